@@ -1,0 +1,5 @@
+//! One file per outside system. A client knows its system's protocol and limits; it knows no job.
+
+pub mod http;
+pub mod slack;
+pub mod webhook;

@@ -1,0 +1,166 @@
+//! Finds keys and their lines in the text of `batchctl.toml`, so that an error fits on one line.
+
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::error::ConfigError;
+
+/// How alike two names must be for a "did you mean" (Jaro-Winkler, from 0 to 1).
+const SIMILAR: f64 = 0.8;
+
+/// The text and its parsed shape.
+pub(super) struct Document<'a> {
+    file: &'a str,
+    text: &'a str,
+    tree: DeTable<'a>,
+}
+
+impl<'a> Document<'a> {
+    /// Parses `text`; `file` is how errors name it.
+    pub(super) fn parse(file: &'a str, text: &'a str) -> Result<Self, ConfigError> {
+        match DeTable::parse(text) {
+            Ok(tree) => Ok(Self { file, text, tree: tree.into_inner() }),
+            Err(error) => {
+                let line = line_at(text, error.span().map_or(0, |span| span.start));
+                let problem = error.message().replace('\n', ", ");
+                Err(ConfigError::File { file: file.to_owned(), line, problem })
+            }
+        }
+    }
+
+    /// An error about the value or key at `path`.
+    pub(super) fn error_at(&self, path: &[&str], problem: impl Into<String>) -> ConfigError {
+        let offset = find(&self.tree, path).map_or(0, |span| span.start);
+        ConfigError::File {
+            file: self.file.to_owned(),
+            line: line_at(self.text, offset),
+            problem: problem.into(),
+        }
+    }
+
+    /// What serde says, in our words: which key, in which section, and what to write.
+    pub(super) fn explain(&self, error: &toml::de::Error) -> ConfigError {
+        let span = error.span().unwrap_or(0..0);
+        let path = place_of(&self.tree, &span).unwrap_or_default();
+        let problem = match backticked(error.message()) {
+            Some((field, expected)) if error.message().starts_with("unknown field") => {
+                let section = match path.split_last() {
+                    Some((_, parents)) if !parents.is_empty() => format!(" in `{}`", parents.join(".")),
+                    _ => String::new(),
+                };
+                let advice = match nearest(field, expected.iter().copied()) {
+                    Some(known) => format!(": did you mean `{known}`?"),
+                    None if expected.is_empty() => String::new(),
+                    None => format!(": known are {}", expected.join(", ")),
+                };
+                format!("unknown key `{field}`{section}{advice}")
+            }
+            _ if path.is_empty() => without_values(error.message()),
+            _ => format!("`{}`: {}", path.join("."), without_values(error.message())),
+        };
+        ConfigError::File { file: self.file.to_owned(), line: line_at(self.text, span.start), problem }
+    }
+}
+
+/// The known name that is most like `name`, if one is.
+pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .map(|known| (strsim::jaro_winkler(name, known), known))
+        .filter(|(likeness, _)| *likeness >= SIMILAR)
+        .max_by(|one, other| one.0.total_cmp(&other.0))
+        .map(|(_, known)| known)
+}
+
+/// The line of a byte, from 1.
+fn line_at(text: &str, offset: usize) -> usize {
+    1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
+}
+
+/// The first name in backticks, and those after it.
+fn backticked(message: &str) -> Option<(&str, Vec<&str>)> {
+    let mut names = message.split('`').skip(1).step_by(2);
+    Some((names.next()?, names.collect()))
+}
+
+/// serde repeats a string of the wrong type or an unknown word; somebody may have put a secret there.
+fn without_values(message: &str) -> String {
+    let message = message.replace('\n', ", ");
+    if let Some(at) = message.find("string \"")
+        && let Some(end) = message.rfind("\", expected")
+    {
+        return format!("{}{}", &message[..at + "string".len()], &message[end + 1..]);
+    }
+    if message.contains("://")
+        && let Some(end) = message.find(", expected")
+    {
+        return format!("unknown value{}", &message[end..]);
+    }
+    message
+}
+
+/// A key as TOML writes it.
+fn written(key: &str) -> String {
+    let bare = !key.is_empty()
+        && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    if bare { key.to_owned() } else { format!("\"{key}\"") }
+}
+
+/// The span of the key at `path`; elements of arrays are numbers from 0.
+fn find(table: &DeTable<'_>, path: &[&str]) -> Option<Range<usize>> {
+    let (key, rest) = path.split_first()?;
+    let (found, value) = table.iter().find(|(name, _)| name.get_ref() == key)?;
+    find_in(value, rest).or_else(|| Some(found.span()))
+}
+
+fn find_in(value: &Spanned<DeValue<'_>>, path: &[&str]) -> Option<Range<usize>> {
+    let (key, rest) = path.split_first()?;
+    match value.get_ref() {
+        DeValue::Table(table) => find(table, path),
+        DeValue::Array(array) => {
+            let element = array.get(key.parse::<usize>().ok()?)?;
+            find_in(element, rest).or_else(|| Some(element.span()))
+        }
+        _ => None,
+    }
+}
+
+/// The path of the key or value that stands at `span`: the narrowest that holds it.
+fn place_of(table: &DeTable<'_>, span: &Range<usize>) -> Option<Vec<String>> {
+    let mut best = None;
+    visit_table(table, &mut Vec::new(), span, &mut best);
+    best.map(|(_, path)| path)
+}
+
+/// The width of the narrowest place so far, and its path.
+type Best = Option<(usize, Vec<String>)>;
+
+fn visit_table(table: &DeTable<'_>, path: &mut Vec<String>, span: &Range<usize>, best: &mut Best) {
+    for (key, value) in table {
+        path.push(written(key.get_ref()));
+        consider(&key.span(), path, span, best);
+        visit_value(value, path, span, best);
+        path.pop();
+    }
+}
+
+fn visit_value(value: &Spanned<DeValue<'_>>, path: &mut Vec<String>, span: &Range<usize>, best: &mut Best) {
+    consider(&value.span(), path, span, best);
+    match value.get_ref() {
+        DeValue::Table(table) => visit_table(table, path, span, best),
+        DeValue::Array(array) => {
+            for element in array {
+                visit_value(element, path, span, best);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn consider(candidate: &Range<usize>, path: &[String], span: &Range<usize>, best: &mut Best) {
+    let holds = candidate.start <= span.start && span.end <= candidate.end;
+    if holds && best.as_ref().is_none_or(|(width, _)| candidate.len() < *width) {
+        *best = Some((candidate.len(), path.to_vec()));
+    }
+}

@@ -1,0 +1,260 @@
+//! The variables: the process's own, then `.env.NAME`, then `.env`.
+//!
+//! The process's environment is read once and never written: what a `.env` file says reaches our own code only,
+//! and no child process by accident.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, Read};
+use std::path::Path;
+
+use super::error::ConfigError;
+
+/// The environment of a command that names none.
+const DEFAULT_ENVIRONMENT: &str = "dev";
+
+/// The one environment where real people are reached.
+pub(super) const PRODUCTION: &str = "prod";
+
+/// Names that mean production to a reader but not to us: with one of them every guard of `prod` would be off.
+const ALMOST_PRODUCTION: [&str; 3] = ["production", "prd", "live"];
+
+/// Where a setting comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// Nobody set it.
+    Default,
+    /// A flag of this command.
+    Flag,
+    /// The process's environment.
+    Process,
+    /// A `.env` file or `batchctl.toml`, by name.
+    File(String),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => formatter.write_str("default"),
+            Self::Flag => formatter.write_str("flag"),
+            Self::Process => formatter.write_str("process"),
+            Self::File(name) => formatter.write_str(name),
+        }
+    }
+}
+
+/// A variable's value and where it was set.
+#[derive(Clone)]
+pub(super) struct Variable {
+    pub(super) value: String,
+    pub(super) source: Source,
+}
+
+/// Every variable that is in force.
+#[derive(Clone)]
+pub(super) struct Environment {
+    /// `dev`, `prod`, …
+    pub(super) name: String,
+    /// Who chose it.
+    pub(super) name_source: Source,
+    pub(super) variables: BTreeMap<String, Variable>,
+    /// Oddities that are no errors.
+    pub(super) warnings: Vec<String>,
+}
+
+impl fmt::Debug for Environment {
+    /// The name only: the values are secrets.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Environment({}, {} variables)", self.name, self.variables.len())
+    }
+}
+
+impl Environment {
+    /// Chooses the environment and gathers its variables.
+    pub(super) fn load(
+        flag: Option<&str>,
+        working_dir: &Path,
+        process: BTreeMap<String, String>,
+    ) -> Result<Self, ConfigError> {
+        let (name, name_source) = match (
+            flag,
+            process.get("BATCHCTL_ENV").map(|name| name.trim_end()).filter(|name| !name.is_empty()),
+        ) {
+            (Some(name), _) => (name.to_owned(), Source::Flag),
+            (None, Some(name)) => (name.to_owned(), Source::Process),
+            (None, None) => (DEFAULT_ENVIRONMENT.to_owned(), Source::Default),
+        };
+        validate_name(&name, &name_source)?;
+        let mut variables: BTreeMap<String, Variable> = process
+            .into_iter()
+            .map(|(name, value)| {
+                // A Kubernetes Secret made from a file ends in a line break that nobody meant.
+                let value = value.trim_end_matches(['\n', '\r']).to_owned();
+                (name, Variable { value, source: Source::Process })
+            })
+            .collect();
+        let mut warnings = Vec::new();
+        for file in [format!(".env.{name}"), ".env".to_owned()] {
+            let path = working_dir.join(&file);
+            let text = match std::fs::read_to_string(&path) {
+                Ok(text) => text,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(source) => return Err(ConfigError::Unreadable { path, source }),
+            };
+            let (entries, repeated) = parse_dotenv(&file, &text)?;
+            warnings.extend(
+                repeated.into_iter().map(|name| format!("{file}: {name} is set twice, the last one counts")),
+            );
+            if let Some(other) = entries.get("BATCHCTL_ENV").filter(|other| **other != name) {
+                let other =
+                    if is_name(other) { format!("`{other}`") } else { "another environment".to_owned() };
+                return Err(ConfigError::variable(
+                    "BATCHCTL_ENV",
+                    format!(
+                        "{file} says {other}, but this command runs in `{name}`: choose by --env, not in a .env file"
+                    ),
+                ));
+            }
+            for (name, value) in entries {
+                let source = Source::File(file.clone());
+                variables.entry(name).or_insert(Variable { value, source });
+            }
+        }
+        variables.remove("BATCHCTL_ENV");
+        Ok(Self { name, name_source, variables, warnings })
+    }
+
+    /// The variable, unless it is not set or empty. Empty counts as not set, so that
+    /// `BATCHCTL_REDIS_URL= batchctl …` takes back for once what a file says.
+    pub(super) fn get(&self, name: &str) -> Option<&Variable> {
+        self.variables.get(name).filter(|variable| !variable.value.is_empty())
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'))
+}
+
+fn validate_name(name: &str, source: &Source) -> Result<(), ConfigError> {
+    let asked = if *source == Source::Flag { "--env" } else { "BATCHCTL_ENV" };
+    if !is_name(name) {
+        let problem =
+            format!("`{name}` is not an environment's name: use lower-case letters, digits, `-` and `_`");
+        return Err(ConfigError::variable(asked, problem));
+    }
+    if ALMOST_PRODUCTION.contains(&name) {
+        let problem = format!("`{name}` would run without the guards of production: write `{PRODUCTION}`");
+        return Err(ConfigError::variable(asked, problem));
+    }
+    Ok(())
+}
+
+/// The variables of a `.env` file, the last of each name, and the names that occur twice.
+///
+/// dotenvy replaces `$NAME` outside single quotes by a variable of the process or one above in the file.
+fn parse_dotenv(file: &str, text: &str) -> Result<(BTreeMap<String, String>, Vec<String>), ConfigError> {
+    // Editors on Windows put a byte order mark in front; dotenvy takes a space at the very end for an open line.
+    let text = format!("{}\n", text.trim_start_matches('\u{feff}'));
+    let delivered = Cell::new(0);
+    let lines = Lines { rest: text.as_bytes(), delivered: &delivered };
+    let mut variables = BTreeMap::new();
+    let mut repeated = Vec::new();
+    for entry in dotenvy::Iter::new(lines) {
+        match entry {
+            Ok((name, value)) => {
+                if variables.insert(name.clone(), value).is_some() {
+                    repeated.push(name);
+                }
+            }
+            Err(dotenvy::Error::LineParse(unread, _)) => {
+                // The text is never shown: it is most likely a password with a `#`, a quote or a space.
+                let further_lines = unread.trim_end().lines().count().saturating_sub(1);
+                let trailing = unread.len() - unread.trim_end_matches('\n').len();
+                return Err(ConfigError::Dotenv {
+                    file: file.to_owned(),
+                    line: delivered.get().saturating_sub(further_lines + trailing.saturating_sub(1)).max(1),
+                    problem:
+                        "not understood: write NAME=value, in single quotes if it holds a space, # or quote"
+                            .to_owned(),
+                });
+            }
+            Err(error) => {
+                return Err(ConfigError::Dotenv {
+                    file: file.to_owned(),
+                    line: delivered.get().max(1),
+                    problem: format!("failed to read: {}", kind_of(&error)),
+                });
+            }
+        }
+    }
+    Ok((variables, repeated))
+}
+
+/// The error without its text, which could hold a value.
+fn kind_of(error: &dotenvy::Error) -> String {
+    match error {
+        dotenvy::Error::Io(error) => error.kind().to_string(),
+        _ => "unknown error".to_owned(),
+    }
+}
+
+/// Hands out one line a read, so that the lines read so far tell where dotenvy is: it does not count them.
+struct Lines<'a> {
+    rest: &'a [u8],
+    delivered: &'a Cell<usize>,
+}
+
+impl Read for Lines<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let line = self.rest.iter().position(|byte| *byte == b'\n').map_or(self.rest.len(), |end| end + 1);
+        let length = line.min(buffer.len());
+        buffer[..length].copy_from_slice(&self.rest[..length]);
+        if length > 0 && length == line {
+            self.delivered.set(self.delivered.get() + 1);
+        }
+        self.rest = &self.rest[length..];
+        Ok(length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(text: &str) -> Vec<(String, String)> {
+        parse_dotenv(".env", text).unwrap().0.into_iter().collect()
+    }
+
+    fn pair(name: &str, value: &str) -> (String, String) {
+        (name.to_owned(), value.to_owned())
+    }
+
+    #[test]
+    fn a_file_is_read_as_a_shell_would() {
+        let text = "\u{feff}# comment\nA=1\r\nexport B='a #b $c'\n\nC=x # comment\nD=\nE=last ";
+        let expected =
+            [pair("A", "1"), pair("B", "a #b $c"), pair("C", "x"), pair("D", ""), pair("E", "last")];
+        assert_eq!(entries(text), expected);
+    }
+
+    #[test]
+    fn a_syntax_error_names_the_line_and_not_the_value() {
+        for (text, line) in [
+            ("A=1\n\n# c\nPASSWORD=hunter two\nB=2\n", 4),
+            ("A=1\nno equals hunter\n", 2),
+            ("A=1\nB='hunter\nC=2\n", 2),
+            ("A='1\n2'\n3=hunter", 3),
+        ] {
+            let error = parse_dotenv(".env.prod", text).unwrap_err().to_string();
+            assert!(error.starts_with(&format!(".env.prod line {line}: not understood")), "{error}");
+            assert!(!error.contains("hunter"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_occurs_twice_is_reported_and_the_last_counts() {
+        let (variables, repeated) = parse_dotenv(".env", "A=1\nB=2\nA=3\n").unwrap();
+        assert_eq!((variables["A"].as_str(), repeated), ("3", vec!["A".to_owned()]));
+    }
+}

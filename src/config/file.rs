@@ -1,0 +1,513 @@
+//! `batchctl.toml`: what has structure. Never a secret: it names the variable that holds one.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use chrono::format::{Item, StrftimeItems};
+use serde::{Deserialize, Deserializer, de};
+
+use super::document::{Document, nearest};
+use super::error::ConfigError;
+use crate::locale::Locale;
+use crate::period::parse_duration;
+use crate::severity::Severity;
+use crate::text_encoding::TextEncoding;
+
+/// The whole file.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FileConfig {
+    /// `[pdf]`
+    pub pdf: PdfConfig,
+    /// `[report]`
+    pub report: ReportConfig,
+    /// `[alerts]`
+    pub alerts: AlertsConfig,
+    /// `[import]`
+    pub import: ImportConfig,
+    /// `[jobs."GROUP JOB"]`, by the job's name.
+    pub jobs: BTreeMap<String, JobOverride>,
+}
+
+/// `[pdf]`: where fonts and templates come from, beside the built-in ones.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PdfConfig {
+    /// Folders searched for fonts; relative ones start at the working directory.
+    pub font_dirs: Vec<PathBuf>,
+    /// A folder whose templates replace the built-in ones of the same name.
+    pub template_dir: Option<PathBuf>,
+}
+
+/// `[report]`
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReportConfig {
+    /// The language of labels; without it that of `BATCHCTL_LOCALE`.
+    pub locale: Option<Locale>,
+}
+
+/// `[alerts]`: who hears of a failure.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AlertsConfig {
+    /// `[[alerts.channel]]`
+    pub channel: Vec<AlertChannel>,
+    /// `[alerts.routes]`: which channels hear of which severity.
+    pub routes: AlertRoutes,
+    /// Outside prod every alert goes to this channel only; without it nowhere.
+    pub dev_channel: Option<String>,
+    /// A run that is slower than usual by less than this is the machine's mood; a second without it.
+    #[serde(deserialize_with = "duration")]
+    pub slow_floor: Option<Duration>,
+}
+
+/// A place where alerts are posted.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AlertChannel {
+    /// How routes name it.
+    pub name: String,
+    /// How to speak to it.
+    pub kind: ChannelKind,
+    /// The variable that holds its URL; the URL is a secret.
+    pub url_variable: String,
+    /// Put in front of high and critical alerts, such as `<!subteam^S123>`.
+    pub mention: Option<String>,
+}
+
+/// How a channel is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChannelKind {
+    /// A Slack incoming webhook.
+    Slack,
+    /// A JSON document posted to any URL.
+    Webhook,
+}
+
+/// Names of channels by severity; none by default.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AlertRoutes {
+    /// For `low`.
+    pub low: Vec<String>,
+    /// For `medium`.
+    pub medium: Vec<String>,
+    /// For `high`.
+    pub high: Vec<String>,
+    /// For `critical`.
+    pub critical: Vec<String>,
+}
+
+impl AlertRoutes {
+    /// The channels' names for a severity.
+    pub fn of(&self, severity: Severity) -> &[String] {
+        match severity {
+            Severity::Low => &self.low,
+            Severity::Medium => &self.medium,
+            Severity::High => &self.high,
+            Severity::Critical => &self.critical,
+        }
+    }
+}
+
+impl AlertsConfig {
+    /// The channel of this name.
+    pub fn named(&self, name: &str) -> Option<&AlertChannel> {
+        self.channel.iter().find(|channel| channel.name == name)
+    }
+
+    /// Where an alert goes: by its route in prod, elsewhere to the dev channel alone.
+    pub fn channels(&self, severity: Severity, is_prod: bool) -> Vec<&AlertChannel> {
+        if is_prod {
+            self.routes.of(severity).iter().filter_map(|name| self.named(name)).collect()
+        } else {
+            self.dev_channel.iter().filter_map(|name| self.named(name)).collect()
+        }
+    }
+}
+
+/// `[import]`: how shops without an API write their files.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ImportConfig {
+    /// `[import.orders]`
+    pub orders: ImportFile,
+    /// `[import.members]`
+    pub members: ImportFile,
+    /// `[import.products]`
+    pub products: ImportFile,
+    /// `[import.refunds]`
+    pub refunds: ImportFile,
+}
+
+/// How one kind of file is written.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ImportFile {
+    /// Our column to the header in the file; a column that is left out has our name there too.
+    pub columns: BTreeMap<String, String>,
+    /// How times are written (strftime); RFC 3339 without it.
+    pub time_format: Option<String>,
+    /// The mall that the rows belong to, unless the file or a flag says.
+    pub mall: Option<String>,
+    /// How the file is encoded.
+    pub encoding: TextEncoding,
+    /// What stands between two fields; a comma without it. One ASCII character.
+    pub delimiter: Option<char>,
+    /// Our column to its values: that in the file to ours.
+    pub values: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// `[jobs."GROUP JOB"]`: what differs from the job's own constants.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct JobOverride {
+    /// When `schedule crontab|k8s|systemd` says it runs: five cron fields.
+    pub schedule: Option<String>,
+    /// Its deadline.
+    #[serde(deserialize_with = "duration")]
+    pub timeout: Option<Duration>,
+    /// How many items may fail.
+    pub skip_limit: Option<SkipLimit>,
+    /// How urgent its failure is.
+    pub severity: Option<Severity>,
+    /// Whether `schedule` lists it; true without it.
+    pub enabled: Option<bool>,
+}
+
+/// How many items of a run may be skipped before it fails: `100`, or `1%` of those read.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum SkipLimit {
+    /// So many items.
+    Count(u64),
+    /// So many of a hundred, from 0 to 100.
+    Percent(f64),
+}
+
+impl SkipLimit {
+    /// Whether `skipped` of `read` items are too many.
+    #[expect(clippy::cast_precision_loss, reason = "a share of more than 2^52 items may be off by one")]
+    pub fn is_exceeded(self, skipped: u64, read: u64) -> bool {
+        match self {
+            Self::Count(limit) => skipped > limit,
+            Self::Percent(limit) => skipped as f64 * 100.0 > limit * read as f64,
+        }
+    }
+}
+
+impl FromStr for SkipLimit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let limit = match text.strip_suffix('%') {
+            Some(share) => {
+                share.parse().ok().filter(|share| (0.0..=100.0).contains(share)).map(Self::Percent)
+            }
+            None => text.parse().ok().map(Self::Count),
+        };
+        limit.ok_or_else(|| {
+            format!("`{text}` is not a skip limit: write a count such as 100, or a share such as 1%")
+        })
+    }
+}
+
+impl fmt::Display for SkipLimit {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(count) => write!(formatter, "{count}"),
+            Self::Percent(share) => write!(formatter, "{share}%"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for SkipLimit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match toml::Value::deserialize(deserializer)? {
+            toml::Value::Integer(count) => u64::try_from(count)
+                .map(Self::Count)
+                .map_err(|_| de::Error::custom("a skip limit is not negative")),
+            toml::Value::String(text) => text.parse().map_err(de::Error::custom),
+            _ => Err(de::Error::custom("write a count such as 100, or a share such as \"1%\"")),
+        }
+    }
+}
+
+/// serde's attribute wants the field's own type.
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_duration(&text).map(Some).map_err(de::Error::custom)
+}
+
+impl FileConfig {
+    /// Reads the text of a file; `file` is how errors name it.
+    pub(super) fn parse(file: &str, text: &str) -> Result<Self, ConfigError> {
+        let document = Document::parse(file, text)?;
+        let config: Self = toml::from_str(text).map_err(|error| document.explain(&error))?;
+        config.validate_alerts(&document)?;
+        config.validate_imports(&document)?;
+        config.validate_jobs(&document)?;
+        Ok(config)
+    }
+
+    fn validate_alerts(&self, document: &Document<'_>) -> Result<(), ConfigError> {
+        for (index, channel) in self.alerts.channel.iter().enumerate() {
+            let place = index.to_string();
+            let at = |key| ["alerts", "channel", place.as_str(), key];
+            let name = &channel.name;
+            if self.alerts.channel[..index].iter().any(|earlier| earlier.name == *name) {
+                return Err(document.error_at(&at("name"), format!("two channels are called `{name}`")));
+            }
+            if channel.url_variable.contains("://") {
+                let problem = format!(
+                    "`url_variable` of alerts.channel `{name}` holds a URL: put the URL in a variable such as \
+                     OPS_SLACK_URL and write that name here"
+                );
+                return Err(document.error_at(&at("url_variable"), problem));
+            }
+            if !is_variable_name(&channel.url_variable) {
+                let problem = format!(
+                    "`url_variable` of alerts.channel `{name}` is not a variable's name: write one like OPS_SLACK_URL"
+                );
+                return Err(document.error_at(&at("url_variable"), problem));
+            }
+        }
+        let unknown = |path: &[&str], name: &str| {
+            let advice = nearest(name, self.alerts.channel.iter().map(|channel| channel.name.as_str()))
+                .map_or_else(String::new, |known| format!(": did you mean `{known}`?"));
+            let problem =
+                format!("`{}` names the channel `{name}`, which is not defined{advice}", path.join("."));
+            document.error_at(path, problem)
+        };
+        for severity in Severity::ALL {
+            for name in self.alerts.routes.of(severity) {
+                if self.alerts.named(name).is_none() {
+                    return Err(unknown(&["alerts", "routes", severity.as_str()], name));
+                }
+            }
+        }
+        match &self.alerts.dev_channel {
+            Some(name) if self.alerts.named(name).is_none() => Err(unknown(&["alerts", "dev_channel"], name)),
+            _ => Ok(()),
+        }
+    }
+
+    fn validate_imports(&self, document: &Document<'_>) -> Result<(), ConfigError> {
+        let import = &self.import;
+        let files = [
+            ("orders", &import.orders),
+            ("members", &import.members),
+            ("products", &import.products),
+            ("refunds", &import.refunds),
+        ];
+        for (kind, file) in files {
+            if let Some(format) = &file.time_format
+                && StrftimeItems::new(format).any(|item| item == Item::Error)
+            {
+                let problem = format!(
+                    "`import.{kind}.time_format`: `{format}` is not a time format: write one like %Y/%m/%d %H:%M"
+                );
+                return Err(document.error_at(&["import", kind, "time_format"], problem));
+            }
+            if file.delimiter.is_some_and(|c| !c.is_ascii() || matches!(c, '"' | '\n' | '\r')) {
+                let problem =
+                    format!("`import.{kind}.delimiter` is not a delimiter: write \",\", \";\" or \"\\t\"");
+                return Err(document.error_at(&["import", kind, "delimiter"], problem));
+            }
+        }
+        Ok(())
+    }
+
+    fn validate_jobs(&self, document: &Document<'_>) -> Result<(), ConfigError> {
+        for (name, job) in &self.jobs {
+            if let Some(schedule) = &job.schedule
+                && !is_schedule(schedule)
+            {
+                let problem = format!(
+                    "`jobs.\"{name}\".schedule`: `{schedule}` is not a schedule: write five cron fields, such as 30 1 * * *"
+                );
+                return Err(document.error_at(&["jobs", name, "schedule"], problem));
+            }
+            if job.timeout.is_some_and(|timeout| timeout.is_zero()) {
+                let problem = format!("`jobs.\"{name}\".timeout` is zero: no run could finish");
+                return Err(document.error_at(&["jobs", name, "timeout"], problem));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every variable that the file names, and what names it.
+    pub(super) fn named_variables(&self) -> impl Iterator<Item = (&str, String)> {
+        self.alerts
+            .channel
+            .iter()
+            .map(|channel| (channel.url_variable.as_str(), format!("alerts.channel `{}`", channel.name)))
+    }
+}
+
+fn is_variable_name(name: &str) -> bool {
+    name.bytes().next().is_some_and(|byte| !byte.is_ascii_digit())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// Five fields of the characters that cron knows. Which numbers make sense is cron's to say.
+fn is_schedule(text: &str) -> bool {
+    let fields: Vec<&str> = text.split_ascii_whitespace().collect();
+    fields.len() == 5
+        && fields.iter().all(|field| {
+            field
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'*' | b',' | b'-' | b'/'))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> FileConfig {
+        FileConfig::parse("batchctl.toml", text).unwrap()
+    }
+
+    fn error(text: &str) -> String {
+        FileConfig::parse("batchctl.toml", text).unwrap_err().to_string()
+    }
+
+    const CHANNELS: &str =
+        "[[alerts.channel]]\nname = \"ops\"\nkind = \"slack\"\nurl_variable = \"OPS_SLACK_URL\"\n";
+
+    #[test]
+    fn the_example_is_read_whole() {
+        let config = parsed(include_str!("../../batchctl.example.toml"));
+        assert_eq!(config.report.locale, Some(Locale::Ja));
+        assert_eq!(config.alerts.channels(Severity::High, true)[0].name, "ops");
+        assert_eq!(config.alerts.channels(Severity::High, false)[0].name, "dev");
+        assert_eq!(config.import.orders.columns["order_no"], "注文番号");
+        assert_eq!(config.import.orders.values["status"]["支払済"], "PAID");
+        let job = &config.jobs["report daily-sales"];
+        assert_eq!(job.timeout, Some(Duration::from_mins(45)));
+        assert_eq!(job.skip_limit, Some(SkipLimit::Percent(1.0)));
+        assert_eq!(job.severity, Some(Severity::High));
+    }
+
+    #[test]
+    fn an_empty_file_is_fine() {
+        assert_eq!(parsed("# nothing yet\n"), FileConfig::default());
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line_section_and_nearest_name() {
+        for (text, message) in [
+            (
+                "[pdf]\n\n[alerts]\n# x\n\n\n[[alerts.chanels]]\nname = \"ops\"",
+                "batchctl.toml line 7: unknown key `chanels` in `alerts`: did you mean `channel`?",
+            ),
+            ("reports = 1", "batchctl.toml line 1: unknown key `reports`: did you mean `report`?"),
+            (
+                "zzz = 1",
+                "batchctl.toml line 1: unknown key `zzz`: known are pdf, report, alerts, import, jobs",
+            ),
+            (
+                "[jobs.\"report daily-sales\"]\ntimout = \"5m\"",
+                "batchctl.toml line 2: unknown key `timout` in `jobs.\"report daily-sales\"`: did you mean `timeout`?",
+            ),
+            (
+                "[import.order]\nmall = \"main\"",
+                "batchctl.toml line 1: unknown key `order` in `import`: did you mean `orders`?",
+            ),
+            (
+                "[[alerts.channel]]\nname = \"ops\"\nkind = \"slack\"\nurl = \"https://hooks.slack.com/x\"",
+                "batchctl.toml line 4: unknown key `url` in `alerts.channel`: did you mean `url_variable`?",
+            ),
+        ] {
+            assert_eq!(error(text), message);
+        }
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_with_its_key_and_line() {
+        for (text, message) in [
+            (
+                "[report]\nlocale = \"jp\"",
+                "batchctl.toml line 2: `report.locale`: unknown variant `jp`, expected one of `en`, `ja`, `ko`",
+            ),
+            (
+                "[jobs.\"mall sync\"]\nenabled = \"hunter22\"",
+                "batchctl.toml line 2: `jobs.\"mall sync\".enabled`: invalid type: string, expected a boolean",
+            ),
+            (
+                "[jobs.\"mall sync\"]\n\ntimeout = \"45\"",
+                "batchctl.toml line 3: `jobs.\"mall sync\".timeout`: `45` has no unit: write 45s, 45m or 45h",
+            ),
+            (
+                "[jobs.\"mall sync\"]\nskip_limit = \"101%\"",
+                "batchctl.toml line 2: `jobs.\"mall sync\".skip_limit`: `101%` is not a skip limit: write a count such as 100, or a share such as 1%",
+            ),
+            (
+                "[jobs.\"mall sync\"]\nschedule = \"30 1 * *\"",
+                "batchctl.toml line 2: `jobs.\"mall sync\".schedule`: `30 1 * *` is not a schedule: write five cron fields, such as 30 1 * * *",
+            ),
+            (
+                "[[alerts.channel]]\nname = \"ops\"\nkind = \"slack\"",
+                "batchctl.toml line 1: `alerts.channel`: missing field `url_variable`",
+            ),
+            (
+                "[import.orders]\ndelimiter = \"、\"",
+                "batchctl.toml line 2: `import.orders.delimiter` is not a delimiter: write \",\", \";\" or \"\\t\"",
+            ),
+            (
+                "[import.orders]\ntime_format = \"%Y-%Q!\"",
+                "batchctl.toml line 2: `import.orders.time_format`: `%Y-%Q!` is not a time format: write one like %Y/%m/%d %H:%M",
+            ),
+        ] {
+            assert_eq!(error(text), message);
+        }
+    }
+
+    #[test]
+    fn a_syntax_error_is_one_line() {
+        let message = error("[pdf]\nfont_dirs = [\n");
+        assert!(message.starts_with("batchctl.toml line ") && !message.contains('\n'), "{message}");
+    }
+
+    #[test]
+    fn a_url_where_a_variable_is_named_is_refused_and_not_repeated() {
+        let message =
+            error(&CHANNELS.replace("OPS_SLACK_URL", "https://hooks.slack.com/services/T0/B0/hunter22"));
+        assert_eq!(
+            message,
+            "batchctl.toml line 4: `url_variable` of alerts.channel `ops` holds a URL: put the URL in a variable such as \
+             OPS_SLACK_URL and write that name here"
+        );
+        let message = error(&CHANNELS.replace("slack\"", "https://hunter22\""));
+        assert!(!message.contains("hunter22"), "{message}");
+    }
+
+    #[test]
+    fn a_route_to_a_channel_that_is_not_there_is_an_error() {
+        assert_eq!(
+            error(&format!("{CHANNELS}[alerts.routes]\nhigh = [\"opps\"]")),
+            "batchctl.toml line 6: `alerts.routes.high` names the channel `opps`, which is not defined: did you mean `ops`?"
+        );
+        assert_eq!(
+            error("[alerts]\ndev_channel = \"dev\""),
+            "batchctl.toml line 2: `alerts.dev_channel` names the channel `dev`, which is not defined"
+        );
+        assert_eq!(error(&CHANNELS.repeat(2)), "batchctl.toml line 6: two channels are called `ops`");
+    }
+
+    #[test]
+    fn a_skip_limit_is_a_count_or_a_share() {
+        assert!(!SkipLimit::Count(2).is_exceeded(2, 2) && SkipLimit::Count(2).is_exceeded(3, 1000));
+        let share: SkipLimit = "1.5%".parse().unwrap();
+        assert!(!share.is_exceeded(15, 1000) && share.is_exceeded(16, 1000));
+        assert_eq!(share.to_string(), "1.5%");
+        assert!("-1".parse::<SkipLimit>().is_err() && "NaN%".parse::<SkipLimit>().is_err());
+        let counted = parsed("[jobs.a]\nskip_limit = 5");
+        assert_eq!(counted.jobs["a"].skip_limit, Some(SkipLimit::Count(5)));
+    }
+}

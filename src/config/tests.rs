@@ -1,0 +1,314 @@
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::*;
+
+/// A working directory with these files.
+fn directory(files: &[(&str, &str)]) -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        std::fs::write(directory.path().join(name), text).unwrap();
+    }
+    directory
+}
+
+fn load(flag: Option<&str>, files: &[(&str, &str)], process: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let directory = directory(files);
+    Config::load(LoadOptions {
+        env_flag: flag.map(str::to_owned),
+        working_dir: directory.path().to_owned(),
+        process_env: process.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+    })
+}
+
+fn error(flag: Option<&str>, files: &[(&str, &str)], process: &[(&str, &str)]) -> String {
+    load(flag, files, process).unwrap_err().to_string()
+}
+
+fn setting(config: &Config, name: &str) -> (String, String, bool) {
+    let setting = config.effective().into_iter().find(|setting| setting.name == name).unwrap();
+    (setting.value_for_display, setting.source.to_string(), setting.secret)
+}
+
+const TOML: &str = "[[alerts.channel]]\nname = \"ops\"\nkind = \"slack\"\nurl_variable = \"OPS_SLACK_URL\"\n";
+
+#[test]
+fn nothing_set_means_dev_sqlite_and_tokyo() {
+    let config = load(None, &[], &[("DATABASE_URL", "postgres://other/tool")]).unwrap();
+    assert_eq!(config.environment(), "dev");
+    assert!(!config.is_prod());
+    assert_eq!(config.database_url(), "sqlite:batchctl.db");
+    assert_eq!(config.time_zone(), Tz::Asia__Tokyo);
+    assert_eq!(config.locale(), Locale::En);
+    assert_eq!(config.now(), None);
+    assert_eq!(config.lease().lease(), Duration::from_mins(1));
+    assert_eq!(config.lease().heartbeat(), Duration::from_secs(10));
+    assert!(config.warnings().is_empty());
+}
+
+#[test]
+fn the_process_wins_over_the_environments_file_and_that_over_the_common_one() {
+    let files = [
+        (".env", "BATCHCTL_TZ=UTC\nBATCHCTL_LOCALE=ko\nBATCHCTL_LEASE_SECONDS=30\n"),
+        (".env.staging", "BATCHCTL_LOCALE=ja\nBATCHCTL_LEASE_SECONDS=6\n"),
+        (".env.dev", "BATCHCTL_TZ=Asia/Seoul\n"),
+    ];
+    let process = [("BATCHCTL_LEASE_SECONDS", "12"), ("BATCHCTL_ENV", "dev")];
+    let config = load(Some("staging"), &files, &process).unwrap();
+    assert_eq!(setting(&config, "BATCHCTL_ENV"), ("staging".into(), "flag".into(), false));
+    assert_eq!(setting(&config, "BATCHCTL_TZ"), ("UTC".into(), ".env".into(), false));
+    assert_eq!(setting(&config, "BATCHCTL_LOCALE"), ("ja".into(), ".env.staging".into(), false));
+    assert_eq!(setting(&config, "BATCHCTL_LEASE_SECONDS"), ("12".into(), "process".into(), false));
+    assert_eq!(setting(&config, "BATCHCTL_CONFIG"), (String::new(), "default".into(), false));
+    assert_eq!(config.lease().heartbeat(), Duration::from_secs(2));
+    let config = load(None, &files, &[]).unwrap();
+    assert_eq!(setting(&config, "BATCHCTL_TZ"), ("Asia/Seoul".into(), ".env.dev".into(), false));
+}
+
+#[test]
+fn an_empty_variable_of_the_process_takes_back_what_a_file_says() {
+    let config = load(None, &[(".env", "BATCHCTL_TZ=UTC")], &[("BATCHCTL_TZ", "")]).unwrap();
+    assert_eq!(setting(&config, "BATCHCTL_TZ"), ("Asia/Tokyo".into(), "default".into(), false));
+}
+
+#[test]
+fn a_line_break_at_the_end_of_a_variable_is_dropped() {
+    let process = [("BATCHCTL_ENV", "prod\n"), ("BATCHCTL_DATABASE_URL", "postgres://db/shop\n")];
+    let config = load(None, &[], &process).unwrap();
+    assert_eq!((config.environment(), config.database_url()), ("prod", "postgres://db/shop"));
+}
+
+#[test]
+fn the_environments_name_is_checked_and_a_file_cannot_choose_it() {
+    assert_eq!(
+        error(Some("../x"), &[], &[]),
+        "--env: `../x` is not an environment's name: use lower-case letters, digits, `-` and `_`"
+    );
+    assert_eq!(
+        error(None, &[], &[("BATCHCTL_ENV", "production")]),
+        "BATCHCTL_ENV: `production` would run without the guards of production: write `prod`"
+    );
+    assert_eq!(
+        error(Some("dev"), &[(".env", "BATCHCTL_ENV=prod")], &[]),
+        "BATCHCTL_ENV: .env says `prod`, but this command runs in `dev`: choose by --env, not in a .env file"
+    );
+    assert!(load(Some("prod"), &[(".env.prod", "BATCHCTL_ENV=prod")], &[]).unwrap().is_prod());
+}
+
+#[test]
+fn a_wrong_value_names_its_variable_and_shows_no_secret() {
+    for (name, value, message) in [
+        ("BATCHCTL_TZ", "Tokyo", "BATCHCTL_TZ: `Tokyo` is not a time zone name: write one like Asia/Tokyo"),
+        ("BATCHCTL_LOCALE", "jp", "BATCHCTL_LOCALE: `jp` is not a language: write en, ja or ko"),
+        (
+            "BATCHCTL_LEASE_SECONDS",
+            "0",
+            "BATCHCTL_LEASE_SECONDS: `0` is not a number of seconds from 1 to 86400",
+        ),
+        (
+            "BATCHCTL_NOW",
+            "today",
+            "BATCHCTL_NOW: `today` is not an instant: write one like 2026-11-20T01:00:00+09:00",
+        ),
+        ("BATCHCTL_CONFIG", "x.toml", "BATCHCTL_CONFIG: there is no file `x.toml`"),
+        (
+            "BATCHCTL_DATABASE_URL",
+            "mysql://shop:hunter22@db/shop",
+            "BATCHCTL_DATABASE_URL: the scheme `mysql` is not supported: write sqlite:FILE or postgres://USER:PASSWORD@HOST/NAME",
+        ),
+        (
+            "BATCHCTL_DATABASE_URL",
+            "hunter22:x",
+            "BATCHCTL_DATABASE_URL: has no scheme: write sqlite:FILE or postgres://USER:PASSWORD@HOST/NAME",
+        ),
+        (
+            "BATCHCTL_DATABASE_URL",
+            "postgres://shop:22/hunter22@db/shop",
+            "BATCHCTL_DATABASE_URL: is not a URL: percent-encode the characters @ : / ? # % of a password",
+        ),
+        (
+            "BATCHCTL_SMTP_URL",
+            "mail.example.jp",
+            "BATCHCTL_SMTP_URL: has no scheme: write smtp:// or smtps://…",
+        ),
+        (
+            "BATCHCTL_REDIS_URL",
+            "http://:hunter22@cache",
+            "BATCHCTL_REDIS_URL: the scheme `http` is not supported: write redis:// or rediss:// or redis+unix:// or unix://…",
+        ),
+        (
+            "BATCHCTL_KAFKA_BROKERS",
+            "broker:9092,other",
+            "BATCHCTL_KAFKA_BROKERS: is not a list of brokers: write host:port, with commas between",
+        ),
+        (
+            "BATCHCTL_MAIL_FROM",
+            "shop@example.jp\nBcc: all@example.jp",
+            "BATCHCTL_MAIL_FROM: is not a mail address: write one like Example Shop <shop@example.jp>",
+        ),
+    ] {
+        assert_eq!(error(None, &[], &[(name, value)]), message);
+    }
+}
+
+#[test]
+fn a_fixed_clock_is_refused_in_prod() {
+    let clock = [("BATCHCTL_NOW", "2026-11-20T01:00:00.1234567+09:00")];
+    let now = load(None, &[], &clock).unwrap().now().unwrap();
+    assert_eq!(now.to_rfc3339(), "2026-11-19T16:00:00.123456+00:00");
+    assert_eq!(
+        error(Some("prod"), &[], &clock),
+        "BATCHCTL_NOW: a fixed clock is refused in `prod`: remove it"
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_understood_is_named() {
+    let message = error(None, &[(".env.dev", "A=1\nSECRET=hunter 22\n")], &[]);
+    assert!(message.starts_with(".env.dev line 2: ") && !message.contains("hunter"), "{message}");
+    let message = error(None, &[("batchctl.toml", "[alert]\n")], &[]);
+    assert_eq!(message, "batchctl.toml line 1: unknown key `alert`: did you mean `alerts`?");
+    let message = error(None, &[("shop.toml", "\nx = 1\n")], &[("BATCHCTL_CONFIG", "shop.toml")]);
+    assert!(message.starts_with("shop.toml line 2: unknown key `x`"), "{message}");
+}
+
+#[test]
+fn a_secret_named_by_the_file_comes_from_any_source_and_is_missed_by_name() {
+    let file = ("batchctl.toml", TOML);
+    let config = load(None, &[file], &[]).unwrap();
+    assert_eq!(
+        config.secret("OPS_SLACK_URL").unwrap_err().to_string(),
+        "variable `OPS_SLACK_URL` is not set: alerts.channel `ops` needs it"
+    );
+    assert_eq!(config.secret("OTHER").unwrap_err().to_string(), "variable `OTHER` is not set");
+    assert_eq!(config.secret_key().unwrap_err().to_string(), "variable `BATCHCTL_SECRET_KEY` is not set");
+    let config =
+        load(None, &[file, (".env", "OPS_SLACK_URL=https://hooks.slack.com/services/a")], &[]).unwrap();
+    assert_eq!(config.secret("OPS_SLACK_URL").unwrap(), "https://hooks.slack.com/services/a");
+}
+
+#[test]
+fn unknown_variables_are_reported_with_the_nearest_name() {
+    let process = [("BATCHCTL_DATABSE_URL", "x"), ("BATCHCTL_ZZZ", "x"), ("PATH", "/bin")];
+    let config = load(None, &[(".env", "BATCHCTL_LOCAL=ja\nA=1\nA=2\n")], &process).unwrap();
+    assert_eq!(
+        config.warnings(),
+        [
+            ".env: A is set twice, the last one counts",
+            "BATCHCTL_DATABSE_URL (process) is not a variable of batchctl: did you mean BATCHCTL_DATABASE_URL?",
+            "BATCHCTL_LOCAL (.env) is not a variable of batchctl: did you mean BATCHCTL_LOCALE?",
+            "BATCHCTL_ZZZ (process) is not a variable of batchctl",
+        ]
+    );
+}
+
+#[test]
+fn jobs_that_do_not_exist_are_reported() {
+    let config =
+        load(None, &[("batchctl.toml", "[jobs.\"report daily-sale\"]\nenabled = false\n")], &[]).unwrap();
+    assert_eq!(
+        config.unknown_jobs(&["mall sync", "report daily-sales"]),
+        ["jobs.\"report daily-sale\" is not a job: did you mean `report daily-sales`?"]
+    );
+    assert_eq!(config.job("report daily-sale").unwrap().enabled, Some(false));
+}
+
+/// A configuration with a secret in every place that has one; each contains `hunter`.
+fn with_secrets() -> Config {
+    let dotenv = "BATCHCTL_SECRET_KEY=hunter-key\nSTRIPE_TOKEN=hunter-token\nAPIKEY_OF_MALL=hunter-mall\n\
+                  BATCHCTL_REDIS_URL='redis://:hunter-redis@cache/0'\n\
+                  OPS_SLACK_URL=https://hooks.slack.com/services/T0/hunter-slack\n";
+    let process = [
+        ("BATCHCTL_DATABASE_URL", "postgres://shop:hunter%20d%2Bb%2F@db/shop"),
+        ("BATCHCTL_SMTP_URL", "smtps://user:hunter-smtp@smtp.example.jp"),
+        ("BATCHCTL_MAIL_FROM", "Shop <shop@example.jp>"),
+        ("AWS_SECRET_ACCESS_KEY", "hunter-aws"),
+        ("XKB_KEYBOARD", "english"),
+        ("HOME", "/root"),
+    ];
+    load(None, &[(".env", dotenv), ("batchctl.toml", TOML)], &process).unwrap()
+}
+
+#[test]
+fn the_effective_settings_show_no_secret() {
+    let config = with_secrets();
+    let shown = format!("{:?} {config:?}", config.effective());
+    assert!(!shown.contains("hunter"), "{shown}");
+    for (name, value, source) in [
+        ("BATCHCTL_DATABASE_URL", "postgres://shop:***@db/shop", "process"),
+        ("BATCHCTL_SECRET_KEY", "***", ".env"),
+        ("BATCHCTL_REDIS_URL", "redis://:***@cache/0", ".env"),
+        ("BATCHCTL_MAIL_FROM", "s*****@example.jp", "process"),
+        ("OPS_SLACK_URL", "***", ".env"),
+    ] {
+        assert_eq!(setting(&config, name), (value.into(), source.into(), true));
+    }
+    assert_eq!(setting(&config, "BATCHCTL_CONFIG"), ("batchctl.toml".into(), "default".into(), false));
+    assert_eq!(setting(&config, "alerts.channel[1].kind"), ("slack".into(), "batchctl.toml".into(), false));
+}
+
+#[test]
+fn exports_hold_real_values_and_nothing_of_others() {
+    let names: Vec<String> = with_secrets().exports().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(
+        names,
+        [
+            "BATCHCTL_ENV",
+            "APIKEY_OF_MALL",
+            "BATCHCTL_DATABASE_URL",
+            "BATCHCTL_MAIL_FROM",
+            "BATCHCTL_REDIS_URL",
+            "BATCHCTL_SECRET_KEY",
+            "BATCHCTL_SMTP_URL",
+            "OPS_SLACK_URL",
+            "STRIPE_TOKEN",
+        ]
+    );
+    assert!(with_secrets().exports().contains(&("STRIPE_TOKEN".to_owned(), "hunter-token".to_owned())));
+}
+
+#[test]
+fn the_redactor_knows_every_secret() {
+    let redactor = with_secrets().redactor();
+    let text = "hunter d+b/ hunter%20d%2Bb%2F hunter%20d+b%2F hunter-smtp hunter-redis hunter-key hunter-token \
+                hunter-mall hunter-aws /services/T0/hunter-slack https://hooks.slack.com/services/T0/hunter-slack";
+    let redacted = redactor.redact(text);
+    assert!(!redacted.contains("hunter"), "{redacted}");
+    assert_eq!(redactor.redact("english db shop /root"), "english db shop /root");
+    assert_eq!(secrets_of_url("redis://:a%26b&c=%2B+d@cache"), ["a&b&c=++d", "a%26b&c%3D%2B+d"]);
+    assert_eq!(secrets_of_webhook("https://example.jp/alerts"), ["https://example.jp/alerts"]);
+}
+
+#[test]
+fn the_example_files_load_without_a_warning() {
+    let files = [
+        (".env", include_str!("../../.env.example")),
+        ("batchctl.toml", include_str!("../../batchctl.example.toml")),
+    ];
+    let config = load(None, &files, &[]).unwrap();
+    assert!(config.warnings().is_empty(), "{:?}", config.warnings());
+    assert_eq!(config.mail().from.as_deref(), Some("Example Shop <shop@example.jp>"));
+    let example = include_str!("../../.env.example");
+    for (name, _) in VARIABLES {
+        assert!(example.contains(&format!("{name}=")), "{name} is not in .env.example");
+    }
+    for (name, _) in config.file().named_variables() {
+        assert!(example.contains(&format!("{name}=")), "{name} is not in .env.example");
+    }
+}
+
+#[test]
+fn the_commented_lines_of_the_example_load_too() {
+    let uncommented: String = include_str!("../../.env.example")
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(entry) if entry.starts_with(|c: char| c.is_ascii_uppercase()) => format!("{entry}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let toml = ("batchctl.toml", include_str!("../../batchctl.example.toml"));
+    let config = load(None, &[(".env", &uncommented), toml], &[]).unwrap();
+    assert!(config.now().is_some() && config.warnings().is_empty());
+    assert_eq!(config.services().kafka_brokers, ["localhost:9092"]);
+}

@@ -1,0 +1,292 @@
+//! One connection to SQLite or PostgreSQL, and the few verbs that every job's SQL goes through.
+//!
+//! This is the only module that names a driver. It is not a query builder: each job writes plain SQL that runs
+//! on both databases, beside the struct of its row; [`Db::pick`] is for the rare statement that must differ.
+//! One [`Db`] is one connection; work that runs side by side opens one each from the context.
+
+mod bulk;
+mod error;
+mod migrate;
+mod value;
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
+use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous};
+use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Connection};
+
+pub use bulk::Bulk;
+pub use error::{DbError, DbErrorKind};
+pub use migrate::{Readiness, latest_version};
+pub use sqlx::FromRow;
+pub use value::Value;
+
+/// How long to wait for a connection before the database counts as unreachable.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a writer waits for another process's transaction on SQLite.
+const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How soon PostgreSQL notices that a client has gone and ends its statement, so that the query of a run that
+/// was stopped or passed its deadline does not live on.
+const CLIENT_CHECK_INTERVAL_MS: &str = "5000";
+
+/// A row that can be read from either database; derived by `#[derive(sqlx::FromRow)]`.
+pub trait Row: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
+impl<T> Row for T where T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
+
+/// Which of the two databases a connection speaks to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The embedded default: one file.
+    Sqlite,
+    /// Production.
+    Postgres,
+}
+
+impl Kind {
+    /// Reads the database's kind from its URL's scheme; the configuration has checked that it is one of ours.
+    pub fn of(url: &str) -> Self {
+        if url.starts_with("sqlite:") { Self::Sqlite } else { Self::Postgres }
+    }
+
+    /// The database's name as people write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SQLite",
+            Self::Postgres => "PostgreSQL",
+        }
+    }
+}
+
+#[expect(clippy::disallowed_types, reason = "this is the one place that names a driver")]
+enum Conn {
+    Sqlite(sqlx::SqliteConnection),
+    Postgres(sqlx::PgConnection),
+}
+
+/// One open connection.
+pub struct Db {
+    conn: Conn,
+    in_transaction: bool,
+}
+
+/// Runs one driver call on whichever connection is open: the two arms differ in nothing but types.
+macro_rules! on_connection {
+    ($db:expr, $sql:expr, $values:expr, |$connection:ident, $statement:ident| $call:expr) => {
+        match &mut $db.conn {
+            Conn::Sqlite($connection) => {
+                let $statement = (AssertSqlSafe($sql.to_owned()), sqlite_arguments($values)?);
+                $call
+            }
+            Conn::Postgres($connection) => {
+                let $statement = (AssertSqlSafe($sql.to_owned()), postgres_arguments($values)?);
+                $call
+            }
+        }
+    };
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one place that calls a driver")]
+impl Db {
+    /// Opens a connection. A SQLite file that does not exist is created only if `create` says so.
+    pub async fn connect(url: &str, create: bool) -> Result<Self, DbError> {
+        let connecting = async {
+            Ok::<_, sqlx::Error>(match Kind::of(url) {
+                Kind::Sqlite => Conn::Sqlite(sqlite_options(url)?.create_if_missing(create).connect().await?),
+                Kind::Postgres => Conn::Postgres(postgres_options(url)?.connect().await?),
+            })
+        };
+        match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+            Ok(Ok(conn)) => Ok(Self { conn, in_transaction: false }),
+            Ok(Err(error)) => Err(DbError::connecting(&error, url)),
+            Err(_) => Err(DbError::silent(url, CONNECT_TIMEOUT)),
+        }
+    }
+
+    /// Which database this is.
+    pub fn kind(&self) -> Kind {
+        match self.conn {
+            Conn::Sqlite(_) => Kind::Sqlite,
+            Conn::Postgres(_) => Kind::Postgres,
+        }
+    }
+
+    /// The one of two texts that suits this database, for a statement that cannot be the same on both.
+    pub fn pick<T>(&self, sqlite: T, postgres: T) -> T {
+        match self.kind() {
+            Kind::Sqlite => sqlite,
+            Kind::Postgres => postgres,
+        }
+    }
+
+    /// Whether a transaction was left open, as when a run's future was dropped in the middle of one. Such a
+    /// connection is not to be used again.
+    pub fn is_in_transaction(&self) -> bool {
+        self.in_transaction
+    }
+
+    /// All rows of a query whose result is known to be small; large results go through a bounded page.
+    pub async fn fetch_all<T: Row>(&mut self, sql: &str, values: Vec<Value>) -> Result<Vec<T>, DbError> {
+        let rows = on_connection!(self, sql, values, |connection, statement| {
+            sqlx::query_as_with(statement.0, statement.1).fetch_all(connection).await
+        });
+        rows.map_err(|error| DbError::query(&error, sql))
+    }
+
+    /// The single row of a query that always has one.
+    pub async fn fetch_one<T: Row>(&mut self, sql: &str, values: Vec<Value>) -> Result<T, DbError> {
+        let row = on_connection!(self, sql, values, |connection, statement| {
+            sqlx::query_as_with(statement.0, statement.1).fetch_one(connection).await
+        });
+        row.map_err(|error| DbError::query(&error, sql))
+    }
+
+    /// The first row, if there is one.
+    pub async fn fetch_optional<T: Row>(
+        &mut self,
+        sql: &str,
+        values: Vec<Value>,
+    ) -> Result<Option<T>, DbError> {
+        let row = on_connection!(self, sql, values, |connection, statement| {
+            sqlx::query_as_with(statement.0, statement.1).fetch_optional(connection).await
+        });
+        row.map_err(|error| DbError::query(&error, sql))
+    }
+
+    /// Runs a statement and gives the number of rows it touched.
+    pub async fn execute(&mut self, sql: &str, values: Vec<Value>) -> Result<u64, DbError> {
+        let rows = on_connection!(self, sql, values, |connection, statement| {
+            sqlx::query_with(statement.0, statement.1)
+                .execute(connection)
+                .await
+                .map(|done| done.rows_affected())
+        });
+        rows.map_err(|error| DbError::query(&error, sql))
+    }
+
+    /// Runs several statements that take no values, as `BEGIN` or the definition of a temporary table.
+    pub async fn script(&mut self, sql: &str) -> Result<(), DbError> {
+        let statements = AssertSqlSafe(sql.to_owned());
+        let done = match &mut self.conn {
+            Conn::Sqlite(connection) => sqlx::raw_sql(statements).execute(connection).await.map(drop),
+            Conn::Postgres(connection) => sqlx::raw_sql(statements).execute(connection).await.map(drop),
+        };
+        done.map_err(|error| DbError::query(&error, sql))
+    }
+
+    /// Runs `work` in one transaction: committed if it succeeds, rolled back if it fails.
+    ///
+    /// On SQLite the transaction takes the write lock at once (`BEGIN IMMEDIATE`), because a read that later
+    /// turns into a write fails as "locked" whatever the time-out. Nesting is an error: on PostgreSQL an inner
+    /// `COMMIT` would commit the outer work.
+    pub async fn transaction<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut Self) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        anyhow::ensure!(!self.in_transaction, "a transaction is already open on this connection");
+        self.script(self.pick("BEGIN IMMEDIATE", "BEGIN")).await?;
+        self.in_transaction = true;
+        let result = work(self).await;
+        match result {
+            Ok(value) => {
+                let committed = self.script("COMMIT").await;
+                if committed.is_err() {
+                    // A commit that failed leaves SQLite's transaction open (disk full, busy).
+                    self.roll_back().await;
+                } else {
+                    self.in_transaction = false;
+                }
+                committed?;
+                Ok(value)
+            }
+            Err(error) => {
+                self.roll_back().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends a failed transaction. Its own failure adds nothing to the error that led here: a connection that
+    /// cannot roll back is lost, the database ends its transaction by itself, and the flag stays up so that
+    /// nobody uses it again. SQLite rolls back by itself on a full disk; a second ROLLBACK then fails harmlessly.
+    async fn roll_back(&mut self) {
+        let rolled_back = self.script("ROLLBACK").await;
+        self.in_transaction = match (&self.conn, rolled_back) {
+            (_, Ok(())) => false,
+            (Conn::Sqlite(_), Err(error)) => !error.to_string().contains("no transaction is active"),
+            (Conn::Postgres(_), Err(_)) => true,
+        };
+    }
+
+    /// The time by the one clock that all hosts share: the server's on PostgreSQL, the machine's on SQLite.
+    /// Leases are judged by it, so hosts whose clocks differ agree, and a fixed `BATCHCTL_NOW` stops nothing.
+    pub async fn server_time(&mut self) -> Result<DateTime<Utc>, DbError> {
+        match self.kind() {
+            Kind::Sqlite => Ok(crate::context::machine_time()),
+            Kind::Postgres => {
+                let (time,): (DateTime<Utc>,) = self.fetch_one("SELECT clock_timestamp()", vec![]).await?;
+                Ok(time)
+            }
+        }
+    }
+
+    /// Closes the connection in an orderly way.
+    pub async fn close(self) {
+        // The work is committed; a server that is gone by now has nothing left to lose.
+        drop(match self.conn {
+            Conn::Sqlite(connection) => connection.close().await,
+            Conn::Postgres(connection) => connection.close().await,
+        });
+    }
+}
+
+fn sqlite_options(url: &str) -> Result<SqliteConnectOptions, sqlx::Error> {
+    Ok(url
+        .parse::<SqliteConnectOptions>()?
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(SQLITE_BUSY_TIMEOUT)
+        .foreign_keys(true)
+        .pragma("temp_store", "MEMORY")
+        .disable_statement_logging())
+}
+
+fn postgres_options(url: &str) -> Result<PgConnectOptions, sqlx::Error> {
+    Ok(url
+        .parse::<PgConnectOptions>()?
+        .application_name("batchctl")
+        .options([("timezone", "UTC"), ("client_connection_check_interval", CLIENT_CHECK_INTERVAL_MS)])
+        .disable_statement_logging())
+}
+
+fn sqlite_arguments(values: Vec<Value>) -> Result<SqliteArguments, DbError> {
+    let mut arguments = SqliteArguments::default();
+    for value in values {
+        match value {
+            Value::Bool(value) => arguments.add(value),
+            Value::Int(value) => arguments.add(value),
+            Value::Text(value) => arguments.add(value),
+            Value::Time(value) => arguments.add(value),
+            Value::Date(value) => arguments.add(value),
+            Value::Json(value) => arguments.add(value),
+        }
+        .map_err(|error| DbError::argument(&error))?;
+    }
+    Ok(arguments)
+}
+
+fn postgres_arguments(values: Vec<Value>) -> Result<PgArguments, DbError> {
+    let mut arguments = PgArguments::default();
+    for value in values {
+        match value {
+            Value::Bool(value) => arguments.add(value),
+            Value::Int(value) => arguments.add(value),
+            Value::Text(value) => arguments.add(value),
+            Value::Time(value) => arguments.add(value),
+            Value::Date(value) => arguments.add(value),
+            Value::Json(value) => arguments.add(value),
+        }
+        .map_err(|error| DbError::argument(&error))?;
+    }
+    Ok(arguments)
+}

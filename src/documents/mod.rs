@@ -1,0 +1,327 @@
+//! One table in, many forms out: for the terminal, as CSV, XLSX, PDF or JSON.
+//!
+//! A job fills a [`Document`] and knows no format; a format knows no job, no database and no clock.
+
+pub mod csv;
+pub mod json;
+pub mod pdf;
+pub mod terminal;
+pub mod xlsx;
+
+#[cfg(test)]
+mod sample;
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use chrono::NaiveDate;
+
+use crate::locale::{Locale, group_digits};
+use crate::money::minor_to_display;
+
+/// The key of the column that names the currency of a row's amounts. Where there is one, amounts are shown
+/// without their currency.
+pub const CURRENCY_COLUMN_KEY: &str = "currency";
+
+/// What a job has to say, in no particular form.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Document {
+    /// The file's name without extension, such as `daily-sales-2026-11-19`.
+    pub name: String,
+    /// The heading, in the document's locale.
+    pub title: String,
+    /// What the figures are about, label and value: the day, the time zone, the malls.
+    pub facts: Vec<(String, String)>,
+    /// The language of every text in here.
+    pub locale: Locale,
+    /// The tables, the summary first.
+    pub tables: Vec<Table>,
+    /// Drawn in the PDF only: the figures behind them belong in a table.
+    pub charts: Vec<Chart>,
+    /// Remarks under the tables.
+    pub notes: Vec<String>,
+}
+
+/// Rows under columns.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Table {
+    /// A stable `snake_case` name: the key in JSON, a part of a CSV file's name.
+    pub key: &'static str,
+    /// The heading, in the document's locale.
+    pub title: String,
+    /// What stands in each row's cells.
+    pub columns: Vec<Column>,
+    /// The rows, each with one cell for each column.
+    pub rows: Vec<Row>,
+}
+
+/// One row of a table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// One cell for each column.
+    pub cells: Vec<Cell>,
+    /// Set apart from the others: totals.
+    pub emphasis: bool,
+}
+
+/// What stands in a column.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Column {
+    /// A stable `snake_case` name: the key in JSON and the CSV header in English.
+    pub key: &'static str,
+    /// The heading, in the document's locale.
+    pub label: String,
+    /// Decides how the column is aligned.
+    pub kind: ColumnKind,
+    /// May be left out of a terminal that is too narrow; files always have it.
+    pub wide_only: bool,
+}
+
+/// The kind of value in a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ColumnKind {
+    /// Text, and yes or no.
+    Text,
+    /// Counts.
+    Number,
+    /// Amounts of money.
+    Money,
+    /// Calendar days.
+    Date,
+}
+
+/// One value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cell {
+    /// No value.
+    Empty,
+    /// Text, untrusted: a product's name may hold anything.
+    Text(String),
+    /// A count. An identifier is a text, it must not be grouped or rounded.
+    Int(i64),
+    /// An amount in minor units of an ISO 4217 currency.
+    Money {
+        /// Minor units.
+        amount: i64,
+        /// The ISO 4217 code.
+        currency: String,
+    },
+    /// A calendar day.
+    Date(NaiveDate),
+    /// Yes or no.
+    Bool(bool),
+}
+
+/// A line or bar for each day.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Chart {
+    /// The heading, such as a mall's name.
+    pub title: String,
+    /// What the values count, in major units: `JPY`.
+    pub unit: String,
+    /// The days, ascending.
+    pub days: Vec<NaiveDate>,
+    /// One series is drawn as bars, more as lines.
+    pub series: Vec<Series>,
+}
+
+/// The values of a chart for each of its days.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Series {
+    /// Shown in the legend when there are several.
+    pub label: String,
+    /// One for each day; none leaves a gap.
+    pub values: Vec<Option<f64>>,
+}
+
+/// The forms a document can take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
+pub enum Format {
+    /// A table to read in the terminal
+    Table,
+    /// One CSV file for each table
+    Csv,
+    /// An Excel workbook
+    Xlsx,
+    /// A PDF to print
+    Pdf,
+    /// JSON for other programs
+    Json,
+}
+
+impl Format {
+    /// The extension of a file in this format.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Table => "txt",
+            Self::Csv => "csv",
+            Self::Xlsx => "xlsx",
+            Self::Pdf => "pdf",
+            Self::Json => "json",
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(if *self == Self::Table { "table" } else { self.extension() })
+    }
+}
+
+impl Column {
+    /// A column that is always shown.
+    pub fn new(key: &'static str, label: impl Into<String>, kind: ColumnKind) -> Self {
+        Self { key, label: label.into(), kind, wide_only: false }
+    }
+
+    /// Lets a narrow terminal leave the column out.
+    #[must_use]
+    pub fn wide_only(mut self) -> Self {
+        self.wide_only = true;
+        self
+    }
+}
+
+impl ColumnKind {
+    /// Whether its values are figures, which line up on the right.
+    pub fn is_figure(self) -> bool {
+        matches!(self, Self::Number | Self::Money)
+    }
+}
+
+impl Row {
+    /// An ordinary row.
+    pub fn new(cells: Vec<Cell>) -> Self {
+        Self { cells, emphasis: false }
+    }
+
+    /// A row set apart from the others.
+    pub fn total(cells: Vec<Cell>) -> Self {
+        Self { cells, emphasis: true }
+    }
+}
+
+impl Cell {
+    /// A text cell.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::Text(text.into())
+    }
+
+    /// An amount in minor units.
+    pub fn money(amount: i64, currency: impl Into<String>) -> Self {
+        Self::Money { amount, currency: currency.into() }
+    }
+
+    /// The value as a reader sees it: figures grouped, money without its currency, days in ISO 8601.
+    pub fn display(&self, locale: Locale) -> String {
+        match self {
+            Self::Empty => String::new(),
+            Self::Text(text) => text.clone(),
+            Self::Int(number) => group_digits(&number.to_string()),
+            Self::Money { amount, currency } => minor_to_display(*amount, currency),
+            Self::Date(day) => day.to_string(),
+            Self::Bool(true) => locale.pick("yes", "はい", "예").to_owned(),
+            Self::Bool(false) => locale.pick("no", "いいえ", "아니요").to_owned(),
+        }
+    }
+}
+
+/// Where a column's currency is shown.
+enum CurrencyPlace {
+    /// Not at all: the column has no money, or another column names the currency.
+    Elsewhere,
+    /// Once, in the heading.
+    Heading(String),
+    /// In each cell, as they differ.
+    Cells,
+}
+
+impl Table {
+    fn currency_place(&self, column: usize) -> CurrencyPlace {
+        if self.columns.iter().any(|column| column.key == CURRENCY_COLUMN_KEY) {
+            return CurrencyPlace::Elsewhere;
+        }
+        let currencies: BTreeSet<&str> = self
+            .rows
+            .iter()
+            .filter_map(|row| match row.cells.get(column) {
+                Some(Cell::Money { currency, .. }) => Some(currency.as_str()),
+                _ => None,
+            })
+            .collect();
+        let mut currencies = currencies.into_iter();
+        match (currencies.next(), currencies.next()) {
+            (None, _) => CurrencyPlace::Elsewhere,
+            (Some(only), None) => CurrencyPlace::Heading(only.to_owned()),
+            (Some(_), Some(_)) => CurrencyPlace::Cells,
+        }
+    }
+
+    /// The headings for a reader, with the currency where nothing else names it.
+    fn headings(&self) -> Vec<String> {
+        let with_currency = |(index, column): (usize, &Column)| match self.currency_place(index) {
+            CurrencyPlace::Heading(currency) => format!("{} ({currency})", column.label),
+            CurrencyPlace::Elsewhere | CurrencyPlace::Cells => column.label.clone(),
+        };
+        self.columns.iter().enumerate().map(with_currency).collect()
+    }
+
+    /// Every row's cells for a reader, with the currency where nothing else names it.
+    fn displayed(&self, locale: Locale) -> Vec<Vec<String>> {
+        let in_cells: Vec<bool> = (0..self.columns.len())
+            .map(|column| matches!(self.currency_place(column), CurrencyPlace::Cells))
+            .collect();
+        let cell_text = |(column, cell): (usize, &Cell)| match cell {
+            Cell::Money { currency, .. } if in_cells.get(column) == Some(&true) => {
+                format!("{} {currency}", cell.display(locale))
+            }
+            _ => cell.display(locale),
+        };
+        self.rows.iter().map(|row| row.cells.iter().enumerate().map(cell_text).collect()).collect()
+    }
+}
+
+/// Makes untrusted text safe to print on one line: no control character, so no escape sequence, and none that
+/// turns the direction of the text after it.
+fn printable(text: &str) -> String {
+    text.chars()
+        .filter_map(|character| match character {
+            '\t' | '\n' | '\r' | '\u{2028}' | '\u{2029}' => Some(' '),
+            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => None,
+            character if character.is_control() => None,
+            character => Some(character),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn amounts(columns: Vec<Column>, rows: Vec<Vec<Cell>>) -> Table {
+        Table { key: "t", title: "T".into(), columns, rows: rows.into_iter().map(Row::new).collect() }
+    }
+
+    #[test]
+    fn a_currency_is_shown_once() {
+        let gross = || Column::new("gross_amount", "Gross", ColumnKind::Money);
+        let one =
+            amounts(vec![gross()], vec![vec![Cell::money(100, "JPY")], vec![Cell::money(2_000, "JPY")]]);
+        assert_eq!(one.headings(), ["Gross (JPY)"]);
+        assert_eq!(one.displayed(Locale::En), [["100"], ["2,000"]]);
+
+        let two = amounts(vec![gross()], vec![vec![Cell::money(100, "JPY")], vec![Cell::money(200, "USD")]]);
+        assert_eq!(two.headings(), ["Gross"]);
+        assert_eq!(two.displayed(Locale::En), [["100 JPY"], ["2.00 USD"]]);
+
+        let currency = Column::new(CURRENCY_COLUMN_KEY, "Currency", ColumnKind::Text);
+        let named = amounts(vec![currency, gross()], vec![vec![Cell::text("JPY"), Cell::money(100, "JPY")]]);
+        assert_eq!(named.headings(), ["Currency", "Gross"]);
+        assert_eq!(named.displayed(Locale::En), [["JPY", "100"]]);
+    }
+
+    #[test]
+    fn untrusted_text_cannot_steer_a_terminal() {
+        assert_eq!(printable("a\u{1b}[31mred\u{7}\u{9b}2J\tb\r\nc\u{202e}d"), "a[31mred2J b  cd");
+    }
+}

@@ -1,0 +1,125 @@
+//! A failure that knows what it means to the caller: its exit code, and what to do about it.
+//!
+//! Most errors are plain `anyhow` errors and exit 1. This type is for those where the exit code must tell more:
+//! bad input, a wrong configuration, a refusal, or "try again later".
+
+use std::fmt;
+
+/// What kind of failure it is; each has one exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    /// Running it again unchanged will not help.
+    Failed,
+    /// The command line is wrong.
+    Usage,
+    /// A file or template holds bad data.
+    BadInput,
+    /// Something outside is not reachable or is busy.
+    TryLater,
+    /// A guard refused.
+    Refused,
+    /// The configuration is wrong.
+    Configuration,
+}
+
+/// A failure with its kind and, where there is something to do, a hint.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// Its kind.
+    pub kind: FailureKind,
+    /// What failed, on what and why, in one line.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), hint: None }
+    }
+
+    /// A plain failure that carries a hint.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self::new(FailureKind::Failed, message)
+    }
+
+    /// The command line is wrong in a way that clap could not see.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(FailureKind::Usage, message)
+    }
+
+    /// A file or template holds bad data.
+    pub fn bad_input(message: impl Into<String>) -> Self {
+        Self::new(FailureKind::BadInput, message)
+    }
+
+    /// Something outside is not reachable or is busy.
+    pub fn try_later(message: impl Into<String>) -> Self {
+        Self::new(FailureKind::TryLater, message)
+    }
+
+    /// A guard refused.
+    pub fn refused(message: impl Into<String>) -> Self {
+        Self::new(FailureKind::Refused, message)
+    }
+
+    /// The configuration is wrong.
+    pub fn configuration(message: impl Into<String>) -> Self {
+        Self::new(FailureKind::Configuration, message)
+    }
+
+    /// Adds what to do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// The hint that an error carries, wherever in its chain.
+pub fn hint(error: &anyhow::Error) -> Option<&str> {
+    error.chain().find_map(|cause| cause.downcast_ref::<Failure>()?.hint.as_deref())
+}
+
+/// The error's chain on one line, each cause once: drivers repeat their causes in their own text.
+pub fn one_line(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text.replace(['\n', '\r'], " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_that_is_repeated_is_printed_once() {
+        let error = anyhow::anyhow!("connection refused")
+            .context("failed to open it: connection refused")
+            .context("failed to report");
+        assert_eq!(one_line(&error), "failed to report: failed to open it: connection refused");
+    }
+
+    #[test]
+    fn a_hint_is_found_below_a_context() {
+        let error =
+            anyhow::Error::new(Failure::bad_input("line 3").hint("mend it")).context("failed to import");
+        assert_eq!(hint(&error), Some("mend it"));
+    }
+}

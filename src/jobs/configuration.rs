@@ -1,0 +1,48 @@
+//! `config check`: reads everything, changes nothing, and says what is odd.
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::severity::Severity;
+
+use super::SPECS;
+
+/// The configuration
+#[derive(Debug, clap::Subcommand)]
+pub enum ConfigCommand {
+    /// Check variables, `.env` files and `batchctl.toml`
+    Check,
+}
+
+impl ConfigCommand {
+    /// Runs the chosen command.
+    pub fn dispatch(&self, cx: &Context) -> anyhow::Result<()> {
+        // An error in a value or a key has ended the program before this.
+        let mut problems = cx.config.warnings();
+        let names: Vec<&str> = SPECS.iter().map(|spec| spec.name).collect();
+        problems.extend(cx.config.unknown_jobs(&names));
+        for channel in Severity::ALL.iter().flat_map(|severity| cx.config.alert_channels(*severity)) {
+            if let Err(error) = cx.config.secret(&channel.url_variable) {
+                problems.push(error.to_string());
+            }
+        }
+        for folder in cx.config.pdf_font_dirs().into_iter().chain(cx.config.pdf_template_dir()) {
+            if !folder.is_dir() {
+                problems.push(format!("the folder `{}` of [pdf] does not exist", folder.display()));
+            }
+        }
+        problems.dedup();
+        if problems.is_empty() {
+            let environment = cx.config.environment();
+            return Ok(cx
+                .output
+                .data(format!("the configuration of `{environment}` is right\n").as_bytes())?);
+        }
+        cx.output.data((problems.join("\n") + "\n").as_bytes())?;
+        let count = problems.len();
+        Err(Failure::configuration(format!(
+            "the configuration has {count} problem{}",
+            if count == 1 { "" } else { "s" }
+        ))
+        .into())
+    }
+}

@@ -1,0 +1,82 @@
+//! The malls that a command works on, chosen by code or number.
+
+use chrono_tz::Tz;
+
+use crate::db::{Db, FromRow};
+use crate::failure::Failure;
+use crate::values;
+
+/// A row of `malls`.
+#[derive(Debug, Clone, FromRow)]
+pub struct Mall {
+    /// Its number.
+    pub id: i64,
+    /// Its code, by which people and files name it.
+    pub code: String,
+    /// Its name.
+    pub name: String,
+    /// Where its data comes from (`csv`, `cafe24`).
+    pub platform: String,
+    /// IANA name of its time zone.
+    pub time_zone: String,
+    /// ISO 4217 code.
+    pub currency: String,
+    /// Whether jobs work on it.
+    pub is_active: bool,
+}
+
+impl Mall {
+    /// Its time zone, if the stored name is one.
+    pub fn time_zone(&self) -> anyhow::Result<Tz> {
+        self.time_zone.parse().map_err(|_| {
+            Failure::configuration(format!(
+                "mall `{}` has the time zone `{}`, which does not exist",
+                self.code, self.time_zone
+            ))
+            .hint(format!("batchctl mall add {} --time-zone Asia/Tokyo", self.code))
+            .into()
+        })
+    }
+}
+
+/// All malls, in the order of their codes.
+pub async fn all_malls(db: &mut Db) -> anyhow::Result<Vec<Mall>> {
+    let malls = db
+        .fetch_all(
+            "SELECT id, code, name, platform, time_zone, currency, is_active FROM malls ORDER BY code",
+            values![],
+        )
+        .await?;
+    Ok(malls)
+}
+
+/// The active malls, or those named by code or number, which must exist.
+pub async fn selected_malls(db: &mut Db, wanted: &[String]) -> anyhow::Result<Vec<Mall>> {
+    let malls = all_malls(db).await?;
+    if wanted.is_empty() {
+        return Ok(malls.into_iter().filter(|mall| mall.is_active).collect());
+    }
+    let mut selected: Vec<Mall> = Vec::new();
+    for name in wanted {
+        let found = malls
+            .iter()
+            .find(|mall| mall.code == *name)
+            .or_else(|| malls.iter().find(|mall| name.parse() == Ok(mall.id)))
+            .ok_or_else(|| unknown_mall(name, &malls))?;
+        if !selected.iter().any(|mall| mall.id == found.id) {
+            selected.push(found.clone());
+        }
+    }
+    selected.sort_by(|first, second| first.code.cmp(&second.code));
+    Ok(selected)
+}
+
+fn unknown_mall(name: &str, malls: &[Mall]) -> Failure {
+    let known: Vec<&str> = malls.iter().map(|mall| mall.code.as_str()).collect();
+    let hint = if known.is_empty() {
+        format!("add it: batchctl mall add {name} --name NAME --time-zone Asia/Tokyo --currency JPY")
+    } else {
+        format!("the malls are {}", known.join(", "))
+    };
+    Failure::usage(format!("unknown mall `{name}`")).hint(hint)
+}

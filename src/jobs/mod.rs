@@ -1,0 +1,16 @@
+//! The jobs, a folder a group and a file a job; and the few commands beside them that do no batch work.
+
+pub mod configuration;
+pub mod database;
+pub mod environment;
+pub mod mall;
+pub mod malls;
+pub mod report;
+pub mod runs;
+pub mod schedule;
+
+use crate::runner::{Job, JobSpec};
+
+/// Every job, in the order of the README's table.
+pub const SPECS: &[JobSpec] =
+    &[report::daily_sales::Args::SPEC, runs::purge::Args::SPEC, runs::process_requests::Args::SPEC];

@@ -1,0 +1,487 @@
+//! The stored figures of daily sales as a document: tables, charts and labels in the reader's language.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Days, NaiveDate, Utc};
+
+use crate::db::{Db, FromRow};
+use crate::documents::{Cell, Chart, Column, ColumnKind, Document, Row, Series, Table};
+use crate::jobs::malls::Mall;
+use crate::jobs::report::publication::Extent;
+use crate::locale::Locale;
+use crate::money::{average_half_up, currency_exponent};
+use crate::values;
+
+/// How many days the chart shows.
+const CHART_DAYS: u64 = 30;
+
+/// The figures that every row of every breakdown has.
+#[derive(Debug, Clone, Default, PartialEq, Eq, FromRow)]
+pub(super) struct Measures {
+    orders: i64,
+    items: i64,
+    gross_amount: i64,
+    discount_amount: i64,
+    shipping_amount: i64,
+    tax_amount: i64,
+    cancelled_orders: i64,
+    refunded_amount: i64,
+    net_amount: i64,
+    new_customers: i64,
+    returning_customers: i64,
+}
+
+impl Measures {
+    fn add(&mut self, other: &Self) {
+        self.orders += other.orders;
+        self.items += other.items;
+        self.gross_amount += other.gross_amount;
+        self.discount_amount += other.discount_amount;
+        self.shipping_amount += other.shipping_amount;
+        self.tax_amount += other.tax_amount;
+        self.cancelled_orders += other.cancelled_orders;
+        self.refunded_amount += other.refunded_amount;
+        self.net_amount += other.net_amount;
+        self.new_customers += other.new_customers;
+        self.returning_customers += other.returning_customers;
+    }
+}
+
+/// One mall's day.
+#[derive(Debug, Clone, FromRow)]
+struct DayRow {
+    business_day: NaiveDate,
+    mall_id: i64,
+    currency: String,
+    is_final: bool,
+    computed_at: DateTime<Utc>,
+    #[sqlx(flatten)]
+    measures: Measures,
+}
+
+/// One product or payment method over the days.
+#[derive(Debug, Clone, FromRow)]
+struct BreakdownRow {
+    mall_id: i64,
+    currency: String,
+    breakdown: String,
+    breakdown_key: String,
+    name: String,
+    #[sqlx(flatten)]
+    measures: Measures,
+}
+
+#[derive(Debug, Clone, FromRow)]
+struct ChartRow {
+    business_day: NaiveDate,
+    mall_id: i64,
+    currency: String,
+    net_amount: i64,
+}
+
+/// Everything a document of these days needs, as stored.
+pub(super) struct Figures {
+    first: NaiveDate,
+    last: NaiveDate,
+    malls: BTreeMap<i64, Mall>,
+    days: Vec<DayRow>,
+    breakdowns: Vec<BreakdownRow>,
+    chart: Vec<ChartRow>,
+}
+
+impl Figures {
+    /// Loads the stored figures of the days, which need not be without gaps, for the malls.
+    pub(super) async fn load(
+        db: &mut Db,
+        days: &BTreeSet<NaiveDate>,
+        malls: &[Mall],
+    ) -> anyhow::Result<Self> {
+        let (Some(&first), Some(&last)) = (days.first(), days.last()) else {
+            anyhow::bail!("a report needs a day");
+        };
+        let malls: BTreeMap<i64, Mall> = malls.iter().map(|mall| (mall.id, mall.clone())).collect();
+        let mut rows: Vec<DayRow> = db
+            .fetch_all(
+                "SELECT business_day, mall_id, currency, is_final, computed_at, orders, items, gross_amount,
+                        discount_amount, shipping_amount, tax_amount, cancelled_orders, refunded_amount, net_amount,
+                        new_customers, returning_customers
+                 FROM daily_sales WHERE business_day BETWEEN $1 AND $2
+                 ORDER BY business_day, mall_id, currency",
+                values![first, last],
+            )
+            .await?;
+        rows.retain(|row| days.contains(&row.business_day) && malls.contains_key(&row.mall_id));
+        let mut breakdowns: Vec<BreakdownRow> = db
+            .fetch_all(
+                "SELECT mall_id, currency, breakdown, breakdown_key, MAX(name) AS name,
+                        CAST(SUM(orders) AS BIGINT) AS orders, CAST(SUM(items) AS BIGINT) AS items,
+                        CAST(SUM(gross_amount) AS BIGINT) AS gross_amount,
+                        CAST(SUM(discount_amount) AS BIGINT) AS discount_amount,
+                        CAST(SUM(shipping_amount) AS BIGINT) AS shipping_amount,
+                        CAST(SUM(tax_amount) AS BIGINT) AS tax_amount,
+                        CAST(SUM(cancelled_orders) AS BIGINT) AS cancelled_orders,
+                        CAST(SUM(refunded_amount) AS BIGINT) AS refunded_amount,
+                        CAST(SUM(net_amount) AS BIGINT) AS net_amount,
+                        CAST(SUM(new_customers) AS BIGINT) AS new_customers,
+                        CAST(SUM(returning_customers) AS BIGINT) AS returning_customers
+                 FROM daily_sales_breakdown WHERE business_day BETWEEN $1 AND $2
+                 GROUP BY mall_id, currency, breakdown, breakdown_key
+                 ORDER BY mall_id, currency, CAST(SUM(net_amount) AS BIGINT) DESC, breakdown_key",
+                values![first, last],
+            )
+            .await?;
+        breakdowns.retain(|row| malls.contains_key(&row.mall_id));
+        let chart_start = last.checked_sub_days(Days::new(CHART_DAYS - 1)).unwrap_or(last);
+        let chart: Vec<ChartRow> = db
+            .fetch_all(
+                "SELECT business_day, mall_id, currency, net_amount FROM daily_sales
+                 WHERE business_day BETWEEN $1 AND $2 ORDER BY business_day",
+                values![chart_start, last],
+            )
+            .await?;
+        Ok(Self { first, last, malls, days: rows, breakdowns, chart })
+    }
+
+    /// When the newest of the figures were computed; `otherwise` if there are none.
+    pub(super) fn computed_at(&self, otherwise: DateTime<Utc>) -> DateTime<Utc> {
+        self.days.iter().map(|row| row.computed_at).max().unwrap_or(otherwise)
+    }
+
+    fn period(&self) -> String {
+        if self.first == self.last {
+            self.first.to_string()
+        } else {
+            format!("{}..{}", self.first, self.last)
+        }
+    }
+
+    fn mall(&self, id: i64) -> &str {
+        self.malls.get(&id).map_or("", |mall| mall.code.as_str())
+    }
+
+    fn breakdown(&self, kind: Breakdown) -> impl Iterator<Item = &BreakdownRow> {
+        self.breakdowns.iter().filter(move |row| row.breakdown == kind.word())
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Breakdown {
+    Product,
+    PaymentMethod,
+}
+
+impl Breakdown {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Product => "PRODUCT",
+            Self::PaymentMethod => "PAYMENT_METHOD",
+        }
+    }
+
+    fn key(self) -> &'static str {
+        match self {
+            Self::Product => "product",
+            Self::PaymentMethod => "payment_method",
+        }
+    }
+}
+
+/// The document for people, and for JSON and XLSX.
+pub(super) fn document(figures: &Figures, locale: Locale, extent: Extent) -> Document {
+    let malls: Vec<String> = figures
+        .malls
+        .values()
+        .map(|mall| format!("{} ({}, {})", mall.name, mall.time_zone, mall.currency))
+        .collect();
+    let period = figures.period();
+    Document {
+        name: format!("daily-sales-{}", period.replace("..", "_")),
+        title: locale.pick("Daily sales report", "日次売上レポート", "일일 매출 보고서").to_owned(),
+        facts: vec![
+            (locale.pick("Business day", "営業日", "영업일").to_owned(), period),
+            (locale.pick("Malls", "対象モール", "대상 몰").to_owned(), malls.join(" / ")),
+            (
+                locale.pick("Computed", "集計日時", "집계 일시").to_owned(),
+                figures.computed_at(DateTime::UNIX_EPOCH).format("%Y-%m-%d %H:%M UTC").to_string(),
+            ),
+        ],
+        locale,
+        tables: vec![
+            summary_table(figures, locale),
+            breakdown_table(figures, locale, extent, Breakdown::Product),
+            breakdown_table(figures, locale, extent, Breakdown::PaymentMethod),
+        ],
+        charts: charts(figures, locale),
+        notes: notes(figures, locale, extent),
+    }
+}
+
+/// One row a mall and day; over several days a total for each mall and currency too.
+fn summary_table(figures: &Figures, locale: Locale) -> Table {
+    let mut columns = vec![
+        Column::new("business_day", locale.pick("Day", "営業日", "영업일"), ColumnKind::Date),
+        Column::new("mall", locale.pick("Mall", "モール", "몰"), ColumnKind::Text),
+        Column::new("currency", locale.pick("Currency", "通貨", "통화"), ColumnKind::Text),
+    ];
+    columns.extend(measure_columns(locale));
+    columns.push(Column::new("is_final", locale.pick("Final", "確定", "확정"), ColumnKind::Text).wide_only());
+    let mut rows = Vec::new();
+    let mut totals: BTreeMap<(i64, &str), Measures> = BTreeMap::new();
+    for day in &figures.days {
+        let mut cells = vec![
+            Cell::Date(day.business_day),
+            Cell::text(figures.mall(day.mall_id)),
+            Cell::text(day.currency.as_str()),
+        ];
+        cells.extend(measure_cells(&day.measures, &day.currency));
+        cells.push(Cell::Bool(day.is_final));
+        rows.push(Row::new(cells));
+        totals.entry((day.mall_id, &day.currency)).or_default().add(&day.measures);
+    }
+    if figures.first != figures.last {
+        for ((mall, currency), measures) in totals {
+            let mut cells = vec![Cell::Empty, Cell::text(figures.mall(mall)), Cell::text(currency)];
+            cells.extend(measure_cells(&measures, currency));
+            cells.push(Cell::Empty);
+            rows.push(Row::total(cells));
+        }
+    }
+    Table {
+        key: "malls",
+        title: locale.pick("Sales by mall", "モール別売上", "몰별 매출").to_owned(),
+        columns,
+        rows,
+    }
+}
+
+/// Products or payment methods, the largest net amount first within each mall.
+fn breakdown_table(figures: &Figures, locale: Locale, extent: Extent, kind: Breakdown) -> Table {
+    let (title, label) = match kind {
+        Breakdown::Product => (
+            locale.pick("Sales by product", "商品別売上", "상품별 매출"),
+            locale.pick("Product", "商品コード", "상품 코드"),
+        ),
+        Breakdown::PaymentMethod => (
+            locale.pick("Sales by payment method", "支払方法別売上", "결제 수단별 매출"),
+            locale.pick("Payment method", "支払方法", "결제 수단"),
+        ),
+    };
+    let mut columns = vec![
+        Column::new("mall", locale.pick("Mall", "モール", "몰"), ColumnKind::Text),
+        Column::new("currency", locale.pick("Currency", "通貨", "통화"), ColumnKind::Text),
+        Column::new(kind.key(), label, ColumnKind::Text),
+    ];
+    if kind == Breakdown::Product {
+        columns.push(Column::new("name", locale.pick("Name", "商品名", "상품명"), ColumnKind::Text));
+    }
+    columns.extend(measure_columns(locale));
+    let mut shown: BTreeMap<(i64, &str), usize> = BTreeMap::new();
+    let mut rows = Vec::new();
+    for row in figures.breakdown(kind) {
+        let count = shown.entry((row.mall_id, &row.currency)).or_default();
+        *count += 1;
+        if let Extent::Top(most) = extent
+            && *count > most
+        {
+            continue;
+        }
+        let mut cells = vec![Cell::text(figures.mall(row.mall_id)), Cell::text(row.currency.as_str())];
+        match (kind, row.breakdown_key.as_str()) {
+            (Breakdown::Product, "") => {
+                cells.push(Cell::Empty);
+                cells.push(Cell::text(whole_orders(locale)));
+            }
+            (Breakdown::PaymentMethod, "") => {
+                cells.push(Cell::text(locale.pick("not stated", "記載なし", "미기재")));
+            }
+            (Breakdown::Product, key) => {
+                cells.push(Cell::text(key));
+                cells.push(Cell::text(row.name.as_str()));
+            }
+            (Breakdown::PaymentMethod, key) => cells.push(Cell::text(key)),
+        }
+        cells.extend(measure_cells(&row.measures, &row.currency));
+        rows.push(Row::new(cells));
+    }
+    let key = match kind {
+        Breakdown::Product => "products",
+        Breakdown::PaymentMethod => "payment_methods",
+    };
+    Table { key, title: title.to_owned(), columns, rows }
+}
+
+fn whole_orders(locale: Locale) -> &'static str {
+    locale.pick(
+        "(shipping, order discounts, whole refunds)",
+        "（送料・注文割引・全額返金）",
+        "(배송비·주문 할인·전체 환불)",
+    )
+}
+
+/// The one table of a CSV: every row has the same columns, the total's rows and the breakdowns' alike.
+pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
+    let mut columns = vec![
+        Column::new("business_day", locale.pick("Business day", "営業日", "영업일"), ColumnKind::Text),
+        Column::new("mall", locale.pick("Mall", "モール", "몰"), ColumnKind::Text),
+        Column::new("currency", locale.pick("Currency", "通貨", "통화"), ColumnKind::Text),
+        Column::new("breakdown", locale.pick("Breakdown", "区分", "구분"), ColumnKind::Text),
+        Column::new("key", locale.pick("Key", "コード", "코드"), ColumnKind::Text),
+        Column::new("name", locale.pick("Name", "名称", "이름"), ColumnKind::Text),
+    ];
+    columns.extend(measure_columns(locale));
+    columns.push(Column::new("is_final", locale.pick("Final", "確定", "확정"), ColumnKind::Text));
+    let total = locale.pick("total", "合計", "합계");
+    let mut rows = Vec::new();
+    for day in &figures.days {
+        let mut cells = vec![
+            Cell::text(day.business_day.to_string()),
+            Cell::text(figures.mall(day.mall_id)),
+            Cell::text(day.currency.as_str()),
+            Cell::text(total),
+            Cell::Empty,
+            Cell::Empty,
+        ];
+        cells.extend(measure_cells(&day.measures, &day.currency));
+        cells.push(Cell::Bool(day.is_final));
+        rows.push(Row::new(cells));
+    }
+    let kinds = [
+        (Breakdown::Product, locale.pick("product", "商品", "상품")),
+        (Breakdown::PaymentMethod, locale.pick("payment_method", "支払方法", "결제 수단")),
+    ];
+    for (kind, word) in kinds {
+        for row in figures.breakdown(kind) {
+            let name = if kind == Breakdown::Product && row.breakdown_key.is_empty() {
+                whole_orders(locale)
+            } else {
+                row.name.as_str()
+            };
+            let mut cells = vec![
+                Cell::text(figures.period()),
+                Cell::text(figures.mall(row.mall_id)),
+                Cell::text(row.currency.as_str()),
+                Cell::text(word),
+                Cell::text(row.breakdown_key.as_str()),
+                Cell::text(name),
+            ];
+            cells.extend(measure_cells(&row.measures, &row.currency));
+            cells.push(Cell::Empty);
+            rows.push(Row::new(cells));
+        }
+    }
+    Table { key: "daily_sales", title: String::new(), columns, rows }
+}
+
+fn measure_columns(locale: Locale) -> Vec<Column> {
+    let number = |key, label| Column::new(key, label, ColumnKind::Number);
+    let money = |key, label| Column::new(key, label, ColumnKind::Money);
+    vec![
+        number("orders", locale.pick("Orders", "注文件数", "주문 건수")),
+        number("items", locale.pick("Items", "販売点数", "판매 수량")),
+        money("gross_amount", locale.pick("Gross", "総売上", "총매출")),
+        money("discount_amount", locale.pick("Discounts", "割引額", "할인액")).wide_only(),
+        money("shipping_amount", locale.pick("Shipping", "送料", "배송비")).wide_only(),
+        money("tax_amount", locale.pick("Tax", "消費税", "부가세")).wide_only(),
+        number("cancelled_orders", locale.pick("Cancelled", "取消件数", "취소 건수")),
+        money("refunded_amount", locale.pick("Refunded", "返金額", "환불액")),
+        money("net_amount", locale.pick("Net", "純売上", "순매출")),
+        money("average_order_amount", locale.pick("Average order", "平均注文額", "평균 주문액")),
+        number("new_customers", locale.pick("New customers", "新規顧客", "신규 고객")),
+        number("returning_customers", locale.pick("Returning", "リピート顧客", "재구매 고객")),
+    ]
+}
+
+/// The cells of [`measure_columns`]. The average is made anew from the sums, half-up to the minor unit.
+fn measure_cells(measures: &Measures, currency: &str) -> Vec<Cell> {
+    let money = |amount| Cell::money(amount, currency);
+    vec![
+        Cell::Int(measures.orders),
+        Cell::Int(measures.items),
+        money(measures.gross_amount),
+        money(measures.discount_amount),
+        money(measures.shipping_amount),
+        money(measures.tax_amount),
+        Cell::Int(measures.cancelled_orders),
+        money(measures.refunded_amount),
+        money(measures.net_amount),
+        money(average_half_up(measures.gross_amount, measures.orders)),
+        Cell::Int(measures.new_customers),
+        Cell::Int(measures.returning_customers),
+    ]
+}
+
+/// The net amount of the last 30 days, one chart for each mall and currency.
+fn charts(figures: &Figures, locale: Locale) -> Vec<Chart> {
+    let days: Vec<NaiveDate> =
+        (0..CHART_DAYS).rev().filter_map(|back| figures.last.checked_sub_days(Days::new(back))).collect();
+    let keys: BTreeSet<(i64, &str)> =
+        figures.days.iter().map(|row| (row.mall_id, row.currency.as_str())).collect();
+    keys.into_iter()
+        .map(|(mall_id, currency)| {
+            let amounts: BTreeMap<NaiveDate, f64> = figures
+                .chart
+                .iter()
+                .filter(|row| row.mall_id == mall_id && row.currency == currency)
+                .map(|row| (row.business_day, major(row.net_amount, currency)))
+                .collect();
+            Chart {
+                title: format!(
+                    "{}: {}",
+                    figures.malls.get(&mall_id).map_or("", |mall| mall.name.as_str()),
+                    locale.pick("net sales, last 30 days", "純売上（直近30日間）", "순매출(최근 30일)")
+                ),
+                unit: currency.to_owned(),
+                series: vec![Series {
+                    label: locale.pick("Net", "純売上", "순매출").to_owned(),
+                    values: days.iter().map(|day| amounts.get(day).copied()).collect(),
+                }],
+                days: days.clone(),
+            }
+        })
+        .collect()
+}
+
+/// An amount in major units, for drawing only.
+#[expect(clippy::cast_precision_loss, reason = "a bar's height needs no more than 52 bits")]
+fn major(amount: i64, currency: &str) -> f64 {
+    amount as f64 / 10_f64.powi(i32::try_from(currency_exponent(currency)).unwrap_or(0))
+}
+
+fn notes(figures: &Figures, locale: Locale, extent: Extent) -> Vec<String> {
+    let mut notes = vec![
+        locale
+            .pick(
+                "A sale counts on the day it was paid, a cancellation and a refund on the day they happened, in the mall's own time zone. Gross is what buyers paid: after discounts, with shipping and tax. Net is gross less refunds.",
+                "売上は入金日、取消と返金はその発生日に計上し、日付は各モールのタイムゾーンによります。総売上は割引後の支払額（送料・税込）、純売上は総売上から返金額を差し引いた額です。",
+                "매출은 결제일, 취소와 환불은 발생일 기준으로 집계하며 날짜는 각 몰의 시간대를 따릅니다. 총매출은 할인 적용 후 실제 결제액(배송비·세금 포함)이고, 순매출은 총매출에서 환불액을 뺀 금액입니다.",
+            )
+            .to_owned(),
+    ];
+    if figures.days.iter().any(|day| !day.is_final) {
+        notes.push(
+            locale
+                .pick(
+                    "Some days were not over when this was computed: their figures are provisional.",
+                    "集計時点で終了していない日が含まれており、その数値は速報値です。",
+                    "집계 시점에 끝나지 않은 날짜가 포함되어 있으며 해당 수치는 잠정치입니다.",
+                )
+                .to_owned(),
+        );
+    }
+    if let Extent::Top(most) = extent {
+        let products = figures.breakdown(Breakdown::Product).count();
+        let malls = figures
+            .breakdown(Breakdown::Product)
+            .map(|row| (row.mall_id, &row.currency))
+            .collect::<BTreeSet<_>>()
+            .len();
+        if products > most * malls.max(1) {
+            notes.push(locale.pick(
+                format!("Products: the first {most} of each mall by net sales; CSV, XLSX and JSON hold all {products} rows."),
+                format!("商品別は各モールの純売上上位{most}件です。全{products}行はCSV・XLSX・JSONに含まれます。"),
+                format!("상품별 표는 몰마다 순매출 상위 {most}건입니다. 전체 {products}행은 CSV·XLSX·JSON 파일에 있습니다."),
+            ));
+        }
+    }
+    notes
+}

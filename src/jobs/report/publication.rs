@@ -1,0 +1,179 @@
+//! What all reports share: the flags that say in which form and where to, and the writing of it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use chrono::{DateTime, Utc};
+
+use crate::context::Context;
+use crate::documents::pdf::PdfOptions;
+use crate::documents::{Document, Format, Table, csv, json, pdf, terminal, xlsx};
+use crate::failure::Failure;
+use crate::files::write_atomically;
+use crate::locale::Locale;
+use crate::text_encoding::TextEncoding;
+
+/// The flags of every report.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "What to show")]
+pub struct PublicationArgs {
+    /// Write the report in these forms (default: the table on a terminal, nothing without one)
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "FORMAT")]
+    pub format: Vec<Format>,
+    /// Write files into this folder; `-` writes one form to stdout
+    #[arg(long, value_name = "DIR|-")]
+    pub out: Option<PathBuf>,
+    /// Encode CSV files this way
+    #[arg(long, value_enum, value_name = "ENCODING")]
+    pub encoding: Option<TextEncoding>,
+    /// Write labels in this language (default: `BATCHCTL_LOCALE`)
+    #[arg(long, value_enum)]
+    pub locale: Option<Locale>,
+}
+
+/// One report in one form, as bytes: a file to write, and later the attachment of a mail.
+pub struct Rendered {
+    /// The file's name.
+    pub name: String,
+    /// Its content.
+    pub bytes: Vec<u8>,
+}
+
+/// How much of a report a form holds: people's forms show the top of long breakdowns, machines' forms all of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// At most this many rows of each breakdown.
+    Top(usize),
+    /// Every row.
+    Everything,
+}
+
+impl Extent {
+    /// What suits a form.
+    pub fn of(format: Format) -> Self {
+        match format {
+            Format::Table => Self::Top(10),
+            Format::Pdf => Self::Top(40),
+            Format::Csv | Format::Xlsx | Format::Json => Self::Everything,
+        }
+    }
+}
+
+impl PublicationArgs {
+    /// The language: the flag's, else the configuration's.
+    pub fn locale(&self, cx: &Context) -> Locale {
+        self.locale.unwrap_or(cx.config.locale())
+    }
+
+    /// The forms asked for: by default the table, where somebody reads it.
+    pub fn formats(&self, cx: &Context) -> Vec<Format> {
+        if !self.format.is_empty() {
+            let mut formats = self.format.clone();
+            formats.dedup();
+            return formats;
+        }
+        if cx.output.stdout_is_terminal() && self.out.is_none() { vec![Format::Table] } else { vec![] }
+    }
+
+    /// Refuses at the start what could not be written at the end: forms without a place, a folder that cannot be
+    /// written into.
+    pub fn check(&self, cx: &Context) -> anyhow::Result<()> {
+        let formats = self.formats(cx);
+        if self.out.is_some() && formats.is_empty() {
+            return Err(Failure::usage("--out needs to know what to write")
+                .hint("add --format csv,xlsx,pdf,json or one of them")
+                .into());
+        }
+        if let Some(folder) = self.folder(cx) {
+            std::fs::create_dir_all(&folder)
+                .with_context(|| format!("failed to make the folder `{}`", folder.display()))?;
+            tempfile::Builder::new()
+                .prefix(".batchctl-")
+                .tempfile_in(&folder)
+                .with_context(|| format!("failed to write into the folder `{}`", folder.display()))?;
+            return Ok(());
+        }
+        if formats.len() > 1 {
+            return Err(Failure::usage("only one form fits stdout")
+                .hint("name a folder: --out reports")
+                .into());
+        }
+        let is_binary = formats.iter().any(|format| matches!(format, Format::Pdf | Format::Xlsx));
+        if is_binary && (self.out.is_none() || cx.output.stdout_is_terminal()) {
+            return Err(Failure::usage(format!("--format {} needs a place to go to", formats[0]))
+                .hint("add --out DIR, or --out - with a redirection")
+                .into());
+        }
+        Ok(())
+    }
+
+    fn folder(&self, cx: &Context) -> Option<PathBuf> {
+        let out = self.out.as_deref()?;
+        (out != Path::new("-")).then(|| cx.working_dir().join(out))
+    }
+
+    /// Writes the report in each form asked for. `document` makes it to the extent that a form holds;
+    /// `flat` makes the one table of its CSV.
+    pub fn publish(
+        &self,
+        cx: &Context,
+        created: DateTime<Utc>,
+        document: impl Fn(Extent) -> Document,
+        flat: impl Fn() -> Table,
+    ) -> anyhow::Result<()> {
+        for format in self.formats(cx) {
+            let rendered = self.render(cx, format, created, &document, &flat)?;
+            match self.folder(cx) {
+                Some(folder) => {
+                    let path = folder.join(&rendered.name);
+                    write_atomically(&path, |file| Ok(file.write_all(&rendered.bytes)?))?;
+                    cx.output.status(&format!("Wrote {}", path.display()));
+                }
+                None => cx.output.data(&rendered.bytes).context("failed to write to stdout")?,
+            }
+        }
+        Ok(())
+    }
+
+    fn render(
+        &self,
+        cx: &Context,
+        format: Format,
+        created: DateTime<Utc>,
+        document: impl Fn(Extent) -> Document,
+        flat: impl Fn() -> Table,
+    ) -> anyhow::Result<Rendered> {
+        let document = document(Extent::of(format));
+        let name = format!("{}.{}", document.name, format.extension());
+        let bytes = match format {
+            Format::Table => {
+                let is_shown = self.out.is_none();
+                let width = if is_shown { cx.output.width() } else { None };
+                terminal::render(&document, width, is_shown && cx.output.colour()).into_bytes()
+            }
+            Format::Csv => {
+                let mut bytes = Vec::new();
+                csv::write(&flat(), document.locale, self.encoding.unwrap_or_default(), &mut bytes)
+                    .with_context(|| format!("failed to write `{name}`"))?;
+                bytes
+            }
+            Format::Xlsx => xlsx::render(&document, created)?,
+            Format::Json => {
+                let mut bytes = Vec::new();
+                json::write(&document, &mut bytes)?;
+                bytes
+            }
+            Format::Pdf => {
+                let template_dir = cx.config.pdf_template_dir();
+                let options = PdfOptions {
+                    template_dir: template_dir.as_deref(),
+                    font_dirs: cx.config.pdf_font_dirs(),
+                    font_families: Vec::new(),
+                    created,
+                };
+                pdf::render(&document, &options)?
+            }
+        };
+        Ok(Rendered { name, bytes })
+    }
+}

@@ -1,0 +1,143 @@
+//! `runs list`: the newest runs first, from an index, however long the history is.
+
+use chrono::{DateTime, Utc};
+
+use crate::context::Context;
+use crate::db::{Db, Value};
+use crate::documents::{Cell, Column, ColumnKind, Row, Table, terminal};
+use crate::failure::Failure;
+use crate::period::{day_bounds, format_duration, parse_day, parse_duration};
+use crate::runner::history::{EXECUTION_COLUMNS, Execution, Status};
+
+/// How many runs are listed unless told otherwise.
+const DEFAULT_LIMIT: u32 = 20;
+
+/// The form of a listing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum ListFormat {
+    /// For people
+    Table,
+    /// For programs: an array of runs with all their columns
+    Json,
+}
+
+/// List runs, the newest first
+#[derive(Debug, clap::Args)]
+pub struct ListArgs {
+    /// List runs of this job
+    #[arg(long)]
+    job: Option<String>,
+    /// List runs with this status
+    #[arg(long, value_enum, ignore_case = true)]
+    status: Option<Status>,
+    /// List runs started since: a day, an instant (RFC 3339), or a duration ago such as 2h
+    #[arg(long, value_name = "WHEN")]
+    since: Option<String>,
+    /// List at most this many
+    #[arg(long, default_value_t = DEFAULT_LIMIT)]
+    limit: u32,
+    /// Print a table or JSON
+    #[arg(long, value_enum, default_value = "table")]
+    format: ListFormat,
+}
+
+pub(super) async fn list(cx: &Context, args: &ListArgs) -> anyhow::Result<()> {
+    let since = args.since.as_deref().map(|since| instant(cx, since)).transpose()?;
+    let mut db = cx.db().await?;
+    let runs = select(&mut db, args, since).await?;
+    db.close().await;
+    let text = match args.format {
+        ListFormat::Json => serde_json::to_string_pretty(&runs)? + "\n",
+        ListFormat::Table if runs.is_empty() => "no runs\n".to_owned(),
+        ListFormat::Table => terminal::render_list(&table(&runs), cx.output.width(), cx.output.colour()),
+    };
+    Ok(cx.output.data(text.as_bytes())?)
+}
+
+/// Builds the filter from those given: a condition that is always in the text would cost its index.
+async fn select(
+    db: &mut Db,
+    args: &ListArgs,
+    since: Option<DateTime<Utc>>,
+) -> anyhow::Result<Vec<Execution>> {
+    let mut conditions = Vec::new();
+    let mut values: Vec<Value> = Vec::new();
+    let mut add = |condition: &str, value: Value| {
+        values.push(value);
+        conditions.push(condition.replace('?', &format!("${}", values.len())));
+    };
+    if let Some(job) = &args.job {
+        add("job = ?", job.into());
+    }
+    if let Some(status) = args.status {
+        add("status = ?", status.word().into());
+    }
+    if let Some(since) = since {
+        add("started_at >= ?", since.into());
+    }
+    values.push(i64::from(args.limit).into());
+    let filter =
+        if conditions.is_empty() { String::new() } else { format!("WHERE {}", conditions.join(" AND ")) };
+    let sql = format!(
+        "SELECT {EXECUTION_COLUMNS} FROM batch_execution {filter} ORDER BY id DESC LIMIT ${}",
+        values.len()
+    );
+    Ok(db.fetch_all(&sql, values).await?)
+}
+
+/// Reads what `--since` says: a day of the business time zone, an instant, or a duration before now.
+fn instant(cx: &Context, text: &str) -> anyhow::Result<DateTime<Utc>> {
+    if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
+        return Ok(instant.to_utc());
+    }
+    if let Ok(ago) = parse_duration(text) {
+        return Ok(cx.now() - ago);
+    }
+    match parse_day(text, cx.today()) {
+        Ok(day) => Ok(day_bounds(day, cx.time_zone()).start),
+        Err(error) => Err(Failure::usage(format!("--since: {error}"))
+            .hint("or an instant (RFC 3339), or a duration such as 2h")
+            .into()),
+    }
+}
+
+fn table(runs: &[Execution]) -> Table {
+    let text = |key, label| Column::new(key, label, ColumnKind::Text);
+    let number = |key, label| Column::new(key, label, ColumnKind::Number);
+    let rows = runs
+        .iter()
+        .map(|run| {
+            let duration = run.duration_ms.and_then(|ms| u64::try_from(ms).ok());
+            Row::new(vec![
+                Cell::text(run.id.to_string()),
+                Cell::text(run.job.as_str()),
+                Cell::text(run.instance_key.as_str()),
+                Cell::text(run.status.as_str()),
+                Cell::Int(run.attempt),
+                Cell::text(run.started_at.format("%Y-%m-%d %H:%M:%SZ").to_string()),
+                Cell::text(
+                    duration
+                        .map_or(String::new(), |ms| format_duration(std::time::Duration::from_millis(ms))),
+                ),
+                Cell::Int(run.items_written),
+                run.exit_code.map_or(Cell::Empty, |code| Cell::text(code.to_string())),
+            ])
+        })
+        .collect();
+    Table {
+        key: "runs",
+        title: String::new(),
+        columns: vec![
+            text("id", "Run"),
+            text("job", "Job"),
+            text("instance", "Instance"),
+            text("status", "Status"),
+            number("attempt", "Try").wide_only(),
+            text("started_at", "Started"),
+            text("duration", "Took"),
+            number("items_written", "Written").wide_only(),
+            text("exit_code", "Exit").wide_only(),
+        ],
+        rows,
+    }
+}

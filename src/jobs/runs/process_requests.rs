@@ -1,0 +1,145 @@
+//! `runs process-requests`: does the runs that operators and admin tools asked for again.
+//!
+//! Each request is a process of its own (`runs retry ID`), so that a retried job brings its own lease, deadline
+//! and signals, and cannot take this run down with it. Runs every few minutes.
+
+use std::process::Stdio;
+
+use anyhow::Context as _;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, Command};
+
+use crate::context::{Context, machine_time};
+use crate::db::{Db, FromRow};
+use crate::runner::{Exclusion, Instance, Interruption, Job, JobSpec, Run, minutes};
+use crate::severity::Severity;
+use crate::values;
+
+/// Do the runs that were asked for again
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {}
+
+impl Job for Args {
+    const SPEC: JobSpec = JobSpec {
+        name: "runs process-requests",
+        summary: "Do the runs that were asked for again",
+        schedule: Some("*/5 * * * *"),
+        deadline: minutes(120),
+        severity: Severity::Medium,
+        exclusion: Exclusion::Job,
+    };
+
+    async fn instances(&self, _cx: &Context, _db: &mut Db) -> anyhow::Result<Vec<Instance>> {
+        Ok(vec![Instance::sweep(["runs", "process-requests"].map(str::to_owned).to_vec())])
+    }
+
+    async fn run(&self, run: &mut Run<'_>, _instance: &Instance) -> anyhow::Result<()> {
+        reclaim_orphans(run).await?;
+        let mut done = 0;
+        while let Some(request) = claim_next(run).await? {
+            let code = retry(run, &request).await?;
+            note_result(run, &request, code).await?;
+            done += 1;
+        }
+        run.summarise(if done == 0 {
+            "no requests".to_owned()
+        } else {
+            format!("processed {done} requests")
+        });
+        Ok(())
+    }
+}
+
+#[derive(Debug, FromRow)]
+struct Request {
+    id: i64,
+    execution_id: i64,
+}
+
+/// Requests that a run of this job claimed and did not live to finish are open again: the lease of this job is
+/// ours, so no other run of it is alive.
+async fn reclaim_orphans(run: &mut Run<'_>) -> anyhow::Result<()> {
+    let sql = "SELECT id, execution_id FROM batch_retry_request WHERE status = 'RUNNING' LIMIT 1";
+    if run.db.fetch_optional::<Request>(sql, values![]).await?.is_none() {
+        return Ok(());
+    }
+    let own = run.id();
+    run.chunk(None::<&str>, async |db| {
+        db.execute(
+            "UPDATE batch_retry_request SET status = 'PENDING', claimed_by = NULL
+             WHERE status = 'RUNNING' AND (claimed_by IS NULL OR claimed_by <> $1)",
+            values![own],
+        )
+        .await?;
+        Ok(())
+    })
+    .await
+}
+
+/// Takes the oldest open request.
+async fn claim_next(run: &mut Run<'_>) -> anyhow::Result<Option<Request>> {
+    let sql = "SELECT id, execution_id FROM batch_retry_request WHERE status = 'PENDING' ORDER BY id LIMIT 1";
+    let Some(request) = run.db.fetch_optional::<Request>(sql, values![]).await? else { return Ok(None) };
+    run.read(1);
+    let own = run.id();
+    run.chunk(None::<&str>, async |db| {
+        db.execute(
+            "UPDATE batch_retry_request SET status = 'RUNNING', claimed_by = $1 WHERE id = $2 AND status = 'PENDING'",
+            values![own, request.id],
+        )
+        .await?;
+        Ok(())
+    })
+    .await?;
+    Ok(Some(request))
+}
+
+/// Runs `batchctl runs retry ID` and gives its exit code. A stop is passed on, so that the retried job ends at its
+/// own checkpoint.
+async fn retry(run: &Run<'_>, request: &Request) -> anyhow::Result<i64> {
+    let program = std::env::current_exe().context("failed to find this program's own file")?;
+    let mut child = Command::new(program)
+        .args(["--env", run.cx.config.environment(), "runs", "retry", &request.execution_id.to_string()])
+        .current_dir(run.cx.working_dir())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .context("failed to start `batchctl runs retry`")?;
+    let status = tokio::select! {
+        status = child.wait() => status,
+        signal = run.stop_requested() => {
+            terminate(&child);
+            child.wait().await.context("failed to wait for `batchctl runs retry`")?;
+            return Err(Interruption::Stopped(signal).into());
+        }
+    }
+    .context("failed to wait for `batchctl runs retry`")?;
+    Ok(status.code().map_or(-1, i64::from))
+}
+
+fn terminate(child: &Child) {
+    let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+    if let Some(pid) = pid {
+        // It may have ended by itself; then there is nothing to end.
+        let _ = kill_process(pid, Signal::TERM);
+    }
+}
+
+/// Closes the request. A retry that failed is the retried job's failure and has its own row and alert; here it is
+/// only noted.
+async fn note_result(run: &mut Run<'_>, request: &Request, code: i64) -> anyhow::Result<()> {
+    let status = if code == 0 { "DONE" } else { "FAILED" };
+    let message = format!("`runs retry {}` exited {code}", request.execution_id);
+    let id = request.id;
+    run.written(1);
+    run.chunk(None::<&str>, async |db| {
+        db.execute(
+            "UPDATE batch_retry_request SET status = $1, exit_code = $2, message = $3, processed_at = $4 WHERE id = $5",
+            values![status, code, &message, machine_time(), id],
+        )
+        .await?;
+        Ok(())
+    })
+    .await
+}

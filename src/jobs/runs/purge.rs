@@ -1,0 +1,125 @@
+//! `runs purge`: deletes the history of old runs, in bounded chunks.
+//!
+//! A running run is never deleted, nor a job's last success: doctors and dashboards ask for it however old it is.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::context::Context;
+use crate::db::{Db, FromRow};
+use crate::runner::{Exclusion, Instance, Job, JobSpec, Run, minutes};
+use crate::severity::Severity;
+use crate::values;
+
+/// How long history is kept unless told otherwise.
+const RETENTION_DAYS: u32 = 90;
+/// Runs deleted in one commit: a few milliseconds, so that nobody waits for the lock.
+const CHUNK: i64 = 1000;
+
+/// Delete the history of old runs
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Keep runs for this many days
+    #[arg(long, value_name = "DAYS", default_value_t = RETENTION_DAYS)]
+    keep_days: u32,
+}
+
+impl Job for Args {
+    const SPEC: JobSpec = JobSpec {
+        name: "runs purge",
+        summary: "Delete the history of old runs",
+        schedule: Some("15 4 * * *"),
+        deadline: minutes(30),
+        severity: Severity::Low,
+        exclusion: Exclusion::Job,
+    };
+
+    async fn instances(&self, _cx: &Context, _db: &mut Db) -> anyhow::Result<Vec<Instance>> {
+        let mut arguments = ["runs", "purge"].map(str::to_owned).to_vec();
+        if self.keep_days != RETENTION_DAYS {
+            arguments.extend(["--keep-days".to_owned(), self.keep_days.to_string()]);
+        }
+        Ok(vec![Instance::sweep(arguments)])
+    }
+
+    async fn run(&self, run: &mut Run<'_>, _instance: &Instance) -> anyhow::Result<()> {
+        let before = run.cx.now() - TimeDelta::days(i64::from(self.keep_days));
+        let mut purged = 0;
+        let mut after = 0;
+        loop {
+            let chunk = purge_chunk(run, before, after).await?;
+            let Some(last) = chunk.last else { break };
+            after = last;
+            purged += chunk.purged;
+        }
+        purge_incidents(run, before).await?;
+        run.summarise(if purged == 0 {
+            "nothing to purge".to_owned()
+        } else {
+            format!("purged {purged} runs")
+        });
+        Ok(())
+    }
+}
+
+#[derive(FromRow)]
+struct Candidate {
+    id: i64,
+}
+
+struct Chunk {
+    purged: u64,
+    last: Option<i64>,
+}
+
+/// Deletes the next chunk of old runs behind the run `after`, with their item errors and requests.
+async fn purge_chunk(run: &mut Run<'_>, before: DateTime<Utc>, after: i64) -> anyhow::Result<Chunk> {
+    let candidates: Vec<Candidate> = run
+        .db
+        .fetch_all(
+            "SELECT id FROM batch_execution WHERE started_at < $1 AND id > $2 AND status <> 'RUNNING'
+             ORDER BY id LIMIT $3",
+            values![before, after, CHUNK],
+        )
+        .await?;
+    let (Some(first), Some(last)) = (candidates.first(), candidates.last()) else {
+        return Ok(Chunk { purged: 0, last: None });
+    };
+    let (first, last) = (first.id, last.id);
+    run.read(candidates.len() as u64);
+    let purged = run
+        .chunk(None::<&str>, async |db| {
+            let old = "SELECT e.id FROM batch_execution e
+                       WHERE e.id BETWEEN $1 AND $2 AND e.started_at < $3 AND e.status <> 'RUNNING'
+                         AND e.id <> COALESCE((SELECT MAX(s.id) FROM batch_execution s
+                                               WHERE s.job = e.job AND s.status = 'COMPLETED'), 0)";
+            for table in ["batch_error_log", "batch_retry_request"] {
+                let sql = format!("DELETE FROM {table} WHERE execution_id IN ({old})");
+                db.execute(&sql, values![first, last, before]).await?;
+            }
+            let sql = format!("DELETE FROM batch_execution WHERE id IN ({old})");
+            Ok(db.execute(&sql, values![first, last, before]).await?)
+        })
+        .await?;
+    run.written(purged);
+    Ok(Chunk { purged, last: Some(last) })
+}
+
+/// Deletes closed incidents with their delivered alerts, and the leases of instances long gone.
+async fn purge_incidents(run: &mut Run<'_>, before: DateTime<Utc>) -> anyhow::Result<()> {
+    run.chunk(None::<&str>, async |db| {
+        db.execute(
+            "DELETE FROM batch_alert WHERE incident_id IN (SELECT id FROM batch_incident WHERE closed_at < $1)",
+            values![before],
+        )
+        .await?;
+        db.execute("DELETE FROM batch_incident WHERE closed_at < $1", values![before]).await?;
+        db.execute(
+            "DELETE FROM batch_lease WHERE updated_at < $1
+             AND NOT EXISTS (SELECT 1 FROM batch_execution e WHERE e.id = batch_lease.execution_id AND e.status = 'RUNNING')",
+            values![before],
+        )
+        .await?;
+        Ok(())
+    })
+    .await
+}

@@ -1,0 +1,38 @@
+//! `runs request-retry`: asks for a run to be done again. Any admin tool may ask by inserting the same row.
+
+use crate::context::{Context, machine_time};
+use crate::failure::Failure;
+use crate::values;
+
+use super::show::existing_run;
+
+/// Ask for a run to be done again by `runs process-requests`
+#[derive(Debug, clap::Args)]
+pub struct RequestRetryArgs {
+    /// The run's number
+    id: i64,
+    /// Why, for whoever reads the history
+    #[arg(long)]
+    reason: String,
+    /// Who asks
+    #[arg(long, value_name = "NAME", default_value = "operator")]
+    by: String,
+}
+
+pub(super) async fn request_retry(cx: &Context, args: &RequestRetryArgs) -> anyhow::Result<()> {
+    if args.reason.trim().is_empty() {
+        return Err(Failure::usage("--reason is empty").into());
+    }
+    let mut db = cx.db().await?;
+    let run = existing_run(&mut db, args.id).await?;
+    let (request,): (i64,) = db
+        .fetch_one(
+            "INSERT INTO batch_retry_request (execution_id, reason, requested_by, requested_at, status)
+             VALUES ($1, $2, $3, $4, 'PENDING') RETURNING id",
+            values![run.id, &args.reason, &args.by, machine_time()],
+        )
+        .await?;
+    db.close().await;
+    cx.output.status(&format!("Asked for {} (run {}) again, as request {request}", run.label(), run.id));
+    Ok(())
+}

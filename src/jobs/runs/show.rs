@@ -1,0 +1,153 @@
+//! `runs show` and `runs errors`: everything known of one run.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::context::Context;
+use crate::db::{Db, FromRow};
+use crate::failure::Failure;
+use crate::period::format_duration;
+use crate::runner::history::{self, Execution};
+use crate::values;
+
+use super::list::ListFormat;
+
+/// How many item errors are shown unless told otherwise.
+const DEFAULT_LIMIT: i64 = 100;
+
+/// Show a run with everything known of it
+#[derive(Debug, clap::Args)]
+pub struct ShowArgs {
+    /// The run's number
+    id: i64,
+    /// Print text or JSON
+    #[arg(long, value_enum, default_value = "table")]
+    format: ListFormat,
+}
+
+/// Show the items of a run that failed or were skipped
+#[derive(Debug, clap::Args)]
+pub struct ErrorsArgs {
+    /// The run's number
+    id: i64,
+    /// Show at most this many
+    #[arg(long, default_value_t = DEFAULT_LIMIT)]
+    limit: i64,
+    /// Print text or JSON
+    #[arg(long, value_enum, default_value = "table")]
+    format: ListFormat,
+}
+
+/// A run that must exist.
+pub(super) async fn existing_run(db: &mut Db, id: i64) -> anyhow::Result<Execution> {
+    let run = history::find(db, id).await?;
+    run.ok_or_else(|| Failure::usage(format!("there is no run {id}")).hint("batchctl runs list").into())
+}
+
+pub(super) async fn show(cx: &Context, args: &ShowArgs) -> anyhow::Result<()> {
+    let mut db = cx.db().await?;
+    let run = existing_run(&mut db, args.id).await?;
+    let open_items = history::open_items(&mut db, run.id).await?.len();
+    db.close().await;
+    let text = match args.format {
+        ListFormat::Json => serde_json::to_string_pretty(&run)? + "\n",
+        ListFormat::Table => describe(cx, &run, open_items),
+    };
+    Ok(cx.output.data(text.as_bytes())?)
+}
+
+/// One line a fact; facts that are not there are left out.
+fn describe(cx: &Context, run: &Execution, open_items: usize) -> String {
+    let time = |time: DateTime<Utc>| {
+        format!(
+            "{} ({})",
+            time.format("%Y-%m-%d %H:%M:%SZ"),
+            time.with_timezone(&cx.time_zone()).format("%H:%M:%S %Z")
+        )
+    };
+    let milliseconds = |ms: i64| format_duration(Duration::from_millis(u64::try_from(ms).unwrap_or(0)));
+    let facts: Vec<(&str, Option<String>)> = vec![
+        ("run", Some(run.id.to_string())),
+        ("job", Some(run.label())),
+        ("status", Some(run.status.clone())),
+        ("attempt", Some(run.attempt.to_string())),
+        ("started", Some(time(run.started_at))),
+        ("ended", run.ended_at.map(time)),
+        ("heartbeat", (run.status == "RUNNING").then(|| time(run.heartbeat_at))),
+        ("took", run.duration_ms.map(milliseconds)),
+        ("exit code", run.exit_code.map(|code| code.to_string())),
+        ("error", run.error_message.clone()),
+        (
+            "items",
+            Some(format!(
+                "{} read, {} written, {} skipped, {} failed",
+                run.items_read, run.items_written, run.items_skipped, run.items_failed
+            )),
+        ),
+        ("checkpoint", run.checkpoint.clone()),
+        ("peak memory", run.peak_memory_bytes.map(|bytes| format!("{} MiB", bytes / 1024 / 1024))),
+        ("CPU time", run.cpu_time_ms.map(milliseconds)),
+        ("process", Some(format!("{} on {}", run.pid, run.host))),
+        ("lease", run.exclusion_key.as_ref().map(|key| format!("{key} (epoch {})", run.epoch))),
+        ("retry of", run.retry_of.map(|id| id.to_string())),
+        ("version", Some(run.version.clone())),
+        ("environment", Some(run.environment.clone())),
+        ("command", Some(format!("batchctl --env {} {}", run.environment, run.command_line))),
+        (
+            "failed items",
+            (open_items > 0).then(|| {
+                format!("{open_items} (look: batchctl --env {0} runs errors {1}; retry: batchctl --env {0} runs retry {1})", run.environment, run.id)
+            }),
+        ),
+    ];
+    let mut text = String::new();
+    for (name, value) in facts {
+        if let Some(value) = value {
+            text.push_str(&format!("{name:<13} {value}\n"));
+        }
+    }
+    text
+}
+
+#[derive(FromRow, serde::Serialize)]
+struct ErrorRow {
+    item_key: String,
+    phase: String,
+    kind: String,
+    error_class: String,
+    message: String,
+    created_at: DateTime<Utc>,
+    resolved_at: Option<DateTime<Utc>>,
+}
+
+pub(super) async fn errors(cx: &Context, args: &ErrorsArgs) -> anyhow::Result<()> {
+    let mut db = cx.db().await?;
+    let run = existing_run(&mut db, args.id).await?;
+    let rows: Vec<ErrorRow> = db
+        .fetch_all(
+            "SELECT item_key, phase, kind, error_class, message, created_at, resolved_at FROM batch_error_log
+             WHERE execution_id = $1 ORDER BY id LIMIT $2",
+            values![run.id, args.limit],
+        )
+        .await?;
+    let (total,): (i64,) =
+        db.fetch_one("SELECT COUNT(*) FROM batch_error_log WHERE execution_id = $1", values![run.id]).await?;
+    db.close().await;
+    let text = match args.format {
+        ListFormat::Json => serde_json::to_string_pretty(&rows)? + "\n",
+        ListFormat::Table if rows.is_empty() => format!("run {} has no failed items\n", run.id),
+        ListFormat::Table => {
+            let mut text = String::new();
+            for row in &rows {
+                let resolved = if row.resolved_at.is_some() { " (resolved)" } else { "" };
+                text.push_str(&format!("{} {}: {}{resolved}\n", row.kind, row.item_key, row.message));
+            }
+            if total > args.limit {
+                text.push_str(&format!("{} more: --limit {total}\n", total - args.limit));
+            }
+            text
+        }
+    };
+    Ok(cx.output.data(text.as_bytes())?)
+}

@@ -1,0 +1,63 @@
+//! `schedule crontab`: the jobs' own schedules as crontab lines.
+
+use crate::context::Context;
+
+use super::SPECS;
+
+/// Schedules
+#[derive(Debug, clap::Subcommand)]
+pub enum Schedule {
+    /// Print crontab lines for all scheduled jobs
+    Crontab {
+        /// Where the program is
+        #[arg(long, value_name = "PATH", default_value = "batchctl")]
+        program: String,
+        /// The folder with `.env.NAME` and `batchctl.toml`
+        #[arg(long, value_name = "DIR", default_value = "/etc/batchctl")]
+        directory: String,
+    },
+}
+
+impl Schedule {
+    /// Runs the chosen command.
+    pub fn dispatch(&self, cx: &Context) -> anyhow::Result<()> {
+        match self {
+            Self::Crontab { program, directory } => {
+                Ok(cx.output.data(crontab(cx, program, directory).as_bytes())?)
+            }
+        }
+    }
+}
+
+/// A crontab of all scheduled jobs, as `batchctl.toml` changes them.
+fn crontab(cx: &Context, program: &str, directory: &str) -> String {
+    let mut text = format!(
+        "# Printed by `batchctl schedule crontab`. Times are in the business time zone: Debian's cron takes a time\n\
+         # zone only for the whole daemon; cronie and others take CRON_TZ.\n\
+         # cron mails what a command prints: a success prints nothing, a failure at most 20 lines.\n\
+         CRON_TZ={}\n\
+         SHELL=/bin/sh\n",
+        cx.time_zone().name()
+    );
+    for spec in SPECS {
+        let changed = cx.config.job(spec.name);
+        let Some(schedule) = changed.and_then(|job| job.schedule.as_deref()).or(spec.schedule) else {
+            continue;
+        };
+        let mark = if changed.and_then(|job| job.enabled).unwrap_or(true) { "" } else { "# disabled: " };
+        text.push_str(&format!(
+            "\n# {}\n{mark}{schedule} cd {} && {} --env {} {}\n",
+            spec.summary,
+            quoted(directory),
+            quoted(program),
+            cx.config.environment(),
+            spec.name
+        ));
+    }
+    text
+}
+
+/// Quoted for the shell, and with cron's own special character escaped (crontab(5): an unescaped % ends the command).
+fn quoted(text: &str) -> String {
+    shlex::try_quote(text).map_or_else(|_| String::new(), |quoted| quoted.replace('%', "\\%"))
+}

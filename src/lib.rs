@@ -1,0 +1,26 @@
+//! batchctl: the batch jobs of an online business in one binary.
+//!
+//! Arrows run one way: `main → cli → jobs → runner → {db, clients, documents, config}`; the leaves (`period`,
+//! `money`, `mask`, `locale`, …) are below all and know no database and no clock.
+//!
+//! To add a job: its file in `jobs/GROUP/`, its module, variant and arm in the group's `mod.rs`, its spec in
+//! [`jobs::SPECS`], its test file in `tests/cli/`, a row in the README, `crontab.example` printed anew, and a
+//! pair of migrations if it needs tables. Tests hold that book-keeping.
+
+pub mod cli;
+pub mod clients;
+pub mod config;
+pub mod context;
+pub mod db;
+pub mod documents;
+pub mod failure;
+pub mod files;
+pub mod jobs;
+pub mod locale;
+pub mod mask;
+pub mod money;
+pub mod output;
+pub mod period;
+pub mod runner;
+pub mod severity;
+pub mod text_encoding;

@@ -1,0 +1,39 @@
+//! Parses the command line, makes the context, dispatches, reports the error, exits with the code.
+
+use std::process::ExitCode;
+
+use batchctl::cli::{self, Cli};
+use batchctl::config::{Config, LoadOptions};
+use batchctl::context::Context;
+use batchctl::mask::Redactor;
+use batchctl::output::Output;
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let loaded = LoadOptions::from_process(cli.global.env.clone()).and_then(Config::load);
+    let config = match loaded {
+        Ok(config) => config,
+        Err(error) => {
+            // No configuration, no redactor: the configuration's own errors never hold a value that is secret.
+            let output = Output::new(cli.global.log_format, cli.global.verbose, true, Redactor::default());
+            output.error(&error.to_string(), &[]);
+            return batchctl::runner::ExitCode::Configuration.into();
+        }
+    };
+    let no_color = config.variable("NO_COLOR").is_some();
+    let output = Output::new(cli.global.log_format, cli.global.verbose, no_color, config.redactor());
+    let cx = Context { config, output };
+    match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
+        Ok(runtime) => {
+            let code = runtime.block_on(cli::dispatch(&cx, &cli.command));
+            // Work that still sits on a thread (a PDF past its deadline) is not waited for.
+            runtime.shutdown_background();
+            code.into()
+        }
+        Err(error) => {
+            cx.output.error(&format!("failed to start the runtime: {error}"), &[]);
+            batchctl::runner::ExitCode::Failed.into()
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! Money as we keep it: a whole number of minor units beside an ISO 4217 code.
+//!
+//! Knows how many decimals a currency has, how an amount is written and read, and how it is averaged.
+//! Never a floating point number, never an exchange rate.
+
+use crate::locale::group_digits;
+
+/// The codes of ISO 4217, the withdrawn ones left out, in alphabetical order.
+const CODES: &str = "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BOV BRL BSD BTN BWP BYN \
+    BZD CAD CDF CHE CHF CHW CLF CLP CNY COP COU CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS \
+    GIP GMD GNF GTQ GYD HKD HNL HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK \
+    LBP LKR LRD LSL LYD MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MXV MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB \
+    PEN PGK PHP PKR PLN PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS \
+    TMT TND TOP TRY TTD TWD TZS UAH UGX USD USN UYI UYU UYW UZS VED VES VND VUV WST XAD XAF XCD XCG XOF XPF YER ZAR \
+    ZMW ZWG";
+
+/// Why a text is not an amount of money.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MoneyError {
+    /// Nothing stands where an amount should.
+    #[error("the amount is empty")]
+    Empty,
+    /// `1,200`: a comma may be a decimal separator elsewhere, so we do not guess.
+    #[error("`{0}` is not a number: remove the thousands separator")]
+    ThousandsSeparator(String),
+    /// `１２００`: looks right to the eye, is none of the digits 0 to 9.
+    #[error("`{0}` is not a number: use the half-width digits 0 to 9")]
+    FullWidth(String),
+    /// `1e5`, `+5`, `¥100`, ` 5`.
+    #[error("`{0}` is not a number: write it with digits, one `.` and a leading `-` at most")]
+    NotANumber(String),
+    /// More decimals than the currency has, and not zeros.
+    #[error("`{text}` has too many decimals: {currency} has {exponent}")]
+    TooManyDecimals {
+        /// The text as it was read.
+        text: String,
+        /// The ISO 4217 code.
+        currency: String,
+        /// The decimals of that currency.
+        exponent: u32,
+    },
+    /// Beyond what 64 bits hold.
+    #[error("`{0}` is too large an amount")]
+    TooLarge(String),
+}
+
+/// The number of decimals of a currency (ISO 4217): 0 for JPY and KRW, 2 for most and for unknown ones.
+pub fn currency_exponent(currency: &str) -> u32 {
+    match currency {
+        "BIF" | "CLP" | "DJF" | "GNF" | "ISK" | "JPY" | "KMF" | "KRW" | "PYG" | "RWF" | "UGX" | "UYI"
+        | "VND" | "VUV" | "XAF" | "XOF" | "XPF" => 0,
+        "BHD" | "IQD" | "JOD" | "KWD" | "LYD" | "OMR" | "TND" => 3,
+        "CLF" | "UYW" => 4,
+        _ => 2,
+    }
+}
+
+/// Whether the text is a currency code of ISO 4217, in capitals as the standard writes it.
+pub fn is_known_currency(currency: &str) -> bool {
+    currency.len() == 3 && CODES.split(' ').any(|code| code == currency)
+}
+
+/// Writes minor units as a plain decimal in major units: `1234.50`, `-12.05`, `1200`.
+pub fn minor_to_plain(amount: i64, currency: &str) -> String {
+    let exponent = currency_exponent(currency);
+    if exponent == 0 {
+        return amount.to_string();
+    }
+    let unit = 10_u64.pow(exponent);
+    let magnitude = amount.unsigned_abs();
+    let sign = if amount < 0 { "-" } else { "" };
+    let width = exponent as usize;
+    format!("{sign}{}.{:0width$}", magnitude / unit, magnitude % unit)
+}
+
+/// Writes minor units for a reader, thousands grouped: `1,234.50`.
+pub fn minor_to_display(amount: i64, currency: &str) -> String {
+    group_digits(&minor_to_plain(amount, currency))
+}
+
+/// Reads a plain decimal in major units (`12.5`, `-1200`) into minor units; decimals beyond the currency's
+/// must be zeros.
+pub fn parse_major(text: &str, currency: &str) -> Result<i64, MoneyError> {
+    let not_a_number = || MoneyError::NotANumber(text.to_owned());
+    if text.is_empty() {
+        return Err(MoneyError::Empty);
+    }
+    let (negative, unsigned) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+    if let Some(odd) = unsigned.chars().find(|character| !matches!(character, '0'..='9' | '.')) {
+        let thousands_separated = matches!(odd, ',' | '\'' | '_' | '，' | '\u{a0}' | '\u{202f}')
+            && unsigned.starts_with(|first: char| first.is_ascii_digit());
+        return Err(match odd {
+            _ if thousands_separated => MoneyError::ThousandsSeparator(text.to_owned()),
+            '０'..='９' | '．' | '－' | '，' => MoneyError::FullWidth(text.to_owned()),
+            _ => not_a_number(),
+        });
+    }
+    let (whole, fraction) = match unsigned.split_once('.') {
+        None => (unsigned, ""),
+        // `5.` may be a line cut short, `.5` a digit lost: neither is guessed at.
+        Some((_, "")) => return Err(not_a_number()),
+        Some((_, fraction)) if fraction.contains('.') => return Err(not_a_number()),
+        Some(parts) => parts,
+    };
+    if whole.is_empty() {
+        return Err(not_a_number());
+    }
+    let exponent = currency_exponent(currency);
+    let kept = fraction.len().min(exponent as usize);
+    let (decimals, beyond) = fraction.split_at(kept);
+    if beyond.bytes().any(|digit| digit != b'0') {
+        return Err(MoneyError::TooManyDecimals {
+            text: text.to_owned(),
+            currency: currency.to_owned(),
+            exponent,
+        });
+    }
+    let padding = std::iter::repeat_n(b'0', exponent as usize - kept);
+    // Counted downwards: the negative side reaches one further.
+    let mut amount: i64 = 0;
+    for digit in whole.bytes().chain(decimals.bytes()).chain(padding) {
+        amount = amount
+            .checked_mul(10)
+            .and_then(|tenfold| tenfold.checked_sub(i64::from(digit - b'0')))
+            .ok_or_else(|| MoneyError::TooLarge(text.to_owned()))?;
+    }
+    if negative {
+        return Ok(amount);
+    }
+    amount.checked_neg().ok_or_else(|| MoneyError::TooLarge(text.to_owned()))
+}
+
+/// The average in minor units, halves away from zero, so that a refund rounds as its sale did; 0 of nothing.
+pub fn average_half_up(total: i64, count: i64) -> i64 {
+    if count <= 0 {
+        return 0;
+    }
+    let (total, count) = (i128::from(total), i128::from(count));
+    let magnitude = (2 * total.abs() + count) / (2 * count);
+    // Never larger than the total itself, which fits.
+    i64::try_from(magnitude * total.signum()).unwrap_or(if total < 0 { i64::MIN } else { i64::MAX })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_currency_has_its_own_number_of_decimals() {
+        for (currency, exponent) in
+            [("JPY", 0), ("KRW", 0), ("USD", 2), ("TWD", 2), ("KWD", 3), ("CLF", 4), ("???", 2)]
+        {
+            assert_eq!(currency_exponent(currency), exponent, "{currency}");
+        }
+    }
+
+    #[test]
+    fn a_known_currency_is_a_code_of_the_standard_in_capitals() {
+        let codes: Vec<_> = CODES.split(' ').collect();
+        assert!(codes.is_sorted() && codes.iter().all(|code| code.len() == 3));
+        for known in ["JPY", "KRW", "USD", "EUR", "CNY", "ZWG"] {
+            assert!(is_known_currency(known), "{known}");
+        }
+        for unknown in ["", "jpy", "YEN", "JP", "JPYX", "ＪＰＹ", "US ", "US$", "Y E"] {
+            assert!(!is_known_currency(unknown), "{unknown}");
+        }
+    }
+
+    #[test]
+    fn an_amount_is_written_in_major_units() {
+        let cases = [
+            (123_450, "USD", "1234.50", "1,234.50"),
+            (-1_205, "USD", "-12.05", "-12.05"),
+            (-5, "USD", "-0.05", "-0.05"),
+            (0, "EUR", "0.00", "0.00"),
+            (1_200, "JPY", "1200", "1,200"),
+            (-1_234_567, "KRW", "-1234567", "-1,234,567"),
+            (1_234_567, "BHD", "1234.567", "1,234.567"),
+            (i64::MAX, "JPY", "9223372036854775807", "9,223,372,036,854,775,807"),
+            (i64::MIN, "USD", "-92233720368547758.08", "-92,233,720,368,547,758.08"),
+        ];
+        for (amount, currency, plain, display) in cases {
+            assert_eq!(minor_to_plain(amount, currency), plain);
+            assert_eq!(minor_to_display(amount, currency), display);
+            assert_eq!(parse_major(plain, currency), Ok(amount), "reads back");
+        }
+    }
+
+    #[test]
+    fn an_amount_is_read_in_major_units() {
+        let cases = [
+            ("12.5", "USD", 1_250),
+            ("12.50", "USD", 1_250),
+            ("12", "USD", 1_200),
+            ("-12.05", "USD", -1_205),
+            ("-0", "USD", 0),
+            ("-0.01", "USD", -1),
+            ("007", "USD", 700),
+            ("12.5000", "USD", 1_250),
+            ("1200", "JPY", 1_200),
+            ("1200.00", "JPY", 1_200),
+            ("1.5", "KWD", 1_500),
+        ];
+        for (text, currency, amount) in cases {
+            assert_eq!(parse_major(text, currency), Ok(amount), "{text} {currency}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_no_amount_is_refused_with_what_to_do() {
+        let shape = "write it with digits, one `.` and a leading `-` at most";
+        let cases = [
+            ("", "USD", "the amount is empty".to_owned()),
+            ("1,200", "USD", "`1,200` is not a number: remove the thousands separator".to_owned()),
+            ("-1,200.50", "USD", "`-1,200.50` is not a number: remove the thousands separator".to_owned()),
+            ("1，200", "JPY", "`1，200` is not a number: remove the thousands separator".to_owned()),
+            ("１２００", "JPY", "`１２００` is not a number: use the half-width digits 0 to 9".to_owned()),
+            ("－5", "JPY", "`－5` is not a number: use the half-width digits 0 to 9".to_owned()),
+            ("1e5", "USD", format!("`1e5` is not a number: {shape}")),
+            ("+5", "USD", format!("`+5` is not a number: {shape}")),
+            ("--5", "USD", format!("`--5` is not a number: {shape}")),
+            ("-", "USD", format!("`-` is not a number: {shape}")),
+            (".", "USD", format!("`.` is not a number: {shape}")),
+            (".5", "USD", format!("`.5` is not a number: {shape}")),
+            ("5.", "USD", format!("`5.` is not a number: {shape}")),
+            ("1.2.3", "USD", format!("`1.2.3` is not a number: {shape}")),
+            (" 5", "USD", format!("` 5` is not a number: {shape}")),
+            ("¥500", "JPY", format!("`¥500` is not a number: {shape}")),
+            ("NaN", "USD", format!("`NaN` is not a number: {shape}")),
+            ("12.345", "USD", "`12.345` has too many decimals: USD has 2".to_owned()),
+            ("12.5", "JPY", "`12.5` has too many decimals: JPY has 0".to_owned()),
+            ("9223372036854775808", "JPY", "`9223372036854775808` is too large an amount".to_owned()),
+            ("92233720368547758.08", "USD", "`92233720368547758.08` is too large an amount".to_owned()),
+        ];
+        for (text, currency, message) in cases {
+            assert_eq!(parse_major(text, currency).unwrap_err().to_string(), message);
+        }
+        assert_eq!(parse_major("-9223372036854775808", "JPY"), Ok(i64::MIN));
+    }
+
+    #[test]
+    fn an_average_rounds_halves_away_from_zero() {
+        let cases = [
+            (10, 4, 3),
+            (-10, 4, -3),
+            (9, 4, 2),
+            (-9, 4, -2),
+            (11, 4, 3),
+            (1, 3, 0),
+            (2, 3, 1),
+            (0, 5, 0),
+            (5, 0, 0),
+            (5, -1, 0),
+            (i64::MAX, 1, i64::MAX),
+            (i64::MIN, 1, i64::MIN),
+        ];
+        for (total, count, average) in cases {
+            assert_eq!(average_half_up(total, count), average, "{total} / {count}");
+        }
+    }
+}

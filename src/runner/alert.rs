@@ -1,0 +1,436 @@
+//! Alerts: one an incident, kept until they are delivered, and never a reason for a job's result.
+//!
+//! An incident opens with a job's first failure; later failures are counted, not sent; the success that leaves no
+//! failed instance behind closes it and says how many there were. What a channel is to be told is a row of
+//! `batch_alert` first and a request second, so an alert that cannot be sent now is sent at the end of a later
+//! command.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::clients::{http, slack, webhook};
+use crate::config::{AlertChannel, ChannelKind};
+use crate::context::{Context, machine_time};
+use crate::db::Db;
+use crate::failure::one_line;
+use crate::period::format_duration;
+use crate::severity::Severity;
+use crate::values;
+
+use super::history::{Execution, label, last_durations};
+use super::spec::JobSpec;
+
+/// "Slower than usual" compares with the average of this many last successes at most …
+const SLOW_WINDOW: i64 = 20;
+/// … and at least this many.
+const SLOW_MINIMUM: usize = 5;
+/// Above this multiple of the average a run is slow, in halves: 3/2.
+const SLOW_NUMERATOR: i64 = 3;
+const SLOW_DENOMINATOR: i64 = 2;
+/// How many alerts one command sends at the most, so that a long queue does not hold it up.
+const SENT_AT_ONCE: i64 = 10;
+/// The first and the longest pause between two tries.
+const FIRST_PAUSE: Duration = Duration::from_mins(1);
+const LONGEST_PAUSE: Duration = Duration::from_hours(6);
+
+/// What a channel is told: stored as JSON in `batch_alert.message`, and the body of the generic webhook.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AlertMessage {
+    /// `failure`, `slow` or `recovery`.
+    pub kind: String,
+    /// One line.
+    pub title: String,
+    /// The job's name.
+    pub job: String,
+    /// The instance's key.
+    pub instance: String,
+    /// The run's number.
+    pub run: i64,
+    /// The run's status.
+    pub status: String,
+    /// low, medium, high or critical.
+    pub severity: String,
+    /// The environment.
+    pub environment: String,
+    /// The host.
+    pub host: String,
+    /// The error in one line.
+    pub error: Option<String>,
+    /// How often it happened in this incident so far.
+    pub occurrences: i64,
+    /// The commands to look and to retry.
+    pub commands: Vec<String>,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// Notes a run that failed, in whole or in part.
+pub async fn failed(cx: &Context, db: &mut Db, spec: &JobSpec, execution: &Execution) {
+    let error = execution.error_message.clone();
+    let title = format!("{} {} ({})", execution.label(), execution.status, execution.environment);
+    let noted = open_or_count(cx, db, spec, execution, "FAILURE", title, error).await;
+    warn_on_failure(cx, noted);
+}
+
+/// Notes a success: closes what it ends, and looks whether it was slower than usual.
+pub async fn succeeded(cx: &Context, db: &mut Db, spec: &JobSpec, execution: &Execution) {
+    let noted = async {
+        close_failure(cx, db, spec, execution).await?;
+        note_speed(cx, db, spec, execution).await
+    }
+    .await;
+    warn_on_failure(cx, noted);
+}
+
+/// An alert never changes the job's result; that it could not be noted is said where somebody watches.
+fn warn_on_failure(cx: &Context, noted: anyhow::Result<()>) {
+    if let Err(error) = noted {
+        cx.output.warn(&format!("failed to note an alert: {}", one_line(&error)));
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct Incident {
+    id: i64,
+    occurrences: i64,
+    first_execution_id: i64,
+}
+
+async fn open_incident(db: &mut Db, job: &str, kind: &str) -> anyhow::Result<Option<Incident>> {
+    let sql = "SELECT id, occurrences, first_execution_id FROM batch_incident
+               WHERE job = $1 AND kind = $2 AND closed_at IS NULL";
+    Ok(db.fetch_optional(sql, values![job, kind]).await?)
+}
+
+/// Opens an incident and tells the channels, or counts one more of an open one.
+async fn open_or_count(
+    cx: &Context,
+    db: &mut Db,
+    spec: &JobSpec,
+    execution: &Execution,
+    kind: &str,
+    title: String,
+    error: Option<String>,
+) -> anyhow::Result<()> {
+    let severity = severity(cx, spec);
+    let now = machine_time();
+    db.transaction(async |db| {
+        // Two processes may fail at once: the unique index lets one of them open the incident.
+        let opened: Option<(i64,)> = db
+            .fetch_optional(
+                "INSERT INTO batch_incident (job, kind, severity, opened_at, closed_at, occurrences, first_execution_id, last_execution_id)
+                 VALUES ($1, $2, $3, $4, $5, 1, $6, $6)
+                 ON CONFLICT (job, kind) WHERE closed_at IS NULL DO NOTHING
+                 RETURNING id",
+                values![spec.name, kind, severity.as_str(), now, None::<DateTime<Utc>>, execution.id],
+            )
+            .await?;
+        let Some((incident,)) = opened else {
+            db.execute(
+                "UPDATE batch_incident SET occurrences = occurrences + 1, last_execution_id = $1
+                 WHERE job = $2 AND kind = $3 AND closed_at IS NULL",
+                values![execution.id, spec.name, kind],
+            )
+            .await?;
+            return Ok(());
+        };
+        let message = message(cx, spec, execution, &kind.to_lowercase(), &title, error.as_deref(), 1);
+        enqueue(cx, db, incident, severity, &message, now).await
+    })
+    .await
+}
+
+/// Closes the job's failure incident if no instance that failed since it opened is still without a success.
+async fn close_failure(
+    cx: &Context,
+    db: &mut Db,
+    spec: &JobSpec,
+    execution: &Execution,
+) -> anyhow::Result<()> {
+    let Some(incident) = open_incident(db, spec.name, "FAILURE").await? else { return Ok(()) };
+    // A row without an instance is a failure before the instances were known; this success settles it.
+    let (still_failed,): (i64,) = db
+        .fetch_one(
+            "SELECT COUNT(*) FROM batch_execution e
+             JOIN (SELECT instance_key, MAX(id) AS id FROM batch_execution
+                   WHERE job = $1 AND id >= $2 AND status NOT IN ('REFUSED', 'STOPPED', 'RUNNING')
+                   GROUP BY instance_key) last ON last.id = e.id
+             WHERE e.status <> 'COMPLETED' AND NOT (e.instance_key = '' AND e.id < $3)",
+            values![spec.name, incident.first_execution_id, execution.id],
+        )
+        .await?;
+    if still_failed > 0 {
+        return Ok(());
+    }
+    let times = if incident.occurrences == 1 {
+        "one failure".to_owned()
+    } else {
+        format!("{} failures", incident.occurrences)
+    };
+    let title = format!("{} recovered after {times} ({})", spec.name, execution.environment);
+    close(cx, db, spec, execution, &incident, title).await
+}
+
+/// Opens, counts or closes the job's incident of slowness.
+async fn note_speed(cx: &Context, db: &mut Db, spec: &JobSpec, execution: &Execution) -> anyhow::Result<()> {
+    let took = execution.duration_ms.unwrap_or(0);
+    let usual = last_durations(db, spec.name, execution.id, SLOW_WINDOW).await?;
+    let floor = i64::try_from(cx.config.slow_floor().as_millis()).unwrap_or(i64::MAX);
+    if let Some(average) = slower_than_usual(took, &usual, floor) {
+        let duration = |ms: i64| format_duration(Duration::from_millis(u64::try_from(ms).unwrap_or(0)));
+        let title = format!(
+            "{} took {}, usually {} ({})",
+            label(&execution.job, &execution.instance_key),
+            duration(took),
+            duration(average),
+            execution.environment
+        );
+        return open_or_count(cx, db, spec, execution, "SLOW", title, None).await;
+    }
+    let Some(incident) = open_incident(db, spec.name, "SLOW").await? else { return Ok(()) };
+    let title = format!("{} is as fast as usual again ({})", spec.name, execution.environment);
+    close(cx, db, spec, execution, &incident, title).await
+}
+
+/// The usual duration, if `took` is more than 1.5 times it. A difference below `floor` is the machine's mood.
+fn slower_than_usual(took: i64, usual: &[i64], floor: i64) -> Option<i64> {
+    if usual.len() < SLOW_MINIMUM {
+        return None;
+    }
+    let average = usual.iter().sum::<i64>() / i64::try_from(usual.len()).ok()?;
+    (took * SLOW_DENOMINATOR > average * SLOW_NUMERATOR && took - average >= floor).then_some(average)
+}
+
+async fn close(
+    cx: &Context,
+    db: &mut Db,
+    spec: &JobSpec,
+    execution: &Execution,
+    incident: &Incident,
+    title: String,
+) -> anyhow::Result<()> {
+    let now = machine_time();
+    db.transaction(async |db| {
+        let closed = db
+            .execute(
+                "UPDATE batch_incident SET closed_at = $1, last_execution_id = $2 WHERE id = $3 AND closed_at IS NULL",
+                values![now, execution.id, incident.id],
+            )
+            .await?;
+        if closed == 0 {
+            return Ok(());
+        }
+        let mut message = message(cx, spec, execution, "recovery", &title, None, incident.occurrences);
+        "COMPLETED".clone_into(&mut message.status);
+        enqueue(cx, db, incident.id, severity(cx, spec), &message, now).await
+    })
+    .await
+}
+
+fn severity(cx: &Context, spec: &JobSpec) -> Severity {
+    cx.config.job_severity(spec.name).unwrap_or(spec.severity)
+}
+
+fn message(
+    cx: &Context,
+    spec: &JobSpec,
+    execution: &Execution,
+    kind: &str,
+    title: &str,
+    error: Option<&str>,
+    occurrences: i64,
+) -> AlertMessage {
+    let redact = |text: &str| cx.config.redactor().redact(text);
+    let environment = &execution.environment;
+    let mut commands = vec![format!("batchctl --env {environment} runs show {}", execution.id)];
+    if kind == "failure" {
+        commands.push(format!("batchctl --env {environment} runs retry {}", execution.id));
+    }
+    AlertMessage {
+        kind: kind.to_owned(),
+        title: redact(title),
+        job: execution.job.clone(),
+        instance: execution.instance_key.clone(),
+        run: execution.id,
+        status: execution.status.clone(),
+        severity: severity(cx, spec).as_str().to_owned(),
+        environment: environment.clone(),
+        host: execution.host.clone(),
+        error: error.map(redact),
+        occurrences,
+        commands,
+        at: cx.now(),
+    }
+}
+
+/// Writes one row for each channel that the severity is routed to.
+async fn enqueue(
+    cx: &Context,
+    db: &mut Db,
+    incident: i64,
+    severity: Severity,
+    message: &AlertMessage,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    let text = serde_json::to_string(message)?;
+    for channel in cx.config.alert_channels(severity) {
+        db.execute(
+            "INSERT INTO batch_alert (incident_id, channel, message, created_at, attempts, next_attempt_at)
+             VALUES ($1, $2, $3, $4, 0, $4)",
+            values![incident, &channel.name, &text, now],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+#[derive(sqlx::FromRow)]
+struct PendingAlert {
+    id: i64,
+    channel: String,
+    message: String,
+    attempts: i64,
+    next_attempt_at: DateTime<Utc>,
+}
+
+/// Sends the alerts that are due, this command's own and those that could not be sent before.
+pub async fn send_pending(cx: &Context, db: &mut Db) {
+    let sent = try_send_pending(cx, db).await;
+    warn_on_failure(cx, sent);
+}
+
+async fn try_send_pending(cx: &Context, db: &mut Db) -> anyhow::Result<()> {
+    if !cx.config.has_alert_channels() || db.is_in_transaction() {
+        return Ok(());
+    }
+    let due: Vec<PendingAlert> = db
+        .fetch_all(
+            "SELECT id, channel, message, attempts, next_attempt_at FROM batch_alert
+             WHERE delivered_at IS NULL AND next_attempt_at <= $1 ORDER BY next_attempt_at, id LIMIT $2",
+            values![machine_time(), SENT_AT_ONCE],
+        )
+        .await?;
+    if due.is_empty() {
+        return Ok(());
+    }
+    let client = http::client()?;
+    for alert in due {
+        send_one(cx, db, &client, &alert).await?;
+    }
+    Ok(())
+}
+
+/// Claims one alert, sends it and notes what came of it.
+async fn send_one(
+    cx: &Context,
+    db: &mut Db,
+    client: &reqwest::Client,
+    alert: &PendingAlert,
+) -> anyhow::Result<()> {
+    let now = machine_time();
+    let pause = pause_after(alert.attempts);
+    // Moving the next attempt is the claim: another process sees it as not due, and if this one dies it is due again.
+    let claimed = db
+        .execute(
+            "UPDATE batch_alert SET attempts = attempts + 1, next_attempt_at = $1
+             WHERE id = $2 AND next_attempt_at = $3 AND delivered_at IS NULL",
+            values![now + pause, alert.id, alert.next_attempt_at],
+        )
+        .await?;
+    if claimed == 0 {
+        return Ok(());
+    }
+    let message: AlertMessage = serde_json::from_str(&alert.message)?;
+    let Some(channel) = cx.config.channel(&alert.channel) else {
+        return note_error(db, alert.id, "the channel is not configured any more", now + LONGEST_PAUSE).await;
+    };
+    match deliver(cx, client, channel, &message).await {
+        Ok(()) => {
+            db.execute(
+                "UPDATE batch_alert SET delivered_at = $1, last_error = NULL WHERE id = $2",
+                values![machine_time(), alert.id],
+            )
+            .await?;
+            Ok(())
+        }
+        Err(error) => {
+            let error_text = cx.config.redactor().redact(&error.message);
+            cx.output.warn(&format!(
+                "failed to alert `{}`: {error_text}; it is kept and sent later",
+                channel.name
+            ));
+            let wait = if error.is_permanent { LONGEST_PAUSE } else { error.retry_after.unwrap_or(pause) };
+            note_error(db, alert.id, &error_text, machine_time() + wait).await
+        }
+    }
+}
+
+async fn note_error(db: &mut Db, id: i64, error: &str, next_attempt_at: DateTime<Utc>) -> anyhow::Result<()> {
+    db.execute(
+        "UPDATE batch_alert SET last_error = $1, next_attempt_at = $2 WHERE id = $3",
+        values![error, next_attempt_at, id],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Speaks to one channel in its own way.
+async fn deliver(
+    cx: &Context,
+    client: &reqwest::Client,
+    channel: &AlertChannel,
+    message: &AlertMessage,
+) -> Result<(), http::DeliveryError> {
+    let url = cx.config.secret(&channel.url_variable).map_err(|error| http::DeliveryError {
+        message: error.to_string(),
+        is_permanent: false,
+        retry_after: None,
+    })?;
+    match channel.kind {
+        ChannelKind::Slack => slack::post(client, &url, &slack_message(channel, message)).await,
+        ChannelKind::Webhook => webhook::post(client, &url, &serde_json::json!(message)).await,
+    }
+}
+
+fn slack_message(channel: &AlertChannel, message: &AlertMessage) -> slack::Message {
+    let is_urgent = matches!(message.severity.as_str(), "high" | "critical") && message.kind != "recovery";
+    let mut lines = Vec::new();
+    lines.extend(message.error.clone());
+    lines.push(format!("run {} on {}, severity {}", message.run, message.host, message.severity));
+    lines.extend(message.commands.iter().cloned());
+    slack::Message {
+        title: message.title.clone(),
+        lines,
+        mention: channel.mention.clone().filter(|_| is_urgent),
+    }
+}
+
+/// The pause doubles with each try.
+fn pause_after(attempts: i64) -> Duration {
+    let doublings = u32::try_from(attempts.clamp(0, 16)).unwrap_or(0);
+    (FIRST_PAUSE * 2_u32.pow(doublings)).min(LONGEST_PAUSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_slow_only_against_five_successes_and_past_the_floor() {
+        let usual = [1000, 1000, 1000, 1000, 1000];
+        assert_eq!(slower_than_usual(1500, &usual, 0), None, "exactly 1.5 times is not slower than that");
+        assert_eq!(slower_than_usual(1501, &usual, 0), Some(1000));
+        assert_eq!(slower_than_usual(1501, &usual[..4], 0), None);
+        assert_eq!(slower_than_usual(1501, &usual, 1000), None);
+        assert_eq!(slower_than_usual(2000, &usual, 1000), Some(1000));
+    }
+
+    #[test]
+    fn pauses_double_up_to_six_hours() {
+        assert_eq!(pause_after(0), Duration::from_secs(60));
+        assert_eq!(pause_after(3), Duration::from_secs(480));
+        assert_eq!(pause_after(1000), LONGEST_PAUSE);
+    }
+}

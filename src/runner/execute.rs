@@ -1,0 +1,719 @@
+//! The one way in: takes a job from its arguments to the process's exit code.
+
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use futures_util::FutureExt;
+use serde_json::json;
+
+use crate::config::SkipLimit;
+use crate::context::Context;
+use crate::db::Db;
+use crate::failure::{self, Failure, one_line};
+use crate::period::format_duration;
+
+use super::alert;
+use super::command_line;
+use super::exit::ExitCode;
+use super::failpoint;
+use super::history::{self, Counts, Ending, Execution, Status, bigint, label};
+use super::interruption::{Interruption, Signals};
+use super::lease::{self, Acquired, Grant, Heartbeat};
+use super::options::{OnOverlap, Only, RunOptions};
+use super::process::{ProcessIdentity, usage};
+use super::run::Run;
+use super::spec::{Exclusion, Instance, Job, JobSpec, Standing};
+
+/// How often a waiting run asks again: first soon, since most runs are short, then calmly.
+const FIRST_POLL: Duration = Duration::from_millis(50);
+const SLOWEST_POLL: Duration = Duration::from_secs(1);
+/// How long the runner's own last words to the database may take.
+const BOOKKEEPING_TIMEOUT: Duration = Duration::from_secs(35);
+/// A failure prints at most 20 lines; two are kept for the closing ones.
+const FAILURE_LINES: usize = 18;
+
+/// Runs a job: every command that does batch work comes through here.
+pub async fn execute<J: Job>(cx: &Context, job: &J, options: &RunOptions) -> ExitCode {
+    let mut session = match Session::open(cx, J::SPEC, options).await {
+        Ok(session) => session,
+        Err(error) => return report_error(cx, &error),
+    };
+    let code = match session.run_all(job).await {
+        Ok(code) => code,
+        Err(error) => session.fail_outside_runs(&error).await,
+    };
+    alert::send_pending(cx, &mut session.db).await;
+    let Session { db, .. } = session;
+    if !db.is_in_transaction() {
+        db.close().await;
+    }
+    code
+}
+
+/// Prints an error that belongs to no run, and gives its exit code.
+pub fn report_error(cx: &Context, error: &anyhow::Error) -> ExitCode {
+    let hints: Vec<String> = failure::hint(error).map(|hint| format!("hint: {hint}")).into_iter().collect();
+    cx.output.error(&one_line(error), &hints);
+    ExitCode::of(error)
+}
+
+/// What became of one instance.
+struct Outcome {
+    code: ExitCode,
+    /// Whether the instance's results stand, from this run or an earlier one.
+    is_complete: bool,
+    /// Whether no further instance is to be tried.
+    ends_command: bool,
+}
+
+impl Outcome {
+    fn complete() -> Self {
+        Self { code: ExitCode::Completed, is_complete: true, ends_command: false }
+    }
+
+    fn incomplete(code: ExitCode) -> Self {
+        Self { code, is_complete: false, ends_command: false }
+    }
+
+    fn end_of_command(code: ExitCode) -> Self {
+        Self { code, is_complete: false, ends_command: true }
+    }
+}
+
+/// What a look at the history says about an instance before anything is done.
+enum Plan {
+    Run { because: String, scope: Scope },
+    Skip { because: String },
+}
+
+/// How much of an instance a run is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    /// All of it, unless it is complete.
+    Incomplete,
+    /// All of it, even if it is complete.
+    Again,
+    /// It is complete but for what became due since.
+    Due,
+}
+
+/// One command's way through its instances.
+struct Session<'a> {
+    cx: &'a Context,
+    spec: JobSpec,
+    options: &'a RunOptions,
+    signals: Signals,
+    identity: ProcessIdentity,
+    db: Db,
+    deadline: Duration,
+    failure_lines: Vec<String>,
+    failures: usize,
+}
+
+impl<'a> Session<'a> {
+    async fn open(cx: &'a Context, spec: JobSpec, options: &'a RunOptions) -> anyhow::Result<Self> {
+        let signals = Signals::listen().context("failed to listen for signals")?;
+        failpoint::reach(&cx.config, "start");
+        let deadline = options.timeout.or(cx.config.job_timeout(spec.name)).unwrap_or(spec.deadline);
+        Ok(Self {
+            cx,
+            spec,
+            options,
+            signals,
+            identity: ProcessIdentity::own(),
+            db: cx.db().await?,
+            deadline,
+            failure_lines: Vec::new(),
+            failures: 0,
+        })
+    }
+
+    /// Runs the instances one after the other, then delivers what was asked for.
+    async fn run_all<J: Job>(&mut self, job: &J) -> anyhow::Result<ExitCode> {
+        let instances = job.instances(self.cx, &mut self.db).await?;
+        if self.options.dry_run {
+            return self.show_plan(job, &instances).await;
+        }
+        let mut completed = Vec::new();
+        let mut worst = ExitCode::Completed;
+        for instance in instances {
+            if let Some(signal) = self.signals.heard() {
+                worst = signal.exit_code();
+                break;
+            }
+            let outcome = match self.plan(job, &instance).await? {
+                Plan::Skip { because } => {
+                    self.cx.output.status(&format!("{}: {because}", label(self.spec.name, &instance.key)));
+                    Outcome::complete()
+                }
+                Plan::Run { scope, .. } => self.run_instance(job, &instance, scope).await?,
+            };
+            worst = worse(worst, outcome.code);
+            if outcome.is_complete {
+                completed.push(instance);
+            }
+            if outcome.ends_command {
+                break;
+            }
+        }
+        let was_stopped = matches!(worst, ExitCode::Interrupted | ExitCode::Terminated);
+        if !completed.is_empty() && !was_stopped {
+            job.deliver(self.cx, &mut self.db, &completed).await?;
+        }
+        self.print_failures();
+        Ok(worst)
+    }
+
+    /// Decides from the history whether an instance has to run.
+    async fn plan<J: Job>(&mut self, job: &J, instance: &Instance) -> anyhow::Result<Plan> {
+        let run = |because: &str, scope| Plan::Run { because: because.to_owned(), scope };
+        if instance.is_repeatable() {
+            return Ok(run("runs every time", Scope::Incomplete));
+        }
+        let last = history::last_attempt(&mut self.db, self.spec.name, &instance.key).await?;
+        if self.options.rerun || self.options.only == Some(Only::All) {
+            return Ok(run("asked to run again", Scope::Again));
+        }
+        let is_failed_wanted = self.options.only == Some(Only::Failed);
+        Ok(match last {
+            None if is_failed_wanted => {
+                Plan::Skip { because: "never ran, and only failed ones are wanted".to_owned() }
+            }
+            None => run("no run yet", Scope::Incomplete),
+            Some(last) if last.is(Status::Completed) => {
+                match job.standing(self.cx, &mut self.db, instance).await? {
+                    Standing::Complete(news) => {
+                        let news = news.map(|news| format!("; {news}")).unwrap_or_default();
+                        Plan::Skip { because: format!("already completed by run {}{news}", last.id) }
+                    }
+                    Standing::Due(reason) if !is_failed_wanted => {
+                        Plan::Run { because: reason, scope: Scope::Due }
+                    }
+                    Standing::Due(_) => Plan::Skip { because: format!("completed by run {}", last.id) },
+                }
+            }
+            Some(last) => run(&format!("run {} is {}", last.id, last.status), Scope::Incomplete),
+        })
+    }
+
+    /// `--dry-run`: which instances would run and why.
+    async fn show_plan<J: Job>(&mut self, job: &J, instances: &[Instance]) -> anyhow::Result<ExitCode> {
+        for instance in instances {
+            let line = match self.plan(job, instance).await? {
+                Plan::Run { because, .. } => {
+                    format!("would run   {}: {because}\n", label(self.spec.name, &instance.key))
+                }
+                Plan::Skip { because } => {
+                    format!("would skip  {}: {because}\n", label(self.spec.name, &instance.key))
+                }
+            };
+            self.cx.output.data(line.as_bytes())?;
+        }
+        if instances.is_empty() {
+            self.cx.output.data(b"nothing to do\n")?;
+        }
+        Ok(ExitCode::Completed)
+    }
+
+    /// Gets the lease, does the work and writes how it ended.
+    async fn run_instance<J: Job>(
+        &mut self,
+        job: &J,
+        instance: &Instance,
+        scope: Scope,
+    ) -> anyhow::Result<Outcome> {
+        failpoint::reach(&self.cx.config, "before-lease");
+        let grant = match self.acquire(instance, scope != Scope::Incomplete).await? {
+            Acquired::Granted(grant) => grant,
+            Acquired::AlreadyCompleted(run) => {
+                let name = label(self.spec.name, &instance.key);
+                self.cx.output.status(&format!("{name}: already completed by run {}", run.id));
+                return Ok(Outcome::complete());
+            }
+            Acquired::Held(holder) => return self.turn_away(instance, &holder).await,
+        };
+        failpoint::reach(&self.cx.config, "after-lease");
+        self.tell_of_dead_runs(&grant).await;
+        self.work(job, instance, &grant, scope == Scope::Due).await
+    }
+
+    /// Asks for the lease until it is granted, refused or waited for in vain.
+    async fn acquire(&mut self, instance: &Instance, again: bool) -> anyhow::Result<Acquired> {
+        let exclusion_key = match self.spec.exclusion {
+            Exclusion::Job => Some(self.spec.name.to_owned()),
+            Exclusion::Instance => {
+                Some(format!("{} {}", self.spec.name, instance.exclusion).trim().to_owned())
+            }
+            Exclusion::Shared => None,
+        };
+        let patience = match (self.options.on_overlap, self.spec.exclusion) {
+            (Some(OnOverlap::Wait(duration)), _) => duration,
+            (None, Exclusion::Instance) => self.deadline,
+            (Some(OnOverlap::Fail), _) | (None, Exclusion::Job | Exclusion::Shared) => Duration::ZERO,
+        };
+        let waiting_since = Instant::now();
+        let mut poll = FIRST_POLL;
+        loop {
+            let request = lease::Request {
+                job: self.spec.name,
+                instance_key: &instance.key,
+                exclusion_key: exclusion_key.as_deref(),
+                command_line: &command_line::join(&instance.arguments),
+                rerun: again,
+                retry_of: self.options.retry_of,
+                now: self.cx.now(),
+                lease: self.cx.config.lease().lease(),
+                identity: &self.identity,
+                environment: self.cx.config.environment(),
+            };
+            let acquired = lease::acquire(&mut self.db, &request).await?;
+            let Acquired::Held(holder) = &acquired else { return Ok(acquired) };
+            if waiting_since.elapsed() >= patience || self.signals.heard().is_some() {
+                return Ok(acquired);
+            }
+            if poll == FIRST_POLL {
+                self.cx.output.status(&format!(
+                    "{}: waiting for run {} ({} on {}, since {})",
+                    label(self.spec.name, &instance.key),
+                    holder.id,
+                    holder.pid,
+                    holder.host,
+                    holder.started_at.format("%H:%M:%S")
+                ));
+            }
+            let remaining = patience.saturating_sub(waiting_since.elapsed());
+            let mut signals = self.signals.clone();
+            tokio::select! {
+                () = tokio::time::sleep(poll.min(remaining)) => {}
+                _ = signals.wait() => {}
+            }
+            poll = (poll * 2).min(SLOWEST_POLL);
+        }
+    }
+
+    /// Leaves a row of the refusal and says who holds the lease.
+    async fn turn_away(&mut self, instance: &Instance, holder: &Execution) -> anyhow::Result<Outcome> {
+        let name = label(self.spec.name, &instance.key);
+        let held = format!(
+            "run {} holds it: {}, process {} on {}, since {}",
+            holder.id,
+            holder.label(),
+            holder.pid,
+            holder.host,
+            holder.started_at.format("%Y-%m-%dT%H:%M:%SZ")
+        );
+        let (status, code) = match self.signals.heard() {
+            Some(signal) => (Status::Stopped, signal.exit_code()),
+            None => (Status::Refused, ExitCode::TryLater),
+        };
+        let run = self.insert_ended(instance, status, code, &format!("already running; {held}")).await?;
+        self.note_failure(&format!("{name} is already running (run {run}, exit {})", code.number()), &[held]);
+        Ok(if code == ExitCode::TryLater { Outcome::incomplete(code) } else { Outcome::end_of_command(code) })
+    }
+
+    /// Inserts a run that ended before it began.
+    async fn insert_ended(
+        &mut self,
+        instance: &Instance,
+        status: Status,
+        code: ExitCode,
+        message: &str,
+    ) -> anyhow::Result<i64> {
+        let server_time = self.db.server_time().await?;
+        let request = lease::Request {
+            job: self.spec.name,
+            instance_key: &instance.key,
+            exclusion_key: None,
+            command_line: &command_line::join(&instance.arguments),
+            rerun: false,
+            retry_of: self.options.retry_of,
+            now: self.cx.now(),
+            lease: Duration::ZERO,
+            identity: &self.identity,
+            environment: self.cx.config.environment(),
+        };
+        let attempts = history::last_attempt(&mut self.db, self.spec.name, &instance.key).await?;
+        let attempt = attempts.map_or(1, |last| last.attempt + 1);
+        let mut row = lease::new_execution(&request, server_time, attempt, 0);
+        status.word().clone_into(&mut row.status);
+        row.ended_at = Some(row.started_at);
+        row.duration_ms = Some(0);
+        row.exit_code = Some(i64::from(code.number()));
+        row.error_class = Some(code.class().to_owned());
+        row.error_message = Some(self.cx.config.redactor().redact(message));
+        Ok(history::insert(&mut self.db, &row).await?)
+    }
+
+    /// Says which dead runs were found, to people and to the alert channels.
+    async fn tell_of_dead_runs(&mut self, grant: &Grant) {
+        for dead in &grant.crashed {
+            self.cx.output.status(&format!(
+                "{}: run {} crashed ({}); going on from its last committed chunk",
+                dead.label(),
+                dead.id,
+                dead.error_message.as_deref().unwrap_or("no sign of life")
+            ));
+            alert::failed(self.cx, &mut self.db, &self.spec, dead).await;
+        }
+    }
+
+    /// Runs the job's work under heartbeat, deadline and signals, and writes how it ended.
+    async fn work<J: Job>(
+        &mut self,
+        job: &J,
+        instance: &Instance,
+        grant: &Grant,
+        only_due: bool,
+    ) -> anyhow::Result<Outcome> {
+        let execution = &grant.execution;
+        let name = label(self.spec.name, &instance.key);
+        let retry_items = match self.options.retry_of {
+            Some(run) => {
+                Some(history::open_items(&mut self.db, run).await?).filter(|items| !items.is_empty())
+            }
+            None => None,
+        };
+        let skip_limit = match self.options.skip_limit {
+            Some(limit) => Some(limit),
+            None => self.cx.config.job_skip_limit(self.spec.name),
+        };
+        self.cx.output.event(
+            "run started",
+            &json!({ "job": self.spec.name, "instance": instance.key, "run": execution.id, "attempt": execution.attempt }),
+        );
+        let started = Instant::now();
+        let used_before = usage();
+        let config = &self.cx.config;
+        let mut heartbeat = Heartbeat::start(
+            config.database_url().to_owned(),
+            execution.id,
+            execution.epoch,
+            config.lease().lease(),
+            config.lease().heartbeat(),
+        );
+
+        let mut run =
+            Run::new(self.cx, &mut self.db, execution, &self.signals, skip_limit, retry_items, only_due);
+        let mut signals = self.signals.clone();
+        let grace = self.options.grace.unwrap_or(Duration::from_secs(25));
+        let result = {
+            let work = AssertUnwindSafe(job.run(&mut run, instance)).catch_unwind();
+            tokio::pin!(work);
+            tokio::select! {
+                biased;
+                result = &mut work => result.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))),
+                () = heartbeat.lost() => Err(Interruption::LeaseLost.into()),
+                () = tokio::time::sleep(self.deadline) => Err(Interruption::TimedOut.into()),
+                signal = async { let signal = signals.wait().await; tokio::time::sleep(grace).await; signal } =>
+                    Err(Interruption::Stopped(signal).into()),
+            }
+        };
+        failpoint::reach(&self.cx.config, "after-work");
+        // A failed item's row is worth keeping, but not worth failing for.
+        if let Err(error) = run.flush_errors().await {
+            self.cx.output.warn(&format!("failed to keep the run's item errors: {}", one_line(&error)));
+        }
+        let counts = run.counts();
+        let summary = run.summary().to_vec();
+        let quoted = run.quoted_errors().to_vec();
+        drop(run);
+        drop(heartbeat);
+
+        let verdict = self.judge(result, counts, skip_limit);
+        let used = usage();
+        let ending = Ending {
+            status: verdict.status,
+            ended_at: self.cx.now(),
+            duration_ms: bigint(u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)),
+            peak_memory_bytes: used.peak_memory_bytes,
+            cpu_time_ms: used.cpu_time_ms - used_before.cpu_time_ms,
+            exit_code: i64::from(verdict.code.number()),
+            error_class: verdict.message.as_ref().map(|_| verdict.code.class().to_owned()),
+            error_message: verdict.message.clone(),
+            counts,
+        };
+        failpoint::reach(&self.cx.config, "before-finish");
+        let verdict = self.write_ending(execution, &ending, verdict).await;
+        self.cx.output.event(
+            "run ended",
+            &json!({
+                "job": self.spec.name, "instance": instance.key, "run": execution.id, "status": verdict.status.word(),
+                "exit_code": verdict.code.number(), "duration_ms": ending.duration_ms, "items_read": counts.read,
+                "items_written": counts.written, "items_skipped": counts.skipped, "items_failed": counts.failed,
+                "error": verdict.message,
+            }),
+        );
+        self.conclude(&name, execution, &ending, &verdict, &summary, &quoted).await;
+        Ok(self.outcome(&verdict))
+    }
+
+    /// What the work's result means: status, exit code and message.
+    fn judge(&self, result: anyhow::Result<()>, counts: Counts, limit: Option<SkipLimit>) -> Verdict {
+        let redact = |text: String| self.cx.config.redactor().redact(&text);
+        let given_up = counts.skipped + counts.failed;
+        match result {
+            Ok(()) if given_up == 0 => {
+                Verdict { status: Status::Completed, code: ExitCode::Completed, message: None, hint: None }
+            }
+            Ok(()) => {
+                let of = format!("{given_up} of {} items failed", counts.read.max(given_up));
+                if let Some(limit) = limit.filter(|limit| limit.is_exceeded(given_up, counts.read)) {
+                    let message = format!("{of}, more than the skip limit of {limit}");
+                    return Verdict {
+                        status: Status::Failed,
+                        code: ExitCode::Failed,
+                        message: Some(message),
+                        hint: None,
+                    };
+                }
+                if counts.written == 0 {
+                    return Verdict {
+                        status: Status::Failed,
+                        code: ExitCode::Failed,
+                        message: Some(of),
+                        hint: None,
+                    };
+                }
+                let code = if self.options.allow_partial { ExitCode::Completed } else { ExitCode::Partial };
+                Verdict { status: Status::Partial, code, message: Some(of), hint: None }
+            }
+            Err(error) => {
+                let status = match error.chain().find_map(|cause| cause.downcast_ref::<Interruption>()) {
+                    Some(Interruption::Stopped(_)) => Status::Stopped,
+                    Some(Interruption::TimedOut) => Status::TimedOut,
+                    Some(Interruption::LeaseLost) => Status::Crashed,
+                    None => Status::Failed,
+                };
+                let mut message = redact(one_line(&error));
+                if status == Status::TimedOut {
+                    message = format!("{message} ({})", format_duration(self.deadline));
+                }
+                Verdict {
+                    status,
+                    code: ExitCode::of(&error),
+                    message: Some(message),
+                    hint: failure::hint(&error).map(str::to_owned),
+                }
+            }
+        }
+    }
+
+    /// Writes how the run ended. What cannot be written did not happen: the exit code says so.
+    async fn write_ending(&mut self, execution: &Execution, ending: &Ending, verdict: Verdict) -> Verdict {
+        // A future that was dropped in the middle leaves its connection in an unknown state.
+        let is_connection_suspect = !matches!(verdict.status, Status::Completed | Status::Partial);
+        let writing = async {
+            if is_connection_suspect || self.db.is_in_transaction() {
+                self.db = Db::connect(self.cx.config.database_url(), false).await?;
+            }
+            let was_ours = history::finish(&mut self.db, execution.id, execution.epoch, ending).await?;
+            if was_ours
+                && ending.status == Status::Completed
+                && (execution.attempt > 1 || execution.retry_of.is_some())
+            {
+                history::resolve_errors(
+                    &mut self.db,
+                    &execution.job,
+                    &execution.instance_key,
+                    execution.id,
+                    ending.ended_at,
+                )
+                .await?;
+            }
+            anyhow::Ok(was_ours)
+        };
+        match tokio::time::timeout(BOOKKEEPING_TIMEOUT, writing).await {
+            Ok(Ok(true)) => verdict,
+            Ok(Ok(false)) => Verdict {
+                status: Status::Crashed,
+                code: ExitCode::Failed,
+                message: Some(Interruption::LeaseLost.to_string()),
+                hint: Some("nothing was written after the take-over; see the later run".to_owned()),
+            },
+            Ok(Err(error)) => self.unwritten(verdict, &one_line(&error)),
+            Err(_) => self.unwritten(verdict, "the database does not answer"),
+        }
+    }
+
+    /// The run's end could not be written: its row still says RUNNING, and the next start will go on.
+    fn unwritten(&self, verdict: Verdict, error: &str) -> Verdict {
+        let code = match verdict.status {
+            Status::Completed | Status::Partial | Status::Failed => ExitCode::TryLater,
+            _ => verdict.code,
+        };
+        let first = verdict.message.map(|message| format!("{message}; ")).unwrap_or_default();
+        Verdict {
+            status: Status::Failed,
+            code,
+            message: Some(
+                self.cx.config.redactor().redact(&format!("{first}failed to write the run's end: {error}")),
+            ),
+            hint: Some("run the same command again: it goes on where the last commit ended".to_owned()),
+        }
+    }
+
+    /// Tells people, the terminal and the alert channels how the run ended.
+    async fn conclude(
+        &mut self,
+        name: &str,
+        execution: &Execution,
+        ending: &Ending,
+        verdict: &Verdict,
+        summary: &[String],
+        quoted: &[String],
+    ) {
+        let took = format_duration(Duration::from_millis(u64::try_from(ending.duration_ms).unwrap_or(0)));
+        let Some(message) = &verdict.message else {
+            let summary = if summary.is_empty() { "completed".to_owned() } else { summary.join("; ") };
+            self.cx.output.status(&format!("{name}: {summary} (run {}, {took})", execution.id));
+            let mut ended = execution.clone();
+            ended.duration_ms = Some(ending.duration_ms);
+            alert::succeeded(self.cx, &mut self.db, &self.spec, &ended).await;
+            return;
+        };
+        for sentence in summary {
+            self.cx.output.status(&format!("{name}: {sentence}"));
+        }
+        let mut lines: Vec<String> = quoted.to_vec();
+        lines.extend(verdict.hint.as_ref().map(|hint| format!("hint: {hint}")));
+        lines.push(format!(
+            "look:  batchctl --env {} runs show {}",
+            self.cx.config.environment(),
+            execution.id
+        ));
+        lines.push(format!(
+            "retry: batchctl --env {} runs retry {}",
+            self.cx.config.environment(),
+            execution.id
+        ));
+        let word = verdict.status.word().to_lowercase().replace('_', " ");
+        self.note_failure(
+            &format!(
+                "{name} {word} (run {}, exit {}, {took}): {message}",
+                execution.id,
+                verdict.code.number()
+            ),
+            &lines,
+        );
+        if verdict.status != Status::Stopped {
+            let mut ended = execution.clone();
+            verdict.status.word().clone_into(&mut ended.status);
+            ended.error_message = Some(message.clone());
+            alert::failed(self.cx, &mut self.db, &self.spec, &ended).await;
+        }
+    }
+
+    /// Whether the command goes on with the next instance.
+    fn outcome(&self, verdict: &Verdict) -> Outcome {
+        match (verdict.status, verdict.code) {
+            (Status::Completed, _) => match self.signals.heard() {
+                // The work was done before the signal could stop it; still never 0.
+                Some(signal) => Outcome { code: signal.exit_code(), is_complete: true, ends_command: true },
+                None => Outcome::complete(),
+            },
+            (Status::Partial, code) => Outcome { code, is_complete: true, ends_command: false },
+            (Status::Stopped | Status::Crashed, code) => Outcome::end_of_command(code),
+            // A database that is gone will not be there for the next instance either.
+            (_, ExitCode::TryLater) => Outcome::end_of_command(ExitCode::TryLater),
+            (_, code) => Outcome::incomplete(code),
+        }
+    }
+
+    /// An error before, between or after the runs: it leaves a row too, unless the command line itself is wrong.
+    async fn fail_outside_runs(&mut self, error: &anyhow::Error) -> ExitCode {
+        self.print_failures();
+        let code = ExitCode::of(error);
+        report_error(self.cx, error);
+        if matches!(code, ExitCode::Usage) || self.options.dry_run {
+            return code;
+        }
+        let instance = Instance {
+            key: String::new(),
+            exclusion: String::new(),
+            arguments: command_line::own_arguments(&self.cx.config),
+        };
+        let status = if code == ExitCode::Refused { Status::Refused } else { Status::Failed };
+        let noted = async {
+            if self.db.is_in_transaction() {
+                self.db = Db::connect(self.cx.config.database_url(), false).await?;
+            }
+            let id = self.insert_ended(&instance, status, code, &one_line(error)).await?;
+            anyhow::Ok(history::find(&mut self.db, id).await?)
+        };
+        // The database itself may be what failed: then there is nowhere to note it, and the exit code tells.
+        if let Ok(Ok(Some(row))) = tokio::time::timeout(BOOKKEEPING_TIMEOUT, noted).await {
+            alert::failed(self.cx, &mut self.db, &self.spec, &row).await;
+        }
+        code
+    }
+
+    /// Keeps a failure for the end, so that a long backfill stays within 20 lines.
+    fn note_failure(&mut self, message: &str, lines: &[String]) {
+        self.failures += 1;
+        if self.failure_lines.is_empty() || self.failure_lines.len() + lines.len() < FAILURE_LINES {
+            self.failure_lines.push(format!("error: {message}"));
+            self.failure_lines.extend(lines.iter().take(FAILURE_LINES - 2).map(|line| format!("  {line}")));
+        }
+    }
+
+    fn print_failures(&mut self) {
+        let lines = std::mem::take(&mut self.failure_lines);
+        let printed = lines.iter().filter(|line| line.starts_with("error: ")).count();
+        let mut failures: Vec<(String, Vec<String>)> = Vec::new();
+        for line in lines {
+            match (line.strip_prefix("error: "), failures.last_mut()) {
+                (Some(message), _) => failures.push((message.to_owned(), Vec::new())),
+                (None, Some((_, hints))) => hints.push(line.trim_start().to_owned()),
+                (None, None) => {}
+            }
+        }
+        for (message, hints) in failures {
+            self.cx.output.error(&message, &hints);
+        }
+        if self.failures > printed {
+            let hint = format!(
+                "look:  batchctl --env {} runs list --job '{}'",
+                self.cx.config.environment(),
+                self.spec.name
+            );
+            self.cx.output.error(&format!("{} more runs failed", self.failures - printed), &[hint]);
+        }
+        self.failures = 0;
+    }
+}
+
+/// How a run is judged.
+struct Verdict {
+    status: Status,
+    code: ExitCode,
+    message: Option<String>,
+    hint: Option<String>,
+}
+
+/// The code that says more about a command of several runs: a stop above all, then what cannot be helped by
+/// trying again, then what can, then a partial success.
+fn worse(first: ExitCode, second: ExitCode) -> ExitCode {
+    let rank = |code: ExitCode| match code {
+        ExitCode::Interrupted | ExitCode::Terminated => 7,
+        ExitCode::Refused | ExitCode::Configuration | ExitCode::Usage => 6,
+        ExitCode::Failed | ExitCode::BadInput => 5,
+        ExitCode::TimedOut => 4,
+        ExitCode::TryLater => 3,
+        ExitCode::Partial => 2,
+        ExitCode::Completed => 0,
+    };
+    if rank(second) > rank(first) { second } else { first }
+}
+
+/// A panic is a defect of ours; it fails the run like any error instead of tearing the process down without a row.
+fn panicked(panic: &(dyn std::any::Any + Send)) -> anyhow::Error {
+    let message = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message");
+    Failure::failed(format!("a defect in batchctl: {message}"))
+        .hint("please report it with the output of `runs show`")
+        .into()
+}

@@ -1,0 +1,118 @@
+//! Why a run ended before its work did, and the signals that ask for it.
+
+use std::fmt;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::exit::ExitCode;
+
+/// Why a run ended before its work did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interruption {
+    /// SIGTERM or SIGINT.
+    Stopped(StopSignal),
+    /// The deadline passed.
+    TimedOut,
+    /// Another process took the run over: the lease had lapsed.
+    LeaseLost,
+}
+
+/// The two signals that ask for an orderly stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopSignal {
+    /// Ctrl-C.
+    Interrupt,
+    /// `kill`, cron's and Kubernetes' way.
+    Terminate,
+}
+
+impl Interruption {
+    /// The exit code this ends with.
+    pub fn exit_code(self) -> ExitCode {
+        match self {
+            Self::Stopped(signal) => signal.exit_code(),
+            Self::TimedOut => ExitCode::TimedOut,
+            Self::LeaseLost => ExitCode::Failed,
+        }
+    }
+}
+
+impl StopSignal {
+    /// 130 or 143.
+    pub fn exit_code(self) -> ExitCode {
+        match self {
+            Self::Interrupt => ExitCode::Interrupted,
+            Self::Terminate => ExitCode::Terminated,
+        }
+    }
+}
+
+impl fmt::Display for Interruption {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Stopped(StopSignal::Interrupt) => "stopped by SIGINT",
+            Self::Stopped(StopSignal::Terminate) => "stopped by SIGTERM",
+            Self::TimedOut => "the deadline passed",
+            Self::LeaseLost => {
+                "the lease was lost: this process stood still for too long and another one took over"
+            }
+        })
+    }
+}
+
+impl std::error::Error for Interruption {}
+
+/// Hears the stop signals of this process.
+#[derive(Clone)]
+pub(super) struct Signals {
+    stop: watch::Receiver<Option<StopSignal>>,
+}
+
+impl Signals {
+    /// Starts to listen. The first signal asks for an orderly stop; a second one ends the process at once.
+    pub(super) fn listen() -> std::io::Result<Self> {
+        let (asked, stop) = watch::channel(None);
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        tokio::spawn(async move {
+            loop {
+                let heard = tokio::select! {
+                    Some(()) = terminate.recv() => StopSignal::Terminate,
+                    Some(()) = interrupt.recv() => StopSignal::Interrupt,
+                    else => return,
+                };
+                if asked.borrow().is_some() {
+                    leave_at_once(heard);
+                }
+                asked.send_replace(Some(heard));
+            }
+        });
+        Ok(Self { stop })
+    }
+
+    /// The signal that has been heard, if any.
+    pub(super) fn heard(&self) -> Option<StopSignal> {
+        *self.stop.borrow()
+    }
+
+    /// Waits for a stop signal.
+    pub(super) async fn wait(&mut self) -> StopSignal {
+        loop {
+            if let Some(signal) = self.heard() {
+                return signal;
+            }
+            if self.stop.changed().await.is_err() {
+                // The listener lives as long as the process; without it no signal can come.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+/// The second signal: whoever sends it does not want to wait for anything. The open transaction rolls back, and
+/// the next start finds the run dead and takes over.
+#[expect(clippy::exit, reason = "a second signal ends the process at once, whatever it is doing")]
+fn leave_at_once(signal: StopSignal) -> ! {
+    std::process::exit(i32::from(signal.exit_code().number()))
+}

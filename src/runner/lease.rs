@@ -1,0 +1,300 @@
+//! The lease: the right to run, given by rows and not by files, so that it holds across processes and hosts.
+//!
+//! `batch_lease` has a row for each exclusion key, naming the run that holds it and the epoch, which each
+//! acquisition raises. A run is alive while its row in `batch_execution` says RUNNING and its lease has not
+//! expired; the heartbeat moves the expiry. A start that finds a dead run marks it CRASHED and takes over: from
+//! that moment the old run's row is not RUNNING any more, and every chunk of its process fails its own check.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::watch;
+
+use crate::db::Db;
+use crate::values;
+
+use super::history::{self, EXECUTION_COLUMNS, Execution, Status};
+use super::process::ProcessIdentity;
+
+/// What an acquisition came to.
+pub(super) enum Acquired {
+    /// The run may work.
+    Granted(Box<Grant>),
+    /// The instance was completed meanwhile.
+    AlreadyCompleted(Box<Execution>),
+    /// Another run holds the key.
+    Held(Box<Execution>),
+}
+
+/// The right to run.
+pub(super) struct Grant {
+    /// The run's row.
+    pub execution: Execution,
+    /// Runs of this job that were found dead on the way.
+    pub crashed: Vec<Execution>,
+}
+
+/// What is asked for.
+pub(super) struct Request<'a> {
+    /// The job's name.
+    pub job: &'a str,
+    /// The instance's key.
+    pub instance_key: &'a str,
+    /// The full exclusion key; none for shared jobs.
+    pub exclusion_key: Option<&'a str>,
+    /// The command line to store.
+    pub command_line: &'a str,
+    /// Do a completed instance again.
+    pub rerun: bool,
+    /// The run whose items are done again.
+    pub retry_of: Option<i64>,
+    /// The business time.
+    pub now: DateTime<Utc>,
+    /// How long the lease lasts without a sign of life.
+    pub lease: Duration,
+    /// Who asks.
+    pub identity: &'a ProcessIdentity,
+    /// The environment's name.
+    pub environment: &'a str,
+}
+
+/// Tries once to get the right to run, in one transaction.
+pub(super) async fn acquire(db: &mut Db, request: &Request<'_>) -> anyhow::Result<Acquired> {
+    db.transaction(async |db| {
+        let server_time = db.server_time().await?;
+        let epoch = match request.exclusion_key {
+            Some(key) => lock_key(db, key, server_time).await?,
+            None => 0,
+        };
+        let crashed = bury_dead_runs(db, request, server_time).await?;
+        if let Some(key) = request.exclusion_key
+            && let Some(holder) = holder(db, key).await?
+        {
+            return Ok(Acquired::Held(Box::new(holder)));
+        }
+        let last = history::last_attempt(db, request.job, request.instance_key).await?;
+        let is_repeatable = request.instance_key.is_empty();
+        if let Some(last) = &last
+            && last.is(Status::Completed)
+            && !is_repeatable
+            && !request.rerun
+        {
+            return Ok(Acquired::AlreadyCompleted(Box::new(last.clone())));
+        }
+        let attempt = match &last {
+            // Each sweep that follows a success is a new beginning.
+            Some(last) if is_repeatable && last.is(Status::Completed) => 1,
+            Some(last) => last.attempt + 1,
+            None => 1,
+        };
+        let resumed_from = last.filter(|last| last.checkpoint.is_some() && is_interrupted(last) && request.retry_of.is_none());
+        let mut execution = new_execution(request, server_time, attempt, epoch + 1);
+        if let Some(earlier) = &resumed_from {
+            execution.checkpoint.clone_from(&earlier.checkpoint);
+            execution.items_skipped = earlier.items_skipped;
+            execution.items_failed = earlier.items_failed;
+        }
+        execution.id = history::insert(db, &execution).await?;
+        if let Some(earlier) = &resumed_from {
+            // The item errors follow the work to the run that finishes it, or the finished run would look whole.
+            db.execute(
+                "UPDATE batch_error_log SET execution_id = $1 WHERE execution_id = $2 AND resolved_at IS NULL",
+                values![execution.id, earlier.id],
+            )
+            .await?;
+        }
+        if let Some(key) = request.exclusion_key {
+            db.execute(
+                "UPDATE batch_lease SET execution_id = $1, epoch = $2, updated_at = $3 WHERE exclusion_key = $4",
+                values![execution.id, execution.epoch, server_time, key],
+            )
+            .await?;
+        }
+        Ok(Acquired::Granted(Box::new(Grant { execution, crashed })))
+    })
+    .await
+}
+
+/// Whether a run ended before its work did, so that the next attempt goes on from its checkpoint.
+fn is_interrupted(execution: &Execution) -> bool {
+    [Status::Crashed, Status::Stopped, Status::TimedOut, Status::Failed]
+        .iter()
+        .any(|status| execution.is(*status))
+}
+
+/// Locks the key's row, making it if need be, and gives its epoch. On SQLite the transaction holds the only
+/// write lock already.
+async fn lock_key(db: &mut Db, key: &str, server_time: DateTime<Utc>) -> anyhow::Result<i64> {
+    db.execute(
+        "INSERT INTO batch_lease (exclusion_key, execution_id, epoch, updated_at) VALUES ($1, NULL, 0, $2)
+         ON CONFLICT (exclusion_key) DO NOTHING",
+        values![key, server_time],
+    )
+    .await?;
+    let sql = db.pick(
+        "SELECT epoch FROM batch_lease WHERE exclusion_key = $1",
+        "SELECT epoch FROM batch_lease WHERE exclusion_key = $1 FOR UPDATE",
+    );
+    let (epoch,): (i64,) = db.fetch_one(sql, values![key]).await?;
+    Ok(epoch)
+}
+
+/// The live run that holds the key, if any.
+async fn holder(db: &mut Db, key: &str) -> anyhow::Result<Option<Execution>> {
+    let sql = format!(
+        "SELECT {EXECUTION_COLUMNS} FROM batch_execution
+         WHERE status = 'RUNNING' AND id = (SELECT execution_id FROM batch_lease WHERE exclusion_key = $1)"
+    );
+    Ok(db.fetch_optional(&sql, values![key]).await?)
+}
+
+/// Marks the job's dead runs CRASHED and gives them back as they were. A run is dead when its lease has expired,
+/// or when its process is known to be gone.
+async fn bury_dead_runs(
+    db: &mut Db,
+    request: &Request<'_>,
+    server_time: DateTime<Utc>,
+) -> anyhow::Result<Vec<Execution>> {
+    let sql = format!(
+        "SELECT {EXECUTION_COLUMNS} FROM batch_execution WHERE job = $1 AND status = 'RUNNING' ORDER BY id"
+    );
+    let running: Vec<Execution> = db.fetch_all(&sql, values![request.job]).await?;
+    let mut crashed = Vec::new();
+    for run in running {
+        let process = ProcessIdentity {
+            host: run.host.clone(),
+            pid: run.pid,
+            started_ticks: run.pid_started_ticks,
+            boot_id: run.boot_id.clone(),
+        };
+        let cause = if process.is_known_dead(request.identity) {
+            format!("its process {} is gone", run.pid)
+        } else if run.lease_expires_at <= server_time {
+            format!("no sign of life since {}", run.heartbeat_at.format("%Y-%m-%dT%H:%M:%SZ"))
+        } else {
+            continue;
+        };
+        // The condition on the expiry lets a heartbeat that comes at this very moment win.
+        let buried = db
+            .execute(
+                "UPDATE batch_execution SET status = 'CRASHED', ended_at = $1, error_class = 'CRASHED', error_message = $2
+                 WHERE id = $3 AND status = 'RUNNING' AND lease_expires_at = $4",
+                values![request.now, &cause, run.id, run.lease_expires_at],
+            )
+            .await?;
+        // What it committed last may be newer than what was read above: the mark waited for its chunk.
+        if buried == 1
+            && let Some(run) = history::find(db, run.id).await?
+        {
+            crashed.push(run);
+        }
+    }
+    Ok(crashed)
+}
+
+/// The row of a run that begins.
+pub(super) fn new_execution(
+    request: &Request<'_>,
+    server_time: DateTime<Utc>,
+    attempt: i64,
+    epoch: i64,
+) -> Execution {
+    Execution {
+        id: 0,
+        job: request.job.to_owned(),
+        instance_key: request.instance_key.to_owned(),
+        command_line: request.command_line.to_owned(),
+        attempt,
+        status: Status::Running.word().to_owned(),
+        started_at: request.now,
+        ended_at: None,
+        heartbeat_at: server_time,
+        lease_expires_at: server_time + request.lease,
+        exclusion_key: request.exclusion_key.map(str::to_owned),
+        epoch,
+        host: request.identity.host.clone(),
+        pid: request.identity.pid,
+        pid_started_ticks: request.identity.started_ticks,
+        boot_id: request.identity.boot_id.clone(),
+        retry_of: request.retry_of,
+        items_read: 0,
+        items_written: 0,
+        items_skipped: 0,
+        items_failed: 0,
+        checkpoint: None,
+        duration_ms: None,
+        peak_memory_bytes: None,
+        cpu_time_ms: None,
+        exit_code: None,
+        error_class: None,
+        error_message: None,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        environment: request.environment.to_owned(),
+    }
+}
+
+/// Renews the lease of a run. Gives whether it was still held.
+pub(super) async fn renew(db: &mut Db, id: i64, epoch: i64, lease: Duration) -> anyhow::Result<bool> {
+    let server_time = db.server_time().await?;
+    let rows = db
+        .execute(
+            "UPDATE batch_execution SET heartbeat_at = $1, lease_expires_at = $2
+             WHERE id = $3 AND epoch = $4 AND status = 'RUNNING'",
+            values![server_time, server_time + lease, id, epoch],
+        )
+        .await?;
+    Ok(rows == 1)
+}
+
+/// A run's sign of life, given by a task of its own so that a busy job cannot forget it.
+pub(super) struct Heartbeat {
+    lost: watch::Receiver<bool>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Heartbeat {
+    /// Starts to renew the lease every `interval`, over a connection of its own that is opened at the first beat:
+    /// most runs are over before.
+    pub(super) fn start(url: String, id: i64, epoch: i64, lease: Duration, interval: Duration) -> Self {
+        let (sender, lost) = watch::channel(false);
+        let task = tokio::spawn(async move {
+            let mut db: Option<Db> = None;
+            loop {
+                tokio::time::sleep(interval).await;
+                // A database that does not answer is no reason to stop: the next beat may reach it, and if none
+                // does, the chunks fail by themselves.
+                let mut connection = match db.take() {
+                    Some(connection) => connection,
+                    None => match Db::connect(&url, false).await {
+                        Ok(connection) => connection,
+                        Err(_) => continue,
+                    },
+                };
+                match renew(&mut connection, id, epoch, lease).await {
+                    Ok(true) => db = Some(connection),
+                    Ok(false) => {
+                        sender.send_replace(true);
+                        return;
+                    }
+                    Err(_) => {}
+                }
+            }
+        });
+        Self { lost, task }
+    }
+
+    /// Waits until the lease is known to be lost.
+    pub(super) async fn lost(&mut self) {
+        while !*self.lost.borrow() {
+            if self.lost.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+impl Drop for Heartbeat {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

@@ -1,0 +1,34 @@
+//! The runner: what every job gets for nothing. History, lease, deadline, checkpoint, retry, alert, exit code.
+//!
+//! It knows no particular job. [`execute`] is the one way in.
+
+pub mod alert;
+pub mod command_line;
+mod execute;
+mod exit;
+mod failpoint;
+pub mod history;
+mod interruption;
+mod lease;
+mod options;
+mod process;
+mod run;
+mod spec;
+
+pub use execute::{execute, report_error};
+pub use exit::ExitCode;
+pub use interruption::{Interruption, StopSignal};
+pub use options::{OnOverlap, Only, RunOptions};
+pub use run::Run;
+pub use spec::{Exclusion, Instance, Job, JobSpec, Standing, minutes};
+
+/// A job's own arguments beside the runner's, as clap parses a subcommand.
+#[derive(Debug, clap::Args)]
+pub struct JobCommand<A: clap::Args> {
+    /// The job's own arguments.
+    #[command(flatten)]
+    pub job: A,
+    /// The runner's.
+    #[command(flatten)]
+    pub options: RunOptions,
+}

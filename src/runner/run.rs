@@ -1,0 +1,251 @@
+//! A run, as its job sees it: chunks, checkpoints, items, and whether to go on.
+
+use indicatif::ProgressBar;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::context::Context;
+use crate::db::Db;
+use crate::failure::{Failure, one_line};
+use crate::mask::Redactor;
+use crate::values;
+
+use super::exit::ExitCode;
+use super::failpoint;
+use super::history::{self, Counts, Execution, ItemError, bigint};
+use super::interruption::{Interruption, Signals, StopSignal};
+use crate::config::SkipLimit;
+
+/// How many item errors a failure message quotes.
+const QUOTED_ERRORS: usize = 5;
+
+/// One attempt at an instance, handed to the job.
+pub struct Run<'a> {
+    /// The context.
+    pub cx: &'a Context,
+    /// The run's connection. Writes go through [`Run::chunk`].
+    pub db: &'a mut Db,
+    execution: &'a Execution,
+    signals: &'a Signals,
+    skip_limit: Option<SkipLimit>,
+    retry_items: Option<Vec<String>>,
+    only_what_is_due: bool,
+    counts: Counts,
+    pending_errors: Vec<ItemError>,
+    quoted_errors: Vec<String>,
+    summary: Vec<String>,
+    redactor: Redactor,
+    progress: ProgressBar,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(
+        cx: &'a Context,
+        db: &'a mut Db,
+        execution: &'a Execution,
+        signals: &'a Signals,
+        skip_limit: Option<SkipLimit>,
+        retry_items: Option<Vec<String>>,
+        only_what_is_due: bool,
+    ) -> Self {
+        let count = |items: i64| u64::try_from(items).unwrap_or(0);
+        let counts = Counts {
+            skipped: count(execution.items_skipped),
+            failed: count(execution.items_failed),
+            ..Counts::default()
+        };
+        Self {
+            cx,
+            db,
+            execution,
+            signals,
+            skip_limit,
+            retry_items,
+            only_what_is_due,
+            counts,
+            pending_errors: Vec::new(),
+            quoted_errors: Vec::new(),
+            summary: Vec::new(),
+            redactor: cx.config.redactor(),
+            progress: ProgressBar::hidden(),
+        }
+    }
+
+    /// The run's number, for rows that say who wrote them.
+    pub fn id(&self) -> i64 {
+        self.execution.id
+    }
+
+    /// Where an earlier attempt's last committed chunk ended. `None` at a fresh start.
+    pub fn checkpoint<T: DeserializeOwned>(&self) -> anyhow::Result<Option<T>> {
+        match &self.execution.checkpoint {
+            Some(text) => Ok(Some(serde_json::from_str(text).map_err(|error| {
+                Failure::failed(format!("failed to read the checkpoint of an earlier run: {error}"))
+                    .hint("start over with --rerun")
+            })?)),
+            None => Ok(None),
+        }
+    }
+
+    /// The items that this run is to do again; `None` if it is to do all.
+    pub fn retry_items(&self) -> Option<&[String]> {
+        self.retry_items.as_deref()
+    }
+
+    /// Whether an item is among those to do: all, or those that failed before.
+    pub fn is_wanted(&self, item_key: &str) -> bool {
+        self.retry_items.as_ref().is_none_or(|items| items.iter().any(|item| item == item_key))
+    }
+
+    /// Whether the instance was complete but for what became due since (see [`super::Standing::Due`]): the rest
+    /// need not be done again.
+    pub fn does_only_what_is_due(&self) -> bool {
+        self.only_what_is_due
+    }
+
+    /// The limit of given-up items: the flag's or the configuration's, else the job's own.
+    pub fn skip_limit(&self, default: SkipLimit) -> SkipLimit {
+        self.skip_limit.unwrap_or(default)
+    }
+
+    /// Shows progress towards `total` items, where somebody watches.
+    pub fn show_progress(&mut self, total: Option<u64>) {
+        self.progress = self.cx.output.progress(total);
+    }
+
+    /// Counts items read.
+    pub fn read(&mut self, items: u64) {
+        self.counts.read += items;
+        self.progress.inc(items);
+    }
+
+    /// Counts items written.
+    pub fn written(&mut self, items: u64) {
+        self.counts.written += items;
+    }
+
+    /// What the run has counted so far.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// A sentence for the summary at the end.
+    pub fn summarise(&mut self, sentence: String) {
+        self.summary.push(sentence);
+    }
+
+    pub(super) fn summary(&self) -> &[String] {
+        &self.summary
+    }
+
+    /// The first item errors, for the failure message.
+    pub(super) fn quoted_errors(&self) -> &[String] {
+        &self.quoted_errors
+    }
+
+    /// Gives up on an item because of its data. The row is written with the next chunk.
+    pub fn skip_item(&mut self, item_key: &str, phase: &str, class: &str, message: &str) {
+        self.counts.skipped += 1;
+        self.note_error(item_key, phase, "SKIPPED", class, message);
+    }
+
+    /// Notes that an item failed; the others go on. The row is written with the next chunk.
+    pub fn fail_item(&mut self, item_key: &str, phase: &str, error: &anyhow::Error) {
+        self.counts.failed += 1;
+        self.note_error(item_key, phase, "FAILED", ExitCode::of(error).class(), &one_line(error));
+    }
+
+    fn note_error(&mut self, item_key: &str, phase: &str, kind: &str, class: &str, message: &str) {
+        let message = self.redactor.redact(message);
+        if self.quoted_errors.len() < QUOTED_ERRORS {
+            self.quoted_errors.push(format!("{item_key}: {message}"));
+        }
+        self.pending_errors.push(ItemError {
+            item_key: item_key.to_owned(),
+            phase: phase.to_owned(),
+            kind: kind.to_owned(),
+            error_class: class.to_owned(),
+            message,
+        });
+    }
+
+    /// Ends the run if it was asked to stop. For the places between two steps that commit nothing.
+    pub fn check_stop(&self) -> Result<(), Interruption> {
+        self.signals.heard().map_or(Ok(()), |signal| Err(Interruption::Stopped(signal)))
+    }
+
+    /// Waits until the run is asked to stop, for work that is a process of its own.
+    pub async fn stop_requested(&self) -> StopSignal {
+        self.signals.clone().wait().await
+    }
+
+    /// Commits one chunk: what `work` writes, the checkpoint behind it, the item errors so far and the check
+    /// that this run is still its instance's owner, all in one transaction. Afterwards ends the run if it was
+    /// asked to stop.
+    pub async fn chunk<T>(
+        &mut self,
+        checkpoint: Option<&(impl Serialize + ?Sized)>,
+        work: impl AsyncFnOnce(&mut Db) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        self.check_stop()?;
+        let checkpoint = checkpoint.map(serde_json::to_string).transpose()?;
+        let errors = std::mem::take(&mut self.pending_errors);
+        let (execution, counts, cx) = (self.execution, self.counts, self.cx);
+        let lease = cx.config.lease().lease();
+        let result = self
+            .db
+            .transaction(async |db| {
+                let result = work(db).await?;
+                history::insert_errors(db, execution.id, &errors, cx.now()).await?;
+                failpoint::reach(&cx.config, "in-chunk");
+                // Last, so that the row is locked only for the moment of the commit: the heartbeat writes it too.
+                let server_time = db.server_time().await?;
+                let owned = db
+                    .execute(
+                        "UPDATE batch_execution
+                         SET checkpoint = COALESCE($1, checkpoint), items_read = $2, items_written = $3,
+                             items_skipped = $4, items_failed = $5, heartbeat_at = $6, lease_expires_at = $7
+                         WHERE id = $8 AND epoch = $9 AND status = 'RUNNING'",
+                        values![
+                            checkpoint,
+                            bigint(counts.read),
+                            bigint(counts.written),
+                            bigint(counts.skipped),
+                            bigint(counts.failed),
+                            server_time,
+                            server_time + lease,
+                            execution.id,
+                            execution.epoch,
+                        ],
+                    )
+                    .await?;
+                anyhow::ensure!(owned == 1, Interruption::LeaseLost);
+                Ok(result)
+            })
+            .await;
+        if result.is_err() {
+            // The errors were not written: keep them for the run's end.
+            self.pending_errors = errors;
+        }
+        failpoint::reach(&cx.config, "after-chunk");
+        let result = result?;
+        self.check_stop()?;
+        Ok(result)
+    }
+
+    /// Writes the item errors that no chunk has taken along. For the run's end.
+    pub(super) async fn flush_errors(&mut self) -> anyhow::Result<()> {
+        if self.pending_errors.is_empty() || self.db.is_in_transaction() {
+            return Ok(());
+        }
+        let errors = std::mem::take(&mut self.pending_errors);
+        let (id, now) = (self.execution.id, self.cx.now());
+        self.db.transaction(async |db| Ok(history::insert_errors(db, id, &errors, now).await?)).await
+    }
+}
+
+impl Drop for Run<'_> {
+    fn drop(&mut self) {
+        self.progress.finish_and_clear();
+    }
+}
