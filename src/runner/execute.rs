@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use futures_util::FutureExt;
+use indicatif::ProgressBar;
 use serde_json::json;
 
 use crate::config::SkipLimit;
@@ -17,7 +18,7 @@ use super::alert;
 use super::command_line;
 use super::exit::ExitCode;
 use super::failpoint;
-use super::history::{self, Counts, Ending, Execution, Status, bigint, label};
+use super::history::{self, Counts, Ending, Execution, ItemError, Status, bigint, label};
 use super::interruption::{Interruption, Signals};
 use super::lease::{self, Acquired, Grant, Heartbeat};
 use super::options::{OnOverlap, Only, RunOptions};
@@ -30,6 +31,10 @@ const FIRST_POLL: Duration = Duration::from_millis(50);
 const SLOWEST_POLL: Duration = Duration::from_secs(1);
 /// How long the runner's own last words to the database may take.
 const BOOKKEEPING_TIMEOUT: Duration = Duration::from_secs(35);
+/// With more instances than this, a bar and one line at the end take the place of a line each.
+const LINES_OF_INSTANCES: usize = 7;
+/// How long a command's end may be held up by alerts; what is not sent by then is sent later.
+const ALERTING_TIMEOUT: Duration = Duration::from_secs(20);
 /// A failure prints at most 20 lines; two are kept for the closing ones.
 const FAILURE_LINES: usize = 18;
 
@@ -43,7 +48,10 @@ pub async fn execute<J: Job>(cx: &Context, job: &J, options: &RunOptions) -> Exi
         Ok(code) => code,
         Err(error) => session.fail_outside_runs(&error).await,
     };
-    alert::send_pending(cx, &mut session.db).await;
+    // Whoever asked for a stop does not wait for a chat service; the alerts are kept for the next command.
+    if !matches!(code, ExitCode::Interrupted | ExitCode::Terminated) {
+        drop(tokio::time::timeout(ALERTING_TIMEOUT, alert::send_pending(cx, &mut session.db)).await);
+    }
     let Session { db, .. } = session;
     if !db.is_in_transaction() {
         db.close().await;
@@ -87,6 +95,30 @@ enum Plan {
     Skip { because: String },
 }
 
+/// What became of the instances of a long range.
+#[derive(Default)]
+struct Tally {
+    completed: usize,
+    skipped: usize,
+    failed: usize,
+}
+
+impl Tally {
+    fn sentence(&self) -> String {
+        let parts = [
+            (self.completed, "completed"),
+            (self.skipped, "already completed"),
+            (self.failed, "not completed"),
+        ];
+        let parts: Vec<String> = parts
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{count} {what}"))
+            .collect();
+        parts.join(", ")
+    }
+}
+
 /// How much of an instance a run is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Scope {
@@ -109,6 +141,8 @@ struct Session<'a> {
     deadline: Duration,
     failure_lines: Vec<String>,
     failures: usize,
+    /// Whether there are too many instances for a line each.
+    is_long: bool,
 }
 
 impl<'a> Session<'a> {
@@ -126,6 +160,7 @@ impl<'a> Session<'a> {
             deadline,
             failure_lines: Vec::new(),
             failures: 0,
+            is_long: false,
         })
     }
 
@@ -137,6 +172,13 @@ impl<'a> Session<'a> {
         }
         let mut completed = Vec::new();
         let mut worst = ExitCode::Completed;
+        let mut tally = Tally::default();
+        self.is_long = instances.len() > LINES_OF_INSTANCES;
+        let bar = if self.is_long {
+            self.cx.output.progress(Some(instances.len() as u64))
+        } else {
+            ProgressBar::hidden()
+        };
         for instance in instances {
             if let Some(signal) = self.signals.heard() {
                 worst = signal.exit_code();
@@ -144,11 +186,21 @@ impl<'a> Session<'a> {
             }
             let outcome = match self.plan(job, &instance).await? {
                 Plan::Skip { because } => {
-                    self.cx.output.status(&format!("{}: {because}", label(self.spec.name, &instance.key)));
+                    self.say(&format!("{}: {because}", label(self.spec.name, &instance.key)));
+                    tally.skipped += 1;
                     Outcome::complete()
                 }
-                Plan::Run { scope, .. } => self.run_instance(job, &instance, scope).await?,
+                Plan::Run { scope, .. } => {
+                    let outcome = self.run_instance(job, &instance, scope).await?;
+                    if outcome.is_complete {
+                        tally.completed += 1
+                    } else {
+                        tally.failed += 1
+                    }
+                    outcome
+                }
             };
+            bar.inc(1);
             worst = worse(worst, outcome.code);
             if outcome.is_complete {
                 completed.push(instance);
@@ -157,9 +209,15 @@ impl<'a> Session<'a> {
                 break;
             }
         }
+        bar.finish_and_clear();
+        if self.is_long {
+            self.cx.output.status(&format!("{}: {}", self.spec.name, tally.sentence()));
+        }
         let was_stopped = matches!(worst, ExitCode::Interrupted | ExitCode::Terminated);
         if !completed.is_empty() && !was_stopped {
-            job.deliver(self.cx, &mut self.db, &completed).await?;
+            if let Err(error) = job.deliver(self.cx, &mut self.db, &completed).await {
+                worst = worse(worst, self.fail_outside_runs(&error).await);
+            }
         }
         self.print_failures();
         Ok(worst)
@@ -228,7 +286,7 @@ impl<'a> Session<'a> {
             Acquired::Granted(grant) => grant,
             Acquired::AlreadyCompleted(run) => {
                 let name = label(self.spec.name, &instance.key);
-                self.cx.output.status(&format!("{name}: already completed by run {}", run.id));
+                self.say(&format!("{name}: already completed by run {}", run.id));
                 return Ok(Outcome::complete());
             }
             Acquired::Held(holder) => return self.turn_away(instance, &holder).await,
@@ -410,10 +468,7 @@ impl<'a> Session<'a> {
             }
         };
         failpoint::reach(&self.cx.config, "after-work");
-        // A failed item's row is worth keeping, but not worth failing for.
-        if let Err(error) = run.flush_errors().await {
-            self.cx.output.warn(&format!("failed to keep the run's item errors: {}", one_line(&error)));
-        }
+        let errors = run.take_errors();
         let counts = run.counts();
         let summary = run.summary().to_vec();
         let quoted = run.quoted_errors().to_vec();
@@ -434,7 +489,7 @@ impl<'a> Session<'a> {
             counts,
         };
         failpoint::reach(&self.cx.config, "before-finish");
-        let verdict = self.write_ending(execution, &ending, verdict).await;
+        let verdict = self.write_ending(execution, &ending, &errors, verdict).await;
         self.cx.output.event(
             "run ended",
             &json!({
@@ -500,7 +555,13 @@ impl<'a> Session<'a> {
     }
 
     /// Writes how the run ended. What cannot be written did not happen: the exit code says so.
-    async fn write_ending(&mut self, execution: &Execution, ending: &Ending, verdict: Verdict) -> Verdict {
+    async fn write_ending(
+        &mut self,
+        execution: &Execution,
+        ending: &Ending,
+        errors: &[ItemError],
+        verdict: Verdict,
+    ) -> Verdict {
         // A future that was dropped in the middle leaves its connection in an unknown state.
         let is_connection_suspect = !matches!(verdict.status, Status::Completed | Status::Partial);
         let writing = async {
@@ -508,6 +569,12 @@ impl<'a> Session<'a> {
                 self.db = Db::connect(self.cx.config.database_url(), false).await?;
             }
             let was_ours = history::finish(&mut self.db, execution.id, execution.epoch, ending).await?;
+            if was_ours && !errors.is_empty() {
+                let now = ending.ended_at;
+                self.db
+                    .transaction(async |db| Ok(history::insert_errors(db, execution.id, errors, now).await?))
+                    .await?;
+            }
             if was_ours
                 && ending.status == Status::Completed
                 && (execution.attempt > 1 || execution.retry_of.is_some())
@@ -566,14 +633,14 @@ impl<'a> Session<'a> {
         let took = format_duration(Duration::from_millis(u64::try_from(ending.duration_ms).unwrap_or(0)));
         let Some(message) = &verdict.message else {
             let summary = if summary.is_empty() { "completed".to_owned() } else { summary.join("; ") };
-            self.cx.output.status(&format!("{name}: {summary} (run {}, {took})", execution.id));
+            self.say(&format!("{name}: {summary} (run {}, {took})", execution.id));
             let mut ended = execution.clone();
             ended.duration_ms = Some(ending.duration_ms);
             alert::succeeded(self.cx, &mut self.db, &self.spec, &ended).await;
             return;
         };
         for sentence in summary {
-            self.cx.output.status(&format!("{name}: {sentence}"));
+            self.say(&format!("{name}: {sentence}"));
         }
         let mut lines: Vec<String> = quoted.to_vec();
         lines.extend(verdict.hint.as_ref().map(|hint| format!("hint: {hint}")));
@@ -646,6 +713,13 @@ impl<'a> Session<'a> {
             alert::failed(self.cx, &mut self.db, &self.spec, &row).await;
         }
         code
+    }
+
+    /// A status line of one instance, unless there are too many of them.
+    fn say(&self, message: &str) {
+        if !self.is_long {
+            self.cx.output.status(message);
+        }
     }
 
     /// Keeps a failure for the end, so that a long backfill stays within 20 lines.

@@ -233,14 +233,9 @@ impl<'a> Run<'a> {
         Ok(result)
     }
 
-    /// Writes the item errors that no chunk has taken along. For the run's end.
-    pub(super) async fn flush_errors(&mut self) -> anyhow::Result<()> {
-        if self.pending_errors.is_empty() || self.db.is_in_transaction() {
-            return Ok(());
-        }
-        let errors = std::mem::take(&mut self.pending_errors);
-        let (id, now) = (self.execution.id, self.cx.now());
-        self.db.transaction(async |db| Ok(history::insert_errors(db, id, &errors, now).await?)).await
+    /// The item errors that no chunk has taken along, for the run's end.
+    pub(super) fn take_errors(&mut self) -> Vec<ItemError> {
+        std::mem::take(&mut self.pending_errors)
     }
 }
 

@@ -1,0 +1,131 @@
+//! `demo`: an example shop, made deterministically, and the day's jobs run on it, as a user would type them.
+//!
+//! Three malls (Tokyo, Seoul, New York) sell for sixty days with New York's change of clocks in between. The data
+//! goes in the way a real shop's does: as CSV files through `data import`, which stay behind as examples.
+
+mod shop;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use chrono::NaiveDate;
+
+use crate::context::{Context, machine_time};
+use crate::db::Db;
+use crate::failure::Failure;
+use crate::files::write_atomically;
+use crate::values;
+
+/// The last day of the example. Fixed, so that every demo is the same; New York's clocks went back on 1 November.
+const LAST_DAY: &str = "2026-11-18";
+/// How many days the shop has sold.
+const DAYS: u64 = 60;
+/// Marks the demo's own malls, so that a second demo knows them.
+const PLATFORM: &str = "demo";
+
+/// Make an example shop and run the day's jobs on it
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Put the example's CSV files and the reports into this folder
+    #[arg(long, value_name = "DIR", default_value = "demo")]
+    out: PathBuf,
+}
+
+/// What is to be run, and which files there will be.
+pub struct Prepared {
+    /// The commands, without the program.
+    pub commands: Vec<Vec<String>>,
+    reports: PathBuf,
+}
+
+/// Makes malls and files in a database that holds nothing else.
+pub async fn prepare(cx: &Context, args: &Args) -> anyhow::Result<Prepared> {
+    if cx.config.is_prod() {
+        return Err(Failure::refused("the demo does not run with --env prod").hint("use --env dev").into());
+    }
+    let last: NaiveDate = LAST_DAY.parse().context("failed to read the demo's last day")?;
+    let mut db = cx.db().await?;
+    refuse_other_data(&mut db).await?;
+    let folder = cx.working_dir().join(&args.out);
+    let data = folder.join("data");
+    std::fs::create_dir_all(&data).with_context(|| format!("failed to make the folder `{}`", data.display()))?;
+    add_malls(&mut db).await?;
+    db.close().await;
+    for (name, content) in shop::Shop::new(last, DAYS).files() {
+        write_atomically(&data.join(name), |file| Ok(file.write_all(content.as_bytes())?))?;
+    }
+    cx.output.status(&format!("Made an example shop of three malls and {DAYS} days in {}", data.display()));
+    let reports = folder.join("reports");
+    Ok(Prepared { commands: commands(&data, &reports, last), reports })
+}
+
+/// The demo must not mix with anything real.
+async fn refuse_other_data(db: &mut Db) -> anyhow::Result<()> {
+    let (others,): (i64,) =
+        db.fetch_one("SELECT COUNT(*) FROM malls WHERE platform <> $1", values![PLATFORM]).await?;
+    if others == 0 {
+        return Ok(());
+    }
+    Err(Failure::refused("the database already holds other malls; the demo would mix with their data")
+        .hint("give the demo a database of its own: BATCHCTL_DATABASE_URL=sqlite:demo.db batchctl demo")
+        .into())
+}
+
+async fn add_malls(db: &mut Db) -> anyhow::Result<()> {
+    for mall in shop::MALLS {
+        db.execute(
+            "INSERT INTO malls (code, name, platform, time_zone, currency, is_active, created_at, updated_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $7) ON CONFLICT (code) DO NOTHING",
+            values![mall.code, mall.name, PLATFORM, mall.time_zone.name(), mall.currency, true, machine_time()],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+/// The commands of a day, in the order in which a shop would run them.
+fn commands(data: &Path, reports: &Path, last: NaiveDate) -> Vec<Vec<String>> {
+    let path = |path: PathBuf| path.to_string_lossy().into_owned();
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let mut commands = Vec::new();
+    for kind in ["products", "members", "orders", "refunds"] {
+        let mut import = words(&["data", "import", "--kind", kind]);
+        import.push(path(data.join(format!("{kind}.csv"))));
+        commands.push(import);
+    }
+    let first = last - chrono::Days::new(DAYS - 1);
+    let mut backfill = words(&["report", "daily-sales"]);
+    backfill.extend(["--from".to_owned(), first.to_string(), "--to".to_owned(), last.to_string()]);
+    // Without a form the table of all sixty days would fill the terminal.
+    backfill.extend(["--format".to_owned(), "csv".to_owned(), "--out".to_owned(), path(reports.join("60-days"))]);
+    commands.push(backfill);
+    for locale in ["en", "ja", "ko"] {
+        let mut report = words(&["report", "daily-sales", "--format", "pdf,xlsx,csv,json", "--locale", locale]);
+        report.extend(["--date".to_owned(), last.to_string(), "--out".to_owned(), path(reports.join(locale))]);
+        commands.push(report);
+    }
+    let mut shown = words(&["report", "daily-sales"]);
+    shown.extend(["--date".to_owned(), last.to_string()]);
+    commands.push(shown);
+    commands
+}
+
+/// Says which files there are to open.
+pub fn finish(cx: &Context, prepared: &Prepared) -> anyhow::Result<()> {
+    let mut paths = Vec::new();
+    for folder in ["en", "ja", "ko", "60-days"] {
+        let folder = prepared.reports.join(folder);
+        let entries =
+            std::fs::read_dir(&folder).with_context(|| format!("failed to read the folder `{}`", folder.display()))?;
+        for entry in entries {
+            paths.push(entry?.path());
+        }
+    }
+    paths.sort();
+    let mut text = "Open these files:\n".to_owned();
+    for path in paths {
+        text.push_str(&format!("  {}\n", path.display()));
+    }
+    text.push_str("Then look at what ran: batchctl runs list\n");
+    Ok(cx.output.data(text.as_bytes())?)
+}
