@@ -3,6 +3,7 @@
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::context::Context;
+use crate::failure::is_broken_pipe;
 use crate::jobs::{configuration, database, environment, mall, report, runs, schedule};
 use crate::output::LogFormat;
 use crate::runner::{ExitCode, RunOptions, report_error};
@@ -92,14 +93,6 @@ fn plain(cx: &Context, result: anyhow::Result<()>) -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::Completed,
         Err(error) => report_error(cx, &error),
     }
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause
-            .downcast_ref::<std::io::Error>()
-            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
-    })
 }
 
 /// `runs retry`: parses the stored command line again and runs it, limited to what failed.

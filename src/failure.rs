@@ -89,6 +89,15 @@ pub fn hint(error: &anyhow::Error) -> Option<&str> {
     error.chain().find_map(|cause| cause.downcast_ref::<Failure>()?.hint.as_deref())
 }
 
+/// Whether it only means that the reader of our output has seen enough (`batchctl runs list | head`).
+pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    })
+}
+
 /// The error's chain on one line, each cause once: drivers repeat their causes in their own text.
 pub fn one_line(error: &anyhow::Error) -> String {
     let mut text = String::new();

@@ -18,5 +18,17 @@ pub fn split(line: &str) -> anyhow::Result<Vec<String>> {
 /// The arguments that this process was started with, secrets masked: for a failure that comes before any
 /// instance is known.
 pub fn own_arguments(config: &Config) -> Vec<String> {
-    std::env::args().skip(1).map(|argument| config.redactor().redact(&argument)).collect()
+    let redactor = config.redactor();
+    let mut arguments = Vec::new();
+    let mut given = std::env::args().skip(1);
+    while let Some(argument) = given.next() {
+        match argument.as_str() {
+            // The environment is the database's, and how to speak is the caller's.
+            "--env" | "--log-format" => drop(given.next()),
+            "-v" | "--verbose" => {}
+            other if other.starts_with("--env=") || other.starts_with("--log-format=") => {}
+            other => arguments.push(redactor.redact(other)),
+        }
+    }
+    arguments
 }

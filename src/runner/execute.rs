@@ -193,9 +193,9 @@ impl<'a> Session<'a> {
                 Plan::Run { scope, .. } => {
                     let outcome = self.run_instance(job, &instance, scope).await?;
                     if outcome.is_complete {
-                        tally.completed += 1
+                        tally.completed += 1;
                     } else {
-                        tally.failed += 1
+                        tally.failed += 1;
                     }
                     outcome
                 }
@@ -214,10 +214,12 @@ impl<'a> Session<'a> {
             self.cx.output.status(&format!("{}: {}", self.spec.name, tally.sentence()));
         }
         let was_stopped = matches!(worst, ExitCode::Interrupted | ExitCode::Terminated);
-        if !completed.is_empty() && !was_stopped {
-            if let Err(error) = job.deliver(self.cx, &mut self.db, &completed).await {
-                worst = worse(worst, self.fail_outside_runs(&error).await);
-            }
+        if !completed.is_empty()
+            && !was_stopped
+            && let Err(error) = job.deliver(self.cx, &mut self.db, &completed).await
+            && !failure::is_broken_pipe(&error)
+        {
+            worst = worse(worst, self.fail_outside_runs(&error).await);
         }
         self.print_failures();
         Ok(worst)

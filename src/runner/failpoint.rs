@@ -31,7 +31,11 @@ pub(super) fn reach(config: &crate::config::Config, name: &str) {
         Some(("hold", path)) => {
             // Tells the test that the point is reached, then waits for its word.
             let _ = std::fs::write(format!("{path}.reached"), "");
-            while !std::path::Path::new(path).exists() {
+            // Two minutes at most: a test that was killed never gives it.
+            for _ in 0..24_000 {
+                if std::path::Path::new(path).exists() {
+                    break;
+                }
                 std::thread::sleep(std::time::Duration::from_millis(5));
             }
         }

@@ -102,7 +102,7 @@ impl Job for Args {
         self.publication.publish(
             cx,
             figures.computed_at(cx.now()),
-            |extent| document::document(&figures, locale, extent),
+            |extent| document::document(&figures, cx.time_zone(), locale, extent),
             || document::flat_table(&figures, locale),
         )
     }

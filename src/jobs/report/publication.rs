@@ -62,7 +62,7 @@ impl Extent {
 impl PublicationArgs {
     /// The language: the flag's, else the configuration's.
     pub fn locale(&self, cx: &Context) -> Locale {
-        self.locale.unwrap_or(cx.config.locale())
+        self.locale.or(cx.config.file().report.locale).unwrap_or(cx.config.locale())
     }
 
     /// The forms asked for: by default the table, where somebody reads it.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Days, NaiveDate, Utc};
+use chrono_tz::Tz;
 
 use crate::db::{Db, FromRow};
 use crate::documents::{Cell, Chart, Column, ColumnKind, Document, Row, Series, Table};
@@ -187,7 +188,7 @@ impl Breakdown {
 }
 
 /// The document for people, and for JSON and XLSX.
-pub(super) fn document(figures: &Figures, locale: Locale, extent: Extent) -> Document {
+pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent: Extent) -> Document {
     let malls: Vec<String> = figures
         .malls
         .values()
@@ -202,7 +203,11 @@ pub(super) fn document(figures: &Figures, locale: Locale, extent: Extent) -> Doc
             (locale.pick("Malls", "対象モール", "대상 몰").to_owned(), malls.join(" / ")),
             (
                 locale.pick("Computed", "集計日時", "집계 일시").to_owned(),
-                figures.computed_at(DateTime::UNIX_EPOCH).format("%Y-%m-%d %H:%M UTC").to_string(),
+                figures
+                    .computed_at(DateTime::UNIX_EPOCH)
+                    .with_timezone(&time_zone)
+                    .format("%Y-%m-%d %H:%M %Z")
+                    .to_string(),
             ),
         ],
         locale,

@@ -1,0 +1,67 @@
+# Shared by the measurements in this folder: a release build, timing of whole processes, medians and ratios.
+# Sourced, not run. Every script here prints what it measured and the command; none of them fails on a time.
+# shellcheck shell=bash
+
+project=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd)
+readonly project
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/batchctl-target}
+if ! command -v cargo >/dev/null && [[ -x $HOME/.cargo/bin/cargo ]]; then PATH=$HOME/.cargo/bin:$PATH; fi
+batchctl=$CARGO_TARGET_DIR/release/batchctl
+
+# Restarts the script under throwaway servers that are safe against power loss, as production's are.
+with_servers() {
+    if [[ -z ${BATCHCTL_TEST_POSTGRES_URL:-} ]]; then
+        (cd "$project" && cargo build --release --quiet)
+        exec "$project/scripts/servers" run --durable -- "$@"
+    fi
+}
+
+# A folder for this measurement, removed at the end. On the disk, not in memory: writes are to be real.
+make_work_folder() {
+    work=$(mktemp -d "${BENCH_FOLDER:-/var/tmp}/batchctl-bench.XXXXXX")
+    trap 'rm -rf -- "$work"' EXIT
+    cd "$work"
+}
+
+# An empty database of its own on the server, migrated; prints its URL.
+make_postgres_database() {
+    local name=$1
+    psql -qX -d "$BATCHCTL_TEST_POSTGRES_URL" -c "CREATE DATABASE $name"
+    local url=${BATCHCTL_TEST_POSTGRES_URL%/*}/$name
+    BATCHCTL_DATABASE_URL=$url "$batchctl" db migrate
+    printf '%s\n' "$url"
+}
+
+# Milliseconds that a command takes, with two decimals; its output is thrown away, its failure is ours.
+milliseconds() {
+    local before=$EPOCHREALTIME after
+    "$@" >/dev/null
+    after=$EPOCHREALTIME
+    local micros=$(((${after%.*} - ${before%.*}) * 1000000 + 10#${after#*.} - 10#${before#*.}))
+    printf '%d.%02d\n' $((micros / 1000)) $((micros % 1000 / 10))
+}
+
+# The median of the numbers on stdin.
+median() { sort -n | awk '{ v[NR] = $1 } END { print (NR % 2) ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
+
+# The largest resident set of a command, in MiB.
+peak_memory() { /usr/bin/time -f '%M' -o "$work/time" "$@" >/dev/null && awk '{ printf "%.1f\n", $1 / 1024 }' "$work/time"; }
+
+# Runs $1 and $2 (names of functions) in turn, $3 times, and prints both medians and the median of the ratios.
+compare() {
+    local first=$1 second=$2 rounds=$3 round a b
+    "$first" >/dev/null; "$second" >/dev/null
+    : >"$work/first"; : >"$work/second"; : >"$work/ratios"
+    for ((round = 0; round < rounds; round++)); do
+        a=$(milliseconds "$first"); b=$(milliseconds "$second")
+        printf '%s\n' "$a" >>"$work/first"; printf '%s\n' "$b" >>"$work/second"
+        awk -v a="$a" -v b="$b" 'BEGIN { print a / b }' >>"$work/ratios"
+    done
+    printf '  %-28s median %10.1f ms\n' "$first" "$(median <"$work/first")"
+    printf '  %-28s median %10.1f ms\n' "$second" "$(median <"$work/second")"
+    printf '  ratio, median of %d pairs    %10.3f\n' "$rounds" "$(median <"$work/ratios")"
+}
+
+describe_machine() {
+    printf '%s: %s cores, %s\n' "$(date -u +%F)" "$(nproc)" "$(awk -F': ' '/model name/ { print $2; exit }' /proc/cpuinfo)"
+}

@@ -1,0 +1,171 @@
+//! What holds for every command: help, usage, configuration, the database's state and the environments' guard.
+
+use std::net::TcpListener;
+
+use batchctl::jobs::SPECS;
+
+use crate::support::{Arranged, Database, Sandbox, on_both_databases, run_on};
+
+on_both_databases![
+    a_migrated_database_is_accepted_and_migrating_it_again_changes_nothing,
+    another_environments_database_is_refused_and_left_alone,
+    migrating_another_environments_database_is_refused_and_leaves_it_alone,
+];
+
+#[test]
+fn the_version_is_printed() {
+    let ran = Sandbox::new().batchctl(["--version"]).run().succeeds();
+    assert_eq!(ran.stdout, concat!("batchctl ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[test]
+fn help_lists_every_job() {
+    let sandbox = Sandbox::new();
+    let is_listed = |help: &str, command: &str| {
+        help.lines().any(|line| line.starts_with("  ") && line.split_whitespace().next() == Some(command))
+    };
+    let help = sandbox.batchctl(["--help"]).run().succeeds().stdout;
+    for spec in SPECS {
+        let (group, job) = spec.name.split_once(' ').unwrap();
+        assert!(is_listed(&help, group), "{group} is not in:\n{help}");
+        let help = sandbox.batchctl([group, "--help"]).run().succeeds().stdout;
+        assert!(is_listed(&help, job), "{job} is not in:\n{help}");
+    }
+}
+
+#[test]
+fn help_needs_neither_a_good_configuration_nor_a_database() {
+    let sandbox = Sandbox::without_schema(Database::Sqlite);
+    sandbox.batchctl(["report", "daily-sales", "--help"]).env("BATCHCTL_TZ", "Mars").run().succeeds();
+    assert!(!sandbox.path("batchctl.db").exists());
+}
+
+#[test]
+fn an_unknown_flag_is_wrong_usage() {
+    let sandbox = Sandbox::new();
+    sandbox.batchctl(["--no-such-flag"]).run().exits(2).says("unexpected argument '--no-such-flag'");
+    sandbox.batchctl(["report", "daily-sales", "--no-such-flag"]).run().exits(2).says("--no-such-flag");
+}
+
+#[test]
+fn an_unknown_command_is_wrong_usage() {
+    let sandbox = Sandbox::new();
+    sandbox.batchctl(["no-such-group"]).run().exits(2).says("unrecognized subcommand 'no-such-group'");
+    sandbox.batchctl(["report", "no-such-job"]).run().exits(2).says("unrecognized subcommand 'no-such-job'");
+}
+
+#[test]
+fn env_show_masks_a_password() {
+    Sandbox::new()
+        .batchctl(["env", "show"])
+        .env("BATCHCTL_DATABASE_URL", "postgres://shop:hunter2@db.example.jp/shop")
+        .env("BATCHCTL_SECRET_KEY", "hunter3-hunter3-hunter3-hunter3-")
+        .run()
+        .succeeds()
+        .prints("postgres://shop:***@db.example.jp/shop  (process)")
+        .never_shows("hunter");
+}
+
+#[test]
+fn a_wrong_time_zone_is_bad_configuration_and_named() {
+    let command = ["report", "daily-sales"];
+    Sandbox::new().batchctl(command).env("BATCHCTL_TZ", "Mars").run().exits(78).says("BATCHCTL_TZ: `Mars`");
+}
+
+#[test]
+fn an_unknown_key_is_bad_configuration_and_named_with_its_line() {
+    let sandbox = Sandbox::new();
+    sandbox.write("batchctl.toml", "# Ours.\n[report]\nlocal = \"ja\"\n");
+    let ran = sandbox.batchctl(["report", "daily-sales"]).run().exits(78);
+    assert_eq!(
+        ran.stderr,
+        "error: batchctl.toml line 3: unknown key `local` in `report`: did you mean `locale`?\n"
+    );
+}
+
+#[test]
+fn sqlite_is_created_on_first_use() {
+    let sandbox = Sandbox::without_schema(Database::Sqlite);
+    sandbox.batchctl(["runs", "list"]).run().succeeds();
+    assert_eq!(sandbox.scalar("SELECT name FROM batch_environment"), "dev");
+}
+
+#[test]
+fn postgres_without_a_schema_is_bad_configuration_and_left_alone() {
+    // Not `Sandbox::on`: this one starts without the schema.
+    run_on(Database::Postgres, |empty: &Empty| {
+        let ran = empty.0.batchctl(["report", "daily-sales"]).run().exits(78);
+        assert_eq!(
+            ran.stderr,
+            "error: the database has no batchctl schema yet\n  hint: run `batchctl --env dev db migrate`\n"
+        );
+        assert_eq!(empty.0.dump(), "");
+    });
+}
+
+/// A sandbox without tables.
+struct Empty(Sandbox);
+
+impl Arranged for Empty {
+    fn on(database: Database) -> Self {
+        Self(Sandbox::without_schema(database))
+    }
+}
+
+fn a_migrated_database_is_accepted_and_migrating_it_again_changes_nothing(sandbox: &Sandbox) {
+    let before = sandbox.dump();
+    sandbox.batchctl(["db", "migrate"]).run().succeeds().is_silent();
+    sandbox.batchctl(["db", "check"]).run().succeeds();
+    assert_eq!(sandbox.dump(), before);
+}
+
+fn another_environments_database_is_refused_and_left_alone(sandbox: &Sandbox) {
+    let before = sandbox.dump();
+    for command in [["report", "daily-sales"], ["runs", "purge"], ["runs", "list"], ["mall", "list"]] {
+        let command = ["--env", "prod"].into_iter().chain(command);
+        let ran = sandbox.batchctl(command).real_clock().run().exits(77);
+        assert_eq!(
+            ran.stderr,
+            "error: this database is `dev`, but the command runs with --env `prod`; nothing was changed\n  \
+             hint: use `--env dev`, or point BATCHCTL_DATABASE_URL at the right database\n"
+        );
+    }
+    assert_eq!(sandbox.dump(), before);
+}
+
+fn migrating_another_environments_database_is_refused_and_leaves_it_alone(sandbox: &Sandbox) {
+    let before = sandbox.dump();
+    sandbox.batchctl(["--env", "prod", "db", "migrate"]).real_clock().run().exits(77).says("`dev`");
+    assert_eq!(sandbox.dump(), before);
+}
+
+#[test]
+fn an_unreachable_database_is_worth_another_try_later() {
+    // A port that was free a moment ago: nobody listens there.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    Sandbox::new()
+        .batchctl(["report", "daily-sales"])
+        .env("BATCHCTL_DATABASE_URL", format!("postgres://shop:hunter2@127.0.0.1:{port}/shop"))
+        .run()
+        .exits(75)
+        .says(&format!("failed to connect to PostgreSQL at `127.0.0.1:{port}/shop`"))
+        .never_shows("hunter2");
+}
+
+#[test]
+fn a_wrong_password_is_bad_configuration_and_not_shown() {
+    run_on(Database::Postgres, |sandbox: &Sandbox| {
+        // scripts/servers makes this user; on a server without it the user is what is wrong.
+        let mut url = url::Url::parse(sandbox.database_url()).unwrap();
+        url.set_username("with_password").unwrap();
+        url.set_password(Some("hunter2")).unwrap();
+        sandbox
+            .batchctl(["report", "daily-sales"])
+            .env("BATCHCTL_DATABASE_URL", url)
+            .run()
+            .exits(78)
+            .says("with_password")
+            .says("BATCHCTL_DATABASE_URL")
+            .never_shows("hunter2");
+    });
+}

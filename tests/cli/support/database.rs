@@ -1,0 +1,246 @@
+//! Direct access to a test's database, by SQL as text and with results as text, the same on SQLite and PostgreSQL.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use chrono::{DateTime, FixedOffset, SecondsFormat};
+use sqlx::postgres::{PgConnectOptions, PgRow};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
+use sqlx::{AssertSqlSafe, Column, ConnectOptions, Row, TypeInfo, ValueRef};
+
+use super::variable;
+
+/// Where a PostgreSQL for tests is; `scripts/test` starts one and sets it.
+const POSTGRES_URL: &str = "BATCHCTL_TEST_POSTGRES_URL";
+
+/// What a NULL looks like in a result.
+const NULL: &str = "NULL";
+
+/// Which database a test runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Database {
+    Sqlite,
+    Postgres,
+}
+
+impl Database {
+    /// Whether tests can run on it. Without a PostgreSQL its half is skipped with a notice; in CI that is a failure.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the test program would swallow a notice that is `eprint`ed"
+    )]
+    pub(crate) fn is_available(self) -> bool {
+        static NOTICE: std::sync::Once = std::sync::Once::new();
+        if self == Self::Sqlite || variable(POSTGRES_URL).is_some() {
+            return true;
+        }
+        assert!(
+            variable("CI").is_none(),
+            "{POSTGRES_URL} is not set, and CI skips no test: use scripts/test"
+        );
+        NOTICE.call_once(|| {
+            let notice = "note: the PostgreSQL half of the tests is skipped: use scripts/test";
+            writeln!(std::io::stderr(), "{notice} ({POSTGRES_URL} is not set)").expect("stderr is there");
+        });
+        false
+    }
+}
+
+/// A database of a test's own, gone with it.
+pub(super) enum Place {
+    /// A file, made by its first user.
+    Sqlite(PathBuf),
+    /// A schema of the server at `url`.
+    Postgres { url: String, schema: String },
+}
+
+impl Place {
+    pub(super) fn new(database: Database, folder: &Path) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        match database {
+            Database::Sqlite => Self::Sqlite(folder.join("batchctl.db")),
+            Database::Postgres => {
+                let count = COUNT.fetch_add(1, Ordering::Relaxed);
+                let schema = format!("test_{}_{count}", std::process::id());
+                let url = server();
+                Session::on_postgres(url).run(&format!("CREATE SCHEMA {schema}"));
+                let separator = if url.contains('?') { '&' } else { '?' };
+                Self::Postgres { url: format!("{url}{separator}options[search_path]={schema}"), schema }
+            }
+        }
+    }
+
+    /// What `BATCHCTL_DATABASE_URL` is set to. The file is relative to the working directory, as by default.
+    pub(super) fn url(&self) -> &str {
+        match self {
+            Self::Sqlite(_) => "sqlite:batchctl.db",
+            Self::Postgres { url, .. } => url,
+        }
+    }
+
+    pub(super) fn connect(&self) -> Session {
+        match self {
+            Self::Sqlite(file) => Session::on_sqlite(file),
+            Self::Postgres { url, .. } => Session::on_postgres(url),
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Self::Postgres { schema, .. } = self {
+            let drop = format!("DROP SCHEMA {schema} CASCADE");
+            let mut session = Session::on_postgres(server());
+            // A process that the test left behind may sit on a lock; the sweep of the next run will get it.
+            let done = session.try_run(&format!("SET lock_timeout = '10s'; {drop}"));
+            if let Err(error) = done
+                && !std::thread::panicking()
+            {
+                panic!("failed to drop {schema}: {error}");
+            }
+        }
+    }
+}
+
+/// The URL of the PostgreSQL server, swept of what dead test runs left. A schema names its run by the process id,
+/// so runs that share a server have to be on one host.
+fn server() -> &'static str {
+    static SERVER: OnceLock<String> = OnceLock::new();
+    SERVER.get_or_init(|| {
+        let url = variable(POSTGRES_URL).expect("asked before: is_available");
+        let mut session = Session::on_postgres(&url);
+        for row in session.run("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'test\\_%'") {
+            let pid = row[0].split('_').nth(1).and_then(|pid| pid.parse::<u32>().ok());
+            // One with our own number is of an earlier process: this one has not made any yet.
+            let is_left = |pid| pid == std::process::id() || !Path::new(&format!("/proc/{pid}")).exists();
+            if pid.is_some_and(is_left) {
+                session.run(&format!("DROP SCHEMA IF EXISTS {} CASCADE", row[0]));
+            }
+        }
+        url
+    })
+}
+
+/// One connection, and the runtime it lives in.
+pub(super) struct Session {
+    runtime: tokio::runtime::Runtime,
+    connection: Connection,
+}
+
+#[expect(clippy::disallowed_types, reason = "a test looks at the database without the program under test")]
+enum Connection {
+    Sqlite(sqlx::SqliteConnection),
+    Postgres(sqlx::PgConnection),
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test looks at the database without the program under test")]
+impl Session {
+    pub(super) fn on_sqlite(file: &Path) -> Self {
+        let options = SqliteConnectOptions::new()
+            .filename(file)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(30))
+            .disable_statement_logging();
+        let runtime = runtime();
+        let connection = runtime.block_on(options.connect()).expect("the SQLite file can be opened");
+        Self { runtime, connection: Connection::Sqlite(connection) }
+    }
+
+    pub(super) fn on_postgres(url: &str) -> Self {
+        let options: PgConnectOptions = url.parse().expect("BATCHCTL_TEST_POSTGRES_URL is a PostgreSQL URL");
+        // Messages are compared with their English text; instants are read in UTC.
+        let options = options.options([("timezone", "UTC"), ("client_min_messages", "warning")]);
+        let runtime = runtime();
+        let connecting = options.disable_statement_logging();
+        let connection = runtime.block_on(connecting.connect()).expect("the PostgreSQL server answers");
+        Self { runtime, connection: Connection::Postgres(connection) }
+    }
+
+    /// Runs statements and gives all rows as text.
+    #[track_caller]
+    pub(super) fn run(&mut self, sql: &str) -> Vec<Vec<String>> {
+        self.try_run(sql).unwrap_or_else(|error| panic!("{error}\nin: {sql}"))
+    }
+
+    pub(super) fn try_run(&mut self, sql: &str) -> Result<Vec<Vec<String>>, sqlx::Error> {
+        // `raw_sql` speaks PostgreSQL's simple protocol, whose values are all text; SQLite converts on demand.
+        let statement = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+        match &mut self.connection {
+            Connection::Sqlite(connection) => {
+                let rows = self.runtime.block_on(statement.fetch_all(connection))?;
+                Ok(rows.iter().map(sqlite_row).collect())
+            }
+            Connection::Postgres(connection) => {
+                let rows = self.runtime.block_on(statement.fetch_all(connection))?;
+                Ok(rows.iter().map(postgres_row).collect())
+            }
+        }
+    }
+
+    /// The tables, by name.
+    pub(super) fn tables(&mut self) -> Vec<String> {
+        let sql = match self.connection {
+            Connection::Sqlite(_) => {
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+            }
+            Connection::Postgres(_) => "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()",
+        };
+        let mut tables = self.run(sql).concat();
+        tables.sort();
+        tables
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts")
+}
+
+/// SQLite turns any value into text; bytes are shown as PostgreSQL shows them.
+fn sqlite_row(row: &SqliteRow) -> Vec<String> {
+    let value = |index| {
+        let raw = row.try_get_raw(index).expect("the column is there");
+        if raw.is_null() {
+            return NULL.to_owned();
+        }
+        if raw.type_info().name() == "BLOB" {
+            let bytes: Vec<u8> = row.try_get_unchecked(index).expect("a blob is bytes");
+            let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            return format!("\\x{}", digits.concat());
+        }
+        row.try_get_unchecked(index).expect("any other value has a text")
+    };
+    (0..row.len()).map(value).collect()
+}
+
+/// As SQLite would have it: a boolean as 1 or 0, an instant as RFC 3339 in UTC.
+fn postgres_row(row: &PgRow) -> Vec<String> {
+    let value = |index| {
+        let value = row.try_get_raw(index).expect("the column is there");
+        if value.is_null() {
+            return NULL.to_owned();
+        }
+        let text = value.as_str().expect("the simple protocol sends text");
+        match row.column(index).type_info().name() {
+            "BOOL" => if text == "t" { "1" } else { "0" }.to_owned(),
+            "TIMESTAMPTZ" => {
+                let instant = DateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f%#z");
+                instant_text(instant.unwrap_or_else(|error| panic!("{text}: {error}")))
+            }
+            _ => text.to_owned(),
+        }
+    };
+    (0..row.len()).map(value).collect()
+}
+
+/// An instant as sqlx writes it to SQLite, which PostgreSQL reads too.
+pub(super) fn instant_text(instant: DateTime<FixedOffset>) -> String {
+    instant.to_utc().to_rfc3339_opts(SecondsFormat::AutoSi, false)
+}
+
+/// A text as an SQL literal.
+pub(super) fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}

@@ -1,0 +1,64 @@
+//! The harness: sandboxes, processes, both databases, and the outside world as far as tests need it.
+
+mod database;
+mod process;
+mod sandbox;
+mod shop;
+mod webhook;
+
+use std::time::{Duration, Instant};
+
+pub(crate) use database::Database;
+pub(crate) use process::{Batchctl, Running};
+pub(crate) use sandbox::{Arranged, NOW, Sandbox};
+pub(crate) use shop::{Line, Order, Refund, Shop};
+pub(crate) use webhook::{Answer, Webhook};
+
+/// How long a test waits for something to happen. Generous: two cores may be shared by hundreds of processes.
+const LIMIT: Duration = Duration::from_mins(1);
+
+/// Stamps tests for SQLite and PostgreSQL: `on_both_databases![a_run_leaves_a_row, …]` makes of each function
+/// `fn a_run_leaves_a_row(sandbox: &Sandbox)` (or `shop: &Shop`) the tests `a_run_leaves_a_row::sqlite` and
+/// `a_run_leaves_a_row::postgres`.
+///
+/// It takes names, and not the functions themselves, because rustfmt leaves what is inside a macro as it is; a
+/// function that is forgotten in the list is an unused one, which the lints refuse.
+macro_rules! on_both_databases {
+    ($($name:ident),+ $(,)?) => {$(
+        mod $name {
+            #[test]
+            fn sqlite() {
+                $crate::support::run_on($crate::support::Database::Sqlite, super::$name);
+            }
+
+            #[test]
+            fn postgres() {
+                $crate::support::run_on($crate::support::Database::Postgres, super::$name);
+            }
+        }
+    )+};
+}
+pub(crate) use on_both_databases;
+
+/// Runs a test on a database, unless that database is not there.
+pub(crate) fn run_on<T: Arranged>(database: Database, test: impl FnOnce(&T)) {
+    if database.is_available() {
+        test(&T::on(database));
+    }
+}
+
+/// Waits until something is so; fails the test, saying what was waited for, if it does not happen.
+#[track_caller]
+pub(crate) fn eventually(mut condition: impl FnMut() -> bool, what: &str) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < LIMIT, "waited {} s in vain: {what}", LIMIT.as_secs());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A variable of the test run itself.
+#[expect(clippy::disallowed_methods, reason = "how scripts/test and CI speak to the tests")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}

@@ -1,0 +1,166 @@
+//! A folder, a database and a scrubbed environment of a test's own.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use tempfile::TempDir;
+
+use super::database::{Database, Place, Session};
+use super::process::Batchctl;
+use super::variable;
+
+/// What the clock of every process in a sandbox shows, unless the test says otherwise: one in the morning in
+/// Tokyo, when the nightly report of 2026-11-19 runs.
+pub(crate) const NOW: &str = "2026-11-20T01:00:00+09:00";
+
+/// What `on_both_databases!` can hand to a test.
+pub(crate) trait Arranged {
+    /// Makes one on this database, with the schema in it.
+    fn on(database: Database) -> Self;
+}
+
+/// A working directory and an empty, migrated database, stamped `dev`. Both are gone at the end of the test.
+pub(crate) struct Sandbox {
+    database: Database,
+    // Before the folder: connections close before the file goes.
+    session: Mutex<Option<Session>>,
+    place: Place,
+    folder: TempDir,
+    processes: AtomicU32,
+}
+
+impl Arranged for Sandbox {
+    fn on(database: Database) -> Self {
+        let sandbox = Self::without_schema(database);
+        match database {
+            Database::Sqlite => sandbox.write("batchctl.db", sqlite_template()),
+            Database::Postgres => drop(sandbox.batchctl(["db", "migrate"]).run().succeeds()),
+        }
+        sandbox
+    }
+}
+
+/// A migrated SQLite file, made once: a copy is fifty times as fast.
+fn sqlite_template() -> &'static [u8] {
+    static TEMPLATE: OnceLock<Vec<u8>> = OnceLock::new();
+    TEMPLATE.get_or_init(|| {
+        let sandbox = Sandbox::without_schema(Database::Sqlite);
+        sandbox.batchctl(["db", "migrate"]).run().succeeds();
+        assert!(!sandbox.path("batchctl.db-wal").exists(), "the last to leave writes the log into the file");
+        std::fs::read(sandbox.path("batchctl.db")).expect("the file was made")
+    })
+}
+
+impl Sandbox {
+    /// One on SQLite, for a test that has nothing to do with databases.
+    pub(crate) fn new() -> Self {
+        Self::on(Database::Sqlite)
+    }
+
+    /// One whose database is empty: no file, or a schema without tables.
+    pub(crate) fn without_schema(database: Database) -> Self {
+        // With a space, as folders of users have.
+        let folder =
+            tempfile::Builder::new().prefix("batchctl test ").tempdir().expect("a folder can be made");
+        std::fs::create_dir(folder.path().join("work")).expect("a folder can be made");
+        std::fs::create_dir(folder.path().join("processes")).expect("a folder can be made");
+        let place = Place::new(database, &folder.path().join("work"));
+        Self { database, session: Mutex::new(None), place, folder, processes: AtomicU32::new(0) }
+    }
+
+    /// Which database this test runs on.
+    pub(crate) fn database(&self) -> Database {
+        self.database
+    }
+
+    /// What `BATCHCTL_DATABASE_URL` is in this sandbox.
+    pub(crate) fn database_url(&self) -> &str {
+        self.place.url()
+    }
+
+    /// A path in the working directory.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join("work").join(name)
+    }
+
+    /// Writes a file in the working directory.
+    #[track_caller]
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().expect("it is below the folder")).expect("folders can be made");
+        std::fs::write(path, content).expect("a file can be written");
+    }
+
+    /// Reads a text file of the working directory.
+    #[track_caller]
+    pub(crate) fn read(&self, name: &str) -> String {
+        let path = self.path(name);
+        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// A batchctl to be run here, with nothing of the caller's environment but `PATH`: the sandbox's database,
+    /// clock and home, no terminal, nothing on stdin.
+    pub(crate) fn batchctl<A: AsRef<str>>(&self, arguments: impl IntoIterator<Item = A>) -> Batchctl {
+        let number = self.processes.fetch_add(1, Ordering::Relaxed);
+        let arguments: Vec<String> = arguments.into_iter().map(|word| word.as_ref().to_owned()).collect();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_batchctl"));
+        command
+            .args(&arguments)
+            .current_dir(self.path(""))
+            .env_clear()
+            .env("PATH", variable("PATH").unwrap_or_default())
+            .env("HOME", self.path(""))
+            .env("BATCHCTL_DATABASE_URL", self.place.url())
+            .env("BATCHCTL_NOW", NOW);
+        Batchctl::new(command, arguments, self.folder.path().join("processes").join(number.to_string()))
+    }
+
+    /// Runs SQL and gives its rows, each value as text: a NULL as `NULL`, a boolean as `1` or `0`, an instant as
+    /// `2026-11-19T15:00:00+00:00`, alike on both databases. State an order: without one they differ.
+    #[track_caller]
+    pub(crate) fn sql(&self, sql: &str) -> Vec<Vec<String>> {
+        self.with_session(|session| session.run(sql))
+    }
+
+    /// Runs statements whose rows do not matter.
+    #[track_caller]
+    pub(crate) fn execute(&self, sql: &str) {
+        self.sql(sql);
+    }
+
+    /// The one value of a query that has one row of one column.
+    #[track_caller]
+    pub(crate) fn scalar(&self, sql: &str) -> String {
+        let rows = self.sql(sql);
+        match rows.as_slice() {
+            [row] if row.len() == 1 => row[0].clone(),
+            _ => panic!("not one value: {rows:?}\nin: {sql}"),
+        }
+    }
+
+    /// Every row of every table, to compare before and after; empty if there is no database yet.
+    pub(crate) fn dump(&self) -> String {
+        if matches!(&self.place, Place::Sqlite(file) if !Path::new(file).exists()) {
+            return String::new();
+        }
+        self.with_session(|session| {
+            let mut dump = String::new();
+            for table in session.tables() {
+                let mut rows = session.run(&format!("SELECT * FROM {table}"));
+                rows.sort();
+                for row in rows {
+                    writeln!(dump, "{table}: {}", row.join(" | ")).expect("a string takes all");
+                }
+            }
+            dump
+        })
+    }
+
+    fn with_session<T>(&self, work: impl FnOnce(&mut Session) -> T) -> T {
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        work(session.get_or_insert_with(|| self.place.connect()))
+    }
+}

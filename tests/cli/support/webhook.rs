@@ -1,0 +1,163 @@
+//! A local HTTP server that answers as told and remembers what it was asked: a chat channel, a web shop.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::LIMIT;
+
+/// What to answer to one request.
+#[derive(Debug, Clone)]
+pub(crate) enum Answer {
+    /// A status, headers and a body.
+    Http(u16, Vec<(&'static str, String)>, String),
+    /// Nothing, until the server ends.
+    Silence,
+}
+
+impl Answer {
+    /// A status with an empty body.
+    pub(crate) fn status(status: u16) -> Self {
+        Self::Http(status, Vec::new(), String::new())
+    }
+}
+
+/// A request that arrived.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    pub(crate) method: String,
+    /// The path with its query.
+    pub(crate) path: String,
+    /// Names in lower case.
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
+}
+
+impl Request {
+    /// The value of a header.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// The body as JSON.
+    #[track_caller]
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+}
+
+/// A server on a port of its own. It answers 200 when nothing else is queued.
+pub(crate) struct Webhook {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    ended: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    answers: VecDeque<Answer>,
+    requests: Vec<Request>,
+    has_ended: bool,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Webhook {
+    /// Starts one.
+    pub(crate) fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let address = listener.local_addr().expect("it is bound");
+        let shared = Arc::new(Shared::default());
+        let server = Arc::clone(&shared);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                if server.lock().has_ended {
+                    break;
+                }
+                let server = Arc::clone(&server);
+                // A client that goes away in the middle is part of some tests.
+                std::thread::spawn(move || stream.and_then(|stream| serve(&stream, &server)));
+            }
+        });
+        Self { address, shared }
+    }
+
+    /// The URL of a path such as `/hook`.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Queues an answer for the next request that has none.
+    pub(crate) fn answer(&self, answer: Answer) {
+        self.shared.lock().answers.push_back(answer);
+    }
+
+    /// The requests up to now, in the order of their arrival.
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        self.shared.lock().requests.clone()
+    }
+}
+
+impl Drop for Webhook {
+    fn drop(&mut self) {
+        self.shared.lock().has_ended = true;
+        self.shared.ended.notify_all();
+        // Wakes the thread that accepts.
+        drop(TcpStream::connect(self.address));
+    }
+}
+
+fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let request = read_request(&mut BufReader::new(stream))?;
+    let mut state = shared.lock();
+    state.requests.push(request);
+    let answer = state.answers.pop_front().unwrap_or_else(|| Answer::status(200));
+    match answer {
+        Answer::Http(status, headers, body) => {
+            drop(state);
+            let mut head = format!("HTTP/1.1 {status} Answer\r\n");
+            for (name, value) in headers {
+                head.push_str(&format!("{name}: {value}\r\n"));
+            }
+            let length = body.len();
+            write!(&mut &*stream, "{head}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}")
+        }
+        Answer::Silence => {
+            let waiting = shared.ended.wait_timeout_while(state, LIMIT, |state| !state.has_ended);
+            drop(waiting);
+            Ok(())
+        }
+    }
+}
+
+fn read_request(reader: &mut impl BufRead) -> std::io::Result<Request> {
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    let mut words = line.split_whitespace().map(str::to_owned);
+    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let mut headers = Vec::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let Some((name, value)) = line.trim_end().split_once(": ") else { break };
+        headers.push((name.to_ascii_lowercase(), value.to_owned()));
+    }
+    let length = headers.iter().find(|(name, _)| name == "content-length");
+    let length = length.and_then(|(_, length)| length.parse().ok()).unwrap_or(0);
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    Ok(Request { method, path, headers, body: String::from_utf8_lossy(&body).into_owned() })
+}
