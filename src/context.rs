@@ -5,20 +5,11 @@ use std::path::PathBuf;
 use chrono::{DateTime, NaiveDate, SubsecRound, Utc};
 use chrono_tz::Tz;
 
+use crate::clock::{SUBSECOND_DIGITS, machine_time};
 use crate::config::Config;
 use crate::db::{Db, Kind, latest_version};
 use crate::failure::Failure;
 use crate::output::Output;
-
-/// Digits of a second that both databases keep.
-const SUBSECOND_DIGITS: u16 = 6;
-
-/// The machine's clock, to the microsecond. For leases, heartbeats and log lines only: jobs ask
-/// [`Context::now`], which a rehearsal can fix.
-#[expect(clippy::disallowed_methods, reason = "time enters here")]
-pub fn machine_time() -> DateTime<Utc> {
-    Utc::now().trunc_subsecs(SUBSECOND_DIGITS)
-}
 
 /// What a command works with.
 pub struct Context {

@@ -6,10 +6,11 @@ use batchctl::cli::{self, Cli};
 use batchctl::config::{Config, LoadOptions};
 use batchctl::context::Context;
 use batchctl::mask::Redactor;
-use batchctl::output::Output;
+use batchctl::output::{self, Output};
 use clap::Parser;
 
 fn main() -> ExitCode {
+    output::print_panics_in_one_line();
     let cli = Cli::parse();
     let loaded = LoadOptions::from_process(cli.global.env.clone()).and_then(Config::load);
     let config = match loaded {

@@ -145,7 +145,7 @@ impl Output {
     }
 
     fn log(&self, level: &str, message: &str, fields: &serde_json::Value) {
-        let time = crate::context::machine_time().to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+        let time = crate::clock::machine_time().to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
         let mut line = json!({ "time": time, "level": level, "message": message });
         if let (Some(line), Some(fields)) = (line.as_object_mut(), fields.as_object()) {
             line.extend(fields.clone());
@@ -158,6 +158,16 @@ impl Output {
         // Nobody can be told that stderr is closed.
         drop(writeln!(std::io::stderr().lock(), "{line}"));
     }
+}
+
+/// A defect is one line, as every failure is, and not a backtrace in somebody's cron mail.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that prints")]
+pub fn print_panics_in_one_line() {
+    std::panic::set_hook(Box::new(|panic| {
+        let text = panic.to_string().replace('\n', " ");
+        // Nobody can be told that stderr is closed.
+        drop(writeln!(std::io::stderr().lock(), "defect in batchctl: {text}"));
+    }));
 }
 
 fn style(template: &str) -> ProgressStyle {

@@ -222,7 +222,7 @@ impl Db {
     /// Leases are judged by it, so hosts whose clocks differ agree, and a fixed `BATCHCTL_NOW` stops nothing.
     pub async fn server_time(&mut self) -> Result<DateTime<Utc>, DbError> {
         match self.kind() {
-            Kind::Sqlite => Ok(crate::context::machine_time()),
+            Kind::Sqlite => Ok(crate::clock::machine_time()),
             Kind::Postgres => {
                 let (time,): (DateTime<Utc>,) = self.fetch_one("SELECT clock_timestamp()", vec![]).await?;
                 Ok(time)

@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::context::{Context, machine_time};
+use crate::clock::machine_time;
+use crate::context::Context;
 use crate::db::{Db, DbErrorKind, FromRow, Kind, latest_version};
 use crate::failure::Failure;
 use crate::values;

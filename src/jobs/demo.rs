@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use chrono::NaiveDate;
 
-use crate::context::{Context, machine_time};
+use crate::clock::machine_time;
+use crate::context::Context;
 use crate::db::Db;
 use crate::failure::Failure;
 use crate::files::write_atomically;

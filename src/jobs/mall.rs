@@ -2,7 +2,8 @@
 
 use chrono_tz::Tz;
 
-use crate::context::{Context, machine_time};
+use crate::clock::machine_time;
+use crate::context::Context;
 use crate::documents::{Cell, Column, ColumnKind, Row, Table, terminal};
 use crate::failure::Failure;
 use crate::money::is_known_currency;

@@ -11,8 +11,9 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::clients::{http, slack, webhook};
+use crate::clock::machine_time;
 use crate::config::{AlertChannel, ChannelKind};
-use crate::context::{Context, machine_time};
+use crate::context::Context;
 use crate::db::Db;
 use crate::failure::one_line;
 use crate::period::format_duration;
@@ -429,8 +430,8 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_six_hours() {
-        assert_eq!(pause_after(0), Duration::from_secs(60));
-        assert_eq!(pause_after(3), Duration::from_secs(480));
+        assert_eq!(pause_after(0), Duration::from_mins(1));
+        assert_eq!(pause_after(3), Duration::from_mins(8));
         assert_eq!(pause_after(1000), LONGEST_PAUSE);
     }
 }

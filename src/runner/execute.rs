@@ -8,23 +8,25 @@ use futures_util::FutureExt;
 use indicatif::ProgressBar;
 use serde_json::json;
 
-use crate::config::SkipLimit;
 use crate::context::Context;
 use crate::db::Db;
-use crate::failure::{self, Failure, one_line};
+use crate::failure::{self, one_line};
+use crate::mask::Redactor;
 use crate::period::format_duration;
 
 use super::alert;
 use super::command_line;
 use super::exit::ExitCode;
 use super::failpoint;
-use super::history::{self, Counts, Ending, Execution, ItemError, Status, bigint, label};
+use super::failure_notes::FailureNotes;
+use super::history::{self, Ending, Execution, ItemError, Status, bigint, label};
 use super::interruption::{Interruption, Signals};
 use super::lease::{self, Acquired, Grant, Heartbeat};
 use super::options::{OnOverlap, Only, RunOptions};
 use super::process::{ProcessIdentity, usage};
 use super::run::Run;
 use super::spec::{Exclusion, Instance, Job, JobSpec, Standing};
+use super::verdict::{Terms, Verdict, panicked, worse};
 
 /// How often a waiting run asks again: first soon, since most runs are short, then calmly.
 const FIRST_POLL: Duration = Duration::from_millis(50);
@@ -35,8 +37,6 @@ const BOOKKEEPING_TIMEOUT: Duration = Duration::from_secs(35);
 const LINES_OF_INSTANCES: usize = 7;
 /// How long a command's end may be held up by alerts; what is not sent by then is sent later.
 const ALERTING_TIMEOUT: Duration = Duration::from_secs(20);
-/// A failure prints at most 20 lines; two are kept for the closing ones.
-const FAILURE_LINES: usize = 18;
 
 /// Runs a job: every command that does batch work comes through here.
 pub async fn execute<J: Job>(cx: &Context, job: &J, options: &RunOptions) -> ExitCode {
@@ -139,8 +139,8 @@ struct Session<'a> {
     identity: ProcessIdentity,
     db: Db,
     deadline: Duration,
-    failure_lines: Vec<String>,
-    failures: usize,
+    redactor: Redactor,
+    failures: FailureNotes,
     /// Whether there are too many instances for a line each.
     is_long: bool,
 }
@@ -158,8 +158,8 @@ impl<'a> Session<'a> {
             identity: ProcessIdentity::own(),
             db: cx.db().await?,
             deadline,
-            failure_lines: Vec::new(),
-            failures: 0,
+            redactor: cx.config.redactor(),
+            failures: FailureNotes::default(),
             is_long: false,
         })
     }
@@ -221,7 +221,7 @@ impl<'a> Session<'a> {
         {
             worst = worse(worst, self.fail_outside_runs(&error).await);
         }
-        self.print_failures();
+        self.failures.print(self.cx, self.spec.name);
         Ok(worst)
     }
 
@@ -368,7 +368,8 @@ impl<'a> Session<'a> {
             None => (Status::Refused, ExitCode::TryLater),
         };
         let run = self.insert_ended(instance, status, code, &format!("already running; {held}")).await?;
-        self.note_failure(&format!("{name} is already running (run {run}, exit {})", code.number()), &[held]);
+        self.failures
+            .note(&format!("{name} is already running (run {run}, exit {})", code.number()), &[held]);
         Ok(if code == ExitCode::TryLater { Outcome::incomplete(code) } else { Outcome::end_of_command(code) })
     }
 
@@ -401,7 +402,7 @@ impl<'a> Session<'a> {
         row.duration_ms = Some(0);
         row.exit_code = Some(i64::from(code.number()));
         row.error_class = Some(code.class().to_owned());
-        row.error_message = Some(self.cx.config.redactor().redact(message));
+        row.error_message = Some(self.redactor.redact(message));
         Ok(history::insert(&mut self.db, &row).await?)
     }
 
@@ -477,7 +478,13 @@ impl<'a> Session<'a> {
         drop(run);
         drop(heartbeat);
 
-        let verdict = self.judge(result, counts, skip_limit);
+        let terms = Terms {
+            skip_limit,
+            allow_partial: self.options.allow_partial,
+            deadline: self.deadline,
+            redactor: &self.redactor,
+        };
+        let verdict = Verdict::of(result, counts, &terms);
         let used = usage();
         let ending = Ending {
             status: verdict.status,
@@ -503,57 +510,6 @@ impl<'a> Session<'a> {
         );
         self.conclude(&name, execution, &ending, &verdict, &summary, &quoted).await;
         Ok(self.outcome(&verdict))
-    }
-
-    /// What the work's result means: status, exit code and message.
-    fn judge(&self, result: anyhow::Result<()>, counts: Counts, limit: Option<SkipLimit>) -> Verdict {
-        let redact = |text: String| self.cx.config.redactor().redact(&text);
-        let given_up = counts.skipped + counts.failed;
-        match result {
-            Ok(()) if given_up == 0 => {
-                Verdict { status: Status::Completed, code: ExitCode::Completed, message: None, hint: None }
-            }
-            Ok(()) => {
-                let of = format!("{given_up} of {} items failed", counts.read.max(given_up));
-                if let Some(limit) = limit.filter(|limit| limit.is_exceeded(given_up, counts.read)) {
-                    let message = format!("{of}, more than the skip limit of {limit}");
-                    return Verdict {
-                        status: Status::Failed,
-                        code: ExitCode::Failed,
-                        message: Some(message),
-                        hint: None,
-                    };
-                }
-                if counts.written == 0 {
-                    return Verdict {
-                        status: Status::Failed,
-                        code: ExitCode::Failed,
-                        message: Some(of),
-                        hint: None,
-                    };
-                }
-                let code = if self.options.allow_partial { ExitCode::Completed } else { ExitCode::Partial };
-                Verdict { status: Status::Partial, code, message: Some(of), hint: None }
-            }
-            Err(error) => {
-                let status = match error.chain().find_map(|cause| cause.downcast_ref::<Interruption>()) {
-                    Some(Interruption::Stopped(_)) => Status::Stopped,
-                    Some(Interruption::TimedOut) => Status::TimedOut,
-                    Some(Interruption::LeaseLost) => Status::Crashed,
-                    None => Status::Failed,
-                };
-                let mut message = redact(one_line(&error));
-                if status == Status::TimedOut {
-                    message = format!("{message} ({})", format_duration(self.deadline));
-                }
-                Verdict {
-                    status,
-                    code: ExitCode::of(&error),
-                    message: Some(message),
-                    hint: failure::hint(&error).map(str::to_owned),
-                }
-            }
-        }
     }
 
     /// Writes how the run ended. What cannot be written did not happen: the exit code says so.
@@ -615,9 +571,7 @@ impl<'a> Session<'a> {
         Verdict {
             status: Status::Failed,
             code,
-            message: Some(
-                self.cx.config.redactor().redact(&format!("{first}failed to write the run's end: {error}")),
-            ),
+            message: Some(self.redactor.redact(&format!("{first}failed to write the run's end: {error}"))),
             hint: Some("run the same command again: it goes on where the last commit ended".to_owned()),
         }
     }
@@ -657,7 +611,7 @@ impl<'a> Session<'a> {
             execution.id
         ));
         let word = verdict.status.word().to_lowercase().replace('_', " ");
-        self.note_failure(
+        self.failures.note(
             &format!(
                 "{name} {word} (run {}, exit {}, {took}): {message}",
                 execution.id,
@@ -691,7 +645,7 @@ impl<'a> Session<'a> {
 
     /// An error before, between or after the runs: it leaves a row too, unless the command line itself is wrong.
     async fn fail_outside_runs(&mut self, error: &anyhow::Error) -> ExitCode {
-        self.print_failures();
+        self.failures.print(self.cx, self.spec.name);
         let code = ExitCode::of(error);
         report_error(self.cx, error);
         if matches!(code, ExitCode::Usage) || self.options.dry_run {
@@ -723,73 +677,4 @@ impl<'a> Session<'a> {
             self.cx.output.status(message);
         }
     }
-
-    /// Keeps a failure for the end, so that a long backfill stays within 20 lines.
-    fn note_failure(&mut self, message: &str, lines: &[String]) {
-        self.failures += 1;
-        if self.failure_lines.is_empty() || self.failure_lines.len() + lines.len() < FAILURE_LINES {
-            self.failure_lines.push(format!("error: {message}"));
-            self.failure_lines.extend(lines.iter().take(FAILURE_LINES - 2).map(|line| format!("  {line}")));
-        }
-    }
-
-    fn print_failures(&mut self) {
-        let lines = std::mem::take(&mut self.failure_lines);
-        let printed = lines.iter().filter(|line| line.starts_with("error: ")).count();
-        let mut failures: Vec<(String, Vec<String>)> = Vec::new();
-        for line in lines {
-            match (line.strip_prefix("error: "), failures.last_mut()) {
-                (Some(message), _) => failures.push((message.to_owned(), Vec::new())),
-                (None, Some((_, hints))) => hints.push(line.trim_start().to_owned()),
-                (None, None) => {}
-            }
-        }
-        for (message, hints) in failures {
-            self.cx.output.error(&message, &hints);
-        }
-        if self.failures > printed {
-            let hint = format!(
-                "look:  batchctl --env {} runs list --job '{}'",
-                self.cx.config.environment(),
-                self.spec.name
-            );
-            self.cx.output.error(&format!("{} more runs failed", self.failures - printed), &[hint]);
-        }
-        self.failures = 0;
-    }
-}
-
-/// How a run is judged.
-struct Verdict {
-    status: Status,
-    code: ExitCode,
-    message: Option<String>,
-    hint: Option<String>,
-}
-
-/// The code that says more about a command of several runs: a stop above all, then what cannot be helped by
-/// trying again, then what can, then a partial success.
-fn worse(first: ExitCode, second: ExitCode) -> ExitCode {
-    let rank = |code: ExitCode| match code {
-        ExitCode::Interrupted | ExitCode::Terminated => 7,
-        ExitCode::Refused | ExitCode::Configuration | ExitCode::Usage => 6,
-        ExitCode::Failed | ExitCode::BadInput => 5,
-        ExitCode::TimedOut => 4,
-        ExitCode::TryLater => 3,
-        ExitCode::Partial => 2,
-        ExitCode::Completed => 0,
-    };
-    if rank(second) > rank(first) { second } else { first }
-}
-
-/// A panic is a defect of ours; it fails the run like any error instead of tearing the process down without a row.
-fn panicked(panic: &(dyn std::any::Any + Send)) -> anyhow::Error {
-    let message = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("no message");
-    Failure::failed(format!("a defect in batchctl: {message}"))
-        .hint("please report it with the output of `runs show`")
-        .into()
 }

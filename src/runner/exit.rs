@@ -4,7 +4,7 @@ use crate::config::ConfigError;
 use crate::db::{DbError, DbErrorKind};
 use crate::failure::{Failure, FailureKind};
 
-use super::interruption::Interruption;
+use super::interruption::{Interruption, StopSignal};
 
 /// What the process tells its caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,5 +116,26 @@ impl ExitCode {
 impl From<ExitCode> for std::process::ExitCode {
     fn from(code: ExitCode) -> Self {
         Self::from(code.number())
+    }
+}
+
+impl Interruption {
+    /// The exit code this ends with.
+    pub fn exit_code(self) -> ExitCode {
+        match self {
+            Self::Stopped(signal) => signal.exit_code(),
+            Self::TimedOut => ExitCode::TimedOut,
+            Self::LeaseLost => ExitCode::Failed,
+        }
+    }
+}
+
+impl StopSignal {
+    /// 130 or 143.
+    pub fn exit_code(self) -> ExitCode {
+        match self {
+            Self::Interrupt => ExitCode::Interrupted,
+            Self::Terminate => ExitCode::Terminated,
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::db::{Db, DbError, Value};
+use crate::db::{Bulk, Db, DbError};
 use crate::values;
 
 /// Where a run stands.
@@ -318,16 +318,20 @@ pub async fn insert_errors(
     errors: &[ItemError],
     now: DateTime<Utc>,
 ) -> Result<(), DbError> {
+    const COLUMNS: &[&str] =
+        &["execution_id", "item_key", "phase", "kind", "error_class", "message", "created_at"];
+    let mut rows = Bulk::new(db, "batch_error_log", COLUMNS);
     for error in errors {
-        let values: Vec<Value> =
-            values![run, &error.item_key, &error.phase, &error.kind, &error.error_class, &error.message, now];
-        db.execute(
-            "INSERT INTO batch_error_log (execution_id, item_key, phase, kind, error_class, message, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
-            values,
-        )
-        .await?;
+        rows.int(run);
+        rows.text(error.item_key.as_str());
+        rows.text(error.phase.as_str());
+        rows.text(error.kind.as_str());
+        rows.text(error.error_class.as_str());
+        rows.text(error.message.as_str());
+        rows.time(now);
+        rows.end_row();
     }
+    db.load(&mut rows).await?;
     Ok(())
 }
 

@@ -5,8 +5,6 @@ use std::fmt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::exit::ExitCode;
-
 /// Why a run ended before its work did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interruption {
@@ -25,27 +23,6 @@ pub enum StopSignal {
     Interrupt,
     /// `kill`, cron's and Kubernetes' way.
     Terminate,
-}
-
-impl Interruption {
-    /// The exit code this ends with.
-    pub fn exit_code(self) -> ExitCode {
-        match self {
-            Self::Stopped(signal) => signal.exit_code(),
-            Self::TimedOut => ExitCode::TimedOut,
-            Self::LeaseLost => ExitCode::Failed,
-        }
-    }
-}
-
-impl StopSignal {
-    /// 130 or 143.
-    pub fn exit_code(self) -> ExitCode {
-        match self {
-            Self::Interrupt => ExitCode::Interrupted,
-            Self::Terminate => ExitCode::Terminated,
-        }
-    }
 }
 
 impl fmt::Display for Interruption {

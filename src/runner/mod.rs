@@ -7,6 +7,7 @@ pub mod command_line;
 mod execute;
 mod exit;
 mod failpoint;
+mod failure_notes;
 pub mod history;
 mod interruption;
 mod lease;
@@ -14,6 +15,7 @@ mod options;
 mod process;
 mod run;
 mod spec;
+mod verdict;
 
 pub use execute::{execute, report_error};
 pub use exit::ExitCode;

@@ -9,7 +9,8 @@ use anyhow::Context as _;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
-use crate::context::{Context, machine_time};
+use crate::clock::machine_time;
+use crate::context::Context;
 use crate::db::{Db, FromRow};
 use crate::runner::{Exclusion, Instance, Interruption, Job, JobSpec, Run, minutes};
 use crate::severity::Severity;

@@ -1,6 +1,7 @@
 //! `runs request-retry`: asks for a run to be done again. Any admin tool may ask by inserting the same row.
 
-use crate::context::{Context, machine_time};
+use crate::clock::machine_time;
+use crate::context::Context;
 use crate::failure::Failure;
 use crate::values;
 

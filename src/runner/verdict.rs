@@ -1,0 +1,153 @@
+//! What the end of a run's work means: its status, its exit code, and the words for it.
+
+use std::time::Duration;
+
+use crate::config::SkipLimit;
+use crate::failure::{self, Failure, one_line};
+use crate::mask::Redactor;
+use crate::period::format_duration;
+
+use super::exit::ExitCode;
+use super::history::{Counts, Status};
+use super::interruption::Interruption;
+
+/// How a run is judged.
+pub(super) struct Verdict {
+    /// Its final status.
+    pub(super) status: Status,
+    /// Its exit code.
+    pub(super) code: ExitCode,
+    /// What went wrong, in one line; none for a success.
+    pub(super) message: Option<String>,
+    /// What to do about it.
+    pub(super) hint: Option<String>,
+}
+
+/// What a run is judged by, beside its result.
+pub(super) struct Terms<'a> {
+    /// How many items may fail.
+    pub(super) skip_limit: Option<SkipLimit>,
+    /// Whether a partial success exits 0.
+    pub(super) allow_partial: bool,
+    /// The deadline it had.
+    pub(super) deadline: Duration,
+    /// Knows the secrets.
+    pub(super) redactor: &'a Redactor,
+}
+
+impl Verdict {
+    /// Judges the result of the work and the items it counted.
+    pub(super) fn of(result: anyhow::Result<()>, counts: Counts, terms: &Terms<'_>) -> Self {
+        match result {
+            Ok(()) if counts.skipped + counts.failed == 0 => {
+                Self { status: Status::Completed, code: ExitCode::Completed, message: None, hint: None }
+            }
+            Ok(()) => Self::of_failed_items(counts, terms),
+            Err(error) => Self::of_error(&error, terms),
+        }
+    }
+
+    /// Some items were given up on: a result of its own, unless there were too many or nothing else.
+    fn of_failed_items(counts: Counts, terms: &Terms<'_>) -> Self {
+        let given_up = counts.skipped + counts.failed;
+        let of = format!("{given_up} of {} items failed", counts.read.max(given_up));
+        let failed = |message| Self {
+            status: Status::Failed,
+            code: ExitCode::Failed,
+            message: Some(message),
+            hint: None,
+        };
+        if let Some(limit) = terms.skip_limit.filter(|limit| limit.is_exceeded(given_up, counts.read)) {
+            return failed(format!("{of}, more than the skip limit of {limit}"));
+        }
+        if counts.written == 0 {
+            return failed(of);
+        }
+        let code = if terms.allow_partial { ExitCode::Completed } else { ExitCode::Partial };
+        Self { status: Status::Partial, code, message: Some(of), hint: None }
+    }
+
+    fn of_error(error: &anyhow::Error, terms: &Terms<'_>) -> Self {
+        let status = match error.chain().find_map(|cause| cause.downcast_ref::<Interruption>()) {
+            Some(Interruption::Stopped(_)) => Status::Stopped,
+            Some(Interruption::TimedOut) => Status::TimedOut,
+            Some(Interruption::LeaseLost) => Status::Crashed,
+            None => Status::Failed,
+        };
+        let mut message = terms.redactor.redact(&one_line(error));
+        if status == Status::TimedOut {
+            message = format!("{message} ({})", format_duration(terms.deadline));
+        }
+        let hint = failure::hint(error).map(str::to_owned);
+        Self { status, code: ExitCode::of(error), message: Some(message), hint }
+    }
+}
+
+/// The code that says more about a command of several runs: a stop above all, then what cannot be helped by
+/// trying again, then what can, then a partial success.
+pub(super) fn worse(first: ExitCode, second: ExitCode) -> ExitCode {
+    let rank = |code: ExitCode| match code {
+        ExitCode::Interrupted | ExitCode::Terminated => 7,
+        ExitCode::Refused | ExitCode::Configuration | ExitCode::Usage => 6,
+        ExitCode::Failed | ExitCode::BadInput => 5,
+        ExitCode::TimedOut => 4,
+        ExitCode::TryLater => 3,
+        ExitCode::Partial => 2,
+        ExitCode::Completed => 0,
+    };
+    if rank(second) > rank(first) { second } else { first }
+}
+
+/// A panic is a defect of ours; it fails the run like any error instead of tearing the process down without a row.
+pub(super) fn panicked(panic: &(dyn std::any::Any + Send)) -> anyhow::Error {
+    let message = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message");
+    Failure::failed(format!("a defect in batchctl: {message}"))
+        .hint("please report it with the output of `runs show`")
+        .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(
+        result: anyhow::Result<()>,
+        counts: Counts,
+        skip_limit: Option<SkipLimit>,
+    ) -> (Status, ExitCode) {
+        let redactor = Redactor::default();
+        let terms =
+            Terms { skip_limit, allow_partial: false, deadline: Duration::from_secs(1), redactor: &redactor };
+        let verdict = Verdict::of(result, counts, &terms);
+        (verdict.status, verdict.code)
+    }
+
+    #[test]
+    fn failed_items_are_partial_up_to_the_limit_and_a_failure_past_it() {
+        let counts = Counts { read: 100, written: 98, skipped: 1, failed: 1 };
+        assert_eq!(verdict(Ok(()), counts, None), (Status::Partial, ExitCode::Partial));
+        assert_eq!(verdict(Ok(()), counts, Some(SkipLimit::Count(2))), (Status::Partial, ExitCode::Partial));
+        assert_eq!(verdict(Ok(()), counts, Some(SkipLimit::Count(1))), (Status::Failed, ExitCode::Failed));
+        assert_eq!(
+            verdict(Ok(()), counts, Some(SkipLimit::Percent(1.0))),
+            (Status::Failed, ExitCode::Failed)
+        );
+    }
+
+    #[test]
+    fn nothing_but_failed_items_is_a_failure() {
+        let counts = Counts { read: 2, failed: 2, ..Counts::default() };
+        assert_eq!(verdict(Ok(()), counts, None), (Status::Failed, ExitCode::Failed));
+    }
+
+    #[test]
+    fn the_code_of_several_runs_is_the_one_that_says_most() {
+        assert_eq!(worse(ExitCode::Partial, ExitCode::TryLater), ExitCode::TryLater);
+        assert_eq!(worse(ExitCode::Failed, ExitCode::TryLater), ExitCode::Failed);
+        assert_eq!(worse(ExitCode::Failed, ExitCode::Terminated), ExitCode::Terminated);
+    }
+}

@@ -1,0 +1,36 @@
+//! `report daily-sales`: the figures it stores, how often it makes them, and the forms it gives them.
+
+mod figures;
+mod forms;
+mod malls;
+mod ranges;
+mod repeats;
+
+use crate::support::{Batchctl, Shop};
+
+/// The command with these arguments.
+fn report(shop: &Shop, arguments: &[&str]) -> Batchctl {
+    shop.batchctl(["report", "daily-sales"].iter().chain(arguments))
+}
+
+/// What is stored of each day and mall, in the order of days, malls and currencies: day, mall, currency, orders,
+/// gross and net.
+fn stored(shop: &Shop) -> Vec<String> {
+    let rows = shop.sql(
+        "SELECT business_day, code, d.currency, orders, gross_amount, net_amount
+         FROM daily_sales d JOIN malls ON malls.id = mall_id",
+    );
+    sorted(rows.into_iter().map(|row| row.join(" ")).collect())
+}
+
+/// The runs, oldest first: day, attempt, status and exit code.
+fn runs(shop: &Shop) -> Vec<String> {
+    let rows = shop.sql("SELECT instance_key, attempt, status, exit_code FROM batch_execution ORDER BY id");
+    rows.into_iter().map(|row| row.join(" ")).collect()
+}
+
+/// In the order of the bytes: the two databases sort texts each in its own way.
+fn sorted<T: Ord>(mut rows: Vec<T>) -> Vec<T> {
+    rows.sort();
+    rows
+}
