@@ -100,7 +100,7 @@ fn the_environments_name_is_checked_and_a_file_cannot_choose_it() {
 fn a_wrong_value_names_its_variable_and_shows_no_secret() {
     for (name, value, message) in [
         ("BATCHCTL_TZ", "Tokyo", "BATCHCTL_TZ: `Tokyo` is not a time zone name: write one like Asia/Tokyo"),
-        ("BATCHCTL_LOCALE", "jp", "BATCHCTL_LOCALE: `jp` is not a language: write en, ja or ko"),
+        ("BATCHCTL_LOCALE", "jp", "BATCHCTL_LOCALE: unknown locale `jp`: use en, ja or ko"),
         (
             "BATCHCTL_LEASE_SECONDS",
             "0",

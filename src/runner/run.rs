@@ -156,7 +156,8 @@ impl<'a> Run<'a> {
     }
 
     fn note_error(&mut self, item_key: &str, phase: &str, kind: &str, class: &str, message: &str) {
-        let message = self.redactor.redact(message);
+        // PostgreSQL has no NUL in a text; quoted data may.
+        let message = self.redactor.redact(message).replace('\0', "␀");
         if self.quoted_errors.len() < QUOTED_ERRORS {
             self.quoted_errors.push(format!("{item_key}: {message}"));
         }
