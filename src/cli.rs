@@ -4,7 +4,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::context::Context;
 use crate::failure::is_broken_pipe;
-use crate::jobs::{configuration, database, environment, mall, report, runs, schedule};
+use crate::jobs::{configuration, data, database, demo, environment, mall, report, runs, schedule};
 use crate::output::LogFormat;
 use crate::runner::{ExitCode, RunOptions, report_error};
 
@@ -41,6 +41,9 @@ pub enum Command {
     /// Report sales
     #[command(subcommand)]
     Report(report::Report),
+    /// Load a shop's data
+    #[command(subcommand)]
+    Data(data::Data),
     /// Name the malls whose data is kept here
     #[command(subcommand)]
     Mall(mall::MallCommand),
@@ -59,6 +62,8 @@ pub enum Command {
     /// Check the configuration
     #[command(subcommand)]
     Config(configuration::ConfigCommand),
+    /// Make an example shop and run the day's jobs on it
+    Demo(demo::Args),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -73,6 +78,7 @@ pub enum Command {
 pub async fn dispatch(cx: &Context, command: &Command) -> ExitCode {
     match command {
         Command::Report(report) => report.dispatch(cx).await,
+        Command::Data(data) => data.dispatch(cx).await,
         Command::Mall(mall) => plain(cx, mall.dispatch(cx).await),
         Command::Runs(runs::Runs::Retry(args)) => retry(cx, args).await,
         Command::Runs(runs) => runs.dispatch(cx).await,
@@ -80,6 +86,10 @@ pub async fn dispatch(cx: &Context, command: &Command) -> ExitCode {
         Command::Schedule(schedule) => plain(cx, schedule.dispatch(cx)),
         Command::Env(environment) => plain(cx, environment.dispatch(cx)),
         Command::Config(configuration) => plain(cx, configuration.dispatch(cx)),
+        Command::Demo(args) => match demo::prepare(cx, args).await {
+            Ok(prepared) => run_demo(cx, &prepared).await,
+            Err(error) => report_error(cx, &error),
+        },
         Command::Completions { shell } => plain(cx, completions(cx, *shell)),
         Command::Man => plain(cx, manual(cx)),
     }
@@ -113,6 +123,20 @@ async fn retry(cx: &Context, args: &runs::RetryArgs) -> ExitCode {
     Box::pin(dispatch(cx, &command)).await
 }
 
+/// The demo's commands, one after the other, each as a user would type it.
+async fn run_demo(cx: &Context, prepared: &demo::Prepared) -> ExitCode {
+    for arguments in &prepared.commands {
+        let code = match parse(arguments) {
+            Ok(command) => Box::pin(dispatch(cx, &command)).await,
+            Err(error) => report_error(cx, &error),
+        };
+        if code != ExitCode::Completed {
+            return code;
+        }
+    }
+    plain(cx, demo::finish(cx, prepared))
+}
+
 fn parse(arguments: &[String]) -> anyhow::Result<Command> {
     let program = std::iter::once("batchctl");
     let cli = Cli::try_parse_from(program.chain(arguments.iter().map(String::as_str)))
@@ -124,6 +148,7 @@ fn parse(arguments: &[String]) -> anyhow::Result<Command> {
 fn run_options(command: &mut Command) -> Option<&mut RunOptions> {
     match command {
         Command::Report(report) => Some(report.options()),
+        Command::Data(data) => Some(data.options()),
         Command::Runs(runs) => runs.options(),
         _ => None,
     }

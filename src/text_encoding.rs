@@ -209,6 +209,11 @@ impl<R: Read> DecodingReader<R> {
         }
     }
 
+    /// The reader of bytes, with what it knows of all that was read.
+    pub fn into_inner(self) -> R {
+        self.inner
+    }
+
     /// Reads more bytes behind those still waiting.
     fn fill(&mut self) -> io::Result<()> {
         self.input.copy_within(self.input_start..self.input_end, 0);

@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, SecondsFormat, Timelike, Utc};
 use sqlx::{Arguments, AssertSqlSafe};
 
 use super::{Conn, Db, DbError, Kind};
@@ -24,12 +24,22 @@ pub struct Bulk {
 impl Bulk {
     /// An empty load into `columns` of `table`.
     pub fn new(db: &Db, table: &'static str, columns: &'static [&'static str]) -> Self {
-        Self { kind: db.kind(), table, columns, buffer: String::new(), column: 0, rows: 0 }
+        Self::for_database(db.kind(), table, columns)
+    }
+
+    /// An empty load that is filled away from the connection, as by a thread that reads a file.
+    pub fn for_database(kind: Kind, table: &'static str, columns: &'static [&'static str]) -> Self {
+        Self { kind, table, columns, buffer: String::new(), column: 0, rows: 0 }
     }
 
     /// How many rows are waiting.
     pub fn len(&self) -> usize {
         self.rows
+    }
+
+    /// How much memory the waiting rows take.
+    pub fn bytes(&self) -> usize {
+        self.buffer.len()
     }
 
     /// Whether no row is waiting.
@@ -73,7 +83,13 @@ impl Bulk {
     /// Adds an instant, in the very form the driver writes single values in, so that both sort together.
     pub fn time(&mut self, value: impl Into<Option<DateTime<Utc>>>) {
         match value.into() {
-            Some(value) => self.plain(&value.to_rfc3339_opts(SecondsFormat::AutoSi, false)),
+            Some(value) => {
+                self.separate();
+                let quote = if self.kind == Kind::Sqlite { "\"" } else { "" };
+                self.buffer.push_str(quote);
+                push_time(&mut self.buffer, value);
+                self.buffer.push_str(quote);
+            }
             None => self.null(),
         }
     }
@@ -186,20 +202,68 @@ fn push_copy_text(buffer: &mut String, value: &str) {
     }
 }
 
-/// A JSON string (RFC 8259 section 7).
+/// A JSON string (RFC 8259 section 7). What needs no escape is copied in runs.
 fn push_json_string(buffer: &mut String, value: &str) {
     buffer.push('"');
-    for character in value.chars() {
-        match character {
-            '"' => buffer.push_str("\\\""),
-            '\\' => buffer.push_str("\\\\"),
-            control if control < ' ' => {
-                let _ = write!(buffer, "\\u{:04x}", u32::from(control));
+    let mut copied = 0;
+    for (place, byte) in value.bytes().enumerate() {
+        if byte >= b' ' && byte != b'"' && byte != b'\\' {
+            continue;
+        }
+        // These bytes are characters of their own, so the slices end between characters.
+        buffer.push_str(&value[copied..place]);
+        copied = place + 1;
+        match byte {
+            b'"' => buffer.push_str("\\\""),
+            b'\\' => buffer.push_str("\\\\"),
+            control => {
+                let _ = write!(buffer, "\\u{control:04x}");
             }
-            other => buffer.push(other),
         }
     }
+    buffer.push_str(&value[copied..]);
     buffer.push('"');
+}
+
+/// An instant as RFC 3339 with the offset `+00:00` and as many decimals as it needs: none, 3, 6 or 9. The same text
+/// as chrono's `to_rfc3339_opts(AutoSi)`, which takes five times as long; an import writes millions.
+fn push_time(buffer: &mut String, value: DateTime<Utc>) {
+    let (date, time) = (value.date_naive(), value.time());
+    let nanosecond = time.nanosecond();
+    let Some(year) =
+        u32::try_from(date.year()).ok().filter(|year| *year <= 9999 && nanosecond < 1_000_000_000)
+    else {
+        buffer.push_str(&value.to_rfc3339_opts(SecondsFormat::AutoSi, false));
+        return;
+    };
+    push_digits(buffer, year, 4);
+    for (separator, number) in [
+        ('-', date.month()),
+        ('-', date.day()),
+        ('T', time.hour()),
+        (':', time.minute()),
+        (':', time.second()),
+    ] {
+        buffer.push(separator);
+        push_digits(buffer, number, 2);
+    }
+    if nanosecond != 0 {
+        buffer.push('.');
+        match nanosecond {
+            _ if nanosecond % 1_000_000 == 0 => push_digits(buffer, nanosecond / 1_000_000, 3),
+            _ if nanosecond % 1_000 == 0 => push_digits(buffer, nanosecond / 1_000, 6),
+            _ => push_digits(buffer, nanosecond, 9),
+        }
+    }
+    buffer.push_str("+00:00");
+}
+
+/// A number with leading zeros.
+fn push_digits(buffer: &mut String, number: u32, digits: u32) {
+    for place in (0..digits).rev() {
+        let digit = number / 10_u32.pow(place) % 10;
+        buffer.push(char::from_digit(digit, 10).unwrap_or('0'));
+    }
 }
 
 #[cfg(test)]
@@ -211,6 +275,19 @@ mod tests {
         let mut buffer = String::new();
         push_copy_text(&mut buffer, "a\tb\\N\r\n商品\\");
         assert_eq!(buffer, "a\\tb\\\\N\\r\\n商品\\\\");
+    }
+
+    #[test]
+    fn an_instant_is_written_as_the_driver_writes_it() {
+        for seconds in [0, 951_782_399, 1_795_132_799, 253_402_300_799, 253_402_300_800, -62_200_000_000] {
+            for nanoseconds in [0, 5_000_000, 120_000, 999_999_000, 7, 1_500_000_000] {
+                // A leap second is only one at the end of a minute.
+                let Some(time) = DateTime::from_timestamp(seconds, nanoseconds) else { continue };
+                let mut buffer = String::new();
+                push_time(&mut buffer, time);
+                assert_eq!(buffer, time.to_rfc3339_opts(SecondsFormat::AutoSi, false));
+            }
+        }
     }
 
     #[test]

@@ -49,7 +49,8 @@ pub async fn prepare(cx: &Context, args: &Args) -> anyhow::Result<Prepared> {
     refuse_other_data(&mut db).await?;
     let folder = cx.working_dir().join(&args.out);
     let data = folder.join("data");
-    std::fs::create_dir_all(&data).with_context(|| format!("failed to make the folder `{}`", data.display()))?;
+    std::fs::create_dir_all(&data)
+        .with_context(|| format!("failed to make the folder `{}`", data.display()))?;
     add_malls(&mut db).await?;
     db.close().await;
     for (name, content) in shop::Shop::new(last, DAYS).files() {
@@ -77,7 +78,15 @@ async fn add_malls(db: &mut Db) -> anyhow::Result<()> {
         db.execute(
             "INSERT INTO malls (code, name, platform, time_zone, currency, is_active, created_at, updated_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $7) ON CONFLICT (code) DO NOTHING",
-            values![mall.code, mall.name, PLATFORM, mall.time_zone.name(), mall.currency, true, machine_time()],
+            values![
+                mall.code,
+                mall.name,
+                PLATFORM,
+                mall.time_zone.name(),
+                mall.currency,
+                true,
+                machine_time()
+            ],
         )
         .await?;
     }
@@ -98,11 +107,22 @@ fn commands(data: &Path, reports: &Path, last: NaiveDate) -> Vec<Vec<String>> {
     let mut backfill = words(&["report", "daily-sales"]);
     backfill.extend(["--from".to_owned(), first.to_string(), "--to".to_owned(), last.to_string()]);
     // Without a form the table of all sixty days would fill the terminal.
-    backfill.extend(["--format".to_owned(), "csv".to_owned(), "--out".to_owned(), path(reports.join("60-days"))]);
+    backfill.extend([
+        "--format".to_owned(),
+        "csv".to_owned(),
+        "--out".to_owned(),
+        path(reports.join("60-days")),
+    ]);
     commands.push(backfill);
     for locale in ["en", "ja", "ko"] {
-        let mut report = words(&["report", "daily-sales", "--format", "pdf,xlsx,csv,json", "--locale", locale]);
-        report.extend(["--date".to_owned(), last.to_string(), "--out".to_owned(), path(reports.join(locale))]);
+        let mut report =
+            words(&["report", "daily-sales", "--format", "pdf,xlsx,csv,json", "--locale", locale]);
+        report.extend([
+            "--date".to_owned(),
+            last.to_string(),
+            "--out".to_owned(),
+            path(reports.join(locale)),
+        ]);
         commands.push(report);
     }
     let mut shown = words(&["report", "daily-sales"]);
@@ -116,8 +136,8 @@ pub fn finish(cx: &Context, prepared: &Prepared) -> anyhow::Result<()> {
     let mut paths = Vec::new();
     for folder in ["en", "ja", "ko", "60-days"] {
         let folder = prepared.reports.join(folder);
-        let entries =
-            std::fs::read_dir(&folder).with_context(|| format!("failed to read the folder `{}`", folder.display()))?;
+        let entries = std::fs::read_dir(&folder)
+            .with_context(|| format!("failed to read the folder `{}`", folder.display()))?;
         for entry in entries {
             paths.push(entry?.path());
         }

@@ -1,7 +1,9 @@
 //! The jobs, a folder a group and a file a job; and the few commands beside them that do no batch work.
 
 pub mod configuration;
+pub mod data;
 pub mod database;
+pub mod demo;
 pub mod environment;
 pub mod mall;
 pub mod malls;
@@ -12,5 +14,9 @@ pub mod schedule;
 use crate::runner::{Job, JobSpec};
 
 /// Every job, in the order of the README's table.
-pub const SPECS: &[JobSpec] =
-    &[report::daily_sales::Args::SPEC, runs::purge::Args::SPEC, runs::process_requests::Args::SPEC];
+pub const SPECS: &[JobSpec] = &[
+    report::daily_sales::Args::SPEC,
+    data::import::Args::SPEC,
+    runs::purge::Args::SPEC,
+    runs::process_requests::Args::SPEC,
+];

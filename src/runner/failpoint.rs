@@ -45,4 +45,4 @@ pub(super) fn reach(config: &crate::config::Config, name: &str) {
 
 /// Nothing: this build has no failpoints.
 #[cfg(not(feature = "failpoints"))]
-pub fn reach(_config: &crate::config::Config, _name: &str) {}
+pub(super) fn reach(_config: &crate::config::Config, _name: &str) {}

@@ -149,6 +149,11 @@ impl<'a> Run<'a> {
         self.note_error(item_key, phase, "SKIPPED", class, message);
     }
 
+    /// Counts further items that were given up on and share the row of another one.
+    pub fn skip_more(&mut self, items: u64) {
+        self.counts.skipped += items;
+    }
+
     /// Notes that an item failed; the others go on. The row is written with the next chunk.
     pub fn fail_item(&mut self, item_key: &str, phase: &str, error: &anyhow::Error) {
         self.counts.failed += 1;

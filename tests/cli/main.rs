@@ -6,30 +6,33 @@
 
 mod basics;
 mod harness;
+mod report_daily_sales;
 mod support;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// The modules of a folder that its own file does not name.
-fn forgotten_modules(folder: &Path, root: &str) -> Vec<String> {
-    let declarations = std::fs::read_to_string(folder.join(root)).unwrap();
+/// The Rust files below a folder that the file of its module does not name.
+fn forgotten_modules(folder: &Path, module: &Path) -> Vec<PathBuf> {
+    let declarations = std::fs::read_to_string(module).unwrap_or_default();
+    let is_declared = |path: &Path| {
+        let declaration = format!("mod {};", path.file_stem().unwrap().to_string_lossy());
+        declarations.lines().any(|line| line.trim_start_matches("pub(crate) ") == declaration)
+    };
     let mut forgotten = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-        let is_module = path.is_dir() || path.extension().is_some_and(|extension| extension == "rs");
-        if !is_module || path.ends_with(root) {
-            continue;
-        }
-        let is_declared = declarations.lines().any(|line| {
-            let line = line.trim_start_matches("pub(crate) ");
-            line.strip_prefix("mod ").and_then(|rest| rest.strip_suffix(';')) == Some(name.as_str())
-        });
-        if !is_declared {
-            forgotten.push(path.display().to_string());
-        }
         if path.is_dir() {
-            forgotten.extend(forgotten_modules(&path, "mod.rs"));
+            // A folder without Rust files holds data, and no file in it is missed.
+            let [inside, beside] = [path.join("mod.rs"), path.with_extension("rs")];
+            if inside.exists() && !is_declared(&path) {
+                forgotten.push(inside.clone());
+            }
+            forgotten.extend(forgotten_modules(&path, if inside.exists() { &inside } else { &beside }));
+        } else if path.extension().is_some_and(|extension| extension == "rs")
+            && path != module
+            && !is_declared(&path)
+        {
+            forgotten.push(path);
         }
     }
     forgotten
@@ -38,5 +41,5 @@ fn forgotten_modules(folder: &Path, root: &str) -> Vec<String> {
 #[test]
 fn no_test_file_is_forgotten() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli");
-    assert_eq!(forgotten_modules(&folder, "main.rs"), Vec::<String>::new());
+    assert_eq!(forgotten_modules(&folder, &folder.join("main.rs")), Vec::<PathBuf>::new());
 }

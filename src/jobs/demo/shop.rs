@@ -51,7 +51,16 @@ pub(super) const MALLS: [DemoMall; 3] = [
             ("手ぬぐい 麻の葉", 1_320),
             ("蜂蜜梅干し 500g", 2_700),
         ],
-        people: &["佐藤 花子", "鈴木 一郎", "高橋 美咲", "田中 翔太", "渡辺 さくら", "伊藤 大輔", "𠮷田 結衣", "髙橋 蓮"],
+        people: &[
+            "佐藤 花子",
+            "鈴木 一郎",
+            "高橋 美咲",
+            "田中 翔太",
+            "渡辺 さくら",
+            "伊藤 大輔",
+            "𠮷田 結衣",
+            "髙橋 蓮",
+        ],
         payment_methods: &["CREDIT_CARD", "CREDIT_CARD", "PAYPAY", "KONBINI", "BANK_TRANSFER"],
         shipping: 550,
         free_shipping_from: 5_500,
@@ -127,7 +136,8 @@ impl Shop {
         let mut shop = Self {
             last,
             days,
-            products: "mall,product_code,name,price_amount,status,stock_quantity,stock_alert_threshold\n".to_owned(),
+            products: "mall,product_code,name,price_amount,status,stock_quantity,stock_alert_threshold\n"
+                .to_owned(),
             members: "mall,member_code,name,email,status,signed_up_at,channel,locale\n".to_owned(),
             orders: "mall,order_no,line_no,member_code,status,ordered_at,paid_at,cancelled_at,cancel_reason,\
                      payment_method,total_amount,discount_amount,shipping_amount,tax_amount,product_code,\
@@ -163,7 +173,10 @@ impl Shop {
             let status = if random.below(12) == 0 { "SOLD_OUT" } else { "ON_SALE" };
             let stock = if status == "SOLD_OUT" { 0 } else { random.below(180) };
             let price = minor_to_plain(*price, mall.currency);
-            row(&mut self.products, &[mall.code, &product_code(number), name, &price, status, &stock.to_string(), "10"]);
+            row(
+                &mut self.products,
+                &[mall.code, &product_code(number), name, &price, status, &stock.to_string(), "10"],
+            );
         }
     }
 
@@ -193,7 +206,8 @@ impl Shop {
             // Weekends sell more, and the shop grows a little.
             let weekend = if day.weekday().number_from_monday() >= 6 { 14 } else { 10 };
             let growth = 100 + u64::from(day.ordinal() % 60) / 2;
-            let count = mall.orders_a_day * weekend * growth / 1_000 + random.below(mall.orders_a_day / 4 + 1);
+            let count =
+                mall.orders_a_day * weekend * growth / 1_000 + random.below(mall.orders_a_day / 4 + 1);
             for number in 0..count {
                 self.add_order(mall, day, number, random);
             }
@@ -263,7 +277,9 @@ impl Shop {
         let (first_product, first_quantity) = lines[0];
         let refund = match fate {
             Fate::Cancelled => Some((cancelled.unwrap_or(ordered), total, String::new(), "ORDER_CANCELLED")),
-            Fate::Refunded => Some((ordered + minutes(60 * 24 * (1 + random.below(6))), total, String::new(), "RETURNED")),
+            Fate::Refunded => {
+                Some((ordered + minutes(60 * 24 * (1 + random.below(6))), total, String::new(), "RETURNED"))
+            }
             Fate::PartlyRefunded => {
                 let amount = (mall.products[first_product].1 * first_quantity).min(total);
                 let at = ordered + minutes(60 * 24 * (1 + random.below(6)));

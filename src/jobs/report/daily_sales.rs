@@ -55,11 +55,12 @@ impl Job for Args {
     async fn instances(&self, cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Instance>> {
         self.publication.check(cx)?;
         let malls = selected_malls(db, &self.mall).await?;
+        let days = self.days(cx, &malls)?;
         if malls.is_empty() {
             cx.output.status("No active mall: nothing to report (add one with `batchctl mall add`)");
+            return Ok(Vec::new());
         }
-        let days = self.days(cx, &malls)?;
-        Ok(days.into_iter().map(|day| self.instance(day)).collect())
+        Ok(days.into_iter().map(|day| self.instance(day, &malls)).collect())
     }
 
     async fn standing(&self, cx: &Context, db: &mut Db, instance: &Instance) -> anyhow::Result<Standing> {
@@ -135,7 +136,7 @@ impl Args {
         Ok(range.iter().collect())
     }
 
-    fn instance(&self, day: NaiveDate) -> Instance {
+    fn instance(&self, day: NaiveDate, malls: &[Mall]) -> Instance {
         let mut arguments: Vec<String> = ["report", "daily-sales", "--date"]
             .into_iter()
             .map(str::to_owned)
@@ -143,14 +144,8 @@ impl Args {
             .collect();
         let mut key = day.to_string();
         if !self.mall.is_empty() {
-            let malls = self
-                .mall
-                .iter()
-                .map(String::as_str)
-                .collect::<BTreeSet<_>>()
-                .into_iter()
-                .collect::<Vec<_>>()
-                .join(",");
+            // By their codes, however they were asked for: the same malls are the same instance.
+            let malls = malls.iter().map(|mall| mall.code.as_str()).collect::<Vec<_>>().join(",");
             key = format!("{day} mall={malls}");
             arguments.extend(["--mall".to_owned(), malls]);
         }
@@ -385,7 +380,7 @@ async fn replace_mall(
     )
     .await?;
     let mut totals: Vec<Totals> = db.fetch_all(TOTALS, values![mall.id, bounds.start, bounds.end]).await?;
-    if totals.is_empty() {
+    if !totals.iter().any(|total| total.currency == mall.currency) {
         // A day without sales is a row of zeros: a missing row would mean "not computed".
         totals.push(Totals { currency: mall.currency.clone(), ..Totals::default() });
     }

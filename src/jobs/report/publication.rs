@@ -76,7 +76,7 @@ impl PublicationArgs {
     }
 
     /// Refuses at the start what could not be written at the end: forms without a place, a folder that cannot be
-    /// written into.
+    /// written into. Makes nothing, since a dry run asks too.
     pub fn check(&self, cx: &Context) -> anyhow::Result<()> {
         let formats = self.formats(cx);
         if self.out.is_some() && formats.is_empty() {
@@ -85,12 +85,19 @@ impl PublicationArgs {
                 .into());
         }
         if let Some(folder) = self.folder(cx) {
-            std::fs::create_dir_all(&folder)
-                .with_context(|| format!("failed to make the folder `{}`", folder.display()))?;
+            // What is there already of a folder that is yet to be made.
+            let existing = folder.ancestors().find(|path| path.exists()).unwrap_or(&folder);
+            anyhow::ensure!(
+                existing.is_dir(),
+                "failed to write into the folder `{}`: `{}` is a file",
+                folder.display(),
+                existing.display()
+            );
             tempfile::Builder::new()
                 .prefix(".batchctl-")
-                .tempfile_in(&folder)
-                .with_context(|| format!("failed to write into the folder `{}`", folder.display()))?;
+                .tempfile_in(existing)
+                .map_err(|error| std::io::Error::from(error.kind()))
+                .with_context(|| format!("failed to write into the folder `{}`", existing.display()))?;
             return Ok(());
         }
         if formats.len() > 1 {
@@ -125,6 +132,8 @@ impl PublicationArgs {
             let rendered = self.render(cx, format, created, &document, &flat)?;
             match self.folder(cx) {
                 Some(folder) => {
+                    std::fs::create_dir_all(&folder)
+                        .with_context(|| format!("failed to make the folder `{}`", folder.display()))?;
                     let path = folder.join(&rendered.name);
                     write_atomically(&path, |file| Ok(file.write_all(&rendered.bytes)?))?;
                     cx.output.status(&format!("Wrote {}", path.display()));

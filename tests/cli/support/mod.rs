@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 pub(crate) use database::Database;
 pub(crate) use process::{Batchctl, Running};
 pub(crate) use sandbox::{Arranged, NOW, Sandbox};
-pub(crate) use shop::{Line, Order, Refund, Shop};
+pub(crate) use shop::{Line, Mall, Order, Refund, Shop};
 pub(crate) use webhook::{Answer, Webhook};
 
 /// How long a test waits for something to happen. Generous: two cores may be shared by hundreds of processes.

@@ -54,6 +54,30 @@ fn sqlite_template() -> &'static [u8] {
     })
 }
 
+/// The program under test, by a name of this run's own: whoever builds in the same target folder meanwhile
+/// replaces the file of the usual name, perhaps by one without failpoints.
+fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let folders = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        for entry in std::fs::read_dir(folders).expect("cargo made the folder").flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let pid = name.strip_prefix("run-").and_then(|pid| pid.parse::<u32>().ok());
+            let is_left = |pid| pid == std::process::id() || !Path::new(&format!("/proc/{pid}")).exists();
+            if pid.is_some_and(is_left) {
+                // Another run may sweep at the same moment.
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
+        // Its own name stays `batchctl`, which usage messages show.
+        let program = folders.join(format!("run-{}", std::process::id())).join("batchctl");
+        std::fs::create_dir_all(program.parent().expect("it is in a folder")).expect("a folder can be made");
+        // A link: a copy could be busy being written when another thread starts it.
+        std::fs::hard_link(env!("CARGO_BIN_EXE_batchctl"), &program).expect("a file can be linked");
+        program
+    })
+}
+
 impl Sandbox {
     /// One on SQLite, for a test that has nothing to do with databases.
     pub(crate) fn new() -> Self {
@@ -106,7 +130,7 @@ impl Sandbox {
     pub(crate) fn batchctl<A: AsRef<str>>(&self, arguments: impl IntoIterator<Item = A>) -> Batchctl {
         let number = self.processes.fetch_add(1, Ordering::Relaxed);
         let arguments: Vec<String> = arguments.into_iter().map(|word| word.as_ref().to_owned()).collect();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_batchctl"));
+        let mut command = Command::new(program());
         command
             .args(&arguments)
             .current_dir(self.path(""))

@@ -44,7 +44,12 @@ facts AS (
     GROUP BY o.currency, i.product_code
     UNION ALL
     SELECT r.currency, COALESCE(r.product_code, ''),
-           COALESCE((SELECT p.name FROM products p WHERE p.mall_id = $1 AND p.product_code = r.product_code), ''),
+           MAX(COALESCE(
+               (SELECT p.name FROM products p WHERE p.mall_id = $1 AND p.product_code = r.product_code),
+               -- A product that the shop has deleted since.
+               (SELECT MAX(i.product_name) FROM order_items i
+                WHERE i.order_id = r.order_id AND i.product_code = r.product_code),
+               '')),
            0, 0, 0, 0, 0, 0, 0, SUM(r.amount), 0, 0
     FROM refunds r
     WHERE r.mall_id = $1 AND r.refunded_at >= $2 AND r.refunded_at < $3

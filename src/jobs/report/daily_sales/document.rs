@@ -179,10 +179,10 @@ impl Breakdown {
         }
     }
 
-    fn key(self) -> &'static str {
+    fn table_key(self) -> &'static str {
         match self {
-            Self::Product => "product",
-            Self::PaymentMethod => "payment_method",
+            Self::Product => "products",
+            Self::PaymentMethod => "payment_methods",
         }
     }
 }
@@ -195,6 +195,9 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent:
         .map(|mall| format!("{} ({}, {})", mall.name, mall.time_zone, mall.currency))
         .collect();
     let period = figures.period();
+    let mut tables = vec![summary_table(figures, locale)];
+    tables.extend(breakdown_tables(figures, locale, extent, Breakdown::Product));
+    tables.extend(breakdown_tables(figures, locale, extent, Breakdown::PaymentMethod));
     Document {
         name: format!("daily-sales-{}", period.replace("..", "_")),
         title: locale.pick("Daily sales report", "日次売上レポート", "일일 매출 보고서").to_owned(),
@@ -211,11 +214,7 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent:
             ),
         ],
         locale,
-        tables: vec![
-            summary_table(figures, locale),
-            breakdown_table(figures, locale, extent, Breakdown::Product),
-            breakdown_table(figures, locale, extent, Breakdown::PaymentMethod),
-        ],
+        tables,
         charts: charts(figures, locale),
         notes: notes(figures, locale, extent),
     }
@@ -259,60 +258,99 @@ fn summary_table(figures: &Figures, locale: Locale) -> Table {
     }
 }
 
-/// Products or payment methods, the largest net amount first within each mall.
-fn breakdown_table(figures: &Figures, locale: Locale, extent: Extent, kind: Breakdown) -> Table {
-    let (title, label) = match kind {
-        Breakdown::Product => (
-            locale.pick("Sales by product", "商品別売上", "상품별 매출"),
-            locale.pick("Product", "商品コード", "상품 코드"),
-        ),
-        Breakdown::PaymentMethod => (
-            locale.pick("Sales by payment method", "支払方法別売上", "결제 수단별 매출"),
-            locale.pick("Payment method", "支払方法", "결제 수단"),
-        ),
+/// Products or payment methods, the largest net amount first within each mall: for machines one table with every
+/// figure, for people a table for each mall with the figures that fit a page.
+fn breakdown_tables(figures: &Figures, locale: Locale, extent: Extent, kind: Breakdown) -> Vec<Table> {
+    let title = match kind {
+        Breakdown::Product => locale.pick("Sales by product", "商品別売上", "상품별 매출"),
+        Breakdown::PaymentMethod => {
+            locale.pick("Sales by payment method", "支払方法別売上", "결제 수단별 매출")
+        }
     };
+    let most = match extent {
+        Extent::Everything => return vec![breakdown_table(figures, locale, kind, title)],
+        Extent::Top(most) => most,
+    };
+    let mut malls: Vec<(i64, &str)> =
+        figures.breakdown(kind).map(|row| (row.mall_id, row.currency.as_str())).collect();
+    malls.dedup();
+    malls.into_iter().map(|mall| top_table(figures, locale, kind, title, mall, most)).collect()
+}
+
+/// Every row with every figure.
+fn breakdown_table(figures: &Figures, locale: Locale, kind: Breakdown, title: &str) -> Table {
     let mut columns = vec![
         Column::new("mall", locale.pick("Mall", "モール", "몰"), ColumnKind::Text),
         Column::new("currency", locale.pick("Currency", "通貨", "통화"), ColumnKind::Text),
-        Column::new(kind.key(), label, ColumnKind::Text),
     ];
-    if kind == Breakdown::Product {
-        columns.push(Column::new("name", locale.pick("Name", "商品名", "상품명"), ColumnKind::Text));
-    }
+    columns.extend(item_columns(locale, kind));
     columns.extend(measure_columns(locale));
-    let mut shown: BTreeMap<(i64, &str), usize> = BTreeMap::new();
-    let mut rows = Vec::new();
-    for row in figures.breakdown(kind) {
-        let count = shown.entry((row.mall_id, &row.currency)).or_default();
-        *count += 1;
-        if let Extent::Top(most) = extent
-            && *count > most
-        {
-            continue;
+    let rows = figures
+        .breakdown(kind)
+        .map(|row| {
+            let mut cells = vec![Cell::text(figures.mall(row.mall_id)), Cell::text(row.currency.as_str())];
+            cells.extend(item_cells(locale, kind, row));
+            cells.extend(measure_cells(&row.measures, &row.currency));
+            Row::new(cells)
+        })
+        .collect();
+    Table { key: kind.table_key(), title: title.to_owned(), columns, rows }
+}
+
+/// The first rows of one mall, with the figures that people look for.
+fn top_table(
+    figures: &Figures,
+    locale: Locale,
+    kind: Breakdown,
+    title: &str,
+    (mall_id, currency): (i64, &str),
+    most: usize,
+) -> Table {
+    let mut columns = item_columns(locale, kind);
+    columns.extend(measure_columns(locale).into_iter().filter(|column| TOP_COLUMNS.contains(&column.key)));
+    let kept: Vec<bool> =
+        measure_columns(locale).iter().map(|column| TOP_COLUMNS.contains(&column.key)).collect();
+    let rows = figures
+        .breakdown(kind)
+        .filter(|row| row.mall_id == mall_id && row.currency == currency)
+        .take(most)
+        .map(|row| {
+            let mut cells = item_cells(locale, kind, row);
+            let measures = measure_cells(&row.measures, currency).into_iter().zip(&kept);
+            cells.extend(measures.filter(|(_, kept)| **kept).map(|(cell, _)| cell));
+            Row::new(cells)
+        })
+        .collect();
+    let mall = figures.malls.get(&mall_id).map_or("", |mall| mall.name.as_str());
+    Table { key: kind.table_key(), title: format!("{title}: {mall} ({currency})"), columns, rows }
+}
+
+/// The figures of a breakdown that fit the width of a page or a terminal.
+const TOP_COLUMNS: [&str; 6] =
+    ["orders", "items", "gross_amount", "cancelled_orders", "refunded_amount", "net_amount"];
+
+fn item_columns(locale: Locale, kind: Breakdown) -> Vec<Column> {
+    let text = |key, label| Column::new(key, label, ColumnKind::Text);
+    match kind {
+        Breakdown::Product => vec![
+            text("product", locale.pick("Product", "商品コード", "상품 코드")),
+            text("name", locale.pick("Name", "商品名", "상품명")),
+        ],
+        Breakdown::PaymentMethod => {
+            vec![text("payment_method", locale.pick("Payment method", "支払方法", "결제 수단"))]
         }
-        let mut cells = vec![Cell::text(figures.mall(row.mall_id)), Cell::text(row.currency.as_str())];
-        match (kind, row.breakdown_key.as_str()) {
-            (Breakdown::Product, "") => {
-                cells.push(Cell::Empty);
-                cells.push(Cell::text(whole_orders(locale)));
-            }
-            (Breakdown::PaymentMethod, "") => {
-                cells.push(Cell::text(locale.pick("not stated", "記載なし", "미기재")));
-            }
-            (Breakdown::Product, key) => {
-                cells.push(Cell::text(key));
-                cells.push(Cell::text(row.name.as_str()));
-            }
-            (Breakdown::PaymentMethod, key) => cells.push(Cell::text(key)),
-        }
-        cells.extend(measure_cells(&row.measures, &row.currency));
-        rows.push(Row::new(cells));
     }
-    let key = match kind {
-        Breakdown::Product => "products",
-        Breakdown::PaymentMethod => "payment_methods",
-    };
-    Table { key, title: title.to_owned(), columns, rows }
+}
+
+fn item_cells(locale: Locale, kind: Breakdown, row: &BreakdownRow) -> Vec<Cell> {
+    match (kind, row.breakdown_key.as_str()) {
+        (Breakdown::Product, "") => vec![Cell::Empty, Cell::text(whole_orders(locale))],
+        (Breakdown::Product, key) => vec![Cell::text(key), Cell::text(row.name.as_str())],
+        (Breakdown::PaymentMethod, "") => {
+            vec![Cell::text(locale.pick("not stated", "記載なし", "미기재"))]
+        }
+        (Breakdown::PaymentMethod, key) => vec![Cell::text(key)],
+    }
 }
 
 fn whole_orders(locale: Locale) -> &'static str {

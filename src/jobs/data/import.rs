@@ -1,0 +1,571 @@
+//! `data import`: loads a shop's orders, members, products or refunds from a CSV file.
+//!
+//! For shops without an API. A first pass checks the whole file before anything is written; a second one loads it
+//! in chunks. What is stored is replaced by its natural key, so that the same file twice changes nothing, and a
+//! run that was killed goes on behind its last chunk.
+
+mod duplicates;
+mod feed;
+mod field;
+mod kind;
+mod members;
+mod orders;
+mod products;
+mod reader;
+mod refunds;
+mod upsert;
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::config::{ImportFile, SkipLimit};
+use crate::context::Context;
+use crate::db::{Bulk, Db, Kind as DbKind};
+use crate::failure::Failure;
+use crate::jobs::malls::{all_malls, selected_malls};
+use crate::runner::{Exclusion, Instance, Job, JobSpec, Run, history, minutes};
+use crate::severity::Severity;
+use crate::text_encoding::TextEncoding;
+
+use self::feed::{Feed, News, Order, Pass, duplicate_problem};
+use self::field::{Layout, Shop};
+use self::kind::{BadLine, FileKind, Rows};
+use self::reader::{Source, content_hash};
+use self::upsert::Outcome;
+
+/// Lines to a commit: large enough that the statements' own cost vanishes, small enough that three chunks (one
+/// being read, one waiting, one in the database) stay within a few MiB and a stop is heard within a second.
+const CHUNK_LINES: u64 = 10_000;
+/// Bad lines that are kept as rows. More of them say nothing new, and each is a row for somebody to read.
+const KEPT_BAD_LINES: u64 = 5_000;
+/// Digits of the content's hash that name an instance.
+const KEY_HASH_DIGITS: usize = 16;
+
+/// What a file holds
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Kind {
+    /// Orders, a line for each of their lines
+    Orders,
+    /// Members
+    Members,
+    /// Products and their stock
+    Products,
+    /// Refunds of orders
+    Refunds,
+}
+
+/// Load orders, members, products or refunds from a CSV file
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// What the file holds
+    #[arg(long, value_enum)]
+    kind: Kind,
+    /// The mall that all its lines belong to, by code or number (default: the column `mall`, or the configuration)
+    #[arg(long, value_name = "MALL")]
+    mall: Option<String>,
+    /// How the file is encoded (default: the configuration's, else utf-8)
+    #[arg(long, value_enum)]
+    encoding: Option<TextEncoding>,
+    /// What stands between two fields: one ASCII character, or `tab` (default: the configuration's, else a comma)
+    #[arg(long, value_name = "CHARACTER", value_parser = parse_delimiter)]
+    delimiter: Option<char>,
+    /// Commit after so many lines
+    #[arg(long, value_name = "LINES", default_value_t = CHUNK_LINES, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    chunk_size: u64,
+    /// The file
+    file: PathBuf,
+}
+
+impl Job for Args {
+    const SPEC: JobSpec = JobSpec {
+        name: "data import",
+        summary: "Load orders, members, products or refunds from a CSV file",
+        schedule: None,
+        deadline: minutes(120),
+        severity: Severity::Medium,
+        exclusion: Exclusion::Instance,
+    };
+
+    async fn instances(&self, cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Instance>> {
+        let mall = self.mall_code(db).await?;
+        let hash = content_hash(&self.path(cx))?;
+        Ok(vec![self.instance(cx, mall.as_deref(), &hash)])
+    }
+
+    async fn run(&self, run: &mut Run<'_>, instance: &Instance) -> anyhow::Result<()> {
+        match self.kind {
+            Kind::Orders => self.import::<orders::Orders>(run, instance).await,
+            Kind::Members => self.import::<members::Members>(run, instance).await,
+            Kind::Products => self.import::<products::Products>(run, instance).await,
+            Kind::Refunds => self.import::<refunds::Refunds>(run, instance).await,
+        }
+    }
+}
+
+impl Args {
+    /// Checks the file, then loads it.
+    async fn import<K: FileKind>(&self, run: &mut Run<'_>, instance: &Instance) -> anyhow::Result<()> {
+        let file = self.open::<K>(run, instance).await?;
+        prepare::<K>(run.db).await?;
+        let checked = check::<K>(run, &file).await?;
+        refuse_too_many_bad_lines(run, &file, &checked)?;
+        let loaded = load::<K>(run, &file, checked).await?;
+        run.summarise(loaded.sentence::<K>());
+        Ok(())
+    }
+
+    /// Finds the columns in the file's header, and what of the file is to be done.
+    async fn open<K: FileKind>(
+        &self,
+        run: &mut Run<'_>,
+        instance: &Instance,
+    ) -> anyhow::Result<ImportedFile> {
+        let config = self.config(run.cx);
+        let source = self.source(run.cx);
+        refuse_unknown_columns::<K>(config, self.kind)?;
+        let mall = match (self.mall_code(run.db).await?, &config.mall) {
+            (Some(mall), _) => Some(mall),
+            (None, Some(configured)) => Some(configured_mall(run.db, configured, self.kind).await?),
+            (None, None) => None,
+        };
+        let shops = all_malls(run.db).await?.iter().map(Shop::new).collect::<anyhow::Result<Vec<_>>>()?;
+        let (_, header) = source.open()?;
+        let file_name = source.path.display().to_string();
+        let manner = fingerprint(&format!("{source:?} {mall:?} {config:?}"));
+        let layout = Layout::new(&file_name, &header, K::COLUMNS, config, shops, mall)?;
+        Ok(ImportedFile {
+            name: source.name(),
+            wanted: wanted_lines(run, instance, &source.name()).await?.map(Arc::new),
+            source,
+            layout: Arc::new(layout),
+            short_hash: instance.key.rsplit(' ').next().unwrap_or_default().to_owned(),
+            manner,
+            chunk_lines: self.chunk_size,
+        })
+    }
+
+    fn config<'c>(&self, cx: &'c Context) -> &'c ImportFile {
+        let import = &cx.config.file().import;
+        match self.kind {
+            Kind::Orders => &import.orders,
+            Kind::Members => &import.members,
+            Kind::Products => &import.products,
+            Kind::Refunds => &import.refunds,
+        }
+    }
+
+    fn path(&self, cx: &Context) -> PathBuf {
+        cx.working_dir().join(&self.file)
+    }
+
+    fn source(&self, cx: &Context) -> Source {
+        let config = self.config(cx);
+        let delimiter = self.delimiter.or(config.delimiter).unwrap_or(',');
+        Source {
+            path: self.path(cx),
+            encoding: self.encoding.unwrap_or(config.encoding),
+            // Both the flag and the configuration take ASCII only.
+            delimiter: u8::try_from(delimiter).unwrap_or(b','),
+        }
+    }
+
+    /// The code of the mall that the flag names.
+    async fn mall_code(&self, db: &mut Db) -> anyhow::Result<Option<String>> {
+        let Some(mall) = &self.mall else { return Ok(None) };
+        let found = selected_malls(db, std::slice::from_ref(mall)).await?;
+        Ok(found.into_iter().next().map(|mall| mall.code))
+    }
+
+    fn instance(&self, cx: &Context, mall: Option<&str>, hash: &str) -> Instance {
+        let kind = self.kind.word();
+        let mut arguments =
+            vec!["data".to_owned(), "import".to_owned(), "--kind".to_owned(), kind.to_owned()];
+        if let Some(mall) = mall {
+            arguments.extend(["--mall".to_owned(), mall.to_owned()]);
+        }
+        if let Some(encoding) = self.encoding {
+            arguments.extend(["--encoding".to_owned(), encoding.name().to_owned()]);
+        }
+        if let Some(delimiter) = self.delimiter {
+            let text = if delimiter == '\t' { "tab".to_owned() } else { delimiter.to_string() };
+            arguments.push(format!("--delimiter={text}"));
+        }
+        if self.chunk_size != CHUNK_LINES {
+            arguments.extend(["--chunk-size".to_owned(), self.chunk_size.to_string()]);
+        }
+        arguments.extend(["--".to_owned(), self.path(cx).to_string_lossy().into_owned()]);
+        let hash = &hash[..KEY_HASH_DIGITS];
+        Instance {
+            key: format!("{kind} {} {hash}", mall.unwrap_or("*")),
+            // Two files of one kind may hold the same orders, an older and a newer state of them.
+            exclusion: kind.to_owned(),
+            arguments,
+        }
+    }
+}
+
+impl Kind {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Orders => "orders",
+            Self::Members => "members",
+            Self::Products => "products",
+            Self::Refunds => "refunds",
+        }
+    }
+}
+
+fn parse_delimiter(text: &str) -> Result<char, String> {
+    let mut characters = text.chars();
+    match (characters.next(), characters.next()) {
+        _ if matches!(text, "tab" | "\\t") => Ok('\t'),
+        (Some(delimiter), None) if delimiter.is_ascii() && !matches!(delimiter, '"' | '\n' | '\r') => {
+            Ok(delimiter)
+        }
+        _ => Err("write one ASCII character such as `;`, or `tab`".to_owned()),
+    }
+}
+
+/// A mapped column that does not exist is a slip, and the column meant would be looked for under its own name.
+fn refuse_unknown_columns<K: FileKind>(config: &ImportFile, kind: Kind) -> Result<(), Failure> {
+    let names = config.columns.keys().map(|name| ("columns", name));
+    for (section, name) in names.chain(config.values.keys().map(|name| ("values", name))) {
+        if !K::COLUMNS.iter().any(|column| column.name == name) {
+            let known: Vec<&str> = K::COLUMNS.iter().map(|column| column.name).collect();
+            return Err(Failure::configuration(format!(
+                "[import.{}.{section}] names `{name}`, which is no column of {}",
+                kind.word(),
+                K::NOUNS.1
+            ))
+            .hint(format!("the columns are {}", known.join(", "))));
+        }
+    }
+    Ok(())
+}
+
+async fn configured_mall(db: &mut Db, configured: &str, kind: Kind) -> anyhow::Result<String> {
+    let found = selected_malls(db, &[configured.to_owned()]).await.map_err(|error| {
+        match error.downcast::<Failure>() {
+            Ok(failure) => {
+                let message = format!("[import.{}] mall: {}", kind.word(), failure.message);
+                let named = Failure::configuration(message);
+                match failure.hint {
+                    Some(hint) => named.hint(hint).into(),
+                    None => named.into(),
+                }
+            }
+            Err(error) => error,
+        }
+    })?;
+    Ok(found.into_iter().next().map_or_else(|| configured.to_owned(), |mall| mall.code))
+}
+
+/// What the columns and values of a file were taken for: a later attempt goes on only if that is the same.
+fn fingerprint(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The lines that failed in the run that is done again. All lines, unless that run did all the others: a run that
+/// was refused for its bad lines has loaded none, and one that was killed not yet all.
+async fn wanted_lines(
+    run: &mut Run<'_>,
+    instance: &Instance,
+    file_name: &str,
+) -> anyhow::Result<Option<HashSet<u64>>> {
+    let Some(items) = run.retry_items() else { return Ok(None) };
+    let line_of = |item: &String| item.strip_prefix(file_name)?.strip_prefix(':')?.parse().ok();
+    let Some(lines) = items.iter().map(line_of).collect::<Option<HashSet<u64>>>() else { return Ok(None) };
+    let id = run.id();
+    let retried = match history::find(run.db, id).await?.and_then(|own| own.retry_of) {
+        Some(retried) => history::find(run.db, retried).await?,
+        None => None,
+    };
+    let did_the_others = retried
+        .is_some_and(|retried| retried.is(history::Status::Partial) && retried.instance_key == instance.key);
+    Ok(did_the_others.then_some(lines))
+}
+
+/// A file, how it is read, and what of it is to be done.
+struct ImportedFile {
+    name: String,
+    source: Source,
+    layout: Arc<Layout>,
+    wanted: Option<Arc<HashSet<u64>>>,
+    /// The beginning of the hash of the content that the instance stands for.
+    short_hash: String,
+    manner: String,
+    chunk_lines: u64,
+}
+
+impl ImportedFile {
+    fn feed<K: FileKind>(&self, pass: Pass, db: &Db) -> Feed {
+        let order =
+            Order { pass, wanted: self.wanted.clone(), chunk_lines: self.chunk_lines, database: db.kind() };
+        Feed::start::<K>(&self.source, &self.layout, order)
+    }
+
+    fn item_key(&self, line: u64) -> String {
+        format!("{}:{line}", self.name)
+    }
+
+    /// Whether a pass has read the very content that the run stands for.
+    fn refuse_other_content(&self, hash: &str, advice: &str) -> Result<(), Failure> {
+        if hash.starts_with(&self.short_hash) {
+            return Ok(());
+        }
+        Err(Failure::bad_input(format!("`{}` changed while it was read", self.source.path.display()))
+            .hint(advice))
+    }
+}
+
+// ---------------------------------------------------------------- the first pass
+
+/// What the first pass found.
+#[derive(Default)]
+struct Checked {
+    lines: u64,
+    /// The first bad lines.
+    bad: Vec<BadLine>,
+    bad_lines: u64,
+    duplicates: BTreeMap<u64, u64>,
+}
+
+impl Checked {
+    fn note(&mut self, bad: Vec<BadLine>) {
+        self.bad_lines += bad.len() as u64;
+        let room = usize::try_from(KEPT_BAD_LINES).unwrap_or(usize::MAX).saturating_sub(self.bad.len());
+        self.bad.extend(bad.into_iter().take(room));
+    }
+}
+
+/// Reads the whole file as the load will, and writes nothing.
+async fn check<K: FileKind>(run: &mut Run<'_>, file: &ImportedFile) -> anyhow::Result<Checked> {
+    let mut checked = Checked::default();
+    let mut feed = file.feed::<K>(Pass::Check, run.db);
+    loop {
+        run.check_stop()?;
+        match feed.next().await? {
+            News::Chunk(mut chunk) => {
+                checked.lines += chunk.lines;
+                checked.note(chunk.bad);
+                if K::LOOKS_UP {
+                    stage::<K>(run.db, &mut chunk.rows).await?;
+                    checked.note(K::look_up(run.db).await?);
+                }
+            }
+            News::End(end) => {
+                file.refuse_other_content(
+                    &end.hash,
+                    "nothing was imported; start again once the file is whole",
+                )?;
+                let is_wanted = |line: &u64| file.wanted.as_ref().is_none_or(|wanted| wanted.contains(line));
+                let twice = end
+                    .duplicates
+                    .iter()
+                    .filter(|(line, _)| is_wanted(line))
+                    .map(|(line, other)| BadLine { line: *line, problem: duplicate_problem::<K>(*other) });
+                checked.note(twice.collect());
+                if end.more_duplicates > 0 {
+                    return Err(
+                        too_many_duplicates::<K>(file, end.duplicates.len() + end.more_duplicates).into()
+                    );
+                }
+                checked.duplicates = end.duplicates;
+                return Ok(checked);
+            }
+        }
+    }
+}
+
+fn too_many_duplicates<K: FileKind>(file: &ImportedFile, lines: usize) -> Failure {
+    Failure::bad_input(format!(
+        "failed to read `{}`: {lines} {} are in the file more than once; nothing was imported",
+        file.source.path.display(),
+        K::NOUNS.1
+    ))
+    .hint(if K::MOST_LINES > 1 {
+        "the lines of an order have to be together: sort the file by `order_no`"
+    } else {
+        "is this a file of another kind?"
+    })
+}
+
+/// Fails the run if more lines are bad than may be skipped, with the bad ones as its item errors.
+fn refuse_too_many_bad_lines(
+    run: &mut Run<'_>,
+    file: &ImportedFile,
+    checked: &Checked,
+) -> anyhow::Result<()> {
+    let limit = run.skip_limit(SkipLimit::Count(0));
+    if !limit.is_exceeded(checked.bad_lines, checked.lines) {
+        return Ok(());
+    }
+    run.read(checked.lines);
+    for bad in &checked.bad {
+        run.skip_item(&file.item_key(bad.line), "check", "BAD_INPUT", &bad.problem);
+    }
+    let more = checked.bad_lines - checked.bad.len() as u64;
+    note_more_bad_lines(run, file, more);
+    Err(Failure::bad_input(format!(
+        "{} of {} lines are bad, more than the skip limit of {limit}; nothing was imported",
+        checked.bad_lines, checked.lines
+    ))
+    .hint("mend the file, or leave bad lines out with --skip-limit N")
+    .into())
+}
+
+/// One row stands for the bad lines beyond those that have their own.
+fn note_more_bad_lines(run: &mut Run<'_>, file: &ImportedFile, more: u64) {
+    if more > 0 {
+        run.skip_more(more - 1);
+        run.skip_item(&file.name, "check", "BAD_INPUT", &format!("{more} more lines are bad"));
+    }
+}
+
+// ---------------------------------------------------------------- the second pass
+
+/// Where a chunk ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Checkpoint {
+    /// The lines of the file up to there, the header not counted.
+    lines: u64,
+    /// See [`fingerprint`].
+    manner: String,
+}
+
+/// What the second pass did.
+#[derive(Default)]
+struct Loaded {
+    lines: u64,
+    done_before: u64,
+    outcome: Outcome,
+}
+
+impl Loaded {
+    fn sentence<K: FileKind>(&self) -> String {
+        let Outcome { new, changed, unchanged, stale, .. } = self.outcome;
+        let mut sentence = format!(
+            "imported {} lines: {new} {} new, {changed} changed, {unchanged} unchanged",
+            self.lines,
+            K::NOUNS.1
+        );
+        if stale > 0 {
+            sentence.push_str(&format!(", {stale} older than those stored"));
+        }
+        if self.done_before > 0 {
+            sentence.push_str(&format!(" (after {} lines of an earlier attempt)", self.done_before));
+        }
+        sentence
+    }
+}
+
+/// Loads the good lines, chunk by chunk, from where an earlier attempt ended.
+async fn load<K: FileKind>(
+    run: &mut Run<'_>,
+    file: &ImportedFile,
+    checked: Checked,
+) -> anyhow::Result<Loaded> {
+    let earlier: Option<Checkpoint> = run.checkpoint()?;
+    let done_before =
+        earlier.filter(|earlier| earlier.manner == file.manner).map_or(0, |earlier| earlier.lines);
+    run.show_progress(Some(checked.lines));
+    run.read(done_before);
+    let mut loaded = Loaded { done_before, ..Loaded::default() };
+    let mut bad_lines = 0;
+    let pass = Pass::Load { duplicates: checked.duplicates, done_lines: done_before };
+    let mut feed = file.feed::<K>(pass, run.db);
+    loop {
+        run.check_stop()?;
+        let mut chunk = match feed.next().await.map_err(changed_meanwhile)? {
+            News::Chunk(chunk) => chunk,
+            News::End(end) => {
+                file.refuse_other_content(&end.hash, CHANGED_ADVICE)?;
+                break;
+            }
+        };
+        run.read(chunk.lines);
+        let is_empty = chunk.rows.loads.iter().all(Bulk::is_empty);
+        let mut bad = chunk.bad;
+        if K::LOOKS_UP {
+            // Before the chunk: what it finds goes into the history with the chunk.
+            stage::<K>(run.db, &mut chunk.rows).await?;
+            bad.extend(K::look_up(run.db).await?);
+        }
+        for bad in bad {
+            bad_lines += 1;
+            if bad_lines <= KEPT_BAD_LINES {
+                run.skip_item(&file.item_key(bad.line), "load", "BAD_INPUT", &bad.problem);
+            }
+        }
+        loaded.lines += chunk.lines;
+        let checkpoint = Checkpoint { lines: chunk.lines_so_far, manner: file.manner.clone() };
+        // As long as nothing was loaded, a later attempt begins anew: a mall may have been added meanwhile.
+        let is_worth_a_checkpoint = done_before > 0 || loaded.outcome != Outcome::default() || !is_empty;
+        let now = run.cx.now();
+        let layout = Arc::clone(&file.layout);
+        let outcome = run
+            .chunk(is_worth_a_checkpoint.then_some(&checkpoint), async |db| {
+                if is_empty {
+                    return Ok(Outcome::default());
+                }
+                if !K::LOOKS_UP {
+                    stage::<K>(db, &mut chunk.rows).await?;
+                }
+                K::store(db, &layout, now).await
+            })
+            .await?;
+        loaded.outcome.add(outcome);
+        run.written(u64::try_from(outcome.written_lines).unwrap_or(0));
+    }
+    note_more_bad_lines(run, file, bad_lines.saturating_sub(KEPT_BAD_LINES));
+    Ok(loaded)
+}
+
+const CHANGED_ADVICE: &str =
+    "what was imported of it stands; importing the file as it is now settles the rest";
+
+/// A fault that the first pass did not see was not there then.
+fn changed_meanwhile(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast::<Failure>() {
+        Ok(failure) => {
+            Failure::bad_input(format!("the file changed while it was imported: {}", failure.message))
+                .hint(CHANGED_ADVICE)
+                .into()
+        }
+        Err(error) => error,
+    }
+}
+
+// ---------------------------------------------------------------- staging
+
+/// How PostgreSQL is to plan on this connection. The staging tables are never analysed and the plans are kept, so
+/// it would guess; the one plan that is right at any size of the shop's tables looks every staged row up by an
+/// index. A join by hash or merge reads a large table whole for each chunk.
+const PLAN_BY_INDEX: &str =
+    "SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off; SET jit = off";
+/// SQLite's page cache for the tables' indexes: 8 MiB; its default of 2 MiB holds the inner pages of a few million
+/// orders only.
+const CACHE_INDEXES: &str = "PRAGMA cache_size = -8192";
+
+async fn prepare<K: FileKind>(db: &mut Db) -> anyhow::Result<()> {
+    db.script(db.pick(CACHE_INDEXES, PLAN_BY_INDEX)).await?;
+    K::prepare(db).await
+}
+
+/// Replaces the staged rows. PostgreSQL empties the tables at each commit by itself, but for those that are looked
+/// up in before the chunk.
+async fn stage<K: FileKind>(db: &mut Db, rows: &mut Rows) -> anyhow::Result<()> {
+    if K::LOOKS_UP || db.kind() == DbKind::Sqlite {
+        for (table, _) in K::staging() {
+            db.script(&format!("{} {table}", db.pick("DELETE FROM", "TRUNCATE"))).await?;
+        }
+    }
+    for load in &mut rows.loads {
+        db.load(load).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! Finds records that are twice in a file, in memory that does not grow with the file.
+//!
+//! The second of two records with one key would replace the first without a word; two halves of one order, apart
+//! from each other, would leave half an order.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
+
+/// Keys held in memory: 16 bytes each, 8 MiB. More wait in a temporary file.
+const HELD_KEYS: usize = 512 * 1024;
+/// More records than this that are twice are no slip but a file of another kind.
+const MOST_DUPLICATES: usize = 10_000;
+
+/// The keys seen so far, by their 64-bit hash: among ten million keys, two different ones collide in one file of
+/// 370,000.
+#[derive(Default)]
+pub(super) struct Duplicates {
+    held: Vec<(u64, u64)>,
+    spilled: Option<BufWriter<File>>,
+    count: usize,
+}
+
+impl Duplicates {
+    /// Notes the key of the record on a line.
+    pub(super) fn note(&mut self, key: u64, line: u64) -> io::Result<()> {
+        if self.held.len() == HELD_KEYS {
+            self.spill()?;
+        }
+        self.count += 1;
+        self.held.push((key, line));
+        Ok(())
+    }
+
+    fn spill(&mut self) -> io::Result<()> {
+        let file = match &mut self.spilled {
+            Some(file) => file,
+            None => self.spilled.insert(BufWriter::new(tempfile::tempfile()?)),
+        };
+        for (key, line) in self.held.drain(..) {
+            file.write_all(&key.to_le_bytes())?;
+            file.write_all(&line.to_le_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// The lines whose key is on another line too, with that other line. The count of those beyond the most that
+    /// are told apart is in the second place.
+    pub(super) fn found(mut self) -> io::Result<(BTreeMap<u64, u64>, usize)> {
+        let mut found = Found::default();
+        if self.spilled.is_none() {
+            found.add(&mut self.held);
+            return Ok((found.lines, found.more));
+        }
+        self.spill()?;
+        let Some(spilled) = self.spilled else { return Ok((found.lines, found.more)) };
+        let mut file = spilled.into_inner().map_err(io::IntoInnerError::into_error)?;
+        // The file is read once for each part of the keys that fits in memory; hashes spread evenly.
+        let parts = (self.count / (HELD_KEYS / 2) + 1).next_power_of_two();
+        let shift = u64::BITS - parts.trailing_zeros();
+        for part in 0..parts as u64 {
+            file.rewind()?;
+            let mut reader = BufReader::with_capacity(64 * 1024, &file);
+            let mut entry = [0; 16];
+            self.held.clear();
+            for _ in 0..self.count {
+                reader.read_exact(&mut entry)?;
+                let (key, line) = entry.split_at(8);
+                let key = key.try_into().map_or(0, u64::from_le_bytes);
+                if key >> shift == part {
+                    self.held.push((key, line.try_into().map_or(0, u64::from_le_bytes)));
+                }
+            }
+            found.add(&mut self.held);
+        }
+        Ok((found.lines, found.more))
+    }
+}
+
+#[derive(Default)]
+struct Found {
+    lines: BTreeMap<u64, u64>,
+    more: usize,
+}
+
+impl Found {
+    fn add(&mut self, keys: &mut [(u64, u64)]) {
+        keys.sort_unstable();
+        for same in keys.chunk_by(|first, second| first.0 == second.0).filter(|same| same.len() > 1) {
+            for (place, (_, line)) in same.iter().enumerate() {
+                if self.lines.len() < MOST_DUPLICATES {
+                    let other = same[usize::from(place == 0)].1;
+                    self.lines.insert(*line, other);
+                } else {
+                    self.more += 1;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_of_the_lines_names_another() {
+        let mut duplicates = Duplicates::default();
+        for (key, line) in [(7, 2), (8, 3), (7, 9), (9, 10), (7, 11)] {
+            duplicates.note(key, line).unwrap();
+        }
+        assert_eq!(duplicates.found().unwrap(), (BTreeMap::from([(2, 9), (9, 2), (11, 2)]), 0));
+    }
+
+    #[test]
+    fn more_keys_than_fit_in_memory_are_compared_all_the_same() {
+        let mut duplicates = Duplicates::default();
+        let count = 3 * HELD_KEYS as u64;
+        for line in 0..count {
+            // Odd multiples of a large odd number spread over all 64 bits and differ from each other.
+            duplicates.note(line.wrapping_mul(0x9E37_79B9_7F4A_7C15), line).unwrap();
+        }
+        duplicates.note(5_u64.wrapping_mul(0x9E37_79B9_7F4A_7C15), count).unwrap();
+        assert_eq!(duplicates.found().unwrap(), (BTreeMap::from([(5, count), (count, 5)]), 0));
+    }
+}

@@ -1,0 +1,482 @@
+//! From a record's text to typed values: which column is where, and what a field means.
+//!
+//! What is wrong with a field is a sentence that begins with our name of the column.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, SubsecRound, Utc};
+use chrono_tz::Tz;
+
+use crate::config::ImportFile;
+use crate::failure::Failure;
+use crate::jobs::malls::Mall;
+use crate::money::{is_known_currency, parse_major};
+use crate::period::local_to_utc;
+
+use super::reader::Record;
+
+/// Nothing a shop keeps in one field is longer; an open quote or a wrong delimiter makes longer ones.
+const LONGEST_FIELD_CHARACTERS: usize = 10_000;
+/// Digits of a second that both databases keep.
+const SUBSECOND_DIGITS: u16 = 6;
+/// Earlier years are the zeros and ones of systems without a NULL, or two-digit years.
+const FIRST_YEAR: i32 = 1900;
+/// Four digits are what both databases sort alike.
+const LAST_YEAR: i32 = 9999;
+
+/// A typed field, or what is wrong with it.
+pub(super) type Parsed<T> = Result<T, String>;
+
+/// A column that a kind of file has.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Column {
+    /// Our name of it.
+    pub(super) name: &'static str,
+    /// Whether a file without it is refused.
+    pub(super) is_required: bool,
+}
+
+/// A column that every file of its kind has.
+pub(super) const fn required(name: &'static str) -> Column {
+    Column { name, is_required: true }
+}
+
+/// A column that a file may leave out.
+pub(super) const fn optional(name: &'static str) -> Column {
+    Column { name, is_required: false }
+}
+
+/// The column of the mall: the first of every kind.
+pub(super) const MALL: usize = 0;
+
+/// A mall, as a row's values depend on it.
+#[derive(Debug, Clone)]
+pub(super) struct Shop {
+    /// Its number.
+    pub(super) id: i64,
+    /// Its code.
+    pub(super) code: String,
+    /// Its currency.
+    pub(super) currency: String,
+    time_zone: Tz,
+}
+
+impl Shop {
+    /// The shop of a mall whose time zone exists.
+    pub(super) fn new(mall: &Mall) -> anyhow::Result<Self> {
+        Ok(Self {
+            id: mall.id,
+            code: mall.code.clone(),
+            currency: mall.currency.clone(),
+            time_zone: mall.time_zone()?,
+        })
+    }
+}
+
+/// What each column of a file is called, and what its values mean.
+#[derive(Debug)]
+pub(super) struct Layout {
+    columns: &'static [Column],
+    /// Where each of our columns is in the file.
+    places: Vec<Option<usize>>,
+    /// The values of the file that stand for others, by our column.
+    values: Vec<Option<BTreeMap<String, String>>>,
+    time_format: Option<String>,
+    shops: HashMap<String, Shop>,
+    /// The mall of the whole file, by a flag or the configuration.
+    mall: Option<String>,
+}
+
+impl Layout {
+    /// Finds the columns in a header. `mall` is the one that the whole file belongs to, if that was said.
+    pub(super) fn new(
+        file_name: &str,
+        header: &[String],
+        columns: &'static [Column],
+        config: &ImportFile,
+        shops: Vec<Shop>,
+        mall: Option<String>,
+    ) -> Result<Self, Failure> {
+        refuse_twins(file_name, header)?;
+        let mut places = Vec::with_capacity(columns.len());
+        let mut missing = Vec::new();
+        for (index, column) in columns.iter().enumerate() {
+            let wanted = config.columns.get(column.name).map_or(column.name, |name| name.trim());
+            let place = header.iter().position(|name| name == wanted);
+            let is_required = column.is_required || (index == MALL && mall.is_none());
+            if place.is_none() && is_required {
+                missing.push((column.name, wanted));
+            }
+            places.push(place);
+        }
+        if !missing.is_empty() {
+            return Err(missing_columns(file_name, header, &missing, mall.is_none()));
+        }
+        let values = columns.iter().map(|column| config.values.get(column.name).cloned()).collect();
+        let shops = shops.into_iter().map(|shop| (shop.code.clone(), shop)).collect();
+        Ok(Self { columns, places, values, time_format: config.time_format.clone(), shops, mall })
+    }
+
+    /// Whether the file has a column.
+    pub(super) fn has(&self, column: usize) -> bool {
+        self.places[column].is_some()
+    }
+
+    /// The fields of a record.
+    pub(super) fn fields<'r>(&'r self, record: &'r Record) -> Fields<'r> {
+        Fields { layout: self, record }
+    }
+}
+
+fn refuse_twins(file_name: &str, header: &[String]) -> Result<(), Failure> {
+    for (place, name) in header.iter().enumerate() {
+        if !name.is_empty() && header[..place].contains(name) {
+            return Err(Failure::bad_input(format!(
+                "failed to read `{file_name}`: line 1: two columns are called `{name}`"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn missing_columns(
+    file_name: &str,
+    header: &[String],
+    missing: &[(&str, &str)],
+    wants_mall: bool,
+) -> Failure {
+    let names: Vec<String> = missing
+        .iter()
+        .map(|(ours, wanted)| match ours == wanted {
+            true => format!("`{ours}`"),
+            false => format!("`{ours}` (looked for as `{wanted}`)"),
+        })
+        .collect();
+    let found: Vec<String> = header.iter().map(|name| format!("`{name}`")).collect();
+    let failure = Failure::bad_input(format!(
+        "failed to read `{file_name}`: line 1: there is no column {}; the header has {}",
+        names.join(", "),
+        found.join(", ")
+    ));
+    if let [only] = header
+        && let Some(delimiter) = ['\t', ';', ',', '|'].into_iter().find(|delimiter| only.contains(*delimiter))
+    {
+        return failure.hint(format!("the fields look separated by {delimiter:?}: give it with --delimiter"));
+    }
+    match missing {
+        [("mall", _)] if wants_mall => failure.hint("name the mall of the whole file with --mall CODE"),
+        _ => failure.hint(
+            "say how the file calls a column in batchctl.toml: [import.KIND.columns] ours = \"theirs\"",
+        ),
+    }
+}
+
+/// The fields of one record.
+#[derive(Clone, Copy)]
+pub(super) struct Fields<'r> {
+    layout: &'r Layout,
+    record: &'r Record,
+}
+
+impl<'r> Fields<'r> {
+    /// A field as it stands in the file; empty for a column that the file has not.
+    pub(super) fn raw(&self, column: usize) -> &'r str {
+        self.layout.places[column].map_or("", |place| self.record.field(place))
+    }
+
+    /// What is wrong with a column.
+    pub(super) fn wrong(&self, column: usize, problem: &str) -> String {
+        format!("`{}`: {problem}", self.layout.columns[column].name)
+    }
+
+    /// A text that may be missing.
+    pub(super) fn optional_text(&self, column: usize) -> Parsed<Option<&'r str>> {
+        let raw = self.raw(column);
+        if raw.len() > LONGEST_FIELD_CHARACTERS && raw.chars().count() > LONGEST_FIELD_CHARACTERS {
+            return Err(self.wrong(column, &format!("is longer than {LONGEST_FIELD_CHARACTERS} characters")));
+        }
+        let translated = match &self.layout.values[column] {
+            Some(values) => values.get(raw).map_or(raw, String::as_str),
+            None => raw,
+        };
+        Ok((!translated.is_empty()).then_some(translated))
+    }
+
+    /// A text that has to be there.
+    pub(super) fn text(&self, column: usize) -> Parsed<&'r str> {
+        self.optional_text(column)?.ok_or_else(|| self.wrong(column, "is empty"))
+    }
+
+    /// One of a few words.
+    pub(super) fn word(&self, column: usize, words: &[&'static str]) -> Parsed<&'static str> {
+        let text = self.text(column)?;
+        words.iter().find(|word| **word == text).copied().ok_or_else(|| {
+            let problem = format!(
+                "`{text}` is none of {}: map it in batchctl.toml, [import.KIND.values.{}]",
+                words.join(", "),
+                self.layout.columns[column].name
+            );
+            self.wrong(column, &problem)
+        })
+    }
+
+    /// A whole number that may be missing.
+    pub(super) fn optional_integer(&self, column: usize) -> Parsed<Option<i64>> {
+        let Some(text) = self.optional_text(column)? else { return Ok(None) };
+        // JPY has no decimals: an amount of it is a whole number, with all that is said about wrong ones.
+        match parse_major(text, "JPY") {
+            Ok(number) => Ok(Some(number)),
+            Err(error) => {
+                Err(self
+                    .wrong(column, &error.to_string().replace("too many decimals: JPY has 0", "decimals")))
+            }
+        }
+    }
+
+    /// A whole number that has to be there.
+    pub(super) fn integer(&self, column: usize) -> Parsed<i64> {
+        self.optional_integer(column)?.ok_or_else(|| self.wrong(column, "is empty"))
+    }
+
+    /// An amount in minor units that may be missing.
+    pub(super) fn optional_money(&self, column: usize, currency: &str) -> Parsed<Option<i64>> {
+        let Some(text) = self.optional_text(column)? else { return Ok(None) };
+        parse_major(text, currency).map(Some).map_err(|error| self.wrong(column, &error.to_string()))
+    }
+
+    /// An amount in minor units that has to be there.
+    pub(super) fn money(&self, column: usize, currency: &str) -> Parsed<i64> {
+        self.optional_money(column, currency)?.ok_or_else(|| self.wrong(column, "is empty"))
+    }
+
+    /// An amount that is part of a sum and is not written as a deduction.
+    pub(super) fn positive_money(&self, column: usize, currency: &str) -> Parsed<Option<i64>> {
+        match self.optional_money(column, currency)? {
+            Some(amount) if amount < 0 => {
+                Err(self
+                    .wrong(column, &format!("`{}` is negative: write it without the sign", self.raw(column))))
+            }
+            amount => Ok(amount),
+        }
+    }
+
+    /// A currency that may be missing.
+    pub(super) fn currency(&self, column: usize, default: &'r str) -> Parsed<&'r str> {
+        match self.optional_text(column)? {
+            None => Ok(default),
+            Some(currency) if is_known_currency(currency) => Ok(currency),
+            Some(other) => {
+                Err(self
+                    .wrong(column, &format!("`{other}` is no currency: write an ISO 4217 code such as JPY")))
+            }
+        }
+    }
+
+    /// An instant that may be missing.
+    pub(super) fn optional_time(&self, column: usize, shop: &Shop) -> Parsed<Option<DateTime<Utc>>> {
+        let Some(text) = self.optional_text(column)? else { return Ok(None) };
+        let parsed = match &self.layout.time_format {
+            Some(format) => formatted_time(text, format, shop.time_zone),
+            None => plain_time(text, shop.time_zone),
+        };
+        parsed.and_then(within_years(text)).map(Some).map_err(|problem| self.wrong(column, &problem))
+    }
+
+    /// An instant that has to be there.
+    pub(super) fn time(&self, column: usize, shop: &Shop) -> Parsed<DateTime<Utc>> {
+        self.optional_time(column, shop)?.ok_or_else(|| self.wrong(column, "is empty"))
+    }
+
+    /// The code of the record's mall, whether it exists or not.
+    pub(super) fn mall_code(&self) -> &'r str {
+        match self.layout.values[MALL].as_ref().and_then(|values| values.get(self.raw(MALL))) {
+            Some(translated) => translated,
+            None if self.raw(MALL).is_empty() => self.layout.mall.as_deref().unwrap_or_default(),
+            None => self.raw(MALL),
+        }
+    }
+
+    /// The record's mall: the file's column, else that of the whole file; both must agree.
+    pub(super) fn shop(&self) -> Parsed<&'r Shop> {
+        let code = self.mall_code();
+        if code.is_empty() {
+            return Err(self.wrong(MALL, "is empty"));
+        }
+        if let Some(mall) = &self.layout.mall
+            && mall != code
+        {
+            return Err(self.wrong(MALL, &format!("`{code}` is not the mall of this import, `{mall}`")));
+        }
+        self.layout.shops.get(code).ok_or_else(|| {
+            self.wrong(MALL, &format!("unknown mall `{code}`: add it with `batchctl mall add {code}`"))
+        })
+    }
+}
+
+/// What the buyer pays for a line, if 64 bits hold it.
+pub(super) fn line_amount(quantity: i64, unit_price: i64, discount: i64) -> Parsed<i64> {
+    quantity.checked_mul(unit_price).and_then(|amount| amount.checked_sub(discount)).ok_or_else(|| {
+        format!("`quantity` times `unit_price_amount` is too large an amount: {quantity} × {unit_price} minor units")
+    })
+}
+
+fn within_years(text: &str) -> impl Fn(DateTime<Utc>) -> Parsed<DateTime<Utc>> {
+    use chrono::Datelike;
+    move |time| match time.year() {
+        FIRST_YEAR..=LAST_YEAR => Ok(time.trunc_subsecs(SUBSECOND_DIGITS)),
+        _ => Err(format!("`{text}` is not a year of our time: write four digits")),
+    }
+}
+
+/// A time in the form that the configuration says.
+fn formatted_time(text: &str, format: &str, time_zone: Tz) -> Parsed<DateTime<Utc>> {
+    if let Ok(time) = DateTime::parse_from_str(text, format) {
+        return Ok(time.to_utc());
+    }
+    let local = NaiveDateTime::parse_from_str(text, format).or_else(|error| {
+        // A format without a time of day: the day begins at midnight.
+        NaiveDate::parse_from_str(text, format).map(|day| day.and_time(NaiveTime::MIN)).map_err(|_| error)
+    });
+    match local {
+        Ok(local) => local_to_utc(local, time_zone).map_err(|error| error.to_string()),
+        Err(error) if error.kind() == chrono::format::ParseErrorKind::OutOfRange => {
+            Err(format!("`{text}` is not a time that exists"))
+        }
+        Err(_) => Err(format!("`{text}` is not a time in the form `{format}` of batchctl.toml")),
+    }
+}
+
+/// `YYYY-MM-DD HH:MM[:SS[.ffffff]]`, with a `T` for the blank if one likes; with an offset or `Z` (RFC 3339) it is
+/// an instant, without one it is local.
+fn plain_time(text: &str, time_zone: Tz) -> Parsed<DateTime<Utc>> {
+    let unreadable = || {
+        format!(
+            "`{text}` is not a time: write YYYY-MM-DD HH:MM:SS (local), or RFC 3339 with its offset, or set time_format"
+        )
+    };
+    let missing = || format!("`{text}` is not a time that exists");
+    let bytes = text.as_bytes();
+    let number = |from: usize, to: usize| -> Option<u32> {
+        bytes.get(from..to)?.iter().try_fold(0_u32, |number, byte| {
+            byte.is_ascii_digit().then(|| number * 10 + u32::from(byte - b'0'))
+        })
+    };
+    let is_at = |place: usize, wanted: &[u8]| bytes.get(place).is_some_and(|byte| wanted.contains(byte));
+    let shaped = is_at(4, b"-") && is_at(7, b"-") && is_at(10, b" Tt") && is_at(13, b":");
+    let parts = (number(0, 4), number(5, 7), number(8, 10), number(11, 13), number(14, 16));
+    let (Some(year), Some(month), Some(day), Some(hour), Some(minute)) = parts else {
+        return Err(unreadable());
+    };
+    if !shaped {
+        return Err(unreadable());
+    }
+    let mut end = 16;
+    let (mut second, mut nanosecond) = (0, 0);
+    if is_at(end, b":") {
+        second = number(17, 19).ok_or_else(unreadable)?;
+        end = 19;
+        if is_at(end, b".") {
+            let digits = bytes[20..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+            if digits == 0 || digits > 9 {
+                return Err(unreadable());
+            }
+            let padding = u32::try_from(9 - digits).unwrap_or(0);
+            nanosecond = number(20, 20 + digits).ok_or_else(unreadable)? * 10_u32.pow(padding);
+            end = 20 + digits;
+        }
+    }
+    let local = i32::try_from(year)
+        .ok()
+        .and_then(|year| NaiveDate::from_ymd_opt(year, month, day))
+        .and_then(|day| day.and_hms_nano_opt(hour, minute, second, nanosecond))
+        .ok_or_else(missing)?;
+    match &bytes[end..] {
+        [] => local_to_utc(local, time_zone).map_err(|error| error.to_string()),
+        b"Z" | b"z" => Ok(local.and_utc()),
+        [sign @ (b'+' | b'-'), rest @ ..] if rest.len() == 5 && rest[2] == b':' => {
+            let (Some(hours), Some(minutes)) = (number(end + 1, end + 3), number(end + 4, end + 6)) else {
+                return Err(unreadable());
+            };
+            if hours > 23 || minutes > 59 {
+                return Err(missing());
+            }
+            let offset = chrono::TimeDelta::minutes(i64::from(hours * 60 + minutes));
+            let local = local.and_utc();
+            Ok(if *sign == b'+' { local - offset } else { local + offset })
+        }
+        _ => Err(unreadable()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn time(text: &str, zone: Tz) -> String {
+        match plain_time(text, zone) {
+            Ok(time) => time.to_rfc3339(),
+            Err(problem) => problem,
+        }
+    }
+
+    #[test]
+    fn a_time_is_local_or_has_its_offset() {
+        let cases = [
+            ("2026-11-19 08:30", "2026-11-18T23:30:00+00:00"),
+            ("2026-11-19 08:30:15", "2026-11-18T23:30:15+00:00"),
+            ("2026-11-19T08:30:15.25", "2026-11-18T23:30:15.250+00:00"),
+            ("2026-11-19T08:30:15Z", "2026-11-19T08:30:15+00:00"),
+            ("2026-11-19T08:30:15.123456+09:00", "2026-11-18T23:30:15.123456+00:00"),
+            ("2026-11-19 08:30:15-05:30", "2026-11-19T14:00:15+00:00"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(time(text, chrono_tz::Asia::Tokyo), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_that_does_not_exist_says_so() {
+        let tokyo = chrono_tz::Asia::Tokyo;
+        for text in
+            ["2026-02-30 10:00", "2026-11-19 24:00", "2026-13-01 00:00:00", "2026-11-19 08:30:15+24:00"]
+        {
+            assert_eq!(time(text, tokyo), format!("`{text}` is not a time that exists"));
+        }
+        for text in [
+            "2026/11/19 08:30",
+            "2026-11-19",
+            "19.11.2026",
+            "2026-11-19 8:30",
+            "2026-11-19 08:30:15.",
+            "2026-11-19 08:30x",
+        ] {
+            assert!(time(text, tokyo).contains("is not a time: write"), "{text}: {}", time(text, tokyo));
+        }
+        let gap = time("2026-03-29 02:30", chrono_tz::Europe::Berlin);
+        assert_eq!(gap, "2026-03-29 02:30 does not exist in Europe/Berlin");
+    }
+
+    #[test]
+    fn a_format_of_ones_own_may_leave_out_the_time_of_day() {
+        let tokyo = chrono_tz::Asia::Tokyo;
+        let read = |text, format| formatted_time(text, format, tokyo).map(|time| time.to_rfc3339());
+        assert_eq!(read("2026/11/19 08:30", "%Y/%m/%d %H:%M"), Ok("2026-11-18T23:30:00+00:00".to_owned()));
+        assert_eq!(read("20261119", "%Y%m%d"), Ok("2026-11-18T15:00:00+00:00".to_owned()));
+        assert_eq!(
+            read("2026-11-19 08:30 +0100", "%Y-%m-%d %H:%M %z"),
+            Ok("2026-11-19T07:30:00+00:00".to_owned())
+        );
+        assert_eq!(
+            read("2026/02/30 08:30", "%Y/%m/%d %H:%M"),
+            Err("`2026/02/30 08:30` is not a time that exists".to_owned())
+        );
+        assert!(read("x", "%Y").is_err_and(|problem| problem.contains("in the form `%Y`")));
+    }
+
+    #[test]
+    fn an_amount_that_leaves_64_bits_is_refused() {
+        assert_eq!(line_amount(3, 100, 50), Ok(250));
+        assert!(line_amount(i64::MAX, 2, 0).is_err());
+        assert!(line_amount(1, i64::MIN, 1).is_err());
+    }
+}

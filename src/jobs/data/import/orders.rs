@@ -1,0 +1,394 @@
+//! Orders: a line of the file is a line of an order, with the order's own columns repeated.
+
+use chrono::{DateTime, Utc};
+
+use crate::db::{Db, Kind as DbKind};
+use crate::values;
+
+use super::field::{Column, Fields, Layout, Parsed, line_amount, optional, required};
+use super::kind::{BadLine, FileKind, Rows};
+use super::reader::Record;
+use super::upsert::{Outcome, Upsert};
+
+/// Orders and their lines.
+pub(super) struct Orders;
+
+const ORDER_NO: usize = 1;
+const STATUS: usize = 2;
+const ORDERED_AT: usize = 3;
+const TOTAL_AMOUNT: usize = 4;
+const MEMBER_CODE: usize = 5;
+const CURRENCY: usize = 6;
+const PAID_AT: usize = 7;
+const CANCELLED_AT: usize = 8;
+const CANCEL_REASON: usize = 9;
+const PAYMENT_METHOD: usize = 10;
+const DISCOUNT_AMOUNT: usize = 11;
+const SHIPPING_AMOUNT: usize = 12;
+const TAX_AMOUNT: usize = 13;
+const UPDATED_AT: usize = 14;
+const PRODUCT_CODE: usize = 15;
+const QUANTITY: usize = 16;
+const UNIT_PRICE_AMOUNT: usize = 17;
+const LINE_NO: usize = 18;
+const PRODUCT_NAME: usize = 19;
+const LINE_DISCOUNT_AMOUNT: usize = 20;
+const LINE_TAX_AMOUNT: usize = 21;
+
+/// The columns that say something of the order and are the same on each of its lines.
+const ORDER_COLUMNS: std::ops::RangeInclusive<usize> = STATUS..=UPDATED_AT;
+
+const STATUSES: &[&str] = &["PAYMENT_WAIT", "PAID", "SHIPPED", "DELIVERED", "ORDER_CANCELLED", "REFUNDED"];
+
+/// `new_id` is the number of an order that turns out to be new. PostgreSQL draws it from the table's own sequence;
+/// on SQLite the transaction holds the only write lock, so the next numbers are free.
+const STAGING_SQLITE: &str = "
+    CREATE TEMP TABLE IF NOT EXISTS import_orders (
+        ordinal INTEGER PRIMARY KEY, mall_id INTEGER, order_no TEXT, member_code TEXT, status TEXT, currency TEXT,
+        total_amount INTEGER, discount_amount INTEGER, shipping_amount INTEGER, tax_amount INTEGER,
+        payment_method TEXT, ordered_at TEXT, paid_at TEXT, cancelled_at TEXT, cancel_reason TEXT,
+        source_updated_at TEXT, line_count INTEGER, target_id INTEGER, is_stale INTEGER DEFAULT 0,
+        is_changed INTEGER DEFAULT 0, are_lines_changed INTEGER DEFAULT 0, new_id INTEGER);
+    CREATE TEMP TABLE IF NOT EXISTS import_order_items (
+        ordinal INTEGER, line_key TEXT, product_code TEXT, product_name TEXT, quantity INTEGER,
+        unit_price_amount INTEGER, discount_amount INTEGER, tax_amount INTEGER, line_amount INTEGER,
+        PRIMARY KEY (ordinal, line_key)) WITHOUT ROWID";
+const STAGING_POSTGRES: &str = "
+    CREATE TEMP TABLE IF NOT EXISTS import_orders (
+        ordinal BIGINT PRIMARY KEY, mall_id BIGINT, order_no TEXT, member_code TEXT, status TEXT, currency TEXT,
+        total_amount BIGINT, discount_amount BIGINT, shipping_amount BIGINT, tax_amount BIGINT,
+        payment_method TEXT, ordered_at TIMESTAMPTZ, paid_at TIMESTAMPTZ, cancelled_at TIMESTAMPTZ,
+        cancel_reason TEXT, source_updated_at TIMESTAMPTZ, line_count BIGINT, target_id BIGINT,
+        is_stale BIGINT DEFAULT 0, is_changed BIGINT DEFAULT 0, are_lines_changed BIGINT DEFAULT 0,
+        new_id BIGINT) ON COMMIT DELETE ROWS;
+    CREATE TEMP TABLE IF NOT EXISTS import_order_items (
+        ordinal BIGINT, line_key TEXT, product_code TEXT, product_name TEXT, quantity BIGINT,
+        unit_price_amount BIGINT, discount_amount BIGINT, tax_amount BIGINT, line_amount BIGINT,
+        PRIMARY KEY (ordinal, line_key)) ON COMMIT DELETE ROWS";
+/// The sequence's name is looked up once: in a default it would be looked up for each row.
+const SEQUENCE_POSTGRES: &str = "SELECT pg_get_serial_sequence('orders', 'id')";
+
+const ORDER_STAGING: &[&str] = &[
+    "ordinal",
+    "mall_id",
+    "order_no",
+    "member_code",
+    "status",
+    "currency",
+    "total_amount",
+    "discount_amount",
+    "shipping_amount",
+    "tax_amount",
+    "payment_method",
+    "ordered_at",
+    "paid_at",
+    "cancelled_at",
+    "cancel_reason",
+    "source_updated_at",
+    "line_count",
+];
+const ITEM_STAGING: &[&str] = &[
+    "ordinal",
+    "line_key",
+    "product_code",
+    "product_name",
+    "quantity",
+    "unit_price_amount",
+    "discount_amount",
+    "tax_amount",
+    "line_amount",
+];
+
+/// Where an order's columns begin and end in [`ORDER_STAGING`]: behind the key, before the source's time.
+const REPLACED: std::ops::Range<usize> = 3..15;
+
+/// Counts the lines of each stored order that are as staged, and all it has: they differ unless both are as many
+/// as the file has.
+const COMPARE_LINES: &str = "
+    UPDATE import_orders SET is_changed = 1, are_lines_changed = 1
+    WHERE target_id IS NOT NULL AND is_stale = 0 AND (
+        (SELECT COUNT(*) FROM order_items AS t WHERE t.order_id = import_orders.target_id) <> line_count
+        OR (SELECT COUNT(*) FROM import_order_items AS s
+            JOIN order_items AS t ON t.order_id = import_orders.target_id AND t.line_key = s.line_key
+            WHERE s.ordinal = import_orders.ordinal AND t.product_code = s.product_code
+                AND t.product_name = s.product_name AND t.quantity = s.quantity
+                AND t.unit_price_amount = s.unit_price_amount AND t.discount_amount = s.discount_amount
+                AND t.tax_amount = s.tax_amount AND t.line_amount = s.line_amount) <> line_count)";
+const DELETE_CHANGED_LINES: &str = "
+    DELETE FROM order_items WHERE order_id IN (SELECT target_id FROM import_orders WHERE are_lines_changed = 1)";
+const INSERT_LINES: &str = "
+    INSERT INTO order_items (order_id, line_key, product_code, product_name, quantity, unit_price_amount,
+        discount_amount, tax_amount, line_amount)
+    SELECT COALESCE(o.target_id, o.new_id), s.line_key, s.product_code, s.product_name, s.quantity,
+        s.unit_price_amount, s.discount_amount, s.tax_amount, s.line_amount
+    FROM import_order_items AS s JOIN import_orders AS o ON o.ordinal = s.ordinal
+    WHERE o.target_id IS NULL OR o.are_lines_changed = 1";
+
+impl FileKind for Orders {
+    const COLUMNS: &'static [Column] = &[
+        optional("mall"),
+        required("order_no"),
+        required("status"),
+        required("ordered_at"),
+        required("total_amount"),
+        optional("member_code"),
+        optional("currency"),
+        optional("paid_at"),
+        optional("cancelled_at"),
+        optional("cancel_reason"),
+        optional("payment_method"),
+        optional("discount_amount"),
+        optional("shipping_amount"),
+        optional("tax_amount"),
+        optional("updated_at"),
+        required("product_code"),
+        required("quantity"),
+        required("unit_price_amount"),
+        optional("line_no"),
+        optional("product_name"),
+        optional("line_discount_amount"),
+        optional("line_tax_amount"),
+    ];
+    const NOUNS: (&'static str, &'static str) = ("order", "orders");
+    // An order is held in memory whole; a wholesale order has hundreds of lines.
+    const MOST_LINES: usize = 2_000;
+    const LOOKS_UP: bool = false;
+
+    fn staging() -> &'static [(&'static str, &'static [&'static str])] {
+        &[("import_orders", ORDER_STAGING), ("import_order_items", ITEM_STAGING)]
+    }
+
+    fn key<'r>(fields: &Fields<'r>) -> (&'r str, &'r str) {
+        (fields.raw(ORDER_NO), "")
+    }
+
+    fn read(layout: &Layout, lines: &[Record], rows: Option<&mut Rows>) -> Result<(), Vec<BadLine>> {
+        let Some(first) = lines.first() else { return Ok(()) };
+        // Without its order a line's amounts have no currency: the first line's fault is all that is said.
+        let order = Order::parse(layout.fields(first))
+            .map_err(|problem| vec![BadLine { line: first.line(), problem }])?;
+        let mut bad = Vec::new();
+        let mut parsed: Vec<Line<'_>> = Vec::with_capacity(lines.len());
+        for record in lines {
+            let fields = layout.fields(record);
+            let line = same_order(layout.fields(first), &fields, first.line())
+                .and_then(|()| Line::parse(fields, order.currency))
+                .and_then(|line| line.is_first_of(&parsed).map(|()| line));
+            match line {
+                Ok(line) => parsed.push(line),
+                Err(problem) => bad.push(BadLine { line: record.line(), problem }),
+            }
+        }
+        if let (Some(rows), true) = (rows, bad.is_empty()) {
+            order.stage(rows, parsed.len());
+            for line in &parsed {
+                line.stage(rows);
+            }
+            rows.ordinal += 1;
+        }
+        if bad.is_empty() { Ok(()) } else { Err(bad) }
+    }
+
+    async fn prepare(db: &mut Db) -> anyhow::Result<()> {
+        db.script(db.pick(STAGING_SQLITE, STAGING_POSTGRES)).await?;
+        if db.kind() == DbKind::Postgres {
+            let (sequence,): (String,) = db.fetch_one(SEQUENCE_POSTGRES, values![]).await?;
+            db.script(&format!(
+                "ALTER TABLE import_orders ALTER COLUMN new_id SET DEFAULT nextval('{}')",
+                sequence.replace('\'', "''")
+            ))
+            .await?;
+        }
+        Ok(())
+    }
+
+    async fn store(db: &mut Db, _layout: &Layout, now: DateTime<Utc>) -> anyhow::Result<Outcome> {
+        let orders = Upsert {
+            table: "orders",
+            staging: "import_orders",
+            key: &["mall_id", "order_no"],
+            columns: &ORDER_STAGING[REPLACED.start..=REPLACED.end],
+            // An order is a state: what the file does not say of it is not so.
+            replaced: ORDER_STAGING[REPLACED].to_vec(),
+            has_source_time: true,
+            gives_ids: true,
+        };
+        if let Some(number_new_orders) = db.pick(
+            Some("UPDATE import_orders SET new_id = ordinal + (SELECT COALESCE(MAX(id), 0) FROM orders)"),
+            None,
+        ) {
+            db.execute(number_new_orders, values![]).await?;
+        }
+        if orders.match_stored(db).await? > 0 {
+            db.execute(COMPARE_LINES, values![]).await?;
+        }
+        let outcome = orders.count(db).await?;
+        orders.insert_new(db, outcome.new, now).await?;
+        orders.update_changed(db, outcome.changed, now).await?;
+        if outcome.changed > 0 {
+            db.execute(DELETE_CHANGED_LINES, values![]).await?;
+        }
+        if outcome.new + outcome.changed > 0 {
+            db.execute(INSERT_LINES, values![]).await?;
+        }
+        Ok(outcome)
+    }
+}
+
+/// Whether a line says the same of its order as the order's first one.
+fn same_order(first: Fields<'_>, fields: &Fields<'_>, first_line: u64) -> Parsed<()> {
+    for column in ORDER_COLUMNS {
+        if first.raw(column) != fields.raw(column) {
+            let problem = format!(
+                "`{}` differs from `{}` on line {first_line} of the same order",
+                fields.raw(column),
+                first.raw(column)
+            );
+            return Err(fields.wrong(column, &problem));
+        }
+    }
+    Ok(())
+}
+
+/// An order's own columns.
+struct Order<'r> {
+    mall_id: i64,
+    order_no: &'r str,
+    member_code: Option<&'r str>,
+    status: &'static str,
+    currency: &'r str,
+    total_amount: i64,
+    discount_amount: i64,
+    shipping_amount: i64,
+    tax_amount: i64,
+    payment_method: Option<&'r str>,
+    ordered_at: DateTime<Utc>,
+    paid_at: Option<DateTime<Utc>>,
+    cancelled_at: Option<DateTime<Utc>>,
+    cancel_reason: Option<&'r str>,
+    source_updated_at: Option<DateTime<Utc>>,
+}
+
+impl<'r> Order<'r> {
+    fn parse(fields: Fields<'r>) -> Parsed<Self> {
+        let shop = fields.shop()?;
+        let currency = fields.currency(CURRENCY, &shop.currency)?;
+        let amount = |column| fields.positive_money(column, currency);
+        let order = Self {
+            mall_id: shop.id,
+            order_no: fields.text(ORDER_NO)?,
+            member_code: fields.optional_text(MEMBER_CODE)?,
+            status: fields.word(STATUS, STATUSES)?,
+            currency,
+            total_amount: amount(TOTAL_AMOUNT)?.ok_or_else(|| fields.wrong(TOTAL_AMOUNT, "is empty"))?,
+            discount_amount: amount(DISCOUNT_AMOUNT)?.unwrap_or(0),
+            shipping_amount: amount(SHIPPING_AMOUNT)?.unwrap_or(0),
+            tax_amount: amount(TAX_AMOUNT)?.unwrap_or(0),
+            payment_method: fields.optional_text(PAYMENT_METHOD)?,
+            ordered_at: fields.time(ORDERED_AT, shop)?,
+            paid_at: fields.optional_time(PAID_AT, shop)?,
+            cancelled_at: fields.optional_time(CANCELLED_AT, shop)?,
+            cancel_reason: fields.optional_text(CANCEL_REASON)?,
+            source_updated_at: fields.optional_time(UPDATED_AT, shop)?,
+        };
+        // Without these days the order would be in no report.
+        match order.status {
+            "PAID" | "SHIPPED" | "DELIVERED" | "REFUNDED" if order.paid_at.is_none() => {
+                Err(fields.wrong(PAID_AT, &format!("is empty, but the order is {}", order.status)))
+            }
+            "ORDER_CANCELLED" if order.cancelled_at.is_none() => {
+                Err(fields.wrong(CANCELLED_AT, "is empty, but the order is ORDER_CANCELLED"))
+            }
+            _ => Ok(order),
+        }
+    }
+
+    fn stage(&self, rows: &mut Rows, lines: usize) {
+        let ordinal = rows.ordinal;
+        let load = &mut rows.loads[0];
+        load.int(ordinal);
+        load.int(self.mall_id);
+        load.text(self.order_no);
+        load.text(self.member_code);
+        load.text(self.status);
+        load.text(self.currency);
+        load.int(self.total_amount);
+        load.int(self.discount_amount);
+        load.int(self.shipping_amount);
+        load.int(self.tax_amount);
+        load.text(self.payment_method);
+        load.time(self.ordered_at);
+        load.time(self.paid_at);
+        load.time(self.cancelled_at);
+        load.text(self.cancel_reason);
+        load.time(self.source_updated_at);
+        load.int(i64::try_from(lines).unwrap_or(i64::MAX));
+        load.end_row();
+    }
+}
+
+/// A line's own columns.
+struct Line<'r> {
+    line_key: &'r str,
+    has_number: bool,
+    product_code: &'r str,
+    product_name: &'r str,
+    quantity: i64,
+    unit_price_amount: i64,
+    discount_amount: i64,
+    tax_amount: i64,
+    line_amount: i64,
+}
+
+impl<'r> Line<'r> {
+    fn parse(fields: Fields<'r>, currency: &str) -> Parsed<Self> {
+        let product_code = fields.text(PRODUCT_CODE)?;
+        let line_no = fields.optional_text(LINE_NO)?;
+        let quantity = fields.integer(QUANTITY)?;
+        if quantity < 0 {
+            return Err(fields.wrong(QUANTITY, &format!("`{quantity}` is negative")));
+        }
+        let unit_price_amount = fields.money(UNIT_PRICE_AMOUNT, currency)?;
+        let discount_amount = fields.positive_money(LINE_DISCOUNT_AMOUNT, currency)?.unwrap_or(0);
+        Ok(Self {
+            line_key: line_no.unwrap_or(product_code),
+            has_number: line_no.is_some(),
+            product_code,
+            product_name: fields.optional_text(PRODUCT_NAME)?.unwrap_or(product_code),
+            quantity,
+            unit_price_amount,
+            discount_amount,
+            tax_amount: fields.positive_money(LINE_TAX_AMOUNT, currency)?.unwrap_or(0),
+            line_amount: line_amount(quantity, unit_price_amount, discount_amount)?,
+        })
+    }
+
+    /// Whether no earlier line of the order has the same key. Most orders have two or three lines.
+    fn is_first_of(&self, earlier: &[Self]) -> Parsed<()> {
+        if earlier.iter().all(|line| line.line_key != self.line_key) {
+            return Ok(());
+        }
+        Err(match self.has_number {
+            true => format!("`line_no`: `{}` is twice in the same order", self.line_key),
+            false => format!(
+                "`product_code`: `{}` is twice in the same order: tell its lines apart by a column `line_no`",
+                self.line_key
+            ),
+        })
+    }
+
+    fn stage(&self, rows: &mut Rows) {
+        let ordinal = rows.ordinal;
+        let load = &mut rows.loads[1];
+        load.int(ordinal);
+        load.text(self.line_key);
+        load.text(self.product_code);
+        load.text(self.product_name);
+        load.int(self.quantity);
+        load.int(self.unit_price_amount);
+        load.int(self.discount_amount);
+        load.int(self.tax_amount);
+        load.int(self.line_amount);
+        load.end_row();
+    }
+}

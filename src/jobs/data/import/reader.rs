@@ -1,0 +1,315 @@
+//! From a file to its records: decoding, quotes, line numbers, and everything that is wrong with the file itself.
+//!
+//! A fault of the file (a wrong encoding, an open quote, a line with a field too many) ends the import whatever the
+//! skip limit: nobody knows what the rest of such a file means.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use csv_core::ReadRecordResult;
+use sha2::{Digest, Sha256};
+
+use crate::failure::Failure;
+use crate::text_encoding::{DecodingReader, MalformedText, TextEncoding};
+
+/// Decoded text is split this much at a time: it stays in the processor's cache.
+const BUFFER_BYTES: usize = 64 * 1024;
+/// No line of an export is longer; an open quote would read the rest of the file into memory.
+const LONGEST_RECORD_BYTES: usize = 1024 * 1024;
+/// Read at a time to hash a file.
+const HASH_BUFFER_BYTES: usize = 256 * 1024;
+
+/// A file and how it is written.
+#[derive(Debug, Clone)]
+pub(super) struct Source {
+    /// Where it is.
+    pub(super) path: PathBuf,
+    /// How its bytes become text.
+    pub(super) encoding: TextEncoding,
+    /// What stands between two fields.
+    pub(super) delimiter: u8,
+}
+
+impl Source {
+    /// The file's name without its folder, as item keys and messages have it.
+    pub(super) fn name(&self) -> String {
+        self.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+    }
+
+    /// Opens the file behind its header.
+    pub(super) fn open(&self) -> Result<(Reader, Vec<String>), Failure> {
+        let file = open(&self.path)?;
+        let mut reader = Reader::new(file, self);
+        let mut header = Record::default();
+        if !reader.next_record(&mut header)? {
+            return Err(Failure::bad_input(format!("`{}` is empty: not even a header", self.path.display())));
+        }
+        let names: Vec<String> = (0..header.len()).map(|place| header.field(place).to_owned()).collect();
+        reader.width = names.len();
+        Ok((reader, names))
+    }
+}
+
+/// Opens a file that can be read more than once.
+fn open(path: &Path) -> Result<File, Failure> {
+    let failed =
+        |error: &io::Error| Failure::bad_input(format!("failed to open `{}`: {error}", path.display()));
+    let file = File::open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            Failure::bad_input(format!("failed to open `{}`: it does not exist", path.display()))
+        }
+        _ => failed(&error),
+    })?;
+    let metadata = file.metadata().map_err(|error| failed(&error))?;
+    if metadata.is_dir() {
+        return Err(Failure::bad_input(format!("failed to open `{}`: it is a directory", path.display())));
+    }
+    if !metadata.is_file() {
+        return Err(Failure::bad_input(format!(
+            "failed to open `{}`: it is not a regular file",
+            path.display()
+        ))
+        .hint("an import reads its file more than once: save the stream to a file first"));
+    }
+    Ok(file)
+}
+
+/// The SHA-256 of a file's content, in hexadecimal.
+pub(super) fn content_hash(path: &Path) -> Result<String, Failure> {
+    let mut file = Hashing { file: open(path)?, hash: Sha256::new() };
+    let mut buffer = vec![0; HASH_BUFFER_BYTES];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(hexadecimal(file.hash)),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(unreadable(path, &error)),
+        }
+    }
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Failure {
+    Failure::bad_input(format!("failed to read `{}`: {error}", path.display()))
+}
+
+fn hexadecimal(hash: Sha256) -> String {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Hashes what is read.
+struct Hashing {
+    file: File,
+    hash: Sha256,
+}
+
+impl Read for Hashing {
+    fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(target)?;
+        self.hash.update(&target[..count]);
+        Ok(count)
+    }
+}
+
+/// One record: its fields and the line it begins on. Reused, so that reading allocates nothing.
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    text: String,
+    ends: Vec<usize>,
+    line: u64,
+}
+
+impl Record {
+    /// The line it begins on, counted from 1.
+    pub(super) fn line(&self) -> u64 {
+        self.line
+    }
+
+    /// How many fields it has.
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// A field without the blanks around it, ideographic ones too; empty where there is none.
+    pub(super) fn field(&self, place: usize) -> &str {
+        let start = if place == 0 { 0 } else { self.ends.get(place - 1).copied().unwrap_or(0) };
+        let end = self.ends.get(place).copied().unwrap_or(start);
+        trimmed(&self.text[start..end])
+    }
+}
+
+fn trimmed(text: &str) -> &str {
+    // Most fields are plain: two looks at their ends are cheaper than trimming.
+    let is_blank = |byte: &u8| byte.is_ascii_whitespace() || !byte.is_ascii();
+    if text.as_bytes().first().is_some_and(is_blank) || text.as_bytes().last().is_some_and(is_blank) {
+        text.trim_matches(|character: char| character.is_ascii_whitespace() || character == '\u{3000}')
+    } else {
+        text
+    }
+}
+
+/// Reads a file's records.
+pub(super) struct Reader {
+    path: PathBuf,
+    source: DecodingReader<Hashing>,
+    core: csv_core::Reader,
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    at_end: bool,
+    /// Line ends that were skipped between records, unseen by `core`.
+    skipped_lines: u64,
+    /// Buffers of the record in the making.
+    output: Vec<u8>,
+    ends: Vec<usize>,
+    /// Fields of the header, which every record must have; 0 before it is read.
+    width: usize,
+}
+
+impl Reader {
+    fn new(file: File, source: &Source) -> Self {
+        Self {
+            path: source.path.clone(),
+            source: DecodingReader::new(Hashing { file, hash: Sha256::new() }, source.encoding),
+            core: csv_core::ReaderBuilder::new().delimiter(source.delimiter).build(),
+            buffer: vec![0; BUFFER_BYTES],
+            start: 0,
+            end: 0,
+            at_end: false,
+            skipped_lines: 0,
+            output: vec![0; 1024],
+            ends: vec![0; 64],
+            width: 0,
+        }
+    }
+
+    /// Reads the next record; false at the end.
+    pub(super) fn next_record(&mut self, record: &mut Record) -> Result<bool, Failure> {
+        if !self.skip_line_ends()? {
+            return Ok(false);
+        }
+        record.line = self.core.line() + self.skipped_lines;
+        let (mut output_length, mut field_count) = (0, 0);
+        let mut is_closed = false;
+        loop {
+            if self.start == self.end && !self.at_end {
+                self.fill()?;
+            }
+            let at_end = self.start == self.end;
+            if at_end && is_closed {
+                // A line end closes any record but one inside quotes.
+                return Err(self.fault(record.line, "the file ends inside a quoted field of this line: it is cut off, or a quote is not closed"));
+            }
+            let input = if at_end { b"\n".as_slice() } else { &self.buffer[self.start..self.end] };
+            is_closed = at_end;
+            let (result, read, written, fields) = self.core.read_record(
+                input,
+                &mut self.output[output_length..],
+                &mut self.ends[field_count..],
+            );
+            if !at_end {
+                self.start += read;
+            }
+            output_length += written;
+            field_count += fields;
+            match result {
+                ReadRecordResult::InputEmpty => {}
+                ReadRecordResult::OutputFull if self.output.len() < LONGEST_RECORD_BYTES => {
+                    is_closed = false;
+                    self.output.resize(self.output.len() * 2, 0);
+                }
+                ReadRecordResult::OutputEndsFull if self.ends.len() < LONGEST_RECORD_BYTES => {
+                    is_closed = false;
+                    self.ends.resize(self.ends.len() * 2, 0);
+                }
+                ReadRecordResult::OutputFull | ReadRecordResult::OutputEndsFull => {
+                    return Err(
+                        self.fault(record.line, "the line is longer than 1 MiB: a quote is not closed")
+                    );
+                }
+                ReadRecordResult::Record | ReadRecordResult::End => break,
+            }
+        }
+        self.take_over(record, output_length, field_count)?;
+        self.check(record)?;
+        Ok(true)
+    }
+
+    /// Goes to the first byte of the next record; false at the end.
+    fn skip_line_ends(&mut self) -> Result<bool, Failure> {
+        loop {
+            while self.start < self.end && matches!(self.buffer[self.start], b'\n' | b'\r') {
+                self.skipped_lines += u64::from(self.buffer[self.start] == b'\n');
+                self.start += 1;
+            }
+            if self.start < self.end {
+                return Ok(true);
+            }
+            if self.at_end {
+                return Ok(false);
+            }
+            self.fill()?;
+        }
+    }
+
+    fn take_over(&self, record: &mut Record, length: usize, fields: usize) -> Result<(), Failure> {
+        let text = std::str::from_utf8(&self.output[..length])
+            .map_err(|_| self.fault(record.line, "the delimiter stands inside a character"))?;
+        record.text.clear();
+        record.text.push_str(text);
+        record.ends.clear();
+        record.ends.extend_from_slice(&self.ends[..fields]);
+        Ok(())
+    }
+
+    fn check(&self, record: &Record) -> Result<(), Failure> {
+        if record.text.as_bytes().contains(&0) {
+            let problem = if self.width == 0 {
+                "there are NUL characters: the file looks like UTF-16, save it as UTF-8"
+            } else {
+                "there is a NUL character: the file is damaged, or not in the encoding it was said to have"
+            };
+            return Err(self.fault(record.line, problem));
+        }
+        if self.width == 0 || record.len() == self.width {
+            return Ok(());
+        }
+        let is_last = self.at_end && self.start == self.end;
+        let (found, wanted) = (record.len(), self.width);
+        let problem = match found < wanted {
+            true if is_last => format!("the last line has {found} of {wanted} fields: the file is cut off"),
+            true => format!("the line has {found} fields, the header has {wanted}"),
+            false => format!(
+                "the line has {found} fields, the header has {wanted}: quote a field that holds the delimiter"
+            ),
+        };
+        Err(self.fault(record.line, &problem))
+    }
+
+    fn fill(&mut self) -> Result<(), Failure> {
+        self.start = 0;
+        self.end = 0;
+        match self.source.read(&mut self.buffer) {
+            Ok(count) => {
+                self.end = count;
+                self.at_end = count == 0;
+                Ok(())
+            }
+            Err(error) => match error.get_ref().and_then(|cause| cause.downcast_ref::<MalformedText>()) {
+                Some(malformed) => {
+                    Err(Failure::bad_input(format!("failed to read `{}`: {malformed}", self.path.display())))
+                }
+                None => Err(unreadable(&self.path, &error)),
+            },
+        }
+    }
+
+    fn fault(&self, line: u64, problem: &str) -> Failure {
+        Failure::bad_input(format!("failed to read `{}`: line {line}: {problem}", self.path.display()))
+    }
+
+    /// The SHA-256 of all that was read, in hexadecimal: of the whole file once it is at its end.
+    pub(super) fn into_hash(self) -> String {
+        hexadecimal(self.source.into_inner().hash)
+    }
+}

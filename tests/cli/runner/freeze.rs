@@ -1,0 +1,123 @@
+//! A late owner cannot write: a process that stood still past its lease changes nothing more when it wakes up.
+
+use rustix::process::Signal;
+
+use super::{BACKFILL, NIGHTLY, TradingShop, results, runs};
+use crate::support::{Batchctl, Database, Running, eventually, on_both_databases, run_on};
+
+on_both_databases![
+    a_run_frozen_behind_a_chunk_writes_nothing_after_the_take_over,
+    a_run_frozen_behind_its_work_writes_nothing_after_the_take_over,
+    a_run_frozen_before_its_end_is_written_writes_nothing_after_the_take_over,
+    a_backfill_frozen_in_one_day_ends_there_when_that_day_was_taken_over,
+    a_run_frozen_and_awake_again_before_anybody_came_completes,
+    a_take_over_is_alerted_once,
+];
+
+/// With a lease that expires soon.
+fn with_short_lease(command: Batchctl) -> Batchctl {
+    command.env("BATCHCTL_LEASE_SECONDS", "1")
+}
+
+/// Starts a command and waits until it has frozen itself at a point.
+#[track_caller]
+fn freeze(shop: &TradingShop, command: &[&str], point: &str) -> Running {
+    let running = with_short_lease(shop.batchctl(command)).failpoint(&format!("{point}=stop")).spawn();
+    let stat = format!("/proc/{}/stat", running.pid());
+    // State `T` behind the command's closing bracket (proc(5)).
+    eventually(|| std::fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") T ")), "it stands still");
+    running
+}
+
+/// The frozen run's work is done by another start; then it wakes up.
+#[track_caller]
+fn assert_writes_nothing_more(shop: &TradingShop, point: &str) {
+    let mut frozen = freeze(shop, &NIGHTLY, point);
+
+    // It waits by itself until the lease has expired.
+    with_short_lease(shop.batchctl(NIGHTLY)).run().succeeds().is_silent();
+    assert_eq!(results(shop), shop.undisturbed(&NIGHTLY));
+    let history = shop.sql("SELECT * FROM batch_execution ORDER BY id");
+    let results_before = (results(shop), shop.sql("SELECT * FROM daily_sales ORDER BY 1, 2, 3"));
+
+    frozen.signal(Signal::CONT);
+    frozen.wait().exits(1).says("another one took over");
+
+    assert_eq!((results(shop), shop.sql("SELECT * FROM daily_sales ORDER BY 1, 2, 3")), results_before);
+    assert_eq!(shop.sql("SELECT * FROM batch_execution ORDER BY id"), history);
+    assert_eq!(
+        runs(shop),
+        [["2026-11-19", "1", "CRASHED", "NULL"], ["2026-11-19", "2", "COMPLETED", "0"]]
+    );
+}
+
+#[test]
+fn a_run_frozen_inside_a_chunk_writes_nothing_after_the_take_over() {
+    // PostgreSQL alone: its server can end the frozen process's transaction, and with it the locks.
+    run_on(Database::Postgres, |shop: &TradingShop| assert_writes_nothing_more(shop, "in-chunk"));
+}
+
+#[test]
+fn a_run_frozen_inside_a_chunk_on_sqlite_keeps_the_file_and_goes_on_when_it_wakes() {
+    // A lock on a file ends with its process only: nobody can take over, and so nothing can be doubled.
+    run_on(Database::Sqlite, |shop: &TradingShop| {
+        let mut frozen = freeze(shop, &NIGHTLY, "in-chunk");
+        let next = with_short_lease(shop.batchctl(NIGHTLY)).spawn();
+        frozen.signal(Signal::CONT);
+        frozen.wait().succeeds().is_silent();
+        next.wait().succeeds().is_silent();
+        assert_eq!(results(shop), shop.undisturbed(&NIGHTLY));
+        assert_eq!(runs(shop), [["2026-11-19", "1", "COMPLETED", "0"]]);
+    });
+}
+
+fn a_run_frozen_behind_a_chunk_writes_nothing_after_the_take_over(shop: &TradingShop) {
+    assert_writes_nothing_more(shop, "after-chunk");
+}
+
+fn a_run_frozen_behind_its_work_writes_nothing_after_the_take_over(shop: &TradingShop) {
+    assert_writes_nothing_more(shop, "after-work");
+}
+
+fn a_run_frozen_before_its_end_is_written_writes_nothing_after_the_take_over(shop: &TradingShop) {
+    assert_writes_nothing_more(shop, "before-finish");
+}
+
+fn a_backfill_frozen_in_one_day_ends_there_when_that_day_was_taken_over(shop: &TradingShop) {
+    let mut frozen = freeze(shop, &BACKFILL, "after-lease@2");
+    with_short_lease(shop.batchctl(["report", "daily-sales", "--date", "2026-11-17"])).run().succeeds();
+
+    frozen.signal(Signal::CONT);
+    frozen.wait().exits(1).says("another one took over");
+
+    assert_eq!(
+        runs(shop),
+        [
+            ["2026-11-16", "1", "COMPLETED", "0"],
+            ["2026-11-17", "1", "CRASHED", "NULL"],
+            ["2026-11-17", "2", "COMPLETED", "0"],
+        ]
+    );
+    shop.batchctl(BACKFILL).run().succeeds().is_silent();
+    assert_eq!(results(shop), shop.undisturbed(&BACKFILL));
+}
+
+fn a_run_frozen_and_awake_again_before_anybody_came_completes(shop: &TradingShop) {
+    let mut frozen = freeze(shop, &NIGHTLY, "after-chunk");
+    frozen.signal(Signal::CONT);
+    frozen.wait().succeeds().is_silent();
+    assert_eq!(runs(shop), [["2026-11-19", "1", "COMPLETED", "0"]]);
+    assert_eq!(results(shop), shop.undisturbed(&NIGHTLY));
+}
+
+fn a_take_over_is_alerted_once(shop: &TradingShop) {
+    let mut frozen = freeze(shop, &NIGHTLY, "after-chunk");
+    with_short_lease(shop.batchctl(NIGHTLY)).run().succeeds();
+    frozen.signal(Signal::CONT);
+    frozen.wait().exits(1);
+    // Opened by the take-over and closed by its success; the one that wakes up has nothing to add.
+    assert_eq!(
+        shop.sql("SELECT kind, occurrences, first_execution_id, closed_at IS NULL FROM batch_incident"),
+        [["FAILURE", "1", "1", "0"]]
+    );
+}

@@ -1,0 +1,488 @@
+//! `runs`: the history of all runs, repeating what failed, and throwing old runs away.
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::runner::{BACKFILL, NIGHTLY, TradingShop, reported_days, results, runs};
+use crate::support::{Sandbox, on_both_databases};
+
+on_both_databases![
+    a_successful_run_leaves_a_whole_row,
+    a_failed_item_leaves_a_row,
+    a_run_that_fails_before_its_instances_are_known_leaves_a_row,
+    wrong_usage_leaves_no_row,
+    runs_are_listed_by_job_status_and_start,
+    a_run_is_shown_with_everything_known_of_it,
+    the_failed_items_of_a_run_are_shown,
+    an_unknown_run_is_wrong_usage,
+    a_completed_run_has_nothing_to_retry,
+    a_retry_of_a_crashed_run_does_its_own_day_whatever_today_is,
+    a_retry_of_a_partial_run_does_just_what_failed,
+    a_retry_of_a_failed_run_that_succeeded_since_has_nothing_to_do,
+    requests_are_done_and_noted,
+    a_request_of_an_admin_tool_is_done,
+    a_request_for_a_run_that_is_not_there_fails_by_itself,
+    a_request_claimed_by_a_killed_run_is_done_by_the_next,
+    a_request_done_but_not_noted_by_a_killed_run_is_done_by_the_next,
+    a_purge_keeps_ninety_days_running_runs_and_last_successes,
+    a_purge_takes_along_what_belongs_to_the_runs,
+    a_purge_keeps_as_many_days_as_it_is_told,
+    a_purge_goes_in_bounded_chunks,
+];
+
+fn a_successful_run_leaves_a_whole_row(shop: &TradingShop) {
+    shop.batchctl(["report", "daily-sales", "--date", "yesterday"]).run().succeeds();
+    let run = json(shop, &["runs", "show", "1", "--format", "json"]);
+
+    let facts = [
+        ("id", Value::from(1)),
+        ("job", "report daily-sales".into()),
+        ("instance_key", "2026-11-19".into()),
+        ("command_line", "report daily-sales --date 2026-11-19".into()),
+        ("attempt", 1.into()),
+        ("status", "COMPLETED".into()),
+        ("started_at", "2026-11-19T16:00:00Z".into()),
+        ("ended_at", "2026-11-19T16:00:00Z".into()),
+        ("exclusion_key", "report daily-sales 2026-11-19".into()),
+        ("epoch", 1.into()),
+        ("retry_of", Value::Null),
+        ("items_read", 2.into()),
+        ("items_written", 2.into()),
+        ("items_skipped", 0.into()),
+        ("items_failed", 0.into()),
+        ("checkpoint", Value::Null),
+        ("exit_code", 0.into()),
+        ("error_class", Value::Null),
+        ("error_message", Value::Null),
+        ("version", env!("CARGO_PKG_VERSION").into()),
+        ("environment", "dev".into()),
+    ];
+    for (name, expected) in &facts {
+        assert_eq!(run[name], *expected, "{name}");
+    }
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    assert_eq!(run["host"], host);
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    assert!(run["boot_id"].as_str().unwrap().starts_with(boot.trim()), "{}", run["boot_id"]);
+    for (name, least, most) in [
+        ("pid", 2, i64::from(u32::MAX)),
+        ("pid_started_ticks", 1, i64::MAX),
+        ("duration_ms", 0, 60_000),
+        ("cpu_time_ms", 0, 60_000),
+        // A debug build maps some tens of megabytes.
+        ("peak_memory_bytes", 1 << 20, 1 << 30),
+    ] {
+        let value = run[name].as_i64().unwrap();
+        assert!((least..most).contains(&value), "{name}: {value}");
+    }
+    // Signs of life are by the machines' clock, not by the rehearsal's.
+    let instant = |name: &str| chrono::DateTime::parse_from_rfc3339(run[name].as_str().unwrap()).unwrap();
+    assert_eq!((instant("lease_expires_at") - instant("heartbeat_at")).num_seconds(), 60);
+    assert_eq!(run.as_object().unwrap().len(), facts.len() + 9, "a column is not looked at here");
+}
+
+fn a_failed_item_leaves_a_row(shop: &TradingShop) {
+    shop.open_on_mars();
+    shop.batchctl(NIGHTLY).run().exits(3);
+    assert_eq!(
+        shop.sql(
+            "SELECT execution_id, item_key, phase, kind, error_class, message, created_at, resolved_at FROM batch_error_log"
+        ),
+        [[
+            "1",
+            "mars",
+            "select",
+            "FAILED",
+            "CONFIGURATION",
+            "mall `mars` has the time zone `Mars/Base`, which does not exist",
+            "2026-11-19T16:00:00+00:00",
+            "NULL"
+        ]]
+    );
+    assert_eq!(
+        shop.sql("SELECT status, exit_code, items_read, items_written, items_failed, error_class, error_message FROM batch_execution"),
+        [["PARTIAL", "3", "3", "2", "1", "PARTIAL", "1 of 3 items failed"]]
+    );
+}
+
+fn a_run_that_fails_before_its_instances_are_known_leaves_a_row(shop: &TradingShop) {
+    // A folder that cannot be made: a file is in its place.
+    shop.write("reports", "");
+    shop.batchctl(["report", "daily-sales", "--format", "csv", "--out", "reports"])
+        .run()
+        .exits(1)
+        .says("failed to make the folder");
+    assert_eq!(
+        shop.sql("SELECT instance_key, status, exit_code, command_line FROM batch_execution"),
+        [["", "FAILED", "1", "report daily-sales --format csv --out reports"]]
+    );
+}
+
+fn wrong_usage_leaves_no_row(shop: &TradingShop) {
+    shop.batchctl(["report", "daily-sales", "--date", "tomorrow"]).run().exits(2);
+    shop.batchctl(["report", "daily-sales", "--mall", "nowhere"]).run().exits(2);
+    assert_eq!(runs(shop), Vec::<Vec<String>>::new());
+}
+
+/// What a command prints, as JSON.
+#[track_caller]
+fn json(sandbox: &Sandbox, command: &[&str]) -> Value {
+    let ran = sandbox.batchctl(command).run().succeeds();
+    serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {}", ran.stdout))
+}
+
+/// The numbers of the runs that `runs list` lists with these filters.
+#[track_caller]
+fn listed(sandbox: &Sandbox, filters: &[&str]) -> Vec<i64> {
+    let command: Vec<&str> = ["runs", "list", "--format", "json"].iter().chain(filters).copied().collect();
+    let list = json(sandbox, &command);
+    list.as_array().unwrap().iter().map(|run| run["id"].as_i64().unwrap()).collect()
+}
+
+fn runs_are_listed_by_job_status_and_start(shop: &TradingShop) {
+    assert_eq!(shop.batchctl(["runs", "list"]).run().succeeds().stdout, "no runs\n");
+    shop.batchctl(NIGHTLY).now("2026-11-18T01:00:00+09:00").run().succeeds();
+    shop.batchctl(["runs", "purge"]).now("2026-11-18T04:15:00+09:00").run().succeeds();
+    shop.only_mars();
+    shop.batchctl(NIGHTLY).now("2026-11-19T01:00:00+09:00").run().exits(1);
+    shop.batchctl(NIGHTLY).run().exits(1);
+
+    assert_eq!(listed(shop, &[]), [4, 3, 2, 1]);
+    assert_eq!(listed(shop, &["--job", "report daily-sales"]), [4, 3, 1]);
+    assert_eq!(listed(shop, &["--status", "FAILED"]), [4, 3]);
+    assert_eq!(listed(shop, &["--status", "failed", "--limit", "1"]), [4]);
+    assert_eq!(listed(shop, &["--since", "yesterday"]), [4, 3]);
+    assert_eq!(listed(shop, &["--since", "2026-11-20"]), [4]);
+    assert_eq!(listed(shop, &["--since", "2h"]), [4]);
+    assert_eq!(listed(shop, &["--since", "2026-11-17T19:00:00Z"]), [4, 3, 2]);
+    assert_eq!(
+        listed(shop, &["--job", "report daily-sales", "--status", "COMPLETED", "--since", "-7d"]),
+        [1]
+    );
+    assert_eq!(listed(shop, &["--job", "no such job"]), Vec::<i64>::new());
+    shop.batchctl(["runs", "list", "--since", "soon"]).run().exits(2).says("--since: `soon` is not a date");
+    shop.batchctl(["runs", "list", "--status", "FINE"]).run().exits(2);
+
+    let table = shop.batchctl(["runs", "list", "--limit", "2"]).run().succeeds().stdout;
+    let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert!(lines[0].starts_with(&["Run", "Job", "Instance", "Status"]), "{table}");
+    let rows: Vec<_> = lines.iter().filter(|line| line.first().is_some_and(|id| id.parse::<i64>().is_ok())).collect();
+    assert_eq!(rows.len(), 2, "{table}");
+    assert!(rows[0].starts_with(&["4", "report", "daily-sales", "2026-11-19", "FAILED"]), "{table}");
+}
+
+fn a_run_is_shown_with_everything_known_of_it(shop: &TradingShop) {
+    shop.open_on_mars();
+    shop.batchctl(NIGHTLY).run().exits(3);
+    let shown = shop.batchctl(["runs", "show", "1"]).run().succeeds().stdout;
+    for line in [
+        "run           1\n",
+        "job           report daily-sales 2026-11-19\n",
+        "status        PARTIAL\n",
+        "started       2026-11-19 16:00:00Z (01:00:00 JST)\n",
+        "exit code     3\n",
+        "error         1 of 3 items failed\n",
+        "items         3 read, 2 written, 0 skipped, 1 failed\n",
+        "lease         report daily-sales 2026-11-19 (epoch 1)\n",
+        "command       batchctl --env dev report daily-sales --date 2026-11-19\n",
+        "failed items  1 (look: batchctl --env dev runs errors 1; retry: batchctl --env dev runs retry 1)\n",
+    ] {
+        assert!(shown.contains(line), "no `{line}` in:\n{shown}");
+    }
+}
+
+fn the_failed_items_of_a_run_are_shown(shop: &TradingShop) {
+    for code in ["mars", "phobos", "venus"] {
+        shop.mall(code, "Mars/Base", "JPY");
+    }
+    shop.batchctl(NIGHTLY).run().exits(3);
+    let line = |code| format!("FAILED {code}: mall `{code}` has the time zone `Mars/Base`, which does not exist\n");
+    assert_eq!(
+        shop.batchctl(["runs", "errors", "1"]).run().succeeds().stdout,
+        ["mars", "phobos", "venus"].map(line).concat()
+    );
+    assert_eq!(
+        shop.batchctl(["runs", "errors", "1", "--limit", "1"]).run().succeeds().stdout,
+        format!("{}2 more: --limit 3\n", line("mars"))
+    );
+    let rows = json(shop, &["runs", "errors", "1", "--format", "json"]);
+    assert_eq!(rows.as_array().unwrap().len(), 3);
+    assert_eq!((&rows[0]["item_key"], &rows[0]["resolved_at"]), (&"mars".into(), &Value::Null));
+
+    shop.execute("UPDATE malls SET time_zone = 'Asia/Tokyo'");
+    shop.batchctl(["runs", "retry", "1"]).run().succeeds();
+    shop.batchctl(["runs", "errors", "1"]).run().succeeds().prints("which does not exist (resolved)\n");
+    assert_eq!(
+        shop.batchctl(["runs", "errors", "2"]).run().succeeds().stdout,
+        "run 2 has no failed items\n"
+    );
+}
+
+fn an_unknown_run_is_wrong_usage(sandbox: &Sandbox) {
+    for command in [
+        &["runs", "show", "99"][..],
+        &["runs", "errors", "99"],
+        &["runs", "retry", "99"],
+        &["runs", "request-retry", "99", "--reason", "x"],
+    ] {
+        let ran = sandbox.batchctl(command).run().exits(2);
+        assert_eq!(ran.stderr, "error: there is no run 99\n  hint: batchctl runs list\n");
+    }
+    assert_eq!(sandbox.scalar("SELECT COUNT(*) FROM batch_retry_request"), "0");
+}
+
+fn a_completed_run_has_nothing_to_retry(shop: &TradingShop) {
+    shop.batchctl(NIGHTLY).run().succeeds();
+    let ran = shop.batchctl(["--verbose", "runs", "retry", "1"]).run().succeeds();
+    assert_eq!(ran.stderr, "run 1 completed: nothing to retry\n");
+    assert_eq!(runs(shop).len(), 1);
+
+    shop.batchctl(["runs", "retry", "1", "--rerun"]).run().succeeds().is_silent();
+    assert_eq!(runs(shop)[1], ["2026-11-19", "2", "COMPLETED", "0"]);
+}
+
+fn a_retry_of_a_crashed_run_does_its_own_day_whatever_today_is(shop: &TradingShop) {
+    let yesterday = ["report", "daily-sales", "--date", "yesterday"];
+    shop.batchctl(yesterday).failpoint("in-chunk=kill").run().is_killed_by(Signal::KILL);
+    assert_eq!(
+        shop.scalar("SELECT command_line FROM batch_execution"),
+        "report daily-sales --date 2026-11-19"
+    );
+
+    shop.batchctl(["runs", "retry", "1"]).now("2026-12-24T01:00:00+09:00").run().succeeds().is_silent();
+
+    assert_eq!(
+        shop.sql("SELECT instance_key, attempt, status, retry_of FROM batch_execution ORDER BY id"),
+        [["2026-11-19", "1", "CRASHED", "NULL"], ["2026-11-19", "2", "COMPLETED", "1"]]
+    );
+    assert_eq!(reported_days(shop), [["2026-11-19", "2"]]);
+}
+
+fn a_retry_of_a_partial_run_does_just_what_failed(shop: &TradingShop) {
+    shop.open_on_mars();
+    shop.batchctl(NIGHTLY).run().exits(3);
+    shop.bring_mars_home();
+    shop.batchctl(["runs", "retry", "1"]).run().succeeds().is_silent();
+    assert_eq!(
+        shop.sql("SELECT code, execution_id FROM daily_sales JOIN malls ON id = mall_id ORDER BY code"),
+        [["mars", "2"], ["seoul", "1"], ["tokyo", "1"]]
+    );
+    assert_eq!(
+        shop.sql("SELECT attempt, status, retry_of, items_read, items_written FROM batch_execution WHERE id = 2"),
+        [["2", "COMPLETED", "1", "1", "1"]]
+    );
+    assert_eq!(shop.scalar("SELECT COUNT(*) FROM batch_error_log WHERE resolved_at IS NULL"), "0");
+}
+
+fn a_retry_of_a_failed_run_that_succeeded_since_has_nothing_to_do(shop: &TradingShop) {
+    shop.only_mars();
+    shop.batchctl(NIGHTLY).run().exits(1);
+    shop.bring_mars_home();
+    shop.batchctl(NIGHTLY).run().succeeds();
+    let ran = shop.batchctl(["--verbose", "runs", "retry", "1"]).run().succeeds();
+    assert_eq!(
+        ran.stderr,
+        "report daily-sales 2026-11-19 has been completed by run 2 since: nothing to retry\n"
+    );
+    assert_eq!(runs(shop).len(), 2);
+}
+
+fn requests_are_done_and_noted(shop: &TradingShop) {
+    shop.only_mars();
+    shop.batchctl(BACKFILL).run().exits(1);
+    shop.bring_mars_home();
+    for run in ["1", "3"] {
+        shop.batchctl(["runs", "request-retry", run, "--reason", "Mars came home", "--by", "Hana"])
+            .run()
+            .succeeds()
+            .is_silent();
+    }
+    assert_eq!(
+        shop.sql("SELECT execution_id, reason, requested_by, status FROM batch_retry_request ORDER BY id"),
+        [["1", "Mars came home", "Hana", "PENDING"], ["3", "Mars came home", "Hana", "PENDING"]]
+    );
+
+    shop.batchctl(["runs", "process-requests"]).run().succeeds().is_silent();
+
+    assert_eq!(
+        shop.sql("SELECT status, exit_code, claimed_by, message FROM batch_retry_request ORDER BY id"),
+        [["DONE", "0", "4", "`runs retry 1` exited 0"], ["DONE", "0", "4", "`runs retry 3` exited 0"]]
+    );
+    assert_eq!(shop.scalar("SELECT COUNT(*) FROM batch_retry_request WHERE processed_at IS NULL"), "0");
+    assert_eq!(
+        shop.sql("SELECT job, instance_key, status, retry_of FROM batch_execution WHERE id > 3 ORDER BY id"),
+        [
+            ["runs process-requests", "", "COMPLETED", "NULL"],
+            ["report daily-sales", "2026-11-16", "COMPLETED", "1"],
+            ["report daily-sales", "2026-11-18", "COMPLETED", "3"],
+        ]
+    );
+    shop.batchctl(["--verbose", "runs", "process-requests"]).run().succeeds().says("no requests");
+}
+
+fn a_request_of_an_admin_tool_is_done(shop: &TradingShop) {
+    shop.batchctl(NIGHTLY).failpoint("in-chunk=kill").run().is_killed_by(Signal::KILL);
+    // As the README has it.
+    shop.execute(
+        "INSERT INTO batch_retry_request (execution_id, reason, requested_by, requested_at)
+         VALUES (1, 'red in the dashboard', 'admin tool', '2026-11-20T00:00:00+00:00')",
+    );
+    shop.batchctl(["runs", "process-requests"]).run().succeeds().is_silent();
+    assert_eq!(shop.sql("SELECT status, exit_code FROM batch_retry_request"), [["DONE", "0"]]);
+    assert_eq!(results(shop), shop.undisturbed(&NIGHTLY));
+}
+
+fn a_request_for_a_run_that_is_not_there_fails_by_itself(shop: &TradingShop) {
+    shop.batchctl(NIGHTLY).failpoint("in-chunk=kill").run().is_killed_by(Signal::KILL);
+    for run in [99, 1] {
+        shop.execute(&format!(
+            "INSERT INTO batch_retry_request (execution_id, reason, requested_by, requested_at)
+             VALUES ({run}, 'x', 'admin tool', '2026-11-20T00:00:00+00:00')"
+        ));
+    }
+    shop.batchctl(["runs", "process-requests"]).run().succeeds().is_silent();
+    assert_eq!(
+        shop.sql("SELECT status, exit_code, message FROM batch_retry_request ORDER BY id"),
+        [
+            ["FAILED", "2", "`runs retry 99` exited 2: error: there is no run 99"],
+            ["DONE", "0", "`runs retry 1` exited 0"]
+        ]
+    );
+}
+
+fn a_request_claimed_by_a_killed_run_is_done_by_the_next(shop: &TradingShop) {
+    // Behind the first chunk: the claim.
+    assert_request_survives(shop, "after-chunk@1=kill");
+}
+
+fn a_request_done_but_not_noted_by_a_killed_run_is_done_by_the_next(shop: &TradingShop) {
+    // In the second chunk: the note of the result. The retried job has one chunk only.
+    assert_request_survives(shop, "in-chunk@2=kill");
+}
+
+#[track_caller]
+fn assert_request_survives(shop: &TradingShop, failpoint: &str) {
+    shop.only_mars();
+    shop.batchctl(NIGHTLY).run().exits(1);
+    shop.bring_mars_home();
+    shop.batchctl(["runs", "request-retry", "1", "--reason", "x"]).run().succeeds();
+    shop.batchctl(["runs", "process-requests"]).failpoint(failpoint).run().is_killed_by(Signal::KILL);
+    assert_eq!(shop.sql("SELECT status, claimed_by FROM batch_retry_request"), [["RUNNING", "2"]]);
+
+    shop.batchctl(["runs", "process-requests"]).run().succeeds().is_silent();
+
+    assert_eq!(shop.sql("SELECT status, exit_code FROM batch_retry_request"), [["DONE", "0"]]);
+    assert_eq!(
+        shop.scalar("SELECT COUNT(*) FROM batch_execution WHERE job = 'report daily-sales' AND status = 'COMPLETED'"),
+        "1"
+    );
+    assert_eq!(shop.scalar("SELECT status FROM batch_execution WHERE id = 2"), "CRASHED");
+}
+
+/// A run of the past.
+fn insert_run(sandbox: &Sandbox, job: &str, status: &str, started_at: &str) -> i64 {
+    let id = sandbox.scalar(&format!(
+        "INSERT INTO batch_execution (job, instance_key, command_line, attempt, status, started_at, heartbeat_at,
+             lease_expires_at, epoch, host, pid, pid_started_ticks, boot_id, items_read, items_written,
+             items_skipped, items_failed, duration_ms, exit_code, version, environment)
+         VALUES ('{job}', '', '{job}', 1, '{status}', '{started_at}', '{started_at}', '{started_at}', 1, 'elsewhere',
+             1, 1, 'b', 0, 0, 0, 0, 5, 0, '0', 'dev') RETURNING id"
+    ));
+    id.parse().unwrap()
+}
+
+/// Ninety days before the sandbox's now, but for a second.
+const OLD: &str = "2026-08-21T15:59:59+00:00";
+const YOUNG: &str = "2026-08-21T16:00:01+00:00";
+
+/// The numbers of the runs that are left, without the purge's own.
+fn left(sandbox: &Sandbox) -> Vec<String> {
+    sandbox.sql("SELECT id FROM batch_execution WHERE job <> 'runs purge' ORDER BY id").concat()
+}
+
+fn a_purge_keeps_ninety_days_running_runs_and_last_successes(sandbox: &Sandbox) {
+    for (job, status, started_at) in [
+        ("a b", "COMPLETED", OLD),  // 1: a later one succeeded
+        ("a b", "COMPLETED", OLD),  // 2: the last success, however old
+        ("a b", "FAILED", OLD),     // 3
+        ("a b", "RUNNING", OLD),    // 4: at work, or not known to be dead
+        ("a b", "FAILED", YOUNG),   // 5
+        ("c d", "COMPLETED", OLD),  // 6: a younger one succeeded
+        ("c d", "COMPLETED", YOUNG), // 7
+        ("e f", "CRASHED", OLD),    // 8: never succeeded
+        ("e f", "REFUSED", OLD),    // 9
+    ] {
+        insert_run(sandbox, job, status, started_at);
+    }
+    let ran = sandbox.batchctl(["--verbose", "runs", "purge"]).run().succeeds().says("runs purge: purged 5 runs");
+    drop(ran);
+    assert_eq!(left(sandbox), ["2", "4", "5", "7"]);
+    sandbox.batchctl(["--verbose", "runs", "purge"]).run().succeeds().says("nothing to purge");
+    assert_eq!(left(sandbox), ["2", "4", "5", "7"]);
+}
+
+fn a_purge_takes_along_what_belongs_to_the_runs(sandbox: &Sandbox) {
+    for (started_at, closed_at) in [(OLD, OLD), (YOUNG, YOUNG)] {
+        let run = insert_run(sandbox, "a b", "FAILED", started_at);
+        sandbox.execute(&format!(
+            "INSERT INTO batch_error_log (execution_id, item_key, phase, kind, error_class, message, created_at)
+             VALUES ({run}, 'x', 'x', 'FAILED', 'x', 'x', '{started_at}');
+             INSERT INTO batch_retry_request (execution_id, reason, requested_by, requested_at)
+             VALUES ({run}, 'x', 'x', '{started_at}');
+             INSERT INTO batch_incident (job, kind, severity, opened_at, closed_at, occurrences, first_execution_id, last_execution_id)
+             VALUES ('a b', 'FAILURE', 'low', '{closed_at}', '{closed_at}', 1, {run}, {run});
+             INSERT INTO batch_alert (incident_id, channel, message, created_at, attempts, next_attempt_at)
+             VALUES ({run}, 'x', '{{}}', '{closed_at}', 0, '{closed_at}');
+             INSERT INTO batch_lease (exclusion_key, execution_id, epoch, updated_at)
+             VALUES ('a b {run}', {run}, 1, '{closed_at}')"
+        ));
+    }
+    sandbox.batchctl(["runs", "purge"]).run().succeeds();
+    for (table, column) in [
+        ("batch_error_log", "execution_id"),
+        ("batch_retry_request", "execution_id"),
+        ("batch_incident", "first_execution_id"),
+        ("batch_alert", "incident_id"),
+    ] {
+        assert_eq!(sandbox.sql(&format!("SELECT {column} FROM {table}")), [["2"]], "{table}");
+    }
+    let leases = "SELECT exclusion_key FROM batch_lease WHERE exclusion_key LIKE 'a b%'";
+    assert_eq!(sandbox.sql(leases), [["a b 2"]]);
+}
+
+fn a_purge_keeps_as_many_days_as_it_is_told(sandbox: &Sandbox) {
+    insert_run(sandbox, "a b", "FAILED", "2026-11-18T15:59:59+00:00");
+    insert_run(sandbox, "a b", "FAILED", "2026-11-18T16:00:01+00:00");
+    sandbox.batchctl(["runs", "purge", "--keep-days", "1"]).run().succeeds();
+    assert_eq!(left(sandbox), ["2"]);
+    assert_eq!(
+        sandbox.scalar("SELECT command_line FROM batch_execution WHERE job = 'runs purge'"),
+        "runs purge --keep-days 1"
+    );
+}
+
+fn a_purge_goes_in_bounded_chunks(sandbox: &Sandbox) {
+    let first = insert_run(sandbox, "a b", "FAILED", OLD);
+    sandbox.execute(&format!(
+        "INSERT INTO batch_execution (job, instance_key, command_line, attempt, status, started_at, heartbeat_at,
+             lease_expires_at, epoch, host, pid, pid_started_ticks, boot_id, items_read, items_written,
+             items_skipped, items_failed, version, environment)
+         WITH RECURSIVE number (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM number WHERE n < 2500)
+         SELECT job, instance_key, command_line, attempt, status, started_at, heartbeat_at, lease_expires_at, epoch,
+             host, pid, pid_started_ticks, boot_id, items_read, items_written, items_skipped, items_failed, version,
+             environment
+         FROM batch_execution CROSS JOIN number WHERE id = {first}"
+    ));
+    let count = || sandbox.scalar("SELECT COUNT(*) FROM batch_execution WHERE job = 'a b'");
+    assert_eq!(count(), "2500");
+
+    sandbox.batchctl(["runs", "purge"]).failpoint("in-chunk@2=kill").run().is_killed_by(Signal::KILL);
+    assert_eq!(count(), "1500", "a chunk is a thousand runs");
+
+    sandbox.batchctl(["runs", "purge"]).run().succeeds().is_silent();
+    assert_eq!(count(), "0");
+    assert_eq!(
+        sandbox.sql("SELECT status, items_read, items_written FROM batch_execution ORDER BY id"),
+        [["CRASHED", "0", "0"], ["COMPLETED", "1500", "1500"]]
+    );
+}
