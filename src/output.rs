@@ -21,6 +21,7 @@ pub enum LogFormat {
 }
 
 /// Where and how this process speaks.
+#[derive(Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "facts about two streams, none of them a state")]
 pub struct Output {
     format: LogFormat,

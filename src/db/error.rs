@@ -59,7 +59,7 @@ impl DbError {
         let kind = classify(error);
         let message = match kind {
             DbErrorKind::Unreachable => format!("the database went away: {}", describe(error)),
-            DbErrorKind::Full => format!("the database's disk is full: {}", describe(error)),
+            DbErrorKind::Full => format!("the database's disk is full or failing: {}", describe(error)),
             // The statement's opening words tell which step failed; values are never part of it.
             _ => format!("{} (in `{}`)", describe(error), opening(sql)),
         };
@@ -124,7 +124,7 @@ fn classify_code(code: &str, message: &str) -> DbErrorKind {
         Ok(5 | 6) => DbErrorKind::Unreachable,
         Ok(8 | 14 | 23 | 26 | 11) => DbErrorKind::Configuration,
         // SQLITE_FULL; SQLITE_IOERR, which a full disk or a lost volume also brings.
-        Ok(13) => DbErrorKind::Full,
+        Ok(10 | 13) => DbErrorKind::Full,
         _ => DbErrorKind::Other,
     }
 }

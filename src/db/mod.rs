@@ -9,6 +9,8 @@ mod error;
 mod migrate;
 mod value;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -66,8 +68,35 @@ enum Conn {
 
 /// One open connection.
 pub struct Db {
+    /// First, so that it is dropped first.
+    _interrupt: Interrupt,
     conn: Conn,
     in_transaction: bool,
+}
+
+/// Ends the statement that SQLite is at when the connection is dropped. It runs on a thread of its own and would
+/// hold the file's lock until it is through, however long ago the run that asked for it passed its deadline.
+#[derive(Default)]
+struct Interrupt(Arc<AtomicBool>);
+
+impl Interrupt {
+    /// SQLite's virtual machine asks after so many instructions: often enough for a deadline, too seldom to cost.
+    const INSTRUCTIONS: i32 = 100_000;
+
+    #[expect(clippy::disallowed_types, reason = "this is the one place that names a driver")]
+    async fn watch(connection: &mut sqlx::SqliteConnection) -> Result<Self, sqlx::Error> {
+        let interrupt = Self::default();
+        let is_dropped = Arc::clone(&interrupt.0);
+        let goes_on = move || !is_dropped.load(Ordering::Relaxed);
+        connection.lock_handle().await?.set_progress_handler(Self::INSTRUCTIONS, goes_on);
+        Ok(interrupt)
+    }
+}
+
+impl Drop for Interrupt {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Runs one driver call on whichever connection is open: the two arms differ in nothing but types.
@@ -92,12 +121,17 @@ impl Db {
     pub async fn connect(url: &str, create: bool) -> Result<Self, DbError> {
         let connecting = async {
             Ok::<_, sqlx::Error>(match Kind::of(url) {
-                Kind::Sqlite => Conn::Sqlite(sqlite_options(url)?.create_if_missing(create).connect().await?),
-                Kind::Postgres => Conn::Postgres(postgres_options(url)?.connect().await?),
+                Kind::Sqlite => {
+                    let mut connection = sqlite_options(url)?.create_if_missing(create).connect().await?;
+                    (Interrupt::watch(&mut connection).await?, Conn::Sqlite(connection))
+                }
+                Kind::Postgres => {
+                    (Interrupt::default(), Conn::Postgres(postgres_options(url)?.connect().await?))
+                }
             })
         };
         match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
-            Ok(Ok(conn)) => Ok(Self { conn, in_transaction: false }),
+            Ok(Ok((interrupt, conn))) => Ok(Self { _interrupt: interrupt, conn, in_transaction: false }),
             Ok(Err(error)) => Err(DbError::connecting(&error, url)),
             Err(_) => Err(DbError::silent(url, CONNECT_TIMEOUT)),
         }

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::context::Context;
 use crate::db::Db;
-use crate::failure::{self, one_line};
+use crate::failure::{self, Failure, one_line};
 use crate::mask::Redactor;
 use crate::period::format_duration;
 
@@ -49,11 +49,12 @@ pub async fn execute<J: Job>(cx: &Context, job: &J, options: &RunOptions) -> Exi
         Err(error) => session.fail_outside_runs(&error).await,
     };
     // Whoever asked for a stop does not wait for a chat service; the alerts are kept for the next command.
-    if !matches!(code, ExitCode::Interrupted | ExitCode::Terminated) {
+    let was_stopped = matches!(code, ExitCode::Interrupted | ExitCode::Terminated);
+    if !was_stopped && !session.is_database_gone {
         drop(tokio::time::timeout(ALERTING_TIMEOUT, alert::send_pending(cx, &mut session.db)).await);
     }
-    let Session { db, .. } = session;
-    if !db.is_in_transaction() {
+    let Session { db, is_database_gone, .. } = session;
+    if !db.is_in_transaction() && !is_database_gone {
         db.close().await;
     }
     code
@@ -99,6 +100,7 @@ enum Plan {
 #[derive(Default)]
 struct Tally {
     completed: usize,
+    partial: usize,
     skipped: usize,
     failed: usize,
 }
@@ -107,6 +109,7 @@ impl Tally {
     fn sentence(&self) -> String {
         let parts = [
             (self.completed, "completed"),
+            (self.partial, "completed in part"),
             (self.skipped, "already completed"),
             (self.failed, "not completed"),
         ];
@@ -143,24 +146,30 @@ struct Session<'a> {
     failures: FailureNotes,
     /// Whether there are too many instances for a line each.
     is_long: bool,
+    /// Whether the database stopped to answer: nothing more is asked of it.
+    is_database_gone: bool,
 }
 
 impl<'a> Session<'a> {
     async fn open(cx: &'a Context, spec: JobSpec, options: &'a RunOptions) -> anyhow::Result<Self> {
-        let signals = Signals::listen().context("failed to listen for signals")?;
+        let signals = Signals::listen(cx.output.clone()).context("failed to listen for signals")?;
         failpoint::reach(&cx.config, "start");
         let deadline = options.timeout.or(cx.config.job_timeout(spec.name)).unwrap_or(spec.deadline);
+        let identity = ProcessIdentity::own();
+        let mut db = cx.db().await?;
+        lease::introduce(&mut db, &identity).await?;
         Ok(Self {
             cx,
             spec,
             options,
             signals,
-            identity: ProcessIdentity::own(),
-            db: cx.db().await?,
+            identity,
+            db,
             deadline,
             redactor: cx.config.redactor(),
             failures: FailureNotes::default(),
             is_long: false,
+            is_database_gone: false,
         })
     }
 
@@ -192,7 +201,9 @@ impl<'a> Session<'a> {
                 }
                 Plan::Run { scope, .. } => {
                     let outcome = self.run_instance(job, &instance, scope).await?;
-                    if outcome.is_complete {
+                    if outcome.code == ExitCode::Partial {
+                        tally.partial += 1;
+                    } else if outcome.is_complete {
                         tally.completed += 1;
                     } else {
                         tally.failed += 1;
@@ -327,7 +338,9 @@ impl<'a> Session<'a> {
                 identity: &self.identity,
                 environment: self.cx.config.environment(),
             };
-            let acquired = lease::acquire(&mut self.db, &request).await?;
+            let acquired = tokio::time::timeout(BOOKKEEPING_TIMEOUT, lease::acquire(&mut self.db, &request))
+                .await
+                .map_err(|_| Failure::try_later("failed to get the lease: the database does not answer"))??;
             let Acquired::Held(holder) = &acquired else { return Ok(acquired) };
             if waiting_since.elapsed() >= patience || self.signals.heard().is_some() {
                 return Ok(acquired);
@@ -415,6 +428,13 @@ impl<'a> Session<'a> {
                 dead.id,
                 dead.error_message.as_deref().unwrap_or("no sign of life")
             ));
+            if let Err(error) = lease::disconnect(&mut self.db, dead).await {
+                self.cx.output.warn(&format!(
+                    "failed to end the connection of run {}: {}",
+                    dead.id,
+                    one_line(&error)
+                ));
+            }
             alert::failed(self.cx, &mut self.db, &self.spec, dead).await;
         }
     }
@@ -430,9 +450,7 @@ impl<'a> Session<'a> {
         let execution = &grant.execution;
         let name = label(self.spec.name, &instance.key);
         let retry_items = match self.options.retry_of {
-            Some(run) => {
-                Some(history::open_items(&mut self.db, run).await?).filter(|items| !items.is_empty())
-            }
+            Some(run) => history::items_to_retry(&mut self.db, run).await?,
             None => None,
         };
         let skip_limit = match self.options.skip_limit {
@@ -523,30 +541,15 @@ impl<'a> Session<'a> {
         // A future that was dropped in the middle leaves its connection in an unknown state.
         let is_connection_suspect = !matches!(verdict.status, Status::Completed | Status::Partial);
         let writing = async {
-            if is_connection_suspect || self.db.is_in_transaction() {
-                self.db = Db::connect(self.cx.config.database_url(), false).await?;
+            if !is_connection_suspect && !self.db.is_in_transaction() {
+                match write_ending_over(&mut self.db, execution, ending, errors).await {
+                    Err(error) if ExitCode::of(&error) == ExitCode::TryLater => {}
+                    written => return written,
+                }
             }
-            let was_ours = history::finish(&mut self.db, execution.id, execution.epoch, ending).await?;
-            if was_ours && !errors.is_empty() {
-                let now = ending.ended_at;
-                self.db
-                    .transaction(async |db| Ok(history::insert_errors(db, execution.id, errors, now).await?))
-                    .await?;
-            }
-            if was_ours
-                && ending.status == Status::Completed
-                && (execution.attempt > 1 || execution.retry_of.is_some())
-            {
-                history::resolve_errors(
-                    &mut self.db,
-                    &execution.job,
-                    &execution.instance_key,
-                    execution.id,
-                    ending.ended_at,
-                )
-                .await?;
-            }
-            anyhow::Ok(was_ours)
+            // A server that restarted, or a connection that somebody ended, is no reason to leave the end open.
+            self.db = Db::connect(self.cx.config.database_url(), false).await?;
+            write_ending_over(&mut self.db, execution, ending, errors).await
         };
         match tokio::time::timeout(BOOKKEEPING_TIMEOUT, writing).await {
             Ok(Ok(true)) => verdict,
@@ -562,7 +565,8 @@ impl<'a> Session<'a> {
     }
 
     /// The run's end could not be written: its row still says RUNNING, and the next start will go on.
-    fn unwritten(&self, verdict: Verdict, error: &str) -> Verdict {
+    fn unwritten(&mut self, verdict: Verdict, error: &str) -> Verdict {
+        self.is_database_gone = true;
         let code = match verdict.status {
             Status::Completed | Status::Partial | Status::Failed => ExitCode::TryLater,
             _ => verdict.code,
@@ -619,7 +623,8 @@ impl<'a> Session<'a> {
             ),
             &lines,
         );
-        if verdict.status != Status::Stopped {
+        // Whoever took a lost run over has told of it; a database that is gone takes no alert.
+        if !matches!(verdict.status, Status::Stopped | Status::Crashed) && !self.is_database_gone {
             let mut ended = execution.clone();
             verdict.status.word().clone_into(&mut ended.status);
             ended.error_message = Some(message.clone());
@@ -677,4 +682,31 @@ impl<'a> Session<'a> {
             self.cx.output.status(message);
         }
     }
+}
+
+/// Writes how a run ended, with the item errors that no chunk took along. Gives whether the run was still ours.
+async fn write_ending_over(
+    db: &mut Db,
+    execution: &Execution,
+    ending: &Ending,
+    errors: &[ItemError],
+) -> anyhow::Result<bool> {
+    let resolves =
+        ending.status == Status::Completed && (execution.attempt > 1 || execution.retry_of.is_some());
+    db.transaction(async |db| {
+        if !history::finish(db, execution.id, execution.epoch, ending).await? {
+            // A commit whose acknowledgement was lost has written it already; CRASHED is always somebody else's word.
+            let row = history::find(db, execution.id).await?;
+            return Ok(row.is_some_and(|row| row.is(ending.status) && !row.is(Status::Crashed)));
+        }
+        if !errors.is_empty() {
+            history::insert_errors(db, execution.id, errors, ending.ended_at).await?;
+        }
+        if resolves {
+            let (job, key) = (&execution.job, &execution.instance_key);
+            history::resolve_errors(db, job, key, execution.id, ending.ended_at).await?;
+        }
+        Ok(true)
+    })
+    .await
 }

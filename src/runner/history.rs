@@ -335,6 +335,16 @@ pub async fn insert_errors(
     Ok(())
 }
 
+/// The items that a retry of a run is limited to: those that failed, if the run did all the others. A run that
+/// ended before its work did may have left out any item, so its retry does all.
+pub async fn items_to_retry(db: &mut Db, run: i64) -> Result<Option<Vec<String>>, DbError> {
+    let is_partial = find(db, run).await?.is_some_and(|run| run.is(Status::Partial));
+    if !is_partial {
+        return Ok(None);
+    }
+    Ok(Some(open_items(db, run).await?).filter(|items| !items.is_empty()))
+}
+
 /// The keys of a run's items that failed and are not resolved.
 pub async fn open_items(db: &mut Db, run: i64) -> Result<Vec<String>, DbError> {
     let rows: Vec<(String,)> = db

@@ -5,6 +5,8 @@ use std::fmt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use crate::output::Output;
+
 /// Why a run ended before its work did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interruption {
@@ -47,8 +49,9 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// Starts to listen. The first signal asks for an orderly stop; a second one ends the process at once.
-    pub(super) fn listen() -> std::io::Result<Self> {
+    /// Starts to listen. The first signal asks for an orderly stop, which `output` tells whoever watches; a second
+    /// one ends the process at once.
+    pub(super) fn listen(output: Output) -> std::io::Result<Self> {
         let (asked, stop) = watch::channel(None);
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -63,6 +66,7 @@ impl Signals {
                     leave_at_once(heard);
                 }
                 asked.send_replace(Some(heard));
+                output.status("Stopping behind the current chunk; a second signal ends the run at once");
             }
         });
         Ok(Self { stop })

@@ -10,7 +10,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
-use crate::db::Db;
+use crate::db::{Db, Kind};
 use crate::values;
 
 use super::history::{self, EXECUTION_COLUMNS, Execution, Status};
@@ -190,6 +190,35 @@ async fn bury_dead_runs(
         }
     }
     Ok(crashed)
+}
+
+/// Tells PostgreSQL whose connection this is, for people who look into `pg_stat_activity` and for [`disconnect`].
+pub(super) async fn introduce(db: &mut Db, identity: &ProcessIdentity) -> anyhow::Result<()> {
+    if db.kind() == Kind::Postgres {
+        let name = connection_name(&identity.host, identity.pid, identity.started_ticks);
+        db.execute("SELECT set_config('application_name', $1, FALSE)", values![name]).await?;
+    }
+    Ok(())
+}
+
+/// Ends the connection that a dead run's process may still have. One that stands still inside a chunk would keep
+/// its rows locked, and with them the run that takes over. On SQLite a lock ends with its process only.
+pub(super) async fn disconnect(db: &mut Db, dead: &Execution) -> anyhow::Result<()> {
+    if db.kind() == Kind::Postgres {
+        let name = connection_name(&dead.host, dead.pid, dead.pid_started_ticks);
+        db.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE application_name = $1 AND usename = current_user AND pid <> pg_backend_pid()",
+            values![name],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+/// PostgreSQL keeps 63 bytes of a connection's name, and only ASCII.
+fn connection_name(host: &str, pid: i64, started_ticks: i64) -> String {
+    format!("batchctl {pid}.{started_ticks} {host}").chars().filter(char::is_ascii).take(63).collect()
 }
 
 /// The row of a run that begins.

@@ -195,14 +195,15 @@ impl<'a> Run<'a> {
     ) -> anyhow::Result<T> {
         self.check_stop()?;
         let checkpoint = checkpoint.map(serde_json::to_string).transpose()?;
-        let errors = std::mem::take(&mut self.pending_errors);
+        // They stay here until the commit: the deadline may drop this future at any await.
+        let errors = &self.pending_errors;
         let (execution, counts, cx) = (self.execution, self.counts, self.cx);
         let lease = cx.config.lease().lease();
         let result = self
             .db
             .transaction(async |db| {
                 let result = work(db).await?;
-                history::insert_errors(db, execution.id, &errors, cx.now()).await?;
+                history::insert_errors(db, execution.id, errors, cx.now()).await?;
                 failpoint::reach(&cx.config, "in-chunk");
                 // Last, so that the row is locked only for the moment of the commit: the heartbeat writes it too.
                 let server_time = db.server_time().await?;
@@ -229,9 +230,8 @@ impl<'a> Run<'a> {
                 Ok(result)
             })
             .await;
-        if result.is_err() {
-            // The errors were not written: keep them for the run's end.
-            self.pending_errors = errors;
+        if result.is_ok() {
+            self.pending_errors.clear();
         }
         failpoint::reach(&cx.config, "after-chunk");
         let result = result?;

@@ -5,8 +5,15 @@
 #![cfg(test)]
 
 mod basics;
+mod bookkeeping;
+mod data_import;
+mod demo;
+mod exit_codes;
 mod harness;
 mod report_daily_sales;
+mod runner;
+mod runs;
+mod secrets;
 mod support;
 
 use std::path::{Path, PathBuf};

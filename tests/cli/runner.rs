@@ -30,8 +30,10 @@ impl Arranged for TradingShop {
         let seoul = shop.mall("seoul", "Asia/Seoul", "KRW");
         for day in ["2026-11-16", "2026-11-17", "2026-11-18", "2026-11-19"] {
             let noon = format!("{day}T12:00:00+09:00");
-            let lines = [Line::default(), Line { product: "P2", name: "Second", quantity: 2, ..Line::default() }];
-            let sold = Order { ordered_at: &noon, paid_at: Some(&noon), updated_at: &noon, ..Order::default() };
+            let lines =
+                [Line::default(), Line { product: "P2", name: "Second", quantity: 2, ..Line::default() }];
+            let sold =
+                Order { ordered_at: &noon, paid_at: Some(&noon), updated_at: &noon, ..Order::default() };
             let order_no = format!("T-{day}");
             let order = shop.order(Order {
                 mall: tokyo,
@@ -101,7 +103,9 @@ pub(crate) fn results(sandbox: &Sandbox) -> Vec<Vec<String>> {
 /// The days that have results, and the run that made each.
 #[track_caller]
 pub(crate) fn reported_days(sandbox: &Sandbox) -> Vec<Vec<String>> {
-    sandbox.sql("SELECT DISTINCT business_day, execution_id FROM daily_sales ORDER BY business_day, execution_id")
+    sandbox.sql(
+        "SELECT DISTINCT business_day, execution_id FROM daily_sales ORDER BY business_day, execution_id",
+    )
 }
 
 /// The history: instance, attempt, status and exit code of each run, oldest first.

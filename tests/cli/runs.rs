@@ -111,7 +111,7 @@ fn a_run_that_fails_before_its_instances_are_known_leaves_a_row(shop: &TradingSh
     shop.batchctl(["report", "daily-sales", "--format", "csv", "--out", "reports"])
         .run()
         .exits(1)
-        .says("failed to make the folder");
+        .says("failed to write into the folder");
     assert_eq!(
         shop.sql("SELECT instance_key, status, exit_code, command_line FROM batch_execution"),
         [["", "FAILED", "1", "report daily-sales --format csv --out reports"]]
@@ -166,7 +166,8 @@ fn runs_are_listed_by_job_status_and_start(shop: &TradingShop) {
     let table = shop.batchctl(["runs", "list", "--limit", "2"]).run().succeeds().stdout;
     let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
     assert!(lines[0].starts_with(&["Run", "Job", "Instance", "Status"]), "{table}");
-    let rows: Vec<_> = lines.iter().filter(|line| line.first().is_some_and(|id| id.parse::<i64>().is_ok())).collect();
+    let rows: Vec<_> =
+        lines.iter().filter(|line| line.first().is_some_and(|id| id.parse::<i64>().is_ok())).collect();
     assert_eq!(rows.len(), 2, "{table}");
     assert!(rows[0].starts_with(&["4", "report", "daily-sales", "2026-11-19", "FAILED"]), "{table}");
 }
@@ -196,7 +197,8 @@ fn the_failed_items_of_a_run_are_shown(shop: &TradingShop) {
         shop.mall(code, "Mars/Base", "JPY");
     }
     shop.batchctl(NIGHTLY).run().exits(3);
-    let line = |code| format!("FAILED {code}: mall `{code}` has the time zone `Mars/Base`, which does not exist\n");
+    let line =
+        |code| format!("FAILED {code}: mall `{code}` has the time zone `Mars/Base`, which does not exist\n");
     assert_eq!(
         shop.batchctl(["runs", "errors", "1"]).run().succeeds().stdout,
         ["mars", "phobos", "venus"].map(line).concat()
@@ -212,10 +214,7 @@ fn the_failed_items_of_a_run_are_shown(shop: &TradingShop) {
     shop.execute("UPDATE malls SET time_zone = 'Asia/Tokyo'");
     shop.batchctl(["runs", "retry", "1"]).run().succeeds();
     shop.batchctl(["runs", "errors", "1"]).run().succeeds().prints("which does not exist (resolved)\n");
-    assert_eq!(
-        shop.batchctl(["runs", "errors", "2"]).run().succeeds().stdout,
-        "run 2 has no failed items\n"
-    );
+    assert_eq!(shop.batchctl(["runs", "errors", "2"]).run().succeeds().stdout, "run 2 has no failed items\n");
 }
 
 fn an_unknown_run_is_wrong_usage(sandbox: &Sandbox) {
@@ -268,7 +267,9 @@ fn a_retry_of_a_partial_run_does_just_what_failed(shop: &TradingShop) {
         [["mars", "2"], ["seoul", "1"], ["tokyo", "1"]]
     );
     assert_eq!(
-        shop.sql("SELECT attempt, status, retry_of, items_read, items_written FROM batch_execution WHERE id = 2"),
+        shop.sql(
+            "SELECT attempt, status, retry_of, items_read, items_written FROM batch_execution WHERE id = 2"
+        ),
         [["2", "COMPLETED", "1", "1", "1"]]
     );
     assert_eq!(shop.scalar("SELECT COUNT(*) FROM batch_error_log WHERE resolved_at IS NULL"), "0");
@@ -373,7 +374,9 @@ fn assert_request_survives(shop: &TradingShop, failpoint: &str) {
 
     assert_eq!(shop.sql("SELECT status, exit_code FROM batch_retry_request"), [["DONE", "0"]]);
     assert_eq!(
-        shop.scalar("SELECT COUNT(*) FROM batch_execution WHERE job = 'report daily-sales' AND status = 'COMPLETED'"),
+        shop.scalar(
+            "SELECT COUNT(*) FROM batch_execution WHERE job = 'report daily-sales' AND status = 'COMPLETED'"
+        ),
         "1"
     );
     assert_eq!(shop.scalar("SELECT status FROM batch_execution WHERE id = 2"), "CRASHED");
@@ -402,19 +405,20 @@ fn left(sandbox: &Sandbox) -> Vec<String> {
 
 fn a_purge_keeps_ninety_days_running_runs_and_last_successes(sandbox: &Sandbox) {
     for (job, status, started_at) in [
-        ("a b", "COMPLETED", OLD),  // 1: a later one succeeded
-        ("a b", "COMPLETED", OLD),  // 2: the last success, however old
-        ("a b", "FAILED", OLD),     // 3
-        ("a b", "RUNNING", OLD),    // 4: at work, or not known to be dead
-        ("a b", "FAILED", YOUNG),   // 5
-        ("c d", "COMPLETED", OLD),  // 6: a younger one succeeded
+        ("a b", "COMPLETED", OLD),   // 1: a later one succeeded
+        ("a b", "COMPLETED", OLD),   // 2: the last success, however old
+        ("a b", "FAILED", OLD),      // 3
+        ("a b", "RUNNING", OLD),     // 4: at work, or not known to be dead
+        ("a b", "FAILED", YOUNG),    // 5
+        ("c d", "COMPLETED", OLD),   // 6: a younger one succeeded
         ("c d", "COMPLETED", YOUNG), // 7
-        ("e f", "CRASHED", OLD),    // 8: never succeeded
-        ("e f", "REFUSED", OLD),    // 9
+        ("e f", "CRASHED", OLD),     // 8: never succeeded
+        ("e f", "REFUSED", OLD),     // 9
     ] {
         insert_run(sandbox, job, status, started_at);
     }
-    let ran = sandbox.batchctl(["--verbose", "runs", "purge"]).run().succeeds().says("runs purge: purged 5 runs");
+    let ran =
+        sandbox.batchctl(["--verbose", "runs", "purge"]).run().succeeds().says("runs purge: purged 5 runs");
     drop(ran);
     assert_eq!(left(sandbox), ["2", "4", "5", "7"]);
     sandbox.batchctl(["--verbose", "runs", "purge"]).run().succeeds().says("nothing to purge");
@@ -482,7 +486,7 @@ fn a_purge_goes_in_bounded_chunks(sandbox: &Sandbox) {
     sandbox.batchctl(["runs", "purge"]).run().succeeds().is_silent();
     assert_eq!(count(), "0");
     assert_eq!(
-        sandbox.sql("SELECT status, items_read, items_written FROM batch_execution ORDER BY id"),
-        [["CRASHED", "0", "0"], ["COMPLETED", "1500", "1500"]]
+        sandbox.sql("SELECT status, items_written FROM batch_execution WHERE id = (SELECT MAX(id) FROM batch_execution)"),
+        [["COMPLETED", "1500"]]
     );
 }

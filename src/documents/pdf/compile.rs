@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use anyhow::{anyhow, bail};
+use anyhow::anyhow;
 use chrono::{DateTime, Datelike, Timelike, Utc};
 use typst::diag::{FileError, FileResult, PackageError, SourceDiagnostic};
 use typst::foundations::{Bytes, Datetime, Duration, Smart};
@@ -17,6 +17,7 @@ use typst_layout::PagedDocument;
 use typst_pdf::{PdfOptions as ExportOptions, Timestamp};
 
 use super::PdfOptions;
+use crate::failure::Failure;
 
 const TEMPLATE_FILE: &str = "report.typ";
 const DATA_FILE: &str = "data.json";
@@ -32,7 +33,12 @@ pub(super) fn compile(
     if let Some(directory) = options.template_dir
         && !directory.join(TEMPLATE_FILE).is_file()
     {
-        bail!("the template folder `{}` has no `{TEMPLATE_FILE}`", directory.display());
+        return Err(Failure::configuration(format!(
+            "the template folder `{}` has no `{TEMPLATE_FILE}`",
+            directory.display()
+        ))
+        .hint("correct pdf.template_dir in batchctl.toml")
+        .into());
     }
     let created =
         typst_time(options.created).ok_or_else(|| anyhow!("the document's date is out of range"))?;
@@ -58,7 +64,11 @@ pub(super) fn compile(
         };
         typst_pdf::pdf(&document, &export)
     });
-    let result = result.map_err(|errors| anyhow!(describe(&errors)));
+    let result = result.map_err(|errors| match options.template_dir {
+        Some(_) => Failure::bad_input(describe(&errors)).into(),
+        // The built-in template is ours, and so is its mistake.
+        None => anyhow!(describe(&errors)),
+    });
     // typst keeps what it computed for a next time; ours is another document in another process.
     typst::comemo::evict(0);
     result

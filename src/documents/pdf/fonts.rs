@@ -7,6 +7,7 @@ use anyhow::bail;
 use typst::text::{FontBook, FontVariant};
 use typst_kit::fonts::{self, FontStore};
 
+use crate::failure::Failure;
 use crate::locale::Locale;
 
 /// Each language's families, best first: Noto as Linux packages it, then what macOS and Windows bring.
@@ -66,10 +67,11 @@ pub(super) fn find(
     let mut store = FontStore::new();
     for directory in font_dirs {
         if !directory.is_dir() {
-            bail!(
+            return Err(Failure::configuration(format!(
                 "the font folder `{}` does not exist: correct pdf.font_dirs in batchctl.toml",
                 directory.display()
-            );
+            ))
+            .into());
         }
         store.extend(fonts::scan(directory));
     }

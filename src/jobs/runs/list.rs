@@ -31,7 +31,7 @@ pub struct ListArgs {
     #[arg(long, value_enum, ignore_case = true)]
     status: Option<Status>,
     /// List runs started since: a day, an instant (RFC 3339), or a duration ago such as 2h
-    #[arg(long, value_name = "WHEN")]
+    #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
     since: Option<String>,
     /// List at most this many
     #[arg(long, default_value_t = DEFAULT_LIMIT)]

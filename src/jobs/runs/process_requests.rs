@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use anyhow::Context as _;
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
 use crate::clock::machine_time;
 use crate::context::Context;
@@ -38,8 +38,8 @@ impl Job for Args {
         reclaim_orphans(run).await?;
         let mut done = 0;
         while let Some(request) = claim_next(run).await? {
-            let code = retry(run, &request).await?;
-            note_result(run, &request, code).await?;
+            let ended = retry(run, &request).await?;
+            note_result(run, &request, &ended).await?;
             done += 1;
         }
         run.summarise(if done == 0 {
@@ -95,43 +95,55 @@ async fn claim_next(run: &mut Run<'_>) -> anyhow::Result<Option<Request>> {
     Ok(Some(request))
 }
 
-/// Runs `batchctl runs retry ID` and gives its exit code. A stop is passed on, so that the retried job ends at its
-/// own checkpoint.
-async fn retry(run: &Run<'_>, request: &Request) -> anyhow::Result<i64> {
+/// How a retry ended.
+struct Ended {
+    /// Its exit code; -1 if a signal ended it.
+    code: i64,
+    /// The first line of what it said: the error, if it failed.
+    said: Option<String>,
+}
+
+/// Runs `batchctl runs retry ID`. A stop is passed on, so that the retried job ends at its own checkpoint. What it
+/// says is kept and not printed: ten requests that fail would be more than a cron mail should hold.
+async fn retry(run: &Run<'_>, request: &Request) -> anyhow::Result<Ended> {
     let program = std::env::current_exe().context("failed to find this program's own file")?;
-    let mut child = Command::new(program)
+    let child = Command::new(program)
         .args(["--env", run.cx.config.environment(), "runs", "retry", &request.execution_id.to_string()])
         .current_dir(run.cx.working_dir())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
+        .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
         .context("failed to start `batchctl runs retry`")?;
-    let status = tokio::select! {
-        status = child.wait() => status,
+    let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+    let ending = child.wait_with_output();
+    tokio::pin!(ending);
+    let output = tokio::select! {
+        output = &mut ending => output,
         signal = run.stop_requested() => {
-            terminate(&child);
-            child.wait().await.context("failed to wait for `batchctl runs retry`")?;
+            if let Some(pid) = pid {
+                // It may have ended by itself; then there is nothing to end.
+                let _ = kill_process(pid, Signal::TERM);
+            }
+            ending.await.context("failed to wait for `batchctl runs retry`")?;
             return Err(Interruption::Stopped(signal).into());
         }
     }
     .context("failed to wait for `batchctl runs retry`")?;
-    Ok(status.code().map_or(-1, i64::from))
-}
-
-fn terminate(child: &Child) {
-    let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
-    if let Some(pid) = pid {
-        // It may have ended by itself; then there is nothing to end.
-        let _ = kill_process(pid, Signal::TERM);
-    }
+    let said = String::from_utf8_lossy(&output.stderr).lines().next().map(str::to_owned);
+    Ok(Ended { code: output.status.code().map_or(-1, i64::from), said })
 }
 
 /// Closes the request. A retry that failed is the retried job's failure and has its own row and alert; here it is
 /// only noted.
-async fn note_result(run: &mut Run<'_>, request: &Request, code: i64) -> anyhow::Result<()> {
+async fn note_result(run: &mut Run<'_>, request: &Request, ended: &Ended) -> anyhow::Result<()> {
+    let code = ended.code;
     let status = if code == 0 { "DONE" } else { "FAILED" };
-    let message = format!("`runs retry {}` exited {code}", request.execution_id);
+    let mut message = format!("`runs retry {}` exited {code}", request.execution_id);
+    if let Some(said) = ended.said.as_ref().filter(|_| code != 0) {
+        message.push_str(&format!(": {said}"));
+    }
     let id = request.id;
     run.written(1);
     run.chunk(None::<&str>, async |db| {

@@ -407,6 +407,12 @@ fn compare_two_weeks(shop: &Shop, first: &str, seed: u64) {
     compare_totals(shop, &sums, now);
     compare_breakdowns(shop, &sums);
     breakdowns_add_up(shop);
+    // Nothing that was compared was nothing all along.
+    for column in MEASURES.split(',') {
+        let rows = shop.scalar(&format!("SELECT COUNT(*) FROM daily_sales d WHERE {column} <> 0"));
+        assert!(rows.parse::<i64>().unwrap() > 10, "{column} is other than 0 in {rows} rows");
+    }
+    assert!(shop.sql("SELECT 1 FROM daily_sales WHERE gross_amount = 0 AND cancelled_orders = 0").len() >= 3);
 }
 
 fn compare_totals(shop: &Shop, sums: &BTreeMap<Key, Sum>, now: DateTime<Utc>) {

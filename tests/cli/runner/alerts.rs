@@ -72,7 +72,10 @@ fn ok() -> Answer {
 
 /// The channels' configuration, with a severity for the job.
 fn configure(shop: &TradingShop, severity: &str) {
-    shop.write("batchctl.toml", format!("{CHANNELS}\n[jobs.\"report daily-sales\"]\nseverity = \"{severity}\"\n"));
+    shop.write(
+        "batchctl.toml",
+        format!("{CHANNELS}\n[jobs.\"report daily-sales\"]\nseverity = \"{severity}\"\n"),
+    );
 }
 
 /// Makes the sandbox's database that of prod.
@@ -179,7 +182,8 @@ fn only_high_and_critical_failures_mention_somebody(shop: &TradingShop) {
 fn in_prod_the_severity_chooses_the_channels(shop: &TradingShop) {
     into_prod(shop);
     shop.only_mars();
-    for (severity, expected) in [("low", [0, 0]), ("medium", [1, 0]), ("high", [1, 0]), ("critical", [1, 1])] {
+    for (severity, expected) in [("low", [0, 0]), ("medium", [1, 0]), ("high", [1, 0]), ("critical", [1, 1])]
+    {
         let (ops, on_call, dev) = (slack(), Webhook::start(), slack());
         configure(shop, severity);
         in_prod(shop, &LONG_AGO)
@@ -402,7 +406,7 @@ fn a_webhook_that_is_not_set_keeps_the_alert_for_later(shop: &TradingShop) {
     shop.batchctl(NIGHTLY).run().exits(1);
     let [alert] = kept(shop).try_into().unwrap();
     assert_eq!(alert[..2], ["dev", "1"]);
-    assert!(alert[2].contains("DEV_URL is not set"), "{}", alert[2]);
+    assert!(alert[2].contains("variable `DEV_URL` is not set"), "{}", alert[2]);
     let_time_pass(shop);
     let dev = slack();
     told(shop.batchctl(["runs", "purge"]), &dev).run().succeeds();
@@ -431,7 +435,7 @@ fn a_run_slower_than_usual_is_told_and_so_is_its_recovery(shop: &TradingShop) {
     told(shop.batchctl(NIGHTLY), &dev).run().succeeds().is_silent();
     let [text] = texts(&dev).try_into().unwrap();
     assert!(text.starts_with("<@U456> report daily-sales 2026-11-19 took "), "{text}");
-    assert!(text.ends_with("ms, usually 0ms (dev)"), "{text}");
+    assert!(text.ends_with("ms, usually 0s (dev)"), "{text}");
     assert_eq!(runs(shop)[5], ["2026-11-19", "1", "COMPLETED", "0"]);
 
     // A second slow one is counted only.
@@ -442,7 +446,8 @@ fn a_run_slower_than_usual_is_told_and_so_is_its_recovery(shop: &TradingShop) {
     shop.execute("UPDATE batch_execution SET duration_ms = 3600000");
     told(shop.batchctl(["report", "daily-sales", "--date", "2026-11-17"]), &dev).run().succeeds();
     assert_eq!(texts(&dev)[1..], ["report daily-sales is as fast as usual again (dev)"]);
-    let document: Value = serde_json::from_str(&shop.scalar("SELECT message FROM batch_alert WHERE id = 2")).unwrap();
+    let document: Value =
+        serde_json::from_str(&shop.scalar("SELECT message FROM batch_alert WHERE id = 2")).unwrap();
     assert_eq!((document["kind"].as_str(), document["occurrences"].as_i64()), (Some("recovery"), Some(2)));
 }
 

@@ -121,17 +121,17 @@ fn a_run_killed_again_and_again_is_finished_by_the_start_that_lives(shop: &Tradi
             ["2026-11-19", "5", "COMPLETED", "0"],
         ]
     );
-    assert_eq!(shop.sql("SELECT epoch FROM batch_execution ORDER BY id"), [["1"], ["2"], ["3"], ["4"], ["5"]]);
+    assert_eq!(
+        shop.sql("SELECT epoch FROM batch_execution ORDER BY id"),
+        [["1"], ["2"], ["3"], ["4"], ["5"]]
+    );
 }
 
 fn a_killed_partial_run_leaves_no_open_errors_once_all_is_repaired(shop: &TradingShop) {
     shop.open_on_mars();
     shop.batchctl(NIGHTLY).failpoint("after-chunk=kill").run().is_killed_by(Signal::KILL);
     shop.batchctl(NIGHTLY).run().exits(3);
-    assert_eq!(
-        runs(shop),
-        [["2026-11-19", "1", "CRASHED", "NULL"], ["2026-11-19", "2", "PARTIAL", "3"]]
-    );
+    assert_eq!(runs(shop), [["2026-11-19", "1", "CRASHED", "NULL"], ["2026-11-19", "2", "PARTIAL", "3"]]);
 
     shop.bring_mars_home();
     shop.batchctl(["runs", "retry", "2"]).run().succeeds().is_silent();
@@ -167,5 +167,7 @@ fn a_silent_run_of_another_host_keeps_its_lease_until_it_expires(shop: &TradingS
             ["2026-11-19", "2", "COMPLETED", "0"],
         ]
     );
-    assert!(shop.scalar("SELECT error_message FROM batch_execution WHERE id = 1").starts_with("no sign of life"));
+    assert!(
+        shop.scalar("SELECT error_message FROM batch_execution WHERE id = 1").starts_with("no sign of life")
+    );
 }

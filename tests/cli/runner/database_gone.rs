@@ -43,19 +43,13 @@ fn a_connection_ended_by_the_server_in_a_chunk_fails_the_run_and_the_next_start_
 }
 
 #[test]
-fn a_connection_ended_by_the_server_before_the_end_is_written_does_not_read_as_completed() {
+fn a_connection_ended_by_the_server_before_the_end_is_written_is_made_anew() {
     on_postgres(|shop| {
         let mut run = shop.batchctl(NIGHTLY).hold_at("before-finish");
         run.wait_until_reached();
         end_connections(shop, run.process().pid());
-        run.release().wait().exits(75).says("failed to write the run's end");
-        assert_eq!(runs(shop), [["2026-11-19", "1", "RUNNING", "NULL"]]);
-
-        shop.batchctl(NIGHTLY).run().succeeds().is_silent();
-        assert_eq!(
-            runs(shop),
-            [["2026-11-19", "1", "CRASHED", "NULL"], ["2026-11-19", "2", "COMPLETED", "0"]]
-        );
+        run.release().wait().succeeds().is_silent();
+        assert_eq!(runs(shop), [["2026-11-19", "1", "COMPLETED", "0"]]);
         assert_eq!(results(shop), shop.undisturbed(&NIGHTLY));
     });
 }
@@ -64,13 +58,15 @@ fn a_connection_ended_by_the_server_before_the_end_is_written_does_not_read_as_c
 fn a_database_that_goes_away_in_a_chunk_fails_the_run_and_the_next_start_finishes() {
     on_postgres(|shop| {
         let proxy = Proxy::start(shop);
-        let mut run =
-            shop.batchctl(BACKFILL).env("BATCHCTL_DATABASE_URL", &proxy.url).hold_at("in-chunk@2");
+        let mut run = shop.batchctl(BACKFILL).env("BATCHCTL_DATABASE_URL", &proxy.url).hold_at("in-chunk@2");
         run.wait_until_reached();
         proxy.cut();
         let ran = run.release().wait().exits(75).says("failed to write the run's end");
         assert!(ran.stderr.lines().count() <= 20, "{}", ran.stderr);
-        assert_eq!(runs(shop), [["2026-11-16", "1", "COMPLETED", "0"], ["2026-11-17", "1", "RUNNING", "NULL"]]);
+        assert_eq!(
+            runs(shop),
+            [["2026-11-16", "1", "COMPLETED", "0"], ["2026-11-17", "1", "RUNNING", "NULL"]]
+        );
 
         shop.batchctl(BACKFILL).run().succeeds().is_silent();
         assert_eq!(
@@ -83,6 +79,26 @@ fn a_database_that_goes_away_in_a_chunk_fails_the_run_and_the_next_start_finishe
             ]
         );
         assert_eq!(results(shop), shop.undisturbed(&BACKFILL));
+    });
+}
+
+#[test]
+fn a_database_that_goes_away_before_the_end_is_written_does_not_read_as_completed() {
+    on_postgres(|shop| {
+        let proxy = Proxy::start(shop);
+        let mut run =
+            shop.batchctl(NIGHTLY).env("BATCHCTL_DATABASE_URL", &proxy.url).hold_at("before-finish");
+        run.wait_until_reached();
+        proxy.cut();
+        run.release().wait().exits(75).says("failed to write the run's end");
+        assert_eq!(runs(shop), [["2026-11-19", "1", "RUNNING", "NULL"]]);
+
+        shop.batchctl(NIGHTLY).run().succeeds().is_silent();
+        assert_eq!(
+            runs(shop),
+            [["2026-11-19", "1", "CRASHED", "NULL"], ["2026-11-19", "2", "COMPLETED", "0"]]
+        );
+        assert_eq!(results(shop), shop.undisturbed(&NIGHTLY));
     });
 }
 

@@ -6,6 +6,8 @@ use super::{BACKFILL, NIGHTLY, TradingShop, results, runs};
 use crate::support::{Batchctl, Database, Running, eventually, on_both_databases, run_on};
 
 on_both_databases![
+    a_run_that_was_given_up_from_elsewhere_commits_nothing,
+    a_run_frozen_behind_its_lease_writes_nothing_after_the_take_over,
     a_run_frozen_behind_a_chunk_writes_nothing_after_the_take_over,
     a_run_frozen_behind_its_work_writes_nothing_after_the_take_over,
     a_run_frozen_before_its_end_is_written_writes_nothing_after_the_take_over,
@@ -45,10 +47,7 @@ fn assert_writes_nothing_more(shop: &TradingShop, point: &str) {
 
     assert_eq!((results(shop), shop.sql("SELECT * FROM daily_sales ORDER BY 1, 2, 3")), results_before);
     assert_eq!(shop.sql("SELECT * FROM batch_execution ORDER BY id"), history);
-    assert_eq!(
-        runs(shop),
-        [["2026-11-19", "1", "CRASHED", "NULL"], ["2026-11-19", "2", "COMPLETED", "0"]]
-    );
+    assert_eq!(runs(shop), [["2026-11-19", "1", "CRASHED", "NULL"], ["2026-11-19", "2", "COMPLETED", "0"]]);
 }
 
 #[test]
@@ -69,6 +68,26 @@ fn a_run_frozen_inside_a_chunk_on_sqlite_keeps_the_file_and_goes_on_when_it_wake
         assert_eq!(results(shop), shop.undisturbed(&NIGHTLY));
         assert_eq!(runs(shop), [["2026-11-19", "1", "COMPLETED", "0"]]);
     });
+}
+
+fn a_run_that_was_given_up_from_elsewhere_commits_nothing(shop: &TradingShop) {
+    // A host that cannot end this one's connection; the chunk's own check is all that is left.
+    let mut late = shop.batchctl(NIGHTLY).hold_at("after-lease");
+    late.wait_until_reached();
+    shop.execute("UPDATE batch_execution SET status = 'CRASHED'");
+    let before = shop.dump();
+
+    late.release()
+        .wait()
+        .exits(1)
+        .says("another one took over")
+        .says("nothing was written after the take-over");
+
+    assert_eq!(shop.dump(), before);
+}
+
+fn a_run_frozen_behind_its_lease_writes_nothing_after_the_take_over(shop: &TradingShop) {
+    assert_writes_nothing_more(shop, "after-lease");
 }
 
 fn a_run_frozen_behind_a_chunk_writes_nothing_after_the_take_over(shop: &TradingShop) {

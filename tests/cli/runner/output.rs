@@ -92,7 +92,7 @@ fn requests_that_fail_again_print_at_most_twenty_lines(shop: &TradingShop) {
     );
     assert_eq!(
         shop.scalar("SELECT message FROM batch_retry_request WHERE id = 1").split(", ").next().unwrap(),
-        "`runs retry 1` exited 1: error: report daily-sales 2026-10-21 failed (run 31"
+        "`runs retry 1` exited 1: error: report daily-sales 2026-10-21 failed (run 32"
     );
 }
 
@@ -109,11 +109,18 @@ fn every_line_of_the_json_log_is_an_object(shop: &TradingShop) {
         (ran.code, lines)
     };
     let ended = |lines: &[Value]| -> Vec<Value> {
-        lines.iter().filter(|line| line["message"] == "run ended").map(|line| line["status"].clone()).collect()
+        lines
+            .iter()
+            .filter(|line| line["message"] == "run ended")
+            .map(|line| line["status"].clone())
+            .collect()
     };
 
     let (code, lines) = json(&BACKFILL);
-    assert_eq!((code, ended(&lines)), (Some(0), vec!["COMPLETED".into(), "COMPLETED".into(), "COMPLETED".into()]));
+    assert_eq!(
+        (code, ended(&lines)),
+        (Some(0), vec!["COMPLETED".into(), "COMPLETED".into(), "COMPLETED".into()])
+    );
 
     shop.only_mars();
     let (code, lines) = json(&NIGHTLY);

@@ -68,7 +68,10 @@ fn a_backfill_stopped_in_a_chunk_commits_it_and_goes_on_behind_it(shop: &Trading
     shop.batchctl(BACKFILL).run().succeeds().is_silent();
 
     assert_eq!(results(shop), shop.undisturbed(&BACKFILL));
-    assert_eq!(runs(shop)[2..], [["2026-11-17", "2", "COMPLETED", "0"], ["2026-11-18", "1", "COMPLETED", "0"]]);
+    assert_eq!(
+        runs(shop)[2..],
+        [["2026-11-17", "2", "COMPLETED", "0"], ["2026-11-18", "1", "COMPLETED", "0"]]
+    );
 }
 
 fn ctrl_c_stops_as_sigterm_does_and_exits_130(shop: &TradingShop) {

@@ -78,6 +78,16 @@ impl Batchctl {
         self.run()
     }
 
+    /// Lets a shell start it: `script` finds the program and its arguments in `"$@"`.
+    pub(crate) fn through_shell(mut self, script: &str) -> Self {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script, "sh"]).arg(self.command.get_program()).args(&self.arguments);
+        shell.current_dir(self.command.get_current_dir().expect("the sandbox sets it")).env_clear();
+        shell.envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        self.command = shell;
+        self
+    }
+
     /// Starts it.
     #[track_caller]
     pub(crate) fn spawn(mut self) -> Running {

@@ -290,6 +290,10 @@ fn breakdown_table(figures: &Figures, locale: Locale, kind: Breakdown, title: &s
         .map(|row| {
             let mut cells = vec![Cell::text(figures.mall(row.mall_id)), Cell::text(row.currency.as_str())];
             cells.extend(item_cells(locale, kind, row));
+            if row.breakdown_key.is_empty() {
+                // For machines the word for "none" is no value, whatever the language.
+                cells[2] = Cell::Empty;
+            }
             cells.extend(measure_cells(&row.measures, &row.currency));
             Row::new(cells)
         })

@@ -1,0 +1,131 @@
+//! The books that a new job is entered in: README, crontab, both databases' migrations, a test file.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use batchctl::jobs::SPECS;
+use batchctl::runner::JobSpec;
+
+use crate::support::{Arranged, Database, Sandbox};
+
+fn repository_file(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn names(specs: impl IntoIterator<Item = &'static JobSpec>) -> BTreeSet<&'static str> {
+    specs.into_iter().map(|spec| spec.name).collect()
+}
+
+#[test]
+fn every_job_is_in_the_readme_with_its_schedule() {
+    let readme = repository_file("README.md");
+    let section = readme.split("\n## ").find(|section| section.starts_with("Jobs\n")).unwrap();
+    for spec in SPECS {
+        let when = spec.schedule.map_or("by hand".to_owned(), |schedule| format!("`{schedule}`"));
+        let row = format!("| `{}` | {when} | ", spec.name);
+        assert!(section.contains(&row), "no row `{row}…` in the README's table of jobs");
+    }
+}
+
+#[test]
+fn a_jobs_name_is_two_words_that_no_other_job_has() {
+    assert_eq!(names(SPECS).len(), SPECS.len());
+    for spec in SPECS {
+        assert_eq!(spec.name.split(' ').count(), 2, "{}", spec.name);
+    }
+}
+
+#[test]
+fn the_example_crontab_is_what_the_program_prints() {
+    let printed =
+        Sandbox::new().batchctl(["--env", "prod", "schedule", "crontab"]).real_clock().run().succeeds();
+    assert_eq!(
+        repository_file("crontab.example"),
+        printed.stdout,
+        "make it again: batchctl --env prod schedule crontab > crontab.example"
+    );
+}
+
+#[test]
+fn every_scheduled_job_is_in_the_example_crontab() {
+    let crontab = repository_file("crontab.example");
+    let ends_a_line =
+        |spec: &&JobSpec| crontab.lines().any(|line| line.ends_with(&format!(" {}", spec.name)));
+    assert_eq!(
+        names(SPECS.iter().filter(ends_a_line)),
+        names(SPECS.iter().filter(|spec| spec.schedule.is_some()))
+    );
+}
+
+#[test]
+fn every_job_has_a_test_file() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli");
+    for spec in SPECS {
+        let (group, job) = spec.name.split_once(' ').unwrap();
+        // A file of the job's own, or of its group where the jobs belong closely together.
+        let names = [format!("{group}_{}.rs", job.replace('-', "_")), format!("{group}.rs")];
+        assert!(names.iter().any(|name| folder.join(name).exists()), "none of {names:?} in tests/cli");
+    }
+}
+
+fn migrations(database: &str) -> BTreeSet<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(database);
+    std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect()
+}
+
+#[test]
+fn both_databases_have_migrations_of_the_same_names() {
+    assert_eq!(migrations("sqlite"), migrations("postgres"));
+}
+
+/// Each column of our own tables in their order, and whether it may be NULL.
+fn columns(sandbox: &Sandbox) -> Vec<String> {
+    let rows = sandbox.sql(match sandbox.database() {
+        // The columns of a primary key cannot be NULL, which SQLite does not say of a rowid.
+        Database::Sqlite => {
+            "SELECT t.name, c.cid, c.name, c.\"notnull\" OR c.pk FROM sqlite_master t, pragma_table_info(t.name) c
+             WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND t.name <> '_sqlx_migrations'"
+        }
+        Database::Postgres => {
+            "SELECT table_name, ordinal_position - 1, column_name, CASE is_nullable WHEN 'NO' THEN 1 ELSE 0 END
+             FROM information_schema.columns
+             WHERE table_schema = current_schema() AND table_name <> '_sqlx_migrations'"
+        }
+    });
+    let mut columns: Vec<(String, u32, String)> = rows
+        .into_iter()
+        .map(|row| {
+            let nullable = if row[3] == "1" { "NOT NULL" } else { "NULL" };
+            (row[0].clone(), row[1].parse().unwrap(), format!("{} {nullable}", row[2]))
+        })
+        .collect();
+    columns.sort();
+    columns.into_iter().map(|(table, _, column)| format!("{table}.{column}")).collect()
+}
+
+/// The names of our own indexes.
+fn indexes(sandbox: &Sandbox) -> BTreeSet<String> {
+    let rows = sandbox.sql(match sandbox.database() {
+        Database::Sqlite => "SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL",
+        Database::Postgres => {
+            "SELECT indexname FROM pg_indexes WHERE schemaname = current_schema()
+             AND indexname NOT LIKE '%\\_pkey' AND indexname NOT LIKE '%\\_key'"
+        }
+    });
+    rows.concat().into_iter().collect()
+}
+
+#[test]
+fn both_databases_have_the_same_tables_columns_and_indexes() {
+    if !Database::Postgres.is_available() {
+        return;
+    }
+    let (sqlite, postgres) = (Sandbox::on(Database::Sqlite), Sandbox::on(Database::Postgres));
+    assert_eq!(columns(&sqlite), columns(&postgres));
+    assert_eq!(indexes(&sqlite), indexes(&postgres));
+    assert!(columns(&sqlite).len() > 100, "the tables were found");
+}
