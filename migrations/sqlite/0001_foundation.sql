@@ -98,8 +98,10 @@ CREATE INDEX orders_waiting ON orders (ordered_at) WHERE status = 'PAYMENT_WAIT'
 
 -- line_key is the line's own number where the shop has one, else its product code.
 -- line_amount is what the buyer pays for the line: quantity x unit price, less the line's discount.
+-- No foreign key: its check, row by row, was 45 % of PostgreSQL's time in an import of millions of lines. Lines are
+-- only written by statements that join their orders in the same transaction; who deletes an order deletes its lines.
 CREATE TABLE order_items (
-    order_id INTEGER NOT NULL REFERENCES orders (id) ON DELETE CASCADE,
+    order_id INTEGER NOT NULL,
     line_key TEXT NOT NULL,
     product_code TEXT NOT NULL,
     product_name TEXT NOT NULL,

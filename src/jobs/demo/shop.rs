@@ -375,7 +375,7 @@ fn row(file: &mut String, fields: &[&str]) {
     file.push('\n');
 }
 
-/// SplitMix64 (Steele, Lea and Flood, 2014): ten lines whose output no library's next version changes.
+/// `SplitMix64` (Steele, Lea and Flood, 2014): ten lines whose output no library's next version changes.
 struct Random(u64);
 
 impl Random {

@@ -147,9 +147,8 @@ fn missing_columns(
 ) -> Failure {
     let names: Vec<String> = missing
         .iter()
-        .map(|(ours, wanted)| match ours == wanted {
-            true => format!("`{ours}`"),
-            false => format!("`{ours}` (looked for as `{wanted}`)"),
+        .map(|(ours, wanted)| {
+            if ours == wanted { format!("`{ours}`") } else { format!("`{ours}` (looked for as `{wanted}`)") }
         })
         .collect();
     let found: Vec<String> = header.iter().map(|name| format!("`{name}`")).collect();

@@ -63,8 +63,7 @@ const STAGING_POSTGRES: &str = "
         new_id BIGINT) ON COMMIT DELETE ROWS;
     CREATE TEMP TABLE IF NOT EXISTS import_order_items (
         ordinal BIGINT, line_key TEXT, product_code TEXT, product_name TEXT, quantity BIGINT,
-        unit_price_amount BIGINT, discount_amount BIGINT, tax_amount BIGINT, line_amount BIGINT,
-        PRIMARY KEY (ordinal, line_key)) ON COMMIT DELETE ROWS";
+        unit_price_amount BIGINT, discount_amount BIGINT, tax_amount BIGINT, line_amount BIGINT) ON COMMIT DELETE ROWS";
 /// The sequence's name is looked up once: in a default it would be looked up for each row.
 const SEQUENCE_POSTGRES: &str = "SELECT pg_get_serial_sequence('orders', 'id')";
 
@@ -98,6 +97,10 @@ const ITEM_STAGING: &[&str] = &[
     "tax_amount",
     "line_amount",
 ];
+
+/// Only orders that are stored already are compared line by line; a first import goes without the index.
+const INDEX_LINES_POSTGRES: &str =
+    "CREATE INDEX IF NOT EXISTS import_order_items_ordinal ON import_order_items (ordinal)";
 
 /// Where an order's columns begin and end in [`ORDER_STAGING`]: behind the key, before the source's time.
 const REPLACED: std::ops::Range<usize> = 3..15;
@@ -220,6 +223,9 @@ impl FileKind for Orders {
             db.execute(number_new_orders, values![]).await?;
         }
         if orders.match_stored(db).await? > 0 {
+            if db.kind() == DbKind::Postgres {
+                db.script(INDEX_LINES_POSTGRES).await?;
+            }
             db.execute(COMPARE_LINES, values![]).await?;
         }
         let outcome = orders.count(db).await?;
@@ -253,7 +259,7 @@ fn same_order(first: Fields<'_>, fields: &Fields<'_>, first_line: u64) -> Parsed
 /// An order's own columns.
 struct Order<'r> {
     mall_id: i64,
-    order_no: &'r str,
+    number: &'r str,
     member_code: Option<&'r str>,
     status: &'static str,
     currency: &'r str,
@@ -276,7 +282,7 @@ impl<'r> Order<'r> {
         let amount = |column| fields.positive_money(column, currency);
         let order = Self {
             mall_id: shop.id,
-            order_no: fields.text(ORDER_NO)?,
+            number: fields.text(ORDER_NO)?,
             member_code: fields.optional_text(MEMBER_CODE)?,
             status: fields.word(STATUS, STATUSES)?,
             currency,
@@ -308,7 +314,7 @@ impl<'r> Order<'r> {
         let load = &mut rows.loads[0];
         load.int(ordinal);
         load.int(self.mall_id);
-        load.text(self.order_no);
+        load.text(self.number);
         load.text(self.member_code);
         load.text(self.status);
         load.text(self.currency);
@@ -329,7 +335,7 @@ impl<'r> Order<'r> {
 
 /// A line's own columns.
 struct Line<'r> {
-    line_key: &'r str,
+    key: &'r str,
     has_number: bool,
     product_code: &'r str,
     product_name: &'r str,
@@ -337,7 +343,7 @@ struct Line<'r> {
     unit_price_amount: i64,
     discount_amount: i64,
     tax_amount: i64,
-    line_amount: i64,
+    amount: i64,
 }
 
 impl<'r> Line<'r> {
@@ -351,7 +357,7 @@ impl<'r> Line<'r> {
         let unit_price_amount = fields.money(UNIT_PRICE_AMOUNT, currency)?;
         let discount_amount = fields.positive_money(LINE_DISCOUNT_AMOUNT, currency)?.unwrap_or(0);
         Ok(Self {
-            line_key: line_no.unwrap_or(product_code),
+            key: line_no.unwrap_or(product_code),
             has_number: line_no.is_some(),
             product_code,
             product_name: fields.optional_text(PRODUCT_NAME)?.unwrap_or(product_code),
@@ -359,21 +365,22 @@ impl<'r> Line<'r> {
             unit_price_amount,
             discount_amount,
             tax_amount: fields.positive_money(LINE_TAX_AMOUNT, currency)?.unwrap_or(0),
-            line_amount: line_amount(quantity, unit_price_amount, discount_amount)?,
+            amount: line_amount(quantity, unit_price_amount, discount_amount)?,
         })
     }
 
     /// Whether no earlier line of the order has the same key. Most orders have two or three lines.
     fn is_first_of(&self, earlier: &[Self]) -> Parsed<()> {
-        if earlier.iter().all(|line| line.line_key != self.line_key) {
+        if earlier.iter().all(|line| line.key != self.key) {
             return Ok(());
         }
-        Err(match self.has_number {
-            true => format!("`line_no`: `{}` is twice in the same order", self.line_key),
-            false => format!(
+        Err(if self.has_number {
+            format!("`line_no`: `{}` is twice in the same order", self.key)
+        } else {
+            format!(
                 "`product_code`: `{}` is twice in the same order: tell its lines apart by a column `line_no`",
-                self.line_key
-            ),
+                self.key
+            )
         })
     }
 
@@ -381,14 +388,14 @@ impl<'r> Line<'r> {
         let ordinal = rows.ordinal;
         let load = &mut rows.loads[1];
         load.int(ordinal);
-        load.text(self.line_key);
+        load.text(self.key);
         load.text(self.product_code);
         load.text(self.product_name);
         load.int(self.quantity);
         load.int(self.unit_price_amount);
         load.int(self.discount_amount);
         load.int(self.tax_amount);
-        load.int(self.line_amount);
+        load.int(self.amount);
         load.end_row();
     }
 }

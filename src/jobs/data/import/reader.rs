@@ -94,7 +94,7 @@ fn unreadable(path: &Path, error: &io::Error) -> Failure {
 }
 
 fn hexadecimal(hash: Sha256) -> String {
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{:x}", hash.finalize())
 }
 
 /// Hashes what is read.
@@ -311,5 +311,75 @@ impl Reader {
     /// The SHA-256 of all that was read, in hexadecimal: of the whole file once it is at its end.
     pub(super) fn into_hash(self) -> String {
         hexadecimal(self.source.into_inner().hash)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The records behind the header as `line: field|field`, or the fault without the folder.
+    fn read(content: &[u8]) -> Vec<String> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file.csv");
+        std::fs::write(&path, content).unwrap();
+        let source = Source { path: path.clone(), encoding: TextEncoding::Utf8, delimiter: b',' };
+        let folder = format!("{}/", directory.path().display());
+        let mut read = Vec::new();
+        let mut reading = || -> Result<(), Failure> {
+            let (mut reader, _) = source.open()?;
+            let mut record = Record::default();
+            while reader.next_record(&mut record)? {
+                let fields: Vec<&str> = (0..record.len()).map(|place| record.field(place)).collect();
+                read.push(format!("{}: {}", record.line(), fields.join("|")));
+            }
+            assert_eq!(reader.into_hash(), content_hash(&path)?);
+            Ok(())
+        };
+        if let Err(fault) = reading() {
+            read.push(fault.message.replace(&folder, ""));
+        }
+        read
+    }
+
+    #[test]
+    fn records_know_their_lines_whatever_ends_them() {
+        assert_eq!(read(b"a,b\r\n1,2\r\n\r\n\n3,\"x\ny\"\r\n5,6"), ["2: 1|2", "5: 3|x\ny", "7: 5|6"]);
+        assert_eq!(read("a,b\n\u{3000}商 品\u{3000}, 2 \n".as_bytes()), ["2: 商 品|2"]);
+    }
+
+    #[test]
+    fn a_cut_off_file_is_told_from_a_whole_one() {
+        assert_eq!(
+            read(b"a,b\n1,2\n3,\"x\n"),
+            [
+                "2: 1|2",
+                "failed to read `file.csv`: line 3: the file ends inside a quoted field of this line: it is cut off, or a quote is not closed"
+            ]
+        );
+        assert_eq!(
+            read(b"a,b\n1,2\n3"),
+            [
+                "2: 1|2",
+                "failed to read `file.csv`: line 3: the last line has 1 of 2 fields: the file is cut off"
+            ]
+        );
+        assert_eq!(read(b"a,b\n3,\"x\""), ["2: 3|x"]);
+    }
+
+    #[test]
+    fn a_damaged_file_is_refused_with_its_line() {
+        assert_eq!(read(b""), ["`file.csv` is empty: not even a header"]);
+        assert_eq!(
+            read(b"a,b\n1,2,3\n4,5\n"),
+            [
+                "failed to read `file.csv`: line 2: the line has 3 fields, the header has 2: quote a field that holds the delimiter"
+            ]
+        );
+        assert!(read(b"a,b\n1,\0\n")[0].contains("line 2: there is a NUL character"));
+        assert!(read(b"a\0,\0b\0\n")[0].contains("UTF-16"));
+        assert!(read(b"a,b\n1,\x82\n")[0].contains("line 2 is not valid utf-8"));
+        let open_quote = [b"a,b\n\"".as_slice(), &vec![b'x'; 3 * LONGEST_RECORD_BYTES]].concat();
+        assert!(read(&open_quote)[0].contains("line 2: the line is longer than 1 MiB"));
     }
 }
