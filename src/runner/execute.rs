@@ -93,7 +93,7 @@ impl Outcome {
 /// What a look at the history says about an instance before anything is done.
 enum Plan {
     Run { because: String, scope: Scope },
-    Skip { because: String },
+    Skip { because: String, is_complete: bool },
 }
 
 /// What became of the instances of a long range.
@@ -119,6 +119,26 @@ impl Tally {
             .map(|(count, what)| format!("{count} {what}"))
             .collect();
         parts.join(", ")
+    }
+}
+
+/// What a command does outside its runs (finding its instances, delivering) has a deadline and hears a stop too.
+struct Bounds {
+    signals: Signals,
+    deadline: Duration,
+    grace: Duration,
+}
+
+impl Bounds {
+    async fn keep<T>(&self, step: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+        let mut signals = self.signals.clone();
+        tokio::select! {
+            biased;
+            result = step => result,
+            () = tokio::time::sleep(self.deadline) => Err(Interruption::TimedOut.into()),
+            signal = async { let signal = signals.wait().await; tokio::time::sleep(self.grace).await; signal } =>
+                Err(Interruption::Stopped(signal).into()),
+        }
     }
 }
 
@@ -175,7 +195,8 @@ impl<'a> Session<'a> {
 
     /// Runs the instances one after the other, then delivers what was asked for.
     async fn run_all<J: Job>(&mut self, job: &J) -> anyhow::Result<ExitCode> {
-        let instances = job.instances(self.cx, &mut self.db).await?;
+        let bounds = self.bounds();
+        let instances = bounds.keep(job.instances(self.cx, &mut self.db)).await?;
         if self.options.dry_run {
             return self.show_plan(job, &instances).await;
         }
@@ -193,11 +214,11 @@ impl<'a> Session<'a> {
                 worst = signal.exit_code();
                 break;
             }
-            let outcome = match self.plan(job, &instance).await? {
-                Plan::Skip { because } => {
+            let outcome = match bounds.keep(self.plan(job, &instance)).await? {
+                Plan::Skip { because, is_complete } => {
                     self.say(&format!("{}: {because}", label(self.spec.name, &instance.key)));
                     tally.skipped += 1;
-                    Outcome::complete()
+                    Outcome { is_complete, ..Outcome::complete() }
                 }
                 Plan::Run { scope, .. } => {
                     let outcome = self.run_instance(job, &instance, scope).await?;
@@ -227,13 +248,22 @@ impl<'a> Session<'a> {
         let was_stopped = matches!(worst, ExitCode::Interrupted | ExitCode::Terminated);
         if !completed.is_empty()
             && !was_stopped
-            && let Err(error) = job.deliver(self.cx, &mut self.db, &completed).await
+            && let Err(error) = bounds.keep(job.deliver(self.cx, &mut self.db, &completed)).await
             && !failure::is_broken_pipe(&error)
         {
             worst = worse(worst, self.fail_outside_runs(&error).await);
         }
         self.failures.print(self.cx, self.spec.name);
         Ok(worst)
+    }
+
+    /// The bounds of what the command does outside its runs.
+    fn bounds(&self) -> Bounds {
+        Bounds { signals: self.signals.clone(), deadline: self.deadline, grace: self.grace() }
+    }
+
+    fn grace(&self) -> Duration {
+        self.options.grace.unwrap_or(Duration::from_secs(25))
     }
 
     /// Decides from the history whether an instance has to run.
@@ -248,20 +278,25 @@ impl<'a> Session<'a> {
         }
         let is_failed_wanted = self.options.only == Some(Only::Failed);
         Ok(match last {
-            None if is_failed_wanted => {
-                Plan::Skip { because: "never ran, and only failed ones are wanted".to_owned() }
-            }
+            None if is_failed_wanted => Plan::Skip {
+                because: "never ran, and only failed ones are wanted".to_owned(),
+                is_complete: false,
+            },
             None => run("no run yet", Scope::Incomplete),
             Some(last) if last.is(Status::Completed) => {
                 match job.standing(self.cx, &mut self.db, instance).await? {
                     Standing::Complete(news) => {
                         let news = news.map(|news| format!("; {news}")).unwrap_or_default();
-                        Plan::Skip { because: format!("already completed by run {}{news}", last.id) }
+                        let because = format!("already completed by run {}{news}", last.id);
+                        Plan::Skip { because, is_complete: true }
                     }
                     Standing::Due(reason) if !is_failed_wanted => {
                         Plan::Run { because: reason, scope: Scope::Due }
                     }
-                    Standing::Due(_) => Plan::Skip { because: format!("completed by run {}", last.id) },
+                    Standing::Due(_) => {
+                        let because = format!("completed by run {}", last.id);
+                        Plan::Skip { because, is_complete: true }
+                    }
                 }
             }
             Some(last) => run(&format!("run {} is {}", last.id, last.status), Scope::Incomplete),
@@ -275,7 +310,7 @@ impl<'a> Session<'a> {
                 Plan::Run { because, .. } => {
                     format!("would run   {}: {because}\n", label(self.spec.name, &instance.key))
                 }
-                Plan::Skip { because } => {
+                Plan::Skip { because, .. } => {
                     format!("would skip  {}: {because}\n", label(self.spec.name, &instance.key))
                 }
             };
@@ -472,10 +507,10 @@ impl<'a> Session<'a> {
             config.lease().heartbeat(),
         );
 
+        let grace = self.grace();
         let mut run =
             Run::new(self.cx, &mut self.db, execution, &self.signals, skip_limit, retry_items, only_due);
         let mut signals = self.signals.clone();
-        let grace = self.options.grace.unwrap_or(Duration::from_secs(25));
         let result = {
             let work = AssertUnwindSafe(job.run(&mut run, instance)).catch_unwind();
             tokio::pin!(work);
@@ -661,16 +696,25 @@ impl<'a> Session<'a> {
             exclusion: String::new(),
             arguments: command_line::own_arguments(&self.cx.config),
         };
-        let status = if code == ExitCode::Refused { Status::Refused } else { Status::Failed };
+        let status = match code {
+            ExitCode::Refused => Status::Refused,
+            ExitCode::TimedOut => Status::TimedOut,
+            ExitCode::Interrupted | ExitCode::Terminated => Status::Stopped,
+            _ => Status::Failed,
+        };
+        // A step that was dropped in the middle leaves its connection in an unknown state.
+        let was_dropped = matches!(status, Status::TimedOut | Status::Stopped);
         let noted = async {
-            if self.db.is_in_transaction() {
+            if was_dropped || self.db.is_in_transaction() {
                 self.db = Db::connect(self.cx.config.database_url(), false).await?;
             }
             let id = self.insert_ended(&instance, status, code, &one_line(error)).await?;
             anyhow::Ok(history::find(&mut self.db, id).await?)
         };
         // The database itself may be what failed: then there is nowhere to note it, and the exit code tells.
-        if let Ok(Ok(Some(row))) = tokio::time::timeout(BOOKKEEPING_TIMEOUT, noted).await {
+        if let Ok(Ok(Some(row))) = tokio::time::timeout(BOOKKEEPING_TIMEOUT, noted).await
+            && status != Status::Stopped
+        {
             alert::failed(self.cx, &mut self.db, &self.spec, &row).await;
         }
         code

@@ -24,6 +24,7 @@ on_both_databases![
     a_request_for_a_run_that_is_not_there_fails_by_itself,
     a_request_claimed_by_a_killed_run_is_done_by_the_next,
     a_request_done_but_not_noted_by_a_killed_run_is_done_by_the_next,
+    a_request_that_has_to_wait_stays_open,
     a_purge_keeps_ninety_days_running_runs_and_last_successes,
     a_purge_takes_along_what_belongs_to_the_runs,
     a_purge_keeps_as_many_days_as_it_is_told,
@@ -359,6 +360,20 @@ fn a_request_claimed_by_a_killed_run_is_done_by_the_next(shop: &TradingShop) {
 fn a_request_done_but_not_noted_by_a_killed_run_is_done_by_the_next(shop: &TradingShop) {
     // In the second chunk: the note of the result. The retried job has one chunk only.
     assert_request_survives(shop, "in-chunk@2=kill");
+}
+
+fn a_request_that_has_to_wait_stays_open(shop: &TradingShop) {
+    shop.batchctl(["runs", "purge"]).failpoint("before-finish=kill").run().is_killed_by(Signal::KILL);
+    let mut other = shop.batchctl(["runs", "purge"]).hold_at("after-lease");
+    other.wait_until_reached();
+    shop.batchctl(["runs", "request-retry", "1", "--reason", "it died"]).run().succeeds();
+
+    shop.batchctl(["runs", "process-requests"]).run().succeeds().is_silent();
+    assert_eq!(shop.sql("SELECT status, exit_code FROM batch_retry_request"), [["PENDING", "75"]]);
+
+    other.release().wait().succeeds();
+    shop.batchctl(["runs", "process-requests"]).run().succeeds().is_silent();
+    assert_eq!(shop.sql("SELECT status, exit_code FROM batch_retry_request"), [["DONE", "0"]]);
 }
 
 #[track_caller]

@@ -16,6 +16,9 @@ use crate::runner::{Exclusion, Instance, Interruption, Job, JobSpec, Run, minute
 use crate::severity::Severity;
 use crate::values;
 
+/// The exit code of a retry that found the database or the lease taken.
+const TRY_LATER: i64 = 75;
+
 /// Do the runs that were asked for again
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {}
@@ -37,7 +40,9 @@ impl Job for Args {
     async fn run(&self, run: &mut Run<'_>, _instance: &Instance) -> anyhow::Result<()> {
         reclaim_orphans(run).await?;
         let mut done = 0;
-        while let Some(request) = claim_next(run).await? {
+        let mut after = 0;
+        while let Some(request) = claim_next(run, after).await? {
+            after = request.id;
             let ended = retry(run, &request).await?;
             note_result(run, &request, &ended).await?;
             done += 1;
@@ -77,10 +82,10 @@ async fn reclaim_orphans(run: &mut Run<'_>) -> anyhow::Result<()> {
     .await
 }
 
-/// Takes the oldest open request.
-async fn claim_next(run: &mut Run<'_>) -> anyhow::Result<Option<Request>> {
-    let sql = "SELECT id, execution_id FROM batch_retry_request WHERE status = 'PENDING' ORDER BY id LIMIT 1";
-    let Some(request) = run.db.fetch_optional::<Request>(sql, values![]).await? else { return Ok(None) };
+/// Takes the oldest open request behind `after`: one that has to be tried again later is not tried again now.
+async fn claim_next(run: &mut Run<'_>, after: i64) -> anyhow::Result<Option<Request>> {
+    let sql = "SELECT id, execution_id FROM batch_retry_request WHERE status = 'PENDING' AND id > $1 ORDER BY id LIMIT 1";
+    let Some(request) = run.db.fetch_optional::<Request>(sql, values![after]).await? else { return Ok(None) };
     run.read(1);
     let own = run.id();
     run.chunk(None::<&str>, async |db| {
@@ -139,7 +144,12 @@ async fn retry(run: &Run<'_>, request: &Request) -> anyhow::Result<Ended> {
 /// only noted.
 async fn note_result(run: &mut Run<'_>, request: &Request, ended: &Ended) -> anyhow::Result<()> {
     let code = ended.code;
-    let status = if code == 0 { "DONE" } else { "FAILED" };
+    let status = match code {
+        0 => "DONE",
+        // "Try again later": the next run of this job does.
+        TRY_LATER => "PENDING",
+        _ => "FAILED",
+    };
     let mut message = format!("`runs retry {}` exited {code}", request.execution_id);
     if let Some(said) = ended.said.as_ref().filter(|_| code != 0) {
         message.push_str(&format!(": {said}"));
