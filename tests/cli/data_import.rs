@@ -1,0 +1,99 @@
+//! `data import`: what goes in is what is stored, a fault leaves nothing half-written, and no line is lost or
+//! done twice whatever happens to the process.
+
+mod bad_files;
+mod bad_lines;
+mod contents;
+mod disk_full;
+mod layouts;
+mod recovery;
+mod repeats;
+mod size;
+mod skipping;
+
+use std::fmt::Write;
+
+use crate::support::{Batchctl, Sandbox, Shop};
+
+/// The columns that most tests do with.
+const ORDERS: &str =
+    "mall,order_no,status,ordered_at,paid_at,total_amount,product_code,quantity,unit_price_amount";
+
+/// The command with these arguments.
+fn import(shop: &Sandbox, arguments: &[&str]) -> Batchctl {
+    shop.batchctl(["data", "import"].iter().chain(arguments))
+}
+
+/// The import of a file of orders, chunk by chunk of ten lines.
+fn import_by_tens(shop: &Sandbox, arguments: &[&str]) -> Batchctl {
+    let words = ["data", "import", "--kind", "orders", "--chunk-size", "10", "orders.csv"];
+    shop.batchctl(words.iter().chain(arguments))
+}
+
+/// A file with these lines behind its header.
+fn file(header: &str, lines: &[&str]) -> String {
+    let lines: Vec<&str> = std::iter::once(header).chain(lines.iter().copied()).collect();
+    lines.join("\n") + "\n"
+}
+
+/// A line of a paid order of Tokyo's, of one piece for 1,200.
+fn order_line(number: usize) -> String {
+    format!("tokyo,A{number:06},PAID,2026-11-19 10:00,2026-11-19 10:05,1200,P1,1,1200")
+}
+
+/// A file of so many orders of a line each: the order A000001 is on line 2.
+fn orders_file(count: usize) -> String {
+    let mut text = format!("{ORDERS}\n");
+    for number in 1..=count {
+        writeln!(text, "{}", order_line(number)).expect("a string takes all");
+    }
+    text
+}
+
+/// The numbers that [`orders_file`] gives.
+fn order_numbers(numbers: impl IntoIterator<Item = usize>) -> Vec<String> {
+    numbers.into_iter().map(|number| format!("A{number:06}")).collect()
+}
+
+/// The numbers of the stored orders, once for each of their lines.
+fn stored_orders(shop: &Sandbox) -> Vec<String> {
+    sorted(shop.sql("SELECT order_no FROM orders JOIN order_items ON order_id = id").concat())
+}
+
+/// A shop with the mall `tokyo`.
+fn with_tokyo(shop: &Shop) -> &Shop {
+    shop.mall("tokyo", "Asia/Tokyo", "JPY");
+    shop
+}
+
+/// Every row of the shop's own tables.
+fn shop_rows(shop: &Sandbox) -> String {
+    let dump = shop.dump();
+    let rows: Vec<&str> = dump.lines().filter(|row| !row.starts_with("batch_")).collect();
+    rows.join("\n")
+}
+
+/// The rows of a query in one line each, in the order of their bytes: the two databases sort texts each in its
+/// own way.
+fn rows(shop: &Sandbox, sql: &str) -> Vec<String> {
+    sorted(shop.sql(sql).into_iter().map(|row| row.join(" | ")).collect())
+}
+
+/// The runs, oldest first: attempt, status, exit code, items read, written and skipped.
+fn runs(shop: &Sandbox) -> Vec<String> {
+    let sql = "SELECT attempt, status, exit_code, items_read, items_written, items_skipped
+               FROM batch_execution ORDER BY id";
+    shop.sql(sql).into_iter().map(|row| row.join(" ")).collect()
+}
+
+/// The item errors, oldest first: run, item, phase, kind, class and message.
+fn item_errors(shop: &Sandbox) -> Vec<String> {
+    let sql =
+        "SELECT execution_id, item_key, phase, kind, error_class, message FROM batch_error_log ORDER BY id";
+    shop.sql(sql).into_iter().map(|row| row.join(" ")).collect()
+}
+
+fn sorted<T: Ord>(mut rows: Vec<T>) -> Vec<T> {
+    rows.sort();
+    rows
+}

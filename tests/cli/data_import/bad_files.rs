@@ -1,0 +1,186 @@
+//! A file that is damaged as a whole is refused in one clear line, and nothing of it is stored.
+
+use super::{ORDERS, file, import, order_line, orders_file, shop_rows, with_tokyo};
+use crate::support::{Shop, on_both_databases};
+
+on_both_databases![
+    a_file_that_cannot_be_read_is_refused,
+    a_file_in_another_encoding_is_refused_with_its_line,
+    a_file_that_is_cut_off_is_refused,
+    a_header_with_a_name_twice_is_refused,
+    a_line_with_another_number_of_fields_is_refused,
+    a_nul_is_refused,
+    a_quote_that_is_never_closed_does_not_fill_the_memory,
+    an_order_of_endless_lines_is_refused,
+    a_file_of_a_header_alone_has_nothing_to_import,
+    a_fault_of_the_file_is_not_skipped,
+];
+
+/// Imports a file that must be refused with exactly this first line, written without its run; `FILE` in it is the
+/// file's path.
+#[track_caller]
+fn refused(shop: &Shop, content: impl AsRef<[u8]>, message: &str) {
+    shop.write("orders.csv", content);
+    refused_path(shop, "orders.csv", message);
+}
+
+#[track_caller]
+fn refused_path(shop: &Shop, path: &str, message: &str) {
+    let before = shop_rows(shop);
+    let ran = import(shop, &["--kind", "orders", path]).run().exits(65).never_shows("panicked");
+    let first = ran.stderr.lines().next().unwrap_or_default();
+    let cause = first.strip_prefix("error: ").map(|line| match line.split_once("s): ") {
+        Some((_run, cause)) => cause,
+        None => line,
+    });
+    let message = message.replace("FILE", &format!("`{}`", shop.path(path).display()));
+    assert_eq!(cause, Some(message.as_str()), "{}", ran.stderr);
+    assert_eq!(ran.stderr.matches("error:").count(), 1, "{}", ran.stderr);
+    assert_eq!(ran.stdout, "");
+    assert_eq!(shop_rows(shop), before);
+    let last = shop.sql("SELECT status, exit_code FROM batch_execution ORDER BY id DESC LIMIT 1");
+    assert_eq!(last, [["FAILED", "65"]]);
+}
+
+fn a_file_that_cannot_be_read_is_refused(shop: &Shop) {
+    with_tokyo(shop);
+    refused_path(shop, "missing.csv", "failed to open FILE: it does not exist");
+    shop.write("folder/file", "");
+    refused_path(shop, "folder", "failed to open FILE: it is a directory");
+    refused(shop, "", "FILE is empty: not even a header");
+    refused(shop, "\n\r\n\n", "FILE is empty: not even a header");
+    let ran = import(shop, &["--kind", "orders", "/dev/null"]).run().exits(65);
+    assert!(
+        ran.stderr.starts_with("error: failed to open `/dev/null`: it is not a regular file\n"),
+        "{ran:?}"
+    );
+}
+
+fn a_file_in_another_encoding_is_refused_with_its_line(shop: &Shop) {
+    with_tokyo(shop);
+    let text = orders_file(3).replace("A000002", "注文2");
+    let shift_jis = encoding_rs::SHIFT_JIS.encode(&text).0;
+    refused(
+        shop,
+        &shift_jis,
+        "failed to read FILE: line 3 is not valid utf-8 (byte 0x92): give the file's encoding with --encoding",
+    );
+    let utf_16: Vec<u8> =
+        "\u{feff}".encode_utf16().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    refused(
+        shop,
+        &utf_16,
+        "failed to read FILE: line 1 is not valid utf-8 (bytes 0xFF 0xFE): the file looks like UTF-16, save it as UTF-8",
+    );
+    // Without its mark, UTF-16 of ASCII is valid UTF-8 with a NUL behind every character.
+    refused(
+        shop,
+        &utf_16[2..400],
+        "failed to read FILE: line 1: there are NUL characters: the file looks like UTF-16, save it as UTF-8",
+    );
+    shop.write("batchctl.toml", "[import.orders]\nencoding = \"shift_jis\"\n");
+    // In UTF-8, `注` is 0xE6 0xB3 0xA8: the first two make a character of Shift_JIS, and so on, until they do not.
+    shop.write("orders.csv", &text);
+    let before = shop_rows(shop);
+    import(shop, &["--kind", "orders", "orders.csv"]).run().exits(65).says("line 3 is not valid shift_jis");
+    assert_eq!(shop_rows(shop), before);
+}
+
+fn a_file_that_is_cut_off_is_refused(shop: &Shop) {
+    with_tokyo(shop);
+    let whole = orders_file(30);
+    let quoted = format!("{}tokyo,\"A00", orders_file(30));
+    refused(
+        shop,
+        quoted,
+        "failed to read FILE: line 32: the file ends inside a quoted field of this line: it is cut off, or a quote \
+         is not closed",
+    );
+    let cut = &whole[..whole.len() - "P1,1,1200\n".len()];
+    refused(shop, cut, "failed to read FILE: line 31: the last line has 7 of 9 fields: the file is cut off");
+    refused(
+        shop,
+        &whole[..whole.len() - "1,1200\n".len()],
+        "failed to read FILE: line 31: the last line has 8 of 9 fields: the file is cut off",
+    );
+    refused(
+        shop,
+        "\"mall",
+        "failed to read FILE: line 1: the file ends inside a quoted field of this line: it is cut off, or a quote is \
+         not closed",
+    );
+}
+
+fn a_header_with_a_name_twice_is_refused(shop: &Shop) {
+    with_tokyo(shop);
+    let line = format!("{},x", order_line(1));
+    refused(
+        shop,
+        file(&format!("{ORDERS},order_no"), &[&line]),
+        "failed to read FILE: line 1: two columns are called `order_no`",
+    );
+}
+
+fn a_line_with_another_number_of_fields_is_refused(shop: &Shop) {
+    with_tokyo(shop);
+    let line = order_line(1);
+    refused(
+        shop,
+        file(ORDERS, &[&line, "tokyo,A-2,PAID", &order_line(3)]),
+        "failed to read FILE: line 3: the line has 3 fields, the header has 9",
+    );
+    refused(
+        shop,
+        file(ORDERS, &[&line, &format!("{line},1"), &order_line(3)]),
+        "failed to read FILE: line 3: the line has 10 fields, the header has 9: quote a field that holds the delimiter",
+    );
+}
+
+fn a_nul_is_refused(shop: &Shop) {
+    with_tokyo(shop);
+    refused(
+        shop,
+        file(ORDERS, &[&order_line(1), &order_line(2).replace("P1", "P\0")]),
+        "failed to read FILE: line 3: there is a NUL character: the file is damaged, or not in the encoding it was \
+         said to have",
+    );
+}
+
+fn a_quote_that_is_never_closed_does_not_fill_the_memory(shop: &Shop) {
+    with_tokyo(shop);
+    let mut text = orders_file(2);
+    text.push_str("tokyo,\"A-3,PAID\n");
+    text.push_str(&"x".repeat(3 * 1024 * 1024));
+    refused(shop, text, "failed to read FILE: line 4: the line is longer than 1 MiB: a quote is not closed");
+}
+
+fn an_order_of_endless_lines_is_refused(shop: &Shop) {
+    with_tokyo(shop);
+    let lines: Vec<String> =
+        (0..2_001).map(|number| order_line(1).replace("P1", &format!("P{number}"))).collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    refused(shop, file(ORDERS, &lines), "failed to read FILE: line 2002: the order has more than 2000 lines");
+    shop.write("orders.csv", file(ORDERS, &lines[1..]));
+    import(shop, &["--kind", "orders", "orders.csv"]).run().succeeds();
+    assert_eq!(shop.scalar("SELECT COUNT(*) FROM order_items"), "2000");
+}
+
+fn a_file_of_a_header_alone_has_nothing_to_import(shop: &Shop) {
+    with_tokyo(shop);
+    shop.write("orders.csv", file(ORDERS, &[]));
+    let before = shop_rows(shop);
+    import(shop, &["--kind", "orders", "orders.csv"]).run().succeeds().is_silent();
+    assert_eq!(shop_rows(shop), before);
+    assert_eq!(super::runs(shop), ["1 COMPLETED 0 0 0 0"]);
+}
+
+fn a_fault_of_the_file_is_not_skipped(shop: &Shop) {
+    with_tokyo(shop);
+    shop.write("orders.csv", file(ORDERS, &[&order_line(1), "tokyo,A-2", &order_line(3)]));
+    let before = shop_rows(shop);
+    import(shop, &["--kind", "orders", "--skip-limit", "100%", "orders.csv"])
+        .run()
+        .exits(65)
+        .says("line 3: the line has 2 fields, the header has 9");
+    assert_eq!(shop_rows(shop), before);
+}

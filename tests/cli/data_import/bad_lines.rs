@@ -1,0 +1,266 @@
+//! A line whose fields make no sense is named with its line and its column, and without a skip limit nothing of
+//! its file is stored.
+
+use super::{file, import, item_errors, runs, shop_rows, with_tokyo};
+use crate::support::{Shop, on_both_databases};
+
+on_both_databases![
+    a_field_that_makes_no_sense_is_named,
+    a_state_that_lacks_its_time_is_named,
+    lines_that_disagree_about_their_order_are_named,
+    a_product_twice_in_an_order_needs_line_numbers,
+    an_order_whose_lines_are_apart_is_refused,
+    a_record_that_is_twice_in_its_file_is_refused,
+    members_and_products_are_checked_too,
+    a_refund_has_to_fit_a_stored_order,
+    a_quantity_of_zero_is_stored_and_a_negative_one_is_refused,
+    every_bad_line_is_a_row_and_five_are_quoted,
+];
+
+const ORDERS: &str = "mall,order_no,status,ordered_at,paid_at,cancelled_at,total_amount,currency,tax_amount,product_code,\
+                      quantity,unit_price_amount";
+
+/// What is wrong with a line of a file, as its row says; the file has a good line before it, and nothing of it is
+/// stored.
+#[track_caller]
+fn problem(shop: &Shop, kind: &str, header: &str, good: &str, line: &str) -> String {
+    shop.write("bad.csv", file(header, &[good, line]));
+    let before = shop_rows(shop);
+    let ran = import(shop, &["--kind", kind, "bad.csv"])
+        .run()
+        .exits(65)
+        .says("1 of 2 lines are bad, more than the skip limit of 0; nothing was imported")
+        .says("hint: mend the file, or leave bad lines out with --skip-limit N");
+    assert_eq!(shop_rows(shop), before, "{line}");
+    let last = item_errors(shop).pop().unwrap_or_default();
+    let (_run, error) = last.split_once(' ').unwrap_or_default();
+    let problem = error.strip_prefix("bad.csv:3 check SKIPPED BAD_INPUT ").unwrap_or(error).to_owned();
+    assert!(ran.stderr.contains(&format!("  bad.csv:3: {problem}\n")), "{problem}\n{}", ran.stderr);
+    problem
+}
+
+const GOOD_ORDER: &str = "tokyo,A-1,PAID,2026-11-19 10:00,2026-11-19 10:05,,1200,,,P1,1,1200";
+
+#[track_caller]
+fn order_problem(shop: &Shop, line: &str) -> String {
+    problem(shop, "orders", ORDERS, GOOD_ORDER, line)
+}
+
+fn a_field_that_makes_no_sense_is_named(shop: &Shop) {
+    with_tokyo(shop);
+    let line = |from: &str, to: &str| GOOD_ORDER.replace("A-1", "A-2").replacen(from, to, 1);
+    let cases = [
+        (line("tokyo", "osaka"), "`mall`: unknown mall `osaka`: add it with `batchctl mall add osaka`"),
+        (line("tokyo", ""), "`mall`: is empty"),
+        (line("A-2", ""), "`order_no`: is empty"),
+        (
+            line("PAID", "paid"),
+            "`status`: `paid` is none of PAYMENT_WAIT, PAID, SHIPPED, DELIVERED, ORDER_CANCELLED, REFUNDED: map it in \
+             batchctl.toml, [import.KIND.values.status]",
+        ),
+        (line("2026-11-19", "2026-02-30"), "`ordered_at`: `2026-02-30 10:00` is not a time that exists"),
+        (
+            line("2026-11-19 10:00", "19.11.2026 10:00"),
+            "`ordered_at`: `19.11.2026 10:00` is not a time: write YYYY-MM-DD HH:MM:SS (local), or RFC 3339 with its \
+             offset, or set time_format",
+        ),
+        (
+            line("2026-11-19 10:00", "0026-11-19 10:00"),
+            "`ordered_at`: `0026-11-19 10:00` is not a year of our time: write four digits",
+        ),
+        (
+            line(",1200,", ",\"1,200\","),
+            "`total_amount`: `1,200` is not a number: remove the thousands separator",
+        ),
+        (line(",1200,", ",1200.5,"), "`total_amount`: `1200.5` has too many decimals: JPY has 0"),
+        (line(",1200,,", ",12.345,USD,"), "`total_amount`: `12.345` has too many decimals: USD has 2"),
+        (
+            line(",1200,", ",１２００,"),
+            "`total_amount`: `１２００` is not a number: use the half-width digits 0 to 9",
+        ),
+        (
+            line(",1200,", ",¥1200,"),
+            "`total_amount`: `¥1200` is not a number: write it with digits, one `.` and a leading `-` at most",
+        ),
+        (
+            line(",1200,", ",9223372036854775808,"),
+            "`total_amount`: `9223372036854775808` is too large an amount",
+        ),
+        (line(",1200,", ",-1200,"), "`total_amount`: `-1200` is negative: write it without the sign"),
+        (line(",1200,", ",,"), "`total_amount`: is empty"),
+        (
+            line(",1200,,", ",1200,YEN,"),
+            "`currency`: `YEN` is no currency: write an ISO 4217 code such as JPY",
+        ),
+        (
+            line("P1,1,1200", "P1,2,9223372036854775807"),
+            "`quantity` times `unit_price_amount` is too large an amount: 2 × 9223372036854775807 minor units",
+        ),
+        (line("P1,1,", "P1,1.5,"), "`quantity`: `1.5` has decimals"),
+        (line("P1,", ","), "`product_code`: is empty"),
+    ];
+    for (line, expected) in cases {
+        assert_eq!(order_problem(shop, &line), expected);
+    }
+}
+
+fn a_state_that_lacks_its_time_is_named(shop: &Shop) {
+    with_tokyo(shop);
+    for status in ["PAID", "SHIPPED", "DELIVERED", "REFUNDED"] {
+        let line = format!("tokyo,A-2,{status},2026-11-19 10:00,,,1200,,,P1,1,1200");
+        assert_eq!(order_problem(shop, &line), format!("`paid_at`: is empty, but the order is {status}"));
+    }
+    let line = "tokyo,A-2,ORDER_CANCELLED,2026-11-19 10:00,,,1200,,,P1,1,1200";
+    assert_eq!(order_problem(shop, line), "`cancelled_at`: is empty, but the order is ORDER_CANCELLED");
+}
+
+fn lines_that_disagree_about_their_order_are_named(shop: &Shop) {
+    with_tokyo(shop);
+    let cases = [
+        (",1200,,", ",1300,,", "`total_amount`: `1300` differs from `1200` on line 2 of the same order"),
+        ("PAID", "SHIPPED", "`status`: `SHIPPED` differs from `PAID` on line 2 of the same order"),
+        (
+            "10:05",
+            "10:06",
+            "`paid_at`: `2026-11-19 10:06` differs from `2026-11-19 10:05` on line 2 of the same order",
+        ),
+    ];
+    for (from, to, expected) in cases {
+        assert_eq!(order_problem(shop, &GOOD_ORDER.replacen(from, to, 1).replace("P1", "P2")), expected);
+    }
+}
+
+fn a_product_twice_in_an_order_needs_line_numbers(shop: &Shop) {
+    with_tokyo(shop);
+    assert_eq!(
+        order_problem(shop, GOOD_ORDER),
+        "`product_code`: `P1` is twice in the same order: tell its lines apart by a column `line_no`"
+    );
+    let numbered = format!("{ORDERS},line_no");
+    let line = |number: &str| format!("{GOOD_ORDER},{number}");
+    assert_eq!(
+        problem(shop, "orders", &numbered, &line("1"), &line("1")),
+        "`line_no`: `1` is twice in the same order"
+    );
+    shop.write("orders.csv", file(&numbered, &[&line("1"), &line("2")]));
+    import(shop, &["--kind", "orders", "orders.csv"]).run().succeeds();
+    assert_eq!(
+        shop.sql("SELECT line_key, product_code FROM order_items ORDER BY line_key"),
+        [["1", "P1"], ["2", "P1"]]
+    );
+}
+
+fn an_order_whose_lines_are_apart_is_refused(shop: &Shop) {
+    with_tokyo(shop);
+    let other = GOOD_ORDER.replace("A-1", "A-2");
+    let more = GOOD_ORDER.replace("P1", "P2");
+    shop.write("orders.csv", file(ORDERS, &[GOOD_ORDER, &other, &more]));
+    let before = shop_rows(shop);
+    import(shop, &["--kind", "orders", "orders.csv"]).run().exits(65).says("2 of 3 lines are bad");
+    assert_eq!(shop_rows(shop), before);
+    assert_eq!(
+        item_errors(shop),
+        [
+            "1 orders.csv:2 check SKIPPED BAD_INPUT the same order is on line 4 too: its lines have to be together",
+            "1 orders.csv:4 check SKIPPED BAD_INPUT the same order is on line 2 too: its lines have to be together",
+        ]
+    );
+}
+
+fn a_record_that_is_twice_in_its_file_is_refused(shop: &Shop) {
+    with_tokyo(shop);
+    shop.mall("ny", "America/New_York", "USD");
+    // The same code in another mall is another product.
+    let lines = ["tokyo,P1,a,1", "ny,P1,a,1", "tokyo,P2,a,1", "tokyo,P1,b,2"];
+    shop.write("products.csv", file("mall,product_code,name,price_amount", &lines));
+    let before = shop_rows(shop);
+    import(shop, &["--kind", "products", "products.csv"]).run().exits(65).says("2 of 4 lines are bad");
+    assert_eq!(shop_rows(shop), before);
+    assert_eq!(
+        item_errors(shop),
+        [
+            "1 products.csv:2 check SKIPPED BAD_INPUT the same product is on line 5 too",
+            "1 products.csv:5 check SKIPPED BAD_INPUT the same product is on line 2 too",
+        ]
+    );
+}
+
+fn members_and_products_are_checked_too(shop: &Shop) {
+    with_tokyo(shop);
+    let header = "mall,member_code,status,signed_up_at,confirmed_at";
+    let good = "tokyo,M1,ACTIVE,2026-11-19 10:00,";
+    let member = |line| problem(shop, "members", header, good, line);
+    assert_eq!(
+        member("tokyo,M2,active,2026-11-19 10:00,"),
+        "`status`: `active` is none of UNCONFIRMED, ACTIVE, WITHDRAWN: map it in batchctl.toml, \
+         [import.KIND.values.status]"
+    );
+    assert_eq!(member("tokyo,,ACTIVE,2026-11-19 10:00,"), "`member_code`: is empty");
+    assert_eq!(member("tokyo,M2,ACTIVE,,"), "`signed_up_at`: is empty");
+    assert_eq!(
+        member("tokyo,M2,ACTIVE,2026-11-19 10:00,2026-11-31 10:00"),
+        "`confirmed_at`: `2026-11-31 10:00` is not a time that exists"
+    );
+    let header = "mall,product_code,name,price_amount,status,stock_quantity";
+    let good = "tokyo,P1,a,1200,,";
+    let product = |line| problem(shop, "products", header, good, line);
+    assert_eq!(product("tokyo,P2,,1200,,"), "`name`: is empty");
+    assert_eq!(product("tokyo,P2,a,-1,,"), "`price_amount`: `-1` is negative: write it without the sign");
+    assert_eq!(product("tokyo,P2,a,1,,2.5"), "`stock_quantity`: `2.5` has decimals");
+    assert_eq!(
+        product("tokyo,P2,a,1,NEW,2"),
+        "`status`: `NEW` is none of ON_SALE, SOLD_OUT, DISCONTINUED: map it in batchctl.toml, \
+         [import.KIND.values.status]"
+    );
+}
+
+fn a_refund_has_to_fit_a_stored_order(shop: &Shop) {
+    with_tokyo(shop);
+    shop.mall("ny", "America/New_York", "USD");
+    shop.write("orders.csv", file(ORDERS, &[GOOD_ORDER]));
+    import(shop, &["--kind", "orders", "orders.csv"]).run().succeeds();
+    let header = "mall,order_no,refund_no,amount,refunded_at,currency";
+    let good = "tokyo,A-1,R1,1200,2026-11-19 18:00,";
+    let refund = |line| problem(shop, "refunds", header, good, line);
+    assert_eq!(
+        refund("tokyo,A-9,R1,1200,2026-11-19 18:00,"),
+        "`order_no`: unknown order `A-9`: import its orders first"
+    );
+    assert_eq!(
+        refund("ny,A-1,R1,12,2026-11-19 18:00,"),
+        "`order_no`: unknown order `A-1`: import its orders first"
+    );
+    assert_eq!(
+        refund("tokyo,A-1,R2,12.00,2026-11-19 18:00,USD"),
+        "`currency`: the refund is in USD, its order in JPY"
+    );
+    assert_eq!(
+        refund("tokyo,A-1,R2,-5,2026-11-19 18:00,"),
+        "`amount`: `-5` is negative: write it without the sign"
+    );
+}
+
+fn a_quantity_of_zero_is_stored_and_a_negative_one_is_refused(shop: &Shop) {
+    with_tokyo(shop);
+    assert_eq!(
+        order_problem(shop, "tokyo,A-2,PAID,2026-11-19 10:00,2026-11-19 10:05,,1200,,,P1,-1,1200"),
+        "`quantity`: `-1` is negative"
+    );
+    let free = "tokyo,A-2,PAID,2026-11-19 10:00,2026-11-19 10:05,,0,,,P1,0,1200";
+    shop.write("orders.csv", file(ORDERS, &[free]));
+    import(shop, &["--kind", "orders", "orders.csv"]).run().succeeds();
+    assert_eq!(shop.sql("SELECT quantity, line_amount FROM order_items"), [["0", "0"]]);
+}
+
+fn every_bad_line_is_a_row_and_five_are_quoted(shop: &Shop) {
+    with_tokyo(shop);
+    let lines: Vec<String> =
+        (0..40).map(|number| GOOD_ORDER.replace("A-1,PAID", &format!("A-{number},NEW"))).collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    shop.write("orders.csv", file(ORDERS, &lines));
+    let ran = import(shop, &["--kind", "orders", "orders.csv"]).run().exits(65);
+    assert_eq!(ran.stderr.matches("  orders.csv:").count(), 5, "{}", ran.stderr);
+    assert!(ran.stderr.lines().count() <= 20, "{}", ran.stderr);
+    assert_eq!(item_errors(shop).len(), 40);
+    assert_eq!(runs(shop), ["1 FAILED 65 40 0 40"]);
+}

@@ -1,0 +1,142 @@
+//! A full disk: a clear message, no half of anything, and the next start without it finishes the work.
+//!
+//! A limit on the size of files stands in for the disk, since it needs no privileges: a write beyond it fails with
+//! "file too large" (setrlimit(2), `RLIMIT_FSIZE`). As root, a small file system of its own is filled too.
+
+use std::fs;
+use std::io::Write;
+use std::process::Command;
+
+use super::{import, order_numbers, orders_file, stored_orders, with_tokyo};
+use crate::support::{Arranged, Batchctl, Database, Line, Order, Sandbox, Shop, on_both_databases};
+
+on_both_databases![a_report_that_finds_the_disk_full_leaves_no_half_of_a_file];
+
+/// Orders of some megabytes in the database.
+const ORDERS: usize = 20_000;
+
+/// Keeps every file that it writes below so many blocks: of 512 bytes, or 1024 where `sh` is bash.
+fn with_file_size_limit(command: Batchctl, blocks: u32) -> Batchctl {
+    command.through_shell(&format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\""))
+}
+
+fn import_by_thousands(shop: &Sandbox) -> Batchctl {
+    import(shop, &["--kind", "orders", "--chunk-size", "1000", "orders.csv"])
+}
+
+/// It failed with one line that says what is wrong, and its exit code is no success.
+#[track_caller]
+fn assert_told(code: Option<i32>, stderr: &str) {
+    // 75 if the disk was too full for the run's own end.
+    assert!(matches!(code, Some(1 | 75)), "{code:?}\n{stderr}");
+    assert!(stderr.contains("the database's disk is full or failing"), "{stderr}");
+    assert_eq!(stderr.matches("error:").count(), 1, "{stderr}");
+    assert!(!stderr.contains("panicked") && !stderr.contains("defect"), "{stderr}");
+    assert!(!stderr.contains("BATCHCTL_DATABASE_URL"), "{stderr}");
+}
+
+#[test]
+fn an_import_that_finds_the_disk_full_goes_on_when_there_is_room_again() {
+    let shop = Shop::on(Database::Sqlite);
+    with_tokyo(&shop);
+    shop.write("orders.csv", orders_file(ORDERS));
+
+    let ran = with_file_size_limit(import_by_thousands(&shop), 2_000).run();
+    assert_told(ran.code, &ran.stderr);
+    let stored = stored_orders(&shop).len();
+    assert!(stored > 0 && stored < ORDERS && stored.is_multiple_of(1_000), "{stored}");
+
+    import_by_thousands(&shop).run().succeeds();
+    assert_eq!(stored_orders(&shop), order_numbers(1..=ORDERS));
+    assert_eq!(
+        shop.scalar("SELECT items_written FROM batch_execution WHERE status = 'COMPLETED'"),
+        (ORDERS - stored).to_string()
+    );
+}
+
+#[test]
+fn a_disk_without_any_room_is_told_too() {
+    let shop = Shop::on(Database::Sqlite);
+    with_tokyo(&shop);
+    shop.write("orders.csv", orders_file(10));
+    for blocks in [20, 100] {
+        let ran = with_file_size_limit(import_by_thousands(&shop), blocks).run();
+        assert!(!matches!(ran.code, None | Some(0 | 78)), "{ran:?}");
+        assert!(!ran.stderr.contains("panicked") && !ran.stderr.contains("BATCHCTL_DATABASE_URL"), "{ran:?}");
+    }
+    import_by_thousands(&shop).run().succeeds();
+    assert_eq!(stored_orders(&shop), order_numbers(1..=10));
+}
+
+/// Imports on a small file system, then gives it room and imports again; leaves the database where the sandbox
+/// looks for it.
+const ON_A_SMALL_DISK: &str = r#"
+    mount -t tmpfs -o size=1200k tmpfs disk && cp batchctl.db disk/ || exit 1
+    "$@" 2> full.err; echo $? > full.code
+    mount -o remount,size=64m disk || exit 1
+    "$@" || exit 1
+    cp disk/batchctl.db batchctl.db
+"#;
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the test program would swallow a notice that is `eprint`ed")]
+fn an_import_on_a_small_disk_that_is_really_full_goes_on_when_there_is_room_again() {
+    let probe = Command::new("unshare").args(["-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]).output();
+    if !probe.is_ok_and(|probe| probe.status.success()) {
+        let notice = "note: the test of a really full disk is skipped: it needs to mount one (root)";
+        writeln!(std::io::stderr(), "{notice}").expect("stderr is there");
+        return;
+    }
+    // The sandbox must not look at its database before it is replaced.
+    let shop = Sandbox::new();
+    let words = ["mall", "add", "tokyo", "--name", "Tokyo", "--time-zone", "Asia/Tokyo", "--currency", "JPY"];
+    shop.batchctl(words).run().succeeds();
+    shop.write("orders.csv", orders_file(ORDERS));
+    fs::create_dir(shop.path("disk")).unwrap();
+
+    let script = format!("exec unshare -m sh -c '{ON_A_SMALL_DISK}' sh \"$@\"");
+    import_by_thousands(&shop)
+        .env("BATCHCTL_DATABASE_URL", "sqlite:disk/batchctl.db")
+        .through_shell(&script)
+        .run()
+        .succeeds();
+
+    assert_told(shop.read("full.code").trim().parse().ok(), &shop.read("full.err"));
+    assert_eq!(stored_orders(&shop), order_numbers(1..=ORDERS));
+    let written = shop.scalar("SELECT items_written FROM batch_execution WHERE status = 'COMPLETED'");
+    let written: usize = written.parse().expect("a number");
+    assert!(written > 0 && written < ORDERS, "{written}");
+}
+
+fn a_report_that_finds_the_disk_full_leaves_no_half_of_a_file(shop: &Shop) {
+    let tokyo = shop.mall("tokyo", "Asia/Tokyo", "JPY");
+    // Long names: the report is to be larger than all that SQLite writes beside it.
+    let products: Vec<String> = (0..60).map(|number| format!("{number:02}").repeat(5_000)).collect();
+    let lines: Vec<Line> =
+        products.iter().map(|name| Line { product: &name[..2], name, ..Line::default() }).collect();
+    shop.order(Order { mall: tokyo, total: 60_000, lines: &lines, ..Order::default() });
+    let words = ["report", "daily-sales", "--date", "2026-11-19"];
+    shop.batchctl(words).run().succeeds();
+    fs::create_dir(shop.path("out")).unwrap();
+    let report = || shop.batchctl(words.iter().chain(&["--format", "csv", "--out", "out"]));
+
+    for old in ["", "the old report"] {
+        if !old.is_empty() {
+            shop.write("out/daily-sales-2026-11-19.csv", old);
+        }
+        let ran = with_file_size_limit(report(), 400).run().exits(1).never_shows("panicked");
+        assert!(ran.stderr.contains("daily-sales-2026-11-19.csv`: File too large"), "{}", ran.stderr);
+        assert_eq!(ran.stderr.matches("error:").count(), 1, "{}", ran.stderr);
+        let files: Vec<_> =
+            fs::read_dir(shop.path("out")).unwrap().map(|file| file.unwrap().path()).collect();
+        let expected =
+            if old.is_empty() { vec![] } else { vec![shop.path("out/daily-sales-2026-11-19.csv")] };
+        assert_eq!(files, expected);
+        if !old.is_empty() {
+            assert_eq!(shop.read("out/daily-sales-2026-11-19.csv"), old);
+        }
+    }
+
+    report().run().succeeds();
+    assert!(shop.read("out/daily-sales-2026-11-19.csv").len() > 600_000);
+}
