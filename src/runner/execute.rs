@@ -458,7 +458,7 @@ impl<'a> Session<'a> {
     async fn tell_of_dead_runs(&mut self, grant: &Grant) {
         for dead in &grant.crashed {
             self.cx.output.status(&format!(
-                "{}: run {} crashed ({}); going on from its last committed chunk",
+                "{}: run {} crashed ({}); this run takes over",
                 dead.label(),
                 dead.id,
                 dead.error_message.as_deref().unwrap_or("no sign of life")
@@ -749,6 +749,10 @@ async fn write_ending_over(
         if resolves {
             let (job, key) = (&execution.job, &execution.instance_key);
             history::resolve_errors(db, job, key, execution.id, ending.ended_at).await?;
+            if let Some(retried) = execution.retry_of {
+                // It may be of another instance by now: a file that was mended has another content.
+                history::resolve_errors_of(db, retried, ending.ended_at).await?;
+            }
         }
         Ok(true)
     })

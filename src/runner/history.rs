@@ -283,6 +283,15 @@ pub async fn resolve_errors(
     .await
 }
 
+/// Marks the failures of one run as resolved: its retry has succeeded.
+pub async fn resolve_errors_of(db: &mut Db, run: i64, now: DateTime<Utc>) -> Result<u64, DbError> {
+    db.execute(
+        "UPDATE batch_error_log SET resolved_at = $1 WHERE execution_id = $2 AND resolved_at IS NULL",
+        values![now, run],
+    )
+    .await
+}
+
 /// The durations of a job's last successes, newest first, without the run itself.
 pub async fn last_durations(db: &mut Db, job: &str, before: i64, most: i64) -> Result<Vec<i64>, DbError> {
     let rows: Vec<(i64,)> = db

@@ -11,6 +11,7 @@ on_both_databases![
     a_product_twice_in_an_order_needs_line_numbers,
     an_order_whose_lines_are_apart_is_refused,
     a_record_that_is_twice_in_its_file_is_refused,
+    two_keys_that_mean_the_same_record_are_refused,
     members_and_products_are_checked_too,
     a_refund_has_to_fit_a_stored_order,
     a_quantity_of_zero_is_stored_and_a_negative_one_is_refused,
@@ -263,4 +264,18 @@ fn every_bad_line_is_a_row_and_five_are_quoted(shop: &Shop) {
     assert!(ran.stderr.lines().count() <= 20, "{}", ran.stderr);
     assert_eq!(item_errors(shop).len(), 40);
     assert_eq!(runs(shop), ["1 FAILED 65 40 0 40"]);
+}
+
+fn two_keys_that_mean_the_same_record_are_refused(shop: &Shop) {
+    with_tokyo(shop);
+    shop.write("batchctl.toml", "[import.products.values.product_code]\na = \"X\"\nb = \"X\"\n");
+    let header = "mall,product_code,name,price_amount";
+    shop.write("twice.csv", file(header, &["tokyo,a,Tea,100", "tokyo,b,Tea,200"]));
+    let before = shop_rows(shop);
+    import(shop, &["--kind", "products", "twice.csv"])
+        .run()
+        .exits(65)
+        .says("twice.csv:2: the same product is on line 3 too")
+        .says("twice.csv:3: the same product is on line 2 too");
+    assert_eq!(shop_rows(shop), before);
 }

@@ -194,6 +194,8 @@ fn a_retry_takes_the_mended_file(shop: &Shop) {
     shop.batchctl(["runs", "retry", "1"]).run().succeeds().is_silent();
     assert_eq!(stored_orders(shop), order_numbers(1..=30));
     assert_eq!(shop.sql("SELECT status, retry_of FROM batch_execution WHERE id = 2"), [["COMPLETED", "1"]]);
+    let open = "SELECT COUNT(*) FROM batch_error_log WHERE resolved_at IS NULL";
+    assert_eq!(shop.scalar(open), "0", "the mended file settles the errors of the run that was retried");
 }
 
 fn a_retry_does_the_bad_lines_alone_once_the_world_is_mended(shop: &Shop) {

@@ -183,6 +183,15 @@ impl<'r> Fields<'r> {
         self.layout.places[column].map_or("", |place| self.record.field(place))
     }
 
+    /// A field as it is meant: the configured value for the file's own.
+    pub(super) fn meant(&self, column: usize) -> &'r str {
+        let raw = self.raw(column);
+        match &self.layout.values[column] {
+            Some(values) => values.get(raw).map_or(raw, String::as_str),
+            None => raw,
+        }
+    }
+
     /// What is wrong with a column.
     pub(super) fn wrong(&self, column: usize, problem: &str) -> String {
         format!("`{}`: {problem}", self.layout.columns[column].name)
@@ -194,11 +203,8 @@ impl<'r> Fields<'r> {
         if raw.len() > LONGEST_FIELD_CHARACTERS && raw.chars().count() > LONGEST_FIELD_CHARACTERS {
             return Err(self.wrong(column, &format!("is longer than {LONGEST_FIELD_CHARACTERS} characters")));
         }
-        let translated = match &self.layout.values[column] {
-            Some(values) => values.get(raw).map_or(raw, String::as_str),
-            None => raw,
-        };
-        Ok((!translated.is_empty()).then_some(translated))
+        let meant = self.meant(column);
+        Ok((!meant.is_empty()).then_some(meant))
     }
 
     /// A text that has to be there.

@@ -66,7 +66,7 @@ impl FileKind for Members {
     }
 
     fn key<'r>(fields: &Fields<'r>) -> (&'r str, &'r str) {
-        (fields.raw(MEMBER_CODE), "")
+        (fields.meant(MEMBER_CODE), "")
     }
 
     fn read(layout: &Layout, lines: &[Record], mut rows: Option<&mut Rows>) -> Result<(), Vec<BadLine>> {

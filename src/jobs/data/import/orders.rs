@@ -162,7 +162,7 @@ impl FileKind for Orders {
     }
 
     fn key<'r>(fields: &Fields<'r>) -> (&'r str, &'r str) {
-        (fields.raw(ORDER_NO), "")
+        (fields.meant(ORDER_NO), "")
     }
 
     fn read(layout: &Layout, lines: &[Record], rows: Option<&mut Rows>) -> Result<(), Vec<BadLine>> {
@@ -244,7 +244,7 @@ impl FileKind for Orders {
 /// Whether a line says the same of its order as the order's first one.
 fn same_order(first: Fields<'_>, fields: &Fields<'_>, first_line: u64) -> Parsed<()> {
     for column in ORDER_COLUMNS {
-        if first.raw(column) != fields.raw(column) {
+        if first.meant(column) != fields.meant(column) {
             let problem = format!(
                 "`{}` differs from `{}` on line {first_line} of the same order",
                 fields.raw(column),

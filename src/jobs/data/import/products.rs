@@ -73,7 +73,7 @@ impl FileKind for Products {
     }
 
     fn key<'r>(fields: &Fields<'r>) -> (&'r str, &'r str) {
-        (fields.raw(PRODUCT_CODE), "")
+        (fields.meant(PRODUCT_CODE), "")
     }
 
     fn read(layout: &Layout, lines: &[Record], mut rows: Option<&mut Rows>) -> Result<(), Vec<BadLine>> {

@@ -71,7 +71,7 @@ impl FileKind for Refunds {
     }
 
     fn key<'r>(fields: &Fields<'r>) -> (&'r str, &'r str) {
-        (fields.raw(ORDER_NO), fields.raw(REFUND_NO))
+        (fields.meant(ORDER_NO), fields.meant(REFUND_NO))
     }
 
     fn read(layout: &Layout, lines: &[Record], mut rows: Option<&mut Rows>) -> Result<(), Vec<BadLine>> {
