@@ -38,9 +38,28 @@ impl Context {
     /// Opens a connection that is ready for work: right environment, schema up to date. A SQLite file is
     /// created and migrated on first use; PostgreSQL only by `db migrate`.
     pub async fn db(&self) -> anyhow::Result<Db> {
+        self.refuse_accidental_prod()?;
         let mut db = Db::connect(self.config.database_url(), true).await?;
         self.make_ready(&mut db).await?;
         Ok(db)
+    }
+
+    /// In prod the default database is made on purpose only: a crontab that starts in the wrong folder would find
+    /// no settings, make an empty database there, and be content with it every night.
+    fn refuse_accidental_prod(&self) -> anyhow::Result<()> {
+        if !self.config.is_prod() || self.config.is_database_named() {
+            return Ok(());
+        }
+        let file = self.config.working_dir().join("batchctl.db");
+        if file.exists() {
+            return Ok(());
+        }
+        Err(Failure::configuration(format!(
+            "BATCHCTL_DATABASE_URL is not set for `prod`, and there is no `{}`",
+            file.display()
+        ))
+        .hint("set it in .env.prod, or start in the folder that has it; `batchctl --env prod db migrate` makes a SQLite file here")
+        .into())
     }
 
     /// Opens a connection without asking for the schema: for `db migrate` and `db check`.

@@ -171,6 +171,11 @@ impl Config {
         self.database.url.expose()
     }
 
+    /// Whether anybody said where the database is.
+    pub fn is_database_named(&self) -> bool {
+        self.variable("BATCHCTL_DATABASE_URL").is_some()
+    }
+
     /// The business time zone.
     pub fn time_zone(&self) -> Tz {
         self.place.time_zone

@@ -4,6 +4,7 @@ use chrono_tz::Tz;
 
 use crate::clock::machine_time;
 use crate::context::Context;
+use crate::db::Db;
 use crate::documents::{Cell, Column, ColumnKind, Row, Table, terminal};
 use crate::failure::Failure;
 use crate::money::is_known_currency;
@@ -79,6 +80,9 @@ async fn add(cx: &Context, args: &AddArgs) -> anyhow::Result<()> {
             .hint("for example --currency JPY")
             .into());
     };
+    if let Some(known) = known.as_ref().filter(|known| known.currency != currency) {
+        refuse_other_currency(&mut db, known, &currency).await?;
+    }
     let before = |field: fn(&Mall) -> &String| known.as_ref().map(|mall| field(mall).clone());
     let name = args.name.clone().or(before(|mall| &mall.name)).unwrap_or_else(|| args.code.clone());
     let platform =
@@ -98,9 +102,32 @@ async fn add(cx: &Context, args: &AddArgs) -> anyhow::Result<()> {
     )
     .await?;
     db.close().await;
-    let did = if known.is_some() { "Changed" } else { "Added" };
+    let did = match &known {
+        None => "Added",
+        Some(known) if known.is_active => "Changed",
+        Some(_) => "Changed and enabled again",
+    };
     cx.output.status(&format!("{did} mall `{}` ({name}, {time_zone}, {currency})", args.code));
     Ok(())
+}
+
+/// Amounts are in minor units of a currency: under another one, what is stored would mean something else.
+async fn refuse_other_currency(db: &mut Db, mall: &Mall, currency: &str) -> anyhow::Result<()> {
+    let stored: Option<(i64,)> = db
+        .fetch_optional(
+            "SELECT id FROM orders WHERE mall_id = $1 UNION ALL SELECT id FROM products WHERE mall_id = $1 LIMIT 1",
+            values![mall.id],
+        )
+        .await?;
+    if stored.is_none() {
+        return Ok(());
+    }
+    Err(Failure::refused(format!(
+        "mall `{}` has orders or products in {}; it cannot become a mall in {currency}",
+        mall.code, mall.currency
+    ))
+    .hint("add another mall, or give the currency of each line in the column `currency`")
+    .into())
 }
 
 async fn disable(cx: &Context, name: &str) -> anyhow::Result<()> {

@@ -143,7 +143,9 @@ async fn open_or_count(
     .await
 }
 
-/// Closes the job's failure incident if no instance that failed since it opened is still without a success.
+/// Closes the job's failure incident if nothing that failed since it opened is still without a later success.
+/// What failed is told by its exclusion key and not by its instance: a file that was mended is another instance of
+/// the same import.
 async fn close_failure(
     cx: &Context,
     db: &mut Db,
@@ -151,14 +153,14 @@ async fn close_failure(
     execution: &Execution,
 ) -> anyhow::Result<()> {
     let Some(incident) = open_incident(db, spec.name, "FAILURE").await? else { return Ok(()) };
-    // A row without an instance is a failure before the instances were known; this success settles it.
+    // A row without a key is a failure before the instances were known; this success settles it.
     let (still_failed,): (i64,) = db
         .fetch_one(
             "SELECT COUNT(*) FROM batch_execution e
-             JOIN (SELECT instance_key, MAX(id) AS id FROM batch_execution
+             JOIN (SELECT exclusion_key, MAX(id) AS id FROM batch_execution
                    WHERE job = $1 AND id >= $2 AND status NOT IN ('REFUSED', 'STOPPED', 'RUNNING')
-                   GROUP BY instance_key) last ON last.id = e.id
-             WHERE e.status <> 'COMPLETED' AND NOT (e.instance_key = '' AND e.id < $3)",
+                   GROUP BY exclusion_key) last ON last.id = e.id
+             WHERE e.status <> 'COMPLETED' AND NOT (e.exclusion_key IS NULL AND e.id < $3)",
             values![spec.name, incident.first_execution_id, execution.id],
         )
         .await?;

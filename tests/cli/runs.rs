@@ -342,7 +342,10 @@ fn a_request_for_a_run_that_is_not_there_fails_by_itself(shop: &TradingShop) {
              VALUES ({run}, 'x', 'admin tool', '2026-11-20T00:00:00+00:00')"
         ));
     }
-    shop.batchctl(["runs", "process-requests"]).run().succeeds().is_silent();
+    shop.batchctl(["runs", "process-requests"])
+        .run()
+        .exits(3)
+        .says("request 1: `runs retry 99` exited 2: error: there is no run 99");
     assert_eq!(
         shop.sql("SELECT status, exit_code, message FROM batch_retry_request ORDER BY id"),
         [

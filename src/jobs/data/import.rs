@@ -28,7 +28,7 @@ use crate::context::Context;
 use crate::db::{Bulk, Db, Kind as DbKind};
 use crate::failure::Failure;
 use crate::jobs::malls::{all_malls, selected_malls};
-use crate::runner::{Exclusion, Instance, Job, JobSpec, Run, history, minutes};
+use crate::runner::{Exclusion, Instance, Job, JobSpec, Run, Standing, history, minutes};
 use crate::severity::Severity;
 use crate::text_encoding::TextEncoding;
 
@@ -97,6 +97,20 @@ impl Job for Args {
         Ok(vec![self.instance(cx, mall.as_deref(), &hash)])
     }
 
+    async fn standing(&self, cx: &Context, db: &mut Db, instance: &Instance) -> anyhow::Result<Standing> {
+        let last = history::last_attempt(db, Self::SPEC.name, &instance.key).await?;
+        let earlier = last.and_then(|last| serde_json::from_str::<Checkpoint>(&last.checkpoint?).ok());
+        let mall = self.mall_of_file(cx, db).await?;
+        let now = manner(&self.source(cx), mall.as_deref(), self.config(cx));
+        // The same content means something else under another mapping.
+        Ok(match earlier {
+            Some(earlier) if earlier.manner != now => {
+                Standing::Due("it is read in another way since (mapping, encoding or mall)".to_owned())
+            }
+            _ => Standing::Complete(None),
+        })
+    }
+
     async fn run(&self, run: &mut Run<'_>, instance: &Instance) -> anyhow::Result<()> {
         match self.kind {
             Kind::Orders => self.import::<orders::Orders>(run, instance).await,
@@ -128,15 +142,11 @@ impl Args {
         let config = self.config(run.cx);
         let source = self.source(run.cx);
         refuse_unknown_columns::<K>(config, self.kind)?;
-        let mall = match (self.mall_code(run.db).await?, &config.mall) {
-            (Some(mall), _) => Some(mall),
-            (None, Some(configured)) => Some(configured_mall(run.db, configured, self.kind).await?),
-            (None, None) => None,
-        };
+        let mall = self.mall_of_file(run.cx, run.db).await?;
         let shops = all_malls(run.db).await?.iter().map(Shop::new).collect::<anyhow::Result<Vec<_>>>()?;
         let (_, header) = source.open()?;
         let file_name = source.path.display().to_string();
-        let manner = fingerprint(&format!("{source:?} {mall:?} {config:?}"));
+        let manner = manner(&source, mall.as_deref(), config);
         let layout = Layout::new(&file_name, &header, K::COLUMNS, config, shops, mall)?;
         Ok(ImportedFile {
             name: source.name(),
@@ -171,6 +181,15 @@ impl Args {
             encoding: self.encoding.unwrap_or(config.encoding),
             // Both the flag and the configuration take ASCII only.
             delimiter: u8::try_from(delimiter).unwrap_or(b','),
+        }
+    }
+
+    /// The code of the mall that all lines belong to, by the flag or the configuration.
+    async fn mall_of_file(&self, cx: &Context, db: &mut Db) -> anyhow::Result<Option<String>> {
+        match (self.mall_code(db).await?, &self.config(cx).mall) {
+            (Some(mall), _) => Ok(Some(mall)),
+            (None, Some(configured)) => Ok(Some(configured_mall(db, configured, self.kind).await?)),
+            (None, None) => Ok(None),
         }
     }
 
@@ -265,8 +284,10 @@ async fn configured_mall(db: &mut Db, configured: &str, kind: Kind) -> anyhow::R
     Ok(found.into_iter().next().map_or_else(|| configured.to_owned(), |mall| mall.code))
 }
 
-/// What the columns and values of a file were taken for: a later attempt goes on only if that is the same.
-fn fingerprint(text: &str) -> String {
+/// What the columns and values of a file are taken for: a later attempt goes on, and a success stands, only if
+/// that is the same.
+fn manner(source: &Source, mall: Option<&str>, config: &ImportFile) -> String {
+    let text = format!("{} {} {mall:?} {config:?}", source.encoding, source.delimiter);
     let mut hash = format!("{:x}", Sha256::digest(text.as_bytes()));
     hash.truncate(KEY_HASH_DIGITS);
     hash
@@ -440,7 +461,7 @@ fn note_more_bad_lines(run: &mut Run<'_>, file: &ImportedFile, more: u64) {
 struct Checkpoint {
     /// The lines of the file up to there, the header not counted.
     lines: u64,
-    /// See [`fingerprint`].
+    /// See [`manner`].
     manner: String,
 }
 

@@ -88,7 +88,18 @@ impl Job for Args {
         let day = day_of(instance)?;
         let malls = self.malls_to_compute(run, day).await?;
         let computed = replace_day(run, day, malls).await?;
-        run.summarise(format!("reported {computed} {}", if computed == 1 { "mall" } else { "malls" }));
+        let mut sentence = format!("reported {computed} {}", if computed == 1 { "mall" } else { "malls" });
+        let begun = selected_malls(run.db, &self.mall).await?;
+        let over = self.malls_of(run.cx, run.db, day).await?;
+        let left_out: Vec<String> = begun
+            .iter()
+            .filter(|mall| !over.iter().any(|over| over.id == mall.id))
+            .map(|mall| mall.code.clone())
+            .collect();
+        if !left_out.is_empty() {
+            sentence.push_str(&format!(", not over yet: {}", left_out.join(", ")));
+        }
+        run.summarise(sentence);
         Ok(())
     }
 

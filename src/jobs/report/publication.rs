@@ -8,10 +8,10 @@ use chrono::{DateTime, Utc};
 use crate::context::Context;
 use crate::documents::pdf::PdfOptions;
 use crate::documents::{Document, Format, Table, csv, json, pdf, terminal, xlsx};
-use crate::failure::Failure;
+use crate::failure::{Failure, one_line};
 use crate::files::write_atomically;
 use crate::locale::Locale;
-use crate::text_encoding::TextEncoding;
+use crate::text_encoding::{TextEncoding, UnmappableCharacter};
 
 /// The flags of every report.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -23,7 +23,7 @@ pub struct PublicationArgs {
     /// Write files into this folder; `-` writes one form to stdout
     #[arg(long, value_name = "DIR|-")]
     pub out: Option<PathBuf>,
-    /// Encode CSV files this way
+    /// Encode CSV this way (default: utf-8; for files in Japanese and Korean utf-8-bom, which Excel needs)
     #[arg(long, value_enum, value_name = "ENCODING")]
     pub encoding: Option<TextEncoding>,
     /// Write labels in this language (default: `BATCHCTL_LOCALE`)
@@ -37,6 +37,14 @@ pub struct Rendered {
     pub name: String,
     /// Its content.
     pub bytes: Vec<u8>,
+}
+
+/// A character that an encoding lacks has one cure.
+fn with_hint_on_encoding(error: anyhow::Error) -> anyhow::Error {
+    if error.chain().any(|cause| cause.is::<UnmappableCharacter>()) {
+        return Failure::failed(one_line(&error)).hint("write it with --encoding utf-8-bom").into();
+    }
+    error
 }
 
 /// How much of a report a form holds: people's forms show the top of long breakdowns, machines' forms all of it.
@@ -114,6 +122,16 @@ impl PublicationArgs {
         Ok(())
     }
 
+    /// How CSV is encoded unless told: a Japanese or Korean file is opened by a double click in Excel, which knows
+    /// UTF-8 only by its byte order mark; what goes to stdout goes to a program.
+    fn csv_encoding(&self, locale: Locale) -> TextEncoding {
+        let is_file = self.out.as_deref().is_some_and(|out| out != Path::new("-"));
+        self.encoding.unwrap_or(match locale {
+            Locale::Ja | Locale::Ko if is_file => TextEncoding::Utf8Bom,
+            _ => TextEncoding::Utf8,
+        })
+    }
+
     fn folder(&self, cx: &Context) -> Option<PathBuf> {
         let out = self.out.as_deref()?;
         (out != Path::new("-")).then(|| cx.working_dir().join(out))
@@ -162,8 +180,9 @@ impl PublicationArgs {
             }
             Format::Csv => {
                 let mut bytes = Vec::new();
-                csv::write(&flat(), document.locale, self.encoding.unwrap_or_default(), &mut bytes)
-                    .with_context(|| format!("failed to write `{name}`"))?;
+                csv::write(&flat(), document.locale, self.csv_encoding(document.locale), &mut bytes)
+                    .with_context(|| format!("failed to write `{name}`"))
+                    .map_err(with_hint_on_encoding)?;
                 bytes
             }
             Format::Xlsx => xlsx::render(&document, created)?,

@@ -1,6 +1,7 @@
 //! `runs list`: the newest runs first, from an index, however long the history is.
 
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 
 use crate::context::Context;
 use crate::db::{Db, Value};
@@ -49,7 +50,9 @@ pub(super) async fn list(cx: &Context, args: &ListArgs) -> anyhow::Result<()> {
     let text = match args.format {
         ListFormat::Json => serde_json::to_string_pretty(&runs)? + "\n",
         ListFormat::Table if runs.is_empty() => "no runs\n".to_owned(),
-        ListFormat::Table => terminal::render_list(&table(&runs), cx.output.width(), cx.output.colour()),
+        ListFormat::Table => {
+            terminal::render_list(&table(&runs, cx.time_zone()), cx.output.width(), cx.output.colour())
+        }
     };
     Ok(cx.output.data(text.as_bytes())?)
 }
@@ -101,7 +104,7 @@ fn instant(cx: &Context, text: &str) -> anyhow::Result<DateTime<Utc>> {
     }
 }
 
-fn table(runs: &[Execution]) -> Table {
+fn table(runs: &[Execution], time_zone: Tz) -> Table {
     let text = |key, label| Column::new(key, label, ColumnKind::Text);
     let number = |key, label| Column::new(key, label, ColumnKind::Number);
     let rows = runs
@@ -114,7 +117,9 @@ fn table(runs: &[Execution]) -> Table {
                 Cell::text(run.instance_key.as_str()),
                 Cell::text(run.status.as_str()),
                 Cell::Int(run.attempt),
-                Cell::text(run.started_at.format("%Y-%m-%d %H:%M:%SZ").to_string()),
+                Cell::text(
+                    run.started_at.with_timezone(&time_zone).format("%Y-%m-%d %H:%M:%S %Z").to_string(),
+                ),
                 Cell::text(
                     duration
                         .map_or(String::new(), |ms| format_duration(std::time::Duration::from_millis(ms))),

@@ -50,7 +50,7 @@ impl Job for Args {
         run.summarise(if done == 0 {
             "no requests".to_owned()
         } else {
-            format!("processed {done} requests")
+            format!("processed {done} {}", if done == 1 { "request" } else { "requests" })
         });
         Ok(())
     }
@@ -140,8 +140,8 @@ async fn retry(run: &Run<'_>, request: &Request) -> anyhow::Result<Ended> {
     Ok(Ended { code: output.status.code().map_or(-1, i64::from), said })
 }
 
-/// Closes the request. A retry that failed is the retried job's failure and has its own row and alert; here it is
-/// only noted.
+/// Closes the request. A retry that failed has its own row and alert; here it is a failed item, so that whoever
+/// reads only this job's exit code hears of it too.
 async fn note_result(run: &mut Run<'_>, request: &Request, ended: &Ended) -> anyhow::Result<()> {
     let code = ended.code;
     let status = match code {
@@ -155,7 +155,11 @@ async fn note_result(run: &mut Run<'_>, request: &Request, ended: &Ended) -> any
         message.push_str(&format!(": {said}"));
     }
     let id = request.id;
-    run.written(1);
+    match code {
+        0 => run.written(1),
+        TRY_LATER => {}
+        _ => run.fail_item(&format!("request {id}"), "retry", &anyhow::anyhow!("{message}")),
+    }
     run.chunk(None::<&str>, async |db| {
         db.execute(
             "UPDATE batch_retry_request SET status = $1, exit_code = $2, message = $3, processed_at = $4 WHERE id = $5",

@@ -162,7 +162,7 @@ Net                10,500
 Average order      11,000
 New customers           0
 Returning               0
-Final                 yes
+Status              final
 
 Sales by product: 서울몰 (KRW)
 Product  Name  Orders  Items  Gross (KRW)  Cancelled  Refunded (KRW)  Net (KRW)
@@ -190,7 +190,7 @@ fn csv_is_written_as_it_should_be(shop: &Shop) {
         "2026-11-19,tokyo,USD,total,,,1,1,10.50,0.00,0.00,0.00,0,0.00,10.50,10.50,1,0,true",
         "2026-11-19,tokyo,JPY,product,T-1,緑茶、粉末,2,2,3000,0,0,272,0,0,3000,1500,1,0,",
         "2026-11-19,tokyo,JPY,product,'=1+1,'@SUM(A1:A9),1,2,500,0,0,0,0,0,500,500,1,0,",
-        "2026-11-19,tokyo,JPY,product,,\"(shipping, order discounts, whole refunds)\",0,0,300,0,300,27,0,0,300,0,0,0,",
+        "2026-11-19,tokyo,JPY,product,,\"(shipping, tax on top, order discounts, refunds of whole orders)\",0,0,300,0,300,27,0,0,300,0,0,0,",
         "2026-11-19,tokyo,USD,product,P-9,\"Pen, \"\"fine\"\"\",1,1,10.50,0.00,0.00,0.00,0,0.00,10.50,10.50,1,0,",
         "2026-11-19,tokyo,JPY,payment_method,card,card,1,3,2300,0,300,163,0,0,2300,2300,1,0,",
         "2026-11-19,tokyo,JPY,payment_method,,,1,1,1500,0,0,136,0,0,1500,1500,1,0,",
@@ -238,7 +238,7 @@ fn json_holds_the_figures(shop: &Shop) {
     assert_eq!(document["name"], json!("daily-sales-2026-11-19"));
     assert_eq!(document["money_unit"], json!("minor"));
     let names = document["tables"]["products"].as_array().unwrap().iter().map(|row| row["name"].clone());
-    let whole = "(shipping, order discounts, whole refunds)";
+    let whole = "(shipping, tax on top, order discounts, refunds of whole orders)";
     assert_eq!(
         names.collect::<Value>(),
         json!(["緑茶、粉末", "@SUM(A1:A9)", whole, "Pen, \"fine\"", "김치"])
@@ -362,8 +362,8 @@ fn labels_are_in_the_language_asked_for(shop: &Shop) {
     assert!(header("en").starts_with("business_day,mall,currency,breakdown,key,name,orders,"));
     assert_eq!(
         header("ja"),
-        "営業日,モール,通貨,区分,コード,名称,注文件数,販売点数,総売上,割引額,送料,消費税,取消件数,返金額,純売上,平均注文額,\
-         新規顧客,リピート顧客,確定"
+        "営業日,店舗,通貨,区分,コード,名称,注文件数,販売点数,総売上（税込）,値引額,送料,消費税,キャンセル件数,返金額,\
+         純売上（税込）,平均注文単価,新規顧客,既存顧客,確定"
     );
     assert_eq!(
         header("ko"),
@@ -389,8 +389,8 @@ fn a_pdf_shows_japanese_and_korean(shop: &Shop) {
                 "日次売上レポート",
                 "商品別売上",
                 "支払方法",
-                "純売上（直近30日間）",
-                "（送料・注文割引・全額返金）",
+                "純売上（税込、直近30日間）",
+                "（送料・外税・注文値引・注文単位の返金）",
             ],
         ),
         (
@@ -400,7 +400,7 @@ fn a_pdf_shows_japanese_and_korean(shop: &Shop) {
                 "상품별 매출",
                 "결제 수단",
                 "순매출(최근 30일)",
-                "(배송비·주문 할인·전체 환불)",
+                "(배송비·별도 세금·주문 할인·주문 단위 환불)",
             ],
         ),
     ];

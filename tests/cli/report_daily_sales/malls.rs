@@ -71,7 +71,7 @@ fn a_mall_whose_day_ended_later_is_made_up_the_next_night(shop: &Shop) {
         .run()
         .succeeds()
         .says("report daily-sales 2026-11-19: reported 1 mall (run 3")
-        .says("report daily-sales 2026-11-20: reported 2 malls (run 4");
+        .says("report daily-sales 2026-11-20: reported 2 malls, not over yet: newyork (run 4");
     assert_eq!(computed_by(shop, "2026-11-19"), [["newyork", "3"], ["seoul", "2"], ["tokyo", "2"]]);
     assert_eq!(computed_by(shop, "2026-11-20"), [["seoul", "4"], ["tokyo", "4"]]);
     assert_eq!(runs(shop)[2..], ["2026-11-19 2 COMPLETED 0", "2026-11-20 1 COMPLETED 0"]);

@@ -189,13 +189,15 @@ impl Breakdown {
 
 /// The document for people, and for JSON and XLSX.
 pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent: Extent) -> Document {
+    let reported: BTreeSet<i64> = figures.days.iter().map(|day| day.mall_id).collect();
     let malls: Vec<String> = figures
         .malls
         .values()
+        .filter(|mall| reported.contains(&mall.id))
         .map(|mall| format!("{} ({}, {})", mall.name, mall.time_zone, mall.currency))
         .collect();
     let period = figures.period();
-    let mut tables = vec![summary_table(figures, locale)];
+    let mut tables = vec![summary_table(figures, locale, extent)];
     tables.extend(breakdown_tables(figures, locale, extent, Breakdown::Product));
     tables.extend(breakdown_tables(figures, locale, extent, Breakdown::PaymentMethod));
     Document {
@@ -203,7 +205,7 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent:
         title: locale.pick("Daily sales report", "日次売上レポート", "일일 매출 보고서").to_owned(),
         facts: vec![
             (locale.pick("Business day", "営業日", "영업일").to_owned(), period),
-            (locale.pick("Malls", "対象モール", "대상 몰").to_owned(), malls.join(" / ")),
+            (locale.pick("Malls", "対象店舗", "대상 몰").to_owned(), malls.join(" / ")),
             (
                 locale.pick("Computed", "集計日時", "집계 일시").to_owned(),
                 figures
@@ -221,14 +223,19 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent:
 }
 
 /// One row a mall and day; over several days a total for each mall and currency too.
-fn summary_table(figures: &Figures, locale: Locale) -> Table {
+fn summary_table(figures: &Figures, locale: Locale, extent: Extent) -> Table {
     let mut columns = vec![
         Column::new("business_day", locale.pick("Day", "営業日", "영업일"), ColumnKind::Date),
-        Column::new("mall", locale.pick("Mall", "モール", "몰"), ColumnKind::Text),
+        Column::new("mall", locale.pick("Mall", "店舗", "몰"), ColumnKind::Text),
         Column::new("currency", locale.pick("Currency", "通貨", "통화"), ColumnKind::Text),
     ];
     columns.extend(measure_columns(locale));
-    columns.push(Column::new("is_final", locale.pick("Final", "確定", "확정"), ColumnKind::Text).wide_only());
+    columns.push(match extent {
+        Extent::Top(_) => {
+            Column::new("status", locale.pick("Status", "状態", "상태"), ColumnKind::Text).wide_only()
+        }
+        Extent::Everything => Column::new("is_final", locale.pick("Final", "確定", "확정"), ColumnKind::Text),
+    });
     let mut rows = Vec::new();
     let mut totals: BTreeMap<(i64, &str), Measures> = BTreeMap::new();
     for day in &figures.days {
@@ -238,13 +245,22 @@ fn summary_table(figures: &Figures, locale: Locale) -> Table {
             Cell::text(day.currency.as_str()),
         ];
         cells.extend(measure_cells(&day.measures, &day.currency));
-        cells.push(Cell::Bool(day.is_final));
+        cells.push(match (extent, day.is_final) {
+            (Extent::Everything, is_final) => Cell::Bool(is_final),
+            (Extent::Top(_), true) => Cell::text(locale.pick("final", "確定", "확정")),
+            (Extent::Top(_), false) => Cell::text(locale.pick("provisional", "速報", "잠정")),
+        });
         rows.push(Row::new(cells));
         totals.entry((day.mall_id, &day.currency)).or_default().add(&day.measures);
     }
     if figures.first != figures.last {
         for ((mall, currency), measures) in totals {
-            let mut cells = vec![Cell::Empty, Cell::text(figures.mall(mall)), Cell::text(currency)];
+            // Machines tell a total by the day that is missing; people by the word.
+            let day = match extent {
+                Extent::Everything => Cell::Empty,
+                Extent::Top(_) => Cell::text(locale.pick("Total", "合計", "합계")),
+            };
+            let mut cells = vec![day, Cell::text(figures.mall(mall)), Cell::text(currency)];
             cells.extend(measure_cells(&measures, currency));
             cells.push(Cell::Empty);
             rows.push(Row::total(cells));
@@ -252,7 +268,7 @@ fn summary_table(figures: &Figures, locale: Locale) -> Table {
     }
     Table {
         key: "malls",
-        title: locale.pick("Sales by mall", "モール別売上", "몰별 매출").to_owned(),
+        title: locale.pick("Sales by mall", "店舗別売上", "몰별 매출").to_owned(),
         columns,
         rows,
     }
@@ -280,7 +296,7 @@ fn breakdown_tables(figures: &Figures, locale: Locale, extent: Extent, kind: Bre
 /// Every row with every figure.
 fn breakdown_table(figures: &Figures, locale: Locale, kind: Breakdown, title: &str) -> Table {
     let mut columns = vec![
-        Column::new("mall", locale.pick("Mall", "モール", "몰"), ColumnKind::Text),
+        Column::new("mall", locale.pick("Mall", "店舗", "몰"), ColumnKind::Text),
         Column::new("currency", locale.pick("Currency", "通貨", "통화"), ColumnKind::Text),
     ];
     columns.extend(item_columns(locale, kind));
@@ -311,13 +327,21 @@ fn top_table(
     most: usize,
 ) -> Table {
     let mut columns = item_columns(locale, kind);
-    columns.extend(measure_columns(locale).into_iter().filter(|column| TOP_COLUMNS.contains(&column.key)));
+    let shown = measure_columns(locale).into_iter().filter(|column| TOP_COLUMNS.contains(&column.key));
+    columns.extend(
+        shown.map(|column| if column.key == "cancelled_orders" { column.wide_only() } else { column }),
+    );
     let kept: Vec<bool> =
         measure_columns(locale).iter().map(|column| TOP_COLUMNS.contains(&column.key)).collect();
     let rows = figures
         .breakdown(kind)
         .filter(|row| row.mall_id == mall_id && row.currency == currency)
-        .take(most)
+        // The row that belongs to no single item is always there: without it nothing adds up.
+        .scan(0, |shown, row| {
+            *shown += usize::from(!row.breakdown_key.is_empty());
+            Some((*shown <= most || row.breakdown_key.is_empty()).then_some(row))
+        })
+        .flatten()
         .map(|row| {
             let mut cells = item_cells(locale, kind, row);
             let measures = measure_cells(&row.measures, currency).into_iter().zip(&kept);
@@ -359,9 +383,9 @@ fn item_cells(locale: Locale, kind: Breakdown, row: &BreakdownRow) -> Vec<Cell> 
 
 fn whole_orders(locale: Locale) -> &'static str {
     locale.pick(
-        "(shipping, order discounts, whole refunds)",
-        "（送料・注文割引・全額返金）",
-        "(배송비·주문 할인·전체 환불)",
+        "(shipping, tax on top, order discounts, refunds of whole orders)",
+        "（送料・外税・注文値引・注文単位の返金）",
+        "(배송비·별도 세금·주문 할인·주문 단위 환불)",
     )
 }
 
@@ -369,7 +393,7 @@ fn whole_orders(locale: Locale) -> &'static str {
 pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
     let mut columns = vec![
         Column::new("business_day", locale.pick("Business day", "営業日", "영업일"), ColumnKind::Text),
-        Column::new("mall", locale.pick("Mall", "モール", "몰"), ColumnKind::Text),
+        Column::new("mall", locale.pick("Mall", "店舗", "몰"), ColumnKind::Text),
         Column::new("currency", locale.pick("Currency", "通貨", "통화"), ColumnKind::Text),
         Column::new("breakdown", locale.pick("Breakdown", "区分", "구분"), ColumnKind::Text),
         Column::new("key", locale.pick("Key", "コード", "코드"), ColumnKind::Text),
@@ -425,16 +449,16 @@ fn measure_columns(locale: Locale) -> Vec<Column> {
     vec![
         number("orders", locale.pick("Orders", "注文件数", "주문 건수")),
         number("items", locale.pick("Items", "販売点数", "판매 수량")),
-        money("gross_amount", locale.pick("Gross", "総売上", "총매출")),
-        money("discount_amount", locale.pick("Discounts", "割引額", "할인액")).wide_only(),
+        money("gross_amount", locale.pick("Gross", "総売上（税込）", "총매출")),
+        money("discount_amount", locale.pick("Discounts", "値引額", "할인액")).wide_only(),
         money("shipping_amount", locale.pick("Shipping", "送料", "배송비")).wide_only(),
         money("tax_amount", locale.pick("Tax", "消費税", "부가세")).wide_only(),
-        number("cancelled_orders", locale.pick("Cancelled", "取消件数", "취소 건수")),
+        number("cancelled_orders", locale.pick("Cancelled", "キャンセル件数", "취소 건수")),
         money("refunded_amount", locale.pick("Refunded", "返金額", "환불액")),
-        money("net_amount", locale.pick("Net", "純売上", "순매출")),
-        money("average_order_amount", locale.pick("Average order", "平均注文額", "평균 주문액")),
+        money("net_amount", locale.pick("Net", "純売上（税込）", "순매출")),
+        money("average_order_amount", locale.pick("Average order", "平均注文単価", "평균 주문액")),
         number("new_customers", locale.pick("New customers", "新規顧客", "신규 고객")),
-        number("returning_customers", locale.pick("Returning", "リピート顧客", "재구매 고객")),
+        number("returning_customers", locale.pick("Returning", "既存顧客", "재구매 고객")),
     ]
 }
 
@@ -475,11 +499,11 @@ fn charts(figures: &Figures, locale: Locale) -> Vec<Chart> {
                 title: format!(
                     "{}: {}",
                     figures.malls.get(&mall_id).map_or("", |mall| mall.name.as_str()),
-                    locale.pick("net sales, last 30 days", "純売上（直近30日間）", "순매출(최근 30일)")
+                    locale.pick("net sales, last 30 days", "純売上（税込、直近30日間）", "순매출(최근 30일)")
                 ),
                 unit: currency.to_owned(),
                 series: vec![Series {
-                    label: locale.pick("Net", "純売上", "순매출").to_owned(),
+                    label: locale.pick("Net", "純売上（税込）", "순매출").to_owned(),
                     values: days.iter().map(|day| amounts.get(day).copied()).collect(),
                 }],
                 days: days.clone(),
@@ -499,7 +523,7 @@ fn notes(figures: &Figures, locale: Locale, extent: Extent) -> Vec<String> {
         locale
             .pick(
                 "A sale counts on the day it was paid, a cancellation and a refund on the day they happened, in the mall's own time zone. Gross is what buyers paid: after discounts, with shipping and tax. Net is gross less refunds.",
-                "売上は入金日、取消と返金はその発生日に計上し、日付は各モールのタイムゾーンによります。総売上は割引後の支払額（送料・税込）、純売上は総売上から返金額を差し引いた額です。",
+                "売上は決済日、キャンセルと返金はその発生日に計上し、日付は各店舗のタイムゾーンによります。総売上は値引後の支払額（送料・税込）、純売上は総売上から返金額を差し引いた額です。",
                 "매출은 결제일, 취소와 환불은 발생일 기준으로 집계하며 날짜는 각 몰의 시간대를 따릅니다. 총매출은 할인 적용 후 실제 결제액(배송비·세금 포함)이고, 순매출은 총매출에서 환불액을 뺀 금액입니다.",
             )
             .to_owned(),
@@ -525,7 +549,7 @@ fn notes(figures: &Figures, locale: Locale, extent: Extent) -> Vec<String> {
         if products > most * malls.max(1) {
             notes.push(locale.pick(
                 format!("Products: the first {most} of each mall by net sales; CSV, XLSX and JSON hold all {products} rows."),
-                format!("商品別は各モールの純売上上位{most}件です。全{products}行はCSV・XLSX・JSONに含まれます。"),
+                format!("商品別は各店舗の純売上上位{most}件です。全{products}行はCSV・XLSX・JSONに含まれます。"),
                 format!("상품별 표는 몰마다 순매출 상위 {most}건입니다. 전체 {products}행은 CSV·XLSX·JSON 파일에 있습니다."),
             ));
         }
