@@ -119,7 +119,7 @@ impl Context {
     /// A database that holds somebody else's tables in our place is not ours to migrate.
     pub async fn refuse_foreign_database(&self, db: &mut Db) -> anyhow::Result<()> {
         let sql = db.pick(
-            "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name IN ('malls', 'orders', 'products', 'members')",
+            "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'",
             "SELECT COUNT(*) FROM pg_tables WHERE schemaname = current_schema()
              AND tablename IN ('malls', 'orders', 'products', 'members')",
         );
@@ -128,7 +128,7 @@ impl Context {
         if theirs == 0 || db.readiness().await?.version.is_some() {
             return Ok(());
         }
-        Err(Failure::refused("the database holds tables of another program under names that batchctl uses; nothing was changed")
+        Err(Failure::refused("the database holds tables of another program; nothing was changed")
             .hint("give batchctl a database or a schema of its own: sqlite:batchctl.db, or postgres://…?options[search_path]=batchctl")
             .into())
     }

@@ -110,7 +110,16 @@ pub fn one_line(error: &anyhow::Error) -> String {
             text.push_str(&cause);
         }
     }
-    text.replace(['\n', '\r'], " ")
+    shortened(&text.replace(['\n', '\r'], " "))
+}
+
+/// An error may quote data without an end; a row and a mail hold a screenful of it.
+fn shortened(text: &str) -> String {
+    const LONGEST: usize = 2_000;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 #[cfg(test)]

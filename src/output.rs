@@ -155,10 +155,26 @@ impl Output {
     }
 
     fn line(&self, line: &str) {
-        let line = self.redactor.redact(line);
+        let line = printable(&self.redactor.redact(line));
         // Nobody can be told that stderr is closed.
         drop(writeln!(std::io::stderr().lock(), "{line}"));
     }
+}
+
+/// A line as it may go to a terminal: what is in data cannot colour it, rename its window or break it in two.
+pub fn printable(text: &str) -> String {
+    if !text.contains(char::is_control) {
+        return text.to_owned();
+    }
+    text.chars()
+        .map(|character| {
+            if character.is_control() {
+                character.escape_default().to_string()
+            } else {
+                character.to_string()
+            }
+        })
+        .collect()
 }
 
 /// A defect is one line, as every failure is, and not a backtrace in somebody's cron mail.

@@ -22,19 +22,19 @@ const LONGEST_SEQUENCE_BYTES: usize = 4;
 pub enum TextEncoding {
     /// UTF-8
     #[default]
-    #[serde(rename = "utf-8")]
+    #[serde(rename = "utf-8", alias = "utf8")]
     #[value(name = "utf-8", alias = "utf8")]
     Utf8,
     /// UTF-8 with a byte order mark, which Excel needs to recognise it
-    #[serde(rename = "utf-8-bom")]
+    #[serde(rename = "utf-8-bom", alias = "utf8-bom")]
     #[value(name = "utf-8-bom", alias = "utf8-bom")]
     Utf8Bom,
     /// Shift JIS as Windows has it (code page 932)
-    #[serde(rename = "shift_jis")]
+    #[serde(rename = "shift_jis", alias = "shift-jis", alias = "sjis", alias = "cp932")]
     #[value(name = "shift_jis", aliases = ["shift-jis", "sjis", "cp932"])]
     ShiftJis,
     /// EUC-KR as Windows has it (code page 949)
-    #[serde(rename = "euc-kr")]
+    #[serde(rename = "euc-kr", alias = "euckr", alias = "cp949")]
     #[value(name = "euc-kr", aliases = ["euckr", "cp949"])]
     EucKr,
 }

@@ -52,8 +52,7 @@ impl DeliveryError {
     pub async fn refused(response: Response) -> Self {
         let status = response.status();
         let retry_after = retry_after(&response);
-        let body = response.text().await.unwrap_or_default();
-        let quoted: String = body.trim().chars().take(QUOTED_CHARACTERS).collect();
+        let quoted = beginning_of(response).await;
         Self {
             message: format!("HTTP {}: {quoted}", status.as_u16()),
             is_permanent: status.is_client_error()
@@ -62,6 +61,18 @@ impl DeliveryError {
             retry_after,
         }
     }
+}
+
+/// The first characters of a body on one line. No more of it is read: an error may be a page without an end.
+async fn beginning_of(mut response: Response) -> String {
+    let mut bytes = Vec::new();
+    while bytes.len() < QUOTED_CHARACTERS * 4
+        && let Ok(Some(chunk)) = response.chunk().await
+    {
+        bytes.extend_from_slice(&chunk[..chunk.len().min(QUOTED_CHARACTERS * 4)]);
+    }
+    let text = String::from_utf8_lossy(&bytes);
+    text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(QUOTED_CHARACTERS).collect()
 }
 
 /// The delta-seconds form of Retry-After (RFC 9110 section 10.2.3), the one that chat services send.

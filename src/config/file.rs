@@ -163,6 +163,56 @@ pub struct ImportFile {
     pub values: BTreeMap<String, BTreeMap<String, String>>,
 }
 
+impl ImportFile {
+    /// What fits no column of the kind or no word of its `status`, and what was meant. The columns and words are
+    /// given, since the configuration knows no job.
+    pub fn problems(&self, kind: &str, columns: &[&str], statuses: &[&str]) -> Vec<String> {
+        let mut problems = Vec::new();
+        if let Some(format) = self.time_format.as_ref().filter(|format| !format.contains('%')) {
+            problems.push(format!(
+                "[import.{kind}] time_format: `{format}` has no `%`: write one like %Y/%m/%d %H:%M"
+            ));
+        }
+        let unknown = |section: &str, name: &str, advice: &str| {
+            format!("[import.{kind}.{section}] names `{name}`, which is no column of {kind}: {advice}")
+        };
+        let near = |name: &str| {
+            nearest(name, columns.iter().copied()).map_or_else(
+                || format!("the columns are {}", columns.join(", ")),
+                |known| format!("did you mean `{known}`?"),
+            )
+        };
+        for (ours, theirs) in &self.columns {
+            if columns.contains(&ours.as_str()) {
+                continue;
+            }
+            let advice = if columns.contains(&theirs.as_str()) {
+                format!("write it the other way round, {theirs} = \"{ours}\"")
+            } else {
+                near(ours)
+            };
+            problems.push(unknown("columns", ours, &advice));
+        }
+        for (column, values) in &self.values {
+            if !columns.contains(&column.as_str()) {
+                problems.push(unknown("values", column, &near(column)));
+            }
+            for (theirs, ours) in values.iter().filter(|_| column == "status" && !statuses.is_empty()) {
+                if statuses.contains(&ours.as_str()) {
+                    continue;
+                }
+                let advice = nearest(ours, statuses.iter().copied())
+                    .map_or_else(String::new, |known| format!(": did you mean `{known}`?"));
+                problems.push(format!(
+                    "[import.{kind}.values.status] gives `{theirs}` the value `{ours}`, which is none of {}{advice}",
+                    statuses.join(", ")
+                ));
+            }
+        }
+        problems
+    }
+}
+
 /// `[jobs."GROUP JOB"]`: what differs from the job's own constants.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -325,11 +375,9 @@ impl FileConfig {
     fn validate_jobs(&self, document: &Document<'_>) -> Result<(), ConfigError> {
         for (name, job) in &self.jobs {
             if let Some(schedule) = &job.schedule
-                && !is_schedule(schedule)
+                && let Err(advice) = check_schedule(schedule)
             {
-                let problem = format!(
-                    "`jobs.\"{name}\".schedule`: `{schedule}` is not a schedule: write five cron fields, such as 30 1 * * *"
-                );
+                let problem = format!("`jobs.\"{name}\".schedule`: `{schedule}` is not a schedule: {advice}");
                 return Err(document.error_at(&["jobs", name, "schedule"], problem));
             }
             if job.timeout.is_some_and(|timeout| timeout.is_zero()) {
@@ -354,15 +402,48 @@ fn is_variable_name(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// Five fields of the characters that cron knows. Which numbers make sense is cron's to say.
-fn is_schedule(text: &str) -> bool {
+/// A field of a schedule: its name, its least and greatest number, and the names of its numbers from the least.
+type ScheduleField = (&'static str, u32, u32, &'static [&'static str]);
+
+/// The fields of crontab(5), where Sunday is 0 and 7.
+const SCHEDULE_FIELDS: [ScheduleField; 5] = [
+    ("minute", 0, 59, &[]),
+    ("hour", 0, 23, &[]),
+    ("day of the month", 1, 31, &[]),
+    ("month", 1, 12, &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]),
+    ("day of the week", 0, 7, &["sun", "mon", "tue", "wed", "thu", "fri", "sat"]),
+];
+
+/// Says what to write instead, unless a schedule is five fields that cron takes.
+fn check_schedule(text: &str) -> Result<(), String> {
     let fields: Vec<&str> = text.split_ascii_whitespace().collect();
-    fields.len() == 5
-        && fields.iter().all(|field| {
-            field
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'*' | b',' | b'-' | b'/'))
-        })
+    if fields.len() != SCHEDULE_FIELDS.len() {
+        return Err("write five cron fields, such as 30 1 * * *".to_owned());
+    }
+    for (field, known) in fields.iter().zip(&SCHEDULE_FIELDS) {
+        if !field.split(',').all(|part| is_schedule_part(part, known)) {
+            let (name, least, greatest, _) = known;
+            return Err(format!("its {name} `{field}` is not from {least} to {greatest}"));
+        }
+    }
+    Ok(())
+}
+
+/// `*`, a number or a range, each with a step if one likes.
+fn is_schedule_part(part: &str, (_, least, greatest, names): &ScheduleField) -> bool {
+    let number = |text: &str| {
+        let by_name = (*least..).zip(*names).find(|(_, name)| name.eq_ignore_ascii_case(text));
+        let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = by_name.map(|(number, _)| number).or_else(|| text.parse().ok().filter(|_| is_number));
+        number.filter(|number| (least..=greatest).contains(&number))
+    };
+    let (range, step) = part.split_once('/').map_or((part, None), |(range, step)| (range, Some(step)));
+    let is_range = match range.split_once('-') {
+        _ if range == "*" => true,
+        Some((from, to)) => matches!((number(from), number(to)), (Some(from), Some(to)) if from <= to),
+        None => number(range).is_some(),
+    };
+    is_range && step.is_none_or(|step| step.parse::<u32>().is_ok_and(|step| (1..=*greatest).contains(&step)))
 }
 
 #[cfg(test)]
@@ -382,7 +463,19 @@ mod tests {
 
     #[test]
     fn the_example_is_read_whole() {
-        let config = parsed(include_str!("../../batchctl.example.toml"));
+        let example = include_str!("../../batchctl.example.toml");
+        assert!(parsed(example).alerts.channel.is_empty(), "the channels want variables that are not set");
+        // A commented setting has no blank behind its `#`, a remark has one.
+        let uncommented: Vec<&str> = example
+            .lines()
+            .map(|line| {
+                line.strip_prefix('#')
+                    .filter(|rest| rest.starts_with(|c| !matches!(c, ' ' | '#')))
+                    .unwrap_or(line)
+            })
+            .collect();
+        let config = parsed(&uncommented.join("\n"));
+        assert_eq!(config.import.orders.columns.len(), 15);
         assert_eq!(config.report.locale, Some(Locale::Ja));
         assert_eq!(config.alerts.channels(Severity::High, true)[0].name, "ops");
         assert_eq!(config.alerts.channels(Severity::High, false)[0].name, "dev");
@@ -452,6 +545,14 @@ mod tests {
                 "batchctl.toml line 2: `jobs.\"mall sync\".schedule`: `30 1 * *` is not a schedule: write five cron fields, such as 30 1 * * *",
             ),
             (
+                "[jobs.\"mall sync\"]\nskip_limit = \"1%%\"",
+                "batchctl.toml line 2: `jobs.\"mall sync\".skip_limit`: `1%%` is not a skip limit: write a count such as 100, or a share such as 1%",
+            ),
+            (
+                "[jobs.\"mall sync\"]\n\nschedule = \"30 25 * * *\"",
+                "batchctl.toml line 3: `jobs.\"mall sync\".schedule`: `30 25 * * *` is not a schedule: its hour `25` is not from 0 to 23",
+            ),
+            (
                 "[[alerts.channel]]\nname = \"ops\"\nkind = \"slack\"",
                 "batchctl.toml line 1: `alerts.channel`: missing field `url_variable`",
             ),
@@ -466,6 +567,26 @@ mod tests {
         ] {
             assert_eq!(error(text), message);
         }
+    }
+
+    #[test]
+    fn a_schedule_is_what_cron_takes() {
+        for right in ["*/5 * * * *", "0,30 1-5/2 1 JAN-mar 7", "59 23 31 12 mon-fri", "0 0 * * Sun,3"] {
+            assert_eq!(check_schedule(right), Ok(()), "{right}");
+        }
+        for wrong in ["60 * * * *", "* 24 * * *", "* * 0 * *", "* * * 13 *", "* * * * 8", "5-1 * * * *"] {
+            assert!(check_schedule(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["*/0 * * * *", "1, * * * *", "mon * * * *", "+1 * * * *", "1-2-3 * * * *"] {
+            assert!(check_schedule(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_encoding_has_the_names_that_the_flag_takes() {
+        let config = parsed("[import.orders]\nencoding = \"sjis\"\n[import.members]\nencoding = \"cp949\"");
+        assert_eq!(config.import.orders.encoding, TextEncoding::ShiftJis);
+        assert_eq!(config.import.members.encoding, TextEncoding::EucKr);
     }
 
     #[test]

@@ -488,10 +488,11 @@ fn secrets_of_webhook(text: &str) -> Vec<String> {
     /// Shorter ones, such as `/alerts`, guard nothing and would only garble messages.
     const MIN_SECRET_LENGTH: usize = 16;
     let Ok(url) = Url::parse(text) else { return Vec::new() };
+    // A parameter is there to be secret; the redactor itself leaves out what is too short to be one.
     let parameters = url.query_pairs().map(|(_, value)| value.into_owned());
     std::iter::once(url.path().to_owned())
+        .filter(|path| path.len() >= MIN_SECRET_LENGTH)
         .chain(parameters)
-        .filter(|part| part.len() >= MIN_SECRET_LENGTH)
         .chain(std::iter::once(url.to_string()))
         .collect()
 }

@@ -58,6 +58,9 @@ impl DbError {
     pub(super) fn query(error: &sqlx::Error, sql: &str) -> Self {
         let kind = classify(error);
         let message = match kind {
+            DbErrorKind::Unreachable if is_busy(error) => {
+                format!("the database is held by somebody else: {}", describe(error))
+            }
             DbErrorKind::Unreachable => format!("the database went away: {}", describe(error)),
             DbErrorKind::Full => format!("the database's disk is full or failing: {}", describe(error)),
             // The statement's opening words tell which step failed; values are never part of it.
@@ -102,16 +105,23 @@ fn classify(error: &sqlx::Error) -> DbErrorKind {
     }
 }
 
+/// Whether the database is there and only does not let us in yet.
+fn is_busy(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code().map(std::borrow::Cow::into_owned));
+    matches!(code.as_deref(), Some("5" | "6" | "261" | "262" | "517" | "55P03" | "57014" | "40001" | "40P01"))
+}
+
 /// PostgreSQL's SQLSTATE (five characters, appendix A of its manual) or SQLite's extended result code, whose
 /// low byte is the primary one (sqlite.org/rescode.html).
 fn classify_code(code: &str, message: &str) -> DbErrorKind {
     match code {
         // Connection exceptions; shut down by an administrator or a crash; starting up; too many connections;
-        // deadlock or serialisation failure, which a second try settles.
-        "57P01" | "57P02" | "57P03" | "57P05" | "53300" | "40001" | "40P01" => {
+        // deadlock or serialisation failure, which a second try settles; the server's own limits on waiting for a
+        // lock, on idling in a transaction and on a statement's time.
+        "57P01" | "57P02" | "57P03" | "57P05" | "53300" | "40001" | "40P01" | "55P03" | "25P03" | "57014" => {
             return DbErrorKind::Unreachable;
         }
-        "28000" | "28P01" | "3D000" | "3F000" | "42501" => return DbErrorKind::Configuration,
+        "28000" | "28P01" | "3D000" | "3F000" | "42501" | "25006" => return DbErrorKind::Configuration,
         "42P01" => return DbErrorKind::MissingTable,
         "53100" | "53200" => return DbErrorKind::Full,
         code if code.len() == 5 => {
@@ -162,5 +172,6 @@ fn place(url: &str) -> String {
 /// The first words of a statement, on one line.
 fn opening(sql: &str) -> String {
     const WORDS: usize = 6;
-    sql.split_whitespace().take(WORDS).collect::<Vec<_>>().join(" ")
+    let lines = sql.lines().filter(|line| !line.trim_start().starts_with("--"));
+    lines.flat_map(str::split_whitespace).take(WORDS).collect::<Vec<_>>().join(" ")
 }

@@ -4,7 +4,7 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::severity::Severity;
 
-use super::SPECS;
+use super::{SPECS, data};
 
 /// The configuration
 #[derive(Debug, clap::Subcommand)]
@@ -20,6 +20,7 @@ impl ConfigCommand {
         let mut problems = cx.config.warnings();
         let names: Vec<&str> = SPECS.iter().map(|spec| spec.name).collect();
         problems.extend(cx.config.unknown_jobs(&names));
+        problems.extend(data::import::mapping_problems(cx));
         for channel in Severity::ALL.iter().flat_map(|severity| cx.config.alert_channels(*severity)) {
             if let Err(error) = cx.config.secret(&channel.url_variable) {
                 problems.push(error.to_string());

@@ -34,8 +34,9 @@ fn crontab(cx: &Context, program: &str, directory: &str) -> String {
     let mut text = format!(
         "# Printed by `batchctl schedule crontab`. Times are in the business time zone: Debian's cron takes a time\n\
          # zone only for the whole daemon; cronie and others take CRON_TZ.\n\
+         # On Debian: timedatectl set-timezone {0}, then systemctl restart cron.\n\
          # cron mails what a command prints: a success prints nothing, a failure at most 20 lines.\n\
-         CRON_TZ={}\n\
+         CRON_TZ={0}\n\
          SHELL=/bin/sh\n",
         cx.time_zone().name()
     );

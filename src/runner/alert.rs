@@ -364,7 +364,11 @@ async fn send_one(
                 "failed to alert `{}`: {error_text}; it is kept and sent later",
                 channel.name
             ));
-            let wait = if error.is_permanent { LONGEST_PAUSE } else { error.retry_after.unwrap_or(pause) };
+            let wait = if error.is_permanent {
+                LONGEST_PAUSE
+            } else {
+                error.retry_after.unwrap_or(pause).min(LONGEST_PAUSE)
+            };
             note_error(db, alert.id, &error_text, machine_time() + wait).await
         }
     }

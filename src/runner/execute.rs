@@ -33,6 +33,8 @@ const FIRST_POLL: Duration = Duration::from_millis(50);
 const SLOWEST_POLL: Duration = Duration::from_secs(1);
 /// How long the runner's own last words to the database may take.
 const BOOKKEEPING_TIMEOUT: Duration = Duration::from_secs(35);
+/// How long it tries to note a failure that is most likely the database's own, or a stop.
+const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(2);
 /// With more instances than this, a bar and one line at the end take the place of a line each.
 const LINES_OF_INSTANCES: usize = 7;
 /// How long a command's end may be held up by alerts; what is not sent by then is sent later.
@@ -168,6 +170,8 @@ struct Session<'a> {
     is_long: bool,
     /// Whether the database stopped to answer: nothing more is asked of it.
     is_database_gone: bool,
+    /// The instance, if there is just one.
+    only_instance: Option<Instance>,
 }
 
 impl<'a> Session<'a> {
@@ -190,6 +194,7 @@ impl<'a> Session<'a> {
             failures: FailureNotes::default(),
             is_long: false,
             is_database_gone: false,
+            only_instance: None,
         })
     }
 
@@ -199,6 +204,9 @@ impl<'a> Session<'a> {
         let instances = bounds.keep(job.instances(self.cx, &mut self.db)).await?;
         if self.options.dry_run {
             return self.show_plan(job, &instances).await;
+        }
+        if let [only] = instances.as_slice() {
+            self.only_instance = Some(only.clone());
         }
         let mut completed = Vec::new();
         let mut worst = ExitCode::Completed;
@@ -251,10 +259,30 @@ impl<'a> Session<'a> {
             && let Err(error) = bounds.keep(job.deliver(self.cx, &mut self.db, &completed)).await
             && !failure::is_broken_pipe(&error)
         {
+            let error = error.context(format!("failed to deliver `{}`", self.spec.name));
             worst = worse(worst, self.fail_outside_runs(&error).await);
         }
         self.failures.print(self.cx, self.spec.name);
         Ok(worst)
+    }
+
+    /// The command line that repeats an instance under the same terms.
+    fn stored_line(&self, instance: &Instance) -> String {
+        let mut terms = Vec::new();
+        if let Some(limit) = self.options.skip_limit {
+            terms.push(format!("--skip-limit={limit}"));
+        }
+        if let Some(timeout) = self.options.timeout {
+            terms.push(format!("--timeout={}", format_duration(timeout)));
+        }
+        if self.options.allow_partial {
+            terms.push("--allow-partial".to_owned());
+        }
+        let mut arguments = instance.arguments.clone();
+        // Behind `--` they would be taken for files.
+        let place = arguments.iter().position(|argument| argument == "--").unwrap_or(arguments.len());
+        arguments.splice(place..place, terms);
+        command_line::join(&arguments)
     }
 
     /// The bounds of what the command does outside its runs.
@@ -358,6 +386,8 @@ impl<'a> Session<'a> {
             (None, Exclusion::Instance) => self.deadline,
             (Some(OnOverlap::Fail), _) | (None, Exclusion::Job | Exclusion::Shared) => Duration::ZERO,
         };
+        let bounds = self.bounds();
+        let line = self.stored_line(instance);
         let waiting_since = Instant::now();
         let mut poll = FIRST_POLL;
         loop {
@@ -365,7 +395,7 @@ impl<'a> Session<'a> {
                 job: self.spec.name,
                 instance_key: &instance.key,
                 exclusion_key: exclusion_key.as_deref(),
-                command_line: &command_line::join(&instance.arguments),
+                command_line: &line,
                 rerun: again,
                 retry_of: self.options.retry_of,
                 now: self.cx.now(),
@@ -373,9 +403,14 @@ impl<'a> Session<'a> {
                 identity: &self.identity,
                 environment: self.cx.config.environment(),
             };
-            let acquired = tokio::time::timeout(BOOKKEEPING_TIMEOUT, lease::acquire(&mut self.db, &request))
-                .await
-                .map_err(|_| Failure::try_later("failed to get the lease: the database does not answer"))??;
+            let asking = async {
+                tokio::time::timeout(BOOKKEEPING_TIMEOUT, lease::acquire(&mut self.db, &request))
+                    .await
+                    .map_err(|_| {
+                        Failure::try_later("failed to get the lease: the database does not answer")
+                    })?
+            };
+            let acquired = bounds.keep(asking).await?;
             let Acquired::Held(holder) = &acquired else { return Ok(acquired) };
             if waiting_since.elapsed() >= patience || self.signals.heard().is_some() {
                 return Ok(acquired);
@@ -434,7 +469,7 @@ impl<'a> Session<'a> {
             job: self.spec.name,
             instance_key: &instance.key,
             exclusion_key: None,
-            command_line: &command_line::join(&instance.arguments),
+            command_line: &self.stored_line(instance),
             rerun: false,
             retry_of: self.options.retry_of,
             now: self.cx.now(),
@@ -637,6 +672,15 @@ impl<'a> Session<'a> {
         for sentence in summary {
             self.say(&format!("{name}: {sentence}"));
         }
+        if verdict.code == ExitCode::Completed {
+            // Allowed to be partial: a success, and as silent as one. The rows and the alert tell.
+            self.say(&format!("{name} partial (run {}, {took}): {message}", execution.id));
+            let mut ended = execution.clone();
+            verdict.status.word().clone_into(&mut ended.status);
+            ended.error_message = Some(message.clone());
+            alert::failed(self.cx, &mut self.db, &self.spec, &ended).await;
+            return;
+        }
         let mut lines: Vec<String> = quoted.to_vec();
         lines.extend(verdict.hint.as_ref().map(|hint| format!("hint: {hint}")));
         lines.push(format!(
@@ -694,7 +738,11 @@ impl<'a> Session<'a> {
         let instance = Instance {
             key: String::new(),
             exclusion: String::new(),
-            arguments: command_line::own_arguments(&self.cx.config),
+            arguments: command_line::own_arguments(
+                &self.cx.config,
+                self.cx.today(),
+                self.only_instance.as_ref(),
+            ),
         };
         let status = match code {
             ExitCode::Refused => Status::Refused,
@@ -711,11 +759,19 @@ impl<'a> Session<'a> {
             let id = self.insert_ended(&instance, status, code, &one_line(error)).await?;
             anyhow::Ok(history::find(&mut self.db, id).await?)
         };
-        // The database itself may be what failed: then there is nowhere to note it, and the exit code tells.
-        if let Ok(Ok(Some(row))) = tokio::time::timeout(BOOKKEEPING_TIMEOUT, noted).await
-            && status != Status::Stopped
-        {
-            alert::failed(self.cx, &mut self.db, &self.spec, &row).await;
+        // The database itself may be what failed, or somebody waits for our end: then the exit code has to do.
+        let patience = match code {
+            ExitCode::TryLater | ExitCode::TimedOut | ExitCode::Interrupted | ExitCode::Terminated => {
+                LAST_WORDS_TIMEOUT
+            }
+            _ => BOOKKEEPING_TIMEOUT,
+        };
+        match tokio::time::timeout(patience, noted).await {
+            Ok(Ok(Some(row))) if status != Status::Stopped => {
+                alert::failed(self.cx, &mut self.db, &self.spec, &row).await;
+            }
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) | Err(_) => self.is_database_gone = true,
         }
         code
     }

@@ -87,7 +87,7 @@ pub(super) async fn acquire(db: &mut Db, request: &Request<'_>) -> anyhow::Resul
             Some(last) => last.attempt + 1,
             None => 1,
         };
-        let resumed_from = last.filter(|last| last.checkpoint.is_some() && is_interrupted(last) && request.retry_of.is_none());
+        let resumed_from = last.filter(|last| last.checkpoint.is_some() && is_interrupted(last) && request.retry_of.is_none_or(|retried| retried == last.id));
         let mut execution = new_execution(request, server_time, attempt, epoch + 1);
         if let Some(earlier) = &resumed_from {
             execution.checkpoint.clone_from(&earlier.checkpoint);

@@ -27,6 +27,7 @@ on_both_databases![
     a_request_that_has_to_wait_stays_open,
     a_purge_keeps_ninety_days_running_runs_and_last_successes,
     a_purge_takes_along_what_belongs_to_the_runs,
+    a_purge_keeps_what_is_asked_for_again_and_the_success_of_each_day,
     a_purge_keeps_as_many_days_as_it_is_told,
     a_purge_goes_in_bounded_chunks,
 ];
@@ -449,8 +450,8 @@ fn a_purge_takes_along_what_belongs_to_the_runs(sandbox: &Sandbox) {
         sandbox.execute(&format!(
             "INSERT INTO batch_error_log (execution_id, item_key, phase, kind, error_class, message, created_at)
              VALUES ({run}, 'x', 'x', 'FAILED', 'x', 'x', '{started_at}');
-             INSERT INTO batch_retry_request (execution_id, reason, requested_by, requested_at)
-             VALUES ({run}, 'x', 'x', '{started_at}');
+             INSERT INTO batch_retry_request (execution_id, reason, requested_by, requested_at, status)
+             VALUES ({run}, 'x', 'x', '{started_at}', 'DONE');
              INSERT INTO batch_incident (job, kind, severity, opened_at, closed_at, occurrences, first_execution_id, last_execution_id)
              VALUES ('a b', 'FAILURE', 'low', '{closed_at}', '{closed_at}', 1, {run}, {run});
              INSERT INTO batch_alert (incident_id, channel, message, created_at, attempts, next_attempt_at)
@@ -470,6 +471,18 @@ fn a_purge_takes_along_what_belongs_to_the_runs(sandbox: &Sandbox) {
     }
     let leases = "SELECT exclusion_key FROM batch_lease WHERE exclusion_key LIKE 'a b%'";
     assert_eq!(sandbox.sql(leases), [["a b 2"]]);
+}
+
+fn a_purge_keeps_what_is_asked_for_again_and_the_success_of_each_day(sandbox: &Sandbox) {
+    let asked = insert_run(sandbox, "a b", "FAILED", OLD);
+    sandbox.batchctl(["runs", "request-retry", &asked.to_string(), "--reason", "x"]).run().succeeds();
+    for day in ["2026-01-01", "2026-01-02"] {
+        let run = insert_run(sandbox, "a b", "COMPLETED", OLD);
+        sandbox.execute(&format!("UPDATE batch_execution SET instance_key = '{day}' WHERE id = {run}"));
+    }
+    sandbox.batchctl(["runs", "purge"]).run().succeeds();
+    let kept = "SELECT status, instance_key FROM batch_execution WHERE job = 'a b' ORDER BY id";
+    assert_eq!(sandbox.sql(kept), [["FAILED", ""], ["COMPLETED", "2026-01-01"], ["COMPLETED", "2026-01-02"]]);
 }
 
 fn a_purge_keeps_as_many_days_as_it_is_told(sandbox: &Sandbox) {

@@ -237,6 +237,16 @@ impl Kind {
             Self::Refunds => "refunds",
         }
     }
+
+    /// The words of the column `status`, as the kinds' own files have them.
+    fn statuses(self) -> &'static [&'static str] {
+        match self {
+            Self::Orders => &["PAYMENT_WAIT", "PAID", "SHIPPED", "DELIVERED", "ORDER_CANCELLED", "REFUNDED"],
+            Self::Members => &["UNCONFIRMED", "ACTIVE", "WITHDRAWN"],
+            Self::Products => &["ON_SALE", "SOLD_OUT", "DISCONTINUED"],
+            Self::Refunds => &[],
+        }
+    }
 }
 
 fn parse_delimiter(text: &str) -> Result<char, String> {
@@ -265,6 +275,23 @@ fn refuse_unknown_columns<K: FileKind>(config: &ImportFile, kind: Kind) -> Resul
         }
     }
     Ok(())
+}
+
+/// What is odd in `[import]` of the configuration, for `config check`. The malls are not looked up.
+pub fn mapping_problems(cx: &Context) -> Vec<String> {
+    let import = &cx.config.file().import;
+    [
+        kind_problems::<orders::Orders>(&import.orders, Kind::Orders),
+        kind_problems::<members::Members>(&import.members, Kind::Members),
+        kind_problems::<products::Products>(&import.products, Kind::Products),
+        kind_problems::<refunds::Refunds>(&import.refunds, Kind::Refunds),
+    ]
+    .concat()
+}
+
+fn kind_problems<K: FileKind>(file: &ImportFile, kind: Kind) -> Vec<String> {
+    let columns: Vec<&str> = K::COLUMNS.iter().map(|column| column.name).collect();
+    file.problems(kind.word(), &columns, kind.statuses())
 }
 
 async fn configured_mall(db: &mut Db, configured: &str, kind: Kind) -> anyhow::Result<String> {
@@ -701,5 +728,43 @@ mod tests {
         assert!(
             parse_delimiter("").is_err() && parse_delimiter("；").is_err() && parse_delimiter("::").is_err()
         );
+    }
+
+    #[test]
+    fn config_check_knows_the_words_that_the_kinds_files_know() {
+        let files = [
+            (Kind::Orders, include_str!("import/orders.rs")),
+            (Kind::Members, include_str!("import/members.rs")),
+            (Kind::Products, include_str!("import/products.rs")),
+        ];
+        for (kind, source) in files {
+            let line = format!("const STATUSES: &[&str] = &{:?};", kind.statuses());
+            assert!(source.contains(&line), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_mapping_that_fits_no_column_or_word_is_named_with_what_was_meant() {
+        let file: ImportFile = toml::from_str(
+            "time_format = 'YYYY/MM/DD'\n[columns]\n'注文番号' = 'order_no'\norder_nr = '番号'\nstatus = '状態'\n\
+             [values.status]\n'済' = 'PAYED'\n'発送' = 'SHIPPED'\n[values.zzz]\na = 'b'",
+        )
+        .unwrap();
+        let problems = kind_problems::<orders::Orders>(&file, Kind::Orders);
+        assert_eq!(
+            problems[..4],
+            [
+                "[import.orders] time_format: `YYYY/MM/DD` has no `%`: write one like %Y/%m/%d %H:%M",
+                "[import.orders.columns] names `order_nr`, which is no column of orders: did you mean `order_no`?",
+                "[import.orders.columns] names `注文番号`, which is no column of orders: write it the other way \
+                 round, order_no = \"注文番号\"",
+                "[import.orders.values.status] gives `済` the value `PAYED`, which is none of PAYMENT_WAIT, PAID, \
+                 SHIPPED, DELIVERED, ORDER_CANCELLED, REFUNDED: did you mean `PAID`?",
+            ]
+        );
+        assert!(problems[4].starts_with(
+            "[import.orders.values] names `zzz`, which is no column of orders: the columns are mall, order_no"
+        ));
+        assert_eq!(problems.len(), 5);
     }
 }

@@ -41,7 +41,7 @@ pub struct Rendered {
 
 /// A character that an encoding lacks has one cure.
 fn with_hint_on_encoding(error: anyhow::Error) -> anyhow::Error {
-    if error.chain().any(|cause| cause.is::<UnmappableCharacter>()) {
+    if error.chain().any(<dyn std::error::Error>::is::<UnmappableCharacter>) {
         return Failure::failed(one_line(&error)).hint("write it with --encoding utf-8-bom").into();
     }
     error

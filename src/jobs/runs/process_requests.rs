@@ -118,6 +118,8 @@ async fn retry(run: &Run<'_>, request: &Request) -> anyhow::Result<Ended> {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
+        // Ctrl-C goes to a whole group: the child would hear it and our own signal, the second one at once.
+        .process_group(0)
         .kill_on_drop(true)
         .spawn()
         .context("failed to start `batchctl runs retry`")?;

@@ -1,6 +1,7 @@
 //! `runs purge`: deletes the history of old runs, in bounded chunks.
 //!
-//! A running run is never deleted, nor a job's last success: doctors and dashboards ask for it however old it is.
+//! A running run is never deleted, nor one that is asked for again, nor an instance's last success: without it a
+//! completed day would be done twice, and doctors ask for a job's last success however old it is.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -19,7 +20,7 @@ const CHUNK: i64 = 1000;
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// Keep runs for this many days
-    #[arg(long, value_name = "DAYS", default_value_t = RETENTION_DAYS)]
+    #[arg(long, value_name = "DAYS", default_value_t = RETENTION_DAYS, value_parser = clap::value_parser!(u32).range(..=36_500))]
     keep_days: u32,
 }
 
@@ -91,7 +92,10 @@ async fn purge_chunk(run: &mut Run<'_>, before: DateTime<Utc>, after: i64) -> an
             let old = "SELECT e.id FROM batch_execution e
                        WHERE e.id BETWEEN $1 AND $2 AND e.started_at < $3 AND e.status <> 'RUNNING'
                          AND e.id <> COALESCE((SELECT MAX(s.id) FROM batch_execution s
-                                               WHERE s.job = e.job AND s.status = 'COMPLETED'), 0)";
+                                               WHERE s.job = e.job AND s.instance_key = e.instance_key
+                                                 AND s.status = 'COMPLETED'), 0)
+                         AND NOT EXISTS (SELECT 1 FROM batch_retry_request r
+                                         WHERE r.execution_id = e.id AND r.status IN ('PENDING', 'RUNNING'))";
             for table in ["batch_error_log", "batch_retry_request"] {
                 let sql = format!("DELETE FROM {table} WHERE execution_id IN ({old})");
                 db.execute(&sql, values![first, last, before]).await?;

@@ -26,11 +26,12 @@ pub(super) async fn request_retry(cx: &Context, args: &RequestRetryArgs) -> anyh
     }
     let mut db = cx.db().await?;
     let run = existing_run(&mut db, args.id).await?;
+    let redact = |text: &str| cx.config.redactor().redact(text);
     let (request,): (i64,) = db
         .fetch_one(
             "INSERT INTO batch_retry_request (execution_id, reason, requested_by, requested_at, status)
              VALUES ($1, $2, $3, $4, 'PENDING') RETURNING id",
-            values![run.id, &args.reason, &args.by, machine_time()],
+            values![run.id, redact(&args.reason), redact(&args.by), machine_time()],
         )
         .await?;
     db.close().await;

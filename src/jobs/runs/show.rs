@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use crate::context::Context;
 use crate::db::{Db, FromRow};
 use crate::failure::Failure;
+use crate::output::printable;
 use crate::period::format_duration;
 use crate::runner::history::{self, Execution};
 use crate::values;
@@ -32,7 +33,7 @@ pub struct ErrorsArgs {
     /// The run's number
     id: i64,
     /// Show at most this many
-    #[arg(long, default_value_t = DEFAULT_LIMIT)]
+    #[arg(long, default_value_t = DEFAULT_LIMIT, value_parser = clap::value_parser!(i64).range(0..))]
     limit: i64,
     /// Print text or JSON
     #[arg(long, value_enum, default_value = "table")]
@@ -104,7 +105,7 @@ fn describe(cx: &Context, run: &Execution, open_items: usize) -> String {
     let mut text = String::new();
     for (name, value) in facts {
         if let Some(value) = value {
-            text.push_str(&format!("{name:<13} {value}\n"));
+            text.push_str(&format!("{name:<13} {}\n", printable(&value)));
         }
     }
     text
@@ -141,7 +142,9 @@ pub(super) async fn errors(cx: &Context, args: &ErrorsArgs) -> anyhow::Result<()
             let mut text = String::new();
             for row in &rows {
                 let resolved = if row.resolved_at.is_some() { " (resolved)" } else { "" };
-                text.push_str(&format!("{} {}: {}{resolved}\n", row.kind, row.item_key, row.message));
+                let line = format!("{} {}: {}{resolved}", row.kind, row.item_key, row.message);
+                text.push_str(&printable(&line));
+                text.push('\n');
             }
             if total > args.limit {
                 text.push_str(&format!("{} more: --limit {total}\n", total - args.limit));

@@ -20,6 +20,7 @@ on_both_databases![
     a_partial_success_a_time_out_and_a_crash_are_told_and_a_stop_is_not,
     an_answer_of_500_keeps_the_alert_for_later,
     an_answer_of_429_keeps_the_alert_as_long_as_it_says,
+    a_hostile_answer_of_429_changes_nothing_of_the_job,
     an_answer_that_is_not_slacks_ok_keeps_the_alert,
     a_refused_connection_keeps_the_alert_for_later,
     a_server_that_never_answers_keeps_the_alert_for_later,
@@ -376,6 +377,23 @@ fn an_answer_of_429_keeps_the_alert_as_long_as_it_says(shop: &TradingShop) {
     // A run that fails too sends what is due.
     told(shop.batchctl(NIGHTLY), &dev).run().exits(1);
     assert_eq!(kept(shop), Vec::<Vec<String>>::new());
+}
+
+fn a_hostile_answer_of_429_changes_nothing_of_the_job(shop: &TradingShop) {
+    configure(shop, "medium");
+    shop.only_mars();
+    for wait in ["18446744073709551615", "99999999999999", "315360000"] {
+        let dev = Webhook::start();
+        // An error page without an end in sight; only its beginning is read.
+        let page = "go away\n".repeat(1 << 20);
+        dev.answer(Answer::Http(429, vec![("Retry-After", wait.to_owned())], page));
+        told(shop.batchctl(NIGHTLY), &dev).run().exits(1);
+        let pause = pause(shop);
+        assert!((6 * 3600..6 * 3600 + 60).contains(&pause), "{pause}");
+        assert_eq!(kept(shop)[0][2].lines().count(), 1);
+        shop.execute("DELETE FROM batch_incident");
+        shop.execute("DELETE FROM batch_alert");
+    }
 }
 
 fn an_answer_that_is_not_slacks_ok_keeps_the_alert(shop: &TradingShop) {

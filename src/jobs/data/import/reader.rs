@@ -55,13 +55,13 @@ impl Source {
 fn open(path: &Path) -> Result<File, Failure> {
     let failed =
         |error: &io::Error| Failure::bad_input(format!("failed to open `{}`: {error}", path.display()));
-    let file = File::open(path).map_err(|error| match error.kind() {
+    // Looked at before it is opened: opening a pipe waits for its writer, for ever if there is none.
+    let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {
             Failure::bad_input(format!("failed to open `{}`: it does not exist", path.display()))
         }
         _ => failed(&error),
     })?;
-    let metadata = file.metadata().map_err(|error| failed(&error))?;
     if metadata.is_dir() {
         return Err(Failure::bad_input(format!("failed to open `{}`: it is a directory", path.display())));
     }
@@ -72,7 +72,7 @@ fn open(path: &Path) -> Result<File, Failure> {
         ))
         .hint("an import reads its file more than once: save the stream to a file first"));
     }
-    Ok(file)
+    File::open(path).map_err(|error| failed(&error))
 }
 
 /// The SHA-256 of a file's content, in hexadecimal.
