@@ -7,6 +7,8 @@ use super::{BACKFILL, NIGHTLY, TradingShop, reported_days, results, runs, wait_u
 use crate::support::{Database, Running, eventually, on_both_databases};
 
 on_both_databases![
+    a_locked_database_does_not_outlast_the_deadline,
+    a_locked_database_does_not_outlast_the_grace_after_a_signal,
     a_backfill_stopped_between_two_days_goes_on_with_the_second,
     a_backfill_stopped_in_a_chunk_commits_it_and_goes_on_behind_it,
     ctrl_c_stops_as_sigterm_does_and_exits_130,
@@ -257,4 +259,31 @@ impl<'a> Hanging<'a> {
 fn cpu_ticks(process: &Running) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.pid())).unwrap();
     stat.rsplit_once(')').unwrap().1.split_whitespace().nth(11).unwrap().parse().unwrap()
+}
+
+/// Takes what the lease needs away from everybody else.
+fn lock_the_lease(shop: &TradingShop) {
+    shop.execute(match shop.database() {
+        Database::Sqlite => "BEGIN IMMEDIATE",
+        Database::Postgres => "BEGIN; LOCK TABLE batch_lease IN ACCESS EXCLUSIVE MODE",
+    });
+}
+
+fn a_locked_database_does_not_outlast_the_deadline(shop: &TradingShop) {
+    lock_the_lease(shop);
+    shop.batchctl(NIGHTLY.iter().chain(&["--timeout", "300ms"])).run().exits(124);
+    shop.execute("ROLLBACK");
+    shop.batchctl(NIGHTLY).run().succeeds();
+}
+
+fn a_locked_database_does_not_outlast_the_grace_after_a_signal(shop: &TradingShop) {
+    lock_the_lease(shop);
+    let mut waiting =
+        shop.batchctl(NIGHTLY.iter().chain(&["--verbose", "--grace", "100ms"])).hold_at("before-lease");
+    waiting.wait_until_reached();
+    let mut waiting = waiting.release();
+    waiting.signal(Signal::TERM);
+    waiting.wait().exits(143);
+    shop.execute("ROLLBACK");
+    shop.batchctl(NIGHTLY).run().succeeds();
 }
