@@ -4,6 +4,7 @@ use super::{ORDERS, file, import, order_line, orders_file, shop_rows, with_tokyo
 use crate::support::{Shop, on_both_databases};
 
 on_both_databases![
+    a_header_without_an_end_is_refused,
     a_file_that_cannot_be_read_is_refused,
     a_file_in_another_encoding_is_refused_with_its_line,
     a_file_that_is_cut_off_is_refused,
@@ -183,4 +184,10 @@ fn a_fault_of_the_file_is_not_skipped(shop: &Shop) {
         .exits(65)
         .says("line 3: the line has 2 fields, the header has 9");
     assert_eq!(shop_rows(shop), before);
+}
+
+fn a_header_without_an_end_is_refused(shop: &Shop) {
+    with_tokyo(shop);
+    shop.write("wide.csv", "column,".repeat(50_000) + "\n");
+    import(shop, &["--kind", "orders", "wide.csv"]).run().exits(65).says("has 50001 columns, more than 2000");
 }

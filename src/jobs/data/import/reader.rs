@@ -13,6 +13,8 @@ use sha2::{Digest, Sha256};
 use crate::failure::Failure;
 use crate::text_encoding::{DecodingReader, MalformedText, TextEncoding};
 
+/// No shop's export has more columns; what has is another kind of file.
+const MOST_COLUMNS: usize = 2_000;
 /// Decoded text is split this much at a time: it stays in the processor's cache.
 const BUFFER_BYTES: usize = 64 * 1024;
 /// No line of an export is longer; an open quote would read the rest of the file into memory.
@@ -44,6 +46,14 @@ impl Source {
         let mut header = Record::default();
         if !reader.next_record(&mut header)? {
             return Err(Failure::bad_input(format!("`{}` is empty: not even a header", self.path.display())));
+        }
+        if header.len() > MOST_COLUMNS {
+            return Err(Failure::bad_input(format!(
+                "`{}` has {} columns, more than {MOST_COLUMNS}",
+                self.path.display(),
+                header.len()
+            ))
+            .hint("is the header really its first line, and the delimiter right?"));
         }
         let names: Vec<String> = (0..header.len()).map(|place| header.field(place).to_owned()).collect();
         reader.width = names.len();
