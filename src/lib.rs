@@ -18,6 +18,7 @@ pub mod failure;
 pub mod files;
 pub mod jobs;
 pub mod locale;
+pub mod mail;
 pub mod mask;
 pub mod money;
 pub mod output;

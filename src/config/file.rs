@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, de};
 
 use super::document::{Document, nearest};
 use super::error::ConfigError;
+use super::mail::MailConfig;
 use crate::locale::Locale;
 use crate::period::parse_duration;
 use crate::severity::Severity;
@@ -28,6 +29,8 @@ pub struct FileConfig {
     pub alerts: AlertsConfig,
     /// `[import]`
     pub import: ImportConfig,
+    /// `[mail]`
+    pub mail: MailConfig,
     /// `[jobs."GROUP JOB"]`, by the job's name.
     pub jobs: BTreeMap<String, JobOverride>,
 }
@@ -288,7 +291,7 @@ impl<'de> Deserialize<'de> for SkipLimit {
 }
 
 /// serde's attribute wants the field's own type.
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(deserializer)?;
     parse_duration(&text).map(Some).map_err(de::Error::custom)
 }
@@ -301,6 +304,7 @@ impl FileConfig {
         config.validate_alerts(&document)?;
         config.validate_imports(&document)?;
         config.validate_jobs(&document)?;
+        config.mail.validate(&document)?;
         Ok(config)
     }
 
@@ -394,10 +398,11 @@ impl FileConfig {
             .channel
             .iter()
             .map(|channel| (channel.url_variable.as_str(), format!("alerts.channel `{}`", channel.name)))
+            .chain(self.mail.named_variables())
     }
 }
 
-fn is_variable_name(name: &str) -> bool {
+pub(super) fn is_variable_name(name: &str) -> bool {
     name.bytes().next().is_some_and(|byte| !byte.is_ascii_digit())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
@@ -502,7 +507,7 @@ mod tests {
             ("reports = 1", "batchctl.toml line 1: unknown key `reports`: did you mean `report`?"),
             (
                 "zzz = 1",
-                "batchctl.toml line 1: unknown key `zzz`: known are pdf, report, alerts, import, jobs",
+                "batchctl.toml line 1: unknown key `zzz`: known are pdf, report, alerts, import, mail, jobs",
             ),
             (
                 "[jobs.\"report daily-sales\"]\ntimout = \"5m\"",

@@ -6,6 +6,7 @@ mod document;
 mod environment;
 mod error;
 mod file;
+mod mail;
 mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +22,10 @@ pub use error::ConfigError;
 pub use file::{
     AlertChannel, AlertRoutes, AlertsConfig, ChannelKind, FileConfig, ImportConfig, ImportFile, JobOverride,
     PdfConfig, ReportConfig, SkipLimit,
+};
+pub use mail::{
+    ConsentRule, DkimConfig, MailConfig, OnUnknown, SendGridConfig, SesConfig, ShopConfig, TransportKind,
+    UnsubscribeConfig,
 };
 pub use settings::{DatabaseSettings, LeaseSettings, MailSettings, PlaceSettings, ServiceSettings};
 

@@ -302,6 +302,7 @@ fn sqlite_arguments(values: Vec<Value>) -> Result<SqliteArguments, DbError> {
             Value::Text(value) => arguments.add(value),
             Value::Time(value) => arguments.add(value),
             Value::Date(value) => arguments.add(value),
+            Value::Bytes(value) => arguments.add(value),
             Value::Json(value) => arguments.add(value),
         }
         .map_err(|error| DbError::argument(&error))?;
@@ -318,6 +319,7 @@ fn postgres_arguments(values: Vec<Value>) -> Result<PgArguments, DbError> {
             Value::Text(value) => arguments.add(value),
             Value::Time(value) => arguments.add(value),
             Value::Date(value) => arguments.add(value),
+            Value::Bytes(value) => arguments.add(value),
             Value::Json(value) => arguments.add(value),
         }
         .map_err(|error| DbError::argument(&error))?;

@@ -15,6 +15,8 @@ pub enum Value {
     Time(Option<DateTime<Utc>>),
     /// A local day.
     Date(Option<NaiveDate>),
+    /// Raw bytes: BYTEA on PostgreSQL, BLOB on SQLite.
+    Bytes(Option<Vec<u8>>),
     /// A JSON document (JSONB on PostgreSQL, text on SQLite).
     Json(Option<serde_json::Value>),
 }
@@ -30,7 +32,7 @@ macro_rules! value_from {
         }
     )*};
 }
-value_from!(Bool: bool, Int: i64, Text: String, Time: DateTime<Utc>, Date: NaiveDate, Json: serde_json::Value);
+value_from!(Bool: bool, Int: i64, Text: String, Time: DateTime<Utc>, Date: NaiveDate, Bytes: Vec<u8>, Json: serde_json::Value);
 
 impl From<&str> for Value {
     fn from(value: &str) -> Self {

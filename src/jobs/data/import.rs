@@ -315,7 +315,7 @@ async fn configured_mall(db: &mut Db, configured: &str, kind: Kind) -> anyhow::R
 /// that is the same.
 fn manner(source: &Source, mall: Option<&str>, config: &ImportFile) -> String {
     let text = format!("{} {} {mall:?} {config:?}", source.encoding, source.delimiter);
-    let mut hash = format!("{:x}", Sha256::digest(text.as_bytes()));
+    let mut hash = hex::encode(Sha256::digest(text.as_bytes()));
     hash.truncate(KEY_HASH_DIGITS);
     hash
 }

@@ -104,7 +104,7 @@ fn unreadable(path: &Path, error: &io::Error) -> Failure {
 }
 
 fn hexadecimal(hash: Sha256) -> String {
-    format!("{:x}", hash.finalize())
+    hex::encode(hash.finalize())
 }
 
 /// Hashes what is read.

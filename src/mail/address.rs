@@ -1,0 +1,60 @@
+//! Mail addresses: `local@domain` or `Name <local@domain>`.
+
+use lettre::message::Mailbox;
+
+/// Why a text is no address to write to. It never repeats the text, which is personal or worse.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AddressProblem {
+    /// A line break would begin a header of somebody else's choice.
+    #[error("the address holds a line break or another control character")]
+    ControlCharacter,
+    /// Not of the form that RFC 5321 wants.
+    #[error("not a mail address")]
+    Malformed,
+}
+
+/// Reads an address with or without a name. A domain in national characters becomes its ASCII form.
+pub fn parse(text: &str) -> Result<Mailbox, AddressProblem> {
+    if text.chars().any(char::is_control) {
+        return Err(AddressProblem::ControlCharacter);
+    }
+    text.trim().parse::<Mailbox>().map_err(|_| AddressProblem::Malformed)
+}
+
+/// The address alone in lower case: what suppressions and consents are kept under. Whether a server tells case
+/// apart in the local part is its own matter; two people who differ in nothing else are not met.
+pub fn normalised(mailbox: &Mailbox) -> String {
+    mailbox.email.to_string().to_lowercase()
+}
+
+/// The recipient's domain in lower case.
+pub fn domain(mailbox: &Mailbox) -> String {
+    mailbox.email.domain().to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_read_with_and_without_a_name() {
+        let plain = parse("Hanako@Example.JP").unwrap();
+        assert_eq!(
+            (normalised(&plain).as_str(), domain(&plain).as_str()),
+            ("hanako@example.jp", "example.jp")
+        );
+        let named = parse("山田 花子 <hanako@example.jp>").unwrap();
+        assert_eq!(named.name.as_deref(), Some("山田 花子"));
+        assert_eq!(normalised(&named), "hanako@example.jp");
+    }
+
+    #[test]
+    fn a_line_break_and_what_is_no_address_are_refused() {
+        for text in ["a@example.jp\r\nBcc: all@example.jp", "a@example.jp\n", "a\u{0}@example.jp"] {
+            assert_eq!(parse(text), Err(AddressProblem::ControlCharacter), "{text:?}");
+        }
+        for text in ["", "hanako", "@example.jp", "a@", "a b@example.jp", "a@example.jp, b@example.jp"] {
+            assert_eq!(parse(text), Err(AddressProblem::Malformed), "{text:?}");
+        }
+    }
+}

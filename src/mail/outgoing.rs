@@ -1,0 +1,105 @@
+//! A mail on its way out. Its recipient is set here and nowhere else: outside prod it is the test address, whatever
+//! carries the mail.
+
+use chrono::{DateTime, Utc};
+use lettre::message::Mailbox;
+
+use crate::config::Config;
+use crate::failure::Failure;
+
+use super::address;
+
+/// Who may be reached: the recipients themselves in prod, one test address elsewhere.
+#[derive(Debug, Clone)]
+pub struct Gate {
+    redirect_to: Option<Mailbox>,
+}
+
+impl Gate {
+    /// The gate of this environment. Outside prod it does not open without `BATCHCTL_MAIL_REDIRECT_TO`.
+    pub fn new(config: &Config) -> Result<Self, Failure> {
+        if config.is_prod() {
+            return Ok(Self { redirect_to: None });
+        }
+        let Some(address) = &config.mail().redirect_to else {
+            return Err(Failure::configuration(format!(
+                "BATCHCTL_MAIL_REDIRECT_TO is not set: in `{}` every mail goes to that one address",
+                config.environment()
+            ))
+            .hint("set it to a mailbox of your developers, such as developer@example.jp"));
+        };
+        let mailbox = address::parse(address)
+            .map_err(|problem| Failure::configuration(format!("BATCHCTL_MAIL_REDIRECT_TO: {problem}")))?;
+        Ok(Self { redirect_to: Some(mailbox) })
+    }
+
+    /// Whether the recipients themselves are reached: what a server says of the test address says nothing of them.
+    pub fn reaches_recipients(&self) -> bool {
+        self.redirect_to.is_none()
+    }
+}
+
+/// A file of a mail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// The file's name.
+    pub name: String,
+    /// Its media type.
+    pub content_type: String,
+    /// Set for a picture inside the HTML (`<img src="cid:…">`).
+    pub content_id: Option<String>,
+    /// Its content.
+    pub bytes: Vec<u8>,
+}
+
+/// What a mail says, before it is known where it goes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Content {
+    /// With its angle brackets; the same at every try.
+    pub message_id: String,
+    /// The `Date` header.
+    pub date: DateTime<Utc>,
+    /// The sender.
+    pub from: Mailbox,
+    /// Where answers go, if not to the sender.
+    pub reply_to: Option<Mailbox>,
+    /// The subject.
+    pub subject: String,
+    /// The text part.
+    pub text: Option<String>,
+    /// The HTML part.
+    pub html: Option<String>,
+    /// Further headers. Those that this program writes itself are refused.
+    pub headers: Vec<(String, String)>,
+    /// Files and inline pictures.
+    pub attachments: Vec<Attachment>,
+}
+
+/// A mail with the one recipient it really goes to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OutgoingMail {
+    content: Content,
+    to: Mailbox,
+}
+
+impl OutgoingMail {
+    /// Addresses a mail. Behind a closed gate it goes to the test address, with the intended recipient in
+    /// `X-Original-To` and in front of the subject.
+    pub fn new(gate: &Gate, mut content: Content, recipient: Mailbox) -> Self {
+        let Some(test_address) = &gate.redirect_to else { return Self { content, to: recipient } };
+        content.subject = format!("[to {}] {}", recipient.email, content.subject);
+        content.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("X-Original-To"));
+        content.headers.push(("X-Original-To".to_owned(), recipient.email.to_string()));
+        Self { content, to: test_address.clone() }
+    }
+
+    /// The one recipient.
+    pub fn to(&self) -> &Mailbox {
+        &self.to
+    }
+
+    /// What it says.
+    pub fn content(&self) -> &Content {
+        &self.content
+    }
+}

@@ -1,0 +1,106 @@
+//! The queue: the table `mails`, and the way of our own producers into it.
+//!
+//! Attachments are kept in the database and not beside it: a mail is queued, sent, requeued and purged as one thing in
+//! one transaction, by whichever host sends it, and a backup holds all of it.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value as Json;
+
+use crate::db::Db;
+use crate::failure::Failure;
+use crate::values;
+
+use super::address;
+use super::outgoing::Attachment;
+use super::template::RenderedMail;
+
+/// Mails that somebody waits for: a password, an alert.
+pub const URGENT: i64 = 1;
+/// Everything else.
+pub const USUAL: i64 = 2;
+/// What goes to many, and may wait for the others.
+pub const BULK: i64 = 3;
+
+/// A mail to be queued.
+#[derive(Debug, Clone)]
+pub struct NewMail {
+    /// Its texts; the template's name becomes its kind.
+    pub rendered: RenderedMail,
+    /// `Name <local@domain>` or the address alone.
+    pub recipient: String,
+    /// The member it is for: one who withdraws meanwhile gets no advertising any more.
+    pub member: Option<(i64, String)>,
+    /// [`URGENT`], [`USUAL`] or [`BULK`].
+    pub priority: i64,
+    /// Not to be sent before.
+    pub due_at: DateTime<Utc>,
+    /// What makes it the only one of its sort: a second mail with the same key is not queued.
+    pub dedup_key: Option<String>,
+    /// Files and inline pictures.
+    pub attachments: Vec<Attachment>,
+}
+
+/// Queues a mail, unless one with its key was queued before. Gives its number. Call it inside a transaction.
+pub async fn enqueue(db: &mut Db, mail: &NewMail, now: DateTime<Utc>) -> anyhow::Result<Option<i64>> {
+    address::parse(&mail.recipient)
+        .map_err(|problem| Failure::bad_input(format!("failed to queue a mail: {problem}")))?;
+    let rendered = &mail.rendered;
+    let (mall_id, member_code) = match &mail.member {
+        Some((mall, code)) => (Some(*mall), Some(code.as_str())),
+        None => (None, None),
+    };
+    let queued: Option<(i64,)> = db
+        .fetch_optional(
+            "INSERT INTO mails (kind, category, locale, mall_id, member_code, recipient, subject, text_body, html_body,
+                                priority, due_at, queued_at, dedup_key)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+             ON CONFLICT (dedup_key) WHERE dedup_key IS NOT NULL DO NOTHING
+             RETURNING id",
+            values![
+                &rendered.name,
+                rendered.category.word(),
+                rendered.locale.tag(),
+                mall_id,
+                member_code,
+                &mail.recipient,
+                &rendered.subject,
+                &rendered.text,
+                rendered.html.as_deref(),
+                mail.priority,
+                mail.due_at,
+                now,
+                mail.dedup_key.as_deref(),
+            ],
+        )
+        .await?;
+    let Some((id,)) = queued else { return Ok(None) };
+    for attachment in &mail.attachments {
+        db.execute(
+            "INSERT INTO mail_attachments (mail_id, name, content_type, content_id, content) VALUES ($1, $2, $3, $4, $5)",
+            values![
+                id,
+                &attachment.name,
+                &attachment.content_type,
+                attachment.content_id.as_deref(),
+                attachment.bytes.clone(),
+            ],
+        )
+        .await?;
+    }
+    Ok(Some(id))
+}
+
+/// The headers of a row as the table keeps them: a JSON object of names and texts.
+pub fn parse_headers(text: Option<&str>) -> Result<Vec<(String, String)>, String> {
+    let Some(text) = text else { return Ok(Vec::new()) };
+    let Ok(Json::Object(headers)) = serde_json::from_str(text) else {
+        return Err("`headers` is no JSON object".to_owned());
+    };
+    headers
+        .into_iter()
+        .map(|(name, value)| match value {
+            Json::String(value) => Ok((name, value)),
+            _ => Err(format!("the header `{name}` is no text")),
+        })
+        .collect()
+}

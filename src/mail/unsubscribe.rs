@@ -1,0 +1,71 @@
+//! One-click unsubscription (RFC 8058): the headers of advertising mails, and the token in their link.
+//!
+//! A token is `BASE64URL(LIST ":" ADDRESS) "." BASE64URL(HMAC-SHA256(BATCHCTL_SECRET_KEY, the first part))`, without
+//! padding: the shop's web application checks it with the same key and needs no table. docs/mail.md has the recipe.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+use crate::config::Config;
+use crate::failure::Failure;
+
+/// How recipients of advertising end it.
+#[derive(Debug, Clone)]
+pub struct Unsubscribe {
+    url: String,
+    mailto: Option<String>,
+    list_id: Option<String>,
+    key: crate::mask::Secret,
+}
+
+impl Unsubscribe {
+    /// Reads `[mail.unsubscribe]`. Advertising without a way out is not sent, in no environment.
+    pub fn new(config: &Config) -> Result<Self, Failure> {
+        let settings = &config.file().mail.unsubscribe;
+        let Some(url) = &settings.url else {
+            return Err(Failure::configuration(
+                "`mail.unsubscribe.url` is not set: advertising needs a one-click unsubscription (RFC 8058)",
+            )
+            .hint("write url = \"https://shop.example.jp/unsubscribe?t={token}\" below [mail.unsubscribe]"));
+        };
+        let key = config.secret_key().map_err(|error| Failure::configuration(error.to_string()))?;
+        Ok(Self {
+            url: url.clone(),
+            mailto: settings.mailto.clone(),
+            list_id: settings.list_id.clone(),
+            key: key.clone(),
+        })
+    }
+
+    /// The link for a recipient of a list; goes into the mail's body too.
+    pub fn link(&self, list: &str, address: &str) -> String {
+        self.url.replace("{token}", &self.token(list, address))
+    }
+
+    /// The headers of a mail of a list: `List-Unsubscribe`, `List-Unsubscribe-Post` and, where configured, `List-Id`.
+    pub fn headers(&self, list: &str, address: &str) -> Vec<(String, String)> {
+        let token = self.token(list, address);
+        let mut targets = vec![format!("<{}>", self.url.replace("{token}", &token))];
+        if let Some(mailto) = &self.mailto {
+            targets.push(format!("<mailto:{mailto}?subject=unsubscribe%20{token}>"));
+        }
+        let mut headers = vec![
+            ("List-Unsubscribe".to_owned(), targets.join(", ")),
+            ("List-Unsubscribe-Post".to_owned(), "List-Unsubscribe=One-Click".to_owned()),
+        ];
+        if let Some(list_id) = &self.list_id {
+            headers.push(("List-Id".to_owned(), format!("<{list_id}>")));
+        }
+        headers
+    }
+
+    fn token(&self, list: &str, address: &str) -> String {
+        let claim = URL_SAFE_NO_PAD.encode(format!("{list}:{}", address.to_lowercase()));
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.key.expose().as_bytes())
+            .unwrap_or_else(|_| unreachable!("HMAC takes a key of any length"));
+        mac.update(claim.as_bytes());
+        format!("{claim}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
+    }
+}
