@@ -5,6 +5,7 @@ pub mod data;
 pub mod database;
 pub mod demo;
 pub mod environment;
+pub mod mail;
 pub mod mall;
 pub mod malls;
 pub mod report;
@@ -17,6 +18,8 @@ use crate::runner::{Job, JobSpec};
 pub const SPECS: &[JobSpec] = &[
     report::daily_sales::Args::SPEC,
     data::import::Args::SPEC,
+    mail::flush::Args::SPEC,
+    mail::purge::Args::SPEC,
     runs::purge::Args::SPEC,
     runs::process_requests::Args::SPEC,
 ];

@@ -1,0 +1,108 @@
+//! The way out that the configuration chose for mails: SMTP, Amazon SES, `SendGrid`, or a folder.
+
+use std::sync::Arc;
+
+use crate::config::{Config, TransportKind};
+use crate::failure::Failure;
+use crate::mail::delivery::{Outcome, Rejection, Stop};
+use crate::mail::message::{self, DkimSigner};
+use crate::mail::outgoing::OutgoingMail;
+
+use super::mail_folder::MailFolder;
+use super::sendgrid::SendGrid;
+use super::ses::Ses;
+use super::smtp::{SmtpConnection, SmtpServer};
+
+/// Where `.eml` files go when nobody says.
+const DEFAULT_FOLDER: &str = "mail";
+
+/// A configured way out. Cheap to clone: whoever sends side by side has one each.
+#[derive(Clone)]
+pub struct MailTransport {
+    route: Arc<Route>,
+    signer: Option<Arc<DkimSigner>>,
+}
+
+enum Route {
+    Smtp(SmtpServer),
+    Ses(Ses),
+    SendGrid(SendGrid),
+    Folder(MailFolder),
+}
+
+impl MailTransport {
+    /// The transport of the configuration: that of `mail.transport`, else SMTP where `BATCHCTL_SMTP_URL` is set, else,
+    /// outside prod, a folder.
+    pub fn new(config: &Config) -> Result<Self, Failure> {
+        let settings = &config.file().mail;
+        let has_server = config.mail().smtp_url.is_some();
+        let kind = match settings.transport {
+            Some(kind) => kind,
+            None if has_server => TransportKind::Smtp,
+            None if !config.is_prod() => TransportKind::Folder,
+            None => {
+                return Err(Failure::configuration("BATCHCTL_SMTP_URL is not set, and `mail.transport` names no other way out for mails")
+                    .hint("write smtps://USER:PASSWORD@HOST, or choose transport = \"ses\" below [mail]"));
+            }
+        };
+        let route = match kind {
+            TransportKind::Smtp => Route::Smtp(SmtpServer::new(config)?),
+            TransportKind::Ses => Route::Ses(Ses::new(config)?),
+            TransportKind::Sendgrid => Route::SendGrid(SendGrid::new(config)?),
+            TransportKind::Folder => {
+                let folder = settings.folder.clone().unwrap_or_else(|| DEFAULT_FOLDER.into());
+                Route::Folder(MailFolder::new(config.working_dir().join(folder)))
+            }
+        };
+        Ok(Self { route: Arc::new(route), signer: DkimSigner::new(config)?.map(Arc::new) })
+    }
+
+    /// Opens a connection, where the way out has such a thing.
+    pub async fn open(&self) -> Result<MailConnection, Stop> {
+        let smtp = match &*self.route {
+            Route::Smtp(server) => Some(server.connect().await?),
+            Route::Ses(_) | Route::SendGrid(_) | Route::Folder(_) => None,
+        };
+        Ok(MailConnection { transport: self.clone(), smtp })
+    }
+}
+
+/// One connection, for one mail at a time.
+pub struct MailConnection {
+    transport: MailTransport,
+    smtp: Option<SmtpConnection>,
+}
+
+impl MailConnection {
+    /// Sends one mail to its one recipient.
+    pub async fn send(&mut self, mail: &OutgoingMail) -> Result<Outcome, Stop> {
+        if let Route::SendGrid(sendgrid) = &*self.transport.route {
+            // It builds and signs the message itself.
+            return sendgrid.send(mail).await;
+        }
+        let built = match message::build(mail, self.transport.signer.as_deref()) {
+            Ok(built) => built,
+            Err(reply) => return Ok(Outcome::Rejected { reply, because: Rejection::Mail }),
+        };
+        match (&*self.transport.route, &mut self.smtp) {
+            (Route::Ses(ses), _) => {
+                ses.send(&mail.content().from.to_string(), &mail.to().email.to_string(), &built.bytes).await
+            }
+            (Route::Folder(folder), _) => folder.send(&mail.content().message_id, mail.content().date, &built).await,
+            (_, Some(smtp)) => smtp.send(&built).await,
+            (_, None) => Err(Stop::Unreachable("the connection was not opened".to_owned())),
+        }
+    }
+
+    /// Whether it takes another mail.
+    pub fn is_usable(&self) -> bool {
+        self.smtp.as_ref().is_none_or(SmtpConnection::is_usable)
+    }
+
+    /// Ends it in an orderly way.
+    pub async fn close(self) {
+        if let Some(smtp) = self.smtp {
+            smtp.quit().await;
+        }
+    }
+}

@@ -1,0 +1,494 @@
+//! `mail flush`: sends the queued mails that are due.
+//!
+//! Every five minutes, as many processes as one likes: rows are claimed one by one. A claimer brings mails, senders
+//! hand each to the server over a connection of their own, and this run writes what becomes of them: that a mail is
+//! about to be sent before the server can have it, and its outcome before the same connection begins another one.
+
+mod intake;
+mod ledger;
+mod pace;
+mod senders;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::TimeDelta;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::clients::mail_transport::MailTransport;
+use crate::config::{MailConfig, OnUnknown};
+use crate::context::Context;
+use crate::db::Db;
+use crate::failure::Failure;
+use crate::mail::delivery::{Outcome, Rejection, Stop};
+use crate::mail::outgoing::Gate;
+use crate::runner::{Exclusion, Instance, Job, JobSpec, Run, minutes};
+use crate::severity::Severity;
+
+use self::intake::{Claimer, Intake, MEMORY_KIBIBYTES, Preparation, Ready, RunClock};
+use self::ledger::Change;
+use self::pace::Rates;
+use self::senders::{Report, Senders};
+
+/// Connections side by side unless told otherwise: what a mail server takes from one client without complaint.
+const CONNECTIONS: usize = 8;
+/// Tries of a mail unless told otherwise.
+const ATTEMPTS: u32 = 3;
+/// The pause before the second try: greylisting servers want at least this.
+const BACKOFF: Duration = Duration::from_mins(5);
+/// Each pause is so many times the one before.
+const BACKOFF_GROWTH: u32 = 4;
+const LONGEST_BACKOFF: Duration = Duration::from_hours(24);
+/// Pauses differ by up to this many hundredths, so that mails that were deferred together do not come back together.
+const JITTER_PERCENT: u64 = 20;
+/// Mails that wait ready for a sender.
+const READY: usize = 64;
+/// The run's row and its list of errors are written this often.
+const BOOKKEEPING: Duration = Duration::from_secs(1);
+/// So many refusals one after the other that blame the sender: going on would only hurt its reputation.
+const POLICY_REFUSALS: u32 = 20;
+
+/// Send the queued mails that are due
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Send over so many connections side by side (default: `mail.connections`, else 8)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
+    connections: Option<u16>,
+}
+
+impl Job for Args {
+    const SPEC: JobSpec = JobSpec {
+        name: "mail flush",
+        summary: "Send the queued mails that are due",
+        schedule: Some("*/5 * * * *"),
+        deadline: minutes(60),
+        severity: Severity::High,
+        exclusion: Exclusion::Shared,
+    };
+
+    async fn instances(&self, cx: &Context, _db: &mut Db) -> anyhow::Result<Vec<Instance>> {
+        // What is missing is told at once and not only when a mail is due.
+        Gate::new(&cx.config)?;
+        MailTransport::new(&cx.config)?;
+        let mut arguments = ["mail", "flush"].map(str::to_owned).to_vec();
+        if let Some(connections) = self.connections {
+            arguments.extend(["--connections".to_owned(), connections.to_string()]);
+        }
+        Ok(vec![Instance::sweep(arguments)])
+    }
+
+    async fn run(&self, run: &mut Run<'_>, _instance: &Instance) -> anyhow::Result<()> {
+        let policy = Policy::new(&run.cx.config.file().mail);
+        let clock = RunClock::starting_at(run.cx.now());
+        take_back_what_dead_runs_held(run, &policy, clock).await?;
+        requeue_what_is_retried(run, clock).await?;
+        if ledger::most_urgent(run.db, clock.now()).await?.is_none() {
+            run.summarise("nothing to send".to_owned());
+            return Ok(());
+        }
+        let mut flush = Flush::start(run, policy, clock, self.connections(&run.cx.config.file().mail)).await?;
+        let sent = flush.send_all(run).await;
+        let ended = flush.end().await;
+        run.summarise(flush.tally.sentence());
+        sent?;
+        ended?;
+        run.check_stop()?;
+        Ok(())
+    }
+}
+
+impl Args {
+    fn connections(&self, config: &MailConfig) -> usize {
+        self.connections.map(usize::from).or(config.connections).unwrap_or(CONNECTIONS)
+    }
+}
+
+async fn take_back_what_dead_runs_held(
+    run: &mut Run<'_>,
+    policy: &Policy,
+    clock: RunClock,
+) -> anyhow::Result<()> {
+    let now = clock.now();
+    let rule = policy.on_unknown;
+    let unknown = run.chunk(None::<&str>, async |db| ledger::recover(db, now, rule).await).await?;
+    if unknown > 0 {
+        run.cx.output.status(&format!(
+            "{unknown} {} being sent when an earlier run died: they may have arrived",
+            if unknown == 1 { "mail was" } else { "mails were" }
+        ));
+    }
+    Ok(())
+}
+
+/// `runs retry`: what failed in that run is tried again from the beginning.
+async fn requeue_what_is_retried(run: &mut Run<'_>, clock: RunClock) -> anyhow::Result<()> {
+    let Some(items) = run.retry_items() else { return Ok(()) };
+    let ids: Vec<i64> = items.iter().filter_map(|item| item.parse().ok()).collect();
+    let now = clock.now();
+    run.chunk(None::<&str>, async |db| ledger::requeue_failed(db, &ids, now).await).await?;
+    Ok(())
+}
+
+// ---------------------------------------------------------------- what an outcome means
+
+/// When a mail is tried again, and when it is given up.
+#[derive(Debug, Clone, Copy)]
+struct Policy {
+    attempts: i64,
+    backoff: Duration,
+    on_unknown: OnUnknown,
+}
+
+impl Policy {
+    fn new(config: &MailConfig) -> Self {
+        Self {
+            attempts: i64::from(config.attempts.unwrap_or(ATTEMPTS)),
+            backoff: config.backoff.unwrap_or(BACKOFF),
+            on_unknown: config.on_unknown,
+        }
+    }
+
+    /// The pause after so many tries, with its jitter.
+    fn pause(&self, attempts: i64) -> TimeDelta {
+        let doublings = u32::try_from((attempts - 1).clamp(0, 8)).unwrap_or(0);
+        let pause = self.backoff.saturating_mul(BACKOFF_GROWTH.saturating_pow(doublings)).min(LONGEST_BACKOFF);
+        let percent = u32::try_from(fastrand::u64(100 - JITTER_PERCENT..=100 + JITTER_PERCENT)).unwrap_or(100);
+        TimeDelta::from_std(pause * percent / 100).unwrap_or_default()
+    }
+
+    /// What an outcome makes of the row.
+    fn change(&self, mail: &Ready, outcome: &Outcome, clock: RunClock) -> Change {
+        let row = &mail.row;
+        // This try is counted already.
+        let attempts = row.attempts + 1;
+        let again = Some(clock.now() + self.pause(attempts));
+        match outcome {
+            Outcome::Accepted { reply, provider_message_id } => Change {
+                reply: Some(reply.clone()),
+                provider_message_id: provider_message_id.clone(),
+                ..Change::to(row.id, ledger::SENT)
+            },
+            Outcome::Deferred { reply } if attempts < self.attempts => {
+                Change { reply: Some(reply.clone()), due_at: again, ..Change::to(row.id, ledger::RETRY) }
+            }
+            Outcome::Deferred { reply } => Change {
+                reply: Some(format!("given up after {attempts} tries: {reply}")),
+                ..Change::to(row.id, ledger::FAILED)
+            },
+            Outcome::Rejected { reply, .. } => {
+                Change { reply: Some(reply.clone()), ..Change::to(row.id, ledger::FAILED) }
+            }
+            Outcome::Unknown { reply } => Change {
+                reply: Some(reply.clone()),
+                due_at: again,
+                unknown_attempts: 1,
+                // Once more by itself, with the same Message-ID; then a person has to look.
+                is_held: self.on_unknown == OnUnknown::Hold || row.unknown_attempts >= 1,
+                ..Change::to(row.id, ledger::UNKNOWN)
+            },
+        }
+    }
+}
+
+/// What has been done so far.
+#[derive(Debug, Default)]
+struct Tally {
+    sent: u64,
+    again: u64,
+    unknown: u64,
+    failed: u64,
+    cancelled: u64,
+}
+
+impl Tally {
+    fn sentence(&self) -> String {
+        let all = self.sent + self.again + self.unknown + self.failed + self.cancelled;
+        let mut sentence = format!("sent {} of {all} {}", self.sent, if all == 1 { "mail" } else { "mails" });
+        for (count, what) in [
+            (self.again, "to be tried again"),
+            (self.unknown, "of unknown outcome"),
+            (self.failed, "failed"),
+            (self.cancelled, "not wanted any more"),
+        ] {
+            if count > 0 {
+                sentence.push_str(&format!(", {count} {what}"));
+            }
+        }
+        sentence
+    }
+}
+
+// ---------------------------------------------------------------- sending
+
+/// A run's sending: what waits, what is under way, and what is to be written down.
+struct Flush {
+    run: i64,
+    /// For the states of mails alone: each of its statements is one commit.
+    db: Db,
+    policy: Policy,
+    clock: RunClock,
+    reaches_recipients: bool,
+    senders: Senders,
+    intake: mpsc::Receiver<Intake>,
+    /// One task; it ends with this struct.
+    claimer: JoinSet<anyhow::Result<u64>>,
+    stop_claiming: watch::Sender<bool>,
+    waiting: VecDeque<Box<Ready>>,
+    changes: Vec<Change>,
+    tally: Tally,
+    /// Addresses that do not exist, with the mail and the reply.
+    bounced: Vec<(String, i64, String)>,
+    policy_refusals: u32,
+    /// Why nothing more is sent.
+    stop: Option<Stop>,
+    booked: Instant,
+}
+
+impl Flush {
+    async fn start(run: &Run<'_>, policy: Policy, clock: RunClock, connections: usize) -> anyhow::Result<Self> {
+        let cx = run.cx;
+        let config = &cx.config;
+        let gate = Gate::new(config)?;
+        let reaches_recipients = gate.reaches_recipients();
+        let (ready, intake) = mpsc::channel(READY);
+        let (stop_claiming, stop) = watch::channel(false);
+        let claimer = Claimer {
+            db: cx.db().await?,
+            run: run.id(),
+            clock,
+            rates: Rates::new(&config.file().mail),
+            preparation: Preparation::new(config, gate),
+            consent: config.file().mail.consent,
+            stop,
+            ready,
+            memory: Arc::new(Semaphore::new(MEMORY_KIBIBYTES as usize)),
+        };
+        let mut task = JoinSet::new();
+        task.spawn(claimer.work());
+        Ok(Self {
+            run: run.id(),
+            db: cx.db().await?,
+            policy,
+            clock,
+            reaches_recipients,
+            senders: Senders::new(MailTransport::new(config)?, connections),
+            intake,
+            claimer: task,
+            stop_claiming,
+            waiting: VecDeque::new(),
+            changes: Vec::new(),
+            tally: Tally::default(),
+            bounced: Vec::new(),
+            policy_refusals: 0,
+            stop: None,
+            booked: Instant::now(),
+        })
+    }
+
+    /// Sends until nothing is due, the server cannot be spoken to, or the run is asked to stop.
+    async fn send_all(&mut self, run: &mut Run<'_>) -> anyhow::Result<()> {
+        let mut is_claiming = true;
+        loop {
+            let goes_on = self.stop.is_none() && run.check_stop().is_ok();
+            if !goes_on {
+                self.stop_claiming.send_replace(true);
+                if self.senders.are_idle() {
+                    break;
+                }
+            }
+            if !is_claiming && self.waiting.is_empty() && self.senders.are_idle() {
+                break;
+            }
+            let wants_more = goes_on && is_claiming && self.waiting.len() < READY;
+            let next_turn = self.waiting.front().filter(|_| goes_on).map(|mail| mail.wait_until);
+            tokio::select! {
+                biased;
+                Some(report) = self.senders.next() => self.hear(run, report),
+                intake = self.intake.recv(), if wants_more => match intake {
+                    Some(intake) => self.take_in(run, intake),
+                    None => is_claiming = false,
+                },
+                () = until(next_turn), if next_turn.is_some() && self.senders.has_room() => {}
+                _ = run.stop_requested(), if goes_on => continue,
+            }
+            // What else is there already goes into the same commit.
+            while let Some(report) = self.senders.try_next() {
+                self.hear(run, report);
+            }
+            while goes_on && self.waiting.len() < READY && let Ok(intake) = self.intake.try_recv() {
+                self.take_in(run, intake);
+            }
+            let begun = if self.stop.is_none() && run.check_stop().is_ok() { self.begin() } else { Vec::new() };
+            self.write_down(run, begun).await?;
+        }
+        match self.stop.take() {
+            None => Ok(()),
+            Some(stop) => Err(explained(stop)),
+        }
+    }
+
+    /// Chooses the mails that free senders can begin now.
+    fn begin(&mut self) -> Vec<Box<Ready>> {
+        let now = Instant::now();
+        let mut begun = Vec::new();
+        while begun.len() < self.senders.free() && self.waiting.front().is_some_and(|mail| mail.wait_until <= now) {
+            begun.extend(self.waiting.pop_front());
+        }
+        // More mails than senders: another connection, if one more is allowed.
+        if self.waiting.front().is_some_and(|mail| mail.wait_until <= now) {
+            self.senders.grow();
+        }
+        begun
+    }
+
+    /// Writes all changes in one commit, then lets the mails that are SENDING by it go.
+    async fn write_down(&mut self, run: &mut Run<'_>, begun: Vec<Box<Ready>>) -> anyhow::Result<()> {
+        self.changes.extend(begun.iter().map(|mail| Change {
+            attempts: 1,
+            message_id: mail.row.message_id.clone().filter(|_| mail.has_new_id),
+            ..Change::to(mail.row.id, ledger::SENDING)
+        }));
+        if !self.changes.is_empty() {
+            let changes = std::mem::take(&mut self.changes);
+            let written = ledger::write(&mut self.db, self.run, self.clock.now(), &changes).await?;
+            if written.len() < changes.len() {
+                // A row that somebody cancelled or deleted is nobody's fault; a lease that was lost ends the run.
+                run.chunk(None::<&str>, async |_| Ok(())).await.or_else(unless_stopped)?;
+            }
+            // At once: the next mail to the same address may be waiting already.
+            for (address, mail, reply) in std::mem::take(&mut self.bounced) {
+                ledger::suppress(&mut self.db, &address, mail, &reply, self.clock.now()).await?;
+            }
+            for mail in begun {
+                if written.contains(&mail.row.id) {
+                    self.senders.send(mail);
+                }
+            }
+        }
+        if self.booked.elapsed() >= BOOKKEEPING {
+            self.booked = Instant::now();
+            run.chunk(None::<&str>, async |_| Ok(())).await.or_else(unless_stopped)?;
+        }
+        Ok(())
+    }
+
+    fn take_in(&mut self, run: &mut Run<'_>, intake: Intake) {
+        run.read(1);
+        match intake {
+            Intake::Mail(mail) => self.waiting.push_back(mail),
+            Intake::Settled { change, is_failure } => {
+                if is_failure {
+                    self.tally.failed += 1;
+                    let reply = change.reply.clone().unwrap_or_default();
+                    run.fail_item(&change.id.to_string(), "prepare", &anyhow::anyhow!(reply));
+                } else {
+                    self.tally.cancelled += 1;
+                }
+                self.changes.push(change);
+            }
+        }
+    }
+
+    /// Takes note of what a sender says.
+    fn hear(&mut self, run: &mut Run<'_>, report: Report) {
+        match report {
+            Report::Done { mail, outcome } => self.note_outcome(run, &mail, &outcome),
+            Report::NotTried { mail, stop } => {
+                self.changes.push(Change { attempts: -1, ..Change::to(mail.row.id, intake::word(&mail.row.status)) });
+                self.note_stop(stop);
+            }
+            Report::NoConnection { stop } => self.note_stop(stop),
+            Report::Connected => {}
+        }
+    }
+
+    fn note_outcome(&mut self, run: &mut Run<'_>, mail: &Ready, outcome: &Outcome) {
+        let change = self.policy.change(mail, outcome, self.clock);
+        let reply = change.reply.clone().unwrap_or_default();
+        let count = match change.status {
+            ledger::SENT => {
+                run.written(1);
+                &mut self.tally.sent
+            }
+            ledger::RETRY => &mut self.tally.again,
+            ledger::UNKNOWN => &mut self.tally.unknown,
+            _ => &mut self.tally.failed,
+        };
+        *count += 1;
+        if change.status == ledger::FAILED || change.is_held {
+            run.fail_item(&mail.row.id.to_string(), "send", &anyhow::anyhow!(reply.clone()));
+        }
+        self.policy_refusals = match outcome {
+            Outcome::Rejected { because: Rejection::Policy, .. } => self.policy_refusals + 1,
+            _ => 0,
+        };
+        if self.policy_refusals >= POLICY_REFUSALS {
+            self.note_stop(Stop::Refused(format!(
+                "the server refused {POLICY_REFUSALS} mails in a row by its policy, the last with: {reply}"
+            )));
+        }
+        // What a server says of the test address says nothing of the person the mail was meant for.
+        if let Outcome::Rejected { because: Rejection::Address, .. } = outcome
+            && self.reaches_recipients
+        {
+            self.bounced.push((mail.address.clone(), mail.row.id, reply));
+        }
+        self.changes.push(change);
+    }
+
+    /// One connection less is no reason to stop while others work; no connection at all is, and so is whatever another
+    /// connection would not change.
+    fn note_stop(&mut self, stop: Stop) {
+        let ends = !matches!(stop, Stop::Unreachable(_)) || self.senders.are_gone();
+        if ends && self.stop.is_none() {
+            self.stop = Some(stop);
+        }
+    }
+
+    /// Ends what was begun and gives back what was not.
+    async fn end(&mut self) -> anyhow::Result<()> {
+        self.stop_claiming.send_replace(true);
+        self.intake.close();
+        while self.intake.try_recv().is_ok() {}
+        self.waiting.clear();
+        let claimed = self.claimer.join_next().await;
+        self.senders.close().await;
+        let left = std::mem::take(&mut self.changes);
+        if !left.is_empty() {
+            ledger::write(&mut self.db, self.run, self.clock.now(), &left).await?;
+        }
+        ledger::release(&mut self.db, self.run).await?;
+        claimed.transpose()?.transpose()?;
+        Ok(())
+    }
+}
+
+async fn until(turn: Option<Instant>) {
+    if let Some(turn) = turn {
+        tokio::time::sleep_until(turn.into()).await;
+    }
+}
+
+/// A stop is told at the end, when what was begun is written down.
+fn unless_stopped(error: anyhow::Error) -> anyhow::Result<()> {
+    match error.downcast_ref::<crate::runner::Interruption>() {
+        Some(crate::runner::Interruption::Stopped(_)) => Ok(()),
+        _ => Err(error),
+    }
+}
+
+/// The error of a run that could not go on, with its exit code and what to do.
+fn explained(stop: Stop) -> anyhow::Error {
+    match stop {
+        Stop::Unreachable(reason) => Failure::try_later(format!("failed to reach the mail server: {reason}"))
+            .hint("the mails stay queued; the next run tries again"),
+        Stop::Credentials(reason) => Failure::failed(format!("failed to log in to the mail server: {reason}"))
+            .hint("check the user and the password; the mails stay queued"),
+        Stop::Refused(reason) => Failure::failed(format!("failed to send mails: {reason}"))
+            .hint("the mails stay queued; send again once this is mended"),
+        Stop::Configuration(reason) => Failure::configuration(reason),
+    }
+    .into()
+}

@@ -1,0 +1,453 @@
+//! What brings mails to the senders: claims due rows, gives them their turn, and makes of each what is to be sent.
+//!
+//! It runs beside the senders on a connection of its own and is held back by a bounded channel, so that memory is the
+//! same for ten mails and ten million.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+
+use crate::config::{Config, ConsentRule};
+use crate::db::Db;
+use crate::failure::{Failure, one_line};
+use crate::locale::Locale;
+use crate::mail::outgoing::{Attachment, Content, Gate, OutgoingMail};
+use crate::mail::queue::parse_headers;
+use crate::mail::template::{Category, RenderedMail, Templates};
+use crate::mail::unsubscribe::Unsubscribe;
+use crate::mail::address;
+
+use super::ledger::{self, Bodies, Change, Claimed, Position};
+use super::pace::{Candidate, HORIZON, Rates};
+
+/// Mails to a claim: one transaction, well under 50 ms.
+const CLAIM: i64 = 500;
+/// How much of bodies is read at a time.
+const PAGE_BYTES: i64 = 512 * 1024;
+/// Mails to a page of bodies.
+const PAGE_MAILS: usize = 100;
+/// How much of mails is in hand at the most, but for one that is larger by itself.
+pub(super) const MEMORY_KIBIBYTES: u32 = 4 * 1024;
+/// After so many claims that found nothing, others do the rest.
+const VAIN_CLAIMS: u32 = 10;
+const VAIN_PAUSE: Duration = Duration::from_millis(20);
+/// How long a run waits for mails whose turn in a rate is yet to come: about until the next run starts.
+const PATIENCE: Duration = Duration::from_mins(4);
+/// Priorities, the most urgent first, are looked at anew after this long, so that an urgent mail overtakes the rest.
+const LOOK_AROUND: Duration = Duration::from_secs(1);
+
+/// The clock of a run: the business time, moved on by what has really passed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RunClock {
+    start: DateTime<Utc>,
+    since: Instant,
+}
+
+impl RunClock {
+    pub(super) fn starting_at(start: DateTime<Utc>) -> Self {
+        Self { start, since: Instant::now() }
+    }
+
+    pub(super) fn now(&self) -> DateTime<Utc> {
+        self.start + TimeDelta::from_std(self.since.elapsed()).unwrap_or_default()
+    }
+}
+
+/// What the senders are given.
+pub(super) enum Intake {
+    /// A mail to be sent, not before its turn.
+    Mail(Box<Ready>),
+    /// A mail that is settled without being sent: not wanted any more, or broken.
+    Settled {
+        /// The row's change.
+        change: Change,
+        /// Whether that is a failure, for the run's list of errors.
+        is_failure: bool,
+    },
+}
+
+/// A mail that can go.
+pub(super) struct Ready {
+    pub(super) row: Claimed,
+    pub(super) mail: OutgoingMail,
+    /// The recipient it was meant for, as suppressions are kept.
+    pub(super) address: String,
+    /// How long its turn is off.
+    pub(super) wait_until: Instant,
+    /// Whether its Message-ID is new and has to be written down first.
+    pub(super) has_new_id: bool,
+    /// Its share of the memory for mails in hand.
+    _room: OwnedSemaphorePermit,
+}
+
+/// What makes mails of rows.
+pub(super) struct Preparation {
+    pub(super) gate: Gate,
+    pub(super) templates: Templates,
+    pub(super) default_locale: Locale,
+    pub(super) default_sender: Option<String>,
+    pub(super) unsubscribe: Result<Unsubscribe, Failure>,
+    pub(super) host: String,
+}
+
+impl Preparation {
+    pub(super) fn new(config: &Config, gate: Gate) -> Self {
+        let default_sender = config.mail().from.clone();
+        let host = default_sender
+            .as_deref()
+            .and_then(|from| address::parse(from).ok())
+            .map_or_else(|| "batchctl.invalid".to_owned(), |from| address::domain(&from));
+        Self {
+            gate,
+            templates: Templates::new(config),
+            default_locale: config.locale(),
+            default_sender,
+            unsubscribe: Unsubscribe::new(config),
+            host,
+        }
+    }
+}
+
+/// The loop that claims and prepares, until nothing is due or it is asked to stop.
+pub(super) struct Claimer {
+    pub(super) db: Db,
+    pub(super) run: i64,
+    pub(super) clock: RunClock,
+    pub(super) rates: Rates,
+    pub(super) preparation: Preparation,
+    pub(super) consent: ConsentRule,
+    pub(super) stop: watch::Receiver<bool>,
+    pub(super) ready: mpsc::Sender<Intake>,
+    pub(super) memory: Arc<Semaphore>,
+}
+
+/// Where claiming is within the queue.
+#[derive(Clone, Copy)]
+struct Place {
+    priority: i64,
+    position: Position,
+}
+
+impl Claimer {
+    /// Works until nothing is due any more. Gives how many mails it claimed.
+    pub(super) async fn work(mut self) -> anyhow::Result<u64> {
+        let mut claimed = 0;
+        let mut place: Option<Place> = None;
+        let mut looked_around = Instant::now();
+        let mut in_vain = 0;
+        while !*self.stop.borrow() && in_vain < VAIN_CLAIMS {
+            if looked_around.elapsed() >= LOOK_AROUND {
+                place = None;
+                looked_around = Instant::now();
+            }
+            let (priority, position) = match place {
+                Some(place) => (place.priority, Some(place.position)),
+                None => match ledger::most_urgent(&mut self.db, self.clock.now()).await? {
+                    Some(priority) => (priority, None),
+                    None if self.wait_for_turns().await? => continue,
+                    None => break,
+                },
+            };
+            let (mails, reached) = self.claim(priority, position).await?;
+            if reached.is_none() && position.is_none() {
+                // Another process was faster. What it does not take is there at the next look.
+                in_vain += 1;
+                tokio::time::sleep(VAIN_PAUSE).await;
+            } else {
+                in_vain = 0;
+            }
+            place = reached.map(|position| Place { priority, position });
+            claimed += mails.len() as u64;
+            if !self.hand_over(mails).await? {
+                break;
+            }
+        }
+        self.db.close().await;
+        Ok(claimed)
+    }
+
+    /// Claims a chunk and gives each mail its turn; those whose turn is far off go back.
+    async fn claim(
+        &mut self,
+        priority: i64,
+        position: Option<Position>,
+    ) -> anyhow::Result<(Vec<(Claimed, Instant)>, Option<Position>)> {
+        let (run, now, rates) = (self.run, self.clock.now(), &self.rates);
+        let noticed = Instant::now();
+        self.db
+            .transaction(async |db| {
+                let (mails, position) = ledger::claim(db, run, priority, now, position, CLAIM).await?;
+                if !rates.are_limited() {
+                    return Ok((mails.into_iter().map(|mail| (mail, noticed)).collect(), position));
+                }
+                let domains: Vec<String> = mails.iter().map(|mail| domain_of(&mail.recipient)).collect();
+                let candidates: Vec<Candidate<'_>> = mails
+                    .iter()
+                    .zip(&domains)
+                    .map(|(mail, domain)| Candidate { domain, turn: mail.is_paced.then_some(mail.due_at) })
+                    .collect();
+                let turns = rates.turns(db, &candidates, now).await?;
+                let mut soon = Vec::new();
+                let mut later = Vec::new();
+                for (mail, turn) in mails.into_iter().zip(turns) {
+                    match (turn - now).to_std() {
+                        Ok(wait) if wait > HORIZON => later.push(Change {
+                            due_at: Some(turn),
+                            is_paced: true,
+                            ..Change::to(mail.id, word(&mail.status))
+                        }),
+                        wait => soon.push((mail, noticed + wait.unwrap_or_default())),
+                    }
+                }
+                ledger::write(db, run, now, &later).await?;
+                Ok((soon, position))
+            })
+            .await
+    }
+
+    /// Waits until the next mail's turn comes. Not for ever: the next run does as well.
+    async fn wait_for_turns(&mut self) -> anyhow::Result<bool> {
+        if !self.rates.are_limited() || self.clock.since.elapsed() >= PATIENCE {
+            return Ok(false);
+        }
+        let now = self.clock.now();
+        let Some(next) = ledger::next_paced(&mut self.db, now).await? else { return Ok(false) };
+        let wait = (next - now).to_std().unwrap_or_default();
+        if self.clock.since.elapsed() + wait > PATIENCE {
+            return Ok(false);
+        }
+        tokio::select! {
+            () = tokio::time::sleep(wait) => Ok(true),
+            _ = self.stop.wait_for(|stop| *stop) => Ok(false),
+        }
+    }
+
+    /// Makes mails of the claimed rows, page by page, and hands them over. Gives whether somebody takes them still.
+    async fn hand_over(&mut self, mut mails: Vec<(Claimed, Instant)>) -> anyhow::Result<bool> {
+        while !mails.is_empty() {
+            let mut bytes = 0;
+            let fitting = mails
+                .iter()
+                .take(PAGE_MAILS)
+                .take_while(|(mail, _)| {
+                    bytes += mail.bytes;
+                    bytes <= PAGE_BYTES
+                })
+                .count();
+            let page: Vec<_> = mails.drain(..fitting.max(1)).collect();
+            if !self.hand_over_page(page).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn hand_over_page(&mut self, page: Vec<(Claimed, Instant)>) -> anyhow::Result<bool> {
+        let ids: Vec<i64> = page.iter().map(|(mail, _)| mail.id).collect();
+        let mut bodies: HashMap<i64, Bodies> =
+            ledger::bodies(&mut self.db, &ids).await?.into_iter().map(|bodies| (bodies.id, bodies)).collect();
+        let with_files: HashMap<i64, i64> =
+            ledger::sizes_of_files(&mut self.db, &ids).await?.into_iter().collect();
+        let recipients: Vec<(i64, String)> = page
+            .iter()
+            .filter_map(|(mail, _)| Some((mail.id, address::normalised(&address::parse(&mail.recipient).ok()?))))
+            .collect();
+        let opt_in = self.consent == ConsentRule::OptIn;
+        let mut unwanted: HashMap<i64, String> =
+            ledger::unwanted(&mut self.db, &recipients, opt_in).await?.into_iter().collect();
+        for (row, wait_until) in page {
+            let id = row.id;
+            // Deleted at this very moment: there is nothing to send.
+            let Some(bodies) = bodies.remove(&id) else { continue };
+            let files = with_files.get(&id).copied();
+            let room = self.room(row.bytes + files.unwrap_or(0)).await?;
+            let intake = match unwanted.remove(&id) {
+                Some(because) => Intake::Settled {
+                    change: Change { reply: Some(because), ..Change::to(id, ledger::CANCELLED) },
+                    is_failure: false,
+                },
+                None => self.mail_of(row, bodies, files.is_some(), wait_until, room).await?,
+            };
+            tokio::select! {
+                sent = self.ready.send(intake) => if sent.is_err() { return Ok(false) },
+                _ = self.stop.wait_for(|stop| *stop) => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Waits until there is room in memory for a mail of so many bytes.
+    async fn room(&self, bytes: i64) -> anyhow::Result<OwnedSemaphorePermit> {
+        let kibibytes = u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX).min(MEMORY_KIBIBYTES);
+        Ok(Arc::clone(&self.memory).acquire_many_owned(kibibytes).await?)
+    }
+
+    /// Makes a mail of its row. What is wrong with the mail itself fails it; what is wrong with the configuration
+    /// ends the run.
+    async fn mail_of(
+        &mut self,
+        mut row: Claimed,
+        bodies: Bodies,
+        has_files: bool,
+        wait_until: Instant,
+        room: OwnedSemaphorePermit,
+    ) -> anyhow::Result<Intake> {
+        let id = row.id;
+        let failed = |reply: String| {
+            let change = Change { reply: Some(reply), ..Change::to(id, ledger::FAILED) };
+            Ok(Intake::Settled { change, is_failure: true })
+        };
+        let recipient = match address::parse(&row.recipient) {
+            Ok(recipient) => recipient,
+            Err(problem) => return failed(format!("recipient: {problem}")),
+        };
+        let texts = match self.texts(&row, bodies) {
+            Ok(texts) => texts,
+            Err(problem) => return failed(problem),
+        };
+        if texts.is_new {
+            let html = texts.html.as_deref();
+            let (category, locale) = (texts.category.word(), texts.locale.tag());
+            let text = texts.text.as_deref();
+            ledger::keep_texts(&mut self.db, id, category, locale, &texts.subject, text, html).await?;
+            category.clone_into(&mut row.category);
+            if let Some(because) = self.refusal_of_advertising(&row, &recipient, texts.category).await? {
+                let change = Change { reply: Some(because), ..Change::to(id, ledger::CANCELLED) };
+                return Ok(Intake::Settled { change, is_failure: false });
+            }
+        }
+        let mut headers = match parse_headers(row.headers.as_deref()) {
+            Ok(headers) => headers,
+            Err(problem) => return failed(problem),
+        };
+        if Category::of(&row.category) == Category::Marketing {
+            let unsubscribe = self.preparation.unsubscribe.as_ref().map_err(Clone::clone)?;
+            headers.retain(|(name, _)| !name.to_ascii_lowercase().starts_with("list-"));
+            headers.extend(unsubscribe.headers(&row.kind, &address::normalised(&recipient)));
+        }
+        let from = match row.sender.as_deref().or(self.preparation.default_sender.as_deref()).map(address::parse) {
+            Some(Ok(from)) => from,
+            Some(Err(problem)) => return failed(format!("sender: {problem}")),
+            None => {
+                return Err(Failure::configuration("BATCHCTL_MAIL_FROM is not set, and a mail names no sender")
+                    .hint("set it to an address like 'Example Shop <shop@example.jp>'")
+                    .into());
+            }
+        };
+        let reply_to = match row.reply_to.as_deref().map(address::parse).transpose() {
+            Ok(reply_to) => reply_to,
+            Err(problem) => return failed(format!("reply_to: {problem}")),
+        };
+        let attachments = match self.attachments(id, has_files).await? {
+            Ok(attachments) => attachments,
+            Err(problem) => return failed(problem),
+        };
+        let has_new_id = row.message_id.is_none();
+        let message_id = row.message_id.clone().unwrap_or_else(|| self.new_message_id(id));
+        row.message_id = Some(message_id.clone());
+        let content = Content {
+            message_id,
+            // The same at each try: a mail is one mail, however often it is sent.
+            date: row.queued_at,
+            from,
+            reply_to,
+            subject: texts.subject,
+            text: texts.text,
+            html: texts.html,
+            headers,
+            attachments,
+        };
+        let address = address::normalised(&recipient);
+        let mail = OutgoingMail::new(&self.preparation.gate, content, recipient);
+        Ok(Intake::Mail(Box::new(Ready { row, mail, address, wait_until, has_new_id, _room: room })))
+    }
+
+    /// The texts of a row: as they are, or rendered from its template.
+    fn texts(&self, row: &Claimed, bodies: Bodies) -> Result<Texts, String> {
+        if let Some(subject) = bodies.subject {
+            let category = Category::of(&row.category);
+            let locale = self.preparation.default_locale;
+            return Ok(Texts { subject, text: bodies.text_body, html: bodies.html_body, category, locale, is_new: false });
+        }
+        let data = serde_json::from_str(bodies.data.as_deref().unwrap_or("null"))
+            .map_err(|error| format!("`data` is no JSON: {error}"))?;
+        let locale =
+            row.locale.as_deref().and_then(|locale| locale.parse().ok()).unwrap_or(self.preparation.default_locale);
+        let mut data: serde_json::Value = data;
+        if let (Some(object), Ok(unsubscribe), Ok(recipient)) =
+            (data.as_object_mut(), &self.preparation.unsubscribe, address::parse(&row.recipient))
+        {
+            let link = unsubscribe.link(&row.kind, &address::normalised(&recipient));
+            object.entry("unsubscribe_url").or_insert(link.into());
+        }
+        let RenderedMail { subject, text, html, category, locale, .. } =
+            self.preparation.templates.render(&row.kind, locale, &data).map_err(|error| one_line(&error))?;
+        // An application may call a mail advertising whose template does not; never the other way round.
+        let category = if Category::of(&row.category) == Category::Marketing { Category::Marketing } else { category };
+        Ok(Texts { subject, text: Some(text), html, category, locale, is_new: true })
+    }
+
+    /// The first look at the list of refusals saw the row before its template said that it is advertising.
+    async fn refusal_of_advertising(
+        &mut self,
+        row: &Claimed,
+        recipient: &lettre::message::Mailbox,
+        category: Category,
+    ) -> anyhow::Result<Option<String>> {
+        if category == Category::Transactional {
+            return Ok(None);
+        }
+        let asked = [(row.id, address::normalised(recipient))];
+        let found = ledger::unwanted(&mut self.db, &asked, self.consent == ConsentRule::OptIn).await?;
+        Ok(found.into_iter().next().map(|(_, because)| because))
+    }
+
+    async fn attachments(&mut self, id: i64, has_files: bool) -> anyhow::Result<Result<Vec<Attachment>, String>> {
+        if !has_files {
+            return Ok(Ok(Vec::new()));
+        }
+        let files = ledger::files(&mut self.db, id).await?;
+        Ok(files
+            .into_iter()
+            .map(|file| match file.content {
+                Some(bytes) => Ok(Attachment {
+                    name: file.name,
+                    content_type: file.content_type,
+                    content_id: file.content_id,
+                    bytes,
+                }),
+                None => Err(format!("the attachment `{}` is gone: it has no content any more", file.name)),
+            })
+            .collect())
+    }
+
+    fn new_message_id(&self, id: i64) -> String {
+        format!("<{id}.{:016x}@{}>", fastrand::u64(..), self.preparation.host)
+    }
+}
+
+struct Texts {
+    subject: String,
+    text: Option<String>,
+    html: Option<String>,
+    category: Category,
+    locale: Locale,
+    /// Rendered just now.
+    is_new: bool,
+}
+
+fn domain_of(recipient: &str) -> String {
+    address::parse(recipient).map_or_else(|_| String::new(), |recipient| address::domain(&recipient))
+}
+
+/// A claimed row's status as the constant that it is.
+pub(super) fn word(status: &str) -> &'static str {
+    match status {
+        ledger::RETRY => ledger::RETRY,
+        ledger::UNKNOWN => ledger::UNKNOWN,
+        _ => ledger::QUEUED,
+    }
+}

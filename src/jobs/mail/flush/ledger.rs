@@ -1,0 +1,403 @@
+//! The states of the queue's rows, and every statement that changes them.
+//!
+//! A mail is held by the run in `claimed_by`. It becomes SENDING, durably, before the server could have it, and what
+//! came of it is durable before the same connection hands over its next one: whenever a process dies, the mails whose
+//! fate is not known are no more than the mails that were under way.
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+
+use crate::config::OnUnknown;
+use crate::db::{Db, FromRow};
+use crate::values;
+
+/// A mail as it is claimed: all but its bodies.
+#[derive(Debug, Clone, FromRow)]
+pub(super) struct Claimed {
+    pub(super) id: i64,
+    pub(super) kind: String,
+    pub(super) category: String,
+    pub(super) locale: Option<String>,
+    pub(super) member_code: Option<String>,
+    pub(super) sender: Option<String>,
+    pub(super) recipient: String,
+    pub(super) reply_to: Option<String>,
+    pub(super) headers: Option<String>,
+    pub(super) priority: i64,
+    pub(super) due_at: DateTime<Utc>,
+    pub(super) queued_at: DateTime<Utc>,
+    pub(super) status: String,
+    pub(super) is_paced: bool,
+    pub(super) attempts: i64,
+    pub(super) unknown_attempts: i64,
+    pub(super) message_id: Option<String>,
+    /// Of the bodies.
+    pub(super) bytes: i64,
+}
+
+/// Where claiming goes on within a priority: behind the last mail that was claimed. Without it each claim would walk
+/// past the index entries of all those sent before it, which PostgreSQL keeps until it vacuums.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Position {
+    due_at: DateTime<Utc>,
+    id: i64,
+}
+
+/// The most urgent priority with a mail that is due.
+pub(super) async fn most_urgent(db: &mut Db, now: DateTime<Utc>) -> anyhow::Result<Option<i64>> {
+    let found: Option<(i64,)> = db
+        .fetch_optional(
+            "WITH level (priority) AS (VALUES (CAST(1 AS BIGINT)), (2), (3))
+             SELECT priority FROM level
+             WHERE EXISTS (SELECT 1 FROM mails
+                           WHERE mails.priority = level.priority AND due_at <= $1 AND claimed_by IS NULL AND NOT is_held
+                             AND status IN ('QUEUED', 'RETRY', 'UNKNOWN'))
+             ORDER BY priority LIMIT 1",
+            values![now],
+        )
+        .await?;
+    Ok(found.map(|(priority,)| priority))
+}
+
+/// When the next mail is due that waits for its turn in a rate, and no sooner.
+pub(super) async fn next_paced(db: &mut Db, after: DateTime<Utc>) -> anyhow::Result<Option<DateTime<Utc>>> {
+    let (next,): (Option<DateTime<Utc>>,) = db
+        .fetch_one(
+            "SELECT MIN(due_at) FROM mails
+             WHERE priority IN (1, 2, 3) AND due_at > $1 AND is_paced AND claimed_by IS NULL AND NOT is_held
+               AND status IN ('QUEUED', 'RETRY', 'UNKNOWN')",
+            values![after],
+        )
+        .await?;
+    Ok(next)
+}
+
+/// Claims due mails of one priority for a run, the longest due first, behind `position`.
+pub(super) async fn claim(
+    db: &mut Db,
+    run: i64,
+    priority: i64,
+    now: DateTime<Utc>,
+    position: Option<Position>,
+    most: i64,
+) -> anyhow::Result<(Vec<Claimed>, Option<Position>)> {
+    let sql = format!(
+        "UPDATE mails SET claimed_by = $1
+         WHERE id IN (SELECT id FROM mails
+                      WHERE priority = $2 AND due_at <= $3 AND (due_at, id) > ($4, $5)
+                        AND claimed_by IS NULL AND NOT is_held AND status IN ('QUEUED', 'RETRY', 'UNKNOWN')
+                      ORDER BY due_at, id LIMIT $6 {})
+           AND claimed_by IS NULL
+           AND EXISTS (SELECT 1 FROM batch_execution WHERE batch_execution.id = $1 AND batch_execution.status = 'RUNNING')
+         RETURNING id, kind, category, locale, member_code, sender, recipient, reply_to, headers, priority, due_at,
+                   queued_at, status, is_paced, attempts, unknown_attempts, message_id,
+                   CAST(COALESCE(OCTET_LENGTH(text_body), 0) + COALESCE(OCTET_LENGTH(html_body), 0) AS BIGINT) AS bytes",
+        db.pick("", "FOR UPDATE SKIP LOCKED")
+    );
+    let from = position.map_or((DateTime::<Utc>::UNIX_EPOCH, 0), |position| (position.due_at, position.id));
+    let mut claimed: Vec<Claimed> =
+        db.fetch_all(&sql, values![run, priority, now, from.0, from.1, most]).await?;
+    claimed.sort_by_key(|mail| (mail.due_at, mail.id));
+    let position = claimed.last().map(|last| Position { due_at: last.due_at, id: last.id });
+    Ok((claimed, position))
+}
+
+/// The bodies of a mail, or the template's data that they are made from.
+#[derive(Debug, Clone, FromRow)]
+pub(super) struct Bodies {
+    pub(super) id: i64,
+    pub(super) subject: Option<String>,
+    pub(super) text_body: Option<String>,
+    pub(super) html_body: Option<String>,
+    pub(super) data: Option<String>,
+}
+
+/// The bodies of some mails.
+pub(super) async fn bodies(db: &mut Db, ids: &[i64]) -> anyhow::Result<Vec<Bodies>> {
+    let sql = db.pick(
+        "SELECT id, subject, text_body, html_body, data FROM mails WHERE id IN (SELECT value FROM json_each($1))",
+        "SELECT id, subject, text_body, html_body, data FROM mails
+         WHERE id IN (SELECT CAST(value AS BIGINT) FROM jsonb_array_elements_text($1))",
+    );
+    Ok(db.fetch_all(sql, values![json!(ids)]).await?)
+}
+
+/// A file of a mail; without content it is gone.
+#[derive(Debug, FromRow)]
+pub(super) struct StoredFile {
+    pub(super) name: String,
+    pub(super) content_type: String,
+    pub(super) content_id: Option<String>,
+    pub(super) content: Option<Vec<u8>>,
+}
+
+/// The sizes of the files of those mails that have any.
+pub(super) async fn sizes_of_files(db: &mut Db, ids: &[i64]) -> anyhow::Result<Vec<(i64, i64)>> {
+    let sql = db.pick(
+        "SELECT mail_id, CAST(COALESCE(SUM(OCTET_LENGTH(content)), 0) AS BIGINT) FROM mail_attachments
+         WHERE mail_id IN (SELECT value FROM json_each($1)) GROUP BY mail_id",
+        "SELECT mail_id, CAST(COALESCE(SUM(OCTET_LENGTH(content)), 0) AS BIGINT) FROM mail_attachments
+         WHERE mail_id IN (SELECT CAST(value AS BIGINT) FROM jsonb_array_elements_text($1)) GROUP BY mail_id",
+    );
+    Ok(db.fetch_all(sql, values![json!(ids)]).await?)
+}
+
+/// The files of a mail.
+pub(super) async fn files(db: &mut Db, mail: i64) -> anyhow::Result<Vec<StoredFile>> {
+    let sql = "SELECT name, content_type, content_id, content FROM mail_attachments WHERE mail_id = $1 ORDER BY id";
+    Ok(db.fetch_all(sql, values![mail]).await?)
+}
+
+/// Why some of these mails are not wanted any more, by mail: the address is suppressed, or the member has left, asked
+/// to be forgotten, or refused. Asked right before sending, because much may happen while a mail waits.
+pub(super) async fn unwanted(
+    db: &mut Db,
+    mails: &[(i64, String)],
+    opt_in: bool,
+) -> anyhow::Result<Vec<(i64, String)>> {
+    let pairs: Vec<_> = mails.iter().map(|(id, address)| json!({ "id": id, "address": address })).collect();
+    let given = db.pick(
+        "SELECT value ->> 'id' AS id, value ->> 'address' AS address FROM json_each($1)",
+        "SELECT CAST(value ->> 'id' AS BIGINT) AS id, value ->> 'address' AS address FROM jsonb_array_elements($1)",
+    );
+    let sql = format!(
+        "WITH given AS ({given})
+         SELECT given.id, 'suppressed: ' || suppressed.reason AS because
+         FROM given JOIN mails ON mails.id = given.id
+         JOIN mail_suppressions suppressed ON suppressed.address = given.address
+         WHERE suppressed.scope = 'ALL' OR mails.category = 'MARKETING'
+         UNION ALL
+         SELECT given.id, CASE WHEN member.erasure_requested_at IS NOT NULL THEN 'the member asked to be forgotten'
+                               WHEN member.status = 'WITHDRAWN' THEN 'the member has withdrawn'
+                               ELSE 'the member has not agreed to advertising' END
+         FROM given JOIN mails ON mails.id = given.id
+         JOIN members member ON member.mall_id = mails.mall_id AND member.member_code = mails.member_code
+         LEFT JOIN mail_consents consent ON consent.mall_id = mails.mall_id AND consent.member_code = mails.member_code
+              AND consent.purpose = CASE WHEN mails.kind = 'digest' THEN 'DIGEST' ELSE 'MARKETING' END
+         WHERE member.erasure_requested_at IS NOT NULL
+            OR (mails.category = 'MARKETING'
+                AND (member.status = 'WITHDRAWN' OR NOT COALESCE(consent.is_granted, $2)))"
+    );
+    Ok(db.fetch_all(&sql, values![serde_json::Value::from(pairs), !opt_in]).await?)
+}
+
+/// A change of a mail's row.
+#[derive(Debug, Clone)]
+pub(super) struct Change {
+    /// The mail.
+    pub(super) id: i64,
+    /// Its new status.
+    pub(super) status: &'static str,
+    /// When it is due again, if it is.
+    pub(super) due_at: Option<DateTime<Utc>>,
+    /// How many attempts are added; -1 takes one back that never was.
+    pub(super) attempts: i64,
+    /// How many attempts of unknown outcome are added.
+    pub(super) unknown_attempts: i64,
+    /// Whether it waits for a person.
+    pub(super) is_held: bool,
+    /// Whether its turn in a rate is taken.
+    pub(super) is_paced: bool,
+    /// The server's words.
+    pub(super) reply: Option<String>,
+    /// The service's number.
+    pub(super) provider_message_id: Option<String>,
+    /// The Message-ID, when the mail gets it.
+    pub(super) message_id: Option<String>,
+}
+
+impl Change {
+    /// A change to a status that changes nothing else.
+    pub(super) fn to(id: i64, status: &'static str) -> Self {
+        Self {
+            id,
+            status,
+            due_at: None,
+            attempts: 0,
+            unknown_attempts: 0,
+            is_held: false,
+            is_paced: false,
+            reply: None,
+            provider_message_id: None,
+            message_id: None,
+        }
+    }
+
+    /// Whether the run keeps the mail.
+    fn keeps_claim(&self) -> bool {
+        self.status == SENDING
+    }
+
+    fn ends(&self) -> bool {
+        matches!(self.status, SENT | FAILED | CANCELLED)
+    }
+}
+
+/// The words of `mails.status`.
+pub(super) const QUEUED: &str = "QUEUED";
+pub(super) const SENDING: &str = "SENDING";
+pub(super) const SENT: &str = "SENT";
+pub(super) const RETRY: &str = "RETRY";
+pub(super) const UNKNOWN: &str = "UNKNOWN";
+pub(super) const FAILED: &str = "FAILED";
+pub(super) const CANCELLED: &str = "CANCELLED";
+
+/// Writes changes in one statement, which is one durable commit, and gives the mails it changed. A mail that this run
+/// does not hold any more is left alone, and so is every mail once the run is not RUNNING any more: a process that
+/// was frozen past its lease writes nothing.
+pub(super) async fn write(
+    db: &mut Db,
+    run: i64,
+    now: DateTime<Utc>,
+    changes: &[Change],
+) -> anyhow::Result<Vec<i64>> {
+    let rows: Vec<_> = changes
+        .iter()
+        .map(|change| {
+            json!([
+                change.id,
+                change.status,
+                change.due_at.map(|due_at| due_at.timestamp_micros()),
+                change.attempts,
+                change.unknown_attempts,
+                i32::from(change.is_held),
+                i32::from(change.is_paced),
+                change.reply,
+                change.provider_message_id,
+                change.message_id,
+                i32::from(change.keeps_claim()),
+                i32::from(change.ends()),
+            ])
+        })
+        .collect();
+    let written: Vec<(i64,)> =
+        db.fetch_all(db.pick(WRITE_SQLITE, WRITE_POSTGRES), values![run, now, serde_json::Value::from(rows)]).await?;
+    Ok(written.into_iter().map(|(id,)| id).collect())
+}
+
+/// An array of arrays: names in every row would be most of the text. Instants go as microseconds, and SQLite gets them
+/// as the text that it keeps them in.
+const WRITE_SQLITE: &str = "
+    UPDATE mails SET
+        status = changed.status,
+        due_at = COALESCE(changed.due_at, mails.due_at),
+        attempts = mails.attempts + changed.attempts,
+        unknown_attempts = mails.unknown_attempts + changed.unknown_attempts,
+        is_held = changed.is_held,
+        is_paced = changed.is_paced,
+        last_reply = COALESCE(changed.reply, mails.last_reply),
+        provider_message_id = COALESCE(changed.provider_message_id, mails.provider_message_id),
+        message_id = COALESCE(mails.message_id, changed.message_id),
+        claimed_by = CASE WHEN changed.keeps_claim = 1 THEN mails.claimed_by END,
+        ended_at = CASE WHEN changed.ends = 1 THEN $2 END
+    FROM (SELECT value ->> 0 AS id, value ->> 1 AS status,
+                 strftime('%Y-%m-%dT%H:%M:%S', (value ->> 2) / 1000000, 'unixepoch')
+                     || printf('.%06d+00:00', (value ->> 2) % 1000000) AS due_at,
+                 value ->> 3 AS attempts, value ->> 4 AS unknown_attempts, value ->> 5 AS is_held,
+                 value ->> 6 AS is_paced, value ->> 7 AS reply, value ->> 8 AS provider_message_id,
+                 value ->> 9 AS message_id, value ->> 10 AS keeps_claim, value ->> 11 AS ends
+          FROM json_each($3)) changed
+    WHERE mails.id = changed.id AND mails.claimed_by = $1
+      AND (changed.status <> 'SENDING' OR mails.status IN ('QUEUED', 'RETRY', 'UNKNOWN'))
+      AND EXISTS (SELECT 1 FROM batch_execution WHERE batch_execution.id = $1 AND batch_execution.status = 'RUNNING')
+    RETURNING mails.id";
+const WRITE_POSTGRES: &str = "
+    UPDATE mails SET
+        status = changed.status,
+        due_at = COALESCE(changed.due_at, mails.due_at),
+        attempts = mails.attempts + changed.attempts,
+        unknown_attempts = mails.unknown_attempts + changed.unknown_attempts,
+        is_held = changed.is_held = 1,
+        is_paced = changed.is_paced = 1,
+        last_reply = COALESCE(changed.reply, mails.last_reply),
+        provider_message_id = COALESCE(changed.provider_message_id, mails.provider_message_id),
+        message_id = COALESCE(mails.message_id, changed.message_id),
+        claimed_by = CASE WHEN changed.keeps_claim = 1 THEN mails.claimed_by END,
+        ended_at = CASE WHEN changed.ends = 1 THEN $2 END
+    FROM (SELECT CAST(value ->> 0 AS BIGINT) AS id, value ->> 1 AS status,
+                 TIMESTAMPTZ '1970-01-01 00:00:00+00' + CAST(value ->> 2 AS BIGINT) * INTERVAL '1 microsecond' AS due_at,
+                 CAST(value ->> 3 AS BIGINT) AS attempts, CAST(value ->> 4 AS BIGINT) AS unknown_attempts,
+                 CAST(value ->> 5 AS BIGINT) AS is_held, CAST(value ->> 6 AS BIGINT) AS is_paced,
+                 value ->> 7 AS reply, value ->> 8 AS provider_message_id, value ->> 9 AS message_id,
+                 CAST(value ->> 10 AS BIGINT) AS keeps_claim, CAST(value ->> 11 AS BIGINT) AS ends
+          FROM jsonb_array_elements($3)) changed
+    WHERE mails.id = changed.id AND mails.claimed_by = $1
+      AND (changed.status <> 'SENDING' OR mails.status IN ('QUEUED', 'RETRY', 'UNKNOWN'))
+      AND EXISTS (SELECT 1 FROM batch_execution WHERE batch_execution.id = $1 AND batch_execution.status = 'RUNNING')
+    RETURNING mails.id";
+
+/// Keeps the texts that a template was rendered to, so that `mail show` tells what was sent.
+pub(super) async fn keep_texts(
+    db: &mut Db,
+    id: i64,
+    category: &str,
+    locale: &str,
+    subject: &str,
+    text: Option<&str>,
+    html: Option<&str>,
+) -> anyhow::Result<()> {
+    db.execute(
+        "UPDATE mails SET category = $1, locale = $2, subject = $3, text_body = $4, html_body = $5 WHERE id = $6",
+        values![category, locale, subject, text, html, id],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Gives back what a run holds and has not begun to send.
+pub(super) async fn release(db: &mut Db, run: i64) -> anyhow::Result<u64> {
+    let sql = "UPDATE mails SET claimed_by = NULL
+               WHERE claimed_by = $1 AND status IN ('QUEUED', 'RETRY', 'UNKNOWN')";
+    Ok(db.execute(sql, values![run]).await?)
+}
+
+/// Takes back what dead runs held. What one of them was sending may have arrived: it becomes UNKNOWN, and by the rule
+/// it is sent once more or waits for a person. Gives how many of those there were.
+pub(super) async fn recover(db: &mut Db, now: DateTime<Utc>, rule: OnUnknown) -> anyhow::Result<u64> {
+    let abandoned = "claimed_by IS NOT NULL AND claimed_by NOT IN (SELECT id FROM batch_execution WHERE status = 'RUNNING')";
+    db.execute(
+        &format!("UPDATE mails SET claimed_by = NULL WHERE {abandoned} AND status IN ('QUEUED', 'RETRY', 'UNKNOWN')"),
+        values![],
+    )
+    .await?;
+    let is_unknown = format!(
+        "UPDATE mails SET claimed_by = NULL, status = 'UNKNOWN', due_at = $1, unknown_attempts = unknown_attempts + 1,
+             is_held = ($2 OR unknown_attempts >= 1),
+             last_reply = 'run ' || CAST(claimed_by AS TEXT) || ' ended while it was sending'
+         WHERE {abandoned} AND status = 'SENDING'"
+    );
+    Ok(db.execute(&is_unknown, values![now, rule == OnUnknown::Hold]).await?)
+}
+
+/// Puts an address on the list of those that get nothing any more.
+pub(super) async fn suppress(
+    db: &mut Db,
+    address: &str,
+    mail: i64,
+    detail: &str,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    db.execute(
+        "INSERT INTO mail_suppressions (address, scope, reason, detail, mail_id, created_at)
+         VALUES ($1, 'ALL', 'BOUNCE', $2, $3, $4)
+         ON CONFLICT (address) DO UPDATE SET scope = 'ALL', reason = 'BOUNCE', detail = $2, mail_id = $3
+         WHERE mail_suppressions.scope <> 'ALL'",
+        values![address, detail, mail, now],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Puts failed mails of an earlier run back into the queue.
+pub(super) async fn requeue_failed(db: &mut Db, ids: &[i64], now: DateTime<Utc>) -> anyhow::Result<u64> {
+    let sql = format!(
+        "UPDATE mails SET status = 'QUEUED', due_at = $2, attempts = 0, unknown_attempts = 0, is_held = FALSE,
+             claimed_by = NULL, ended_at = NULL
+         WHERE status = 'FAILED' AND id IN ({})",
+        db.pick(
+            "SELECT value FROM json_each($1)",
+            "SELECT CAST(value AS BIGINT) FROM jsonb_array_elements_text($1)"
+        )
+    );
+    Ok(db.execute(&sql, values![json!(ids), now]).await?)
+}

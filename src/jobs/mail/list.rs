@@ -1,0 +1,187 @@
+//! `mail list`: the newest mails of the queue first.
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use serde::Serialize;
+
+use crate::context::Context;
+use crate::db::{Db, FromRow, Value};
+use crate::documents::{Cell, Column, ColumnKind, Row, Table, terminal};
+use crate::mask::mask_email;
+
+/// How many mails are listed unless told otherwise.
+const DEFAULT_LIMIT: u32 = 20;
+
+/// The states of a mail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum MailStatus {
+    /// Waits for its first try
+    Queued,
+    /// Is being sent
+    Sending,
+    /// Was taken by the server
+    Sent,
+    /// Waits for another try
+    Retry,
+    /// Was handed over, and the answer never heard
+    Unknown,
+    /// Was refused or given up
+    Failed,
+    /// Was not wanted any more
+    Cancelled,
+}
+
+impl MailStatus {
+    /// Its word in the table.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Queued => "QUEUED",
+            Self::Sending => "SENDING",
+            Self::Sent => "SENT",
+            Self::Retry => "RETRY",
+            Self::Unknown => "UNKNOWN",
+            Self::Failed => "FAILED",
+            Self::Cancelled => "CANCELLED",
+        }
+    }
+}
+
+/// The form of a listing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum ListFormat {
+    /// For people; addresses are masked
+    Table,
+    /// For programs: an array of mails with their addresses
+    Json,
+}
+
+/// List mails, the newest first
+#[derive(Debug, clap::Args)]
+pub struct ListArgs {
+    /// List mails in this state
+    #[arg(long, value_enum, ignore_case = true)]
+    status: Option<MailStatus>,
+    /// List mails of this kind, such as cart-reminder
+    #[arg(long)]
+    kind: Option<String>,
+    /// List mails to this address
+    #[arg(long, value_name = "ADDRESS")]
+    to: Option<String>,
+    /// List at most this many
+    #[arg(long, default_value_t = DEFAULT_LIMIT)]
+    limit: u32,
+    /// Print a table or JSON
+    #[arg(long, value_enum, default_value = "table")]
+    format: ListFormat,
+}
+
+/// A line of the list.
+#[derive(Debug, Serialize, FromRow)]
+struct Listed {
+    id: i64,
+    kind: String,
+    locale: Option<String>,
+    recipient: String,
+    subject: Option<String>,
+    status: String,
+    is_held: bool,
+    attempts: i64,
+    priority: i64,
+    queued_at: DateTime<Utc>,
+    due_at: DateTime<Utc>,
+    ended_at: Option<DateTime<Utc>>,
+    last_reply: Option<String>,
+}
+
+pub(super) async fn list(cx: &Context, args: &ListArgs) -> anyhow::Result<()> {
+    let mut db = cx.db().await?;
+    let mails = select(&mut db, args).await?;
+    db.close().await;
+    let text = match args.format {
+        ListFormat::Json => serde_json::to_string_pretty(&mails)? + "\n",
+        ListFormat::Table if mails.is_empty() => "no mails\n".to_owned(),
+        ListFormat::Table => {
+            terminal::render_list(&table(&mails, cx.time_zone()), cx.output.width(), cx.output.colour())
+        }
+    };
+    Ok(cx.output.data(text.as_bytes())?)
+}
+
+/// Builds the filter from those given: a condition that is always in the text would cost its index.
+async fn select(db: &mut Db, args: &ListArgs) -> anyhow::Result<Vec<Listed>> {
+    let mut conditions = Vec::new();
+    let mut values: Vec<Value> = Vec::new();
+    if let Some(status) = args.status {
+        // In the text and not as a value: the index of the rare states is known by its words.
+        conditions.push(format!("status = '{}'", status.word()));
+    }
+    if let Some(kind) = &args.kind {
+        values.push(kind.into());
+        conditions.push(format!("kind = ${}", values.len()));
+    }
+    if let Some(address) = &args.to {
+        let address = address.to_lowercase();
+        values.push(address.as_str().into());
+        let whole = values.len();
+        values.push(format!("%<{}>", like_escaped(&address)).into());
+        conditions
+            .push(format!("(LOWER(recipient) = ${whole} OR LOWER(recipient) LIKE ${} ESCAPE '!')", values.len()));
+    }
+    values.push(i64::from(args.limit).into());
+    let filter =
+        if conditions.is_empty() { String::new() } else { format!("WHERE {}", conditions.join(" AND ")) };
+    let sql = format!(
+        "SELECT id, kind, locale, recipient, subject, status, is_held, attempts, priority, queued_at, due_at, ended_at,
+                last_reply
+         FROM mails {filter} ORDER BY id DESC LIMIT ${}",
+        values.len()
+    );
+    Ok(db.fetch_all(&sql, values).await?)
+}
+
+/// The characters that mean something to LIKE, each behind a `!`.
+fn like_escaped(text: &str) -> String {
+    text.chars().flat_map(|c| if matches!(c, '%' | '_' | '!') { vec!['!', c] } else { vec![c] }).collect()
+}
+
+/// What the table calls a state: one that waits for a person says so.
+pub(super) fn shown_status(status: &str, is_held: bool) -> String {
+    if is_held { format!("{status} (held)") } else { status.to_owned() }
+}
+
+fn table(mails: &[Listed], time_zone: Tz) -> Table {
+    let text = |key, label| Column::new(key, label, ColumnKind::Text);
+    let number = |key, label| Column::new(key, label, ColumnKind::Number);
+    let time = |at: DateTime<Utc>| at.with_timezone(&time_zone).format("%Y-%m-%d %H:%M:%S %Z").to_string();
+    let rows = mails
+        .iter()
+        .map(|mail| {
+            let waits = matches!(mail.status.as_str(), "QUEUED" | "RETRY" | "UNKNOWN") && !mail.is_held;
+            Row::new(vec![
+                Cell::text(mail.id.to_string()),
+                Cell::text(mail.kind.as_str()),
+                Cell::text(mask_email(&mail.recipient)),
+                Cell::text(mail.subject.as_deref().unwrap_or_default()),
+                Cell::text(shown_status(&mail.status, mail.is_held)),
+                Cell::Int(mail.attempts),
+                Cell::text(if waits { time(mail.due_at) } else { mail.ended_at.map(time).unwrap_or_default() }),
+                Cell::text(mail.last_reply.as_deref().unwrap_or_default()),
+            ])
+        })
+        .collect();
+    Table {
+        key: "mails",
+        title: String::new(),
+        columns: vec![
+            text("id", "Mail"),
+            text("kind", "Kind"),
+            text("recipient", "To"),
+            text("subject", "Subject"),
+            text("status", "Status"),
+            number("attempts", "Tries").wide_only(),
+            text("at", "Due or ended"),
+            text("last_reply", "Last reply").wide_only(),
+        ],
+        rows,
+    }
+}

@@ -1,0 +1,62 @@
+//! Mail: the queue, what fills it and what empties it.
+
+pub mod flush;
+pub mod list;
+pub mod purge;
+pub mod requeue;
+pub mod show;
+pub mod suppress;
+
+use crate::context::Context;
+use crate::failure::is_broken_pipe;
+use crate::runner::{ExitCode, JobCommand, RunOptions, execute, report_error};
+
+/// Mail
+#[derive(Debug, clap::Subcommand)]
+pub enum Mail {
+    /// Send the queued mails that are due
+    Flush(JobCommand<flush::Args>),
+    /// List mails, the newest first
+    List(list::ListArgs),
+    /// Show a mail with everything known of it
+    Show(show::ShowArgs),
+    /// Send mails again that failed, were cancelled or are of unknown outcome
+    Requeue(requeue::RequeueArgs),
+    /// Keep mails from being sent
+    Cancel(requeue::CancelArgs),
+    /// Look after the addresses that get no mail
+    #[command(subcommand)]
+    Suppress(suppress::Suppress),
+    /// Delete mails that ended long ago
+    Purge(JobCommand<purge::Args>),
+}
+
+impl Mail {
+    /// Runs the chosen command.
+    pub async fn dispatch(&self, cx: &Context) -> ExitCode {
+        let done = match self {
+            Self::Flush(command) => return execute(cx, &command.job, &command.options).await,
+            Self::Purge(command) => return execute(cx, &command.job, &command.options).await,
+            Self::List(args) => list::list(cx, args).await,
+            Self::Show(args) => show::show(cx, args).await,
+            Self::Requeue(args) => requeue::requeue(cx, args).await,
+            Self::Cancel(args) => requeue::cancel(cx, args).await,
+            Self::Suppress(command) => command.dispatch(cx).await,
+        };
+        match done {
+            Ok(()) => ExitCode::Completed,
+            // `batchctl mail list | head`: the reader has seen enough.
+            Err(error) if is_broken_pipe(&error) => ExitCode::Completed,
+            Err(error) => report_error(cx, &error),
+        }
+    }
+
+    /// The runner's flags of the chosen command, if it is a job.
+    pub fn options(&mut self) -> Option<&mut RunOptions> {
+        match self {
+            Self::Flush(command) => Some(&mut command.options),
+            Self::Purge(command) => Some(&mut command.options),
+            _ => None,
+        }
+    }
+}

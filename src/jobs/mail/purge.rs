@@ -1,0 +1,86 @@
+//! `mail purge`: deletes mails that came to their end long ago, with their files.
+//!
+//! What waits is never deleted, however old it is. That a member was reminded or told once is kept by the producers'
+//! own tables and survives this.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::context::Context;
+use crate::db::{Db, FromRow};
+use crate::runner::{Exclusion, Instance, Job, JobSpec, Run, minutes};
+use crate::severity::Severity;
+use crate::values;
+
+/// How long mails are kept unless told otherwise.
+const RETENTION_DAYS: u32 = 180;
+/// Mails deleted in one commit: a few milliseconds, so that nobody waits for the lock.
+const CHUNK: i64 = 1000;
+
+/// Delete mails that ended long ago
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Keep mails for this many days after their end
+    #[arg(long, value_name = "DAYS", default_value_t = RETENTION_DAYS, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    keep_days: u32,
+}
+
+impl Job for Args {
+    const SPEC: JobSpec = JobSpec {
+        name: "mail purge",
+        summary: "Delete mails that ended long ago",
+        schedule: Some("30 4 * * *"),
+        deadline: minutes(60),
+        severity: Severity::Low,
+        exclusion: Exclusion::Job,
+    };
+
+    async fn instances(&self, _cx: &Context, _db: &mut Db) -> anyhow::Result<Vec<Instance>> {
+        let mut arguments = ["mail", "purge"].map(str::to_owned).to_vec();
+        if self.keep_days != RETENTION_DAYS {
+            arguments.extend(["--keep-days".to_owned(), self.keep_days.to_string()]);
+        }
+        Ok(vec![Instance::sweep(arguments)])
+    }
+
+    async fn run(&self, run: &mut Run<'_>, _instance: &Instance) -> anyhow::Result<()> {
+        let before = run.cx.now() - TimeDelta::days(i64::from(self.keep_days));
+        let mut purged = 0;
+        let mut after = 0;
+        while let Some(range) = next_range(run.db, after, before).await? {
+            let deleted = run
+                .chunk(None::<&str>, async |db| {
+                    let sql = "DELETE FROM mails WHERE id > $1 AND id <= $2 AND ended_at < $3
+                               AND status IN ('SENT', 'FAILED', 'CANCELLED')";
+                    Ok(db.execute(sql, values![after, range.last, before]).await?)
+                })
+                .await?;
+            run.read(u64::try_from(range.mails)?);
+            run.written(deleted);
+            purged += deleted;
+            after = range.last;
+        }
+        run.summarise(if purged == 0 { "nothing to purge".to_owned() } else { format!("purged {purged} mails") });
+        Ok(())
+    }
+}
+
+#[derive(FromRow)]
+struct Range {
+    mails: i64,
+    last: i64,
+}
+
+/// The next mails by number. Numbers grow with time: behind a range without an old mail there is none.
+async fn next_range(db: &mut Db, after: i64, before: DateTime<Utc>) -> anyhow::Result<Option<Range>> {
+    let found: Option<(i64, Option<i64>, i64)> = db
+        .fetch_optional(
+            "SELECT COUNT(*), MAX(id), COUNT(*) FILTER (WHERE queued_at < $2)
+             FROM (SELECT id, queued_at FROM mails WHERE id > $1 ORDER BY id LIMIT $3) next",
+            values![after, before, CHUNK],
+        )
+        .await?;
+    Ok(match found {
+        Some((mails, Some(last), old)) if old > 0 => Some(Range { mails, last }),
+        _ => None,
+    })
+}

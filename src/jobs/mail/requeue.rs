@@ -1,0 +1,147 @@
+//! `mail requeue` and `mail cancel`: what an operator decides about single mails.
+
+use chrono::{DateTime, Utc};
+
+use crate::context::Context;
+use crate::db::{Db, FromRow};
+use crate::failure::Failure;
+use crate::values;
+
+/// Send mails again that failed, were cancelled or are of unknown outcome
+#[derive(Debug, clap::Args)]
+pub struct RequeueArgs {
+    /// The mails' numbers
+    #[arg(required_unless_present = "failed")]
+    ids: Vec<i64>,
+    /// Requeue every mail that failed, or those of --kind
+    #[arg(long, conflicts_with = "ids")]
+    failed: bool,
+    /// With --failed: only mails of this kind
+    #[arg(long, requires = "failed")]
+    kind: Option<String>,
+    /// Send a mail again that was sent
+    #[arg(long)]
+    resend: bool,
+}
+
+/// Keep mails from being sent
+#[derive(Debug, clap::Args)]
+pub struct CancelArgs {
+    /// The mails' numbers
+    #[arg(required_unless_present = "kind")]
+    ids: Vec<i64>,
+    /// Cancel every waiting mail of this kind
+    #[arg(long, conflicts_with = "ids")]
+    kind: Option<String>,
+}
+
+#[derive(FromRow)]
+struct State {
+    status: String,
+    claimed_by: Option<i64>,
+}
+
+async fn state(db: &mut Db, id: i64) -> anyhow::Result<State> {
+    let found = db.fetch_optional("SELECT status, claimed_by FROM mails WHERE id = $1", values![id]).await?;
+    found.ok_or_else(|| {
+        Failure::failed(format!("no mail has the number {id}; nothing was changed"))
+            .hint("`batchctl mail list` shows them")
+            .into()
+    })
+}
+
+/// All or none: a typing error in the third number does not leave two mails changed.
+pub(super) async fn requeue(cx: &Context, args: &RequeueArgs) -> anyhow::Result<()> {
+    let mut db = cx.db().await?;
+    let now = cx.now();
+    let requeued = db
+        .transaction(async |db| match args.failed {
+            true => requeue_failed(db, args.kind.as_deref(), now).await,
+            false => {
+                for id in &args.ids {
+                    requeue_one(db, *id, args.resend, now).await?;
+                }
+                Ok(args.ids.len() as u64)
+            }
+        })
+        .await?;
+    db.close().await;
+    cx.output.status(&match requeued {
+        0 => "Nothing to requeue".to_owned(),
+        1 => "Requeued 1 mail".to_owned(),
+        count => format!("Requeued {count} mails"),
+    });
+    Ok(())
+}
+
+/// What makes a row a fresh one. Its Message-ID stays: whoever has it already can tell.
+const FRESH: &str = "status = 'QUEUED', due_at = $1, attempts = 0, unknown_attempts = 0, is_held = FALSE, is_paced = FALSE,
+                     ended_at = NULL";
+
+async fn requeue_failed(db: &mut Db, kind: Option<&str>, now: DateTime<Utc>) -> anyhow::Result<u64> {
+    let sql = format!(
+        "UPDATE mails SET {FRESH} WHERE status = 'FAILED' AND claimed_by IS NULL AND kind = COALESCE($2, kind)"
+    );
+    Ok(db.execute(&sql, values![now, kind]).await?)
+}
+
+async fn requeue_one(db: &mut Db, id: i64, resend: bool, now: DateTime<Utc>) -> anyhow::Result<()> {
+    let sql = format!(
+        "UPDATE mails SET {FRESH} WHERE id = $2 AND claimed_by IS NULL
+         AND (status IN ('RETRY', 'UNKNOWN', 'FAILED', 'CANCELLED') OR (status = 'SENT' AND $3))"
+    );
+    if db.execute(&sql, values![now, id, resend]).await? == 1 {
+        return Ok(());
+    }
+    let state = state(db, id).await?;
+    Err(match (state.status.as_str(), state.claimed_by) {
+        (_, Some(run)) => Failure::try_later(format!("mail {id} is in the hands of run {run}; nothing was changed")),
+        ("SENT", _) => Failure::failed(format!("mail {id} was sent; nothing was changed"))
+            .hint("add --resend to send it a second time"),
+        ("QUEUED", None) => Failure::failed(format!("mail {id} is queued already; nothing was changed")),
+        (status, None) => Failure::failed(format!("mail {id} is {status}; nothing was changed")),
+    }
+    .into())
+}
+
+pub(super) async fn cancel(cx: &Context, args: &CancelArgs) -> anyhow::Result<()> {
+    let mut db = cx.db().await?;
+    let now = cx.now();
+    let cancelled = db
+        .transaction(async |db| match &args.kind {
+            Some(kind) => {
+                let sql = "UPDATE mails SET status = 'CANCELLED', ended_at = $1, last_reply = 'cancelled by hand', claimed_by = NULL
+                           WHERE kind = $2 AND status IN ('QUEUED', 'RETRY', 'UNKNOWN')";
+                Ok(db.execute(sql, values![now, kind]).await?)
+            }
+            None => {
+                for id in &args.ids {
+                    cancel_one(db, *id, now).await?;
+                }
+                Ok(args.ids.len() as u64)
+            }
+        })
+        .await?;
+    db.close().await;
+    cx.output.status(&match cancelled {
+        0 => "Nothing to cancel".to_owned(),
+        1 => "Cancelled 1 mail".to_owned(),
+        count => format!("Cancelled {count} mails"),
+    });
+    Ok(())
+}
+
+/// A mail that a run has claimed and not begun is still ours: the run finds it CANCELLED and leaves it.
+async fn cancel_one(db: &mut Db, id: i64, now: DateTime<Utc>) -> anyhow::Result<()> {
+    let sql = "UPDATE mails SET status = 'CANCELLED', ended_at = $1, last_reply = 'cancelled by hand', claimed_by = NULL
+               WHERE id = $2 AND status IN ('QUEUED', 'RETRY', 'UNKNOWN')";
+    if db.execute(sql, values![now, id]).await? == 1 {
+        return Ok(());
+    }
+    let state = state(db, id).await?;
+    Err(match state.status.as_str() {
+        "SENDING" => Failure::try_later(format!("mail {id} is being sent at this moment; nothing was changed")),
+        status => Failure::failed(format!("mail {id} is {status} already; nothing was changed")),
+    }
+    .into())
+}
