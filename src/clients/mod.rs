@@ -1,5 +1,8 @@
 //! One file per outside system. A client knows its system's protocol and limits; it knows no job.
 
 pub mod http;
+mod mail_api;
+pub mod sendgrid;
+pub mod ses;
 pub mod slack;
 pub mod webhook;
