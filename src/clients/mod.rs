@@ -1,10 +1,11 @@
 //! One file per outside system. A client knows its system's protocol and limits; it knows no job.
+mod mail_api;
 
 pub mod http;
 pub mod mail_folder;
 pub mod mail_transport;
 pub mod sendgrid;
 pub mod ses;
-pub mod smtp;
 pub mod slack;
+pub mod smtp;
 pub mod webhook;

@@ -1,0 +1,418 @@
+//! `SendGrid`, API version 3: one `mail/send` a mail, with one personalization of one recipient.
+//!
+//! `SendGrid` builds and signs the message itself, and its 202 says only that it will try: what it drops later
+//! (its own suppressions, bounces) it tells through its event webhook alone, under our Message-ID.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use lettre::message::Mailbox;
+use lettre::message::header::{HeaderName, HeaderValue as MailHeaderValue, Headers};
+use reqwest::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, StatusCode};
+use serde_json::{Map, Value, json};
+use url::Url;
+
+use super::mail_api::{self, Answer, ascii_address};
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::mail::delivery::{Outcome, Rejection, Stop};
+use crate::mail::outgoing::{Attachment, OutgoingMail};
+use crate::mask::{Redactor, Secret};
+
+/// Where `SendGrid` is, unless a subuser lives in the EU.
+const ENDPOINT: &str = "https://api.sendgrid.com";
+/// The path of the one call.
+const PATH: &str = "/v3/mail/send";
+/// The largest request that is taken, attachments in base64 included.
+const MAX_REQUEST_BYTES: usize = 30 * 1024 * 1024;
+/// Headers that `SendGrid` writes itself, and refuses from us; and those that this program sets elsewhere. In lower
+/// case.
+const RESERVED_HEADERS: [&str; 15] = [
+    "bcc",
+    "cc",
+    "content-transfer-encoding",
+    "content-type",
+    "date",
+    "dkim-signature",
+    "from",
+    "message-id",
+    "mime-version",
+    "received",
+    "reply-to",
+    "subject",
+    "to",
+    "x-sg-eid",
+    "x-sg-id",
+];
+
+/// `SendGrid` as `[mail.sendgrid]` describes it. Shared by all that send side by side.
+#[derive(Debug)]
+pub struct SendGrid {
+    client: Client,
+    url: Url,
+    api_key: Secret,
+    redactor: Redactor,
+}
+
+impl SendGrid {
+    /// Reads `[mail.sendgrid]` and the key.
+    pub fn new(config: &Config) -> Result<Self, Failure> {
+        let settings = &config.file().mail.sendgrid;
+        let variable = settings.api_key_variable.as_deref().unwrap_or("SENDGRID_API_KEY");
+        let Some(api_key) = config.variable(variable) else {
+            return Err(Failure::configuration(format!(
+                "variable `{variable}` is not set: SendGrid needs it"
+            )));
+        };
+        if !api_key.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(Failure::configuration(format!(
+                "variable `{variable}` is not an API key: it holds a blank or a character that no key has"
+            )));
+        }
+        Ok(Self {
+            client: mail_api::client()?,
+            url: mail_api::url(
+                "mail.sendgrid.endpoint",
+                settings.endpoint.as_deref().unwrap_or(ENDPOINT),
+                PATH,
+            )?,
+            api_key: Secret::new(api_key),
+            redactor: Redactor::new([api_key.to_owned()]),
+        })
+    }
+
+    /// Sends a mail to its recipient.
+    pub async fn send(&self, mail: &OutgoingMail) -> Result<Outcome, Stop> {
+        let body = match body(mail) {
+            Ok(body) => body.to_string(),
+            Err(problem) => return Ok(not_this_mail(problem)),
+        };
+        if body.len() > MAX_REQUEST_BYTES {
+            let reply = format!("the mail has {} bytes, SendGrid takes {MAX_REQUEST_BYTES}", body.len());
+            return Ok(not_this_mail(reply));
+        }
+        let mut bearer = HeaderValue::from_str(&format!("Bearer {}", self.api_key.expose()))
+            .map_err(|_| Stop::Configuration("the API key fits in no header".to_owned()))?;
+        bearer.set_sensitive(true);
+        let length = body.len();
+        let request = self
+            .client
+            .post(self.url.clone())
+            .header(AUTHORIZATION, bearer)
+            .header("Content-Type", "application/json")
+            .body(body);
+        match mail_api::ask(request, length).await {
+            Ok(answer) => self.outcome(&answer),
+            Err(unanswered) => unanswered.outcome(),
+        }
+    }
+
+    fn outcome(&self, answer: &Answer) -> Result<Outcome, Stop> {
+        if answer.status == StatusCode::ACCEPTED {
+            let provider_message_id = answer.header("X-Message-Id").map(str::to_owned);
+            let reply = answer.reply(Some(provider_message_id.as_deref().unwrap_or_default()));
+            return Ok(Outcome::Accepted { reply, provider_message_id });
+        }
+        let errors = errors(answer);
+        let words: Vec<String> = errors
+            .iter()
+            .map(|(message, field)| match field {
+                Some(field) => format!("{message} ({field})"),
+                None => message.clone(),
+            })
+            .collect();
+        let mut reply = answer.reply((!words.is_empty()).then(|| words.join("; ")).as_deref());
+        if answer.status == StatusCode::TOO_MANY_REQUESTS {
+            let hints =
+                [("X-RateLimit-Reset", "rate limit resets at"), (RETRY_AFTER.as_str(), "retry after")];
+            for (header, says) in hints {
+                if let Some(value) = answer.header(header) {
+                    reply.push_str(&format!(", {says} {}", value.chars().take(20).collect::<String>()));
+                }
+            }
+        }
+        judge(answer.status, &errors, self.redactor.redact(&reply))
+    }
+}
+
+/// What an error means for this mail, or for all of them.
+fn judge(status: StatusCode, errors: &[(String, Option<String>)], reply: String) -> Result<Outcome, Stop> {
+    match status {
+        // A spent plan is answered like a wrong key, and comes right by itself.
+        StatusCode::UNAUTHORIZED
+            if errors.iter().any(|(message, _)| message.contains("credits exceeded")) =>
+        {
+            Err(Stop::Unreachable(reply))
+        }
+        // Not the key: the sender's identity is not verified.
+        StatusCode::FORBIDDEN if errors.iter().any(|(_, field)| field.as_deref() == Some("from")) => {
+            Err(Stop::Refused(reply))
+        }
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(Stop::Credentials(reply)),
+        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => Ok(not_this_mail(reply)),
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Ok(Outcome::Deferred { reply }),
+        _ if status.is_server_error() => Ok(Outcome::Deferred { reply }),
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
+            Err(Stop::Configuration(format!("`mail.sendgrid.endpoint`: {reply}")))
+        }
+        // SendGrid says 202 to a mail and nothing else: somebody else answered.
+        _ => Err(Stop::Refused(format!("the answer was not of SendGrid: {reply}"))),
+    }
+}
+
+/// The errors' messages, each with the field that it is about.
+fn errors(answer: &Answer) -> Vec<(String, Option<String>)> {
+    let json = answer.json().unwrap_or_default();
+    let errors = json["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let text = |error: &Value, name: &str| error[name].as_str().map(str::to_owned);
+    errors.iter().filter_map(|error| Some((text(error, "message")?, text(error, "field")))).collect()
+}
+
+/// The request, or why `SendGrid` cannot carry this mail.
+fn body(mail: &OutgoingMail) -> Result<Value, String> {
+    let content = mail.content();
+    let mut parts = Vec::new();
+    // text/plain first: SendGrid refuses the other order, and an empty part.
+    for (media_type, part) in [("text/plain", &content.text), ("text/html", &content.html)] {
+        if let Some(text) = part.as_deref().filter(|text| !text.is_empty()) {
+            parts.push(json!({ "type": media_type, "value": text }));
+        }
+    }
+    if parts.is_empty() || content.subject.is_empty() {
+        return Err("SendGrid takes no mail without a subject or without a text".to_owned());
+    }
+    if content.subject.chars().any(char::is_control) {
+        return Err("the subject holds a line break or another control character".to_owned());
+    }
+    let mut body = json!({
+        "personalizations": [{
+            "to": [address(mail.to(), "recipient")?],
+            // Comes back in the event webhook, beside SendGrid's own number.
+            "custom_args": { "message_id": content.message_id },
+        }],
+        "from": address(&content.from, "sender")?,
+        "subject": content.subject,
+        "content": parts,
+        "headers": headers(&content.message_id, &content.headers)?,
+    });
+    if let Some(reply_to) = &content.reply_to {
+        body["reply_to"] = address(reply_to, "reply")?;
+    }
+    if !content.attachments.is_empty() {
+        body["attachments"] = content.attachments.iter().map(attachment).collect();
+    }
+    Ok(body)
+}
+
+fn address(mailbox: &Mailbox, whose: &str) -> Result<Value, String> {
+    let email = ascii_address(mailbox.email.as_ref()).ok_or_else(|| {
+        format!("the {whose} address has characters before the @ that SendGrid cannot carry")
+    })?;
+    Ok(match &mailbox.name {
+        Some(name) => json!({ "email": email, "name": name }),
+        None => json!({ "email": email }),
+    })
+}
+
+fn headers(message_id: &str, further: &[(String, String)]) -> Result<Map<String, Value>, String> {
+    let mut headers = Map::new();
+    headers.insert("Message-ID".to_owned(), value("Message-ID", message_id)?);
+    for (name, text) in further {
+        let lower = name.to_ascii_lowercase();
+        if RESERVED_HEADERS.contains(&lower.as_str()) {
+            return Err(format!("the header `{name}` is not to be set from outside"));
+        }
+        if headers.keys().any(|known| known.eq_ignore_ascii_case(name)) {
+            return Err(format!("the header `{name}` is there twice, which SendGrid cannot carry"));
+        }
+        headers.insert(name.clone(), value(name, text)?);
+    }
+    Ok(headers)
+}
+
+/// A header's value as it stands in the message: `SendGrid` writes it down as it is.
+fn value(name: &str, text: &str) -> Result<Value, String> {
+    if text.chars().any(char::is_control) {
+        return Err(format!("the header `{name}` holds a line break or another control character"));
+    }
+    let header = HeaderName::new_from_ascii(name.to_owned())
+        .map_err(|_| format!("`{}` is not a header's name", name.escape_debug()))?;
+    if text.is_ascii() {
+        return Ok(Value::String(text.to_owned()));
+    }
+    // RFC 2047, in one line.
+    let mut encoded = Headers::new();
+    encoded.insert_raw(MailHeaderValue::new(header, text.to_owned()));
+    let line = encoded.to_string().replace("\r\n", "");
+    let encoded = line.split_once(": ").map_or(line.as_str(), |(_, value)| value).trim();
+    Ok(Value::String(encoded.to_owned()))
+}
+
+fn attachment(file: &Attachment) -> Value {
+    let mut attachment = json!({
+        "content": STANDARD.encode(&file.bytes),
+        "type": file.content_type,
+        "filename": file.name,
+        "disposition": if file.content_id.is_some() { "inline" } else { "attachment" },
+    });
+    if let Some(content_id) = &file.content_id {
+        attachment["content_id"] = Value::String(content_id.clone());
+    }
+    attachment
+}
+
+fn not_this_mail(reply: String) -> Outcome {
+    Outcome::Rejected { reply, because: Rejection::Mail }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::config::LoadOptions;
+    use crate::mail::outgoing::{Content, Gate};
+
+    fn content() -> Content {
+        Content {
+            message_id: "<1.a@example.jp>".to_owned(),
+            date: DateTime::UNIX_EPOCH,
+            from: "山田商店 <shop@example.jp>".parse().unwrap(),
+            reply_to: Some("help@example.jp".parse().unwrap()),
+            subject: "ご注文".to_owned(),
+            text: Some("本文".to_owned()),
+            html: Some("<p>本文</p>".to_owned()),
+            headers: vec![
+                ("List-Unsubscribe".to_owned(), "<https://example.jp/u?t=x>".to_owned()),
+                ("List-Unsubscribe-Post".to_owned(), "List-Unsubscribe=One-Click".to_owned()),
+                ("X-Shop".to_owned(), "山田商店".to_owned()),
+            ],
+            attachments: vec![
+                Attachment {
+                    name: "chart.png".to_owned(),
+                    content_type: "image/png".to_owned(),
+                    content_id: Some("chart".to_owned()),
+                    bytes: vec![1, 2, 3],
+                },
+                Attachment {
+                    name: "売上.csv".to_owned(),
+                    content_type: "text/csv".to_owned(),
+                    content_id: None,
+                    bytes: b"a".to_vec(),
+                },
+            ],
+        }
+    }
+
+    fn config(environment: &str, variables: &[(&str, &str)]) -> Config {
+        let folder = tempfile::tempdir().unwrap();
+        Config::load(LoadOptions {
+            env_flag: Some(environment.to_owned()),
+            working_dir: folder.path().to_owned(),
+            process_env: variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+        })
+        .unwrap()
+    }
+
+    fn mail(content: Content) -> OutgoingMail {
+        let gate = Gate::new(&config("prod", &[])).unwrap();
+        OutgoingMail::new(&gate, content, "花子 <hanako@例え.jp>".parse().unwrap())
+    }
+
+    #[test]
+    fn a_mail_becomes_a_request_with_all_its_parts() {
+        let mut body = body(&mail(content())).unwrap();
+        let encoded = body["headers"].as_object_mut().unwrap().remove("X-Shop").unwrap();
+        assert!(encoded.as_str().is_some_and(|text| text.starts_with("=?utf-8?b?") && text.ends_with("?=")));
+        assert_eq!(
+            body,
+            json!({
+                "personalizations": [{
+                    "to": [{ "email": "hanako@xn--r8jz45g.jp", "name": "花子" }],
+                    "custom_args": { "message_id": "<1.a@example.jp>" },
+                }],
+                "from": { "email": "shop@example.jp", "name": "山田商店" },
+                "reply_to": { "email": "help@example.jp" },
+                "subject": "ご注文",
+                "content": [
+                    { "type": "text/plain", "value": "本文" },
+                    { "type": "text/html", "value": "<p>本文</p>" },
+                ],
+                "headers": {
+                    "Message-ID": "<1.a@example.jp>",
+                    "List-Unsubscribe": "<https://example.jp/u?t=x>",
+                    "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+                },
+                "attachments": [
+                    { "content": "AQID", "type": "image/png", "filename": "chart.png",
+                      "disposition": "inline", "content_id": "chart" },
+                    { "content": "YQ==", "type": "text/csv", "filename": "売上.csv", "disposition": "attachment" },
+                ],
+            })
+        );
+    }
+
+    #[test]
+    fn what_sendgrid_would_refuse_or_what_would_forge_a_header_is_not_sent() {
+        for (name, value, problem) in [
+            ("Bcc", "all@example.jp", "the header `Bcc` is not to be set from outside"),
+            ("reply-to", "all@example.jp", "the header `reply-to` is not to be set from outside"),
+            (
+                "X-A",
+                "1\r\nBcc: all@example.jp",
+                "the header `X-A` holds a line break or another control character",
+            ),
+            ("X-A: 1\r\nBcc", "all@example.jp", "`X-A: 1\\r\\nBcc` is not a header's name"),
+            (
+                "List-unsubscribe",
+                "x",
+                "the header `List-unsubscribe` is there twice, which SendGrid cannot carry",
+            ),
+        ] {
+            let mut content = content();
+            content.headers.push((name.to_owned(), value.to_owned()));
+            assert_eq!(body(&mail(content)).unwrap_err(), problem);
+        }
+        let no_text = Content { text: Some(String::new()), html: None, ..content() };
+        assert!(body(&mail(no_text)).unwrap_err().contains("without a text"));
+        let broken = Content { subject: "a\r\nBcc: b@example.jp".to_owned(), ..content() };
+        assert!(body(&mail(broken)).unwrap_err().contains("line break"));
+    }
+
+    #[test]
+    fn each_error_means_what_it_says() {
+        let from = [("The from address does not match".to_owned(), Some("from".to_owned()))];
+        let spent = [("Maximum credits exceeded".to_owned(), None)];
+        for (status, errors, meaning) in [
+            (400, &[][..], "Mail"),
+            (413, &[], "Mail"),
+            (401, &[], "stop Credentials"),
+            (403, &[], "stop Credentials"),
+            (401, &spent, "stop Unreachable"),
+            (403, &from, "stop Refused"),
+            (429, &[], "Deferred"),
+            (500, &[], "Deferred"),
+            (503, &[], "Deferred"),
+            (404, &[], "stop Configuration"),
+            (200, &[], "stop Refused"),
+            (302, &[], "stop Refused"),
+        ] {
+            let judged = match judge(StatusCode::from_u16(status).unwrap(), errors, String::new()) {
+                Ok(Outcome::Rejected { because, .. }) => format!("{because:?}"),
+                Ok(outcome) => format!("{outcome:?}").split(' ').next().unwrap().to_owned(),
+                Err(stop) => format!("stop {stop:?}").split('(').next().unwrap().to_owned(),
+            };
+            assert_eq!(judged, meaning, "{status} {errors:?}");
+        }
+    }
+
+    #[test]
+    fn a_missing_or_impossible_key_is_named_and_a_key_is_never_shown() {
+        let failure = SendGrid::new(&config("dev", &[])).unwrap_err();
+        assert_eq!(failure.message, "variable `SENDGRID_API_KEY` is not set: SendGrid needs it");
+        let failure = SendGrid::new(&config("dev", &[("SENDGRID_API_KEY", "SG.hunter22 x")])).unwrap_err();
+        assert!(failure.message.contains("SENDGRID_API_KEY") && !failure.message.contains("hunter"));
+        let sendgrid = SendGrid::new(&config("dev", &[("SENDGRID_API_KEY", "SG.hunter22")])).unwrap();
+        assert!(!format!("{sendgrid:?}").contains("hunter"));
+    }
+}

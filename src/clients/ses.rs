@@ -1,0 +1,455 @@
+//! Amazon SES, API version 2: one `SendEmail` a mail, with the message as we built it (`Content.Raw`), so that
+//! headers, Message-ID and DKIM signature stay ours.
+//!
+//! SES says of each mail whether it took it. What it says of the account (suspended, paused, quota of the day) or
+//! of the request's signature holds for every mail and stops the sending.
+
+use std::borrow::Cow;
+use std::time::SystemTime;
+
+use aws_credential_types::Credentials;
+use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::sign::v4;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Client, StatusCode};
+use serde::Serialize;
+use url::Url;
+
+use super::mail_api::{self, Answer, ascii_address};
+use crate::clock::machine_time;
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::mail::delivery::{Outcome, Rejection, Stop};
+use crate::mask::{Redactor, Secret};
+
+/// The path of `SendEmail`.
+const PATH: &str = "/v2/email/outbound-emails";
+/// What the signature calls the service; its host begins with `email`.
+const SIGNING_NAME: &str = "ses";
+/// The largest message that SES takes.
+const MAX_MESSAGE_BYTES: usize = 40 * 1024 * 1024;
+
+/// Amazon SES as `[mail.ses]` describes it. Shared by all that send side by side.
+#[derive(Debug)]
+pub struct Ses {
+    client: Client,
+    url: Url,
+    configuration_set: Option<String>,
+    signer: Signer,
+    /// A refused signature is answered with the whole canonical request, session token included.
+    redactor: Redactor,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct SendEmail<'a> {
+    from_email_address: &'a str,
+    destination: Destination<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    configuration_set_name: Option<&'a str>,
+    content: Content,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Destination<'a> {
+    to_addresses: [&'a str; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Content {
+    raw: Raw,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Raw {
+    data: String,
+}
+
+impl Ses {
+    /// Reads `[mail.ses]` and the credentials.
+    pub fn new(config: &Config) -> Result<Self, Failure> {
+        let settings = &config.file().mail.ses;
+        let Some(region) = &settings.region else {
+            return Err(Failure::configuration("`mail.ses.region` is not set: Amazon SES needs it")
+                .hint("write region = \"ap-northeast-1\" below [mail.ses]"));
+        };
+        if region.is_empty()
+            || !region.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        {
+            return Err(Failure::configuration(
+                "`mail.ses.region` is not a region: write one like ap-northeast-1",
+            ));
+        }
+        let endpoint = settings
+            .endpoint
+            .as_deref()
+            .map_or_else(|| Cow::Owned(format!("https://email.{region}.amazonaws.com")), Cow::Borrowed);
+        let variable = |named: &Option<String>, default: &'static str| {
+            let name = named.as_deref().unwrap_or(default);
+            config.variable(name).map(str::to_owned).ok_or_else(|| {
+                Failure::configuration(format!("variable `{name}` is not set: Amazon SES needs it"))
+            })
+        };
+        let access_key_id = variable(&settings.access_key_id_variable, "AWS_ACCESS_KEY_ID")?;
+        let secret = variable(&settings.secret_access_key_variable, "AWS_SECRET_ACCESS_KEY")?;
+        let session_token = match (&settings.session_token_variable, &settings.access_key_id_variable) {
+            (Some(_), _) => Some(variable(&settings.session_token_variable, "")?),
+            (None, None) => config.variable("AWS_SESSION_TOKEN").map(str::to_owned),
+            // AWS's own variable belongs to AWS's own key, not to one of another name.
+            (None, Some(_)) => None,
+        };
+        Ok(Self {
+            client: mail_api::client()?,
+            url: mail_api::url("mail.ses.endpoint", &endpoint, PATH)?,
+            configuration_set: settings.configuration_set.clone(),
+            redactor: Redactor::new([secret.clone()].into_iter().chain(session_token.clone())),
+            signer: Signer {
+                access_key_id,
+                secret: Secret::new(secret),
+                session_token: session_token.map(Secret::new),
+                region: region.clone(),
+                service: SIGNING_NAME,
+            },
+        })
+    }
+
+    /// Sends a built message to one recipient. `from` and `to` are the envelope's addresses, without names.
+    pub async fn send(&self, from: &str, to: &str, message: &[u8]) -> Result<Outcome, Stop> {
+        let [from, to] = match [from, to].map(ascii_address) {
+            [Some(from), Some(to)] => [from, to],
+            [None, _] => return Err(Stop::Configuration(unreachable_local_part("sender"))),
+            [_, None] => return Ok(not_this_mail(unreachable_local_part("recipient"))),
+        };
+        if message.len() > MAX_MESSAGE_BYTES {
+            let reply =
+                format!("the message has {} bytes, Amazon SES takes {MAX_MESSAGE_BYTES}", message.len());
+            return Ok(not_this_mail(reply));
+        }
+        let body = SendEmail {
+            from_email_address: &from,
+            destination: Destination { to_addresses: [&to] },
+            configuration_set_name: self.configuration_set.as_deref(),
+            content: Content { raw: Raw { data: STANDARD.encode(message) } },
+        };
+        let body = serde_json::to_vec(&body)
+            .map_err(|error| Stop::Refused(format!("failed to write a request: {error}")))?;
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        // The machine's clock, whatever a rehearsal says: AWS compares it with its own.
+        self.signer
+            .sign("POST", &self.url, &mut headers, &body, machine_time().into())
+            .map_err(|error| Stop::Configuration(format!("failed to sign a request: {error}")))?;
+        let length = body.len();
+        let request = self.client.post(self.url.clone()).headers(headers).body(body);
+        match mail_api::ask(request, length).await {
+            Ok(answer) => self.outcome(&answer, &from),
+            Err(unanswered) => unanswered.outcome(),
+        }
+    }
+
+    fn outcome(&self, answer: &Answer, from: &str) -> Result<Outcome, Stop> {
+        let json = answer.json().unwrap_or_default();
+        let text = |names: [&str; 2]| names.iter().find_map(|name| json[*name].as_str());
+        if answer.status == StatusCode::OK {
+            let provider_message_id = text(["MessageId", "messageId"]).map(str::to_owned);
+            if provider_message_id.is_none() && answer.is_whole {
+                // A proxy's page: SES always gives a number.
+                return Err(Stop::Refused("the answer was not of Amazon SES: no MessageId".to_owned()));
+            }
+            let reply = answer.reply(Some(provider_message_id.as_deref().unwrap_or_default()));
+            return Ok(Outcome::Accepted { reply, provider_message_id });
+        }
+        // `BadRequestException:http://internal.amazon.com/…`, or `com.amazon.coral#BadRequestException` in the body.
+        let kind = answer.header("x-amzn-ErrorType").or_else(|| text(["__type", "code"])).unwrap_or_default();
+        let kind = kind.split(':').next().unwrap_or_default().rsplit('#').next().unwrap_or_default();
+        let message = text(["message", "Message"]).unwrap_or_default();
+        let words =
+            [kind, message].into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(": ");
+        let words = self.redactor.redact(&words);
+        let reply = if words.is_empty() {
+            self.redactor.redact(&answer.reply(None))
+        } else {
+            answer.reply(Some(&words))
+        };
+        judge(answer.status, kind, message, from, reply)
+    }
+}
+
+/// What an error means for this mail, or for all of them.
+fn judge(status: StatusCode, kind: &str, message: &str, from: &str, reply: String) -> Result<Outcome, Stop> {
+    let is_about_credentials = status == StatusCode::FORBIDDEN
+        || status == StatusCode::UNAUTHORIZED
+        || ["Signature", "Token", "Credential", "AccessDenied", "RequestExpired"]
+            .iter()
+            .any(|word| kind.contains(word));
+    match kind {
+        // The day's quota is spent: no mail goes before tomorrow.
+        _ if message.contains("Daily message quota") => Err(Stop::Unreachable(reply)),
+        "AccountSuspendedException" | "SendingPausedException" | "MailFromDomainNotVerifiedException" => {
+            Err(Stop::Refused(reply))
+        }
+        "NotFoundException" => Err(Stop::Configuration(format!("`mail.ses.configuration_set`: {reply}"))),
+        // Of the sender's identity it is true for every mail; of a recipient in the sandbox for this one. Either
+        // way it is the account and not the recipient: nobody is to be suppressed for it.
+        "MessageRejected" | "MessageRejectedException" if message.contains("not verified") => {
+            if message.to_lowercase().contains(&from.to_lowercase()) {
+                Err(Stop::Refused(reply))
+            } else {
+                Ok(Outcome::Rejected { reply, because: Rejection::Policy })
+            }
+        }
+        // A virus, or a form that SES does not take.
+        "MessageRejected" | "MessageRejectedException" | "BadRequestException" | "ValidationException" => {
+            Ok(not_this_mail(reply))
+        }
+        "LimitExceededException" | "TooManyRequestsException" | "ThrottlingException" => {
+            Ok(Outcome::Deferred { reply })
+        }
+        _ if is_about_credentials => Err(Stop::Credentials(reply)),
+        _ => match status {
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Ok(Outcome::Deferred { reply }),
+            _ if status.is_server_error() => Ok(Outcome::Deferred { reply }),
+            StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => Ok(not_this_mail(reply)),
+            StatusCode::NOT_FOUND => Err(Stop::Configuration(format!("`mail.ses.endpoint`: {reply}"))),
+            _ => Err(Stop::Refused(reply)),
+        },
+    }
+}
+
+fn not_this_mail(reply: String) -> Outcome {
+    Outcome::Rejected { reply, because: Rejection::Mail }
+}
+
+fn unreachable_local_part(whose: &str) -> String {
+    format!("the {whose}'s address has characters before the @ that Amazon SES cannot carry")
+}
+
+/// Signs requests with Signature Version 4.
+#[derive(Debug)]
+struct Signer {
+    access_key_id: String,
+    secret: Secret,
+    session_token: Option<Secret>,
+    region: String,
+    service: &'static str,
+}
+
+impl Signer {
+    /// Adds `Authorization`, `X-Amz-Date` and, for temporary credentials, `X-Amz-Security-Token`. Every header that
+    /// is there is signed.
+    fn sign(
+        &self,
+        method: &str,
+        url: &Url,
+        headers: &mut HeaderMap,
+        body: &[u8],
+        time: SystemTime,
+    ) -> Result<(), String> {
+        let session_token = self.session_token.as_ref().map(|token| token.expose().to_owned());
+        let identity =
+            Credentials::from_keys(&self.access_key_id, self.secret.expose(), session_token).into();
+        let parameters = v4::SigningParams::builder()
+            .identity(&identity)
+            .region(&self.region)
+            .name(self.service)
+            .time(time)
+            .settings(SigningSettings::default())
+            .build()
+            .map_err(|error| error.to_string())?
+            .into();
+        let signed = headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+        let request = SignableRequest::new(method, url.as_str(), signed, SignableBody::Bytes(body))
+            .map_err(|error| error.to_string())?;
+        let (instructions, _) = sign(request, &parameters).map_err(|error| error.to_string())?.into_parts();
+        for header in instructions.into_parts().0 {
+            let mut value = HeaderValue::from_str(header.value()).map_err(|error| error.to_string())?;
+            value.set_sensitive(true);
+            headers.insert(header.name(), value);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::LoadOptions;
+    use crate::failure::FailureKind;
+
+    /// The key of AWS's published examples, at 2015-08-30T12:36:00Z.
+    fn signer(service: &'static str, session_token: Option<&str>) -> Signer {
+        Signer {
+            access_key_id: "AKIDEXAMPLE".to_owned(),
+            secret: Secret::new("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"),
+            session_token: session_token.map(Secret::new),
+            region: "us-east-1".to_owned(),
+            service,
+        }
+    }
+
+    fn authorization(signer: &Signer, method: &str, url: &str, content_type: Option<&'static str>) -> String {
+        let time = chrono::DateTime::parse_from_rfc3339("2015-08-30T12:36:00Z").unwrap().to_utc();
+        let mut headers = HeaderMap::new();
+        headers.extend(content_type.map(|text| (CONTENT_TYPE, HeaderValue::from_static(text))));
+        signer.sign(method, &Url::parse(url).unwrap(), &mut headers, b"", time.into()).unwrap();
+        assert_eq!(headers["x-amz-date"], "20150830T123600Z");
+        headers["authorization"].to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn the_example_of_awss_documentation_has_its_published_signature() {
+        let signed = authorization(
+            &signer("iam", None),
+            "GET",
+            "https://iam.amazonaws.com/?Action=ListUsers&Version=2010-05-08",
+            Some("application/x-www-form-urlencoded; charset=utf-8"),
+        );
+        assert_eq!(
+            signed,
+            "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/iam/aws4_request, \
+             SignedHeaders=content-type;host;x-amz-date, \
+             Signature=5d672d79c15b13162d9279b0855cfba6789a8edb4c82c400e06b5924a6f2b5d7"
+        );
+    }
+
+    #[test]
+    fn requests_of_awss_test_suite_have_their_published_signatures() {
+        for (method, token, signature) in [
+            ("GET", None, "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"),
+            ("POST", None, "5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b"),
+            (
+                "GET",
+                Some("6e86291e8372ff2a2260956d9b8aae1d763fbf315fa00fa31553b73ebf194267"),
+                "07ec1639c89043aa0e3e2de82b96708f198cceab042d4a97044c66dd9f74e7f8",
+            ),
+        ] {
+            let signed =
+                authorization(&signer("service", token), method, "https://example.amazonaws.com/", None);
+            let names =
+                if token.is_some() { "host;x-amz-date;x-amz-security-token" } else { "host;x-amz-date" };
+            assert_eq!(
+                signed,
+                format!(
+                    "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/service/aws4_request, \
+                     SignedHeaders={names}, Signature={signature}"
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn neither_the_key_nor_the_token_is_shown() {
+        let shown = format!("{:?}", signer("ses", Some("hunter22hunter22")));
+        assert!(!shown.contains("wJalr") && !shown.contains("hunter22"), "{shown}");
+    }
+
+    /// The configuration of a folder with this `[mail.ses]`.
+    fn configured(section: &str, variables: &[(&str, &str)]) -> Result<Ses, String> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("batchctl.toml"), format!("[mail.ses]\n{section}\n")).unwrap();
+        let config = Config::load(LoadOptions {
+            env_flag: None,
+            working_dir: folder.path().to_owned(),
+            process_env: variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+        })
+        .unwrap();
+        Ses::new(&config).map_err(|failure| {
+            assert_eq!(failure.kind, FailureKind::Configuration);
+            failure.message
+        })
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let keys = [("AWS_ACCESS_KEY_ID", "AKID"), ("AWS_SECRET_ACCESS_KEY", "hunter22")];
+        let region = "region = \"ap-northeast-1\"";
+        for (section, variables, message) in [
+            ("", &keys[..], "`mail.ses.region` is not set: Amazon SES needs it"),
+            (
+                "region = \"x.evil.jp/\"",
+                &keys,
+                "`mail.ses.region` is not a region: write one like ap-northeast-1",
+            ),
+            (region, &keys[..1], "variable `AWS_SECRET_ACCESS_KEY` is not set: Amazon SES needs it"),
+            (region, &keys[1..], "variable `AWS_ACCESS_KEY_ID` is not set: Amazon SES needs it"),
+            (
+                "region = \"ap-northeast-1\"\nsession_token_variable = \"SES_TOKEN\"",
+                &keys,
+                "variable `SES_TOKEN` is not set: Amazon SES needs it",
+            ),
+        ] {
+            assert_eq!(configured(section, variables).unwrap_err(), message);
+        }
+        let ses = configured(region, &keys).unwrap();
+        assert_eq!(ses.url.as_str(), "https://email.ap-northeast-1.amazonaws.com/v2/email/outbound-emails");
+    }
+
+    #[test]
+    fn awss_own_session_token_belongs_to_awss_own_key() {
+        let variables = [
+            ("AWS_ACCESS_KEY_ID", "AKID"),
+            ("AWS_SECRET_ACCESS_KEY", "hunter22"),
+            ("AWS_SESSION_TOKEN", "hunter23"),
+            ("SES_KEY_ID", "AKID2"),
+        ];
+        let region = "region = \"ap-northeast-1\"";
+        let ses = configured(region, &variables).unwrap();
+        assert!(ses.signer.session_token.is_some());
+        let ses =
+            configured(&format!("{region}\naccess_key_id_variable = \"SES_KEY_ID\""), &variables).unwrap();
+        assert_eq!((ses.signer.access_key_id.as_str(), &ses.signer.session_token), ("AKID2", &None));
+        assert!(!format!("{ses:?}").contains("hunter"));
+    }
+
+    /// What an error of this status, type and message means.
+    fn judged(status: u16, kind: &str, message: &str) -> String {
+        let status = StatusCode::from_u16(status).unwrap();
+        match judge(status, kind, message, "Shop@example.jp", String::new()) {
+            Ok(Outcome::Rejected { because, .. }) => format!("{because:?}"),
+            Ok(outcome) => format!("{outcome:?}").split(' ').next().unwrap().to_owned(),
+            Err(stop) => format!("stop {stop:?}").split('(').next().unwrap().to_owned(),
+        }
+    }
+
+    #[test]
+    fn each_error_means_what_it_says() {
+        let sandbox = "Email address is not verified. The following identities failed the check in region \
+                       AP-NORTHEAST-1: a@example.jp";
+        let sender = "Email address is not verified. The following identities failed the check in region \
+                      AP-NORTHEAST-1: shop@example.jp";
+        for (status, kind, message, meaning) in [
+            (429, "TooManyRequestsException", "Maximum sending rate exceeded.", "Deferred"),
+            (429, "", "", "Deferred"),
+            (400, "ThrottlingException", "Rate exceeded", "Deferred"),
+            (400, "LimitExceededException", "Too many instances", "Deferred"),
+            (429, "TooManyRequestsException", "Daily message quota exceeded.", "stop Unreachable"),
+            (400, "LimitExceededException", "Daily message quota exceeded", "stop Unreachable"),
+            (400, "AccountSuspendedException", "", "stop Refused"),
+            (400, "SendingPausedException", "", "stop Refused"),
+            (400, "MailFromDomainNotVerifiedException", "", "stop Refused"),
+            (404, "NotFoundException", "Configuration set <x> does not exist", "stop Configuration"),
+            (404, "", "", "stop Configuration"),
+            (403, "SignatureDoesNotMatch", "", "stop Credentials"),
+            (403, "UnrecognizedClientException", "", "stop Credentials"),
+            (403, "ExpiredTokenException", "", "stop Credentials"),
+            (403, "AccessDeniedException", "", "stop Credentials"),
+            (400, "IncompleteSignature", "", "stop Credentials"),
+            (400, "InvalidClientTokenId", "", "stop Credentials"),
+            (400, "MessageRejected", sandbox, "Policy"),
+            (400, "MessageRejected", sender, "stop Refused"),
+            (400, "MessageRejected", "Message contains a virus", "Mail"),
+            (400, "BadRequestException", "Illegal address", "Mail"),
+            (413, "", "", "Mail"),
+            (500, "InternalFailure", "", "Deferred"),
+            (503, "", "", "Deferred"),
+            (301, "", "", "stop Refused"),
+        ] {
+            assert_eq!(judged(status, kind, message), meaning, "{status} {kind} {message}");
+        }
+    }
+}
