@@ -5,7 +5,8 @@ use std::sync::Arc;
 use crate::config::{Config, TransportKind};
 use crate::failure::Failure;
 use crate::mail::delivery::{Outcome, Rejection, Stop};
-use crate::mail::message::{self, DkimSigner};
+use crate::mail::dkim::DkimSigner;
+use crate::mail::message;
 use crate::mail::outgoing::OutgoingMail;
 
 use super::mail_folder::MailFolder;

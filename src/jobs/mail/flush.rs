@@ -50,6 +50,9 @@ const BOOKKEEPING: Duration = Duration::from_secs(1);
 /// So many refusals one after the other that blame the sender: going on would only hurt its reputation.
 const POLICY_REFUSALS: u32 = 20;
 
+/// In front of a mail's number in the list of errors.
+const ITEM: &str = "mail ";
+
 /// Send the queued mails that are due
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
@@ -125,7 +128,7 @@ async fn take_back_what_dead_runs_held(
 /// `runs retry`: what failed in that run is tried again from the beginning.
 async fn requeue_what_is_retried(run: &mut Run<'_>, clock: RunClock) -> anyhow::Result<()> {
     let Some(items) = run.retry_items() else { return Ok(()) };
-    let ids: Vec<i64> = items.iter().filter_map(|item| item.parse().ok()).collect();
+    let ids: Vec<i64> = items.iter().filter_map(|item| item.strip_prefix(ITEM)?.parse().ok()).collect();
     let now = clock.now();
     run.chunk(None::<&str>, async |db| ledger::requeue_failed(db, &ids, now).await).await?;
     Ok(())
@@ -382,7 +385,7 @@ impl Flush {
                 if is_failure {
                     self.tally.failed += 1;
                     let reply = change.reply.clone().unwrap_or_default();
-                    run.fail_item(&change.id.to_string(), "prepare", &anyhow::anyhow!(reply));
+                    run.fail_item(&item_key(change.id), "prepare", &anyhow::anyhow!(reply));
                 } else {
                     self.tally.cancelled += 1;
                 }
@@ -418,7 +421,7 @@ impl Flush {
         };
         *count += 1;
         if change.status == ledger::FAILED || change.is_held {
-            run.fail_item(&mail.row.id.to_string(), "send", &anyhow::anyhow!(reply.clone()));
+            run.fail_item(&item_key(mail.row.id), "send", &anyhow::anyhow!(reply.clone()));
         }
         self.policy_refusals = match outcome {
             Outcome::Rejected { because: Rejection::Policy, .. } => self.policy_refusals + 1,
@@ -463,6 +466,11 @@ impl Flush {
         claimed.transpose()?.transpose()?;
         Ok(())
     }
+}
+
+/// How the list of errors names a mail.
+fn item_key(id: i64) -> String {
+    format!("{ITEM}{id}")
 }
 
 async fn until(turn: Option<Instant>) {

@@ -18,12 +18,10 @@ pub(super) struct Claimed {
     pub(super) kind: String,
     pub(super) category: String,
     pub(super) locale: Option<String>,
-    pub(super) member_code: Option<String>,
     pub(super) sender: Option<String>,
     pub(super) recipient: String,
     pub(super) reply_to: Option<String>,
     pub(super) headers: Option<String>,
-    pub(super) priority: i64,
     pub(super) due_at: DateTime<Utc>,
     pub(super) queued_at: DateTime<Utc>,
     pub(super) status: String,
@@ -89,7 +87,7 @@ pub(super) async fn claim(
                       ORDER BY due_at, id LIMIT $6 {})
            AND claimed_by IS NULL
            AND EXISTS (SELECT 1 FROM batch_execution WHERE batch_execution.id = $1 AND batch_execution.status = 'RUNNING')
-         RETURNING id, kind, category, locale, member_code, sender, recipient, reply_to, headers, priority, due_at,
+         RETURNING id, kind, category, locale, sender, recipient, reply_to, headers, due_at,
                    queued_at, status, is_paced, attempts, unknown_attempts, message_id,
                    CAST(COALESCE(OCTET_LENGTH(text_body), 0) + COALESCE(OCTET_LENGTH(html_body), 0) AS BIGINT) AS bytes",
         db.pick("", "FOR UPDATE SKIP LOCKED")
