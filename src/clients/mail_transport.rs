@@ -14,9 +14,6 @@ use super::sendgrid::SendGrid;
 use super::ses::Ses;
 use super::smtp::{SmtpConnection, SmtpServer};
 
-/// Where `.eml` files go when nobody says.
-const DEFAULT_FOLDER: &str = "mail";
-
 /// A configured way out. Cheap to clone: whoever sends side by side has one each.
 #[derive(Clone)]
 pub struct MailTransport {
@@ -42,18 +39,17 @@ impl MailTransport {
             None if has_server => TransportKind::Smtp,
             None if !config.is_prod() => TransportKind::Folder,
             None => {
-                return Err(Failure::configuration("BATCHCTL_SMTP_URL is not set, and `mail.transport` names no other way out for mails")
-                    .hint("write smtps://USER:PASSWORD@HOST, or choose transport = \"ses\" below [mail]"));
+                return Err(Failure::configuration(
+                    "BATCHCTL_SMTP_URL is not set, and `mail.transport` names no other way out for mails",
+                )
+                .hint("write smtps://USER:PASSWORD@HOST, or choose transport = \"ses\" below [mail]"));
             }
         };
         let route = match kind {
             TransportKind::Smtp => Route::Smtp(SmtpServer::new(config)?),
             TransportKind::Ses => Route::Ses(Ses::new(config)?),
             TransportKind::Sendgrid => Route::SendGrid(SendGrid::new(config)?),
-            TransportKind::Folder => {
-                let folder = settings.folder.clone().unwrap_or_else(|| DEFAULT_FOLDER.into());
-                Route::Folder(MailFolder::new(config.working_dir().join(folder)))
-            }
+            TransportKind::Folder => Route::Folder(MailFolder::new(config)?),
         };
         Ok(Self { route: Arc::new(route), signer: DkimSigner::new(config)?.map(Arc::new) })
     }
@@ -89,7 +85,7 @@ impl MailConnection {
             (Route::Ses(ses), _) => {
                 ses.send(&mail.content().from.to_string(), &mail.to().email.to_string(), &built.bytes).await
             }
-            (Route::Folder(folder), _) => folder.send(&mail.content().message_id, mail.content().date, &built).await,
+            (Route::Folder(folder), _) => folder.send(mail, &built).await,
             (_, Some(smtp)) => smtp.send(&built).await,
             (_, None) => Err(Stop::Unreachable("the connection was not opened".to_owned())),
         }

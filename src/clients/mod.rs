@@ -1,7 +1,7 @@
 //! One file per outside system. A client knows its system's protocol and limits; it knows no job.
-mod mail_api;
 
 pub mod http;
+mod mail_api;
 pub mod mail_folder;
 pub mod mail_transport;
 pub mod sendgrid;

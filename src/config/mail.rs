@@ -27,6 +27,9 @@ pub struct MailConfig {
     /// The pause before the second try; it grows fourfold with each. 5 minutes without it.
     #[serde(deserialize_with = "duration")]
     pub backoff: Option<Duration>,
+    /// How long any one step of SMTP may take; without it as long as RFC 5321 gives a server, up to 10 minutes.
+    #[serde(deserialize_with = "duration")]
+    pub smtp_timeout: Option<Duration>,
     /// What becomes of a mail whose acceptance was not heard.
     pub on_unknown: OnUnknown,
     /// Mails a second at the most, over all processes; no limit without it.

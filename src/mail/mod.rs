@@ -2,6 +2,8 @@
 
 pub mod address;
 pub mod delivery;
+pub mod dkim;
+pub mod message;
 pub mod outgoing;
 pub mod queue;
 pub mod template;

@@ -80,22 +80,30 @@ pub struct Content {
 pub struct OutgoingMail {
     content: Content,
     to: Mailbox,
+    is_redirected: bool,
 }
 
 impl OutgoingMail {
     /// Addresses a mail. Behind a closed gate it goes to the test address, with the intended recipient in
     /// `X-Original-To` and in front of the subject.
     pub fn new(gate: &Gate, mut content: Content, recipient: Mailbox) -> Self {
-        let Some(test_address) = &gate.redirect_to else { return Self { content, to: recipient } };
+        let Some(test_address) = &gate.redirect_to else {
+            return Self { content, to: recipient, is_redirected: false };
+        };
         content.subject = format!("[to {}] {}", recipient.email, content.subject);
         content.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("X-Original-To"));
         content.headers.push(("X-Original-To".to_owned(), recipient.email.to_string()));
-        Self { content, to: test_address.clone() }
+        Self { content, to: test_address.clone(), is_redirected: true }
     }
 
     /// The one recipient.
     pub fn to(&self) -> &Mailbox {
         &self.to
+    }
+
+    /// Whether it goes to the test address, and its `X-Original-To` is therefore ours.
+    pub fn is_redirected(&self) -> bool {
+        self.is_redirected
     }
 
     /// What it says.

@@ -91,7 +91,8 @@ impl Job for Args {
             run.summarise("nothing to send".to_owned());
             return Ok(());
         }
-        let mut flush = Flush::start(run, policy, clock, self.connections(&run.cx.config.file().mail)).await?;
+        let mut flush =
+            Flush::start(run, policy, clock, self.connections(&run.cx.config.file().mail)).await?;
         let sent = flush.send_all(run).await;
         let ended = flush.end().await;
         run.summarise(flush.tally.sentence());
@@ -156,8 +157,10 @@ impl Policy {
     /// The pause after so many tries, with its jitter.
     fn pause(&self, attempts: i64) -> TimeDelta {
         let doublings = u32::try_from((attempts - 1).clamp(0, 8)).unwrap_or(0);
-        let pause = self.backoff.saturating_mul(BACKOFF_GROWTH.saturating_pow(doublings)).min(LONGEST_BACKOFF);
-        let percent = u32::try_from(fastrand::u64(100 - JITTER_PERCENT..=100 + JITTER_PERCENT)).unwrap_or(100);
+        let pause =
+            self.backoff.saturating_mul(BACKOFF_GROWTH.saturating_pow(doublings)).min(LONGEST_BACKOFF);
+        let percent =
+            u32::try_from(fastrand::u64(100 - JITTER_PERCENT..=100 + JITTER_PERCENT)).unwrap_or(100);
         TimeDelta::from_std(pause * percent / 100).unwrap_or_default()
     }
 
@@ -250,7 +253,12 @@ struct Flush {
 }
 
 impl Flush {
-    async fn start(run: &Run<'_>, policy: Policy, clock: RunClock, connections: usize) -> anyhow::Result<Self> {
+    async fn start(
+        run: &Run<'_>,
+        policy: Policy,
+        clock: RunClock,
+        connections: usize,
+    ) -> anyhow::Result<Self> {
         let cx = run.cx;
         let config = &cx.config;
         let gate = Gate::new(config)?;
@@ -320,10 +328,14 @@ impl Flush {
             while let Some(report) = self.senders.try_next() {
                 self.hear(run, report);
             }
-            while goes_on && self.waiting.len() < READY && let Ok(intake) = self.intake.try_recv() {
+            while goes_on
+                && self.waiting.len() < READY
+                && let Ok(intake) = self.intake.try_recv()
+            {
                 self.take_in(run, intake);
             }
-            let begun = if self.stop.is_none() && run.check_stop().is_ok() { self.begin() } else { Vec::new() };
+            let begun =
+                if self.stop.is_none() && run.check_stop().is_ok() { self.begin() } else { Vec::new() };
             self.write_down(run, begun).await?;
         }
         match self.stop.take() {
@@ -336,7 +348,9 @@ impl Flush {
     fn begin(&mut self) -> Vec<Box<Ready>> {
         let now = Instant::now();
         let mut begun = Vec::new();
-        while begun.len() < self.senders.free() && self.waiting.front().is_some_and(|mail| mail.wait_until <= now) {
+        while begun.len() < self.senders.free()
+            && self.waiting.front().is_some_and(|mail| mail.wait_until <= now)
+        {
             begun.extend(self.waiting.pop_front());
         }
         // More mails than senders: another connection, if one more is allowed.
@@ -399,7 +413,8 @@ impl Flush {
         match report {
             Report::Done { mail, outcome } => self.note_outcome(run, &mail, &outcome),
             Report::NotTried { mail, stop } => {
-                self.changes.push(Change { attempts: -1, ..Change::to(mail.row.id, intake::word(&mail.row.status)) });
+                self.changes
+                    .push(Change { attempts: -1, ..Change::to(mail.row.id, intake::word(&mail.row.status)) });
                 self.note_stop(stop);
             }
             Report::NoConnection { stop } => self.note_stop(stop),
@@ -492,8 +507,10 @@ fn explained(stop: Stop) -> anyhow::Error {
     match stop {
         Stop::Unreachable(reason) => Failure::try_later(format!("failed to reach the mail server: {reason}"))
             .hint("the mails stay queued; the next run tries again"),
-        Stop::Credentials(reason) => Failure::failed(format!("failed to log in to the mail server: {reason}"))
-            .hint("check the user and the password; the mails stay queued"),
+        Stop::Credentials(reason) => {
+            Failure::failed(format!("failed to log in to the mail server: {reason}"))
+                .hint("check the user and the password; the mails stay queued")
+        }
         Stop::Refused(reason) => Failure::failed(format!("failed to send mails: {reason}"))
             .hint("the mails stay queued; send again once this is mended"),
         Stop::Configuration(reason) => Failure::configuration(reason),

@@ -124,8 +124,10 @@ async fn select(db: &mut Db, args: &ListArgs) -> anyhow::Result<Vec<Listed>> {
         values.push(address.as_str().into());
         let whole = values.len();
         values.push(format!("%<{}>", like_escaped(&address)).into());
-        conditions
-            .push(format!("(LOWER(recipient) = ${whole} OR LOWER(recipient) LIKE ${} ESCAPE '!')", values.len()));
+        conditions.push(format!(
+            "(LOWER(recipient) = ${whole} OR LOWER(recipient) LIKE ${} ESCAPE '!')",
+            values.len()
+        ));
     }
     values.push(i64::from(args.limit).into());
     let filter =
@@ -164,7 +166,11 @@ fn table(mails: &[Listed], time_zone: Tz) -> Table {
                 Cell::text(mail.subject.as_deref().unwrap_or_default()),
                 Cell::text(shown_status(&mail.status, mail.is_held)),
                 Cell::Int(mail.attempts),
-                Cell::text(if waits { time(mail.due_at) } else { mail.ended_at.map(time).unwrap_or_default() }),
+                Cell::text(if waits {
+                    time(mail.due_at)
+                } else {
+                    mail.ended_at.map(time).unwrap_or_default()
+                }),
                 Cell::text(mail.last_reply.as_deref().unwrap_or_default()),
             ])
         })

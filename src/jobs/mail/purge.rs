@@ -59,7 +59,11 @@ impl Job for Args {
             purged += deleted;
             after = range.last;
         }
-        run.summarise(if purged == 0 { "nothing to purge".to_owned() } else { format!("purged {purged} mails") });
+        run.summarise(if purged == 0 {
+            "nothing to purge".to_owned()
+        } else {
+            format!("purged {purged} mails")
+        });
         Ok(())
     }
 }

@@ -75,7 +75,8 @@ pub(super) async fn requeue(cx: &Context, args: &RequeueArgs) -> anyhow::Result<
 }
 
 /// What makes a row a fresh one. Its Message-ID stays: whoever has it already can tell.
-const FRESH: &str = "status = 'QUEUED', due_at = $1, attempts = 0, unknown_attempts = 0, is_held = FALSE, is_paced = FALSE,
+const FRESH: &str =
+    "status = 'QUEUED', due_at = $1, attempts = 0, unknown_attempts = 0, is_held = FALSE, is_paced = FALSE,
                      ended_at = NULL";
 
 async fn requeue_failed(db: &mut Db, kind: Option<&str>, now: DateTime<Utc>) -> anyhow::Result<u64> {
@@ -95,7 +96,9 @@ async fn requeue_one(db: &mut Db, id: i64, resend: bool, now: DateTime<Utc>) -> 
     }
     let state = state(db, id).await?;
     Err(match (state.status.as_str(), state.claimed_by) {
-        (_, Some(run)) => Failure::try_later(format!("mail {id} is in the hands of run {run}; nothing was changed")),
+        (_, Some(run)) => {
+            Failure::try_later(format!("mail {id} is in the hands of run {run}; nothing was changed"))
+        }
         ("SENT", _) => Failure::failed(format!("mail {id} was sent; nothing was changed"))
             .hint("add --resend to send it a second time"),
         ("QUEUED", None) => Failure::failed(format!("mail {id} is queued already; nothing was changed")),
@@ -140,7 +143,9 @@ async fn cancel_one(db: &mut Db, id: i64, now: DateTime<Utc>) -> anyhow::Result<
     }
     let state = state(db, id).await?;
     Err(match state.status.as_str() {
-        "SENDING" => Failure::try_later(format!("mail {id} is being sent at this moment; nothing was changed")),
+        "SENDING" => {
+            Failure::try_later(format!("mail {id} is being sent at this moment; nothing was changed"))
+        }
         status => Failure::failed(format!("mail {id} is {status} already; nothing was changed")),
     }
     .into())

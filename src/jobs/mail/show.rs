@@ -75,8 +75,14 @@ pub(super) async fn show(cx: &Context, args: &ShowArgs) -> anyhow::Result<()> {
     Ok(cx.output.data(text(cx, args, &mail, &files)?.as_bytes())?)
 }
 
-fn text(cx: &Context, args: &ShowArgs, mail: &Shown, files: &[(String, String, i64)]) -> anyhow::Result<String> {
-    let time = |at: DateTime<Utc>| at.with_timezone(&cx.time_zone()).format("%Y-%m-%d %H:%M:%S %Z").to_string();
+fn text(
+    cx: &Context,
+    args: &ShowArgs,
+    mail: &Shown,
+    files: &[(String, String, i64)],
+) -> anyhow::Result<String> {
+    let time =
+        |at: DateTime<Utc>| at.with_timezone(&cx.time_zone()).format("%Y-%m-%d %H:%M:%S %Z").to_string();
     let address = |text: &str| if args.full { text.to_owned() } else { mask_email(text) };
     let mut lines: Vec<(&str, String)> = vec![
         ("mail", args.id.to_string()),
@@ -89,7 +95,17 @@ fn text(cx: &Context, args: &ShowArgs, mail: &Shown, files: &[(String, String, i
     add("reply to", mail.reply_to.as_deref().map(address));
     add("subject", mail.subject.clone());
     add("language", mail.locale.clone());
-    add("priority", Some(match mail.priority { 1 => "urgent", 3 => "bulk", _ => "usual" }.to_owned()));
+    add(
+        "priority",
+        Some(
+            match mail.priority {
+                1 => "urgent",
+                3 => "bulk",
+                _ => "usual",
+            }
+            .to_owned(),
+        ),
+    );
     add("queued", Some(time(mail.queued_at)));
     let waits = matches!(mail.status.as_str(), "QUEUED" | "RETRY" | "UNKNOWN") && !mail.is_held;
     add("due", waits.then(|| time(mail.due_at)));

@@ -175,7 +175,9 @@ fn table(suppressed: &[Suppressed], time_zone: Tz) -> Table {
                 Cell::text(mask_email(&row.address)),
                 Cell::text(row.scope.as_str()),
                 Cell::text(row.reason.as_str()),
-                Cell::text(row.created_at.with_timezone(&time_zone).format("%Y-%m-%d %H:%M:%S %Z").to_string()),
+                Cell::text(
+                    row.created_at.with_timezone(&time_zone).format("%Y-%m-%d %H:%M:%S %Z").to_string(),
+                ),
                 Cell::text(row.mail_id.map(|id| id.to_string()).unwrap_or_default()),
                 Cell::text(row.detail.as_deref().unwrap_or_default()),
             ])

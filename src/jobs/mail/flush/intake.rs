@@ -14,11 +14,11 @@ use crate::config::{Config, ConsentRule};
 use crate::db::Db;
 use crate::failure::{Failure, one_line};
 use crate::locale::Locale;
+use crate::mail::address;
 use crate::mail::outgoing::{Attachment, Content, Gate, OutgoingMail};
 use crate::mail::queue::parse_headers;
 use crate::mail::template::{Category, RenderedMail, Templates};
 use crate::mail::unsubscribe::Unsubscribe;
-use crate::mail::address;
 
 use super::ledger::{self, Bodies, Change, Claimed, Position};
 use super::pace::{Candidate, HORIZON, Rates};
@@ -253,7 +253,9 @@ impl Claimer {
             ledger::sizes_of_files(&mut self.db, &ids).await?.into_iter().collect();
         let recipients: Vec<(i64, String)> = page
             .iter()
-            .filter_map(|(mail, _)| Some((mail.id, address::normalised(&address::parse(&mail.recipient).ok()?))))
+            .filter_map(|(mail, _)| {
+                Some((mail.id, address::normalised(&address::parse(&mail.recipient).ok()?)))
+            })
             .collect();
         let opt_in = self.consent == ConsentRule::OptIn;
         let mut unwanted: HashMap<i64, String> =
@@ -328,15 +330,18 @@ impl Claimer {
             headers.retain(|(name, _)| !name.to_ascii_lowercase().starts_with("list-"));
             headers.extend(unsubscribe.headers(&row.kind, &address::normalised(&recipient)));
         }
-        let from = match row.sender.as_deref().or(self.preparation.default_sender.as_deref()).map(address::parse) {
-            Some(Ok(from)) => from,
-            Some(Err(problem)) => return failed(format!("sender: {problem}")),
-            None => {
-                return Err(Failure::configuration("BATCHCTL_MAIL_FROM is not set, and a mail names no sender")
+        let from =
+            match row.sender.as_deref().or(self.preparation.default_sender.as_deref()).map(address::parse) {
+                Some(Ok(from)) => from,
+                Some(Err(problem)) => return failed(format!("sender: {problem}")),
+                None => {
+                    return Err(Failure::configuration(
+                        "BATCHCTL_MAIL_FROM is not set, and a mail names no sender",
+                    )
                     .hint("set it to an address like 'Example Shop <shop@example.jp>'")
                     .into());
-            }
-        };
+                }
+            };
         let reply_to = match row.reply_to.as_deref().map(address::parse).transpose() {
             Ok(reply_to) => reply_to,
             Err(problem) => return failed(format!("reply_to: {problem}")),
@@ -370,12 +375,22 @@ impl Claimer {
         if let Some(subject) = bodies.subject {
             let category = Category::of(&row.category);
             let locale = self.preparation.default_locale;
-            return Ok(Texts { subject, text: bodies.text_body, html: bodies.html_body, category, locale, is_new: false });
+            return Ok(Texts {
+                subject,
+                text: bodies.text_body,
+                html: bodies.html_body,
+                category,
+                locale,
+                is_new: false,
+            });
         }
         let data = serde_json::from_str(bodies.data.as_deref().unwrap_or("null"))
             .map_err(|error| format!("`data` is no JSON: {error}"))?;
-        let locale =
-            row.locale.as_deref().and_then(|locale| locale.parse().ok()).unwrap_or(self.preparation.default_locale);
+        let locale = row
+            .locale
+            .as_deref()
+            .and_then(|locale| locale.parse().ok())
+            .unwrap_or(self.preparation.default_locale);
         let mut data: serde_json::Value = data;
         if let (Some(object), Ok(unsubscribe), Ok(recipient)) =
             (data.as_object_mut(), &self.preparation.unsubscribe, address::parse(&row.recipient))
@@ -386,7 +401,8 @@ impl Claimer {
         let RenderedMail { subject, text, html, category, locale, .. } =
             self.preparation.templates.render(&row.kind, locale, &data).map_err(|error| one_line(&error))?;
         // An application may call a mail advertising whose template does not; never the other way round.
-        let category = if Category::of(&row.category) == Category::Marketing { Category::Marketing } else { category };
+        let category =
+            if Category::of(&row.category) == Category::Marketing { Category::Marketing } else { category };
         Ok(Texts { subject, text: Some(text), html, category, locale, is_new: true })
     }
 
@@ -405,7 +421,11 @@ impl Claimer {
         Ok(found.into_iter().next().map(|(_, because)| because))
     }
 
-    async fn attachments(&mut self, id: i64, has_files: bool) -> anyhow::Result<Result<Vec<Attachment>, String>> {
+    async fn attachments(
+        &mut self,
+        id: i64,
+        has_files: bool,
+    ) -> anyhow::Result<Result<Vec<Attachment>, String>> {
         if !has_files {
             return Ok(Ok(Vec::new()));
         }

@@ -142,7 +142,8 @@ pub(super) async fn sizes_of_files(db: &mut Db, ids: &[i64]) -> anyhow::Result<V
 
 /// The files of a mail.
 pub(super) async fn files(db: &mut Db, mail: i64) -> anyhow::Result<Vec<StoredFile>> {
-    let sql = "SELECT name, content_type, content_id, content FROM mail_attachments WHERE mail_id = $1 ORDER BY id";
+    let sql =
+        "SELECT name, content_type, content_id, content FROM mail_attachments WHERE mail_id = $1 ORDER BY id";
     Ok(db.fetch_all(sql, values![mail]).await?)
 }
 
@@ -268,8 +269,9 @@ pub(super) async fn write(
             ])
         })
         .collect();
-    let written: Vec<(i64,)> =
-        db.fetch_all(db.pick(WRITE_SQLITE, WRITE_POSTGRES), values![run, now, serde_json::Value::from(rows)]).await?;
+    let written: Vec<(i64,)> = db
+        .fetch_all(db.pick(WRITE_SQLITE, WRITE_POSTGRES), values![run, now, serde_json::Value::from(rows)])
+        .await?;
     Ok(written.into_iter().map(|(id,)| id).collect())
 }
 

@@ -37,7 +37,8 @@ pub(super) struct Candidate<'a> {
 
 impl Rates {
     pub(super) fn new(config: &MailConfig) -> Self {
-        let domains = config.domain_rates.iter().map(|(domain, rate)| (domain.to_lowercase(), *rate)).collect();
+        let domains =
+            config.domain_rates.iter().map(|(domain, rate)| (domain.to_lowercase(), *rate)).collect();
         Self { all: config.rate_per_second, per_domain: config.rate_per_domain, domains }
     }
 
@@ -99,7 +100,12 @@ fn interval(rate: f64) -> TimeDelta {
 }
 
 /// Moves a bucket on by `span` and gives where it stood: the first of the turns taken.
-async fn take(db: &mut Db, bucket: &str, span: TimeDelta, now: DateTime<Utc>) -> anyhow::Result<DateTime<Utc>> {
+async fn take(
+    db: &mut Db,
+    bucket: &str,
+    span: TimeDelta,
+    now: DateTime<Utc>,
+) -> anyhow::Result<DateTime<Utc>> {
     db.execute(
         "INSERT INTO mail_pace (bucket, next_at) VALUES ($1, $2) ON CONFLICT (bucket) DO NOTHING",
         values![bucket, now],

@@ -116,7 +116,9 @@ impl Senders {
 
     /// Hands a mail to a free sender.
     pub(super) fn send(&mut self, mail: Box<Ready>) {
-        let Some(number) = self.free.pop() else { unreachable!("a mail is begun only when a sender is free") };
+        let Some(number) = self.free.pop() else {
+            unreachable!("a mail is begun only when a sender is free")
+        };
         if let Some(Some(orders)) = self.orders.get(number)
             && orders.try_send(mail).is_ok()
         {
@@ -138,7 +140,9 @@ impl Senders {
 
     fn note(&mut self, message: Message) -> Report {
         match &message.report {
-            Report::Connected | Report::NoConnection { .. } => self.connecting = self.connecting.saturating_sub(1),
+            Report::Connected | Report::NoConnection { .. } => {
+                self.connecting = self.connecting.saturating_sub(1)
+            }
             Report::Done { .. } | Report::NotTried { .. } => self.busy = self.busy.saturating_sub(1),
         }
         if message.is_gone {

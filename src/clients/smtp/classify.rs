@@ -1,0 +1,99 @@
+//! What a reply means, by the step it answers: for this mail, or for all of them.
+
+use crate::mail::delivery::{Outcome, Rejection, Stop};
+
+use super::reply::{Enhanced, Reply};
+
+/// What a reply answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    Greeting,
+    Ehlo,
+    StartTls,
+    Auth,
+    MailFrom,
+    Recipient,
+    Data,
+    /// The final dot.
+    Message,
+}
+
+impl Step {
+    /// Its name in messages.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Greeting => "the greeting",
+            Self::Ehlo => "EHLO",
+            Self::StartTls => "STARTTLS",
+            Self::Auth => "AUTH",
+            Self::MailFrom => "MAIL FROM",
+            Self::Recipient => "RCPT TO",
+            Self::Data => "DATA",
+            Self::Message => "the mail",
+        }
+    }
+}
+
+/// What a refusal while connecting means: there is no mail yet, so it is always for all.
+pub(super) fn refused_connection(step: Step, server: &str, reply: &Reply) -> Stop {
+    let message = format!("`{server}` refused {}: {}", step.name(), reply.text());
+    let is_temporary = reply.code / 100 == 4;
+    match step {
+        // Closed or busy, whatever the class: nobody knows us yet, so it is nothing that we did.
+        Step::Greeting => Stop::Unreachable(message),
+        _ if is_temporary => Stop::Unreachable(message),
+        Step::Auth if !matches!(reply.code, 500..=504) => Stop::Credentials(message),
+        _ => Stop::Refused(message),
+    }
+}
+
+/// What a refusal of a mail means.
+pub(super) fn refused_mail(step: Step, reply: &Reply) -> Result<Outcome, Stop> {
+    let text = reply.text();
+    let deferred = || Ok(Outcome::Deferred { reply: text.clone() });
+    let rejected = |because| Ok(Outcome::Rejected { reply: text.clone(), because });
+    let enhanced = reply.enhanced();
+    match (reply.code, enhanced) {
+        (400..500, _) => return deferred(),
+        // Credentials before anything else: the enhanced codes of 530 and 535 are 5.7.x, as those of a policy.
+        (530 | 534 | 535, _) => {
+            return Err(Stop::Credentials(format!("the server refused {}: {text}", step.name())));
+        }
+        // A full mailbox is emptied some day, whatever the class of the code.
+        (_, Some(Enhanced { subject: 2, detail: 2, .. })) => return deferred(),
+        _ => {}
+    }
+    if let Some(because) = enhanced.filter(|code| code.class == 5).and_then(|code| by_enhanced(step, code)) {
+        return rejected(because);
+    }
+    match (step, reply.code) {
+        // About the recipient's address ("need fully-qualified address"), or the mail's content ("line too long"):
+        // one mail, which must not stop the others.
+        (Step::Recipient, 501 | 504) | (Step::Message, 500..=504) => rejected(Rejection::Mail),
+        // About our commands (555: their parameters): a bug, or a server that speaks something else.
+        (_, 500..=504 | 555) => {
+            Err(Stop::Refused(format!("the server does not understand {}: {text}", step.name())))
+        }
+        (_, _) if enhanced.is_some_and(|code| code.class == 5 && matches!(code.subject, 2..=5)) => {
+            rejected(if reply.code == 554 { Rejection::Policy } else { Rejection::Mail })
+        }
+        (Step::Recipient, 550 | 551 | 553 | 556) => rejected(Rejection::Address),
+        // RFC 5321 section 4.5.3.1.10: after RCPT a 552 is to be taken for a 452.
+        (Step::Recipient, 552) => deferred(),
+        (_, 552) => rejected(Rejection::Mail),
+        _ => rejected(Rejection::Policy),
+    }
+}
+
+/// What an enhanced code of class 5 says by itself.
+fn by_enhanced(step: Step, code: Enhanced) -> Option<Rejection> {
+    match (code.subject, code.detail) {
+        // The sender's address (5.1.7, 5.1.8), or a relay on the way (5.1.9).
+        (1, 7..=9) => Some(Rejection::Policy),
+        (1, _) if step == Step::MailFrom => Some(Rejection::Policy),
+        (1, _) | (2, 1) => Some(Rejection::Address),
+        (2, 3) | (3, 4) | (6, _) => Some(Rejection::Mail),
+        (7, _) => Some(Rejection::Policy),
+        _ => None,
+    }
+}

@@ -1,0 +1,14 @@
+//! SMTP (RFC 5321) as a client that hands over mails one by one on a kept connection.
+//!
+//! The commands and the SASL mechanisms are lettre's; the connection is ours. Lettre's own hides SIZE and PIPELINING,
+//! takes a reply that is not UTF-8 or has a code such as 571 for a broken line, keeps what was read in plain text
+//! beyond STARTTLS, and cannot say whether the final dot had left when the line broke.
+
+mod classify;
+mod connection;
+mod reply;
+mod server;
+mod wire;
+
+pub use connection::SmtpConnection;
+pub use server::{SmtpServer, Timeouts};

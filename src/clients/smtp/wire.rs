@@ -1,0 +1,222 @@
+//! The line to the server: bytes out, replies in, each under its own limit of time.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::classify::Step;
+use super::reply::Reply;
+
+/// RFC 5321 section 4.5.3.1.5 wants 512 octets; servers send more.
+const LONGEST_REPLY_LINE_BYTES: usize = 8 * 1024;
+/// A reply without an end is not read to it.
+const MOST_REPLY_LINES: usize = 200;
+
+/// A connection to a server, encrypted or not.
+#[derive(Debug)]
+pub(super) struct Wire {
+    stream: Stream,
+    /// Read and not yet looked at.
+    received: Vec<u8>,
+}
+
+#[derive(Debug)]
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Why no reply came.
+#[derive(Debug)]
+pub(super) enum Break {
+    /// The server closed the connection.
+    Closed,
+    /// Nothing came in time.
+    Silence(Duration),
+    /// The network.
+    Network(io::Error),
+    /// Not a reply of SMTP.
+    Gibberish,
+}
+
+impl Break {
+    /// In one sentence, `step` being what was under way.
+    pub(super) fn describe(&self, step: Step) -> String {
+        match self {
+            Self::Closed => format!("the server closed the connection before it answered {}", step.name()),
+            Self::Silence(limit) => {
+                format!("the server did not answer {} within {}", step.name(), seconds(*limit))
+            }
+            Self::Network(error) => {
+                format!("the connection broke before the answer to {}: {}", step.name(), plain(error))
+            }
+            Self::Gibberish => format!("what the server answered to {} is no reply of SMTP", step.name()),
+        }
+    }
+}
+
+impl fmt::Display for Break {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => formatter.write_str("the server closed the connection"),
+            Self::Silence(limit) => write!(formatter, "no answer within {}", seconds(*limit)),
+            Self::Network(error) => formatter.write_str(&plain(error)),
+            Self::Gibberish => formatter.write_str("the answer is no reply of SMTP"),
+        }
+    }
+}
+
+/// A limit in its own words: `30 s`, `0.2 s`.
+fn seconds(limit: Duration) -> String {
+    format!("{} s", limit.as_secs_f64())
+}
+
+/// An error in the operating system's words, without its number.
+pub(super) fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or(&text);
+    // The operating system begins with a capital, as no message of ours does.
+    let mut characters = text.chars();
+    characters.next().map_or_else(String::new, |first| first.to_lowercase().chain(characters).collect())
+}
+
+impl Wire {
+    /// Takes a connection over. Small packets leave at once: a mail is an exchange of them.
+    pub(super) fn new(stream: TcpStream) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        Ok(Self { stream: Stream::Plain(stream), received: Vec::new() })
+    }
+
+    /// Encrypts it. What was read in plain text is forgotten: anybody could have put it there.
+    pub(super) async fn encrypt(
+        self,
+        connector: &TlsConnector,
+        name: ServerName<'static>,
+        limit: Duration,
+    ) -> Result<Self, Break> {
+        let Stream::Plain(stream) = self.stream else { return Ok(self) };
+        let stream = within(limit, connector.connect(name, stream)).await?;
+        Ok(Self { stream: Stream::Tls(Box::new(stream)), received: Vec::new() })
+    }
+
+    pub(super) fn is_encrypted(&self) -> bool {
+        matches!(self.stream, Stream::Tls(_))
+    }
+
+    /// Our own end, for an EHLO without a name.
+    pub(super) fn local_address(&self) -> Option<SocketAddr> {
+        self.socket().local_addr().ok()
+    }
+
+    fn socket(&self) -> &TcpStream {
+        match &self.stream {
+            Stream::Plain(stream) => stream,
+            Stream::Tls(stream) => stream.get_ref().0,
+        }
+    }
+
+    /// Whether the server has closed an idle connection, or says something unasked ("421 idle too long").
+    pub(super) fn is_closed(&self) -> bool {
+        let mut byte = [0];
+        let mut buffer = ReadBuf::new(&mut byte);
+        match self.socket().poll_peek(&mut Context::from_waker(Waker::noop()), &mut buffer) {
+            Poll::Pending => !self.received.is_empty(),
+            // Encrypted there may be what TLS itself has to say.
+            Poll::Ready(Ok(count)) => count == 0 || !self.is_encrypted(),
+            Poll::Ready(Err(_)) => true,
+        }
+    }
+
+    /// Sends it all. After an error the server has not got the end of it.
+    pub(super) async fn send(&mut self, bytes: &[u8], limit: Duration) -> Result<(), Break> {
+        within(limit, async {
+            match &mut self.stream {
+                Stream::Plain(stream) => stream.write_all(bytes).await,
+                Stream::Tls(stream) => {
+                    stream.write_all(bytes).await?;
+                    stream.flush().await
+                }
+            }
+        })
+        .await
+    }
+
+    /// The next reply.
+    pub(super) async fn reply(&mut self, limit: Duration) -> Result<Reply, Break> {
+        match timeout(limit, self.next_reply()).await {
+            Ok(reply) => reply,
+            Err(_) => Err(Break::Silence(limit)),
+        }
+    }
+
+    async fn next_reply(&mut self) -> Result<Reply, Break> {
+        let mut reply: Option<Reply> = None;
+        loop {
+            let line = self.next_line().await?;
+            let (code, is_more, text) = Reply::parse_line(&line).ok_or(Break::Gibberish)?;
+            let reply = reply.get_or_insert_with(|| Reply { code, lines: Vec::new() });
+            if reply.code != code || reply.lines.len() >= MOST_REPLY_LINES {
+                return Err(Break::Gibberish);
+            }
+            reply.lines.push(text);
+            if !is_more {
+                return Ok(reply.clone());
+            }
+        }
+    }
+
+    async fn next_line(&mut self) -> Result<Vec<u8>, Break> {
+        let mut looked_at = 0;
+        loop {
+            if let Some(end) = self.received[looked_at..].iter().position(|byte| *byte == b'\n') {
+                return Ok(self.received.drain(..=looked_at + end).collect());
+            }
+            looked_at = self.received.len();
+            if looked_at > LONGEST_REPLY_LINE_BYTES {
+                return Err(Break::Gibberish);
+            }
+            let count = match &mut self.stream {
+                Stream::Plain(stream) => stream.read_buf(&mut self.received).await,
+                Stream::Tls(stream) => stream.read_buf(&mut self.received).await,
+            }
+            .map_err(|error| match error.kind() {
+                // TLS without a farewell.
+                io::ErrorKind::UnexpectedEof => Break::Closed,
+                _ => Break::Network(error),
+            })?;
+            if count == 0 {
+                return Err(Break::Closed);
+            }
+        }
+    }
+
+    /// Says farewell and goes.
+    pub(super) async fn close(mut self, limit: Duration) {
+        // The mails are settled: whether the farewell is heard makes no difference.
+        let _ = timeout(limit, async {
+            match &mut self.stream {
+                Stream::Plain(stream) => stream.shutdown().await,
+                Stream::Tls(stream) => Pin::new(stream).shutdown().await,
+            }
+        })
+        .await;
+    }
+}
+
+async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -> Result<T, Break> {
+    match timeout(limit, work).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(Break::Network(error)),
+        Err(_) => Err(Break::Silence(limit)),
+    }
+}

@@ -1,0 +1,284 @@
+//! Writes a mail as RFC 5322 wants it: headers, parts and their encodings. What leaves here is ASCII, has no line
+//! longer than the 998 octets of section 2.1.1, and no bare CR or LF (which some servers take for the mail's end).
+
+use std::borrow::Cow;
+use std::time::SystemTime;
+
+use chrono::Datelike;
+use lettre::Address;
+use lettre::address::Envelope;
+use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
+use lettre::message::{Attachment as AttachmentPart, Body, Mailbox, Message, MultiPart, SinglePart};
+
+use super::dkim::DkimSigner;
+use super::outgoing::{Attachment, Content, OutgoingMail};
+
+/// RFC 5322 section 2.1.1, without the CRLF.
+const LONGEST_LINE_OCTETS: usize = 998;
+/// Longer headers are a mistake or an attack; servers cut them off somewhere (Postfix at 100 KB for all together).
+const LONGEST_HEADER_BYTES: usize = 8_000;
+
+/// Headers that this program writes itself, in lower case. `content-…` is refused as a whole.
+const OUR_HEADERS: [&str; 14] = [
+    "bcc",
+    "cc",
+    "date",
+    "dkim-signature",
+    "from",
+    "message-id",
+    "mime-version",
+    "received",
+    "reply-to",
+    "return-path",
+    "sender",
+    "subject",
+    "to",
+    ORIGINAL_RECIPIENT,
+];
+/// Written by the gate of the environments, and by nobody else.
+const ORIGINAL_RECIPIENT: &str = "x-original-to";
+
+/// A mail as it goes over the wire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Built {
+    /// The sender and the one recipient, their domains in ASCII.
+    pub envelope: Envelope,
+    /// Headers and body, lines ended by CRLF, not yet dot-stuffed.
+    pub bytes: Vec<u8>,
+}
+
+/// Writes a mail. The error says what is wrong with this one, and holds neither its texts nor its addresses.
+pub fn build(mail: &OutgoingMail, signer: Option<&DkimSigner>) -> Result<Built, String> {
+    let content = mail.content();
+    let from = sendable("the sender", &content.from)?;
+    let to = sendable("the recipient", mail.to())?;
+    let envelope = Envelope::new(Some(from.email.clone()), vec![to.email.clone()])
+        .map_err(|error| format!("the addresses make no envelope: {error}"))?;
+    refuse_breaks("the subject", &content.subject)?;
+    refuse_length("the subject", &content.subject)?;
+    let mut builder = Message::builder().from(from).to(to);
+    if let Some(reply_to) = &content.reply_to {
+        builder = builder.reply_to(sendable("the reply address", reply_to)?);
+    }
+    builder = builder
+        .subject(content.subject.as_str())
+        .date(date(content)?)
+        .message_id(Some(message_id(content)?.to_owned()));
+    let mut seen: Vec<&str> = Vec::new();
+    for (name, value) in &content.headers {
+        let header = further_header(name, value, mail.is_redirected())?;
+        if seen.iter().any(|other| other.eq_ignore_ascii_case(name)) {
+            return Err(format!("the header `{name}` is there twice"));
+        }
+        seen.push(name);
+        builder = builder.raw_header(header);
+    }
+    let message = match parts(content)? {
+        Part::Single(part) => builder.envelope(envelope.clone()).singlepart(part),
+        Part::Multi(part) => builder.envelope(envelope.clone()).multipart(part),
+    }
+    .map_err(|error| format!("failed to write the mail: {error}"))?;
+    let mut bytes = message.formatted();
+    refuse_bad_lines(&bytes)?;
+    if let Some(signer) = signer {
+        let mut signed = signer.header(&bytes)?.into_bytes();
+        signed.append(&mut bytes);
+        bytes = signed;
+    }
+    Ok(Built { envelope, bytes })
+}
+
+/// A mailbox whose domain is in ASCII: only servers with SMTPUTF8 take another.
+fn sendable(what: &str, mailbox: &Mailbox) -> Result<Mailbox, String> {
+    if let Some(name) = &mailbox.name {
+        refuse_breaks(&format!("the name of {what}"), name)?;
+        refuse_length(&format!("the name of {what}"), name)?;
+    }
+    refuse_breaks(what, mailbox.email.as_ref())?;
+    refuse_length(what, mailbox.email.as_ref())?;
+    let domain = mailbox.email.domain();
+    if domain.is_ascii() {
+        return Ok(mailbox.clone());
+    }
+    let host = url::Host::parse(domain).map_err(|_| format!("{what} has no valid domain"))?;
+    let email = Address::new(mailbox.email.user(), host.to_string())
+        .map_err(|_| format!("{what} is not a mail address"))?;
+    Ok(Mailbox::new(mailbox.name.clone(), email))
+}
+
+/// A line break would begin a header, or a mail, of somebody else's choice.
+fn refuse_breaks(what: &str, text: &str) -> Result<(), String> {
+    if text.contains(['\r', '\n', '\0']) {
+        return Err(format!("{what} holds a line break or a NUL"));
+    }
+    Ok(())
+}
+
+fn refuse_length(what: &str, text: &str) -> Result<(), String> {
+    if text.len() > LONGEST_HEADER_BYTES {
+        return Err(format!(
+            "{what} has {} bytes, at most {LONGEST_HEADER_BYTES} go into a header",
+            text.len()
+        ));
+    }
+    Ok(())
+}
+
+fn date(content: &Content) -> Result<SystemTime, String> {
+    // What the calendar of the header can say.
+    if !(1970..=9999).contains(&content.date.year()) {
+        return Err("the date is not between 1970 and 9999".to_owned());
+    }
+    Ok(SystemTime::from(content.date))
+}
+
+/// RFC 5322 section 3.6.4, near enough: a server that parses it finds the two halves.
+fn message_id(content: &Content) -> Result<&str, String> {
+    let id = content.message_id.as_str();
+    let is_valid = id
+        .strip_prefix('<')
+        .and_then(|rest| rest.strip_suffix('>'))
+        .and_then(|inner| inner.split_once('@'))
+        .is_some_and(|(left, right)| !left.is_empty() && !right.is_empty() && !right.contains('@'))
+        && id.len() <= LONGEST_LINE_OCTETS - "Message-ID: ".len()
+        && id.bytes().all(|byte| byte.is_ascii_graphic())
+        && !id[1..id.len() - 1].contains(['<', '>']);
+    if is_valid { Ok(id) } else { Err("the Message-ID is not of the form `<left@right>`".to_owned()) }
+}
+
+fn further_header(name: &str, value: &str, is_redirected: bool) -> Result<HeaderValue, String> {
+    let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':');
+    let header_name = HeaderName::new_from_ascii(name.to_owned()).ok().filter(|_| is_name);
+    // The name itself is not quoted: it may hold anything.
+    let header_name = header_name.ok_or("the name of a header is not one of RFC 5322")?;
+    let lower = name.to_ascii_lowercase();
+    let is_ours = lower.starts_with("content-") || OUR_HEADERS.contains(&lower.as_str());
+    if is_ours && !(is_redirected && lower == ORIGINAL_RECIPIENT) {
+        return Err(format!("the header `{name}` is written by batchctl itself"));
+    }
+    refuse_breaks(&format!("the header `{name}`"), value)?;
+    refuse_length(&format!("the header `{name}`"), value)?;
+    Ok(HeaderValue::new(header_name, value.to_owned()))
+}
+
+enum Part {
+    Single(SinglePart),
+    Multi(MultiPart),
+}
+
+/// Text and HTML beside each other, pictures inside the HTML's part, files around all of it.
+fn parts(content: &Content) -> Result<Part, String> {
+    // Without HTML nothing shows a picture: it is a file then.
+    let is_picture = |attachment: &&Attachment| attachment.content_id.is_some() && content.html.is_some();
+    let html = match &content.html {
+        Some(html) => {
+            let html = SinglePart::html(body("the HTML part", html)?);
+            let mut pictures = content.attachments.iter().filter(is_picture).peekable();
+            if pictures.peek().is_some() {
+                let mut related = MultiPart::related().singlepart(html);
+                for picture in pictures {
+                    related = related.singlepart(file(picture, true)?);
+                }
+                Some(Part::Multi(related))
+            } else {
+                Some(Part::Single(html))
+            }
+        }
+        None => None,
+    };
+    let text = match &content.text {
+        Some(text) => Some(SinglePart::plain(body("the text part", text)?)),
+        None => None,
+    };
+    let texts = match (text, html) {
+        (Some(text), Some(html)) => {
+            let alternative = MultiPart::alternative().singlepart(text);
+            Part::Multi(match html {
+                Part::Single(html) => alternative.singlepart(html),
+                Part::Multi(html) => alternative.multipart(html),
+            })
+        }
+        (Some(text), None) => Part::Single(text),
+        (None, Some(html)) => html,
+        (None, None) => return Err("it has neither a text nor an HTML part".to_owned()),
+    };
+    let mut files = content.attachments.iter().filter(|attachment| !is_picture(attachment)).peekable();
+    if files.peek().is_none() {
+        return Ok(texts);
+    }
+    let mut mixed = match texts {
+        Part::Single(text) => MultiPart::mixed().singlepart(text),
+        Part::Multi(texts) => MultiPart::mixed().multipart(texts),
+    };
+    for attachment in files {
+        mixed = mixed.singlepart(file(attachment, false)?);
+    }
+    Ok(Part::Multi(mixed))
+}
+
+/// A text in the encoding that suits it, its lines ended by CRLF.
+fn body(what: &str, text: &str) -> Result<Body, String> {
+    if text.contains('\0') {
+        return Err(format!("{what} holds a NUL"));
+    }
+    Ok(Body::new(with_crlf(text)))
+}
+
+/// Every CRLF, CR and LF becomes a CRLF.
+fn with_crlf(text: &str) -> String {
+    let unix: Cow<'_, str> = if text.contains('\r') {
+        Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n"))
+    } else {
+        Cow::Borrowed(text)
+    };
+    unix.replace('\n', "\r\n")
+}
+
+/// A file, byte for byte, whatever it holds.
+fn file(attachment: &Attachment, is_inline: bool) -> Result<SinglePart, String> {
+    let name = attachment.name.as_str();
+    refuse_breaks("the name of an attachment", name)?;
+    refuse_length("the name of an attachment", name)?;
+    refuse_breaks("the media type of an attachment", &attachment.content_type)?;
+    let content_type = ContentType::parse(&attachment.content_type)
+        .ok()
+        .filter(|_| attachment.content_type.len() <= LONGEST_LINE_OCTETS / 2)
+        .ok_or("the media type of an attachment is none")?;
+    let content = Body::new_with_encoding(attachment.bytes.clone(), ContentTransferEncoding::Base64)
+        .map_err(|_| "an attachment cannot be encoded")?;
+    let part = match attachment.content_id.as_deref().filter(|_| is_inline) {
+        Some(content_id) => {
+            AttachmentPart::new_inline_with_name(checked_content_id(content_id)?.to_owned(), name.to_owned())
+        }
+        None => AttachmentPart::new(name.to_owned()),
+    };
+    Ok(part.body(content, content_type))
+}
+
+/// With or without its angle brackets.
+fn checked_content_id(content_id: &str) -> Result<&str, String> {
+    let inner = content_id.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')).unwrap_or(content_id);
+    let is_valid = (1..=200).contains(&inner.len())
+        && inner.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>'));
+    if is_valid { Ok(inner) } else { Err("the content id of a picture is none".to_owned()) }
+}
+
+/// The last look, at what is really sent.
+fn refuse_bad_lines(bytes: &[u8]) -> Result<(), String> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let end = rest.iter().position(|byte| *byte == b'\n').ok_or("its last line has no end")?;
+        let line = rest[..end].strip_suffix(b"\r").ok_or("a line of it ends in a bare LF")?;
+        if line.len() > LONGEST_LINE_OCTETS {
+            return Err(format!(
+                "a line of it has {} octets, at most {LONGEST_LINE_OCTETS} are sent",
+                line.len()
+            ));
+        }
+        if line.contains(&b'\r') {
+            return Err("a line of it holds a bare CR".to_owned());
+        }
+        rest = &rest[end + 1..];
+    }
+    Ok(())
+}
