@@ -85,7 +85,7 @@ impl MailConnection {
             (Route::Ses(ses), _) => {
                 ses.send(&mail.content().from.to_string(), &mail.to().email.to_string(), &built.bytes).await
             }
-            (Route::Folder(folder), _) => folder.send(mail, &built).await,
+            (Route::Folder(folder), _) => folder.send(mail, built).await,
             (_, Some(smtp)) => smtp.send(&built).await,
             (_, None) => Err(Stop::Unreachable("the connection was not opened".to_owned())),
         }
