@@ -9,7 +9,7 @@ mod webhook;
 use std::time::{Duration, Instant};
 
 pub(crate) use database::Database;
-pub(crate) use process::{Batchctl, Running};
+pub(crate) use process::{Batchctl, Ran, Running};
 pub(crate) use sandbox::{Arranged, NOW, Sandbox};
 pub(crate) use shop::{Line, Mall, Order, Refund, Shop};
 pub(crate) use webhook::{Answer, Webhook};

@@ -1,0 +1,267 @@
+//! The table is an interface: what any web application inserts by plain SQL is sent.
+
+use super::{FLUSH, Post};
+use crate::support::{Database, on_both_databases};
+
+on_both_databases![
+    a_mail_that_was_inserted_by_plain_sql_is_sent,
+    a_mail_that_names_a_template_is_rendered_when_it_is_sent,
+    a_mail_is_not_sent_before_it_is_due,
+    urgent_mails_go_first_and_then_the_longest_due,
+    a_time_in_another_form_is_refused_at_the_door,
+    attachments_are_sent_and_one_that_is_gone_fails_its_mail,
+    a_mail_that_cannot_be_sent_fails_and_the_others_go,
+    a_suppressed_address_and_a_member_who_left_get_nothing,
+    advertising_without_a_way_out_is_not_sent,
+    advertising_carries_the_headers_of_one_click_unsubscription,
+    outside_prod_nobody_but_the_test_address_gets_anything,
+    without_a_test_address_nothing_starts_outside_prod,
+    an_idle_run_is_silent_and_a_second_flush_sends_nothing_again,
+    rates_hold_back_and_lose_nothing,
+];
+
+/// The statement that docs/mail.md gives to applications, on either database.
+const INSERT: &str = "INSERT INTO mails (kind, recipient, subject, text_body, html_body, due_at, queued_at)
+    VALUES ('order-shipped', '山田 花子 <hanako@example.jp>', 'ご注文の商品を発送しました', '山田様、発送しました。',
+            '<p>山田様、発送しました。</p>', '2026-11-19T10:00:00+00:00', '2026-11-19T10:00:00+00:00')";
+
+fn a_mail_that_was_inserted_by_plain_sql_is_sent(post: &Post) {
+    post.execute(INSERT);
+    post.flush().succeeds().is_silent();
+
+    let mail = post.only_file();
+    assert!(mail.contains("X-Original-To: hanako@example.jp"), "{mail}");
+    let row = post.sql("SELECT status, attempts, claimed_by, message_id, ended_at FROM mails").concat();
+    assert_eq!(row[..3], ["SENT", "1", "NULL"]);
+    assert!(mail.contains(&format!("Message-ID: {}", row[3])), "{mail}");
+    assert_ne!(row[4], "NULL");
+}
+
+fn a_mail_that_names_a_template_is_rendered_when_it_is_sent(post: &Post) {
+    post.write(
+        "texts/order-shipped.ko.txt",
+        "+++\nsubject = \"{{ name }}님, 상품을 발송했습니다\"\ndescription = \"d\"\nowner = \"o\"\n+++\n{{ name }}님께 보냈습니다.\n",
+    );
+    post.write("batchctl.toml", "[mail]\ntransport = \"folder\"\ntemplate_dir = \"texts\"\n");
+    post.execute(
+        "INSERT INTO mails (kind, locale, recipient, data, due_at, queued_at)
+         VALUES ('order-shipped', 'ko', 'minji@example.kr', '{\"name\": \"김민지\"}', '2026-11-19T10:00:00+00:00', '2026-11-19T10:00:00+00:00'),
+                ('order-shipped', 'ko', 'minji@example.kr', '{\"nome\": \"김민지\"}', '2026-11-19T10:00:00+00:00', '2026-11-19T10:00:00+00:00')",
+    );
+    post.flush().exits(3).says("order-shipped.ko.txt").says("undefined");
+    assert_eq!(
+        post.sql("SELECT status, subject, text_body FROM mails ORDER BY id"),
+        [["SENT", "김민지님, 상품을 발송했습니다", "김민지님께 보냈습니다."], ["FAILED", "NULL", "NULL"]]
+    );
+    assert_eq!(post.files().len(), 1);
+}
+
+fn a_mail_is_not_sent_before_it_is_due(post: &Post) {
+    post.mail("later@example.jp", "due_at = '2026-11-19T16:30:00+00:00'");
+    post.flush().succeeds().is_silent();
+    assert_eq!(post.scalar("SELECT status FROM mails"), "QUEUED");
+    post.batchctl(FLUSH).now("2026-11-20T01:30:00+09:00").run().succeeds();
+    assert_eq!(post.scalar("SELECT status FROM mails"), "SENT");
+}
+
+fn urgent_mails_go_first_and_then_the_longest_due(post: &Post) {
+    post.mail("bulk@example.jp", "priority = 3, due_at = '2026-11-19T00:00:00+00:00'");
+    post.mail("usual-2@example.jp", "due_at = '2026-11-19T02:00:00+00:00'");
+    post.mail("usual-1@example.jp", "due_at = '2026-11-19T01:00:00+00:00'");
+    post.mail("urgent@example.jp", "priority = 1, due_at = '2026-11-19T03:00:00+00:00'");
+    let flush = [&FLUSH[..], &["--connections", "1"]].concat();
+    post.batchctl(flush).run().succeeds();
+    assert_eq!(
+        post.sql("SELECT recipient FROM mails ORDER BY ended_at, id").concat(),
+        ["urgent@example.jp", "usual-1@example.jp", "usual-2@example.jp", "bulk@example.jp"]
+    );
+}
+
+fn a_time_in_another_form_is_refused_at_the_door(post: &Post) {
+    // PostgreSQL has a type for it.
+    if post.database() == Database::Postgres {
+        return;
+    }
+    for wrong in ["2026-11-19 10:00:00", "2026-11-19T10:00:00Z", "2026-11-19T10:00:00+09:00", "1795168800"] {
+        let insert = INSERT.replacen("2026-11-19T10:00:00+00:00", wrong, 1);
+        assert!(post.refuses(&insert), "{wrong}");
+    }
+    assert!(!post.refuses(&INSERT.replacen("10:00:00+", "10:00:00.123456+", 1)));
+}
+
+fn attachments_are_sent_and_one_that_is_gone_fails_its_mail(post: &Post) {
+    post.execute(INSERT);
+    post.execute(INSERT);
+    let (some, none) = ("'売上.csv', 'text/csv', ", "'gone.pdf', 'application/pdf', ");
+    let bytes = post.pick("CAST('a,b' AS BLOB)", "CAST('a,b' AS BYTEA)");
+    post.execute(&format!(
+        "INSERT INTO mail_attachments (mail_id, name, content_type, content) VALUES (1, {some}{bytes}), (2, {none}NULL)"
+    ));
+    post.flush().exits(3).says("mail 2: the attachment `gone.pdf` is gone");
+    assert_eq!(post.sql("SELECT status FROM mails ORDER BY id").concat(), ["SENT", "FAILED"]);
+    let mail = post.only_file();
+    assert!(mail.contains("text/csv") && mail.contains("YSxi"), "{mail}");
+}
+
+fn a_mail_that_cannot_be_sent_fails_and_the_others_go(post: &Post) {
+    post.mail("right@example.jp", "");
+    post.mail("no address", "");
+    post.mail("header@example.jp", "headers = '{\"X-Shop\": \"a\\r\\nBcc: all@example.jp\"}'");
+    post.mail("list@example.jp", "headers = '[1]'");
+    post.mail(
+        "subject@example.jp",
+        &post.pick("subject = 'a' || char(10) || 'Bcc: b'", "subject = E'a\\nBcc: b'"),
+    );
+    post.mail(&post.pick("line' || char(13) || '@example.jp", "line' || chr(13) || '@example.jp"), "");
+    post.flush().exits(3).says("5 of 6 items failed");
+    assert_eq!(
+        post.sql("SELECT id, status FROM mails ORDER BY id").concat(),
+        ["1", "SENT", "2", "FAILED", "3", "FAILED", "4", "FAILED", "5", "FAILED", "6", "FAILED"]
+    );
+    assert_eq!(post.files().len(), 1);
+    assert!(!post.only_file().contains("Bcc"));
+
+    // `runs retry` tries again what failed, and nothing else.
+    post.execute("UPDATE mails SET recipient = 'mended@example.jp' WHERE id = 2");
+    post.batchctl(["runs", "retry", "1"]).run().exits(3);
+    assert_eq!(post.scalar("SELECT COUNT(*) FROM mails WHERE status = 'SENT'"), "2");
+    assert_eq!(post.files().len(), 2);
+}
+
+fn a_suppressed_address_and_a_member_who_left_get_nothing(post: &Post) {
+    post.set_up_unsubscription();
+    let mall = post.mall();
+    for (code, status, erasure) in [
+        ("M1", "ACTIVE", "NULL"),
+        ("M2", "WITHDRAWN", "NULL"),
+        ("M3", "ACTIVE", "'2026-11-19T00:00:00+00:00'"),
+    ] {
+        post.execute(&format!(
+            "INSERT INTO members (mall_id, member_code, status, signed_up_at, erasure_requested_at, created_at, updated_at)
+             VALUES ({mall}, '{code}', '{status}', '2026-01-01T00:00:00+00:00', {erasure}, '2026-01-01T00:00:00+00:00', '2026-01-01T00:00:00+00:00')"
+        ));
+        for category in ["TRANSACTIONAL", "MARKETING"] {
+            post.mail(
+                &format!("{code}-{category}@example.jp"),
+                &format!("mall_id = {mall}, member_code = '{code}', category = '{category}'"),
+            );
+        }
+    }
+    post.execute(&format!(
+        "INSERT INTO mail_consents (mall_id, member_code, purpose, is_granted, created_at, updated_at)
+         VALUES ({mall}, 'M1', 'MARKETING', FALSE, '2026-01-01T00:00:00+00:00', '2026-01-01T00:00:00+00:00')"
+    ));
+    post.batchctl(["mail", "suppress", "add", "Gone@Example.JP", "--reason", "bounce"]).run().succeeds();
+    post.batchctl(["mail", "suppress", "add", "noads@example.jp", "--scope", "marketing"]).run().succeeds();
+    post.mail("Somebody <gone@example.jp>", "");
+    post.mail("noads@example.jp", "");
+    post.mail("NOADS@example.jp", "category = 'MARKETING'");
+
+    post.flush().succeeds().is_silent();
+    let reply = |words: &str| words.to_owned();
+    assert_eq!(
+        post.sql(
+            "SELECT recipient, status, COALESCE(last_reply, '') FROM mails WHERE status <> 'SENT' ORDER BY id"
+        ),
+        [
+            ["M1-MARKETING@example.jp", "CANCELLED", "the member has not agreed to advertising"].map(reply),
+            ["M2-MARKETING@example.jp", "CANCELLED", "the member has withdrawn"].map(reply),
+            ["M3-TRANSACTIONAL@example.jp", "CANCELLED", "the member asked to be forgotten"].map(reply),
+            ["M3-MARKETING@example.jp", "CANCELLED", "the member asked to be forgotten"].map(reply),
+            ["Somebody <gone@example.jp>", "CANCELLED", "suppressed: BOUNCE"].map(reply),
+            ["NOADS@example.jp", "CANCELLED", "suppressed: MANUAL"].map(reply),
+        ]
+    );
+    assert_eq!(post.files().len(), 3);
+}
+
+fn advertising_without_a_way_out_is_not_sent(post: &Post) {
+    post.mail("hanako@example.jp", "category = 'MARKETING'");
+    post.flush().exits(78).says("`mail.unsubscribe.url` is not set");
+    assert_eq!(post.sql("SELECT status, claimed_by FROM mails").concat(), ["QUEUED", "NULL"]);
+    assert!(post.files().is_empty());
+}
+
+fn advertising_carries_the_headers_of_one_click_unsubscription(post: &Post) {
+    post.set_up_unsubscription();
+    post.mail(
+        "Hanako@example.jp",
+        "category = 'MARKETING', headers = '{\"List-Unsubscribe\": \"<http://evil.example>\"}'",
+    );
+    post.mail("taro@example.jp", "");
+    post.flush().succeeds();
+    let files = post.files();
+    let with_headers: Vec<&String> = files.iter().filter(|mail| mail.contains("List-Unsubscribe")).collect();
+    let [mail] = with_headers.as_slice() else { panic!("{files:?}") };
+    let header = |name: &str| {
+        let unfolded = mail.replace("\r\n ", " ");
+        let line =
+            unfolded.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")).map(str::to_owned));
+        line.unwrap_or_else(|| panic!("no {name} in {mail}"))
+    };
+    // RFC 8058 section 3.1: an HTTPS URI, and this very text.
+    assert_eq!(header("List-Unsubscribe-Post"), "List-Unsubscribe=One-Click");
+    assert_eq!(header("List-Id"), "<news.shop.example.jp>");
+    let links = header("List-Unsubscribe");
+    assert!(!links.contains("evil"), "{links}");
+    let token =
+        links.strip_prefix("<https://shop.example.jp/unsubscribe?t=").unwrap().split('>').next().unwrap();
+    assert!(links.contains("<mailto:unsubscribe@shop.example.jp?subject=unsubscribe%20"), "{links}");
+    // Checked the way docs/mail.md tells applications to.
+    assert_eq!(post.python_checks_token(token), "kind:hanako@example.jp");
+}
+
+fn outside_prod_nobody_but_the_test_address_gets_anything(post: &Post) {
+    post.mail(
+        "Hanako <hanako@example.jp>",
+        "reply_to = 'support@example.jp', headers = '{\"X-Original-To\": \"x@example.jp\"}'",
+    );
+    post.flush();
+    let mail = post.files().concat();
+    if mail.is_empty() {
+        // The application's own X-Original-To is refused rather than believed.
+        assert_eq!(post.scalar("SELECT status FROM mails"), "FAILED");
+        return;
+    }
+    assert!(mail.contains("To: developer@example.jp"), "{mail}");
+    assert_eq!(mail.matches("X-Original-To").count(), 1, "{mail}");
+    assert!(mail.contains("[to hanako@example.jp]"), "{mail}");
+}
+
+fn without_a_test_address_nothing_starts_outside_prod(post: &Post) {
+    post.mail("hanako@example.jp", "");
+    post.batchctl(FLUSH)
+        .env("BATCHCTL_MAIL_REDIRECT_TO", "")
+        .run()
+        .exits(78)
+        .says("BATCHCTL_MAIL_REDIRECT_TO is not set: in `dev` every mail goes to that one address");
+    assert_eq!(post.sql("SELECT status, claimed_by FROM mails").concat(), ["QUEUED", "NULL"]);
+}
+
+fn an_idle_run_is_silent_and_a_second_flush_sends_nothing_again(post: &Post) {
+    post.flush().succeeds().is_silent();
+    post.mail("hanako@example.jp", "");
+    post.flush().succeeds().is_silent();
+    let sent = post.dump_of("mails");
+    post.flush().succeeds().is_silent();
+    assert_eq!(post.dump_of("mails"), sent);
+    assert_eq!(post.files().len(), 1);
+}
+
+fn rates_hold_back_and_lose_nothing(post: &Post) {
+    // Two domains: 40 mails at 20 a second to one of them, and nothing that holds the other back.
+    post.write(
+        "batchctl.toml",
+        "[mail]\ntransport = \"folder\"\n[mail.domain_rates]\n\"slow.example\" = 20.0\n",
+    );
+    for number in 0..40 {
+        post.mail(&format!("u{number}@slow.example"), "");
+        post.mail(&format!("u{number}@fast.example"), "");
+    }
+    let started = std::time::Instant::now();
+    post.flush().succeeds().is_silent();
+    // The last turn is 39/20 of a second behind the first; a lower bound never fails by a slow machine.
+    assert!(started.elapsed() >= std::time::Duration::from_millis(1900), "{:?}", started.elapsed());
+    assert_eq!(post.scalar("SELECT COUNT(*) FROM mails WHERE status = 'SENT'"), "80");
+    assert_eq!(post.files().len(), 80);
+}
