@@ -10,6 +10,7 @@ mod data_import;
 mod demo;
 mod exit_codes;
 mod harness;
+mod mail;
 mod mail_flush;
 mod report_daily_sales;
 mod runner;

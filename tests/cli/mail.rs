@@ -1,0 +1,207 @@
+//! The operators' commands of the mail queue: list, show, requeue, cancel, suppress, purge.
+
+use crate::support::{Sandbox, on_both_databases};
+
+on_both_databases![
+    a_list_is_newest_first_masked_and_filtered,
+    a_list_for_programs_holds_everything,
+    a_mail_is_shown_with_what_is_known_of_it,
+    failed_mails_are_requeued_and_sent_ones_only_when_asked_for,
+    every_failed_mail_of_a_kind_is_requeued_at_once,
+    a_waiting_mail_is_cancelled_and_an_ended_one_is_not,
+    one_wrong_number_changes_nothing,
+    a_mail_in_the_hands_of_a_run_is_left_alone,
+    an_address_is_suppressed_listed_and_released,
+    old_mails_are_purged_with_their_files_and_waiting_ones_never,
+];
+
+/// Queues a mail and gives its number.
+#[track_caller]
+fn mail(sandbox: &Sandbox, recipient: &str, set: &str) -> String {
+    let id = sandbox.scalar(&format!(
+        "INSERT INTO mails (kind, recipient, subject, text_body, due_at, queued_at)
+         VALUES ('cart-reminder', '{recipient}', 'カートに商品が残っています', '本文です', '2026-11-19T00:00:00+00:00', '2026-11-19T00:00:00+00:00')
+         RETURNING id"
+    ));
+    if !set.is_empty() {
+        sandbox.execute(&format!("UPDATE mails SET {set} WHERE id = {id}"));
+    }
+    id
+}
+
+fn states(sandbox: &Sandbox) -> Vec<String> {
+    sandbox.sql("SELECT status FROM mails ORDER BY id").concat()
+}
+
+fn a_list_is_newest_first_masked_and_filtered(sandbox: &Sandbox) {
+    sandbox.batchctl(["mail", "list"]).run().succeeds().prints("no mails");
+    mail(sandbox, "hanako@example.jp", "status = 'FAILED', last_reply = '550 5.1.1 no such user'");
+    mail(sandbox, "山田 太郎 <taro_y@example.jp>", "kind = 'digest'");
+    mail(sandbox, "taroxy@example.jp", "status = 'UNKNOWN', is_held = TRUE");
+
+    let list = |arguments: &[&str]| {
+        let ran = sandbox.batchctl(["mail", "list"].iter().chain(arguments)).run().succeeds();
+        ran.stdout
+            .lines()
+            .filter_map(|line| line.split_whitespace().next())
+            .filter(|word| word.parse::<u32>().is_ok())
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(list(&[]), ["3", "2", "1"]);
+    assert_eq!(list(&["--limit", "1"]), ["3"]);
+    assert_eq!(list(&["--status", "failed"]), ["1"]);
+    assert_eq!(list(&["--kind", "digest"]), ["2"]);
+    // The `_` of an address is no wildcard.
+    assert_eq!(list(&["--to", "Taro_Y@example.jp"]), ["2"]);
+    assert_eq!(list(&["--to", "hanako@example.jp", "--status", "sent"]), Vec::<String>::new());
+    let all = sandbox.batchctl(["mail", "list"]).run().succeeds();
+    all.prints("h*****@example.jp").prints("UNKNOWN (held)").never_shows("hanako@").never_shows("taro_y@");
+    sandbox.batchctl(["mail", "list", "--status", "lost"]).run().exits(2);
+}
+
+fn a_list_for_programs_holds_everything(sandbox: &Sandbox) {
+    mail(sandbox, "hanako@example.jp", "status = 'RETRY', attempts = 2, last_reply = '450 4.2.0 later'");
+    let ran = sandbox.batchctl(["mail", "list", "--format", "json"]).run().succeeds();
+    let listed: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    let mail = &listed[0];
+    assert_eq!(listed.as_array().unwrap().len(), 1);
+    assert_eq!(
+        (mail["id"].as_i64(), mail["status"].as_str(), mail["attempts"].as_i64(), mail["recipient"].as_str()),
+        (Some(1), Some("RETRY"), Some(2), Some("hanako@example.jp"))
+    );
+    assert_eq!(mail["last_reply"], "450 4.2.0 later");
+}
+
+fn a_mail_is_shown_with_what_is_known_of_it(sandbox: &Sandbox) {
+    let id = mail(
+        sandbox,
+        "hanako@example.jp",
+        "status = 'FAILED', attempts = 1, last_reply = '550 5.1.1 no such user', ended_at = '2026-11-19T01:00:00+00:00', dedup_key = 'cart/1'",
+    );
+    sandbox.execute("INSERT INTO mail_attachments (mail_id, name, content_type) VALUES (1, '売上.pdf', 'application/pdf')");
+    let show =
+        |full: &[&str]| sandbox.batchctl(["mail", "show", id.as_str()].iter().chain(full)).run().succeeds();
+    show(&[])
+        .prints("status        FAILED")
+        .prints("h*****@example.jp")
+        .prints("ended         2026-11-19 10:00:00 JST")
+        .prints("last reply    550 5.1.1 no such user")
+        .prints("only once as  cart/1")
+        .prints("file          売上.pdf (application/pdf, 0 bytes)")
+        .never_shows("hanako@example.jp")
+        .never_shows("本文です");
+    show(&["--full"]).prints("hanako@example.jp").prints("本文です");
+    sandbox.batchctl(["mail", "show", "99"]).run().exits(1).says("no mail has the number 99");
+}
+
+fn failed_mails_are_requeued_and_sent_ones_only_when_asked_for(sandbox: &Sandbox) {
+    let failed = mail(
+        sandbox,
+        "a@example.jp",
+        "status = 'FAILED', attempts = 3, ended_at = '2026-11-19T01:00:00+00:00'",
+    );
+    let held = mail(
+        sandbox,
+        "b@example.jp",
+        "status = 'UNKNOWN', is_held = TRUE, unknown_attempts = 2, message_id = '<1@x>'",
+    );
+    let sent = mail(sandbox, "c@example.jp", "status = 'SENT', ended_at = '2026-11-19T01:00:00+00:00'");
+    sandbox.batchctl(["-v", "mail", "requeue", &failed, &held]).run().succeeds().says("Requeued 2 mails");
+    assert_eq!(
+        sandbox.sql(
+            "SELECT status, attempts, unknown_attempts, is_held, ended_at, due_at FROM mails ORDER BY id"
+        )[..2],
+        [["QUEUED", "0", "0", "0", "NULL", "2026-11-19T16:00:00+00:00"]; 2]
+    );
+    // Whoever has it already can tell that it is the same mail.
+    assert_eq!(sandbox.scalar(&format!("SELECT message_id FROM mails WHERE id = {held}")), "<1@x>");
+
+    sandbox.batchctl(["mail", "requeue", &sent]).run().exits(1).says("was sent").says("--resend");
+    sandbox.batchctl(["mail", "requeue", &sent, "--resend"]).run().succeeds().is_silent();
+    assert_eq!(states(sandbox), ["QUEUED"; 3]);
+    sandbox.batchctl(["mail", "requeue", &sent]).run().exits(1).says("is queued already");
+}
+
+fn every_failed_mail_of_a_kind_is_requeued_at_once(sandbox: &Sandbox) {
+    mail(sandbox, "a@example.jp", "status = 'FAILED'");
+    mail(sandbox, "b@example.jp", "status = 'FAILED', kind = 'digest'");
+    mail(sandbox, "c@example.jp", "status = 'CANCELLED', kind = 'digest'");
+    sandbox
+        .batchctl(["-v", "mail", "requeue", "--failed", "--kind", "digest"])
+        .run()
+        .succeeds()
+        .says("Requeued 1 mail");
+    assert_eq!(states(sandbox), ["FAILED", "QUEUED", "CANCELLED"]);
+    sandbox.batchctl(["mail", "requeue", "--failed"]).run().succeeds();
+    sandbox.batchctl(["-v", "mail", "requeue", "--failed"]).run().succeeds().says("Nothing to requeue");
+    assert_eq!(states(sandbox), ["QUEUED", "QUEUED", "CANCELLED"]);
+    sandbox.batchctl(["mail", "requeue"]).run().exits(2);
+}
+
+fn a_waiting_mail_is_cancelled_and_an_ended_one_is_not(sandbox: &Sandbox) {
+    let waiting = mail(sandbox, "a@example.jp", "");
+    let sent = mail(sandbox, "b@example.jp", "status = 'SENT'");
+    let sending = mail(sandbox, "c@example.jp", "status = 'SENDING', claimed_by = 7");
+    mail(sandbox, "d@example.jp", "kind = 'digest', status = 'RETRY'");
+    sandbox.batchctl(["mail", "cancel", &waiting]).run().succeeds().is_silent();
+    sandbox.batchctl(["mail", "cancel", &sent]).run().exits(1).says("is SENT already");
+    sandbox.batchctl(["mail", "cancel", &sending]).run().exits(75).says("being sent at this moment");
+    sandbox.batchctl(["-v", "mail", "cancel", "--kind", "digest"]).run().succeeds().says("Cancelled 1 mail");
+    assert_eq!(states(sandbox), ["CANCELLED", "SENT", "SENDING", "CANCELLED"]);
+}
+
+fn one_wrong_number_changes_nothing(sandbox: &Sandbox) {
+    let first = mail(sandbox, "a@example.jp", "");
+    let before = sandbox.dump();
+    sandbox.batchctl(["mail", "cancel", &first, "99"]).run().exits(1).says("no mail has the number 99");
+    sandbox.batchctl(["mail", "requeue", "98"]).run().exits(1).says("no mail has the number 98");
+    assert_eq!(sandbox.dump(), before);
+}
+
+fn a_mail_in_the_hands_of_a_run_is_left_alone(sandbox: &Sandbox) {
+    let id = mail(sandbox, "a@example.jp", "status = 'RETRY', claimed_by = 7");
+    sandbox.batchctl(["mail", "requeue", &id]).run().exits(75).says("in the hands of run 7");
+    // Cancelling wins over a run that has only claimed it.
+    sandbox.batchctl(["mail", "cancel", &id]).run().succeeds();
+    assert_eq!(sandbox.sql("SELECT status, claimed_by FROM mails").concat(), ["CANCELLED", "NULL"]);
+}
+
+fn an_address_is_suppressed_listed_and_released(sandbox: &Sandbox) {
+    let suppress = |arguments: &[&str]| sandbox.batchctl(["mail", "suppress"].iter().chain(arguments)).run();
+    suppress(&["list"]).succeeds().prints("no suppressed addresses");
+    suppress(&["add", "Hanako <Hanako@Example.jp>", "--reason", "complaint", "--detail", "ticket 12"])
+        .succeeds()
+        .is_silent();
+    suppress(&["add", "hanako@example.jp", "--scope", "marketing"]).succeeds();
+    assert_eq!(
+        sandbox.sql("SELECT address, scope, reason, detail FROM mail_suppressions").concat(),
+        ["hanako@example.jp", "MARKETING", "MANUAL", "NULL"]
+    );
+    suppress(&["list"]).succeeds().prints("h*****@example.jp").never_shows("hanako@");
+    suppress(&["list", "--format", "json"]).succeeds().prints("hanako@example.jp");
+    suppress(&["add", "hanako"]).exits(2).says("not a mail address");
+    suppress(&["remove", "HANAKO@example.jp"]).succeeds();
+    suppress(&["remove", "hanako@example.jp"]).exits(1).says("h*****@example.jp is not suppressed");
+}
+
+fn old_mails_are_purged_with_their_files_and_waiting_ones_never(sandbox: &Sandbox) {
+    let old = "queued_at = '2026-05-01T00:00:00+00:00'";
+    let ended = |at: &str, status: &str| format!("{old}, status = '{status}', ended_at = '{at}'");
+    // 180 days before 2026-11-19T16:00Z is 2026-05-23T16:00Z.
+    mail(sandbox, "1@example.jp", &ended("2026-05-23T15:59:59+00:00", "SENT"));
+    mail(sandbox, "2@example.jp", &ended("2026-05-23T16:00:01+00:00", "SENT"));
+    mail(sandbox, "3@example.jp", &ended("2026-05-02T00:00:00+00:00", "FAILED"));
+    mail(sandbox, "4@example.jp", &ended("2026-05-02T00:00:00+00:00", "CANCELLED"));
+    mail(sandbox, "5@example.jp", &format!("{old}, status = 'RETRY'"));
+    mail(sandbox, "6@example.jp", &format!("{old}, status = 'UNKNOWN', is_held = TRUE"));
+    mail(sandbox, "7@example.jp", "");
+    sandbox.execute("INSERT INTO mail_attachments (mail_id, name, content_type) VALUES (1, 'a', 'text/csv'), (7, 'b', 'text/csv')");
+
+    sandbox.batchctl(["mail", "purge"]).run().succeeds().is_silent();
+    assert_eq!(sandbox.sql("SELECT id FROM mails ORDER BY id").concat(), ["2", "5", "6", "7"]);
+    assert_eq!(sandbox.scalar("SELECT name FROM mail_attachments"), "b");
+    sandbox.batchctl(["-v", "mail", "purge"]).run().succeeds().says("nothing to purge");
+    sandbox.batchctl(["-v", "mail", "purge", "--keep-days", "1"]).run().succeeds().says("purged 1 mail");
+    assert_eq!(sandbox.sql("SELECT id FROM mails ORDER BY id").concat(), ["5", "6", "7"]);
+}
