@@ -71,3 +71,93 @@ fn file_name(message_id: &str, date: DateTime<Utc>) -> String {
     let digest = Sha256::digest(message_id.as_bytes());
     format!("{}-{}.eml", date.format("%Y%m%dT%H%M%S%.6fZ"), hex::encode(&digest[..NAME_BYTES]))
 }
+
+#[cfg(test)]
+mod tests {
+    use lettre::address::Envelope;
+
+    use super::*;
+    use crate::config::LoadOptions;
+    use crate::mail::outgoing::{Content, Gate};
+
+    fn config(folder: &Path) -> Config {
+        std::fs::write(folder.join("batchctl.toml"), "[mail]\nfolder = \"out/mails\"\n").unwrap();
+        let process_env =
+            [("BATCHCTL_MAIL_REDIRECT_TO".to_owned(), "developer@example.jp".to_owned())].into();
+        Config::load(LoadOptions { env_flag: None, working_dir: folder.to_owned(), process_env }).unwrap()
+    }
+
+    fn mail(config: &Config, message_id: &str, seconds: i64) -> OutgoingMail {
+        let content = Content {
+            message_id: message_id.to_owned(),
+            date: DateTime::from_timestamp(seconds, 0).unwrap(),
+            from: "shop@example.jp".parse().unwrap(),
+            reply_to: None,
+            subject: "subject".to_owned(),
+            text: Some("text".to_owned()),
+            html: None,
+            headers: Vec::new(),
+            attachments: Vec::new(),
+        };
+        OutgoingMail::new(&Gate::new(config).unwrap(), content, "hanako@example.jp".parse().unwrap())
+    }
+
+    fn built(text: &str) -> Built {
+        let envelope = Envelope::new(None, vec!["developer@example.jp".parse().unwrap()]).unwrap();
+        Built { envelope, bytes: text.as_bytes().to_vec() }
+    }
+
+    fn files(folder: &Path) -> Vec<(String, String)> {
+        let mut files: Vec<_> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap())
+            .map(|entry| {
+                (entry.file_name().into_string().unwrap(), fs::read_to_string(entry.path()).unwrap())
+            })
+            .collect();
+        files.sort();
+        files
+    }
+
+    #[tokio::test]
+    async fn files_sort_by_time_never_meet_and_the_same_mail_is_written_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path());
+        let mails = MailFolder::new(&config).unwrap();
+        for (message_id, seconds, text) in [
+            ("<late@example.jp>", 1_795_219_201, "late"),
+            ("<../../etc/a@example.jp>", 1_795_219_200, "first try"),
+            ("<b@example.jp>", 1_795_219_200, "same second"),
+            ("<../../etc/a@example.jp>", 1_795_219_200, "early"),
+        ] {
+            let outcome = mails.send(&mail(&config, message_id, seconds), built(text)).await;
+            assert!(matches!(outcome, Ok(Outcome::Accepted { .. })), "{outcome:?}");
+        }
+        let files = files(&folder.path().join("out/mails"));
+        let mut texts: Vec<_> = files.iter().map(|(_, text)| text.as_str()).collect();
+        assert_eq!(texts.pop(), Some("late"));
+        texts.sort_unstable();
+        assert_eq!(texts, ["early", "same second"]);
+        assert!(files[0].0.starts_with("20261121T000000.000000Z-"), "{files:?}");
+        assert!(files.iter().all(|(name, _)| Path::new(name).extension().is_some_and(|end| end == "eml")));
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_is_gone_stops_all_and_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path());
+        let mails = MailFolder::new(&config).unwrap();
+        fs::remove_dir(folder.path().join("out/mails")).unwrap();
+        match mails.send(&mail(&config, "<a@example.jp>", 0), built("text")).await {
+            Err(Stop::Refused(message)) => assert!(message.contains("out/mails"), "{message}"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_worth_another_try() {
+        let error = anyhow::Error::new(io::Error::from(io::ErrorKind::StorageFull))
+            .context("failed to write `a.eml`");
+        assert!(matches!(failed(&error), Err(Stop::Unreachable(_))));
+    }
+}

@@ -148,32 +148,15 @@ fn private_key(pem: &str) -> Result<Arc<dyn SigningKey>, &'static str> {
     Ok(key)
 }
 
-/// Names and values of headers, folds kept.
-fn fields(headers: &str) -> Vec<(&str, &str)> {
-    let mut fields = Vec::new();
-    let mut start = 0;
-    while start < headers.len() {
-        let mut end = start;
-        // A line that begins with white space goes on with the header before it.
-        loop {
-            match headers[end..].find("\r\n") {
-                Some(length) => {
-                    end += length;
-                    if !headers[end + 2..].starts_with([' ', '\t']) {
-                        break;
-                    }
-                    end += 2;
-                }
-                None => {
-                    end = headers.len();
-                    break;
-                }
-            }
+/// Names and values of headers. A line that begins with white space goes on with the one before it.
+fn fields(headers: &str) -> Vec<(&str, String)> {
+    let mut fields: Vec<(&str, String)> = Vec::new();
+    for line in headers.split("\r\n") {
+        match (fields.last_mut(), line.split_once(':')) {
+            (Some((_, value)), _) if line.starts_with([' ', '\t']) => value.push_str(line),
+            (_, Some((name, value))) => fields.push((name, value.to_owned())),
+            _ => {}
         }
-        if let Some((name, value)) = headers[start..end].split_once(':') {
-            fields.push((name.trim_end(), value));
-        }
-        start = end + 2;
     }
     fields
 }
@@ -211,4 +194,132 @@ fn relaxed_body(body: &str) -> Vec<u8> {
         relaxed.extend_from_slice(b"\r\n");
     }
     relaxed
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::path::Path;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+    use crate::config::{ConfigError, LoadOptions};
+
+    /// A new private key.
+    fn key(openssl: &[&str]) -> String {
+        let output = Command::new("openssl").args(openssl).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn rsa(bits: &str) -> String {
+        key(&["genrsa", bits])
+    }
+
+    /// The TXT record of a private key.
+    fn record(pem: &str) -> String {
+        let mut openssl = Command::new("openssl")
+            .args(["rsa", "-pubout", "-outform", "DER"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        openssl.stdin.take().unwrap().write_all(pem.as_bytes()).unwrap();
+        let public = openssl.wait_with_output().unwrap().stdout;
+        format!("v=DKIM1; k=rsa; p={}", STANDARD.encode(public))
+    }
+
+    fn signer(folder: &Path, key: &str) -> Result<Option<DkimSigner>, Failure> {
+        std::fs::write(
+            folder.join("batchctl.toml"),
+            "[mail.dkim]\ndomain = \"example.jp\"\nselector = \"s2026\"\nkey_variable = \"SHOP_DKIM_KEY\"\n",
+        )
+        .unwrap();
+        let process_env = [("SHOP_DKIM_KEY".to_owned(), key.to_owned())].into();
+        let options = LoadOptions { env_flag: None, working_dir: folder.to_owned(), process_env };
+        DkimSigner::new(
+            &Config::load(options).map_err(|error: ConfigError| Failure::failed(error.to_string()))?,
+        )
+    }
+
+    /// What dkimpy finds covered by the signature; `None` where it is not valid.
+    fn verified(mail: &[u8], record: &str) -> Option<String> {
+        let folder = tempfile::tempdir().unwrap();
+        let dns = folder.path().join("dns");
+        std::fs::write(&dns, format!("s2026._domainkey.example.jp {record}\n")).unwrap();
+        let mut python = Command::new("/usr/bin/python3")
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/mail/verify_dkim.py"))
+            .arg(dns)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        python.stdin.take().unwrap().write_all(mail).unwrap();
+        let output = python.wait_with_output().unwrap();
+        output.status.success().then(|| String::from_utf8(output.stdout).unwrap().trim_end().to_owned())
+    }
+
+    #[test]
+    fn another_library_verifies_our_signature_and_notices_a_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let pkcs8 = rsa("2048");
+        let pkcs1 = key(&["genrsa", "-traditional", "2048"]);
+        assert!(pkcs8.contains("BEGIN PRIVATE KEY") && pkcs1.contains("BEGIN RSA PRIVATE KEY"));
+        std::fs::write(folder.path().join("dkim.pem"), &pkcs8).unwrap();
+        let one_line = pkcs1.replace('\n', "\\n");
+        let mail = "From: =?utf-8?b?44GK?= <shop@example.jp>\r\nTo: hanako@example.jp\r\nSubject: folded\r\n \t words  here \r\n\
+            Date: Sat, 21 Nov 2026 00:00:00 +0000\r\nMessage-ID: <1@example.jp>\r\nX-Other: 1\r\n\
+            List-Unsubscribe: <https://example.jp/u>\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n\
+            MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n";
+        for (key, pem) in [("dkim.pem", &pkcs8), (pkcs1.as_str(), &pkcs1), (one_line.as_str(), &pkcs1)] {
+            let signer = signer(folder.path(), key).unwrap().unwrap();
+            for body in ["", "\r\n\r\n", "a  b\t c \r\n\r\n end\t\r\n\r\n\r\n", "no blank lines\r\n"] {
+                let mail = format!("{mail}{body}");
+                let signed = [signer.header(mail.as_bytes()).unwrap(), mail].concat();
+                assert!(signed.split("\r\n").all(|line| line.len() < 200), "{signed}");
+                let covered = verified(signed.as_bytes(), &record(pem));
+                assert_eq!(
+                    covered.as_deref(),
+                    Some(
+                        "from:to:subject:date:message-id:list-unsubscribe:list-unsubscribe-post:mime-version:content-type"
+                    ),
+                    "{signed}"
+                );
+                let forged = signed.replace("<https://example.jp/u>", "<https://example.com/u>");
+                assert_eq!(verified(forged.as_bytes(), &record(pem)), None);
+                let forged = format!("{signed}P.S.\r\n");
+                assert_eq!(verified(forged.as_bytes(), &record(pem)), None);
+            }
+        }
+    }
+
+    #[test]
+    fn a_bad_key_is_said_by_its_variable_and_never_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let encrypted = key(&["genrsa", "-aes128", "-passout", "pass:hunter2", "2048"]);
+        let elliptic = key(&["ecparam", "-genkey", "-name", "prime256v1", "-noout"]);
+        let short = rsa("1024");
+        let broken = rsa("2048").replace('A', "B");
+        for (key, problem) in [
+            ("no-such-file.pem", "neither a PEM nor the name of a readable file"),
+            ("MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7", "neither a PEM nor the name of"),
+            ("-----BEGIN PRIVATE KEY-----\nhunter2", "holds no private key as PEM"),
+            (&encrypted, "holds no private key as PEM"),
+            (&elliptic, "holds no RSA key"),
+            (&short, "holds no usable RSA key"),
+            (&broken, "holds no"),
+        ] {
+            let failure = signer(folder.path(), key).unwrap_err();
+            assert_eq!(failure.kind, crate::failure::FailureKind::Configuration);
+            assert!(failure.message.starts_with("SHOP_DKIM_KEY"), "{}", failure.message);
+            assert!(failure.message.contains(problem), "{}: {problem}", failure.message);
+            for secret in ["hunter2", "MII", "BEGIN"] {
+                assert!(!failure.message.contains(secret), "{}", failure.message);
+            }
+        }
+        let unset = signer(folder.path(), "").unwrap_err();
+        assert_eq!(unset.kind, crate::failure::FailureKind::Configuration);
+        assert!(unset.message.contains("SHOP_DKIM_KEY"), "{}", unset.message);
+    }
 }

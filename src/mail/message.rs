@@ -81,9 +81,8 @@ pub fn build(mail: &OutgoingMail, signer: Option<&DkimSigner>) -> Result<Built, 
     let mut bytes = message.formatted();
     refuse_bad_lines(&bytes)?;
     if let Some(signer) = signer {
-        let mut signed = signer.header(&bytes)?.into_bytes();
-        signed.append(&mut bytes);
-        bytes = signed;
+        let header = signer.header(&bytes)?;
+        bytes.splice(..0, header.into_bytes());
     }
     Ok(Built { envelope, bytes })
 }
@@ -282,3 +281,6 @@ fn refuse_bad_lines(bytes: &[u8]) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -54,13 +54,12 @@ pub(super) fn refused_mail(step: Step, reply: &Reply) -> Result<Outcome, Stop> {
     let rejected = |because| Ok(Outcome::Rejected { reply: text.clone(), because });
     let enhanced = reply.enhanced();
     match (reply.code, enhanced) {
-        (400..500, _) => return deferred(),
         // Credentials before anything else: the enhanced codes of 530 and 535 are 5.7.x, as those of a policy.
         (530 | 534 | 535, _) => {
             return Err(Stop::Credentials(format!("the server refused {}: {text}", step.name())));
         }
         // A full mailbox is emptied some day, whatever the class of the code.
-        (_, Some(Enhanced { subject: 2, detail: 2, .. })) => return deferred(),
+        (400..500, _) | (_, Some(Enhanced { subject: 2, detail: 2, .. })) => return deferred(),
         _ => {}
     }
     if let Some(because) = enhanced.filter(|code| code.class == 5).and_then(|code| by_enhanced(step, code)) {
@@ -88,12 +87,11 @@ pub(super) fn refused_mail(step: Step, reply: &Reply) -> Result<Outcome, Stop> {
 /// What an enhanced code of class 5 says by itself.
 fn by_enhanced(step: Step, code: Enhanced) -> Option<Rejection> {
     match (code.subject, code.detail) {
-        // The sender's address (5.1.7, 5.1.8), or a relay on the way (5.1.9).
-        (1, 7..=9) => Some(Rejection::Policy),
+        // 5.1.7 and 5.1.8 are about the sender's address, 5.1.9 about a relay on the way.
+        (1, 7..=9) | (7, _) => Some(Rejection::Policy),
         (1, _) if step == Step::MailFrom => Some(Rejection::Policy),
         (1, _) | (2, 1) => Some(Rejection::Address),
         (2, 3) | (3, 4) | (6, _) => Some(Rejection::Mail),
-        (7, _) => Some(Rejection::Policy),
         _ => None,
     }
 }

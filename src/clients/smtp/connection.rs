@@ -1,5 +1,6 @@
 //! One connection: it hands over a mail, learns what became of it, and is ready for the next.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -34,10 +35,8 @@ const LONGEST_LINE_BYTES: usize = 1_008;
 /// What the server offers (RFC 5321 section 4.1.1.1).
 #[derive(Debug, Default)]
 struct Offers {
-    pipelining: bool,
-    starttls: bool,
-    eight_bit: bool,
-    utf8: bool,
+    /// PIPELINING, STARTTLS, 8BITMIME, SMTPUTF8 and whatever else, in capitals.
+    extensions: BTreeSet<String>,
     /// The largest mail it takes; 0 where it does not say.
     size: Option<u64>,
     mechanisms: Vec<String>,
@@ -52,18 +51,19 @@ impl Offers {
             let line = line.to_ascii_uppercase().replacen("AUTH=", "AUTH ", 1);
             let mut words = line.split_whitespace();
             match words.next() {
-                Some("PIPELINING") => offers.pipelining = true,
-                Some("STARTTLS") => offers.starttls = true,
-                Some("8BITMIME") => offers.eight_bit = true,
-                Some("SMTPUTF8") => offers.utf8 = true,
                 Some("SIZE") => {
-                    offers.size = Some(words.next().and_then(|size| size.parse().ok()).unwrap_or(0))
+                    offers.size = Some(words.next().and_then(|size| size.parse().ok()).unwrap_or(0));
                 }
                 Some("AUTH") => offers.mechanisms.extend(words.map(str::to_owned)),
-                _ => {}
+                Some(extension) => drop(offers.extensions.insert(extension.to_owned())),
+                None => {}
             }
         }
         offers
+    }
+
+    fn has(&self, extension: &str) -> bool {
+        self.extensions.contains(extension)
     }
 }
 
@@ -113,7 +113,7 @@ impl SmtpConnection {
 
     /// Asks for encryption, and gives the line back for its handshake.
     pub(super) async fn start_tls(mut self) -> Result<Wire, Stop> {
-        if !self.offers.starttls {
+        if !self.offers.has("STARTTLS") {
             return Err(Stop::Refused(format!(
                 "`{}` does not offer STARTTLS: without encryption nothing is sent (`?tls=none` in BATCHCTL_SMTP_URL allows it)",
                 self.server
@@ -199,10 +199,10 @@ impl SmtpConnection {
             Some(most) if most > 0 && u64::try_from(size).is_ok_and(|size| size > most) => {
                 Some(format!("the mail has {size} bytes, the server takes {most} at most (SIZE)"))
             }
-            _ if !is_ascii(&mail.envelope) && !self.offers.utf8 => {
+            _ if !is_ascii(&mail.envelope) && !self.offers.has("SMTPUTF8") => {
                 Some("the address is not ASCII, and the server offers no SMTPUTF8".to_owned())
             }
-            _ if !mail.bytes.is_ascii() && !self.offers.eight_bit => {
+            _ if !mail.bytes.is_ascii() && !self.offers.has("8BITMIME") => {
                 Some("the mail is not ASCII, and the server offers no 8BITMIME".to_owned())
             }
             _ => None,
@@ -212,7 +212,7 @@ impl SmtpConnection {
     /// Sender, recipient and DATA: in one packet where the server offers PIPELINING (RFC 2920).
     async fn introduce(&mut self, mail: &Built) -> Result<(), Ended> {
         let (sender, recipient) = self.commands(mail);
-        if !self.offers.pipelining {
+        if !self.offers.has("PIPELINING") {
             self.exchange(Step::MailFrom, &sender).await?;
             self.exchange(Step::Recipient, &recipient).await?;
             let sent = self.wire.send(Data.to_string().as_bytes(), self.timeouts.command).await;

@@ -6,8 +6,13 @@
 
 mod classify;
 mod connection;
+#[cfg(test)]
+#[path = "../../../tests/cli/support/smtp.rs"]
+mod fault_server;
 mod reply;
 mod server;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub use connection::SmtpConnection;

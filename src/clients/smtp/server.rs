@@ -49,7 +49,7 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        const MINUTE: Duration = Duration::from_secs(60);
+        const MINUTE: Duration = Duration::from_mins(1);
         Self {
             connect: Duration::from_secs(30),
             greeting: 5 * MINUTE,
@@ -194,7 +194,11 @@ impl SmtpServer {
         wire.encrypt(connector, name.clone(), self.timeouts.connect).await.map_err(|broken| match &broken {
             // What rustls has against it: a certificate of nobody we trust, of another host, out of date, or no TLS
             // at all.
-            Break::Network(error) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => {
+            Break::Network(error)
+                if error
+                    .get_ref()
+                    .is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>) =>
+            {
                 Stop::Refused(format!("failed to encrypt the connection to `{}`: {broken}", self.name))
             }
             _ => self.unreachable(&format!("the TLS handshake failed: {broken}")),
@@ -288,15 +292,12 @@ fn decoded(text: &str) -> Option<String> {
             let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
             Some(digit(digits[0])? * 16 + digit(digits[1])?)
         });
-        match (first, digits) {
-            (b'%', Some(byte)) => {
-                bytes.push(byte);
-                rest = &tail[2..];
-            }
-            _ => {
-                bytes.push(*first);
-                rest = tail;
-            }
+        if let (b'%', Some(byte)) = (first, digits) {
+            bytes.push(byte);
+            rest = &tail[2..];
+        } else {
+            bytes.push(*first);
+            rest = tail;
         }
     }
     String::from_utf8(bytes).ok()
