@@ -4,7 +4,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::context::Context;
 use crate::failure::is_broken_pipe;
-use crate::jobs::{configuration, data, database, demo, environment, mall, report, runs, schedule};
+use crate::jobs::{configuration, data, database, demo, environment, mail, mall, report, runs, schedule};
 use crate::output::LogFormat;
 use crate::runner::{ExitCode, RunOptions, report_error};
 
@@ -44,6 +44,9 @@ pub enum Command {
     /// Load a shop's data
     #[command(subcommand)]
     Data(data::Data),
+    /// Send mails, and look at the texts that customers get
+    #[command(subcommand)]
+    Mail(mail::Mail),
     /// Name the malls whose data is kept here
     #[command(subcommand)]
     Mall(mall::MallCommand),
@@ -79,6 +82,7 @@ pub async fn dispatch(cx: &Context, command: &Command) -> ExitCode {
     match command {
         Command::Report(report) => report.dispatch(cx).await,
         Command::Data(data) => data.dispatch(cx).await,
+        Command::Mail(mail) => mail.dispatch(cx).await,
         Command::Mall(mall) => plain(cx, mall.dispatch(cx).await),
         Command::Runs(runs::Runs::Retry(args)) => retry(cx, args).await,
         Command::Runs(runs) => runs.dispatch(cx).await,
@@ -149,6 +153,7 @@ fn run_options(command: &mut Command) -> Option<&mut RunOptions> {
     match command {
         Command::Report(report) => Some(report.options()),
         Command::Data(data) => Some(data.options()),
+        Command::Mail(mail) => mail.options(),
         Command::Runs(runs) => runs.options(),
         _ => None,
     }

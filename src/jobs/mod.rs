@@ -5,6 +5,7 @@ pub mod data;
 pub mod database;
 pub mod demo;
 pub mod environment;
+pub mod mail;
 pub mod mall;
 pub mod malls;
 pub mod report;

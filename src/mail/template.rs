@@ -152,7 +152,8 @@ impl Templates {
         let mail = &config.file().mail;
         let folder = mail.template_dir.as_ref().map(|folder| config.working_dir().join(folder));
         let from = config.mail().from.as_deref();
-        let display_name = from.and_then(|from| from.split_once('<')).map(|(name, _)| name.trim().trim_matches('"'));
+        let display_name =
+            from.and_then(|from| from.split_once('<')).map(|(name, _)| name.trim().trim_matches('"'));
         let known = |text: Option<&str>| text.filter(|text| !text.trim().is_empty()).map(str::to_owned);
         let shop = json!({
             "name": known(mail.shop.name.as_deref()).or_else(|| known(display_name)),
@@ -221,8 +222,8 @@ impl Templates {
     }
 
     /// The data that a template's sample makes: its values, and null for what may be missing.
-    pub fn sample(&self, name: &str, locale: Locale) -> anyhow::Result<Value> {
-        let (_, prepared) = self.best(name, Some(locale))?;
+    pub fn sample(&self, name: &str, language: &str) -> anyhow::Result<Value> {
+        let (_, prepared) = self.best(name, locale_of(language))?;
         Ok(check::sample_data(&prepared.front_matter))
     }
 
@@ -240,10 +241,13 @@ impl Templates {
         let text_file = format!("{name}.{locale}.txt");
         // A value may bring a line break; a header must not have one.
         let subject = render(&format!("{text_file}{SUBJECT}"))?;
-        let subject = subject.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+        let subject =
+            subject.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
         let subject = subject.collect::<Vec<_>>().join(" ");
         if subject.is_empty() {
-            return Err(Failure::bad_input(format!("failed to render {text_file}: the subject is empty")).into());
+            return Err(
+                Failure::bad_input(format!("failed to render {text_file}: the subject is empty")).into()
+            );
         }
         Ok(RenderedMail {
             name: name.to_owned(),
@@ -276,9 +280,10 @@ impl Templates {
     }
 
     fn unknown(&self, name: &str) -> anyhow::Error {
-        let similar = self.names().ok().and_then(|names| {
-            names.into_iter().find(|known| strsim::jaro_winkler(known, name) > 0.85)
-        });
+        let similar = self
+            .names()
+            .ok()
+            .and_then(|names| names.into_iter().find(|known| strsim::jaro_winkler(known, name) > 0.85));
         let hint = match similar {
             Some(similar) => format!("did you mean `{similar}`?"),
             None => "`batchctl mail templates list` shows all".to_owned(),
@@ -330,12 +335,6 @@ fn environment(folder: Option<PathBuf>, time_zone: chrono_tz::Tz) -> Environment
     environment.set_auto_escape_callback(|name| {
         if name.ends_with(".html") { AutoEscape::Html } else { AutoEscape::None }
     });
-    environment.set_formatter(|out, state, value| {
-        if value.is_none() {
-            return Err(minijinja::Error::new(ErrorKind::InvalidOperation, "the value is null: ask for it with `if`"));
-        }
-        minijinja::escape_formatter(out, state, value)
-    });
     environment.set_loader(move |name| load(folder.as_deref(), name));
     filters::add(&mut environment, time_zone);
     environment
@@ -350,8 +349,11 @@ fn folder_problem(folder: &Path) -> Option<Failure> {
         Err(error) => error.to_string(),
     };
     Some(
-        Failure::configuration(format!("`mail.template_dir`: failed to use `{}`: {problem}", folder.display()))
-            .hint("make the folder, or remove the key to use the built-in templates"),
+        Failure::configuration(format!(
+            "`mail.template_dir`: failed to use `{}`: {problem}",
+            folder.display()
+        ))
+        .hint("make the folder, or remove the key to use the built-in templates"),
     )
 }
 
@@ -377,7 +379,8 @@ fn problem(error: &minijinja::Error) -> Failure {
         _ => String::new(),
     };
     // Of a broken part that another template uses, the part is what is to be mended.
-    if let Some(cause) = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<minijinja::Error>())
+    if let Some(cause) =
+        std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<minijinja::Error>())
         && cause.name().is_some()
     {
         return problem(cause);
@@ -430,7 +433,10 @@ fn read(folder: Option<&Path>, file: &str) -> anyhow::Result<Option<(String, Ori
         match std::fs::read(&path) {
             Ok(bytes) => {
                 let text = String::from_utf8(bytes).map_err(|error| {
-                    let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count();
+                    let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()]
+                        .iter()
+                        .filter(|b| **b == b'\n')
+                        .count();
                     Failure::bad_input(format!("failed to read {file} line {line}: it is not UTF-8"))
                         .hint("save the file as UTF-8")
                 })?;
@@ -453,9 +459,8 @@ fn split<'t>(file: &str, source: &'t str) -> Result<(FrontMatter, &'t str), Fail
     let failed = |line: usize, problem: &str| {
         Failure::bad_input(format!("failed to read {file} line {line}: {problem}"))
     };
-    let rest = source
-        .strip_prefix("+++\n")
-        .ok_or_else(|| failed(1, "no front matter: begin with a line `+++`"))?;
+    let rest =
+        source.strip_prefix("+++\n").ok_or_else(|| failed(1, "no front matter: begin with a line `+++`"))?;
     let (front_matter, body) = rest
         .split_once("\n+++\n")
         .ok_or_else(|| failed(1, "the front matter has no end: close it with a line `+++`"))?;
@@ -466,7 +471,9 @@ fn split<'t>(file: &str, source: &'t str) -> Result<(FrontMatter, &'t str), Fail
     let line = front_matter[..parsed.subject.span().start].matches('\n').count() + 2;
     match parsed.subject.as_ref() {
         subject if subject.trim().is_empty() => Err(failed(line, "the subject is empty")),
-        subject if subject.trim().contains(['\n', '\r']) => Err(failed(line, "the subject has more than one line")),
+        subject if subject.trim().contains(['\n', '\r']) => {
+            Err(failed(line, "the subject has more than one line"))
+        }
         _ => Ok((parsed, body)),
     }
 }

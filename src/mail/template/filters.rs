@@ -1,15 +1,18 @@
 //! What templates write numbers, money, days and times with, each in the mail's own language.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, NaiveDate};
 use chrono_tz::Tz;
 use minijinja::value::{Kwargs, Value, ValueKind};
-use minijinja::{Environment, Error, ErrorKind, State};
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State};
 
 use crate::locale::{Locale, day_in_words, group_digits, time_in_words, weekday_in_words};
 use crate::money::minor_in_words;
 
 /// Adds all of them.
 pub(super) fn add(environment: &mut Environment<'static>, time_zone: Tz) {
+    environment.set_formatter(write);
     environment.add_filter("money", money);
     environment.add_filter("number", number);
     environment.add_filter("percent", percent);
@@ -19,9 +22,43 @@ pub(super) fn add(environment: &mut Environment<'static>, time_zone: Tz) {
     environment.add_filter("figure", figure);
 }
 
+/// Writes a value: escaped in HTML, and never a null, which would be read as a word by a customer.
+pub(super) fn write(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
+    if value.is_none() {
+        return Err(Error::new(ErrorKind::InvalidOperation, "the value is null: ask for it with `if`"));
+    }
+    match value.as_str() {
+        // The engine's own way writes every `/` of a link as `&#x2f;`.
+        Some(text) if *state.auto_escape() == AutoEscape::Html && !value.is_safe() => {
+            Ok(out.write_str(&escaped(text))?)
+        }
+        _ => minijinja::escape_formatter(out, state, value),
+    }
+}
+
+/// A text as it stands in HTML, in an attribute too.
+pub(super) fn escaped(text: &str) -> Cow<'_, str> {
+    if !text.contains(['&', '<', '>', '"', '\'']) {
+        return Cow::Borrowed(text);
+    }
+    let mut html = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        match character {
+            '&' => html.push_str("&amp;"),
+            '<' => html.push_str("&lt;"),
+            '>' => html.push_str("&gt;"),
+            '"' => html.push_str("&quot;"),
+            '\'' => html.push_str("&#39;"),
+            _ => html.push(character),
+        }
+    }
+    Cow::Owned(html)
+}
+
 /// `1200 | money("JPY")`: minor units and their currency, `1,200円`.
 fn money(state: &State, amount: &Value, currency: &str) -> Result<String, Error> {
-    let amount = i64::try_from(amount.clone()).map_err(|_| wrong("money", "a whole number of minor units", amount))?;
+    let amount =
+        i64::try_from(amount.clone()).map_err(|_| wrong("money", "a whole number of minor units", amount))?;
     Ok(minor_in_words(amount, currency, locale(state)?))
 }
 
@@ -60,7 +97,11 @@ fn date(state: &State, text: &str, options: Kwargs) -> Result<String, Error> {
         return Ok(words);
     }
     let weekday = weekday_in_words(day, locale);
-    Ok(locale.pick(format!("{weekday} {words}"), format!("{words}（{weekday}）"), format!("{words}({weekday})")))
+    Ok(locale.pick(
+        format!("{weekday} {words}"),
+        format!("{words}（{weekday}）"),
+        format!("{words}({weekday})"),
+    ))
 }
 
 /// `"2026-11-20T00:05:00Z" | datetime`: `2026年11月20日 9:05` in the business time zone.
@@ -93,7 +134,9 @@ fn one_decimal(filter: &str, value: &Value) -> Result<String, Error> {
 fn locale(state: &State) -> Result<Locale, Error> {
     let tag = state.lookup("locale");
     let known = tag.as_ref().and_then(Value::as_str).and_then(|tag| tag.parse().ok());
-    known.ok_or_else(|| Error::new(ErrorKind::InvalidOperation, "`locale` is not the mail's language any more"))
+    known.ok_or_else(|| {
+        Error::new(ErrorKind::InvalidOperation, "`locale` is not the mail's language any more")
+    })
 }
 
 fn wrong(filter: &str, expected: &str, value: &Value) -> Error {
