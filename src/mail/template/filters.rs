@@ -6,6 +6,7 @@ use chrono::{DateTime, NaiveDate};
 use chrono_tz::Tz;
 use minijinja::value::{Kwargs, Value, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State};
+use unicode_width::UnicodeWidthStr;
 
 use crate::locale::{Locale, day_in_words, group_digits, time_in_words, weekday_in_words};
 use crate::money::minor_in_words;
@@ -20,6 +21,7 @@ pub(super) fn add(environment: &mut Environment<'static>, time_zone: Tz) {
     environment.add_filter("date", date);
     environment.add_filter("datetime", move |state: &State, text: &str| datetime(state, text, time_zone));
     environment.add_filter("figure", figure);
+    environment.add_filter("wrap", wrap);
 }
 
 /// Writes a value: escaped in HTML, and never a null, which would be read as a word by a customer.
@@ -115,11 +117,35 @@ fn datetime(state: &State, text: &str, time_zone: Tz) -> Result<String, Error> {
 fn figure(state: &State, value: &Value, kind: &str, currency: Option<&str>) -> Result<String, Error> {
     match (kind, currency) {
         ("money", Some(currency)) => money(state, value, currency),
-        ("money", None) => Err(Error::new(ErrorKind::InvalidOperation, "figure: money needs a currency")),
+        // An amount of several currencies, or of none.
+        ("money", None) => number(value),
         ("percent", _) => percent(value),
         ("count", _) => number(value),
         _ => Err(wrong("figure", "a kind: money, percent or count", &Value::from(kind))),
     }
+}
+
+/// `text | wrap`: lines of at most 72 columns (`width`), each indented (`indent`), broken at spaces alone; a text without
+/// spaces, as Japanese is, stays as it is.
+fn wrap(text: &str, options: Kwargs) -> Result<String, Error> {
+    let width = options.get::<Option<usize>>("width")?.unwrap_or(72);
+    let indent = " ".repeat(options.get::<Option<usize>>("indent")?.unwrap_or(0).min(width));
+    options.assert_all_used()?;
+    let mut lines = Vec::new();
+    for paragraph in text.lines() {
+        let mut line = indent.clone();
+        for word in paragraph.split_whitespace() {
+            let is_started = line.len() > indent.len();
+            if is_started && line.width() + 1 + word.width() > width {
+                lines.push(std::mem::replace(&mut line, indent.clone()));
+            } else if is_started {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+        lines.push(line.trim_end().to_owned());
+    }
+    Ok(lines.join("\n"))
 }
 
 /// Rounded half away from zero to one decimal; what rounds to nothing has no sign.
