@@ -44,7 +44,7 @@ pub enum Command {
     /// Load a shop's data
     #[command(subcommand)]
     Data(data::Data),
-    /// Send mails, and look after their queue
+    /// Send mails, and look after their queue and their texts
     #[command(subcommand)]
     Mail(mail::Mail),
     /// Name the malls whose data is kept here

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use chrono::{Datelike, NaiveDate, NaiveDateTime};
 use serde::{Deserialize, Serialize};
 
 /// A language a document can be written in.
@@ -65,6 +66,35 @@ impl FromStr for Locale {
     }
 }
 
+/// The locale that a language tag or an operating system's name of one means (`ja`, `ja-JP`, `ja_JP.UTF-8`, `KO`):
+/// only the language counts. Nothing for a language that is none of ours.
+pub fn locale_of(text: &str) -> Option<Locale> {
+    let language = text.trim().split(['-', '_', '.', '@']).next().unwrap_or_default().to_ascii_lowercase();
+    Locale::ALL.into_iter().find(|locale| locale.tag() == language)
+}
+
+/// Writes a day as it stands in a letter: `20 November 2026`, `2026年11月20日`, `2026년 11월 20일`.
+pub fn day_in_words(day: NaiveDate, locale: Locale) -> String {
+    day.format(locale.pick("%-d %B %Y", "%Y年%-m月%-d日", "%Y년 %-m월 %-d일")).to_string()
+}
+
+/// The day of the week, short, as it stands beside a day: `Fri`, `金`, `금`.
+pub fn weekday_in_words(day: NaiveDate, locale: Locale) -> &'static str {
+    let names = locale.pick(
+        ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"],
+        ["月", "火", "水", "木", "金", "土", "日"],
+        ["월", "화", "수", "목", "금", "토", "일"],
+    );
+    names[day.weekday().num_days_from_monday() as usize]
+}
+
+/// Writes an instant, already in the reader's time zone: `20 November 2026, 09:05`, `2026年11月20日 9:05`,
+/// `2026년 11월 20일 09:05`.
+pub fn time_in_words(time: NaiveDateTime, locale: Locale) -> String {
+    let clock = time.format(locale.pick(", %H:%M", " %-H:%M", " %H:%M"));
+    format!("{}{clock}", day_in_words(time.date(), locale))
+}
+
 /// Writes a plain decimal number (`-1234.50`) with a comma at each thousand: all three locales do it so.
 pub fn group_digits(plain: &str) -> String {
     let (sign, unsigned) = plain.strip_prefix('-').map_or(("", plain), |rest| ("-", rest));
@@ -95,6 +125,41 @@ mod tests {
             assert_eq!(serde_json::to_string(&locale).unwrap(), format!("\"{locale}\""));
         }
         assert_eq!("jp".parse::<Locale>().unwrap_err().to_string(), "unknown locale `jp`: use en, ja or ko");
+    }
+
+    #[test]
+    fn the_language_of_a_tag_is_what_counts() {
+        let cases = [
+            ("ja", Some(Locale::Ja)),
+            ("ja_JP", Some(Locale::Ja)),
+            ("ja-JP", Some(Locale::Ja)),
+            ("ja_JP.UTF-8", Some(Locale::Ja)),
+            (" KO-kr ", Some(Locale::Ko)),
+            ("en@euro", Some(Locale::En)),
+            ("fr", None),
+            ("jav", None),
+            ("j", None),
+            ("", None),
+            ("-ja", None),
+        ];
+        for (text, locale) in cases {
+            assert_eq!(locale_of(text), locale, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_day_and_a_time_are_written_as_in_a_letter() {
+        let day = NaiveDate::from_ymd_opt(2026, 1, 5).unwrap();
+        let time = day.and_hms_opt(9, 5, 59).unwrap();
+        for (locale, words, weekday, moment) in [
+            (Locale::En, "5 January 2026", "Mon", "5 January 2026, 09:05"),
+            (Locale::Ja, "2026年1月5日", "月", "2026年1月5日 9:05"),
+            (Locale::Ko, "2026년 1월 5일", "월", "2026년 1월 5일 09:05"),
+        ] {
+            assert_eq!(day_in_words(day, locale), words);
+            assert_eq!(weekday_in_words(day, locale), weekday);
+            assert_eq!(time_in_words(time, locale), moment);
+        }
     }
 
     #[test]

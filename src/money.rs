@@ -3,7 +3,7 @@
 //! Knows how many decimals a currency has, how an amount is written and read, and how it is averaged.
 //! Never a floating point number, never an exchange rate.
 
-use crate::locale::group_digits;
+use crate::locale::{Locale, group_digits};
 
 /// The codes of ISO 4217, the withdrawn ones left out, in alphabetical order.
 const CODES: &str = "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BOV BRL BSD BTN BWP BYN \
@@ -76,6 +76,32 @@ pub fn minor_to_plain(amount: i64, currency: &str) -> String {
 /// Writes minor units for a reader, thousands grouped: `1,234.50`.
 pub fn minor_to_display(amount: i64, currency: &str) -> String {
     group_digits(&minor_to_plain(amount, currency))
+}
+
+/// Writes minor units with their currency as people of a language write it: `¥1,200`, `1,200円`, `1,200엔`.
+///
+/// Currencies without a usual word stand behind the amount by their code. In English a dollar that is not the US
+/// one says whose it is.
+pub fn minor_in_words(amount: i64, currency: &str, locale: Locale) -> String {
+    let display = minor_to_display(amount, currency);
+    let (before, japanese, korean) = match currency {
+        "JPY" => ("¥", "円", "엔"),
+        "KRW" => ("₩", "ウォン", "원"),
+        "USD" => ("$", "米ドル", "달러"),
+        "EUR" => ("€", "ユーロ", "유로"),
+        "GBP" => ("£", "ポンド", "파운드"),
+        "CNY" => ("CN¥", "人民元", "위안"),
+        "TWD" => ("NT$", "台湾ドル", " 대만 달러"),
+        "HKD" => ("HK$", "香港ドル", " 홍콩 달러"),
+        _ => return format!("{display} {currency}"),
+    };
+    if locale != Locale::En {
+        return format!("{display}{}", locale.pick("", japanese, korean));
+    }
+    match display.strip_prefix('-') {
+        Some(magnitude) => format!("-{before}{magnitude}"),
+        None => format!("{before}{display}"),
+    }
 }
 
 /// Reads a plain decimal in major units (`12.5`, `-1200`) into minor units; decimals beyond the currency's
@@ -183,6 +209,24 @@ mod tests {
             assert_eq!(minor_to_plain(amount, currency), plain);
             assert_eq!(minor_to_display(amount, currency), display);
             assert_eq!(parse_major(plain, currency), Ok(amount), "reads back");
+        }
+    }
+
+    #[test]
+    fn an_amount_is_written_as_people_of_the_language_write_it() {
+        let cases = [
+            (1_200, "JPY", "¥1,200", "1,200円", "1,200엔"),
+            (12_000, "KRW", "₩12,000", "12,000ウォン", "12,000원"),
+            (-980, "JPY", "-¥980", "-980円", "-980엔"),
+            (1_250, "USD", "$12.50", "12.50米ドル", "12.50달러"),
+            (0, "EUR", "€0.00", "0.00ユーロ", "0.00유로"),
+            (123_456, "TWD", "NT$1,234.56", "1,234.56台湾ドル", "1,234.56 대만 달러"),
+            (1_500, "KWD", "1.500 KWD", "1.500 KWD", "1.500 KWD"),
+        ];
+        for (amount, currency, english, japanese, korean) in cases {
+            assert_eq!(minor_in_words(amount, currency, Locale::En), english);
+            assert_eq!(minor_in_words(amount, currency, Locale::Ja), japanese);
+            assert_eq!(minor_in_words(amount, currency, Locale::Ko), korean);
         }
     }
 

@@ -1,25 +1,35 @@
 //! The texts that customers get: one place for all of them, by name and language.
 //!
 //! A template is two files, `NAME.LOCALE.txt` with front matter and the text part, and `NAME.LOCALE.html` with the
-//! HTML part. The built-in ones are overridden file by file by those in `mail.template_dir`. A value that is missing
-//! is an error, never an empty place in a customer's mail.
+//! HTML part. The built-in ones are overridden file by file by those in `mail.template_dir`. Files without a language
+//! (`layout.html`) and those that begin with an underscore (`_footer.ja.txt`) are parts for others to use. A value
+//! that is missing is an error, never an empty place in a customer's mail.
 
+mod built_in;
+mod check;
+mod filters;
+
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
-use minijinja::{AutoEscape, Environment, UndefinedBehavior};
-use serde::Deserialize;
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::locale::Locale;
+use crate::locale::{Locale, locale_of};
 
-/// The templates that come with the program, by file name.
-const BUILT_IN: &[(&str, &str)] = &[];
+pub use check::{Finding, Gravity};
+
+/// How the engine knows a subject among its templates: it is a line of the text's front matter.
+const SUBJECT: &str = ".subject";
 
 /// Whether somebody has to get a mail, or may refuse it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Category {
     /// Part of a contract: a receipt, a notice of payment, a report.
@@ -49,7 +59,7 @@ impl Category {
 #[serde(deny_unknown_fields)]
 pub struct FrontMatter {
     /// The subject; a template itself.
-    pub subject: String,
+    pub subject: toml::Spanned<String>,
     /// What the mail is for, in a sentence.
     pub description: String,
     /// Whether it is advertising.
@@ -57,7 +67,10 @@ pub struct FrontMatter {
     pub category: Category,
     /// Who decides its wording.
     pub owner: String,
-    /// Values to preview and to check it with; they name every variable there is.
+    /// The variables that may be null, as paths: `coupon`, `items.url`.
+    #[serde(default)]
+    pub optional: Vec<String>,
+    /// Values to preview and to check it with; with `optional` they name every variable there is.
     #[serde(default)]
     pub sample: toml::Table,
 }
@@ -69,6 +82,8 @@ pub struct RenderedMail {
     pub name: String,
     /// The language it is in: another one than asked for where that one has no template.
     pub locale: Locale,
+    /// The language that was asked for, where the mail is in another one.
+    pub asked: Option<String>,
     /// Whether it is advertising.
     pub category: Category,
     /// The subject, one line.
@@ -79,120 +94,355 @@ pub struct RenderedMail {
     pub html: Option<String>,
 }
 
+impl RenderedMail {
+    /// What to say where the mail is in another language than asked for.
+    pub fn fallback(&self) -> Option<String> {
+        let asked = self.asked.as_deref()?;
+        Some(format!("the mail template `{}` has no text in `{asked}`: used `{}`", self.name, self.locale))
+    }
+}
+
+/// Where a template's file is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// It comes with the program.
+    BuiltIn,
+    /// It lies in `mail.template_dir`.
+    Folder,
+}
+
+/// One template in one language, as a list shows it.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// The template's name.
+    pub name: String,
+    /// Its language.
+    pub locale: Locale,
+    /// What it says of itself.
+    pub front_matter: FrontMatter,
+    /// Where its text is from.
+    pub text_from: Origin,
+    /// Where its HTML is from, if it has one.
+    pub html_from: Option<Origin>,
+}
+
+/// A template whose front matter is read.
+#[derive(Debug)]
+struct Prepared {
+    front_matter: FrontMatter,
+    has_html: bool,
+}
+
 /// All templates, built in and overridden.
+#[derive(Debug)]
 pub struct Templates {
     environment: Environment<'static>,
     folder: Option<PathBuf>,
+    /// Why the folder cannot be used; said by whoever needs a template first.
+    folder_problem: Option<Failure>,
     default_locale: Locale,
     globals: Map<String, Value>,
+    prepared: Mutex<HashMap<(String, Locale), Option<Arc<Prepared>>>>,
 }
 
 impl Templates {
-    /// The templates of this configuration. Files are read when they are needed.
+    /// The templates of this configuration. Each file is read and compiled once, when it is needed.
     pub fn new(config: &Config) -> Self {
         let mail = &config.file().mail;
         let folder = mail.template_dir.as_ref().map(|folder| config.working_dir().join(folder));
-        let mut environment = Environment::new();
-        environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        environment.set_auto_escape_callback(|name| {
-            if name.ends_with(".html") { AutoEscape::Html } else { AutoEscape::None }
-        });
-        let loaded_from = folder.clone();
-        environment.set_loader(move |name| load(loaded_from.as_deref(), name));
         let from = config.mail().from.as_deref();
-        let display_name = from.and_then(|from| from.split_once('<')).map(|(name, _)| name.trim().to_owned());
-        let globals = json!({ "shop": {
-            "name": mail.shop.name.clone().or(display_name).unwrap_or_default(),
-            "url": mail.shop.url, "address": mail.shop.address, "support": mail.shop.support,
-        } });
-        let Value::Object(globals) = globals else { unreachable!("it is written as an object") };
-        Self { environment, folder, default_locale: config.locale(), globals }
+        let display_name =
+            from.and_then(|from| from.split_once('<')).map(|(name, _)| name.trim().trim_matches('"'));
+        let known = |text: Option<&str>| text.filter(|text| !text.trim().is_empty()).map(str::to_owned);
+        let shop = json!({
+            "name": known(mail.shop.name.as_deref()).or_else(|| known(display_name)),
+            "url": known(mail.shop.url.as_deref()),
+            "address": known(mail.shop.address.as_deref()),
+            "support": known(mail.shop.support.as_deref()),
+        });
+        Self {
+            environment: environment(folder.clone(), config.time_zone()),
+            folder_problem: folder.as_deref().and_then(folder_problem),
+            folder,
+            default_locale: config.locale(),
+            globals: Map::from_iter([("shop".to_owned(), shop)]),
+            prepared: Mutex::new(HashMap::new()),
+        }
     }
 
     /// Renders a mail in a language, or in the next best one that the template has: the default language, English,
     /// any. `data` is an object with the template's variables.
     pub fn render(&self, name: &str, locale: Locale, data: &Value) -> anyhow::Result<RenderedMail> {
-        let locale = self.best_locale(name, locale)?;
-        let file = format!("{name}.{locale}.txt");
-        let source = self.source(&file)?;
-        let (front_matter, _) = split(&file, &source)?;
-        let mut variables = self.globals.clone();
-        variables.insert("locale".to_owned(), json!(locale));
-        if let Value::Object(data) = data {
-            variables.extend(data.clone());
+        self.render_in(name, locale.tag(), data)
+    }
+
+    /// Renders a mail in the language of a member's own record: `ja`, `ja_JP`, `fr`. One that is not ours falls back
+    /// as in [`Templates::render`], and [`RenderedMail::fallback`] says so.
+    pub fn render_in(&self, name: &str, language: &str, data: &Value) -> anyhow::Result<RenderedMail> {
+        let wanted = locale_of(language);
+        let (locale, prepared) = self.best(name, wanted)?;
+        let variables = self.variables(prepared.front_matter.category, locale, data);
+        let mail = self.render_prepared(name, locale, &prepared, &variables)?;
+        Ok(RenderedMail { asked: (wanted != Some(locale)).then(|| language.to_owned()), ..mail })
+    }
+
+    /// Every template and language there is, in the order of names.
+    pub fn list(&self) -> anyhow::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for name in self.names()? {
+            for locale in Locale::ALL {
+                let Some(prepared) = self.prepare(&name, locale)? else { continue };
+                let origin = |extension: &str| -> anyhow::Result<Option<Origin>> {
+                    Ok(self.read(&format!("{name}.{locale}.{extension}"))?.map(|(_, origin)| origin))
+                };
+                entries.push(Entry {
+                    locale,
+                    front_matter: prepared.front_matter.clone(),
+                    text_from: origin("txt")?.unwrap_or(Origin::BuiltIn),
+                    html_from: origin("html")?,
+                    name: name.clone(),
+                });
+            }
         }
-        let variables = minijinja::Value::from(minijinja::value::Serde(&variables));
-        let subject = self
-            .environment
-            .render_named_str(&format!("{file} (subject)"), &front_matter.subject, variables.clone())
-            .map_err(|error| problem(&error))?;
-        let html_file = format!("{name}.{locale}.html");
-        let html = match self.environment.get_template(&html_file) {
-            Ok(template) => Some(template.render(variables.clone()).map_err(|error| problem(&error))?),
-            Err(error) if error.kind() == minijinja::ErrorKind::TemplateNotFound => None,
-            Err(error) => return Err(problem(&error).into()),
+        Ok(entries)
+    }
+
+    /// The names of all templates, those with an HTML part alone too.
+    pub fn names(&self) -> anyhow::Result<BTreeSet<String>> {
+        self.usable()?;
+        let mut files: Vec<String> = built_in::FILES.iter().map(|(file, _)| (*file).to_owned()).collect();
+        if let Some(folder) = &self.folder {
+            let unreadable = || format!("failed to read the folder of mail templates `{}`", folder.display());
+            for entry in std::fs::read_dir(folder).with_context(unreadable)? {
+                files.push(entry.with_context(unreadable)?.file_name().to_string_lossy().into_owned());
+            }
+        }
+        Ok(files.iter().filter_map(|file| Some(name_of(file)?.to_owned())).collect())
+    }
+
+    /// The data that a template's sample makes: its values, and null for what may be missing.
+    pub fn sample(&self, name: &str, language: &str) -> anyhow::Result<Value> {
+        let (_, prepared) = self.best(name, locale_of(language))?;
+        Ok(check::sample_data(&prepared.front_matter))
+    }
+
+    fn render_prepared(
+        &self,
+        name: &str,
+        locale: Locale,
+        prepared: &Prepared,
+        variables: &minijinja::Value,
+    ) -> anyhow::Result<RenderedMail> {
+        let render = |file: &str| -> anyhow::Result<String> {
+            let template = self.environment.get_template(file).map_err(|error| problem(&error))?;
+            Ok(template.render(variables.clone()).map_err(|error| problem(&error))?)
         };
-        let template = self.environment.get_template(&file).map_err(|error| problem(&error))?;
+        let text_file = format!("{name}.{locale}.txt");
+        // A value may bring a line break; a header must not have one.
+        let subject = render(&format!("{text_file}{SUBJECT}"))?;
+        let subject =
+            subject.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+        let subject = subject.collect::<Vec<_>>().join(" ");
+        if subject.is_empty() {
+            return Err(
+                Failure::bad_input(format!("failed to render {text_file}: the subject is empty")).into()
+            );
+        }
         Ok(RenderedMail {
             name: name.to_owned(),
             locale,
-            category: front_matter.category,
-            subject: subject.split_whitespace().collect::<Vec<_>>().join(" "),
-            text: template.render(variables.clone()).map_err(|error| problem(&error))?,
-            html,
+            asked: None,
+            category: prepared.front_matter.category,
+            subject,
+            text: format!("{}\n", render(&text_file)?.trim()),
+            html: prepared.has_html.then(|| render(&format!("{name}.{locale}.html"))).transpose()?,
         })
     }
 
-    fn best_locale(&self, name: &str, wanted: Locale) -> anyhow::Result<Locale> {
-        let candidates = [wanted, self.default_locale].into_iter().chain(Locale::ALL);
-        for locale in candidates {
-            if read(self.folder.as_deref(), &format!("{name}.{locale}.txt"))?.is_some() {
-                return Ok(locale);
-            }
+    fn variables(&self, category: Category, locale: Locale, data: &Value) -> minijinja::Value {
+        let mut variables = self.globals.clone();
+        if let Value::Object(data) = data {
+            variables.extend(data.clone());
         }
-        Err(Failure::bad_input(format!("no mail template is called `{name}`"))
-            .hint("`batchctl mail templates list` shows all")
-            .into())
+        variables.insert("locale".to_owned(), json!(locale));
+        variables.insert("category".to_owned(), json!(category));
+        minijinja::Value::from(minijinja::value::Serde(&variables))
     }
 
-    fn source(&self, file: &str) -> anyhow::Result<String> {
-        read(self.folder.as_deref(), file)?.with_context(|| format!("the mail template `{file}` is gone"))
+    fn best(&self, name: &str, wanted: Option<Locale>) -> anyhow::Result<(Locale, Arc<Prepared>)> {
+        for locale in wanted.into_iter().chain([self.default_locale]).chain(Locale::ALL) {
+            if let Some(prepared) = self.prepare(name, locale)? {
+                return Ok((locale, prepared));
+            }
+        }
+        Err(self.unknown(name))
     }
+
+    fn unknown(&self, name: &str) -> anyhow::Error {
+        let similar = self
+            .names()
+            .ok()
+            .and_then(|names| names.into_iter().find(|known| strsim::jaro_winkler(known, name) > 0.85));
+        let hint = match similar {
+            Some(similar) => format!("did you mean `{similar}`?"),
+            None => "`batchctl mail templates list` shows all".to_owned(),
+        };
+        Failure::bad_input(format!("no mail template is called `{name}`")).hint(hint).into()
+    }
+
+    /// Reads a template's front matter, once; nothing where it has no text in that language.
+    fn prepare(&self, name: &str, locale: Locale) -> anyhow::Result<Option<Arc<Prepared>>> {
+        self.usable()?;
+        let key = (name.to_owned(), locale);
+        if let Some(prepared) = self.prepared.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Ok(prepared.clone());
+        }
+        let file = format!("{name}.{locale}.txt");
+        let prepared = if name_of(&file).is_some() {
+            match self.read(&file)? {
+                Some((source, _)) => {
+                    let (front_matter, _) = split(&file, &source)?;
+                    let has_html = self.read(&format!("{name}.{locale}.html"))?.is_some();
+                    Some(Arc::new(Prepared { front_matter, has_html }))
+                }
+                None => None,
+            }
+        } else {
+            None
+        };
+        self.prepared.lock().unwrap_or_else(PoisonError::into_inner).insert(key, prepared.clone());
+        Ok(prepared)
+    }
+
+    fn read(&self, file: &str) -> anyhow::Result<Option<(String, Origin)>> {
+        read(self.folder.as_deref(), file)
+    }
+
+    fn usable(&self) -> Result<(), Failure> {
+        self.folder_problem.clone().map_or(Ok(()), Err)
+    }
+}
+
+/// The engine: strict, escaping in HTML alone, its templates read when they are needed.
+fn environment(folder: Option<PathBuf>, time_zone: chrono_tz::Tz) -> Environment<'static> {
+    let mut environment = Environment::new();
+    // Names the variable that is undefined.
+    environment.set_debug(true);
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+    environment.set_syntax(syntax.unwrap_or_else(|_| unreachable!("the delimiters are the usual ones")));
+    environment.set_auto_escape_callback(|name| {
+        if name.ends_with(".html") { AutoEscape::Html } else { AutoEscape::None }
+    });
+    environment.set_loader(move |name| load(folder.as_deref(), name));
+    filters::add(&mut environment, time_zone);
+    environment
+}
+
+/// Why a folder of templates cannot be used.
+fn folder_problem(folder: &Path) -> Option<Failure> {
+    let problem = match std::fs::metadata(folder) {
+        Ok(metadata) if metadata.is_dir() => return None,
+        Ok(_) => "it is no folder".to_owned(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => "it does not exist".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Some(
+        Failure::configuration(format!(
+            "`mail.template_dir`: failed to use `{}`: {problem}",
+            folder.display()
+        ))
+        .hint("make the folder, or remove the key to use the built-in templates"),
+    )
+}
+
+/// The template's name in that of a file: `NAME.LOCALE.txt` or `NAME.LOCALE.html`.
+fn name_of(file: &str) -> Option<&str> {
+    let (stem, extension) = file.rsplit_once('.')?;
+    let (name, locale) = stem.rsplit_once('.')?;
+    let is_name = name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+    (is_name && matches!(extension, "txt" | "html") && locale.parse::<Locale>().is_ok()).then_some(name)
+}
+
+/// Whether a file of this name is looked for at all: one in the folder itself, never elsewhere.
+fn is_file_name(name: &str) -> bool {
+    !name.starts_with('.') && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
 }
 
 /// A template's error in one line: file, line and what is wrong.
 fn problem(error: &minijinja::Error) -> Failure {
     let place = match (error.name(), error.line()) {
-        (Some(name), Some(line)) => format!("{name} line {line}: "),
-        (Some(name), None) => format!("{name}: "),
+        (Some(name), Some(line)) => format!("{} line {line}: ", name.trim_end_matches(SUBJECT)),
+        (Some(name), None) => format!("{}: ", name.trim_end_matches(SUBJECT)),
         _ => String::new(),
     };
-    let detail = error.detail().unwrap_or("template error");
-    Failure::bad_input(format!("failed to render {place}{}: {detail}", error.kind()))
+    // Of a broken part that another template uses, the part is what is to be mended.
+    if let Some(cause) =
+        std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<minijinja::Error>())
+        && cause.name().is_some()
+    {
+        return problem(cause);
+    }
+    let expression = error
+        .template_source()
+        .zip(error.range())
+        .and_then(|(source, range)| source.get(range))
+        .filter(|_| matches!(error.kind(), ErrorKind::UndefinedError | ErrorKind::InvalidOperation))
+        .map(|expression| format!(" (`{}`)", expression.split_whitespace().collect::<Vec<_>>().join(" ")))
+        .unwrap_or_default();
+    let detail = match error.detail() {
+        Some(detail) => detail.replace(['\n', '\r'], " "),
+        None => error.kind().to_string(),
+    };
+    let detail = match error.kind() {
+        ErrorKind::UndefinedError if !detail.contains("undefined") => format!("undefined value: {detail}"),
+        _ => detail,
+    };
+    Failure::bad_input(format!("failed to render {place}{detail}{expression}"))
 }
 
-/// The engine's way to a template: the text behind the front matter.
+/// The engine's way to a template: the text behind the front matter, or the subject in it.
 fn load(folder: Option<&Path>, name: &str) -> Result<Option<String>, minijinja::Error> {
     let error = |error: anyhow::Error| {
-        minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, crate::failure::one_line(&error))
+        minijinja::Error::new(ErrorKind::InvalidOperation, crate::failure::one_line(&error))
     };
-    let Some(source) = read(folder, name).map_err(error)? else { return Ok(None) };
-    if !name.ends_with(".txt") {
+    let file = name.strip_suffix(SUBJECT).unwrap_or(name);
+    let Some((source, _)) = read(folder, file).map_err(error)? else { return Ok(None) };
+    if !file.ends_with(".txt") || !source.starts_with("+++\n") {
         return Ok(Some(source));
     }
-    let (front_matter, body) = split(name, &source).map_err(|failure| error(failure.into()))?;
-    drop(front_matter);
-    // Blank lines in place of the front matter, so that errors name the line of the file.
-    let lines = source[..source.len() - body.len()].matches('\n').count();
-    Ok(Some(format!("{{#-{}-#}}{body}", "\n".repeat(lines))))
+    let (front_matter, body) = split(file, &source).map_err(|failure| error(failure.into()))?;
+    // Blank lines in place of what is before it, so that errors name the line of the file.
+    let behind_lines = |lines: usize, text: &str| format!("{{#-{}-#}}{text}", "\n".repeat(lines));
+    if file.len() < name.len() {
+        let lines = 1 + source["+++\n".len()..][..front_matter.subject.span().start].matches('\n').count();
+        return Ok(Some(behind_lines(lines, front_matter.subject.as_ref())));
+    }
+    Ok(Some(behind_lines(source[..source.len() - body.len()].matches('\n').count(), body)))
 }
 
 /// A template's file: the user's, else the built-in one.
-fn read(folder: Option<&Path>, name: &str) -> anyhow::Result<Option<String>> {
+fn read(folder: Option<&Path>, file: &str) -> anyhow::Result<Option<(String, Origin)>> {
+    if !is_file_name(file) {
+        return Ok(None);
+    }
     if let Some(folder) = folder {
-        let path = folder.join(name);
-        match std::fs::read_to_string(&path) {
-            Ok(text) => return Ok(Some(text.trim_start_matches('\u{feff}').replace("\r\n", "\n"))),
+        let path = folder.join(file);
+        match std::fs::read(&path) {
+            Ok(bytes) => {
+                let text = String::from_utf8(bytes).map_err(|error| {
+                    let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()]
+                        .iter()
+                        .filter(|b| **b == b'\n')
+                        .count();
+                    Failure::bad_input(format!("failed to read {file} line {line}: it is not UTF-8"))
+                        .hint("save the file as UTF-8")
+                })?;
+                let text = text.trim_start_matches('\u{feff}').replace("\r\n", "\n");
+                return Ok(Some((text, Origin::Folder)));
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => {
                 return Err(error)
@@ -200,17 +450,30 @@ fn read(folder: Option<&Path>, name: &str) -> anyhow::Result<Option<String>> {
             }
         }
     }
-    Ok(BUILT_IN.iter().find(|(file, _)| *file == name).map(|(_, text)| (*text).to_owned()))
+    let built_in = built_in::FILES.iter().find(|(name, _)| *name == file);
+    Ok(built_in.map(|(_, text)| ((*text).to_owned(), Origin::BuiltIn)))
 }
 
 /// Takes the front matter off a text template.
 fn split<'t>(file: &str, source: &'t str) -> Result<(FrontMatter, &'t str), Failure> {
-    let missing = || Failure::bad_input(format!("{file} line 1: no front matter: begin with a line `+++`"));
-    let rest = source.strip_prefix("+++\n").ok_or_else(missing)?;
-    let (front_matter, body) = rest.split_once("\n+++\n").ok_or_else(missing)?;
-    let parsed = toml::from_str(front_matter).map_err(|error| {
-        let line = error.span().map_or(0, |span| front_matter[..span.start].matches('\n').count()) + 2;
-        Failure::bad_input(format!("{file} line {line}: {}", error.message()))
+    let failed = |line: usize, problem: &str| {
+        Failure::bad_input(format!("failed to read {file} line {line}: {problem}"))
+    };
+    let rest =
+        source.strip_prefix("+++\n").ok_or_else(|| failed(1, "no front matter: begin with a line `+++`"))?;
+    let (front_matter, body) = rest
+        .split_once("\n+++\n")
+        .ok_or_else(|| failed(1, "the front matter has no end: close it with a line `+++`"))?;
+    let parsed: FrontMatter = toml::from_str(front_matter).map_err(|error| {
+        let before = error.span().and_then(|span| front_matter.get(..span.start)).unwrap_or_default();
+        failed(before.matches('\n').count() + 2, &error.message().replace('\n', " "))
     })?;
-    Ok((parsed, body))
+    let line = front_matter[..parsed.subject.span().start].matches('\n').count() + 2;
+    match parsed.subject.as_ref() {
+        subject if subject.trim().is_empty() => Err(failed(line, "the subject is empty")),
+        subject if subject.trim().contains(['\n', '\r']) => {
+            Err(failed(line, "the subject has more than one line"))
+        }
+        _ => Ok((parsed, body)),
+    }
 }

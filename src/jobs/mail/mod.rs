@@ -6,6 +6,7 @@ pub mod purge;
 pub mod requeue;
 pub mod show;
 pub mod suppress;
+mod templates;
 
 use crate::context::Context;
 use crate::failure::is_broken_pipe;
@@ -27,6 +28,9 @@ pub enum Mail {
     /// Look after the addresses that get no mail
     #[command(subcommand)]
     Suppress(suppress::Suppress),
+    /// Look at the texts that customers get, and check them
+    #[command(subcommand)]
+    Templates(templates::TemplatesCommand),
     /// Delete mails that ended long ago
     Purge(JobCommand<purge::Args>),
 }
@@ -42,6 +46,7 @@ impl Mail {
             Self::Requeue(args) => requeue::requeue(cx, args).await,
             Self::Cancel(args) => requeue::cancel(cx, args).await,
             Self::Suppress(command) => command.dispatch(cx).await,
+            Self::Templates(command) => command.dispatch(cx),
         };
         match done {
             Ok(()) => ExitCode::Completed,

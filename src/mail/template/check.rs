@@ -1,0 +1,330 @@
+//! Whether a template could ever fail to render, or make a mail that must not be sent.
+//!
+//! Two ways to look, since neither sees all: the variables that the text names, whatever branch they stand in, are held
+//! against the sample's; and the sample is rendered again with each value that a branch may hang on turned over.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value, json};
+
+use crate::failure::{Failure, one_line};
+use crate::locale::Locale;
+
+use super::{Category, FrontMatter, Prepared, SUBJECT, Templates, filters};
+
+/// Gmail cuts a mail off behind 102 KB.
+const LARGEST_HTML_BYTES: usize = 100 * 1024;
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gravity {
+    /// A mail would not be made, or must not be.
+    Error,
+    /// A mail would be made otherwise than asked for.
+    Warning,
+}
+
+/// Something that `check` found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad it is.
+    pub gravity: Gravity,
+    /// In which file, on which line, what.
+    pub message: String,
+}
+
+impl Finding {
+    fn error(message: String) -> Self {
+        Self { gravity: Gravity::Error, message }
+    }
+
+    fn warning(message: String) -> Self {
+        Self { gravity: Gravity::Warning, message }
+    }
+}
+
+impl Templates {
+    /// Checks the templates of these names, or all, in every language.
+    pub fn check(&self, names: &[String]) -> anyhow::Result<Vec<Finding>> {
+        let known = self.names()?;
+        if let Some(unknown) = names.iter().find(|name| !known.contains(*name)) {
+            return Err(self.unknown(unknown));
+        }
+        let mut findings = Vec::new();
+        for name in known.iter().filter(|name| names.is_empty() || names.contains(*name)) {
+            let mut categories = BTreeSet::new();
+            for locale in Locale::ALL {
+                match self.prepare(name, locale) {
+                    Ok(Some(prepared)) => {
+                        categories.insert(prepared.front_matter.category.word());
+                        findings.extend(self.check_one(name, locale, &prepared)?);
+                    }
+                    Ok(None) if self.read(&format!("{name}.{locale}.html"))?.is_some() => {
+                        findings.push(Finding::error(format!(
+                            "{name}.{locale}.html has no text part: write {name}.{locale}.txt"
+                        )));
+                    }
+                    Ok(None) => findings.push(Finding::warning(format!(
+                        "{name} has no text in `{locale}`: its mails fall back to another language"
+                    ))),
+                    Err(error) => findings.push(Finding::error(one_line(&error))),
+                }
+            }
+            if categories.len() > 1 {
+                findings.push(Finding::error(format!(
+                    "{name} is marketing in one language and transactional in another"
+                )));
+            }
+        }
+        let mut seen = BTreeSet::new();
+        findings.retain(|finding| seen.insert(finding.message.clone()));
+        Ok(findings)
+    }
+
+    fn check_one(&self, name: &str, locale: Locale, prepared: &Prepared) -> anyhow::Result<Vec<Finding>> {
+        let sample = sample_data(&prepared.front_matter);
+        let mut findings = self.unknown_variables(name, locale, prepared, &sample)?;
+        if !findings.is_empty() {
+            return Ok(findings);
+        }
+        let mut variants = vec![sample.clone()];
+        variants.extend(turned_over(&sample, &prepared.front_matter.optional));
+        for shop in shops() {
+            let mut variant = sample.clone();
+            variant["shop"] = shop;
+            variants.push(variant);
+        }
+        for data in &variants {
+            let variables = self.variables(prepared.front_matter.category, locale, data);
+            match self.render_prepared(name, locale, prepared, &variables) {
+                Ok(mail) => {
+                    if let Some(html) = &mail.html
+                        && html.len() > LARGEST_HTML_BYTES
+                    {
+                        findings.push(Finding::warning(format!(
+                            "{name}.{locale}.html makes {} KB of HTML: Gmail cuts a mail off behind 102 KB",
+                            html.len() / 1024
+                        )));
+                    }
+                    if prepared.front_matter.category == Category::Marketing {
+                        findings.extend(missing_way_out(&mail, data));
+                    }
+                }
+                Err(error) => findings.push(Finding::error(one_line(&error))),
+            }
+        }
+        Ok(findings)
+    }
+
+    /// The variables that a template names and its sample has not, in branches that the sample does not take too.
+    fn unknown_variables(
+        &self,
+        name: &str,
+        locale: Locale,
+        prepared: &Prepared,
+        sample: &Value,
+    ) -> anyhow::Result<Vec<Finding>> {
+        let mut known = self.globals.clone();
+        known.insert("locale".to_owned(), json!(locale));
+        known.insert("category".to_owned(), json!(prepared.front_matter.category));
+        if let Value::Object(sample) = sample {
+            known.extend(sample.clone());
+        }
+        for (function, _) in self.environment.globals() {
+            known.entry(function).or_insert(Value::Null);
+        }
+        let text_file = format!("{name}.{locale}.txt");
+        let mut files = vec![format!("{text_file}{SUBJECT}"), text_file];
+        if prepared.has_html {
+            files.push(format!("{name}.{locale}.html"));
+        }
+        let mut findings = Vec::new();
+        for file in files {
+            let template = match self.environment.get_template(&file) {
+                Ok(template) => template,
+                Err(error) => {
+                    findings.push(Finding::error(super::problem(&error).message));
+                    continue;
+                }
+            };
+            let named: BTreeSet<String> = template.undeclared_variables(true).into_iter().collect();
+            for path in named {
+                if is_known(&known, &path) {
+                    continue;
+                }
+                let line =
+                    template.source().lines().position(|line| names(line, &path)).map_or(1, |line| line + 1);
+                let failure = Failure::bad_input(format!(
+                    "{} line {line}: the variable `{path}` is unknown: the sample has none of that name",
+                    file.trim_end_matches(SUBJECT)
+                ));
+                findings.push(Finding::error(failure.message));
+            }
+        }
+        Ok(findings)
+    }
+}
+
+/// Whether a dotted path leads to a value of the sample.
+fn is_known(known: &Map<String, Value>, path: &str) -> bool {
+    let mut keys = path.split('.');
+    let Some(mut value) = keys.next().and_then(|key| known.get(key)) else { return false };
+    for key in keys {
+        match value.get(key) {
+            Some(inner) => value = inner,
+            None => return false,
+        }
+    }
+    true
+}
+
+/// Whether a line names a variable as a word of its own.
+fn names(line: &str, path: &str) -> bool {
+    let is_word = |character: char| character.is_alphanumeric() || character == '_';
+    line.match_indices(path).any(|(at, _)| {
+        !line[..at].ends_with(|before: char| is_word(before) || before == '.')
+            && !line[at + path.len()..].starts_with(is_word)
+    })
+}
+
+/// The sample with one value turned over each: null where it may be, the other truth, zero; and with all that may be
+/// null missing at once.
+fn turned_over(sample: &Value, optional: &[String]) -> Vec<Value> {
+    let mut variants = Vec::new();
+    let mut barest = sample.clone();
+    for path in optional {
+        let keys: Vec<&str> = path.split('.').collect();
+        let mut without = sample.clone();
+        set(&mut without, &keys, &|_| Some(Value::Null));
+        set(&mut barest, &keys, &|_| Some(Value::Null));
+        variants.push(without);
+    }
+    variants.push(barest);
+    let mut paths = BTreeSet::new();
+    leaves(sample, &mut Vec::new(), &mut paths);
+    for path in paths {
+        let keys: Vec<&str> = path.iter().map(String::as_str).collect();
+        let mut other = sample.clone();
+        set(&mut other, &keys, &|value| match value {
+            Value::Bool(truth) => Some(Value::Bool(!truth)),
+            Value::Number(_) => Some(json!(0)),
+            _ => None,
+        });
+        if other != *sample {
+            variants.push(other);
+        }
+    }
+    variants
+}
+
+/// The paths of all values that hold no others; the items of a list share theirs.
+fn leaves(value: &Value, path: &mut Vec<String>, found: &mut BTreeSet<Vec<String>>) {
+    match value {
+        Value::Object(fields) => {
+            for (key, inner) in fields {
+                path.push(key.clone());
+                leaves(inner, path, found);
+                path.pop();
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| leaves(item, path, found)),
+        _ => {
+            found.insert(path.clone());
+        }
+    }
+}
+
+/// Changes the values at a path, in every item of a list on the way.
+fn set(value: &mut Value, path: &[&str], change: &dyn Fn(&Value) -> Option<Value>) {
+    match (value, path) {
+        (value, []) => {
+            if let Some(changed) = change(value) {
+                *value = changed;
+            }
+        }
+        (Value::Array(items), path) => items.iter_mut().for_each(|item| set(item, path, change)),
+        (Value::Object(fields), [key, rest @ ..]) => {
+            if let Some(inner) = fields.get_mut(*key) {
+                set(inner, rest, change);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// A shop of which nothing is known, and one of which everything is.
+fn shops() -> [Value; 2] {
+    [
+        json!({ "name": null, "url": null, "address": null, "support": null }),
+        json!({
+            "name": "Shop", "url": "https://shop.example.com", "address": "1 Example Street, Tokyo",
+            "support": "support@shop.example.com",
+        }),
+    ]
+}
+
+/// What of an advertisement does not show how to end it.
+fn missing_way_out(mail: &super::RenderedMail, data: &Value) -> Vec<Finding> {
+    let file = format!("{}.{}", mail.name, mail.locale);
+    let Some(url) = data.get("unsubscribe_url").and_then(Value::as_str) else {
+        return vec![Finding::error(format!(
+            "{file}.txt is marketing: its sample needs an `unsubscribe_url` and its text a place for it"
+        ))];
+    };
+    let mut findings = Vec::new();
+    let mut missing = |extension: &str| {
+        findings.push(Finding::error(format!(
+            "{file}.{extension} is marketing and does not show `unsubscribe_url`: include `_footer.{}.{extension}`",
+            mail.locale
+        )));
+    };
+    if !mail.text.contains(url) {
+        missing("txt");
+    }
+    if mail.html.as_ref().is_some_and(|html| !html.contains(filters::escaped(url).as_ref())) {
+        missing("html");
+    }
+    findings
+}
+
+/// The sample's values, and null for what may be missing and is not there.
+pub(super) fn sample_data(front_matter: &FrontMatter) -> Value {
+    let mut data = json_of(&toml::Value::Table(front_matter.sample.clone()));
+    for path in &front_matter.optional {
+        let keys: Vec<&str> = path.split('.').collect();
+        fill_with_null(&mut data, &keys);
+    }
+    data
+}
+
+fn fill_with_null(data: &mut Value, path: &[&str]) {
+    match (data, path) {
+        (Value::Array(items), _) => items.iter_mut().for_each(|item| fill_with_null(item, path)),
+        (Value::Object(fields), [key]) => {
+            fields.entry(*key).or_insert(Value::Null);
+        }
+        (Value::Object(fields), [key, rest @ ..]) => {
+            if let Some(inner) = fields.get_mut(*key) {
+                fill_with_null(inner, rest);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// TOML as JSON: its dates become texts, as producers write them.
+fn json_of(value: &toml::Value) -> Value {
+    match value {
+        toml::Value::String(text) => text.as_str().into(),
+        toml::Value::Integer(number) => (*number).into(),
+        toml::Value::Float(number) => (*number).into(),
+        toml::Value::Boolean(truth) => (*truth).into(),
+        toml::Value::Datetime(time) => time.to_string().into(),
+        toml::Value::Array(items) => items.iter().map(json_of).collect(),
+        toml::Value::Table(fields) => fields
+            .iter()
+            .map(|(key, value)| (key.clone(), json_of(value)))
+            .collect::<serde_json::Map<_, _>>()
+            .into(),
+    }
+}
