@@ -1,9 +1,13 @@
 //! The harness: sandboxes, processes, both databases, and the outside world as far as tests need it.
 
 mod database;
+pub(crate) mod line_works;
 mod process;
 mod sandbox;
+pub(crate) mod sendgrid;
+pub(crate) mod ses;
 mod shop;
+pub(crate) mod teams;
 mod webhook;
 
 use std::time::{Duration, Instant};
