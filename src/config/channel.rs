@@ -197,7 +197,7 @@ impl AlertChannel {
         let (name, kind) = (&self.name, self.kind.as_str());
         let error =
             |key: &str, problem: String| Err(document.error_at(&["alerts", "channel", place, key], problem));
-        for key in KEYS.into_iter().filter(|key| self.text(key).is_some() && !self.kind.has(key)) {
+        if let Some(key) = KEYS.into_iter().find(|key| self.text(key).is_some() && !self.kind.has(key)) {
             return error(key, format!("`{key}` of alerts.channel `{name}` is not for the kind `{kind}`"));
         }
         for (key, variable) in self.variables() {

@@ -16,7 +16,7 @@ pub(crate) use database::Database;
 pub(crate) use process::{Batchctl, Ran, Running};
 pub(crate) use sandbox::{Arranged, NOW, Sandbox};
 pub(crate) use shop::{Line, Mall, Order, Refund, Shop};
-pub(crate) use webhook::{Answer, Webhook};
+pub(crate) use webhook::{Answer, Request, Webhook};
 
 /// How long a test waits for something to happen. Generous: two cores may be shared by hundreds of processes.
 const LIMIT: Duration = Duration::from_mins(1);
