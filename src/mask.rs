@@ -12,7 +12,7 @@ pub const MASK: &str = "***";
 const MIN_SECRET_CHARACTERS: usize = 6;
 
 /// Hosts whose URLs are secrets by themselves: whoever knows the path can post.
-const WEBHOOK_HOSTS: [&str; 8] = [
+const WEBHOOK_HOSTS: [&str; 10] = [
     "hooks.slack.com",
     "hooks.slack-gov.com",
     "discord.com",
@@ -21,6 +21,8 @@ const WEBHOOK_HOSTS: [&str; 8] = [
     "webhook.office.com",
     "logic.azure.com",
     "api.powerplatform.com",
+    "api.powerautomate.com",
+    "flow.microsoft.com",
 ];
 
 /// Words in the name of a variable or of a URL's parameter that make its value a secret.

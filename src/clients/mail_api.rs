@@ -175,9 +175,11 @@ fn one_line(text: &str) -> String {
     text.collect::<Vec<_>>().join(" ").chars().take(QUOTED_CHARACTERS).collect()
 }
 
-/// An address as the services take it, its domain in ASCII. `None` for what no service can reach: none of them
-/// speaks SMTPUTF8, so a local part in national characters has no way out.
+/// An address as the services take it: without a name, its domain in ASCII. `None` for what no service can reach:
+/// none of them speaks SMTPUTF8, so a local part in national characters has no way out.
 pub(super) fn ascii_address(address: &str) -> Option<String> {
+    let bare = address.trim_end().strip_suffix('>').and_then(|rest| rest.rsplit_once('<'));
+    let address = bare.map_or(address, |(_, bare)| bare);
     let (local, domain) = address.rsplit_once('@')?;
     if !local.is_ascii() {
         return None;
@@ -216,6 +218,7 @@ mod tests {
     #[test]
     fn a_national_domain_becomes_ascii_and_a_national_local_part_has_no_way_out() {
         assert_eq!(ascii_address("a@example.jp").as_deref(), Some("a@example.jp"));
+        assert_eq!(ascii_address("山田 <a@example.jp>").as_deref(), Some("a@example.jp"));
         assert_eq!(ascii_address("a@例え.jp").as_deref(), Some("a@xn--r8jz45g.jp"));
         assert_eq!(ascii_address("山田@example.jp"), None);
     }

@@ -1,6 +1,8 @@
 //! One file per outside system. A client knows its system's protocol and limits; it knows no job.
 
+pub mod chat;
 pub mod http;
+pub mod line_works;
 mod mail_api;
 pub mod mail_folder;
 pub mod mail_transport;
@@ -8,4 +10,5 @@ pub mod sendgrid;
 pub mod ses;
 pub mod slack;
 pub mod smtp;
+pub mod teams;
 pub mod webhook;

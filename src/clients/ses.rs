@@ -118,7 +118,8 @@ impl Ses {
         })
     }
 
-    /// Sends a built message to one recipient. `from` and `to` are the envelope's addresses, without names.
+    /// Sends a built message to one recipient. `from` and `to` are the envelope's addresses;
+    /// names are left to the message's own headers.
     pub async fn send(&self, from: &str, to: &str, message: &[u8]) -> Result<Outcome, Stop> {
         let [from, to] = match [from, to].map(ascii_address) {
             [Some(from), Some(to)] => [from, to],

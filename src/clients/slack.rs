@@ -3,24 +3,13 @@
 
 use serde_json::{Value, json};
 
+use super::chat::{Message, shorten};
 use super::http::DeliveryError;
 
 /// Slack's limit for the text of one section block.
 const SECTION_CHARACTERS: usize = 3000;
 /// Slack's limit for a header block.
 const HEADER_CHARACTERS: usize = 150;
-
-/// A message of a title, a few lines, and a mention in front where somebody has to look now.
-#[derive(Debug, Clone)]
-pub struct Message {
-    /// The headline; plain text.
-    pub title: String,
-    /// The lines below; plain text.
-    pub lines: Vec<String>,
-    /// A mention in Slack's own form (`<!subteam^S123>`, `<@U123>`); it is configuration, not data, and is not
-    /// escaped.
-    pub mention: Option<String>,
-}
 
 /// Posts a message.
 pub async fn post(client: &reqwest::Client, url: &str, message: &Message) -> Result<(), DeliveryError> {
@@ -58,15 +47,6 @@ fn body(message: &Message) -> Value {
 /// The three characters of mrkdwn that need it; this also defuses a mention inside somebody's data.
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
-}
-
-fn shorten(text: &str, most: usize) -> String {
-    if text.chars().count() <= most {
-        return text.to_owned();
-    }
-    let mut short: String = text.chars().take(most - 1).collect();
-    short.push('…');
-    short
 }
 
 #[cfg(test)]

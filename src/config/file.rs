@@ -9,6 +9,7 @@ use std::time::Duration;
 use chrono::format::{Item, StrftimeItems};
 use serde::{Deserialize, Deserializer, de};
 
+use super::channel::AlertChannel;
 use super::document::{Document, nearest};
 use super::error::ConfigError;
 use super::mail::MailConfig;
@@ -66,30 +67,6 @@ pub struct AlertsConfig {
     /// A run that is slower than usual by less than this is the machine's mood; a second without it.
     #[serde(deserialize_with = "duration")]
     pub slow_floor: Option<Duration>,
-}
-
-/// A place where alerts are posted.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AlertChannel {
-    /// How routes name it.
-    pub name: String,
-    /// How to speak to it.
-    pub kind: ChannelKind,
-    /// The variable that holds its URL; the URL is a secret.
-    pub url_variable: String,
-    /// Put in front of high and critical alerts, such as `<!subteam^S123>`.
-    pub mention: Option<String>,
-}
-
-/// How a channel is spoken to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ChannelKind {
-    /// A Slack incoming webhook.
-    Slack,
-    /// A JSON document posted to any URL.
-    Webhook,
 }
 
 /// Names of channels by severity; none by default.
@@ -311,24 +288,12 @@ impl FileConfig {
     fn validate_alerts(&self, document: &Document<'_>) -> Result<(), ConfigError> {
         for (index, channel) in self.alerts.channel.iter().enumerate() {
             let place = index.to_string();
-            let at = |key| ["alerts", "channel", place.as_str(), key];
             let name = &channel.name;
             if self.alerts.channel[..index].iter().any(|earlier| earlier.name == *name) {
-                return Err(document.error_at(&at("name"), format!("two channels are called `{name}`")));
+                let path = ["alerts", "channel", place.as_str(), "name"];
+                return Err(document.error_at(&path, format!("two channels are called `{name}`")));
             }
-            if channel.url_variable.contains("://") {
-                let problem = format!(
-                    "`url_variable` of alerts.channel `{name}` holds a URL: put the URL in a variable such as \
-                     OPS_SLACK_URL and write that name here"
-                );
-                return Err(document.error_at(&at("url_variable"), problem));
-            }
-            if !is_variable_name(&channel.url_variable) {
-                let problem = format!(
-                    "`url_variable` of alerts.channel `{name}` is not a variable's name: write one like OPS_SLACK_URL"
-                );
-                return Err(document.error_at(&at("url_variable"), problem));
-            }
+            channel.validate(document, &place)?;
         }
         let unknown = |path: &[&str], name: &str| {
             let advice = nearest(name, self.alerts.channel.iter().map(|channel| channel.name.as_str()))
@@ -397,7 +362,9 @@ impl FileConfig {
         self.alerts
             .channel
             .iter()
-            .map(|channel| (channel.url_variable.as_str(), format!("alerts.channel `{}`", channel.name)))
+            .flat_map(|channel| {
+                channel.variables().map(|(_, name)| (name, format!("alerts.channel `{}`", channel.name)))
+            })
             .chain(self.mail.named_variables())
     }
 }
@@ -559,7 +526,7 @@ mod tests {
             ),
             (
                 "[[alerts.channel]]\nname = \"ops\"\nkind = \"slack\"",
-                "batchctl.toml line 1: `alerts.channel`: missing field `url_variable`",
+                "batchctl.toml line 1: `alerts.channel` `ops` of the kind `slack` needs `url_variable`",
             ),
             (
                 "[import.orders]\ndelimiter = \"、\"",

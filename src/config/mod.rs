@@ -2,6 +2,7 @@
 //!
 //! The only place that reads the environment. Nothing here opens a connection.
 
+mod channel;
 mod document;
 mod environment;
 mod error;
@@ -17,11 +18,12 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use url::Url;
 
+pub use channel::{AlertChannel, ChannelKind, ChannelTarget, LineWorksReader, LineWorksTarget};
 pub use environment::Source;
 pub use error::ConfigError;
 pub use file::{
-    AlertChannel, AlertRoutes, AlertsConfig, ChannelKind, FileConfig, ImportConfig, ImportFile, JobOverride,
-    PdfConfig, ReportConfig, SkipLimit,
+    AlertRoutes, AlertsConfig, FileConfig, ImportConfig, ImportFile, JobOverride, PdfConfig, ReportConfig,
+    SkipLimit,
 };
 pub use mail::{
     ConsentRule, DkimConfig, MailConfig, OnUnknown, SendGridConfig, SesConfig, ShopConfig, TransportKind,
@@ -249,6 +251,23 @@ impl Config {
     /// The alert channel of this name.
     pub fn channel(&self, name: &str) -> Option<&AlertChannel> {
         self.file.alerts.named(name)
+    }
+
+    /// What would keep an alert from this channel, for `config check`.
+    pub fn channel_problems(&self, channel: &AlertChannel) -> Vec<String> {
+        let unset = channel.variables().filter_map(|(_, name)| self.secret(name).err());
+        let mut problems: Vec<String> = unset.map(|error| error.to_string()).collect();
+        if channel.kind == ChannelKind::Mail {
+            let settings = [
+                ("BATCHCTL_MAIL_FROM", self.mail.from.is_none()),
+                ("BATCHCTL_MAIL_REDIRECT_TO", self.mail.redirect_to.is_none() && !self.is_prod()),
+            ];
+            let missing = settings.into_iter().filter(|(_, is_missing)| *is_missing);
+            problems.extend(missing.map(|(name, _)| {
+                format!("variable `{name}` is not set: alerts.channel `{}` needs it", channel.name)
+            }));
+        }
+        problems
     }
 
     /// Whether any alert could be sent at all.

@@ -1,5 +1,7 @@
 //! `config check`: reads everything, changes nothing, and says what is odd.
 
+use crate::clients::teams;
+use crate::config::ChannelTarget;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::severity::Severity;
@@ -22,8 +24,15 @@ impl ConfigCommand {
         problems.extend(cx.config.unknown_jobs(&names));
         problems.extend(data::import::mapping_problems(cx));
         for channel in Severity::ALL.iter().flat_map(|severity| cx.config.alert_channels(*severity)) {
-            if let Err(error) = cx.config.secret(&channel.url_variable) {
-                problems.push(error.to_string());
+            problems.extend(cx.config.channel_problems(channel));
+            if let Ok(ChannelTarget::Teams(variable)) = channel.target()
+                && cx.config.variable(variable).is_some_and(teams::is_retired)
+            {
+                problems.push(format!(
+                    "{variable} is the URL of an Office 365 connector, which Microsoft has retired: alerts.channel \
+                     `{}` needs that of a workflow",
+                    channel.name
+                ));
             }
         }
         for folder in cx.config.pdf_font_dirs().into_iter().chain(cx.config.pdf_template_dir()) {

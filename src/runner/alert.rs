@@ -5,20 +5,25 @@
 //! `batch_alert` first and a request second, so an alert that cannot be sent now is sent at the end of a later
 //! command.
 
+mod channels;
+
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::clients::{http, slack, webhook};
+use crate::clients::http;
 use crate::clock::machine_time;
-use crate::config::{AlertChannel, ChannelKind};
+use crate::config::AlertChannel;
 use crate::context::Context;
 use crate::db::Db;
 use crate::failure::one_line;
 use crate::period::format_duration;
 use crate::severity::Severity;
 use crate::values;
+
+use channels::Channels;
 
 use super::history::{Execution, label, last_durations};
 use super::spec::JobSpec;
@@ -65,6 +70,16 @@ pub struct AlertMessage {
     pub commands: Vec<String>,
     /// When.
     pub at: DateTime<Utc>,
+    /// Which of several messages or recipients have it already, when the rest could not be reached.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub delivered: BTreeSet<usize>,
+}
+
+impl AlertMessage {
+    /// Whether somebody has to look now.
+    fn is_urgent(&self) -> bool {
+        matches!(self.severity.as_str(), "high" | "critical") && self.kind != "recovery"
+    }
 }
 
 /// Notes a run that failed, in whole or in part.
@@ -265,6 +280,7 @@ fn message(
         occurrences,
         commands,
         at: cx.now(),
+        delivered: BTreeSet::new(),
     }
 }
 
@@ -318,10 +334,11 @@ async fn try_send_pending(cx: &Context, db: &mut Db) -> anyhow::Result<()> {
     if due.is_empty() {
         return Ok(());
     }
-    let client = http::client()?;
+    let mut channels = Channels::new(cx)?;
     for alert in due {
-        send_one(cx, db, &client, &alert).await?;
+        send_one(cx, db, &mut channels, &alert).await?;
     }
+    channels.close().await;
     Ok(())
 }
 
@@ -329,7 +346,7 @@ async fn try_send_pending(cx: &Context, db: &mut Db) -> anyhow::Result<()> {
 async fn send_one(
     cx: &Context,
     db: &mut Db,
-    client: &reqwest::Client,
+    channels: &mut Channels<'_>,
     alert: &PendingAlert,
 ) -> anyhow::Result<()> {
     let now = machine_time();
@@ -345,11 +362,11 @@ async fn send_one(
     if claimed == 0 {
         return Ok(());
     }
-    let message: AlertMessage = serde_json::from_str(&alert.message)?;
+    let mut message: AlertMessage = serde_json::from_str(&alert.message)?;
     let Some(channel) = cx.config.channel(&alert.channel) else {
         return note_error(db, alert.id, "the channel is not configured any more", now + LONGEST_PAUSE).await;
     };
-    match deliver(cx, client, channel, &message).await {
+    match deliver(db, channels, channel, alert.id, &mut message).await? {
         Ok(()) => {
             db.execute(
                 "UPDATE batch_alert SET delivered_at = $1, last_error = NULL WHERE id = $2",
@@ -383,35 +400,41 @@ async fn note_error(db: &mut Db, id: i64, error: &str, next_attempt_at: DateTime
     Ok(())
 }
 
-/// Speaks to one channel in its own way.
+/// Tells a channel what it does not know yet: all of a short message, each part of a long one, each recipient of a
+/// mail. What is delivered is noted at once, so that after a fault only the rest is sent again.
 async fn deliver(
-    cx: &Context,
-    client: &reqwest::Client,
+    db: &mut Db,
+    channels: &mut Channels<'_>,
     channel: &AlertChannel,
-    message: &AlertMessage,
-) -> Result<(), http::DeliveryError> {
-    let url = cx.config.secret(&channel.url_variable).map_err(|error| http::DeliveryError {
-        message: error.to_string(),
-        is_permanent: false,
-        retry_after: None,
-    })?;
-    match channel.kind {
-        ChannelKind::Slack => slack::post(client, &url, &slack_message(channel, message)).await,
-        ChannelKind::Webhook => webhook::post(client, &url, &serde_json::json!(message)).await,
+    id: i64,
+    message: &mut AlertMessage,
+) -> anyhow::Result<Result<(), http::DeliveryError>> {
+    let parts = match channels.parts(channel, message) {
+        Ok(parts) => parts,
+        Err(error) => return Ok(Err(error)),
+    };
+    let count = parts.len();
+    let mut outcome = Ok(());
+    for (index, part) in parts.into_iter().enumerate() {
+        if message.delivered.contains(&index) {
+            continue;
+        }
+        match channels.send(channel, part).await {
+            Ok(()) if count > 1 => {
+                message.delivered.insert(index);
+                let text = serde_json::to_string(message)?;
+                db.execute("UPDATE batch_alert SET message = $1 WHERE id = $2", values![&text, id]).await?;
+            }
+            Ok(()) => {}
+            Err(fault) => {
+                outcome = Err(fault.error);
+                if fault.concerns_the_rest {
+                    break;
+                }
+            }
+        }
     }
-}
-
-fn slack_message(channel: &AlertChannel, message: &AlertMessage) -> slack::Message {
-    let is_urgent = matches!(message.severity.as_str(), "high" | "critical") && message.kind != "recovery";
-    let mut lines = Vec::new();
-    lines.extend(message.error.clone());
-    lines.push(format!("run {} on {}, severity {}", message.run, message.host, message.severity));
-    lines.extend(message.commands.iter().cloned());
-    slack::Message {
-        title: message.title.clone(),
-        lines,
-        mention: channel.mention.clone().filter(|_| is_urgent),
-    }
+    Ok(outcome)
 }
 
 /// The pause doubles with each try.

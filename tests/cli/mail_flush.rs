@@ -1,5 +1,6 @@
 //! `mail flush`: what is queued is sent, once.
 
+mod apis;
 mod interface;
 
 use std::ops::Deref;

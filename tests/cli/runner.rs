@@ -1,6 +1,7 @@
 //! The runner's promises, proved on `report daily-sales`: a job of one chunk a day.
 
 mod alerts;
+mod channels;
 mod crash;
 mod database_gone;
 mod freeze;

@@ -1,9 +1,13 @@
 //! The harness: sandboxes, processes, both databases, and the outside world as far as tests need it.
 
 mod database;
+pub(crate) mod line_works;
 mod process;
 mod sandbox;
+pub(crate) mod sendgrid;
+pub(crate) mod ses;
 mod shop;
+pub(crate) mod teams;
 mod webhook;
 
 use std::time::{Duration, Instant};
@@ -12,7 +16,7 @@ pub(crate) use database::Database;
 pub(crate) use process::{Batchctl, Ran, Running};
 pub(crate) use sandbox::{Arranged, NOW, Sandbox};
 pub(crate) use shop::{Line, Mall, Order, Refund, Shop};
-pub(crate) use webhook::{Answer, Webhook};
+pub(crate) use webhook::{Answer, Request, Webhook};
 
 /// How long a test waits for something to happen. Generous: two cores may be shared by hundreds of processes.
 const LIMIT: Duration = Duration::from_mins(1);

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::LIMIT;
 
@@ -15,9 +15,16 @@ pub(crate) enum Answer {
     Http(u16, Vec<(&'static str, String)>, String),
     /// Nothing, until the server ends.
     Silence,
+    /// Nothing: the connection ends once the request is read.
+    Cut,
 }
 
 impl Answer {
+    /// A status with a JSON body.
+    pub(crate) fn json(status: u16, body: &serde_json::Value) -> Self {
+        Self::Http(status, vec![("Content-Type", "application/json".to_owned())], body.to_string())
+    }
+
     /// A status with an empty body.
     pub(crate) fn status(status: u16) -> Self {
         Self::Http(status, Vec::new(), String::new())
@@ -33,6 +40,7 @@ pub(crate) struct Request {
     /// Names in lower case.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: String,
+    pub(crate) arrived: Instant,
 }
 
 impl Request {
@@ -49,16 +57,19 @@ impl Request {
     }
 }
 
+/// What a service makes of a request: the answer to a good one, or to one that it refuses.
+pub(crate) type Check = Box<dyn Fn(&Request) -> Result<Answer, Answer> + Send + Sync>;
+
 /// A server on a port of its own. It answers 200 when nothing else is queued.
 pub(crate) struct Webhook {
     address: SocketAddr,
     shared: Arc<Shared>,
 }
 
-#[derive(Default)]
 struct Shared {
     state: Mutex<State>,
     ended: Condvar,
+    check: Check,
 }
 
 #[derive(Default)]
@@ -77,9 +88,14 @@ impl Shared {
 impl Webhook {
     /// Starts one.
     pub(crate) fn start() -> Self {
+        Self::checking(Box::new(|_| Ok(Answer::status(200))))
+    }
+
+    /// Starts one that looks at each request: what it refuses gets that answer, whatever is queued.
+    pub(crate) fn checking(check: Check) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared { state: Mutex::default(), ended: Condvar::new(), check });
         let server = Arc::clone(&shared);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
@@ -122,9 +138,13 @@ impl Drop for Webhook {
 fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     let request = read_request(&mut BufReader::new(stream))?;
+    let checked = (shared.check)(&request);
     let mut state = shared.lock();
     state.requests.push(request);
-    let answer = state.answers.pop_front().unwrap_or_else(|| Answer::status(200));
+    let answer = match checked {
+        Ok(usual) => state.answers.pop_front().unwrap_or(usual),
+        Err(refusal) => refusal,
+    };
     match answer {
         Answer::Http(status, headers, body) => {
             drop(state);
@@ -140,6 +160,7 @@ fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
             drop(waiting);
             Ok(())
         }
+        Answer::Cut => Ok(()),
     }
 }
 
@@ -159,5 +180,11 @@ fn read_request(reader: &mut impl BufRead) -> std::io::Result<Request> {
     let length = length.and_then(|(_, length)| length.parse().ok()).unwrap_or(0);
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
-    Ok(Request { method, path, headers, body: String::from_utf8_lossy(&body).into_owned() })
+    Ok(Request {
+        method,
+        path,
+        headers,
+        body: String::from_utf8_lossy(&body).into_owned(),
+        arrived: Instant::now(),
+    })
 }

@@ -1,0 +1,170 @@
+//! Microsoft Teams, by a workflow with the trigger "When a Teams webhook request is received": one POST of an
+//! adaptive card; the URL is the credential. 202 means that the flow was started, not that the card was posted:
+//! what goes wrong behind it is seen in the flow's run history alone.
+
+use serde_json::{Value, json};
+
+use super::chat::{self, Message};
+use super::http::DeliveryError;
+
+/// The largest request that is sure to pass: the limit is about 28 KB, with what the flow makes of it included.
+#[cfg(test)]
+const MOST_BYTES: usize = 21 * 1024;
+/// What the lines of one card may take of it; the rest is for the title and what is around.
+const LINES_BYTES: usize = 17 * 1024;
+/// More of a title is no title.
+const TITLE_CHARACTERS: usize = 200;
+
+/// The old connectors' host: retired by Microsoft, and answering 200 for a while to what it dropped.
+const RETIRED_HOST: &str = "webhook.office.com";
+
+/// Whether a URL is one of the connectors that Microsoft has retired.
+pub fn is_retired(url: &str) -> bool {
+    let url = url::Url::parse(url).ok();
+    let host = url.as_ref().and_then(url::Url::host_str).unwrap_or_default();
+    host == RETIRED_HOST || host.strip_suffix(RETIRED_HOST).is_some_and(|rest| rest.ends_with('.'))
+}
+
+/// Posts one card.
+pub async fn post(client: &reqwest::Client, url: &str, card: &Value) -> Result<(), DeliveryError> {
+    if is_retired(url) {
+        return Err(DeliveryError {
+            message: format!(
+                "the URL is of an Office 365 connector (`{RETIRED_HOST}`), which Microsoft has retired: make a \
+                 workflow with the trigger `When a Teams webhook request is received` and use its URL"
+            ),
+            is_permanent: true,
+            retry_after: None,
+        });
+    }
+    let response = client.post(url).json(card).send().await.map_err(DeliveryError::unanswered)?;
+    // 202 by the flow itself, 200 by a gateway in front of it or by a flow with an answer of its own.
+    if matches!(response.status().as_u16(), 200 | 202) {
+        return Ok(());
+    }
+    let is_success = response.status().is_success();
+    let mut error = DeliveryError::refused(response).await;
+    if is_success {
+        error.message = format!("the answer was not of a Teams workflow: {}", error.message);
+        error.is_permanent = true;
+    }
+    Err(error)
+}
+
+/// The cards of a message: one, or as many as its lines need.
+pub fn cards(message: &Message) -> Vec<Value> {
+    let bytes = |line: &str| block(line).to_string().len() + ",".len();
+    let shares = chat::share_out(&message.lines, LINES_BYTES, bytes);
+    let parts = shares.len();
+    let card = |(index, lines): (usize, Vec<String>)| {
+        let title = message.title_of(index + 1, parts, TITLE_CHARACTERS);
+        card(&title, &lines, message.mention.as_deref().filter(|_| index == 0))
+    };
+    shares.into_iter().enumerate().map(card).collect()
+}
+
+fn card(title: &str, lines: &[String], mention: Option<&str>) -> Value {
+    let mut headline = block(title);
+    headline["inlines"][0]["weight"] = json!("Bolder");
+    headline["inlines"][0]["size"] = json!("Medium");
+    let mut body = vec![headline];
+    let mut teams = json!({ "width": "Full" });
+    if let Some((id, name)) = mention.map(mentioned) {
+        let text = format!("<at>{name}</at>");
+        body.push(json!({ "type": "TextBlock", "text": text, "wrap": true }));
+        teams["entities"] =
+            json!([{ "type": "mention", "text": text, "mentioned": { "id": id, "name": name } }]);
+    }
+    body.extend(lines.iter().map(|line| block(line)));
+    json!({
+        "type": "message",
+        "attachments": [{
+            "contentType": "application/vnd.microsoft.card.adaptive",
+            "contentUrl": null,
+            "content": {
+                "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+                "type": "AdaptiveCard",
+                "version": "1.4",
+                "fallbackText": title,
+                "msteams": teams,
+                "body": body,
+            },
+        }],
+    })
+}
+
+/// A line as it is: a `TextBlock` would read Markdown into it, and make a link or a mention of somebody's data.
+fn block(line: &str) -> Value {
+    json!({ "type": "RichTextBlock", "spacing": "None", "inlines": [{ "type": "TextRun", "text": line }] })
+}
+
+/// Id and name of `Kim <kim@example.com>`, or of the id alone. The name stands inside a tag.
+fn mentioned(mention: &str) -> (&str, String) {
+    let (name, id) = match mention.strip_suffix('>').and_then(|rest| rest.rsplit_once('<')) {
+        Some((name, id)) if !name.trim().is_empty() => (name.trim(), id),
+        Some((_, id)) => (id, id),
+        None => (mention, mention),
+    };
+    (id, name.replace(['<', '>', '&'], ""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(lines: Vec<String>) -> Message {
+        Message { title: "a job FAILED".to_owned(), lines, mention: Some("Kim <kim@example.com>".to_owned()) }
+    }
+
+    /// The lines of a card below its headline.
+    fn lines(card: &Value) -> Vec<String> {
+        let body = card["attachments"][0]["content"]["body"].as_array().unwrap();
+        let text = |block: &Value| block["inlines"][0]["text"].as_str().map(str::to_owned);
+        body.iter().skip(1).filter_map(text).collect()
+    }
+
+    #[test]
+    fn a_mention_is_in_the_text_and_among_the_entities_and_data_is_no_markup() {
+        let [card] =
+            cards(&message(vec!["[mall](http://evil.jp) <at>Kim</at> *x*".to_owned()])).try_into().unwrap();
+        let content = &card["attachments"][0]["content"];
+        assert_eq!(
+            content["msteams"],
+            json!({ "width": "Full", "entities": [
+                { "type": "mention", "text": "<at>Kim</at>", "mentioned": { "id": "kim@example.com", "name": "Kim" } },
+            ]})
+        );
+        assert_eq!(content["body"][0]["inlines"][0]["text"], "a job FAILED");
+        assert_eq!(content["body"][1], json!({ "type": "TextBlock", "text": "<at>Kim</at>", "wrap": true }));
+        assert_eq!(content["body"][2]["type"], "RichTextBlock");
+        assert_eq!(lines(&card), ["[mall](http://evil.jp) <at>Kim</at> *x*"]);
+        assert_eq!(mentioned("0f0e-11"), ("0f0e-11", "0f0e-11".to_owned()));
+        assert_eq!(mentioned("A & B <ops@example.com>"), ("ops@example.com", "A  B".to_owned()));
+    }
+
+    #[test]
+    fn a_long_text_becomes_several_cards_below_the_limit_in_order_and_whole() {
+        let long: Vec<String> =
+            (0..400).map(|number| format!("{number} {}", "長\"\u{1}".repeat(90))).collect();
+        let cards = cards(&Message { title: "題\"\u{1}".repeat(400), ..message(long.clone()) });
+        assert!(cards.len() > 3);
+        for (index, card) in cards.iter().enumerate() {
+            assert!(card.to_string().len() <= MOST_BYTES, "{}", card.to_string().len());
+            let content = &card["attachments"][0]["content"];
+            let number = format!("({}/{})", index + 1, cards.len());
+            assert!(content["fallbackText"].as_str().unwrap().ends_with(&number));
+            assert_eq!(content["msteams"].get("entities").is_some(), index == 0, "called once");
+        }
+        assert_eq!(cards.iter().flat_map(lines).collect::<Vec<_>>(), long);
+        let [one, two] = <[Value; 2]>::try_from(super::cards(&message(vec!["x".repeat(30_000)]))).unwrap();
+        assert_eq!(lines(&one).concat() + &lines(&two).concat(), "x".repeat(30_000));
+    }
+
+    #[test]
+    fn the_urls_of_retired_connectors_are_known() {
+        assert!(is_retired("https://contoso.webhook.office.com/webhookb2/x"));
+        assert!(is_retired("https://webhook.office.com/x"));
+        assert!(!is_retired("https://prod-1.japaneast.logic.azure.com/workflows/x?u=webhook.office.com"));
+        assert!(!is_retired("https://evilwebhook.office.com.example.jp/"));
+    }
+}

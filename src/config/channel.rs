@@ -1,0 +1,375 @@
+//! `[[alerts.channel]]` of `batchctl.toml`: a place where alerts are posted, and what each kind of place needs.
+
+use serde::Deserialize;
+
+use super::document::Document;
+use super::error::ConfigError;
+use super::file::is_variable_name;
+use super::settings::is_mail_address;
+
+/// A place where alerts are posted. Each kind has keys of its own; [`AlertChannel::target`] is what they mean.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AlertChannel {
+    /// How routes name it.
+    pub name: String,
+    /// How to speak to it.
+    pub kind: ChannelKind,
+    /// Slack, Teams, webhook: the variable that holds its URL; the URL is a secret.
+    pub url_variable: Option<String>,
+    /// Slack, Teams, LINE WORKS: who is called by high and critical alerts, in the service's own form:
+    /// `<!subteam^S123>`, `Kim <kim@example.com>`, a LINE WORKS user's id or `all`.
+    pub mention: Option<String>,
+    /// LINE WORKS: the variable of the app's client id.
+    pub client_id_variable: Option<String>,
+    /// LINE WORKS: the variable of the app's client secret.
+    pub client_secret_variable: Option<String>,
+    /// LINE WORKS: the service account's id, such as `abcde.serviceaccount@example`.
+    pub service_account: Option<String>,
+    /// LINE WORKS: the variable that holds the app's private key as PEM, or the name of the file that does.
+    pub private_key_variable: Option<String>,
+    /// LINE WORKS: the bot's number.
+    pub bot_id: Option<String>,
+    /// LINE WORKS: the talk room to write to.
+    pub channel_id: Option<String>,
+    /// LINE WORKS: the one user to write to, in place of a room.
+    pub user_id: Option<String>,
+    /// LINE WORKS: another place for tokens than `https://auth.worksmobile.com`.
+    pub auth_endpoint: Option<String>,
+    /// LINE WORKS: another place for messages than `https://www.worksapis.com`.
+    pub api_endpoint: Option<String>,
+    /// Mail: the recipients.
+    pub to: Option<Vec<String>>,
+}
+
+/// How a channel is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChannelKind {
+    /// A Slack incoming webhook.
+    Slack,
+    /// A Teams workflow with the trigger "When a Teams webhook request is received".
+    Teams,
+    /// A bot of LINE WORKS.
+    LineWorks,
+    /// A mail, sent at once and not through the queue.
+    Mail,
+    /// A JSON document posted to any URL.
+    Webhook,
+}
+
+/// What a channel's keys say, by its kind.
+#[derive(Debug, Clone, Copy)]
+pub enum ChannelTarget<'a> {
+    /// A Slack incoming webhook, whose URL this variable holds.
+    Slack(&'a str),
+    /// A Teams workflow, whose URL this variable holds.
+    Teams(&'a str),
+    /// A bot of LINE WORKS.
+    LineWorks(LineWorksTarget<'a>),
+    /// These recipients.
+    Mail(&'a [String]),
+    /// Any URL, which this variable holds.
+    Webhook(&'a str),
+}
+
+/// A bot of LINE WORKS, and where it writes.
+#[derive(Debug, Clone, Copy)]
+pub struct LineWorksTarget<'a> {
+    /// The variable of the app's client id.
+    pub client_id_variable: &'a str,
+    /// The variable of the app's client secret.
+    pub client_secret_variable: &'a str,
+    /// The service account's id.
+    pub service_account: &'a str,
+    /// The variable that holds the app's private key, or the name of its file.
+    pub private_key_variable: &'a str,
+    /// The bot's number.
+    pub bot_id: &'a str,
+    /// A talk room, or a user.
+    pub reader: LineWorksReader<'a>,
+}
+
+/// Who reads what a bot of LINE WORKS writes.
+#[derive(Debug, Clone, Copy)]
+pub enum LineWorksReader<'a> {
+    /// A talk room.
+    Channel(&'a str),
+    /// One user.
+    User(&'a str),
+}
+
+/// The keys that not every kind has, in the order in which they are asked for.
+const KEYS: [&str; 12] = [
+    "url_variable",
+    "mention",
+    "client_id_variable",
+    "client_secret_variable",
+    "service_account",
+    "private_key_variable",
+    "bot_id",
+    "channel_id",
+    "user_id",
+    "auth_endpoint",
+    "api_endpoint",
+    "to",
+];
+
+impl ChannelKind {
+    /// Its name in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Slack => "slack",
+            Self::Teams => "teams",
+            Self::LineWorks => "line_works",
+            Self::Mail => "mail",
+            Self::Webhook => "webhook",
+        }
+    }
+
+    /// Whether a channel of this kind may have this key.
+    fn has(self, key: &str) -> bool {
+        match self {
+            Self::Slack | Self::Teams => matches!(key, "url_variable" | "mention"),
+            Self::LineWorks => !matches!(key, "url_variable" | "to"),
+            Self::Mail => key == "to",
+            Self::Webhook => key == "url_variable",
+        }
+    }
+}
+
+impl AlertChannel {
+    /// What its keys say, or the key that is missing.
+    pub fn target(&self) -> Result<ChannelTarget<'_>, &'static str> {
+        let url_variable = || self.url_variable.as_deref().ok_or("url_variable");
+        Ok(match self.kind {
+            ChannelKind::Slack => ChannelTarget::Slack(url_variable()?),
+            ChannelKind::Teams => ChannelTarget::Teams(url_variable()?),
+            ChannelKind::Webhook => ChannelTarget::Webhook(url_variable()?),
+            ChannelKind::Mail => {
+                ChannelTarget::Mail(self.to.as_deref().filter(|to| !to.is_empty()).ok_or("to")?)
+            }
+            ChannelKind::LineWorks => ChannelTarget::LineWorks(LineWorksTarget {
+                client_id_variable: self.client_id_variable.as_deref().ok_or("client_id_variable")?,
+                client_secret_variable: self
+                    .client_secret_variable
+                    .as_deref()
+                    .ok_or("client_secret_variable")?,
+                service_account: self.service_account.as_deref().ok_or("service_account")?,
+                private_key_variable: self.private_key_variable.as_deref().ok_or("private_key_variable")?,
+                bot_id: self.bot_id.as_deref().ok_or("bot_id")?,
+                reader: match (&self.channel_id, &self.user_id) {
+                    (Some(channel), _) => LineWorksReader::Channel(channel),
+                    (None, Some(user)) => LineWorksReader::User(user),
+                    (None, None) => return Err("channel_id"),
+                },
+            }),
+        })
+    }
+
+    /// A key's text; `None` where it is not set.
+    fn text(&self, key: &str) -> Option<&str> {
+        let text = match key {
+            "url_variable" => &self.url_variable,
+            "mention" => &self.mention,
+            "client_id_variable" => &self.client_id_variable,
+            "client_secret_variable" => &self.client_secret_variable,
+            "service_account" => &self.service_account,
+            "private_key_variable" => &self.private_key_variable,
+            "bot_id" => &self.bot_id,
+            "channel_id" => &self.channel_id,
+            "user_id" => &self.user_id,
+            "auth_endpoint" => &self.auth_endpoint,
+            "api_endpoint" => &self.api_endpoint,
+            _ => return self.to.as_ref().map(|_| ""),
+        };
+        text.as_deref()
+    }
+
+    /// Every variable that it names, by its key.
+    pub(super) fn variables(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let keys = KEYS.into_iter().filter(|key| key.ends_with("_variable"));
+        keys.filter_map(|key| Some((key, self.text(key)?)))
+    }
+
+    /// Refuses what its kind has no use for, and what it cannot do without. It is the `place`th of the file.
+    pub(super) fn validate(&self, document: &Document<'_>, place: &str) -> Result<(), ConfigError> {
+        let (name, kind) = (&self.name, self.kind.as_str());
+        let error =
+            |key: &str, problem: String| Err(document.error_at(&["alerts", "channel", place, key], problem));
+        if let Some(key) = KEYS.into_iter().find(|key| self.text(key).is_some() && !self.kind.has(key)) {
+            return error(key, format!("`{key}` of alerts.channel `{name}` is not for the kind `{kind}`"));
+        }
+        for (key, variable) in self.variables() {
+            let example = match (key, self.kind) {
+                ("url_variable", ChannelKind::Teams) => "OPS_TEAMS_URL",
+                ("url_variable", _) => "OPS_SLACK_URL",
+                ("client_id_variable", _) => "LINE_WORKS_CLIENT_ID",
+                ("client_secret_variable", _) => "LINE_WORKS_CLIENT_SECRET",
+                _ => "LINE_WORKS_PRIVATE_KEY",
+            };
+            if variable.contains("://") {
+                let problem = format!(
+                    "`{key}` of alerts.channel `{name}` holds a URL: put the URL in a variable such as {example} and \
+                     write that name here"
+                );
+                return error(key, problem);
+            }
+            if !is_variable_name(variable) {
+                let problem = format!(
+                    "`{key}` of alerts.channel `{name}` is not a variable's name: write one like {example}"
+                );
+                return error(key, problem);
+            }
+        }
+        if let Err(key) = self.target() {
+            let key = if key == "channel_id" { "channel_id` or `user_id" } else { key };
+            let problem = format!("`alerts.channel` `{name}` of the kind `{kind}` needs `{key}`");
+            return Err(document.error_at(&["alerts", "channel", place], problem));
+        }
+        if self.channel_id.is_some() && self.user_id.is_some() {
+            let problem =
+                format!("alerts.channel `{name}` has a `channel_id` already: it writes to one of them");
+            return error("user_id", problem);
+        }
+        for (index, address) in self.to.iter().flatten().enumerate() {
+            if !is_mail_address(address) {
+                // Not shown: an address is personal, and a wrong paste may be anything.
+                let problem = format!(
+                    "`to` of alerts.channel `{name}`: number {} is not a mail address: write one like ops@example.jp",
+                    index + 1
+                );
+                return error("to", problem);
+            }
+        }
+        if let Some(mention) = &self.mention
+            && let Some(example) = self.better_mention(mention)
+        {
+            let problem =
+                format!("`mention` of alerts.channel `{name}` calls nobody on `{kind}`: write {example}");
+            return error("mention", problem);
+        }
+        Ok(())
+    }
+
+    /// What to write in place of a mention that the kind does not know.
+    fn better_mention(&self, mention: &str) -> Option<&'static str> {
+        let is_word = |text: &str| {
+            !text.is_empty()
+                && !text.contains(|c: char| c.is_whitespace() || c.is_control() || "<>\"&".contains(c))
+        };
+        match self.kind {
+            ChannelKind::Teams => {
+                let id = mention
+                    .strip_suffix('>')
+                    .and_then(|rest| rest.rsplit_once('<'))
+                    .map_or(mention, |(_, id)| id);
+                (!is_word(id)).then_some("Kim <kim@example.com>, or the user's Entra object id in its place")
+            }
+            ChannelKind::LineWorks => (!is_word(mention)).then_some("a user's id, or all"),
+            ChannelKind::Slack | ChannelKind::Mail | ChannelKind::Webhook => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::file::FileConfig;
+
+    const LINE_WORKS: &str = "[[alerts.channel]]
+name = \"works\"
+kind = \"line_works\"
+client_id_variable = \"WORKS_ID\"
+client_secret_variable = \"WORKS_SECRET\"
+service_account = \"a.serviceaccount@example\"
+private_key_variable = \"WORKS_KEY\"
+bot_id = \"2000001\"
+channel_id = \"room-1\"
+";
+
+    fn error(text: &str) -> String {
+        let error = FileConfig::parse("batchctl.toml", text).unwrap_err().to_string();
+        error.strip_prefix("batchctl.toml line ").unwrap().to_owned()
+    }
+
+    fn channel(kind: &str, rest: &str) -> String {
+        format!("[[alerts.channel]]\nname = \"ops\"\nkind = \"{kind}\"\n{rest}")
+    }
+
+    #[test]
+    fn each_kind_is_taken_with_what_it_needs() {
+        for text in [
+            channel("slack", "url_variable = \"A\"\nmention = \"<!here>\""),
+            channel("webhook", "url_variable = \"A\""),
+            channel("teams", "url_variable = \"A\"\nmention = \"Kim <kim@example.com>\""),
+            channel("mail", "to = [\"ops@example.jp\", \"当番 <duty@example.jp>\"]"),
+            LINE_WORKS.to_owned(),
+            LINE_WORKS.replace("channel_id", "user_id"),
+        ] {
+            let config = FileConfig::parse("batchctl.toml", &text).unwrap();
+            assert!(config.alerts.channel[0].target().is_ok(), "{text}");
+        }
+        let config = FileConfig::parse("batchctl.toml", LINE_WORKS).unwrap();
+        let named: Vec<&str> = config.named_variables().map(|(name, _)| name).collect();
+        assert_eq!(named, ["WORKS_ID", "WORKS_SECRET", "WORKS_KEY"]);
+    }
+
+    #[test]
+    fn what_a_kind_needs_and_what_it_has_no_use_for_is_named_with_its_line() {
+        for (text, message) in [
+            (channel("teams", ""), "1: `alerts.channel` `ops` of the kind `teams` needs `url_variable`"),
+            (channel("mail", ""), "1: `alerts.channel` `ops` of the kind `mail` needs `to`"),
+            (channel("mail", "to = []"), "1: `alerts.channel` `ops` of the kind `mail` needs `to`"),
+            (
+                LINE_WORKS.replace("bot_id = \"2000001\"\n", ""),
+                "1: `alerts.channel` `works` of the kind `line_works` needs `bot_id`",
+            ),
+            (
+                LINE_WORKS.replace("channel_id = \"room-1\"\n", ""),
+                "1: `alerts.channel` `works` of the kind `line_works` needs `channel_id` or `user_id`",
+            ),
+            (
+                format!("{LINE_WORKS}user_id = \"kim\""),
+                "10: alerts.channel `works` has a `channel_id` already: it writes to one of them",
+            ),
+            (
+                channel("slack", "url_variable = \"A\"\nto = [\"ops@example.jp\"]"),
+                "5: `to` of alerts.channel `ops` is not for the kind `slack`",
+            ),
+            (
+                channel("mail", "to = [\"a@example.jp\", \"hunter22\"]"),
+                "4: `to` of alerts.channel `ops`: number 2 is not a mail address: write one like ops@example.jp",
+            ),
+            (
+                channel("teams", "url_variable = \"https://x.api.powerplatform.com/hunter22\""),
+                "4: `url_variable` of alerts.channel `ops` holds a URL: put the URL in a variable such as \
+                 OPS_TEAMS_URL and write that name here",
+            ),
+            (
+                LINE_WORKS.replace("WORKS_KEY", "-----BEGIN PRIVATE KEY-----"),
+                "7: `private_key_variable` of alerts.channel `works` is not a variable's name: write one like \
+                 LINE_WORKS_PRIVATE_KEY",
+            ),
+            (
+                channel("teams", "url_variable = \"A\"\nmention = \"<!here> you\""),
+                "5: `mention` of alerts.channel `ops` calls nobody on `teams`: write Kim <kim@example.com>, or the \
+                 user's Entra object id in its place",
+            ),
+            (
+                format!("{LINE_WORKS}mention = \"<m userId=all>\""),
+                "10: `mention` of alerts.channel `works` calls nobody on `line_works`: write a user's id, or all",
+            ),
+            (
+                channel("team", ""),
+                "3: `alerts.channel.kind`: unknown variant `team`, expected one of `slack`, `teams`, `line_works`, \
+                 `mail`, `webhook`",
+            ),
+            (
+                format!("{LINE_WORKS}bot = \"1\""),
+                "10: unknown key `bot` in `alerts.channel`: did you mean `bot_id`?",
+            ),
+        ] {
+            assert_eq!(error(&text), message);
+        }
+    }
+}

@@ -1,0 +1,406 @@
+//! Mails by Amazon SES and by SendGrid, against servers that refuse what those services refuse.
+
+use std::net::TcpListener;
+
+use serde_json::json;
+
+use crate::support::{Answer, Batchctl, Request, Sandbox, Webhook, on_both_databases, sendgrid, ses};
+
+on_both_databases![
+    mails_reach_the_service_and_get_its_number,
+    outside_prod_nobody_but_the_test_address_is_written_to,
+    in_prod_the_recipients_are_written_to,
+    a_throttled_mail_is_sent_later,
+    a_refused_mail_fails_and_the_others_go,
+    a_wrong_key_stops_the_sending_and_is_not_shown,
+    a_fault_of_the_service_is_waited_out,
+    a_cut_answer_leaves_the_outcome_unknown_and_the_mail_goes_once_more,
+    a_spent_quota_leaves_the_mails_for_another_day,
+    a_service_that_is_not_there_leaves_the_mails_for_later,
+];
+
+/// The one address of a developers' machine.
+const TEST_ADDRESS: &str = "developer@example.jp";
+
+/// A local service, and how batchctl is told of it.
+struct Service {
+    name: &'static str,
+    server: Webhook,
+    settings: String,
+    secrets: Vec<(&'static str, &'static str)>,
+    /// The number that it gives to a mail.
+    number: &'static str,
+    throttled: Answer,
+    refused: Answer,
+    quota_spent: Answer,
+    recipients: fn(&Request) -> Vec<String>,
+    message_id: fn(&Request) -> String,
+}
+
+/// Both services, each with a server of its own.
+fn services() -> [Service; 2] {
+    [amazon(), sendgrid()]
+}
+
+fn amazon() -> Service {
+    let server = ses::start();
+    let settings = format!(
+        "[mail]\ntransport = \"ses\"\n[mail.ses]\nregion = \"{}\"\nendpoint = \"{}\"\nconfiguration_set = \"{}\"\n",
+        ses::REGION,
+        server.url(""),
+        ses::CONFIGURATION_SET
+    );
+    Service {
+        name: "Amazon SES",
+        server,
+        settings,
+        secrets: vec![
+            ("AWS_ACCESS_KEY_ID", ses::ACCESS_KEY_ID),
+            ("AWS_SECRET_ACCESS_KEY", ses::SECRET),
+            ("AWS_SESSION_TOKEN", ses::SESSION_TOKEN),
+        ],
+        number: "0106018f00000001-000000",
+        throttled: ses::error(429, "TooManyRequestsException", "Maximum sending rate exceeded."),
+        refused: ses::error(400, "MessageRejected", "Message contains a virus"),
+        quota_spent: ses::error(429, "TooManyRequestsException", "Daily message quota exceeded."),
+        recipients: |request| {
+            let message = ses::message(request);
+            let (head, _) = message.split_once("\r\n\r\n").unwrap();
+            let in_head = head.lines().filter_map(|line| {
+                ["To: ", "Cc: ", "Bcc: "].iter().find_map(|name| line.strip_prefix(name)).map(str::to_owned)
+            });
+            let listed = request.json()["Destination"]["ToAddresses"].clone();
+            let listed = listed.as_array().unwrap().iter().map(|to| to.as_str().unwrap().to_owned());
+            listed.chain(in_head).collect()
+        },
+        message_id: |request| {
+            let message = ses::message(request);
+            message.lines().find_map(|line| line.strip_prefix("Message-ID: ")).unwrap().to_owned()
+        },
+    }
+}
+
+fn sendgrid() -> Service {
+    let server = sendgrid::start();
+    let settings =
+        format!("[mail]\ntransport = \"sendgrid\"\n[mail.sendgrid]\nendpoint = \"{}\"\n", server.url(""));
+    Service {
+        name: "SendGrid",
+        server,
+        settings,
+        secrets: vec![("SENDGRID_API_KEY", sendgrid::API_KEY)],
+        number: "sg-0001",
+        throttled: Answer::Http(429, vec![("X-RateLimit-Reset", "1795190460".to_owned())], String::new()),
+        refused: sendgrid::error(
+            400,
+            "Does not contain a valid address.",
+            Some("personalizations.0.to.0.email"),
+        ),
+        quota_spent: sendgrid::error(401, "Maximum credits exceeded", None),
+        recipients: |request| {
+            let personalization = &request.json()["personalizations"][0];
+            let email = |to: &serde_json::Value| to["email"].as_str().unwrap().to_owned();
+            let lists = ["to", "cc", "bcc"].iter().filter_map(|list| personalization[*list].as_array());
+            lists.flatten().map(email).collect()
+        },
+        message_id: |request| request.json()["headers"]["Message-ID"].as_str().unwrap().to_owned(),
+    }
+}
+
+impl Service {
+    /// `mail flush` in the sandbox's environment, by this service.
+    fn flush(&self, sandbox: &Sandbox) -> Batchctl {
+        sandbox.write("batchctl.toml", &self.settings);
+        self.told(sandbox.batchctl(["mail", "flush"])).env("BATCHCTL_MAIL_REDIRECT_TO", TEST_ADDRESS)
+    }
+
+    /// With the secrets and the sender.
+    fn told(&self, command: Batchctl) -> Batchctl {
+        let command = command.env("BATCHCTL_MAIL_FROM", "山田商店 <shop@example.jp>");
+        self.secrets.iter().fold(command, |command, (name, value)| command.env(name, value))
+    }
+
+    fn recipients(&self) -> Vec<String> {
+        self.server.requests().iter().flat_map(self.recipients).collect()
+    }
+
+    fn message_ids(&self) -> Vec<String> {
+        self.server.requests().iter().map(self.message_id).collect()
+    }
+}
+
+/// Queues a mail to each of these, as any program may.
+fn queue(sandbox: &Sandbox, recipients: &[&str]) {
+    sandbox.execute("DELETE FROM mails");
+    for recipient in recipients {
+        let at = "2024-03-05T00:00:00+00:00";
+        sandbox.execute(&format!(
+            "INSERT INTO mails (kind, recipient, subject, text_body, html_body, due_at, queued_at)
+             VALUES ('notice', '{recipient}', 'お知らせ', '本文', '<p>本文</p>', '{at}', '{at}')"
+        ));
+    }
+}
+
+/// Of each mail: its state, how often it was tried, and what was said of it.
+fn states(sandbox: &Sandbox) -> Vec<Vec<String>> {
+    sandbox.sql("SELECT status, attempts, last_reply FROM mails ORDER BY id")
+}
+
+/// Makes every mail that waits for another try due.
+fn let_time_pass(sandbox: &Sandbox) {
+    sandbox.execute("UPDATE mails SET due_at = queued_at");
+}
+
+fn mails_reach_the_service_and_get_its_number(sandbox: &Sandbox) {
+    for service in services() {
+        queue(sandbox, &["a@example.jp", "b@example.jp", "花子 <c@example.jp>"]);
+        service.flush(sandbox).run().succeeds().is_silent();
+        let number = service.number;
+        let sent = ["SENT".to_owned(), number.to_owned(), "1".to_owned()].to_vec();
+        let rows = sandbox.sql("SELECT status, provider_message_id, attempts FROM mails ORDER BY id");
+        assert_eq!(rows, vec![sent; 3], "{}", service.name);
+        let mut stored = sandbox.sql("SELECT message_id FROM mails").concat();
+        let mut asked = service.message_ids();
+        stored.sort();
+        asked.sort();
+        assert_eq!(asked, stored, "the Message-ID is ours");
+        service.flush(sandbox).run().succeeds();
+        assert_eq!(service.server.requests().len(), 3, "once");
+    }
+}
+
+fn outside_prod_nobody_but_the_test_address_is_written_to(sandbox: &Sandbox) {
+    for service in services() {
+        queue(sandbox, &["hanako@example.jp", "taro@example.com"]);
+        sandbox.execute("UPDATE mails SET headers = '{\"X-Shop\": \"main\"}'");
+        service.flush(sandbox).run().succeeds();
+        let recipients = service.recipients();
+        assert!(!recipients.is_empty() && recipients.iter().all(|to| to == TEST_ADDRESS), "{recipients:?}");
+        for request in service.server.requests() {
+            let text = if service.name == "SendGrid" { request.body.clone() } else { ses::message(&request) };
+            let original = ["hanako@example.jp", "taro@example.com"].into_iter().find(|to| text.contains(to));
+            assert!(original.is_some() && text.contains("X-Original-To"), "{text}");
+        }
+    }
+}
+
+fn in_prod_the_recipients_are_written_to(sandbox: &Sandbox) {
+    sandbox.execute("UPDATE batch_environment SET name = 'prod'");
+    for service in services() {
+        queue(sandbox, &["hanako@例え.jp"]);
+        sandbox.write("batchctl.toml", &service.settings);
+        let command = sandbox.batchctl(["--env", "prod", "mail", "flush"]).real_clock();
+        service.told(command).run().succeeds().is_silent();
+        let recipients = service.recipients();
+        assert!(
+            !recipients.is_empty() && recipients.iter().all(|to| to == "hanako@xn--r8jz45g.jp"),
+            "{recipients:?}"
+        );
+    }
+}
+
+fn a_throttled_mail_is_sent_later(sandbox: &Sandbox) {
+    for service in services() {
+        queue(sandbox, &["a@example.jp"]);
+        service.server.answer(service.throttled.clone());
+        service.flush(sandbox).run().succeeds().is_silent();
+        let [row] = states(sandbox).try_into().unwrap();
+        assert_eq!(row[..2], ["RETRY", "1"], "{}: {}", service.name, row[2]);
+        assert!(row[2].starts_with("HTTP 429"), "{}", row[2]);
+        if service.name == "SendGrid" {
+            assert!(row[2].ends_with("rate limit resets at 1795190460"), "{}", row[2]);
+        }
+        service.flush(sandbox).run().succeeds();
+        assert_eq!(service.server.requests().len(), 1, "not before its time");
+        let_time_pass(sandbox);
+        service.flush(sandbox).run().succeeds().is_silent();
+        assert_eq!(states(sandbox)[0][..2], ["SENT", "2"]);
+        let ids = service.message_ids();
+        assert_eq!(ids[0], ids[1]);
+    }
+}
+
+fn a_refused_mail_fails_and_the_others_go(sandbox: &Sandbox) {
+    for service in services() {
+        queue(sandbox, &["a@example.jp", "b@example.jp"]);
+        service.server.answer(service.refused.clone());
+        service.flush(sandbox).run().exits(3);
+        let mut words: Vec<String> = states(sandbox).into_iter().map(|row| row[0].clone()).collect();
+        words.sort();
+        assert_eq!(words, ["FAILED", "SENT"], "{}", service.name);
+        let reply = sandbox.scalar("SELECT last_reply FROM mails WHERE status = 'FAILED'");
+        let expected = if service.name == "SendGrid" {
+            "HTTP 400: Does not contain a valid address. (personalizations.0.to.0.email)"
+        } else {
+            "HTTP 400: MessageRejected: Message contains a virus"
+        };
+        assert_eq!(reply, expected);
+        assert_eq!(
+            sandbox.scalar("SELECT COUNT(*) FROM mail_suppressions"),
+            "0",
+            "not the recipient's fault"
+        );
+    }
+}
+
+fn a_wrong_key_stops_the_sending_and_is_not_shown(sandbox: &Sandbox) {
+    for service in services() {
+        queue(sandbox, &["a@example.jp", "b@example.jp", "c@example.jp"]);
+        let wrong = match service.name {
+            "SendGrid" => ("SENDGRID_API_KEY", "SG.canary.other"),
+            _ => ("AWS_SECRET_ACCESS_KEY", "canary-wrong-secret"),
+        };
+        sandbox.write("batchctl.toml", &service.settings);
+        let command = sandbox.batchctl(["mail", "flush", "--connections", "1"]);
+        service
+            .told(command)
+            .env("BATCHCTL_MAIL_REDIRECT_TO", TEST_ADDRESS)
+            .env(wrong.0, wrong.1)
+            .run()
+            .exits(1)
+            .says("failed to log in")
+            .never_shows("canary");
+        assert_eq!(service.server.requests().len(), 1, "nothing more is asked");
+        let untried: Vec<String> = ["QUEUED", "0", "NULL"].map(str::to_owned).to_vec();
+        assert_eq!(states(sandbox), vec![untried; 3], "{}: as if they had not been tried", service.name);
+        assert!(!sandbox.dump().contains("canary"));
+    }
+}
+
+fn a_fault_of_the_service_is_waited_out(sandbox: &Sandbox) {
+    for service in services() {
+        for status in [500, 503] {
+            queue(sandbox, &["a@example.jp"]);
+            service.server.answer(Answer::Http(status, Vec::new(), "<html>\nbusy\n</html>".to_owned()));
+            service.flush(sandbox).run().succeeds().is_silent();
+            assert_eq!(states(sandbox), [["RETRY", "1", &format!("HTTP {status}: <html> busy </html>")]]);
+        }
+    }
+}
+
+fn a_cut_answer_leaves_the_outcome_unknown_and_the_mail_goes_once_more(sandbox: &Sandbox) {
+    for service in services() {
+        queue(sandbox, &["a@example.jp"]);
+        service.server.answer(Answer::Cut);
+        service.flush(sandbox).run().succeeds();
+        let [row] = states(sandbox).try_into().unwrap();
+        assert_eq!(row[..2], ["UNKNOWN", "1"], "{}", service.name);
+        assert!(row[2].starts_with("the connection broke before the answer"), "{}", row[2]);
+        let_time_pass(sandbox);
+        service.flush(sandbox).run().succeeds();
+        assert_eq!(states(sandbox)[0][..2], ["SENT", "2"]);
+        let ids = service.message_ids();
+        assert_eq!((ids.len(), &ids[0]), (2, &ids[1]), "the same mail");
+    }
+}
+
+fn a_spent_quota_leaves_the_mails_for_another_day(sandbox: &Sandbox) {
+    for service in services() {
+        queue(sandbox, &["a@example.jp"]);
+        service.server.answer(service.quota_spent.clone());
+        service.flush(sandbox).run().exits(75);
+        assert_eq!(states(sandbox), [["QUEUED", "0", "NULL"]], "{}", service.name);
+        service.flush(sandbox).run().succeeds();
+        assert_eq!(states(sandbox)[0][..2], ["SENT", "1"]);
+    }
+}
+
+fn a_service_that_is_not_there_leaves_the_mails_for_later(sandbox: &Sandbox) {
+    // A port that was free a moment ago: nobody listens there.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    for mut service in services() {
+        queue(sandbox, &["a@example.jp"]);
+        service.settings =
+            service.settings.replace(&service.server.url(""), &format!("http://127.0.0.1:{port}"));
+        service.flush(sandbox).run().exits(75).says("failed to connect");
+        assert_eq!(states(sandbox), [["QUEUED", "0", "NULL"]], "{}", service.name);
+    }
+}
+
+#[test]
+fn what_the_account_may_not_do_stops_the_sending() {
+    let sandbox = Sandbox::new();
+    for (answer, code, says) in [
+        (
+            ses::error(400, "AccountSuspendedException", "Account is suspended"),
+            1,
+            "AccountSuspendedException",
+        ),
+        (ses::error(400, "SendingPausedException", "Sending is paused"), 1, "SendingPausedException"),
+        (ses::error(400, "MailFromDomainNotVerifiedException", "x"), 1, "MailFromDomainNotVerifiedException"),
+        (
+            ses::error(403, "ExpiredTokenException", "The security token is expired"),
+            1,
+            "ExpiredTokenException",
+        ),
+        (ses::error(404, "NotFoundException", "Configuration set"), 78, "mail.ses.configuration_set"),
+        (Answer::Http(200, Vec::new(), "<html>sign in</html>".to_owned()), 1, "was not of Amazon SES"),
+    ] {
+        let service = amazon();
+        queue(&sandbox, &["a@example.jp"]);
+        service.server.answer(answer);
+        service.flush(&sandbox).run().exits(code).says(says);
+        assert_eq!(states(&sandbox), [["QUEUED", "0", "NULL"]], "{says}");
+    }
+    for (answer, code, says) in [
+        (sendgrid::error(403, "The from address does not match", Some("from")), 1, "The from address"),
+        (sendgrid::error(403, "access forbidden", None), 1, "failed to log in"),
+        (sendgrid::error(404, "not found", None), 78, "mail.sendgrid.endpoint"),
+        (Answer::status(200), 1, "was not of SendGrid"),
+    ] {
+        let service = sendgrid();
+        queue(&sandbox, &["a@example.jp"]);
+        service.server.answer(answer);
+        service.flush(&sandbox).run().exits(code).says(says);
+        assert_eq!(states(&sandbox), [["QUEUED", "0", "NULL"]], "{says}");
+    }
+}
+
+#[test]
+fn what_is_missing_is_named_before_anything_is_claimed() {
+    let sandbox = Sandbox::new();
+    for service in services() {
+        queue(&sandbox, &["a@example.jp"]);
+        let name = service.secrets[0].0;
+        service.flush(&sandbox).env(name, "").run().exits(78).says(&format!("variable `{name}` is not set"));
+    }
+    let mut service = amazon();
+    service.settings = service.settings.replace("region", "#region");
+    service.flush(&sandbox).run().exits(78).says("`mail.ses.region` is not set");
+    let mut service = sendgrid();
+    service.settings = service.settings.replace("http://127.0.0.1", "http://mail.example.jp");
+    service
+        .flush(&sandbox)
+        .run()
+        .exits(78)
+        .says("`mail.sendgrid.endpoint`: mails and keys would travel in the open");
+    assert_eq!(states(&sandbox), [["QUEUED", "0", "NULL"]]);
+}
+
+#[test]
+fn an_attachment_and_a_picture_arrive_as_such() {
+    let sandbox = Sandbox::new();
+    for service in services() {
+        queue(&sandbox, &["a@example.jp"]);
+        sandbox.execute(
+            "INSERT INTO mail_attachments (mail_id, name, content_type, content_id, content)
+             SELECT id, 'chart.png', 'image/png', 'chart', x'89504e47' FROM mails
+             UNION ALL SELECT id, '売上.csv', 'text/csv', NULL, x'612c62' FROM mails",
+        );
+        service.flush(&sandbox).run().succeeds();
+        let [request] = service.server.requests().try_into().unwrap();
+        if service.name == "SendGrid" {
+            assert_eq!(
+                request.json()["attachments"],
+                json!([
+                    { "content": "iVBORw==", "type": "image/png", "filename": "chart.png",
+                      "disposition": "inline", "content_id": "chart" },
+                    { "content": "YSxi", "type": "text/csv", "filename": "売上.csv", "disposition": "attachment" },
+                ])
+            );
+        } else {
+            let message = ses::message(&request);
+            assert!(message.contains("Content-ID: <chart>") && message.contains("iVBORw=="), "{message}");
+        }
+    }
+}

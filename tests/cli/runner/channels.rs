@@ -1,0 +1,473 @@
+//! Alert channels beside Slack: Teams, LINE WORKS and mail, against servers that refuse what those services refuse.
+
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::{NIGHTLY, TradingShop, runs};
+use crate::support::line_works::{self, PRIVATE_KEY};
+use crate::support::{
+    Answer, Arranged, Batchctl, Database, Sandbox, Webhook, on_both_databases, sendgrid, ses, teams,
+};
+
+on_both_databases![
+    a_failure_is_told_to_teams_with_a_mention,
+    a_long_message_to_teams_is_several_cards_a_second_apart,
+    after_a_fault_in_the_middle_only_the_rest_is_sent_again,
+    a_failure_is_told_to_a_room_of_line_works_with_a_mention,
+    a_long_message_to_line_works_is_several_texts,
+    a_mail_goes_to_each_recipient_and_after_a_fault_to_the_rest_alone,
+];
+
+const TEAMS: &str = r#"
+[[alerts.channel]]
+name = "ops"
+kind = "teams"
+url_variable = "TEAMS_URL"
+mention = "Kim <kim@example.com>"
+"#;
+
+const LINE_WORKS: &str = r#"
+[[alerts.channel]]
+name = "ops"
+kind = "line_works"
+client_id_variable = "WORKS_ID"
+client_secret_variable = "WORKS_SECRET"
+service_account = "abcde.serviceaccount@example"
+private_key_variable = "WORKS_KEY"
+bot_id = "2000001"
+channel_id = "room/1"
+mention = "all"
+"#;
+
+const MAIL: &str = r#"
+[[alerts.channel]]
+name = "ops"
+kind = "mail"
+to = ["ops@example.jp", "Night Shift <night@example.jp>"]
+"#;
+
+/// All alerts go to the one channel `ops`, which calls somebody.
+fn configure(sandbox: &Sandbox, channel: &str) {
+    let routes = "[alerts]\ndev_channel = \"ops\"\n[alerts.routes]\nhigh = [\"ops\"]\n";
+    let severity = "[jobs.\"report daily-sales\"]\nseverity = \"high\"\n";
+    sandbox.write("batchctl.toml", format!("{routes}{severity}{channel}"));
+}
+
+/// With the endpoints of a local LINE WORKS.
+fn line_works_at(server: &Webhook) -> String {
+    let url = server.url("");
+    format!("{LINE_WORKS}auth_endpoint = \"{url}\"\napi_endpoint = \"{url}\"\n")
+}
+
+fn with_works_secrets(command: Batchctl) -> Batchctl {
+    command
+        .env("WORKS_ID", line_works::CLIENT_ID)
+        .env("WORKS_SECRET", line_works::CLIENT_SECRET)
+        .env("WORKS_KEY", PRIVATE_KEY)
+}
+
+/// A nightly report that fails.
+fn failing(shop: &TradingShop) -> Batchctl {
+    shop.only_mars();
+    shop.batchctl(NIGHTLY)
+}
+
+/// A command that has nothing to do but to send what is due.
+fn sending(sandbox: &Sandbox) -> Batchctl {
+    sandbox.execute("UPDATE batch_alert SET next_attempt_at = created_at WHERE delivered_at IS NULL");
+    sandbox.batchctl(["runs", "purge"])
+}
+
+/// Alerts that are not delivered: how often each was tried, and why not.
+fn kept(sandbox: &Sandbox) -> Vec<Vec<String>> {
+    sandbox.sql("SELECT attempts, last_error FROM batch_alert WHERE delivered_at IS NULL ORDER BY id")
+}
+
+const NONE: Vec<Vec<String>> = Vec::new();
+
+/// Notes an alert whose error has these lines, as a command does that could not send it.
+fn insert_alert(sandbox: &Sandbox, error: &str) {
+    let message = json!({
+        "kind": "failure", "title": "a job FAILED (dev)", "job": "a job", "instance": "", "run": 7,
+        "status": "FAILED", "severity": "high", "environment": "dev", "host": "batch-1", "error": error,
+        "occurrences": 1, "commands": ["batchctl --env dev runs show 7"], "at": "2026-11-20T00:00:00Z",
+    });
+    let at = "2026-11-20T00:00:00+00:00";
+    sandbox.execute(&format!(
+        "INSERT INTO batch_alert (incident_id, channel, message, created_at, attempts, next_attempt_at)
+         VALUES (1, 'ops', '{message}', '{at}', 0, '{at}')"
+    ));
+}
+
+/// So many lines of so many characters, no two alike.
+fn long_error(lines: usize, length: usize) -> String {
+    let line = |number: usize| format!("{number:04} {}", "長".repeat(length - 5));
+    (1..=lines).map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn a_failure_is_told_to_teams_with_a_mention(shop: &TradingShop) {
+    let teams = teams::start();
+    configure(shop, TEAMS);
+    failing(shop).env("TEAMS_URL", teams.url(teams::PATH)).run().exits(1);
+    let host = shop.scalar("SELECT host FROM batch_execution");
+    let [request] = teams.requests().try_into().unwrap();
+    assert_eq!(
+        teams::texts(&request),
+        [
+            "report daily-sales 2026-11-19 FAILED (dev)".to_owned(),
+            "<at>Kim</at>".to_owned(),
+            "1 of 1 items failed".to_owned(),
+            format!("run 1 on {host}, severity high"),
+            "batchctl --env dev runs show 1".to_owned(),
+            "batchctl --env dev runs retry 1".to_owned(),
+        ]
+    );
+    let entity = &request.json()["attachments"][0]["content"]["msteams"]["entities"][0];
+    assert_eq!(entity["mentioned"], json!({ "id": "kim@example.com", "name": "Kim" }));
+    assert_eq!(
+        (kept(shop), runs(shop)),
+        (NONE, vec![["2026-11-19", "1", "FAILED", "1"].map(str::to_owned).to_vec()])
+    );
+}
+
+fn a_long_message_to_teams_is_several_cards_a_second_apart(sandbox: &Sandbox) {
+    let teams = teams::start();
+    configure(sandbox, TEAMS);
+    let error = long_error(150, 100);
+    insert_alert(sandbox, &error);
+    sending(sandbox).env("TEAMS_URL", teams.url(teams::PATH)).run().succeeds().is_silent();
+    let requests = teams.requests();
+    assert!(requests.len() > 2, "{}", requests.len());
+    let mut lines = Vec::new();
+    for (index, request) in requests.iter().enumerate() {
+        let mut texts = teams::texts(request);
+        assert_eq!(texts.remove(0), format!("a job FAILED (dev) ({}/{})", index + 1, requests.len()));
+        lines.extend(texts);
+        assert!(request.body.len() <= 21 * 1024, "{}", request.body.len());
+    }
+    assert_eq!(lines.remove(0), "<at>Kim</at>", "called once");
+    assert_eq!(lines[..150].join("\n"), error);
+    for pair in requests.windows(2) {
+        // A second between sending, less what the first took to arrive.
+        let gap = pair[1].arrived - pair[0].arrived;
+        assert!(gap >= Duration::from_millis(500), "{gap:?}");
+    }
+    assert_eq!(kept(sandbox), NONE);
+}
+
+fn after_a_fault_in_the_middle_only_the_rest_is_sent_again(sandbox: &Sandbox) {
+    let teams = teams::start();
+    teams.answer(Answer::status(202));
+    teams.answer(Answer::Http(500, Vec::new(), "busy".to_owned()));
+    configure(sandbox, TEAMS);
+    insert_alert(sandbox, &long_error(150, 100));
+    sending(sandbox).env("TEAMS_URL", teams.url(teams::PATH)).run().succeeds();
+    assert_eq!(teams.requests().len(), 2, "what comes behind a fault waits for its turn");
+    assert_eq!(kept(sandbox), [["1", "HTTP 500: busy"]]);
+
+    sending(sandbox).env("TEAMS_URL", teams.url(teams::PATH)).run().succeeds();
+    let titles: Vec<String> =
+        teams.requests().iter().map(|request| teams::texts(request).remove(0)).collect();
+    let numbers: Vec<&str> = titles.iter().map(|title| title.rsplit_once(' ').unwrap().1).collect();
+    assert_eq!(numbers[..4], ["(1/4)", "(2/4)", "(2/4)", "(3/4)"], "{titles:?}");
+    assert_eq!((numbers.len(), kept(sandbox)), (5, NONE));
+}
+
+#[test]
+fn a_refusal_of_the_workflow_keeps_the_alert() {
+    let sandbox = Sandbox::new();
+    let teams = teams::start();
+    configure(&sandbox, TEAMS);
+    insert_alert(&sandbox, "broken");
+    let url = teams.url("/workflows/0f0e0d0c?sig=canary-old-signature");
+    sending(&sandbox).env("TEAMS_URL", url).run().succeeds();
+    let [row] = kept(&sandbox).try_into().unwrap();
+    assert!(
+        row[1].starts_with("HTTP 401: ") && row[1].contains("DirectApiAuthorizationRequired"),
+        "{}",
+        row[1]
+    );
+    assert!(!sandbox.dump().contains("canary"));
+}
+
+#[test]
+fn a_connector_that_microsoft_has_retired_is_named_and_not_called() {
+    let sandbox = Sandbox::new();
+    configure(&sandbox, TEAMS);
+    insert_alert(&sandbox, "broken");
+    let url = "https://contoso.webhook.office.com/webhookb2/canary-canary";
+    sending(&sandbox).env("TEAMS_URL", url).run().succeeds().never_shows("canary");
+    let [row] = kept(&sandbox).try_into().unwrap();
+    assert!(row[1].contains("webhook.office.com") && row[1].contains("has retired"), "{}", row[1]);
+    sandbox
+        .batchctl(["config", "check"])
+        .env("TEAMS_URL", url)
+        .run()
+        .exits(78)
+        .prints("TEAMS_URL is the URL of an Office 365 connector, which Microsoft has retired")
+        .never_shows("canary");
+}
+
+fn a_failure_is_told_to_a_room_of_line_works_with_a_mention(shop: &TradingShop) {
+    let works = line_works::start();
+    configure(shop, &line_works_at(&works));
+    with_works_secrets(failing(shop)).run().exits(1);
+    let host = shop.scalar("SELECT host FROM batch_execution");
+    let text = format!(
+        "<m userId=\"all\"> report daily-sales 2026-11-19 FAILED (dev)\n1 of 1 items failed\n\
+         run 1 on {host}, severity high\nbatchctl --env dev runs show 1\nbatchctl --env dev runs retry 1"
+    );
+    assert_eq!(line_works::messages(&works), [("channels/room%2F1/messages".to_owned(), text)]);
+    assert_eq!((line_works::tokens_asked(&works), kept(shop)), (1, NONE));
+    assert!(!shop.dump().contains("canary"));
+}
+
+fn a_long_message_to_line_works_is_several_texts(sandbox: &Sandbox) {
+    let works = line_works::start();
+    configure(
+        sandbox,
+        &line_works_at(&works).replace("channel_id = \"room/1\"", "user_id = \"kim@example.com\""),
+    );
+    let error = long_error(40, 100);
+    insert_alert(sandbox, &error);
+    with_works_secrets(sending(sandbox)).run().succeeds().is_silent();
+    let messages = line_works::messages(&works);
+    let mut lines = Vec::new();
+    for (index, (reader, text)) in messages.iter().enumerate() {
+        assert_eq!(reader, "users/kim@example.com/messages");
+        let (title, rest) = text.split_once('\n').unwrap();
+        assert_eq!(title, format!("a job FAILED (dev) ({}/{})", index + 1, messages.len()));
+        lines.extend(rest.lines().map(str::to_owned));
+    }
+    assert!(messages.len() > 2);
+    assert_eq!(lines[..40].join("\n"), error);
+    assert_eq!((line_works::tokens_asked(&works), kept(sandbox)), (1, NONE), "one token for all");
+}
+
+#[test]
+fn a_token_that_is_refused_is_asked_for_once_more() {
+    let sandbox = Sandbox::new();
+    let works = line_works::start();
+    configure(&sandbox, &line_works_at(&works));
+    insert_alert(&sandbox, "broken");
+    let token = json!({ "access_token": "canary-revoked", "token_type": "Bearer", "expires_in": 86400 });
+    works.answer(Answer::json(200, &token));
+    with_works_secrets(sending(&sandbox)).run().succeeds();
+    assert_eq!((line_works::tokens_asked(&works), kept(&sandbox)), (2, NONE));
+
+    // Refused again, it is somebody's turn to look; the job does not ask without an end.
+    insert_alert(&sandbox, "broken");
+    works.answer(Answer::json(200, &token));
+    works.answer(Answer::json(200, &token));
+    with_works_secrets(sending(&sandbox)).run().succeeds();
+    assert_eq!(line_works::tokens_asked(&works), 4);
+    let [row] = kept(&sandbox).try_into().unwrap();
+    assert!(row[1].contains("HTTP 401: ") && row[1].contains("UNAUTHORIZED"), "{}", row[1]);
+    assert!(!sandbox.dump().contains("canary"));
+}
+
+#[test]
+fn line_works_is_asked_again_when_it_says() {
+    let sandbox = Sandbox::new();
+    let works = line_works::start();
+    configure(&sandbox, &line_works_at(&works));
+    insert_alert(&sandbox, "broken");
+    let token = json!({ "access_token": "canary-token-1", "token_type": "Bearer", "expires_in": "86400" });
+    works.answer(Answer::json(200, &token));
+    works.answer(Answer::Http(
+        429,
+        vec![("ratelimit-reset", "1800".to_owned())],
+        json!({ "code": "TOO_MANY_REQUESTS", "description": "API rate limit exceeded" }).to_string(),
+    ));
+    let before = parsed(&sent_at(&sandbox));
+    let pause = (parsed(&sandbox.scalar("SELECT next_attempt_at FROM batch_alert")) - before).num_seconds();
+    assert!((1795..1860).contains(&pause), "{pause}");
+}
+
+/// Sends what is due, and gives the machine's time of it.
+fn sent_at(sandbox: &Sandbox) -> String {
+    with_works_secrets(sending(sandbox)).run().succeeds();
+    sandbox.scalar("SELECT MAX(heartbeat_at) FROM batch_execution")
+}
+
+fn parsed(instant: &str) -> chrono::DateTime<chrono::FixedOffset> {
+    chrono::DateTime::parse_from_rfc3339(instant).unwrap()
+}
+
+#[test]
+fn a_key_that_is_not_the_apps_gets_no_token_and_is_not_shown() {
+    let sandbox = Sandbox::new();
+    let works = line_works::start();
+    configure(&sandbox, &line_works_at(&works));
+    insert_alert(&sandbox, "broken");
+    with_works_secrets(sending(&sandbox)).env("WORKS_SECRET", "canary-wrong").run().succeeds();
+    let [row] = kept(&sandbox).try_into().unwrap();
+    assert!(row[1].starts_with("no token: HTTP 400: ") && row[1].contains("invalid_client"), "{}", row[1]);
+
+    with_works_secrets(sending(&sandbox))
+        .env("WORKS_KEY", "-----BEGIN PRIVATE KEY-----\ncanary\n-----END PRIVATE KEY-----")
+        .run()
+        .succeeds();
+    let [row] = kept(&sandbox).try_into().unwrap();
+    assert!(row[1].starts_with("the private key is not one for RS256 in PEM: "), "{}", row[1]);
+
+    // In a file, or in one line with its breaks written out, it is the same key.
+    sandbox.write("keys/works.pem", PRIVATE_KEY);
+    with_works_secrets(sending(&sandbox)).env("WORKS_KEY", "keys/works.pem").run().succeeds();
+    assert_eq!(kept(&sandbox), NONE);
+    insert_alert(&sandbox, "broken");
+    let one_line = PRIVATE_KEY.replace('\n', "\\n");
+    with_works_secrets(sending(&sandbox)).env("WORKS_KEY", one_line).run().succeeds();
+    assert_eq!(kept(&sandbox), NONE);
+    assert!(!sandbox.dump().contains("canary"));
+}
+
+/// The `.eml` files of the folder, by name.
+fn mails(sandbox: &Sandbox) -> Vec<String> {
+    let entries = std::fs::read_dir(sandbox.path("mail")).unwrap();
+    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect()
+}
+
+#[test]
+fn an_alert_by_mail_is_read_on_a_phone_and_answered_by_no_machine() {
+    let shop = TradingShop::on(Database::Sqlite);
+    configure(&shop, MAIL);
+    failing(&shop)
+        .env("BATCHCTL_MAIL_FROM", "Batch <batch@example.jp>")
+        .env("BATCHCTL_MAIL_REDIRECT_TO", "developer@example.jp")
+        .run()
+        .exits(1);
+    let mails = mails(&shop);
+    assert_eq!(mails.len(), 2);
+    for intended in ["ops@example.jp", "night@example.jp"] {
+        let intended_for = |mail: &&String| mail.contains(&format!("X-Original-To: {intended}\r\n"));
+        let (head, body) = mails.iter().find(intended_for).unwrap().split_once("\r\n\r\n").unwrap();
+        let head = head.replace("\r\n ", " ");
+        for line in [
+            "From: Batch <batch@example.jp>",
+            "To: developer@example.jp",
+            &format!("Subject: [to {intended}] report daily-sales 2026-11-19 FAILED (dev)"),
+            "Auto-Submitted: auto-generated",
+            "X-Auto-Response-Suppress: All",
+            "Importance: high",
+        ] {
+            assert!(head.lines().any(|known| known == line), "no `{line}` in {head}");
+        }
+        assert!(!head.contains("multipart"), "one text part: {head}");
+        let beginning = "report daily-sales 2026-11-19 FAILED (dev)\r\n\r\n1 of 1 items failed\r\n";
+        assert!(body.starts_with(beginning), "{body}");
+        assert!(body.contains("batchctl --env dev runs retry 1"), "{body}");
+    }
+    assert_eq!(kept(&shop), NONE);
+    assert_eq!(shop.scalar("SELECT COUNT(*) FROM mails"), "0", "not through the queue");
+}
+
+#[test]
+fn without_a_test_address_no_alert_leaves_a_developers_machine() {
+    let shop = TradingShop::on(Database::Sqlite);
+    configure(&shop, MAIL);
+    failing(&shop).env("BATCHCTL_MAIL_FROM", "batch@example.jp").run().exits(1);
+    let [row] = kept(&shop).try_into().unwrap();
+    assert!(row[1].starts_with("BATCHCTL_MAIL_REDIRECT_TO is not set"), "{}", row[1]);
+    assert!(!shop.path("mail").exists() || mails(&shop).is_empty());
+    shop.batchctl(["config", "check"])
+        .run()
+        .exits(78)
+        .prints("variable `BATCHCTL_MAIL_FROM` is not set: alerts.channel `ops` needs it")
+        .prints("variable `BATCHCTL_MAIL_REDIRECT_TO` is not set: alerts.channel `ops` needs it");
+}
+
+fn a_mail_goes_to_each_recipient_and_after_a_fault_to_the_rest_alone(sandbox: &Sandbox) {
+    let server = sendgrid::start();
+    let transport =
+        format!("[mail]\ntransport = \"sendgrid\"\n[mail.sendgrid]\nendpoint = \"{}\"\n", server.url(""));
+    configure(sandbox, &format!("{transport}{MAIL}"));
+    sandbox.execute("UPDATE batch_environment SET name = 'prod'");
+    insert_alert(sandbox, "broken");
+    server.answer(sendgrid::error(
+        400,
+        "Does not contain a valid address.",
+        Some("personalizations.0.to.0.email"),
+    ));
+    let send = || {
+        sandbox.execute("UPDATE batch_alert SET next_attempt_at = created_at WHERE delivered_at IS NULL");
+        let command = sandbox.batchctl(["--env", "prod", "runs", "purge"]).real_clock();
+        command
+            .env("BATCHCTL_MAIL_FROM", "batch@example.jp")
+            .env("SENDGRID_API_KEY", sendgrid::API_KEY)
+            .run()
+            .succeeds()
+            .is_silent();
+    };
+    send();
+    let recipients = || -> Vec<String> {
+        let email = |to: &serde_json::Value| to["email"].as_str().unwrap().to_owned();
+        server
+            .requests()
+            .iter()
+            .map(|request| email(&request.json()["personalizations"][0]["to"][0]))
+            .collect()
+    };
+    assert_eq!(recipients(), ["ops@example.jp", "night@example.jp"], "one bad address leaves the others");
+    let [row] = kept(sandbox).try_into().unwrap();
+    assert!(row[1].contains("Does not contain a valid address"), "{}", row[1]);
+    send();
+    assert_eq!(recipients()[2..], ["ops@example.jp"]);
+    let id = |number: usize| server.requests()[number].json()["headers"]["Message-ID"].clone();
+    assert_eq!(id(0), id(2), "the same mail");
+    assert_eq!(kept(sandbox), NONE);
+}
+
+#[test]
+fn an_alert_goes_by_amazon_ses_where_mails_do() {
+    let sandbox = Sandbox::new();
+    let server = ses::start();
+    let transport = format!(
+        "[mail]\ntransport = \"ses\"\n[mail.ses]\nregion = \"{}\"\nendpoint = \"{}\"\nconfiguration_set = \"{}\"\n",
+        ses::REGION,
+        server.url(""),
+        ses::CONFIGURATION_SET
+    );
+    configure(&sandbox, &format!("{transport}{MAIL}"));
+    insert_alert(&sandbox, "broken");
+    sending(&sandbox)
+        .env("BATCHCTL_MAIL_FROM", "当番 <batch@example.jp>")
+        .env("BATCHCTL_MAIL_REDIRECT_TO", "developer@example.jp")
+        .env("AWS_ACCESS_KEY_ID", ses::ACCESS_KEY_ID)
+        .env("AWS_SECRET_ACCESS_KEY", ses::SECRET)
+        .env("AWS_SESSION_TOKEN", ses::SESSION_TOKEN)
+        .run()
+        .succeeds()
+        .is_silent();
+    assert_eq!(kept(&sandbox), NONE);
+    let requests = server.requests();
+    assert_eq!(requests.len(), 2);
+    for request in requests {
+        assert_eq!(request.json()["Destination"]["ToAddresses"], json!(["developer@example.jp"]));
+        assert!(ses::message(&request).contains("\r\nAuto-Submitted: auto-generated\r\n"));
+    }
+}
+
+#[test]
+fn a_mail_server_that_says_nothing_does_not_hold_up_the_end_of_a_job() {
+    let shop = TradingShop::on(Database::Sqlite);
+    // It takes connections, and never says a word.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    configure(&shop, MAIL);
+    let started = Instant::now();
+    failing(&shop)
+        .env("BATCHCTL_SMTP_URL", format!("smtp://{}?tls=none", silent.local_addr().unwrap()))
+        .env("BATCHCTL_MAIL_FROM", "batch@example.jp")
+        .env("BATCHCTL_MAIL_REDIRECT_TO", "developer@example.jp")
+        .run()
+        .exits(1);
+    let took = started.elapsed();
+    let [row] = kept(&shop).try_into().unwrap();
+    assert!(row[1].contains("no answer of the mail server in 15 s"), "{}", row[1]);
+    assert!(took < Duration::from_secs(25), "{took:?}");
+    assert_eq!(runs(&shop), [["2026-11-19", "1", "FAILED", "1"]]);
+}
