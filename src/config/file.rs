@@ -9,6 +9,7 @@ use std::time::Duration;
 use chrono::format::{Item, StrftimeItems};
 use serde::{Deserialize, Deserializer, de};
 
+use super::customer_mail::{CartRemindConfig, DigestConfig};
 use super::document::{Document, nearest};
 use super::error::ConfigError;
 use super::mail::MailConfig;
@@ -31,6 +32,10 @@ pub struct FileConfig {
     pub import: ImportConfig,
     /// `[mail]`
     pub mail: MailConfig,
+    /// `[cart_remind]`
+    pub cart_remind: CartRemindConfig,
+    /// `[digest]`
+    pub digest: DigestConfig,
     /// `[jobs."GROUP JOB"]`, by the job's name.
     pub jobs: BTreeMap<String, JobOverride>,
 }
@@ -315,6 +320,7 @@ impl FileConfig {
         config.validate_imports(&document)?;
         config.validate_jobs(&document)?;
         config.mail.validate(&document)?;
+        config.cart_remind.validate(&document)?;
         Ok(config)
     }
 

@@ -2,6 +2,7 @@
 //!
 //! The only place that reads the environment. Nothing here opens a connection.
 
+mod customer_mail;
 mod document;
 mod environment;
 mod error;
@@ -17,6 +18,7 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use url::Url;
 
+pub use customer_mail::{CartRemindConfig, CouponConfig, DigestConfig};
 pub use environment::Source;
 pub use error::ConfigError;
 pub use file::{
