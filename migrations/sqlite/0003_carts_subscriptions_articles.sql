@@ -41,7 +41,7 @@ CREATE TABLE coupons (
     id INTEGER PRIMARY KEY,
     mall_id INTEGER NOT NULL REFERENCES malls (id),
     code TEXT NOT NULL,
-    description TEXT,
+    description TEXT NOT NULL,
     expires_day TEXT,
     assigned_to TEXT,
     assigned_at TEXT,

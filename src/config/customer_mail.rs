@@ -20,7 +20,7 @@ pub struct CartRemindConfig {
 pub struct CouponConfig {
     /// The code for everybody.
     pub code: Option<String>,
-    /// What it is worth, in the customers' words.
+    /// What it is worth, in the customers' words; needed beside a `code`.
     pub description: Option<String>,
     /// The last day it can be used (YYYY-MM-DD): later reminders go without it.
     #[serde(deserialize_with = "day")]
@@ -49,6 +49,10 @@ impl CartRemindConfig {
             Some(_) if coupon.single_use => error(
                 "single_use",
                 "`cart_remind.coupon` has a `code` for everybody and `single_use` ones: choose one of them",
+            ),
+            Some(_) if coupon.description.as_ref().is_none_or(|text| text.trim().is_empty()) => error(
+                "code",
+                "`cart_remind.coupon.description` is not set: say what the code is worth, such as \"10 % off\"",
             ),
             None if !coupon.single_use => error(
                 "code",
@@ -96,9 +100,13 @@ mod tests {
         for (text, problem) in [
             ("[cart_remind.coupon]\ndescription = 'x'", "has neither a `code` nor `single_use = true`"),
             ("[cart_remind.coupon]\ncode = 'A'\nsingle_use = true", "choose one of them"),
+            ("[cart_remind.coupon]\ncode = 'A'", "say what the code is worth"),
             ("[cart_remind.coupon]\ncode = ' '", "is empty"),
             ("[cart_remind.coupon]\nsingle_use = true\ndescription = 'x'", "have their own"),
-            ("[cart_remind.coupon]\ncode = 'A'\nexpires_day = '2026-02-30'", "not a day that exists"),
+            (
+                "[cart_remind.coupon]\ncode = 'A'\ndescription = 'x'\nexpires_day = '2026-02-30'",
+                "not a day that exists",
+            ),
         ] {
             let error = parsed(text).unwrap_err().to_string();
             assert!(error.contains(problem), "{error}");

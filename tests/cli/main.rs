@@ -6,10 +6,13 @@
 
 mod basics;
 mod bookkeeping;
+mod cart_remind;
 mod data_import;
 mod demo;
 mod exit_codes;
 mod harness;
+mod mail_digest;
+mod mail_payment_notice;
 mod report_daily_sales;
 mod runner;
 mod runs;

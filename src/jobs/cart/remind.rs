@@ -323,22 +323,23 @@ struct Coupon {
     #[serde(skip)]
     id: Option<i64>,
     code: String,
-    description: Option<String>,
+    description: String,
     expires_day: Option<NaiveDate>,
 }
 
 impl Offer {
     fn of(config: Option<&CouponConfig>, today: NaiveDate) -> Self {
         let Some(config) = config else { return Self::Nothing };
-        match &config.code {
+        match (&config.code, &config.description) {
             _ if config.expires_day.is_some_and(|last| last < today) => Self::Expired,
-            Some(code) => Self::Fixed(Coupon {
+            (Some(code), Some(description)) => Self::Fixed(Coupon {
                 id: None,
                 code: code.clone(),
-                description: config.description.clone(),
+                description: description.clone(),
                 expires_day: config.expires_day,
             }),
-            None => Self::SingleUse { today },
+            // The configuration has been checked: without a code they are those of the table.
+            _ => Self::SingleUse { today },
         }
     }
 

@@ -8,7 +8,7 @@ pub(super) struct Coupons;
 
 impl LineKind for Coupons {
     const LINE_COLUMNS: &'static [LineColumn] =
-        &[key("code", Text), column("description", Text), column("expires_day", Day), UPDATED_AT];
+        &[key("code", Text), column("description", Text).required(), column("expires_day", Day), UPDATED_AT];
     const NOUNS: (&'static str, &'static str) = ("coupon", "coupons");
     const TABLE: &'static str = "coupons";
     const STAGING: &'static str = "import_coupons";
