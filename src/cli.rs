@@ -4,7 +4,9 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::context::Context;
 use crate::failure::is_broken_pipe;
-use crate::jobs::{configuration, data, database, demo, environment, mail, mall, report, runs, schedule};
+use crate::jobs::{
+    cart, configuration, data, database, demo, environment, mail, mall, report, runs, schedule,
+};
 use crate::output::LogFormat;
 use crate::runner::{ExitCode, RunOptions, report_error};
 
@@ -44,6 +46,9 @@ pub enum Command {
     /// Load a shop's data
     #[command(subcommand)]
     Data(data::Data),
+    /// Remind members of what they left in their carts
+    #[command(subcommand)]
+    Cart(cart::Cart),
     /// Send mails, and look after their queue and their texts
     #[command(subcommand)]
     Mail(mail::Mail),
@@ -82,6 +87,7 @@ pub async fn dispatch(cx: &Context, command: &Command) -> ExitCode {
     match command {
         Command::Report(report) => report.dispatch(cx).await,
         Command::Data(data) => data.dispatch(cx).await,
+        Command::Cart(cart) => cart.dispatch(cx).await,
         Command::Mail(mail) => mail.dispatch(cx).await,
         Command::Mall(mall) => plain(cx, mall.dispatch(cx).await),
         Command::Runs(runs::Runs::Retry(args)) => retry(cx, args).await,
@@ -153,6 +159,7 @@ fn run_options(command: &mut Command) -> Option<&mut RunOptions> {
     match command {
         Command::Report(report) => Some(report.options()),
         Command::Data(data) => Some(data.options()),
+        Command::Cart(cart) => Some(cart.options()),
         Command::Mail(mail) => mail.options(),
         Command::Runs(runs) => runs.options(),
         _ => None,

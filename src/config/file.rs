@@ -10,6 +10,7 @@ use chrono::format::{Item, StrftimeItems};
 use serde::{Deserialize, Deserializer, de};
 
 use super::channel::AlertChannel;
+use super::customer_mail::{CartRemindConfig, DigestConfig};
 use super::document::{Document, nearest};
 use super::error::ConfigError;
 use super::mail::MailConfig;
@@ -32,6 +33,10 @@ pub struct FileConfig {
     pub import: ImportConfig,
     /// `[mail]`
     pub mail: MailConfig,
+    /// `[cart_remind]`
+    pub cart_remind: CartRemindConfig,
+    /// `[digest]`
+    pub digest: DigestConfig,
     /// `[jobs."GROUP JOB"]`, by the job's name.
     pub jobs: BTreeMap<String, JobOverride>,
 }
@@ -123,6 +128,16 @@ pub struct ImportConfig {
     pub products: ImportFile,
     /// `[import.refunds]`
     pub refunds: ImportFile,
+    /// `[import.carts]`
+    pub carts: ImportFile,
+    /// `[import.coupons]`
+    pub coupons: ImportFile,
+    /// `[import.subscriptions]`
+    pub subscriptions: ImportFile,
+    /// `[import.articles]`
+    pub articles: ImportFile,
+    /// `[import.consents]`
+    pub consents: ImportFile,
 }
 
 /// How one kind of file is written.
@@ -282,6 +297,7 @@ impl FileConfig {
         config.validate_imports(&document)?;
         config.validate_jobs(&document)?;
         config.mail.validate(&document)?;
+        config.cart_remind.validate(&document)?;
         Ok(config)
     }
 
@@ -322,6 +338,11 @@ impl FileConfig {
             ("members", &import.members),
             ("products", &import.products),
             ("refunds", &import.refunds),
+            ("carts", &import.carts),
+            ("coupons", &import.coupons),
+            ("subscriptions", &import.subscriptions),
+            ("articles", &import.articles),
+            ("consents", &import.consents),
         ];
         for (kind, file) in files {
             if let Some(format) = &file.time_format

@@ -3,6 +3,7 @@
 //! The only place that reads the environment. Nothing here opens a connection.
 
 mod channel;
+mod customer_mail;
 mod document;
 mod environment;
 mod error;
@@ -19,6 +20,7 @@ use chrono_tz::Tz;
 use url::Url;
 
 pub use channel::{AlertChannel, ChannelKind, ChannelTarget, LineWorksReader, LineWorksTarget};
+pub use customer_mail::{CartRemindConfig, CouponConfig, DigestConfig};
 pub use environment::Source;
 pub use error::ConfigError;
 pub use file::{

@@ -153,6 +153,13 @@ impl Db {
         }
     }
 
+    /// The elements of a JSON array, bound to `placeholder` as [`Value::Json`], as a subquery with the one column
+    /// `value`: how a statement takes a list.
+    pub fn elements(&self, placeholder: &str) -> String {
+        let function = self.pick("json_each", "jsonb_array_elements_text");
+        format!("(SELECT value FROM {function}({placeholder}))")
+    }
+
     /// Whether a transaction was left open, as when a run's future was dropped in the middle of one. Such a
     /// connection is not to be used again.
     pub fn is_in_transaction(&self) -> bool {

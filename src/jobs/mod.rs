@@ -1,5 +1,6 @@
 //! The jobs, a folder a group and a file a job; and the few commands beside them that do no batch work.
 
+pub mod cart;
 pub mod configuration;
 pub mod data;
 pub mod database;
@@ -8,6 +9,7 @@ pub mod environment;
 pub mod mail;
 pub mod mall;
 pub mod malls;
+pub mod recipients;
 pub mod report;
 pub mod runs;
 pub mod schedule;
@@ -20,6 +22,9 @@ pub const SPECS: &[JobSpec] = &[
     data::import::Args::SPEC,
     mail::flush::Args::SPEC,
     mail::purge::Args::SPEC,
+    cart::remind::Args::SPEC,
+    mail::payment_notice::Args::SPEC,
+    mail::digest::Args::SPEC,
     runs::purge::Args::SPEC,
     runs::process_requests::Args::SPEC,
 ];

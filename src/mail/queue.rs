@@ -3,10 +3,12 @@
 //! Attachments are kept in the database and not beside it: a mail is queued, sent, requeued and purged as one thing in
 //! one transaction, by whichever host sends it, and a backup holds all of it.
 
-use chrono::{DateTime, Utc};
-use serde_json::Value as Json;
+use std::collections::HashSet;
 
-use crate::db::Db;
+use chrono::{DateTime, Utc};
+use serde_json::{Value as Json, json};
+
+use crate::db::{Bulk, Db, DbErrorKind};
 use crate::failure::Failure;
 use crate::values;
 
@@ -88,6 +90,83 @@ pub async fn enqueue(db: &mut Db, mail: &NewMail, now: DateTime<Utc>) -> anyhow:
         .await?;
     }
     Ok(Some(id))
+}
+
+/// What [`enqueue_many`] fills in of a row; the rest has its default.
+const BULK_COLUMNS: &[&str] = &[
+    "kind",
+    "category",
+    "locale",
+    "mall_id",
+    "member_code",
+    "recipient",
+    "subject",
+    "text_body",
+    "html_body",
+    "priority",
+    "due_at",
+    "queued_at",
+    "dedup_key",
+];
+
+/// Queues many mails at once, but for those whose key was queued before. Gives how many were queued. Call it inside a
+/// transaction, with no more mails than may be held in memory twice.
+pub async fn enqueue_many(db: &mut Db, mails: &[NewMail], now: DateTime<Utc>) -> anyhow::Result<u64> {
+    let keys: Vec<&str> = mails.iter().filter_map(|mail| mail.dedup_key.as_deref()).collect();
+    let mut taken = keys_in_queue(db, &keys).await?;
+    let mut bulk = Bulk::new(db, "mails", BULK_COLUMNS);
+    let mut queued = 0;
+    for mail in mails {
+        if mail.dedup_key.as_ref().is_some_and(|key| !taken.insert(key.clone())) {
+            continue;
+        }
+        if mail.attachments.is_empty() {
+            push(&mut bulk, mail, now)?;
+        } else {
+            queued += u64::from(enqueue(db, mail, now).await?.is_some());
+        }
+    }
+    match db.load(&mut bulk).await {
+        Ok(loaded) => Ok(queued + loaded),
+        Err(error) if error.kind() == DbErrorKind::Constraint => {
+            let problem = format!("another program queued one of the same mails at the same moment: {error}");
+            Err(Failure::try_later(problem)
+                .hint("run the same command again: nothing is queued twice")
+                .into())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Those of the keys that a mail in the queue has.
+async fn keys_in_queue(db: &mut Db, keys: &[&str]) -> anyhow::Result<HashSet<String>> {
+    if keys.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let sql = format!("SELECT dedup_key FROM mails WHERE dedup_key IN {}", db.elements("$1"));
+    let found: Vec<(String,)> = db.fetch_all(&sql, values![json!(keys)]).await?;
+    Ok(found.into_iter().map(|(key,)| key).collect())
+}
+
+fn push(bulk: &mut Bulk, mail: &NewMail, now: DateTime<Utc>) -> Result<(), Failure> {
+    address::parse(&mail.recipient)
+        .map_err(|problem| Failure::bad_input(format!("failed to queue a mail: {problem}")))?;
+    let rendered = &mail.rendered;
+    bulk.text(rendered.name.as_str());
+    bulk.text(rendered.category.word());
+    bulk.text(rendered.locale.tag());
+    bulk.int(mail.member.as_ref().map(|(mall, _)| *mall));
+    bulk.text(mail.member.as_ref().map(|(_, code)| code.as_str()));
+    bulk.text(mail.recipient.as_str());
+    bulk.text(rendered.subject.as_str());
+    bulk.text(rendered.text.as_str());
+    bulk.text(rendered.html.as_deref());
+    bulk.int(mail.priority);
+    bulk.time(mail.due_at);
+    bulk.time(now);
+    bulk.text(mail.dedup_key.as_deref());
+    bulk.end_row();
+    Ok(())
 }
 
 /// The headers of a row as the table keeps them: a JSON object of names and texts.

@@ -4,6 +4,7 @@
 mod bad_files;
 mod bad_lines;
 mod contents;
+mod customer_mail;
 mod disk_full;
 mod layouts;
 mod recovery;

@@ -6,12 +6,15 @@
 
 mod basics;
 mod bookkeeping;
+mod cart_remind;
 mod data_import;
 mod demo;
 mod exit_codes;
 mod harness;
 mod mail;
+mod mail_digest;
 mod mail_flush;
+mod mail_payment_notice;
 mod report_daily_sales;
 mod runner;
 mod runs;

@@ -1,7 +1,9 @@
 //! Mail: the queue, what fills it and what empties it.
 
+pub mod digest;
 pub mod flush;
 pub mod list;
+pub mod payment_notice;
 pub mod purge;
 pub mod requeue;
 pub mod show;
@@ -28,6 +30,10 @@ pub enum Mail {
     /// Look after the addresses that get no mail
     #[command(subcommand)]
     Suppress(suppress::Suppress),
+    /// Queue notices of payments to come
+    PaymentNotice(JobCommand<payment_notice::Args>),
+    /// Queue digests of new articles
+    Digest(JobCommand<digest::Args>),
     /// Look at the texts that customers get, and check them
     #[command(subcommand)]
     Templates(templates::TemplatesCommand),
@@ -46,6 +52,8 @@ impl Mail {
             Self::Requeue(args) => requeue::requeue(cx, args).await,
             Self::Cancel(args) => requeue::cancel(cx, args).await,
             Self::Suppress(command) => command.dispatch(cx).await,
+            Self::PaymentNotice(command) => return execute(cx, &command.job, &command.options).await,
+            Self::Digest(command) => return execute(cx, &command.job, &command.options).await,
             Self::Templates(command) => command.dispatch(cx),
         };
         match done {
@@ -61,6 +69,8 @@ impl Mail {
         match self {
             Self::Flush(command) => Some(&mut command.options),
             Self::Purge(command) => Some(&mut command.options),
+            Self::PaymentNotice(command) => Some(&mut command.options),
+            Self::Digest(command) => Some(&mut command.options),
             _ => None,
         }
     }

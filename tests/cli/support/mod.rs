@@ -1,5 +1,6 @@
 //! The harness: sandboxes, processes, both databases, and the outside world as far as tests need it.
 
+mod customers;
 mod database;
 pub(crate) mod line_works;
 mod process;
@@ -12,6 +13,7 @@ mod webhook;
 
 use std::time::{Duration, Instant};
 
+pub(crate) use customers::Customers;
 pub(crate) use database::Database;
 pub(crate) use process::{Batchctl, Ran, Running};
 pub(crate) use sandbox::{Arranged, NOW, Sandbox};

@@ -1,10 +1,12 @@
 //! What the kinds of files have in common, and what each says of itself.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
 
 use crate::db::{Bulk, Db};
 
-use super::field::{Column, Fields, Layout};
+use super::field::{Column, Fields, Layout, Parsed};
 use super::reader::Record;
 use super::upsert::Outcome;
 
@@ -29,8 +31,6 @@ pub(super) struct Rows {
 ///
 /// A record is what is stored by one natural key: a line, or for orders the consecutive lines of one order.
 pub(super) trait FileKind: 'static {
-    /// Its columns; the mall's is the first.
-    const COLUMNS: &'static [Column];
     /// What one record is called, and several.
     const NOUNS: (&'static str, &'static str);
     /// How many lines a record may have.
@@ -38,8 +38,11 @@ pub(super) trait FileKind: 'static {
     /// Whether what is stored decides if a line is good, so that the first pass has to ask the database too.
     const LOOKS_UP: bool;
 
+    /// Its columns; the mall's is the first.
+    fn columns() -> Vec<Column>;
+
     /// The staging tables and their columns that a file fills.
-    fn staging() -> &'static [(&'static str, &'static [&'static str])];
+    fn staging() -> Vec<(&'static str, Cow<'static, [&'static str]>)>;
 
     /// The natural key of a line's record, without its mall.
     fn key<'r>(fields: &Fields<'r>) -> (&'r str, &'r str);
@@ -62,4 +65,25 @@ pub(super) trait FileKind: 'static {
 /// The columns of `columns` that the file has: the others stay as they are stored.
 pub(super) fn present(layout: &Layout, columns: &[(usize, &'static str)]) -> Vec<&'static str> {
     columns.iter().filter(|(column, _)| layout.has(*column)).map(|(_, name)| *name).collect()
+}
+
+/// Whether a line says the same of its record as the record's first line, in the columns that are not the line's own.
+pub(super) fn same_record<K: FileKind>(
+    first: Fields<'_>,
+    fields: &Fields<'_>,
+    columns: std::ops::RangeInclusive<usize>,
+    first_line: u64,
+) -> Parsed<()> {
+    for column in columns {
+        if first.meant(column) != fields.meant(column) {
+            let problem = format!(
+                "`{}` differs from `{}` on line {first_line} of the same {}",
+                fields.raw(column),
+                first.raw(column),
+                K::NOUNS.0
+            );
+            return Err(fields.wrong(column, &problem));
+        }
+    }
+    Ok(())
 }

@@ -1,12 +1,14 @@
 //! Orders: a line of the file is a line of an order, with the order's own columns repeated.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
 
 use crate::db::{Db, Kind as DbKind};
 use crate::values;
 
 use super::field::{Column, Fields, Layout, Parsed, line_amount, optional, required};
-use super::kind::{BadLine, FileKind, Rows};
+use super::kind::{BadLine, FileKind, Rows, same_record};
 use super::reader::Record;
 use super::upsert::{Outcome, Upsert};
 
@@ -128,37 +130,40 @@ const INSERT_LINES: &str = "
     WHERE o.target_id IS NULL OR o.are_lines_changed = 1";
 
 impl FileKind for Orders {
-    const COLUMNS: &'static [Column] = &[
-        optional("mall"),
-        required("order_no"),
-        required("status"),
-        required("ordered_at"),
-        required("total_amount"),
-        optional("member_code"),
-        optional("currency"),
-        optional("paid_at"),
-        optional("cancelled_at"),
-        optional("cancel_reason"),
-        optional("payment_method"),
-        optional("discount_amount"),
-        optional("shipping_amount"),
-        optional("tax_amount"),
-        optional("updated_at"),
-        required("product_code"),
-        required("quantity"),
-        required("unit_price_amount"),
-        optional("line_no"),
-        optional("product_name"),
-        optional("line_discount_amount"),
-        optional("line_tax_amount"),
-    ];
     const NOUNS: (&'static str, &'static str) = ("order", "orders");
     // An order is held in memory whole; a wholesale order has hundreds of lines.
     const MOST_LINES: usize = 2_000;
     const LOOKS_UP: bool = false;
 
-    fn staging() -> &'static [(&'static str, &'static [&'static str])] {
-        &[("import_orders", ORDER_STAGING), ("import_order_items", ITEM_STAGING)]
+    fn columns() -> Vec<Column> {
+        vec![
+            optional("mall"),
+            required("order_no"),
+            required("status"),
+            required("ordered_at"),
+            required("total_amount"),
+            optional("member_code"),
+            optional("currency"),
+            optional("paid_at"),
+            optional("cancelled_at"),
+            optional("cancel_reason"),
+            optional("payment_method"),
+            optional("discount_amount"),
+            optional("shipping_amount"),
+            optional("tax_amount"),
+            optional("updated_at"),
+            required("product_code"),
+            required("quantity"),
+            required("unit_price_amount"),
+            optional("line_no"),
+            optional("product_name"),
+            optional("line_discount_amount"),
+            optional("line_tax_amount"),
+        ]
+    }
+
+    fn staging() -> Vec<(&'static str, Cow<'static, [&'static str]>)> {
+        vec![("import_orders", ORDER_STAGING.into()), ("import_order_items", ITEM_STAGING.into())]
     }
 
     fn key<'r>(fields: &Fields<'r>) -> (&'r str, &'r str) {
@@ -174,7 +179,7 @@ impl FileKind for Orders {
         let mut parsed: Vec<Line<'_>> = Vec::with_capacity(lines.len());
         for record in lines {
             let fields = layout.fields(record);
-            let line = same_order(layout.fields(first), &fields, first.line())
+            let line = same_record::<Self>(layout.fields(first), &fields, ORDER_COLUMNS, first.line())
                 .and_then(|()| Line::parse(fields, order.currency))
                 .and_then(|line| line.is_first_of(&parsed).map(|()| line));
             match line {
@@ -209,8 +214,8 @@ impl FileKind for Orders {
         let orders = Upsert {
             table: "orders",
             staging: "import_orders",
-            key: &["mall_id", "order_no"],
-            columns: &ORDER_STAGING[REPLACED.start..=REPLACED.end],
+            key: vec!["mall_id", "order_no"],
+            columns: ORDER_STAGING[REPLACED.start..=REPLACED.end].to_vec(),
             // An order is a state: what the file does not say of it is not so.
             replaced: ORDER_STAGING[REPLACED].to_vec(),
             has_source_time: true,
@@ -239,21 +244,6 @@ impl FileKind for Orders {
         }
         Ok(outcome)
     }
-}
-
-/// Whether a line says the same of its order as the order's first one.
-fn same_order(first: Fields<'_>, fields: &Fields<'_>, first_line: u64) -> Parsed<()> {
-    for column in ORDER_COLUMNS {
-        if first.meant(column) != fields.meant(column) {
-            let problem = format!(
-                "`{}` differs from `{}` on line {first_line} of the same order",
-                fields.raw(column),
-                first.raw(column)
-            );
-            return Err(fields.wrong(column, &problem));
-        }
-    }
-    Ok(())
 }
 
 /// An order's own columns.

@@ -1,0 +1,489 @@
+//! `cart remind`: queues a mail to members who left something in their cart.
+//!
+//! Once per cart, and one mail to a member however many carts they left: the newest that still has something to
+//! offer, and the others count as covered. What was bought meanwhile or is sold out is not in the mail.
+//!
+//! The ledger `cart_reminders` is written in the transaction that queues the mails. It is the checkpoint too: a run
+//! that was killed begins anew and passes over what is done.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use lettre::message::Mailbox;
+use serde::Serialize;
+use serde_json::{Value as Json, json};
+
+use crate::config::CouponConfig;
+use crate::context::Context;
+use crate::db::{Bulk, Db, FromRow};
+use crate::failure::Failure;
+use crate::jobs::malls::{Mall, selected_malls};
+use crate::jobs::recipients::{
+    ACTIVE_MEMBER, Addressed, PAGE, Reach, consents_by_silence, counted, language, reachable,
+};
+use crate::mail::address;
+use crate::mail::queue::{BULK, NewMail, enqueue_many};
+use crate::mail::template::Templates;
+use crate::mail::unsubscribe::Unsubscribe;
+use crate::period::{format_duration, local_day, parse_duration};
+use crate::runner::{Exclusion, Instance, Job, JobSpec, Run, minutes};
+use crate::severity::Severity;
+use crate::values;
+
+/// The template, and with it the mail's kind and the list that a recipient unsubscribes from.
+const KIND: &str = "cart-reminder";
+/// When a cart counts as left.
+const IDLE: Duration = Duration::from_hours(24);
+/// Nobody remembers an older cart, and a first run over years of them would write to everybody.
+const MAX_AGE: Duration = Duration::from_hours(7 * 24);
+
+const ITEMS: &str = include_str!("remind/items.sql");
+
+/// Queue reminders of carts that members left
+///
+/// A cart is reminded of once. Carts that were left longer ago than --max-age are not reminded of at all, so that a
+/// first run over years of carts does not write to everybody.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Remind of carts that were not touched for this long
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "24h")]
+    idle: Duration,
+    /// Leave carts alone that were not touched for longer than this
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "7d")]
+    max_age: Duration,
+    /// Work on these malls, by code or number (default: all active)
+    #[arg(long, value_delimiter = ',', value_name = "MALL")]
+    mall: Vec<String>,
+}
+
+impl Job for Args {
+    const SPEC: JobSpec = JobSpec {
+        name: "cart remind",
+        summary: "Queue reminders of carts that members left",
+        schedule: Some("0 2 * * *"),
+        deadline: minutes(60),
+        severity: Severity::Medium,
+        exclusion: Exclusion::Job,
+    };
+
+    async fn instances(&self, _cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Instance>> {
+        if self.idle >= self.max_age {
+            return Err(Failure::usage("--max-age is not longer than --idle: no cart is between them").into());
+        }
+        let mut arguments = ["cart", "remind"].map(str::to_owned).to_vec();
+        for (flag, given, default) in [("--idle", self.idle, IDLE), ("--max-age", self.max_age, MAX_AGE)] {
+            if given != default {
+                arguments.extend([flag.to_owned(), format_duration(given)]);
+            }
+        }
+        if !self.mall.is_empty() {
+            let malls = selected_malls(db, &self.mall).await?;
+            let codes: Vec<&str> = malls.iter().map(|mall| mall.code.as_str()).collect();
+            arguments.extend(["--mall".to_owned(), codes.join(",")]);
+        }
+        Ok(vec![Instance::sweep(arguments)])
+    }
+
+    async fn run(&self, run: &mut Run<'_>, _instance: &Instance) -> anyhow::Result<()> {
+        let cx = run.cx;
+        let texts =
+            Texts { templates: Templates::new(&cx.config), unsubscribe: Unsubscribe::new(&cx.config)? };
+        let mut tally = Tally::default();
+        for mall in selected_malls(run.db, &self.mall).await? {
+            match mall.time_zone() {
+                Ok(time_zone) => {
+                    let today = local_day(cx.now(), time_zone);
+                    let offer = Offer::of(cx.config.file().cart_remind.coupon.as_ref(), today);
+                    remind_mall(run, &texts, &mall, &offer, self.window(cx.now())?, &mut tally).await?;
+                }
+                Err(error) => {
+                    run.read(1);
+                    run.fail_item(&mall.code, "mall", &error);
+                }
+            }
+        }
+        run.summarise(tally.sentence());
+        Ok(())
+    }
+}
+
+impl Args {
+    /// The carts to remind of: last touched after `after` and up to `until`.
+    fn window(&self, now: DateTime<Utc>) -> anyhow::Result<Window> {
+        let before = |age: Duration| -> Option<DateTime<Utc>> {
+            now.checked_sub_signed(TimeDelta::from_std(age).ok()?)
+        };
+        match (before(self.max_age), before(self.idle)) {
+            (Some(after), Some(until)) => Ok(Window { after, until, now }),
+            _ => Err(Failure::usage("--max-age or --idle goes back behind all time").into()),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Window {
+    after: DateTime<Utc>,
+    until: DateTime<Utc>,
+    now: DateTime<Utc>,
+}
+
+/// What makes a mail of a cart.
+struct Texts {
+    templates: Templates,
+    unsubscribe: Unsubscribe,
+}
+
+/// What was done, for the summary.
+#[derive(Debug, Default)]
+struct Tally {
+    mails: u64,
+    covered: u64,
+    without_coupon: u64,
+    has_expired_coupon: bool,
+}
+
+impl Tally {
+    fn sentence(&self) -> String {
+        if self.mails == 0 {
+            return "nothing new to remind of".to_owned();
+        }
+        let mut sentence = format!("queued {}", counted(self.mails, "reminder", "reminders"));
+        if self.covered > 0 {
+            sentence.push_str(&format!(", {} covered by them", counted(self.covered, "cart", "carts")));
+        }
+        if self.without_coupon > 0 {
+            sentence.push_str(&format!(
+                "; {} without a coupon, since none was left: import more with `data import --kind coupons`",
+                self.without_coupon
+            ));
+        }
+        if self.has_expired_coupon {
+            sentence.push_str("; without the coupon of `cart_remind.coupon`, which has expired");
+        }
+        sentence
+    }
+}
+
+// ---------------------------------------------------------------- the steps
+
+/// Queues the reminders of a mall, from the newest cart to the oldest.
+async fn remind_mall(
+    run: &mut Run<'_>,
+    texts: &Texts,
+    mall: &Mall,
+    offer: &Offer,
+    window: Window,
+    tally: &mut Tally,
+) -> anyhow::Result<()> {
+    let mut before = (window.until, i64::MAX);
+    loop {
+        run.check_stop()?;
+        let by_silence = consents_by_silence(&run.cx.config);
+        let mut page = next_page(run.db, mall.id, window, before, by_silence).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        before = (last.last_activity_at, last.cart_id);
+        run.read(page.len() as u64);
+        for cart in &mut page {
+            cart.mall_code.clone_from(&mall.code);
+        }
+        let reachable = reachable(run, page, Reach::Advertising).await?;
+        let reminders = reminders(run.db, reachable).await?;
+        if reminders.is_empty() {
+            continue;
+        }
+        let cx = run.cx;
+        let done = run
+            .chunk(None::<&str>, async |db| remind(db, cx, texts, mall, offer, window, &reminders).await)
+            .await?;
+        run.written(done.mails);
+        tally.mails += done.mails;
+        tally.covered += done.covered;
+        tally.without_coupon += done.without_coupon;
+        tally.has_expired_coupon |= done.has_expired_coupon;
+    }
+}
+
+/// A cart and what of it is still to be had.
+struct Reminder {
+    cart: Cart,
+    mailbox: Mailbox,
+    items: Vec<Item>,
+}
+
+/// The newest cart of each member that has something to offer.
+async fn reminders(db: &mut Db, carts: Vec<(Cart, Mailbox)>) -> anyhow::Result<Vec<Reminder>> {
+    if carts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<i64> = carts.iter().map(|(cart, _)| cart.cart_id).collect();
+    let mut items = items_of(db, &ids).await?;
+    let mut members = HashSet::new();
+    let mut reminders = Vec::new();
+    for (cart, mailbox) in carts {
+        if let Some(items) = items.remove(&cart.cart_id)
+            && members.insert(cart.member_code.clone())
+        {
+            reminders.push(Reminder { cart, mailbox, items });
+        }
+    }
+    Ok(reminders)
+}
+
+/// Claims coupons, writes the ledger and queues the mails: all of it or nothing.
+async fn remind(
+    db: &mut Db,
+    cx: &Context,
+    texts: &Texts,
+    mall: &Mall,
+    offer: &Offer,
+    window: Window,
+    reminders: &[Reminder],
+) -> anyhow::Result<Tally> {
+    let coupons = offer.coupons(db, mall.id, reminders, window.now).await?;
+    let mut ledger =
+        Bulk::new(db, "cart_reminders", ["cart_id", "outcome", "coupon_id", "created_at"].to_vec());
+    let mut mails = Vec::with_capacity(reminders.len());
+    for (reminder, coupon) in reminders.iter().zip(&coupons) {
+        ledger.int(reminder.cart.cart_id);
+        ledger.text("MAILED");
+        ledger.int(coupon.as_ref().and_then(|coupon| coupon.id));
+        ledger.time(window.now);
+        ledger.end_row();
+        mails.push(mail(cx, texts, mall, reminder, coupon.as_ref(), window.now)?);
+    }
+    db.load(&mut ledger).await?;
+    let covered = cover_other_carts(db, reminders, window).await?;
+    let without_coupon = match offer {
+        Offer::SingleUse { .. } => coupons.iter().filter(|coupon| coupon.is_none()).count() as u64,
+        _ => 0,
+    };
+    Ok(Tally {
+        mails: enqueue_many(db, &mails, window.now).await?,
+        covered,
+        without_coupon,
+        has_expired_coupon: matches!(offer, Offer::Expired),
+    })
+}
+
+fn mail(
+    cx: &Context,
+    texts: &Texts,
+    mall: &Mall,
+    reminder: &Reminder,
+    coupon: Option<&Coupon>,
+    now: DateTime<Utc>,
+) -> anyhow::Result<NewMail> {
+    let cart = &reminder.cart;
+    let items: Vec<Json> = reminder
+        .items
+        .iter()
+        .map(|item| {
+            json!({
+                "name": item.product_name, "quantity": item.quantity, "unit_price_amount": item.unit_price_amount,
+                "currency": cart.currency, "url": item.url, "image_url": item.image_url,
+            })
+        })
+        .collect();
+    let data = json!({
+        "member_name": cart.name,
+        "items": items,
+        "cart_url": cart.url,
+        "coupon": coupon,
+        "unsubscribe_url": texts.unsubscribe.link(KIND, &address::normalised(&reminder.mailbox)),
+    });
+    let locale = language(&cx.config, cart.locale.as_deref(), cart.cart_locale.as_deref());
+    Ok(NewMail {
+        rendered: texts.templates.render(KIND, locale, &data)?,
+        recipient: reminder.mailbox.email.to_string(),
+        member: Some((mall.id, cart.member_code.clone())),
+        priority: BULK,
+        due_at: now,
+        dedup_key: Some(format!("{KIND}/{}/{}", mall.code, cart.cart_key)),
+        attachments: Vec::new(),
+    })
+}
+
+// ---------------------------------------------------------------- coupons
+
+/// What reminders offer.
+enum Offer {
+    Nothing,
+    /// The code for everybody has expired.
+    Expired,
+    Fixed(Coupon),
+    SingleUse {
+        today: NaiveDate,
+    },
+}
+
+/// A coupon as a mail shows it.
+#[derive(Debug, Clone, Serialize, FromRow)]
+struct Coupon {
+    #[serde(skip)]
+    id: Option<i64>,
+    code: String,
+    description: String,
+    expires_day: Option<NaiveDate>,
+}
+
+impl Offer {
+    fn of(config: Option<&CouponConfig>, today: NaiveDate) -> Self {
+        let Some(config) = config else { return Self::Nothing };
+        match (&config.code, &config.description) {
+            _ if config.expires_day.is_some_and(|last| last < today) => Self::Expired,
+            (Some(code), Some(description)) => Self::Fixed(Coupon {
+                id: None,
+                code: code.clone(),
+                description: description.clone(),
+                expires_day: config.expires_day,
+            }),
+            // The configuration has been checked: without a code they are those of the table.
+            _ => Self::SingleUse { today },
+        }
+    }
+
+    /// A coupon for each reminder, as far as there are any.
+    async fn coupons(
+        &self,
+        db: &mut Db,
+        mall_id: i64,
+        reminders: &[Reminder],
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<Vec<Option<Coupon>>> {
+        let mut coupons = match self {
+            Self::Nothing | Self::Expired => Vec::new(),
+            Self::Fixed(coupon) => vec![Some(coupon.clone()); reminders.len()],
+            Self::SingleUse { today } => claim_coupons(db, mall_id, *today, reminders, now).await?,
+        };
+        coupons.resize(reminders.len(), None);
+        Ok(coupons)
+    }
+}
+
+/// Takes the next single-use codes for these members. Two processes never get the same: PostgreSQL passes over rows
+/// that another one holds, SQLite has one writer.
+async fn claim_coupons(
+    db: &mut Db,
+    mall_id: i64,
+    today: NaiveDate,
+    reminders: &[Reminder],
+    now: DateTime<Utc>,
+) -> anyhow::Result<Vec<Option<Coupon>>> {
+    let free = format!(
+        "SELECT id, code, description, expires_day FROM coupons
+         WHERE mall_id = $1 AND assigned_at IS NULL AND (expires_day IS NULL OR expires_day >= $2)
+         ORDER BY id LIMIT $3 {}",
+        db.pick("", "FOR UPDATE SKIP LOCKED")
+    );
+    let count = i64::try_from(reminders.len()).unwrap_or(i64::MAX);
+    let coupons: Vec<Coupon> = db.fetch_all(&free, values![mall_id, today, count]).await?;
+    let assigned: Vec<Json> = coupons
+        .iter()
+        .zip(reminders)
+        .map(|(coupon, reminder)| json!([coupon.id, reminder.cart.member_code]))
+        .collect();
+    let assign = format!(
+        "UPDATE coupons SET assigned_to = a.member_code, assigned_at = $2, updated_at = $2
+         FROM (SELECT CAST(value ->> 0 AS BIGINT) AS id, value ->> 1 AS member_code FROM {}($1)) AS a
+         WHERE coupons.id = a.id",
+        db.pick("json_each", "jsonb_array_elements")
+    );
+    if !assigned.is_empty() {
+        db.execute(&assign, values![json!(assigned), now]).await?;
+    }
+    Ok(coupons.into_iter().map(Some).collect())
+}
+
+// ---------------------------------------------------------------- the queries
+
+/// A cart that was left, and whose it is.
+#[derive(Debug, FromRow)]
+struct Cart {
+    cart_id: i64,
+    cart_key: String,
+    url: Option<String>,
+    currency: String,
+    cart_locale: Option<String>,
+    last_activity_at: DateTime<Utc>,
+    member_code: String,
+    name: Option<String>,
+    email: String,
+    locale: Option<String>,
+    #[sqlx(skip)]
+    mall_code: String,
+}
+
+impl Addressed for Cart {
+    fn item_key(&self) -> String {
+        format!("{}/{}", self.mall_code, self.cart_key)
+    }
+
+    fn email(&self) -> &str {
+        &self.email
+    }
+}
+
+/// The next carts older than `before`, newest first, of members who may be sent advertising.
+async fn next_page(
+    db: &mut Db,
+    mall_id: i64,
+    window: Window,
+    before: (DateTime<Utc>, i64),
+    consents_by_silence: bool,
+) -> anyhow::Result<Vec<Cart>> {
+    let sql = format!(
+        "SELECT c.id AS cart_id, c.cart_key, c.url, c.currency, c.locale AS cart_locale, c.last_activity_at,
+                m.member_code, m.name, m.email, m.locale
+         FROM carts c
+         JOIN members m ON m.mall_id = c.mall_id AND m.member_code = c.member_code
+         LEFT JOIN mail_consents k
+             ON k.mall_id = c.mall_id AND k.member_code = c.member_code AND k.purpose = 'MARKETING'
+         WHERE c.mall_id = $1 AND c.ordered_at IS NULL AND c.member_code IS NOT NULL
+           AND c.last_activity_at > $2 AND (c.last_activity_at, c.id) < ($3, $4)
+           AND {ACTIVE_MEMBER} AND COALESCE(k.is_granted, $5)
+           AND NOT EXISTS (SELECT 1 FROM cart_reminders r WHERE r.cart_id = c.id)
+         ORDER BY c.last_activity_at DESC, c.id DESC LIMIT $6"
+    );
+    let values = values![mall_id, window.after, before.0, before.1, consents_by_silence, PAGE];
+    Ok(db.fetch_all(&sql, values).await?)
+}
+
+/// An item of a cart that can be bought and was not.
+#[derive(Debug, FromRow)]
+struct Item {
+    cart_id: i64,
+    product_name: String,
+    quantity: i64,
+    unit_price_amount: i64,
+    url: Option<String>,
+    image_url: Option<String>,
+}
+
+/// What can still be had of these carts; a cart with nothing is not in it.
+async fn items_of(db: &mut Db, carts: &[i64]) -> anyhow::Result<BTreeMap<i64, Vec<Item>>> {
+    let sql = ITEMS.replace("{carts}", &db.elements("$1"));
+    let rows: Vec<Item> = db.fetch_all(&sql, values![json!(carts)]).await?;
+    let mut items: BTreeMap<i64, Vec<Item>> = BTreeMap::new();
+    for row in rows {
+        items.entry(row.cart_id).or_default().push(row);
+    }
+    Ok(items)
+}
+
+/// Marks the other carts that these members left: one mail is enough. Gives how many there are.
+async fn cover_other_carts(db: &mut Db, reminders: &[Reminder], window: Window) -> anyhow::Result<u64> {
+    let ids: Vec<i64> = reminders.iter().map(|reminder| reminder.cart.cart_id).collect();
+    let sql = format!(
+        "INSERT INTO cart_reminders (cart_id, outcome, created_at)
+         SELECT o.id, 'COVERED', $2
+         FROM carts c
+         JOIN carts o ON o.mall_id = c.mall_id AND o.member_code = c.member_code
+         WHERE c.id IN (SELECT CAST(value AS BIGINT) FROM {} AS reminded)
+           AND o.ordered_at IS NULL AND o.member_code IS NOT NULL
+           AND o.last_activity_at > $3 AND o.last_activity_at <= $4
+           AND NOT EXISTS (SELECT 1 FROM cart_reminders r WHERE r.cart_id = o.id)",
+        db.elements("$1")
+    );
+    Ok(db.execute(&sql, values![json!(ids), window.now, window.after, window.until]).await?)
+}

@@ -1,0 +1,375 @@
+//! `mail digest`: sends the summaries of new articles to their readers.
+//!
+//! Subscribers get the summary, free members the free one and an invitation; an article without a free summary is for
+//! subscribers alone. Nobody gets an article twice: the ledger `article_deliveries` is written in the transaction that
+//! queues the mail, and is the checkpoint too.
+//!
+//! A digest holds the newest articles since a day, at most so many; older ones of the time are passed over for good,
+//! so that a second run finds nothing new to send.
+
+use std::collections::{BTreeMap, HashSet};
+
+use chrono::{DateTime, Days, NaiveDate, Utc};
+use lettre::message::Mailbox;
+use serde_json::{Value as Json, json};
+
+use crate::context::Context;
+use crate::db::{Bulk, Db, FromRow};
+use crate::failure::Failure;
+use crate::jobs::malls::{Mall, selected_malls};
+use crate::jobs::recipients::{
+    ACTIVE_MEMBER, Addressed, PAGE, Reach, consents_by_silence, counted, language, reachable,
+};
+use crate::locale::Locale;
+use crate::mail::address;
+use crate::mail::queue::{BULK, NewMail, enqueue_many};
+use crate::mail::template::Templates;
+use crate::mail::unsubscribe::Unsubscribe;
+use crate::period::{day_bounds, parse_day};
+use crate::runner::{Exclusion, Instance, Job, JobSpec, Run, minutes};
+use crate::severity::Severity;
+use crate::values;
+
+/// The template, and with it the mail's kind and the list that a recipient unsubscribes from.
+const KIND: &str = "digest";
+/// A week, since it runs once a week. Days that two runs share are no harm: the ledger knows what was sent.
+const DAYS: u64 = 7;
+/// More summaries than this nobody reads.
+const MOST_ARTICLES: i64 = 10;
+
+/// Queue digests of new articles
+///
+/// Each member gets the newest articles since the day that they have not had, in their own language.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Take articles that appeared on this day or later: YYYY-MM-DD, yesterday or -7d (default: a week ago)
+    #[arg(long, value_name = "DAY", allow_hyphen_values = true)]
+    since: Option<String>,
+    /// Put at most this many articles into a digest, the newest ones
+    #[arg(long, value_name = "COUNT", default_value_t = MOST_ARTICLES, value_parser = clap::value_parser!(i64).range(1..=50))]
+    most_articles: i64,
+    /// Work on these malls, by code or number (default: all active)
+    #[arg(long, value_delimiter = ',', value_name = "MALL")]
+    mall: Vec<String>,
+}
+
+impl Job for Args {
+    const SPEC: JobSpec = JobSpec {
+        name: "mail digest",
+        summary: "Queue digests of new articles",
+        schedule: Some("0 8 * * 1"),
+        deadline: minutes(120),
+        severity: Severity::Medium,
+        exclusion: Exclusion::Job,
+    };
+
+    async fn instances(&self, cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Instance>> {
+        let mut arguments = ["mail", "digest", "--since"].map(str::to_owned).to_vec();
+        arguments.push(self.since(cx)?.to_string());
+        if self.most_articles != MOST_ARTICLES {
+            arguments.extend(["--most-articles".to_owned(), self.most_articles.to_string()]);
+        }
+        if !self.mall.is_empty() {
+            let malls = selected_malls(db, &self.mall).await?;
+            let codes: Vec<&str> = malls.iter().map(|mall| mall.code.as_str()).collect();
+            arguments.extend(["--mall".to_owned(), codes.join(",")]);
+        }
+        Ok(vec![Instance::sweep(arguments)])
+    }
+
+    async fn run(&self, run: &mut Run<'_>, _instance: &Instance) -> anyhow::Result<()> {
+        let cx = run.cx;
+        let since = self.since(cx)?;
+        let texts =
+            Texts { templates: Templates::new(&cx.config), unsubscribe: Unsubscribe::new(&cx.config)? };
+        let (mut to_subscribers, mut to_free_members) = (0, 0);
+        for mall in selected_malls(run.db, &self.mall).await? {
+            match mall.time_zone() {
+                Ok(time_zone) => {
+                    let from = day_bounds(since, time_zone).start;
+                    let shelf = Shelf::load(run.db, &mall, from, cx.now(), self.most_articles).await?;
+                    let queued = send_to_mall(run, &texts, &mall, &shelf).await?;
+                    to_subscribers += queued.to_subscribers;
+                    to_free_members += queued.to_free_members;
+                }
+                Err(error) => {
+                    run.read(1);
+                    run.fail_item(&mall.code, "mall", &error);
+                }
+            }
+        }
+        run.summarise(match to_subscribers + to_free_members {
+            0 => "nothing new to send".to_owned(),
+            mails => format!(
+                "queued {}: {} and {}",
+                counted(mails, "digest", "digests"),
+                counted(to_subscribers, "to a subscriber", "to subscribers"),
+                counted(to_free_members, "to a free member", "to free members"),
+            ),
+        });
+        Ok(())
+    }
+}
+
+impl Args {
+    fn since(&self, cx: &Context) -> anyhow::Result<NaiveDate> {
+        let today = cx.today();
+        let Some(text) = &self.since else { return Ok(today - Days::new(DAYS)) };
+        let since = parse_day(text, today).map_err(|error| Failure::usage(error.to_string()))?;
+        if since > today {
+            return Err(Failure::usage(format!("{since} has not begun yet")).into());
+        }
+        Ok(since)
+    }
+}
+
+/// What makes a mail of articles.
+struct Texts {
+    templates: Templates,
+    unsubscribe: Unsubscribe,
+}
+
+#[derive(Debug, Default)]
+struct Queued {
+    to_subscribers: u64,
+    to_free_members: u64,
+}
+
+// ---------------------------------------------------------------- the articles
+
+/// An article as one sort of reader gets it.
+#[derive(Debug, Clone, FromRow)]
+struct Article {
+    id: i64,
+    title: String,
+    summary: String,
+    url: String,
+}
+
+/// The articles of a mall for each sort of reader, newest first.
+struct Shelf(BTreeMap<(&'static str, bool), Vec<Article>>);
+
+impl Shelf {
+    async fn load(
+        db: &mut Db,
+        mall: &Mall,
+        from: DateTime<Utc>,
+        now: DateTime<Utc>,
+        most: i64,
+    ) -> anyhow::Result<Self> {
+        let mut articles = BTreeMap::new();
+        for locale in Locale::ALL {
+            for is_free in [false, true] {
+                let newest = newest_articles(db, mall.id, from, now, locale, is_free, most).await?;
+                articles.insert((locale.tag(), is_free), newest);
+            }
+        }
+        Ok(Self(articles))
+    }
+
+    fn of(&self, locale: Locale, is_free: bool) -> &[Article] {
+        self.0.get(&(locale.tag(), is_free)).map_or(&[], Vec::as_slice)
+    }
+
+    /// The numbers of all articles on it.
+    fn ids(&self) -> HashSet<i64> {
+        self.0.values().flatten().map(|article| article.id).collect()
+    }
+}
+
+async fn newest_articles(
+    db: &mut Db,
+    mall_id: i64,
+    from: DateTime<Utc>,
+    now: DateTime<Utc>,
+    locale: Locale,
+    is_free: bool,
+    most: i64,
+) -> anyhow::Result<Vec<Article>> {
+    // Both databases compare `ja-jp-` with `ja-%` in lower case alike.
+    let sql = format!(
+        "SELECT id, title, {} AS summary, url FROM articles
+         WHERE mall_id = $1 AND published_at >= $2 AND published_at <= $3 {}
+           AND (locale IS NULL OR LOWER(REPLACE(locale, '_', '-')) || '-' LIKE $4)
+         ORDER BY published_at DESC, id DESC LIMIT $5",
+        if is_free { "free_summary" } else { "summary" },
+        if is_free { "AND free_summary IS NOT NULL" } else { "" },
+    );
+    Ok(db.fetch_all(&sql, values![mall_id, from, now, format!("{}-%", locale.tag()), most]).await?)
+}
+
+// ---------------------------------------------------------------- the steps
+
+/// Queues the digests of a mall, page by page of its members.
+async fn send_to_mall(
+    run: &mut Run<'_>,
+    texts: &Texts,
+    mall: &Mall,
+    shelf: &Shelf,
+) -> anyhow::Result<Queued> {
+    let mut total = Queued::default();
+    let ids: Vec<i64> = shelf.ids().into_iter().collect();
+    if ids.is_empty() {
+        return Ok(total);
+    }
+    let by_silence = consents_by_silence(&run.cx.config);
+    let mut after = String::new();
+    loop {
+        run.check_stop()?;
+        let mut page = next_page(run.db, mall.id, &after, by_silence).await?;
+        let Some(last) = page.last() else { return Ok(total) };
+        after.clone_from(&last.member_code);
+        run.read(page.len() as u64);
+        for reader in &mut page {
+            reader.mall_code.clone_from(&mall.code);
+        }
+        let had = delivered(run.db, &page, &ids).await?;
+        // Who has had all is not looked at further: an address that is none is no news every week.
+        let cx = run.cx;
+        page.retain(|reader| !reader.news(cx, shelf, &had).is_empty());
+        let readers = reachable(run, page, Reach::Advertising).await?;
+        if readers.is_empty() {
+            continue;
+        }
+        let queued = run
+            .chunk(None::<&str>, async |db| send(db, cx, texts, mall, shelf, &had, &readers).await)
+            .await?;
+        run.written(queued.to_subscribers + queued.to_free_members);
+        total.to_subscribers += queued.to_subscribers;
+        total.to_free_members += queued.to_free_members;
+    }
+}
+
+/// Writes the ledger and queues the mails: both or nothing.
+async fn send(
+    db: &mut Db,
+    cx: &Context,
+    texts: &Texts,
+    mall: &Mall,
+    shelf: &Shelf,
+    had: &HashSet<(i64, i64)>,
+    readers: &[(Reader, Mailbox)],
+) -> anyhow::Result<Queued> {
+    let now = cx.now();
+    let mut ledger = Bulk::new(db, "article_deliveries", ["member_id", "article_id", "created_at"].to_vec());
+    let (mut to_subscribers, mut to_free_members) = (Vec::new(), Vec::new());
+    for (reader, mailbox) in readers {
+        let articles = reader.news(cx, shelf, had);
+        for article in &articles {
+            ledger.int(reader.id);
+            ledger.int(article.id);
+            ledger.time(now);
+            ledger.end_row();
+        }
+        let mails = if reader.is_subscriber { &mut to_subscribers } else { &mut to_free_members };
+        mails.push(mail(cx, texts, mall, reader, mailbox, &articles, now)?);
+    }
+    db.load(&mut ledger).await?;
+    Ok(Queued {
+        to_subscribers: enqueue_many(db, &to_subscribers, now).await?,
+        to_free_members: enqueue_many(db, &to_free_members, now).await?,
+    })
+}
+
+fn mail(
+    cx: &Context,
+    texts: &Texts,
+    mall: &Mall,
+    reader: &Reader,
+    mailbox: &Mailbox,
+    articles: &[&Article],
+    now: DateTime<Utc>,
+) -> anyhow::Result<NewMail> {
+    let listed: Vec<Json> = articles
+        .iter()
+        .map(|article| json!({ "title": article.title, "summary": article.summary, "url": article.url }))
+        .collect();
+    let data = json!({
+        "member_name": reader.name,
+        "is_free": !reader.is_subscriber,
+        "articles": listed,
+        "subscribe_url": cx.config.file().digest.subscribe_url,
+        "unsubscribe_url": texts.unsubscribe.link(KIND, &address::normalised(mailbox)),
+    });
+    Ok(NewMail {
+        rendered: texts.templates.render(KIND, reader.language(cx), &data)?,
+        recipient: mailbox.email.to_string(),
+        member: Some((mall.id, reader.member_code.clone())),
+        priority: BULK,
+        due_at: now,
+        // The ledger says what was sent; a digest has no key of its own.
+        dedup_key: None,
+        attachments: Vec::new(),
+    })
+}
+
+// ---------------------------------------------------------------- the readers
+
+/// A member who reads.
+#[derive(Debug, FromRow)]
+struct Reader {
+    id: i64,
+    member_code: String,
+    name: Option<String>,
+    email: String,
+    locale: Option<String>,
+    is_subscriber: bool,
+    #[sqlx(skip)]
+    mall_code: String,
+}
+
+impl Reader {
+    fn language(&self, cx: &Context) -> Locale {
+        language(&cx.config, self.locale.as_deref(), None)
+    }
+
+    /// The articles that they have not had.
+    fn news<'s>(&self, cx: &Context, shelf: &'s Shelf, had: &HashSet<(i64, i64)>) -> Vec<&'s Article> {
+        let articles = shelf.of(self.language(cx), !self.is_subscriber).iter();
+        articles.filter(|article| !had.contains(&(self.id, article.id))).collect()
+    }
+}
+
+impl Addressed for Reader {
+    fn item_key(&self) -> String {
+        format!("{}/{}", self.mall_code, self.member_code)
+    }
+
+    fn email(&self) -> &str {
+        &self.email
+    }
+}
+
+/// The next members who may be sent digests.
+async fn next_page(
+    db: &mut Db,
+    mall_id: i64,
+    after: &str,
+    consents_by_silence: bool,
+) -> anyhow::Result<Vec<Reader>> {
+    let sql = format!(
+        "SELECT m.id, m.member_code, m.name, m.email, m.locale,
+                EXISTS (SELECT 1 FROM subscriptions s
+                        WHERE s.mall_id = m.mall_id AND s.member_code = m.member_code AND s.status = 'ACTIVE')
+                    AS is_subscriber
+         FROM members m
+         LEFT JOIN mail_consents k
+             ON k.mall_id = m.mall_id AND k.member_code = m.member_code AND k.purpose = 'DIGEST'
+         WHERE m.mall_id = $1 AND m.member_code > $2 AND {ACTIVE_MEMBER} AND COALESCE(k.is_granted, $3)
+         ORDER BY m.member_code LIMIT $4"
+    );
+    Ok(db.fetch_all(&sql, values![mall_id, after, consents_by_silence, PAGE]).await?)
+}
+
+/// Which of these articles the members of a page have had.
+async fn delivered(db: &mut Db, page: &[Reader], articles: &[i64]) -> anyhow::Result<HashSet<(i64, i64)>> {
+    let members: Vec<i64> = page.iter().map(|reader| reader.id).collect();
+    let sql = format!(
+        "SELECT member_id, article_id FROM article_deliveries
+         WHERE member_id IN (SELECT CAST(value AS BIGINT) FROM {} AS readers)
+           AND article_id IN (SELECT CAST(value AS BIGINT) FROM {} AS offered)",
+        db.elements("$1"),
+        db.elements("$2")
+    );
+    Ok(db.fetch_all(&sql, values![json!(members), json!(articles)]).await?.into_iter().collect())
+}

@@ -1,0 +1,329 @@
+//! `mail payment-notice`: tells subscribers what they are about to be charged, some days before and on the day itself.
+//!
+//! A charge that nobody remembers agreeing to is disputed at the card company; this mail is what prevents that. It is
+//! part of the contract: no consent is asked for. One of each kind for each charge, by the ledger `payment_notices`,
+//! which is written in the transaction that queues the mails and is the checkpoint too.
+//!
+//! A day on which the job did not run is made up for: whoever is charged within the days before and was not told yet
+//! is told now, with the days that are left. A charge whose day is over is not announced any more.
+
+use anyhow::Context as _;
+use chrono::{DateTime, Days, NaiveDate, Utc};
+use lettre::message::Mailbox;
+use serde_json::json;
+
+use crate::context::Context;
+use crate::db::{Bulk, Db, FromRow};
+use crate::failure::Failure;
+use crate::jobs::malls::{Mall, selected_malls};
+use crate::jobs::recipients::{Addressed, MEMBER_UNDER_CONTRACT, PAGE, Reach, counted, language, reachable};
+use crate::mail::queue::{NewMail, USUAL, enqueue_many};
+use crate::mail::template::Templates;
+use crate::period::{local_day, parse_day};
+use crate::runner::{Exclusion, Instance, Job, JobSpec, Run, minutes};
+use crate::severity::Severity;
+use crate::values;
+
+/// The template, and with it the mail's kind.
+const KIND: &str = "payment-notice";
+/// How long before a charge it is announced: time enough to cancel, and not so long that it is forgotten again.
+const DAYS_BEFORE: u32 = 3;
+
+/// Queue notices of payments to come
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Work on this day: YYYY-MM-DD, today or yesterday (default: today)
+    #[arg(long, value_name = "DAY", allow_hyphen_values = true)]
+    date: Option<String>,
+    /// Announce a charge this many days before it
+    #[arg(long, value_name = "DAYS", default_value_t = DAYS_BEFORE, value_parser = clap::value_parser!(u32).range(1..=60))]
+    days_before: u32,
+    /// Work on these malls, by code or number (default: all active)
+    #[arg(long, value_delimiter = ',', value_name = "MALL")]
+    mall: Vec<String>,
+}
+
+impl Job for Args {
+    const SPEC: JobSpec = JobSpec {
+        name: "mail payment-notice",
+        summary: "Queue notices of payments to come",
+        schedule: Some("0 9 * * *"),
+        deadline: minutes(60),
+        severity: Severity::High,
+        exclusion: Exclusion::Instance,
+    };
+
+    async fn instances(&self, cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Instance>> {
+        let today = cx.today();
+        let day = match &self.date {
+            Some(text) => parse_day(text, today).map_err(|error| Failure::usage(error.to_string()))?,
+            None => today,
+        };
+        if day > today {
+            return Err(Failure::usage(format!("{day} has not begun yet: its notices would be wrong")).into());
+        }
+        let mut key = day.to_string();
+        let mut arguments = ["mail", "payment-notice", "--date"].map(str::to_owned).to_vec();
+        arguments.push(day.to_string());
+        if self.days_before != DAYS_BEFORE {
+            key.push_str(&format!(" days-before={}", self.days_before));
+            arguments.extend(["--days-before".to_owned(), self.days_before.to_string()]);
+        }
+        if !self.mall.is_empty() {
+            let malls = selected_malls(db, &self.mall).await?;
+            let codes: Vec<&str> = malls.iter().map(|mall| mall.code.as_str()).collect();
+            key.push_str(&format!(" mall={}", codes.join(",")));
+            arguments.extend(["--mall".to_owned(), codes.join(",")]);
+        }
+        // Whatever their days, two runs would write the same ledger.
+        Ok(vec![Instance { key, exclusion: String::new(), arguments }])
+    }
+
+    async fn run(&self, run: &mut Run<'_>, instance: &Instance) -> anyhow::Result<()> {
+        let cx = run.cx;
+        let day = day_of(instance)?;
+        // A run of an earlier day that is made up for: everywhere so many days ago.
+        let days_ago = (cx.today() - day).num_days();
+        let templates = Templates::new(&cx.config);
+        let (mut before, mut on_day) = (0, 0);
+        for mall in selected_malls(run.db, &self.mall).await? {
+            match mall.time_zone() {
+                Ok(time_zone) => {
+                    let today = local_day(cx.now(), time_zone);
+                    let period = Period::new(today, days_ago, self.days_before);
+                    let queued = notify_mall(run, &templates, &mall, period).await?;
+                    before += queued.before;
+                    on_day += queued.on_day;
+                }
+                Err(error) => {
+                    run.read(1);
+                    run.fail_item(&mall.code, "mall", &error);
+                }
+            }
+        }
+        run.summarise(match (before, on_day) {
+            (0, 0) => "nothing new to announce".to_owned(),
+            _ => format!(
+                "queued {} of charges to come and {on_day} of today's",
+                counted(before, "notice", "notices")
+            ),
+        });
+        Ok(())
+    }
+}
+
+/// The day is the first word of the key: it was put there by `instances`.
+fn day_of(instance: &Instance) -> anyhow::Result<NaiveDate> {
+    let day = instance.key.split(' ').next().unwrap_or_default();
+    day.parse().with_context(|| format!("`{}` does not begin with a day", instance.key))
+}
+
+/// The charges to announce: from `first` to `last`. Today is the mall's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Period {
+    today: NaiveDate,
+    first: NaiveDate,
+    last: NaiveDate,
+}
+
+impl Period {
+    /// Today's charges belong to today's run alone; an earlier day's run announces what it should have and is still
+    /// to come.
+    fn new(today: NaiveDate, days_ago: i64, days_before: u32) -> Self {
+        let days_ago = u64::try_from(days_ago).unwrap_or(0);
+        let first = if days_ago == 0 { today } else { today + Days::new(1) };
+        let last = (today + Days::new(u64::from(days_before))) - Days::new(days_ago.min(u64::from(u32::MAX)));
+        Self { today, first, last }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Queued {
+    before: u64,
+    on_day: u64,
+}
+
+/// Queues the notices of a mall, page by page.
+async fn notify_mall(
+    run: &mut Run<'_>,
+    templates: &Templates,
+    mall: &Mall,
+    period: Period,
+) -> anyhow::Result<Queued> {
+    let mut total = Queued::default();
+    let mut after = (period.first, i64::MIN);
+    loop {
+        run.check_stop()?;
+        let mut page = next_page(run.db, mall.id, period, after).await?;
+        let Some(last) = page.last() else { return Ok(total) };
+        after = (last.next_charge_day, last.id);
+        run.read(page.len() as u64);
+        for charge in &mut page {
+            charge.mall_code.clone_from(&mall.code);
+        }
+        let charges = reachable(run, page, Reach::Contract).await?;
+        if charges.is_empty() {
+            continue;
+        }
+        let cx = run.cx;
+        let queued = run
+            .chunk(None::<&str>, async |db| notify(db, cx, templates, mall, period.today, &charges).await)
+            .await?;
+        run.written(queued.before + queued.on_day);
+        total.before += queued.before;
+        total.on_day += queued.on_day;
+    }
+}
+
+/// Writes the ledger and queues the mails: both or nothing.
+async fn notify(
+    db: &mut Db,
+    cx: &Context,
+    templates: &Templates,
+    mall: &Mall,
+    today: NaiveDate,
+    charges: &[(Charge, Mailbox)],
+) -> anyhow::Result<Queued> {
+    let now = cx.now();
+    let columns = ["subscription_id", "charge_day", "kind", "created_at"].to_vec();
+    let mut ledger = Bulk::new(db, "payment_notices", columns);
+    let (mut before, mut on_day) = (Vec::new(), Vec::new());
+    for (charge, mailbox) in charges {
+        ledger.int(charge.id);
+        ledger.date(charge.next_charge_day);
+        ledger.text(charge.kind(today));
+        ledger.time(now);
+        ledger.end_row();
+        let mails = if charge.next_charge_day == today { &mut on_day } else { &mut before };
+        mails.push(mail(cx, templates, mall, today, charge, mailbox, now)?);
+    }
+    db.load(&mut ledger).await?;
+    Ok(Queued {
+        before: enqueue_many(db, &before, now).await?,
+        on_day: enqueue_many(db, &on_day, now).await?,
+    })
+}
+
+fn mail(
+    cx: &Context,
+    templates: &Templates,
+    mall: &Mall,
+    today: NaiveDate,
+    charge: &Charge,
+    mailbox: &Mailbox,
+    now: DateTime<Utc>,
+) -> anyhow::Result<NewMail> {
+    let data = json!({
+        "member_name": charge.name,
+        "plan_name": charge.plan_name,
+        "amount": charge.amount,
+        "currency": charge.currency,
+        "charge_day": charge.next_charge_day,
+        "days_left": (charge.next_charge_day - today).num_days(),
+        "card_last4": charge.card_last4,
+        "payment_method": charge.payment_method,
+        "manage_url": charge.manage_url,
+        // Nobody can cancel by a day that is over.
+        "cancel_by_day": charge.cancel_by_day.filter(|last| *last >= today),
+    });
+    let locale = language(&cx.config, charge.locale.as_deref(), None);
+    Ok(NewMail {
+        rendered: templates.render(KIND, locale, &data)?,
+        recipient: mailbox.email.to_string(),
+        member: Some((mall.id, charge.member_code.clone())),
+        priority: USUAL,
+        due_at: now,
+        dedup_key: Some(format!(
+            "{KIND}/{}/{}/{}/{}",
+            mall.code,
+            charge.subscription_no,
+            charge.next_charge_day,
+            charge.kind(today)
+        )),
+        attachments: Vec::new(),
+    })
+}
+
+// ---------------------------------------------------------------- the query
+
+/// A charge to announce, and whom to.
+#[derive(Debug, FromRow)]
+struct Charge {
+    id: i64,
+    subscription_no: String,
+    plan_name: String,
+    currency: String,
+    amount: i64,
+    next_charge_day: NaiveDate,
+    cancel_by_day: Option<NaiveDate>,
+    payment_method: Option<String>,
+    card_last4: Option<String>,
+    manage_url: Option<String>,
+    member_code: String,
+    name: Option<String>,
+    email: String,
+    locale: Option<String>,
+    #[sqlx(skip)]
+    mall_code: String,
+}
+
+impl Charge {
+    fn kind(&self, today: NaiveDate) -> &'static str {
+        if self.next_charge_day == today { "ON_DAY" } else { "BEFORE" }
+    }
+}
+
+impl Addressed for Charge {
+    fn item_key(&self) -> String {
+        format!("{}/{}", self.mall_code, self.subscription_no)
+    }
+
+    fn email(&self) -> &str {
+        &self.email
+    }
+}
+
+/// The next charges of the period that were not announced yet. One of nothing (a free month) is no charge.
+async fn next_page(
+    db: &mut Db,
+    mall_id: i64,
+    period: Period,
+    after: (NaiveDate, i64),
+) -> anyhow::Result<Vec<Charge>> {
+    let sql = format!(
+        "SELECT s.id, s.subscription_no, s.plan_name, s.currency, s.amount, s.next_charge_day, s.cancel_by_day,
+                s.payment_method, s.card_last4, s.manage_url, m.member_code, m.name, m.email, m.locale
+         FROM subscriptions s
+         JOIN members m ON m.mall_id = s.mall_id AND m.member_code = s.member_code
+         WHERE s.mall_id = $1 AND s.status = 'ACTIVE' AND s.next_charge_day IS NOT NULL AND s.amount > 0
+           AND (s.next_charge_day, s.id) > ($2, $3) AND s.next_charge_day <= $4 AND {MEMBER_UNDER_CONTRACT}
+           AND NOT EXISTS (SELECT 1 FROM payment_notices n
+                           WHERE n.subscription_id = s.id AND n.charge_day = s.next_charge_day
+                             AND n.kind = CASE WHEN s.next_charge_day = $5 THEN 'ON_DAY' ELSE 'BEFORE' END)
+         ORDER BY s.next_charge_day, s.id LIMIT $6"
+    );
+    Ok(db.fetch_all(&sql, values![mall_id, after.0, after.1, period.last, period.today, PAGE]).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn period(today: &str, days_ago: i64, days_before: u32) -> (String, String) {
+        let period = Period::new(today.parse().unwrap(), days_ago, days_before);
+        (period.first.to_string(), period.last.to_string())
+    }
+
+    #[test]
+    fn todays_run_announces_today_and_the_days_before() {
+        assert_eq!(period("2027-01-28", 0, 3), ("2027-01-28".to_owned(), "2027-01-31".to_owned()));
+        assert_eq!(period("2027-02-26", 0, 3), ("2027-02-26".to_owned(), "2027-03-01".to_owned()));
+    }
+
+    #[test]
+    fn an_earlier_days_run_announces_only_what_is_still_to_come() {
+        assert_eq!(period("2027-01-28", 1, 3), ("2027-01-29".to_owned(), "2027-01-30".to_owned()));
+        let (first, last) = period("2027-01-28", 40, 3);
+        assert!(first > last, "nothing is left to announce");
+    }
+}

@@ -1,0 +1,99 @@
+//! Which members may be written to: what the jobs that queue mails to customers ask alike.
+//!
+//! Their queries leave out who withdrew, asked to be forgotten or does not consent; here, page by page, those whose
+//! address is none or is suppressed.
+
+use std::collections::HashSet;
+
+use lettre::message::Mailbox;
+use serde_json::json;
+
+use crate::config::{Config, ConsentRule};
+use crate::db::Db;
+use crate::locale::Locale;
+use crate::mail::address;
+use crate::runner::Run;
+use crate::values;
+
+/// Members looked at, and mails queued, in one commit. With texts and HTML of a few KB each it is a few MiB that are
+/// held at once, and a stop is heard within a fraction of a second.
+pub const PAGE: i64 = 250;
+
+/// The condition on a member `m` who may be sent advertising, consent aside.
+pub const ACTIVE_MEMBER: &str =
+    "m.status = 'ACTIVE' AND m.withdrawn_at IS NULL AND m.erasure_requested_at IS NULL AND m.email <> ''";
+/// The condition on a member `m` who has to be told of a contract.
+pub const MEMBER_UNDER_CONTRACT: &str =
+    "m.status <> 'WITHDRAWN' AND m.withdrawn_at IS NULL AND m.erasure_requested_at IS NULL AND m.email <> ''";
+
+/// What a mail is to its recipient, and with that which suppressions stop it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Something they have to know: only a suppression of everything stops it.
+    Contract,
+    /// Advertising.
+    Advertising,
+}
+
+/// Whether advertising goes to a member who never said a word about it.
+pub fn consents_by_silence(config: &Config) -> bool {
+    match config.file().mail.consent {
+        ConsentRule::OptOut => true,
+        ConsentRule::OptIn => false,
+    }
+}
+
+/// The language of a member: their own, else one that is known beside (a cart's), else the configured one.
+pub fn language(config: &Config, own: Option<&str>, beside: Option<&str>) -> Locale {
+    [own, beside].into_iter().flatten().find_map(Locale::of_tag).unwrap_or_else(|| config.locale())
+}
+
+/// Somebody on a page of a job's query.
+pub trait Addressed {
+    /// How the history names the item, should it be given up on: `MALL/KEY`.
+    fn item_key(&self) -> String;
+    /// The address as it is stored.
+    fn email(&self) -> &str;
+}
+
+/// Those of a page who can be written to, with their addresses. One whose address is none is an item given up on.
+pub async fn reachable<T: Addressed>(
+    run: &mut Run<'_>,
+    page: Vec<T>,
+    reach: Reach,
+) -> anyhow::Result<Vec<(T, Mailbox)>> {
+    let mut addressed = Vec::with_capacity(page.len());
+    for one in page {
+        let key = one.item_key();
+        if !run.is_wanted(&key) {
+            continue;
+        }
+        match address::parse(one.email()) {
+            Ok(mailbox) => addressed.push((one, mailbox)),
+            Err(problem) => run.skip_item(&key, "address", "BAD_INPUT", &problem.to_string()),
+        }
+    }
+    let addresses: Vec<String> = addressed.iter().map(|(_, mailbox)| address::normalised(mailbox)).collect();
+    let suppressed = suppressed(run.db, &addresses, reach).await?;
+    addressed.retain(|(_, mailbox)| !suppressed.contains(&address::normalised(mailbox)));
+    Ok(addressed)
+}
+
+/// Those of the addresses that get nothing of this sort.
+async fn suppressed(db: &mut Db, addresses: &[String], reach: Reach) -> anyhow::Result<HashSet<String>> {
+    if addresses.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let sql = format!(
+        "SELECT address FROM mail_suppressions WHERE address IN {} AND (scope = 'ALL' OR $2)",
+        db.elements("$1")
+    );
+    let found: Vec<(String,)> =
+        db.fetch_all(&sql, values![json!(addresses), reach == Reach::Advertising]).await?;
+    Ok(found.into_iter().map(|(address,)| address).collect())
+}
+
+/// A count with its noun: `1 mail`, `2 mails`.
+pub fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}

@@ -1,0 +1,155 @@
+//! A shop whose customers are written to: members, and short templates that show every value a mail is made of.
+
+use std::ops::Deref;
+
+use super::database::{Database, literal};
+use super::process::Batchctl;
+use super::sandbox::Arranged;
+use super::shop::{Mall, Shop};
+
+/// A text that shows what a mail was made of, in a line; the subject names the language.
+const TEMPLATES: [(&str, &str); 3] = [
+    (
+        "cart-reminder",
+        "{{ member_name or '-' }}: {% for item in items %}{{ item.quantity }} {{ item.name }} at {{ item.unit_price_amount }} \
+         {{ item.currency }}, {% endfor %}{{ coupon.code ~ ' ' ~ coupon.description ~ ' ' ~ (coupon.expires_day or '-') if coupon \
+         else 'no coupon' }}, {{ cart_url or '-' }}\n{{ unsubscribe_url }}\n",
+    ),
+    (
+        "payment-notice",
+        "{{ member_name or '-' }}: {{ plan_name }}, {{ amount }} {{ currency }} on {{ charge_day }}, {{ days_left }} left, \
+         {{ card_last4 or '-' }} {{ payment_method or '-' }}, {{ manage_url or '-' }} {{ cancel_by_day or '-' }}\n",
+    ),
+    (
+        "digest",
+        "{{ member_name or '-' }}: {% for article in articles %}{{ article.title }} = {{ article.summary }} {{ article.url }}, \
+         {% endfor %}{{ subscribe_url if is_free else 'subscriber' }}\n{{ unsubscribe_url }}\n",
+    ),
+];
+
+const CONFIG: &str = "[mail]\ntemplate_dir = 'mails'\n\
+                      [mail.unsubscribe]\nurl = 'https://shop.example.jp/unsubscribe?t={token}'\n\
+                      [digest]\nsubscribe_url = 'https://shop.example.jp/subscribe'\n";
+
+/// A shop with the mall `tokyo`.
+pub(crate) struct Customers {
+    shop: Shop,
+    pub(crate) mall: Mall,
+}
+
+impl Deref for Customers {
+    type Target = Shop;
+
+    fn deref(&self) -> &Shop {
+        &self.shop
+    }
+}
+
+impl Arranged for Customers {
+    fn on(database: Database) -> Self {
+        let shop = Shop::on(database);
+        let mall = shop.mall("tokyo", "Asia/Tokyo", "JPY");
+        for (name, text) in TEMPLATES {
+            let category = if name == "payment-notice" { "transactional" } else { "marketing" };
+            for locale in ["en", "ja", "ko"] {
+                let front = format!(
+                    "+++\nsubject = \"{name} in {locale}\"\ndescription = \"a test\"\ncategory = \"{category}\"\n\
+                     owner = \"tests\"\n+++\n"
+                );
+                shop.write(&format!("mails/{name}.{locale}.txt"), front + text);
+            }
+        }
+        shop.write("batchctl.toml", CONFIG);
+        Self { shop, mall }
+    }
+}
+
+impl Customers {
+    /// A command with the secret that links to unsubscribe are signed with.
+    pub(crate) fn job(&self, words: &[&str]) -> Batchctl {
+        self.batchctl(words).env("BATCHCTL_SECRET_KEY", "a key of this test")
+    }
+
+    /// Writes further sections behind the configuration.
+    pub(crate) fn configure(&self, more: &str) {
+        self.write("batchctl.toml", format!("{CONFIG}{more}"));
+    }
+
+    /// An active member of `tokyo` whose address is CODE@example.jp.
+    #[track_caller]
+    pub(crate) fn member(&self, code: &str) {
+        self.member_of(self.mall, code);
+    }
+
+    /// An active member of a mall.
+    #[track_caller]
+    pub(crate) fn member_of(&self, mall: Mall, code: &str) {
+        let (id, code) = (mall.id, literal(code));
+        self.execute(&format!(
+            "INSERT INTO members (mall_id, member_code, status, email, name, signed_up_at, created_at, updated_at)
+             VALUES ({id}, {code}, 'ACTIVE', {code} || '@example.jp', {code}, {LONG_AGO}, {LONG_AGO}, {LONG_AGO})"
+        ));
+    }
+
+    /// Members `M1` to `Mn`.
+    #[track_caller]
+    pub(crate) fn members(&self, count: usize) {
+        let id = self.mall.id;
+        self.execute(&format!(
+            "INSERT INTO members (mall_id, member_code, status, email, name, signed_up_at, created_at, updated_at)
+             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})
+             SELECT {id}, 'M' || i, 'ACTIVE', 'm' || i || '@example.jp', 'M' || i, {LONG_AGO}, {LONG_AGO}, {LONG_AGO}
+             FROM n"
+        ));
+    }
+
+    /// Changes a member: `status = 'WITHDRAWN'`.
+    #[track_caller]
+    pub(crate) fn change_member(&self, code: &str, change: &str) {
+        self.execute(&format!("UPDATE members SET {change} WHERE member_code = {}", literal(code)));
+    }
+
+    /// What a member said of advertising or digests.
+    #[track_caller]
+    pub(crate) fn consent(&self, code: &str, purpose: &str, is_granted: bool) {
+        self.execute(&format!(
+            "INSERT INTO mail_consents (mall_id, member_code, purpose, is_granted, created_at, updated_at)
+             VALUES ({}, {}, {}, {is_granted}, {LONG_AGO}, {LONG_AGO})",
+            self.mall.id,
+            literal(code),
+            literal(purpose)
+        ));
+    }
+
+    /// Suppresses an address.
+    #[track_caller]
+    pub(crate) fn suppress(&self, address: &str, scope: &str) {
+        self.execute(&format!(
+            "INSERT INTO mail_suppressions (address, scope, reason, created_at)
+             VALUES ({}, {}, 'MANUAL', {LONG_AGO})",
+            literal(address),
+            literal(scope)
+        ));
+    }
+
+    /// The first line of each mail's text, in the order of their bytes: whom it is to, and what it was made of.
+    #[track_caller]
+    pub(crate) fn mails(&self) -> Vec<String> {
+        let rows = self.sql("SELECT text_body FROM mails").concat();
+        let mut lines: Vec<String> =
+            rows.iter().map(|text| text.lines().next().unwrap_or_default().to_owned()).collect();
+        lines.sort();
+        lines
+    }
+
+    /// Whom mails are to, in the order of their bytes.
+    #[track_caller]
+    pub(crate) fn recipients(&self) -> Vec<String> {
+        let mut recipients = self.sql("SELECT recipient FROM mails").concat();
+        recipients.sort();
+        recipients
+    }
+}
+
+/// An instant before everything else, as an SQL literal.
+const LONG_AGO: &str = "'2020-01-01T00:00:00+00:00'";
