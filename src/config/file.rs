@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, de};
 
 use super::channel::AlertChannel;
 use super::customer_mail::{CartRemindConfig, DigestConfig};
+use super::delivery::DeliveryConfig;
 use super::document::{Document, nearest};
 use super::error::ConfigError;
 use super::mail::MailConfig;
@@ -57,6 +58,8 @@ pub struct PdfConfig {
 pub struct ReportConfig {
     /// The language of labels; without it that of `BATCHCTL_LOCALE`.
     pub locale: Option<Locale>,
+    /// `[[report.delivery]]`: who gets which report by mail.
+    pub delivery: Vec<DeliveryConfig>,
 }
 
 /// `[alerts]`: who hears of a failure.
@@ -298,6 +301,9 @@ impl FileConfig {
         config.validate_jobs(&document)?;
         config.mail.validate(&document)?;
         config.cart_remind.validate(&document)?;
+        for (index, delivery) in config.report.delivery.iter().enumerate() {
+            delivery.validate(index, &document)?;
+        }
         Ok(config)
     }
 

@@ -4,6 +4,7 @@
 
 mod channel;
 mod customer_mail;
+mod delivery;
 mod document;
 mod environment;
 mod error;
@@ -21,6 +22,7 @@ use url::Url;
 
 pub use channel::{AlertChannel, ChannelKind, ChannelTarget, LineWorksReader, LineWorksTarget};
 pub use customer_mail::{CartRemindConfig, CouponConfig, DigestConfig};
+pub use delivery::{DeliveredReport, DeliveryConfig};
 pub use environment::Source;
 pub use error::ConfigError;
 pub use file::{

@@ -13,12 +13,17 @@ pub mod recipients;
 pub mod report;
 pub mod runs;
 pub mod schedule;
+pub mod stats;
 
 use crate::runner::{Job, JobSpec};
 
 /// Every job, in the order of the README's table.
 pub const SPECS: &[JobSpec] = &[
     report::daily_sales::Args::SPEC,
+    report::daily_cancellations::Args::SPEC,
+    report::weekly_signups::Args::SPEC,
+    report::executive::Args::SPEC,
+    stats::refresh::Args::SPEC,
     data::import::Args::SPEC,
     mail::flush::Args::SPEC,
     mail::purge::Args::SPEC,
