@@ -73,22 +73,42 @@ pub struct MailConnection {
 impl MailConnection {
     /// Sends one mail to its one recipient.
     pub async fn send(&mut self, mail: &OutgoingMail) -> Result<Outcome, Stop> {
+        let held_back = || Outcome::Deferred { reply: "the mail was held back".to_owned() };
+        Ok(self.send_when(mail, std::future::ready(true)).await?.unwrap_or_else(held_back))
+    }
+
+    /// Sends one mail to its one recipient, once `clearance` says that it may leave. What can be settled with the
+    /// server before is settled meanwhile. `None` if the word never comes: the mail has not left, and the connection
+    /// is of no further use.
+    pub async fn send_when(
+        &mut self,
+        mail: &OutgoingMail,
+        clearance: impl Future<Output = bool>,
+    ) -> Result<Option<Outcome>, Stop> {
         if let Route::SendGrid(sendgrid) = &*self.transport.route {
             // It builds and signs the message itself.
-            return sendgrid.send(mail).await;
+            return if clearance.await { sendgrid.send(mail).await.map(Some) } else { Ok(None) };
         }
         let built = match message::build(mail, self.transport.signer.as_deref()) {
             Ok(built) => built,
-            Err(reply) => return Ok(Outcome::Rejected { reply, because: Rejection::Mail }),
+            Err(reply) => return Ok(Some(Outcome::Rejected { reply, because: Rejection::Mail })),
         };
-        match (&*self.transport.route, &mut self.smtp) {
-            (Route::Ses(ses), _) => {
+        if let Some(smtp) = &mut self.smtp {
+            return smtp.send_when(&built, clearance).await;
+        }
+        if !clearance.await {
+            return Ok(None);
+        }
+        match &*self.transport.route {
+            Route::Ses(ses) => {
                 ses.send(&mail.content().from.to_string(), &mail.to().email.to_string(), &built.bytes).await
             }
-            (Route::Folder(folder), _) => folder.send(mail, built).await,
-            (_, Some(smtp)) => smtp.send(&built).await,
-            (_, None) => Err(Stop::Unreachable("the connection was not opened".to_owned())),
+            Route::Folder(folder) => folder.send(mail, built).await,
+            Route::SendGrid(_) | Route::Smtp(_) => {
+                Err(Stop::Unreachable("the connection was not opened".to_owned()))
+            }
         }
+        .map(Some)
     }
 
     /// Whether it takes another mail.

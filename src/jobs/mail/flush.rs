@@ -378,6 +378,7 @@ impl Flush {
             for (address, mail, reply) in std::mem::take(&mut self.bounced) {
                 ledger::suppress(&mut self.db, &address, mail, &reply, self.clock.now()).await?;
             }
+            self.senders.clear();
             for mail in begun {
                 if written.contains(&mail.row.id) {
                     self.senders.send(mail);

@@ -1,8 +1,12 @@
 //! The senders: tasks that hold a connection each and send one mail at a time.
+//!
+//! A sender has the next mail in its hands while it sends one: it tells the server who writes to whom meanwhile, and
+//! holds the mail itself back until the outcome of the one before is written down. So a process that dies leaves at
+//! most one mail a connection that arrived and is not marked.
 
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::clients::mail_transport::{MailConnection, MailTransport};
@@ -12,10 +16,12 @@ use super::intake::Ready;
 
 /// How long the end of a run waits for the server's goodbye.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// The mail that is sent and the next one.
+const MAILS_IN_HAND: usize = 2;
 
 /// What a sender says.
 pub(super) enum Report {
-    /// Its connection stands: it takes a mail.
+    /// Its connection stands: it takes mails.
     Connected,
     /// A mail came to an end.
     Done {
@@ -38,12 +44,29 @@ pub(super) enum Report {
     },
 }
 
-/// A sender's report, and whether it takes another mail.
+/// A sender's report, and what is left of the sender.
 struct Message {
     sender: usize,
     report: Report,
-    is_free: bool,
     is_gone: bool,
+}
+
+/// A mail for a sender, and the word that it may leave.
+struct Order {
+    mail: Box<Ready>,
+    clearance: oneshot::Receiver<()>,
+}
+
+/// A sender as the run sees it.
+struct Sender {
+    orders: mpsc::Sender<Order>,
+    is_connected: bool,
+    /// Mails given to it that have not come to an end.
+    in_hand: usize,
+    /// Whether a mail of it has ended and is not written down yet.
+    is_unmarked: bool,
+    /// The word for the mail behind that one.
+    next_clearance: Option<oneshot::Sender<()>>,
 }
 
 /// All senders of a run.
@@ -51,46 +74,32 @@ pub(super) struct Senders {
     transport: MailTransport,
     most: usize,
     /// By number; `None` once it is gone.
-    orders: Vec<Option<mpsc::Sender<Box<Ready>>>>,
-    free: Vec<usize>,
-    /// How many are connecting.
-    connecting: usize,
+    senders: Vec<Option<Sender>>,
     reports: mpsc::UnboundedReceiver<Message>,
     reporting: mpsc::UnboundedSender<Message>,
     tasks: JoinSet<()>,
-    /// Mails under way.
-    busy: usize,
 }
 
 impl Senders {
     pub(super) fn new(transport: MailTransport, most: usize) -> Self {
         let (reporting, reports) = mpsc::unbounded_channel();
-        Self {
-            transport,
-            most,
-            orders: Vec::new(),
-            free: Vec::new(),
-            connecting: 0,
-            reports,
-            reporting,
-            tasks: JoinSet::new(),
-            busy: 0,
-        }
+        Self { transport, most, senders: Vec::new(), reports, reporting, tasks: JoinSet::new() }
     }
 
-    /// How many take a mail now.
-    pub(super) fn free(&self) -> usize {
-        self.free.len()
+    /// How many mails could be given to them now.
+    pub(super) fn room(&self) -> usize {
+        let room = |sender: &Sender| MAILS_IN_HAND.saturating_sub(sender.in_hand);
+        self.senders.iter().flatten().filter(|sender| sender.is_connected).map(room).sum()
     }
 
-    /// Whether a mail that waits could be begun, or a sender be made for it.
+    /// Whether a mail that waits could be given to one, or a sender be made for it.
     pub(super) fn has_room(&self) -> bool {
-        !self.free.is_empty() || (self.connecting == 0 && self.count() < self.most)
+        self.room() > 0 || (!self.is_connecting() && self.count() < self.most)
     }
 
     /// Whether no mail is under way.
     pub(super) fn are_idle(&self) -> bool {
-        self.busy == 0
+        self.senders.iter().flatten().all(|sender| sender.in_hand == 0)
     }
 
     /// Whether there is no sender, and none is being made.
@@ -99,30 +108,54 @@ impl Senders {
     }
 
     fn count(&self) -> usize {
-        self.orders.iter().flatten().count()
+        self.senders.iter().flatten().count()
     }
 
-    /// Makes one more sender if there may be one. One connects at a time: a server that refuses is asked once.
+    fn is_connecting(&self) -> bool {
+        self.senders.iter().flatten().any(|sender| !sender.is_connected)
+    }
+
+    /// Makes one more sender if all have work and there may be one more. One connects at a time: a server that
+    /// refuses is asked once.
     pub(super) fn grow(&mut self) {
-        if self.connecting > 0 || self.count() >= self.most {
+        let is_one_idle = self.senders.iter().flatten().any(|sender| sender.in_hand == 0);
+        if is_one_idle || self.is_connecting() || self.count() >= self.most {
             return;
         }
-        let number = self.orders.len();
-        let (orders, inbox) = mpsc::channel(1);
-        self.orders.push(Some(orders));
-        self.connecting += 1;
+        let (orders, inbox) = mpsc::channel(MAILS_IN_HAND);
+        let sender =
+            Sender { orders, is_connected: false, in_hand: 0, is_unmarked: false, next_clearance: None };
+        let number = self.senders.len();
+        self.senders.push(Some(sender));
         self.tasks.spawn(work(number, self.transport.clone(), inbox, self.reporting.clone()));
     }
 
-    /// Hands a mail to a free sender.
+    /// Gives a mail to the sender with the least to do.
     pub(super) fn send(&mut self, mail: Box<Ready>) {
-        let Some(number) = self.free.pop() else {
-            unreachable!("a mail is begun only when a sender is free")
+        let open = self.senders.iter_mut().flatten().filter(|sender| sender.is_connected);
+        let Some(sender) = open.min_by_key(|sender| sender.in_hand) else {
+            unreachable!("a mail is begun only where there is room")
         };
-        if let Some(Some(orders)) = self.orders.get(number)
-            && orders.try_send(mail).is_ok()
-        {
-            self.busy += 1;
+        let (clear, clearance) = oneshot::channel();
+        if sender.in_hand == 0 && !sender.is_unmarked {
+            // Its receiver is right here.
+            let _ = clear.send(());
+        } else {
+            sender.next_clearance = Some(clear);
+        }
+        if sender.orders.try_send(Order { mail, clearance }).is_ok() {
+            sender.in_hand += 1;
+        }
+    }
+
+    /// The outcomes that were heard of are written down: the mails behind them may leave.
+    pub(super) fn clear(&mut self) {
+        for sender in self.senders.iter_mut().flatten().filter(|sender| sender.is_unmarked) {
+            sender.is_unmarked = false;
+            if let Some(clear) = sender.next_clearance.take() {
+                // A sender that is gone says so itself.
+                let _ = clear.send(());
+            }
         }
     }
 
@@ -139,29 +172,28 @@ impl Senders {
     }
 
     fn note(&mut self, message: Message) -> Report {
-        match &message.report {
-            Report::Connected | Report::NoConnection { .. } => {
-                self.connecting = self.connecting.saturating_sub(1)
+        if let Some(Some(sender)) = self.senders.get_mut(message.sender) {
+            match &message.report {
+                Report::Connected => sender.is_connected = true,
+                Report::NoConnection { .. } => {}
+                Report::Done { .. } => {
+                    sender.in_hand = sender.in_hand.saturating_sub(1);
+                    sender.is_unmarked = true;
+                }
+                Report::NotTried { .. } => sender.in_hand = sender.in_hand.saturating_sub(1),
             }
-            Report::Done { .. } | Report::NotTried { .. } => self.busy = self.busy.saturating_sub(1),
-        }
-        if message.is_gone {
-            self.orders[message.sender] = None;
-            // A server that takes four connections is not asked for a fifth again and again.
-            self.most = self.count();
-        } else if message.is_free {
-            self.free.push(message.sender);
-        } else {
-            // It makes itself a new connection before it takes another mail.
-            self.connecting += 1;
+            if message.is_gone {
+                self.senders[message.sender] = None;
+                // A server that takes four connections is not asked for a fifth again and again.
+                self.most = self.count();
+            }
         }
         message.report
     }
 
     /// Ends all connections, in an orderly way if the server takes part.
     pub(super) async fn close(&mut self) {
-        self.orders.clear();
-        self.free.clear();
+        self.senders.clear();
         let farewell = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
             self.tasks.shutdown().await;
@@ -173,33 +205,42 @@ impl Senders {
 async fn work(
     sender: usize,
     transport: MailTransport,
-    mut inbox: mpsc::Receiver<Box<Ready>>,
+    mut inbox: mpsc::Receiver<Order>,
     reports: mpsc::UnboundedSender<Message>,
 ) {
     // Nobody listens any more at the end of a run: then nothing is left to be said.
-    let say = |report, is_free, is_gone| drop(reports.send(Message { sender, report, is_free, is_gone }));
+    let say = |report, is_gone| drop(reports.send(Message { sender, report, is_gone }));
     let mut connection: Option<MailConnection> = None;
-    loop {
+    let stop = loop {
         let mut open = match connection.take() {
             Some(open) => open,
             None => match transport.open().await {
                 Ok(open) => {
-                    say(Report::Connected, true, false);
+                    say(Report::Connected, false);
                     open
                 }
-                Err(stop) => return say(Report::NoConnection { stop }, false, true),
+                Err(stop) => break stop,
             },
         };
-        let Some(mail) = inbox.recv().await else { return open.close().await };
-        match open.send(&mail.mail).await {
-            Ok(outcome) => {
-                let is_usable = open.is_usable();
-                say(Report::Done { mail, outcome }, is_usable, false);
-                if is_usable {
+        let Some(Order { mail, clearance }) = inbox.recv().await else { return open.close().await };
+        // Without the word the run is at its end: the connection is dropped with the mail half said.
+        match open.send_when(&mail.mail, async { clearance.await.is_ok() }).await {
+            Ok(Some(outcome)) => {
+                say(Report::Done { mail, outcome }, false);
+                if open.is_usable() {
                     connection = Some(open);
                 }
             }
-            Err(stop) => return say(Report::NotTried { mail, stop }, false, true),
+            Ok(None) => return,
+            Err(stop) => {
+                say(Report::NotTried { mail, stop: stop.clone() }, false);
+                break stop;
+            }
         }
+    };
+    inbox.close();
+    while let Some(Order { mail, .. }) = inbox.recv().await {
+        say(Report::NotTried { mail, stop: stop.clone() }, false);
     }
+    say(Report::NoConnection { stop }, true);
 }
