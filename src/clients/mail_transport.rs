@@ -86,8 +86,16 @@ impl MailConnection {
                 ses.send(&mail.content().from.to_string(), &mail.to().email.to_string(), &built.bytes).await
             }
             (Route::Folder(folder), _) => folder.send(mail, built).await,
-            (_, Some(smtp)) => smtp.send(&built).await,
-            (_, None) => Err(Stop::Unreachable("the connection was not opened".to_owned())),
+            (Route::Smtp(server), Some(smtp)) => {
+                // While it waited for a mail the server may have closed it.
+                if !smtp.is_usable() {
+                    *smtp = server.connect().await?;
+                }
+                smtp.send(&built).await
+            }
+            (Route::Smtp(_) | Route::SendGrid(_), _) => {
+                Err(Stop::Unreachable("the connection was not opened".to_owned()))
+            }
         }
     }
 
