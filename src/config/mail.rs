@@ -167,6 +167,10 @@ impl MailConfig {
         if let Some(attempts) = self.attempts.filter(|count| !(1..=100).contains(count)) {
             return error(&["mail", "attempts"], format!("`mail.attempts`: {attempts} is not from 1 to 100"));
         }
+        if self.smtp_timeout.is_some_and(|limit| limit.is_zero()) {
+            let problem = "`mail.smtp_timeout` is no time at all: no server answers in it".to_owned();
+            return error(&["mail", "smtp_timeout"], problem);
+        }
         let is_rate = |rate: f64| rate.is_finite() && rate > 0.0;
         for (key, rate) in
             [("rate_per_second", self.rate_per_second), ("rate_per_domain", self.rate_per_domain)]

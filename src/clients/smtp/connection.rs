@@ -235,7 +235,12 @@ impl SmtpConnection {
 
     async fn go_ahead(&mut self) -> Result<(), Ended> {
         let reply = self.next_reply(Step::Data).await?;
-        if reply.code == GO_AHEAD { Ok(()) } else { Err(Ended::Refused(Step::Data, reply)) }
+        if reply.code != GO_AHEAD {
+            return Err(Ended::Refused(Step::Data, reply));
+        }
+        // Before the mail there is nothing to be said of it: a "250" that is here already would be taken for its
+        // acceptance.
+        if self.wire.has_more() { Err(Ended::Broken(Step::Data, Break::Gibberish)) } else { Ok(()) }
     }
 
     fn commands(&self, mail: &Built) -> (String, String) {
