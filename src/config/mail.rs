@@ -150,7 +150,8 @@ pub struct DkimConfig {
     pub domain: String,
     /// The selector (`s=`): the key's public half is in the TXT record of `SELECTOR._domainkey.DOMAIN`.
     pub selector: String,
-    /// The variable that holds the private RSA key as PEM (PKCS #1), or the name of the file that does.
+    /// The variable that holds the private RSA key as PEM (PKCS #1 or #8, 2048 bits or more), or the name of the file
+    /// that does.
     pub key_variable: String,
 }
 
