@@ -93,7 +93,11 @@ impl MailConnection {
             Ok(built) => built,
             Err(reply) => return Ok(Some(Outcome::Rejected { reply, because: Rejection::Mail })),
         };
-        if let Some(smtp) = &mut self.smtp {
+        if let (Route::Smtp(server), Some(smtp)) = (&*self.transport.route, &mut self.smtp) {
+            // While it waited for a mail the server may have closed it.
+            if !smtp.is_usable() {
+                *smtp = server.connect().await?;
+            }
             return smtp.send_when(&built, clearance).await;
         }
         if !clearance.await {

@@ -150,7 +150,8 @@ pub struct DkimConfig {
     pub domain: String,
     /// The selector (`s=`): the key's public half is in the TXT record of `SELECTOR._domainkey.DOMAIN`.
     pub selector: String,
-    /// The variable that holds the private RSA key as PEM (PKCS #1), or the name of the file that does.
+    /// The variable that holds the private RSA key as PEM (PKCS #1 or #8, 2048 bits or more), or the name of the file
+    /// that does.
     pub key_variable: String,
 }
 
@@ -166,6 +167,10 @@ impl MailConfig {
         }
         if let Some(attempts) = self.attempts.filter(|count| !(1..=100).contains(count)) {
             return error(&["mail", "attempts"], format!("`mail.attempts`: {attempts} is not from 1 to 100"));
+        }
+        if self.smtp_timeout.is_some_and(|limit| limit.is_zero()) {
+            let problem = "`mail.smtp_timeout` is no time at all: no server answers in it".to_owned();
+            return error(&["mail", "smtp_timeout"], problem);
         }
         let is_rate = |rate: f64| rate.is_finite() && rate > 0.0;
         for (key, rate) in

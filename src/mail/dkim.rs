@@ -276,19 +276,19 @@ mod tests {
             let signer = signer(folder.path(), key).unwrap().unwrap();
             for body in ["", "\r\n\r\n", "a  b\t c \r\n\r\n end\t\r\n\r\n\r\n", "no blank lines\r\n"] {
                 let mail = format!("{mail}{body}");
-                let signed = [signer.header(mail.as_bytes()).unwrap(), mail].concat();
-                assert!(signed.split("\r\n").all(|line| line.len() < 200), "{signed}");
-                let covered = verified(signed.as_bytes(), &record(pem));
+                let complete = [signer.header(mail.as_bytes()).unwrap(), mail].concat();
+                assert!(complete.split("\r\n").all(|line| line.len() < 200), "{complete}");
+                let covered = verified(complete.as_bytes(), &record(pem));
                 assert_eq!(
                     covered.as_deref(),
                     Some(
                         "from:to:subject:date:message-id:list-unsubscribe:list-unsubscribe-post:mime-version:content-type"
                     ),
-                    "{signed}"
+                    "{complete}"
                 );
-                let forged = signed.replace("<https://example.jp/u>", "<https://example.com/u>");
+                let forged = complete.replace("<https://example.jp/u>", "<https://example.com/u>");
                 assert_eq!(verified(forged.as_bytes(), &record(pem)), None);
-                let forged = format!("{signed}P.S.\r\n");
+                let forged = format!("{complete}P.S.\r\n");
                 assert_eq!(verified(forged.as_bytes(), &record(pem)), None);
             }
         }

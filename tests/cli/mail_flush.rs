@@ -1,7 +1,11 @@
 //! `mail flush`: what is queued is sent, once.
 
 mod apis;
+mod faults;
+mod formats;
 mod interface;
+mod post_office;
+mod servers;
 
 use std::ops::Deref;
 use std::process::Command;

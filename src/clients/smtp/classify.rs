@@ -87,8 +87,9 @@ pub(super) fn refused_mail(step: Step, reply: &Reply) -> Result<Outcome, Stop> {
 /// What an enhanced code of class 5 says by itself.
 fn by_enhanced(step: Step, code: Enhanced) -> Option<Rejection> {
     match (code.subject, code.detail) {
-        // 5.1.7 and 5.1.8 are about the sender's address, 5.1.9 about a relay on the way.
-        (1, 7..=9) | (7, _) => Some(Rejection::Policy),
+        // 5.1.7 and 5.1.8 are about the sender's address, 5.1.9 about a relay on the way; and Postfix refuses a sender
+        // whom it does not know after RCPT TO, with 5.1.0. Nobody is to be suppressed for that.
+        (1, 0 | 7..=9) | (7, _) => Some(Rejection::Policy),
         (1, _) if step == Step::MailFrom => Some(Rejection::Policy),
         (1, _) | (2, 1) => Some(Rejection::Address),
         (2, 3) | (3, 4) | (6, _) => Some(Rejection::Mail),

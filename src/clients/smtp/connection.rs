@@ -166,14 +166,34 @@ impl SmtpConnection {
     }
 
     /// Hands over a mail. `Err` means that no further mail should be tried, here or on another connection.
-    pub async fn send(&mut self, mail: &Built) -> Result<Outcome, Stop> {
+    ///
+    /// The mail itself waits for `clearance`; who writes to whom is told the server meanwhile. `None` if the word never
+    /// comes: the server has no mail, and the connection is of no further use.
+    pub async fn send_when(
+        &mut self,
+        mail: &Built,
+        clearance: impl Future<Output = bool>,
+    ) -> Result<Option<Outcome>, Stop> {
         if let Some(reply) = self.unfit(mail) {
-            return Ok(Outcome::Rejected { reply, because: Rejection::Mail });
+            return Ok(Some(Outcome::Rejected { reply, because: Rejection::Mail }));
         }
         self.is_idle = false;
         if let Err(ended) = self.introduce(mail).await {
-            return self.settle(ended).await;
+            return self.settle(ended).await.map(Some);
         }
+        if !clearance.await {
+            return Ok(None);
+        }
+        self.hand_over(mail).await.map(Some)
+    }
+
+    /// Hands over a mail at once.
+    #[cfg(test)]
+    pub(super) async fn send(&mut self, mail: &Built) -> Result<Outcome, Stop> {
+        self.send_when(mail, std::future::ready(true)).await.map(Option::unwrap)
+    }
+
+    async fn hand_over(&mut self, mail: &Built) -> Result<Outcome, Stop> {
         if let Err(ended) = self.transmit(&mail.bytes).await {
             return self.settle(ended).await;
         }
@@ -235,7 +255,12 @@ impl SmtpConnection {
 
     async fn go_ahead(&mut self) -> Result<(), Ended> {
         let reply = self.next_reply(Step::Data).await?;
-        if reply.code == GO_AHEAD { Ok(()) } else { Err(Ended::Refused(Step::Data, reply)) }
+        if reply.code != GO_AHEAD {
+            return Err(Ended::Refused(Step::Data, reply));
+        }
+        // Before the mail there is nothing to be said of it: a "250" that is here already would be taken for its
+        // acceptance.
+        if self.wire.has_more() { Err(Ended::Broken(Step::Data, Break::Gibberish)) } else { Ok(()) }
     }
 
     fn commands(&self, mail: &Built) -> (String, String) {

@@ -85,3 +85,62 @@ pub(super) fn shortened(text: &str) -> String {
         None => text.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(code: u16, lines: &[&str]) -> Reply {
+        Reply { code, lines: lines.iter().map(|line| (*line).to_owned()).collect() }
+    }
+
+    #[test]
+    fn a_line_is_a_reply_or_it_is_none() {
+        for (line, expected) in [
+            ("250 ok\r\n", Some((250, false, "ok"))),
+            ("250-ok\r\n", Some((250, true, "ok"))),
+            ("571 no\n", Some((571, false, "no"))),
+            ("354\r\n", Some((354, false, ""))),
+            ("250 \r\n", Some((250, false, ""))),
+            ("2500 ok\r\n", None),
+            ("250\tok\r\n", None),
+            ("150 ok\r\n", None),
+            ("650 ok\r\n", None),
+            ("25\r\n", None),
+            ("\r\n", None),
+            ("HTTP/1.1 400 Bad Request\r\n", None),
+        ] {
+            let expected = expected.map(|(code, is_more, text)| (code, is_more, text.to_owned()));
+            assert_eq!(Reply::parse_line(line.as_bytes()), expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn an_enhanced_code_begins_the_text_and_has_three_numbers() {
+        for (text, expected) in [
+            ("5.1.1 unknown", Some((5, 1, 1))),
+            ("4.7.500 wait", Some((4, 7, 500))),
+            ("5.1.1", Some((5, 1, 1))),
+            ("unknown 5.1.1", None),
+            ("5.1 unknown", None),
+            ("5.1.1.1 unknown", None),
+            ("5.1.1: unknown", None),
+            ("3.1.1 unknown", None),
+            ("5.1.1000 unknown", None),
+            ("127.0.0.1 is not welcome", None),
+            ("", None),
+        ] {
+            let expected = expected.map(|(class, subject, detail)| Enhanced { class, subject, detail });
+            assert_eq!(reply(550, &[text]).enhanced(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_reply_is_shown_on_one_short_line() {
+        let lines = ["5.7.26 not\u{1b}[31m \tyou", "5.7.26 see", "https://example.jp"];
+        assert_eq!(reply(550, &lines).text(), "550 5.7.26 not [31m you see https://example.jp");
+        let long = reply(550, &["長".repeat(2_000).as_str()]).text();
+        assert_eq!(long.chars().count(), KEPT_CHARACTERS);
+        assert!(long.starts_with("550 長長") && long.ends_with("長…"));
+    }
+}

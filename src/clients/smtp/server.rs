@@ -11,6 +11,7 @@ use lettre::transport::smtp::authentication::Credentials;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::{TcpStream, lookup_host};
+use tokio::sync::OnceCell;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use url::Url;
@@ -103,7 +104,11 @@ pub struct SmtpServer {
     host: String,
     port: u16,
     encryption: Encryption,
-    tls: Option<(TlsConnector, ServerName<'static>)>,
+    /// The name in its certificate, where the connection is encrypted.
+    tls_name: Option<ServerName<'static>>,
+    /// Made by the first connection: the certificates of the operating system are a good many, and a run that has
+    /// nothing to send needs none.
+    connector: Arc<OnceCell<TlsConnector>>,
     credentials: Option<Credentials>,
     timeouts: Timeouts,
 }
@@ -137,10 +142,10 @@ impl SmtpServer {
     /// The server of a URL.
     pub(super) fn at(url: &str, timeouts: Timeouts) -> Result<Self, Failure> {
         let Target { host, port, encryption, credentials } = parse(url)?;
-        let tls =
-            if encryption == Encryption::Never { None } else { Some((connector()?, server_name(&host)?)) };
+        let tls_name = if encryption == Encryption::Never { None } else { Some(server_name(&host)?) };
         let name = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-        Ok(Self { name, host, port, encryption, tls, credentials, timeouts })
+        let connector = Arc::default();
+        Ok(Self { name, host, port, encryption, tls_name, connector, credentials, timeouts })
     }
 
     /// Its host and port, for messages.
@@ -151,14 +156,14 @@ impl SmtpServer {
     /// Opens a connection: greeting, EHLO, encryption and authentication, ready for mails.
     pub async fn connect(&self) -> Result<SmtpConnection, Stop> {
         let wire = Wire::new(self.open().await?).map_err(|error| self.unreachable(&plain(&error)))?;
-        let wire = match (&self.tls, self.encryption) {
-            (Some(tls), Encryption::AtOnce) => self.encrypt(wire, tls).await?,
+        let wire = match (&self.tls_name, self.encryption) {
+            (Some(name), Encryption::AtOnce) => self.encrypt(wire, name).await?,
             _ => wire,
         };
         let mut connection = SmtpConnection::greet(wire, &self.name, self.timeouts).await?;
-        if let (Some(tls), Encryption::StartTls) = (&self.tls, self.encryption) {
+        if let (Some(name), Encryption::StartTls) = (&self.tls_name, self.encryption) {
             let wire = connection.start_tls().await?;
-            let wire = self.encrypt(wire, tls).await?;
+            let wire = self.encrypt(wire, name).await?;
             // What the server said in plain text counts no more (RFC 3207 section 4.2): EHLO again.
             connection = SmtpConnection::after_tls(wire, &self.name, self.timeouts).await?;
         }
@@ -189,8 +194,8 @@ impl SmtpServer {
         Err(last)
     }
 
-    async fn encrypt(&self, wire: Wire, tls: &(TlsConnector, ServerName<'static>)) -> Result<Wire, Stop> {
-        let (connector, name) = tls;
+    async fn encrypt(&self, wire: Wire, name: &ServerName<'static>) -> Result<Wire, Stop> {
+        let connector = self.connector.get_or_try_init(async || connector()).await?;
         wire.encrypt(connector, name.clone(), self.timeouts.connect).await.map_err(|broken| match &broken {
             // What rustls has against it: a certificate of nobody we trust, of another host, out of date, or no TLS
             // at all.
@@ -316,7 +321,7 @@ fn server_name(host: &str) -> Result<ServerName<'static>, Failure> {
 }
 
 /// Checks certificates against the roots of the operating system, or of `SSL_CERT_FILE`.
-fn connector() -> Result<TlsConnector, Failure> {
+fn connector() -> Result<TlsConnector, Stop> {
     // A second call finds the provider installed, which is all it wants.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut roots = RootCertStore::empty();
@@ -324,8 +329,9 @@ fn connector() -> Result<TlsConnector, Failure> {
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
         let cause = found.errors.first().map_or_else(|| "there are none".to_owned(), ToString::to_string);
-        return Err(Failure::configuration(format!("failed to load the trusted certificates: {cause}"))
-            .hint("install ca-certificates, or name a PEM file in SSL_CERT_FILE"));
+        return Err(Stop::Configuration(format!(
+            "failed to load the trusted certificates: {cause} (install ca-certificates, or name a PEM file in SSL_CERT_FILE)"
+        )));
     }
     let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     Ok(TlsConnector::from(Arc::new(config)))

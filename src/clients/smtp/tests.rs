@@ -101,6 +101,7 @@ async fn each_reply_means_what_its_phase_and_codes_say_and_the_connection_goes_o
         (Recipient("554 5.7.1 blocked"), rejected(Policy, "554 5.7.1 blocked")),
         (Recipient("554 blocked"), rejected(Policy, "554 blocked")),
         (Recipient("550 5.1.8 bad sender domain"), rejected(Policy, "550 5.1.8 bad sender domain")),
+        (Recipient("550 5.1.0 sender unknown"), rejected(Policy, "550 5.1.0 sender unknown")),
         (Recipient("571 not wanted"), rejected(Policy, "571 not wanted")),
         (Data("451 4.3.0 later"), deferred("451 4.3.0 later")),
         (Data("554 5.7.1 no"), rejected(Policy, "554 5.7.1 no")),
@@ -248,6 +249,24 @@ async fn a_line_cut_after_the_final_dot_leaves_the_mail_unknown() {
         assert!(!connection.is_usable());
     }
     assert_eq!(server.reached(), ["taken@example.jp"]);
+}
+
+#[tokio::test]
+async fn a_server_that_says_more_than_it_was_asked_is_not_believed() {
+    for offers in [&[][..], PIPELINING] {
+        let server = MailServer::start(offering(offers));
+        server.fate("early@example.jp", [Fate::Data("354 go ahead\r\n250 2.0.0 taken")]);
+        let mut connection = client(&server, PATIENCE).connect().await.unwrap();
+        assert_eq!(
+            connection.send(&mail("early@example.jp")).await,
+            deferred("what the server answered to DATA is no reply of SMTP")
+        );
+        assert!(!connection.is_usable());
+        server.fate("late@example.jp", [Fate::Message("250 2.0.0 taken\r\n250 2.0.0 taken")]);
+        let mut connection = client(&server, PATIENCE).connect().await.unwrap();
+        assert_eq!(connection.send(&mail("late@example.jp")).await, accepted());
+        assert!(!connection.is_usable());
+    }
 }
 
 #[tokio::test]

@@ -130,11 +130,16 @@ impl Wire {
         let mut byte = [0];
         let mut buffer = ReadBuf::new(&mut byte);
         match self.socket().poll_peek(&mut Context::from_waker(Waker::noop()), &mut buffer) {
-            Poll::Pending => !self.received.is_empty(),
+            Poll::Pending => self.has_more(),
             // Encrypted there may be what TLS itself has to say.
-            Poll::Ready(Ok(count)) => count == 0 || !self.is_encrypted(),
+            Poll::Ready(Ok(count)) => count == 0 || !self.is_encrypted() || self.has_more(),
             Poll::Ready(Err(_)) => true,
         }
+    }
+
+    /// Whether there is more of the server's words than was asked for.
+    pub(super) fn has_more(&self) -> bool {
+        !self.received.is_empty()
     }
 
     /// Sends it all. After an error the server has not got the end of it.

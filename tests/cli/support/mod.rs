@@ -8,6 +8,7 @@ mod sandbox;
 pub(crate) mod sendgrid;
 pub(crate) mod ses;
 mod shop;
+mod smtp;
 pub(crate) mod teams;
 mod webhook;
 
@@ -18,6 +19,7 @@ pub(crate) use database::Database;
 pub(crate) use process::{Batchctl, Ran, Running};
 pub(crate) use sandbox::{Arranged, NOW, Sandbox};
 pub(crate) use shop::{Line, Mall, Order, Refund, Shop};
+pub(crate) use smtp::{Fate, Greeting, MailServer, Manners};
 pub(crate) use webhook::{Answer, Request, Webhook};
 
 /// How long a test waits for something to happen. Generous: two cores may be shared by hundreds of processes.
@@ -61,6 +63,16 @@ pub(crate) fn eventually(mut condition: impl FnMut() -> bool, what: &str) {
         assert!(started.elapsed() < LIMIT, "waited {} s in vain: {what}", LIMIT.as_secs());
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// What a variable says of a real server that `scripts/servers` starts. Without it the test is skipped; in CI it fails.
+pub(crate) fn real_server(name: &str) -> Option<String> {
+    let found = variable(name);
+    assert!(
+        found.is_some() || variable("CI").is_none(),
+        "{name} is not set, and CI skips no test: use scripts/test"
+    );
+    found
 }
 
 /// A variable of the test run itself.

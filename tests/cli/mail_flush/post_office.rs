@@ -1,0 +1,69 @@
+//! A post office in prod: elsewhere every mail goes to one test address. The servers are all on this machine.
+
+use std::ops::Deref;
+
+use crate::support::{Arranged, Batchctl, Database, Sandbox};
+
+/// A sandbox whose database is stamped `prod`, and a queue to be filled.
+pub(super) struct PostOffice(Sandbox);
+
+impl Arranged for PostOffice {
+    fn on(database: Database) -> Self {
+        let sandbox = Sandbox::without_schema(database);
+        sandbox.batchctl(["--env", "prod", "db", "migrate"]).real_clock().run().succeeds();
+        Self(sandbox)
+    }
+}
+
+impl Deref for PostOffice {
+    type Target = Sandbox;
+
+    fn deref(&self) -> &Sandbox {
+        &self.0
+    }
+}
+
+impl PostOffice {
+    /// Queues a mail by plain SQL, as any web application may, and gives its number.
+    pub(super) fn queue(&self, recipient: &str) -> String {
+        self.queue_with(recipient, "", "")
+    }
+
+    /// The same, with further columns and their values as SQL.
+    pub(super) fn queue_with(&self, recipient: &str, columns: &str, values: &str) -> String {
+        let (columns, values) = if columns.is_empty() {
+            ("subject, text_body".to_owned(), "'お知らせ', 'text'".to_owned())
+        } else {
+            (columns.to_owned(), values.to_owned())
+        };
+        self.scalar(&format!(
+            "INSERT INTO mails (kind, recipient, due_at, queued_at, {columns})
+             VALUES ('test', '{recipient}', '2026-01-01T00:00:00+00:00', '2026-01-01T00:00:00+00:00', {values})
+             RETURNING id"
+        ))
+    }
+
+    /// Makes what waits for another try due at once.
+    pub(super) fn make_due(&self) {
+        self.execute("UPDATE mails SET due_at = queued_at");
+    }
+
+    /// `mail flush` against a server, not started yet.
+    pub(super) fn flush(&self, url: &str) -> Batchctl {
+        self.batchctl(["--env", "prod", "mail", "flush"])
+            .real_clock()
+            .env("BATCHCTL_SMTP_URL", url)
+            .env("BATCHCTL_MAIL_FROM", "お花屋さん <shop@example.jp>")
+    }
+
+    /// Recipient, status, tries and last reply of every mail, in the order of queueing.
+    pub(super) fn states(&self) -> Vec<[String; 4]> {
+        let rows = self.sql("SELECT recipient, status, attempts, last_reply FROM mails ORDER BY id");
+        rows.into_iter().map(|row| row.try_into().expect("four columns")).collect()
+    }
+
+    /// Suppressed addresses with scope and reason.
+    pub(super) fn suppressions(&self) -> Vec<Vec<String>> {
+        self.sql("SELECT address, scope, reason FROM mail_suppressions ORDER BY address")
+    }
+}
