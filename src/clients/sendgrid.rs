@@ -406,6 +406,19 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_mail_that_is_too_large_is_refused_before_sendgrid_is_asked() {
+        let sendgrid = SendGrid::new(&config("dev", &[("SENDGRID_API_KEY", "SG.hunter22")])).unwrap();
+        let mut content = content();
+        content.attachments[1].bytes = vec![0; MAX_REQUEST_BYTES * 3 / 4];
+        match sendgrid.send(&mail(content)).await {
+            Ok(Outcome::Rejected { because: Rejection::Mail, reply }) => {
+                assert!(reply.contains("SendGrid takes 31457280"), "{reply}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
     fn a_missing_or_impossible_key_is_named_and_a_key_is_never_shown() {
         let failure = SendGrid::new(&config("dev", &[])).unwrap_err();

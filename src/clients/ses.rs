@@ -407,6 +407,25 @@ mod tests {
         assert!(!format!("{ses:?}").contains("hunter"));
     }
 
+    #[tokio::test]
+    async fn what_ses_could_not_carry_is_refused_before_it_is_asked() {
+        let keys = [("AWS_ACCESS_KEY_ID", "AKID"), ("AWS_SECRET_ACCESS_KEY", "hunter22")];
+        // Nobody listens there: a question would end as unreachable.
+        let section = "region = \"ap-northeast-1\"\nendpoint = \"http://127.0.0.1:1\"";
+        let ses = configured(section, &keys).unwrap();
+        let because = |outcome| match outcome {
+            Ok(Outcome::Rejected { because, reply }) => (because, reply),
+            other => panic!("{other:?}"),
+        };
+        let (rejection, reply) = because(ses.send("a@example.jp", "山田@example.jp", b"x").await);
+        assert!(rejection == Rejection::Mail && reply.contains("the recipient's address"), "{reply}");
+        let large = vec![b'x'; MAX_MESSAGE_BYTES + 1];
+        let (rejection, reply) = because(ses.send("a@example.jp", "b@example.jp", &large).await);
+        assert!(rejection == Rejection::Mail && reply.contains("41943041 bytes"), "{reply}");
+        let asked = ses.send("a@example.jp", "b@example.jp", b"x").await;
+        assert!(matches!(asked, Err(Stop::Unreachable(_))), "{asked:?}");
+    }
+
     /// What an error of this status, type and message means.
     fn judged(status: u16, kind: &str, message: &str) -> String {
         let status = StatusCode::from_u16(status).unwrap();

@@ -278,6 +278,29 @@ fn a_fault_of_the_service_is_waited_out(sandbox: &Sandbox) {
     }
 }
 
+#[test]
+fn an_error_page_without_an_end_is_not_read_to_it() {
+    let sandbox = Sandbox::new();
+    for service in services() {
+        queue(&sandbox, &["a@example.jp"]);
+        service.server.answer(Answer::Http(500, Vec::new(), "go away\n".repeat(1 << 20)));
+        service.flush(&sandbox).run().succeeds();
+        let [row] = states(&sandbox).try_into().unwrap();
+        assert_eq!(row[..2], ["RETRY", "1"], "{}", service.name);
+        assert!(row[2].starts_with("HTTP 500: go away go away") && row[2].len() < 400, "{}", row[2]);
+    }
+}
+
+#[test]
+fn an_answer_that_never_comes_leaves_the_outcome_unknown() {
+    let sandbox = Sandbox::new();
+    let service = amazon();
+    queue(&sandbox, &["a@example.jp"]);
+    service.server.answer(Answer::Silence);
+    service.flush(&sandbox).run().succeeds();
+    assert_eq!(states(&sandbox), [["UNKNOWN", "1", "no answer in time"]]);
+}
+
 fn a_cut_answer_leaves_the_outcome_unknown_and_the_mail_goes_once_more(sandbox: &Sandbox) {
     for service in services() {
         queue(sandbox, &["a@example.jp"]);
