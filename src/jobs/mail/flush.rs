@@ -348,9 +348,8 @@ impl Flush {
     fn begin(&mut self) -> Vec<Box<Ready>> {
         let now = Instant::now();
         let mut begun = Vec::new();
-        while begun.len() < self.senders.free()
-            && self.waiting.front().is_some_and(|mail| mail.wait_until <= now)
-        {
+        let room = self.senders.room();
+        while begun.len() < room && self.waiting.front().is_some_and(|mail| mail.wait_until <= now) {
             begun.extend(self.waiting.pop_front());
         }
         // More mails than senders: another connection, if one more is allowed.
