@@ -10,6 +10,7 @@ mod data_import;
 mod demo;
 mod exit_codes;
 mod harness;
+mod mail_templates;
 mod report_daily_sales;
 mod runner;
 mod runs;
