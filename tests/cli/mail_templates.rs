@@ -8,8 +8,11 @@ use crate::support::{Database, Sandbox};
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/templates/mail");
 const LANGUAGES: [&str; 3] = ["en", "ja", "ko"];
 
+/// Names and contents.
+type Files<'f> = &'f [(&'f str, &'f str)];
+
 /// A sandbox whose `mail.template_dir` is `texts`, with these files in it.
-fn overridden(files: &[(&str, &str)]) -> Sandbox {
+fn overridden(files: Files<'_>) -> Sandbox {
     let sandbox = Sandbox::without_schema(Database::Sqlite);
     sandbox.write("batchctl.toml", "[mail]\ntemplate_dir = \"texts\"\n");
     std::fs::create_dir(sandbox.path("texts")).unwrap();
@@ -393,7 +396,7 @@ fn a_template_that_nobody_wrote_is_bad_input_with_a_hint() {
 fn a_check_finds_what_no_sample_would_show() {
     let marketing = own("x").replace("owner = \"Us\"", "owner = \"Us\"\ncategory = \"marketing\"");
     let with_link = marketing.replace("is_free = false", "unsubscribe_url = \"https://x.example/u\"");
-    let cases: [(&str, &[(&str, &str)], &str); 8] = [
+    let cases: [(&str, Files<'_>, &str); 8] = [
         (
             "a branch not taken",
             &[("own.en.txt", &own("a\n{% if is_free %}\n{{ subscribe_link }}\n{% endif %}\n"))],
