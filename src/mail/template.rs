@@ -121,6 +121,8 @@ pub struct Entry {
     pub locale: Locale,
     /// What it says of itself.
     pub front_matter: FrontMatter,
+    /// Its subject as the sample makes it; as it is written where the sample does not do.
+    pub subject: String,
     /// Where its text is from.
     pub text_from: Origin,
     /// Where its HTML is from, if it has one.
@@ -134,6 +136,9 @@ struct Prepared {
     has_html: bool,
 }
 
+/// By name and language; nothing where there is none.
+type PreparedTemplates = HashMap<(String, Locale), Option<Arc<Prepared>>>;
+
 /// All templates, built in and overridden.
 #[derive(Debug)]
 pub struct Templates {
@@ -143,7 +148,7 @@ pub struct Templates {
     folder_problem: Option<Failure>,
     default_locale: Locale,
     globals: Map<String, Value>,
-    prepared: Mutex<HashMap<(String, Locale), Option<Arc<Prepared>>>>,
+    prepared: Mutex<PreparedTemplates>,
 }
 
 impl Templates {
@@ -196,8 +201,13 @@ impl Templates {
                 let origin = |extension: &str| -> anyhow::Result<Option<Origin>> {
                     Ok(self.read(&format!("{name}.{locale}.{extension}"))?.map(|(_, origin)| origin))
                 };
+                let front_matter = &prepared.front_matter;
+                let variables =
+                    self.variables(front_matter.category, locale, &check::sample_data(front_matter));
+                let subject = self.subject(&format!("{name}.{locale}.txt"), &variables);
                 entries.push(Entry {
                     locale,
+                    subject: subject.unwrap_or_else(|_| front_matter.subject.as_ref().clone()),
                     front_matter: prepared.front_matter.clone(),
                     text_from: origin("txt")?.unwrap_or(Origin::BuiltIn),
                     html_from: origin("html")?,
@@ -234,30 +244,34 @@ impl Templates {
         prepared: &Prepared,
         variables: &minijinja::Value,
     ) -> anyhow::Result<RenderedMail> {
-        let render = |file: &str| -> anyhow::Result<String> {
-            let template = self.environment.get_template(file).map_err(|error| problem(&error))?;
-            Ok(template.render(variables.clone()).map_err(|error| problem(&error))?)
-        };
         let text_file = format!("{name}.{locale}.txt");
-        // A value may bring a line break; a header must not have one.
-        let subject = render(&format!("{text_file}{SUBJECT}"))?;
-        let subject =
-            subject.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
-        let subject = subject.collect::<Vec<_>>().join(" ");
-        if subject.is_empty() {
-            return Err(
-                Failure::bad_input(format!("failed to render {text_file}: the subject is empty")).into()
-            );
-        }
+        let html = || self.render_file(&format!("{name}.{locale}.html"), variables);
         Ok(RenderedMail {
             name: name.to_owned(),
             locale,
             asked: None,
             category: prepared.front_matter.category,
-            subject,
-            text: format!("{}\n", render(&text_file)?.trim()),
-            html: prepared.has_html.then(|| render(&format!("{name}.{locale}.html"))).transpose()?,
+            subject: self.subject(&text_file, variables)?,
+            text: format!("{}\n", self.render_file(&text_file, variables)?.trim()),
+            html: prepared.has_html.then(html).transpose()?,
         })
+    }
+
+    fn render_file(&self, file: &str, variables: &minijinja::Value) -> Result<String, Failure> {
+        let rendered =
+            self.environment.get_template(file).and_then(|template| template.render(variables.clone()));
+        rendered.map_err(|error| problem(&error))
+    }
+
+    /// A value may bring a line break; a header must not have one.
+    fn subject(&self, text_file: &str, variables: &minijinja::Value) -> Result<String, Failure> {
+        let subject = self.render_file(&format!("{text_file}{SUBJECT}"), variables)?;
+        let words = subject.split(|character: char| character.is_whitespace() || character.is_control());
+        let subject = words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+        if subject.is_empty() {
+            return Err(Failure::bad_input(format!("failed to render {text_file}: the subject is empty")));
+        }
+        Ok(subject)
     }
 
     fn variables(&self, category: Category, locale: Locale, data: &Value) -> minijinja::Value {
@@ -333,7 +347,7 @@ fn environment(folder: Option<PathBuf>, time_zone: chrono_tz::Tz) -> Environment
     let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
     environment.set_syntax(syntax.unwrap_or_else(|_| unreachable!("the delimiters are the usual ones")));
     environment.set_auto_escape_callback(|name| {
-        if name.ends_with(".html") { AutoEscape::Html } else { AutoEscape::None }
+        if has_extension(name, "html") { AutoEscape::Html } else { AutoEscape::None }
     });
     environment.set_loader(move |name| load(folder.as_deref(), name));
     filters::add(&mut environment, time_zone);
@@ -366,6 +380,10 @@ fn name_of(file: &str) -> Option<&str> {
     (is_name && matches!(extension, "txt" | "html") && locale.parse::<Locale>().is_ok()).then_some(name)
 }
 
+fn has_extension(file: &str, extension: &str) -> bool {
+    Path::new(file).extension().is_some_and(|own| own.eq_ignore_ascii_case(extension))
+}
+
 /// Whether a file of this name is looked for at all: one in the folder itself, never elsewhere.
 fn is_file_name(name: &str) -> bool {
     !name.starts_with('.') && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
@@ -385,13 +403,11 @@ fn problem(error: &minijinja::Error) -> Failure {
     {
         return problem(cause);
     }
-    let expression = error
+    let tag = error
         .template_source()
         .zip(error.range())
-        .and_then(|(source, range)| source.get(range))
-        .filter(|_| matches!(error.kind(), ErrorKind::UndefinedError | ErrorKind::InvalidOperation))
-        .map(|expression| format!(" (`{}`)", expression.split_whitespace().collect::<Vec<_>>().join(" ")))
-        .unwrap_or_default();
+        .and_then(|(source, range)| tag_around(source, range.start));
+    let tag = tag.map(|tag| format!(" in `{tag}`")).unwrap_or_default();
     let detail = match error.detail() {
         Some(detail) => detail.replace(['\n', '\r'], " "),
         None => error.kind().to_string(),
@@ -400,7 +416,18 @@ fn problem(error: &minijinja::Error) -> Failure {
         ErrorKind::UndefinedError if !detail.contains("undefined") => format!("undefined value: {detail}"),
         _ => detail,
     };
-    Failure::bad_input(format!("failed to render {place}{detail}{expression}"))
+    Failure::bad_input(format!("failed to render {place}{detail}{tag}"))
+}
+
+/// The tag (`{{ … }}`, `{% … %}`) at a place of a template, on one line; none where it is long enough to hide the rest.
+fn tag_around(source: &str, at: usize) -> Option<String> {
+    const LONGEST: usize = 120;
+    let before = source.get(..at)?;
+    let start = before.rfind("{{").max(before.rfind("{%"))?;
+    let tag = &source[start..];
+    let end = [tag.find("}}"), tag.find("%}")].into_iter().flatten().min()? + 2;
+    let tag = tag[..end].split_whitespace().collect::<Vec<_>>().join(" ");
+    (tag.chars().count() <= LONGEST).then_some(tag)
 }
 
 /// The engine's way to a template: the text behind the front matter, or the subject in it.
@@ -410,7 +437,7 @@ fn load(folder: Option<&Path>, name: &str) -> Result<Option<String>, minijinja::
     };
     let file = name.strip_suffix(SUBJECT).unwrap_or(name);
     let Some((source, _)) = read(folder, file).map_err(error)? else { return Ok(None) };
-    if !file.ends_with(".txt") || !source.starts_with("+++\n") {
+    if !has_extension(file, "txt") || !source.starts_with("+++\n") {
         return Ok(Some(source));
     }
     let (front_matter, body) = split(file, &source).map_err(|failure| error(failure.into()))?;
@@ -433,10 +460,8 @@ fn read(folder: Option<&Path>, file: &str) -> anyhow::Result<Option<(String, Ori
         match std::fs::read(&path) {
             Ok(bytes) => {
                 let text = String::from_utf8(bytes).map_err(|error| {
-                    let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()]
-                        .iter()
-                        .filter(|b| **b == b'\n')
-                        .count();
+                    let readable = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+                    let line = 1 + String::from_utf8_lossy(readable).matches('\n').count();
                     Failure::bad_input(format!("failed to read {file} line {line}: it is not UTF-8"))
                         .hint("save the file as UTF-8")
                 })?;
@@ -475,5 +500,158 @@ fn split<'t>(file: &str, source: &'t str) -> Result<(FrontMatter, &'t str), Fail
             Err(failed(line, "the subject has more than one line"))
         }
         _ => Ok((parsed, body)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn templates(folder: Option<&Path>) -> Templates {
+        Templates {
+            environment: environment(folder.map(Path::to_owned), chrono_tz::Asia::Tokyo),
+            folder: folder.map(Path::to_owned),
+            folder_problem: folder.and_then(folder_problem),
+            default_locale: Locale::En,
+            globals: Map::from_iter([(
+                "shop".to_owned(),
+                json!({ "name": "Shop", "url": null, "address": null, "support": null }),
+            )]),
+            prepared: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// A folder with one template of English alone.
+    fn folder_with(text: &str, html: Option<&str>) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let front_matter = "+++\nsubject = \"{{ title }}\"\ndescription = \"d\"\nowner = \"o\"\n+++\n";
+        std::fs::write(folder.path().join("own.en.txt"), format!("{front_matter}{text}")).unwrap();
+        if let Some(html) = html {
+            std::fs::write(folder.path().join("own.en.html"), html).unwrap();
+        }
+        folder
+    }
+
+    fn render(text: &str, html: Option<&str>, data: &Value) -> Result<RenderedMail, String> {
+        let folder = folder_with(text, html);
+        templates(Some(folder.path())).render("own", Locale::En, data).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn every_file_of_the_folder_is_in_the_program() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("templates/mail");
+        let files: BTreeSet<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|file| file.unwrap().file_name().to_string_lossy().into_owned())
+            .collect();
+        let known: BTreeSet<String> = built_in::FILES.iter().map(|(file, _)| (*file).to_owned()).collect();
+        assert_eq!(files, known);
+    }
+
+    #[test]
+    fn only_a_name_with_a_language_is_a_template() {
+        let cases = [
+            ("digest.ja.txt", Some("digest")),
+            ("daily-sales.en.html", Some("daily-sales")),
+            ("_footer.ja.txt", None),
+            ("layout.html", None),
+            ("digest.fr.txt", None),
+            ("digest.ja.txt~", None),
+            ("../digest.ja.txt", None),
+            ("a/b.ja.txt", None),
+            (".ja.txt", None),
+            ("", None),
+        ];
+        for (file, name) in cases {
+            assert_eq!(name_of(file), name, "{file}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_escaped_in_html_and_nowhere_else() {
+        let data = json!({ "title": "Tom & <b>\"Jerry\"</b>", "url": "https://shop.example.com/?a=1&b='2'" });
+        let html = "<a href=\"{{ url }}\">{{ title }}</a>";
+        let mail = render("{{ title }} {{ url }}", Some(html), &data).unwrap();
+        assert_eq!(mail.subject, "Tom & <b>\"Jerry\"</b>");
+        assert_eq!(mail.text, "Tom & <b>\"Jerry\"</b> https://shop.example.com/?a=1&b='2'\n");
+        assert_eq!(
+            mail.html.unwrap(),
+            "<a href=\"https://shop.example.com/?a=1&amp;b=&#39;2&#39;\">Tom &amp; \
+             &lt;b&gt;&quot;Jerry&quot;&lt;/b&gt;</a>"
+        );
+    }
+
+    #[test]
+    fn a_subject_is_one_line_whatever_its_values_hold() {
+        let mail =
+            render("x", None, &json!({ "title": " Hello\r\nBcc: all@example.com\u{85}\u{2028}x\u{0}y " }));
+        assert_eq!(mail.unwrap().subject, "Hello Bcc: all@example.com x y");
+        let error = render("x", None, &json!({ "title": " \n " })).unwrap_err();
+        assert_eq!(error, "failed to render own.en.txt: the subject is empty");
+    }
+
+    #[test]
+    fn what_is_missing_is_an_error_and_never_an_empty_place() {
+        let cases = [
+            ("{{ name }}", json!({})),
+            ("\n{% if name %}x{% endif %}", json!({})),
+            ("{{ title.name }}", json!({})),
+            ("{{ person.name }}", json!({ "person": { "nome": "Emma" } })),
+            ("{{ person.name }}", json!({ "person": null })),
+            ("{{ person }}", json!({ "person": null })),
+            ("{% for one in people %}{{ one.name }}{% endfor %}", json!({ "people": [{}] })),
+            ("{{ amount | money('JPY') }}", json!({ "amount": null })),
+            ("{{ amount | money('JPY') }}", json!({ "amount": "12" })),
+        ];
+        for (text, mut data) in cases {
+            data["title"] = "Title".into();
+            let line = if text.starts_with('\n') { 7 } else { 6 };
+            let error = render(text, None, &data).unwrap_err();
+            assert!(
+                error.starts_with(&format!("failed to render own.en.txt line {line}: ")),
+                "{text}: {error}"
+            );
+            assert!(["name", "person", "amount"].iter().any(|name| error.contains(name)), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_template_never_leads_out_of_its_folder() {
+        let outside = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(outside.path(), "secret").unwrap();
+        for path in [outside.path().to_str().unwrap(), "../own.en.html", "./own.en.html", "a/../own.en.html"]
+        {
+            let error =
+                render(&format!("{{% include \"{path}\" %}}"), None, &json!({ "title": "t" })).unwrap_err();
+            assert!(error.contains("own.en.txt line 6"), "{error}");
+        }
+        for name in ["../own", "own.en", "", ".", "_footer", "a/b", "own\0"] {
+            let error = templates(None).render(name, Locale::En, &json!({})).unwrap_err();
+            assert_eq!(error.to_string(), format!("no mail template is called `{name}`"));
+        }
+    }
+
+    #[test]
+    fn a_language_without_a_text_falls_back_and_says_so() {
+        let folder = folder_with("x", None);
+        let templates = templates(Some(folder.path()));
+        for (language, asked) in [("en", None), ("en_GB", None), ("ja", Some("ja")), ("fr-FR", Some("fr-FR"))]
+        {
+            let mail = templates.render_in("own", language, &json!({ "title": "t" })).unwrap();
+            assert_eq!((mail.locale, mail.asked.as_deref()), (Locale::En, asked));
+            assert_eq!(mail.fallback().is_some(), asked.is_some());
+        }
+    }
+
+    #[test]
+    fn a_template_is_read_once_however_many_mails_it_makes() {
+        let templates = templates(None);
+        let data = templates.sample("payment-notice", "ja").unwrap();
+        let first = templates.render("payment-notice", Locale::Ja, &data).unwrap();
+        for _ in 0..200 {
+            assert_eq!(templates.render("payment-notice", Locale::Ja, &data).unwrap(), first);
+        }
+        // One entry a language and name, however many mails.
+        assert_eq!(templates.prepared.lock().unwrap().len(), 1);
     }
 }

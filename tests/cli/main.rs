@@ -15,6 +15,7 @@ mod mail;
 mod mail_digest;
 mod mail_flush;
 mod mail_payment_notice;
+mod mail_templates;
 mod report_daily_sales;
 mod runner;
 mod runs;

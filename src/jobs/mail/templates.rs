@@ -96,7 +96,7 @@ fn described(entry: &Entry) -> Value {
         "locale": entry.locale,
         "category": front_matter.category,
         "owner": front_matter.owner,
-        "subject": front_matter.subject.as_ref(),
+        "subject": entry.subject,
         "description": front_matter.description,
         "text_from": entry.text_from,
         "html_from": entry.html_from,
@@ -132,7 +132,7 @@ fn table(entries: &[Entry], locale: Locale) -> Table {
                 Cell::text(shown.front_matter.owner.as_str()),
                 Cell::text(from),
                 Cell::text(shown.front_matter.description.as_str()),
-                Cell::text(shown.front_matter.subject.as_ref().as_str()),
+                Cell::text(shown.subject.as_str()),
             ])
         })
         .collect();

@@ -57,7 +57,7 @@ impl Templates {
                 match self.prepare(name, locale) {
                     Ok(Some(prepared)) => {
                         categories.insert(prepared.front_matter.category.word());
-                        findings.extend(self.check_one(name, locale, &prepared)?);
+                        findings.extend(self.check_one(name, locale, &prepared));
                     }
                     Ok(None) if self.read(&format!("{name}.{locale}.html"))?.is_some() => {
                         findings.push(Finding::error(format!(
@@ -81,11 +81,11 @@ impl Templates {
         Ok(findings)
     }
 
-    fn check_one(&self, name: &str, locale: Locale, prepared: &Prepared) -> anyhow::Result<Vec<Finding>> {
+    fn check_one(&self, name: &str, locale: Locale, prepared: &Prepared) -> Vec<Finding> {
         let sample = sample_data(&prepared.front_matter);
-        let mut findings = self.unknown_variables(name, locale, prepared, &sample)?;
+        let mut findings = self.unknown_variables(name, locale, prepared, &sample);
         if !findings.is_empty() {
-            return Ok(findings);
+            return findings;
         }
         let mut variants = vec![sample.clone()];
         variants.extend(turned_over(&sample, &prepared.front_matter.optional));
@@ -113,7 +113,7 @@ impl Templates {
                 Err(error) => findings.push(Finding::error(one_line(&error))),
             }
         }
-        Ok(findings)
+        findings
     }
 
     /// The variables that a template names and its sample has not, in branches that the sample does not take too.
@@ -123,7 +123,7 @@ impl Templates {
         locale: Locale,
         prepared: &Prepared,
         sample: &Value,
-    ) -> anyhow::Result<Vec<Finding>> {
+    ) -> Vec<Finding> {
         let mut known = self.globals.clone();
         known.insert("locale".to_owned(), json!(locale));
         known.insert("category".to_owned(), json!(prepared.front_matter.category));
@@ -161,7 +161,7 @@ impl Templates {
                 findings.push(Finding::error(failure.message));
             }
         }
-        Ok(findings)
+        findings
     }
 }
 

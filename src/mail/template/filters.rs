@@ -95,6 +95,7 @@ fn change(value: &Value) -> Result<String, Error> {
 
 /// `"2026-11-20" | date`: `2026年11月20日`; with `weekday=true` the day of the week behind it. Days from one to
 /// another, `2026-11-01..2026-11-20`, are written as both.
+#[expect(clippy::needless_pass_by_value, reason = "a filter takes its options so")]
 fn date(state: &State, text: &str, options: Kwargs) -> Result<String, Error> {
     let parse = |text: &str| {
         text.parse::<NaiveDate>().map_err(|_| wrong("date", "a day such as 2026-11-20", &Value::from(text)))
@@ -137,16 +138,16 @@ fn datetime(state: &State, text: &str, time_zone: Tz) -> Result<String, Error> {
 fn figure(state: &State, value: &Value, kind: &str, currency: Option<&str>) -> Result<String, Error> {
     match (kind, currency) {
         ("money", Some(currency)) => money(state, value, currency),
-        // An amount of several currencies, or of none.
-        ("money", None) => number(value),
         ("percent", _) => percent(value),
-        ("count", _) => number(value),
+        // Money without a currency is an amount of several.
+        ("money" | "count", _) => number(value),
         _ => Err(wrong("figure", "a kind: money, percent or count", &Value::from(kind))),
     }
 }
 
 /// `text | wrap`: lines of at most 72 columns (`width`), each indented (`indent`), broken at spaces alone; a text without
 /// spaces, as Japanese is, stays as it is.
+#[expect(clippy::needless_pass_by_value, reason = "a filter takes its options so")]
 fn wrap(text: &str, options: Kwargs) -> Result<String, Error> {
     let width = options.get::<Option<usize>>("width")?.unwrap_or(72);
     let indent = " ".repeat(options.get::<Option<usize>>("indent")?.unwrap_or(0).min(width));
@@ -186,6 +187,91 @@ fn locale(state: &State) -> Result<Locale, Error> {
 }
 
 fn wrong(filter: &str, expected: &str, value: &Value) -> Error {
-    let shown = if value.is_undefined() { "undefined".to_owned() } else { format!("`{value}`") };
+    let shown = match value.kind() {
+        ValueKind::Undefined => "what is undefined".to_owned(),
+        ValueKind::None => "null".to_owned(),
+        _ => format!("`{value}`"),
+    };
     Error::new(ErrorKind::InvalidOperation, format!("{filter}: {shown} is not {expected}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use minijinja::context;
+
+    use super::*;
+
+    fn render(expression: &str, locale: Locale) -> Result<String, String> {
+        let environment = super::super::environment(None, chrono_tz::Asia::Tokyo);
+        environment
+            .render_str(&format!("{{{{ {expression} }}}}"), context! { locale => locale.tag() })
+            .map_err(|error| error.detail().unwrap_or_default().to_owned())
+    }
+
+    #[test]
+    fn a_value_is_written_as_the_language_writes_it() {
+        let cases = [
+            ("1200 | money('JPY')", ["¥1,200", "1,200円", "1,200엔"]),
+            ("-12000 | money('KRW')", ["-₩12,000", "-12,000ウォン", "-12,000원"]),
+            ("'2026-11-05' | date", ["5 November 2026", "2026年11月5日", "2026년 11월 5일"]),
+            (
+                "'2026-11-05' | date(weekday=true)",
+                ["Thu 5 November 2026", "2026年11月5日（木）", "2026년 11월 5일(목)"],
+            ),
+            (
+                "'2026-11-19T15:05:00Z' | datetime",
+                ["20 November 2026, 00:05", "2026年11月20日 0:05", "2026년 11월 20일 00:05"],
+            ),
+            ("1234567 | number", ["1,234,567"; 3]),
+            ("-1234.5 | number", ["-1,234.5"; 3]),
+            ("1234.56 | percent", ["1,234.6%"; 3]),
+            ("3.25 | change", ["+3.3%"; 3]),
+            ("-0.26 | change", ["−0.3%"; 3]),
+            ("-0.04 | change", ["±0%"; 3]),
+            ("0 | change", ["±0%"; 3]),
+            ("7 | figure('count', none)", ["7"; 3]),
+            ("7 | figure('money', 'JPY')", ["¥7", "7円", "7엔"]),
+            ("7 | figure('percent', none)", ["7.0%"; 3]),
+        ];
+        for (expression, [english, japanese, korean]) in cases {
+            assert_eq!(render(expression, Locale::En).as_deref(), Ok(english), "{expression}");
+            assert_eq!(render(expression, Locale::Ja).as_deref(), Ok(japanese), "{expression}");
+            assert_eq!(render(expression, Locale::Ko).as_deref(), Ok(korean), "{expression}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_none_of_its_kind_is_an_error_that_shows_it() {
+        let cases = [
+            ("'12' | money('JPY')", "money: `12` is not a whole number of minor units"),
+            ("1.5 | money('JPY')", "money: `1.5` is not a whole number of minor units"),
+            ("'many' | number", "number: `many` is not a number"),
+            ("'20.11.2026' | date", "date: `20.11.2026` is not a day such as 2026-11-20"),
+            ("'2026-02-30' | date", "date: `2026-02-30` is not a day such as 2026-11-20"),
+            (
+                "'2026-11-20' | datetime",
+                "datetime: `2026-11-20` is not an instant such as 2026-11-20T09:05:00+09:00",
+            ),
+            ("'x' | percent", "percent: `x` is not a number"),
+            ("7 | figure('weight', none)", "figure: `weight` is not a kind: money, percent or count"),
+        ];
+        for (expression, message) in cases {
+            assert_eq!(render(expression, Locale::En), Err(message.to_owned()), "{expression}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_wrapped_at_its_spaces_alone() {
+        let cases = [
+            ("'one two three' | wrap(width=8)", "one two\nthree"),
+            ("'one two three' | wrap(width=9, indent=2)", "  one two\n  three"),
+            ("'하나 둘 셋' | wrap(width=7)", "하나 둘\n셋"),
+            ("'長い文章' | wrap(width=2)", "長い文章"),
+            ("'a\\n\\nb' | wrap", "a\n\nb"),
+            ("'' | wrap", ""),
+        ];
+        for (expression, wrapped) in cases {
+            assert_eq!(render(expression, Locale::En).as_deref(), Ok(wrapped), "{expression}");
+        }
+    }
 }
