@@ -3,6 +3,7 @@
 //! On SQLite a statement a row costs a round trip to the driver's thread each; one statement that reads the rows
 //! from a JSON array moves the loop into the database, as COPY does.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use chrono::{DateTime, Datelike, NaiveDate, SecondsFormat, Timelike, Utc};
@@ -15,7 +16,7 @@ use super::{Conn, Db, DbError, Kind};
 pub struct Bulk {
     kind: Kind,
     table: &'static str,
-    columns: &'static [&'static str],
+    columns: Cow<'static, [&'static str]>,
     buffer: String,
     column: usize,
     rows: usize,
@@ -23,13 +24,17 @@ pub struct Bulk {
 
 impl Bulk {
     /// An empty load into `columns` of `table`.
-    pub fn new(db: &Db, table: &'static str, columns: &'static [&'static str]) -> Self {
+    pub fn new(db: &Db, table: &'static str, columns: impl Into<Cow<'static, [&'static str]>>) -> Self {
         Self::for_database(db.kind(), table, columns)
     }
 
     /// An empty load that is filled away from the connection, as by a thread that reads a file.
-    pub fn for_database(kind: Kind, table: &'static str, columns: &'static [&'static str]) -> Self {
-        Self { kind, table, columns, buffer: String::new(), column: 0, rows: 0 }
+    pub fn for_database(
+        kind: Kind,
+        table: &'static str,
+        columns: impl Into<Cow<'static, [&'static str]>>,
+    ) -> Self {
+        Self { kind, table, columns: columns.into(), buffer: String::new(), column: 0, rows: 0 }
     }
 
     /// How many rows are waiting.

@@ -8,6 +8,7 @@ mod duplicates;
 mod feed;
 mod field;
 mod kind;
+mod line;
 mod members;
 mod orders;
 mod products;
@@ -147,7 +148,7 @@ impl Args {
         let (_, header) = source.open()?;
         let file_name = source.path.display().to_string();
         let manner = manner(&source, mall.as_deref(), config);
-        let layout = Layout::new(&file_name, &header, K::COLUMNS, config, shops, mall)?;
+        let layout = Layout::new(&file_name, &header, K::columns(), config, shops, mall)?;
         Ok(ImportedFile {
             name: source.name(),
             wanted: wanted_lines(run, instance, &source.name()).await?.map(Arc::new),
@@ -264,8 +265,8 @@ fn parse_delimiter(text: &str) -> Result<char, String> {
 fn refuse_unknown_columns<K: FileKind>(config: &ImportFile, kind: Kind) -> Result<(), Failure> {
     let names = config.columns.keys().map(|name| ("columns", name));
     for (section, name) in names.chain(config.values.keys().map(|name| ("values", name))) {
-        if !K::COLUMNS.iter().any(|column| column.name == name) {
-            let known: Vec<&str> = K::COLUMNS.iter().map(|column| column.name).collect();
+        if !K::columns().iter().any(|column| column.name == name) {
+            let known: Vec<&str> = K::columns().iter().map(|column| column.name).collect();
             return Err(Failure::configuration(format!(
                 "[import.{}.{section}] names `{name}`, which is no column of {}",
                 kind.word(),
@@ -290,7 +291,7 @@ pub fn mapping_problems(cx: &Context) -> Vec<String> {
 }
 
 fn kind_problems<K: FileKind>(file: &ImportFile, kind: Kind) -> Vec<String> {
-    let columns: Vec<&str> = K::COLUMNS.iter().map(|column| column.name).collect();
+    let columns: Vec<&str> = K::columns().iter().map(|column| column.name).collect();
     file.problems(kind.word(), &columns, kind.statuses())
 }
 
@@ -665,7 +666,7 @@ mod tests {
         };
         let shops = vec![Shop::new(&mall).unwrap()];
         let layout =
-            Layout::new("file.csv", &header, K::COLUMNS, config, shops, Some("main".to_owned())).unwrap();
+            Layout::new("file.csv", &header, K::columns(), config, shops, Some("main".to_owned())).unwrap();
         let mut lines = Vec::new();
         let mut line = reader::Record::default();
         while reader.next_record(&mut line).unwrap() {

@@ -138,7 +138,7 @@ struct PassThrough<'p, K> {
 
 fn empty_chunk<K: FileKind>(order: &Order, lines_so_far: u64) -> Chunk {
     let loads = K::staging()
-        .iter()
+        .into_iter()
         .map(|(table, columns)| Bulk::for_database(order.database, table, columns))
         .collect();
     Chunk { lines: 0, lines_so_far, rows: Rows { loads, ordinal: 1 }, bad: Vec::new() }

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, SubsecRound, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, SubsecRound, Utc};
 use chrono_tz::Tz;
 
 use crate::config::ImportFile;
@@ -76,7 +76,7 @@ impl Shop {
 /// What each column of a file is called, and what its values mean.
 #[derive(Debug)]
 pub(super) struct Layout {
-    columns: &'static [Column],
+    columns: Vec<Column>,
     /// Where each of our columns is in the file.
     places: Vec<Option<usize>>,
     /// The values of the file that stand for others, by our column.
@@ -92,7 +92,7 @@ impl Layout {
     pub(super) fn new(
         file_name: &str,
         header: &[String],
-        columns: &'static [Column],
+        columns: Vec<Column>,
         config: &ImportFile,
         shops: Vec<Shop>,
         mall: Option<String>,
@@ -214,8 +214,17 @@ impl<'r> Fields<'r> {
 
     /// One of a few words.
     pub(super) fn word(&self, column: usize, words: &[&'static str]) -> Parsed<&'static str> {
-        let text = self.text(column)?;
-        words.iter().find(|word| **word == text).copied().ok_or_else(|| {
+        self.optional_word(column, words)?.ok_or_else(|| self.wrong(column, "is empty"))
+    }
+
+    /// One of a few words that may be missing.
+    pub(super) fn optional_word(
+        &self,
+        column: usize,
+        words: &[&'static str],
+    ) -> Parsed<Option<&'static str>> {
+        let Some(text) = self.optional_text(column)? else { return Ok(None) };
+        words.iter().find(|word| **word == text).copied().map(Some).ok_or_else(|| {
             let problem = format!(
                 "`{text}` is none of {}: map it in batchctl.toml, [import.KIND.values.{}]",
                 words.join(", "),
@@ -223,6 +232,35 @@ impl<'r> Fields<'r> {
             );
             self.wrong(column, &problem)
         })
+    }
+
+    /// Yes or no; no if it is empty.
+    pub(super) fn is_yes(&self, column: usize) -> Parsed<bool> {
+        Ok(self.optional_word(column, &["yes", "no"])? == Some("yes"))
+    }
+
+    /// A calendar day that may be missing: `YYYY-MM-DD`, or the day of a time in the configured form.
+    pub(super) fn optional_day(&self, column: usize) -> Parsed<Option<NaiveDate>> {
+        let Some(text) = self.optional_text(column)? else { return Ok(None) };
+        let parsed = parse_day(text).or_else(|| {
+            let format = self.layout.time_format.as_deref()?;
+            NaiveDate::parse_from_str(text, format)
+                .or_else(|_| NaiveDateTime::parse_from_str(text, format).map(|time| time.date()))
+                .ok()
+        });
+        parsed.filter(|day| (FIRST_YEAR..=LAST_YEAR).contains(&day.year())).map(Some).ok_or_else(|| {
+            self.wrong(column, &format!("`{text}` is not a day that exists: write YYYY-MM-DD"))
+        })
+    }
+
+    /// The last four digits of a card that may be missing. More of a number is nobody's to keep.
+    pub(super) fn optional_last_four(&self, column: usize) -> Parsed<Option<&'r str>> {
+        let Some(text) = self.optional_text(column)? else { return Ok(None) };
+        if text.len() == 4 && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Ok(Some(text));
+        }
+        // The value stays out of the message: it may be the whole number.
+        Err(self.wrong(column, "is not the last four digits of a card"))
     }
 
     /// A whole number that may be missing.
@@ -325,8 +363,13 @@ pub(super) fn line_amount(quantity: i64, unit_price: i64, discount: i64) -> Pars
     })
 }
 
+/// `YYYY-MM-DD` and nothing else.
+fn parse_day(text: &str) -> Option<NaiveDate> {
+    let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
+    (day.to_string() == text).then_some(day)
+}
+
 fn within_years(text: &str) -> impl Fn(DateTime<Utc>) -> Parsed<DateTime<Utc>> {
-    use chrono::Datelike;
     move |time| match time.year() {
         FIRST_YEAR..=LAST_YEAR => Ok(time.trunc_subsecs(SUBSECOND_DIGITS)),
         _ => Err(format!("`{text}` is not a year of our time: write four digits")),

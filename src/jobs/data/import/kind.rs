@@ -1,5 +1,7 @@
 //! What the kinds of files have in common, and what each says of itself.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
 
 use crate::db::{Bulk, Db};
@@ -29,8 +31,6 @@ pub(super) struct Rows {
 ///
 /// A record is what is stored by one natural key: a line, or for orders the consecutive lines of one order.
 pub(super) trait FileKind: 'static {
-    /// Its columns; the mall's is the first.
-    const COLUMNS: &'static [Column];
     /// What one record is called, and several.
     const NOUNS: (&'static str, &'static str);
     /// How many lines a record may have.
@@ -38,8 +38,11 @@ pub(super) trait FileKind: 'static {
     /// Whether what is stored decides if a line is good, so that the first pass has to ask the database too.
     const LOOKS_UP: bool;
 
+    /// Its columns; the mall's is the first.
+    fn columns() -> Vec<Column>;
+
     /// The staging tables and their columns that a file fills.
-    fn staging() -> &'static [(&'static str, &'static [&'static str])];
+    fn staging() -> Vec<(&'static str, Cow<'static, [&'static str]>)>;
 
     /// The natural key of a line's record, without its mall.
     fn key<'r>(fields: &Fields<'r>) -> (&'r str, &'r str);

@@ -1,5 +1,7 @@
 //! Orders: a line of the file is a line of an order, with the order's own columns repeated.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
 
 use crate::db::{Db, Kind as DbKind};
@@ -128,37 +130,40 @@ const INSERT_LINES: &str = "
     WHERE o.target_id IS NULL OR o.are_lines_changed = 1";
 
 impl FileKind for Orders {
-    const COLUMNS: &'static [Column] = &[
-        optional("mall"),
-        required("order_no"),
-        required("status"),
-        required("ordered_at"),
-        required("total_amount"),
-        optional("member_code"),
-        optional("currency"),
-        optional("paid_at"),
-        optional("cancelled_at"),
-        optional("cancel_reason"),
-        optional("payment_method"),
-        optional("discount_amount"),
-        optional("shipping_amount"),
-        optional("tax_amount"),
-        optional("updated_at"),
-        required("product_code"),
-        required("quantity"),
-        required("unit_price_amount"),
-        optional("line_no"),
-        optional("product_name"),
-        optional("line_discount_amount"),
-        optional("line_tax_amount"),
-    ];
     const NOUNS: (&'static str, &'static str) = ("order", "orders");
     // An order is held in memory whole; a wholesale order has hundreds of lines.
     const MOST_LINES: usize = 2_000;
     const LOOKS_UP: bool = false;
 
-    fn staging() -> &'static [(&'static str, &'static [&'static str])] {
-        &[("import_orders", ORDER_STAGING), ("import_order_items", ITEM_STAGING)]
+    fn columns() -> Vec<Column> {
+        vec![
+            optional("mall"),
+            required("order_no"),
+            required("status"),
+            required("ordered_at"),
+            required("total_amount"),
+            optional("member_code"),
+            optional("currency"),
+            optional("paid_at"),
+            optional("cancelled_at"),
+            optional("cancel_reason"),
+            optional("payment_method"),
+            optional("discount_amount"),
+            optional("shipping_amount"),
+            optional("tax_amount"),
+            optional("updated_at"),
+            required("product_code"),
+            required("quantity"),
+            required("unit_price_amount"),
+            optional("line_no"),
+            optional("product_name"),
+            optional("line_discount_amount"),
+            optional("line_tax_amount"),
+        ]
+    }
+
+    fn staging() -> Vec<(&'static str, Cow<'static, [&'static str]>)> {
+        vec![("import_orders", ORDER_STAGING.into()), ("import_order_items", ITEM_STAGING.into())]
     }
 
     fn key<'r>(fields: &Fields<'r>) -> (&'r str, &'r str) {
@@ -209,8 +214,8 @@ impl FileKind for Orders {
         let orders = Upsert {
             table: "orders",
             staging: "import_orders",
-            key: &["mall_id", "order_no"],
-            columns: &ORDER_STAGING[REPLACED.start..=REPLACED.end],
+            key: vec!["mall_id", "order_no"],
+            columns: ORDER_STAGING[REPLACED.start..=REPLACED.end].to_vec(),
             // An order is a state: what the file does not say of it is not so.
             replaced: ORDER_STAGING[REPLACED].to_vec(),
             has_source_time: true,

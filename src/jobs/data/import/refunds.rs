@@ -1,5 +1,7 @@
 //! Refunds of orders that are stored already: a line each.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
 
 use crate::db::{Db, FromRow};
@@ -52,22 +54,25 @@ struct Misfit {
 }
 
 impl FileKind for Refunds {
-    const COLUMNS: &'static [Column] = &[
-        optional("mall"),
-        required("order_no"),
-        required("refund_no"),
-        required("amount"),
-        required("refunded_at"),
-        optional("product_code"),
-        optional("currency"),
-        optional("reason"),
-    ];
     const NOUNS: (&'static str, &'static str) = ("refund", "refunds");
     const MOST_LINES: usize = 1;
     const LOOKS_UP: bool = true;
 
-    fn staging() -> &'static [(&'static str, &'static [&'static str])] {
-        &[("import_refunds", STAGING)]
+    fn columns() -> Vec<Column> {
+        vec![
+            optional("mall"),
+            required("order_no"),
+            required("refund_no"),
+            required("amount"),
+            required("refunded_at"),
+            optional("product_code"),
+            optional("currency"),
+            optional("reason"),
+        ]
+    }
+
+    fn staging() -> Vec<(&'static str, Cow<'static, [&'static str]>)> {
+        vec![("import_refunds", STAGING.into())]
     }
 
     fn key<'r>(fields: &Fields<'r>) -> (&'r str, &'r str) {
@@ -116,8 +121,8 @@ impl FileKind for Refunds {
         let refunds = Upsert {
             table: "refunds",
             staging: "import_refunds",
-            key: &["order_id", "refund_key"],
-            columns: &STAGING[4..],
+            key: vec!["order_id", "refund_key"],
+            columns: STAGING[4..].to_vec(),
             replaced,
             has_source_time: false,
             gives_ids: false,

@@ -22,9 +22,9 @@ pub(super) struct Upsert {
     /// The staged rows.
     pub(super) staging: &'static str,
     /// The natural key.
-    pub(super) key: &'static [&'static str],
+    pub(super) key: Vec<&'static str>,
     /// What is inserted of a new row beside its key.
-    pub(super) columns: &'static [&'static str],
+    pub(super) columns: Vec<&'static str>,
     /// What is compared and replaced of a stored row: a column that the file has not stays as it is.
     pub(super) replaced: Vec<&'static str>,
     /// Whether the source's own time decides which of two records is the later one.
@@ -104,7 +104,7 @@ impl Upsert {
         if count == 0 {
             return Ok(());
         }
-        let columns: Vec<&str> = self.key.iter().chain(self.columns).copied().collect();
+        let columns: Vec<&str> = self.key.iter().chain(&self.columns).copied().collect();
         let (id, new_id) = if self.gives_ids { ("id, ", "new_id, ") } else { ("", "") };
         let list = columns.join(", ");
         // No ON CONFLICT: it costs a second look into each unique index, for what hardly ever happens.
