@@ -146,6 +146,16 @@ pub struct ImportConfig {
     pub products: ImportFile,
     /// `[import.refunds]`
     pub refunds: ImportFile,
+    /// `[import.carts]`
+    pub carts: ImportFile,
+    /// `[import.coupons]`
+    pub coupons: ImportFile,
+    /// `[import.subscriptions]`
+    pub subscriptions: ImportFile,
+    /// `[import.articles]`
+    pub articles: ImportFile,
+    /// `[import.consents]`
+    pub consents: ImportFile,
 }
 
 /// How one kind of file is written.
@@ -357,6 +367,11 @@ impl FileConfig {
             ("members", &import.members),
             ("products", &import.products),
             ("refunds", &import.refunds),
+            ("carts", &import.carts),
+            ("coupons", &import.coupons),
+            ("subscriptions", &import.subscriptions),
+            ("articles", &import.articles),
+            ("consents", &import.consents),
         ];
         for (kind, file) in files {
             if let Some(format) = &file.time_format

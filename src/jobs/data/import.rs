@@ -1,9 +1,13 @@
-//! `data import`: loads a shop's orders, members, products or refunds from a CSV file.
+//! `data import`: loads a shop's data from a CSV file: orders, members, products, refunds and what mails are made of.
 //!
 //! For shops without an API. A first pass checks the whole file before anything is written; a second one loads it
 //! in chunks. What is stored is replaced by its natural key, so that the same file twice changes nothing, and a
 //! run that was killed goes on behind its last chunk.
 
+mod articles;
+mod carts;
+mod consents;
+mod coupons;
 mod duplicates;
 mod feed;
 mod field;
@@ -14,6 +18,7 @@ mod orders;
 mod products;
 mod reader;
 mod refunds;
+mod subscriptions;
 mod upsert;
 
 use std::collections::{BTreeMap, HashSet};
@@ -58,9 +63,19 @@ enum Kind {
     Products,
     /// Refunds of orders
     Refunds,
+    /// Carts, a line for each of their items
+    Carts,
+    /// Single-use coupon codes
+    Coupons,
+    /// Subscriptions with their next charge
+    Subscriptions,
+    /// Articles and their summaries
+    Articles,
+    /// What members agreed to, or took back
+    Consents,
 }
 
-/// Load orders, members, products or refunds from a CSV file
+/// Load orders, members, products and other data of a shop from a CSV file
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// What the file holds
@@ -85,7 +100,7 @@ pub struct Args {
 impl Job for Args {
     const SPEC: JobSpec = JobSpec {
         name: "data import",
-        summary: "Load orders, members, products or refunds from a CSV file",
+        summary: "Load orders, members, products and other data of a shop from a CSV file",
         schedule: None,
         deadline: minutes(120),
         severity: Severity::Medium,
@@ -118,6 +133,11 @@ impl Job for Args {
             Kind::Members => self.import::<members::Members>(run, instance).await,
             Kind::Products => self.import::<products::Products>(run, instance).await,
             Kind::Refunds => self.import::<refunds::Refunds>(run, instance).await,
+            Kind::Carts => self.import::<carts::Carts>(run, instance).await,
+            Kind::Coupons => self.import::<coupons::Coupons>(run, instance).await,
+            Kind::Subscriptions => self.import::<subscriptions::Subscriptions>(run, instance).await,
+            Kind::Articles => self.import::<articles::Articles>(run, instance).await,
+            Kind::Consents => self.import::<consents::Consents>(run, instance).await,
         }
     }
 }
@@ -167,6 +187,11 @@ impl Args {
             Kind::Members => &import.members,
             Kind::Products => &import.products,
             Kind::Refunds => &import.refunds,
+            Kind::Carts => &import.carts,
+            Kind::Coupons => &import.coupons,
+            Kind::Subscriptions => &import.subscriptions,
+            Kind::Articles => &import.articles,
+            Kind::Consents => &import.consents,
         }
     }
 
@@ -236,6 +261,11 @@ impl Kind {
             Self::Members => "members",
             Self::Products => "products",
             Self::Refunds => "refunds",
+            Self::Carts => "carts",
+            Self::Coupons => "coupons",
+            Self::Subscriptions => "subscriptions",
+            Self::Articles => "articles",
+            Self::Consents => "consents",
         }
     }
 
@@ -245,7 +275,8 @@ impl Kind {
             Self::Orders => &["PAYMENT_WAIT", "PAID", "SHIPPED", "DELIVERED", "ORDER_CANCELLED", "REFUNDED"],
             Self::Members => &["UNCONFIRMED", "ACTIVE", "WITHDRAWN"],
             Self::Products => &["ON_SALE", "SOLD_OUT", "DISCONTINUED"],
-            Self::Refunds => &[],
+            Self::Subscriptions => &["ACTIVE", "PAUSED", "CANCELLED"],
+            Self::Refunds | Self::Carts | Self::Coupons | Self::Articles | Self::Consents => &[],
         }
     }
 }
@@ -286,6 +317,11 @@ pub fn mapping_problems(cx: &Context) -> Vec<String> {
         kind_problems::<members::Members>(&import.members, Kind::Members),
         kind_problems::<products::Products>(&import.products, Kind::Products),
         kind_problems::<refunds::Refunds>(&import.refunds, Kind::Refunds),
+        kind_problems::<carts::Carts>(&import.carts, Kind::Carts),
+        kind_problems::<coupons::Coupons>(&import.coupons, Kind::Coupons),
+        kind_problems::<subscriptions::Subscriptions>(&import.subscriptions, Kind::Subscriptions),
+        kind_problems::<articles::Articles>(&import.articles, Kind::Articles),
+        kind_problems::<consents::Consents>(&import.consents, Kind::Consents),
     ]
     .concat()
 }
@@ -440,9 +476,13 @@ fn too_many_duplicates<K: FileKind>(file: &ImportedFile, lines: usize) -> Failur
         K::NOUNS.1
     ))
     .hint(if K::MOST_LINES > 1 {
-        "the lines of an order have to be together: sort the file by `order_no`"
+        format!(
+            "the lines of each {} have to be together: sort the file by `{}`",
+            K::NOUNS.0,
+            K::columns()[1].name
+        )
     } else {
-        "is this a file of another kind?"
+        "is this a file of another kind?".to_owned()
     })
 }
 
@@ -737,6 +777,7 @@ mod tests {
             (Kind::Orders, include_str!("import/orders.rs")),
             (Kind::Members, include_str!("import/members.rs")),
             (Kind::Products, include_str!("import/products.rs")),
+            (Kind::Subscriptions, include_str!("import/subscriptions.rs")),
         ];
         for (kind, source) in files {
             let line = format!("const STATUSES: &[&str] = &{:?};", kind.statuses());

@@ -8,7 +8,7 @@ use crate::runner::{ExitCode, JobCommand, RunOptions, execute};
 /// A shop's data
 #[derive(Debug, clap::Subcommand)]
 pub enum Data {
-    /// Load orders, members, products or refunds from a CSV file
+    /// Load orders, members, products and other data of a shop from a CSV file
     Import(JobCommand<import::Args>),
 }
 

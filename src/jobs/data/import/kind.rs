@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use crate::db::{Bulk, Db};
 
-use super::field::{Column, Fields, Layout};
+use super::field::{Column, Fields, Layout, Parsed};
 use super::reader::Record;
 use super::upsert::Outcome;
 
@@ -65,4 +65,25 @@ pub(super) trait FileKind: 'static {
 /// The columns of `columns` that the file has: the others stay as they are stored.
 pub(super) fn present(layout: &Layout, columns: &[(usize, &'static str)]) -> Vec<&'static str> {
     columns.iter().filter(|(column, _)| layout.has(*column)).map(|(_, name)| *name).collect()
+}
+
+/// Whether a line says the same of its record as the record's first line, in the columns that are not the line's own.
+pub(super) fn same_record<K: FileKind>(
+    first: Fields<'_>,
+    fields: &Fields<'_>,
+    columns: std::ops::RangeInclusive<usize>,
+    first_line: u64,
+) -> Parsed<()> {
+    for column in columns {
+        if first.meant(column) != fields.meant(column) {
+            let problem = format!(
+                "`{}` differs from `{}` on line {first_line} of the same {}",
+                fields.raw(column),
+                first.raw(column),
+                K::NOUNS.0
+            );
+            return Err(fields.wrong(column, &problem));
+        }
+    }
+    Ok(())
 }

@@ -71,7 +71,8 @@ pub(super) const fn key(name: &'static str, meaning: Meaning) -> LineColumn {
 }
 
 /// When the source last changed the record: decides which of two is the later one.
-pub(super) const UPDATED_AT: LineColumn = column("updated_at", Meaning::SourceTime).stored_as("source_updated_at");
+pub(super) const UPDATED_AT: LineColumn =
+    column("updated_at", Meaning::SourceTime).stored_as("source_updated_at");
 
 impl LineColumn {
     /// A file without it is refused, and its field is not empty.
@@ -145,8 +146,9 @@ impl<K: LineKind> FileKind for K {
     const LOOKS_UP: bool = false;
 
     fn columns() -> Vec<Column> {
-        let own =
-            K::LINE_COLUMNS.iter().map(|column| Column { name: column.name, is_required: column.is_required });
+        let own = K::LINE_COLUMNS
+            .iter()
+            .map(|column| Column { name: column.name, is_required: column.is_required });
         std::iter::once(super::field::optional("mall")).chain(own).collect()
     }
 

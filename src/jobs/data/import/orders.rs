@@ -8,7 +8,7 @@ use crate::db::{Db, Kind as DbKind};
 use crate::values;
 
 use super::field::{Column, Fields, Layout, Parsed, line_amount, optional, required};
-use super::kind::{BadLine, FileKind, Rows};
+use super::kind::{BadLine, FileKind, Rows, same_record};
 use super::reader::Record;
 use super::upsert::{Outcome, Upsert};
 
@@ -179,7 +179,7 @@ impl FileKind for Orders {
         let mut parsed: Vec<Line<'_>> = Vec::with_capacity(lines.len());
         for record in lines {
             let fields = layout.fields(record);
-            let line = same_order(layout.fields(first), &fields, first.line())
+            let line = same_record::<Self>(layout.fields(first), &fields, ORDER_COLUMNS, first.line())
                 .and_then(|()| Line::parse(fields, order.currency))
                 .and_then(|line| line.is_first_of(&parsed).map(|()| line));
             match line {
@@ -244,21 +244,6 @@ impl FileKind for Orders {
         }
         Ok(outcome)
     }
-}
-
-/// Whether a line says the same of its order as the order's first one.
-fn same_order(first: Fields<'_>, fields: &Fields<'_>, first_line: u64) -> Parsed<()> {
-    for column in ORDER_COLUMNS {
-        if first.meant(column) != fields.meant(column) {
-            let problem = format!(
-                "`{}` differs from `{}` on line {first_line} of the same order",
-                fields.raw(column),
-                first.raw(column)
-            );
-            return Err(fields.wrong(column, &problem));
-        }
-    }
-    Ok(())
 }
 
 /// An order's own columns.
