@@ -16,10 +16,14 @@ mod mail_digest;
 mod mail_flush;
 mod mail_payment_notice;
 mod mail_templates;
+mod report_daily_cancellations;
 mod report_daily_sales;
+mod report_executive;
+mod report_weekly_signups;
 mod runner;
 mod runs;
 mod secrets;
+mod stats_refresh;
 mod support;
 
 use std::path::{Path, PathBuf};
