@@ -194,6 +194,11 @@ impl SmtpConnection {
     }
 
     async fn hand_over(&mut self, mail: &Built) -> Result<Outcome, Stop> {
+        // Gone, or saying something else, while we waited for the word: it cannot have had the mail yet, which
+        // nobody could tell any more once it was on its way.
+        if self.wire.is_closed() {
+            return self.settle(Ended::Broken(Step::Message, Break::Closed)).await;
+        }
         if let Err(ended) = self.transmit(&mail.bytes).await {
             return self.settle(ended).await;
         }

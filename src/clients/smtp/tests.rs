@@ -282,6 +282,42 @@ async fn silence_before_the_mail_is_sent_defers_it() {
 }
 
 #[tokio::test]
+async fn a_server_that_closes_while_a_mail_waits_for_the_word_has_not_got_it() {
+    for offers in [&[][..], PIPELINING] {
+        let server = MailServer::start(offering(offers));
+        server.fate("a@example.jp", [Fate::Data("354 go ahead")]);
+        let client = client(&server, PATIENCE);
+        let mut connection = client.connect().await.unwrap();
+        let witness = client.connect().await.unwrap();
+        let clearance = async {
+            drop(server);
+            // It closes the connections in their order.
+            let started = std::time::Instant::now();
+            while witness.is_usable() && started.elapsed() < PATIENCE {
+                tokio::task::yield_now().await;
+            }
+            true
+        };
+        let reply = "the server closed the connection before it answered the mail".to_owned();
+        let outcome = connection.send_when(&mail("a@example.jp"), clearance).await;
+        assert_eq!(outcome, Ok(Some(Outcome::Deferred { reply })));
+        assert!(!connection.is_usable());
+    }
+}
+
+#[tokio::test]
+async fn without_the_word_no_mail_leaves() {
+    for offers in [&[][..], PIPELINING] {
+        let server = MailServer::start(offering(offers));
+        let mut connection = client(&server, PATIENCE).connect().await.unwrap();
+        let outcome = connection.send_when(&mail("a@example.jp"), std::future::ready(false)).await;
+        assert_eq!(outcome, Ok(None));
+        assert!(!connection.is_usable());
+        assert_eq!(server.reached(), [""; 0]);
+    }
+}
+
+#[tokio::test]
 async fn an_idle_connection_that_the_server_closed_is_noticed() {
     let server = MailServer::start(Manners { closes_when_idle: true, ..Manners::default() });
     let mut connection = client(&server, PATIENCE).connect().await.unwrap();
