@@ -34,12 +34,6 @@ impl Locale {
         }
     }
 
-    /// The language of a tag as shops write them (`ja`, `ja-JP`, `KO_kr`), if it is one of ours.
-    pub fn of_tag(tag: &str) -> Option<Self> {
-        let language = tag.trim().split(['-', '_']).next()?;
-        Self::ALL.into_iter().find(|locale| locale.tag().eq_ignore_ascii_case(language))
-    }
-
     /// Picks the wording of this locale; a missing translation does not compile.
     pub fn pick<T>(self, english: T, japanese: T, korean: T) -> T {
         match self {

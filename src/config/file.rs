@@ -523,7 +523,8 @@ mod tests {
             ("reports = 1", "batchctl.toml line 1: unknown key `reports`: did you mean `report`?"),
             (
                 "zzz = 1",
-                "batchctl.toml line 1: unknown key `zzz`: known are pdf, report, alerts, import, mail, jobs",
+                "batchctl.toml line 1: unknown key `zzz`: known are pdf, report, alerts, import, mail, \
+                 cart_remind, digest, jobs",
             ),
             (
                 "[jobs.\"report daily-sales\"]\ntimout = \"5m\"",

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::config::{Config, ConsentRule};
 use crate::db::Db;
-use crate::locale::Locale;
+use crate::locale::{Locale, locale_of};
 use crate::mail::address;
 use crate::runner::Run;
 use crate::values;
@@ -45,13 +45,15 @@ pub fn consents_by_silence(config: &Config) -> bool {
 
 /// The language of a member: their own, else one that is known beside (a cart's), else the configured one.
 pub fn language(config: &Config, own: Option<&str>, beside: Option<&str>) -> Locale {
-    [own, beside].into_iter().flatten().find_map(Locale::of_tag).unwrap_or_else(|| config.locale())
+    [own, beside].into_iter().flatten().find_map(locale_of).unwrap_or_else(|| config.locale())
 }
 
 /// Somebody on a page of a job's query.
 pub trait Addressed {
-    /// How the history names the item, should it be given up on: `MALL/KEY`.
-    fn item_key(&self) -> String;
+    /// The code of their mall.
+    fn mall_code(&self) -> &str;
+    /// What tells the item from others of the mall.
+    fn key(&self) -> &str;
     /// The address as it is stored.
     fn email(&self) -> &str;
 }
@@ -62,21 +64,22 @@ pub async fn reachable<T: Addressed>(
     page: Vec<T>,
     reach: Reach,
 ) -> anyhow::Result<Vec<(T, Mailbox)>> {
-    let mut addressed = Vec::with_capacity(page.len());
+    let mut found = Vec::with_capacity(page.len());
     for one in page {
-        let key = one.item_key();
-        if !run.is_wanted(&key) {
+        // How the history names it, should it be given up on. A mall that failed as a whole is wanted as a whole.
+        let key = format!("{}/{}", one.mall_code(), one.key());
+        if !run.is_wanted(&key) && !run.is_wanted(one.mall_code()) {
             continue;
         }
         match address::parse(one.email()) {
-            Ok(mailbox) => addressed.push((one, mailbox)),
+            Ok(mailbox) => found.push((one, mailbox)),
             Err(problem) => run.skip_item(&key, "address", "BAD_INPUT", &problem.to_string()),
         }
     }
-    let addresses: Vec<String> = addressed.iter().map(|(_, mailbox)| address::normalised(mailbox)).collect();
-    let suppressed = suppressed(run.db, &addresses, reach).await?;
-    addressed.retain(|(_, mailbox)| !suppressed.contains(&address::normalised(mailbox)));
-    Ok(addressed)
+    let wanted: Vec<String> = found.iter().map(|(_, mailbox)| address::normalised(mailbox)).collect();
+    let suppressed = suppressed(run.db, &wanted, reach).await?;
+    found.retain(|(_, mailbox)| !suppressed.contains(&address::normalised(mailbox)));
+    Ok(found)
 }
 
 /// Those of the addresses that get nothing of this sort.

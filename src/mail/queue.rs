@@ -48,7 +48,7 @@ pub async fn enqueue(db: &mut Db, mail: &NewMail, now: DateTime<Utc>) -> anyhow:
         .map_err(|problem| Failure::bad_input(format!("failed to queue a mail: {problem}")))?;
     let rendered = &mail.rendered;
     let (mall_id, member_code) = match &mail.member {
-        Some((mall, code)) => (Some(*mall), Some(code.as_str())),
+        Some((id, code)) => (Some(*id), Some(code.as_str())),
         None => (None, None),
     };
     let queued: Option<(i64,)> = db
@@ -155,7 +155,7 @@ fn push(bulk: &mut Bulk, mail: &NewMail, now: DateTime<Utc>) -> Result<(), Failu
     bulk.text(rendered.name.as_str());
     bulk.text(rendered.category.word());
     bulk.text(rendered.locale.tag());
-    bulk.int(mail.member.as_ref().map(|(mall, _)| *mall));
+    bulk.int(mail.member.as_ref().map(|(id, _)| *id));
     bulk.text(mail.member.as_ref().map(|(_, code)| code.as_str()));
     bulk.text(mail.recipient.as_str());
     bulk.text(rendered.subject.as_str());

@@ -210,6 +210,11 @@ fn each_mall_has_its_own_day(shop: &Customers) {
     shop.subscription(shop.mall, "tokyo-22", "2026-11-22");
     shop.job(&NOTICE).now(&morning("2026-11-22")).run().exits(3).says("Mars/Olympus");
     assert_eq!(shop.noticed()[1], "S-tokyo-22 2026-11-22 ON_DAY", "the other mall goes on");
+    shop.member_of(new_york, "york-21");
+    shop.subscription(new_york, "york-21", "2026-11-21");
+    shop.execute("UPDATE malls SET time_zone = 'America/New_York' WHERE code = 'new-york'");
+    shop.job(&["runs", "retry", "3"]).now(&morning("2026-11-22")).run().succeeds();
+    assert_eq!(shop.noticed()[3], "S-york-21 2026-11-21 ON_DAY", "all of the mall is done again");
 }
 
 fn each_subscriber_is_written_to_in_their_language(shop: &Customers) {

@@ -399,6 +399,7 @@ async fn claim_coupons(
 
 /// A cart that was left, and whose it is.
 #[derive(Debug, FromRow)]
+#[expect(clippy::struct_field_names, reason = "the query's own names")]
 struct Cart {
     cart_id: i64,
     cart_key: String,
@@ -415,8 +416,12 @@ struct Cart {
 }
 
 impl Addressed for Cart {
-    fn item_key(&self) -> String {
-        format!("{}/{}", self.mall_code, self.cart_key)
+    fn mall_code(&self) -> &str {
+        &self.mall_code
+    }
+
+    fn key(&self) -> &str {
+        &self.cart_key
     }
 
     fn email(&self) -> &str {

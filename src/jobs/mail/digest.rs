@@ -87,8 +87,8 @@ impl Job for Args {
             match mall.time_zone() {
                 Ok(time_zone) => {
                     let from = day_bounds(since, time_zone).start;
-                    let shelf = Shelf::load(run.db, &mall, from, cx.now(), self.most_articles).await?;
-                    let queued = send_to_mall(run, &texts, &mall, &shelf).await?;
+                    let offered = Shelf::load(run.db, &mall, from, cx.now(), self.most_articles).await?;
+                    let queued = send_to_mall(run, &texts, &mall, &offered).await?;
                     to_subscribers += queued.to_subscribers;
                     to_free_members += queued.to_free_members;
                 }
@@ -205,10 +205,10 @@ async fn send_to_mall(
     run: &mut Run<'_>,
     texts: &Texts,
     mall: &Mall,
-    shelf: &Shelf,
+    offered: &Shelf,
 ) -> anyhow::Result<Queued> {
     let mut total = Queued::default();
-    let ids: Vec<i64> = shelf.ids().into_iter().collect();
+    let ids: Vec<i64> = offered.ids().into_iter().collect();
     if ids.is_empty() {
         return Ok(total);
     }
@@ -226,13 +226,13 @@ async fn send_to_mall(
         let had = delivered(run.db, &page, &ids).await?;
         // Who has had all is not looked at further: an address that is none is no news every week.
         let cx = run.cx;
-        page.retain(|reader| !reader.news(cx, shelf, &had).is_empty());
+        page.retain(|reader| !reader.news(cx, offered, &had).is_empty());
         let readers = reachable(run, page, Reach::Advertising).await?;
         if readers.is_empty() {
             continue;
         }
         let queued = run
-            .chunk(None::<&str>, async |db| send(db, cx, texts, mall, shelf, &had, &readers).await)
+            .chunk(None::<&str>, async |db| send(db, cx, texts, mall, offered, &had, &readers).await)
             .await?;
         run.written(queued.to_subscribers + queued.to_free_members);
         total.to_subscribers += queued.to_subscribers;
@@ -246,7 +246,7 @@ async fn send(
     cx: &Context,
     texts: &Texts,
     mall: &Mall,
-    shelf: &Shelf,
+    offered: &Shelf,
     had: &HashSet<(i64, i64)>,
     readers: &[(Reader, Mailbox)],
 ) -> anyhow::Result<Queued> {
@@ -254,7 +254,7 @@ async fn send(
     let mut ledger = Bulk::new(db, "article_deliveries", ["member_id", "article_id", "created_at"].to_vec());
     let (mut to_subscribers, mut to_free_members) = (Vec::new(), Vec::new());
     for (reader, mailbox) in readers {
-        let articles = reader.news(cx, shelf, had);
+        let articles = reader.news(cx, offered, had);
         for article in &articles {
             ledger.int(reader.id);
             ledger.int(article.id);
@@ -324,15 +324,19 @@ impl Reader {
     }
 
     /// The articles that they have not had.
-    fn news<'s>(&self, cx: &Context, shelf: &'s Shelf, had: &HashSet<(i64, i64)>) -> Vec<&'s Article> {
-        let articles = shelf.of(self.language(cx), !self.is_subscriber).iter();
+    fn news<'s>(&self, cx: &Context, offered: &'s Shelf, had: &HashSet<(i64, i64)>) -> Vec<&'s Article> {
+        let articles = offered.of(self.language(cx), !self.is_subscriber).iter();
         articles.filter(|article| !had.contains(&(self.id, article.id))).collect()
     }
 }
 
 impl Addressed for Reader {
-    fn item_key(&self) -> String {
-        format!("{}/{}", self.mall_code, self.member_code)
+    fn mall_code(&self) -> &str {
+        &self.mall_code
+    }
+
+    fn key(&self) -> &str {
+        &self.member_code
     }
 
     fn email(&self) -> &str {
@@ -347,10 +351,11 @@ async fn next_page(
     after: &str,
     consents_by_silence: bool,
 ) -> anyhow::Result<Vec<Reader>> {
+    // Counted, since PostgreSQL would look an EXISTS up in a hash of all subscriptions, made anew for each page.
     let sql = format!(
         "SELECT m.id, m.member_code, m.name, m.email, m.locale,
-                EXISTS (SELECT 1 FROM subscriptions s
-                        WHERE s.mall_id = m.mall_id AND s.member_code = m.member_code AND s.status = 'ACTIVE')
+                (SELECT COUNT(*) FROM subscriptions s
+                 WHERE s.mall_id = m.mall_id AND s.member_code = m.member_code AND s.status = 'ACTIVE') > 0
                     AS is_subscriber
          FROM members m
          LEFT JOIN mail_consents k

@@ -274,8 +274,12 @@ impl Charge {
 }
 
 impl Addressed for Charge {
-    fn item_key(&self) -> String {
-        format!("{}/{}", self.mall_code, self.subscription_no)
+    fn mall_code(&self) -> &str {
+        &self.mall_code
+    }
+
+    fn key(&self) -> &str {
+        &self.subscription_no
     }
 
     fn email(&self) -> &str {

@@ -421,7 +421,7 @@ fn headers_and_values_of_the_shops_own_are_mapped(shop: &Shop) {
     shop.write("file.csv", file(header, &["S1,M1,プレミアム,有効,980,2027/01/31"]));
     import(shop, &["--kind", "subscriptions", "file.csv"]).run().exits(78).says("names `statu`");
     let config = shop.read("batchctl.toml").replace("[import.subscriptions.values.statu]\na = 'b'\n", "");
-    shop.batchctl(["config", "check"]).run().exits(78).says("did you mean `cart_key`?");
+    shop.batchctl(["config", "check"]).run().exits(78).prints("did you mean `cart_key`?");
     shop.write("batchctl.toml", config);
     import(shop, &["--kind", "subscriptions", "file.csv"]).run().succeeds();
     assert_eq!(
