@@ -50,6 +50,15 @@ pub struct UnmappableCharacter {
 }
 
 impl TextEncoding {
+    /// The name in a media type's `charset`, as IANA registers it.
+    pub fn charset(self) -> &'static str {
+        match self {
+            Self::Utf8 | Self::Utf8Bom => "utf-8",
+            Self::ShiftJis => "shift_jis",
+            Self::EucKr => "euc-kr",
+        }
+    }
+
     /// The name as the command line takes it.
     pub fn name(self) -> &'static str {
         match self {

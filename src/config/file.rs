@@ -9,6 +9,7 @@ use std::time::Duration;
 use chrono::format::{Item, StrftimeItems};
 use serde::{Deserialize, Deserializer, de};
 
+use super::delivery::DeliveryConfig;
 use super::document::{Document, nearest};
 use super::error::ConfigError;
 use super::mail::MailConfig;
@@ -51,6 +52,8 @@ pub struct PdfConfig {
 pub struct ReportConfig {
     /// The language of labels; without it that of `BATCHCTL_LOCALE`.
     pub locale: Option<Locale>,
+    /// `[[report.delivery]]`: who gets which report by mail.
+    pub delivery: Vec<DeliveryConfig>,
 }
 
 /// `[alerts]`: who hears of a failure.
@@ -315,6 +318,9 @@ impl FileConfig {
         config.validate_imports(&document)?;
         config.validate_jobs(&document)?;
         config.mail.validate(&document)?;
+        for (index, delivery) in config.report.delivery.iter().enumerate() {
+            delivery.validate(index, &document)?;
+        }
         Ok(config)
     }
 

@@ -2,6 +2,7 @@
 //!
 //! The only place that reads the environment. Nothing here opens a connection.
 
+mod delivery;
 mod document;
 mod environment;
 mod error;
@@ -17,6 +18,7 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use url::Url;
 
+pub use delivery::{DeliveredReport, DeliveryConfig};
 pub use environment::Source;
 pub use error::ConfigError;
 pub use file::{

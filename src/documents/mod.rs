@@ -5,6 +5,7 @@
 pub mod csv;
 pub mod json;
 pub mod pdf;
+pub mod picture;
 pub mod terminal;
 pub mod xlsx;
 
@@ -135,7 +136,8 @@ pub struct Series {
 }
 
 /// The forms a document can take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
 pub enum Format {
     /// A table to read in the terminal
     Table,
@@ -158,6 +160,17 @@ impl Format {
             Self::Xlsx => "xlsx",
             Self::Pdf => "pdf",
             Self::Json => "json",
+        }
+    }
+
+    /// The media type of a file in this format, but for a text's encoding.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::Table => "text/plain",
+            Self::Csv => "text/csv",
+            Self::Xlsx => "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+            Self::Pdf => "application/pdf",
+            Self::Json => "application/json",
         }
     }
 }

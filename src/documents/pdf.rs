@@ -17,6 +17,9 @@ use chrono::{DateTime, Utc};
 
 use super::Document;
 
+/// Whether this build makes PDFs, and pictures of charts.
+pub const IS_BUILT_IN: bool = cfg!(feature = "pdf");
+
 /// How a PDF is made.
 #[derive(Clone, Debug)]
 pub struct PdfOptions<'a> {
@@ -42,6 +45,19 @@ pub fn render(document: &Document, options: &PdfOptions<'_>) -> anyhow::Result<V
         compile::compile(&serde_json::to_vec(&data)?, fonts.store, options, &document.name)
     };
     render().with_context(|| format!("failed to write document `{}` as PDF", document.name))
+}
+
+/// Draws charts as a picture; see [`super::picture`].
+#[cfg(feature = "pdf")]
+pub(super) fn draw(
+    charts: &[super::Chart],
+    locale: crate::locale::Locale,
+    font_dirs: &[PathBuf],
+) -> anyhow::Result<super::picture::Picture> {
+    let texts = data::chart_texts(charts, locale);
+    let fonts = fonts::find(&texts, locale, font_dirs, &[])?;
+    let data = data::describe_picture(charts, locale, &fonts.families);
+    compile::draw(&serde_json::to_vec(&data)?, fonts.store)
 }
 
 /// Says that this build makes no PDF, and how to get one that does.

@@ -254,6 +254,7 @@ impl<'a> Session<'a> {
             self.cx.output.status(&format!("{}: {}", self.spec.name, tally.sentence()));
         }
         let was_stopped = matches!(worst, ExitCode::Interrupted | ExitCode::Terminated);
+        failpoint::reach(&self.cx.config, "before-deliver");
         if !completed.is_empty()
             && !was_stopped
             && let Err(error) = bounds.keep(job.deliver(self.cx, &mut self.db, &completed)).await

@@ -15,13 +15,19 @@ use typst_kit::files::{FileLoader, FileStore, FsRoot};
 use typst_kit::fonts::FontStore;
 use typst_layout::PagedDocument;
 use typst_pdf::{PdfOptions as ExportOptions, Timestamp};
+use typst_render::RenderOptions;
 
 use super::PdfOptions;
+use crate::documents::picture::Picture;
 use crate::failure::Failure;
 
 const TEMPLATE_FILE: &str = "report.typ";
 const DATA_FILE: &str = "data.json";
 const BUILT_IN_TEMPLATE: &str = include_str!("../../../templates/pdf/report.typ");
+/// Not overridden by a user's folder: it is a part of mails, whose look is their templates'.
+const PICTURE_TEMPLATE: &str = include_str!("../../../templates/pdf/picture.typ");
+/// Pixels of the picture for one of a mail.
+const PIXELS_PER_POINT: f64 = 2.0;
 
 /// Sets the data in the template; `name` identifies the document among its kind.
 pub(super) fn compile(
@@ -44,16 +50,10 @@ pub(super) fn compile(
         typst_time(options.created).ok_or_else(|| anyhow!("the document's date is out of range"))?;
     let files = Files {
         template: options.template_dir.map(|path| FsRoot::new(path.to_owned())),
+        built_in: BUILT_IN_TEMPLATE,
         data: Bytes::new(data.to_vec()),
     };
-    let main = RootedPath::new(VirtualRoot::Project, VirtualPath::new(TEMPLATE_FILE)?).intern();
-    let world = ReportWorld {
-        library: LazyHash::new(Library::default()),
-        fonts,
-        files: FileStore::new(files),
-        main,
-        created,
-    };
+    let world = ReportWorld::new(files, fonts, created)?;
     let describe = |errors: &[SourceDiagnostic]| world.describe(errors, options.template_dir);
     let result = typst::compile::<PagedDocument>(&world).output.and_then(|document| {
         let export = ExportOptions {
@@ -74,6 +74,26 @@ pub(super) fn compile(
     result
 }
 
+/// Draws the one page of the picture's template.
+pub(super) fn draw(data: &[u8], fonts: FontStore) -> anyhow::Result<Picture> {
+    let files = Files { template: None, built_in: PICTURE_TEMPLATE, data: Bytes::new(data.to_vec()) };
+    // No clock: the same figures make the same picture.
+    let epoch = typst_time(DateTime::UNIX_EPOCH).ok_or_else(|| anyhow!("the epoch is out of range"))?;
+    let world = ReportWorld::new(files, fonts, epoch)?;
+    let document = typst::compile::<PagedDocument>(&world)
+        .output
+        .map_err(|errors| anyhow!(world.describe(&errors, None)))?;
+    typst::comemo::evict(0);
+    let page = document.pages().first().ok_or_else(|| anyhow!("the picture has no page"))?;
+    let options = RenderOptions { pixel_per_pt: PIXELS_PER_POINT.into(), ..RenderOptions::default() };
+    let pixels = typst_render::render(page, &options);
+    Ok(Picture {
+        width: pixels.width() / 2,
+        height: pixels.height() / 2,
+        bytes: pixels.encode_png().map_err(|error| anyhow!("failed to write it as PNG: {error}"))?,
+    })
+}
+
 struct ReportWorld {
     library: LazyHash<Library>,
     fonts: FontStore,
@@ -83,6 +103,16 @@ struct ReportWorld {
 }
 
 impl ReportWorld {
+    fn new(files: Files, fonts: FontStore, created: Datetime) -> anyhow::Result<Self> {
+        Ok(Self {
+            library: LazyHash::new(Library::default()),
+            fonts,
+            files: FileStore::new(files),
+            main: RootedPath::new(VirtualRoot::Project, VirtualPath::new(TEMPLATE_FILE)?).intern(),
+            created,
+        })
+    }
+
     /// The first error on one line: where, what and what to do.
     fn describe(&self, errors: &[SourceDiagnostic], template_dir: Option<&Path>) -> String {
         let Some(error) = errors.first() else { return "typst failed without a reason".to_owned() };
@@ -147,6 +177,7 @@ impl World for ReportWorld {
 /// The files a template can see: the data and those beside it.
 struct Files {
     template: Option<FsRoot>,
+    built_in: &'static str,
     data: Bytes,
 }
 
@@ -160,7 +191,7 @@ impl FileLoader for Files {
         match (&self.template, path.get_without_slash()) {
             (_, DATA_FILE) => Ok(self.data.clone()),
             (Some(root), _) => root.load(path),
-            (None, TEMPLATE_FILE) => Ok(Bytes::from_string(BUILT_IN_TEMPLATE)),
+            (None, TEMPLATE_FILE) => Ok(Bytes::from_string(self.built_in)),
             (None, other) => Err(FileError::NotFound(other.into())),
         }
     }

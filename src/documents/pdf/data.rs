@@ -64,6 +64,25 @@ pub(super) fn describe(document: &Document, families: &[String], created: DateTi
     })
 }
 
+/// Every text of charts alone.
+pub(super) fn chart_texts(charts: &[Chart], locale: Locale) -> Vec<&str> {
+    let mut texts: Vec<&str> =
+        charts.iter().flat_map(|chart| [chart.title.as_str(), chart.unit.as_str()]).collect();
+    texts.push("0123456789.,-+/()");
+    texts.push(locale.pick("BKMJanFebMarAprMayJunJulAugSepOctNovDec", "万億", "만억"));
+    texts
+}
+
+/// Describes charts alone; see `templates/pdf/picture.typ`.
+pub(super) fn describe_picture(charts: &[Chart], locale: Locale, families: &[String]) -> Value {
+    json!({
+        "lang": locale.tag(),
+        "region": locale.pick("US", "JP", "KR"),
+        "fonts": families,
+        "charts": charts.iter().map(|chart| describe_chart(chart, locale)).collect::<Vec<_>>(),
+    })
+}
+
 fn describe_table(table: &Table, locale: Locale) -> Value {
     let displayed: Vec<Vec<String>> = table
         .displayed(locale)

@@ -5,23 +5,26 @@
 //! zone. The figures are stored, and what is shown or written always comes from the stored ones.
 
 mod document;
+mod letter;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::Context as _;
 use chrono::{DateTime, NaiveDate, Utc};
 
+use crate::config::DeliveredReport;
 use crate::context::Context;
 use crate::db::{Db, FromRow};
-use crate::failure::Failure;
 use crate::jobs::malls::{Mall, selected_malls};
 use crate::money::average_half_up;
-use crate::period::{DateArgs, DayBounds, DayRange, day_bounds, last_finished_day};
+use crate::period::{DateArgs, DayBounds, DayRange, day_bounds};
 use crate::runner::{Exclusion, Instance, Job, JobSpec, Run, Standing, minutes};
 use crate::severity::Severity;
 use crate::values;
 
-use super::publication::PublicationArgs;
+use super::by_mall;
+use super::delivery::{Letter, Mailing, Sender};
+use super::periods::{self, Step, first_day};
+use super::publication::{Content, PublicationArgs};
 
 const TOTALS: &str = include_str!("daily_sales/totals.sql");
 const BY_PRODUCT: &str = include_str!("daily_sales/by_product.sql");
@@ -55,16 +58,19 @@ impl Job for Args {
     async fn instances(&self, cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Instance>> {
         self.publication.check(cx)?;
         let malls = selected_malls(db, &self.mall).await?;
-        let days = self.days(cx, &malls)?;
+        self.sender().check(cx, db).await?;
+        let days = periods::asked(cx, Step::Day, &self.dates, &malls, Some(self.so_far))?;
         if malls.is_empty() {
             cx.output.status("No active mall: nothing to report (add one with `batchctl mall add`)");
             return Ok(Vec::new());
         }
-        Ok(days.into_iter().map(|day| self.instance(day, &malls)).collect())
+        let further: &[&str] = if self.so_far { &["--so-far"] } else { &[] };
+        let instance = |day| periods::instance(Self::SPEC.name, day, &self.mall, &malls, further);
+        Ok(days.into_iter().map(instance).collect())
     }
 
     async fn standing(&self, cx: &Context, db: &mut Db, instance: &Instance) -> anyhow::Result<Standing> {
-        let day = day_of(instance)?;
+        let day = first_day(instance)?;
         let malls = self.malls_of(cx, db, day).await?;
         let stored = stored_days(db, day).await?;
         let missing: Vec<&str> = malls
@@ -85,99 +91,79 @@ impl Job for Args {
     }
 
     async fn run(&self, run: &mut Run<'_>, instance: &Instance) -> anyhow::Result<()> {
-        let day = day_of(instance)?;
+        let day = first_day(instance)?;
         let malls = self.malls_to_compute(run, day).await?;
-        let computed = replace_day(run, day, malls).await?;
-        let mut sentence = format!("reported {computed} {}", if computed == 1 { "mall" } else { "malls" });
-        let begun = selected_malls(run.db, &self.mall).await?;
+        let (id, now) = (run.id(), run.cx.now());
+        let replace_mall = async |db: &mut Db, mall: &Mall| replace_mall(db, id, day, mall, now).await;
+        let computed = by_mall::replace(run, malls, replace_mall).await?;
+        let selected = selected_malls(run.db, &self.mall).await?;
         let over = self.malls_of(run.cx, run.db, day).await?;
-        let left_out: Vec<String> = begun
-            .iter()
-            .filter(|mall| !over.iter().any(|over| over.id == mall.id))
-            .map(|mall| mall.code.clone())
-            .collect();
-        if !left_out.is_empty() {
-            sentence.push_str(&format!(", not over yet: {}", left_out.join(", ")));
-        }
-        run.summarise(sentence);
+        run.summarise(by_mall::sentence(computed, &selected, &over));
         Ok(())
     }
 
     async fn deliver(&self, cx: &Context, db: &mut Db, completed: &[Instance]) -> anyhow::Result<()> {
-        if self.publication.formats(cx).is_empty() {
-            return Ok(());
+        if !self.publication.formats(cx).is_empty() {
+            let days = completed.iter().map(first_day).collect::<anyhow::Result<BTreeSet<_>>>()?;
+            let malls = selected_malls(db, &self.mall).await?;
+            let figures = document::Figures::load(db, &days, &malls).await?;
+            let locale = self.publication.locale(cx);
+            self.publication.publish(
+                cx,
+                &Content {
+                    created: figures.computed_at(cx.now()),
+                    document: &|extent| document::document(&figures, cx.time_zone(), locale, extent),
+                    flat: &|| document::flat_table(&figures, locale),
+                },
+            )?;
         }
-        let days = completed.iter().map(day_of).collect::<anyhow::Result<BTreeSet<_>>>()?;
-        let malls = selected_malls(db, &self.mall).await?;
-        let figures = document::Figures::load(db, &days, &malls).await?;
-        let locale = self.publication.locale(cx);
-        self.publication.publish(
-            cx,
-            figures.computed_at(cx.now()),
-            |extent| document::document(&figures, cx.time_zone(), locale, extent),
-            || document::flat_table(&figures, locale),
-        )
+        let sender = self.sender();
+        for mailing in sender.mailings(cx, db, completed).await? {
+            mail(cx, db, &sender, &mailing).await?;
+        }
+        Ok(())
     }
+}
+
+/// Mails the stored figures of a mailing's days.
+async fn mail(cx: &Context, db: &mut Db, sender: &Sender<'_>, mailing: &Mailing) -> anyhow::Result<()> {
+    let mut figures = document::Figures::load(db, &mailing.periods, &mailing.malls).await?;
+    if mailing.is_standing {
+        figures.retain_final();
+    }
+    if figures.is_empty() {
+        return Ok(());
+    }
+    let before = document::Figures::load_day_before(db, &figures).await?;
+    let locale = mailing.locale;
+    let letter = Letter {
+        period: figures.period(),
+        data: letter::variables(&figures, before.as_ref()),
+        content: Content {
+            created: figures.computed_at(cx.now()),
+            document: &|extent| document::document(&figures, cx.time_zone(), locale, extent),
+            flat: &|| document::flat_table(&figures, locale),
+        },
+        pictures: Vec::new(),
+    };
+    sender.send(cx, db, mailing, letter).await
 }
 
 // ---------------------------------------------------------------- which days and malls
 
 impl Args {
-    /// The days asked for; by default the last finished day of each mall, which may be two different dates.
-    fn days(&self, cx: &Context, malls: &[Mall]) -> anyhow::Result<BTreeSet<NaiveDate>> {
-        let now = cx.now();
-        let zone_of = |mall: &Mall| mall.time_zone().unwrap_or(cx.time_zone());
-        if !self.dates.is_given() {
-            return Ok(malls.iter().map(|mall| last_finished_day(now, zone_of(mall))).collect());
+    fn sender(&self) -> Sender<'_> {
+        Sender {
+            report: DeliveredReport::DailySales,
+            step: Step::Day,
+            publication: &self.publication,
+            wanted: &self.mall,
         }
-        let yesterday = DayRange::single(last_finished_day(now, cx.time_zone()));
-        let range =
-            self.dates.resolve(cx.today(), yesterday).map_err(|error| Failure::usage(error.to_string()))?;
-        let last = range.last();
-        let has_begun = |mall: &&Mall| day_bounds(last, zone_of(mall)).start <= now;
-        let is_over = |mall: &&Mall| day_bounds(last, zone_of(mall)).end <= now;
-        if !malls.is_empty() && !malls.iter().any(|mall| has_begun(&mall)) {
-            return Err(Failure::usage(format!("{last} has not begun yet")).into());
-        }
-        if !malls.is_empty() && !self.so_far && !malls.iter().any(|mall| is_over(&mall)) {
-            return Err(Failure::usage(format!("{last} is not over yet"))
-                .hint("add --so-far for provisional figures")
-                .into());
-        }
-        Ok(range.iter().collect())
-    }
-
-    fn instance(&self, day: NaiveDate, malls: &[Mall]) -> Instance {
-        let mut arguments: Vec<String> = ["report", "daily-sales", "--date"]
-            .into_iter()
-            .map(str::to_owned)
-            .chain([day.to_string()])
-            .collect();
-        let mut key = day.to_string();
-        if !self.mall.is_empty() {
-            // By their codes, however they were asked for: the same malls are the same instance.
-            let malls = malls.iter().map(|mall| mall.code.as_str()).collect::<Vec<_>>().join(",");
-            key = format!("{day} mall={malls}");
-            arguments.extend(["--mall".to_owned(), malls]);
-        }
-        if self.so_far {
-            arguments.push("--so-far".to_owned());
-        }
-        // Two runs of one day write the same rows, whatever malls they name.
-        Instance { key, exclusion: day.to_string(), arguments }
     }
 
     /// The malls whose day can be reported on: it is over, or has begun and provisional figures are wanted.
     async fn malls_of(&self, cx: &Context, db: &mut Db, day: NaiveDate) -> anyhow::Result<Vec<Mall>> {
-        let now = cx.now();
-        let mut malls = selected_malls(db, &self.mall).await?;
-        malls.retain(|mall| {
-            // A mall with a time zone that does not exist fails by itself, where it is one item among others.
-            let Ok(time_zone) = mall.time_zone() else { return true };
-            let bounds = day_bounds(day, time_zone);
-            bounds.end <= now || (self.so_far && bounds.start <= now)
-        });
-        Ok(malls)
+        periods::malls_of(cx, db, &self.mall, DayRange::single(day), self.so_far).await
     }
 
     /// The malls this run works on: those wanted, or only those without final figures if the day was complete
@@ -191,12 +177,6 @@ impl Args {
         }
         Ok(malls)
     }
-}
-
-/// The day is the first word of the key: it was put there by [`Args::instance`].
-fn day_of(instance: &Instance) -> anyhow::Result<NaiveDate> {
-    let day = instance.key.split(' ').next().unwrap_or_default();
-    day.parse().with_context(|| format!("`{}` does not begin with a day", instance.key))
 }
 
 // ---------------------------------------------------------------- what is stored, what is newer
@@ -309,69 +289,6 @@ struct Totals {
     refunded_amount: i64,
     new_customers: i64,
     returning_customers: i64,
-}
-
-/// A mall that could not be computed; the others of its day still are.
-#[derive(Debug, thiserror::Error)]
-#[error("failed to compute mall `{mall}`")]
-struct MallFailure {
-    mall: String,
-    #[source]
-    cause: anyhow::Error,
-}
-
-/// Replaces the day's figures of all malls in one transaction, so that a reader never sees half a day. A mall
-/// that fails is left out, noted, and the transaction begins again without it. Gives how many were computed.
-async fn replace_day(run: &mut Run<'_>, day: NaiveDate, malls: Vec<Mall>) -> anyhow::Result<usize> {
-    run.read(malls.len() as u64);
-    let mut malls = usable_malls(run, malls);
-    let (id, now) = (run.id(), run.cx.now());
-    loop {
-        let committed = run
-            .chunk(None::<&str>, async |db| {
-                for mall in &malls {
-                    let replaced = replace_mall(db, id, day, mall, now).await;
-                    replaced.map_err(|cause| {
-                        if is_fault_of_database(&cause) {
-                            cause
-                        } else {
-                            MallFailure { mall: mall.code.clone(), cause }.into()
-                        }
-                    })?;
-                }
-                Ok(())
-            })
-            .await;
-        match committed.map_err(anyhow::Error::downcast::<MallFailure>) {
-            Ok(()) => {
-                run.written(malls.len() as u64);
-                return Ok(malls.len());
-            }
-            Err(Ok(failure)) => {
-                run.fail_item(&failure.mall, "compute", &failure.cause);
-                malls.retain(|mall| mall.code != failure.mall);
-            }
-            Err(Err(error)) => return Err(error),
-        }
-    }
-}
-
-/// The malls whose time zone exists.
-fn usable_malls(run: &mut Run<'_>, malls: Vec<Mall>) -> Vec<Mall> {
-    let mut usable = Vec::new();
-    for mall in malls {
-        match mall.time_zone() {
-            Ok(_) => usable.push(mall),
-            Err(error) => run.fail_item(&mall.code, "select", &error),
-        }
-    }
-    usable
-}
-
-/// Whether an error is the database's and not a mall's: it would hit every other mall too.
-fn is_fault_of_database(error: &anyhow::Error) -> bool {
-    use crate::db::{DbError, DbErrorKind};
-    error.downcast_ref::<DbError>().is_some_and(|error| error.kind() != DbErrorKind::Other)
 }
 
 /// Replaces one mall's rows of the day.

@@ -1,6 +1,10 @@
 //! Reports: figures of a period, stored, shown and written.
 
+pub mod by_mall;
+pub mod change;
 pub mod daily_sales;
+pub mod delivery;
+pub mod periods;
 pub mod publication;
 
 use crate::context::Context;

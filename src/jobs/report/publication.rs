@@ -11,6 +11,7 @@ use crate::documents::{Document, Format, Table, csv, json, pdf, terminal, xlsx};
 use crate::failure::{Failure, one_line};
 use crate::files::write_atomically;
 use crate::locale::Locale;
+use crate::mail::address;
 use crate::text_encoding::{TextEncoding, UnmappableCharacter};
 
 /// The flags of every report.
@@ -29,14 +30,29 @@ pub struct PublicationArgs {
     /// Write labels in this language (default: `BATCHCTL_LOCALE`)
     #[arg(long, value_enum)]
     pub locale: Option<Locale>,
+    /// Send it by mail to these addresses, with the files attached, instead of showing it
+    #[arg(long, value_delimiter = ',', value_name = "ADDRESS")]
+    pub mail_to: Vec<String>,
 }
 
-/// One report in one form, as bytes: a file to write, and later the attachment of a mail.
+/// One report in one form, as bytes: a file to write, or the attachment of a mail.
 pub struct Rendered {
     /// The file's name.
     pub name: String,
+    /// Its media type.
+    pub media_type: String,
     /// Its content.
     pub bytes: Vec<u8>,
+}
+
+/// A report that is ready to be put into any form.
+pub struct Content<'a> {
+    /// When its figures were computed.
+    pub created: DateTime<Utc>,
+    /// Makes the document to the extent that a form holds.
+    pub document: &'a dyn Fn(Extent) -> Document,
+    /// Makes the one table of its CSV.
+    pub flat: &'a dyn Fn() -> Table,
 }
 
 /// A character that an encoding lacks has one cure.
@@ -70,11 +86,20 @@ impl Extent {
 impl PublicationArgs {
     /// The language: the flag's, else the configuration's.
     pub fn locale(&self, cx: &Context) -> Locale {
-        self.locale.or(cx.config.file().report.locale).unwrap_or(cx.config.locale())
+        self.locale.unwrap_or_else(|| self.default_locale(cx))
     }
 
-    /// The forms asked for: by default the table, where somebody reads it.
+    /// The language of reports by the configuration.
+    pub fn default_locale(&self, cx: &Context) -> Locale {
+        cx.config.file().report.locale.unwrap_or(cx.config.locale())
+    }
+
+    /// The forms to show or to write: by default the table, where somebody reads it. With `--mail-to` and no folder
+    /// the forms are for the mail alone.
     pub fn formats(&self, cx: &Context) -> Vec<Format> {
+        if self.out.is_none() && !self.mail_to.is_empty() {
+            return vec![];
+        }
         if !self.format.is_empty() {
             let mut formats = self.format.clone();
             formats.dedup();
@@ -84,8 +109,15 @@ impl PublicationArgs {
     }
 
     /// Refuses at the start what could not be written at the end: forms without a place, a folder that cannot be
-    /// written into. Makes nothing, since a dry run asks too.
+    /// written into, an address that nothing can be sent to. Makes nothing, since a dry run asks too.
     pub fn check(&self, cx: &Context) -> anyhow::Result<()> {
+        for (place, recipient) in self.mail_to.iter().enumerate() {
+            // Not repeated: an address is personal, and a wrong paste may be anything.
+            address::parse(recipient).map_err(|problem| {
+                Failure::usage(format!("--mail-to, address {}: {problem}", place + 1))
+                    .hint("write it like manager@example.jp")
+            })?;
+        }
         let formats = self.formats(cx);
         if self.out.is_some() && formats.is_empty() {
             return Err(Failure::usage("--out needs to know what to write")
@@ -124,8 +156,7 @@ impl PublicationArgs {
 
     /// How CSV is encoded unless told: a Japanese or Korean file is opened by a double click in Excel, which knows
     /// UTF-8 only by its byte order mark; what goes to stdout goes to a program.
-    fn csv_encoding(&self, locale: Locale) -> TextEncoding {
-        let is_file = self.out.as_deref().is_some_and(|out| out != Path::new("-"));
+    fn csv_encoding(&self, locale: Locale, is_file: bool) -> TextEncoding {
         self.encoding.unwrap_or(match locale {
             Locale::Ja | Locale::Ko if is_file => TextEncoding::Utf8Bom,
             _ => TextEncoding::Utf8,
@@ -137,20 +168,14 @@ impl PublicationArgs {
         (out != Path::new("-")).then(|| cx.working_dir().join(out))
     }
 
-    /// Writes the report in each form asked for. `document` makes it to the extent that a form holds;
-    /// `flat` makes the one table of its CSV.
-    pub fn publish(
-        &self,
-        cx: &Context,
-        created: DateTime<Utc>,
-        document: impl Fn(Extent) -> Document,
-        flat: impl Fn() -> Table,
-    ) -> anyhow::Result<()> {
+    /// Writes the report in each form asked for.
+    pub fn publish(&self, cx: &Context, content: &Content<'_>) -> anyhow::Result<()> {
+        let folder = self.folder(cx);
         for format in self.formats(cx) {
-            let rendered = self.render(cx, format, created, &document, &flat)?;
-            match self.folder(cx) {
+            let rendered = self.render(cx, format, content, folder.is_some())?;
+            match &folder {
                 Some(folder) => {
-                    std::fs::create_dir_all(&folder)
+                    std::fs::create_dir_all(folder)
                         .with_context(|| format!("failed to make the folder `{}`", folder.display()))?;
                     let path = folder.join(&rendered.name);
                     write_atomically(&path, |file| Ok(file.write_all(&rendered.bytes)?))?;
@@ -162,30 +187,36 @@ impl PublicationArgs {
         Ok(())
     }
 
-    fn render(
+    /// Puts the report into one form; `is_file` if a person is to open it by a double click.
+    pub fn render(
         &self,
         cx: &Context,
         format: Format,
-        created: DateTime<Utc>,
-        document: impl Fn(Extent) -> Document,
-        flat: impl Fn() -> Table,
+        content: &Content<'_>,
+        is_file: bool,
     ) -> anyhow::Result<Rendered> {
-        let document = document(Extent::of(format));
+        let document = (content.document)(Extent::of(format));
         let name = format!("{}.{}", document.name, format.extension());
+        let encoding = self.csv_encoding(document.locale, is_file);
+        let media_type = match format {
+            Format::Csv => format!("text/csv; charset={}", encoding.charset()),
+            Format::Table => "text/plain; charset=utf-8".to_owned(),
+            other => other.media_type().to_owned(),
+        };
         let bytes = match format {
             Format::Table => {
-                let is_shown = self.out.is_none();
+                let is_shown = self.out.is_none() && !is_file;
                 let width = if is_shown { cx.output.width() } else { None };
                 terminal::render(&document, width, is_shown && cx.output.colour()).into_bytes()
             }
             Format::Csv => {
                 let mut bytes = Vec::new();
-                csv::write(&flat(), document.locale, self.csv_encoding(document.locale), &mut bytes)
+                csv::write(&(content.flat)(), document.locale, encoding, &mut bytes)
                     .with_context(|| format!("failed to write `{name}`"))
                     .map_err(with_hint_on_encoding)?;
                 bytes
             }
-            Format::Xlsx => xlsx::render(&document, created)?,
+            Format::Xlsx => xlsx::render(&document, content.created)?,
             Format::Json => {
                 let mut bytes = Vec::new();
                 json::write(&document, &mut bytes)?;
@@ -197,11 +228,11 @@ impl PublicationArgs {
                     template_dir: template_dir.as_deref(),
                     font_dirs: cx.config.pdf_font_dirs(),
                     font_families: Vec::new(),
-                    created,
+                    created: content.created,
                 };
                 pdf::render(&document, &options)?
             }
         };
-        Ok(Rendered { name, bytes })
+        Ok(Rendered { name, media_type, bytes })
     }
 }

@@ -19,21 +19,22 @@ const CHART_DAYS: u64 = 30;
 /// The figures that every row of every breakdown has.
 #[derive(Debug, Clone, Default, PartialEq, Eq, FromRow)]
 pub(super) struct Measures {
-    orders: i64,
+    pub(super) orders: i64,
     items: i64,
-    gross_amount: i64,
+    pub(super) gross_amount: i64,
     discount_amount: i64,
     shipping_amount: i64,
     tax_amount: i64,
     cancelled_orders: i64,
-    refunded_amount: i64,
-    net_amount: i64,
+    pub(super) refunded_amount: i64,
+    pub(super) net_amount: i64,
     new_customers: i64,
     returning_customers: i64,
 }
 
 impl Measures {
-    fn add(&mut self, other: &Self) {
+    /// Adds another one to it.
+    pub(super) fn add(&mut self, other: &Self) {
         self.orders += other.orders;
         self.items += other.items;
         self.gross_amount += other.gross_amount;
@@ -148,7 +149,47 @@ impl Figures {
         self.days.iter().map(|row| row.computed_at).max().unwrap_or(otherwise)
     }
 
-    fn period(&self) -> String {
+    /// The stored figures of the day before, for the same malls; none of a range.
+    pub(super) async fn load_day_before(db: &mut Db, figures: &Self) -> anyhow::Result<Option<Self>> {
+        let Some(day) = figures.first.pred_opt().filter(|_| figures.first == figures.last) else {
+            return Ok(None);
+        };
+        let malls: Vec<Mall> = figures.malls.values().cloned().collect();
+        let mut before = Self::load(db, &BTreeSet::from([day]), &malls).await?;
+        before.retain_final();
+        Ok(Some(before))
+    }
+
+    /// Leaves out what is provisional.
+    pub(super) fn retain_final(&mut self) {
+        self.days.retain(|day| day.is_final);
+        let reported: BTreeSet<i64> = self.days.iter().map(|day| day.mall_id).collect();
+        self.breakdowns.retain(|row| reported.contains(&row.mall_id));
+    }
+
+    /// Whether nothing of these days and malls is stored.
+    pub(super) fn is_empty(&self) -> bool {
+        self.days.is_empty()
+    }
+
+    /// Whether some of the figures are provisional.
+    pub(super) fn is_provisional(&self) -> bool {
+        self.days.iter().any(|day| !day.is_final)
+    }
+
+    /// The sums over the days for each mall and currency, with the mall's name.
+    pub(super) fn sums(&self) -> BTreeMap<(i64, &str), (&str, Measures)> {
+        let mut sums: BTreeMap<(i64, &str), (&str, Measures)> = BTreeMap::new();
+        for day in &self.days {
+            let name = self.malls.get(&day.mall_id).map_or("", |mall| mall.name.as_str());
+            let sum = sums.entry((day.mall_id, &day.currency)).or_insert((name, Measures::default()));
+            sum.1.add(&day.measures);
+        }
+        sums
+    }
+
+    /// The day, or the first and the last one.
+    pub(super) fn period(&self) -> String {
         if self.first == self.last {
             self.first.to_string()
         } else {

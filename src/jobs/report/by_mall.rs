@@ -1,0 +1,85 @@
+//! Replacing the stored figures of a period, mall by mall: one that fails is one item, and the others stand.
+
+use crate::db::Db;
+use crate::jobs::malls::Mall;
+use crate::runner::Run;
+
+/// A mall that could not be computed; the others of its period still are.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to compute mall `{mall}`")]
+struct MallFailure {
+    mall: String,
+    #[source]
+    cause: anyhow::Error,
+}
+
+/// Replaces the figures of all malls in one transaction, so that a reader never sees half a period. A mall that fails
+/// is left out, noted, and the transaction begins again without it. Gives how many were computed.
+pub async fn replace(
+    run: &mut Run<'_>,
+    malls: Vec<Mall>,
+    replace_mall: impl AsyncFn(&mut Db, &Mall) -> anyhow::Result<()>,
+) -> anyhow::Result<usize> {
+    run.read(malls.len() as u64);
+    let mut malls = usable_malls(run, malls);
+    loop {
+        let committed = run
+            .chunk(None::<&str>, async |db| {
+                for mall in &malls {
+                    let replaced = replace_mall(db, mall).await;
+                    replaced.map_err(|cause| {
+                        if is_fault_of_database(&cause) {
+                            cause
+                        } else {
+                            MallFailure { mall: mall.code.clone(), cause }.into()
+                        }
+                    })?;
+                }
+                Ok(())
+            })
+            .await;
+        match committed.map_err(anyhow::Error::downcast::<MallFailure>) {
+            Ok(()) => {
+                run.written(malls.len() as u64);
+                return Ok(malls.len());
+            }
+            Err(Ok(failure)) => {
+                run.fail_item(&failure.mall, "compute", &failure.cause);
+                malls.retain(|mall| mall.code != failure.mall);
+            }
+            Err(Err(error)) => return Err(error),
+        }
+    }
+}
+
+/// "reported 3 malls, not over yet: new-york"
+pub fn sentence(computed: usize, selected: &[Mall], over: &[Mall]) -> String {
+    let mut sentence = format!("reported {computed} {}", if computed == 1 { "mall" } else { "malls" });
+    let left_out: Vec<&str> = selected
+        .iter()
+        .filter(|mall| !over.iter().any(|over| over.id == mall.id))
+        .map(|mall| mall.code.as_str())
+        .collect();
+    if !left_out.is_empty() {
+        sentence.push_str(&format!(", not over yet: {}", left_out.join(", ")));
+    }
+    sentence
+}
+
+/// The malls whose time zone exists.
+fn usable_malls(run: &mut Run<'_>, malls: Vec<Mall>) -> Vec<Mall> {
+    let mut usable = Vec::new();
+    for mall in malls {
+        match mall.time_zone() {
+            Ok(_) => usable.push(mall),
+            Err(error) => run.fail_item(&mall.code, "select", &error),
+        }
+    }
+    usable
+}
+
+/// Whether an error is the database's and not a mall's: it would hit every other mall too.
+fn is_fault_of_database(error: &anyhow::Error) -> bool {
+    use crate::db::{DbError, DbErrorKind};
+    error.downcast_ref::<DbError>().is_some_and(|error| error.kind() != DbErrorKind::Other)
+}

@@ -1,0 +1,29 @@
+//! By how much a figure changed.
+
+/// The change from one figure to another in percent, to one decimal; none from nothing or from a loss, of which no
+/// percentage says anything.
+pub fn percent(before: i64, now: i64) -> Option<f64> {
+    if before <= 0 {
+        return None;
+    }
+    let (before, now) = (i128::from(before), i128::from(now));
+    let thousandths = (now - before) * 1000;
+    let tenths = (2 * thousandths.abs() + before) / (2 * before) * thousandths.signum();
+    i32::try_from(tenths).ok().map(|tenths| f64::from(tenths) / 10.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::percent;
+
+    #[test]
+    fn a_change_is_rounded_half_away_from_zero() {
+        assert_eq!(percent(200, 300), Some(50.0));
+        assert_eq!(percent(300, 200), Some(-33.3));
+        assert_eq!(percent(2_000, 2_001), Some(0.1));
+        assert_eq!(percent(2_000, 1_999), Some(-0.1));
+        assert_eq!(percent(7, 7), Some(0.0));
+        assert_eq!(percent(5, 0), Some(-100.0));
+        assert_eq!([percent(0, 5), percent(-5, 5), percent(1, i64::MAX)], [None, None, None]);
+    }
+}

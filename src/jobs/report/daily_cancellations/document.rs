@@ -1,0 +1,314 @@
+//! The stored cancellations as a document and as the variables of their mail.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, NaiveDate, Utc};
+use chrono_tz::Tz;
+use serde_json::{Value, json};
+
+use super::UNSPECIFIED;
+use crate::db::{Db, FromRow};
+use crate::documents::{Cell, Column, ColumnKind, Document, Row, Table};
+use crate::jobs::malls::Mall;
+use crate::locale::Locale;
+use crate::money::minor_to_display;
+use crate::values;
+
+#[derive(Debug, Clone, FromRow)]
+struct DayRow {
+    business_day: NaiveDate,
+    mall_id: i64,
+    currency: String,
+    cancelled_orders: i64,
+    cancelled_amount: i64,
+    computed_at: DateTime<Utc>,
+}
+
+#[derive(Debug, Clone, FromRow)]
+struct ReasonRow {
+    business_day: NaiveDate,
+    mall_id: i64,
+    currency: String,
+    reason: String,
+    cancelled_orders: i64,
+    cancelled_amount: i64,
+}
+
+/// A count and what it came to.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sum {
+    orders: i64,
+    amount: i64,
+}
+
+/// Everything a document of these days needs, as stored.
+pub(super) struct Figures {
+    first: NaiveDate,
+    last: NaiveDate,
+    malls: BTreeMap<i64, Mall>,
+    days: Vec<DayRow>,
+    reasons: Vec<ReasonRow>,
+}
+
+impl Figures {
+    /// Loads the stored figures of the days, which need not be without gaps, for the malls.
+    pub(super) async fn load(
+        db: &mut Db,
+        days: &BTreeSet<NaiveDate>,
+        malls: &[Mall],
+    ) -> anyhow::Result<Self> {
+        let (Some(&first), Some(&last)) = (days.first(), days.last()) else {
+            anyhow::bail!("a report needs a day");
+        };
+        let malls: BTreeMap<i64, Mall> = malls.iter().map(|mall| (mall.id, mall.clone())).collect();
+        let is_asked = |day, mall| days.contains(&day) && malls.contains_key(&mall);
+        let mut rows: Vec<DayRow> = db
+            .fetch_all(
+                "SELECT business_day, mall_id, currency, cancelled_orders, cancelled_amount, computed_at
+                 FROM daily_cancellations WHERE business_day BETWEEN $1 AND $2
+                 ORDER BY business_day, mall_id, currency",
+                values![first, last],
+            )
+            .await?;
+        rows.retain(|row| is_asked(row.business_day, row.mall_id));
+        let mut reasons: Vec<ReasonRow> = db
+            .fetch_all(
+                "SELECT business_day, mall_id, currency, reason, cancelled_orders, cancelled_amount
+                 FROM daily_cancellations_by_reason WHERE business_day BETWEEN $1 AND $2",
+                values![first, last],
+            )
+            .await?;
+        reasons.retain(|row| is_asked(row.business_day, row.mall_id));
+        // The most frequent first; in Rust, since the databases sort texts differently.
+        reasons.sort_by(|one, other| {
+            let key = |row: &ReasonRow| (row.business_day, row.mall_id, row.currency.clone());
+            key(one)
+                .cmp(&key(other))
+                .then(other.cancelled_orders.cmp(&one.cancelled_orders))
+                .then_with(|| one.reason.cmp(&other.reason))
+        });
+        Ok(Self { first, last, malls, days: rows, reasons })
+    }
+
+    /// When the newest of the figures were computed; `otherwise` if there are none.
+    pub(super) fn computed_at(&self, otherwise: DateTime<Utc>) -> DateTime<Utc> {
+        self.days.iter().map(|row| row.computed_at).max().unwrap_or(otherwise)
+    }
+
+    /// The day, or the first and the last one.
+    pub(super) fn period(&self) -> String {
+        if self.first == self.last {
+            self.first.to_string()
+        } else {
+            format!("{}..{}", self.first, self.last)
+        }
+    }
+
+    /// Whether nothing of these days and malls is stored.
+    pub(super) fn is_empty(&self) -> bool {
+        self.days.is_empty()
+    }
+
+    fn code(&self, id: i64) -> &str {
+        self.malls.get(&id).map_or("", |mall| mall.code.as_str())
+    }
+
+    fn name(&self, id: i64) -> &str {
+        self.malls.get(&id).map_or("", |mall| mall.name.as_str())
+    }
+
+    fn sums(&self) -> BTreeMap<(i64, &str), Sum> {
+        let mut sums: BTreeMap<(i64, &str), Sum> = BTreeMap::new();
+        for row in &self.days {
+            let sum = sums.entry((row.mall_id, &row.currency)).or_default();
+            sum.orders += row.cancelled_orders;
+            sum.amount += row.cancelled_amount;
+        }
+        sums
+    }
+
+    /// The sums of a mall's reasons over the days, the most frequent first.
+    fn reasons_of(&self, mall: i64, currency: &str) -> Vec<(&str, Sum)> {
+        let mut sums: BTreeMap<&str, Sum> = BTreeMap::new();
+        for row in self.reasons.iter().filter(|row| row.mall_id == mall && row.currency == currency) {
+            let sum = sums.entry(&row.reason).or_default();
+            sum.orders += row.cancelled_orders;
+            sum.amount += row.cancelled_amount;
+        }
+        let mut sums: Vec<(&str, Sum)> = sums.into_iter().collect();
+        sums.sort_by_key(|(_, sum)| std::cmp::Reverse(sum.orders));
+        sums
+    }
+}
+
+/// A reason as a reader sees it: ours in their language, the shop's as it is.
+fn reason_text(reason: &str, locale: Locale) -> &str {
+    if reason == UNSPECIFIED { locale.pick("not stated", "理由の記載なし", "사유 미기재") } else { reason }
+}
+
+fn columns(locale: Locale, with_reason: bool) -> Vec<Column> {
+    let text = |key, label| Column::new(key, label, ColumnKind::Text);
+    let mut columns = vec![
+        Column::new("business_day", locale.pick("Day", "営業日", "영업일"), ColumnKind::Date),
+        text("mall", locale.pick("Mall", "店舗", "몰")),
+        text("currency", locale.pick("Currency", "通貨", "통화")),
+    ];
+    if with_reason {
+        columns.push(text("reason", locale.pick("Reason", "キャンセル理由", "취소 사유")));
+    }
+    columns.push(Column::new(
+        "cancelled_orders",
+        locale.pick("Cancelled orders", "キャンセル件数", "취소 건수"),
+        ColumnKind::Number,
+    ));
+    columns.push(Column::new(
+        "cancelled_amount",
+        locale.pick("Amount", "キャンセル金額", "취소 금액"),
+        ColumnKind::Money,
+    ));
+    columns
+}
+
+/// The document for people, and for JSON and XLSX.
+pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale) -> Document {
+    let mut rows: Vec<Row> = figures
+        .days
+        .iter()
+        .map(|row| {
+            Row::new(vec![
+                Cell::Date(row.business_day),
+                Cell::text(figures.code(row.mall_id)),
+                Cell::text(row.currency.as_str()),
+                Cell::Int(row.cancelled_orders),
+                Cell::money(row.cancelled_amount, row.currency.as_str()),
+            ])
+        })
+        .collect();
+    if figures.first != figures.last {
+        rows.extend(figures.sums().into_iter().map(|((mall, currency), sum)| {
+            Row::total(vec![
+                Cell::Empty,
+                Cell::text(figures.code(mall)),
+                Cell::text(currency),
+                Cell::Int(sum.orders),
+                Cell::money(sum.amount, currency),
+            ])
+        }));
+    }
+    let malls = Table {
+        key: "malls",
+        title: locale.pick("Cancellations by mall", "店舗別キャンセル", "몰별 취소").to_owned(),
+        columns: columns(locale, false),
+        rows,
+    };
+    let period = figures.period();
+    Document {
+        name: format!("daily-cancellations-{}", period.replace("..", "_")),
+        title: locale.pick("Daily cancellations report", "日次キャンセルレポート", "일일 취소 보고서").to_owned(),
+        facts: vec![
+            (locale.pick("Business day", "営業日", "영업일").to_owned(), period),
+            (
+                locale.pick("Computed", "集計日時", "집계 일시").to_owned(),
+                figures
+                    .computed_at(DateTime::UNIX_EPOCH)
+                    .with_timezone(&time_zone)
+                    .format("%Y-%m-%d %H:%M %Z")
+                    .to_string(),
+            ),
+        ],
+        locale,
+        tables: vec![malls, reasons_table(figures, locale)],
+        charts: Vec::new(),
+        notes: vec![
+            locale
+                .pick(
+                    "A cancellation counts on the day it happened, in the mall's own time zone, whether the order had been paid or not. The amount is what the orders came to; it is not what was refunded.",
+                    "キャンセルは発生日に計上し、日付は各店舗のタイムゾーンによります。未入金の注文も含みます。金額は注文の合計額であり、返金額ではありません。",
+                    "취소는 발생일 기준으로 집계하며 날짜는 각 몰의 시간대를 따릅니다. 미결제 주문도 포함됩니다. 금액은 주문 합계이며 환불액이 아닙니다.",
+                )
+                .to_owned(),
+        ],
+    }
+}
+
+fn reasons_table(figures: &Figures, locale: Locale) -> Table {
+    let rows = figures
+        .reasons
+        .iter()
+        .map(|row| {
+            Row::new(vec![
+                Cell::Date(row.business_day),
+                Cell::text(figures.code(row.mall_id)),
+                Cell::text(row.currency.as_str()),
+                Cell::text(reason_text(&row.reason, locale)),
+                Cell::Int(row.cancelled_orders),
+                Cell::money(row.cancelled_amount, row.currency.as_str()),
+            ])
+        })
+        .collect();
+    Table {
+        key: "reasons",
+        title: locale.pick("Cancellations by reason", "理由別キャンセル", "사유별 취소").to_owned(),
+        columns: columns(locale, true),
+        rows,
+    }
+}
+
+/// The one table of a CSV: the totals are the rows without a reason.
+pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
+    let mut rows: Vec<Row> = figures
+        .days
+        .iter()
+        .map(|row| {
+            Row::new(vec![
+                Cell::Date(row.business_day),
+                Cell::text(figures.code(row.mall_id)),
+                Cell::text(row.currency.as_str()),
+                Cell::Empty,
+                Cell::Int(row.cancelled_orders),
+                Cell::money(row.cancelled_amount, row.currency.as_str()),
+            ])
+        })
+        .collect();
+    rows.extend(figures.reasons.iter().map(|row| {
+        Row::new(vec![
+            Cell::Date(row.business_day),
+            Cell::text(figures.code(row.mall_id)),
+            Cell::text(row.currency.as_str()),
+            // As stored: a machine reads the same word in every language.
+            Cell::text(row.reason.as_str()),
+            Cell::Int(row.cancelled_orders),
+            Cell::money(row.cancelled_amount, row.currency.as_str()),
+        ])
+    }));
+    Table { key: "daily_cancellations", title: String::new(), columns: columns(locale, true), rows }
+}
+
+/// The variables of the template `daily-cancellations`, but for `attachments`.
+pub(super) fn variables(figures: &Figures, locale: Locale) -> Value {
+    let malls: Vec<Value> = figures
+        .sums()
+        .into_iter()
+        .map(|((mall, currency), sum)| {
+            let reasons: Vec<Value> = figures
+                .reasons_of(mall, currency)
+                .into_iter()
+                .map(|(reason, sum)| {
+                    json!({
+                        "reason": reason_text(reason, locale),
+                        "orders": sum.orders,
+                        "amount": minor_to_display(sum.amount, currency),
+                    })
+                })
+                .collect();
+            json!({
+                "name": figures.name(mall),
+                "currency": currency,
+                "orders": sum.orders,
+                "amount": minor_to_display(sum.amount, currency),
+                "reasons": reasons,
+            })
+        })
+        .collect();
+    json!({ "day": figures.period(), "malls": malls })
+}

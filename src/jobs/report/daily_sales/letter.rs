@@ -1,0 +1,50 @@
+//! The stored figures of daily sales as the variables of their mail.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::document::{Figures, Measures};
+use crate::jobs::report::change::percent;
+use crate::money::{average_half_up, minor_to_display};
+
+/// The variables of the template `daily-sales`, but for `attachments`. `before` has the day before, for comparison.
+pub(super) fn variables(figures: &Figures, before: Option<&Figures>) -> Value {
+    let sums = figures.sums();
+    let earlier = before.map(Figures::sums).unwrap_or_default();
+    let mut totals: BTreeMap<&str, (Measures, Option<i64>)> = BTreeMap::new();
+    let mut malls = Vec::new();
+    for ((mall, currency), (name, measures)) in &sums {
+        let net_before = earlier.get(&(*mall, *currency)).map(|(_, before)| before.net_amount);
+        let total = totals.entry(currency).or_insert_with(|| (Measures::default(), Some(0)));
+        total.0.add(measures);
+        // A sum that lacks a mall is no comparison.
+        total.1 = total.1.zip(net_before).map(|(sum, net)| sum + net);
+        let mut mall = describe(measures, currency, net_before);
+        mall["name"] = json!(name);
+        malls.push(mall);
+    }
+    let totals: Vec<Value> = totals
+        .into_iter()
+        .map(|(currency, (measures, before))| describe(&measures, currency, before))
+        .collect();
+    json!({
+        "day": figures.period(),
+        "malls": malls,
+        "totals": totals,
+        "provisional": figures.is_provisional(),
+    })
+}
+
+fn describe(measures: &Measures, currency: &str, net_before: Option<i64>) -> Value {
+    let money = |amount| minor_to_display(amount, currency);
+    json!({
+        "currency": currency,
+        "orders": measures.orders,
+        "gross_amount": money(measures.gross_amount),
+        "refunded_amount": money(measures.refunded_amount),
+        "net_amount": money(measures.net_amount),
+        "average_order_amount": money(average_half_up(measures.gross_amount, measures.orders)),
+        "change_percent": net_before.and_then(|before| percent(before, measures.net_amount)),
+    })
+}

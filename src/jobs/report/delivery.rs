@@ -1,0 +1,259 @@
+//! Reports by mail: to whom, about which malls, with which files; the same content once to each recipient.
+//!
+//! `--mail-to` sends what was asked for. A standing delivery (`[[report.delivery]]`) goes out by itself, whenever a run
+//! ends with its figures in place, and only about the newest finished period of its malls: a backfill sends nothing.
+//! What makes a mail the same is its figures, so that a run that is killed and started again, or simply started
+//! twice, sends nothing twice, and changed figures are sent again.
+
+use std::collections::BTreeSet;
+
+use anyhow::Context as _;
+use chrono::NaiveDate;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::config::{DeliveredReport, DeliveryConfig};
+use crate::context::Context;
+use crate::db::Db;
+use crate::documents::{Format, Table, csv, pdf};
+use crate::failure::{Failure, one_line};
+use crate::jobs::malls::{Mall, selected_malls};
+use crate::locale::Locale;
+use crate::mail::outgoing::Attachment;
+use crate::mail::queue::{self, NewMail};
+use crate::mail::template::Templates;
+use crate::mail::address;
+use crate::runner::Instance;
+use crate::text_encoding::TextEncoding;
+use crate::values;
+
+use super::periods::{Step, current_in, first_day};
+use super::publication::{Content, PublicationArgs};
+
+/// How many characters of the figures' digest a key holds: enough that two never meet.
+const DIGEST_CHARACTERS: usize = 16;
+
+/// What a job says of itself to have its report mailed.
+pub struct Sender<'a> {
+    /// The report.
+    pub report: DeliveredReport,
+    /// How long a period of it is.
+    pub step: Step,
+    /// The job's flags.
+    pub publication: &'a PublicationArgs,
+    /// The malls that the command named; none for all.
+    pub wanted: &'a [String],
+}
+
+/// One mailing: recipients who get the same.
+pub struct Mailing {
+    /// The first days of the periods it is about.
+    pub periods: BTreeSet<NaiveDate>,
+    /// The malls it is about.
+    pub malls: Vec<Mall>,
+    /// Its language.
+    pub locale: Locale,
+    /// Whether it goes out by itself: then with final figures only.
+    pub is_standing: bool,
+    recipients: Vec<String>,
+    formats: Vec<Format>,
+    subject: Option<String>,
+}
+
+/// What a mailing says.
+pub struct Letter<'a> {
+    /// The day, the week or the range, as people read it.
+    pub period: String,
+    /// The template's variables, but for `attachments`.
+    pub data: Value,
+    /// The report, for the attached files; its flat table is what makes two mails the same.
+    pub content: Content<'a>,
+    /// Pictures inside the HTML.
+    pub pictures: Vec<Attachment>,
+}
+
+impl Sender<'_> {
+    /// Refuses at the start what no delivery could find: a mall that a standing one names and that is not there.
+    pub async fn check(&self, cx: &Context, db: &mut Db) -> anyhow::Result<()> {
+        for delivery in self.standing(cx) {
+            malls_of_delivery(db, delivery).await?;
+        }
+        Ok(())
+    }
+
+    /// The mailings that are due, now that these instances are complete.
+    pub async fn mailings(
+        &self,
+        cx: &Context,
+        db: &mut Db,
+        completed: &[Instance],
+    ) -> anyhow::Result<Vec<Mailing>> {
+        let periods = completed.iter().map(first_day).collect::<anyhow::Result<BTreeSet<_>>>()?;
+        let selected = selected_malls(db, self.wanted).await?;
+        let mut mailings = Vec::new();
+        if !self.publication.mail_to.is_empty() {
+            mailings.push(Mailing {
+                periods: periods.clone(),
+                malls: selected.clone(),
+                locale: self.publication.locale(cx),
+                is_standing: false,
+                recipients: each_once(&self.publication.mail_to),
+                formats: self.formats(&self.publication.format),
+                subject: None,
+            });
+        }
+        for delivery in self.standing(cx) {
+            let malls = malls_of_delivery(db, delivery).await?;
+            // A run of one mall is not the one to mail about all of them.
+            if !malls.iter().all(|mall| selected.iter().any(|selected| selected.id == mall.id)) {
+                continue;
+            }
+            for &period in &periods {
+                let malls = current_in(cx, self.step, period, malls.clone());
+                if malls.is_empty() {
+                    continue;
+                }
+                mailings.push(Mailing {
+                    periods: BTreeSet::from([period]),
+                    malls,
+                    locale: delivery.locale.unwrap_or_else(|| self.publication.default_locale(cx)),
+                    is_standing: true,
+                    recipients: each_once(&delivery.to),
+                    formats: self.formats(&delivery.format),
+                    subject: delivery.subject.clone(),
+                });
+            }
+        }
+        Ok(mailings)
+    }
+
+    /// Queues a mailing: a mail for each recipient who has not had this content yet, all or none.
+    pub async fn send(
+        &self,
+        cx: &Context,
+        db: &mut Db,
+        mailing: &Mailing,
+        letter: Letter<'_>,
+    ) -> anyhow::Result<()> {
+        let name = self.report.name();
+        let digest = digest(&(letter.content.flat)())?;
+        let formats: Vec<String> = mailing.formats.iter().map(Format::to_string).collect();
+        let about = format!("{name}/{}/{digest}/{}/{}", letter.period, formats.join("+"), mailing.locale);
+        let mut keyed = Vec::new();
+        for recipient in &mailing.recipients {
+            let mailbox = address::parse(recipient)
+                .map_err(|problem| Failure::usage(format!("failed to address a report: {problem}")))?;
+            let key = format!("report/{about}/{}", address::normalised(&mailbox));
+            // Asked first, since the files of a report take time to make.
+            let had: Option<(i64,)> =
+                db.fetch_optional("SELECT id FROM mails WHERE dedup_key = $1", values![&key]).await?;
+            if had.is_none() {
+                keyed.push((recipient, key));
+            }
+        }
+        if keyed.is_empty() {
+            cx.output.status(&format!("Report {name} {} was mailed before", letter.period));
+            return Ok(());
+        }
+        let queued = self.queue(cx, db, mailing, letter, &keyed).await?;
+        cx.output.status(&format!("Queued {queued} {}", if queued == 1 { "mail" } else { "mails" }));
+        Ok(())
+    }
+
+    async fn queue(
+        &self,
+        cx: &Context,
+        db: &mut Db,
+        mailing: &Mailing,
+        mut letter: Letter<'_>,
+        keyed: &[(&String, String)],
+    ) -> anyhow::Result<usize> {
+        let mut attachments = Vec::new();
+        for &format in &mailing.formats {
+            let file = self.publication.render(cx, format, &letter.content, true)?;
+            attachments.push(Attachment {
+                name: file.name,
+                content_type: file.media_type,
+                content_id: None,
+                bytes: file.bytes,
+            });
+        }
+        let names: Vec<&str> = attachments.iter().map(|file| file.name.as_str()).collect();
+        letter.data["attachments"] = json!(names);
+        let mut rendered = Templates::new(&cx.config)
+            .render(self.report.name(), mailing.locale, &letter.data)
+            .with_context(|| format!("failed to write the mail of report {}", self.report.name()))?;
+        if let Some(subject) = &mailing.subject {
+            rendered.subject = subject.replace("{day}", &letter.period);
+        }
+        attachments.append(&mut letter.pictures);
+        let now = cx.now();
+        db.transaction(async |db| {
+            let mut queued = 0;
+            for (recipient, key) in keyed {
+                let mail = NewMail {
+                    rendered: rendered.clone(),
+                    recipient: (*recipient).clone(),
+                    member: None,
+                    priority: queue::USUAL,
+                    due_at: now,
+                    dedup_key: Some(key.clone()),
+                    attachments: attachments.clone(),
+                };
+                queued += usize::from(queue::enqueue(db, &mail, now).await?.is_some());
+            }
+            Ok(queued)
+        })
+        .await
+    }
+
+    fn standing<'c>(&self, cx: &'c Context) -> impl Iterator<Item = &'c DeliveryConfig> + use<'c> {
+        let report = self.report;
+        cx.config.file().report.delivery.iter().filter(move |delivery| delivery.report == report)
+    }
+
+    /// The files asked for; else what suits the report: the one that prints, and none where the mail says it all.
+    fn formats(&self, asked: &[Format]) -> Vec<Format> {
+        let mut formats = Vec::new();
+        for format in asked {
+            if !formats.contains(format) {
+                formats.push(*format);
+            }
+        }
+        if formats.is_empty() && self.report != DeliveredReport::Executive {
+            formats.push(if pdf::IS_BUILT_IN { Format::Pdf } else { Format::Xlsx });
+        }
+        formats
+    }
+}
+
+/// The malls of a standing delivery. That one is not there is a mistake in the file, not in the command.
+async fn malls_of_delivery(db: &mut Db, delivery: &DeliveryConfig) -> anyhow::Result<Vec<Mall>> {
+    selected_malls(db, &delivery.mall).await.map_err(|error| {
+        match error.downcast::<Failure>() {
+            Ok(failure) => Failure::configuration(format!(
+                "`report.delivery.mall` of a delivery of {}: {failure}",
+                delivery.report.name()
+            ))
+            .hint(failure.hint.unwrap_or_default())
+            .into(),
+            Err(error) => error,
+        }
+    })
+}
+
+/// The addresses, each once, whatever the case of its letters.
+fn each_once(addresses: &[String]) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    addresses.iter().filter(|address| seen.insert(address.to_lowercase())).cloned().collect()
+}
+
+/// What stands for the figures in a key.
+fn digest(flat: &Table) -> anyhow::Result<String> {
+    let mut bytes = Vec::new();
+    csv::write(flat, Locale::En, TextEncoding::Utf8, &mut bytes)
+        .map_err(|error| Failure::failed(one_line(&error)))?;
+    let mut digest = hex::encode(Sha256::digest(&bytes));
+    digest.truncate(DIGEST_CHARACTERS);
+    Ok(digest)
+}
