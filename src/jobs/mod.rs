@@ -17,6 +17,8 @@ use crate::runner::{Job, JobSpec};
 /// Every job, in the order of the README's table.
 pub const SPECS: &[JobSpec] = &[
     report::daily_sales::Args::SPEC,
+    report::daily_cancellations::Args::SPEC,
+    report::weekly_signups::Args::SPEC,
     data::import::Args::SPEC,
     runs::purge::Args::SPEC,
     runs::process_requests::Args::SPEC,

@@ -2,10 +2,12 @@
 
 pub mod by_mall;
 pub mod change;
+pub mod daily_cancellations;
 pub mod daily_sales;
 pub mod delivery;
 pub mod periods;
 pub mod publication;
+pub mod weekly_signups;
 
 use crate::context::Context;
 use crate::runner::{ExitCode, JobCommand, RunOptions, execute};
@@ -15,6 +17,10 @@ use crate::runner::{ExitCode, JobCommand, RunOptions, execute};
 pub enum Report {
     /// Report what each mall sold on a business day
     DailySales(JobCommand<daily_sales::Args>),
+    /// Report what was cancelled in each mall on a business day, and why
+    DailyCancellations(JobCommand<daily_cancellations::Args>),
+    /// Report how many members joined each mall in a week, in counts alone
+    WeeklySignups(JobCommand<weekly_signups::Args>),
 }
 
 impl Report {
@@ -22,6 +28,8 @@ impl Report {
     pub async fn dispatch(&self, cx: &Context) -> ExitCode {
         match self {
             Self::DailySales(command) => execute(cx, &command.job, &command.options).await,
+            Self::DailyCancellations(command) => execute(cx, &command.job, &command.options).await,
+            Self::WeeklySignups(command) => execute(cx, &command.job, &command.options).await,
         }
     }
 }
@@ -31,6 +39,8 @@ impl Report {
     pub fn options(&mut self) -> &mut RunOptions {
         match self {
             Self::DailySales(command) => &mut command.options,
+            Self::DailyCancellations(command) => &mut command.options,
+            Self::WeeklySignups(command) => &mut command.options,
         }
     }
 }

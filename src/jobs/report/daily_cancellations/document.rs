@@ -11,7 +11,6 @@ use crate::db::{Db, FromRow};
 use crate::documents::{Cell, Column, ColumnKind, Document, Row, Table};
 use crate::jobs::malls::Mall;
 use crate::locale::Locale;
-use crate::money::minor_to_display;
 use crate::values;
 
 #[derive(Debug, Clone, FromRow)]
@@ -297,7 +296,7 @@ pub(super) fn variables(figures: &Figures, locale: Locale) -> Value {
                     json!({
                         "reason": reason_text(reason, locale),
                         "orders": sum.orders,
-                        "amount": minor_to_display(sum.amount, currency),
+                        "amount": sum.amount,
                     })
                 })
                 .collect();
@@ -305,7 +304,7 @@ pub(super) fn variables(figures: &Figures, locale: Locale) -> Value {
                 "name": figures.name(mall),
                 "currency": currency,
                 "orders": sum.orders,
-                "amount": minor_to_display(sum.amount, currency),
+                "amount": sum.amount,
                 "reasons": reasons,
             })
         })

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::document::{Figures, Measures};
 use crate::jobs::report::change::percent;
-use crate::money::{average_half_up, minor_to_display};
+use crate::money::average_half_up;
 
 /// The variables of the template `daily-sales`, but for `attachments`. `before` has the day before, for comparison.
 pub(super) fn variables(figures: &Figures, before: Option<&Figures>) -> Value {
@@ -37,14 +37,13 @@ pub(super) fn variables(figures: &Figures, before: Option<&Figures>) -> Value {
 }
 
 fn describe(measures: &Measures, currency: &str, net_before: Option<i64>) -> Value {
-    let money = |amount| minor_to_display(amount, currency);
     json!({
         "currency": currency,
         "orders": measures.orders,
-        "gross_amount": money(measures.gross_amount),
-        "refunded_amount": money(measures.refunded_amount),
-        "net_amount": money(measures.net_amount),
-        "average_order_amount": money(average_half_up(measures.gross_amount, measures.orders)),
+        "gross_amount": measures.gross_amount,
+        "refunded_amount": measures.refunded_amount,
+        "net_amount": measures.net_amount,
+        "average_order_amount": average_half_up(measures.gross_amount, measures.orders),
         "change_percent": net_before.and_then(|before| percent(before, measures.net_amount)),
     })
 }

@@ -1,0 +1,269 @@
+//! `report weekly-signups`: how many members joined each mall in a week, by channel, and what became of them.
+//!
+//! Runs on Monday for the week (Monday to Sunday) that is over in each mall's own time zone. Each member is counted
+//! once, in the week of their sign-up, by the status they have when the report is made. Only counts leave, and no
+//! small ones: see [`disclosure`]. Members who asked to be erased are not counted at all.
+
+mod disclosure;
+mod document;
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, NaiveDate, Utc};
+
+use crate::config::DeliveredReport;
+use crate::context::Context;
+use crate::db::{Db, FromRow};
+use crate::jobs::malls::{Mall, selected_malls};
+use crate::period::{DateArgs, DayRange};
+use crate::runner::{Exclusion, Instance, Job, JobSpec, Run, Standing, minutes};
+use crate::severity::Severity;
+use crate::values;
+
+use super::by_mall;
+use super::delivery::{Letter, Mailing, Sender};
+use super::periods::{self, Step, first_day};
+use super::publication::{Content, PublicationArgs};
+use disclosure::{Disclosed, Statuses, disclose};
+
+/// Report how many members joined each mall in a week, in counts alone
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    dates: DateArgs,
+    /// Report on these malls, by code or number (default: all active)
+    #[arg(long, value_delimiter = ',', value_name = "MALL")]
+    mall: Vec<String>,
+    /// Tell no count of fewer people than this; smaller groups are merged into "other"
+    // With two, each of a pair would know the other.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(i64).range(3..=1000))]
+    min_cell: i64,
+    #[command(flatten)]
+    publication: PublicationArgs,
+}
+
+impl Job for Args {
+    const SPEC: JobSpec = JobSpec {
+        name: "report weekly-signups",
+        summary: "Report how many members joined each mall in a week, in counts alone",
+        schedule: Some("0 4 * * 1"),
+        deadline: minutes(30),
+        severity: Severity::Medium,
+        exclusion: Exclusion::Instance,
+    };
+
+    async fn instances(&self, cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Instance>> {
+        self.publication.check(cx)?;
+        let malls = selected_malls(db, &self.mall).await?;
+        self.sender().check(cx, db).await?;
+        let weeks = periods::asked(cx, Step::Week, &self.dates, &malls, None)?;
+        if malls.is_empty() {
+            cx.output.status("No active mall: nothing to report (add one with `batchctl mall add`)");
+            return Ok(Vec::new());
+        }
+        let min_cell = format!("--min-cell={}", self.min_cell);
+        let instance = |week| periods::instance(Self::SPEC.name, week, &self.mall, &malls, &[&min_cell]);
+        Ok(weeks.into_iter().map(instance).collect())
+    }
+
+    async fn standing(&self, cx: &Context, db: &mut Db, instance: &Instance) -> anyhow::Result<Standing> {
+        let week = first_day(instance)?;
+        let missing = self.missing(cx, db, week).await?;
+        if !missing.is_empty() {
+            let codes: Vec<&str> = missing.iter().map(|mall| mall.code.as_str()).collect();
+            return Ok(Standing::Due(format!("no figures yet for {}", codes.join(", "))));
+        }
+        // One week with two minimums would tell more than either of them alone.
+        let others: Vec<(i64,)> = db
+            .fetch_all(
+                "SELECT DISTINCT min_cell FROM weekly_signups WHERE week_day = $1 AND min_cell <> $2",
+                values![week, self.min_cell],
+            )
+            .await?;
+        let other = others.first().map(|(min_cell,)| format!("made with --min-cell {min_cell}: add --rerun"));
+        Ok(Standing::Complete(other))
+    }
+
+    async fn run(&self, run: &mut Run<'_>, instance: &Instance) -> anyhow::Result<()> {
+        let week = first_day(instance)?;
+        let over = self.malls_of(run.cx, run.db, week).await?;
+        let mut malls = if run.does_only_what_is_due() {
+            self.missing(run.cx, run.db, week).await?
+        } else {
+            over.clone()
+        };
+        malls.retain(|mall| run.is_wanted(&mall.code));
+        let (id, now, min_cell) = (run.id(), run.cx.now(), self.min_cell);
+        let replace_mall = async |db: &mut Db, mall: &Mall| {
+            let channels = count(db, week, mall).await?;
+            replace_mall(db, week, mall, &disclose(channels, min_cell), &Made { run: id, now, min_cell }).await
+        };
+        let computed = by_mall::replace(run, malls, replace_mall).await?;
+        let selected = selected_malls(run.db, &self.mall).await?;
+        run.summarise(by_mall::sentence(computed, &selected, &over));
+        Ok(())
+    }
+
+    async fn deliver(&self, cx: &Context, db: &mut Db, completed: &[Instance]) -> anyhow::Result<()> {
+        if !self.publication.formats(cx).is_empty() {
+            let weeks = completed.iter().map(first_day).collect::<anyhow::Result<BTreeSet<_>>>()?;
+            let malls = selected_malls(db, &self.mall).await?;
+            let figures = document::Figures::load(db, &weeks, &malls).await?;
+            let locale = self.publication.locale(cx);
+            let content = Content {
+                created: figures.computed_at(cx.now()),
+                document: &|_| document::document(&figures, cx.time_zone(), locale),
+                flat: &|| document::flat_table(&figures, locale),
+            };
+            self.publication.publish(cx, &content)?;
+        }
+        let sender = self.sender();
+        for mailing in sender.mailings(cx, db, completed).await? {
+            mail(cx, db, &sender, &mailing).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Mails the stored counts: a mail a week, since the counts of several weeks are no sum of people.
+async fn mail(cx: &Context, db: &mut Db, sender: &Sender<'_>, mailing: &Mailing) -> anyhow::Result<()> {
+    for &week in &mailing.periods {
+        let figures = document::Figures::load(db, &BTreeSet::from([week]), &mailing.malls).await?;
+        if figures.is_empty() {
+            continue;
+        }
+        let locale = mailing.locale;
+        let letter = Letter {
+            period: DayRange::week_of(week).to_string(),
+            data: document::variables(&figures, DayRange::week_of(week), locale),
+            content: Content {
+                created: figures.computed_at(cx.now()),
+                document: &|_| document::document(&figures, cx.time_zone(), locale),
+                flat: &|| document::flat_table(&figures, locale),
+            },
+            pictures: Vec::new(),
+        };
+        sender.send(cx, db, mailing, letter).await?;
+    }
+    Ok(())
+}
+
+impl Args {
+    fn sender(&self) -> Sender<'_> {
+        Sender {
+            report: DeliveredReport::WeeklySignups,
+            step: Step::Week,
+            publication: &self.publication,
+            wanted: &self.mall,
+        }
+    }
+
+    /// The malls in which the week is over.
+    async fn malls_of(&self, cx: &Context, db: &mut Db, week: NaiveDate) -> anyhow::Result<Vec<Mall>> {
+        periods::malls_of(cx, db, &self.mall, DayRange::week_of(week), false).await
+    }
+
+    /// Those of them that have no counts of the week yet.
+    async fn missing(&self, cx: &Context, db: &mut Db, week: NaiveDate) -> anyhow::Result<Vec<Mall>> {
+        let mut malls = self.malls_of(cx, db, week).await?;
+        let stored: Vec<(i64,)> =
+            db.fetch_all("SELECT mall_id FROM weekly_signups WHERE week_day = $1", values![week]).await?;
+        malls.retain(|mall| !stored.contains(&(mall.id,)));
+        Ok(malls)
+    }
+}
+
+// ---------------------------------------------------------------- the counts
+
+#[derive(FromRow)]
+struct ChannelRow {
+    channel: String,
+    active: i64,
+    unconfirmed: i64,
+    withdrawn: i64,
+}
+
+/// Counts the week's sign-ups by channel; '' where the shop states none.
+async fn count(db: &mut Db, week: NaiveDate, mall: &Mall) -> anyhow::Result<Vec<(String, Statuses)>> {
+    let bounds = periods::bounds(DayRange::week_of(week), mall.time_zone()?);
+    let rows: Vec<ChannelRow> = db
+        .fetch_all(
+            "SELECT TRIM(COALESCE(channel, '')) AS channel,
+                    COUNT(*) FILTER (WHERE status = 'ACTIVE') AS active,
+                    COUNT(*) FILTER (WHERE status = 'UNCONFIRMED') AS unconfirmed,
+                    COUNT(*) FILTER (WHERE status = 'WITHDRAWN') AS withdrawn
+             FROM members
+             WHERE mall_id = $1 AND signed_up_at >= $2 AND signed_up_at < $3 AND erasure_requested_at IS NULL
+             GROUP BY TRIM(COALESCE(channel, ''))",
+            values![mall.id, bounds.start, bounds.end],
+        )
+        .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let ChannelRow { channel, active, unconfirmed, withdrawn } = row;
+            (channel, Statuses { active, unconfirmed, withdrawn })
+        })
+        .collect())
+}
+
+/// Who made the counts, when and how.
+struct Made {
+    run: i64,
+    now: DateTime<Utc>,
+    min_cell: i64,
+}
+
+/// Replaces one mall's rows of the week. Only what may be told is ever stored.
+async fn replace_mall(
+    db: &mut Db,
+    week: NaiveDate,
+    mall: &Mall,
+    told: &Disclosed,
+    made: &Made,
+) -> anyhow::Result<()> {
+    for table in [
+        "DELETE FROM weekly_signups WHERE week_day = $1 AND mall_id = $2",
+        "DELETE FROM weekly_signups_by_channel WHERE week_day = $1 AND mall_id = $2",
+    ] {
+        db.execute(table, values![week, mall.id]).await?;
+    }
+    let [active, unconfirmed, withdrawn] = told.statuses;
+    db.execute(
+        "INSERT INTO weekly_signups (week_day, mall_id, min_cell, signups, active, unconfirmed, withdrawn,
+             execution_id, computed_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        values![
+            week,
+            mall.id,
+            made.min_cell,
+            told.signups,
+            active,
+            unconfirmed,
+            withdrawn,
+            made.run,
+            made.now
+        ],
+    )
+    .await?;
+    for group in &told.groups {
+        let [active, unconfirmed, withdrawn] = group.statuses.map_or([None; 3], |cells| cells.map(Some));
+        db.execute(
+            "INSERT INTO weekly_signups_by_channel (week_day, mall_id, channel, is_other, signups, active, unconfirmed,
+                 withdrawn)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+            values![
+                week,
+                mall.id,
+                group.channel.as_deref().unwrap_or_default(),
+                group.channel.is_none(),
+                group.signups,
+                active,
+                unconfirmed,
+                withdrawn,
+            ],
+        )
+        .await?;
+    }
+    Ok(())
+}
