@@ -4,7 +4,9 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::context::Context;
 use crate::failure::is_broken_pipe;
-use crate::jobs::{configuration, data, database, demo, environment, mail, mall, report, runs, schedule};
+use crate::jobs::{
+    configuration, data, database, demo, environment, mail, mall, report, runs, schedule, stats,
+};
 use crate::output::LogFormat;
 use crate::runner::{ExitCode, RunOptions, report_error};
 
@@ -41,6 +43,9 @@ pub enum Command {
     /// Report sales
     #[command(subcommand)]
     Report(report::Report),
+    /// Count what there is, once a day
+    #[command(subcommand)]
+    Stats(stats::Stats),
     /// Load a shop's data
     #[command(subcommand)]
     Data(data::Data),
@@ -81,6 +86,7 @@ pub enum Command {
 pub async fn dispatch(cx: &Context, command: &Command) -> ExitCode {
     match command {
         Command::Report(report) => report.dispatch(cx).await,
+        Command::Stats(stats) => stats.dispatch(cx).await,
         Command::Data(data) => data.dispatch(cx).await,
         Command::Mail(mail) => mail.dispatch(cx).await,
         Command::Mall(mall) => plain(cx, mall.dispatch(cx).await),
@@ -152,6 +158,7 @@ fn parse(arguments: &[String]) -> anyhow::Result<Command> {
 fn run_options(command: &mut Command) -> Option<&mut RunOptions> {
     match command {
         Command::Report(report) => Some(report.options()),
+        Command::Stats(stats) => Some(stats.options()),
         Command::Data(data) => Some(data.options()),
         Command::Mail(mail) => mail.options(),
         Command::Runs(runs) => runs.options(),

@@ -76,7 +76,10 @@ impl DeliveryConfig {
                 );
             }
         }
-        if self.subject.as_deref().is_some_and(|text| text.trim().is_empty() || text.chars().any(char::is_control))
+        if self
+            .subject
+            .as_deref()
+            .is_some_and(|text| text.trim().is_empty() || text.chars().any(char::is_control))
         {
             let problem = "`report.delivery.subject` is empty or holds a line break";
             return Err(document.error_at(&at("subject"), problem));

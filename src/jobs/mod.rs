@@ -11,6 +11,7 @@ pub mod malls;
 pub mod report;
 pub mod runs;
 pub mod schedule;
+pub mod stats;
 
 use crate::runner::{Job, JobSpec};
 
@@ -19,6 +20,8 @@ pub const SPECS: &[JobSpec] = &[
     report::daily_sales::Args::SPEC,
     report::daily_cancellations::Args::SPEC,
     report::weekly_signups::Args::SPEC,
+    report::executive::Args::SPEC,
+    stats::refresh::Args::SPEC,
     data::import::Args::SPEC,
     runs::purge::Args::SPEC,
     runs::process_requests::Args::SPEC,

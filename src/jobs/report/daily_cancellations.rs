@@ -76,11 +76,8 @@ impl Job for Args {
     async fn run(&self, run: &mut Run<'_>, instance: &Instance) -> anyhow::Result<()> {
         let day = first_day(instance)?;
         let over = self.malls_of(run.cx, run.db, day).await?;
-        let mut malls = if run.does_only_what_is_due() {
-            self.missing(run.cx, run.db, day).await?
-        } else {
-            over.clone()
-        };
+        let mut malls =
+            if run.does_only_what_is_due() { self.missing(run.cx, run.db, day).await? } else { over.clone() };
         malls.retain(|mall| run.is_wanted(&mall.code));
         let (id, now) = (run.id(), run.cx.now());
         let replace_mall = async |db: &mut Db, mall: &Mall| replace_mall(db, id, day, mall, now).await;
@@ -150,7 +147,10 @@ impl Args {
     async fn missing(&self, cx: &Context, db: &mut Db, day: NaiveDate) -> anyhow::Result<Vec<Mall>> {
         let mut malls = self.malls_of(cx, db, day).await?;
         let stored: Vec<(i64,)> = db
-            .fetch_all("SELECT DISTINCT mall_id FROM daily_cancellations WHERE business_day = $1", values![day])
+            .fetch_all(
+                "SELECT DISTINCT mall_id FROM daily_cancellations WHERE business_day = $1",
+                values![day],
+            )
             .await?;
         malls.retain(|mall| !stored.contains(&(mall.id,)));
         Ok(malls)

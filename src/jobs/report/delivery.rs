@@ -19,10 +19,10 @@ use crate::documents::{Format, Table, csv, pdf};
 use crate::failure::{Failure, one_line};
 use crate::jobs::malls::{Mall, selected_malls};
 use crate::locale::Locale;
+use crate::mail::address;
 use crate::mail::outgoing::Attachment;
 use crate::mail::queue::{self, NewMail};
 use crate::mail::template::Templates;
-use crate::mail::address;
 use crate::runner::Instance;
 use crate::text_encoding::TextEncoding;
 use crate::values;
@@ -229,16 +229,14 @@ impl Sender<'_> {
 
 /// The malls of a standing delivery. That one is not there is a mistake in the file, not in the command.
 async fn malls_of_delivery(db: &mut Db, delivery: &DeliveryConfig) -> anyhow::Result<Vec<Mall>> {
-    selected_malls(db, &delivery.mall).await.map_err(|error| {
-        match error.downcast::<Failure>() {
-            Ok(failure) => Failure::configuration(format!(
-                "`report.delivery.mall` of a delivery of {}: {failure}",
-                delivery.report.name()
-            ))
-            .hint(failure.hint.unwrap_or_default())
-            .into(),
-            Err(error) => error,
-        }
+    selected_malls(db, &delivery.mall).await.map_err(|error| match error.downcast::<Failure>() {
+        Ok(failure) => Failure::configuration(format!(
+            "`report.delivery.mall` of a delivery of {}: {failure}",
+            delivery.report.name()
+        ))
+        .hint(failure.hint.unwrap_or_default())
+        .into(),
+        Err(error) => error,
     })
 }
 

@@ -5,6 +5,7 @@ pub mod change;
 pub mod daily_cancellations;
 pub mod daily_sales;
 pub mod delivery;
+pub mod executive;
 pub mod periods;
 pub mod publication;
 pub mod weekly_signups;
@@ -21,6 +22,8 @@ pub enum Report {
     DailyCancellations(JobCommand<daily_cancellations::Args>),
     /// Report how many members joined each mall in a week, in counts alone
     WeeklySignups(JobCommand<weekly_signups::Args>),
+    /// Report a day's figures to the management, with changes and a chart
+    Executive(JobCommand<executive::Args>),
 }
 
 impl Report {
@@ -30,6 +33,7 @@ impl Report {
             Self::DailySales(command) => execute(cx, &command.job, &command.options).await,
             Self::DailyCancellations(command) => execute(cx, &command.job, &command.options).await,
             Self::WeeklySignups(command) => execute(cx, &command.job, &command.options).await,
+            Self::Executive(command) => execute(cx, &command.job, &command.options).await,
         }
     }
 }
@@ -41,6 +45,7 @@ impl Report {
             Self::DailySales(command) => &mut command.options,
             Self::DailyCancellations(command) => &mut command.options,
             Self::WeeklySignups(command) => &mut command.options,
+            Self::Executive(command) => &mut command.options,
         }
     }
 }

@@ -124,7 +124,13 @@ pub async fn malls_of(
 }
 
 /// The instance of a period: its key begins with the first day, and names the malls if some were chosen.
-pub fn instance(job: &str, first: NaiveDate, wanted: &[String], malls: &[Mall], further: &[&str]) -> Instance {
+pub fn instance(
+    job: &str,
+    first: NaiveDate,
+    wanted: &[String],
+    malls: &[Mall],
+    further: &[&str],
+) -> Instance {
     let mut arguments: Vec<String> = job.split(' ').map(str::to_owned).collect();
     arguments.extend(["--date".to_owned(), first.to_string()]);
     let mut key = first.to_string();

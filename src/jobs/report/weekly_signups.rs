@@ -96,7 +96,8 @@ impl Job for Args {
         let (id, now, min_cell) = (run.id(), run.cx.now(), self.min_cell);
         let replace_mall = async |db: &mut Db, mall: &Mall| {
             let channels = count(db, week, mall).await?;
-            replace_mall(db, week, mall, &disclose(channels, min_cell), &Made { run: id, now, min_cell }).await
+            replace_mall(db, week, mall, &disclose(channels, min_cell), &Made { run: id, now, min_cell })
+                .await
         };
         let computed = by_mall::replace(run, malls, replace_mall).await?;
         let selected = selected_malls(run.db, &self.mall).await?;

@@ -142,7 +142,11 @@ impl Figures {
 
 /// A reason as a reader sees it: ours in their language, the shop's as it is.
 fn reason_text(reason: &str, locale: Locale) -> &str {
-    if reason == UNSPECIFIED { locale.pick("not stated", "理由の記載なし", "사유 미기재") } else { reason }
+    if reason == UNSPECIFIED {
+        locale.pick("not stated", "理由の記載なし", "사유 미기재")
+    } else {
+        reason
+    }
 }
 
 fn columns(locale: Locale, with_reason: bool) -> Vec<Column> {

@@ -88,7 +88,8 @@ fn merge(mut channels: Vec<(String, Statuses)>, min_cell: i64) -> Vec<(Option<St
     let mut other: Option<Statuses> = None;
     while let Some((_, smallest)) = channels.last() {
         let is_other_small = other.is_some_and(|other| other.signups() < min_cell);
-        let has_to_join = is_small(smallest.signups(), min_cell) || looks_personal(&channels) || is_other_small;
+        let has_to_join =
+            is_small(smallest.signups(), min_cell) || looks_personal(&channels) || is_other_small;
         if !has_to_join {
             break;
         }
@@ -115,7 +116,8 @@ fn is_personal(name: &str) -> bool {
 fn withhold(cells: [i64; 3], min_cell: i64) -> [Option<i64>; 3] {
     let mut is_withheld = cells.map(|cell| is_small(cell, min_cell));
     loop {
-        let hidden: i64 = cells.iter().zip(is_withheld).filter(|(_, hidden)| *hidden).map(|(cell, _)| cell).sum();
+        let hidden: i64 =
+            cells.iter().zip(is_withheld).filter(|(_, hidden)| *hidden).map(|(cell, _)| cell).sum();
         if !is_small(hidden, min_cell) {
             break;
         }
@@ -201,9 +203,7 @@ mod tests {
         let mut rng = fastrand::Rng::with_seed(7);
         for _ in 0..2_000 {
             let channels: Vec<(String, Statuses)> = (0..rng.i64(1..5))
-                .map(|number| {
-                    channel(&number.to_string(), rng.i64(0..9), rng.i64(0..4), rng.i64(0..4))
-                })
+                .map(|number| channel(&number.to_string(), rng.i64(0..9), rng.i64(0..4), rng.i64(0..4)))
                 .collect();
             let told = disclose(channels, min_cell);
             let Some(signups) = told.signups else { continue };

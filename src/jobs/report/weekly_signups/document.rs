@@ -184,7 +184,9 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale) -> Docu
     let period = period.map(|period| period.to_string()).unwrap_or_default();
     Document {
         name: format!("weekly-signups-{}", period.replace("..", "_")),
-        title: locale.pick("Weekly sign-ups report", "週次新規会員レポート", "주간 신규 회원 보고서").to_owned(),
+        title: locale
+            .pick("Weekly sign-ups report", "週次新規会員レポート", "주간 신규 회원 보고서")
+            .to_owned(),
         facts: vec![
             (locale.pick("Week", "対象週", "대상 주").to_owned(), period),
             (
@@ -247,10 +249,7 @@ fn notes(figures: &Figures, locale: Locale) -> Vec<String> {
 /// The one table of a CSV: a mall's whole is the row without a channel; a count that is withheld is empty.
 pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
     let mut table_columns = columns(locale, true);
-    table_columns.insert(
-        3,
-        Column::new("is_other", locale.pick("Merged", "統合", "통합"), ColumnKind::Text),
-    );
+    table_columns.insert(3, Column::new("is_other", locale.pick("Merged", "統合", "통합"), ColumnKind::Text));
     let mut rows: Vec<Row> = figures
         .rows
         .iter()
@@ -281,9 +280,7 @@ pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
 
 /// The variables of the template `weekly-signups`, but for `attachments`; a count that is withheld is null.
 pub(super) fn variables(figures: &Figures, week: DayRange, locale: Locale) -> Value {
-    let describe = |[signups, active, unconfirmed, withdrawn]: [Option<i64>; 4]| {
-        json!({ "signups": signups, "active": active, "unconfirmed": unconfirmed, "withdrawn": withdrawn })
-    };
+    let describe = |[signups, active, unconfirmed, withdrawn]: [Option<i64>; 4]| json!({ "signups": signups, "active": active, "unconfirmed": unconfirmed, "withdrawn": withdrawn });
     let malls: Vec<Value> = figures
         .rows
         .iter()

@@ -1,0 +1,249 @@
+//! The figures as a document, as charts and as the variables of their mail.
+
+use chrono::DateTime;
+use chrono::Utc;
+use chrono_tz::Tz;
+use serde_json::{Value, json};
+
+use super::figures::{CHART_DAYS, Figure, Figures, Measure};
+use crate::documents::{Cell, Chart, Column, ColumnKind, Document, Row, Series, Table};
+use crate::jobs::report::change::percent;
+use crate::locale::Locale;
+use crate::money::currency_exponent;
+
+/// What stands where there is nothing to compare with.
+const NOTHING: &str = "–";
+
+impl Measure {
+    fn key(self) -> &'static str {
+        match self {
+            Self::NetSales => "net_amount",
+            Self::AverageOrder => "average_order_amount",
+            Self::CancelledAmount => "cancelled_amount",
+            Self::Orders => "orders",
+            Self::CancelledOrders => "cancelled_orders",
+            Self::NewCustomers => "new_customers",
+            Self::ActiveMembers => "active_members",
+            Self::OpenCarts => "open_carts",
+            Self::SoldOutProducts => "sold_out_products",
+        }
+    }
+
+    fn label(self, locale: Locale) -> &'static str {
+        match self {
+            Self::NetSales => locale.pick("Net sales", "純売上", "순매출"),
+            Self::AverageOrder => locale.pick("Average order", "平均注文単価", "평균 주문액"),
+            Self::CancelledAmount => locale.pick("Cancelled amount", "キャンセル金額", "취소 금액"),
+            Self::Orders => locale.pick("Orders", "注文件数", "주문 건수"),
+            Self::CancelledOrders => locale.pick("Cancelled orders", "キャンセル件数", "취소 건수"),
+            Self::NewCustomers => locale.pick("New customers", "新規顧客", "신규 고객"),
+            Self::ActiveMembers => locale.pick("Active members", "有効会員", "활성 회원"),
+            Self::OpenCarts => locale.pick("Open carts", "未購入カート", "미구매 장바구니"),
+            Self::SoldOutProducts => locale.pick("Products sold out", "売り切れ商品", "품절 상품"),
+        }
+    }
+}
+
+impl Figure {
+    fn cell(&self, value: i64) -> Cell {
+        match &self.currency {
+            Some(currency) => Cell::money(value, currency.as_str()),
+            None => Cell::Int(value),
+        }
+    }
+
+    fn change(&self, before: Option<i64>) -> Option<f64> {
+        before.and_then(|before| percent(before, self.value))
+    }
+}
+
+/// A change as a reader of a table sees it.
+fn change_text(change: Option<f64>) -> String {
+    match change {
+        None => NOTHING.to_owned(),
+        Some(change) if change > 0.0 => format!("+{change:.1}%"),
+        Some(change) if change < 0.0 => format!("−{:.1}%", -change),
+        Some(_) => "±0%".to_owned(),
+    }
+}
+
+/// The document for people, and for JSON and XLSX.
+pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale) -> Document {
+    let text = |key, label| Column::new(key, label, ColumnKind::Text);
+    let number = |key, label| Column::new(key, label, ColumnKind::Number);
+    let day_before = locale.pick("Day before", "前日比", "전일 대비");
+    let week_before = locale.pick("Week before", "前週比", "전주 대비");
+    let rows = figures.figures.iter().map(|figure| {
+        Row::new(vec![
+            Cell::text(figure.measure.label(locale)),
+            Cell::text(figure.currency.as_deref().unwrap_or_default()),
+            figure.cell(figure.value),
+            Cell::text(change_text(figure.change(figure.day_before))),
+            Cell::text(change_text(figure.change(figure.week_before))),
+        ])
+    });
+    let whole = Table {
+        key: "figures",
+        title: locale.pick("Figures", "主要指標", "주요 지표").to_owned(),
+        columns: vec![
+            text("figure", locale.pick("Figure", "指標", "지표")),
+            text("currency", locale.pick("Currency", "通貨", "통화")),
+            Column::new("value", locale.pick("Value", "値", "값"), ColumnKind::Money),
+            number("day_before", day_before),
+            number("week_before", week_before),
+        ],
+        rows: rows.collect(),
+    };
+    let rows = figures.malls.iter().map(|mall| {
+        let change = mall.net_before.and_then(|before| percent(before, mall.net_amount));
+        Row::new(vec![
+            Cell::text(mall.name.as_str()),
+            Cell::text(mall.currency.as_str()),
+            Cell::Int(mall.orders),
+            Cell::money(mall.net_amount, mall.currency.as_str()),
+            Cell::text(change_text(change)),
+        ])
+    });
+    let malls = Table {
+        key: "malls",
+        title: locale.pick("By mall", "店舗別", "몰별").to_owned(),
+        columns: vec![
+            text("mall", locale.pick("Mall", "店舗", "몰")),
+            text("currency", locale.pick("Currency", "通貨", "통화")),
+            number("orders", locale.pick("Orders", "注文件数", "주문 건수")),
+            Column::new("net_amount", locale.pick("Net sales", "純売上", "순매출"), ColumnKind::Money),
+            number("day_before", day_before),
+        ],
+        rows: rows.collect(),
+    };
+    Document {
+        name: format!("executive-{}", figures.day),
+        title: locale.pick("Business figures", "経営指標レポート", "경영 지표 보고서").to_owned(),
+        facts: vec![
+            (locale.pick("Business day", "営業日", "영업일").to_owned(), figures.day.to_string()),
+            (locale.pick("Computed", "集計日時", "집계 일시").to_owned(), in_words(figures.computed_at, time_zone)),
+        ],
+        locale,
+        tables: vec![whole, malls],
+        charts: charts(figures, locale),
+        notes: vec![
+            locale
+                .pick(
+                    "Changes compare with the day before and with the same day of the week before; “–” stands where there is nothing to compare with. Members, carts and products are counted the morning after.",
+                    "前日比・前週比は前日および前週同曜日との比較で、「–」は比較対象がないことを示します。会員・カート・商品は翌朝の時点の数です。",
+                    "전일 대비와 전주 대비는 전날 및 전주 같은 요일과의 비교이며, '–'는 비교 대상이 없음을 뜻합니다. 회원·장바구니·상품은 다음 날 아침 기준입니다.",
+                )
+                .to_owned(),
+        ],
+    }
+}
+
+fn in_words(instant: DateTime<Utc>, time_zone: Tz) -> String {
+    instant.with_timezone(&time_zone).format("%Y-%m-%d %H:%M %Z").to_string()
+}
+
+/// The one table of a CSV: each figure with those it is compared with; what is missing is empty.
+pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
+    let text = |key, label| Column::new(key, label, ColumnKind::Text);
+    let money = |key, label| Column::new(key, label, ColumnKind::Money);
+    let columns = vec![
+        Column::new("business_day", locale.pick("Business day", "営業日", "영업일"), ColumnKind::Date),
+        text("mall", locale.pick("Mall", "店舗", "몰")),
+        text("figure", locale.pick("Figure", "指標", "지표")),
+        text("currency", locale.pick("Currency", "通貨", "통화")),
+        money("value", locale.pick("Value", "値", "값")),
+        money("day_before", locale.pick("Day before", "前日", "전일")),
+        money("week_before", locale.pick("Week before", "前週", "전주")),
+    ];
+    let mut rows: Vec<Row> = figures
+        .figures
+        .iter()
+        .map(|figure| {
+            let cell = |value: Option<i64>| value.map_or(Cell::Empty, |value| figure.cell(value));
+            Row::new(vec![
+                Cell::Date(figures.day),
+                Cell::Empty,
+                Cell::text(figure.measure.key()),
+                Cell::text(figure.currency.as_deref().unwrap_or_default()),
+                cell(Some(figure.value)),
+                cell(figure.day_before),
+                cell(figure.week_before),
+            ])
+        })
+        .collect();
+    rows.extend(figures.malls.iter().map(|mall| {
+        let cell = |value: Option<i64>| {
+            value.map_or(Cell::Empty, |value| Cell::money(value, mall.currency.as_str()))
+        };
+        Row::new(vec![
+            Cell::Date(figures.day),
+            Cell::text(mall.code.as_str()),
+            Cell::text(Measure::NetSales.key()),
+            Cell::text(mall.currency.as_str()),
+            cell(Some(mall.net_amount)),
+            cell(mall.net_before),
+            Cell::Empty,
+        ])
+    }));
+    Table { key: "executive", title: String::new(), columns, rows }
+}
+
+/// The net sales of the last days, a chart for each currency.
+pub(super) fn charts(figures: &Figures, locale: Locale) -> Vec<Chart> {
+    let title = locale.pick(
+        format!("Net sales, last {CHART_DAYS} days"),
+        format!("純売上（直近{CHART_DAYS}日間）"),
+        format!("순매출(최근 {CHART_DAYS}일)"),
+    );
+    figures
+        .charts
+        .iter()
+        .map(|(currency, days)| Chart {
+            title: title.clone(),
+            unit: currency.clone(),
+            days: days.iter().map(|(day, _)| *day).collect(),
+            series: vec![Series {
+                label: Measure::NetSales.label(locale).to_owned(),
+                values: days.iter().map(|(_, net)| net.map(|net| major(net, currency))).collect(),
+            }],
+        })
+        .collect()
+}
+
+/// An amount in major units, for drawing only.
+#[expect(clippy::cast_precision_loss, reason = "a bar's height needs no more than 52 bits")]
+fn major(amount: i64, currency: &str) -> f64 {
+    amount as f64 / 10_f64.powi(i32::try_from(currency_exponent(currency)).unwrap_or(0))
+}
+
+/// The variables of the template `executive`, but for `attachments` and `has_chart`.
+pub(super) fn variables(figures: &Figures, locale: Locale) -> Value {
+    let list: Vec<Value> = figures
+        .figures
+        .iter()
+        .map(|figure| {
+            json!({
+                "label": figure.measure.label(locale),
+                "value": figure.value,
+                "kind": if figure.currency.is_some() { "money" } else { "count" },
+                "currency": figure.currency,
+                "day_before_percent": figure.change(figure.day_before),
+                "week_before_percent": figure.change(figure.week_before),
+            })
+        })
+        .collect();
+    let malls: Vec<Value> = figures
+        .malls
+        .iter()
+        .map(|mall| {
+            json!({
+                "name": mall.name,
+                "orders": mall.orders,
+                "net_amount": mall.net_amount,
+                "currency": mall.currency,
+                "change_percent": mall.net_before.and_then(|before| percent(before, mall.net_amount)),
+            })
+        })
+        .collect();
+    json!({ "day": figures.day.to_string(), "figures": list, "malls": malls })
+}

@@ -1,0 +1,314 @@
+//! A day's figures and what they are compared with, from what other jobs have stored.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Days, NaiveDate, Utc};
+
+use crate::db::{Db, FromRow};
+use crate::failure::Failure;
+use crate::jobs::malls::Mall;
+use crate::money::average_half_up;
+use crate::values;
+
+/// How many days the chart shows.
+pub(super) const CHART_DAYS: u64 = 30;
+
+/// A mall's day in one currency, as `report daily-sales` stored it.
+#[derive(Debug, Clone, FromRow)]
+struct SalesRow {
+    business_day: NaiveDate,
+    mall_id: i64,
+    currency: String,
+    orders: i64,
+    gross_amount: i64,
+    net_amount: i64,
+    cancelled_orders: i64,
+    new_customers: i64,
+    computed_at: DateTime<Utc>,
+}
+
+#[derive(Debug, Clone, FromRow)]
+struct CancellationRow {
+    business_day: NaiveDate,
+    mall_id: i64,
+    currency: String,
+    cancelled_amount: i64,
+}
+
+#[derive(Debug, Clone, FromRow)]
+struct SnapshotRow {
+    snapshot_day: NaiveDate,
+    mall_id: i64,
+    subject: String,
+    status: String,
+    quantity: i64,
+}
+
+/// What a figure counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Measure {
+    NetSales,
+    AverageOrder,
+    CancelledAmount,
+    Orders,
+    CancelledOrders,
+    NewCustomers,
+    ActiveMembers,
+    OpenCarts,
+    SoldOutProducts,
+}
+
+/// A figure of the day beside those of the day and of the week before, where there are such.
+#[derive(Debug, Clone)]
+pub(super) struct Figure {
+    pub(super) measure: Measure,
+    /// Of money.
+    pub(super) currency: Option<String>,
+    pub(super) value: i64,
+    pub(super) day_before: Option<i64>,
+    pub(super) week_before: Option<i64>,
+}
+
+/// A mall's line.
+#[derive(Debug, Clone)]
+pub(super) struct MallFigures {
+    pub(super) code: String,
+    pub(super) name: String,
+    pub(super) currency: String,
+    pub(super) orders: i64,
+    pub(super) net_amount: i64,
+    pub(super) net_before: Option<i64>,
+}
+
+/// Everything the report says.
+pub(super) struct Figures {
+    pub(super) day: NaiveDate,
+    pub(super) computed_at: DateTime<Utc>,
+    pub(super) figures: Vec<Figure>,
+    pub(super) malls: Vec<MallFigures>,
+    /// The net sales of the last days for each currency; none where a mall's day is missing.
+    pub(super) charts: BTreeMap<String, Vec<(NaiveDate, Option<i64>)>>,
+}
+
+impl Figures {
+    /// Loads the figures of a day for malls; fails if the sales of one of them are not reported yet.
+    pub(super) async fn load(db: &mut Db, day: NaiveDate, malls: &[Mall]) -> anyhow::Result<Self> {
+        let stored = Stored::load(db, day, malls).await?;
+        stored.refuse_missing(day, malls)?;
+        let before = [day.checked_sub_days(Days::new(1)), day.checked_sub_days(Days::new(7))];
+        let compare = |measure, currency: Option<&str>, of: &dyn Fn(NaiveDate) -> Option<i64>| {
+            let [day_before, week_before] = before.map(|day| day.and_then(of));
+            of(day).map(|value| Figure {
+                measure,
+                currency: currency.map(str::to_owned),
+                value,
+                day_before,
+                week_before,
+            })
+        };
+        let mut figures = Vec::new();
+        for currency in &stored.currencies(day) {
+            let money = Some(currency.as_str());
+            figures.extend(compare(Measure::NetSales, money, &|at| {
+                stored.sum(at, day, money, |row| row.net_amount)
+            }));
+            figures.extend(compare(Measure::AverageOrder, money, &|at| {
+                let gross = stored.sum(at, day, money, |row| row.gross_amount)?;
+                Some(average_half_up(gross, stored.sum(at, day, money, |row| row.orders)?))
+            }));
+            figures.extend(compare(Measure::CancelledAmount, money, &|at| {
+                stored.cancelled_amount(at, currency)
+            }));
+        }
+        let counts: [(Measure, fn(&SalesRow) -> i64); 3] = [
+            (Measure::Orders, |row| row.orders),
+            (Measure::CancelledOrders, |row| row.cancelled_orders),
+            (Measure::NewCustomers, |row| row.new_customers),
+        ];
+        for (measure, count) in counts {
+            figures.extend(compare(measure, None, &|at| stored.sum(at, day, None, count)));
+        }
+        let states = [
+            (Measure::ActiveMembers, "MEMBER", "ACTIVE"),
+            (Measure::OpenCarts, "CART", "OPEN"),
+            (Measure::SoldOutProducts, "PRODUCT", "SOLD_OUT"),
+        ];
+        for (measure, subject, status) in states {
+            figures.extend(compare(measure, None, &|at| stored.snapshot(at, subject, status)));
+        }
+        Ok(Self {
+            day,
+            computed_at: stored.computed_at(day),
+            figures,
+            malls: stored.malls(day, malls),
+            charts: stored.charts(day),
+        })
+    }
+
+    /// "reported 128 orders of 2 malls"
+    pub(super) fn sentence(&self) -> String {
+        let orders = self.figures.iter().find(|figure| figure.measure == Measure::Orders);
+        let orders = orders.map_or(0, |figure| figure.value);
+        let malls: BTreeSet<&str> = self.malls.iter().map(|mall| mall.code.as_str()).collect();
+        let plural = |count: i64| if count == 1 { "" } else { "s" };
+        let malls = i64::try_from(malls.len()).unwrap_or(i64::MAX);
+        format!("reported {orders} order{} of {malls} mall{}", plural(orders), plural(malls))
+    }
+}
+
+/// The rows that the report is made of, of its malls alone.
+struct Stored {
+    mall_ids: BTreeSet<i64>,
+    sales: Vec<SalesRow>,
+    /// The first day that is reported of each mall: before it nothing is missing.
+    first_days: BTreeMap<i64, NaiveDate>,
+    cancellations: Vec<CancellationRow>,
+    snapshots: Vec<SnapshotRow>,
+}
+
+impl Stored {
+    async fn load(db: &mut Db, day: NaiveDate, malls: &[Mall]) -> anyhow::Result<Self> {
+        let mall_ids: BTreeSet<i64> = malls.iter().map(|mall| mall.id).collect();
+        let first = day.checked_sub_days(Days::new(CHART_DAYS - 1)).unwrap_or(day);
+        let mut sales: Vec<SalesRow> = db
+            .fetch_all(
+                "SELECT business_day, mall_id, currency, orders, gross_amount, net_amount, cancelled_orders,
+                        new_customers, computed_at
+                 FROM daily_sales WHERE business_day BETWEEN $1 AND $2 AND is_final
+                 ORDER BY business_day, mall_id, currency",
+                values![first, day],
+            )
+            .await?;
+        sales.retain(|row| mall_ids.contains(&row.mall_id));
+        let first_days: Vec<(i64, NaiveDate)> = db
+            .fetch_all(
+                "SELECT mall_id, MIN(business_day) FROM daily_sales WHERE is_final GROUP BY mall_id",
+                values![],
+            )
+            .await?;
+        let mut cancellations: Vec<CancellationRow> = db
+            .fetch_all(
+                "SELECT business_day, mall_id, currency, cancelled_amount
+                 FROM daily_cancellations WHERE business_day BETWEEN $1 AND $2",
+                values![first, day],
+            )
+            .await?;
+        cancellations.retain(|row| mall_ids.contains(&row.mall_id));
+        let mut snapshots: Vec<SnapshotRow> = db
+            .fetch_all(
+                "SELECT snapshot_day, mall_id, subject, status, quantity
+                 FROM statistics_snapshots WHERE snapshot_day BETWEEN $1 AND $2",
+                values![first, day.checked_add_days(Days::new(1)).unwrap_or(day)],
+            )
+            .await?;
+        snapshots.retain(|row| mall_ids.contains(&row.mall_id));
+        Ok(Self { mall_ids, sales, first_days: first_days.into_iter().collect(), cancellations, snapshots })
+    }
+
+    /// A zero that nobody counted would look as true as any other.
+    fn refuse_missing(&self, day: NaiveDate, malls: &[Mall]) -> Result<(), Failure> {
+        let missing: Vec<&str> = malls
+            .iter()
+            .filter(|mall| !self.is_reported(mall.id, day))
+            .map(|mall| mall.code.as_str())
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let hint = format!("batchctl report daily-sales --date {day}");
+        Err(Failure::try_later(format!("the sales of {day} are not reported yet for {}", missing.join(", ")))
+            .hint(hint))
+    }
+
+    fn of_day(&self, day: NaiveDate) -> impl Iterator<Item = &SalesRow> {
+        self.sales.iter().filter(move |row| row.business_day == day)
+    }
+
+    fn is_reported(&self, mall: i64, day: NaiveDate) -> bool {
+        self.of_day(day).any(|row| row.mall_id == mall)
+    }
+
+    fn currencies(&self, day: NaiveDate) -> BTreeSet<String> {
+        self.of_day(day).map(|row| row.currency.clone()).collect()
+    }
+
+    /// A sum of one day, in one currency or of counts in all; none unless each mall of the report's day is in it.
+    fn sum(
+        &self,
+        at: NaiveDate,
+        day: NaiveDate,
+        currency: Option<&str>,
+        value: impl Fn(&SalesRow) -> i64,
+    ) -> Option<i64> {
+        let is_meant = |row: &&SalesRow| currency.is_none_or(|currency| row.currency == currency);
+        let is_comparable = self.of_day(day).filter(is_meant).all(|row| self.is_reported(row.mall_id, at));
+        is_comparable.then(|| self.of_day(at).filter(is_meant).map(value).sum())
+    }
+
+    fn cancelled_amount(&self, at: NaiveDate, currency: &str) -> Option<i64> {
+        let of_day = || self.cancellations.iter().filter(|row| row.business_day == at);
+        let is_whole = self.mall_ids.iter().all(|mall| of_day().any(|row| row.mall_id == *mall));
+        is_whole
+            .then(|| of_day().filter(|row| row.currency == currency).map(|row| row.cancelled_amount).sum())
+    }
+
+    /// What a day left behind: the snapshot of the next morning.
+    fn snapshot(&self, at: NaiveDate, subject: &str, status: &str) -> Option<i64> {
+        let morning = at.checked_add_days(Days::new(1))?;
+        let rows = || {
+            self.snapshots
+                .iter()
+                .filter(|row| row.snapshot_day == morning && row.subject == subject && row.status == status)
+        };
+        let is_whole = self.mall_ids.iter().all(|mall| rows().any(|row| row.mall_id == *mall));
+        is_whole.then(|| rows().map(|row| row.quantity).sum())
+    }
+
+    fn computed_at(&self, day: NaiveDate) -> DateTime<Utc> {
+        self.of_day(day).map(|row| row.computed_at).max().unwrap_or(DateTime::UNIX_EPOCH)
+    }
+
+    fn malls(&self, day: NaiveDate, malls: &[Mall]) -> Vec<MallFigures> {
+        let before = day.pred_opt();
+        let figures = |row: &SalesRow| {
+            let mall = malls.iter().find(|mall| mall.id == row.mall_id)?;
+            let net_before = before.filter(|before| self.is_reported(mall.id, *before)).map(|before| {
+                self.of_day(before)
+                    .filter(|then| then.mall_id == mall.id && then.currency == row.currency)
+                    .map(|then| then.net_amount)
+                    .sum()
+            });
+            Some(MallFigures {
+                code: mall.code.clone(),
+                name: mall.name.clone(),
+                currency: row.currency.clone(),
+                orders: row.orders,
+                net_amount: row.net_amount,
+                net_before,
+            })
+        };
+        self.of_day(day).filter_map(figures).collect()
+    }
+
+    fn charts(&self, day: NaiveDate) -> BTreeMap<String, Vec<(NaiveDate, Option<i64>)>> {
+        let days: Vec<NaiveDate> =
+            (0..CHART_DAYS).rev().filter_map(|back| day.checked_sub_days(Days::new(back))).collect();
+        let chart = |currency: &str| {
+            let malls: BTreeSet<i64> =
+                self.of_day(day).filter(|row| row.currency == currency).map(|row| row.mall_id).collect();
+            let net_of = |at: NaiveDate| {
+                let existing: Vec<&i64> = malls
+                    .iter()
+                    .filter(|mall| self.first_days.get(mall).is_some_and(|first| *first <= at))
+                    .collect();
+                let is_whole =
+                    !existing.is_empty() && existing.iter().all(|mall| self.is_reported(**mall, at));
+                is_whole.then(|| {
+                    self.of_day(at).filter(|row| row.currency == currency).map(|row| row.net_amount).sum()
+                })
+            };
+            days.iter().map(|at| (*at, net_of(*at))).collect()
+        };
+        self.currencies(day).iter().map(|currency| (currency.clone(), chart(currency))).collect()
+    }
+}
