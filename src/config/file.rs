@@ -503,6 +503,7 @@ mod tests {
         let config = parsed(&uncommented.join("\n"));
         assert_eq!(config.import.orders.columns.len(), 15);
         assert_eq!(config.report.locale, Some(Locale::Ja));
+        assert_eq!(config.report.delivery[0].to.len(), 2);
         assert_eq!(config.alerts.channels(Severity::High, true)[0].name, "ops");
         assert_eq!(config.alerts.channels(Severity::High, false)[0].name, "dev");
         assert_eq!(config.import.orders.columns["order_no"], "注文番号");
@@ -511,6 +512,27 @@ mod tests {
         assert_eq!(job.timeout, Some(Duration::from_mins(45)));
         assert_eq!(job.skip_limit, Some(SkipLimit::Percent(1.0)));
         assert_eq!(job.severity, Some(Severity::High));
+    }
+
+    #[test]
+    fn a_delivery_that_could_only_fail_at_night_is_refused_without_repeating_an_address() {
+        let delivery = |rest: &str| error(&format!("[[report.delivery]]\nreport = \"daily-sales\"\n{rest}"));
+        assert_eq!(
+            delivery("to = [\"a@example.jp\", \"hunter22\"]"),
+            "batchctl.toml line 3: `report.delivery.to`: entry 2 is not a mail address: write one like manager@example.jp"
+        );
+        assert_eq!(
+            delivery("to = []"),
+            "batchctl.toml line 3: `report.delivery.to` names nobody: write [\"manager@example.jp\"]"
+        );
+        assert_eq!(
+            delivery("to = [\"a@example.jp\"]\nsubject = \"a\\nb\""),
+            "batchctl.toml line 4: `report.delivery.subject` is empty or holds a line break"
+        );
+        assert_eq!(
+            delivery("to = [\"a@example.jp\"]\nformat = [\"pfd\"]"),
+            "batchctl.toml line 4: `report.delivery.format`: unknown variant `pfd`, expected one of `table`, `csv`, `xlsx`, `pdf`, `json`"
+        );
     }
 
     #[test]

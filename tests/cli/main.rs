@@ -11,10 +11,14 @@ mod demo;
 mod exit_codes;
 mod harness;
 mod mail_templates;
+mod report_daily_cancellations;
 mod report_daily_sales;
+mod report_executive;
+mod report_weekly_signups;
 mod runner;
 mod runs;
 mod secrets;
+mod stats_refresh;
 mod support;
 
 use std::path::{Path, PathBuf};

@@ -1,5 +1,6 @@
 //! `report daily-sales`: the figures it stores, how often it makes them, and the forms it gives them.
 
+mod delivery;
 mod figures;
 mod forms;
 mod malls;

@@ -16,6 +16,7 @@ pub(super) fn add(environment: &mut Environment<'static>, time_zone: Tz) {
     environment.set_formatter(write);
     environment.add_filter("money", money);
     environment.add_filter("number", number);
+    environment.add_filter("count_or_dash", count_or_dash);
     environment.add_filter("percent", percent);
     environment.add_filter("change", change);
     environment.add_filter("date", date);
@@ -72,6 +73,11 @@ fn number(number: &Value) -> Result<String, Error> {
     }
 }
 
+/// `active | count_or_dash`: as `number`, and a dash for a count that is withheld.
+fn count_or_dash(count: &Value) -> Result<String, Error> {
+    if count.is_none() { Ok("–".to_owned()) } else { number(count) }
+}
+
 /// `12.34 | percent`: `12.3%`.
 fn percent(value: &Value) -> Result<String, Error> {
     Ok(format!("{}%", group_digits(&one_decimal("percent", value)?)))
@@ -87,11 +93,25 @@ fn change(value: &Value) -> Result<String, Error> {
     })
 }
 
-/// `"2026-11-20" | date`: `2026年11月20日`; with `weekday=true` the day of the week behind it.
+/// `"2026-11-20" | date`: `2026年11月20日`; with `weekday=true` the day of the week behind it. Days from one to
+/// another, `2026-11-01..2026-11-20`, are written as both.
 #[expect(clippy::needless_pass_by_value, reason = "a filter takes its options so")]
 fn date(state: &State, text: &str, options: Kwargs) -> Result<String, Error> {
-    let day: NaiveDate =
-        text.parse().map_err(|_| wrong("date", "a day such as 2026-11-20", &Value::from(text)))?;
+    let parse = |text: &str| {
+        text.parse::<NaiveDate>().map_err(|_| wrong("date", "a day such as 2026-11-20", &Value::from(text)))
+    };
+    if let Some((first, last)) = text.split_once("..") {
+        let _: Option<bool> = options.get("weekday")?;
+        options.assert_all_used()?;
+        let locale = locale(state)?;
+        let (first, last) = (day_in_words(parse(first)?, locale), day_in_words(parse(last)?, locale));
+        return Ok(locale.pick(
+            format!("{first} to {last}"),
+            format!("{first}～{last}"),
+            format!("{first}~{last}"),
+        ));
+    }
+    let day = parse(text)?;
     let with_weekday = options.get::<Option<bool>>("weekday")?.unwrap_or(false);
     options.assert_all_used()?;
     let locale = locale(state)?;

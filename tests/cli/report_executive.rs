@@ -1,0 +1,196 @@
+//! `report executive`: figures from what other jobs stored, changes that are true, and the picture inside the mail.
+
+use rustix::process::Signal;
+
+use crate::support::{Batchctl, Mall, Order, Shop, on_both_databases};
+
+on_both_databases![
+    the_figures_are_those_of_the_reports_with_true_changes,
+    a_comparison_that_is_not_there_is_a_dash_and_no_zero,
+    without_the_days_sales_it_says_so_and_sends_nothing,
+    the_chart_is_inside_the_mail_and_named_by_its_html,
+    it_is_mailed_once_and_after_a_kill_too,
+    a_sum_that_lacks_a_mall_is_compared_with_nothing,
+    each_language_has_its_own_labels,
+    a_mall_whose_day_is_not_over_is_reported_on_its_own_day,
+];
+
+const MORNING: &str = "2026-11-20T10:00:00+09:00";
+
+fn report(shop: &Shop, arguments: &[&str]) -> Batchctl {
+    shop.batchctl(["report", "executive"].iter().chain(arguments)).now(MORNING)
+}
+
+fn sell(shop: &Shop, mall: Mall, number: &str, day: &str, total: i64) {
+    let at = format!("2026-11-{day}T12:00:00+09:00");
+    let order = Order { mall, order_no: number, total, member: Some(number), ..Order::default() };
+    shop.order(Order { ordered_at: &at, paid_at: Some(&at), ..order });
+}
+
+/// Sales of 12 to 19 November: 1,000 a day, 1,500 on the 18th, two orders of 900 on the 19th.
+fn tokyo(shop: &Shop) -> Mall {
+    let mall = shop.mall("tokyo", "Asia/Tokyo", "JPY");
+    for day in 12..=17 {
+        sell(shop, mall, &day.to_string(), &day.to_string(), 1000);
+    }
+    sell(shop, mall, "18", "18", 1500);
+    sell(shop, mall, "19a", "19", 900);
+    sell(shop, mall, "19b", "19", 900);
+    mall
+}
+
+fn run_reports(shop: &Shop) {
+    let range = ["--from", "2026-11-12", "--to", "2026-11-19"];
+    for job in ["daily-sales", "daily-cancellations"] {
+        shop.batchctl(["report", job].iter().chain(&range)).run().succeeds();
+    }
+}
+
+const CSV: [&str; 4] = ["--format", "csv", "--out", "-"];
+
+fn the_figures_are_those_of_the_reports_with_true_changes(shop: &Shop) {
+    let mall = tokyo(shop);
+    let (ordered, cancelled) = ("2026-11-10T12:00:00+09:00", Some("2026-11-19T13:00:00+09:00"));
+    let order = Order { mall, order_no: "c", total: 700, paid_at: None, ordered_at: ordered, ..Order::default() };
+    shop.order(Order { cancelled_at: cancelled, ..order });
+    run_reports(shop);
+    shop.batchctl(["stats", "refresh"]).run().succeeds();
+    let ran = report(shop, &CSV).run().succeeds();
+    assert_eq!(
+        ran.stdout,
+        "business_day,mall,figure,currency,value,day_before,week_before\r\n\
+         2026-11-19,,net_amount,JPY,1800,1500,1000\r\n\
+         2026-11-19,,average_order_amount,JPY,900,1500,1000\r\n\
+         2026-11-19,,cancelled_amount,JPY,700,0,0\r\n\
+         2026-11-19,,orders,,2,1,1\r\n\
+         2026-11-19,,cancelled_orders,,1,0,0\r\n\
+         2026-11-19,,new_customers,,2,1,1\r\n\
+         2026-11-19,,active_members,,0,,\r\n\
+         2026-11-19,,open_carts,,0,,\r\n\
+         2026-11-19,,sold_out_products,,0,,\r\n\
+         2026-11-19,tokyo,net_amount,JPY,1800,1500,\r\n"
+    );
+    report(shop, &["--mail-to", "boss@example.jp"]).run().succeeds().is_silent();
+    let text = shop.scalar("SELECT text_body FROM mails");
+    for part in [
+        "Net sales: ¥1,800\n  day before +20.0%, week before +80.0%",
+        "Average order: ¥900\n  day before −40.0%, week before −10.0%",
+        // From nothing to something is no percentage.
+        "Cancelled amount: ¥700\nOrders: 2\n  day before +100.0%",
+        "tokyo: ¥1,800 net, 2 orders, +20.0% on the day before",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+}
+
+fn a_comparison_that_is_not_there_is_a_dash_and_no_zero(shop: &Shop) {
+    tokyo(shop);
+    shop.batchctl(["report", "daily-sales", "--date", "2026-11-19"]).run().succeeds();
+    let ran = report(shop, &CSV).run().succeeds();
+    assert!(ran.stdout.contains("net_amount,JPY,1800,,\r\n"), "{ran:?}");
+    assert!(!ran.stdout.contains("cancelled_amount"), "never reported, so not shown: {ran:?}");
+    assert!(!ran.stdout.contains("open_carts"), "{ran:?}");
+    let shown = report(shop, &["--format", "table", "--out", "-"]).run().succeeds();
+    let line = shown.stdout.lines().find(|line| line.starts_with("Net sales")).unwrap();
+    assert_eq!(line.split_whitespace().collect::<Vec<_>>(), ["Net", "sales", "JPY", "1,800", "–", "–"]);
+    report(shop, &["--mail-to", "boss@example.jp"]).run().succeeds();
+    let (text, html) =
+        (shop.scalar("SELECT text_body FROM mails"), shop.scalar("SELECT html_body FROM mails"));
+    assert!(!text.contains('%') && html.contains('–'), "{text}");
+}
+
+fn without_the_days_sales_it_says_so_and_sends_nothing(shop: &Shop) {
+    tokyo(shop);
+    shop.mall("osaka", "Asia/Tokyo", "JPY");
+    let flags = ["--mail-to", "boss@example.jp"];
+    report(shop, &flags)
+        .run()
+        .exits(75)
+        .says("the sales of 2026-11-19 are not reported yet for osaka, tokyo")
+        .says("hint: batchctl report daily-sales --date 2026-11-19");
+    shop.batchctl(["report", "daily-sales", "--mall", "tokyo"]).run().succeeds();
+    report(shop, &flags).run().exits(75).says("not reported yet for osaka\n");
+    assert_eq!(shop.scalar("SELECT COUNT(*) FROM mails"), "0");
+    shop.batchctl(["report", "daily-sales"]).run().succeeds();
+    report(shop, &flags).run().succeeds().is_silent();
+    assert_eq!(shop.scalar("SELECT COUNT(*) FROM mails"), "1");
+}
+
+/// Bytes of a `\x…` text.
+fn bytes(text: &str) -> Vec<u8> {
+    hex::decode(text.trim_start_matches("\\x")).unwrap()
+}
+
+fn the_chart_is_inside_the_mail_and_named_by_its_html(shop: &Shop) {
+    tokyo(shop);
+    run_reports(shop);
+    report(shop, &["--mail-to", "boss@example.jp", "--locale", "ja"]).run().succeeds();
+    let rows = shop.sql("SELECT name, content_type, content_id, content FROM mail_attachments");
+    let html = shop.scalar("SELECT html_body FROM mails");
+    let [row] = rows.as_slice() else { panic!("one picture and nothing else: {}", rows.len()) };
+    assert_eq!(row[..3], ["chart.png", "image/png", "chart"]);
+    assert!(html.contains("<img src=\"cid:chart\"") && html.contains(" alt=\""), "{html}");
+    let picture = bytes(&row[3]);
+    assert!(picture.starts_with(b"\x89PNG\r\n\x1a\n"));
+    assert!(picture.len() < 100_000, "{} bytes", picture.len());
+    let width = u32::from_be_bytes(picture[16..20].try_into().unwrap());
+    assert_eq!(width, 2 * 534, "twice the width it is shown at");
+}
+
+fn it_is_mailed_once_and_after_a_kill_too(shop: &Shop) {
+    tokyo(shop);
+    run_reports(shop);
+    shop.write(
+        "batchctl.toml",
+        "[[report.delivery]]\nreport = \"executive\"\nto = [\"a@example.jp\", \"b@example.jp\"]\nlocale = \"ko\"\n",
+    );
+    report(shop, &[]).failpoint("before-deliver=kill").run().is_killed_by(Signal::KILL);
+    assert_eq!(shop.scalar("SELECT COUNT(*) FROM mails"), "0");
+    for _ in 0..2 {
+        report(shop, &[]).run().succeeds().is_silent();
+        assert_eq!(shop.scalar("SELECT COUNT(*) FROM mails"), "2");
+    }
+    report(shop, &["--from", "2026-11-12", "--to", "2026-11-18"]).run().succeeds();
+    assert_eq!(shop.scalar("SELECT COUNT(*) FROM mails"), "2", "older days are not delivered by themselves");
+}
+
+fn a_sum_that_lacks_a_mall_is_compared_with_nothing(shop: &Shop) {
+    tokyo(shop);
+    run_reports(shop);
+    let osaka = shop.mall("osaka", "Asia/Tokyo", "JPY");
+    sell(shop, osaka, "1", "19", 5000);
+    shop.batchctl(["report", "daily-sales"]).run().succeeds();
+    let ran = report(shop, &CSV).run().succeeds();
+    assert!(ran.stdout.contains("2026-11-19,,net_amount,JPY,6800,,\r\n"), "{ran:?}");
+    assert!(ran.stdout.contains("2026-11-19,tokyo,net_amount,JPY,1800,1500,\r\n"), "{ran:?}");
+    assert!(ran.stdout.contains("2026-11-19,osaka,net_amount,JPY,5000,,\r\n"), "{ran:?}");
+}
+
+fn each_language_has_its_own_labels(shop: &Shop) {
+    tokyo(shop);
+    run_reports(shop);
+    for (locale, label) in [("en", "Net sales"), ("ja", "純売上"), ("ko", "순매출")] {
+        report(shop, &["--mail-to", "a@example.jp", "--locale", locale]).run().succeeds();
+        let text = shop.scalar(&format!("SELECT text_body FROM mails WHERE locale = '{locale}'"));
+        assert!(text.contains(label), "{text}");
+    }
+}
+
+fn a_mall_whose_day_is_not_over_is_reported_on_its_own_day(shop: &Shop) {
+    tokyo(shop);
+    shop.mall("new-york", "America/New_York", "USD");
+    run_reports(shop);
+    report(shop, &["--mail-to", "a@example.jp"]).run().succeeds();
+    let texts = shop.sql("SELECT subject, text_body FROM mails ORDER BY id");
+    let about: Vec<(&str, bool, bool)> = texts
+        .iter()
+        .map(|row| (row[0].as_str(), row[1].contains("tokyo:"), row[1].contains("new-york:")))
+        .collect();
+    assert_eq!(
+        about,
+        [
+            ("Business figures of Wed 18 November 2026", false, true),
+            ("Business figures of Thu 19 November 2026", true, false)
+        ]
+    );
+}

@@ -1,0 +1,347 @@
+//! `report weekly-signups`: whom it counts, in which week, and that no small count leaves by any way.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono_tz::Tz;
+use rustix::process::Signal;
+
+use crate::support::{Batchctl, Mall, Shop, on_both_databases};
+
+on_both_databases![
+    the_counts_are_those_of_a_second_calculation,
+    no_small_count_can_be_computed_by_subtraction,
+    a_member_under_an_erasure_request_is_not_counted,
+    a_week_begins_on_monday_of_the_malls_own_zone,
+    a_week_with_a_change_of_clocks_is_whole,
+    each_mall_is_reported_for_its_own_last_finished_week,
+    a_range_is_an_instance_a_week,
+    a_week_without_signups_is_zeros,
+    a_small_mall_is_withheld_and_in_no_total,
+    no_personal_datum_is_stored_printed_or_mailed,
+    it_is_mailed_once_and_after_a_kill_too,
+    another_minimum_changes_nothing_without_a_rerun,
+    a_minimum_that_protects_nobody_is_wrong_usage,
+    a_standing_delivery_is_of_the_last_week_alone,
+];
+
+/// Monday morning in Tokyo, when the weekly report of 16 to 22 November runs.
+const MONDAY: &str = "2026-11-23T04:00:00+09:00";
+
+fn report(shop: &Shop, arguments: &[&str]) -> Batchctl {
+    shop.batchctl(["report", "weekly-signups"].iter().chain(arguments)).now(MONDAY)
+}
+
+/// Adds members with the same fate; gives nothing, since nobody is to be known by a number.
+fn members(shop: &Shop, mall: Mall, prefix: &str, count: usize, status: &str, channel: &str, at: &str) {
+    let at = DateTime::parse_from_rfc3339(at).unwrap().to_utc().to_rfc3339_opts(SecondsFormat::Secs, false);
+    let channel = if channel.is_empty() { "NULL".to_owned() } else { format!("'{channel}'") };
+    for number in 0..count {
+        shop.execute(&format!(
+            "INSERT INTO members (mall_id, member_code, status, channel, signed_up_at, created_at, updated_at)
+             VALUES ({}, '{prefix}-{status}-{number}', '{status}', {channel}, '{at}', '{at}', '{at}')",
+            mall.id
+        ));
+    }
+}
+
+/// week, mall, sign-ups, active, unconfirmed, withdrawn.
+fn stored(shop: &Shop) -> Vec<String> {
+    sorted(shop.sql(
+        "SELECT week_day, code, signups, active, unconfirmed, withdrawn
+         FROM weekly_signups JOIN malls ON malls.id = mall_id",
+    ))
+}
+
+/// week, mall, channel or "other", sign-ups, active, unconfirmed, withdrawn.
+fn groups(shop: &Shop) -> Vec<String> {
+    sorted(shop.sql(
+        "SELECT week_day, code, CASE WHEN is_other THEN 'other' ELSE channel END, signups, active, unconfirmed, withdrawn
+         FROM weekly_signups_by_channel JOIN malls ON malls.id = mall_id",
+    ))
+}
+
+fn sorted(rows: Vec<Vec<String>>) -> Vec<String> {
+    let mut rows: Vec<String> = rows.into_iter().map(|row| row.join(" ")).collect();
+    rows.sort();
+    rows
+}
+
+/// Wednesday noon in Tokyo.
+const WEDNESDAY: &str = "2026-11-18T12:00:00+09:00";
+
+fn the_counts_are_those_of_a_second_calculation(shop: &Shop) {
+    let statuses = ["ACTIVE", "UNCONFIRMED", "WITHDRAWN"];
+    let channels = ["web", "アプリ", ""];
+    let mut rng = fastrand::Rng::with_seed(5);
+    let (from, to): (DateTime<Utc>, DateTime<Utc>) =
+        ("2026-11-15T00:00:00Z".parse().unwrap(), "2026-11-23T12:00:00Z".parse().unwrap());
+    let mut whole: BTreeMap<&str, [i64; 4]> = BTreeMap::new();
+    let mut by_channel: BTreeMap<(&str, &str), [i64; 4]> = BTreeMap::new();
+    for (code, zone) in [("tokyo", "Asia/Tokyo"), ("paris", "Europe/Paris")] {
+        let (mall, time_zone) = (shop.mall(code, zone, "JPY"), zone.parse::<Tz>().unwrap());
+        let mut rows = Vec::new();
+        for number in 0..300 {
+            let at = from + TimeDelta::minutes(rng.i64(0..(to - from).num_minutes()));
+            let (status, channel) = (rng.usize(0..3), channels[rng.usize(0..3)]);
+            let text = at.to_rfc3339_opts(SecondsFormat::Secs, false);
+            rows.push(format!(
+                "({}, 'm{number}', '{}', '{channel}', '{text}', '{text}', '{text}')",
+                mall.id, statuses[status]
+            ));
+            let day = at.with_timezone(&time_zone).date_naive();
+            if !("2026-11-16".parse().unwrap()..="2026-11-22".parse().unwrap()).contains(&day) {
+                continue;
+            }
+            for sums in [whole.entry(code).or_default(), by_channel.entry((code, channel)).or_default()] {
+                sums[0] += 1;
+                sums[1 + status] += 1;
+            }
+        }
+        shop.execute(&format!(
+            "INSERT INTO members (mall_id, member_code, status, channel, signed_up_at, created_at, updated_at)
+             VALUES {}",
+            rows.join(", ")
+        ));
+    }
+    assert!(by_channel.values().flatten().all(|count| *count >= 5), "every count is large: {by_channel:?}");
+    report(shop, &["--date", "2026-11-18"]).now("2026-11-24T04:00:00+09:00").run().succeeds().is_silent();
+    let text = |counts: &[i64; 4]| counts.map(|count| count.to_string()).join(" ");
+    let mut expected: Vec<String> =
+        whole.iter().map(|(code, counts)| format!("2026-11-16 {code} {}", text(counts))).collect();
+    expected.sort();
+    assert_eq!(stored(shop), expected);
+    let mut expected: Vec<String> = by_channel
+        .iter()
+        .map(|((code, channel), counts)| format!("2026-11-16 {code} {channel} {}", text(counts)))
+        .collect();
+    expected.sort();
+    assert_eq!(groups(shop), expected);
+}
+
+/// A count as it is published: a number, or withheld.
+fn told(text: &str) -> Option<i64> {
+    text.parse().ok()
+}
+
+fn no_small_count_can_be_computed_by_subtraction(shop: &Shop) {
+    let mut rng = fastrand::Rng::with_seed(11);
+    for number in 0..25 {
+        let mall = shop.mall(&format!("mall-{number:02}"), "Asia/Tokyo", "JPY");
+        for channel in 0..rng.usize(1..5) {
+            for status in ["ACTIVE", "UNCONFIRMED", "WITHDRAWN"] {
+                let (prefix, channel) = (format!("c{channel}"), format!("channel-{channel}"));
+                members(shop, mall, &prefix, rng.usize(0..9), status, &channel, WEDNESDAY);
+            }
+        }
+    }
+    report(shop, &["--mail-to", "a@example.jp", "--format", "csv"]).run().succeeds();
+    let is_small = |count: i64| (1..5).contains(&count);
+    let malls = shop.sql("SELECT mall_id, signups, active, unconfirmed, withdrawn FROM weekly_signups");
+    let mut withheld = 0;
+    for mall in &malls {
+        let groups = shop.sql(&format!(
+            "SELECT signups, active, unconfirmed, withdrawn FROM weekly_signups_by_channel WHERE mall_id = {}",
+            mall[0]
+        ));
+        let counts: Vec<Option<i64>> = mall[1..].iter().map(|text| told(text)).collect();
+        assert!(counts.iter().flatten().all(|count| !is_small(*count)), "{mall:?}");
+        let Some(signups) = counts[0] else {
+            assert!(counts.iter().all(Option::is_none) && groups.is_empty(), "{mall:?} {groups:?}");
+            continue;
+        };
+        // What is left of the sign-ups when the told statuses are taken away.
+        let rest = signups - counts[1..].iter().flatten().sum::<i64>();
+        let hidden = counts[1..].iter().filter(|count| count.is_none()).count();
+        assert!((hidden == 0 && rest == 0) || (hidden >= 2 && rest >= 5), "{mall:?}");
+        withheld += usize::from(hidden > 0);
+        let sizes: Vec<i64> = groups.iter().map(|group| told(&group[0]).unwrap()).collect();
+        assert!(sizes.iter().all(|size| *size >= 5), "{mall:?} {groups:?}");
+        assert_eq!(sizes.iter().sum::<i64>(), signups, "{mall:?} {groups:?}");
+        let is_told = groups.iter().filter(|group| told(&group[1]).is_some()).count();
+        assert!(is_told == 0 || is_told == groups.len(), "{groups:?}");
+        let cells = groups.iter().flat_map(|group| &group[1..]).filter_map(|text| told(text));
+        assert!(cells.into_iter().all(|count| !is_small(count)), "{groups:?}");
+        // The sum of the named channels never leaves one unnamed channel: the truth behind "other" has two or more.
+        let truth = shop.sql(&format!(
+            "SELECT channel, COUNT(*) FROM members WHERE mall_id = {} GROUP BY channel",
+            mall[0]
+        ));
+        let small = truth.iter().filter(|row| is_small(row[1].parse().unwrap())).count();
+        let named = groups.len() - usize::from(small > 0);
+        assert!(small == 0 || truth.len() - named >= 2 || truth.len() == 1, "{truth:?} {groups:?}");
+    }
+    assert!(withheld > 3, "the attack had something to find: {malls:?}");
+    // Nor does the mail say more than the table.
+    let text = shop.scalar("SELECT text_body FROM mails");
+    let sum: i64 = malls.iter().filter_map(|mall| told(&mall[1])).sum();
+    assert!(text.contains(&format!("Total: {sum} sign-ups")), "{text}");
+}
+
+fn a_member_under_an_erasure_request_is_not_counted(shop: &Shop) {
+    let tokyo = shop.mall("tokyo", "Asia/Tokyo", "JPY");
+    members(shop, tokyo, "a", 12, "ACTIVE", "web", WEDNESDAY);
+    shop.execute("UPDATE members SET erasure_requested_at = signed_up_at WHERE member_code IN ('a-ACTIVE-0', 'a-ACTIVE-1')");
+    report(shop, &[]).run().succeeds().is_silent();
+    assert_eq!(stored(shop), ["2026-11-16 tokyo 10 10 0 0"]);
+}
+
+fn a_week_begins_on_monday_of_the_malls_own_zone(shop: &Shop) {
+    let tokyo = shop.mall("tokyo", "Asia/Tokyo", "JPY");
+    members(shop, tokyo, "before", 5, "ACTIVE", "web", "2026-11-15T23:59:59+09:00");
+    members(shop, tokyo, "first", 6, "ACTIVE", "web", "2026-11-16T00:00:00+09:00");
+    members(shop, tokyo, "last", 7, "ACTIVE", "web", "2026-11-22T23:59:59+09:00");
+    members(shop, tokyo, "after", 8, "ACTIVE", "web", "2026-11-23T00:00:00+09:00");
+    report(shop, &[]).run().succeeds();
+    report(shop, &["--date", "2026-11-15"]).run().succeeds();
+    assert_eq!(stored(shop), ["2026-11-09 tokyo 5 5 0 0", "2026-11-16 tokyo 13 13 0 0"]);
+}
+
+fn a_week_with_a_change_of_clocks_is_whole(shop: &Shop) {
+    // On 1 November 2026, a Sunday, New York's clocks go back; on 8 March, a Sunday too, forward.
+    let mall = shop.mall("new-york", "America/New_York", "USD");
+    members(shop, mall, "a", 5, "ACTIVE", "web", "2026-10-26T00:00:00-04:00");
+    members(shop, mall, "b", 6, "ACTIVE", "web", "2026-11-01T23:59:59-05:00");
+    members(shop, mall, "c", 50, "ACTIVE", "web", "2026-11-02T00:00:00-05:00");
+    members(shop, mall, "d", 7, "ACTIVE", "web", "2026-03-08T23:59:59-04:00");
+    members(shop, mall, "e", 51, "ACTIVE", "web", "2026-03-09T00:00:00-04:00");
+    report(shop, &["--date", "2026-10-30"]).run().succeeds();
+    report(shop, &["--date", "2026-03-02"]).run().succeeds();
+    assert_eq!(stored(shop), ["2026-03-02 new-york 7 7 0 0", "2026-10-26 new-york 11 11 0 0"]);
+}
+
+fn each_mall_is_reported_for_its_own_last_finished_week(shop: &Shop) {
+    shop.mall("tokyo", "Asia/Tokyo", "JPY");
+    shop.mall("new-york", "America/New_York", "USD");
+    report(shop, &["--verbose"]).run().succeeds().says("not over yet: new-york");
+    assert_eq!(
+        stored(shop),
+        ["2026-11-09 new-york 0 0 0 0", "2026-11-09 tokyo 0 0 0 0", "2026-11-16 tokyo 0 0 0 0"]
+    );
+    report(shop, &[]).now("2026-11-24T04:00:00+09:00").run().succeeds();
+    assert_eq!(stored(shop)[2..], ["2026-11-16 new-york 0 0 0 0", "2026-11-16 tokyo 0 0 0 0"]);
+}
+
+fn a_range_is_an_instance_a_week(shop: &Shop) {
+    shop.mall("tokyo", "Asia/Tokyo", "JPY");
+    report(shop, &["--from", "2026-11-04"]).run().succeeds();
+    let runs = shop.sql("SELECT instance_key, command_line FROM batch_execution ORDER BY id");
+    let line = |week: &str| format!("report weekly-signups --date {week} --min-cell=5");
+    let expected = ["2026-11-02", "2026-11-09", "2026-11-16"].map(|week| vec![week.to_owned(), line(week)]);
+    assert_eq!(runs, expected);
+    report(shop, &["--date", "2026-11-23"]).run().exits(2).says("2026-11-23..2026-11-29 is not over yet");
+}
+
+fn a_week_without_signups_is_zeros(shop: &Shop) {
+    shop.mall("tokyo", "Asia/Tokyo", "JPY");
+    report(shop, &[]).run().succeeds().is_silent();
+    assert_eq!(stored(shop), ["2026-11-16 tokyo 0 0 0 0"]);
+    assert_eq!(groups(shop).len(), 0);
+}
+
+fn a_small_mall_is_withheld_and_in_no_total(shop: &Shop) {
+    let tokyo = shop.mall("tokyo", "Asia/Tokyo", "JPY");
+    let tiny = shop.mall("tiny", "Asia/Tokyo", "JPY");
+    members(shop, tokyo, "a", 20, "ACTIVE", "web", WEDNESDAY);
+    members(shop, tiny, "a", 4, "ACTIVE", "web", WEDNESDAY);
+    let flags = ["--format", "csv", "--out", "-"];
+    let ran = report(shop, &flags).run().succeeds();
+    assert_eq!(
+        ran.stdout,
+        "week_day,mall,channel,is_other,signups,active,unconfirmed,withdrawn\r\n\
+         2026-11-16,tokyo,,,20,20,0,0\r\n\
+         2026-11-16,tiny,,,,,,\r\n\
+         2026-11-16,tokyo,web,false,20,20,0,0\r\n"
+    );
+    for locale in ["en", "ja", "ko"] {
+        let flags = ["--mail-to", "a@example.jp", "--format", "csv", "--locale", locale];
+        report(shop, &flags).run().succeeds();
+    }
+    let texts = shop.sql("SELECT subject, text_body, html_body FROM mails ORDER BY id");
+    assert_eq!(texts.len(), 3);
+    assert!(texts[0][1].contains("Total: 20 sign-ups") && texts[0][1].contains("tiny: – sign-ups"), "{texts:?}");
+    assert!(texts.concat().iter().all(|text| !text.contains("24")), "no total tells of the small mall: {texts:?}");
+}
+
+fn no_personal_datum_is_stored_printed_or_mailed(shop: &Shop) {
+    let tokyo = shop.mall("tokyo", "Asia/Tokyo", "JPY");
+    let friend = "canary.friend@example.jp";
+    members(shop, tokyo, "canary-code", 30, "ACTIVE", "web", WEDNESDAY);
+    members(shop, tokyo, "canary-code-2", 9, "ACTIVE", friend, WEDNESDAY);
+    members(shop, tokyo, "canary-code-3", 9, "ACTIVE", "090-1234-5678", WEDNESDAY);
+    members(shop, tokyo, "canary-code-4", 2, "ACTIVE", "canary-rare-channel", WEDNESDAY);
+    shop.execute("UPDATE members SET email = 'canary@example.jp', name = 'canary hanako', phone = '090-1234-5678'");
+    let flags = ["--verbose", "--format", "csv,json,xlsx,pdf", "--out", "out", "--mail-to", "boss@example.jp"];
+    let ran = report(shop, &flags).run().succeeds();
+    let is_clean = |text: &str| !text.to_lowercase().contains("canary") && !text.contains("1234-5678");
+    assert!(is_clean(&ran.stdout) && is_clean(&ran.stderr), "{ran:?}");
+    for line in shop.dump().lines().filter(|line| !line.starts_with("members:")) {
+        assert!(is_clean(line), "{line}");
+    }
+    let mut files = 0;
+    for file in std::fs::read_dir(shop.path("out")).unwrap() {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        assert!(is_clean(&String::from_utf8_lossy(&bytes)));
+        files += 1;
+    }
+    assert_eq!(files, 4);
+    assert_eq!(groups(shop), ["2026-11-16 tokyo other 20 20 0 0", "2026-11-16 tokyo web 30 30 0 0"]);
+}
+
+fn it_is_mailed_once_and_after_a_kill_too(shop: &Shop) {
+    let tokyo = shop.mall("tokyo", "Asia/Tokyo", "JPY");
+    members(shop, tokyo, "a", 8, "ACTIVE", "web", WEDNESDAY);
+    let flags = ["--mail-to", "a@example.jp", "--format", "csv"];
+    report(shop, &flags).failpoint("before-deliver=kill").run().is_killed_by(Signal::KILL);
+    assert_eq!(shop.scalar("SELECT COUNT(*) FROM mails"), "0");
+    for _ in 0..2 {
+        report(shop, &flags).run().succeeds().is_silent();
+        assert_eq!(
+            shop.sql("SELECT kind, recipient, subject FROM mails"),
+            [["weekly-signups", "a@example.jp", "Sign-ups of 16 November 2026 to 22 November 2026: 8"]]
+        );
+    }
+    report(shop, &[&flags[..], &["--rerun"]].concat()).run().succeeds();
+    assert_eq!(shop.scalar("SELECT COUNT(*) FROM mails"), "1", "the same counts");
+    members(shop, tokyo, "b", 1, "ACTIVE", "web", WEDNESDAY);
+    report(shop, &[&flags[..], &["--rerun"]].concat()).run().succeeds();
+    assert_eq!(shop.scalar("SELECT COUNT(*) FROM mails"), "2", "other counts");
+}
+
+fn another_minimum_changes_nothing_without_a_rerun(shop: &Shop) {
+    let tokyo = shop.mall("tokyo", "Asia/Tokyo", "JPY");
+    members(shop, tokyo, "a", 20, "ACTIVE", "web", WEDNESDAY);
+    members(shop, tokyo, "b", 8, "ACTIVE", "app", WEDNESDAY);
+    report(shop, &["--min-cell", "10"]).run().succeeds();
+    assert_eq!(groups(shop), ["2026-11-16 tokyo other 28 28 0 0"]);
+    report(shop, &["--verbose"]).run().succeeds().says("made with --min-cell 10: add --rerun");
+    assert_eq!(groups(shop), ["2026-11-16 tokyo other 28 28 0 0"]);
+    report(shop, &["--rerun"]).run().succeeds();
+    assert_eq!(groups(shop), ["2026-11-16 tokyo app 8 8 0 0", "2026-11-16 tokyo web 20 20 0 0"]);
+}
+
+fn a_minimum_that_protects_nobody_is_wrong_usage(shop: &Shop) {
+    shop.mall("tokyo", "Asia/Tokyo", "JPY");
+    for minimum in ["0", "2", "-1"] {
+        report(shop, &[&format!("--min-cell={minimum}")]).run().exits(2);
+    }
+}
+
+fn a_standing_delivery_is_of_the_last_week_alone(shop: &Shop) {
+    shop.mall("tokyo", "Asia/Tokyo", "JPY");
+    shop.write(
+        "batchctl.toml",
+        "[[report.delivery]]\nreport = \"weekly-signups\"\nto = [\"a@example.jp\"]\nformat = [\"csv\"]\nlocale = \"ko\"\n",
+    );
+    report(shop, &["--from", "2026-10-01", "--to", "2026-11-22"]).run().succeeds();
+    assert_eq!(
+        shop.sql("SELECT kind, locale, status FROM mails"),
+        [["weekly-signups", "ko", "QUEUED"]]
+    );
+    assert_eq!(
+        shop.scalar("SELECT name FROM mail_attachments"),
+        "weekly-signups-2026-11-16_2026-11-22.csv"
+    );
+    report(shop, &[]).run().succeeds();
+    assert_eq!(shop.scalar("SELECT COUNT(*) FROM mails"), "1");
+}
