@@ -227,8 +227,9 @@ async fn replace_mall(
     Ok(())
 }
 
+/// How many were counted then, how many there are, and how many of those were written since.
 #[derive(FromRow)]
-struct Newer {
+struct Recount {
     stored: i64,
     present: i64,
     newer: i64,
@@ -240,7 +241,7 @@ async fn news(db: &mut Db, day: NaiveDate, malls: &[Mall]) -> anyhow::Result<Opt
     for mall in malls {
         let Ok(time_zone) = mall.time_zone() else { continue };
         let bounds = day_bounds(day, time_zone);
-        let found: Newer = db
+        let found: Recount = db
             .fetch_one(
                 "SELECT COALESCE((SELECT CAST(SUM(cancelled_orders) AS BIGINT) FROM daily_cancellations
                                   WHERE business_day = $4 AND mall_id = $1), 0) AS stored,

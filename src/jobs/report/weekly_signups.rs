@@ -61,8 +61,8 @@ impl Job for Args {
             cx.output.status("No active mall: nothing to report (add one with `batchctl mall add`)");
             return Ok(Vec::new());
         }
-        let min_cell = format!("--min-cell={}", self.min_cell);
-        let instance = |week| periods::instance(Self::SPEC.name, week, &self.mall, &malls, &[&min_cell]);
+        let min_cell = self.min_cell.to_string();
+        let instance = |week| periods::instance(Self::SPEC.name, week, &self.mall, &malls, &["--min-cell", &min_cell]);
         Ok(weeks.into_iter().map(instance).collect())
     }
 

@@ -73,7 +73,7 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale) -> Docu
     let number = |key, label| Column::new(key, label, ColumnKind::Number);
     let day_before = locale.pick("Day before", "前日比", "전일 대비");
     let week_before = locale.pick("Week before", "前週比", "전주 대비");
-    let rows = figures.figures.iter().map(|figure| {
+    let rows = figures.list.iter().map(|figure| {
         Row::new(vec![
             Cell::text(figure.measure.label(locale)),
             Cell::text(figure.currency.as_deref().unwrap_or_default()),
@@ -156,7 +156,7 @@ pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
         money("week_before", locale.pick("Week before", "前週", "전주")),
     ];
     let mut rows: Vec<Row> = figures
-        .figures
+        .list
         .iter()
         .map(|figure| {
             let cell = |value: Option<i64>| value.map_or(Cell::Empty, |value| figure.cell(value));
@@ -219,7 +219,7 @@ fn major(amount: i64, currency: &str) -> f64 {
 /// The variables of the template `executive`, but for `attachments` and `has_chart`.
 pub(super) fn variables(figures: &Figures, locale: Locale) -> Value {
     let list: Vec<Value> = figures
-        .figures
+        .list
         .iter()
         .map(|figure| {
             json!({

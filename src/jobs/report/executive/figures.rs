@@ -84,7 +84,7 @@ pub(super) struct MallFigures {
 pub(super) struct Figures {
     pub(super) day: NaiveDate,
     pub(super) computed_at: DateTime<Utc>,
-    pub(super) figures: Vec<Figure>,
+    pub(super) list: Vec<Figure>,
     pub(super) malls: Vec<MallFigures>,
     /// The net sales of the last days for each currency; none where a mall's day is missing.
     pub(super) charts: BTreeMap<String, Vec<(NaiveDate, Option<i64>)>>,
@@ -120,14 +120,13 @@ impl Figures {
                 stored.cancelled_amount(at, currency)
             }));
         }
-        let counts: [(Measure, fn(&SalesRow) -> i64); 3] = [
-            (Measure::Orders, |row| row.orders),
-            (Measure::CancelledOrders, |row| row.cancelled_orders),
-            (Measure::NewCustomers, |row| row.new_customers),
-        ];
-        for (measure, count) in counts {
-            figures.extend(compare(measure, None, &|at| stored.sum(at, day, None, count)));
-        }
+        figures.extend(compare(Measure::Orders, None, &|at| stored.sum(at, day, None, |row| row.orders)));
+        figures.extend(compare(Measure::CancelledOrders, None, &|at| {
+            stored.sum(at, day, None, |row| row.cancelled_orders)
+        }));
+        figures.extend(compare(Measure::NewCustomers, None, &|at| {
+            stored.sum(at, day, None, |row| row.new_customers)
+        }));
         let states = [
             (Measure::ActiveMembers, "MEMBER", "ACTIVE"),
             (Measure::OpenCarts, "CART", "OPEN"),
@@ -139,7 +138,7 @@ impl Figures {
         Ok(Self {
             day,
             computed_at: stored.computed_at(day),
-            figures,
+            list: figures,
             malls: stored.malls(day, malls),
             charts: stored.charts(day),
         })
@@ -147,7 +146,7 @@ impl Figures {
 
     /// "reported 128 orders of 2 malls"
     pub(super) fn sentence(&self) -> String {
-        let orders = self.figures.iter().find(|figure| figure.measure == Measure::Orders);
+        let orders = self.list.iter().find(|figure| figure.measure == Measure::Orders);
         let orders = orders.map_or(0, |figure| figure.value);
         let malls: BTreeSet<&str> = self.malls.iter().map(|mall| mall.code.as_str()).collect();
         let plural = |count: i64| if count == 1 { "" } else { "s" };

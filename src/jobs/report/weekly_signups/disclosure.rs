@@ -2,13 +2,15 @@
 //!
 //! The rule, for a minimum of k (docs/weekly-signups.md explains it):
 //! 1. A mall with 1 to k − 1 sign-ups is withheld whole, and is in no total.
-//! 2. Channels with fewer than k sign-ups are merged into "other"; while "other" has fewer than k itself, the next
-//!    smallest channel joins it. So it is always two channels or more, or all of them, and no subtraction from the
-//!    mall's sign-ups gives one of them.
-//! 3. A mall's statuses with 1 to k − 1 members are withheld; while those withheld have fewer than k together, the next
-//!    smallest joins them. So at least two are withheld, and no subtraction gives one of them.
+//! 2. Channels with fewer than k sign-ups are merged into "other". While "other" has fewer than k itself, or is of
+//!    channels that are all of one size, the next smallest join it, all that are of that size together.
+//! 3. A mall's statuses with fewer than k members are withheld, and others with them by the same rule; if nothing but
+//!    zeros would be left, they too.
 //! 4. The statuses of channels are told for all groups of a mall or for none: for all if every one of these counts is
-//!    0 or at least k. What is left otherwise, sums of rows and of columns, determines no count from 1 to k − 1.
+//!    0 or at least k.
+//!
+//! Why one size is not enough: what is told would be the same if two merged channels of different sizes changed names,
+//! so that nobody who knows the rule can tell which of them is which. Two of one size could be told by halving.
 
 /// How many members have which status.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -83,27 +85,48 @@ fn is_small(count: i64, min_cell: i64) -> bool {
 
 /// Merges small channels into one without a name, the last; the others the largest first.
 fn merge(mut channels: Vec<(String, Statuses)>, min_cell: i64) -> Vec<(Option<String>, Statuses)> {
-    channels.retain(|(_, statuses)| statuses.signups() > 0);
     channels.sort_by(|one, other| other.1.signups().cmp(&one.1.signups()).then_with(|| one.0.cmp(&other.0)));
+    channels.retain(|(_, statuses)| statuses.signups() > 0);
+    let sizes: Vec<i64> = channels.iter().map(|(_, statuses)| statuses.signups()).collect();
+    let is_merged = hidden(&sizes, min_cell, |place| is_personal(&channels[place].0));
     let mut other: Option<Statuses> = None;
-    while let Some((_, smallest)) = channels.last() {
-        let is_other_small = other.is_some_and(|other| other.signups() < min_cell);
-        let has_to_join =
-            is_small(smallest.signups(), min_cell) || looks_personal(&channels) || is_other_small;
-        if !has_to_join {
-            break;
+    let mut merged = Vec::new();
+    for ((name, statuses), is_merged) in channels.into_iter().zip(is_merged) {
+        if is_merged {
+            other.get_or_insert_default().add(&statuses);
+        } else {
+            merged.push((Some(name), statuses));
         }
-        // One whose very name may be personal goes first; it is in no order of size.
-        let place = channels.iter().position(|(name, _)| is_personal(name)).unwrap_or(channels.len() - 1);
-        let (_, joining) = channels.remove(place);
-        other.get_or_insert_default().add(&joining);
     }
-    let named = channels.into_iter().map(|(name, statuses)| (Some(name), statuses));
-    named.chain(other.map(|other| (None, other))).collect()
+    merged.extend(other.map(|other| (None, other)));
+    merged
 }
 
-fn looks_personal(channels: &[(String, Statuses)]) -> bool {
-    channels.iter().any(|(name, _)| is_personal(name))
+/// Which of some counts cannot be told: small ones, those that `also` names, and as many more as it takes that none of
+/// them follows from their sum. Counts of 0 are told, unless nothing else is.
+fn hidden(counts: &[i64], min_cell: i64, also: impl Fn(usize) -> bool) -> Vec<bool> {
+    let mut is_hidden: Vec<bool> =
+        counts.iter().enumerate().map(|(place, count)| is_small(*count, min_cell) || also(place)).collect();
+    if !counts.iter().any(|count| is_small(*count, min_cell)) {
+        return is_hidden;
+    }
+    loop {
+        let sizes = || counts.iter().zip(&is_hidden).filter(|(_, hidden)| **hidden).map(|(count, _)| *count);
+        let is_one_size = sizes().min() == sizes().max();
+        if sizes().sum::<i64>() >= min_cell && !is_one_size {
+            break;
+        }
+        let told = counts.iter().zip(&is_hidden).filter(|(count, hidden)| !**hidden && **count > 0);
+        let Some(next) = told.map(|(count, _)| *count).min() else { break };
+        for (hidden, count) in is_hidden.iter_mut().zip(counts) {
+            *hidden |= *count == next;
+        }
+    }
+    // Beside zeros alone, what is hidden would have to be of all the others.
+    if counts.iter().zip(&is_hidden).all(|(count, hidden)| *hidden || *count == 0) {
+        is_hidden.fill(true);
+    }
+    is_hidden
 }
 
 /// Whether a channel's name may be a person's: shops put the address or number of whoever recommended them there.
@@ -112,23 +135,10 @@ fn is_personal(name: &str) -> bool {
     name.contains(['@', '＠']) || name.chars().filter(|c| c.is_numeric()).count() > LONGEST_NUMBER
 }
 
-/// Withholds small cells, and as many more as it takes that their sum is not small.
+/// Withholds small cells, and others with them.
 fn withhold(cells: [i64; 3], min_cell: i64) -> [Option<i64>; 3] {
-    let mut is_withheld = cells.map(|cell| is_small(cell, min_cell));
-    loop {
-        let hidden: i64 =
-            cells.iter().zip(is_withheld).filter(|(_, hidden)| *hidden).map(|(cell, _)| cell).sum();
-        if !is_small(hidden, min_cell) {
-            break;
-        }
-        let next = (0..cells.len())
-            .filter(|&place| !is_withheld[place] && cells[place] > 0)
-            .min_by_key(|&place| cells[place]);
-        let Some(next) = next else { break };
-        is_withheld[next] = true;
-    }
     let mut told = cells.map(Some);
-    for (cell, hidden) in told.iter_mut().zip(is_withheld) {
+    for (cell, hidden) in told.iter_mut().zip(hidden(&cells, min_cell, |_| false)) {
         if hidden {
             *cell = None;
         }
@@ -138,6 +148,8 @@ fn withhold(cells: [i64; 3], min_cell: i64) -> [Option<i64>; 3] {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn channel(name: &str, active: i64, unconfirmed: i64, withdrawn: i64) -> (String, Statuses) {
@@ -170,10 +182,12 @@ mod tests {
     #[test]
     fn a_small_status_takes_the_next_smallest_with_it() {
         assert_eq!(withhold([30, 8, 2], 5), [Some(30), None, None]);
-        assert_eq!(withhold([30, 0, 2], 5), [None, Some(0), None]);
+        assert_eq!(withhold([30, 0, 2], 5), [None, None, None]);
         assert_eq!(withhold([30, 3, 2], 5), [Some(30), None, None]);
         assert_eq!(withhold([30, 8, 0], 5), [Some(30), Some(8), Some(0)]);
         assert_eq!(withhold([2, 2, 2], 5), [None, None, None]);
+        assert_eq!(withhold([30, 4, 4], 5), [None, None, None], "half of eight");
+        assert_eq!(withhold([8, 8, 2], 5), [None, None, None], "which of the two was taken would tell");
     }
 
     #[test]
@@ -195,30 +209,45 @@ mod tests {
         assert_eq!(signups(&disclose(phone, 5)), [("2026-11", 20), ("other", 9)]);
     }
 
-    /// Every way to fill a small table that gives the same published numbers: a small count is safe if some other
-    /// filling has another value in its place.
+    /// Every table of three channels with up to `MOST` members, by what is told of it.
+    fn tables_by_what_is_told(min_cell: i64) -> BTreeMap<String, Vec<[i64; 9]>> {
+        const MOST: i64 = 10;
+        fn fill(cells: &mut Vec<i64>, left: i64, each: &mut impl FnMut([i64; 9])) {
+            if let Ok(table) = <[i64; 9]>::try_from(cells.as_slice()) {
+                return each(table);
+            }
+            for cell in 0..=left {
+                cells.push(cell);
+                fill(cells, left - cell, each);
+                cells.pop();
+            }
+        }
+        let mut tables: BTreeMap<String, Vec<[i64; 9]>> = BTreeMap::new();
+        fill(&mut Vec::new(), MOST, &mut |table| {
+            let channels = ["a", "b", "c"].iter().zip(table.chunks(3));
+            let channels = channels.map(|(name, cells)| channel(name, cells[0], cells[1], cells[2]));
+            let told = format!("{:?}", disclose(channels.collect(), min_cell));
+            tables.entry(told).or_default().push(table);
+        });
+        tables
+    }
+
     #[test]
     fn no_small_count_follows_from_what_is_told() {
         let min_cell = 3;
-        let mut rng = fastrand::Rng::with_seed(7);
-        for _ in 0..2_000 {
-            let channels: Vec<(String, Statuses)> = (0..rng.i64(1..5))
-                .map(|number| channel(&number.to_string(), rng.i64(0..9), rng.i64(0..4), rng.i64(0..4)))
-                .collect();
-            let told = disclose(channels, min_cell);
-            let Some(signups) = told.signups else { continue };
-            let sizes: Vec<i64> = told.groups.iter().map(|group| group.signups).collect();
-            assert!(sizes.iter().all(|size| *size >= min_cell), "{told:?}");
-            assert_eq!(sizes.iter().sum::<i64>(), signups, "{told:?}");
-            let cells = told.statuses.iter().flatten();
-            assert!(cells.clone().all(|cell| !is_small(*cell, min_cell)), "{told:?}");
-            let hidden = told.statuses.iter().filter(|cell| cell.is_none()).count();
-            let rest = signups - cells.sum::<i64>();
-            assert!(hidden == 0 && rest == 0 || hidden >= 2 && rest >= min_cell, "{told:?}");
-            let told_of_groups = told.groups.iter().filter_map(|group| group.statuses);
-            assert!(told_of_groups.flatten().all(|cell| !is_small(cell, min_cell)), "{told:?}");
-            let open = told.groups.iter().filter(|group| group.statuses.is_none()).count();
-            assert!(open == 0 || open == told.groups.len(), "{told:?}");
+        for (told, tables) in tables_by_what_is_told(min_cell) {
+            // Any cell, any channel's sign-ups, any status of the mall: known if it is the same in all tables of which
+            // the same is told. The attacker knows the rule and the channels' names.
+            let sum = |table: &[i64; 9], places: &[usize]| places.iter().map(|place| table[*place]).sum::<i64>();
+            let mut counts: Vec<Vec<usize>> = (0..9).map(|place| vec![place]).collect();
+            counts.extend([vec![0, 1, 2], vec![3, 4, 5], vec![6, 7, 8]]);
+            counts.extend([vec![0, 3, 6], vec![1, 4, 7], vec![2, 5, 8]]);
+            counts.push((0..9).collect());
+            for places in counts {
+                let value = sum(&tables[0], &places);
+                let is_known = tables.iter().all(|table| sum(table, &places) == value);
+                assert!(!(is_known && is_small(value, min_cell)), "{places:?} is {value}: {told}");
+            }
         }
     }
 }
