@@ -44,7 +44,8 @@ fn sorted(rows: Vec<Vec<String>>) -> Vec<String> {
 }
 
 fn cancel(shop: &Shop, mall: Mall, number: &str, at: &str, amount: i64, reason: Option<&str>) {
-    let order = Order { mall, order_no: number, total: amount, status: "ORDER_CANCELLED", ..Order::default() };
+    let order =
+        Order { mall, order_no: number, total: amount, status: "ORDER_CANCELLED", ..Order::default() };
     shop.order(Order { cancelled_at: Some(at), cancel_reason: reason, ..order });
 }
 
@@ -118,7 +119,9 @@ fn a_day_is_replaced_as_a_whole(shop: &Shop) {
 
 fn an_unknown_reason_is_kept_and_none_is_unspecified(shop: &Shop) {
     let tokyo = shop.mall("tokyo", "Asia/Tokyo", "JPY");
-    for (number, reason) in [("1", Some("ネコが注文した")), ("2", None), ("3", Some("")), ("4", Some("unspecified"))] {
+    for (number, reason) in
+        [("1", Some("ネコが注文した")), ("2", None), ("3", Some("")), ("4", Some("unspecified"))]
+    {
         cancel(shop, tokyo, number, NOON, 10, reason);
     }
     report(shop, &[]).run().succeeds();

@@ -13,6 +13,7 @@ on_both_databases![
     a_sum_that_lacks_a_mall_is_compared_with_nothing,
     each_language_has_its_own_labels,
     a_mall_whose_day_is_not_over_is_reported_on_its_own_day,
+    a_day_that_is_not_reported_does_not_hold_up_another,
 ];
 
 const MORNING: &str = "2026-11-20T10:00:00+09:00";
@@ -51,7 +52,8 @@ const CSV: [&str; 4] = ["--format", "csv", "--out", "-"];
 fn the_figures_are_those_of_the_reports_with_true_changes(shop: &Shop) {
     let mall = tokyo(shop);
     let (ordered, cancelled) = ("2026-11-10T12:00:00+09:00", Some("2026-11-19T13:00:00+09:00"));
-    let order = Order { mall, order_no: "c", total: 700, paid_at: None, ordered_at: ordered, ..Order::default() };
+    let order =
+        Order { mall, order_no: "c", total: 700, paid_at: None, ordered_at: ordered, ..Order::default() };
     shop.order(Order { cancelled_at: cancelled, ..order });
     run_reports(shop);
     shop.batchctl(["stats", "refresh"]).run().succeeds();
@@ -193,4 +195,16 @@ fn a_mall_whose_day_is_not_over_is_reported_on_its_own_day(shop: &Shop) {
             ("Business figures of Thu 19 November 2026", true, false)
         ]
     );
+}
+
+fn a_day_that_is_not_reported_does_not_hold_up_another(shop: &Shop) {
+    tokyo(shop);
+    shop.mall("new-york", "America/New_York", "USD");
+    shop.batchctl(["report", "daily-sales", "--date", "2026-11-19"]).run().succeeds();
+    let flags = ["--mail-to", "a@example.jp"];
+    report(shop, &flags).run().exits(75).says("the sales of 2026-11-18 are not reported yet for new-york");
+    assert_eq!(shop.sql("SELECT subject FROM mails"), [["Business figures of Thu 19 November 2026"]]);
+    shop.batchctl(["report", "daily-sales", "--date", "2026-11-18"]).run().succeeds();
+    report(shop, &flags).run().succeeds();
+    assert_eq!(shop.scalar("SELECT COUNT(*) FROM mails"), "2");
 }

@@ -259,7 +259,10 @@ fn a_small_mall_is_withheld_and_in_no_total(shop: &Shop) {
     }
     let texts = shop.sql("SELECT subject, text_body, html_body FROM mails ORDER BY id");
     assert_eq!(texts.len(), 3);
-    assert!(texts[0][1].contains("Total: 20 sign-ups") && texts[0][1].contains("tiny: – sign-ups"), "{texts:?}");
+    assert!(
+        texts[0][1].contains("Total: 20 sign-ups") && texts[0][1].contains("tiny: – sign-ups"),
+        "{texts:?}"
+    );
     let tells = |text: &String| [": 24", ">24<", " 24名", " 24명"].iter().any(|sum| text.contains(sum));
     assert!(!texts.concat().iter().any(tells), "no total tells of the small mall: {texts:?}");
 }
@@ -271,8 +274,11 @@ fn no_personal_datum_is_stored_printed_or_mailed(shop: &Shop) {
     members(shop, tokyo, "canary-code-2", 9, "ACTIVE", friend, WEDNESDAY);
     members(shop, tokyo, "canary-code-3", 9, "ACTIVE", "090-1234-5678", WEDNESDAY);
     members(shop, tokyo, "canary-code-4", 2, "ACTIVE", "canary-rare-channel", WEDNESDAY);
-    shop.execute("UPDATE members SET email = 'canary@example.jp', name = 'canary hanako', phone = '090-1234-5678'");
-    let flags = ["--verbose", "--format", "csv,json,xlsx,pdf", "--out", "out", "--mail-to", "boss@example.jp"];
+    shop.execute(
+        "UPDATE members SET email = 'canary@example.jp', name = 'canary hanako', phone = '090-1234-5678'",
+    );
+    let flags =
+        ["--verbose", "--format", "csv,json,xlsx,pdf", "--out", "out", "--mail-to", "boss@example.jp"];
     let ran = report(shop, &flags).run().succeeds();
     let is_clean = |text: &str| !text.to_lowercase().contains("canary") && !text.contains("1234-5678");
     assert!(is_clean(&ran.stdout) && is_clean(&ran.stderr), "{ran:?}");
@@ -335,14 +341,8 @@ fn a_standing_delivery_is_of_the_last_week_alone(shop: &Shop) {
         "[[report.delivery]]\nreport = \"weekly-signups\"\nto = [\"a@example.jp\"]\nformat = [\"csv\"]\nlocale = \"ko\"\n",
     );
     report(shop, &["--from", "2026-10-01", "--to", "2026-11-22"]).run().succeeds();
-    assert_eq!(
-        shop.sql("SELECT kind, locale, status FROM mails"),
-        [["weekly-signups", "ko", "QUEUED"]]
-    );
-    assert_eq!(
-        shop.scalar("SELECT name FROM mail_attachments"),
-        "weekly-signups-2026-11-16_2026-11-22.csv"
-    );
+    assert_eq!(shop.sql("SELECT kind, locale, status FROM mails"), [["weekly-signups", "ko", "QUEUED"]]);
+    assert_eq!(shop.scalar("SELECT name FROM mail_attachments"), "weekly-signups-2026-11-16_2026-11-22.csv");
     report(shop, &[]).run().succeeds();
     assert_eq!(shop.scalar("SELECT COUNT(*) FROM mails"), "1");
 }

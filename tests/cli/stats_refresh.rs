@@ -128,7 +128,8 @@ fn the_members_of_a_past_day_can_be_reconstructed(shop: &Shop) {
             "2026-11-10 tokyo MEMBER WITHDRAWN 1",
         ]
     );
-    let others = "SELECT COUNT(*) FROM statistics_snapshots WHERE subject <> 'MEMBER' OR NOT is_reconstructed";
+    let others =
+        "SELECT COUNT(*) FROM statistics_snapshots WHERE subject <> 'MEMBER' OR NOT is_reconstructed";
     assert_eq!(shop.scalar(others), "0", "nothing is said of what cannot be known");
 }
 

@@ -101,10 +101,7 @@ impl Job for Args {
             self.publication.publish(cx, &content)?;
         }
         let sender = self.sender();
-        for mailing in sender.mailings(cx, db, completed).await? {
-            mail(cx, db, &sender, &mailing).await?;
-        }
-        Ok(())
+        sender.send_all(cx, db, completed, async |db, mailing| mail(cx, db, &sender, mailing).await).await
     }
 }
 
@@ -135,6 +132,7 @@ impl Args {
             step: Step::Day,
             publication: &self.publication,
             wanted: &self.mall,
+            is_by_period: false,
         }
     }
 

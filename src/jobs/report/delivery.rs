@@ -43,6 +43,8 @@ pub struct Sender<'a> {
     pub publication: &'a PublicationArgs,
     /// The malls that the command named; none for all.
     pub wanted: &'a [String],
+    /// Whether each period is a mail of its own, since figures of several are no report.
+    pub is_by_period: bool,
 }
 
 /// One mailing: recipients who get the same.
@@ -82,7 +84,7 @@ impl Sender<'_> {
     }
 
     /// The mailings that are due, now that these instances are complete.
-    pub async fn mailings(
+    async fn mailings(
         &self,
         cx: &Context,
         db: &mut Db,
@@ -92,15 +94,20 @@ impl Sender<'_> {
         let selected = selected_malls(db, self.wanted).await?;
         let mut mailings = Vec::new();
         if !self.publication.mail_to.is_empty() {
-            mailings.push(Mailing {
-                periods: periods.clone(),
+            let letters: Vec<BTreeSet<NaiveDate>> = if self.is_by_period {
+                periods.iter().map(|period| BTreeSet::from([*period])).collect()
+            } else {
+                vec![periods.clone()]
+            };
+            mailings.extend(letters.into_iter().map(|periods| Mailing {
+                periods,
                 malls: selected.clone(),
                 locale: self.publication.locale(cx),
                 is_standing: false,
                 recipients: each_once(&self.publication.mail_to),
                 formats: self.formats(&self.publication.format),
                 subject: None,
-            });
+            }));
         }
         for delivery in self.standing(cx) {
             let malls = malls_of_delivery(db, delivery).await?;
@@ -125,6 +132,23 @@ impl Sender<'_> {
             }
         }
         Ok(mailings)
+    }
+
+    /// Sends the mailings that are due, each by `mail`. One that fails does not stop the others; the first failure is
+    /// the result.
+    pub async fn send_all(
+        &self,
+        cx: &Context,
+        db: &mut Db,
+        completed: &[Instance],
+        mail: impl AsyncFn(&mut Db, &Mailing) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let mut outcome = Ok(());
+        for mailing in self.mailings(cx, db, completed).await? {
+            let sent = mail(db, &mailing).await;
+            outcome = outcome.and(sent);
+        }
+        outcome
     }
 
     /// Queues a mailing: a mail for each recipient who has not had this content yet, all or none.

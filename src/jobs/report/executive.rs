@@ -89,10 +89,9 @@ impl Job for Args {
             }
         }
         let sender = self.sender();
-        for mailing in sender.mailings(cx, db, completed).await? {
-            self.mail(cx, db, &sender, &mailing).await?;
-        }
-        Ok(())
+        sender
+            .send_all(cx, db, completed, async |db, mailing| self.mail(cx, db, &sender, mailing).await)
+            .await
     }
 }
 
@@ -103,6 +102,7 @@ impl Args {
             step: Step::Day,
             publication: &self.publication,
             wanted: &self.mall,
+            is_by_period: true,
         }
     }
 
@@ -116,7 +116,7 @@ impl Args {
         Ok(current_in(cx, Step::Day, day, malls))
     }
 
-    /// Mails each day by itself: it is a report of one day.
+    /// Mails a day's figures.
     async fn mail(
         &self,
         cx: &Context,

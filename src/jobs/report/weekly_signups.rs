@@ -62,7 +62,8 @@ impl Job for Args {
             return Ok(Vec::new());
         }
         let min_cell = self.min_cell.to_string();
-        let instance = |week| periods::instance(Self::SPEC.name, week, &self.mall, &malls, &["--min-cell", &min_cell]);
+        let instance =
+            |week| periods::instance(Self::SPEC.name, week, &self.mall, &malls, &["--min-cell", &min_cell]);
         Ok(weeks.into_iter().map(instance).collect())
     }
 
@@ -119,14 +120,11 @@ impl Job for Args {
             self.publication.publish(cx, &content)?;
         }
         let sender = self.sender();
-        for mailing in sender.mailings(cx, db, completed).await? {
-            mail(cx, db, &sender, &mailing).await?;
-        }
-        Ok(())
+        sender.send_all(cx, db, completed, async |db, mailing| mail(cx, db, &sender, mailing).await).await
     }
 }
 
-/// Mails the stored counts: a mail a week, since the counts of several weeks are no sum of people.
+/// Mails the stored counts of a week.
 async fn mail(cx: &Context, db: &mut Db, sender: &Sender<'_>, mailing: &Mailing) -> anyhow::Result<()> {
     for &week in &mailing.periods {
         let figures = document::Figures::load(db, &BTreeSet::from([week]), &mailing.malls).await?;
@@ -156,6 +154,7 @@ impl Args {
             step: Step::Week,
             publication: &self.publication,
             wanted: &self.mall,
+            is_by_period: true,
         }
     }
 

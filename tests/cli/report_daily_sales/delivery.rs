@@ -50,7 +50,8 @@ fn attachments(shop: &Shop) -> Vec<String> {
 
 fn mail_to_queues_one_mail_for_each_recipient_with_the_files_attached(shop: &Shop) {
     tokyo(shop);
-    let flags = ["--mail-to", "a@example.jp,b@example.jp", "--mail-to", "A@example.jp", "--format", "csv,xlsx"];
+    let flags =
+        ["--mail-to", "a@example.jp,b@example.jp", "--mail-to", "A@example.jp", "--format", "csv,xlsx"];
     report(shop, &flags).run().succeeds().is_silent();
     assert_eq!(
         mails(shop),
@@ -86,13 +87,19 @@ fn an_address_that_is_none_is_refused_before_anything_is_done(shop: &Shop) {
 fn a_wrong_address_in_the_file_is_refused_with_its_key_and_line(shop: &Shop) {
     tokyo(shop);
     shop.write("batchctl.toml", DELIVERY.replace("boss@example.jp", "boss"));
-    report(shop, &[]).run().exits(78).says("batchctl.toml line 4: `report.delivery.to`: entry 2 is not a mail address");
+    report(shop, &[])
+        .run()
+        .exits(78)
+        .says("batchctl.toml line 4: `report.delivery.to`: entry 2 is not a mail address");
 }
 
 fn a_delivery_of_a_mall_that_is_not_there_is_a_wrong_configuration(shop: &Shop) {
     tokyo(shop);
     shop.write("batchctl.toml", format!("{DELIVERY}mall = [\"osaka\"]\n"));
-    report(shop, &[]).run().exits(78).says("`report.delivery.mall` of a delivery of daily-sales: unknown mall `osaka`");
+    report(shop, &[])
+        .run()
+        .exits(78)
+        .says("`report.delivery.mall` of a delivery of daily-sales: unknown mall `osaka`");
     assert_eq!(shop.scalar("SELECT COUNT(*) FROM daily_sales"), "0");
 }
 

@@ -238,7 +238,8 @@ mod tests {
         for (told, tables) in tables_by_what_is_told(min_cell) {
             // Any cell, any channel's sign-ups, any status of the mall: known if it is the same in all tables of which
             // the same is told. The attacker knows the rule and the channels' names.
-            let sum = |table: &[i64; 9], places: &[usize]| places.iter().map(|place| table[*place]).sum::<i64>();
+            let sum =
+                |table: &[i64; 9], places: &[usize]| places.iter().map(|place| table[*place]).sum::<i64>();
             let mut counts: Vec<Vec<usize>> = (0..9).map(|place| vec![place]).collect();
             counts.extend([vec![0, 1, 2], vec![3, 4, 5], vec![6, 7, 8]]);
             counts.extend([vec![0, 3, 6], vec![1, 4, 7], vec![2, 5, 8]]);
