@@ -294,10 +294,11 @@ impl Templates {
     }
 
     fn unknown(&self, name: &str) -> anyhow::Error {
-        let similar = self
-            .names()
-            .ok()
-            .and_then(|names| names.into_iter().find(|known| strsim::jaro_winkler(known, name) > 0.85));
+        let likeness = |known: &String| strsim::jaro_winkler(known, name);
+        let similar = self.names().ok().and_then(|names| {
+            let similar = names.into_iter().filter(|known| likeness(known) > 0.85);
+            similar.max_by(|one, other| likeness(one).total_cmp(&likeness(other)))
+        });
         let hint = match similar {
             Some(similar) => format!("did you mean `{similar}`?"),
             None => "`batchctl mail templates list` shows all".to_owned(),

@@ -115,6 +115,7 @@ async fn mail(cx: &Context, db: &mut Db, sender: &Sender<'_>, mailing: &Mailing)
     let letter = Letter {
         period: figures.period(),
         data: document::variables(&figures, locale),
+        identity: document::flat_table(&figures, locale),
         content: Content {
             created: figures.computed_at(cx.now()),
             document: &|_| document::document(&figures, cx.time_zone(), locale),

@@ -136,6 +136,7 @@ async fn mail(cx: &Context, db: &mut Db, sender: &Sender<'_>, mailing: &Mailing)
     let letter = Letter {
         period: figures.period(),
         data: letter::variables(&figures, before.as_ref()),
+        identity: document::flat_table(&figures, locale),
         content: Content {
             created: figures.computed_at(cx.now()),
             document: &|extent| document::document(&figures, cx.time_zone(), locale, extent),

@@ -68,7 +68,9 @@ pub struct Letter<'a> {
     pub period: String,
     /// The template's variables, but for `attachments`.
     pub data: Value,
-    /// The report, for the attached files; its flat table is what makes two mails the same.
+    /// What makes two mails the same: the figures, without those they are only compared with.
+    pub identity: Table,
+    /// The report, for the attached files.
     pub content: Content<'a>,
     /// Pictures inside the HTML.
     pub pictures: Vec<Attachment>,
@@ -160,7 +162,7 @@ impl Sender<'_> {
         letter: Letter<'_>,
     ) -> anyhow::Result<()> {
         let name = self.report.name();
-        let digest = digest(&(letter.content.flat)())?;
+        let digest = digest(&letter.identity)?;
         let formats: Vec<String> = mailing.formats.iter().map(Format::to_string).collect();
         let about = format!("{name}/{}/{digest}/{}/{}", letter.period, formats.join("+"), mailing.locale);
         let mut keyed = Vec::new();
@@ -271,9 +273,9 @@ fn each_once(addresses: &[String]) -> Vec<String> {
 }
 
 /// What stands for the figures in a key.
-fn digest(flat: &Table) -> anyhow::Result<String> {
+fn digest(figures: &Table) -> anyhow::Result<String> {
     let mut bytes = Vec::new();
-    csv::write(flat, Locale::En, TextEncoding::Utf8, &mut bytes)
+    csv::write(figures, Locale::En, TextEncoding::Utf8, &mut bytes)
         .map_err(|error| Failure::failed(one_line(&error)))?;
     let mut digest = hex::encode(Sha256::digest(&bytes));
     digest.truncate(DIGEST_CHARACTERS);

@@ -139,6 +139,7 @@ impl Args {
             let letter = Letter {
                 period: day.to_string(),
                 data,
+                identity: document::without_comparisons(&figures, locale),
                 content: Content {
                     created: figures.computed_at,
                     document: &|_| document::document(&figures, cx.time_zone(), locale),

@@ -135,6 +135,7 @@ async fn mail(cx: &Context, db: &mut Db, sender: &Sender<'_>, mailing: &Mailing)
         let letter = Letter {
             period: DayRange::week_of(week).to_string(),
             data: document::variables(&figures, DayRange::week_of(week), locale),
+            identity: document::flat_table(&figures, locale),
             content: Content {
                 created: figures.computed_at(cx.now()),
                 document: &|_| document::document(&figures, cx.time_zone(), locale),

@@ -188,6 +188,18 @@ pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
     Table { key: "executive", title: String::new(), columns, rows }
 }
 
+/// The same without what the figures are compared with, the last two columns: an older day that is reported later
+/// makes no other report of this one.
+pub(super) fn without_comparisons(figures: &Figures, locale: Locale) -> Table {
+    let mut table = flat_table(figures, locale);
+    let kept = table.columns.len() - 2;
+    table.columns.truncate(kept);
+    for row in &mut table.rows {
+        row.cells.truncate(kept);
+    }
+    table
+}
+
 /// The net sales of the last days, a chart for each currency.
 pub(super) fn charts(figures: &Figures, locale: Locale) -> Vec<Chart> {
     let title = locale.pick(

@@ -215,7 +215,8 @@ impl Stored {
             return Ok(());
         }
         let hint = format!("batchctl report daily-sales --date {day}");
-        Err(Failure::try_later(format!("the sales of {day} are not reported yet for {}", missing.join(", ")))
+        // Not "try later": that would end the command, and the other days are as good as they were.
+        Err(Failure::failed(format!("the sales of {day} are not reported yet for {}", missing.join(", ")))
             .hint(hint))
     }
 
