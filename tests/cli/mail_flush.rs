@@ -6,6 +6,7 @@ mod formats;
 mod interface;
 mod post_office;
 mod servers;
+mod sharing;
 
 use std::ops::Deref;
 use std::process::Command;

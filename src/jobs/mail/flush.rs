@@ -249,6 +249,8 @@ struct Flush {
     policy_refusals: u32,
     /// Why nothing more is sent.
     stop: Option<Stop>,
+    /// Why a mail was given back untried: the run has not done all it should, even if others got through.
+    untried: Option<Stop>,
     booked: Instant,
 }
 
@@ -294,6 +296,7 @@ impl Flush {
             bounced: Vec::new(),
             policy_refusals: 0,
             stop: None,
+            untried: None,
             booked: Instant::now(),
         })
     }
@@ -338,7 +341,7 @@ impl Flush {
                 if self.stop.is_none() && run.check_stop().is_ok() { self.begin() } else { Vec::new() };
             self.write_down(run, begun).await?;
         }
-        match self.stop.take() {
+        match self.stop.take().or(self.untried.take()) {
             None => Ok(()),
             Some(stop) => Err(explained(stop)),
         }
@@ -413,6 +416,7 @@ impl Flush {
         match report {
             Report::Done { mail, outcome } => self.note_outcome(run, &mail, &outcome),
             Report::NotTried { mail, stop } => {
+                self.untried = Some(stop.clone());
                 self.changes
                     .push(Change { attempts: -1, ..Change::to(mail.row.id, intake::word(&mail.row.status)) });
                 self.note_stop(stop);

@@ -351,8 +351,12 @@ pub(super) async fn release(db: &mut Db, run: i64) -> anyhow::Result<u64> {
     Ok(db.execute(sql, values![run]).await?)
 }
 
+/// A mail that was under way at so many deaths is likely to be their cause: it waits for a person.
+const MOST_DEATHS: i64 = 20;
+
 /// Takes back what dead runs held. What one of them was sending may have arrived: it becomes UNKNOWN, and by the rule
-/// it is sent once more or waits for a person. Gives how many of those there were.
+/// it is sent once more or waits for a person. Gives how many of those there were. That a process died is not the
+/// mail's fault: it takes none of its tries.
 pub(super) async fn recover(db: &mut Db, now: DateTime<Utc>, rule: OnUnknown) -> anyhow::Result<u64> {
     let abandoned = "claimed_by IS NOT NULL AND claimed_by NOT IN (SELECT id FROM batch_execution WHERE status = 'RUNNING')";
     db.execute(
@@ -361,12 +365,12 @@ pub(super) async fn recover(db: &mut Db, now: DateTime<Utc>, rule: OnUnknown) ->
     )
     .await?;
     let is_unknown = format!(
-        "UPDATE mails SET claimed_by = NULL, status = 'UNKNOWN', due_at = $1, unknown_attempts = unknown_attempts + 1,
-             is_held = ($2 OR unknown_attempts >= 1),
+        "UPDATE mails SET claimed_by = NULL, status = 'UNKNOWN', due_at = $1, attempts = attempts - 1,
+             unknown_attempts = unknown_attempts + 1, is_held = ($2 OR unknown_attempts >= $3),
              last_reply = 'run ' || CAST(claimed_by AS TEXT) || ' ended while it was sending'
          WHERE {abandoned} AND status = 'SENDING'"
     );
-    Ok(db.execute(&is_unknown, values![now, rule == OnUnknown::Hold]).await?)
+    Ok(db.execute(&is_unknown, values![now, rule == OnUnknown::Hold, MOST_DEATHS]).await?)
 }
 
 /// Puts an address on the list of those that get nothing any more.

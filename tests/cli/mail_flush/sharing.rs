@@ -1,0 +1,170 @@
+//! Several processes at one queue, and processes that die: nothing is lost, and nothing goes twice but what was under
+//! way.
+
+use std::collections::BTreeMap;
+
+use rustix::process::Signal;
+
+use super::post_office::PostOffice;
+use crate::support::{Fate, MailServer, Manners, eventually, on_both_databases};
+
+on_both_databases![
+    of_three_flushes_one_is_killed_and_one_is_stopped_and_every_mail_arrives,
+    a_mail_is_sending_before_the_server_can_have_it,
+    killed_again_and_again_it_sends_everything_in_the_end,
+    with_hold_what_was_under_way_waits_for_a_person,
+    a_stop_ends_what_was_begun_and_gives_the_rest_back,
+];
+
+const MAILS: usize = 5_000;
+const CONNECTIONS: usize = 8;
+
+fn server() -> MailServer {
+    MailServer::start(Manners { offers: vec!["PIPELINING", "SIZE 100000"], ..Manners::default() })
+}
+
+/// Queues mails to member1@example.jp, member2@example.jp, …
+fn fill(office: &PostOffice, mails: usize) {
+    let series = office.series(mails);
+    office.execute(&format!(
+        "INSERT INTO mails (kind, recipient, subject, text_body, due_at, queued_at)
+         SELECT 'bulk', 'member' || n || '@example.jp', 'mail ' || n, 'text', '2026-01-01T00:00:00+00:00', '2026-01-01T00:00:00+00:00'
+         FROM {series}"
+    ));
+}
+
+/// How often each recipient's mail arrived.
+fn arrivals(server: &MailServer) -> BTreeMap<String, usize> {
+    let mut arrivals = BTreeMap::new();
+    for mail in server.taken() {
+        *arrivals.entry(mail.recipients.concat()).or_default() += 1;
+    }
+    arrivals
+}
+
+fn duplicates(server: &MailServer) -> usize {
+    arrivals(server).values().map(|times| times - 1).sum()
+}
+
+fn count(office: &PostOffice, condition: &str) -> String {
+    office.scalar(&format!("SELECT COUNT(*) FROM mails WHERE {condition}"))
+}
+
+fn of_three_flushes_one_is_killed_and_one_is_stopped_and_every_mail_arrives(office: &PostOffice) {
+    let server = server();
+    fill(office, MAILS);
+    let url = format!("smtp://{}", server.address());
+    let mut killed = office.flush(&url).spawn();
+    let mut stopped = office.flush(&url).spawn();
+    let survivor = office.flush(&url).spawn();
+    // In the middle: each of them sends by now.
+    eventually(|| server.taken().len() > MAILS / 5, "a fifth of the mails has arrived");
+    killed.signal(Signal::KILL);
+    stopped.signal(Signal::TERM);
+    killed.wait().is_killed_by(Signal::KILL);
+    stopped.wait().exits(143);
+    survivor.wait().succeeds();
+    // What the killed one held is found by the next run, by itself.
+    office.flush(&url).run().succeeds();
+
+    assert_eq!(arrivals(&server).len(), MAILS, "every mail reached the server");
+    assert!(duplicates(&server) <= CONNECTIONS, "{} duplicates", duplicates(&server));
+    assert_eq!(count(office, "status = 'SENT' AND claimed_by IS NULL"), MAILS.to_string());
+    // One mail is one mail, however often it was sent.
+    for mail in server.taken().iter().filter(|mail| arrivals(&server)[&mail.recipients.concat()] > 1).take(3)
+    {
+        let id = office.scalar(&format!(
+            "SELECT message_id FROM mails WHERE recipient = '{}'",
+            mail.recipients.concat()
+        ));
+        assert!(String::from_utf8_lossy(&mail.bytes).contains(&id));
+    }
+}
+
+fn a_mail_is_sending_before_the_server_can_have_it(office: &PostOffice) {
+    let server = server();
+    server.fate("slow@example.jp", [Fate::SilentAfterDot]);
+    office.queue("slow@example.jp");
+    let mut flush = office.flush(&format!("smtp://{}", server.address())).spawn();
+    eventually(|| count(office, "status = 'SENDING'") == "1", "the mail is under way");
+    assert_eq!(office.sql("SELECT attempts, claimed_by FROM mails").concat(), ["1", "1"]);
+    flush.signal(Signal::KILL);
+    flush.wait().is_killed_by(Signal::KILL);
+    assert_eq!(count(office, "status = 'SENDING'"), "1");
+}
+
+fn killed_again_and_again_it_sends_everything_in_the_end(office: &PostOffice) {
+    let server = server();
+    fill(office, 1_000);
+    let url = format!("smtp://{}", server.address());
+    let mut kills = 0;
+    for round in 1..=6 {
+        let mut flush = office.flush(&url).spawn();
+        // The first dies over its first mails, again and again: those too get through in the end.
+        eventually(|| server.taken().len() >= round * 100 || flush.has_ended(), "some more have arrived");
+        if flush.has_ended() {
+            flush.wait().succeeds();
+            break;
+        }
+        flush.signal(Signal::KILL);
+        flush.wait().is_killed_by(Signal::KILL);
+        kills += 1;
+    }
+    office.flush(&url).run().succeeds();
+    assert_eq!(arrivals(&server).len(), 1_000);
+    assert!(duplicates(&server) <= kills * CONNECTIONS, "{} after {kills} kills", duplicates(&server));
+    assert_eq!(count(office, "status = 'SENT'"), "1000");
+}
+
+fn with_hold_what_was_under_way_waits_for_a_person(office: &PostOffice) {
+    office.write("batchctl.toml", "[mail]\non_unknown = \"hold\"\nconnections = 1\n");
+    let server = server();
+    server.fate("b@example.jp", [Fate::SilentAfterDot]);
+    for recipient in ["a@example.jp", "b@example.jp", "c@example.jp", "d@example.jp", "e@example.jp"] {
+        office.queue(recipient);
+    }
+    let url = format!("smtp://{}", server.address());
+    let mut flush = office.flush(&url).spawn();
+    eventually(|| server.taken().len() == 1 && count(office, "status = 'SENT'") == "1", "the first is sent");
+    eventually(
+        || server.commands().iter().any(|(_, command)| command.contains("c@example.jp")),
+        "the third is announced",
+    );
+    flush.signal(Signal::KILL);
+    flush.wait().is_killed_by(Signal::KILL);
+
+    office.flush(&url).run().succeeds();
+    // At most the one that the server may have and the one behind it; nobody sends them by himself.
+    let held: usize = count(office, "status = 'UNKNOWN' AND is_held").parse().unwrap();
+    assert!((1..=2).contains(&held), "{held}");
+    assert_eq!(count(office, "status = 'SENT'"), (5 - held).to_string());
+    let before = server.taken().len();
+    office.flush(&url).run().succeeds();
+    assert_eq!(server.taken().len(), before);
+    server.fate("b@example.jp", [Fate::Accept]);
+    let ids = office.sql("SELECT id FROM mails WHERE is_held").concat();
+    office
+        .batchctl(["--env", "prod", "mail", "requeue"].into_iter().chain(ids.iter().map(String::as_str)))
+        .real_clock()
+        .run()
+        .succeeds();
+    office.flush(&url).run().succeeds();
+    assert_eq!(count(office, "status = 'SENT'"), "5");
+}
+
+fn a_stop_ends_what_was_begun_and_gives_the_rest_back(office: &PostOffice) {
+    let server = server();
+    fill(office, MAILS);
+    let url = format!("smtp://{}", server.address());
+    let mut flush = office.flush(&url).spawn();
+    eventually(|| server.taken().len() > 100, "it sends");
+    flush.signal(Signal::TERM);
+    flush.wait().exits(143).says("stopped by SIGTERM");
+    let sent = server.taken().len();
+    assert!(sent < MAILS, "it was stopped in the middle");
+    assert_eq!(count(office, "status = 'SENT'"), sent.to_string());
+    assert_eq!(count(office, "claimed_by IS NOT NULL OR status NOT IN ('SENT', 'QUEUED')"), "0");
+    assert_eq!(count(office, "status = 'QUEUED' AND attempts > 0"), "0", "what was not begun is as it was");
+    office.flush(&url).run().succeeds();
+    assert_eq!((arrivals(&server).len(), duplicates(&server)), (MAILS, 0));
+}
