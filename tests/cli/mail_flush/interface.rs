@@ -51,7 +51,7 @@ fn a_mail_that_names_a_template_is_rendered_when_it_is_sent(post: &Post) {
     post.flush().exits(3).says("order-shipped.ko.txt").says("undefined");
     assert_eq!(
         post.sql("SELECT status, subject, text_body FROM mails ORDER BY id"),
-        [["SENT", "김민지님, 상품을 발송했습니다", "김민지님께 보냈습니다."], ["FAILED", "NULL", "NULL"]]
+        [["SENT", "김민지님, 상품을 발송했습니다", "김민지님께 보냈습니다.\n"], ["FAILED", "NULL", "NULL"]]
     );
     assert_eq!(post.files().len(), 1);
 }

@@ -275,6 +275,9 @@ pub(super) async fn write(
     Ok(written.into_iter().map(|(id,)| id).collect())
 }
 
+/// Neither compares `claimed_by` in a form that an index answers: the few changed rows are found by their numbers, not
+/// among the hundreds that the run holds.
+///
 /// An array of arrays: names in every row would be most of the text. Instants go as microseconds, and SQLite gets them
 /// as the text that it keeps them in.
 const WRITE_SQLITE: &str = "
@@ -297,7 +300,7 @@ const WRITE_SQLITE: &str = "
                  value ->> 6 AS is_paced, value ->> 7 AS reply, value ->> 8 AS provider_message_id,
                  value ->> 9 AS message_id, value ->> 10 AS keeps_claim, value ->> 11 AS ends
           FROM json_each($3)) changed
-    WHERE mails.id = changed.id AND mails.claimed_by = $1
+    WHERE mails.id = changed.id AND +mails.claimed_by = $1
       AND (changed.status <> 'SENDING' OR mails.status IN ('QUEUED', 'RETRY', 'UNKNOWN'))
       AND EXISTS (SELECT 1 FROM batch_execution WHERE batch_execution.id = $1 AND batch_execution.status = 'RUNNING')
     RETURNING mails.id";
@@ -321,7 +324,7 @@ const WRITE_POSTGRES: &str = "
                  value ->> 7 AS reply, value ->> 8 AS provider_message_id, value ->> 9 AS message_id,
                  CAST(value ->> 10 AS BIGINT) AS keeps_claim, CAST(value ->> 11 AS BIGINT) AS ends
           FROM jsonb_array_elements($3)) changed
-    WHERE mails.id = changed.id AND mails.claimed_by = $1
+    WHERE mails.id = changed.id AND mails.claimed_by IS NOT DISTINCT FROM $1
       AND (changed.status <> 'SENDING' OR mails.status IN ('QUEUED', 'RETRY', 'UNKNOWN'))
       AND EXISTS (SELECT 1 FROM batch_execution WHERE batch_execution.id = $1 AND batch_execution.status = 'RUNNING')
     RETURNING mails.id";
