@@ -105,7 +105,7 @@ impl MailConnection {
         }
         match &*self.transport.route {
             Route::Ses(ses) => {
-                ses.send(&mail.content().from.to_string(), &mail.to().email.to_string(), &built.bytes).await
+                ses.send(&mail.content().from.to_string(), mail.to().email.as_ref(), &built.bytes).await
             }
             Route::Folder(folder) => folder.send(mail, built).await,
             Route::SendGrid(_) | Route::Smtp(_) => {

@@ -116,7 +116,7 @@ impl Post {
     }
 
     /// What a token says, checked by other code than ours.
-    fn python_checks_token(&self, token: &str) -> String {
+    fn python_checks_token(token: &str) -> String {
         let script = "
 import base64, hashlib, hmac, sys
 key, (claim, signature) = sys.argv[1].encode(), sys.argv[2].split('.')

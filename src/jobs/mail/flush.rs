@@ -348,6 +348,7 @@ impl Flush {
     }
 
     /// Chooses the mails that free senders can begin now.
+    #[expect(clippy::vec_box, reason = "each box goes on to its sender as it is")]
     fn begin(&mut self) -> Vec<Box<Ready>> {
         let now = Instant::now();
         let mut begun = Vec::new();
@@ -363,6 +364,7 @@ impl Flush {
     }
 
     /// Writes all changes in one commit, then lets the mails that are SENDING by it go.
+    #[expect(clippy::vec_box, reason = "each box goes on to its sender as it is")]
     async fn write_down(&mut self, run: &mut Run<'_>, begun: Vec<Box<Ready>>) -> anyhow::Result<()> {
         self.changes.extend(begun.iter().map(|mail| Change {
             attempts: 1,

@@ -55,14 +55,14 @@ pub(super) async fn requeue(cx: &Context, args: &RequeueArgs) -> anyhow::Result<
     let mut db = cx.db().await?;
     let now = cx.now();
     let requeued = db
-        .transaction(async |db| match args.failed {
-            true => requeue_failed(db, args.kind.as_deref(), now).await,
-            false => {
-                for id in &args.ids {
-                    requeue_one(db, *id, args.resend, now).await?;
-                }
-                Ok(args.ids.len() as u64)
+        .transaction(async |db| {
+            if args.failed {
+                return requeue_failed(db, args.kind.as_deref(), now).await;
             }
+            for id in &args.ids {
+                requeue_one(db, *id, args.resend, now).await?;
+            }
+            Ok(args.ids.len() as u64)
         })
         .await?;
     db.close().await;
@@ -111,18 +111,14 @@ pub(super) async fn cancel(cx: &Context, args: &CancelArgs) -> anyhow::Result<()
     let mut db = cx.db().await?;
     let now = cx.now();
     let cancelled = db
-        .transaction(async |db| match &args.kind {
-            Some(kind) => {
-                let sql = "UPDATE mails SET status = 'CANCELLED', ended_at = $1, last_reply = 'cancelled by hand', claimed_by = NULL
-                           WHERE kind = $2 AND status IN ('QUEUED', 'RETRY', 'UNKNOWN')";
-                Ok(db.execute(sql, values![now, kind]).await?)
+        .transaction(async |db| {
+            if let Some(kind) = &args.kind {
+                return cancel_kind(db, kind, now).await;
             }
-            None => {
-                for id in &args.ids {
-                    cancel_one(db, *id, now).await?;
-                }
-                Ok(args.ids.len() as u64)
+            for id in &args.ids {
+                cancel_one(db, *id, now).await?;
             }
+            Ok(args.ids.len() as u64)
         })
         .await?;
     db.close().await;
@@ -134,11 +130,17 @@ pub(super) async fn cancel(cx: &Context, args: &CancelArgs) -> anyhow::Result<()
     Ok(())
 }
 
+/// What ends a mail by hand, for mails that wait.
+const BY_HAND: &str = "UPDATE mails SET status = 'CANCELLED', ended_at = $1, last_reply = 'cancelled by hand', claimed_by = NULL
+                       WHERE status IN ('QUEUED', 'RETRY', 'UNKNOWN')";
+
+async fn cancel_kind(db: &mut Db, kind: &str, now: DateTime<Utc>) -> anyhow::Result<u64> {
+    Ok(db.execute(&format!("{BY_HAND} AND kind = $2"), values![now, kind]).await?)
+}
+
 /// A mail that a run has claimed and not begun is still ours: the run finds it CANCELLED and leaves it.
 async fn cancel_one(db: &mut Db, id: i64, now: DateTime<Utc>) -> anyhow::Result<()> {
-    let sql = "UPDATE mails SET status = 'CANCELLED', ended_at = $1, last_reply = 'cancelled by hand', claimed_by = NULL
-               WHERE id = $2 AND status IN ('QUEUED', 'RETRY', 'UNKNOWN')";
-    if db.execute(sql, values![now, id]).await? == 1 {
+    if db.execute(&format!("{BY_HAND} AND id = $2"), values![now, id]).await? == 1 {
         return Ok(());
     }
     let state = state(db, id).await?;

@@ -208,7 +208,7 @@ fn advertising_carries_the_headers_of_one_click_unsubscription(post: &Post) {
         links.strip_prefix("<https://shop.example.jp/unsubscribe?t=").unwrap().split('>').next().unwrap();
     assert!(links.contains("<mailto:unsubscribe@shop.example.jp?subject=unsubscribe%20"), "{links}");
     // Checked the way docs/mail.md tells applications to.
-    assert_eq!(post.python_checks_token(token), "kind:hanako@example.jp");
+    assert_eq!(Post::python_checks_token(token), "kind:hanako@example.jp");
 }
 
 fn outside_prod_nobody_but_the_test_address_gets_anything(post: &Post) {

@@ -74,7 +74,7 @@ pub(super) struct Senders {
     transport: MailTransport,
     most: usize,
     /// By number; `None` once it is gone.
-    senders: Vec<Option<Sender>>,
+    crew: Vec<Option<Sender>>,
     reports: mpsc::UnboundedReceiver<Message>,
     reporting: mpsc::UnboundedSender<Message>,
     tasks: JoinSet<()>,
@@ -83,13 +83,13 @@ pub(super) struct Senders {
 impl Senders {
     pub(super) fn new(transport: MailTransport, most: usize) -> Self {
         let (reporting, reports) = mpsc::unbounded_channel();
-        Self { transport, most, senders: Vec::new(), reports, reporting, tasks: JoinSet::new() }
+        Self { transport, most, crew: Vec::new(), reports, reporting, tasks: JoinSet::new() }
     }
 
     /// How many mails could be given to them now.
     pub(super) fn room(&self) -> usize {
         let room = |sender: &Sender| MAILS_IN_HAND.saturating_sub(sender.in_hand);
-        self.senders.iter().flatten().filter(|sender| sender.is_connected).map(room).sum()
+        self.crew.iter().flatten().filter(|sender| sender.is_connected).map(room).sum()
     }
 
     /// Whether a mail that waits could be given to one, or a sender be made for it.
@@ -99,7 +99,7 @@ impl Senders {
 
     /// Whether no mail is under way.
     pub(super) fn are_idle(&self) -> bool {
-        self.senders.iter().flatten().all(|sender| sender.in_hand == 0)
+        self.crew.iter().flatten().all(|sender| sender.in_hand == 0)
     }
 
     /// Whether there is no sender, and none is being made.
@@ -108,31 +108,31 @@ impl Senders {
     }
 
     fn count(&self) -> usize {
-        self.senders.iter().flatten().count()
+        self.crew.iter().flatten().count()
     }
 
     fn is_connecting(&self) -> bool {
-        self.senders.iter().flatten().any(|sender| !sender.is_connected)
+        self.crew.iter().flatten().any(|sender| !sender.is_connected)
     }
 
     /// Makes one more sender if all have work and there may be one more. One connects at a time: a server that
     /// refuses is asked once.
     pub(super) fn grow(&mut self) {
-        let is_one_idle = self.senders.iter().flatten().any(|sender| sender.in_hand == 0);
+        let is_one_idle = self.crew.iter().flatten().any(|sender| sender.in_hand == 0);
         if is_one_idle || self.is_connecting() || self.count() >= self.most {
             return;
         }
         let (orders, inbox) = mpsc::channel(MAILS_IN_HAND);
         let sender =
             Sender { orders, is_connected: false, in_hand: 0, is_unmarked: false, next_clearance: None };
-        let number = self.senders.len();
-        self.senders.push(Some(sender));
+        let number = self.crew.len();
+        self.crew.push(Some(sender));
         self.tasks.spawn(work(number, self.transport.clone(), inbox, self.reporting.clone()));
     }
 
     /// Gives a mail to the sender with the least to do.
     pub(super) fn send(&mut self, mail: Box<Ready>) {
-        let open = self.senders.iter_mut().flatten().filter(|sender| sender.is_connected);
+        let open = self.crew.iter_mut().flatten().filter(|sender| sender.is_connected);
         let Some(sender) = open.min_by_key(|sender| sender.in_hand) else {
             unreachable!("a mail is begun only where there is room")
         };
@@ -150,7 +150,7 @@ impl Senders {
 
     /// The outcomes that were heard of are written down: the mails behind them may leave.
     pub(super) fn clear(&mut self) {
-        for sender in self.senders.iter_mut().flatten().filter(|sender| sender.is_unmarked) {
+        for sender in self.crew.iter_mut().flatten().filter(|sender| sender.is_unmarked) {
             sender.is_unmarked = false;
             if let Some(clear) = sender.next_clearance.take() {
                 // A sender that is gone says so itself.
@@ -172,7 +172,7 @@ impl Senders {
     }
 
     fn note(&mut self, message: Message) -> Report {
-        if let Some(Some(sender)) = self.senders.get_mut(message.sender) {
+        if let Some(Some(sender)) = self.crew.get_mut(message.sender) {
             match &message.report {
                 Report::Connected => sender.is_connected = true,
                 Report::NoConnection { .. } => {}
@@ -183,7 +183,7 @@ impl Senders {
                 Report::NotTried { .. } => sender.in_hand = sender.in_hand.saturating_sub(1),
             }
             if message.is_gone {
-                self.senders[message.sender] = None;
+                self.crew[message.sender] = None;
                 // A server that takes four connections is not asked for a fifth again and again.
                 self.most = self.count();
             }
@@ -193,7 +193,7 @@ impl Senders {
 
     /// Ends all connections, in an orderly way if the server takes part.
     pub(super) async fn close(&mut self) {
-        self.senders.clear();
+        self.crew.clear();
         let farewell = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
             self.tasks.shutdown().await;
