@@ -47,6 +47,8 @@ const JITTER_PERCENT: u64 = 20;
 const READY: usize = 64;
 /// The run's row and its list of errors are written this often.
 const BOOKKEEPING: Duration = Duration::from_secs(1);
+/// How long the outcome of one mail waits for those of the others.
+const GATHERING: Duration = Duration::from_millis(1);
 /// So many refusals one after the other that blame the sender: going on would only hurt its reputation.
 const POLICY_REFUSALS: u32 = 20;
 
@@ -327,10 +329,7 @@ impl Flush {
                 () = until(next_turn), if next_turn.is_some() && self.senders.has_room() => {}
                 _ = run.stop_requested(), if goes_on => continue,
             }
-            // What else is there already goes into the same commit.
-            while let Some(report) = self.senders.try_next() {
-                self.hear(run, report);
-            }
+            self.gather(run).await;
             while goes_on
                 && self.waiting.len() < READY
                 && let Ok(intake) = self.intake.try_recv()
@@ -344,6 +343,22 @@ impl Flush {
         match self.stop.take().or(self.untried.take()) {
             None => Ok(()),
             Some(stop) => Err(explained(stop)),
+        }
+    }
+
+    /// Waits for the other mails that are under way, but not long: one commit for all of them costs little more than
+    /// one for each, and a server on the same network answers them all in the meantime.
+    async fn gather(&mut self, run: &mut Run<'_>) {
+        let limit = tokio::time::Instant::now() + GATHERING;
+        while !self.changes.is_empty() && self.senders.are_under_way() {
+            tokio::select! {
+                biased;
+                Some(report) = self.senders.next() => self.hear(run, report),
+                () = tokio::time::sleep_until(limit) => break,
+            }
+        }
+        while let Some(report) = self.senders.try_next() {
+            self.hear(run, report);
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Runs on Monday for the week (Monday to Sunday) that is over in each mall's own time zone. Each member is counted
 //! once, in the week of their sign-up, by the status they have when the report is made. Only counts leave, and no
-//! small ones: see [`disclosure`]. Members who asked to be erased are not counted at all.
+//! small ones: see `weekly_signups/disclosure.rs`. Members who asked to be erased are not counted at all.
 
 mod disclosure;
 mod document;

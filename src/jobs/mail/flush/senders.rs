@@ -102,6 +102,11 @@ impl Senders {
         self.crew.iter().flatten().all(|sender| sender.in_hand == 0)
     }
 
+    /// Whether a mail has its clearance and has not come to its end.
+    pub(super) fn are_under_way(&self) -> bool {
+        self.crew.iter().flatten().any(|sender| sender.in_hand > 0 && !sender.is_unmarked)
+    }
+
     /// Whether there is no sender, and none is being made.
     pub(super) fn are_gone(&self) -> bool {
         self.count() == 0
