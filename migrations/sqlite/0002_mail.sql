@@ -39,7 +39,7 @@ CREATE TABLE mails (
 ) STRICT;
 CREATE INDEX mails_due ON mails (priority, due_at, id)
     WHERE claimed_by IS NULL AND NOT is_held AND status IN ('QUEUED', 'RETRY', 'UNKNOWN');
-CREATE INDEX mails_claimed ON mails (claimed_by, status) WHERE claimed_by IS NOT NULL;
+CREATE INDEX mails_claimed ON mails (claimed_by) WHERE claimed_by IS NOT NULL;
 -- What an operator looks for is rare among what was sent.
 CREATE INDEX mails_unsettled ON mails (status, id) WHERE status IN ('RETRY', 'UNKNOWN', 'FAILED', 'CANCELLED');
 CREATE UNIQUE INDEX mails_dedup ON mails (dedup_key) WHERE dedup_key IS NOT NULL;
