@@ -40,7 +40,7 @@ pub struct GlobalArgs {
 /// The groups.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Report sales
+    /// Report sales, cancellations, sign-ups, and the figures for the management
     #[command(subcommand)]
     Report(report::Report),
     /// Count what there is, once a day

@@ -96,7 +96,7 @@ impl Job for Args {
         let mut flush =
             Flush::start(run, policy, clock, self.connections(&run.cx.config.file().mail)).await?;
         let sent = flush.send_all(run).await;
-        let ended = flush.end().await;
+        let ended = flush.end(run).await;
         run.summarise(flush.tally.sentence());
         sent?;
         ended?;
@@ -121,8 +121,8 @@ async fn take_back_what_dead_runs_held(
     let unknown = run.chunk(None::<&str>, async |db| ledger::recover(db, now, rule).await).await?;
     if unknown > 0 {
         run.cx.output.status(&format!(
-            "{unknown} {} being sent when an earlier run died: they may have arrived",
-            if unknown == 1 { "mail was" } else { "mails were" }
+            "{unknown} {} when an earlier run died, and may have arrived",
+            if unknown == 1 { "mail was being sent" } else { "mails were being sent" }
         ));
     }
     Ok(())
@@ -399,8 +399,10 @@ impl Flush {
             }
             self.senders.clear();
             for mail in begun {
-                if written.contains(&mail.row.id) {
-                    self.senders.send(mail);
+                if written.contains(&mail.row.id)
+                    && let Err(mail) = self.senders.send(mail)
+                {
+                    self.give_back(&mail);
                 }
             }
         }
@@ -433,14 +435,20 @@ impl Flush {
         match report {
             Report::Done { mail, outcome } => self.note_outcome(run, &mail, &outcome),
             Report::NotTried { mail, stop } => {
+                self.give_back(&mail);
                 self.untried = Some(stop.clone());
-                self.changes
-                    .push(Change { attempts: -1, ..Change::to(mail.row.id, intake::word(&mail.row.status)) });
                 self.note_stop(stop);
             }
             Report::NoConnection { stop } => self.note_stop(stop),
             Report::Connected => {}
         }
+    }
+
+    /// A mail that was written down as SENDING and never left is as it was.
+    fn give_back(&mut self, mail: &Ready) {
+        let change = Change { attempts: -1, ..Change::to(mail.row.id, intake::word(&mail.row.status)) };
+        self.changes.push(change);
+        self.untried.get_or_insert_with(|| Stop::Unreachable("the connection was lost".to_owned()));
     }
 
     fn note_outcome(&mut self, run: &mut Run<'_>, mail: &Ready, outcome: &Outcome) {
@@ -487,13 +495,17 @@ impl Flush {
     }
 
     /// Ends what was begun and gives back what was not.
-    async fn end(&mut self) -> anyhow::Result<()> {
+    async fn end(&mut self, run: &mut Run<'_>) -> anyhow::Result<()> {
         self.stop_claiming.send_replace(true);
         self.intake.close();
         while self.intake.try_recv().is_ok() {}
         self.waiting.clear();
         let claimed = self.claimer.join_next().await;
         self.senders.close().await;
+        // What ended while the run was failing is known all the same.
+        while let Some(report) = self.senders.try_next() {
+            self.hear(run, report);
+        }
         let left = std::mem::take(&mut self.changes);
         if !left.is_empty() {
             ledger::write(&mut self.db, self.run, self.clock.now(), &left).await?;

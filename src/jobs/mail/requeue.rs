@@ -77,7 +77,7 @@ pub(super) async fn requeue(cx: &Context, args: &RequeueArgs) -> anyhow::Result<
 /// What makes a row a fresh one. Its Message-ID stays: whoever has it already can tell.
 const FRESH: &str =
     "status = 'QUEUED', due_at = $1, attempts = 0, unknown_attempts = 0, is_held = FALSE, is_paced = FALSE,
-                     ended_at = NULL";
+                     last_reply = NULL, ended_at = NULL";
 
 async fn requeue_failed(db: &mut Db, kind: Option<&str>, now: DateTime<Utc>) -> anyhow::Result<u64> {
     let sql = format!(

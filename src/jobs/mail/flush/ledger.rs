@@ -399,7 +399,7 @@ pub(super) async fn suppress(
 pub(super) async fn requeue_failed(db: &mut Db, ids: &[i64], now: DateTime<Utc>) -> anyhow::Result<u64> {
     let sql = format!(
         "UPDATE mails SET status = 'QUEUED', due_at = $2, attempts = 0, unknown_attempts = 0, is_held = FALSE,
-             claimed_by = NULL, ended_at = NULL
+             claimed_by = NULL, last_reply = NULL, ended_at = NULL
          WHERE status = 'FAILED' AND id IN ({})",
         db.pick(
             "SELECT value FROM json_each($1)",

@@ -135,22 +135,23 @@ impl Senders {
         self.tasks.spawn(work(number, self.transport.clone(), inbox, self.reporting.clone()));
     }
 
-    /// Gives a mail to the sender with the least to do.
-    pub(super) fn send(&mut self, mail: Box<Ready>) {
+    /// Gives a mail to the sender with the least to do; back if that one is gone by now.
+    pub(super) fn send(&mut self, mail: Box<Ready>) -> Result<(), Box<Ready>> {
         let open = self.crew.iter_mut().flatten().filter(|sender| sender.is_connected);
-        let Some(sender) = open.min_by_key(|sender| sender.in_hand) else {
-            unreachable!("a mail is begun only where there is room")
-        };
+        let Some(sender) = open.min_by_key(|sender| sender.in_hand) else { return Err(mail) };
         let (clear, clearance) = oneshot::channel();
-        if sender.in_hand == 0 && !sender.is_unmarked {
-            // Its receiver is right here.
-            let _ = clear.send(());
-        } else {
+        let is_next = sender.in_hand > 0 || sender.is_unmarked;
+        if let Err(refused) = sender.orders.try_send(Order { mail, clearance }) {
+            return Err(refused.into_inner().mail);
+        }
+        sender.in_hand += 1;
+        if is_next {
             sender.next_clearance = Some(clear);
+        } else {
+            // A sender that is gone says so itself.
+            let _ = clear.send(());
         }
-        if sender.orders.try_send(Order { mail, clearance }).is_ok() {
-            sender.in_hand += 1;
-        }
+        Ok(())
     }
 
     /// The outcomes that were heard of are written down: the mails behind them may leave.
