@@ -34,6 +34,8 @@ CREATE TABLE mails (
     provider_message_id TEXT,
     last_reply TEXT,
     ended_at TIMESTAMPTZ,
+    CHECK (due_at BETWEEN '0001-01-01 00:00:00+00' AND '9999-12-31 00:00:00+00'),
+    CHECK (queued_at BETWEEN '0001-01-01 00:00:00+00' AND '9999-12-31 00:00:00+00'),
     CHECK (data IS NOT NULL OR (subject IS NOT NULL AND (text_body IS NOT NULL OR html_body IS NOT NULL)))
 );
 -- Bodies live beside the row, so that its three changes of state do not copy them.
@@ -60,7 +62,7 @@ CREATE INDEX mail_attachments_mail ON mail_attachments (mail_id);
 
 -- Addresses that get nothing (ALL), or nothing but what they have to know (MARKETING). In lower case.
 CREATE TABLE mail_suppressions (
-    address TEXT PRIMARY KEY,
+    address TEXT PRIMARY KEY CHECK (address = LOWER(address)),
     scope TEXT NOT NULL DEFAULT 'ALL' CHECK (scope IN ('ALL', 'MARKETING')),
     reason TEXT NOT NULL CHECK (reason IN ('BOUNCE', 'COMPLAINT', 'UNSUBSCRIBE', 'MANUAL')),
     detail TEXT,
@@ -81,8 +83,10 @@ CREATE TABLE mail_consents (
     UNIQUE (mall_id, member_code, purpose)
 );
 
--- When the next mail of a bucket (all, or a recipient's domain) may go: shared by every process that sends.
+-- When the next mail of a bucket (all, or a recipient's domain) may go, and until when those behind it were sent back:
+-- shared by every process that sends.
 CREATE TABLE mail_pace (
     bucket TEXT PRIMARY KEY,
-    next_at TIMESTAMPTZ NOT NULL
+    next_at TIMESTAMPTZ NOT NULL,
+    deferred_until TIMESTAMPTZ NOT NULL
 );

@@ -22,8 +22,14 @@ CREATE TABLE mails (
     data TEXT,
     headers TEXT,
     priority INTEGER NOT NULL DEFAULT 2 CHECK (priority BETWEEN 1 AND 3),
-    due_at TEXT NOT NULL CHECK (due_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:[0-9][0-9]:[0-9][0-9]*+00:00'),
-    queued_at TEXT NOT NULL CHECK (queued_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:[0-9][0-9]:[0-9][0-9]*+00:00'),
+    due_at TEXT NOT NULL CHECK (
+        substr(due_at, 1, 19) IS strftime('%Y-%m-%dT%H:%M:%S', substr(due_at, 1, 19)) AND substr(due_at, -6) = '+00:00'
+        AND (length(due_at) = 25 OR (length(due_at) BETWEEN 27 AND 35 AND substr(due_at, 20, 1) = '.'
+                                       AND substr(due_at, 21, length(due_at) - 26) NOT GLOB '*[^0-9]*'))),
+    queued_at TEXT NOT NULL CHECK (
+        substr(queued_at, 1, 19) IS strftime('%Y-%m-%dT%H:%M:%S', substr(queued_at, 1, 19)) AND substr(queued_at, -6) = '+00:00'
+        AND (length(queued_at) = 25 OR (length(queued_at) BETWEEN 27 AND 35 AND substr(queued_at, 20, 1) = '.'
+                                       AND substr(queued_at, 21, length(queued_at) - 26) NOT GLOB '*[^0-9]*'))),
     dedup_key TEXT,
     status TEXT NOT NULL DEFAULT 'QUEUED' CHECK (status IN ('QUEUED', 'SENDING', 'SENT', 'RETRY', 'UNKNOWN', 'FAILED', 'CANCELLED')),
     is_held INTEGER NOT NULL DEFAULT 0,
@@ -57,7 +63,7 @@ CREATE INDEX mail_attachments_mail ON mail_attachments (mail_id);
 
 -- Addresses that get nothing (ALL), or nothing but what they have to know (MARKETING). In lower case.
 CREATE TABLE mail_suppressions (
-    address TEXT PRIMARY KEY,
+    address TEXT PRIMARY KEY CHECK (address = LOWER(address)),
     scope TEXT NOT NULL DEFAULT 'ALL' CHECK (scope IN ('ALL', 'MARKETING')),
     reason TEXT NOT NULL CHECK (reason IN ('BOUNCE', 'COMPLAINT', 'UNSUBSCRIBE', 'MANUAL')),
     detail TEXT,
@@ -78,8 +84,10 @@ CREATE TABLE mail_consents (
     UNIQUE (mall_id, member_code, purpose)
 ) STRICT;
 
--- When the next mail of a bucket (all, or a recipient's domain) may go: shared by every process that sends.
+-- When the next mail of a bucket (all, or a recipient's domain) may go, and until when those behind it were sent back:
+-- shared by every process that sends.
 CREATE TABLE mail_pace (
     bucket TEXT PRIMARY KEY,
-    next_at TEXT NOT NULL
+    next_at TEXT NOT NULL,
+    deferred_until TEXT NOT NULL
 ) STRICT;

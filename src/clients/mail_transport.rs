@@ -116,8 +116,8 @@ impl MailConnection {
     }
 
     /// Whether it takes another mail.
-    pub fn is_usable(&self) -> bool {
-        self.smtp.as_ref().is_none_or(SmtpConnection::is_usable)
+    pub fn is_usable(&mut self) -> bool {
+        self.smtp.as_mut().is_none_or(SmtpConnection::is_usable)
     }
 
     /// Ends it in an orderly way.

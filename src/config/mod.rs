@@ -16,6 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use url::Url;
@@ -399,6 +401,7 @@ impl Config {
         for url in urls.into_iter().flatten() {
             secrets.extend(secrets_of_url(url.expose()));
         }
+        secrets.extend(self.mail.smtp_url.iter().flat_map(|url| secrets_of_login(url.expose())));
         secrets.extend(self.secret_key.as_ref().map(|key| key.expose().to_owned()));
         for name in self.named_variables() {
             if let Some(value) = self.variable(name) {
@@ -493,6 +496,15 @@ fn is_secret_word(word: &str) -> bool {
         word.to_ascii_uppercase().as_str(),
         "SECRET" | "TOKEN" | "PASSWORD" | "PASSWD" | "KEY" | "APIKEY"
     )
+}
+
+/// What SMTP makes of a name and a password (AUTH PLAIN and LOGIN): a server may quote it in its refusal.
+fn secrets_of_login(url: &str) -> Vec<String> {
+    let Ok(url) = Url::parse(url) else { return Vec::new() };
+    let decoded = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let Some(password) = url.password().map(decoded) else { return Vec::new() };
+    let user = decoded(url.username());
+    [format!("\0{user}\0{password}"), password].iter().map(|login| BASE64.encode(login)).collect()
 }
 
 /// The passwords in a URL, encoded and plain: a driver may print either.

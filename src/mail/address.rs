@@ -13,7 +13,7 @@ pub enum AddressProblem {
     Malformed,
 }
 
-/// Reads an address with or without a name. A domain in national characters becomes its ASCII form.
+/// Reads an address with or without a name.
 pub fn parse(text: &str) -> Result<Mailbox, AddressProblem> {
     if text.chars().any(char::is_control) {
         return Err(AddressProblem::ControlCharacter);
@@ -24,12 +24,16 @@ pub fn parse(text: &str) -> Result<Mailbox, AddressProblem> {
 /// The address alone in lower case: what suppressions and consents are kept under. Whether a server tells case
 /// apart in the local part is its own matter; two people who differ in nothing else are not met.
 pub fn normalised(mailbox: &Mailbox) -> String {
-    mailbox.email.to_string().to_lowercase()
+    format!("{}@{}", mailbox.email.user().to_lowercase(), domain(mailbox))
 }
 
-/// The recipient's domain in lower case.
+/// The recipient's domain in lower case and in ASCII: `例え.jp` and `xn--r8jz45g.jp` are one.
 pub fn domain(mailbox: &Mailbox) -> String {
-    mailbox.email.domain().to_lowercase()
+    let domain = mailbox.email.domain().to_lowercase();
+    match url::Host::parse(&domain) {
+        Ok(url::Host::Domain(ascii)) => ascii,
+        _ => domain,
+    }
 }
 
 #[cfg(test)]
@@ -46,6 +50,11 @@ mod tests {
         let named = parse("山田 花子 <hanako@example.jp>").unwrap();
         assert_eq!(named.name.as_deref(), Some("山田 花子"));
         assert_eq!(normalised(&named), "hanako@example.jp");
+    }
+
+    #[test]
+    fn a_domain_in_national_characters_is_its_ascii_form() {
+        assert_eq!(normalised(&parse("a@例え.jp").unwrap()), normalised(&parse("A@xn--r8jz45g.JP").unwrap()));
     }
 
     #[test]

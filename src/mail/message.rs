@@ -19,7 +19,8 @@ const LONGEST_LINE_OCTETS: usize = 998;
 const LONGEST_HEADER_BYTES: usize = 8_000;
 
 /// Headers that this program writes itself, in lower case. `content-…` is refused as a whole.
-const OUR_HEADERS: [&str; 14] = [
+const OUR_HEADERS: [&str; 16] = [
+    "apparently-to",
     "bcc",
     "cc",
     "date",
@@ -33,6 +34,7 @@ const OUR_HEADERS: [&str; 14] = [
     "sender",
     "subject",
     "to",
+    "x-smtpapi",
     ORIGINAL_RECIPIENT,
 ];
 /// Written by the gate of the environments, and by nobody else.
@@ -151,7 +153,9 @@ fn further_header(name: &str, value: &str, is_redirected: bool) -> Result<Header
     // The name itself is not quoted: it may hold anything.
     let header_name = header_name.ok_or("the name of a header is not one of RFC 5322")?;
     let lower = name.to_ascii_lowercase();
-    let is_ours = lower.starts_with("content-") || OUR_HEADERS.contains(&lower.as_str());
+    let is_ours = lower.starts_with("content-")
+        || lower.starts_with("resent-")
+        || OUR_HEADERS.contains(&lower.as_str());
     if is_ours && !(is_redirected && lower == ORIGINAL_RECIPIENT) {
         return Err(format!("the header `{name}` is written by batchctl itself"));
     }

@@ -13,13 +13,18 @@ use super::address;
 #[derive(Debug, Clone)]
 pub struct Gate {
     redirect_to: Option<Mailbox>,
+    /// Who writes outside prod, whatever a mail says.
+    sender: Option<Mailbox>,
 }
+
+/// Headers by which mail services take further recipients or other orders: they do not leave a closed gate.
+const STEERING_HEADERS: [&str; 5] = ["x-smtpapi", "x-mc-", "x-mailgun-", "x-ses-", "x-pm-"];
 
 impl Gate {
     /// The gate of this environment. Outside prod it does not open without `BATCHCTL_MAIL_REDIRECT_TO`.
     pub fn new(config: &Config) -> Result<Self, Failure> {
         if config.is_prod() {
-            return Ok(Self { redirect_to: None });
+            return Ok(Self { redirect_to: None, sender: None });
         }
         let Some(address) = &config.mail().redirect_to else {
             return Err(Failure::configuration(format!(
@@ -30,7 +35,8 @@ impl Gate {
         };
         let mailbox = address::parse(address)
             .map_err(|problem| Failure::configuration(format!("BATCHCTL_MAIL_REDIRECT_TO: {problem}")))?;
-        Ok(Self { redirect_to: Some(mailbox) })
+        let sender = config.mail().from.as_deref().and_then(|from| address::parse(from).ok());
+        Ok(Self { redirect_to: Some(mailbox), sender })
     }
 
     /// Whether the recipients themselves are reached: what a server says of the test address says nothing of them.
@@ -91,7 +97,14 @@ impl OutgoingMail {
             return Self { content, to: recipient, is_redirected: false };
         };
         content.subject = format!("[to {}] {}", recipient.email, content.subject);
-        content.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("X-Original-To"));
+        content.headers.retain(|(name, _)| {
+            let name = name.to_ascii_lowercase();
+            name != "x-original-to" && !STEERING_HEADERS.iter().any(|prefix| name.starts_with(prefix))
+        });
+        if let Some(sender) = &gate.sender {
+            // A bounce of a rehearsal goes to nobody real either.
+            content.from = sender.clone();
+        }
         content.headers.push(("X-Original-To".to_owned(), recipient.email.to_string()));
         Self { content, to: test_address.clone(), is_redirected: true }
     }

@@ -1,5 +1,7 @@
 //! A run, as its job sees it: chunks, checkpoints, items, and whether to go on.
 
+use std::time::Duration;
+
 use indicatif::ProgressBar;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -30,6 +32,7 @@ pub struct Run<'a> {
     skip_limit: Option<SkipLimit>,
     retry_items: Option<Vec<String>>,
     only_what_is_due: bool,
+    deadline: Duration,
     counts: Counts,
     pending_errors: Vec<ItemError>,
     quoted_errors: Vec<String>,
@@ -47,6 +50,7 @@ impl<'a> Run<'a> {
         skip_limit: Option<SkipLimit>,
         retry_items: Option<Vec<String>>,
         only_what_is_due: bool,
+        deadline: Duration,
     ) -> Self {
         let count = |items: i64| u64::try_from(items).unwrap_or(0);
         let counts = Counts {
@@ -62,6 +66,7 @@ impl<'a> Run<'a> {
             skip_limit,
             retry_items,
             only_what_is_due,
+            deadline,
             counts,
             pending_errors: Vec::new(),
             quoted_errors: Vec::new(),
@@ -101,6 +106,11 @@ impl<'a> Run<'a> {
     /// need not be done again.
     pub fn does_only_what_is_due(&self) -> bool {
         self.only_what_is_due
+    }
+
+    /// How long the whole run may take.
+    pub fn deadline(&self) -> Duration {
+        self.deadline
     }
 
     /// The limit of given-up items: the flag's or the configuration's, else the job's own.

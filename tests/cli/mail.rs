@@ -176,7 +176,7 @@ fn an_address_is_suppressed_listed_and_released(sandbox: &Sandbox) {
     suppress(&["add", "hanako@example.jp", "--scope", "marketing"]).succeeds();
     assert_eq!(
         sandbox.sql("SELECT address, scope, reason, detail FROM mail_suppressions").concat(),
-        ["hanako@example.jp", "MARKETING", "MANUAL", "NULL"]
+        ["hanako@example.jp", "ALL", "COMPLAINT", "ticket 12"]
     );
     suppress(&["list"]).succeeds().prints("h*****@example.jp").never_shows("hanako@");
     suppress(&["list", "--format", "json"]).succeeds().prints("hanako@example.jp");

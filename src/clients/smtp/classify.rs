@@ -76,7 +76,8 @@ pub(super) fn refused_mail(step: Step, reply: &Reply) -> Result<Outcome, Stop> {
         (_, _) if enhanced.is_some_and(|code| code.class == 5 && matches!(code.subject, 2..=5)) => {
             rejected(if reply.code == 554 { Rejection::Policy } else { Rejection::Mail })
         }
-        (Step::Recipient, 550 | 551 | 553 | 556) => rejected(Rejection::Address),
+        // Without an enhanced code it may be about the recipient or about us ("550 relay not permitted"): the mail is
+        // refused, and nobody is suppressed who could be every customer.
         // RFC 5321 section 4.5.3.1.10: after RCPT a 552 is to be taken for a 452.
         (Step::Recipient, 552) => deferred(),
         (_, 552) => rejected(Rejection::Mail),

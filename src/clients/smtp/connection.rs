@@ -161,7 +161,7 @@ impl SmtpConnection {
     }
 
     /// Whether the next mail may go this way.
-    pub fn is_usable(&self) -> bool {
+    pub fn is_usable(&mut self) -> bool {
         self.is_idle && !self.wire.is_closed()
     }
 

@@ -88,9 +88,9 @@ async fn each_reply_means_what_its_phase_and_codes_say_and_the_connection_goes_o
         (Recipient("451 local error"), deferred("451 local error")),
         (Recipient("452 4.2.2 full"), deferred("452 4.2.2 full")),
         (Recipient("550 5.1.1 no such user"), rejected(Address, "550 5.1.1 no such user")),
-        (Recipient("550 no such user"), rejected(Address, "550 no such user")),
-        (Recipient("551 gone"), rejected(Address, "551 gone")),
-        (Recipient("553 bad mailbox"), rejected(Address, "553 bad mailbox")),
+        (Recipient("550 no such user"), rejected(Policy, "550 no such user")),
+        (Recipient("551 gone"), rejected(Policy, "551 gone")),
+        (Recipient("553 bad mailbox"), rejected(Policy, "553 bad mailbox")),
         (Recipient("556 5.1.10 null MX"), rejected(Address, "556 5.1.10 null MX")),
         (Recipient("550 5.2.1 disabled"), rejected(Address, "550 5.2.1 disabled")),
         (Recipient("501 5.1.3 bad address"), rejected(Address, "501 5.1.3 bad address")),
@@ -288,7 +288,7 @@ async fn a_server_that_closes_while_a_mail_waits_for_the_word_has_not_got_it() {
         server.fate("a@example.jp", [Fate::Data("354 go ahead")]);
         let client = client(&server, PATIENCE);
         let mut connection = client.connect().await.unwrap();
-        let witness = client.connect().await.unwrap();
+        let mut witness = client.connect().await.unwrap();
         let clearance = async {
             drop(server);
             // It closes the connections in their order.

@@ -4,11 +4,11 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -109,10 +109,6 @@ impl Wire {
         Ok(Self { stream: Stream::Tls(Box::new(stream)), received: Vec::new() })
     }
 
-    pub(super) fn is_encrypted(&self) -> bool {
-        matches!(self.stream, Stream::Tls(_))
-    }
-
     /// Our own end, for an EHLO without a name.
     pub(super) fn local_address(&self) -> Option<SocketAddr> {
         self.socket().local_addr().ok()
@@ -126,15 +122,16 @@ impl Wire {
     }
 
     /// Whether the server has closed an idle connection, or says something unasked ("421 idle too long").
-    pub(super) fn is_closed(&self) -> bool {
+    pub(super) fn is_closed(&mut self) -> bool {
         let mut byte = [0];
         let mut buffer = ReadBuf::new(&mut byte);
-        match self.socket().poll_peek(&mut Context::from_waker(Waker::noop()), &mut buffer) {
-            Poll::Pending => self.has_more(),
-            // Encrypted there may be what TLS itself has to say.
-            Poll::Ready(Ok(count)) => count == 0 || !self.is_encrypted() || self.has_more(),
-            Poll::Ready(Err(_)) => true,
-        }
+        let mut context = Context::from_waker(Waker::noop());
+        let polled = match &mut self.stream {
+            Stream::Plain(stream) => stream.poll_peek(&mut context, &mut buffer).map_ok(drop),
+            // What TLS has to say for itself is taken in by the way; text, or the farewell, comes through.
+            Stream::Tls(stream) => Pin::new(&mut **stream).poll_read(&mut context, &mut buffer),
+        };
+        polled.is_ready() || self.has_more()
     }
 
     /// Whether there is more of the server's words than was asked for.

@@ -9,7 +9,7 @@ mod ledger;
 mod pace;
 mod senders;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -47,6 +47,8 @@ const JITTER_PERCENT: u64 = 20;
 const READY: usize = 64;
 /// The run's row and its list of errors are written this often.
 const BOOKKEEPING: Duration = Duration::from_secs(1);
+/// Longer than most servers take for a mail.
+const LONGEST_MARGIN: Duration = Duration::from_mins(2);
 /// How long the outcome of one mail waits for those of the others.
 const GATHERING: Duration = Duration::from_millis(1);
 /// So many refusals one after the other that blame the sender: going on would only hurt its reputation.
@@ -119,10 +121,15 @@ async fn take_back_what_dead_runs_held(
     let now = clock.now();
     let rule = policy.on_unknown;
     let unknown = run.chunk(None::<&str>, async |db| ledger::recover(db, now, rule).await).await?;
-    if unknown > 0 {
+    for (id, _) in unknown.iter().filter(|(_, is_held)| *is_held) {
+        let error = anyhow::anyhow!("it was being sent when an earlier run died: it may have arrived");
+        run.fail_item(&item_key(*id), "recover", &error);
+    }
+    if !unknown.is_empty() {
         run.cx.output.status(&format!(
-            "{unknown} {} when an earlier run died, and may have arrived",
-            if unknown == 1 { "mail was being sent" } else { "mails were being sent" }
+            "{} {} when an earlier run died, and may have arrived",
+            unknown.len(),
+            if unknown.len() == 1 { "mail was being sent" } else { "mails were being sent" }
         ));
     }
     Ok(())
@@ -248,7 +255,11 @@ struct Flush {
     tally: Tally,
     /// Addresses that do not exist, with the mail and the reply.
     bounced: Vec<(String, i64, String)>,
+    /// All of them in this run.
+    gone: HashSet<String>,
     policy_refusals: u32,
+    /// Why some mails could not be sent by this configuration.
+    impossible: Option<Failure>,
     /// Why nothing more is sent.
     stop: Option<Stop>,
     /// Why a mail was given back untried: the run has not done all it should, even if others got through.
@@ -279,6 +290,7 @@ impl Flush {
             stop,
             ready,
             memory: Arc::new(Semaphore::new(MEMORY_KIBIBYTES as usize)),
+            until: Instant::now() + run.deadline().saturating_sub(margin(run.deadline())),
         };
         let mut task = JoinSet::new();
         task.spawn(claimer.work());
@@ -296,6 +308,8 @@ impl Flush {
             changes: Vec::new(),
             tally: Tally::default(),
             bounced: Vec::new(),
+            gone: HashSet::new(),
+            impossible: None,
             policy_refusals: 0,
             stop: None,
             untried: None,
@@ -340,9 +354,10 @@ impl Flush {
                 if self.stop.is_none() && run.check_stop().is_ok() { self.begin() } else { Vec::new() };
             self.write_down(run, begun).await?;
         }
-        match self.stop.take().or(self.untried.take()) {
-            None => Ok(()),
-            Some(stop) => Err(explained(stop)),
+        match (self.stop.take(), self.impossible.take(), self.untried.take()) {
+            (Some(stop), _, _) | (None, None, Some(stop)) => Err(explained(stop)),
+            (None, Some(failure), _) => Err(failure.into()),
+            (None, None, None) => Ok(()),
         }
     }
 
@@ -369,7 +384,15 @@ impl Flush {
         let mut begun = Vec::new();
         let room = self.senders.room();
         while begun.len() < room && self.waiting.front().is_some_and(|mail| mail.wait_until <= now) {
-            begun.extend(self.waiting.pop_front());
+            let Some(mail) = self.waiting.pop_front() else { break };
+            if self.gone.contains(&mail.address) {
+                // Learned since the mail was prepared.
+                self.tally.cancelled += 1;
+                let reply = Some("suppressed: BOUNCE".to_owned());
+                self.changes.push(Change { reply, ..Change::to(mail.row.id, ledger::CANCELLED) });
+            } else {
+                begun.push(mail);
+            }
         }
         // More mails than senders: another connection, if one more is allowed.
         if self.waiting.front().is_some_and(|mail| mail.wait_until <= now) {
@@ -416,7 +439,12 @@ impl Flush {
     fn take_in(&mut self, run: &mut Run<'_>, intake: Intake) {
         run.read(1);
         match intake {
-            Intake::Mail(mail) => self.waiting.push_back(mail),
+            Intake::Mail(mail) => {
+                // By their turns: one that has to wait does not hold back the others.
+                let place = self.waiting.partition_point(|other| other.wait_until <= mail.wait_until);
+                self.waiting.insert(place, mail);
+            }
+            Intake::Impossible(failure) => drop(self.impossible.get_or_insert(failure)),
             Intake::Settled { change, is_failure } => {
                 if is_failure {
                     self.tally.failed += 1;
@@ -464,7 +492,10 @@ impl Flush {
             _ => &mut self.tally.failed,
         };
         *count += 1;
-        if change.status == ledger::FAILED || change.is_held {
+        // An address that is gone is settled by its suppression: no failure for somebody to look at.
+        let is_settled = matches!(outcome, Outcome::Rejected { because: Rejection::Address, .. })
+            && self.reaches_recipients;
+        if (change.status == ledger::FAILED && !is_settled) || change.is_held {
             run.fail_item(&item_key(mail.row.id), "send", &anyhow::anyhow!(reply.clone()));
         }
         self.policy_refusals = match outcome {
@@ -480,6 +511,7 @@ impl Flush {
         if let Outcome::Rejected { because: Rejection::Address, .. } = outcome
             && self.reaches_recipients
         {
+            self.gone.insert(mail.address.clone());
             self.bounced.push((mail.address.clone(), mail.row.id, reply));
         }
         self.changes.push(change);
@@ -500,8 +532,9 @@ impl Flush {
         self.intake.close();
         while self.intake.try_recv().is_ok() {}
         self.waiting.clear();
-        let claimed = self.claimer.join_next().await;
+        // First: what they hold is room that the claimer may wait for.
         self.senders.close().await;
+        let claimed = self.claimer.join_next().await;
         // What ended while the run was failing is known all the same.
         while let Some(report) = self.senders.try_next() {
             self.hear(run, report);
@@ -514,6 +547,12 @@ impl Flush {
         claimed.transpose()?.transpose()?;
         Ok(())
     }
+}
+
+/// How long before its deadline a run begins nothing more: what it has begun comes to its end, and no mail is left in
+/// doubt. The next run does the rest.
+fn margin(deadline: Duration) -> Duration {
+    (deadline / 10).min(LONGEST_MARGIN)
 }
 
 /// How the list of errors names a mail.

@@ -112,10 +112,12 @@ async fn add(cx: &Context, args: &AddArgs) -> anyhow::Result<()> {
         Reason::Manual => "MANUAL",
     };
     let mut db = cx.db().await?;
+    // What keeps back everything is not weakened by what keeps back less.
     db.execute(
         "INSERT INTO mail_suppressions (address, scope, reason, detail, mail_id, created_at)
          VALUES ($1, $2, $3, $4, NULL, $5)
-         ON CONFLICT (address) DO UPDATE SET scope = $2, reason = $3, detail = $4, created_at = $5",
+         ON CONFLICT (address) DO UPDATE SET scope = $2, reason = $3, detail = $4, created_at = $5
+         WHERE mail_suppressions.scope <> 'ALL' OR $2 = 'ALL'",
         values![&address, scope, reason, args.detail.as_deref(), cx.now()],
     )
     .await?;

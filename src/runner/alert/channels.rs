@@ -192,14 +192,15 @@ impl<'a> Channels<'a> {
         let deadline = *self.mail_deadline.get_or_insert_with(|| Instant::now() + MAIL_TIMEOUT);
         let mut connection = self.mail.take();
         let sent = timeout_at(deadline, async {
-            let connection = match &mut connection {
-                Some(open) if open.is_usable() => open,
-                place => {
+            let is_open = connection.as_mut().is_some_and(MailConnection::is_usable);
+            let open = match connection.take().filter(|_| is_open) {
+                Some(open) => open,
+                None => {
                     let transport = MailTransport::new(&self.cx.config).map_err(|f| misconfigured(&f))?;
-                    place.insert(transport.open().await.map_err(|stop| stopped(&stop))?)
+                    transport.open().await.map_err(|stop| stopped(&stop))?
                 }
             };
-            connection.send(mail).await.map_err(|stop| stopped(&stop))
+            connection.insert(open).send(mail).await.map_err(|stop| stopped(&stop))
         })
         .await;
         let Ok(sent) = sent else {

@@ -1,7 +1,9 @@
 //! The table is an interface: what any web application inserts by plain SQL is sent.
 
+use rustix::process::Signal;
+
 use super::{FLUSH, Post};
-use crate::support::{Database, on_both_databases};
+use crate::support::{Database, eventually, on_both_databases};
 
 on_both_databases![
     a_mail_that_was_inserted_by_plain_sql_is_sent,
@@ -18,6 +20,9 @@ on_both_databases![
     without_a_test_address_nothing_starts_outside_prod,
     an_idle_run_is_silent_and_a_second_flush_sends_nothing_again,
     rates_hold_back_and_lose_nothing,
+    an_urgent_mail_is_not_behind_a_backlog_that_waits_for_its_turns,
+    a_due_time_of_the_year_one_is_due_and_holds_up_nobody,
+    a_run_ends_in_order_before_its_deadline,
 ];
 
 /// The statement that docs/mail.md gives to applications, on either database.
@@ -82,7 +87,15 @@ fn a_time_in_another_form_is_refused_at_the_door(post: &Post) {
     if post.database() == Database::Postgres {
         return;
     }
-    for wrong in ["2026-11-19 10:00:00", "2026-11-19T10:00:00Z", "2026-11-19T10:00:00+09:00", "1795168800"] {
+    for wrong in [
+        "2026-02-30T10:00:00+00:00",
+        "2026-11-19T10:00:00 nonsense+00:00",
+        "2026-11-19T10:00:00.+00:00",
+        "2026-11-19 10:00:00",
+        "2026-11-19T10:00:00Z",
+        "2026-11-19T10:00:00+09:00",
+        "1795168800",
+    ] {
         let insert = INSERT.replacen("2026-11-19T10:00:00+00:00", wrong, 1);
         assert!(post.refuses(&insert), "{wrong}");
     }
@@ -177,9 +190,14 @@ fn a_suppressed_address_and_a_member_who_left_get_nothing(post: &Post) {
 
 fn advertising_without_a_way_out_is_not_sent(post: &Post) {
     post.mail("hanako@example.jp", "category = 'MARKETING'");
+    post.mail("taro@example.jp", "due_at = '2026-11-19T01:00:00+00:00'");
     post.flush().exits(78).says("`mail.unsubscribe.url` is not set");
-    assert_eq!(post.sql("SELECT status, claimed_by FROM mails").concat(), ["QUEUED", "NULL"]);
-    assert!(post.files().is_empty());
+    assert_eq!(
+        post.sql("SELECT status, attempts, claimed_by FROM mails ORDER BY id"),
+        [["QUEUED", "0", "NULL"], ["SENT", "1", "NULL"]],
+        "the others do not wait for it"
+    );
+    assert!(post.only_file().contains("taro@example.jp"));
 }
 
 fn advertising_carries_the_headers_of_one_click_unsubscription(post: &Post) {
@@ -264,4 +282,57 @@ fn rates_hold_back_and_lose_nothing(post: &Post) {
     assert!(started.elapsed() >= std::time::Duration::from_millis(1900), "{:?}", started.elapsed());
     assert_eq!(post.scalar("SELECT COUNT(*) FROM mails WHERE status = 'SENT'"), "80");
     assert_eq!(post.files().len(), 80);
+    let last = |domain: &str| {
+        let at = post
+            .scalar(&format!("SELECT MAX(ended_at) FROM mails WHERE recipient LIKE '%@{domain}.example'"));
+        chrono::DateTime::parse_from_rfc3339(&at).unwrap()
+    };
+    assert!(last("fast") < last("slow"), "the fast ones are not held back by the slow ones");
+}
+
+fn an_urgent_mail_is_not_behind_a_backlog_that_waits_for_its_turns(post: &Post) {
+    post.write("batchctl.toml", "[mail]\ntransport = \"folder\"\nrate_per_domain = 0.1\n");
+    for number in 0..30 {
+        post.mail(&format!("u{number}@example.jp"), "priority = 3");
+    }
+    // One goes at once; the others wait for their turns, ten seconds each.
+    let mut flush = post.batchctl(FLUSH).spawn();
+    eventually(
+        || post.scalar("SELECT COUNT(*) FROM mails WHERE is_paced OR status = 'SENT'") == "30",
+        "the first is sent, and the others wait",
+    );
+    flush.signal(Signal::TERM);
+    flush.wait().exits(143);
+    post.mail("urgent@example.jp", "priority = 1");
+    // Moments later by the business clock its turn is the next one.
+    let flush = [&FLUSH[..], &["--timeout", "2s"]].concat();
+    post.batchctl(flush).now("2026-11-20T01:00:12+09:00").run();
+    assert_eq!(post.scalar("SELECT status FROM mails WHERE recipient = 'urgent@example.jp'"), "SENT");
+    assert_eq!(post.scalar("SELECT COUNT(*) FROM mails WHERE status = 'SENT'"), "2");
+}
+
+fn a_due_time_of_the_year_one_is_due_and_holds_up_nobody(post: &Post) {
+    // What some languages write for "no time".
+    post.mail("zero@example.jp", "due_at = '0001-01-01T00:00:00+00:00'");
+    post.mail("bulk@example.jp", "priority = 3");
+    post.flush().succeeds();
+    assert_eq!(post.scalar("SELECT COUNT(*) FROM mails WHERE status = 'SENT'"), "2");
+}
+
+fn a_run_ends_in_order_before_its_deadline(post: &Post) {
+    post.write("batchctl.toml", "[mail]\ntransport = \"folder\"\nrate_per_second = 5.0\n");
+    for number in 0..100 {
+        post.mail(&format!("u{number}@example.jp"), "");
+    }
+    let flush = [&FLUSH[..], &["--timeout", "3s"]].concat();
+    post.batchctl(flush).run().succeeds().is_silent();
+    assert_eq!(
+        post.scalar(
+            "SELECT COUNT(*) FROM mails WHERE status NOT IN ('QUEUED', 'SENT') OR claimed_by IS NOT NULL"
+        ),
+        "0"
+    );
+    let sent: usize = post.scalar("SELECT COUNT(*) FROM mails WHERE status = 'SENT'").parse().unwrap();
+    assert!((1..100).contains(&sent), "{sent}");
+    assert_eq!(post.files().len(), sent);
 }

@@ -7,9 +7,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
+use crate::clock::SUBSECOND_DIGITS;
 use crate::config::{Config, ConsentRule};
 use crate::db::Db;
 use crate::failure::{Failure, one_line};
@@ -21,7 +22,7 @@ use crate::mail::template::{Category, RenderedMail, Templates};
 use crate::mail::unsubscribe::Unsubscribe;
 
 use super::ledger::{self, Bodies, Change, Claimed, Position};
-use super::pace::{Candidate, HORIZON, Rates};
+use super::pace::{Candidate, Rates, Turn};
 
 /// Mails to a claim: one transaction, well under 50 ms.
 const CLAIM: i64 = 500;
@@ -52,7 +53,8 @@ impl RunClock {
     }
 
     pub(super) fn now(&self) -> DateTime<Utc> {
-        self.start + TimeDelta::from_std(self.since.elapsed()).unwrap_or_default()
+        (self.start + TimeDelta::from_std(self.since.elapsed()).unwrap_or_default())
+            .trunc_subsecs(SUBSECOND_DIGITS)
     }
 }
 
@@ -67,6 +69,8 @@ pub(super) enum Intake {
         /// Whether that is a failure, for the run's list of errors.
         is_failure: bool,
     },
+    /// A mail that this configuration cannot send: it stays as it is, and the run says so at its end.
+    Impossible(Failure),
 }
 
 /// A mail that can go.
@@ -122,6 +126,8 @@ pub(super) struct Claimer {
     pub(super) stop: watch::Receiver<bool>,
     pub(super) ready: mpsc::Sender<Intake>,
     pub(super) memory: Arc<Semaphore>,
+    /// From then on nothing more is begun: the run ends in order before its deadline.
+    pub(super) until: Instant,
 }
 
 /// Where claiming is within the queue.
@@ -138,7 +144,7 @@ impl Claimer {
         let mut place: Option<Place> = None;
         let mut looked_around = Instant::now();
         let mut in_vain = 0;
-        while !*self.stop.borrow() && in_vain < VAIN_CLAIMS {
+        while !*self.stop.borrow() && in_vain < VAIN_CLAIMS && Instant::now() < self.until {
             if looked_around.elapsed() >= LOOK_AROUND {
                 place = None;
                 looked_around = Instant::now();
@@ -187,19 +193,24 @@ impl Claimer {
                 let candidates: Vec<Candidate<'_>> = mails
                     .iter()
                     .zip(&domains)
-                    .map(|(mail, domain)| Candidate { domain, turn: mail.is_paced.then_some(mail.due_at) })
+                    .map(|(mail, domain)| Candidate {
+                        domain,
+                        expected: (mail.is_paced || mail.attempts > 0).then_some(mail.due_at),
+                    })
                     .collect();
                 let turns = rates.turns(db, &candidates, now).await?;
                 let mut soon = Vec::new();
                 let mut later = Vec::new();
                 for (mail, turn) in mails.into_iter().zip(turns) {
-                    match (turn - now).to_std() {
-                        Ok(wait) if wait > HORIZON => later.push(Change {
-                            due_at: Some(turn),
+                    match turn {
+                        Turn::Taken(at) => {
+                            soon.push((mail, noticed + (at - now).to_std().unwrap_or_default()))
+                        }
+                        Turn::Later(due) => later.push(Change {
+                            due_at: Some(due),
                             is_paced: true,
                             ..Change::to(mail.id, word(&mail.status))
                         }),
-                        wait => soon.push((mail, noticed + wait.unwrap_or_default())),
                     }
                 }
                 ledger::write(db, run, now, &later).await?;
@@ -219,6 +230,8 @@ impl Claimer {
         if self.clock.since.elapsed() + wait > PATIENCE {
             return Ok(false);
         }
+        // An urgent mail may come in the meantime.
+        let wait = wait.min(LOOK_AROUND);
         tokio::select! {
             () = tokio::time::sleep(wait) => Ok(true),
             _ = self.stop.wait_for(|stop| *stop) => Ok(false),
@@ -265,7 +278,7 @@ impl Claimer {
             // Deleted at this very moment: there is nothing to send.
             let Some(bodies) = bodies.remove(&id) else { continue };
             let files = with_files.get(&id).copied();
-            let room = self.room(row.bytes + files.unwrap_or(0)).await?;
+            let Some(room) = self.room(row.bytes + files.unwrap_or(0)).await? else { return Ok(false) };
             let intake = match unwanted.remove(&id) {
                 Some(because) => Intake::Settled {
                     change: Change { reply: Some(because), ..Change::to(id, ledger::CANCELLED) },
@@ -281,10 +294,14 @@ impl Claimer {
         Ok(true)
     }
 
-    /// Waits until there is room in memory for a mail of so many bytes.
-    async fn room(&self, bytes: i64) -> anyhow::Result<OwnedSemaphorePermit> {
+    /// Waits until there is room in memory for a mail of so many bytes; `None` if the run is to stop.
+    async fn room(&mut self, bytes: i64) -> anyhow::Result<Option<OwnedSemaphorePermit>> {
         let kibibytes = u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX).min(MEMORY_KIBIBYTES);
-        Ok(Arc::clone(&self.memory).acquire_many_owned(kibibytes).await?)
+        let room = Arc::clone(&self.memory).acquire_many_owned(kibibytes);
+        tokio::select! {
+            room = room => Ok(Some(room?)),
+            _ = self.stop.wait_for(|stop| *stop) => Ok(None),
+        }
     }
 
     /// Makes a mail of its row. What is wrong with the mail itself fails it; what is wrong with the configuration
@@ -314,7 +331,8 @@ impl Claimer {
             let html = texts.html.as_deref();
             let (category, locale) = (texts.category.word(), texts.locale.tag());
             let text = texts.text.as_deref();
-            ledger::keep_texts(&mut self.db, id, category, locale, &texts.subject, text, html).await?;
+            ledger::keep_texts(&mut self.db, self.run, id, category, locale, &texts.subject, text, html)
+                .await?;
             category.clone_into(&mut row.category);
             if let Some(because) = self.refusal_of_advertising(&row, &recipient, texts.category).await? {
                 let change = Change { reply: Some(because), ..Change::to(id, ledger::CANCELLED) };
@@ -326,7 +344,11 @@ impl Claimer {
             Err(problem) => return failed(problem),
         };
         if Category::of(&row.category) == Category::Marketing {
-            let unsubscribe = self.preparation.unsubscribe.as_ref().map_err(Clone::clone)?;
+            let unsubscribe = match &self.preparation.unsubscribe {
+                Ok(unsubscribe) => unsubscribe,
+                // The others do not wait for it.
+                Err(failure) => return Ok(Intake::Impossible(failure.clone())),
+            };
             headers.retain(|(name, _)| !name.to_ascii_lowercase().starts_with("list-"));
             headers.extend(unsubscribe.headers(&row.kind, &address::normalised(&recipient)));
         }
@@ -400,6 +422,9 @@ impl Claimer {
         }
         let RenderedMail { subject, text, html, category, locale, .. } =
             self.preparation.templates.render(&row.kind, locale, &data).map_err(|error| one_line(&error))?;
+        if [&subject, &text].into_iter().chain(&html).any(|part| part.contains('\0')) {
+            return Err("the template's values hold a NUL character".to_owned());
+        }
         // An application may call a mail advertising whose template does not; never the other way round.
         let category =
             if Category::of(&row.category) == Category::Marketing { Category::Marketing } else { category };

@@ -45,11 +45,13 @@ pub(super) struct Position {
 pub(super) async fn most_urgent(db: &mut Db, now: DateTime<Utc>) -> anyhow::Result<Option<i64>> {
     let found: Option<(i64,)> = db
         .fetch_optional(
+            // Not EXISTS: PostgreSQL would look at all that is due, where one is enough.
             "WITH level (priority) AS (VALUES (CAST(1 AS BIGINT)), (2), (3))
              SELECT priority FROM level
-             WHERE EXISTS (SELECT 1 FROM mails
-                           WHERE mails.priority = level.priority AND due_at <= $1 AND claimed_by IS NULL AND NOT is_held
-                             AND status IN ('QUEUED', 'RETRY', 'UNKNOWN'))
+             WHERE (SELECT due_at FROM mails
+                    WHERE mails.priority = level.priority AND claimed_by IS NULL AND NOT is_held
+                      AND status IN ('QUEUED', 'RETRY', 'UNKNOWN')
+                    ORDER BY due_at, id LIMIT 1) <= $1
              ORDER BY priority LIMIT 1",
             values![now],
         )
@@ -61,9 +63,12 @@ pub(super) async fn most_urgent(db: &mut Db, now: DateTime<Utc>) -> anyhow::Resu
 pub(super) async fn next_paced(db: &mut Db, after: DateTime<Utc>) -> anyhow::Result<Option<DateTime<Utc>>> {
     let (next,): (Option<DateTime<Utc>>,) = db
         .fetch_one(
-            "SELECT MIN(due_at) FROM mails
-             WHERE priority IN (1, 2, 3) AND due_at > $1 AND is_paced AND claimed_by IS NULL AND NOT is_held
-               AND status IN ('QUEUED', 'RETRY', 'UNKNOWN')",
+            "WITH level (priority) AS (VALUES (CAST(1 AS BIGINT)), (2), (3))
+             SELECT MIN((SELECT due_at FROM mails
+                         WHERE mails.priority = level.priority AND due_at > $1 AND is_paced AND claimed_by IS NULL
+                           AND NOT is_held AND status IN ('QUEUED', 'RETRY', 'UNKNOWN')
+                         ORDER BY due_at, id LIMIT 1))
+             FROM level",
             values![after],
         )
         .await?;
@@ -79,12 +84,18 @@ pub(super) async fn claim(
     position: Option<Position>,
     most: i64,
 ) -> anyhow::Result<(Vec<Claimed>, Option<Position>)> {
+    let mut values = values![run, priority, now, most];
+    let mut behind = "";
+    if let Some(position) = position {
+        behind = "AND (due_at, id) > ($5, $6)";
+        values.extend(values![position.due_at, position.id]);
+    }
     let sql = format!(
         "UPDATE mails SET claimed_by = $1
          WHERE id IN (SELECT id FROM mails
-                      WHERE priority = $2 AND due_at <= $3 AND (due_at, id) > ($4, $5)
+                      WHERE priority = $2 AND due_at <= $3 {behind}
                         AND claimed_by IS NULL AND NOT is_held AND status IN ('QUEUED', 'RETRY', 'UNKNOWN')
-                      ORDER BY due_at, id LIMIT $6 {})
+                      ORDER BY due_at, id LIMIT $4 {})
            AND claimed_by IS NULL
            AND EXISTS (SELECT 1 FROM batch_execution WHERE batch_execution.id = $1 AND batch_execution.status = 'RUNNING')
          RETURNING id, kind, category, locale, sender, recipient, reply_to, headers, due_at,
@@ -92,9 +103,7 @@ pub(super) async fn claim(
                    CAST(COALESCE(OCTET_LENGTH(text_body), 0) + COALESCE(OCTET_LENGTH(html_body), 0) AS BIGINT) AS bytes",
         db.pick("", "FOR UPDATE SKIP LOCKED")
     );
-    let from = position.map_or((DateTime::<Utc>::UNIX_EPOCH, 0), |position| (position.due_at, position.id));
-    let mut claimed: Vec<Claimed> =
-        db.fetch_all(&sql, values![run, priority, now, from.0, from.1, most]).await?;
+    let mut claimed: Vec<Claimed> = db.fetch_all(&sql, values).await?;
     claimed.sort_by_key(|mail| (mail.due_at, mail.id));
     let position = claimed.last().map(|last| Position { due_at: last.due_at, id: last.id });
     Ok((claimed, position))
@@ -241,6 +250,11 @@ pub(super) const UNKNOWN: &str = "UNKNOWN";
 pub(super) const FAILED: &str = "FAILED";
 pub(super) const CANCELLED: &str = "CANCELLED";
 
+/// PostgreSQL has no NUL in a text; what a server or a row says may hold one.
+fn without_nul(text: Option<&str>) -> Option<String> {
+    text.map(|text| text.replace('\0', "␀"))
+}
+
 /// Writes changes in one statement, which is one durable commit, and gives the mails it changed. A mail that this run
 /// does not hold any more is left alone, and so is every mail once the run is not RUNNING any more: a process that
 /// was frozen past its lease writes nothing.
@@ -261,8 +275,8 @@ pub(super) async fn write(
                 change.unknown_attempts,
                 i32::from(change.is_held),
                 i32::from(change.is_paced),
-                change.reply,
-                change.provider_message_id,
+                without_nul(change.reply.as_deref()),
+                without_nul(change.provider_message_id.as_deref()),
                 change.message_id,
                 i32::from(change.keeps_claim()),
                 i32::from(change.ends()),
@@ -330,8 +344,10 @@ const WRITE_POSTGRES: &str = "
     RETURNING mails.id";
 
 /// Keeps the texts that a template was rendered to, so that `mail show` tells what was sent.
+#[expect(clippy::too_many_arguments, reason = "the columns that it writes")]
 pub(super) async fn keep_texts(
     db: &mut Db,
+    run: i64,
     id: i64,
     category: &str,
     locale: &str,
@@ -340,8 +356,9 @@ pub(super) async fn keep_texts(
     html: Option<&str>,
 ) -> anyhow::Result<()> {
     db.execute(
-        "UPDATE mails SET category = $1, locale = $2, subject = $3, text_body = $4, html_body = $5 WHERE id = $6",
-        values![category, locale, subject, text, html, id],
+        "UPDATE mails SET category = $1, locale = $2, subject = $3, text_body = $4, html_body = $5
+         WHERE id = $6 AND claimed_by = $7",
+        values![category, locale, subject, text, html, id, run],
     )
     .await?;
     Ok(())
@@ -358,9 +375,13 @@ pub(super) async fn release(db: &mut Db, run: i64) -> anyhow::Result<u64> {
 const MOST_DEATHS: i64 = 20;
 
 /// Takes back what dead runs held. What one of them was sending may have arrived: it becomes UNKNOWN, and by the rule
-/// it is sent once more or waits for a person. Gives how many of those there were. That a process died is not the
+/// it is sent once more or waits for a person. Gives those, and whether they wait. That a process died is not the
 /// mail's fault: it takes none of its tries.
-pub(super) async fn recover(db: &mut Db, now: DateTime<Utc>, rule: OnUnknown) -> anyhow::Result<u64> {
+pub(super) async fn recover(
+    db: &mut Db,
+    now: DateTime<Utc>,
+    rule: OnUnknown,
+) -> anyhow::Result<Vec<(i64, bool)>> {
     let abandoned = "claimed_by IS NOT NULL AND claimed_by NOT IN (SELECT id FROM batch_execution WHERE status = 'RUNNING')";
     db.execute(
         &format!("UPDATE mails SET claimed_by = NULL WHERE {abandoned} AND status IN ('QUEUED', 'RETRY', 'UNKNOWN')"),
@@ -371,9 +392,10 @@ pub(super) async fn recover(db: &mut Db, now: DateTime<Utc>, rule: OnUnknown) ->
         "UPDATE mails SET claimed_by = NULL, status = 'UNKNOWN', due_at = $1, attempts = attempts - 1,
              unknown_attempts = unknown_attempts + 1, is_held = ($2 OR unknown_attempts >= $3),
              last_reply = 'run ' || CAST(claimed_by AS TEXT) || ' ended while it was sending'
-         WHERE {abandoned} AND status = 'SENDING'"
+         WHERE {abandoned} AND status = 'SENDING'
+         RETURNING id, is_held"
     );
-    Ok(db.execute(&is_unknown, values![now, rule == OnUnknown::Hold, MOST_DEATHS]).await?)
+    Ok(db.fetch_all(&is_unknown, values![now, rule == OnUnknown::Hold, MOST_DEATHS]).await?)
 }
 
 /// Puts an address on the list of those that get nothing any more.
@@ -398,9 +420,9 @@ pub(super) async fn suppress(
 /// Puts failed mails of an earlier run back into the queue.
 pub(super) async fn requeue_failed(db: &mut Db, ids: &[i64], now: DateTime<Utc>) -> anyhow::Result<u64> {
     let sql = format!(
-        "UPDATE mails SET status = 'QUEUED', due_at = $2, attempts = 0, unknown_attempts = 0, is_held = FALSE,
+        "UPDATE mails SET status = 'QUEUED', due_at = $2, attempts = 0, unknown_attempts = 0, is_held = FALSE, is_paced = FALSE,
              claimed_by = NULL, last_reply = NULL, ended_at = NULL
-         WHERE status = 'FAILED' AND id IN ({})",
+         WHERE (status = 'FAILED' OR (status = 'UNKNOWN' AND is_held)) AND id IN ({})",
         db.pick(
             "SELECT value FROM json_each($1)",
             "SELECT CAST(value AS BIGINT) FROM jsonb_array_elements_text($1)"

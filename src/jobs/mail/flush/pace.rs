@@ -1,22 +1,22 @@
 //! Rates: how many mails a second may go, in all and to one recipient domain, over every process that sends.
 //!
-//! Each bucket is one row that says when its next mail may go; who takes turns moves it on. A mail whose turn is far
-//! off goes back into the queue with that turn as its due time, and keeps it: it is looked at twice, however long the
-//! queue is.
+//! Each bucket is one row that says when its next mail may go. Turns are taken for the next moments only, in the order
+//! in which mails are claimed, so that an urgent one is never behind the backlog. A mail whose turn is not near goes
+//! back into the queue, due about when its turn will come: it is looked at twice or so, however long the queue is.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::config::MailConfig;
-use crate::db::Db;
+use crate::db::{Db, FromRow};
 use crate::values;
 
 /// Turns further off than this are waited for in the queue.
-pub(super) const HORIZON: Duration = Duration::from_secs(2);
-/// A turn that was missed by more than this is void: a thousand missed turns are not taken at once.
-const VALIDITY: Duration = Duration::from_secs(30);
+const HORIZON: TimeDelta = TimeDelta::seconds(2);
+/// A mail that came back in time is let in soon. One that is later than this was missed by everybody, as when the mail
+/// server was down, and goes behind the others: thousands of them would be pushed on and on in front.
+const VALIDITY: TimeDelta = TimeDelta::minutes(5);
 /// The bucket of all mails; no domain is called so.
 const ALL: &str = "*";
 
@@ -31,8 +31,34 @@ pub(super) struct Rates {
 /// A mail that wants a turn.
 pub(super) struct Candidate<'a> {
     pub(super) domain: &'a str,
-    /// The turn it was given before.
-    pub(super) turn: Option<DateTime<Utc>>,
+    /// When it was to come back, if it waited for its turn, or was tried, before.
+    pub(super) expected: Option<DateTime<Utc>>,
+}
+
+/// When a mail may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// At this moment, which is near.
+    Taken(DateTime<Utc>),
+    /// Not soon: it is to ask again then.
+    Later(DateTime<Utc>),
+}
+
+/// A bucket while turns are given.
+struct Bucket {
+    interval: TimeDelta,
+    /// When its next mail may go.
+    next_at: DateTime<Utc>,
+    /// Behind the last mail that was sent back for the first time.
+    deferred_until: DateTime<Utc>,
+    /// Behind the last mail that was sent back again.
+    again_until: DateTime<Utc>,
+}
+
+#[derive(FromRow)]
+struct Stored {
+    next_at: DateTime<Utc>,
+    deferred_until: DateTime<Utc>,
 }
 
 impl Rates {
@@ -47,8 +73,10 @@ impl Rates {
         self.all.is_some() || self.per_domain.is_some() || !self.domains.is_empty()
     }
 
-    fn of_domain(&self, domain: &str) -> Option<f64> {
-        self.domains.get(domain).copied().or(self.per_domain)
+    /// The buckets that a mail to this domain takes a turn of.
+    fn of<'a>(&self, domain: &'a str) -> impl Iterator<Item = (&'a str, f64)> {
+        let of_domain = self.domains.get(domain).copied().or(self.per_domain);
+        self.all.map(|rate| (ALL, rate)).into_iter().chain(of_domain.map(|rate| (domain, rate)))
     }
 
     /// Gives each mail its turn, in order; now where nothing limits it. Call it inside a transaction.
@@ -57,40 +85,75 @@ impl Rates {
         db: &mut Db,
         mails: &[Candidate<'_>],
         now: DateTime<Utc>,
-    ) -> anyhow::Result<Vec<DateTime<Utc>>> {
-        let validity = TimeDelta::from_std(VALIDITY)?;
-        let holds = |turn: DateTime<Utc>| turn + validity >= now;
-        let wants = |mail: &Candidate<'_>| !mail.turn.is_some_and(holds);
-        // In the order of names, so that two processes lock their rows in the same order.
-        let mut buckets: BTreeMap<&str, (f64, usize)> = BTreeMap::new();
-        for mail in mails.iter().filter(|mail| wants(mail)) {
-            if let Some(rate) = self.all {
-                buckets.entry(ALL).or_insert((rate, 0)).1 += 1;
-            }
-            if let Some(rate) = self.of_domain(mail.domain) {
-                buckets.entry(mail.domain).or_insert((rate, 0)).1 += 1;
-            }
-        }
-        let mut next: HashMap<&str, (DateTime<Utc>, TimeDelta)> = HashMap::new();
-        for (bucket, (rate, mails)) in buckets {
-            let interval = interval(rate);
-            let first = take(db, bucket, interval * i32::try_from(mails)?, now).await?;
-            next.insert(bucket, (first, interval));
-        }
-        let mut turns = Vec::with_capacity(mails.len());
-        for mail in mails {
-            let mut turn = mail.turn.filter(|turn| holds(*turn)).unwrap_or(now);
-            if wants(mail) {
-                for bucket in [ALL, mail.domain] {
-                    if let Some((at, interval)) = next.get_mut(bucket) {
-                        turn = turn.max(*at);
-                        *at += *interval;
-                    }
-                }
-            }
-            turns.push(turn);
+    ) -> anyhow::Result<Vec<Turn>> {
+        let mut buckets = self.lock_buckets(db, mails, now).await?;
+        let turns = mails.iter().map(|mail| self.turn(mail, &mut buckets, now)).collect();
+        for (name, bucket) in buckets {
+            db.execute(
+                "UPDATE mail_pace SET next_at = $1, deferred_until = $2 WHERE bucket = $3",
+                values![bucket.next_at, bucket.deferred_until, name],
+            )
+            .await?;
         }
         Ok(turns)
+    }
+
+    /// The buckets of these mails, locked in the order of their names, so that two processes do not wait for each other.
+    async fn lock_buckets<'a>(
+        &self,
+        db: &mut Db,
+        mails: &[Candidate<'a>],
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<HashMap<&'a str, Bucket>> {
+        let names: BTreeMap<&str, f64> =
+            mails.iter().flat_map(|mail| self.of(mail.domain)).map(|(name, rate)| (name, rate)).collect();
+        let mut buckets = HashMap::new();
+        for (name, rate) in names {
+            db.execute(
+                "INSERT INTO mail_pace (bucket, next_at, deferred_until) VALUES ($1, $2, $2) ON CONFLICT (bucket) DO NOTHING",
+                values![name, now],
+            )
+            .await?;
+            let sql = db.pick(
+                "SELECT next_at, deferred_until FROM mail_pace WHERE bucket = $1",
+                "SELECT next_at, deferred_until FROM mail_pace WHERE bucket = $1 FOR UPDATE",
+            );
+            let stored: Stored = db.fetch_one(sql, values![name]).await?;
+            let next_at = stored.next_at.max(now);
+            let bucket = Bucket {
+                interval: interval(rate),
+                next_at,
+                deferred_until: stored.deferred_until.max(next_at),
+                again_until: next_at,
+            };
+            buckets.insert(name, bucket);
+        }
+        Ok(buckets)
+    }
+
+    fn turn(&self, mail: &Candidate<'_>, buckets: &mut HashMap<&str, Bucket>, now: DateTime<Utc>) -> Turn {
+        let names: Vec<&str> = self.of(mail.domain).map(|(name, _)| name).collect();
+        let turn = names.iter().map(|name| buckets[name].next_at).max().unwrap_or(now).max(now);
+        if turn <= now + HORIZON {
+            for name in names {
+                if let Some(bucket) = buckets.get_mut(name) {
+                    // Of all mails it takes one turn, however late in these moments its domain lets it go.
+                    let from = if name == ALL { bucket.next_at } else { turn };
+                    bucket.next_at = from + bucket.interval;
+                }
+            }
+            return Turn::Taken(turn);
+        }
+        let is_in_time = mail.expected.is_some_and(|expected| expected + VALIDITY >= now);
+        let mut due = turn;
+        for name in names {
+            if let Some(bucket) = buckets.get_mut(name) {
+                let until = if is_in_time { &mut bucket.again_until } else { &mut bucket.deferred_until };
+                *until = (*until).max(bucket.next_at) + bucket.interval;
+                due = due.max(*until);
+            }
+        }
+        Turn::Later(due)
     }
 }
 
@@ -99,24 +162,65 @@ fn interval(rate: f64) -> TimeDelta {
     TimeDelta::microseconds((1_000_000.0 / rate).min(86_400e6) as i64)
 }
 
-/// Moves a bucket on by `span` and gives where it stood: the first of the turns taken.
-async fn take(
-    db: &mut Db,
-    bucket: &str,
-    span: TimeDelta,
-    now: DateTime<Utc>,
-) -> anyhow::Result<DateTime<Utc>> {
-    db.execute(
-        "INSERT INTO mail_pace (bucket, next_at) VALUES ($1, $2) ON CONFLICT (bucket) DO NOTHING",
-        values![bucket, now],
-    )
-    .await?;
-    let sql = db.pick(
-        "SELECT next_at FROM mail_pace WHERE bucket = $1",
-        "SELECT next_at FROM mail_pace WHERE bucket = $1 FOR UPDATE",
-    );
-    let (next,): (DateTime<Utc>,) = db.fetch_one(sql, values![bucket]).await?;
-    let first = next.max(now);
-    db.execute("UPDATE mail_pace SET next_at = $1 WHERE bucket = $2", values![first + span, bucket]).await?;
-    Ok(first)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn second(seconds: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds)
+    }
+
+    fn buckets(rates: &Rates, domains: &[&'static str]) -> HashMap<&'static str, Bucket> {
+        let start = second(0);
+        let bucket = |rate| Bucket {
+            interval: interval(rate),
+            next_at: start,
+            deferred_until: start,
+            again_until: start,
+        };
+        domains.iter().flat_map(|domain| rates.of(domain)).map(|(name, rate)| (name, bucket(rate))).collect()
+    }
+
+    fn new(domain: &str) -> Candidate<'_> {
+        Candidate { domain, expected: None }
+    }
+
+    #[test]
+    fn the_next_moments_are_taken_and_the_rest_is_spread_behind() {
+        let rates = Rates { all: None, per_domain: Some(1.0), domains: BTreeMap::new() };
+        let mut buckets = buckets(&rates, &["a"]);
+        let turns: Vec<Turn> = (0..6).map(|_| rates.turn(&new("a"), &mut buckets, second(0))).collect();
+        assert_eq!(turns[..3], [0, 1, 2].map(|at| Turn::Taken(second(at))));
+        assert_eq!(turns[3..], [4, 5, 6].map(|at| Turn::Later(second(at))));
+        // An urgent mail that comes now is not behind them: the next turn is its own.
+        assert_eq!(rates.turn(&new("a"), &mut buckets, second(1)), Turn::Taken(second(3)));
+    }
+
+    #[test]
+    fn a_mail_that_waits_for_its_domain_takes_no_turn_of_all() {
+        let rates = Rates { all: Some(10.0), per_domain: Some(1.0), domains: BTreeMap::new() };
+        let mut buckets = buckets(&rates, &["slow", "other"]);
+        for _ in 0..20 {
+            rates.turn(&new("slow"), &mut buckets, second(0));
+        }
+        // Three of the slow domain are on their way at 0, 1 and 2 s; the other domain goes right behind them.
+        let Turn::Taken(turn) = rates.turn(&new("other"), &mut buckets, second(0)) else {
+            panic!("it may go")
+        };
+        assert!(turn <= second(3), "{turn}");
+    }
+
+    #[test]
+    fn a_mail_that_came_back_in_time_is_not_sent_to_the_end() {
+        let rates = Rates { all: None, per_domain: Some(1.0), domains: BTreeMap::new() };
+        let mut buckets = buckets(&rates, &["a"]);
+        for _ in 0..1000 {
+            rates.turn(&new("a"), &mut buckets, second(0));
+        }
+        let back = Candidate { domain: "a", expected: Some(second(0)) };
+        assert_eq!(rates.turn(&back, &mut buckets, second(0)), Turn::Later(second(4)));
+        let missed = Candidate { domain: "a", expected: Some(second(-3600)) };
+        let Turn::Later(due) = rates.turn(&missed, &mut buckets, second(0)) else { panic!("it waits") };
+        assert!(due > second(900), "{due}");
+    }
 }
