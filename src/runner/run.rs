@@ -92,6 +92,11 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// The run that this one does again, if it is a retry.
+    pub fn retried(&self) -> Option<i64> {
+        self.execution.retry_of
+    }
+
     /// The items that this run is to do again; `None` if it is to do all.
     pub fn retry_items(&self) -> Option<&[String]> {
         self.retry_items.as_deref()

@@ -24,7 +24,7 @@ use crate::db::Db;
 use crate::failure::Failure;
 use crate::mail::delivery::{Outcome, Rejection, Stop};
 use crate::mail::outgoing::Gate;
-use crate::runner::{Exclusion, Instance, Job, JobSpec, Run, minutes};
+use crate::runner::{Exclusion, Instance, Job, JobSpec, Run, history, minutes};
 use crate::severity::Severity;
 
 use self::intake::{Claimer, Intake, MEMORY_KIBIBYTES, Preparation, Ready, RunClock};
@@ -137,7 +137,9 @@ async fn take_back_what_dead_runs_held(
 
 /// `runs retry`: what failed in that run is tried again from the beginning.
 async fn requeue_what_is_retried(run: &mut Run<'_>, clock: RunClock) -> anyhow::Result<()> {
-    let Some(items) = run.retry_items() else { return Ok(()) };
+    // Whether that run failed in part or, with no other mail to send, altogether.
+    let Some(retried) = run.retried() else { return Ok(()) };
+    let items = history::open_items(run.db, retried).await?;
     let ids: Vec<i64> = items.iter().filter_map(|item| item.strip_prefix(ITEM)?.parse().ok()).collect();
     let now = clock.now();
     run.chunk(None::<&str>, async |db| ledger::requeue_failed(db, &ids, now).await).await?;

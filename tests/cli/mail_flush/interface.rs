@@ -13,6 +13,10 @@ on_both_databases![
     a_time_in_another_form_is_refused_at_the_door,
     attachments_are_sent_and_one_that_is_gone_fails_its_mail,
     a_mail_that_cannot_be_sent_fails_and_the_others_go,
+    a_row_with_odd_bytes_fails_alone,
+    outside_prod_no_header_and_no_sender_reaches_anybody_else,
+    an_address_is_suppressed_however_it_is_written,
+    a_held_mail_is_sent_by_a_retry_of_its_run,
     a_suppressed_address_and_a_member_who_left_get_nothing,
     advertising_without_a_way_out_is_not_sent,
     advertising_carries_the_headers_of_one_click_unsubscription,
@@ -139,6 +143,55 @@ fn a_mail_that_cannot_be_sent_fails_and_the_others_go(post: &Post) {
     post.batchctl(["runs", "retry", "1"]).run().exits(3);
     assert_eq!(post.scalar("SELECT COUNT(*) FROM mails WHERE status = 'SENT'"), "2");
     assert_eq!(post.files().len(), 2);
+}
+
+fn a_row_with_odd_bytes_fails_alone(post: &Post) {
+    post.write(
+        "texts/odd.en.txt",
+        "+++\nsubject = \"odd\"\ndescription = \"d\"\nowner = \"o\"\n+++\n{{ name }}\n",
+    );
+    post.write("batchctl.toml", "[mail]\ntransport = \"folder\"\ntemplate_dir = \"texts\"\n");
+    post.mail("data@example.jp", "kind = 'odd', subject = NULL, data = '{\"name\": \"a\\u0000b\"}'");
+    post.mail("header@example.jp", "headers = '{\"a\\u0000\": 1}'");
+    post.mail("good@example.jp", "");
+    post.flush().exits(3).says("2 of 3 items failed");
+    assert_eq!(post.sql("SELECT status FROM mails ORDER BY id").concat(), ["FAILED", "FAILED", "SENT"]);
+    post.batchctl(["mail", "list"]).run().succeeds().prints("SENT").never_shows("\0");
+}
+
+fn outside_prod_no_header_and_no_sender_reaches_anybody_else(post: &Post) {
+    post.mail("hanako@example.jp", "sender = 'Real <real@customer.jp>', headers = '{\"X-SES-MESSAGE-TAGS\": \"a=b\", \"X-Order\": \"7\"}'");
+    for header in ["Resent-Bcc", "X-SMTPAPI", "Bcc", "Apparently-To"] {
+        post.mail("hanako@example.jp", &format!("headers = '{{\"{header}\": \"real@customer.jp\"}}'"));
+    }
+    post.flush();
+    for mail in post.files() {
+        assert!(!mail.contains("real@customer.jp") && !mail.contains("X-SES"), "{mail}");
+    }
+    assert!(
+        post.files().iter().any(|mail| mail.contains("X-Order: 7") && mail.contains("<shop@example.jp>"))
+    );
+}
+
+fn an_address_is_suppressed_however_it_is_written(post: &Post) {
+    let suppress = |address: &str| post.batchctl(["mail", "suppress", "add", address]).run().succeeds();
+    suppress("a@例え.jp");
+    post.mail("A@xn--r8jz45g.jp", "");
+    post.flush().succeeds();
+    assert_eq!(post.scalar("SELECT status FROM mails"), "CANCELLED");
+    // What an application writes is not ignored in silence: the table takes lower case only.
+    assert!(post.refuses(
+        "INSERT INTO mail_suppressions (address, reason, created_at) VALUES ('Big@example.jp', 'UNSUBSCRIBE', '2026-11-19T00:00:00+00:00')"
+    ));
+}
+
+fn a_held_mail_is_sent_by_a_retry_of_its_run(post: &Post) {
+    post.mail("hanako@example.jp", "status = 'SENDING', claimed_by = 999, attempts = 1");
+    post.write("batchctl.toml", "[mail]\ntransport = \"folder\"\non_unknown = \"hold\"\n");
+    post.flush().exits(1).says("mail 1: it was being sent when an earlier run died");
+    assert_eq!(post.sql("SELECT status, is_held FROM mails").concat(), ["UNKNOWN", "1"]);
+    post.batchctl(["runs", "retry", "1"]).run().succeeds();
+    assert_eq!(post.scalar("SELECT status FROM mails"), "SENT");
 }
 
 fn a_suppressed_address_and_a_member_who_left_get_nothing(post: &Post) {
