@@ -544,16 +544,9 @@ impl<'a> Session<'a> {
         );
 
         let grace = self.grace();
-        let mut run = Run::new(
-            self.cx,
-            &mut self.db,
-            execution,
-            &self.signals,
-            skip_limit,
-            retry_items,
-            only_due,
-            self.deadline,
-        );
+        let mut run =
+            Run::new(self.cx, &mut self.db, execution, &self.signals, skip_limit, retry_items, only_due)
+                .with_deadline(self.deadline);
         let mut signals = self.signals.clone();
         let result = {
             let work = AssertUnwindSafe(job.run(&mut run, instance)).catch_unwind();

@@ -50,7 +50,6 @@ impl<'a> Run<'a> {
         skip_limit: Option<SkipLimit>,
         retry_items: Option<Vec<String>>,
         only_what_is_due: bool,
-        deadline: Duration,
     ) -> Self {
         let count = |items: i64| u64::try_from(items).unwrap_or(0);
         let counts = Counts {
@@ -66,7 +65,7 @@ impl<'a> Run<'a> {
             skip_limit,
             retry_items,
             only_what_is_due,
-            deadline,
+            deadline: Duration::MAX,
             counts,
             pending_errors: Vec::new(),
             quoted_errors: Vec::new(),
@@ -74,6 +73,12 @@ impl<'a> Run<'a> {
             redactor: cx.config.redactor(),
             progress: ProgressBar::hidden(),
         }
+    }
+
+    /// Tells the job how long the run may take.
+    pub(super) fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
     }
 
     /// The run's number, for rows that say who wrote them.

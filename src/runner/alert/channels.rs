@@ -193,12 +193,11 @@ impl<'a> Channels<'a> {
         let mut connection = self.mail.take();
         let sent = timeout_at(deadline, async {
             let is_open = connection.as_mut().is_some_and(MailConnection::is_usable);
-            let open = match connection.take().filter(|_| is_open) {
-                Some(open) => open,
-                None => {
-                    let transport = MailTransport::new(&self.cx.config).map_err(|f| misconfigured(&f))?;
-                    transport.open().await.map_err(|stop| stopped(&stop))?
-                }
+            let open = if let Some(open) = connection.take().filter(|_| is_open) {
+                open
+            } else {
+                let transport = MailTransport::new(&self.cx.config).map_err(|f| misconfigured(&f))?;
+                transport.open().await.map_err(|stop| stopped(&stop))?
             };
             connection.insert(open).send(mail).await.map_err(|stop| stopped(&stop))
         })

@@ -204,7 +204,7 @@ impl Claimer {
                 for (mail, turn) in mails.into_iter().zip(turns) {
                     match turn {
                         Turn::Taken(at) => {
-                            soon.push((mail, noticed + (at - now).to_std().unwrap_or_default()))
+                            soon.push((mail, noticed + (at - now).to_std().unwrap_or_default()));
                         }
                         Turn::Later(due) => later.push(Change {
                             due_at: Some(due),

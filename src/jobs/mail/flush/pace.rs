@@ -105,8 +105,7 @@ impl Rates {
         mails: &[Candidate<'a>],
         now: DateTime<Utc>,
     ) -> anyhow::Result<HashMap<&'a str, Bucket>> {
-        let names: BTreeMap<&str, f64> =
-            mails.iter().flat_map(|mail| self.of(mail.domain)).map(|(name, rate)| (name, rate)).collect();
+        let names: BTreeMap<&str, f64> = mails.iter().flat_map(|mail| self.of(mail.domain)).collect();
         let mut buckets = HashMap::new();
         for (name, rate) in names {
             db.execute(
