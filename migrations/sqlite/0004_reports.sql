@@ -61,7 +61,7 @@ CREATE TABLE weekly_signups_by_channel (
 
 -- How many members, orders, products and carts were in which state when the snapshot was taken.
 -- snapshot_day is the day on which it was taken, in the business time zone. A row that is reconstructed was made
--- later, from the instants that members keep, for the end of that day.
+-- later, from the instants that members keep, for the beginning of that day.
 CREATE TABLE statistics_snapshots (
     snapshot_day TEXT NOT NULL,
     mall_id INTEGER NOT NULL REFERENCES malls (id),

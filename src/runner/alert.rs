@@ -70,9 +70,10 @@ pub struct AlertMessage {
     pub commands: Vec<String>,
     /// When.
     pub at: DateTime<Utc>,
-    /// Which of several messages or recipients have it already, when the rest could not be reached.
+    /// Which of several messages or recipients have it already, when the rest could not be reached: themselves and
+    /// not their places, since the recipients may be others at the next try.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub delivered: BTreeSet<usize>,
+    pub delivered: BTreeSet<String>,
 }
 
 impl AlertMessage {
@@ -415,13 +416,14 @@ async fn deliver(
     };
     let count = parts.len();
     let mut outcome = Ok(());
-    for (index, part) in parts.into_iter().enumerate() {
-        if message.delivered.contains(&index) {
+    for part in parts {
+        let key = part.key();
+        if message.delivered.contains(&key) {
             continue;
         }
         match channels.send(channel, part).await {
             Ok(()) if count > 1 => {
-                message.delivered.insert(index);
+                message.delivered.insert(key);
                 let text = serde_json::to_string(message)?;
                 db.execute("UPDATE batch_alert SET message = $1 WHERE id = $2", values![&text, id]).await?;
             }

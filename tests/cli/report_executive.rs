@@ -8,6 +8,8 @@ on_both_databases![
     the_figures_are_those_of_the_reports_with_true_changes,
     a_comparison_that_is_not_there_is_a_dash_and_no_zero,
     without_the_days_sales_it_says_so_and_sends_nothing,
+    a_mall_that_is_not_reported_yet_is_left_out_and_named,
+    what_was_counted_before_a_malls_day_was_over_is_left_out,
     the_chart_is_inside_the_mail_and_named_by_its_html,
     it_is_mailed_once_and_after_a_kill_too,
     a_sum_that_lacks_a_mall_is_compared_with_nothing,
@@ -76,7 +78,7 @@ fn the_figures_are_those_of_the_reports_with_true_changes(shop: &Shop) {
     let text = shop.scalar("SELECT text_body FROM mails");
     for part in [
         "Net sales: ¥1,800\n  day before +20.0%, week before +80.0%",
-        "Average order: ¥900\n  day before −40.0%, week before −10.0%",
+        "Average order: ¥900\n  day before -40.0%, week before -10.0%",
         // From nothing to something is no percentage.
         "Cancelled amount: ¥700\nOrders: 2\n  day before +100.0%",
         "tokyo: ¥1,800 net, 2 orders, +20.0% on the day before",
@@ -111,11 +113,58 @@ fn without_the_days_sales_it_says_so_and_sends_nothing(shop: &Shop) {
         .says("the sales of 2026-11-19 are not reported yet for osaka, tokyo")
         .says("hint: batchctl report daily-sales --date 2026-11-19");
     shop.batchctl(["report", "daily-sales", "--mall", "tokyo"]).run().succeeds();
-    report(shop, &flags).run().exits(1).says("not reported yet for osaka\n");
+    for asked in [["--mall", "osaka"], ["--mall", "osaka,tokyo"], ["--date", "2026-11-19"]] {
+        let ran = report(shop, &[&asked[..], &flags].concat()).run().exits(1);
+        ran.says("not reported yet for osaka\n");
+    }
     assert_eq!(shop.scalar("SELECT COUNT(*) FROM mails"), "0");
     shop.batchctl(["report", "daily-sales"]).run().succeeds();
     report(shop, &flags).run().succeeds().is_silent();
     assert_eq!(shop.scalar("SELECT COUNT(*) FROM mails"), "1");
+}
+
+fn a_mall_that_is_not_reported_yet_is_left_out_and_named(shop: &Shop) {
+    tokyo(shop);
+    let bangkok = shop.mall("bkk", "Asia/Bangkok", "JPY");
+    sell(shop, bangkok, "b", "19", 70_000);
+    sell(shop, bangkok, "c", "18", 30_000);
+    shop.batchctl(["report", "daily-sales", "--date", "2026-11-18"]).run().succeeds();
+    // As the crontab has it: at one in Tokyo it is eleven in the evening there.
+    shop.batchctl(["report", "daily-sales"]).now("2026-11-20T01:00:00+09:00").run().succeeds();
+    shop.write(
+        "batchctl.toml",
+        "[[report.delivery]]\nreport = \"executive\"\nto = [\"a@example.jp\"]\nlocale = \"en\"\n",
+    );
+    report(shop, &["--verbose"]).run().succeeds().says("reported 2 orders of 1 mall, not reported yet: bkk");
+    let shown = report(shop, &["--format", "table", "--out", "-"]).run().succeeds();
+    assert!(shown.stdout.contains("Not reported yet") && shown.stdout.contains("bkk"), "{shown:?}");
+    let csv = report(shop, &CSV).run().succeeds();
+    assert!(csv.stdout.contains("2026-11-19,,net_amount,JPY,1800,1500,"), "of Tokyo alone: {csv:?}");
+    let mails = || shop.sql("SELECT text_body, html_body FROM mails ORDER BY id");
+    let [mail] = mails().try_into().unwrap();
+    assert!(mail.iter().all(|body| body.contains("Not reported yet: bkk")), "{mail:?}");
+    shop.batchctl(["report", "daily-sales"]).now(MORNING).run().succeeds();
+    report(shop, &[]).run().succeeds();
+    let mails = mails();
+    assert_eq!(mails.len(), 2, "whole, it is another report");
+    assert!(mails[1].iter().all(|body| !body.contains("Not reported yet")), "{mails:?}");
+}
+
+fn what_was_counted_before_a_malls_day_was_over_is_left_out(shop: &Shop) {
+    shop.mall("new-york", "America/New_York", "USD");
+    // One in the morning of the 19th in Tokyo is eleven in the morning of the 18th in New York.
+    shop.batchctl(["stats", "refresh"]).now("2026-11-19T01:00:00+09:00").run().succeeds();
+    shop.batchctl(["report", "daily-sales"]).now(MORNING).run().succeeds();
+    let early = report(shop, &CSV).run().succeeds();
+    assert!(early.stdout.contains("2026-11-18,,orders,,0,,"), "{early:?}");
+    assert!(!early.stdout.contains("active_members") && !early.stdout.contains("open_carts"), "{early:?}");
+    // Two in the afternoon is midnight there.
+    shop.batchctl(["stats", "refresh", "--rerun"]).now("2026-11-19T14:00:00+09:00").run().succeeds();
+    let late = report(shop, &CSV).run().succeeds();
+    assert!(late.stdout.contains("2026-11-18,,active_members,,0,,"), "{late:?}");
+    shop.execute("UPDATE statistics_snapshots SET is_reconstructed = TRUE");
+    let made = report(shop, &CSV).run().succeeds();
+    assert!(!made.stdout.contains("active_members"), "of the beginning of its day: {made:?}");
 }
 
 /// Bytes of a `\x…` text.

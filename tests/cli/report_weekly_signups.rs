@@ -21,6 +21,9 @@ on_both_databases![
     no_personal_datum_is_stored_printed_or_mailed,
     it_is_mailed_once_and_after_a_kill_too,
     another_minimum_changes_nothing_without_a_rerun,
+    a_larger_minimum_than_the_stored_one_shows_and_mails_nothing,
+    one_week_has_one_minimum,
+    what_is_withheld_is_a_dash_without_a_unit,
     a_minimum_that_protects_nobody_is_wrong_usage,
     a_standing_delivery_is_of_the_last_week_alone,
 ];
@@ -325,6 +328,57 @@ fn another_minimum_changes_nothing_without_a_rerun(shop: &Shop) {
     assert_eq!(groups(shop), ["2026-11-16 tokyo other 28 28 0 0"]);
     report(shop, &["--rerun"]).run().succeeds();
     assert_eq!(groups(shop), ["2026-11-16 tokyo app 8 8 0 0", "2026-11-16 tokyo web 20 20 0 0"]);
+}
+
+fn a_larger_minimum_than_the_stored_one_shows_and_mails_nothing(shop: &Shop) {
+    let tokyo = shop.mall("tokyo", "Asia/Tokyo", "JPY");
+    members(shop, tokyo, "a", 20, "ACTIVE", "web", WEDNESDAY);
+    members(shop, tokyo, "b", 7, "ACTIVE", "app", WEDNESDAY);
+    report(shop, &[]).run().succeeds();
+    let flags = ["--min-cell", "10", "--mail-to", "a@example.jp", "--format", "csv", "--out", "out"];
+    let ran = report(shop, &flags).run().exits(1);
+    ran.says("the counts of 2026-11-16..2026-11-22 were made with --min-cell 5")
+        .says("hint: make them anew: batchctl report weekly-signups --date 2026-11-16 --min-cell 10 --rerun");
+    assert_eq!(
+        (shop.scalar("SELECT COUNT(*) FROM mails"), shop.path("out").exists()),
+        ("0".to_owned(), false)
+    );
+    report(shop, &[&flags[..], &["--rerun"]].concat()).run().succeeds();
+    assert_eq!(groups(shop), ["2026-11-16 tokyo other 27 27 0 0"]);
+    assert_eq!(shop.scalar("SELECT COUNT(*) FROM mails"), "1");
+}
+
+fn one_week_has_one_minimum(shop: &Shop) {
+    let minimums = || shop.sql("SELECT DISTINCT min_cell FROM weekly_signups");
+    let tokyo = shop.mall("tokyo", "Asia/Tokyo", "JPY");
+    members(shop, tokyo, "a", 20, "ACTIVE", "web", WEDNESDAY);
+    report(shop, &["--min-cell", "10"]).run().succeeds();
+    let osaka = shop.mall("osaka", "Asia/Tokyo", "JPY");
+    members(shop, osaka, "a", 7, "ACTIVE", "web", WEDNESDAY);
+    report(shop, &["--verbose"]).run().succeeds().says("with --min-cell 10 as the rest of the week");
+    assert_eq!(minimums(), [["10"]], "a mall that comes later");
+    report(shop, &["--mall", "osaka", "--rerun"]).run().succeeds();
+    assert_eq!(minimums(), [["10"]], "a mall that is made anew alone");
+    report(shop, &["--mall", "osaka", "--min-cell", "20"]).run().exits(1).says("made with --min-cell 10");
+    assert_eq!(minimums(), [["10"]], "a larger one is for all of them");
+    report(shop, &["--rerun"]).run().succeeds();
+    assert_eq!(minimums(), [["5"]]);
+}
+
+fn what_is_withheld_is_a_dash_without_a_unit(shop: &Shop) {
+    let tokyo = shop.mall("tokyo", "Asia/Tokyo", "JPY");
+    shop.mall("tiny", "Asia/Tokyo", "JPY");
+    members(shop, tokyo, "a", 20, "ACTIVE", "web", WEDNESDAY);
+    members(shop, tokyo, "b", 2, "WITHDRAWN", "web", WEDNESDAY);
+    for (locale, unit, word) in [("ja", "名", "未確認"), ("ko", "명", "미인증")] {
+        report(shop, &["--mail-to", "a@example.jp", "--locale", locale]).run().succeeds();
+        let mail =
+            shop.sql(&format!("SELECT subject, text_body, html_body FROM mails WHERE locale = '{locale}'"));
+        let texts = mail[0].join("\n");
+        assert!(texts.contains(&format!("22{unit}")) && texts.contains('–'), "{texts}");
+        assert!(!texts.contains(&format!("–{unit}")), "{texts}");
+        assert!(texts.contains(word) && !texts.contains("確認待ち"), "{texts}");
+    }
 }
 
 fn a_minimum_that_protects_nobody_is_wrong_usage(shop: &Shop) {

@@ -112,20 +112,20 @@ fn a_past_day_is_refused_with_a_hint(shop: &Shop) {
 
 fn the_members_of_a_past_day_can_be_reconstructed(shop: &Shop) {
     let tokyo = shop.mall("tokyo", "Asia/Tokyo", "JPY");
-    // The day ends at 15:00 UTC of the 10th.
+    // The 11th begins at 15:00 UTC of the 10th: its snapshot shows what the 10th left behind, as one taken does.
     let add = |code, status, times| member(shop, tokyo.id, code, status, times);
     add("active then", "WITHDRAWN", [Some("11-01T00:00"), Some("11-02T00:00"), Some("11-10T15:00"), None]);
     add("withdrawn then", "WITHDRAWN", [Some("11-01T00:00"), None, Some("11-10T14:59"), None]);
     add("unconfirmed then", "ACTIVE", [Some("11-01T00:00"), Some("11-10T15:00"), None, None]);
     add("never asked to confirm", "ACTIVE", [Some("11-01T00:00"), None, None, None]);
     add("not there yet", "ACTIVE", [Some("11-10T15:00"), None, None, None]);
-    refresh(shop, &["--date", "2026-11-10", "--reconstruct"]).run().succeeds();
+    refresh(shop, &["--date", "2026-11-11", "--reconstruct"]).run().succeeds();
     assert_eq!(
         stored(shop),
         [
-            "2026-11-10 tokyo MEMBER ACTIVE 2",
-            "2026-11-10 tokyo MEMBER UNCONFIRMED 1",
-            "2026-11-10 tokyo MEMBER WITHDRAWN 1",
+            "2026-11-11 tokyo MEMBER ACTIVE 2",
+            "2026-11-11 tokyo MEMBER UNCONFIRMED 1",
+            "2026-11-11 tokyo MEMBER WITHDRAWN 1",
         ]
     );
     let others =
@@ -152,7 +152,8 @@ fn a_withdrawal_without_a_time_cannot_be_reconstructed(shop: &Shop) {
     refresh(shop, &["--date", "2026-11-10", "--reconstruct"])
         .run()
         .exits(1)
-        .says("failed to reconstruct the members of mall `tokyo`: 1 withdrawn without a time of it");
+        .says("failed to reconstruct the members of mall `tokyo`: 1 withdrawn without a time of it")
+        .says("hint: import them again with their `withdrawn_at`: batchctl data import");
     assert_eq!(stored(shop).len(), 0);
 }
 

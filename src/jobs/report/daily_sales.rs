@@ -132,10 +132,11 @@ async fn mail(cx: &Context, db: &mut Db, sender: &Sender<'_>, mailing: &Mailing)
         return Ok(());
     }
     let before = document::Figures::load_day_before(db, &figures).await?;
+    let missing = figures.missing(mailing.malls.iter().chain(&mailing.waiting));
     let locale = mailing.locale;
     let letter = Letter {
         period: figures.period(),
-        data: letter::variables(&figures, before.as_ref()),
+        data: letter::variables(&figures, before.as_ref(), &missing),
         identity: document::flat_table(&figures, locale),
         content: Content {
             created: figures.computed_at(cx.now()),

@@ -27,7 +27,7 @@ use crate::runner::Instance;
 use crate::text_encoding::TextEncoding;
 use crate::values;
 
-use super::periods::{Step, current_in, first_day};
+use super::periods::{Step, bounds, current_in, first_day, zone_of};
 use super::publication::{Content, PublicationArgs};
 
 /// How many characters of the figures' digest a key holds: enough that two never meet.
@@ -55,6 +55,8 @@ pub struct Mailing {
     pub malls: Vec<Mall>,
     /// Its language.
     pub locale: Locale,
+    /// The further malls of its delivery in which the period is not over yet.
+    pub waiting: Vec<Mall>,
     /// Whether it goes out by itself: then with final figures only.
     pub is_standing: bool,
     recipients: Vec<String>,
@@ -104,6 +106,7 @@ impl Sender<'_> {
             mailings.extend(letters.into_iter().map(|periods| Mailing {
                 periods,
                 malls: selected.clone(),
+                waiting: Vec::new(),
                 locale: self.publication.locale(cx),
                 is_standing: false,
                 recipients: each_once(&self.publication.mail_to),
@@ -118,6 +121,8 @@ impl Sender<'_> {
                 continue;
             }
             for &period in &periods {
+                let mut waiting = malls.clone();
+                waiting.retain(|mall| bounds(self.step.around(period), zone_of(cx, mall)).end > cx.now());
                 let malls = current_in(cx, self.step, period, malls.clone());
                 if malls.is_empty() {
                     continue;
@@ -125,6 +130,7 @@ impl Sender<'_> {
                 mailings.push(Mailing {
                     periods: BTreeSet::from([period]),
                     malls,
+                    waiting,
                     locale: delivery.locale.unwrap_or_else(|| self.publication.default_locale(cx)),
                     is_standing: true,
                     recipients: each_once(&delivery.to),

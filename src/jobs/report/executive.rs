@@ -1,8 +1,8 @@
 //! `report executive`: a day's figures for the management, with what changed since the day and the week before.
 //!
 //! Runs every morning for the newest finished day of each mall, on what `report daily-sales`, `report
-//! daily-cancellations` and `stats refresh` have stored: it computes no sale itself. Without the day's sales it fails
-//! and says so; a comparison that is not there is a dash. It goes out as a mail with a chart inside.
+//! daily-cancellations` and `stats refresh` have stored: it computes no sale itself. A mall whose sales are not reported
+//! yet is left out and named; without any it fails and says so. A comparison that is not there is a dash. It goes out as a mail with a chart inside.
 
 mod document;
 mod figures;
@@ -68,7 +68,7 @@ impl Job for Args {
     async fn run(&self, run: &mut Run<'_>, instance: &Instance) -> anyhow::Result<()> {
         let day = first_day(instance)?;
         let malls = self.malls_about(run.cx, run.db, day).await?;
-        let figures = Figures::load(run.db, day, &malls).await?;
+        let figures = self.figures(run.cx, run.db, day, &malls).await?;
         run.read(malls.len() as u64);
         run.summarise(figures.sentence());
         Ok(())
@@ -79,7 +79,7 @@ impl Job for Args {
             let locale = self.publication.locale(cx);
             for day in completed.iter().map(first_day).collect::<anyhow::Result<BTreeSet<_>>>()? {
                 let malls = self.malls_about(cx, db, day).await?;
-                let figures = Figures::load(db, day, &malls).await?;
+                let figures = self.figures(cx, db, day, &malls).await?;
                 let content = Content {
                     created: figures.computed_at,
                     document: &|_| document::document(&figures, cx.time_zone(), locale),
@@ -116,6 +116,18 @@ impl Args {
         Ok(current_in(cx, Step::Day, day, malls))
     }
 
+    /// A day's figures. What goes out by itself every morning waits for no mall; what somebody asked for is whole.
+    async fn figures(
+        &self,
+        cx: &Context,
+        db: &mut Db,
+        day: NaiveDate,
+        malls: &[Mall],
+    ) -> anyhow::Result<Figures> {
+        let may_lack_some = !self.dates.is_given() && self.mall.is_empty();
+        Figures::load(db, day, malls, may_lack_some, cx.time_zone()).await
+    }
+
     /// Mails a day's figures.
     async fn mail(
         &self,
@@ -131,7 +143,7 @@ impl Args {
             } else {
                 self.malls_about(cx, db, day).await?
             };
-            let figures = Figures::load(db, day, &malls).await?;
+            let figures = self.figures(cx, db, day, &malls).await?;
             let charts = document::charts(&figures, locale);
             let picture = picture::draw(&charts, locale, &cx.config.pdf_font_dirs())?;
             let mut data = document::variables(&figures, locale);

@@ -14,6 +14,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use crate::config::DeliveredReport;
 use crate::context::Context;
 use crate::db::{Db, FromRow};
+use crate::failure::Failure;
 use crate::jobs::malls::{Mall, selected_malls};
 use crate::period::{DateArgs, DayRange};
 use crate::runner::{Exclusion, Instance, Job, JobSpec, Run, Standing, minutes};
@@ -69,6 +70,8 @@ impl Job for Args {
 
     async fn standing(&self, cx: &Context, db: &mut Db, instance: &Instance) -> anyhow::Result<Standing> {
         let week = first_day(instance)?;
+        let selected = selected_malls(db, &self.mall).await?;
+        self.refuse_smaller(stored_minimums(db, week, &selected).await?, week)?;
         let missing = self.missing(cx, db, week).await?;
         if !missing.is_empty() {
             let codes: Vec<&str> = missing.iter().map(|mall| mall.code.as_str()).collect();
@@ -94,7 +97,13 @@ impl Job for Args {
             over.clone()
         };
         malls.retain(|mall| run.is_wanted(&mall.code));
-        let (id, now, min_cell) = (run.id(), run.cx.now(), self.min_cell);
+        // What the week's other malls keep sets the minimum of these too: two in one week tell more than either alone.
+        let mut kept = selected_malls(run.db, &[]).await?;
+        kept.retain(|mall| !malls.iter().any(|replaced| replaced.id == mall.id));
+        let kept = stored_minimums(run.db, week, &kept).await?;
+        let min_cell = kept.last().copied().unwrap_or(0).max(self.min_cell);
+        self.refuse_smaller(kept, week)?;
+        let (id, now) = (run.id(), run.cx.now());
         let replace_mall = async |db: &mut Db, mall: &Mall| {
             let channels = count(db, week, mall).await?;
             replace_mall(db, week, mall, &disclose(channels, min_cell), &Made { run: id, now, min_cell })
@@ -102,14 +111,22 @@ impl Job for Args {
         };
         let computed = by_mall::replace(run, malls, replace_mall).await?;
         let selected = selected_malls(run.db, &self.mall).await?;
-        run.summarise(by_mall::sentence(computed, &selected, &over));
+        let mut sentence = by_mall::sentence(computed, &selected, &over);
+        if min_cell > self.min_cell {
+            sentence.push_str(&format!(", with --min-cell {min_cell} as the rest of the week"));
+        }
+        run.summarise(sentence);
         Ok(())
     }
 
     async fn deliver(&self, cx: &Context, db: &mut Db, completed: &[Instance]) -> anyhow::Result<()> {
+        let weeks = completed.iter().map(first_day).collect::<anyhow::Result<BTreeSet<_>>>()?;
+        let malls = selected_malls(db, &self.mall).await?;
+        for &week in &weeks {
+            // Another command may have made them anew since.
+            self.refuse_smaller(stored_minimums(db, week, &malls).await?, week)?;
+        }
         if !self.publication.formats(cx).is_empty() {
-            let weeks = completed.iter().map(first_day).collect::<anyhow::Result<BTreeSet<_>>>()?;
-            let malls = selected_malls(db, &self.mall).await?;
             let figures = document::Figures::load(db, &weeks, &malls).await?;
             let locale = self.publication.locale(cx);
             let content = Content {
@@ -159,6 +176,20 @@ impl Args {
         }
     }
 
+    /// Counts that were made with a smaller minimum tell of fewer people than this command may tell of.
+    fn refuse_smaller(&self, minimums: BTreeSet<i64>, week: NaiveDate) -> Result<(), Failure> {
+        let Some(smallest) = minimums.into_iter().next().filter(|smallest| *smallest < self.min_cell) else {
+            return Ok(());
+        };
+        let period = DayRange::week_of(week);
+        Err(Failure::failed(format!("the counts of {period} were made with --min-cell {smallest}")).hint(
+            format!(
+                "make them anew: batchctl report weekly-signups --date {week} --min-cell {} --rerun",
+                self.min_cell
+            ),
+        ))
+    }
+
     /// The malls in which the week is over.
     async fn malls_of(&self, cx: &Context, db: &mut Db, week: NaiveDate) -> anyhow::Result<Vec<Mall>> {
         periods::malls_of(cx, db, &self.mall, DayRange::week_of(week), false).await
@@ -172,6 +203,15 @@ impl Args {
         malls.retain(|mall| !stored.contains(&(mall.id,)));
         Ok(malls)
     }
+}
+
+/// The minimums with which a week's counts of these malls were made.
+async fn stored_minimums(db: &mut Db, week: NaiveDate, malls: &[Mall]) -> anyhow::Result<BTreeSet<i64>> {
+    let stored: Vec<(i64, i64)> = db
+        .fetch_all("SELECT mall_id, min_cell FROM weekly_signups WHERE week_day = $1", values![week])
+        .await?;
+    let is_asked = |id: i64| malls.iter().any(|mall| mall.id == id);
+    Ok(stored.into_iter().filter(|(mall, _)| is_asked(*mall)).map(|(_, min_cell)| min_cell).collect())
 }
 
 // ---------------------------------------------------------------- the counts

@@ -2,7 +2,7 @@
 //!
 //! Runs every night at one; the snapshot is that of the day on which it is taken, in the business time zone, so the one
 //! of the 20th shows what the 19th left behind. What is not there any more cannot be counted: a snapshot of a past day
-//! is refused, but for members, who keep the times of what became of them (`--reconstruct`). Tenants have no table yet
+//! is refused, but for members, who keep the times of what became of them (`--reconstruct`), as they were when it began. Tenants have no table yet
 //! and are not counted.
 
 use chrono::{DateTime, NaiveDate, Utc};
@@ -83,7 +83,8 @@ impl Job for Args {
         let malls = selected_malls(run.db, &[]).await?;
         run.read(malls.len() as u64);
         let (id, now) = (run.id(), run.cx.now());
-        let until = self.reconstruct.then(|| day_bounds(day, run.cx.time_zone()).end);
+        // The job runs at the day's first hour: what it finds then is what a reconstruction has to find.
+        let until = self.reconstruct.then(|| day_bounds(day, run.cx.time_zone()).start);
         run.chunk(None::<&str>, async |db| {
             db.execute("DELETE FROM statistics_snapshots WHERE snapshot_day = $1", values![day]).await?;
             for mall in &malls {
@@ -169,6 +170,7 @@ async fn count_members_then(
             "failed to reconstruct the members of mall `{}`: {undatable} withdrawn without a time of it",
             mall.code
         ))
+        .hint("import them again with their `withdrawn_at`: batchctl data import")
         .into());
     }
     for row in rows {

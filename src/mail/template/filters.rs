@@ -73,9 +73,13 @@ fn number(number: &Value) -> Result<String, Error> {
     }
 }
 
-/// `active | count_or_dash`: as `number`, and a dash for a count that is withheld.
-fn count_or_dash(count: &Value) -> Result<String, Error> {
-    if count.is_none() { Ok("–".to_owned()) } else { number(count) }
+/// `active | count_or_dash("名")`: as `number`, with its unit if there is one, and a dash alone for a count that is
+/// withheld.
+fn count_or_dash(count: &Value, unit: Option<&str>) -> Result<String, Error> {
+    if count.is_none() {
+        return Ok("–".to_owned());
+    }
+    Ok(format!("{}{}", number(count)?, unit.unwrap_or_default()))
 }
 
 /// `12.34 | percent`: `12.3%`.
@@ -87,7 +91,7 @@ fn percent(value: &Value) -> Result<String, Error> {
 fn change(value: &Value) -> Result<String, Error> {
     let text = one_decimal("change", value)?;
     Ok(match text.strip_prefix('-') {
-        Some(magnitude) => format!("−{}%", group_digits(magnitude)),
+        Some(magnitude) => format!("-{}%", group_digits(magnitude)),
         None if text == "0.0" => "±0%".to_owned(),
         None => format!("+{}%", group_digits(&text)),
     })
@@ -225,8 +229,11 @@ mod tests {
             ("1234567 | number", ["1,234,567"; 3]),
             ("-1234.5 | number", ["-1,234.5"; 3]),
             ("1234.56 | percent", ["1,234.6%"; 3]),
+            ("7 | count_or_dash", ["7"; 3]),
+            ("1234 | count_or_dash('名')", ["1,234名"; 3]),
+            ("none | count_or_dash('名')", ["–"; 3]),
             ("3.25 | change", ["+3.3%"; 3]),
-            ("-0.26 | change", ["−0.3%"; 3]),
+            ("-0.26 | change", ["-0.3%"; 3]),
             ("-0.04 | change", ["±0%"; 3]),
             ("0 | change", ["±0%"; 3]),
             ("7 | figure('count', none)", ["7"; 3]),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use lettre::message::Mailbox;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::AlertMessage;
@@ -29,6 +30,8 @@ const MAIL_TIMEOUT: Duration = Duration::from_secs(15);
 const FAREWELL: Duration = Duration::from_secs(1);
 /// Where a phone cuts a subject off at the latest.
 const SUBJECT_CHARACTERS: usize = 150;
+/// How many characters of a digest tell the parts of one message apart.
+const DIGEST_CHARACTERS: usize = 16;
 
 /// The channels of one command, with what they keep from message to message: connections, tokens, the last moment.
 pub(super) struct Channels<'a> {
@@ -46,7 +49,23 @@ pub(super) enum Part {
     Webhook { url: String, document: Value },
     Teams { url: String, card: Value },
     LineWorks { reader: line_works::Reader, text: String },
-    Mail(Box<OutgoingMail>),
+    Mail { recipient: String, mail: Box<OutgoingMail> },
+}
+
+impl Part {
+    /// What tells it from the other parts of its message at every try: the recipient's address, or a digest of what
+    /// is said.
+    pub(super) fn key(&self) -> String {
+        match self {
+            Self::Mail { recipient, .. } => recipient.clone(),
+            Self::Slack { message, .. } => {
+                digest(&format!("{}\n{}", message.title, message.lines.join("\n")))
+            }
+            Self::Webhook { document, .. } => digest(&document.to_string()),
+            Self::Teams { card, .. } => digest(&card.to_string()),
+            Self::LineWorks { text, .. } => digest(text),
+        }
+    }
 }
 
 /// Why a part was not delivered.
@@ -136,7 +155,7 @@ impl<'a> Channels<'a> {
                 Some(bot) => Ok(bot.send(&reader, &text).await?),
                 None => Err(permanent("the channel has no bot".to_owned()).into()),
             },
-            Part::Mail(mail) => self.send_mail(&mail).await,
+            Part::Mail { mail, .. } => self.send_mail(&mail).await,
         }
     }
 
@@ -179,11 +198,13 @@ impl<'a> Channels<'a> {
         };
         let read = |text: &str| address::parse(text).map_err(|problem| unsendable(problem.to_string()));
         let from = read(from)?;
-        let mail = |(index, recipient): (usize, &String)| {
-            let content = mail_content(message, &from, index);
-            Ok(Part::Mail(Box::new(OutgoingMail::new(&gate, content, read(recipient)?))))
+        let mail = |recipient: &String| {
+            let mailbox = read(recipient)?;
+            let recipient = address::normalised(&mailbox);
+            let content = mail_content(message, &from, &recipient);
+            Ok(Part::Mail { recipient, mail: Box::new(OutgoingMail::new(&gate, content, mailbox)) })
         };
-        recipients.iter().enumerate().map(mail).collect()
+        recipients.iter().map(mail).collect()
     }
 
     /// Sends a mail by the configured way out, on one connection for all. A server that says nothing does not hold
@@ -236,7 +257,7 @@ fn chat_message(channel: &AlertChannel, message: &AlertMessage) -> Message {
 }
 
 /// A mail that says what matters in the subject and the first lines: it is read on a phone, at night.
-fn mail_content(message: &AlertMessage, from: &Mailbox, recipient: usize) -> Content {
+fn mail_content(message: &AlertMessage, from: &Mailbox, recipient: &str) -> Content {
     let title = message.title.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut text = format!("{title}\n");
     if let Some(error) = &message.error {
@@ -268,10 +289,11 @@ fn mail_content(message: &AlertMessage, from: &Mailbox, recipient: usize) -> Con
     Content {
         // The same at every try, so that two of it are seen to be one.
         message_id: format!(
-            "<alert.{}.{}.{}.{recipient}@{}>",
+            "<alert.{}.{}.{}.{}@{}>",
             message.run,
             message.kind,
             message.at.timestamp_micros(),
+            digest(recipient),
             address::domain(from)
         ),
         date: message.at,
@@ -283,6 +305,13 @@ fn mail_content(message: &AlertMessage, from: &Mailbox, recipient: usize) -> Con
         headers,
         attachments: Vec::new(),
     }
+}
+
+/// What stands for a text where the text itself is too long, or nobody's business.
+fn digest(text: &str) -> String {
+    let mut digest = hex::encode(Sha256::digest(text));
+    digest.truncate(DIGEST_CHARACTERS);
+    digest
 }
 
 /// A variable that is missing may be there the next time: cron and a person's shell differ.
@@ -337,7 +366,7 @@ mod tests {
     #[test]
     fn a_mail_says_what_matters_first_and_is_answered_by_no_machine() {
         let from: Mailbox = "Ops <ops@Example.jp>".parse().unwrap();
-        let content = mail_content(&message("failure", "high"), &from, 0);
+        let content = mail_content(&message("failure", "high"), &from, "ops@example.jp");
         assert_eq!(content.subject, "report daily-sales 2026-11-19 FAILED (prod)");
         assert_eq!(
             content.text.unwrap(),
@@ -346,10 +375,11 @@ mod tests {
              batchctl --env prod runs show 7\n\n\
              Nothing more is sent of this incident until it is over; then you hear how often it happened.\n"
         );
-        assert_eq!(content.message_id, "<alert.7.failure.1000000000000000.0@example.jp>");
+        assert_eq!(content.message_id, "<alert.7.failure.1000000000000000.3d6003113011eb23@example.jp>");
         let names: Vec<&str> = content.headers.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["Auto-Submitted", "X-Auto-Response-Suppress", "Importance"]);
-        let recovery = mail_content(&message("recovery", "high"), &from, 1);
+        let recovery = mail_content(&message("recovery", "high"), &from, "night@example.jp");
+        assert_ne!(recovery.message_id, content.message_id);
         assert_eq!(recovery.headers.len(), 2, "good news can wait");
         assert!(!recovery.text.unwrap().contains("Nothing more"));
     }

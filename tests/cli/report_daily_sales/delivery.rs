@@ -16,6 +16,8 @@ on_both_databases![
     a_range_is_one_mail_and_its_standing_delivery_is_of_the_last_day_alone,
     provisional_figures_are_mailed_on_request_only,
     each_mall_is_delivered_on_its_own_last_finished_day,
+    a_mall_whose_day_is_not_over_is_named_as_missing,
+    a_column_and_totals_that_say_nothing_are_left_out,
     a_run_of_one_mall_does_not_deliver_for_all,
     a_csv_is_attached_in_the_encoding_asked_for,
 ];
@@ -72,7 +74,7 @@ fn mail_to_queues_one_mail_for_each_recipient_with_the_files_attached(shop: &Sho
     );
     let text = shop.scalar("SELECT text_body FROM mails WHERE id = 1");
     // The day before is not reported, so there is nothing to compare with.
-    assert!(text.contains("  ¥1,000 net from 1 orders\n"), "{text}");
+    assert!(text.contains("  Net:      ¥1,000\n"), "{text}");
     assert!(text.contains("Attached: daily-sales-2026-11-19.csv, daily-sales-2026-11-19.xlsx"), "{text}");
 }
 
@@ -141,7 +143,7 @@ fn changed_figures_are_mailed_again_and_the_same_ones_are_not(shop: &Shop) {
     assert_eq!(mails(shop).len(), 1, "what is stored has not changed yet");
     report(shop, &[&flags[..], &["--rerun"]].concat()).run().succeeds();
     assert_eq!(mails(shop).len(), 2);
-    assert!(shop.scalar("SELECT text_body FROM mails WHERE id = 2").contains("¥2,000 net from 1 orders"));
+    assert!(shop.scalar("SELECT text_body FROM mails WHERE id = 2").contains("  Net:      ¥2,000\n"));
 }
 
 fn a_range_is_one_mail_and_its_standing_delivery_is_of_the_last_day_alone(shop: &Shop) {
@@ -185,6 +187,50 @@ fn each_mall_is_delivered_on_its_own_last_finished_day(shop: &Shop) {
         .map(|row| (row[0].as_str(), row[1].contains("\ntokyo\n"), row[1].contains("\nnew-york\n")))
         .collect();
     assert_eq!(about, [("Figures of 2026-11-18", false, true), ("Figures of 2026-11-19", true, false)]);
+}
+
+fn a_mall_whose_day_is_not_over_is_named_as_missing(shop: &Shop) {
+    tokyo(shop);
+    shop.mall("new-york", "America/New_York", "USD");
+    for (locale, words) in [
+        ("en", "Not included yet: new-york"),
+        ("ja", "未集計の店舗：new-york"),
+        ("ko", "아직 집계되지 않은 쇼핑몰: new-york"),
+    ] {
+        shop.write(
+            "batchctl.toml",
+            format!("{}locale = \"{locale}\"\n", DELIVERY.replace(r#", "boss@example.jp""#, "")),
+        );
+        report(shop, &[]).run().succeeds();
+        let mails = shop
+            .sql(&format!("SELECT text_body, html_body FROM mails WHERE locale = '{locale}' ORDER BY id"));
+        let names = |mail: &Vec<String>| mail.iter().map(|body| body.contains(words)).collect::<Vec<_>>();
+        let told: Vec<Vec<bool>> = mails.iter().map(names).collect();
+        assert_eq!(told, [[false, false], [true, true]], "{mails:?}");
+    }
+}
+
+fn a_column_and_totals_that_say_nothing_are_left_out(shop: &Shop) {
+    let words = [("en", "Day before", "Total"), ("ja", "前日比", "合計"), ("ko", "전일 대비", "합계")];
+    tokyo(shop);
+    let range = ["--from", "2026-11-17", "--to", "2026-11-18"];
+    let send = |flags: &[&str]| {
+        let mail = |(locale, change, total): (&str, &str, &str)| {
+            shop.execute("DELETE FROM mail_attachments");
+            shop.execute("DELETE FROM mails");
+            report(shop, &[flags, &["--mail-to", "a@example.jp", "--locale", locale]].concat())
+                .run()
+                .succeeds();
+            let [bodies] = shop.sql("SELECT text_body, html_body FROM mails").try_into().unwrap();
+            [bodies[1].contains(change), bodies[1].contains(total), bodies[0].contains(total)]
+        };
+        words.map(mail)
+    };
+    assert_eq!(send(&range), [[false, false, false]; 3], "several days of one mall");
+    assert_eq!(send(&["--date", "2026-11-18"]), [[true, false, false]; 3], "a day with the day before");
+    shop.mall("osaka", "Asia/Tokyo", "JPY");
+    report(shop, &range).run().succeeds();
+    assert_eq!(send(&range), [[false, true, true]; 3], "two malls of a currency");
 }
 
 fn a_run_of_one_mall_does_not_deliver_for_all(shop: &Shop) {

@@ -18,6 +18,7 @@ on_both_databases![
     a_failure_is_told_to_a_room_of_line_works_with_a_mention,
     a_long_message_to_line_works_is_several_texts,
     a_mail_goes_to_each_recipient_and_after_a_fault_to_the_rest_alone,
+    recipients_who_change_between_two_tries_get_an_alert_once_each,
 ];
 
 const TEAMS: &str = r#"
@@ -419,6 +420,39 @@ fn a_mail_goes_to_each_recipient_and_after_a_fault_to_the_rest_alone(sandbox: &S
     assert_eq!(recipients()[2..], ["ops@example.jp"]);
     let id = |number: usize| server.requests()[number].json()["headers"]["Message-ID"].clone();
     assert_eq!(id(0), id(2), "the same mail");
+    assert_eq!(kept(sandbox), NONE);
+}
+
+fn recipients_who_change_between_two_tries_get_an_alert_once_each(sandbox: &Sandbox) {
+    let server = sendgrid::start();
+    let transport =
+        format!("[mail]\ntransport = \"sendgrid\"\n[mail.sendgrid]\nendpoint = \"{}\"\n", server.url(""));
+    let configure_recipients = |to: &str| {
+        let channel = format!("[[alerts.channel]]\nname = \"ops\"\nkind = \"mail\"\nto = {to}\n");
+        configure(sandbox, &format!("{transport}{channel}"));
+    };
+    sandbox.execute("UPDATE batch_environment SET name = 'prod'");
+    insert_alert(sandbox, "broken");
+    let send = || {
+        sandbox.execute("UPDATE batch_alert SET next_attempt_at = created_at WHERE delivered_at IS NULL");
+        let command = sandbox.batchctl(["--env", "prod", "runs", "purge"]).real_clock();
+        let command = command.env("BATCHCTL_MAIL_FROM", "batch@example.jp");
+        command.env("SENDGRID_API_KEY", sendgrid::API_KEY).run().succeeds();
+    };
+    configure_recipients(r#"["ops@example.jp", "night@example.jp"]"#);
+    server.answer(sendgrid::error(
+        400,
+        "Does not contain a valid address.",
+        Some("personalizations.0.to.0.email"),
+    ));
+    send();
+    configure_recipients(r#"["Night <Night@example.jp>", "new@example.jp"]"#);
+    send();
+    let email = |request: &serde_json::Value| {
+        request["personalizations"][0]["to"][0]["email"].as_str().unwrap().to_owned()
+    };
+    let asked: Vec<String> = server.requests().iter().map(|request| email(&request.json())).collect();
+    assert_eq!(asked, ["ops@example.jp", "night@example.jp", "new@example.jp"]);
     assert_eq!(kept(sandbox), NONE);
 }
 

@@ -172,6 +172,12 @@ impl Figures {
         self.days.is_empty()
     }
 
+    /// The names of those of the malls that are not in it at all.
+    pub(super) fn missing<'m>(&self, malls: impl Iterator<Item = &'m Mall>) -> Vec<&'m str> {
+        let is_missing = |mall: &&Mall| !self.days.iter().any(|day| day.mall_id == mall.id);
+        malls.filter(is_missing).map(|mall| mall.name.as_str()).collect()
+    }
+
     /// Whether some of the figures are provisional.
     pub(super) fn is_provisional(&self) -> bool {
         self.days.iter().any(|day| !day.is_final)

@@ -8,8 +8,9 @@ use super::document::{Figures, Measures};
 use crate::jobs::report::change::percent;
 use crate::money::average_half_up;
 
-/// The variables of the template `daily-sales`, but for `attachments`. `before` has the day before, for comparison.
-pub(super) fn variables(figures: &Figures, before: Option<&Figures>) -> Value {
+/// The variables of the template `daily-sales`, but for `attachments`. `before` has the day before, for comparison;
+/// `missing` names the malls that are not in it.
+pub(super) fn variables(figures: &Figures, before: Option<&Figures>, missing: &[&str]) -> Value {
     let sums = figures.sums();
     let earlier = before.map(Figures::sums).unwrap_or_default();
     let mut totals: BTreeMap<&str, (Measures, Option<i64>)> = BTreeMap::new();
@@ -33,6 +34,7 @@ pub(super) fn variables(figures: &Figures, before: Option<&Figures>) -> Value {
         "malls": malls,
         "totals": totals,
         "provisional": figures.is_provisional(),
+        "missing_malls": missing,
     })
 }
 

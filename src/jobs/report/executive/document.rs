@@ -62,7 +62,7 @@ fn change_text(change: Option<f64>) -> String {
     match change {
         None => NOTHING.to_owned(),
         Some(change) if change > 0.0 => format!("+{change:.1}%"),
-        Some(change) if change < 0.0 => format!("−{:.1}%", -change),
+        Some(change) if change < 0.0 => format!("{change:.1}%"),
         Some(_) => "±0%".to_owned(),
     }
 }
@@ -116,13 +116,21 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale) -> Docu
         ],
         rows: rows.collect(),
     };
+    let mut facts = vec![
+        (locale.pick("Business day", "営業日", "영업일").to_owned(), figures.day.to_string()),
+        (
+            locale.pick("Computed", "集計日時", "집계 일시").to_owned(),
+            in_words(figures.computed_at, time_zone),
+        ),
+    ];
+    if !figures.missing.is_empty() {
+        let label = locale.pick("Not reported yet", "未集計の店舗", "아직 집계되지 않은 몰");
+        facts.push((label.to_owned(), missing_names(figures).join(" / ")));
+    }
     Document {
         name: format!("executive-{}", figures.day),
         title: locale.pick("Business figures", "経営指標レポート", "경영 지표 보고서").to_owned(),
-        facts: vec![
-            (locale.pick("Business day", "営業日", "영업일").to_owned(), figures.day.to_string()),
-            (locale.pick("Computed", "集計日時", "집계 일시").to_owned(), in_words(figures.computed_at, time_zone)),
-        ],
+        facts,
         locale,
         tables: vec![whole, malls],
         charts: charts(figures, locale),
@@ -136,6 +144,10 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale) -> Docu
                 .to_owned(),
         ],
     }
+}
+
+fn missing_names(figures: &Figures) -> Vec<&str> {
+    figures.missing.iter().map(|(_, name)| name.as_str()).collect()
 }
 
 fn in_words(instant: DateTime<Utc>, time_zone: Tz) -> String {
@@ -257,5 +269,10 @@ pub(super) fn variables(figures: &Figures, locale: Locale) -> Value {
             })
         })
         .collect();
-    json!({ "day": figures.day.to_string(), "figures": list, "malls": malls })
+    json!({
+        "day": figures.day.to_string(),
+        "figures": list,
+        "malls": malls,
+        "missing_malls": missing_names(figures),
+    })
 }

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Days, NaiveDate, Utc};
+use chrono_tz::Tz;
 
 use crate::db::{Db, FromRow};
 use crate::failure::Failure;
 use crate::jobs::malls::Mall;
 use crate::money::average_half_up;
+use crate::period::day_bounds;
 use crate::values;
 
 /// How many days the chart shows.
@@ -42,6 +44,8 @@ struct SnapshotRow {
     subject: String,
     status: String,
     quantity: i64,
+    is_reconstructed: bool,
+    taken_at: DateTime<Utc>,
 }
 
 /// What a figure counts.
@@ -86,15 +90,30 @@ pub(super) struct Figures {
     pub(super) computed_at: DateTime<Utc>,
     pub(super) list: Vec<Figure>,
     pub(super) malls: Vec<MallFigures>,
+    /// The malls that are left out, since their sales are not reported yet: code and name.
+    pub(super) missing: Vec<(String, String)>,
     /// The net sales of the last days for each currency; none where a mall's day is missing.
     pub(super) charts: BTreeMap<String, Vec<(NaiveDate, Option<i64>)>>,
 }
 
 impl Figures {
-    /// Loads the figures of a day for malls; fails if the sales of one of them are not reported yet.
-    pub(super) async fn load(db: &mut Db, day: NaiveDate, malls: &[Mall]) -> anyhow::Result<Self> {
-        let stored = Stored::load(db, day, malls).await?;
-        stored.refuse_missing(day, malls)?;
+    /// Loads the figures of a day for malls. Those whose sales are not reported yet are left out and named, if
+    /// `may_lack_some`; fails if that is not so, or leaves none.
+    pub(super) async fn load(
+        db: &mut Db,
+        day: NaiveDate,
+        malls: &[Mall],
+        may_lack_some: bool,
+        time_zone: Tz,
+    ) -> anyhow::Result<Self> {
+        let mut stored = Stored::load(db, day, malls, time_zone).await?;
+        let (malls, missing): (Vec<Mall>, Vec<Mall>) =
+            malls.iter().cloned().partition(|mall| stored.is_reported(mall.id, day));
+        if !missing.is_empty() && (malls.is_empty() || !may_lack_some) {
+            return Err(not_reported(day, &missing).into());
+        }
+        stored.retain(&malls);
+        let malls = &malls;
         let before = [day.checked_sub_days(Days::new(1)), day.checked_sub_days(Days::new(7))];
         let compare = |measure, currency: Option<&str>, of: &dyn Fn(NaiveDate) -> Option<i64>| {
             let [day_before, week_before] = before.map(|day| day.and_then(of));
@@ -140,24 +159,34 @@ impl Figures {
             computed_at: stored.computed_at(day),
             list: figures,
             malls: stored.malls(day, malls),
+            missing: missing.into_iter().map(|mall| (mall.code, mall.name)).collect(),
             charts: stored.charts(day),
         })
     }
 
-    /// "reported 128 orders of 2 malls"
+    /// "reported 128 orders of 2 malls, not reported yet: bangkok"
     pub(super) fn sentence(&self) -> String {
         let orders = self.list.iter().find(|figure| figure.measure == Measure::Orders);
         let orders = orders.map_or(0, |figure| figure.value);
         let malls: BTreeSet<&str> = self.malls.iter().map(|mall| mall.code.as_str()).collect();
         let plural = |count: i64| if count == 1 { "" } else { "s" };
         let malls = i64::try_from(malls.len()).unwrap_or(i64::MAX);
-        format!("reported {orders} order{} of {malls} mall{}", plural(orders), plural(malls))
+        let mut sentence =
+            format!("reported {orders} order{} of {malls} mall{}", plural(orders), plural(malls));
+        if !self.missing.is_empty() {
+            let codes: Vec<&str> = self.missing.iter().map(|(code, _)| code.as_str()).collect();
+            sentence.push_str(&format!(", not reported yet: {}", codes.join(", ")));
+        }
+        sentence
     }
 }
 
 /// The rows that the report is made of, of its malls alone.
 struct Stored {
-    mall_ids: BTreeSet<i64>,
+    /// The malls with their time zones.
+    malls: BTreeMap<i64, Tz>,
+    /// That of the business, in which snapshots have their day.
+    time_zone: Tz,
     sales: Vec<SalesRow>,
     /// The first day that is reported of each mall: before it nothing is missing.
     first_days: BTreeMap<i64, NaiveDate>,
@@ -166,10 +195,11 @@ struct Stored {
 }
 
 impl Stored {
-    async fn load(db: &mut Db, day: NaiveDate, malls: &[Mall]) -> anyhow::Result<Self> {
-        let mall_ids: BTreeSet<i64> = malls.iter().map(|mall| mall.id).collect();
+    async fn load(db: &mut Db, day: NaiveDate, malls: &[Mall], time_zone: Tz) -> anyhow::Result<Self> {
+        let zone = |mall: &Mall| mall.time_zone().unwrap_or(time_zone);
+        let malls: BTreeMap<i64, Tz> = malls.iter().map(|mall| (mall.id, zone(mall))).collect();
         let first = day.checked_sub_days(Days::new(CHART_DAYS - 1)).unwrap_or(day);
-        let mut sales: Vec<SalesRow> = db
+        let sales: Vec<SalesRow> = db
             .fetch_all(
                 "SELECT business_day, mall_id, currency, orders, gross_amount, net_amount, cancelled_orders,
                         new_customers, computed_at
@@ -178,46 +208,36 @@ impl Stored {
                 values![first, day],
             )
             .await?;
-        sales.retain(|row| mall_ids.contains(&row.mall_id));
         let first_days: Vec<(i64, NaiveDate)> = db
             .fetch_all(
                 "SELECT mall_id, MIN(business_day) FROM daily_sales WHERE is_final GROUP BY mall_id",
                 values![],
             )
             .await?;
-        let mut cancellations: Vec<CancellationRow> = db
+        let cancellations: Vec<CancellationRow> = db
             .fetch_all(
                 "SELECT business_day, mall_id, currency, cancelled_amount
                  FROM daily_cancellations WHERE business_day BETWEEN $1 AND $2",
                 values![first, day],
             )
             .await?;
-        cancellations.retain(|row| mall_ids.contains(&row.mall_id));
-        let mut snapshots: Vec<SnapshotRow> = db
+        let snapshots: Vec<SnapshotRow> = db
             .fetch_all(
-                "SELECT snapshot_day, mall_id, subject, status, quantity
+                "SELECT snapshot_day, mall_id, subject, status, quantity, is_reconstructed, taken_at
                  FROM statistics_snapshots WHERE snapshot_day BETWEEN $1 AND $2",
                 values![first, day.checked_add_days(Days::new(1)).unwrap_or(day)],
             )
             .await?;
-        snapshots.retain(|row| mall_ids.contains(&row.mall_id));
-        Ok(Self { mall_ids, sales, first_days: first_days.into_iter().collect(), cancellations, snapshots })
+        let first_days = first_days.into_iter().collect();
+        Ok(Self { malls, time_zone, sales, first_days, cancellations, snapshots })
     }
 
-    /// A zero that nobody counted would look as true as any other.
-    fn refuse_missing(&self, day: NaiveDate, malls: &[Mall]) -> Result<(), Failure> {
-        let missing: Vec<&str> = malls
-            .iter()
-            .filter(|mall| !self.is_reported(mall.id, day))
-            .map(|mall| mall.code.as_str())
-            .collect();
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let hint = format!("batchctl report daily-sales --date {day}");
-        // Not "try later": that would end the command, and the other days are as good as they were.
-        Err(Failure::failed(format!("the sales of {day} are not reported yet for {}", missing.join(", ")))
-            .hint(hint))
+    /// Leaves out what is not of these malls.
+    fn retain(&mut self, malls: &[Mall]) {
+        self.malls.retain(|id, _| malls.iter().any(|mall| mall.id == *id));
+        self.sales.retain(|row| self.malls.contains_key(&row.mall_id));
+        self.cancellations.retain(|row| self.malls.contains_key(&row.mall_id));
+        self.snapshots.retain(|row| self.malls.contains_key(&row.mall_id));
     }
 
     fn of_day(&self, day: NaiveDate) -> impl Iterator<Item = &SalesRow> {
@@ -247,12 +267,13 @@ impl Stored {
 
     fn cancelled_amount(&self, at: NaiveDate, currency: &str) -> Option<i64> {
         let of_day = || self.cancellations.iter().filter(|row| row.business_day == at);
-        let is_whole = self.mall_ids.iter().all(|mall| of_day().any(|row| row.mall_id == *mall));
+        let is_whole = self.malls.keys().all(|mall| of_day().any(|row| row.mall_id == *mall));
         is_whole
             .then(|| of_day().filter(|row| row.currency == currency).map(|row| row.cancelled_amount).sum())
     }
 
-    /// What a day left behind: the snapshot of the next morning.
+    /// What a day left behind: the snapshot of the next morning. None if it is of a time at which the day of one of
+    /// the malls was not over.
     fn snapshot(&self, at: NaiveDate, subject: &str, status: &str) -> Option<i64> {
         let morning = at.checked_add_days(Days::new(1))?;
         let rows = || {
@@ -260,7 +281,14 @@ impl Stored {
                 .iter()
                 .filter(|row| row.snapshot_day == morning && row.subject == subject && row.status == status)
         };
-        let is_whole = self.mall_ids.iter().all(|mall| rows().any(|row| row.mall_id == *mall));
+        // A reconstruction is made later, of the beginning of its day.
+        let instant_of = |row: &SnapshotRow| {
+            if row.is_reconstructed { day_bounds(morning, self.time_zone).start } else { row.taken_at }
+        };
+        let is_whole = self.malls.iter().all(|(mall, zone)| {
+            let end = day_bounds(at, *zone).end;
+            rows().any(|row| row.mall_id == *mall && instant_of(row) >= end)
+        });
         is_whole.then(|| rows().map(|row| row.quantity).sum())
     }
 
@@ -311,4 +339,12 @@ impl Stored {
         };
         self.currencies(day).iter().map(|currency| (currency.clone(), chart(currency))).collect()
     }
+}
+
+/// A zero that nobody counted would look as true as any other.
+fn not_reported(day: NaiveDate, missing: &[Mall]) -> Failure {
+    let codes: Vec<&str> = missing.iter().map(|mall| mall.code.as_str()).collect();
+    // Not "try later": that would end the command, and the other days are as good as they were.
+    Failure::failed(format!("the sales of {day} are not reported yet for {}", codes.join(", ")))
+        .hint(format!("batchctl report daily-sales --date {day}"))
 }
