@@ -147,8 +147,7 @@ impl Config {
         let mail = MailSettings::load(&environment)?;
         let services = ServiceSettings::load(&environment)?;
         let lease = LeaseSettings::load(&environment)?;
-        let secret_key =
-            environment.get("BATCHCTL_SECRET_KEY").map(|variable| Secret::new(variable.value.as_str()));
+        let secret_key = settings::secret_key(&environment)?;
         let (file, file_entries) = load_file(&environment, &working_dir)?;
         Ok(Self {
             environment,
@@ -207,6 +206,14 @@ impl Config {
     /// Mail.
     pub fn mail(&self) -> &MailSettings {
         &self.mail
+    }
+
+    /// Whether mail is used at all: a shop without it needs none of its settings.
+    pub fn uses_mail(&self) -> bool {
+        self.file_entries.as_ref().is_some_and(|(_, entries)| entries.contains_key("mail"))
+            || !self.file.report.delivery.is_empty()
+            || self.mail.smtp_url.is_some()
+            || self.mail.from.is_some()
     }
 
     /// Redis and Kafka.

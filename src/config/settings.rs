@@ -27,6 +27,9 @@ const MAX_LEASE_SECONDS: u32 = 86_400;
 /// A heartbeat at least this often, however long the lease: `runs list` shows it as the sign of life.
 const MAX_HEARTBEAT: Duration = Duration::from_secs(10);
 
+/// A shorter key for HMAC-SHA256 can be guessed.
+const MIN_SECRET_KEY_BYTES: usize = 32;
+
 /// Digits of a second that both databases keep.
 const SUBSECOND_DIGITS: u16 = 6;
 
@@ -156,6 +159,18 @@ impl MailSettings {
             redirect_to: address("BATCHCTL_MAIL_REDIRECT_TO", "developer@example.jp")?,
         })
     }
+}
+
+/// Reads `BATCHCTL_SECRET_KEY`. What is wrong with it never shows it.
+pub(super) fn secret_key(environment: &Environment) -> Result<Option<Secret>, ConfigError> {
+    parsed(environment, "BATCHCTL_SECRET_KEY", |text| {
+        if text.len() < MIN_SECRET_KEY_BYTES {
+            return Err(format!(
+                "is shorter than {MIN_SECRET_KEY_BYTES} bytes: make one with `openssl rand -base64 32`"
+            ));
+        }
+        Ok(Secret::new(text))
+    })
 }
 
 impl ServiceSettings {

@@ -216,7 +216,7 @@ fn jobs_that_do_not_exist_are_reported() {
 
 /// A configuration with a secret in every place that has one; each contains `hunter`.
 fn with_secrets() -> Config {
-    let dotenv = "BATCHCTL_SECRET_KEY=hunter-key\nSTRIPE_TOKEN=hunter-token\nAPIKEY_OF_MALL=hunter-mall\n\
+    let dotenv = "BATCHCTL_SECRET_KEY=hunter-key-of-thirty-two-bytes-or-more\nSTRIPE_TOKEN=hunter-token\nAPIKEY_OF_MALL=hunter-mall\n\
                   BATCHCTL_REDIS_URL='redis://:hunter-redis@cache/0'\n\
                   OPS_SLACK_URL=https://hooks.slack.com/services/T0/hunter-slack\n";
     let process = [
@@ -271,7 +271,7 @@ fn exports_hold_real_values_and_nothing_of_others() {
 #[test]
 fn the_redactor_knows_every_secret() {
     let redactor = with_secrets().redactor();
-    let text = "hunter d+b/ hunter%20d%2Bb%2F hunter%20d+b%2F hunter-smtp hunter-redis hunter-key hunter-token \
+    let text = "hunter d+b/ hunter%20d%2Bb%2F hunter%20d+b%2F hunter-smtp hunter-redis hunter-key-of-thirty-two-bytes-or-more hunter-token \
                 hunter-mall hunter-aws /services/T0/hunter-slack https://hooks.slack.com/services/T0/hunter-slack";
     let redacted = redactor.redact(text);
     assert!(!redacted.contains("hunter"), "{redacted}");
@@ -319,4 +319,15 @@ fn the_commented_lines_of_the_example_load_too() {
     }
     assert!(config.now().is_some() && config.warnings().is_empty());
     assert_eq!(config.services().kafka_brokers, ["localhost:9092"]);
+}
+
+#[test]
+fn a_secret_key_that_is_too_short_is_refused_and_not_shown() {
+    const KEY: &str = "hunter2-hunter2-hunter2-hunter2-";
+    let load = |key| load(None, &[], &[("BATCHCTL_SECRET_KEY", key)]);
+    assert_eq!(
+        load(&KEY[1..]).unwrap_err().to_string(),
+        "BATCHCTL_SECRET_KEY: is shorter than 32 bytes: make one with `openssl rand -base64 32`"
+    );
+    assert_eq!(load(KEY).unwrap().secret_key().unwrap().expose(), KEY);
 }

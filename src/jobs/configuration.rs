@@ -1,9 +1,14 @@
 //! `config check`: reads everything, changes nothing, and says what is odd.
 
+use crate::clients::mail_transport::MailTransport;
 use crate::clients::teams;
-use crate::config::ChannelTarget;
+use crate::config::{ChannelTarget, Config, TransportKind, UnsubscribeConfig};
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::mail::dkim::DkimSigner;
+use crate::mail::outgoing::Gate;
+use crate::mail::template::Templates;
+use crate::mail::unsubscribe::Unsubscribe;
 use crate::severity::Severity;
 
 use super::{SPECS, data};
@@ -40,6 +45,7 @@ impl ConfigCommand {
                 problems.push(format!("the folder `{}` of [pdf] does not exist", folder.display()));
             }
         }
+        problems.extend(mail_problems(&cx.config));
         problems.dedup();
         if problems.is_empty() {
             let environment = cx.config.environment();
@@ -55,4 +61,28 @@ impl ConfigCommand {
         ))
         .into())
     }
+}
+
+/// What would end the commands of mail: they are asked, with the words they end with.
+fn mail_problems(config: &Config) -> Vec<String> {
+    if !config.uses_mail() {
+        return Vec::new();
+    }
+    let mut failures =
+        vec![Templates::new(config).usable().err(), Gate::new(config).err(), DkimSigner::new(config).err()];
+    // A folder is made when it is opened, and nothing is changed here.
+    let goes_to_a_folder = match config.file().mail.transport {
+        Some(kind) => kind == TransportKind::Folder,
+        None => config.mail().smtp_url.is_none() && !config.is_prod(),
+    };
+    if !goes_to_a_folder {
+        failures.push(MailTransport::new(config).err());
+    }
+    if config.file().mail.unsubscribe != UnsubscribeConfig::default() {
+        failures.push(Unsubscribe::new(config).err());
+    }
+    if config.mail().from.is_none() {
+        failures.push(Some(Failure::configuration("BATCHCTL_MAIL_FROM is not set: mails need a sender")));
+    }
+    failures.into_iter().flatten().map(|failure| failure.to_string()).collect()
 }

@@ -58,13 +58,15 @@ pub trait Addressed {
     fn email(&self) -> &str;
 }
 
-/// Those of a page who can be written to, with their addresses. One whose address is none is an item given up on.
+/// Those of a page who can be written to, with their addresses. One whose address is none is an item given up on; said
+/// by the first run that meets it, and not every night until somebody mends it.
 pub async fn reachable<T: Addressed>(
     run: &mut Run<'_>,
     page: Vec<T>,
     reach: Reach,
 ) -> anyhow::Result<Vec<(T, Mailbox)>> {
     let mut found = Vec::with_capacity(page.len());
+    let mut unusable = Vec::new();
     for one in page {
         // How the history names it, should it be given up on. A mall that failed as a whole is wanted as a whole.
         let key = format!("{}/{}", one.mall_code(), one.key());
@@ -73,9 +75,10 @@ pub async fn reachable<T: Addressed>(
         }
         match address::parse(one.email()) {
             Ok(mailbox) => found.push((one, mailbox)),
-            Err(problem) => run.skip_item(&key, "address", "BAD_INPUT", &problem.to_string()),
+            Err(problem) => unusable.push((key, problem.to_string())),
         }
     }
+    run.skip_items_once(&unusable, "address", "BAD_INPUT").await?;
     let wanted: Vec<String> = found.iter().map(|(_, mailbox)| address::normalised(mailbox)).collect();
     let suppressed = suppressed(run.db, &wanted, reach).await?;
     found.retain(|(_, mailbox)| !suppressed.contains(&address::normalised(mailbox)));

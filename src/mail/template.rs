@@ -334,7 +334,8 @@ impl Templates {
         read(self.folder.as_deref(), file)
     }
 
-    fn usable(&self) -> Result<(), Failure> {
+    /// Whether the folder of `mail.template_dir`, if there is one, can be read at all.
+    pub fn usable(&self) -> Result<(), Failure> {
         self.folder_problem.clone().map_or(Ok(()), Err)
     }
 }

@@ -30,7 +30,9 @@ impl Unsubscribe {
             )
             .hint("write url = \"https://shop.example.jp/unsubscribe?t={token}\" below [mail.unsubscribe]"));
         };
-        let key = config.secret_key().map_err(|error| Failure::configuration(error.to_string()))?;
+        let key = config.secret_key().map_err(|error| {
+            Failure::configuration(error.to_string()).hint("make one with `openssl rand -base64 32`")
+        })?;
         Ok(Self {
             url: url.clone(),
             mailto: settings.mailto.clone(),

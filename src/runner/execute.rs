@@ -562,6 +562,7 @@ impl<'a> Session<'a> {
         };
         failpoint::reach(&self.cx.config, "after-work");
         let errors = run.take_errors();
+        let still_open = run.noted_items().to_vec();
         let counts = run.counts();
         let summary = run.summary().to_vec();
         let quoted = run.quoted_errors().to_vec();
@@ -588,7 +589,7 @@ impl<'a> Session<'a> {
             counts,
         };
         failpoint::reach(&self.cx.config, "before-finish");
-        let verdict = self.write_ending(execution, &ending, &errors, verdict).await;
+        let verdict = self.write_ending(execution, &ending, &errors, &still_open, verdict).await;
         self.cx.output.event(
             "run ended",
             &json!({
@@ -608,20 +609,21 @@ impl<'a> Session<'a> {
         execution: &Execution,
         ending: &Ending,
         errors: &[ItemError],
+        still_open: &[String],
         verdict: Verdict,
     ) -> Verdict {
         // A future that was dropped in the middle leaves its connection in an unknown state.
         let is_connection_suspect = !matches!(verdict.status, Status::Completed | Status::Partial);
         let writing = async {
             if !is_connection_suspect && !self.db.is_in_transaction() {
-                match write_ending_over(&mut self.db, execution, ending, errors).await {
+                match write_ending_over(&mut self.db, execution, ending, errors, still_open).await {
                     Err(error) if ExitCode::of(&error) == ExitCode::TryLater => {}
                     written => return written,
                 }
             }
             // A server that restarted, or a connection that somebody ended, is no reason to leave the end open.
             self.db = Db::connect(self.cx.config.database_url(), false).await?;
-            write_ending_over(&mut self.db, execution, ending, errors).await
+            write_ending_over(&mut self.db, execution, ending, errors, still_open).await
         };
         match tokio::time::timeout(BOOKKEEPING_TIMEOUT, writing).await {
             Ok(Ok(true)) => verdict,
@@ -792,6 +794,7 @@ async fn write_ending_over(
     execution: &Execution,
     ending: &Ending,
     errors: &[ItemError],
+    still_open: &[String],
 ) -> anyhow::Result<bool> {
     let resolves =
         ending.status == Status::Completed && (execution.attempt > 1 || execution.retry_of.is_some());
@@ -805,8 +808,7 @@ async fn write_ending_over(
             history::insert_errors(db, execution.id, errors, ending.ended_at).await?;
         }
         if resolves {
-            let (job, key) = (&execution.job, &execution.instance_key);
-            history::resolve_errors(db, job, key, execution.id, ending.ended_at).await?;
+            history::resolve_errors(db, execution, still_open, ending.ended_at).await?;
             if let Some(retried) = execution.retry_of {
                 // It may be of another instance by now: a file that was mended has another content.
                 history::resolve_errors_of(db, retried, ending.ended_at).await?;

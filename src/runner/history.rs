@@ -1,6 +1,7 @@
 //! The history: every run is a row of `batch_execution`, written here and nowhere else.
 
 use chrono::{DateTime, Utc};
+use serde_json::json;
 
 use crate::db::{Bulk, Db, DbError};
 use crate::values;
@@ -265,22 +266,44 @@ pub async fn finish(db: &mut Db, id: i64, epoch: i64, ending: &Ending) -> Result
     Ok(rows == 1)
 }
 
-/// Marks the failures of an instance's earlier attempts as resolved: a later attempt has done them.
+/// Marks the failures of an instance's earlier attempts as resolved, but for items that are still open: the run `by`
+/// has done them.
 pub async fn resolve_errors(
     db: &mut Db,
-    job: &str,
-    instance_key: &str,
-    by: i64,
+    by: &Execution,
+    still_open: &[String],
     now: DateTime<Utc>,
 ) -> Result<u64, DbError> {
-    db.execute(
+    let sql = format!(
         "UPDATE batch_error_log SET resolved_at = $1
          WHERE resolved_at IS NULL AND execution_id IN (
              SELECT id FROM batch_execution WHERE job = $2 AND instance_key = $3 AND id < $4
-                 AND (items_failed > 0 OR items_skipped > 0))",
-        values![now, job, instance_key, by],
-    )
-    .await
+                 AND (items_failed > 0 OR items_skipped > 0))
+           AND item_key NOT IN {}",
+        db.elements("$5")
+    );
+    db.execute(&sql, values![now, &by.job, &by.instance_key, by.id, json!(still_open)]).await
+}
+
+/// Which of these items runs of other instances of the job gave up on in this phase, and nobody has done since. A run
+/// of the same instance that has a key says it once more: the instance is not complete.
+pub async fn noted_items(
+    db: &mut Db,
+    run: &Execution,
+    phase: &str,
+    keys: &[&str],
+) -> Result<Vec<String>, DbError> {
+    let sql = format!(
+        "SELECT DISTINCT e.item_key FROM batch_execution x
+         JOIN batch_error_log e ON e.execution_id = x.id
+         WHERE x.job = $1 AND x.id < $2 AND (x.instance_key = '' OR x.instance_key <> $3)
+           AND (x.items_failed > 0 OR x.items_skipped > 0)
+           AND e.resolved_at IS NULL AND e.phase = $4 AND e.item_key IN {}",
+        db.elements("$5")
+    );
+    let rows: Vec<(String,)> =
+        db.fetch_all(&sql, values![&run.job, run.id, &run.instance_key, phase, json!(keys)]).await?;
+    Ok(rows.into_iter().map(|(key,)| key).collect())
 }
 
 /// Marks the failures of one run as resolved: its retry has succeeded.

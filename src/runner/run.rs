@@ -35,6 +35,7 @@ pub struct Run<'a> {
     deadline: Duration,
     counts: Counts,
     pending_errors: Vec<ItemError>,
+    noted_items: Vec<String>,
     quoted_errors: Vec<String>,
     summary: Vec<String>,
     redactor: Redactor,
@@ -68,6 +69,7 @@ impl<'a> Run<'a> {
             deadline: Duration::MAX,
             counts,
             pending_errors: Vec::new(),
+            noted_items: Vec::new(),
             quoted_errors: Vec::new(),
             summary: Vec::new(),
             redactor: cx.config.redactor(),
@@ -167,6 +169,36 @@ impl<'a> Run<'a> {
     pub fn skip_item(&mut self, item_key: &str, phase: &str, class: &str, message: &str) {
         self.counts.skipped += 1;
         self.note_error(item_key, phase, "SKIPPED", class, message);
+    }
+
+    /// Gives up on items for a reason that stays until somebody mends it, given as keys and messages: only the first
+    /// run says so. The later ones pass over what is open in the history of the job's other instances, unless they
+    /// retry a run.
+    pub async fn skip_items_once(
+        &mut self,
+        items: &[(String, String)],
+        phase: &str,
+        class: &str,
+    ) -> anyhow::Result<()> {
+        let noted = if items.is_empty() || self.execution.retry_of.is_some() {
+            Vec::new()
+        } else {
+            let keys: Vec<&str> = items.iter().map(|(key, _)| key.as_str()).collect();
+            history::noted_items(self.db, self.execution, phase, &keys).await?
+        };
+        for (key, message) in items {
+            if noted.contains(key) {
+                self.noted_items.push(key.clone());
+            } else {
+                self.skip_item(key, phase, class, message);
+            }
+        }
+        Ok(())
+    }
+
+    /// The items that an earlier run gave up on and this one passed over: they are as open as before.
+    pub(super) fn noted_items(&self) -> &[String] {
+        &self.noted_items
     }
 
     /// Counts further items that were given up on and share the row of another one.

@@ -169,3 +169,62 @@ fn a_wrong_password_is_bad_configuration_and_not_shown() {
             .never_shows("hunter2");
     });
 }
+
+#[test]
+fn the_configuration_of_a_shop_without_mail_needs_nothing_of_mail() {
+    let sandbox = Sandbox::new();
+    sandbox.batchctl(["config", "check"]).run().succeeds().prints("the configuration of `dev` is right");
+    sandbox.batchctl(["--env", "prod", "config", "check"]).real_clock().run().succeeds();
+    sandbox.batchctl(["mail", "flush"]).run().exits(78);
+}
+
+#[test]
+fn the_configuration_is_not_right_if_the_commands_of_mail_would_say_so() {
+    let sandbox = Sandbox::new();
+    sandbox.write(
+        "batchctl.toml",
+        "[mail]\ntransport = 'sendgrid'\ntemplate_dir = 'none'\n\
+         [mail.unsubscribe]\nurl = 'https://shop.example.jp/unsubscribe?t={token}'\n",
+    );
+    let lines = |problems: &str| problems.lines().map(str::to_owned).collect::<Vec<_>>();
+    let problems = lines(&sandbox.batchctl(["config", "check"]).run().exits(78).stdout);
+    let begin = |line: &String, text: &str| assert!(line.starts_with(text), "{line}");
+    assert_eq!(problems.len(), 5, "{problems:?}");
+    begin(&problems[0], "`mail.template_dir`: failed to use");
+    begin(&problems[1], "BATCHCTL_MAIL_REDIRECT_TO is not set");
+    assert!(problems[2].contains("`SENDGRID_API_KEY` is not set"), "{}", problems[2]);
+    begin(&problems[3], "variable `BATCHCTL_SECRET_KEY` is not set");
+    begin(&problems[4], "BATCHCTL_MAIL_FROM is not set");
+
+    assert!(!sandbox.path("mail").exists());
+
+    sandbox.write("none/readme", "");
+    sandbox
+        .batchctl(["config", "check"])
+        .env("BATCHCTL_MAIL_FROM", "shop@example.jp")
+        .env("BATCHCTL_MAIL_REDIRECT_TO", "developer@example.jp")
+        .env("BATCHCTL_SECRET_KEY", "0123456789abcdef0123456789abcdef")
+        .env("SENDGRID_API_KEY", "SG.a-key-of-this-test")
+        .run()
+        .succeeds();
+}
+
+#[test]
+fn in_prod_mail_that_has_no_way_out_is_a_problem() {
+    Sandbox::new()
+        .batchctl(["--env", "prod", "config", "check"])
+        .env("BATCHCTL_MAIL_FROM", "shop@example.jp")
+        .real_clock()
+        .run()
+        .exits(78)
+        .prints("BATCHCTL_SMTP_URL is not set");
+}
+
+#[test]
+fn a_job_that_is_left_out_is_a_comment_in_the_crontab() {
+    let sandbox = Sandbox::new();
+    sandbox.write("batchctl.toml", "[jobs.\"mail flush\"]\nenabled = false\n");
+    let crontab = sandbox.batchctl(["schedule", "crontab"]).run().succeeds().stdout;
+    let line = crontab.lines().find(|line| line.ends_with(" mail flush")).unwrap();
+    assert!(line.starts_with("# disabled: "), "{line}");
+}

@@ -17,6 +17,7 @@ on_both_databases![
     a_fixed_coupon_goes_to_everybody_until_it_expires,
     single_use_coupons_are_handed_out_once,
     an_address_that_is_none_is_an_item_given_up_on,
+    an_address_that_is_none_is_told_of_once,
     a_killed_run_is_made_up_for_by_the_next_without_a_second_mail_or_a_lost_coupon,
     of_two_at_once_one_is_turned_away,
     another_mall_and_another_idle_time_can_be_asked_for,
@@ -417,6 +418,32 @@ fn an_address_that_is_none_is_an_item_given_up_on(shop: &Customers) {
     shop.change_member("M2", "email = 'm2@example.jp'");
     shop.job(&["runs", "retry", "1"]).run().exits(3);
     assert_eq!(shop.recipients(), ["M3@example.jp", "m2@example.jp"]);
+}
+
+fn an_address_that_is_none_is_told_of_once(shop: &Customers) {
+    for member in ["M1", "M2"] {
+        shop.member(member);
+        shop.cart(member, member, YESTERDAY, &["A"]);
+    }
+    shop.change_member("M1", "email = 'nowhere'");
+    shop.job(&REMIND).run().exits(3).says("1 of 2 items failed");
+
+    shop.job(&REMIND).run().succeeds().says("nothing new to remind of");
+
+    // It is as open as before, and who retries is told.
+    let open = "SELECT item_key FROM batch_error_log WHERE resolved_at IS NULL";
+    assert_eq!(shop.sql(open), [["tokyo/M1"]]);
+    shop.job(&["runs", "retry", "1"]).run().exits(1).says("1 of 1 items failed");
+
+    shop.change_member("M1", "email = 'm1@example.jp'");
+    shop.job(&REMIND).run().succeeds();
+    assert_eq!(shop.recipients(), ["M2@example.jp", "m1@example.jp"]);
+    assert_eq!(shop.sql(open), Vec::<Vec<String>>::new());
+
+    // What is broken anew is news.
+    shop.change_member("M1", "email = 'nowhere'");
+    shop.execute("DELETE FROM cart_reminders");
+    shop.job(&REMIND).run().exits(3);
 }
 
 fn a_killed_run_is_made_up_for_by_the_next_without_a_second_mail_or_a_lost_coupon(shop: &Customers) {

@@ -136,7 +136,8 @@ fn every_failed_mail_of_a_kind_is_requeued_at_once(sandbox: &Sandbox) {
     sandbox.batchctl(["mail", "requeue", "--failed"]).run().succeeds();
     sandbox.batchctl(["-v", "mail", "requeue", "--failed"]).run().succeeds().says("Nothing to requeue");
     assert_eq!(states(sandbox), ["QUEUED", "QUEUED", "CANCELLED"]);
-    sandbox.batchctl(["mail", "requeue"]).run().exits(2);
+    sandbox.batchctl(["mail", "requeue"]).run().exits(2).says("<IDS|--failed>");
+    sandbox.batchctl(["mail", "cancel"]).run().exits(2).says("<IDS|--kind <KIND>>");
 }
 
 fn a_waiting_mail_is_cancelled_and_an_ended_one_is_not(sandbox: &Sandbox) {

@@ -15,6 +15,7 @@ on_both_databases![
     each_subscriber_is_written_to_in_their_language,
     a_second_run_of_a_day_finds_nothing_new,
     an_address_that_is_none_is_an_item_given_up_on,
+    an_address_that_is_none_is_told_of_on_the_first_day_alone,
     a_killed_run_is_made_up_for_by_the_next_without_a_second_notice,
     of_two_at_once_the_second_waits_and_finds_all_done,
     the_built_in_template_takes_a_subscription_with_all_and_with_nothing,
@@ -278,6 +279,21 @@ fn an_address_that_is_none_is_an_item_given_up_on(shop: &Customers) {
     shop.change_member("M1", "email = 'm1@example.jp'");
     shop.job(&["runs", "retry", "1"]).run().succeeds();
     assert_eq!(shop.recipients(), ["M2@example.jp", "m1@example.jp"]);
+}
+
+fn an_address_that_is_none_is_told_of_on_the_first_day_alone(shop: &Customers) {
+    shop.member("M1");
+    shop.subscription(shop.mall, "M1", "2026-11-23");
+    shop.change_member("M1", "email = 'nowhere'");
+    shop.job(&NOTICE).now(&morning("2026-11-20")).run().exits(1).says("1 of 1 items failed");
+    // The day is not complete, and whoever asks for it again is told so.
+    shop.job(&NOTICE).now(&morning("2026-11-20")).run().exits(1);
+
+    shop.job(&NOTICE).now(&morning("2026-11-21")).run().succeeds().says("nothing new to announce");
+
+    shop.change_member("M1", "email = 'm1@example.jp'");
+    shop.job(&["runs", "retry", "1"]).now(&morning("2026-11-21")).run().succeeds();
+    assert_eq!(shop.recipients(), ["m1@example.jp"]);
 }
 
 fn a_killed_run_is_made_up_for_by_the_next_without_a_second_notice(shop: &Customers) {

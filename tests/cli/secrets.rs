@@ -56,6 +56,8 @@ fn planted(shop: &TradingShop, webhook: &Webhook, arguments: &[&str]) -> Batchct
         .env("BATCHCTL_DATABASE_URL", database_url(shop))
         .env("BATCHCTL_SMTP_URL", format!("smtps://mailer:{}@smtp.example.jp", encoded(SMTP_PASSWORD)))
         .env("BATCHCTL_REDIS_URL", format!("redis://:{REDIS_PASSWORD}@localhost:6379/0"))
+        .env("BATCHCTL_MAIL_FROM", "shop@example.jp")
+        .env("BATCHCTL_MAIL_REDIRECT_TO", "developer@example.jp")
         .env("BATCHCTL_SECRET_KEY", SECRET_KEY)
         .env("CHAT_URL", webhook.url(WEBHOOK_PATH))
         .env("UNUSED_URL", format!("https://hooks.slack.com{WEBHOOK_PATH}"))

@@ -224,7 +224,7 @@ async fn send_to_mall(
             reader.mall_code.clone_from(&mall.code);
         }
         let had = delivered(run.db, &page, &ids).await?;
-        // Who has had all is not looked at further: an address that is none is no news every week.
+        // Who has had all is not looked at further.
         let cx = run.cx;
         page.retain(|reader| !reader.news(cx, offered, &had).is_empty());
         let readers = reachable(run, page, Reach::Advertising).await?;

@@ -1,6 +1,7 @@
 //! `mail requeue` and `mail cancel`: what an operator decides about single mails.
 
 use chrono::{DateTime, Utc};
+use clap::ArgGroup;
 
 use crate::context::Context;
 use crate::db::{Db, FromRow};
@@ -9,12 +10,12 @@ use crate::values;
 
 /// Send mails again that failed, were cancelled or are of unknown outcome
 #[derive(Debug, clap::Args)]
+#[command(group(ArgGroup::new("requeued").required(true).args(["ids", "failed"])))]
 pub struct RequeueArgs {
     /// The mails' numbers
-    #[arg(required_unless_present = "failed")]
     ids: Vec<i64>,
     /// Requeue every mail that failed, or those of --kind
-    #[arg(long, conflicts_with = "ids")]
+    #[arg(long)]
     failed: bool,
     /// With --failed: only mails of this kind
     #[arg(long, requires = "failed")]
@@ -26,12 +27,12 @@ pub struct RequeueArgs {
 
 /// Keep mails from being sent
 #[derive(Debug, clap::Args)]
+#[command(group(ArgGroup::new("cancelled").required(true).args(["ids", "kind"])))]
 pub struct CancelArgs {
     /// The mails' numbers
-    #[arg(required_unless_present = "kind")]
     ids: Vec<i64>,
     /// Cancel every waiting mail of this kind
-    #[arg(long, conflicts_with = "ids")]
+    #[arg(long)]
     kind: Option<String>,
 }
 

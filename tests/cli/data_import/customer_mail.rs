@@ -403,6 +403,9 @@ fn a_missing_column_stays_as_it_is_stored(shop: &Shop) {
         shop.sql("SELECT amount, next_charge_day, card_last4, manage_url FROM subscriptions"),
         [["1080", "2027-02-28", "4242", "https://shop/plan"]]
     );
+    let header = "mall,subscription_no,member_code,plan_name,status,amount";
+    bring(shop, "subscriptions", header, &["tokyo,S1,M1,Premium,ACTIVE,1180"]);
+    assert_eq!(shop.sql("SELECT amount, next_charge_day FROM subscriptions"), [["1180", "2027-02-28"]]);
 }
 
 fn headers_and_values_of_the_shops_own_are_mapped(shop: &Shop) {

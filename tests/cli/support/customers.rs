@@ -67,7 +67,7 @@ impl Arranged for Customers {
 impl Customers {
     /// A command with the secret that links to unsubscribe are signed with.
     pub(crate) fn job(&self, words: &[&str]) -> Batchctl {
-        self.batchctl(words).env("BATCHCTL_SECRET_KEY", "a key of this test")
+        self.batchctl(words).env("BATCHCTL_SECRET_KEY", "a key of this test, 32 bytes long")
     }
 
     /// Writes further sections behind the configuration.

@@ -178,6 +178,11 @@ pub(super) struct Fields<'r> {
 }
 
 impl<'r> Fields<'r> {
+    /// Whether the file has a column.
+    pub(super) fn has(&self, column: usize) -> bool {
+        self.layout.has(column)
+    }
+
     /// A field as it stands in the file; empty for a column that the file has not.
     pub(super) fn raw(&self, column: usize) -> &'r str {
         self.layout.places[column].map_or("", |place| self.record.field(place))

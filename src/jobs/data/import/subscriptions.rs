@@ -28,11 +28,14 @@ impl LineKind for Subscriptions {
     const TABLE: &'static str = "subscriptions";
     const STAGING: &'static str = "import_subscriptions";
 
-    /// Without the day nobody would be told of the charge.
+    /// Without the day nobody would be told of the charge; a file without the column leaves it as it is stored.
     fn check(fields: &Fields<'_>) -> Parsed<()> {
         const STATUS: usize = 4;
         const NEXT_CHARGE_DAY: usize = 7;
-        if fields.meant(STATUS) == "ACTIVE" && fields.meant(NEXT_CHARGE_DAY).is_empty() {
+        if fields.has(NEXT_CHARGE_DAY)
+            && fields.meant(STATUS) == "ACTIVE"
+            && fields.meant(NEXT_CHARGE_DAY).is_empty()
+        {
             return Err(fields.wrong(NEXT_CHARGE_DAY, "is empty, but the subscription is ACTIVE"));
         }
         Ok(())
