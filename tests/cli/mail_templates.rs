@@ -212,6 +212,35 @@ fn a_payment_notice_reads_well_with_and_without_what_may_be_missing() {
 }
 
 #[test]
+fn a_payment_notice_speaks_of_a_card_only_where_there_is_one() {
+    let sandbox = Sandbox::without_schema(Database::Sqlite);
+    let shown = |method: &str, last4: &str| {
+        let data = format!(
+            r#"{{ "member_name": null, "plan_name": "P", "amount": 980, "currency": "JPY", "charge_day": "2026-11-20",
+                "days_left": 0, "card_last4": {last4}, "payment_method": {method}, "manage_url": null,
+                "cancel_by_day": null }}"#
+        );
+        sandbox.write("data.json", &data);
+        let words =
+            ["mail", "templates", "preview", "payment-notice", "--locale", "ja", "--data", "data.json"];
+        let text = sandbox.batchctl(words).run().succeeds().stdout;
+        [text, sandbox.read("payment-notice.ja.preview.html")]
+    };
+    for (method, last4, paid_by) in [
+        ("\"デビットカード\"", "\"4242\"", "デビットカード（末尾 4242）"),
+        ("null", "\"4242\"", "カード（末尾 4242）"),
+    ] {
+        for text in shown(method, last4) {
+            assert!(text.contains(paid_by) && text.contains("カード会社"), "{text}");
+        }
+    }
+    for text in shown("\"コンビニ払い\"", "null") {
+        assert!(text.contains("コンビニ払い") && !text.contains("カード"), "{text}");
+        assert!(!text.contains("お手続きは"), "{text}");
+    }
+}
+
+#[test]
 fn a_file_of_the_folder_replaces_the_built_in_one_alone() {
     let digest = std::fs::read_to_string(format!("{FOLDER}/digest.en.txt")).unwrap();
     let (front_matter, _) = digest.rsplit_once("+++\n").unwrap();
