@@ -203,12 +203,41 @@ fn a_payment_notice_reads_well_with_and_without_what_may_be_missing() {
     assert_eq!(
         ran.stdout,
         "Subject: [오늘 결제] 프리미엄 9,900원\n\n안녕하세요.\n\n프리미엄 구독을 이용해 주셔서 감사합니다.\n\
-         오늘은 구독 요금이 결제되는 날입니다.\n\n  구독 상품: 프리미엄\n  결제 금액: 9,900원\n  결제일: 2026년 11월 20일\n\n\
-         이 결제는 회원님께서 신청하신 정기 구독 계약에 따른 것이며,\n따로 하실 일은 없습니다.\n\
-         기억나지 않는 결제라면 카드사에 신고하시기 전에 먼저 저희에게 문의해\n주십시오. 어떤 결제인지 바로 확인해 드리겠습니다.\n\n\
+         오늘은 구독 요금 결제일입니다.\n\n  구독 상품: 프리미엄\n  결제 금액: 9,900원\n  결제일: 2026년 11월 20일\n\n\
+         이 결제는 회원님께서 신청하신 정기 구독 계약에 따른 것이며,\n신청하실 때 선택하신 결제 수단으로 결제하시게 됩니다.\n\
+         기억나지 않는 결제이거나 결제에 관해 궁금하신 점이 있으면\n저희에게 문의해 주십시오.\n\n\
          구독을 변경하거나 해지하시려면 이 메일에 회신해 주십시오.\n\
          오늘 이후에 해지하시면 오늘 결제는 그대로 진행되며, 다음 결제부터\n청구되지 않습니다.\n"
     );
+}
+
+#[test]
+fn a_payment_notice_speaks_of_a_card_only_where_there_is_one() {
+    let sandbox = Sandbox::without_schema(Database::Sqlite);
+    let shown = |method: &str, last4: &str| {
+        let data = format!(
+            r#"{{ "member_name": null, "plan_name": "P", "amount": 980, "currency": "JPY", "charge_day": "2026-11-20",
+                "days_left": 0, "card_last4": {last4}, "payment_method": {method}, "manage_url": null,
+                "cancel_by_day": null }}"#
+        );
+        sandbox.write("data.json", &data);
+        let words =
+            ["mail", "templates", "preview", "payment-notice", "--locale", "ja", "--data", "data.json"];
+        let text = sandbox.batchctl(words).run().succeeds().stdout;
+        [text, sandbox.read("payment-notice.ja.preview.html")]
+    };
+    for (method, last4, paid_by) in [
+        ("\"デビットカード\"", "\"4242\"", "デビットカード（末尾 4242）"),
+        ("null", "\"4242\"", "カード（末尾 4242）"),
+    ] {
+        for text in shown(method, last4) {
+            assert!(text.contains(paid_by) && text.contains("カード会社"), "{text}");
+        }
+    }
+    for text in shown("\"コンビニ払い\"", "null") {
+        assert!(text.contains("コンビニ払い") && !text.contains("カード"), "{text}");
+        assert!(!text.contains("お手続きは"), "{text}");
+    }
 }
 
 #[test]
