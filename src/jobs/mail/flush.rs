@@ -217,6 +217,8 @@ struct Tally {
     unknown: u64,
     failed: u64,
     cancelled: u64,
+    /// Mails in another language than their rows asked for, whatever became of them.
+    fallbacks: u64,
 }
 
 impl Tally {
@@ -228,6 +230,7 @@ impl Tally {
             (self.unknown, "of unknown outcome"),
             (self.failed, "failed"),
             (self.cancelled, "not wanted any more"),
+            (self.fallbacks, "in another language than asked for"),
         ] {
             if count > 0 {
                 sentence.push_str(&format!(", {count} {what}"));
@@ -444,6 +447,7 @@ impl Flush {
             Intake::Mail(mail) => {
                 // By their turns: one that has to wait does not hold back the others.
                 let place = self.waiting.partition_point(|other| other.wait_until <= mail.wait_until);
+                self.tally.fallbacks += u64::from(mail.is_fallback);
                 self.waiting.insert(place, mail);
             }
             Intake::Impossible(failure) => drop(self.impossible.get_or_insert(failure)),

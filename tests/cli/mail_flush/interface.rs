@@ -8,6 +8,7 @@ use crate::support::{Database, eventually, on_both_databases};
 on_both_databases![
     a_mail_that_was_inserted_by_plain_sql_is_sent,
     a_mail_that_names_a_template_is_rendered_when_it_is_sent,
+    a_language_that_has_no_text_falls_back_and_says_so,
     a_mail_is_not_sent_before_it_is_due,
     urgent_mails_go_first_and_then_the_longest_due,
     a_time_in_another_form_is_refused_at_the_door,
@@ -63,6 +64,27 @@ fn a_mail_that_names_a_template_is_rendered_when_it_is_sent(post: &Post) {
         [["SENT", "김민지님, 상품을 발송했습니다", "김민지님께 보냈습니다.\n"], ["FAILED", "NULL", "NULL"]]
     );
     assert_eq!(post.files().len(), 1);
+}
+
+fn a_language_that_has_no_text_falls_back_and_says_so(post: &Post) {
+    let front = "+++\nsubject = \"s\"\ndescription = \"d\"\nowner = \"o\"\n+++\n";
+    post.write("texts/hello.en.txt", format!("{front}Hello\n"));
+    post.write("texts/hello.ja.txt", format!("{front}こんにちは\n"));
+    post.write("batchctl.toml", "[mail]\ntransport = \"folder\"\ntemplate_dir = \"texts\"\n");
+    for locale in ["'ja_JP'", "'fr'", "NULL"] {
+        post.mail(
+            "hanako@example.jp",
+            &format!("kind = 'hello', subject = NULL, data = '{{}}', locale = {locale}"),
+        );
+    }
+    post.batchctl(["-v", "mail", "flush"])
+        .run()
+        .succeeds()
+        .says("sent 3 of 3 mails, 1 in another language than asked for");
+    assert_eq!(
+        post.sql("SELECT locale, text_body FROM mails ORDER BY id"),
+        [["ja", "こんにちは\n"], ["en", "Hello\n"], ["en", "Hello\n"]]
+    );
 }
 
 fn a_mail_is_not_sent_before_it_is_due(post: &Post) {

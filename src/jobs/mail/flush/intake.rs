@@ -83,6 +83,8 @@ pub(super) struct Ready {
     pub(super) wait_until: Instant,
     /// Whether its Message-ID is new and has to be written down first.
     pub(super) has_new_id: bool,
+    /// Whether it is in another language than its row asked for.
+    pub(super) is_fallback: bool,
     /// Its share of the memory for mails in hand.
     _room: OwnedSemaphorePermit,
 }
@@ -372,6 +374,7 @@ impl Claimer {
             Ok(attachments) => attachments,
             Err(problem) => return failed(problem),
         };
+        let is_fallback = texts.is_fallback;
         let has_new_id = row.message_id.is_none();
         let message_id = row.message_id.clone().unwrap_or_else(|| self.new_message_id(id));
         row.message_id = Some(message_id.clone());
@@ -389,7 +392,15 @@ impl Claimer {
         };
         let address = address::normalised(&recipient);
         let mail = OutgoingMail::new(&self.preparation.gate, content, recipient);
-        Ok(Intake::Mail(Box::new(Ready { row, mail, address, wait_until, has_new_id, _room: room })))
+        Ok(Intake::Mail(Box::new(Ready {
+            row,
+            mail,
+            address,
+            wait_until,
+            has_new_id,
+            is_fallback,
+            _room: room,
+        })))
     }
 
     /// The texts of a row: as they are, or rendered from its template.
@@ -404,15 +415,12 @@ impl Claimer {
                 category,
                 locale,
                 is_new: false,
+                is_fallback: false,
             });
         }
         let data = serde_json::from_str(bodies.data.as_deref().unwrap_or("null"))
             .map_err(|error| format!("`data` is no JSON: {error}"))?;
-        let locale = row
-            .locale
-            .as_deref()
-            .and_then(|locale| locale.parse().ok())
-            .unwrap_or(self.preparation.default_locale);
+        let language = row.locale.as_deref().unwrap_or(self.preparation.default_locale.tag());
         let mut data: serde_json::Value = data;
         if let (Some(object), Ok(unsubscribe), Ok(recipient)) =
             (data.as_object_mut(), &self.preparation.unsubscribe, address::parse(&row.recipient))
@@ -420,15 +428,20 @@ impl Claimer {
             let link = unsubscribe.link(&row.kind, &address::normalised(&recipient));
             object.entry("unsubscribe_url").or_insert(link.into());
         }
-        let RenderedMail { subject, text, html, category, locale, .. } =
-            self.preparation.templates.render(&row.kind, locale, &data).map_err(|error| one_line(&error))?;
+        let rendered = self
+            .preparation
+            .templates
+            .render_in(&row.kind, language, &data)
+            .map_err(|error| one_line(&error))?;
+        let is_fallback = rendered.fallback().is_some();
+        let RenderedMail { subject, text, html, category, locale, .. } = rendered;
         if [&subject, &text].into_iter().chain(&html).any(|part| part.contains('\0')) {
             return Err("the template's values hold a NUL character".to_owned());
         }
         // An application may call a mail advertising whose template does not; never the other way round.
         let category =
             if Category::of(&row.category) == Category::Marketing { Category::Marketing } else { category };
-        Ok(Texts { subject, text: Some(text), html, category, locale, is_new: true })
+        Ok(Texts { subject, text: Some(text), html, category, locale, is_new: true, is_fallback })
     }
 
     /// The first look at the list of refusals saw the row before its template said that it is advertising.
@@ -482,6 +495,8 @@ struct Texts {
     locale: Locale,
     /// Rendered just now.
     is_new: bool,
+    /// In another language than the row asks for.
+    is_fallback: bool,
 }
 
 fn domain_of(recipient: &str) -> String {
