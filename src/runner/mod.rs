@@ -17,12 +17,23 @@ mod run;
 mod spec;
 mod verdict;
 
+use crate::context::Context;
+use crate::db::Db;
+
 pub use execute::{execute, report_error};
 pub use exit::ExitCode;
 pub use interruption::{Interruption, StopSignal};
 pub use options::{OnOverlap, Only, RunOptions};
 pub use run::Run;
 pub use spec::{Exclusion, Instance, Job, JobSpec, Standing, minutes};
+
+/// Opens a further connection for a run, known by its process as the first one is: whoever takes a frozen run over
+/// ends all of them, and with them the locks that they hold.
+pub async fn open_connection(cx: &Context) -> anyhow::Result<Db> {
+    let mut db = cx.db().await?;
+    lease::introduce(&mut db, &process::ProcessIdentity::own()).await?;
+    Ok(db)
+}
 
 /// A job's own arguments beside the runner's, as clap parses a subcommand.
 #[derive(Debug, clap::Args)]

@@ -24,7 +24,7 @@ use crate::db::Db;
 use crate::failure::Failure;
 use crate::mail::delivery::{Outcome, Rejection, Stop};
 use crate::mail::outgoing::Gate;
-use crate::runner::{Exclusion, Instance, Job, JobSpec, Run, history, minutes};
+use crate::runner::{Exclusion, Instance, Job, JobSpec, Run, history, minutes, open_connection};
 use crate::severity::Severity;
 
 use self::intake::{Claimer, Intake, MEMORY_KIBIBYTES, Preparation, Ready, RunClock};
@@ -286,7 +286,7 @@ impl Flush {
         let (ready, intake) = mpsc::channel(READY);
         let (stop_claiming, stop) = watch::channel(false);
         let claimer = Claimer {
-            db: cx.db().await?,
+            db: open_connection(cx).await?,
             run: run.id(),
             clock,
             rates: Rates::new(&config.file().mail),
@@ -301,7 +301,7 @@ impl Flush {
         task.spawn(claimer.work());
         Ok(Self {
             run: run.id(),
-            db: cx.db().await?,
+            db: open_connection(cx).await?,
             policy,
             clock,
             reaches_recipients,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use rustix::process::Signal;
 
 use super::post_office::PostOffice;
-use crate::support::{Fate, MailServer, Manners, eventually, on_both_databases};
+use crate::support::{Database, Fate, MailServer, Manners, eventually, on_both_databases, run_on};
 
 on_both_databases![
     of_three_flushes_one_is_killed_and_one_is_stopped_and_every_mail_arrives,
@@ -14,7 +14,53 @@ on_both_databases![
     killed_again_and_again_it_sends_everything_in_the_end,
     with_hold_what_was_under_way_waits_for_a_person,
     a_stop_ends_what_was_begun_and_gives_the_rest_back,
+    a_run_that_froze_past_its_lease_writes_nothing_more_and_holds_nobody_up,
 ];
+
+/// PostgreSQL alone can lose its connections.
+#[test]
+fn a_run_that_loses_the_database_ends_at_once_and_the_next_one_goes_on() {
+    run_on(Database::Postgres, |office: &PostOffice| {
+        let server = server();
+        fill(office, 1_000);
+        server.fate("member500@example.jp", [Fate::SilentAfterDot]);
+        let url = format!("smtp://{}", server.address());
+        let flush = office.flush(&url).spawn();
+        eventually(|| server.taken().len() > 100, "it sends");
+        office.execute(&format!(
+            "SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name LIKE 'batchctl {}.%'",
+            flush.pid()
+        ));
+        flush.wait().exits(75).says("the database went away");
+        server.fate("member500@example.jp", [Fate::Accept]);
+        office.flush(&url).run().succeeds();
+        assert_eq!(arrivals(&server).len(), 1_000);
+        assert!(duplicates(&server) <= CONNECTIONS, "{}", duplicates(&server));
+    });
+}
+
+fn a_run_that_froze_past_its_lease_writes_nothing_more_and_holds_nobody_up(office: &PostOffice) {
+    let server = server();
+    fill(office, 2_000);
+    let url = format!("smtp://{}", server.address());
+    let mut frozen = office.flush(&url).env("BATCHCTL_LEASE_SECONDS", "1").spawn();
+    eventually(|| server.taken().len() > 200, "it sends");
+    frozen.signal(Signal::STOP);
+    // On SQLite a process that stands still inside a commit keeps the file's lock until it goes on.
+    if office.database() == Database::Postgres {
+        let take_over = || {
+            drop(office.flush(&url).env("BATCHCTL_LEASE_SECONDS", "1").run());
+            count(office, "status = 'SENT'") == "2000"
+        };
+        eventually(take_over, "others send everything, once the lease has run out");
+    }
+    frozen.signal(Signal::CONT);
+    drop(frozen.wait());
+    office.flush(&url).run();
+    assert_eq!(arrivals(&server).len(), 2_000);
+    assert!(duplicates(&server) <= CONNECTIONS, "{}", duplicates(&server));
+    assert_eq!(count(office, "status = 'SENT' AND claimed_by IS NULL"), "2000");
+}
 
 const MAILS: usize = 5_000;
 const CONNECTIONS: usize = 8;
