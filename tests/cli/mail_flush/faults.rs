@@ -13,6 +13,8 @@ on_both_databases![
     a_mail_is_given_up_after_its_last_try,
     a_mail_whose_acceptance_was_not_heard_is_sent_once_more_under_the_same_id,
     wrong_credentials_send_nothing_more_and_are_told_once,
+    a_server_that_quotes_the_password_back_does_not_make_it_known,
+    a_second_mail_to_an_address_that_just_bounced_is_not_sent,
     a_server_that_is_not_there_is_for_later,
     a_server_without_starttls_gets_nothing,
     injected_headers_are_refused_and_the_other_mails_go,
@@ -161,6 +163,40 @@ fn a_mail_whose_acceptance_was_not_heard_is_sent_once_more_under_the_same_id(off
     assert_eq!(ids.len(), 2);
     assert_eq!(ids[0], ids[1]);
     assert_eq!(office.scalar("SELECT 'Message-ID: ' || message_id FROM mails"), ids[0]);
+}
+
+fn a_server_that_quotes_the_password_back_does_not_make_it_known(office: &PostOffice) {
+    // What AUTH PLAIN makes of shop and hunter2!hunter2.
+    const QUOTED: &str = "AHNob3AAaHVudGVyMiFodW50ZXIy";
+    let server = MailServer::start(Manners {
+        login: Some(("shop", "right")),
+        offers: vec!["AUTH PLAIN"],
+        wrong_login: "535 5.7.8 refused: AUTH PLAIN AHNob3AAaHVudGVyMiFodW50ZXIy",
+        ..Manners::default()
+    });
+    office.queue("hanako@example.jp");
+    let url = format!("smtp://shop:hunter2%21hunter2@{}", server.address());
+    office.flush(&url).run().exits(1).says("535 5.7.8 refused").never_shows(QUOTED);
+    assert!(!office.dump().contains(QUOTED));
+}
+
+fn a_second_mail_to_an_address_that_just_bounced_is_not_sent(office: &PostOffice) {
+    office.write("batchctl.toml", "[mail]\nconnections = 1\n");
+    let server = MailServer::start(pipelining());
+    server.fate("gone@example.jp", [Fate::Recipient("550 5.1.1 no such user")]);
+    office.queue("gone@example.jp");
+    for number in 0..5 {
+        office.queue(&format!("{number}@example.jp"));
+    }
+    office.queue("Gone@example.jp");
+    // An address that is gone is settled by its suppression.
+    office.flush(&plain(&server)).run().succeeds().is_silent();
+    let states = office.states();
+    assert_eq!(states[0][1], "FAILED");
+    assert_eq!(states[6][1..], ["CANCELLED", "0", "suppressed: BOUNCE"]);
+    let asked =
+        server.commands().iter().filter(|(_, command)| command.to_lowercase().contains("gone@")).count();
+    assert_eq!(asked, 1);
 }
 
 fn wrong_credentials_send_nothing_more_and_are_told_once(office: &PostOffice) {
