@@ -808,7 +808,10 @@ async fn write_ending_over(
             history::insert_errors(db, execution.id, errors, ending.ended_at).await?;
         }
         if resolves {
-            history::resolve_errors(db, execution, still_open, ending.ended_at).await?;
+            // A run of a shared job did its own items: it says nothing of those that another one gave up on.
+            if execution.exclusion_key.is_some() {
+                history::resolve_errors(db, execution, still_open, ending.ended_at).await?;
+            }
             if let Some(retried) = execution.retry_of {
                 // It may be of another instance by now: a file that was mended has another content.
                 history::resolve_errors_of(db, retried, ending.ended_at).await?;

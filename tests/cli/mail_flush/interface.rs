@@ -18,6 +18,7 @@ on_both_databases![
     outside_prod_no_header_and_no_sender_reaches_anybody_else,
     an_address_is_suppressed_however_it_is_written,
     a_held_mail_is_sent_by_a_retry_of_its_run,
+    what_failed_stays_open_for_a_retry_whatever_later_runs_send,
     a_suppressed_address_and_a_member_who_left_get_nothing,
     advertising_without_a_way_out_is_not_sent,
     advertising_carries_the_headers_of_one_click_unsubscription,
@@ -205,6 +206,19 @@ fn an_address_is_suppressed_however_it_is_written(post: &Post) {
     assert!(post.refuses(
         "INSERT INTO mail_suppressions (address, reason, created_at) VALUES ('Big@example.jp', 'UNSUBSCRIBE', '2026-11-19T00:00:00+00:00')"
     ));
+}
+
+fn what_failed_stays_open_for_a_retry_whatever_later_runs_send(post: &Post) {
+    post.mail("no address", "");
+    post.flush().exits(1);
+    // Five minutes later another run has nothing to do with it.
+    post.mail("taro@example.jp", "");
+    post.flush().succeeds().is_silent();
+    assert_eq!(post.scalar("SELECT COUNT(*) FROM batch_error_log WHERE resolved_at IS NULL"), "1");
+    post.execute("UPDATE mails SET recipient = 'mended@example.jp' WHERE id = 1");
+    post.batchctl(["runs", "retry", "1"]).run().succeeds();
+    assert_eq!(post.scalar("SELECT COUNT(*) FROM mails WHERE status = 'SENT'"), "2");
+    assert_eq!(post.scalar("SELECT COUNT(*) FROM batch_error_log WHERE resolved_at IS NULL"), "0");
 }
 
 fn a_held_mail_is_sent_by_a_retry_of_its_run(post: &Post) {

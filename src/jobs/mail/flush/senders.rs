@@ -165,9 +165,14 @@ impl Senders {
         }
     }
 
-    /// Waits for the next report. Never ends by itself.
+    /// Waits for the next report. Never ends by itself; a defect in a sender is one of the run, which would wait for
+    /// its report in vain.
     pub(super) async fn next(&mut self) -> Option<Report> {
-        let message = self.reports.recv().await?;
+        let message = tokio::select! {
+            biased;
+            message = self.reports.recv() => message?,
+            panic = panicked(&mut self.tasks) => std::panic::resume_unwind(panic),
+        };
         Some(self.note(message))
     }
 
@@ -205,6 +210,18 @@ impl Senders {
             self.tasks.shutdown().await;
         }
     }
+}
+
+/// Waits until a task panics.
+async fn panicked(tasks: &mut JoinSet<()>) -> Box<dyn std::any::Any + Send> {
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended
+            && let Ok(panic) = error.try_into_panic()
+        {
+            return panic;
+        }
+    }
+    std::future::pending().await
 }
 
 /// One sender: connects, then sends what it is given until there is nothing more.
