@@ -88,6 +88,13 @@ pub enum ConsentRule {
     OptIn,
 }
 
+impl ConsentRule {
+    /// Whether advertising goes to a member who never said a word about it.
+    pub fn takes_silence_for_consent(self) -> bool {
+        self == Self::OptOut
+    }
+}
+
 /// `[mail.shop]`: what templates say of the sender, as `shop.name`, `shop.url`, `shop.address`, `shop.support`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]

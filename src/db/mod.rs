@@ -160,6 +160,16 @@ impl Db {
         format!("(SELECT value FROM {function}({placeholder}))")
     }
 
+    /// The same for numbers.
+    pub fn numbers(&self, placeholder: &str) -> String {
+        match self.kind() {
+            Kind::Sqlite => self.elements(placeholder),
+            Kind::Postgres => {
+                format!("(SELECT CAST(value AS BIGINT) FROM jsonb_array_elements_text({placeholder}))")
+            }
+        }
+    }
+
     /// Whether a transaction was left open, as when a run's future was dropped in the middle of one. Such a
     /// connection is not to be used again.
     pub fn is_in_transaction(&self) -> bool {

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use lettre::message::Mailbox;
 use serde_json::json;
 
-use crate::config::{Config, ConsentRule};
+use crate::config::Config;
 use crate::db::Db;
 use crate::locale::{Locale, locale_of};
 use crate::mail::address;
@@ -37,10 +37,7 @@ pub enum Reach {
 
 /// Whether advertising goes to a member who never said a word about it.
 pub fn consents_by_silence(config: &Config) -> bool {
-    match config.file().mail.consent {
-        ConsentRule::OptOut => true,
-        ConsentRule::OptIn => false,
-    }
+    config.file().mail.consent.takes_silence_for_consent()
 }
 
 /// The language of a member: their own, else one that is known beside (a cart's), else the configured one.

@@ -23,6 +23,11 @@ pub const USUAL: i64 = 2;
 /// What goes to many, and may wait for the others.
 pub const BULK: i64 = 3;
 
+/// What makes a row of `mails` as new again, due at `$1`. Its Message-ID stays: whoever has it already can tell.
+pub const AS_NEW: &str =
+    "status = 'QUEUED', due_at = $1, attempts = 0, unknown_attempts = 0, is_held = FALSE, is_paced = FALSE,
+     claimed_by = NULL, last_reply = NULL, ended_at = NULL";
+
 /// A mail to be queued.
 #[derive(Debug, Clone)]
 pub struct NewMail {

@@ -6,6 +6,7 @@ use clap::ArgGroup;
 use crate::context::Context;
 use crate::db::{Db, FromRow};
 use crate::failure::Failure;
+use crate::mail::queue::AS_NEW;
 use crate::values;
 
 /// Send mails again that failed, were cancelled or are of unknown outcome
@@ -75,21 +76,16 @@ pub(super) async fn requeue(cx: &Context, args: &RequeueArgs) -> anyhow::Result<
     Ok(())
 }
 
-/// What makes a row a fresh one. Its Message-ID stays: whoever has it already can tell.
-const FRESH: &str =
-    "status = 'QUEUED', due_at = $1, attempts = 0, unknown_attempts = 0, is_held = FALSE, is_paced = FALSE,
-                     last_reply = NULL, ended_at = NULL";
-
 async fn requeue_failed(db: &mut Db, kind: Option<&str>, now: DateTime<Utc>) -> anyhow::Result<u64> {
     let sql = format!(
-        "UPDATE mails SET {FRESH} WHERE status = 'FAILED' AND claimed_by IS NULL AND kind = COALESCE($2, kind)"
+        "UPDATE mails SET {AS_NEW} WHERE status = 'FAILED' AND claimed_by IS NULL AND kind = COALESCE($2, kind)"
     );
     Ok(db.execute(&sql, values![now, kind]).await?)
 }
 
 async fn requeue_one(db: &mut Db, id: i64, resend: bool, now: DateTime<Utc>) -> anyhow::Result<()> {
     let sql = format!(
-        "UPDATE mails SET {FRESH} WHERE id = $2 AND claimed_by IS NULL
+        "UPDATE mails SET {AS_NEW} WHERE id = $2 AND claimed_by IS NULL
          AND (status IN ('RETRY', 'UNKNOWN', 'FAILED', 'CANCELLED') OR (status = 'SENT' AND $3))"
     );
     if db.execute(&sql, values![now, id, resend]).await? == 1 {

@@ -272,9 +272,8 @@ impl Claimer {
                 Some((mail.id, address::normalised(&address::parse(&mail.recipient).ok()?)))
             })
             .collect();
-        let opt_in = self.consent == ConsentRule::OptIn;
         let mut unwanted: HashMap<i64, String> =
-            ledger::unwanted(&mut self.db, &recipients, opt_in).await?.into_iter().collect();
+            ledger::unwanted(&mut self.db, &recipients, self.consent).await?.into_iter().collect();
         for (row, wait_until) in page {
             let id = row.id;
             // Deleted at this very moment: there is nothing to send.
@@ -455,7 +454,7 @@ impl Claimer {
             return Ok(None);
         }
         let asked = [(row.id, address::normalised(recipient))];
-        let found = ledger::unwanted(&mut self.db, &asked, self.consent == ConsentRule::OptIn).await?;
+        let found = ledger::unwanted(&mut self.db, &asked, self.consent).await?;
         Ok(found.into_iter().next().map(|(_, because)| because))
     }
 

@@ -7,8 +7,9 @@
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use crate::config::OnUnknown;
+use crate::config::{ConsentRule, OnUnknown};
 use crate::db::{Db, FromRow};
+use crate::mail::queue::AS_NEW;
 use crate::values;
 
 /// A mail as it is claimed: all but its bodies.
@@ -121,12 +122,9 @@ pub(super) struct Bodies {
 
 /// The bodies of some mails.
 pub(super) async fn bodies(db: &mut Db, ids: &[i64]) -> anyhow::Result<Vec<Bodies>> {
-    let sql = db.pick(
-        "SELECT id, subject, text_body, html_body, data FROM mails WHERE id IN (SELECT value FROM json_each($1))",
-        "SELECT id, subject, text_body, html_body, data FROM mails
-         WHERE id IN (SELECT CAST(value AS BIGINT) FROM jsonb_array_elements_text($1))",
-    );
-    Ok(db.fetch_all(sql, values![json!(ids)]).await?)
+    let sql =
+        format!("SELECT id, subject, text_body, html_body, data FROM mails WHERE id IN {}", db.numbers("$1"));
+    Ok(db.fetch_all(&sql, values![json!(ids)]).await?)
 }
 
 /// A file of a mail; without content it is gone.
@@ -140,13 +138,12 @@ pub(super) struct StoredFile {
 
 /// The sizes of the files of those mails that have any.
 pub(super) async fn sizes_of_files(db: &mut Db, ids: &[i64]) -> anyhow::Result<Vec<(i64, i64)>> {
-    let sql = db.pick(
+    let sql = format!(
         "SELECT mail_id, CAST(COALESCE(SUM(OCTET_LENGTH(content)), 0) AS BIGINT) FROM mail_attachments
-         WHERE mail_id IN (SELECT value FROM json_each($1)) GROUP BY mail_id",
-        "SELECT mail_id, CAST(COALESCE(SUM(OCTET_LENGTH(content)), 0) AS BIGINT) FROM mail_attachments
-         WHERE mail_id IN (SELECT CAST(value AS BIGINT) FROM jsonb_array_elements_text($1)) GROUP BY mail_id",
+         WHERE mail_id IN {} GROUP BY mail_id",
+        db.numbers("$1")
     );
-    Ok(db.fetch_all(sql, values![json!(ids)]).await?)
+    Ok(db.fetch_all(&sql, values![json!(ids)]).await?)
 }
 
 /// The files of a mail.
@@ -161,7 +158,7 @@ pub(super) async fn files(db: &mut Db, mail: i64) -> anyhow::Result<Vec<StoredFi
 pub(super) async fn unwanted(
     db: &mut Db,
     mails: &[(i64, String)],
-    opt_in: bool,
+    consent: ConsentRule,
 ) -> anyhow::Result<Vec<(i64, String)>> {
     let pairs: Vec<_> = mails.iter().map(|(id, address)| json!({ "id": id, "address": address })).collect();
     let given = db.pick(
@@ -186,7 +183,9 @@ pub(super) async fn unwanted(
             OR (mails.category = 'MARKETING'
                 AND (member.status = 'WITHDRAWN' OR NOT COALESCE(consent.is_granted, $2)))"
     );
-    Ok(db.fetch_all(&sql, values![serde_json::Value::from(pairs), !opt_in]).await?)
+    Ok(db
+        .fetch_all(&sql, values![serde_json::Value::from(pairs), consent.takes_silence_for_consent()])
+        .await?)
 }
 
 /// A change of a mail's row.
@@ -420,13 +419,8 @@ pub(super) async fn suppress(
 /// Puts failed mails of an earlier run back into the queue.
 pub(super) async fn requeue_failed(db: &mut Db, ids: &[i64], now: DateTime<Utc>) -> anyhow::Result<u64> {
     let sql = format!(
-        "UPDATE mails SET status = 'QUEUED', due_at = $2, attempts = 0, unknown_attempts = 0, is_held = FALSE, is_paced = FALSE,
-             claimed_by = NULL, last_reply = NULL, ended_at = NULL
-         WHERE (status = 'FAILED' OR (status = 'UNKNOWN' AND is_held)) AND id IN ({})",
-        db.pick(
-            "SELECT value FROM json_each($1)",
-            "SELECT CAST(value AS BIGINT) FROM jsonb_array_elements_text($1)"
-        )
+        "UPDATE mails SET {AS_NEW} WHERE (status = 'FAILED' OR (status = 'UNKNOWN' AND is_held)) AND id IN {}",
+        db.numbers("$2")
     );
-    Ok(db.execute(&sql, values![json!(ids), now]).await?)
+    Ok(db.execute(&sql, values![now, json!(ids)]).await?)
 }
