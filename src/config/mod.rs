@@ -321,6 +321,19 @@ impl Config {
         self.variable(name).map(str::to_owned).ok_or_else(|| self.unset(name))
     }
 
+    /// A private key as PEM: the variable holds it, its line breaks perhaps written as `\n`, or names its file. What is
+    /// wrong is said without the value: it is the key, or was meant to be.
+    pub fn private_key(&self, name: &str) -> Result<Secret, ConfigError> {
+        let value = self.secret(name)?;
+        if value.contains("-----BEGIN") {
+            return Ok(Secret::new(value.replace("\\n", "\n")));
+        }
+        std::fs::read_to_string(self.working_dir.join(&value)).map(Secret::new).map_err(|error| {
+            let problem = format!("is neither a PEM nor the name of a readable file: {}", error.kind());
+            ConfigError::variable(name, problem)
+        })
+    }
+
     /// The variables that `batchctl.toml` names, each once.
     fn named_variables(&self) -> BTreeSet<&str> {
         self.file.named_variables().map(|(name, _)| name).collect()

@@ -64,19 +64,8 @@ impl DkimSigner {
             }
         }
         let variable = &settings.key_variable;
-        let value = config.secret(variable).map_err(|error| Failure::configuration(error.to_string()))?;
-        // What is wrong is said without the value: it is the key, or was meant to be.
-        let pem = if value.contains("-----BEGIN") {
-            value
-        } else {
-            std::fs::read_to_string(config.working_dir().join(&value)).map_err(|error| {
-                Failure::configuration(format!(
-                    "{variable} is neither a PEM nor the name of a readable file: {}",
-                    error.kind()
-                ))
-            })?
-        };
-        let key = private_key(&pem).map_err(|problem| {
+        let pem = config.private_key(variable).map_err(|error| Failure::configuration(error.to_string()))?;
+        let key = private_key(pem.expose()).map_err(|problem| {
             Failure::configuration(format!("{variable}: {problem}"))
                 .hint("make one with `openssl genrsa -out dkim.pem 2048`")
         })?;

@@ -170,22 +170,14 @@ impl<'a> Channels<'a> {
             client_id: secret(target.client_id_variable)?,
             client_secret: Secret::new(secret(target.client_secret_variable)?),
             service_account: target.service_account.to_owned(),
-            private_key: self.private_key(target.private_key_variable)?,
+            private_key: self
+                .cx
+                .config
+                .private_key(target.private_key_variable)
+                .map_err(|error| unusable(&error))?,
             bot_id: target.bot_id.to_owned(),
             auth_endpoint: endpoint(&channel.auth_endpoint, line_works::AUTH_ENDPOINT),
             api_endpoint: endpoint(&channel.api_endpoint, line_works::API_ENDPOINT),
-        })
-    }
-
-    /// A key as PEM: the variable holds it, its line breaks perhaps written as `\n`, or names its file.
-    fn private_key(&self, variable: &str) -> Result<Secret, DeliveryError> {
-        let value = self.cx.config.secret(variable).map_err(|error| not_set(&error))?;
-        if value.trim_start().starts_with("-----BEGIN") {
-            return Ok(Secret::new(value.replace("\\n", "\n")));
-        }
-        let path = self.cx.working_dir().join(&value);
-        std::fs::read_to_string(path).map(Secret::new).map_err(|error| {
-            permanent(format!("`{variable}`: failed to read the file of the private key: {error}"))
         })
     }
 
@@ -317,6 +309,14 @@ fn digest(text: &str) -> String {
 /// A variable that is missing may be there the next time: cron and a person's shell differ.
 fn not_set(error: &ConfigError) -> DeliveryError {
     unsendable(error.to_string())
+}
+
+/// One that is there and of no use is not mended by waiting.
+fn unusable(error: &ConfigError) -> DeliveryError {
+    match error {
+        ConfigError::Unset { .. } => not_set(error),
+        _ => permanent(error.to_string()),
+    }
 }
 
 fn misconfigured(failure: &Failure) -> DeliveryError {
