@@ -217,10 +217,21 @@ impl Db {
 
     /// Runs several statements that take no values, as `BEGIN` or the definition of a temporary table.
     pub async fn script(&mut self, sql: &str) -> Result<(), DbError> {
+        self.execute_anew(sql).await.map(drop)
+    }
+
+    /// Runs a statement that takes no values, planned for the tables as they are now, and gives the number of rows it
+    /// touched. PostgreSQL keeps the plan of [`Self::execute`] as long as the connection, and one that was made for an
+    /// empty table reads all of it again with each chunk that fills it.
+    pub async fn execute_anew(&mut self, sql: &str) -> Result<u64, DbError> {
         let statements = AssertSqlSafe(sql.to_owned());
         let done = match &mut self.conn {
-            Conn::Sqlite(connection) => sqlx::raw_sql(statements).execute(connection).await.map(drop),
-            Conn::Postgres(connection) => sqlx::raw_sql(statements).execute(connection).await.map(drop),
+            Conn::Sqlite(connection) => {
+                sqlx::raw_sql(statements).execute(connection).await.map(|done| done.rows_affected())
+            }
+            Conn::Postgres(connection) => {
+                sqlx::raw_sql(statements).execute(connection).await.map(|done| done.rows_affected())
+            }
         };
         done.map_err(|error| DbError::query(&error, sql))
     }

@@ -95,8 +95,3 @@ async fn suppressed(db: &mut Db, addresses: &[String], reach: Reach) -> anyhow::
         db.fetch_all(&sql, values![json!(addresses), reach == Reach::Advertising]).await?;
     Ok(found.into_iter().map(|(address,)| address).collect())
 }
-
-/// A count with its noun: `1 mail`, `2 mails`.
-pub fn counted(count: u64, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
-}

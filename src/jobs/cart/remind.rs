@@ -20,7 +20,7 @@ use crate::db::{Bulk, Db, FromRow};
 use crate::failure::Failure;
 use crate::jobs::malls::{Mall, selected_malls};
 use crate::jobs::recipients::{
-    ACTIVE_MEMBER, Addressed, PAGE, Reach, consents_by_silence, counted, language, reachable,
+    ACTIVE_MEMBER, Addressed, PAGE, Reach, consents_by_silence, language, reachable,
 };
 use crate::mail::address;
 use crate::mail::queue::{BULK, NewMail, enqueue_many};
@@ -30,6 +30,7 @@ use crate::period::{format_duration, local_day, parse_duration};
 use crate::runner::{Exclusion, Instance, Job, JobSpec, Run, minutes};
 use crate::severity::Severity;
 use crate::values;
+use crate::wording::counted;
 
 /// The template, and with it the mail's kind and the list that a recipient unsubscribes from.
 const KIND: &str = "cart-reminder";

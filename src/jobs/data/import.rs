@@ -19,7 +19,6 @@ mod products;
 mod reader;
 mod refunds;
 mod subscriptions;
-mod upsert;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;
@@ -34,15 +33,16 @@ use crate::context::Context;
 use crate::db::{Bulk, Db, Kind as DbKind};
 use crate::failure::Failure;
 use crate::jobs::malls::{all_malls, selected_malls};
+use crate::jobs::shop_tables::upsert::Outcome;
 use crate::runner::{Exclusion, Instance, Job, JobSpec, Run, Standing, history, minutes};
 use crate::severity::Severity;
 use crate::text_encoding::TextEncoding;
+use crate::wording::counted;
 
 use self::feed::{Feed, News, Order, Pass, duplicate_problem};
 use self::field::{Layout, Shop};
 use self::kind::{BadLine, FileKind, Rows};
 use self::reader::{Source, content_hash};
-use self::upsert::Outcome;
 
 /// Lines to a commit: large enough that the statements' own cost vanishes, small enough that three chunks (one
 /// being read, one waiting, one in the database) stay within a few MiB and a stop is heard within a second.
@@ -249,6 +249,7 @@ impl Args {
             key: format!("{kind} {} {hash}", mall.unwrap_or("*")),
             // Two files of one kind may hold the same orders, an older and a newer state of them.
             exclusion: kind.to_owned(),
+            lane: String::new(),
             arguments,
         }
     }
@@ -546,23 +547,19 @@ impl Loaded {
         let Outcome { new, changed, unchanged, stale, .. } = self.outcome;
         let mut sentence = format!(
             "read {}, {} new, {changed} changed, {unchanged} unchanged",
-            counted(self.lines, ("line", "lines")),
-            counted(new.unsigned_abs(), K::NOUNS)
+            counted(self.lines, "line", "lines"),
+            counted(new.unsigned_abs(), K::NOUNS.0, K::NOUNS.1)
         );
         if stale > 0 {
             // Writing to a String cannot fail.
             let _ = write!(sentence, ", {stale} older than what is stored");
         }
         if self.done_before > 0 {
-            let lines = counted(self.done_before, ("line", "lines"));
+            let lines = counted(self.done_before, "line", "lines");
             let _ = write!(sentence, " (after {lines} of an earlier attempt)");
         }
         sentence
     }
-}
-
-fn counted(count: u64, (one, many): (&str, &str)) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 /// Loads the good lines, chunk by chunk, from where an earlier attempt ended.
@@ -574,8 +571,10 @@ async fn load<K: FileKind>(
     let earlier: Option<Checkpoint> = run.checkpoint()?;
     let done_before =
         earlier.filter(|earlier| earlier.manner == file.manner).map_or(0, |earlier| earlier.lines);
-    run.show_progress(Some(checked.lines));
-    run.read(done_before);
+    if done_before == 0 && run.counts() != history::Counts::default() {
+        run.begin_anew().await?;
+    }
+    run.show_progress_after(done_before, Some(checked.lines));
     let mut loaded = Loaded { done_before, ..Loaded::default() };
     let mut bad_lines = 0;
     let pass = Pass::Load { duplicates: checked.duplicates, done_lines: done_before };
@@ -610,18 +609,18 @@ async fn load<K: FileKind>(
         let now = run.cx.now();
         let layout = Arc::clone(&file.layout);
         let outcome = run
-            .chunk(is_worth_a_checkpoint.then_some(&checkpoint), async |db| {
+            .chunk_writing(is_worth_a_checkpoint.then_some(&checkpoint), async |db| {
                 if is_empty {
-                    return Ok(Outcome::default());
+                    return Ok((Outcome::default(), 0));
                 }
                 if !K::LOOKS_UP {
                     stage::<K>(db, &mut chunk.rows).await?;
                 }
-                K::store(db, &layout, now).await
+                let outcome = K::store(db, &layout, now).await?;
+                Ok((outcome, u64::try_from(outcome.written_lines).unwrap_or(0)))
             })
             .await?;
         loaded.outcome.add(outcome);
-        run.written(u64::try_from(outcome.written_lines).unwrap_or(0));
     }
     if run.db.kind() == DbKind::Postgres {
         run.db.script(COMMIT_TO_DISK).await?;
@@ -703,6 +702,8 @@ mod tests {
             time_zone: "Asia/Tokyo".to_owned(),
             currency: "JPY".to_owned(),
             is_active: true,
+            account: None,
+            shop_no: 1,
         };
         let shops = vec![Shop::new(&mall).unwrap()];
         let layout =

@@ -18,7 +18,7 @@ use crate::db::{Bulk, Db, FromRow};
 use crate::failure::Failure;
 use crate::jobs::malls::{Mall, selected_malls};
 use crate::jobs::recipients::{
-    ACTIVE_MEMBER, Addressed, PAGE, Reach, consents_by_silence, counted, language, reachable,
+    ACTIVE_MEMBER, Addressed, PAGE, Reach, consents_by_silence, language, reachable,
 };
 use crate::locale::Locale;
 use crate::mail::address;
@@ -29,6 +29,7 @@ use crate::period::{day_bounds, parse_day};
 use crate::runner::{Exclusion, Instance, Job, JobSpec, Run, minutes};
 use crate::severity::Severity;
 use crate::values;
+use crate::wording::counted;
 
 /// The template, and with it the mail's kind and the list that a recipient unsubscribes from.
 const KIND: &str = "digest";

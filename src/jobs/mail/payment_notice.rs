@@ -16,13 +16,14 @@ use crate::context::Context;
 use crate::db::{Bulk, Db, FromRow};
 use crate::failure::Failure;
 use crate::jobs::malls::{Mall, selected_malls};
-use crate::jobs::recipients::{Addressed, MEMBER_UNDER_CONTRACT, PAGE, Reach, counted, language, reachable};
+use crate::jobs::recipients::{Addressed, MEMBER_UNDER_CONTRACT, PAGE, Reach, language, reachable};
 use crate::mail::queue::{NewMail, USUAL, enqueue_many};
 use crate::mail::template::Templates;
 use crate::period::{local_day, parse_day};
 use crate::runner::{Exclusion, Instance, Job, JobSpec, Run, minutes};
 use crate::severity::Severity;
 use crate::values;
+use crate::wording::counted;
 
 /// The template, and with it the mail's kind.
 const KIND: &str = "payment-notice";
@@ -76,7 +77,7 @@ impl Job for Args {
             arguments.extend(["--mall".to_owned(), codes.join(",")]);
         }
         // Whatever their days, two runs would write the same ledger.
-        Ok(vec![Instance { key, exclusion: String::new(), arguments }])
+        Ok(vec![Instance { key, exclusion: String::new(), lane: String::new(), arguments }])
     }
 
     async fn run(&self, run: &mut Run<'_>, instance: &Instance) -> anyhow::Result<()> {

@@ -49,8 +49,8 @@ fn an_import_that_finds_the_disk_full_goes_on_when_there_is_room_again() {
     import_by_thousands(&shop).run().succeeds();
     assert_eq!(stored_orders(&shop), order_numbers(1..=ORDERS));
     assert_eq!(
-        shop.scalar("SELECT items_written FROM batch_execution WHERE status = 'COMPLETED'"),
-        (ORDERS - stored).to_string()
+        shop.sql("SELECT items_written FROM batch_execution ORDER BY id"),
+        [[stored.to_string()], [ORDERS.to_string()]]
     );
 }
 
@@ -103,7 +103,7 @@ fn an_import_on_a_small_disk_that_is_really_full_goes_on_when_there_is_room_agai
 
     assert_told(shop.read("full.code").trim().parse().ok(), &shop.read("full.err"));
     assert_eq!(stored_orders(&shop), order_numbers(1..=ORDERS));
-    let written = shop.scalar("SELECT items_written FROM batch_execution WHERE status = 'COMPLETED'");
+    let written = shop.scalar("SELECT items_written FROM batch_execution WHERE status <> 'COMPLETED'");
     let written: usize = written.parse().expect("a number");
     assert!(written > 0 && written < ORDERS, "{written}");
 }

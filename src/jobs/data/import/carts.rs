@@ -10,7 +10,7 @@ use crate::values;
 use super::field::{Column, Fields, Layout, Parsed, optional, required};
 use super::kind::{BadLine, FileKind, Rows, same_record};
 use super::reader::Record;
-use super::upsert::{Outcome, Upsert};
+use crate::jobs::shop_tables::upsert::{Outcome, SourceTime, Upsert};
 
 /// Carts and their items.
 pub(super) struct Carts;
@@ -191,7 +191,8 @@ impl FileKind for Carts {
             columns: CART_STAGING[REPLACED.start..=REPLACED.end].to_vec(),
             // A cart is a state: what the file does not say of it is not so.
             replaced: CART_STAGING[REPLACED].to_vec(),
-            has_source_time: true,
+            source_time: SourceTime::Recorded,
+            kept: None,
             gives_ids: true,
         };
         if carts.match_stored(db).await? > 0 {

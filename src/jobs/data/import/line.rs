@@ -10,7 +10,7 @@ use crate::db::{Bulk, Db};
 use super::field::{Column, Fields, Layout, Parsed, Shop};
 use super::kind::{BadLine, FileKind, Rows};
 use super::reader::Record;
-use super::upsert::{MATCH_COLUMNS, Outcome, Upsert};
+use crate::jobs::shop_tables::upsert::{MATCH_COLUMNS, Outcome, SourceTime, Upsert};
 
 /// What a field means, and with that the type of its column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -222,7 +222,8 @@ fn upsert<K: LineKind>(layout: &Layout) -> Upsert {
         key: std::iter::once("mall_id").chain(of_role(Role::Key)).collect(),
         columns: of_role(Role::Value).collect(),
         replaced: replaced.collect(),
-        has_source_time: true,
+        source_time: SourceTime::Recorded,
+        kept: None,
         gives_ids: false,
     }
 }

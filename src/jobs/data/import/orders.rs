@@ -4,13 +4,13 @@ use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
 
-use crate::db::{Db, Kind as DbKind};
-use crate::values;
+use crate::db::Db;
+use crate::jobs::shop_tables::orders;
+use crate::jobs::shop_tables::upsert::{Outcome, SourceTime};
 
 use super::field::{Column, Fields, Layout, Parsed, line_amount, optional, required};
 use super::kind::{BadLine, FileKind, Rows, same_record};
 use super::reader::Record;
-use super::upsert::{Outcome, Upsert};
 
 /// Orders and their lines.
 pub(super) struct Orders;
@@ -41,93 +41,6 @@ const LINE_TAX_AMOUNT: usize = 21;
 const ORDER_COLUMNS: std::ops::RangeInclusive<usize> = STATUS..=UPDATED_AT;
 
 const STATUSES: &[&str] = &["PAYMENT_WAIT", "PAID", "SHIPPED", "DELIVERED", "ORDER_CANCELLED", "REFUNDED"];
-
-/// `new_id` is the number of an order that turns out to be new. PostgreSQL draws it from the table's own sequence;
-/// on SQLite the transaction holds the only write lock, so the next numbers are free.
-const STAGING_SQLITE: &str = "
-    CREATE TEMP TABLE IF NOT EXISTS import_orders (
-        ordinal INTEGER PRIMARY KEY, mall_id INTEGER, order_no TEXT, member_code TEXT, status TEXT, currency TEXT,
-        total_amount INTEGER, discount_amount INTEGER, shipping_amount INTEGER, tax_amount INTEGER,
-        payment_method TEXT, ordered_at TEXT, paid_at TEXT, cancelled_at TEXT, cancel_reason TEXT,
-        source_updated_at TEXT, line_count INTEGER, target_id INTEGER, is_stale INTEGER DEFAULT 0,
-        is_changed INTEGER DEFAULT 0, are_lines_changed INTEGER DEFAULT 0, new_id INTEGER);
-    CREATE TEMP TABLE IF NOT EXISTS import_order_items (
-        ordinal INTEGER, line_key TEXT, product_code TEXT, product_name TEXT, quantity INTEGER,
-        unit_price_amount INTEGER, discount_amount INTEGER, tax_amount INTEGER, line_amount INTEGER,
-        PRIMARY KEY (ordinal, line_key)) WITHOUT ROWID";
-const STAGING_POSTGRES: &str = "
-    CREATE TEMP TABLE IF NOT EXISTS import_orders (
-        ordinal BIGINT PRIMARY KEY, mall_id BIGINT, order_no TEXT, member_code TEXT, status TEXT, currency TEXT,
-        total_amount BIGINT, discount_amount BIGINT, shipping_amount BIGINT, tax_amount BIGINT,
-        payment_method TEXT, ordered_at TIMESTAMPTZ, paid_at TIMESTAMPTZ, cancelled_at TIMESTAMPTZ,
-        cancel_reason TEXT, source_updated_at TIMESTAMPTZ, line_count BIGINT, target_id BIGINT,
-        is_stale BIGINT DEFAULT 0, is_changed BIGINT DEFAULT 0, are_lines_changed BIGINT DEFAULT 0,
-        new_id BIGINT) ON COMMIT DELETE ROWS;
-    CREATE TEMP TABLE IF NOT EXISTS import_order_items (
-        ordinal BIGINT, line_key TEXT, product_code TEXT, product_name TEXT, quantity BIGINT,
-        unit_price_amount BIGINT, discount_amount BIGINT, tax_amount BIGINT, line_amount BIGINT) ON COMMIT DELETE ROWS";
-/// The sequence's name is looked up once: in a default it would be looked up for each row.
-const SEQUENCE_POSTGRES: &str = "SELECT pg_get_serial_sequence('orders', 'id')";
-
-const ORDER_STAGING: &[&str] = &[
-    "ordinal",
-    "mall_id",
-    "order_no",
-    "member_code",
-    "status",
-    "currency",
-    "total_amount",
-    "discount_amount",
-    "shipping_amount",
-    "tax_amount",
-    "payment_method",
-    "ordered_at",
-    "paid_at",
-    "cancelled_at",
-    "cancel_reason",
-    "source_updated_at",
-    "line_count",
-];
-const ITEM_STAGING: &[&str] = &[
-    "ordinal",
-    "line_key",
-    "product_code",
-    "product_name",
-    "quantity",
-    "unit_price_amount",
-    "discount_amount",
-    "tax_amount",
-    "line_amount",
-];
-
-/// Only orders that are stored already are compared line by line; a first import goes without the index.
-const INDEX_LINES_POSTGRES: &str =
-    "CREATE INDEX IF NOT EXISTS import_order_items_ordinal ON import_order_items (ordinal)";
-
-/// Where an order's columns begin and end in [`ORDER_STAGING`]: behind the key, before the source's time.
-const REPLACED: std::ops::Range<usize> = 3..15;
-
-/// Counts the lines of each stored order that are as staged, and all it has: they differ unless both are as many
-/// as the file has.
-const COMPARE_LINES: &str = "
-    UPDATE import_orders SET is_changed = 1, are_lines_changed = 1
-    WHERE target_id IS NOT NULL AND is_stale = 0 AND (
-        (SELECT COUNT(*) FROM order_items AS t WHERE t.order_id = import_orders.target_id) <> line_count
-        OR (SELECT COUNT(*) FROM import_order_items AS s
-            JOIN order_items AS t ON t.order_id = import_orders.target_id AND t.line_key = s.line_key
-            WHERE s.ordinal = import_orders.ordinal AND t.product_code = s.product_code
-                AND t.product_name = s.product_name AND t.quantity = s.quantity
-                AND t.unit_price_amount = s.unit_price_amount AND t.discount_amount = s.discount_amount
-                AND t.tax_amount = s.tax_amount AND t.line_amount = s.line_amount) <> line_count)";
-const DELETE_CHANGED_LINES: &str = "
-    DELETE FROM order_items WHERE order_id IN (SELECT target_id FROM import_orders WHERE are_lines_changed = 1)";
-const INSERT_LINES: &str = "
-    INSERT INTO order_items (order_id, line_key, product_code, product_name, quantity, unit_price_amount,
-        discount_amount, tax_amount, line_amount)
-    SELECT COALESCE(o.target_id, o.new_id), s.line_key, s.product_code, s.product_name, s.quantity,
-        s.unit_price_amount, s.discount_amount, s.tax_amount, s.line_amount
-    FROM import_order_items AS s JOIN import_orders AS o ON o.ordinal = s.ordinal
-    WHERE o.target_id IS NULL OR o.are_lines_changed = 1";
 
 impl FileKind for Orders {
     const NOUNS: (&'static str, &'static str) = ("order", "orders");
@@ -163,7 +76,7 @@ impl FileKind for Orders {
     }
 
     fn staging() -> Vec<(&'static str, Cow<'static, [&'static str]>)> {
-        vec![("import_orders", ORDER_STAGING.into()), ("import_order_items", ITEM_STAGING.into())]
+        vec![(orders::STAGED, orders::COLUMNS.into()), (orders::STAGED_LINES, orders::LINE_COLUMNS.into())]
     }
 
     fn key<'r>(fields: &Fields<'r>) -> (&'r str, &'r str) {
@@ -198,51 +111,11 @@ impl FileKind for Orders {
     }
 
     async fn prepare(db: &mut Db) -> anyhow::Result<()> {
-        db.script(db.pick(STAGING_SQLITE, STAGING_POSTGRES)).await?;
-        if db.kind() == DbKind::Postgres {
-            let (sequence,): (String,) = db.fetch_one(SEQUENCE_POSTGRES, values![]).await?;
-            db.script(&format!(
-                "ALTER TABLE import_orders ALTER COLUMN new_id SET DEFAULT nextval('{}')",
-                sequence.replace('\'', "''")
-            ))
-            .await?;
-        }
-        Ok(())
+        orders::prepare(db).await
     }
 
     async fn store(db: &mut Db, _layout: &Layout, now: DateTime<Utc>) -> anyhow::Result<Outcome> {
-        let orders = Upsert {
-            table: "orders",
-            staging: "import_orders",
-            key: vec!["mall_id", "order_no"],
-            columns: ORDER_STAGING[REPLACED.start..=REPLACED.end].to_vec(),
-            // An order is a state: what the file does not say of it is not so.
-            replaced: ORDER_STAGING[REPLACED].to_vec(),
-            has_source_time: true,
-            gives_ids: true,
-        };
-        if let Some(number_new_orders) = db.pick(
-            Some("UPDATE import_orders SET new_id = ordinal + (SELECT COALESCE(MAX(id), 0) FROM orders)"),
-            None,
-        ) {
-            db.execute(number_new_orders, values![]).await?;
-        }
-        if orders.match_stored(db).await? > 0 {
-            if db.kind() == DbKind::Postgres {
-                db.script(INDEX_LINES_POSTGRES).await?;
-            }
-            db.execute(COMPARE_LINES, values![]).await?;
-        }
-        let outcome = orders.count(db).await?;
-        orders.insert_new(db, outcome.new, now).await?;
-        orders.update_changed(db, outcome.changed, now).await?;
-        if outcome.changed > 0 {
-            db.execute(DELETE_CHANGED_LINES, values![]).await?;
-        }
-        if outcome.new + outcome.changed > 0 {
-            db.execute(INSERT_LINES, values![]).await?;
-        }
-        Ok(outcome)
+        orders::store(db, SourceTime::Recorded, now).await
     }
 }
 

@@ -10,7 +10,7 @@ use crate::values;
 use super::field::{Column, Fields, Layout, Parsed, optional, required};
 use super::kind::{BadLine, FileKind, Rows, present};
 use super::reader::Record;
-use super::upsert::{MATCH_COLUMNS, Outcome, Upsert};
+use crate::jobs::shop_tables::upsert::{MATCH_COLUMNS, Outcome, SourceTime, Upsert};
 
 /// Refunds.
 pub(super) struct Refunds;
@@ -124,14 +124,11 @@ impl FileKind for Refunds {
             key: vec!["order_id", "refund_key"],
             columns: STAGING[4..].to_vec(),
             replaced,
-            has_source_time: false,
+            source_time: SourceTime::Unknown,
+            kept: None,
             gives_ids: false,
         };
-        refunds.match_stored(db).await?;
-        let outcome = refunds.count(db).await?;
-        refunds.insert_new(db, outcome.new, now).await?;
-        refunds.update_changed(db, outcome.changed, now).await?;
-        Ok(outcome)
+        refunds.store(db, now).await
     }
 }
 
