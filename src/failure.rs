@@ -114,7 +114,7 @@ pub fn one_line(error: &anyhow::Error) -> String {
 }
 
 /// An error may quote data without an end; a row and a mail hold a screenful of it.
-fn shortened(text: &str) -> String {
+pub fn shortened(text: &str) -> String {
     const LONGEST: usize = 2_000;
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}…", &text[..end]),

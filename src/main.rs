@@ -17,17 +17,19 @@ fn main() -> ExitCode {
         Ok(config) => config,
         Err(error) => {
             // No configuration, no redactor: the configuration's own errors never hold a value that is secret.
-            let output = Output::new(cli.global.log_format, cli.global.verbose, true, Redactor::default());
+            let output = Output::new(cli.global.log_format, cli.global.verbosity, true, Redactor::default());
             output.error(&error.to_string(), &[]);
             return batchctl::runner::ExitCode::Configuration.into();
         }
     };
     let no_color = config.variable("NO_COLOR").is_some();
-    let output = Output::new(cli.global.log_format, cli.global.verbose, no_color, config.redactor());
+    let output = Output::new(cli.global.log_format, cli.global.verbosity, no_color, config.redactor());
     let cx = Context { config, output };
     match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
         Ok(runtime) => {
             let code = runtime.block_on(cli::dispatch(&cx, &cli.command));
+            // An answer with new tokens that is not stored is lost for good, whatever ended the run.
+            runtime.block_on(batchctl::jobs::mall::tokens::finish_refreshes(&cx.output));
             // Work that still sits on a thread (a PDF past its deadline) is not waited for.
             runtime.shutdown_background();
             code.into()

@@ -1,12 +1,17 @@
 //! The one place that prints. Data goes to stdout; everything else goes to stderr.
 //!
-//! With a terminal there are status lines and a progress bar. Without one a success is silent, as cron wants
-//! it, and a failure is a few lines. `--log-format json` writes one JSON object a line instead, for containers.
+//! With a terminal there are status lines and progress bars, one below the other where work runs side by side.
+//! Without one a success is silent, as cron wants it, and a failure is a few lines. `--log-format json` writes one
+//! JSON object a line instead, for containers.
 
 use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{
+    HumanCount, HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
+};
 use serde_json::json;
 
 use crate::mask::Redactor;
@@ -20,30 +25,90 @@ pub enum LogFormat {
     Json,
 }
 
-/// Where and how this process speaks.
+/// From this many `-v` on, requests to outside systems are traced.
+const TRACING: u8 = 2;
+/// How often a bar is drawn anew while nothing moves it.
+const TICK: Duration = Duration::from_millis(200);
+
+/// Where and how this process speaks. A clone speaks through the same terminal, from whatever task it is in.
 #[derive(Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "facts about two streams, none of them a state")]
 pub struct Output {
     format: LogFormat,
     verbose: bool,
+    tracing: bool,
     stdout_is_terminal: bool,
     stderr_is_terminal: bool,
     no_color: bool,
     redactor: Redactor,
+    bars: Bars,
+}
+
+/// The bars that are drawn now. What is printed meanwhile goes above them.
+#[derive(Clone)]
+struct Bars {
+    all: MultiProgress,
+    drawn: Arc<AtomicUsize>,
+}
+
+impl Bars {
+    fn are_drawn(&self) -> bool {
+        self.drawn.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// How far a piece of work is, drawn as a line of the terminal until it is dropped; nothing where nobody watches.
+pub struct Progress {
+    bar: ProgressBar,
+    bars: Option<Bars>,
+}
+
+impl Progress {
+    /// Nothing to see.
+    pub fn hidden() -> Self {
+        Self { bar: ProgressBar::hidden(), bars: None }
+    }
+
+    /// Moves on by so many items.
+    pub fn advance(&self, items: u64) {
+        self.bar.inc(items);
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+        if let Some(bars) = &self.bars {
+            bars.all.remove(&self.bar);
+            bars.drawn.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the one place that prints")]
 impl Output {
-    /// `verbose` shows status lines without a terminal too. `no_color` is the `NO_COLOR` convention.
-    pub fn new(format: LogFormat, verbose: bool, no_color: bool, redactor: Redactor) -> Self {
+    /// `verbosity` counts the `-v`: one shows status lines without a terminal too, two trace requests to outside
+    /// systems. `no_color` is the `NO_COLOR` convention.
+    pub fn new(format: LogFormat, verbosity: u8, no_color: bool, redactor: Redactor) -> Self {
         Self {
             format,
-            verbose,
+            verbose: verbosity > 0,
+            tracing: verbosity >= TRACING,
             stdout_is_terminal: std::io::stdout().is_terminal(),
             stderr_is_terminal: std::io::stderr().is_terminal(),
             no_color,
             redactor,
+            bars: Bars {
+                all: MultiProgress::with_draw_target(ProgressDrawTarget::stderr()),
+                drawn: Arc::default(),
+            },
         }
+    }
+
+    /// The same with the secrets of other settings.
+    #[must_use]
+    pub fn with_redactor(&self, redactor: Redactor) -> Self {
+        Self { redactor, ..self.clone() }
     }
 
     /// Whether stdout is a terminal, where a report is shown as a table unless told otherwise.
@@ -54,6 +119,16 @@ impl Output {
     /// Whether to colour what goes to stdout.
     pub fn colour(&self) -> bool {
         self.stdout_is_terminal && !self.no_color
+    }
+
+    /// Whether somebody watches bars move: then it is worth a call to know how far there is to go.
+    pub fn is_watched(&self) -> bool {
+        self.format == LogFormat::Text && self.stderr_is_terminal
+    }
+
+    /// Whether requests to outside systems are traced, so that nobody words a trace in vain.
+    pub fn is_tracing(&self) -> bool {
+        self.tracing
     }
 
     /// Whether a person is there to be asked.
@@ -72,9 +147,12 @@ impl Output {
 
     /// Writes data to stdout. A reader that has gone away (`| head`) is an error that ends the program quietly.
     pub fn data(&self, data: &[u8]) -> std::io::Result<()> {
-        let mut stdout = std::io::stdout().lock();
-        stdout.write_all(data)?;
-        stdout.flush()
+        let write = || {
+            let mut stdout = std::io::stdout().lock();
+            stdout.write_all(data)?;
+            stdout.flush()
+        };
+        if self.stdout_is_terminal && self.bars.are_drawn() { self.bars.all.suspend(write) } else { write() }
     }
 
     /// Says what was done, in the past tense, where somebody watches.
@@ -94,6 +172,15 @@ impl Output {
                 self.line(&format!("warning: {message}"));
             }
             LogFormat::Text => {}
+        }
+    }
+
+    /// Says what an outside system was asked and answered, for `-vv`; nothing otherwise.
+    pub fn trace(&self, message: &str) {
+        match self.format {
+            _ if !self.tracing => {}
+            LogFormat::Json => self.log("debug", message, &json!({})),
+            LogFormat::Text => self.line(message),
         }
     }
 
@@ -118,21 +205,22 @@ impl Output {
         }
     }
 
-    /// A progress bar with rate and time left; invisible without a terminal.
-    pub fn progress(&self, total: Option<u64>) -> ProgressBar {
-        if self.format == LogFormat::Json || !self.stderr_is_terminal {
-            return ProgressBar::hidden();
+    /// A progress bar with rate and time left, below those that are drawn already; invisible without a terminal.
+    /// `done` items of the total were done before: the rate counts from there. `label` tells one bar from another.
+    pub fn progress(&self, label: Option<&str>, done: u64, total: Option<u64>) -> Progress {
+        if !self.is_watched() {
+            return Progress::hidden();
         }
-        let bar = match total {
-            Some(total) => ProgressBar::new(total).with_style(style(
-                "{bar:30} {human_pos}/{human_len} {percent}%  {per_sec}, {eta} left  {msg}",
-            )),
-            None => ProgressBar::new_spinner()
-                .with_style(style("{spinner} {human_pos}  {per_sec}, {elapsed}  {msg}")),
-        };
-        bar.set_draw_target(ProgressDrawTarget::stderr());
-        bar.enable_steady_tick(Duration::from_millis(200));
-        bar
+        let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden()).with_position(done);
+        // The estimate learns of the place while nobody sees it, and only then begins to measure.
+        bar.tick();
+        bar.reset_eta();
+        bar.set_style(style(label.is_some(), total.is_some()));
+        bar.set_prefix(label.map(|label| printable(&self.redactor.redact(label))).unwrap_or_default());
+        let bar = self.bars.all.add(bar);
+        self.bars.drawn.fetch_add(1, Ordering::Relaxed);
+        bar.enable_steady_tick(TICK);
+        Progress { bar, bars: Some(self.bars.clone()) }
     }
 
     /// Asks a question on the terminal and gives the line that was typed.
@@ -157,7 +245,11 @@ impl Output {
     fn line(&self, line: &str) {
         let line = printable(&self.redactor.redact(line));
         // Nobody can be told that stderr is closed.
-        drop(writeln!(std::io::stderr().lock(), "{line}"));
+        drop(if self.bars.are_drawn() && !self.bars.all.is_hidden() {
+            self.bars.all.println(line)
+        } else {
+            writeln!(std::io::stderr().lock(), "{line}")
+        });
     }
 }
 
@@ -187,6 +279,50 @@ pub fn print_panics_in_one_line() {
     }));
 }
 
-fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+/// How a bar looks. One of several is as wide as the terminal allows, so that each stays on its line.
+fn style(is_labelled: bool, has_total: bool) -> ProgressStyle {
+    let template = match (is_labelled, has_total) {
+        (false, true) => "{bar:30} {human_pos}/{human_len} {percent}%  {pace}",
+        (true, true) => "{prefix:24} {wide_bar} {human_pos}/{human_len} {percent:>3}%  {pace}",
+        (false, false) => "{spinner} {human_pos}  {rate}, {elapsed}",
+        (true, false) => "{prefix:24} {spinner} {human_pos}  {rate}, {elapsed}",
+    };
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style = style.with_key("rate", |state: &ProgressState, text: &mut dyn std::fmt::Write| {
+        // Nobody can be told that a line of the terminal cannot be formatted.
+        write!(text, "{}", rate(state.per_sec())).unwrap_or_default();
+    });
+    style.with_key("pace", |state: &ProgressState, text: &mut dyn std::fmt::Write| {
+        // As long as nothing is known there is nothing to say.
+        if state.per_sec() > 0.0 {
+            let left = HumanDuration(state.eta());
+            write!(text, "{}, {left:#} left", rate(state.per_sec())).unwrap_or_default();
+        }
+    })
+}
+
+/// Items a second as people read them: whole ones, unless there are few.
+fn rate(per_second: f64) -> String {
+    if per_second < 10.0 {
+        return format!("{per_second:.1}/s");
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a positive rate, rounded")]
+    let whole = per_second.round() as u64;
+    format!("{}/s", HumanCount(whole))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_has_a_fraction_only_where_it_matters() {
+        assert_eq!([rate(0.0), rate(2.04), rate(1234.6)], ["0.0/s", "2.0/s", "1,235/s"]);
+    }
+
+    #[test]
+    fn every_task_may_speak() {
+        fn is_shared<T: Clone + Send + Sync + 'static>() {}
+        is_shared::<Output>();
+    }
 }

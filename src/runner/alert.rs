@@ -25,7 +25,7 @@ use crate::values;
 
 use channels::Channels;
 
-use super::history::{Execution, label, last_durations};
+use super::history::{self, Execution, label, last_durations};
 use super::spec::JobSpec;
 
 /// "Slower than usual" compares with the average of this many last successes at most …
@@ -91,11 +91,13 @@ pub async fn failed(cx: &Context, db: &mut Db, spec: &JobSpec, execution: &Execu
     warn_on_failure(cx, noted);
 }
 
-/// Notes a success: closes what it ends, and looks whether it was slower than usual.
-pub async fn succeeded(cx: &Context, db: &mut Db, spec: &JobSpec, execution: &Execution) {
+/// Notes a success: closes what it ends, and looks whether it was slower than usual. `is_isolated`: it compares with
+/// those under its own exclusion key only, as a large mall is slower than a small one every night.
+pub async fn succeeded(cx: &Context, db: &mut Db, spec: &JobSpec, execution: &Execution, is_isolated: bool) {
+    let own_key = execution.exclusion_key.as_deref().filter(|_| is_isolated);
     let noted = async {
         close_failure(cx, db, spec, execution).await?;
-        note_speed(cx, db, spec, execution).await
+        note_speed(cx, db, spec, execution, own_key).await
     }
     .await;
     warn_on_failure(cx, noted);
@@ -113,10 +115,11 @@ struct Incident {
     id: i64,
     occurrences: i64,
     first_execution_id: i64,
+    last_execution_id: i64,
 }
 
 async fn open_incident(db: &mut Db, job: &str, kind: &str) -> anyhow::Result<Option<Incident>> {
-    let sql = "SELECT id, occurrences, first_execution_id FROM batch_incident
+    let sql = "SELECT id, occurrences, first_execution_id, last_execution_id FROM batch_incident
                WHERE job = $1 AND kind = $2 AND closed_at IS NULL";
     Ok(db.fetch_optional(sql, values![job, kind]).await?)
 }
@@ -192,10 +195,16 @@ async fn close_failure(
     close(cx, db, spec, execution, &incident, title).await
 }
 
-/// Opens, counts or closes the job's incident of slowness.
-async fn note_speed(cx: &Context, db: &mut Db, spec: &JobSpec, execution: &Execution) -> anyhow::Result<()> {
+/// Opens, counts or closes the job's incident of slowness. With a key, only the runs under it are compared.
+async fn note_speed(
+    cx: &Context,
+    db: &mut Db,
+    spec: &JobSpec,
+    execution: &Execution,
+    own_key: Option<&str>,
+) -> anyhow::Result<()> {
     let took = execution.duration_ms.unwrap_or(0);
-    let usual = last_durations(db, spec.name, execution.id, SLOW_WINDOW).await?;
+    let usual = last_durations(db, spec.name, own_key, execution.id, SLOW_WINDOW).await?;
     let floor = i64::try_from(cx.config.slow_floor().as_millis()).unwrap_or(i64::MAX);
     if let Some(average) = slower_than_usual(took, &usual, floor) {
         let duration = |ms: i64| format_duration(Duration::from_millis(u64::try_from(ms).unwrap_or(0)));
@@ -209,6 +218,13 @@ async fn note_speed(cx: &Context, db: &mut Db, spec: &JobSpec, execution: &Execu
         return open_or_count(cx, db, spec, execution, "SLOW", title, None).await;
     }
     let Some(incident) = open_incident(db, spec.name, "SLOW").await? else { return Ok(()) };
+    if own_key.is_some() {
+        // That this one is fast says nothing of the one that was slow.
+        let slow = history::find(db, incident.last_execution_id).await?;
+        if slow.is_some_and(|slow| slow.exclusion_key.as_deref() != own_key) {
+            return Ok(());
+        }
+    }
     let title = format!("{} is as fast as usual again ({})", spec.name, execution.environment);
     close(cx, db, spec, execution, &incident, title).await
 }

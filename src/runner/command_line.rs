@@ -30,12 +30,18 @@ pub fn own_arguments(config: &Config, today: NaiveDate, only: Option<&Instance>)
         match argument.as_str() {
             // The environment is the database's, and how to speak is the caller's.
             "--env" | "--log-format" => drop(given.next()),
-            "-v" | "--verbose" => {}
+            "--verbose" => {}
+            other if is_verbosity(other) => {}
             other if other.starts_with("--env=") || other.starts_with("--log-format=") => {}
             other => arguments.push(redactor.redact(other)),
         }
     }
     with_dates_resolved(arguments, today, only)
+}
+
+/// `-v`, `-vv`, and so on.
+fn is_verbosity(argument: &str) -> bool {
+    argument.strip_prefix('-').is_some_and(|flags| !flags.is_empty() && flags.chars().all(|flag| flag == 'v'))
 }
 
 /// Replaces relative days by their dates: a retry tomorrow means the day of today's command.
@@ -85,6 +91,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn how_loud_a_command_was_is_no_part_of_it() {
+        assert!(["-v", "-vv", "-vvv"].into_iter().all(is_verbosity));
+        assert!(!["-", "--verbose", "-7d", "v", "-vx"].into_iter().any(is_verbosity));
+    }
+
+    #[test]
     fn a_retry_tomorrow_means_the_day_of_todays_command() {
         let today = NaiveDate::from_ymd_opt(2026, 11, 20).unwrap();
         let resolve = |line: &str, only: Option<&Instance>| {
@@ -98,7 +110,8 @@ mod tests {
             "report x --from 2026-11-17 --to nonsense"
         );
         let arguments = split("report x --date 2026-11-19").unwrap();
-        let only = Instance { key: "2026-11-19".into(), exclusion: String::new(), arguments };
+        let only =
+            Instance { key: "2026-11-19".into(), exclusion: String::new(), lane: String::new(), arguments };
         assert_eq!(resolve("report x --out r", Some(&only)), "report x --out r --date 2026-11-19");
     }
 }

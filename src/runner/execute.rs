@@ -1,11 +1,14 @@
 //! The one way in: takes a job from its arguments to the process's exit code.
 
+mod lanes;
+#[cfg(test)]
+mod tests;
+
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use futures_util::FutureExt;
-use indicatif::ProgressBar;
 use serde_json::json;
 
 use crate::context::Context;
@@ -35,14 +38,28 @@ const SLOWEST_POLL: Duration = Duration::from_secs(1);
 const BOOKKEEPING_TIMEOUT: Duration = Duration::from_secs(35);
 /// How long it tries to note a failure that is most likely the database's own, or a stop.
 const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(2);
-/// With more instances than this, a bar and one line at the end take the place of a line each.
+/// With more instances than this in a lane, a bar and one line at the end take the place of a line each.
 const LINES_OF_INSTANCES: usize = 7;
 /// How long a command's end may be held up by alerts; what is not sent by then is sent later.
 const ALERTING_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// How many instances the longest of the lanes has.
+fn longest_lane(instances: &[Instance]) -> usize {
+    let length = |lane: &str| instances.iter().filter(|instance| instance.lane == lane).count();
+    instances.iter().map(|instance| length(&instance.lane)).max().unwrap_or(0)
+}
+
 /// Runs a job: every command that does batch work comes through here.
 pub async fn execute<J: Job>(cx: &Context, job: &J, options: &RunOptions) -> ExitCode {
-    let mut session = match Session::open(cx, J::SPEC, options).await {
+    match Signals::listen(cx.output.clone()).context("failed to listen for signals") {
+        Ok(signals) => execute_under(cx, job, options, signals).await,
+        Err(error) => report_error(cx, &error),
+    }
+}
+
+/// Runs a job under signals that are listened to.
+async fn execute_under<J: Job>(cx: &Context, job: &J, options: &RunOptions, signals: Signals) -> ExitCode {
+    let mut session = match Session::open(cx, J::SPEC, options, signals).await {
         Ok(session) => session,
         Err(error) => return report_error(cx, &error),
     };
@@ -55,10 +72,7 @@ pub async fn execute<J: Job>(cx: &Context, job: &J, options: &RunOptions) -> Exi
     if !was_stopped && !session.is_database_gone {
         drop(tokio::time::timeout(ALERTING_TIMEOUT, alert::send_pending(cx, &mut session.db)).await);
     }
-    let Session { db, is_database_gone, .. } = session;
-    if !db.is_in_transaction() && !is_database_gone {
-        db.close().await;
-    }
+    session.close().await;
     code
 }
 
@@ -76,19 +90,21 @@ struct Outcome {
     is_complete: bool,
     /// Whether no further instance is to be tried.
     ends_command: bool,
+    /// Whether another run holds the instance's place.
+    is_turned_away: bool,
 }
 
 impl Outcome {
     fn complete() -> Self {
-        Self { code: ExitCode::Completed, is_complete: true, ends_command: false }
+        Self { code: ExitCode::Completed, is_complete: true, ends_command: false, is_turned_away: false }
     }
 
     fn incomplete(code: ExitCode) -> Self {
-        Self { code, is_complete: false, ends_command: false }
+        Self { code, is_complete: false, ..Self::complete() }
     }
 
     fn end_of_command(code: ExitCode) -> Self {
-        Self { code, is_complete: false, ends_command: true }
+        Self { ends_command: true, ..Self::incomplete(code) }
     }
 }
 
@@ -98,8 +114,8 @@ enum Plan {
     Skip { because: String, is_complete: bool },
 }
 
-/// What became of the instances of a long range.
-#[derive(Default)]
+/// What became of the instances.
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Tally {
     completed: usize,
     partial: usize,
@@ -155,7 +171,8 @@ enum Scope {
     Due,
 }
 
-/// One command's way through its instances.
+/// One command's way through its instances, or one lane of it.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, none of them a state")]
 struct Session<'a> {
     cx: &'a Context,
     spec: JobSpec,
@@ -163,6 +180,8 @@ struct Session<'a> {
     signals: Signals,
     identity: ProcessIdentity,
     db: Db,
+    /// The run that the connection serves, or served last.
+    run: Option<i64>,
     deadline: Duration,
     redactor: Redactor,
     failures: FailureNotes,
@@ -172,16 +191,24 @@ struct Session<'a> {
     is_database_gone: bool,
     /// The instance, if there is just one.
     only_instance: Option<Instance>,
+    /// Whether an instance's failure says nothing of the next one: those of a job with named lanes.
+    is_isolated: bool,
+    /// Whether other lanes run beside this one.
+    is_beside_others: bool,
 }
 
 impl<'a> Session<'a> {
-    async fn open(cx: &'a Context, spec: JobSpec, options: &'a RunOptions) -> anyhow::Result<Self> {
-        let signals = Signals::listen(cx.output.clone()).context("failed to listen for signals")?;
+    async fn open(
+        cx: &'a Context,
+        spec: JobSpec,
+        options: &'a RunOptions,
+        signals: Signals,
+    ) -> anyhow::Result<Self> {
         failpoint::reach(&cx.config, "start");
         let deadline = options.timeout.or(cx.config.job_timeout(spec.name)).unwrap_or(spec.deadline);
         let identity = ProcessIdentity::own();
         let mut db = cx.db().await?;
-        lease::introduce(&mut db, &identity).await?;
+        lease::introduce(&mut db, &identity, None).await?;
         Ok(Self {
             cx,
             spec,
@@ -189,16 +216,34 @@ impl<'a> Session<'a> {
             signals,
             identity,
             db,
+            run: None,
             deadline,
             redactor: cx.config.redactor(),
             failures: FailureNotes::default(),
             is_long: false,
             is_database_gone: false,
             only_instance: None,
+            is_isolated: false,
+            is_beside_others: false,
         })
     }
 
-    /// Runs the instances one after the other, then delivers what was asked for.
+    /// Closes the connection in an orderly way, where that is still possible.
+    async fn close(self) {
+        if !self.db.is_in_transaction() && !self.is_database_gone {
+            self.db.close().await;
+        }
+    }
+
+    /// Takes a new connection in the place of one that is lost or in an unknown state.
+    async fn reconnect(&mut self) -> anyhow::Result<()> {
+        let mut db = Db::connect(self.cx.config.database_url(), false).await?;
+        lease::introduce(&mut db, &self.identity, self.run).await?;
+        self.db = db;
+        Ok(())
+    }
+
+    /// Runs the instances, then delivers what was asked for.
     async fn run_all<J: Job>(&mut self, job: &J) -> anyhow::Result<ExitCode> {
         let bounds = self.bounds();
         let instances = bounds.keep(job.instances(self.cx, &mut self.db)).await?;
@@ -208,56 +253,19 @@ impl<'a> Session<'a> {
         if let [only] = instances.as_slice() {
             self.only_instance = Some(only.clone());
         }
-        let mut completed = Vec::new();
-        let mut worst = ExitCode::Completed;
-        let mut tally = Tally::default();
-        self.is_long = instances.len() > LINES_OF_INSTANCES;
-        let bar = if self.is_long {
-            self.cx.output.progress(Some(instances.len() as u64))
-        } else {
-            ProgressBar::hidden()
-        };
-        for instance in instances {
-            if let Some(signal) = self.signals.heard() {
-                worst = signal.exit_code();
-                break;
-            }
-            let outcome = match bounds.keep(self.plan(job, &instance)).await? {
-                Plan::Skip { because, is_complete } => {
-                    self.say(&format!("{}: {because}", label(self.spec.name, &instance.key)));
-                    tally.skipped += 1;
-                    Outcome { is_complete, ..Outcome::complete() }
-                }
-                Plan::Run { scope, .. } => {
-                    let outcome = self.run_instance(job, &instance, scope).await?;
-                    if outcome.code == ExitCode::Partial {
-                        tally.partial += 1;
-                    } else if outcome.is_complete {
-                        tally.completed += 1;
-                    } else {
-                        tally.failed += 1;
-                    }
-                    outcome
-                }
-            };
-            bar.inc(1);
-            worst = worse(worst, outcome.code);
-            if outcome.is_complete {
-                completed.push(instance);
-            }
-            if outcome.ends_command {
-                break;
-            }
-        }
-        bar.finish_and_clear();
+        self.is_long = longest_lane(&instances) > LINES_OF_INSTANCES;
+        self.is_isolated = instances.iter().any(|instance| !instance.lane.is_empty());
+        let results = self.run_lanes(job, instances, &bounds).await?;
         if self.is_long {
-            self.cx.output.status(&format!("{}: {}", self.spec.name, tally.sentence()));
+            self.cx.output.status(&format!("{}: {}", self.spec.name, results.tally.sentence()));
         }
+        let mut worst = results.code(self.is_isolated, self.options.allow_partial);
         let was_stopped = matches!(worst, ExitCode::Interrupted | ExitCode::Terminated);
         failpoint::reach(&self.cx.config, "before-deliver");
-        if !completed.is_empty()
+        if !results.completed.is_empty()
             && !was_stopped
-            && let Err(error) = bounds.keep(job.deliver(self.cx, &mut self.db, &completed)).await
+            && !self.is_database_gone
+            && let Err(error) = bounds.keep(job.deliver(self.cx, &mut self.db, &results.completed)).await
             && !failure::is_broken_pipe(&error)
         {
             let error = error.context(format!("failed to deliver `{}`", self.spec.name));
@@ -373,15 +381,20 @@ impl<'a> Session<'a> {
         self.work(job, instance, &grant, scope == Scope::Due).await
     }
 
-    /// Asks for the lease until it is granted, refused or waited for in vain.
-    async fn acquire(&mut self, instance: &Instance, again: bool) -> anyhow::Result<Acquired> {
-        let exclusion_key = match self.spec.exclusion {
+    /// What a run of the instance holds against others; nothing for shared jobs.
+    fn exclusion_key(&self, instance: &Instance) -> Option<String> {
+        match self.spec.exclusion {
             Exclusion::Job => Some(self.spec.name.to_owned()),
             Exclusion::Instance => {
                 Some(format!("{} {}", self.spec.name, instance.exclusion).trim().to_owned())
             }
             Exclusion::Shared => None,
-        };
+        }
+    }
+
+    /// Asks for the lease until it is granted, refused or waited for in vain.
+    async fn acquire(&mut self, instance: &Instance, again: bool) -> anyhow::Result<Acquired> {
+        let exclusion_key = self.exclusion_key(instance);
         let patience = match (self.options.on_overlap, self.spec.exclusion) {
             (Some(OnOverlap::Wait(duration)), _) => duration,
             (None, Exclusion::Instance) => self.deadline,
@@ -454,7 +467,11 @@ impl<'a> Session<'a> {
         let run = self.insert_ended(instance, status, code, &format!("already running; {held}")).await?;
         self.failures
             .note(&format!("{name} is already running (run {run}, exit {})", code.number()), &[held]);
-        Ok(if code == ExitCode::TryLater { Outcome::incomplete(code) } else { Outcome::end_of_command(code) })
+        Ok(if code == ExitCode::TryLater {
+            Outcome { is_turned_away: true, ..Outcome::incomplete(code) }
+        } else {
+            Outcome::end_of_command(code)
+        })
     }
 
     /// Inserts a run that ended before it began.
@@ -478,8 +495,7 @@ impl<'a> Session<'a> {
             identity: &self.identity,
             environment: self.cx.config.environment(),
         };
-        let attempts = history::last_attempt(&mut self.db, self.spec.name, &instance.key).await?;
-        let attempt = attempts.map_or(1, |last| last.attempt + 1);
+        let attempt = history::next_attempt(&mut self.db, self.spec.name, &instance.key).await?;
         let mut row = lease::new_execution(&request, server_time, attempt, 0);
         status.word().clone_into(&mut row.status);
         row.ended_at = Some(row.started_at);
@@ -487,6 +503,10 @@ impl<'a> Session<'a> {
         row.exit_code = Some(i64::from(code.number()));
         row.error_class = Some(code.class().to_owned());
         row.error_message = Some(self.redactor.redact(message));
+        if matches!(status, Status::Failed | Status::TimedOut) && !instance.is_repeatable() {
+            // A failure is over once its own instance succeeds, and not with the next mall's success.
+            row.exclusion_key = self.exclusion_key(instance);
+        }
         Ok(history::insert(&mut self.db, &row).await?)
     }
 
@@ -520,6 +540,7 @@ impl<'a> Session<'a> {
     ) -> anyhow::Result<Outcome> {
         let execution = &grant.execution;
         let name = label(self.spec.name, &instance.key);
+        self.run = Some(execution.id);
         let retry_items = match self.options.retry_of {
             Some(run) => history::items_to_retry(&mut self.db, run).await?,
             None => None,
@@ -530,7 +551,9 @@ impl<'a> Session<'a> {
         };
         self.cx.output.event(
             "run started",
-            &json!({ "job": self.spec.name, "instance": instance.key, "run": execution.id, "attempt": execution.attempt }),
+            &json!({
+                "job": self.spec.name, "instance": instance.key, "run": execution.id, "attempt": execution.attempt,
+            }),
         );
         let started = Instant::now();
         let used_before = usage();
@@ -546,7 +569,8 @@ impl<'a> Session<'a> {
         let grace = self.grace();
         let mut run =
             Run::new(self.cx, &mut self.db, execution, &self.signals, skip_limit, retry_items, only_due)
-                .with_deadline(self.deadline);
+                .with_deadline(self.deadline)
+                .with_progress_label(self.is_beside_others.then(|| instance.key.clone()));
         let mut signals = self.signals.clone();
         let result = {
             let work = AssertUnwindSafe(job.run(&mut run, instance)).catch_unwind();
@@ -563,8 +587,10 @@ impl<'a> Session<'a> {
         failpoint::reach(&self.cx.config, "after-work");
         let errors = run.take_errors();
         let still_open = run.noted_items().to_vec();
-        let counts = run.counts();
+        let is_work_done = result.is_ok();
+        let counts = run.counts_at_end(is_work_done);
         let summary = run.summary().to_vec();
+        let begins_anew = run.begins_anew() || is_work_done;
         let quoted = run.quoted_errors().to_vec();
         drop(run);
         drop(heartbeat);
@@ -587,6 +613,8 @@ impl<'a> Session<'a> {
             error_class: verdict.message.as_ref().map(|_| verdict.code.class().to_owned()),
             error_message: verdict.message.clone(),
             counts,
+            // There is nothing left to go on with: whoever mends what was bad starts it anew.
+            forgets_checkpoint: begins_anew && verdict.status == Status::Failed,
         };
         failpoint::reach(&self.cx.config, "before-finish");
         let verdict = self.write_ending(execution, &ending, &errors, &still_open, verdict).await;
@@ -622,7 +650,7 @@ impl<'a> Session<'a> {
                 }
             }
             // A server that restarted, or a connection that somebody ended, is no reason to leave the end open.
-            self.db = Db::connect(self.cx.config.database_url(), false).await?;
+            self.reconnect().await?;
             write_ending_over(&mut self.db, execution, ending, errors, still_open).await
         };
         match tokio::time::timeout(BOOKKEEPING_TIMEOUT, writing).await {
@@ -670,7 +698,7 @@ impl<'a> Session<'a> {
             self.say(&format!("{name}: {summary} (run {}, {took})", execution.id));
             let mut ended = execution.clone();
             ended.duration_ms = Some(ending.duration_ms);
-            alert::succeeded(self.cx, &mut self.db, &self.spec, &ended).await;
+            alert::succeeded(self.cx, &mut self.db, &self.spec, &ended, self.is_isolated).await;
             return;
         };
         for sentence in summary {
@@ -710,7 +738,9 @@ impl<'a> Session<'a> {
         if !matches!(verdict.status, Status::Stopped | Status::Crashed) && !self.is_database_gone {
             let mut ended = execution.clone();
             verdict.status.word().clone_into(&mut ended.status);
-            ended.error_message = Some(message.clone());
+            // Whoever reads it in a chat has not seen the terminal.
+            let hint = verdict.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+            ended.error_message = Some(format!("{message}{hint}"));
             alert::failed(self.cx, &mut self.db, &self.spec, &ended).await;
         }
     }
@@ -720,13 +750,15 @@ impl<'a> Session<'a> {
         match (verdict.status, verdict.code) {
             (Status::Completed, _) => match self.signals.heard() {
                 // The work was done before the signal could stop it; still never 0.
-                Some(signal) => Outcome { code: signal.exit_code(), is_complete: true, ends_command: true },
+                Some(signal) => Outcome { is_complete: true, ..Outcome::end_of_command(signal.exit_code()) },
                 None => Outcome::complete(),
             },
-            (Status::Partial, code) => Outcome { code, is_complete: true, ends_command: false },
+            (Status::Partial, code) => Outcome { code, ..Outcome::complete() },
             (Status::Stopped | Status::Crashed, code) => Outcome::end_of_command(code),
             // A database that is gone will not be there for the next instance either.
-            (_, ExitCode::TryLater) => Outcome::end_of_command(ExitCode::TryLater),
+            (_, code) if self.is_database_gone => Outcome::end_of_command(code),
+            // Nor will the outside system that this instance did not reach, unless each has one of its own.
+            (_, ExitCode::TryLater) if !self.is_isolated => Outcome::end_of_command(ExitCode::TryLater),
             (_, code) => Outcome::incomplete(code),
         }
     }
@@ -742,42 +774,77 @@ impl<'a> Session<'a> {
         let instance = Instance {
             key: String::new(),
             exclusion: String::new(),
+            lane: String::new(),
             arguments: command_line::own_arguments(
                 &self.cx.config,
                 self.cx.today(),
                 self.only_instance.as_ref(),
             ),
         };
+        self.leave_row(&instance, code, error).await;
+        code
+    }
+
+    /// An error that kept an instance's run from beginning, where the other instances do not depend on it.
+    async fn fail_before_run(&mut self, instance: &Instance, error: &anyhow::Error) -> Outcome {
+        let code = ExitCode::of(error);
+        let row = if self.is_database_gone { None } else { self.leave_row(instance, code, error).await };
+        let run = row.as_ref().map_or(String::new(), |row| format!("run {}, ", row.id));
+        let mut hints: Vec<String> =
+            failure::hint(error).map(|hint| format!("hint: {hint}")).into_iter().collect();
+        hints.extend(row.map(|row| {
+            format!("retry: batchctl --env {} runs retry {}", self.cx.config.environment(), row.id)
+        }));
+        let name = label(self.spec.name, &instance.key);
+        self.failures.note(
+            &format!("{name} did not begin ({run}exit {}): {}", code.number(), one_line(error)),
+            &hints,
+        );
+        let is_stop = matches!(code, ExitCode::Interrupted | ExitCode::Terminated);
+        Outcome { ends_command: is_stop || self.is_database_gone, ..Outcome::incomplete(code) }
+    }
+
+    /// Leaves the row of a failure without a run, and tells the alert channels. Gives the row, unless the database
+    /// does not take it.
+    async fn leave_row(
+        &mut self,
+        instance: &Instance,
+        code: ExitCode,
+        error: &anyhow::Error,
+    ) -> Option<Execution> {
         let status = match code {
             ExitCode::Refused => Status::Refused,
             ExitCode::TimedOut => Status::TimedOut,
             ExitCode::Interrupted | ExitCode::Terminated => Status::Stopped,
             _ => Status::Failed,
         };
-        // A step that was dropped in the middle leaves its connection in an unknown state.
-        let was_dropped = matches!(status, Status::TimedOut | Status::Stopped);
-        let noted = async {
-            if was_dropped || self.db.is_in_transaction() {
-                self.db = Db::connect(self.cx.config.database_url(), false).await?;
-            }
-            let id = self.insert_ended(&instance, status, code, &one_line(error)).await?;
-            anyhow::Ok(history::find(&mut self.db, id).await?)
-        };
+        // A step that was dropped in the middle leaves its connection in an unknown state; one that failed for now
+        // may have lost it.
+        let is_connection_suspect =
+            matches!(status, Status::TimedOut | Status::Stopped) || code == ExitCode::TryLater;
         // The database itself may be what failed, or somebody waits for our end: then the exit code has to do.
         let patience = match code {
+            ExitCode::TryLater if self.is_isolated => BOOKKEEPING_TIMEOUT,
             ExitCode::TryLater | ExitCode::TimedOut | ExitCode::Interrupted | ExitCode::Terminated => {
                 LAST_WORDS_TIMEOUT
             }
             _ => BOOKKEEPING_TIMEOUT,
         };
-        match tokio::time::timeout(patience, noted).await {
-            Ok(Ok(Some(row))) if status != Status::Stopped => {
-                alert::failed(self.cx, &mut self.db, &self.spec, &row).await;
+        let noted = async {
+            if is_connection_suspect || self.db.is_in_transaction() {
+                self.reconnect().await?;
             }
-            Ok(Ok(_)) => {}
-            Ok(Err(_)) | Err(_) => self.is_database_gone = true,
+            let id = self.insert_ended(instance, status, code, &one_line(error)).await?;
+            anyhow::Ok(history::find(&mut self.db, id).await?)
+        };
+        let Ok(Ok(row)) = tokio::time::timeout(patience, noted).await else {
+            self.is_database_gone = true;
+            return None;
+        };
+        if let Some(row) = row.as_ref().filter(|_| status != Status::Stopped) {
+            alert::failed(self.cx, &mut self.db, &self.spec, row).await;
         }
-        code
+        row
     }
 
     /// A status line of one instance, unless there are too many of them.

@@ -25,6 +25,14 @@ impl FailureNotes {
         self.shown.push((message.to_owned(), hints.to_vec()));
     }
 
+    /// Takes over what another lane noted.
+    pub(super) fn append(&mut self, others: &Self) {
+        for (message, hints) in &others.shown {
+            self.note(message, hints);
+        }
+        self.counted += others.counted;
+    }
+
     /// Prints them, and forgets them.
     pub(super) fn print(&mut self, cx: &Context, job: &str) {
         for (message, hints) in self.shown.drain(..) {
@@ -35,5 +43,27 @@ impl FailureNotes {
             cx.output.error(&format!("{} more runs failed", self.counted), &[look]);
         }
         *self = Self::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_failures_of_many_lanes_stay_within_twenty_lines() {
+        let mut notes = FailureNotes::default();
+        for lane in 0..10 {
+            let mut lane_notes = FailureNotes::default();
+            for place in 0..10 {
+                lane_notes.note(&format!("{lane}-{place}"), &["look".to_owned(), "retry".to_owned()]);
+            }
+            notes.append(&lane_notes);
+        }
+        let lines: usize = notes.shown.iter().map(|(_, hints)| 1 + hints.len()).sum();
+        // The sentence that counts the rest has a hint of its own.
+        assert!(lines + 2 <= 20, "{lines} lines");
+        assert_eq!(notes.shown.len() + notes.counted, 100);
+        assert_eq!(notes.shown.first().map(|(message, _)| message.as_str()), Some("0-0"));
     }
 }

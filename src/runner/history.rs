@@ -95,7 +95,7 @@ pub struct Execution {
     pub duration_ms: Option<i64>,
     /// The largest resident set of its process so far.
     pub peak_memory_bytes: Option<i64>,
-    /// The CPU time it used.
+    /// The CPU time that its process used meanwhile, for lanes beside it too.
     pub cpu_time_ms: Option<i64>,
     /// What its process exited with on its account.
     pub exit_code: Option<i64>,
@@ -138,14 +138,31 @@ pub async fn find(db: &mut Db, id: i64) -> Result<Option<Execution>, DbError> {
     db.fetch_optional(&sql, values![id]).await
 }
 
-/// The last run of an instance that was not turned away: it decides whether the instance is complete, and from
-/// where to go on.
+/// The last run of an instance that began: it decides whether the instance is complete, and from where to go on. One
+/// that was turned away, or failed on its way there, holds no epoch and says nothing of either.
 pub async fn last_attempt(db: &mut Db, job: &str, instance_key: &str) -> Result<Option<Execution>, DbError> {
     let sql = format!(
         "SELECT {EXECUTION_COLUMNS} FROM batch_execution
-         WHERE job = $1 AND instance_key = $2 AND status <> 'REFUSED' ORDER BY id DESC LIMIT 1"
+         WHERE job = $1 AND instance_key = $2 AND epoch > 0 ORDER BY id DESC LIMIT 1"
     );
     db.fetch_optional(&sql, values![job, instance_key]).await
+}
+
+/// The number of the next attempt at an instance, those that failed on their way there counted, but not those that
+/// were turned away. Each sweep that follows a success is a new beginning.
+pub async fn next_attempt(db: &mut Db, job: &str, instance_key: &str) -> Result<i64, DbError> {
+    let last: Option<(i64, String)> = db
+        .fetch_optional(
+            "SELECT attempt, status FROM batch_execution
+             WHERE job = $1 AND instance_key = $2 AND status <> 'REFUSED' ORDER BY id DESC LIMIT 1",
+            values![job, instance_key],
+        )
+        .await?;
+    Ok(match last {
+        Some((_, status)) if instance_key.is_empty() && status == Status::Completed.word() => 1,
+        Some((attempt, _)) => attempt + 1,
+        None => 1,
+    })
 }
 
 /// Inserts a row and gives its number.
@@ -216,6 +233,8 @@ pub struct Ending {
     pub error_message: Option<String>,
     /// Items read, written, skipped, failed.
     pub counts: Counts,
+    /// Whether the next attempt begins at the beginning.
+    pub forgets_checkpoint: bool,
 }
 
 /// The items of a run.
@@ -238,13 +257,16 @@ pub fn bigint(count: u64) -> i64 {
 
 /// Writes how a run ended, unless somebody has ended it already. Gives whether it was still ours to end.
 pub async fn finish(db: &mut Db, id: i64, epoch: i64, ending: &Ending) -> Result<bool, DbError> {
+    let checkpoint = if ending.forgets_checkpoint { "NULL" } else { "checkpoint" };
     let rows = db
         .execute(
-            "UPDATE batch_execution
+            &format!(
+                "UPDATE batch_execution
              SET status = $1, ended_at = $2, duration_ms = $3, peak_memory_bytes = $4, cpu_time_ms = $5, exit_code = $6,
                  error_class = $7, error_message = $8, items_read = $9, items_written = $10, items_skipped = $11,
-                 items_failed = $12
-             WHERE id = $13 AND epoch = $14 AND status = 'RUNNING'",
+                 items_failed = $12, checkpoint = {checkpoint}
+             WHERE id = $13 AND epoch = $14 AND status = 'RUNNING'"
+            ),
             values![
                 ending.status.word(),
                 ending.ended_at,
@@ -315,14 +337,22 @@ pub async fn resolve_errors_of(db: &mut Db, run: i64, now: DateTime<Utc>) -> Res
     .await
 }
 
-/// The durations of a job's last successes, newest first, without the run itself.
-pub async fn last_durations(db: &mut Db, job: &str, before: i64, most: i64) -> Result<Vec<i64>, DbError> {
+/// The durations of a job's last successes, newest first, without the run itself: of all of them, or of those under
+/// one exclusion key.
+pub async fn last_durations(
+    db: &mut Db,
+    job: &str,
+    exclusion_key: Option<&str>,
+    before: i64,
+    most: i64,
+) -> Result<Vec<i64>, DbError> {
     let rows: Vec<(i64,)> = db
         .fetch_all(
             "SELECT duration_ms FROM batch_execution
              WHERE job = $1 AND status = 'COMPLETED' AND id < $2 AND duration_ms IS NOT NULL
-             ORDER BY id DESC LIMIT $3",
-            values![job, before, most],
+               AND ($3 IS NULL OR exclusion_key = $3)
+             ORDER BY id DESC LIMIT $4",
+            values![job, before, exclusion_key, most],
         )
         .await?;
     Ok(rows.into_iter().map(|(duration,)| duration).collect())

@@ -72,6 +72,12 @@ impl Signals {
         Ok(Self { stop })
     }
 
+    /// Signals that a test sends.
+    #[cfg(test)]
+    pub(super) fn of(stop: watch::Receiver<Option<StopSignal>>) -> Self {
+        Self { stop }
+    }
+
     /// The signal that has been heard, if any.
     pub(super) fn heard(&self) -> Option<StopSignal> {
         *self.stop.borrow()

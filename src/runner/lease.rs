@@ -81,20 +81,25 @@ pub(super) async fn acquire(db: &mut Db, request: &Request<'_>) -> anyhow::Resul
         {
             return Ok(Acquired::AlreadyCompleted(Box::new(last.clone())));
         }
-        let attempt = match &last {
-            // Each sweep that follows a success is a new beginning.
-            Some(last) if is_repeatable && last.is(Status::Completed) => 1,
-            Some(last) => last.attempt + 1,
-            None => 1,
+        let attempt = history::next_attempt(db, request.job, request.instance_key).await?;
+        let resumed_from = match last {
+            // Whoever asks for a rerun wants all of it.
+            Some(last) if !request.rerun && last.checkpoint.is_some() && is_interrupted(&last) => {
+                may_go_on_from(db, request, &last).await?.then_some(last)
+            }
+            _ => None,
         };
-        let resumed_from = last.filter(|last| last.checkpoint.is_some() && is_interrupted(last) && request.retry_of.is_none_or(|retried| retried == last.id));
         let mut execution = new_execution(request, server_time, attempt, epoch + 1);
         if let Some(earlier) = &resumed_from {
+            // The row tells of the whole instance, and its end is judged by all of it.
             execution.checkpoint.clone_from(&earlier.checkpoint);
+            execution.items_read = earlier.items_read;
+            execution.items_written = earlier.items_written;
             execution.items_skipped = earlier.items_skipped;
             execution.items_failed = earlier.items_failed;
         }
         execution.id = history::insert(db, &execution).await?;
+        introduce(db, request.identity, Some(execution.id)).await?;
         if let Some(earlier) = &resumed_from {
             // The item errors follow the work to the run that finishes it, or the finished run would look whole.
             db.execute(
@@ -120,6 +125,16 @@ fn is_interrupted(execution: &Execution) -> bool {
     [Status::Crashed, Status::Stopped, Status::TimedOut, Status::Failed]
         .iter()
         .any(|status| execution.is(*status))
+}
+
+/// Whether a run goes on where `last` ended. A retry of an earlier run does that one's items from the beginning;
+/// a retry of one that never began has none, and means the instance.
+async fn may_go_on_from(db: &mut Db, request: &Request<'_>, last: &Execution) -> anyhow::Result<bool> {
+    match request.retry_of {
+        None => Ok(true),
+        Some(retried) if retried == last.id => Ok(true),
+        Some(retried) => Ok(history::find(db, retried).await?.is_some_and(|retried| retried.epoch == 0)),
+    }
 }
 
 /// Locks the key's row, making it if need be, and gives its epoch. On SQLite the transaction holds the only
@@ -167,6 +182,10 @@ async fn bury_dead_runs(
             started_ticks: run.pid_started_ticks,
             boot_id: run.boot_id.clone(),
         };
+        // A lane beside ours. If it stood still, so did we; it finds out by its own chunks.
+        if process == *request.identity {
+            continue;
+        }
         let cause = if process.is_known_dead(request.identity) {
             format!("its process {} is gone", run.pid)
         } else if run.lease_expires_at <= server_time {
@@ -177,7 +196,8 @@ async fn bury_dead_runs(
         // The condition on the expiry lets a heartbeat that comes at this very moment win.
         let buried = db
             .execute(
-                "UPDATE batch_execution SET status = 'CRASHED', ended_at = $1, error_class = 'CRASHED', error_message = $2
+                "UPDATE batch_execution
+                 SET status = 'CRASHED', ended_at = $1, error_class = 'CRASHED', error_message = $2
                  WHERE id = $3 AND status = 'RUNNING' AND lease_expires_at = $4",
                 values![request.now, &cause, run.id, run.lease_expires_at],
             )
@@ -192,20 +212,26 @@ async fn bury_dead_runs(
     Ok(crashed)
 }
 
-/// Tells PostgreSQL whose connection this is, for people who look into `pg_stat_activity` and for [`disconnect`].
-pub(super) async fn introduce(db: &mut Db, identity: &ProcessIdentity) -> anyhow::Result<()> {
+/// Tells PostgreSQL whose connection this is, for people who look into `pg_stat_activity` and for [`disconnect`]:
+/// which process's, and which run's, if it serves one.
+pub(super) async fn introduce(
+    db: &mut Db,
+    identity: &ProcessIdentity,
+    run: Option<i64>,
+) -> anyhow::Result<()> {
     if db.kind() == Kind::Postgres {
-        let name = connection_name(&identity.host, identity.pid, identity.started_ticks);
+        let name = connection_name(&identity.host, identity.pid, identity.started_ticks, run);
         db.execute("SELECT set_config('application_name', $1, FALSE)", values![name]).await?;
     }
     Ok(())
 }
 
-/// Ends the connection that a dead run's process may still have. One that stands still inside a chunk would keep
-/// its rows locked, and with them the run that takes over. On SQLite a lock ends with its process only.
+/// Ends the connections that a dead run may still have. One that stands still inside a chunk would keep its rows
+/// locked, and with them the run that takes over. Other runs of its process may be alive, and keep theirs. On
+/// SQLite a lock ends with its process only.
 pub(super) async fn disconnect(db: &mut Db, dead: &Execution) -> anyhow::Result<()> {
     if db.kind() == Kind::Postgres {
-        let name = connection_name(&dead.host, dead.pid, dead.pid_started_ticks);
+        let name = connection_name(&dead.host, dead.pid, dead.pid_started_ticks, Some(dead.id));
         db.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
              WHERE application_name = $1 AND usename = current_user AND pid <> pg_backend_pid()",
@@ -216,9 +242,11 @@ pub(super) async fn disconnect(db: &mut Db, dead: &Execution) -> anyhow::Result<
     Ok(())
 }
 
-/// PostgreSQL keeps 63 bytes of a connection's name, and only ASCII.
-fn connection_name(host: &str, pid: i64, started_ticks: i64) -> String {
-    format!("batchctl {pid}.{started_ticks} {host}").chars().filter(char::is_ascii).take(63).collect()
+/// PostgreSQL keeps 63 bytes of a connection's name, and only ASCII; the host's name stands last, since it may lose
+/// its end.
+fn connection_name(host: &str, pid: i64, started_ticks: i64, run: Option<i64>) -> String {
+    let run = run.map(|run| format!("run {run} ")).unwrap_or_default();
+    format!("batchctl {pid}.{started_ticks} {run}{host}").chars().filter(char::is_ascii).take(63).collect()
 }
 
 /// The row of a run that begins.

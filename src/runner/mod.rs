@@ -27,11 +27,11 @@ pub use options::{OnOverlap, Only, RunOptions};
 pub use run::Run;
 pub use spec::{Exclusion, Instance, Job, JobSpec, Standing, minutes};
 
-/// Opens a further connection for a run, known by its process as the first one is: whoever takes a frozen run over
+/// Opens a further connection for a run, known by its number as the first one is: whoever takes a frozen run over
 /// ends all of them, and with them the locks that they hold.
-pub async fn open_connection(cx: &Context) -> anyhow::Result<Db> {
+pub async fn open_connection(cx: &Context, run: i64) -> anyhow::Result<Db> {
     let mut db = cx.db().await?;
-    lease::introduce(&mut db, &process::ProcessIdentity::own()).await?;
+    lease::introduce(&mut db, &process::ProcessIdentity::own(), Some(run)).await?;
     Ok(db)
 }
 

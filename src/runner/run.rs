@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use indicatif::ProgressBar;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::context::Context;
 use crate::db::Db;
-use crate::failure::{Failure, one_line};
+use crate::failure::{Failure, one_line, shortened};
 use crate::mask::Redactor;
+use crate::output::Progress;
 use crate::values;
 
 use super::exit::ExitCode;
@@ -32,14 +32,19 @@ pub struct Run<'a> {
     skip_limit: Option<SkipLimit>,
     retry_items: Option<Vec<String>>,
     only_what_is_due: bool,
+    begins_anew: bool,
     deadline: Duration,
     counts: Counts,
+    /// The items read up to the last commit.
+    committed_read: u64,
+    has_checkpoint: bool,
     pending_errors: Vec<ItemError>,
     noted_items: Vec<String>,
     quoted_errors: Vec<String>,
     summary: Vec<String>,
     redactor: Redactor,
-    progress: ProgressBar,
+    progress: Progress,
+    progress_label: Option<String>,
 }
 
 impl<'a> Run<'a> {
@@ -54,9 +59,10 @@ impl<'a> Run<'a> {
     ) -> Self {
         let count = |items: i64| u64::try_from(items).unwrap_or(0);
         let counts = Counts {
+            read: count(execution.items_read),
+            written: count(execution.items_written),
             skipped: count(execution.items_skipped),
             failed: count(execution.items_failed),
-            ..Counts::default()
         };
         Self {
             cx,
@@ -66,20 +72,30 @@ impl<'a> Run<'a> {
             skip_limit,
             retry_items,
             only_what_is_due,
+            begins_anew: false,
             deadline: Duration::MAX,
             counts,
+            committed_read: counts.read,
+            has_checkpoint: execution.checkpoint.is_some(),
             pending_errors: Vec::new(),
             noted_items: Vec::new(),
             quoted_errors: Vec::new(),
             summary: Vec::new(),
             redactor: cx.config.redactor(),
-            progress: ProgressBar::hidden(),
+            progress: Progress::hidden(),
+            progress_label: None,
         }
     }
 
     /// Tells the job how long the run may take.
     pub(super) fn with_deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
+        self
+    }
+
+    /// Names the run's bar, where several stand below each other.
+    pub(super) fn with_progress_label(mut self, label: Option<String>) -> Self {
+        self.progress_label = label;
         self
     }
 
@@ -120,6 +136,16 @@ impl<'a> Run<'a> {
         self.only_what_is_due
     }
 
+    /// Has the next attempt begin at the beginning instead of at the checkpoint, should this one fail: what made it
+    /// fail may lie before it.
+    pub fn begin_anew_next_time(&mut self) {
+        self.begins_anew = true;
+    }
+
+    pub(super) fn begins_anew(&self) -> bool {
+        self.begins_anew
+    }
+
     /// How long the whole run may take.
     pub fn deadline(&self) -> Duration {
         self.deadline
@@ -130,15 +156,28 @@ impl<'a> Run<'a> {
         self.skip_limit.unwrap_or(default)
     }
 
+    /// Whether somebody watches the run's progress: then its total is worth a call of its own.
+    pub fn is_watched(&self) -> bool {
+        self.cx.output.is_watched()
+    }
+
     /// Shows progress towards `total` items, where somebody watches.
     pub fn show_progress(&mut self, total: Option<u64>) {
-        self.progress = self.cx.output.progress(total);
+        self.show_progress_after(0, total);
+    }
+
+    /// Shows progress of a run that goes on where an earlier one had done `done` of the `total` items; the rate and
+    /// the time left are this run's own.
+    pub fn show_progress_after(&mut self, done: u64, total: Option<u64>) {
+        // The old bar leaves its line first.
+        self.progress = Progress::hidden();
+        self.progress = self.cx.output.progress(self.progress_label.as_deref(), done, total);
     }
 
     /// Counts items read.
     pub fn read(&mut self, items: u64) {
         self.counts.read += items;
-        self.progress.inc(items);
+        self.progress.advance(items);
     }
 
     /// Counts items written.
@@ -146,9 +185,25 @@ impl<'a> Run<'a> {
         self.counts.written += items;
     }
 
-    /// What the run has counted so far.
+    /// What the run has counted so far, with the earlier attempts whose work it goes on with.
     pub fn counts(&self) -> Counts {
         self.counts
+    }
+
+    /// The counts for the run's end. What goes on behind the checkpoint reads again what was read for a chunk that
+    /// did not come about.
+    pub(super) fn counts_at_end(&self, is_work_done: bool) -> Counts {
+        let is_read_again = !is_work_done && self.has_checkpoint;
+        Counts { read: if is_read_again { self.committed_read } else { self.counts.read }, ..self.counts }
+    }
+
+    /// Leaves the work of earlier attempts out of account: the job does all of it once more.
+    pub async fn begin_anew(&mut self) -> anyhow::Result<()> {
+        self.counts = Counts::default();
+        let (id, now) = (self.id(), self.cx.now());
+        // What is still bad is met again.
+        self.chunk(None::<&str>, async |db| Ok(history::resolve_errors_of(db, id, now).await?)).await?;
+        Ok(())
     }
 
     /// A sentence for the summary at the end.
@@ -214,12 +269,13 @@ impl<'a> Run<'a> {
 
     fn note_error(&mut self, item_key: &str, phase: &str, kind: &str, class: &str, message: &str) {
         // PostgreSQL has no NUL in a text; quoted data may.
-        let message = self.redactor.redact(message).replace('\0', "␀");
+        let kept = |text: &str| shortened(&self.redactor.redact(text).replace('\0', "␀"));
+        let (item_key, message) = (kept(item_key), kept(message));
         if self.quoted_errors.len() < QUOTED_ERRORS {
             self.quoted_errors.push(format!("{item_key}: {message}"));
         }
         self.pending_errors.push(ItemError {
-            item_key: item_key.to_owned(),
+            item_key,
             phase: phase.to_owned(),
             kind: kind.to_owned(),
             error_class: class.to_owned(),
@@ -245,6 +301,16 @@ impl<'a> Run<'a> {
         checkpoint: Option<&(impl Serialize + ?Sized)>,
         work: impl AsyncFnOnce(&mut Db) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
+        self.chunk_writing(checkpoint, async |db| Ok((work(db).await?, 0))).await
+    }
+
+    /// The same for work that says how many items it has written: they count with its own commit, so that a run
+    /// that goes on from there knows of them.
+    pub async fn chunk_writing<T>(
+        &mut self,
+        checkpoint: Option<&(impl Serialize + ?Sized)>,
+        work: impl AsyncFnOnce(&mut Db) -> anyhow::Result<(T, u64)>,
+    ) -> anyhow::Result<T> {
         self.check_stop()?;
         let checkpoint = checkpoint.map(serde_json::to_string).transpose()?;
         // They stay here until the commit: the deadline may drop this future at any await.
@@ -254,7 +320,7 @@ impl<'a> Run<'a> {
         let result = self
             .db
             .transaction(async |db| {
-                let result = work(db).await?;
+                let (result, written) = work(db).await?;
                 history::insert_errors(db, execution.id, errors, cx.now()).await?;
                 failpoint::reach(&cx.config, "in-chunk");
                 // Last, so that the row is locked only for the moment of the commit: the heartbeat writes it too.
@@ -266,9 +332,9 @@ impl<'a> Run<'a> {
                              items_skipped = $4, items_failed = $5, heartbeat_at = $6, lease_expires_at = $7
                          WHERE id = $8 AND epoch = $9 AND status = 'RUNNING'",
                         values![
-                            checkpoint,
+                            checkpoint.clone(),
                             bigint(counts.read),
-                            bigint(counts.written),
+                            bigint(counts.written + written),
                             bigint(counts.skipped),
                             bigint(counts.failed),
                             server_time,
@@ -279,14 +345,17 @@ impl<'a> Run<'a> {
                     )
                     .await?;
                 anyhow::ensure!(owned == 1, Interruption::LeaseLost);
-                Ok(result)
+                Ok((result, written))
             })
             .await;
-        if result.is_ok() {
+        if let Ok((_, written)) = &result {
             self.pending_errors.clear();
+            self.counts.written += written;
+            self.committed_read = counts.read;
+            self.has_checkpoint |= checkpoint.is_some();
         }
         failpoint::reach(&cx.config, "after-chunk");
-        let result = result?;
+        let (result, _) = result?;
         self.check_stop()?;
         Ok(result)
     }
@@ -294,11 +363,5 @@ impl<'a> Run<'a> {
     /// The item errors that no chunk has taken along, for the run's end.
     pub(super) fn take_errors(&mut self) -> Vec<ItemError> {
         std::mem::take(&mut self.pending_errors)
-    }
-}
-
-impl Drop for Run<'_> {
-    fn drop(&mut self) {
-        self.progress.finish_and_clear();
     }
 }

@@ -1,5 +1,6 @@
 //! What a job is to the runner: its constants, its instances and its work.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use crate::context::Context;
@@ -50,6 +51,10 @@ pub struct Instance {
     pub key: String,
     /// What keeps two instances apart under [`Exclusion::Instance`], without the job's name.
     pub exclusion: String,
+    /// Its lane: a part of the work that stands or falls by itself (a mall). Instances of one lane run one after the
+    /// other, in the order given; lanes run side by side (see [`Job::lanes`]), and what fails in one leaves the rest.
+    /// Empty for a job whose instances depend on the same things: there a failure of an outside system ends all.
+    pub lane: String,
     /// The arguments that repeat exactly this instance, with relative dates resolved.
     pub arguments: Vec<String>,
 }
@@ -57,7 +62,7 @@ pub struct Instance {
 impl Instance {
     /// The one instance of a job without identifying parameters.
     pub fn sweep(arguments: Vec<String>) -> Self {
-        Self { key: String::new(), exclusion: String::new(), arguments }
+        Self { key: String::new(), exclusion: String::new(), lane: String::new(), arguments }
     }
 
     /// Whether a second run after a success has nothing to do.
@@ -83,6 +88,11 @@ pub trait Job {
 
     /// What is to be done, oldest first: a range of days is one instance a day. Bad arguments end here.
     async fn instances(&self, cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Instance>>;
+
+    /// How many lanes run side by side, each over a connection of its own (see [`Instance::lane`]).
+    fn lanes(&self, _cx: &Context) -> NonZeroUsize {
+        NonZeroUsize::MIN
+    }
 
     /// Whether an instance that completed once still stands, and what is cheap to know of changes since.
     async fn standing(&self, _cx: &Context, _db: &mut Db, _instance: &Instance) -> anyhow::Result<Standing> {

@@ -25,6 +25,8 @@ on_both_databases![
     a_request_claimed_by_a_killed_run_is_done_by_the_next,
     a_request_done_but_not_noted_by_a_killed_run_is_done_by_the_next,
     a_request_that_has_to_wait_stays_open,
+    a_request_for_an_instance_that_is_at_work_does_not_hold_up_the_others,
+    a_run_that_is_asked_for_twice_or_needlessly_is_done_once,
     a_purge_keeps_ninety_days_running_runs_and_last_successes,
     a_purge_takes_along_what_belongs_to_the_runs,
     a_purge_keeps_what_is_asked_for_again_and_the_success_of_each_day,
@@ -162,6 +164,10 @@ fn runs_are_listed_by_job_status_and_start(shop: &TradingShop) {
         [1]
     );
     assert_eq!(listed(shop, &["--job", "no such job"]), Vec::<i64>::new());
+    assert_eq!(listed(shop, &["--instance", "2026-11-18"]), [3]);
+    assert_eq!(listed(shop, &["--instance", "11-1", "--status", "failed"]), [4, 3]);
+    assert_eq!(listed(shop, &["--instance", "%"]), Vec::<i64>::new());
+    assert_eq!(listed(shop, &["--status", "failed,completed", "--job", "report daily-sales"]), [4, 3, 1]);
     shop.batchctl(["runs", "list", "--since", "soon"]).run().exits(2).says("--since: `soon` is not a date");
     shop.batchctl(["runs", "list", "--status", "FINE"]).run().exits(2);
 
@@ -188,7 +194,7 @@ fn a_run_is_shown_with_everything_known_of_it(shop: &TradingShop) {
         "items         3 read, 2 written, 0 skipped, 1 failed\n",
         "lease         report daily-sales 2026-11-19 (epoch 1)\n",
         "command       batchctl --env dev report daily-sales --date 2026-11-19\n",
-        "failed items  1 (look: batchctl --env dev runs errors 1; retry: batchctl --env dev runs retry 1)\n",
+        "open items    1 (look: batchctl --env dev runs errors 1; retry: batchctl --env dev runs retry 1)\n",
     ] {
         assert!(shown.contains(line), "no `{line}` in:\n{shown}");
     }
@@ -216,7 +222,10 @@ fn the_failed_items_of_a_run_are_shown(shop: &TradingShop) {
     shop.execute("UPDATE malls SET time_zone = 'Asia/Tokyo'");
     shop.batchctl(["runs", "retry", "1"]).run().succeeds();
     shop.batchctl(["runs", "errors", "1"]).run().succeeds().prints("which does not exist (resolved)\n");
-    assert_eq!(shop.batchctl(["runs", "errors", "2"]).run().succeeds().stdout, "run 2 has no failed items\n");
+    assert_eq!(
+        shop.batchctl(["runs", "errors", "2"]).run().succeeds().stdout,
+        "run 2 has no failed or skipped items\n"
+    );
 }
 
 fn an_unknown_run_is_wrong_usage(sandbox: &Sandbox) {
@@ -378,6 +387,44 @@ fn a_request_that_has_to_wait_stays_open(shop: &TradingShop) {
     other.release().wait().succeeds();
     shop.batchctl(["runs", "process-requests"]).run().succeeds().is_silent();
     assert_eq!(shop.sql("SELECT status, exit_code FROM batch_retry_request"), [["DONE", "0"]]);
+}
+
+fn a_request_for_an_instance_that_is_at_work_does_not_hold_up_the_others(shop: &TradingShop) {
+    shop.only_mars();
+    shop.batchctl(BACKFILL).run().exits(1);
+    shop.bring_mars_home();
+    let mut at_work = shop.batchctl(["runs", "retry", "1"]).hold_at("after-lease");
+    at_work.wait_until_reached();
+    for run in ["1", "3"] {
+        shop.batchctl(["runs", "request-retry", run, "--reason", "Mars came home"]).run().succeeds();
+    }
+    shop.batchctl(["runs", "process-requests"]).run().succeeds().is_silent();
+    assert_eq!(
+        shop.sql("SELECT execution_id, status FROM batch_retry_request ORDER BY id"),
+        [["1", "PENDING"], ["3", "DONE"]]
+    );
+    at_work.release().wait().succeeds();
+}
+
+fn a_run_that_is_asked_for_twice_or_needlessly_is_done_once(shop: &TradingShop) {
+    shop.only_mars();
+    shop.batchctl(NIGHTLY).run().exits(1);
+    shop.bring_mars_home();
+    for _ in 0..2 {
+        shop.batchctl(["runs", "request-retry", "1", "--reason", "Mars came home"]).run().succeeds();
+    }
+    shop.batchctl(["runs", "process-requests"]).run().succeeds().is_silent();
+    // That success is run 3: there is nothing in it to do again.
+    shop.batchctl(["runs", "request-retry", "3", "--reason", "to be sure"]).run().succeeds();
+    shop.batchctl(["runs", "process-requests"]).run().succeeds().is_silent();
+    assert_eq!(
+        shop.sql("SELECT execution_id, status FROM batch_retry_request ORDER BY id"),
+        [["1", "DONE"], ["1", "DONE"], ["3", "DONE"]]
+    );
+    assert_eq!(
+        shop.sql("SELECT instance_key, attempt, status FROM batch_execution WHERE job = 'report daily-sales' ORDER BY id"),
+        [["2026-11-19", "1", "FAILED"], ["2026-11-19", "2", "COMPLETED"]]
+    );
 }
 
 #[track_caller]

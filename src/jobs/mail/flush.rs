@@ -286,7 +286,7 @@ impl Flush {
         let (ready, intake) = mpsc::channel(READY);
         let (stop_claiming, stop) = watch::channel(false);
         let claimer = Claimer {
-            db: open_connection(cx).await?,
+            db: open_connection(cx, run.id()).await?,
             run: run.id(),
             clock,
             rates: Rates::new(&config.file().mail),
@@ -301,7 +301,7 @@ impl Flush {
         task.spawn(claimer.work());
         Ok(Self {
             run: run.id(),
-            db: open_connection(cx).await?,
+            db: open_connection(cx, run.id()).await?,
             policy,
             clock,
             reaches_recipients,

@@ -142,7 +142,7 @@ pub fn instance(
     }
     arguments.extend(further.iter().map(|&argument| argument.to_owned()));
     // Two runs of one period write the same rows, whatever malls they name.
-    Instance { key, exclusion: first.to_string(), arguments }
+    Instance { key, exclusion: first.to_string(), lane: String::new(), arguments }
 }
 
 /// The first day of an instance's period: the first word of its key, put there by [`instance`].

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
+use serde_json::json;
 
 use crate::context::Context;
 use crate::db::{Db, Value};
@@ -28,9 +29,15 @@ pub struct ListArgs {
     /// List runs of this job
     #[arg(long)]
     job: Option<String>,
-    /// List runs with this status
-    #[arg(long, value_enum, ignore_case = true)]
-    status: Option<Status>,
+    /// List runs of instances that have this text in their key: a mall's code, a day
+    #[arg(long, value_name = "TEXT")]
+    instance: Option<String>,
+    /// List runs with this status, or one of several
+    #[arg(long, value_enum, ignore_case = true, value_delimiter = ',')]
+    status: Vec<Status>,
+    /// Leave out runs whose instance has completed since
+    #[arg(long)]
+    open: bool,
     /// List runs started since: a day, an instant (RFC 3339), or a duration ago such as 2h
     #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
     since: Option<String>,
@@ -57,6 +64,12 @@ pub(super) async fn list(cx: &Context, args: &ListArgs) -> anyhow::Result<()> {
     Ok(cx.output.data(text.as_bytes())?)
 }
 
+/// What has been done since is no work for anybody.
+const OPEN: &str = "NOT EXISTS (
+    SELECT 1 FROM batch_execution AS later
+    WHERE later.job = batch_execution.job AND later.instance_key = batch_execution.instance_key
+      AND later.id > batch_execution.id AND later.status = 'COMPLETED')";
+
 /// Builds the filter from those given: a condition that is always in the text would cost its index.
 async fn select(
     db: &mut Db,
@@ -72,11 +85,24 @@ async fn select(
     if let Some(job) = &args.job {
         add("job = ?", job.into());
     }
-    if let Some(status) = args.status {
-        add("status = ?", status.word().into());
+    if let Some(instance) = &args.instance {
+        // Not LIKE: it ignores case on SQLite only, and a key may hold its wildcards.
+        let contains = db.pick("instr(instance_key, ?) > 0", "strpos(instance_key, ?) > 0");
+        add(contains, instance.as_str().into());
+    }
+    match args.status.as_slice() {
+        [] => {}
+        [status] => add("status = ?", status.word().into()),
+        several => {
+            let words: Vec<&str> = several.iter().map(|status| status.word()).collect();
+            add(&format!("status IN {}", db.elements("?")), json!(words).into());
+        }
     }
     if let Some(since) = since {
         add("started_at >= ?", since.into());
+    }
+    if args.open {
+        conditions.push(OPEN.to_owned());
     }
     values.push(i64::from(args.limit).into());
     let filter =

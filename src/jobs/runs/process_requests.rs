@@ -114,6 +114,8 @@ async fn retry(run: &Run<'_>, request: &Request) -> anyhow::Result<Ended> {
     let program = std::env::current_exe().context("failed to find this program's own file")?;
     let child = Command::new(program)
         .args(["--env", run.cx.config.environment(), "runs", "retry", &request.execution_id.to_string()])
+        // The request stays open; to wait here, for hours perhaps, would hold up all the others.
+        .args(["--on-overlap", "fail"])
         .current_dir(run.cx.working_dir())
         .stdin(Stdio::null())
         .stdout(Stdio::null())

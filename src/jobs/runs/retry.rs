@@ -2,6 +2,7 @@
 
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::runner::OnOverlap;
 use crate::runner::command_line;
 use crate::runner::history::{self, Status};
 
@@ -15,6 +16,9 @@ pub struct RetryArgs {
     /// Do it again even if it has succeeded since
     #[arg(long)]
     pub rerun: bool,
+    /// When another run holds the lease: `fail` at once with 75, or `wait=DURATION` first
+    #[arg(long, value_name = "fail|wait=DURATION")]
+    pub on_overlap: Option<OnOverlap>,
 }
 
 /// A command line to run again.

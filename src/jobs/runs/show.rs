@@ -90,15 +90,24 @@ fn describe(cx: &Context, run: &Execution, open_items: usize) -> String {
         ("peak memory", run.peak_memory_bytes.map(|bytes| format!("{} MiB", bytes / 1024 / 1024))),
         ("CPU time", run.cpu_time_ms.map(milliseconds)),
         ("process", Some(format!("{} on {}", run.pid, run.host))),
-        ("lease", run.exclusion_key.as_ref().map(|key| format!("{key} (epoch {})", run.epoch))),
+        (
+            "lease",
+            run.exclusion_key
+                .as_ref()
+                .filter(|_| run.epoch > 0)
+                .map(|key| format!("{key} (epoch {})", run.epoch)),
+        ),
         ("retry of", run.retry_of.map(|id| id.to_string())),
         ("version", Some(run.version.clone())),
         ("environment", Some(run.environment.clone())),
         ("command", Some(format!("batchctl --env {} {}", run.environment, run.command_line))),
         (
-            "failed items",
+            "open items",
             (open_items > 0).then(|| {
-                format!("{open_items} (look: batchctl --env {0} runs errors {1}; retry: batchctl --env {0} runs retry {1})", run.environment, run.id)
+                format!(
+                    "{open_items} (look: batchctl --env {0} runs errors {1}; retry: batchctl --env {0} runs retry {1})",
+                    run.environment, run.id
+                )
             }),
         ),
     ];
@@ -137,7 +146,7 @@ pub(super) async fn errors(cx: &Context, args: &ErrorsArgs) -> anyhow::Result<()
     db.close().await;
     let text = match args.format {
         ListFormat::Json => serde_json::to_string_pretty(&rows)? + "\n",
-        ListFormat::Table if rows.is_empty() => format!("run {} has no failed items\n", run.id),
+        ListFormat::Table if rows.is_empty() => format!("run {} has no failed or skipped items\n", run.id),
         ListFormat::Table => {
             let mut text = String::new();
             for row in &rows {

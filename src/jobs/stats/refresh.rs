@@ -55,7 +55,12 @@ impl Job for Args {
             cx.output.status("No active mall: nothing to count (add one with `batchctl mall add`)");
             return Ok(Vec::new());
         }
-        Ok(vec![Instance { key: day.to_string(), exclusion: day.to_string(), arguments }])
+        Ok(vec![Instance {
+            key: day.to_string(),
+            exclusion: day.to_string(),
+            lane: String::new(),
+            arguments,
+        }])
     }
 
     async fn standing(&self, _cx: &Context, db: &mut Db, instance: &Instance) -> anyhow::Result<Standing> {

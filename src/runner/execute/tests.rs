@@ -1,0 +1,511 @@
+//! Lanes side by side, seen through the one way in, on a database of each test's own.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use chrono::{DateTime, Utc};
+use tempfile::TempDir;
+use tokio::sync::{Barrier, watch};
+
+use super::*;
+use crate::config::{Config, LoadOptions};
+use crate::output::{LogFormat, Output};
+use crate::runner::StopSignal;
+use crate::runner::spec::minutes;
+use crate::severity::Severity;
+use crate::values;
+
+/// What an instance does.
+enum Act {
+    Complete,
+    Fail(Failure),
+    /// One item of two fails.
+    FailAnItem,
+    /// Waits until as many instances as the barrier counts are at work.
+    Meet,
+    /// The same twice.
+    MeetTwice,
+    /// The same once, and then the others look as if they had stood still.
+    MeetAndLetLeasesExpire,
+    /// Fails unless an earlier run ended behind a page.
+    GoOn,
+    /// Looks again and again how many runs are at work.
+    CountRuns,
+    /// Commits chunk after chunk, and sends the stop once all of the barrier's count are at it.
+    WorkUntilStopped,
+    /// Takes the history away.
+    LoseDatabase,
+}
+
+/// A job whose instances are named `LANE-PLACE`, each with its act.
+struct Malls {
+    lanes: usize,
+    acts: Vec<(&'static str, Act)>,
+    barrier: Barrier,
+    stop: watch::Sender<Option<StopSignal>>,
+    signals: watch::Receiver<Option<StopSignal>>,
+    begun: RefCell<Vec<String>>,
+    delivered: RefCell<Vec<String>>,
+    most_runs: Cell<i64>,
+    is_standing_unknown: bool,
+}
+
+impl Malls {
+    fn new(lanes: usize, meeting: usize, acts: Vec<(&'static str, Act)>) -> Self {
+        let (stop, signals) = watch::channel(None);
+        Self {
+            lanes,
+            acts,
+            barrier: Barrier::new(meeting),
+            stop,
+            signals,
+            begun: RefCell::default(),
+            delivered: RefCell::default(),
+            most_runs: Cell::default(),
+            is_standing_unknown: false,
+        }
+    }
+}
+
+impl Job for Malls {
+    const SPEC: JobSpec = JobSpec {
+        name: "test malls",
+        summary: "Do what a test asks for",
+        schedule: None,
+        deadline: minutes(1),
+        severity: Severity::Low,
+        exclusion: Exclusion::Instance,
+    };
+
+    async fn instances(&self, _cx: &Context, _db: &mut Db) -> anyhow::Result<Vec<Instance>> {
+        let instance = |key: &str| Instance {
+            key: key.to_owned(),
+            exclusion: key.to_owned(),
+            lane: key.split_once('-').map_or("", |(lane, _)| lane).to_owned(),
+            arguments: vec!["test".to_owned(), key.to_owned()],
+        };
+        Ok(self.acts.iter().map(|(key, _)| instance(key)).collect())
+    }
+
+    fn lanes(&self, _cx: &Context) -> NonZeroUsize {
+        NonZeroUsize::new(self.lanes).unwrap()
+    }
+
+    async fn standing(&self, _cx: &Context, _db: &mut Db, _instance: &Instance) -> anyhow::Result<Standing> {
+        anyhow::ensure!(!self.is_standing_unknown, "the standing cannot be read");
+        Ok(Standing::Complete(None))
+    }
+
+    async fn run(&self, run: &mut Run<'_>, instance: &Instance) -> anyhow::Result<()> {
+        self.begun.borrow_mut().push(instance.key.clone());
+        let (_, act) = self.acts.iter().find(|(key, _)| *key == instance.key).unwrap();
+        match act {
+            Act::Complete => Ok(()),
+            Act::Fail(failure) => Err(failure.clone().into()),
+            Act::FailAnItem => {
+                run.read(2);
+                run.written(1);
+                run.fail_item("item", "test", &anyhow::anyhow!("it is bad"));
+                Ok(())
+            }
+            Act::Meet => {
+                self.barrier.wait().await;
+                Ok(())
+            }
+            Act::MeetTwice => {
+                self.barrier.wait().await;
+                self.barrier.wait().await;
+                Ok(())
+            }
+            Act::MeetAndLetLeasesExpire => {
+                self.barrier.wait().await;
+                let sql = "UPDATE batch_execution SET lease_expires_at = $1 WHERE id <> $2";
+                run.db.execute(sql, values![DateTime::<Utc>::UNIX_EPOCH, run.id()]).await?;
+                Ok(())
+            }
+            Act::GoOn => {
+                anyhow::ensure!(
+                    run.checkpoint::<String>()?.as_deref() == Some("a page"),
+                    "from the beginning"
+                );
+                Ok(())
+            }
+            Act::CountRuns => {
+                for _ in 0..50 {
+                    let (runs,): (i64,) = run
+                        .db
+                        .fetch_one("SELECT COUNT(*) FROM batch_execution WHERE status = 'RUNNING'", values![])
+                        .await?;
+                    self.most_runs.set(self.most_runs.get().max(runs));
+                }
+                Ok(())
+            }
+            Act::WorkUntilStopped => {
+                run.chunk(Some("a page"), async |_| Ok(())).await?;
+                if self.barrier.wait().await.is_leader() {
+                    self.stop.send_replace(Some(StopSignal::Terminate));
+                }
+                loop {
+                    run.chunk(Some("a page"), async |_| Ok(())).await?;
+                }
+            }
+            Act::LoseDatabase => {
+                run.db.execute("ALTER TABLE batch_execution RENAME TO elsewhere", values![]).await?;
+                Ok(())
+            }
+        }
+    }
+
+    async fn deliver(&self, _cx: &Context, _db: &mut Db, completed: &[Instance]) -> anyhow::Result<()> {
+        self.delivered.borrow_mut().extend(completed.iter().map(|instance| instance.key.clone()));
+        Ok(())
+    }
+}
+
+/// Which database a test runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Database {
+    Sqlite,
+    Postgres,
+}
+
+/// Makes each of these tests one test for each database.
+macro_rules! on_both_databases {
+    ($($test:ident,)*) => {
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(super::Database::Sqlite).await;
+            })*
+        }
+
+        mod postgres {
+            $(#[tokio::test]
+            async fn $test() {
+                if super::postgres_url().is_some() {
+                    super::$test(super::Database::Postgres).await;
+                }
+            })*
+        }
+    };
+}
+
+on_both_databases![
+    lanes_run_side_by_side,
+    the_instances_of_a_lane_run_in_their_order,
+    no_more_lanes_run_at_once_than_the_job_says,
+    a_lane_that_fails_leaves_the_others_and_the_result_is_partial,
+    where_nothing_completed_the_worst_code_stands,
+    failed_items_of_one_instance_are_partial_too,
+    an_outside_system_that_is_down_ends_neither_its_lane_nor_the_others,
+    without_lanes_an_outside_system_that_is_down_ends_the_command,
+    a_lane_that_another_run_holds_ends_and_the_others_go_on,
+    a_stop_ends_all_lanes_and_nothing_new_begins,
+    a_stop_is_never_a_partial_success,
+    a_database_that_is_gone_ends_the_command_and_is_no_partial_success,
+    a_start_does_not_bury_the_lane_beside_it,
+    an_instance_that_fails_before_its_run_leaves_the_others_and_stays_complete,
+    a_retry_of_a_run_that_never_began_goes_on_where_the_last_one_ended,
+];
+
+/// Where a PostgreSQL for tests is. Without one its half is skipped with a notice; in CI that is a failure.
+#[expect(clippy::disallowed_methods, reason = "the test program would swallow a notice that is `eprint`ed")]
+fn postgres_url() -> Option<String> {
+    static NOTICE: std::sync::Once = std::sync::Once::new();
+    let variables = LoadOptions::from_process(None).unwrap().process_env;
+    let url = variables.get("BATCHCTL_TEST_POSTGRES_URL").cloned();
+    if url.is_none() {
+        assert!(!variables.contains_key("CI"), "BATCHCTL_TEST_POSTGRES_URL is not set: use scripts/test");
+        NOTICE.call_once(|| {
+            let notice = "note: the PostgreSQL half of the tests is skipped: use scripts/test";
+            writeln!(std::io::stderr(), "{notice} (BATCHCTL_TEST_POSTGRES_URL is not set)").unwrap();
+        });
+    }
+    url
+}
+
+/// Where a test's database is, gone with it.
+struct Place {
+    directory: TempDir,
+    /// The schema of its own and the server it is on.
+    schema: Option<(String, String)>,
+}
+
+impl Place {
+    async fn on(database: Database) -> (Self, String) {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let directory = tempfile::tempdir().unwrap();
+        if database == Database::Sqlite {
+            let url = format!("sqlite:{}", directory.path().join("test.db").display());
+            return (Self { directory, schema: None }, url);
+        }
+        let server = postgres_url().unwrap();
+        // The tests of the program sweep what a dead process of this number has left.
+        let schema = format!("test_{}_lanes_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let mut db = Db::connect(&server, false).await.unwrap();
+        db.script(&format!("CREATE SCHEMA {schema}")).await.unwrap();
+        db.close().await;
+        let separator = if server.contains('?') { '&' } else { '?' };
+        let url = format!("{server}{separator}options[search_path]={schema}");
+        (Self { directory, schema: Some((server, schema)) }, url)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Some((server, schema)) = self.schema.take() else { return };
+        let dropping = async move {
+            let mut db = Db::connect(&server, false).await?;
+            db.script("SET lock_timeout = '10s'").await?;
+            db.script(&format!("DROP SCHEMA {schema} CASCADE")).await
+        };
+        // The test's own runtime cannot be waited for in here.
+        let dropped = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(dropping)
+        })
+        .join();
+        if !std::thread::panicking() {
+            dropped.unwrap().unwrap();
+        }
+    }
+}
+
+/// A context with an empty database of its own.
+async fn context(database: Database) -> (Place, Context) {
+    let (place, url) = Place::on(database).await;
+    let config = Config::load(LoadOptions {
+        env_flag: None,
+        working_dir: place.directory.path().to_owned(),
+        process_env: BTreeMap::from([("BATCHCTL_DATABASE_URL".to_owned(), url)]),
+    })
+    .unwrap();
+    let output = Output::new(LogFormat::Text, 0, true, Redactor::default());
+    let cx = Context { config, output };
+    let mut db = cx.db_unchecked(true).await.unwrap();
+    db.migrate(cx.config.environment(), cx.now()).await.unwrap();
+    db.close().await;
+    (place, cx)
+}
+
+/// Runs the job and gives its exit code and how each run ended, by its instance.
+async fn ran(database: Database, job: &Malls, options: &RunOptions) -> (ExitCode, Vec<(String, String)>) {
+    let (_place, cx) = context(database).await;
+    ran_again(&cx, job, options).await
+}
+
+/// The same on a database that is there already.
+async fn ran_again(cx: &Context, job: &Malls, options: &RunOptions) -> (ExitCode, Vec<(String, String)>) {
+    let code = execute_under(cx, job, options, Signals::of(job.signals.clone())).await;
+    let mut db = cx.db_unchecked(false).await.unwrap();
+    let sql = "SELECT instance_key, status FROM batch_execution ORDER BY instance_key, id";
+    let runs = db.fetch_all(sql, values![]).await.unwrap_or_default();
+    (code, runs)
+}
+
+fn statuses(runs: &[(String, String)]) -> Vec<(&str, &str)> {
+    runs.iter().map(|(key, status)| (key.as_str(), status.as_str())).collect()
+}
+
+fn outside_is_down() -> Act {
+    Act::Fail(Failure::try_later("the shop does not answer"))
+}
+
+fn defect() -> Act {
+    Act::Fail(Failure::failed("the shop speaks nonsense"))
+}
+
+async fn lanes_run_side_by_side(database: Database) {
+    // None gets past the barrier unless all three are at work at once.
+    let job = Malls::new(3, 3, vec![("a-1", Act::Meet), ("b-1", Act::Meet), ("c-1", Act::Meet)]);
+    let (code, runs) = ran(database, &job, &RunOptions::default()).await;
+    assert_eq!(code, ExitCode::Completed);
+    assert_eq!(statuses(&runs), [("a-1", "COMPLETED"), ("b-1", "COMPLETED"), ("c-1", "COMPLETED")]);
+    assert_eq!(*job.delivered.borrow(), ["a-1", "b-1", "c-1"]);
+}
+
+async fn the_instances_of_a_lane_run_in_their_order(database: Database) {
+    let acts = vec![
+        ("a-1", Act::Complete),
+        ("b-1", Act::Complete),
+        ("a-3", Act::Complete),
+        ("b-0", Act::Complete),
+        ("a-2", Act::Complete),
+    ];
+    let job = Malls::new(2, 1, acts);
+    assert_eq!(ran(database, &job, &RunOptions::default()).await.0, ExitCode::Completed);
+    let begun = job.begun.borrow();
+    let of = |lane: &str| begun.iter().filter(|key| key.starts_with(lane)).cloned().collect::<Vec<_>>();
+    assert_eq!(of("a"), ["a-1", "a-3", "a-2"]);
+    assert_eq!(of("b"), ["b-1", "b-0"]);
+    assert_eq!(*job.delivered.borrow(), ["a-1", "a-3", "a-2", "b-1", "b-0"]);
+}
+
+async fn no_more_lanes_run_at_once_than_the_job_says(database: Database) {
+    let acts = ["a-1", "b-1", "c-1", "d-1", "e-1"].map(|key| (key, Act::CountRuns));
+    let job = Malls::new(2, 1, acts.into());
+    assert_eq!(ran(database, &job, &RunOptions::default()).await.0, ExitCode::Completed);
+    assert_eq!(job.most_runs.get(), 2);
+    assert_eq!(job.begun.borrow().len(), 5);
+}
+
+async fn a_lane_that_fails_leaves_the_others_and_the_result_is_partial(database: Database) {
+    let acts = || {
+        vec![
+            ("a-1", Act::Complete),
+            ("b-1", Act::Fail(Failure::configuration("no key"))),
+            ("c-1", Act::Complete),
+        ]
+    };
+    for lanes in [1, 3] {
+        let job = Malls::new(lanes, 1, acts());
+        let (code, runs) = ran(database, &job, &RunOptions::default()).await;
+        assert_eq!(code, ExitCode::Partial);
+        assert_eq!(statuses(&runs), [("a-1", "COMPLETED"), ("b-1", "FAILED"), ("c-1", "COMPLETED")]);
+        assert_eq!(*job.delivered.borrow(), ["a-1", "c-1"]);
+    }
+    let tolerant = RunOptions { allow_partial: true, ..RunOptions::default() };
+    assert_eq!(ran(database, &Malls::new(3, 1, acts()), &tolerant).await.0, ExitCode::Completed);
+}
+
+async fn where_nothing_completed_the_worst_code_stands(database: Database) {
+    let job = Malls::new(2, 1, vec![("a-1", outside_is_down()), ("b-1", defect())]);
+    assert_eq!(ran(database, &job, &RunOptions::default()).await.0, ExitCode::Failed);
+    let job = Malls::new(2, 1, vec![("a-1", outside_is_down()), ("b-1", outside_is_down())]);
+    assert_eq!(ran(database, &job, &RunOptions::default()).await.0, ExitCode::TryLater);
+    let job = Malls::new(2, 1, vec![("a-1", outside_is_down())]);
+    assert_eq!(ran(database, &job, &RunOptions::default()).await.0, ExitCode::TryLater);
+}
+
+async fn failed_items_of_one_instance_are_partial_too(database: Database) {
+    let job = Malls::new(2, 1, vec![("a-1", Act::FailAnItem), ("b-1", Act::Complete)]);
+    let (code, runs) = ran(database, &job, &RunOptions::default()).await;
+    assert_eq!(code, ExitCode::Partial);
+    assert_eq!(statuses(&runs), [("a-1", "PARTIAL"), ("b-1", "COMPLETED")]);
+}
+
+async fn an_outside_system_that_is_down_ends_neither_its_lane_nor_the_others(database: Database) {
+    let acts =
+        vec![("a-1", outside_is_down()), ("a-2", Act::Complete), ("b-1", defect()), ("b-2", Act::Complete)];
+    let job = Malls::new(2, 1, acts);
+    let (code, runs) = ran(database, &job, &RunOptions::default()).await;
+    assert_eq!(code, ExitCode::Partial);
+    assert_eq!(
+        statuses(&runs),
+        [("a-1", "FAILED"), ("a-2", "COMPLETED"), ("b-1", "FAILED"), ("b-2", "COMPLETED")]
+    );
+}
+
+async fn without_lanes_an_outside_system_that_is_down_ends_the_command(database: Database) {
+    let job = Malls::new(1, 1, vec![("1", Act::Complete), ("2", outside_is_down()), ("3", Act::Complete)]);
+    let (code, runs) = ran(database, &job, &RunOptions::default()).await;
+    assert_eq!(code, ExitCode::TryLater);
+    assert_eq!(statuses(&runs), [("1", "COMPLETED"), ("2", "FAILED")]);
+}
+
+async fn a_lane_that_another_run_holds_ends_and_the_others_go_on(database: Database) {
+    let (_place, cx) = context(database).await;
+    let options = RunOptions { on_overlap: Some(OnOverlap::Fail), ..RunOptions::default() };
+    for (lanes, has_other) in [(1, false), (1, true), (2, true)] {
+        let held = Malls::new(1, 1, vec![("a-1", Act::Complete)]);
+        let mut session =
+            Session::open(&cx, Malls::SPEC, &options, Signals::of(held.signals.clone())).await.unwrap();
+        let instances = held.instances(&cx, &mut session.db).await.unwrap();
+        assert!(matches!(session.acquire(&instances[0], true).await.unwrap(), Acquired::Granted(_)));
+
+        let mut acts = vec![("a-1", Act::Complete), ("a-2", Act::Complete)];
+        if has_other {
+            acts.push(("b-1", Act::Complete));
+        }
+        let job = Malls::new(lanes, 1, acts);
+        let again = RunOptions { rerun: true, ..options.clone() };
+        let code = execute_under(&cx, &job, &again, Signals::of(job.signals.clone())).await;
+        assert_eq!(code, if has_other { ExitCode::Partial } else { ExitCode::TryLater });
+        assert_eq!(*job.begun.borrow(), if has_other { vec!["b-1"] } else { vec![] });
+        let sql = "UPDATE batch_execution SET status = 'STOPPED' WHERE status = 'RUNNING'";
+        session.db.execute(sql, values![]).await.unwrap();
+        session.close().await;
+    }
+}
+
+async fn a_stop_ends_all_lanes_and_nothing_new_begins(database: Database) {
+    let acts = vec![
+        ("a-1", Act::WorkUntilStopped),
+        ("b-1", Act::WorkUntilStopped),
+        ("c-1", Act::WorkUntilStopped),
+        ("a-2", Act::Complete),
+        ("d-1", Act::Complete),
+    ];
+    let job = Malls::new(3, 3, acts);
+    let (code, runs) = ran(database, &job, &RunOptions::default()).await;
+    assert_eq!(code, ExitCode::Terminated);
+    assert_eq!(statuses(&runs), [("a-1", "STOPPED"), ("b-1", "STOPPED"), ("c-1", "STOPPED")]);
+    assert!(job.delivered.borrow().is_empty());
+}
+
+async fn a_stop_is_never_a_partial_success(database: Database) {
+    let acts = vec![("a-1", Act::Complete), ("a-2", Act::WorkUntilStopped), ("b-1", Act::Complete)];
+    let tolerant = RunOptions { allow_partial: true, ..RunOptions::default() };
+    let (code, runs) = ran(database, &Malls::new(1, 1, acts), &tolerant).await;
+    assert_eq!(code, ExitCode::Terminated);
+    assert_eq!(statuses(&runs), [("a-1", "COMPLETED"), ("a-2", "STOPPED")]);
+}
+
+async fn a_database_that_is_gone_ends_the_command_and_is_no_partial_success(database: Database) {
+    let acts = vec![("a-1", Act::Complete), ("b-1", Act::LoseDatabase), ("c-1", Act::Complete)];
+    let job = Malls::new(1, 1, acts);
+    let tolerant = RunOptions { allow_partial: true, ..RunOptions::default() };
+    assert_eq!(ran(database, &job, &tolerant).await.0, ExitCode::TryLater);
+    assert_eq!(*job.begun.borrow(), ["a-1", "b-1"]);
+}
+
+async fn a_start_does_not_bury_the_lane_beside_it(database: Database) {
+    let acts = vec![("a-1", Act::MeetAndLetLeasesExpire), ("a-2", Act::Meet), ("b-1", Act::MeetTwice)];
+    let (code, runs) = ran(database, &Malls::new(2, 2, acts), &RunOptions::default()).await;
+    assert_eq!(code, ExitCode::Completed);
+    assert_eq!(statuses(&runs), [("a-1", "COMPLETED"), ("a-2", "COMPLETED"), ("b-1", "COMPLETED")]);
+}
+
+async fn an_instance_that_fails_before_its_run_leaves_the_others_and_stays_complete(database: Database) {
+    let (_place, cx) = context(database).await;
+    let done = Malls::new(1, 1, vec![("a-1", Act::Complete)]);
+    assert_eq!(ran_again(&cx, &done, &RunOptions::default()).await.0, ExitCode::Completed);
+
+    for lanes in [1, 2] {
+        let mut job = Malls::new(lanes, 1, vec![("a-1", Act::Complete), ("b-1", Act::Complete)]);
+        job.is_standing_unknown = true;
+        let (code, _) = ran_again(&cx, &job, &RunOptions::default()).await;
+        // The first time b-1 is new; the second time it has a standing that cannot be read either.
+        assert_eq!(code, if lanes == 1 { ExitCode::Partial } else { ExitCode::Failed });
+    }
+    let again = Malls::new(1, 1, vec![("a-1", Act::Complete), ("b-1", Act::Complete)]);
+    let (code, runs) = ran_again(&cx, &again, &RunOptions::default()).await;
+    assert_eq!(code, ExitCode::Completed);
+    assert!(again.begun.borrow().is_empty());
+    assert_eq!(
+        statuses(&runs),
+        [("a-1", "COMPLETED"), ("a-1", "FAILED"), ("a-1", "FAILED"), ("b-1", "COMPLETED"), ("b-1", "FAILED")]
+    );
+}
+
+async fn a_retry_of_a_run_that_never_began_goes_on_where_the_last_one_ended(database: Database) {
+    let (_place, cx) = context(database).await;
+    let stopped = Malls::new(1, 1, vec![("a-1", Act::WorkUntilStopped)]);
+    assert_eq!(ran_again(&cx, &stopped, &RunOptions::default()).await.0, ExitCode::Terminated);
+
+    let again = Malls::new(1, 1, vec![("a-1", Act::GoOn)]);
+    let options = RunOptions::default();
+    let mut session =
+        Session::open(&cx, Malls::SPEC, &options, Signals::of(again.signals.clone())).await.unwrap();
+    let instances = again.instances(&cx, &mut session.db).await.unwrap();
+    let never_began =
+        session.insert_ended(&instances[0], Status::Failed, ExitCode::Failed, "no way there").await.unwrap();
+    session.close().await;
+    let retry = RunOptions { retry_of: Some(never_began), ..RunOptions::default() };
+    let (code, runs) = ran_again(&cx, &again, &retry).await;
+    assert_eq!(code, ExitCode::Completed);
+    assert_eq!(statuses(&runs), [("a-1", "STOPPED"), ("a-1", "FAILED"), ("a-1", "COMPLETED")]);
+}
