@@ -1,5 +1,6 @@
 //! The harness: sandboxes, processes, both databases, and the outside world as far as tests need it.
 
+pub(crate) mod cafe24;
 mod customers;
 mod database;
 pub(crate) mod line_works;
@@ -14,6 +15,7 @@ mod webhook;
 
 use std::time::{Duration, Instant};
 
+pub(crate) use cafe24::Cafe24;
 pub(crate) use customers::Customers;
 pub(crate) use database::Database;
 pub(crate) use process::{Batchctl, Ran, Running};

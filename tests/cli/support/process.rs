@@ -25,11 +25,13 @@ pub(crate) struct Batchctl {
     /// Where its output goes: this path with `.out` and `.err`. Files, so that nothing can block on a full pipe.
     files: PathBuf,
     typed: Option<String>,
+    /// What stdin holds, to its end.
+    stdin: Option<String>,
 }
 
 impl Batchctl {
     pub(super) fn new(command: Command, arguments: Vec<String>, files: PathBuf) -> Self {
-        Self { command, arguments, files, typed: None }
+        Self { command, arguments, files, typed: None, stdin: None }
     }
 
     /// Sets a variable.
@@ -78,6 +80,12 @@ impl Batchctl {
         self.run()
     }
 
+    /// Gives it this on stdin, to its end.
+    pub(crate) fn stdin(mut self, text: impl Into<String>) -> Self {
+        self.stdin = Some(text.into());
+        self
+    }
+
     /// Lets a shell start it: `script` finds the program and its arguments in `"$@"`.
     pub(crate) fn through_shell(mut self, script: &str) -> Self {
         let mut shell = Command::new("sh");
@@ -93,7 +101,15 @@ impl Batchctl {
     pub(crate) fn spawn(mut self) -> Running {
         let out = File::create(self.files.with_extension("out")).expect("a file can be made");
         let err = File::create(self.files.with_extension("err")).expect("a file can be made");
-        let stdin = if self.typed.is_some() { Stdio::piped() } else { Stdio::null() };
+        let stdin = match &self.stdin {
+            Some(text) => {
+                let file = self.files.with_extension("in");
+                std::fs::write(&file, text).expect("a file can be written");
+                Stdio::from(File::open(file).expect("it was written"))
+            }
+            None if self.typed.is_some() => Stdio::piped(),
+            None => Stdio::null(),
+        };
         self.command.stdin(stdin).stdout(out).stderr(err);
         let mut child = self.command.spawn().expect("the program starts");
         if let (Some(typed), Some(stdin)) = (&self.typed, &mut child.stdin) {
