@@ -115,7 +115,7 @@ fn unanswered(error: reqwest::Error) -> Unanswered {
 }
 
 /// The last cause, which says most, and whether it is about a certificate.
-fn innermost(error: &reqwest::Error) -> (String, bool) {
+pub(super) fn innermost(error: &reqwest::Error) -> (String, bool) {
     let mut cause: &dyn std::error::Error = error;
     loop {
         // A TLS error stands inside an I/O error, which does not count it among its sources.

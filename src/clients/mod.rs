@@ -1,5 +1,7 @@
 //! One file per outside system. A client knows its system's protocol and limits; it knows no job.
 
+pub mod api;
+pub mod cafe24;
 pub mod chat;
 pub mod http;
 pub mod line_works;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use chrono::format::{Item, StrftimeItems};
 use serde::{Deserialize, Deserializer, de};
 
+use super::cafe24::Cafe24Config;
 use super::channel::AlertChannel;
 use super::customer_mail::{CartRemindConfig, DigestConfig};
 use super::delivery::DeliveryConfig;
@@ -38,6 +39,8 @@ pub struct FileConfig {
     pub cart_remind: CartRemindConfig,
     /// `[digest]`
     pub digest: DigestConfig,
+    /// `[cafe24]`
+    pub cafe24: Cafe24Config,
     /// `[jobs."GROUP JOB"]`, by the job's name.
     pub jobs: BTreeMap<String, JobOverride>,
 }
@@ -301,6 +304,7 @@ impl FileConfig {
         config.validate_jobs(&document)?;
         config.mail.validate(&document)?;
         config.cart_remind.validate(&document)?;
+        config.cafe24.validate(&document)?;
         for (index, delivery) in config.report.delivery.iter().enumerate() {
             delivery.validate(index, &document)?;
         }
@@ -393,6 +397,7 @@ impl FileConfig {
                 channel.variables().map(|(_, name)| (name, format!("alerts.channel `{}`", channel.name)))
             })
             .chain(self.mail.named_variables())
+            .chain(self.cafe24.named_variables())
     }
 }
 
@@ -524,7 +529,7 @@ mod tests {
             (
                 "zzz = 1",
                 "batchctl.toml line 1: unknown key `zzz`: known are pdf, report, alerts, import, mail, \
-                 cart_remind, digest, jobs",
+                 cart_remind, digest, cafe24, jobs",
             ),
             (
                 "[jobs.\"report daily-sales\"]\ntimout = \"5m\"",

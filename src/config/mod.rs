@@ -2,6 +2,7 @@
 //!
 //! The only place that reads the environment. Nothing here opens a connection.
 
+mod cafe24;
 mod channel;
 mod customer_mail;
 mod delivery;
@@ -22,6 +23,8 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use url::Url;
 
+pub use cafe24::Cafe24Config;
+pub(crate) use cafe24::is_confidential;
 pub use channel::{AlertChannel, ChannelKind, ChannelTarget, LineWorksReader, LineWorksTarget};
 pub use customer_mail::{CartRemindConfig, CouponConfig, DigestConfig};
 pub use delivery::{DeliveredReport, DeliveryConfig};
@@ -63,7 +66,7 @@ enum Shown {
 }
 
 /// Every variable of the interface, beside `BATCHCTL_ENV`.
-const VARIABLES: [(&str, Shown); 12] = [
+const VARIABLES: [(&str, Shown); 14] = [
     ("BATCHCTL_DATABASE_URL", Shown::Url),
     ("BATCHCTL_CONFIG", Shown::Plain),
     ("BATCHCTL_TZ", Shown::Plain),
@@ -74,6 +77,8 @@ const VARIABLES: [(&str, Shown); 12] = [
     ("BATCHCTL_REDIS_URL", Shown::Url),
     ("BATCHCTL_KAFKA_BROKERS", Shown::Plain),
     ("BATCHCTL_SECRET_KEY", Shown::Never),
+    (cafe24::CLIENT_ID_VARIABLE, Shown::Never),
+    (cafe24::CLIENT_SECRET_VARIABLE, Shown::Never),
     ("BATCHCTL_LEASE_SECONDS", Shown::Plain),
     ("BATCHCTL_NOW", Shown::Plain),
 ];
@@ -161,6 +166,22 @@ impl Config {
             file,
             file_entries,
         })
+    }
+
+    /// The settings of a process of the same environment and variables that starts in another folder; `more` are
+    /// variables that it has beside them, unless it has them already.
+    pub fn in_folder(&self, folder: &Path, more: &[(&str, String)]) -> Result<Self, ConfigError> {
+        let variables = self.environment.variables.iter();
+        let mut process_env: BTreeMap<String, String> = variables
+            // What is empty counts as not set.
+            .filter(|(_, variable)| variable.source == Source::Process && !variable.value.is_empty())
+            .map(|(name, variable)| (name.clone(), variable.value.clone()))
+            .collect();
+        for (name, value) in more {
+            process_env.entry((*name).to_owned()).or_insert_with(|| value.clone());
+        }
+        let env_flag = Some(self.environment.name.clone());
+        Self::load(LoadOptions { env_flag, working_dir: folder.to_owned(), process_env })
     }
 
     /// The environment's name: `dev`, `prod`, …

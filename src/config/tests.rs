@@ -313,7 +313,7 @@ fn the_commented_lines_of_the_example_load_too() {
         .collect();
     let config = load(None, &[(".env", &uncommented), ("batchctl.toml", &toml)], &[]).unwrap();
     let named: Vec<_> = config.file().named_variables().collect();
-    assert_eq!(named.len(), 12);
+    assert_eq!(named.len(), 14);
     for (name, _) in named {
         assert!(uncommented.contains(&format!("{name}=")), "{name} is not in .env.example");
     }

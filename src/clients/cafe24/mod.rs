@@ -1,0 +1,197 @@
+//! Cafe24's Admin API (Korea), as far as a mall's data is read: lists, counts and single records.
+
+pub mod oauth;
+mod page;
+pub mod records;
+mod throttle;
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use futures_util::future::BoxFuture;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use serde_json::value::RawValue;
+
+pub use super::api::ApiError;
+use super::api::{Answered, Api, Blocks, Call, Decoded, LONGEST_BACKOFF, Terms};
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::mask::Secret;
+use crate::output::Output;
+
+/// How people call it, and what its rows are stored under.
+pub const PLATFORM: &str = "cafe24";
+const NAME: &str = "Cafe24";
+/// Where the calls are that read a mall's data.
+const ADMIN: &str = "api/v2/admin";
+const VERSION_HEADER: HeaderName = HeaderName::from_static("x-cafe24-api-version");
+/// Calls at once before the rate counts: with the eight a second of the default no second has more than ten.
+const BURST: u32 = 2;
+
+/// What is known of an account beyond one process: its token, and how long it is blocked.
+pub trait AccountState: Blocks {
+    /// The access token to use now; refreshed first if it is about to end.
+    fn access_token(&self) -> BoxFuture<'_, Result<Secret, Failure>>;
+
+    /// The token to use after Cafe24 has rejected this one: refreshed by us, or by another process meanwhile.
+    fn after_rejection<'a>(&'a self, rejected: &'a Secret) -> BoxFuture<'a, Result<Secret, Failure>>;
+}
+
+/// One account's API. Its throttle is shared by all values of the same account in this process.
+#[derive(Clone)]
+pub struct Cafe24 {
+    api: Api,
+    account: String,
+    version: HeaderValue,
+    state: Arc<dyn AccountState>,
+}
+
+/// A page of a list.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its records, not decoded: a bad one does not fail its page.
+    pub records: Vec<Box<RawValue>>,
+    /// When the server had them, at the latest; see [`Answered::as_of`].
+    pub as_of: DateTime<Utc>,
+}
+
+impl Cafe24 {
+    /// The API of an account as `[cafe24]` describes it.
+    pub fn new(
+        config: &Config,
+        output: &Output,
+        account: &str,
+        state: Arc<dyn AccountState>,
+    ) -> Result<Self, Failure> {
+        let settings = &config.file().cafe24;
+        let blocks: Arc<dyn Blocks> = Arc::clone(&state) as Arc<dyn Blocks>;
+        Ok(Self {
+            api: api(NAME, config, output, account, Some(blocks))?,
+            account: account.to_owned(),
+            version: HeaderValue::from_str(settings.api_version()).map_err(|_| {
+                Failure::configuration("`cafe24.api_version` is no version: write one like 2026-03-01")
+            })?,
+            state,
+        })
+    }
+
+    /// `GET /api/v2/admin/{path}`: the records of the list under `key`.
+    pub async fn list(&self, path: &str, key: &str, query: &[(&str, String)]) -> Result<Answer, ApiError> {
+        let decode = |body: &[u8]| {
+            let value = page::list(body, key)?;
+            Ok(Decoded { rows: value.len(), value })
+        };
+        let answered = self.get(&format!("{ADMIN}/{path}"), query, decode).await?;
+        Ok(Answer { records: answered.value, as_of: answered.as_of })
+    }
+
+    /// `GET /api/v2/admin/{path}/count`.
+    pub async fn count(&self, path: &str, query: &[(&str, String)]) -> Result<u64, ApiError> {
+        let decode = |body: &[u8]| Ok(Decoded { value: page::count(body)?, rows: 1 });
+        Ok(self.get(&format!("{ADMIN}/{path}/count"), query, decode).await?.value)
+    }
+
+    /// `GET /api/v2/admin/{path}`: the record under `key`; `None` if there is none (404).
+    pub async fn one(
+        &self,
+        path: &str,
+        key: &str,
+        query: &[(&str, String)],
+    ) -> Result<Option<Answered<Box<RawValue>>>, ApiError> {
+        let decode = |body: &[u8]| {
+            let value = page::one(body, key)?;
+            Ok(Decoded { rows: usize::from(value.is_some()), value })
+        };
+        match self.get(&format!("{ADMIN}/{path}"), query, decode).await {
+            Ok(Answered { value, as_of }) => Ok(value.map(|value| Answered { value, as_of })),
+            Err(error) if error.status() == Some(404) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks with the account's token, and once more with another one if Cafe24 rejects it.
+    async fn get<T>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        decode: impl Fn(&[u8]) -> serde_json::Result<Decoded<T>>,
+    ) -> Result<Answered<T>, ApiError> {
+        // The token comes last: it may end while a block is waited out.
+        self.api.wait_out_block().await?;
+        let token = self.state.access_token().await?;
+        let answered = match self.get_with(path, query, &token, &decode).await {
+            Err(error) if error.status() == Some(401) => {
+                let fresh = self.state.after_rejection(&token).await?;
+                self.get_with(path, query, &fresh, &decode).await
+            }
+            answered => answered,
+        };
+        answered.map_err(|error| match error.status() {
+            Some(401 | 403) => error.hint(authorise_hint(&self.account)),
+            _ => error,
+        })
+    }
+
+    async fn get_with<T>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        token: &Secret,
+        decode: impl Fn(&[u8]) -> serde_json::Result<Decoded<T>>,
+    ) -> Result<Answered<T>, ApiError> {
+        let mut bearer = HeaderValue::from_str(&format!("Bearer {}", token.expose())).map_err(|_| {
+            Failure::failed(format!("the access token of account `{}` fits in no header", self.account))
+                .hint(authorise_hint(&self.account))
+        })?;
+        bearer.set_sensitive(true);
+        let headers = HeaderMap::from_iter([
+            (AUTHORIZATION, bearer),
+            // Asked for on a GET too: anything else is answered with 400.
+            (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+            (VERSION_HEADER, self.version.clone()),
+        ]);
+        self.api.send(Call::get(path, query).headers(headers).secret(token), decode).await
+    }
+}
+
+/// What to do when an account's authorisation is gone.
+pub fn authorise_hint(account: &str) -> String {
+    format!("let the shop's owner authorise the app again: batchctl mall token authorize {account}")
+}
+
+/// Whether it can be a mall's id at Cafe24: a label of a host's name.
+pub fn is_account(account: &str) -> bool {
+    (1..=63).contains(&account.len())
+        && account.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
+/// The account's address and our patience with it.
+fn api(
+    name: &'static str,
+    config: &Config,
+    output: &Output,
+    account: &str,
+    blocks: Option<Arc<dyn Blocks>>,
+) -> Result<Api, Failure> {
+    // It becomes a part of the host's name, which gets the tokens.
+    if !is_account(account) {
+        return Err(Failure::configuration(format!("`{account}` is no account of Cafe24"))
+            .hint("give the mall its id at Cafe24: batchctl mall add CODE --account ID"));
+    }
+    let settings = &config.file().cafe24;
+    let terms = Terms {
+        name,
+        tries: settings.tries(),
+        backoff: settings.backoff(),
+        longest_backoff: LONGEST_BACKOFF,
+        request_timeout: settings.request_timeout(),
+        longest_wait: settings.longest_wait(),
+        calls_per_second: settings.calls_per_second(),
+        burst: BURST,
+        rule: throttle::rule,
+    };
+    Api::new("cafe24.base_url", &settings.base_url(account), terms, blocks, config.redactor(), output)
+}
+
+#[cfg(test)]
+mod tests;

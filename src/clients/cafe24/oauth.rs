@@ -1,0 +1,296 @@
+//! Cafe24's OAuth: how an app gets a mall's tokens, and new ones for old.
+//!
+//! An access token lives two hours, a refresh token two weeks and for one use: each refresh kills the old pair. So the
+//! caller holds a lock while it asks, and stores the answer before it uses it.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use chrono::{DateTime, FixedOffset, NaiveDateTime, Utc};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use serde::Deserialize;
+use url::Url;
+
+use super::authorise_hint;
+use crate::clients::api::{Api, ApiError, Call, Decoded};
+use crate::clock::machine_time;
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::mask::Secret;
+use crate::output::Output;
+
+const AUTHORIZE: &str = "api/v2/oauth/authorize";
+const TOKEN: &str = "api/v2/oauth/token";
+/// How often the token endpoint is tried without an answer. If an answer was lost the token is used up, and the next
+/// try says so, which is the truth.
+const TRIES: u32 = 3;
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(12);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// What all tries together take at the most, each with a wait before it.
+pub const LONGEST_ASKING: Duration =
+    Duration::from_secs((REQUEST_TIMEOUT.as_secs() + LONGEST_WAIT.as_secs()) * TRIES as u64);
+/// It has a pace of its own: the throttles are those of the Admin API.
+const NAME: &str = "Cafe24 OAuth";
+/// Times without a zone are Korea's, which has no summer time.
+const KOREA_SECONDS: i32 = 9 * 60 * 60;
+
+/// A pair of tokens, as Cafe24 gives it.
+#[derive(Debug, Clone)]
+pub struct Tokens {
+    /// For the calls, two hours.
+    pub access_token: Secret,
+    /// When it ends.
+    pub access_expires_at: DateTime<Utc>,
+    /// For the next pair, once.
+    pub refresh_token: Secret,
+    /// When it ends.
+    pub refresh_expires_at: DateTime<Utc>,
+    /// What the pair may read.
+    pub scopes: Vec<String>,
+    /// When it was made.
+    pub issued_at: DateTime<Utc>,
+    /// Whose it is, if the answer says.
+    pub account: Option<String>,
+}
+
+/// Why no tokens came.
+#[derive(Debug)]
+pub enum OauthError {
+    /// Cafe24 refused the token or the code for good: somebody has to authorise the app again.
+    Rejected(ApiError),
+    /// Anything else: the token may be as good as before.
+    Failed(ApiError),
+}
+
+impl From<OauthError> for Failure {
+    fn from(error: OauthError) -> Self {
+        match error {
+            OauthError::Rejected(error) | OauthError::Failed(error) => error.into(),
+        }
+    }
+}
+
+/// The app, as `[cafe24]` and its variables describe it, towards one account.
+pub struct Oauth {
+    api: Api,
+    account: String,
+    client_id: Secret,
+    client_secret: Secret,
+    client_id_variable: String,
+    client_secret_variable: String,
+}
+
+impl Oauth {
+    /// The app towards an account.
+    pub fn new(config: &Config, output: &Output, account: &str) -> Result<Self, Failure> {
+        let settings = &config.file().cafe24;
+        let secret = |name: &str| {
+            config.secret(name).map(Secret::new).map_err(|error| {
+                Failure::configuration(error.to_string())
+                    .hint("it is in Cafe24's developer console, with the app")
+            })
+        };
+        Ok(Self {
+            api: super::api(NAME, config, output, account, None)?.hurried(REQUEST_TIMEOUT, LONGEST_WAIT),
+            account: account.to_owned(),
+            client_id: secret(settings.client_id_variable())?,
+            client_secret: secret(settings.client_secret_variable())?,
+            client_id_variable: settings.client_id_variable().to_owned(),
+            client_secret_variable: settings.client_secret_variable().to_owned(),
+        })
+    }
+
+    /// Where a person who owns the shop allows the app to read it; `state` comes back with the code.
+    pub fn authorize_url(&self, redirect_uri: &str, scopes: &[String], state: &str) -> Result<Url, Failure> {
+        let mut url = self.api.own_link(AUTHORIZE)?;
+        url.query_pairs_mut()
+            .append_pair("response_type", "code")
+            .append_pair("client_id", self.client_id.expose())
+            .append_pair("state", state)
+            .append_pair("redirect_uri", redirect_uri)
+            .append_pair("scope", &scopes.join(","));
+        Ok(url)
+    }
+
+    /// Tokens for the code that came back; it lives about a minute.
+    pub async fn exchange(&self, code: &Secret, redirect_uri: &str) -> Result<Tokens, OauthError> {
+        let form =
+            [("grant_type", "authorization_code"), ("code", code.expose()), ("redirect_uri", redirect_uri)];
+        self.ask(&form, code).await
+    }
+
+    /// New tokens for a refresh token, which is used up by it.
+    pub async fn refresh(&self, refresh_token: &Secret) -> Result<Tokens, OauthError> {
+        let form = [("grant_type", "refresh_token"), ("refresh_token", refresh_token.expose())];
+        self.ask(&form, refresh_token).await
+    }
+
+    async fn ask(&self, form: &[(&str, &str)], secret: &Secret) -> Result<Tokens, OauthError> {
+        let login = BASE64.encode(format!("{}:{}", self.client_id.expose(), self.client_secret.expose()));
+        let login = Secret::new(login);
+        let mut basic = HeaderValue::from_str(&format!("Basic {}", login.expose())).map_err(|_| {
+            OauthError::Failed(Failure::configuration("the app's id and secret fit in no header").into())
+        })?;
+        basic.set_sensitive(true);
+        let call = Call::post(TOKEN, form)
+            .headers(HeaderMap::from_iter([(AUTHORIZATION, basic)]))
+            .secret(secret)
+            .secret(&login)
+            .secret(&self.client_secret)
+            .tries(TRIES);
+        let decode = |body: &[u8]| Ok(Decoded { value: Tokens::from_answer(body)?, rows: 1 });
+        let asked_at = machine_time();
+        let answered = self.api.send(call, decode).await.map_err(|error| self.judge(error))?;
+        Ok(answered.value.on_our_clock(asked_at))
+    }
+
+    /// What a refusal means: of the token, of the app, or of nothing in particular.
+    fn judge(&self, error: ApiError) -> OauthError {
+        match (error.status(), error.oauth_error()) {
+            (Some(_), Some("invalid_client" | "unauthorized_client")) => {
+                let hint = format!(
+                    "check `{}` and `{}`: the tokens are as good as before",
+                    self.client_id_variable, self.client_secret_variable
+                );
+                OauthError::Failed(Failure::configuration(error.to_string()).hint(hint).into())
+            }
+            // Any other refusal, such as a proxy's page, says nothing of the token.
+            (Some(400 | 401 | 403), Some(_)) => {
+                OauthError::Rejected(error.hint(authorise_hint(&self.account)))
+            }
+            (Some(404), _) => OauthError::Failed(error.hint(format!(
+                "is `{}` the mall's id at Cafe24? Set it with batchctl mall add CODE --account ID",
+                self.account
+            ))),
+            _ => OauthError::Failed(error),
+        }
+    }
+}
+
+impl Tokens {
+    /// The same, good for as long from `now` on as it was when it was made: the server's clock may be hours from ours,
+    /// by which the ends are judged.
+    #[must_use]
+    fn on_our_clock(self, now: DateTime<Utc>) -> Self {
+        let ahead = now - self.issued_at;
+        Self {
+            access_expires_at: self.access_expires_at + ahead,
+            refresh_expires_at: self.refresh_expires_at + ahead,
+            issued_at: now,
+            ..self
+        }
+    }
+
+    /// Reads Cafe24's answer, from the endpoint or from a file of an operator's.
+    pub fn from_answer(body: &[u8]) -> serde_json::Result<Self> {
+        #[derive(Deserialize)]
+        struct Given {
+            access_token: Text,
+            expires_at: KoreanTime,
+            refresh_token: Text,
+            refresh_token_expires_at: KoreanTime,
+            #[serde(default)]
+            scopes: Vec<String>,
+            issued_at: KoreanTime,
+            mall_id: Option<String>,
+        }
+        let given: Given = serde_json::from_slice(body)?;
+        Ok(Self {
+            access_token: given.access_token.0,
+            access_expires_at: given.expires_at.0,
+            refresh_token: given.refresh_token.0,
+            refresh_expires_at: given.refresh_token_expires_at.0,
+            scopes: given.scopes,
+            issued_at: given.issued_at.0,
+            account: given.mall_id,
+        })
+    }
+}
+
+/// A token: not empty, and nothing that a header could not carry. It is in no error.
+struct Text(Secret);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Not `String`: serde's own error would repeat a value of another type.
+        match serde_json::Value::deserialize(deserializer)? {
+            serde_json::Value::String(text)
+                if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) =>
+            {
+                Ok(Self(Secret::new(text)))
+            }
+            _ => Err(serde::de::Error::custom("a token is no text, or one that no header can carry")),
+        }
+    }
+}
+
+/// `2026-08-01T15:50:00.000` in Korea, or with a zone of its own.
+struct KoreanTime(DateTime<Utc>);
+
+impl<'de> Deserialize<'de> for KoreanTime {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        korean_time(&text)
+            .map(Self)
+            .ok_or_else(|| serde::de::Error::custom("a time is not one like 2026-08-01T15:50:00.000"))
+    }
+}
+
+fn korean_time(text: &str) -> Option<DateTime<Utc>> {
+    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+        return Some(time.to_utc());
+    }
+    let local = NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").ok()?;
+    local.and_local_timezone(FixedOffset::east_opt(KOREA_SECONDS)?).single().map(|time| time.to_utc())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANSWER: &str = r#"{"access_token":"AT2","expires_at":"2026-08-01T15:50:00.000","refresh_token":"RT2",
+        "refresh_token_expires_at":"2026-08-15T13:50:00.000","client_id":"cid","mall_id":"demo","user_id":"demo",
+        "scopes":["mall.read_order","mall.read_customer"],"issued_at":"2026-08-01T13:50:00.000","shop_no":"1",
+        "token_type":"Bearer"}"#;
+
+    #[test]
+    fn the_documented_answer_is_read_in_korean_time() {
+        let tokens = Tokens::from_answer(ANSWER.as_bytes()).unwrap();
+        assert_eq!((tokens.access_token.expose(), tokens.refresh_token.expose()), ("AT2", "RT2"));
+        assert_eq!(tokens.access_expires_at.to_rfc3339(), "2026-08-01T06:50:00+00:00");
+        assert_eq!(tokens.refresh_expires_at.to_rfc3339(), "2026-08-15T04:50:00+00:00");
+        assert_eq!(tokens.scopes, ["mall.read_order", "mall.read_customer"]);
+        assert_eq!(tokens.account.as_deref(), Some("demo"));
+        assert!(!format!("{tokens:?}").contains("AT2"));
+    }
+
+    #[test]
+    fn the_ends_are_counted_from_when_they_came() {
+        let now = korean_time("2026-08-01T18:50:00").unwrap();
+        let tokens = Tokens::from_answer(ANSWER.as_bytes()).unwrap().on_our_clock(now);
+        assert_eq!(tokens.issued_at, now);
+        assert_eq!((tokens.access_expires_at - now).num_minutes(), 120);
+        assert_eq!((tokens.refresh_expires_at - now).num_days(), 14);
+    }
+
+    #[test]
+    fn a_time_with_a_zone_keeps_it() {
+        let time = korean_time("2026-08-01T15:50:00+00:00").unwrap();
+        assert_eq!(time.to_rfc3339(), "2026-08-01T15:50:00+00:00");
+        assert_eq!(korean_time("2026-08-01T15:50:00"), korean_time("2026-08-01T15:50:00+09:00"));
+        assert_eq!(korean_time("tomorrow"), None);
+    }
+
+    #[test]
+    fn an_answer_without_a_good_token_is_refused_and_not_repeated() {
+        for (from, to) in
+            [("\"AT2\"", "12345678"), ("\"AT2\"", "\"\""), ("\"RT2\"", "\"hunter 2\""), ("\"RT2\"", "null")]
+        {
+            let error = Tokens::from_answer(ANSWER.replace(from, to).as_bytes()).unwrap_err();
+            assert!(error.is_data(), "{error}");
+            let error = error.to_string();
+            assert!(!error.contains("12345678") && !error.contains("hunter"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! `[cafe24]` of `batchctl.toml`: where Cafe24 is, who we are to it, and how patient we are with it.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use url::{Host, Url};
+
+use super::document::Document;
+use super::error::ConfigError;
+use super::file::{duration, is_variable_name};
+
+/// The variables that hold the app's id and secret, unless the file names others.
+pub(super) const CLIENT_ID_VARIABLE: &str = "BATCHCTL_CAFE24_CLIENT_ID";
+pub(super) const CLIENT_SECRET_VARIABLE: &str = "BATCHCTL_CAFE24_CLIENT_SECRET";
+/// What stands for the mall's id at Cafe24.
+const ACCOUNT: &str = "{account}";
+/// Where a mall's API is.
+const BASE_URL: &str = "https://{account}.cafe24api.com";
+/// The version whose shapes this program knows.
+const API_VERSION: &str = "2026-03-01";
+/// More than ten calls a second from one address pass for abuse, even inside the bucket.
+const CALLS_PER_SECOND: f64 = 8.0;
+const TRIES: u32 = 5;
+const BACKOFF: Duration = Duration::from_millis(500);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+const LONGEST_WAIT: Duration = Duration::from_mins(10);
+/// A refresh token lives two weeks; so it is renewed twice before it could end.
+const KEEP_ALIVE_AFTER: Duration = Duration::from_hours(5 * 24);
+const WARN_BEFORE: Duration = Duration::from_hours(4 * 24);
+const CONCURRENCY: usize = 10;
+/// What a token can do unless told otherwise: all that `mall sync` reads.
+const SCOPES: [&str; 4] = ["mall.read_order", "mall.read_customer", "mall.read_privacy", "mall.read_store"];
+
+/// `[cafe24]`
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cafe24Config {
+    base_url: Option<String>,
+    api_version: Option<String>,
+    client_id_variable: Option<String>,
+    client_secret_variable: Option<String>,
+    /// Where the browser is sent with the code; one of the app's addresses in the console.
+    pub redirect_uri: Option<String>,
+    scopes: Option<Vec<String>>,
+    calls_per_second: Option<f64>,
+    tries: Option<u32>,
+    #[serde(deserialize_with = "duration")]
+    backoff: Option<Duration>,
+    #[serde(deserialize_with = "duration")]
+    request_timeout: Option<Duration>,
+    #[serde(deserialize_with = "duration")]
+    longest_wait: Option<Duration>,
+    #[serde(deserialize_with = "duration")]
+    keep_alive_after: Option<Duration>,
+    #[serde(deserialize_with = "duration")]
+    warn_before: Option<Duration>,
+    concurrency: Option<usize>,
+}
+
+impl Cafe24Config {
+    /// Where the API of an account is, without a slash at its end.
+    pub fn base_url(&self, account: &str) -> String {
+        let base = self.base_url.as_deref().unwrap_or(BASE_URL);
+        base.trim_end_matches('/').replace(ACCOUNT, account)
+    }
+
+    /// The version that every call asks for.
+    pub fn api_version(&self) -> &str {
+        self.api_version.as_deref().unwrap_or(API_VERSION)
+    }
+
+    /// The variable that holds the app's id.
+    pub fn client_id_variable(&self) -> &str {
+        self.client_id_variable.as_deref().unwrap_or(CLIENT_ID_VARIABLE)
+    }
+
+    /// The variable that holds the app's secret.
+    pub fn client_secret_variable(&self) -> &str {
+        self.client_secret_variable.as_deref().unwrap_or(CLIENT_SECRET_VARIABLE)
+    }
+
+    /// What a new token may read.
+    pub fn scopes(&self) -> Vec<String> {
+        self.scopes.clone().unwrap_or_else(|| SCOPES.map(str::to_owned).to_vec())
+    }
+
+    /// Calls a second and account at the most; 0 sets no limit.
+    pub fn calls_per_second(&self) -> f64 {
+        self.calls_per_second.unwrap_or(CALLS_PER_SECOND)
+    }
+
+    /// How often a call is tried.
+    pub fn tries(&self) -> u32 {
+        self.tries.unwrap_or(TRIES)
+    }
+
+    /// The greatest pause before the second try; it doubles with each.
+    pub fn backoff(&self) -> Duration {
+        self.backoff.unwrap_or(BACKOFF)
+    }
+
+    /// How long one try may take, its answer read to the end.
+    pub fn request_timeout(&self) -> Duration {
+        self.request_timeout.unwrap_or(REQUEST_TIMEOUT)
+    }
+
+    /// The longest wait that Cafe24 may ask for.
+    pub fn longest_wait(&self) -> Duration {
+        self.longest_wait.unwrap_or(LONGEST_WAIT)
+    }
+
+    /// How old a token gets before `mall token refresh` renews it.
+    pub fn keep_alive_after(&self) -> Duration {
+        self.keep_alive_after.unwrap_or(KEEP_ALIVE_AFTER)
+    }
+
+    /// How long before a refresh token's end its mall counts as in danger.
+    pub fn warn_before(&self) -> Duration {
+        self.warn_before.unwrap_or(WARN_BEFORE)
+    }
+
+    /// How many malls are worked on side by side.
+    pub fn concurrency(&self) -> usize {
+        self.concurrency.unwrap_or(CONCURRENCY)
+    }
+
+    /// Refuses what could only fail at night.
+    pub(super) fn validate(&self, document: &Document<'_>) -> Result<(), ConfigError> {
+        let error = |key: &str, problem: &str| {
+            Err(document.error_at(&["cafe24", key], format!("`cafe24.{key}` {problem}")))
+        };
+        if let Some(problem) = self.base_url.as_deref().and_then(base_url_problem) {
+            return error("base_url", problem);
+        }
+        if self.api_version.as_ref().is_some_and(|version| !is_version(version)) {
+            return error("api_version", "is no version of the API: write one like 2026-03-01");
+        }
+        if self.redirect_uri.as_ref().is_some_and(|uri| Url::parse(uri).is_err()) {
+            return error("redirect_uri", "is not a URL: write https://HOST/PATH");
+        }
+        if let Some(scopes) = &self.scopes
+            && (scopes.is_empty() || scopes.iter().any(|scope| !is_scope(scope)))
+        {
+            return error("scopes", "is no list of scopes: write [\"mall.read_order\", …]");
+        }
+        if self.calls_per_second.is_some_and(|rate| !rate.is_finite() || rate < 0.0) {
+            return error("calls_per_second", "is not a number of calls a second; 0 sets no limit");
+        }
+        if self.tries.is_some_and(|tries| !(1..=20).contains(&tries)) {
+            return error("tries", "is not from 1 to 20");
+        }
+        if self.request_timeout.is_some_and(|limit| limit.is_zero()) {
+            return error("request_timeout", "is no time at all: no server answers in it");
+        }
+        if self.concurrency.is_some_and(|malls| !(1..=100).contains(&malls)) {
+            return error("concurrency", "is not from 1 to 100");
+        }
+        for (key, variable) in self.variables() {
+            if !is_variable_name(variable) {
+                return error(key, "is not a variable's name: put the value in a variable and name it here");
+            }
+        }
+        Ok(())
+    }
+
+    fn variables(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        [
+            ("client_id_variable", self.client_id_variable.as_deref()),
+            ("client_secret_variable", self.client_secret_variable.as_deref()),
+        ]
+        .into_iter()
+        .filter_map(|(key, name)| Some((key, name?)))
+    }
+
+    /// Every variable that is named here, and what names it.
+    pub(super) fn named_variables(&self) -> impl Iterator<Item = (&str, String)> {
+        self.variables().map(|(key, name)| (name, format!("cafe24.{key}")))
+    }
+}
+
+/// What keeps a text from being the address of a mall's API, once the mall's id is in it.
+fn base_url_problem(base: &str) -> Option<&'static str> {
+    if !base.contains(ACCOUNT) {
+        return Some("has no {account} in it: write https://{account}.cafe24api.com");
+    }
+    let Ok(url) = Url::parse(&base.replace(ACCOUNT, "a")) else {
+        return Some("is not a URL: write https://{account}.cafe24api.com");
+    };
+    if !is_confidential(&url) {
+        return Some("would send tokens in the open: write https://…");
+    }
+    let is_plain = url.username().is_empty() && url.password().is_none();
+    if !is_plain || url.query().is_some() || url.fragment().is_some() {
+        return Some("has more than a host and a path in it");
+    }
+    None
+}
+
+/// Whether what goes there is encrypted, or stays on this machine.
+pub(crate) fn is_confidential(url: &Url) -> bool {
+    let is_local = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => return false,
+    };
+    url.scheme() == "https" || (url.scheme() == "http" && is_local)
+}
+
+/// Year, month and day, as Cafe24 names its versions.
+fn is_version(text: &str) -> bool {
+    text.len() == "2026-03-01".len()
+        && text.bytes().enumerate().all(|(place, byte)| match place {
+            4 | 7 => byte == b'-',
+            _ => byte.is_ascii_digit(),
+        })
+}
+
+fn is_scope(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::file::FileConfig;
+    use super::*;
+
+    fn parsed(text: &str) -> Result<Cafe24Config, String> {
+        FileConfig::parse("batchctl.toml", &format!("[cafe24]\n{text}"))
+            .map(|file| file.cafe24)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_account_is_put_into_the_address() {
+        assert_eq!(parsed("").unwrap().base_url("shop1"), "https://shop1.cafe24api.com");
+        let local = parsed("base_url = 'http://127.0.0.1:8024/{account}/'").unwrap();
+        assert_eq!(local.base_url("shop1"), "http://127.0.0.1:8024/shop1");
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_example() {
+        let example = include_str!("../../batchctl.example.toml");
+        let section = example.lines().skip_while(|line| *line != "#[cafe24]").skip(1);
+        let settings: Vec<&str> = section
+            .take_while(|line| !line.is_empty())
+            .filter_map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')))
+            .collect();
+        let (written, default) = (parsed(&settings.join("\n")).unwrap(), Cafe24Config::default());
+        assert_eq!(written.base_url("a"), default.base_url("a"));
+        assert_eq!(written.api_version(), default.api_version());
+        assert_eq!(written.client_id_variable(), default.client_id_variable());
+        assert_eq!(written.client_secret_variable(), default.client_secret_variable());
+        assert_eq!(written.scopes(), default.scopes());
+        assert!((written.calls_per_second() - default.calls_per_second()).abs() < f64::EPSILON);
+        assert_eq!((written.tries(), written.concurrency()), (default.tries(), default.concurrency()));
+        assert_eq!(written.backoff(), default.backoff());
+        assert_eq!(written.request_timeout(), default.request_timeout());
+        assert_eq!(written.longest_wait(), default.longest_wait());
+        assert_eq!(written.keep_alive_after(), default.keep_alive_after());
+        assert_eq!(written.warn_before(), default.warn_before());
+    }
+
+    #[test]
+    fn what_could_only_fail_at_night_is_refused_by_its_key() {
+        for (text, problem) in [
+            ("base_url = 'https://api.cafe24.com'", "`cafe24.base_url` has no {account} in it"),
+            ("base_url = '{account}'", "`cafe24.base_url` is not a URL"),
+            ("base_url = 'http://{account}.example.jp'", "`cafe24.base_url` would send tokens in the open"),
+            ("base_url = 'https://me:hunter22@{account}.jp'", "has more than a host and a path in it"),
+            ("api_version = '2026-3-1'", "`cafe24.api_version` is no version"),
+            ("redirect_uri = 'callback'", "`cafe24.redirect_uri` is not a URL"),
+            ("scopes = []", "`cafe24.scopes` is no list of scopes"),
+            ("scopes = ['a b']", "`cafe24.scopes` is no list of scopes"),
+            ("calls_per_second = -1", "`cafe24.calls_per_second` is not a number"),
+            ("tries = 0", "`cafe24.tries` is not from 1 to 20"),
+            ("request_timeout = '0s'", "`cafe24.request_timeout` is no time at all"),
+            ("concurrency = 0", "`cafe24.concurrency` is not from 1 to 100"),
+            (
+                "client_secret_variable = 'hunter-22'",
+                "`cafe24.client_secret_variable` is not a variable's name",
+            ),
+        ] {
+            let error = parsed(text).unwrap_err();
+            assert!(error.starts_with("batchctl.toml line 2: ") && error.contains(problem), "{error}");
+            assert!(!error.contains("hunter"), "{error}");
+        }
+    }
+}
