@@ -23,9 +23,18 @@ pub struct Mall {
     pub currency: String,
     /// Whether jobs work on it.
     pub is_active: bool,
+    /// The platform's own id of the shop; without it the code.
+    pub account: Option<String>,
+    /// Which of the account's shops it is.
+    pub shop_no: i64,
 }
 
 impl Mall {
+    /// The platform's own id of the shop.
+    pub fn account(&self) -> &str {
+        self.account.as_deref().unwrap_or(&self.code)
+    }
+
     /// Its time zone, if the stored name is one.
     pub fn time_zone(&self) -> anyhow::Result<Tz> {
         self.time_zone.parse().map_err(|_| {
@@ -43,7 +52,7 @@ impl Mall {
 pub async fn all_malls(db: &mut Db) -> anyhow::Result<Vec<Mall>> {
     let malls = db
         .fetch_all(
-            "SELECT id, code, name, platform, time_zone, currency, is_active FROM malls ORDER BY code",
+            "SELECT id, code, name, platform, time_zone, currency, is_active, account, shop_no FROM malls ORDER BY code",
             values![],
         )
         .await?;

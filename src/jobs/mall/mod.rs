@@ -1,29 +1,54 @@
-//! `mall add|list|disable`: the shops whose data is kept here.
+//! `mall`: the shops whose data is kept here, and the tokens by which it is read.
+
+mod show;
+pub mod sync;
+pub mod token;
+pub mod tokens;
 
 use chrono_tz::Tz;
 
+use crate::clients::cafe24::{PLATFORM, is_account};
 use crate::clock::machine_time;
 use crate::context::Context;
 use crate::db::Db;
 use crate::documents::{Cell, Column, ColumnKind, Row, Table, terminal};
-use crate::failure::Failure;
+use crate::failure::{Failure, is_broken_pipe};
 use crate::money::is_known_currency;
+use crate::runner::{ExitCode, JobCommand, RunOptions, execute, report_error};
 use crate::values;
 
-use super::malls::{Mall, all_malls, selected_malls};
+use crate::jobs::malls::{Mall, all_malls, selected_malls};
+
+/// Where a mall's data may come from.
+const PLATFORMS: [&str; 2] = ["csv", PLATFORM];
 
 /// The malls whose data is kept here
 #[derive(Debug, clap::Subcommand)]
 pub enum MallCommand {
+    /// Take members, orders and sales of shops at Cafe24 into this database
+    Sync(JobCommand<sync::Args>),
     /// Add a mall, or change one that is there
     Add(AddArgs),
     /// List the malls
     List,
+    /// Take a disabled mall into all jobs again
+    Enable {
+        /// The mall's code or number
+        mall: String,
+    },
     /// Take a mall out of all jobs; its data stays
     Disable {
         /// The mall's code or number
         mall: String,
     },
+    /// Show a mall with everything known of it
+    Show {
+        /// The mall's code or number
+        mall: String,
+    },
+    /// Look after the tokens by which malls' data is read
+    #[command(subcommand)]
+    Token(token::Token),
 }
 
 /// Add a mall, or change one that is there
@@ -40,18 +65,43 @@ pub struct AddArgs {
     /// Its currency
     #[arg(long, value_name = "CODE")]
     currency: Option<String>,
-    /// Where its data comes from
-    #[arg(long, value_name = "NAME")]
+    /// Where its data comes from: files, or the API of its platform (default: csv)
+    #[arg(long, value_name = "NAME", ignore_case = true, value_parser = clap::builder::PossibleValuesParser::new(PLATFORMS))]
     platform: Option<String>,
+    /// Its own id at the platform (default: the code)
+    #[arg(long, value_name = "ID")]
+    account: Option<String>,
+    /// Which of the account's shops it is (default: 1)
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i64).range(1..))]
+    shop_no: Option<i64>,
 }
 
 impl MallCommand {
     /// Runs the chosen command.
-    pub async fn dispatch(&self, cx: &Context) -> anyhow::Result<()> {
-        match self {
+    pub async fn dispatch(&self, cx: &Context) -> ExitCode {
+        let done = match self {
+            Self::Sync(command) => return execute(cx, &command.job, &command.options).await,
             Self::Add(args) => add(cx, args).await,
             Self::List => list(cx).await,
-            Self::Disable { mall } => disable(cx, mall).await,
+            Self::Enable { mall } => set_active(cx, mall, true).await,
+            Self::Disable { mall } => set_active(cx, mall, false).await,
+            Self::Show { mall } => show::show(cx, mall).await,
+            Self::Token(token) => return token.dispatch(cx).await,
+        };
+        match done {
+            Ok(()) => ExitCode::Completed,
+            // `batchctl mall list | head`: the reader has seen enough.
+            Err(error) if is_broken_pipe(&error) => ExitCode::Completed,
+            Err(error) => report_error(cx, &error),
+        }
+    }
+
+    /// The runner's flags of the chosen command, if it is a job.
+    pub fn options(&mut self) -> Option<&mut RunOptions> {
+        match self {
+            Self::Sync(command) => Some(&mut command.options),
+            Self::Token(token) => token.options(),
+            _ => None,
         }
     }
 }
@@ -73,6 +123,12 @@ async fn add(cx: &Context, args: &AddArgs) -> anyhow::Result<()> {
         ))
         .into());
     }
+    if let Some(account) = args.account.as_ref().filter(|account| !is_plain(account)) {
+        return Err(Failure::usage(format!(
+            "`{account}` is no account: write letters, digits, `-`, `_`, `.`"
+        ))
+        .into());
+    }
     let mut db = cx.db().await?;
     let known = all_malls(&mut db).await?.into_iter().find(|mall| mall.code == args.code);
     let Some(currency) = args.currency.clone().or(known.as_ref().map(|mall| mall.currency.clone())) else {
@@ -85,20 +141,46 @@ async fn add(cx: &Context, args: &AddArgs) -> anyhow::Result<()> {
     }
     let before = |field: fn(&Mall) -> &String| known.as_ref().map(|mall| field(mall).clone());
     let name = args.name.clone().or(before(|mall| &mall.name)).unwrap_or_else(|| args.code.clone());
-    let platform =
-        args.platform.clone().or(before(|mall| &mall.platform)).unwrap_or_else(|| "csv".to_owned());
+    let platform = args
+        .platform
+        .as_ref()
+        .map(|platform| platform.to_ascii_lowercase())
+        .or(before(|mall| &mall.platform))
+        .unwrap_or_else(|| "csv".to_owned());
     let time_zone = args
         .time_zone
         .map(|zone| zone.name().to_owned())
         .or(before(|mall| &mall.time_zone))
         .unwrap_or_else(|| cx.time_zone().name().to_owned());
+    let account = args.account.clone().or(known.as_ref().and_then(|mall| mall.account.clone()));
+    let shop_no = args.shop_no.or(known.as_ref().map(|mall| mall.shop_no)).unwrap_or(1);
+    if platform == PLATFORM {
+        let account = account.as_deref().unwrap_or(&args.code);
+        if !is_account(account) {
+            return Err(Failure::usage(format!("`{account}` is no id of a mall at Cafe24"))
+                .hint("it is the first part of the shop's address: --account ID")
+                .into());
+        }
+        refuse_shop_of_other_mall(&mut db, &args.code, account, shop_no).await?;
+    }
     db.execute(
-        "INSERT INTO malls (code, name, platform, time_zone, currency, is_active, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
+        "INSERT INTO malls (code, name, platform, time_zone, currency, is_active, account, shop_no, created_at,
+             updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)
          ON CONFLICT (code) DO UPDATE SET name = excluded.name, platform = excluded.platform,
              time_zone = excluded.time_zone, currency = excluded.currency, is_active = excluded.is_active,
-             updated_at = excluded.updated_at",
-        values![&args.code, &name, &platform, &time_zone, &currency, true, machine_time()],
+             account = excluded.account, shop_no = excluded.shop_no, updated_at = excluded.updated_at",
+        values![
+            &args.code,
+            &name,
+            &platform,
+            &time_zone,
+            &currency,
+            true,
+            account,
+            shop_no,
+            machine_time()
+        ],
     )
     .await?;
     db.close().await;
@@ -109,6 +191,27 @@ async fn add(cx: &Context, args: &AddArgs) -> anyhow::Result<()> {
     };
     cx.output.status(&format!("{did} mall `{}` ({name}, {time_zone}, {currency})", args.code));
     Ok(())
+}
+
+/// The same shop under two codes would count each of its orders twice.
+async fn refuse_shop_of_other_mall(
+    db: &mut Db,
+    code: &str,
+    account: &str,
+    shop_no: i64,
+) -> anyhow::Result<()> {
+    let is_same = |mall: &&Mall| {
+        mall.code != code && mall.platform == PLATFORM && mall.account() == account && mall.shop_no == shop_no
+    };
+    match all_malls(db).await?.iter().find(is_same) {
+        None => Ok(()),
+        Some(other) => Err(Failure::refused(format!(
+            "mall `{}` is shop {shop_no} of the account `{account}` already",
+            other.code
+        ))
+        .hint("another shop of the same account has another --shop-no")
+        .into()),
+    }
 }
 
 /// Amounts are in minor units of a currency: under another one, what is stored would mean something else.
@@ -130,15 +233,20 @@ async fn refuse_other_currency(db: &mut Db, mall: &Mall, currency: &str) -> anyh
     .into())
 }
 
-async fn disable(cx: &Context, name: &str) -> anyhow::Result<()> {
+async fn set_active(cx: &Context, name: &str, is_active: bool) -> anyhow::Result<()> {
     let mut db = cx.db().await?;
+    let word = if is_active { "enabled" } else { "disabled" };
     for mall in selected_malls(&mut db, &[name.to_owned()]).await? {
+        if mall.is_active == is_active {
+            cx.output.status(&format!("Mall `{}` is {word} already", mall.code));
+            continue;
+        }
         db.execute(
             "UPDATE malls SET is_active = $1, updated_at = $2 WHERE id = $3",
-            values![false, machine_time(), mall.id],
+            values![is_active, machine_time(), mall.id],
         )
         .await?;
-        cx.output.status(&format!("Disabled mall `{}`", mall.code));
+        cx.output.status(&format!("{} mall `{}`", if is_active { "Enabled" } else { "Disabled" }, mall.code));
     }
     db.close().await;
     Ok(())
@@ -162,6 +270,7 @@ async fn list(cx: &Context) -> anyhow::Result<()> {
                 Cell::text(mall.time_zone.as_str()),
                 Cell::text(mall.currency.as_str()),
                 Cell::text(mall.platform.as_str()),
+                Cell::text(account_of(mall)),
                 Cell::text(if mall.is_active { "active" } else { "disabled" }),
             ])
         })
@@ -176,9 +285,19 @@ async fn list(cx: &Context) -> anyhow::Result<()> {
             text("time_zone", "Time zone"),
             text("money", "Currency"),
             text("platform", "Platform"),
+            text("account", "Account").wide_only(),
             text("state", "State"),
         ],
         rows,
     };
     Ok(cx.output.data(terminal::render_list(&table, cx.output.width(), cx.output.colour()).as_bytes())?)
+}
+
+/// The account, with the shop's number where it is not the first; nothing where the code says it all.
+fn account_of(mall: &Mall) -> String {
+    match (&mall.account, mall.shop_no) {
+        (None, 1) => String::new(),
+        (_, 1) => mall.account().to_owned(),
+        (_, shop_no) => format!("{}/{shop_no}", mall.account()),
+    }
 }

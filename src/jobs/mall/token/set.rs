@@ -1,0 +1,71 @@
+//! `mall token set`: tokens that came another way, read from stdin, since an argument is seen by every user of the
+//! machine.
+
+use std::io::Read as _;
+
+use crate::clients::cafe24::oauth::{Oauth, Tokens};
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::jobs::mall::tokens::{self, Keys};
+use crate::mask::Secret;
+
+/// More than any answer of OAuth has.
+const MOST_BYTES: u64 = 64 * 1024;
+
+/// Store tokens from elsewhere
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The mall's code, number or account
+    mall: String,
+}
+
+pub(super) async fn set(cx: &Context, args: &Args) -> anyhow::Result<()> {
+    let keys = Keys::new(&cx.config)?;
+    let mut db = cx.db().await?;
+    let mall = super::mall_with_token(&mut db, &args.mall).await?;
+    let given = read()?;
+    let account = mall.account();
+    let tokens = if given.expose().starts_with('{') {
+        Tokens::from_answer(given.expose().as_bytes()).map_err(|error| {
+            Failure::bad_input(format!("failed to read the tokens from stdin: {error}"))
+                .hint("give the whole answer of Cafe24's /oauth/token, or a refresh token")
+        })?
+    } else {
+        refuse_what_is_no_token(&given)?;
+        Oauth::new(&cx.config, &cx.output, account)?.refresh(&given).await.map_err(Failure::from)?
+    };
+    refuse_other_account(&tokens, account)?;
+    tokens::put(cx, &mut db, &keys, account, &tokens).await?;
+    db.close().await;
+    cx.output.status(&format!("Stored the tokens of mall `{}` (account {account})", mall.code));
+    Ok(())
+}
+
+fn read() -> anyhow::Result<Secret> {
+    let mut text = String::new();
+    std::io::stdin().take(MOST_BYTES).read_to_string(&mut text).map_err(|error| {
+        Failure::bad_input(format!("failed to read the tokens from stdin: {}", error.kind()))
+    })?;
+    Ok(Secret::new(text.trim()))
+}
+
+fn refuse_what_is_no_token(given: &Secret) -> Result<(), Failure> {
+    let token = given.expose();
+    if !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(());
+    }
+    let what = if token.is_empty() { "stdin is empty" } else { "it is neither JSON nor a token" };
+    Err(Failure::bad_input(format!("failed to read the tokens from stdin: {what}"))
+        .hint("give the whole answer of Cafe24's /oauth/token, or a refresh token"))
+}
+
+/// The tokens of another shop would fill this mall with its data.
+pub(super) fn refuse_other_account(tokens: &Tokens, account: &str) -> Result<(), Failure> {
+    match &tokens.account {
+        Some(other) if other != account => Err(Failure::bad_input(format!(
+            "the tokens are those of account `{other}`, not of `{account}`; nothing was stored"
+        ))
+        .hint("name that account's mall, or set the mall's account: batchctl mall add CODE --account ID")),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,160 @@
+//! `mall token status`: until when the malls' tokens are good. A token itself is never shown.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
+use serde::Serialize;
+
+use crate::clock::machine_time;
+use crate::config::Cafe24Config;
+use crate::context::Context;
+use crate::documents::{Cell, Column, ColumnKind, Row, Table, terminal};
+use crate::jobs::mall::tokens::{self, Keys, TokenRow};
+use crate::jobs::malls::Mall;
+
+/// The form of the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum ListFormat {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+}
+
+/// List the malls' tokens, and until when they are good
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// List these malls, by code or number
+    #[arg(long, value_name = "MALL", num_args = 1..)]
+    mall: Vec<String>,
+    /// Print a table or JSON
+    #[arg(long, value_enum, default_value = "table")]
+    format: ListFormat,
+}
+
+/// How it stands with a mall's tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(in crate::jobs::mall) struct Standing {
+    pub(in crate::jobs::mall) mall: String,
+    pub(in crate::jobs::mall) account: String,
+    pub(in crate::jobs::mall) access_expires_at: Option<DateTime<Utc>>,
+    pub(in crate::jobs::mall) refresh_expires_at: Option<DateTime<Utc>>,
+    pub(in crate::jobs::mall) days_left: Option<i64>,
+    pub(in crate::jobs::mall) state: &'static str,
+    pub(in crate::jobs::mall) reason: Option<String>,
+}
+
+impl Standing {
+    /// That of a mall with this row.
+    pub(in crate::jobs::mall) fn of(
+        mall: &Mall,
+        row: Option<&TokenRow>,
+        keys: Option<&Keys>,
+        settings: &Cafe24Config,
+        now: DateTime<Utc>,
+    ) -> Self {
+        let (state, reason) = match row {
+            None => ("missing", None),
+            Some(row) => state(row, keys, settings, now),
+        };
+        Self {
+            mall: mall.code.clone(),
+            account: mall.account().to_owned(),
+            access_expires_at: row.map(|row| row.access_expires_at),
+            refresh_expires_at: row.map(|row| row.refresh_expires_at),
+            days_left: row.map(|row| days_left(row, now)),
+            state,
+            reason,
+        }
+    }
+}
+
+/// Whole days until the authorisation ends.
+pub(super) fn days_left(row: &TokenRow, now: DateTime<Utc>) -> i64 {
+    (row.refresh_expires_at - now).num_days().max(0)
+}
+
+fn state(
+    row: &TokenRow,
+    keys: Option<&Keys>,
+    settings: &Cafe24Config,
+    now: DateTime<Utc>,
+) -> (&'static str, Option<String>) {
+    let unopened = match keys {
+        None => Some("BATCHCTL_SECRET_KEY is not set".to_owned()),
+        Some(keys) => {
+            keys.access_token(row).and_then(|_| keys.refresh_token(row)).err().map(|failure| failure.message)
+        }
+    };
+    if let Some(reason) = unopened {
+        return ("cannot be opened", Some(reason));
+    }
+    if row.rejected_at.is_some() {
+        return ("rejected", row.rejected_reason.clone());
+    }
+    if row.refresh_expires_at <= now {
+        return ("ended", None);
+    }
+    if is_ending(row, settings, now) { ("refresh soon", None) } else { ("ok", None) }
+}
+
+/// Whether the authorisation ends soon enough to be a danger.
+pub(super) fn is_ending(row: &TokenRow, settings: &Cafe24Config, now: DateTime<Utc>) -> bool {
+    let warn_before = TimeDelta::from_std(settings.warn_before()).unwrap_or(TimeDelta::MAX);
+    row.refresh_expires_at - now < warn_before
+}
+
+pub(super) async fn status(cx: &Context, args: &Args) -> anyhow::Result<()> {
+    let keys = Keys::new(&cx.config).ok();
+    let mut db = cx.db().await?;
+    let mut standings = Vec::new();
+    for mall in super::malls_with_tokens(&mut db, &args.mall).await? {
+        let row = tokens::find(&mut db, mall.account()).await?;
+        let settings = &cx.config.file().cafe24;
+        standings.push(Standing::of(&mall, row.as_ref(), keys.as_ref(), settings, machine_time()));
+    }
+    db.close().await;
+    let text = match args.format {
+        ListFormat::Json => serde_json::to_string_pretty(&standings)? + "\n",
+        ListFormat::Table if standings.is_empty() => "no malls with tokens\n".to_owned(),
+        ListFormat::Table => {
+            terminal::render_list(&table(&standings, cx.time_zone()), cx.output.width(), cx.output.colour())
+        }
+    };
+    Ok(cx.output.data(text.as_bytes())?)
+}
+
+fn table(standings: &[Standing], time_zone: Tz) -> Table {
+    let text = |key, label| Column::new(key, label, ColumnKind::Text);
+    let time = |at: Option<DateTime<Utc>>| {
+        let at = at.map(|at| at.with_timezone(&time_zone).format("%Y-%m-%d %H:%M:%S %Z").to_string());
+        Cell::text(at.unwrap_or_default())
+    };
+    let rows = standings
+        .iter()
+        .map(|standing| {
+            Row::new(vec![
+                Cell::text(standing.mall.as_str()),
+                Cell::text(standing.account.as_str()),
+                time(standing.access_expires_at),
+                time(standing.refresh_expires_at),
+                Cell::text(standing.days_left.map(|days| days.to_string()).unwrap_or_default()),
+                Cell::text(standing.state),
+                Cell::text(standing.reason.as_deref().unwrap_or_default()),
+            ])
+        })
+        .collect();
+    Table {
+        key: "tokens",
+        title: String::new(),
+        columns: vec![
+            text("mall", "Mall"),
+            text("account", "Account"),
+            text("access_expires_at", "Access until"),
+            text("refresh_expires_at", "Refresh until"),
+            text("days_left", "Days left"),
+            text("state", "State"),
+            text("reason", "Reason").wide_only(),
+        ],
+        rows,
+    }
+}
