@@ -32,9 +32,9 @@ pub struct GlobalArgs {
     /// Write messages as lines of text, or of JSON for log collectors
     #[arg(long, global = true, value_enum, default_value = "text", value_name = "FORMAT")]
     pub log_format: LogFormat,
-    /// Say what was done without a terminal too
-    #[arg(long, short, global = true)]
-    pub verbose: bool,
+    /// Say what was done without a terminal too; twice (`-vv`), trace requests to outside systems as well
+    #[arg(long = "verbose", short, global = true, action = clap::ArgAction::Count)]
+    pub verbosity: u8,
 }
 
 /// The groups.
@@ -93,7 +93,7 @@ pub async fn dispatch(cx: &Context, command: &Command) -> ExitCode {
         Command::Data(data) => data.dispatch(cx).await,
         Command::Cart(cart) => cart.dispatch(cx).await,
         Command::Mail(mail) => mail.dispatch(cx).await,
-        Command::Mall(mall) => plain(cx, mall.dispatch(cx).await),
+        Command::Mall(mall) => mall.dispatch(cx).await,
         Command::Runs(runs::Runs::Retry(args)) => retry(cx, args).await,
         Command::Runs(runs) => runs.dispatch(cx).await,
         Command::Db(database) => plain(cx, database.dispatch(cx).await),
@@ -133,12 +133,14 @@ async fn retry(cx: &Context, args: &runs::RetryArgs) -> ExitCode {
     if let Some(options) = run_options(&mut command) {
         options.retry_of = Some(args.id);
         options.rerun |= args.rerun;
+        options.on_overlap = args.on_overlap.or(options.on_overlap);
     }
     Box::pin(dispatch(cx, &command)).await
 }
 
 /// The demo's commands, one after the other, each as a user would type it.
 async fn run_demo(cx: &Context, prepared: &demo::Prepared) -> ExitCode {
+    let cx = prepared.cx.as_ref().unwrap_or(cx);
     for arguments in &prepared.commands {
         let code = match parse(arguments) {
             Ok(command) => Box::pin(dispatch(cx, &command)).await,
@@ -166,6 +168,7 @@ fn run_options(command: &mut Command) -> Option<&mut RunOptions> {
         Command::Data(data) => Some(data.options()),
         Command::Cart(cart) => Some(cart.options()),
         Command::Mail(mail) => mail.options(),
+        Command::Mall(mall) => mall.options(),
         Command::Runs(runs) => runs.options(),
         _ => None,
     }

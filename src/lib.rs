@@ -24,5 +24,7 @@ pub mod money;
 pub mod output;
 pub mod period;
 pub mod runner;
+pub mod sealed;
 pub mod severity;
 pub mod text_encoding;
+pub mod wording;

@@ -13,6 +13,7 @@ pub mod recipients;
 pub mod report;
 pub mod runs;
 pub mod schedule;
+pub mod shop_tables;
 pub mod stats;
 
 use crate::runner::{Job, JobSpec};
@@ -25,6 +26,8 @@ pub const SPECS: &[JobSpec] = &[
     report::executive::Args::SPEC,
     stats::refresh::Args::SPEC,
     data::import::Args::SPEC,
+    mall::sync::Args::SPEC,
+    mall::token::refresh::Args::SPEC,
     mail::flush::Args::SPEC,
     mail::purge::Args::SPEC,
     cart::remind::Args::SPEC,

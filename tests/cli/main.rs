@@ -16,6 +16,8 @@ mod mail_digest;
 mod mail_flush;
 mod mail_payment_notice;
 mod mail_templates;
+mod mall_sync;
+mod mall_token;
 mod report_daily_cancellations;
 mod report_daily_sales;
 mod report_executive;

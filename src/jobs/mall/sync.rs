@@ -1,0 +1,353 @@
+//! `mall sync`: members, orders and sales of shops at Cafe24, taken into the unified tables page by page.
+//!
+//! One instance a mall, domain and period. Each page is one commit with the place behind it, so that a run that was
+//! killed goes on with the page it was at; the next page is read meanwhile. Malls are worked on side by side, the
+//! domains of one after the other, since they share the shop's throttle.
+
+mod cursor;
+mod period;
+mod source;
+mod store;
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use clap::ValueEnum as _;
+
+use crate::clients::cafe24::{Cafe24, PLATFORM};
+use crate::config::SkipLimit;
+use crate::context::Context;
+use crate::db::Db;
+use crate::failure::Failure;
+use crate::jobs::malls::{Mall, selected_malls};
+use crate::jobs::shop_tables::upsert::Outcome;
+use crate::runner::history::{self, Status};
+use crate::runner::{Exclusion, Instance, Job, JobSpec, Run, Standing, minutes};
+use crate::severity::Severity;
+use crate::wording::counted;
+
+use self::period::Period;
+use self::source::{Named, Page, Pages, Position, Source};
+use super::tokens::TokenStore;
+
+/// Further records than this that cannot be used are a shop that changed, and not an accident.
+const SKIP_LIMIT: SkipLimit = SkipLimit::Count(100);
+
+/// A page has this many records at the most (Cafe24's own limit).
+const MOST_RECORDS: u32 = 1000;
+/// Records a commit, where each is asked for by its key: a call each for members.
+const NAMED_AT_ONCE: usize = 100;
+
+/// What is synchronised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum Domain {
+    /// Members by the time they signed up
+    Member,
+    /// Orders with their lines, by the time of the order
+    Order,
+    /// What was paid, cancelled and paid back, by the time that it was
+    Sales,
+}
+
+impl fmt::Display for Domain {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.to_possible_value().as_ref().map_or("", |value| value.get_name()))
+    }
+}
+
+/// Take members, orders and sales of shops at Cafe24 into this database
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Only this mall, by code or number (repeatable; default: all active malls at Cafe24)
+    #[arg(long, value_name = "MALL", value_delimiter = ',')]
+    mall: Vec<String>,
+    /// Only this domain (repeatable; default: all)
+    #[arg(long, value_enum, value_name = "DOMAIN", ignore_case = true, value_delimiter = ',')]
+    domain: Vec<Domain>,
+    /// From this day or instant on, in the mall's zone: 2026-11-19, 2026-11-19T10:30:00, yesterday, -7d (default:
+    /// yesterday)
+    #[arg(long, value_name = "DAY|INSTANT", allow_hyphen_values = true)]
+    from: Option<String>,
+    /// Up to this day or instant, itself included (default: yesterday)
+    #[arg(long, value_name = "DAY|INSTANT", allow_hyphen_values = true, requires = "from")]
+    to: Option<String>,
+    /// Records a page, from 10 to 1000
+    #[arg(long, value_name = "N", default_value_t = MOST_RECORDS, value_parser = parse_page_size)]
+    page_size: u32,
+    /// Malls side by side, from 1 to 100 (default: `cafe24.concurrency`, 10)
+    #[arg(long, value_name = "N", value_parser = parse_concurrency)]
+    concurrency: Option<NonZeroUsize>,
+}
+
+impl Job for Args {
+    const SPEC: JobSpec = JobSpec {
+        name: "mall sync",
+        summary: "Take members, orders and sales of shops at Cafe24 into this database",
+        schedule: Some("5 0 * * *"),
+        deadline: minutes(6 * 60),
+        severity: Severity::High,
+        exclusion: Exclusion::Instance,
+    };
+
+    async fn instances(&self, cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Instance>> {
+        let malls = self.malls(db).await?;
+        if malls.is_empty() {
+            cx.output.status("No active mall at Cafe24 (add one with `batchctl mall add --platform cafe24`)");
+            return Ok(Vec::new());
+        }
+        TokenStore::check_configuration(cx)?;
+        let mut domains = self.domain.clone();
+        if domains.is_empty() {
+            domains.extend_from_slice(Domain::value_variants());
+        }
+        domains.sort_unstable();
+        domains.dedup();
+        let mut instances = Vec::new();
+        for mall in &malls {
+            let period =
+                Period::asked(self.from.as_deref(), self.to.as_deref(), mall.time_zone()?, cx.now())?;
+            instances.extend(domains.iter().map(|domain| self.instance(mall, *domain, &period)));
+        }
+        Ok(instances)
+    }
+
+    /// What ended before its period did has not seen all of it.
+    async fn standing(&self, cx: &Context, db: &mut Db, instance: &Instance) -> anyhow::Result<Standing> {
+        let target = Target::of(cx, db, instance).await?;
+        let last = history::last_attempt(db, Self::SPEC.name, &instance.key).await?;
+        Ok(match last.filter(|last| last.is(Status::Completed)) {
+            Some(last) if !target.period.is_over(last.started_at) => {
+                Standing::Due(format!("the period was not over when run {} began", last.id))
+            }
+            _ => Standing::Complete(None),
+        })
+    }
+
+    fn lanes(&self, cx: &Context) -> NonZeroUsize {
+        let configured = NonZeroUsize::new(cx.config.file().cafe24.concurrency());
+        self.concurrency.or(configured).unwrap_or(NonZeroUsize::MIN)
+    }
+
+    async fn run(&self, run: &mut Run<'_>, instance: &Instance) -> anyhow::Result<()> {
+        let target = Target::of(run.cx, run.db, instance).await?;
+        let source = self.source(run.cx, &target)?;
+        store::prepare(run.db, target.domain).await?;
+        let mut total = Outcome::default();
+        if let Some(named) = named_records(run) {
+            for named in named.chunks(NAMED_AT_ONCE) {
+                let page = source.named(named).await?;
+                take_page(run, &target.mall, page, &mut total).await?;
+            }
+        } else {
+            let from: Option<Position> = run.checkpoint()?;
+            show_progress(run, &source, from.as_ref()).await?;
+            let mut pages = Pages::read(source, from);
+            while let Some(page) = next_page(run, &mut pages).await? {
+                take_page(run, &target.mall, page, &mut total).await?;
+            }
+        }
+        run.summarise(sentence(target.domain, &total));
+        Ok(())
+    }
+}
+
+/// What an instance is about.
+struct Target {
+    mall: Mall,
+    domain: Domain,
+    period: Period,
+}
+
+impl Target {
+    /// Read back from the arguments that repeat the instance.
+    async fn of(cx: &Context, db: &mut Db, instance: &Instance) -> anyhow::Result<Self> {
+        let argument = |flag: &str| {
+            let place = instance.arguments.iter().position(|argument| argument == flag);
+            place.and_then(|place| instance.arguments.get(place + 1)).map(String::as_str)
+        };
+        let named = argument("--mall").map(str::to_owned).into_iter().collect::<Vec<_>>();
+        let mall = selected_malls(db, &named).await?.into_iter().next();
+        let domain = argument("--domain").and_then(|domain| Domain::from_str(domain, true).ok());
+        let (Some(mall), Some(domain)) = (mall, domain) else {
+            anyhow::bail!("failed to read the instance `{}`", instance.key);
+        };
+        let period = Period::asked(argument("--from"), argument("--to"), mall.time_zone()?, cx.now())?;
+        Ok(Self { mall, domain, period })
+    }
+}
+
+// ---------------------------------------------------------------- which malls, which instances
+
+impl Args {
+    /// The malls asked for, which must be active and at Cafe24; else all that are.
+    async fn malls(&self, db: &mut Db) -> anyhow::Result<Vec<Mall>> {
+        let mut malls = selected_malls(db, &self.mall).await?;
+        if self.mall.is_empty() {
+            malls.retain(|mall| mall.platform == PLATFORM);
+        }
+        for mall in &malls {
+            if mall.platform != PLATFORM {
+                return Err(Failure::usage(format!(
+                    "mall `{}` is at `{}`, and not at {PLATFORM}",
+                    mall.code, mall.platform
+                ))
+                .hint(format!("if it is: batchctl mall add {} --platform {PLATFORM}", mall.code))
+                .into());
+            }
+            if !mall.is_active {
+                return Err(Failure::refused(format!("mall `{}` is disabled", mall.code))
+                    .hint(format!("enable it: batchctl mall enable {}", mall.code))
+                    .into());
+            }
+        }
+        Ok(malls)
+    }
+
+    fn instance(&self, mall: &Mall, domain: Domain, period: &Period) -> Instance {
+        let [from, to] = period.ends();
+        let domain = domain.to_string();
+        let page_size = self.page_size.to_string();
+        let arguments = [
+            "mall",
+            "sync",
+            "--mall",
+            &mall.code,
+            "--domain",
+            &domain,
+            "--from",
+            &from,
+            "--to",
+            &to,
+            "--page-size",
+            &page_size,
+        ];
+        Instance {
+            key: format!("{} {domain} {}", mall.code, period.key()),
+            exclusion: format!("{} {domain}", mall.code),
+            // Shops of one account share its throttle.
+            lane: mall.account().to_owned(),
+            arguments: arguments.map(str::to_owned).to_vec(),
+        }
+    }
+
+    fn source(&self, cx: &Context, target: &Target) -> anyhow::Result<Source> {
+        let mall = &target.mall;
+        let state = Arc::new(TokenStore::new(cx, mall.account())?);
+        Ok(Source {
+            api: Cafe24::new(&cx.config, &cx.output, mall.account(), state)?,
+            domain: target.domain,
+            shop_no: mall.shop_no,
+            currency: mall.currency.clone(),
+            span: target.period.span,
+            page_size: self.page_size,
+        })
+    }
+}
+
+fn parse_page_size(text: &str) -> Result<u32, String> {
+    let size = text.parse().ok().filter(|size| (10..=MOST_RECORDS).contains(size));
+    size.ok_or_else(|| format!("write a number from 10 to {MOST_RECORDS}, the most that Cafe24 gives"))
+}
+
+/// Each mall takes some three connections to the database.
+fn parse_concurrency(text: &str) -> Result<NonZeroUsize, String> {
+    let malls = text.parse().ok().filter(|malls: &NonZeroUsize| malls.get() <= 100);
+    malls.ok_or_else(|| "write a number from 1 to 100".to_owned())
+}
+
+/// What a retry is limited to, if all that failed can be asked for by its key.
+fn named_records(run: &Run<'_>) -> Option<Vec<Named>> {
+    run.retry_items()?.iter().map(|item| Named::of(item)).collect()
+}
+
+// ---------------------------------------------------------------- page by page
+
+/// A count costs a call: only where somebody watches, and without it there is no end to be seen.
+async fn show_progress(run: &mut Run<'_>, source: &Source, from: Option<&Position>) -> anyhow::Result<()> {
+    if run.is_watched() {
+        let total = tokio::select! {
+            total = source.count() => total.unwrap_or(None),
+            _ = run.stop_requested() => None,
+        };
+        run.show_progress_after(from.map_or(0, |position| position.read), total);
+    }
+    Ok(())
+}
+
+/// The next page. A stop does not wait for a slow server.
+async fn next_page(run: &Run<'_>, pages: &mut Pages) -> anyhow::Result<Option<Page>> {
+    tokio::select! {
+        biased;
+        page = pages.next() => page.transpose(),
+        _ = run.stop_requested() => {
+            run.check_stop()?;
+            Ok(None)
+        }
+    }
+}
+
+/// Stores a page and the place behind it in one commit, with what could not be used of it.
+async fn take_page(
+    run: &mut Run<'_>,
+    mall: &Mall,
+    mut page: Page,
+    total: &mut Outcome,
+) -> anyhow::Result<()> {
+    let now = run.cx.now();
+    run.read(page.read);
+    let misfits = store::take_misfits(run.db, mall, &mut page).await?;
+    for (key, problem) in page.bad.iter().chain(&misfits) {
+        run.skip_item(key, "read", "BAD_RECORD", problem);
+    }
+    if !page.bad.is_empty() || !misfits.is_empty() {
+        refuse_too_many(run)?;
+    }
+    let checkpoint = page.next.as_ref();
+    let store = async |db: &mut Db| {
+        let outcome = store::store(db, mall, &page, now).await?;
+        Ok((outcome, u64::try_from(outcome.written_lines).unwrap_or(0)))
+    };
+    total.add(run.chunk_writing(checkpoint, store).await?);
+    Ok(())
+}
+
+/// Past the limit the shop has changed: what else it says is not to be trusted. The next attempt begins anew, since
+/// what is mended by then lies behind this one.
+fn refuse_too_many(run: &mut Run<'_>) -> anyhow::Result<()> {
+    let counts = run.counts();
+    let limit = run.skip_limit(SKIP_LIMIT);
+    // A share is judged at the end: on the first page it would say little.
+    if matches!(limit, SkipLimit::Percent(_)) || !limit.is_exceeded(counts.skipped, counts.read) {
+        return Ok(());
+    }
+    run.begin_anew_next_time();
+    Err(Failure::failed(format!(
+        "{} cannot be used, more than the skip limit of {limit}",
+        counted(counts.skipped, "record", "records")
+    ))
+    .hint("mend them in the shop, or go on with a higher --skip-limit")
+    .into())
+}
+
+/// How many there were, and what became of them.
+fn sentence(domain: Domain, total: &Outcome) -> String {
+    let all = total.new + total.changed + total.unchanged + total.stale;
+    let (one, many) = match domain {
+        Domain::Member => ("member", "members"),
+        Domain::Order => ("order", "orders"),
+        Domain::Sales => ("order or refund", "orders and refunds"),
+    };
+    if all == 0 {
+        return format!("no {}", many.replace(" and ", " or "));
+    }
+    let parts = [
+        (total.new, "new"),
+        (total.changed, "changed"),
+        (total.unchanged, "as they were"),
+        (total.stale, "kept, newer or gone"),
+    ];
+    let parts: Vec<String> =
+        parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    format!("{}: {}", counted(all.unsigned_abs(), one, many), parts.join(", "))
+}

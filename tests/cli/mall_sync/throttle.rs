@@ -1,0 +1,115 @@
+//! Throttles are obeyed before they have to be enforced.
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use super::Shops;
+use crate::support::{eventually, on_both_databases};
+
+on_both_databases![
+    no_call_is_made_while_the_mall_is_blocked,
+    a_block_outlives_the_process_that_learned_of_it,
+    a_block_that_one_process_learns_of_stops_another_at_once,
+    the_bucket_does_not_run_over,
+    no_more_calls_a_second_than_pass_for_abuse,
+    a_block_that_is_longer_than_anybody_waits_is_told,
+];
+
+/// 100 members a page: 20 pages.
+fn some(shops: &Shops) -> [&'static str; 6] {
+    shops.generate(json!({ "members": {
+        "count": 1_900, "from": "2026-11-19T00:00:00+09:00", "same_second": 3, "step_seconds": 1
+    } }));
+    ["mall", "sync", "--domain", "member", "--page-size", "100"]
+}
+
+fn no_call_is_made_while_the_mall_is_blocked(shops: &Shops) {
+    let sync = some(shops);
+    for kind in ["call", "time"] {
+        shops.control(
+            "demo",
+            "settings",
+            json!({ "throttle": "real", "bucket": 1000, "drain": 1000.0,
+                "usage_block": { "after": 4, "seconds": 2, "kind": kind } }),
+        );
+        shops.batchctl([&sync[..], &["--rerun"]].concat()).run().succeeds().is_silent();
+    }
+    assert_eq!(shops.counted("blocked_calls"), 0);
+    assert_eq!(shops.members(), "1900");
+}
+
+fn a_block_outlives_the_process_that_learned_of_it(shops: &Shops) {
+    let sync = some(shops);
+    shops.control(
+        "demo",
+        "settings",
+        json!({ "throttle": "real", "bucket": 1000, "drain": 1000.0,
+            "usage_block": { "after": 1, "seconds": 3, "kind": "call" } }),
+    );
+    shops.batchctl(sync).failpoint("after-chunk=kill").run().is_killed_by(Signal::KILL);
+
+    shops.batchctl(sync).run().succeeds().is_silent();
+
+    assert_eq!(shops.counted("blocked_calls"), 0);
+    assert_eq!(shops.members(), "1900");
+}
+
+fn a_block_that_one_process_learns_of_stops_another_at_once(shops: &Shops) {
+    let sync = some(shops);
+    shops.faults(json!([{ "path": "customersprivacy", "fault": "hold" }]));
+    let one = shops.batchctl(sync).spawn();
+    eventually(|| shops.counted("held") == 1, "one is at work");
+    shops.control(
+        "demo",
+        "settings",
+        json!({ "throttle": "real", "bucket": 1000, "drain": 1000.0,
+            "usage_block": { "after": 1, "seconds": 3, "kind": "call" } }),
+    );
+    let other = shops.sync("order").spawn();
+    eventually(|| shops.scalar("SELECT COUNT(*) FROM api_blocks") == "1", "the other is told of a block");
+
+    shops.control("demo", "release", json!({}));
+
+    one.wait().succeeds().is_silent();
+    other.wait().succeeds().is_silent();
+    assert_eq!(shops.counted("blocked_calls"), 0);
+    assert_eq!(shops.members(), "1900");
+}
+
+fn the_bucket_does_not_run_over(shops: &Shops) {
+    let sync = some(shops);
+    shops.control("demo", "settings", json!({ "throttle": "real", "bucket": 10, "drain": 2.0 }));
+
+    shops.batchctl(sync).run().succeeds().is_silent();
+
+    assert_eq!(shops.counted("too_many"), 0);
+    assert_eq!(shops.members(), "1900");
+}
+
+fn no_more_calls_a_second_than_pass_for_abuse(shops: &Shops) {
+    let sync = some(shops);
+    shops.control("demo", "settings", json!({ "throttle": "real", "bucket": 1000, "drain": 1000.0 }));
+    shops.write("batchctl.toml", shops.read("batchctl.toml").replace("calls_per_second = 0", ""));
+
+    shops.batchctl(sync).run().succeeds().is_silent();
+
+    assert_eq!(shops.counted("abuse"), 0);
+    assert_eq!(shops.members(), "1900");
+}
+
+fn a_block_that_is_longer_than_anybody_waits_is_told(shops: &Shops) {
+    let sync = some(shops);
+    shops.control(
+        "demo",
+        "settings",
+        json!({ "throttle": "real", "bucket": 1000, "drain": 1000.0,
+            "usage_block": { "after": 2, "seconds": 7200, "kind": "call" } }),
+    );
+
+    shops.batchctl(sync).run().exits(75).says("Cafe24").says("2h");
+    let calls = shops.calls().len();
+    shops.batchctl(sync).run().exits(75);
+
+    assert_eq!(shops.calls().len(), calls, "the next command knows of the block");
+    assert_eq!(shops.counted("blocked_calls"), 0);
+}
