@@ -2,13 +2,16 @@
 //!
 //! Three malls (Tokyo, Seoul, New York) sell for sixty days with New York's change of clocks in between. The data
 //! goes in the way a real shop's does: as CSV files through `data import`, which stay behind as examples.
+//! With `--cafe24` it is two malls of a local Cafe24 instead, and `mall sync`.
 
+mod cafe24;
 mod shop;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use chrono::NaiveDate;
+use url::Url;
 
 use crate::clock::machine_time;
 use crate::context::Context;
@@ -30,19 +33,35 @@ pub struct Args {
     /// Put the example's CSV files and the reports into this folder
     #[arg(long, value_name = "DIR", default_value = "demo")]
     out: PathBuf,
+    /// Synchronise two malls of the local Cafe24 that listens there (`scripts/fakes/cafe24`) instead
+    #[arg(long, value_name = "URL", value_parser = cafe24::parse_address)]
+    cafe24: Option<Url>,
 }
 
 /// What is to be run, and which files there will be.
 pub struct Prepared {
     /// The commands, without the program.
     pub commands: Vec<Vec<String>>,
-    reports: PathBuf,
+    /// What they work with, where it is not what the demo was started with.
+    pub cx: Option<Context>,
+    last_word: LastWord,
+}
+
+/// What there is to look at in the end.
+enum LastWord {
+    /// The files below this folder.
+    Reports(PathBuf),
+    /// The malls whose settings are in this folder.
+    Cafe24(PathBuf),
 }
 
 /// Makes malls and files in a database that holds nothing else.
 pub async fn prepare(cx: &Context, args: &Args) -> anyhow::Result<Prepared> {
     if cx.config.is_prod() {
         return Err(Failure::refused("the demo does not run with --env prod").hint("use --env dev").into());
+    }
+    if let Some(address) = &args.cafe24 {
+        return cafe24::prepare(cx, address, &cx.working_dir().join(&args.out).join("cafe24")).await;
     }
     let last: NaiveDate = LAST_DAY.parse().context("failed to read the demo's last day")?;
     let mut db = cx.db().await?;
@@ -58,19 +77,24 @@ pub async fn prepare(cx: &Context, args: &Args) -> anyhow::Result<Prepared> {
     }
     cx.output.status(&format!("Made an example shop of three malls and {DAYS} days in {}", data.display()));
     let reports = folder.join("reports");
-    Ok(Prepared { commands: commands(&data, &reports, last), reports })
+    Ok(Prepared {
+        commands: commands(&data, &reports, last),
+        cx: None,
+        last_word: LastWord::Reports(reports),
+    })
 }
 
 /// The demo must not mix with anything real.
 async fn refuse_other_data(db: &mut Db) -> anyhow::Result<()> {
     let (others,): (i64,) =
         db.fetch_one("SELECT COUNT(*) FROM malls WHERE platform <> $1", values![PLATFORM]).await?;
-    if others == 0 {
-        return Ok(());
-    }
-    Err(Failure::refused("the database already holds other malls; the demo would mix with their data")
+    if others == 0 { Ok(()) } else { Err(other_malls().into()) }
+}
+
+/// What is wrong with a database that holds other malls than the demo's.
+fn other_malls() -> Failure {
+    Failure::refused("the database already holds other malls; the demo would mix with their data")
         .hint("give the demo a database of its own: BATCHCTL_DATABASE_URL=sqlite:demo.db batchctl demo")
-        .into())
 }
 
 async fn add_malls(db: &mut Db) -> anyhow::Result<()> {
@@ -131,11 +155,19 @@ fn commands(data: &Path, reports: &Path, last: NaiveDate) -> Vec<Vec<String>> {
     commands
 }
 
-/// Says which files there are to open.
+/// Says what there is to look at.
 pub fn finish(cx: &Context, prepared: &Prepared) -> anyhow::Result<()> {
+    let text = match &prepared.last_word {
+        LastWord::Reports(reports) => reports_to_open(reports)?,
+        LastWord::Cafe24(folder) => cafe24::last_word(folder),
+    };
+    Ok(cx.output.data(text.as_bytes())?)
+}
+
+fn reports_to_open(reports: &Path) -> anyhow::Result<String> {
     let mut paths = Vec::new();
     for folder in ["en", "ja", "ko", "60-days"] {
-        let folder = prepared.reports.join(folder);
+        let folder = reports.join(folder);
         let entries = std::fs::read_dir(&folder)
             .with_context(|| format!("failed to read the folder `{}`", folder.display()))?;
         for entry in entries {
@@ -148,5 +180,5 @@ pub fn finish(cx: &Context, prepared: &Prepared) -> anyhow::Result<()> {
         text.push_str(&format!("  {}\n", path.display()));
     }
     text.push_str("Then look at what ran: batchctl runs list\n");
-    Ok(cx.output.data(text.as_bytes())?)
+    Ok(text)
 }

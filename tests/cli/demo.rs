@@ -1,5 +1,7 @@
 //! `demo`: an example shop that anybody can have, the same everywhere, and never beside anything real.
 
+mod cafe24;
+
 use std::fs;
 use std::path::PathBuf;
 
