@@ -238,8 +238,8 @@ fn wrong_credentials_of_the_app_kill_no_token(sandbox: &Sandbox) {
     let cafe24 = with_mall(sandbox);
     let refresh = || sandbox.batchctl(["mall", "token", "refresh", "--all"]);
     let wrong = refresh().env("BATCHCTL_CAFE24_CLIENT_SECRET", "canary-wrong-secret");
-    wrong.run().exits(1).says("invalid_client").never_shows("canary-wrong");
-    refresh().env("BATCHCTL_CAFE24_CLIENT_SECRET", "").run().exits(1).says("BATCHCTL_CAFE24_CLIENT_SECRET");
+    wrong.run().exits(78).says("invalid_client").never_shows("canary-wrong");
+    refresh().env("BATCHCTL_CAFE24_CLIENT_SECRET", "").run().exits(78).says("BATCHCTL_CAFE24_CLIENT_SECRET");
     assert_eq!(state(sandbox), "ok");
     refresh().run().succeeds();
     assert_eq!(version(sandbox, "shop1"), "2");
@@ -251,7 +251,7 @@ fn a_server_that_is_down_kills_no_token(sandbox: &Sandbox) {
     let rules = json!({"rules": [{"path": "oauth/token", "fault": "status", "status": 503, "times": 3}]});
     cafe24.control("shop1", "faults", &rules);
     let refresh = || sandbox.batchctl(["mall", "token", "refresh", "--all"]);
-    refresh().run().exits(1).says("HTTP 503").says("after 3 tries").says("13 days left");
+    refresh().run().exits(75).says("HTTP 503").says("after 3 tries").says("13 days left");
     assert_eq!(state(sandbox), "ok");
     // The next one finds no claim in its way.
     refresh().run().succeeds();
@@ -272,7 +272,7 @@ fn another_key_is_named_with_the_account(sandbox: &Sandbox) {
     let cafe24 = with_mall(sandbox);
     let other = "canary-another-key-of-32-characters-and-more";
     let refresh = sandbox.batchctl(["mall", "token", "refresh", "--all"]).env("BATCHCTL_SECRET_KEY", other);
-    refresh.run().exits(1).says("failed to open the tokens of account `shop1` with BATCHCTL_SECRET_KEY");
+    refresh.run().exits(78).says("failed to open the tokens of account `shop1` with BATCHCTL_SECRET_KEY");
     let class = sandbox.scalar("SELECT error_class FROM batch_error_log");
     assert_eq!((class.as_str(), cafe24.summary("shop1", "refreshes")), ("CONFIGURATION", 0));
     let status = sandbox.batchctl(["mall", "token", "status"]).env("BATCHCTL_SECRET_KEY", other);

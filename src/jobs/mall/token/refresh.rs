@@ -11,8 +11,9 @@ use crate::context::Context;
 use crate::db::Db;
 use crate::failure::Failure;
 use crate::jobs::mall::tokens::{self, Keys, Refresher, TokenRow};
-use crate::runner::{Exclusion, Instance, Job, JobSpec, Run, minutes};
+use crate::runner::{Exclusion, ExitCode, Instance, Job, JobSpec, Run, minutes};
 use crate::severity::Severity;
+use crate::wording::counted;
 
 use super::status::{days_left, is_ending};
 
@@ -68,20 +69,45 @@ impl Job for Args {
         run.show_progress(Some(accounts.len() as u64));
         let mut young = 0;
         let mut renewed = 0;
+        let mut failed = Vec::new();
         for account in &accounts {
             run.read(1);
             match self.renew(run.cx, run.db, &keys, account).await {
-                Ok(Renewal::Done) => renewed += 1,
+                Ok(Renewal::Done) => {
+                    renewed += 1;
+                    run.written(1);
+                }
                 Ok(Renewal::NotDue) => young += 1,
-                Err(error) => run.fail_item(account, "refresh", &with_hint(error)),
+                Err(error) => {
+                    let error = with_hint(error);
+                    run.fail_item(account, "refresh", &error);
+                    failed.push(ExitCode::of(&error));
+                }
             }
-            run.written(renewed - run.counts().written);
             // The token is stored already; this keeps the item's error and hears a stop.
             run.chunk(None::<&str>, async |_| Ok(())).await?;
         }
-        run.summarise(format!("renewed the tokens of {renewed} accounts, {young} need no renewal yet"));
-        Ok(())
+        run.summarise(format!(
+            "renewed the tokens of {}, {young} need no renewal yet",
+            counted(renewed, "account", "accounts")
+        ));
+        if renewed + young == 0 { refuse_one_cause(&failed) } else { Ok(()) }
     }
+}
+
+/// Where every account failed by what is no account's own fault, the run's code says which: to be tried later, or a
+/// setting to be mended.
+fn refuse_one_cause(failed: &[ExitCode]) -> anyhow::Result<()> {
+    let all_are = |code| failed.iter().all(|failed| *failed == code);
+    let accounts = counted(failed.len() as u64, "account", "accounts");
+    if all_are(ExitCode::TryLater) {
+        return Err(Failure::try_later(format!("Cafe24 is not to be reached for {accounts}")).into());
+    }
+    if all_are(ExitCode::Configuration) {
+        let message = format!("a setting keeps the tokens of {accounts} from being renewed");
+        return Err(Failure::configuration(message).into());
+    }
+    Ok(())
 }
 
 /// What became of an account.
