@@ -3,12 +3,11 @@
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::context::Context;
-use crate::failure::is_broken_pipe;
 use crate::jobs::{
     cart, configuration, data, database, demo, environment, mail, mall, report, runs, schedule, stats,
 };
 use crate::output::LogFormat;
-use crate::runner::{ExitCode, RunOptions, report_error};
+use crate::runner::{ExitCode, RunOptions, end_plain, report_error};
 
 /// The batch jobs of an online business: each command runs once and exits
 #[derive(Debug, Parser)]
@@ -96,26 +95,16 @@ pub async fn dispatch(cx: &Context, command: &Command) -> ExitCode {
         Command::Mall(mall) => mall.dispatch(cx).await,
         Command::Runs(runs::Runs::Retry(args)) => retry(cx, args).await,
         Command::Runs(runs) => runs.dispatch(cx).await,
-        Command::Db(database) => plain(cx, database.dispatch(cx).await),
-        Command::Schedule(schedule) => plain(cx, schedule.dispatch(cx)),
-        Command::Env(environment) => plain(cx, environment.dispatch(cx)),
-        Command::Config(configuration) => plain(cx, configuration.dispatch(cx)),
+        Command::Db(database) => end_plain(cx, database.dispatch(cx).await),
+        Command::Schedule(schedule) => end_plain(cx, schedule.dispatch(cx)),
+        Command::Env(environment) => end_plain(cx, environment.dispatch(cx)),
+        Command::Config(configuration) => end_plain(cx, configuration.dispatch(cx)),
         Command::Demo(args) => match demo::prepare(cx, args).await {
             Ok(prepared) => run_demo(cx, &prepared).await,
             Err(error) => report_error(cx, &error),
         },
-        Command::Completions { shell } => plain(cx, completions(cx, *shell)),
-        Command::Man => plain(cx, manual(cx)),
-    }
-}
-
-/// Ends a command that is no batch job.
-fn plain(cx: &Context, result: anyhow::Result<()>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::Completed,
-        // `batchctl runs list | head`: the reader has seen enough.
-        Err(error) if is_broken_pipe(&error) => ExitCode::Completed,
-        Err(error) => report_error(cx, &error),
+        Command::Completions { shell } => end_plain(cx, completions(cx, *shell)),
+        Command::Man => end_plain(cx, manual(cx)),
     }
 }
 
@@ -150,7 +139,7 @@ async fn run_demo(cx: &Context, prepared: &demo::Prepared) -> ExitCode {
             return code;
         }
     }
-    plain(cx, demo::finish(cx, prepared))
+    end_plain(cx, demo::finish(cx, prepared))
 }
 
 fn parse(arguments: &[String]) -> anyhow::Result<Command> {

@@ -23,7 +23,7 @@ use crate::mask::{Redactor, Secret};
 use crate::output::Output;
 use crate::period::format_duration;
 
-use super::mail_api::innermost;
+use super::http::{builder, innermost};
 use body::{Cut, words};
 use pace::{Destination, Go};
 
@@ -539,15 +539,11 @@ fn shared_client() -> Result<Client, Failure> {
     if let Some(client) = CLIENT.get() {
         return Ok(client.clone());
     }
-    // A second call finds the provider installed, which is all it wants.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = Client::builder()
+    let client = builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .pool_idle_timeout(IDLE_TIMEOUT)
-        .redirect(reqwest::redirect::Policy::none())
         .gzip(true)
         .tcp_nodelay(true)
-        .user_agent(concat!("batchctl/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(|error| Failure::failed(format!("failed to build an HTTP client: {error}")))?;
     Ok(CLIENT.get_or_init(|| client).clone())

@@ -21,15 +21,37 @@ pub struct DeliveryError {
     pub retry_after: Option<Duration>,
 }
 
-/// Builds a client. TLS goes through the one provider of the tree, with certificate checks on.
-pub fn client() -> reqwest::Result<reqwest::Client> {
+/// What every client of ours is: TLS goes through the one provider of the tree, with certificate checks on, and no
+/// redirect is followed with our credentials.
+pub(super) fn builder() -> reqwest::ClientBuilder {
     // A second call finds the provider installed, which is all it wants.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
-        .timeout(REQUEST_TIMEOUT)
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("batchctl/", env!("CARGO_PKG_VERSION")))
-        .build()
+}
+
+/// Builds a client for short messages.
+pub fn client() -> reqwest::Result<reqwest::Client> {
+    builder().timeout(REQUEST_TIMEOUT).build()
+}
+
+/// The last cause, which says most, and whether it is about a certificate.
+pub(super) fn innermost(error: &reqwest::Error) -> (String, bool) {
+    let mut cause: &dyn std::error::Error = error;
+    loop {
+        // A TLS error stands inside an I/O error, which does not count it among its sources.
+        let inside = cause
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref)
+            .map(|inside| inside as &(dyn std::error::Error + 'static));
+        let Some(next) = inside.or_else(|| cause.source()) else { break };
+        cause = next;
+        if let Some(rustls::Error::InvalidCertificate(_)) = cause.downcast_ref::<rustls::Error>() {
+            return (cause.to_string(), true);
+        }
+    }
+    (cause.to_string(), false)
 }
 
 impl DeliveryError {

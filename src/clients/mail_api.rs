@@ -8,6 +8,8 @@ use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use url::{Host, Url};
 
+use super::http::innermost;
+
 use crate::failure::Failure;
 use crate::mail::delivery::{Outcome, Stop};
 
@@ -112,24 +114,6 @@ fn unanswered(error: reqwest::Error) -> Unanswered {
     } else {
         format!("the connection broke before the answer: {}", innermost(&error).0)
     })
-}
-
-/// The last cause, which says most, and whether it is about a certificate.
-pub(super) fn innermost(error: &reqwest::Error) -> (String, bool) {
-    let mut cause: &dyn std::error::Error = error;
-    loop {
-        // A TLS error stands inside an I/O error, which does not count it among its sources.
-        let inside = cause
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref)
-            .map(|inside| inside as &(dyn std::error::Error + 'static));
-        let Some(next) = inside.or_else(|| cause.source()) else { break };
-        cause = next;
-        if let Some(rustls::Error::InvalidCertificate(_)) = cause.downcast_ref::<rustls::Error>() {
-            return (cause.to_string(), true);
-        }
-    }
-    (cause.to_string(), false)
 }
 
 async fn read(mut response: Response) -> Answer {

@@ -83,6 +83,16 @@ pub fn report_error(cx: &Context, error: &anyhow::Error) -> ExitCode {
     ExitCode::of(error)
 }
 
+/// Ends a command that is no batch job.
+pub fn end_plain(cx: &Context, result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::Completed,
+        // `batchctl runs list | head`: the reader has seen enough.
+        Err(error) if failure::is_broken_pipe(&error) => ExitCode::Completed,
+        Err(error) => report_error(cx, &error),
+    }
+}
+
 /// What became of one instance.
 struct Outcome {
     code: ExitCode,

@@ -20,7 +20,7 @@ mod verdict;
 use crate::context::Context;
 use crate::db::Db;
 
-pub use execute::{execute, report_error};
+pub use execute::{end_plain, execute, report_error};
 pub use exit::ExitCode;
 pub use interruption::{Interruption, StopSignal};
 pub use options::{OnOverlap, Only, RunOptions};

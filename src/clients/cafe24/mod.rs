@@ -1,5 +1,6 @@
 //! Cafe24's Admin API (Korea), as far as a mall's data is read: lists, counts and single records.
 
+pub mod korean_time;
 pub mod oauth;
 mod page;
 pub mod records;

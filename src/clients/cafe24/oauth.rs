@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use chrono::{DateTime, FixedOffset, NaiveDateTime, Utc};
+use chrono::{DateTime, Utc};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde::Deserialize;
 use url::Url;
 
-use super::authorise_hint;
+use super::{authorise_hint, korean_time};
 use crate::clients::api::{Api, ApiError, Call, Decoded};
 use crate::clock::machine_time;
 use crate::config::Config;
@@ -32,8 +32,6 @@ pub const LONGEST_ASKING: Duration =
     Duration::from_secs((REQUEST_TIMEOUT.as_secs() + LONGEST_WAIT.as_secs()) * TRIES as u64);
 /// It has a pace of its own: the throttles are those of the Admin API.
 const NAME: &str = "Cafe24 OAuth";
-/// Times without a zone are Korea's, which has no summer time.
-const KOREA_SECONDS: i32 = 9 * 60 * 60;
 
 /// A pair of tokens, as Cafe24 gives it.
 #[derive(Debug, Clone)]
@@ -231,18 +229,10 @@ struct KoreanTime(DateTime<Utc>);
 impl<'de> Deserialize<'de> for KoreanTime {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        korean_time(&text)
+        korean_time::parse(&text)
             .map(Self)
             .ok_or_else(|| serde::de::Error::custom("a time is not one like 2026-08-01T15:50:00.000"))
     }
-}
-
-fn korean_time(text: &str) -> Option<DateTime<Utc>> {
-    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
-        return Some(time.to_utc());
-    }
-    let local = NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").ok()?;
-    local.and_local_timezone(FixedOffset::east_opt(KOREA_SECONDS)?).single().map(|time| time.to_utc())
 }
 
 #[cfg(test)]
@@ -267,7 +257,7 @@ mod tests {
 
     #[test]
     fn the_ends_are_counted_from_when_they_came() {
-        let now = korean_time("2026-08-01T18:50:00").unwrap();
+        let now = korean_time::parse("2026-08-01T18:50:00").unwrap();
         let tokens = Tokens::from_answer(ANSWER.as_bytes()).unwrap().on_our_clock(now);
         assert_eq!(tokens.issued_at, now);
         assert_eq!((tokens.access_expires_at - now).num_minutes(), 120);
@@ -276,10 +266,13 @@ mod tests {
 
     #[test]
     fn a_time_with_a_zone_keeps_it() {
-        let time = korean_time("2026-08-01T15:50:00+00:00").unwrap();
+        let time = korean_time::parse("2026-08-01T15:50:00+00:00").unwrap();
         assert_eq!(time.to_rfc3339(), "2026-08-01T15:50:00+00:00");
-        assert_eq!(korean_time("2026-08-01T15:50:00"), korean_time("2026-08-01T15:50:00+09:00"));
-        assert_eq!(korean_time("tomorrow"), None);
+        assert_eq!(
+            korean_time::parse("2026-08-01T15:50:00"),
+            korean_time::parse("2026-08-01T15:50:00+09:00")
+        );
+        assert_eq!(korean_time::parse("tomorrow"), None);
     }
 
     #[test]

@@ -5,10 +5,11 @@
 
 use std::collections::HashSet;
 
-use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::korean_time;
 use crate::money::parse_major;
 
 /// A record that cannot be used: which, and why.
@@ -111,11 +112,6 @@ const MOST_LINES: usize = 10_000;
 pub struct Fields(Map<String, Value>);
 
 type Read<T> = Result<T, String>;
-
-/// Cafe24 means Korean time where it says no zone.
-fn korean_time() -> FixedOffset {
-    FixedOffset::east_opt(9 * 3600).unwrap_or_else(|| unreachable!("nine hours are an offset"))
-}
 
 impl Fields {
     /// Reads a record; what is no JSON object is no record.
@@ -259,23 +255,13 @@ impl Fields {
 /// A time with a zone, or one of Korea; a day alone is its midnight.
 fn read_time(text: &str) -> Option<DateTime<Utc>> {
     // Neither database keeps others: they do not sort, or are refused with all of their page.
-    parse_time(text).filter(|time| (1..=9_998).contains(&time.year()))
-}
-
-fn parse_time(text: &str) -> Option<DateTime<Utc>> {
-    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
-        return Some(time.to_utc());
-    }
-    let local = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"]
-        .iter()
-        .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())
-        .or_else(|| Some(text.parse::<NaiveDate>().ok()?.and_time(NaiveTime::MIN)))?;
-    local.and_local_timezone(korean_time()).single().map(|time| time.to_utc())
+    korean_time::parse(text).filter(|time| (1..=9_998).contains(&time.year()))
 }
 
 /// Names the record that a problem is about.
 fn bad(fields: &Fields, key: &str, problem: String) -> BadRecord {
-    BadRecord { key: fields.key(key).map(|key| quoted(&key)), problem }
+    // Whole or not at all: a retry asks for the record by it.
+    BadRecord { key: fields.optional_key(key).ok().flatten(), problem }
 }
 
 /// A value, or its beginning.
@@ -707,6 +693,15 @@ mod tests {
         assert!(problem("created_date", endless.into()).len() < 300);
         let nul = changed(|order| drop(order.insert("payment_method".into(), serde_json::json!(["a\u{0}"]))));
         assert!(nul.expect_err("it is bad").problem.contains("NUL"));
+        let broken = changed(|order| {
+            order.insert("order_id".into(), "k".repeat(150).into());
+            order.insert("currency".into(), "WON".into());
+        });
+        assert_eq!(
+            broken.expect_err("it is bad").key,
+            Some("k".repeat(150)),
+            "a retry asks by the whole key"
+        );
         let comma = changed(|order| drop(order.insert("order_id".into(), "1,2".into())));
         assert_eq!(comma.expect_err("it is bad").problem, "`order_id`: `1,2` holds a comma");
     }

@@ -11,8 +11,7 @@ pub mod suppress;
 mod templates;
 
 use crate::context::Context;
-use crate::failure::is_broken_pipe;
-use crate::runner::{ExitCode, JobCommand, RunOptions, execute, report_error};
+use crate::runner::{ExitCode, JobCommand, RunOptions, end_plain, execute};
 
 /// Mail
 #[derive(Debug, clap::Subcommand)]
@@ -56,12 +55,7 @@ impl Mail {
             Self::Digest(command) => return execute(cx, &command.job, &command.options).await,
             Self::Templates(command) => command.dispatch(cx),
         };
-        match done {
-            Ok(()) => ExitCode::Completed,
-            // `batchctl mail list | head`: the reader has seen enough.
-            Err(error) if is_broken_pipe(&error) => ExitCode::Completed,
-            Err(error) => report_error(cx, &error),
-        }
+        end_plain(cx, done)
     }
 
     /// The runner's flags of the chosen command, if it is a job.

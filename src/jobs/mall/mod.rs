@@ -12,9 +12,9 @@ use crate::clock::machine_time;
 use crate::context::Context;
 use crate::db::Db;
 use crate::documents::{Cell, Column, ColumnKind, Row, Table, terminal};
-use crate::failure::{Failure, is_broken_pipe};
+use crate::failure::Failure;
 use crate::money::is_known_currency;
-use crate::runner::{ExitCode, JobCommand, RunOptions, execute, report_error};
+use crate::runner::{ExitCode, JobCommand, RunOptions, end_plain, execute};
 use crate::values;
 
 use crate::jobs::malls::{Mall, all_malls, selected_malls};
@@ -88,12 +88,7 @@ impl MallCommand {
             Self::Show { mall } => show::show(cx, mall).await,
             Self::Token(token) => return token.dispatch(cx).await,
         };
-        match done {
-            Ok(()) => ExitCode::Completed,
-            // `batchctl mall list | head`: the reader has seen enough.
-            Err(error) if is_broken_pipe(&error) => ExitCode::Completed,
-            Err(error) => report_error(cx, &error),
-        }
+        end_plain(cx, done)
     }
 
     /// The runner's flags of the chosen command, if it is a job.

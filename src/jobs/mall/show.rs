@@ -1,6 +1,7 @@
 //! `mall show`: everything of one mall on one screen.
 
 use chrono::{DateTime, Utc};
+use clap::ValueEnum as _;
 
 use crate::clients::cafe24::PLATFORM;
 use crate::clock::machine_time;
@@ -9,6 +10,7 @@ use crate::db::{Db, FromRow};
 use crate::jobs::malls::{Mall, selected_malls};
 use crate::values;
 
+use super::sync;
 use super::token::Standing;
 use super::tokens::{self, Keys};
 
@@ -82,12 +84,12 @@ struct LastSync {
 /// The last run of each domain. A sync of one domain at a time has the exclusion key `mall sync CODE DOMAIN`.
 async fn last_syncs(db: &mut Db, mall: &Mall) -> anyhow::Result<Vec<LastSync>> {
     let mut found = Vec::new();
-    for domain in ["member", "order", "sales"] {
+    for domain in sync::Domain::value_variants().iter().map(ToString::to_string) {
         let last: Option<LastSync> = db
             .fetch_optional(
                 "SELECT id, $1 AS domain, status, ended_at FROM batch_execution
                  WHERE job = 'mall sync' AND exclusion_key = $2 ORDER BY id DESC LIMIT 1",
-                values![domain, format!("mall sync {} {domain}", mall.code)],
+                values![&domain, format!("mall sync {} {domain}", mall.code)],
             )
             .await?;
         found.extend(last);

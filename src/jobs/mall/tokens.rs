@@ -26,6 +26,7 @@ use crate::output::Output;
 use crate::runner::ExitCode;
 use crate::sealed::{Place, Seal};
 use crate::values;
+use crate::wording::counted;
 
 /// An access token that ends sooner is replaced before it is used: a call with its waits may take as long.
 const LEEWAY: TimeDelta = TimeDelta::minutes(2);
@@ -82,7 +83,8 @@ pub async fn finish_refreshes(output: &Output) {
     if count == 0 {
         return;
     }
-    output.status(&format!("Waiting for {count} new tokens; a second signal loses them"));
+    let pairs = counted(count as u64, "new pair of tokens", "new pairs of tokens");
+    output.status(&format!("Waiting for {pairs}; a second signal loses them"));
     let finished = under_way.wait_for(|under_way| under_way.count == 0);
     if tokio::time::timeout(LONGEST_END, finished).await.is_err() {
         output.warn("ended while tokens were being refreshed: their malls may have to be authorised again");

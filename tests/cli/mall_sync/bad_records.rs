@@ -9,6 +9,8 @@ use crate::support::on_both_databases;
 on_both_databases![
     a_bad_record_is_one_row_and_the_rest_goes_on,
     a_retry_asks_for_just_the_records_that_were_bad,
+    a_retry_asks_by_the_whole_key_however_long,
+    a_retry_of_a_key_with_a_comma_asks_for_no_other_record,
     past_the_skip_limit_the_run_fails_and_the_next_one_begins_anew,
     nothing_but_bad_records_is_a_failure_until_they_are_mended,
     past_a_share_the_run_fails_until_the_records_are_mended,
@@ -60,6 +62,33 @@ fn a_retry_asks_for_just_the_records_that_were_bad(shops: &Shops) {
     assert_eq!(shops.scalar("SELECT SUM(total_amount) FROM orders"), "3000");
     assert!(shops.open_errors().is_empty(), "the error is resolved");
     assert_eq!(shops.runs()[1], ["demo order 2026-11-19", "2", "COMPLETED", "0"]);
+}
+
+fn a_retry_asks_by_the_whole_key_however_long(shops: &Shops) {
+    let day = "2026-11-19T10:00:00+09:00";
+    let number = format!("20261119-{}", "7".repeat(90));
+    let mut broken = order(&number, "kim01", day, 2_000);
+    broken["currency"] = "WON".into();
+    shops.data(json!({ "orders": [order("20261119-0000001", "kim01", day, 1_000), broken] }));
+    shops.sync("order").run().exits(3);
+    shops.data(json!({ "orders": [order(&number, "kim01", day, 2_000)] }));
+
+    shops.batchctl(["runs", "retry", "1"]).run().succeeds().is_silent();
+
+    assert_eq!(shops.scalar("SELECT SUM(total_amount) FROM orders"), "3000");
+}
+
+fn a_retry_of_a_key_with_a_comma_asks_for_no_other_record(shops: &Shops) {
+    let day = "2026-11-19T10:00:00+09:00";
+    shops.data(json!({ "orders": [order("1", "kim01", day, 1_000), order("8,9", "kim01", day, 2_000)] }));
+    shops.sync("order").run().exits(3).says("order 8,9: `order_id`: `8,9` holds a comma");
+
+    shops.batchctl(["runs", "retry", "1"]).run().exits(3);
+
+    let open = shops.sql("SELECT DISTINCT item_key FROM batch_error_log WHERE resolved_at IS NULL");
+    assert_eq!(open, [["order 8,9"]], "it is as open as before");
+    let asked = shops.calls().iter().any(|call| call["query"]["order_id"].is_string());
+    assert!(!asked, "neither 8 nor 9 is asked for");
 }
 
 /// 250 members, of whom so many in the middle are bad.

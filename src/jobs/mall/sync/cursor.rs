@@ -302,9 +302,7 @@ impl Window {
         };
         Ok(Cursor::Window(Self { seen, front, ..Self::at(span, self.then.clone()) }))
     }
-}
 
-impl Window {
     /// The cap is reached in a list that is not sorted by its time: what was read covers no part of the window, so its
     /// halves are read instead.
     fn halved(&self, front: Option<Front>, rules: &Rules) -> Result<Cursor, Failure> {

@@ -1,15 +1,13 @@
 //! A domain's lists at Cafe24: which there are, and their pages, read ahead while the page before is stored.
 
-use std::borrow::Cow;
-
-use chrono::{DateTime, FixedOffset, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::clients::cafe24::records::{BadRecord, Fields, Member, Order, Refund};
-use crate::clients::cafe24::{ApiError, Cafe24};
+use crate::clients::cafe24::{ApiError, Cafe24, korean_time};
 use crate::failure::Failure;
 
 use super::Domain;
@@ -67,13 +65,23 @@ impl List {
         }
     }
 
-    /// The path, the key of the answer's list, the record's key, and the record's time that the list is asked by.
-    fn names(self) -> (&'static str, &'static str, &'static str, &'static str) {
+    /// Its path, which is the name of the answer's list too.
+    fn path(self) -> &'static str {
         match self {
-            Self::Members => ("customersprivacy", "customersprivacy", "member_id", "created_date"),
-            Self::Orders(time) => ("orders", "orders", "order_id", time.names().1),
-            Self::Refunds => ("refunds", "refunds", "refund_code", "refund_date"),
+            Self::Members => "customersprivacy",
+            Self::Orders(_) => "orders",
+            Self::Refunds => "refunds",
         }
+    }
+
+    /// Where a record stands in it: its key, and the time that the list is asked by.
+    fn place(self, record: &Fields) -> Place {
+        let (key, time) = match self {
+            Self::Members => ("member_id", "created_date"),
+            Self::Orders(time) => ("order_id", time.names().1),
+            Self::Refunds => ("refund_code", "refund_date"),
+        };
+        Place { key: record.key(key), at: record.moment(time) }
     }
 
     fn noun(self) -> &'static str {
@@ -137,20 +145,14 @@ impl List {
     }
 }
 
-/// Korean time, in which Cafe24 takes and gives all that has no zone.
-fn korean(at: DateTime<Utc>) -> DateTime<FixedOffset> {
-    let offset = FixedOffset::east_opt(9 * 3600).unwrap_or_else(|| unreachable!("nine hours are an offset"));
-    at.with_timezone(&offset)
-}
-
 /// The form of `customersprivacy`.
 fn plain_time(at: DateTime<Utc>) -> String {
-    korean(at).format("%Y-%m-%d %H:%M:%S").to_string()
+    korean_time::of(at).format("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 /// The form of orders and refunds.
 fn zoned_time(at: DateTime<Utc>) -> String {
-    korean(at).format("%Y-%m-%dT%H:%M:%S%:z").to_string()
+    korean_time::of(at).format("%Y-%m-%dT%H:%M:%S%:z").to_string()
 }
 
 /// Where a synchronisation is to go on: the checkpoint.
@@ -211,7 +213,7 @@ impl Source {
                 let (window, behind) = span.split(list.rules().longest);
                 let mut query = list.span_query(window);
                 query.push(("shop_no", self.shop_no.to_string()));
-                total += self.api.count(list.names().0, &query).await?;
+                total += self.api.count(list.path(), &query).await?;
                 rest = behind;
             }
         }
@@ -230,14 +232,16 @@ impl Source {
         let rules = list.rules();
         let cursor = position.cursor.clone().unwrap_or_else(|| Cursor::new(self.span, &rules));
         let limit = list.limit(self.page_size);
-        let (path, key, record_key, time) = list.names();
         let mut query = list.query(&cursor);
         query.push(("shop_no", self.shop_no.to_string()));
         query.push(("limit", limit.to_string()));
-        let answer = self.api.list(path, key, &query).await?;
-        refuse_overfull(answer.records.len(), limit)?;
+        let answer = self.api.list(list.path(), list.path(), &query).await?;
+        refuse_overfull(answer.records.len(), limit as usize)?;
         let records: Vec<_> = answer.records.iter().map(|record| Fields::of(record)).collect();
-        let places: Vec<Place> = records.iter().map(|record| place(record, record_key, time)).collect();
+        let place = |record: &Result<Fields, BadRecord>| {
+            record.as_ref().map_or_else(|_| Place::default(), |fields| list.place(fields))
+        };
+        let places: Vec<Place> = records.iter().map(place).collect();
         let step = cursor.step(&places, limit, &rules)?;
         let mut page = Page { as_of: Some(answer.as_of), ..Page::default() };
         let is_ours = |record: &Result<Fields, BadRecord>| {
@@ -306,7 +310,7 @@ impl Source {
             let answer = self.api.list("orders", "orders", &query).await?;
             refuse_overfull(answer.records.len(), MOST_NUMBERS)?;
             // The earliest of them holds for all: a record must not seem newer than it is.
-            page.as_of = page.as_of.map_or(Some(answer.as_of), |as_of| Some(as_of.min(answer.as_of)));
+            page.as_of = page.as_of.into_iter().chain([answer.as_of]).min();
             for record in &answer.records {
                 page.read += 1;
                 self.take(list, Fields::of(record), || "order without a number".to_owned(), &mut page);
@@ -365,8 +369,8 @@ impl Named {
     /// The record of a row in the error log, if there is a way to ask for just it.
     pub(super) fn of(item_key: &str) -> Option<Self> {
         let (noun, key) = item_key.split_once(' ')?;
-        // A key of a record without one is a sentence.
-        if key.contains(' ') {
+        // What stands for a record without a key is a sentence, and a comma would ask for two.
+        if key.contains([' ', ',']) {
             return None;
         }
         match noun {
@@ -378,28 +382,20 @@ impl Named {
 }
 
 /// What was not asked for is not taken: a page bounds the memory.
-fn refuse_overfull(records: usize, limit: impl TryInto<usize>) -> Result<(), Failure> {
-    let limit = limit.try_into().unwrap_or(usize::MAX);
+fn refuse_overfull(records: usize, limit: usize) -> Result<(), Failure> {
     if records <= limit {
         return Ok(());
     }
     Err(Failure::failed(format!("Cafe24 gave {records} records in a page of at most {limit}")))
 }
 
-fn place(record: &Result<Fields, BadRecord>, key: &str, time: &str) -> Place {
-    match record {
-        Ok(fields) => Place { key: fields.key(key), at: fields.moment(time) },
-        Err(_) => Place::default(),
-    }
-}
-
 /// Which page, for people.
-fn describe(cursor: &Cursor) -> Cow<'static, str> {
+fn describe(cursor: &Cursor) -> String {
     match cursor {
         Cursor::Window(Window { span, offset, .. }) => {
-            format!("at offset {offset} from {}", zoned_time(span.first)).into()
+            format!("at offset {offset} from {}", zoned_time(span.first))
         }
-        Cursor::Walk(walk) => format!("from {}", zoned_time(walk.from)).into(),
+        Cursor::Walk(walk) => format!("from {}", zoned_time(walk.from)),
     }
 }
 

@@ -8,9 +8,9 @@ mod status;
 use crate::clients::cafe24::PLATFORM;
 use crate::context::Context;
 use crate::db::Db;
-use crate::failure::{Failure, is_broken_pipe};
+use crate::failure::Failure;
 use crate::jobs::malls::{Mall, all_malls, selected_malls};
-use crate::runner::{ExitCode, JobCommand, RunOptions, execute, report_error};
+use crate::runner::{ExitCode, JobCommand, RunOptions, end_plain, execute};
 
 pub(super) use status::Standing;
 
@@ -36,12 +36,7 @@ impl Token {
             Self::Authorize(args) => authorize::authorize(cx, args).await,
             Self::Set(args) => set::set(cx, args).await,
         };
-        match done {
-            Ok(()) => ExitCode::Completed,
-            // `batchctl mall token status | head`: the reader has seen enough.
-            Err(error) if is_broken_pipe(&error) => ExitCode::Completed,
-            Err(error) => report_error(cx, &error),
-        }
+        end_plain(cx, done)
     }
 
     /// The runner's flags of the chosen command, if it is a job.

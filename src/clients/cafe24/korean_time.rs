@@ -1,0 +1,25 @@
+//! Korean time, which Cafe24 means wherever it takes or gives a time without a zone.
+
+use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, Utc};
+
+fn offset() -> FixedOffset {
+    FixedOffset::east_opt(9 * 3600).unwrap_or_else(|| unreachable!("nine hours are an offset"))
+}
+
+/// An instant as Korean clocks show it.
+pub fn of(at: DateTime<Utc>) -> DateTime<FixedOffset> {
+    at.with_timezone(&offset())
+}
+
+/// A time with a zone of its own, or one of Korea (`2026-08-01T15:50:00.000`, `2026-08-01 15:50:00`); a day alone is its
+/// midnight.
+pub fn parse(text: &str) -> Option<DateTime<Utc>> {
+    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+        return Some(time.to_utc());
+    }
+    let local = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"]
+        .iter()
+        .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())
+        .or_else(|| Some(text.parse::<NaiveDate>().ok()?.and_time(NaiveTime::MIN)))?;
+    local.and_local_timezone(offset()).single().map(|time| time.to_utc())
+}
