@@ -26,5 +26,6 @@ pub mod period;
 pub mod runner;
 pub mod sealed;
 pub mod severity;
+pub mod shop;
 pub mod text_encoding;
 pub mod wording;

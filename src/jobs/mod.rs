@@ -8,12 +8,9 @@ pub mod demo;
 pub mod environment;
 pub mod mail;
 pub mod mall;
-pub mod malls;
-pub mod recipients;
 pub mod report;
 pub mod runs;
 pub mod schedule;
-pub mod shop_tables;
 pub mod stats;
 
 use crate::runner::{Job, JobSpec};

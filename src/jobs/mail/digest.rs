@@ -16,8 +16,8 @@ use serde_json::{Value as Json, json};
 use crate::context::Context;
 use crate::db::{Bulk, Db, FromRow};
 use crate::failure::Failure;
-use crate::jobs::malls::{Mall, selected_malls};
-use crate::jobs::recipients::{
+use crate::shop::malls::{Mall, selected_malls};
+use crate::shop::recipients::{
     ACTIVE_MEMBER, Addressed, PAGE, Reach, consents_by_silence, language, reachable,
 };
 use crate::locale::Locale;

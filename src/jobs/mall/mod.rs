@@ -17,7 +17,7 @@ use crate::money::is_known_currency;
 use crate::runner::{ExitCode, JobCommand, RunOptions, end_plain, execute};
 use crate::values;
 
-use crate::jobs::malls::{Mall, all_malls, selected_malls};
+use crate::shop::malls::{Mall, all_malls, selected_malls};
 
 /// Where a mall's data may come from.
 const PLATFORMS: [&str; 2] = ["csv", PLATFORM];

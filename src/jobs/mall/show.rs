@@ -7,7 +7,7 @@ use crate::clients::cafe24::PLATFORM;
 use crate::clock::machine_time;
 use crate::context::Context;
 use crate::db::{Db, FromRow};
-use crate::jobs::malls::{Mall, selected_malls};
+use crate::shop::malls::{Mall, selected_malls};
 use crate::values;
 
 use super::sync;

@@ -1,7 +1,7 @@
 //! Replacing the stored figures of a period, mall by mall: one that fails is one item, and the others stand.
 
 use crate::db::Db;
-use crate::jobs::malls::Mall;
+use crate::shop::malls::Mall;
 use crate::runner::Run;
 
 /// A mall that could not be computed; the others of its period still are.

@@ -17,7 +17,7 @@ use crate::context::Context;
 use crate::db::Db;
 use crate::documents::{Format, Table, csv, pdf};
 use crate::failure::{Failure, one_line};
-use crate::jobs::malls::{Mall, selected_malls};
+use crate::shop::malls::{Mall, selected_malls};
 use crate::locale::Locale;
 use crate::mail::address;
 use crate::mail::outgoing::Attachment;

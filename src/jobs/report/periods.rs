@@ -10,7 +10,7 @@ use chrono_tz::Tz;
 use crate::context::Context;
 use crate::db::Db;
 use crate::failure::Failure;
-use crate::jobs::malls::{Mall, selected_malls};
+use crate::shop::malls::{Mall, selected_malls};
 use crate::period::{DateArgs, DayBounds, DayRange, day_bounds, last_finished_day};
 use crate::runner::Instance;
 

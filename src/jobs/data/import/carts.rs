@@ -10,7 +10,7 @@ use crate::values;
 use super::field::{Column, Fields, Layout, Parsed, optional, required};
 use super::kind::{BadLine, FileKind, Rows, same_record};
 use super::reader::Record;
-use crate::jobs::shop_tables::upsert::{Outcome, SourceTime, Upsert};
+use crate::shop::upsert::{Outcome, SourceTime, Upsert};
 
 /// Carts and their items.
 pub(super) struct Carts;

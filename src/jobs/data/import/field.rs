@@ -9,7 +9,7 @@ use chrono_tz::Tz;
 
 use crate::config::ImportFile;
 use crate::failure::Failure;
-use crate::jobs::malls::Mall;
+use crate::shop::malls::Mall;
 use crate::money::{is_known_currency, parse_major};
 use crate::period::local_to_utc;
 

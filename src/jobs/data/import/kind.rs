@@ -8,7 +8,7 @@ use crate::db::{Bulk, Db};
 
 use super::field::{Column, Fields, Layout, Parsed};
 use super::reader::Record;
-use crate::jobs::shop_tables::upsert::Outcome;
+use crate::shop::upsert::Outcome;
 
 /// A line that is given up on, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use crate::db::{Bulk, Db};
 use super::field::{Column, Fields, Layout, Parsed, Shop};
 use super::kind::{BadLine, FileKind, Rows};
 use super::reader::Record;
-use crate::jobs::shop_tables::upsert::{MATCH_COLUMNS, Outcome, SourceTime, Upsert};
+use crate::shop::upsert::{MATCH_COLUMNS, Outcome, SourceTime, Upsert};
 
 /// What a field means, and with that the type of its column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

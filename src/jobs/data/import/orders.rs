@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use chrono::{DateTime, Utc};
 
 use crate::db::Db;
-use crate::jobs::shop_tables::orders;
-use crate::jobs::shop_tables::upsert::{Outcome, SourceTime};
+use crate::shop::orders;
+use crate::shop::upsert::{Outcome, SourceTime};
 
 use super::field::{Column, Fields, Layout, Parsed, line_amount, optional, required};
 use super::kind::{BadLine, FileKind, Rows, same_record};

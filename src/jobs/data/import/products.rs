@@ -7,7 +7,7 @@ use crate::values;
 
 use super::line::Meaning::{Amount, Currency, Integer, Text, WordOrFirst};
 use super::line::{LineColumn, LineKind, UPDATED_AT, column, key};
-use crate::jobs::shop_tables::upsert::Outcome;
+use crate::shop::upsert::Outcome;
 
 /// Products and their stock.
 pub(super) struct Products;

@@ -10,7 +10,7 @@ use crate::values;
 use super::field::{Column, Fields, Layout, Parsed, optional, required};
 use super::kind::{BadLine, FileKind, Rows, present};
 use super::reader::Record;
-use crate::jobs::shop_tables::upsert::{MATCH_COLUMNS, Outcome, SourceTime, Upsert};
+use crate::shop::upsert::{MATCH_COLUMNS, Outcome, SourceTime, Upsert};
 
 /// Refunds.
 pub(super) struct Refunds;

@@ -7,9 +7,9 @@ use serde_json::json;
 
 use crate::clients::cafe24::records::{Member, Order, Refund};
 use crate::db::{Bulk, Db, Kind};
-use crate::jobs::malls::Mall;
-use crate::jobs::shop_tables::orders;
-use crate::jobs::shop_tables::upsert::{MATCH_COLUMNS, Outcome, SourceTime, Upsert};
+use crate::shop::malls::Mall;
+use crate::shop::orders;
+use crate::shop::upsert::{MATCH_COLUMNS, Outcome, SourceTime, Upsert};
 use crate::values;
 
 use super::Domain;

@@ -9,7 +9,7 @@ use crate::clients::cafe24::PLATFORM;
 use crate::context::Context;
 use crate::db::Db;
 use crate::failure::Failure;
-use crate::jobs::malls::{Mall, all_malls, selected_malls};
+use crate::shop::malls::{Mall, all_malls, selected_malls};
 use crate::runner::{ExitCode, JobCommand, RunOptions, end_plain, execute};
 
 pub(super) use status::Standing;

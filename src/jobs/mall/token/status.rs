@@ -9,7 +9,7 @@ use crate::config::Cafe24Config;
 use crate::context::Context;
 use crate::documents::{Cell, Column, ColumnKind, Row, Table, terminal};
 use crate::jobs::mall::tokens::{self, Keys, TokenRow};
-use crate::jobs::malls::Mall;
+use crate::shop::malls::Mall;
 
 /// The form of the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::UNSPECIFIED;
 use crate::db::{Db, FromRow};
 use crate::documents::{Cell, Column, ColumnKind, Document, Row, Table};
-use crate::jobs::malls::Mall;
+use crate::shop::malls::Mall;
 use crate::locale::Locale;
 use crate::values;
 

@@ -7,7 +7,7 @@ use chrono_tz::Tz;
 
 use crate::db::{Db, FromRow};
 use crate::failure::Failure;
-use crate::jobs::malls::Mall;
+use crate::shop::malls::Mall;
 use crate::money::average_half_up;
 use crate::period::day_bounds;
 use crate::values;

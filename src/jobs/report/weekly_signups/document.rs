@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::db::{Db, FromRow};
 use crate::documents::{Cell, Column, ColumnKind, Document, Row, Table};
-use crate::jobs::malls::Mall;
+use crate::shop::malls::Mall;
 use crate::locale::Locale;
 use crate::period::DayRange;
 use crate::values;

@@ -32,8 +32,8 @@ use crate::config::{ImportFile, SkipLimit};
 use crate::context::Context;
 use crate::db::{Bulk, Db, Kind as DbKind};
 use crate::failure::Failure;
-use crate::jobs::malls::{all_malls, selected_malls};
-use crate::jobs::shop_tables::upsert::Outcome;
+use crate::shop::malls::{all_malls, selected_malls};
+use crate::shop::upsert::Outcome;
 use crate::runner::{Exclusion, Instance, Job, JobSpec, Run, Standing, history, minutes};
 use crate::severity::Severity;
 use crate::text_encoding::TextEncoding;
@@ -694,7 +694,7 @@ mod tests {
         std::fs::write(&path, text).unwrap();
         let source = Source { path, encoding: TextEncoding::Utf8, delimiter: b',' };
         let (mut reader, header) = source.open().unwrap();
-        let mall = crate::jobs::malls::Mall {
+        let mall = crate::shop::malls::Mall {
             id: 1,
             code: "main".to_owned(),
             name: "main".to_owned(),
@@ -775,10 +775,10 @@ mod tests {
     #[test]
     fn config_check_knows_the_words_that_the_kinds_files_know() {
         let files = [
-            (Kind::Orders, include_str!("import/orders.rs")),
-            (Kind::Members, include_str!("import/members.rs")),
-            (Kind::Products, include_str!("import/products.rs")),
-            (Kind::Subscriptions, include_str!("import/subscriptions.rs")),
+            (Kind::Orders, include_str!("orders.rs")),
+            (Kind::Members, include_str!("members.rs")),
+            (Kind::Products, include_str!("products.rs")),
+            (Kind::Subscriptions, include_str!("subscriptions.rs")),
         ];
         for (kind, source) in files {
             let line = format!("const STATUSES: &[&str] = &{:?};", kind.statuses());

@@ -16,7 +16,7 @@ use crate::config::DeliveredReport;
 use crate::context::Context;
 use crate::db::Db;
 use crate::documents::picture;
-use crate::jobs::malls::{Mall, selected_malls};
+use crate::shop::malls::{Mall, selected_malls};
 use crate::mail::outgoing::Attachment;
 use crate::period::{DateArgs, DayRange};
 use crate::runner::{Exclusion, Instance, Job, JobSpec, Run, minutes};

@@ -18,8 +18,8 @@ use crate::config::CouponConfig;
 use crate::context::Context;
 use crate::db::{Bulk, Db, FromRow};
 use crate::failure::Failure;
-use crate::jobs::malls::{Mall, selected_malls};
-use crate::jobs::recipients::{
+use crate::shop::malls::{Mall, selected_malls};
+use crate::shop::recipients::{
     ACTIVE_MEMBER, Addressed, PAGE, Reach, consents_by_silence, language, reachable,
 };
 use crate::mail::address;
@@ -39,7 +39,7 @@ const IDLE: Duration = Duration::from_hours(24);
 /// Nobody remembers an older cart, and a first run over years of them would write to everybody.
 const MAX_AGE: Duration = Duration::from_hours(7 * 24);
 
-const ITEMS: &str = include_str!("remind/items.sql");
+const ITEMS: &str = include_str!("items.sql");
 
 /// Queue reminders of carts that members left
 ///

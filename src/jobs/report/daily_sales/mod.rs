@@ -14,7 +14,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use crate::config::DeliveredReport;
 use crate::context::Context;
 use crate::db::{Db, FromRow};
-use crate::jobs::malls::{Mall, selected_malls};
+use crate::shop::malls::{Mall, selected_malls};
 use crate::money::average_half_up;
 use crate::period::{DateArgs, DayBounds, DayRange, day_bounds};
 use crate::runner::{Exclusion, Instance, Job, JobSpec, Run, Standing, minutes};
@@ -26,9 +26,9 @@ use super::delivery::{Letter, Mailing, Sender};
 use super::periods::{self, Step, first_day};
 use super::publication::{Content, PublicationArgs};
 
-const TOTALS: &str = include_str!("daily_sales/totals.sql");
-const BY_PRODUCT: &str = include_str!("daily_sales/by_product.sql");
-const BY_PAYMENT_METHOD: &str = include_str!("daily_sales/by_payment_method.sql");
+const TOTALS: &str = include_str!("totals.sql");
+const BY_PRODUCT: &str = include_str!("by_product.sql");
+const BY_PAYMENT_METHOD: &str = include_str!("by_payment_method.sql");
 
 /// Report what each mall sold on a business day
 #[derive(Debug, Clone, clap::Args)]

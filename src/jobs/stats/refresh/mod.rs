@@ -10,14 +10,14 @@ use chrono::{DateTime, NaiveDate, Utc};
 use crate::context::Context;
 use crate::db::{Db, FromRow};
 use crate::failure::Failure;
-use crate::jobs::malls::{Mall, selected_malls};
+use crate::shop::malls::{Mall, selected_malls};
 use crate::period::{day_bounds, parse_day};
 use crate::runner::{Exclusion, Instance, Job, JobSpec, Run, Standing, minutes};
 use crate::severity::Severity;
 use crate::values;
 
-const PRESENT: &str = include_str!("refresh/present.sql");
-const MEMBERS_THEN: &str = include_str!("refresh/members_then.sql");
+const PRESENT: &str = include_str!("present.sql");
+const MEMBERS_THEN: &str = include_str!("members_then.sql");
 
 /// Take the day's snapshot of members, orders, products and carts
 #[derive(Debug, Clone, clap::Args)]

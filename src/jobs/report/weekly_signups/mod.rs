@@ -15,7 +15,7 @@ use crate::config::DeliveredReport;
 use crate::context::Context;
 use crate::db::{Db, FromRow};
 use crate::failure::Failure;
-use crate::jobs::malls::{Mall, selected_malls};
+use crate::shop::malls::{Mall, selected_malls};
 use crate::period::{DateArgs, DayRange};
 use crate::runner::{Exclusion, Instance, Job, JobSpec, Run, Standing, minutes};
 use crate::severity::Severity;

@@ -14,8 +14,8 @@ pub(crate) const CLIENT_SECRET: &str = "canary-client-secret";
 pub(crate) const SERVICE_ACCOUNT: &str = "abcde.serviceaccount@example";
 pub(crate) const BOT_ID: &str = "2000001";
 /// Made for these tests, and known to nobody else's server.
-pub(crate) const PRIVATE_KEY: &str = include_str!("line_works/private.pem");
-const PUBLIC_KEY: &str = include_str!("line_works/public.pem");
+pub(crate) const PRIVATE_KEY: &str = include_str!("private.pem");
+const PUBLIC_KEY: &str = include_str!("public.pem");
 
 /// The most that one text message holds.
 const MOST_CHARACTERS: usize = 2000;

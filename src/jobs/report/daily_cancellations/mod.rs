@@ -13,7 +13,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use crate::config::DeliveredReport;
 use crate::context::Context;
 use crate::db::{Db, FromRow};
-use crate::jobs::malls::{Mall, selected_malls};
+use crate::shop::malls::{Mall, selected_malls};
 use crate::period::{DateArgs, DayRange, day_bounds};
 use crate::runner::{Exclusion, Instance, Job, JobSpec, Run, Standing, minutes};
 use crate::severity::Severity;

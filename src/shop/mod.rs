@@ -1,0 +1,6 @@
+//! What several jobs share of the unified schema: malls, members who may be written to, orders with their lines.
+
+pub mod malls;
+pub mod orders;
+pub mod recipients;
+pub mod upsert;
