@@ -1,13 +1,15 @@
 //! The command line: global flags and the groups of commands.
 
 use clap::{CommandFactory, Parser, Subcommand};
+use futures_util::future::LocalBoxFuture;
 
 use crate::context::Context;
+use crate::jobs::runs::{StoredCommand, refuse_other_job};
 use crate::jobs::{
     cart, configuration, data, database, demo, environment, mail, mall, report, runs, schedule, stats,
 };
 use crate::output::LogFormat;
-use crate::runner::{ExitCode, RunOptions, end_plain, report_error};
+use crate::runner::{Action, ExitCode, Retry, report_error};
 
 /// The batch jobs of an online business: each command runs once and exits
 #[derive(Debug, Parser)]
@@ -84,83 +86,63 @@ pub enum Command {
     Man,
 }
 
-/// Runs the chosen command.
-pub async fn dispatch(cx: &Context, command: &Command) -> ExitCode {
-    match command {
-        Command::Report(report) => report.dispatch(cx).await,
-        Command::Stats(stats) => stats.dispatch(cx).await,
-        Command::Data(data) => data.dispatch(cx).await,
-        Command::Cart(cart) => cart.dispatch(cx).await,
-        Command::Mail(mail) => mail.dispatch(cx).await,
-        Command::Mall(mall) => mall.dispatch(cx).await,
-        Command::Runs(runs::Runs::Retry(args)) => retry(cx, args).await,
-        Command::Runs(runs) => runs.dispatch(cx).await,
-        Command::Db(database) => end_plain(cx, database.dispatch(cx).await),
-        Command::Schedule(schedule) => end_plain(cx, schedule.dispatch(cx)),
-        Command::Env(environment) => end_plain(cx, environment.dispatch(cx)),
-        Command::Config(configuration) => end_plain(cx, configuration.dispatch(cx)),
-        Command::Demo(args) => match demo::prepare(cx, args).await {
-            Ok(prepared) => run_demo(cx, &prepared).await,
-            Err(error) => report_error(cx, &error),
-        },
-        Command::Completions { shell } => end_plain(cx, completions(cx, *shell)),
-        Command::Man => end_plain(cx, manual(cx)),
-    }
-}
-
-/// `runs retry`: parses the stored command line again and runs it, limited to what failed.
-async fn retry(cx: &Context, args: &runs::RetryArgs) -> ExitCode {
-    let stored = match runs::stored_command(cx, args).await {
-        Ok(Some(stored)) => stored,
-        Ok(None) => return ExitCode::Completed,
-        Err(error) => return report_error(cx, &error),
-    };
-    let mut command = match parse(&stored.arguments) {
-        Ok(command) => command,
-        Err(error) => return report_error(cx, &error),
-    };
-    if let Some(options) = run_options(&mut command) {
-        options.retry_of = Some(args.id);
-        options.rerun |= args.rerun;
-        options.on_overlap = args.on_overlap.or(options.on_overlap);
-    }
-    Box::pin(dispatch(cx, &command)).await
-}
-
-/// The demo's commands, one after the other, each as a user would type it.
-async fn run_demo(cx: &Context, prepared: &demo::Prepared) -> ExitCode {
-    let cx = prepared.cx.as_ref().unwrap_or(cx);
-    for arguments in &prepared.commands {
-        let code = match parse(arguments) {
-            Ok(command) => Box::pin(dispatch(cx, &command)).await,
-            Err(error) => report_error(cx, &error),
-        };
-        if code != ExitCode::Completed {
-            return code;
+impl Command {
+    /// What the chosen command does.
+    fn action<'a>(&'a self, cx: &'a Context) -> Action<'a> {
+        match self {
+            Self::Report(group) => group.action(cx),
+            Self::Stats(group) => group.action(cx),
+            Self::Data(group) => group.action(cx),
+            Self::Cart(group) => group.action(cx),
+            Self::Mail(group) => group.action(cx),
+            Self::Mall(group) => group.action(cx),
+            Self::Runs(group) => group.action(cx, repeat),
+            Self::Db(group) => Action::plain(cx, group.dispatch(cx)),
+            Self::Schedule(group) => Action::plain(cx, async move { group.dispatch(cx) }),
+            Self::Env(group) => Action::plain(cx, async move { group.dispatch(cx) }),
+            Self::Config(group) => Action::plain(cx, async move { group.dispatch(cx) }),
+            Self::Demo(args) => Action::other(demo::demo(cx, args, run_line)),
+            Self::Completions { shell } => Action::plain(cx, async move { completions(cx, *shell) }),
+            Self::Man => Action::plain(cx, async move { manual(cx) }),
         }
     }
-    end_plain(cx, demo::finish(cx, prepared))
 }
 
-fn parse(arguments: &[String]) -> anyhow::Result<Command> {
+/// Runs the chosen command.
+pub async fn dispatch(cx: &Context, command: &Command) -> ExitCode {
+    command.action(cx).run(cx).await
+}
+
+/// Runs the words of a command line, without the program.
+fn run_line<'a>(cx: &'a Context, words: &'a [String]) -> LocalBoxFuture<'a, ExitCode> {
+    Box::pin(async move {
+        match parse(words) {
+            Ok(command) => dispatch(cx, &command).await,
+            Err(error) => report_error(cx, &error),
+        }
+    })
+}
+
+/// `runs retry`: runs a stored command line, limited to what failed. A stored text is not a command until it has proven
+/// to start the job whose run it is.
+fn repeat(cx: &Context, stored: StoredCommand, retry: Retry) -> LocalBoxFuture<'_, ExitCode> {
+    Box::pin(async move {
+        let command = match parse(&stored.words) {
+            Ok(command) => command,
+            Err(error) => return report_error(cx, &error),
+        };
+        match command.action(cx) {
+            Action::Job(job) if job.spec().name == stored.job => job.retry(cx, retry).await,
+            _ => report_error(cx, &refuse_other_job(&stored).into()),
+        }
+    })
+}
+
+fn parse(words: &[String]) -> anyhow::Result<Command> {
     let program = std::iter::once("batchctl");
-    let cli = Cli::try_parse_from(program.chain(arguments.iter().map(String::as_str)))
-        .map_err(|error| anyhow::anyhow!("failed to parse `{}`: {error}", arguments.join(" ")))?;
+    let cli = Cli::try_parse_from(program.chain(words.iter().map(String::as_str)))
+        .map_err(|error| anyhow::anyhow!("failed to parse `{}`: {error}", words.join(" ")))?;
     Ok(cli.command)
-}
-
-/// The runner's flags of a command, if it is a job.
-fn run_options(command: &mut Command) -> Option<&mut RunOptions> {
-    match command {
-        Command::Report(report) => Some(report.options()),
-        Command::Stats(stats) => Some(stats.options()),
-        Command::Data(data) => Some(data.options()),
-        Command::Cart(cart) => Some(cart.options()),
-        Command::Mail(mail) => mail.options(),
-        Command::Mall(mall) => mall.options(),
-        Command::Runs(runs) => runs.options(),
-        _ => None,
-    }
 }
 
 fn completions(cx: &Context, shell: clap_complete::Shell) -> anyhow::Result<()> {
@@ -173,4 +155,120 @@ fn manual(cx: &Context) -> anyhow::Result<()> {
     let mut page = Vec::new();
     clap_mangen::Man::new(Cli::command()).render(&mut page)?;
     Ok(cx.output.data(&page)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use clap::error::ErrorKind;
+
+    use super::*;
+    use crate::config::{Config, LoadOptions};
+    use crate::jobs::specs;
+    use crate::mask::Redactor;
+    use crate::output::Output;
+    use crate::runner::NOT_REPEATED;
+
+    /// A value that an argument takes.
+    fn sample(argument: &clap::Arg) -> String {
+        if let Some(value) = argument.get_possible_values().last() {
+            return value.get_name().to_owned();
+        }
+        let value_name = argument.get_value_names().map_or("", |names| names[0].as_str());
+        let value = match value_name {
+            "DAY" | "DAY|INSTANT" => "2026-11-19",
+            "DURATION" => "90m",
+            "N" | "LINES" | "COUNT" | "DAYS" => "17",
+            "N|N%" => "1%",
+            "MALL" => "tokyo",
+            "CHARACTER" => ";",
+            "ADDRESS" => "manager@example.jp",
+            // Named like a flag, with what a shell would take apart.
+            "FILE" | "DIR|-" => "-it's a \"file\" $HOME",
+            other => panic!("say here which value `{}` takes: `{other}` is new", argument.get_id()),
+        };
+        value.to_owned()
+    }
+
+    /// The words that give an argument, and whether they come last.
+    fn words_of(argument: &clap::Arg) -> Vec<String> {
+        match argument.get_long() {
+            None => vec!["--".to_owned(), sample(argument)],
+            Some(flag) if argument.get_action().takes_values() => {
+                let value = match argument.get_value_delimiter() {
+                    Some(delimiter) => format!("{0}{delimiter}{0}", sample(argument)),
+                    None => sample(argument),
+                };
+                vec![format!("--{flag}={value}")]
+            }
+            Some(flag) => vec![format!("--{flag}")],
+        }
+    }
+
+    /// A command line of the job with these arguments and those that it cannot be without.
+    fn line(job: &str, all: &[clap::Arg], wanted: &[&clap::Arg]) -> Vec<String> {
+        let is_needed = |argument: &&clap::Arg| {
+            argument.is_required_set() || wanted.iter().any(|wanted| wanted.get_id() == argument.get_id())
+        };
+        let (flags, rest): (Vec<&clap::Arg>, Vec<&clap::Arg>) =
+            all.iter().filter(is_needed).partition(|argument| argument.get_long().is_some());
+        let words = job.split(' ').map(str::to_owned);
+        words.chain(flags.into_iter().chain(rest).flat_map(words_of)).collect()
+    }
+
+    fn is_incomplete(words: &[String]) -> bool {
+        let program = std::iter::once("batchctl");
+        Cli::try_parse_from(program.chain(words.iter().map(String::as_str)))
+            .is_err_and(|error| error.kind() == ErrorKind::MissingRequiredArgument)
+    }
+
+    fn subcommand(job: &str) -> clap::Command {
+        job.split(' ').fold(Cli::command(), |command, word| command.find_subcommand(word).unwrap().clone())
+    }
+
+    /// A context that opens nothing.
+    fn context(folder: &std::path::Path) -> Context {
+        let options =
+            LoadOptions { env_flag: None, working_dir: folder.to_owned(), process_env: BTreeMap::new() };
+        let config = Config::load(options).unwrap();
+        Context { config, output: Output::new(LogFormat::Text, 0, true, Redactor::default()) }
+    }
+
+    /// The words that a run of this command stores.
+    fn printed(cx: &Context, command: &Command) -> Vec<String> {
+        match command.action(cx) {
+            Action::Job(job) => job.arguments().words(),
+            Action::Other(_) => panic!("{command:?} is not a job"),
+        }
+    }
+
+    #[test]
+    fn every_argument_of_every_job_is_printed_and_parsed_again_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let cx = context(folder.path());
+        let mut arguments_seen = 0;
+        for spec in specs() {
+            let all: Vec<clap::Arg> = subcommand(spec.name).get_arguments().cloned().collect();
+            for argument in &all {
+                let mut words = line(spec.name, &all, &[argument]);
+                if is_incomplete(&words) {
+                    // It goes with another one: `--to` with `--from`.
+                    let companion =
+                        all.iter().find(|other| !is_incomplete(&line(spec.name, &all, &[argument, other])));
+                    words = line(spec.name, &all, &[argument, companion.unwrap()]);
+                }
+                let given = parse(&words).unwrap_or_else(|error| panic!("{words:?}: {error:#}"));
+                let stored = printed(&cx, &given);
+                let again = parse(&stored).unwrap_or_else(|error| panic!("{stored:?}: {error:#}"));
+                assert_eq!(printed(&cx, &again), stored);
+                if !NOT_REPEATED.contains(&argument.get_id().as_str()) {
+                    assert_eq!(format!("{again:?}"), format!("{given:?}"), "{words:?} became {stored:?}");
+                    assert_ne!(stored, spec.name.split(' ').collect::<Vec<_>>(), "{words:?} is lost");
+                }
+                arguments_seen += 1;
+            }
+        }
+        assert!(arguments_seen > 150, "only {arguments_seen} arguments");
+    }
 }

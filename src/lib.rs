@@ -3,9 +3,7 @@
 //! Arrows run one way: `main → cli → jobs → runner → {db, clients, documents, config}`; the leaves (`period`,
 //! `money`, `mask`, `locale`, …) are below all and know no database and no clock.
 //!
-//! To add a job: its file in `jobs/GROUP/`, its module, variant and arm in the group's `mod.rs`, its spec in
-//! [`jobs::SPECS`], its test file in `tests/cli/`, a row in the README, `crontab.example` printed anew, and a
-//! pair of migrations if it needs tables. Tests hold that book-keeping.
+//! `docs/adding-a-job.md` says how to add a job; tests hold that book-keeping.
 
 pub mod cli;
 pub mod clients;

@@ -11,7 +11,7 @@ use crate::mail::template::Templates;
 use crate::mail::unsubscribe::Unsubscribe;
 use crate::severity::Severity;
 
-use super::{SPECS, data};
+use super::{data, specs};
 
 /// The configuration
 #[derive(Debug, clap::Subcommand)]
@@ -25,7 +25,7 @@ impl ConfigCommand {
     pub fn dispatch(&self, cx: &Context) -> anyhow::Result<()> {
         // An error in a value or a key has ended the program before this.
         let mut problems = cx.config.warnings();
-        let names: Vec<&str> = SPECS.iter().map(|spec| spec.name).collect();
+        let names: Vec<&str> = specs().map(|spec| spec.name).collect();
         problems.extend(cx.config.unknown_jobs(&names));
         problems.extend(data::import::mapping_problems(cx));
         for channel in Severity::ALL.iter().flat_map(|severity| cx.config.alert_channels(*severity)) {

@@ -13,23 +13,21 @@ pub mod runs;
 pub mod schedule;
 pub mod stats;
 
-use crate::runner::{Job, JobSpec};
+use crate::runner::JobSpec;
 
-/// Every job, in the order of the README's table.
-pub const SPECS: &[JobSpec] = &[
-    report::daily_sales::Args::SPEC,
-    report::daily_cancellations::Args::SPEC,
-    report::weekly_signups::Args::SPEC,
-    report::executive::Args::SPEC,
-    stats::refresh::Args::SPEC,
-    data::import::Args::SPEC,
-    mall::sync::Args::SPEC,
-    mall::token::refresh::Args::SPEC,
-    mail::flush::Args::SPEC,
-    mail::purge::Args::SPEC,
-    cart::remind::Args::SPEC,
-    mail::payment_notice::Args::SPEC,
-    mail::digest::Args::SPEC,
-    runs::purge::Args::SPEC,
-    runs::process_requests::Args::SPEC,
+/// The jobs of each group, in the order of the README's table.
+const GROUPS: [&[JobSpec]; 8] = [
+    report::SPECS,
+    stats::SPECS,
+    data::SPECS,
+    mail::SPECS,
+    cart::SPECS,
+    mall::SPECS,
+    mall::token::SPECS,
+    runs::SPECS,
 ];
+
+/// Every job.
+pub fn specs() -> impl Iterator<Item = &'static JobSpec> {
+    GROUPS.into_iter().flatten()
+}

@@ -2,7 +2,7 @@
 
 use crate::context::Context;
 
-use super::SPECS;
+use super::specs;
 
 /// Schedules
 #[derive(Debug, clap::Subcommand)]
@@ -40,7 +40,7 @@ fn crontab(cx: &Context, program: &str, directory: &str) -> String {
          SHELL=/bin/sh\n",
         cx.time_zone().name()
     );
-    for spec in SPECS {
+    for spec in specs() {
         let changed = cx.config.job(spec.name);
         let Some(schedule) = changed.and_then(|job| job.schedule.as_deref()).or(spec.schedule) else {
             continue;

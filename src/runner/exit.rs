@@ -66,6 +66,11 @@ impl ExitCode {
         }
     }
 
+    /// Whether a stop signal ended the command.
+    pub fn is_stop(self) -> bool {
+        matches!(self, Self::Interrupted | Self::Terminated)
+    }
+
     /// The code that an error stands for: the first cause in its chain that knows.
     pub fn of(error: &anyhow::Error) -> Self {
         error.chain().find_map(Self::of_cause).unwrap_or(Self::Failed)

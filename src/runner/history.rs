@@ -55,7 +55,7 @@ pub struct Execution {
     pub instance_key: String,
     /// The command line that repeats it.
     pub command_line: String,
-    /// The how-manieth attempt at the instance, from 1.
+    /// The attempt number at the instance, from 1.
     pub attempt: i64,
     /// See [`Status`].
     pub status: String,
@@ -233,8 +233,8 @@ pub struct Ending {
     pub error_message: Option<String>,
     /// Items read, written, skipped, failed.
     pub counts: Counts,
-    /// Whether the next attempt begins at the beginning.
-    pub forgets_checkpoint: bool,
+    /// Whether the next attempt starts over instead of resuming.
+    pub discards_checkpoint: bool,
 }
 
 /// The items of a run.
@@ -257,7 +257,7 @@ pub fn bigint(count: u64) -> i64 {
 
 /// Writes how a run ended, unless somebody has ended it already. Gives whether it was still ours to end.
 pub async fn finish(db: &mut Db, id: i64, epoch: i64, ending: &Ending) -> Result<bool, DbError> {
-    let checkpoint = if ending.forgets_checkpoint { "NULL" } else { "checkpoint" };
+    let checkpoint = if ending.discards_checkpoint { "NULL" } else { "checkpoint" };
     let rows = db
         .execute(
             &format!(

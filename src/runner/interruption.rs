@@ -1,6 +1,7 @@
 //! Why a run ended before its work did, and the signals that ask for it.
 
 use std::fmt;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -81,6 +82,13 @@ impl Signals {
     /// The signal that has been heard, if any.
     pub(super) fn heard(&self) -> Option<StopSignal> {
         *self.stop.borrow()
+    }
+
+    /// Waits for a stop signal, and then for as long as what runs may take to end.
+    pub(super) async fn wait_and(&mut self, grace: Duration) -> StopSignal {
+        let signal = self.wait().await;
+        tokio::time::sleep(grace).await;
+        signal
     }
 
     /// Waits for a stop signal.

@@ -1,31 +1,36 @@
 //! The runner: what every job gets for nothing. History, lease, deadline, checkpoint, retry, alert, exit code.
 //!
-//! It knows no particular job. [`execute`] is the one way in.
+//! It knows no particular job. A [`JobCommand`] run as an [`Action`] is the one way in.
 
 pub mod alert;
-pub mod command_line;
+pub mod arguments;
+mod command;
 mod execute;
 mod exit;
 mod failpoint;
 mod failure_notes;
 pub mod history;
 mod interruption;
+mod job;
 mod lease;
 mod options;
 mod process;
 mod run;
-mod spec;
+mod shop;
 mod verdict;
 
 use crate::context::Context;
 use crate::db::Db;
 
-pub use execute::{end_plain, execute, report_error};
+pub use command::{Action, AnyJob, JobCommand, Retry};
+pub use execute::report_error;
 pub use exit::ExitCode;
 pub use interruption::{Interruption, StopSignal};
+pub use job::{Completed, Exclusion, Freshness, Job, JobSpec, Planned, minutes};
+#[cfg(test)]
+pub(crate) use options::NOT_REPEATED;
 pub use options::{OnOverlap, Only, RunOptions};
 pub use run::Run;
-pub use spec::{Exclusion, Instance, Job, JobSpec, Standing, minutes};
 
 /// Opens a further connection for a run, known by its number as the first one is: whoever takes a frozen run over
 /// ends all of them, and with them the locks that they hold.
@@ -33,15 +38,4 @@ pub async fn open_connection(cx: &Context, run: i64) -> anyhow::Result<Db> {
     let mut db = cx.db().await?;
     lease::introduce(&mut db, &process::ProcessIdentity::own(), Some(run)).await?;
     Ok(db)
-}
-
-/// A job's own arguments beside the runner's, as clap parses a subcommand.
-#[derive(Debug, clap::Args)]
-pub struct JobCommand<A: clap::Args> {
-    /// The job's own arguments.
-    #[command(flatten)]
-    pub job: A,
-    /// The runner's.
-    #[command(flatten)]
-    pub options: RunOptions,
 }

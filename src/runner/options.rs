@@ -10,7 +10,7 @@ use crate::period::parse_duration;
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "How to run")]
 pub struct RunOptions {
-    /// Do a completed instance again and replace its results
+    /// Run a completed instance again and replace its results
     #[arg(long)]
     pub rerun: bool,
     /// Choose instances by their history: those without a success (default), those whose last run failed, or all
@@ -34,10 +34,14 @@ pub struct RunOptions {
     /// Exit 0 instead of 3 when some items failed
     #[arg(long)]
     pub allow_partial: bool,
-    /// The run whose failed items are to be done again; set by `runs retry`
+    /// The run whose failed items are to be run again; set by `runs retry`
     #[arg(skip)]
     pub retry_of: Option<i64>,
 }
+
+/// The options that say how this one command goes about it, by clap's id. The others decide what a run's result means
+/// and are repeated by a retry.
+pub(crate) const NOT_REPEATED: [&str; 5] = ["rerun", "only", "dry_run", "on_overlap", "grace"];
 
 /// Which instances of a range to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

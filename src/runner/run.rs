@@ -29,11 +29,8 @@ pub struct Run<'a> {
     pub db: &'a mut Db,
     execution: &'a Execution,
     signals: &'a Signals,
-    skip_limit: Option<SkipLimit>,
-    retry_items: Option<Vec<String>>,
-    only_what_is_due: bool,
-    begins_anew: bool,
-    deadline: Duration,
+    scenario: Scenario,
+    discards_checkpoint: bool,
     counts: Counts,
     /// The items read up to the last commit.
     committed_read: u64,
@@ -44,7 +41,32 @@ pub struct Run<'a> {
     summary: Vec<String>,
     redactor: Redactor,
     progress: Progress,
-    progress_label: Option<String>,
+}
+
+/// What a run is to do, and under which terms.
+pub(super) struct Scenario {
+    /// How many items may be given up on, if the flag or the configuration says.
+    pub(super) skip_limit: Option<SkipLimit>,
+    /// The items that are to be run again; `None` for all.
+    pub(super) retry_items: Option<Vec<String>>,
+    /// The instance is complete but for what became due since.
+    pub(super) only_due: bool,
+    /// How long the run may take.
+    pub(super) deadline: Duration,
+    /// Names the run's bar, where several are shown below each other.
+    pub(super) progress_label: Option<String>,
+}
+
+/// What a run leaves for its end.
+pub(super) struct Leftovers {
+    /// The item errors that no chunk has written.
+    pub(super) errors: Vec<ItemError>,
+    /// The items that an earlier run gave up on and this one passed over: they are as open as before.
+    pub(super) still_open: Vec<String>,
+    /// What the job says about its success.
+    pub(super) summary: Vec<String>,
+    /// The first item errors, for the failure message.
+    pub(super) quoted: Vec<String>,
 }
 
 impl<'a> Run<'a> {
@@ -53,9 +75,7 @@ impl<'a> Run<'a> {
         db: &'a mut Db,
         execution: &'a Execution,
         signals: &'a Signals,
-        skip_limit: Option<SkipLimit>,
-        retry_items: Option<Vec<String>>,
-        only_what_is_due: bool,
+        scenario: Scenario,
     ) -> Self {
         let count = |items: i64| u64::try_from(items).unwrap_or(0);
         let counts = Counts {
@@ -69,11 +89,8 @@ impl<'a> Run<'a> {
             db,
             execution,
             signals,
-            skip_limit,
-            retry_items,
-            only_what_is_due,
-            begins_anew: false,
-            deadline: Duration::MAX,
+            scenario,
+            discards_checkpoint: false,
             counts,
             committed_read: counts.read,
             has_checkpoint: execution.checkpoint.is_some(),
@@ -83,25 +100,17 @@ impl<'a> Run<'a> {
             summary: Vec::new(),
             redactor: cx.config.redactor(),
             progress: Progress::hidden(),
-            progress_label: None,
         }
-    }
-
-    /// Tells the job how long the run may take.
-    pub(super) fn with_deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline;
-        self
-    }
-
-    /// Names the run's bar, where several stand below each other.
-    pub(super) fn with_progress_label(mut self, label: Option<String>) -> Self {
-        self.progress_label = label;
-        self
     }
 
     /// The run's number, for rows that say who wrote them.
     pub fn id(&self) -> i64 {
         self.execution.id
+    }
+
+    /// The key of its instance.
+    pub fn instance_key(&self) -> &str {
+        &self.execution.instance_key
     }
 
     /// Where an earlier attempt's last committed chunk ended. `None` at a fresh start.
@@ -115,45 +124,45 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The run that this one does again, if it is a retry.
+    /// The run that this one repeats, if it is a retry.
     pub fn retried(&self) -> Option<i64> {
         self.execution.retry_of
     }
 
-    /// The items that this run is to do again; `None` if it is to do all.
+    /// The items that this run is to repeat; `None` if it is to do all.
     pub fn retry_items(&self) -> Option<&[String]> {
-        self.retry_items.as_deref()
+        self.scenario.retry_items.as_deref()
     }
 
     /// Whether an item is among those to do: all, or those that failed before.
     pub fn is_wanted(&self, item_key: &str) -> bool {
-        self.retry_items.as_ref().is_none_or(|items| items.iter().any(|item| item == item_key))
+        self.scenario.retry_items.as_ref().is_none_or(|items| items.iter().any(|item| item == item_key))
     }
 
-    /// Whether the instance was complete but for what became due since (see [`super::Standing::Due`]): the rest
-    /// need not be done again.
-    pub fn does_only_what_is_due(&self) -> bool {
-        self.only_what_is_due
+    /// Whether the instance was complete but for what became due since (see [`super::Freshness::Due`]): the rest
+    /// need not be repeated.
+    pub fn only_due(&self) -> bool {
+        self.scenario.only_due
     }
 
-    /// Has the next attempt begin at the beginning instead of at the checkpoint, should this one fail: what made it
-    /// fail may lie before it.
-    pub fn begin_anew_next_time(&mut self) {
-        self.begins_anew = true;
+    /// Should this run fail, the next attempt starts over instead of resuming at the checkpoint: the cause may lie
+    /// before it.
+    pub fn discard_checkpoint_on_failure(&mut self) {
+        self.discards_checkpoint = true;
     }
 
-    pub(super) fn begins_anew(&self) -> bool {
-        self.begins_anew
+    pub(super) fn discards_checkpoint(&self) -> bool {
+        self.discards_checkpoint
     }
 
     /// How long the whole run may take.
     pub fn deadline(&self) -> Duration {
-        self.deadline
+        self.scenario.deadline
     }
 
     /// The limit of given-up items: the flag's or the configuration's, else the job's own.
     pub fn skip_limit(&self, default: SkipLimit) -> SkipLimit {
-        self.skip_limit.unwrap_or(default)
+        self.scenario.skip_limit.unwrap_or(default)
     }
 
     /// Whether somebody watches the run's progress: then its total is worth a call of its own.
@@ -171,7 +180,7 @@ impl<'a> Run<'a> {
     pub fn show_progress_after(&mut self, done: u64, total: Option<u64>) {
         // The old bar leaves its line first.
         self.progress = Progress::hidden();
-        self.progress = self.cx.output.progress(self.progress_label.as_deref(), done, total);
+        self.progress = self.cx.output.progress(self.scenario.progress_label.as_deref(), done, total);
     }
 
     /// Counts items read.
@@ -197,8 +206,8 @@ impl<'a> Run<'a> {
         Counts { read: if is_read_again { self.committed_read } else { self.counts.read }, ..self.counts }
     }
 
-    /// Leaves the work of earlier attempts out of account: the job does all of it once more.
-    pub async fn begin_anew(&mut self) -> anyhow::Result<()> {
+    /// Starts over: nothing of what earlier attempts did counts.
+    pub async fn start_over(&mut self) -> anyhow::Result<()> {
         self.counts = Counts::default();
         let (id, now) = (self.id(), self.cx.now());
         // What is still bad is met again.
@@ -211,22 +220,13 @@ impl<'a> Run<'a> {
         self.summary.push(sentence);
     }
 
-    pub(super) fn summary(&self) -> &[String] {
-        &self.summary
-    }
-
-    /// The first item errors, for the failure message.
-    pub(super) fn quoted_errors(&self) -> &[String] {
-        &self.quoted_errors
-    }
-
     /// Gives up on an item because of its data. The row is written with the next chunk.
     pub fn skip_item(&mut self, item_key: &str, phase: &str, class: &str, message: &str) {
         self.counts.skipped += 1;
         self.note_error(item_key, phase, "SKIPPED", class, message);
     }
 
-    /// Gives up on items for a reason that stays until somebody mends it, given as keys and messages: only the first
+    /// Gives up on items for a reason that stays until somebody fixes it, given as keys and messages: only the first
     /// run says so. The later ones pass over what is open in the history of the job's other instances, unless they
     /// retry a run.
     pub async fn skip_items_once(
@@ -251,12 +251,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// The items that an earlier run gave up on and this one passed over: they are as open as before.
-    pub(super) fn noted_items(&self) -> &[String] {
-        &self.noted_items
-    }
-
-    /// Counts further items that were given up on and share the row of another one.
+    /// Counts further items that were given up on and share another one's row.
     pub fn skip_more(&mut self, items: u64) {
         self.counts.skipped += items;
     }
@@ -360,8 +355,13 @@ impl<'a> Run<'a> {
         Ok(result)
     }
 
-    /// The item errors that no chunk has taken along, for the run's end.
-    pub(super) fn take_errors(&mut self) -> Vec<ItemError> {
-        std::mem::take(&mut self.pending_errors)
+    /// What is left for the run's end.
+    pub(super) fn into_leftovers(self) -> Leftovers {
+        Leftovers {
+            errors: self.pending_errors,
+            still_open: self.noted_items,
+            summary: self.summary,
+            quoted: self.quoted_errors,
+        }
     }
 }

@@ -12,6 +12,7 @@ use super::history::{Counts, Status};
 use super::interruption::Interruption;
 
 /// How a run is judged.
+#[derive(Clone)]
 pub(super) struct Verdict {
     /// Its final status.
     pub(super) status: Status,

@@ -48,6 +48,26 @@ impl Mall {
     }
 }
 
+/// The flag `--mall`, the same for every job.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct MallArgs {
+    /// Only these malls, by code or number, separated by commas (default: all active)
+    #[arg(long, value_delimiter = ',', value_name = "MALL")]
+    mall: Vec<String>,
+}
+
+impl MallArgs {
+    /// The malls as they were named; none for all active ones.
+    pub fn named(&self) -> &[String] {
+        &self.mall
+    }
+
+    /// The malls that were named, which must exist; else all active ones.
+    pub async fn selected(&self, db: &mut Db) -> anyhow::Result<Vec<Mall>> {
+        selected_malls(db, &self.mall).await
+    }
+}
+
 /// All malls, in the order of their codes.
 pub async fn all_malls(db: &mut Db) -> anyhow::Result<Vec<Mall>> {
     let malls = db

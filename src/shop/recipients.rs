@@ -12,11 +12,10 @@ use crate::config::Config;
 use crate::db::Db;
 use crate::locale::{Locale, locale_of};
 use crate::mail::address;
-use crate::runner::Run;
 use crate::values;
 
-/// Members looked at, and mails queued, in one commit. With texts and HTML of a few KB each it is a few MiB that are
-/// held at once, and a stop is heard within a fraction of a second.
+/// Members looked at, and mails queued, in one commit. With texts and HTML of a few KB each a few MiB are held at once,
+/// and a stop is heard within a fraction of a second.
 pub const PAGE: i64 = 250;
 
 /// The condition on a member `m` who may be sent advertising, consent aside.
@@ -55,31 +54,34 @@ pub trait Addressed {
     fn email(&self) -> &str;
 }
 
-/// Those of a page who can be written to, with their addresses. One whose address is none is an item given up on; said
-/// by the first run that meets it, and not every night until somebody mends it.
-pub async fn reachable<T: Addressed>(
-    run: &mut Run<'_>,
-    page: Vec<T>,
-    reach: Reach,
-) -> anyhow::Result<Vec<(T, Mailbox)>> {
+/// How the history names an item, should it be given up on.
+pub fn item_key<T: Addressed>(one: &T) -> String {
+    format!("{}/{}", one.mall_code(), one.key())
+}
+
+/// A page with its addresses parsed, and the items whose address is not one, as keys and messages.
+pub fn parse_addresses<T: Addressed>(page: Vec<T>) -> (Vec<(T, Mailbox)>, Vec<(String, String)>) {
     let mut found = Vec::with_capacity(page.len());
     let mut unusable = Vec::new();
     for one in page {
-        // How the history names it, should it be given up on. A mall that failed as a whole is wanted as a whole.
-        let key = format!("{}/{}", one.mall_code(), one.key());
-        if !run.is_wanted(&key) && !run.is_wanted(one.mall_code()) {
-            continue;
-        }
         match address::parse(one.email()) {
             Ok(mailbox) => found.push((one, mailbox)),
-            Err(problem) => unusable.push((key, problem.to_string())),
+            Err(problem) => unusable.push((item_key(&one), problem.to_string())),
         }
     }
-    run.skip_items_once(&unusable, "address", "BAD_INPUT").await?;
-    let wanted: Vec<String> = found.iter().map(|(_, mailbox)| address::normalised(mailbox)).collect();
-    let suppressed = suppressed(run.db, &wanted, reach).await?;
-    found.retain(|(_, mailbox)| !suppressed.contains(&address::normalised(mailbox)));
-    Ok(found)
+    (found, unusable)
+}
+
+/// Drops those whose address gets nothing of this sort.
+pub async fn drop_suppressed<T>(
+    db: &mut Db,
+    recipients: &mut Vec<(T, Mailbox)>,
+    reach: Reach,
+) -> anyhow::Result<()> {
+    let addresses: Vec<String> = recipients.iter().map(|(_, mailbox)| address::normalised(mailbox)).collect();
+    let suppressed = suppressed(db, &addresses, reach).await?;
+    recipients.retain(|(_, mailbox)| !suppressed.contains(&address::normalised(mailbox)));
+    Ok(())
 }
 
 /// Those of the addresses that get nothing of this sort.

@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use batchctl::jobs::SPECS;
+use batchctl::jobs::specs;
 
 use crate::support::{Arranged, Database, Sandbox, on_both_databases, run_on};
 
@@ -24,7 +24,7 @@ fn help_lists_every_job() {
     let is_listed = |help: &str, command: &str| {
         help.lines().any(|line| line.starts_with("  ") && line.split_whitespace().next() == Some(command))
     };
-    for spec in SPECS {
+    for spec in specs() {
         let words: Vec<&str> = spec.name.split(' ').collect();
         for place in 0..words.len() {
             let arguments = words[..place].iter().chain(&["--help"]);

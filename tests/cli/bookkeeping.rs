@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use batchctl::jobs::SPECS;
+use batchctl::cli::Cli;
+use batchctl::jobs::specs;
 use batchctl::runner::JobSpec;
+use clap::CommandFactory as _;
 
 use crate::support::{Arranged, Database, Sandbox};
 
@@ -13,25 +15,48 @@ fn repository_file(name: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-fn names(specs: impl IntoIterator<Item = &'static JobSpec>) -> BTreeSet<&'static str> {
-    specs.into_iter().map(|spec| spec.name).collect()
+fn names(specs: impl IntoIterator<Item = &'static JobSpec>) -> BTreeSet<String> {
+    specs.into_iter().map(|spec| spec.name.to_owned()).collect()
+}
+
+/// The words of every subcommand that has the runner's flags.
+fn subcommands_with_runs(command: &clap::Command, words: &[&str]) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for subcommand in command.get_subcommands() {
+        let words = [words, &[subcommand.get_name()]].concat();
+        if subcommand.get_arguments().any(|argument| argument.get_id() == "skip_limit") {
+            found.insert(words.join(" "));
+        }
+        found.extend(subcommands_with_runs(subcommand, &words));
+    }
+    found
 }
 
 #[test]
-fn every_job_is_in_the_readme_with_its_schedule() {
+fn every_job_of_the_command_line_is_among_the_specs() {
+    assert_eq!(subcommands_with_runs(&Cli::command(), &[]), names(specs()));
+}
+
+#[test]
+fn the_readmes_table_of_jobs_is_what_their_specs_say() {
+    let mut table = "| job | when | what it does |\n|---|---|---|\n".to_owned();
+    for spec in specs() {
+        let when = spec.schedule.map_or("by hand".to_owned(), |schedule| format!("`{schedule}`"));
+        let page = spec.page.map_or(String::new(), |page| format!(" ([`{page}`]({page}))"));
+        table.push_str(&format!("| `{}` | {when} | {}{page} |\n", spec.name, spec.summary));
+        if let Some(page) = spec.page {
+            repository_file(page);
+        }
+    }
     let readme = repository_file("README.md");
     let section = readme.split("\n## ").find(|section| section.starts_with("Jobs\n")).unwrap();
-    for spec in SPECS {
-        let when = spec.schedule.map_or("by hand".to_owned(), |schedule| format!("`{schedule}`"));
-        let row = format!("| `{}` | {when} | ", spec.name);
-        assert!(section.contains(&row), "no row `{row}…` in the README's table of jobs");
-    }
+    assert!(section.contains(&table), "the README's table of jobs is to be:\n\n{table}");
 }
 
 #[test]
 fn a_jobs_name_is_its_commands_words_and_no_other_job_has_it() {
-    assert_eq!(names(SPECS).len(), SPECS.len());
-    for spec in SPECS {
+    assert_eq!(names(specs()).len(), specs().count());
+    for spec in specs() {
         assert!((2..=3).contains(&spec.name.split(' ').count()), "{}", spec.name);
     }
 }
@@ -51,22 +76,21 @@ fn the_example_crontab_is_what_the_program_prints() {
 fn every_scheduled_job_is_in_the_example_crontab() {
     let crontab = repository_file("crontab.example");
     let ends_a_line =
-        |spec: &&JobSpec| crontab.lines().any(|line| line.ends_with(&format!(" {}", spec.name)));
-    assert_eq!(
-        names(SPECS.iter().filter(ends_a_line)),
-        names(SPECS.iter().filter(|spec| spec.schedule.is_some()))
-    );
+        |spec: &&'static JobSpec| crontab.lines().any(|line| line.ends_with(&format!(" {}", spec.name)));
+    assert_eq!(names(specs().filter(ends_a_line)), names(specs().filter(|spec| spec.schedule.is_some())));
 }
 
 #[test]
 fn every_job_has_a_test_file() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli");
-    for spec in SPECS {
+    for spec in specs() {
         let words: Vec<String> = spec.name.split(' ').map(|word| word.replace('-', "_")).collect();
         // A file of the job's own, or of its group where the jobs belong closely together.
-        let names: Vec<String> =
-            (1..=words.len()).map(|end| format!("{}.rs", words[..end].join("_"))).collect();
-        assert!(names.iter().any(|name| folder.join(name).exists()), "none of {names:?} in tests/cli");
+        let names: Vec<String> = (1..=words.len()).map(|end| words[..end].join("_")).collect();
+        let is_there = |name: &String| {
+            folder.join(format!("{name}.rs")).exists() || folder.join(name).join("mod.rs").exists()
+        };
+        assert!(names.iter().any(is_there), "none of {names:?} in tests/cli");
     }
 }
 

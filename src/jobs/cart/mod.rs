@@ -3,27 +3,23 @@
 pub mod remind;
 
 use crate::context::Context;
-use crate::runner::{ExitCode, JobCommand, RunOptions, execute};
+use crate::runner::{Action, Job, JobCommand, JobSpec};
 
-/// Carts
+/// The jobs of carts.
+pub const SPECS: &[JobSpec] = &[remind::Args::SPEC];
+
+/// Remind members of what they left in their carts
 #[derive(Debug, clap::Subcommand)]
+#[expect(missing_docs, reason = "the help of a job is its spec")]
 pub enum Cart {
-    /// Queue reminders of carts that members left
     Remind(JobCommand<remind::Args>),
 }
 
 impl Cart {
-    /// Runs the chosen command.
-    pub async fn dispatch(&self, cx: &Context) -> ExitCode {
+    /// What the chosen command does.
+    pub fn action<'a>(&'a self, _cx: &'a Context) -> Action<'a> {
         match self {
-            Self::Remind(command) => execute(cx, &command.job, &command.options).await,
-        }
-    }
-
-    /// The runner's flags of the chosen command.
-    pub fn options(&mut self) -> &mut RunOptions {
-        match self {
-            Self::Remind(command) => &mut command.options,
+            Self::Remind(job) => job.into(),
         }
     }
 }

@@ -3,27 +3,23 @@
 pub mod import;
 
 use crate::context::Context;
-use crate::runner::{ExitCode, JobCommand, RunOptions, execute};
+use crate::runner::{Action, Job, JobCommand, JobSpec};
 
-/// A shop's data
+/// The jobs of data.
+pub const SPECS: &[JobSpec] = &[import::Args::SPEC];
+
+/// Load a shop's data
 #[derive(Debug, clap::Subcommand)]
+#[expect(missing_docs, reason = "the help of a job is its spec")]
 pub enum Data {
-    /// Load orders, members, products and other data of a shop from a CSV file
     Import(JobCommand<import::Args>),
 }
 
 impl Data {
-    /// Runs the chosen command.
-    pub async fn dispatch(&self, cx: &Context) -> ExitCode {
+    /// What the chosen command does.
+    pub fn action<'a>(&'a self, _cx: &'a Context) -> Action<'a> {
         match self {
-            Self::Import(command) => execute(cx, &command.job, &command.options).await,
-        }
-    }
-
-    /// The runner's flags of the chosen command.
-    pub fn options(&mut self) -> &mut RunOptions {
-        match self {
-            Self::Import(command) => &mut command.options,
+            Self::Import(job) => job.into(),
         }
     }
 }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use chrono::NaiveDate;
+use futures_util::future::LocalBoxFuture;
 use url::Url;
 
 use crate::clock::machine_time;
@@ -18,6 +19,7 @@ use crate::context::Context;
 use crate::db::Db;
 use crate::failure::Failure;
 use crate::files::write_atomically;
+use crate::runner::{ExitCode, report_error};
 use crate::values;
 
 /// The last day of the example. Fixed, so that every demo is the same; New York's clocks went back on 1 November.
@@ -38,12 +40,15 @@ pub struct Args {
     cafe24: Option<Url>,
 }
 
+/// Runs a command line as a user would type it.
+pub type RunLine = for<'a> fn(&'a Context, &'a [String]) -> LocalBoxFuture<'a, ExitCode>;
+
 /// What is to be run, and which files there will be.
-pub struct Prepared {
+struct Prepared {
     /// The commands, without the program.
-    pub commands: Vec<Vec<String>>,
+    commands: Vec<Vec<String>>,
     /// What they work with, where it is not what the demo was started with.
-    pub cx: Option<Context>,
+    cx: Option<Context>,
     last_word: LastWord,
 }
 
@@ -55,8 +60,27 @@ enum LastWord {
     Cafe24(PathBuf),
 }
 
+/// Makes the example, and runs the day's jobs on it.
+pub async fn demo(cx: &Context, args: &Args, run_line: RunLine) -> ExitCode {
+    let prepared = match prepare(cx, args).await {
+        Ok(prepared) => prepared,
+        Err(error) => return report_error(cx, &error),
+    };
+    let cx = prepared.cx.as_ref().unwrap_or(cx);
+    for words in &prepared.commands {
+        let code = run_line(cx, words).await;
+        if code != ExitCode::Completed {
+            return code;
+        }
+    }
+    match finish(cx, &prepared) {
+        Ok(()) => ExitCode::Completed,
+        Err(error) => report_error(cx, &error),
+    }
+}
+
 /// Makes malls and files in a database that holds nothing else.
-pub async fn prepare(cx: &Context, args: &Args) -> anyhow::Result<Prepared> {
+async fn prepare(cx: &Context, args: &Args) -> anyhow::Result<Prepared> {
     if cx.config.is_prod() {
         return Err(Failure::refused("the demo does not run with --env prod").hint("use --env dev").into());
     }
@@ -156,7 +180,7 @@ fn commands(data: &Path, reports: &Path, last: NaiveDate) -> Vec<Vec<String>> {
 }
 
 /// Says what there is to look at.
-pub fn finish(cx: &Context, prepared: &Prepared) -> anyhow::Result<()> {
+fn finish(cx: &Context, prepared: &Prepared) -> anyhow::Result<()> {
     let text = match &prepared.last_word {
         LastWord::Reports(reports) => reports_to_open(reports)?,
         LastWord::Cafe24(folder) => cafe24::last_word(folder),

@@ -16,18 +16,16 @@ use serde_json::{Value as Json, json};
 use crate::context::Context;
 use crate::db::{Bulk, Db, FromRow};
 use crate::failure::Failure;
-use crate::shop::malls::{Mall, selected_malls};
-use crate::shop::recipients::{
-    ACTIVE_MEMBER, Addressed, PAGE, Reach, consents_by_silence, language, reachable,
-};
 use crate::locale::Locale;
 use crate::mail::address;
 use crate::mail::queue::{BULK, NewMail, enqueue_many};
 use crate::mail::template::Templates;
 use crate::mail::unsubscribe::Unsubscribe;
 use crate::period::{day_bounds, parse_day};
-use crate::runner::{Exclusion, Instance, Job, JobSpec, Run, minutes};
+use crate::runner::{Exclusion, Job, JobSpec, Planned, Run, minutes};
 use crate::severity::Severity;
+use crate::shop::malls::{Mall, MallArgs};
+use crate::shop::recipients::{ACTIVE_MEMBER, Addressed, PAGE, Reach, consents_by_silence, language};
 use crate::values;
 use crate::wording::counted;
 
@@ -38,9 +36,7 @@ const DAYS: u64 = 7;
 /// More summaries than this nobody reads.
 const MOST_ARTICLES: i64 = 10;
 
-/// Queue digests of new articles
-///
-/// Each member gets the newest articles since the day that they have not had, in their own language.
+/// Arguments of `mail digest`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// Take articles that appeared on this day or later: YYYY-MM-DD, yesterday or -7d (default: a week ago)
@@ -49,55 +45,43 @@ pub struct Args {
     /// Put at most this many articles into a digest, the newest ones
     #[arg(long, value_name = "COUNT", default_value_t = MOST_ARTICLES, value_parser = clap::value_parser!(i64).range(1..=50))]
     most_articles: i64,
-    /// Work on these malls, by code or number (default: all active)
-    #[arg(long, value_delimiter = ',', value_name = "MALL")]
-    mall: Vec<String>,
+    #[command(flatten)]
+    malls: MallArgs,
 }
 
 impl Job for Args {
     const SPEC: JobSpec = JobSpec {
         name: "mail digest",
         summary: "Queue digests of new articles",
+        details: "Each member gets the newest articles since the day that they have not had, in their own language.",
+        page: Some("docs/customer-mail.md"),
         schedule: Some("0 8 * * 1"),
         deadline: minutes(120),
         severity: Severity::Medium,
         exclusion: Exclusion::Job,
     };
 
-    async fn instances(&self, cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Instance>> {
-        let mut arguments = ["mail", "digest", "--since"].map(str::to_owned).to_vec();
-        arguments.push(self.since(cx)?.to_string());
-        if self.most_articles != MOST_ARTICLES {
-            arguments.extend(["--most-articles".to_owned(), self.most_articles.to_string()]);
-        }
-        if !self.mall.is_empty() {
-            let malls = selected_malls(db, &self.mall).await?;
-            let codes: Vec<&str> = malls.iter().map(|mall| mall.code.as_str()).collect();
-            arguments.extend(["--mall".to_owned(), codes.join(",")]);
-        }
-        Ok(vec![Instance::sweep(arguments)])
+    /// The day since when.
+    type Unit = NaiveDate;
+
+    async fn plan(&self, cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Planned<NaiveDate>>> {
+        let since = self.since(cx)?;
+        let malls = self.malls.selected(db).await?;
+        Ok(vec![Planned::sweep(since).with("since", since).at(&self.malls, &malls)])
     }
 
-    async fn run(&self, run: &mut Run<'_>, _instance: &Instance) -> anyhow::Result<()> {
+    async fn run(&self, run: &mut Run<'_>, since: &NaiveDate) -> anyhow::Result<()> {
         let cx = run.cx;
-        let since = self.since(cx)?;
         let texts =
             Texts { templates: Templates::new(&cx.config), unsubscribe: Unsubscribe::new(&cx.config)? };
         let (mut to_subscribers, mut to_free_members) = (0, 0);
-        for mall in selected_malls(run.db, &self.mall).await? {
-            match mall.time_zone() {
-                Ok(time_zone) => {
-                    let from = day_bounds(since, time_zone).start;
-                    let offered = Shelf::load(run.db, &mall, from, cx.now(), self.most_articles).await?;
-                    let queued = send_to_mall(run, &texts, &mall, &offered).await?;
-                    to_subscribers += queued.to_subscribers;
-                    to_free_members += queued.to_free_members;
-                }
-                Err(error) => {
-                    run.read(1);
-                    run.fail_item(&mall.code, "mall", &error);
-                }
-            }
+        let malls = self.malls.selected(run.db).await?;
+        for (mall, time_zone) in run.usable_malls(malls) {
+            let from = day_bounds(*since, time_zone).start;
+            let offered = Offered::load(run.db, &mall, from, cx.now(), self.most_articles).await?;
+            let queued = send_to_mall(run, &texts, &mall, &offered).await?;
+            to_subscribers += queued.to_subscribers;
+            to_free_members += queued.to_free_members;
         }
         run.summarise(match to_subscribers + to_free_members {
             0 => "nothing new to send".to_owned(),
@@ -148,9 +132,9 @@ struct Article {
 }
 
 /// The articles of a mall for each sort of reader, newest first.
-struct Shelf(BTreeMap<(&'static str, bool), Vec<Article>>);
+struct Offered(BTreeMap<(&'static str, bool), Vec<Article>>);
 
-impl Shelf {
+impl Offered {
     async fn load(
         db: &mut Db,
         mall: &Mall,
@@ -206,7 +190,7 @@ async fn send_to_mall(
     run: &mut Run<'_>,
     texts: &Texts,
     mall: &Mall,
-    offered: &Shelf,
+    offered: &Offered,
 ) -> anyhow::Result<Queued> {
     let mut total = Queued::default();
     let ids: Vec<i64> = offered.ids().into_iter().collect();
@@ -228,7 +212,7 @@ async fn send_to_mall(
         // Who has had all is not looked at further.
         let cx = run.cx;
         page.retain(|reader| !reader.news(cx, offered, &had).is_empty());
-        let readers = reachable(run, page, Reach::Advertising).await?;
+        let readers = run.reachable(page, Reach::Advertising).await?;
         if readers.is_empty() {
             continue;
         }
@@ -247,7 +231,7 @@ async fn send(
     cx: &Context,
     texts: &Texts,
     mall: &Mall,
-    offered: &Shelf,
+    offered: &Offered,
     had: &HashSet<(i64, i64)>,
     readers: &[(Reader, Mailbox)],
 ) -> anyhow::Result<Queued> {
@@ -325,7 +309,7 @@ impl Reader {
     }
 
     /// The articles that they have not had.
-    fn news<'s>(&self, cx: &Context, offered: &'s Shelf, had: &HashSet<(i64, i64)>) -> Vec<&'s Article> {
+    fn news<'s>(&self, cx: &Context, offered: &'s Offered, had: &HashSet<(i64, i64)>) -> Vec<&'s Article> {
         let articles = offered.of(self.language(cx), !self.is_subscriber).iter();
         articles.filter(|article| !had.contains(&(self.id, article.id))).collect()
     }

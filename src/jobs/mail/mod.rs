@@ -11,16 +11,20 @@ pub mod suppress;
 mod templates;
 
 use crate::context::Context;
-use crate::runner::{ExitCode, JobCommand, RunOptions, end_plain, execute};
+use crate::runner::{Action, Job, JobCommand, JobSpec};
 
-/// Mail
+/// The jobs of mail.
+pub const SPECS: &[JobSpec] =
+    &[flush::Args::SPEC, purge::Args::SPEC, payment_notice::Args::SPEC, digest::Args::SPEC];
+
+/// Send mails, and look after their queue and their texts
 #[derive(Debug, clap::Subcommand)]
+#[expect(missing_docs, reason = "the help of a job is its spec")]
 pub enum Mail {
-    /// Send the queued mails that are due
     Flush(JobCommand<flush::Args>),
     /// List mails, the newest first
     List(list::ListArgs),
-    /// Show a mail with everything known of it
+    /// Show a mail with everything known about it
     Show(show::ShowArgs),
     /// Send mails again that failed, were cancelled or are of unknown outcome
     Requeue(requeue::RequeueArgs),
@@ -29,43 +33,28 @@ pub enum Mail {
     /// Look after the addresses that get no mail
     #[command(subcommand)]
     Suppress(suppress::Suppress),
-    /// Queue notices of payments to come
     PaymentNotice(JobCommand<payment_notice::Args>),
-    /// Queue digests of new articles
     Digest(JobCommand<digest::Args>),
     /// Look at the texts that customers get, and check them
     #[command(subcommand)]
     Templates(templates::TemplatesCommand),
-    /// Delete mails that ended long ago
     Purge(JobCommand<purge::Args>),
 }
 
 impl Mail {
-    /// Runs the chosen command.
-    pub async fn dispatch(&self, cx: &Context) -> ExitCode {
-        let done = match self {
-            Self::Flush(command) => return execute(cx, &command.job, &command.options).await,
-            Self::Purge(command) => return execute(cx, &command.job, &command.options).await,
-            Self::List(args) => list::list(cx, args).await,
-            Self::Show(args) => show::show(cx, args).await,
-            Self::Requeue(args) => requeue::requeue(cx, args).await,
-            Self::Cancel(args) => requeue::cancel(cx, args).await,
-            Self::Suppress(command) => command.dispatch(cx).await,
-            Self::PaymentNotice(command) => return execute(cx, &command.job, &command.options).await,
-            Self::Digest(command) => return execute(cx, &command.job, &command.options).await,
-            Self::Templates(command) => command.dispatch(cx),
-        };
-        end_plain(cx, done)
-    }
-
-    /// The runner's flags of the chosen command, if it is a job.
-    pub fn options(&mut self) -> Option<&mut RunOptions> {
+    /// What the chosen command does.
+    pub fn action<'a>(&'a self, cx: &'a Context) -> Action<'a> {
         match self {
-            Self::Flush(command) => Some(&mut command.options),
-            Self::Purge(command) => Some(&mut command.options),
-            Self::PaymentNotice(command) => Some(&mut command.options),
-            Self::Digest(command) => Some(&mut command.options),
-            _ => None,
+            Self::Flush(job) => job.into(),
+            Self::Purge(job) => job.into(),
+            Self::PaymentNotice(job) => job.into(),
+            Self::Digest(job) => job.into(),
+            Self::List(args) => Action::plain(cx, list::list(cx, args)),
+            Self::Show(args) => Action::plain(cx, show::show(cx, args)),
+            Self::Requeue(args) => Action::plain(cx, requeue::requeue(cx, args)),
+            Self::Cancel(args) => Action::plain(cx, requeue::cancel(cx, args)),
+            Self::Suppress(command) => Action::plain(cx, command.dispatch(cx)),
+            Self::Templates(command) => Action::plain(cx, async move { command.dispatch(cx) }),
         }
     }
 }

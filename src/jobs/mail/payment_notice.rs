@@ -7,7 +7,6 @@
 //! A day on which the job did not run is made up for: whoever is charged within the days before and was not told yet
 //! is told now, with the days that are left. A charge whose day is over is not announced any more.
 
-use anyhow::Context as _;
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use lettre::message::Mailbox;
 use serde_json::json;
@@ -15,13 +14,13 @@ use serde_json::json;
 use crate::context::Context;
 use crate::db::{Bulk, Db, FromRow};
 use crate::failure::Failure;
-use crate::shop::malls::{Mall, selected_malls};
-use crate::shop::recipients::{Addressed, MEMBER_UNDER_CONTRACT, PAGE, Reach, language, reachable};
 use crate::mail::queue::{NewMail, USUAL, enqueue_many};
 use crate::mail::template::Templates;
 use crate::period::{local_day, parse_day};
-use crate::runner::{Exclusion, Instance, Job, JobSpec, Run, minutes};
+use crate::runner::{Exclusion, Job, JobSpec, Planned, Run, minutes};
 use crate::severity::Severity;
+use crate::shop::malls::{Mall, MallArgs};
+use crate::shop::recipients::{Addressed, MEMBER_UNDER_CONTRACT, PAGE, Reach, language};
 use crate::values;
 use crate::wording::counted;
 
@@ -30,7 +29,7 @@ const KIND: &str = "payment-notice";
 /// How long before a charge it is announced: time enough to cancel, and not so long that it is forgotten again.
 const DAYS_BEFORE: u32 = 3;
 
-/// Queue notices of payments to come
+/// Arguments of `mail payment-notice`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// Work on this day: YYYY-MM-DD, today or yesterday (default: today)
@@ -39,22 +38,26 @@ pub struct Args {
     /// Announce a charge this many days before it
     #[arg(long, value_name = "DAYS", default_value_t = DAYS_BEFORE, value_parser = clap::value_parser!(u32).range(1..=60))]
     days_before: u32,
-    /// Work on these malls, by code or number (default: all active)
-    #[arg(long, value_delimiter = ',', value_name = "MALL")]
-    mall: Vec<String>,
+    #[command(flatten)]
+    malls: MallArgs,
 }
 
 impl Job for Args {
     const SPEC: JobSpec = JobSpec {
         name: "mail payment-notice",
         summary: "Queue notices of payments to come",
+        details: "One notice some days before a charge, and one on the day itself. A day on which the job did not run \
+                  is made up for by the next run.",
+        page: Some("docs/customer-mail.md"),
         schedule: Some("0 9 * * *"),
         deadline: minutes(60),
         severity: Severity::High,
         exclusion: Exclusion::Instance,
     };
 
-    async fn instances(&self, cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Instance>> {
+    type Unit = NaiveDate;
+
+    async fn plan(&self, cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Planned<NaiveDate>>> {
         let today = cx.today();
         let day = match &self.date {
             Some(text) => parse_day(text, today).map_err(|error| Failure::usage(error.to_string()))?,
@@ -63,44 +66,31 @@ impl Job for Args {
         if day > today {
             return Err(Failure::usage(format!("{day} has not begun yet: its notices would be wrong")).into());
         }
+        let malls = self.malls.selected(db).await?;
         let mut key = day.to_string();
-        let mut arguments = ["mail", "payment-notice", "--date"].map(str::to_owned).to_vec();
-        arguments.push(day.to_string());
         if self.days_before != DAYS_BEFORE {
             key.push_str(&format!(" days-before={}", self.days_before));
-            arguments.extend(["--days-before".to_owned(), self.days_before.to_string()]);
         }
-        if !self.mall.is_empty() {
-            let malls = selected_malls(db, &self.mall).await?;
+        if !self.malls.named().is_empty() {
             let codes: Vec<&str> = malls.iter().map(|mall| mall.code.as_str()).collect();
             key.push_str(&format!(" mall={}", codes.join(",")));
-            arguments.extend(["--mall".to_owned(), codes.join(",")]);
         }
-        // Whatever their days, two runs would write the same ledger.
-        Ok(vec![Instance { key, exclusion: String::new(), lane: String::new(), arguments }])
+        // All exclude each other: whatever their days, two runs would write the same ledger.
+        Ok(vec![Planned::new(key, day).with("date", day).at(&self.malls, &malls)])
     }
 
-    async fn run(&self, run: &mut Run<'_>, instance: &Instance) -> anyhow::Result<()> {
+    async fn run(&self, run: &mut Run<'_>, day: &NaiveDate) -> anyhow::Result<()> {
         let cx = run.cx;
-        let day = day_of(instance)?;
         // A run of an earlier day that is made up for: everywhere so many days ago.
-        let days_ago = (cx.today() - day).num_days();
+        let days_ago = (cx.today() - *day).num_days();
         let templates = Templates::new(&cx.config);
         let (mut before, mut on_day) = (0, 0);
-        for mall in selected_malls(run.db, &self.mall).await? {
-            match mall.time_zone() {
-                Ok(time_zone) => {
-                    let today = local_day(cx.now(), time_zone);
-                    let period = Period::new(today, days_ago, self.days_before);
-                    let queued = notify_mall(run, &templates, &mall, period).await?;
-                    before += queued.before;
-                    on_day += queued.on_day;
-                }
-                Err(error) => {
-                    run.read(1);
-                    run.fail_item(&mall.code, "mall", &error);
-                }
-            }
+        let malls = self.malls.selected(run.db).await?;
+        for (mall, time_zone) in run.usable_malls(malls) {
+            let period = Period::new(local_day(cx.now(), time_zone), days_ago, self.days_before);
+            let queued = notify_mall(run, &templates, &mall, period).await?;
+            before += queued.before;
+            on_day += queued.on_day;
         }
         run.summarise(match (before, on_day) {
             (0, 0) => "nothing new to announce".to_owned(),
@@ -111,12 +101,6 @@ impl Job for Args {
         });
         Ok(())
     }
-}
-
-/// The day is the first word of the key: it was put there by `instances`.
-fn day_of(instance: &Instance) -> anyhow::Result<NaiveDate> {
-    let day = instance.key.split(' ').next().unwrap_or_default();
-    day.parse().with_context(|| format!("`{}` does not begin with a day", instance.key))
 }
 
 /// The charges to announce: from `first` to `last`. Today is the mall's.
@@ -162,7 +146,7 @@ async fn notify_mall(
         for charge in &mut page {
             charge.mall_code.clone_from(&mall.code);
         }
-        let charges = reachable(run, page, Reach::Contract).await?;
+        let charges = run.reachable(page, Reach::Contract).await?;
         if charges.is_empty() {
             continue;
         }

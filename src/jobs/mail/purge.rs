@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::context::Context;
 use crate::db::{Db, FromRow};
-use crate::runner::{Exclusion, Instance, Job, JobSpec, Run, minutes};
+use crate::runner::{Exclusion, Job, JobSpec, Planned, Run, minutes};
 use crate::severity::Severity;
 use crate::values;
 
@@ -16,7 +16,7 @@ const RETENTION_DAYS: u32 = 180;
 /// Mails deleted in one commit: a few milliseconds, so that nobody waits for the lock.
 const CHUNK: i64 = 1000;
 
-/// Delete mails that ended long ago
+/// Arguments of `mail purge`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// Keep mails for this many days after their end
@@ -28,21 +28,21 @@ impl Job for Args {
     const SPEC: JobSpec = JobSpec {
         name: "mail purge",
         summary: "Delete mails that ended long ago",
+        details: "What waits is never deleted, however old it is.",
+        page: Some("docs/mail.md"),
         schedule: Some("30 4 * * *"),
         deadline: minutes(60),
         severity: Severity::Low,
         exclusion: Exclusion::Job,
     };
 
-    async fn instances(&self, _cx: &Context, _db: &mut Db) -> anyhow::Result<Vec<Instance>> {
-        let mut arguments = ["mail", "purge"].map(str::to_owned).to_vec();
-        if self.keep_days != RETENTION_DAYS {
-            arguments.extend(["--keep-days".to_owned(), self.keep_days.to_string()]);
-        }
-        Ok(vec![Instance::sweep(arguments)])
+    type Unit = ();
+
+    async fn plan(&self, _cx: &Context, _db: &mut Db) -> anyhow::Result<Vec<Planned<()>>> {
+        Ok(vec![Planned::sweep(())])
     }
 
-    async fn run(&self, run: &mut Run<'_>, _instance: &Instance) -> anyhow::Result<()> {
+    async fn run(&self, run: &mut Run<'_>, _unit: &()) -> anyhow::Result<()> {
         let before = run.cx.now() - TimeDelta::days(i64::from(self.keep_days));
         let mut purged = 0;
         let mut after = 0;

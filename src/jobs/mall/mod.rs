@@ -14,18 +14,20 @@ use crate::db::Db;
 use crate::documents::{Cell, Column, ColumnKind, Row, Table, terminal};
 use crate::failure::Failure;
 use crate::money::is_known_currency;
-use crate::runner::{ExitCode, JobCommand, RunOptions, end_plain, execute};
-use crate::values;
-
+use crate::runner::{Action, Job, JobCommand, JobSpec};
 use crate::shop::malls::{Mall, all_malls, selected_malls};
+use crate::values;
 
 /// Where a mall's data may come from.
 const PLATFORMS: [&str; 2] = ["csv", PLATFORM];
 
-/// The malls whose data is kept here
+/// The jobs of malls.
+pub const SPECS: &[JobSpec] = &[sync::Args::SPEC];
+
+/// Name the malls whose data is kept here
 #[derive(Debug, clap::Subcommand)]
 pub enum MallCommand {
-    /// Take members, orders and sales of shops at Cafe24 into this database
+    #[expect(missing_docs, reason = "the help of a job is its spec")]
     Sync(JobCommand<sync::Args>),
     /// Add a mall, or change one that is there
     Add(AddArgs),
@@ -77,26 +79,16 @@ pub struct AddArgs {
 }
 
 impl MallCommand {
-    /// Runs the chosen command.
-    pub async fn dispatch(&self, cx: &Context) -> ExitCode {
-        let done = match self {
-            Self::Sync(command) => return execute(cx, &command.job, &command.options).await,
-            Self::Add(args) => add(cx, args).await,
-            Self::List => list(cx).await,
-            Self::Enable { mall } => set_active(cx, mall, true).await,
-            Self::Disable { mall } => set_active(cx, mall, false).await,
-            Self::Show { mall } => show::show(cx, mall).await,
-            Self::Token(token) => return token.dispatch(cx).await,
-        };
-        end_plain(cx, done)
-    }
-
-    /// The runner's flags of the chosen command, if it is a job.
-    pub fn options(&mut self) -> Option<&mut RunOptions> {
+    /// What the chosen command does.
+    pub fn action<'a>(&'a self, cx: &'a Context) -> Action<'a> {
         match self {
-            Self::Sync(command) => Some(&mut command.options),
-            Self::Token(token) => token.options(),
-            _ => None,
+            Self::Sync(job) => job.into(),
+            Self::Add(args) => Action::plain(cx, add(cx, args)),
+            Self::List => Action::plain(cx, list(cx)),
+            Self::Enable { mall } => Action::plain(cx, set_active(cx, mall, true)),
+            Self::Disable { mall } => Action::plain(cx, set_active(cx, mall, false)),
+            Self::Show { mall } => Action::plain(cx, show::show(cx, mall)),
+            Self::Token(token) => token.action(cx),
         }
     }
 }

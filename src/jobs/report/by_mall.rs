@@ -1,8 +1,8 @@
 //! Replacing the stored figures of a period, mall by mall: one that fails is one item, and the others stand.
 
 use crate::db::Db;
-use crate::shop::malls::Mall;
 use crate::runner::Run;
+use crate::shop::malls::Mall;
 
 /// A mall that could not be computed; the others of its period still are.
 #[derive(Debug, thiserror::Error)]
@@ -20,8 +20,8 @@ pub async fn replace(
     malls: Vec<Mall>,
     replace_mall: impl AsyncFn(&mut Db, &Mall) -> anyhow::Result<()>,
 ) -> anyhow::Result<usize> {
+    let mut malls: Vec<Mall> = run.usable_malls(malls).into_iter().map(|(mall, _)| mall).collect();
     run.read(malls.len() as u64);
-    let mut malls = usable_malls(run, malls);
     loop {
         let committed = run
             .chunk(None::<&str>, async |db| {
@@ -64,18 +64,6 @@ pub fn sentence(computed: usize, selected: &[Mall], over: &[Mall]) -> String {
         sentence.push_str(&format!(", not over yet: {}", left_out.join(", ")));
     }
     sentence
-}
-
-/// The malls whose time zone exists.
-fn usable_malls(run: &mut Run<'_>, malls: Vec<Mall>) -> Vec<Mall> {
-    let mut usable = Vec::new();
-    for mall in malls {
-        match mall.time_zone() {
-            Ok(_) => usable.push(mall),
-            Err(error) => run.fail_item(&mall.code, "select", &error),
-        }
-    }
-    usable
 }
 
 /// Whether an error is the database's and not a mall's: it would hit every other mall too.

@@ -1,6 +1,6 @@
 //! Reports by mail: to whom, about which malls, with which files; the same content once to each recipient.
 //!
-//! `--mail-to` sends what was asked for. A standing delivery (`[[report.delivery]]`) goes out by itself, whenever a run
+//! `--mail-to` sends what was asked for. A scheduled delivery (`[[report.delivery]]`) goes out without being asked for, whenever a run
 //! ends with its figures in place, and only about the newest finished period of its malls: a backfill sends nothing.
 //! What makes a mail the same is its figures, so that a run that is killed and started again, or simply started
 //! twice, sends nothing twice, and changed figures are sent again.
@@ -17,17 +17,17 @@ use crate::context::Context;
 use crate::db::Db;
 use crate::documents::{Format, Table, csv, pdf};
 use crate::failure::{Failure, one_line};
-use crate::shop::malls::{Mall, selected_malls};
 use crate::locale::Locale;
 use crate::mail::address;
 use crate::mail::outgoing::Attachment;
 use crate::mail::queue::{self, NewMail};
 use crate::mail::template::Templates;
-use crate::runner::Instance;
+use crate::shop::malls::{Mall, MallArgs, selected_malls};
 use crate::text_encoding::TextEncoding;
 use crate::values;
 
-use super::periods::{Step, bounds, current_in, first_day, zone_of};
+use super::driver::Report;
+use super::periods::{Step, bounds, current_in, zone_of};
 use super::publication::{Content, PublicationArgs};
 
 /// How many characters of the figures' digest a key holds: enough that two never meet.
@@ -41,10 +41,8 @@ pub struct Sender<'a> {
     pub step: Step,
     /// The job's flags.
     pub publication: &'a PublicationArgs,
-    /// The malls that the command named; none for all.
-    pub wanted: &'a [String],
-    /// Whether each period is a mail of its own, since figures of several are no report.
-    pub is_by_period: bool,
+    /// The malls that the command named.
+    pub malls: &'a MallArgs,
 }
 
 /// One mailing: recipients who get the same.
@@ -57,70 +55,68 @@ pub struct Mailing {
     pub locale: Locale,
     /// The further malls of its delivery in which the period is not over yet.
     pub waiting: Vec<Mall>,
-    /// Whether it goes out by itself: then with final figures only.
-    pub is_standing: bool,
+    /// Whether it is a scheduled delivery: then with final figures only.
+    pub is_scheduled: bool,
     recipients: Vec<String>,
     formats: Vec<Format>,
     subject: Option<String>,
 }
 
 /// What a mailing says.
-pub struct Letter<'a> {
+pub struct Letter {
     /// The day, the week or the range, as people read it.
     pub period: String,
     /// The template's variables, but for `attachments`.
     pub data: Value,
     /// What makes two mails the same: the figures, without those they are only compared with.
     pub identity: Table,
-    /// The report, for the attached files.
-    pub content: Content<'a>,
     /// Pictures inside the HTML.
     pub pictures: Vec<Attachment>,
 }
 
-impl Sender<'_> {
-    /// Refuses at the start what no delivery could find: a mall that a standing one names and that is not there.
+impl<'a> Sender<'a> {
+    /// The sender of a report.
+    pub fn of<R: Report>(report: &'a R) -> Self {
+        let args = report.args();
+        Self { report: R::KIND, step: R::STEP, publication: &args.publication, malls: &args.malls }
+    }
+
+    /// Refuses at the start what no delivery could find: a mall that a scheduled one names and that is not there.
     pub async fn check(&self, cx: &Context, db: &mut Db) -> anyhow::Result<()> {
-        for delivery in self.standing(cx) {
+        for delivery in self.scheduled(cx) {
             malls_of_delivery(db, delivery).await?;
         }
         Ok(())
     }
 
     /// The mailings that are due, now that these instances are complete.
-    async fn mailings(
+    pub async fn mailings(
         &self,
         cx: &Context,
         db: &mut Db,
-        completed: &[Instance],
+        periods: &BTreeSet<NaiveDate>,
     ) -> anyhow::Result<Vec<Mailing>> {
-        let periods = completed.iter().map(first_day).collect::<anyhow::Result<BTreeSet<_>>>()?;
-        let selected = selected_malls(db, self.wanted).await?;
+        let selected = self.malls.selected(db).await?;
         let mut mailings = Vec::new();
         if !self.publication.mail_to.is_empty() {
-            let letters: Vec<BTreeSet<NaiveDate>> = if self.is_by_period {
-                periods.iter().map(|period| BTreeSet::from([*period])).collect()
-            } else {
-                vec![periods.clone()]
-            };
-            mailings.extend(letters.into_iter().map(|periods| Mailing {
-                periods,
+            mailings.push(Mailing {
+                periods: periods.clone(),
                 malls: selected.clone(),
                 waiting: Vec::new(),
                 locale: self.publication.locale(cx),
-                is_standing: false,
+                is_scheduled: false,
                 recipients: each_once(&self.publication.mail_to),
                 formats: self.formats(&self.publication.format),
                 subject: None,
-            }));
+            });
         }
-        for delivery in self.standing(cx) {
+        for delivery in self.scheduled(cx) {
             let malls = malls_of_delivery(db, delivery).await?;
             // A run of one mall is not the one to mail about all of them.
             if !malls.iter().all(|mall| selected.iter().any(|selected| selected.id == mall.id)) {
                 continue;
             }
-            for &period in &periods {
+            for &period in periods {
                 let mut waiting = malls.clone();
                 waiting.retain(|mall| bounds(self.step.around(period), zone_of(cx, mall)).end > cx.now());
                 let malls = current_in(cx, self.step, period, malls.clone());
@@ -132,7 +128,7 @@ impl Sender<'_> {
                     malls,
                     waiting,
                     locale: delivery.locale.unwrap_or_else(|| self.publication.default_locale(cx)),
-                    is_standing: true,
+                    is_scheduled: true,
                     recipients: each_once(&delivery.to),
                     formats: self.formats(&delivery.format),
                     subject: delivery.subject.clone(),
@@ -142,30 +138,14 @@ impl Sender<'_> {
         Ok(mailings)
     }
 
-    /// Sends the mailings that are due, each by `mail`. One that fails does not stop the others; the first failure is
-    /// the result.
-    pub async fn send_all(
-        &self,
-        cx: &Context,
-        db: &mut Db,
-        completed: &[Instance],
-        mail: impl AsyncFn(&mut Db, &Mailing) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
-        let mut outcome = Ok(());
-        for mailing in self.mailings(cx, db, completed).await? {
-            let sent = mail(db, &mailing).await;
-            outcome = outcome.and(sent);
-        }
-        outcome
-    }
-
     /// Queues a mailing: a mail for each recipient who has not had this content yet, all or none.
     pub async fn send(
         &self,
         cx: &Context,
         db: &mut Db,
         mailing: &Mailing,
-        letter: Letter<'_>,
+        letter: Letter,
+        content: &Content<'_>,
     ) -> anyhow::Result<()> {
         let name = self.report.name();
         let digest = digest(&letter.identity)?;
@@ -187,7 +167,7 @@ impl Sender<'_> {
             cx.output.status(&format!("Report {name} {} was mailed before", letter.period));
             return Ok(());
         }
-        let queued = self.queue(cx, db, mailing, letter, &keyed).await?;
+        let queued = self.queue(cx, db, mailing, letter, content, &keyed).await?;
         cx.output.status(&format!("Queued {queued} {}", if queued == 1 { "mail" } else { "mails" }));
         Ok(())
     }
@@ -197,12 +177,13 @@ impl Sender<'_> {
         cx: &Context,
         db: &mut Db,
         mailing: &Mailing,
-        mut letter: Letter<'_>,
+        mut letter: Letter,
+        content: &Content<'_>,
         keyed: &[(&String, String)],
     ) -> anyhow::Result<usize> {
         let mut attachments = Vec::new();
         for &format in &mailing.formats {
-            let file = self.publication.render(cx, format, &letter.content, true)?;
+            let file = self.publication.render(cx, format, content, true)?;
             attachments.push(Attachment {
                 name: file.name,
                 content_type: file.media_type,
@@ -239,7 +220,7 @@ impl Sender<'_> {
         .await
     }
 
-    fn standing<'c>(&self, cx: &'c Context) -> impl Iterator<Item = &'c DeliveryConfig> + use<'c> {
+    fn scheduled<'c>(&self, cx: &'c Context) -> impl Iterator<Item = &'c DeliveryConfig> + use<'c> {
         let report = self.report;
         cx.config.file().report.delivery.iter().filter(move |delivery| delivery.report == report)
     }
@@ -259,7 +240,7 @@ impl Sender<'_> {
     }
 }
 
-/// The malls of a standing delivery. That one is not there is a mistake in the file, not in the command.
+/// The malls of a scheduled delivery. That one is not there is a mistake in the file, not in the command.
 async fn malls_of_delivery(db: &mut Db, delivery: &DeliveryConfig) -> anyhow::Result<Vec<Mall>> {
     selected_malls(db, &delivery.mall).await.map_err(|error| match error.downcast::<Failure>() {
         Ok(failure) => Failure::configuration(format!(

@@ -5,47 +5,41 @@ pub mod change;
 pub mod daily_cancellations;
 pub mod daily_sales;
 pub mod delivery;
+pub mod driver;
 pub mod executive;
 pub mod periods;
 pub mod publication;
 pub mod weekly_signups;
 
 use crate::context::Context;
-use crate::runner::{ExitCode, JobCommand, RunOptions, execute};
+use crate::runner::{Action, Job, JobCommand, JobSpec};
 
-/// Reports
+/// The reports.
+pub const SPECS: &[JobSpec] = &[
+    <daily_sales::Args as Job>::SPEC,
+    <daily_cancellations::Args as Job>::SPEC,
+    <weekly_signups::Args as Job>::SPEC,
+    <executive::Args as Job>::SPEC,
+];
+
+/// Report sales, cancellations, sign-ups, and the figures for the management
 #[derive(Debug, clap::Subcommand)]
+#[expect(missing_docs, reason = "the help of a job is its spec")]
 pub enum Report {
-    /// Report what each mall sold on a business day
     DailySales(JobCommand<daily_sales::Args>),
-    /// Report what was cancelled in each mall on a business day, and why
     DailyCancellations(JobCommand<daily_cancellations::Args>),
-    /// Report how many members joined each mall in a week, in counts alone
     WeeklySignups(JobCommand<weekly_signups::Args>),
-    /// Report a day's figures to the management, with changes and a chart
     Executive(JobCommand<executive::Args>),
 }
 
 impl Report {
-    /// Runs the chosen report.
-    pub async fn dispatch(&self, cx: &Context) -> ExitCode {
+    /// What the chosen command does.
+    pub fn action<'a>(&'a self, _cx: &'a Context) -> Action<'a> {
         match self {
-            Self::DailySales(command) => execute(cx, &command.job, &command.options).await,
-            Self::DailyCancellations(command) => execute(cx, &command.job, &command.options).await,
-            Self::WeeklySignups(command) => execute(cx, &command.job, &command.options).await,
-            Self::Executive(command) => execute(cx, &command.job, &command.options).await,
-        }
-    }
-}
-
-impl Report {
-    /// The runner's flags of the chosen report.
-    pub fn options(&mut self) -> &mut RunOptions {
-        match self {
-            Self::DailySales(command) => &mut command.options,
-            Self::DailyCancellations(command) => &mut command.options,
-            Self::WeeklySignups(command) => &mut command.options,
-            Self::Executive(command) => &mut command.options,
+            Self::DailySales(job) => job.into(),
+            Self::DailyCancellations(job) => job.into(),
+            Self::WeeklySignups(job) => job.into(),
+            Self::Executive(job) => job.into(),
         }
     }
 }

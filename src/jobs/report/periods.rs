@@ -3,16 +3,14 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::Context as _;
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use chrono_tz::Tz;
 
 use crate::context::Context;
 use crate::db::Db;
 use crate::failure::Failure;
-use crate::shop::malls::{Mall, selected_malls};
 use crate::period::{DateArgs, DayBounds, DayRange, day_bounds, last_finished_day};
-use crate::runner::Instance;
+use crate::shop::malls::{Mall, MallArgs};
 
 /// How long one period is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,46 +107,18 @@ pub fn asked(
 pub async fn malls_of(
     cx: &Context,
     db: &mut Db,
-    wanted: &[String],
+    flag: &MallArgs,
     period: DayRange,
     so_far: bool,
 ) -> anyhow::Result<Vec<Mall>> {
     let now = cx.now();
-    let mut malls = selected_malls(db, wanted).await?;
+    let mut malls = flag.selected(db).await?;
     malls.retain(|mall| {
         let Ok(time_zone) = mall.time_zone() else { return true };
         let bounds = bounds(period, time_zone);
         bounds.end <= now || (so_far && bounds.start <= now)
     });
     Ok(malls)
-}
-
-/// The instance of a period: its key begins with the first day, and names the malls if some were chosen.
-pub fn instance(
-    job: &str,
-    first: NaiveDate,
-    wanted: &[String],
-    malls: &[Mall],
-    further: &[&str],
-) -> Instance {
-    let mut arguments: Vec<String> = job.split(' ').map(str::to_owned).collect();
-    arguments.extend(["--date".to_owned(), first.to_string()]);
-    let mut key = first.to_string();
-    if !wanted.is_empty() {
-        // By their codes, however they were asked for: the same malls are the same instance.
-        let malls = malls.iter().map(|mall| mall.code.as_str()).collect::<Vec<_>>().join(",");
-        key = format!("{first} mall={malls}");
-        arguments.extend(["--mall".to_owned(), malls]);
-    }
-    arguments.extend(further.iter().map(|&argument| argument.to_owned()));
-    // Two runs of one period write the same rows, whatever malls they name.
-    Instance { key, exclusion: first.to_string(), lane: String::new(), arguments }
-}
-
-/// The first day of an instance's period: the first word of its key, put there by [`instance`].
-pub fn first_day(instance: &Instance) -> anyhow::Result<NaiveDate> {
-    let day = instance.key.split(' ').next().unwrap_or_default();
-    day.parse().with_context(|| format!("`{}` does not begin with a day", instance.key))
 }
 
 #[cfg(test)]

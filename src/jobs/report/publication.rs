@@ -50,9 +50,9 @@ pub struct Content<'a> {
     /// When its figures were computed.
     pub created: DateTime<Utc>,
     /// Makes the document to the extent that a form holds.
-    pub document: &'a dyn Fn(Extent) -> Document,
+    pub document: Box<dyn Fn(Extent) -> Document + 'a>,
     /// Makes the one table of its CSV.
-    pub flat: &'a dyn Fn() -> Table,
+    pub flat: Box<dyn Fn() -> Table + 'a>,
 }
 
 /// A character that an encoding lacks has one cure.

@@ -1,4 +1,4 @@
-//! Past runs: look at them, repeat what failed, throw the old ones away.
+//! Past runs: look at them, repeat what failed, delete the old ones.
 
 mod list;
 pub mod process_requests;
@@ -7,54 +7,44 @@ mod request_retry;
 mod retry;
 mod show;
 
-pub use retry::{RetryArgs, stored_command};
-
 use crate::context::Context;
-use crate::runner::{ExitCode, JobCommand, RunOptions, execute, report_error};
+use crate::runner::{Action, Job, JobCommand, JobSpec};
 
-/// Past runs
+pub use retry::{Repeat, StoredCommand, refuse_other_job};
+
+/// The jobs of runs.
+pub const SPECS: &[JobSpec] = &[purge::Args::SPEC, process_requests::Args::SPEC];
+
+/// Look at past runs and repeat what failed
 #[derive(Debug, clap::Subcommand)]
+#[expect(missing_docs, reason = "the help of a job is its spec")]
 pub enum Runs {
     /// List runs, the newest first
     List(list::ListArgs),
-    /// Show a run with everything known of it
+    /// Show a run with everything known about it
     Show(show::ShowArgs),
     /// Show the items of a run that failed or were skipped
     Errors(show::ErrorsArgs),
-    /// Do again what failed in a run
-    Retry(RetryArgs),
-    /// Ask for a run to be done again by `runs process-requests`
+    /// Run again what failed in a run
+    Retry(retry::RetryArgs),
+    /// Ask `runs process-requests` to retry a run
     RequestRetry(request_retry::RequestRetryArgs),
-    /// Do the runs that were asked for again
     ProcessRequests(JobCommand<process_requests::Args>),
-    /// Delete the history of old runs
     Purge(JobCommand<purge::Args>),
 }
 
 impl Runs {
-    /// Runs the chosen command. `retry` is the command line's own business: it parses a stored one.
-    pub async fn dispatch(&self, cx: &Context) -> ExitCode {
-        let done = match self {
-            Self::List(args) => list::list(cx, args).await,
-            Self::Show(args) => show::show(cx, args).await,
-            Self::Errors(args) => show::errors(cx, args).await,
-            Self::RequestRetry(args) => request_retry::request_retry(cx, args).await,
-            Self::Retry(_) => Ok(()),
-            Self::ProcessRequests(command) => return execute(cx, &command.job, &command.options).await,
-            Self::Purge(command) => return execute(cx, &command.job, &command.options).await,
-        };
-        match done {
-            Ok(()) => ExitCode::Completed,
-            Err(error) => report_error(cx, &error),
-        }
-    }
-
-    /// The runner's flags of the chosen command, if it is a job.
-    pub fn options(&mut self) -> Option<&mut RunOptions> {
+    /// What the chosen command does. `repeat` parses and runs a stored command line, which only the command line itself
+    /// knows how to.
+    pub fn action<'a>(&'a self, cx: &'a Context, repeat: Repeat) -> Action<'a> {
         match self {
-            Self::ProcessRequests(command) => Some(&mut command.options),
-            Self::Purge(command) => Some(&mut command.options),
-            _ => None,
+            Self::ProcessRequests(job) => job.into(),
+            Self::Purge(job) => job.into(),
+            Self::List(args) => Action::plain(cx, list::list(cx, args)),
+            Self::Show(args) => Action::plain(cx, show::show(cx, args)),
+            Self::Errors(args) => Action::plain(cx, show::errors(cx, args)),
+            Self::RequestRetry(args) => Action::plain(cx, request_retry::request_retry(cx, args)),
+            Self::Retry(args) => Action::other(retry::retry(cx, args, repeat)),
         }
     }
 }

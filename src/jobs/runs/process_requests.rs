@@ -1,4 +1,4 @@
-//! `runs process-requests`: does the runs that operators and admin tools asked for again.
+//! `runs process-requests`: retries the runs that operators and admin tools asked for.
 //!
 //! Each request is a process of its own (`runs retry ID`), so that a retried job brings its own lease, deadline
 //! and signals, and cannot take this run down with it. Runs every few minutes.
@@ -12,32 +12,36 @@ use tokio::process::Command;
 use crate::clock::machine_time;
 use crate::context::Context;
 use crate::db::{Db, FromRow};
-use crate::runner::{Exclusion, Instance, Interruption, Job, JobSpec, Run, minutes};
+use crate::runner::{Exclusion, Interruption, Job, JobSpec, Planned, Run, minutes};
 use crate::severity::Severity;
 use crate::values;
 
 /// The exit code of a retry that found the database or the lease taken.
 const TRY_LATER: i64 = 75;
 
-/// Do the runs that were asked for again
+/// Arguments of `runs process-requests`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {}
 
 impl Job for Args {
     const SPEC: JobSpec = JobSpec {
         name: "runs process-requests",
-        summary: "Do the runs that were asked for again",
+        summary: "Retry the runs that operators or admin tools asked for",
+        details: "A request is made by `runs request-retry`, or by an INSERT into `batch_retry_request`.",
+        page: None,
         schedule: Some("*/5 * * * *"),
         deadline: minutes(120),
         severity: Severity::Medium,
         exclusion: Exclusion::Job,
     };
 
-    async fn instances(&self, _cx: &Context, _db: &mut Db) -> anyhow::Result<Vec<Instance>> {
-        Ok(vec![Instance::sweep(["runs", "process-requests"].map(str::to_owned).to_vec())])
+    type Unit = ();
+
+    async fn plan(&self, _cx: &Context, _db: &mut Db) -> anyhow::Result<Vec<Planned<()>>> {
+        Ok(vec![Planned::sweep(())])
     }
 
-    async fn run(&self, run: &mut Run<'_>, _instance: &Instance) -> anyhow::Result<()> {
+    async fn run(&self, run: &mut Run<'_>, _unit: &()) -> anyhow::Result<()> {
         reclaim_orphans(run).await?;
         let mut done = 0;
         let mut after = 0;

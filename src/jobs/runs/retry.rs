@@ -1,59 +1,77 @@
-//! `runs retry`: finds the command line that repeats a run. The command line's dispatch runs it.
+//! `runs retry`: runs the command line that a run has stored, limited to what failed.
+
+use futures_util::future::LocalBoxFuture;
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::runner::OnOverlap;
-use crate::runner::command_line;
-use crate::runner::history::{self, Status};
+use crate::runner::history::{self, Execution, Status};
+use crate::runner::{ExitCode, OnOverlap, Retry, arguments, report_error};
 
 use super::show::existing_run;
 
-/// Do again what failed in a run
+/// Parses the words of a stored command line and runs it, if it is this job.
+pub type Repeat = for<'a> fn(&'a Context, StoredCommand, Retry) -> LocalBoxFuture<'a, ExitCode>;
+
+/// Run again what failed in a run
 #[derive(Debug, clap::Args)]
 pub struct RetryArgs {
     /// The run's number
-    pub id: i64,
-    /// Do it again even if it has succeeded since
+    id: i64,
+    /// Run it again even if it has succeeded since
     #[arg(long)]
-    pub rerun: bool,
+    rerun: bool,
     /// When another run holds the lease: `fail` at once with 75, or `wait=DURATION` first
     #[arg(long, value_name = "fail|wait=DURATION")]
-    pub on_overlap: Option<OnOverlap>,
+    on_overlap: Option<OnOverlap>,
 }
 
-/// A command line to run again.
+/// A command line that a run has stored.
 pub struct StoredCommand {
-    /// Its arguments, without the program.
-    pub arguments: Vec<String>,
+    /// Its words, without the program.
+    pub words: Vec<String>,
+    /// The job whose run it is: a line that starts anything else is not run.
+    pub job: String,
+}
+
+pub(super) async fn retry(cx: &Context, args: &RetryArgs, repeat: Repeat) -> ExitCode {
+    let retry = Retry { run: args.id, rerun: args.rerun, on_overlap: args.on_overlap };
+    match stored_command(cx, args).await {
+        Ok(Some(stored)) => repeat(cx, stored, retry).await,
+        Ok(None) => ExitCode::Completed,
+        Err(error) => report_error(cx, &error),
+    }
 }
 
 /// The command of a run, unless there is nothing left to retry.
-pub async fn stored_command(cx: &Context, args: &RetryArgs) -> anyhow::Result<Option<StoredCommand>> {
+async fn stored_command(cx: &Context, args: &RetryArgs) -> anyhow::Result<Option<StoredCommand>> {
     let mut db = cx.db().await?;
     let run = existing_run(&mut db, args.id).await?;
     let last = history::last_attempt(&mut db, &run.job, &run.instance_key).await?;
     db.close().await;
-    if !args.rerun {
-        if run.is(Status::Completed) {
-            cx.output.status(&format!("run {} completed: nothing to retry", run.id));
-            return Ok(None);
-        }
-        if let Some(last) =
-            last.filter(|last| last.id > run.id && last.is(Status::Completed) && !run.instance_key.is_empty())
-        {
-            cx.output.status(&format!(
-                "{} has been completed by run {} since: nothing to retry",
-                run.label(),
-                last.id
-            ));
-            return Ok(None);
-        }
-    }
-    let arguments = command_line::split(&run.command_line)?;
-    if arguments.first().is_some_and(|first| first == "runs")
-        && arguments.get(1).is_some_and(|second| second == "retry")
+    if !args.rerun
+        && let Some(reason) = nothing_to_retry(&run, last.as_ref())
     {
-        return Err(Failure::failed(format!("run {} is itself a retry that never began", run.id)).into());
+        cx.output.status(&format!("{reason}: nothing to retry"));
+        return Ok(None);
     }
-    Ok(Some(StoredCommand { arguments }))
+    Ok(Some(StoredCommand { words: arguments::split(&run.command_line)?, job: run.job }))
+}
+
+/// Why a run is not retried, if its work has been done.
+fn nothing_to_retry(run: &Execution, last: Option<&Execution>) -> Option<String> {
+    if run.is(Status::Completed) {
+        return Some(format!("run {} completed", run.id));
+    }
+    let last = last.filter(|last| last.id > run.id && last.is(Status::Completed))?;
+    (!run.instance_key.is_empty())
+        .then(|| format!("{} has been completed by run {} since", run.label(), last.id))
+}
+
+/// What keeps a stored line from being run: it does not start the job that its run is of.
+pub fn refuse_other_job(stored: &StoredCommand) -> Failure {
+    Failure::refused(format!(
+        "the stored command line does not start `{}`: `{}` is not run",
+        stored.job,
+        stored.words.join(" ")
+    ))
 }

@@ -3,27 +3,23 @@
 pub mod refresh;
 
 use crate::context::Context;
-use crate::runner::{ExitCode, JobCommand, RunOptions, execute};
+use crate::runner::{Action, Job, JobCommand, JobSpec};
 
-/// Statistics
+/// The jobs of statistics.
+pub const SPECS: &[JobSpec] = &[refresh::Args::SPEC];
+
+/// Count what there is, once a day
 #[derive(Debug, clap::Subcommand)]
+#[expect(missing_docs, reason = "the help of a job is its spec")]
 pub enum Stats {
-    /// Take the day's snapshot of members, orders, products and carts
     Refresh(JobCommand<refresh::Args>),
 }
 
 impl Stats {
-    /// Runs the chosen job.
-    pub async fn dispatch(&self, cx: &Context) -> ExitCode {
+    /// What the chosen command does.
+    pub fn action<'a>(&'a self, _cx: &'a Context) -> Action<'a> {
         match self {
-            Self::Refresh(command) => execute(cx, &command.job, &command.options).await,
-        }
-    }
-
-    /// The runner's flags of the chosen job.
-    pub fn options(&mut self) -> &mut RunOptions {
-        match self {
-            Self::Refresh(command) => &mut command.options,
+            Self::Refresh(job) => job.into(),
         }
     }
 }

@@ -26,7 +26,7 @@ use crate::values;
 use channels::Channels;
 
 use super::history::{self, Execution, label, last_durations};
-use super::spec::JobSpec;
+use super::job::JobSpec;
 
 /// "Slower than usual" compares with the average of this many last successes at most …
 const SLOW_WINDOW: i64 = 20;

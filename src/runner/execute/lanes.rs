@@ -1,6 +1,6 @@
-//! Lanes: the parts of a command that stand or fall by themselves, side by side.
+//! Lanes: the parts of a command that succeed or fail independently, run at the same time.
 //!
-//! All lanes are futures of one task, each with a connection of its own. A stop is heard by all of them; a failure
+//! All lanes are futures of one task, each with a worker of its own. A stop is heard by all of them; a failure
 //! stays in its lane; a database that is gone, or a lease that was lost while this process stood still, ends the
 //! command: what runs goes on to its own end, and nothing new begins.
 
@@ -9,21 +9,56 @@ use std::cell::Cell;
 use futures_util::StreamExt;
 use futures_util::stream;
 
-use super::{Bounds, Outcome, Plan, Session, Tally};
 use crate::failure::one_line;
 use crate::output::Progress;
+use crate::runner::command::Instance;
 use crate::runner::exit::ExitCode;
 use crate::runner::failure_notes::FailureNotes;
 use crate::runner::history::label;
-use crate::runner::lease;
-use crate::runner::spec::{Instance, Job};
 use crate::runner::verdict::worse;
 
-/// What came of the instances.
+use super::attempt::Attempted;
+use super::plan::Plan;
+use super::session::Session;
+use super::worker::{Layout, Worker};
+
+/// How many instances ended how.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    completed: usize,
+    partial: usize,
+    skipped: usize,
+    failed: usize,
+}
+
+impl Tally {
+    fn append(&mut self, others: &Self) {
+        self.completed += others.completed;
+        self.partial += others.partial;
+        self.skipped += others.skipped;
+        self.failed += others.failed;
+    }
+
+    pub(super) fn sentence(&self) -> String {
+        let parts = [
+            (self.completed, "completed"),
+            (self.partial, "completed in part"),
+            (self.skipped, "already completed"),
+            (self.failed, "not completed"),
+        ];
+        let parts: Vec<String> = parts
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{count} {what}"))
+            .collect();
+        parts.join(", ")
+    }
+}
+
+/// How the instances ended.
 pub(super) struct Results {
-    /// Those whose results stand.
+    /// Those whose results are in place.
     pub(super) completed: Vec<Instance>,
-    /// How many ended how.
     pub(super) tally: Tally,
     worst: ExitCode,
     /// How many of those that did not complete found another run in their place.
@@ -43,7 +78,7 @@ impl Results {
         }
     }
 
-    /// Takes over what came of another lane.
+    /// Adds the results of another lane.
     fn append(&mut self, others: Self) {
         self.completed.extend(others.completed);
         self.tally.append(&others.tally);
@@ -52,16 +87,15 @@ impl Results {
         self.is_cut_short |= others.is_cut_short;
     }
 
-    /// The command's exit code. Where the instances stand by themselves, some that completed and some that did not
+    /// The command's exit code. Where the instances are independent, some that completed and some that did not
     /// are a partial success; but not if the rest was not even tried, nor if the command did nothing at all because
     /// another one was doing it.
     pub(super) fn code(&self, is_isolated: bool, allow_partial: bool) -> ExitCode {
-        let was_stopped = matches!(self.worst, ExitCode::Interrupted | ExitCode::Terminated);
         let has_worked = self.tally.completed + self.tally.partial > 0;
         let has_left_it_to_others = !has_worked && self.turned_away == self.tally.failed;
         let is_partial =
             is_isolated && self.tally.failed > 0 && !self.completed.is_empty() && !has_left_it_to_others;
-        if !is_partial || was_stopped || self.is_cut_short {
+        if !is_partial || self.worst.is_stop() || self.is_cut_short {
             self.worst
         } else if allow_partial {
             ExitCode::Completed
@@ -71,18 +105,8 @@ impl Results {
     }
 }
 
-impl Tally {
-    fn append(&mut self, others: &Self) {
-        self.completed += others.completed;
-        self.partial += others.partial;
-        self.skipped += others.skipped;
-        self.failed += others.failed;
-    }
-}
-
 /// What the lanes of one command share.
-struct Course<'c> {
-    bounds: &'c Bounds,
+struct Shared {
     /// Counts the instances, if there are many.
     bar: Progress,
     /// Whether no further instance is to begin.
@@ -94,188 +118,160 @@ struct LaneEnd {
     results: Results,
     failures: FailureNotes,
     is_database_gone: bool,
-    /// What did not begin, because the lane got no connection, and why.
+    /// What did not begin because the lane got no connection, and why.
     without_connection: Option<(Vec<Instance>, anyhow::Error)>,
 }
 
-impl Session<'_> {
-    /// Runs the instances: lane beside lane as the job allows, and those of a lane one after the other.
-    pub(super) async fn run_lanes<J: Job>(
-        &mut self,
-        job: &J,
-        instances: Vec<Instance>,
-        bounds: &Bounds,
-    ) -> anyhow::Result<Results> {
-        let count = instances.len() as u64;
-        let lanes = in_lanes(instances);
-        let width = job.lanes(self.cx).get().min(lanes.len());
-        let is_side_by_side = width > 1;
-        let bar = if self.is_long {
-            self.cx.output.progress(is_side_by_side.then_some(self.spec.name), 0, Some(count))
-        } else {
-            Progress::hidden()
-        };
-        let course = Course { bounds, bar, is_over: Cell::new(false) };
-        if is_side_by_side {
-            self.run_side_by_side(job, lanes, width, &course).await
-        } else {
-            self.run_one_by_one(job, lanes.into_iter().flatten().collect(), &course).await
+/// Runs the instances: as many lanes at a time as the job allows, and those of a lane one after the other.
+pub(super) async fn run_lanes(
+    session: &Session<'_>,
+    worker: &mut Worker<'_>,
+    instances: Vec<Instance>,
+) -> anyhow::Result<Results> {
+    let count = instances.len() as u64;
+    let lanes = in_lanes(instances);
+    let width = session.job.lanes(session.cx).get().min(lanes.len());
+    let is_side_by_side = width > 1;
+    let bar = if worker.layout.is_long {
+        session.cx.output.progress(is_side_by_side.then_some(session.spec.name), 0, Some(count))
+    } else {
+        Progress::hidden()
+    };
+    let shared = Shared { bar, is_over: Cell::new(false) };
+    if is_side_by_side {
+        run_side_by_side(session, worker, lanes, width, &shared).await
+    } else {
+        worker.run_one_by_one(lanes.into_iter().flatten().collect(), &shared).await
+    }
+}
+
+/// Runs up to `width` lanes at a time, and gathers their results in their order.
+async fn run_side_by_side(
+    session: &Session<'_>,
+    worker: &mut Worker<'_>,
+    lanes: Vec<Vec<Instance>>,
+    width: usize,
+    shared: &Shared,
+) -> anyhow::Result<Results> {
+    let layout = Layout { is_side_by_side: true, ..worker.layout };
+    let mut ends: Vec<(usize, anyhow::Result<LaneEnd>)> = stream::iter(lanes.into_iter().enumerate())
+        .map(|(place, lane)| async move { (place, run_lane(session, layout, lane, shared).await) })
+        .buffer_unordered(width)
+        .collect()
+        .await;
+    ends.sort_by_key(|(place, _)| *place);
+    let mut results = Results::none();
+    let mut without_connection = Vec::new();
+    for (_, end) in ends {
+        let end = end?;
+        results.append(end.results);
+        worker.failures.append(&end.failures);
+        worker.is_database_gone |= end.is_database_gone;
+        without_connection.extend(end.without_connection);
+    }
+    worker.renew_connection(&mut results).await;
+    for (instances, error) in without_connection {
+        for instance in instances {
+            let attempted = worker.fail_before_run(&instance, &error).await;
+            results.tally.failed += 1;
+            results.worst = worse(results.worst, attempted.code);
+            results.is_cut_short |= attempted.ends_command;
         }
     }
+    Ok(results)
+}
 
-    /// Runs up to `width` lanes at a time, and gathers what came of them in their order.
-    async fn run_side_by_side<J: Job>(
-        &mut self,
-        job: &J,
-        lanes: Vec<Vec<Instance>>,
-        width: usize,
-        course: &Course<'_>,
-    ) -> anyhow::Result<Results> {
-        let mut ends: Vec<(usize, anyhow::Result<LaneEnd>)> = {
-            let session = &*self;
-            stream::iter(lanes.into_iter().enumerate())
-                .map(|(place, lane)| async move { (place, session.run_lane(job, lane, course).await) })
-                .buffer_unordered(width)
-                .collect()
-                .await
-        };
-        ends.sort_by_key(|(place, _)| *place);
-        let mut results = Results::none();
-        let mut without_connection = Vec::new();
-        for (_, end) in ends {
-            let end = end?;
-            results.append(end.results);
-            self.failures.append(&end.failures);
-            self.is_database_gone |= end.is_database_gone;
-            without_connection.extend(end.without_connection);
-        }
-        self.renew_connection(&mut results, course).await;
-        for (instances, error) in without_connection {
-            for instance in instances {
-                let outcome = self.fail_before_run(&instance, &error).await;
-                results.tally.failed += 1;
-                results.worst = worse(results.worst, outcome.code);
-                results.is_cut_short |= outcome.ends_command;
-            }
-        }
-        Ok(results)
+/// Runs the instances of one lane over a connection of its own.
+async fn run_lane(
+    session: &Session<'_>,
+    layout: Layout,
+    instances: Vec<Instance>,
+    shared: &Shared,
+) -> anyhow::Result<LaneEnd> {
+    let mut end = LaneEnd {
+        results: Results::none(),
+        failures: FailureNotes::default(),
+        is_database_gone: false,
+        without_connection: None,
+    };
+    if let Some(signal) = session.signals.heard() {
+        end.results.worst = signal.exit_code();
+        return Ok(end);
     }
+    if shared.is_over.get() {
+        end.results.is_cut_short = true;
+        return Ok(end);
+    }
+    let mut worker = match session.bounds().keep(Worker::connect(session)).await {
+        Ok(worker) => worker,
+        Err(error) => {
+            end.without_connection = Some((instances, error));
+            return Ok(end);
+        }
+    };
+    worker.layout = layout;
+    end.results = worker.run_one_by_one(instances, shared).await?;
+    end.failures = std::mem::take(&mut worker.failures);
+    end.is_database_gone = worker.is_database_gone;
+    worker.close().await;
+    Ok(end)
+}
 
+impl Worker<'_> {
     /// The command's own connection stood idle for as long as the lanes ran, hours perhaps, and whatever lies between
     /// here and the database may have forgotten it.
-    async fn renew_connection(&mut self, results: &mut Results, course: &Course<'_>) {
-        if self.is_database_gone || self.signals.heard().is_some() {
+    async fn renew_connection(&mut self, results: &mut Results) {
+        if self.is_database_gone || self.session.signals.heard().is_some() {
             return;
         }
-        if let Err(error) = course.bounds.keep(self.reconnect()).await {
+        let bounds = self.session.bounds();
+        if let Err(error) = bounds.keep(self.reconnect()).await {
             self.is_database_gone = true;
             results.is_cut_short = true;
             results.worst = worse(results.worst, ExitCode::of(&error));
-            self.failures.note(&format!("{}: {}", self.spec.name, one_line(&error)), &[]);
+            self.failures.note(&format!("{}: {}", self.session.spec.name, one_line(&error)), &[]);
         }
-    }
-
-    /// Runs the instances of one lane over a connection of its own.
-    async fn run_lane<J: Job>(
-        &self,
-        job: &J,
-        instances: Vec<Instance>,
-        course: &Course<'_>,
-    ) -> anyhow::Result<LaneEnd> {
-        let mut end = LaneEnd {
-            results: Results::none(),
-            failures: FailureNotes::default(),
-            is_database_gone: false,
-            without_connection: None,
-        };
-        if let Some(signal) = self.signals.heard() {
-            end.results.worst = signal.exit_code();
-            return Ok(end);
-        }
-        if course.is_over.get() {
-            end.results.is_cut_short = true;
-            return Ok(end);
-        }
-        let connecting = async {
-            let mut db = self.cx.db().await?;
-            lease::introduce(&mut db, &self.identity, None).await?;
-            Ok(db)
-        };
-        let db = match course.bounds.keep(connecting).await {
-            Ok(db) => db,
-            Err(error) => {
-                end.without_connection = Some((instances, error));
-                return Ok(end);
-            }
-        };
-        let mut lane = Session {
-            cx: self.cx,
-            spec: self.spec,
-            options: self.options,
-            signals: self.signals.clone(),
-            identity: self.identity.clone(),
-            db,
-            run: None,
-            deadline: self.deadline,
-            redactor: self.redactor.clone(),
-            failures: FailureNotes::default(),
-            is_long: self.is_long,
-            is_database_gone: false,
-            only_instance: None,
-            is_isolated: self.is_isolated,
-            is_beside_others: true,
-        };
-        end.results = lane.run_one_by_one(job, instances, course).await?;
-        end.failures = std::mem::take(&mut lane.failures);
-        end.is_database_gone = lane.is_database_gone;
-        lane.close().await;
-        Ok(end)
     }
 
     /// Runs instances one after the other.
-    async fn run_one_by_one<J: Job>(
-        &mut self,
-        job: &J,
-        instances: Vec<Instance>,
-        course: &Course<'_>,
-    ) -> anyhow::Result<Results> {
+    async fn run_one_by_one(&mut self, instances: Vec<Instance>, shared: &Shared) -> anyhow::Result<Results> {
         let mut results = Results::none();
         let mut taken_lanes: Vec<String> = Vec::new();
         for instance in instances {
-            if let Some(signal) = self.signals.heard() {
+            if let Some(signal) = self.session.signals.heard() {
                 results.worst = signal.exit_code();
                 break;
             }
-            if course.is_over.get() {
+            if shared.is_over.get() {
                 results.is_cut_short = true;
                 break;
             }
             if taken_lanes.contains(&instance.lane) {
-                course.bar.advance(1);
+                shared.bar.advance(1);
                 continue;
             }
-            let outcome = match self.attempt(job, &instance, course, &mut results.tally).await {
-                Ok(outcome) => outcome,
-                Err(error) if self.is_isolated => {
+            let attempted = match self.take(&instance, &mut results.tally).await {
+                Ok(attempted) => attempted,
+                Err(error) if self.layout.is_isolated => {
                     results.tally.failed += 1;
                     self.fail_before_run(&instance, &error).await
                 }
                 Err(error) => return Err(error),
             };
-            course.bar.advance(1);
-            results.worst = worse(results.worst, outcome.code);
-            if outcome.is_turned_away {
+            shared.bar.advance(1);
+            results.worst = worse(results.worst, attempted.code);
+            if attempted.is_turned_away {
                 results.turned_away += 1;
-                // Two commands in one lane would take its instances by turns: whoever came first does them all.
+                // Two commands in one lane would take its instances by turns: the first one does them all.
                 if !instance.lane.is_empty() {
                     taken_lanes.push(instance.lane.clone());
                 }
             }
-            if outcome.is_complete {
+            if attempted.is_complete {
                 results.completed.push(instance);
             }
-            if outcome.ends_command {
-                course.is_over.set(true);
+            if attempted.ends_command {
+                shared.is_over.set(true);
                 results.is_cut_short = true;
                 break;
             }
@@ -284,29 +280,24 @@ impl Session<'_> {
     }
 
     /// Runs one instance, unless its history says that there is nothing to do.
-    async fn attempt<J: Job>(
-        &mut self,
-        job: &J,
-        instance: &Instance,
-        course: &Course<'_>,
-        tally: &mut Tally,
-    ) -> anyhow::Result<Outcome> {
-        match course.bounds.keep(self.plan(job, instance)).await? {
+    async fn take(&mut self, instance: &Instance, tally: &mut Tally) -> anyhow::Result<Attempted> {
+        let bounds = self.session.bounds();
+        match bounds.keep(self.plan(instance)).await? {
             Plan::Skip { because, is_complete } => {
-                self.say(&format!("{}: {because}", label(self.spec.name, &instance.key)));
+                self.say(&format!("{}: {because}", label(self.session.spec.name, &instance.key)));
                 tally.skipped += 1;
-                Ok(Outcome { is_complete, ..Outcome::complete() })
+                Ok(Attempted { is_complete, ..Attempted::complete() })
             }
             Plan::Run { scope, .. } => {
-                let outcome = self.run_instance(job, instance, scope).await?;
-                if outcome.code == ExitCode::Partial {
+                let attempted = self.attempt(instance, scope).await?;
+                if attempted.code == ExitCode::Partial {
                     tally.partial += 1;
-                } else if outcome.is_complete {
+                } else if attempted.is_complete {
                     tally.completed += 1;
                 } else {
                     tally.failed += 1;
                 }
-                Ok(outcome)
+                Ok(attempted)
             }
         }
     }

@@ -12,9 +12,16 @@ use tokio::sync::{Barrier, watch};
 
 use super::*;
 use crate::config::{Config, LoadOptions};
+use crate::db::Db;
+use crate::failure::Failure;
+use crate::mask::Redactor;
 use crate::output::{LogFormat, Output};
-use crate::runner::StopSignal;
-use crate::runner::spec::minutes;
+use crate::runner::command::JobCommand;
+use crate::runner::history::Status;
+use crate::runner::lease::Acquired;
+use crate::runner::{
+    Completed, Exclusion, Freshness, Job, JobSpec, OnOverlap, Planned, Run, StopSignal, minutes,
+};
 use crate::severity::Severity;
 use crate::values;
 
@@ -50,13 +57,13 @@ struct Malls {
     begun: RefCell<Vec<String>>,
     delivered: RefCell<Vec<String>>,
     most_runs: Cell<i64>,
-    is_standing_unknown: bool,
+    is_freshness_unknown: bool,
 }
 
 impl Malls {
-    fn new(lanes: usize, meeting: usize, acts: Vec<(&'static str, Act)>) -> Self {
+    fn new(lanes: usize, meeting: usize, acts: Vec<(&'static str, Act)>) -> JobCommand<Self> {
         let (stop, signals) = watch::channel(None);
-        Self {
+        let job = Self {
             lanes,
             acts,
             barrier: Barrier::new(meeting),
@@ -65,8 +72,9 @@ impl Malls {
             begun: RefCell::default(),
             delivered: RefCell::default(),
             most_runs: Cell::default(),
-            is_standing_unknown: false,
-        }
+            is_freshness_unknown: false,
+        };
+        JobCommand::new(job, RunOptions::default())
     }
 }
 
@@ -74,34 +82,42 @@ impl Job for Malls {
     const SPEC: JobSpec = JobSpec {
         name: "test malls",
         summary: "Do what a test asks for",
+        details: "",
+        page: None,
         schedule: None,
         deadline: minutes(1),
         severity: Severity::Low,
         exclusion: Exclusion::Instance,
     };
 
-    async fn instances(&self, _cx: &Context, _db: &mut Db) -> anyhow::Result<Vec<Instance>> {
-        let instance = |key: &str| Instance {
-            key: key.to_owned(),
-            exclusion: key.to_owned(),
-            lane: key.split_once('-').map_or("", |(lane, _)| lane).to_owned(),
-            arguments: vec!["test".to_owned(), key.to_owned()],
+    /// The instance's key.
+    type Unit = &'static str;
+
+    async fn plan(&self, _cx: &Context, _db: &mut Db) -> anyhow::Result<Vec<Planned<&'static str>>> {
+        let planned = |key: &'static str| {
+            let lane = key.split_once('-').map_or("", |(lane, _)| lane);
+            Planned::new(key, key).exclusive_by(key).in_lane(lane)
         };
-        Ok(self.acts.iter().map(|(key, _)| instance(key)).collect())
+        Ok(self.acts.iter().map(|(key, _)| planned(key)).collect())
     }
 
     fn lanes(&self, _cx: &Context) -> NonZeroUsize {
         NonZeroUsize::new(self.lanes).unwrap()
     }
 
-    async fn standing(&self, _cx: &Context, _db: &mut Db, _instance: &Instance) -> anyhow::Result<Standing> {
-        anyhow::ensure!(!self.is_standing_unknown, "the standing cannot be read");
-        Ok(Standing::Complete(None))
+    async fn freshness(
+        &self,
+        _cx: &Context,
+        _db: &mut Db,
+        _completed: &Completed<'_, &'static str>,
+    ) -> anyhow::Result<Freshness> {
+        anyhow::ensure!(!self.is_freshness_unknown, "the freshness cannot be read");
+        Ok(Freshness::Current(None))
     }
 
-    async fn run(&self, run: &mut Run<'_>, instance: &Instance) -> anyhow::Result<()> {
-        self.begun.borrow_mut().push(instance.key.clone());
-        let (_, act) = self.acts.iter().find(|(key, _)| *key == instance.key).unwrap();
+    async fn run(&self, run: &mut Run<'_>, key: &&'static str) -> anyhow::Result<()> {
+        self.begun.borrow_mut().push((*key).to_owned());
+        let (_, act) = self.acts.iter().find(|(acting, _)| acting == key).unwrap();
         match act {
             Act::Complete => Ok(()),
             Act::Fail(failure) => Err(failure.clone().into()),
@@ -159,8 +175,8 @@ impl Job for Malls {
         }
     }
 
-    async fn deliver(&self, _cx: &Context, _db: &mut Db, completed: &[Instance]) -> anyhow::Result<()> {
-        self.delivered.borrow_mut().extend(completed.iter().map(|instance| instance.key.clone()));
+    async fn deliver(&self, _cx: &Context, _db: &mut Db, completed: &[&&'static str]) -> anyhow::Result<()> {
+        self.delivered.borrow_mut().extend(completed.iter().map(|key| (**key).to_owned()));
         Ok(())
     }
 }
@@ -292,14 +308,22 @@ async fn context(database: Database) -> (Place, Context) {
 }
 
 /// Runs the job and gives its exit code and how each run ended, by its instance.
-async fn ran(database: Database, job: &Malls, options: &RunOptions) -> (ExitCode, Vec<(String, String)>) {
+async fn ran(
+    database: Database,
+    job: &JobCommand<Malls>,
+    options: &RunOptions,
+) -> (ExitCode, Vec<(String, String)>) {
     let (_place, cx) = context(database).await;
     ran_again(&cx, job, options).await
 }
 
 /// The same on a database that is there already.
-async fn ran_again(cx: &Context, job: &Malls, options: &RunOptions) -> (ExitCode, Vec<(String, String)>) {
-    let code = execute_under(cx, job, options, Signals::of(job.signals.clone())).await;
+async fn ran_again(
+    cx: &Context,
+    job: &JobCommand<Malls>,
+    options: &RunOptions,
+) -> (ExitCode, Vec<(String, String)>) {
+    let code = execute_under(cx, job, options, Signals::of(job.job().signals.clone())).await;
     let mut db = cx.db_unchecked(false).await.unwrap();
     let sql = "SELECT instance_key, status FROM batch_execution ORDER BY instance_key, id";
     let runs = db.fetch_all(sql, values![]).await.unwrap_or_default();
@@ -324,7 +348,7 @@ async fn lanes_run_side_by_side(database: Database) {
     let (code, runs) = ran(database, &job, &RunOptions::default()).await;
     assert_eq!(code, ExitCode::Completed);
     assert_eq!(statuses(&runs), [("a-1", "COMPLETED"), ("b-1", "COMPLETED"), ("c-1", "COMPLETED")]);
-    assert_eq!(*job.delivered.borrow(), ["a-1", "b-1", "c-1"]);
+    assert_eq!(*job.job().delivered.borrow(), ["a-1", "b-1", "c-1"]);
 }
 
 async fn the_instances_of_a_lane_run_in_their_order(database: Database) {
@@ -337,19 +361,19 @@ async fn the_instances_of_a_lane_run_in_their_order(database: Database) {
     ];
     let job = Malls::new(2, 1, acts);
     assert_eq!(ran(database, &job, &RunOptions::default()).await.0, ExitCode::Completed);
-    let begun = job.begun.borrow();
+    let begun = job.job().begun.borrow();
     let of = |lane: &str| begun.iter().filter(|key| key.starts_with(lane)).cloned().collect::<Vec<_>>();
     assert_eq!(of("a"), ["a-1", "a-3", "a-2"]);
     assert_eq!(of("b"), ["b-1", "b-0"]);
-    assert_eq!(*job.delivered.borrow(), ["a-1", "a-3", "a-2", "b-1", "b-0"]);
+    assert_eq!(*job.job().delivered.borrow(), ["a-1", "a-3", "a-2", "b-1", "b-0"]);
 }
 
 async fn no_more_lanes_run_at_once_than_the_job_says(database: Database) {
     let acts = ["a-1", "b-1", "c-1", "d-1", "e-1"].map(|key| (key, Act::CountRuns));
     let job = Malls::new(2, 1, acts.into());
     assert_eq!(ran(database, &job, &RunOptions::default()).await.0, ExitCode::Completed);
-    assert_eq!(job.most_runs.get(), 2);
-    assert_eq!(job.begun.borrow().len(), 5);
+    assert_eq!(job.job().most_runs.get(), 2);
+    assert_eq!(job.job().begun.borrow().len(), 5);
 }
 
 async fn a_lane_that_fails_leaves_the_others_and_the_result_is_partial(database: Database) {
@@ -365,7 +389,7 @@ async fn a_lane_that_fails_leaves_the_others_and_the_result_is_partial(database:
         let (code, runs) = ran(database, &job, &RunOptions::default()).await;
         assert_eq!(code, ExitCode::Partial);
         assert_eq!(statuses(&runs), [("a-1", "COMPLETED"), ("b-1", "FAILED"), ("c-1", "COMPLETED")]);
-        assert_eq!(*job.delivered.borrow(), ["a-1", "c-1"]);
+        assert_eq!(*job.job().delivered.borrow(), ["a-1", "c-1"]);
     }
     let tolerant = RunOptions { allow_partial: true, ..RunOptions::default() };
     assert_eq!(ran(database, &Malls::new(3, 1, acts()), &tolerant).await.0, ExitCode::Completed);
@@ -411,10 +435,10 @@ async fn a_lane_that_another_run_holds_ends_and_the_others_go_on(database: Datab
     let options = RunOptions { on_overlap: Some(OnOverlap::Fail), ..RunOptions::default() };
     for (lanes, has_other) in [(1, false), (1, true), (2, true)] {
         let held = Malls::new(1, 1, vec![("a-1", Act::Complete)]);
-        let mut session =
-            Session::open(&cx, Malls::SPEC, &options, Signals::of(held.signals.clone())).await.unwrap();
-        let instances = held.instances(&cx, &mut session.db).await.unwrap();
-        assert!(matches!(session.acquire(&instances[0], true).await.unwrap(), Acquired::Granted(_)));
+        let session = Session::new(&cx, &held, &options, Signals::of(held.job().signals.clone()));
+        let mut worker = Worker::connect(&session).await.unwrap();
+        let instances = AnyJob::plan(&held, &cx, &mut worker.db).await.unwrap();
+        assert!(matches!(worker.acquire(&instances[0], true).await.unwrap(), Acquired::Granted(_)));
 
         let mut acts = vec![("a-1", Act::Complete), ("a-2", Act::Complete)];
         if has_other {
@@ -422,12 +446,12 @@ async fn a_lane_that_another_run_holds_ends_and_the_others_go_on(database: Datab
         }
         let job = Malls::new(lanes, 1, acts);
         let again = RunOptions { rerun: true, ..options.clone() };
-        let code = execute_under(&cx, &job, &again, Signals::of(job.signals.clone())).await;
+        let code = execute_under(&cx, &job, &again, Signals::of(job.job().signals.clone())).await;
         assert_eq!(code, if has_other { ExitCode::Partial } else { ExitCode::TryLater });
-        assert_eq!(*job.begun.borrow(), if has_other { vec!["b-1"] } else { vec![] });
+        assert_eq!(*job.job().begun.borrow(), if has_other { vec!["b-1"] } else { vec![] });
         let sql = "UPDATE batch_execution SET status = 'STOPPED' WHERE status = 'RUNNING'";
-        session.db.execute(sql, values![]).await.unwrap();
-        session.close().await;
+        worker.db.execute(sql, values![]).await.unwrap();
+        worker.close().await;
     }
 }
 
@@ -443,7 +467,7 @@ async fn a_stop_ends_all_lanes_and_nothing_new_begins(database: Database) {
     let (code, runs) = ran(database, &job, &RunOptions::default()).await;
     assert_eq!(code, ExitCode::Terminated);
     assert_eq!(statuses(&runs), [("a-1", "STOPPED"), ("b-1", "STOPPED"), ("c-1", "STOPPED")]);
-    assert!(job.delivered.borrow().is_empty());
+    assert!(job.job().delivered.borrow().is_empty());
 }
 
 async fn a_stop_is_never_a_partial_success(database: Database) {
@@ -459,7 +483,7 @@ async fn a_database_that_is_gone_ends_the_command_and_is_no_partial_success(data
     let job = Malls::new(1, 1, acts);
     let tolerant = RunOptions { allow_partial: true, ..RunOptions::default() };
     assert_eq!(ran(database, &job, &tolerant).await.0, ExitCode::TryLater);
-    assert_eq!(*job.begun.borrow(), ["a-1", "b-1"]);
+    assert_eq!(*job.job().begun.borrow(), ["a-1", "b-1"]);
 }
 
 async fn a_start_does_not_bury_the_lane_beside_it(database: Database) {
@@ -476,15 +500,15 @@ async fn an_instance_that_fails_before_its_run_leaves_the_others_and_stays_compl
 
     for lanes in [1, 2] {
         let mut job = Malls::new(lanes, 1, vec![("a-1", Act::Complete), ("b-1", Act::Complete)]);
-        job.is_standing_unknown = true;
+        job.job_mut().is_freshness_unknown = true;
         let (code, _) = ran_again(&cx, &job, &RunOptions::default()).await;
-        // The first time b-1 is new; the second time it has a standing that cannot be read either.
+        // The first time b-1 is new; the second time its freshness cannot be read either.
         assert_eq!(code, if lanes == 1 { ExitCode::Partial } else { ExitCode::Failed });
     }
     let again = Malls::new(1, 1, vec![("a-1", Act::Complete), ("b-1", Act::Complete)]);
     let (code, runs) = ran_again(&cx, &again, &RunOptions::default()).await;
     assert_eq!(code, ExitCode::Completed);
-    assert!(again.begun.borrow().is_empty());
+    assert!(again.job().begun.borrow().is_empty());
     assert_eq!(
         statuses(&runs),
         [("a-1", "COMPLETED"), ("a-1", "FAILED"), ("a-1", "FAILED"), ("b-1", "COMPLETED"), ("b-1", "FAILED")]
@@ -498,12 +522,13 @@ async fn a_retry_of_a_run_that_never_began_goes_on_where_the_last_one_ended(data
 
     let again = Malls::new(1, 1, vec![("a-1", Act::GoOn)]);
     let options = RunOptions::default();
-    let mut session =
-        Session::open(&cx, Malls::SPEC, &options, Signals::of(again.signals.clone())).await.unwrap();
-    let instances = again.instances(&cx, &mut session.db).await.unwrap();
+    let session = Session::new(&cx, &again, &options, Signals::of(again.job().signals.clone()));
+    let mut worker = Worker::connect(&session).await.unwrap();
+    let instances = AnyJob::plan(&again, &cx, &mut worker.db).await.unwrap();
+    let subject = worker.subject(&instances[0]);
     let never_began =
-        session.insert_ended(&instances[0], Status::Failed, ExitCode::Failed, "no way there").await.unwrap();
-    session.close().await;
+        worker.insert_ended(&subject, Status::Failed, ExitCode::Failed, "no way there").await.unwrap();
+    worker.close().await;
     let retry = RunOptions { retry_of: Some(never_began), ..RunOptions::default() };
     let (code, runs) = ran_again(&cx, &again, &retry).await;
     assert_eq!(code, ExitCode::Completed);

@@ -18,91 +18,70 @@ use crate::config::CouponConfig;
 use crate::context::Context;
 use crate::db::{Bulk, Db, FromRow};
 use crate::failure::Failure;
-use crate::shop::malls::{Mall, selected_malls};
-use crate::shop::recipients::{
-    ACTIVE_MEMBER, Addressed, PAGE, Reach, consents_by_silence, language, reachable,
-};
 use crate::mail::address;
 use crate::mail::queue::{BULK, NewMail, enqueue_many};
 use crate::mail::template::Templates;
 use crate::mail::unsubscribe::Unsubscribe;
-use crate::period::{format_duration, local_day, parse_duration};
-use crate::runner::{Exclusion, Instance, Job, JobSpec, Run, minutes};
+use crate::period::{local_day, parse_duration};
+use crate::runner::{Exclusion, Job, JobSpec, Planned, Run, minutes};
 use crate::severity::Severity;
+use crate::shop::malls::{Mall, MallArgs};
+use crate::shop::recipients::{ACTIVE_MEMBER, Addressed, PAGE, Reach, consents_by_silence, language};
 use crate::values;
 use crate::wording::counted;
 
 /// The template, and with it the mail's kind and the list that a recipient unsubscribes from.
 const KIND: &str = "cart-reminder";
-/// When a cart counts as left.
-const IDLE: Duration = Duration::from_hours(24);
-/// Nobody remembers an older cart, and a first run over years of them would write to everybody.
-const MAX_AGE: Duration = Duration::from_hours(7 * 24);
 
 const ITEMS: &str = include_str!("items.sql");
 
-/// Queue reminders of carts that members left
-///
-/// A cart is reminded of once. Carts that were left longer ago than --max-age are not reminded of at all, so that a
-/// first run over years of carts does not write to everybody.
+/// Arguments of `cart remind`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// Remind of carts that were not touched for this long
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "24h")]
     idle: Duration,
     /// Leave carts alone that were not touched for longer than this
+    // Nobody remembers an older cart.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "7d")]
     max_age: Duration,
-    /// Work on these malls, by code or number (default: all active)
-    #[arg(long, value_delimiter = ',', value_name = "MALL")]
-    mall: Vec<String>,
+    #[command(flatten)]
+    malls: MallArgs,
 }
 
 impl Job for Args {
     const SPEC: JobSpec = JobSpec {
         name: "cart remind",
         summary: "Queue reminders of carts that members left",
+        details: "A cart is reminded of once. Carts that were left longer ago than --max-age are not reminded of at all, \
+                  so that a first run over years of carts does not write to everybody.",
+        page: Some("docs/customer-mail.md"),
         schedule: Some("0 2 * * *"),
         deadline: minutes(60),
         severity: Severity::Medium,
         exclusion: Exclusion::Job,
     };
 
-    async fn instances(&self, _cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Instance>> {
+    type Unit = ();
+
+    async fn plan(&self, _cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Planned<()>>> {
         if self.idle >= self.max_age {
             return Err(Failure::usage("--max-age is not longer than --idle: no cart is between them").into());
         }
-        let mut arguments = ["cart", "remind"].map(str::to_owned).to_vec();
-        for (flag, given, default) in [("--idle", self.idle, IDLE), ("--max-age", self.max_age, MAX_AGE)] {
-            if given != default {
-                arguments.extend([flag.to_owned(), format_duration(given)]);
-            }
-        }
-        if !self.mall.is_empty() {
-            let malls = selected_malls(db, &self.mall).await?;
-            let codes: Vec<&str> = malls.iter().map(|mall| mall.code.as_str()).collect();
-            arguments.extend(["--mall".to_owned(), codes.join(",")]);
-        }
-        Ok(vec![Instance::sweep(arguments)])
+        let malls = self.malls.selected(db).await?;
+        Ok(vec![Planned::sweep(()).at(&self.malls, &malls)])
     }
 
-    async fn run(&self, run: &mut Run<'_>, _instance: &Instance) -> anyhow::Result<()> {
+    async fn run(&self, run: &mut Run<'_>, _unit: &()) -> anyhow::Result<()> {
         let cx = run.cx;
         let texts =
             Texts { templates: Templates::new(&cx.config), unsubscribe: Unsubscribe::new(&cx.config)? };
         let mut tally = Tally::default();
-        for mall in selected_malls(run.db, &self.mall).await? {
-            match mall.time_zone() {
-                Ok(time_zone) => {
-                    let today = local_day(cx.now(), time_zone);
-                    let offer = Offer::of(cx.config.file().cart_remind.coupon.as_ref(), today);
-                    remind_mall(run, &texts, &mall, &offer, self.window(cx.now())?, &mut tally).await?;
-                }
-                Err(error) => {
-                    run.read(1);
-                    run.fail_item(&mall.code, "mall", &error);
-                }
-            }
+        let malls = self.malls.selected(run.db).await?;
+        for (mall, time_zone) in run.usable_malls(malls) {
+            let today = local_day(cx.now(), time_zone);
+            let offer = Offer::of(cx.config.file().cart_remind.coupon.as_ref(), today);
+            remind_mall(run, &texts, &mall, &offer, self.window(cx.now())?, &mut tally).await?;
         }
         run.summarise(tally.sentence());
         Ok(())
@@ -188,7 +167,7 @@ async fn remind_mall(
         for cart in &mut page {
             cart.mall_code.clone_from(&mall.code);
         }
-        let reachable = reachable(run, page, Reach::Advertising).await?;
+        let reachable = run.reachable(page, Reach::Advertising).await?;
         let reminders = reminders(run.db, reachable).await?;
         if reminders.is_empty() {
             continue;

@@ -9,9 +9,9 @@ use chrono_tz::Tz;
 
 use crate::config::ImportFile;
 use crate::failure::Failure;
-use crate::shop::malls::Mall;
 use crate::money::{is_known_currency, parse_major};
 use crate::period::local_to_utc;
+use crate::shop::malls::Mall;
 
 use super::reader::Record;
 

@@ -32,10 +32,10 @@ use crate::config::{ImportFile, SkipLimit};
 use crate::context::Context;
 use crate::db::{Bulk, Db, Kind as DbKind};
 use crate::failure::Failure;
+use crate::runner::{Completed, Exclusion, Freshness, Job, JobSpec, Planned, Run, history, minutes};
+use crate::severity::Severity;
 use crate::shop::malls::{all_malls, selected_malls};
 use crate::shop::upsert::Outcome;
-use crate::runner::{Exclusion, Instance, Job, JobSpec, Run, Standing, history, minutes};
-use crate::severity::Severity;
 use crate::text_encoding::TextEncoding;
 use crate::wording::counted;
 
@@ -75,7 +75,7 @@ enum Kind {
     Consents,
 }
 
-/// Load orders, members, products and other data of a shop from a CSV file
+/// Arguments of `data import`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// What the file holds
@@ -101,51 +101,71 @@ impl Job for Args {
     const SPEC: JobSpec = JobSpec {
         name: "data import",
         summary: "Load orders, members, products and other data of a shop from a CSV file",
+        details: "The whole file is checked before anything is written. The same file twice changes nothing.",
+        page: Some("docs/import.md"),
         schedule: None,
         deadline: minutes(120),
         severity: Severity::Medium,
         exclusion: Exclusion::Instance,
     };
 
-    async fn instances(&self, cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Instance>> {
+    type Unit = File;
+
+    async fn plan(&self, cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Planned<File>>> {
         let mall = self.mall_code(db).await?;
-        let hash = content_hash(&self.path(cx))?;
-        Ok(vec![self.instance(cx, mall.as_deref(), &hash)])
+        let path = self.path(cx);
+        let mut hash = content_hash(&path)?;
+        hash.truncate(KEY_HASH_DIGITS);
+        let kind = self.kind.word();
+        let key = format!("{kind} {} {hash}", mall.as_deref().unwrap_or("*"));
+        let mut planned = Planned::new(key, File { short_hash: hash })
+            // Two files of one kind may hold the same orders, an older and a newer state of them.
+            .exclusive_by(kind)
+            .with("file", path.to_string_lossy());
+        if let Some(mall) = mall {
+            planned = planned.with("mall", mall);
+        }
+        Ok(vec![planned])
     }
 
-    async fn standing(&self, cx: &Context, db: &mut Db, instance: &Instance) -> anyhow::Result<Standing> {
-        let last = history::last_attempt(db, Self::SPEC.name, &instance.key).await?;
-        let earlier = last.and_then(|last| serde_json::from_str::<Checkpoint>(&last.checkpoint?).ok());
+    async fn freshness(
+        &self,
+        cx: &Context,
+        db: &mut Db,
+        completed: &Completed<'_, File>,
+    ) -> anyhow::Result<Freshness> {
+        let checkpoint = completed.run.checkpoint.as_deref();
+        let earlier = checkpoint.and_then(|checkpoint| serde_json::from_str::<Checkpoint>(checkpoint).ok());
         let mall = self.mall_of_file(cx, db).await?;
         let now = manner(&self.source(cx), mall.as_deref(), self.config(cx));
         // The same content means something else under another mapping.
         Ok(match earlier {
             Some(earlier) if earlier.manner != now => {
-                Standing::Due("it is read in another way since (mapping, encoding or mall)".to_owned())
+                Freshness::Due("the mapping, the encoding or the mall has changed since".to_owned())
             }
-            _ => Standing::Complete(None),
+            _ => Freshness::Current(None),
         })
     }
 
-    async fn run(&self, run: &mut Run<'_>, instance: &Instance) -> anyhow::Result<()> {
+    async fn run(&self, run: &mut Run<'_>, file: &File) -> anyhow::Result<()> {
         match self.kind {
-            Kind::Orders => self.import::<orders::Orders>(run, instance).await,
-            Kind::Members => self.import::<members::Members>(run, instance).await,
-            Kind::Products => self.import::<products::Products>(run, instance).await,
-            Kind::Refunds => self.import::<refunds::Refunds>(run, instance).await,
-            Kind::Carts => self.import::<carts::Carts>(run, instance).await,
-            Kind::Coupons => self.import::<coupons::Coupons>(run, instance).await,
-            Kind::Subscriptions => self.import::<subscriptions::Subscriptions>(run, instance).await,
-            Kind::Articles => self.import::<articles::Articles>(run, instance).await,
-            Kind::Consents => self.import::<consents::Consents>(run, instance).await,
+            Kind::Orders => self.import::<orders::Orders>(run, file).await,
+            Kind::Members => self.import::<members::Members>(run, file).await,
+            Kind::Products => self.import::<products::Products>(run, file).await,
+            Kind::Refunds => self.import::<refunds::Refunds>(run, file).await,
+            Kind::Carts => self.import::<carts::Carts>(run, file).await,
+            Kind::Coupons => self.import::<coupons::Coupons>(run, file).await,
+            Kind::Subscriptions => self.import::<subscriptions::Subscriptions>(run, file).await,
+            Kind::Articles => self.import::<articles::Articles>(run, file).await,
+            Kind::Consents => self.import::<consents::Consents>(run, file).await,
         }
     }
 }
 
 impl Args {
     /// Checks the file, then loads it.
-    async fn import<K: FileKind>(&self, run: &mut Run<'_>, instance: &Instance) -> anyhow::Result<()> {
-        let file = self.open::<K>(run, instance).await?;
+    async fn import<K: FileKind>(&self, run: &mut Run<'_>, file: &File) -> anyhow::Result<()> {
+        let file = self.open::<K>(run, file).await?;
         prepare::<K>(run.db).await?;
         let checked = check::<K>(run, &file).await?;
         refuse_too_many_bad_lines(run, &file, &checked)?;
@@ -155,11 +175,7 @@ impl Args {
     }
 
     /// Finds the columns in the file's header, and what of the file is to be done.
-    async fn open<K: FileKind>(
-        &self,
-        run: &mut Run<'_>,
-        instance: &Instance,
-    ) -> anyhow::Result<ImportedFile> {
+    async fn open<K: FileKind>(&self, run: &mut Run<'_>, file: &File) -> anyhow::Result<ImportedFile> {
         let config = self.config(run.cx);
         let source = self.source(run.cx);
         refuse_unknown_columns::<K>(config, self.kind)?;
@@ -171,10 +187,10 @@ impl Args {
         let layout = Layout::new(&file_name, &header, K::columns(), config, shops, mall)?;
         Ok(ImportedFile {
             name: source.name(),
-            wanted: wanted_lines(run, instance, &source.name()).await?.map(Arc::new),
+            wanted: wanted_lines(run, &source.name()).await?.map(Arc::new),
             source,
             layout: Arc::new(layout),
-            short_hash: instance.key.rsplit(' ').next().unwrap_or_default().to_owned(),
+            short_hash: file.short_hash.clone(),
             manner,
             chunk_lines: self.chunk_size,
         })
@@ -225,34 +241,12 @@ impl Args {
         let found = selected_malls(db, std::slice::from_ref(mall)).await?;
         Ok(found.into_iter().next().map(|mall| mall.code))
     }
+}
 
-    fn instance(&self, cx: &Context, mall: Option<&str>, hash: &str) -> Instance {
-        let kind = self.kind.word();
-        let mut arguments =
-            vec!["data".to_owned(), "import".to_owned(), "--kind".to_owned(), kind.to_owned()];
-        if let Some(mall) = mall {
-            arguments.extend(["--mall".to_owned(), mall.to_owned()]);
-        }
-        if let Some(encoding) = self.encoding {
-            arguments.extend(["--encoding".to_owned(), encoding.name().to_owned()]);
-        }
-        if let Some(delimiter) = self.delimiter {
-            let text = if delimiter == '\t' { "tab".to_owned() } else { delimiter.to_string() };
-            arguments.push(format!("--delimiter={text}"));
-        }
-        if self.chunk_size != CHUNK_LINES {
-            arguments.extend(["--chunk-size".to_owned(), self.chunk_size.to_string()]);
-        }
-        arguments.extend(["--".to_owned(), self.path(cx).to_string_lossy().into_owned()]);
-        let hash = &hash[..KEY_HASH_DIGITS];
-        Instance {
-            key: format!("{kind} {} {hash}", mall.unwrap_or("*")),
-            // Two files of one kind may hold the same orders, an older and a newer state of them.
-            exclusion: kind.to_owned(),
-            lane: String::new(),
-            arguments,
-        }
-    }
+/// A file by its content.
+pub struct File {
+    /// The beginning of its content's hash.
+    short_hash: String,
 }
 
 impl Kind {
@@ -360,11 +354,7 @@ fn manner(source: &Source, mall: Option<&str>, config: &ImportFile) -> String {
 
 /// The lines that failed in the run that is done again. All lines, unless that run did all the others: a run that
 /// was refused for its bad lines has loaded none, and one that was killed not yet all.
-async fn wanted_lines(
-    run: &mut Run<'_>,
-    instance: &Instance,
-    file_name: &str,
-) -> anyhow::Result<Option<HashSet<u64>>> {
+async fn wanted_lines(run: &mut Run<'_>, file_name: &str) -> anyhow::Result<Option<HashSet<u64>>> {
     let Some(items) = run.retry_items() else { return Ok(None) };
     let line_of = |item: &String| item.strip_prefix(file_name)?.strip_prefix(':')?.parse().ok();
     let Some(lines) = items.iter().map(line_of).collect::<Option<HashSet<u64>>>() else { return Ok(None) };
@@ -373,8 +363,9 @@ async fn wanted_lines(
         Some(retried) => history::find(run.db, retried).await?,
         None => None,
     };
-    let did_the_others = retried
-        .is_some_and(|retried| retried.is(history::Status::Partial) && retried.instance_key == instance.key);
+    let did_the_others = retried.is_some_and(|retried| {
+        retried.is(history::Status::Partial) && retried.instance_key == run.instance_key()
+    });
     Ok(did_the_others.then_some(lines))
 }
 
@@ -572,7 +563,7 @@ async fn load<K: FileKind>(
     let done_before =
         earlier.filter(|earlier| earlier.manner == file.manner).map_or(0, |earlier| earlier.lines);
     if done_before == 0 && run.counts() != history::Counts::default() {
-        run.begin_anew().await?;
+        run.start_over().await?;
     }
     run.show_progress_after(done_before, Some(checked.lines));
     let mut loaded = Loaded { done_before, ..Loaded::default() };

@@ -24,7 +24,7 @@ use crate::db::Db;
 use crate::failure::Failure;
 use crate::mail::delivery::{Outcome, Rejection, Stop};
 use crate::mail::outgoing::Gate;
-use crate::runner::{Exclusion, Instance, Job, JobSpec, Run, history, minutes, open_connection};
+use crate::runner::{Exclusion, Job, JobSpec, Planned, Run, history, minutes, open_connection};
 use crate::severity::Severity;
 
 use self::intake::{Claimer, Intake, MEMORY_KIBIBYTES, Preparation, Ready, RunClock};
@@ -57,7 +57,7 @@ const POLICY_REFUSALS: u32 = 20;
 /// In front of a mail's number in the list of errors.
 const ITEM: &str = "mail ";
 
-/// Send the queued mails that are due
+/// Arguments of `mail flush`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// Send over so many connections side by side (default: `mail.connections`, else 8)
@@ -69,24 +69,24 @@ impl Job for Args {
     const SPEC: JobSpec = JobSpec {
         name: "mail flush",
         summary: "Send the queued mails that are due",
+        details: "As many processes as you like run at the same time: mails are claimed one by one.",
+        page: Some("docs/mail.md"),
         schedule: Some("*/5 * * * *"),
         deadline: minutes(60),
         severity: Severity::High,
         exclusion: Exclusion::Shared,
     };
 
-    async fn instances(&self, cx: &Context, _db: &mut Db) -> anyhow::Result<Vec<Instance>> {
+    type Unit = ();
+
+    async fn plan(&self, cx: &Context, _db: &mut Db) -> anyhow::Result<Vec<Planned<()>>> {
         // What is missing is told at once and not only when a mail is due.
         Gate::new(&cx.config)?;
         MailTransport::new(&cx.config)?;
-        let mut arguments = ["mail", "flush"].map(str::to_owned).to_vec();
-        if let Some(connections) = self.connections {
-            arguments.extend(["--connections".to_owned(), connections.to_string()]);
-        }
-        Ok(vec![Instance::sweep(arguments)])
+        Ok(vec![Planned::sweep(())])
     }
 
-    async fn run(&self, run: &mut Run<'_>, _instance: &Instance) -> anyhow::Result<()> {
+    async fn run(&self, run: &mut Run<'_>, _unit: &()) -> anyhow::Result<()> {
         let policy = Policy::new(&run.cx.config.file().mail);
         let clock = RunClock::starting_at(run.cx.now());
         take_back_what_dead_runs_held(run, &policy, clock).await?;

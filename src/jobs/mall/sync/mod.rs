@@ -20,11 +20,10 @@ use crate::config::SkipLimit;
 use crate::context::Context;
 use crate::db::Db;
 use crate::failure::Failure;
-use crate::shop::malls::{Mall, selected_malls};
-use crate::shop::upsert::Outcome;
-use crate::runner::history::{self, Status};
-use crate::runner::{Exclusion, Instance, Job, JobSpec, Run, Standing, minutes};
+use crate::runner::{Completed, Exclusion, Freshness, Job, JobSpec, Planned, Run, minutes};
 use crate::severity::Severity;
+use crate::shop::malls::{Mall, MallArgs};
+use crate::shop::upsert::Outcome;
 use crate::wording::counted;
 
 use self::period::Period;
@@ -56,12 +55,11 @@ impl fmt::Display for Domain {
     }
 }
 
-/// Take members, orders and sales of shops at Cafe24 into this database
+/// Arguments of `mall sync`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// Only this mall, by code or number (repeatable; default: all active malls at Cafe24)
-    #[arg(long, value_name = "MALL", value_delimiter = ',')]
-    mall: Vec<String>,
+    #[command(flatten)]
+    malls: MallArgs,
     /// Only this domain (repeatable; default: all)
     #[arg(long, value_enum, value_name = "DOMAIN", ignore_case = true, value_delimiter = ',')]
     domain: Vec<Domain>,
@@ -84,13 +82,19 @@ impl Job for Args {
     const SPEC: JobSpec = JobSpec {
         name: "mall sync",
         summary: "Take members, orders and sales of shops at Cafe24 into this database",
+        details: "Each page is one commit with its checkpoint: a run that was killed resumes with the page it was at. \
+                  Malls are synchronised at the same time, the domains of one after the other, since they share the \
+                  shop's throttle.",
+        page: Some("docs/cafe24.md"),
         schedule: Some("5 0 * * *"),
         deadline: minutes(6 * 60),
         severity: Severity::High,
         exclusion: Exclusion::Instance,
     };
 
-    async fn instances(&self, cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Instance>> {
+    type Unit = Target;
+
+    async fn plan(&self, cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Planned<Target>>> {
         let malls = self.malls(db).await?;
         if malls.is_empty() {
             cx.output.status("No active mall at Cafe24 (add one with `batchctl mall add --platform cafe24`)");
@@ -103,24 +107,29 @@ impl Job for Args {
         }
         domains.sort_unstable();
         domains.dedup();
-        let mut instances = Vec::new();
-        for mall in &malls {
+        let mut planned = Vec::new();
+        for mall in malls {
             let period =
                 Period::asked(self.from.as_deref(), self.to.as_deref(), mall.time_zone()?, cx.now())?;
-            instances.extend(domains.iter().map(|domain| self.instance(mall, *domain, &period)));
+            planned.extend(
+                domains.iter().map(|&domain| Target { mall: mall.clone(), domain, period }.planned()),
+            );
         }
-        Ok(instances)
+        Ok(planned)
     }
 
     /// What ended before its period did has not seen all of it.
-    async fn standing(&self, cx: &Context, db: &mut Db, instance: &Instance) -> anyhow::Result<Standing> {
-        let target = Target::of(cx, db, instance).await?;
-        let last = history::last_attempt(db, Self::SPEC.name, &instance.key).await?;
-        Ok(match last.filter(|last| last.is(Status::Completed)) {
-            Some(last) if !target.period.is_over(last.started_at) => {
-                Standing::Due(format!("the period was not over when run {} began", last.id))
-            }
-            _ => Standing::Complete(None),
+    async fn freshness(
+        &self,
+        _cx: &Context,
+        _db: &mut Db,
+        completed: &Completed<'_, Target>,
+    ) -> anyhow::Result<Freshness> {
+        let run = completed.run;
+        Ok(if completed.unit.period.is_over(run.started_at) {
+            Freshness::Current(None)
+        } else {
+            Freshness::Due(format!("the period was not over when run {} began", run.id))
         })
     }
 
@@ -129,9 +138,8 @@ impl Job for Args {
         self.concurrency.or(configured).unwrap_or(NonZeroUsize::MIN)
     }
 
-    async fn run(&self, run: &mut Run<'_>, instance: &Instance) -> anyhow::Result<()> {
-        let target = Target::of(run.cx, run.db, instance).await?;
-        let source = self.source(run.cx, &target)?;
+    async fn run(&self, run: &mut Run<'_>, target: &Target) -> anyhow::Result<()> {
+        let source = self.source(run.cx, target)?;
         store::prepare(run.db, target.domain).await?;
         let mut total = Outcome::default();
         if let Some(named) = named_records(run) {
@@ -153,27 +161,25 @@ impl Job for Args {
 }
 
 /// What an instance is about.
-struct Target {
+pub struct Target {
     mall: Mall,
     domain: Domain,
     period: Period,
 }
 
 impl Target {
-    /// Read back from the arguments that repeat the instance.
-    async fn of(cx: &Context, db: &mut Db, instance: &Instance) -> anyhow::Result<Self> {
-        let argument = |flag: &str| {
-            let place = instance.arguments.iter().position(|argument| argument == flag);
-            place.and_then(|place| instance.arguments.get(place + 1)).map(String::as_str)
-        };
-        let named = argument("--mall").map(str::to_owned).into_iter().collect::<Vec<_>>();
-        let mall = selected_malls(db, &named).await?.into_iter().next();
-        let domain = argument("--domain").and_then(|domain| Domain::from_str(domain, true).ok());
-        let (Some(mall), Some(domain)) = (mall, domain) else {
-            anyhow::bail!("failed to read the instance `{}`", instance.key);
-        };
-        let period = Period::asked(argument("--from"), argument("--to"), mall.time_zone()?, cx.now())?;
-        Ok(Self { mall, domain, period })
+    fn planned(self) -> Planned<Self> {
+        let (code, domain, period) = (self.mall.code.clone(), self.domain, self.period);
+        // Shops of one account share its throttle.
+        let lane = self.mall.account().to_owned();
+        let [from, to] = period.ends();
+        Planned::new(format!("{code} {domain} {}", period.key()), self)
+            .exclusive_by(format!("{code} {domain}"))
+            .in_lane(lane)
+            .with("mall", code)
+            .with("domain", domain)
+            .with("from", from)
+            .with("to", to)
     }
 }
 
@@ -182,8 +188,8 @@ impl Target {
 impl Args {
     /// The malls asked for, which must be active and at Cafe24; else all that are.
     async fn malls(&self, db: &mut Db) -> anyhow::Result<Vec<Mall>> {
-        let mut malls = selected_malls(db, &self.mall).await?;
-        if self.mall.is_empty() {
+        let mut malls = self.malls.selected(db).await?;
+        if self.malls.named().is_empty() {
             malls.retain(|mall| mall.platform == PLATFORM);
         }
         for mall in &malls {
@@ -202,33 +208,6 @@ impl Args {
             }
         }
         Ok(malls)
-    }
-
-    fn instance(&self, mall: &Mall, domain: Domain, period: &Period) -> Instance {
-        let [from, to] = period.ends();
-        let domain = domain.to_string();
-        let page_size = self.page_size.to_string();
-        let arguments = [
-            "mall",
-            "sync",
-            "--mall",
-            &mall.code,
-            "--domain",
-            &domain,
-            "--from",
-            &from,
-            "--to",
-            &to,
-            "--page-size",
-            &page_size,
-        ];
-        Instance {
-            key: format!("{} {domain} {}", mall.code, period.key()),
-            exclusion: format!("{} {domain}", mall.code),
-            // Shops of one account share its throttle.
-            lane: mall.account().to_owned(),
-            arguments: arguments.map(str::to_owned).to_vec(),
-        }
     }
 
     fn source(&self, cx: &Context, target: &Target) -> anyhow::Result<Source> {
@@ -312,8 +291,8 @@ async fn take_page(
     Ok(())
 }
 
-/// Past the limit the shop has changed: what else it says is not to be trusted. The next attempt begins anew, since
-/// what is mended by then lies behind this one.
+/// Past the limit the shop has changed: what else it says is not to be trusted. The next attempt starts over, since
+/// what is fixed by then lies before its checkpoint.
 fn refuse_too_many(run: &mut Run<'_>) -> anyhow::Result<()> {
     let counts = run.counts();
     let limit = run.skip_limit(SKIP_LIMIT);
@@ -321,12 +300,12 @@ fn refuse_too_many(run: &mut Run<'_>) -> anyhow::Result<()> {
     if matches!(limit, SkipLimit::Percent(_)) || !limit.is_exceeded(counts.skipped, counts.read) {
         return Ok(());
     }
-    run.begin_anew_next_time();
+    run.discard_checkpoint_on_failure();
     Err(Failure::failed(format!(
         "{} cannot be used, more than the skip limit of {limit}",
         counted(counts.skipped, "record", "records")
     ))
-    .hint("mend them in the shop, or go on with a higher --skip-limit")
+    .hint("fix them in the shop, or run again with a higher --skip-limit")
     .into())
 }
 

@@ -9,17 +9,20 @@ use crate::clients::cafe24::PLATFORM;
 use crate::context::Context;
 use crate::db::Db;
 use crate::failure::Failure;
-use crate::shop::malls::{Mall, all_malls, selected_malls};
-use crate::runner::{ExitCode, JobCommand, RunOptions, end_plain, execute};
+use crate::runner::{Action, Job, JobCommand, JobSpec};
+use crate::shop::malls::{Mall, MallArgs, all_malls, selected_malls};
 
 pub(super) use status::Standing;
 
-/// The authorisations by which malls' data is read
+/// The jobs of tokens.
+pub const SPECS: &[JobSpec] = &[refresh::Args::SPEC];
+
+/// Look after the tokens by which malls' data is read
 #[derive(Debug, clap::Subcommand)]
 pub enum Token {
     /// List the malls' tokens, and until when they are good
     Status(status::Args),
-    /// Renew tokens before they end, as of malls that are rarely read
+    #[expect(missing_docs, reason = "the help of a job is its spec")]
     Refresh(JobCommand<refresh::Args>),
     /// Let the owner of a shop allow this app to read it
     Authorize(authorize::Args),
@@ -28,30 +31,21 @@ pub enum Token {
 }
 
 impl Token {
-    /// Runs the chosen command.
-    pub async fn dispatch(&self, cx: &Context) -> ExitCode {
-        let done = match self {
-            Self::Refresh(command) => return execute(cx, &command.job, &command.options).await,
-            Self::Status(args) => status::status(cx, args).await,
-            Self::Authorize(args) => authorize::authorize(cx, args).await,
-            Self::Set(args) => set::set(cx, args).await,
-        };
-        end_plain(cx, done)
-    }
-
-    /// The runner's flags of the chosen command, if it is a job.
-    pub fn options(&mut self) -> Option<&mut RunOptions> {
+    /// What the chosen command does.
+    pub fn action<'a>(&'a self, cx: &'a Context) -> Action<'a> {
         match self {
-            Self::Refresh(command) => Some(&mut command.options),
-            _ => None,
+            Self::Refresh(job) => job.into(),
+            Self::Status(args) => Action::plain(cx, status::status(cx, args)),
+            Self::Authorize(args) => Action::plain(cx, authorize::authorize(cx, args)),
+            Self::Set(args) => Action::plain(cx, set::set(cx, args)),
         }
     }
 }
 
 /// The malls that have tokens: the active ones of the platform, or those named.
-async fn malls_with_tokens(db: &mut Db, wanted: &[String]) -> anyhow::Result<Vec<Mall>> {
-    let mut malls = selected_malls(db, wanted).await?;
-    if wanted.is_empty() {
+async fn malls_with_tokens(db: &mut Db, flag: &MallArgs) -> anyhow::Result<Vec<Mall>> {
+    let mut malls = flag.selected(db).await?;
+    if flag.named().is_empty() {
         malls.retain(|mall| mall.platform == PLATFORM);
     }
     malls.iter().try_for_each(of_platform)?;

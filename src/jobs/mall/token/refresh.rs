@@ -11,18 +11,18 @@ use crate::context::Context;
 use crate::db::Db;
 use crate::failure::Failure;
 use crate::jobs::mall::tokens::{self, Keys, Refresher, TokenRow};
-use crate::runner::{Exclusion, ExitCode, Instance, Job, JobSpec, Run, minutes};
+use crate::runner::{Exclusion, ExitCode, Job, JobSpec, Planned, Run, minutes};
 use crate::severity::Severity;
+use crate::shop::malls::MallArgs;
 use crate::wording::counted;
 
 use super::status::{days_left, is_ending};
 
-/// Renew tokens before they end
+/// Arguments of `mall token refresh`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// Renew the tokens of these malls, by code or number
-    #[arg(long, value_name = "MALL", num_args = 1..)]
-    mall: Vec<String>,
+    #[command(flatten)]
+    malls: MallArgs,
     /// Renew young tokens too
     #[arg(long)]
     all: bool,
@@ -32,27 +32,25 @@ impl Job for Args {
     const SPEC: JobSpec = JobSpec {
         name: "mall token refresh",
         summary: "Renew malls' tokens before they end",
+        details: "A refresh token lives two weeks and is replaced by each refresh. A mall whose token cannot be renewed \
+                  fails its item each night, with the days that are left.",
+        page: Some("docs/cafe24.md"),
         schedule: Some("20 3 * * *"),
         deadline: minutes(30),
         severity: Severity::High,
         exclusion: Exclusion::Job,
     };
 
-    async fn instances(&self, _cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Instance>> {
-        // A name that is unknown ends here.
-        super::malls_with_tokens(db, &self.mall).await?;
-        let mut arguments = ["mall", "token", "refresh"].map(str::to_owned).to_vec();
-        for mall in &self.mall {
-            arguments.extend(["--mall".to_owned(), mall.clone()]);
-        }
-        if self.all {
-            arguments.push("--all".to_owned());
-        }
-        Ok(vec![Instance::sweep(arguments)])
+    type Unit = ();
+
+    async fn plan(&self, _cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Planned<()>>> {
+        // An unknown name ends here.
+        let malls = super::malls_with_tokens(db, &self.malls).await?;
+        Ok(vec![Planned::sweep(()).at(&self.malls, &malls)])
     }
 
-    async fn run(&self, run: &mut Run<'_>, _instance: &Instance) -> anyhow::Result<()> {
-        let mut accounts: Vec<String> = super::malls_with_tokens(run.db, &self.mall)
+    async fn run(&self, run: &mut Run<'_>, _unit: &()) -> anyhow::Result<()> {
+        let mut accounts: Vec<String> = super::malls_with_tokens(run.db, &self.malls)
             .await?
             .iter()
             .map(|mall| mall.account().to_owned())

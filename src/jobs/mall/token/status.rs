@@ -9,7 +9,7 @@ use crate::config::Cafe24Config;
 use crate::context::Context;
 use crate::documents::{Cell, Column, ColumnKind, Row, Table, terminal};
 use crate::jobs::mall::tokens::{self, Keys, TokenRow};
-use crate::shop::malls::Mall;
+use crate::shop::malls::{Mall, MallArgs};
 
 /// The form of the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -23,9 +23,8 @@ enum ListFormat {
 /// List the malls' tokens, and until when they are good
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// List these malls, by code or number
-    #[arg(long, value_name = "MALL", num_args = 1..)]
-    mall: Vec<String>,
+    #[command(flatten)]
+    malls: MallArgs,
     /// Print a table or JSON
     #[arg(long, value_enum, default_value = "table")]
     format: ListFormat,
@@ -107,7 +106,7 @@ pub(super) async fn status(cx: &Context, args: &Args) -> anyhow::Result<()> {
     let keys = Keys::new(&cx.config).ok();
     let mut db = cx.db().await?;
     let mut standings = Vec::new();
-    for mall in super::malls_with_tokens(&mut db, &args.mall).await? {
+    for mall in super::malls_with_tokens(&mut db, &args.malls).await? {
         let row = tokens::find(&mut db, mall.account()).await?;
         let settings = &cx.config.file().cafe24;
         standings.push(Standing::of(&mall, row.as_ref(), keys.as_ref(), settings, machine_time()));

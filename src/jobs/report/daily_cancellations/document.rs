@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::UNSPECIFIED;
 use crate::db::{Db, FromRow};
 use crate::documents::{Cell, Column, ColumnKind, Document, Row, Table};
-use crate::shop::malls::Mall;
 use crate::locale::Locale;
+use crate::shop::malls::Mall;
 use crate::values;
 
 #[derive(Debug, Clone, FromRow)]
@@ -41,7 +41,7 @@ struct Sum {
 }
 
 /// Everything a document of these days needs, as stored.
-pub(super) struct Figures {
+pub struct Figures {
     first: NaiveDate,
     last: NaiveDate,
     malls: BTreeMap<i64, Mall>,

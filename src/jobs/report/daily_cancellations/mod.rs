@@ -9,151 +9,134 @@ mod document;
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, NaiveDate, Utc};
+use chrono_tz::Tz;
 
 use crate::config::DeliveredReport;
 use crate::context::Context;
 use crate::db::{Db, FromRow};
-use crate::shop::malls::{Mall, selected_malls};
-use crate::period::{DateArgs, DayRange, day_bounds};
-use crate::runner::{Exclusion, Instance, Job, JobSpec, Run, Standing, minutes};
+use crate::documents::{Document, Table};
+use crate::locale::Locale;
+use crate::period::{DayRange, day_bounds};
+use crate::runner::{Exclusion, Freshness, JobSpec, Run, minutes};
 use crate::severity::Severity;
+use crate::shop::malls::Mall;
 use crate::values;
 
 use super::by_mall;
-use super::delivery::{Letter, Mailing, Sender};
-use super::periods::{self, Step, first_day};
-use super::publication::{Content, PublicationArgs};
+use super::delivery::{Letter, Mailing};
+use super::driver::{Audience, Report, ReportArgs};
+use super::periods::Step;
+use super::publication::Extent;
 
 /// The reason of a cancellation for which the shop gave none.
 const UNSPECIFIED: &str = "unspecified";
 
-/// Report what was cancelled in each mall on a business day, and why
+/// Arguments of `report daily-cancellations`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    dates: DateArgs,
-    /// Report on these malls, by code or number (default: all active)
-    #[arg(long, value_delimiter = ',', value_name = "MALL")]
-    mall: Vec<String>,
-    #[command(flatten)]
-    publication: PublicationArgs,
+    report: ReportArgs,
 }
 
-impl Job for Args {
+impl Report for Args {
     const SPEC: JobSpec = JobSpec {
         name: "report daily-cancellations",
         summary: "Report what was cancelled in each mall on a business day, and why",
+        details: "A cancellation belongs to the day it happened, whatever day the order is from, paid or not. \
+                  The figures are kept in tables for a dashboard.",
+        page: None,
         schedule: Some("0 2 * * *"),
         deadline: minutes(30),
         severity: Severity::Medium,
         exclusion: Exclusion::Instance,
     };
+    const KIND: DeliveredReport = DeliveredReport::DailyCancellations;
+    const STEP: Step = Step::Day;
+    const IS_SHOWN_BY_PERIOD: bool = false;
+    const IS_MAILED_BY_PERIOD: bool = false;
 
-    async fn instances(&self, cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Instance>> {
-        self.publication.check(cx)?;
-        let malls = selected_malls(db, &self.mall).await?;
-        self.sender().check(cx, db).await?;
-        let days = periods::asked(cx, Step::Day, &self.dates, &malls, None)?;
-        if malls.is_empty() {
-            cx.output.status("No active mall: nothing to report (add one with `batchctl mall add`)");
-            return Ok(Vec::new());
-        }
-        let instance = |day| periods::instance(Self::SPEC.name, day, &self.mall, &malls, &[]);
-        Ok(days.into_iter().map(instance).collect())
+    type Figures = document::Figures;
+
+    fn args(&self) -> &ReportArgs {
+        &self.report
     }
 
-    async fn standing(&self, cx: &Context, db: &mut Db, instance: &Instance) -> anyhow::Result<Standing> {
-        let day = first_day(instance)?;
-        let missing = self.missing(cx, db, day).await?;
+    async fn freshness(&self, cx: &Context, db: &mut Db, period: DayRange) -> anyhow::Result<Freshness> {
+        let malls = self.report.malls_of(cx, db, period, false).await?;
+        let missing = without_figures(db, period.first(), &malls).await?;
         if !missing.is_empty() {
             let codes: Vec<&str> = missing.iter().map(|mall| mall.code.as_str()).collect();
-            return Ok(Standing::Due(format!("no figures yet for {}", codes.join(", "))));
+            return Ok(Freshness::Due(format!("no figures yet for {}", codes.join(", "))));
         }
-        let malls = self.malls_of(cx, db, day).await?;
-        Ok(Standing::Complete(news(db, day, &malls).await?))
+        Ok(Freshness::Current(news(db, period.first(), &malls).await?))
     }
 
-    async fn run(&self, run: &mut Run<'_>, instance: &Instance) -> anyhow::Result<()> {
-        let day = first_day(instance)?;
-        let over = self.malls_of(run.cx, run.db, day).await?;
+    async fn compute(&self, run: &mut Run<'_>, period: DayRange) -> anyhow::Result<()> {
+        let day = period.first();
+        let over = self.report.malls_of(run.cx, run.db, period, false).await?;
         let mut malls =
-            if run.does_only_what_is_due() { self.missing(run.cx, run.db, day).await? } else { over.clone() };
+            if run.only_due() { without_figures(run.db, day, &over).await? } else { over.clone() };
         malls.retain(|mall| run.is_wanted(&mall.code));
         let (id, now) = (run.id(), run.cx.now());
         let replace_mall = async |db: &mut Db, mall: &Mall| replace_mall(db, id, day, mall, now).await;
         let computed = by_mall::replace(run, malls, replace_mall).await?;
-        let selected = selected_malls(run.db, &self.mall).await?;
+        let selected = self.report.malls.selected(run.db).await?;
         run.summarise(by_mall::sentence(computed, &selected, &over));
         Ok(())
     }
 
-    async fn deliver(&self, cx: &Context, db: &mut Db, completed: &[Instance]) -> anyhow::Result<()> {
-        if !self.publication.formats(cx).is_empty() {
-            let days = completed.iter().map(first_day).collect::<anyhow::Result<BTreeSet<_>>>()?;
-            let malls = selected_malls(db, &self.mall).await?;
-            let figures = document::Figures::load(db, &days, &malls).await?;
-            let locale = self.publication.locale(cx);
-            let content = Content {
-                created: figures.computed_at(cx.now()),
-                document: &|_| document::document(&figures, cx.time_zone(), locale),
-                flat: &|| document::flat_table(&figures, locale),
-            };
-            self.publication.publish(cx, &content)?;
-        }
-        let sender = self.sender();
-        sender.send_all(cx, db, completed, async |db, mailing| mail(cx, db, &sender, mailing).await).await
-    }
-}
-
-/// Mails the stored figures of a mailing's days.
-async fn mail(cx: &Context, db: &mut Db, sender: &Sender<'_>, mailing: &Mailing) -> anyhow::Result<()> {
-    let figures = document::Figures::load(db, &mailing.periods, &mailing.malls).await?;
-    if figures.is_empty() {
-        return Ok(());
-    }
-    let locale = mailing.locale;
-    let letter = Letter {
-        period: figures.period(),
-        data: document::variables(&figures, locale),
-        identity: document::flat_table(&figures, locale),
-        content: Content {
-            created: figures.computed_at(cx.now()),
-            document: &|_| document::document(&figures, cx.time_zone(), locale),
-            flat: &|| document::flat_table(&figures, locale),
-        },
-        pictures: Vec::new(),
-    };
-    sender.send(cx, db, mailing, letter).await
-}
-
-impl Args {
-    fn sender(&self) -> Sender<'_> {
-        Sender {
-            report: DeliveredReport::DailyCancellations,
-            step: Step::Day,
-            publication: &self.publication,
-            wanted: &self.mall,
-            is_by_period: false,
+    async fn load(
+        &self,
+        _cx: &Context,
+        db: &mut Db,
+        periods: &BTreeSet<NaiveDate>,
+        audience: &Audience<'_>,
+    ) -> anyhow::Result<document::Figures> {
+        match audience {
+            Audience::Command => {
+                let malls = self.report.malls.selected(db).await?;
+                document::Figures::load(db, periods, &malls).await
+            }
+            Audience::Mail(mailing) => document::Figures::load(db, periods, &mailing.malls).await,
         }
     }
 
-    /// The malls in which the day is over.
-    async fn malls_of(&self, cx: &Context, db: &mut Db, day: NaiveDate) -> anyhow::Result<Vec<Mall>> {
-        periods::malls_of(cx, db, &self.mall, DayRange::single(day), false).await
+    fn computed_at(figures: &document::Figures, now: DateTime<Utc>) -> DateTime<Utc> {
+        figures.computed_at(now)
     }
 
-    /// Those of them that have no figures of the day yet.
-    async fn missing(&self, cx: &Context, db: &mut Db, day: NaiveDate) -> anyhow::Result<Vec<Mall>> {
-        let mut malls = self.malls_of(cx, db, day).await?;
-        let stored: Vec<(i64,)> = db
-            .fetch_all(
-                "SELECT DISTINCT mall_id FROM daily_cancellations WHERE business_day = $1",
-                values![day],
-            )
-            .await?;
-        malls.retain(|mall| !stored.contains(&(mall.id,)));
-        Ok(malls)
+    fn document(figures: &document::Figures, time_zone: Tz, locale: Locale, _extent: Extent) -> Document {
+        document::document(figures, time_zone, locale)
     }
+
+    fn flat_table(figures: &document::Figures, locale: Locale) -> Table {
+        document::flat_table(figures, locale)
+    }
+
+    fn letter(
+        _cx: &Context,
+        figures: &document::Figures,
+        _periods: &BTreeSet<NaiveDate>,
+        mailing: &Mailing,
+    ) -> anyhow::Result<Option<Letter>> {
+        if figures.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Letter {
+            period: figures.period(),
+            data: document::variables(figures, mailing.locale),
+            identity: document::flat_table(figures, mailing.locale),
+            pictures: Vec::new(),
+        }))
+    }
+}
+
+/// Those of the malls that have no figures of the day yet.
+async fn without_figures(db: &mut Db, day: NaiveDate, malls: &[Mall]) -> anyhow::Result<Vec<Mall>> {
+    let stored: Vec<(i64,)> = db
+        .fetch_all("SELECT DISTINCT mall_id FROM daily_cancellations WHERE business_day = $1", values![day])
+        .await?;
+    Ok(malls.iter().filter(|mall| !stored.contains(&(mall.id,))).cloned().collect())
 }
 
 // ---------------------------------------------------------------- the figures

@@ -7,10 +7,10 @@ use chrono_tz::Tz;
 
 use crate::db::{Db, FromRow};
 use crate::documents::{Cell, Chart, Column, ColumnKind, Document, Row, Series, Table};
-use crate::shop::malls::Mall;
 use crate::jobs::report::publication::Extent;
 use crate::locale::Locale;
 use crate::money::{average_half_up, currency_exponent};
+use crate::shop::malls::Mall;
 use crate::values;
 
 /// How many days the chart shows.

@@ -10,7 +10,7 @@ use crate::money::average_half_up;
 
 /// The variables of the template `daily-sales`, but for `attachments`. `before` has the day before, for comparison;
 /// `missing` names the malls that are not in it.
-pub(super) fn variables(figures: &Figures, before: Option<&Figures>, missing: &[&str]) -> Value {
+pub(super) fn variables(figures: &Figures, before: Option<&Figures>, missing: &[String]) -> Value {
     let sums = figures.sums();
     let earlier = before.map(Figures::sums).unwrap_or_default();
     let mut totals: BTreeMap<&str, (Measures, Option<i64>)> = BTreeMap::new();

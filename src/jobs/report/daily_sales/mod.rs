@@ -10,76 +10,82 @@ mod letter;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, NaiveDate, Utc};
+use chrono_tz::Tz;
 
 use crate::config::DeliveredReport;
 use crate::context::Context;
 use crate::db::{Db, FromRow};
-use crate::shop::malls::{Mall, selected_malls};
+use crate::documents::{Document, Table};
+use crate::locale::Locale;
 use crate::money::average_half_up;
-use crate::period::{DateArgs, DayBounds, DayRange, day_bounds};
-use crate::runner::{Exclusion, Instance, Job, JobSpec, Run, Standing, minutes};
+use crate::period::{DayBounds, DayRange, day_bounds};
+use crate::runner::{Exclusion, Freshness, JobSpec, Run, minutes};
 use crate::severity::Severity;
+use crate::shop::malls::Mall;
 use crate::values;
 
 use super::by_mall;
-use super::delivery::{Letter, Mailing, Sender};
-use super::periods::{self, Step, first_day};
-use super::publication::{Content, PublicationArgs};
+use super::delivery::{Letter, Mailing};
+use super::driver::{Audience, Report, ReportArgs};
+use super::periods::Step;
+use super::publication::Extent;
 
 const TOTALS: &str = include_str!("totals.sql");
 const BY_PRODUCT: &str = include_str!("by_product.sql");
 const BY_PAYMENT_METHOD: &str = include_str!("by_payment_method.sql");
 
-/// Report what each mall sold on a business day
+/// Arguments of `report daily-sales`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    dates: DateArgs,
-    /// Report on these malls, by code or number (default: all active)
-    #[arg(long, value_delimiter = ',', value_name = "MALL")]
-    mall: Vec<String>,
-    /// Report on malls whose day is not over too; such figures are provisional and made again later
+    report: ReportArgs,
+    /// Report on malls whose day is not over too; such figures are provisional and replaced later
     #[arg(long)]
     so_far: bool,
-    #[command(flatten)]
-    publication: PublicationArgs,
 }
 
-impl Job for Args {
+/// The figures to show, and what a mail tells about them.
+pub struct Figures {
+    days: document::Figures,
+    day_before: Option<document::Figures>,
+    missing: Vec<String>,
+}
+
+impl Report for Args {
     const SPEC: JobSpec = JobSpec {
         name: "report daily-sales",
         summary: "Report what each mall sold on a business day",
+        details: "A sale belongs to the day it was paid, a cancellation and a refund to the day they happened, \
+                  whatever day the order is from; the day is the mall's own, in its time zone.",
+        page: None,
         schedule: Some("0 1 * * *"),
         deadline: minutes(30),
         severity: Severity::Medium,
         exclusion: Exclusion::Instance,
     };
+    const KIND: DeliveredReport = DeliveredReport::DailySales;
+    const STEP: Step = Step::Day;
+    const IS_SHOWN_BY_PERIOD: bool = false;
+    const IS_MAILED_BY_PERIOD: bool = false;
 
-    async fn instances(&self, cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Instance>> {
-        self.publication.check(cx)?;
-        let malls = selected_malls(db, &self.mall).await?;
-        self.sender().check(cx, db).await?;
-        let days = periods::asked(cx, Step::Day, &self.dates, &malls, Some(self.so_far))?;
-        if malls.is_empty() {
-            cx.output.status("No active mall: nothing to report (add one with `batchctl mall add`)");
-            return Ok(Vec::new());
-        }
-        let further: &[&str] = if self.so_far { &["--so-far"] } else { &[] };
-        let instance = |day| periods::instance(Self::SPEC.name, day, &self.mall, &malls, further);
-        Ok(days.into_iter().map(instance).collect())
+    type Figures = Figures;
+
+    fn args(&self) -> &ReportArgs {
+        &self.report
     }
 
-    async fn standing(&self, cx: &Context, db: &mut Db, instance: &Instance) -> anyhow::Result<Standing> {
-        let day = first_day(instance)?;
-        let malls = self.malls_of(cx, db, day).await?;
+    fn so_far(&self) -> Option<bool> {
+        Some(self.so_far)
+    }
+
+    async fn freshness(&self, cx: &Context, db: &mut Db, period: DayRange) -> anyhow::Result<Freshness> {
+        let day = period.first();
+        let malls = self.report.malls_of(cx, db, period, self.so_far).await?;
         let stored = stored_days(db, day).await?;
-        let missing: Vec<&str> = malls
-            .iter()
-            .filter(|mall| !stored.get(&mall.id).is_some_and(|stored| stored.is_final))
-            .map(|mall| mall.code.as_str())
-            .collect();
+        let missing: Vec<&str> =
+            malls.iter().filter(|mall| !is_final(&stored, mall)).map(|mall| mall.code.as_str()).collect();
         if !missing.is_empty() {
-            return Ok(Standing::Due(format!("no final figures yet for {}", missing.join(", "))));
+            return Ok(Freshness::Due(format!("no final figures yet for {}", missing.join(", "))));
         }
         let mut news = News::default();
         for mall in &malls {
@@ -87,95 +93,75 @@ impl Job for Args {
                 news.add(&newer(db, mall, &day_bounds(day, time_zone), stored).await?);
             }
         }
-        Ok(Standing::Complete(news.sentence()))
+        Ok(Freshness::Current(news.sentence()))
     }
 
-    async fn run(&self, run: &mut Run<'_>, instance: &Instance) -> anyhow::Result<()> {
-        let day = first_day(instance)?;
-        let malls = self.malls_to_compute(run, day).await?;
+    async fn compute(&self, run: &mut Run<'_>, period: DayRange) -> anyhow::Result<()> {
+        let day = period.first();
+        let reportable = self.report.malls_of(run.cx, run.db, period, self.so_far).await?;
+        let mut malls = reportable.clone();
+        malls.retain(|mall| run.is_wanted(&mall.code));
+        if run.only_due() {
+            let stored = stored_days(run.db, day).await?;
+            malls.retain(|mall| !is_final(&stored, mall));
+        }
         let (id, now) = (run.id(), run.cx.now());
         let replace_mall = async |db: &mut Db, mall: &Mall| replace_mall(db, id, day, mall, now).await;
         let computed = by_mall::replace(run, malls, replace_mall).await?;
-        let selected = selected_malls(run.db, &self.mall).await?;
-        let over = self.malls_of(run.cx, run.db, day).await?;
-        run.summarise(by_mall::sentence(computed, &selected, &over));
+        let selected = self.report.malls.selected(run.db).await?;
+        run.summarise(by_mall::sentence(computed, &selected, &reportable));
         Ok(())
     }
 
-    async fn deliver(&self, cx: &Context, db: &mut Db, completed: &[Instance]) -> anyhow::Result<()> {
-        if !self.publication.formats(cx).is_empty() {
-            let days = completed.iter().map(first_day).collect::<anyhow::Result<BTreeSet<_>>>()?;
-            let malls = selected_malls(db, &self.mall).await?;
-            let figures = document::Figures::load(db, &days, &malls).await?;
-            let locale = self.publication.locale(cx);
-            self.publication.publish(
-                cx,
-                &Content {
-                    created: figures.computed_at(cx.now()),
-                    document: &|extent| document::document(&figures, cx.time_zone(), locale, extent),
-                    flat: &|| document::flat_table(&figures, locale),
-                },
-            )?;
+    async fn load(
+        &self,
+        _cx: &Context,
+        db: &mut Db,
+        periods: &BTreeSet<NaiveDate>,
+        audience: &Audience<'_>,
+    ) -> anyhow::Result<Figures> {
+        let Audience::Mail(mailing) = audience else {
+            let malls = self.report.malls.selected(db).await?;
+            let days = document::Figures::load(db, periods, &malls).await?;
+            return Ok(Figures { days, day_before: None, missing: Vec::new() });
+        };
+        let mut days = document::Figures::load(db, periods, &mailing.malls).await?;
+        if mailing.is_scheduled {
+            days.retain_final();
         }
-        let sender = self.sender();
-        sender.send_all(cx, db, completed, async |db, mailing| mail(cx, db, &sender, mailing).await).await
+        let day_before = document::Figures::load_day_before(db, &days).await?;
+        let missing = days.missing(mailing.malls.iter().chain(&mailing.waiting));
+        let missing = missing.into_iter().map(str::to_owned).collect();
+        Ok(Figures { days, day_before, missing })
     }
-}
 
-/// Mails the stored figures of a mailing's days.
-async fn mail(cx: &Context, db: &mut Db, sender: &Sender<'_>, mailing: &Mailing) -> anyhow::Result<()> {
-    let mut figures = document::Figures::load(db, &mailing.periods, &mailing.malls).await?;
-    if mailing.is_standing {
-        figures.retain_final();
+    fn computed_at(figures: &Figures, now: DateTime<Utc>) -> DateTime<Utc> {
+        figures.days.computed_at(now)
     }
-    if figures.is_empty() {
-        return Ok(());
+
+    fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent: Extent) -> Document {
+        document::document(&figures.days, time_zone, locale, extent)
     }
-    let before = document::Figures::load_day_before(db, &figures).await?;
-    let missing = figures.missing(mailing.malls.iter().chain(&mailing.waiting));
-    let locale = mailing.locale;
-    let letter = Letter {
-        period: figures.period(),
-        data: letter::variables(&figures, before.as_ref(), &missing),
-        identity: document::flat_table(&figures, locale),
-        content: Content {
-            created: figures.computed_at(cx.now()),
-            document: &|extent| document::document(&figures, cx.time_zone(), locale, extent),
-            flat: &|| document::flat_table(&figures, locale),
-        },
-        pictures: Vec::new(),
-    };
-    sender.send(cx, db, mailing, letter).await
-}
 
-// ---------------------------------------------------------------- which days and malls
+    fn flat_table(figures: &Figures, locale: Locale) -> Table {
+        document::flat_table(&figures.days, locale)
+    }
 
-impl Args {
-    fn sender(&self) -> Sender<'_> {
-        Sender {
-            report: DeliveredReport::DailySales,
-            step: Step::Day,
-            publication: &self.publication,
-            wanted: &self.mall,
-            is_by_period: false,
+    fn letter(
+        _cx: &Context,
+        figures: &Figures,
+        _periods: &BTreeSet<NaiveDate>,
+        mailing: &Mailing,
+    ) -> anyhow::Result<Option<Letter>> {
+        if figures.days.is_empty() {
+            return Ok(None);
         }
-    }
-
-    /// The malls whose day can be reported on: it is over, or has begun and provisional figures are wanted.
-    async fn malls_of(&self, cx: &Context, db: &mut Db, day: NaiveDate) -> anyhow::Result<Vec<Mall>> {
-        periods::malls_of(cx, db, &self.mall, DayRange::single(day), self.so_far).await
-    }
-
-    /// The malls this run works on: those wanted, or only those without final figures if the day was complete
-    /// but for them.
-    async fn malls_to_compute(&self, run: &mut Run<'_>, day: NaiveDate) -> anyhow::Result<Vec<Mall>> {
-        let mut malls = self.malls_of(run.cx, run.db, day).await?;
-        malls.retain(|mall| run.is_wanted(&mall.code));
-        if run.does_only_what_is_due() {
-            let stored = stored_days(run.db, day).await?;
-            malls.retain(|mall| !stored.get(&mall.id).is_some_and(|stored| stored.is_final));
-        }
-        Ok(malls)
+        Ok(Some(Letter {
+            period: figures.days.period(),
+            data: letter::variables(&figures.days, figures.day_before.as_ref(), &figures.missing),
+            identity: document::flat_table(&figures.days, mailing.locale),
+            pictures: Vec::new(),
+        }))
     }
 }
 
@@ -203,6 +189,11 @@ async fn stored_days(db: &mut Db, day: NaiveDate) -> anyhow::Result<BTreeMap<i64
         )
         .await?;
     Ok(rows.into_iter().map(|row| (row.mall_id, row)).collect())
+}
+
+/// Whether the figures of a mall's day are final.
+fn is_final(stored: &BTreeMap<i64, StoredDay>, mall: &Mall) -> bool {
+    stored.get(&mall.id).is_some_and(|stored| stored.is_final)
 }
 
 /// What came in since the figures were computed.

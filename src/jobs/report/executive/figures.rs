@@ -7,9 +7,9 @@ use chrono_tz::Tz;
 
 use crate::db::{Db, FromRow};
 use crate::failure::Failure;
-use crate::shop::malls::Mall;
 use crate::money::average_half_up;
 use crate::period::day_bounds;
+use crate::shop::malls::Mall;
 use crate::values;
 
 /// How many days the chart shows.
@@ -85,7 +85,7 @@ pub(super) struct MallFigures {
 }
 
 /// Everything the report says.
-pub(super) struct Figures {
+pub struct Figures {
     pub(super) day: NaiveDate,
     pub(super) computed_at: DateTime<Utc>,
     pub(super) list: Vec<Figure>,

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use crate::db::{Db, FromRow};
 use crate::documents::{Cell, Column, ColumnKind, Document, Row, Table};
-use crate::shop::malls::Mall;
 use crate::locale::Locale;
 use crate::period::DayRange;
+use crate::shop::malls::Mall;
 use crate::values;
 
 #[derive(Debug, Clone, FromRow)]
@@ -44,7 +44,7 @@ struct GroupRow {
 }
 
 /// Everything a document of these weeks needs, as stored.
-pub(super) struct Figures {
+pub struct Figures {
     weeks: BTreeSet<NaiveDate>,
     malls: BTreeMap<i64, Mall>,
     rows: Vec<MallRow>,

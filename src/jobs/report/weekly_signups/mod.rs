@@ -10,72 +10,70 @@ mod document;
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, NaiveDate, Utc};
+use chrono_tz::Tz;
 
 use crate::config::DeliveredReport;
 use crate::context::Context;
 use crate::db::{Db, FromRow};
+use crate::documents::{Document, Table};
 use crate::failure::Failure;
-use crate::shop::malls::{Mall, selected_malls};
-use crate::period::{DateArgs, DayRange};
-use crate::runner::{Exclusion, Instance, Job, JobSpec, Run, Standing, minutes};
+use crate::locale::Locale;
+use crate::period::DayRange;
+use crate::runner::{Exclusion, Freshness, JobSpec, Run, minutes};
 use crate::severity::Severity;
+use crate::shop::malls::{Mall, selected_malls};
 use crate::values;
 
 use super::by_mall;
-use super::delivery::{Letter, Mailing, Sender};
-use super::periods::{self, Step, first_day};
-use super::publication::{Content, PublicationArgs};
+use super::delivery::{Letter, Mailing};
+use super::driver::{Audience, Report, ReportArgs};
+use super::periods::{self, Step};
+use super::publication::Extent;
 use disclosure::{Disclosed, Statuses, disclose};
 
-/// Report how many members joined each mall in a week, in counts alone
+/// Arguments of `report weekly-signups`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    dates: DateArgs,
-    /// Report on these malls, by code or number (default: all active)
-    #[arg(long, value_delimiter = ',', value_name = "MALL")]
-    mall: Vec<String>,
-    /// Tell no count of fewer people than this; smaller groups are merged into "other"
+    report: ReportArgs,
+    /// Show no count of fewer people than this; smaller groups are merged into "other"
     // With two, each of a pair would know the other.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(i64).range(3..=1000))]
     min_cell: i64,
-    #[command(flatten)]
-    publication: PublicationArgs,
 }
 
-impl Job for Args {
+impl Report for Args {
     const SPEC: JobSpec = JobSpec {
         name: "report weekly-signups",
         summary: "Report how many members joined each mall in a week, in counts alone",
+        details: "Members who asked to be erased are not counted. Small groups are merged, so that nobody can be \
+                  recognised.",
+        page: Some("docs/weekly-signups.md"),
         schedule: Some("0 4 * * 1"),
         deadline: minutes(30),
         severity: Severity::Medium,
         exclusion: Exclusion::Instance,
     };
+    const KIND: DeliveredReport = DeliveredReport::WeeklySignups;
+    const STEP: Step = Step::Week;
+    const IS_SHOWN_BY_PERIOD: bool = false;
+    const IS_MAILED_BY_PERIOD: bool = true;
 
-    async fn instances(&self, cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Instance>> {
-        self.publication.check(cx)?;
-        let malls = selected_malls(db, &self.mall).await?;
-        self.sender().check(cx, db).await?;
-        let weeks = periods::asked(cx, Step::Week, &self.dates, &malls, None)?;
-        if malls.is_empty() {
-            cx.output.status("No active mall: nothing to report (add one with `batchctl mall add`)");
-            return Ok(Vec::new());
-        }
-        let min_cell = self.min_cell.to_string();
-        let instance =
-            |week| periods::instance(Self::SPEC.name, week, &self.mall, &malls, &["--min-cell", &min_cell]);
-        Ok(weeks.into_iter().map(instance).collect())
+    type Figures = document::Figures;
+
+    fn args(&self) -> &ReportArgs {
+        &self.report
     }
 
-    async fn standing(&self, cx: &Context, db: &mut Db, instance: &Instance) -> anyhow::Result<Standing> {
-        let week = first_day(instance)?;
-        let selected = selected_malls(db, &self.mall).await?;
+    async fn freshness(&self, cx: &Context, db: &mut Db, period: DayRange) -> anyhow::Result<Freshness> {
+        let week = period.first();
+        let selected = self.report.malls.selected(db).await?;
         self.refuse_smaller(stored_minimums(db, week, &selected).await?, week)?;
-        let missing = self.missing(cx, db, week).await?;
+        let over = self.report.malls_of(cx, db, period, false).await?;
+        let missing = without_counts(db, week, &over).await?;
         if !missing.is_empty() {
             let codes: Vec<&str> = missing.iter().map(|mall| mall.code.as_str()).collect();
-            return Ok(Standing::Due(format!("no figures yet for {}", codes.join(", "))));
+            return Ok(Freshness::Due(format!("no figures yet for {}", codes.join(", "))));
         }
         // One week with two minimums would tell more than either of them alone.
         let others: Vec<(i64,)> = db
@@ -85,17 +83,14 @@ impl Job for Args {
             )
             .await?;
         let other = others.first().map(|(min_cell,)| format!("made with --min-cell {min_cell}: add --rerun"));
-        Ok(Standing::Complete(other))
+        Ok(Freshness::Current(other))
     }
 
-    async fn run(&self, run: &mut Run<'_>, instance: &Instance) -> anyhow::Result<()> {
-        let week = first_day(instance)?;
-        let over = self.malls_of(run.cx, run.db, week).await?;
-        let mut malls = if run.does_only_what_is_due() {
-            self.missing(run.cx, run.db, week).await?
-        } else {
-            over.clone()
-        };
+    async fn compute(&self, run: &mut Run<'_>, period: DayRange) -> anyhow::Result<()> {
+        let week = period.first();
+        let over = self.report.malls_of(run.cx, run.db, period, false).await?;
+        let mut malls =
+            if run.only_due() { without_counts(run.db, week, &over).await? } else { over.clone() };
         malls.retain(|mall| run.is_wanted(&mall.code));
         // What the week's other malls keep sets the minimum of these too: two in one week tell more than either alone.
         let mut kept = selected_malls(run.db, &[]).await?;
@@ -110,7 +105,7 @@ impl Job for Args {
                 .await
         };
         let computed = by_mall::replace(run, malls, replace_mall).await?;
-        let selected = selected_malls(run.db, &self.mall).await?;
+        let selected = self.report.malls.selected(run.db).await?;
         let mut sentence = by_mall::sentence(computed, &selected, &over);
         if min_cell > self.min_cell {
             sentence.push_str(&format!(", with --min-cell {min_cell} as the rest of the week"));
@@ -119,63 +114,61 @@ impl Job for Args {
         Ok(())
     }
 
-    async fn deliver(&self, cx: &Context, db: &mut Db, completed: &[Instance]) -> anyhow::Result<()> {
-        let weeks = completed.iter().map(first_day).collect::<anyhow::Result<BTreeSet<_>>>()?;
-        let malls = selected_malls(db, &self.mall).await?;
-        for &week in &weeks {
-            // Another command may have made them anew since.
+    /// Another command may have replaced them since.
+    async fn check_stored(&self, db: &mut Db, weeks: &BTreeSet<NaiveDate>) -> anyhow::Result<()> {
+        let malls = self.report.malls.selected(db).await?;
+        for &week in weeks {
             self.refuse_smaller(stored_minimums(db, week, &malls).await?, week)?;
         }
-        if !self.publication.formats(cx).is_empty() {
-            let figures = document::Figures::load(db, &weeks, &malls).await?;
-            let locale = self.publication.locale(cx);
-            let content = Content {
-                created: figures.computed_at(cx.now()),
-                document: &|_| document::document(&figures, cx.time_zone(), locale),
-                flat: &|| document::flat_table(&figures, locale),
-            };
-            self.publication.publish(cx, &content)?;
-        }
-        let sender = self.sender();
-        sender.send_all(cx, db, completed, async |db, mailing| mail(cx, db, &sender, mailing).await).await
+        Ok(())
     }
-}
 
-/// Mails the stored counts of a week.
-async fn mail(cx: &Context, db: &mut Db, sender: &Sender<'_>, mailing: &Mailing) -> anyhow::Result<()> {
-    for &week in &mailing.periods {
-        let figures = document::Figures::load(db, &BTreeSet::from([week]), &mailing.malls).await?;
-        if figures.is_empty() {
-            continue;
+    async fn load(
+        &self,
+        _cx: &Context,
+        db: &mut Db,
+        periods: &BTreeSet<NaiveDate>,
+        audience: &Audience<'_>,
+    ) -> anyhow::Result<document::Figures> {
+        match audience {
+            Audience::Command => {
+                let malls = self.report.malls.selected(db).await?;
+                document::Figures::load(db, periods, &malls).await
+            }
+            Audience::Mail(mailing) => document::Figures::load(db, periods, &mailing.malls).await,
         }
-        let locale = mailing.locale;
-        let letter = Letter {
-            period: DayRange::week_of(week).to_string(),
-            data: document::variables(&figures, DayRange::week_of(week), locale),
-            identity: document::flat_table(&figures, locale),
-            content: Content {
-                created: figures.computed_at(cx.now()),
-                document: &|_| document::document(&figures, cx.time_zone(), locale),
-                flat: &|| document::flat_table(&figures, locale),
-            },
-            pictures: Vec::new(),
-        };
-        sender.send(cx, db, mailing, letter).await?;
     }
-    Ok(())
+
+    fn computed_at(figures: &document::Figures, now: DateTime<Utc>) -> DateTime<Utc> {
+        figures.computed_at(now)
+    }
+
+    fn document(figures: &document::Figures, time_zone: Tz, locale: Locale, _extent: Extent) -> Document {
+        document::document(figures, time_zone, locale)
+    }
+
+    fn flat_table(figures: &document::Figures, locale: Locale) -> Table {
+        document::flat_table(figures, locale)
+    }
+
+    fn letter(
+        _cx: &Context,
+        figures: &document::Figures,
+        periods: &BTreeSet<NaiveDate>,
+        mailing: &Mailing,
+    ) -> anyhow::Result<Option<Letter>> {
+        let Some(&week) = periods.first().filter(|_| !figures.is_empty()) else { return Ok(None) };
+        let week = DayRange::week_of(week);
+        Ok(Some(Letter {
+            period: week.to_string(),
+            data: document::variables(figures, week, mailing.locale),
+            identity: document::flat_table(figures, mailing.locale),
+            pictures: Vec::new(),
+        }))
+    }
 }
 
 impl Args {
-    fn sender(&self) -> Sender<'_> {
-        Sender {
-            report: DeliveredReport::WeeklySignups,
-            step: Step::Week,
-            publication: &self.publication,
-            wanted: &self.mall,
-            is_by_period: true,
-        }
-    }
-
     /// Counts that were made with a smaller minimum tell of fewer people than this command may tell of.
     fn refuse_smaller(&self, minimums: BTreeSet<i64>, week: NaiveDate) -> Result<(), Failure> {
         let Some(smallest) = minimums.into_iter().next().filter(|smallest| *smallest < self.min_cell) else {
@@ -184,25 +177,18 @@ impl Args {
         let period = DayRange::week_of(week);
         Err(Failure::failed(format!("the counts of {period} were made with --min-cell {smallest}")).hint(
             format!(
-                "make them anew: batchctl report weekly-signups --date {week} --min-cell {} --rerun",
+                "replace them: batchctl report weekly-signups --date {week} --min-cell {} --rerun",
                 self.min_cell
             ),
         ))
     }
+}
 
-    /// The malls in which the week is over.
-    async fn malls_of(&self, cx: &Context, db: &mut Db, week: NaiveDate) -> anyhow::Result<Vec<Mall>> {
-        periods::malls_of(cx, db, &self.mall, DayRange::week_of(week), false).await
-    }
-
-    /// Those of them that have no counts of the week yet.
-    async fn missing(&self, cx: &Context, db: &mut Db, week: NaiveDate) -> anyhow::Result<Vec<Mall>> {
-        let mut malls = self.malls_of(cx, db, week).await?;
-        let stored: Vec<(i64,)> =
-            db.fetch_all("SELECT mall_id FROM weekly_signups WHERE week_day = $1", values![week]).await?;
-        malls.retain(|mall| !stored.contains(&(mall.id,)));
-        Ok(malls)
-    }
+/// Those of the malls that have no counts of the week yet.
+async fn without_counts(db: &mut Db, week: NaiveDate, malls: &[Mall]) -> anyhow::Result<Vec<Mall>> {
+    let stored: Vec<(i64,)> =
+        db.fetch_all("SELECT mall_id FROM weekly_signups WHERE week_day = $1", values![week]).await?;
+    Ok(malls.iter().filter(|mall| !stored.contains(&(mall.id,))).cloned().collect())
 }
 
 /// The minimums with which a week's counts of these malls were made.

@@ -10,16 +10,16 @@ use chrono::{DateTime, NaiveDate, Utc};
 use crate::context::Context;
 use crate::db::{Db, FromRow};
 use crate::failure::Failure;
-use crate::shop::malls::{Mall, selected_malls};
 use crate::period::{day_bounds, parse_day};
-use crate::runner::{Exclusion, Instance, Job, JobSpec, Run, Standing, minutes};
+use crate::runner::{Completed, Exclusion, Freshness, Job, JobSpec, Planned, Run, minutes};
 use crate::severity::Severity;
+use crate::shop::malls::{Mall, selected_malls};
 use crate::values;
 
 const PRESENT: &str = include_str!("present.sql");
 const MEMBERS_THEN: &str = include_str!("members_then.sql");
 
-/// Take the day's snapshot of members, orders, products and carts
+/// Arguments of `stats refresh`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// Take it for this day (default: today, the only day whose state is still there)
@@ -34,41 +34,38 @@ impl Job for Args {
     const SPEC: JobSpec = JobSpec {
         name: "stats refresh",
         summary: "Take the day's snapshot of members, orders, products and carts",
+        details: "",
+        page: None,
         schedule: Some("0 1 * * *"),
         deadline: minutes(30),
         severity: Severity::Medium,
         exclusion: Exclusion::Instance,
     };
 
-    async fn instances(&self, cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Instance>> {
+    type Unit = NaiveDate;
+
+    async fn plan(&self, cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Planned<NaiveDate>>> {
         let day = self.day(cx)?;
         if self.reconstruct {
             refuse_to_replace(db, day).await?;
-        }
-        let mut arguments: Vec<String> =
-            ["stats", "refresh", "--date"].into_iter().map(str::to_owned).collect();
-        arguments.push(day.to_string());
-        if self.reconstruct {
-            arguments.push("--reconstruct".to_owned());
         }
         if selected_malls(db, &[]).await?.is_empty() {
             cx.output.status("No active mall: nothing to count (add one with `batchctl mall add`)");
             return Ok(Vec::new());
         }
-        Ok(vec![Instance {
-            key: day.to_string(),
-            exclusion: day.to_string(),
-            lane: String::new(),
-            arguments,
-        }])
+        Ok(vec![Planned::new(day.to_string(), day).exclusive_by(day.to_string()).with("date", day)])
     }
 
-    async fn standing(&self, _cx: &Context, db: &mut Db, instance: &Instance) -> anyhow::Result<Standing> {
-        let day: NaiveDate = instance.key.parse()?;
+    async fn freshness(
+        &self,
+        _cx: &Context,
+        db: &mut Db,
+        completed: &Completed<'_, NaiveDate>,
+    ) -> anyhow::Result<Freshness> {
         let counted: Vec<(i64,)> = db
             .fetch_all(
                 "SELECT DISTINCT mall_id FROM statistics_snapshots WHERE snapshot_day = $1",
-                values![day],
+                values![*completed.unit],
             )
             .await?;
         let malls = selected_malls(db, &[]).await?;
@@ -78,13 +75,13 @@ impl Job for Args {
             .map(|mall| mall.code.as_str())
             .collect();
         if missing.is_empty() {
-            return Ok(Standing::Complete(None));
+            return Ok(Freshness::Current(None));
         }
-        Ok(Standing::Due(format!("nothing counted yet of {}", missing.join(", "))))
+        Ok(Freshness::Due(format!("nothing counted yet of {}", missing.join(", "))))
     }
 
-    async fn run(&self, run: &mut Run<'_>, instance: &Instance) -> anyhow::Result<()> {
-        let day: NaiveDate = instance.key.parse()?;
+    async fn run(&self, run: &mut Run<'_>, day: &NaiveDate) -> anyhow::Result<()> {
+        let day = *day;
         let malls = selected_malls(run.db, &[]).await?;
         run.read(malls.len() as u64);
         let (id, now) = (run.id(), run.cx.now());

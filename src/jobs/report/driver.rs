@@ -1,0 +1,239 @@
+//! What all reports do alike: their instances, their publication and their mails. Every [`Report`] is a [`Job`] by it.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use chrono_tz::Tz;
+
+use crate::config::DeliveredReport;
+use crate::context::Context;
+use crate::db::Db;
+use crate::documents::{Document, Table};
+use crate::locale::Locale;
+use crate::period::{DateArgs, DayRange};
+use crate::runner::{Completed, Freshness, Job, JobSpec, Planned, Run};
+use crate::shop::malls::{Mall, MallArgs};
+
+use super::delivery::{Letter, Mailing, Sender};
+use super::periods::{self, Step};
+use super::publication::{Content, Extent, PublicationArgs};
+
+/// The arguments of every report.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ReportArgs {
+    /// The days.
+    #[command(flatten)]
+    pub dates: DateArgs,
+    /// The malls.
+    #[command(flatten)]
+    pub malls: MallArgs,
+    /// The forms, and where they go.
+    #[command(flatten)]
+    pub publication: PublicationArgs,
+}
+
+impl ReportArgs {
+    /// The malls of the selection in which the period is over, or has begun if `so_far`.
+    pub async fn malls_of(
+        &self,
+        cx: &Context,
+        db: &mut Db,
+        period: DayRange,
+        so_far: bool,
+    ) -> anyhow::Result<Vec<Mall>> {
+        periods::malls_of(cx, db, &self.malls, period, so_far).await
+    }
+}
+
+/// Whom figures are loaded for.
+pub enum Audience<'m> {
+    /// Whoever started the command.
+    Command,
+    /// The recipients of a mail.
+    Mail(&'m Mailing),
+}
+
+/// A report on the figures of a period: what differs between the reports.
+#[expect(async_fn_in_trait, reason = "jobs run on one task; none of their futures has to be Send")]
+pub trait Report {
+    /// The job's constants.
+    const SPEC: JobSpec;
+    /// Its name in `[[report.delivery]]`, which is that of its mail template too.
+    const KIND: DeliveredReport;
+    /// How long a period is.
+    const STEP: Step;
+    /// Whether each period is a document of its own, since figures of several are not a report.
+    const IS_SHOWN_BY_PERIOD: bool;
+    /// Whether each period is a mail of its own.
+    const IS_MAILED_BY_PERIOD: bool;
+
+    /// The stored figures of some periods, ready to be shown.
+    type Figures;
+
+    /// The arguments that all reports have.
+    fn args(&self) -> &ReportArgs;
+
+    /// The flag `--so-far` of a report that makes provisional figures.
+    fn so_far(&self) -> Option<bool> {
+        None
+    }
+
+    /// Whether the figures of a completed period are still current.
+    async fn freshness(&self, _cx: &Context, _db: &mut Db, _period: DayRange) -> anyhow::Result<Freshness> {
+        Ok(Freshness::Current(None))
+    }
+
+    /// Computes and stores the figures of a period.
+    async fn compute(&self, run: &mut Run<'_>, period: DayRange) -> anyhow::Result<()>;
+
+    /// Refuses to show figures that another command has replaced since.
+    async fn check_stored(&self, _db: &mut Db, _periods: &BTreeSet<NaiveDate>) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    /// Loads the stored figures of the periods that begin on these days.
+    async fn load(
+        &self,
+        cx: &Context,
+        db: &mut Db,
+        periods: &BTreeSet<NaiveDate>,
+        audience: &Audience<'_>,
+    ) -> anyhow::Result<Self::Figures>;
+
+    /// When the figures were computed; `now` if there are none.
+    fn computed_at(figures: &Self::Figures, now: DateTime<Utc>) -> DateTime<Utc>;
+
+    /// The report for people, to the extent that a form holds.
+    fn document(figures: &Self::Figures, time_zone: Tz, locale: Locale, extent: Extent) -> Document;
+
+    /// The one table of its CSV.
+    fn flat_table(figures: &Self::Figures, locale: Locale) -> Table;
+
+    /// The mail about the figures; none if there is nothing to mail.
+    fn letter(
+        cx: &Context,
+        figures: &Self::Figures,
+        periods: &BTreeSet<NaiveDate>,
+        mailing: &Mailing,
+    ) -> anyhow::Result<Option<Letter>>;
+}
+
+impl<R: Report> Job for R {
+    const SPEC: JobSpec = R::SPEC;
+
+    type Unit = DayRange;
+
+    async fn plan(&self, cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Planned<DayRange>>> {
+        let args = self.args();
+        args.publication.check(cx)?;
+        let malls = args.malls.selected(db).await?;
+        Sender::of(self).check(cx, db).await?;
+        let periods = periods::asked(cx, R::STEP, &args.dates, &malls, self.so_far())?;
+        if malls.is_empty() {
+            cx.output.status("No active mall: nothing to report (add one with `batchctl mall add`)");
+            return Ok(Vec::new());
+        }
+        Ok(periods.into_iter().map(|first| planned(R::STEP, first, &args.malls, &malls)).collect())
+    }
+
+    async fn freshness(
+        &self,
+        cx: &Context,
+        db: &mut Db,
+        completed: &Completed<'_, DayRange>,
+    ) -> anyhow::Result<Freshness> {
+        Report::freshness(self, cx, db, *completed.unit).await
+    }
+
+    async fn run(&self, run: &mut Run<'_>, period: &DayRange) -> anyhow::Result<()> {
+        self.compute(run, *period).await
+    }
+
+    async fn deliver(&self, cx: &Context, db: &mut Db, completed: &[&DayRange]) -> anyhow::Result<()> {
+        let periods: BTreeSet<NaiveDate> = completed.iter().map(|period| period.first()).collect();
+        self.check_stored(db, &periods).await?;
+        publish(self, cx, db, &periods).await?;
+        mail(self, cx, db, &periods).await
+    }
+}
+
+/// The instance of a period: its key begins with the first day, and names the malls if some were chosen.
+fn planned(step: Step, first: NaiveDate, flag: &MallArgs, malls: &[Mall]) -> Planned<DayRange> {
+    let mut key = first.to_string();
+    if !flag.named().is_empty() {
+        // By their codes, however they were asked for: the same malls are the same instance.
+        let codes: Vec<&str> = malls.iter().map(|mall| mall.code.as_str()).collect();
+        key = format!("{first} mall={}", codes.join(","));
+    }
+    // Two runs of one period write the same rows, whatever malls they name.
+    Planned::new(key, step.around(first)).exclusive_by(first.to_string()).on(first).at(flag, malls)
+}
+
+/// Shows or writes the figures in the forms that were asked for.
+async fn publish<R: Report>(
+    report: &R,
+    cx: &Context,
+    db: &mut Db,
+    periods: &BTreeSet<NaiveDate>,
+) -> anyhow::Result<()> {
+    let publication = &report.args().publication;
+    if publication.formats(cx).is_empty() {
+        return Ok(());
+    }
+    for periods in grouped(periods, R::IS_SHOWN_BY_PERIOD) {
+        let figures = report.load(cx, db, &periods, &Audience::Command).await?;
+        publication.publish(cx, &content::<R>(cx, &figures, publication.locale(cx)))?;
+    }
+    Ok(())
+}
+
+/// Mails the figures to those who are to have them. A mail that fails does not stop the others; the first failure is
+/// the result.
+async fn mail<R: Report>(
+    report: &R,
+    cx: &Context,
+    db: &mut Db,
+    periods: &BTreeSet<NaiveDate>,
+) -> anyhow::Result<()> {
+    let sender = Sender::of(report);
+    let mut result = Ok(());
+    for mailing in sender.mailings(cx, db, periods).await? {
+        for periods in grouped(&mailing.periods, R::IS_MAILED_BY_PERIOD) {
+            let mailed = mail_figures(report, cx, db, &sender, &mailing, &periods).await;
+            result = result.and(mailed);
+        }
+    }
+    result
+}
+
+async fn mail_figures<R: Report>(
+    report: &R,
+    cx: &Context,
+    db: &mut Db,
+    sender: &Sender<'_>,
+    mailing: &Mailing,
+    periods: &BTreeSet<NaiveDate>,
+) -> anyhow::Result<()> {
+    let figures = report.load(cx, db, periods, &Audience::Mail(mailing)).await?;
+    let Some(letter) = R::letter(cx, &figures, periods, mailing)? else { return Ok(()) };
+    sender.send(cx, db, mailing, letter, &content::<R>(cx, &figures, mailing.locale)).await
+}
+
+/// The periods of each document or mail.
+fn grouped(periods: &BTreeSet<NaiveDate>, is_by_period: bool) -> Vec<BTreeSet<NaiveDate>> {
+    if is_by_period {
+        periods.iter().map(|period| BTreeSet::from([*period])).collect()
+    } else {
+        vec![periods.clone()]
+    }
+}
+
+/// Figures that can be put into any form.
+fn content<'f, R: Report>(cx: &Context, figures: &'f R::Figures, locale: Locale) -> Content<'f> {
+    let time_zone = cx.time_zone();
+    Content {
+        created: R::computed_at(figures, cx.now()),
+        document: Box::new(move |extent| R::document(figures, time_zone, locale, extent)),
+        flat: Box::new(move || R::flat_table(figures, locale)),
+    }
+}

@@ -1,0 +1,201 @@
+//! Admission: gets the lease, waits for it, or turns the run away.
+
+use std::time::{Duration, Instant};
+
+use crate::failure::{Failure, one_line};
+use crate::runner::alert;
+use crate::runner::command::Instance;
+use crate::runner::exit::ExitCode;
+use crate::runner::history::{self, Execution, Status, label};
+use crate::runner::job::Exclusion;
+use crate::runner::lease::{self, Acquired, Grant};
+use crate::runner::options::OnOverlap;
+
+use super::BOOKKEEPING_TIMEOUT;
+use super::attempt::Attempted;
+use super::worker::Worker;
+
+/// How often a waiting run asks again: first soon, since most runs are short, then calmly.
+const FIRST_POLL: Duration = Duration::from_millis(50);
+const SLOWEST_POLL: Duration = Duration::from_secs(1);
+
+impl Worker<'_> {
+    /// What a run of the instance holds against others; nothing for shared jobs.
+    fn exclusion_key(&self, instance: &Instance) -> Option<String> {
+        let spec = self.session.spec;
+        match spec.exclusion {
+            Exclusion::Job => Some(spec.name.to_owned()),
+            Exclusion::Instance => Some(format!("{} {}", spec.name, instance.exclusion).trim().to_owned()),
+            Exclusion::Shared => None,
+        }
+    }
+
+    /// How long a run waits for the lease.
+    fn patience(&self) -> Duration {
+        match (self.session.options.on_overlap, self.session.spec.exclusion) {
+            (Some(OnOverlap::Wait(duration)), _) => duration,
+            (None, Exclusion::Instance) => self.session.deadline,
+            (Some(OnOverlap::Fail), _) | (None, Exclusion::Job | Exclusion::Shared) => Duration::ZERO,
+        }
+    }
+
+    /// Asks for the lease until it is granted or refused, or the patience is over.
+    pub(super) async fn acquire(&mut self, instance: &Instance, again: bool) -> anyhow::Result<Acquired> {
+        let session = self.session;
+        let exclusion_key = self.exclusion_key(instance);
+        let patience = self.patience();
+        let line = instance.arguments.line(&session.redactor);
+        let waiting_since = Instant::now();
+        let mut poll = FIRST_POLL;
+        loop {
+            let request = lease::Request {
+                job: session.spec.name,
+                instance_key: &instance.key,
+                exclusion_key: exclusion_key.as_deref(),
+                command_line: &line,
+                rerun: again,
+                retry_of: session.options.retry_of,
+                now: session.cx.now(),
+                lease: session.cx.config.lease().lease(),
+                identity: &session.identity,
+                environment: session.cx.config.environment(),
+            };
+            let asking = async {
+                tokio::time::timeout(BOOKKEEPING_TIMEOUT, lease::acquire(&mut self.db, &request))
+                    .await
+                    .map_err(|_| {
+                        Failure::try_later("failed to get the lease: the database does not answer")
+                    })?
+            };
+            let acquired = session.bounds().keep(asking).await?;
+            let Acquired::Held(holder) = &acquired else { return Ok(acquired) };
+            if waiting_since.elapsed() >= patience || session.signals.heard().is_some() {
+                return Ok(acquired);
+            }
+            if poll == FIRST_POLL {
+                session.cx.output.status(&format!(
+                    "{}: waiting for run {} ({} on {}, since {})",
+                    label(session.spec.name, &instance.key),
+                    holder.id,
+                    holder.pid,
+                    holder.host,
+                    holder.started_at.format("%H:%M:%S")
+                ));
+            }
+            let remaining = patience.saturating_sub(waiting_since.elapsed());
+            let mut signals = session.signals.clone();
+            tokio::select! {
+                () = tokio::time::sleep(poll.min(remaining)) => {}
+                _ = signals.wait() => {}
+            }
+            poll = (poll * 2).min(SLOWEST_POLL);
+        }
+    }
+
+    /// Leaves a row of the refusal and says who holds the lease.
+    pub(super) async fn turn_away(
+        &mut self,
+        instance: &Instance,
+        holder: &Execution,
+    ) -> anyhow::Result<Attempted> {
+        let name = label(self.session.spec.name, &instance.key);
+        let held = format!(
+            "run {} holds it: {}, process {} on {}, since {}",
+            holder.id,
+            holder.label(),
+            holder.pid,
+            holder.host,
+            holder.started_at.format("%Y-%m-%dT%H:%M:%SZ")
+        );
+        let (status, code) = match self.session.signals.heard() {
+            Some(signal) => (Status::Stopped, signal.exit_code()),
+            None => (Status::Refused, ExitCode::TryLater),
+        };
+        let subject = Subject { key: &instance.key, exclusion_key: None, arguments: &instance.arguments };
+        let run = self.insert_ended(&subject, status, code, &format!("already running; {held}")).await?;
+        self.failures
+            .note(&format!("{name} is already running (run {run}, exit {})", code.number()), &[held]);
+        Ok(if code == ExitCode::TryLater {
+            Attempted { is_turned_away: true, ..Attempted::incomplete(code) }
+        } else {
+            Attempted::end_of_command(code)
+        })
+    }
+
+    /// The instance as the subject of a row, with what it would have held.
+    pub(super) fn subject<'i>(&self, instance: &'i Instance) -> Subject<'i> {
+        Subject {
+            key: &instance.key,
+            // A failure is over once its own instance succeeds, and not with the next mall's success.
+            exclusion_key: self.exclusion_key(instance).filter(|_| !instance.is_repeatable()),
+            arguments: &instance.arguments,
+        }
+    }
+
+    /// Inserts a run that ended before it began.
+    pub(super) async fn insert_ended(
+        &mut self,
+        subject: &Subject<'_>,
+        status: Status,
+        code: ExitCode,
+        message: &str,
+    ) -> anyhow::Result<i64> {
+        let session = self.session;
+        let server_time = self.db.server_time().await?;
+        let request = lease::Request {
+            job: session.spec.name,
+            instance_key: subject.key,
+            exclusion_key: None,
+            command_line: &subject.arguments.line(&session.redactor),
+            rerun: false,
+            retry_of: session.options.retry_of,
+            now: session.cx.now(),
+            lease: Duration::ZERO,
+            identity: &session.identity,
+            environment: session.cx.config.environment(),
+        };
+        let attempt = history::next_attempt(&mut self.db, session.spec.name, subject.key).await?;
+        let mut row = lease::new_execution(&request, server_time, attempt, 0);
+        status.word().clone_into(&mut row.status);
+        row.ended_at = Some(row.started_at);
+        row.duration_ms = Some(0);
+        row.exit_code = Some(i64::from(code.number()));
+        row.error_class = Some(code.class().to_owned());
+        row.error_message = Some(session.redactor.redact(message));
+        if matches!(status, Status::Failed | Status::TimedOut) {
+            row.exclusion_key.clone_from(&subject.exclusion_key);
+        }
+        Ok(history::insert(&mut self.db, &row).await?)
+    }
+
+    /// Says which dead runs were found, to people and to the alert channels.
+    pub(super) async fn tell_of_dead_runs(&mut self, grant: &Grant) {
+        let cx = self.session.cx;
+        for dead in &grant.crashed {
+            cx.output.status(&format!(
+                "{}: run {} crashed ({}); this run takes over",
+                dead.label(),
+                dead.id,
+                dead.error_message.as_deref().unwrap_or("no sign of life")
+            ));
+            if let Err(error) = lease::disconnect(&mut self.db, dead).await {
+                cx.output.warn(&format!(
+                    "failed to end the connection of run {}: {}",
+                    dead.id,
+                    one_line(&error)
+                ));
+            }
+            alert::failed(cx, &mut self.db, self.session.spec, dead).await;
+        }
+    }
+}
+
+/// What a row is about that is written without a run.
+pub(super) struct Subject<'i> {
+    /// The instance's key; empty for the command as a whole.
+    pub(super) key: &'i str,
+    /// What the run would have held.
+    pub(super) exclusion_key: Option<String>,
+    /// What repeats it.
+    pub(super) arguments: &'i crate::runner::arguments::Arguments,
+}

@@ -1,0 +1,162 @@
+//! One attempt at an instance: the job's work under heartbeat, deadline and signals.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Instant;
+
+use futures_util::FutureExt;
+use serde_json::json;
+
+use crate::runner::command::Instance;
+use crate::runner::exit::ExitCode;
+use crate::runner::failpoint;
+use crate::runner::history::{self, Ending, ItemError, Status, bigint, label};
+use crate::runner::interruption::Interruption;
+use crate::runner::lease::{Acquired, Grant, Heartbeat};
+use crate::runner::process::usage;
+use crate::runner::run::{Run, Scenario};
+use crate::runner::verdict::{Terms, Verdict, panicked};
+
+use super::plan::Scope;
+use super::worker::Worker;
+
+/// How an attempt at an instance ended.
+pub(super) struct Attempted {
+    pub(super) code: ExitCode,
+    /// The instance's results are in place, from this run or an earlier one.
+    pub(super) is_complete: bool,
+    /// No further instance is to be tried.
+    pub(super) ends_command: bool,
+    /// Another run holds the instance's exclusion key.
+    pub(super) is_turned_away: bool,
+}
+
+impl Attempted {
+    pub(super) fn complete() -> Self {
+        Self { code: ExitCode::Completed, is_complete: true, ends_command: false, is_turned_away: false }
+    }
+
+    pub(super) fn incomplete(code: ExitCode) -> Self {
+        Self { code, is_complete: false, ..Self::complete() }
+    }
+
+    pub(super) fn end_of_command(code: ExitCode) -> Self {
+        Self { ends_command: true, ..Self::incomplete(code) }
+    }
+}
+
+/// A run's work, when it is over.
+pub(super) struct Work {
+    pub(super) verdict: Verdict,
+    pub(super) ending: Ending,
+    /// The item errors that no chunk has written.
+    pub(super) errors: Vec<ItemError>,
+    /// The items of earlier runs that are as open as before.
+    pub(super) still_open: Vec<String>,
+    /// What the job says about its success.
+    pub(super) summary: Vec<String>,
+    /// The first item errors, for the failure message.
+    pub(super) quoted: Vec<String>,
+}
+
+impl Worker<'_> {
+    /// Gets the lease, does the work, and writes and tells how it ended.
+    pub(super) async fn attempt(&mut self, instance: &Instance, scope: Scope) -> anyhow::Result<Attempted> {
+        let config = &self.session.cx.config;
+        failpoint::reach(config, "before-lease");
+        let grant = match self.acquire(instance, scope != Scope::Incomplete).await? {
+            Acquired::Granted(grant) => grant,
+            Acquired::AlreadyCompleted(run) => {
+                let name = label(self.session.spec.name, &instance.key);
+                self.say(&format!("{name}: already completed by run {}", run.id));
+                return Ok(Attempted::complete());
+            }
+            Acquired::Held(holder) => return self.turn_away(instance, &holder).await,
+        };
+        failpoint::reach(config, "after-lease");
+        self.tell_of_dead_runs(&grant).await;
+        let work = self.work(instance, &grant, scope == Scope::Due).await?;
+        failpoint::reach(config, "before-finish");
+        Ok(self.end(instance, &grant.execution, work).await)
+    }
+
+    /// Runs the job's work.
+    async fn work(&mut self, instance: &Instance, grant: &Grant, only_due: bool) -> anyhow::Result<Work> {
+        let session = self.session;
+        let (cx, execution) = (session.cx, &grant.execution);
+        self.run = Some(execution.id);
+        let scenario = Scenario {
+            skip_limit: session.options.skip_limit.or(cx.config.job_skip_limit(session.spec.name)),
+            retry_items: match session.options.retry_of {
+                Some(run) => history::items_to_retry(&mut self.db, run).await?,
+                None => None,
+            },
+            only_due,
+            deadline: session.deadline,
+            progress_label: self.layout.is_side_by_side.then(|| instance.key.clone()),
+        };
+        let terms = Terms {
+            skip_limit: scenario.skip_limit,
+            allow_partial: session.options.allow_partial,
+            deadline: session.deadline,
+            redactor: &session.redactor,
+        };
+        cx.output.event(
+            "run started",
+            &json!({
+                "job": session.spec.name, "instance": instance.key, "run": execution.id, "attempt": execution.attempt,
+            }),
+        );
+        let started = Instant::now();
+        let used_before = usage();
+        let mut heartbeat = Heartbeat::start(
+            cx.config.database_url().to_owned(),
+            execution.id,
+            execution.epoch,
+            cx.config.lease().lease(),
+            cx.config.lease().heartbeat(),
+        );
+
+        let mut run = Run::new(cx, &mut self.db, execution, &session.signals, scenario);
+        let mut signals = session.signals.clone();
+        let result = {
+            let work = AssertUnwindSafe(session.job.run(&mut run, instance)).catch_unwind();
+            tokio::pin!(work);
+            tokio::select! {
+                biased;
+                result = &mut work => result.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))),
+                () = heartbeat.lost() => Err(Interruption::LeaseLost.into()),
+                () = tokio::time::sleep(session.deadline) => Err(Interruption::TimedOut.into()),
+                signal = signals.wait_and(session.grace()) => Err(Interruption::Stopped(signal).into()),
+            }
+        };
+        failpoint::reach(&cx.config, "after-work");
+        let (is_done, discards_checkpoint) = (result.is_ok(), run.discards_checkpoint());
+        let counts = run.counts_at_end(is_done);
+        let left = run.into_leftovers();
+        drop(heartbeat);
+
+        let verdict = Verdict::of(result, counts, &terms);
+        let used = usage();
+        let ending = Ending {
+            status: verdict.status,
+            ended_at: cx.now(),
+            duration_ms: bigint(u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)),
+            peak_memory_bytes: used.peak_memory_bytes,
+            cpu_time_ms: used.cpu_time_ms - used_before.cpu_time_ms,
+            exit_code: i64::from(verdict.code.number()),
+            error_class: verdict.message.as_ref().map(|_| verdict.code.class().to_owned()),
+            error_message: verdict.message.clone(),
+            counts,
+            // After work that ended there is nothing to resume: once the bad data is fixed, it starts over.
+            discards_checkpoint: (discards_checkpoint || is_done) && verdict.status == Status::Failed,
+        };
+        Ok(Work {
+            verdict,
+            ending,
+            errors: left.errors,
+            still_open: left.still_open,
+            summary: left.summary,
+            quoted: left.quoted,
+        })
+    }
+}

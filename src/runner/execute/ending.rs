@@ -1,0 +1,137 @@
+//! The end of a run: what is written, and what it means for the rest of the command.
+
+use serde_json::json;
+
+use crate::db::Db;
+use crate::failure::one_line;
+use crate::runner::command::Instance;
+use crate::runner::exit::ExitCode;
+use crate::runner::history::{self, Execution, Status};
+use crate::runner::interruption::Interruption;
+use crate::runner::verdict::Verdict;
+
+use super::BOOKKEEPING_TIMEOUT;
+use super::attempt::{Attempted, Work};
+use super::worker::Worker;
+
+impl Worker<'_> {
+    /// Writes how the run ended, tells it, and decides whether the command goes on.
+    pub(super) async fn end(
+        &mut self,
+        instance: &Instance,
+        execution: &Execution,
+        mut work: Work,
+    ) -> Attempted {
+        work.verdict = self.write_ending(execution, &work).await;
+        let (verdict, ending) = (&work.verdict, &work.ending);
+        self.session.cx.output.event(
+            "run ended",
+            &json!({
+                "job": self.session.spec.name, "instance": instance.key, "run": execution.id,
+                "status": verdict.status.word(), "exit_code": verdict.code.number(), "duration_ms": ending.duration_ms,
+                "items_read": ending.counts.read, "items_written": ending.counts.written,
+                "items_skipped": ending.counts.skipped, "items_failed": ending.counts.failed,
+                "error": verdict.message,
+            }),
+        );
+        self.tell_of_end(instance, execution, &work).await;
+        self.attempted(&work.verdict)
+    }
+
+    /// Writes how the run ended. What cannot be written did not happen: the exit code says so.
+    async fn write_ending(&mut self, execution: &Execution, work: &Work) -> Verdict {
+        let verdict = work.verdict.clone();
+        // A future that was dropped in the middle leaves its connection in an unknown state.
+        let is_connection_suspect = !matches!(verdict.status, Status::Completed | Status::Partial);
+        let writing = async {
+            if !is_connection_suspect && !self.db.is_in_transaction() {
+                match write_ending_over(&mut self.db, execution, work).await {
+                    Err(error) if ExitCode::of(&error) == ExitCode::TryLater => {}
+                    written => return written,
+                }
+            }
+            // A server that restarted, or a connection that somebody ended, is no reason to leave the end open.
+            self.reconnect().await?;
+            write_ending_over(&mut self.db, execution, work).await
+        };
+        match tokio::time::timeout(BOOKKEEPING_TIMEOUT, writing).await {
+            Ok(Ok(true)) => verdict,
+            Ok(Ok(false)) => Verdict {
+                status: Status::Crashed,
+                code: ExitCode::Failed,
+                message: Some(Interruption::LeaseLost.to_string()),
+                hint: Some("nothing was written after the take-over; see the later run".to_owned()),
+            },
+            Ok(Err(error)) => self.unwritten(verdict, &one_line(&error)),
+            Err(_) => self.unwritten(verdict, "the database does not answer"),
+        }
+    }
+
+    /// The run's end could not be written: its row still says RUNNING, and the next start takes over.
+    fn unwritten(&mut self, verdict: Verdict, error: &str) -> Verdict {
+        self.is_database_gone = true;
+        let code = match verdict.status {
+            Status::Completed | Status::Partial | Status::Failed => ExitCode::TryLater,
+            _ => verdict.code,
+        };
+        let first = verdict.message.map(|message| format!("{message}; ")).unwrap_or_default();
+        let message = format!("{first}failed to write the run's end: {error}");
+        Verdict {
+            status: Status::Failed,
+            code,
+            message: Some(self.session.redactor.redact(&message)),
+            hint: Some("run the same command again: it resumes where the last commit ended".to_owned()),
+        }
+    }
+
+    /// Whether the command goes on with the next instance.
+    fn attempted(&self, verdict: &Verdict) -> Attempted {
+        match (verdict.status, verdict.code) {
+            (Status::Completed, _) => match self.session.signals.heard() {
+                // The work was done before the signal could stop it; still never 0.
+                Some(signal) => {
+                    Attempted { is_complete: true, ..Attempted::end_of_command(signal.exit_code()) }
+                }
+                None => Attempted::complete(),
+            },
+            (Status::Partial, code) => Attempted { code, ..Attempted::complete() },
+            (Status::Stopped | Status::Crashed, code) => Attempted::end_of_command(code),
+            // A database that is gone will not be there for the next instance either.
+            (_, code) if self.is_database_gone => Attempted::end_of_command(code),
+            // Nor will the outside system that this instance did not reach, unless each has one of its own.
+            (_, ExitCode::TryLater) if !self.layout.is_isolated => {
+                Attempted::end_of_command(ExitCode::TryLater)
+            }
+            (_, code) => Attempted::incomplete(code),
+        }
+    }
+}
+
+/// Writes how a run ended, with the item errors that no chunk has written. Returns whether the run was still ours.
+async fn write_ending_over(db: &mut Db, execution: &Execution, work: &Work) -> anyhow::Result<bool> {
+    let ending = &work.ending;
+    let resolves =
+        ending.status == Status::Completed && (execution.attempt > 1 || execution.retry_of.is_some());
+    db.transaction(async |db| {
+        if !history::finish(db, execution.id, execution.epoch, ending).await? {
+            // A commit whose acknowledgement was lost has written it already; CRASHED is always somebody else's word.
+            let row = history::find(db, execution.id).await?;
+            return Ok(row.is_some_and(|row| row.is(ending.status) && !row.is(Status::Crashed)));
+        }
+        if !work.errors.is_empty() {
+            history::insert_errors(db, execution.id, &work.errors, ending.ended_at).await?;
+        }
+        if resolves {
+            // A run of a shared job did its own items: it says nothing about those that another one gave up on.
+            if execution.exclusion_key.is_some() {
+                history::resolve_errors(db, execution, &work.still_open, ending.ended_at).await?;
+            }
+            if let Some(retried) = execution.retry_of {
+                // It may be of another instance by now: a file that was fixed has another content.
+                history::resolve_errors_of(db, retried, ending.ended_at).await?;
+            }
+        }
+        Ok(true)
+    })
+    .await
+}

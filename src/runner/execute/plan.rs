@@ -1,0 +1,83 @@
+//! Decides from the history whether an instance has to run, and shows it for `--dry-run`.
+
+use crate::runner::command::Instance;
+use crate::runner::exit::ExitCode;
+use crate::runner::history::{self, Status, label};
+use crate::runner::job::Freshness;
+use crate::runner::options::Only;
+
+use super::worker::Worker;
+
+/// What a look at the history says about an instance before anything is done.
+pub(super) enum Plan {
+    Run { because: String, scope: Scope },
+    Skip { because: String, is_complete: bool },
+}
+
+/// How much of an instance a run is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// All of it, unless it is complete.
+    Incomplete,
+    /// All of it, even if it is complete.
+    Again,
+    /// It is complete but for what became due since.
+    Due,
+}
+
+impl Worker<'_> {
+    /// Decides from the history whether an instance has to run.
+    pub(super) async fn plan(&mut self, instance: &Instance) -> anyhow::Result<Plan> {
+        let run = |because: &str, scope| Plan::Run { because: because.to_owned(), scope };
+        if instance.is_repeatable() {
+            return Ok(run("runs every time", Scope::Incomplete));
+        }
+        let (spec, options) = (self.session.spec, self.session.options);
+        let last = history::last_attempt(&mut self.db, spec.name, &instance.key).await?;
+        if options.rerun || options.only == Some(Only::All) {
+            return Ok(run("asked to run again", Scope::Again));
+        }
+        let is_failed_wanted = options.only == Some(Only::Failed);
+        Ok(match last {
+            None if is_failed_wanted => Plan::Skip {
+                because: "never ran, and only failed ones are wanted".to_owned(),
+                is_complete: false,
+            },
+            None => run("no run yet", Scope::Incomplete),
+            Some(last) if last.is(Status::Completed) => {
+                let job = self.session.job;
+                match job.freshness(self.session.cx, &mut self.db, instance, &last).await? {
+                    Freshness::Current(news) => {
+                        let news = news.map(|news| format!("; {news}")).unwrap_or_default();
+                        let because = format!("already completed by run {}{news}", last.id);
+                        Plan::Skip { because, is_complete: true }
+                    }
+                    Freshness::Due(reason) if !is_failed_wanted => {
+                        Plan::Run { because: reason, scope: Scope::Due }
+                    }
+                    Freshness::Due(_) => {
+                        let because = format!("completed by run {}", last.id);
+                        Plan::Skip { because, is_complete: true }
+                    }
+                }
+            }
+            Some(last) => run(&format!("run {} is {}", last.id, last.status), Scope::Incomplete),
+        })
+    }
+
+    /// `--dry-run`: which instances would run and why.
+    pub(super) async fn show_plan(&mut self, instances: &[Instance]) -> anyhow::Result<ExitCode> {
+        for instance in instances {
+            let name = label(self.session.spec.name, &instance.key);
+            let line = match self.plan(instance).await? {
+                Plan::Run { because, .. } => format!("would run   {name}: {because}\n"),
+                Plan::Skip { because, .. } => format!("would skip  {name}: {because}\n"),
+            };
+            self.session.cx.output.data(line.as_bytes())?;
+        }
+        if instances.is_empty() {
+            self.session.cx.output.data(b"nothing to do\n")?;
+        }
+        Ok(ExitCode::Completed)
+    }
+}

@@ -1,0 +1,90 @@
+//! What a command has for all its instances, and the bounds of what it does outside its runs.
+
+use std::time::Duration;
+
+use crate::context::Context;
+use crate::mask::Redactor;
+use crate::runner::arguments::Arguments;
+use crate::runner::command::AnyJob;
+use crate::runner::failpoint;
+use crate::runner::interruption::{Interruption, Signals};
+use crate::runner::job::JobSpec;
+use crate::runner::options::RunOptions;
+use crate::runner::process::ProcessIdentity;
+
+/// How long the current chunk may take after a stop signal, unless told otherwise.
+const GRACE: Duration = Duration::from_secs(25);
+
+/// What a command has for all its instances.
+pub(super) struct Session<'a> {
+    pub(super) cx: &'a Context,
+    pub(super) job: &'a dyn AnyJob,
+    pub(super) spec: &'static JobSpec,
+    pub(super) options: &'a RunOptions,
+    pub(super) signals: Signals,
+    pub(super) identity: ProcessIdentity,
+    /// How long one run may take.
+    pub(super) deadline: Duration,
+    pub(super) redactor: Redactor,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(
+        cx: &'a Context,
+        job: &'a dyn AnyJob,
+        options: &'a RunOptions,
+        signals: Signals,
+    ) -> Self {
+        failpoint::reach(&cx.config, "start");
+        let spec = job.spec();
+        Self {
+            cx,
+            job,
+            spec,
+            options,
+            signals,
+            identity: ProcessIdentity::own(),
+            deadline: options.timeout.or(cx.config.job_timeout(spec.name)).unwrap_or(spec.deadline),
+            redactor: cx.config.redactor(),
+        }
+    }
+
+    /// The arguments that repeat the whole command.
+    pub(super) fn arguments(&self) -> Arguments {
+        self.job.arguments().clone().with_days_resolved(self.cx.today())
+    }
+
+    /// How long the current chunk may take after a stop signal.
+    pub(super) fn grace(&self) -> Duration {
+        self.options.grace.unwrap_or(GRACE)
+    }
+
+    /// The bounds of what the command does outside its runs.
+    pub(super) fn bounds(&self) -> Bounds {
+        Bounds { signals: self.signals.clone(), deadline: self.deadline, grace: self.grace() }
+    }
+
+    /// The command that an operator types to look at a run, or to retry it.
+    pub(super) fn command(&self, words: &str, run: i64) -> String {
+        format!("batchctl --env {} {words} {run}", self.cx.config.environment())
+    }
+}
+
+/// What a command does outside its runs (planning, waiting, delivering) has a deadline and hears a stop too.
+pub(super) struct Bounds {
+    signals: Signals,
+    deadline: Duration,
+    grace: Duration,
+}
+
+impl Bounds {
+    pub(super) async fn keep<T>(&self, step: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+        let mut signals = self.signals.clone();
+        tokio::select! {
+            biased;
+            result = step => result,
+            () = tokio::time::sleep(self.deadline) => Err(Interruption::TimedOut.into()),
+            signal = signals.wait_and(self.grace) => Err(Interruption::Stopped(signal).into()),
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Tells people, the terminal and the alert channels how a run ended, and leaves a row of what failed without a run.
+
+use std::time::Duration;
+
+use crate::failure::{self, one_line};
+use crate::period::format_duration;
+use crate::runner::alert;
+use crate::runner::command::Instance;
+use crate::runner::exit::ExitCode;
+use crate::runner::history::{self, Execution, Status, label};
+
+use super::BOOKKEEPING_TIMEOUT;
+use super::admission::Subject;
+use super::attempt::{Attempted, Work};
+use super::report_error;
+use super::worker::Worker;
+
+/// How long the runner tries to note a failure that is most likely the database's own, or a stop.
+const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(2);
+
+impl Worker<'_> {
+    /// Tells how a run ended.
+    pub(super) async fn tell_of_end(&mut self, instance: &Instance, execution: &Execution, work: &Work) {
+        let (session, verdict) = (self.session, &work.verdict);
+        let name = label(session.spec.name, &instance.key);
+        let took =
+            format_duration(Duration::from_millis(u64::try_from(work.ending.duration_ms).unwrap_or(0)));
+        let Some(message) = &verdict.message else {
+            let summary =
+                if work.summary.is_empty() { "completed".to_owned() } else { work.summary.join("; ") };
+            self.say(&format!("{name}: {summary} (run {}, {took})", execution.id));
+            let mut ended = execution.clone();
+            ended.duration_ms = Some(work.ending.duration_ms);
+            alert::succeeded(session.cx, &mut self.db, session.spec, &ended, self.layout.is_isolated).await;
+            return;
+        };
+        for sentence in &work.summary {
+            self.say(&format!("{name}: {sentence}"));
+        }
+        let ended = |message: String| {
+            let mut ended = execution.clone();
+            verdict.status.word().clone_into(&mut ended.status);
+            ended.error_message = Some(message);
+            ended
+        };
+        if verdict.code == ExitCode::Completed {
+            // Allowed to be partial: a success, and as silent as one. The rows and the alert tell.
+            self.say(&format!("{name} partial (run {}, {took}): {message}", execution.id));
+            alert::failed(session.cx, &mut self.db, session.spec, &ended(message.clone())).await;
+            return;
+        }
+        let mut lines = work.quoted.clone();
+        lines.extend(verdict.hint.as_ref().map(|hint| format!("hint: {hint}")));
+        lines.push(format!("look:  {}", session.command("runs show", execution.id)));
+        lines.push(format!("retry: {}", session.command("runs retry", execution.id)));
+        let word = verdict.status.word().to_lowercase().replace('_', " ");
+        let code = verdict.code.number();
+        self.failures
+            .note(&format!("{name} {word} (run {}, exit {code}, {took}): {message}", execution.id), &lines);
+        // Whoever took a lost run over has told of it; a database that is gone takes no alert.
+        if !matches!(verdict.status, Status::Stopped | Status::Crashed) && !self.is_database_gone {
+            // Whoever reads it in a chat has not seen the terminal.
+            let hint = verdict.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+            alert::failed(session.cx, &mut self.db, session.spec, &ended(format!("{message}{hint}"))).await;
+        }
+    }
+
+    /// An error before, between or after the runs: it leaves a row too, unless the command line itself is wrong.
+    pub(super) async fn fail_outside_runs(&mut self, error: &anyhow::Error) -> ExitCode {
+        self.failures.print(self.session.cx, self.session.spec.name);
+        let code = ExitCode::of(error);
+        report_error(self.session.cx, error);
+        if !matches!(code, ExitCode::Usage) && !self.session.options.dry_run {
+            let arguments = self.arguments.clone();
+            let subject = Subject { key: "", exclusion_key: None, arguments: &arguments };
+            self.leave_row(&subject, code, error).await;
+        }
+        code
+    }
+
+    /// An error that kept an instance's run from beginning, where the other instances do not depend on it.
+    pub(super) async fn fail_before_run(&mut self, instance: &Instance, error: &anyhow::Error) -> Attempted {
+        let code = ExitCode::of(error);
+        let row = if self.is_database_gone {
+            None
+        } else {
+            self.leave_row(&self.subject(instance), code, error).await
+        };
+        let run = row.as_ref().map_or(String::new(), |row| format!("run {}, ", row.id));
+        let mut hints: Vec<String> =
+            failure::hint(error).map(|hint| format!("hint: {hint}")).into_iter().collect();
+        hints.extend(row.map(|row| format!("retry: {}", self.session.command("runs retry", row.id))));
+        let name = label(self.session.spec.name, &instance.key);
+        self.failures.note(
+            &format!("{name} did not begin ({run}exit {}): {}", code.number(), one_line(error)),
+            &hints,
+        );
+        Attempted { ends_command: code.is_stop() || self.is_database_gone, ..Attempted::incomplete(code) }
+    }
+
+    /// Leaves the row of a failure without a run, and tells the alert channels. Returns the row, unless the database
+    /// does not take it.
+    async fn leave_row(
+        &mut self,
+        subject: &Subject<'_>,
+        code: ExitCode,
+        error: &anyhow::Error,
+    ) -> Option<Execution> {
+        let status = match code {
+            ExitCode::Refused => Status::Refused,
+            ExitCode::TimedOut => Status::TimedOut,
+            ExitCode::Interrupted | ExitCode::Terminated => Status::Stopped,
+            _ => Status::Failed,
+        };
+        // A step that was dropped in the middle leaves its connection in an unknown state; one that failed for now
+        // may have lost it.
+        let is_connection_suspect =
+            matches!(status, Status::TimedOut | Status::Stopped) || code == ExitCode::TryLater;
+        // The database itself may be what failed, or somebody waits for our end: then the exit code has to do.
+        let patience = match code {
+            ExitCode::TryLater if self.layout.is_isolated => BOOKKEEPING_TIMEOUT,
+            ExitCode::TryLater | ExitCode::TimedOut | ExitCode::Interrupted | ExitCode::Terminated => {
+                LAST_WORDS_TIMEOUT
+            }
+            _ => BOOKKEEPING_TIMEOUT,
+        };
+        let noted = async {
+            if is_connection_suspect || self.db.is_in_transaction() {
+                self.reconnect().await?;
+            }
+            let id = self.insert_ended(subject, status, code, &one_line(error)).await?;
+            anyhow::Ok(history::find(&mut self.db, id).await?)
+        };
+        let Ok(Ok(row)) = tokio::time::timeout(patience, noted).await else {
+            self.is_database_gone = true;
+            return None;
+        };
+        if let Some(row) = row.as_ref().filter(|_| status != Status::Stopped) {
+            alert::failed(self.session.cx, &mut self.db, self.session.spec, row).await;
+        }
+        row
+    }
+}

@@ -1,0 +1,87 @@
+//! A worker: one connection that takes instances through plan, admission, attempt, ending and telling.
+
+use crate::db::Db;
+use crate::runner::arguments::Arguments;
+use crate::runner::command::Instance;
+use crate::runner::failure_notes::FailureNotes;
+use crate::runner::lease;
+
+use super::session::Session;
+
+/// With more instances than this in a lane, a bar and one line at the end take the place of a line each.
+const LINES_OF_INSTANCES: usize = 7;
+
+/// What the plan as a whole means for each of its instances.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Layout {
+    /// There are too many instances for a line each.
+    pub(super) is_long: bool,
+    /// A failure of one instance says nothing about the next one: those of a job with named lanes.
+    pub(super) is_isolated: bool,
+    /// Other lanes run at the same time.
+    pub(super) is_side_by_side: bool,
+}
+
+impl Layout {
+    pub(super) fn of(instances: &[Instance]) -> Self {
+        let length = |lane: &str| instances.iter().filter(|instance| instance.lane == lane).count();
+        let longest = instances.iter().map(|instance| length(&instance.lane)).max().unwrap_or(0);
+        Self {
+            is_long: longest > LINES_OF_INSTANCES,
+            is_isolated: instances.iter().any(|instance| !instance.lane.is_empty()),
+            is_side_by_side: false,
+        }
+    }
+}
+
+/// One connection, and what it is used for.
+pub(super) struct Worker<'s> {
+    pub(super) session: &'s Session<'s>,
+    pub(super) db: Db,
+    pub(super) layout: Layout,
+    /// The run that the connection serves, or served last.
+    pub(super) run: Option<i64>,
+    /// What a failure outside the runs is repeated by: the whole command, or its only instance.
+    pub(super) arguments: Arguments,
+    pub(super) failures: FailureNotes,
+    /// The database stopped answering: nothing more is asked of it.
+    pub(super) is_database_gone: bool,
+}
+
+impl<'s> Worker<'s> {
+    pub(super) async fn connect(session: &'s Session<'s>) -> anyhow::Result<Self> {
+        let mut db = session.cx.db().await?;
+        lease::introduce(&mut db, &session.identity, None).await?;
+        Ok(Self {
+            session,
+            db,
+            layout: Layout::default(),
+            run: None,
+            arguments: session.arguments(),
+            failures: FailureNotes::default(),
+            is_database_gone: false,
+        })
+    }
+
+    /// Closes the connection in an orderly way, where that is still possible.
+    pub(super) async fn close(self) {
+        if !self.db.is_in_transaction() && !self.is_database_gone {
+            self.db.close().await;
+        }
+    }
+
+    /// Replaces a connection that is lost or in an unknown state.
+    pub(super) async fn reconnect(&mut self) -> anyhow::Result<()> {
+        let mut db = Db::connect(self.session.cx.config.database_url(), false).await?;
+        lease::introduce(&mut db, &self.session.identity, self.run).await?;
+        self.db = db;
+        Ok(())
+    }
+
+    /// A status line of one instance, unless there are too many of them.
+    pub(super) fn say(&self, message: &str) {
+        if !self.layout.is_long {
+            self.session.cx.output.status(message);
+        }
+    }
+}

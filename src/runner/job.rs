@@ -1,0 +1,177 @@
+//! What a job is to the runner: its constants, its units of work, and the work itself.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use chrono::NaiveDate;
+
+use crate::context::Context;
+use crate::db::Db;
+use crate::severity::Severity;
+use crate::shop::malls::{Mall, MallArgs};
+
+use super::run::Run;
+
+/// What may not run at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exclusion {
+    /// One run of the job at a time. A second one exits at once with 75.
+    Job,
+    /// One run of each exclusion key at a time (see [`Planned::exclusive_by`]). A second one waits, up to the
+    /// deadline, so that a nightly run is never lost.
+    Instance,
+    /// Any number at the same time: rows are claimed one by one.
+    Shared,
+}
+
+/// A job's constants: the one source of its help, manual page, crontab comment and README row.
+#[derive(Debug, Clone, Copy)]
+pub struct JobSpec {
+    /// Its name: the words of the subcommand (`report daily-sales`).
+    pub name: &'static str,
+    /// What it does, in one line: imperative, without a period.
+    pub summary: &'static str,
+    /// What `--help` says beyond the summary: whole sentences, or nothing.
+    pub details: &'static str,
+    /// The page that describes it, from the repository's root (`docs/mail.md`).
+    pub page: Option<&'static str>,
+    /// When it usually runs, as crontab's five fields in the business time zone; `None` if a person starts it.
+    pub schedule: Option<&'static str>,
+    /// How long one instance may take.
+    pub deadline: Duration,
+    /// How bad a failure is.
+    pub severity: Severity,
+    /// What may not run at the same time.
+    pub exclusion: Exclusion,
+}
+
+/// Minutes, for specs.
+pub const fn minutes(count: u64) -> Duration {
+    Duration::from_secs(count * 60)
+}
+
+/// One instance of a job as its plan has it: the unit of work, and what the runner has to know about it.
+#[derive(Debug, Clone)]
+pub struct Planned<U> {
+    pub(super) unit: U,
+    pub(super) key: String,
+    pub(super) exclusion: String,
+    pub(super) lane: String,
+    /// The arguments that are different in the line that repeats this instance, by clap's id; no values if the
+    /// argument is left out there.
+    pub(super) arguments: Vec<(&'static str, Vec<String>)>,
+}
+
+impl<U> Planned<U> {
+    /// The only instance of a job without identifying parameters, which sweeps or drains what is there. A second run
+    /// after a success does the work again.
+    pub fn sweep(unit: U) -> Self {
+        Self::new("", unit)
+    }
+
+    /// An instance with identifying parameters, in one stable text (`2026-11-19`). Once completed, it is not run again.
+    pub fn new(key: impl Into<String>, unit: U) -> Self {
+        Self { unit, key: key.into(), exclusion: String::new(), lane: String::new(), arguments: Vec::new() }
+    }
+
+    /// Sets what keeps two instances apart under [`Exclusion::Instance`], without the job's name. Without it all
+    /// instances of the job exclude each other.
+    #[must_use]
+    pub fn exclusive_by(mut self, exclusion: impl Into<String>) -> Self {
+        self.exclusion = exclusion.into();
+        self
+    }
+
+    /// Puts the instance into a lane: a part of the work that succeeds or fails independently (a mall). Instances of
+    /// one lane run one after the other, in the order given; lanes run at the same time (see [`Job::lanes`]), and a
+    /// failure in one leaves the others alone. Without a lane all instances depend on the same things: if an outside
+    /// system fails for one, the command ends.
+    #[must_use]
+    pub fn in_lane(mut self, lane: impl Into<String>) -> Self {
+        self.lane = lane.into();
+        self
+    }
+
+    /// Sets an argument, by clap's id, in the line that repeats this instance. All others are as the user gave them.
+    #[must_use]
+    pub fn with(mut self, argument: &'static str, value: impl ToString) -> Self {
+        self.arguments.push((argument, vec![value.to_string()]));
+        self
+    }
+
+    /// Leaves an argument out of the line that repeats this instance.
+    #[must_use]
+    pub fn without(mut self, argument: &'static str) -> Self {
+        self.arguments.push((argument, Vec::new()));
+        self
+    }
+
+    /// Resolves the three arguments of [`crate::period::DateArgs`] to one day.
+    #[must_use]
+    pub fn on(self, day: NaiveDate) -> Self {
+        self.with("date", day).without("from").without("to")
+    }
+
+    /// Resolves `--mall` to these malls' codes, if any were named.
+    #[must_use]
+    pub fn at(mut self, flag: &MallArgs, malls: &[Mall]) -> Self {
+        if !flag.named().is_empty() {
+            self.arguments.push(("mall", malls.iter().map(|mall| mall.code.clone()).collect()));
+        }
+        self
+    }
+}
+
+/// Whether the results of a completed instance are still current.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Freshness {
+    /// There is nothing to do. The text, if any, says what changed since ("13 orders of that day are newer").
+    Current(Option<String>),
+    /// Something of it is due that was not there before (a new mall): it has to run again.
+    Due(String),
+}
+
+/// A job: its parameters are the implementing type.
+#[expect(async_fn_in_trait, reason = "jobs run on one task; none of their futures has to be Send")]
+pub trait Job {
+    /// Its constants.
+    const SPEC: JobSpec;
+
+    /// What one instance works on, as the job's own type.
+    type Unit: 'static;
+
+    /// What is to be done, oldest first: a range of days is one instance a day. Bad arguments end here.
+    async fn plan(&self, cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Planned<Self::Unit>>>;
+
+    /// How many lanes run at the same time, each over a connection of its own (see [`Planned::in_lane`]).
+    fn lanes(&self, _cx: &Context) -> NonZeroUsize {
+        NonZeroUsize::MIN
+    }
+
+    /// Whether the results of a completed instance are still current, as far as that is cheap to know.
+    async fn freshness(
+        &self,
+        _cx: &Context,
+        _db: &mut Db,
+        _completed: &Completed<'_, Self::Unit>,
+    ) -> anyhow::Result<Freshness> {
+        Ok(Freshness::Current(None))
+    }
+
+    /// Does the work of one instance.
+    async fn run(&self, run: &mut Run<'_>, unit: &Self::Unit) -> anyhow::Result<()>;
+
+    /// Shows or writes what the command was asked for, from the stored results of the completed instances.
+    /// Runs once at the end, also when all had been completed before.
+    async fn deliver(&self, _cx: &Context, _db: &mut Db, _completed: &[&Self::Unit]) -> anyhow::Result<()> {
+        Ok(())
+    }
+}
+
+/// A completed instance: its unit, and the run that completed it.
+pub struct Completed<'a, U> {
+    /// What it works on.
+    pub unit: &'a U,
+    /// The run that completed it.
+    pub run: &'a super::history::Execution,
+}

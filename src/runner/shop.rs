@@ -1,0 +1,41 @@
+//! Malls and recipients as items of a run: what cannot be used fails or is skipped by name, and the rest goes on.
+
+use chrono_tz::Tz;
+use lettre::message::Mailbox;
+
+use crate::shop::malls::Mall;
+use crate::shop::recipients::{Addressed, Reach, drop_suppressed, item_key, parse_addresses};
+
+use super::run::Run;
+
+impl Run<'_> {
+    /// The malls whose time zone exists, with it. One whose zone does not is a failed item.
+    pub fn usable_malls(&mut self, malls: Vec<Mall>) -> Vec<(Mall, Tz)> {
+        let mut usable = Vec::with_capacity(malls.len());
+        for mall in malls {
+            match mall.time_zone() {
+                Ok(time_zone) => usable.push((mall, time_zone)),
+                Err(error) => {
+                    self.read(1);
+                    self.fail_item(&mall.code, "mall", &error);
+                }
+            }
+        }
+        usable
+    }
+
+    /// Those of a page who can be written to, with their addresses. One whose address is not one is skipped; the first
+    /// run that meets it says so, and not every night until somebody fixes it.
+    pub async fn reachable<T: Addressed>(
+        &mut self,
+        mut page: Vec<T>,
+        reach: Reach,
+    ) -> anyhow::Result<Vec<(T, Mailbox)>> {
+        // A mall that failed as a whole is wanted as a whole.
+        page.retain(|one| self.is_wanted(&item_key(one)) || self.is_wanted(one.mall_code()));
+        let (mut found, unusable) = parse_addresses(page);
+        self.skip_items_once(&unusable, "address", "BAD_INPUT").await?;
+        drop_suppressed(self.db, &mut found, reach).await?;
+        Ok(found)
+    }
+}
