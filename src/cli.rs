@@ -1,5 +1,8 @@
 //! The command line: global flags and the groups of commands.
 
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
 use clap::{CommandFactory, Parser, Subcommand};
 use futures_util::future::LocalBoxFuture;
 
@@ -82,8 +85,12 @@ pub enum Command {
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
-    /// Print the manual page
-    Man,
+    /// Print the manual page, or write a page for every command
+    Man {
+        /// Write `batchctl.1`, `batchctl-report.1`, … into this folder
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
 }
 
 impl Command {
@@ -103,7 +110,7 @@ impl Command {
             Self::Config(group) => Action::plain(cx, async move { group.dispatch(cx) }),
             Self::Demo(args) => Action::other(demo::demo(cx, args, run_line)),
             Self::Completions { shell } => Action::plain(cx, async move { completions(cx, *shell) }),
-            Self::Man => Action::plain(cx, async move { manual(cx) }),
+            Self::Man { out } => Action::plain(cx, async move { manual(cx, out.as_deref()) }),
         }
     }
 }
@@ -151,7 +158,15 @@ fn completions(cx: &Context, shell: clap_complete::Shell) -> anyhow::Result<()> 
     Ok(cx.output.data(&script)?)
 }
 
-fn manual(cx: &Context) -> anyhow::Result<()> {
+fn manual(cx: &Context, out: Option<&Path>) -> anyhow::Result<()> {
+    if let Some(folder) = out {
+        let folder = cx.working_dir().join(folder);
+        let written = std::fs::create_dir_all(&folder)
+            .and_then(|()| clap_mangen::generate_to(Cli::command(), &folder));
+        written.with_context(|| format!("failed to write manual pages into `{}`", folder.display()))?;
+        cx.output.status(&format!("Wrote the manual pages into {}", folder.display()));
+        return Ok(());
+    }
     let mut page = Vec::new();
     clap_mangen::Man::new(Cli::command()).render(&mut page)?;
     Ok(cx.output.data(&page)?)
@@ -181,6 +196,7 @@ mod tests {
             "DURATION" => "90m",
             "N" | "LINES" | "COUNT" | "DAYS" => "17",
             "N|N%" => "1%",
+            "fail|wait=DURATION" => "fail",
             "MALL" => "tokyo",
             "CHARACTER" => ";",
             "ADDRESS" => "manager@example.jp",
@@ -254,8 +270,8 @@ mod tests {
                 let mut words = line(spec.name, &all, &[argument]);
                 if is_incomplete(&words) {
                     // It goes with another one: `--to` with `--from`.
-                    let companion =
-                        all.iter().find(|other| !is_incomplete(&line(spec.name, &all, &[argument, other])));
+                    let is_complete = |other: &&clap::Arg| parse(&line(spec.name, &all, &[argument, other])).is_ok();
+                    let companion = all.iter().find(is_complete);
                     words = line(spec.name, &all, &[argument, companion.unwrap()]);
                 }
                 let given = parse(&words).unwrap_or_else(|error| panic!("{words:?}: {error:#}"));

@@ -200,7 +200,7 @@ mod tests {
         assert_eq!(line(&given("")), "report x");
         assert_eq!(
             line(&given("--mall=a --so-far 'a file' --mall b,c --out=-r")),
-            "report x --out=-r --mall a,b,c --so-far -- 'a file'"
+            "report x '--out=-r' --mall 'a,b,c' --so-far -- 'a file'"
         );
         assert_eq!(line(&given("--size 10")), "report x --size 10");
     }

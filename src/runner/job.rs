@@ -94,8 +94,8 @@ impl<U> Planned<U> {
 
     /// Sets an argument, by clap's id, in the line that repeats this instance. All others are as the user gave them.
     #[must_use]
-    pub fn with(mut self, argument: &'static str, value: impl ToString) -> Self {
-        self.arguments.push((argument, vec![value.to_string()]));
+    pub fn with(mut self, argument: &'static str, value: impl Into<String>) -> Self {
+        self.arguments.push((argument, vec![value.into()]));
         self
     }
 
@@ -109,7 +109,7 @@ impl<U> Planned<U> {
     /// Resolves the three arguments of [`crate::period::DateArgs`] to one day.
     #[must_use]
     pub fn on(self, day: NaiveDate) -> Self {
-        self.with("date", day).without("from").without("to")
+        self.with("date", day.to_string()).without("from").without("to")
     }
 
     /// Resolves `--mall` to these malls' codes, if any were named.

@@ -4,7 +4,7 @@ use chrono_tz::Tz;
 use lettre::message::Mailbox;
 
 use crate::shop::malls::Mall;
-use crate::shop::recipients::{Addressed, Reach, drop_suppressed, item_key, parse_addresses};
+use crate::shop::recipients::{Addressed, Parsed, Reach, drop_suppressed, item_key, parse_addresses};
 
 use super::run::Run;
 
@@ -33,7 +33,7 @@ impl Run<'_> {
     ) -> anyhow::Result<Vec<(T, Mailbox)>> {
         // A mall that failed as a whole is wanted as a whole.
         page.retain(|one| self.is_wanted(&item_key(one)) || self.is_wanted(one.mall_code()));
-        let (mut found, unusable) = parse_addresses(page);
+        let Parsed { mut found, unusable } = parse_addresses(page);
         self.skip_items_once(&unusable, "address", "BAD_INPUT").await?;
         drop_suppressed(self.db, &mut found, reach).await?;
         Ok(found)

@@ -59,8 +59,16 @@ pub fn item_key<T: Addressed>(one: &T) -> String {
     format!("{}/{}", one.mall_code(), one.key())
 }
 
-/// A page with its addresses parsed, and the items whose address is not one, as keys and messages.
-pub fn parse_addresses<T: Addressed>(page: Vec<T>) -> (Vec<(T, Mailbox)>, Vec<(String, String)>) {
+/// A page with its addresses parsed.
+pub struct Parsed<T> {
+    /// Those with an address.
+    pub found: Vec<(T, Mailbox)>,
+    /// The keys of those without, and what is wrong.
+    pub unusable: Vec<(String, String)>,
+}
+
+/// Parses the addresses of a page.
+pub fn parse_addresses<T: Addressed>(page: Vec<T>) -> Parsed<T> {
     let mut found = Vec::with_capacity(page.len());
     let mut unusable = Vec::new();
     for one in page {
@@ -69,7 +77,7 @@ pub fn parse_addresses<T: Addressed>(page: Vec<T>) -> (Vec<(T, Mailbox)>, Vec<(S
             Err(problem) => unusable.push((item_key(&one), problem.to_string())),
         }
     }
-    (found, unusable)
+    Parsed { found, unusable }
 }
 
 /// Drops those whose address gets nothing of this sort.

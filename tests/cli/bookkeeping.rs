@@ -33,6 +33,17 @@ fn subcommands_with_runs(command: &clap::Command, words: &[&str]) -> BTreeSet<St
 }
 
 #[test]
+fn the_page_of_commands_is_what_their_help_says() {
+    let options = clap_markdown::MarkdownOptions::new().show_footer(false);
+    let page = clap_markdown::help_markdown_command_custom(&Cli::command(), &options);
+    if repository_file("docs/commands.md") != page {
+        let made = Path::new(env!("CARGO_TARGET_TMPDIR")).join("commands.md");
+        std::fs::write(&made, page).unwrap();
+        panic!("docs/commands.md is out of date: cp {} docs/commands.md", made.display());
+    }
+}
+
+#[test]
 fn every_job_of_the_command_line_is_among_the_specs() {
     assert_eq!(subcommands_with_runs(&Cli::command(), &[]), names(specs()));
 }

@@ -229,7 +229,7 @@ fn a_range_is_an_instance_a_week(shop: &Shop) {
     shop.mall("tokyo", "Asia/Tokyo", "JPY");
     report(shop, &["--from", "2026-11-04"]).run().succeeds();
     let runs = shop.sql("SELECT instance_key, command_line FROM batch_execution ORDER BY id");
-    let line = |week: &str| format!("report weekly-signups --date {week} --min-cell 5");
+    let line = |week: &str| format!("report weekly-signups --date {week}");
     let expected = ["2026-11-02", "2026-11-09", "2026-11-16"].map(|week| vec![week.to_owned(), line(week)]);
     assert_eq!(runs, expected);
     report(shop, &["--date", "2026-11-23"]).run().exits(2).says("2026-11-23..2026-11-29 is not over yet");
@@ -338,7 +338,7 @@ fn a_larger_minimum_than_the_stored_one_shows_and_mails_nothing(shop: &Shop) {
     let flags = ["--min-cell", "10", "--mail-to", "a@example.jp", "--format", "csv", "--out", "out"];
     let ran = report(shop, &flags).run().exits(1);
     ran.says("the counts of 2026-11-16..2026-11-22 were made with --min-cell 5")
-        .says("hint: make them anew: batchctl report weekly-signups --date 2026-11-16 --min-cell 10 --rerun");
+        .says("hint: replace them: batchctl report weekly-signups --date 2026-11-16 --min-cell 10 --rerun");
     assert_eq!(
         (shop.scalar("SELECT COUNT(*) FROM mails"), shop.path("out").exists()),
         ("0".to_owned(), false)

@@ -95,7 +95,7 @@ fn a_failed_item_leaves_a_row(shop: &TradingShop) {
         [[
             "1",
             "mars",
-            "select",
+            "mall",
             "FAILED",
             "CONFIGURATION",
             "mall `mars` has the time zone `Mars/Base`, which does not exist",

@@ -52,7 +52,7 @@ pub struct Args {
 impl Job for Args {
     const SPEC: JobSpec = JobSpec {
         name: "mail digest",
-        summary: "Queue digests of new articles",
+        summary: "Queue digests of new articles to subscribers and free members",
         details: "Each member gets the newest articles since the day that they have not had, in their own language.",
         page: Some("docs/customer-mail.md"),
         schedule: Some("0 8 * * 1"),
@@ -67,7 +67,7 @@ impl Job for Args {
     async fn plan(&self, cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Planned<NaiveDate>>> {
         let since = self.since(cx)?;
         let malls = self.malls.selected(db).await?;
-        Ok(vec![Planned::sweep(since).with("since", since).at(&self.malls, &malls)])
+        Ok(vec![Planned::sweep(since).with("since", since.to_string()).at(&self.malls, &malls)])
     }
 
     async fn run(&self, run: &mut Run<'_>, since: &NaiveDate) -> anyhow::Result<()> {
@@ -78,8 +78,8 @@ impl Job for Args {
         let malls = self.malls.selected(run.db).await?;
         for (mall, time_zone) in run.usable_malls(malls) {
             let from = day_bounds(*since, time_zone).start;
-            let offered = Offered::load(run.db, &mall, from, cx.now(), self.most_articles).await?;
-            let queued = send_to_mall(run, &texts, &mall, &offered).await?;
+            let articles = Offered::load(run.db, &mall, from, cx.now(), self.most_articles).await?;
+            let queued = send_to_mall(run, &texts, &mall, &articles).await?;
             to_subscribers += queued.to_subscribers;
             to_free_members += queued.to_free_members;
         }

@@ -45,7 +45,7 @@ pub struct Args {
 impl Job for Args {
     const SPEC: JobSpec = JobSpec {
         name: "mail payment-notice",
-        summary: "Queue notices of payments to come",
+        summary: "Queue notices of upcoming charges to subscribers",
         details: "One notice some days before a charge, and one on the day itself. A day on which the job did not run \
                   is made up for by the next run.",
         page: Some("docs/customer-mail.md"),
@@ -76,7 +76,7 @@ impl Job for Args {
             key.push_str(&format!(" mall={}", codes.join(",")));
         }
         // All exclude each other: whatever their days, two runs would write the same ledger.
-        Ok(vec![Planned::new(key, day).with("date", day).at(&self.malls, &malls)])
+        Ok(vec![Planned::new(key, day).with("date", day.to_string()).at(&self.malls, &malls)])
     }
 
     async fn run(&self, run: &mut Run<'_>, day: &NaiveDate) -> anyhow::Result<()> {

@@ -27,7 +27,7 @@ pub struct Args {
 impl Job for Args {
     const SPEC: JobSpec = JobSpec {
         name: "mail purge",
-        summary: "Delete mails that ended long ago",
+        summary: "Delete mails that ended 180 days ago",
         details: "What waits is never deleted, however old it is.",
         page: Some("docs/mail.md"),
         schedule: Some("30 4 * * *"),

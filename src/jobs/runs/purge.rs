@@ -27,7 +27,7 @@ pub struct Args {
 impl Job for Args {
     const SPEC: JobSpec = JobSpec {
         name: "runs purge",
-        summary: "Delete the history of old runs",
+        summary: "Delete run history older than 90 days",
         details: "A running run is never deleted, nor one that is to be retried, nor the last success of an instance.",
         page: None,
         schedule: Some("15 4 * * *"),

@@ -38,7 +38,7 @@ fn yesterdays_members_are_taken_over(shops: &Shops) {
     assert_eq!(shops.runs(), [["demo member 2026-11-19", "1", "COMPLETED", "0"]]);
     assert_eq!(
         shops.scalar("SELECT command_line FROM batch_execution"),
-        "mall sync --mall demo --domain member --from 2026-11-19 --to 2026-11-19 --page-size 1000"
+        "mall sync --mall demo --domain member --from 2026-11-19 --to 2026-11-19"
     );
     let calls = shops.calls();
     assert_eq!(calls.len(), 1, "a page that is not full is the last: {calls:?}");

@@ -52,7 +52,7 @@ pub struct Args {
 impl Job for Args {
     const SPEC: JobSpec = JobSpec {
         name: "cart remind",
-        summary: "Queue reminders of carts that members left",
+        summary: "Queue reminders to members who left something in their cart",
         details: "A cart is reminded of once. Carts that were left longer ago than --max-age are not reminded of at all, \
                   so that a first run over years of carts does not write to everybody.",
         page: Some("docs/customer-mail.md"),

@@ -121,7 +121,7 @@ impl Job for Args {
         let mut planned = Planned::new(key, File { short_hash: hash })
             // Two files of one kind may hold the same orders, an older and a newer state of them.
             .exclusive_by(kind)
-            .with("file", path.to_string_lossy());
+            .with("file", path.to_string_lossy().into_owned());
         if let Some(mall) = mall {
             planned = planned.with("mall", mall);
         }

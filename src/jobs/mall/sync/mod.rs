@@ -81,7 +81,7 @@ pub struct Args {
 impl Job for Args {
     const SPEC: JobSpec = JobSpec {
         name: "mall sync",
-        summary: "Take members, orders and sales of shops at Cafe24 into this database",
+        summary: "Fetch members, orders and sales of shops at Cafe24 into this database",
         details: "Each page is one commit with its checkpoint: a run that was killed resumes with the page it was at. \
                   Malls are synchronised at the same time, the domains of one after the other, since they share the \
                   shop's throttle.",
@@ -177,7 +177,7 @@ impl Target {
             .exclusive_by(format!("{code} {domain}"))
             .in_lane(lane)
             .with("mall", code)
-            .with("domain", domain)
+            .with("domain", domain.to_string())
             .with("from", from)
             .with("to", to)
     }

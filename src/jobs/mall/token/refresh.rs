@@ -31,7 +31,7 @@ pub struct Args {
 impl Job for Args {
     const SPEC: JobSpec = JobSpec {
         name: "mall token refresh",
-        summary: "Renew malls' tokens before they end",
+        summary: "Renew the tokens of malls before they expire",
         details: "A refresh token lives two weeks and is replaced by each refresh. A mall whose token cannot be renewed \
                   fails its item each night, with the days that are left.",
         page: Some("docs/cafe24.md"),

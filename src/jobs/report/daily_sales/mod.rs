@@ -54,7 +54,7 @@ pub struct Figures {
 impl Report for Args {
     const SPEC: JobSpec = JobSpec {
         name: "report daily-sales",
-        summary: "Report what each mall sold on a business day",
+        summary: "Report what each mall sold on a business day, by product and payment method",
         details: "A sale belongs to the day it was paid, a cancellation and a refund to the day they happened, \
                   whatever day the order is from; the day is the mall's own, in its time zone.",
         page: None,

@@ -44,7 +44,7 @@ pub struct Args {
 impl Report for Args {
     const SPEC: JobSpec = JobSpec {
         name: "report executive",
-        summary: "Report a day's figures to the management, with changes and a chart",
+        summary: "Report yesterday's figures to the management, with changes and a chart",
         details: "It shows what `report daily-sales`, `report daily-cancellations` and `stats refresh` have stored. \
                   A mall whose sales are not reported yet is left out and named.",
         page: None,

@@ -45,7 +45,7 @@ pub struct Args {
 impl Report for Args {
     const SPEC: JobSpec = JobSpec {
         name: "report weekly-signups",
-        summary: "Report how many members joined each mall in a week, in counts alone",
+        summary: "Report how many members joined each mall last week, by channel, as counts",
         details: "Members who asked to be erased are not counted. Small groups are merged, so that nobody can be \
                   recognised.",
         page: Some("docs/weekly-signups.md"),

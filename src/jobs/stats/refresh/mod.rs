@@ -53,7 +53,7 @@ impl Job for Args {
             cx.output.status("No active mall: nothing to count (add one with `batchctl mall add`)");
             return Ok(Vec::new());
         }
-        Ok(vec![Planned::new(day.to_string(), day).exclusive_by(day.to_string()).with("date", day)])
+        Ok(vec![Planned::new(day.to_string(), day).exclusive_by(day.to_string()).with("date", day.to_string())])
     }
 
     async fn freshness(
