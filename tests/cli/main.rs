@@ -10,6 +10,7 @@ mod cart_remind;
 mod data_import;
 mod demo;
 mod exit_codes;
+mod fakes;
 mod harness;
 mod mail;
 mod mail_digest;
