@@ -393,7 +393,10 @@ def start(
     server = Server(platform, options)
     if prepare:
         prepare(server)
-    port = server.listen(options.port)
+    try:
+        port = server.listen(options.port)
+    except OSError as error:
+        sys.exit(f"failed to listen on port {options.port}: {os.strerror(error.errno or 0)}")
     if options.port_file:
         # Whole or not at all: a test is looking.
         with open(options.port_file + ".new", "w", encoding="ascii") as file:

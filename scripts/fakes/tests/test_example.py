@@ -95,6 +95,12 @@ class Example(unittest.TestCase):
         self.process.send_signal(signal.SIGTERM)
         self.assertEqual((self.process.wait(10), self.process.stdout and self.process.stdout.read()), (-15, ""))
 
+    def test_a_port_that_is_taken_is_told(self) -> None:
+        command = [str(self.folder / "parcels"), "--port", str(self.port)]
+        second = subprocess.run(command, capture_output=True, text=True, timeout=10)
+        told = f"failed to listen on port {self.port}: Address already in use\n"
+        self.assertEqual((second.returncode, second.stdout, second.stderr), (1, "", told))
+
     def test_nothing_is_compiled_into_the_checkout(self) -> None:
         cache = self.folder / "batchctl-fakes"
         deadline = time.monotonic() + 10
