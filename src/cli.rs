@@ -36,39 +36,39 @@ pub struct GlobalArgs {
     /// Write messages as lines of text, or of JSON for log collectors
     #[arg(long, global = true, value_enum, default_value = "text", value_name = "FORMAT")]
     pub log_format: LogFormat,
-    /// Say what was done without a terminal too; twice (`-vv`), trace requests to outside systems as well
+    /// Report what was done even without a terminal; `-vv` also traces requests to outside systems
     #[arg(long = "verbose", short, global = true, action = clap::ArgAction::Count)]
     pub verbosity: u8,
 }
 
-/// The groups.
+/// The command groups.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Report sales, cancellations, sign-ups, and the figures for the management
+    /// Report sales, cancellations, sign-ups and the key figures for management
     #[command(subcommand)]
     Report(report::Report),
-    /// Count what there is, once a day
+    /// Take a daily snapshot of the shop's counts
     #[command(subcommand)]
     Stats(stats::Stats),
     /// Load a shop's data
     #[command(subcommand)]
     Data(data::Data),
-    /// Remind members of what they left in their carts
+    /// Remind members of abandoned carts
     #[command(subcommand)]
     Cart(cart::Cart),
-    /// Send mails, and look after their queue and their texts
+    /// Send mails, and manage their queue and their texts
     #[command(subcommand)]
     Mail(mail::Mail),
-    /// Name the malls whose data is kept here
+    /// Manage malls, their access tokens and their synchronisation
     #[command(subcommand)]
     Mall(mall::MallCommand),
-    /// Look at past runs and repeat what failed
+    /// List past runs and retry what failed
     #[command(subcommand)]
     Runs(runs::Runs),
-    /// Care for the database
+    /// Migrate and check the database
     #[command(subcommand)]
     Db(database::Database),
-    /// Print the jobs' schedules for a scheduler
+    /// Print the jobs' schedules
     #[command(subcommand)]
     Schedule(schedule::Schedule),
     /// Show the environment's settings
@@ -77,9 +77,9 @@ pub enum Command {
     /// Check the configuration
     #[command(subcommand)]
     Config(configuration::ConfigCommand),
-    /// Make an example shop and run the day's jobs on it
+    /// Create an example shop and run the day's jobs on it
     Demo(demo::Args),
-    /// Print a completion script for a shell
+    /// Print a shell completion script
     Completions {
         /// The shell
         #[arg(value_enum)]
@@ -87,7 +87,7 @@ pub enum Command {
     },
     /// Print the manual page, or write a page for every command
     Man {
-        /// Write `batchctl.1`, `batchctl-report.1`, … into this folder
+        /// Write `batchctl.1`, `batchctl-report.1`, … to this folder
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
@@ -120,7 +120,7 @@ pub async fn dispatch(cx: &Context, command: &Command) -> ExitCode {
     command.action(cx).run(cx).await
 }
 
-/// Runs the words of a command line, without the program.
+/// Runs a command line, given as words without the program.
 fn run_line<'a>(cx: &'a Context, words: &'a [String]) -> LocalBoxFuture<'a, ExitCode> {
     Box::pin(async move {
         match parse(words) {
@@ -130,8 +130,8 @@ fn run_line<'a>(cx: &'a Context, words: &'a [String]) -> LocalBoxFuture<'a, Exit
     })
 }
 
-/// `runs retry`: runs a stored command line, limited to what failed. A stored text is not a command until it has proven
-/// to start the job whose run it is.
+/// `runs retry`: runs a stored command line, limited to what failed. A stored text is run only if it is proven to start
+/// the job of its run.
 fn repeat(cx: &Context, stored: StoredCommand, retry: Retry) -> LocalBoxFuture<'_, ExitCode> {
     Box::pin(async move {
         let command = match parse(&stored.words) {
@@ -161,10 +161,10 @@ fn completions(cx: &Context, shell: clap_complete::Shell) -> anyhow::Result<()> 
 fn manual(cx: &Context, out: Option<&Path>) -> anyhow::Result<()> {
     if let Some(folder) = out {
         let folder = cx.working_dir().join(folder);
-        let written = std::fs::create_dir_all(&folder)
-            .and_then(|()| clap_mangen::generate_to(Cli::command(), &folder));
-        written.with_context(|| format!("failed to write manual pages into `{}`", folder.display()))?;
-        cx.output.status(&format!("Wrote the manual pages into {}", folder.display()));
+        let written =
+            std::fs::create_dir_all(&folder).and_then(|()| clap_mangen::generate_to(Cli::command(), &folder));
+        written.with_context(|| format!("failed to write manual pages to `{}`", folder.display()))?;
+        cx.output.status(&format!("Wrote the manual pages to {}", folder.display()));
         return Ok(());
     }
     let mut page = Vec::new();
@@ -200,14 +200,14 @@ mod tests {
             "MALL" => "tokyo",
             "CHARACTER" => ";",
             "ADDRESS" => "manager@example.jp",
-            // Named like a flag, with what a shell would take apart.
+            // It looks like a flag, and contains what a shell would split.
             "FILE" | "DIR|-" => "-it's a \"file\" $HOME",
-            other => panic!("say here which value `{}` takes: `{other}` is new", argument.get_id()),
+            other => panic!("add a sample value for `{}` here: `{other}` is new", argument.get_id()),
         };
         value.to_owned()
     }
 
-    /// The words that give an argument, and whether they come last.
+    /// The words that set an argument, and whether they come last.
     fn words_of(argument: &clap::Arg) -> Vec<String> {
         match argument.get_long() {
             None => vec!["--".to_owned(), sample(argument)],
@@ -222,7 +222,7 @@ mod tests {
         }
     }
 
-    /// A command line of the job with these arguments and those that it cannot be without.
+    /// A command line of the job with these arguments and all required ones.
     fn line(job: &str, all: &[clap::Arg], wanted: &[&clap::Arg]) -> Vec<String> {
         let is_needed = |argument: &&clap::Arg| {
             argument.is_required_set() || wanted.iter().any(|wanted| wanted.get_id() == argument.get_id())
@@ -269,8 +269,9 @@ mod tests {
             for argument in &all {
                 let mut words = line(spec.name, &all, &[argument]);
                 if is_incomplete(&words) {
-                    // It goes with another one: `--to` with `--from`.
-                    let is_complete = |other: &&clap::Arg| parse(&line(spec.name, &all, &[argument, other])).is_ok();
+                    // It requires another one: `--to` requires `--from`.
+                    let is_complete =
+                        |other: &&clap::Arg| parse(&line(spec.name, &all, &[argument, other])).is_ok();
                     let companion = all.iter().find(is_complete);
                     words = line(spec.name, &all, &[argument, companion.unwrap()]);
                 }

@@ -1,11 +1,11 @@
-//! A failure that knows what it means to the caller: its exit code, and what to do about it.
+//! A failure that knows what it means to the caller: its exit code and what to do about it.
 //!
-//! Most errors are plain `anyhow` errors and exit 1. This type is for those where the exit code must tell more:
+//! Most errors are plain `anyhow` errors and exit 1. This type is for those where the exit code must say more:
 //! bad input, a wrong configuration, a refusal, or "try again later".
 
 use std::fmt;
 
-/// What kind of failure it is; each has one exit code.
+/// The kind of a failure; each has one exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {
     /// Running it again unchanged will not help.
@@ -14,7 +14,7 @@ pub enum FailureKind {
     Usage,
     /// A file or template holds bad data.
     BadInput,
-    /// Something outside is not reachable or is busy.
+    /// An outside system is unreachable or busy.
     TryLater,
     /// A guard refused.
     Refused,
@@ -22,7 +22,7 @@ pub enum FailureKind {
     Configuration,
 }
 
-/// A failure with its kind and, where there is something to do, a hint.
+/// A failure with its kind and, if something can be done about it, a hint.
 #[derive(Debug, Clone)]
 pub struct Failure {
     /// Its kind.
@@ -53,7 +53,7 @@ impl Failure {
         Self::new(FailureKind::BadInput, message)
     }
 
-    /// Something outside is not reachable or is busy.
+    /// An outside system is unreachable or busy.
     pub fn try_later(message: impl Into<String>) -> Self {
         Self::new(FailureKind::TryLater, message)
     }
@@ -84,12 +84,12 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// The hint that an error carries, wherever in its chain.
+/// The hint that an error carries anywhere in its chain.
 pub fn hint(error: &anyhow::Error) -> Option<&str> {
     error.chain().find_map(|cause| cause.downcast_ref::<Failure>()?.hint.as_deref())
 }
 
-/// Whether it only means that the reader of our output has seen enough (`batchctl runs list | head`).
+/// Whether the error only means that the reader of our output has seen enough (`batchctl runs list | head`).
 pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause
@@ -113,7 +113,7 @@ pub fn one_line(error: &anyhow::Error) -> String {
     shortened(&text.replace(['\n', '\r'], " "))
 }
 
-/// An error may quote data without an end; a row and a mail hold a screenful of it.
+/// Cuts off an error that quotes endless data; a row or a mail holds a screenful of it.
 pub fn shortened(text: &str) -> String {
     const LONGEST: usize = 2_000;
     match text.char_indices().nth(LONGEST) {
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn a_hint_is_found_below_a_context() {
         let error =
-            anyhow::Error::new(Failure::bad_input("line 3").hint("mend it")).context("failed to import");
-        assert_eq!(hint(&error), Some("mend it"));
+            anyhow::Error::new(Failure::bad_input("line 3").hint("fix it")).context("failed to import");
+        assert_eq!(hint(&error), Some("fix it"));
     }
 }

@@ -1,4 +1,4 @@
-//! Writing a file so that a reader sees the old one or the new one, never half of it.
+//! Writes files atomically: a reader sees the old one or the new one, never half of it.
 
 use std::fs::{File, Permissions};
 use std::io::{self, BufWriter, Write};
@@ -7,14 +7,14 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 
-/// As any program creates a file: readable by all, less what the umask takes away. (A temporary file would else
-/// be for its owner only, and the web server could not read the feed we made.)
+/// The mode of any newly created file: readable by all, minus the umask. (By default a temporary file is readable by
+/// its owner only, and a web server could not read the feed we wrote.)
 const FILE_MODE: u32 = 0o644;
 
-/// Writes a file through a temporary one beside it and puts it in place at the end, safe on disk.
+/// Writes a file through a temporary one in the same directory, syncs it and renames it into place.
 ///
-/// On any failure, the callback's too, nothing is left behind and an older file stays as it was. The error names
-/// the path.
+/// On any failure, including the callback's, nothing is left behind and an existing file is unchanged. The error
+/// names the path.
 pub fn write_atomically(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>,
@@ -28,7 +28,7 @@ fn try_to_write(path: &Path, write: impl FnOnce(&mut dyn Write) -> anyhow::Resul
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    // Said before the work is done, not after, and in better words than the operating system's.
+    // Checked before the work is done rather than after, and in clearer words than the operating system's.
     if path.is_dir() {
         bail!("it is a directory");
     }
@@ -42,7 +42,7 @@ fn try_to_write(path: &Path, write: impl FnOnce(&mut dyn Write) -> anyhow::Resul
         .prefix(&prefix)
         .permissions(Permissions::from_mode(FILE_MODE))
         .tempfile_in(directory)
-        // The temporary name in its message would say nothing to the reader.
+        // The temporary name in its message would mean nothing to the reader.
         .map_err(|error| io::Error::from(error.kind()))?;
 
     let mut buffered = BufWriter::new(temporary.as_file());
@@ -51,7 +51,7 @@ fn try_to_write(path: &Path, write: impl FnOnce(&mut dyn Write) -> anyhow::Resul
     drop(buffered);
     temporary.as_file().sync_all()?;
     temporary.persist(path).map_err(|error| error.error)?;
-    // The name too must survive a power cut.
+    // The name must survive a power cut too.
     File::open(directory)?.sync_all()?;
     Ok(())
 }
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_appears_whole_under_its_name_only() {
+    fn a_file_appears_complete_and_only_under_its_name() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("日報.csv");
         for content in ["first", "second"] {

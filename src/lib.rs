@@ -3,7 +3,7 @@
 //! Arrows run one way: `main → cli → jobs → runner → {db, clients, documents, config}`; the leaves (`period`,
 //! `money`, `mask`, `locale`, …) are below all and know no database and no clock.
 //!
-//! `docs/adding-a-job.md` says how to add a job; tests hold that book-keeping.
+//! `docs/adding-a-job.md` explains how to add a job; tests enforce its steps.
 
 pub mod cli;
 pub mod clients;
@@ -11,6 +11,7 @@ pub mod clock;
 pub mod config;
 pub mod context;
 pub mod db;
+pub mod digest;
 pub mod documents;
 pub mod failure;
 pub mod files;

@@ -1,6 +1,6 @@
-//! The three languages we write documents in, and how each writes a number.
+//! The three languages we write documents in, and how each formats dates and numbers.
 //!
-//! Not a translation catalogue: a job brings its own wording, this only names the language.
+//! Not a translation catalogue: each job has its own wording; this module only names the language.
 
 use std::fmt;
 use std::str::FromStr;
@@ -50,7 +50,7 @@ impl fmt::Display for Locale {
     }
 }
 
-/// A language tag that is none of ours.
+/// A language tag that is not one of ours.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown locale `{0}`: use en, ja or ko")]
 pub struct UnknownLocale(String);
@@ -66,19 +66,19 @@ impl FromStr for Locale {
     }
 }
 
-/// The locale that a language tag or an operating system's name of one means (`ja`, `ja-JP`, `ja_JP.UTF-8`, `KO`):
-/// only the language counts. Nothing for a language that is none of ours.
+/// The locale of a language tag or of an operating system's locale name (`ja`, `ja-JP`, `ja_JP.UTF-8`, `KO`): only
+/// the language counts. `None` for a language we do not write.
 pub fn locale_of(text: &str) -> Option<Locale> {
     let language = text.trim().split(['-', '_', '.', '@']).next().unwrap_or_default().to_ascii_lowercase();
     Locale::ALL.into_iter().find(|locale| locale.tag() == language)
 }
 
-/// Writes a day as it stands in a letter: `20 November 2026`, `2026年11月20日`, `2026년 11월 20일`.
+/// Writes a day as in a letter: `20 November 2026`, `2026年11月20日`, `2026년 11월 20일`.
 pub fn day_in_words(day: NaiveDate, locale: Locale) -> String {
     day.format(locale.pick("%-d %B %Y", "%Y年%-m月%-d日", "%Y년 %-m월 %-d일")).to_string()
 }
 
-/// The day of the week, short, as it stands beside a day: `Fri`, `金`, `금`.
+/// The abbreviated day of the week: `Fri`, `金`, `금`.
 pub fn weekday_in_words(day: NaiveDate, locale: Locale) -> &'static str {
     let names = locale.pick(
         ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"],
@@ -88,14 +88,14 @@ pub fn weekday_in_words(day: NaiveDate, locale: Locale) -> &'static str {
     names[day.weekday().num_days_from_monday() as usize]
 }
 
-/// Writes an instant, already in the reader's time zone: `20 November 2026, 09:05`, `2026年11月20日 9:05`,
+/// Writes a time that is already in the reader's time zone: `20 November 2026, 09:05`, `2026年11月20日 9:05`,
 /// `2026년 11월 20일 09:05`.
 pub fn time_in_words(time: NaiveDateTime, locale: Locale) -> String {
     let clock = time.format(locale.pick(", %H:%M", " %-H:%M", " %H:%M"));
     format!("{}{clock}", day_in_words(time.date(), locale))
 }
 
-/// Writes a plain decimal number (`-1234.50`) with a comma at each thousand: all three locales do it so.
+/// Writes a plain decimal number (`-1234.50`) with a comma between thousands, as all three locales do.
 pub fn group_digits(plain: &str) -> String {
     let (sign, unsigned) = plain.strip_prefix('-').map_or(("", plain), |rest| ("-", rest));
     let (whole, fraction) = unsigned.split_once('.').map_or((unsigned, None), |(w, f)| (w, Some(f)));

@@ -1,17 +1,17 @@
-//! Keeps secrets and addresses out of what people and logs get to read.
+//! Keeps secrets and addresses out of messages and logs.
 
 use std::fmt;
 
 use url::Url;
 
-/// What stands in the place of a secret. Its length says nothing about the secret's.
+/// What replaces a secret. Its length says nothing about the secret's.
 pub const MASK: &str = "***";
 
-/// Shorter secrets are not searched for: `shop` as the password of a test database would turn every `shop` of
-/// every message into the mask, and so give the password away. [`mask_url`] hides those by their place.
+/// Shorter secrets are not searched for: `shop` as the password of a test database would turn every `shop` in
+/// every message into the mask, and so give the password away. [`mask_url`] hides those by their position.
 const MIN_SECRET_CHARACTERS: usize = 6;
 
-/// Hosts whose URLs are secrets by themselves: whoever knows the path can post.
+/// Hosts whose URLs are themselves secrets: anybody who knows the path can post.
 const WEBHOOK_HOSTS: [&str; 10] = [
     "hooks.slack.com",
     "hooks.slack-gov.com",
@@ -54,7 +54,7 @@ impl fmt::Debug for Secret {
 }
 
 /// The address with only the first letter of its local part: `h*****@example.com`. Always five stars, so that
-/// the length is hidden too; a single letter is hidden as well. A display name is dropped.
+/// the length is hidden too; a single letter is also hidden. A display name is dropped.
 pub fn mask_email(address: &str) -> String {
     const STARS: &str = "*****";
     let address = address.trim();
@@ -74,16 +74,16 @@ pub fn mask_email(address: &str) -> String {
     }
 }
 
-/// The mask, or nothing for an empty value: that it is empty is worth knowing.
+/// The mask, or an empty text for an empty value, because that it is empty is worth knowing.
 pub fn mask_secret(value: &str) -> String {
     if value.is_empty() { String::new() } else { MASK.to_owned() }
 }
 
 /// The URL without its password, without parameters that are secrets and, for a known webhook, without anything
-/// after the host. One that cannot be taken apart keeps its scheme only.
+/// after the host. A URL that cannot be parsed keeps only its scheme.
 pub fn mask_url(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else {
-        // `sqlite:batchctl.db`, a path, or something that is no URL at all.
+        // `sqlite:batchctl.db`, a path, or something that is not a URL at all.
         let known = text.starts_with("sqlite:") && !text.contains('@');
         return if known || text.is_empty() { text.to_owned() } else { MASK.to_owned() };
     };
@@ -122,7 +122,7 @@ pub fn mask_url(text: &str) -> String {
             changed = true;
         }
     }
-    // What needs no mask is shown as it was written, not as a parser would write it.
+    // A URL that needs no mask is shown as it was written, not as a parser would write it.
     if changed { url.to_string() } else { text.to_owned() }
 }
 
@@ -144,10 +144,10 @@ pub fn is_secret_name(name: &str) -> bool {
     SECRET_WORDS.iter().any(|word| name.contains(word))
 }
 
-/// Knows the secrets of this run and takes them out of any text.
+/// Knows the secrets of this run and removes them from any text.
 #[derive(Clone, Default)]
 pub struct Redactor {
-    /// Longest first: one secret may be a part of another.
+    /// Longest first, because one secret may be part of another.
     secrets: Vec<Vec<char>>,
 }
 
@@ -157,11 +157,11 @@ impl fmt::Debug for Redactor {
     }
 }
 
-/// The spellings in which a secret turns up in a message.
+/// The spellings in which a secret may appear in a message.
 #[derive(Clone, Copy)]
 enum Spelling {
     Plain,
-    /// As in a URL or a form: any character may be `%XX`, a space may be `+`.
+    /// As in a URL or a form: any character may be `%XX`, and a space may be `+`.
     Percent,
     /// As in JSON or in `{:?}`.
     Json,
@@ -223,7 +223,7 @@ fn spelled(secret: &[char], text: &str, spelling: Spelling) -> Option<usize> {
     Some(text.len() - rest.len())
 }
 
-/// Bytes of `c` at the start of `text`, itself or as `%XX`: encoders differ in which characters they leave.
+/// Bytes of `c` at the start of `text`, itself or as `%XX`: encoders differ in which characters they escape.
 fn percent_character(c: char, text: &str) -> Option<usize> {
     if c != '%' && text.starts_with(c) {
         return Some(c.len_utf8());
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_that_cannot_be_taken_apart_is_hidden() {
+    fn a_url_that_cannot_be_parsed_is_hidden() {
         for (url, masked) in [
             ("postgres://shop:pa/ss@db/shop", "postgres://***"),
             ("postgres://shop:12/ss@db/shop", "postgres://***"),

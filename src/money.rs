@@ -1,11 +1,11 @@
-//! Money as we keep it: a whole number of minor units beside an ISO 4217 code.
+//! Money as we store it: a whole number of minor units and an ISO 4217 code.
 //!
-//! Knows how many decimals a currency has, how an amount is written and read, and how it is averaged.
-//! Never a floating point number, never an exchange rate.
+//! Knows how many decimals a currency has, and how amounts are written, read and averaged.
+//! Never a floating-point number, never an exchange rate.
 
 use crate::locale::{Locale, group_digits};
 
-/// The codes of ISO 4217, the withdrawn ones left out, in alphabetical order.
+/// The codes of ISO 4217 in alphabetical order, without withdrawn ones.
 const CODES: &str = "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BOV BRL BSD BTN BWP BYN \
     BZD CAD CDF CHE CHF CHW CLF CLP CNY COP COU CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS \
     GIP GMD GNF GTQ GYD HKD HNL HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK \
@@ -17,19 +17,19 @@ const CODES: &str = "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF
 /// Why a text is not an amount of money.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MoneyError {
-    /// Nothing stands where an amount should.
+    /// There is no amount.
     #[error("the amount is empty")]
     Empty,
     /// `1,200`: a comma may be a decimal separator elsewhere, so we do not guess.
     #[error("`{0}` is not a number: remove the thousands separator")]
     ThousandsSeparator(String),
-    /// `１２００`: looks right to the eye, is none of the digits 0 to 9.
+    /// `１２００`: looks right, but these are not the digits 0 to 9.
     #[error("`{0}` is not a number: use the half-width digits 0 to 9")]
     FullWidth(String),
     /// `1e5`, `+5`, `¥100`, ` 5`.
-    #[error("`{0}` is not a number: write it with digits, one `.` and a leading `-` at most")]
+    #[error("`{0}` is not a number: use only digits, one `.` and a leading `-`")]
     NotANumber(String),
-    /// More decimals than the currency has, and not zeros.
+    /// More decimals than the currency has, and they are not zeros.
     #[error("`{text}` has too many decimals: {currency} has {exponent}")]
     TooManyDecimals {
         /// The text as it was read.
@@ -80,8 +80,8 @@ pub fn minor_to_display(amount: i64, currency: &str) -> String {
 
 /// Writes minor units with their currency as people of a language write it: `¥1,200`, `1,200円`, `1,200엔`.
 ///
-/// Currencies without a usual word stand behind the amount by their code. In English a dollar that is not the US
-/// one says whose it is.
+/// A currency without a common word is written as its code after the amount. In English a dollar other than the US
+/// one names its country.
 pub fn minor_in_words(amount: i64, currency: &str, locale: Locale) -> String {
     let display = minor_to_display(amount, currency);
     let (before, japanese, korean) = match currency {
@@ -123,7 +123,7 @@ pub fn parse_major(text: &str, currency: &str) -> Result<i64, MoneyError> {
     }
     let (whole, fraction) = match unsigned.split_once('.') {
         None => (unsigned, ""),
-        // `5.` may be a line cut short, `.5` a digit lost: neither is guessed at.
+        // `5.` may be a truncated line and `.5` a lost digit: we guess at neither.
         Some((_, "")) => return Err(not_a_number()),
         Some((_, fraction)) if fraction.contains('.') => return Err(not_a_number()),
         Some(parts) => parts,
@@ -142,7 +142,7 @@ pub fn parse_major(text: &str, currency: &str) -> Result<i64, MoneyError> {
         });
     }
     let padding = std::iter::repeat_n(b'0', exponent as usize - kept);
-    // Counted downwards: the negative side reaches one further.
+    // Counted downwards, because the negative range reaches one further.
     let mut amount: i64 = 0;
     for digit in whole.bytes().chain(decimals.bytes()).chain(padding) {
         amount = amount
@@ -156,7 +156,7 @@ pub fn parse_major(text: &str, currency: &str) -> Result<i64, MoneyError> {
     amount.checked_neg().ok_or_else(|| MoneyError::TooLarge(text.to_owned()))
 }
 
-/// The average in minor units, halves away from zero, so that a refund rounds as its sale did; 0 of nothing.
+/// The average in minor units, halves rounded away from zero so that a refund rounds as its sale did; 0 for nothing.
 pub fn average_half_up(total: i64, count: i64) -> i64 {
     if count <= 0 {
         return 0;
@@ -251,8 +251,8 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_no_amount_is_refused_with_what_to_do() {
-        let shape = "write it with digits, one `.` and a leading `-` at most";
+    fn an_invalid_amount_is_refused_with_what_to_do() {
+        let shape = "use only digits, one `.` and a leading `-`";
         let cases = [
             ("", "USD", "the amount is empty".to_owned()),
             ("1,200", "USD", "`1,200` is not a number: remove the thousands separator".to_owned()),

@@ -1,8 +1,8 @@
-//! The one place that prints. Data goes to stdout; everything else goes to stderr.
+//! The only place that prints. Data goes to stdout, everything else to stderr.
 //!
-//! With a terminal there are status lines and progress bars, one below the other where work runs side by side.
-//! Without one a success is silent, as cron wants it, and a failure is a few lines. `--log-format json` writes one
-//! JSON object a line instead, for containers.
+//! With a terminal there are status lines and progress bars, one below another where work runs side by side.
+//! Without one, success is silent, as cron wants it, and a failure is a few lines. `--log-format json` writes one
+//! JSON object per line instead, for containers.
 
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
@@ -21,16 +21,16 @@ use crate::mask::Redactor;
 pub enum LogFormat {
     /// Lines for people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
 /// From this many `-v` on, requests to outside systems are traced.
 const TRACING: u8 = 2;
-/// How often a bar is drawn anew while nothing moves it.
+/// How often a bar is redrawn while it does not advance.
 const TICK: Duration = Duration::from_millis(200);
 
-/// Where and how this process speaks. A clone speaks through the same terminal, from whatever task it is in.
+/// Where and how this process prints. A clone shares the terminal and may be used from any task.
 #[derive(Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "facts about two streams, none of them a state")]
 pub struct Output {
@@ -44,7 +44,7 @@ pub struct Output {
     bars: Bars,
 }
 
-/// The bars that are drawn now. What is printed meanwhile goes above them.
+/// The bars that are drawn now. Other output is printed above them.
 #[derive(Clone)]
 struct Bars {
     all: MultiProgress,
@@ -57,19 +57,19 @@ impl Bars {
     }
 }
 
-/// How far a piece of work is, drawn as a line of the terminal until it is dropped; nothing where nobody watches.
+/// The progress of a piece of work, drawn as a line of the terminal until dropped; invisible without a terminal.
 pub struct Progress {
     bar: ProgressBar,
     bars: Option<Bars>,
 }
 
 impl Progress {
-    /// Nothing to see.
+    /// An invisible bar.
     pub fn hidden() -> Self {
         Self { bar: ProgressBar::hidden(), bars: None }
     }
 
-    /// Moves on by so many items.
+    /// Advances by this many items.
     pub fn advance(&self, items: u64) {
         self.bar.inc(items);
     }
@@ -87,8 +87,8 @@ impl Drop for Progress {
 
 #[expect(clippy::disallowed_methods, reason = "this is the one place that prints")]
 impl Output {
-    /// `verbosity` counts the `-v`: one shows status lines without a terminal too, two trace requests to outside
-    /// systems. `no_color` is the `NO_COLOR` convention.
+    /// `verbosity` counts the `-v` flags: one prints status lines even without a terminal, two trace requests to
+    /// outside systems. `no_color` is the `NO_COLOR` convention.
     pub fn new(format: LogFormat, verbosity: u8, no_color: bool, redactor: Redactor) -> Self {
         Self {
             format,
@@ -105,7 +105,7 @@ impl Output {
         }
     }
 
-    /// The same with the secrets of other settings.
+    /// The same output with the secrets of other settings.
     #[must_use]
     pub fn with_redactor(&self, redactor: Redactor) -> Self {
         Self { redactor, ..self.clone() }
@@ -121,17 +121,17 @@ impl Output {
         self.stdout_is_terminal && !self.no_color
     }
 
-    /// Whether somebody watches bars move: then it is worth a call to know how far there is to go.
+    /// Whether progress bars are shown: then it is worth a query to find out the total.
     pub fn is_watched(&self) -> bool {
         self.format == LogFormat::Text && self.stderr_is_terminal
     }
 
-    /// Whether requests to outside systems are traced, so that nobody words a trace in vain.
+    /// Whether requests to outside systems are traced, so that callers can avoid building a trace for nothing.
     pub fn is_tracing(&self) -> bool {
         self.tracing
     }
 
-    /// Whether a person is there to be asked.
+    /// Whether there is a person who can answer a question.
     pub fn is_interactive(&self) -> bool {
         self.stderr_is_terminal && std::io::stdin().is_terminal()
     }
@@ -145,7 +145,7 @@ impl Output {
         (size.ws_col > 0).then_some(usize::from(size.ws_col))
     }
 
-    /// Writes data to stdout. A reader that has gone away (`| head`) is an error that ends the program quietly.
+    /// Writes data to stdout. A closed pipe (`| head`) is an error that ends the program quietly.
     pub fn data(&self, data: &[u8]) -> std::io::Result<()> {
         let write = || {
             let mut stdout = std::io::stdout().lock();
@@ -155,7 +155,7 @@ impl Output {
         if self.stdout_is_terminal && self.bars.are_drawn() { self.bars.all.suspend(write) } else { write() }
     }
 
-    /// Says what was done, in the past tense, where somebody watches.
+    /// Reports what was done, in the past tense, on a terminal or with `-v`.
     pub fn status(&self, message: &str) {
         match self.format {
             LogFormat::Json => self.log("info", message, &json!({})),
@@ -164,7 +164,7 @@ impl Output {
         }
     }
 
-    /// Says what deserves attention but fails nothing. Silent in cron: such things are rows of the history too.
+    /// Reports what deserves attention but is not a failure. Silent in cron: such things are in the history too.
     pub fn warn(&self, message: &str) {
         match self.format {
             LogFormat::Json => self.log("warning", message, &json!({})),
@@ -175,7 +175,7 @@ impl Output {
         }
     }
 
-    /// Says what an outside system was asked and answered, for `-vv`; nothing otherwise.
+    /// Reports what an outside system was asked and what it answered; only with `-vv`.
     pub fn trace(&self, message: &str) {
         match self.format {
             _ if !self.tracing => {}
@@ -184,7 +184,7 @@ impl Output {
         }
     }
 
-    /// Says that something failed: always printed.
+    /// Reports a failure: always printed.
     pub fn error(&self, message: &str, hints: &[String]) {
         match self.format {
             LogFormat::Json => self.log("error", message, &json!({ "hints": hints })),
@@ -197,22 +197,21 @@ impl Output {
         }
     }
 
-    /// Writes an event of a run for whoever collects logs; nothing in the text form, where the same is said in
-    /// sentences.
+    /// Writes an event of a run for log collectors; nothing in the text format, where status lines report the same.
     pub fn event(&self, event: &str, fields: &serde_json::Value) {
         if self.format == LogFormat::Json {
             self.log("info", event, fields);
         }
     }
 
-    /// A progress bar with rate and time left, below those that are drawn already; invisible without a terminal.
+    /// A progress bar with rate and time left, below those already drawn; invisible without a terminal.
     /// `done` items of the total were done before: the rate counts from there. `label` tells one bar from another.
     pub fn progress(&self, label: Option<&str>, done: u64, total: Option<u64>) -> Progress {
         if !self.is_watched() {
             return Progress::hidden();
         }
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden()).with_position(done);
-        // The estimate learns of the place while nobody sees it, and only then begins to measure.
+        // The estimator must see the starting position before it starts to measure.
         bar.tick();
         bar.reset_eta();
         bar.set_style(style(label.is_some(), total.is_some()));
@@ -223,7 +222,7 @@ impl Output {
         Progress { bar, bars: Some(self.bars.clone()) }
     }
 
-    /// Asks a question on the terminal and gives the line that was typed.
+    /// Asks a question on the terminal and returns the line that was typed.
     pub fn ask(&self, question: &str) -> std::io::Result<String> {
         let mut stderr = std::io::stderr().lock();
         write!(stderr, "{question} ")?;
@@ -244,7 +243,7 @@ impl Output {
 
     fn line(&self, line: &str) {
         let line = printable(&self.redactor.redact(line));
-        // Nobody can be told that stderr is closed.
+        // There is no way to report that stderr is closed.
         drop(if self.bars.are_drawn() && !self.bars.all.is_hidden() {
             self.bars.all.println(line)
         } else {
@@ -253,7 +252,7 @@ impl Output {
     }
 }
 
-/// A line as it may go to a terminal: what is in data cannot colour it, rename its window or break it in two.
+/// The text made safe for a terminal: control characters in data cannot colour it, rename its window or break lines.
 pub fn printable(text: &str) -> String {
     if !text.contains(char::is_control) {
         return text.to_owned();
@@ -269,17 +268,17 @@ pub fn printable(text: &str) -> String {
         .collect()
 }
 
-/// A defect is one line, as every failure is, and not a backtrace in somebody's cron mail.
+/// Prints a panic on one line, like every failure, instead of a backtrace in somebody's cron mail.
 #[expect(clippy::disallowed_methods, reason = "this is the one place that prints")]
 pub fn print_panics_in_one_line() {
     std::panic::set_hook(Box::new(|panic| {
         let text = panic.to_string().replace('\n', " ");
-        // Nobody can be told that stderr is closed.
+        // There is no way to report that stderr is closed.
         drop(writeln!(std::io::stderr().lock(), "defect in batchctl: {text}"));
     }));
 }
 
-/// How a bar looks. One of several is as wide as the terminal allows, so that each stays on its line.
+/// How a bar looks. A labelled bar is as wide as the terminal allows, so that each stays on its line.
 fn style(is_labelled: bool, has_total: bool) -> ProgressStyle {
     let template = match (is_labelled, has_total) {
         (false, true) => "{bar:30} {human_pos}/{human_len} {percent}%  {pace}",
@@ -289,11 +288,11 @@ fn style(is_labelled: bool, has_total: bool) -> ProgressStyle {
     };
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     let style = style.with_key("rate", |state: &ProgressState, text: &mut dyn std::fmt::Write| {
-        // Nobody can be told that a line of the terminal cannot be formatted.
+        // There is no way to report that a line of the terminal cannot be formatted.
         write!(text, "{}", rate(state.per_sec())).unwrap_or_default();
     });
     style.with_key("pace", |state: &ProgressState, text: &mut dyn std::fmt::Write| {
-        // As long as nothing is known there is nothing to say.
+        // Without a rate there is no estimate.
         if state.per_sec() > 0.0 {
             let left = HumanDuration(state.eta());
             write!(text, "{}, {left:#} left", rate(state.per_sec())).unwrap_or_default();
@@ -301,7 +300,7 @@ fn style(is_labelled: bool, has_total: bool) -> ProgressStyle {
     })
 }
 
-/// Items a second as people read them: whole ones, unless there are few.
+/// Items per second for people: a whole number, unless it is small.
 fn rate(per_second: f64) -> String {
     if per_second < 10.0 {
         return format!("{per_second:.1}/s");

@@ -1,6 +1,6 @@
-//! Days, ranges of days and lengths of time, as people write them and as the database needs them.
+//! Days, ranges of days and durations, as people write them and as the database needs them.
 //!
-//! Not a clock: whoever calls says which day today is.
+//! Not a clock: the caller says which day today is.
 
 use std::fmt;
 use std::fmt::Write as _;
@@ -9,23 +9,23 @@ use std::time::Duration;
 use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Utc};
 use chrono_tz::{GapInfo, Tz};
 
-/// The longest range of days that one command takes: ten years. A longer one is a slip of the keyboard, and
-/// would leave a row of history a day.
+/// The longest range of days that one command takes: ten years. A longer one is a typing error, and would leave a
+/// row of history per day.
 pub const MAX_RANGE_DAYS: i64 = 3_700;
 
-/// What is wrong with a day, a range or a length of time. The message is for the person who wrote it.
+/// What is wrong with a day, a range or a duration. The message is for the person who wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PeriodError {
-    /// Has the shape of a date, but the calendar has no such day.
+    /// Has the form of a date, but the calendar has no such day.
     #[error("`{0}` is not a date that exists")]
     NoSuchDate(String),
-    /// Has not the shape of a date.
+    /// Does not have the form of a date.
     #[error("`{0}` is not a date: write YYYY-MM-DD, today, yesterday or -7d")]
     NotADay(String),
     /// Is neither a date nor a range.
     #[error("`{0}` is not a date: write YYYY-MM-DD, today, yesterday, -7d, last-week or last-month")]
     NotDays(String),
-    /// `--from` and `--to` the wrong way round.
+    /// `--from` is after `--to`.
     #[error("--from {from} is after --to {to}")]
     Reversed {
         /// The first day asked for.
@@ -62,10 +62,10 @@ pub enum PeriodError {
         /// Where.
         time_zone: Tz,
     },
-    /// Not a length of time.
+    /// Not a duration.
     #[error("`{0}` is not a duration: write 250ms, 90s, 5m, 2h, 1d or 1h30m")]
     NotADuration(String),
-    /// A length of time without its unit.
+    /// A duration without a unit.
     #[error("`{0}` has no unit: write {0}s, {0}m or {0}h")]
     NoUnit(String),
 }
@@ -82,11 +82,11 @@ pub fn parse_day(text: &str, today: NaiveDate) -> Result<NaiveDate, PeriodError>
         let days = digits(days).ok_or_else(not_a_day)?;
         return today
             .checked_sub_days(Days::new(days))
-            // Four digits of a year are all that can be written back.
+            // Only years of four digits can be written back.
             .filter(|day| day.year() >= 1)
             .ok_or_else(|| PeriodError::NoSuchDate(text.to_owned()));
     }
-    // chrono alone takes `2026-1-5` and ` 2026-01-05` too; one way to write a day keeps the history searchable.
+    // chrono also accepts `2026-1-5` and ` 2026-01-05`; one way to write a day keeps the history searchable.
     let bytes = text.as_bytes();
     let shaped = bytes.len() == 10
         && bytes.iter().enumerate().all(|(place, byte)| match place {
@@ -113,7 +113,7 @@ pub fn parse_days(text: &str, today: NaiveDate) -> Result<DayRange, PeriodError>
     }
 }
 
-/// Days one after another, both ends included; at least one, at most [`MAX_RANGE_DAYS`].
+/// Consecutive days, both ends included; at least one, at most [`MAX_RANGE_DAYS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct DayRange {
     first: NaiveDate,
@@ -155,7 +155,7 @@ impl DayRange {
         self.first
     }
 
-    /// The last day, itself included.
+    /// The last day, inclusive.
     pub fn last(&self) -> NaiveDate {
         self.last
     }
@@ -190,18 +190,18 @@ impl fmt::Display for DayRange {
 
 /// The flags of every job that works on days.
 ///
-/// Kept as text until [`DateArgs::resolve`], since clap does not know which day today is.
+/// Kept as text until [`DateArgs::resolve`], because clap does not know which day today is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
 pub struct DateArgs {
     /// Work on this day: YYYY-MM-DD, today, yesterday, -7d, last-week or last-month
     #[arg(long, value_name = "DAY", allow_hyphen_values = true, conflicts_with_all = ["from", "to"])]
     pub date: Option<String>,
 
-    /// Work on each day from this one on (up to yesterday without --to)
+    /// Work on each day from this one (up to yesterday without --to)
     #[arg(long, value_name = "DAY", allow_hyphen_values = true)]
     pub from: Option<String>,
 
-    /// Work up to this day, itself included
+    /// Work up to and including this day
     #[arg(long, value_name = "DAY", allow_hyphen_values = true, requires = "from")]
     pub to: Option<String>,
 }
@@ -245,8 +245,8 @@ pub fn day_bounds(day: NaiveDate, time_zone: Tz) -> DayBounds {
     DayBounds { start: start_of_day(day, time_zone), end: start_of_day(day_after(day), time_zone) }
 }
 
-/// The first instant of `day`: midnight, the first of two midnights, or where the clock jumped over midnight
-/// the instant of that jump.
+/// The first instant of `day`: midnight, the first of two midnights or, where the clock skipped midnight, the
+/// instant of that jump.
 fn start_of_day(day: NaiveDate, time_zone: Tz) -> DateTime<Utc> {
     let midnight = day.and_time(NaiveTime::MIN);
     if let Some(start) = time_zone.from_local_datetime(&midnight).earliest() {
@@ -254,11 +254,11 @@ fn start_of_day(day: NaiveDate, time_zone: Tz) -> DateTime<Utc> {
     }
     GapInfo::new(&midnight, &time_zone)
         .and_then(|gap| gap.end)
-        // A gap without an end would be one at the end of known time; chrono-tz has none.
+        // A gap without an end would be at the end of known time; chrono-tz has none.
         .map_or_else(|| midnight.and_utc(), |end| end.to_utc())
 }
 
-/// The instant of a local time. Of two it takes the earlier; one inside a gap is an error.
+/// The instant of a local time. Of two it takes the earlier; a time inside a gap is an error.
 pub fn local_to_utc(local: NaiveDateTime, time_zone: Tz) -> Result<DateTime<Utc>, PeriodError> {
     time_zone
         .from_local_datetime(&local)
@@ -269,8 +269,8 @@ pub fn local_to_utc(local: NaiveDateTime, time_zone: Tz) -> Result<DateTime<Utc>
 
 /// The business day of an instant: the one whose [`day_bounds`] hold it.
 ///
-/// Where the clock goes back over midnight (St. John's until 2011) the wall shows the old date once more; the
-/// day has begun all the same, or an order of that hour would be in two reports or in none.
+/// Where the clock goes back over midnight (St. John's until 2011), wall clocks show the old date once more. The new
+/// day has begun all the same; otherwise an order of that hour would be in two reports or in none.
 pub fn local_day(instant: DateTime<Utc>, time_zone: Tz) -> NaiveDate {
     let day = instant.with_timezone(&time_zone).date_naive();
     let next = day_after(day);
@@ -282,7 +282,7 @@ pub fn last_finished_day(now: DateTime<Utc>, time_zone: Tz) -> NaiveDate {
     day_before(local_day(now, time_zone))
 }
 
-/// chrono's calendar ends in the year 262142; there the day stands still instead of panicking.
+/// chrono's calendar ends in the year 262142; there the day stays the same instead of panicking.
 fn day_before(day: NaiveDate) -> NaiveDate {
     day.pred_opt().unwrap_or(day)
 }
@@ -291,7 +291,7 @@ fn day_after(day: NaiveDate) -> NaiveDate {
     day.succ_opt().unwrap_or(day)
 }
 
-/// A number of digits alone: `parse` would take a sign as well.
+/// A number that consists of digits only: `parse` would also accept a sign.
 fn digits(text: &str) -> Option<u64> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
 }
@@ -300,7 +300,7 @@ fn digits(text: &str) -> Option<u64> {
 const UNITS: [(&str, u64); 5] =
     [("d", 24 * 60 * 60 * 1000), ("h", 60 * 60 * 1000), ("m", 60 * 1000), ("s", 1000), ("ms", 1)];
 
-/// The length of time that `text` means: `250ms`, `90s`, `5m`, `2h`, `1d` or, largest unit first, `1h30m`.
+/// The duration that `text` means: `250ms`, `90s`, `5m`, `2h`, `1d` or, largest unit first, `1h30m`.
 pub fn parse_duration(text: &str) -> Result<Duration, PeriodError> {
     let wrong = || PeriodError::NotADuration(text.to_owned());
     if digits(text).is_some() {
@@ -312,7 +312,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, PeriodError> {
     while !rest.is_empty() {
         let (number, after) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?);
         let (name, after) = after.split_at(after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len()));
-        // The iterator goes on from the last unit, so that `30m1h` and `1h1h` find nothing.
+        // The iterator continues after the last unit, so that `30m1h` and `1h1h` find nothing.
         let (_, length) = units.find(|(unit, _)| *unit == name).ok_or_else(wrong)?;
         milliseconds = digits(number)
             .and_then(|number| number.checked_mul(*length))
@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn a_day_that_is_none_says_what_to_write() {
+    fn an_invalid_day_says_what_to_write() {
         for (text, message) in [
             ("2026-02-30", "`2026-02-30` is not a date that exists"),
             ("-99999999999d", "`-99999999999d` is not a date that exists"),
@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn last_month_is_whole_also_on_the_31st() {
+    fn last_month_is_complete_even_on_the_31st() {
         assert_eq!(days("last-month"), "2026-10-01..2026-10-31");
         assert_eq!(
             parse_days("last-month", day("2026-03-31")).unwrap().to_string(),
@@ -490,7 +490,7 @@ mod tests {
     }
 
     #[test]
-    fn the_flags_do_not_speak_for_the_command() {
+    fn the_flags_do_not_replace_the_description_of_the_command() {
         use clap::CommandFactory;
 
         assert_eq!(Command::command().get_about().map(ToString::to_string), Some("Report sales".to_owned()));
@@ -511,7 +511,7 @@ mod tests {
             ("2024-11-03", America::Havana, expected("2024-11-03T04:00", "2024-11-04T05:00", 25)),
             // Midnight goes back to 23:00, so the day before is the long one.
             ("2018-02-17", America::Sao_Paulo, expected("2018-02-17T02:00", "2018-02-18T03:00", 25)),
-            // Samoa crossed the date line: this day never was.
+            // Samoa crossed the date line: this day never existed.
             ("2011-12-30", Pacific::Apia, expected("2011-12-30T10:00", "2011-12-30T10:00", 0)),
             ("2011-12-29", Pacific::Apia, expected("2011-12-29T10:00", "2011-12-30T10:00", 24)),
             ("2011-12-31", Pacific::Apia, expected("2011-12-30T10:00", "2011-12-31T10:00", 24)),
@@ -529,7 +529,7 @@ mod tests {
     }
 
     #[test]
-    fn every_instant_is_in_the_day_that_local_day_says() {
+    fn every_instant_is_within_its_local_day() {
         for (date, time_zone) in [
             ("2010-11-06", America::St_Johns),
             ("2018-11-03", America::Sao_Paulo),
@@ -567,7 +567,7 @@ mod tests {
     }
 
     #[test]
-    fn a_duration_is_read_and_written_alike() {
+    fn a_duration_reads_back_as_it_was_written() {
         for (text, milliseconds, written) in [
             ("250ms", 250, "250ms"),
             ("90s", 90_000, "1m30s"),
@@ -586,7 +586,7 @@ mod tests {
     }
 
     #[test]
-    fn a_duration_that_is_none_says_what_to_write() {
+    fn an_invalid_duration_says_what_to_write() {
         assert_eq!(parse_duration("90").unwrap_err().to_string(), "`90` has no unit: write 90s, 90m or 90h");
         for text in
             ["", "m", "5 m", "-5m", "30m1h", "1h1h", "1.5h", "5min", "99999999999999999999d", "213503982335d"]

@@ -1,7 +1,7 @@
-//! Texts that are stored encrypted: XChaCha20-Poly1305 under a key made of `BATCHCTL_SECRET_KEY`.
+//! Encrypts texts that are stored: XChaCha20-Poly1305 under a key derived from `BATCHCTL_SECRET_KEY`.
 //!
-//! A sealed text is `v1:BASE64(nonce, ciphertext, tag)` and opens in its own place only: platform, account and column
-//! are authenticated with it, so that nobody who can write the table moves one account's token to another.
+//! A sealed text is `v1:BASE64(nonce, ciphertext, tag)` and opens only in its own place: platform, account and column
+//! are authenticated with it, so that somebody who can write the table cannot move one account's token to another.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -12,9 +12,9 @@ use sha2::Sha256;
 
 use crate::mask::Secret;
 
-/// What a sealed text begins with; another construction will have another one.
+/// The prefix of a sealed text; another construction will have another prefix.
 const VERSION: &str = "v1:";
-/// Keeps this key apart from the others that are made of the same secret.
+/// Separates this key from others that are derived from the same secret.
 const PURPOSE: &[u8] = b"batchctl sealed text v1";
 /// The length of the cipher's nonce.
 const NONCE_BYTES: usize = 24;
@@ -33,14 +33,14 @@ pub struct Place<'a> {
 /// Why a text could not be opened or sealed. It never holds the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
-    /// It was not written by [`Seal::seal`], or not whole.
-    #[error("it is not a sealed text of this program")]
+    /// It was not written by [`Seal::seal`], or is truncated.
+    #[error("it is not a text that this program encrypted")]
     Malformed,
     /// Another key, another place, or a changed text; the cipher does not say which.
-    #[error("it was sealed with another key or for another row, or it was changed")]
+    #[error("it was encrypted with another key or for another row, or it was changed")]
     Refused,
-    /// The operating system gives no random numbers.
-    #[error("there are no random numbers")]
+    /// The operating system provides no random numbers.
+    #[error("the operating system provides no random numbers")]
     NoRandomness,
 }
 
@@ -54,7 +54,7 @@ pub fn new_secret_key() -> Result<Secret, SealError> {
 pub struct Seal(XChaCha20Poly1305);
 
 impl Seal {
-    /// One under the key that is made of this secret.
+    /// A seal under the key that is derived from this secret.
     pub fn new(secret_key: &Secret) -> Self {
         let mut mac = Hmac::<Sha256>::new_from_slice(secret_key.expose().as_bytes())
             .unwrap_or_else(|_| unreachable!("HMAC takes a key of any length"));
@@ -62,7 +62,7 @@ impl Seal {
         Self(XChaCha20Poly1305::new(&mac.finalize().into_bytes()))
     }
 
-    /// Encrypts a text for its place. Twice the same text gives two different results.
+    /// Encrypts a text for its place. Sealing the same text twice returns two different results.
     pub fn seal(&self, text: &Secret, place: Place<'_>) -> Result<String, SealError> {
         let nonce = XNonce::try_generate().map_err(|_| SealError::NoRandomness)?;
         let payload = Payload { msg: text.expose().as_bytes(), aad: &place.bytes() };
@@ -92,7 +92,7 @@ impl Place<'_> {
     }
 }
 
-/// A word that nobody can guess, for a question whose answer must be told from others.
+/// A word that nobody can guess, to recognise the answer to a request.
 pub fn random_word() -> Result<String, SealError> {
     <[u8; 16]>::try_generate().map(hex::encode).map_err(|_| SealError::NoRandomness)
 }
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_opens_in_its_place_and_is_sealed_anew_each_time() {
+    fn a_text_opens_in_its_place_and_is_sealed_differently_each_time() {
         let text = Secret::new("RT1-한글");
         let (one, other) = (seal().seal(&text, PLACE).unwrap(), seal().seal(&text, PLACE).unwrap());
         assert!(one.starts_with("v1:") && one != other && !one.contains("RT1"), "{one}");
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_whole_is_refused_at_every_length() {
+    fn a_truncated_text_is_refused_at_every_length() {
         let sealed = seal().seal(&Secret::new("RT1"), PLACE).unwrap();
         for end in 0..sealed.len() {
             assert!(seal().open(&sealed[..end], PLACE).is_err(), "{end}");

@@ -1,11 +1,11 @@
-//! How urgent a failure is: decides which channels hear of it.
+//! How urgent a failure is: it decides which channels are alerted.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// How urgent a failure is, least first.
+/// How urgent a failure is, least urgent first.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum,
 )]
@@ -22,7 +22,7 @@ pub enum Severity {
 }
 
 impl Severity {
-    /// All of them, least urgent first.
+    /// All severities, least urgent first.
     pub const ALL: [Self; 4] = [Self::Low, Self::Medium, Self::High, Self::Critical];
 
     /// As written in `batchctl.toml` and in the history.

@@ -1,8 +1,8 @@
-//! The text encodings our users' files come in, both ways.
+//! The text encodings of our users' files, for reading and writing.
 //!
-//! Spreadsheets in Japan and Korea read and write files in the encodings of their old systems. Going in, a byte
-//! that does not fit is an error with its line; going out, a character that does not exist there is an error with
-//! its name. Nothing is ever replaced by `?`.
+//! Spreadsheets in Japan and Korea read and write files in legacy encodings. On reading, an invalid byte is an error
+//! with its line; on writing, a character that the encoding does not have is an error that names it. Nothing is ever
+//! replaced by `?`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,9 +12,9 @@ use encoding_rs::{Decoder, DecoderResult, EUC_KR, Encoding, SHIFT_JIS};
 
 /// The byte order mark some programs put before UTF-8 text.
 const UTF8_BOM: &[u8] = b"\xEF\xBB\xBF";
-/// Read at a time: large enough that the calls cost nothing, small enough to stay in the processor's cache.
+/// Bytes per read: large enough that the calls cost nothing, small enough to stay in the processor's cache.
 const CHUNK_BYTES: usize = 64 * 1024;
-/// No character of any of our encodings is longer.
+/// The longest character of any of our encodings.
 const LONGEST_SEQUENCE_BYTES: usize = 4;
 
 /// A text encoding a file can be read from and written in.
@@ -45,7 +45,7 @@ pub enum TextEncoding {
 pub struct UnmappableCharacter {
     /// The character that cannot be written.
     pub character: char,
-    /// The encoding that has no place for it.
+    /// The encoding that does not have it.
     pub encoding: TextEncoding,
 }
 
@@ -69,7 +69,7 @@ impl TextEncoding {
         }
     }
 
-    /// What a file in this encoding begins with, before any text.
+    /// What a file in this encoding starts with, before any text.
     pub fn byte_order_mark(self) -> &'static [u8] {
         if self == Self::Utf8Bom { UTF8_BOM } else { b"" }
     }
@@ -84,8 +84,8 @@ impl TextEncoding {
             bytes.extend_from_slice(text.as_bytes());
             return Ok(());
         }
-        // The encoder answers `¥` with a backslash and `−` with `－`, as browsers must. That loses data without a
-        // word, so only what reads back as the same text counts as written.
+        // The encoder writes `¥` as a backslash and `−` as `－`, as browsers must. That loses data silently, so only
+        // what reads back as the same text counts as written.
         let reads_back = |part: &str, encoded: &[u8], had_errors: bool| {
             !had_errors
                 && legacy
@@ -124,7 +124,7 @@ impl fmt::Display for TextEncoding {
     }
 }
 
-/// The encoding a file names in its first bytes, if it does: `UTF-16` or `UTF-8`.
+/// The encoding that a file's first bytes announce, if any: `UTF-16` or `UTF-8`.
 pub fn encoding_by_byte_order_mark(start: &[u8]) -> Option<&'static str> {
     match start {
         [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => Some("UTF-16"),
@@ -133,7 +133,7 @@ pub fn encoding_by_byte_order_mark(start: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Bytes that are no text in the encoding the file was said to have. The inner error of [`DecodingReader`]'s
+/// Bytes that are not text in the file's declared encoding. The inner error of [`DecodingReader`]'s
 /// [`io::ErrorKind::InvalidData`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MalformedText {
@@ -141,25 +141,25 @@ pub struct MalformedText {
     pub line: u64,
     /// The encoding the file was read in.
     pub encoding: TextEncoding,
-    /// The bytes that make no character, one to four.
+    /// The bytes that do not form a character, one to four.
     pub bytes: Vec<u8>,
-    /// What the file's first bytes say it is instead: `UTF-16` or `UTF-8`.
+    /// What the file's first bytes announce instead: `UTF-16` or `UTF-8`.
     pub looks_like: Option<&'static str>,
 }
 
 impl fmt::Display for MalformedText {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plural = if self.bytes.len() == 1 { "" } else { "s" };
-        write!(formatter, "line {} is not valid {} (byte{plural}", self.line, self.encoding)?;
+        let noun = if self.bytes.len() == 1 { "byte" } else { "bytes" };
+        write!(formatter, "line {} is not valid {} ({noun}", self.line, self.encoding)?;
         for byte in &self.bytes {
             write!(formatter, " 0x{byte:02X}")?;
         }
         match self.looks_like {
-            Some("UTF-16") => formatter.write_str("): the file looks like UTF-16, save it as UTF-8"),
+            Some("UTF-16") => formatter.write_str("): the file looks like UTF-16; save it as UTF-8"),
             Some(name) => {
-                write!(formatter, "): the file looks like {name}, give the file's encoding with --encoding")
+                write!(formatter, "): the file looks like {name}; set its encoding with --encoding")
             }
-            None => formatter.write_str("): give the file's encoding with --encoding"),
+            None => formatter.write_str("): set the file's encoding with --encoding"),
         }
     }
 }
@@ -168,8 +168,8 @@ impl std::error::Error for MalformedText {}
 
 /// Reads a file in any of our encodings as UTF-8, in bounded memory.
 ///
-/// Drops a UTF-8 byte order mark. At bytes that are no text it first hands out all before them, then fails with
-/// [`MalformedText`] and keeps failing.
+/// Drops a UTF-8 byte order mark. At bytes that are not text it first returns everything before them, then fails
+/// with [`MalformedText`] and keeps failing.
 pub struct DecodingReader<R> {
     inner: R,
     encoding: TextEncoding,
@@ -179,16 +179,16 @@ pub struct DecodingReader<R> {
     input: Vec<u8>,
     input_start: usize,
     input_end: usize,
-    /// Decoded text (the decoder's) and how much of it the caller has had.
+    /// Text from the decoder, and how much of it the caller has read.
     output: Vec<u8>,
     output_start: usize,
     output_end: usize,
-    /// The last bytes given to the decoder: a bad sequence may have begun in the chunk before.
+    /// The last bytes passed to the decoder: a bad sequence may have started in the chunk before.
     recent: Vec<u8>,
     lines_before: u64,
     started: bool,
     at_end: bool,
-    /// The decoder has given its last answer and must not be asked again.
+    /// The decoder has finished and must not be called again.
     finished: bool,
     failure: Option<MalformedText>,
 }
@@ -218,12 +218,12 @@ impl<R: Read> DecodingReader<R> {
         }
     }
 
-    /// The reader of bytes, with what it knows of all that was read.
+    /// The wrapped reader.
     pub fn into_inner(self) -> R {
         self.inner
     }
 
-    /// Reads more bytes behind those still waiting.
+    /// Reads more bytes after those still waiting.
     fn fill(&mut self) -> io::Result<()> {
         self.input.copy_within(self.input_start..self.input_end, 0);
         self.input_end -= self.input_start;
@@ -241,8 +241,8 @@ impl<R: Read> DecodingReader<R> {
         }
     }
 
-    /// Looks at the first bytes: a mark of our own is dropped, one of another encoding is the error it would
-    /// become later in a less telling form.
+    /// Looks at the first bytes: the mark of this encoding is dropped; the mark of another is an error at once, which
+    /// would otherwise come later and be harder to understand.
     fn start(&mut self) -> io::Result<()> {
         while self.input_end < UTF8_BOM.len() && !self.at_end {
             self.fill()?;
@@ -263,7 +263,7 @@ impl<R: Read> DecodingReader<R> {
         self.failure = Some(MalformedText { line, encoding: self.encoding, bytes, looks_like });
     }
 
-    /// Decodes what has been read; leaves text in the output, a failure, or neither when more bytes are needed.
+    /// Decodes what has been read; leaves text in the output, a failure, or neither if more bytes are needed.
     fn decode(&mut self) {
         let input = &self.input[self.input_start..self.input_end];
         let Some(decoder) = &mut self.decoder else {
@@ -305,7 +305,7 @@ impl<R: Read> DecodingReader<R> {
     }
 }
 
-/// Line ends in a chunk; the compiler turns this into vector instructions.
+/// Counts line ends in a chunk; the compiler turns this into vector instructions.
 fn count_lines(text: &[u8]) -> u64 {
     // Counted in bytes as wide as the data, 255 at a time, which is what makes it fast.
     text.chunks(usize::from(u8::MAX))
@@ -350,7 +350,7 @@ impl<R: Read> Read for DecodingReader<R> {
 mod tests {
     use super::*;
 
-    /// Hands out one byte a call: every boundary falls inside a character once.
+    /// Returns one byte per call, so that every boundary falls inside a character once.
     struct Trickle<'a>(&'a [u8]);
 
     impl Read for Trickle<'_> {
@@ -430,7 +430,7 @@ mod tests {
 
     #[test]
     fn malformed_text_is_reported_with_its_line_after_all_text_before_it() {
-        let hint = "give the file's encoding with --encoding";
+        let hint = "set the file's encoding with --encoding";
         let cases: [(&[u8], TextEncoding, &str, String); 8] = [
             (
                 b"a\nb\xFFc",
@@ -491,12 +491,12 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_names_another_encoding_is_told_so() {
+    fn a_byte_order_mark_of_another_encoding_is_reported() {
         let utf16 =
-            "line 1 is not valid euc-kr (bytes 0xFF 0xFE): the file looks like UTF-16, save it as UTF-8";
+            "line 1 is not valid euc-kr (bytes 0xFF 0xFE): the file looks like UTF-16; save it as UTF-8";
         assert_eq!(decode(b"\xFF\xFEi\0", TextEncoding::EucKr).1.unwrap(), utf16);
-        let utf8 = "line 1 is not valid shift_jis (bytes 0xEF 0xBB 0xBF): the file looks like UTF-8, give the file's \
-                    encoding with --encoding";
+        let utf8 = "line 1 is not valid shift_jis (bytes 0xEF 0xBB 0xBF): the file looks like UTF-8; set its encoding \
+        with --encoding";
         assert_eq!(decode(b"\xEF\xBB\xBFid", TextEncoding::ShiftJis).1.unwrap(), utf8);
     }
 }

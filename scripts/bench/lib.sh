@@ -8,7 +8,7 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/batc
 if ! command -v cargo >/dev/null && [[ -x $HOME/.cargo/bin/cargo ]]; then PATH=$HOME/.cargo/bin:$PATH; fi
 batchctl=$CARGO_TARGET_DIR/release/batchctl
 
-# Restarts the script under throwaway servers that are safe against power loss, as production's are.
+# Restarts the script with throwaway servers that are safe against power loss, as in production.
 with_servers() {
     if [[ -z ${BATCHCTL_TEST_POSTGRES_URL:-} ]]; then
         (cd "$project" && cargo build --release --quiet)
@@ -16,14 +16,14 @@ with_servers() {
     fi
 }
 
-# A folder for this measurement, removed at the end. On the disk, not in memory: writes are to be real.
+# A folder for this measurement, removed at the end. On disk, not in memory, so that writes are real.
 make_work_folder() {
     work=$(mktemp -d "${BENCH_FOLDER:-/var/tmp}/batchctl-bench.XXXXXX")
     trap 'rm -rf -- "$work"' EXIT
     cd "$work"
 }
 
-# An empty database of its own on the server, migrated; prints its URL.
+# A new, migrated database on the server; prints its URL.
 make_postgres_database() {
     local name=$1
     psql -qX -d "$BATCHCTL_TEST_POSTGRES_URL" -c "CREATE DATABASE $name"
@@ -32,7 +32,7 @@ make_postgres_database() {
     printf '%s\n' "$url"
 }
 
-# Milliseconds that a command takes, with two decimals; its output is thrown away, its failure is ours.
+# The milliseconds that a command takes, with two decimals; its output is discarded, its failure is ours.
 milliseconds() {
     local before=$EPOCHREALTIME after
     "$@" >/dev/null
@@ -47,7 +47,7 @@ median() { sort -n | awk '{ v[NR] = $1 } END { print (NR % 2) ? v[(NR + 1) / 2] 
 # The largest resident set of a command, in MiB.
 peak_memory() { /usr/bin/time -f '%M' -o "$work/time" "$@" >/dev/null && awk '{ printf "%.1f\n", $1 / 1024 }' "$work/time"; }
 
-# Runs $1 and $2 (names of functions) in turn, $3 times, and prints both medians and the median of the ratios.
+# Runs $1 and $2 (names of functions) alternately, $3 times, and prints both medians and the median of the ratios.
 compare() {
     local first=$1 second=$2 rounds=$3 round a b
     "$first" >/dev/null; "$second" >/dev/null

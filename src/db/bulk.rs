@@ -1,7 +1,7 @@
 //! Bulk loads: COPY on PostgreSQL, one prepared statement over a JSON array on SQLite.
 //!
-//! On SQLite a statement a row costs a round trip to the driver's thread each; one statement that reads the rows
-//! from a JSON array moves the loop into the database, as COPY does.
+//! On SQLite one statement per row costs a round trip to the driver's thread each time; one statement that reads the
+//! rows from a JSON array moves the loop into the database, as COPY does.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -28,7 +28,7 @@ impl Bulk {
         Self::for_database(db.kind(), table, columns)
     }
 
-    /// An empty load that is filled away from the connection, as by a thread that reads a file.
+    /// An empty load that is filled without the connection, for example by a thread that reads a file.
     pub fn for_database(
         kind: Kind,
         table: &'static str,
@@ -42,7 +42,7 @@ impl Bulk {
         self.rows
     }
 
-    /// How much memory the waiting rows take.
+    /// How many bytes the waiting rows take.
     pub fn bytes(&self) -> usize {
         self.buffer.len()
     }
@@ -85,7 +85,7 @@ impl Bulk {
         }
     }
 
-    /// Adds an instant, in the very form the driver writes single values in, so that both sort together.
+    /// Adds an instant in exactly the form in which the driver writes single values, so that both sort together.
     pub fn time(&mut self, value: impl Into<Option<DateTime<Utc>>>) {
         match value.into() {
             Some(value) => {
@@ -118,7 +118,7 @@ impl Bulk {
         self.rows += 1;
     }
 
-    /// A text that needs no escaping on either side.
+    /// Adds a text that needs no escaping in either format.
     fn plain(&mut self, value: &str) {
         self.separate();
         match self.kind {
@@ -139,7 +139,7 @@ impl Bulk {
         });
     }
 
-    /// What stands before the next value: a row's opening or the separator.
+    /// Writes what comes before the next value: a row's opening or the separator.
     fn separate(&mut self) {
         match (self.kind, self.column) {
             (Kind::Sqlite, 0) => self.buffer.push_str(if self.rows == 0 { "[" } else { ",[" }),
@@ -152,7 +152,7 @@ impl Bulk {
 }
 
 impl Db {
-    /// Loads the rows and leaves `bulk` empty for the next ones. Gives the number of rows loaded.
+    /// Loads the rows and leaves `bulk` empty for the next ones. Returns the number of rows loaded.
     pub async fn load(&mut self, bulk: &mut Bulk) -> Result<u64, DbError> {
         if bulk.is_empty() {
             return Ok(0);
@@ -215,7 +215,7 @@ fn push_json_string(buffer: &mut String, value: &str) {
         if byte >= b' ' && byte != b'"' && byte != b'\\' {
             continue;
         }
-        // These bytes are characters of their own, so the slices end between characters.
+        // These bytes are single-byte characters, so the slices end between characters.
         buffer.push_str(&value[copied..place]);
         copied = place + 1;
         match byte {
@@ -230,8 +230,8 @@ fn push_json_string(buffer: &mut String, value: &str) {
     buffer.push('"');
 }
 
-/// An instant as RFC 3339 with the offset `+00:00` and as many decimals as it needs: none, 3, 6 or 9. The same text
-/// as chrono's `to_rfc3339_opts(AutoSi)`, which takes five times as long; an import writes millions.
+/// An instant as RFC 3339 with the offset `+00:00` and as many decimals as it needs: 0, 3, 6 or 9. The same text as
+/// chrono's `to_rfc3339_opts(AutoSi)`, which takes five times as long; an import writes millions.
 fn push_time(buffer: &mut String, value: DateTime<Utc>) {
     let (date, time) = (value.date_naive(), value.time());
     let nanosecond = time.nanosecond();

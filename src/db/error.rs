@@ -1,4 +1,4 @@
-//! What a database error means to a run: whether trying again later can help, or who has to mend what.
+//! What a database error means to a run: whether trying again later can help, or what has to be fixed.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use sqlx::error::ErrorKind;
 /// What can be done about a database error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DbErrorKind {
-    /// The server cannot be reached, is starting or stopping, or is busy: later it may work.
+    /// The server is unreachable, starting, stopping or busy: trying later may work.
     Unreachable,
     /// Wrong address, user, password or file: the configuration has to change.
     Configuration,
@@ -21,7 +21,7 @@ pub enum DbErrorKind {
     Other,
 }
 
-/// A database error in one line, without a password, and without repeating its cause.
+/// A database error on one line, without passwords and without repeating its cause.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct DbError {
@@ -38,7 +38,7 @@ impl DbError {
     pub(super) fn connecting(error: &sqlx::Error, url: &str) -> Self {
         let place = place(url);
         let kind = match classify(error) {
-            // A connection that is refused for a reason of its own is a matter of the URL.
+            // Any other reason to refuse a connection has to do with the URL.
             DbErrorKind::Other => DbErrorKind::Configuration,
             kind => kind,
         };
@@ -59,11 +59,11 @@ impl DbError {
         let kind = classify(error);
         let message = match kind {
             DbErrorKind::Unreachable if is_busy(error) => {
-                format!("the database is held by somebody else: {}", describe(error))
+                format!("the database is busy: {}", describe(error))
             }
-            DbErrorKind::Unreachable => format!("the database went away: {}", describe(error)),
+            DbErrorKind::Unreachable => format!("lost the connection to the database: {}", describe(error)),
             DbErrorKind::Full => format!("the database's disk is full or failing: {}", describe(error)),
-            // The statement's opening words tell which step failed; values are never part of it.
+            // The statement's first words show which step failed; values are never part of it.
             _ => format!("{} (in `{}`)", describe(error), opening(sql)),
         };
         Self { kind, message }
@@ -105,7 +105,7 @@ fn classify(error: &sqlx::Error) -> DbErrorKind {
     }
 }
 
-/// Whether the database is there and only does not let us in yet.
+/// Whether the database is reachable but locked or overloaded.
 fn is_busy(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code().map(std::borrow::Cow::into_owned));
     matches!(code.as_deref(), Some("5" | "6" | "261" | "262" | "517" | "55P03" | "57014" | "40001" | "40P01"))
@@ -116,7 +116,7 @@ fn is_busy(error: &sqlx::Error) -> bool {
 fn classify_code(code: &str, message: &str) -> DbErrorKind {
     match code {
         // Connection exceptions; shut down by an administrator or a crash; starting up; too many connections;
-        // deadlock or serialisation failure, which a second try settles; the server's own limits on waiting for a
+        // deadlock or serialisation failure, which a second try resolves; the server's own limits on waiting for a
         // lock, on idling in a transaction and on a statement's time.
         "57P01" | "57P02" | "57P03" | "57P05" | "53300" | "40001" | "40P01" | "55P03" | "25P03" | "57014" => {
             return DbErrorKind::Unreachable;

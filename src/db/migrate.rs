@@ -1,4 +1,4 @@
-//! The schema's migrations, embedded for both databases, and the stamp that says which environment a database is.
+//! The embedded migrations of both databases, and the stamp that says which environment a database belongs to.
 
 use chrono::{DateTime, Utc};
 use sqlx::Connection;
@@ -10,22 +10,22 @@ use crate::values;
 static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
 
-/// What a database says of itself before any work is done on it.
+/// What a database reports about itself before any work is done on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Readiness {
-    /// The newest migration it has; `None` if it has none of ours.
+    /// The newest of our migrations that it has, if any.
     pub version: Option<i64>,
     /// The environment it is stamped with.
     pub environment: Option<String>,
 }
 
-/// The newest migration this program carries.
+/// The newest migration in this program.
 pub fn latest_version() -> i64 {
     POSTGRES.iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 
 impl Db {
-    /// Reads the schema's version and the environment's stamp in one statement, the first on every connection.
+    /// Reads the schema's version and the environment stamp in one statement, the first on every connection.
     pub async fn readiness(&mut self) -> Result<Readiness, DbError> {
         let stamp = "SELECT (SELECT MAX(version) FROM _sqlx_migrations WHERE success), \
                      (SELECT name FROM batch_environment WHERE id = 1)";
@@ -38,12 +38,12 @@ impl Db {
         }
     }
 
-    /// Applies the migrations that are missing and stamps the environment if nobody has yet. Several processes
-    /// may do this at once: one works, the others wait and find it done.
+    /// Applies the missing migrations and stamps the environment if that has not been done yet. Several processes may do
+    /// this at once: one does the work, the others wait and find it done.
     pub async fn migrate(&mut self, environment: &str, now: DateTime<Utc>) -> anyhow::Result<()> {
         match &mut self.conn {
-            // The migrator's own lock is a no-op on SQLite: hold the write lock over the whole of it, so that
-            // hundreds of first starts at once make one schema. Its transactions become savepoints of this one.
+            // The migrator's own lock is a no-op on SQLite: hold the write lock throughout, so that hundreds of
+            // simultaneous first starts create one schema. Its transactions become savepoints of this one.
             Conn::Sqlite(connection) => {
                 let mut transaction = connection
                     .begin_with("BEGIN IMMEDIATE")

@@ -1,8 +1,8 @@
-//! One connection to SQLite or PostgreSQL, and the few verbs that every job's SQL goes through.
+//! One connection to SQLite or PostgreSQL, and the few methods that every job's SQL goes through.
 //!
 //! This is the only module that names a driver. It is not a query builder: each job writes plain SQL that runs
-//! on both databases, beside the struct of its row; [`Db::pick`] is for the rare statement that must differ.
-//! One [`Db`] is one connection; work that runs side by side opens one each from the context.
+//! on both databases, next to the struct of its row; [`Db::pick`] is for the rare statement that must differ.
+//! One [`Db`] is one connection; concurrent work opens one connection each from the context.
 
 mod bulk;
 mod error;
@@ -28,15 +28,15 @@ pub use value::Value;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a writer waits for another process's transaction on SQLite.
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(30);
-/// How soon PostgreSQL notices that a client has gone and ends its statement, so that the query of a run that
-/// was stopped or passed its deadline does not live on.
+/// How often PostgreSQL checks whether the client is still there, so that the query of a run that was stopped or
+/// passed its deadline ends soon.
 const CLIENT_CHECK_INTERVAL_MS: &str = "5000";
 
 /// A row that can be read from either database; derived by `#[derive(sqlx::FromRow)]`.
 pub trait Row: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
 impl<T> Row for T where T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
 
-/// Which of the two databases a connection speaks to.
+/// Which of the two databases a connection belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// The embedded default: one file.
@@ -51,7 +51,7 @@ impl Kind {
         if url.starts_with("sqlite:") { Self::Sqlite } else { Self::Postgres }
     }
 
-    /// The database's name as people write it.
+    /// The database's name for people.
     pub fn name(self) -> &'static str {
         match self {
             Self::Sqlite => "SQLite",
@@ -74,13 +74,14 @@ pub struct Db {
     in_transaction: bool,
 }
 
-/// Ends the statement that SQLite is at when the connection is dropped. It runs on a thread of its own and would
-/// hold the file's lock until it is through, however long ago the run that asked for it passed its deadline.
+/// Interrupts SQLite's current statement when the connection is dropped. Statements run on a separate thread and
+/// would hold the file's lock until they finish, even if the run passed its deadline long ago.
 #[derive(Default)]
 struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// SQLite's virtual machine asks after so many instructions: often enough for a deadline, too seldom to cost.
+    /// SQLite's virtual machine checks after this many instructions: often enough for a deadline, rarely enough to cost
+    /// nothing.
     const INSTRUCTIONS: i32 = 100_000;
 
     #[expect(clippy::disallowed_types, reason = "this is the one place that names a driver")]
@@ -99,7 +100,7 @@ impl Drop for Interrupt {
     }
 }
 
-/// Runs one driver call on whichever connection is open: the two arms differ in nothing but types.
+/// Runs one driver call on the open connection: the two arms differ only in types.
 macro_rules! on_connection {
     ($db:expr, $sql:expr, $values:expr, |$connection:ident, $statement:ident| $call:expr) => {
         match &mut $db.conn {
@@ -145,7 +146,7 @@ impl Db {
         }
     }
 
-    /// The one of two texts that suits this database, for a statement that cannot be the same on both.
+    /// The one of two values that suits this database, for a statement that cannot be the same on both.
     pub fn pick<T>(&self, sqlite: T, postgres: T) -> T {
         match self.kind() {
             Kind::Sqlite => sqlite,
@@ -160,7 +161,7 @@ impl Db {
         format!("(SELECT value FROM {function}({placeholder}))")
     }
 
-    /// The same for numbers.
+    /// Like [`Self::elements`], for numbers.
     pub fn numbers(&self, placeholder: &str) -> String {
         match self.kind() {
             Kind::Sqlite => self.elements(placeholder),
@@ -170,13 +171,13 @@ impl Db {
         }
     }
 
-    /// Whether a transaction was left open, as when a run's future was dropped in the middle of one. Such a
-    /// connection is not to be used again.
+    /// Whether a transaction was left open, for example because a run's future was dropped in the middle of one. Such a
+    /// connection must not be used again.
     pub fn is_in_transaction(&self) -> bool {
         self.in_transaction
     }
 
-    /// All rows of a query whose result is known to be small; large results go through a bounded page.
+    /// All rows of a query whose result is known to be small; large results are read in bounded pages.
     pub async fn fetch_all<T: Row>(&mut self, sql: &str, values: Vec<Value>) -> Result<Vec<T>, DbError> {
         let rows = on_connection!(self, sql, values, |connection, statement| {
             sqlx::query_as_with(statement.0, statement.1).fetch_all(connection).await
@@ -204,7 +205,7 @@ impl Db {
         row.map_err(|error| DbError::query(&error, sql))
     }
 
-    /// Runs a statement and gives the number of rows it touched.
+    /// Runs a statement and returns the number of rows it affected.
     pub async fn execute(&mut self, sql: &str, values: Vec<Value>) -> Result<u64, DbError> {
         let rows = on_connection!(self, sql, values, |connection, statement| {
             sqlx::query_with(statement.0, statement.1)
@@ -215,15 +216,15 @@ impl Db {
         rows.map_err(|error| DbError::query(&error, sql))
     }
 
-    /// Runs several statements that take no values, as `BEGIN` or the definition of a temporary table.
+    /// Runs statements that take no values, such as `BEGIN` or the definition of a temporary table.
     pub async fn script(&mut self, sql: &str) -> Result<(), DbError> {
-        self.execute_anew(sql).await.map(drop)
+        self.execute_unprepared(sql).await.map(drop)
     }
 
-    /// Runs a statement that takes no values, planned for the tables as they are now, and gives the number of rows it
-    /// touched. PostgreSQL keeps the plan of [`Self::execute`] as long as the connection, and one that was made for an
-    /// empty table reads all of it again with each chunk that fills it.
-    pub async fn execute_anew(&mut self, sql: &str) -> Result<u64, DbError> {
+    /// Runs a statement that takes no values, planned for the tables as they are now, and returns the number of rows it
+    /// affected. PostgreSQL keeps the plan of [`Self::execute`] as long as the connection lives, and a plan made for an
+    /// empty table scans the whole table again with each chunk that fills it.
+    pub async fn execute_unprepared(&mut self, sql: &str) -> Result<u64, DbError> {
         let statements = AssertSqlSafe(sql.to_owned());
         let done = match &mut self.conn {
             Conn::Sqlite(connection) => {
@@ -239,7 +240,7 @@ impl Db {
     /// Runs `work` in one transaction: committed if it succeeds, rolled back if it fails.
     ///
     /// On SQLite the transaction takes the write lock at once (`BEGIN IMMEDIATE`), because a read that later
-    /// turns into a write fails as "locked" whatever the time-out. Nesting is an error: on PostgreSQL an inner
+    /// turns into a write fails as "locked" whatever the timeout. Nesting is an error: on PostgreSQL an inner
     /// `COMMIT` would commit the outer work.
     pub async fn transaction<T>(
         &mut self,
@@ -253,7 +254,7 @@ impl Db {
             Ok(value) => {
                 let committed = self.script("COMMIT").await;
                 if committed.is_err() {
-                    // A commit that failed leaves SQLite's transaction open (disk full, busy).
+                    // A failed commit leaves SQLite's transaction open (disk full, busy).
                     self.roll_back().await;
                 } else {
                     self.in_transaction = false;
@@ -268,9 +269,9 @@ impl Db {
         }
     }
 
-    /// Ends a failed transaction. Its own failure adds nothing to the error that led here: a connection that
-    /// cannot roll back is lost, the database ends its transaction by itself, and the flag stays up so that
-    /// nobody uses it again. SQLite rolls back by itself on a full disk; a second ROLLBACK then fails harmlessly.
+    /// Rolls back a failed transaction. A failure to do so adds nothing to the error that led here: the connection is
+    /// lost, the database ends its transaction on its own, and the flag stays set so that the connection is not used
+    /// again. SQLite rolls back automatically on a full disk; a second ROLLBACK then fails harmlessly.
     async fn roll_back(&mut self) {
         let rolled_back = self.script("ROLLBACK").await;
         self.in_transaction = match (&self.conn, rolled_back) {
@@ -280,8 +281,8 @@ impl Db {
         };
     }
 
-    /// The time by the one clock that all hosts share: the server's on PostgreSQL, the machine's on SQLite.
-    /// Leases are judged by it, so hosts whose clocks differ agree, and a fixed `BATCHCTL_NOW` stops nothing.
+    /// The time by the one clock that all hosts share: the server's on PostgreSQL, the machine's on SQLite. Leases use it,
+    /// so hosts whose clocks differ agree, and a fixed `BATCHCTL_NOW` does not affect them.
     pub async fn server_time(&mut self) -> Result<DateTime<Utc>, DbError> {
         match self.kind() {
             Kind::Sqlite => Ok(crate::clock::machine_time()),
@@ -292,9 +293,9 @@ impl Db {
         }
     }
 
-    /// Closes the connection in an orderly way.
+    /// Closes the connection cleanly.
     pub async fn close(self) {
-        // The work is committed; a server that is gone by now has nothing left to lose.
+        // The work is committed, so an error here loses nothing.
         drop(match self.conn {
             Conn::Sqlite(connection) => connection.close().await,
             Conn::Postgres(connection) => connection.close().await,

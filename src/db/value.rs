@@ -21,7 +21,7 @@ pub enum Value {
     Json(Option<serde_json::Value>),
 }
 
-/// Implements both directions of one Rust type: the value itself and an optional one.
+/// Implements the conversions from a Rust type and from an optional one.
 macro_rules! value_from {
     ($($variant:ident: $type:ty),* $(,)?) => {$(
         impl From<$type> for Value {

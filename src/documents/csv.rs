@@ -1,7 +1,7 @@
 //! A table as CSV (RFC 4180) for a spreadsheet or another program.
 //!
-//! Amounts are plain decimals in major units and days are ISO 8601, whatever the language: only the header
-//! changes with it.
+//! Amounts are plain decimals in major units and days are ISO 8601, whatever the language: only the header depends on
+//! it.
 
 use std::borrow::Cow;
 use std::io::Write;
@@ -13,12 +13,12 @@ use crate::locale::Locale;
 use crate::money::minor_to_plain;
 use crate::text_encoding::{TextEncoding, UnmappableCharacter};
 
-/// What makes a spreadsheet run a text as a formula, the full-width forms in Japanese Excel too.
+/// First characters that make a spreadsheet run a text as a formula; Japanese Excel also accepts full-width forms.
 const FORMULA_STARTS: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
 
-/// Writes the table, its header first: the columns' stable keys in English, their labels else.
+/// Writes the table after a header: the columns' stable keys in English, their labels in other languages.
 ///
-/// A character the encoding lacks is an error that names its row and column.
+/// A character that the encoding does not have is an error that names its row and column.
 pub fn write(
     table: &Table,
     locale: Locale,
@@ -56,8 +56,8 @@ fn field(cell: &Cell) -> Cow<'_, str> {
     }
 }
 
-/// A text a spreadsheet will show, not run: a hostile product name must not become a formula in the accountant's
-/// Excel (CSV injection, as OWASP describes it).
+/// The text in a form that a spreadsheet shows instead of running: a hostile product name must not become a formula in
+/// the accountant's Excel (CSV injection, as OWASP describes it).
 fn defused(text: &str) -> Cow<'_, str> {
     let start = text.trim_start_matches([' ', '\u{a0}', '\u{3000}']);
     if start.starts_with(FORMULA_STARTS) { Cow::Owned(format!("'{text}")) } else { Cow::Borrowed(text) }
@@ -73,7 +73,7 @@ fn encode_record(record: &[Cow<'_, str>], encoding: TextEncoding, bytes: &mut Ve
     Ok(())
 }
 
-/// Names the place of an error: the row as the file counts its records after the header, and the column.
+/// Names the position of an error: the row, counted after the header, and the column.
 fn describe_row(
     table: &Table,
     index: usize,
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn the_header_speaks_the_document_s_language_and_encoding() {
+    fn the_header_is_in_the_documents_language_and_encoding() {
         let bytes = written(&table(&[]), Locale::Ja, TextEncoding::Utf8Bom).unwrap();
         assert_eq!(bytes, "\u{feff}商品名,販売数,総売上,営業日,ギフト\r\n".as_bytes());
         let bytes = written(&table(&[]), Locale::Ja, TextEncoding::ShiftJis).unwrap();

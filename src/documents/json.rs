@@ -1,8 +1,8 @@
 //! A document as JSON for other programs.
 //!
-//! Keys are the stable ones of tables and columns, in their order, the same in every language. An amount is an
-//! integer in minor units (`"money_unit": "minor"`), so that no reader rounds it; the row's `currency` tells what
-//! it counts. A day is an ISO 8601 string, a missing value `null`.
+//! Keys are the stable keys of tables and columns, in their order, the same in every language. An amount is an integer
+//! in minor units (`"money_unit": "minor"`), so that no reader rounds it; the row's `currency` names its currency. A
+//! day is an ISO 8601 string, a missing value `null`.
 
 use std::io::Write;
 
@@ -11,7 +11,7 @@ use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
 use super::{Cell, Document, Row, Table};
 
-/// Writes the document, indented, with a newline at its end.
+/// Writes the document, indented, with a newline at the end.
 pub fn write(document: &Document, out: &mut dyn Write) -> anyhow::Result<()> {
     let write = |out: &mut dyn Write| -> std::io::Result<()> {
         serde_json::to_writer_pretty(&mut *out, &Whole(document)).map_err(std::io::Error::from)?;

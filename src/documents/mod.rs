@@ -1,9 +1,10 @@
-//! One table in, many forms out: for the terminal, as CSV, XLSX, PDF or JSON.
+//! Writes one document in many formats: for the terminal, as CSV, XLSX, PDF or JSON.
 //!
-//! A job fills a [`Document`] and knows no format; a format knows no job, no database and no clock.
+//! A job builds a [`Document`] and knows no format; a format knows no job, no database and no clock.
 
 pub mod csv;
 pub mod json;
+mod list;
 pub mod pdf;
 pub mod picture;
 pub mod terminal;
@@ -11,6 +12,8 @@ pub mod xlsx;
 
 #[cfg(test)]
 mod sample;
+
+pub use list::ListFormat;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -20,11 +23,11 @@ use chrono::NaiveDate;
 use crate::locale::{Locale, group_digits};
 use crate::money::minor_to_display;
 
-/// The key of the column that names the currency of a row's amounts. Where there is one, amounts are shown
-/// without their currency.
+/// The key of the column that names the currency of a row's amounts. If a table has it, amounts are shown without
+/// their currency.
 pub const CURRENCY_COLUMN_KEY: &str = "currency";
 
-/// What a job has to say, in no particular form.
+/// The content of a report, independent of any format.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Document {
     /// The file's name without extension, such as `daily-sales-2026-11-19`.
@@ -33,11 +36,11 @@ pub struct Document {
     pub title: String,
     /// What the figures are about, label and value: the day, the time zone, the malls.
     pub facts: Vec<(String, String)>,
-    /// The language of every text in here.
+    /// The language of all its texts.
     pub locale: Locale,
     /// The tables, the summary first.
     pub tables: Vec<Table>,
-    /// Drawn in the PDF only: the figures behind them belong in a table.
+    /// Drawn only in the PDF: their figures belong in a table.
     pub charts: Vec<Chart>,
     /// Remarks under the tables.
     pub notes: Vec<String>,
@@ -46,11 +49,11 @@ pub struct Document {
 /// Rows under columns.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Table {
-    /// A stable `snake_case` name: the key in JSON, a part of a CSV file's name.
+    /// A stable `snake_case` name: the key in JSON, part of a CSV file's name.
     pub key: &'static str,
     /// The heading, in the document's locale.
     pub title: String,
-    /// What stands in each row's cells.
+    /// What each row's cells contain.
     pub columns: Vec<Column>,
     /// The rows, each with one cell for each column.
     pub rows: Vec<Row>,
@@ -61,11 +64,11 @@ pub struct Table {
 pub struct Row {
     /// One cell for each column.
     pub cells: Vec<Cell>,
-    /// Set apart from the others: totals.
+    /// Whether it is set apart from the others, as totals are.
     pub emphasis: bool,
 }
 
-/// What stands in a column.
+/// Describes a column.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Column {
     /// A stable `snake_case` name: the key in JSON and the CSV header in English.
@@ -74,7 +77,7 @@ pub struct Column {
     pub label: String,
     /// Decides how the column is aligned.
     pub kind: ColumnKind,
-    /// May be left out of a terminal that is too narrow; files always have it.
+    /// Whether a terminal that is too narrow may omit it; files always have it.
     pub wide_only: bool,
 }
 
@@ -96,9 +99,9 @@ pub enum ColumnKind {
 pub enum Cell {
     /// No value.
     Empty,
-    /// Text, untrusted: a product's name may hold anything.
+    /// Untrusted text: a product's name may contain anything.
     Text(String),
-    /// A count. An identifier is a text, it must not be grouped or rounded.
+    /// A count. An identifier is a text, because it must not be grouped or rounded.
     Int(i64),
     /// An amount in minor units of an ISO 4217 currency.
     Money {
@@ -118,7 +121,7 @@ pub enum Cell {
 pub struct Chart {
     /// The heading, such as a mall's name.
     pub title: String,
-    /// What the values count, in major units: `JPY`.
+    /// The unit of the values, in major units: `JPY`.
     pub unit: String,
     /// The days, ascending.
     pub days: Vec<NaiveDate>,
@@ -131,7 +134,7 @@ pub struct Chart {
 pub struct Series {
     /// Shown in the legend when there are several.
     pub label: String,
-    /// One for each day; none leaves a gap.
+    /// One for each day; `None` leaves a gap.
     pub values: Vec<Option<f64>>,
 }
 
@@ -163,7 +166,7 @@ impl Format {
         }
     }
 
-    /// The media type of a file in this format, but for a text's encoding.
+    /// The media type of a file in this format, without a text's encoding.
     pub fn media_type(self) -> &'static str {
         match self {
             Self::Table => "text/plain",
@@ -196,7 +199,7 @@ impl Column {
 }
 
 impl ColumnKind {
-    /// Whether its values are figures, which line up on the right.
+    /// Whether its values are figures, which are right-aligned.
     pub fn is_figure(self) -> bool {
         matches!(self, Self::Number | Self::Money)
     }
@@ -245,7 +248,7 @@ enum CurrencyPlace {
     Elsewhere,
     /// Once, in the heading.
     Heading(String),
-    /// In each cell, as they differ.
+    /// In each cell, because they differ.
     Cells,
 }
 
@@ -294,8 +297,8 @@ impl Table {
     }
 }
 
-/// Makes untrusted text safe to print on one line: no control character, so no escape sequence, and none that
-/// turns the direction of the text after it.
+/// Makes untrusted text safe to print on one line: no control characters, so no escape sequences, and none that change
+/// the direction of the text after them.
 fn printable(text: &str) -> String {
     text.chars()
         .filter_map(|character| match character {
@@ -334,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn untrusted_text_cannot_steer_a_terminal() {
+    fn untrusted_text_cannot_control_a_terminal() {
         assert_eq!(printable("a\u{1b}[31mred\u{7}\u{9b}2J\tb\r\nc\u{202e}d"), "a[31mred2J b  cd");
     }
 }

@@ -1,6 +1,6 @@
-//! Charts as one picture (PNG) for the inside of a mail: mail programs show no SVG and run no script.
+//! Charts as one picture (PNG) inside a mail: mail programs show no SVG and run no scripts.
 //!
-//! Drawn by typst, as the PDF is; a build without it draws nothing, and the mail says all in its tables.
+//! Drawn by typst, like the PDF; a build without it draws nothing, and the mail has only its tables.
 
 use std::path::PathBuf;
 
@@ -12,13 +12,13 @@ use crate::locale::Locale;
 pub struct Picture {
     /// PNG.
     pub bytes: Vec<u8>,
-    /// How wide it is to be shown, in CSS pixels; it has twice as many, for sharp displays.
+    /// The width at which to show it, in CSS pixels; the picture has twice as many for high-resolution displays.
     pub width: u32,
-    /// How high it is to be shown, in CSS pixels.
+    /// The height at which to show it, in CSS pixels.
     pub height: u32,
 }
 
-/// Draws the charts, one below the other. The last day of each is the one that the mail is about.
+/// Draws the charts, one below another. The last day of each is the day that the mail reports.
 #[cfg(feature = "pdf")]
 pub fn draw(charts: &[Chart], locale: Locale, font_dirs: &[PathBuf]) -> anyhow::Result<Option<Picture>> {
     use anyhow::Context;

@@ -1,7 +1,7 @@
-//! A document to read in a terminal, or in the mail of a cron job.
+//! A document as text for a terminal or for the mail of a cron job.
 //!
-//! A table wider than the terminal is not broken into confetti: long texts wrap first, then a table of few rows is
-//! turned on its side, then columns that can be spared go, and at last each row becomes a list.
+//! A table wider than the terminal stays readable: first long texts wrap, then a table of few rows is transposed, then
+//! optional columns are omitted, and finally each row becomes a list.
 
 use std::fmt::Write;
 
@@ -18,13 +18,13 @@ const GAP: usize = 2;
 const NARROWEST_TEXT: usize = 16;
 /// A heading without spaces (Japanese) is not wrapped narrower than this, in terminal columns.
 const NARROWEST_HEADING: usize = 8;
-/// More rows than this are not turned into columns: the eye would lose the line.
+/// Tables with more rows than this are not transposed: they would be hard to read.
 const MOST_ROWS_ON_SIDE: usize = 8;
-/// Narrower terminals are treated as this wide; nothing readable fits below.
+/// Narrower terminals are treated as this wide; nothing readable fits into less.
 const NARROWEST_TERMINAL: usize = 20;
 
-/// Renders the document as text. Without a width (output is not a terminal) tables are as wide as they are;
-/// `colour` sets headings and totals in bold.
+/// Renders the document as text. Without a width (output is not a terminal) tables take their natural width; `colour`
+/// sets headings and totals in bold.
 pub fn render(document: &Document, width: Option<usize>, colour: bool) -> String {
     let page =
         Page { width: width.map(|width| width.max(NARROWEST_TERMINAL)), colour, locale: document.locale };
@@ -37,7 +37,7 @@ pub fn render(document: &Document, width: Option<usize>, colour: bool) -> String
     sections.join("\n")
 }
 
-/// The rows of one table alone, for a command whose whole answer is a list. In English, as every message is.
+/// Renders only the rows of one table, for a command that prints a list. In English, as every message is.
 pub fn render_list(table: &Table, width: Option<usize>, colour: bool) -> String {
     let page = Page { width: width.map(|width| width.max(NARROWEST_TERMINAL)), colour, locale: Locale::En };
     page.body(table)
@@ -49,7 +49,7 @@ struct Page {
     locale: Locale,
 }
 
-/// A table's texts, ready to be laid out.
+/// A table's texts, ready for layout.
 struct Grid {
     header: Vec<String>,
     figures: Vec<bool>,
@@ -81,21 +81,21 @@ impl Page {
 
     fn body(&self, table: &Table) -> String {
         let all = Grid::new(table, self.locale);
-        if let Some(text) = self.grid(&all).or_else(|| self.grid(&all.on_its_side()?)) {
+        if let Some(text) = self.grid(&all).or_else(|| self.grid(&all.transposed()?)) {
             return text;
         }
-        let spared: Vec<bool> = table.columns.iter().map(|column| column.wide_only).collect();
-        if spared.contains(&true) {
-            let narrow = all.without(&spared);
-            if let Some(mut text) = self.grid(&narrow).or_else(|| self.grid(&narrow.on_its_side()?)) {
+        let omitted: Vec<bool> = table.columns.iter().map(|column| column.wide_only).collect();
+        if omitted.contains(&true) {
+            let narrow = all.without(&omitted);
+            if let Some(mut text) = self.grid(&narrow).or_else(|| self.grid(&narrow.transposed()?)) {
                 let names: Vec<_> = all
                     .header
                     .iter()
-                    .zip(&spared)
-                    .filter_map(|(label, spared)| spared.then_some(label.as_str()))
+                    .zip(&omitted)
+                    .filter_map(|(label, omitted)| omitted.then_some(label.as_str()))
                     .collect();
                 let left_out = self.locale.pick(
-                    "Left out at this width: ",
+                    "Omitted at this width: ",
                     "この幅では表示されない列: ",
                     "이 폭에서 표시되지 않는 열: ",
                 );
@@ -108,7 +108,7 @@ impl Page {
         self.blocks(&all)
     }
 
-    /// Lays the grid out, wrapping texts and headings as needed; nothing when it does not fit.
+    /// Lays the grid out, wrapping texts and headings as needed; `None` if it does not fit.
     fn grid(&self, grid: &Grid) -> Option<String> {
         let widths = grid.widths_within(self.width)?;
         let header: Vec<String> =
@@ -146,7 +146,7 @@ impl Page {
         }
         let mut before = None;
         for (height, emphasis) in heights.into_iter().zip(&grid.emphasis) {
-            // Under the header, and around totals: without colour the rule alone sets them apart.
+            // Under the header and around totals: without colour only the rule sets them apart.
             if before != Some(*emphasis) {
                 text.push_str(&rule);
                 text.push('\n');
@@ -209,7 +209,7 @@ impl Grid {
     }
 
     /// Rows become columns: three malls side by side, a figure on each line.
-    fn on_its_side(&self) -> Option<Self> {
+    fn transposed(&self) -> Option<Self> {
         if self.rows.len() > MOST_ROWS_ON_SIDE || self.header.len() < 2 {
             return None;
         }
@@ -228,17 +228,22 @@ impl Grid {
         })
     }
 
-    fn without(&self, spared: &[bool]) -> Self {
+    fn without(&self, omitted: &[bool]) -> Self {
         let keep = |texts: &Vec<String>| -> Vec<String> {
-            texts.iter().zip(spared).filter(|(_, spared)| !**spared).map(|(text, _)| text.clone()).collect()
+            texts
+                .iter()
+                .zip(omitted)
+                .filter(|(_, omitted)| !**omitted)
+                .map(|(text, _)| text.clone())
+                .collect()
         };
         Self {
             header: keep(&self.header),
             figures: self
                 .figures
                 .iter()
-                .zip(spared)
-                .filter(|(_, spared)| !**spared)
+                .zip(omitted)
+                .filter(|(_, omitted)| !**omitted)
                 .map(|(f, _)| *f)
                 .collect(),
             rows: self.rows.iter().map(keep).collect(),
@@ -246,7 +251,7 @@ impl Grid {
         }
     }
 
-    /// The width of each column so that all fit; nothing when they cannot.
+    /// The width of each column so that all fit; `None` if they cannot.
     fn widths_within(&self, available: Option<usize>) -> Option<Vec<usize>> {
         let column_count = self.header.len();
         let widest_cell = |index: usize| self.rows.iter().map(|row| row[index].width()).max().unwrap_or(0);
@@ -266,7 +271,7 @@ impl Grid {
         }
         let mut surplus = (widths.iter().sum::<usize>() + gaps).saturating_sub(available);
         while surplus > 0 {
-            // The column with most to give gives, so that no text suffers alone.
+            // The column with the most slack shrinks, so that the loss is spread evenly.
             let widest = (0..column_count)
                 .filter(|index| widths[*index] > least[*index])
                 .max_by_key(|i| widths[*i])?;
@@ -277,7 +282,7 @@ impl Grid {
     }
 }
 
-/// The width below which a heading would be broken inside a word.
+/// The width below which a heading would break inside a word.
 fn narrowest_heading(label: &str) -> usize {
     label
         .split(' ')
@@ -286,7 +291,7 @@ fn narrowest_heading(label: &str) -> usize {
         .unwrap_or(0)
 }
 
-/// Appends `label  value`, the value's further lines under its first.
+/// Appends `label  value`, with the value's further lines aligned under its first.
 fn push_labelled(text: &mut String, label: &str, label_width: usize, value: &str, width: Option<usize>) {
     let indent = label_width + GAP;
     let room = width.map_or(usize::MAX, |width| width.saturating_sub(indent).max(NARROWEST_HEADING));
@@ -298,7 +303,7 @@ fn push_labelled(text: &mut String, label: &str, label_width: usize, value: &str
     }
 }
 
-/// Breaks a text into lines of at most `width` terminal columns, at spaces where it can.
+/// Breaks a text into lines of at most `width` terminal columns, at spaces where possible.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     if text.width() <= width {
         return vec![text.to_owned()];
@@ -356,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn figures_line_up_under_wide_characters_and_a_rule_sets_off_the_total() {
+    fn figures_align_under_wide_characters_and_a_rule_sets_off_the_total() {
         let total = Row::total(vec![Cell::text("Total"), Cell::Int(1_212), Cell::Empty]);
         let text = render(&stock(vec![row("有田焼", 1_200), row("우산", 12), total]), Some(80), false);
         assert_eq!(
@@ -394,17 +399,17 @@ mod tests {
     }
 
     #[test]
-    fn a_wide_table_of_few_rows_is_turned_on_its_side() {
+    fn a_wide_table_of_few_rows_is_transposed() {
         let text = render(&sample::sales(Locale::En, 0), Some(80), false);
         assert!(text.contains("Mall                   JP main store     KR store      Global\n"), "{text}");
         assert!(text.contains("Gross sales               18,452,310  166,070,790  184,523.10\n"), "{text}");
     }
 
     #[test]
-    fn a_column_that_can_be_spared_is_named_when_it_goes() {
+    fn an_omitted_column_is_named() {
         let rows = (0..20).map(|number| row("A product with a long name", number)).collect();
         let text = render(&stock(rows), Some(30), false);
-        assert!(text.ends_with("Left out at this width:\nChecked\n"), "{text}");
+        assert!(text.ends_with("Omitted at this width:\nChecked\n"), "{text}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A document as an Excel workbook: a sheet for each table, ready to filter, sum and print.
 //!
-//! The first row is the header and nothing stands above it, so that a pivot table or an import finds the data;
-//! title, facts and notes are on a sheet of their own at the end.
+//! The first row is the header and nothing is above it, so that a pivot table or an import finds the data; title,
+//! facts and notes are on a separate sheet at the end.
 
 use std::collections::BTreeSet;
 
@@ -18,13 +18,13 @@ use crate::money::{currency_exponent, minor_to_plain};
 const LARGEST_EXACT: u64 = 999_999_999_999_999;
 /// Excel refuses longer sheet names, in characters.
 const LONGEST_SHEET_NAME: usize = 31;
-/// Columns are made no narrower and no wider than this, in characters.
+/// The narrowest and the widest column, in characters.
 const COLUMN_WIDTHS: (usize, usize) = (8, 60);
 /// Room for the padding of a cell and the header's filter button, in characters.
 const COLUMN_MARGIN: usize = 3;
 const PAPER_A4: u8 = 9;
 
-/// Makes the workbook's bytes. `created` is its only date, so that the same input gives the same file.
+/// Renders the workbook. `created` is its only date, so that the same input produces the same file.
 pub fn render(document: &Document, created: DateTime<Utc>) -> anyhow::Result<Vec<u8>> {
     build(document, created).with_context(|| format!("failed to write document `{}` as XLSX", document.name))
 }
@@ -86,7 +86,7 @@ fn write_table(sheet: &mut Worksheet, table: &Table, document: &Document) -> any
         let width = u16::try_from(widest.clamp(COLUMN_WIDTHS.0, COLUMN_WIDTHS.1)).unwrap_or(0);
         sheet.set_column_width(column_number(index)?, f64::from(width))?;
     }
-    // Totals at the end stay out of the filter's range, or a sort would carry them among the rows.
+    // Totals at the end stay out of the filter's range; otherwise a sort would move them in between the rows.
     let totals = table.rows.iter().rev().take_while(|row| row.emphasis).count();
     let last_row = table.rows.len() - totals;
     if last_row > 0 && !table.columns.is_empty() {
@@ -125,7 +125,7 @@ fn write_cell(
             sheet.write_string_with_format(row, column, minor_to_plain(*amount, currency), &format)?
         }
         Cell::Money { amount, currency } => {
-            // Through the decimal text: the nearest number to what we mean, not the quotient of two others.
+            // Parsed from the decimal text: the nearest number to the amount rather than a rounded quotient.
             let number: f64 = minor_to_plain(*amount, currency).parse()?;
             let format = format.set_num_format(number_format(currency));
             sheet.write_number_with_format(row, column, number, &format)?
@@ -146,7 +146,7 @@ fn write_cell(
     Ok(())
 }
 
-/// The day as Excel's calendar has it, which begins in 1900 and ends with 9999.
+/// The day in Excel's calendar, which starts in 1900 and ends with 9999.
 fn excel_day(day: NaiveDate) -> Option<ExcelDateTime> {
     let year = u16::try_from(day.year()).ok()?;
     ExcelDateTime::from_ymd(year, u8::try_from(day.month()).ok()?, u8::try_from(day.day()).ok()?).ok()
@@ -180,9 +180,9 @@ fn write_about(sheet: &mut Worksheet, document: &Document) -> anyhow::Result<()>
 fn set_up_page(sheet: &mut Worksheet, document: &Document) {
     sheet.set_landscape();
     sheet.set_paper_size(PAPER_A4);
-    // One page wide, as many tall as it takes.
+    // One page wide, as many pages long as needed.
     sheet.set_print_fit_to_pages(1, 0);
-    // `&` begins a code in a header.
+    // `&` starts a code in a header.
     let title = printable(&document.title).replace('&', "&&");
     sheet.set_header(format!("&L{title}&R&A"));
     sheet.set_footer("&C&P / &N");
@@ -195,7 +195,7 @@ fn number_format(currency: &str) -> String {
     }
 }
 
-/// A name Excel accepts and no other sheet has: without `[]:*?/\`, not `History`, not quoted, 31 characters.
+/// A unique name that Excel accepts: without `[]:*?/\`, not `History`, not quoted, at most 31 characters.
 fn sheet_name(title: &str, key: &str, taken: &mut BTreeSet<String>) -> String {
     let clean = |text: &str| -> String {
         let replaced: String = printable(text)
@@ -219,7 +219,7 @@ fn sheet_name(title: &str, key: &str, taken: &mut BTreeSet<String>) -> String {
     candidate
 }
 
-/// The longest start of the text with no more UTF-16 units than this: Excel counts those.
+/// The longest prefix of the text with at most this many UTF-16 units, which is what Excel counts.
 fn cut(text: &str, most: usize) -> &str {
     let mut units = 0;
     for (index, character) in text.char_indices() {
@@ -231,13 +231,13 @@ fn cut(text: &str, most: usize) -> &str {
     text
 }
 
-/// A row of the table in the sheet, under the header.
+/// The sheet row of a row of the table, below the header.
 fn row_number(index: usize) -> anyhow::Result<u32> {
-    u32::try_from(index + 1).context("failed to number a row: Excel has no room for that many")
+    u32::try_from(index + 1).context("failed to number a row: it exceeds Excel's limit")
 }
 
 fn column_number(index: usize) -> anyhow::Result<u16> {
-    u16::try_from(index).context("failed to number a column: Excel has no room for that many")
+    u16::try_from(index).context("failed to number a column: it exceeds Excel's limit")
 }
 
 #[cfg(test)]
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_excel_would_round_is_written_as_text() {
+    fn a_number_that_excel_would_round_is_written_as_text() {
         let mut document = sample::sales(Locale::En, 0);
         document.tables.truncate(1);
         document.tables[0].rows[0].cells[2] = Cell::Int(i64::MAX);
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sheet_s_name_is_one_that_excel_takes() {
+    fn a_sheet_has_a_name_that_excel_accepts() {
         let mut taken = BTreeSet::new();
         let mut name = |title: &str| sheet_name(title, "key", &mut taken);
         assert_eq!(name("A/B: [1]?*\\"), "A B   1");

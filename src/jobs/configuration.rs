@@ -1,4 +1,4 @@
-//! `config check`: reads everything, changes nothing, and says what is odd.
+//! `config check`: reads everything, changes nothing, and reports what is wrong.
 
 use crate::clients::mail_transport::MailTransport;
 use crate::clients::teams;
@@ -10,10 +10,11 @@ use crate::mail::outgoing::Gate;
 use crate::mail::template::Templates;
 use crate::mail::unsubscribe::Unsubscribe;
 use crate::severity::Severity;
+use crate::wording::counted;
 
 use super::{data, specs};
 
-/// The configuration
+/// Check the configuration
 #[derive(Debug, clap::Subcommand)]
 pub enum ConfigCommand {
     /// Check variables, `.env` files and `batchctl.toml`
@@ -23,7 +24,7 @@ pub enum ConfigCommand {
 impl ConfigCommand {
     /// Runs the chosen command.
     pub fn dispatch(&self, cx: &Context) -> anyhow::Result<()> {
-        // An error in a value or a key has ended the program before this.
+        // An error in a value or a key has already ended the program.
         let mut problems = cx.config.warnings();
         let names: Vec<&str> = specs().map(|spec| spec.name).collect();
         problems.extend(cx.config.unknown_jobs(&names));
@@ -35,7 +36,7 @@ impl ConfigCommand {
             {
                 problems.push(format!(
                     "{variable} is the URL of an Office 365 connector, which Microsoft has retired: alerts.channel \
-                     `{}` needs that of a workflow",
+                    `{}` needs the URL of a workflow",
                     channel.name
                 ));
             }
@@ -51,26 +52,22 @@ impl ConfigCommand {
             let environment = cx.config.environment();
             return Ok(cx
                 .output
-                .data(format!("the configuration of `{environment}` is right\n").as_bytes())?);
+                .data(format!("the configuration of `{environment}` is valid\n").as_bytes())?);
         }
         cx.output.data((problems.join("\n") + "\n").as_bytes())?;
-        let count = problems.len();
-        Err(Failure::configuration(format!(
-            "the configuration has {count} problem{}",
-            if count == 1 { "" } else { "s" }
-        ))
-        .into())
+        let problems = counted(problems.len(), "problem", "problems");
+        Err(Failure::configuration(format!("the configuration has {problems}")).into())
     }
 }
 
-/// What would end the commands of mail: they are asked, with the words they end with.
+/// What would fail the mail commands: the parts they open are opened here, and their errors are reported.
 fn mail_problems(config: &Config) -> Vec<String> {
     if !config.uses_mail() {
         return Vec::new();
     }
     let mut failures =
         vec![Templates::new(config).usable().err(), Gate::new(config).err(), DkimSigner::new(config).err()];
-    // A folder is made when it is opened, and nothing is changed here.
+    // Opening a folder creates it, and this command changes nothing.
     let goes_to_a_folder = match config.file().mail.transport {
         Some(kind) => kind == TransportKind::Folder,
         None => config.mail().smtp_url.is_none() && !config.is_prod(),

@@ -1,4 +1,4 @@
-//! `db migrate` and `db check`: the schema, and whether the database is as batchctl needs it.
+//! `db migrate` and `db check`: the schema, and whether the database meets batchctl's requirements.
 
 use chrono::{DateTime, Utc};
 
@@ -7,16 +7,17 @@ use crate::context::Context;
 use crate::db::{Db, DbErrorKind, FromRow, Kind, latest_version};
 use crate::failure::Failure;
 use crate::values;
+use crate::wording::counted;
 
-/// How far the database's clock may be from this machine's before `db check` complains.
+/// How far the database's clock may differ from this machine's before `db check` reports it.
 const CLOCK_TOLERANCE_SECONDS: i64 = 5;
 
-/// Care for the database
+/// Migrate and check the database
 #[derive(Debug, clap::Subcommand)]
 pub enum Database {
     /// Bring the schema up to date and stamp the database with the environment
     Migrate,
-    /// Say what is missing, and whether clock, encoding, time zone and privileges are right
+    /// Check the schema, the clock, the encoding, the time zone and the privileges
     Check,
 }
 
@@ -35,7 +36,9 @@ async fn migrate(cx: &Context) -> anyhow::Result<()> {
     let before = db.readiness().await?;
     cx.refuse_other_environment(before.environment.as_deref())?;
     if before.version.is_some_and(|version| version > latest_version()) {
-        return Err(Failure::configuration("the database's schema is newer than this batchctl knows").into());
+        return Err(
+            Failure::configuration("the database's schema is newer than this batchctl supports").into()
+        );
     }
     if before.version.is_none() {
         cx.refuse_foreign_database(&mut db).await?;
@@ -50,12 +53,12 @@ async fn migrate(cx: &Context) -> anyhow::Result<()> {
             format!("Schema of `{environment}` is up to date ({version})")
         }
         Some(version) => format!("Migrated `{environment}` from {version} to {}", latest_version()),
-        None => format!("Made the schema ({}) and stamped the database `{environment}`", latest_version()),
+        None => format!("Created the schema ({}) and stamped the database `{environment}`", latest_version()),
     });
     Ok(())
 }
 
-/// One thing looked at.
+/// One thing that was checked.
 struct Finding {
     what: &'static str,
     value: String,
@@ -86,11 +89,8 @@ async fn check(cx: &Context) -> anyhow::Result<()> {
     cx.output.data(report.as_bytes())?;
     let problems = findings.iter().filter(|finding| finding.problem.is_some()).count();
     if problems > 0 {
-        return Err(Failure::configuration(format!(
-            "the database has {problems} problem{}",
-            if problems == 1 { "" } else { "s" }
-        ))
-        .into());
+        let problems = counted(problems, "problem", "problems");
+        return Err(Failure::configuration(format!("the database has {problems}")).into());
     }
     Ok(())
 }
@@ -102,7 +102,7 @@ async fn check_schema(cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Finding>>
     let schema_problem = match readiness.version {
         Some(version) if version == latest_version() => None,
         Some(version) if version > latest_version() => {
-            Some("newer than this batchctl: install the one that migrated it".to_owned())
+            Some("newer than this batchctl: install the version that migrated it".to_owned())
         }
         _ => Some(format!("{} is needed: {migrate}", latest_version())),
     };
@@ -168,7 +168,7 @@ async fn check_postgres(db: &mut Db) -> anyhow::Result<Vec<Finding>> {
         Finding::new(
             "clock",
             format!("{drift} s from this machine's"),
-            unless(drift.abs() > CLOCK_TOLERANCE_SECONDS, "set both clocks by NTP".into()),
+            unless(drift.abs() > CLOCK_TOLERANCE_SECONDS, "synchronise both clocks with NTP".into()),
         ),
         Finding::new(
             "privileges",
@@ -182,7 +182,7 @@ async fn check_postgres(db: &mut Db) -> anyhow::Result<Vec<Finding>> {
     ])
 }
 
-/// Tries a write that changes nothing: a read-only file, a full disk or a standby server shows here.
+/// Tries a write that changes nothing, to detect a read-only file, a full disk or a standby server.
 async fn writable(db: &mut Db) -> Finding {
     let tried = db.execute("UPDATE batch_environment SET name = name WHERE id = 0", values![]).await;
     match tried {

@@ -2,7 +2,7 @@
 
 use crate::context::Context;
 
-/// The environment's settings
+/// Show the environment's settings
 #[derive(Debug, clap::Subcommand)]
 pub enum EnvCommand {
     /// Show every effective setting and where it came from, secrets masked

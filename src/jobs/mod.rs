@@ -1,4 +1,4 @@
-//! The jobs, a folder a group and a file a job; and the few commands beside them that do no batch work.
+//! The jobs, one folder per group and one file per job, and the few commands that do no batch work.
 
 pub mod cart;
 pub mod configuration;

@@ -4,12 +4,12 @@ use crate::context::Context;
 
 use super::specs;
 
-/// Schedules
+/// Print the jobs' schedules
 #[derive(Debug, clap::Subcommand)]
 pub enum Schedule {
     /// Print crontab lines for all scheduled jobs
     Crontab {
-        /// Where the program is
+        /// The path of the program
         #[arg(long, value_name = "PATH", default_value = "batchctl")]
         program: String,
         /// The folder with `.env.NAME` and `batchctl.toml`
@@ -29,11 +29,11 @@ impl Schedule {
     }
 }
 
-/// A crontab of all scheduled jobs, as `batchctl.toml` changes them.
+/// A crontab of all scheduled jobs, with the changes of `batchctl.toml`.
 fn crontab(cx: &Context, program: &str, directory: &str) -> String {
     let mut text = format!(
-        "# Printed by `batchctl schedule crontab`. Times are in the business time zone: Debian's cron takes a time\n\
-         # zone only for the whole daemon; cronie and others take CRON_TZ.\n\
+        "# Printed by `batchctl schedule crontab`. Times are in the business time zone. Debian's cron knows only the\n\
+        # machine's time zone; cronie and others obey CRON_TZ.\n\
          # On Debian: timedatectl set-timezone {0}, then systemctl restart cron.\n\
          # cron mails what a command prints: a success prints nothing, a failure at most 20 lines.\n\
          CRON_TZ={0}\n\
@@ -58,7 +58,7 @@ fn crontab(cx: &Context, program: &str, directory: &str) -> String {
     text
 }
 
-/// Quoted for the shell, and with cron's own special character escaped (crontab(5): an unescaped % ends the command).
+/// Quoted for the shell, with cron's own special character escaped (crontab(5): an unescaped % ends the command).
 fn quoted(text: &str) -> String {
     shlex::try_quote(text).map_or_else(|_| String::new(), |quoted| quoted.replace('%', "\\%"))
 }

@@ -2,18 +2,18 @@
 
 use lettre::message::Mailbox;
 
-/// Why a text is no address to write to. It never repeats the text, which is personal or worse.
+/// Why a text is not a mail address. It never quotes the text, which is personal or worse.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressProblem {
-    /// A line break would begin a header of somebody else's choice.
-    #[error("the address holds a line break or another control character")]
+    /// A line break would inject a header.
+    #[error("the address contains a line break or another control character")]
     ControlCharacter,
-    /// Not of the form that RFC 5321 wants.
+    /// Not of the form that RFC 5321 requires.
     #[error("not a mail address")]
     Malformed,
 }
 
-/// Reads an address with or without a name.
+/// Parses an address with or without a display name.
 pub fn parse(text: &str) -> Result<Mailbox, AddressProblem> {
     if text.chars().any(char::is_control) {
         return Err(AddressProblem::ControlCharacter);
@@ -21,13 +21,13 @@ pub fn parse(text: &str) -> Result<Mailbox, AddressProblem> {
     text.trim().parse::<Mailbox>().map_err(|_| AddressProblem::Malformed)
 }
 
-/// The address alone in lower case: what suppressions and consents are kept under. Whether a server tells case
-/// apart in the local part is its own matter; two people who differ in nothing else are not met.
+/// The bare address in lower case: the key of suppressions and consents. A server may distinguish case in the local
+/// part, but in practice no two people's addresses differ only in case.
 pub fn normalised(mailbox: &Mailbox) -> String {
     format!("{}@{}", mailbox.email.user().to_lowercase(), domain(mailbox))
 }
 
-/// The recipient's domain in lower case and in ASCII: `例え.jp` and `xn--r8jz45g.jp` are one.
+/// The recipient's domain in lower case and in ASCII: `例え.jp` and `xn--r8jz45g.jp` are the same.
 pub fn domain(mailbox: &Mailbox) -> String {
     let domain = mailbox.email.domain().to_lowercase();
     match url::Host::parse(&domain) {
@@ -53,12 +53,12 @@ mod tests {
     }
 
     #[test]
-    fn a_domain_in_national_characters_is_its_ascii_form() {
+    fn an_internationalised_domain_becomes_its_ascii_form() {
         assert_eq!(normalised(&parse("a@例え.jp").unwrap()), normalised(&parse("A@xn--r8jz45g.JP").unwrap()));
     }
 
     #[test]
-    fn a_line_break_and_what_is_no_address_are_refused() {
+    fn a_line_break_and_an_invalid_address_are_refused() {
         for text in ["a@example.jp\r\nBcc: all@example.jp", "a@example.jp\n", "a\u{0}@example.jp"] {
             assert_eq!(parse(text), Err(AddressProblem::ControlCharacter), "{text:?}");
         }

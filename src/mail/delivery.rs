@@ -1,55 +1,55 @@
-//! What becomes of one mail at one recipient, whatever carried it; and what stops the carrying of all.
+//! The result of delivering one mail to one recipient, whatever the transport, and what stops all deliveries.
 
-/// The outcome of one mail. `reply` is the server's own words, shortened to a line.
+/// The outcome of one mail. `reply` is the server's reply, shortened to a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// The server has taken responsibility.
     Accepted {
         /// The server's reply.
         reply: String,
-        /// The number that the service gave it, for its own logs.
+        /// The id that the service assigned to it, for its logs.
         provider_message_id: Option<String>,
     },
-    /// Not now: another try later may succeed.
+    /// Not now: a later attempt may succeed.
     Deferred {
         /// The server's reply, or what broke.
         reply: String,
     },
-    /// Never: another try of the same mail will not help.
+    /// Never: another attempt with the same mail will not help.
     Rejected {
         /// The server's reply, or what is wrong with the mail.
         reply: String,
         /// Whose fault it is.
         because: Rejection,
     },
-    /// The mail was handed over, and the answer never heard: it may have arrived.
+    /// The mail was handed over, but no answer arrived: it may have been delivered.
     Unknown {
         /// What broke.
         reply: String,
     },
 }
 
-/// Why a mail was refused for good.
+/// Why a mail was refused permanently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rejection {
-    /// The address does not exist any more (5.1.x, 5.2.1): nobody should write to it again.
+    /// The address does not exist (5.1.x, 5.2.1): nobody should write to it again.
     Address,
-    /// The server does not want mail of this sender (5.7.x, 554): nothing the recipient did.
+    /// The server does not accept mail from this sender (5.7.x, 554): not the recipient's fault.
     Policy,
-    /// This mail: its size, its content, its form.
+    /// The mail itself: its size, its content, its form.
     Mail,
 }
 
-/// What ends the sending of every mail. The mails in hand go back as if they had not been tried.
+/// What stops the sending of all mails. The mails in hand are returned as if they had not been tried.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Stop {
     /// The server cannot be reached, or says it is closed: try again later (75).
     #[error("{0}")]
     Unreachable(String),
-    /// The credentials are wrong: nothing will help but another configuration (1).
+    /// The credentials are wrong: only another configuration will help (1).
     #[error("{0}")]
     Credentials(String),
-    /// The server does not understand us, or cannot be trusted (a certificate, STARTTLS withheld): (1).
+    /// The server does not understand us, or cannot be trusted (bad certificate, no STARTTLS) (1).
     #[error("{0}")]
     Refused(String),
     /// A setting is missing or wrong (78).

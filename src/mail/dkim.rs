@@ -1,7 +1,7 @@
 //! Signs mails (DKIM, RFC 6376: rsa-sha256, relaxed/relaxed), for servers that do not do it themselves.
 //!
-//! Of our own, and not the builder library's: that one takes PKCS #1 keys only, cannot cover the Content-Type of a
-//! multipart mail, and recurses once per character of a header. The arithmetic is that of the TLS provider.
+//! Our own implementation instead of the mail library's, which takes only PKCS #1 keys, cannot sign the Content-Type
+//! of a multipart mail, and recurses once per character of a header. The TLS provider does the arithmetic.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use crate::config::Config;
 use crate::failure::Failure;
 
-/// What is covered where a mail has it; RFC 8058 wants both List-Unsubscribe headers among them.
+/// The headers that are signed if present; RFC 8058 requires both List-Unsubscribe headers.
 const SIGNED_HEADERS: [&str; 11] = [
     "from",
     "to",
@@ -31,7 +31,7 @@ const SIGNED_HEADERS: [&str; 11] = [
     "mime-version",
     "content-type",
 ];
-/// A signature's line is folded after as many characters.
+/// The length at which a signature's line is folded, in characters.
 const FOLD_CHARACTERS: usize = 72;
 
 /// Signs with the key of `[mail.dkim]`.
@@ -43,7 +43,7 @@ pub struct DkimSigner {
 
 impl fmt::Debug for DkimSigner {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Without the key.
+        // The key is left out.
         formatter
             .debug_struct("DkimSigner")
             .field("domain", &self.domain)
@@ -58,16 +58,14 @@ impl DkimSigner {
         let Some(settings) = &config.file().mail.dkim else { return Ok(None) };
         for (key, name) in [("domain", &settings.domain), ("selector", &settings.selector)] {
             if !is_domain_name(name) {
-                return Err(Failure::configuration(format!(
-                    "`mail.dkim.{key}` is not a name of the DNS: `{name}`"
-                )));
+                return Err(Failure::configuration(format!("`mail.dkim.{key}` is not a DNS name: `{name}`")));
             }
         }
         let variable = &settings.key_variable;
         let pem = config.private_key(variable).map_err(|error| Failure::configuration(error.to_string()))?;
         let key = private_key(pem.expose()).map_err(|problem| {
             Failure::configuration(format!("{variable}: {problem}"))
-                .hint("make one with `openssl genrsa -out dkim.pem 2048`")
+                .hint("create one with `openssl genrsa -out dkim.pem 2048`")
         })?;
         Ok(Some(Self { domain: settings.domain.clone(), selector: settings.selector.clone(), key }))
     }
@@ -97,7 +95,7 @@ impl DkimSigner {
         let signer = self
             .key
             .choose_scheme(&[SignatureScheme::RSA_PKCS1_SHA256])
-            .ok_or("the DKIM key signs no rsa-sha256")?;
+            .ok_or("the DKIM key does not support rsa-sha256")?;
         let signature = signer.sign(covered.as_bytes()).map_err(|_| "the DKIM key failed to sign")?;
         let signature = STANDARD.encode(signature);
         let mut header = format!("DKIM-Signature: {unsigned}");
@@ -125,19 +123,20 @@ fn is_domain_name(name: &str) -> bool {
 
 /// An RSA key in PKCS #1 or PKCS #8.
 fn private_key(pem: &str) -> Result<Arc<dyn SigningKey>, &'static str> {
-    // `env` files and Kubernetes keep a PEM on one line.
+    // `.env` files and Kubernetes secrets may keep a PEM on one line.
     let pem = pem.replace("\\n", "\n");
-    let key = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| "holds no private key as PEM")?;
+    let key =
+        PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| "does not hold a private key as PEM")?;
     let key = rustls::crypto::ring::sign::any_supported_type(&key).map_err(
-        |_| "holds no usable RSA key: 2048 to 4096 bits, PKCS #1 or PKCS #8, without a passphrase",
+        |_| "does not hold a usable RSA key: 2048 to 4096 bits, PKCS #1 or PKCS #8, without a passphrase",
     )?;
     if key.choose_scheme(&[SignatureScheme::RSA_PKCS1_SHA256]).is_none() {
-        return Err("holds no RSA key");
+        return Err("does not hold an RSA key");
     }
     Ok(key)
 }
 
-/// Names and values of headers. A line that begins with white space goes on with the one before it.
+/// Names and values of headers. A line that begins with white space continues the one before it.
 fn fields(headers: &str) -> Vec<(&str, String)> {
     let mut fields: Vec<(&str, String)> = Vec::new();
     for line in headers.split("\r\n") {
@@ -150,13 +149,13 @@ fn fields(headers: &str) -> Vec<(&str, String)> {
     fields
 }
 
-/// RFC 6376 section 3.4.2: unfolded, runs of white space as one space, none at the ends.
+/// RFC 6376 section 3.4.2: unfolded, runs of white space collapsed to one space, none at the ends.
 fn relaxed_value(value: &str) -> String {
     let words = value.split([' ', '\t', '\r', '\n']).filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// RFC 6376 section 3.4.4: runs of white space as one space, none at a line's end, no empty lines at the end.
+/// RFC 6376 section 3.4.4: runs of white space collapsed to one space, none at line ends, no empty lines at the end.
 fn relaxed_body(body: &str) -> Vec<u8> {
     let mut relaxed = Vec::with_capacity(body.len());
     let mut empty_lines = 0;
@@ -232,7 +231,7 @@ mod tests {
         )
     }
 
-    /// What dkimpy finds covered by the signature; `None` where it is not valid.
+    /// The headers that dkimpy finds signed; `None` if the signature is not valid.
     fn verified(mail: &[u8], record: &str) -> Option<String> {
         let folder = tempfile::tempdir().unwrap();
         let dns = folder.path().join("dns");
@@ -284,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_key_is_said_by_its_variable_and_never_shown() {
+    fn a_bad_key_is_reported_by_its_variable_and_never_shown() {
         let folder = tempfile::tempdir().unwrap();
         let encrypted = key(&["genrsa", "-aes128", "-passout", "pass:hunter2", "2048"]);
         let elliptic = key(&["ecparam", "-genkey", "-name", "prime256v1", "-noout"]);
@@ -293,11 +292,11 @@ mod tests {
         for (key, problem) in [
             ("no-such-file.pem", "neither a PEM nor the name of a readable file"),
             ("MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7", "neither a PEM nor the name of"),
-            ("-----BEGIN PRIVATE KEY-----\nhunter2", "holds no private key as PEM"),
-            (&encrypted, "holds no private key as PEM"),
-            (&elliptic, "holds no RSA key"),
-            (&short, "holds no usable RSA key"),
-            (&broken, "holds no"),
+            ("-----BEGIN PRIVATE KEY-----\nhunter2", "does not hold a private key as PEM"),
+            (&encrypted, "does not hold a private key as PEM"),
+            (&elliptic, "does not hold an RSA key"),
+            (&short, "does not hold a usable RSA key"),
+            (&broken, "does not hold a"),
         ] {
             let failure = signer(folder.path(), key).unwrap_err();
             assert_eq!(failure.kind, crate::failure::FailureKind::Configuration);

@@ -1,4 +1,4 @@
-//! Mails as the queue, its producers and its transports know them. No job and no transport is known here.
+//! Mails as the queue, its producers and its transports share them. This module knows no job and no transport.
 
 pub mod address;
 pub mod delivery;

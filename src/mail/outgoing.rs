@@ -1,5 +1,5 @@
 //! A mail on its way out. Its recipient is set here and nowhere else: outside prod it is the test address, whatever
-//! carries the mail.
+//! the transport.
 
 use chrono::{DateTime, Utc};
 use lettre::message::Mailbox;
@@ -13,22 +13,23 @@ use super::address;
 #[derive(Debug, Clone)]
 pub struct Gate {
     redirect_to: Option<Mailbox>,
-    /// Who writes outside prod, whatever a mail says.
+    /// The sender of every mail outside prod, whatever the mail says.
     sender: Option<Mailbox>,
 }
 
-/// Headers by which mail services take further recipients or other orders: they do not leave a closed gate.
+/// Prefixes of headers by which mail services accept further recipients or other instructions: outside prod they are
+/// dropped.
 const STEERING_HEADERS: [&str; 5] = ["x-smtpapi", "x-mc-", "x-mailgun-", "x-ses-", "x-pm-"];
 
 impl Gate {
-    /// The gate of this environment. Outside prod it does not open without `BATCHCTL_MAIL_REDIRECT_TO`.
+    /// The gate of this environment. Outside prod it requires `BATCHCTL_MAIL_REDIRECT_TO`.
     pub fn new(config: &Config) -> Result<Self, Failure> {
         if config.is_prod() {
             return Ok(Self { redirect_to: None, sender: None });
         }
         let Some(address) = &config.mail().redirect_to else {
             return Err(Failure::configuration(format!(
-                "BATCHCTL_MAIL_REDIRECT_TO is not set: in `{}` every mail goes to that one address",
+                "BATCHCTL_MAIL_REDIRECT_TO is not set: in `{}` every mail goes to that address",
                 config.environment()
             ))
             .hint("set it to a mailbox of your developers, such as developer@example.jp"));
@@ -39,13 +40,13 @@ impl Gate {
         Ok(Self { redirect_to: Some(mailbox), sender })
     }
 
-    /// Whether the recipients themselves are reached: what a server says of the test address says nothing of them.
+    /// Whether mails go to their real recipients: what a server says about the test address says nothing about them.
     pub fn reaches_recipients(&self) -> bool {
         self.redirect_to.is_none()
     }
 }
 
-/// A file of a mail.
+/// A file attached to a mail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attachment {
     /// The file's name.
@@ -58,10 +59,10 @@ pub struct Attachment {
     pub bytes: Vec<u8>,
 }
 
-/// What a mail says, before it is known where it goes.
+/// The content of a mail, before its recipient is decided.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Content {
-    /// With its angle brackets; the same at every try.
+    /// With its angle brackets; the same for every attempt.
     pub message_id: String,
     /// The `Date` header.
     pub date: DateTime<Utc>,
@@ -81,7 +82,7 @@ pub struct Content {
     pub attachments: Vec<Attachment>,
 }
 
-/// A mail with the one recipient it really goes to.
+/// A mail with the one recipient it is really sent to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OutgoingMail {
     content: Content,
@@ -90,8 +91,8 @@ pub struct OutgoingMail {
 }
 
 impl OutgoingMail {
-    /// Addresses a mail. Behind a closed gate it goes to the test address, with the intended recipient in
-    /// `X-Original-To` and in front of the subject.
+    /// Addresses a mail. Outside prod it goes to the test address, with the intended recipient in `X-Original-To` and at
+    /// the start of the subject.
     pub fn new(gate: &Gate, mut content: Content, recipient: Mailbox) -> Self {
         let Some(test_address) = &gate.redirect_to else {
             return Self { content, to: recipient, is_redirected: false };
@@ -102,7 +103,7 @@ impl OutgoingMail {
             name != "x-original-to" && !STEERING_HEADERS.iter().any(|prefix| name.starts_with(prefix))
         });
         if let Some(sender) = &gate.sender {
-            // A bounce of a rehearsal goes to nobody real either.
+            // A bounce of a rehearsal does not reach real people either.
             content.from = sender.clone();
         }
         content.headers.push(("X-Original-To".to_owned(), recipient.email.to_string()));
@@ -119,7 +120,7 @@ impl OutgoingMail {
         self.is_redirected
     }
 
-    /// What it says.
+    /// Its content.
     pub fn content(&self) -> &Content {
         &self.content
     }

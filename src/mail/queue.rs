@@ -1,7 +1,7 @@
-//! The queue: the table `mails`, and the way of our own producers into it.
+//! The queue: the table `mails`, and how our own producers add mails to it.
 //!
-//! Attachments are kept in the database and not beside it: a mail is queued, sent, requeued and purged as one thing in
-//! one transaction, by whichever host sends it, and a backup holds all of it.
+//! Attachments are kept in the database rather than in files: a mail is queued, sent, requeued and purged as a unit in
+//! one transaction, by any host, and a backup contains all of it.
 
 use std::collections::HashSet;
 
@@ -20,10 +20,11 @@ use super::template::RenderedMail;
 pub const URGENT: i64 = 1;
 /// Everything else.
 pub const USUAL: i64 = 2;
-/// What goes to many, and may wait for the others.
+/// Mails to many recipients, which may wait for the others.
 pub const BULK: i64 = 3;
 
-/// What makes a row of `mails` as new again, due at `$1`. Its Message-ID stays: whoever has it already can tell.
+/// Resets a row of `mails` to be sent again, due at `$1`. Its Message-ID stays, so that a recipient who already has the
+/// mail can detect the duplicate.
 pub const AS_NEW: &str =
     "status = 'QUEUED', due_at = $1, attempts = 0, unknown_attempts = 0, is_held = FALSE, is_paced = FALSE,
      claimed_by = NULL, last_reply = NULL, ended_at = NULL";
@@ -31,23 +32,23 @@ pub const AS_NEW: &str =
 /// A mail to be queued.
 #[derive(Debug, Clone)]
 pub struct NewMail {
-    /// Its texts; the template's name becomes its kind.
+    /// Its texts; the template's name becomes its `kind`.
     pub rendered: RenderedMail,
     /// `Name <local@domain>` or the address alone.
     pub recipient: String,
-    /// The member it is for: one who withdraws meanwhile gets no advertising any more.
+    /// The member it is for: if they withdraw in the meantime, they get no more advertising.
     pub member: Option<(i64, String)>,
     /// [`URGENT`], [`USUAL`] or [`BULK`].
     pub priority: i64,
-    /// Not to be sent before.
+    /// The earliest time to send it.
     pub due_at: DateTime<Utc>,
-    /// What makes it the only one of its sort: a second mail with the same key is not queued.
+    /// A unique key: a second mail with the same key is not queued.
     pub dedup_key: Option<String>,
     /// Files and inline pictures.
     pub attachments: Vec<Attachment>,
 }
 
-/// Queues a mail, unless one with its key was queued before. Gives its number. Call it inside a transaction.
+/// Queues a mail, unless one with its key was queued before. Returns its id. Call it inside a transaction.
 pub async fn enqueue(db: &mut Db, mail: &NewMail, now: DateTime<Utc>) -> anyhow::Result<Option<i64>> {
     address::parse(&mail.recipient)
         .map_err(|problem| Failure::bad_input(format!("failed to queue a mail: {problem}")))?;
@@ -97,7 +98,7 @@ pub async fn enqueue(db: &mut Db, mail: &NewMail, now: DateTime<Utc>) -> anyhow:
     Ok(Some(id))
 }
 
-/// What [`enqueue_many`] fills in of a row; the rest has its default.
+/// The columns that [`enqueue_many`] fills in; the others keep their defaults.
 const BULK_COLUMNS: &[&str] = &[
     "kind",
     "category",
@@ -114,8 +115,8 @@ const BULK_COLUMNS: &[&str] = &[
     "dedup_key",
 ];
 
-/// Queues many mails at once, but for those whose key was queued before. Gives how many were queued. Call it inside a
-/// transaction, with no more mails than may be held in memory twice.
+/// Queues many mails at once, except those whose key was queued before. Returns how many were queued. Call it inside a
+/// transaction, with no more mails than fit into memory twice.
 pub async fn enqueue_many(db: &mut Db, mails: &[NewMail], now: DateTime<Utc>) -> anyhow::Result<u64> {
     let keys: Vec<&str> = mails.iter().filter_map(|mail| mail.dedup_key.as_deref()).collect();
     let mut taken = keys_in_queue(db, &keys).await?;
@@ -134,7 +135,7 @@ pub async fn enqueue_many(db: &mut Db, mails: &[NewMail], now: DateTime<Utc>) ->
     match db.load(&mut bulk).await {
         Ok(loaded) => Ok(queued + loaded),
         Err(error) if error.kind() == DbErrorKind::Constraint => {
-            let problem = format!("another program queued one of the same mails at the same moment: {error}");
+            let problem = format!("another program queued one of the same mails at the same time: {error}");
             Err(Failure::try_later(problem)
                 .hint("run the same command again: nothing is queued twice")
                 .into())
@@ -143,7 +144,7 @@ pub async fn enqueue_many(db: &mut Db, mails: &[NewMail], now: DateTime<Utc>) ->
     }
 }
 
-/// Those of the keys that a mail in the queue has.
+/// Those of the keys that are already in the queue.
 async fn keys_in_queue(db: &mut Db, keys: &[&str]) -> anyhow::Result<HashSet<String>> {
     if keys.is_empty() {
         return Ok(HashSet::new());
@@ -174,17 +175,17 @@ fn push(bulk: &mut Bulk, mail: &NewMail, now: DateTime<Utc>) -> Result<(), Failu
     Ok(())
 }
 
-/// The headers of a row as the table keeps them: a JSON object of names and texts.
+/// Parses the headers of a row: a JSON object of names and texts.
 pub fn parse_headers(text: Option<&str>) -> Result<Vec<(String, String)>, String> {
     let Some(text) = text else { return Ok(Vec::new()) };
     let Ok(Json::Object(headers)) = serde_json::from_str(text) else {
-        return Err("`headers` is no JSON object".to_owned());
+        return Err("`headers` is not a JSON object".to_owned());
     };
     headers
         .into_iter()
         .map(|(name, value)| match value {
             Json::String(value) => Ok((name, value)),
-            _ => Err(format!("the header `{name}` is no text")),
+            _ => Err(format!("the header `{name}` is not a text")),
         })
         .collect()
 }

@@ -11,7 +11,7 @@ use sha2::Sha256;
 use crate::config::Config;
 use crate::failure::Failure;
 
-/// How recipients of advertising end it.
+/// How recipients unsubscribe from advertising.
 #[derive(Debug, Clone)]
 pub struct Unsubscribe {
     url: String,
@@ -21,17 +21,17 @@ pub struct Unsubscribe {
 }
 
 impl Unsubscribe {
-    /// Reads `[mail.unsubscribe]`. Advertising without a way out is not sent, in no environment.
+    /// Reads `[mail.unsubscribe]`. Advertising without a way to unsubscribe is not sent in any environment.
     pub fn new(config: &Config) -> Result<Self, Failure> {
         let settings = &config.file().mail.unsubscribe;
         let Some(url) = &settings.url else {
             return Err(Failure::configuration(
-                "`mail.unsubscribe.url` is not set: advertising needs a one-click unsubscription (RFC 8058)",
+                "`mail.unsubscribe.url` is not set: advertising requires one-click unsubscription (RFC 8058)",
             )
             .hint("write url = \"https://shop.example.jp/unsubscribe?t={token}\" below [mail.unsubscribe]"));
         };
         let key = config.secret_key().map_err(|error| {
-            Failure::configuration(error.to_string()).hint("make one with `openssl rand -base64 32`")
+            Failure::configuration(error.to_string()).hint("create one with `openssl rand -base64 32`")
         })?;
         Ok(Self {
             url: url.clone(),
@@ -41,7 +41,7 @@ impl Unsubscribe {
         })
     }
 
-    /// The link for a recipient of a list; goes into the mail's body too.
+    /// The link for a recipient of a list, for the headers and the body.
     pub fn link(&self, list: &str, address: &str) -> String {
         self.url.replace("{token}", &self.token(list, address))
     }

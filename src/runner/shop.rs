@@ -4,7 +4,7 @@ use chrono_tz::Tz;
 use lettre::message::Mailbox;
 
 use crate::shop::malls::Mall;
-use crate::shop::recipients::{Addressed, Parsed, Reach, drop_suppressed, item_key, parse_addresses};
+use crate::shop::recipients::{Addressed, Parsed, Purpose, drop_suppressed, item_key, parse_addresses};
 
 use super::run::Run;
 
@@ -29,13 +29,13 @@ impl Run<'_> {
     pub async fn reachable<T: Addressed>(
         &mut self,
         mut page: Vec<T>,
-        reach: Reach,
+        purpose: Purpose,
     ) -> anyhow::Result<Vec<(T, Mailbox)>> {
         // A mall that failed as a whole is wanted as a whole.
         page.retain(|one| self.is_wanted(&item_key(one)) || self.is_wanted(one.mall_code()));
         let Parsed { mut found, unusable } = parse_addresses(page);
         self.skip_items_once(&unusable, "address", "BAD_INPUT").await?;
-        drop_suppressed(self.db, &mut found, reach).await?;
+        drop_suppressed(self.db, &mut found, purpose).await?;
         Ok(found)
     }
 }

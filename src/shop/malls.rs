@@ -23,7 +23,7 @@ pub struct Mall {
     pub currency: String,
     /// Whether jobs work on it.
     pub is_active: bool,
-    /// The platform's own id of the shop; without it the code.
+    /// The platform's own id of the shop; the code if absent.
     pub account: Option<String>,
     /// Which of the account's shops it is.
     pub shop_no: i64,
@@ -35,7 +35,7 @@ impl Mall {
         self.account.as_deref().unwrap_or(&self.code)
     }
 
-    /// Its time zone, if the stored name is one.
+    /// Its time zone, if the stored name is valid.
     pub fn time_zone(&self) -> anyhow::Result<Tz> {
         self.time_zone.parse().map_err(|_| {
             Failure::configuration(format!(
@@ -51,13 +51,13 @@ impl Mall {
 /// The flag `--mall`, the same for every job.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct MallArgs {
-    /// Only these malls, by code or number, separated by commas (default: all active)
+    /// Work only on these malls, by code or ID, separated by commas (default: all active)
     #[arg(long, value_delimiter = ',', value_name = "MALL")]
     mall: Vec<String>,
 }
 
 impl MallArgs {
-    /// The malls as they were named; none for all active ones.
+    /// The malls as they were named; empty for all active ones.
     pub fn named(&self) -> &[String] {
         &self.mall
     }

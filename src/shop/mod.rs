@@ -1,4 +1,4 @@
-//! What several jobs share of the unified schema: malls, members who may be written to, orders with their lines.
+//! What several jobs share of the unified schema: malls, members who may receive mail, orders with their lines.
 
 pub mod malls;
 pub mod orders;

@@ -1,19 +1,19 @@
-//! Orders and their lines, staged and then taken over set by set.
+//! Orders and their lines: staged, then stored in sets.
 
 use chrono::{DateTime, Utc};
 
 use crate::db::{Db, Kind};
 use crate::values;
 
-use super::upsert::{Outcome, SourceTime, Upsert};
+use super::upsert::{SourceTime, Upsert, UpsertCounts};
 
-/// Where orders are staged.
+/// The staging table of orders.
 pub const STAGED: &str = "staged_orders";
-/// Where their lines are staged.
+/// The staging table of their lines.
 pub const STAGED_LINES: &str = "staged_order_lines";
 
-/// `new_id` is the number of an order that turns out to be new. PostgreSQL draws it from the table's own sequence;
-/// on SQLite the transaction holds the only write lock, so the next numbers are free.
+/// `new_id` is the id of an order that turns out to be new. PostgreSQL draws it from the table's own sequence;
+/// on SQLite the transaction holds the only write lock, so the next ids are free.
 const STAGING_SQLITE: &str = "
     CREATE TEMP TABLE IF NOT EXISTS staged_orders (
         ordinal INTEGER PRIMARY KEY, mall_id INTEGER, order_no TEXT, member_code TEXT, status TEXT, currency TEXT,
@@ -72,15 +72,15 @@ pub const LINE_COLUMNS: &[&str] = &[
     "line_amount",
 ];
 
-/// Only orders that are stored already are compared line by line; a first import goes without the index.
+/// Only orders that are already stored are compared line by line; a first import does not need the index.
 const INDEX_LINES_POSTGRES: &str =
     "CREATE INDEX IF NOT EXISTS staged_order_lines_ordinal ON staged_order_lines (ordinal)";
 
-/// Where an order's columns begin and end in [`COLUMNS`]: behind the key, before the source's time.
+/// The range of an order's own columns in [`COLUMNS`]: after the key, before the source's time.
 const REPLACED: std::ops::Range<usize> = 3..15;
 
-/// Counts the lines of each stored order that are as staged, and all it has: they differ unless both are as many
-/// as are staged.
+/// Counts all lines of each stored order, and those equal to a staged line. The order differs unless both counts
+/// equal the number of staged lines.
 const COMPARE_LINES: &str = "
     UPDATE staged_orders SET is_changed = 1, are_lines_changed = 1
     WHERE target_id IS NOT NULL AND is_stale = 0 AND (
@@ -101,7 +101,7 @@ const INSERT_LINES: &str = "
     FROM staged_order_lines AS s JOIN staged_orders AS o ON o.ordinal = s.ordinal
     WHERE o.target_id IS NULL OR o.are_lines_changed = 1";
 
-/// Makes the staging tables, once a connection.
+/// Creates the staging tables, once per connection.
 pub async fn prepare(db: &mut Db) -> anyhow::Result<()> {
     db.script(db.pick(STAGING_SQLITE, STAGING_POSTGRES)).await?;
     if db.kind() == Kind::Postgres {
@@ -115,18 +115,18 @@ pub async fn prepare(db: &mut Db) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Takes the staged orders over. An order's lines are replaced as a whole if any of them differs.
-pub async fn store(db: &mut Db, source_time: SourceTime, now: DateTime<Utc>) -> anyhow::Result<Outcome> {
+/// Stores the staged orders. All lines of an order are replaced if any of them differs.
+pub async fn store(db: &mut Db, source_time: SourceTime, now: DateTime<Utc>) -> anyhow::Result<UpsertCounts> {
     let orders = Upsert {
         table: "orders",
         staging: STAGED,
         key: vec!["mall_id", "order_no"],
         columns: COLUMNS[REPLACED.start..=REPLACED.end].to_vec(),
-        // An order is a state: what its source does not say of it is not so.
+        // An order is a whole: a column that its source does not have is cleared.
         replaced: COLUMNS[REPLACED].to_vec(),
         source_time,
         kept: None,
-        gives_ids: true,
+        uses_staged_ids: true,
     };
     if let Some(number_new_orders) = db.pick(
         Some("UPDATE staged_orders SET new_id = ordinal + (SELECT COALESCE(MAX(id), 0) FROM orders)"),
@@ -138,7 +138,7 @@ pub async fn store(db: &mut Db, source_time: SourceTime, now: DateTime<Utc>) -> 
         if db.kind() == Kind::Postgres {
             db.script(INDEX_LINES_POSTGRES).await?;
         }
-        db.execute_anew(COMPARE_LINES).await?;
+        db.execute_unprepared(COMPARE_LINES).await?;
     }
     let outcome = orders.count(db).await?;
     orders.insert_new(db, outcome.new, now).await?;

@@ -1,7 +1,7 @@
-//! Which members may be written to: what the jobs that queue mails to customers ask alike.
+//! Which members may receive a mail: shared by the jobs that queue mails to customers.
 //!
-//! Their queries leave out who withdrew, asked to be forgotten or does not consent; here, page by page, those whose
-//! address is none or is suppressed.
+//! The jobs' queries leave out members who withdrew, requested erasure or do not consent; this module leaves out, page
+//! by page, those whose address is invalid or suppressed.
 
 use std::collections::HashSet;
 
@@ -14,47 +14,47 @@ use crate::locale::{Locale, locale_of};
 use crate::mail::address;
 use crate::values;
 
-/// Members looked at, and mails queued, in one commit. With texts and HTML of a few KB each a few MiB are held at once,
-/// and a stop is heard within a fraction of a second.
+/// Members read and mails queued in one commit. With texts and HTML of a few KB each this holds a few MiB in memory,
+/// and a stop takes effect within a fraction of a second.
 pub const PAGE: i64 = 250;
 
 /// The condition on a member `m` who may be sent advertising, consent aside.
 pub const ACTIVE_MEMBER: &str =
     "m.status = 'ACTIVE' AND m.withdrawn_at IS NULL AND m.erasure_requested_at IS NULL AND m.email <> ''";
-/// The condition on a member `m` who has to be told of a contract.
+/// The condition on a member `m` who has to be informed about a contract.
 pub const MEMBER_UNDER_CONTRACT: &str =
     "m.status <> 'WITHDRAWN' AND m.withdrawn_at IS NULL AND m.erasure_requested_at IS NULL AND m.email <> ''";
 
-/// What a mail is to its recipient, and with that which suppressions stop it.
+/// What a mail is to its recipient, which decides which suppressions stop it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
-    /// Something they have to know: only a suppression of everything stops it.
+pub enum Purpose {
+    /// Something they have to know: only a suppression of all mail stops it.
     Contract,
     /// Advertising.
     Advertising,
 }
 
-/// Whether advertising goes to a member who never said a word about it.
-pub fn consents_by_silence(config: &Config) -> bool {
+/// Whether advertising goes to a member who neither agreed nor refused.
+pub fn assumes_consent(config: &Config) -> bool {
     config.file().mail.consent.takes_silence_for_consent()
 }
 
-/// The language of a member: their own, else one that is known beside (a cart's), else the configured one.
-pub fn language(config: &Config, own: Option<&str>, beside: Option<&str>) -> Locale {
-    [own, beside].into_iter().flatten().find_map(locale_of).unwrap_or_else(|| config.locale())
+/// The language of a member: their own, else another known one (such as their cart's), else the configured one.
+pub fn language(config: &Config, own: Option<&str>, fallback: Option<&str>) -> Locale {
+    [own, fallback].into_iter().flatten().find_map(locale_of).unwrap_or_else(|| config.locale())
 }
 
 /// Somebody on a page of a job's query.
 pub trait Addressed {
     /// The code of their mall.
     fn mall_code(&self) -> &str;
-    /// What tells the item from others of the mall.
+    /// The item's key within the mall.
     fn key(&self) -> &str;
     /// The address as it is stored.
     fn email(&self) -> &str;
 }
 
-/// How the history names an item, should it be given up on.
+/// The key of an item in the history, should it be skipped.
 pub fn item_key<T: Addressed>(one: &T) -> String {
     format!("{}/{}", one.mall_code(), one.key())
 }
@@ -80,20 +80,20 @@ pub fn parse_addresses<T: Addressed>(page: Vec<T>) -> Parsed<T> {
     Parsed { found, unusable }
 }
 
-/// Drops those whose address gets nothing of this sort.
+/// Drops those whose address gets no mail of this purpose.
 pub async fn drop_suppressed<T>(
     db: &mut Db,
     recipients: &mut Vec<(T, Mailbox)>,
-    reach: Reach,
+    purpose: Purpose,
 ) -> anyhow::Result<()> {
     let addresses: Vec<String> = recipients.iter().map(|(_, mailbox)| address::normalised(mailbox)).collect();
-    let suppressed = suppressed(db, &addresses, reach).await?;
+    let suppressed = suppressed(db, &addresses, purpose).await?;
     recipients.retain(|(_, mailbox)| !suppressed.contains(&address::normalised(mailbox)));
     Ok(())
 }
 
-/// Those of the addresses that get nothing of this sort.
-async fn suppressed(db: &mut Db, addresses: &[String], reach: Reach) -> anyhow::Result<HashSet<String>> {
+/// Those of the addresses that get no mail of this purpose.
+async fn suppressed(db: &mut Db, addresses: &[String], purpose: Purpose) -> anyhow::Result<HashSet<String>> {
     if addresses.is_empty() {
         return Ok(HashSet::new());
     }
@@ -102,6 +102,6 @@ async fn suppressed(db: &mut Db, addresses: &[String], reach: Reach) -> anyhow::
         db.elements("$1")
     );
     let found: Vec<(String,)> =
-        db.fetch_all(&sql, values![json!(addresses), reach == Reach::Advertising]).await?;
+        db.fetch_all(&sql, values![json!(addresses), purpose == Purpose::Advertising]).await?;
     Ok(found.into_iter().map(|(address,)| address).collect())
 }

@@ -1,8 +1,8 @@
-//! A staged chunk against the table it belongs to: what is new, what differs, what is older.
+//! Compares a staged chunk with its target table: which rows are new, different or stale.
 //!
-//! Set by set, in the same few statements for every kind: the staged rows are matched with the stored ones by their
-//! natural key, then the new ones are inserted and the different ones updated. An unchanged row is not touched, so
-//! that its `updated_at` says when it last changed.
+//! The same few set-based statements serve every kind of record: the staged rows are matched with the stored ones by
+//! their natural key, then the new ones are inserted and the different ones updated. An unchanged row is not touched,
+//! so that its `updated_at` tells when it last changed.
 
 use chrono::{DateTime, Utc};
 
@@ -10,17 +10,17 @@ use crate::db::{Db, DbErrorKind, FromRow};
 use crate::failure::Failure;
 use crate::values;
 
-/// The columns that every staging table has beside its data: which stored row it is, and how it compares.
+/// The columns that every staging table has besides its data: the matching stored row, and how it compares.
 pub const MATCH_COLUMNS: &str = "target_id BIGINT, is_stale BIGINT DEFAULT 0, is_changed BIGINT DEFAULT 0";
 
-/// What a record's `source_updated_at` is, which decides the later one of two records.
+/// What a record's `source_updated_at` means, which decides the later of two records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceTime {
-    /// There is none: what comes last is the later one.
+    /// It is absent: the record that comes last is the later one.
     Unknown,
-    /// When its source says it was changed: another time alone is a change.
+    /// When the record changed, according to its source: a different time alone is a change.
     Recorded,
-    /// When its source was asked: it says nothing of a record that is as it was.
+    /// When its source was read: a different time alone is not a change.
     AsOf,
 }
 
@@ -33,35 +33,35 @@ pub struct Upsert {
     pub staging: &'static str,
     /// The natural key.
     pub key: Vec<&'static str>,
-    /// What is inserted of a new row beside its key.
+    /// The columns inserted with a new row, besides its key.
     pub columns: Vec<&'static str>,
-    /// What is compared and replaced of a stored row: a column that the file has not stays as it is.
+    /// The columns compared and replaced in a stored row: a column that the file does not have keeps its value.
     pub replaced: Vec<&'static str>,
-    /// What decides which of two records is the later one.
+    /// How to decide which of two records is the later one.
     pub source_time: SourceTime,
-    /// A condition on the stored row (`t`) under which it is left as it is, whatever its source says.
+    /// A condition on the stored row (`t`) under which it is never updated.
     pub kept: Option<&'static str>,
-    /// Whether a new row's number is the staged `new_id`, because other staged rows refer to it.
-    pub gives_ids: bool,
+    /// Whether a new row takes the staged `new_id` as its id, because other staged rows refer to it.
+    pub uses_staged_ids: bool,
 }
 
-/// How a chunk's records compare with those stored. Counted in records and, for what is written, in lines.
+/// How a chunk's records compare with the stored ones: counts of records and, for those written, of lines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromRow)]
-pub struct Outcome {
+pub struct UpsertCounts {
     /// Records that were not there before.
     pub new: i64,
     /// Records that differ.
     pub changed: i64,
-    /// Records that are as they were.
+    /// Records that are the same.
     pub unchanged: i64,
     /// Records that are older than those stored, by the source's own time.
     pub stale: i64,
-    /// The file's lines of the new and the changed records.
+    /// Lines of the new and the changed records.
     pub written_lines: i64,
 }
 
-impl Outcome {
-    /// Adds a chunk's.
+impl UpsertCounts {
+    /// Adds another chunk's counts.
     pub fn add(&mut self, other: Self) {
         self.new += other.new;
         self.changed += other.changed;
@@ -72,8 +72,8 @@ impl Outcome {
 }
 
 impl Upsert {
-    /// Takes the staged rows over, and says how they compared.
-    pub async fn store(&self, db: &mut Db, now: DateTime<Utc>) -> anyhow::Result<Outcome> {
+    /// Stores the staged rows and returns how they compared.
+    pub async fn store(&self, db: &mut Db, now: DateTime<Utc>) -> anyhow::Result<UpsertCounts> {
         self.match_stored(db).await?;
         let outcome = self.count(db).await?;
         self.insert_new(db, outcome.new, now).await?;
@@ -81,7 +81,7 @@ impl Upsert {
         Ok(outcome)
     }
 
-    /// Finds the stored row of each staged one, and whether it differs or is newer. Gives how many there are.
+    /// Finds the stored row of each staged one and whether it differs or is newer. Returns the number of matches.
     pub async fn match_stored(&self, db: &mut Db) -> anyhow::Result<u64> {
         let mut different: Vec<String> =
             self.replaced.iter().map(|column| format!("t.{column} IS DISTINCT FROM s.{column}")).collect();
@@ -101,11 +101,11 @@ impl Upsert {
             self.table,
             key.join(" AND ")
         );
-        // While a table fills, the plan that was right for the first chunk is wrong for the hundredth.
-        Ok(db.execute_anew(&sql).await?)
+        // While a table fills up, the plan that suited the first chunk does not suit the hundredth.
+        Ok(db.execute_unprepared(&sql).await?)
     }
 
-    /// Whether a stored row is left as it is: 1 or 0.
+    /// The SQL expression for whether a stored row is not updated: 1 or 0.
     fn stale(&self) -> String {
         let is_later = match self.source_time {
             SourceTime::Unknown => None,
@@ -119,7 +119,7 @@ impl Upsert {
     }
 
     /// Counts how the staged records compare.
-    pub async fn count(&self, db: &mut Db) -> anyhow::Result<Outcome> {
+    pub async fn count(&self, db: &mut Db) -> anyhow::Result<UpsertCounts> {
         let sql = format!(
             "SELECT COUNT(*) FILTER (WHERE target_id IS NULL) AS new,
                     COUNT(*) FILTER (WHERE target_id IS NOT NULL AND is_stale = 0 AND is_changed = 1) AS changed,
@@ -139,9 +139,9 @@ impl Upsert {
             return Ok(());
         }
         let columns: Vec<&str> = self.key.iter().chain(&self.columns).copied().collect();
-        let (id, new_id) = if self.gives_ids { ("id, ", "new_id, ") } else { ("", "") };
+        let (id, new_id) = if self.uses_staged_ids { ("id, ", "new_id, ") } else { ("", "") };
         let list = columns.join(", ");
-        // No ON CONFLICT: it costs a second look into each unique index, for what hardly ever happens.
+        // No ON CONFLICT: it costs a second lookup in each unique index, for something that hardly ever happens.
         let sql = format!(
             "INSERT INTO {} ({id}{list}, created_at, updated_at) SELECT {new_id}{list}, $1, $1 FROM {}
              WHERE target_id IS NULL",
@@ -152,7 +152,7 @@ impl Upsert {
                 let problem =
                     format!("another program wrote the same {} at the same moment: {error}", self.table);
                 Err(Failure::try_later(problem)
-                    .hint("run the same command again: it goes on where the last commit ended")
+                    .hint("run the same command again: it continues after the last commit")
                     .into())
             }
             inserted => Ok(inserted.map(drop)?),
@@ -169,7 +169,7 @@ impl Upsert {
         if self.source_time != SourceTime::Unknown {
             sets.push("source_updated_at = COALESCE(s.source_updated_at, t.source_updated_at)".to_owned());
         }
-        // Asked once more: another program may have written a newer one since the rows were matched.
+        // Checked again: another program may have written a newer row since the rows were matched.
         let sql = format!(
             "UPDATE {} AS t SET {}, updated_at = $1 FROM {} AS s
              WHERE t.id = s.target_id AND s.is_stale = 0 AND s.is_changed = 1 AND {} = 0",

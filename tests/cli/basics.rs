@@ -1,4 +1,4 @@
-//! What holds for every command: help, usage, configuration, the database's state and the environments' guard.
+//! What applies to every command: help, usage, configuration, the database's state and the environment guard.
 
 use std::net::TcpListener;
 
@@ -141,8 +141,8 @@ fn migrating_another_environments_database_is_refused_and_leaves_it_alone(sandbo
 }
 
 #[test]
-fn an_unreachable_database_is_worth_another_try_later() {
-    // A port that was free a moment ago: nobody listens there.
+fn an_unreachable_database_is_worth_another_attempt_later() {
+    // A port that was just free: nobody listens there.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     Sandbox::new()
         .batchctl(["report", "daily-sales"])
@@ -156,7 +156,7 @@ fn an_unreachable_database_is_worth_another_try_later() {
 #[test]
 fn a_wrong_password_is_bad_configuration_and_not_shown() {
     run_on(Database::Postgres, |sandbox: &Sandbox| {
-        // scripts/servers makes this user; on a server without it the user is what is wrong.
+        // scripts/servers creates this user; on a server without it, the user name is what is wrong.
         let mut url = url::Url::parse(sandbox.database_url()).unwrap();
         url.set_username("with_password").unwrap();
         url.set_password(Some("hunter2")).unwrap();
@@ -172,15 +172,15 @@ fn a_wrong_password_is_bad_configuration_and_not_shown() {
 }
 
 #[test]
-fn the_configuration_of_a_shop_without_mail_needs_nothing_of_mail() {
+fn a_shop_without_mail_needs_no_mail_settings() {
     let sandbox = Sandbox::new();
-    sandbox.batchctl(["config", "check"]).run().succeeds().prints("the configuration of `dev` is right");
+    sandbox.batchctl(["config", "check"]).run().succeeds().prints("the configuration of `dev` is valid");
     sandbox.batchctl(["--env", "prod", "config", "check"]).real_clock().run().succeeds();
     sandbox.batchctl(["mail", "flush"]).run().exits(78);
 }
 
 #[test]
-fn the_configuration_is_not_right_if_the_commands_of_mail_would_say_so() {
+fn the_configuration_is_invalid_if_the_mail_commands_would_fail() {
     let sandbox = Sandbox::new();
     sandbox.write(
         "batchctl.toml",
@@ -211,7 +211,7 @@ fn the_configuration_is_not_right_if_the_commands_of_mail_would_say_so() {
 }
 
 #[test]
-fn in_prod_mail_that_has_no_way_out_is_a_problem() {
+fn in_prod_mail_without_a_transport_is_a_problem() {
     Sandbox::new()
         .batchctl(["--env", "prod", "config", "check"])
         .env("BATCHCTL_MAIL_FROM", "shop@example.jp")
@@ -222,10 +222,22 @@ fn in_prod_mail_that_has_no_way_out_is_a_problem() {
 }
 
 #[test]
-fn a_job_that_is_left_out_is_a_comment_in_the_crontab() {
+fn a_disabled_job_is_a_comment_in_the_crontab() {
     let sandbox = Sandbox::new();
     sandbox.write("batchctl.toml", "[jobs.\"mail flush\"]\nenabled = false\n");
     let crontab = sandbox.batchctl(["schedule", "crontab"]).run().succeeds().stdout;
     let line = crontab.lines().find(|line| line.ends_with(" mail flush")).unwrap();
     assert!(line.starts_with("# disabled: "), "{line}");
+}
+
+#[test]
+fn a_closed_pipe_ends_a_command_quietly() {
+    let sandbox = Sandbox::new();
+    // The reading end is closed before the program starts, so that its first write meets a broken pipe.
+    let closed = "mkfifo closed; { read go <closed; \"$@\"; echo $? >code; } | { exec <&-; echo go >closed; }; rm closed";
+    for command in ["runs list", "mail list", "mall list", "env show", "schedule crontab", "--help"] {
+        let words = command.split(' ');
+        sandbox.batchctl(words).through_shell(closed).run().succeeds().is_silent();
+        assert_eq!(sandbox.read("code"), "0\n", "{command}");
+    }
 }

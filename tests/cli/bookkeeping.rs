@@ -1,4 +1,4 @@
-//! The books that a new job is entered in: README, crontab, both databases' migrations, a test file.
+//! What a new job has to be added to: README, crontab, both databases' migrations, a test file.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -61,7 +61,7 @@ fn the_readmes_table_of_jobs_is_what_their_specs_say() {
     }
     let readme = repository_file("README.md");
     let section = readme.split("\n## ").find(|section| section.starts_with("Jobs\n")).unwrap();
-    assert!(section.contains(&table), "the README's table of jobs is to be:\n\n{table}");
+    assert!(section.contains(&table), "the README's table of jobs should be:\n\n{table}");
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn the_example_crontab_is_what_the_program_prints() {
     assert_eq!(
         repository_file("crontab.example"),
         printed.stdout,
-        "make it again: batchctl --env prod schedule crontab > crontab.example"
+        "regenerate it: batchctl --env prod schedule crontab > crontab.example"
     );
 }
 
@@ -121,7 +121,7 @@ fn both_databases_have_migrations_of_the_same_names() {
 /// Each column of our own tables in their order, and whether it may be NULL.
 fn columns(sandbox: &Sandbox) -> Vec<String> {
     let rows = sandbox.sql(match sandbox.database() {
-        // The columns of a primary key cannot be NULL, which SQLite does not say of a rowid.
+        // The columns of a primary key cannot be NULL, which SQLite does not report for a rowid.
         Database::Sqlite => {
             "SELECT t.name, c.cid, c.name, c.\"notnull\" OR c.pk FROM sqlite_master t, pragma_table_info(t.name) c
              WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND t.name <> '_sqlx_migrations'"

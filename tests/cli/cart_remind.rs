@@ -1,28 +1,28 @@
-//! `cart remind`: whom it writes to, of what, and that a cart is reminded of once whatever happens to the process.
+//! `cart remind`: who is reminded of what, and that there is one reminder per cart whatever happens to the process.
 
 use rustix::process::Signal;
 
 use crate::support::{Customers, Database, Line, Order, on_both_databases, run_on};
 
 on_both_databases![
-    a_cart_that_was_left_is_reminded_of_once,
+    a_member_is_reminded_of_a_cart_once,
     carts_that_are_fresh_old_ordered_or_a_guests_are_left_alone,
-    who_must_not_be_written_to_is_not,
-    under_opt_in_only_who_agreed_is_reminded,
-    what_was_bought_or_is_sold_out_is_not_in_the_mail,
+    members_who_must_not_be_written_to_are_not,
+    under_opt_in_only_members_who_agreed_are_reminded,
+    bought_and_sold_out_items_are_not_in_the_mail,
     orders_of_the_member_since_count_as_bought,
     one_mail_for_the_newest_of_several_carts_covers_the_others,
-    a_newest_cart_with_nothing_to_offer_leaves_its_place_to_the_next,
+    if_the_newest_cart_has_nothing_to_offer_the_next_is_mailed,
     each_member_is_written_to_in_their_language,
     a_fixed_coupon_goes_to_everybody_until_it_expires,
     single_use_coupons_are_handed_out_once,
-    an_address_that_is_none_is_an_item_given_up_on,
-    an_address_that_is_none_is_told_of_once,
-    a_killed_run_is_made_up_for_by_the_next_without_a_second_mail_or_a_lost_coupon,
-    of_two_at_once_one_is_turned_away,
+    an_invalid_address_is_a_skipped_item,
+    an_invalid_address_is_reported_once,
+    after_a_kill_the_next_run_does_the_rest_without_a_second_mail_or_a_lost_coupon,
+    of_two_simultaneous_runs_one_is_refused,
     another_mall_and_another_idle_time_can_be_asked_for,
     without_a_way_to_unsubscribe_nothing_is_queued,
-    the_built_in_template_takes_a_cart_with_all_and_with_nothing,
+    the_built_in_template_renders_a_full_and_a_minimal_cart,
 ];
 
 const REMIND: [&str; 3] = ["--verbose", "cart", "remind"];
@@ -31,7 +31,7 @@ const REMIND: [&str; 3] = ["--verbose", "cart", "remind"];
 const YESTERDAY: &str = "2026-11-18T12:00:00+00:00";
 
 impl Customers {
-    /// A cart of one product each for 1,000.
+    /// A cart with two units of each product, at 1,000 each.
     #[track_caller]
     fn cart(&self, key: &str, member: &str, last_activity_at: &str, products: &[&str]) {
         let id = self.scalar(&format!(
@@ -79,7 +79,7 @@ impl Customers {
     }
 }
 
-fn a_cart_that_was_left_is_reminded_of_once(shop: &Customers) {
+fn a_member_is_reminded_of_a_cart_once(shop: &Customers) {
     shop.member("M1");
     shop.cart("C1", "M1", YESTERDAY, &["A", "B"]);
 
@@ -105,13 +105,13 @@ fn a_cart_that_was_left_is_reminded_of_once(shop: &Customers) {
     assert!(shop.scalar("SELECT text_body FROM mails").contains("https://shop.example.jp/unsubscribe?t="));
     assert_eq!(shop.reminded(), ["C1 MAILED"]);
     let before = shop.mails();
-    shop.job(&REMIND).run().succeeds().says("nothing new to remind of");
+    shop.job(&REMIND).run().succeeds().says("no new carts to remind of");
     assert_eq!(shop.mails(), before);
 
     // Once per cart, even long after the mails were purged, and after the member came back to it.
     shop.execute("DELETE FROM mails");
     shop.execute("UPDATE carts SET last_activity_at = '2026-11-18T15:00:00+00:00'");
-    shop.job(&REMIND).run().succeeds().says("nothing new to remind of");
+    shop.job(&REMIND).run().succeeds().says("no new carts to remind of");
     assert_eq!(shop.mails(), Vec::<String>::new());
 }
 
@@ -139,7 +139,7 @@ fn carts_that_are_fresh_old_ordered_or_a_guests_are_left_alone(shop: &Customers)
     assert_eq!(shop.recipients(), ["just-24-hours@example.jp", "week@example.jp"]);
 }
 
-fn who_must_not_be_written_to_is_not(shop: &Customers) {
+fn members_who_must_not_be_written_to_are_not(shop: &Customers) {
     let members = [
         "willing",
         "agreed",
@@ -165,7 +165,7 @@ fn who_must_not_be_written_to_is_not(shop: &Customers) {
     shop.change_member("unconfirmed", "status = 'UNCONFIRMED'");
     shop.change_member("to-be-forgotten", &format!("erasure_requested_at = '{YESTERDAY}'"));
     shop.change_member("without-address", "email = NULL");
-    // As the shop has it: suppressions are kept in lower case.
+    // As the shop writes it; suppressions are stored in lower case.
     shop.change_member("suppressed", "email = 'Suppressed@Example.JP'");
     shop.suppress("suppressed@example.jp", "ALL");
     shop.suppress("suppressed-for-advertising@example.jp", "MARKETING");
@@ -175,7 +175,7 @@ fn who_must_not_be_written_to_is_not(shop: &Customers) {
     assert_eq!(shop.recipients(), ["agreed@example.jp", "digest-refused@example.jp", "willing@example.jp"]);
 }
 
-fn under_opt_in_only_who_agreed_is_reminded(shop: &Customers) {
+fn under_opt_in_only_members_who_agreed_are_reminded(shop: &Customers) {
     for member in ["silent", "agreed", "refused"] {
         shop.member(member);
         shop.cart(member, member, YESTERDAY, &["A"]);
@@ -189,7 +189,7 @@ fn under_opt_in_only_who_agreed_is_reminded(shop: &Customers) {
     assert_eq!(shop.recipients(), ["agreed@example.jp"]);
 }
 
-fn what_was_bought_or_is_sold_out_is_not_in_the_mail(shop: &Customers) {
+fn bought_and_sold_out_items_are_not_in_the_mail(shop: &Customers) {
     shop.product("ON-SALE", "ON_SALE", None);
     shop.product("IN-STOCK", "ON_SALE", Some(1));
     shop.product("NONE-LEFT", "ON_SALE", Some(0));
@@ -278,10 +278,10 @@ fn one_mail_for_the_newest_of_several_carts_covers_the_others(shop: &Customers) 
         ]
     );
     assert_eq!(shop.reminded(), ["C1 COVERED", "C2 MAILED", "C3 COVERED", "C4 MAILED"]);
-    shop.job(&REMIND).run().succeeds().says("nothing new to remind of");
+    shop.job(&REMIND).run().succeeds().says("no new carts to remind of");
 }
 
-fn a_newest_cart_with_nothing_to_offer_leaves_its_place_to_the_next(shop: &Customers) {
+fn if_the_newest_cart_has_nothing_to_offer_the_next_is_mailed(shop: &Customers) {
     shop.product("GONE", "DISCONTINUED", None);
     shop.member("M1");
     shop.cart("older", "M1", "2026-11-16T12:00:00+00:00", &["A"]);
@@ -370,7 +370,7 @@ fn single_use_coupons_are_handed_out_once(shop: &Customers) {
         shop.cart(member, member, at, &["A"]);
     }
 
-    shop.job(&REMIND).run().succeeds().says("queued 3 reminders; 1 without a coupon, since none was left");
+    shop.job(&REMIND).run().succeeds().says("queued 3 reminders; 1 without a coupon because none was left");
 
     assert_eq!(
         shop.mails(),
@@ -390,7 +390,7 @@ fn single_use_coupons_are_handed_out_once(shop: &Customers) {
     );
 }
 
-fn an_address_that_is_none_is_an_item_given_up_on(shop: &Customers) {
+fn an_invalid_address_is_a_skipped_item(shop: &Customers) {
     for member in ["M1", "M2", "M3"] {
         shop.member(member);
         shop.cart(member, member, YESTERDAY, &["A"]);
@@ -410,7 +410,7 @@ fn an_address_that_is_none_is_an_item_given_up_on(shop: &Customers) {
     assert_eq!(
         errors,
         [
-            ["tokyo/M1", "SKIPPED", "the address holds a line break or another control character"],
+            ["tokyo/M1", "SKIPPED", "the address contains a line break or another control character"],
             ["tokyo/M2", "SKIPPED", "not a mail address"]
         ]
     );
@@ -420,7 +420,7 @@ fn an_address_that_is_none_is_an_item_given_up_on(shop: &Customers) {
     assert_eq!(shop.recipients(), ["M3@example.jp", "m2@example.jp"]);
 }
 
-fn an_address_that_is_none_is_told_of_once(shop: &Customers) {
+fn an_invalid_address_is_reported_once(shop: &Customers) {
     for member in ["M1", "M2"] {
         shop.member(member);
         shop.cart(member, member, YESTERDAY, &["A"]);
@@ -428,9 +428,9 @@ fn an_address_that_is_none_is_told_of_once(shop: &Customers) {
     shop.change_member("M1", "email = 'nowhere'");
     shop.job(&REMIND).run().exits(3).says("1 of 2 items failed");
 
-    shop.job(&REMIND).run().succeeds().says("nothing new to remind of");
+    shop.job(&REMIND).run().succeeds().says("no new carts to remind of");
 
-    // It is as open as before, and who retries is told.
+    // It is still open, and a retry reports it.
     let open = "SELECT item_key FROM batch_error_log WHERE resolved_at IS NULL";
     assert_eq!(shop.sql(open), [["tokyo/M1"]]);
     shop.job(&["runs", "retry", "1"]).run().exits(1).says("1 of 1 items failed");
@@ -440,13 +440,13 @@ fn an_address_that_is_none_is_told_of_once(shop: &Customers) {
     assert_eq!(shop.recipients(), ["M2@example.jp", "m1@example.jp"]);
     assert_eq!(shop.sql(open), Vec::<Vec<String>>::new());
 
-    // What is broken anew is news.
+    // An address that is broken again is reported again.
     shop.change_member("M1", "email = 'nowhere'");
     shop.execute("DELETE FROM cart_reminders");
     shop.job(&REMIND).run().exits(3);
 }
 
-fn a_killed_run_is_made_up_for_by_the_next_without_a_second_mail_or_a_lost_coupon(shop: &Customers) {
+fn after_a_kill_the_next_run_does_the_rest_without_a_second_mail_or_a_lost_coupon(shop: &Customers) {
     shop.configure("[cart_remind.coupon]\nsingle_use = true\n");
     shop.members(600);
     shop.execute(&format!(
@@ -486,7 +486,7 @@ fn a_killed_run_is_made_up_for_by_the_next_without_a_second_mail_or_a_lost_coupo
     );
 }
 
-fn of_two_at_once_one_is_turned_away(shop: &Customers) {
+fn of_two_simultaneous_runs_one_is_refused(shop: &Customers) {
     shop.member("M1");
     shop.cart("C1", "M1", YESTERDAY, &["A"]);
     let mut first = shop.job(&REMIND).hold_at("after-lease");
@@ -510,7 +510,7 @@ fn another_mall_and_another_idle_time_can_be_asked_for(shop: &Customers) {
         shop.sql("SELECT command_line FROM batch_execution ORDER BY id"),
         [["cart remind --idle 2h --mall osaka"], ["cart remind --idle 2h"]]
     );
-    shop.job(&["cart", "remind", "--idle", "7d"]).run().exits(2).says("--max-age is not longer than --idle");
+    shop.job(&["cart", "remind", "--idle", "7d"]).run().exits(2).says("--max-age must be longer than --idle");
 }
 
 fn without_a_way_to_unsubscribe_nothing_is_queued(shop: &Customers) {
@@ -523,7 +523,7 @@ fn without_a_way_to_unsubscribe_nothing_is_queued(shop: &Customers) {
     assert_eq!(shop.reminded(), Vec::<String>::new());
 }
 
-fn the_built_in_template_takes_a_cart_with_all_and_with_nothing(shop: &Customers) {
+fn the_built_in_template_renders_a_full_and_a_minimal_cart(shop: &Customers) {
     shop.configure("[cart_remind.coupon]\ncode = 'BACK'\ndescription = '10 % off'\n");
     shop.write("batchctl.toml", shop.read("batchctl.toml").replace("template_dir = 'mails'", ""));
     for member in ["bare", "full"] {

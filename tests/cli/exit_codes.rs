@@ -47,7 +47,7 @@ fn every_exit_code_has_a_case(shop: &TradingShop) {
         seen.push(code);
     }
 
-    // Held in the middle until its time is over.
+    // Held until its deadline has passed.
     let mut run = shop.batchctl(["report", "daily-sales", "--rerun", "--timeout", "3s"]).hold_at("in-chunk");
     let started = Instant::now();
     run.wait_until_reached();

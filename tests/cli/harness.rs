@@ -9,10 +9,10 @@ use crate::support::{
 
 on_both_databases![
     results_are_the_same_text_on_both_databases,
-    a_sandbox_has_a_database_of_its_own,
+    a_sandbox_has_its_own_database,
     a_shop_is_filled_with_orders_and_refunds,
     a_failpoint_kills_the_process,
-    a_held_process_goes_on_when_released,
+    a_held_process_continues_when_released,
     a_held_process_is_killed_with_its_test,
     a_signal_reaches_the_process,
 ];
@@ -27,7 +27,7 @@ fn results_are_the_same_text_on_both_databases(shop: &Shop) {
     );
 }
 
-fn a_sandbox_has_a_database_of_its_own(sandbox: &Sandbox) {
+fn a_sandbox_has_its_own_database(sandbox: &Sandbox) {
     let other = Sandbox::without_schema(sandbox.database());
     other.batchctl(["--env", "staging", "db", "migrate"]).run().succeeds();
     assert_eq!(sandbox.scalar("SELECT name FROM batch_environment"), "dev");
@@ -79,7 +79,7 @@ fn a_failpoint_kills_the_process(shop: &Shop) {
     assert_eq!(shop.sql("SELECT status FROM batch_execution"), [["RUNNING"]]);
 }
 
-fn a_held_process_goes_on_when_released(shop: &Shop) {
+fn a_held_process_continues_when_released(shop: &Shop) {
     let mut held = report(shop).hold_at("after-lease");
     held.wait_until_reached();
     assert_eq!(shop.scalar("SELECT pid FROM batch_execution"), held.process().pid().to_string());

@@ -4,18 +4,18 @@ use crate::support::{Sandbox, on_both_databases};
 
 on_both_databases![
     a_list_is_newest_first_masked_and_filtered,
-    a_list_for_programs_holds_everything,
-    a_mail_is_shown_with_what_is_known_of_it,
+    a_list_for_programs_contains_everything,
+    a_mail_is_shown_with_everything_known_about_it,
     failed_mails_are_requeued_and_sent_ones_only_when_asked_for,
     every_failed_mail_of_a_kind_is_requeued_at_once,
     a_waiting_mail_is_cancelled_and_an_ended_one_is_not,
-    one_wrong_number_changes_nothing,
-    a_mail_in_the_hands_of_a_run_is_left_alone,
+    one_wrong_id_changes_nothing,
+    a_mail_claimed_by_a_run_is_left_alone,
     an_address_is_suppressed_listed_and_released,
     old_mails_are_purged_with_their_files_and_waiting_ones_never,
 ];
 
-/// Queues a mail and gives its number.
+/// Queues a mail and returns its id.
 #[track_caller]
 fn mail(sandbox: &Sandbox, recipient: &str, set: &str) -> String {
     let id = sandbox.scalar(&format!(
@@ -52,7 +52,7 @@ fn a_list_is_newest_first_masked_and_filtered(sandbox: &Sandbox) {
     assert_eq!(list(&["--limit", "1"]), ["3"]);
     assert_eq!(list(&["--status", "failed"]), ["1"]);
     assert_eq!(list(&["--kind", "digest"]), ["2"]);
-    // The `_` of an address is no wildcard.
+    // The `_` of an address is not a wildcard.
     assert_eq!(list(&["--to", "Taro_Y@example.jp"]), ["2"]);
     assert_eq!(list(&["--to", "hanako@example.jp", "--status", "sent"]), Vec::<String>::new());
     let all = sandbox.batchctl(["mail", "list"]).run().succeeds();
@@ -60,7 +60,7 @@ fn a_list_is_newest_first_masked_and_filtered(sandbox: &Sandbox) {
     sandbox.batchctl(["mail", "list", "--status", "lost"]).run().exits(2);
 }
 
-fn a_list_for_programs_holds_everything(sandbox: &Sandbox) {
+fn a_list_for_programs_contains_everything(sandbox: &Sandbox) {
     mail(sandbox, "hanako@example.jp", "status = 'RETRY', attempts = 2, last_reply = '450 4.2.0 later'");
     let ran = sandbox.batchctl(["mail", "list", "--format", "json"]).run().succeeds();
     let listed: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
@@ -73,7 +73,7 @@ fn a_list_for_programs_holds_everything(sandbox: &Sandbox) {
     assert_eq!(mail["last_reply"], "450 4.2.0 later");
 }
 
-fn a_mail_is_shown_with_what_is_known_of_it(sandbox: &Sandbox) {
+fn a_mail_is_shown_with_everything_known_about_it(sandbox: &Sandbox) {
     let id = mail(
         sandbox,
         "hanako@example.jp",
@@ -87,12 +87,12 @@ fn a_mail_is_shown_with_what_is_known_of_it(sandbox: &Sandbox) {
         .prints("h*****@example.jp")
         .prints("ended         2026-11-19 10:00:00 JST")
         .prints("last reply    550 5.1.1 no such user")
-        .prints("only once as  cart/1")
+        .prints("dedup key     cart/1")
         .prints("file          売上.pdf (application/pdf, 0 bytes)")
         .never_shows("hanako@example.jp")
         .never_shows("本文です");
     show(&["--full"]).prints("hanako@example.jp").prints("本文です");
-    sandbox.batchctl(["mail", "show", "99"]).run().exits(1).says("no mail has the number 99");
+    sandbox.batchctl(["mail", "show", "99"]).run().exits(1).says("there is no mail 99");
 }
 
 fn failed_mails_are_requeued_and_sent_ones_only_when_asked_for(sandbox: &Sandbox) {
@@ -114,13 +114,13 @@ fn failed_mails_are_requeued_and_sent_ones_only_when_asked_for(sandbox: &Sandbox
         )[..2],
         [["QUEUED", "0", "0", "0", "NULL", "2026-11-19T16:00:00+00:00"]; 2]
     );
-    // Whoever has it already can tell that it is the same mail.
+    // A recipient who already has it can tell that it is the same mail.
     assert_eq!(sandbox.scalar(&format!("SELECT message_id FROM mails WHERE id = {held}")), "<1@x>");
 
-    sandbox.batchctl(["mail", "requeue", &sent]).run().exits(1).says("was sent").says("--resend");
+    sandbox.batchctl(["mail", "requeue", &sent]).run().exits(1).says("was already sent").says("--resend");
     sandbox.batchctl(["mail", "requeue", &sent, "--resend"]).run().succeeds().is_silent();
     assert_eq!(states(sandbox), ["QUEUED"; 3]);
-    sandbox.batchctl(["mail", "requeue", &sent]).run().exits(1).says("is queued already");
+    sandbox.batchctl(["mail", "requeue", &sent]).run().exits(1).says("is already queued");
 }
 
 fn every_failed_mail_of_a_kind_is_requeued_at_once(sandbox: &Sandbox) {
@@ -146,23 +146,23 @@ fn a_waiting_mail_is_cancelled_and_an_ended_one_is_not(sandbox: &Sandbox) {
     let sending = mail(sandbox, "c@example.jp", "status = 'SENDING', claimed_by = 7");
     mail(sandbox, "d@example.jp", "kind = 'digest', status = 'RETRY'");
     sandbox.batchctl(["mail", "cancel", &waiting]).run().succeeds().is_silent();
-    sandbox.batchctl(["mail", "cancel", &sent]).run().exits(1).says("is SENT already");
-    sandbox.batchctl(["mail", "cancel", &sending]).run().exits(75).says("being sent at this moment");
+    sandbox.batchctl(["mail", "cancel", &sent]).run().exits(1).says("is already SENT");
+    sandbox.batchctl(["mail", "cancel", &sending]).run().exits(75).says("being sent right now");
     sandbox.batchctl(["-v", "mail", "cancel", "--kind", "digest"]).run().succeeds().says("Cancelled 1 mail");
     assert_eq!(states(sandbox), ["CANCELLED", "SENT", "SENDING", "CANCELLED"]);
 }
 
-fn one_wrong_number_changes_nothing(sandbox: &Sandbox) {
+fn one_wrong_id_changes_nothing(sandbox: &Sandbox) {
     let first = mail(sandbox, "a@example.jp", "");
     let before = sandbox.dump();
-    sandbox.batchctl(["mail", "cancel", &first, "99"]).run().exits(1).says("no mail has the number 99");
-    sandbox.batchctl(["mail", "requeue", "98"]).run().exits(1).says("no mail has the number 98");
+    sandbox.batchctl(["mail", "cancel", &first, "99"]).run().exits(1).says("there is no mail 99");
+    sandbox.batchctl(["mail", "requeue", "98"]).run().exits(1).says("there is no mail 98");
     assert_eq!(sandbox.dump(), before);
 }
 
-fn a_mail_in_the_hands_of_a_run_is_left_alone(sandbox: &Sandbox) {
+fn a_mail_claimed_by_a_run_is_left_alone(sandbox: &Sandbox) {
     let id = mail(sandbox, "a@example.jp", "status = 'RETRY', claimed_by = 7");
-    sandbox.batchctl(["mail", "requeue", &id]).run().exits(75).says("in the hands of run 7");
+    sandbox.batchctl(["mail", "requeue", &id]).run().exits(75).says("being sent by run 7");
     // Cancelling wins over a run that has only claimed it.
     sandbox.batchctl(["mail", "cancel", &id]).run().succeeds();
     assert_eq!(sandbox.sql("SELECT status, claimed_by FROM mails").concat(), ["CANCELLED", "NULL"]);

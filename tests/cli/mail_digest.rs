@@ -1,4 +1,4 @@
-//! `mail digest`: which articles go to whom, and that nobody gets one twice whatever happens.
+//! `mail digest`: who gets which articles, and that nobody gets one twice whatever happens.
 
 use rustix::process::Signal;
 
@@ -7,16 +7,16 @@ use crate::support::{Customers, Database, on_both_databases, run_on};
 on_both_databases![
     subscribers_get_the_summary_and_free_members_the_free_one,
     nobody_gets_an_article_twice,
-    a_digest_holds_the_newest_and_passes_over_the_rest_for_good,
+    a_digest_contains_the_newest_articles_and_the_rest_is_never_sent,
     articles_before_the_day_and_in_the_future_are_left_out,
     each_reader_gets_the_articles_of_their_language,
-    who_must_not_be_written_to_is_not,
-    under_opt_in_only_who_agreed_gets_it,
-    an_address_that_is_none_is_an_item_given_up_on,
-    a_killed_run_is_made_up_for_by_the_next_without_an_article_twice,
-    of_two_at_once_one_is_turned_away,
+    members_who_must_not_be_written_to_are_not,
+    under_opt_in_only_members_who_agreed_get_it,
+    an_invalid_address_is_a_skipped_item,
+    after_a_kill_the_next_run_does_the_rest_without_sending_an_article_twice,
+    of_two_simultaneous_runs_one_is_refused,
     the_articles_of_a_mall_go_to_its_own_members,
-    the_built_in_template_takes_subscribers_and_free_members,
+    the_built_in_template_renders_for_subscribers_and_free_members,
 ];
 
 const DIGEST: [&str; 3] = ["--verbose", "mail", "digest"];
@@ -102,7 +102,7 @@ fn nobody_gets_an_article_twice(shop: &Customers) {
     shop.job(&DIGEST).run().succeeds().says("nothing new to send");
 }
 
-fn a_digest_holds_the_newest_and_passes_over_the_rest_for_good(shop: &Customers) {
+fn a_digest_contains_the_newest_articles_and_the_rest_is_never_sent(shop: &Customers) {
     shop.member("M1");
     for day in 14..=18 {
         shop.article(&format!("A{day}"), &format!("2026-11-{day}T00:00:00+00:00"));
@@ -140,7 +140,7 @@ fn articles_before_the_day_and_in_the_future_are_left_out(shop: &Customers) {
     words.extend(["--since", "2026-11-12"]);
     shop.job(&words).run().succeeds().says("queued 1 digest");
     words[4] = "2026-11-21";
-    shop.job(&words).run().exits(2).says("2026-11-21 has not begun yet");
+    shop.job(&words).run().exits(2).says("2026-11-21 is in the future");
 }
 
 fn each_reader_gets_the_articles_of_their_language(shop: &Customers) {
@@ -177,7 +177,7 @@ fn each_reader_gets_the_articles_of_their_language(shop: &Customers) {
     );
 }
 
-fn who_must_not_be_written_to_is_not(shop: &Customers) {
+fn members_who_must_not_be_written_to_are_not(shop: &Customers) {
     for member in [
         "reader",
         "marketing-refused",
@@ -208,7 +208,7 @@ fn who_must_not_be_written_to_is_not(shop: &Customers) {
     assert_eq!(shop.recipients(), ["marketing-refused@example.jp", "reader@example.jp"]);
 }
 
-fn under_opt_in_only_who_agreed_gets_it(shop: &Customers) {
+fn under_opt_in_only_members_who_agreed_get_it(shop: &Customers) {
     for member in ["silent", "agreed", "refused", "agreed-to-marketing"] {
         shop.member(member);
     }
@@ -221,7 +221,7 @@ fn under_opt_in_only_who_agreed_gets_it(shop: &Customers) {
     assert_eq!(shop.recipients(), ["agreed@example.jp"]);
 }
 
-fn an_address_that_is_none_is_an_item_given_up_on(shop: &Customers) {
+fn an_invalid_address_is_a_skipped_item(shop: &Customers) {
     for member in ["M1", "M2"] {
         shop.member(member);
     }
@@ -239,7 +239,7 @@ fn an_address_that_is_none_is_an_item_given_up_on(shop: &Customers) {
     assert_eq!(shop.recipients(), ["M2@example.jp", "m1@example.jp"]);
 }
 
-fn a_killed_run_is_made_up_for_by_the_next_without_an_article_twice(shop: &Customers) {
+fn after_a_kill_the_next_run_does_the_rest_without_sending_an_article_twice(shop: &Customers) {
     shop.members(600);
     shop.article("A1", MONDAY);
     shop.article("A2", TUESDAY);
@@ -258,7 +258,7 @@ fn a_killed_run_is_made_up_for_by_the_next_without_an_article_twice(shop: &Custo
     assert_eq!(counts(), ["600"; 3]);
 }
 
-fn of_two_at_once_one_is_turned_away(shop: &Customers) {
+fn of_two_simultaneous_runs_one_is_refused(shop: &Customers) {
     shop.member("M1");
     shop.article("A1", MONDAY);
     let mut first = shop.job(&DIGEST).hold_at("after-lease");
@@ -277,7 +277,7 @@ fn the_articles_of_a_mall_go_to_its_own_members(shop: &Customers) {
     assert_eq!(shop.recipients(), ["M1@example.jp"]);
 }
 
-fn the_built_in_template_takes_subscribers_and_free_members(shop: &Customers) {
+fn the_built_in_template_renders_for_subscribers_and_free_members(shop: &Customers) {
     shop.write("batchctl.toml", shop.read("batchctl.toml").replace("template_dir = 'mails'", ""));
     for member in ["subscriber", "free"] {
         shop.member(member);

@@ -1,4 +1,4 @@
-//! `mail payment-notice`: whom it tells of which charge, once before and once on the day, whatever happens.
+//! `mail payment-notice`: who is told about which charge, once before and once on the day, whatever happens.
 
 use rustix::process::Signal;
 
@@ -7,18 +7,18 @@ use crate::support::{Customers, Database, Mall, on_both_databases, run_on};
 on_both_databases![
     a_charge_is_announced_three_days_before_and_on_its_day,
     the_last_day_of_a_month_is_three_days_away_across_the_month,
-    a_missed_day_is_made_up_for_while_the_charge_is_still_to_come,
-    a_run_of_an_earlier_day_announces_only_what_is_still_to_come,
-    a_moved_charge_is_announced_anew,
-    who_must_not_be_written_to_is_not,
+    a_missed_day_is_caught_up_on_while_the_charge_is_in_the_future,
+    a_run_for_an_earlier_day_announces_only_future_charges,
+    a_moved_charge_is_announced_again,
+    members_who_must_not_be_written_to_are_not,
     each_mall_has_its_own_day,
     each_subscriber_is_written_to_in_their_language,
     a_second_run_of_a_day_finds_nothing_new,
-    an_address_that_is_none_is_an_item_given_up_on,
-    an_address_that_is_none_is_told_of_on_the_first_day_alone,
-    a_killed_run_is_made_up_for_by_the_next_without_a_second_notice,
-    of_two_at_once_the_second_waits_and_finds_all_done,
-    the_built_in_template_takes_a_subscription_with_all_and_with_nothing,
+    an_invalid_address_is_a_skipped_item,
+    an_invalid_address_is_reported_only_on_the_first_day,
+    after_a_kill_the_next_run_does_the_rest_without_a_second_notice,
+    of_two_simultaneous_runs_the_second_waits_and_finds_everything_done,
+    the_built_in_template_renders_a_full_and_a_minimal_subscription,
 ];
 
 const NOTICE: [&str; 3] = ["--verbose", "mail", "payment-notice"];
@@ -66,10 +66,10 @@ fn a_charge_is_announced_three_days_before_and_on_its_day(shop: &Customers) {
     };
 
     run("2026-11-19", "nothing new to announce");
-    run("2026-11-20", "queued 1 notice of charges to come and 0 of today's");
+    run("2026-11-20", "queued 1 notice of upcoming charges and 0 of today's");
     run("2026-11-21", "nothing new to announce");
     run("2026-11-22", "nothing new to announce");
-    run("2026-11-23", "queued 0 notices of charges to come and 1 of today's");
+    run("2026-11-23", "queued 0 notices of upcoming charges and 1 of today's");
     run("2026-11-24", "nothing new to announce");
 
     assert_eq!(
@@ -105,14 +105,14 @@ fn the_last_day_of_a_month_is_three_days_away_across_the_month(shop: &Customers)
     assert!(shop.noticed().iter().all(|row| row.ends_with(" BEFORE")));
 }
 
-fn a_missed_day_is_made_up_for_while_the_charge_is_still_to_come(shop: &Customers) {
+fn a_missed_day_is_caught_up_on_while_the_charge_is_in_the_future(shop: &Customers) {
     for (member, day) in
         [("M1", "2026-11-23"), ("M2", "2026-11-22"), ("M3", "2026-11-21"), ("M4", "2026-11-20")]
     {
         shop.member(member);
         shop.subscription(shop.mall, member, day);
     }
-    // Nothing ran on the 20th: what was due before is told on the 21st, and what is charged then on its day.
+    // Nothing ran on the 20th: its notices are sent on the 21st, and the notice of the day itself on that day.
     shop.job(&NOTICE).now(&morning("2026-11-21")).run().succeeds();
     assert_eq!(
         shop.noticed(),
@@ -121,7 +121,7 @@ fn a_missed_day_is_made_up_for_while_the_charge_is_still_to_come(shop: &Customer
     assert!(shop.mails()[0].contains("2 left") && shop.mails()[1].contains("1 left"), "{:?}", shop.mails());
 }
 
-fn a_run_of_an_earlier_day_announces_only_what_is_still_to_come(shop: &Customers) {
+fn a_run_for_an_earlier_day_announces_only_future_charges(shop: &Customers) {
     for (member, day) in
         [("M1", "2026-11-20"), ("M2", "2026-11-21"), ("M3", "2026-11-23"), ("M4", "2026-11-24")]
     {
@@ -133,10 +133,10 @@ fn a_run_of_an_earlier_day_announces_only_what_is_still_to_come(shop: &Customers
     shop.job(&words).now(&morning("2026-11-21")).run().succeeds();
     assert_eq!(shop.noticed(), ["S-M3 2026-11-23 BEFORE"]);
     words[4] = "2026-11-22";
-    shop.job(&words).now(&morning("2026-11-21")).run().exits(2).says("2026-11-22 has not begun yet");
+    shop.job(&words).now(&morning("2026-11-21")).run().exits(2).says("2026-11-22 is in the future");
 }
 
-fn a_moved_charge_is_announced_anew(shop: &Customers) {
+fn a_moved_charge_is_announced_again(shop: &Customers) {
     shop.member("M1");
     shop.subscription(shop.mall, "M1", "2026-11-22");
     shop.job(&NOTICE).now(&morning("2026-11-20")).run().succeeds();
@@ -145,7 +145,7 @@ fn a_moved_charge_is_announced_anew(shop: &Customers) {
     assert_eq!(shop.noticed(), ["S-M1 2026-11-22 BEFORE", "S-M1 2026-12-22 BEFORE"]);
 }
 
-fn who_must_not_be_written_to_is_not(shop: &Customers) {
+fn members_who_must_not_be_written_to_are_not(shop: &Customers) {
     for member in [
         "charged",
         "refused-advertising",
@@ -164,7 +164,7 @@ fn who_must_not_be_written_to_is_not(shop: &Customers) {
         shop.subscription(shop.mall, member, "2026-11-20");
     }
     shop.subscription(shop.mall, "no-member", "2026-11-20");
-    // What one has to know is told whatever one said of advertising.
+    // Members have to be told, whatever they said about advertising.
     shop.consent("refused-advertising", "MARKETING", false);
     shop.suppress("unsubscribed@example.jp", "MARKETING");
     shop.change_member("unconfirmed", "status = 'UNCONFIRMED'");
@@ -210,12 +210,12 @@ fn each_mall_has_its_own_day(shop: &Customers) {
     shop.member("tokyo-22");
     shop.subscription(shop.mall, "tokyo-22", "2026-11-22");
     shop.job(&NOTICE).now(&morning("2026-11-22")).run().exits(3).says("Mars/Olympus");
-    assert_eq!(shop.noticed()[1], "S-tokyo-22 2026-11-22 ON_DAY", "the other mall goes on");
+    assert_eq!(shop.noticed()[1], "S-tokyo-22 2026-11-22 ON_DAY", "the other mall is processed");
     shop.member_of(new_york, "york-21");
     shop.subscription(new_york, "york-21", "2026-11-21");
     shop.execute("UPDATE malls SET time_zone = 'America/New_York' WHERE code = 'new-york'");
     shop.job(&["runs", "retry", "3"]).now(&morning("2026-11-22")).run().succeeds();
-    assert_eq!(shop.noticed()[3], "S-york-21 2026-11-21 ON_DAY", "all of the mall is done again");
+    assert_eq!(shop.noticed()[3], "S-york-21 2026-11-21 ON_DAY", "the whole mall is retried");
 }
 
 fn each_subscriber_is_written_to_in_their_language(shop: &Customers) {
@@ -252,17 +252,17 @@ fn a_second_run_of_a_day_finds_nothing_new(shop: &Customers) {
     shop.job(&again).run().succeeds().says("nothing new to announce");
     assert_eq!((before.len(), shop.mails().len()), (1, 0));
 
-    // A subscription that came in later on the same day.
+    // A subscription that arrived later on the same day.
     shop.member("M2");
     shop.subscription(shop.mall, "M2", "2026-11-20");
-    shop.job(&again).run().succeeds().says("queued 0 notices of charges to come and 1 of today's");
+    shop.job(&again).run().succeeds().says("queued 0 notices of upcoming charges and 1 of today's");
     assert_eq!(
         shop.scalar("SELECT DISTINCT command_line FROM batch_execution"),
         "mail payment-notice --date 2026-11-20"
     );
 }
 
-fn an_address_that_is_none_is_an_item_given_up_on(shop: &Customers) {
+fn an_invalid_address_is_a_skipped_item(shop: &Customers) {
     for member in ["M1", "M2"] {
         shop.member(member);
         shop.subscription(shop.mall, member, "2026-11-20");
@@ -281,12 +281,12 @@ fn an_address_that_is_none_is_an_item_given_up_on(shop: &Customers) {
     assert_eq!(shop.recipients(), ["M2@example.jp", "m1@example.jp"]);
 }
 
-fn an_address_that_is_none_is_told_of_on_the_first_day_alone(shop: &Customers) {
+fn an_invalid_address_is_reported_only_on_the_first_day(shop: &Customers) {
     shop.member("M1");
     shop.subscription(shop.mall, "M1", "2026-11-23");
     shop.change_member("M1", "email = 'nowhere'");
     shop.job(&NOTICE).now(&morning("2026-11-20")).run().exits(1).says("1 of 1 items failed");
-    // The day is not complete, and whoever asks for it again is told so.
+    // The day is not complete, and a command that asks for it again reports that.
     shop.job(&NOTICE).now(&morning("2026-11-20")).run().exits(1);
 
     shop.job(&NOTICE).now(&morning("2026-11-21")).run().succeeds().says("nothing new to announce");
@@ -296,7 +296,7 @@ fn an_address_that_is_none_is_told_of_on_the_first_day_alone(shop: &Customers) {
     assert_eq!(shop.recipients(), ["m1@example.jp"]);
 }
 
-fn a_killed_run_is_made_up_for_by_the_next_without_a_second_notice(shop: &Customers) {
+fn after_a_kill_the_next_run_does_the_rest_without_a_second_notice(shop: &Customers) {
     shop.members(600);
     shop.execute(
         "INSERT INTO subscriptions (mall_id, subscription_no, member_code, plan_name, status, currency, amount,
@@ -319,7 +319,7 @@ fn a_killed_run_is_made_up_for_by_the_next_without_a_second_notice(shop: &Custom
     assert_eq!(counts(), ["600"; 3]);
 }
 
-fn of_two_at_once_the_second_waits_and_finds_all_done(shop: &Customers) {
+fn of_two_simultaneous_runs_the_second_waits_and_finds_everything_done(shop: &Customers) {
     shop.member("M1");
     shop.subscription(shop.mall, "M1", "2026-11-20");
     let mut first = shop.job(&NOTICE).hold_at("after-lease");
@@ -333,7 +333,7 @@ fn of_two_at_once_the_second_waits_and_finds_all_done(shop: &Customers) {
     assert_eq!(shop.recipients(), ["M1@example.jp"]);
 }
 
-fn the_built_in_template_takes_a_subscription_with_all_and_with_nothing(shop: &Customers) {
+fn the_built_in_template_renders_a_full_and_a_minimal_subscription(shop: &Customers) {
     shop.write("batchctl.toml", "");
     for member in ["bare", "full"] {
         shop.member(member);
@@ -342,7 +342,7 @@ fn the_built_in_template_takes_a_subscription_with_all_and_with_nothing(shop: &C
     shop.change_member("bare", "name = NULL");
     shop.execute("UPDATE subscriptions SET card_last4 = NULL, manage_url = NULL WHERE member_code = 'bare'");
     shop.execute("UPDATE subscriptions SET cancel_by_day = '2026-11-21' WHERE member_code = 'full'");
-    // Part of a contract: neither a consent nor a way to unsubscribe is asked for.
+    // Part of a contract: it needs neither consent nor a way to unsubscribe.
     shop.batchctl(NOTICE).run().succeeds().says("queued 2 notices");
     for text in shop.sql("SELECT text_body || html_body FROM mails").concat() {
         assert!(text.contains("Premium") && text.contains("980"), "{text}");

@@ -1,4 +1,4 @@
-//! All tests through the built program, in one binary: a file per job, and the harness in `support/`.
+//! All tests of the built program, in one binary: a file per job, and the harness in `support/`.
 //!
 //! A test is a function that takes a [`support::Sandbox`] or a [`support::Shop`]; `on_both_databases!` stamps it
 //! for SQLite and for PostgreSQL. `scripts/test` runs them all.
@@ -42,7 +42,7 @@ fn forgotten_modules(folder: &Path, module: &Path) -> Vec<PathBuf> {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            // A folder without Rust files holds data, and no file in it is missed.
+            // A folder without Rust files contains data, and no file in it is missing.
             let [inside, beside] = [path.join("mod.rs"), path.with_extension("rs")];
             if inside.exists() && !is_declared(&path) {
                 forgotten.push(inside.clone());

@@ -8,18 +8,18 @@ use crate::support::{Cafe24, Sandbox, eventually, on_both_databases};
 on_both_databases![
     tokens_are_stored_encrypted_and_shown_nowhere,
     a_bare_refresh_token_is_exchanged_at_once,
-    a_new_pair_is_stored_again_until_the_database_takes_it,
+    a_new_pair_is_stored_again_until_the_database_accepts_it,
     tokens_of_another_account_are_refused,
-    what_is_no_token_is_refused_and_not_repeated,
+    an_invalid_token_is_refused_and_not_shown,
     an_old_token_is_renewed_and_a_young_one_left,
     two_renewals_at_once_are_one,
-    two_processes_that_need_a_fresh_token_burn_one,
-    a_claim_that_was_left_behind_is_taken_over,
+    two_processes_that_need_a_new_token_use_one,
+    an_abandoned_claim_is_taken_over,
     a_lost_answer_ends_in_a_clear_rejection,
-    a_revoked_app_is_said_each_night_with_the_days_that_are_left,
+    a_revoked_app_is_reported_each_night_with_the_days_left,
     one_dead_mall_leaves_the_others_alive,
-    wrong_credentials_of_the_app_kill_no_token,
-    a_server_that_is_down_kills_no_token,
+    wrong_credentials_of_the_app_invalidate_no_token,
+    a_server_that_is_down_invalidates_no_token,
     a_missing_key_is_named,
     another_key_is_named_with_the_account,
     a_moved_row_does_not_open,
@@ -37,7 +37,7 @@ fn with_mall(sandbox: &Sandbox) -> Cafe24 {
     cafe24
 }
 
-/// The account's tokens, as they would be if the pair had been made so many days ago.
+/// The account's tokens, as they would be if the pair had been issued this many days ago.
 fn made_days_ago(cafe24: &Cafe24, sandbox: &Sandbox, mall: &str, days: i64) {
     let mut answer = cafe24.tokens(mall);
     answer["issued_at"] = json!(korean_time(-24 * days));
@@ -100,12 +100,12 @@ fn a_bare_refresh_token_is_exchanged_at_once(sandbox: &Sandbox) {
     set().run().succeeds().is_silent();
     assert_eq!(cafe24.summary("shop1", "refreshes"), 1);
     let before = sandbox.dump();
-    // It is used up; what is stored stays.
+    // It is used up; the stored tokens stay.
     set().run().exits(1).says("HTTP 400").never_shows(&token);
     assert_eq!(sandbox.dump(), before);
 }
 
-fn a_new_pair_is_stored_again_until_the_database_takes_it(sandbox: &Sandbox) {
+fn a_new_pair_is_stored_again_until_the_database_accepts_it(sandbox: &Sandbox) {
     let cafe24 = with_mall(sandbox);
     let token = cafe24.tokens("shop1")["refresh_token"].as_str().unwrap().to_owned();
     sandbox.execute("ALTER TABLE api_tokens RENAME TO away");
@@ -123,11 +123,11 @@ fn tokens_of_another_account_are_refused(sandbox: &Sandbox) {
     let before = sandbox.dump();
     let answer = cafe24.tokens("shop2").to_string();
     let set = sandbox.batchctl(["mall", "token", "set", "shop1"]).stdin(answer);
-    set.run().exits(65).says("the tokens are those of account `shop2`, not of `shop1`");
+    set.run().exits(65).says("the tokens belong to account `shop2`, not to `shop1`");
     assert_eq!(sandbox.dump(), before);
 }
 
-fn what_is_no_token_is_refused_and_not_repeated(sandbox: &Sandbox) {
+fn an_invalid_token_is_refused_and_not_shown(sandbox: &Sandbox) {
     let cafe24 = with_mall(sandbox);
     let before = sandbox.dump();
     for wrong in
@@ -165,8 +165,8 @@ fn two_renewals_at_once_are_one(sandbox: &Sandbox) {
     assert_eq!((version(sandbox, "shop1").as_str(), cafe24.summary("shop1", "refreshes")), ("2", 1));
 }
 
-/// A second process that finds the row claimed waits for the first one's pair and asks nothing itself.
-fn two_processes_that_need_a_fresh_token_burn_one(sandbox: &Sandbox) {
+/// A second process that finds the row claimed waits for the first one's pair and requests none itself.
+fn two_processes_that_need_a_new_token_use_one(sandbox: &Sandbox) {
     let cafe24 = with_mall(sandbox);
     let claimed = |seconds: i64| {
         let until = (batchctl::clock::machine_time() + chrono::TimeDelta::seconds(seconds)).to_rfc3339();
@@ -182,7 +182,7 @@ fn two_processes_that_need_a_fresh_token_burn_one(sandbox: &Sandbox) {
     assert_eq!((version(sandbox, "shop1").as_str(), cafe24.summary("shop1", "refreshes")), ("2", 0));
 }
 
-fn a_claim_that_was_left_behind_is_taken_over(sandbox: &Sandbox) {
+fn an_abandoned_claim_is_taken_over(sandbox: &Sandbox) {
     let cafe24 = with_mall(sandbox);
     let past = (batchctl::clock::machine_time() - chrono::TimeDelta::seconds(1)).to_rfc3339();
     sandbox.execute(&format!("UPDATE api_tokens SET claimed_by = 'dead', claimed_until = '{past}'"));
@@ -206,13 +206,13 @@ fn a_lost_answer_ends_in_a_clear_rejection(sandbox: &Sandbox) {
     assert_eq!(cafe24.summary("shop1", "refused_refreshes"), 1);
     assert_eq!(cafe24.summary("shop1", "refreshes"), refreshes);
     sandbox.batchctl(["mall", "show", "shop1"]).run().succeeds().prints("rejected");
-    // New tokens end it.
+    // New tokens resolve it.
     set_tokens(sandbox, "shop1", &cafe24.tokens("shop1"));
     assert_eq!(state(sandbox), "ok");
     refresh().run().succeeds();
 }
 
-fn a_revoked_app_is_said_each_night_with_the_days_that_are_left(sandbox: &Sandbox) {
+fn a_revoked_app_is_reported_each_night_with_the_days_left(sandbox: &Sandbox) {
     let cafe24 = with_mall(sandbox);
     made_days_ago(&cafe24, sandbox, "shop1", 6);
     cafe24.control("shop1", "settings", &json!({"revoked": true}));
@@ -234,7 +234,7 @@ fn one_dead_mall_leaves_the_others_alive(sandbox: &Sandbox) {
     assert_eq!(version(sandbox, "shop2"), "2");
 }
 
-fn wrong_credentials_of_the_app_kill_no_token(sandbox: &Sandbox) {
+fn wrong_credentials_of_the_app_invalidate_no_token(sandbox: &Sandbox) {
     let cafe24 = with_mall(sandbox);
     let refresh = || sandbox.batchctl(["mall", "token", "refresh", "--all"]);
     let wrong = refresh().env("BATCHCTL_CAFE24_CLIENT_SECRET", "canary-wrong-secret");
@@ -246,14 +246,14 @@ fn wrong_credentials_of_the_app_kill_no_token(sandbox: &Sandbox) {
     drop(cafe24);
 }
 
-fn a_server_that_is_down_kills_no_token(sandbox: &Sandbox) {
+fn a_server_that_is_down_invalidates_no_token(sandbox: &Sandbox) {
     let cafe24 = with_mall(sandbox);
     let rules = json!({"rules": [{"path": "oauth/token", "fault": "status", "status": 503, "times": 3}]});
     cafe24.control("shop1", "faults", &rules);
     let refresh = || sandbox.batchctl(["mall", "token", "refresh", "--all"]);
     refresh().run().exits(75).says("HTTP 503").says("after 3 tries").says("13 days left");
     assert_eq!(state(sandbox), "ok");
-    // The next one finds no claim in its way.
+    // The next one finds no claim.
     refresh().run().succeeds();
 }
 
@@ -265,7 +265,7 @@ fn a_missing_key_is_named(sandbox: &Sandbox) {
         command.run().exits(78).says("BATCHCTL_SECRET_KEY");
     }
     let status = sandbox.batchctl(["mall", "token", "status"]).env("BATCHCTL_SECRET_KEY", "");
-    status.run().succeeds().prints("cannot be opened");
+    status.run().succeeds().prints("unreadable");
 }
 
 fn another_key_is_named_with_the_account(sandbox: &Sandbox) {
@@ -276,7 +276,7 @@ fn another_key_is_named_with_the_account(sandbox: &Sandbox) {
     let class = sandbox.scalar("SELECT error_class FROM batch_error_log");
     assert_eq!((class.as_str(), cafe24.summary("shop1", "refreshes")), ("CONFIGURATION", 0));
     let status = sandbox.batchctl(["mall", "token", "status"]).env("BATCHCTL_SECRET_KEY", other);
-    status.run().succeeds().prints("cannot be opened");
+    status.run().succeeds().prints("unreadable");
 }
 
 fn a_moved_row_does_not_open(sandbox: &Sandbox) {
@@ -381,7 +381,7 @@ fn malls_of_other_platforms_have_no_tokens(sandbox: &Sandbox) {
         &["mall", "token", "status", "--mall", "main"][..],
         &["mall", "token", "authorize", "main", "--redirect-uri", "https://a.jp"],
     ] {
-        sandbox.batchctl(arguments).run().exits(2).says("mall `main` is of the platform `csv`");
+        sandbox.batchctl(arguments).run().exits(2).says("mall `main` is on the platform `csv`");
     }
     assert_eq!(states(sandbox).len(), 1);
     drop(cafe24);

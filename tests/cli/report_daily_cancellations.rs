@@ -1,4 +1,4 @@
-//! `report daily-cancellations`: counts and amounts by reason, each day replaced as a whole, and the forms it has.
+//! `report daily-cancellations`: counts and amounts by reason, each day replaced as a whole, and its formats.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,11 @@ use chrono_tz::Tz;
 use crate::support::{Batchctl, Mall, Order, Shop, on_both_databases};
 
 on_both_databases![
-    the_figures_are_those_of_a_second_calculation,
+    the_figures_match_an_independent_calculation,
     a_day_without_cancellations_is_a_row_of_zeros,
     a_day_is_replaced_as_a_whole,
     an_unknown_reason_is_kept_and_none_is_unspecified,
-    it_is_written_in_each_form_and_mailed_once,
+    it_is_written_in_each_format_and_mailed_once,
     a_new_mall_is_added_to_a_completed_day,
     a_mall_that_fails_leaves_the_others,
 ];
@@ -49,7 +49,7 @@ fn cancel(shop: &Shop, mall: Mall, number: &str, at: &str, amount: i64, reason: 
     shop.order(Order { cancelled_at: Some(at), cancel_reason: reason, ..order });
 }
 
-fn the_figures_are_those_of_a_second_calculation(shop: &Shop) {
+fn the_figures_match_an_independent_calculation(shop: &Shop) {
     // New York's clocks go back on 1 November.
     let malls = [("tokyo", "Asia/Tokyo", "JPY"), ("new-york", "America/New_York", "USD")];
     let reasons_given = [Some("CUSTOMER_REQUEST"), Some("サイズ違い"), None, Some("  ")];
@@ -131,7 +131,7 @@ fn an_unknown_reason_is_kept_and_none_is_unspecified(shop: &Shop) {
     );
 }
 
-fn it_is_written_in_each_form_and_mailed_once(shop: &Shop) {
+fn it_is_written_in_each_format_and_mailed_once(shop: &Shop) {
     let tokyo = shop.mall("tokyo", "Asia/Tokyo", "JPY");
     cancel(shop, tokyo, "1", NOON, 1500, Some("=cmd|' /C calc'!A0"));
     cancel(shop, tokyo, "2", NOON, 500, None);

@@ -1,4 +1,4 @@
-//! `report executive`: figures from what other jobs stored, changes that are true, and the picture inside the mail.
+//! `report executive`: figures from what other jobs stored, correct changes, and the picture inside the mail.
 
 use rustix::process::Signal;
 
@@ -6,7 +6,7 @@ use crate::support::{Batchctl, Mall, Order, Shop, on_both_databases};
 
 on_both_databases![
     the_figures_are_those_of_the_reports_with_true_changes,
-    a_comparison_that_is_not_there_is_a_dash_and_no_zero,
+    a_missing_comparison_is_a_dash_and_not_zero,
     without_the_days_sales_it_says_so_and_sends_nothing,
     a_mall_that_is_not_reported_yet_is_left_out_and_named,
     what_was_counted_before_a_malls_day_was_over_is_left_out,
@@ -79,7 +79,7 @@ fn the_figures_are_those_of_the_reports_with_true_changes(shop: &Shop) {
     for part in [
         "Net sales: ¥1,800\n  day before +20.0%, week before +80.0%",
         "Average order: ¥900\n  day before -40.0%, week before -10.0%",
-        // From nothing to something is no percentage.
+        // There is no percentage from zero.
         "Cancelled amount: ¥700\nOrders: 2\n  day before +100.0%",
         "tokyo: ¥1,800 net, 2 orders, +20.0% on the day before",
     ] {
@@ -87,7 +87,7 @@ fn the_figures_are_those_of_the_reports_with_true_changes(shop: &Shop) {
     }
 }
 
-fn a_comparison_that_is_not_there_is_a_dash_and_no_zero(shop: &Shop) {
+fn a_missing_comparison_is_a_dash_and_not_zero(shop: &Shop) {
     tokyo(shop);
     shop.batchctl(["report", "daily-sales", "--date", "2026-11-19"]).run().succeeds();
     let ran = report(shop, &CSV).run().succeeds();
@@ -129,7 +129,7 @@ fn a_mall_that_is_not_reported_yet_is_left_out_and_named(shop: &Shop) {
     sell(shop, bangkok, "b", "19", 70_000);
     sell(shop, bangkok, "c", "18", 30_000);
     shop.batchctl(["report", "daily-sales", "--date", "2026-11-18"]).run().succeeds();
-    // As the crontab has it: at one in Tokyo it is eleven in the evening there.
+    // As in the crontab: at one in Tokyo it is eleven in the evening there.
     shop.batchctl(["report", "daily-sales"]).now("2026-11-20T01:00:00+09:00").run().succeeds();
     shop.write(
         "batchctl.toml",
@@ -146,7 +146,7 @@ fn a_mall_that_is_not_reported_yet_is_left_out_and_named(shop: &Shop) {
     shop.batchctl(["report", "daily-sales"]).now(MORNING).run().succeeds();
     report(shop, &[]).run().succeeds();
     let mails = mails();
-    assert_eq!(mails.len(), 2, "whole, it is another report");
+    assert_eq!(mails.len(), 2, "complete, it is another report");
     assert!(mails[1].iter().all(|body| !body.contains("Not reported yet")), "{mails:?}");
 }
 

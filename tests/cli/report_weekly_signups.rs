@@ -1,4 +1,4 @@
-//! `report weekly-signups`: whom it counts, in which week, and that no small count leaves by any way.
+//! `report weekly-signups`: who is counted in which week, and that no small count is disclosed in any way.
 
 use std::collections::BTreeMap;
 
@@ -9,23 +9,23 @@ use rustix::process::Signal;
 use crate::support::{Batchctl, Mall, Shop, on_both_databases};
 
 on_both_databases![
-    the_counts_are_those_of_a_second_calculation,
+    the_counts_match_an_independent_calculation,
     no_small_count_can_be_computed_by_subtraction,
     a_member_under_an_erasure_request_is_not_counted,
     a_week_begins_on_monday_of_the_malls_own_zone,
-    a_week_with_a_change_of_clocks_is_whole,
+    a_week_with_a_clock_change_is_complete,
     each_mall_is_reported_for_its_own_last_finished_week,
-    a_range_is_an_instance_a_week,
+    a_range_is_one_instance_per_week,
     a_week_without_signups_is_zeros,
     a_small_mall_is_withheld_and_in_no_total,
-    no_personal_datum_is_stored_printed_or_mailed,
+    no_personal_data_is_stored_printed_or_mailed,
     it_is_mailed_once_and_after_a_kill_too,
     another_minimum_changes_nothing_without_a_rerun,
     a_larger_minimum_than_the_stored_one_shows_and_mails_nothing,
     one_week_has_one_minimum,
     what_is_withheld_is_a_dash_without_a_unit,
     a_minimum_that_protects_nobody_is_wrong_usage,
-    a_standing_delivery_is_of_the_last_week_alone,
+    a_scheduled_delivery_covers_only_the_last_week,
 ];
 
 /// Monday morning in Tokyo, when the weekly report of 16 to 22 November runs.
@@ -35,7 +35,7 @@ fn report(shop: &Shop, arguments: &[&str]) -> Batchctl {
     shop.batchctl(["report", "weekly-signups"].iter().chain(arguments)).now(MONDAY)
 }
 
-/// Adds members with the same fate; gives nothing, since nobody is to be known by a number.
+/// Adds members with the same status; returns nothing, because no member is identified by an id.
 fn members(shop: &Shop, mall: Mall, prefix: &str, count: usize, status: &str, channel: &str, at: &str) {
     let at = DateTime::parse_from_rfc3339(at).unwrap().to_utc().to_rfc3339_opts(SecondsFormat::Secs, false);
     let channel = if channel.is_empty() { "NULL".to_owned() } else { format!("'{channel}'") };
@@ -73,7 +73,7 @@ fn sorted(rows: Vec<Vec<String>>) -> Vec<String> {
 /// Wednesday noon in Tokyo.
 const WEDNESDAY: &str = "2026-11-18T12:00:00+09:00";
 
-fn the_counts_are_those_of_a_second_calculation(shop: &Shop) {
+fn the_counts_match_an_independent_calculation(shop: &Shop) {
     let statuses = ["ACTIVE", "UNCONFIRMED", "WITHDRAWN"];
     let channels = ["web", "アプリ", ""];
     let mut rng = fastrand::Rng::with_seed(5);
@@ -153,7 +153,7 @@ fn no_small_count_can_be_computed_by_subtraction(shop: &Shop) {
             assert!(counts.iter().all(Option::is_none) && groups.is_empty(), "{mall:?} {groups:?}");
             continue;
         };
-        // What is left of the sign-ups when the told statuses are taken away.
+        // What remains of the sign-ups after subtracting the disclosed statuses.
         let rest = signups - counts[1..].iter().flatten().sum::<i64>();
         let hidden = counts[1..].iter().filter(|count| count.is_none()).count();
         assert!((hidden == 0 && rest == 0) || (hidden >= 2 && rest >= 5), "{mall:?}");
@@ -165,7 +165,7 @@ fn no_small_count_can_be_computed_by_subtraction(shop: &Shop) {
         assert!(is_told == 0 || is_told == groups.len(), "{groups:?}");
         let cells = groups.iter().flat_map(|group| &group[1..]).filter_map(|text| told(text));
         assert!(cells.into_iter().all(|count| !is_small(count)), "{groups:?}");
-        // The sum of the named channels never leaves one unnamed channel: the truth behind "other" has two or more.
+        // The sum of the named channels never leaves a single unnamed channel: "other" consists of two or more.
         let truth = shop.sql(&format!(
             "SELECT channel, COUNT(*) FROM members WHERE mall_id = {} GROUP BY channel",
             mall[0]
@@ -174,8 +174,8 @@ fn no_small_count_can_be_computed_by_subtraction(shop: &Shop) {
         let named = groups.len() - usize::from(small > 0);
         assert!(small == 0 || truth.len() - named >= 2 || truth.len() == 1, "{truth:?} {groups:?}");
     }
-    assert!(withheld > 3, "the attack had something to find: {malls:?}");
-    // Nor does the mail say more than the table.
+    assert!(withheld > 3, "there was something to find: {malls:?}");
+    // The mail does not say more than the table either.
     let text = shop.scalar("SELECT text_body FROM mails");
     let sum: i64 = malls.iter().filter_map(|mall| told(&mall[1])).sum();
     assert!(text.contains(&format!("Total: {sum} sign-ups")), "{text}");
@@ -200,7 +200,7 @@ fn a_week_begins_on_monday_of_the_malls_own_zone(shop: &Shop) {
     assert_eq!(stored(shop), ["2026-11-09 tokyo 5 5 0 0", "2026-11-16 tokyo 13 13 0 0"]);
 }
 
-fn a_week_with_a_change_of_clocks_is_whole(shop: &Shop) {
+fn a_week_with_a_clock_change_is_complete(shop: &Shop) {
     // On 1 November 2026, a Sunday, New York's clocks go back; on 8 March, a Sunday too, forward.
     let mall = shop.mall("new-york", "America/New_York", "USD");
     members(shop, mall, "a", 5, "ACTIVE", "web", "2026-10-26T00:00:00-04:00");
@@ -225,7 +225,7 @@ fn each_mall_is_reported_for_its_own_last_finished_week(shop: &Shop) {
     assert_eq!(stored(shop)[2..], ["2026-11-16 new-york 0 0 0 0", "2026-11-16 tokyo 0 0 0 0"]);
 }
 
-fn a_range_is_an_instance_a_week(shop: &Shop) {
+fn a_range_is_one_instance_per_week(shop: &Shop) {
     shop.mall("tokyo", "Asia/Tokyo", "JPY");
     report(shop, &["--from", "2026-11-04"]).run().succeeds();
     let runs = shop.sql("SELECT instance_key, command_line FROM batch_execution ORDER BY id");
@@ -267,10 +267,10 @@ fn a_small_mall_is_withheld_and_in_no_total(shop: &Shop) {
         "{texts:?}"
     );
     let tells = |text: &String| [": 24", ">24<", " 24名", " 24명"].iter().any(|sum| text.contains(sum));
-    assert!(!texts.concat().iter().any(tells), "no total tells of the small mall: {texts:?}");
+    assert!(!texts.concat().iter().any(tells), "no total reveals the small mall: {texts:?}");
 }
 
-fn no_personal_datum_is_stored_printed_or_mailed(shop: &Shop) {
+fn no_personal_data_is_stored_printed_or_mailed(shop: &Shop) {
     let tokyo = shop.mall("tokyo", "Asia/Tokyo", "JPY");
     let friend = "canary.friend@example.jp";
     members(shop, tokyo, "canary-code", 30, "ACTIVE", "web", WEDNESDAY);
@@ -324,7 +324,7 @@ fn another_minimum_changes_nothing_without_a_rerun(shop: &Shop) {
     members(shop, tokyo, "b", 8, "ACTIVE", "app", WEDNESDAY);
     report(shop, &["--min-cell", "10"]).run().succeeds();
     assert_eq!(groups(shop), ["2026-11-16 tokyo other 28 28 0 0"]);
-    report(shop, &["--verbose"]).run().succeeds().says("made with --min-cell 10: add --rerun");
+    report(shop, &["--verbose"]).run().succeeds().says("computed with --min-cell 10: add --rerun");
     assert_eq!(groups(shop), ["2026-11-16 tokyo other 28 28 0 0"]);
     report(shop, &["--rerun"]).run().succeeds();
     assert_eq!(groups(shop), ["2026-11-16 tokyo app 8 8 0 0", "2026-11-16 tokyo web 20 20 0 0"]);
@@ -337,8 +337,9 @@ fn a_larger_minimum_than_the_stored_one_shows_and_mails_nothing(shop: &Shop) {
     report(shop, &[]).run().succeeds();
     let flags = ["--min-cell", "10", "--mail-to", "a@example.jp", "--format", "csv", "--out", "out"];
     let ran = report(shop, &flags).run().exits(1);
-    ran.says("the counts of 2026-11-16..2026-11-22 were made with --min-cell 5")
-        .says("hint: replace them: batchctl report weekly-signups --date 2026-11-16 --min-cell 10 --rerun");
+    ran.says("the counts of 2026-11-16..2026-11-22 were computed with --min-cell 5").says(
+        "hint: compute them again: batchctl report weekly-signups --date 2026-11-16 --min-cell 10 --rerun",
+    );
     assert_eq!(
         (shop.scalar("SELECT COUNT(*) FROM mails"), shop.path("out").exists()),
         ("0".to_owned(), false)
@@ -355,12 +356,12 @@ fn one_week_has_one_minimum(shop: &Shop) {
     report(shop, &["--min-cell", "10"]).run().succeeds();
     let osaka = shop.mall("osaka", "Asia/Tokyo", "JPY");
     members(shop, osaka, "a", 7, "ACTIVE", "web", WEDNESDAY);
-    report(shop, &["--verbose"]).run().succeeds().says("with --min-cell 10 as the rest of the week");
-    assert_eq!(minimums(), [["10"]], "a mall that comes later");
+    report(shop, &["--verbose"]).run().succeeds().says("with --min-cell 10 like the rest of the week");
+    assert_eq!(minimums(), [["10"]], "a mall that is added later");
     report(shop, &["--mall", "osaka", "--rerun"]).run().succeeds();
-    assert_eq!(minimums(), [["10"]], "a mall that is made anew alone");
-    report(shop, &["--mall", "osaka", "--min-cell", "20"]).run().exits(1).says("made with --min-cell 10");
-    assert_eq!(minimums(), [["10"]], "a larger one is for all of them");
+    assert_eq!(minimums(), [["10"]], "a mall that is computed again separately");
+    report(shop, &["--mall", "osaka", "--min-cell", "20"]).run().exits(1).says("computed with --min-cell 10");
+    assert_eq!(minimums(), [["10"]], "a larger one requires all of them");
     report(shop, &["--rerun"]).run().succeeds();
     assert_eq!(minimums(), [["5"]]);
 }
@@ -388,7 +389,7 @@ fn a_minimum_that_protects_nobody_is_wrong_usage(shop: &Shop) {
     }
 }
 
-fn a_standing_delivery_is_of_the_last_week_alone(shop: &Shop) {
+fn a_scheduled_delivery_covers_only_the_last_week(shop: &Shop) {
     shop.mall("tokyo", "Asia/Tokyo", "JPY");
     shop.write(
         "batchctl.toml",

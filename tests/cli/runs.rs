@@ -1,4 +1,4 @@
-//! `runs`: the history of all runs, repeating what failed, and throwing old runs away.
+//! `runs`: the history of all runs, retrying what failed, and deleting old runs.
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -7,34 +7,34 @@ use crate::runner::{BACKFILL, NIGHTLY, TradingShop, reported_days, results, runs
 use crate::support::{Sandbox, on_both_databases};
 
 on_both_databases![
-    a_successful_run_leaves_a_whole_row,
+    a_successful_run_leaves_a_complete_row,
     a_failed_item_leaves_a_row,
     a_run_that_fails_before_its_instances_are_known_leaves_a_row,
     wrong_usage_leaves_no_row,
     runs_are_listed_by_job_status_and_start,
-    a_run_is_shown_with_everything_known_of_it,
+    a_run_is_shown_with_everything_known_about_it,
     the_failed_items_of_a_run_are_shown,
     an_unknown_run_is_wrong_usage,
     a_completed_run_has_nothing_to_retry,
     a_retry_of_a_crashed_run_does_its_own_day_whatever_today_is,
-    a_retry_of_a_partial_run_does_just_what_failed,
+    a_retry_of_a_partial_run_repeats_only_what_failed,
     a_retry_of_a_failed_run_that_succeeded_since_has_nothing_to_do,
-    requests_are_done_and_noted,
-    a_request_of_an_admin_tool_is_done,
-    a_request_for_a_run_that_is_not_there_fails_by_itself,
-    a_request_claimed_by_a_killed_run_is_done_by_the_next,
-    a_request_done_but_not_noted_by_a_killed_run_is_done_by_the_next,
+    requests_are_run_and_recorded,
+    a_request_from_an_admin_tool_is_run,
+    a_request_for_an_unknown_run_fails_alone,
+    a_request_claimed_by_a_killed_run_is_run_by_the_next,
+    a_request_run_but_not_recorded_by_a_killed_run_is_recorded_by_the_next,
     a_request_that_has_to_wait_stays_open,
-    a_request_for_an_instance_that_is_at_work_does_not_hold_up_the_others,
-    a_run_that_is_asked_for_twice_or_needlessly_is_done_once,
+    a_request_for_a_running_instance_does_not_hold_up_the_others,
+    a_run_requested_twice_or_needlessly_is_run_once,
     a_purge_keeps_ninety_days_running_runs_and_last_successes,
-    a_purge_takes_along_what_belongs_to_the_runs,
-    a_purge_keeps_what_is_asked_for_again_and_the_success_of_each_day,
-    a_purge_keeps_as_many_days_as_it_is_told,
+    a_purge_also_deletes_what_belongs_to_the_runs,
+    a_purge_keeps_requested_runs_and_the_success_of_each_day,
+    a_purge_keeps_the_requested_number_of_days,
     a_purge_goes_in_bounded_chunks,
 ];
 
-fn a_successful_run_leaves_a_whole_row(shop: &TradingShop) {
+fn a_successful_run_leaves_a_complete_row(shop: &TradingShop) {
     shop.batchctl(["report", "daily-sales", "--date", "yesterday"]).run().succeeds();
     let run = json(shop, &["runs", "show", "1", "--format", "json"]);
 
@@ -79,10 +79,10 @@ fn a_successful_run_leaves_a_whole_row(shop: &TradingShop) {
         let value = run[name].as_i64().unwrap();
         assert!((least..most).contains(&value), "{name}: {value}");
     }
-    // Signs of life are by the machines' clock, not by the rehearsal's.
+    // Heartbeats use the machine's clock, not the rehearsal's.
     let instant = |name: &str| chrono::DateTime::parse_from_rfc3339(run[name].as_str().unwrap()).unwrap();
     assert_eq!((instant("lease_expires_at") - instant("heartbeat_at")).num_seconds(), 60);
-    assert_eq!(run.as_object().unwrap().len(), facts.len() + 9, "a column is not looked at here");
+    assert_eq!(run.as_object().unwrap().len(), facts.len() + 9, "a column is not checked here");
 }
 
 fn a_failed_item_leaves_a_row(shop: &TradingShop) {
@@ -110,12 +110,12 @@ fn a_failed_item_leaves_a_row(shop: &TradingShop) {
 }
 
 fn a_run_that_fails_before_its_instances_are_known_leaves_a_row(shop: &TradingShop) {
-    // A folder that cannot be made: a file is in its place.
+    // A folder that cannot be created: a file is in its place.
     shop.write("reports", "");
     shop.batchctl(["report", "daily-sales", "--format", "csv", "--out", "reports"])
         .run()
         .exits(1)
-        .says("failed to write into the folder");
+        .says("failed to write to the folder");
     assert_eq!(
         shop.sql("SELECT instance_key, status, exit_code, command_line FROM batch_execution"),
         [["", "FAILED", "1", "report daily-sales --format csv --out reports"]]
@@ -135,7 +135,7 @@ fn json(sandbox: &Sandbox, command: &[&str]) -> Value {
     serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {}", ran.stdout))
 }
 
-/// The numbers of the runs that `runs list` lists with these filters.
+/// The ids of the runs that `runs list` lists with these filters.
 #[track_caller]
 fn listed(sandbox: &Sandbox, filters: &[&str]) -> Vec<i64> {
     let command: Vec<&str> = ["runs", "list", "--format", "json"].iter().chain(filters).copied().collect();
@@ -180,7 +180,7 @@ fn runs_are_listed_by_job_status_and_start(shop: &TradingShop) {
     assert!(rows[0].starts_with(&["4", "report", "daily-sales", "2026-11-19", "FAILED"]), "{table}");
 }
 
-fn a_run_is_shown_with_everything_known_of_it(shop: &TradingShop) {
+fn a_run_is_shown_with_everything_known_about_it(shop: &TradingShop) {
     shop.open_on_mars();
     shop.batchctl(NIGHTLY).run().exits(3);
     let shown = shop.batchctl(["runs", "show", "1"]).run().succeeds().stdout;
@@ -213,7 +213,7 @@ fn the_failed_items_of_a_run_are_shown(shop: &TradingShop) {
     );
     assert_eq!(
         shop.batchctl(["runs", "errors", "1", "--limit", "1"]).run().succeeds().stdout,
-        format!("{}2 more: --limit 3\n", line("mars"))
+        format!("{}2 more: add --limit 3\n", line("mars"))
     );
     let rows = json(shop, &["runs", "errors", "1", "--format", "json"]);
     assert_eq!(rows.as_array().unwrap().len(), 3);
@@ -268,7 +268,7 @@ fn a_retry_of_a_crashed_run_does_its_own_day_whatever_today_is(shop: &TradingSho
     assert_eq!(reported_days(shop), [["2026-11-19", "2"]]);
 }
 
-fn a_retry_of_a_partial_run_does_just_what_failed(shop: &TradingShop) {
+fn a_retry_of_a_partial_run_repeats_only_what_failed(shop: &TradingShop) {
     shop.open_on_mars();
     shop.batchctl(NIGHTLY).run().exits(3);
     shop.bring_mars_home();
@@ -292,14 +292,11 @@ fn a_retry_of_a_failed_run_that_succeeded_since_has_nothing_to_do(shop: &Trading
     shop.bring_mars_home();
     shop.batchctl(NIGHTLY).run().succeeds();
     let ran = shop.batchctl(["--verbose", "runs", "retry", "1"]).run().succeeds();
-    assert_eq!(
-        ran.stderr,
-        "report daily-sales 2026-11-19 has been completed by run 2 since: nothing to retry\n"
-    );
+    assert_eq!(ran.stderr, "report daily-sales 2026-11-19 was completed by run 2 since: nothing to retry\n");
     assert_eq!(runs(shop).len(), 2);
 }
 
-fn requests_are_done_and_noted(shop: &TradingShop) {
+fn requests_are_run_and_recorded(shop: &TradingShop) {
     shop.only_mars();
     shop.batchctl(BACKFILL).run().exits(1);
     shop.bring_mars_home();
@@ -332,9 +329,9 @@ fn requests_are_done_and_noted(shop: &TradingShop) {
     shop.batchctl(["--verbose", "runs", "process-requests"]).run().succeeds().says("no requests");
 }
 
-fn a_request_of_an_admin_tool_is_done(shop: &TradingShop) {
+fn a_request_from_an_admin_tool_is_run(shop: &TradingShop) {
     shop.batchctl(NIGHTLY).failpoint("in-chunk=kill").run().is_killed_by(Signal::KILL);
-    // As the README has it.
+    // As in the README.
     shop.execute(
         "INSERT INTO batch_retry_request (execution_id, reason, requested_by, requested_at)
          VALUES (1, 'red in the dashboard', 'admin tool', '2026-11-20T00:00:00+00:00')",
@@ -344,7 +341,7 @@ fn a_request_of_an_admin_tool_is_done(shop: &TradingShop) {
     assert_eq!(results(shop), shop.undisturbed(&NIGHTLY));
 }
 
-fn a_request_for_a_run_that_is_not_there_fails_by_itself(shop: &TradingShop) {
+fn a_request_for_an_unknown_run_fails_alone(shop: &TradingShop) {
     shop.batchctl(NIGHTLY).failpoint("in-chunk=kill").run().is_killed_by(Signal::KILL);
     for run in [99, 1] {
         shop.execute(&format!(
@@ -365,13 +362,13 @@ fn a_request_for_a_run_that_is_not_there_fails_by_itself(shop: &TradingShop) {
     );
 }
 
-fn a_request_claimed_by_a_killed_run_is_done_by_the_next(shop: &TradingShop) {
-    // Behind the first chunk: the claim.
+fn a_request_claimed_by_a_killed_run_is_run_by_the_next(shop: &TradingShop) {
+    // After the first chunk: the claim.
     assert_request_survives(shop, "after-chunk@1=kill");
 }
 
-fn a_request_done_but_not_noted_by_a_killed_run_is_done_by_the_next(shop: &TradingShop) {
-    // In the second chunk: the note of the result. The retried job has one chunk only.
+fn a_request_run_but_not_recorded_by_a_killed_run_is_recorded_by_the_next(shop: &TradingShop) {
+    // In the second chunk: the result. The retried job has only one chunk.
     assert_request_survives(shop, "in-chunk@2=kill");
 }
 
@@ -389,7 +386,7 @@ fn a_request_that_has_to_wait_stays_open(shop: &TradingShop) {
     assert_eq!(shop.sql("SELECT status, exit_code FROM batch_retry_request"), [["DONE", "0"]]);
 }
 
-fn a_request_for_an_instance_that_is_at_work_does_not_hold_up_the_others(shop: &TradingShop) {
+fn a_request_for_a_running_instance_does_not_hold_up_the_others(shop: &TradingShop) {
     shop.only_mars();
     shop.batchctl(BACKFILL).run().exits(1);
     shop.bring_mars_home();
@@ -406,7 +403,7 @@ fn a_request_for_an_instance_that_is_at_work_does_not_hold_up_the_others(shop: &
     at_work.release().wait().succeeds();
 }
 
-fn a_run_that_is_asked_for_twice_or_needlessly_is_done_once(shop: &TradingShop) {
+fn a_run_requested_twice_or_needlessly_is_run_once(shop: &TradingShop) {
     shop.only_mars();
     shop.batchctl(NIGHTLY).run().exits(1);
     shop.bring_mars_home();
@@ -414,7 +411,7 @@ fn a_run_that_is_asked_for_twice_or_needlessly_is_done_once(shop: &TradingShop) 
         shop.batchctl(["runs", "request-retry", "1", "--reason", "Mars came home"]).run().succeeds();
     }
     shop.batchctl(["runs", "process-requests"]).run().succeeds().is_silent();
-    // That success is run 3: there is nothing in it to do again.
+    // That success is run 3: there is nothing in it to retry.
     shop.batchctl(["runs", "request-retry", "3", "--reason", "to be sure"]).run().succeeds();
     shop.batchctl(["runs", "process-requests"]).run().succeeds().is_silent();
     assert_eq!(
@@ -460,11 +457,11 @@ fn insert_run(sandbox: &Sandbox, job: &str, status: &str, started_at: &str) -> i
     id.parse().unwrap()
 }
 
-/// Ninety days before the sandbox's now, but for a second.
+/// Ninety days and a second before the sandbox's now.
 const OLD: &str = "2026-08-21T15:59:59+00:00";
 const YOUNG: &str = "2026-08-21T16:00:01+00:00";
 
-/// The numbers of the runs that are left, without the purge's own.
+/// The ids of the remaining runs, without the purge's own.
 fn left(sandbox: &Sandbox) -> Vec<String> {
     sandbox.sql("SELECT id FROM batch_execution WHERE job <> 'runs purge' ORDER BY id").concat()
 }
@@ -474,7 +471,7 @@ fn a_purge_keeps_ninety_days_running_runs_and_last_successes(sandbox: &Sandbox) 
         ("a b", "COMPLETED", OLD),   // 1: a later one succeeded
         ("a b", "COMPLETED", OLD),   // 2: the last success, however old
         ("a b", "FAILED", OLD),      // 3
-        ("a b", "RUNNING", OLD),     // 4: at work, or not known to be dead
+        ("a b", "RUNNING", OLD),     // 4: running, or not known to be dead
         ("a b", "FAILED", YOUNG),    // 5
         ("c d", "COMPLETED", OLD),   // 6: a younger one succeeded
         ("c d", "COMPLETED", YOUNG), // 7
@@ -491,7 +488,7 @@ fn a_purge_keeps_ninety_days_running_runs_and_last_successes(sandbox: &Sandbox) 
     assert_eq!(left(sandbox), ["2", "4", "5", "7"]);
 }
 
-fn a_purge_takes_along_what_belongs_to_the_runs(sandbox: &Sandbox) {
+fn a_purge_also_deletes_what_belongs_to_the_runs(sandbox: &Sandbox) {
     for (started_at, closed_at) in [(OLD, OLD), (YOUNG, YOUNG)] {
         let run = insert_run(sandbox, "a b", "FAILED", started_at);
         sandbox.execute(&format!(
@@ -520,7 +517,7 @@ fn a_purge_takes_along_what_belongs_to_the_runs(sandbox: &Sandbox) {
     assert_eq!(sandbox.sql(leases), [["a b 2"]]);
 }
 
-fn a_purge_keeps_what_is_asked_for_again_and_the_success_of_each_day(sandbox: &Sandbox) {
+fn a_purge_keeps_requested_runs_and_the_success_of_each_day(sandbox: &Sandbox) {
     let asked = insert_run(sandbox, "a b", "FAILED", OLD);
     sandbox.batchctl(["runs", "request-retry", &asked.to_string(), "--reason", "x"]).run().succeeds();
     for day in ["2026-01-01", "2026-01-02"] {
@@ -532,7 +529,7 @@ fn a_purge_keeps_what_is_asked_for_again_and_the_success_of_each_day(sandbox: &S
     assert_eq!(sandbox.sql(kept), [["FAILED", ""], ["COMPLETED", "2026-01-01"], ["COMPLETED", "2026-01-02"]]);
 }
 
-fn a_purge_keeps_as_many_days_as_it_is_told(sandbox: &Sandbox) {
+fn a_purge_keeps_the_requested_number_of_days(sandbox: &Sandbox) {
     insert_run(sandbox, "a b", "FAILED", "2026-11-18T15:59:59+00:00");
     insert_run(sandbox, "a b", "FAILED", "2026-11-18T16:00:01+00:00");
     sandbox.batchctl(["runs", "purge", "--keep-days", "1"]).run().succeeds();

@@ -1,5 +1,5 @@
-//! Secrets stay out of arguments, history, logs, alerts and errors: some are planted here and searched for in all
-//! that is printed, posted and stored.
+//! Secrets stay out of arguments, history, logs, alerts and errors: some are planted here and searched for in
+//! everything that is printed, posted and stored.
 
 use rustix::process::Signal;
 
@@ -16,7 +16,7 @@ const SECRET_KEY: &str = "canary-secret-key-4-of-32-characters-and-more";
 const WEBHOOK_PATH: &str = "/services/T000CANARY5/B000CANARY5/canary5webhook";
 const OTHER_TOKEN: &str = "canary-token-of-another-tool-6";
 
-/// What all of them have in common, however they are spelled.
+/// A part that all of them contain, however they are spelled.
 const MARK: &str = "canary";
 
 const CHANNELS: &str = r#"
@@ -39,8 +39,7 @@ fn encoded(password: &str) -> String {
     url::form_urlencoded::byte_serialize(password.as_bytes()).collect::<String>().replace('+', "%20")
 }
 
-/// The sandbox's database by a URL with a password in it, which PostgreSQL does not ask for and SQLite's URLs cannot
-/// have.
+/// The URL of the sandbox's database with a password, which PostgreSQL does not ask for and SQLite's URLs cannot have.
 fn database_url(shop: &TradingShop) -> String {
     if shop.database() == Database::Sqlite {
         return shop.database_url().to_owned();
@@ -81,7 +80,7 @@ fn no_planted_secret_is_printed_posted_or_stored(shop: &TradingShop) {
         }
     };
 
-    // Successes, and whatever shows settings.
+    // Successes, and commands that show settings.
     check(&NIGHTLY, 0);
     check(&["report", "daily-sales", "--rerun", "--format", "json"], 0);
     check(&["env", "show"], 0);
@@ -128,7 +127,7 @@ fn no_planted_secret_is_printed_posted_or_stored(shop: &TradingShop) {
     check(&["runs", "list", "--format", "json"], 0);
 
     let dump = shop.dump();
-    // A mall's time zone is the shop's own data, where this test put it itself.
+    // A mall's time zone is the shop's own data, into which this test put the secret.
     let found: Vec<&str> =
         dump.lines().filter(|line| !line.starts_with("malls: ") && !is_free_of_secrets(line)).collect();
     assert_eq!(found, Vec::<&str>::new());
@@ -140,7 +139,7 @@ fn a_wrong_database_password_is_not_shown() {
     run_on(Database::Postgres, |shop: &TradingShop| {
         let webhook = Webhook::start();
         let mut url = url::Url::parse(&database_url(shop)).unwrap();
-        // scripts/servers makes this user; on a server without it the user is what is wrong.
+        // scripts/servers creates this user; on a server without it, the user name is what is wrong.
         url.set_username("with_password").unwrap();
         for arguments in [&NIGHTLY[..], &["runs", "list"], &["db", "migrate"], &["mall", "list"]] {
             let ran = planted(shop, &webhook, arguments)
@@ -150,7 +149,7 @@ fn a_wrong_database_password_is_not_shown() {
                 .says("with_password");
             assert!(is_free_of_secrets(&ran.stdout) && is_free_of_secrets(&ran.stderr), "{ran:?}");
         }
-        // Nobody there, and a URL that cannot be read.
+        // An unreachable server, and a URL that cannot be parsed.
         let unreachable = url.as_str().replace(&format!(":{}", url.port().unwrap()), ":1");
         let unreadable = format!("postgres://shop:{DATABASE_PASSWORD}@db.example.jp/shop");
         for (url, code) in [(unreachable, 75), (unreadable, 78)] {

@@ -1,4 +1,4 @@
-//! `stats refresh`: what is counted, once a day, and that the past is not made up.
+//! `stats refresh`: what is counted, once a day, and that the past is not invented.
 
 use crate::support::{Batchctl, Order, Shop, on_both_databases};
 
@@ -16,7 +16,7 @@ fn refresh(shop: &Shop, arguments: &[&str]) -> Batchctl {
     shop.batchctl(["stats", "refresh"].iter().chain(arguments))
 }
 
-/// day, mall, subject, status, quantity; those of nothing left out.
+/// day, mall, subject, status, quantity; zeros are left out.
 fn stored(shop: &Shop) -> Vec<String> {
     let rows = shop.sql(
         "SELECT snapshot_day, code, subject, status, quantity FROM statistics_snapshots
@@ -102,8 +102,8 @@ fn a_day_has_one_snapshot_and_a_rerun_replaces_it(shop: &Shop) {
 fn a_past_day_is_refused_with_a_hint(shop: &Shop) {
     shop.mall("tokyo", "Asia/Tokyo", "JPY");
     let ran = refresh(shop, &["--date", "yesterday"]).run().exits(2);
-    ran.says("no snapshot can be taken of 2026-11-19 any more").says("hint: add --reconstruct");
-    refresh(shop, &["--date", "2026-11-21"]).run().exits(2).says("2026-11-21 has not begun yet");
+    ran.says("a snapshot of 2026-11-19 can no longer be taken").says("hint: add --reconstruct");
+    refresh(shop, &["--date", "2026-11-21"]).run().exits(2).says("2026-11-21 is in the future");
     refresh(shop, &["--date", "today", "--reconstruct"]).run().exits(2);
     assert_eq!(shop.scalar("SELECT COUNT(*) FROM statistics_snapshots"), "0");
     refresh(shop, &["--date", "today"]).run().succeeds();
@@ -112,7 +112,7 @@ fn a_past_day_is_refused_with_a_hint(shop: &Shop) {
 
 fn the_members_of_a_past_day_can_be_reconstructed(shop: &Shop) {
     let tokyo = shop.mall("tokyo", "Asia/Tokyo", "JPY");
-    // The 11th begins at 15:00 UTC of the 10th: its snapshot shows what the 10th left behind, as one taken does.
+    // The 11th begins at 15:00 UTC of the 10th: its snapshot shows the state at the end of the 10th, like one taken.
     let add = |code, status, times| member(shop, tokyo.id, code, status, times);
     add("active then", "WITHDRAWN", [Some("11-01T00:00"), Some("11-02T00:00"), Some("11-10T15:00"), None]);
     add("withdrawn then", "WITHDRAWN", [Some("11-01T00:00"), None, Some("11-10T14:59"), None]);
@@ -130,7 +130,7 @@ fn the_members_of_a_past_day_can_be_reconstructed(shop: &Shop) {
     );
     let others =
         "SELECT COUNT(*) FROM statistics_snapshots WHERE subject <> 'MEMBER' OR NOT is_reconstructed";
-    assert_eq!(shop.scalar(others), "0", "nothing is said of what cannot be known");
+    assert_eq!(shop.scalar(others), "0", "nothing is stored that cannot be known");
 }
 
 fn a_snapshot_is_not_replaced_by_a_reconstruction(shop: &Shop) {
@@ -142,7 +142,7 @@ fn a_snapshot_is_not_replaced_by_a_reconstruction(shop: &Shop) {
         .now("2026-11-21T01:00:00+09:00")
         .run()
         .exits(2)
-        .says("2026-11-20 has the snapshot that was taken on that day");
+        .says("2026-11-20 already has a snapshot, taken on that day");
     assert_eq!(stored(shop), before);
 }
 
@@ -152,7 +152,7 @@ fn a_withdrawal_without_a_time_cannot_be_reconstructed(shop: &Shop) {
     refresh(shop, &["--date", "2026-11-10", "--reconstruct"])
         .run()
         .exits(1)
-        .says("failed to reconstruct the members of mall `tokyo`: 1 withdrawn without a time of it")
+        .says("failed to reconstruct the members of mall `tokyo`: 1 withdrew at an unknown time")
         .says("hint: import them again with their `withdrawn_at`: batchctl data import");
     assert_eq!(stored(shop).len(), 0);
 }

@@ -1,4 +1,4 @@
-//! Carts: what buyers left in them.
+//! Abandoned carts.
 
 pub mod remind;
 
@@ -8,7 +8,7 @@ use crate::runner::{Action, Job, JobCommand, JobSpec};
 /// The jobs of carts.
 pub const SPECS: &[JobSpec] = &[remind::Args::SPEC];
 
-/// Remind members of what they left in their carts
+/// Remind members of abandoned carts
 #[derive(Debug, clap::Subcommand)]
 #[expect(missing_docs, reason = "the help of a job is its spec")]
 pub enum Cart {

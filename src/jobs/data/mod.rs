@@ -1,4 +1,4 @@
-//! A shop's data, from files.
+//! Data of shops, loaded from files.
 
 pub mod import;
 

@@ -1,6 +1,6 @@
-//! `demo --cafe24`: two malls of a local Cafe24, authorised by its control API, and a week of theirs.
+//! `demo --cafe24`: two malls of a local Cafe24, authorised through its control API, and a week of their data.
 //!
-//! What a user would write by hand stands in a folder of its own afterwards: `batchctl.toml`, `.env.dev`, a database.
+//! Leaves behind a folder with what a user would write by hand: `batchctl.toml`, `.env.dev`, a database.
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write as _};
@@ -27,23 +27,23 @@ use crate::period::last_finished_day;
 use crate::sealed::new_secret_key;
 use crate::values;
 
-use super::{LastWord, Prepared, other_malls};
+use super::{Closing, Prepared, other_malls};
 
-/// The malls, which are their accounts too.
+/// The malls' codes, which are also their accounts.
 const MALLS: [&str; 2] = ["demo-a", "demo-b"];
 const TIME_ZONE: chrono_tz::Tz = chrono_tz::Asia::Seoul;
 const CURRENCY: &str = "KRW";
-/// How much is synchronised.
+/// How many days are synchronised.
 const DAYS: u64 = 7;
-/// The app's id and secret that the server takes unless it is told others.
+/// The app's id and secret that the server accepts by default.
 const CLIENT: [&str; 2] = ["cid", "csecret"];
-/// How the server is started.
+/// How to start the server.
 const START: &str = "start one with `scripts/fakes/cafe24 --seed-malls demo-a,demo-b`";
 /// It is on this machine.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The address of a server on this machine. The demo gets its tokens without asking anybody, and would try the same
-/// at another's.
+/// Parses the address of a server on this machine. The demo gets its tokens without asking anybody, and must not try
+/// that with somebody else's server.
 pub(super) fn parse_address(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|_| "write it as http://127.0.0.1:8024".to_owned())?;
     let is_local = match url.host() {
@@ -57,10 +57,10 @@ pub(super) fn parse_address(text: &str) -> Result<Url, String> {
     if url.scheme() == "http" && is_local && is_plain && !has_login {
         return Ok(url);
     }
-    Err("the demo asks only a server on this machine: write it as http://127.0.0.1:8024".to_owned())
+    Err("the demo accepts only a server on this machine: write it as http://127.0.0.1:8024".to_owned())
 }
 
-/// Makes the folder, the malls and their tokens.
+/// Creates the folder, the malls and their tokens.
 pub(super) async fn prepare(cx: &Context, address: &Url, folder: &Path) -> anyhow::Result<Prepared> {
     let server = Server::at(cx, address)?;
     server.require_malls().await?;
@@ -82,7 +82,7 @@ pub(super) async fn prepare(cx: &Context, address: &Url, folder: &Path) -> anyho
     Ok(Prepared {
         commands: commands(&cx, folder),
         cx: Some(cx),
-        last_word: LastWord::Cafe24(folder.to_owned()),
+        closing: Closing::Cafe24(folder.to_owned()),
     })
 }
 
@@ -111,7 +111,7 @@ impl Server {
         Ok(Self { api, address: address.clone() })
     }
 
-    /// Whether there is one, with the malls that the demo wants.
+    /// Checks that it is running and has the malls of the demo.
     async fn require_malls(&self) -> Result<(), Failure> {
         #[derive(Deserialize)]
         struct Known {
@@ -120,7 +120,7 @@ impl Server {
         let decode =
             |body: &[u8]| Ok(Decoded { value: serde_json::from_slice::<Known>(body)?.malls, rows: 1 });
         let asked = self.api.send(Call::get("_control/", &[]), decode).await;
-        let known = asked.map_err(|error| self.is_none(&error))?.value;
+        let known = asked.map_err(|error| self.unusable(&error))?.value;
         let missing: Vec<&str> =
             MALLS.into_iter().filter(|mall| !known.iter().any(|known| known == mall)).collect();
         if missing.is_empty() {
@@ -135,15 +135,15 @@ impl Server {
         let decode = |body: &[u8]| Ok(Decoded { value: Tokens::from_answer(body)?, rows: 1 });
         let path = format!("_control/{mall}/tokens");
         let asked = self.api.send(Call::post(&path, &[]), decode).await;
-        Ok(asked.map_err(|error| self.is_none(&error))?.value)
+        Ok(asked.map_err(|error| self.unusable(&error))?.value)
     }
 
-    /// Nothing listens there, or something else does.
-    fn is_none(&self, error: &ApiError) -> Failure {
+    /// The failure when nothing listens there, or something else does.
+    fn unusable(&self, error: &ApiError) -> Failure {
         match error.status() {
             None => Failure::try_later(format!("no local Cafe24 answers at {}: {error}", self.address)),
             Some(_) => {
-                Failure::failed(format!("what answers at {} is no local Cafe24: {error}", self.address))
+                Failure::failed(format!("the server at {} is not a local Cafe24: {error}", self.address))
             }
         }
         .hint(START)
@@ -152,17 +152,17 @@ impl Server {
 
 // ---------------------------------------------------------------- the folder
 
-/// Writes what a user would. A key that is there already is kept: tokens are stored with it.
+/// Writes the files that a user would write. An existing key is kept, because stored tokens are encrypted with it.
 fn write_settings(address: &Url, folder: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder)
-        .with_context(|| format!("failed to make the folder `{}`", folder.display()))?;
+        .with_context(|| format!("failed to create the folder `{}`", folder.display()))?;
     let settings = format!(
-        "# Made by `batchctl demo --cafe24`: a local Cafe24 in place of the real one.\n\
+        "# Created by `batchctl demo --cafe24`: a local Cafe24 instead of the real one.\n\
          [cafe24]\nbase_url = \"{address}{{account}}\"\n"
     );
     write_atomically(&folder.join("batchctl.toml"), |file| Ok(file.write_all(settings.as_bytes())?))?;
     let path = folder.join(".env.dev");
-    let key = new_secret_key().context("failed to make a key")?;
+    let key = new_secret_key().context("failed to generate a key")?;
     let [client_id, client_secret] = CLIENT;
     let variables = format!(
         "BATCHCTL_DATABASE_URL=sqlite:batchctl.db\nBATCHCTL_SECRET_KEY={}\n\
@@ -177,7 +177,7 @@ fn write_settings(address: &Url, folder: &Path) -> anyhow::Result<()> {
     written.with_context(|| format!("failed to write `{}`", path.display()))
 }
 
-/// The context of a command that starts in the folder. Its database is there too, unless a variable names one.
+/// The context of a command that runs in the folder. Its database is there too, unless a variable names another one.
 fn context_in(cx: &Context, address: &Url, folder: &Path) -> anyhow::Result<Context> {
     let database = format!("sqlite:{}", folder.join("batchctl.db").display());
     let config = cx
@@ -189,7 +189,7 @@ fn context_in(cx: &Context, address: &Url, folder: &Path) -> anyhow::Result<Cont
     Ok(Context { config, output })
 }
 
-/// `BATCHCTL_CONFIG` may name another file, and that the real Cafe24.
+/// Refuses a configuration from `BATCHCTL_CONFIG` that may name the real Cafe24.
 fn refuse_other_server(config: &Config, address: &Url) -> Result<(), Failure> {
     let [mall, _] = MALLS;
     if config.file().cafe24.base_url(mall) == format!("{address}{mall}") {
@@ -230,7 +230,7 @@ fn commands(cx: &Context, folder: &Path) -> Vec<Vec<String>> {
     let [from, to] = [first, last].map(|day| day.to_string());
     let reports = folder.join("reports").display().to_string();
     let sync = ["mall", "sync", "--from", &from, "--to", &to];
-    // Without a form the table of all the days would fill the terminal.
+    // Without a format the table of all the days would fill the terminal.
     let backfill =
         ["report", "daily-sales", "--from", &from, "--to", &to, "--format", "csv", "--out", &reports];
     let report = ["report", "daily-sales", "--date", &to];
@@ -238,10 +238,10 @@ fn commands(cx: &Context, folder: &Path) -> Vec<Vec<String>> {
     vec![words(&sync), words(&backfill), words(&report)]
 }
 
-/// How to go on.
-pub(super) fn last_word(folder: &Path) -> String {
+/// What the user can do next.
+pub(super) fn next_steps(folder: &Path) -> String {
     format!(
-        "The settings, the database and a week's reports are in {folder}. Go on there:\n  cd '{folder}'\n  batchctl runs list\n  \
+        "The settings, the database and a week's reports are in {folder}. Continue there:\n  cd '{folder}'\n  batchctl runs list\n  \
          batchctl mall show demo-a\n  batchctl mall sync --domain member --from -30d --to yesterday\n",
         folder = folder.display()
     )

@@ -1,8 +1,8 @@
-//! `demo`: an example shop, made deterministically, and the day's jobs run on it, as a user would type them.
+//! `demo`: a deterministic example shop, and the day's jobs on it, run as a user would type them.
 //!
-//! Three malls (Tokyo, Seoul, New York) sell for sixty days with New York's change of clocks in between. The data
-//! goes in the way a real shop's does: as CSV files through `data import`, which stay behind as examples.
-//! With `--cafe24` it is two malls of a local Cafe24 instead, and `mall sync`.
+//! Three malls (Tokyo, Seoul, New York) sell for sixty days, which include New York's clock change. The data is loaded
+//! as a real shop's is: from CSV files with `data import`, which stay behind as examples. With `--cafe24` it is two
+//! malls of a local Cafe24 instead, and `mall sync`.
 
 mod cafe24;
 mod shop;
@@ -26,16 +26,16 @@ use crate::values;
 const LAST_DAY: &str = "2026-11-18";
 /// How many days the shop has sold.
 const DAYS: u64 = 60;
-/// Marks the demo's own malls, so that a second demo knows them.
+/// Marks the demo's own malls, so that a second demo recognises them.
 const PLATFORM: &str = "demo";
 
-/// Make an example shop and run the day's jobs on it
+/// Create an example shop and run the day's jobs on it
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Put the example's CSV files and the reports into this folder
+    /// Write the example's CSV files and the reports to this folder
     #[arg(long, value_name = "DIR", default_value = "demo")]
     out: PathBuf,
-    /// Synchronise two malls of the local Cafe24 that listens there (`scripts/fakes/cafe24`) instead
+    /// Synchronise two malls of the local Cafe24 (`scripts/fakes/cafe24`) at this address instead
     #[arg(long, value_name = "URL", value_parser = cafe24::parse_address)]
     cafe24: Option<Url>,
 }
@@ -43,18 +43,18 @@ pub struct Args {
 /// Runs a command line as a user would type it.
 pub type RunLine = for<'a> fn(&'a Context, &'a [String]) -> LocalBoxFuture<'a, ExitCode>;
 
-/// What is to be run, and which files there will be.
+/// The commands to run, and the files that they will create.
 struct Prepared {
     /// The commands, without the program.
     commands: Vec<Vec<String>>,
-    /// What they work with, where it is not what the demo was started with.
+    /// Their context, if it differs from the demo's own.
     cx: Option<Context>,
-    last_word: LastWord,
+    closing: Closing,
 }
 
-/// What there is to look at in the end.
-enum LastWord {
-    /// The files below this folder.
+/// What to show at the end.
+enum Closing {
+    /// The files in this folder.
     Reports(PathBuf),
     /// The malls whose settings are in this folder.
     Cafe24(PathBuf),
@@ -79,7 +79,7 @@ pub async fn demo(cx: &Context, args: &Args, run_line: RunLine) -> ExitCode {
     }
 }
 
-/// Makes malls and files in a database that holds nothing else.
+/// Creates malls and files in a database that contains nothing else.
 async fn prepare(cx: &Context, args: &Args) -> anyhow::Result<Prepared> {
     if cx.config.is_prod() {
         return Err(Failure::refused("the demo does not run with --env prod").hint("use --env dev").into());
@@ -93,19 +93,16 @@ async fn prepare(cx: &Context, args: &Args) -> anyhow::Result<Prepared> {
     let folder = cx.working_dir().join(&args.out);
     let data = folder.join("data");
     std::fs::create_dir_all(&data)
-        .with_context(|| format!("failed to make the folder `{}`", data.display()))?;
+        .with_context(|| format!("failed to create the folder `{}`", data.display()))?;
     add_malls(&mut db).await?;
     db.close().await;
     for (name, content) in shop::Shop::new(last, DAYS).files() {
         write_atomically(&data.join(name), |file| Ok(file.write_all(content.as_bytes())?))?;
     }
-    cx.output.status(&format!("Made an example shop of three malls and {DAYS} days in {}", data.display()));
+    cx.output
+        .status(&format!("Created an example shop with three malls and {DAYS} days in {}", data.display()));
     let reports = folder.join("reports");
-    Ok(Prepared {
-        commands: commands(&data, &reports, last),
-        cx: None,
-        last_word: LastWord::Reports(reports),
-    })
+    Ok(Prepared { commands: commands(&data, &reports, last), cx: None, closing: Closing::Reports(reports) })
 }
 
 /// The demo must not mix with anything real.
@@ -115,10 +112,10 @@ async fn refuse_other_data(db: &mut Db) -> anyhow::Result<()> {
     if others == 0 { Ok(()) } else { Err(other_malls().into()) }
 }
 
-/// What is wrong with a database that holds other malls than the demo's.
+/// The failure when the database contains malls other than the demo's.
 fn other_malls() -> Failure {
-    Failure::refused("the database already holds other malls; the demo would mix with their data")
-        .hint("give the demo a database of its own: BATCHCTL_DATABASE_URL=sqlite:demo.db batchctl demo")
+    Failure::refused("the database already contains other malls; the demo would mix with their data")
+        .hint("use a separate database for the demo: BATCHCTL_DATABASE_URL=sqlite:demo.db batchctl demo")
 }
 
 async fn add_malls(db: &mut Db) -> anyhow::Result<()> {
@@ -154,7 +151,7 @@ fn commands(data: &Path, reports: &Path, last: NaiveDate) -> Vec<Vec<String>> {
     let first = last - chrono::Days::new(DAYS - 1);
     let mut backfill = words(&["report", "daily-sales"]);
     backfill.extend(["--from".to_owned(), first.to_string(), "--to".to_owned(), last.to_string()]);
-    // Without a form the table of all sixty days would fill the terminal.
+    // Without a format the table of all sixty days would fill the terminal.
     backfill.extend([
         "--format".to_owned(),
         "csv".to_owned(),
@@ -179,11 +176,11 @@ fn commands(data: &Path, reports: &Path, last: NaiveDate) -> Vec<Vec<String>> {
     commands
 }
 
-/// Says what there is to look at.
+/// Prints what to look at.
 fn finish(cx: &Context, prepared: &Prepared) -> anyhow::Result<()> {
-    let text = match &prepared.last_word {
-        LastWord::Reports(reports) => reports_to_open(reports)?,
-        LastWord::Cafe24(folder) => cafe24::last_word(folder),
+    let text = match &prepared.closing {
+        Closing::Reports(reports) => reports_to_open(reports)?,
+        Closing::Cafe24(folder) => cafe24::next_steps(folder),
     };
     Ok(cx.output.data(text.as_bytes())?)
 }
@@ -203,6 +200,6 @@ fn reports_to_open(reports: &Path) -> anyhow::Result<String> {
     for path in paths {
         text.push_str(&format!("  {}\n", path.display()));
     }
-    text.push_str("Then look at what ran: batchctl runs list\n");
+    text.push_str("To see what ran: batchctl runs list\n");
     Ok(text)
 }

@@ -1,4 +1,4 @@
-//! The example shop's data: the same at every run, and as uneven as a real shop's.
+//! The example shop's data: the same in every run, and as uneven as a real shop's.
 
 use std::fmt::Write;
 
@@ -24,7 +24,7 @@ pub(super) struct DemoMall {
     payment_methods: &'static [&'static str],
     shipping: i64,
     free_shipping_from: i64,
-    /// Tax in thousandths of a percent: 10 % inside the price in Japan and Korea, on top in New York.
+    /// Tax in thousandths of a percent: 10 % included in the price in Japan and Korea, added in New York.
     tax_rate: i64,
     is_tax_included: bool,
 }
@@ -131,7 +131,7 @@ pub(super) struct Shop {
 }
 
 impl Shop {
-    /// Makes the data of the days up to `last`.
+    /// Generates the data of the days up to `last`.
     pub(super) fn new(last: NaiveDate, days: u64) -> Self {
         let mut shop = Self {
             last,
@@ -293,7 +293,7 @@ impl Shop {
     }
 }
 
-/// What becomes of an order.
+/// The later course of an order.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Waiting,
@@ -336,7 +336,7 @@ impl Fate {
     }
 }
 
-/// A moment of a business day: few at night, most in the evening; never in an hour that a change of clocks left out.
+/// A random time of a business day: rarely at night, mostly in the evening; never in an hour that a clock change skips.
 fn time_of_day(day: NaiveDate, time_zone: Tz, random: &mut Random) -> DateTime<Utc> {
     let bounds = day_bounds(day, time_zone);
     let length = u64::try_from((bounds.end - bounds.start).num_seconds()).unwrap_or(1).max(1);
@@ -361,7 +361,7 @@ fn member_code(number: u64) -> String {
     format!("M{:05}", number + 1)
 }
 
-/// Appends one line, quoted as RFC 4180 asks.
+/// Appends one line, quoted as RFC 4180 requires.
 fn row(file: &mut String, fields: &[&str]) {
     for (position, field) in fields.iter().enumerate() {
         let comma = if position == 0 { "" } else { "," };
@@ -375,7 +375,7 @@ fn row(file: &mut String, fields: &[&str]) {
     file.push('\n');
 }
 
-/// `SplitMix64` (Steele, Lea and Flood, 2014): ten lines whose output no library's next version changes.
+/// `SplitMix64` (Steele, Lea and Flood, 2014): ten lines whose output no library update can change.
 struct Random(u64);
 
 impl Random {

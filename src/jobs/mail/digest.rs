@@ -1,11 +1,11 @@
 //! `mail digest`: sends the summaries of new articles to their readers.
 //!
-//! Subscribers get the summary, free members the free one and an invitation; an article without a free summary is for
-//! subscribers alone. Nobody gets an article twice: the ledger `article_deliveries` is written in the transaction that
-//! queues the mail, and is the checkpoint too.
+//! Subscribers get the summary, free members the free summary and an invitation; an article without a free summary goes
+//! only to subscribers. Nobody gets an article twice: the ledger `article_deliveries` is written in the transaction
+//! that queues the mail, and also serves as the checkpoint.
 //!
-//! A digest holds the newest articles since a day, at most so many; older ones of the time are passed over for good,
-//! so that a second run finds nothing new to send.
+//! A digest contains the newest articles since a given day, up to a limit; older ones of that period are never sent, so
+//! that a second run finds nothing new to send.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -25,24 +25,24 @@ use crate::period::{day_bounds, parse_day};
 use crate::runner::{Exclusion, Job, JobSpec, Planned, Run, minutes};
 use crate::severity::Severity;
 use crate::shop::malls::{Mall, MallArgs};
-use crate::shop::recipients::{ACTIVE_MEMBER, Addressed, PAGE, Reach, consents_by_silence, language};
+use crate::shop::recipients::{ACTIVE_MEMBER, Addressed, PAGE, Purpose, assumes_consent, language};
 use crate::values;
 use crate::wording::counted;
 
-/// The template, and with it the mail's kind and the list that a recipient unsubscribes from.
+/// The template, which is also the mail's kind and the list that a recipient unsubscribes from.
 const KIND: &str = "digest";
-/// A week, since it runs once a week. Days that two runs share are no harm: the ledger knows what was sent.
+/// A week, because it runs once a week. Overlapping periods do no harm: the ledger knows what was sent.
 const DAYS: u64 = 7;
-/// More summaries than this nobody reads.
+/// Nobody reads more summaries than this.
 const MOST_ARTICLES: i64 = 10;
 
 /// Arguments of `mail digest`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// Take articles that appeared on this day or later: YYYY-MM-DD, yesterday or -7d (default: a week ago)
+    /// Include articles published on this day or later: YYYY-MM-DD, yesterday or -7d (default: a week ago)
     #[arg(long, value_name = "DAY", allow_hyphen_values = true)]
     since: Option<String>,
-    /// Put at most this many articles into a digest, the newest ones
+    /// Include at most this many articles in a digest, the newest ones
     #[arg(long, value_name = "COUNT", default_value_t = MOST_ARTICLES, value_parser = clap::value_parser!(i64).range(1..=50))]
     most_articles: i64,
     #[command(flatten)]
@@ -53,7 +53,8 @@ impl Job for Args {
     const SPEC: JobSpec = JobSpec {
         name: "mail digest",
         summary: "Queue digests of new articles to subscribers and free members",
-        details: "Each member gets the newest articles since the day that they have not had, in their own language.",
+        details: "Each member gets, in their own language, the newest articles since the given day that they have not \
+                  received yet.",
         page: Some("docs/customer-mail.md"),
         schedule: Some("0 8 * * 1"),
         deadline: minutes(120),
@@ -61,7 +62,7 @@ impl Job for Args {
         exclusion: Exclusion::Job,
     };
 
-    /// The day since when.
+    /// The first day of the articles.
     type Unit = NaiveDate;
 
     async fn plan(&self, cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Planned<NaiveDate>>> {
@@ -102,13 +103,13 @@ impl Args {
         let Some(text) = &self.since else { return Ok(today - Days::new(DAYS)) };
         let since = parse_day(text, today).map_err(|error| Failure::usage(error.to_string()))?;
         if since > today {
-            return Err(Failure::usage(format!("{since} has not begun yet")).into());
+            return Err(Failure::usage(format!("{since} is in the future")).into());
         }
         Ok(since)
     }
 }
 
-/// What makes a mail of articles.
+/// What turns articles into a mail.
 struct Texts {
     templates: Templates,
     unsubscribe: Unsubscribe,
@@ -122,7 +123,7 @@ struct Queued {
 
 // ---------------------------------------------------------------- the articles
 
-/// An article as one sort of reader gets it.
+/// An article as one kind of reader gets it.
 #[derive(Debug, Clone, FromRow)]
 struct Article {
     id: i64,
@@ -131,7 +132,7 @@ struct Article {
     url: String,
 }
 
-/// The articles of a mall for each sort of reader, newest first.
+/// The articles of a mall for each kind of reader, newest first.
 struct Offered(BTreeMap<(&'static str, bool), Vec<Article>>);
 
 impl Offered {
@@ -156,7 +157,7 @@ impl Offered {
         self.0.get(&(locale.tag(), is_free)).map_or(&[], Vec::as_slice)
     }
 
-    /// The numbers of all articles on it.
+    /// The ids of all its articles.
     fn ids(&self) -> HashSet<i64> {
         self.0.values().flatten().map(|article| article.id).collect()
     }
@@ -171,7 +172,7 @@ async fn newest_articles(
     is_free: bool,
     most: i64,
 ) -> anyhow::Result<Vec<Article>> {
-    // Both databases compare `ja-jp-` with `ja-%` in lower case alike.
+    // In lower case both databases compare `ja-jp-` with `ja-%` in the same way.
     let sql = format!(
         "SELECT id, title, {} AS summary, url FROM articles
          WHERE mall_id = $1 AND published_at >= $2 AND published_at <= $3 {}
@@ -197,7 +198,7 @@ async fn send_to_mall(
     if ids.is_empty() {
         return Ok(total);
     }
-    let by_silence = consents_by_silence(&run.cx.config);
+    let by_silence = assumes_consent(&run.cx.config);
     let mut after = String::new();
     loop {
         run.check_stop()?;
@@ -209,10 +210,10 @@ async fn send_to_mall(
             reader.mall_code.clone_from(&mall.code);
         }
         let had = delivered(run.db, &page, &ids).await?;
-        // Who has had all is not looked at further.
+        // Members who have received everything need no further checks.
         let cx = run.cx;
         page.retain(|reader| !reader.news(cx, offered, &had).is_empty());
-        let readers = run.reachable(page, Reach::Advertising).await?;
+        let readers = run.reachable(page, Purpose::Advertising).await?;
         if readers.is_empty() {
             continue;
         }
@@ -282,7 +283,7 @@ fn mail(
         member: Some((mall.id, reader.member_code.clone())),
         priority: BULK,
         due_at: now,
-        // The ledger says what was sent; a digest has no key of its own.
+        // The ledger knows what was sent, so a digest needs no key.
         dedup_key: None,
         attachments: Vec::new(),
     })
@@ -308,7 +309,7 @@ impl Reader {
         language(&cx.config, self.locale.as_deref(), None)
     }
 
-    /// The articles that they have not had.
+    /// The articles that they have not received.
     fn news<'s>(&self, cx: &Context, offered: &'s Offered, had: &HashSet<(i64, i64)>) -> Vec<&'s Article> {
         let articles = offered.of(self.language(cx), !self.is_subscriber).iter();
         articles.filter(|article| !had.contains(&(self.id, article.id))).collect()
@@ -334,9 +335,9 @@ async fn next_page(
     db: &mut Db,
     mall_id: i64,
     after: &str,
-    consents_by_silence: bool,
+    assumes_consent: bool,
 ) -> anyhow::Result<Vec<Reader>> {
-    // Counted, since PostgreSQL would look an EXISTS up in a hash of all subscriptions, made anew for each page.
+    // COUNT instead of EXISTS, for which PostgreSQL would build a hash of all subscriptions for each page.
     let sql = format!(
         "SELECT m.id, m.member_code, m.name, m.email, m.locale,
                 (SELECT COUNT(*) FROM subscriptions s
@@ -348,10 +349,10 @@ async fn next_page(
          WHERE m.mall_id = $1 AND m.member_code > $2 AND {ACTIVE_MEMBER} AND COALESCE(k.is_granted, $3)
          ORDER BY m.member_code LIMIT $4"
     );
-    Ok(db.fetch_all(&sql, values![mall_id, after, consents_by_silence, PAGE]).await?)
+    Ok(db.fetch_all(&sql, values![mall_id, after, assumes_consent, PAGE]).await?)
 }
 
-/// Which of these articles the members of a page have had.
+/// Which of these articles the members of a page have received.
 async fn delivered(db: &mut Db, page: &[Reader], articles: &[i64]) -> anyhow::Result<HashSet<(i64, i64)>> {
     let members: Vec<i64> = page.iter().map(|reader| reader.id).collect();
     let sql = format!(

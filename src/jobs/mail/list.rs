@@ -1,4 +1,4 @@
-//! `mail list`: the newest mails of the queue first.
+//! `mail list`: the mails in the queue, newest first.
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -6,33 +6,33 @@ use serde::Serialize;
 
 use crate::context::Context;
 use crate::db::{Db, FromRow, Value};
-use crate::documents::{Cell, Column, ColumnKind, Row, Table, terminal};
+use crate::documents::{Cell, Column, ColumnKind, ListFormat, Row, Table};
 use crate::mask::mask_email;
 
-/// How many mails are listed unless told otherwise.
+/// How many mails are listed by default.
 const DEFAULT_LIMIT: u32 = 20;
 
 /// The states of a mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum MailStatus {
-    /// Waits for its first try
+    /// Waits for its first attempt
     Queued,
     /// Is being sent
     Sending,
-    /// Was taken by the server
+    /// Was accepted by the server
     Sent,
-    /// Waits for another try
+    /// Waits for another attempt
     Retry,
-    /// Was handed over, and the answer never heard
+    /// Was handed over, but no answer arrived
     Unknown,
-    /// Was refused or given up
+    /// Was refused or given up on on on
     Failed,
-    /// Was not wanted any more
+    /// Was cancelled, or is no longer wanted
     Cancelled,
 }
 
 impl MailStatus {
-    /// Its word in the table.
+    /// Its value in the table.
     pub fn word(self) -> &'static str {
         match self {
             Self::Queued => "QUEUED",
@@ -46,16 +46,7 @@ impl MailStatus {
     }
 }
 
-/// The form of a listing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum ListFormat {
-    /// For people; addresses are masked
-    Table,
-    /// For programs: an array of mails with their addresses
-    Json,
-}
-
-/// List mails, the newest first
+/// List mails, newest first
 #[derive(Debug, clap::Args)]
 pub struct ListArgs {
     /// List mails in this state
@@ -97,22 +88,15 @@ pub(super) async fn list(cx: &Context, args: &ListArgs) -> anyhow::Result<()> {
     let mut db = cx.db().await?;
     let mails = select(&mut db, args).await?;
     db.close().await;
-    let text = match args.format {
-        ListFormat::Json => serde_json::to_string_pretty(&mails)? + "\n",
-        ListFormat::Table if mails.is_empty() => "no mails\n".to_owned(),
-        ListFormat::Table => {
-            terminal::render_list(&table(&mails, cx.time_zone()), cx.output.width(), cx.output.colour())
-        }
-    };
-    Ok(cx.output.data(text.as_bytes())?)
+    args.format.print(&cx.output, &mails, "no mails", |mails| table(mails, cx.time_zone()))
 }
 
-/// Builds the filter from those given: a condition that is always in the text would cost its index.
+/// Builds the WHERE clause from the given filters only: a condition that is always present would defeat its index.
 async fn select(db: &mut Db, args: &ListArgs) -> anyhow::Result<Vec<Listed>> {
     let mut conditions = Vec::new();
     let mut values: Vec<Value> = Vec::new();
     if let Some(status) = args.status {
-        // In the text and not as a value: the index of the rare states is known by its words.
+        // In the text rather than as a value: the partial index of the rare states is found by its literals.
         conditions.push(format!("status = '{}'", status.word()));
     }
     if let Some(kind) = &args.kind {
@@ -141,12 +125,12 @@ async fn select(db: &mut Db, args: &ListArgs) -> anyhow::Result<Vec<Listed>> {
     Ok(db.fetch_all(&sql, values).await?)
 }
 
-/// The characters that mean something to LIKE, each behind a `!`.
+/// Escapes the characters that are special to LIKE with a `!`.
 fn like_escaped(text: &str) -> String {
     text.chars().flat_map(|c| if matches!(c, '%' | '_' | '!') { vec!['!', c] } else { vec![c] }).collect()
 }
 
-/// What the table calls a state: one that waits for a person says so.
+/// The state as shown to people: a mail that waits for a decision says so.
 pub(super) fn shown_status(status: &str, is_held: bool) -> String {
     if is_held { format!("{status} (held)") } else { status.to_owned() }
 }

@@ -1,4 +1,4 @@
-//! Mail: the queue, what fills it and what empties it.
+//! Mail: the queue, the jobs that fill it and the job that empties it.
 
 pub mod digest;
 pub mod flush;
@@ -17,25 +17,25 @@ use crate::runner::{Action, Job, JobCommand, JobSpec};
 pub const SPECS: &[JobSpec] =
     &[flush::Args::SPEC, purge::Args::SPEC, payment_notice::Args::SPEC, digest::Args::SPEC];
 
-/// Send mails, and look after their queue and their texts
+/// Send mails, and manage their queue and their texts
 #[derive(Debug, clap::Subcommand)]
 #[expect(missing_docs, reason = "the help of a job is its spec")]
 pub enum Mail {
     Flush(JobCommand<flush::Args>),
-    /// List mails, the newest first
+    /// List mails, newest first
     List(list::ListArgs),
-    /// Show a mail with everything known about it
+    /// Show everything known about a mail
     Show(show::ShowArgs),
-    /// Send mails again that failed, were cancelled or are of unknown outcome
+    /// Requeue mails that failed, were cancelled or have an unknown outcome
     Requeue(requeue::RequeueArgs),
-    /// Keep mails from being sent
+    /// Cancel mails that are waiting to be sent
     Cancel(requeue::CancelArgs),
-    /// Look after the addresses that get no mail
+    /// Manage the addresses that get no mail
     #[command(subcommand)]
     Suppress(suppress::Suppress),
     PaymentNotice(JobCommand<payment_notice::Args>),
     Digest(JobCommand<digest::Args>),
-    /// Look at the texts that customers get, and check them
+    /// List, preview and check the texts of mails
     #[command(subcommand)]
     Templates(templates::TemplatesCommand),
     Purge(JobCommand<purge::Args>),

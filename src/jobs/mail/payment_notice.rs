@@ -1,11 +1,11 @@
-//! `mail payment-notice`: tells subscribers what they are about to be charged, some days before and on the day itself.
+//! `mail payment-notice`: tells subscribers about upcoming charges, some days before and on the day itself.
 //!
-//! A charge that nobody remembers agreeing to is disputed at the card company; this mail is what prevents that. It is
-//! part of the contract: no consent is asked for. One of each kind for each charge, by the ledger `payment_notices`,
-//! which is written in the transaction that queues the mails and is the checkpoint too.
+//! Customers dispute charges that they do not remember agreeing to; this mail prevents that. It is part of the contract
+//! and needs no consent. The ledger `payment_notices`, written in the transaction that queues the mails, ensures one
+//! notice of each kind per charge, and also serves as the checkpoint.
 //!
-//! A day on which the job did not run is made up for: whoever is charged within the days before and was not told yet
-//! is told now, with the days that are left. A charge whose day is over is not announced any more.
+//! A day on which the job did not run is caught up on: a charge within the announcement period that was not announced
+//! yet is announced now, with the remaining days. A charge whose day is over is no longer announced.
 
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use lettre::message::Mailbox;
@@ -20,13 +20,13 @@ use crate::period::{local_day, parse_day};
 use crate::runner::{Exclusion, Job, JobSpec, Planned, Run, minutes};
 use crate::severity::Severity;
 use crate::shop::malls::{Mall, MallArgs};
-use crate::shop::recipients::{Addressed, MEMBER_UNDER_CONTRACT, PAGE, Reach, language};
+use crate::shop::recipients::{Addressed, MEMBER_UNDER_CONTRACT, PAGE, Purpose, language};
 use crate::values;
 use crate::wording::counted;
 
-/// The template, and with it the mail's kind.
+/// The template, which is also the mail's kind.
 const KIND: &str = "payment-notice";
-/// How long before a charge it is announced: time enough to cancel, and not so long that it is forgotten again.
+/// How long before a charge it is announced: enough time to cancel, but not so long that it is forgotten again.
 const DAYS_BEFORE: u32 = 3;
 
 /// Arguments of `mail payment-notice`.
@@ -46,8 +46,8 @@ impl Job for Args {
     const SPEC: JobSpec = JobSpec {
         name: "mail payment-notice",
         summary: "Queue notices of upcoming charges to subscribers",
-        details: "One notice some days before a charge, and one on the day itself. A day on which the job did not run \
-                  is made up for by the next run.",
+        details: "One notice some days before a charge, and one on the day itself. If the job did not run on a day, the \
+                  next run catches up.",
         page: Some("docs/customer-mail.md"),
         schedule: Some("0 9 * * *"),
         deadline: minutes(60),
@@ -64,7 +64,7 @@ impl Job for Args {
             None => today,
         };
         if day > today {
-            return Err(Failure::usage(format!("{day} has not begun yet: its notices would be wrong")).into());
+            return Err(Failure::usage(format!("{day} is in the future: its notices would be wrong")).into());
         }
         let malls = self.malls.selected(db).await?;
         let mut key = day.to_string();
@@ -75,13 +75,13 @@ impl Job for Args {
             let codes: Vec<&str> = malls.iter().map(|mall| mall.code.as_str()).collect();
             key.push_str(&format!(" mall={}", codes.join(",")));
         }
-        // All exclude each other: whatever their days, two runs would write the same ledger.
+        // All exclude each other: two runs would write the same ledger, whatever their days.
         Ok(vec![Planned::new(key, day).with("date", day.to_string()).at(&self.malls, &malls)])
     }
 
     async fn run(&self, run: &mut Run<'_>, day: &NaiveDate) -> anyhow::Result<()> {
         let cx = run.cx;
-        // A run of an earlier day that is made up for: everywhere so many days ago.
+        // A run that catches up on an earlier day works this many days back in every mall.
         let days_ago = (cx.today() - *day).num_days();
         let templates = Templates::new(&cx.config);
         let (mut before, mut on_day) = (0, 0);
@@ -95,7 +95,7 @@ impl Job for Args {
         run.summarise(match (before, on_day) {
             (0, 0) => "nothing new to announce".to_owned(),
             _ => format!(
-                "queued {} of charges to come and {on_day} of today's",
+                "queued {} of upcoming charges and {on_day} of today's",
                 counted(before, "notice", "notices")
             ),
         });
@@ -103,7 +103,7 @@ impl Job for Args {
     }
 }
 
-/// The charges to announce: from `first` to `last`. Today is the mall's.
+/// The days of the charges to announce, from `first` to `last`, and the mall's today.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Period {
     today: NaiveDate,
@@ -112,8 +112,8 @@ struct Period {
 }
 
 impl Period {
-    /// Today's charges belong to today's run alone; an earlier day's run announces what it should have and is still
-    /// to come.
+    /// Today's charges belong only to today's run; an earlier day's run announces those of its charges that are still in
+    /// the future.
     fn new(today: NaiveDate, days_ago: i64, days_before: u32) -> Self {
         let days_ago = u64::try_from(days_ago).unwrap_or(0);
         let first = if days_ago == 0 { today } else { today + Days::new(1) };
@@ -146,7 +146,7 @@ async fn notify_mall(
         for charge in &mut page {
             charge.mall_code.clone_from(&mall.code);
         }
-        let charges = run.reachable(page, Reach::Contract).await?;
+        let charges = run.reachable(page, Purpose::Contract).await?;
         if charges.is_empty() {
             continue;
         }
@@ -208,7 +208,7 @@ fn mail(
         "card_last4": charge.card_last4,
         "payment_method": charge.payment_method,
         "manage_url": charge.manage_url,
-        // Nobody can cancel by a day that is over.
+        // A deadline that has passed is left out.
         "cancel_by_day": charge.cancel_by_day.filter(|last| *last >= today),
     });
     let locale = language(&cx.config, charge.locale.as_deref(), None);
@@ -231,7 +231,7 @@ fn mail(
 
 // ---------------------------------------------------------------- the query
 
-/// A charge to announce, and whom to.
+/// A charge to announce, and its recipient.
 #[derive(Debug, FromRow)]
 struct Charge {
     id: i64,
@@ -272,7 +272,7 @@ impl Addressed for Charge {
     }
 }
 
-/// The next charges of the period that were not announced yet. One of nothing (a free month) is no charge.
+/// The next charges of the period that were not announced yet. A charge of zero (a free month) is not one.
 async fn next_page(
     db: &mut Db,
     mall_id: i64,
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn an_earlier_days_run_announces_only_what_is_still_to_come() {
+    fn an_earlier_days_run_announces_only_future_charges() {
         assert_eq!(period("2027-01-28", 1, 3), ("2027-01-29".to_owned(), "2027-01-30".to_owned()));
         let (first, last) = period("2027-01-28", 40, 3);
         assert!(first > last, "nothing is left to announce");

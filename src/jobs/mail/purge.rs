@@ -1,7 +1,7 @@
-//! `mail purge`: deletes mails that came to their end long ago, with their files.
+//! `mail purge`: deletes mails that were completed long ago, with their attachments.
 //!
-//! What waits is never deleted, however old it is. That a member was reminded or told once is kept by the producers'
-//! own tables and survives this.
+//! A waiting mail is never deleted, however old it is. The producers' ledgers, which record that a member was already
+//! reminded or notified, are not affected.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -10,16 +10,17 @@ use crate::db::{Db, FromRow};
 use crate::runner::{Exclusion, Job, JobSpec, Planned, Run, minutes};
 use crate::severity::Severity;
 use crate::values;
+use crate::wording::counted;
 
-/// How long mails are kept unless told otherwise.
+/// How long mails are kept by default.
 const RETENTION_DAYS: u32 = 180;
-/// Mails deleted in one commit: a few milliseconds, so that nobody waits for the lock.
+/// Mails deleted in one commit: a few milliseconds, so that other writers do not wait for the lock.
 const CHUNK: i64 = 1000;
 
 /// Arguments of `mail purge`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// Keep mails for this many days after their end
+    /// Keep mails for this many days after completion
     #[arg(long, value_name = "DAYS", default_value_t = RETENTION_DAYS, value_parser = clap::value_parser!(u32).range(1..=36_500))]
     keep_days: u32,
 }
@@ -27,8 +28,8 @@ pub struct Args {
 impl Job for Args {
     const SPEC: JobSpec = JobSpec {
         name: "mail purge",
-        summary: "Delete mails that ended 180 days ago",
-        details: "What waits is never deleted, however old it is.",
+        summary: "Delete mails that were completed 180 days ago",
+        details: "A waiting mail is never deleted, however old it is.",
         page: Some("docs/mail.md"),
         schedule: Some("30 4 * * *"),
         deadline: minutes(60),
@@ -62,7 +63,7 @@ impl Job for Args {
         run.summarise(if purged == 0 {
             "nothing to purge".to_owned()
         } else {
-            format!("purged {purged} mails")
+            format!("purged {}", counted(purged, "mail", "mails"))
         });
         Ok(())
     }
@@ -74,7 +75,7 @@ struct Range {
     last: i64,
 }
 
-/// The next mails by number. Numbers grow with time: behind a range without an old mail there is none.
+/// The next mails by id. Ids grow with time: after a range without an old mail there are no more.
 async fn next_range(db: &mut Db, after: i64, before: DateTime<Utc>) -> anyhow::Result<Option<Range>> {
     let found: Option<(i64, Option<i64>, i64)> = db
         .fetch_optional(

@@ -1,4 +1,4 @@
-//! `mail requeue` and `mail cancel`: what an operator decides about single mails.
+//! `mail requeue` and `mail cancel`: an operator's decisions about individual mails.
 
 use chrono::{DateTime, Utc};
 use clap::ArgGroup;
@@ -8,12 +8,13 @@ use crate::db::{Db, FromRow};
 use crate::failure::Failure;
 use crate::mail::queue::AS_NEW;
 use crate::values;
+use crate::wording::counted;
 
-/// Send mails again that failed, were cancelled or are of unknown outcome
+/// Requeue mails that failed, were cancelled or have an unknown outcome
 #[derive(Debug, clap::Args)]
 #[command(group(ArgGroup::new("requeued").required(true).args(["ids", "failed"])))]
 pub struct RequeueArgs {
-    /// The mails' numbers
+    /// The ids of the mails
     ids: Vec<i64>,
     /// Requeue every mail that failed, or those of --kind
     #[arg(long)]
@@ -21,16 +22,16 @@ pub struct RequeueArgs {
     /// With --failed: only mails of this kind
     #[arg(long, requires = "failed")]
     kind: Option<String>,
-    /// Send a mail again that was sent
+    /// Also requeue mails that were already sent
     #[arg(long)]
     resend: bool,
 }
 
-/// Keep mails from being sent
+/// Cancel mails that are waiting to be sent
 #[derive(Debug, clap::Args)]
 #[command(group(ArgGroup::new("cancelled").required(true).args(["ids", "kind"])))]
 pub struct CancelArgs {
-    /// The mails' numbers
+    /// The ids of the mails
     ids: Vec<i64>,
     /// Cancel every waiting mail of this kind
     #[arg(long)]
@@ -46,13 +47,13 @@ struct State {
 async fn state(db: &mut Db, id: i64) -> anyhow::Result<State> {
     let found = db.fetch_optional("SELECT status, claimed_by FROM mails WHERE id = $1", values![id]).await?;
     found.ok_or_else(|| {
-        Failure::failed(format!("no mail has the number {id}; nothing was changed"))
-            .hint("`batchctl mail list` shows them")
+        Failure::failed(format!("there is no mail {id}; nothing was changed"))
+            .hint("`batchctl mail list` lists the mails")
             .into()
     })
 }
 
-/// All or none: a typing error in the third number does not leave two mails changed.
+/// All or none: a typing error in the third id must not leave two mails changed.
 pub(super) async fn requeue(cx: &Context, args: &RequeueArgs) -> anyhow::Result<()> {
     let mut db = cx.db().await?;
     let now = cx.now();
@@ -70,8 +71,7 @@ pub(super) async fn requeue(cx: &Context, args: &RequeueArgs) -> anyhow::Result<
     db.close().await;
     cx.output.status(&match requeued {
         0 => "Nothing to requeue".to_owned(),
-        1 => "Requeued 1 mail".to_owned(),
-        count => format!("Requeued {count} mails"),
+        count => format!("Requeued {}", counted(count, "mail", "mails")),
     });
     Ok(())
 }
@@ -94,11 +94,11 @@ async fn requeue_one(db: &mut Db, id: i64, resend: bool, now: DateTime<Utc>) -> 
     let state = state(db, id).await?;
     Err(match (state.status.as_str(), state.claimed_by) {
         (_, Some(run)) => {
-            Failure::try_later(format!("mail {id} is in the hands of run {run}; nothing was changed"))
+            Failure::try_later(format!("mail {id} is being sent by run {run}; nothing was changed"))
         }
-        ("SENT", _) => Failure::failed(format!("mail {id} was sent; nothing was changed"))
+        ("SENT", _) => Failure::failed(format!("mail {id} was already sent; nothing was changed"))
             .hint("add --resend to send it a second time"),
-        ("QUEUED", None) => Failure::failed(format!("mail {id} is queued already; nothing was changed")),
+        ("QUEUED", None) => Failure::failed(format!("mail {id} is already queued; nothing was changed")),
         (status, None) => Failure::failed(format!("mail {id} is {status}; nothing was changed")),
     }
     .into())
@@ -121,13 +121,12 @@ pub(super) async fn cancel(cx: &Context, args: &CancelArgs) -> anyhow::Result<()
     db.close().await;
     cx.output.status(&match cancelled {
         0 => "Nothing to cancel".to_owned(),
-        1 => "Cancelled 1 mail".to_owned(),
-        count => format!("Cancelled {count} mails"),
+        count => format!("Cancelled {}", counted(count, "mail", "mails")),
     });
     Ok(())
 }
 
-/// What ends a mail by hand, for mails that wait.
+/// Cancels waiting mails.
 const BY_HAND: &str = "UPDATE mails SET status = 'CANCELLED', ended_at = $1, last_reply = 'cancelled by hand', claimed_by = NULL
                        WHERE status IN ('QUEUED', 'RETRY', 'UNKNOWN')";
 
@@ -135,17 +134,15 @@ async fn cancel_kind(db: &mut Db, kind: &str, now: DateTime<Utc>) -> anyhow::Res
     Ok(db.execute(&format!("{BY_HAND} AND kind = $2"), values![now, kind]).await?)
 }
 
-/// A mail that a run has claimed and not begun is still ours: the run finds it CANCELLED and leaves it.
+/// A mail that a run has claimed but not started can still be cancelled: the run finds it CANCELLED and skips it.
 async fn cancel_one(db: &mut Db, id: i64, now: DateTime<Utc>) -> anyhow::Result<()> {
     if db.execute(&format!("{BY_HAND} AND id = $2"), values![now, id]).await? == 1 {
         return Ok(());
     }
     let state = state(db, id).await?;
     Err(match state.status.as_str() {
-        "SENDING" => {
-            Failure::try_later(format!("mail {id} is being sent at this moment; nothing was changed"))
-        }
-        status => Failure::failed(format!("mail {id} is {status} already; nothing was changed")),
+        "SENDING" => Failure::try_later(format!("mail {id} is being sent right now; nothing was changed")),
+        status => Failure::failed(format!("mail {id} is already {status}; nothing was changed")),
     }
     .into())
 }

@@ -1,4 +1,4 @@
-//! `mail show`: a mail with everything known of it.
+//! `mail show`: everything known about a mail.
 
 use std::fmt::Write;
 
@@ -12,12 +12,12 @@ use crate::values;
 
 use super::list::shown_status;
 
-/// Show a mail with everything known of it
+/// Show everything known about a mail
 #[derive(Debug, clap::Args)]
 pub struct ShowArgs {
-    /// The mail's number
+    /// The id of the mail
     id: i64,
-    /// Show the whole address, the headers and the text
+    /// Show the full address, the headers and the text
     #[arg(long)]
     full: bool,
 }
@@ -60,8 +60,8 @@ pub(super) async fn show(cx: &Context, args: &ShowArgs) -> anyhow::Result<()> {
         )
         .await?;
     let Some(mail) = found else {
-        return Err(Failure::failed(format!("no mail has the number {}", args.id))
-            .hint("`batchctl mail list` shows them")
+        return Err(Failure::failed(format!("there is no mail {}", args.id))
+            .hint("`batchctl mail list` lists the mails")
             .into());
     };
     let files: Vec<(String, String, i64)> = db
@@ -110,12 +110,12 @@ fn text(
     let waits = matches!(mail.status.as_str(), "QUEUED" | "RETRY" | "UNKNOWN") && !mail.is_held;
     add("due", waits.then(|| time(mail.due_at)));
     add("ended", mail.ended_at.map(time));
-    add("tries", Some(mail.attempts.to_string()));
-    add("held by", mail.claimed_by.map(|run| format!("run {run}")));
+    add("attempts", Some(mail.attempts.to_string()));
+    add("claimed by", mail.claimed_by.map(|run| format!("run {run}")));
     add("last reply", mail.last_reply.clone());
     add("message id", mail.message_id.clone());
-    add("service's id", mail.provider_message_id.clone());
-    add("only once as", mail.dedup_key.clone());
+    add("service id", mail.provider_message_id.clone());
+    add("dedup key", mail.dedup_key.clone());
     add("html part", mail.html_bytes.map(|bytes| format!("{bytes} bytes")));
     for (name, content_type, bytes) in files {
         lines.push(("file", format!("{name} ({content_type}, {bytes} bytes)")));

@@ -1,4 +1,4 @@
-//! `mail suppress`: the addresses that get nothing, or no advertising.
+//! `mail suppress`: the addresses that get no mail or no advertising.
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -6,26 +6,24 @@ use serde::Serialize;
 
 use crate::context::Context;
 use crate::db::FromRow;
-use crate::documents::{Cell, Column, ColumnKind, Row, Table, terminal};
+use crate::documents::{Cell, Column, ColumnKind, ListFormat, Row, Table};
 use crate::failure::Failure;
 use crate::mail::address;
 use crate::mask::mask_email;
 use crate::values;
 
-use super::list::ListFormat;
-
-/// Addresses that get no mail
+/// Manage the addresses that get no mail
 #[derive(Debug, clap::Subcommand)]
 pub enum Suppress {
-    /// Send nothing more to an address
+    /// Suppress an address: send nothing more to it
     Add(AddArgs),
-    /// Send to an address again
+    /// Remove an address from the list, so that mails are sent to it again
     Remove(RemoveArgs),
-    /// List suppressed addresses, the newest first
+    /// List suppressed addresses, newest first
     List(ListArgs),
 }
 
-/// What is kept from an address.
+/// Which mails are suppressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Scope {
     /// Every mail
@@ -34,43 +32,43 @@ enum Scope {
     Marketing,
 }
 
-/// Why an address is suppressed.
+/// The reason an address is suppressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Reason {
-    /// Its server says that it does not exist
+    /// Its server reports that it does not exist
     Bounce,
     /// Its owner reported a mail as spam
     Complaint,
-    /// Its owner does not want more
+    /// Its owner unsubscribed
     Unsubscribe,
-    /// Somebody here decided so
+    /// An operator decided so
     Manual,
 }
 
-/// Send nothing more to an address
+/// Suppress an address: send nothing more to it
 #[derive(Debug, clap::Args)]
 pub struct AddArgs {
     /// The address
     address: String,
-    /// What is kept from it
+    /// Which mails to suppress
     #[arg(long, value_enum, default_value = "all")]
     scope: Scope,
-    /// Why
+    /// The reason
     #[arg(long, value_enum, default_value = "manual")]
     reason: Reason,
-    /// A remark for whoever looks later
+    /// A note for the record
     #[arg(long, value_name = "TEXT")]
     detail: Option<String>,
 }
 
-/// Send to an address again
+/// Remove an address from the list, so that mails are sent to it again
 #[derive(Debug, clap::Args)]
 pub struct RemoveArgs {
     /// The address
     address: String,
 }
 
-/// List suppressed addresses, the newest first
+/// List suppressed addresses, newest first
 #[derive(Debug, clap::Args)]
 pub struct ListArgs {
     /// List at most this many
@@ -91,11 +89,11 @@ impl Suppress {
     }
 }
 
-/// The address as it is kept. Not repeated in the error: it is personal, and what was pasted may be anything.
+/// The address as it is stored. The error does not quote it: it is personal, and anything may have been pasted.
 fn normalised(text: &str) -> Result<String, Failure> {
     match address::parse(text) {
         Ok(mailbox) => Ok(address::normalised(&mailbox)),
-        Err(problem) => Err(Failure::usage(format!("{problem}: write one like hanako@example.jp"))),
+        Err(problem) => Err(Failure::usage(format!("{problem}: write it like hanako@example.jp"))),
     }
 }
 
@@ -112,7 +110,7 @@ async fn add(cx: &Context, args: &AddArgs) -> anyhow::Result<()> {
         Reason::Manual => "MANUAL",
     };
     let mut db = cx.db().await?;
-    // What keeps back everything is not weakened by what keeps back less.
+    // A suppression of all mail is not weakened by one of advertising only.
     db.execute(
         "INSERT INTO mail_suppressions (address, scope, reason, detail, mail_id, created_at)
          VALUES ($1, $2, $3, $4, NULL, $5)
@@ -134,7 +132,7 @@ async fn remove(cx: &Context, args: &RemoveArgs) -> anyhow::Result<()> {
     if removed == 0 {
         return Err(Failure::failed(format!("{} is not suppressed", mask_email(&address))).into());
     }
-    cx.output.status(&format!("{} is sent to again", mask_email(&address)));
+    cx.output.status(&format!("Removed the suppression of {}", mask_email(&address)));
     Ok(())
 }
 
@@ -158,14 +156,9 @@ async fn list(cx: &Context, args: &ListArgs) -> anyhow::Result<()> {
         )
         .await?;
     db.close().await;
-    let text = match args.format {
-        ListFormat::Json => serde_json::to_string_pretty(&suppressed)? + "\n",
-        ListFormat::Table if suppressed.is_empty() => "no suppressed addresses\n".to_owned(),
-        ListFormat::Table => {
-            terminal::render_list(&table(&suppressed, cx.time_zone()), cx.output.width(), cx.output.colour())
-        }
-    };
-    Ok(cx.output.data(text.as_bytes())?)
+    args.format.print(&cx.output, &suppressed, "no suppressed addresses", |suppressed| {
+        table(suppressed, cx.time_zone())
+    })
 }
 
 fn table(suppressed: &[Suppressed], time_zone: Tz) -> Table {
@@ -190,7 +183,7 @@ fn table(suppressed: &[Suppressed], time_zone: Tz) -> Table {
         title: String::new(),
         columns: vec![
             text("address", "Address"),
-            text("scope", "Keeps back"),
+            text("scope", "Scope"),
             text("reason", "Reason"),
             text("since", "Since"),
             text("mail", "Mail"),

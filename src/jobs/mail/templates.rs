@@ -1,4 +1,4 @@
-//! `mail templates list|preview|check`: the texts that customers get, for those who decide their wording.
+//! `mail templates list|preview|check`: the texts of mails, for those who write them.
 //!
 //! Needs no database and sends nothing.
 
@@ -8,18 +8,19 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use crate::context::Context;
-use crate::documents::{Cell, Column, ColumnKind, Row, Table, terminal};
+use crate::documents::{Cell, Column, ColumnKind, ListFormat, Row, Table, terminal};
 use crate::failure::Failure;
 use crate::locale::Locale;
-use crate::mail::template::{Category, Entry, Gravity, Origin, Templates};
+use crate::mail::template::{Category, Entry, FindingLevel, Origin, Templates};
 use crate::output::printable;
+use crate::wording::counted;
 
-/// What stands in a preview for a picture that only a sent mail has.
+/// Replaces, in a preview, a picture that only a sent mail has.
 const PLACEHOLDER: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' width='534' \
     height='220'%3E%3Crect width='534' height='220' fill='%23e8ecef'/%3E%3Cpath d='M20 180 120 130 220 150 320 80 420 \
     100 514 40' fill='none' stroke='%231f5a99' stroke-width='4'/%3E%3C/svg%3E";
 
-/// Mail templates
+/// List, preview and check the texts of mails
 #[derive(Debug, clap::Subcommand)]
 pub enum TemplatesCommand {
     /// List all templates with their languages, owners and subjects
@@ -28,25 +29,16 @@ pub enum TemplatesCommand {
         #[arg(long, value_enum, default_value = "table")]
         format: ListFormat,
     },
-    /// Show a mail as its recipient gets it: subject and text here, HTML in a file
+    /// Show a mail as its recipient will see it: subject and text on the terminal, HTML in a file
     Preview(PreviewArgs),
-    /// Check that templates render in every language, whatever their variables hold
+    /// Check that templates render in every language, whatever values their variables have
     Check {
         /// The templates to check (default: all)
         names: Vec<String>,
     },
 }
 
-/// The form of a listing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum ListFormat {
-    /// For people
-    Table,
-    /// For programs: an array of templates, an object for each language
-    Json,
-}
-
-/// Show a mail as its recipient gets it
+/// Show a mail as its recipient will see it
 #[derive(Debug, clap::Args)]
 pub struct PreviewArgs {
     /// The template
@@ -103,7 +95,7 @@ fn described(entry: &Entry) -> Value {
     })
 }
 
-/// A row a template: its subject in the configured language, or in the first that it has.
+/// One row per template, with its subject in the configured language or in the first that it has.
 fn table(entries: &[Entry], locale: Locale) -> Table {
     let rows = entries
         .chunk_by(|one, next| one.name == next.name)
@@ -191,7 +183,7 @@ fn read_data(path: &Path) -> anyhow::Result<Value> {
     })?;
     if !data.is_object() {
         return Err(Failure::bad_input(format!(
-            "failed to read the data `{}`: it is no JSON object",
+            "failed to read the data `{}`: it is not a JSON object",
             path.display()
         ))
         .hint("write {\"member_name\": \"Emma\", …}: each variable with its value")
@@ -203,7 +195,7 @@ fn read_data(path: &Path) -> anyhow::Result<Value> {
 fn check(cx: &Context, templates: &Templates, names: &[String]) -> anyhow::Result<()> {
     let findings = templates.check(names)?;
     let (errors, warnings): (Vec<_>, Vec<_>) =
-        findings.iter().partition(|finding| finding.gravity == Gravity::Error);
+        findings.iter().partition(|finding| finding.level == FindingLevel::Error);
     for finding in &warnings {
         cx.output.warn(&finding.message);
     }
@@ -214,11 +206,10 @@ fn check(cx: &Context, templates: &Templates, names: &[String]) -> anyhow::Resul
         return Err(Failure::bad_input(last.message.clone()).into());
     }
     let checked = if names.is_empty() { templates.names()?.len() } else { names.len() };
-    let (noun, warned) = (if checked == 1 { "template" } else { "templates" }, warnings.len());
-    cx.output.status(&match warned {
-        0 => format!("Checked {checked} {noun}"),
-        1 => format!("Checked {checked} {noun}, with 1 warning"),
-        _ => format!("Checked {checked} {noun}, with {warned} warnings"),
-    });
+    let mut sentence = format!("Checked {}", counted(checked, "template", "templates"));
+    if !warnings.is_empty() {
+        sentence.push_str(&format!(", with {}", counted(warnings.len(), "warning", "warnings")));
+    }
+    cx.output.status(&sentence);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `mall`: the shops whose data is kept here, and the tokens by which it is read.
+//! `mall`: the shops whose data is stored here, and the tokens used to read it.
 
 mod show;
 pub mod sync;
@@ -18,42 +18,42 @@ use crate::runner::{Action, Job, JobCommand, JobSpec};
 use crate::shop::malls::{Mall, all_malls, selected_malls};
 use crate::values;
 
-/// Where a mall's data may come from.
+/// The possible sources of a mall's data.
 const PLATFORMS: [&str; 2] = ["csv", PLATFORM];
 
 /// The jobs of malls.
 pub const SPECS: &[JobSpec] = &[sync::Args::SPEC];
 
-/// Name the malls whose data is kept here
+/// Manage malls, their access tokens and their synchronisation
 #[derive(Debug, clap::Subcommand)]
 pub enum MallCommand {
     #[expect(missing_docs, reason = "the help of a job is its spec")]
     Sync(JobCommand<sync::Args>),
-    /// Add a mall, or change one that is there
+    /// Add a mall or change an existing one
     Add(AddArgs),
     /// List the malls
     List,
-    /// Take a disabled mall into all jobs again
+    /// Include a disabled mall in all jobs again
     Enable {
-        /// The mall's code or number
+        /// The mall's code or ID
         mall: String,
     },
-    /// Take a mall out of all jobs; its data stays
+    /// Exclude a mall from all jobs; its data is kept
     Disable {
-        /// The mall's code or number
+        /// The mall's code or ID
         mall: String,
     },
-    /// Show a mall with everything known of it
+    /// Show everything known about a mall
     Show {
-        /// The mall's code or number
+        /// The mall's code or ID
         mall: String,
     },
-    /// Look after the tokens by which malls' data is read
+    /// Manage the tokens used to read malls' data
     #[command(subcommand)]
     Token(token::Token),
 }
 
-/// Add a mall, or change one that is there
+/// Add a mall or change an existing one
 #[derive(Debug, clap::Args)]
 pub struct AddArgs {
     /// The code by which files and flags name it
@@ -70,7 +70,7 @@ pub struct AddArgs {
     /// Where its data comes from: files, or the API of its platform (default: csv)
     #[arg(long, value_name = "NAME", ignore_case = true, value_parser = clap::builder::PossibleValuesParser::new(PLATFORMS))]
     platform: Option<String>,
-    /// Its own id at the platform (default: the code)
+    /// Its ID on the platform (default: the code)
     #[arg(long, value_name = "ID")]
     account: Option<String>,
     /// Which of the account's shops it is (default: 1)
@@ -99,29 +99,27 @@ async fn add(cx: &Context, args: &AddArgs) -> anyhow::Result<()> {
     };
     if !is_plain(&args.code) || args.code.starts_with('-') {
         return Err(Failure::usage(format!(
-            "`{}` is no mall code: write letters, digits, `-`, `_`, `.`",
+            "`{}` is not a valid mall code: use letters, digits, `-`, `_` and `.`",
             args.code
         ))
         .into());
     }
     if let Some(currency) = args.currency.as_ref().filter(|currency| !is_known_currency(currency)) {
         return Err(Failure::usage(format!(
-            "`{currency}` is no currency: write an ISO 4217 code such as JPY"
+            "`{currency}` is not a currency: write an ISO 4217 code such as JPY"
         ))
         .into());
     }
     if let Some(account) = args.account.as_ref().filter(|account| !is_plain(account)) {
         return Err(Failure::usage(format!(
-            "`{account}` is no account: write letters, digits, `-`, `_`, `.`"
+            "`{account}` is not a valid account: use letters, digits, `-`, `_` and `.`"
         ))
         .into());
     }
     let mut db = cx.db().await?;
     let known = all_malls(&mut db).await?.into_iter().find(|mall| mall.code == args.code);
     let Some(currency) = args.currency.clone().or(known.as_ref().map(|mall| mall.currency.clone())) else {
-        return Err(Failure::usage("a new mall needs its --currency")
-            .hint("for example --currency JPY")
-            .into());
+        return Err(Failure::usage("a new mall needs --currency").hint("for example --currency JPY").into());
     };
     if let Some(known) = known.as_ref().filter(|known| known.currency != currency) {
         refuse_other_currency(&mut db, known, &currency).await?;
@@ -144,7 +142,7 @@ async fn add(cx: &Context, args: &AddArgs) -> anyhow::Result<()> {
     if platform == PLATFORM {
         let account = account.as_deref().unwrap_or(&args.code);
         if !is_account(account) {
-            return Err(Failure::usage(format!("`{account}` is no id of a mall at Cafe24"))
+            return Err(Failure::usage(format!("`{account}` is not the ID of a mall at Cafe24"))
                 .hint("it is the first part of the shop's address: --account ID")
                 .into());
         }
@@ -174,7 +172,7 @@ async fn add(cx: &Context, args: &AddArgs) -> anyhow::Result<()> {
     let did = match &known {
         None => "Added",
         Some(known) if known.is_active => "Changed",
-        Some(_) => "Changed and enabled again",
+        Some(_) => "Changed and re-enabled",
     };
     cx.output.status(&format!("{did} mall `{}` ({name}, {time_zone}, {currency})", args.code));
     Ok(())
@@ -193,7 +191,7 @@ async fn refuse_shop_of_other_mall(
     match all_malls(db).await?.iter().find(is_same) {
         None => Ok(()),
         Some(other) => Err(Failure::refused(format!(
-            "mall `{}` is shop {shop_no} of the account `{account}` already",
+            "mall `{}` is already shop {shop_no} of the account `{account}`",
             other.code
         ))
         .hint("another shop of the same account has another --shop-no")
@@ -201,7 +199,7 @@ async fn refuse_shop_of_other_mall(
     }
 }
 
-/// Amounts are in minor units of a currency: under another one, what is stored would mean something else.
+/// Amounts are in minor units of a currency: under another currency the stored amounts would have a different meaning.
 async fn refuse_other_currency(db: &mut Db, mall: &Mall, currency: &str) -> anyhow::Result<()> {
     let stored: Option<(i64,)> = db
         .fetch_optional(
@@ -216,7 +214,7 @@ async fn refuse_other_currency(db: &mut Db, mall: &Mall, currency: &str) -> anyh
         "mall `{}` has orders or products in {}; it cannot become a mall in {currency}",
         mall.code, mall.currency
     ))
-    .hint("add another mall, or give the currency of each line in the column `currency`")
+    .hint("add another mall, or state the currency of each line in the column `currency`")
     .into())
 }
 
@@ -225,7 +223,7 @@ async fn set_active(cx: &Context, name: &str, is_active: bool) -> anyhow::Result
     let word = if is_active { "enabled" } else { "disabled" };
     for mall in selected_malls(&mut db, &[name.to_owned()]).await? {
         if mall.is_active == is_active {
-            cx.output.status(&format!("Mall `{}` is {word} already", mall.code));
+            cx.output.status(&format!("Mall `{}` is already {word}", mall.code));
             continue;
         }
         db.execute(
@@ -266,7 +264,7 @@ async fn list(cx: &Context) -> anyhow::Result<()> {
         key: "malls",
         title: String::new(),
         columns: vec![
-            text("id", "Number"),
+            text("id", "ID"),
             text("code", "Code"),
             text("name", "Name"),
             text("time_zone", "Time zone"),
@@ -280,7 +278,7 @@ async fn list(cx: &Context) -> anyhow::Result<()> {
     Ok(cx.output.data(terminal::render_list(&table, cx.output.width(), cx.output.colour()).as_bytes())?)
 }
 
-/// The account, with the shop's number where it is not the first; nothing where the code says it all.
+/// The account, with the shop's number unless it is the first; empty if it is the same as the code.
 fn account_of(mall: &Mall) -> String {
     match (&mall.account, mall.shop_no) {
         (None, 1) => String::new(),

@@ -1,4 +1,4 @@
-//! `mall show`: everything of one mall on one screen.
+//! `mall show`: everything known about one mall.
 
 use chrono::{DateTime, Utc};
 use clap::ValueEnum as _;
@@ -11,7 +11,7 @@ use crate::shop::malls::{Mall, selected_malls};
 use crate::values;
 
 use super::sync;
-use super::token::Standing;
+use super::token::TokenState;
 use super::tokens::{self, Keys};
 
 pub(super) async fn show(cx: &Context, name: &str) -> anyhow::Result<()> {
@@ -31,7 +31,7 @@ async fn lines(cx: &Context, db: &mut Db, mall: &Mall) -> anyhow::Result<Vec<(St
     let time =
         |at: DateTime<Utc>| at.with_timezone(&cx.time_zone()).format("%Y-%m-%d %H:%M:%S %Z").to_string();
     let mut lines = vec![
-        ("mall".to_owned(), format!("{} (number {})", mall.code, mall.id)),
+        ("mall".to_owned(), format!("{} (ID {})", mall.code, mall.id)),
         ("name".to_owned(), mall.name.clone()),
         ("state".to_owned(), if mall.is_active { "active" } else { "disabled" }.to_owned()),
         ("time zone".to_owned(), mall.time_zone.clone()),
@@ -42,13 +42,13 @@ async fn lines(cx: &Context, db: &mut Db, mall: &Mall) -> anyhow::Result<Vec<(St
         lines.push(("account".to_owned(), format!("{}, shop {}", mall.account(), mall.shop_no)));
         let row = tokens::find(db, mall.account()).await?;
         let keys = Keys::new(&cx.config).ok();
-        let standing =
-            Standing::of(mall, row.as_ref(), keys.as_ref(), &cx.config.file().cafe24, machine_time());
-        let until = standing.refresh_expires_at.map(|at| format!(", until {}", time(at))).unwrap_or_default();
-        let reason = standing.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
-        lines.push(("token".to_owned(), format!("{}{until}{reason}", standing.state)));
+        let state =
+            TokenState::of(mall, row.as_ref(), keys.as_ref(), &cx.config.file().cafe24, machine_time());
+        let until = state.refresh_expires_at.map(|at| format!(", until {}", time(at))).unwrap_or_default();
+        let reason = state.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+        lines.push(("token".to_owned(), format!("{}{until}{reason}", state.state)));
         if let Some(until) = blocked_until(db, mall.account()).await? {
-            lines.push(("blocked".to_owned(), format!("no call until {}", time(until))));
+            lines.push(("blocked".to_owned(), format!("no calls until {}", time(until))));
         }
     }
     for (label, table) in [("members", "members"), ("orders", "orders")] {

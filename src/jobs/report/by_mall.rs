@@ -1,4 +1,4 @@
-//! Replacing the stored figures of a period, mall by mall: one that fails is one item, and the others stand.
+//! Replaces the stored figures of a period, mall by mall: a mall that fails is one failed item, and the others are kept.
 
 use crate::db::Db;
 use crate::runner::Run;
@@ -14,7 +14,7 @@ struct MallFailure {
 }
 
 /// Replaces the figures of all malls in one transaction, so that a reader never sees half a period. A mall that fails
-/// is left out, noted, and the transaction begins again without it. Gives how many were computed.
+/// is recorded, and the transaction starts over without it. Returns how many malls were computed.
 pub async fn replace(
     run: &mut Run<'_>,
     malls: Vec<Mall>,
@@ -54,7 +54,7 @@ pub async fn replace(
 
 /// "reported 3 malls, not over yet: new-york"
 pub fn sentence(computed: usize, selected: &[Mall], over: &[Mall]) -> String {
-    let mut sentence = format!("reported {computed} {}", if computed == 1 { "mall" } else { "malls" });
+    let mut sentence = format!("reported {}", counted(computed, "mall", "malls"));
     let left_out: Vec<&str> = selected
         .iter()
         .filter(|mall| !over.iter().any(|over| over.id == mall.id))
@@ -66,7 +66,7 @@ pub fn sentence(computed: usize, selected: &[Mall], over: &[Mall]) -> String {
     sentence
 }
 
-/// Whether an error is the database's and not a mall's: it would hit every other mall too.
+/// Whether an error comes from the database rather than the mall: every other mall would fail too.
 fn is_fault_of_database(error: &anyhow::Error) -> bool {
     use crate::db::{DbError, DbErrorKind};
     error.downcast_ref::<DbError>().is_some_and(|error| error.kind() != DbErrorKind::Other)

@@ -1,7 +1,7 @@
-//! By how much a figure changed.
+//! The change of a figure in percent.
 
-/// The change from one figure to another in percent, to one decimal; none from nothing or from a loss, of which no
-/// percentage says anything.
+/// The change from one figure to another in percent, to one decimal; `None` from zero or from a negative figure, for
+/// which a percentage is meaningless.
 pub fn percent(before: i64, now: i64) -> Option<f64> {
     if before <= 0 {
         return None;

@@ -1,20 +1,20 @@
-//! Reports by mail: to whom, about which malls, with which files; the same content once to each recipient.
+//! Reports by mail: recipients, malls and files; each recipient gets the same content only once.
 //!
-//! `--mail-to` sends what was asked for. A scheduled delivery (`[[report.delivery]]`) goes out without being asked for, whenever a run
-//! ends with its figures in place, and only about the newest finished period of its malls: a backfill sends nothing.
-//! What makes a mail the same is its figures, so that a run that is killed and started again, or simply started
-//! twice, sends nothing twice, and changed figures are sent again.
+//! `--mail-to` sends what was asked for. A scheduled delivery (`[[report.delivery]]`) is sent whenever a run ends with
+//! its figures complete, and only for the newest finished period of its malls: a backfill sends nothing. A mail is
+//! identified by its figures, so that a run that is killed and restarted, or simply started twice, sends nothing twice,
+//! and changed figures are sent again.
 
 use std::collections::BTreeSet;
 
 use anyhow::Context as _;
 use chrono::NaiveDate;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::config::{DeliveredReport, DeliveryConfig};
 use crate::context::Context;
 use crate::db::Db;
+use crate::digest::fingerprint;
 use crate::documents::{Format, Table, csv, pdf};
 use crate::failure::{Failure, one_line};
 use crate::locale::Locale;
@@ -25,15 +25,13 @@ use crate::mail::template::Templates;
 use crate::shop::malls::{Mall, MallArgs, selected_malls};
 use crate::text_encoding::TextEncoding;
 use crate::values;
+use crate::wording::counted;
 
 use super::driver::Report;
 use super::periods::{Step, bounds, current_in, zone_of};
 use super::publication::{Content, PublicationArgs};
 
-/// How many characters of the figures' digest a key holds: enough that two never meet.
-const DIGEST_CHARACTERS: usize = 16;
-
-/// What a job says of itself to have its report mailed.
+/// What a job provides to have its report mailed.
 pub struct Sender<'a> {
     /// The report.
     pub report: DeliveredReport,
@@ -45,7 +43,7 @@ pub struct Sender<'a> {
     pub malls: &'a MallArgs,
 }
 
-/// One mailing: recipients who get the same.
+/// One mailing: the same content for several recipients.
 pub struct Mailing {
     /// The first days of the periods it is about.
     pub periods: BTreeSet<NaiveDate>,
@@ -53,22 +51,22 @@ pub struct Mailing {
     pub malls: Vec<Mall>,
     /// Its language.
     pub locale: Locale,
-    /// The further malls of its delivery in which the period is not over yet.
+    /// The other malls of its delivery, in which the period is not over yet.
     pub waiting: Vec<Mall>,
-    /// Whether it is a scheduled delivery: then with final figures only.
+    /// Whether it is a scheduled delivery: then only with final figures.
     pub is_scheduled: bool,
     recipients: Vec<String>,
     formats: Vec<Format>,
     subject: Option<String>,
 }
 
-/// What a mailing says.
+/// The content of a mailing.
 pub struct Letter {
-    /// The day, the week or the range, as people read it.
+    /// The day, the week or the range, for people.
     pub period: String,
-    /// The template's variables, but for `attachments`.
+    /// The template's variables, except `attachments`.
     pub data: Value,
-    /// What makes two mails the same: the figures, without those they are only compared with.
+    /// What identifies the mail: its figures, without those they are compared with.
     pub identity: Table,
     /// Pictures inside the HTML.
     pub pictures: Vec<Attachment>,
@@ -81,7 +79,7 @@ impl<'a> Sender<'a> {
         Self { report: R::KIND, step: R::STEP, publication: &args.publication, malls: &args.malls }
     }
 
-    /// Refuses at the start what no delivery could find: a mall that a scheduled one names and that is not there.
+    /// Refuses at the start a scheduled delivery that names an unknown mall.
     pub async fn check(&self, cx: &Context, db: &mut Db) -> anyhow::Result<()> {
         for delivery in self.scheduled(cx) {
             malls_of_delivery(db, delivery).await?;
@@ -105,14 +103,14 @@ impl<'a> Sender<'a> {
                 waiting: Vec::new(),
                 locale: self.publication.locale(cx),
                 is_scheduled: false,
-                recipients: each_once(&self.publication.mail_to),
+                recipients: without_duplicates(&self.publication.mail_to),
                 formats: self.formats(&self.publication.format),
                 subject: None,
             });
         }
         for delivery in self.scheduled(cx) {
             let malls = malls_of_delivery(db, delivery).await?;
-            // A run of one mall is not the one to mail about all of them.
+            // A run for one mall must not mail a report on all of them.
             if !malls.iter().all(|mall| selected.iter().any(|selected| selected.id == mall.id)) {
                 continue;
             }
@@ -129,7 +127,7 @@ impl<'a> Sender<'a> {
                     waiting,
                     locale: delivery.locale.unwrap_or_else(|| self.publication.default_locale(cx)),
                     is_scheduled: true,
-                    recipients: each_once(&delivery.to),
+                    recipients: without_duplicates(&delivery.to),
                     formats: self.formats(&delivery.format),
                     subject: delivery.subject.clone(),
                 });
@@ -138,7 +136,7 @@ impl<'a> Sender<'a> {
         Ok(mailings)
     }
 
-    /// Queues a mailing: a mail for each recipient who has not had this content yet, all or none.
+    /// Queues a mailing: a mail for each recipient who has not received this content yet, all or none.
     pub async fn send(
         &self,
         cx: &Context,
@@ -156,7 +154,7 @@ impl<'a> Sender<'a> {
             let mailbox = address::parse(recipient)
                 .map_err(|problem| Failure::usage(format!("failed to address a report: {problem}")))?;
             let key = format!("report/{about}/{}", address::normalised(&mailbox));
-            // Asked first, since the files of a report take time to make.
+            // Checked first, because rendering the files of a report takes time.
             let had: Option<(i64,)> =
                 db.fetch_optional("SELECT id FROM mails WHERE dedup_key = $1", values![&key]).await?;
             if had.is_none() {
@@ -164,11 +162,11 @@ impl<'a> Sender<'a> {
             }
         }
         if keyed.is_empty() {
-            cx.output.status(&format!("Report {name} {} was mailed before", letter.period));
+            cx.output.status(&format!("Report {name} {} was already mailed", letter.period));
             return Ok(());
         }
         let queued = self.queue(cx, db, mailing, letter, content, &keyed).await?;
-        cx.output.status(&format!("Queued {queued} {}", if queued == 1 { "mail" } else { "mails" }));
+        cx.output.status(&format!("Queued {}", counted(queued, "mail", "mails")));
         Ok(())
     }
 
@@ -225,7 +223,7 @@ impl<'a> Sender<'a> {
         cx.config.file().report.delivery.iter().filter(move |delivery| delivery.report == report)
     }
 
-    /// The files asked for; else what suits the report: the one that prints, and none where the mail says it all.
+    /// The formats asked for; by default the printable one, or none if the mail itself contains everything.
     fn formats(&self, asked: &[Format]) -> Vec<Format> {
         let mut formats = Vec::new();
         for format in asked {
@@ -240,7 +238,7 @@ impl<'a> Sender<'a> {
     }
 }
 
-/// The malls of a scheduled delivery. That one is not there is a mistake in the file, not in the command.
+/// The malls of a scheduled delivery. An unknown one is a mistake in the file, not in the command.
 async fn malls_of_delivery(db: &mut Db, delivery: &DeliveryConfig) -> anyhow::Result<Vec<Mall>> {
     selected_malls(db, &delivery.mall).await.map_err(|error| match error.downcast::<Failure>() {
         Ok(failure) => Failure::configuration(format!(
@@ -253,18 +251,16 @@ async fn malls_of_delivery(db: &mut Db, delivery: &DeliveryConfig) -> anyhow::Re
     })
 }
 
-/// The addresses, each once, whatever the case of its letters.
-fn each_once(addresses: &[String]) -> Vec<String> {
+/// The addresses without duplicates, ignoring case.
+fn without_duplicates(addresses: &[String]) -> Vec<String> {
     let mut seen = BTreeSet::new();
     addresses.iter().filter(|address| seen.insert(address.to_lowercase())).cloned().collect()
 }
 
-/// What stands for the figures in a key.
+/// The fingerprint of the figures in a key.
 fn digest(figures: &Table) -> anyhow::Result<String> {
     let mut bytes = Vec::new();
     csv::write(figures, Locale::En, TextEncoding::Utf8, &mut bytes)
         .map_err(|error| Failure::failed(one_line(&error)))?;
-    let mut digest = hex::encode(Sha256::digest(&bytes));
-    digest.truncate(DIGEST_CHARACTERS);
-    Ok(digest)
+    Ok(fingerprint(bytes))
 }

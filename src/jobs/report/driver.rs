@@ -1,4 +1,4 @@
-//! What all reports do alike: their instances, their publication and their mails. Every [`Report`] is a [`Job`] by it.
+//! What all reports share: their instances, their publication and their mails. It makes every [`Report`] a [`Job`].
 
 use std::collections::BTreeSet;
 
@@ -27,13 +27,13 @@ pub struct ReportArgs {
     /// The malls.
     #[command(flatten)]
     pub malls: MallArgs,
-    /// The forms, and where they go.
+    /// The formats and their destination.
     #[command(flatten)]
     pub publication: PublicationArgs,
 }
 
 impl ReportArgs {
-    /// The malls of the selection in which the period is over, or has begun if `so_far`.
+    /// The selected malls in which the period is over, or has begun if `so_far`.
     pub async fn malls_of(
         &self,
         cx: &Context,
@@ -45,26 +45,26 @@ impl ReportArgs {
     }
 }
 
-/// Whom figures are loaded for.
+/// For whom figures are loaded.
 pub enum Audience<'m> {
-    /// Whoever started the command.
+    /// The person who started the command.
     Command,
     /// The recipients of a mail.
     Mail(&'m Mailing),
 }
 
-/// A report on the figures of a period: what differs between the reports.
+/// A report on the figures of a period: the parts in which reports differ.
 #[expect(async_fn_in_trait, reason = "jobs run on one task; none of their futures has to be Send")]
 pub trait Report {
     /// The job's constants.
     const SPEC: JobSpec;
-    /// Its name in `[[report.delivery]]`, which is that of its mail template too.
+    /// Its name in `[[report.delivery]]`, which is also that of its mail template.
     const KIND: DeliveredReport;
     /// How long a period is.
     const STEP: Step;
-    /// Whether each period is a document of its own, since figures of several are not a report.
+    /// Whether each period is a separate document, because the report covers a single period.
     const IS_SHOWN_BY_PERIOD: bool;
-    /// Whether each period is a mail of its own.
+    /// Whether each period is a separate mail.
     const IS_MAILED_BY_PERIOD: bool;
 
     /// The stored figures of some periods, ready to be shown.
@@ -73,7 +73,7 @@ pub trait Report {
     /// The arguments that all reports have.
     fn args(&self) -> &ReportArgs;
 
-    /// The flag `--so-far` of a report that makes provisional figures.
+    /// The flag `--so-far` of a report that supports provisional figures.
     fn so_far(&self) -> Option<bool> {
         None
     }
@@ -103,13 +103,13 @@ pub trait Report {
     /// When the figures were computed; `now` if there are none.
     fn computed_at(figures: &Self::Figures, now: DateTime<Utc>) -> DateTime<Utc>;
 
-    /// The report for people, to the extent that a form holds.
+    /// The report for people, to the extent that a format shows.
     fn document(figures: &Self::Figures, time_zone: Tz, locale: Locale, extent: Extent) -> Document;
 
-    /// The one table of its CSV.
+    /// The single table of its CSV.
     fn flat_table(figures: &Self::Figures, locale: Locale) -> Table;
 
-    /// The mail about the figures; none if there is nothing to mail.
+    /// The mail with the figures; `None` if there is nothing to mail.
     fn letter(
         cx: &Context,
         figures: &Self::Figures,
@@ -157,19 +157,19 @@ impl<R: Report> Job for R {
     }
 }
 
-/// The instance of a period: its key begins with the first day, and names the malls if some were chosen.
+/// The instance of a period: its key begins with the first day, and names the malls if some were selected.
 fn planned(step: Step, first: NaiveDate, flag: &MallArgs, malls: &[Mall]) -> Planned<DayRange> {
     let mut key = first.to_string();
     if !flag.named().is_empty() {
-        // By their codes, however they were asked for: the same malls are the same instance.
+        // By their codes, however they were given: the same malls are the same instance.
         let codes: Vec<&str> = malls.iter().map(|mall| mall.code.as_str()).collect();
         key = format!("{first} mall={}", codes.join(","));
     }
-    // Two runs of one period write the same rows, whatever malls they name.
+    // Two runs for one period write the same rows, whatever malls they name.
     Planned::new(key, step.around(first)).exclusive_by(first.to_string()).on(first).at(flag, malls)
 }
 
-/// Shows or writes the figures in the forms that were asked for.
+/// Shows or writes the figures in the formats that were asked for.
 async fn publish<R: Report>(
     report: &R,
     cx: &Context,
@@ -187,8 +187,7 @@ async fn publish<R: Report>(
     Ok(())
 }
 
-/// Mails the figures to those who are to have them. A mail that fails does not stop the others; the first failure is
-/// the result.
+/// Mails the figures to their recipients. A mail that fails does not stop the others; the first failure is the result.
 async fn mail<R: Report>(
     report: &R,
     cx: &Context,
@@ -228,7 +227,7 @@ fn grouped(periods: &BTreeSet<NaiveDate>, is_by_period: bool) -> Vec<BTreeSet<Na
     }
 }
 
-/// Figures that can be put into any form.
+/// Figures that can be rendered in any format.
 fn content<'f, R: Report>(cx: &Context, figures: &'f R::Figures, locale: Locale) -> Content<'f> {
     let time_zone = cx.time_zone();
     Content {

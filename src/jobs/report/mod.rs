@@ -1,4 +1,4 @@
-//! Reports: figures of a period, stored, shown and written.
+//! Reports: the figures of a period, stored, shown, written and mailed.
 
 pub mod by_mall;
 pub mod change;
@@ -22,7 +22,7 @@ pub const SPECS: &[JobSpec] = &[
     <executive::Args as Job>::SPEC,
 ];
 
-/// Report sales, cancellations, sign-ups, and the figures for the management
+/// Report sales, cancellations, sign-ups and the key figures for management
 #[derive(Debug, clap::Subcommand)]
 #[expect(missing_docs, reason = "the help of a job is its spec")]
 pub enum Report {

@@ -1,5 +1,5 @@
-//! Which days or weeks a report is about. A period is over when it is over in the mall's own time zone, so that at one
-//! instant the last finished day of two malls may be two dates.
+//! The days or weeks of a report. A period is over when it is over in the mall's own time zone, so that at a given
+//! instant the last finished day of two malls may differ.
 
 use std::collections::BTreeSet;
 
@@ -46,7 +46,7 @@ pub fn bounds(period: DayRange, time_zone: Tz) -> DayBounds {
     }
 }
 
-/// The zone of a mall. One whose zone does not exist fails by itself, where it is one item among others.
+/// The time zone of a mall. A mall with an unknown time zone fails later, as one item among others.
 pub fn zone_of(cx: &Context, mall: &Mall) -> Tz {
     mall.time_zone().unwrap_or(cx.time_zone())
 }
@@ -57,8 +57,8 @@ pub fn current_in(cx: &Context, step: Step, first: NaiveDate, mut malls: Vec<Mal
     malls
 }
 
-/// The first days of the periods asked for; by default the last finished period of each mall. `so_far` is the flag of
-/// a job that makes provisional figures.
+/// The first days of the periods asked for; by default the last finished period of each mall. `so_far` is the flag of a
+/// job that supports provisional figures.
 pub fn asked(
     cx: &Context,
     step: Step,
@@ -79,7 +79,7 @@ pub fn asked(
         malls.iter().any(|mall| bounds(period, zone_of(cx, mall)).end <= now)
     };
     if step == Step::Week {
-        // A range of days that reaches into this week means the weeks before it.
+        // A range of days that extends into the current week means the weeks before it.
         let over: BTreeSet<NaiveDate> = periods.iter().copied().filter(|first| is_over(*first)).collect();
         if !over.is_empty() {
             periods = over;
@@ -89,21 +89,21 @@ pub fn asked(
     let period = step.around(last);
     let has_begun = |mall: &Mall| bounds(period, zone_of(cx, mall)).start <= now;
     if !malls.is_empty() && !malls.iter().any(has_begun) {
-        return Err(Failure::usage(format!("{period} has not begun yet")).into());
+        return Err(Failure::usage(format!("{period} is in the future")).into());
     }
     if !malls.is_empty() && so_far != Some(true) && !is_over(last) {
         let failure = Failure::usage(format!("{period} is not over yet"));
         return Err(match so_far {
             Some(_) => failure.hint("add --so-far for provisional figures"),
-            None => failure.hint("leave --date out for the last one that is over"),
+            None => failure.hint("omit --date for the last finished one"),
         }
         .into());
     }
     Ok(periods)
 }
 
-/// The malls of the selection in which the period can be reported on: it is over there, or has begun and provisional
-/// figures are wanted.
+/// The selected malls for which the period can be reported: it is over there, or it has begun and provisional figures
+/// are wanted.
 pub async fn malls_of(
     cx: &Context,
     db: &mut Db,
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_week_with_a_change_of_clocks_is_longer_or_shorter_by_an_hour() {
+    fn a_week_with_a_clock_change_is_longer_or_shorter_by_an_hour() {
         let hours = |monday: &str| {
             let bounds = bounds(DayRange::week_of(day(monday)), chrono_tz::America::New_York);
             (bounds.end - bounds.start).num_hours()

@@ -1,4 +1,4 @@
-//! What all reports share: the flags that say in which form and where to, and the writing of it.
+//! What all reports share: the flags for format and destination, and writing the files.
 
 use std::path::{Path, PathBuf};
 
@@ -16,26 +16,26 @@ use crate::text_encoding::{TextEncoding, UnmappableCharacter};
 
 /// The flags of every report.
 #[derive(Debug, Clone, Default, clap::Args)]
-#[command(next_help_heading = "What to show")]
+#[command(next_help_heading = "Output")]
 pub struct PublicationArgs {
-    /// Write the report in these forms (default: the table on a terminal, nothing without one)
+    /// Write the report in these formats (default: a table on a terminal, nothing without one)
     #[arg(long, value_enum, value_delimiter = ',', value_name = "FORMAT")]
     pub format: Vec<Format>,
-    /// Write files into this folder; `-` writes one form to stdout
+    /// Write files to this folder; `-` writes one format to stdout
     #[arg(long, value_name = "DIR|-")]
     pub out: Option<PathBuf>,
-    /// Encode CSV this way (default: utf-8; for files in Japanese and Korean utf-8-bom, which Excel needs)
+    /// Use this encoding for CSV (default: utf-8; utf-8-bom for files in Japanese and Korean, which Excel needs)
     #[arg(long, value_enum, value_name = "ENCODING")]
     pub encoding: Option<TextEncoding>,
     /// Write labels in this language (default: `BATCHCTL_LOCALE`)
     #[arg(long, value_enum)]
     pub locale: Option<Locale>,
-    /// Send it by mail to these addresses, with the files attached, instead of showing it
+    /// Mail the report to these addresses, with the files attached, instead of showing it
     #[arg(long, value_delimiter = ',', value_name = "ADDRESS")]
     pub mail_to: Vec<String>,
 }
 
-/// One report in one form, as bytes: a file to write, or the attachment of a mail.
+/// One report in one format, as bytes: a file to write, or the attachment of a mail.
 pub struct Rendered {
     /// The file's name.
     pub name: String,
@@ -45,17 +45,17 @@ pub struct Rendered {
     pub bytes: Vec<u8>,
 }
 
-/// A report that is ready to be put into any form.
+/// A report that is ready to be rendered in any format.
 pub struct Content<'a> {
     /// When its figures were computed.
     pub created: DateTime<Utc>,
-    /// Makes the document to the extent that a form holds.
+    /// Builds the document to the extent that a format shows.
     pub document: Box<dyn Fn(Extent) -> Document + 'a>,
-    /// Makes the one table of its CSV.
+    /// Builds the single table of its CSV.
     pub flat: Box<dyn Fn() -> Table + 'a>,
 }
 
-/// A character that an encoding lacks has one cure.
+/// Adds the one remedy for a character that an encoding does not have.
 fn with_hint_on_encoding(error: anyhow::Error) -> anyhow::Error {
     if error.chain().any(<dyn std::error::Error>::is::<UnmappableCharacter>) {
         return Failure::failed(one_line(&error)).hint("write it with --encoding utf-8-bom").into();
@@ -63,7 +63,8 @@ fn with_hint_on_encoding(error: anyhow::Error) -> anyhow::Error {
     error
 }
 
-/// How much of a report a form holds: people's forms show the top of long breakdowns, machines' forms all of it.
+/// How much of a report a format shows: formats for people show the top of long breakdowns, formats for machines
+/// everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extent {
     /// At most this many rows of each breakdown.
@@ -73,7 +74,7 @@ pub enum Extent {
 }
 
 impl Extent {
-    /// What suits a form.
+    /// The extent that suits a format.
     pub fn of(format: Format) -> Self {
         match format {
             Format::Table => Self::Top(10),
@@ -84,18 +85,18 @@ impl Extent {
 }
 
 impl PublicationArgs {
-    /// The language: the flag's, else the configuration's.
+    /// The language: from the flag, else from the configuration.
     pub fn locale(&self, cx: &Context) -> Locale {
         self.locale.unwrap_or_else(|| self.default_locale(cx))
     }
 
-    /// The language of reports by the configuration.
+    /// The configured language of reports.
     pub fn default_locale(&self, cx: &Context) -> Locale {
         cx.config.file().report.locale.unwrap_or(cx.config.locale())
     }
 
-    /// The forms to show or to write: by default the table, where somebody reads it. With `--mail-to` and no folder
-    /// the forms are for the mail alone.
+    /// The formats to show or to write: by default a table, on a terminal. With `--mail-to` and no folder the formats are
+    /// only for the mail.
     pub fn formats(&self, cx: &Context) -> Vec<Format> {
         if self.out.is_none() && !self.mail_to.is_empty() {
             return vec![];
@@ -108,11 +109,11 @@ impl PublicationArgs {
         if cx.output.stdout_is_terminal() && self.out.is_none() { vec![Format::Table] } else { vec![] }
     }
 
-    /// Refuses at the start what could not be written at the end: forms without a place, a folder that cannot be
-    /// written into, an address that nothing can be sent to. Makes nothing, since a dry run asks too.
+    /// Refuses at the start what could not be written at the end: formats without a destination, a folder that is not
+    /// writable, an invalid address. Creates nothing, because a dry run also calls it.
     pub fn check(&self, cx: &Context) -> anyhow::Result<()> {
         for (place, recipient) in self.mail_to.iter().enumerate() {
-            // Not repeated: an address is personal, and a wrong paste may be anything.
+            // Not quoted: an address is personal, and anything may have been pasted.
             address::parse(recipient).map_err(|problem| {
                 Failure::usage(format!("--mail-to, address {}: {problem}", place + 1))
                     .hint("write it like manager@example.jp")
@@ -120,16 +121,16 @@ impl PublicationArgs {
         }
         let formats = self.formats(cx);
         if self.out.is_some() && formats.is_empty() {
-            return Err(Failure::usage("--out needs to know what to write")
+            return Err(Failure::usage("--out requires --format")
                 .hint("add --format csv,xlsx,pdf,json or one of them")
                 .into());
         }
         if let Some(folder) = self.folder(cx) {
-            // What is there already of a folder that is yet to be made.
+            // The existing part of the path of a folder that has yet to be created.
             let existing = folder.ancestors().find(|path| path.exists()).unwrap_or(&folder);
             anyhow::ensure!(
                 existing.is_dir(),
-                "failed to write into the folder `{}`: `{}` is a file",
+                "failed to write to the folder `{}`: `{}` is a file",
                 folder.display(),
                 existing.display()
             );
@@ -137,25 +138,25 @@ impl PublicationArgs {
                 .prefix(".batchctl-")
                 .tempfile_in(existing)
                 .map_err(|error| std::io::Error::from(error.kind()))
-                .with_context(|| format!("failed to write into the folder `{}`", existing.display()))?;
+                .with_context(|| format!("failed to write to the folder `{}`", existing.display()))?;
             return Ok(());
         }
         if formats.len() > 1 {
-            return Err(Failure::usage("only one form fits stdout")
+            return Err(Failure::usage("only one format can be written to stdout")
                 .hint("name a folder: --out reports")
                 .into());
         }
         let is_binary = formats.iter().any(|format| matches!(format, Format::Pdf | Format::Xlsx));
         if is_binary && (self.out.is_none() || cx.output.stdout_is_terminal()) {
-            return Err(Failure::usage(format!("--format {} needs a place to go to", formats[0]))
+            return Err(Failure::usage(format!("--format {} requires --out", formats[0]))
                 .hint("add --out DIR, or --out - with a redirection")
                 .into());
         }
         Ok(())
     }
 
-    /// How CSV is encoded unless told: a Japanese or Korean file is opened by a double click in Excel, which knows
-    /// UTF-8 only by its byte order mark; what goes to stdout goes to a program.
+    /// The default encoding of CSV: a Japanese or Korean file is opened by a double click in Excel, which recognises UTF-8
+    /// only by its byte order mark; stdout is read by a program.
     fn csv_encoding(&self, locale: Locale, is_file: bool) -> TextEncoding {
         self.encoding.unwrap_or(match locale {
             Locale::Ja | Locale::Ko if is_file => TextEncoding::Utf8Bom,
@@ -168,7 +169,7 @@ impl PublicationArgs {
         (out != Path::new("-")).then(|| cx.working_dir().join(out))
     }
 
-    /// Writes the report in each form asked for.
+    /// Writes the report in each format asked for.
     pub fn publish(&self, cx: &Context, content: &Content<'_>) -> anyhow::Result<()> {
         let folder = self.folder(cx);
         for format in self.formats(cx) {
@@ -176,7 +177,7 @@ impl PublicationArgs {
             match &folder {
                 Some(folder) => {
                     std::fs::create_dir_all(folder)
-                        .with_context(|| format!("failed to make the folder `{}`", folder.display()))?;
+                        .with_context(|| format!("failed to create the folder `{}`", folder.display()))?;
                     let path = folder.join(&rendered.name);
                     write_atomically(&path, |file| Ok(file.write_all(&rendered.bytes)?))?;
                     cx.output.status(&format!("Wrote {}", path.display()));
@@ -187,7 +188,7 @@ impl PublicationArgs {
         Ok(())
     }
 
-    /// Puts the report into one form; `is_file` if a person is to open it by a double click.
+    /// Renders the report in one format; `is_file` if a person will open it by a double click.
     pub fn render(
         &self,
         cx: &Context,

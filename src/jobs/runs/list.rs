@@ -1,4 +1,4 @@
-//! `runs list`: the newest runs first, from an index, however long the history is.
+//! `runs list`: the newest runs first, read from an index, however long the history is.
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -6,39 +6,30 @@ use serde_json::json;
 
 use crate::context::Context;
 use crate::db::{Db, Value};
-use crate::documents::{Cell, Column, ColumnKind, Row, Table, terminal};
+use crate::documents::{Cell, Column, ColumnKind, ListFormat, Row, Table};
 use crate::failure::Failure;
 use crate::period::{day_bounds, format_duration, parse_day, parse_duration};
 use crate::runner::history::{EXECUTION_COLUMNS, Execution, Status};
 
-/// How many runs are listed unless told otherwise.
+/// How many runs are listed by default.
 const DEFAULT_LIMIT: u32 = 20;
 
-/// The form of a listing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum ListFormat {
-    /// For people
-    Table,
-    /// For programs: an array of runs with all their columns
-    Json,
-}
-
-/// List runs, the newest first
+/// List runs, newest first
 #[derive(Debug, clap::Args)]
 pub struct ListArgs {
     /// List runs of this job
     #[arg(long)]
     job: Option<String>,
-    /// List runs of instances that have this text in their key: a mall's code, a day
+    /// List runs whose instance key contains this text, such as a mall's code or a day
     #[arg(long, value_name = "TEXT")]
     instance: Option<String>,
     /// List runs with this status, or one of several
     #[arg(long, value_enum, ignore_case = true, value_delimiter = ',')]
     status: Vec<Status>,
-    /// Leave out runs whose instance has completed since
+    /// Omit runs whose instance has been completed since
     #[arg(long)]
     open: bool,
-    /// List runs started since: a day, an instant (RFC 3339), or a duration ago such as 2h
+    /// List runs started since this day, instant (RFC 3339) or duration ago, such as 2h
     #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
     since: Option<String>,
     /// List at most this many
@@ -54,23 +45,16 @@ pub(super) async fn list(cx: &Context, args: &ListArgs) -> anyhow::Result<()> {
     let mut db = cx.db().await?;
     let runs = select(&mut db, args, since).await?;
     db.close().await;
-    let text = match args.format {
-        ListFormat::Json => serde_json::to_string_pretty(&runs)? + "\n",
-        ListFormat::Table if runs.is_empty() => "no runs\n".to_owned(),
-        ListFormat::Table => {
-            terminal::render_list(&table(&runs, cx.time_zone()), cx.output.width(), cx.output.colour())
-        }
-    };
-    Ok(cx.output.data(text.as_bytes())?)
+    args.format.print(&cx.output, &runs, "no runs", |runs| table(runs, cx.time_zone()))
 }
 
-/// What has been done since is no work for anybody.
+/// An instance that was completed since needs no attention.
 const OPEN: &str = "NOT EXISTS (
     SELECT 1 FROM batch_execution AS later
     WHERE later.job = batch_execution.job AND later.instance_key = batch_execution.instance_key
       AND later.id > batch_execution.id AND later.status = 'COMPLETED')";
 
-/// Builds the filter from those given: a condition that is always in the text would cost its index.
+/// Builds the WHERE clause from the given filters only: a condition that is always present would defeat its index.
 async fn select(
     db: &mut Db,
     args: &ListArgs,
@@ -86,7 +70,7 @@ async fn select(
         add("job = ?", job.into());
     }
     if let Some(instance) = &args.instance {
-        // Not LIKE: it ignores case on SQLite only, and a key may hold its wildcards.
+        // Not LIKE: it ignores case only on SQLite, and a key may contain its wildcards.
         let contains = db.pick("instr(instance_key, ?) > 0", "strpos(instance_key, ?) > 0");
         add(contains, instance.as_str().into());
     }
@@ -114,7 +98,7 @@ async fn select(
     Ok(db.fetch_all(&sql, values).await?)
 }
 
-/// Reads what `--since` says: a day of the business time zone, an instant, or a duration before now.
+/// Parses `--since`: a day of the business time zone, an instant, or a duration before now.
 fn instant(cx: &Context, text: &str) -> anyhow::Result<DateTime<Utc>> {
     if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
         return Ok(instant.to_utc());
@@ -163,7 +147,7 @@ fn table(runs: &[Execution], time_zone: Tz) -> Table {
             text("job", "Job"),
             text("instance", "Instance"),
             text("status", "Status"),
-            number("attempt", "Try").wide_only(),
+            number("attempt", "Attempt").wide_only(),
             text("started_at", "Started"),
             text("duration", "Took"),
             number("items_written", "Written").wide_only(),

@@ -1,4 +1,4 @@
-//! Past runs: look at them, repeat what failed, delete the old ones.
+//! Past runs: list them, retry what failed, delete old ones.
 
 mod list;
 pub mod process_requests;
@@ -15,27 +15,27 @@ pub use retry::{Repeat, StoredCommand, refuse_other_job};
 /// The jobs of runs.
 pub const SPECS: &[JobSpec] = &[purge::Args::SPEC, process_requests::Args::SPEC];
 
-/// Look at past runs and repeat what failed
+/// List past runs and retry what failed
 #[derive(Debug, clap::Subcommand)]
 #[expect(missing_docs, reason = "the help of a job is its spec")]
 pub enum Runs {
-    /// List runs, the newest first
+    /// List runs, newest first
     List(list::ListArgs),
-    /// Show a run with everything known about it
+    /// Show everything known about a run
     Show(show::ShowArgs),
     /// Show the items of a run that failed or were skipped
     Errors(show::ErrorsArgs),
-    /// Run again what failed in a run
+    /// Retry what failed in a run
     Retry(retry::RetryArgs),
-    /// Ask `runs process-requests` to retry a run
+    /// Request a retry, which `runs process-requests` will run
     RequestRetry(request_retry::RequestRetryArgs),
     ProcessRequests(JobCommand<process_requests::Args>),
     Purge(JobCommand<purge::Args>),
 }
 
 impl Runs {
-    /// What the chosen command does. `repeat` parses and runs a stored command line, which only the command line itself
-    /// knows how to.
+    /// What the chosen command does. `repeat` parses and runs a stored command line, which only the command line's own
+    /// module can do.
     pub fn action<'a>(&'a self, cx: &'a Context, repeat: Repeat) -> Action<'a> {
         match self {
             Self::ProcessRequests(job) => job.into(),

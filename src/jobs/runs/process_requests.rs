@@ -1,7 +1,7 @@
-//! `runs process-requests`: retries the runs that operators and admin tools asked for.
+//! `runs process-requests`: runs the retries that operators and admin tools requested.
 //!
-//! Each request is a process of its own (`runs retry ID`), so that a retried job brings its own lease, deadline
-//! and signals, and cannot take this run down with it. Runs every few minutes.
+//! Each request is a separate process (`runs retry ID`), so that a retried job has its own lease, deadline and signals,
+//! and cannot take this run down with it. Runs every few minutes.
 
 use std::process::Stdio;
 
@@ -15,6 +15,7 @@ use crate::db::{Db, FromRow};
 use crate::runner::{Exclusion, Interruption, Job, JobSpec, Planned, Run, minutes};
 use crate::severity::Severity;
 use crate::values;
+use crate::wording::counted;
 
 /// The exit code of a retry that found the database or the lease taken.
 const TRY_LATER: i64 = 75;
@@ -26,7 +27,7 @@ pub struct Args {}
 impl Job for Args {
     const SPEC: JobSpec = JobSpec {
         name: "runs process-requests",
-        summary: "Retry the runs that operators or admin tools asked for",
+        summary: "Run the retries that operators or admin tools requested",
         details: "A request is made by `runs request-retry`, or by an INSERT into `batch_retry_request`.",
         page: None,
         schedule: Some("*/5 * * * *"),
@@ -54,7 +55,7 @@ impl Job for Args {
         run.summarise(if done == 0 {
             "no requests".to_owned()
         } else {
-            format!("processed {done} {}", if done == 1 { "request" } else { "requests" })
+            format!("processed {}", counted(done, "request", "requests"))
         });
         Ok(())
     }
@@ -66,8 +67,8 @@ struct Request {
     execution_id: i64,
 }
 
-/// Requests that a run of this job claimed and did not live to finish are open again: the lease of this job is
-/// ours, so no other run of it is alive.
+/// Reopens requests that a run of this job claimed but did not finish before it died: this run holds the job's lease,
+/// so no other run of it is alive.
 async fn reclaim_orphans(run: &mut Run<'_>) -> anyhow::Result<()> {
     let sql = "SELECT id, execution_id FROM batch_retry_request WHERE status = 'RUNNING' LIMIT 1";
     if run.db.fetch_optional::<Request>(sql, values![]).await?.is_none() {
@@ -86,7 +87,7 @@ async fn reclaim_orphans(run: &mut Run<'_>) -> anyhow::Result<()> {
     .await
 }
 
-/// Takes the oldest open request behind `after`: one that has to be tried again later is not tried again now.
+/// Claims the oldest open request after `after`: one that has to be tried again later is not tried again now.
 async fn claim_next(run: &mut Run<'_>, after: i64) -> anyhow::Result<Option<Request>> {
     let sql = "SELECT id, execution_id FROM batch_retry_request WHERE status = 'PENDING' AND id > $1 ORDER BY id LIMIT 1";
     let Some(request) = run.db.fetch_optional::<Request>(sql, values![after]).await? else { return Ok(None) };
@@ -108,23 +109,24 @@ async fn claim_next(run: &mut Run<'_>, after: i64) -> anyhow::Result<Option<Requ
 struct Ended {
     /// Its exit code; -1 if a signal ended it.
     code: i64,
-    /// The first line of what it said: the error, if it failed.
+    /// The first line of its output: the error, if it failed.
     said: Option<String>,
 }
 
-/// Runs `batchctl runs retry ID`. A stop is passed on, so that the retried job ends at its own checkpoint. What it
-/// says is kept and not printed: ten requests that fail would be more than a cron mail should hold.
+/// Runs `batchctl runs retry ID`. A stop is passed on, so that the retried job ends at its own checkpoint. Its output is
+/// captured and not printed: ten failing requests would be too much for a cron mail.
 async fn retry(run: &Run<'_>, request: &Request) -> anyhow::Result<Ended> {
     let program = std::env::current_exe().context("failed to find this program's own file")?;
     let child = Command::new(program)
         .args(["--env", run.cx.config.environment(), "runs", "retry", &request.execution_id.to_string()])
-        // The request stays open; to wait here, for hours perhaps, would hold up all the others.
+        // The request stays open; waiting here, perhaps for hours, would hold up all the others.
         .args(["--on-overlap", "fail"])
         .current_dir(run.cx.working_dir())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
-        // Ctrl-C goes to a whole group: the child would hear it and our own signal, the second one at once.
+        // Ctrl-C goes to a whole process group: the child would get it and our own signal, which as the second one
+        // would end it at once.
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
@@ -136,7 +138,7 @@ async fn retry(run: &Run<'_>, request: &Request) -> anyhow::Result<Ended> {
         output = &mut ending => output,
         signal = run.stop_requested() => {
             if let Some(pid) = pid {
-                // It may have ended by itself; then there is nothing to end.
+                // It may already have ended; then there is nothing to do.
                 let _ = kill_process(pid, Signal::TERM);
             }
             ending.await.context("failed to wait for `batchctl runs retry`")?;
@@ -148,8 +150,8 @@ async fn retry(run: &Run<'_>, request: &Request) -> anyhow::Result<Ended> {
     Ok(Ended { code: output.status.code().map_or(-1, i64::from), said })
 }
 
-/// Closes the request. A retry that failed has its own row and alert; here it is a failed item, so that whoever
-/// reads only this job's exit code hears of it too.
+/// Closes the request. A failed retry has its own row and alert; here it is a failed item, so that this job's exit code
+/// shows it too.
 async fn note_result(run: &mut Run<'_>, request: &Request, ended: &Ended) -> anyhow::Result<()> {
     let code = ended.code;
     let status = match code {

@@ -1,7 +1,7 @@
 //! `runs purge`: deletes the history of old runs, in bounded chunks.
 //!
-//! A running run is never deleted, nor one that is asked for again, nor an instance's last success: without it a
-//! completed day would be done twice, and doctors ask for a job's last success however old it is.
+//! A running run is never deleted, nor one with an open retry request, nor an instance's last success: without it a
+//! completed day would be done twice, and health checks need a job's last success, however old it is.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -10,10 +10,11 @@ use crate::db::{Db, FromRow};
 use crate::runner::{Exclusion, Job, JobSpec, Planned, Run, minutes};
 use crate::severity::Severity;
 use crate::values;
+use crate::wording::counted;
 
-/// How long history is kept unless told otherwise.
+/// How long history is kept by default.
 const RETENTION_DAYS: u32 = 90;
-/// Runs deleted in one commit: a few milliseconds, so that nobody waits for the lock.
+/// Runs deleted in one commit: a few milliseconds, so that other writers do not wait for the lock.
 const CHUNK: i64 = 1000;
 
 /// Arguments of `runs purge`.
@@ -28,7 +29,7 @@ impl Job for Args {
     const SPEC: JobSpec = JobSpec {
         name: "runs purge",
         summary: "Delete run history older than 90 days",
-        details: "A running run is never deleted, nor one that is to be retried, nor the last success of an instance.",
+        details: "A running run is never deleted, nor one with an open retry request, nor the last success of an instance.",
         page: None,
         schedule: Some("15 4 * * *"),
         deadline: minutes(30),
@@ -56,7 +57,7 @@ impl Job for Args {
         run.summarise(if purged == 0 {
             "nothing to purge".to_owned()
         } else {
-            format!("purged {purged} runs")
+            format!("purged {}", counted(purged, "run", "runs"))
         });
         Ok(())
     }
@@ -72,7 +73,7 @@ struct Chunk {
     last: Option<i64>,
 }
 
-/// Deletes the next chunk of old runs behind the run `after`, with their item errors and requests.
+/// Deletes the next chunk of old runs after the run `after`, with their item errors and requests.
 async fn purge_chunk(run: &mut Run<'_>, before: DateTime<Utc>, after: i64) -> anyhow::Result<Chunk> {
     let candidates: Vec<Candidate> = run
         .db
@@ -108,7 +109,7 @@ async fn purge_chunk(run: &mut Run<'_>, before: DateTime<Utc>, after: i64) -> an
     Ok(Chunk { purged, last: Some(last) })
 }
 
-/// Deletes closed incidents with their delivered alerts, and the leases of instances long gone.
+/// Deletes closed incidents with their delivered alerts, and the leases of old instances.
 async fn purge_incidents(run: &mut Run<'_>, before: DateTime<Utc>) -> anyhow::Result<()> {
     run.chunk(None::<&str>, async |db| {
         db.execute(

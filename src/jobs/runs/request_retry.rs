@@ -1,4 +1,4 @@
-//! `runs request-retry`: asks for a run to be done again. Any admin tool may ask by inserting the same row.
+//! `runs request-retry`: requests a retry of a run. Any admin tool may do so by inserting the same row.
 
 use crate::clock::machine_time;
 use crate::context::Context;
@@ -7,15 +7,15 @@ use crate::values;
 
 use super::show::existing_run;
 
-/// Ask for a run to be done again by `runs process-requests`
+/// Request a retry, which `runs process-requests` will run
 #[derive(Debug, clap::Args)]
 pub struct RequestRetryArgs {
-    /// The run's number
+    /// The id of the run
     id: i64,
-    /// Why, for whoever reads the history
+    /// The reason, for the history
     #[arg(long)]
     reason: String,
-    /// Who asks
+    /// Who requests it
     #[arg(long, value_name = "NAME", default_value = "operator")]
     by: String,
 }
@@ -35,6 +35,6 @@ pub(super) async fn request_retry(cx: &Context, args: &RequestRetryArgs) -> anyh
         )
         .await?;
     db.close().await;
-    cx.output.status(&format!("Asked for {} (run {}) again, as request {request}", run.label(), run.id));
+    cx.output.status(&format!("Requested a retry of {} (run {}) as request {request}", run.label(), run.id));
     Ok(())
 }

@@ -12,15 +12,15 @@ use super::show::existing_run;
 /// Parses the words of a stored command line and runs it, if it is this job.
 pub type Repeat = for<'a> fn(&'a Context, StoredCommand, Retry) -> LocalBoxFuture<'a, ExitCode>;
 
-/// Run again what failed in a run
+/// Retry what failed in a run
 #[derive(Debug, clap::Args)]
 pub struct RetryArgs {
-    /// The run's number
+    /// The id of the run
     id: i64,
     /// Run it again even if it has succeeded since
     #[arg(long)]
     rerun: bool,
-    /// When another run holds the lease: `fail` at once with 75, or `wait=DURATION` first
+    /// If another run holds the lease: `fail` at once with 75, or `wait=DURATION` first
     #[arg(long, value_name = "fail|wait=DURATION")]
     on_overlap: Option<OnOverlap>,
 }
@@ -29,7 +29,7 @@ pub struct RetryArgs {
 pub struct StoredCommand {
     /// Its words, without the program.
     pub words: Vec<String>,
-    /// The job whose run it is: a line that starts anything else is not run.
+    /// The job of the run: a line that starts anything else is not run.
     pub job: String,
 }
 
@@ -63,11 +63,10 @@ fn nothing_to_retry(run: &Execution, last: Option<&Execution>) -> Option<String>
         return Some(format!("run {} completed", run.id));
     }
     let last = last.filter(|last| last.id > run.id && last.is(Status::Completed))?;
-    (!run.instance_key.is_empty())
-        .then(|| format!("{} has been completed by run {} since", run.label(), last.id))
+    (!run.instance_key.is_empty()).then(|| format!("{} was completed by run {} since", run.label(), last.id))
 }
 
-/// What keeps a stored line from being run: it does not start the job that its run is of.
+/// The refusal of a stored line that does not start the job of its run.
 pub fn refuse_other_job(stored: &StoredCommand) -> Failure {
     Failure::refused(format!(
         "the stored command line does not start `{}`: `{}` is not run",

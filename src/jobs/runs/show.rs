@@ -1,4 +1,4 @@
-//! `runs show` and `runs errors`: everything known of one run.
+//! `runs show` and `runs errors`: everything known about one run.
 
 use std::time::Duration;
 
@@ -6,23 +6,22 @@ use chrono::{DateTime, Utc};
 
 use crate::context::Context;
 use crate::db::{Db, FromRow};
+use crate::documents::ListFormat;
 use crate::failure::Failure;
 use crate::output::printable;
 use crate::period::format_duration;
 use crate::runner::history::{self, Execution};
 use crate::values;
 
-use super::list::ListFormat;
-
-/// How many item errors are shown unless told otherwise.
+/// How many item errors are shown by default.
 const DEFAULT_LIMIT: i64 = 100;
 
-/// Show a run with everything known of it
+/// Show everything known about a run
 #[derive(Debug, clap::Args)]
 pub struct ShowArgs {
-    /// The run's number
+    /// The id of the run
     id: i64,
-    /// Print text or JSON
+    /// Print a table or JSON
     #[arg(long, value_enum, default_value = "table")]
     format: ListFormat,
 }
@@ -30,12 +29,12 @@ pub struct ShowArgs {
 /// Show the items of a run that failed or were skipped
 #[derive(Debug, clap::Args)]
 pub struct ErrorsArgs {
-    /// The run's number
+    /// The id of the run
     id: i64,
     /// Show at most this many
     #[arg(long, default_value_t = DEFAULT_LIMIT, value_parser = clap::value_parser!(i64).range(0..))]
     limit: i64,
-    /// Print text or JSON
+    /// Print a table or JSON
     #[arg(long, value_enum, default_value = "table")]
     format: ListFormat,
 }
@@ -58,7 +57,7 @@ pub(super) async fn show(cx: &Context, args: &ShowArgs) -> anyhow::Result<()> {
     Ok(cx.output.data(text.as_bytes())?)
 }
 
-/// One line a fact; facts that are not there are left out.
+/// One line per fact; missing facts are left out.
 fn describe(cx: &Context, run: &Execution, open_items: usize) -> String {
     let time = |time: DateTime<Utc>| {
         format!(
@@ -105,7 +104,7 @@ fn describe(cx: &Context, run: &Execution, open_items: usize) -> String {
             "open items",
             (open_items > 0).then(|| {
                 format!(
-                    "{open_items} (look: batchctl --env {0} runs errors {1}; retry: batchctl --env {0} runs retry {1})",
+                    "{open_items} (inspect: batchctl --env {0} runs errors {1}; retry: batchctl --env {0} runs retry {1})",
                     run.environment, run.id
                 )
             }),
@@ -156,7 +155,7 @@ pub(super) async fn errors(cx: &Context, args: &ErrorsArgs) -> anyhow::Result<()
                 text.push('\n');
             }
             if total > args.limit {
-                text.push_str(&format!("{} more: --limit {total}\n", total - args.limit));
+                text.push_str(&format!("{} more: add --limit {total}\n", total - args.limit));
             }
             text
         }

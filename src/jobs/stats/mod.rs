@@ -1,4 +1,4 @@
-//! Statistics: what there is, counted once a day.
+//! Statistics: daily snapshots of the shop's state.
 
 pub mod refresh;
 
@@ -8,7 +8,7 @@ use crate::runner::{Action, Job, JobCommand, JobSpec};
 /// The jobs of statistics.
 pub const SPECS: &[JobSpec] = &[refresh::Args::SPEC];
 
-/// Count what there is, once a day
+/// Take a daily snapshot of the shop's counts
 #[derive(Debug, clap::Subcommand)]
 #[expect(missing_docs, reason = "the help of a job is its spec")]
 pub enum Stats {

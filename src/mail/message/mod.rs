@@ -1,5 +1,5 @@
-//! Writes a mail as RFC 5322 wants it: headers, parts and their encodings. What leaves here is ASCII, has no line
-//! longer than the 998 octets of section 2.1.1, and no bare CR or LF (which some servers take for the mail's end).
+//! Writes a mail as RFC 5322 requires: headers, parts and their encodings. The result is ASCII, has no line longer
+//! than the 998 octets of section 2.1.1, and no bare CR or LF (which some servers take for the end of the mail).
 
 use std::borrow::Cow;
 use std::time::SystemTime;
@@ -15,10 +15,10 @@ use super::outgoing::{Attachment, Content, OutgoingMail};
 
 /// RFC 5322 section 2.1.1, without the CRLF.
 const LONGEST_LINE_OCTETS: usize = 998;
-/// Longer headers are a mistake or an attack; servers cut them off somewhere (Postfix at 100 KB for all together).
+/// Longer headers are a mistake or an attack; servers truncate them at some length (Postfix at 100 KB in total).
 const LONGEST_HEADER_BYTES: usize = 8_000;
 
-/// Headers that this program writes itself, in lower case. `content-…` is refused as a whole.
+/// Headers that this program writes itself, in lower case. All of `content-…` is refused.
 const OUR_HEADERS: [&str; 16] = [
     "apparently-to",
     "bcc",
@@ -37,25 +37,25 @@ const OUR_HEADERS: [&str; 16] = [
     "x-smtpapi",
     ORIGINAL_RECIPIENT,
 ];
-/// Written by the gate of the environments, and by nobody else.
+/// Written only when a mail is redirected outside prod.
 const ORIGINAL_RECIPIENT: &str = "x-original-to";
 
-/// A mail as it goes over the wire.
+/// A mail as it is transmitted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Built {
-    /// The sender and the one recipient, their domains in ASCII.
+    /// The sender and the recipient, with domains in ASCII.
     pub envelope: Envelope,
     /// Headers and body, lines ended by CRLF, not yet dot-stuffed.
     pub bytes: Vec<u8>,
 }
 
-/// Writes a mail. The error says what is wrong with this one, and holds neither its texts nor its addresses.
+/// Writes a mail. The error says what is wrong with it and contains neither its texts nor its addresses.
 pub fn build(mail: &OutgoingMail, signer: Option<&DkimSigner>) -> Result<Built, String> {
     let content = mail.content();
     let from = sendable("the sender", &content.from)?;
     let to = sendable("the recipient", mail.to())?;
     let envelope = Envelope::new(Some(from.email.clone()), vec![to.email.clone()])
-        .map_err(|error| format!("the addresses make no envelope: {error}"))?;
+        .map_err(|error| format!("the addresses do not form an envelope: {error}"))?;
     refuse_breaks("the subject", &content.subject)?;
     refuse_length("the subject", &content.subject)?;
     let mut builder = Message::builder().from(from).to(to);
@@ -70,7 +70,7 @@ pub fn build(mail: &OutgoingMail, signer: Option<&DkimSigner>) -> Result<Built, 
     for (name, value) in &content.headers {
         let header = further_header(name, value, mail.is_redirected())?;
         if seen.iter().any(|other| other.eq_ignore_ascii_case(name)) {
-            return Err(format!("the header `{name}` is there twice"));
+            return Err(format!("the header `{name}` occurs twice"));
         }
         seen.push(name);
         builder = builder.raw_header(header);
@@ -89,7 +89,7 @@ pub fn build(mail: &OutgoingMail, signer: Option<&DkimSigner>) -> Result<Built, 
     Ok(Built { envelope, bytes })
 }
 
-/// A mailbox whose domain is in ASCII: only servers with SMTPUTF8 take another.
+/// The mailbox with its domain in ASCII: only servers with SMTPUTF8 accept anything else.
 fn sendable(what: &str, mailbox: &Mailbox) -> Result<Mailbox, String> {
     if let Some(name) = &mailbox.name {
         refuse_breaks(&format!("the name of {what}"), name)?;
@@ -107,10 +107,10 @@ fn sendable(what: &str, mailbox: &Mailbox) -> Result<Mailbox, String> {
     Ok(Mailbox::new(mailbox.name.clone(), email))
 }
 
-/// A line break would begin a header, or a mail, of somebody else's choice.
+/// A line break would inject a header or a mail.
 fn refuse_breaks(what: &str, text: &str) -> Result<(), String> {
     if text.contains(['\r', '\n', '\0']) {
-        return Err(format!("{what} holds a line break or a NUL"));
+        return Err(format!("{what} contains a line break or a NUL"));
     }
     Ok(())
 }
@@ -118,7 +118,7 @@ fn refuse_breaks(what: &str, text: &str) -> Result<(), String> {
 fn refuse_length(what: &str, text: &str) -> Result<(), String> {
     if text.len() > LONGEST_HEADER_BYTES {
         return Err(format!(
-            "{what} has {} bytes, at most {LONGEST_HEADER_BYTES} go into a header",
+            "{what} has {} bytes; a header holds at most {LONGEST_HEADER_BYTES}",
             text.len()
         ));
     }
@@ -126,14 +126,14 @@ fn refuse_length(what: &str, text: &str) -> Result<(), String> {
 }
 
 fn date(content: &Content) -> Result<SystemTime, String> {
-    // What the calendar of the header can say.
+    // The range of dates that the header can express.
     if !(1970..=9999).contains(&content.date.year()) {
         return Err("the date is not between 1970 and 9999".to_owned());
     }
     Ok(SystemTime::from(content.date))
 }
 
-/// RFC 5322 section 3.6.4, near enough: a server that parses it finds the two halves.
+/// RFC 5322 section 3.6.4, simplified: a server that parses it finds the two halves.
 fn message_id(content: &Content) -> Result<&str, String> {
     let id = content.message_id.as_str();
     let is_valid = id
@@ -150,8 +150,8 @@ fn message_id(content: &Content) -> Result<&str, String> {
 fn further_header(name: &str, value: &str, is_redirected: bool) -> Result<HeaderValue, String> {
     let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':');
     let header_name = HeaderName::new_from_ascii(name.to_owned()).ok().filter(|_| is_name);
-    // The name itself is not quoted: it may hold anything.
-    let header_name = header_name.ok_or("the name of a header is not one of RFC 5322")?;
+    // The name itself is not quoted: it may contain anything.
+    let header_name = header_name.ok_or("the name of a header is not valid (RFC 5322)")?;
     let lower = name.to_ascii_lowercase();
     let is_ours = lower.starts_with("content-")
         || lower.starts_with("resent-")
@@ -169,9 +169,9 @@ enum Part {
     Multi(MultiPart),
 }
 
-/// Text and HTML beside each other, pictures inside the HTML's part, files around all of it.
+/// Text and HTML as alternatives, pictures inside the HTML's part, files around all of it.
 fn parts(content: &Content) -> Result<Part, String> {
-    // Without HTML nothing shows a picture: it is a file then.
+    // Without HTML nothing shows a picture, so it becomes a file.
     let is_picture = |attachment: &&Attachment| attachment.content_id.is_some() && content.html.is_some();
     let html = match &content.html {
         Some(html) => {
@@ -219,10 +219,10 @@ fn parts(content: &Content) -> Result<Part, String> {
     Ok(Part::Multi(mixed))
 }
 
-/// A text in the encoding that suits it, its lines ended by CRLF.
+/// A text in a suitable transfer encoding, with lines ended by CRLF.
 fn body(what: &str, text: &str) -> Result<Body, String> {
     if text.contains('\0') {
-        return Err(format!("{what} holds a NUL"));
+        return Err(format!("{what} contains a NUL"));
     }
     Ok(Body::new(with_crlf(text)))
 }
@@ -237,7 +237,7 @@ fn with_crlf(text: &str) -> String {
     unix.replace('\n', "\r\n")
 }
 
-/// A file, byte for byte, whatever it holds.
+/// A file, byte for byte, whatever it contains.
 fn file(attachment: &Attachment, is_inline: bool) -> Result<SinglePart, String> {
     let name = attachment.name.as_str();
     refuse_breaks("the name of an attachment", name)?;
@@ -246,7 +246,7 @@ fn file(attachment: &Attachment, is_inline: bool) -> Result<SinglePart, String> 
     let content_type = ContentType::parse(&attachment.content_type)
         .ok()
         .filter(|_| attachment.content_type.len() <= LONGEST_LINE_OCTETS / 2)
-        .ok_or("the media type of an attachment is none")?;
+        .ok_or("the media type of an attachment is not valid")?;
     let content = Body::new_with_encoding(attachment.bytes.clone(), ContentTransferEncoding::Base64)
         .map_err(|_| "an attachment cannot be encoded")?;
     let part = match attachment.content_id.as_deref().filter(|_| is_inline) {
@@ -263,23 +263,23 @@ fn checked_content_id(content_id: &str) -> Result<&str, String> {
     let inner = content_id.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')).unwrap_or(content_id);
     let is_valid = (1..=200).contains(&inner.len())
         && inner.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>'));
-    if is_valid { Ok(inner) } else { Err("the content id of a picture is none".to_owned()) }
+    if is_valid { Ok(inner) } else { Err("the content id of a picture is not valid".to_owned()) }
 }
 
-/// The last look, at what is really sent.
+/// A final check of what is really sent.
 fn refuse_bad_lines(bytes: &[u8]) -> Result<(), String> {
     let mut rest = bytes;
     while !rest.is_empty() {
-        let end = rest.iter().position(|byte| *byte == b'\n').ok_or("its last line has no end")?;
-        let line = rest[..end].strip_suffix(b"\r").ok_or("a line of it ends in a bare LF")?;
+        let end = rest.iter().position(|byte| *byte == b'\n').ok_or("its last line is not terminated")?;
+        let line = rest[..end].strip_suffix(b"\r").ok_or("it has a line that ends in a bare LF")?;
         if line.len() > LONGEST_LINE_OCTETS {
             return Err(format!(
-                "a line of it has {} octets, at most {LONGEST_LINE_OCTETS} are sent",
+                "it has a line of {} octets; at most {LONGEST_LINE_OCTETS} are allowed",
                 line.len()
             ));
         }
         if line.contains(&b'\r') {
-            return Err("a line of it holds a bare CR".to_owned());
+            return Err("it has a line that contains a bare CR".to_owned());
         }
         rest = &rest[end + 1..];
     }

@@ -8,7 +8,7 @@ use super::*;
 use crate::config::{Config, LoadOptions};
 use crate::mail::outgoing::Gate;
 
-/// A gate of an environment: `prod` reaches people, any other the test address.
+/// The gate of an environment: `prod` reaches people, any other the test address.
 fn gate(environment: &str) -> Gate {
     let folder = tempfile::tempdir().unwrap();
     let options = LoadOptions {
@@ -76,7 +76,7 @@ fn attachment(name: &str, content_id: Option<&str>) -> Attachment {
         name: name.to_owned(),
         content_type: if content_id.is_some() { "image/png" } else { "text/csv; charset=utf-8" }.to_owned(),
         content_id: content_id.map(str::to_owned),
-        // Bare line breaks and bytes of no encoding.
+        // Bare line breaks and bytes that are not text in any encoding.
         bytes: b"a,b\n1,2\r\n\xff\x00".to_vec(),
     }
 }
@@ -146,7 +146,7 @@ fn dates_ids_and_further_headers_are_written_as_given() {
 }
 
 #[test]
-fn pictures_stand_in_the_html_and_files_beside_all_of_it() {
+fn pictures_are_inside_the_html_part_and_files_outside() {
     let mut content = content();
     content.html = Some("<p><img src=\"cid:chart\" alt=\"売上\"></p>".to_owned());
     content.attachments = vec![
@@ -178,7 +178,7 @@ fn pictures_stand_in_the_html_and_files_beside_all_of_it() {
 }
 
 #[test]
-fn long_lines_and_foreign_line_ends_leave_as_lines_that_every_server_takes() {
+fn long_lines_and_other_line_ends_are_sent_as_lines_that_every_server_accepts() {
     let mut content = content();
     content.text = Some(format!("{}\rold Mac\nunix\r\ndos", "x".repeat(5000)));
     content.html = Some(format!("<p>{}</p>", "長".repeat(3000)));
@@ -192,27 +192,27 @@ fn long_lines_and_foreign_line_ends_leave_as_lines_that_every_server_takes() {
 }
 
 #[test]
-fn a_header_of_somebody_elses_choice_is_refused() {
+fn an_injected_header_is_refused() {
     for bad in ["a\r\nBcc: all@example.jp", "a\nb", "a\rb", "a\0b"] {
         assert_eq!(
             problem(|content| content.subject = bad.to_owned()),
-            "the subject holds a line break or a NUL"
+            "the subject contains a line break or a NUL"
         );
         assert_eq!(
             problem(|content| content.from.name = Some(bad.to_owned())),
-            "the name of the sender holds a line break or a NUL"
+            "the name of the sender contains a line break or a NUL"
         );
         assert_eq!(
             problem(|content| content.headers = vec![("X-Tag".to_owned(), bad.to_owned())]),
-            "the header `X-Tag` holds a line break or a NUL"
+            "the header `X-Tag` contains a line break or a NUL"
         );
         assert_eq!(
             problem(|content| content.headers = vec![(bad.to_owned(), "x".to_owned())]),
-            "the name of a header is not one of RFC 5322"
+            "the name of a header is not valid (RFC 5322)"
         );
         assert_eq!(
             problem(|content| content.attachments = vec![attachment(bad, None)]),
-            "the name of an attachment holds a line break or a NUL"
+            "the name of an attachment contains a line break or a NUL"
         );
         assert_eq!(
             problem(|content| content.message_id = format!("<{bad}@x>")),
@@ -232,11 +232,11 @@ fn a_header_of_somebody_elses_choice_is_refused() {
     let recipient =
         Mailbox::new(Some("a\r\nBcc: all@example.jp".to_owned()), "a@example.jp".parse().unwrap());
     let mail = OutgoingMail::new(&gate("prod"), content(), recipient);
-    assert_eq!(build(&mail, None).unwrap_err(), "the name of the recipient holds a line break or a NUL");
+    assert_eq!(build(&mail, None).unwrap_err(), "the name of the recipient contains a line break or a NUL");
 }
 
 #[test]
-fn headers_that_are_ours_are_nobody_elses() {
+fn headers_that_batchctl_writes_cannot_be_set() {
     for name in [
         "From",
         "to",
@@ -261,14 +261,14 @@ fn headers_that_are_ours_are_nobody_elses() {
     }
     for name in ["", "X Y", "X:Y", "Ü", &"X".repeat(77)] {
         let problem = problem(|content| content.headers = vec![(name.to_owned(), "x".to_owned())]);
-        assert_eq!(problem, "the name of a header is not one of RFC 5322", "{name}");
+        assert_eq!(problem, "the name of a header is not valid (RFC 5322)", "{name}");
     }
     let twice = vec![("X-A".to_owned(), "1".to_owned()), ("x-a".to_owned(), "2".to_owned())];
-    assert_eq!(problem(|content| content.headers = twice), "the header `x-a` is there twice");
+    assert_eq!(problem(|content| content.headers = twice), "the header `x-a` occurs twice");
 }
 
 #[test]
-fn outside_prod_the_intended_recipient_is_told_by_the_gate_alone() {
+fn outside_prod_only_the_gate_names_the_intended_recipient() {
     let mut content = content();
     content.headers = vec![("X-Original-To".to_owned(), "forged@example.jp".to_owned())];
     let mail = OutgoingMail::new(&gate("dev"), content, "hanako@example.jp".parse().unwrap());
@@ -284,18 +284,18 @@ fn outside_prod_the_intended_recipient_is_told_by_the_gate_alone() {
 }
 
 #[test]
-fn what_cannot_be_a_mail_is_said_without_its_contents() {
+fn an_invalid_mail_is_reported_without_its_contents() {
     assert_eq!(problem(|content| content.text = None), "it has neither a text nor an HTML part");
-    assert_eq!(problem(|content| content.text = Some("a\0b".to_owned())), "the text part holds a NUL");
+    assert_eq!(problem(|content| content.text = Some("a\0b".to_owned())), "the text part contains a NUL");
     assert_eq!(
         problem(|content| content.subject = "x".repeat(9000)),
-        "the subject has 9000 bytes, at most 8000 go into a header"
+        "the subject has 9000 bytes; a header holds at most 8000"
     );
-    // One word that no fold can break.
+    // One word that cannot be folded.
     let unbreakable = vec![("X-Tag".to_owned(), "x".repeat(2000))];
     assert_eq!(
         problem(|content| content.headers = unbreakable),
-        "a line of it has 2007 octets, at most 998 are sent"
+        "it has a line of 2007 octets; at most 998 are allowed"
     );
     for id in ["01@example.jp", "<01>", "<@x>", "<a@>", "<a b@x>", "<a@b@c>", "<あ@x>"] {
         let problem = problem(|content| content.message_id = id.to_owned());
@@ -304,7 +304,7 @@ fn what_cannot_be_a_mail_is_said_without_its_contents() {
 }
 
 #[test]
-fn a_domain_in_national_characters_goes_out_in_ascii() {
+fn an_internationalised_domain_is_sent_in_ascii() {
     let mail = OutgoingMail::new(&gate("prod"), content(), "hanako@日本語.jp".parse().unwrap());
     let built = build(&mail, None).unwrap();
     assert_eq!(built.envelope.to()[0].to_string(), "hanako@xn--wgv71a119e.jp");

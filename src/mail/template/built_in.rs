@@ -1,6 +1,6 @@
 //! The templates that come with the program: every file of `templates/mail`.
 
-/// Names each file once and takes it into the program.
+/// Names each file once and embeds it in the program.
 macro_rules! files {
     ($($file:literal),* $(,)?) => {
         &[$(($file, include_str!(concat!("../../../templates/mail/", $file)))),*]
@@ -65,30 +65,6 @@ pub(super) const FILES: &[(&str, &str)] = files![
     "payment-notice.ja.txt",
     "payment-notice.ko.html",
     "payment-notice.ko.txt",
-    "stock-summary.en.html",
-    "stock-summary.en.txt",
-    "stock-summary.ja.html",
-    "stock-summary.ja.txt",
-    "stock-summary.ko.html",
-    "stock-summary.ko.txt",
-    "tenant-inactive-report.en.html",
-    "tenant-inactive-report.en.txt",
-    "tenant-inactive-report.ja.html",
-    "tenant-inactive-report.ja.txt",
-    "tenant-inactive-report.ko.html",
-    "tenant-inactive-report.ko.txt",
-    "tenant-inactive.en.html",
-    "tenant-inactive.en.txt",
-    "tenant-inactive.ja.html",
-    "tenant-inactive.ja.txt",
-    "tenant-inactive.ko.html",
-    "tenant-inactive.ko.txt",
-    "tenant-invoice.en.html",
-    "tenant-invoice.en.txt",
-    "tenant-invoice.ja.html",
-    "tenant-invoice.ja.txt",
-    "tenant-invoice.ko.html",
-    "tenant-invoice.ko.txt",
     "weekly-signups.en.html",
     "weekly-signups.en.txt",
     "weekly-signups.ja.html",

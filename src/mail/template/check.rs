@@ -1,7 +1,7 @@
-//! Whether a template could ever fail to render, or make a mail that must not be sent.
+//! Checks whether a template can fail to render, or can produce a mail that must not be sent.
 //!
-//! Two ways to look, since neither sees all: the variables that the text names, whatever branch they stand in, are held
-//! against the sample's; and the sample is rendered again with each value that a branch may hang on turned over.
+//! Two methods, because neither finds everything: the variables that the text names, in any branch, are compared with
+//! the sample's; and the sample is rendered again with each value that a branch may depend on inverted.
 
 use std::collections::BTreeSet;
 
@@ -12,34 +12,34 @@ use crate::locale::Locale;
 
 use super::{Category, FrontMatter, Prepared, SUBJECT, Templates, filters};
 
-/// Gmail cuts a mail off behind 102 KB.
+/// Gmail clips a mail after 102 KB.
 const LARGEST_HTML_BYTES: usize = 100 * 1024;
 
-/// How bad a finding is.
+/// How serious a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Gravity {
-    /// A mail would not be made, or must not be.
+pub enum FindingLevel {
+    /// A mail could not be rendered, or must not be sent.
     Error,
-    /// A mail would be made otherwise than asked for.
+    /// A mail would differ from what was asked for.
     Warning,
 }
 
 /// Something that `check` found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// How bad it is.
-    pub gravity: Gravity,
-    /// In which file, on which line, what.
+    /// How serious it is.
+    pub level: FindingLevel,
+    /// The file, the line and the problem.
     pub message: String,
 }
 
 impl Finding {
     fn error(message: String) -> Self {
-        Self { gravity: Gravity::Error, message }
+        Self { level: FindingLevel::Error, message }
     }
 
     fn warning(message: String) -> Self {
-        Self { gravity: Gravity::Warning, message }
+        Self { level: FindingLevel::Warning, message }
     }
 }
 
@@ -61,7 +61,7 @@ impl Templates {
                     }
                     Ok(None) if self.read(&format!("{name}.{locale}.html"))?.is_some() => {
                         findings.push(Finding::error(format!(
-                            "{name}.{locale}.html has no text part: write {name}.{locale}.txt"
+                            "{name}.{locale}.html has no text part: add {name}.{locale}.txt"
                         )));
                     }
                     Ok(None) => findings.push(Finding::warning(format!(
@@ -88,7 +88,7 @@ impl Templates {
             return findings;
         }
         let mut variants = vec![sample.clone()];
-        variants.extend(turned_over(&sample, &prepared.front_matter.optional));
+        variants.extend(variants(&sample, &prepared.front_matter.optional));
         for shop in shops() {
             let mut variant = sample.clone();
             variant["shop"] = shop;
@@ -102,12 +102,12 @@ impl Templates {
                         && html.len() > LARGEST_HTML_BYTES
                     {
                         findings.push(Finding::warning(format!(
-                            "{name}.{locale}.html makes {} KB of HTML: Gmail cuts a mail off behind 102 KB",
+                            "{name}.{locale}.html renders to {} KB of HTML: Gmail clips a mail after 102 KB",
                             html.len() / 1024
                         )));
                     }
                     if prepared.front_matter.category == Category::Marketing {
-                        findings.extend(missing_way_out(&mail, data));
+                        findings.extend(missing_unsubscribe_links(&mail, data));
                     }
                 }
                 Err(error) => findings.push(Finding::error(one_line(&error))),
@@ -116,7 +116,7 @@ impl Templates {
         findings
     }
 
-    /// The variables that a template names and its sample has not, in branches that the sample does not take too.
+    /// The variables that a template names and its sample does not have, even in branches that the sample does not take.
     fn unknown_variables(
         &self,
         name: &str,
@@ -155,7 +155,7 @@ impl Templates {
                 let line =
                     template.source().lines().position(|line| names(line, &path)).map_or(1, |line| line + 1);
                 let failure = Failure::bad_input(format!(
-                    "{} line {line}: the variable `{path}` is unknown: the sample has none of that name",
+                    "{} line {line}: unknown variable `{path}`: the sample does not have it",
                     file.trim_end_matches(SUBJECT)
                 ));
                 findings.push(Finding::error(failure.message));
@@ -178,7 +178,7 @@ fn is_known(known: &Map<String, Value>, path: &str) -> bool {
     true
 }
 
-/// Whether a line names a variable as a word of its own.
+/// Whether a line contains a variable's name as a whole word.
 fn names(line: &str, path: &str) -> bool {
     let is_word = |character: char| character.is_alphanumeric() || character == '_';
     line.match_indices(path).any(|(at, _)| {
@@ -187,9 +187,9 @@ fn names(line: &str, path: &str) -> bool {
     })
 }
 
-/// The sample with one value turned over each: null where it may be, the other truth, zero; and with all that may be
-/// null missing at once.
-fn turned_over(sample: &Value, optional: &[String]) -> Vec<Value> {
+/// Variants of the sample with one value changed in each: null if optional, a boolean inverted, a number zero; and one
+/// variant in which all optional values are null.
+fn variants(sample: &Value, optional: &[String]) -> Vec<Value> {
     let mut variants = Vec::new();
     let mut barest = sample.clone();
     for path in optional {
@@ -217,7 +217,7 @@ fn turned_over(sample: &Value, optional: &[String]) -> Vec<Value> {
     variants
 }
 
-/// The paths of all values that hold no others; the items of a list share theirs.
+/// The paths of all leaf values; the items of a list share one path.
 fn leaves(value: &Value, path: &mut Vec<String>, found: &mut BTreeSet<Vec<String>>) {
     match value {
         Value::Object(fields) => {
@@ -252,7 +252,7 @@ fn set(value: &mut Value, path: &[&str], change: &dyn Fn(&Value) -> Option<Value
     }
 }
 
-/// A shop of which nothing is known, and one of which everything is.
+/// A shop without any settings, and one with all of them.
 fn shops() -> [Value; 2] {
     [
         json!({ "name": null, "url": null, "address": null, "support": null }),
@@ -263,12 +263,12 @@ fn shops() -> [Value; 2] {
     ]
 }
 
-/// What of an advertisement does not show how to end it.
-fn missing_way_out(mail: &super::RenderedMail, data: &Value) -> Vec<Finding> {
+/// The parts of an advertisement that do not show how to unsubscribe.
+fn missing_unsubscribe_links(mail: &super::RenderedMail, data: &Value) -> Vec<Finding> {
     let file = format!("{}.{}", mail.name, mail.locale);
     let Some(url) = data.get("unsubscribe_url").and_then(Value::as_str) else {
         return vec![Finding::error(format!(
-            "{file}.txt is marketing: its sample needs an `unsubscribe_url` and its text a place for it"
+            "{file}.txt is marketing: its sample needs an `unsubscribe_url` and its text has to show it"
         ))];
     };
     let mut findings = Vec::new();
@@ -287,7 +287,7 @@ fn missing_way_out(mail: &super::RenderedMail, data: &Value) -> Vec<Finding> {
     findings
 }
 
-/// The sample's values, and null for what may be missing and is not there.
+/// The sample's values, and null for optional values that it does not have.
 pub(super) fn sample_data(front_matter: &FrontMatter) -> Value {
     let mut data = json_of(&toml::Value::Table(front_matter.sample.clone()));
     for path in &front_matter.optional {
@@ -312,7 +312,7 @@ fn fill_with_null(data: &mut Value, path: &[&str]) {
     }
 }
 
-/// TOML as JSON: its dates become texts, as producers write them.
+/// TOML as JSON: dates become texts, as producers write them.
 fn json_of(value: &toml::Value) -> Value {
     match value {
         toml::Value::String(text) => text.as_str().into(),

@@ -1,4 +1,4 @@
-//! What templates write numbers, money, days and times with, each in the mail's own language.
+//! Template filters that write numbers, money, days and times in the mail's language.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use unicode_width::UnicodeWidthStr;
 use crate::locale::{Locale, day_in_words, group_digits, time_in_words, weekday_in_words};
 use crate::money::minor_in_words;
 
-/// Adds all of them.
+/// Adds all filters.
 pub(super) fn add(environment: &mut Environment<'static>, time_zone: Tz) {
     environment.set_formatter(write);
     environment.add_filter("money", money);
@@ -25,13 +25,13 @@ pub(super) fn add(environment: &mut Environment<'static>, time_zone: Tz) {
     environment.add_filter("wrap", wrap);
 }
 
-/// Writes a value: escaped in HTML, and never a null, which would be read as a word by a customer.
+/// Writes a value: escaped in HTML, and never a null, which a customer would read as the word "none".
 pub(super) fn write(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
     if value.is_none() {
-        return Err(Error::new(ErrorKind::InvalidOperation, "the value is null: ask for it with `if`"));
+        return Err(Error::new(ErrorKind::InvalidOperation, "the value is null: test it with `if`"));
     }
     match value.as_str() {
-        // The engine's own way writes every `/` of a link as `&#x2f;`.
+        // The engine's own escaping writes every `/` of a link as `&#x2f;`.
         Some(text) if *state.auto_escape() == AutoEscape::Html && !value.is_safe() => {
             Ok(out.write_str(&escaped(text))?)
         }
@@ -39,7 +39,7 @@ pub(super) fn write(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Val
     }
 }
 
-/// A text as it stands in HTML, in an attribute too.
+/// A text escaped for HTML, including attributes.
 pub(super) fn escaped(text: &str) -> Cow<'_, str> {
     if !text.contains(['&', '<', '>', '"', '\'']) {
         return Cow::Borrowed(text);
@@ -73,8 +73,7 @@ fn number(number: &Value) -> Result<String, Error> {
     }
 }
 
-/// `active | count_or_dash("名")`: as `number`, with its unit if there is one, and a dash alone for a count that is
-/// withheld.
+/// `active | count_or_dash("名")`: as `number`, with its unit if there is one, and a bare dash for a withheld count.
 fn count_or_dash(count: &Value, unit: Option<&str>) -> Result<String, Error> {
     if count.is_none() {
         return Ok("–".to_owned());
@@ -87,7 +86,7 @@ fn percent(value: &Value) -> Result<String, Error> {
     Ok(format!("{}%", group_digits(&one_decimal("percent", value)?)))
 }
 
-/// `12.34 | change`: `+12.3%`, with its sign, and `±0%` for none.
+/// `12.34 | change`: `+12.3%`, with its sign, and `±0%` for no change.
 fn change(value: &Value) -> Result<String, Error> {
     let text = one_decimal("change", value)?;
     Ok(match text.strip_prefix('-') {
@@ -97,9 +96,9 @@ fn change(value: &Value) -> Result<String, Error> {
     })
 }
 
-/// `"2026-11-20" | date`: `2026年11月20日`; with `weekday=true` the day of the week behind it. Days from one to
-/// another, `2026-11-01..2026-11-20`, are written as both.
-#[expect(clippy::needless_pass_by_value, reason = "a filter takes its options so")]
+/// `"2026-11-20" | date`: `2026年11月20日`; with `weekday=true` the day of the week too. A range,
+/// `2026-11-01..2026-11-20`, is written as both days.
+#[expect(clippy::needless_pass_by_value, reason = "a filter takes its options by value")]
 fn date(state: &State, text: &str, options: Kwargs) -> Result<String, Error> {
     let parse = |text: &str| {
         text.parse::<NaiveDate>().map_err(|_| wrong("date", "a day such as 2026-11-20", &Value::from(text)))
@@ -143,15 +142,15 @@ fn figure(state: &State, value: &Value, kind: &str, currency: Option<&str>) -> R
     match (kind, currency) {
         ("money", Some(currency)) => money(state, value, currency),
         ("percent", _) => percent(value),
-        // Money without a currency is an amount of several.
+        // Money without a currency is a total over several currencies.
         ("money" | "count", _) => number(value),
         _ => Err(wrong("figure", "a kind: money, percent or count", &Value::from(kind))),
     }
 }
 
-/// `text | wrap`: lines of at most 72 columns (`width`), each indented (`indent`), broken at spaces alone; a text without
-/// spaces, as Japanese is, stays as it is.
-#[expect(clippy::needless_pass_by_value, reason = "a filter takes its options so")]
+/// `text | wrap`: lines of at most 72 columns (`width`), each indented (`indent`), broken only at spaces; a text
+/// without spaces, such as Japanese, is not wrapped.
+#[expect(clippy::needless_pass_by_value, reason = "a filter takes its options by value")]
 fn wrap(text: &str, options: Kwargs) -> Result<String, Error> {
     let width = options.get::<Option<usize>>("width")?.unwrap_or(72);
     let indent = " ".repeat(options.get::<Option<usize>>("indent")?.unwrap_or(0).min(width));
@@ -173,7 +172,7 @@ fn wrap(text: &str, options: Kwargs) -> Result<String, Error> {
     Ok(lines.join("\n"))
 }
 
-/// Rounded half away from zero to one decimal; what rounds to nothing has no sign.
+/// Rounded half away from zero to one decimal; what rounds to zero has no sign.
 fn one_decimal(filter: &str, value: &Value) -> Result<String, Error> {
     let number = f64::try_from(value.clone()).ok().filter(|number| number.is_finite());
     let Some(number) = number else { return Err(wrong(filter, "a number", value)) };
@@ -185,14 +184,12 @@ fn one_decimal(filter: &str, value: &Value) -> Result<String, Error> {
 fn locale(state: &State) -> Result<Locale, Error> {
     let tag = state.lookup("locale");
     let known = tag.as_ref().and_then(Value::as_str).and_then(|tag| tag.parse().ok());
-    known.ok_or_else(|| {
-        Error::new(ErrorKind::InvalidOperation, "`locale` is not the mail's language any more")
-    })
+    known.ok_or_else(|| Error::new(ErrorKind::InvalidOperation, "`locale` is no longer the mail's language"))
 }
 
 fn wrong(filter: &str, expected: &str, value: &Value) -> Error {
     let shown = match value.kind() {
-        ValueKind::Undefined => "what is undefined".to_owned(),
+        ValueKind::Undefined => "an undefined value".to_owned(),
         ValueKind::None => "null".to_owned(),
         _ => format!("`{value}`"),
     };
@@ -213,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_written_as_the_language_writes_it() {
+    fn a_value_is_written_in_the_mails_language() {
         let cases = [
             ("1200 | money('JPY')", ["¥1,200", "1,200円", "1,200엔"]),
             ("-12000 | money('KRW')", ["-₩12,000", "-12,000ウォン", "-12,000원"]),
@@ -248,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_is_none_of_its_kind_is_an_error_that_shows_it() {
+    fn a_value_of_the_wrong_kind_is_an_error_that_shows_it() {
         let cases = [
             ("'12' | money('JPY')", "money: `12` is not a whole number of minor units"),
             ("1.5 | money('JPY')", "money: `1.5` is not a whole number of minor units"),
@@ -268,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_wrapped_at_its_spaces_alone() {
+    fn a_text_is_wrapped_only_at_spaces() {
         let cases = [
             ("'one two three' | wrap(width=8)", "one two\nthree"),
             ("'one two three' | wrap(width=9, indent=2)", "  one two\n  three"),

@@ -1,9 +1,9 @@
-//! The texts that customers get: one place for all of them, by name and language.
+//! The texts of all mails, by name and language.
 //!
 //! A template is two files, `NAME.LOCALE.txt` with front matter and the text part, and `NAME.LOCALE.html` with the
-//! HTML part. The built-in ones are overridden file by file by those in `mail.template_dir`. Files without a language
-//! (`layout.html`) and those that begin with an underscore (`_footer.ja.txt`) are parts for others to use. A value
-//! that is missing is an error, never an empty place in a customer's mail.
+//! HTML part. Files in `mail.template_dir` override the built-in ones one by one. Files without a language
+//! (`layout.html`) and those that begin with an underscore (`_footer.ja.txt`) are parts that others include. A missing
+//! value is an error, never a gap in a customer's mail.
 
 mod built_in;
 mod check;
@@ -23,24 +23,24 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::locale::{Locale, locale_of};
 
-pub use check::{Finding, Gravity};
+pub use check::{Finding, FindingLevel};
 
-/// How the engine knows a subject among its templates: it is a line of the text's front matter.
+/// The suffix under which the engine finds a template's subject, a line of the text's front matter.
 const SUBJECT: &str = ".subject";
 
-/// Whether somebody has to get a mail, or may refuse it.
+/// Whether a mail has to be delivered, or the recipient may refuse it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Category {
     /// Part of a contract: a receipt, a notice of payment, a report.
     #[default]
     Transactional,
-    /// Advertising: with consent, and a way out.
+    /// Advertising: needs consent and a way to unsubscribe.
     Marketing,
 }
 
 impl Category {
-    /// Its word in the table `mails`.
+    /// Its value in the table `mails`.
     pub fn word(self) -> &'static str {
         match self {
             Self::Transactional => "TRANSACTIONAL",
@@ -48,17 +48,17 @@ impl Category {
         }
     }
 
-    /// Reads the word back.
+    /// Parses the value.
     pub fn of(word: &str) -> Self {
         if word == "MARKETING" { Self::Marketing } else { Self::Transactional }
     }
 }
 
-/// What a template says of itself in front of its text, in TOML between two lines of `+++`.
+/// What a template declares before its text, in TOML between two lines of `+++`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FrontMatter {
-    /// The subject; a template itself.
+    /// The subject, itself a template.
     pub subject: toml::Spanned<String>,
     /// What the mail is for, in a sentence.
     pub description: String,
@@ -70,7 +70,7 @@ pub struct FrontMatter {
     /// The variables that may be null, as paths: `coupon`, `items.url`.
     #[serde(default)]
     pub optional: Vec<String>,
-    /// Values to preview and to check it with; with `optional` they name every variable there is.
+    /// Values for preview and check; together with `optional` they name every variable there is.
     #[serde(default)]
     pub sample: toml::Table,
 }
@@ -80,9 +80,9 @@ pub struct FrontMatter {
 pub struct RenderedMail {
     /// The template's name.
     pub name: String,
-    /// The language it is in: another one than asked for where that one has no template.
+    /// The language it is in, which differs from the one asked for if the template does not have that one.
     pub locale: Locale,
-    /// The language that was asked for, where the mail is in another one.
+    /// The language that was asked for, if the mail is in another one.
     pub asked: Option<String>,
     /// Whether it is advertising.
     pub category: Category,
@@ -95,20 +95,20 @@ pub struct RenderedMail {
 }
 
 impl RenderedMail {
-    /// What to say where the mail is in another language than asked for.
+    /// What to report if the mail is in another language than the one asked for.
     pub fn fallback(&self) -> Option<String> {
         let asked = self.asked.as_deref()?;
         Some(format!("the mail template `{}` has no text in `{asked}`: used `{}`", self.name, self.locale))
     }
 }
 
-/// Where a template's file is from.
+/// Where a template's file comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Origin {
-    /// It comes with the program.
+    /// It is built in.
     BuiltIn,
-    /// It lies in `mail.template_dir`.
+    /// It is in `mail.template_dir`.
     Folder,
 }
 
@@ -119,13 +119,13 @@ pub struct Entry {
     pub name: String,
     /// Its language.
     pub locale: Locale,
-    /// What it says of itself.
+    /// Its front matter.
     pub front_matter: FrontMatter,
-    /// Its subject as the sample makes it; as it is written where the sample does not do.
+    /// Its subject rendered with the sample, or unrendered if the sample does not suffice.
     pub subject: String,
-    /// Where its text is from.
+    /// Where its text comes from.
     pub text_from: Origin,
-    /// Where its HTML is from, if it has one.
+    /// Where its HTML comes from, if it has any.
     pub html_from: Option<Origin>,
 }
 
@@ -136,7 +136,7 @@ struct Prepared {
     has_html: bool,
 }
 
-/// By name and language; nothing where there is none.
+/// By name and language; `None` if there is no such template.
 type PreparedTemplates = HashMap<(String, Locale), Option<Arc<Prepared>>>;
 
 /// All templates, built in and overridden.
@@ -144,7 +144,7 @@ type PreparedTemplates = HashMap<(String, Locale), Option<Arc<Prepared>>>;
 pub struct Templates {
     environment: Environment<'static>,
     folder: Option<PathBuf>,
-    /// Why the folder cannot be used; said by whoever needs a template first.
+    /// Why the folder cannot be used; reported when a template is first needed.
     folder_problem: Option<Failure>,
     default_locale: Locale,
     globals: Map<String, Value>,
@@ -176,14 +176,14 @@ impl Templates {
         }
     }
 
-    /// Renders a mail in a language, or in the next best one that the template has: the default language, English,
-    /// any. `data` is an object with the template's variables.
+    /// Renders a mail in a language, or in the next best one that the template has: the default language, English, any
+    /// other. `data` is an object with the template's variables.
     pub fn render(&self, name: &str, locale: Locale, data: &Value) -> anyhow::Result<RenderedMail> {
         self.render_in(name, locale.tag(), data)
     }
 
-    /// Renders a mail in the language of a member's own record: `ja`, `ja_JP`, `fr`. One that is not ours falls back
-    /// as in [`Templates::render`], and [`RenderedMail::fallback`] says so.
+    /// Renders a mail in the language of a member's record: `ja`, `ja_JP`, `fr`. A language that we do not have falls back
+    /// as in [`Templates::render`], and [`RenderedMail::fallback`] reports it.
     pub fn render_in(&self, name: &str, language: &str, data: &Value) -> anyhow::Result<RenderedMail> {
         let wanted = locale_of(language);
         let (locale, prepared) = self.best(name, wanted)?;
@@ -192,7 +192,7 @@ impl Templates {
         Ok(RenderedMail { asked: (wanted != Some(locale)).then(|| language.to_owned()), ..mail })
     }
 
-    /// Every template and language there is, in the order of names.
+    /// Every template and language, in the order of names.
     pub fn list(&self) -> anyhow::Result<Vec<Entry>> {
         let mut entries = Vec::new();
         for name in self.names()? {
@@ -218,7 +218,7 @@ impl Templates {
         Ok(entries)
     }
 
-    /// The names of all templates, those with an HTML part alone too.
+    /// The names of all templates, including those with only an HTML part.
     pub fn names(&self) -> anyhow::Result<BTreeSet<String>> {
         self.usable()?;
         let mut files: Vec<String> = built_in::FILES.iter().map(|(file, _)| (*file).to_owned()).collect();
@@ -231,7 +231,7 @@ impl Templates {
         Ok(files.iter().filter_map(|file| Some(name_of(file)?.to_owned())).collect())
     }
 
-    /// The data that a template's sample makes: its values, and null for what may be missing.
+    /// The data of a template's sample: its values, and null for optional values that it does not have.
     pub fn sample(&self, name: &str, language: &str) -> anyhow::Result<Value> {
         let (_, prepared) = self.best(name, locale_of(language))?;
         Ok(check::sample_data(&prepared.front_matter))
@@ -263,7 +263,7 @@ impl Templates {
         rendered.map_err(|error| problem(&error))
     }
 
-    /// A value may bring a line break; a header must not have one.
+    /// Renders the subject on one line: a value may contain a line break, a header must not.
     fn subject(&self, text_file: &str, variables: &minijinja::Value) -> Result<String, Failure> {
         let subject = self.render_file(&format!("{text_file}{SUBJECT}"), variables)?;
         let words = subject.split(|character: char| character.is_whitespace() || character.is_control());
@@ -301,12 +301,12 @@ impl Templates {
         });
         let hint = match similar {
             Some(similar) => format!("did you mean `{similar}`?"),
-            None => "`batchctl mail templates list` shows all".to_owned(),
+            None => "`batchctl mail templates list` lists all".to_owned(),
         };
-        Failure::bad_input(format!("no mail template is called `{name}`")).hint(hint).into()
+        Failure::bad_input(format!("unknown mail template `{name}`")).hint(hint).into()
     }
 
-    /// Reads a template's front matter, once; nothing where it has no text in that language.
+    /// Reads a template's front matter, once; `None` if it has no text in that language.
     fn prepare(&self, name: &str, locale: Locale) -> anyhow::Result<Option<Arc<Prepared>>> {
         self.usable()?;
         let key = (name.to_owned(), locale);
@@ -340,10 +340,10 @@ impl Templates {
     }
 }
 
-/// The engine: strict, escaping in HTML alone, its templates read when they are needed.
+/// The engine: strict, escaping only in HTML, reading templates when they are needed.
 fn environment(folder: Option<PathBuf>, time_zone: chrono_tz::Tz) -> Environment<'static> {
     let mut environment = Environment::new();
-    // Names the variable that is undefined.
+    // Makes errors name the undefined variable.
     environment.set_debug(true);
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
@@ -360,7 +360,7 @@ fn environment(folder: Option<PathBuf>, time_zone: chrono_tz::Tz) -> Environment
 fn folder_problem(folder: &Path) -> Option<Failure> {
     let problem = match std::fs::metadata(folder) {
         Ok(metadata) if metadata.is_dir() => return None,
-        Ok(_) => "it is no folder".to_owned(),
+        Ok(_) => "it is not a folder".to_owned(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => "it does not exist".to_owned(),
         Err(error) => error.to_string(),
     };
@@ -369,11 +369,11 @@ fn folder_problem(folder: &Path) -> Option<Failure> {
             "`mail.template_dir`: failed to use `{}`: {problem}",
             folder.display()
         ))
-        .hint("make the folder, or remove the key to use the built-in templates"),
+        .hint("create the folder, or remove the key to use the built-in templates"),
     )
 }
 
-/// The template's name in that of a file: `NAME.LOCALE.txt` or `NAME.LOCALE.html`.
+/// The template's name in a file name: `NAME.LOCALE.txt` or `NAME.LOCALE.html`.
 fn name_of(file: &str) -> Option<&str> {
     let (stem, extension) = file.rsplit_once('.')?;
     let (name, locale) = stem.rsplit_once('.')?;
@@ -386,19 +386,19 @@ fn has_extension(file: &str, extension: &str) -> bool {
     Path::new(file).extension().is_some_and(|own| own.eq_ignore_ascii_case(extension))
 }
 
-/// Whether a file of this name is looked for at all: one in the folder itself, never elsewhere.
+/// Whether this is the name of a file directly in the folder, never a path that leads elsewhere.
 fn is_file_name(name: &str) -> bool {
     !name.starts_with('.') && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
 }
 
-/// A template's error in one line: file, line and what is wrong.
+/// A template's error on one line: file, line and what is wrong.
 fn problem(error: &minijinja::Error) -> Failure {
     let place = match (error.name(), error.line()) {
         (Some(name), Some(line)) => format!("{} line {line}: ", name.trim_end_matches(SUBJECT)),
         (Some(name), None) => format!("{}: ", name.trim_end_matches(SUBJECT)),
         _ => String::new(),
     };
-    // Of a broken part that another template uses, the part is what is to be mended.
+    // If a template includes a broken part, the part is what has to be fixed.
     if let Some(cause) =
         std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<minijinja::Error>())
         && cause.name().is_some()
@@ -421,7 +421,8 @@ fn problem(error: &minijinja::Error) -> Failure {
     Failure::bad_input(format!("failed to render {place}{detail}{tag}"))
 }
 
-/// The tag (`{{ … }}`, `{% … %}`) at a place of a template, on one line; none where it is long enough to hide the rest.
+/// The tag (`{{ … }}`, `{% … %}`) at a position of a template, on one line; `None` if it is so long that it would hide
+/// the rest of the message.
 fn tag_around(source: &str, at: usize) -> Option<String> {
     const LONGEST: usize = 120;
     let before = source.get(..at)?;
@@ -432,7 +433,7 @@ fn tag_around(source: &str, at: usize) -> Option<String> {
     (tag.chars().count() <= LONGEST).then_some(tag)
 }
 
-/// The engine's way to a template: the text behind the front matter, or the subject in it.
+/// Loads a template for the engine: the text after the front matter, or the subject in it.
 fn load(folder: Option<&Path>, name: &str) -> Result<Option<String>, minijinja::Error> {
     let error = |error: anyhow::Error| {
         minijinja::Error::new(ErrorKind::InvalidOperation, crate::failure::one_line(&error))
@@ -443,7 +444,7 @@ fn load(folder: Option<&Path>, name: &str) -> Result<Option<String>, minijinja::
         return Ok(Some(source));
     }
     let (front_matter, body) = split(file, &source).map_err(|failure| error(failure.into()))?;
-    // Blank lines in place of what is before it, so that errors name the line of the file.
+    // Blank lines replace what precedes it, so that errors name the line of the file.
     let behind_lines = |lines: usize, text: &str| format!("{{#-{}-#}}{text}", "\n".repeat(lines));
     if file.len() < name.len() {
         let lines = 1 + source["+++\n".len()..][..front_matter.subject.span().start].matches('\n').count();
@@ -452,7 +453,7 @@ fn load(folder: Option<&Path>, name: &str) -> Result<Option<String>, minijinja::
     Ok(Some(behind_lines(source[..source.len() - body.len()].matches('\n').count(), body)))
 }
 
-/// A template's file: the user's, else the built-in one.
+/// Reads a template's file: the user's, else the built-in one.
 fn read(folder: Option<&Path>, file: &str) -> anyhow::Result<Option<(String, Origin)>> {
     if !is_file_name(file) {
         return Ok(None);
@@ -481,16 +482,17 @@ fn read(folder: Option<&Path>, file: &str) -> anyhow::Result<Option<(String, Ori
     Ok(built_in.map(|(_, text)| ((*text).to_owned(), Origin::BuiltIn)))
 }
 
-/// Takes the front matter off a text template.
+/// Splits a text template into its front matter and its text.
 fn split<'t>(file: &str, source: &'t str) -> Result<(FrontMatter, &'t str), Failure> {
     let failed = |line: usize, problem: &str| {
         Failure::bad_input(format!("failed to read {file} line {line}: {problem}"))
     };
-    let rest =
-        source.strip_prefix("+++\n").ok_or_else(|| failed(1, "no front matter: begin with a line `+++`"))?;
+    let rest = source
+        .strip_prefix("+++\n")
+        .ok_or_else(|| failed(1, "no front matter: start the file with a line `+++`"))?;
     let (front_matter, body) = rest
         .split_once("\n+++\n")
-        .ok_or_else(|| failed(1, "the front matter has no end: close it with a line `+++`"))?;
+        .ok_or_else(|| failed(1, "the front matter is not closed: end it with a line `+++`"))?;
     let parsed: FrontMatter = toml::from_str(front_matter).map_err(|error| {
         let before = error.span().and_then(|span| front_matter.get(..span.start)).unwrap_or_default();
         failed(before.matches('\n').count() + 2, &error.message().replace('\n', " "))
@@ -523,7 +525,7 @@ mod tests {
         }
     }
 
-    /// A folder with one template of English alone.
+    /// A folder with one template in English only.
     fn folder_with(text: &str, html: Option<&str>) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         let front_matter = "+++\nsubject = \"{{ title }}\"\ndescription = \"d\"\nowner = \"o\"\n+++\n";
@@ -584,7 +586,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subject_is_one_line_whatever_its_values_hold() {
+    fn a_subject_is_one_line_whatever_its_values_contain() {
         let mail =
             render("x", None, &json!({ "title": " Hello\r\nBcc: all@example.com\u{85}\u{2028}x\u{0}y " }));
         assert_eq!(mail.unwrap().subject, "Hello Bcc: all@example.com x y");
@@ -593,7 +595,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_an_error_and_never_an_empty_place() {
+    fn a_missing_value_is_an_error_and_never_a_gap() {
         let cases = [
             ("{{ name }}", json!({})),
             ("\n{% if name %}x{% endif %}", json!({})),
@@ -629,12 +631,12 @@ mod tests {
         }
         for name in ["../own", "own.en", "", ".", "_footer", "a/b", "own\0"] {
             let error = templates(None).render(name, Locale::En, &json!({})).unwrap_err();
-            assert_eq!(error.to_string(), format!("no mail template is called `{name}`"));
+            assert_eq!(error.to_string(), format!("unknown mail template `{name}`"));
         }
     }
 
     #[test]
-    fn a_language_without_a_text_falls_back_and_says_so() {
+    fn a_language_without_a_text_falls_back_and_reports_it() {
         let folder = folder_with("x", None);
         let templates = templates(Some(folder.path()));
         for (language, asked) in [("en", None), ("en_GB", None), ("ja", Some("ja")), ("fr-FR", Some("fr-FR"))]
@@ -653,7 +655,7 @@ mod tests {
         for _ in 0..200 {
             assert_eq!(templates.render("payment-notice", Locale::Ja, &data).unwrap(), first);
         }
-        // One entry a language and name, however many mails.
+        // One entry per language and name, however many mails.
         assert_eq!(templates.prepared.lock().unwrap().len(), 1);
     }
 }

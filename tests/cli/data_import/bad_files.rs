@@ -1,4 +1,4 @@
-//! A file that is damaged as a whole is refused in one clear line, and nothing of it is stored.
+//! A damaged file is refused with one clear line, and nothing of it is stored.
 
 use super::{ORDERS, file, import, order_line, orders_file, shop_rows, with_tokyo};
 use crate::support::{Shop, on_both_databases};
@@ -7,13 +7,13 @@ on_both_databases![
     a_header_without_an_end_is_refused,
     a_file_that_cannot_be_read_is_refused,
     a_file_in_another_encoding_is_refused_with_its_line,
-    a_file_that_is_cut_off_is_refused,
-    a_header_with_a_name_twice_is_refused,
+    a_truncated_file_is_refused,
+    a_header_with_a_duplicate_name_is_refused,
     a_line_with_another_number_of_fields_is_refused,
     a_nul_is_refused,
     a_quote_that_is_never_closed_does_not_fill_the_memory,
     an_order_of_endless_lines_is_refused,
-    a_file_of_a_header_alone_has_nothing_to_import,
+    a_file_with_only_a_header_has_nothing_to_import,
     a_fault_of_the_file_is_not_skipped,
 ];
 
@@ -48,8 +48,8 @@ fn a_file_that_cannot_be_read_is_refused(shop: &Shop) {
     refused_path(shop, "missing.csv", "failed to open FILE: it does not exist");
     shop.write("folder/file", "");
     refused_path(shop, "folder", "failed to open FILE: it is a directory");
-    refused(shop, "", "FILE is empty: not even a header");
-    refused(shop, "\n\r\n\n", "FILE is empty: not even a header");
+    refused(shop, "", "FILE is empty: it has no header");
+    refused(shop, "\n\r\n\n", "FILE is empty: it has no header");
     let ran = import(shop, &["--kind", "orders", "/dev/null"]).run().exits(65);
     assert!(
         ran.stderr.starts_with("error: failed to open `/dev/null`: it is not a regular file\n"),
@@ -64,20 +64,20 @@ fn a_file_in_another_encoding_is_refused_with_its_line(shop: &Shop) {
     refused(
         shop,
         &shift_jis,
-        "failed to read FILE: line 3 is not valid utf-8 (byte 0x92): give the file's encoding with --encoding",
+        "failed to read FILE: line 3 is not valid utf-8 (byte 0x92): set the file's encoding with --encoding",
     );
     let utf_16: Vec<u8> =
         "\u{feff}".encode_utf16().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect();
     refused(
         shop,
         &utf_16,
-        "failed to read FILE: line 1 is not valid utf-8 (bytes 0xFF 0xFE): the file looks like UTF-16, save it as UTF-8",
+        "failed to read FILE: line 1 is not valid utf-8 (bytes 0xFF 0xFE): the file looks like UTF-16; save it as UTF-8",
     );
-    // Without its mark, UTF-16 of ASCII is valid UTF-8 with a NUL behind every character.
+    // Without its mark, UTF-16 of ASCII is valid UTF-8 with a NUL after every character.
     refused(
         shop,
         &utf_16[2..400],
-        "failed to read FILE: line 1: there are NUL characters: the file looks like UTF-16, save it as UTF-8",
+        "failed to read FILE: line 1: there are NUL characters: the file looks like UTF-16; save it as UTF-8",
     );
     shop.write("batchctl.toml", "[import.orders]\nencoding = \"shift_jis\"\n");
     // In UTF-8, `注` is 0xE6 0xB3 0xA8: the first two make a character of Shift_JIS, and so on, until they do not.
@@ -87,38 +87,42 @@ fn a_file_in_another_encoding_is_refused_with_its_line(shop: &Shop) {
     assert_eq!(shop_rows(shop), before);
 }
 
-fn a_file_that_is_cut_off_is_refused(shop: &Shop) {
+fn a_truncated_file_is_refused(shop: &Shop) {
     with_tokyo(shop);
     let whole = orders_file(30);
     let quoted = format!("{}tokyo,\"A00", orders_file(30));
     refused(
         shop,
         quoted,
-        "failed to read FILE: line 32: the file ends inside a quoted field of this line: it is cut off, or a quote \
-         is not closed",
+        "failed to read FILE: line 32: the file ends inside a quoted field of this line: it is truncated, or a quote \
+        is not closed",
     );
     let cut = &whole[..whole.len() - "P1,1,1200\n".len()];
-    refused(shop, cut, "failed to read FILE: line 31: the last line has 7 of 9 fields: the file is cut off");
+    refused(
+        shop,
+        cut,
+        "failed to read FILE: line 31: the last line has 7 of 9 fields: the file is truncated",
+    );
     refused(
         shop,
         &whole[..whole.len() - "1,1200\n".len()],
-        "failed to read FILE: line 31: the last line has 8 of 9 fields: the file is cut off",
+        "failed to read FILE: line 31: the last line has 8 of 9 fields: the file is truncated",
     );
     refused(
         shop,
         "\"mall",
-        "failed to read FILE: line 1: the file ends inside a quoted field of this line: it is cut off, or a quote is \
-         not closed",
+        "failed to read FILE: line 1: the file ends inside a quoted field of this line: it is truncated, or a quote is \
+        not closed",
     );
 }
 
-fn a_header_with_a_name_twice_is_refused(shop: &Shop) {
+fn a_header_with_a_duplicate_name_is_refused(shop: &Shop) {
     with_tokyo(shop);
     let line = format!("{},x", order_line(1));
     refused(
         shop,
         file(&format!("{ORDERS},order_no"), &[&line]),
-        "failed to read FILE: line 1: two columns are called `order_no`",
+        "failed to read FILE: line 1: two columns are named `order_no`",
     );
 }
 
@@ -133,7 +137,7 @@ fn a_line_with_another_number_of_fields_is_refused(shop: &Shop) {
     refused(
         shop,
         file(ORDERS, &[&line, &format!("{line},1"), &order_line(3)]),
-        "failed to read FILE: line 3: the line has 10 fields, the header has 9: quote a field that holds the delimiter",
+        "failed to read FILE: line 3: the line has 10 fields, the header has 9: quote fields that contain the delimiter",
     );
 }
 
@@ -142,8 +146,8 @@ fn a_nul_is_refused(shop: &Shop) {
     refused(
         shop,
         file(ORDERS, &[&order_line(1), &order_line(2).replace("P1", "P\0")]),
-        "failed to read FILE: line 3: there is a NUL character: the file is damaged, or not in the encoding it was \
-         said to have",
+        "failed to read FILE: line 3: there is a NUL character: the file is damaged, or has another \
+        encoding",
     );
 }
 
@@ -166,7 +170,7 @@ fn an_order_of_endless_lines_is_refused(shop: &Shop) {
     assert_eq!(shop.scalar("SELECT COUNT(*) FROM order_items"), "2000");
 }
 
-fn a_file_of_a_header_alone_has_nothing_to_import(shop: &Shop) {
+fn a_file_with_only_a_header_has_nothing_to_import(shop: &Shop) {
     with_tokyo(shop);
     shop.write("orders.csv", file(ORDERS, &[]));
     let before = shop_rows(shop);

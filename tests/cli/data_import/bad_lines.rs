@@ -1,19 +1,18 @@
-//! A line whose fields make no sense is named with its line and its column, and without a skip limit nothing of
-//! its file is stored.
+//! An invalid field is reported with its line and its column, and without a skip limit nothing of its file is stored.
 
 use super::{file, import, item_errors, runs, shop_rows, with_tokyo};
 use crate::support::{Shop, on_both_databases};
 
 on_both_databases![
-    a_field_that_makes_no_sense_is_named,
+    an_invalid_field_is_named,
     a_state_that_lacks_its_time_is_named,
     lines_that_disagree_about_their_order_are_named,
     a_product_twice_in_an_order_needs_line_numbers,
-    an_order_whose_lines_are_apart_is_refused,
-    a_record_that_is_twice_in_its_file_is_refused,
+    an_order_whose_lines_are_not_consecutive_is_refused,
+    a_duplicate_record_is_refused,
     two_keys_that_mean_the_same_record_are_refused,
     members_and_products_are_checked_too,
-    a_refund_has_to_fit_a_stored_order,
+    a_refund_has_to_match_a_stored_order,
     a_quantity_of_zero_is_stored_and_a_negative_one_is_refused,
     every_bad_line_is_a_row_and_five_are_quoted,
 ];
@@ -21,8 +20,7 @@ on_both_databases![
 const ORDERS: &str = "mall,order_no,status,ordered_at,paid_at,cancelled_at,total_amount,currency,tax_amount,product_code,\
                       quantity,unit_price_amount";
 
-/// What is wrong with a line of a file, as its row says; the file has a good line before it, and nothing of it is
-/// stored.
+/// The problem of a line of a file, as in its row; the file has a good line before it, and nothing of it is stored.
 #[track_caller]
 fn problem(shop: &Shop, kind: &str, header: &str, good: &str, line: &str) -> String {
     shop.write("bad.csv", file(header, &[good, line]));
@@ -31,7 +29,7 @@ fn problem(shop: &Shop, kind: &str, header: &str, good: &str, line: &str) -> Str
         .run()
         .exits(65)
         .says("1 of 2 lines are bad, more than the skip limit of 0; nothing was imported")
-        .says("hint: mend the file, or leave bad lines out with --skip-limit N");
+        .says("hint: fix the file, or skip bad lines with --skip-limit N");
     assert_eq!(shop_rows(shop), before, "{line}");
     let last = item_errors(shop).pop().unwrap_or_default();
     let (_run, error) = last.split_once(' ').unwrap_or_default();
@@ -47,7 +45,7 @@ fn order_problem(shop: &Shop, line: &str) -> String {
     problem(shop, "orders", ORDERS, GOOD_ORDER, line)
 }
 
-fn a_field_that_makes_no_sense_is_named(shop: &Shop) {
+fn an_invalid_field_is_named(shop: &Shop) {
     with_tokyo(shop);
     let line = |from: &str, to: &str| GOOD_ORDER.replace("A-1", "A-2").replacen(from, to, 1);
     let cases = [
@@ -56,7 +54,7 @@ fn a_field_that_makes_no_sense_is_named(shop: &Shop) {
         (line("A-2", ""), "`order_no`: is empty"),
         (
             line("PAID", "paid"),
-            "`status`: `paid` is none of PAYMENT_WAIT, PAID, SHIPPED, DELIVERED, ORDER_CANCELLED, REFUNDED: map it in \
+            "`status`: `paid` is not one of PAYMENT_WAIT, PAID, SHIPPED, DELIVERED, ORDER_CANCELLED, REFUNDED: map it in \
              batchctl.toml, [import.KIND.values.status]",
         ),
         (line("2026-11-19", "2026-02-30"), "`ordered_at`: `2026-02-30 10:00` is not a time that exists"),
@@ -67,7 +65,7 @@ fn a_field_that_makes_no_sense_is_named(shop: &Shop) {
         ),
         (
             line("2026-11-19 10:00", "0026-11-19 10:00"),
-            "`ordered_at`: `0026-11-19 10:00` is not a year of our time: write four digits",
+            "`ordered_at`: `0026-11-19 10:00` has an implausible year: write four digits",
         ),
         (
             line(",1200,", ",\"1,200\","),
@@ -81,7 +79,7 @@ fn a_field_that_makes_no_sense_is_named(shop: &Shop) {
         ),
         (
             line(",1200,", ",¥1200,"),
-            "`total_amount`: `¥1200` is not a number: write it with digits, one `.` and a leading `-` at most",
+            "`total_amount`: `¥1200` is not a number: use only digits, one `.` and a leading `-`",
         ),
         (
             line(",1200,", ",9223372036854775808,"),
@@ -91,7 +89,7 @@ fn a_field_that_makes_no_sense_is_named(shop: &Shop) {
         (line(",1200,", ",,"), "`total_amount`: is empty"),
         (
             line(",1200,,", ",1200,YEN,"),
-            "`currency`: `YEN` is no currency: write an ISO 4217 code such as JPY",
+            "`currency`: `YEN` is not a currency: write an ISO 4217 code such as JPY",
         ),
         (
             line("P1,1,1200", "P1,2,9223372036854775807"),
@@ -135,13 +133,13 @@ fn a_product_twice_in_an_order_needs_line_numbers(shop: &Shop) {
     with_tokyo(shop);
     assert_eq!(
         order_problem(shop, GOOD_ORDER),
-        "`product_code`: `P1` is twice in the same order: tell its lines apart by a column `line_no`"
+        "`product_code`: `P1` occurs twice in the same order: distinguish its lines with a column `line_no`"
     );
     let numbered = format!("{ORDERS},line_no");
     let line = |number: &str| format!("{GOOD_ORDER},{number}");
     assert_eq!(
         problem(shop, "orders", &numbered, &line("1"), &line("1")),
-        "`line_no`: `1` is twice in the same order"
+        "`line_no`: `1` occurs twice in the same order"
     );
     shop.write("orders.csv", file(&numbered, &[&line("1"), &line("2")]));
     import(shop, &["--kind", "orders", "orders.csv"]).run().succeeds();
@@ -151,7 +149,7 @@ fn a_product_twice_in_an_order_needs_line_numbers(shop: &Shop) {
     );
 }
 
-fn an_order_whose_lines_are_apart_is_refused(shop: &Shop) {
+fn an_order_whose_lines_are_not_consecutive_is_refused(shop: &Shop) {
     with_tokyo(shop);
     let other = GOOD_ORDER.replace("A-1", "A-2");
     let more = GOOD_ORDER.replace("P1", "P2");
@@ -162,13 +160,13 @@ fn an_order_whose_lines_are_apart_is_refused(shop: &Shop) {
     assert_eq!(
         item_errors(shop),
         [
-            "1 orders.csv:2 check SKIPPED BAD_INPUT the same order is on line 4 too: its lines have to be together",
-            "1 orders.csv:4 check SKIPPED BAD_INPUT the same order is on line 2 too: its lines have to be together",
+            "1 orders.csv:2 check SKIPPED BAD_INPUT the same order is also on line 4: its lines have to be consecutive",
+            "1 orders.csv:4 check SKIPPED BAD_INPUT the same order is also on line 2: its lines have to be consecutive",
         ]
     );
 }
 
-fn a_record_that_is_twice_in_its_file_is_refused(shop: &Shop) {
+fn a_duplicate_record_is_refused(shop: &Shop) {
     with_tokyo(shop);
     shop.mall("ny", "America/New_York", "USD");
     // The same code in another mall is another product.
@@ -180,8 +178,8 @@ fn a_record_that_is_twice_in_its_file_is_refused(shop: &Shop) {
     assert_eq!(
         item_errors(shop),
         [
-            "1 products.csv:2 check SKIPPED BAD_INPUT the same product is on line 5 too",
-            "1 products.csv:5 check SKIPPED BAD_INPUT the same product is on line 2 too",
+            "1 products.csv:2 check SKIPPED BAD_INPUT the same product is also on line 5",
+            "1 products.csv:5 check SKIPPED BAD_INPUT the same product is also on line 2",
         ]
     );
 }
@@ -193,7 +191,7 @@ fn members_and_products_are_checked_too(shop: &Shop) {
     let member = |line| problem(shop, "members", header, good, line);
     assert_eq!(
         member("tokyo,M2,active,2026-11-19 10:00,"),
-        "`status`: `active` is none of UNCONFIRMED, ACTIVE, WITHDRAWN: map it in batchctl.toml, \
+        "`status`: `active` is not one of UNCONFIRMED, ACTIVE, WITHDRAWN: map it in batchctl.toml, \
          [import.KIND.values.status]"
     );
     assert_eq!(member("tokyo,,ACTIVE,2026-11-19 10:00,"), "`member_code`: is empty");
@@ -210,12 +208,12 @@ fn members_and_products_are_checked_too(shop: &Shop) {
     assert_eq!(product("tokyo,P2,a,1,,2.5"), "`stock_quantity`: `2.5` has decimals");
     assert_eq!(
         product("tokyo,P2,a,1,NEW,2"),
-        "`status`: `NEW` is none of ON_SALE, SOLD_OUT, DISCONTINUED: map it in batchctl.toml, \
+        "`status`: `NEW` is not one of ON_SALE, SOLD_OUT, DISCONTINUED: map it in batchctl.toml, \
          [import.KIND.values.status]"
     );
 }
 
-fn a_refund_has_to_fit_a_stored_order(shop: &Shop) {
+fn a_refund_has_to_match_a_stored_order(shop: &Shop) {
     with_tokyo(shop);
     shop.mall("ny", "America/New_York", "USD");
     shop.write("orders.csv", file(ORDERS, &[GOOD_ORDER]));
@@ -275,7 +273,7 @@ fn two_keys_that_mean_the_same_record_are_refused(shop: &Shop) {
     import(shop, &["--kind", "products", "twice.csv"])
         .run()
         .exits(65)
-        .says("twice.csv:2: the same product is on line 3 too")
-        .says("twice.csv:3: the same product is on line 2 too");
+        .says("twice.csv:2: the same product is also on line 3")
+        .says("twice.csv:3: the same product is also on line 2");
     assert_eq!(shop_rows(shop), before);
 }

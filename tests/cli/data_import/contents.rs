@@ -1,21 +1,21 @@
-//! What is in a file is what is in the tables, down to the last column.
+//! What is in a file ends up in the tables, down to the last column.
 
 use super::{file, import, item_errors, rows, shop_rows, with_tokyo};
 use crate::support::{Sandbox, Shop, on_both_databases};
 
 on_both_databases![
-    orders_go_in_with_their_lines,
+    orders_are_imported_with_their_lines,
     an_order_without_optional_columns_gets_their_defaults,
-    members_go_in,
-    products_go_in_with_their_stock,
-    refunds_go_in,
-    a_column_that_the_file_has_not_is_left_as_it_is_stored,
+    members_are_imported,
+    products_are_imported_with_their_stock,
+    refunds_are_imported,
+    a_column_missing_from_the_file_keeps_its_stored_value,
     a_local_time_is_the_malls,
-    a_time_that_the_clock_leaves_out_is_a_bad_line,
+    a_time_that_the_clock_skips_is_a_bad_line,
     a_time_that_the_clock_shows_twice_is_the_earlier,
     the_currency_of_the_line_decides_the_decimals,
     a_file_may_have_a_byte_order_mark_and_windows_line_ends,
-    hostile_text_is_stored_as_it_is,
+    hostile_text_is_stored_unchanged,
     a_field_of_more_than_10_000_characters_is_refused,
 ];
 
@@ -48,7 +48,7 @@ fn line_rows(shop: &Sandbox) -> Vec<String> {
     )
 }
 
-fn orders_go_in_with_their_lines(shop: &Shop) {
+fn orders_are_imported_with_their_lines(shop: &Shop) {
     with_malls(shop);
     let header = "mall,order_no,status,ordered_at,total_amount,member_code,currency,paid_at,cancelled_at,\
                   cancel_reason,payment_method,discount_amount,shipping_amount,tax_amount,updated_at,product_code,\
@@ -126,7 +126,7 @@ fn member_rows(shop: &Sandbox) -> Vec<String> {
     )
 }
 
-fn members_go_in(shop: &Shop) {
+fn members_are_imported(shop: &Shop) {
     with_malls(shop);
     let header = "mall,member_code,status,signed_up_at,email,name,phone,locale,channel,confirmed_at,withdrawn_at,\
                   updated_at";
@@ -169,7 +169,7 @@ fn product_rows(shop: &Sandbox) -> Vec<String> {
     )
 }
 
-fn products_go_in_with_their_stock(shop: &Shop) {
+fn products_are_imported_with_their_stock(shop: &Shop) {
     with_malls(shop);
     let header =
         "mall,product_code,name,price_amount,status,currency,stock_quantity,stock_alert_threshold,updated_at";
@@ -199,7 +199,7 @@ fn products_go_in_with_their_stock(shop: &Shop) {
     );
 }
 
-fn refunds_go_in(shop: &Shop) {
+fn refunds_are_imported(shop: &Shop) {
     with_malls(shop);
     let lines = [
         "tokyo,A-1,PAID,2026-11-19 10:00,2026-11-19 10:05,1200,P1,1,1200",
@@ -235,7 +235,7 @@ fn refunds_go_in(shop: &Shop) {
     );
 }
 
-fn a_column_that_the_file_has_not_is_left_as_it_is_stored(shop: &Shop) {
+fn a_column_missing_from_the_file_keeps_its_stored_value(shop: &Shop) {
     with_tokyo(shop);
     let header = "mall,product_code,name,price_amount,status,stock_quantity,stock_alert_threshold";
     shop.write("products.csv", file(header, &["tokyo,P1,Tea,1200,SOLD_OUT,5,2"]));
@@ -275,7 +275,7 @@ fn a_local_time_is_the_malls(shop: &Shop) {
     assert_eq!(new_york_time(shop, "2026-12-01 12:00:00+09:00"), "2026-12-01T03:00:00+00:00");
 }
 
-fn a_time_that_the_clock_leaves_out_is_a_bad_line(shop: &Shop) {
+fn a_time_that_the_clock_skips_is_a_bad_line(shop: &Shop) {
     shop.mall("ny", "America/New_York", "USD");
     assert_eq!(
         new_york_time(shop, "2026-03-08 02:30"),
@@ -329,7 +329,7 @@ fn a_file_may_have_a_byte_order_mark_and_windows_line_ends(shop: &Shop) {
     );
 }
 
-fn hostile_text_is_stored_as_it_is(shop: &Shop) {
+fn hostile_text_is_stored_unchanged(shop: &Shop) {
     with_tokyo(shop);
     let longest = "字".repeat(10_000);
     let names = [

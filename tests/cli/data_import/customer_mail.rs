@@ -1,22 +1,22 @@
-//! The kinds that mails to customers are made of: carts, coupons, subscriptions, articles and consents.
+//! The kinds of data for mails to customers: carts, coupons, subscriptions, articles and consents.
 
 use super::{file, import, item_errors, rows, shop_rows, with_tokyo};
 use crate::support::{Shop, on_both_databases};
 
 on_both_databases![
-    carts_go_in_with_their_items,
-    a_cart_is_replaced_whole,
-    a_cart_whose_lines_are_apart_or_differ_is_refused,
-    coupons_go_in_and_stay_with_whom_they_were_given,
-    subscriptions_go_in,
-    articles_go_in,
-    consents_go_in_by_member_and_purpose,
-    members_bring_their_wish_to_be_forgotten,
-    what_is_wrong_with_a_line_is_said,
+    carts_are_imported_with_their_items,
+    a_cart_is_replaced_as_a_whole,
+    a_cart_whose_lines_are_not_consecutive_or_differ_is_refused,
+    coupons_are_imported_and_stay_with_their_owners,
+    subscriptions_are_imported,
+    articles_are_imported,
+    consents_are_imported_by_member_and_purpose,
+    an_erasure_request_is_imported_with_its_member,
+    the_fault_of_a_line_is_reported,
     an_older_record_does_not_overwrite_a_newer,
     a_rerun_changes_nothing_and_a_changed_line_one_record,
-    a_missing_column_stays_as_it_is_stored,
-    headers_and_values_of_the_shops_own_are_mapped,
+    a_missing_column_keeps_its_stored_value,
+    the_shops_own_headers_and_values_are_mapped,
 ];
 
 const LATER: &str = "2026-11-21T00:00:00Z";
@@ -40,7 +40,7 @@ fn carts(shop: &Shop) -> Vec<String> {
     )
 }
 
-fn carts_go_in_with_their_items(shop: &Shop) {
+fn carts_are_imported_with_their_items(shop: &Shop) {
     with_tokyo(shop);
     let lines = [
         "tokyo,C1,2026-11-18 21:00,M1,ja,https://shop/c1,,A,2,1200,,煎茶,https://shop/a,https://shop/a.png,no",
@@ -61,7 +61,7 @@ fn carts_go_in_with_their_items(shop: &Shop) {
     );
 }
 
-fn a_cart_is_replaced_whole(shop: &Shop) {
+fn a_cart_is_replaced_as_a_whole(shop: &Shop) {
     with_tokyo(shop);
     let header =
         "mall,cart_key,last_activity_at,member_code,product_code,quantity,unit_price_amount,purchased";
@@ -110,7 +110,7 @@ fn a_cart_is_replaced_whole(shop: &Shop) {
     assert_eq!(shop.scalar("SELECT COUNT(*) FROM carts JOIN cart_items ON cart_id = id"), "4");
 }
 
-fn a_cart_whose_lines_are_apart_or_differ_is_refused(shop: &Shop) {
+fn a_cart_whose_lines_are_not_consecutive_or_differ_is_refused(shop: &Shop) {
     with_tokyo(shop);
     let header = "mall,cart_key,last_activity_at,product_code,quantity,unit_price_amount";
     shop.write(
@@ -134,18 +134,18 @@ fn a_cart_whose_lines_are_apart_or_differ_is_refused(shop: &Shop) {
     assert_eq!(
         errors,
         [
-            "1 carts.csv:2 check SKIPPED BAD_INPUT the same cart is on line 4 too: its lines have to be together",
-            "1 carts.csv:4 check SKIPPED BAD_INPUT the same cart is on line 2 too: its lines have to be together",
+            "1 carts.csv:2 check SKIPPED BAD_INPUT the same cart is also on line 4: its lines have to be consecutive",
+            "1 carts.csv:4 check SKIPPED BAD_INPUT the same cart is also on line 2: its lines have to be consecutive",
             "1 carts.csv:6 check SKIPPED BAD_INPUT `last_activity_at`: `2026-11-18 22:00` differs from \
              `2026-11-18 21:00` on line 5 of the same cart",
-            "1 carts.csv:8 check SKIPPED BAD_INPUT `product_code`: `A` is twice in the same cart: tell its lines \
-             apart by a column `line_no`",
+            "1 carts.csv:8 check SKIPPED BAD_INPUT `product_code`: `A` occurs twice in the same cart: distinguish its lines \
+            with a column `line_no`",
         ]
     );
     assert_eq!(shop.scalar("SELECT COUNT(*) FROM carts"), "0");
 }
 
-fn coupons_go_in_and_stay_with_whom_they_were_given(shop: &Shop) {
+fn coupons_are_imported_and_stay_with_their_owners(shop: &Shop) {
     with_tokyo(shop);
     let header = "mall,code,description,expires_day";
     bring(shop, "coupons", header, &["tokyo,AAA,10 %,2026-12-31", "tokyo,BBB,5 %,"]);
@@ -162,7 +162,7 @@ fn coupons_go_in_and_stay_with_whom_they_were_given(shop: &Shop) {
     );
 }
 
-fn subscriptions_go_in(shop: &Shop) {
+fn subscriptions_are_imported(shop: &Shop) {
     with_tokyo(shop);
     let lines = [
         "tokyo,S1,M1,Premium,ACTIVE,980,,2027-01-31,2027-01-30,card,4242,https://shop/plan",
@@ -182,7 +182,7 @@ fn subscriptions_go_in(shop: &Shop) {
     );
 }
 
-fn articles_go_in(shop: &Shop) {
+fn articles_are_imported(shop: &Shop) {
     with_tokyo(shop);
     let header = "mall,article_key,title,summary,url,published_at,free_summary,locale";
     let lines = [
@@ -202,7 +202,7 @@ fn articles_go_in(shop: &Shop) {
     );
 }
 
-fn consents_go_in_by_member_and_purpose(shop: &Shop) {
+fn consents_are_imported_by_member_and_purpose(shop: &Shop) {
     with_tokyo(shop);
     let header = "mall,member_code,purpose,granted,updated_at";
     let lines = [
@@ -221,7 +221,7 @@ fn consents_go_in_by_member_and_purpose(shop: &Shop) {
             "M2 | DIGEST | 1 | NULL",
         ]
     );
-    // An older word does not replace a newer one: who took it back stays that way.
+    // An older decision does not replace a newer one: a revoked consent stays revoked.
     let lines = ["tokyo,M1,MARKETING,no,2026-11-19 09:00", "tokyo,M1,DIGEST,yes,2026-11-17 09:00"];
     bring(shop, "consents", header, &lines);
     assert_eq!(
@@ -232,10 +232,10 @@ fn consents_go_in_by_member_and_purpose(shop: &Shop) {
     import(shop, &["--kind", "consents", "twice.csv"])
         .run()
         .exits(65)
-        .says("the same consent is on line 3 too");
+        .says("the same consent is also on line 3");
 }
 
-fn members_bring_their_wish_to_be_forgotten(shop: &Shop) {
+fn an_erasure_request_is_imported_with_its_member(shop: &Shop) {
     with_tokyo(shop);
     let header = "mall,member_code,status,signed_up_at,erasure_requested_at";
     bring(
@@ -246,12 +246,12 @@ fn members_bring_their_wish_to_be_forgotten(shop: &Shop) {
     );
     let wishes = || rows(shop, "SELECT member_code, erasure_requested_at FROM members");
     assert_eq!(wishes(), ["M1 | 2026-11-18T00:00:00+00:00", "M2 | NULL"]);
-    // A file without the column does not take it back.
+    // A file without the column does not revoke it.
     bring(shop, "members", "mall,member_code,status,signed_up_at", &["tokyo,M1,WITHDRAWN,2025-04-01 09:00"]);
     assert_eq!(wishes(), ["M1 | 2026-11-18T00:00:00+00:00", "M2 | NULL"]);
 }
 
-fn what_is_wrong_with_a_line_is_said(shop: &Shop) {
+fn the_fault_of_a_line_is_reported(shop: &Shop) {
     with_tokyo(shop);
     let problem = |kind: &str, header: &str, line: &str| {
         shop.write("bad.csv", file(header, &[line]));
@@ -267,7 +267,7 @@ fn what_is_wrong_with_a_line_is_said(shop: &Shop) {
     );
     assert_eq!(
         subscription("RUNNING,980,,2027-01-31,,,,"),
-        "`status`: `RUNNING` is none of ACTIVE, PAUSED, CANCELLED: map it in batchctl.toml, [import.KIND.values.status]"
+        "`status`: `RUNNING` is not one of ACTIVE, PAUSED, CANCELLED: map it in batchctl.toml, [import.KIND.values.status]"
     );
     assert_eq!(
         subscription("ACTIVE,980,,2027-02-29,,,,"),
@@ -286,7 +286,7 @@ fn what_is_wrong_with_a_line_is_said(shop: &Shop) {
     let consent = |line: &str| problem("consents", "mall,member_code,purpose,granted", line);
     assert_eq!(
         consent("tokyo,M1,SPAM,yes"),
-        "`purpose`: `SPAM` is none of MARKETING, DIGEST: map it in batchctl.toml, [import.KIND.values.purpose]"
+        "`purpose`: `SPAM` is not one of MARKETING, DIGEST: map it in batchctl.toml, [import.KIND.values.purpose]"
     );
     assert_eq!(consent("tokyo,M1,DIGEST,"), "`granted`: is empty");
     let article =
@@ -294,7 +294,7 @@ fn what_is_wrong_with_a_line_is_said(shop: &Shop) {
     assert_eq!(article("tokyo,A1,,s,u,2026-11-18 09:00,"), "`title`: is empty");
     assert_eq!(
         article("tokyo,A1,t,s,u,2026-11-18 09:00,fr"),
-        "`locale`: `fr` is none of en, ja, ko: map it in batchctl.toml, [import.KIND.values.locale]"
+        "`locale`: `fr` is not one of en, ja, ko: map it in batchctl.toml, [import.KIND.values.locale]"
     );
     let cart = |rest: &str| {
         let header = "mall,cart_key,last_activity_at,product_code,quantity,unit_price_amount,purchased";
@@ -304,7 +304,7 @@ fn what_is_wrong_with_a_line_is_said(shop: &Shop) {
     assert_eq!(cart("1,-5,"), "`unit_price_amount`: `-5` is negative: write it without the sign");
     assert_eq!(
         cart("1,5,maybe"),
-        "`purchased`: `maybe` is none of yes, no: map it in batchctl.toml, [import.KIND.values.purchased]"
+        "`purchased`: `maybe` is not one of yes, no: map it in batchctl.toml, [import.KIND.values.purchased]"
     );
     assert_eq!(
         problem("coupons", "mall,code,description,expires_day", "tokyo,AAA,10 %,soon"),
@@ -393,7 +393,7 @@ fn a_rerun_changes_nothing_and_a_changed_line_one_record(shop: &Shop) {
     }
 }
 
-fn a_missing_column_stays_as_it_is_stored(shop: &Shop) {
+fn a_missing_column_keeps_its_stored_value(shop: &Shop) {
     with_tokyo(shop);
     let full = "tokyo,S1,M1,Premium,ACTIVE,980,,2027-01-31,,card,4242,https://shop/plan";
     bring(shop, "subscriptions", SUBSCRIPTIONS, &[full]);
@@ -408,7 +408,7 @@ fn a_missing_column_stays_as_it_is_stored(shop: &Shop) {
     assert_eq!(shop.sql("SELECT amount, next_charge_day FROM subscriptions"), [["1180", "2027-02-28"]]);
 }
 
-fn headers_and_values_of_the_shops_own_are_mapped(shop: &Shop) {
+fn the_shops_own_headers_and_values_are_mapped(shop: &Shop) {
     with_tokyo(shop);
     shop.write(
         "batchctl.toml",

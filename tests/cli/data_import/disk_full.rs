@@ -1,7 +1,7 @@
-//! A full disk: a clear message, no half of anything, and the next start without it finishes the work.
+//! A full disk: a clear message, nothing half-written, and the next start with enough space finishes the work.
 //!
-//! A limit on the size of files stands in for the disk, since it needs no privileges: a write beyond it fails with
-//! "file too large" (setrlimit(2), `RLIMIT_FSIZE`). As root, a small file system of its own is filled too.
+//! A limit on the size of files simulates the disk, because it needs no privileges: a write beyond it fails with "file
+//! too large" (setrlimit(2), `RLIMIT_FSIZE`). As root, a small file system is filled too.
 
 use std::fs;
 use std::io::Write;
@@ -10,12 +10,12 @@ use std::process::Command;
 use super::{import, order_numbers, orders_file, stored_orders, with_tokyo};
 use crate::support::{Arranged, Batchctl, Database, Line, Order, Sandbox, Shop, on_both_databases};
 
-on_both_databases![a_report_that_finds_the_disk_full_leaves_no_half_of_a_file];
+on_both_databases![a_report_that_finds_the_disk_full_leaves_no_partial_file];
 
 /// Orders of some megabytes in the database.
 const ORDERS: usize = 20_000;
 
-/// Keeps every file that it writes below so many blocks: of 512 bytes, or 1024 where `sh` is bash.
+/// Limits every file that it writes to this many blocks of 512 bytes, or 1024 if `sh` is bash.
 fn with_file_size_limit(command: Batchctl, blocks: u32) -> Batchctl {
     command.through_shell(&format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\""))
 }
@@ -24,7 +24,7 @@ fn import_by_thousands(shop: &Sandbox) -> Batchctl {
     import(shop, &["--kind", "orders", "--chunk-size", "1000", "orders.csv"])
 }
 
-/// It failed with one line that says what is wrong, and its exit code is no success.
+/// It failed with one line that says what is wrong, and with a failing exit code.
 #[track_caller]
 fn assert_told(code: Option<i32>, stderr: &str) {
     // 75 if the disk was too full for the run's own end.
@@ -36,7 +36,7 @@ fn assert_told(code: Option<i32>, stderr: &str) {
 }
 
 #[test]
-fn an_import_that_finds_the_disk_full_goes_on_when_there_is_room_again() {
+fn an_import_that_finds_the_disk_full_continues_when_there_is_room_again() {
     let shop = Shop::on(Database::Sqlite);
     with_tokyo(&shop);
     shop.write("orders.csv", orders_file(ORDERS));
@@ -55,7 +55,7 @@ fn an_import_that_finds_the_disk_full_goes_on_when_there_is_room_again() {
 }
 
 #[test]
-fn a_disk_without_any_room_is_told_too() {
+fn a_disk_without_any_room_is_reported_too() {
     let shop = Shop::on(Database::Sqlite);
     with_tokyo(&shop);
     shop.write("orders.csv", orders_file(10));
@@ -80,14 +80,14 @@ const ON_A_SMALL_DISK: &str = r#"
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "the test program would swallow a notice that is `eprint`ed")]
-fn an_import_on_a_small_disk_that_is_really_full_goes_on_when_there_is_room_again() {
+fn an_import_on_a_small_disk_that_is_really_full_continues_when_there_is_room_again() {
     let probe = Command::new("unshare").args(["-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]).output();
     if !probe.is_ok_and(|probe| probe.status.success()) {
         let notice = "note: the test of a really full disk is skipped: it needs to mount one (root)";
         writeln!(std::io::stderr(), "{notice}").expect("stderr is there");
         return;
     }
-    // The sandbox must not look at its database before it is replaced.
+    // The sandbox must not open its database before it is replaced.
     let shop = Sandbox::new();
     let words = ["mall", "add", "tokyo", "--name", "Tokyo", "--time-zone", "Asia/Tokyo", "--currency", "JPY"];
     shop.batchctl(words).run().succeeds();
@@ -108,9 +108,9 @@ fn an_import_on_a_small_disk_that_is_really_full_goes_on_when_there_is_room_agai
     assert!(written > 0 && written < ORDERS, "{written}");
 }
 
-fn a_report_that_finds_the_disk_full_leaves_no_half_of_a_file(shop: &Shop) {
+fn a_report_that_finds_the_disk_full_leaves_no_partial_file(shop: &Shop) {
     let tokyo = shop.mall("tokyo", "Asia/Tokyo", "JPY");
-    // Long names: the report is to be larger than all that SQLite writes beside it.
+    // Long names: the report has to be larger than everything that SQLite writes.
     let products: Vec<String> = (0..60).map(|number| format!("{number:02}").repeat(5_000)).collect();
     let lines: Vec<Line> =
         products.iter().map(|name| Line { product: &name[..2], name, ..Line::default() }).collect();

@@ -1,4 +1,4 @@
-//! How a shop writes its files: encodings, headers, values, delimiters, times, and which mall they are of.
+//! The formats of a shop's files: encodings, headers, values, delimiters, times, and their mall.
 
 use encoding_rs::{EUC_KR, SHIFT_JIS};
 
@@ -115,7 +115,7 @@ fn the_mall_is_a_column_a_flag_or_configured(shop: &Shop) {
     import(shop, &["--kind", "products", "none.csv"])
         .run()
         .exits(65)
-        .says("there is no column `mall`")
+        .says("missing column `mall`")
         .says("hint: name the mall of the whole file with --mall CODE");
     import(shop, &["--kind", "products", "--mall", "ny", "none.csv"]).run().succeeds();
     shop.write("batchctl.toml", "[import.products]\nmall = \"tokyo\"\n");
@@ -164,13 +164,13 @@ fn a_mapped_column_that_we_do_not_have_is_bad_configuration(shop: &Shop) {
     import(shop, &["--kind", "orders", "orders.csv"])
         .run()
         .exits(78)
-        .says("[import.orders.columns] names `order_number`, which is no column of orders")
+        .says("[import.orders.columns] names `order_number`, which is not a column of orders")
         .says("hint: the columns are mall, order_no, ");
     shop.write("batchctl.toml", "[import.orders.values.state]\na = \"PAID\"\n");
     import(shop, &["--kind", "orders", "orders.csv"])
         .run()
         .exits(78)
-        .says("[import.orders.values] names `state`, which is no column of orders");
+        .says("[import.orders.values] names `state`, which is not a column of orders");
 }
 
 fn a_header_that_lacks_columns_names_them_and_what_is_there(shop: &Shop) {
@@ -181,10 +181,10 @@ fn a_header_that_lacks_columns_names_them_and_what_is_there(shop: &Shop) {
         .run()
         .exits(65)
         .says(
-            "line 1: there is no column `product_code` (looked for as `商品番号`), `price_amount`; the header has \
+            "line 1: missing column `product_code` (looked for as `商品番号`), `price_amount`; the header has \
              `mall`, `商品コード`, `name`\n",
         )
-        .says("hint: say how the file calls a column in batchctl.toml: [import.KIND.columns] ours = \"theirs\"");
+        .says("hint: map the file's column names in batchctl.toml: [import.KIND.columns] ours = \"theirs\"");
 }
 
 fn a_wrong_delimiter_is_guessed_in_the_hint(shop: &Shop) {
@@ -193,7 +193,7 @@ fn a_wrong_delimiter_is_guessed_in_the_hint(shop: &Shop) {
     import(shop, &["--kind", "products", "products.csv"])
         .run()
         .exits(65)
-        .says("hint: the fields look separated by ';': give it with --delimiter");
+        .says("hint: the fields seem to be separated by ';': set it with --delimiter");
     import(shop, &["--kind", "products", "--delimiter", "€", "products.csv"])
         .run()
         .exits(2)

@@ -1,5 +1,5 @@
-//! `data import`: what goes in is what is stored, a fault leaves nothing half-written, and no line is lost or
-//! done twice whatever happens to the process.
+//! `data import`: the content of the file is stored, a fault leaves nothing half-written, and no line is lost or
+//! processed twice whatever happens to the process.
 
 mod bad_files;
 mod bad_lines;
@@ -16,7 +16,7 @@ use std::fmt::Write;
 
 use crate::support::{Batchctl, Sandbox, Shop};
 
-/// The columns that most tests do with.
+/// The columns that most tests use.
 const ORDERS: &str =
     "mall,order_no,status,ordered_at,paid_at,total_amount,product_code,quantity,unit_price_amount";
 
@@ -31,18 +31,18 @@ fn import_by_tens(shop: &Sandbox, arguments: &[&str]) -> Batchctl {
     shop.batchctl(words.iter().chain(arguments))
 }
 
-/// A file with these lines behind its header.
+/// A file with these lines after its header.
 fn file(header: &str, lines: &[&str]) -> String {
     let lines: Vec<&str> = std::iter::once(header).chain(lines.iter().copied()).collect();
     lines.join("\n") + "\n"
 }
 
-/// A line of a paid order of Tokyo's, of one piece for 1,200.
+/// A line of a paid order in Tokyo, of one unit for 1,200.
 fn order_line(number: usize) -> String {
     format!("tokyo,A{number:06},PAID,2026-11-19 10:00,2026-11-19 10:05,1200,P1,1,1200")
 }
 
-/// A file of so many orders of a line each: the order A000001 is on line 2.
+/// A file of this many orders with one line each: the order A000001 is on line 2.
 fn orders_file(count: usize) -> String {
     let mut text = format!("{ORDERS}\n");
     for number in 1..=count {
@@ -51,7 +51,7 @@ fn orders_file(count: usize) -> String {
     text
 }
 
-/// The numbers that [`orders_file`] gives.
+/// The numbers that [`orders_file`] uses.
 fn order_numbers(numbers: impl IntoIterator<Item = usize>) -> Vec<String> {
     numbers.into_iter().map(|number| format!("A{number:06}")).collect()
 }
@@ -74,8 +74,7 @@ fn shop_rows(shop: &Sandbox) -> String {
     rows.join("\n")
 }
 
-/// The rows of a query in one line each, in the order of their bytes: the two databases sort texts each in its
-/// own way.
+/// The rows of a query in one line each, in the order of their bytes, because the databases sort texts differently.
 fn rows(shop: &Sandbox, sql: &str) -> Vec<String> {
     sorted(shop.sql(sql).into_iter().map(|row| row.join(" | ")).collect())
 }

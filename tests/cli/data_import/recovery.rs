@@ -1,4 +1,4 @@
-//! What a killed, stopped or overtaken import leaves behind, and that the next one settles it.
+//! What a killed, stopped or overtaken import leaves behind, and that the next one completes it.
 
 use rustix::process::Signal;
 
@@ -9,17 +9,17 @@ use super::{
 use crate::support::{Running, Shop, eventually, on_both_databases};
 
 on_both_databases![
-    an_import_killed_in_a_chunk_goes_on_behind_the_last_commit,
-    an_import_killed_behind_a_chunk_goes_on_with_the_next,
-    an_import_killed_behind_its_last_chunk_needs_no_line_again,
+    an_import_killed_in_a_chunk_continues_after_the_last_commit,
+    an_import_killed_after_a_chunk_continues_with_the_next,
+    an_import_killed_after_its_last_chunk_reads_no_line_again,
     a_killed_import_with_bad_lines_is_partial_when_it_is_finished,
-    a_killed_import_of_the_other_kinds_goes_on_too,
-    a_stopped_import_commits_its_chunk_and_goes_on_behind_it,
+    a_killed_import_of_the_other_kinds_continues_too,
+    a_stopped_import_commits_its_chunk_and_continues_after_it,
     a_file_that_changed_after_a_crash_is_imported_as_it_is_now,
-    a_mapping_that_changed_after_a_crash_begins_anew,
+    after_a_crash_a_changed_mapping_starts_over,
     a_file_that_changes_before_it_is_checked_is_refused,
-    a_file_that_changes_while_it_is_imported_is_told,
-    a_file_that_is_cut_off_while_it_is_imported_is_told,
+    a_file_that_changes_while_it_is_imported_is_reported,
+    a_file_that_is_truncated_while_it_is_imported_is_reported,
     a_second_import_of_a_kind_waits_for_the_first,
     the_same_file_at_once_is_imported_once,
     an_import_of_another_kind_does_not_wait,
@@ -35,7 +35,7 @@ fn wait_until_said(running: &mut Running, text: &str) {
     assert!(running.so_far().stderr.contains(text), "{:?}", running.so_far());
 }
 
-fn an_import_killed_in_a_chunk_goes_on_behind_the_last_commit(shop: &Shop) {
+fn an_import_killed_in_a_chunk_continues_after_the_last_commit(shop: &Shop) {
     with_tokyo(shop);
     shop.write("orders.csv", orders_file(45));
     import_by_tens(shop, &[]).failpoint("in-chunk@3=kill").run().is_killed_by(Signal::KILL);
@@ -48,7 +48,7 @@ fn an_import_killed_in_a_chunk_goes_on_behind_the_last_commit(shop: &Shop) {
     assert_eq!(runs(shop)[1], "2 COMPLETED 0 45 45 0");
 }
 
-fn an_import_killed_behind_a_chunk_goes_on_with_the_next(shop: &Shop) {
+fn an_import_killed_after_a_chunk_continues_with_the_next(shop: &Shop) {
     with_tokyo(shop);
     shop.write("orders.csv", orders_file(45));
     import_by_tens(shop, &[]).failpoint("after-chunk@2=kill").run().is_killed_by(Signal::KILL);
@@ -63,7 +63,7 @@ fn an_import_killed_behind_a_chunk_goes_on_with_the_next(shop: &Shop) {
     assert_eq!(runs(shop)[1], "2 COMPLETED 0 45 45 0");
 }
 
-fn an_import_killed_behind_its_last_chunk_needs_no_line_again(shop: &Shop) {
+fn an_import_killed_after_its_last_chunk_reads_no_line_again(shop: &Shop) {
     with_tokyo(shop);
     shop.write("orders.csv", orders_file(15));
     import_by_tens(shop, &[]).failpoint("before-finish=kill").run().is_killed_by(Signal::KILL);
@@ -85,7 +85,7 @@ fn a_killed_import_with_bad_lines_is_partial_when_it_is_finished(shop: &Shop) {
     assert!(matches!(errors.as_slice(), [error] if error.starts_with("2 orders.csv:8 ")), "{errors:?}");
 }
 
-fn a_killed_import_of_the_other_kinds_goes_on_too(shop: &Shop) {
+fn a_killed_import_of_the_other_kinds_continues_too(shop: &Shop) {
     with_tokyo(shop);
     shop.write("orders.csv", orders_file(25));
     import_by_tens(shop, &[]).run().succeeds();
@@ -121,7 +121,7 @@ fn a_killed_import_of_the_other_kinds_goes_on_too(shop: &Shop) {
     assert_eq!(shop.sql("SELECT COUNT(*), SUM(quantity) FROM stock"), [["25", "325"]]);
 }
 
-fn a_stopped_import_commits_its_chunk_and_goes_on_behind_it(shop: &Shop) {
+fn a_stopped_import_commits_its_chunk_and_continues_after_it(shop: &Shop) {
     with_tokyo(shop);
     shop.write("orders.csv", orders_file(45));
     let mut import = import_by_tens(shop, &["--verbose"]).hold_at("in-chunk@2");
@@ -166,7 +166,7 @@ fn a_file_that_changed_after_a_crash_is_imported_as_it_is_now(shop: &Shop) {
     );
 }
 
-fn a_mapping_that_changed_after_a_crash_begins_anew(shop: &Shop) {
+fn after_a_crash_a_changed_mapping_starts_over(shop: &Shop) {
     with_tokyo(shop);
     shop.write("orders.csv", orders_file(45));
     import_by_tens(shop, &[]).failpoint("after-chunk@2=kill").run().is_killed_by(Signal::KILL);
@@ -174,7 +174,7 @@ fn a_mapping_that_changed_after_a_crash_begins_anew(shop: &Shop) {
     import_by_tens(shop, &["--verbose"]).run().succeeds().says("25 orders new, 20 changed, 0 unchanged");
     assert_eq!(shop.sql("SELECT DISTINCT status FROM orders"), [["SHIPPED"]]);
     assert_eq!(stored_orders(shop), order_numbers(1..=45));
-    assert_eq!(runs(shop)[1], "2 COMPLETED 0 45 45 0", "what was read the other way does not count");
+    assert_eq!(runs(shop)[1], "2 COMPLETED 0 45 45 0", "what was read with the other mapping does not count");
 }
 
 fn a_file_that_changes_before_it_is_checked_is_refused(shop: &Shop) {
@@ -189,7 +189,7 @@ fn a_file_that_changes_before_it_is_checked_is_refused(shop: &Shop) {
         .wait()
         .exits(65)
         .says("changed while it was read")
-        .says("hint: nothing was imported; start again once the file is whole");
+        .says("hint: nothing was imported; run the command again once the file is complete");
     assert_eq!(shop_rows(shop), before);
     import_by_tens(shop, &[]).run().succeeds();
     assert_eq!(stored_orders(shop), order_numbers(1..=46));
@@ -198,7 +198,7 @@ fn a_file_that_changes_before_it_is_checked_is_refused(shop: &Shop) {
 /// More lines than are read ahead of the database.
 const MANY: usize = 20_000;
 
-fn a_file_that_changes_while_it_is_imported_is_told(shop: &Shop) {
+fn a_file_that_changes_while_it_is_imported_is_reported(shop: &Shop) {
     with_tokyo(shop);
     shop.write("orders.csv", orders_file(MANY));
     let words = ["--kind", "orders", "--chunk-size", "1000", "orders.csv"];
@@ -213,7 +213,7 @@ fn a_file_that_changes_while_it_is_imported_is_told(shop: &Shop) {
         .wait()
         .exits(65)
         .says("changed while it was read")
-        .says("hint: what was imported of it stands; importing the file as it is now settles the rest");
+        .says("hint: what was already imported stays; import the changed file to load the rest");
     import(shop, &words).run().succeeds();
     assert_eq!(stored_orders(shop), order_numbers(1..=MANY));
     assert_eq!(
@@ -222,14 +222,14 @@ fn a_file_that_changes_while_it_is_imported_is_told(shop: &Shop) {
     );
 }
 
-fn a_file_that_is_cut_off_while_it_is_imported_is_told(shop: &Shop) {
+fn a_file_that_is_truncated_while_it_is_imported_is_reported(shop: &Shop) {
     with_tokyo(shop);
     shop.write("orders.csv", orders_file(MANY));
     let words = ["--kind", "orders", "--chunk-size", "1000", "orders.csv"];
     let mut first = import(shop, &words).hold_at("after-chunk");
     first.wait_until_reached();
     let text = orders_file(MANY);
-    // In one step: a file that is written anew is empty first, and the import might see that.
+    // In one step: a file that is rewritten is empty first, and the import might see that.
     let whole = std::fs::OpenOptions::new().write(true).open(shop.path("orders.csv")).expect("it is there");
     let cut = text.len() - "1,1200\n".len();
     whole.set_len(cut.try_into().expect("a small file")).expect("it can be cut");
@@ -238,7 +238,7 @@ fn a_file_that_is_cut_off_while_it_is_imported_is_told(shop: &Shop) {
         .wait()
         .exits(65)
         .says("the file changed while it was imported: failed to read ")
-        .says("the file is cut off");
+        .says("the file is truncated");
     shop.write("orders.csv", text);
     import(shop, &words).run().succeeds();
     assert_eq!(stored_orders(shop), order_numbers(1..=MANY));

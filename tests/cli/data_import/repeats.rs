@@ -1,4 +1,5 @@
-//! A file twice changes nothing, a changed file changes what differs, and an older state never overwrites a newer.
+//! Importing a file twice changes nothing, a changed file changes what differs, and an older state never overwrites a
+//! newer one.
 
 use super::{file, import, orders_file, rows, runs, shop_rows, with_tokyo};
 use crate::support::{Shop, on_both_databases};
@@ -135,7 +136,7 @@ fn an_older_record_does_not_overwrite_a_newer(shop: &Shop) {
     bring(
         &order("PAID", "2026-11-19 11:00"),
         "2026-11-21T00:00:00Z",
-        "0 orders new, 0 changed, 0 unchanged, 1 older than what is stored",
+        "0 orders new, 0 changed, 0 unchanged, 1 older than the stored ones",
     );
     assert_eq!(state(shop), shipped);
     bring(&order("DELIVERED", "2026-11-19 13:00"), "2026-11-22T00:00:00Z", "1 changed");

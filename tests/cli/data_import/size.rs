@@ -5,7 +5,7 @@ use crate::support::{Shop, on_both_databases};
 
 on_both_databases![a_large_file_takes_little_more_memory_than_a_small_one];
 
-/// What a file of any size may take on top of a small one: three chunks, and the databases' own buffers.
+/// How much more memory than a small one a file of any size may use: three chunks, and the databases' own buffers.
 const MEBIBYTES: i64 = 30;
 
 fn a_large_file_takes_little_more_memory_than_a_small_one(shop: &Shop) {

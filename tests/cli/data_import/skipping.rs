@@ -1,4 +1,4 @@
-//! Bad lines up to the skip limit are left out with a row each, and what became of them later.
+//! Bad lines up to the skip limit are skipped with a row each, and can be loaded later.
 
 use super::{
     ORDERS, file, import, item_errors, order_line, order_numbers, orders_file, runs, shop_rows, sorted,
@@ -7,20 +7,20 @@ use super::{
 use crate::support::{Shop, on_both_databases};
 
 on_both_databases![
-    bad_lines_up_to_the_limit_are_left_out,
+    bad_lines_up_to_the_limit_are_skipped,
     the_limit_may_be_a_percentage,
     one_bad_line_more_than_the_limit_and_nothing_is_written,
     the_limit_may_be_configured,
     a_bad_line_drops_its_whole_order,
     a_partial_import_may_be_allowed,
     a_bad_line_does_not_make_an_unchanged_file_a_failure,
-    bad_lines_of_refunds_are_left_out,
-    the_mended_file_brings_the_missing_lines,
-    a_retry_takes_the_mended_file,
-    a_retry_does_the_bad_lines_alone_once_the_world_is_mended,
+    bad_lines_of_refunds_are_skipped,
+    the_fixed_file_provides_the_missing_lines,
+    a_retry_reads_the_fixed_file,
+    a_retry_loads_only_the_bad_lines_once_the_cause_is_fixed,
 ];
 
-/// A file of so many orders, the states of some of which are unknown.
+/// A file of this many orders, some of which have an unknown status.
 fn orders_file_with_bad(count: usize, bad: &[usize]) -> String {
     let mut text = orders_file(count);
     for number in bad {
@@ -32,13 +32,13 @@ fn orders_file_with_bad(count: usize, bad: &[usize]) -> String {
 /// The row of a bad order.
 fn unknown_state(run: u32, number: usize, phase: &str) -> String {
     format!(
-        "{run} orders.csv:{} {phase} SKIPPED BAD_INPUT `status`: `PAYED` is none of PAYMENT_WAIT, PAID, SHIPPED, \
+        "{run} orders.csv:{} {phase} SKIPPED BAD_INPUT `status`: `PAYED` is not one of PAYMENT_WAIT, PAID, SHIPPED, \
          DELIVERED, ORDER_CANCELLED, REFUNDED: map it in batchctl.toml, [import.KIND.values.status]",
         number + 1
     )
 }
 
-fn bad_lines_up_to_the_limit_are_left_out(shop: &Shop) {
+fn bad_lines_up_to_the_limit_are_skipped(shop: &Shop) {
     with_tokyo(shop);
     shop.write("orders.csv", orders_file_with_bad(30, &[7, 28]));
 
@@ -85,7 +85,7 @@ fn one_bad_line_more_than_the_limit_and_nothing_is_written(shop: &Shop) {
     assert_eq!(shop_rows(shop), before);
     assert_eq!(runs(shop), ["1 FAILED 65 30 0 3"]);
     assert_eq!(item_errors(shop), [7, 8, 28].map(|number| unknown_state(1, number, "check")));
-    // The limit is no part of what is imported: with a higher one, the same file goes on as its next attempt.
+    // The limit is not part of the instance: with a higher one, the same file continues as its next attempt.
     import(shop, &["--kind", "orders", "--skip-limit", "3", "orders.csv"]).run().exits(3);
     assert_eq!(runs(shop)[1], "2 PARTIAL 3 30 27 3");
 }
@@ -120,8 +120,8 @@ fn a_bad_line_drops_its_whole_order(shop: &Shop) {
     assert_eq!(
         item_errors(shop),
         [
-            "1 orders.csv:4 load SKIPPED BAD_INPUT `quantity`: `x` is not a number: write it with digits, one `.` and a \
-             leading `-` at most"
+            "1 orders.csv:4 load SKIPPED BAD_INPUT `quantity`: `x` is not a number: use only digits, one `.` and a \
+            leading `-`"
         ]
     );
 }
@@ -142,12 +142,12 @@ fn a_bad_line_does_not_make_an_unchanged_file_a_failure(shop: &Shop) {
     let words = ["--kind", "orders", "--skip-limit", "1", "orders.csv"];
     import(shop, &words).run().exits(3);
     let before = shop_rows(shop);
-    // The 29 others are as they should be: that they were so before makes it no worse.
+    // The 29 others are correct, even though they were already stored before.
     import(shop, &words).now("2026-11-21T00:00:00Z").run().exits(3);
     assert_eq!(shop_rows(shop), before);
 }
 
-fn bad_lines_of_refunds_are_left_out(shop: &Shop) {
+fn bad_lines_of_refunds_are_skipped(shop: &Shop) {
     with_tokyo(shop);
     shop.write("orders.csv", orders_file(2));
     import(shop, &["--kind", "orders", "orders.csv"]).run().succeeds();
@@ -172,7 +172,7 @@ fn bad_lines_of_refunds_are_left_out(shop: &Shop) {
     );
 }
 
-fn the_mended_file_brings_the_missing_lines(shop: &Shop) {
+fn the_fixed_file_provides_the_missing_lines(shop: &Shop) {
     with_tokyo(shop);
     shop.write("orders.csv", orders_file_with_bad(30, &[7]));
     let words = ["--kind", "orders", "--skip-limit", "1", "orders.csv"];
@@ -186,7 +186,7 @@ fn the_mended_file_brings_the_missing_lines(shop: &Shop) {
     assert_eq!(runs(shop), ["1 PARTIAL 3 30 29 1", "1 COMPLETED 0 30 1 0"]);
 }
 
-fn a_retry_takes_the_mended_file(shop: &Shop) {
+fn a_retry_reads_the_fixed_file(shop: &Shop) {
     with_tokyo(shop);
     shop.write("orders.csv", orders_file_with_bad(30, &[7]));
     import(shop, &["--kind", "orders", "--skip-limit", "1", "orders.csv"]).run().exits(3);
@@ -195,10 +195,10 @@ fn a_retry_takes_the_mended_file(shop: &Shop) {
     assert_eq!(stored_orders(shop), order_numbers(1..=30));
     assert_eq!(shop.sql("SELECT status, retry_of FROM batch_execution WHERE id = 2"), [["COMPLETED", "1"]]);
     let open = "SELECT COUNT(*) FROM batch_error_log WHERE resolved_at IS NULL";
-    assert_eq!(shop.scalar(open), "0", "the mended file settles the errors of the run that was retried");
+    assert_eq!(shop.scalar(open), "0", "the fixed file resolves the errors of the run that was retried");
 }
 
-fn a_retry_does_the_bad_lines_alone_once_the_world_is_mended(shop: &Shop) {
+fn a_retry_loads_only_the_bad_lines_once_the_cause_is_fixed(shop: &Shop) {
     with_tokyo(shop);
     let osaka = order_line(2).replace("tokyo", "osaka");
     shop.write("orders.csv", file(ORDERS, &[&order_line(1), &osaka, &order_line(3)]));

@@ -1,4 +1,4 @@
-//! `demo --cafe24`: two malls of a local Cafe24, and nobody else's.
+//! `demo --cafe24`: two malls of a local Cafe24, and no others.
 
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,7 +11,7 @@ on_both_databases![
     a_week_of_two_malls_is_synchronised_and_reported,
     a_second_demo_of_cafe24_keeps_the_key_and_doubles_nothing,
     a_database_with_another_mall_is_refused_for_cafe24_too,
-    nothing_is_made_without_a_local_cafe24,
+    nothing_is_created_without_a_local_cafe24,
 ];
 
 /// Two malls with ten days of orders, up to the sandbox's yesterday.
@@ -33,14 +33,14 @@ fn a_week_of_two_malls_is_synchronised_and_reported(sandbox: &Sandbox) {
     assert!(sandbox.path("demo/cafe24/reports").exists());
     let jobs = sandbox
         .sql("SELECT job, status, COUNT(*) FROM batch_execution GROUP BY job, status ORDER BY job, status");
-    // Two malls and three domains; seven days, the last of them found done when it is shown.
+    // Two malls and three domains; seven days, the last of which is already done when it is shown.
     assert_eq!(jobs, [["mall sync", "COMPLETED", "6"], ["report daily-sales", "COMPLETED", "7"]]);
     let days = sandbox.sql(
         "SELECT code, COUNT(*), MIN(business_day), MAX(business_day)
          FROM daily_sales JOIN malls ON malls.id = mall_id GROUP BY code ORDER BY code",
     );
     assert_eq!(days, ["demo-a", "demo-b"].map(|code| [code, "7", "2026-11-13", "2026-11-19"]));
-    // What is paid in the week is ordered in it: the server has payment a minute after the order.
+    // What is paid in the week was ordered in it: the server pays each order after a minute.
     assert_eq!(sandbox.scalar("SELECT COUNT(*) FROM daily_sales WHERE orders = 0 OR gross_amount = 0"), "0");
     assert_ne!(sandbox.scalar("SELECT SUM(refunded_amount) FROM daily_sales"), "0");
     assert_ne!(sandbox.scalar("SELECT COUNT(*) FROM members"), "0");
@@ -50,16 +50,16 @@ fn a_week_of_two_malls_is_synchronised_and_reported(sandbox: &Sandbox) {
 }
 
 #[test]
-fn the_folder_of_the_demo_has_all_that_its_malls_need() {
+fn the_folder_of_the_demo_has_everything_its_malls_need() {
     let sandbox = Sandbox::without_schema(Database::Sqlite);
     let server = server();
-    // As in a shell that has no variable of ours: empty counts as not set.
+    // As in a shell without any of our variables: empty counts as not set.
     let bare = |arguments: &[&str]| sandbox.batchctl(arguments).env("BATCHCTL_DATABASE_URL", "");
     bare(&["demo", "--cafe24", &address(&server)]).run().succeeds();
     assert!(!sandbox.path("batchctl.db").exists(), "the database of the folder we are in is left alone");
     let sync = ["-v", "mall", "sync", "--mall", "demo-b", "--domain", "member", "--from", "2026-11-10"];
     let there = bare(&sync).through_shell("cd demo/cafe24 && exec \"$@\"").run().succeeds();
-    there.says("mall sync demo-b member 2026-11-10..2026-11-19: 300 members: 90 new, 210 as they were");
+    there.says("mall sync demo-b member 2026-11-10..2026-11-19: 300 members: 90 new, 210 unchanged");
 }
 
 fn a_second_demo_of_cafe24_keeps_the_key_and_doubles_nothing(sandbox: &Sandbox) {
@@ -82,11 +82,11 @@ fn a_database_with_another_mall_is_refused_for_cafe24_too(shop: &Shop) {
     shop.batchctl(["demo", "--cafe24", &address(&server)])
         .run()
         .exits(77)
-        .says("error: the database already holds other malls; the demo would mix with their data");
+        .says("error: the database already contains other malls; the demo would mix with their data");
     assert_eq!(shop.dump(), before);
 }
 
-fn nothing_is_made_without_a_local_cafe24(sandbox: &Sandbox) {
+fn nothing_is_created_without_a_local_cafe24(sandbox: &Sandbox) {
     let before = sandbox.dump();
     let demo = |address: &str| sandbox.batchctl(["demo", "--cafe24", address]).run();
     let hint = "hint: start one with `scripts/fakes/cafe24 --seed-malls demo-a,demo-b`";
@@ -98,7 +98,7 @@ fn nothing_is_made_without_a_local_cafe24(sandbox: &Sandbox) {
     let other = Webhook::start();
     other.answer(Answer::status(404));
     let other = other.url("");
-    demo(&other).exits(1).says("error: what answers at ").says("is no local Cafe24: ").says(hint);
+    demo(&other).exits(1).says("error: the server at ").says("is not a local Cafe24: ").says(hint);
 
     let empty = Cafe24::start();
     let empty = address(&empty);

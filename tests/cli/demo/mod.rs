@@ -1,4 +1,4 @@
-//! `demo`: an example shop that anybody can have, the same everywhere, and never beside anything real.
+//! `demo`: an example shop that anybody can create, the same everywhere, and never mixed with real data.
 
 mod cafe24;
 
@@ -8,12 +8,12 @@ use std::path::PathBuf;
 use crate::support::{Arranged, Database, Sandbox, Shop, on_both_databases};
 
 on_both_databases![
-    the_demo_makes_three_malls_and_files_to_open,
+    the_demo_creates_three_malls_and_files_to_open,
     two_demos_are_the_same,
     a_second_demo_doubles_nothing,
     a_database_with_another_mall_is_refused,
     prod_is_refused,
-    the_day_with_25_hours_is_reported_whole,
+    the_day_with_25_hours_is_reported_completely,
 ];
 
 /// Every CSV file below the demo's folder, by its name there.
@@ -54,7 +54,7 @@ fn data(sandbox: &Sandbox) -> String {
     dump.lines().filter(|row| !row.starts_with("batch_")).collect::<Vec<_>>().join("\n")
 }
 
-fn the_demo_makes_three_malls_and_files_to_open(sandbox: &Sandbox) {
+fn the_demo_creates_three_malls_and_files_to_open(sandbox: &Sandbox) {
     let ran = sandbox.batchctl(["demo"]).run().succeeds();
     assert_eq!(ran.stderr, "");
     let paths: Vec<PathBuf> =
@@ -105,7 +105,7 @@ fn the_demo_needs_nothing_but_an_empty_folder() {
 fn two_demos_are_the_same(sandbox: &Sandbox) {
     let other = Sandbox::on(sandbox.database());
     sandbox.batchctl(["demo"]).run().succeeds();
-    // On another day, at another machine.
+    // On another day, on another machine.
     other.batchctl(["demo"]).now("2027-01-01T00:00:00Z").run().succeeds();
     let [files, others] = [sandbox, &other].map(csv_files);
     let [names, other_names] =
@@ -133,8 +133,8 @@ fn a_database_with_another_mall_is_refused(shop: &Shop) {
     shop.batchctl(["demo"])
         .run()
         .exits(77)
-        .says("error: the database already holds other malls; the demo would mix with their data")
-        .says("hint: give the demo a database of its own");
+        .says("error: the database already contains other malls; the demo would mix with their data")
+        .says("hint: use a separate database for the demo");
     assert_eq!(shop.dump(), before);
     assert!(!shop.path("demo").exists());
 }
@@ -150,13 +150,13 @@ fn prod_is_refused(sandbox: &Sandbox) {
         .says("error: the demo does not run with --env prod");
     assert_eq!(prod.dump(), before);
     assert!(!prod.path("demo").exists());
-    // A database of dev's is no way round.
+    // A dev database does not help either.
     let before = sandbox.dump();
     sandbox.batchctl(["--env", "prod", "demo"]).real_clock().run().exits(77);
     assert_eq!(sandbox.dump(), before);
 }
 
-fn the_day_with_25_hours_is_reported_whole(sandbox: &Sandbox) {
+fn the_day_with_25_hours_is_reported_completely(sandbox: &Sandbox) {
     sandbox.batchctl(["demo"]).run().succeeds();
     let paid = |from: &str, to: &str| {
         sandbox.scalar(&format!(

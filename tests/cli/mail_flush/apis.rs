@@ -7,28 +7,28 @@ use serde_json::json;
 use crate::support::{Answer, Batchctl, Request, Sandbox, Webhook, on_both_databases, sendgrid, ses};
 
 on_both_databases![
-    mails_reach_the_service_and_get_its_number,
+    mails_reach_the_service_and_get_its_id,
     outside_prod_nobody_but_the_test_address_is_written_to,
     in_prod_the_recipients_are_written_to,
     a_throttled_mail_is_sent_later,
-    a_refused_mail_fails_and_the_others_go,
+    a_refused_mail_fails_and_the_others_are_sent,
     a_wrong_key_stops_the_sending_and_is_not_shown,
     a_fault_of_the_service_is_waited_out,
-    a_cut_answer_leaves_the_outcome_unknown_and_the_mail_goes_once_more,
-    a_spent_quota_leaves_the_mails_for_another_day,
-    a_service_that_is_not_there_leaves_the_mails_for_later,
+    a_truncated_answer_leaves_the_outcome_unknown_and_the_mail_is_sent_once_more,
+    an_exhausted_quota_leaves_the_mails_for_another_day,
+    an_unreachable_service_leaves_the_mails_for_later,
 ];
 
 /// The one address of a developers' machine.
 const TEST_ADDRESS: &str = "developer@example.jp";
 
-/// A local service, and how batchctl is told of it.
+/// A local service, and the settings for it.
 struct Service {
     name: &'static str,
     server: Webhook,
     settings: String,
     secrets: Vec<(&'static str, &'static str)>,
-    /// The number that it gives to a mail.
+    /// The id that it assigns to a mail.
     number: &'static str,
     throttled: Answer,
     refused: Answer,
@@ -37,7 +37,7 @@ struct Service {
     message_id: fn(&Request) -> String,
 }
 
-/// Both services, each with a server of its own.
+/// Both services, each with its own server.
 fn services() -> [Service; 2] {
     [amazon(), sendgrid()]
 }
@@ -141,7 +141,7 @@ fn queue(sandbox: &Sandbox, recipients: &[&str]) {
     }
 }
 
-/// Of each mail: its state, how often it was tried, and what was said of it.
+/// The state, the attempts and the last reply of each mail.
 fn states(sandbox: &Sandbox) -> Vec<Vec<String>> {
     sandbox.sql("SELECT status, attempts, last_reply FROM mails ORDER BY id")
 }
@@ -151,7 +151,7 @@ fn let_time_pass(sandbox: &Sandbox) {
     sandbox.execute("UPDATE mails SET due_at = queued_at");
 }
 
-fn mails_reach_the_service_and_get_its_number(sandbox: &Sandbox) {
+fn mails_reach_the_service_and_get_its_id(sandbox: &Sandbox) {
     for service in services() {
         queue(sandbox, &["a@example.jp", "b@example.jp", "花子 <c@example.jp>"]);
         service.flush(sandbox).run().succeeds().is_silent();
@@ -220,7 +220,7 @@ fn a_throttled_mail_is_sent_later(sandbox: &Sandbox) {
     }
 }
 
-fn a_refused_mail_fails_and_the_others_go(sandbox: &Sandbox) {
+fn a_refused_mail_fails_and_the_others_are_sent(sandbox: &Sandbox) {
     for service in services() {
         queue(sandbox, &["a@example.jp", "b@example.jp"]);
         service.server.answer(service.refused.clone());
@@ -279,7 +279,7 @@ fn a_fault_of_the_service_is_waited_out(sandbox: &Sandbox) {
 }
 
 #[test]
-fn an_error_page_without_an_end_is_not_read_to_it() {
+fn an_endless_error_page_is_not_read_to_its_end() {
     let sandbox = Sandbox::new();
     for service in services() {
         queue(&sandbox, &["a@example.jp"]);
@@ -301,7 +301,7 @@ fn an_answer_that_never_comes_leaves_the_outcome_unknown() {
     assert_eq!(states(&sandbox), [["UNKNOWN", "1", "no answer in time"]]);
 }
 
-fn a_cut_answer_leaves_the_outcome_unknown_and_the_mail_goes_once_more(sandbox: &Sandbox) {
+fn a_truncated_answer_leaves_the_outcome_unknown_and_the_mail_is_sent_once_more(sandbox: &Sandbox) {
     for service in services() {
         queue(sandbox, &["a@example.jp"]);
         service.server.answer(Answer::Cut);
@@ -317,7 +317,7 @@ fn a_cut_answer_leaves_the_outcome_unknown_and_the_mail_goes_once_more(sandbox: 
     }
 }
 
-fn a_spent_quota_leaves_the_mails_for_another_day(sandbox: &Sandbox) {
+fn an_exhausted_quota_leaves_the_mails_for_another_day(sandbox: &Sandbox) {
     for service in services() {
         queue(sandbox, &["a@example.jp"]);
         service.server.answer(service.quota_spent.clone());
@@ -328,8 +328,8 @@ fn a_spent_quota_leaves_the_mails_for_another_day(sandbox: &Sandbox) {
     }
 }
 
-fn a_service_that_is_not_there_leaves_the_mails_for_later(sandbox: &Sandbox) {
-    // A port that was free a moment ago: nobody listens there.
+fn an_unreachable_service_leaves_the_mails_for_later(sandbox: &Sandbox) {
+    // A port that was just free: nobody listens there.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     for mut service in services() {
         queue(sandbox, &["a@example.jp"]);
@@ -341,7 +341,7 @@ fn a_service_that_is_not_there_leaves_the_mails_for_later(sandbox: &Sandbox) {
 }
 
 #[test]
-fn what_the_account_may_not_do_stops_the_sending() {
+fn a_forbidden_account_stops_the_sending() {
     let sandbox = Sandbox::new();
     for (answer, code, says) in [
         (
@@ -380,7 +380,7 @@ fn what_the_account_may_not_do_stops_the_sending() {
 }
 
 #[test]
-fn what_is_missing_is_named_before_anything_is_claimed() {
+fn missing_settings_are_named_before_anything_is_claimed() {
     let sandbox = Sandbox::new();
     for service in services() {
         queue(&sandbox, &["a@example.jp"]);

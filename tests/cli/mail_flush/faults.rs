@@ -1,4 +1,4 @@
-//! What real servers do now and then, and what has to become of the mail.
+//! What real servers sometimes do, and the resulting state of the mail.
 
 use std::time::Duration;
 
@@ -8,18 +8,18 @@ use super::post_office::PostOffice;
 use crate::support::{Database, Fate, Greeting, MailServer, Manners, Webhook, on_both_databases};
 
 on_both_databases![
-    each_fault_lands_in_its_state_with_its_next_try,
-    a_greylisted_mail_goes_through_at_the_next_try,
-    a_mail_is_given_up_after_its_last_try,
-    a_mail_whose_acceptance_was_not_heard_is_sent_once_more_under_the_same_id,
-    wrong_credentials_send_nothing_more_and_are_told_once,
-    a_server_that_quotes_the_password_back_does_not_make_it_known,
+    each_fault_leads_to_its_state_with_its_next_attempt,
+    a_greylisted_mail_is_accepted_at_the_next_attempt,
+    a_mail_is_given_up_on_after_its_last_attempt,
+    a_mail_without_a_reply_is_sent_once_more_with_the_same_id,
+    wrong_credentials_stop_the_sending_and_are_alerted_once,
+    a_server_that_quotes_the_password_does_not_reveal_it,
     a_second_mail_to_an_address_that_just_bounced_is_not_sent,
-    a_server_that_is_not_there_is_for_later,
+    an_unreachable_server_means_try_later,
     a_server_without_starttls_gets_nothing,
-    injected_headers_are_refused_and_the_other_mails_go,
-    a_mail_beyond_the_size_of_the_server_fails_alone,
-    a_line_cut_in_the_middle_of_a_mail_defers_it,
+    injected_headers_are_refused_and_the_other_mails_are_sent,
+    a_mail_larger_than_the_server_accepts_fails_alone,
+    a_connection_that_breaks_within_a_mail_defers_it,
 ];
 
 fn plain(server: &MailServer) -> String {
@@ -30,7 +30,7 @@ fn pipelining() -> Manners {
     Manners { offers: vec!["PIPELINING", "SIZE 10485760", "8BITMIME"], ..Manners::default() }
 }
 
-/// How long after the last run each mail that waits for another try is due, at the least and at the most.
+/// Checks that a mail that waits for another attempt is due about five minutes after the last run.
 #[track_caller]
 fn next_try_is_in_five_minutes(office: &PostOffice, recipient: &str) {
     let instant = |text: &str| DateTime::parse_from_rfc3339(text).unwrap();
@@ -42,7 +42,7 @@ fn next_try_is_in_five_minutes(office: &PostOffice, recipient: &str) {
     assert!((earliest..=latest).contains(&instant(&due)), "{recipient}: {due}, run {run:?}");
 }
 
-fn each_fault_lands_in_its_state_with_its_next_try(office: &PostOffice) {
+fn each_fault_leads_to_its_state_with_its_next_attempt(office: &PostOffice) {
     office.write("batchctl.toml", "[mail]\nsmtp_timeout = \"500ms\"\n");
     let server = MailServer::start(pipelining());
     let no_reply = "the server closed the connection before it answered the mail";
@@ -101,7 +101,7 @@ fn each_fault_lands_in_its_state_with_its_next_try(office: &PostOffice) {
             next_try_is_in_five_minutes(office, recipient);
         }
     }
-    // Only addresses that do not exist are never written to again.
+    // Only addresses that do not exist are suppressed.
     assert_eq!(
         office.suppressions(),
         [["gone@example.jp", "ALL", "BOUNCE"]],
@@ -113,7 +113,7 @@ fn each_fault_lands_in_its_state_with_its_next_try(office: &PostOffice) {
     assert_eq!(server.most_commands_in_a_packet(), 3);
 }
 
-fn a_greylisted_mail_goes_through_at_the_next_try(office: &PostOffice) {
+fn a_greylisted_mail_is_accepted_at_the_next_attempt(office: &PostOffice) {
     let server = MailServer::start(Manners::default());
     server.fate("grey@example.jp", [Fate::Recipient("450 4.2.0 greylisted"), Fate::Accept]);
     office.queue("grey@example.jp");
@@ -127,23 +127,23 @@ fn a_greylisted_mail_goes_through_at_the_next_try(office: &PostOffice) {
     assert_eq!(server.reached(), ["grey@example.jp"]);
 }
 
-fn a_mail_is_given_up_after_its_last_try(office: &PostOffice) {
+fn a_mail_is_given_up_on_after_its_last_attempt(office: &PostOffice) {
     let server = MailServer::start(Manners::default());
     server.fate("full@example.jp", [Fate::Recipient("452 4.2.2 full")]);
     office.queue("full@example.jp");
-    // Where every item failed the run did.
+    // If every item failed, so did the run.
     for code in [0, 0, 1] {
         office.make_due();
         office.flush(&plain(&server)).run().exits(code);
     }
     assert_eq!(
         office.states(),
-        [["full@example.jp", "FAILED", "3", "given up after 3 tries: 452 4.2.2 full"]]
+        [["full@example.jp", "FAILED", "3", "given up after 3 attempts: 452 4.2.2 full"]]
     );
     assert_eq!(office.suppressions(), [[""; 0]; 0]);
 }
 
-fn a_mail_whose_acceptance_was_not_heard_is_sent_once_more_under_the_same_id(office: &PostOffice) {
+fn a_mail_without_a_reply_is_sent_once_more_with_the_same_id(office: &PostOffice) {
     let server = MailServer::start(Manners::default());
     server.fate("taken@example.jp", [Fate::CutAfterDot { is_taken: true }, Fate::Accept]);
     office.queue("taken@example.jp");
@@ -165,8 +165,8 @@ fn a_mail_whose_acceptance_was_not_heard_is_sent_once_more_under_the_same_id(off
     assert_eq!(office.scalar("SELECT 'Message-ID: ' || message_id FROM mails"), ids[0]);
 }
 
-fn a_server_that_quotes_the_password_back_does_not_make_it_known(office: &PostOffice) {
-    // What AUTH PLAIN makes of shop and hunter2!hunter2.
+fn a_server_that_quotes_the_password_does_not_reveal_it(office: &PostOffice) {
+    // AUTH PLAIN with shop and hunter2!hunter2.
     const QUOTED: &str = "AHNob3AAaHVudGVyMiFodW50ZXIy";
     let server = MailServer::start(Manners {
         login: Some(("shop", "right")),
@@ -199,7 +199,7 @@ fn a_second_mail_to_an_address_that_just_bounced_is_not_sent(office: &PostOffice
     assert_eq!(asked, 1);
 }
 
-fn wrong_credentials_send_nothing_more_and_are_told_once(office: &PostOffice) {
+fn wrong_credentials_stop_the_sending_and_are_alerted_once(office: &PostOffice) {
     let alerts = Webhook::start();
     office.write(
         "batchctl.toml",
@@ -223,7 +223,7 @@ fn wrong_credentials_send_nothing_more_and_are_told_once(office: &PostOffice) {
         "{:?}",
         office.states()
     );
-    assert_eq!(server.connections(), 2, "one a run");
+    assert_eq!(server.connections(), 2, "one per run");
     assert!(server.commands().iter().all(|(_, command)| !command.starts_with("MAIL")));
     assert_eq!(alerts.requests().len(), 1, "the second failure is the same incident");
     assert!(!alerts.requests()[0].body.contains("hunter2"));
@@ -243,7 +243,7 @@ fn wrong_credentials_send_nothing_more_and_are_told_once(office: &PostOffice) {
     assert_eq!(late, [["QUEUED", "0"]]);
 }
 
-fn a_server_that_is_not_there_is_for_later(office: &PostOffice) {
+fn an_unreachable_server_means_try_later(office: &PostOffice) {
     office.write("batchctl.toml", "[mail]\nsmtp_timeout = \"300ms\"\n");
     office.queue("a@example.jp");
     let closed = {
@@ -276,7 +276,7 @@ fn a_server_without_starttls_gets_nothing(office: &PostOffice) {
     assert!(commands.iter().all(|command| command.starts_with("EHLO") || command == "QUIT"), "{commands:?}");
 }
 
-fn injected_headers_are_refused_and_the_other_mails_go(office: &PostOffice) {
+fn injected_headers_are_refused_and_the_other_mails_are_sent(office: &PostOffice) {
     let server = MailServer::start(pipelining());
     let rendered = "subject, text_body, headers";
     let break_ = match office.database() {
@@ -304,7 +304,7 @@ fn injected_headers_are_refused_and_the_other_mails_go(office: &PostOffice) {
         "subject, text_body, sender",
         &format!("'a', 'text', 'Shop' || {break_} || ' <shop@example.jp>'"),
     );
-    // A text may say what it likes: it cannot leave its place.
+    // A text may contain anything: it cannot break out of its place.
     office.queue_with(
         "good@example.jp",
         "subject, text_body, headers",
@@ -324,7 +324,7 @@ fn injected_headers_are_refused_and_the_other_mails_go(office: &PostOffice) {
     assert_eq!(office.suppressions(), [[""; 0]; 0]);
 }
 
-fn a_mail_beyond_the_size_of_the_server_fails_alone(office: &PostOffice) {
+fn a_mail_larger_than_the_server_accepts_fails_alone(office: &PostOffice) {
     let server = MailServer::start(pipelining());
     let big = office.queue("big@example.jp");
     let content = match office.database() {
@@ -343,7 +343,7 @@ fn a_mail_beyond_the_size_of_the_server_fails_alone(office: &PostOffice) {
     assert_eq!(server.reached(), ["small@example.jp"]);
 }
 
-fn a_line_cut_in_the_middle_of_a_mail_defers_it(office: &PostOffice) {
+fn a_connection_that_breaks_within_a_mail_defers_it(office: &PostOffice) {
     let server = MailServer::start(Manners::default());
     server.fate("half@example.jp", [Fate::CutInText, Fate::Accept]);
     // More than the buffers of both sides hold, so that the final dot cannot have left.

@@ -6,37 +6,37 @@ use super::{FLUSH, Post};
 use crate::support::{Database, eventually, on_both_databases};
 
 on_both_databases![
-    a_mail_that_was_inserted_by_plain_sql_is_sent,
+    a_mail_inserted_by_plain_sql_is_sent,
     a_mail_that_names_a_template_is_rendered_when_it_is_sent,
-    a_language_that_has_no_text_falls_back_and_says_so,
+    a_language_without_a_text_falls_back_and_is_reported,
     a_mail_is_not_sent_before_it_is_due,
     urgent_mails_go_first_and_then_the_longest_due,
-    a_time_in_another_form_is_refused_at_the_door,
-    attachments_are_sent_and_one_that_is_gone_fails_its_mail,
-    a_mail_that_cannot_be_sent_fails_and_the_others_go,
+    a_time_in_another_form_is_refused_by_the_database,
+    attachments_are_sent_and_a_missing_one_fails_its_mail,
+    a_mail_that_cannot_be_sent_fails_and_the_others_are_sent,
     a_row_with_odd_bytes_fails_alone,
     outside_prod_no_header_and_no_sender_reaches_anybody_else,
     an_address_is_suppressed_however_it_is_written,
     a_held_mail_is_sent_by_a_retry_of_its_run,
-    what_failed_stays_open_for_a_retry_whatever_later_runs_send,
+    failed_mails_stay_open_for_a_retry_whatever_later_runs_send,
     a_suppressed_address_and_a_member_who_left_get_nothing,
-    advertising_without_a_way_out_is_not_sent,
+    advertising_without_a_way_to_unsubscribe_is_not_sent,
     advertising_carries_the_headers_of_one_click_unsubscription,
     outside_prod_nobody_but_the_test_address_gets_anything,
     without_a_test_address_nothing_starts_outside_prod,
     an_idle_run_is_silent_and_a_second_flush_sends_nothing_again,
-    rates_hold_back_and_lose_nothing,
-    an_urgent_mail_is_not_behind_a_backlog_that_waits_for_its_turns,
-    a_due_time_of_the_year_one_is_due_and_holds_up_nobody,
-    a_run_ends_in_order_before_its_deadline,
+    rates_delay_mails_and_lose_none,
+    an_urgent_mail_does_not_wait_behind_a_backlog,
+    a_due_time_in_the_year_one_is_due_and_blocks_no_others,
+    a_run_ends_cleanly_before_its_deadline,
 ];
 
-/// The statement that docs/mail.md gives to applications, on either database.
+/// The statement from docs/mail.md, on either database.
 const INSERT: &str = "INSERT INTO mails (kind, recipient, subject, text_body, html_body, due_at, queued_at)
     VALUES ('order-shipped', '山田 花子 <hanako@example.jp>', 'ご注文の商品を発送しました', '山田様、発送しました。',
             '<p>山田様、発送しました。</p>', '2026-11-19T10:00:00+00:00', '2026-11-19T10:00:00+00:00')";
 
-fn a_mail_that_was_inserted_by_plain_sql_is_sent(post: &Post) {
+fn a_mail_inserted_by_plain_sql_is_sent(post: &Post) {
     post.execute(INSERT);
     post.flush().succeeds().is_silent();
 
@@ -67,7 +67,7 @@ fn a_mail_that_names_a_template_is_rendered_when_it_is_sent(post: &Post) {
     assert_eq!(post.files().len(), 1);
 }
 
-fn a_language_that_has_no_text_falls_back_and_says_so(post: &Post) {
+fn a_language_without_a_text_falls_back_and_is_reported(post: &Post) {
     let front = "+++\nsubject = \"s\"\ndescription = \"d\"\nowner = \"o\"\n+++\n";
     post.write("texts/hello.en.txt", format!("{front}Hello\n"));
     post.write("texts/hello.ja.txt", format!("{front}こんにちは\n"));
@@ -81,7 +81,7 @@ fn a_language_that_has_no_text_falls_back_and_says_so(post: &Post) {
     post.batchctl(["-v", "mail", "flush"])
         .run()
         .succeeds()
-        .says("sent 3 of 3 mails, 1 in another language than asked for");
+        .says("sent 3 of 3 mails, 1 in a fallback language");
     assert_eq!(
         post.sql("SELECT locale, text_body FROM mails ORDER BY id"),
         [["ja", "こんにちは\n"], ["en", "Hello\n"], ["en", "Hello\n"]]
@@ -109,7 +109,7 @@ fn urgent_mails_go_first_and_then_the_longest_due(post: &Post) {
     );
 }
 
-fn a_time_in_another_form_is_refused_at_the_door(post: &Post) {
+fn a_time_in_another_form_is_refused_by_the_database(post: &Post) {
     // PostgreSQL has a type for it.
     if post.database() == Database::Postgres {
         return;
@@ -129,7 +129,7 @@ fn a_time_in_another_form_is_refused_at_the_door(post: &Post) {
     assert!(!post.refuses(&INSERT.replacen("10:00:00+", "10:00:00.123456+", 1)));
 }
 
-fn attachments_are_sent_and_one_that_is_gone_fails_its_mail(post: &Post) {
+fn attachments_are_sent_and_a_missing_one_fails_its_mail(post: &Post) {
     post.execute(INSERT);
     post.execute(INSERT);
     let (some, none) = ("'売上.csv', 'text/csv', ", "'gone.pdf', 'application/pdf', ");
@@ -137,13 +137,13 @@ fn attachments_are_sent_and_one_that_is_gone_fails_its_mail(post: &Post) {
     post.execute(&format!(
         "INSERT INTO mail_attachments (mail_id, name, content_type, content) VALUES (1, {some}{bytes}), (2, {none}NULL)"
     ));
-    post.flush().exits(3).says("mail 2: the attachment `gone.pdf` is gone");
+    post.flush().exits(3).says("mail 2: the attachment `gone.pdf` no longer has any content");
     assert_eq!(post.sql("SELECT status FROM mails ORDER BY id").concat(), ["SENT", "FAILED"]);
     let mail = post.only_file();
     assert!(mail.contains("text/csv") && mail.contains("YSxi"), "{mail}");
 }
 
-fn a_mail_that_cannot_be_sent_fails_and_the_others_go(post: &Post) {
+fn a_mail_that_cannot_be_sent_fails_and_the_others_are_sent(post: &Post) {
     post.mail("right@example.jp", "");
     post.mail("no address", "");
     post.mail("header@example.jp", "headers = '{\"X-Shop\": \"a\\r\\nBcc: all@example.jp\"}'");
@@ -162,7 +162,7 @@ fn a_mail_that_cannot_be_sent_fails_and_the_others_go(post: &Post) {
     assert!(!post.only_file().contains("Bcc"));
 
     // `runs retry` tries again what failed, and nothing else.
-    post.execute("UPDATE mails SET recipient = 'mended@example.jp' WHERE id = 2");
+    post.execute("UPDATE mails SET recipient = 'fixed@example.jp' WHERE id = 2");
     post.batchctl(["runs", "retry", "1"]).run().exits(3);
     assert_eq!(post.scalar("SELECT COUNT(*) FROM mails WHERE status = 'SENT'"), "2");
     assert_eq!(post.files().len(), 2);
@@ -202,20 +202,20 @@ fn an_address_is_suppressed_however_it_is_written(post: &Post) {
     post.mail("A@xn--r8jz45g.jp", "");
     post.flush().succeeds();
     assert_eq!(post.scalar("SELECT status FROM mails"), "CANCELLED");
-    // What an application writes is not ignored in silence: the table takes lower case only.
+    // What an application writes is not silently ignored: the table accepts only lower case.
     assert!(post.refuses(
         "INSERT INTO mail_suppressions (address, reason, created_at) VALUES ('Big@example.jp', 'UNSUBSCRIBE', '2026-11-19T00:00:00+00:00')"
     ));
 }
 
-fn what_failed_stays_open_for_a_retry_whatever_later_runs_send(post: &Post) {
+fn failed_mails_stay_open_for_a_retry_whatever_later_runs_send(post: &Post) {
     post.mail("no address", "");
     post.flush().exits(1);
-    // Five minutes later another run has nothing to do with it.
+    // Another run five minutes later does not affect it.
     post.mail("taro@example.jp", "");
     post.flush().succeeds().is_silent();
     assert_eq!(post.scalar("SELECT COUNT(*) FROM batch_error_log WHERE resolved_at IS NULL"), "1");
-    post.execute("UPDATE mails SET recipient = 'mended@example.jp' WHERE id = 1");
+    post.execute("UPDATE mails SET recipient = 'fixed@example.jp' WHERE id = 1");
     post.batchctl(["runs", "retry", "1"]).run().succeeds();
     assert_eq!(post.scalar("SELECT COUNT(*) FROM mails WHERE status = 'SENT'"), "2");
     assert_eq!(post.scalar("SELECT COUNT(*) FROM batch_error_log WHERE resolved_at IS NULL"), "0");
@@ -277,7 +277,7 @@ fn a_suppressed_address_and_a_member_who_left_get_nothing(post: &Post) {
     assert_eq!(post.files().len(), 3);
 }
 
-fn advertising_without_a_way_out_is_not_sent(post: &Post) {
+fn advertising_without_a_way_to_unsubscribe_is_not_sent(post: &Post) {
     post.mail("hanako@example.jp", "category = 'MARKETING'");
     post.mail("taro@example.jp", "due_at = '2026-11-19T01:00:00+00:00'");
     post.flush().exits(78).says("`mail.unsubscribe.url` is not set");
@@ -314,7 +314,7 @@ fn advertising_carries_the_headers_of_one_click_unsubscription(post: &Post) {
     let token =
         links.strip_prefix("<https://shop.example.jp/unsubscribe?t=").unwrap().split('>').next().unwrap();
     assert!(links.contains("<mailto:unsubscribe@shop.example.jp?subject=unsubscribe%20"), "{links}");
-    // Checked the way docs/mail.md tells applications to.
+    // Checked as docs/mail.md tells applications to do.
     assert_eq!(Post::python_checks_token(token), "kind:hanako@example.jp");
 }
 
@@ -341,7 +341,7 @@ fn without_a_test_address_nothing_starts_outside_prod(post: &Post) {
         .env("BATCHCTL_MAIL_REDIRECT_TO", "")
         .run()
         .exits(78)
-        .says("BATCHCTL_MAIL_REDIRECT_TO is not set: in `dev` every mail goes to that one address");
+        .says("BATCHCTL_MAIL_REDIRECT_TO is not set: in `dev` every mail goes to that address");
     assert_eq!(post.sql("SELECT status, claimed_by FROM mails").concat(), ["QUEUED", "NULL"]);
 }
 
@@ -355,7 +355,7 @@ fn an_idle_run_is_silent_and_a_second_flush_sends_nothing_again(post: &Post) {
     assert_eq!(post.files().len(), 1);
 }
 
-fn rates_hold_back_and_lose_nothing(post: &Post) {
+fn rates_delay_mails_and_lose_none(post: &Post) {
     // Two domains: 40 mails at 20 a second to one of them, and nothing that holds the other back.
     post.write(
         "batchctl.toml",
@@ -367,7 +367,7 @@ fn rates_hold_back_and_lose_nothing(post: &Post) {
     }
     let started = std::time::Instant::now();
     post.flush().succeeds().is_silent();
-    // The last turn is 39/20 of a second behind the first; a lower bound never fails by a slow machine.
+    // The last turn is 39/20 of a second after the first; a lower bound never fails on a slow machine.
     assert!(started.elapsed() >= std::time::Duration::from_millis(1900), "{:?}", started.elapsed());
     assert_eq!(post.scalar("SELECT COUNT(*) FROM mails WHERE status = 'SENT'"), "80");
     assert_eq!(post.files().len(), 80);
@@ -379,12 +379,12 @@ fn rates_hold_back_and_lose_nothing(post: &Post) {
     assert!(last("fast") < last("slow"), "the fast ones are not held back by the slow ones");
 }
 
-fn an_urgent_mail_is_not_behind_a_backlog_that_waits_for_its_turns(post: &Post) {
+fn an_urgent_mail_does_not_wait_behind_a_backlog(post: &Post) {
     post.write("batchctl.toml", "[mail]\ntransport = \"folder\"\nrate_per_domain = 0.1\n");
     for number in 0..30 {
         post.mail(&format!("u{number}@example.jp"), "priority = 3");
     }
-    // One goes at once; the others wait for their turns, ten seconds each.
+    // One is sent at once; the others wait for their turns, ten seconds each.
     let mut flush = post.batchctl(FLUSH).spawn();
     eventually(
         || post.scalar("SELECT COUNT(*) FROM mails WHERE is_paced OR status = 'SENT'") == "30",
@@ -393,14 +393,14 @@ fn an_urgent_mail_is_not_behind_a_backlog_that_waits_for_its_turns(post: &Post) 
     flush.signal(Signal::TERM);
     flush.wait().exits(143);
     post.mail("urgent@example.jp", "priority = 1");
-    // Moments later by the business clock its turn is the next one.
+    // A moment later by the business clock its turn is the next one.
     let flush = [&FLUSH[..], &["--timeout", "2s"]].concat();
     post.batchctl(flush).now("2026-11-20T01:00:12+09:00").run();
     assert_eq!(post.scalar("SELECT status FROM mails WHERE recipient = 'urgent@example.jp'"), "SENT");
     assert_eq!(post.scalar("SELECT COUNT(*) FROM mails WHERE status = 'SENT'"), "2");
 }
 
-fn a_due_time_of_the_year_one_is_due_and_holds_up_nobody(post: &Post) {
+fn a_due_time_in_the_year_one_is_due_and_blocks_no_others(post: &Post) {
     // What some languages write for "no time".
     post.mail("zero@example.jp", "due_at = '0001-01-01T00:00:00+00:00'");
     post.mail("bulk@example.jp", "priority = 3");
@@ -408,7 +408,7 @@ fn a_due_time_of_the_year_one_is_due_and_holds_up_nobody(post: &Post) {
     assert_eq!(post.scalar("SELECT COUNT(*) FROM mails WHERE status = 'SENT'"), "2");
 }
 
-fn a_run_ends_in_order_before_its_deadline(post: &Post) {
+fn a_run_ends_cleanly_before_its_deadline(post: &Post) {
     post.write("batchctl.toml", "[mail]\ntransport = \"folder\"\nrate_per_second = 5.0\n");
     for number in 0..100 {
         post.mail(&format!("u{number}@example.jp"), "");

@@ -1,4 +1,4 @@
-//! `mail flush`: what is queued is sent, once.
+//! `mail flush`: queued mails are sent, once.
 
 mod apis;
 mod faults;
@@ -25,7 +25,7 @@ list_id = \"news.shop.example.jp\"
 /// The key that signs its links.
 const SECRET_KEY: &str = "0123456789abcdef0123456789abcdef";
 
-/// A sandbox whose mails go into the folder `mail`, all of them to developer@example.jp.
+/// A sandbox whose mails are written to the folder `mail`, all of them addressed to developer@example.jp.
 struct Post(Sandbox);
 
 impl Arranged for Post {
@@ -115,7 +115,7 @@ impl Post {
         self.dump().lines().filter(|line| line.starts_with(&format!("{table}:"))).collect()
     }
 
-    /// What a token says, checked by other code than ours.
+    /// The content of a token, checked by code other than ours.
     fn python_checks_token(token: &str) -> String {
         let script = "
 import base64, hashlib, hmac, sys

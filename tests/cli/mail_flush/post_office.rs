@@ -1,4 +1,4 @@
-//! A post office in prod: elsewhere every mail goes to one test address. The servers are all on this machine.
+//! A sandbox in prod: elsewhere every mail goes to one test address. The servers are all on this machine.
 
 use std::ops::Deref;
 
@@ -24,7 +24,7 @@ impl Deref for PostOffice {
 }
 
 impl PostOffice {
-    /// Queues a mail by plain SQL, as any web application may, and gives its number.
+    /// Queues a mail by plain SQL, as any web application may, and returns its id.
     pub(super) fn queue(&self, recipient: &str) -> String {
         self.queue_with(recipient, "", "")
     }
@@ -66,7 +66,7 @@ impl PostOffice {
             .env("BATCHCTL_MAIL_FROM", "お花屋さん <shop@example.jp>")
     }
 
-    /// Recipient, status, tries and last reply of every mail, in the order of queueing.
+    /// Recipient, status, attempts and last reply of every mail, in the order of queueing.
     pub(super) fn states(&self) -> Vec<[String; 4]> {
         let rows = self.sql("SELECT recipient, status, attempts, last_reply FROM mails ORDER BY id");
         rows.into_iter().map(|row| row.try_into().expect("four columns")).collect()

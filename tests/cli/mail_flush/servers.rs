@@ -8,10 +8,10 @@ use super::post_office::PostOffice;
 use crate::support::{on_both_databases, real_server};
 
 on_both_databases![
-    two_thousand_mails_reach_postfixs_sink,
-    a_mail_goes_over_starttls_and_over_tls_with_a_password,
-    a_certificate_of_nobody_we_trust_stops_all,
-    a_wrong_password_is_said_by_a_real_server_too,
+    two_thousand_mails_reach_smtp_sink,
+    a_mail_is_sent_over_starttls_and_over_tls_with_a_password,
+    an_untrusted_certificate_stops_the_sending,
+    a_wrong_password_is_reported_by_a_real_server_too,
 ];
 
 /// The server with TLS.
@@ -48,14 +48,14 @@ impl Secure {
     }
 }
 
-/// An address of this test's own.
+/// An address that only this test uses.
 fn unique(office: &PostOffice, name: &str) -> String {
     let folder = office.path("");
     let folder = folder.parent().and_then(Path::file_name).unwrap().to_string_lossy().replace(' ', "-");
     format!("{name}-{folder}@example.jp").to_lowercase()
 }
 
-fn two_thousand_mails_reach_postfixs_sink(office: &PostOffice) {
+fn two_thousand_mails_reach_smtp_sink(office: &PostOffice) {
     let Some(url) = real_server("BATCHCTL_TEST_SMTP_SINK_URL") else { return };
     office.execute(
         "INSERT INTO mails (kind, recipient, subject, text_body, due_at, queued_at)
@@ -70,7 +70,7 @@ fn two_thousand_mails_reach_postfixs_sink(office: &PostOffice) {
     );
 }
 
-fn a_mail_goes_over_starttls_and_over_tls_with_a_password(office: &PostOffice) {
+fn a_mail_is_sent_over_starttls_and_over_tls_with_a_password(office: &PostOffice) {
     let Some(secure) = Secure::find() else { return };
     for (url, name) in [(&secure.starttls, "starttls"), (&secure.implicit, "implicit")] {
         let recipient = unique(office, name);
@@ -88,11 +88,11 @@ fn a_mail_goes_over_starttls_and_over_tls_with_a_password(office: &PostOffice) {
     assert!(office.states().iter().all(|state| state[1] == "SENT"), "{:?}", office.states());
 }
 
-fn a_certificate_of_nobody_we_trust_stops_all(office: &PostOffice) {
+fn an_untrusted_certificate_stops_the_sending(office: &PostOffice) {
     let Some(secure) = Secure::find() else { return };
     let recipient = unique(office, "untrusted");
     office.queue(&recipient);
-    // Signed by nobody whom the operating system knows; and for another name than the one that we asked for.
+    // Signed by an authority that the operating system does not trust, and issued for another name.
     for url in [&secure.starttls, &secure.implicit] {
         office.flush(url).run().exits(1).says("failed to encrypt").never_shows("right");
         let elsewhere = url.replace("localhost", "127.0.0.1");
@@ -103,7 +103,7 @@ fn a_certificate_of_nobody_we_trust_stops_all(office: &PostOffice) {
     assert_eq!(secure.kept_for(&recipient).len(), 0);
 }
 
-fn a_wrong_password_is_said_by_a_real_server_too(office: &PostOffice) {
+fn a_wrong_password_is_reported_by_a_real_server_too(office: &PostOffice) {
     let Some(secure) = Secure::find() else { return };
     office.queue("nobody@example.jp");
     for url in [&secure.starttls, &secure.implicit] {

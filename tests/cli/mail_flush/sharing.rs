@@ -1,5 +1,5 @@
-//! Several processes at one queue, and processes that die: nothing is lost, and nothing goes twice but what was under
-//! way.
+//! Several processes sharing one queue, and processes that die: nothing is lost, and nothing is sent twice except mails
+//! in transit.
 
 use std::collections::BTreeMap;
 
@@ -9,17 +9,17 @@ use super::post_office::PostOffice;
 use crate::support::{Database, Fate, MailServer, Manners, eventually, on_both_databases, run_on};
 
 on_both_databases![
-    of_three_flushes_one_is_killed_and_one_is_stopped_and_every_mail_arrives,
+    of_three_runs_one_is_killed_and_one_is_stopped_and_every_mail_arrives,
     a_mail_is_sending_before_the_server_can_have_it,
-    killed_again_and_again_it_sends_everything_in_the_end,
-    with_hold_what_was_under_way_waits_for_a_person,
-    a_stop_ends_what_was_begun_and_gives_the_rest_back,
-    a_run_that_froze_past_its_lease_writes_nothing_more_and_holds_nobody_up,
+    killed_again_and_again_it_finally_sends_everything,
+    with_hold_mails_in_transit_wait_for_a_person,
+    a_stop_finishes_what_was_started_and_releases_the_rest,
+    a_run_frozen_past_its_lease_writes_nothing_more_and_does_not_block_others,
 ];
 
-/// PostgreSQL alone can lose its connections.
+/// Only PostgreSQL can lose its connections.
 #[test]
-fn a_run_that_loses_the_database_ends_at_once_and_the_next_one_goes_on() {
+fn a_run_that_loses_the_database_ends_at_once_and_the_next_one_continues() {
     run_on(Database::Postgres, |office: &PostOffice| {
         let server = server();
         fill(office, 1_000);
@@ -31,7 +31,7 @@ fn a_run_that_loses_the_database_ends_at_once_and_the_next_one_goes_on() {
             "SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name LIKE 'batchctl {}.%'",
             flush.pid()
         ));
-        flush.wait().exits(75).says("the database went away");
+        flush.wait().exits(75).says("lost the connection to the database");
         server.fate("member500@example.jp", [Fate::Accept]);
         office.flush(&url).run().succeeds();
         assert_eq!(arrivals(&server).len(), 1_000);
@@ -39,14 +39,14 @@ fn a_run_that_loses_the_database_ends_at_once_and_the_next_one_goes_on() {
     });
 }
 
-fn a_run_that_froze_past_its_lease_writes_nothing_more_and_holds_nobody_up(office: &PostOffice) {
+fn a_run_frozen_past_its_lease_writes_nothing_more_and_does_not_block_others(office: &PostOffice) {
     let server = server();
     fill(office, 2_000);
     let url = format!("smtp://{}", server.address());
     let mut frozen = office.flush(&url).env("BATCHCTL_LEASE_SECONDS", "1").spawn();
     eventually(|| server.taken().len() > 200, "it sends");
     frozen.signal(Signal::STOP);
-    // On SQLite a process that stands still inside a commit keeps the file's lock until it goes on.
+    // On SQLite a process that is frozen inside a commit keeps the file's lock until it continues.
     if office.database() == Database::Postgres {
         let take_over = || {
             drop(office.flush(&url).env("BATCHCTL_LEASE_SECONDS", "1").run());
@@ -96,27 +96,27 @@ fn count(office: &PostOffice, condition: &str) -> String {
     office.scalar(&format!("SELECT COUNT(*) FROM mails WHERE {condition}"))
 }
 
-fn of_three_flushes_one_is_killed_and_one_is_stopped_and_every_mail_arrives(office: &PostOffice) {
+fn of_three_runs_one_is_killed_and_one_is_stopped_and_every_mail_arrives(office: &PostOffice) {
     let server = server();
     fill(office, MAILS);
     let url = format!("smtp://{}", server.address());
     let mut killed = office.flush(&url).spawn();
     let mut stopped = office.flush(&url).spawn();
     let survivor = office.flush(&url).spawn();
-    // In the middle: each of them sends by now.
+    // In the middle: by now each of them is sending.
     eventually(|| server.taken().len() > MAILS / 5, "a fifth of the mails has arrived");
     killed.signal(Signal::KILL);
     stopped.signal(Signal::TERM);
     killed.wait().is_killed_by(Signal::KILL);
     stopped.wait().exits(143);
     survivor.wait().succeeds();
-    // What the killed one held is found by the next run, by itself.
+    // The next run reclaims what the killed one held.
     office.flush(&url).run().succeeds();
 
     assert_eq!(arrivals(&server).len(), MAILS, "every mail reached the server");
     assert!(duplicates(&server) <= CONNECTIONS, "{} duplicates", duplicates(&server));
     assert_eq!(count(office, "status = 'SENT' AND claimed_by IS NULL"), MAILS.to_string());
-    // One mail is one mail, however often it was sent.
+    // A mail keeps its id, however often it was sent.
     for mail in server.taken().iter().filter(|mail| arrivals(&server)[&mail.recipients.concat()] > 1).take(3)
     {
         let id = office.scalar(&format!(
@@ -132,21 +132,21 @@ fn a_mail_is_sending_before_the_server_can_have_it(office: &PostOffice) {
     server.fate("slow@example.jp", [Fate::SilentAfterDot]);
     office.queue("slow@example.jp");
     let mut flush = office.flush(&format!("smtp://{}", server.address())).spawn();
-    eventually(|| count(office, "status = 'SENDING'") == "1", "the mail is under way");
+    eventually(|| count(office, "status = 'SENDING'") == "1", "the mail is in transit");
     assert_eq!(office.sql("SELECT attempts, claimed_by FROM mails").concat(), ["1", "1"]);
     flush.signal(Signal::KILL);
     flush.wait().is_killed_by(Signal::KILL);
     assert_eq!(count(office, "status = 'SENDING'"), "1");
 }
 
-fn killed_again_and_again_it_sends_everything_in_the_end(office: &PostOffice) {
+fn killed_again_and_again_it_finally_sends_everything(office: &PostOffice) {
     let server = server();
     fill(office, 1_000);
     let url = format!("smtp://{}", server.address());
     let mut kills = 0;
     for round in 1..=6 {
         let mut flush = office.flush(&url).spawn();
-        // The first dies over its first mails, again and again: those too get through in the end.
+        // The first mails are in transit at each kill: they too are finally sent.
         eventually(|| server.taken().len() >= round * 100 || flush.has_ended(), "some more have arrived");
         if flush.has_ended() {
             flush.wait().succeeds();
@@ -162,7 +162,7 @@ fn killed_again_and_again_it_sends_everything_in_the_end(office: &PostOffice) {
     assert_eq!(count(office, "status = 'SENT'"), "1000");
 }
 
-fn with_hold_what_was_under_way_waits_for_a_person(office: &PostOffice) {
+fn with_hold_mails_in_transit_wait_for_a_person(office: &PostOffice) {
     office.write("batchctl.toml", "[mail]\non_unknown = \"hold\"\nconnections = 1\n");
     let server = server();
     server.fate("b@example.jp", [Fate::SilentAfterDot]);
@@ -172,12 +172,12 @@ fn with_hold_what_was_under_way_waits_for_a_person(office: &PostOffice) {
     let url = format!("smtp://{}", server.address());
     let mut flush = office.flush(&url).spawn();
     eventually(|| server.taken().len() == 1 && count(office, "status = 'SENT'") == "1", "the first is sent");
-    eventually(|| count(office, "status = 'SENDING'") == "2", "one is under way and the next in hand");
+    eventually(|| count(office, "status = 'SENDING'") == "2", "one is in transit and the next is assigned");
     flush.signal(Signal::KILL);
     flush.wait().is_killed_by(Signal::KILL);
 
     office.flush(&url).run().exits(3).says("it was being sent when an earlier run died");
-    // At most the one that the server may have and the one behind it; nobody sends them by himself.
+    // At most the one that the server may have and the one after it; they are not sent automatically.
     let held: usize = count(office, "status = 'UNKNOWN' AND is_held").parse().unwrap();
     assert!((1..=2).contains(&held), "{held}");
     assert_eq!(count(office, "status = 'SENT'"), (5 - held).to_string());
@@ -195,7 +195,7 @@ fn with_hold_what_was_under_way_waits_for_a_person(office: &PostOffice) {
     assert_eq!(count(office, "status = 'SENT'"), "5");
 }
 
-fn a_stop_ends_what_was_begun_and_gives_the_rest_back(office: &PostOffice) {
+fn a_stop_finishes_what_was_started_and_releases_the_rest(office: &PostOffice) {
     let server = server();
     fill(office, MAILS);
     let url = format!("smtp://{}", server.address());
@@ -207,7 +207,11 @@ fn a_stop_ends_what_was_begun_and_gives_the_rest_back(office: &PostOffice) {
     assert!(sent < MAILS, "it was stopped in the middle");
     assert_eq!(count(office, "status = 'SENT'"), sent.to_string());
     assert_eq!(count(office, "claimed_by IS NOT NULL OR status NOT IN ('SENT', 'QUEUED')"), "0");
-    assert_eq!(count(office, "status = 'QUEUED' AND attempts > 0"), "0", "what was not begun is as it was");
+    assert_eq!(
+        count(office, "status = 'QUEUED' AND attempts > 0"),
+        "0",
+        "mails that were not started are unchanged"
+    );
     office.flush(&url).run().succeeds();
     assert_eq!((arrivals(&server).len(), duplicates(&server)), (MAILS, 0));
 }

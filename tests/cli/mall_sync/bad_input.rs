@@ -1,4 +1,4 @@
-//! What is asked for wrongly is refused before the shop hears of it.
+//! Wrong usage is refused before the shop is called.
 
 use super::Shops;
 use crate::support::on_both_databases;
@@ -9,10 +9,10 @@ on_both_databases![
     a_mall_of_another_platform_is_wrong_usage,
     a_page_of_five_thousand_is_wrong_usage,
     a_period_that_ends_before_it_begins_is_wrong_usage,
-    without_a_key_nothing_is_asked,
-    with_another_key_the_token_cannot_be_opened,
-    a_mall_without_a_token_says_how_to_get_one,
-    no_mall_at_all_is_nothing_to_do,
+    without_a_key_nothing_is_requested,
+    with_another_key_the_token_is_unreadable,
+    a_mall_without_a_token_explains_how_to_get_one,
+    without_a_mall_there_is_nothing_to_do,
     a_dry_run_shows_what_would_run,
 ];
 
@@ -37,7 +37,7 @@ fn a_disabled_mall_is_refused(shops: &Shops) {
 fn a_mall_of_another_platform_is_wrong_usage(shops: &Shops) {
     shops.batchctl(["mall", "add", "books", "--currency", "JPY"]).run().succeeds();
     let asked = ["mall", "sync", "--mall", "books"];
-    shops.batchctl(asked).run().exits(2).says("mall `books` is at `csv`, and not at cafe24");
+    shops.batchctl(asked).run().exits(2).says("mall `books` is at `csv`, not at cafe24");
 }
 
 fn a_page_of_five_thousand_is_wrong_usage(shops: &Shops) {
@@ -56,26 +56,26 @@ fn a_period_that_ends_before_it_begins_is_wrong_usage(shops: &Shops) {
     assert!(shops.runs().is_empty(), "wrong usage leaves no row");
 }
 
-fn without_a_key_nothing_is_asked(shops: &Shops) {
+fn without_a_key_nothing_is_requested(shops: &Shops) {
     let ran = shops.sync("member").env("BATCHCTL_SECRET_KEY", "").run().exits(78);
     ran.says("BATCHCTL_SECRET_KEY");
     assert!(shops.calls().is_empty());
 }
 
-fn with_another_key_the_token_cannot_be_opened(shops: &Shops) {
+fn with_another_key_the_token_is_unreadable(shops: &Shops) {
     let key = "another-key-of-thirty-two-bytes-or-more";
     let ran = shops.sync("member").env("BATCHCTL_SECRET_KEY", key).run().exits(78);
     ran.says("BATCHCTL_SECRET_KEY").says("mall token set demo").never_shows(key);
     assert!(shops.calls().is_empty());
 }
 
-fn a_mall_without_a_token_says_how_to_get_one(shops: &Shops) {
+fn a_mall_without_a_token_explains_how_to_get_one(shops: &Shops) {
     shops.batchctl(["mall", "add", "new", "--platform", "cafe24", "--currency", "KRW"]).run().succeeds();
     let asked = ["mall", "sync", "--mall", "new", "--domain", "member"];
     shops.batchctl(asked).run().exits(1).says("mall token authorize new");
 }
 
-fn no_mall_at_all_is_nothing_to_do(shops: &Shops) {
+fn without_a_mall_there_is_nothing_to_do(shops: &Shops) {
     shops.batchctl(["mall", "disable", "demo"]).run().succeeds();
     shops.batchctl(["-v", "mall", "sync"]).run().succeeds().says("No active mall at Cafe24");
     assert!(shops.runs().is_empty());

@@ -1,4 +1,4 @@
-//! Records that cannot be used: a row in the error log each, and the rest goes on.
+//! Unusable records: each is a row of the error log, and the rest is stored.
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -7,21 +7,21 @@ use super::{Shops, member, order, refund};
 use crate::support::on_both_databases;
 
 on_both_databases![
-    a_bad_record_is_one_row_and_the_rest_goes_on,
-    a_retry_asks_for_just_the_records_that_were_bad,
-    a_retry_asks_by_the_whole_key_however_long,
-    a_retry_of_a_key_with_a_comma_asks_for_no_other_record,
-    past_the_skip_limit_the_run_fails_and_the_next_one_begins_anew,
-    nothing_but_bad_records_is_a_failure_until_they_are_mended,
-    past_a_share_the_run_fails_until_the_records_are_mended,
-    a_failure_of_bad_records_is_over_once_they_are_mended,
-    killed_behind_the_last_page_bad_records_are_a_partial_success_and_can_be_retried,
-    a_share_of_bad_records_is_judged_on_all_that_was_read,
-    a_refund_of_an_order_the_shop_does_not_give_is_one_row,
-    hostile_text_is_kept_as_it_is,
+    a_bad_record_is_one_row_and_the_rest_is_stored,
+    a_retry_requests_only_the_records_that_were_bad,
+    a_retry_requests_the_whole_key_however_long,
+    a_retry_of_a_key_with_a_comma_requests_no_other_record,
+    past_the_skip_limit_the_run_fails_and_the_next_one_starts_over,
+    only_bad_records_are_a_failure_until_they_are_fixed,
+    past_a_percentage_the_run_fails_until_the_records_are_fixed,
+    a_failure_from_bad_records_is_over_once_they_are_fixed,
+    killed_after_the_last_page_bad_records_are_a_partial_success_and_can_be_retried,
+    a_percentage_of_bad_records_is_checked_against_all_that_were_read,
+    a_refund_of_an_order_the_shop_does_not_return_is_one_row,
+    hostile_text_is_stored_unchanged,
 ];
 
-fn a_bad_record_is_one_row_and_the_rest_goes_on(shops: &Shops) {
+fn a_bad_record_is_one_row_and_the_rest_is_stored(shops: &Shops) {
     let day = "2026-11-19T10:00:00+09:00";
     let mut dateless = member("dateless", day);
     dateless["created_date"] = "soon".into();
@@ -40,7 +40,7 @@ fn a_bad_record_is_one_row_and_the_rest_goes_on(shops: &Shops) {
     assert_eq!(shops.runs(), [["demo member 2026-11-19", "1", "PARTIAL", "3"]]);
 }
 
-fn a_retry_asks_for_just_the_records_that_were_bad(shops: &Shops) {
+fn a_retry_requests_only_the_records_that_were_bad(shops: &Shops) {
     let day = "2026-11-19T10:00:00+09:00";
     let broken = |mut order: Value| {
         order["currency"] = "WON".into();
@@ -64,7 +64,7 @@ fn a_retry_asks_for_just_the_records_that_were_bad(shops: &Shops) {
     assert_eq!(shops.runs()[1], ["demo order 2026-11-19", "2", "COMPLETED", "0"]);
 }
 
-fn a_retry_asks_by_the_whole_key_however_long(shops: &Shops) {
+fn a_retry_requests_the_whole_key_however_long(shops: &Shops) {
     let day = "2026-11-19T10:00:00+09:00";
     let number = format!("20261119-{}", "7".repeat(90));
     let mut broken = order(&number, "kim01", day, 2_000);
@@ -78,7 +78,7 @@ fn a_retry_asks_by_the_whole_key_however_long(shops: &Shops) {
     assert_eq!(shops.scalar("SELECT SUM(total_amount) FROM orders"), "3000");
 }
 
-fn a_retry_of_a_key_with_a_comma_asks_for_no_other_record(shops: &Shops) {
+fn a_retry_of_a_key_with_a_comma_requests_no_other_record(shops: &Shops) {
     let day = "2026-11-19T10:00:00+09:00";
     shops.data(json!({ "orders": [order("1", "kim01", day, 1_000), order("8,9", "kim01", day, 2_000)] }));
     shops.sync("order").run().exits(3).says("order 8,9: `order_id`: `8,9` holds a comma");
@@ -86,12 +86,12 @@ fn a_retry_of_a_key_with_a_comma_asks_for_no_other_record(shops: &Shops) {
     shops.batchctl(["runs", "retry", "1"]).run().exits(3);
 
     let open = shops.sql("SELECT DISTINCT item_key FROM batch_error_log WHERE resolved_at IS NULL");
-    assert_eq!(open, [["order 8,9"]], "it is as open as before");
+    assert_eq!(open, [["order 8,9"]], "it is still open");
     let asked = shops.calls().iter().any(|call| call["query"]["order_id"].is_string());
-    assert!(!asked, "neither 8 nor 9 is asked for");
+    assert!(!asked, "neither 8 nor 9 is requested");
 }
 
-/// 250 members, of whom so many in the middle are bad.
+/// 250 members, of whom this many in the middle are bad.
 fn some(shops: &Shops, bad: usize) {
     let at = |number: usize| format!("2026-11-19T10:{:02}:{:02}+09:00", number / 60, number % 60);
     let members: Vec<Value> = (0..250)
@@ -107,7 +107,7 @@ fn some(shops: &Shops, bad: usize) {
     shops.data(json!({ "members": members }));
 }
 
-fn past_the_skip_limit_the_run_fails_and_the_next_one_begins_anew(shops: &Shops) {
+fn past_the_skip_limit_the_run_fails_and_the_next_one_starts_over(shops: &Shops) {
     some(shops, 5);
     let limited = ["mall", "sync", "--domain", "member", "--page-size", "50", "--skip-limit", "4"];
 
@@ -123,7 +123,7 @@ fn past_the_skip_limit_the_run_fails_and_the_next_one_begins_anew(shops: &Shops)
     assert!(shops.open_errors().is_empty());
 }
 
-fn nothing_but_bad_records_is_a_failure_until_they_are_mended(shops: &Shops) {
+fn only_bad_records_are_a_failure_until_they_are_fixed(shops: &Shops) {
     shops.data(json!({ "members": [{ "_at": "2026-11-19T10:00:00+09:00", "member_id": "kim01" }] }));
     shops.sync("member").run().exits(1).says("1 of 1 items failed");
     shops.sync("member").run().exits(1).says("1 of 1 items failed");
@@ -135,7 +135,7 @@ fn nothing_but_bad_records_is_a_failure_until_they_are_mended(shops: &Shops) {
     assert!(shops.open_errors().is_empty());
 }
 
-fn past_a_share_the_run_fails_until_the_records_are_mended(shops: &Shops) {
+fn past_a_percentage_the_run_fails_until_the_records_are_fixed(shops: &Shops) {
     some(shops, 5);
     let limited = ["mall", "sync", "--domain", "member", "--page-size", "50", "--skip-limit", "1%"];
     shops.batchctl(limited).run().exits(1).says("5 of 250 items failed, more than the skip limit of 1%");
@@ -147,7 +147,7 @@ fn past_a_share_the_run_fails_until_the_records_are_mended(shops: &Shops) {
     assert!(shops.open_errors().is_empty());
 }
 
-fn a_failure_of_bad_records_is_over_once_they_are_mended(shops: &Shops) {
+fn a_failure_from_bad_records_is_over_once_they_are_fixed(shops: &Shops) {
     let day = "2026-11-19T10:00:00+09:00";
     shops.data(json!({ "members": [{ "_at": day, "member_id": "kim01" }] }));
     shops.sync("member").run().exits(1);
@@ -159,8 +159,8 @@ fn a_failure_of_bad_records_is_over_once_they_are_mended(shops: &Shops) {
     assert!(shops.open_errors().is_empty());
 }
 
-/// Many members on several pages, one of them without a date, and killed behind the last page.
-fn kill_behind_the_last_page(shops: &Shops, options: &[&str]) {
+/// Many members on several pages, one of them without a date, and a kill after the last page.
+fn kill_after_the_last_page(shops: &Shops, options: &[&str]) {
     shops.generate(json!({ "members": {
         "count": 2_500, "from": "2026-11-19T00:00:00+09:00", "same_second": 250, "step_seconds": 1
     } }));
@@ -169,8 +169,8 @@ fn kill_behind_the_last_page(shops: &Shops, options: &[&str]) {
     shops.batchctl(command).failpoint("before-finish=kill").run().is_killed_by(Signal::KILL);
 }
 
-fn killed_behind_the_last_page_bad_records_are_a_partial_success_and_can_be_retried(shops: &Shops) {
-    kill_behind_the_last_page(shops, &[]);
+fn killed_after_the_last_page_bad_records_are_a_partial_success_and_can_be_retried(shops: &Shops) {
+    kill_after_the_last_page(shops, &[]);
 
     shops.sync("member").run().exits(3).says("1 of 2501 items failed");
 
@@ -181,14 +181,14 @@ fn killed_behind_the_last_page_bad_records_are_a_partial_success_and_can_be_retr
     assert!(shops.open_errors().is_empty());
 }
 
-fn a_share_of_bad_records_is_judged_on_all_that_was_read(shops: &Shops) {
-    kill_behind_the_last_page(shops, &["--skip-limit", "1%"]);
+fn a_percentage_of_bad_records_is_checked_against_all_that_were_read(shops: &Shops) {
+    kill_after_the_last_page(shops, &["--skip-limit", "1%"]);
 
     let command = ["mall", "sync", "--mall", "demo", "--domain", "member", "--skip-limit", "1%"];
     shops.batchctl(command).run().exits(3).says("1 of 2501 items failed");
 }
 
-fn a_refund_of_an_order_the_shop_does_not_give_is_one_row(shops: &Shops) {
+fn a_refund_of_an_order_the_shop_does_not_return_is_one_row(shops: &Shops) {
     let day = "2026-11-19T10:00:00+09:00";
     shops.data(json!({
         "orders": [order("20261119-0000001", "kim01", "2026-11-01T10:00:00+09:00", 1_000)],
@@ -197,11 +197,11 @@ fn a_refund_of_an_order_the_shop_does_not_give_is_one_row(shops: &Shops) {
 
     shops.sync("sales").run().exits(3);
 
-    assert_eq!(shops.open_errors(), [["refund C2", "the shop does not give its order `20261119-0000009`"]]);
+    assert_eq!(shops.open_errors(), [["refund C2", "the shop does not return its order `20261119-0000009`"]]);
     assert_eq!(shops.sql("SELECT refund_key FROM refunds"), [["C1"]]);
 }
 
-fn hostile_text_is_kept_as_it_is(shops: &Shops) {
+fn hostile_text_is_stored_unchanged(shops: &Shops) {
     let name = "Robert'); DROP TABLE members;-- \\N \t\u{1b}[31m 雪 \u{1F600} \\";
     let mut hostile = member("m'; --", "2026-11-19T10:00:00+09:00");
     hostile["name"] = name.into();

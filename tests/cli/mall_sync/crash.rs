@@ -1,4 +1,4 @@
-//! `kill -9` on any page: the next start goes on behind the last stored page, and asks for no stored page again.
+//! `kill -9` on any page: the next start continues after the last stored page, and requests no stored page again.
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -7,13 +7,13 @@ use super::{Shops, order, refund};
 use crate::support::{eventually, on_both_databases};
 
 on_both_databases![
-    killed_in_a_page_it_goes_on_with_that_page,
-    killed_behind_a_page_it_goes_on_with_the_next,
-    killed_behind_the_last_page_it_asks_for_nothing_more,
-    killed_at_ten_random_moments_it_is_complete_in_the_end,
-    killed_between_two_lists_of_the_sales_it_goes_on_with_the_second,
-    killed_behind_its_last_page_it_keeps_the_rows_of_what_could_not_be_used,
-    stopped_by_a_signal_it_goes_on_where_it_stopped,
+    killed_in_a_page_it_continues_with_that_page,
+    killed_after_a_page_it_continues_with_the_next,
+    killed_after_the_last_page_it_requests_nothing_more,
+    killed_at_ten_random_moments_it_is_finally_complete,
+    killed_between_two_lists_of_the_sales_it_continues_with_the_second,
+    killed_after_its_last_page_it_keeps_the_rows_of_unusable_records,
+    stopped_by_a_signal_it_continues_where_it_stopped,
     a_stop_does_not_wait_for_a_slow_server,
 ];
 
@@ -25,7 +25,7 @@ fn many(shops: &Shops) {
     } }));
 }
 
-/// What each call asked for.
+/// What each call requested.
 fn asked(shops: &Shops) -> Vec<Value> {
     shops.calls().into_iter().map(|call| json!([call["path"], call["query"]])).collect()
 }
@@ -42,9 +42,9 @@ fn assert_goes_on(shops: &Shops, point: &str, stored: usize) {
 
     let after = asked(shops)[before.len()..].to_vec();
     for page in &before[..stored] {
-        assert!(!after.contains(page), "a stored page is asked for again: {page}");
+        assert!(!after.contains(page), "a stored page is requested again: {page}");
     }
-    assert!(next.is_none() || after.first() == next.as_ref(), "it goes on with the page behind");
+    assert!(next.is_none() || after.first() == next.as_ref(), "it continues with the next page");
     assert_eq!(shops.members(), MEMBERS.to_string());
     assert_eq!(
         shops.runs(),
@@ -55,15 +55,15 @@ fn assert_goes_on(shops: &Shops, point: &str, stored: usize) {
     );
 }
 
-fn killed_in_a_page_it_goes_on_with_that_page(shops: &Shops) {
+fn killed_in_a_page_it_continues_with_that_page(shops: &Shops) {
     assert_goes_on(shops, "in-chunk@4", 3);
 }
 
-fn killed_behind_a_page_it_goes_on_with_the_next(shops: &Shops) {
+fn killed_after_a_page_it_continues_with_the_next(shops: &Shops) {
     assert_goes_on(shops, "after-chunk@10", 10);
 }
 
-fn killed_behind_the_last_page_it_asks_for_nothing_more(shops: &Shops) {
+fn killed_after_the_last_page_it_requests_nothing_more(shops: &Shops) {
     many(shops);
     shops.sync("member").failpoint("before-finish=kill").run().is_killed_by(Signal::KILL);
     let before = asked(shops).len();
@@ -74,14 +74,14 @@ fn killed_behind_the_last_page_it_asks_for_nothing_more(shops: &Shops) {
     assert_eq!(shops.members(), MEMBERS.to_string());
 }
 
-/// Where the last commit of a killed run ended: what the next one has to ask for.
+/// Where the last commit of a killed run ended: what the next one has to request.
 fn checkpoint(shops: &Shops) -> Option<Value> {
     let sql = "SELECT checkpoint FROM batch_execution WHERE checkpoint IS NOT NULL ORDER BY id DESC";
     let stored = shops.sql(sql).into_iter().flatten().next()?;
     Some(serde_json::from_str::<Value>(&stored).expect("a checkpoint is JSON")["cursor"].clone())
 }
 
-/// Whether a call asks for the page of a checkpoint.
+/// Whether a call requests the page of a checkpoint.
 fn is_of(call: &Value, cursor: &Value) -> bool {
     let query = &call["query"];
     if let Some(offset) = cursor["window"]["offset"].as_i64() {
@@ -93,23 +93,23 @@ fn is_of(call: &Value, cursor: &Value) -> bool {
     query["created_start_date"] == korean.format("%Y-%m-%d %H:%M:%S").to_string().as_str()
 }
 
-fn killed_at_ten_random_moments_it_is_complete_in_the_end(shops: &Shops) {
+fn killed_at_ten_random_moments_it_is_finally_complete(shops: &Shops) {
     many(shops);
-    // Slow enough to be hit in the middle of a page as well as between two, and small pages: it never ends by itself.
+    // Slow enough to be hit both within a page and between two, and small pages: it never ends before the kill.
     shops.faults(json!([{ "path": "customersprivacy", "fault": "slow", "seconds": 0.02, "times": -1 }]));
     let sync = ["mall", "sync", "--domain", "member", "--page-size", "260"];
     let mut calls = 0;
     let mut reached: Option<Value> = None;
     for turn in 0..10 {
         let mut running = shops.batchctl(sync).spawn();
-        // A fourth call is made when the first page is stored: one waits to be stored, and one to wait.
+        // A fourth call is made once the first page is stored: one page waits to be stored, and one waits to be queued.
         let wanted = calls + if turn == 0 { 4 } else { 1 + i64::from(fastrand::u8(0..3)) };
-        eventually(|| shops.counted("calls") >= wanted, "so many calls are made");
+        eventually(|| shops.counted("calls") >= wanted, "enough calls are made");
         running.signal(Signal::KILL);
         running.wait().is_killed_by(Signal::KILL);
         if let Some(cursor) = &reached {
             let first = &shops.calls()[usize::try_from(calls).expect("a count")];
-            assert!(is_of(first, cursor), "it goes on behind the last stored page: {first} after {cursor}");
+            assert!(is_of(first, cursor), "it continues after the last stored page: {first} after {cursor}");
         }
         calls = shops.counted("calls");
         reached = checkpoint(shops);
@@ -123,7 +123,7 @@ fn killed_at_ten_random_moments_it_is_complete_in_the_end(shops: &Shops) {
     assert_eq!(shops.runs().len(), 11);
 }
 
-fn killed_behind_its_last_page_it_keeps_the_rows_of_what_could_not_be_used(shops: &Shops) {
+fn killed_after_its_last_page_it_keeps_the_rows_of_unusable_records(shops: &Shops) {
     let day = "2026-11-19T10:00:00+09:00";
     shops.data(json!({
         "orders": [order("20261101-0000001", "kim01", "2026-11-01T10:00:00+09:00", 1_000)],
@@ -134,11 +134,11 @@ fn killed_behind_its_last_page_it_keeps_the_rows_of_what_could_not_be_used(shops
     shops.sync("sales").run().exits(3);
 
     let open = shops.open_errors();
-    assert_eq!(open, [["refund C2", "the shop does not give its order `20261101-0000009`"]]);
+    assert_eq!(open, [["refund C2", "the shop does not return its order `20261101-0000009`"]]);
     assert_eq!(shops.scalar("SELECT COUNT(*) FROM refunds"), "1");
 }
 
-fn killed_between_two_lists_of_the_sales_it_goes_on_with_the_second(shops: &Shops) {
+fn killed_between_two_lists_of_the_sales_it_continues_with_the_second(shops: &Shops) {
     shops.sync("sales").failpoint("after-chunk@1=kill").run().is_killed_by(Signal::KILL);
     let before = asked(shops).len();
 
@@ -149,7 +149,7 @@ fn killed_between_two_lists_of_the_sales_it_goes_on_with_the_second(shops: &Shop
     assert_eq!(kinds, ["cancel_date", "refund_date"]);
 }
 
-fn stopped_by_a_signal_it_goes_on_where_it_stopped(shops: &Shops) {
+fn stopped_by_a_signal_it_continues_where_it_stopped(shops: &Shops) {
     many(shops);
     let mut held = shops.sync("member").hold_at("in-chunk@3");
     held.wait_until_reached();

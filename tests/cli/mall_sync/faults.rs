@@ -1,4 +1,4 @@
-//! A server that fails in every way ends in a right result or a right error, and nothing half-written.
+//! Whatever way a server fails in, the result is right or the error is right, and nothing is half-written.
 
 use serde_json::{Value, json};
 
@@ -7,15 +7,15 @@ use crate::support::cafe24::{CLIENT_SECRET, set_tokens};
 use crate::support::on_both_databases;
 
 on_both_databases![
-    a_storm_that_passes_is_waited_out,
-    a_connection_that_breaks_now_and_then_is_made_again,
-    a_server_that_stays_down_is_to_be_tried_later,
-    what_never_is_an_answer_ends_in_a_right_error,
-    a_body_without_end_is_not_read_to_its_end,
+    temporary_errors_are_waited_out,
+    a_connection_that_breaks_sometimes_is_opened_again,
+    a_server_that_stays_down_means_try_later,
+    an_invalid_answer_ends_in_the_right_error,
+    an_endless_body_is_not_read_to_its_end,
     a_redirect_is_not_followed,
     a_refused_call_names_itself_and_its_reason,
     a_slow_body_is_read_to_its_end,
-    a_packed_answer_is_read,
+    a_compressed_answer_is_read,
     what_was_stored_before_a_fault_stays_and_is_not_asked_for_again,
     requests_are_traced_without_secrets,
 ];
@@ -36,7 +36,7 @@ fn fault(kind: &str, times: i64, more: Value) -> Value {
     rule
 }
 
-fn a_storm_that_passes_is_waited_out(shops: &Shops) {
+fn temporary_errors_are_waited_out(shops: &Shops) {
     some(shops);
     shops.faults(json!([
         fault("status", 1, json!({ "status": 429 })),
@@ -50,7 +50,7 @@ fn a_storm_that_passes_is_waited_out(shops: &Shops) {
     assert_eq!(shops.runs(), [["demo member 2026-11-19", "1", "COMPLETED", "0"]]);
 }
 
-fn a_connection_that_breaks_now_and_then_is_made_again(shops: &Shops) {
+fn a_connection_that_breaks_sometimes_is_opened_again(shops: &Shops) {
     some(shops);
     for kind in ["cut", "reset", "html", "garbage", "empty", "lost"] {
         shops.faults(json!([fault(kind, 2, json!({}))]));
@@ -59,7 +59,7 @@ fn a_connection_that_breaks_now_and_then_is_made_again(shops: &Shops) {
     }
 }
 
-fn a_server_that_stays_down_is_to_be_tried_later(shops: &Shops) {
+fn a_server_that_stays_down_means_try_later(shops: &Shops) {
     some(shops);
     for (kind, more) in [
         ("status", json!({ "status": 503 })),
@@ -75,7 +75,7 @@ fn a_server_that_stays_down_is_to_be_tried_later(shops: &Shops) {
     }
 }
 
-fn what_never_is_an_answer_ends_in_a_right_error(shops: &Shops) {
+fn an_invalid_answer_ends_in_the_right_error(shops: &Shops) {
     some(shops);
     for (kind, says) in [("html", "html"), ("garbage", "JSON"), ("empty", "the answer is empty")] {
         shops.faults(json!([fault(kind, -1, json!({}))]));
@@ -84,7 +84,7 @@ fn what_never_is_an_answer_ends_in_a_right_error(shops: &Shops) {
     }
 }
 
-fn a_body_without_end_is_not_read_to_its_end(shops: &Shops) {
+fn an_endless_body_is_not_read_to_its_end(shops: &Shops) {
     shops.faults(json!([{ "path": "customersprivacy", "fault": "huge", "times": -1 }]));
     shops.sync("member").run().exits(1).says("32 MiB");
 }
@@ -110,7 +110,7 @@ fn a_refused_call_names_itself_and_its_reason(shops: &Shops) {
         .says("customersprivacy")
         .says("422")
         .says("Invalid [start_date].");
-    assert_eq!(shops.calls().len(), 1, "what is refused for good is not tried again");
+    assert_eq!(shops.calls().len(), 1, "a permanent refusal is not tried again");
 }
 
 fn a_slow_body_is_read_to_its_end(shops: &Shops) {
@@ -120,12 +120,12 @@ fn a_slow_body_is_read_to_its_end(shops: &Shops) {
     assert_eq!(shops.members(), "1");
 }
 
-fn a_packed_answer_is_read(shops: &Shops) {
+fn a_compressed_answer_is_read(shops: &Shops) {
     some(shops);
     shops.control("demo", "settings", json!({ "gzip": true }));
     shops.sync("member").run().succeeds().is_silent();
     assert_eq!(shops.members(), "3500");
-    assert_eq!(shops.counted("packed"), 5, "four pages and the look at the front");
+    assert_eq!(shops.counted("packed"), 5, "four pages and the check of the front");
 }
 
 fn what_was_stored_before_a_fault_stays_and_is_not_asked_for_again(shops: &Shops) {
@@ -143,7 +143,7 @@ fn what_was_stored_before_a_fault_stays_and_is_not_asked_for_again(shops: &Shops
 
     assert_eq!(shops.members(), "3500");
     let after = shops.calls()[before.len()..].to_vec();
-    assert_eq!(after[0]["query"], before[2]["query"], "it goes on with the page that failed");
+    assert_eq!(after[0]["query"], before[2]["query"], "it continues with the page that failed");
 }
 
 fn requests_are_traced_without_secrets(shops: &Shops) {

@@ -1,4 +1,4 @@
-//! Members: all of them, each once, whatever the server's caps and whoever signs up or leaves meanwhile.
+//! Members: all of them, each once, whatever the server's limits and whoever signs up or leaves in the meantime.
 
 use serde_json::json;
 
@@ -6,19 +6,19 @@ use super::{Shops, member};
 use crate::support::on_both_databases;
 
 on_both_databases![
-    yesterdays_members_are_taken_over,
-    twenty_thousand_members_are_each_there_once_while_new_ones_sign_up,
-    the_oldest_first_is_as_good_as_the_newest_first,
-    a_second_with_more_members_than_a_page_is_read_whole,
-    members_that_vanish_while_they_are_paged_hide_nobody,
+    yesterdays_members_are_stored,
+    twenty_thousand_members_are_each_stored_once_while_new_ones_sign_up,
+    a_list_may_begin_with_the_oldest_or_the_newest,
+    a_second_with_more_members_than_a_page_is_read_completely,
+    members_that_disappear_while_they_are_paged_hide_nobody,
     a_second_sync_changes_nothing_and_asks_nothing,
-    a_member_that_changed_is_changed_and_no_other,
+    only_a_member_that_changed_is_updated,
     a_record_older_than_the_stored_one_does_not_overwrite_it,
-    whoever_has_left_is_not_filled_in_again,
-    a_period_that_was_not_over_is_done_again,
+    a_member_who_left_is_not_updated,
+    a_period_that_was_not_over_is_synchronised_again,
 ];
 
-fn yesterdays_members_are_taken_over(shops: &Shops) {
+fn yesterdays_members_are_stored(shops: &Shops) {
     shops.data(json!({ "members": [
         member("before", "2026-11-18T23:59:59+09:00"),
         member("first", "2026-11-19T00:00:00+09:00"),
@@ -53,7 +53,7 @@ fn many(shops: &Shops) {
     } }));
 }
 
-fn twenty_thousand_members_are_each_there_once_while_new_ones_sign_up(shops: &Shops) {
+fn twenty_thousand_members_are_each_stored_once_while_new_ones_sign_up(shops: &Shops) {
     many(shops);
     for (after, number) in (1..=12).zip(0..) {
         shops.control(
@@ -71,12 +71,12 @@ fn twenty_thousand_members_are_each_there_once_while_new_ones_sign_up(shops: &Sh
     assert_eq!(shops.scalar("SELECT COUNT(*) FROM members WHERE member_code LIKE 'new%'"), "12");
     let by_created = |call: &&serde_json::Value| call["query"]["search_type"] == "created_date";
     let calls = shops.calls();
-    assert!(calls.iter().filter(by_created).count() > 10, "it goes on behind the cap of the offset");
+    assert!(calls.iter().filter(by_created).count() > 10, "it continues beyond the maximum offset");
     assert!(calls.iter().all(|call| call["status"] == 200), "no call is refused: {calls:?}");
     assert!(calls.len() <= 24, "{} calls", calls.len());
 }
 
-fn the_oldest_first_is_as_good_as_the_newest_first(shops: &Shops) {
+fn a_list_may_begin_with_the_oldest_or_the_newest(shops: &Shops) {
     shops.control("demo", "settings", json!({ "sort": "asc" }));
     many(shops);
 
@@ -86,7 +86,7 @@ fn the_oldest_first_is_as_good_as_the_newest_first(shops: &Shops) {
     assert_eq!(shops.scalar("SELECT items_read FROM batch_execution"), "20000");
 }
 
-fn a_second_with_more_members_than_a_page_is_read_whole(shops: &Shops) {
+fn a_second_with_more_members_than_a_page_is_read_completely(shops: &Shops) {
     shops.generate(json!({ "members": {
         "count": 12_000, "from": "2026-11-19T00:00:00+09:00", "same_second": 2_500, "step_seconds": 1
     } }));
@@ -96,7 +96,7 @@ fn a_second_with_more_members_than_a_page_is_read_whole(shops: &Shops) {
     assert_eq!(shops.members(), "12000");
 }
 
-fn members_that_vanish_while_they_are_paged_hide_nobody(shops: &Shops) {
+fn members_that_disappear_while_they_are_paged_hide_nobody(shops: &Shops) {
     shops.control("demo", "settings", json!({ "sort": "asc" }));
     shops.generate(json!({ "members": {
         "count": 3_000, "from": "2026-11-19T00:00:00+09:00", "same_second": 1, "step_seconds": 1
@@ -113,7 +113,7 @@ fn members_that_vanish_while_they_are_paged_hide_nobody(shops: &Shops) {
     assert_eq!(
         shops.scalar("SELECT COUNT(*) FROM members WHERE member_code > 'm0000040'"),
         "2960",
-        "whoever is still there is here"
+        "everybody who is still there is stored"
     );
 }
 
@@ -133,7 +133,7 @@ fn a_second_sync_changes_nothing_and_asks_nothing(shops: &Shops) {
     assert_eq!(shops.runs()[1], ["demo member 2026-11-19", "2", "COMPLETED", "0"]);
 }
 
-fn a_member_that_changed_is_changed_and_no_other(shops: &Shops) {
+fn only_a_member_that_changed_is_updated(shops: &Shops) {
     let created = "2026-11-19T10:00:00+09:00";
     shops.data(json!({ "members": [member("kim01", created), member("lee02", created)] }));
     shops.sync("member").run().succeeds();
@@ -147,7 +147,7 @@ fn a_member_that_changed_is_changed_and_no_other(shops: &Shops) {
         .run()
         .succeeds();
 
-    said.says("2 members: 1 changed, 1 as they were");
+    said.says("2 members: 1 changed, 1 unchanged");
     assert_eq!(
         shops.sql("SELECT member_code, email FROM members ORDER BY member_code"),
         [["kim01", "new@example.com"], ["lee02", "lee02@example.com"]]
@@ -165,11 +165,11 @@ fn a_record_older_than_the_stored_one_does_not_overwrite_it(shops: &Shops) {
 
     let said = shops.batchctl(["-v", "mall", "sync", "--domain", "member"]).run().succeeds();
 
-    said.says("1 member: 1 kept, newer or gone");
+    said.says("1 member: 1 kept because newer or withdrawn");
     assert_eq!(shops.scalar("SELECT email FROM members"), "newest@example.com");
 }
 
-fn whoever_has_left_is_not_filled_in_again(shops: &Shops) {
+fn a_member_who_left_is_not_updated(shops: &Shops) {
     shops.write(
         "members.csv",
         "mall,member_code,status,signed_up_at,withdrawn_at\n\
@@ -186,7 +186,7 @@ fn whoever_has_left_is_not_filled_in_again(shops: &Shops) {
     );
 }
 
-fn a_period_that_was_not_over_is_done_again(shops: &Shops) {
+fn a_period_that_was_not_over_is_synchronised_again(shops: &Shops) {
     shops.data(json!({ "members": [member("early", "2026-11-20T00:30:00+09:00")] }));
     let today = ["mall", "sync", "--domain", "member", "--from", "2026-11-20", "--to", "2026-11-20"];
     shops.batchctl(today).run().succeeds();

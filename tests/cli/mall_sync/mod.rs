@@ -1,4 +1,4 @@
-//! `mall sync`: shops at Cafe24 into one database, against a local Cafe24.
+//! `mall sync`: synchronises shops at Cafe24 into one database, against a local Cafe24.
 
 mod bad_input;
 mod bad_records;
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Arranged, Batchctl, Cafe24, Database, Sandbox};
 
-/// A sandbox with the mall `demo` at a Cafe24 of its own, which does not throttle.
+/// A sandbox with the mall `demo` at its own Cafe24, which does not throttle.
 pub(crate) struct Shops {
     sandbox: Sandbox,
     cafe24: Cafe24,
@@ -104,13 +104,13 @@ impl Shops {
         self.sql("SELECT instance_key, attempt, status, exit_code FROM batch_execution ORDER BY id")
     }
 
-    /// Which items were given up on and are open.
+    /// The skipped items that are open.
     fn open_errors(&self) -> Vec<Vec<String>> {
         self.sql("SELECT item_key, message FROM batch_error_log WHERE resolved_at IS NULL ORDER BY item_key")
     }
 }
 
-/// A member as Cafe24 gives it.
+/// A member as Cafe24 returns it.
 fn member(code: &str, created: &str) -> Value {
     json!({
         "shop_no": 1, "member_id": code, "name": format!("이름 {code}"), "cellphone": "010-0000-0000",
@@ -120,7 +120,7 @@ fn member(code: &str, created: &str) -> Value {
     })
 }
 
-/// A paid order of one line, as Cafe24 gives it.
+/// A paid order of one line, as Cafe24 returns it.
 fn order(number: &str, member: &str, ordered: &str, amount: u32) -> Value {
     let amounts = json!({
         "order_price_amount": format!("{amount}.00"), "shipping_fee": "0.00", "coupon_discount_price": "0.00",
@@ -140,7 +140,7 @@ fn order(number: &str, member: &str, ordered: &str, amount: u32) -> Value {
     })
 }
 
-/// A completed refund, as Cafe24 gives it.
+/// A completed refund, as Cafe24 returns it.
 fn refund(code: &str, order: &str, refunded: &str, amount: u32) -> Value {
     json!({
         "shop_no": 1, "order_id": order, "refund_code": code, "order_date": refunded,

@@ -1,4 +1,4 @@
-//! Orders and sales: whole, in windows that narrow themselves, and fit for the daily report.
+//! Orders and sales: complete, in narrowing windows, and correct for the daily report.
 
 use serde_json::{Value, json};
 
@@ -6,20 +6,20 @@ use super::{Shops, order, refund};
 use crate::support::on_both_databases;
 
 on_both_databases![
-    orders_are_taken_over_with_their_lines,
+    orders_are_stored_with_their_lines,
     more_orders_in_a_window_than_the_service_lists_are_complete,
     the_oldest_first_is_complete_too,
     a_long_period_is_asked_for_in_windows_of_three_months,
     a_guests_order_is_kept,
     an_order_older_than_the_stored_one_does_not_overwrite_it,
     an_order_whose_lines_changed_has_the_new_ones,
-    sales_are_what_was_paid_cancelled_and_paid_back_whenever_it_was_ordered,
-    a_refund_whose_money_has_not_gone_back_is_none_yet,
-    the_daily_report_is_made_of_what_came_in,
-    the_shop_of_an_account_is_asked_for,
+    sales_are_payments_cancellations_and_refunds_whenever_they_were_ordered,
+    a_refund_that_is_not_completed_does_not_count_yet,
+    the_daily_report_is_computed_from_synchronised_data,
+    the_shop_of_an_account_is_requested,
 ];
 
-fn orders_are_taken_over_with_their_lines(shops: &Shops) {
+fn orders_are_stored_with_their_lines(shops: &Shops) {
     let mut big = order("20261119-0000001", "kim01", "2026-11-19T10:05:06+09:00", 30_000);
     big["initial_order_amount"]["order_price_amount"] = "32500.00".into();
     big["initial_order_amount"]["shipping_fee"] = "2500.00".into();
@@ -110,7 +110,7 @@ fn an_order_older_than_the_stored_one_does_not_overwrite_it(shops: &Shops) {
 
     let said = shops.batchctl(["-v", "mall", "sync", "--domain", "order", "--rerun"]).run().succeeds();
 
-    said.says("1 order: 1 kept, newer or gone");
+    said.says("1 order: 1 kept because newer or withdrawn");
     assert_eq!(shops.scalar("SELECT total_amount FROM orders"), "7");
     assert_eq!(shops.scalar("SELECT COUNT(*) FROM order_items"), "1");
 }
@@ -152,7 +152,7 @@ fn trade(shops: &Shops) {
     }));
 }
 
-fn sales_are_what_was_paid_cancelled_and_paid_back_whenever_it_was_ordered(shops: &Shops) {
+fn sales_are_payments_cancellations_and_refunds_whenever_they_were_ordered(shops: &Shops) {
     trade(shops);
 
     shops.sync("sales").run().succeeds().is_silent();
@@ -160,7 +160,7 @@ fn sales_are_what_was_paid_cancelled_and_paid_back_whenever_it_was_ordered(shops
     assert_eq!(
         shops.sql("SELECT order_no, status FROM orders ORDER BY order_no"),
         [["20260601-0000001", "PAID"], ["20260601-0000002", "ORDER_CANCELLED"], ["20260601-0000003", "PAID"],],
-        "what nothing happened to is not asked for"
+        "orders to which nothing happened are not requested"
     );
     assert_eq!(
         shops.sql(
@@ -174,7 +174,7 @@ fn sales_are_what_was_paid_cancelled_and_paid_back_whenever_it_was_ordered(shops
     );
 }
 
-fn a_refund_whose_money_has_not_gone_back_is_none_yet(shops: &Shops) {
+fn a_refund_that_is_not_completed_does_not_count_yet(shops: &Shops) {
     shops.data(json!({ "orders": [order("20260601-0000001", "kim01", "2026-06-01T10:00:00+09:00", 1_000)] }));
     let mut waiting = refund("C20261119-0000001", "20260601-0000001", "2026-11-19T10:00:00+09:00", 1_000);
     waiting["status"] = "F".into();
@@ -185,7 +185,7 @@ fn a_refund_whose_money_has_not_gone_back_is_none_yet(shops: &Shops) {
     assert_eq!(shops.scalar("SELECT COUNT(*) FROM refunds"), "0");
 }
 
-fn the_daily_report_is_made_of_what_came_in(shops: &Shops) {
+fn the_daily_report_is_computed_from_synchronised_data(shops: &Shops) {
     trade(shops);
     shops.batchctl(["mall", "sync", "--mall", "demo"]).run().succeeds().is_silent();
 
@@ -200,7 +200,7 @@ fn the_daily_report_is_made_of_what_came_in(shops: &Shops) {
     );
 }
 
-fn the_shop_of_an_account_is_asked_for(shops: &Shops) {
+fn the_shop_of_an_account_is_requested(shops: &Shops) {
     shops
         .batchctl([
             "mall",

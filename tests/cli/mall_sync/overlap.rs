@@ -1,4 +1,4 @@
-//! One mall and domain never twice at once; different ones side by side.
+//! One mall and domain never runs twice at once; different ones run in parallel.
 
 use serde_json::json;
 
@@ -6,17 +6,17 @@ use super::{Shops, member, order};
 use crate::support::{eventually, on_both_databases};
 
 on_both_databases![
-    of_the_same_command_twice_one_runs_and_one_is_told_to_come_later,
-    of_all_domains_twice_one_command_does_them_all,
+    of_the_same_command_twice_one_runs_and_one_exits_75,
+    of_two_commands_for_all_domains_one_does_them_all,
     two_periods_of_one_mall_never_run_at_once,
-    a_take_over_of_one_mall_leaves_the_malls_beside_it,
-    two_domains_of_one_mall_run_side_by_side_and_store_an_order_once,
-    what_was_asked_for_earlier_does_not_overwrite_what_was_asked_for_later,
-    different_malls_run_side_by_side,
+    a_take_over_of_one_mall_does_not_affect_the_others,
+    two_domains_of_one_mall_run_in_parallel_and_store_an_order_once,
+    an_earlier_answer_does_not_overwrite_a_later_one,
+    different_malls_run_in_parallel,
 ];
 
-fn of_the_same_command_twice_one_runs_and_one_is_told_to_come_later(shops: &Shops) {
-    // Behind its commit: inside it SQLite lets nobody else write.
+fn of_the_same_command_twice_one_runs_and_one_exits_75(shops: &Shops) {
+    // After its commit: inside it SQLite lets nobody else write.
     let mut held = shops.sync("member").hold_at("after-chunk");
     held.wait_until_reached();
 
@@ -24,12 +24,12 @@ fn of_the_same_command_twice_one_runs_and_one_is_told_to_come_later(shops: &Shop
 
     ran.says("mall sync demo member 2026-11-19 is already running").says("run 1 holds it");
     held.release().wait().succeeds();
-    assert_eq!(shops.calls().len(), 1, "who is turned away asks the shop nothing");
+    assert_eq!(shops.calls().len(), 1, "a refused run does not call the shop");
 }
 
-fn of_all_domains_twice_one_command_does_them_all(shops: &Shops) {
+fn of_two_commands_for_all_domains_one_does_them_all(shops: &Shops) {
     let everything = ["mall", "sync", "--mall", "demo"];
-    // At its members, and then at its orders, when the members are complete already.
+    // While it reads its members, and then its orders, when the members are already complete.
     for (point, domain) in [("after-chunk@1", "member"), ("after-lease@2", "order")] {
         let mut held = shops.batchctl([&everything[..], &["--rerun"]].concat()).hold_at(point);
         held.wait_until_reached();
@@ -48,7 +48,7 @@ fn of_all_domains_twice_one_command_does_them_all(shops: &Shops) {
 fn two_periods_of_one_mall_never_run_at_once(shops: &Shops) {
     shops.faults(json!([{ "path": "customersprivacy", "fault": "hold", "times": 1 }]));
     let first = shops.sync("member").spawn();
-    eventually(|| shops.counted("held") == 1, "the first is at work");
+    eventually(|| shops.counted("held") == 1, "the first is running");
     let other = ["mall", "sync", "--domain", "member", "--from", "2026-11-01", "--to", "2026-11-18"];
     let later = [&other[..], &["--on-overlap", "fail"]].concat();
     shops.batchctl(later).run().exits(75).says("run 1 holds it");
@@ -64,7 +64,7 @@ fn two_periods_of_one_mall_never_run_at_once(shops: &Shops) {
     assert_eq!(shops.calls().len(), 2);
 }
 
-fn a_take_over_of_one_mall_leaves_the_malls_beside_it(shops: &Shops) {
+fn a_take_over_of_one_mall_does_not_affect_the_others(shops: &Shops) {
     shops.open("second");
     for mall in ["demo", "second"] {
         shops.control(mall, "data", json!({ "members": [member(mall, "2026-11-19T10:00:00+09:00")] }));
@@ -93,7 +93,7 @@ fn a_take_over_of_one_mall_leaves_the_malls_beside_it(shops: &Shops) {
     );
 }
 
-fn two_domains_of_one_mall_run_side_by_side_and_store_an_order_once(shops: &Shops) {
+fn two_domains_of_one_mall_run_in_parallel_and_store_an_order_once(shops: &Shops) {
     let orders: Vec<_> = (1..=900)
         .map(|number| order(&format!("20261119-{number:07}"), "kim01", "2026-11-19T10:00:00+09:00", number))
         .collect();
@@ -101,7 +101,7 @@ fn two_domains_of_one_mall_run_side_by_side_and_store_an_order_once(shops: &Shop
     shops.faults(json!([{ "path": "orders", "fault": "hold", "times": 2 }]));
 
     let running = ["order", "sales"].map(|domain| shops.sync(domain).spawn());
-    eventually(|| shops.counted("held") == 2, "both are at work");
+    eventually(|| shops.counted("held") == 2, "both are running");
     shops.control("demo", "release", json!({}));
 
     for running in running {
@@ -111,18 +111,18 @@ fn two_domains_of_one_mall_run_side_by_side_and_store_an_order_once(shops: &Shop
     assert_eq!(shops.scalar("SELECT COUNT(*) FROM order_items"), "900");
 }
 
-fn what_was_asked_for_earlier_does_not_overwrite_what_was_asked_for_later(shops: &Shops) {
+fn an_earlier_answer_does_not_overwrite_a_later_one(shops: &Shops) {
     let mut changed = order("20261119-0000001", "kim01", "2026-11-19T10:00:00+09:00", 1_000);
     shops.data(json!({ "orders": [changed] }));
     shops.faults(json!([{ "path": "order_date", "fault": "hold" }]));
-    // Its answer is made now, and comes when the other run is done.
+    // Its answer is created now, and arrives when the other run is done.
     let earlier = shops.sync("order").spawn();
     eventually(|| shops.counted("held") == 1, "the earlier answer is made");
     changed["items"][0]["order_status"] = "N40".into();
     shops.data(json!({ "orders": [changed] }));
     // The server's clock tells seconds.
     let made = batchctl::clock::machine_time().timestamp();
-    eventually(|| batchctl::clock::machine_time().timestamp() > made + 1, "its clock goes on");
+    eventually(|| batchctl::clock::machine_time().timestamp() > made + 1, "its clock advances");
 
     shops.sync("sales").run().succeeds();
     assert_eq!(shops.scalar("SELECT status FROM orders"), "DELIVERED");
@@ -132,7 +132,7 @@ fn what_was_asked_for_earlier_does_not_overwrite_what_was_asked_for_later(shops:
     assert_eq!(shops.scalar("SELECT status FROM orders"), "DELIVERED");
 }
 
-fn different_malls_run_side_by_side(shops: &Shops) {
+fn different_malls_run_in_parallel(shops: &Shops) {
     for mall in ["second", "third"] {
         shops.open(mall);
     }

@@ -1,4 +1,4 @@
-//! Many malls in one command: what fails in one leaves the others.
+//! Many malls in one command: a failure of one does not affect the others.
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -7,11 +7,11 @@ use super::{Shops, member};
 use crate::support::{eventually, on_both_databases};
 
 on_both_databases![
-    one_malls_failure_leaves_the_others,
-    a_mall_out_of_reach_leaves_the_others_even_one_after_the_other,
+    one_malls_failure_does_not_affect_the_others,
+    an_unreachable_mall_does_not_affect_the_others_even_in_sequence,
     when_all_fail_the_command_fails,
     a_stop_ends_all_malls,
-    the_next_command_does_just_what_failed,
+    the_next_command_repeats_only_what_failed,
     a_terminal_shows_a_line_for_each_mall,
 ];
 
@@ -25,7 +25,7 @@ fn three(shops: &Shops) {
     }
 }
 
-fn one_malls_failure_leaves_the_others(shops: &Shops) {
+fn one_malls_failure_does_not_affect_the_others(shops: &Shops) {
     three(shops);
     shops.control("second", "settings", json!({ "revoked": true }));
 
@@ -44,7 +44,7 @@ fn one_malls_failure_leaves_the_others(shops: &Shops) {
     shops.batchctl(["mall", "sync", "--domain", "member", "--allow-partial"]).run().succeeds();
 }
 
-fn a_mall_out_of_reach_leaves_the_others_even_one_after_the_other(shops: &Shops) {
+fn an_unreachable_mall_does_not_affect_the_others_even_in_sequence(shops: &Shops) {
     three(shops);
     shops.control("demo", "faults", json!({ "rules": [{ "path": "admin", "fault": "reset", "times": -1 }] }));
 
@@ -91,11 +91,11 @@ fn a_stop_ends_all_malls(shops: &Shops) {
     assert_eq!(
         shops.sql("SELECT status, COUNT(*) FROM batch_execution GROUP BY status"),
         [["STOPPED", "3"]],
-        "no further domain began"
+        "no further domain was started"
     );
 }
 
-fn the_next_command_does_just_what_failed(shops: &Shops) {
+fn the_next_command_repeats_only_what_failed(shops: &Shops) {
     three(shops);
     shops.control(
         "second",
@@ -108,7 +108,7 @@ fn the_next_command_does_just_what_failed(shops: &Shops) {
     shops.batchctl(["mall", "sync", "--domain", "member"]).run().succeeds().is_silent();
 
     assert_eq!(shops.members(), "3");
-    assert_eq!(shops.calls().len(), before, "what was complete is not asked for again");
+    assert_eq!(shops.calls().len(), before, "what was complete is not requested again");
     assert_eq!(
         shops
             .sql("SELECT attempt, status FROM batch_execution WHERE instance_key LIKE 'second%' ORDER BY id"),

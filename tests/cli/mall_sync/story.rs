@@ -1,4 +1,4 @@
-//! What operators do with a night's failures: see them, pick one, run it again.
+//! What operators do with a night's failures: list them, pick one, retry it.
 
 use serde_json::json;
 
@@ -6,8 +6,8 @@ use super::{Shops, member};
 use crate::support::on_both_databases;
 
 on_both_databases![
-    an_operator_sees_what_failed_picks_one_and_runs_it_again,
-    an_admin_tool_asks_and_the_next_round_does_it,
+    an_operator_lists_what_failed_and_retries_one,
+    an_admin_tool_requests_a_retry_and_the_next_round_runs_it,
 ];
 
 /// A night in which two of three malls fail.
@@ -33,7 +33,7 @@ fn run_of(shops: &Shops, mall: &str) -> String {
     shops.scalar(&format!("SELECT MIN(id) FROM batch_execution WHERE instance_key LIKE '{mall} %'"))
 }
 
-fn an_operator_sees_what_failed_picks_one_and_runs_it_again(shops: &Shops) {
+fn an_operator_lists_what_failed_and_retries_one(shops: &Shops) {
     night(shops);
     let (second, third) = (run_of(shops, "second"), run_of(shops, "third"));
     // Two days later: yesterday is another day by now.
@@ -68,7 +68,7 @@ fn an_operator_sees_what_failed_picks_one_and_runs_it_again(shops: &Shops) {
     let open = shops.batchctl(["runs", "list", "--status", "failed", "--open"]).now(later).run().succeeds();
     open.prints("third member 2026-11-19").never_shows("second member");
 
-    let asked = ["runs", "request-retry", &third, "--reason", "the shop was mended", "--by", "kim"];
+    let asked = ["runs", "request-retry", &third, "--reason", "the shop was fixed", "--by", "kim"];
     shops.batchctl(asked).now(later).run().succeeds();
     shops.batchctl(["runs", "process-requests"]).now(later).run().succeeds().is_silent();
 
@@ -84,7 +84,7 @@ fn an_operator_sees_what_failed_picks_one_and_runs_it_again(shops: &Shops) {
     );
 }
 
-fn an_admin_tool_asks_and_the_next_round_does_it(shops: &Shops) {
+fn an_admin_tool_requests_a_retry_and_the_next_round_runs_it(shops: &Shops) {
     night(shops);
     let third = run_of(shops, "third");
     shops.execute(&format!(

@@ -10,9 +10,9 @@ on_both_databases![
     no_call_is_made_while_the_mall_is_blocked,
     a_block_outlives_the_process_that_learned_of_it,
     a_block_that_one_process_learns_of_stops_another_at_once,
-    the_bucket_does_not_run_over,
-    no_more_calls_a_second_than_pass_for_abuse,
-    a_block_that_is_longer_than_anybody_waits_is_told,
+    the_bucket_does_not_overflow,
+    calls_stay_below_the_rate_that_counts_as_abuse,
+    a_block_that_is_too_long_to_wait_for_is_reported,
 ];
 
 /// 100 members a page: 20 pages.
@@ -66,7 +66,7 @@ fn a_block_that_one_process_learns_of_stops_another_at_once(shops: &Shops) {
             "usage_block": { "after": 1, "seconds": 3, "kind": "call" } }),
     );
     let other = shops.sync("order").spawn();
-    eventually(|| shops.scalar("SELECT COUNT(*) FROM api_blocks") == "1", "the other is told of a block");
+    eventually(|| shops.scalar("SELECT COUNT(*) FROM api_blocks") == "1", "the other learns of a block");
 
     shops.control("demo", "release", json!({}));
 
@@ -76,7 +76,7 @@ fn a_block_that_one_process_learns_of_stops_another_at_once(shops: &Shops) {
     assert_eq!(shops.members(), "1900");
 }
 
-fn the_bucket_does_not_run_over(shops: &Shops) {
+fn the_bucket_does_not_overflow(shops: &Shops) {
     let sync = some(shops);
     shops.control("demo", "settings", json!({ "throttle": "real", "bucket": 10, "drain": 2.0 }));
 
@@ -86,7 +86,7 @@ fn the_bucket_does_not_run_over(shops: &Shops) {
     assert_eq!(shops.members(), "1900");
 }
 
-fn no_more_calls_a_second_than_pass_for_abuse(shops: &Shops) {
+fn calls_stay_below_the_rate_that_counts_as_abuse(shops: &Shops) {
     let sync = some(shops);
     shops.control("demo", "settings", json!({ "throttle": "real", "bucket": 1000, "drain": 1000.0 }));
     shops.write("batchctl.toml", shops.read("batchctl.toml").replace("calls_per_second = 0", ""));
@@ -97,7 +97,7 @@ fn no_more_calls_a_second_than_pass_for_abuse(shops: &Shops) {
     assert_eq!(shops.members(), "1900");
 }
 
-fn a_block_that_is_longer_than_anybody_waits_is_told(shops: &Shops) {
+fn a_block_that_is_too_long_to_wait_for_is_reported(shops: &Shops) {
     let sync = some(shops);
     shops.control(
         "demo",

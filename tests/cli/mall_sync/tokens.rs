@@ -1,4 +1,4 @@
-//! Tokens that end, are wanted twice at once, are lost or refused, while malls are synchronised.
+//! Tokens that expire, are needed twice at once, are lost or refused, while malls are synchronised.
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -7,15 +7,15 @@ use super::{Shops, member};
 use crate::support::{Answer, Webhook, eventually, on_both_databases};
 
 on_both_databases![
-    a_token_that_expires_in_mid_run_is_refreshed,
-    two_processes_that_want_a_new_token_burn_one_refresh_token,
+    a_token_that_expires_during_a_run_is_refreshed,
+    two_processes_that_need_a_new_token_use_one_refresh_token,
     a_refresh_whose_answer_is_lost_stops_the_mall_with_one_clear_alert,
     an_app_that_was_removed_stops_the_mall_and_is_not_asked_again,
     a_run_killed_in_a_refresh_leaves_the_mall_to_the_next,
-    a_run_stopped_in_a_refresh_stores_what_it_gets,
+    a_run_stopped_in_a_refresh_stores_the_new_tokens,
     a_clock_that_is_hours_from_the_servers_refreshes_once,
     a_refusal_that_is_not_oauths_leaves_the_tokens_as_they_are,
-    an_answer_that_breaks_off_shows_nothing_of_its_tokens,
+    a_truncated_answer_does_not_reveal_its_tokens,
 ];
 
 fn some(shops: &Shops) {
@@ -24,7 +24,7 @@ fn some(shops: &Shops) {
     } }));
 }
 
-fn a_token_that_expires_in_mid_run_is_refreshed(shops: &Shops) {
+fn a_token_that_expires_during_a_run_is_refreshed(shops: &Shops) {
     some(shops);
     shops.control("demo", "when", json!({ "path": "customersprivacy", "after": 2, "expire": true }));
 
@@ -36,12 +36,12 @@ fn a_token_that_expires_in_mid_run_is_refreshed(shops: &Shops) {
     assert!(!stored.contains("AT2") && !stored.contains("RT2"), "tokens are encrypted at rest");
 }
 
-fn two_processes_that_want_a_new_token_burn_one_refresh_token(shops: &Shops) {
+fn two_processes_that_need_a_new_token_use_one_refresh_token(shops: &Shops) {
     some(shops);
     shops.control("demo", "expire", json!({}));
     shops.faults(json!([{ "path": "admin", "fault": "hold", "times": 2 }]));
     let running = ["member", "order"].map(|domain| shops.sync(domain).spawn());
-    eventually(|| shops.counted("held") == 2, "both ask with the token that is over");
+    eventually(|| shops.counted("held") == 2, "both call with the expired token");
 
     shops.control("demo", "release", json!({}));
 
@@ -52,7 +52,7 @@ fn two_processes_that_want_a_new_token_burn_one_refresh_token(shops: &Shops) {
     assert_eq!(shops.members(), "3500");
 }
 
-/// Has alerts go to a chat service of the test's own.
+/// Sends alerts to the test's own chat service.
 fn with_alerts(shops: &Shops) -> Webhook {
     let webhook = Webhook::start();
     webhook.answer(Answer::status(200));
@@ -83,7 +83,7 @@ fn a_refresh_whose_answer_is_lost_stops_the_mall_with_one_clear_alert(shops: &Sh
         "a dead token is not tried again"
     );
     let alerts = webhook.requests();
-    assert_eq!(alerts.len(), 1, "one alert an incident: {alerts:?}");
+    assert_eq!(alerts.len(), 1, "one alert per incident: {alerts:?}");
     assert!(alerts[0].json().to_string().contains("mall token authorize demo"), "{:?}", alerts[0].json());
 }
 
@@ -103,14 +103,14 @@ fn an_app_that_was_removed_stops_the_mall_and_is_not_asked_again(shops: &Shops) 
     assert!(shops.calls().len() <= 5, "a refused app is not asked again and again");
     sync().run().exits(1);
     let alerts = webhook.requests();
-    assert_eq!(alerts.len(), 1, "one alert an incident: {alerts:?}");
+    assert_eq!(alerts.len(), 1, "one alert per incident: {alerts:?}");
     assert!(alerts[0].json().to_string().contains("mall token authorize demo"), "{:?}", alerts[0].json());
 }
 
 fn a_run_killed_in_a_refresh_leaves_the_mall_to_the_next(shops: &Shops) {
     shops.data(json!({ "members": [member("kim01", "2026-11-19T10:00:00+09:00")] }));
     shops.control("demo", "expire", json!({}));
-    // The server has not begun with the call: the refresh token is still good.
+    // The server has not processed the call yet: the refresh token is still valid.
     shops.faults(json!([{ "path": "oauth/token", "fault": "hold", "undone": true }]));
     let mut running = shops.sync("member").spawn();
     eventually(|| shops.counted("held") == 1, "it refreshes");
@@ -125,7 +125,7 @@ fn a_run_killed_in_a_refresh_leaves_the_mall_to_the_next(shops: &Shops) {
     shops.control("demo", "release", json!({}));
 }
 
-fn a_run_stopped_in_a_refresh_stores_what_it_gets(shops: &Shops) {
+fn a_run_stopped_in_a_refresh_stores_the_new_tokens(shops: &Shops) {
     shops.data(json!({ "members": [member("kim01", "2026-11-19T10:00:00+09:00")] }));
     shops.control("demo", "expire", json!({}));
     shops.faults(json!([{ "path": "oauth/token", "fault": "hold" }]));
@@ -174,7 +174,7 @@ fn a_refusal_that_is_not_oauths_leaves_the_tokens_as_they_are(shops: &Shops) {
     assert_eq!(shops.members(), "1");
 }
 
-fn an_answer_that_breaks_off_shows_nothing_of_its_tokens(shops: &Shops) {
+fn a_truncated_answer_does_not_reveal_its_tokens(shops: &Shops) {
     shops.control("demo", "expire", json!({}));
     let body = "{\"access_token\":\"canary-token\",\"refresh_tok";
     shops.faults(

@@ -1,4 +1,4 @@
-//! The report by mail: to whom it goes, what is attached, and that each recipient has the same figures once.
+//! The report by mail: its recipients, its attachments, and that each recipient gets the same figures once.
 
 use rustix::process::Signal;
 
@@ -7,17 +7,17 @@ use crate::support::{Order, Shop, on_both_databases};
 
 on_both_databases![
     mail_to_queues_one_mail_for_each_recipient_with_the_files_attached,
-    an_address_that_is_none_is_refused_before_anything_is_done,
+    an_invalid_address_is_refused_before_anything_is_done,
     a_wrong_address_in_the_file_is_refused_with_its_key_and_line,
-    a_delivery_of_a_mall_that_is_not_there_is_a_wrong_configuration,
+    a_delivery_that_names_an_unknown_mall_is_a_wrong_configuration,
     the_nightly_run_delivers_without_a_flag_and_only_once,
     a_run_that_is_killed_before_its_delivery_delivers_at_the_next_start,
     changed_figures_are_mailed_again_and_the_same_ones_are_not,
-    a_range_is_one_mail_and_its_standing_delivery_is_of_the_last_day_alone,
+    a_range_is_one_mail_and_its_scheduled_delivery_covers_only_the_last_day,
     provisional_figures_are_mailed_on_request_only,
     each_mall_is_delivered_on_its_own_last_finished_day,
     a_mall_whose_day_is_not_over_is_named_as_missing,
-    a_column_and_totals_that_say_nothing_are_left_out,
+    an_empty_column_and_redundant_totals_are_left_out,
     a_run_of_one_mall_does_not_deliver_for_all,
     a_csv_is_attached_in_the_encoding_asked_for,
 ];
@@ -78,7 +78,7 @@ fn mail_to_queues_one_mail_for_each_recipient_with_the_files_attached(shop: &Sho
     assert!(text.contains("Attached: daily-sales-2026-11-19.csv, daily-sales-2026-11-19.xlsx"), "{text}");
 }
 
-fn an_address_that_is_none_is_refused_before_anything_is_done(shop: &Shop) {
+fn an_invalid_address_is_refused_before_anything_is_done(shop: &Shop) {
     tokyo(shop);
     let before = shop.dump();
     let ran = report(shop, &["--mail-to", "a@example.jp,hunter22"]).run().exits(2);
@@ -95,7 +95,7 @@ fn a_wrong_address_in_the_file_is_refused_with_its_key_and_line(shop: &Shop) {
         .says("batchctl.toml line 4: `report.delivery.to`: entry 2 is not a mail address");
 }
 
-fn a_delivery_of_a_mall_that_is_not_there_is_a_wrong_configuration(shop: &Shop) {
+fn a_delivery_that_names_an_unknown_mall_is_a_wrong_configuration(shop: &Shop) {
     tokyo(shop);
     shop.write("batchctl.toml", format!("{DELIVERY}mall = [\"osaka\"]\n"));
     report(shop, &[])
@@ -146,12 +146,12 @@ fn changed_figures_are_mailed_again_and_the_same_ones_are_not(shop: &Shop) {
     assert!(shop.scalar("SELECT text_body FROM mails WHERE id = 2").contains("  Net:      ¥2,000\n"));
 }
 
-fn a_range_is_one_mail_and_its_standing_delivery_is_of_the_last_day_alone(shop: &Shop) {
+fn a_range_is_one_mail_and_its_scheduled_delivery_covers_only_the_last_day(shop: &Shop) {
     tokyo(shop);
     shop.write("batchctl.toml", DELIVERY);
     let range = ["--from", "2026-11-16", "--to", "2026-11-18"];
     report(shop, &range).run().succeeds();
-    assert_eq!(mails(shop).len(), 0, "a backfill mails nothing by itself");
+    assert_eq!(mails(shop).len(), 0, "a backfill mails nothing automatically");
     report(shop, &[&range[..], &["--mail-to", "a@example.jp", "--format", "csv"]].concat()).run().succeeds();
     assert_eq!(
         mails(shop),
@@ -210,7 +210,7 @@ fn a_mall_whose_day_is_not_over_is_named_as_missing(shop: &Shop) {
     }
 }
 
-fn a_column_and_totals_that_say_nothing_are_left_out(shop: &Shop) {
+fn an_empty_column_and_redundant_totals_are_left_out(shop: &Shop) {
     let words = [("en", "Day before", "Total"), ("ja", "前日比", "合計"), ("ko", "전일 대비", "합계")];
     tokyo(shop);
     let range = ["--from", "2026-11-17", "--to", "2026-11-18"];
@@ -253,5 +253,5 @@ fn a_csv_is_attached_in_the_encoding_asked_for(shop: &Shop) {
     assert!(content.starts_with("\\x89638bc693fa"), "{content}");
     report(shop, &["--mail-to", "b@example.jp", "--format", "csv", "--locale", "ja"]).run().succeeds();
     let content = shop.scalar("SELECT content FROM mail_attachments WHERE mail_id = 2");
-    assert!(content.starts_with("\\xefbbbf"), "Excel knows UTF-8 by its mark: {content}");
+    assert!(content.starts_with("\\xefbbbf"), "Excel recognises UTF-8 by its mark: {content}");
 }

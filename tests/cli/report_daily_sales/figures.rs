@@ -1,4 +1,4 @@
-//! The figures, against what the same rows come to in plain Rust, and in cases small enough to see through.
+//! The figures, compared with the same rows added up in plain Rust, and in cases small enough to check by eye.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,17 +9,17 @@ use super::{report, sorted};
 use crate::support::{Line, Mall, Order, Refund, Shop, on_both_databases};
 
 on_both_databases![
-    the_figures_are_right_around_the_day_on_which_clocks_go_back,
-    the_figures_are_right_around_the_day_on_which_clocks_go_forward,
+    the_figures_are_right_when_the_clocks_go_back,
+    the_figures_are_right_when_the_clocks_go_forward,
     a_day_without_sales_is_a_row_of_zeros,
     a_day_without_sales_in_the_malls_own_currency_has_a_row_of_zeros_for_it,
     an_order_paid_yesterday_and_cancelled_today_counts_once_in_each_day,
     a_partial_refund_counts_on_its_own_day_and_for_its_product,
-    an_order_that_is_not_paid_is_no_sale,
+    an_unpaid_order_is_not_a_sale,
     an_order_at_midnight_belongs_to_the_new_day,
     an_average_of_half_a_unit_is_rounded_up,
-    a_day_of_25_hours_is_as_long_as_that,
-    a_day_of_23_hours_is_as_short_as_that,
+    a_day_of_25_hours_is_reported_completely,
+    a_day_of_23_hours_is_reported_completely,
     a_refund_of_an_unknown_product_is_kept_under_its_code,
     a_product_on_two_lines_of_an_order_is_in_one_order,
     a_guest_is_neither_a_new_nor_a_returning_customer,
@@ -58,18 +58,18 @@ struct Market {
 }
 
 impl Market {
-    /// The date that a calendar on the wall shows.
+    /// The date on a wall calendar.
     fn calendar(&self, at: DateTime<Utc>) -> NaiveDate {
         at.with_timezone(&self.time_zone).date_naive()
     }
 
     fn midnight(&self, day: NaiveDate) -> DateTime<Utc> {
-        // None of the three zones changes its clocks at midnight.
+        // None of the three time zones changes its clocks at midnight.
         self.time_zone.from_local_datetime(&day.and_time(NaiveTime::MIN)).single().unwrap().to_utc()
     }
 }
 
-/// An order, with what came of it.
+/// An order and what happened to it.
 struct Sale<'a> {
     market: &'a Market,
     currency: &'static str,
@@ -150,7 +150,7 @@ impl Sum {
         counts.iter().chain(&paid).chain(&rest).map(ToString::to_string).collect()
     }
 
-    /// Half a unit goes up.
+    /// Half a unit is rounded up.
     fn average(&self) -> i64 {
         if self.orders == 0 { 0 } else { (2 * self.gross + self.orders) / (2 * self.orders) }
     }
@@ -159,7 +159,7 @@ impl Sum {
 /// Day, mall, currency, kind of breakdown and its key; the last two are empty for the totals.
 type Key = (NaiveDate, &'static str, &'static str, &'static str, &'static str);
 
-/// Adds up order by order, asking of each instant which date the wall shows.
+/// Adds up order by order, using the local date of each instant.
 fn added_up(sales: &[Sale]) -> BTreeMap<Key, Sum> {
     let mut sums: BTreeMap<Key, Sum> = BTreeMap::new();
     for sale in sales {
@@ -244,7 +244,7 @@ impl Dice {
         from[usize::try_from(self.below(i64::try_from(from.len()).unwrap())).unwrap()]
     }
 
-    /// An instant at most `most` days after another one, but on no quiet day; often beside midnight.
+    /// An instant at most `most` days after another one, but not on a quiet day; often close to midnight.
     fn instant(&mut self, market: &Market, after: DateTime<Utc>, most: i64) -> DateTime<Utc> {
         loop {
             let day = market.calendar(after) + TimeDelta::days(self.below(most + 1));
@@ -355,7 +355,7 @@ fn insert(shop: &Shop, number: usize, sale: &Sale) {
     }
 }
 
-/// One more line of an order, under a key of its own.
+/// Adds a line to an order, under another key.
 fn add_line(shop: &Shop, order: i64, key: &str, line: &Line) {
     let Line { product, name, quantity, unit_price, discount, tax } = line;
     let amount = line_amount(line);
@@ -366,7 +366,7 @@ fn add_line(shop: &Shop, order: i64, key: &str, line: &Line) {
     ));
 }
 
-/// Makes up two weeks in three malls, has them reported and compares every column of every row.
+/// Generates two weeks in three malls, reports them and compares every column of every row.
 fn compare_two_weeks(shop: &Shop, first: &str, seed: u64) {
     let first: NaiveDate = first.parse().unwrap();
     let market = |code, time_zone: Tz, currencies: &'static [&'static str], quiet| Market {
@@ -400,14 +400,14 @@ fn compare_two_weeks(shop: &Shop, first: &str, seed: u64) {
 
     let mut sums = added_up(&sales);
     for (day, market) in days.iter().flat_map(|day| markets.iter().map(move |market| (day, market))) {
-        // Also a day without sales has its row.
+        // A day without sales has a row too.
         sums.entry((*day, market.code, market.currencies[0], "", "")).or_default();
     }
     sums.retain(|(day, ..), _| days.contains(day));
     compare_totals(shop, &sums, now);
     compare_breakdowns(shop, &sums);
     breakdowns_add_up(shop);
-    // Nothing that was compared was nothing all along.
+    // Every compared column has values other than zero.
     for column in MEASURES.split(',') {
         let rows = shop.scalar(&format!("SELECT COUNT(*) FROM daily_sales d WHERE {column} <> 0"));
         assert!(rows.parse::<i64>().unwrap() > 10, "{column} is other than 0 in {rows} rows");
@@ -464,7 +464,7 @@ fn same_rows(expected: Vec<Vec<String>>, actual: Vec<Vec<String>>) {
         (vec![], vec![]),
         "rows that are missing, rows that should not be there"
     );
-    assert_eq!(actual.len(), expected.len(), "no row is there twice");
+    assert_eq!(actual.len(), expected.len(), "no row occurs twice");
 }
 
 /// Money adds up to the totals in both breakdowns; the payment methods' orders and units do so too.
@@ -495,17 +495,17 @@ fn breakdowns_add_up(shop: &Shop) {
     assert!(!totals.is_empty(), "there is something to compare");
 }
 
-fn the_figures_are_right_around_the_day_on_which_clocks_go_back(shop: &Shop) {
+fn the_figures_are_right_when_the_clocks_go_back(shop: &Shop) {
     compare_two_weeks(shop, "2026-10-25", 1);
 }
 
-fn the_figures_are_right_around_the_day_on_which_clocks_go_forward(shop: &Shop) {
+fn the_figures_are_right_when_the_clocks_go_forward(shop: &Shop) {
     compare_two_weeks(shop, "2026-03-01", 2);
 }
 
-// ---------------------------------------------------------------- cases to see through
+// ---------------------------------------------------------------- simple cases
 
-/// What is stored of a day: mall, currency, orders, items, gross, cancelled, refunded, net, average, new and
+/// The stored totals of a day: mall, currency, orders, items, gross, cancelled, refunded, net, average, new and
 /// returning customers.
 fn totals_of(shop: &Shop, day: &str) -> Vec<String> {
     let rows = shop.sql(&format!(
@@ -589,11 +589,11 @@ fn a_partial_refund_counts_on_its_own_day_and_for_its_product(shop: &Shop) {
     breakdowns_add_up(shop);
 }
 
-fn an_order_that_is_not_paid_is_no_sale(shop: &Shop) {
+fn an_unpaid_order_is_not_a_sale(shop: &Shop) {
     let tokyo = shop.mall("tokyo", "Asia/Tokyo", "JPY");
     let waiting = Order { mall: tokyo, status: "PAYMENT_WAIT", paid_at: None, ..Order::default() };
     shop.order(waiting);
-    // Never paid, but cancelled: that happened.
+    // Never paid, but cancelled: the cancellation counts.
     shop.order(Order { order_no: "2", cancelled_at: Some("2026-11-19T13:00:00+09:00"), ..waiting });
     reported(shop, "2026-11-19", "2026-11-19");
     assert_eq!(totals_of(shop, "2026-11-19"), ["tokyo JPY 0 0 0 1 0 0 0 0 0"]);
@@ -645,7 +645,7 @@ fn gross_of_new_york(shop: &Shop, paid: &[&str], from: &str, to: &str) -> Vec<Ve
     shop.sql("SELECT business_day, gross_amount FROM daily_sales ORDER BY business_day")
 }
 
-fn a_day_of_25_hours_is_as_long_as_that(shop: &Shop) {
+fn a_day_of_25_hours_is_reported_completely(shop: &Shop) {
     let paid = [
         "2026-11-01T00:00:00-04:00",
         // Half past one, twice.
@@ -660,7 +660,7 @@ fn a_day_of_25_hours_is_as_long_as_that(shop: &Shop) {
     );
 }
 
-fn a_day_of_23_hours_is_as_short_as_that(shop: &Shop) {
+fn a_day_of_23_hours_is_reported_completely(shop: &Shop) {
     let paid = [
         "2026-03-08T00:00:00-05:00",
         "2026-03-08T01:59:59.999999-05:00",
@@ -689,7 +689,7 @@ fn a_refund_of_an_unknown_product_is_kept_under_its_code(shop: &Shop) {
     });
     shop.refund(Refund { order, key: "R1", product: Some("LOST-1"), amount: 400, ..Refund::default() });
     shop.refund(Refund { order, key: "R2", product: Some("B2"), amount: 50, ..Refund::default() });
-    // Deleted since, but the order knows what it was.
+    // Deleted since, but the order still has its name.
     shop.refund(Refund { order, key: "R3", product: Some("P1"), amount: 7, ..Refund::default() });
     reported(shop, "2026-11-19", "2026-11-19");
     assert_eq!(

@@ -1,4 +1,4 @@
-//! The forms a report takes: which are made, where they go, and that all of them hold the same figures.
+//! The formats of a report: which are written, where to, and that all of them contain the same figures.
 
 use std::io::Cursor;
 use std::process::Command;
@@ -14,29 +14,29 @@ use crate::support::{Line, Mall, Order, Refund, Shop, on_both_databases};
 on_both_databases![
     nothing_is_shown_without_a_terminal,
     the_table_is_shown_on_a_terminal,
-    csv_is_written_as_it_should_be,
-    csv_holds_the_figures,
-    json_holds_the_figures,
-    a_workbook_holds_the_figures,
+    csv_is_written_correctly,
+    csv_contains_the_figures,
+    json_contains_the_figures,
+    a_workbook_contains_the_figures,
     days_have_totals_in_json,
     csv_is_written_in_each_encoding,
     a_character_that_an_encoding_lacks_is_named_and_no_file_is_left,
     formulas_are_defused_in_csv,
     labels_are_in_the_language_asked_for,
     a_pdf_shows_japanese_and_korean,
-    several_forms_go_into_one_folder,
-    one_form_goes_to_stdout,
+    several_formats_are_written_to_one_folder,
+    one_format_is_written_to_stdout,
     files_are_replaced_as_a_whole,
-    a_form_without_a_place_is_wrong_usage,
-    a_folder_that_cannot_be_written_into_is_refused_before_anything_is_computed,
-    a_partial_report_is_written_with_the_malls_that_it_has,
-    a_template_of_the_users_own_is_used,
+    a_format_without_a_destination_is_wrong_usage,
+    a_folder_that_is_not_writable_is_refused_before_anything_is_computed,
+    a_partial_report_is_written_with_the_malls_it_has,
+    a_custom_template_is_used,
     a_mistake_in_a_template_is_named_with_its_line,
     a_missing_template_is_bad_configuration,
     a_missing_font_is_named,
 ];
 
-/// Two malls on 2026-11-19, of which one sells in two currencies, with products that are hard to write.
+/// Two malls on 2026-11-19, one of which sells in two currencies, with product names that are hard to write.
 fn two_malls(shop: &Shop) {
     let tokyo = shop.mall("tokyo", "Asia/Tokyo", "JPY");
     let seoul = shop.mall("seoul", "Asia/Seoul", "KRW");
@@ -73,7 +73,7 @@ const MEASURES: [&str; 12] = [
     "returning_customers",
 ];
 
-/// What every form has to hold: mall, currency, table, key and [`MEASURES`] in minor units.
+/// What every format has to contain: mall, currency, table, key and [`MEASURES`] in minor units.
 const FIGURES: [&str; 12] = [
     "tokyo JPY malls - 2 4 3800 0 300 299 0 0 3800 1900 1 0",
     "tokyo USD malls - 1 1 1050 0 0 0 0 0 1050 1050 1 0",
@@ -89,7 +89,7 @@ const FIGURES: [&str; 12] = [
     "seoul KRW payment_methods card 1 1 11000 1000 0 0 0 500 10500 11000 0 0",
 ];
 
-/// A row as [`FIGURES`] has it, from texts in major units.
+/// A row in the form of [`FIGURES`], from texts in major units.
 fn figures_of(mall: &str, currency: &str, table: &str, key: &str, measures: &[String]) -> String {
     let minor = |(name, text): (&&str, &String)| {
         let number: f64 = text.parse().unwrap_or_else(|error| panic!("{name} `{text}`: {error}"));
@@ -101,7 +101,7 @@ fn figures_of(mall: &str, currency: &str, table: &str, key: &str, measures: &[St
     format!("{mall} {currency} {table} {key} {}", measures.join(" "))
 }
 
-/// Writes the report of the 19th into `reports` and gives the file's bytes.
+/// Writes the report of the 19th to `reports` and returns the file's bytes.
 #[track_caller]
 fn file(shop: &Shop, format: &str, arguments: &[&str]) -> Vec<u8> {
     let arguments = [&["--format", format, "--out", "reports"][..], arguments].concat();
@@ -137,7 +137,7 @@ fn the_table_is_shown_on_a_terminal(shop: &Shop) {
     two_malls(shop);
     let screen = report(shop, &["--mall", "seoul"]).run_on_terminal("").succeeds().screen();
     let table = screen.split_once('\n').unwrap().1;
-    // What 100 characters have no room for stands on its side.
+    // A table that does not fit into 100 characters is transposed.
     assert_eq!(
         table.split_once("\nA sale counts").unwrap().0,
         "Daily sales report
@@ -177,9 +177,9 @@ card                 1      1       11,000          0             500     10,500
     );
 }
 
-// ---------------------------------------------------------------- the same figures in each form
+// ---------------------------------------------------------------- the same figures in each format
 
-fn csv_is_written_as_it_should_be(shop: &Shop) {
+fn csv_is_written_correctly(shop: &Shop) {
     two_malls(shop);
     let ran = report(shop, &["--format", "csv", "--mall", "tokyo"]).run().succeeds();
     let lines = [
@@ -190,7 +190,7 @@ fn csv_is_written_as_it_should_be(shop: &Shop) {
         "2026-11-19,tokyo,USD,total,,,1,1,10.50,0.00,0.00,0.00,0,0.00,10.50,10.50,1,0,true",
         "2026-11-19,tokyo,JPY,product,T-1,緑茶、粉末,2,2,3000,0,0,272,0,0,3000,1500,1,0,",
         "2026-11-19,tokyo,JPY,product,'=1+1,'@SUM(A1:A9),1,2,500,0,0,0,0,0,500,500,1,0,",
-        "2026-11-19,tokyo,JPY,product,,\"(shipping, tax on top, order discounts, refunds of whole orders)\",0,0,300,0,300,27,0,0,300,0,0,0,",
+        "2026-11-19,tokyo,JPY,product,,\"(shipping, added tax, order discounts, refunds of whole orders)\",0,0,300,0,300,27,0,0,300,0,0,0,",
         "2026-11-19,tokyo,USD,product,P-9,\"Pen, \"\"fine\"\"\",1,1,10.50,0.00,0.00,0.00,0,0.00,10.50,10.50,1,0,",
         "2026-11-19,tokyo,JPY,payment_method,card,card,1,3,2300,0,300,163,0,0,2300,2300,1,0,",
         "2026-11-19,tokyo,JPY,payment_method,,,1,1,1500,0,0,136,0,0,1500,1500,1,0,",
@@ -199,7 +199,7 @@ fn csv_is_written_as_it_should_be(shop: &Shop) {
     assert_eq!(ran.stdout, lines.join("\r\n") + "\r\n");
 }
 
-fn csv_holds_the_figures(shop: &Shop) {
+fn csv_contains_the_figures(shop: &Shop) {
     two_malls(shop);
     let bytes = file(shop, "csv", &[]);
     let mut rows = csv::Reader::from_reader(bytes.as_slice());
@@ -231,21 +231,21 @@ fn figures_of_json(document: &Value) -> Vec<String> {
     figures
 }
 
-fn json_holds_the_figures(shop: &Shop) {
+fn json_contains_the_figures(shop: &Shop) {
     two_malls(shop);
     let document: Value = serde_json::from_slice(&file(shop, "json", &[])).unwrap();
     assert_eq!(figures_of_json(&document), FIGURES);
     assert_eq!(document["name"], json!("daily-sales-2026-11-19"));
     assert_eq!(document["money_unit"], json!("minor"));
     let names = document["tables"]["products"].as_array().unwrap().iter().map(|row| row["name"].clone());
-    let whole = "(shipping, tax on top, order discounts, refunds of whole orders)";
+    let whole = "(shipping, added tax, order discounts, refunds of whole orders)";
     assert_eq!(
         names.collect::<Value>(),
         json!(["緑茶、粉末", "@SUM(A1:A9)", whole, "Pen, \"fine\"", "김치"])
     );
 }
 
-fn a_workbook_holds_the_figures(shop: &Shop) {
+fn a_workbook_contains_the_figures(shop: &Shop) {
     two_malls(shop);
     let mut workbook: Xlsx<_> = Xlsx::new(Cursor::new(file(shop, "xlsx", &[]))).unwrap();
     let sheets = ["Sales by mall", "Sales by product", "Sales by payment method", "About"];
@@ -329,7 +329,7 @@ fn a_character_that_an_encoding_lacks_is_named_and_no_file_is_left(shop: &Shop) 
             ));
         assert_eq!(files(shop), [""; 0]);
     }
-    // The figures themselves are made, and the failures have rows of their own.
+    // The figures are computed, and the failures have their own rows.
     assert_eq!(runs(shop), ["2026-11-19 1 COMPLETED 0", " 1 FAILED 1", " 2 FAILED 1"]);
 }
 
@@ -371,7 +371,7 @@ fn labels_are_in_the_language_asked_for(shop: &Shop) {
          신규 고객,재구매 고객,확정"
     );
     assert_eq!(["en", "ja", "ko"].map(title), ["Daily sales report", "日次売上レポート", "일일 매출 보고서"]);
-    // The configured language, unless the command says otherwise.
+    // The configured language, unless the command overrides it.
     let configured = |arguments: &[&str]| {
         let arguments = [&["--format", "table"], arguments].concat();
         first_line(report(shop, &arguments).env("BATCHCTL_LOCALE", "ko").run().succeeds().stdout)
@@ -415,7 +415,7 @@ fn a_pdf_shows_japanese_and_korean(shop: &Shop) {
 
 // ---------------------------------------------------------------- places
 
-fn several_forms_go_into_one_folder(shop: &Shop) {
+fn several_formats_are_written_to_one_folder(shop: &Shop) {
     two_malls(shop);
     let formats = ["--format", "table,csv", "--format", "xlsx,json,pdf", "--out", "reports"];
     report(shop, &[&formats[..], &["--verbose"]].concat())
@@ -428,7 +428,7 @@ fn several_forms_go_into_one_folder(shop: &Shop) {
     );
 }
 
-fn one_form_goes_to_stdout(shop: &Shop) {
+fn one_format_is_written_to_stdout(shop: &Shop) {
     two_malls(shop);
     let json = report(shop, &["--format", "json", "--out", "-"]).run().succeeds();
     assert_eq!(figures_of_json(&serde_json::from_str(&json.stdout).unwrap()), FIGURES);
@@ -447,26 +447,18 @@ fn files_are_replaced_as_a_whole(shop: &Shop) {
     assert_eq!(shop.read("reports/other.csv"), "theirs");
 }
 
-fn a_form_without_a_place_is_wrong_usage(shop: &Shop) {
+fn a_format_without_a_destination_is_wrong_usage(shop: &Shop) {
     two_malls(shop);
     let before = shop.dump();
     let place = "add --out DIR, or --out - with a redirection";
     let folder = "name a folder: --out reports";
     let cases: [(&[&str], &str, &str); 6] = [
-        (
-            &["--out", "reports"],
-            "--out needs to know what to write",
-            "add --format csv,xlsx,pdf,json or one of them",
-        ),
-        (
-            &["--out", "-"],
-            "--out needs to know what to write",
-            "add --format csv,xlsx,pdf,json or one of them",
-        ),
-        (&["--format", "pdf"], "--format pdf needs a place to go to", place),
-        (&["--format", "xlsx"], "--format xlsx needs a place to go to", place),
-        (&["--format", "csv,json"], "only one form fits stdout", folder),
-        (&["--format", "csv,json", "--out", "-"], "only one form fits stdout", folder),
+        (&["--out", "reports"], "--out requires --format", "add --format csv,xlsx,pdf,json or one of them"),
+        (&["--out", "-"], "--out requires --format", "add --format csv,xlsx,pdf,json or one of them"),
+        (&["--format", "pdf"], "--format pdf requires --out", place),
+        (&["--format", "xlsx"], "--format xlsx requires --out", place),
+        (&["--format", "csv,json"], "only one format can be written to stdout", folder),
+        (&["--format", "csv,json", "--out", "-"], "only one format can be written to stdout", folder),
     ];
     for (arguments, message, hint) in cases {
         let ran = report(shop, arguments).run().exits(2);
@@ -480,7 +472,7 @@ fn a_form_without_a_place_is_wrong_usage(shop: &Shop) {
     assert_eq!(files(shop), [""; 0]);
 }
 
-fn a_folder_that_cannot_be_written_into_is_refused_before_anything_is_computed(shop: &Shop) {
+fn a_folder_that_is_not_writable_is_refused_before_anything_is_computed(shop: &Shop) {
     two_malls(shop);
     shop.write("reports.zip", "a file");
     let out = shop.path("reports.zip/november");
@@ -489,7 +481,7 @@ fn a_folder_that_cannot_be_written_into_is_refused_before_anything_is_computed(s
         let place = [shop.path(out), shop.path("reports.zip")].map(|path| path.display().to_string());
         assert_eq!(
             ran.stderr,
-            format!("error: failed to write into the folder `{}`: `{}` is a file\n", place[0], place[1])
+            format!("error: failed to write to the folder `{}`: `{}` is a file\n", place[0], place[1])
         );
     }
     assert!(!out.exists());
@@ -497,7 +489,7 @@ fn a_folder_that_cannot_be_written_into_is_refused_before_anything_is_computed(s
     assert_eq!(runs(shop), [" 1 FAILED 1", " 2 FAILED 1"]);
 }
 
-fn a_partial_report_is_written_with_the_malls_that_it_has(shop: &Shop) {
+fn a_partial_report_is_written_with_the_malls_it_has(shop: &Shop) {
     two_malls(shop);
     shop.mall("osaka", "Asia/Oosaka", "JPY");
     report(shop, &["--format", "json", "--out", "reports"]).run().exits(3);
@@ -507,7 +499,7 @@ fn a_partial_report_is_written_with_the_malls_that_it_has(shop: &Shop) {
 
 // ---------------------------------------------------------------- PDF templates and fonts
 
-fn a_template_of_the_users_own_is_used(shop: &Shop) {
+fn a_custom_template_is_used(shop: &Shop) {
     two_malls(shop);
     shop.write("batchctl.toml", "[pdf]\ntemplate_dir = \"our templates\"\n");
     shop.write(

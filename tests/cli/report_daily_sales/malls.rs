@@ -1,19 +1,19 @@
-//! Which malls a run reports on, each in its own time zone, and what becomes of one that cannot be.
+//! Which malls a run reports on, each in its own time zone, and what happens to one that cannot be reported.
 
 use super::{report, runs, stored};
 use crate::support::{Order, Shop, on_both_databases};
 
 on_both_databases![
     each_mall_is_reported_on_for_its_own_last_finished_day,
-    a_mall_whose_day_ended_later_is_made_up_the_next_night,
+    a_mall_whose_day_ended_later_is_reported_the_next_night,
     a_mall_added_later_makes_the_day_due_for_that_mall_only,
     a_disabled_mall_is_left_out,
     only_the_malls_asked_for_are_reported_on,
-    a_mall_is_the_same_by_code_and_by_number,
+    a_mall_is_the_same_by_code_and_by_id,
     an_unknown_mall_is_wrong_usage_and_the_known_ones_are_listed,
     without_any_mall_there_is_nothing_to_report,
     a_mall_without_a_usable_time_zone_fails_alone,
-    a_mended_mall_is_retried_alone_and_its_errors_are_resolved,
+    only_a_fixed_mall_is_retried_and_its_errors_are_resolved,
     a_mall_whose_sums_are_too_large_fails_alone,
     a_partial_report_may_count_as_success,
     a_report_on_broken_malls_only_fails,
@@ -62,7 +62,7 @@ fn each_mall_is_reported_on_for_its_own_last_finished_day(shop: &Shop) {
     );
 }
 
-fn a_mall_whose_day_ended_later_is_made_up_the_next_night(shop: &Shop) {
+fn a_mall_whose_day_ended_later_is_reported_the_next_night(shop: &Shop) {
     three_malls(shop);
     report(shop, &[]).now(TOKYO_20TH_1AM).run().succeeds();
     assert_eq!(computed_by(shop, "2026-11-19"), [["seoul", "2"], ["tokyo", "2"]]);
@@ -102,12 +102,12 @@ fn only_the_malls_asked_for_are_reported_on(shop: &Shop) {
     three_malls(shop);
     report(shop, &["--mall", "tokyo,newyork", "--date", "2026-11-18"]).run().succeeds();
     assert_eq!(stored(shop), ["2026-11-18 newyork USD 0 0 0", "2026-11-18 tokyo JPY 0 0 0"]);
-    // The rest of the day is still to be done.
+    // The rest of the day is still due.
     report(shop, &["--date", "2026-11-18"]).run().succeeds();
     assert_eq!(stored(shop).len(), 3);
 }
 
-fn a_mall_is_the_same_by_code_and_by_number(shop: &Shop) {
+fn a_mall_is_the_same_by_code_and_by_id(shop: &Shop) {
     three_malls(shop);
     report(shop, &["--mall", "tokyo,seoul,tokyo"]).run().succeeds();
     assert_eq!(
@@ -154,10 +154,10 @@ fn a_mall_without_a_usable_time_zone_fails_alone(shop: &Shop) {
     assert_eq!(errors.stdout, format!("FAILED {failure}\n"));
 }
 
-fn a_mended_mall_is_retried_alone_and_its_errors_are_resolved(shop: &Shop) {
+fn only_a_fixed_mall_is_retried_and_its_errors_are_resolved(shop: &Shop) {
     one_broken_of_three(shop);
     report(shop, &[]).run().exits(3);
-    // Not mended yet: it fails again, and nothing else is touched.
+    // Not fixed yet: it fails again, and nothing else is affected.
     shop.batchctl(["runs", "retry", "1"]).run().exits(1).says("osaka");
     shop.execute("UPDATE malls SET time_zone = 'Asia/Tokyo' WHERE code = 'osaka'");
     shop.batchctl(["runs", "retry", "1"]).run().succeeds().is_silent();

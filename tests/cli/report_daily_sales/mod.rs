@@ -1,4 +1,4 @@
-//! `report daily-sales`: the figures it stores, how often it makes them, and the forms it gives them.
+//! `report daily-sales`: the figures it stores, how often it computes them, and their formats.
 
 mod delivery;
 mod figures;
@@ -14,7 +14,7 @@ fn report(shop: &Shop, arguments: &[&str]) -> Batchctl {
     shop.batchctl(["report", "daily-sales"].iter().chain(arguments))
 }
 
-/// What is stored of each day and mall, in the order of days, malls and currencies: day, mall, currency, orders,
+/// The stored figures of each day and mall, in the order of days, malls and currencies: day, mall, currency, orders,
 /// gross and net.
 fn stored(shop: &Shop) -> Vec<String> {
     let rows = shop.sql(
@@ -30,7 +30,7 @@ fn runs(shop: &Shop) -> Vec<String> {
     rows.into_iter().map(|row| row.join(" ")).collect()
 }
 
-/// In the order of the bytes: the two databases sort texts each in its own way.
+/// In the order of the bytes, because the databases sort texts differently.
 fn sorted<T: Ord>(mut rows: Vec<T>) -> Vec<T> {
     rows.sort();
     rows

@@ -1,4 +1,4 @@
-//! Which days a run reports on: the days asked for, a backfill and what is left of it.
+//! Which days a run reports on: the days asked for, a backfill and the rest of it.
 
 use rustix::process::Signal;
 
@@ -7,15 +7,15 @@ use crate::support::{Order, Shop, on_both_databases};
 
 on_both_databases![
     a_backfill_completes_each_day_once,
-    a_killed_backfill_is_finished_by_the_same_command,
-    a_day_is_named_in_words_too,
-    only_failed_days_are_done_again,
-    only_missing_days_are_what_is_done_by_default,
-    all_days_are_done_again_if_asked,
-    a_dry_run_tells_what_would_run_and_changes_nothing,
+    the_same_command_finishes_a_killed_backfill,
+    a_day_may_be_named_in_words,
+    only_failed_days_are_run_again,
+    by_default_only_missing_days_are_run,
+    all_days_are_run_again_on_request,
+    a_dry_run_shows_what_would_run_and_changes_nothing,
     a_day_that_is_not_over_needs_so_far,
-    provisional_figures_are_made_final_when_the_day_is_over,
-    a_day_is_over_when_it_is_in_one_of_the_malls,
+    provisional_figures_become_final_when_the_day_is_over,
+    a_day_is_over_when_it_is_over_in_one_of_the_malls,
     a_wrong_day_is_wrong_usage,
 ];
 
@@ -57,7 +57,7 @@ fn a_backfill_completes_each_day_once(shop: &Shop) {
     assert_eq!(shop.dump(), before);
 }
 
-fn a_killed_backfill_is_finished_by_the_same_command(shop: &Shop) {
+fn the_same_command_finishes_a_killed_backfill(shop: &Shop) {
     busy_november(shop);
     report(shop, &THIRTY_DAYS).failpoint("in-chunk@12=kill").run().is_killed_by(Signal::KILL);
     assert_eq!(stored(shop), thirty_days()[..11]);
@@ -76,7 +76,7 @@ fn a_killed_backfill_is_finished_by_the_same_command(shop: &Shop) {
     );
 }
 
-fn a_day_is_named_in_words_too(shop: &Shop) {
+fn a_day_may_be_named_in_words(shop: &Shop) {
     shop.mall("tokyo", "Asia/Tokyo", "JPY");
     report(shop, &["--date", "-3d"]).run().succeeds();
     report(shop, &["--date", "yesterday"]).run().succeeds();
@@ -103,7 +103,7 @@ fn three_days_of_which_one_failed(shop: &Shop) {
 
 const THREE_DAYS: [&str; 4] = ["--from", "2026-11-17", "--to", "2026-11-19"];
 
-fn only_failed_days_are_done_again(shop: &Shop) {
+fn only_failed_days_are_run_again(shop: &Shop) {
     three_days_of_which_one_failed(shop);
     report(shop, &[&THREE_DAYS[..], &["--only", "failed", "--verbose"]].concat())
         .run()
@@ -114,7 +114,7 @@ fn only_failed_days_are_done_again(shop: &Shop) {
     assert_eq!(runs(shop)[2..], ["2026-11-18 2 COMPLETED 0"]);
 }
 
-fn only_missing_days_are_what_is_done_by_default(shop: &Shop) {
+fn by_default_only_missing_days_are_run(shop: &Shop) {
     three_days_of_which_one_failed(shop);
     report(shop, &[&THREE_DAYS[..], &["--only", "missing"]].concat()).run().succeeds();
     assert_eq!(runs(shop)[2..], ["2026-11-18 2 COMPLETED 0", "2026-11-19 1 COMPLETED 0"]);
@@ -123,7 +123,7 @@ fn only_missing_days_are_what_is_done_by_default(shop: &Shop) {
     assert_eq!(shop.dump(), before);
 }
 
-fn all_days_are_done_again_if_asked(shop: &Shop) {
+fn all_days_are_run_again_on_request(shop: &Shop) {
     three_days_of_which_one_failed(shop);
     report(shop, &[&THREE_DAYS[..], &["--only", "all"]].concat()).run().succeeds();
     let expected = ["2026-11-17 2 COMPLETED 0", "2026-11-18 2 COMPLETED 0", "2026-11-19 1 COMPLETED 0"];
@@ -131,7 +131,7 @@ fn all_days_are_done_again_if_asked(shop: &Shop) {
     assert_eq!(stored(shop).len(), 3);
 }
 
-fn a_dry_run_tells_what_would_run_and_changes_nothing(shop: &Shop) {
+fn a_dry_run_shows_what_would_run_and_changes_nothing(shop: &Shop) {
     three_days_of_which_one_failed(shop);
     let before = shop.dump();
     let plan = |only: &[&str]| {
@@ -172,14 +172,14 @@ fn a_day_that_is_not_over_needs_so_far(shop: &Shop) {
     assert_eq!(shop.sql("SELECT business_day, is_final FROM daily_sales"), [["2026-11-20", "0"]]);
 }
 
-fn provisional_figures_are_made_final_when_the_day_is_over(shop: &Shop) {
+fn provisional_figures_become_final_when_the_day_is_over(shop: &Shop) {
     busy_november(shop);
     let noon = "2026-11-19T12:30:00+09:00";
     report(shop, &["--date", "2026-11-19", "--so-far"]).now(noon).run().succeeds();
     let tokyo_evening =
         "UPDATE orders SET paid_at = '2026-11-19T12:00:00+00:00', total_amount = 500 WHERE order_no = '19'";
     shop.execute(tokyo_evening);
-    // Each look at a day that goes on is a new one.
+    // Each report on a day that is not over is a new attempt.
     report(shop, &["--date", "2026-11-19", "--so-far"]).now(noon).run().succeeds();
     let ran = report(shop, &["--verbose"]).run().succeeds();
     assert!(
@@ -195,7 +195,7 @@ fn provisional_figures_are_made_final_when_the_day_is_over(shop: &Shop) {
         .says("already completed by run 3");
 }
 
-fn a_day_is_over_when_it_is_in_one_of_the_malls(shop: &Shop) {
+fn a_day_is_over_when_it_is_over_in_one_of_the_malls(shop: &Shop) {
     shop.mall("tokyo", "Asia/Tokyo", "JPY");
     shop.mall("newyork", "America/New_York", "USD");
     report(shop, &["--date", "2026-11-19", "--mall", "newyork"])
@@ -217,9 +217,9 @@ fn a_wrong_day_is_wrong_usage(shop: &Shop) {
     busy_november(shop);
     let before = shop.dump();
     let cases: [(&[&str], &str); 7] = [
-        (&["--date", "2026-11-21"], "error: 2026-11-21 has not begun yet\n"),
-        (&["--date", "2026-11-21", "--so-far"], "error: 2026-11-21 has not begun yet\n"),
-        (&["--from", "2026-11-19", "--to", "2026-11-21"], "error: 2026-11-21 has not begun yet\n"),
+        (&["--date", "2026-11-21"], "error: 2026-11-21 is in the future\n"),
+        (&["--date", "2026-11-21", "--so-far"], "error: 2026-11-21 is in the future\n"),
+        (&["--from", "2026-11-19", "--to", "2026-11-21"], "error: 2026-11-21 is in the future\n"),
         (
             &["--from", "2026-11-19", "--to", "2026-11-18"],
             "error: --from 2026-11-19 is after --to 2026-11-18\n",

@@ -1,17 +1,17 @@
-//! A report that was made already: it is not made twice, unless asked for.
+//! A report that was already made is not made twice, unless requested.
 
 use super::{report, runs, stored};
 use crate::support::{Line, Mall, Order, Refund, Shop, on_both_databases};
 
 on_both_databases![
     a_second_run_says_so_and_changes_nothing,
-    a_second_run_is_told_of_on_a_terminal,
+    a_second_run_is_reported_on_a_terminal,
     a_second_run_writes_the_stored_figures,
-    orders_that_came_in_since_are_counted,
+    orders_that_have_arrived_since_are_counted,
     an_order_that_was_changed_since_is_counted,
-    what_is_newer_is_told_of_all_malls_together,
+    newer_rows_of_all_malls_are_reported_together,
     a_rerun_replaces_the_figures,
-    a_rerun_forgets_a_currency_that_is_gone,
+    a_rerun_drops_a_currency_that_is_gone,
 ];
 
 /// A mall with one order of the 19th, reported.
@@ -22,7 +22,7 @@ fn reported(shop: &Shop) -> Mall {
     mall
 }
 
-/// An order of the 19th that came in after the report.
+/// An order of the 19th that arrived after the report.
 fn add_late_order(shop: &Shop, mall: Mall, order_no: &str) -> i64 {
     let late = "2026-11-20T02:00:00+09:00";
     shop.order(Order { mall, order_no, updated_at: late, ..Order::default() })
@@ -37,12 +37,12 @@ fn a_second_run_says_so_and_changes_nothing(shop: &Shop) {
     assert_eq!(shop.dump(), before);
 }
 
-fn a_second_run_is_told_of_on_a_terminal(shop: &Shop) {
+fn a_second_run_is_reported_on_a_terminal(shop: &Shop) {
     reported(shop);
     let before = shop.dump();
     let screen = report(shop, &[]).run_on_terminal("").succeeds().screen();
     assert!(screen.starts_with("report daily-sales 2026-11-19: already completed by run 1\n"), "{screen}");
-    // The table is shown all the same.
+    // The table is still shown.
     assert!(screen.contains("\nDaily sales report\n"), "{screen}");
     assert_eq!(shop.dump(), before);
 }
@@ -64,7 +64,7 @@ fn a_second_run_writes_the_stored_figures(shop: &Shop) {
     assert_eq!(shop.dump(), before);
 }
 
-fn orders_that_came_in_since_are_counted(shop: &Shop) {
+fn orders_that_have_arrived_since_are_counted(shop: &Shop) {
     let mall = reported(shop);
     let order = add_late_order(shop, mall, "late-1");
     add_late_order(shop, mall, "late-2");
@@ -91,7 +91,7 @@ fn an_order_that_was_changed_since_is_counted(shop: &Shop) {
     report(shop, &["--verbose"]).run().succeeds().says("; 1 order of that day is newer: add --rerun\n");
 }
 
-fn what_is_newer_is_told_of_all_malls_together(shop: &Shop) {
+fn newer_rows_of_all_malls_are_reported_together(shop: &Shop) {
     let malls = [shop.mall("tokyo", "Asia/Tokyo", "JPY"), shop.mall("seoul", "Asia/Seoul", "KRW")];
     report(shop, &[]).run().succeeds();
     for mall in malls {
@@ -131,7 +131,7 @@ fn a_rerun_replaces_the_figures(shop: &Shop) {
     assert_eq!(ran.stderr, "report daily-sales 2026-11-19: already completed by run 2\n");
 }
 
-fn a_rerun_forgets_a_currency_that_is_gone(shop: &Shop) {
+fn a_rerun_drops_a_currency_that_is_gone(shop: &Shop) {
     let tokyo = shop.mall("tokyo", "Asia/Tokyo", "JPY");
     shop.order(Order { mall: Mall { currency: "USD", ..tokyo }, ..Order::default() });
     report(shop, &[]).run().succeeds();

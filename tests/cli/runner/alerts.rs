@@ -1,4 +1,4 @@
-//! Alerts: one an incident, routed by severity, kept until they are delivered, and never a reason for a job's result.
+//! Alerts: one per incident, routed by severity, stored until they are delivered, and without effect on a job's result.
 
 use std::net::TcpListener;
 
@@ -8,24 +8,24 @@ use super::{BACKFILL, NIGHTLY, TradingShop, runs};
 use crate::support::{Answer, Batchctl, Webhook, on_both_databases};
 
 on_both_databases![
-    a_failure_is_told_to_slack_and_to_a_webhook,
+    a_failure_is_posted_to_slack_and_to_a_webhook,
     only_high_and_critical_failures_mention_somebody,
     in_prod_the_severity_chooses_the_channels,
-    outside_prod_the_dev_channel_alone_is_told,
+    outside_prod_only_the_dev_channel_is_alerted,
     without_a_dev_channel_nothing_is_sent_outside_prod,
     slack_gets_data_without_its_special_characters,
-    a_failure_is_told_once_and_its_repeats_are_counted,
+    a_failure_is_alerted_once_and_its_repeats_are_counted,
     the_recovery_says_how_many_failures_there_were,
-    a_backfill_of_failures_is_one_incident_until_every_day_is_repaired,
-    a_partial_success_a_time_out_and_a_crash_are_told_and_a_stop_is_not,
+    a_backfill_of_failures_is_one_incident_until_every_day_is_fixed,
+    a_partial_success_a_timeout_and_a_crash_are_alerted_and_a_stop_is_not,
     an_answer_of_500_keeps_the_alert_for_later,
     an_answer_of_429_keeps_the_alert_as_long_as_it_says,
-    a_hostile_answer_of_429_changes_nothing_of_the_job,
+    a_hostile_answer_of_429_does_not_affect_the_job,
     an_answer_that_is_not_slacks_ok_keeps_the_alert,
     a_refused_connection_keeps_the_alert_for_later,
     a_server_that_never_answers_keeps_the_alert_for_later,
     a_webhook_that_is_not_set_keeps_the_alert_for_later,
-    a_run_slower_than_usual_is_told_and_so_is_its_recovery,
+    a_run_slower_than_usual_is_alerted_and_so_is_its_recovery,
     a_run_is_not_slow_against_fewer_than_five_successes,
 ];
 
@@ -58,7 +58,7 @@ url_variable = "DEV_URL"
 mention = "<@U456>"
 "#;
 
-/// A Slack that takes every message of a test.
+/// A Slack that accepts every message of a test.
 fn slack() -> Webhook {
     let slack = Webhook::start();
     for _ in 0..20 {
@@ -79,7 +79,7 @@ fn configure(shop: &TradingShop, severity: &str) {
     );
 }
 
-/// Makes the sandbox's database that of prod.
+/// Turns the sandbox's database into that of prod.
 fn into_prod(shop: &TradingShop) {
     shop.execute("UPDATE batch_environment SET name = 'prod'");
 }
@@ -107,7 +107,7 @@ fn let_time_pass(shop: &TradingShop) {
     shop.execute("UPDATE batch_alert SET next_attempt_at = created_at WHERE delivered_at IS NULL");
 }
 
-fn a_failure_is_told_to_slack_and_to_a_webhook(shop: &TradingShop) {
+fn a_failure_is_posted_to_slack_and_to_a_webhook(shop: &TradingShop) {
     let (ops, on_call) = (slack(), Webhook::start());
     into_prod(shop);
     configure(shop, "critical");
@@ -199,7 +199,7 @@ fn in_prod_the_severity_chooses_the_channels(shop: &TradingShop) {
     }
 }
 
-fn outside_prod_the_dev_channel_alone_is_told(shop: &TradingShop) {
+fn outside_prod_only_the_dev_channel_is_alerted(shop: &TradingShop) {
     let (ops, dev) = (slack(), slack());
     configure(shop, "critical");
     shop.only_mars();
@@ -246,7 +246,7 @@ fn told(command: Batchctl, dev: &Webhook) -> Batchctl {
     command.env("DEV_URL", dev.url("/services/dev"))
 }
 
-fn a_failure_is_told_once_and_its_repeats_are_counted(shop: &TradingShop) {
+fn a_failure_is_alerted_once_and_its_repeats_are_counted(shop: &TradingShop) {
     let dev = slack();
     configure(shop, "medium");
     shop.only_mars();
@@ -274,12 +274,12 @@ fn the_recovery_says_how_many_failures_there_were(shop: &TradingShop) {
         shop.sql("SELECT occurrences, last_execution_id, closed_at IS NULL FROM batch_incident"),
         [["3", "4", "0"]]
     );
-    // A success without an incident has nothing to tell.
+    // A success without an incident is not alerted.
     told(shop.batchctl(["report", "daily-sales", "--rerun"]), &dev).run().succeeds();
     assert_eq!(dev.requests().len(), 2);
 }
 
-fn a_backfill_of_failures_is_one_incident_until_every_day_is_repaired(shop: &TradingShop) {
+fn a_backfill_of_failures_is_one_incident_until_every_day_is_fixed(shop: &TradingShop) {
     let dev = slack();
     configure(shop, "medium");
     shop.only_mars();
@@ -290,13 +290,13 @@ fn a_backfill_of_failures_is_one_incident_until_every_day_is_repaired(shop: &Tra
     shop.bring_mars_home();
     for day in ["2026-11-16", "2026-11-19", "2026-11-18"] {
         told(shop.batchctl(["report", "daily-sales", "--date", day]), &dev).run().succeeds();
-        assert_eq!(dev.requests().len(), 1, "after {day} another day is still not repaired");
+        assert_eq!(dev.requests().len(), 1, "after {day} another day is still not fixed");
     }
     told(shop.batchctl(["runs", "retry", "2"]), &dev).run().succeeds();
     assert_eq!(texts(&dev)[1..], ["report daily-sales recovered after 3 failures (dev)"]);
 }
 
-fn a_partial_success_a_time_out_and_a_crash_are_told_and_a_stop_is_not(shop: &TradingShop) {
+fn a_partial_success_a_timeout_and_a_crash_are_alerted_and_a_stop_is_not(shop: &TradingShop) {
     let dev = slack();
     configure(shop, "medium");
     let mut held = told(shop.batchctl(["--verbose", "report", "daily-sales"]), &dev).hold_at("after-lease");
@@ -333,7 +333,7 @@ fn assert_is_kept_and_sent_later(shop: &TradingShop, answer: Answer, error: &str
     configure(shop, "medium");
     shop.only_mars();
     let ran = told(shop.batchctl(NIGHTLY), &dev).run().exits(1);
-    assert!(!ran.stderr.contains("alert"), "cron does not hear of it: {}", ran.stderr);
+    assert!(!ran.stderr.contains("alert"), "cron is not told: {}", ran.stderr);
     assert_eq!(kept(shop), [["dev", "1", error]]);
 
     // Not before its time.
@@ -379,12 +379,12 @@ fn an_answer_of_429_keeps_the_alert_as_long_as_it_says(shop: &TradingShop) {
     assert_eq!(kept(shop), Vec::<Vec<String>>::new());
 }
 
-fn a_hostile_answer_of_429_changes_nothing_of_the_job(shop: &TradingShop) {
+fn a_hostile_answer_of_429_does_not_affect_the_job(shop: &TradingShop) {
     configure(shop, "medium");
     shop.only_mars();
     for wait in ["18446744073709551615", "99999999999999", "315360000"] {
         let dev = Webhook::start();
-        // An error page without an end in sight; only its beginning is read.
+        // An endless error page; only its beginning is read.
         let page = "go away\n".repeat(1 << 20);
         dev.answer(Answer::Http(429, vec![("Retry-After", wait.to_owned())], page));
         told(shop.batchctl(NIGHTLY), &dev).run().exits(1);
@@ -402,7 +402,7 @@ fn an_answer_that_is_not_slacks_ok_keeps_the_alert(shop: &TradingShop) {
 }
 
 fn a_refused_connection_keeps_the_alert_for_later(shop: &TradingShop) {
-    // A port that was free a moment ago: nobody listens there.
+    // A port that was just free: nobody listens there.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     configure(shop, "medium");
     shop.only_mars();
@@ -446,7 +446,7 @@ fn insert_successes(shop: &TradingShop, count: u32, duration_ms: i64) {
     }
 }
 
-fn a_run_slower_than_usual_is_told_and_so_is_its_recovery(shop: &TradingShop) {
+fn a_run_slower_than_usual_is_alerted_and_so_is_its_recovery(shop: &TradingShop) {
     let dev = slack();
     configure(shop, "high");
     insert_successes(shop, 5, 0);
@@ -456,7 +456,7 @@ fn a_run_slower_than_usual_is_told_and_so_is_its_recovery(shop: &TradingShop) {
     assert!(text.ends_with("ms, usually 0s (dev)"), "{text}");
     assert_eq!(runs(shop)[5], ["2026-11-19", "1", "COMPLETED", "0"]);
 
-    // A second slow one is counted only.
+    // A second slow one is only counted.
     told(shop.batchctl(["report", "daily-sales", "--date", "2026-11-18"]), &dev).run().succeeds();
     assert_eq!(shop.sql("SELECT kind, occurrences FROM batch_incident"), [["SLOW", "2"]]);
     assert_eq!(dev.requests().len(), 1);

@@ -1,4 +1,4 @@
-//! Alert channels beside Slack: Teams, LINE WORKS and mail, against servers that refuse what those services refuse.
+//! Alert channels other than Slack: Teams, LINE WORKS and mail, against servers that refuse what those services refuse.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -12,13 +12,13 @@ use crate::support::{
 };
 
 on_both_databases![
-    a_failure_is_told_to_teams_with_a_mention,
+    a_failure_is_posted_to_teams_with_a_mention,
     a_long_message_to_teams_is_several_cards_a_second_apart,
     after_a_fault_in_the_middle_only_the_rest_is_sent_again,
-    a_failure_is_told_to_a_room_of_line_works_with_a_mention,
+    a_failure_is_posted_to_a_line_works_room_with_a_mention,
     a_long_message_to_line_works_is_several_texts,
-    a_mail_goes_to_each_recipient_and_after_a_fault_to_the_rest_alone,
-    recipients_who_change_between_two_tries_get_an_alert_once_each,
+    a_mail_goes_to_each_recipient_and_after_a_fault_only_to_the_rest,
+    recipients_who_change_between_two_attempts_each_get_an_alert_once,
 ];
 
 const TEAMS: &str = r#"
@@ -49,7 +49,7 @@ kind = "mail"
 to = ["ops@example.jp", "Night Shift <night@example.jp>"]
 "#;
 
-/// All alerts go to the one channel `ops`, which calls somebody.
+/// All alerts go to the channel `ops`, which mentions somebody.
 fn configure(sandbox: &Sandbox, channel: &str) {
     let routes = "[alerts]\ndev_channel = \"ops\"\n[alerts.routes]\nhigh = [\"ops\"]\n";
     let severity = "[jobs.\"report daily-sales\"]\nseverity = \"high\"\n";
@@ -75,7 +75,7 @@ fn failing(shop: &TradingShop) -> Batchctl {
     shop.batchctl(NIGHTLY)
 }
 
-/// A command that has nothing to do but to send what is due.
+/// A command that only sends what is due.
 fn sending(sandbox: &Sandbox) -> Batchctl {
     sandbox.execute("UPDATE batch_alert SET next_attempt_at = created_at WHERE delivered_at IS NULL");
     sandbox.batchctl(["runs", "purge"])
@@ -88,7 +88,7 @@ fn kept(sandbox: &Sandbox) -> Vec<Vec<String>> {
 
 const NONE: Vec<Vec<String>> = Vec::new();
 
-/// Notes an alert whose error has these lines, as a command does that could not send it.
+/// Stores an alert whose error has these lines, like a command that could not send it.
 fn insert_alert(sandbox: &Sandbox, error: &str) {
     let message = json!({
         "kind": "failure", "title": "a job FAILED (dev)", "job": "a job", "instance": "", "run": 7,
@@ -102,13 +102,13 @@ fn insert_alert(sandbox: &Sandbox, error: &str) {
     ));
 }
 
-/// So many lines of so many characters, no two alike.
+/// This many lines of this many characters, all different.
 fn long_error(lines: usize, length: usize) -> String {
     let line = |number: usize| format!("{number:04} {}", "長".repeat(length - 5));
     (1..=lines).map(line).collect::<Vec<_>>().join("\n")
 }
 
-fn a_failure_is_told_to_teams_with_a_mention(shop: &TradingShop) {
+fn a_failure_is_posted_to_teams_with_a_mention(shop: &TradingShop) {
     let teams = teams::start();
     configure(shop, TEAMS);
     failing(shop).env("TEAMS_URL", teams.url(teams::PATH)).run().exits(1);
@@ -151,7 +151,7 @@ fn a_long_message_to_teams_is_several_cards_a_second_apart(sandbox: &Sandbox) {
     assert_eq!(lines.remove(0), "<at>Kim</at>", "called once");
     assert_eq!(lines[..150].join("\n"), error);
     for pair in requests.windows(2) {
-        // A second between sending, less what the first took to arrive.
+        // A second between sends, minus the time that the first took to arrive.
         let gap = pair[1].arrived - pair[0].arrived;
         assert!(gap >= Duration::from_millis(500), "{gap:?}");
     }
@@ -165,7 +165,7 @@ fn after_a_fault_in_the_middle_only_the_rest_is_sent_again(sandbox: &Sandbox) {
     configure(sandbox, TEAMS);
     insert_alert(sandbox, &long_error(150, 100));
     sending(sandbox).env("TEAMS_URL", teams.url(teams::PATH)).run().succeeds();
-    assert_eq!(teams.requests().len(), 2, "what comes behind a fault waits for its turn");
+    assert_eq!(teams.requests().len(), 2, "messages after a fault wait for their turn");
     assert_eq!(kept(sandbox), [["1", "HTTP 500: busy"]]);
 
     sending(sandbox).env("TEAMS_URL", teams.url(teams::PATH)).run().succeeds();
@@ -211,7 +211,7 @@ fn a_connector_that_microsoft_has_retired_is_named_and_not_called() {
         .never_shows("canary");
 }
 
-fn a_failure_is_told_to_a_room_of_line_works_with_a_mention(shop: &TradingShop) {
+fn a_failure_is_posted_to_a_line_works_room_with_a_mention(shop: &TradingShop) {
     let works = line_works::start();
     configure(shop, &line_works_at(&works));
     with_works_secrets(failing(shop)).run().exits(1);
@@ -248,7 +248,7 @@ fn a_long_message_to_line_works_is_several_texts(sandbox: &Sandbox) {
 }
 
 #[test]
-fn a_token_that_is_refused_is_asked_for_once_more() {
+fn a_refused_token_is_requested_once_more() {
     let sandbox = Sandbox::new();
     let works = line_works::start();
     configure(&sandbox, &line_works_at(&works));
@@ -258,7 +258,7 @@ fn a_token_that_is_refused_is_asked_for_once_more() {
     with_works_secrets(sending(&sandbox)).run().succeeds();
     assert_eq!((line_works::tokens_asked(&works), kept(&sandbox)), (2, NONE));
 
-    // Refused again, it is somebody's turn to look; the job does not ask without an end.
+    // If it is refused again, a person has to look; the job does not ask endlessly.
     insert_alert(&sandbox, "broken");
     works.answer(Answer::json(200, &token));
     works.answer(Answer::json(200, &token));
@@ -270,7 +270,7 @@ fn a_token_that_is_refused_is_asked_for_once_more() {
 }
 
 #[test]
-fn line_works_is_asked_again_when_it_says() {
+fn line_works_is_called_again_when_it_says() {
     let sandbox = Sandbox::new();
     let works = line_works::start();
     configure(&sandbox, &line_works_at(&works));
@@ -287,7 +287,7 @@ fn line_works_is_asked_again_when_it_says() {
     assert!((1795..1860).contains(&pause), "{pause}");
 }
 
-/// Sends what is due, and gives the machine's time of it.
+/// Sends what is due, and returns the machine's time of sending.
 fn sent_at(sandbox: &Sandbox) -> String {
     with_works_secrets(sending(sandbox)).run().succeeds();
     sandbox.scalar("SELECT MAX(heartbeat_at) FROM batch_execution")
@@ -298,7 +298,7 @@ fn parsed(instant: &str) -> chrono::DateTime<chrono::FixedOffset> {
 }
 
 #[test]
-fn a_key_that_is_not_the_apps_gets_no_token_and_is_not_shown() {
+fn a_wrong_key_gets_no_token_and_is_not_shown() {
     let sandbox = Sandbox::new();
     let works = line_works::start();
     configure(&sandbox, &line_works_at(&works));
@@ -314,7 +314,7 @@ fn a_key_that_is_not_the_apps_gets_no_token_and_is_not_shown() {
     let [row] = kept(&sandbox).try_into().unwrap();
     assert!(row[1].starts_with("the private key is not one for RS256 in PEM: "), "{}", row[1]);
 
-    // In a file, or in one line with its breaks written out, it is the same key.
+    // The same key in a file, or on one line with escaped line breaks.
     sandbox.write("keys/works.pem", PRIVATE_KEY);
     with_works_secrets(sending(&sandbox)).env("WORKS_KEY", "keys/works.pem").run().succeeds();
     assert_eq!(kept(&sandbox), NONE);
@@ -334,7 +334,7 @@ fn mails(sandbox: &Sandbox) -> Vec<String> {
 }
 
 #[test]
-fn an_alert_by_mail_is_read_on_a_phone_and_answered_by_no_machine() {
+fn an_alert_by_mail_is_readable_on_a_phone_and_gets_no_automatic_replies() {
     let shop = TradingShop::on(Database::Sqlite);
     configure(&shop, MAIL);
     failing(&shop)
@@ -382,7 +382,7 @@ fn without_a_test_address_no_alert_leaves_a_developers_machine() {
         .prints("variable `BATCHCTL_MAIL_REDIRECT_TO` is not set: alerts.channel `ops` needs it");
 }
 
-fn a_mail_goes_to_each_recipient_and_after_a_fault_to_the_rest_alone(sandbox: &Sandbox) {
+fn a_mail_goes_to_each_recipient_and_after_a_fault_only_to_the_rest(sandbox: &Sandbox) {
     let server = sendgrid::start();
     let transport =
         format!("[mail]\ntransport = \"sendgrid\"\n[mail.sendgrid]\nendpoint = \"{}\"\n", server.url(""));
@@ -423,7 +423,7 @@ fn a_mail_goes_to_each_recipient_and_after_a_fault_to_the_rest_alone(sandbox: &S
     assert_eq!(kept(sandbox), NONE);
 }
 
-fn recipients_who_change_between_two_tries_get_an_alert_once_each(sandbox: &Sandbox) {
+fn recipients_who_change_between_two_attempts_each_get_an_alert_once(sandbox: &Sandbox) {
     let server = sendgrid::start();
     let transport =
         format!("[mail]\ntransport = \"sendgrid\"\n[mail.sendgrid]\nendpoint = \"{}\"\n", server.url(""));
@@ -457,7 +457,7 @@ fn recipients_who_change_between_two_tries_get_an_alert_once_each(sandbox: &Sand
 }
 
 #[test]
-fn an_alert_goes_by_amazon_ses_where_mails_do() {
+fn an_alert_is_sent_by_amazon_ses_if_mails_are() {
     let sandbox = Sandbox::new();
     let server = ses::start();
     let transport = format!(
@@ -487,9 +487,9 @@ fn an_alert_goes_by_amazon_ses_where_mails_do() {
 }
 
 #[test]
-fn a_mail_server_that_says_nothing_does_not_hold_up_the_end_of_a_job() {
+fn a_silent_mail_server_does_not_hold_up_the_end_of_a_job() {
     let shop = TradingShop::on(Database::Sqlite);
-    // It takes connections, and never says a word.
+    // It accepts connections, and never says anything.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     configure(&shop, MAIL);
     let started = Instant::now();

@@ -1,4 +1,4 @@
-//! `kill -9` heals itself: wherever a run dies, the next start finishes its work, with nothing doubled or lost.
+//! Recovery from `kill -9`: wherever a run dies, the next start finishes its work, with nothing done twice or lost.
 
 use rustix::process::Signal;
 
@@ -6,26 +6,26 @@ use super::{BACKFILL, NIGHTLY, TradingShop, reported_days, results, runs};
 use crate::support::on_both_databases;
 
 on_both_databases![
-    a_run_killed_at_its_start_leaves_nothing_to_heal,
-    a_run_killed_before_its_lease_leaves_nothing_to_heal,
-    a_run_killed_behind_its_lease_is_finished_by_the_next_start,
+    a_run_killed_at_its_start_leaves_nothing_to_recover,
+    a_run_killed_before_its_lease_leaves_nothing_to_recover,
+    a_run_killed_after_its_lease_is_finished_by_the_next_start,
     a_run_killed_in_a_chunk_is_finished_by_the_next_start,
-    a_run_killed_behind_a_chunk_is_finished_by_the_next_start,
-    a_run_killed_behind_its_work_is_finished_by_the_next_start,
+    a_run_killed_after_a_chunk_is_finished_by_the_next_start,
+    a_run_killed_after_its_work_is_finished_by_the_next_start,
     a_run_killed_before_its_end_is_written_is_finished_by_the_next_start,
-    a_backfill_killed_in_its_second_day_goes_on_there,
-    a_backfill_killed_between_two_days_goes_on_there,
-    a_run_killed_again_and_again_is_finished_by_the_start_that_lives,
-    a_killed_partial_run_leaves_no_open_errors_once_all_is_repaired,
-    a_dead_process_whose_number_is_used_again_is_known_to_be_dead,
+    a_backfill_killed_in_its_second_day_continues_there,
+    a_backfill_killed_between_two_days_continues_there,
+    a_run_killed_again_and_again_is_finished_by_the_start_that_survives,
+    a_killed_partial_run_leaves_no_open_errors_once_everything_is_fixed,
+    a_dead_process_whose_pid_is_reused_is_recognised_as_dead,
     a_silent_run_of_another_host_keeps_its_lease_until_it_expires,
 ];
 
-fn a_run_killed_at_its_start_leaves_nothing_to_heal(shop: &TradingShop) {
+fn a_run_killed_at_its_start_leaves_nothing_to_recover(shop: &TradingShop) {
     assert_heals(shop, "start", &[["2026-11-19", "1", "COMPLETED", "0"]]);
 }
 
-fn a_run_killed_before_its_lease_leaves_nothing_to_heal(shop: &TradingShop) {
+fn a_run_killed_before_its_lease_leaves_nothing_to_recover(shop: &TradingShop) {
     assert_heals(shop, "before-lease", &[["2026-11-19", "1", "COMPLETED", "0"]]);
 }
 
@@ -33,7 +33,7 @@ fn a_run_killed_before_its_lease_leaves_nothing_to_heal(shop: &TradingShop) {
 const HEALED: [[&str; 4]; 2] =
     [["2026-11-19", "1", "CRASHED", "NULL"], ["2026-11-19", "2", "COMPLETED", "0"]];
 
-fn a_run_killed_behind_its_lease_is_finished_by_the_next_start(shop: &TradingShop) {
+fn a_run_killed_after_its_lease_is_finished_by_the_next_start(shop: &TradingShop) {
     assert_heals(shop, "after-lease", &HEALED);
 }
 
@@ -41,11 +41,11 @@ fn a_run_killed_in_a_chunk_is_finished_by_the_next_start(shop: &TradingShop) {
     assert_heals(shop, "in-chunk", &HEALED);
 }
 
-fn a_run_killed_behind_a_chunk_is_finished_by_the_next_start(shop: &TradingShop) {
+fn a_run_killed_after_a_chunk_is_finished_by_the_next_start(shop: &TradingShop) {
     assert_heals(shop, "after-chunk", &HEALED);
 }
 
-fn a_run_killed_behind_its_work_is_finished_by_the_next_start(shop: &TradingShop) {
+fn a_run_killed_after_its_work_is_finished_by_the_next_start(shop: &TradingShop) {
     assert_heals(shop, "after-work", &HEALED);
 }
 
@@ -68,7 +68,7 @@ fn assert_heals(shop: &TradingShop, stage: &str, history: &[[&str; 4]]) {
     assert_eq!(runs(shop), history, "a completed day is not done twice");
 }
 
-fn a_backfill_killed_in_its_second_day_goes_on_there(shop: &TradingShop) {
+fn a_backfill_killed_in_its_second_day_continues_there(shop: &TradingShop) {
     shop.batchctl(BACKFILL).failpoint("in-chunk@2=kill").run().is_killed_by(Signal::KILL);
     assert_eq!(reported_days(shop), [["2026-11-16", "1"]]);
 
@@ -87,7 +87,7 @@ fn a_backfill_killed_in_its_second_day_goes_on_there(shop: &TradingShop) {
     );
 }
 
-fn a_backfill_killed_between_two_days_goes_on_there(shop: &TradingShop) {
+fn a_backfill_killed_between_two_days_continues_there(shop: &TradingShop) {
     shop.batchctl(BACKFILL).failpoint("before-lease@3=kill").run().is_killed_by(Signal::KILL);
 
     shop.batchctl(BACKFILL).run().succeeds().is_silent();
@@ -103,7 +103,7 @@ fn a_backfill_killed_between_two_days_goes_on_there(shop: &TradingShop) {
     );
 }
 
-fn a_run_killed_again_and_again_is_finished_by_the_start_that_lives(shop: &TradingShop) {
+fn a_run_killed_again_and_again_is_finished_by_the_start_that_survives(shop: &TradingShop) {
     for stage in ["after-lease", "in-chunk", "after-chunk", "before-finish"] {
         shop.batchctl(NIGHTLY).failpoint(&format!("{stage}=kill")).run().is_killed_by(Signal::KILL);
     }
@@ -127,7 +127,7 @@ fn a_run_killed_again_and_again_is_finished_by_the_start_that_lives(shop: &Tradi
     );
 }
 
-fn a_killed_partial_run_leaves_no_open_errors_once_all_is_repaired(shop: &TradingShop) {
+fn a_killed_partial_run_leaves_no_open_errors_once_everything_is_fixed(shop: &TradingShop) {
     shop.open_on_mars();
     shop.batchctl(NIGHTLY).failpoint("after-chunk=kill").run().is_killed_by(Signal::KILL);
     shop.batchctl(NIGHTLY).run().exits(3);
@@ -140,9 +140,9 @@ fn a_killed_partial_run_leaves_no_open_errors_once_all_is_repaired(shop: &Tradin
     assert_eq!(shop.scalar("SELECT COUNT(*) FROM batch_error_log WHERE resolved_at IS NULL"), "0");
 }
 
-fn a_dead_process_whose_number_is_used_again_is_known_to_be_dead(shop: &TradingShop) {
+fn a_dead_process_whose_pid_is_reused_is_recognised_as_dead(shop: &TradingShop) {
     shop.batchctl(NIGHTLY).failpoint("after-lease=kill").run().is_killed_by(Signal::KILL);
-    // This test's own process lives under that number now; it started at another time.
+    // That pid now belongs to this test's own process, which started at another time.
     shop.execute(&format!("UPDATE batch_execution SET pid = {}", std::process::id()));
 
     shop.batchctl(NIGHTLY).run().succeeds().is_silent();

@@ -1,5 +1,5 @@
-//! A database that goes away: the run never counts as completed, the exit code says "try again later", and the
-//! next start finishes. SQLite's file cannot go away under its only host.
+//! A database that becomes unreachable: the run never counts as completed, the exit code says "try again later", and
+//! the next start finishes. SQLite's file cannot become unreachable on its only host.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -31,8 +31,8 @@ fn a_connection_ended_by_the_server_in_a_chunk_fails_the_run_and_the_next_start_
         let mut run = shop.batchctl(NIGHTLY).hold_at("in-chunk");
         run.wait_until_reached();
         end_connections(shop, run.process().pid());
-        run.release().wait().exits(75).says("the database went away");
-        // The server itself is there, so the end could be written.
+        run.release().wait().exits(75).says("lost the connection to the database");
+        // The server itself is reachable, so the end could be written.
         assert_eq!(runs(shop), [["2026-11-19", "1", "FAILED", "75"]]);
         assert_eq!(reported_days(shop), Vec::<Vec<String>>::new());
 
@@ -43,7 +43,7 @@ fn a_connection_ended_by_the_server_in_a_chunk_fails_the_run_and_the_next_start_
 }
 
 #[test]
-fn a_connection_ended_by_the_server_before_the_end_is_written_is_made_anew() {
+fn a_connection_ended_by_the_server_before_the_end_is_written_is_opened_again() {
     on_postgres(|shop| {
         let mut run = shop.batchctl(NIGHTLY).hold_at("before-finish");
         run.wait_until_reached();
@@ -188,12 +188,12 @@ impl Proxy {
             thread::yield_now();
         }
         for end in self.cable.lock().iter() {
-            // One that is closed already is as good.
+            // A connection that is already closed is fine.
             let _ = end.shutdown(Shutdown::Both);
         }
     }
 
-    /// From now on takes everything and passes nothing on, as a network that drops packets.
+    /// From now on accepts everything and forwards nothing, like a network that drops packets.
     fn fall_silent(&self) {
         self.cable.is_silent.store(true, Ordering::SeqCst);
     }

@@ -1,4 +1,4 @@
-//! A late owner cannot write: a process that stood still past its lease changes nothing more when it wakes up.
+//! A late owner cannot write: a process that was frozen past its lease changes nothing more when it wakes up.
 
 use rustix::process::Signal;
 
@@ -6,13 +6,13 @@ use super::{BACKFILL, NIGHTLY, TradingShop, results, runs};
 use crate::support::{Batchctl, Database, Running, eventually, on_both_databases, run_on};
 
 on_both_databases![
-    a_run_that_was_given_up_from_elsewhere_commits_nothing,
-    a_run_frozen_behind_its_lease_writes_nothing_after_the_take_over,
-    a_run_frozen_behind_a_chunk_writes_nothing_after_the_take_over,
-    a_run_frozen_behind_its_work_writes_nothing_after_the_take_over,
+    a_run_that_was_taken_over_from_elsewhere_commits_nothing,
+    a_run_frozen_after_its_lease_writes_nothing_after_the_take_over,
+    a_run_frozen_after_a_chunk_writes_nothing_after_the_take_over,
+    a_run_frozen_after_its_work_writes_nothing_after_the_take_over,
     a_run_frozen_before_its_end_is_written_writes_nothing_after_the_take_over,
     a_backfill_frozen_in_one_day_ends_there_when_that_day_was_taken_over,
-    a_run_frozen_and_awake_again_before_anybody_came_completes,
+    a_frozen_run_that_wakes_up_before_a_take_over_completes,
     a_take_over_is_alerted_once,
 ];
 
@@ -26,8 +26,8 @@ fn with_short_lease(command: Batchctl) -> Batchctl {
 fn freeze(shop: &TradingShop, command: &[&str], point: &str) -> Running {
     let running = with_short_lease(shop.batchctl(command)).failpoint(&format!("{point}=stop")).spawn();
     let stat = format!("/proc/{}/stat", running.pid());
-    // State `T` behind the command's closing bracket (proc(5)).
-    eventually(|| std::fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") T ")), "it stands still");
+    // State `T` after the command's closing bracket (proc(5)).
+    eventually(|| std::fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") T ")), "it is frozen");
     running
 }
 
@@ -36,7 +36,7 @@ fn freeze(shop: &TradingShop, command: &[&str], point: &str) -> Running {
 fn assert_writes_nothing_more(shop: &TradingShop, point: &str) {
     let mut frozen = freeze(shop, &NIGHTLY, point);
 
-    // It waits by itself until the lease has expired.
+    // It waits until the lease has expired.
     with_short_lease(shop.batchctl(NIGHTLY)).run().succeeds().is_silent();
     assert_eq!(results(shop), shop.undisturbed(&NIGHTLY));
     let history = shop.sql("SELECT * FROM batch_execution ORDER BY id");
@@ -52,13 +52,13 @@ fn assert_writes_nothing_more(shop: &TradingShop, point: &str) {
 
 #[test]
 fn a_run_frozen_inside_a_chunk_writes_nothing_after_the_take_over() {
-    // PostgreSQL alone: its server can end the frozen process's transaction, and with it the locks.
+    // Only on PostgreSQL: its server can end the frozen process's transaction, and with it the locks.
     run_on(Database::Postgres, |shop: &TradingShop| assert_writes_nothing_more(shop, "in-chunk"));
 }
 
 #[test]
-fn a_run_frozen_inside_a_chunk_on_sqlite_keeps_the_file_and_goes_on_when_it_wakes() {
-    // A lock on a file ends with its process only: nobody can take over, and so nothing can be doubled.
+fn a_run_frozen_inside_a_chunk_on_sqlite_keeps_the_file_and_continues_when_it_wakes() {
+    // A lock on a file ends only with its process: nobody can take over, and so nothing can be done twice.
     run_on(Database::Sqlite, |shop: &TradingShop| {
         let mut frozen = freeze(shop, &NIGHTLY, "in-chunk");
         let next = with_short_lease(shop.batchctl(NIGHTLY)).spawn();
@@ -70,8 +70,8 @@ fn a_run_frozen_inside_a_chunk_on_sqlite_keeps_the_file_and_goes_on_when_it_wake
     });
 }
 
-fn a_run_that_was_given_up_from_elsewhere_commits_nothing(shop: &TradingShop) {
-    // A host that cannot end this one's connection; the chunk's own check is all that is left.
+fn a_run_that_was_taken_over_from_elsewhere_commits_nothing(shop: &TradingShop) {
+    // A host that cannot end this one's connection; only the chunk's own check is left.
     let mut late = shop.batchctl(NIGHTLY).hold_at("after-lease");
     late.wait_until_reached();
     shop.execute("UPDATE batch_execution SET status = 'CRASHED'");
@@ -86,15 +86,15 @@ fn a_run_that_was_given_up_from_elsewhere_commits_nothing(shop: &TradingShop) {
     assert_eq!(shop.dump(), before);
 }
 
-fn a_run_frozen_behind_its_lease_writes_nothing_after_the_take_over(shop: &TradingShop) {
+fn a_run_frozen_after_its_lease_writes_nothing_after_the_take_over(shop: &TradingShop) {
     assert_writes_nothing_more(shop, "after-lease");
 }
 
-fn a_run_frozen_behind_a_chunk_writes_nothing_after_the_take_over(shop: &TradingShop) {
+fn a_run_frozen_after_a_chunk_writes_nothing_after_the_take_over(shop: &TradingShop) {
     assert_writes_nothing_more(shop, "after-chunk");
 }
 
-fn a_run_frozen_behind_its_work_writes_nothing_after_the_take_over(shop: &TradingShop) {
+fn a_run_frozen_after_its_work_writes_nothing_after_the_take_over(shop: &TradingShop) {
     assert_writes_nothing_more(shop, "after-work");
 }
 
@@ -121,7 +121,7 @@ fn a_backfill_frozen_in_one_day_ends_there_when_that_day_was_taken_over(shop: &T
     assert_eq!(results(shop), shop.undisturbed(&BACKFILL));
 }
 
-fn a_run_frozen_and_awake_again_before_anybody_came_completes(shop: &TradingShop) {
+fn a_frozen_run_that_wakes_up_before_a_take_over_completes(shop: &TradingShop) {
     let mut frozen = freeze(shop, &NIGHTLY, "after-chunk");
     frozen.signal(Signal::CONT);
     frozen.wait().succeeds().is_silent();

@@ -1,4 +1,4 @@
-//! The runner's promises, proved on `report daily-sales`: a job of one chunk a day.
+//! The runner's promises, proved with `report daily-sales`, a job with one chunk per day.
 
 mod alerts;
 mod channels;
@@ -14,7 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::support::{Arranged, Database, Line, Order, Refund, Running, Sandbox, Shop, eventually};
 
-/// The report of the last finished day, as cron starts it: of 2026-11-19.
+/// The report of the last finished day, 2026-11-19, as started by cron.
 pub(crate) const NIGHTLY: [&str; 2] = ["report", "daily-sales"];
 
 /// The reports of the three days before.
@@ -61,7 +61,7 @@ impl Deref for TradingShop {
 }
 
 impl TradingShop {
-    /// What the commands leave in the result tables when nothing disturbs them.
+    /// What the commands write to the result tables when nothing disturbs them.
     #[track_caller]
     pub(crate) fn undisturbed(&self, command: &[&str]) -> Vec<Vec<String>> {
         let other = Self::on(self.database());
@@ -86,7 +86,7 @@ impl TradingShop {
     }
 }
 
-/// The result tables, but for the number of the run that wrote a row.
+/// The result tables, without the id of the run that wrote a row.
 #[track_caller]
 pub(crate) fn results(sandbox: &Sandbox) -> Vec<Vec<String>> {
     let mut rows = sandbox.sql(

@@ -8,7 +8,7 @@ use crate::support::on_both_databases;
 
 on_both_databases![
     a_success_prints_nothing_without_a_terminal,
-    a_failure_says_what_failed_how_to_look_and_how_to_retry,
+    a_failure_reports_what_failed_how_to_look_and_how_to_retry,
     a_backfill_in_which_every_day_fails_prints_at_most_twenty_lines,
     a_run_of_many_failed_items_prints_at_most_twenty_lines,
     requests_that_fail_again_print_at_most_twenty_lines,
@@ -37,7 +37,7 @@ fn a_success_prints_nothing_without_a_terminal(shop: &TradingShop) {
     }
 }
 
-fn a_failure_says_what_failed_how_to_look_and_how_to_retry(shop: &TradingShop) {
+fn a_failure_reports_what_failed_how_to_look_and_how_to_retry(shop: &TradingShop) {
     shop.only_mars();
     let ran = shop.batchctl(NIGHTLY).run().exits(1);
     let took = ran.stderr.split(", exit 1, ").nth(1).and_then(|rest| rest.split(')').next()).unwrap();
@@ -63,7 +63,7 @@ fn a_backfill_in_which_every_day_fails_prints_at_most_twenty_lines(shop: &Tradin
         .says("retry: batchctl --env dev runs retry 1\n")
         .says("more runs failed")
         .says("batchctl --env dev runs list --job 'report daily-sales'");
-    // What is not told one by one is counted.
+    // Failures that are not printed one by one are counted.
     let told = ran.stderr.matches("error: report daily-sales").count();
     ran.says(&format!("error: {} more runs failed", 30 - told));
     assert_eq!(runs(shop).len(), 30);

@@ -1,4 +1,4 @@
-//! No overlap, across processes: one of many runs, the others are told who does, and nobody waits for nothing.
+//! No overlap across processes: one of many runs, the others are told its holder, and nobody waits for nothing.
 
 use std::thread;
 
@@ -6,7 +6,7 @@ use super::{BACKFILL, NIGHTLY, TradingShop, crowd, reported_days, results, runs,
 use crate::support::{Arranged, Database, Running, Sandbox, on_both_databases, run_on};
 
 on_both_databases![
-    of_two_hundred_starts_beside_a_run_none_runs_and_all_are_told_who_does,
+    while_a_run_is_active_two_hundred_starts_are_refused_and_told_its_holder,
     of_two_hundred_starts_at_once_exactly_one_runs,
     a_nightly_run_is_not_held_up_by_a_backfill_of_other_days,
     a_nightly_run_waits_for_a_backfill_of_its_own_day,
@@ -20,7 +20,7 @@ on_both_databases![
 
 const IMPATIENT: [&str; 4] = ["report", "daily-sales", "--on-overlap", "fail"];
 
-fn of_two_hundred_starts_beside_a_run_none_runs_and_all_are_told_who_does(shop: &TradingShop) {
+fn while_a_run_is_active_two_hundred_starts_are_refused_and_told_its_holder(shop: &TradingShop) {
     let _crowd = crowd();
     let mut holder = shop.batchctl(NIGHTLY).hold_at("after-lease");
     holder.wait_until_reached();
@@ -126,7 +126,7 @@ fn a_nightly_run_is_not_held_up_by_a_backfill_of_other_days(shop: &TradingShop) 
     backfill.wait_until_reached();
 
     shop.batchctl(IMPATIENT).run().succeeds().is_silent();
-    // Nor is a day that the backfill has done, or has still to do.
+    // Nor is a day that the backfill has done, or still has to do.
     let day = |day| ["report", "daily-sales", "--on-overlap", "fail", "--date", day];
     shop.batchctl(day("2026-11-16")).run().succeeds().is_silent();
     shop.batchctl(day("2026-11-18")).run().succeeds().is_silent();
@@ -225,7 +225,7 @@ fn assert_leaves_at_once(sandbox: &Sandbox, sweep: &[&str]) {
     let mut holder = sandbox.batchctl(sweep).hold_at("after-lease");
     holder.wait_until_reached();
 
-    // Without a limit of its own it would wait for hours.
+    // Without its own limit it would wait for hours.
     sandbox.batchctl(sweep).run().exits(75).says("run 1 holds it");
     let others: Vec<_> = (0..3).map(|_| sandbox.batchctl(sweep).spawn()).collect();
     thread::scope(|scope| {

@@ -1,5 +1,5 @@
-//! Stops and deadlines: signals end a run behind its current chunk, a deadline ends it wherever it hangs, and the
-//! exit code is never 0.
+//! Stops and deadlines: signals end a run after its current chunk, a deadline ends it wherever it hangs, and the exit
+//! code is never 0.
 
 use rustix::process::Signal;
 
@@ -9,32 +9,32 @@ use crate::support::{Database, Running, eventually, on_both_databases};
 on_both_databases![
     a_locked_database_does_not_outlast_the_deadline,
     a_locked_database_does_not_outlast_the_grace_after_a_signal,
-    a_backfill_stopped_between_two_days_goes_on_with_the_second,
-    a_backfill_stopped_in_a_chunk_commits_it_and_goes_on_behind_it,
+    a_backfill_stopped_between_two_days_continues_with_the_second,
+    a_backfill_stopped_in_a_chunk_commits_it_and_continues_after_it,
     ctrl_c_stops_as_sigterm_does_and_exits_130,
     a_run_stopped_when_its_work_was_done_is_complete_and_does_not_exit_0,
     a_second_signal_ends_the_process_at_once,
     a_chunk_that_does_not_end_within_the_grace_is_rolled_back,
     a_run_that_waits_for_its_lease_can_be_stopped,
     a_statement_that_hangs_is_ended_by_the_deadline,
-    each_day_of_a_backfill_has_a_deadline_of_its_own,
-    a_deadline_takes_child_processes_along,
-    a_retry_of_a_run_past_its_deadline_does_all_of_it,
+    each_day_of_a_backfill_has_its_own_deadline,
+    a_deadline_also_ends_child_processes,
+    a_retry_of_a_run_past_its_deadline_repeats_all_of_it,
 ];
 
-/// With messages, so that a test can see that a signal was heard.
+/// With messages, so that a test can see that a signal was received.
 const VERBOSE_NIGHTLY: [&str; 3] = ["--verbose", "report", "daily-sales"];
 const VERBOSE_BACKFILL: [&str; 7] =
     ["--verbose", "report", "daily-sales", "--from", "2026-11-16", "--to", "2026-11-18"];
 
-/// Sends a signal and waits until the process has heard it.
+/// Sends a signal and waits until the process has received it.
 #[track_caller]
 fn ask_to_stop(process: &mut Running, signal: Signal) {
     process.signal(signal);
     wait_until_said(process, "Stopping behind the current chunk; a second signal ends the run at once");
 }
 
-fn a_backfill_stopped_between_two_days_goes_on_with_the_second(shop: &TradingShop) {
+fn a_backfill_stopped_between_two_days_continues_with_the_second(shop: &TradingShop) {
     let mut backfill = shop.batchctl(VERBOSE_BACKFILL).hold_at("before-lease@2");
     backfill.wait_until_reached();
     ask_to_stop(backfill.process(), Signal::TERM);
@@ -59,7 +59,7 @@ fn a_backfill_stopped_between_two_days_goes_on_with_the_second(shop: &TradingSho
     );
 }
 
-fn a_backfill_stopped_in_a_chunk_commits_it_and_goes_on_behind_it(shop: &TradingShop) {
+fn a_backfill_stopped_in_a_chunk_commits_it_and_continues_after_it(shop: &TradingShop) {
     let mut backfill = shop.batchctl(VERBOSE_BACKFILL).hold_at("in-chunk@2");
     backfill.wait_until_reached();
     ask_to_stop(backfill.process(), Signal::TERM);
@@ -106,7 +106,7 @@ fn a_second_signal_ends_the_process_at_once(shop: &TradingShop) {
     nightly.wait_until_reached();
     ask_to_stop(nightly.process(), Signal::TERM);
     nightly.process().signal(Signal::INT);
-    // It is still held: only an end of the whole process gets it out of there.
+    // It is still held: only the end of the whole process can end it.
     eventually(|| nightly.process().has_ended(), "the second signal ends it");
     nightly.release().wait().exits(130);
     assert_eq!(reported_days(shop), Vec::<Vec<String>>::new());
@@ -167,7 +167,7 @@ fn a_statement_that_hangs_is_ended_by_the_deadline(shop: &TradingShop) {
     assert_eq!(results(shop), before.0);
 }
 
-fn each_day_of_a_backfill_has_a_deadline_of_its_own(shop: &TradingShop) {
+fn each_day_of_a_backfill_has_its_own_deadline(shop: &TradingShop) {
     let hanging = Hanging::begin(shop);
     shop.batchctl(BACKFILL.into_iter().chain(["--timeout", "200ms"])).run().exits(124);
     hanging.end();
@@ -183,7 +183,7 @@ fn each_day_of_a_backfill_has_a_deadline_of_its_own(shop: &TradingShop) {
     assert_eq!(results(shop), shop.undisturbed(&BACKFILL));
 }
 
-fn a_deadline_takes_child_processes_along(shop: &TradingShop) {
+fn a_deadline_also_ends_child_processes(shop: &TradingShop) {
     shop.batchctl(NIGHTLY).failpoint("before-finish=kill").run().is_killed_by(Signal::KILL);
     shop.batchctl(["runs", "request-retry", "1", "--reason", "it was killed"]).run().succeeds();
     let hanging = Hanging::begin(shop);
@@ -201,7 +201,7 @@ fn a_deadline_takes_child_processes_along(shop: &TradingShop) {
     assert_eq!(results(shop), shop.undisturbed(&NIGHTLY));
 }
 
-fn a_retry_of_a_run_past_its_deadline_does_all_of_it(shop: &TradingShop) {
+fn a_retry_of_a_run_past_its_deadline_repeats_all_of_it(shop: &TradingShop) {
     // The mall on Mars fails before the statement hangs that all the others wait for.
     shop.open_on_mars();
     let hanging = Hanging::begin(shop);
@@ -222,7 +222,7 @@ struct Hanging<'a>(&'a TradingShop);
 impl<'a> Hanging<'a> {
     fn begin(shop: &'a TradingShop) -> Self {
         shop.execute(match shop.database() {
-            // A reader does not wait for anybody on SQLite: it has to be busy by itself.
+            // A reader does not wait for locks on SQLite: it has to be busy itself.
             Database::Sqlite => {
                 "ALTER TABLE orders RENAME TO hidden_orders;
                  CREATE VIEW orders AS
@@ -261,7 +261,7 @@ fn cpu_ticks(process: &Running) -> u64 {
     stat.rsplit_once(')').unwrap().1.split_whitespace().nth(11).unwrap().parse().unwrap()
 }
 
-/// Takes what the lease needs away from everybody else.
+/// Locks what the lease needs.
 fn lock_the_lease(shop: &TradingShop) {
     shop.execute(match shop.database() {
         Database::Sqlite => "BEGIN IMMEDIATE",

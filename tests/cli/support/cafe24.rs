@@ -1,4 +1,4 @@
-//! A local Cafe24 (`scripts/fakes/cafe24`) of a test's own, and malls of it in a sandbox.
+//! A local Cafe24 (`scripts/fakes/cafe24`) for one test, and its malls in a sandbox.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -56,7 +56,7 @@ impl Cafe24 {
         format!("http://127.0.0.1:{}/{{account}}", self.port)
     }
 
-    /// `POST /_control/MALL/PATH`; gives what it answers.
+    /// `POST /_control/MALL/PATH`; returns the answer.
     #[track_caller]
     pub(crate) fn control(&self, mall: &str, path: &str, body: &Value) -> Value {
         let (status, body) = self.ask("POST", &format!("/_control/{mall}/{path}"), &body.to_string());
@@ -112,7 +112,7 @@ impl Cafe24 {
         set_tokens(sandbox, mall, &self.tokens(mall));
     }
 
-    /// One request on a connection of its own.
+    /// One request on a separate connection.
     #[track_caller]
     pub(crate) fn ask(&self, method: &str, path: &str, body: &str) -> (u16, String) {
         let mut connection =
@@ -138,7 +138,7 @@ pub(crate) fn set_tokens(sandbox: &Sandbox, mall: &str, answer: &Value) {
     sandbox.batchctl(["mall", "token", "set", mall]).stdin(answer.to_string()).run().succeeds();
 }
 
-/// Where a redirect leads, in the place of its empty body.
+/// The target of a redirect, in place of its empty body.
 fn location(head: &str) -> String {
     let line = head.lines().find_map(|line| line.strip_prefix("Location: "));
     line.unwrap_or_default().to_owned()
@@ -146,7 +146,7 @@ fn location(head: &str) -> String {
 
 impl Drop for Cafe24 {
     fn drop(&mut self) {
-        // Both fail only if it ends by itself just now.
+        // Both fail only if it has just ended.
         let _ = self.server.kill();
         let _ = self.server.wait();
     }

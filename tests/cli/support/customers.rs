@@ -1,4 +1,4 @@
-//! A shop whose customers are written to: members, and short templates that show every value a mail is made of.
+//! A shop whose customers get mails: members, and short templates that show every value of a mail.
 
 use std::ops::Deref;
 
@@ -7,7 +7,7 @@ use super::process::Batchctl;
 use super::sandbox::Arranged;
 use super::shop::{Mall, Shop};
 
-/// A text that shows what a mail was made of, in a line; the subject names the language.
+/// A text that shows the values of a mail on one line; the subject names the language.
 const TEMPLATES: [(&str, &str); 3] = [
     (
         "cart-reminder",
@@ -65,12 +65,12 @@ impl Arranged for Customers {
 }
 
 impl Customers {
-    /// A command with the secret that links to unsubscribe are signed with.
+    /// A command with the secret that signs unsubscription links.
     pub(crate) fn job(&self, words: &[&str]) -> Batchctl {
         self.batchctl(words).env("BATCHCTL_SECRET_KEY", "a key of this test, 32 bytes long")
     }
 
-    /// Writes further sections behind the configuration.
+    /// Appends further sections to the configuration.
     pub(crate) fn configure(&self, more: &str) {
         self.write("batchctl.toml", format!("{CONFIG}{more}"));
     }
@@ -109,7 +109,7 @@ impl Customers {
         self.execute(&format!("UPDATE members SET {change} WHERE member_code = {}", literal(code)));
     }
 
-    /// What a member said of advertising or digests.
+    /// What a member decided about advertising or digests.
     #[track_caller]
     pub(crate) fn consent(&self, code: &str, purpose: &str, is_granted: bool) {
         self.execute(&format!(
@@ -132,7 +132,7 @@ impl Customers {
         ));
     }
 
-    /// The first line of each mail's text, in the order of their bytes: whom it is to, and what it was made of.
+    /// The first line of each mail's text, in the order of their bytes: its recipient and its values.
     #[track_caller]
     pub(crate) fn mails(&self) -> Vec<String> {
         let rows = self.sql("SELECT text_body FROM mails").concat();
@@ -142,7 +142,7 @@ impl Customers {
         lines
     }
 
-    /// Whom mails are to, in the order of their bytes.
+    /// The recipients of the mails, in the order of their bytes.
     #[track_caller]
     pub(crate) fn recipients(&self) -> Vec<String> {
         let mut recipients = self.sql("SELECT recipient FROM mails").concat();

@@ -1,4 +1,4 @@
-//! Direct access to a test's database, by SQL as text and with results as text, the same on SQLite and PostgreSQL.
+//! Direct access to a test's database, with SQL and results as text, the same on SQLite and PostgreSQL.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use sqlx::{AssertSqlSafe, Column, ConnectOptions, Row, TypeInfo, ValueRef};
 
 use super::variable;
 
-/// Where a PostgreSQL for tests is; `scripts/test` starts one and sets it.
+/// The URL of a PostgreSQL for tests; `scripts/test` starts one and sets it.
 const POSTGRES_URL: &str = "BATCHCTL_TEST_POSTGRES_URL";
 
 /// What a NULL looks like in a result.
@@ -27,7 +27,7 @@ pub(crate) enum Database {
 }
 
 impl Database {
-    /// Whether tests can run on it. Without a PostgreSQL its half is skipped with a notice; in CI that is a failure.
+    /// Whether tests can run on it. Without PostgreSQL its half is skipped with a notice; in CI that is a failure.
     #[expect(
         clippy::disallowed_methods,
         reason = "the test program would swallow a notice that is `eprint`ed"
@@ -49,9 +49,9 @@ impl Database {
     }
 }
 
-/// A database of a test's own, gone with it.
+/// A database for one test, removed with it.
 pub(super) enum Place {
-    /// A file, made by its first user.
+    /// A file, created by its first user.
     Sqlite(PathBuf),
     /// A schema of the server at `url`.
     Postgres { url: String, schema: String },
@@ -94,7 +94,7 @@ impl Drop for Place {
         if let Self::Postgres { schema, .. } = self {
             let drop = format!("DROP SCHEMA {schema} CASCADE");
             let mut session = Session::on_postgres(server());
-            // A process that the test left behind may sit on a lock; the sweep of the next run will get it.
+            // A process that the test left behind may hold a lock; the next run's sweep will drop it.
             let done = session.try_run(&format!("SET lock_timeout = '10s'; {drop}"));
             if let Err(error) = done
                 && !std::thread::panicking()
@@ -105,7 +105,7 @@ impl Drop for Place {
     }
 }
 
-/// The URL of the PostgreSQL server, swept of what dead test runs left. A schema names its run by the process id,
+/// The URL of the PostgreSQL server, after removing what dead test runs left. A schema names its run by the process id,
 /// so runs that share a server have to be on one host.
 fn server() -> &'static str {
     static SERVER: OnceLock<String> = OnceLock::new();
@@ -114,7 +114,7 @@ fn server() -> &'static str {
         let mut session = Session::on_postgres(&url);
         for row in session.run("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'test\\_%'") {
             let pid = row[0].split('_').nth(1).and_then(|pid| pid.parse::<u32>().ok());
-            // One with our own number is of an earlier process: this one has not made any yet.
+            // One with our own pid belongs to an earlier process: this one has not created any yet.
             let is_left = |pid| pid == std::process::id() || !Path::new(&format!("/proc/{pid}")).exists();
             if pid.is_some_and(is_left) {
                 session.run(&format!("DROP SCHEMA IF EXISTS {} CASCADE", row[0]));
@@ -159,7 +159,7 @@ impl Session {
         Self { runtime, connection: Connection::Postgres(connection) }
     }
 
-    /// Runs statements and gives all rows as text.
+    /// Runs statements and returns all rows as text.
     #[track_caller]
     pub(super) fn run(&mut self, sql: &str) -> Vec<Vec<String>> {
         self.try_run(sql).unwrap_or_else(|error| panic!("{error}\nin: {sql}"))
@@ -215,7 +215,7 @@ fn sqlite_row(row: &SqliteRow) -> Vec<String> {
     (0..row.len()).map(value).collect()
 }
 
-/// As SQLite would have it: a boolean as 1 or 0, an instant as RFC 3339 in UTC.
+/// In SQLite's form: a boolean as 1 or 0, an instant as RFC 3339 in UTC.
 fn postgres_row(row: &PgRow) -> Vec<String> {
     let value = |index| {
         let value = row.try_get_raw(index).expect("the column is there");

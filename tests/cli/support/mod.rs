@@ -1,4 +1,4 @@
-//! The harness: sandboxes, processes, both databases, and the outside world as far as tests need it.
+//! The harness: sandboxes, processes, both databases, and outside systems as far as tests need them.
 
 pub(crate) mod cafe24;
 mod customers;
@@ -27,12 +27,12 @@ pub(crate) use webhook::{Answer, Request, Webhook};
 /// How long a test waits for something to happen. Generous: two cores may be shared by hundreds of processes.
 const LIMIT: Duration = Duration::from_mins(1);
 
-/// Stamps tests for SQLite and PostgreSQL: `on_both_databases![a_run_leaves_a_row, …]` makes of each function
-/// `fn a_run_leaves_a_row(sandbox: &Sandbox)` (or `shop: &Shop`) the tests `a_run_leaves_a_row::sqlite` and
+/// Stamps tests for SQLite and PostgreSQL: `on_both_databases![a_run_leaves_a_row, …]` turns each function
+/// `fn a_run_leaves_a_row(sandbox: &Sandbox)` (or `shop: &Shop`) into the tests `a_run_leaves_a_row::sqlite` and
 /// `a_run_leaves_a_row::postgres`.
 ///
-/// It takes names, and not the functions themselves, because rustfmt leaves what is inside a macro as it is; a
-/// function that is forgotten in the list is an unused one, which the lints refuse.
+/// It takes names rather than the functions themselves, because rustfmt does not format the inside of a macro; a
+/// function that is missing from the list is unused, which the lints refuse.
 macro_rules! on_both_databases {
     ($($name:ident),+ $(,)?) => {$(
         mod $name {
@@ -50,14 +50,14 @@ macro_rules! on_both_databases {
 }
 pub(crate) use on_both_databases;
 
-/// Runs a test on a database, unless that database is not there.
+/// Runs a test on a database, if that database is available.
 pub(crate) fn run_on<T: Arranged>(database: Database, test: impl FnOnce(&T)) {
     if database.is_available() {
         test(&T::on(database));
     }
 }
 
-/// Waits until something is so; fails the test, saying what was waited for, if it does not happen.
+/// Waits until a condition is true; if that does not happen, fails the test and says what was expected.
 #[track_caller]
 pub(crate) fn eventually(mut condition: impl FnMut() -> bool, what: &str) {
     let started = Instant::now();
@@ -67,7 +67,8 @@ pub(crate) fn eventually(mut condition: impl FnMut() -> bool, what: &str) {
     }
 }
 
-/// What a variable says of a real server that `scripts/servers` starts. Without it the test is skipped; in CI it fails.
+/// The value of a variable about a real server that `scripts/servers` starts. Without it the test is skipped; in CI it
+/// fails.
 pub(crate) fn real_server(name: &str) -> Option<String> {
     let found = variable(name);
     assert!(
@@ -78,7 +79,7 @@ pub(crate) fn real_server(name: &str) -> Option<String> {
 }
 
 /// A variable of the test run itself.
-#[expect(clippy::disallowed_methods, reason = "how scripts/test and CI speak to the tests")]
+#[expect(clippy::disallowed_methods, reason = "how scripts/test and CI configure the tests")]
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }

@@ -1,4 +1,4 @@
-//! Processes of batchctl: how one is started, held, signalled and judged.
+//! Processes of batchctl: starting, holding, signalling and checking them.
 
 use std::fs::File;
 use std::io::Write;
@@ -25,7 +25,7 @@ pub(crate) struct Batchctl {
     /// Where its output goes: this path with `.out` and `.err`. Files, so that nothing can block on a full pipe.
     files: PathBuf,
     typed: Option<String>,
-    /// What stdin holds, to its end.
+    /// The content of stdin.
     stdin: Option<String>,
 }
 
@@ -62,14 +62,14 @@ impl Batchctl {
         self.spawn().wait()
     }
 
-    /// Runs it to its end on a terminal of 100 columns, where a person types `typed`. All that appears is
-    /// [`Ran::stdout`]; [`Ran::screen`] is what is left to see.
+    /// Runs it to its end on a terminal of 100 columns, where a person types `typed`. Everything that appears is
+    /// [`Ran::stdout`]; [`Ran::screen`] is what remains visible.
     #[track_caller]
     pub(crate) fn run_on_terminal(mut self, typed: &str) -> Ran {
         let program = self.command.get_program().to_string_lossy().into_owned();
         let words = std::iter::once(program.as_str()).chain(self.arguments.iter().map(String::as_str));
         let line = shlex::try_join(words).expect("a word holds no NUL");
-        // `script`, of Debian's essential packages, makes the terminal: that takes unsafe code in Rust.
+        // `script`, one of Debian's essential packages, creates the terminal, which would take unsafe code in Rust.
         let mut script = Command::new("script");
         script.args(["-qec", &format!("stty {TERMINAL}; exec {line}"), "/dev/null"]);
         script.current_dir(self.command.get_current_dir().expect("the sandbox sets it")).env_clear();
@@ -80,7 +80,7 @@ impl Batchctl {
         self.run()
     }
 
-    /// Gives it this on stdin, to its end.
+    /// Sets the content of stdin.
     pub(crate) fn stdin(mut self, text: impl Into<String>) -> Self {
         self.stdin = Some(text.into());
         self
@@ -113,7 +113,7 @@ impl Batchctl {
         self.command.stdin(stdin).stdout(out).stderr(err);
         let mut child = self.command.spawn().expect("the program starts");
         if let (Some(typed), Some(stdin)) = (&self.typed, &mut child.stdin) {
-            // It stays open: its end would be typed as Ctrl-D. A process that has ended already reads nothing.
+            // It stays open: its end would be typed as Ctrl-D. A process that has already ended reads nothing.
             let _ = stdin.write_all(typed.as_bytes());
         }
         Running { child, command: self.arguments.join(" "), files: self.files, ended: None }
@@ -128,7 +128,7 @@ impl Batchctl {
     }
 }
 
-/// A process that waits at a failpoint for the test's word.
+/// A process that waits at a failpoint until the test releases it.
 pub(crate) struct Held {
     running: Running,
     word: PathBuf,
@@ -149,7 +149,7 @@ impl Held {
         &mut self.running
     }
 
-    /// Lets it go on.
+    /// Lets it continue.
     pub(crate) fn release(self) -> Running {
         std::fs::write(&self.word, "").expect("a file can be written");
         self.running
@@ -239,7 +239,7 @@ pub(crate) struct Ran {
     pub(crate) stderr: String,
 }
 
-#[expect(clippy::wrong_self_convention, reason = "reads as a sentence, and chains behind `run()`")]
+#[expect(clippy::wrong_self_convention, reason = "reads as a sentence, and chains after `run()`")]
 impl Ran {
     /// It exited with 0.
     #[track_caller]
@@ -265,19 +265,19 @@ impl Ran {
         self.expect(|ran| ran.stdout.is_empty() && ran.stderr.is_empty(), "no output")
     }
 
-    /// Its stdout holds this text.
+    /// Its stdout contains this text.
     #[track_caller]
     pub(crate) fn prints(self, text: &str) -> Self {
         self.expect(|ran| ran.stdout.contains(text), &format!("stdout with `{text}`"))
     }
 
-    /// Its stderr holds this text.
+    /// Its stderr contains this text.
     #[track_caller]
     pub(crate) fn says(self, text: &str) -> Self {
         self.expect(|ran| ran.stderr.contains(text), &format!("stderr with `{text}`"))
     }
 
-    /// Neither stdout nor stderr holds this text.
+    /// Neither stdout nor stderr contains this text.
     #[track_caller]
     pub(crate) fn never_shows(self, text: &str) -> Self {
         self.expect(
@@ -286,7 +286,7 @@ impl Ran {
         )
     }
 
-    /// What is left to see on a terminal: no escape sequences, and of each line what was written over it last.
+    /// What remains visible on a terminal: no escape sequences, and of each line what was written last.
     pub(crate) fn screen(&self) -> String {
         let mut plain = String::new();
         let mut rest = self.stdout.as_str();

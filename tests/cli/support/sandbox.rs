@@ -1,4 +1,4 @@
-//! A folder, a database and a scrubbed environment of a test's own.
+//! A folder, a database and a scrubbed environment for one test.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -12,11 +12,11 @@ use super::database::{Database, Place, Session};
 use super::process::Batchctl;
 use super::variable;
 
-/// What the clock of every process in a sandbox shows, unless the test says otherwise: one in the morning in
-/// Tokyo, when the nightly report of 2026-11-19 runs.
+/// The clock of every process in a sandbox, unless the test sets another: one in the morning in Tokyo, when the nightly
+/// report of 2026-11-19 runs.
 pub(crate) const NOW: &str = "2026-11-20T01:00:00+09:00";
 
-/// What `on_both_databases!` can hand to a test.
+/// What `on_both_databases!` can pass to a test.
 pub(crate) trait Arranged {
     /// Makes one on this database, with the schema in it.
     fn on(database: Database) -> Self;
@@ -25,7 +25,7 @@ pub(crate) trait Arranged {
 /// A working directory and an empty, migrated database, stamped `dev`. Both are gone at the end of the test.
 pub(crate) struct Sandbox {
     database: Database,
-    // Before the folder: connections close before the file goes.
+    // Before the folder, so that connections close before the file is removed.
     session: Mutex<Option<Session>>,
     place: Place,
     folder: TempDir,
@@ -43,7 +43,7 @@ impl Arranged for Sandbox {
     }
 }
 
-/// A migrated SQLite file, made once: a copy is fifty times as fast.
+/// A migrated SQLite file, created once: a copy is fifty times as fast.
 fn sqlite_template() -> &'static [u8] {
     static TEMPLATE: OnceLock<Vec<u8>> = OnceLock::new();
     TEMPLATE.get_or_init(|| {
@@ -54,8 +54,8 @@ fn sqlite_template() -> &'static [u8] {
     })
 }
 
-/// The program under test, by a name of this run's own: whoever builds in the same target folder meanwhile
-/// replaces the file of the usual name, perhaps by one without failpoints.
+/// The program under test, under a name for this run: another build in the same target folder replaces the file with
+/// the usual name, perhaps by one without failpoints.
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
@@ -65,14 +65,14 @@ fn program() -> &'static Path {
             let pid = name.strip_prefix("run-").and_then(|pid| pid.parse::<u32>().ok());
             let is_left = |pid| pid == std::process::id() || !Path::new(&format!("/proc/{pid}")).exists();
             if pid.is_some_and(is_left) {
-                // Another run may sweep at the same moment.
+                // Another run may sweep at the same time.
                 let _ = std::fs::remove_dir_all(entry.path());
             }
         }
         // Its own name stays `batchctl`, which usage messages show.
         let program = folders.join(format!("run-{}", std::process::id())).join("batchctl");
         std::fs::create_dir_all(program.parent().expect("it is in a folder")).expect("a folder can be made");
-        // A link: a copy could be busy being written when another thread starts it.
+        // A link, because a copy could still be written when another thread starts it.
         std::fs::hard_link(env!("CARGO_BIN_EXE_batchctl"), &program).expect("a file can be linked");
         program
     })
@@ -125,8 +125,8 @@ impl Sandbox {
         std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
-    /// A batchctl to be run here, with nothing of the caller's environment but `PATH`: the sandbox's database,
-    /// clock and home, no terminal, nothing on stdin.
+    /// A batchctl to run here, with only `PATH` from the caller's environment: the sandbox's database, clock and home, no
+    /// terminal, nothing on stdin.
     pub(crate) fn batchctl<A: AsRef<str>>(&self, arguments: impl IntoIterator<Item = A>) -> Batchctl {
         let number = self.processes.fetch_add(1, Ordering::Relaxed);
         let arguments: Vec<String> = arguments.into_iter().map(|word| word.as_ref().to_owned()).collect();
@@ -142,8 +142,8 @@ impl Sandbox {
         Batchctl::new(command, arguments, self.folder.path().join("processes").join(number.to_string()))
     }
 
-    /// Runs SQL and gives its rows, each value as text: a NULL as `NULL`, a boolean as `1` or `0`, an instant as
-    /// `2026-11-19T15:00:00+00:00`, alike on both databases. State an order: without one they differ.
+    /// Runs SQL and returns its rows, each value as text: a NULL as `NULL`, a boolean as `1` or `0`, an instant as
+    /// `2026-11-19T15:00:00+00:00`, the same on both databases. Specify an order: without one they differ.
     #[track_caller]
     pub(crate) fn sql(&self, sql: &str) -> Vec<Vec<String>> {
         self.with_session(|session| session.run(sql))

@@ -1,4 +1,4 @@
-//! A local Amazon SES, API version 2: it takes what SES takes, and computes the signature for itself.
+//! A local Amazon SES, API version 2: it accepts what SES accepts, and computes the signature itself.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -25,7 +25,7 @@ pub(crate) fn start() -> Webhook {
 
 /// An error as SES answers it.
 pub(crate) fn error(status: u16, kind: &str, message: &str) -> Answer {
-    // The real header carries a URL behind the name.
+    // The real header has a URL after the name.
     let kind = format!("{kind}:http://internal.amazon.com/coral/com.amazonaws.services.sesv2/");
     Answer::Http(status, vec![("x-amzn-ErrorType", kind)], json!({ "message": message }).to_string())
 }
@@ -145,7 +145,7 @@ fn now() -> DateTime<Utc> {
     Utc::now()
 }
 
-/// A request of AWS's documentation is refused for nothing but what it is not: this server can tell.
+/// This server distinguishes a stale, a wrong and a missing signature.
 #[test]
 fn a_stale_a_wrong_and_a_missing_signature_are_refused() {
     let at = DateTime::parse_from_rfc3339("2026-11-20T00:00:00Z").unwrap().to_utc();

@@ -1,4 +1,4 @@
-//! A sandbox whose shop tables are filled directly, by SQL: jobs are judged by what they make of given rows.
+//! A sandbox whose shop tables are filled directly by SQL, to test what jobs compute from given rows.
 
 use std::ops::Deref;
 
@@ -88,7 +88,7 @@ pub(crate) struct Line<'a> {
 }
 
 impl Default for Line<'_> {
-    /// One piece for 1,000.
+    /// One unit for 1,000.
     fn default() -> Self {
         Self { product: "P1", name: "Product 1", quantity: 1, unit_price: 1000, discount: 0, tax: 0 }
     }
@@ -97,7 +97,7 @@ impl Default for Line<'_> {
 /// A row of `refunds`; mall and currency are those of its order.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Refund<'a> {
-    /// What [`Shop::order`] gave.
+    /// The result of [`Shop::order`].
     pub(crate) order: i64,
     pub(crate) key: &'a str,
     /// `None` for a refund of the whole order.
@@ -134,7 +134,7 @@ impl Shop {
         Mall { id, currency }
     }
 
-    /// Adds an order with its lines and gives its id.
+    /// Adds an order with its lines and returns its id.
     #[track_caller]
     pub(crate) fn order(&self, order: Order) -> i64 {
         let Order { mall, total, discount, shipping, tax, .. } = order;
@@ -172,7 +172,7 @@ impl Shop {
         id
     }
 
-    /// Adds a refund and gives its id.
+    /// Adds a refund and returns its id.
     #[track_caller]
     pub(crate) fn refund(&self, refund: Refund) -> i64 {
         let at = instant(refund.refunded_at);
@@ -196,7 +196,7 @@ fn optional(text: Option<&str>) -> String {
     text.map_or_else(|| "NULL".to_owned(), literal)
 }
 
-/// An instant as an SQL literal that both databases take, and that sorts on SQLite beside batchctl's own.
+/// An instant as an SQL literal that both databases accept, and that sorts on SQLite together with batchctl's own.
 #[track_caller]
 fn instant(text: &str) -> String {
     let parsed = DateTime::parse_from_rfc3339(text).unwrap_or_else(|error| panic!("`{text}`: {error}"));

@@ -1,6 +1,6 @@
-//! A local SMTP server that does what real ones will not do on demand, and remembers what it was told.
+//! A local SMTP server that does what real ones will not do on demand, and remembers what it received.
 //!
-//! It stands for itself, with nothing but the standard library: the client's own tests use it too.
+//! It depends only on the standard library: the client's own tests use it too.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -8,10 +8,10 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// What happens to one mail. Replies are given whole, without their CRLF; one that begins with 421 closes the line.
+/// What happens to one mail. Replies are complete, without their CRLF; one that begins with 421 closes the connection.
 #[derive(Debug, Clone)]
 pub(crate) enum Fate {
-    /// It is taken.
+    /// It is accepted.
     Accept,
     /// The answer to its RCPT TO.
     Recipient(&'static str),
@@ -21,17 +21,17 @@ pub(crate) enum Fate {
     Message(&'static str),
     /// The same, in bytes of no known encoding.
     MessageBytes(&'static [u8]),
-    /// The line is cut at its RCPT TO.
+    /// The connection is closed at its RCPT TO.
     CutAtRecipient,
-    /// The line is cut in the middle of its text.
+    /// The connection is closed in the middle of its text.
     CutInText,
-    /// The line is cut after its final dot, with the mail taken or not.
+    /// The connection is closed after its final dot, with the mail accepted or not.
     CutAfterDot { is_taken: bool },
-    /// Nothing is answered to its RCPT TO.
+    /// Its RCPT TO is not answered.
     SilentAtRecipient,
-    /// Nothing is answered to its final dot.
+    /// Its final dot is not answered.
     SilentAfterDot,
-    /// It is taken, after a pause.
+    /// It is accepted after a pause.
     Slowly(Duration),
 }
 
@@ -40,9 +40,9 @@ pub(crate) enum Fate {
 pub(crate) enum Greeting {
     /// With this line.
     Says(&'static str),
-    /// Not at all; the line stays open.
+    /// Not at all; the connection stays open.
     Silence,
-    /// The line is closed at once.
+    /// The connection is closed at once.
     Closes,
 }
 
@@ -54,17 +54,17 @@ pub(crate) struct Manners {
     pub(crate) offers: Vec<&'static str>,
     /// Another answer to EHLO.
     pub(crate) ehlo: Option<&'static str>,
-    /// Who may send; without it AUTH is not asked for.
+    /// Who may send; without it AUTH is not required.
     pub(crate) login: Option<(&'static str, &'static str)>,
     /// The answer to wrong credentials.
     pub(crate) wrong_login: &'static str,
-    /// The answer to every MAIL FROM, if it is no.
+    /// The answer to every MAIL FROM, if it is a refusal.
     pub(crate) sender: Option<&'static str>,
-    /// The answer to DATA when no recipient was taken.
+    /// The answer to DATA if no recipient was accepted.
     pub(crate) data_without_recipient: &'static str,
-    /// After so many mails on a connection it closes it with 421.
+    /// After this many mails it closes a connection with 421.
     pub(crate) mails_per_connection: Option<usize>,
-    /// Closes a connection that has handed over a mail, without a word.
+    /// Closes a connection that has handed over a mail, without a reply.
     pub(crate) closes_when_idle: bool,
 }
 
@@ -84,20 +84,20 @@ impl Default for Manners {
     }
 }
 
-/// A mail that the server took.
+/// A mail that the server accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Taken {
-    /// The connection it came by, from 1.
+    /// The number of its connection, from 1.
     pub(crate) connection: usize,
     /// The whole MAIL FROM command.
     pub(crate) sender: String,
     /// Addresses.
     pub(crate) recipients: Vec<String>,
-    /// The text, its dots as before the journey.
+    /// The text, with dot-stuffing removed.
     pub(crate) bytes: Vec<u8>,
 }
 
-/// A server on a port of its own.
+/// A server on its own port.
 pub(crate) struct MailServer {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -146,7 +146,7 @@ impl MailServer {
                 drop(state);
                 let server = Arc::clone(&server);
                 std::thread::spawn(move || {
-                    // A client that goes away in the middle is part of some tests.
+                    // Some tests disconnect in the middle.
                     let _ = Session::new(stream, number, &server).and_then(Session::serve);
                     server.lock().open.remove(&number);
                 });
@@ -160,17 +160,17 @@ impl MailServer {
         self.address.to_string()
     }
 
-    /// What happens to the mails of a recipient, one after the other; the last one to all that follow.
+    /// What happens to the mails of a recipient, one after another; the last one applies to all that follow.
     pub(crate) fn fate(&self, recipient: &str, fates: impl IntoIterator<Item = Fate>) {
         self.shared.lock().fates.insert(recipient.to_owned(), fates.into_iter().collect());
     }
 
-    /// The mails it took, in their order.
+    /// The mails it accepted, in order.
     pub(crate) fn taken(&self) -> Vec<Taken> {
         self.shared.lock().taken.clone()
     }
 
-    /// The recipients of the mails it took, in their order.
+    /// The recipients of the mails it accepted, in order.
     pub(crate) fn reached(&self) -> Vec<String> {
         self.taken().into_iter().flat_map(|mail| mail.recipients).collect()
     }
@@ -196,7 +196,7 @@ impl Drop for MailServer {
         let mut state = self.shared.lock();
         state.has_ended = true;
         for connection in state.open.values() {
-            // It may be closed already.
+            // It may already be closed.
             let _ = connection.shutdown(std::net::Shutdown::Both);
         }
         drop(state);
@@ -258,7 +258,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Executes a command; true if the line is to be closed.
+    /// Executes a command; true if the connection is to be closed.
     fn execute(&mut self, command: &str) -> io::Result<bool> {
         let manners = &self.shared.manners;
         let verb = command.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
@@ -439,7 +439,7 @@ impl<'a> Session<'a> {
         Ok(Some(line))
     }
 
-    /// Answers; true if the answer closes the line.
+    /// Answers; true if the answer closes the connection.
     fn answer(&mut self, line: &str) -> bool {
         self.answers.extend_from_slice(line.as_bytes());
         self.answers.extend_from_slice(b"\r\n");
@@ -450,7 +450,7 @@ impl<'a> Session<'a> {
         self.writer.write_all(&std::mem::take(&mut self.answers))
     }
 
-    /// Says nothing more until the client, or the test, has had enough.
+    /// Says nothing more until the client or the test ends.
     fn wait_for_the_end(&mut self) -> io::Result<()> {
         self.flush()?;
         io::copy(&mut self.reader, &mut io::sink()).map(drop)

@@ -1,10 +1,10 @@
-//! A local Teams workflow: it takes adaptive cards and says 202.
+//! A local Teams workflow: it accepts adaptive cards and answers 202.
 
 use serde_json::{Value, json};
 
 use super::webhook::{Answer, Request, Webhook};
 
-/// What Teams takes of one message, all included.
+/// The largest message that Teams accepts, in total.
 const MOST_BYTES: usize = 28 * 1024;
 
 /// A workflow of this path and signature.
@@ -59,7 +59,7 @@ fn check(request: &Request) -> Result<(), Answer> {
     {
         return Err(wrong("not a card"));
     }
-    // A mention is one only if its text stands in a block that takes markup.
+    // A mention works only if its text is in a block with markup.
     for entity in card["msteams"]["entities"].as_array().into_iter().flatten() {
         let is_there = blocks.iter().any(|block| {
             let text = block["text"].as_str().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! A local HTTP server that answers as told and remembers what it was asked: a chat channel, a web shop.
+//! A local HTTP server that gives queued answers and remembers its requests: a chat channel, a web shop.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
@@ -57,10 +57,10 @@ impl Request {
     }
 }
 
-/// What a service makes of a request: the answer to a good one, or to one that it refuses.
+/// How a service handles a request: the answer to a good one, or to one that it refuses.
 pub(crate) type Check = Box<dyn Fn(&Request) -> Result<Answer, Answer> + Send + Sync>;
 
-/// A server on a port of its own. It answers 200 when nothing else is queued.
+/// A server on its own port. It answers 200 when nothing else is queued.
 pub(crate) struct Webhook {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -91,7 +91,7 @@ impl Webhook {
         Self::checking(Box::new(|_| Ok(Answer::status(200))))
     }
 
-    /// Starts one that looks at each request: what it refuses gets that answer, whatever is queued.
+    /// Starts one that checks each request: a refused one gets that answer, whatever is queued.
     pub(crate) fn checking(check: Check) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
@@ -103,7 +103,7 @@ impl Webhook {
                     break;
                 }
                 let server = Arc::clone(&server);
-                // A client that goes away in the middle is part of some tests.
+                // Some tests disconnect in the middle.
                 std::thread::spawn(move || stream.and_then(|stream| serve(&stream, &server)));
             }
         });

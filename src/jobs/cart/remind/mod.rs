@@ -1,10 +1,10 @@
-//! `cart remind`: queues a mail to members who left something in their cart.
+//! `cart remind`: queues a mail to members who abandoned a cart.
 //!
-//! Once per cart, and one mail to a member however many carts they left: the newest that still has something to
-//! offer, and the others count as covered. What was bought meanwhile or is sold out is not in the mail.
+//! Once per cart, and one mail per member however many carts they left: for the newest that still has something to
+//! offer; the others count as covered. Items that were bought in the meantime or are sold out are not in the mail.
 //!
-//! The ledger `cart_reminders` is written in the transaction that queues the mails. It is the checkpoint too: a run
-//! that was killed begins anew and passes over what is done.
+//! The ledger `cart_reminders` is written in the transaction that queues the mails. It also serves as the checkpoint: a
+//! run that was killed starts over and skips what is done.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
@@ -26,11 +26,11 @@ use crate::period::{local_day, parse_duration};
 use crate::runner::{Exclusion, Job, JobSpec, Planned, Run, minutes};
 use crate::severity::Severity;
 use crate::shop::malls::{Mall, MallArgs};
-use crate::shop::recipients::{ACTIVE_MEMBER, Addressed, PAGE, Reach, consents_by_silence, language};
+use crate::shop::recipients::{ACTIVE_MEMBER, Addressed, PAGE, Purpose, assumes_consent, language};
 use crate::values;
 use crate::wording::counted;
 
-/// The template, and with it the mail's kind and the list that a recipient unsubscribes from.
+/// The template, which is also the mail's kind and the list that a recipient unsubscribes from.
 const KIND: &str = "cart-reminder";
 
 const ITEMS: &str = include_str!("items.sql");
@@ -38,10 +38,10 @@ const ITEMS: &str = include_str!("items.sql");
 /// Arguments of `cart remind`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// Remind of carts that were not touched for this long
+    /// Remind members of carts that were not touched for this long
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "24h")]
     idle: Duration,
-    /// Leave carts alone that were not touched for longer than this
+    /// Ignore carts that were not touched for longer than this
     // Nobody remembers an older cart.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "7d")]
     max_age: Duration,
@@ -53,8 +53,8 @@ impl Job for Args {
     const SPEC: JobSpec = JobSpec {
         name: "cart remind",
         summary: "Queue reminders to members who left something in their cart",
-        details: "A cart is reminded of once. Carts that were left longer ago than --max-age are not reminded of at all, \
-                  so that a first run over years of carts does not write to everybody.",
+        details: "There is one reminder per cart, and none for carts that were left longer ago than --max-age, so that \
+                  a first run over years of carts does not write to everybody.",
         page: Some("docs/customer-mail.md"),
         schedule: Some("0 2 * * *"),
         deadline: minutes(60),
@@ -66,7 +66,7 @@ impl Job for Args {
 
     async fn plan(&self, _cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Planned<()>>> {
         if self.idle >= self.max_age {
-            return Err(Failure::usage("--max-age is not longer than --idle: no cart is between them").into());
+            return Err(Failure::usage("--max-age must be longer than --idle").into());
         }
         let malls = self.malls.selected(db).await?;
         Ok(vec![Planned::sweep(()).at(&self.malls, &malls)])
@@ -96,7 +96,7 @@ impl Args {
         };
         match (before(self.max_age), before(self.idle)) {
             (Some(after), Some(until)) => Ok(Window { after, until, now }),
-            _ => Err(Failure::usage("--max-age or --idle goes back behind all time").into()),
+            _ => Err(Failure::usage("--max-age or --idle is too long").into()),
         }
     }
 }
@@ -108,7 +108,7 @@ struct Window {
     now: DateTime<Utc>,
 }
 
-/// What makes a mail of a cart.
+/// What turns a cart into a mail.
 struct Texts {
     templates: Templates,
     unsubscribe: Unsubscribe,
@@ -126,7 +126,7 @@ struct Tally {
 impl Tally {
     fn sentence(&self) -> String {
         if self.mails == 0 {
-            return "nothing new to remind of".to_owned();
+            return "no new carts to remind of".to_owned();
         }
         let mut sentence = format!("queued {}", counted(self.mails, "reminder", "reminders"));
         if self.covered > 0 {
@@ -134,7 +134,7 @@ impl Tally {
         }
         if self.without_coupon > 0 {
             sentence.push_str(&format!(
-                "; {} without a coupon, since none was left: import more with `data import --kind coupons`",
+                "; {} without a coupon because none was left: import more with `data import --kind coupons`",
                 self.without_coupon
             ));
         }
@@ -159,7 +159,7 @@ async fn remind_mall(
     let mut before = (window.until, i64::MAX);
     loop {
         run.check_stop()?;
-        let by_silence = consents_by_silence(&run.cx.config);
+        let by_silence = assumes_consent(&run.cx.config);
         let mut page = next_page(run.db, mall.id, window, before, by_silence).await?;
         let Some(last) = page.last() else { return Ok(()) };
         before = (last.last_activity_at, last.cart_id);
@@ -167,7 +167,7 @@ async fn remind_mall(
         for cart in &mut page {
             cart.mall_code.clone_from(&mall.code);
         }
-        let reachable = run.reachable(page, Reach::Advertising).await?;
+        let reachable = run.reachable(page, Purpose::Advertising).await?;
         let reminders = reminders(run.db, reachable).await?;
         if reminders.is_empty() {
             continue;
@@ -184,7 +184,7 @@ async fn remind_mall(
     }
 }
 
-/// A cart and what of it is still to be had.
+/// A cart and its items that are still available.
 struct Reminder {
     cart: Cart,
     mailbox: Mailbox,
@@ -297,7 +297,7 @@ enum Offer {
     },
 }
 
-/// A coupon as a mail shows it.
+/// A coupon as shown in a mail.
 #[derive(Debug, Clone, Serialize, FromRow)]
 struct Coupon {
     #[serde(skip)]
@@ -318,12 +318,12 @@ impl Offer {
                 description: description.clone(),
                 expires_day: config.expires_day,
             }),
-            // The configuration has been checked: without a code they are those of the table.
+            // The configuration has been checked: without a code the coupons come from the table.
             _ => Self::SingleUse { today },
         }
     }
 
-    /// A coupon for each reminder, as far as there are any.
+    /// A coupon for each reminder, as long as there are any.
     async fn coupons(
         &self,
         db: &mut Db,
@@ -341,8 +341,8 @@ impl Offer {
     }
 }
 
-/// Takes the next single-use codes for these members. Two processes never get the same: PostgreSQL passes over rows
-/// that another one holds, SQLite has one writer.
+/// Takes the next single-use codes for these members. Two processes never get the same code: PostgreSQL skips rows that
+/// another process holds, and SQLite has one writer.
 async fn claim_coupons(
     db: &mut Db,
     mall_id: i64,
@@ -377,7 +377,7 @@ async fn claim_coupons(
 
 // ---------------------------------------------------------------- the queries
 
-/// A cart that was left, and whose it is.
+/// An abandoned cart and its owner.
 #[derive(Debug, FromRow)]
 #[expect(clippy::struct_field_names, reason = "the query's own names")]
 struct Cart {
@@ -415,7 +415,7 @@ async fn next_page(
     mall_id: i64,
     window: Window,
     before: (DateTime<Utc>, i64),
-    consents_by_silence: bool,
+    assumes_consent: bool,
 ) -> anyhow::Result<Vec<Cart>> {
     let sql = format!(
         "SELECT c.id AS cart_id, c.cart_key, c.url, c.currency, c.locale AS cart_locale, c.last_activity_at,
@@ -430,7 +430,7 @@ async fn next_page(
            AND NOT EXISTS (SELECT 1 FROM cart_reminders r WHERE r.cart_id = c.id)
          ORDER BY c.last_activity_at DESC, c.id DESC LIMIT $6"
     );
-    let values = values![mall_id, window.after, before.0, before.1, consents_by_silence, PAGE];
+    let values = values![mall_id, window.after, before.0, before.1, assumes_consent, PAGE];
     Ok(db.fetch_all(&sql, values).await?)
 }
 
@@ -445,7 +445,7 @@ struct Item {
     image_url: Option<String>,
 }
 
-/// What can still be had of these carts; a cart with nothing is not in it.
+/// The available items of these carts; a cart without any is left out.
 async fn items_of(db: &mut Db, carts: &[i64]) -> anyhow::Result<BTreeMap<i64, Vec<Item>>> {
     let sql = ITEMS.replace("{carts}", &db.elements("$1"));
     let rows: Vec<Item> = db.fetch_all(&sql, values![json!(carts)]).await?;
@@ -456,7 +456,7 @@ async fn items_of(db: &mut Db, carts: &[i64]) -> anyhow::Result<BTreeMap<i64, Ve
     Ok(items)
 }
 
-/// Marks the other carts that these members left: one mail is enough. Gives how many there are.
+/// Marks the other carts that these members left as covered: one mail is enough. Returns how many there are.
 async fn cover_other_carts(db: &mut Db, reminders: &[Reminder], window: Window) -> anyhow::Result<u64> {
     let ids: Vec<i64> = reminders.iter().map(|reminder| reminder.cart.cart_id).collect();
     let sql = format!(

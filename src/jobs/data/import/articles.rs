@@ -1,4 +1,4 @@
-//! Articles and their summaries: a line each.
+//! Articles and their summaries, one line each.
 
 use super::line::Meaning::{Text, Time, Word};
 use super::line::{LineColumn, LineKind, UPDATED_AT, column, key};
@@ -31,7 +31,7 @@ mod tests {
     use crate::locale::Locale;
 
     #[test]
-    fn the_words_of_the_locale_are_the_languages_of_mails() {
+    fn the_values_of_the_locale_are_the_languages_of_mails() {
         assert_eq!(LOCALES, Locale::ALL.map(Locale::tag));
     }
 }

@@ -1,4 +1,4 @@
-//! Carts: a line of the file is an item of a cart, with the cart's own columns repeated.
+//! Carts: each line of the file is an item of a cart and repeats the cart's own columns.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use crate::values;
 use super::field::{Column, Fields, Layout, Parsed, optional, required};
 use super::kind::{BadLine, FileKind, Rows, same_record};
 use super::reader::Record;
-use crate::shop::upsert::{Outcome, SourceTime, Upsert};
+use crate::shop::upsert::{SourceTime, Upsert, UpsertCounts};
 
 /// Carts and their items.
 pub(super) struct Carts;
@@ -32,7 +32,7 @@ const ITEM_URL: usize = 14;
 const IMAGE_URL: usize = 15;
 const PURCHASED: usize = 16;
 
-/// The columns that say something of the cart and are the same on each of its lines.
+/// The columns of the cart itself, which are the same on each of its lines.
 const CART_COLUMNS: std::ops::RangeInclusive<usize> = LAST_ACTIVITY_AT..=UPDATED_AT;
 
 const STAGING_SQLITE: &str = "
@@ -56,7 +56,7 @@ const STAGING_POSTGRES: &str = "
         unit_price_amount BIGINT, url TEXT, image_url TEXT, is_purchased BOOLEAN,
         PRIMARY KEY (ordinal, line_key)) ON COMMIT DELETE ROWS";
 
-/// See the orders' own: new numbers come from the sequence on PostgreSQL, and behind the last one on SQLite.
+/// As for orders: new ids come from the sequence on PostgreSQL, and follow the last id on SQLite.
 const NUMBER_NEW_CARTS: (&str, &str) = (
     "UPDATE import_carts SET new_id = ordinal + (SELECT COALESCE(MAX(id), 0) FROM carts)",
     "UPDATE import_carts SET new_id = nextval(pg_get_serial_sequence('carts', 'id'))",
@@ -87,11 +87,11 @@ const ITEM_STAGING: &[&str] = &[
     "is_purchased",
 ];
 
-/// Where a cart's columns begin and end in [`CART_STAGING`]: behind the key, before the source's time.
+/// The range of a cart's own columns in [`CART_STAGING`]: after the key, before the source's time.
 const REPLACED: std::ops::Range<usize> = 3..9;
 
-/// The items of each stored cart that are as staged, and all it has: they differ unless both are as many as the
-/// file has.
+/// Counts all items of each stored cart, and those equal to a staged item. The cart differs unless both counts equal
+/// the number of items in the file.
 const COMPARE_LINES: &str = "
     UPDATE import_carts SET is_changed = 1, are_lines_changed = 1
     WHERE target_id IS NOT NULL AND is_stale = 0 AND (
@@ -115,7 +115,7 @@ const INSERT_LINES: &str = "
 
 impl FileKind for Carts {
     const NOUNS: (&'static str, &'static str) = ("cart", "carts");
-    // A cart is held in memory whole; nobody fills one with more by hand.
+    // A cart is held in memory as a whole; nobody fills one with more by hand.
     const MOST_LINES: usize = 2_000;
     const LOOKS_UP: bool = false;
 
@@ -151,7 +151,7 @@ impl FileKind for Carts {
 
     fn read(layout: &Layout, lines: &[Record], rows: Option<&mut Rows>) -> Result<(), Vec<BadLine>> {
         let Some(first) = lines.first() else { return Ok(()) };
-        // Without its cart an item's price has no currency: the first line's fault is all that is said.
+        // Without its cart an item's price has no currency, so only the first line's fault is reported.
         let cart = Cart::parse(layout.fields(first))
             .map_err(|problem| vec![BadLine { line: first.line(), problem }])?;
         let mut bad = Vec::new();
@@ -183,17 +183,17 @@ impl FileKind for Carts {
         Ok(db.script(db.pick(STAGING_SQLITE, STAGING_POSTGRES)).await?)
     }
 
-    async fn store(db: &mut Db, _layout: &Layout, now: DateTime<Utc>) -> anyhow::Result<Outcome> {
+    async fn store(db: &mut Db, _layout: &Layout, now: DateTime<Utc>) -> anyhow::Result<UpsertCounts> {
         let carts = Upsert {
             table: "carts",
             staging: "import_carts",
             key: vec!["mall_id", "cart_key"],
             columns: CART_STAGING[REPLACED.start..=REPLACED.end].to_vec(),
-            // A cart is a state: what the file does not say of it is not so.
+            // A cart is a whole: a column that the file does not have is cleared.
             replaced: CART_STAGING[REPLACED].to_vec(),
             source_time: SourceTime::Recorded,
             kept: None,
-            gives_ids: true,
+            uses_staged_ids: true,
         };
         if carts.match_stored(db).await? > 0 {
             db.execute(COMPARE_LINES, values![]).await?;
@@ -304,10 +304,10 @@ impl<'r> Item<'r> {
             return Ok(());
         }
         Err(if self.has_number {
-            format!("`line_no`: `{}` is twice in the same cart", self.key)
+            format!("`line_no`: `{}` occurs twice in the same cart", self.key)
         } else {
             format!(
-                "`product_code`: `{}` is twice in the same cart: tell its lines apart by a column `line_no`",
+                "`product_code`: `{}` occurs twice in the same cart: distinguish its lines with a column `line_no`",
                 self.key
             )
         })

@@ -1,4 +1,4 @@
-//! What members agreed to, or took back: a line for each member and purpose.
+//! Members' consents and refusals, one line for each member and purpose.
 
 use super::line::Meaning::{Text, Word, YesOrNo};
 use super::line::{LineColumn, LineKind, UPDATED_AT, column, key};

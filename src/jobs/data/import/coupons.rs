@@ -1,4 +1,4 @@
-//! Single-use coupon codes: a line each. Who got one is not the file's business and stays.
+//! Single-use coupon codes, one line each. An import does not change who received a code.
 
 use super::line::Meaning::{Day, Text};
 use super::line::{LineColumn, LineKind, UPDATED_AT, column, key};

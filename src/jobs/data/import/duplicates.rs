@@ -1,19 +1,19 @@
-//! Finds records that are twice in a file, in memory that does not grow with the file.
+//! Finds duplicate records in a file, with memory that does not grow with the file.
 //!
-//! The second of two records with one key would replace the first without a word; two halves of one order, apart
-//! from each other, would leave half an order.
+//! The second of two records with the same key would silently replace the first; an order whose lines are in two
+//! places would end up with half of its lines.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 
-/// Keys held in memory: 16 bytes each, 8 MiB. More wait in a temporary file.
+/// Keys held in memory: 16 bytes each, 8 MiB. The rest goes to a temporary file.
 const HELD_KEYS: usize = 512 * 1024;
-/// More records than this that are twice are no slip but a file of another kind.
+/// More duplicates than this are not a mistake but a file of another kind.
 const MOST_DUPLICATES: usize = 10_000;
 
-/// The keys seen so far, by their 64-bit hash: among ten million keys, two different ones collide in one file of
-/// 370,000.
+/// The keys seen so far, by their 64-bit hash: with ten million keys, two different keys collide in one of 370,000
+/// files.
 #[derive(Default)]
 pub(super) struct Duplicates {
     held: Vec<(u64, u64)>,
@@ -22,7 +22,7 @@ pub(super) struct Duplicates {
 }
 
 impl Duplicates {
-    /// Notes the key of the record on a line.
+    /// Records the key of the record on a line.
     pub(super) fn note(&mut self, key: u64, line: u64) -> io::Result<()> {
         if self.held.len() == HELD_KEYS {
             self.spill()?;
@@ -44,8 +44,8 @@ impl Duplicates {
         Ok(())
     }
 
-    /// The lines whose key is on another line too, with that other line. The count of those beyond the most that
-    /// are told apart is in the second place.
+    /// The lines whose key is also on another line, with that other line, and the number of further such lines beyond
+    /// the reported maximum.
     pub(super) fn found(mut self) -> io::Result<(BTreeMap<u64, u64>, usize)> {
         let mut found = Found::default();
         if self.spilled.is_none() {
@@ -55,7 +55,7 @@ impl Duplicates {
         self.spill()?;
         let Some(spilled) = self.spilled else { return Ok((found.lines, found.more)) };
         let mut file = spilled.into_inner().map_err(io::IntoInnerError::into_error)?;
-        // The file is read once for each part of the keys that fits in memory; hashes spread evenly.
+        // The file is read once for each range of keys that fits into memory; hashes are evenly distributed.
         let parts = (self.count / (HELD_KEYS / 2) + 1).next_power_of_two();
         let shift = u64::BITS - parts.trailing_zeros();
         for part in 0..parts as u64 {
@@ -113,11 +113,11 @@ mod tests {
     }
 
     #[test]
-    fn more_keys_than_fit_in_memory_are_compared_all_the_same() {
+    fn more_keys_than_fit_into_memory_are_compared_too() {
         let mut duplicates = Duplicates::default();
         let count = 3 * HELD_KEYS as u64;
         for line in 0..count {
-            // Odd multiples of a large odd number spread over all 64 bits and differ from each other.
+            // Odd multiples of a large odd number are distinct and spread over all 64 bits.
             duplicates.note(line.wrapping_mul(0x9E37_79B9_7F4A_7C15), line).unwrap();
         }
         duplicates.note(5_u64.wrapping_mul(0x9E37_79B9_7F4A_7C15), count).unwrap();

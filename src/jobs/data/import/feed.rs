@@ -1,4 +1,4 @@
-//! Reads a file on a thread of its own, a chunk ahead of the database.
+//! Reads a file on a separate thread, a chunk ahead of the database.
 
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -15,10 +15,10 @@ use super::field::Layout;
 use super::kind::{BadLine, FileKind, Rows};
 use super::reader::{Record, Source};
 
-/// Chunks that wait while the database works on another: one is enough to overlap, and bounds the memory.
+/// Chunks that wait while the database works on another: one is enough to overlap, and limits memory.
 const WAITING_CHUNKS: usize = 1;
 
-/// A chunk is full with so many bytes too, however few lines they are: a line may hold long texts.
+/// A chunk is also full at this many bytes, however few lines it has: a line may contain long texts.
 const CHUNK_BYTES: usize = 4 * 1024 * 1024;
 
 /// What a pass through the file is for.
@@ -26,33 +26,33 @@ const CHUNK_BYTES: usize = 4 * 1024 * 1024;
 pub(super) enum Pass {
     /// Finds the bad lines; nothing is written.
     Check,
-    /// Makes rows of the good ones.
+    /// Turns the good ones into rows.
     Load {
-        /// Lines of records that are twice in the file, with the other line.
+        /// Lines of duplicate records, with the other line.
         duplicates: BTreeMap<u64, u64>,
-        /// Lines that an earlier attempt has committed.
+        /// Lines that an earlier attempt committed.
         done_lines: u64,
     },
 }
 
-/// How to go through the file.
+/// How to read the file.
 #[derive(Debug, Clone)]
-pub(super) struct Order {
-    /// What for.
+pub(super) struct ReadPlan {
+    /// The purpose of this pass.
     pub(super) pass: Pass,
-    /// The lines that failed before, if only they are to be done.
+    /// The lines that failed before, if only they are to be processed.
     pub(super) wanted: Option<Arc<HashSet<u64>>>,
-    /// Lines to a chunk; the last record's lines may come on top.
+    /// Lines per chunk; the last record's lines may exceed it.
     pub(super) chunk_lines: u64,
     /// The database that the rows are for.
     pub(super) database: DbKind,
 }
 
-/// What comes of a chunk of lines.
+/// The result of a chunk of lines.
 pub(super) struct Chunk {
-    /// The lines, good and bad ones.
+    /// The number of lines, good and bad.
     pub(super) lines: u64,
-    /// The lines of the file up to and with this chunk: where a later attempt goes on.
+    /// The lines of the file up to and including this chunk: where a later attempt continues.
     pub(super) lines_so_far: u64,
     /// The rows of the good ones.
     pub(super) rows: Rows,
@@ -64,41 +64,41 @@ pub(super) struct Chunk {
 pub(super) struct End {
     /// The SHA-256 of what was read.
     pub(super) hash: String,
-    /// Lines whose record is on another line too, with that line; after a check only.
+    /// Lines whose record is also on another line, with that line; only after a check.
     pub(super) duplicates: BTreeMap<u64, u64>,
     /// Further such lines.
     pub(super) more_duplicates: usize,
 }
 
-/// A piece of news from the thread.
-pub(super) enum News {
+/// A message from the thread.
+pub(super) enum FeedMessage {
     /// A chunk.
     Chunk(Chunk),
     /// The file's end.
     End(End),
 }
 
-/// A pass through a file in the making.
-pub(super) struct Feed(mpsc::Receiver<Result<News, Failure>>);
+/// A running pass over a file.
+pub(super) struct Feed(mpsc::Receiver<Result<FeedMessage, Failure>>);
 
 impl Feed {
     /// Starts to read.
-    pub(super) fn start<K: FileKind>(source: &Source, layout: &Arc<Layout>, order: Order) -> Self {
+    pub(super) fn start<K: FileKind>(source: &Source, layout: &Arc<Layout>, plan: ReadPlan) -> Self {
         let (sender, receiver) = mpsc::channel(WAITING_CHUNKS);
         let (source, layout) = (source.clone(), Arc::clone(layout));
         tokio::task::spawn_blocking(move || {
-            let mut pass = PassThrough::<K> {
+            let mut pass = PassState::<K> {
                 layout: &layout,
-                chunk: empty_chunk::<K>(&order, 0),
-                order: &order,
+                chunk: empty_chunk::<K>(&plan, 0),
+                plan: &plan,
                 sender: &sender,
                 duplicates: Duplicates::default(),
                 kind: PhantomData,
             };
             let news = match pass.read_through(&source) {
-                Ok(hash) => pass.end(hash).map(News::End),
+                Ok(hash) => pass.end(hash).map(FeedMessage::End),
                 Err(Interrupted::Fault(fault)) => Err(fault),
-                // Nobody listens any more: the run has ended.
+                // The receiver is gone: the run has ended.
                 Err(Interrupted::Deserted) => return,
             };
             drop(sender.blocking_send(news));
@@ -106,8 +106,8 @@ impl Feed {
         Self(receiver)
     }
 
-    /// The next piece of news.
-    pub(super) async fn next(&mut self) -> anyhow::Result<News> {
+    /// The next message.
+    pub(super) async fn next(&mut self) -> anyhow::Result<FeedMessage> {
         match self.0.recv().await {
             Some(news) => Ok(news?),
             None => anyhow::bail!("the thread that reads the file ended early"),
@@ -127,28 +127,28 @@ impl From<Failure> for Interrupted {
     }
 }
 
-struct PassThrough<'p, K> {
+struct PassState<'p, K> {
     layout: &'p Layout,
-    order: &'p Order,
-    sender: &'p mpsc::Sender<Result<News, Failure>>,
+    plan: &'p ReadPlan,
+    sender: &'p mpsc::Sender<Result<FeedMessage, Failure>>,
     duplicates: Duplicates,
     chunk: Chunk,
     kind: PhantomData<K>,
 }
 
-fn empty_chunk<K: FileKind>(order: &Order, lines_so_far: u64) -> Chunk {
+fn empty_chunk<K: FileKind>(plan: &ReadPlan, lines_so_far: u64) -> Chunk {
     let loads = K::staging()
         .into_iter()
-        .map(|(table, columns)| Bulk::for_database(order.database, table, columns))
+        .map(|(table, columns)| Bulk::for_database(plan.database, table, columns))
         .collect();
     Chunk { lines: 0, lines_so_far, rows: Rows { loads, ordinal: 1 }, bad: Vec::new() }
 }
 
-impl<K: FileKind> PassThrough<'_, K> {
-    /// Reads the file to its end, record by record. Gives its hash.
+impl<K: FileKind> PassState<'_, K> {
+    /// Reads the file to its end, record by record. Returns its hash.
     fn read_through(&mut self, source: &Source) -> Result<String, Interrupted> {
         let (mut reader, _) = source.open()?;
-        let done_lines = match self.order.pass {
+        let done_lines = match self.plan.pass {
             Pass::Check => 0,
             Pass::Load { done_lines, .. } => done_lines,
         };
@@ -159,7 +159,7 @@ impl<K: FileKind> PassThrough<'_, K> {
             }
         }
         self.chunk.lines_so_far = done_lines;
-        // The lines of a record. The buffers are kept from one to the next.
+        // The lines of a record. The buffers are reused.
         let mut record: Vec<Record> = Vec::new();
         let mut length = 0;
         while reader.next_record(&mut line)? {
@@ -200,22 +200,22 @@ impl<K: FileKind> PassThrough<'_, K> {
         !key.0.is_empty() && key == K::key(&next) && first.mall_code() == next.mall_code()
     }
 
-    /// Takes a record into the chunk, and sends the chunk if it is full.
+    /// Adds a record to the chunk, and sends the chunk if it is full.
     fn take(&mut self, record: &[Record]) -> Result<(), Interrupted> {
         let first = record[0].line();
         let lines = record.len() as u64;
-        if let Pass::Check = self.order.pass {
+        if let Pass::Check = self.plan.pass {
             self.note_key(&record[0])?;
         }
         let is_wanted = self
-            .order
+            .plan
             .wanted
             .as_ref()
             .is_none_or(|wanted| record.iter().any(|line| wanted.contains(&line.line())));
         self.chunk.lines_so_far += lines;
         if is_wanted {
             self.chunk.lines += lines;
-            match &self.order.pass {
+            match &self.plan.pass {
                 Pass::Load { duplicates, .. } if duplicates.contains_key(&first) => {
                     let problem = duplicate_problem::<K>(duplicates[&first]);
                     self.chunk.bad.push(BadLine { line: first, problem });
@@ -228,7 +228,7 @@ impl<K: FileKind> PassThrough<'_, K> {
             }
         }
         let bytes: usize = self.chunk.rows.loads.iter().map(Bulk::bytes).sum();
-        if self.chunk.lines >= self.order.chunk_lines || bytes >= CHUNK_BYTES {
+        if self.chunk.lines >= self.plan.chunk_lines || bytes >= CHUNK_BYTES {
             self.send()?;
         }
         Ok(())
@@ -243,7 +243,7 @@ impl<K: FileKind> PassThrough<'_, K> {
     fn note_key(&mut self, record: &Record) -> Result<(), Interrupted> {
         let fields = self.layout.fields(record);
         let key = K::key(&fields);
-        // A record without a key is bad for that reason already.
+        // A record without a key is already bad for that reason.
         if !key.0.is_empty() {
             let mut hasher = DefaultHasher::new();
             (fields.mall_code(), key).hash(&mut hasher);
@@ -253,9 +253,9 @@ impl<K: FileKind> PassThrough<'_, K> {
     }
 
     fn send(&mut self) -> Result<(), Interrupted> {
-        let next = empty_chunk::<K>(self.order, self.chunk.lines_so_far);
+        let next = empty_chunk::<K>(self.plan, self.chunk.lines_so_far);
         let chunk = std::mem::replace(&mut self.chunk, next);
-        self.sender.blocking_send(Ok(News::Chunk(chunk))).map_err(|_| Interrupted::Deserted)
+        self.sender.blocking_send(Ok(FeedMessage::Chunk(chunk))).map_err(|_| Interrupted::Deserted)
     }
 
     fn end(self, hash: String) -> Result<End, Failure> {
@@ -265,13 +265,13 @@ impl<K: FileKind> PassThrough<'_, K> {
     }
 }
 
-/// What is wrong with a record that is twice in its file.
+/// What is wrong with a duplicate record.
 pub(super) fn duplicate_problem<K: FileKind>(other_line: u64) -> String {
-    let advice = if K::MOST_LINES > 1 { ": its lines have to be together" } else { "" };
-    format!("the same {} is on line {other_line} too{advice}", K::NOUNS.0)
+    let advice = if K::MOST_LINES > 1 { ": its lines have to be consecutive" } else { "" };
+    format!("the same {} is also on line {other_line}{advice}", K::NOUNS.0)
 }
 
 fn temporary_file(error: &std::io::Error) -> Failure {
     Failure::failed(format!("failed to use a temporary file for the keys of a large file: {error}"))
-        .hint("make room in the folder of temporary files, or name another one in TMPDIR")
+        .hint("free up space in the folder for temporary files, or set TMPDIR to another one")
 }

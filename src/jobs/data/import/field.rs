@@ -1,6 +1,6 @@
-//! From a record's text to typed values: which column is where, and what a field means.
+//! Turns a record's text into typed values: where each column is, and what a field means.
 //!
-//! What is wrong with a field is a sentence that begins with our name of the column.
+//! A problem with a field is a sentence that begins with our name of the column.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,44 +15,44 @@ use crate::shop::malls::Mall;
 
 use super::reader::Record;
 
-/// Nothing a shop keeps in one field is longer; an open quote or a wrong delimiter makes longer ones.
+/// No real field is longer; an unclosed quote or a wrong delimiter produces longer ones.
 const LONGEST_FIELD_CHARACTERS: usize = 10_000;
 /// Digits of a second that both databases keep.
 const SUBSECOND_DIGITS: u16 = 6;
-/// Earlier years are the zeros and ones of systems without a NULL, or two-digit years.
+/// Earlier years are placeholders of systems without NULL, or two-digit years.
 const FIRST_YEAR: i32 = 1900;
-/// Four digits are what both databases sort alike.
+/// Both databases sort years of four digits in the same way.
 const LAST_YEAR: i32 = 9999;
 
 /// A typed field, or what is wrong with it.
 pub(super) type Parsed<T> = Result<T, String>;
 
-/// A column that a kind of file has.
+/// A column of a kind of file.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Column {
-    /// Our name of it.
+    /// Our name for it.
     pub(super) name: &'static str,
     /// Whether a file without it is refused.
     pub(super) is_required: bool,
 }
 
-/// A column that every file of its kind has.
+/// A required column.
 pub(super) const fn required(name: &'static str) -> Column {
     Column { name, is_required: true }
 }
 
-/// A column that a file may leave out.
+/// An optional column.
 pub(super) const fn optional(name: &'static str) -> Column {
     Column { name, is_required: false }
 }
 
-/// The column of the mall: the first of every kind.
+/// The mall's column: the first of every kind.
 pub(super) const MALL: usize = 0;
 
-/// A mall, as a row's values depend on it.
+/// What a row's values need to know about its mall.
 #[derive(Debug, Clone)]
 pub(super) struct Shop {
-    /// Its number.
+    /// Its id.
     pub(super) id: i64,
     /// Its code.
     pub(super) code: String,
@@ -62,7 +62,7 @@ pub(super) struct Shop {
 }
 
 impl Shop {
-    /// The shop of a mall whose time zone exists.
+    /// The values of a mall whose time zone exists.
     pub(super) fn new(mall: &Mall) -> anyhow::Result<Self> {
         Ok(Self {
             id: mall.id,
@@ -73,22 +73,22 @@ impl Shop {
     }
 }
 
-/// What each column of a file is called, and what its values mean.
+/// The names of a file's columns, and what their values mean.
 #[derive(Debug)]
 pub(super) struct Layout {
     columns: Vec<Column>,
     /// Where each of our columns is in the file.
     places: Vec<Option<usize>>,
-    /// The values of the file that stand for others, by our column.
+    /// The mapping of the file's values to ours, by our column.
     values: Vec<Option<BTreeMap<String, String>>>,
     time_format: Option<String>,
     shops: HashMap<String, Shop>,
-    /// The mall of the whole file, by a flag or the configuration.
+    /// The mall of the whole file, from a flag or the configuration.
     mall: Option<String>,
 }
 
 impl Layout {
-    /// Finds the columns in a header. `mall` is the one that the whole file belongs to, if that was said.
+    /// Finds the columns in a header. `mall` is the one that the whole file belongs to, if specified.
     pub(super) fn new(
         file_name: &str,
         header: &[String],
@@ -97,7 +97,7 @@ impl Layout {
         shops: Vec<Shop>,
         mall: Option<String>,
     ) -> Result<Self, Failure> {
-        refuse_twins(file_name, header)?;
+        refuse_duplicate_names(file_name, header)?;
         let mut places = Vec::with_capacity(columns.len());
         let mut missing = Vec::new();
         for (index, column) in columns.iter().enumerate() {
@@ -128,11 +128,11 @@ impl Layout {
     }
 }
 
-fn refuse_twins(file_name: &str, header: &[String]) -> Result<(), Failure> {
+fn refuse_duplicate_names(file_name: &str, header: &[String]) -> Result<(), Failure> {
     for (place, name) in header.iter().enumerate() {
         if !name.is_empty() && header[..place].contains(name) {
             return Err(Failure::bad_input(format!(
-                "failed to read `{file_name}`: line 1: two columns are called `{name}`"
+                "failed to read `{file_name}`: line 1: two columns are named `{name}`"
             )));
         }
     }
@@ -153,20 +153,20 @@ fn missing_columns(
         .collect();
     let found: Vec<String> = header.iter().map(|name| format!("`{name}`")).collect();
     let failure = Failure::bad_input(format!(
-        "failed to read `{file_name}`: line 1: there is no column {}; the header has {}",
+        "failed to read `{file_name}`: line 1: missing column {}; the header has {}",
         names.join(", "),
         found.join(", ")
     ));
     if let [only] = header
         && let Some(delimiter) = ['\t', ';', ',', '|'].into_iter().find(|delimiter| only.contains(*delimiter))
     {
-        return failure.hint(format!("the fields look separated by {delimiter:?}: give it with --delimiter"));
+        return failure
+            .hint(format!("the fields seem to be separated by {delimiter:?}: set it with --delimiter"));
     }
     match missing {
         [("mall", _)] if wants_mall => failure.hint("name the mall of the whole file with --mall CODE"),
-        _ => failure.hint(
-            "say how the file calls a column in batchctl.toml: [import.KIND.columns] ours = \"theirs\"",
-        ),
+        _ => failure
+            .hint("map the file's column names in batchctl.toml: [import.KIND.columns] ours = \"theirs\""),
     }
 }
 
@@ -183,12 +183,12 @@ impl<'r> Fields<'r> {
         self.layout.has(column)
     }
 
-    /// A field as it stands in the file; empty for a column that the file has not.
+    /// A field as it is in the file; empty for a column that the file does not have.
     pub(super) fn raw(&self, column: usize) -> &'r str {
         self.layout.places[column].map_or("", |place| self.record.field(place))
     }
 
-    /// A field as it is meant: the configured value for the file's own.
+    /// A field with its value mapped by the configuration.
     pub(super) fn meant(&self, column: usize) -> &'r str {
         let raw = self.raw(column);
         match &self.layout.values[column] {
@@ -197,12 +197,12 @@ impl<'r> Fields<'r> {
         }
     }
 
-    /// What is wrong with a column.
+    /// A message about what is wrong with a column.
     pub(super) fn wrong(&self, column: usize, problem: &str) -> String {
         format!("`{}`: {problem}", self.layout.columns[column].name)
     }
 
-    /// A text that may be missing.
+    /// A text that may be empty.
     pub(super) fn optional_text(&self, column: usize) -> Parsed<Option<&'r str>> {
         let raw = self.raw(column);
         if raw.len() > LONGEST_FIELD_CHARACTERS && raw.chars().count() > LONGEST_FIELD_CHARACTERS {
@@ -212,17 +212,17 @@ impl<'r> Fields<'r> {
         Ok((!meant.is_empty()).then_some(meant))
     }
 
-    /// A text that has to be there.
+    /// A text that must not be empty.
     pub(super) fn text(&self, column: usize) -> Parsed<&'r str> {
         self.optional_text(column)?.ok_or_else(|| self.wrong(column, "is empty"))
     }
 
-    /// One of a few words.
+    /// One of a few values.
     pub(super) fn word(&self, column: usize, words: &[&'static str]) -> Parsed<&'static str> {
         self.optional_word(column, words)?.ok_or_else(|| self.wrong(column, "is empty"))
     }
 
-    /// One of a few words that may be missing.
+    /// One of a few values that may be empty.
     pub(super) fn optional_word(
         &self,
         column: usize,
@@ -231,7 +231,7 @@ impl<'r> Fields<'r> {
         let Some(text) = self.optional_text(column)? else { return Ok(None) };
         words.iter().find(|word| **word == text).copied().map(Some).ok_or_else(|| {
             let problem = format!(
-                "`{text}` is none of {}: map it in batchctl.toml, [import.KIND.values.{}]",
+                "`{text}` is not one of {}: map it in batchctl.toml, [import.KIND.values.{}]",
                 words.join(", "),
                 self.layout.columns[column].name
             );
@@ -244,7 +244,7 @@ impl<'r> Fields<'r> {
         Ok(self.optional_word(column, &["yes", "no"])? == Some("yes"))
     }
 
-    /// A calendar day that may be missing: `YYYY-MM-DD`, or the day of a time in the configured form.
+    /// A calendar day that may be empty: `YYYY-MM-DD`, or the day of a time in the configured format.
     pub(super) fn optional_day(&self, column: usize) -> Parsed<Option<NaiveDate>> {
         let Some(text) = self.optional_text(column)? else { return Ok(None) };
         let parsed = parse_day(text).or_else(|| {
@@ -258,7 +258,7 @@ impl<'r> Fields<'r> {
         })
     }
 
-    /// The last four digits of a card that may be missing. More of a number is nobody's to keep.
+    /// The last four digits of a card that may be empty. Nobody should store more of the number.
     pub(super) fn optional_last_four(&self, column: usize) -> Parsed<Option<&'r str>> {
         let Some(text) = self.optional_text(column)? else { return Ok(None) };
         if text.len() == 4 && text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -268,10 +268,10 @@ impl<'r> Fields<'r> {
         Err(self.wrong(column, "is not the last four digits of a card"))
     }
 
-    /// A whole number that may be missing.
+    /// A whole number that may be empty.
     pub(super) fn optional_integer(&self, column: usize) -> Parsed<Option<i64>> {
         let Some(text) = self.optional_text(column)? else { return Ok(None) };
-        // JPY has no decimals: an amount of it is a whole number, with all that is said about wrong ones.
+        // JPY has no decimals: an amount in it is a whole number, with the same error messages.
         match parse_major(text, "JPY") {
             Ok(number) => Ok(Some(number)),
             Err(error) => {
@@ -281,23 +281,23 @@ impl<'r> Fields<'r> {
         }
     }
 
-    /// A whole number that has to be there.
+    /// A whole number that must not be empty.
     pub(super) fn integer(&self, column: usize) -> Parsed<i64> {
         self.optional_integer(column)?.ok_or_else(|| self.wrong(column, "is empty"))
     }
 
-    /// An amount in minor units that may be missing.
+    /// An amount in minor units that may be empty.
     pub(super) fn optional_money(&self, column: usize, currency: &str) -> Parsed<Option<i64>> {
         let Some(text) = self.optional_text(column)? else { return Ok(None) };
         parse_major(text, currency).map(Some).map_err(|error| self.wrong(column, &error.to_string()))
     }
 
-    /// An amount in minor units that has to be there.
+    /// An amount in minor units that must not be empty.
     pub(super) fn money(&self, column: usize, currency: &str) -> Parsed<i64> {
         self.optional_money(column, currency)?.ok_or_else(|| self.wrong(column, "is empty"))
     }
 
-    /// An amount that is part of a sum and is not written as a deduction.
+    /// An amount that is not negative, even where it is deducted.
     pub(super) fn positive_money(&self, column: usize, currency: &str) -> Parsed<Option<i64>> {
         match self.optional_money(column, currency)? {
             Some(amount) if amount < 0 => {
@@ -308,19 +308,17 @@ impl<'r> Fields<'r> {
         }
     }
 
-    /// A currency that may be missing.
+    /// A currency that may be empty.
     pub(super) fn currency(&self, column: usize, default: &'r str) -> Parsed<&'r str> {
         match self.optional_text(column)? {
             None => Ok(default),
             Some(currency) if is_known_currency(currency) => Ok(currency),
-            Some(other) => {
-                Err(self
-                    .wrong(column, &format!("`{other}` is no currency: write an ISO 4217 code such as JPY")))
-            }
+            Some(other) => Err(self
+                .wrong(column, &format!("`{other}` is not a currency: write an ISO 4217 code such as JPY"))),
         }
     }
 
-    /// An instant that may be missing.
+    /// An instant that may be empty.
     pub(super) fn optional_time(&self, column: usize, shop: &Shop) -> Parsed<Option<DateTime<Utc>>> {
         let Some(text) = self.optional_text(column)? else { return Ok(None) };
         let parsed = match &self.layout.time_format {
@@ -330,7 +328,7 @@ impl<'r> Fields<'r> {
         parsed.and_then(within_years(text)).map(Some).map_err(|problem| self.wrong(column, &problem))
     }
 
-    /// An instant that has to be there.
+    /// An instant that must not be empty.
     pub(super) fn time(&self, column: usize, shop: &Shop) -> Parsed<DateTime<Utc>> {
         self.optional_time(column, shop)?.ok_or_else(|| self.wrong(column, "is empty"))
     }
@@ -344,7 +342,7 @@ impl<'r> Fields<'r> {
         }
     }
 
-    /// The record's mall: the file's column, else that of the whole file; both must agree.
+    /// The record's mall: from its column, else that of the whole file; both must agree.
     pub(super) fn shop(&self) -> Parsed<&'r Shop> {
         let code = self.mall_code();
         if code.is_empty() {
@@ -361,7 +359,7 @@ impl<'r> Fields<'r> {
     }
 }
 
-/// What the buyer pays for a line, if 64 bits hold it.
+/// What the buyer pays for a line, if it fits into 64 bits.
 pub(super) fn line_amount(quantity: i64, unit_price: i64, discount: i64) -> Parsed<i64> {
     quantity.checked_mul(unit_price).and_then(|amount| amount.checked_sub(discount)).ok_or_else(|| {
         format!("`quantity` times `unit_price_amount` is too large an amount: {quantity} × {unit_price} minor units")
@@ -377,11 +375,11 @@ fn parse_day(text: &str) -> Option<NaiveDate> {
 fn within_years(text: &str) -> impl Fn(DateTime<Utc>) -> Parsed<DateTime<Utc>> {
     move |time| match time.year() {
         FIRST_YEAR..=LAST_YEAR => Ok(time.trunc_subsecs(SUBSECOND_DIGITS)),
-        _ => Err(format!("`{text}` is not a year of our time: write four digits")),
+        _ => Err(format!("`{text}` has an implausible year: write four digits")),
     }
 }
 
-/// A time in the form that the configuration says.
+/// A time in the configured format.
 fn formatted_time(text: &str, format: &str, time_zone: Tz) -> Parsed<DateTime<Utc>> {
     if let Ok(time) = DateTime::parse_from_str(text, format) {
         return Ok(time.to_utc());
@@ -395,12 +393,12 @@ fn formatted_time(text: &str, format: &str, time_zone: Tz) -> Parsed<DateTime<Ut
         Err(error) if error.kind() == chrono::format::ParseErrorKind::OutOfRange => {
             Err(format!("`{text}` is not a time that exists"))
         }
-        Err(_) => Err(format!("`{text}` is not a time in the form `{format}` of batchctl.toml")),
+        Err(_) => Err(format!("`{text}` is not a time in the format `{format}` of batchctl.toml")),
     }
 }
 
-/// `YYYY-MM-DD HH:MM[:SS[.ffffff]]`, with a `T` for the blank if one likes; with an offset or `Z` (RFC 3339) it is
-/// an instant, without one it is local.
+/// `YYYY-MM-DD HH:MM[:SS[.ffffff]]`, with a space or a `T` in between; with an offset or `Z` (RFC 3339) it is an
+/// instant, without one it is local.
 fn plain_time(text: &str, time_zone: Tz) -> Parsed<DateTime<Utc>> {
     let unreadable = || {
         format!(
@@ -473,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_local_or_has_its_offset() {
+    fn a_time_is_local_or_has_an_offset() {
         let cases = [
             ("2026-11-19 08:30", "2026-11-18T23:30:00+00:00"),
             ("2026-11-19 08:30:15", "2026-11-18T23:30:15+00:00"),
@@ -488,7 +486,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_does_not_exist_says_so() {
+    fn a_time_that_does_not_exist_is_reported() {
         let tokyo = chrono_tz::Asia::Tokyo;
         for text in
             ["2026-02-30 10:00", "2026-11-19 24:00", "2026-13-01 00:00:00", "2026-11-19 08:30:15+24:00"]
@@ -510,7 +508,7 @@ mod tests {
     }
 
     #[test]
-    fn a_format_of_ones_own_may_leave_out_the_time_of_day() {
+    fn a_custom_format_may_omit_the_time_of_day() {
         let tokyo = chrono_tz::Asia::Tokyo;
         let read = |text, format| formatted_time(text, format, tokyo).map(|time| time.to_rfc3339());
         assert_eq!(read("2026/11/19 08:30", "%Y/%m/%d %H:%M"), Ok("2026-11-18T23:30:00+00:00".to_owned()));
@@ -523,11 +521,11 @@ mod tests {
             read("2026/02/30 08:30", "%Y/%m/%d %H:%M"),
             Err("`2026/02/30 08:30` is not a time that exists".to_owned())
         );
-        assert!(read("x", "%Y").is_err_and(|problem| problem.contains("in the form `%Y`")));
+        assert!(read("x", "%Y").is_err_and(|problem| problem.contains("in the format `%Y`")));
     }
 
     #[test]
-    fn an_amount_that_leaves_64_bits_is_refused() {
+    fn an_amount_that_exceeds_64_bits_is_refused() {
         assert_eq!(line_amount(3, 100, 50), Ok(250));
         assert!(line_amount(i64::MAX, 2, 0).is_err());
         assert!(line_amount(1, i64::MIN, 1).is_err());

@@ -1,4 +1,4 @@
-//! What the kinds of files have in common, and what each says of itself.
+//! What the kinds of files have in common, and what each of them defines.
 
 use std::borrow::Cow;
 
@@ -8,9 +8,9 @@ use crate::db::{Bulk, Db};
 
 use super::field::{Column, Fields, Layout, Parsed};
 use super::reader::Record;
-use crate::shop::upsert::Outcome;
+use crate::shop::upsert::UpsertCounts;
 
-/// A line that is given up on, and why.
+/// A bad line, and why it is bad.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct BadLine {
     /// The line, counted from 1.
@@ -21,21 +21,21 @@ pub(super) struct BadLine {
 
 /// The rows of a chunk on their way into the staging tables.
 pub(super) struct Rows {
-    /// One load a staging table, in the order of [`FileKind::staging`].
+    /// One load per staging table, in the order of [`FileKind::staging`].
     pub(super) loads: Vec<Bulk>,
-    /// The number of the next record within its chunk, from 1: what ties an order's lines to it.
+    /// The ordinal of the next record within its chunk, from 1, which links an order's lines to it.
     pub(super) ordinal: i64,
 }
 
 /// One kind of file.
 ///
-/// A record is what is stored by one natural key: a line, or for orders the consecutive lines of one order.
+/// A record is stored under one natural key: it is one line or, for orders, the consecutive lines of one order.
 pub(super) trait FileKind: 'static {
-    /// What one record is called, and several.
+    /// The noun for one record and for several.
     const NOUNS: (&'static str, &'static str);
     /// How many lines a record may have.
     const MOST_LINES: usize;
-    /// Whether what is stored decides if a line is good, so that the first pass has to ask the database too.
+    /// Whether stored data decides if a line is good, so that the first pass needs the database too.
     const LOOKS_UP: bool;
 
     /// Its columns; the mall's is the first.
@@ -47,27 +47,27 @@ pub(super) trait FileKind: 'static {
     /// The natural key of a line's record, without its mall.
     fn key<'r>(fields: &Fields<'r>) -> (&'r str, &'r str);
 
-    /// Reads a record's lines; stages it if `rows` is given. Says what is wrong with which lines.
+    /// Reads a record's lines and stages it if `rows` is given. Returns the bad lines.
     fn read(layout: &Layout, lines: &[Record], rows: Option<&mut Rows>) -> Result<(), Vec<BadLine>>;
 
-    /// Makes the staging tables, once a connection.
+    /// Creates the staging tables, once per connection.
     async fn prepare(db: &mut Db) -> anyhow::Result<()>;
 
-    /// Whether what was staged fits what is stored; the lines that do not.
+    /// The staged lines that do not fit the stored data.
     async fn look_up(_db: &mut Db) -> anyhow::Result<Vec<BadLine>> {
         Ok(Vec::new())
     }
 
-    /// Takes the staged records over into the tables.
-    async fn store(db: &mut Db, layout: &Layout, now: DateTime<Utc>) -> anyhow::Result<Outcome>;
+    /// Stores the staged records.
+    async fn store(db: &mut Db, layout: &Layout, now: DateTime<Utc>) -> anyhow::Result<UpsertCounts>;
 }
 
-/// The columns of `columns` that the file has: the others stay as they are stored.
+/// Those of the columns that the file has: the others keep their stored values.
 pub(super) fn present(layout: &Layout, columns: &[(usize, &'static str)]) -> Vec<&'static str> {
     columns.iter().filter(|(column, _)| layout.has(*column)).map(|(_, name)| *name).collect()
 }
 
-/// Whether a line says the same of its record as the record's first line, in the columns that are not the line's own.
+/// Checks that a line agrees with the first line of its record in the columns of the record.
 pub(super) fn same_record<K: FileKind>(
     first: Fields<'_>,
     fields: &Fields<'_>,

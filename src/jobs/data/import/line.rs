@@ -1,5 +1,5 @@
-//! Kinds whose record is one line of the file and one row of a table: a kind says its columns and what they mean, and
-//! all else follows from them.
+//! Kinds whose record is one line of the file and one row of a table: a kind defines its columns and their meaning, and
+//! everything else follows from that.
 
 use std::borrow::Cow;
 
@@ -10,16 +10,16 @@ use crate::db::{Bulk, Db};
 use super::field::{Column, Fields, Layout, Parsed, Shop};
 use super::kind::{BadLine, FileKind, Rows};
 use super::reader::Record;
-use crate::shop::upsert::{MATCH_COLUMNS, Outcome, SourceTime, Upsert};
+use crate::shop::upsert::{MATCH_COLUMNS, SourceTime, Upsert, UpsertCounts};
 
-/// What a field means, and with that the type of its column.
+/// The meaning of a field, which decides the type of its column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Meaning {
     /// Free text.
     Text,
-    /// One of a few words.
+    /// One of a few values.
     Word(&'static [&'static str]),
-    /// One of a few words; the first one if the field is empty.
+    /// One of a few values; the first one if the field is empty.
     WordOrFirst(&'static [&'static str]),
     /// `yes` or `no`.
     YesOrNo,
@@ -39,14 +39,14 @@ pub(super) enum Meaning {
     LastFour,
 }
 
-/// What becomes of a field.
+/// How a field is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
     /// Part of the natural key.
     Key,
     /// A value of the row.
     Value,
-    /// Staged only: the kind itself stores it elsewhere.
+    /// Only staged: the kind itself stores it elsewhere.
     Aside,
 }
 
@@ -70,23 +70,23 @@ pub(super) const fn key(name: &'static str, meaning: Meaning) -> LineColumn {
     LineColumn { name, stored_as: name, meaning, role: Role::Key, is_required: true }
 }
 
-/// When the source last changed the record: decides which of two is the later one.
+/// When the source last changed the record: decides which of two records is the later one.
 pub(super) const UPDATED_AT: LineColumn =
     column("updated_at", Meaning::SourceTime).stored_as("source_updated_at");
 
 impl LineColumn {
-    /// A file without it is refused, and its field is not empty.
+    /// Makes the column and its value mandatory.
     pub(super) const fn required(self) -> Self {
         Self { is_required: true, ..self }
     }
 
-    /// The table calls it otherwise.
+    /// Sets a different name in the table.
     pub(super) const fn stored_as(self, stored_as: &'static str) -> Self {
         Self { stored_as, ..self }
     }
 
-    /// The row does not have it; [`LineKind::store_beside`] takes it from the staging table.
-    pub(super) const fn aside(self) -> Self {
+    /// Leaves it out of the row; [`LineKind::store_related`] takes it from the staging table.
+    pub(super) const fn staged_only(self) -> Self {
         Self { role: Role::Aside, ..self }
     }
 
@@ -108,34 +108,38 @@ impl LineColumn {
 
 /// A kind whose record is one line and one row.
 pub(super) trait LineKind: 'static {
-    /// Its columns behind that of the mall.
+    /// Its columns after that of the mall.
     const LINE_COLUMNS: &'static [LineColumn];
     /// What one record is called, and several.
     const NOUNS: (&'static str, &'static str);
-    /// Its table, which has `mall_id`, `source_updated_at`, `created_at` and `updated_at` too.
+    /// Its table, which also has `mall_id`, `source_updated_at`, `created_at` and `updated_at`.
     const TABLE: &'static str;
     /// Its staging table.
     const STAGING: &'static str;
-    /// Further columns of the staging table, with a comma in front of each.
-    const MORE_STAGING: &'static str = "";
+    /// Further columns of the staging table, each preceded by a comma.
+    const EXTRA_STAGING: &'static str = "";
 
-    /// What no single field shows to be wrong.
+    /// Checks rules that involve several fields.
     fn check(_fields: &Fields<'_>) -> Parsed<()> {
         Ok(())
     }
 
-    /// Marks further records as changed, before they are counted.
-    async fn compare_beside(_db: &mut Db) -> anyhow::Result<()> {
+    /// Marks records as changed whose data in other tables differs, before they are counted.
+    async fn compare_related(_db: &mut Db) -> anyhow::Result<()> {
         Ok(())
     }
 
-    /// Stores what is not in the row itself, and counts it.
-    async fn store_beside(_db: &mut Db, _outcome: &mut Outcome, _now: DateTime<Utc>) -> anyhow::Result<()> {
+    /// Stores and counts data that is not in the row itself.
+    async fn store_related(
+        _db: &mut Db,
+        _outcome: &mut UpsertCounts,
+        _now: DateTime<Utc>,
+    ) -> anyhow::Result<()> {
         Ok(())
     }
 }
 
-/// Where a kind's column is among the fields of a line: behind the mall's.
+/// The position of a kind's column among the fields of a line: after the mall's.
 const fn place(index: usize) -> usize {
     index + 1
 }
@@ -184,25 +188,25 @@ impl<K: LineKind> FileKind for K {
             "CREATE TEMP TABLE IF NOT EXISTS {} (line_count BIGINT, mall_id BIGINT, {}, {MATCH_COLUMNS}{}) {emptied}",
             K::STAGING,
             own.join(", "),
-            K::MORE_STAGING
+            K::EXTRA_STAGING
         );
         Ok(db.script(&sql).await?)
     }
 
-    async fn store(db: &mut Db, layout: &Layout, now: DateTime<Utc>) -> anyhow::Result<Outcome> {
+    async fn store(db: &mut Db, layout: &Layout, now: DateTime<Utc>) -> anyhow::Result<UpsertCounts> {
         let upsert = upsert::<K>(layout);
         upsert.match_stored(db).await?;
-        K::compare_beside(db).await?;
+        K::compare_related(db).await?;
         let mut outcome = upsert.count(db).await?;
         upsert.insert_new(db, outcome.new, now).await?;
         upsert.update_changed(db, outcome.changed, now).await?;
-        K::store_beside(db, &mut outcome, now).await?;
+        K::store_related(db, &mut outcome, now).await?;
         Ok(outcome)
     }
 }
 
-/// A column that the file has not stays as it is stored, but for the currency: an amount is stored beside the one it
-/// is read in.
+/// A column that the file does not have keeps its stored value, except the currency: an amount is stored with the
+/// currency in which it was read.
 fn upsert<K: LineKind>(layout: &Layout) -> Upsert {
     let of_role = |role| {
         K::LINE_COLUMNS.iter().filter(move |column| column.role == role).map(|column| column.stored_as)
@@ -224,11 +228,11 @@ fn upsert<K: LineKind>(layout: &Layout) -> Upsert {
         replaced: replaced.collect(),
         source_time: SourceTime::Recorded,
         kept: None,
-        gives_ids: false,
+        uses_staged_ids: false,
     }
 }
 
-/// A field as it is staged.
+/// A field in staged form.
 enum Cell<'r> {
     Text(Option<&'r str>),
     Int(Option<i64>),
@@ -237,7 +241,7 @@ enum Cell<'r> {
     Boolean(bool),
 }
 
-/// Reads a line whole before any of it is staged: a row cannot be taken back.
+/// Reads a complete line before any of it is staged, because a staged row cannot be withdrawn.
 fn read_line<K: LineKind>(fields: Fields<'_>, rows: Option<&mut Rows>) -> Parsed<()> {
     let shop = fields.shop()?;
     let currency = match K::LINE_COLUMNS.iter().position(|column| column.meaning == Meaning::Currency) {

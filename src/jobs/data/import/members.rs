@@ -1,4 +1,4 @@
-//! Members: a line each.
+//! Members, one line each.
 
 use super::line::Meaning::{Text, Time, Word};
 use super::line::{LineColumn, LineKind, UPDATED_AT, column, key};

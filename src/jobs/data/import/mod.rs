@@ -1,8 +1,8 @@
-//! `data import`: loads a shop's data from a CSV file: orders, members, products, refunds and what mails are made of.
+//! `data import`: loads a shop's data from a CSV file: orders, members, products, refunds and the data of mails.
 //!
-//! For shops without an API. A first pass checks the whole file before anything is written; a second one loads it
-//! in chunks. What is stored is replaced by its natural key, so that the same file twice changes nothing, and a
-//! run that was killed goes on behind its last chunk.
+//! For shops without an API. A first pass checks the whole file before anything is written; a second one loads it in
+//! chunks. Stored records are replaced by their natural keys, so that loading the same file twice changes nothing, and
+//! a run that was killed continues after its last chunk.
 
 mod articles;
 mod carts;
@@ -26,36 +26,33 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::config::{ImportFile, SkipLimit};
 use crate::context::Context;
 use crate::db::{Bulk, Db, Kind as DbKind};
+use crate::digest::{FINGERPRINT_DIGITS, fingerprint};
 use crate::failure::Failure;
 use crate::runner::{Completed, Exclusion, Freshness, Job, JobSpec, Planned, Run, history, minutes};
 use crate::severity::Severity;
 use crate::shop::malls::{all_malls, selected_malls};
-use crate::shop::upsert::Outcome;
+use crate::shop::upsert::UpsertCounts;
 use crate::text_encoding::TextEncoding;
 use crate::wording::counted;
 
-use self::feed::{Feed, News, Order, Pass, duplicate_problem};
+use self::feed::{Feed, FeedMessage, Pass, ReadPlan, duplicate_problem};
 use self::field::{Layout, Shop};
 use self::kind::{BadLine, FileKind, Rows};
 use self::reader::{Source, content_hash};
 
-/// Lines to a commit: large enough that the statements' own cost vanishes, small enough that three chunks (one
-/// being read, one waiting, one in the database) stay within a few MiB and a stop is heard within a second.
+/// Lines per commit: large enough that the overhead of statements is negligible, small enough that three chunks (one
+/// being read, one waiting, one in the database) stay within a few MiB and a stop takes effect within a second.
 const CHUNK_LINES: u64 = 10_000;
-/// Bad lines that are kept as rows. More of them say nothing new, and each is a row for somebody to read.
+/// Bad lines that are stored as rows. More of them are not informative, and somebody has to read each.
 const KEPT_BAD_LINES: u64 = 5_000;
-/// Digits of the content's hash that name an instance.
-const KEY_HASH_DIGITS: usize = 16;
-
-/// What a file holds
+/// What a file contains
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Kind {
-    /// Orders, a line for each of their lines
+    /// Orders, one line for each order line
     Orders,
     /// Members
     Members,
@@ -63,7 +60,7 @@ enum Kind {
     Products,
     /// Refunds of orders
     Refunds,
-    /// Carts, a line for each of their items
+    /// Carts, one line for each item
     Carts,
     /// Single-use coupon codes
     Coupons,
@@ -71,26 +68,26 @@ enum Kind {
     Subscriptions,
     /// Articles and their summaries
     Articles,
-    /// What members agreed to, or took back
+    /// Members' consents and refusals
     Consents,
 }
 
 /// Arguments of `data import`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// What the file holds
+    /// What the file contains
     #[arg(long, value_enum)]
     kind: Kind,
-    /// The mall that all its lines belong to, by code or number (default: the column `mall`, or the configuration)
+    /// The mall that all its lines belong to, by code or ID (default: the column `mall`, or the configuration)
     #[arg(long, value_name = "MALL")]
     mall: Option<String>,
-    /// How the file is encoded (default: the configuration's, else utf-8)
+    /// The encoding of the file (default: the configuration's, else utf-8)
     #[arg(long, value_enum)]
     encoding: Option<TextEncoding>,
-    /// What stands between two fields: one ASCII character, or `tab` (default: the configuration's, else a comma)
+    /// The delimiter between fields: one ASCII character, or `tab` (default: the configuration's, else a comma)
     #[arg(long, value_name = "CHARACTER", value_parser = parse_delimiter)]
     delimiter: Option<char>,
-    /// Commit after so many lines
+    /// Commit after this many lines
     #[arg(long, value_name = "LINES", default_value_t = CHUNK_LINES, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     chunk_size: u64,
     /// The file
@@ -100,8 +97,8 @@ pub struct Args {
 impl Job for Args {
     const SPEC: JobSpec = JobSpec {
         name: "data import",
-        summary: "Load orders, members, products and other data of a shop from a CSV file",
-        details: "The whole file is checked before anything is written. The same file twice changes nothing.",
+        summary: "Load a shop's orders, members, products and other data from a CSV file",
+        details: "The whole file is checked before anything is written. Loading the same file twice changes nothing.",
         page: Some("docs/import.md"),
         schedule: None,
         deadline: minutes(120),
@@ -115,11 +112,11 @@ impl Job for Args {
         let mall = self.mall_code(db).await?;
         let path = self.path(cx);
         let mut hash = content_hash(&path)?;
-        hash.truncate(KEY_HASH_DIGITS);
+        hash.truncate(FINGERPRINT_DIGITS);
         let kind = self.kind.word();
         let key = format!("{kind} {} {hash}", mall.as_deref().unwrap_or("*"));
         let mut planned = Planned::new(key, File { short_hash: hash })
-            // Two files of one kind may hold the same orders, an older and a newer state of them.
+            // Two files of one kind may contain the same orders, in an older and a newer state.
             .exclusive_by(kind)
             .with("file", path.to_string_lossy().into_owned());
         if let Some(mall) = mall {
@@ -137,10 +134,10 @@ impl Job for Args {
         let checkpoint = completed.run.checkpoint.as_deref();
         let earlier = checkpoint.and_then(|checkpoint| serde_json::from_str::<Checkpoint>(checkpoint).ok());
         let mall = self.mall_of_file(cx, db).await?;
-        let now = manner(&self.source(cx), mall.as_deref(), self.config(cx));
-        // The same content means something else under another mapping.
+        let now = interpretation(&self.source(cx), mall.as_deref(), self.config(cx));
+        // The same content has a different meaning under another mapping.
         Ok(match earlier {
-            Some(earlier) if earlier.manner != now => {
+            Some(earlier) if earlier.interpretation != now => {
                 Freshness::Due("the mapping, the encoding or the mall has changed since".to_owned())
             }
             _ => Freshness::Current(None),
@@ -174,7 +171,7 @@ impl Args {
         Ok(())
     }
 
-    /// Finds the columns in the file's header, and what of the file is to be done.
+    /// Finds the columns in the file's header, and which lines to process.
     async fn open<K: FileKind>(&self, run: &mut Run<'_>, file: &File) -> anyhow::Result<ImportedFile> {
         let config = self.config(run.cx);
         let source = self.source(run.cx);
@@ -183,7 +180,7 @@ impl Args {
         let shops = all_malls(run.db).await?.iter().map(Shop::new).collect::<anyhow::Result<Vec<_>>>()?;
         let (_, header) = source.open()?;
         let file_name = source.path.display().to_string();
-        let manner = manner(&source, mall.as_deref(), config);
+        let interpretation = interpretation(&source, mall.as_deref(), config);
         let layout = Layout::new(&file_name, &header, K::columns(), config, shops, mall)?;
         Ok(ImportedFile {
             name: source.name(),
@@ -191,7 +188,7 @@ impl Args {
             source,
             layout: Arc::new(layout),
             short_hash: file.short_hash.clone(),
-            manner,
+            interpretation,
             chunk_lines: self.chunk_size,
         })
     }
@@ -221,12 +218,12 @@ impl Args {
         Source {
             path: self.path(cx),
             encoding: self.encoding.unwrap_or(config.encoding),
-            // Both the flag and the configuration take ASCII only.
+            // Both the flag and the configuration accept only ASCII.
             delimiter: u8::try_from(delimiter).unwrap_or(b','),
         }
     }
 
-    /// The code of the mall that all lines belong to, by the flag or the configuration.
+    /// The code of the mall that all lines belong to, from the flag or the configuration.
     async fn mall_of_file(&self, cx: &Context, db: &mut Db) -> anyhow::Result<Option<String>> {
         match (self.mall_code(db).await?, &self.config(cx).mall) {
             (Some(mall), _) => Ok(Some(mall)),
@@ -245,7 +242,7 @@ impl Args {
 
 /// A file by its content.
 pub struct File {
-    /// The beginning of its content's hash.
+    /// The beginning of the hash of its content.
     short_hash: String,
 }
 
@@ -264,7 +261,7 @@ impl Kind {
         }
     }
 
-    /// The words of the column `status`, as the kinds' own files have them.
+    /// The values of the column `status`, as in the modules of the kinds.
     fn statuses(self) -> &'static [&'static str] {
         match self {
             Self::Orders => &["PAYMENT_WAIT", "PAID", "SHIPPED", "DELIVERED", "ORDER_CANCELLED", "REFUNDED"],
@@ -287,14 +284,14 @@ fn parse_delimiter(text: &str) -> Result<char, String> {
     }
 }
 
-/// A mapped column that does not exist is a slip, and the column meant would be looked for under its own name.
+/// A mapping for a column that does not exist is a mistake: the intended column would be looked for under our name.
 fn refuse_unknown_columns<K: FileKind>(config: &ImportFile, kind: Kind) -> Result<(), Failure> {
     let names = config.columns.keys().map(|name| ("columns", name));
     for (section, name) in names.chain(config.values.keys().map(|name| ("values", name))) {
         if !K::columns().iter().any(|column| column.name == name) {
             let known: Vec<&str> = K::columns().iter().map(|column| column.name).collect();
             return Err(Failure::configuration(format!(
-                "[import.{}.{section}] names `{name}`, which is no column of {}",
+                "[import.{}.{section}] names `{name}`, which is not a column of {}",
                 kind.word(),
                 K::NOUNS.1
             ))
@@ -304,7 +301,7 @@ fn refuse_unknown_columns<K: FileKind>(config: &ImportFile, kind: Kind) -> Resul
     Ok(())
 }
 
-/// What is odd in `[import]` of the configuration, for `config check`. The malls are not looked up.
+/// Problems in `[import]` of the configuration, for `config check`. The malls are not looked up.
 pub fn mapping_problems(cx: &Context) -> Vec<String> {
     let import = &cx.config.file().import;
     [
@@ -343,17 +340,15 @@ async fn configured_mall(db: &mut Db, configured: &str, kind: Kind) -> anyhow::R
     Ok(found.into_iter().next().map_or_else(|| configured.to_owned(), |mall| mall.code))
 }
 
-/// What the columns and values of a file are taken for: a later attempt goes on, and a success stands, only if
-/// that is the same.
-fn manner(source: &Source, mall: Option<&str>, config: &ImportFile) -> String {
+/// A digest of how a file's columns and values are interpreted: a later attempt continues, and a success remains valid,
+/// only if that has not changed.
+fn interpretation(source: &Source, mall: Option<&str>, config: &ImportFile) -> String {
     let text = format!("{} {} {mall:?} {config:?}", source.encoding, source.delimiter);
-    let mut hash = hex::encode(Sha256::digest(text.as_bytes()));
-    hash.truncate(KEY_HASH_DIGITS);
-    hash
+    fingerprint(text)
 }
 
-/// The lines that failed in the run that is done again. All lines, unless that run did all the others: a run that
-/// was refused for its bad lines has loaded none, and one that was killed not yet all.
+/// The lines that failed in the run that is retried, if that run loaded all the others; else all lines: a run that was
+/// refused because of its bad lines loaded none, and one that was killed did not load all of them.
 async fn wanted_lines(run: &mut Run<'_>, file_name: &str) -> anyhow::Result<Option<HashSet<u64>>> {
     let Some(items) = run.retry_items() else { return Ok(None) };
     let line_of = |item: &String| item.strip_prefix(file_name)?.strip_prefix(':')?.parse().ok();
@@ -369,30 +364,34 @@ async fn wanted_lines(run: &mut Run<'_>, file_name: &str) -> anyhow::Result<Opti
     Ok(did_the_others.then_some(lines))
 }
 
-/// A file, how it is read, and what of it is to be done.
+/// A file, how it is read, and which lines to process.
 struct ImportedFile {
     name: String,
     source: Source,
     layout: Arc<Layout>,
     wanted: Option<Arc<HashSet<u64>>>,
-    /// The beginning of the hash of the content that the instance stands for.
+    /// The beginning of the hash of the instance's content.
     short_hash: String,
-    manner: String,
+    interpretation: String,
     chunk_lines: u64,
 }
 
 impl ImportedFile {
     fn feed<K: FileKind>(&self, pass: Pass, db: &Db) -> Feed {
-        let order =
-            Order { pass, wanted: self.wanted.clone(), chunk_lines: self.chunk_lines, database: db.kind() };
-        Feed::start::<K>(&self.source, &self.layout, order)
+        let plan = ReadPlan {
+            pass,
+            wanted: self.wanted.clone(),
+            chunk_lines: self.chunk_lines,
+            database: db.kind(),
+        };
+        Feed::start::<K>(&self.source, &self.layout, plan)
     }
 
     fn item_key(&self, line: u64) -> String {
         format!("{}:{line}", self.name)
     }
 
-    /// Whether a pass has read the very content that the run stands for.
+    /// Refuses a content other than that of the run's instance.
     fn refuse_other_content(&self, hash: &str, advice: &str) -> Result<(), Failure> {
         if hash.starts_with(&self.short_hash) {
             return Ok(());
@@ -429,7 +428,7 @@ async fn check<K: FileKind>(run: &mut Run<'_>, file: &ImportedFile) -> anyhow::R
     loop {
         run.check_stop()?;
         match feed.next().await? {
-            News::Chunk(mut chunk) => {
+            FeedMessage::Chunk(mut chunk) => {
                 checked.lines += chunk.lines;
                 checked.note(chunk.bad);
                 if K::LOOKS_UP {
@@ -437,10 +436,10 @@ async fn check<K: FileKind>(run: &mut Run<'_>, file: &ImportedFile) -> anyhow::R
                     checked.note(K::look_up(run.db).await?);
                 }
             }
-            News::End(end) => {
+            FeedMessage::End(end) => {
                 file.refuse_other_content(
                     &end.hash,
-                    "nothing was imported; start again once the file is whole",
+                    "nothing was imported; run the command again once the file is complete",
                 )?;
                 let is_wanted = |line: &u64| file.wanted.as_ref().is_none_or(|wanted| wanted.contains(line));
                 let twice = end
@@ -463,13 +462,13 @@ async fn check<K: FileKind>(run: &mut Run<'_>, file: &ImportedFile) -> anyhow::R
 
 fn too_many_duplicates<K: FileKind>(file: &ImportedFile, lines: usize) -> Failure {
     Failure::bad_input(format!(
-        "failed to read `{}`: {lines} {} are in the file more than once; nothing was imported",
+        "failed to read `{}`: {lines} {} occur more than once; nothing was imported",
         file.source.path.display(),
         K::NOUNS.1
     ))
     .hint(if K::MOST_LINES > 1 {
         format!(
-            "the lines of each {} have to be together: sort the file by `{}`",
+            "the lines of each {} have to be consecutive: sort the file by `{}`",
             K::NOUNS.0,
             K::columns()[1].name
         )
@@ -485,7 +484,7 @@ fn refuse_too_many_bad_lines(
     checked: &Checked,
 ) -> anyhow::Result<()> {
     if file.wanted.is_some() {
-        // The run that is done again was allowed to leave these lines out; those that are good now go in.
+        // The run that is retried was allowed to skip these lines; those that are good now are loaded.
         return Ok(());
     }
     let limit = run.skip_limit(SkipLimit::Count(0));
@@ -502,11 +501,11 @@ fn refuse_too_many_bad_lines(
         "{} of {} lines are bad, more than the skip limit of {limit}; nothing was imported",
         checked.bad_lines, checked.lines
     ))
-    .hint("mend the file, or leave bad lines out with --skip-limit N")
+    .hint("fix the file, or skip bad lines with --skip-limit N")
     .into())
 }
 
-/// One row stands for the bad lines beyond those that have their own.
+/// One row represents the bad lines beyond those that have their own rows.
 fn note_more_bad_lines(run: &mut Run<'_>, file: &ImportedFile, more: u64) {
     if more > 0 {
         run.skip_more(more - 1);
@@ -519,10 +518,10 @@ fn note_more_bad_lines(run: &mut Run<'_>, file: &ImportedFile, more: u64) {
 /// Where a chunk ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Checkpoint {
-    /// The lines of the file up to there, the header not counted.
+    /// The lines of the file up to there, without the header.
     lines: u64,
-    /// See [`manner`].
-    manner: String,
+    /// See [`interpretation`].
+    interpretation: String,
 }
 
 /// What the second pass did.
@@ -530,20 +529,20 @@ struct Checkpoint {
 struct Loaded {
     lines: u64,
     done_before: u64,
-    outcome: Outcome,
+    outcome: UpsertCounts,
 }
 
 impl Loaded {
     fn sentence<K: FileKind>(&self) -> String {
-        let Outcome { new, changed, unchanged, stale, .. } = self.outcome;
+        let UpsertCounts { new, changed, unchanged, stale, .. } = self.outcome;
         let mut sentence = format!(
             "read {}, {} new, {changed} changed, {unchanged} unchanged",
             counted(self.lines, "line", "lines"),
-            counted(new.unsigned_abs(), K::NOUNS.0, K::NOUNS.1)
+            counted(new, K::NOUNS.0, K::NOUNS.1)
         );
         if stale > 0 {
             // Writing to a String cannot fail.
-            let _ = write!(sentence, ", {stale} older than what is stored");
+            let _ = write!(sentence, ", {stale} older than the stored ones");
         }
         if self.done_before > 0 {
             let lines = counted(self.done_before, "line", "lines");
@@ -553,15 +552,16 @@ impl Loaded {
     }
 }
 
-/// Loads the good lines, chunk by chunk, from where an earlier attempt ended.
+/// Loads the good lines, chunk by chunk, from the point where an earlier attempt ended.
 async fn load<K: FileKind>(
     run: &mut Run<'_>,
     file: &ImportedFile,
     checked: Checked,
 ) -> anyhow::Result<Loaded> {
     let earlier: Option<Checkpoint> = run.checkpoint()?;
-    let done_before =
-        earlier.filter(|earlier| earlier.manner == file.manner).map_or(0, |earlier| earlier.lines);
+    let done_before = earlier
+        .filter(|earlier| earlier.interpretation == file.interpretation)
+        .map_or(0, |earlier| earlier.lines);
     if done_before == 0 && run.counts() != history::Counts::default() {
         run.start_over().await?;
     }
@@ -572,9 +572,9 @@ async fn load<K: FileKind>(
     let mut feed = file.feed::<K>(pass, run.db);
     loop {
         run.check_stop()?;
-        let mut chunk = match feed.next().await.map_err(changed_meanwhile)? {
-            News::Chunk(chunk) => chunk,
-            News::End(end) => {
+        let mut chunk = match feed.next().await.map_err(changed_during_import)? {
+            FeedMessage::Chunk(chunk) => chunk,
+            FeedMessage::End(end) => {
                 file.refuse_other_content(&end.hash, CHANGED_ADVICE)?;
                 break;
             }
@@ -583,7 +583,7 @@ async fn load<K: FileKind>(
         let is_empty = chunk.rows.loads.iter().all(Bulk::is_empty);
         let mut bad = chunk.bad;
         if K::LOOKS_UP {
-            // Before the chunk: what it finds goes into the history with the chunk.
+            // Before the chunk, so that the findings go into the history with the chunk.
             stage::<K>(run.db, &mut chunk.rows).await?;
             bad.extend(K::look_up(run.db).await?);
         }
@@ -594,15 +594,16 @@ async fn load<K: FileKind>(
             }
         }
         loaded.lines += chunk.lines;
-        let checkpoint = Checkpoint { lines: chunk.lines_so_far, manner: file.manner.clone() };
-        // As long as nothing was loaded, a later attempt begins anew: a mall may have been added meanwhile.
-        let is_worth_a_checkpoint = done_before > 0 || loaded.outcome != Outcome::default() || !is_empty;
+        let checkpoint =
+            Checkpoint { lines: chunk.lines_so_far, interpretation: file.interpretation.clone() };
+        // As long as nothing was loaded, a later attempt starts over: a mall may have been added in the meantime.
+        let is_worth_a_checkpoint = done_before > 0 || loaded.outcome != UpsertCounts::default() || !is_empty;
         let now = run.cx.now();
         let layout = Arc::clone(&file.layout);
         let outcome = run
             .chunk_writing(is_worth_a_checkpoint.then_some(&checkpoint), async |db| {
                 if is_empty {
-                    return Ok((Outcome::default(), 0));
+                    return Ok((UpsertCounts::default(), 0));
                 }
                 if !K::LOOKS_UP {
                     stage::<K>(db, &mut chunk.rows).await?;
@@ -620,11 +621,10 @@ async fn load<K: FileKind>(
     Ok(loaded)
 }
 
-const CHANGED_ADVICE: &str =
-    "what was imported of it stands; importing the file as it is now settles the rest";
+const CHANGED_ADVICE: &str = "what was already imported stays; import the changed file to load the rest";
 
-/// A fault that the first pass did not see was not there then.
-fn changed_meanwhile(error: anyhow::Error) -> anyhow::Error {
+/// A fault that the first pass did not find must be new: the file changed.
+fn changed_during_import(error: anyhow::Error) -> anyhow::Error {
     match error.downcast::<Failure>() {
         Ok(failure) => {
             Failure::bad_input(format!("the file changed while it was imported: {}", failure.message))
@@ -637,18 +637,18 @@ fn changed_meanwhile(error: anyhow::Error) -> anyhow::Error {
 
 // ---------------------------------------------------------------- staging
 
-/// How PostgreSQL is to plan on this connection. The staging tables are never analysed and the plans are kept, so
-/// it would guess; the one plan that is right at any size of the shop's tables looks every staged row up by an
-/// index. A join by hash or merge reads a large table whole for each chunk.
+/// Restricts PostgreSQL's planner on this connection. The staging tables are never analysed and plans are cached, so it
+/// would guess; the one plan that is right for any size of the shop's tables looks up every staged row by an index. A
+/// hash or merge join reads a large table completely for each chunk.
 const PLAN_BY_INDEX: &str =
     "SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off; SET jit = off";
-/// PostgreSQL need not wait for the disk at each chunk: after a crash of the server the last chunks and their
-/// checkpoint are gone together, and the next start goes on before them.
+/// PostgreSQL does not have to wait for the disk at each chunk: after a server crash the last chunks and their
+/// checkpoint are lost together, and the next start continues before them.
 const COMMIT_WITHOUT_WAITING: &str = "SET synchronous_commit = off";
-/// The run's end waits for the disk, and with it for all before.
+/// The run's end waits for the disk, and so for all previous chunks.
 const COMMIT_TO_DISK: &str = "SET synchronous_commit = on";
-/// SQLite's page cache for the tables' indexes: 8 MiB, since its default of 2 MiB holds the inner pages of a few
-/// million orders only. And its log is copied into the file after 40 MB instead of after each chunk: an index page
+/// SQLite's page cache for the tables' indexes: 8 MiB, because its default of 2 MiB holds the inner pages of only a few
+/// million orders. And its log is copied into the file after 40 MB instead of after each chunk, so that an index page
 /// that many chunks touch is copied once.
 const CACHE_INDEXES: &str = "PRAGMA cache_size = -8192; PRAGMA wal_autocheckpoint = 10000";
 
@@ -660,8 +660,7 @@ async fn prepare<K: FileKind>(db: &mut Db) -> anyhow::Result<()> {
     K::prepare(db).await
 }
 
-/// Replaces the staged rows. PostgreSQL empties the tables at each commit by itself, but for those that are looked
-/// up in before the chunk.
+/// Replaces the staged rows. PostgreSQL empties the tables at each commit, except those that are read before the chunk.
 async fn stage<K: FileKind>(db: &mut Db, rows: &mut Rows) -> anyhow::Result<()> {
     if K::LOOKS_UP || db.kind() == DbKind::Sqlite {
         for (table, _) in K::staging() {
@@ -678,7 +677,7 @@ async fn stage<K: FileKind>(db: &mut Db, rows: &mut Rows) -> anyhow::Result<()> 
 mod tests {
     use super::*;
 
-    /// What the first pass says of a file, mall and all, without a database.
+    /// The problems that the first pass finds in a file, without a database.
     fn problems<K: FileKind>(text: &str, config: &ImportFile) -> Vec<String> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("file.csv");
@@ -732,7 +731,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_one_order_must_agree_and_be_told_apart() {
+    fn lines_of_one_order_must_agree_and_be_distinguishable() {
         let lines = "1,PAYMENT_WAIT,2026-11-19 10:00,300,A,1,100,,\n\
                      1,PAYMENT_WAIT,2026-11-19 10:00,400,B,1,100,,\n\
                      1,PAYMENT_WAIT,2026-11-19 10:00,300,A,1,100,,\n";
@@ -740,13 +739,13 @@ mod tests {
             order_problems(lines),
             [
                 "3: `total_amount`: `400` differs from `300` on line 2 of the same order",
-                "4: `product_code`: `A` is twice in the same order: tell its lines apart by a column `line_no`"
+                "4: `product_code`: `A` occurs twice in the same order: distinguish its lines with a column `line_no`"
             ]
         );
     }
 
     #[test]
-    fn a_mapped_header_and_a_mapped_value_are_read_as_ours() {
+    fn a_mapped_header_and_a_mapped_value_become_ours() {
         let mut config = ImportFile::default();
         config.columns.insert("member_code".to_owned(), "会員番号".to_owned());
         config.values.insert("status".to_owned(), [("有効".to_owned(), "ACTIVE".to_owned())].into());
@@ -764,7 +763,7 @@ mod tests {
     }
 
     #[test]
-    fn config_check_knows_the_words_that_the_kinds_files_know() {
+    fn config_check_knows_the_statuses_of_the_kinds() {
         let files = [
             (Kind::Orders, include_str!("orders.rs")),
             (Kind::Members, include_str!("members.rs")),
@@ -778,7 +777,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mapping_that_fits_no_column_or_word_is_named_with_what_was_meant() {
+    fn a_mapping_that_matches_no_column_or_value_is_reported_with_a_suggestion() {
         let file: ImportFile = toml::from_str(
             "time_format = 'YYYY/MM/DD'\n[columns]\n'注文番号' = 'order_no'\norder_nr = '番号'\nstatus = '状態'\n\
              [values.status]\n'済' = 'PAYED'\n'発送' = 'SHIPPED'\n[values.zzz]\na = 'b'",

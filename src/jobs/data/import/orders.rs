@@ -1,4 +1,4 @@
-//! Orders: a line of the file is a line of an order, with the order's own columns repeated.
+//! Orders: each line of the file is a line of an order and repeats the order's own columns.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use crate::db::Db;
 use crate::shop::orders;
-use crate::shop::upsert::{Outcome, SourceTime};
+use crate::shop::upsert::{SourceTime, UpsertCounts};
 
 use super::field::{Column, Fields, Layout, Parsed, line_amount, optional, required};
 use super::kind::{BadLine, FileKind, Rows, same_record};
@@ -37,14 +37,14 @@ const PRODUCT_NAME: usize = 19;
 const LINE_DISCOUNT_AMOUNT: usize = 20;
 const LINE_TAX_AMOUNT: usize = 21;
 
-/// The columns that say something of the order and are the same on each of its lines.
+/// The columns of the order itself, which are the same on each of its lines.
 const ORDER_COLUMNS: std::ops::RangeInclusive<usize> = STATUS..=UPDATED_AT;
 
 const STATUSES: &[&str] = &["PAYMENT_WAIT", "PAID", "SHIPPED", "DELIVERED", "ORDER_CANCELLED", "REFUNDED"];
 
 impl FileKind for Orders {
     const NOUNS: (&'static str, &'static str) = ("order", "orders");
-    // An order is held in memory whole; a wholesale order has hundreds of lines.
+    // An order is held in memory as a whole; a wholesale order has hundreds of lines.
     const MOST_LINES: usize = 2_000;
     const LOOKS_UP: bool = false;
 
@@ -85,7 +85,7 @@ impl FileKind for Orders {
 
     fn read(layout: &Layout, lines: &[Record], rows: Option<&mut Rows>) -> Result<(), Vec<BadLine>> {
         let Some(first) = lines.first() else { return Ok(()) };
-        // Without its order a line's amounts have no currency: the first line's fault is all that is said.
+        // Without its order a line's amounts have no currency, so only the first line's fault is reported.
         let order = Order::parse(layout.fields(first))
             .map_err(|problem| vec![BadLine { line: first.line(), problem }])?;
         let mut bad = Vec::new();
@@ -114,7 +114,7 @@ impl FileKind for Orders {
         orders::prepare(db).await
     }
 
-    async fn store(db: &mut Db, _layout: &Layout, now: DateTime<Utc>) -> anyhow::Result<Outcome> {
+    async fn store(db: &mut Db, _layout: &Layout, now: DateTime<Utc>) -> anyhow::Result<UpsertCounts> {
         orders::store(db, SourceTime::Recorded, now).await
     }
 }
@@ -238,10 +238,10 @@ impl<'r> Line<'r> {
             return Ok(());
         }
         Err(if self.has_number {
-            format!("`line_no`: `{}` is twice in the same order", self.key)
+            format!("`line_no`: `{}` occurs twice in the same order", self.key)
         } else {
             format!(
-                "`product_code`: `{}` is twice in the same order: tell its lines apart by a column `line_no`",
+                "`product_code`: `{}` occurs twice in the same order: distinguish its lines with a column `line_no`",
                 self.key
             )
         })

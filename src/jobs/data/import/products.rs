@@ -1,4 +1,4 @@
-//! Products, and with them what is in stock: a line each.
+//! Products and their stock, one line each.
 
 use chrono::{DateTime, Utc};
 
@@ -7,14 +7,14 @@ use crate::values;
 
 use super::line::Meaning::{Amount, Currency, Integer, Text, WordOrFirst};
 use super::line::{LineColumn, LineKind, UPDATED_AT, column, key};
-use crate::shop::upsert::Outcome;
+use crate::shop::upsert::UpsertCounts;
 
 /// Products and their stock.
 pub(super) struct Products;
 
 const STATUSES: &[&str] = &["ON_SALE", "SOLD_OUT", "DISCONTINUED"];
 
-/// A product whose stock alone differs counts as changed, but its own row is not written.
+/// A product of which only the stock differs counts as changed, but its own row is not written.
 const COMPARE_STOCK: &str = "
     UPDATE import_products SET is_stock_changed = 1
     WHERE is_stale = 0 AND stock_quantity IS NOT NULL AND (target_id IS NULL OR stock_quantity IS DISTINCT FROM
@@ -37,21 +37,25 @@ impl LineKind for Products {
         column("status", WordOrFirst(STATUSES)),
         column("currency", Currency),
         // Oversold stock is negative in many shops.
-        column("stock_quantity", Integer).aside(),
+        column("stock_quantity", Integer).staged_only(),
         column("stock_alert_threshold", Integer),
         UPDATED_AT,
     ];
     const NOUNS: (&'static str, &'static str) = ("product", "products");
     const TABLE: &'static str = "products";
     const STAGING: &'static str = "import_products";
-    const MORE_STAGING: &'static str = ", is_stock_changed BIGINT DEFAULT 0";
+    const EXTRA_STAGING: &'static str = ", is_stock_changed BIGINT DEFAULT 0";
 
-    async fn compare_beside(db: &mut Db) -> anyhow::Result<()> {
+    async fn compare_related(db: &mut Db) -> anyhow::Result<()> {
         db.execute(COMPARE_STOCK, values![]).await?;
         Ok(())
     }
 
-    async fn store_beside(db: &mut Db, outcome: &mut Outcome, now: DateTime<Utc>) -> anyhow::Result<()> {
+    async fn store_related(
+        db: &mut Db,
+        outcome: &mut UpsertCounts,
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<()> {
         let (stock_alone,): (i64,) = db.fetch_one(COUNT_STOCK_ALONE, values![]).await?;
         db.execute(STORE_STOCK, values![now]).await?;
         outcome.unchanged -= stock_alone;

@@ -1,7 +1,7 @@
-//! From a file to its records: decoding, quotes, line numbers, and everything that is wrong with the file itself.
+//! Reads a file's records: decoding, quotes, line numbers, and faults of the file itself.
 //!
-//! A fault of the file (a wrong encoding, an open quote, a line with a field too many) ends the import whatever the
-//! skip limit: nobody knows what the rest of such a file means.
+//! A fault of the file (a wrong encoding, an unclosed quote, a line with too many fields) ends the import whatever the
+//! skip limit, because nobody knows what the rest of such a file means.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -13,39 +13,39 @@ use sha2::{Digest, Sha256};
 use crate::failure::Failure;
 use crate::text_encoding::{DecodingReader, MalformedText, TextEncoding};
 
-/// No shop's export has more columns; what has is another kind of file.
+/// No shop's export has more columns; a file that does is something else.
 const MOST_COLUMNS: usize = 2_000;
-/// Decoded text is split this much at a time: it stays in the processor's cache.
+/// Bytes of decoded text that are split at a time: they stay in the processor's cache.
 const BUFFER_BYTES: usize = 64 * 1024;
-/// No line of an export is longer; an open quote would read the rest of the file into memory.
+/// No line of an export is longer; an unclosed quote would read the rest of the file into memory.
 const LONGEST_RECORD_BYTES: usize = 1024 * 1024;
-/// Read at a time to hash a file.
+/// Bytes read at a time to hash a file.
 const HASH_BUFFER_BYTES: usize = 256 * 1024;
 
-/// A file and how it is written.
+/// A file and its format.
 #[derive(Debug, Clone)]
 pub(super) struct Source {
     /// Where it is.
     pub(super) path: PathBuf,
     /// How its bytes become text.
     pub(super) encoding: TextEncoding,
-    /// What stands between two fields.
+    /// The delimiter between fields.
     pub(super) delimiter: u8,
 }
 
 impl Source {
-    /// The file's name without its folder, as item keys and messages have it.
+    /// The file's name without its folder, as in item keys and messages.
     pub(super) fn name(&self) -> String {
         self.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
     }
 
-    /// Opens the file behind its header.
+    /// Opens the file and reads its header.
     pub(super) fn open(&self) -> Result<(Reader, Vec<String>), Failure> {
         let file = open(&self.path)?;
         let mut reader = Reader::new(file, self);
         let mut header = Record::default();
         if !reader.next_record(&mut header)? {
-            return Err(Failure::bad_input(format!("`{}` is empty: not even a header", self.path.display())));
+            return Err(Failure::bad_input(format!("`{}` is empty: it has no header", self.path.display())));
         }
         if header.len() > MOST_COLUMNS {
             return Err(Failure::bad_input(format!(
@@ -53,7 +53,7 @@ impl Source {
                 self.path.display(),
                 header.len()
             ))
-            .hint("is the header really its first line, and the delimiter right?"));
+            .hint("check that the first line is the header, and that the delimiter is right"));
         }
         let names: Vec<String> = (0..header.len()).map(|place| header.field(place).to_owned()).collect();
         reader.width = names.len();
@@ -65,7 +65,7 @@ impl Source {
 fn open(path: &Path) -> Result<File, Failure> {
     let failed =
         |error: &io::Error| Failure::bad_input(format!("failed to open `{}`: {error}", path.display()));
-    // Looked at before it is opened: opening a pipe waits for its writer, for ever if there is none.
+    // Checked before it is opened: opening a pipe waits for its writer, for ever if there is none.
     let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {
             Failure::bad_input(format!("failed to open `{}`: it does not exist", path.display()))
@@ -121,7 +121,7 @@ impl Read for Hashing {
     }
 }
 
-/// One record: its fields and the line it begins on. Reused, so that reading allocates nothing.
+/// One record: its fields and the line it starts on. Reused, so that reading allocates nothing.
 #[derive(Debug, Default)]
 pub(super) struct Record {
     text: String,
@@ -130,7 +130,7 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// The line it begins on, counted from 1.
+    /// The line it starts on, counted from 1.
     pub(super) fn line(&self) -> u64 {
         self.line
     }
@@ -140,7 +140,7 @@ impl Record {
         self.ends.len()
     }
 
-    /// A field without the blanks around it, ideographic ones too; empty where there is none.
+    /// A field without surrounding blanks, including ideographic ones; empty if there is none.
     pub(super) fn field(&self, place: usize) -> &str {
         let start = if place == 0 { 0 } else { self.ends.get(place - 1).copied().unwrap_or(0) };
         let end = self.ends.get(place).copied().unwrap_or(start);
@@ -149,7 +149,7 @@ impl Record {
 }
 
 fn trimmed(text: &str) -> &str {
-    // Most fields are plain: two looks at their ends are cheaper than trimming.
+    // Most fields are plain: checking both ends is cheaper than trimming.
     let is_blank = |byte: &u8| byte.is_ascii_whitespace() || !byte.is_ascii();
     if text.as_bytes().first().is_some_and(is_blank) || text.as_bytes().last().is_some_and(is_blank) {
         text.trim_matches(|character: char| character.is_ascii_whitespace() || character == '\u{3000}')
@@ -167,12 +167,12 @@ pub(super) struct Reader {
     start: usize,
     end: usize,
     at_end: bool,
-    /// Line ends that were skipped between records, unseen by `core`.
+    /// Line ends that were skipped between records and not counted by `core`.
     skipped_lines: u64,
-    /// Buffers of the record in the making.
+    /// Buffers of the record being read.
     output: Vec<u8>,
     ends: Vec<usize>,
-    /// Fields of the header, which every record must have; 0 before it is read.
+    /// The number of fields of the header and so of every record; 0 before it is read.
     width: usize,
 }
 
@@ -207,8 +207,8 @@ impl Reader {
             }
             let at_end = self.start == self.end;
             if at_end && is_closed {
-                // A line end closes any record but one inside quotes.
-                return Err(self.fault(record.line, "the file ends inside a quoted field of this line: it is cut off, or a quote is not closed"));
+                // A line end closes any record except one inside quotes.
+                return Err(self.fault(record.line, "the file ends inside a quoted field of this line: it is truncated, or a quote is not closed"));
             }
             let input = if at_end { b"\n".as_slice() } else { &self.buffer[self.start..self.end] };
             is_closed = at_end;
@@ -245,7 +245,7 @@ impl Reader {
         Ok(true)
     }
 
-    /// Goes to the first byte of the next record; false at the end.
+    /// Moves to the first byte of the next record; false at the end.
     fn skip_line_ends(&mut self) -> Result<bool, Failure> {
         loop {
             while self.start < self.end && matches!(self.buffer[self.start], b'\n' | b'\r') {
@@ -264,7 +264,7 @@ impl Reader {
 
     fn take_over(&self, record: &mut Record, length: usize, fields: usize) -> Result<(), Failure> {
         let text = std::str::from_utf8(&self.output[..length])
-            .map_err(|_| self.fault(record.line, "the delimiter stands inside a character"))?;
+            .map_err(|_| self.fault(record.line, "the delimiter is part of a character"))?;
         record.text.clear();
         record.text.push_str(text);
         record.ends.clear();
@@ -275,9 +275,9 @@ impl Reader {
     fn check(&self, record: &Record) -> Result<(), Failure> {
         if record.text.as_bytes().contains(&0) {
             let problem = if self.width == 0 {
-                "there are NUL characters: the file looks like UTF-16, save it as UTF-8"
+                "there are NUL characters: the file looks like UTF-16; save it as UTF-8"
             } else {
-                "there is a NUL character: the file is damaged, or not in the encoding it was said to have"
+                "there is a NUL character: the file is damaged, or has another encoding"
             };
             return Err(self.fault(record.line, problem));
         }
@@ -287,10 +287,10 @@ impl Reader {
         let is_last = self.at_end && self.start == self.end;
         let (found, wanted) = (record.len(), self.width);
         let problem = match found < wanted {
-            true if is_last => format!("the last line has {found} of {wanted} fields: the file is cut off"),
+            true if is_last => format!("the last line has {found} of {wanted} fields: the file is truncated"),
             true => format!("the line has {found} fields, the header has {wanted}"),
             false => format!(
-                "the line has {found} fields, the header has {wanted}: quote a field that holds the delimiter"
+                "the line has {found} fields, the header has {wanted}: quote fields that contain the delimiter"
             ),
         };
         Err(self.fault(record.line, &problem))
@@ -318,7 +318,7 @@ impl Reader {
         Failure::bad_input(format!("failed to read `{}`: line {line}: {problem}", self.path.display()))
     }
 
-    /// The SHA-256 of all that was read, in hexadecimal: of the whole file once it is at its end.
+    /// The SHA-256 of everything that was read, in hexadecimal: of the whole file at its end.
     pub(super) fn into_hash(self) -> String {
         hexadecimal(self.source.into_inner().hash)
     }
@@ -328,7 +328,7 @@ impl Reader {
 mod tests {
     use super::*;
 
-    /// The records behind the header as `line: field|field`, or the fault without the folder.
+    /// The records after the header as `line: field|field`, or the fault without the folder.
     fn read(content: &[u8]) -> Vec<String> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("file.csv");
@@ -353,25 +353,25 @@ mod tests {
     }
 
     #[test]
-    fn records_know_their_lines_whatever_ends_them() {
+    fn records_know_their_lines_whatever_the_line_ends() {
         assert_eq!(read(b"a,b\r\n1,2\r\n\r\n\n3,\"x\ny\"\r\n5,6"), ["2: 1|2", "5: 3|x\ny", "7: 5|6"]);
         assert_eq!(read("a,b\n\u{3000}商 品\u{3000}, 2 \n".as_bytes()), ["2: 商 品|2"]);
     }
 
     #[test]
-    fn a_cut_off_file_is_told_from_a_whole_one() {
+    fn a_truncated_file_is_detected() {
         assert_eq!(
             read(b"a,b\n1,2\n3,\"x\n"),
             [
                 "2: 1|2",
-                "failed to read `file.csv`: line 3: the file ends inside a quoted field of this line: it is cut off, or a quote is not closed"
+                "failed to read `file.csv`: line 3: the file ends inside a quoted field of this line: it is truncated, or a quote is not closed"
             ]
         );
         assert_eq!(
             read(b"a,b\n1,2\n3"),
             [
                 "2: 1|2",
-                "failed to read `file.csv`: line 3: the last line has 1 of 2 fields: the file is cut off"
+                "failed to read `file.csv`: line 3: the last line has 1 of 2 fields: the file is truncated"
             ]
         );
         assert_eq!(read(b"a,b\n3,\"x\""), ["2: 3|x"]);
@@ -379,11 +379,11 @@ mod tests {
 
     #[test]
     fn a_damaged_file_is_refused_with_its_line() {
-        assert_eq!(read(b""), ["`file.csv` is empty: not even a header"]);
+        assert_eq!(read(b""), ["`file.csv` is empty: it has no header"]);
         assert_eq!(
             read(b"a,b\n1,2,3\n4,5\n"),
             [
-                "failed to read `file.csv`: line 2: the line has 3 fields, the header has 2: quote a field that holds the delimiter"
+                "failed to read `file.csv`: line 2: the line has 3 fields, the header has 2: quote fields that contain the delimiter"
             ]
         );
         assert!(read(b"a,b\n1,\0\n")[0].contains("line 2: there is a NUL character"));

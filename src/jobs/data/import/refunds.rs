@@ -1,4 +1,4 @@
-//! Refunds of orders that are stored already: a line each.
+//! Refunds of orders that are already stored, one line each.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use crate::values;
 use super::field::{Column, Fields, Layout, Parsed, optional, required};
 use super::kind::{BadLine, FileKind, Rows, present};
 use super::reader::Record;
-use crate::shop::upsert::{MATCH_COLUMNS, Outcome, SourceTime, Upsert};
+use crate::shop::upsert::{MATCH_COLUMNS, SourceTime, Upsert, UpsertCounts};
 
 /// Refunds.
 pub(super) struct Refunds;
@@ -39,14 +39,14 @@ const STAGING: &[&str] = &[
 const FIND_ORDERS: &str = "
     UPDATE import_refunds AS s SET order_id = t.id, order_currency = t.currency
     FROM orders AS t WHERE t.mall_id = s.mall_id AND t.order_no = s.order_no";
-const MISFITS: &str = "
+const MISMATCHS: &str = "
     SELECT line, order_no, currency, order_currency FROM import_refunds
     WHERE order_id IS NULL OR order_currency <> currency ORDER BY line";
 const DROP_MISFITS: &str = "DELETE FROM import_refunds WHERE order_id IS NULL OR order_currency <> currency";
 
-/// A refund that does not fit the orders.
+/// A refund that does not match an order.
 #[derive(FromRow)]
-struct Misfit {
+struct Mismatch {
     line: i64,
     order_no: String,
     currency: String,
@@ -101,21 +101,21 @@ impl FileKind for Refunds {
 
     async fn look_up(db: &mut Db) -> anyhow::Result<Vec<BadLine>> {
         db.execute(FIND_ORDERS, values![]).await?;
-        let misfits: Vec<Misfit> = db.fetch_all(MISFITS, values![]).await?;
+        let mismatchs: Vec<Mismatch> = db.fetch_all(MISMATCHS, values![]).await?;
         db.execute(DROP_MISFITS, values![]).await?;
-        let bad = misfits.into_iter().map(|misfit| BadLine {
-            line: u64::try_from(misfit.line).unwrap_or(0),
-            problem: match misfit.order_currency {
-                None => format!("`order_no`: unknown order `{}`: import its orders first", misfit.order_no),
+        let bad = mismatchs.into_iter().map(|mismatch| BadLine {
+            line: u64::try_from(mismatch.line).unwrap_or(0),
+            problem: match mismatch.order_currency {
+                None => format!("`order_no`: unknown order `{}`: import its orders first", mismatch.order_no),
                 Some(currency) => {
-                    format!("`currency`: the refund is in {}, its order in {currency}", misfit.currency)
+                    format!("`currency`: the refund is in {}, its order in {currency}", mismatch.currency)
                 }
             },
         });
         Ok(bad.collect())
     }
 
-    async fn store(db: &mut Db, layout: &Layout, now: DateTime<Utc>) -> anyhow::Result<Outcome> {
+    async fn store(db: &mut Db, layout: &Layout, now: DateTime<Utc>) -> anyhow::Result<UpsertCounts> {
         let mut replaced = vec!["amount", "currency", "refunded_at"];
         replaced.extend(present(layout, &[(PRODUCT_CODE, "product_code"), (REASON, "reason")]));
         let refunds = Upsert {
@@ -126,7 +126,7 @@ impl FileKind for Refunds {
             replaced,
             source_time: SourceTime::Unknown,
             kept: None,
-            gives_ids: false,
+            uses_staged_ids: false,
         };
         refunds.store(db, now).await
     }

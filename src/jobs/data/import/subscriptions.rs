@@ -1,4 +1,4 @@
-//! Subscriptions with their next charge: a line each.
+//! Subscriptions with their next charge, one line each.
 
 use super::field::{Fields, Parsed};
 use super::line::Meaning::{Amount, Currency, Day, LastFour, Text, Word};
@@ -28,7 +28,7 @@ impl LineKind for Subscriptions {
     const TABLE: &'static str = "subscriptions";
     const STAGING: &'static str = "import_subscriptions";
 
-    /// Without the day nobody would be told of the charge; a file without the column leaves it as it is stored.
+    /// Without the day nobody would be told about the charge; a file without the column keeps the stored one.
     fn check(fields: &Fields<'_>) -> Parsed<()> {
         const STATUS: usize = 4;
         const NEXT_CHARGE_DAY: usize = 7;

@@ -1,7 +1,7 @@
-//! What brings mails to the senders: claims due rows, gives them their turn, and makes of each what is to be sent.
+//! Supplies the senders with mails: claims due rows, schedules them within the rates and renders them.
 //!
-//! It runs beside the senders on a connection of its own and is held back by a bounded channel, so that memory is the
-//! same for ten mails and ten million.
+//! It runs concurrently with the senders on a separate connection and is throttled by a bounded channel, so that memory
+//! use is the same for ten mails and ten million.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,23 +24,23 @@ use crate::mail::unsubscribe::Unsubscribe;
 use super::ledger::{self, Bodies, Change, Claimed, Position};
 use super::pace::{Candidate, Rates, Turn};
 
-/// Mails to a claim: one transaction, well under 50 ms.
+/// Mails per claim: one transaction, well under 50 ms.
 const CLAIM: i64 = 500;
-/// How much of bodies is read at a time.
+/// How many bytes of bodies are read at a time.
 const PAGE_BYTES: i64 = 512 * 1024;
-/// Mails to a page of bodies.
+/// Mails per page of bodies.
 const PAGE_MAILS: usize = 100;
-/// How much of mails is in hand at the most, but for one that is larger by itself.
+/// How many bytes of mails are in memory at most, unless a single mail is larger.
 pub(super) const MEMORY_KIBIBYTES: u32 = 4 * 1024;
-/// After so many claims that found nothing, others do the rest.
+/// After this many claims in a row that found nothing, other processes do the rest.
 const VAIN_CLAIMS: u32 = 10;
 const VAIN_PAUSE: Duration = Duration::from_millis(20);
-/// How long a run waits for mails whose turn in a rate is yet to come: about until the next run starts.
+/// How long a run waits for mails that a rate holds back: about until the next run starts.
 const PATIENCE: Duration = Duration::from_mins(4);
-/// Priorities, the most urgent first, are looked at anew after this long, so that an urgent mail overtakes the rest.
+/// How often priorities are checked again, most urgent first, so that an urgent mail overtakes the rest.
 const LOOK_AROUND: Duration = Duration::from_secs(1);
 
-/// The clock of a run: the business time, moved on by what has really passed.
+/// The clock of a run: its business time plus the real time that has passed since.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RunClock {
     start: DateTime<Utc>,
@@ -58,38 +58,38 @@ impl RunClock {
     }
 }
 
-/// What the senders are given.
+/// What the claimer passes on.
 pub(super) enum Intake {
     /// A mail to be sent, not before its turn.
     Mail(Box<Ready>),
-    /// A mail that is settled without being sent: not wanted any more, or broken.
+    /// A mail that is completed without being sent: no longer wanted, or broken.
     Settled {
         /// The row's change.
         change: Change,
-        /// Whether that is a failure, for the run's list of errors.
+        /// Whether that is a failure for the run's list of errors.
         is_failure: bool,
     },
-    /// A mail that this configuration cannot send: it stays as it is, and the run says so at its end.
+    /// A mail that this configuration cannot send: it stays as it is, and the run reports it at its end.
     Impossible(Failure),
 }
 
-/// A mail that can go.
+/// A mail that is ready to be sent.
 pub(super) struct Ready {
     pub(super) row: Claimed,
     pub(super) mail: OutgoingMail,
-    /// The recipient it was meant for, as suppressions are kept.
+    /// The intended recipient, normalised like suppressions.
     pub(super) address: String,
-    /// How long its turn is off.
+    /// When its turn in the rates comes.
     pub(super) wait_until: Instant,
-    /// Whether its Message-ID is new and has to be written down first.
+    /// Whether its Message-ID is new and has to be stored first.
     pub(super) has_new_id: bool,
-    /// Whether it is in another language than its row asked for.
+    /// Whether it is in a different language than its row asked for.
     pub(super) is_fallback: bool,
-    /// Its share of the memory for mails in hand.
+    /// Its share of the memory for mails.
     _room: OwnedSemaphorePermit,
 }
 
-/// What makes mails of rows.
+/// What turns rows into mails.
 pub(super) struct Preparation {
     pub(super) gate: Gate,
     pub(super) templates: Templates,
@@ -117,7 +117,7 @@ impl Preparation {
     }
 }
 
-/// The loop that claims and prepares, until nothing is due or it is asked to stop.
+/// The loop that claims and prepares mails until nothing is due or it is asked to stop.
 pub(super) struct Claimer {
     pub(super) db: Db,
     pub(super) run: i64,
@@ -128,11 +128,11 @@ pub(super) struct Claimer {
     pub(super) stop: watch::Receiver<bool>,
     pub(super) ready: mpsc::Sender<Intake>,
     pub(super) memory: Arc<Semaphore>,
-    /// From then on nothing more is begun: the run ends in order before its deadline.
+    /// After this time no more mails are started, so that the run ends cleanly before its deadline.
     pub(super) until: Instant,
 }
 
-/// Where claiming is within the queue.
+/// How far claiming has got in the queue.
 #[derive(Clone, Copy)]
 struct Place {
     priority: i64,
@@ -140,7 +140,7 @@ struct Place {
 }
 
 impl Claimer {
-    /// Works until nothing is due any more. Gives how many mails it claimed.
+    /// Works until nothing more is due. Returns the number of mails claimed.
     pub(super) async fn work(mut self) -> anyhow::Result<u64> {
         let mut claimed = 0;
         let mut place: Option<Place> = None;
@@ -161,7 +161,7 @@ impl Claimer {
             };
             let (mails, reached) = self.claim(priority, position).await?;
             if reached.is_none() && position.is_none() {
-                // Another process was faster. What it does not take is there at the next look.
+                // Another process was faster. What it leaves is found by the next claim.
                 in_vain += 1;
                 tokio::time::sleep(VAIN_PAUSE).await;
             } else {
@@ -177,7 +177,7 @@ impl Claimer {
         Ok(claimed)
     }
 
-    /// Claims a chunk and gives each mail its turn; those whose turn is far off go back.
+    /// Claims a chunk and assigns each mail its turn; those whose turn is far off are returned.
     async fn claim(
         &mut self,
         priority: i64,
@@ -221,7 +221,7 @@ impl Claimer {
             .await
     }
 
-    /// Waits until the next mail's turn comes. Not for ever: the next run does as well.
+    /// Waits until the next mail's turn comes, but only for a while: the next run can send it too.
     async fn wait_for_turns(&mut self) -> anyhow::Result<bool> {
         if !self.rates.are_limited() || self.clock.since.elapsed() >= PATIENCE {
             return Ok(false);
@@ -232,7 +232,7 @@ impl Claimer {
         if self.clock.since.elapsed() + wait > PATIENCE {
             return Ok(false);
         }
-        // An urgent mail may come in the meantime.
+        // An urgent mail may arrive in the meantime.
         let wait = wait.min(LOOK_AROUND);
         tokio::select! {
             () = tokio::time::sleep(wait) => Ok(true),
@@ -240,7 +240,7 @@ impl Claimer {
         }
     }
 
-    /// Makes mails of the claimed rows, page by page, and hands them over. Gives whether somebody takes them still.
+    /// Renders the claimed rows, page by page, and hands them over. Returns whether the receiver still exists.
     async fn hand_over(&mut self, mut mails: Vec<(Claimed, Instant)>) -> anyhow::Result<bool> {
         while !mails.is_empty() {
             let mut bytes = 0;
@@ -276,7 +276,7 @@ impl Claimer {
             ledger::unwanted(&mut self.db, &recipients, self.consent).await?.into_iter().collect();
         for (row, wait_until) in page {
             let id = row.id;
-            // Deleted at this very moment: there is nothing to send.
+            // Deleted in the meantime: there is nothing to send.
             let Some(bodies) = bodies.remove(&id) else { continue };
             let files = with_files.get(&id).copied();
             let Some(room) = self.room(row.bytes + files.unwrap_or(0)).await? else { return Ok(false) };
@@ -295,7 +295,7 @@ impl Claimer {
         Ok(true)
     }
 
-    /// Waits until there is room in memory for a mail of so many bytes; `None` if the run is to stop.
+    /// Waits until there is room in memory for a mail of this size; `None` if the run is to stop.
     async fn room(&mut self, bytes: i64) -> anyhow::Result<Option<OwnedSemaphorePermit>> {
         let kibibytes = u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX).min(MEMORY_KIBIBYTES);
         let room = Arc::clone(&self.memory).acquire_many_owned(kibibytes);
@@ -305,8 +305,8 @@ impl Claimer {
         }
     }
 
-    /// Makes a mail of its row. What is wrong with the mail itself fails it; what is wrong with the configuration
-    /// ends the run.
+    /// Turns a row into a mail. A problem with the mail itself fails only that mail; a problem with the configuration ends
+    /// the run.
     async fn mail_of(
         &mut self,
         mut row: Claimed,
@@ -347,7 +347,7 @@ impl Claimer {
         if Category::of(&row.category) == Category::Marketing {
             let unsubscribe = match &self.preparation.unsubscribe {
                 Ok(unsubscribe) => unsubscribe,
-                // The others do not wait for it.
+                // The other mails do not wait for it.
                 Err(failure) => return Ok(Intake::Impossible(failure.clone())),
             };
             headers.retain(|(name, _)| !name.to_ascii_lowercase().starts_with("list-"));
@@ -379,7 +379,7 @@ impl Claimer {
         row.message_id = Some(message_id.clone());
         let content = Content {
             message_id,
-            // The same at each try: a mail is one mail, however often it is sent.
+            // The same for each attempt: a mail stays the same mail, however often it is sent.
             date: row.queued_at,
             from,
             reply_to,
@@ -418,7 +418,7 @@ impl Claimer {
             });
         }
         let data = serde_json::from_str(bodies.data.as_deref().unwrap_or("null"))
-            .map_err(|error| format!("`data` is no JSON: {error}"))?;
+            .map_err(|error| format!("`data` is not JSON: {error}"))?;
         let language = row.locale.as_deref().unwrap_or(self.preparation.default_locale.tag());
         let mut data: serde_json::Value = data;
         if let (Some(object), Ok(unsubscribe), Ok(recipient)) =
@@ -435,15 +435,15 @@ impl Claimer {
         let is_fallback = rendered.fallback().is_some();
         let RenderedMail { subject, text, html, category, locale, .. } = rendered;
         if [&subject, &text].into_iter().chain(&html).any(|part| part.contains('\0')) {
-            return Err("the template's values hold a NUL character".to_owned());
+            return Err("the template's values contain a NUL character".to_owned());
         }
-        // An application may call a mail advertising whose template does not; never the other way round.
+        // An application may mark a mail as advertising although its template does not; never the other way round.
         let category =
             if Category::of(&row.category) == Category::Marketing { Category::Marketing } else { category };
         Ok(Texts { subject, text: Some(text), html, category, locale, is_new: true, is_fallback })
     }
 
-    /// The first look at the list of refusals saw the row before its template said that it is advertising.
+    /// Checks refusals of advertising again: the first check was made before the template declared the mail advertising.
     async fn refusal_of_advertising(
         &mut self,
         row: &Claimed,
@@ -476,7 +476,7 @@ impl Claimer {
                     content_id: file.content_id,
                     bytes,
                 }),
-                None => Err(format!("the attachment `{}` is gone: it has no content any more", file.name)),
+                None => Err(format!("the attachment `{}` no longer has any content", file.name)),
             })
             .collect())
     }
@@ -492,9 +492,9 @@ struct Texts {
     html: Option<String>,
     category: Category,
     locale: Locale,
-    /// Rendered just now.
+    /// Whether they were rendered from a template.
     is_new: bool,
-    /// In another language than the row asks for.
+    /// Whether they are in a different language than the row asks for.
     is_fallback: bool,
 }
 
@@ -502,7 +502,7 @@ fn domain_of(recipient: &str) -> String {
     address::parse(recipient).map_or_else(|_| String::new(), |recipient| address::domain(&recipient))
 }
 
-/// A claimed row's status as the constant that it is.
+/// A claimed row's status as one of our constants.
 pub(super) fn word(status: &str) -> &'static str {
     match status {
         ledger::RETRY => ledger::RETRY,

@@ -1,8 +1,8 @@
 //! The states of the queue's rows, and every statement that changes them.
 //!
-//! A mail is held by the run in `claimed_by`. It becomes SENDING, durably, before the server could have it, and what
-//! came of it is durable before the same connection hands over its next one: whenever a process dies, the mails whose
-//! fate is not known are no more than the mails that were under way.
+//! A mail belongs to the run in `claimed_by`. It becomes SENDING, durably, before the server can have it, and its
+//! outcome is durable before the same connection hands over the next mail: whenever a process dies, only the mails that
+//! were in transit have an unknown outcome.
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -12,7 +12,7 @@ use crate::db::{Db, FromRow};
 use crate::mail::queue::AS_NEW;
 use crate::values;
 
-/// A mail as it is claimed: all but its bodies.
+/// A mail as it is claimed: without its bodies.
 #[derive(Debug, Clone, FromRow)]
 pub(super) struct Claimed {
     pub(super) id: i64,
@@ -30,12 +30,12 @@ pub(super) struct Claimed {
     pub(super) attempts: i64,
     pub(super) unknown_attempts: i64,
     pub(super) message_id: Option<String>,
-    /// Of the bodies.
+    /// The size of its bodies.
     pub(super) bytes: i64,
 }
 
-/// Where claiming goes on within a priority: behind the last mail that was claimed. Without it each claim would walk
-/// past the index entries of all those sent before it, which PostgreSQL keeps until it vacuums.
+/// Where claiming continues within a priority: after the last claimed mail. Without it each claim would scan the index
+/// entries of all mails sent before, which PostgreSQL keeps until it vacuums.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Position {
     due_at: DateTime<Utc>,
@@ -46,7 +46,7 @@ pub(super) struct Position {
 pub(super) async fn most_urgent(db: &mut Db, now: DateTime<Utc>) -> anyhow::Result<Option<i64>> {
     let found: Option<(i64,)> = db
         .fetch_optional(
-            // Not EXISTS: PostgreSQL would look at all that is due, where one is enough.
+            // Not EXISTS: PostgreSQL would scan everything that is due, although one row is enough.
             "WITH level (priority) AS (VALUES (CAST(1 AS BIGINT)), (2), (3))
              SELECT priority FROM level
              WHERE (SELECT due_at FROM mails
@@ -60,7 +60,7 @@ pub(super) async fn most_urgent(db: &mut Db, now: DateTime<Utc>) -> anyhow::Resu
     Ok(found.map(|(priority,)| priority))
 }
 
-/// When the next mail is due that waits for its turn in a rate, and no sooner.
+/// When the next mail that waits for its turn in a rate is due, after the given time.
 pub(super) async fn next_paced(db: &mut Db, after: DateTime<Utc>) -> anyhow::Result<Option<DateTime<Utc>>> {
     let (next,): (Option<DateTime<Utc>>,) = db
         .fetch_one(
@@ -76,7 +76,7 @@ pub(super) async fn next_paced(db: &mut Db, after: DateTime<Utc>) -> anyhow::Res
     Ok(next)
 }
 
-/// Claims due mails of one priority for a run, the longest due first, behind `position`.
+/// Claims due mails of one priority for a run, the longest due first, after `position`.
 pub(super) async fn claim(
     db: &mut Db,
     run: i64,
@@ -110,7 +110,7 @@ pub(super) async fn claim(
     Ok((claimed, position))
 }
 
-/// The bodies of a mail, or the template's data that they are made from.
+/// The bodies of a mail, or the template data that they are rendered from.
 #[derive(Debug, Clone, FromRow)]
 pub(super) struct Bodies {
     pub(super) id: i64,
@@ -127,7 +127,7 @@ pub(super) async fn bodies(db: &mut Db, ids: &[i64]) -> anyhow::Result<Vec<Bodie
     Ok(db.fetch_all(&sql, values![json!(ids)]).await?)
 }
 
-/// A file of a mail; without content it is gone.
+/// An attachment of a mail; it may have lost its content.
 #[derive(Debug, FromRow)]
 pub(super) struct StoredFile {
     pub(super) name: String,
@@ -136,7 +136,7 @@ pub(super) struct StoredFile {
     pub(super) content: Option<Vec<u8>>,
 }
 
-/// The sizes of the files of those mails that have any.
+/// The sizes of the attachments of those mails that have any.
 pub(super) async fn sizes_of_files(db: &mut Db, ids: &[i64]) -> anyhow::Result<Vec<(i64, i64)>> {
     let sql = format!(
         "SELECT mail_id, CAST(COALESCE(SUM(OCTET_LENGTH(content)), 0) AS BIGINT) FROM mail_attachments
@@ -146,15 +146,15 @@ pub(super) async fn sizes_of_files(db: &mut Db, ids: &[i64]) -> anyhow::Result<V
     Ok(db.fetch_all(&sql, values![json!(ids)]).await?)
 }
 
-/// The files of a mail.
+/// The attachments of a mail.
 pub(super) async fn files(db: &mut Db, mail: i64) -> anyhow::Result<Vec<StoredFile>> {
     let sql =
         "SELECT name, content_type, content_id, content FROM mail_attachments WHERE mail_id = $1 ORDER BY id";
     Ok(db.fetch_all(sql, values![mail]).await?)
 }
 
-/// Why some of these mails are not wanted any more, by mail: the address is suppressed, or the member has left, asked
-/// to be forgotten, or refused. Asked right before sending, because much may happen while a mail waits.
+/// Why some of these mails are no longer wanted, by mail: the address is suppressed, or the member withdrew, requested
+/// erasure or refused. Checked right before sending, because much may change while a mail waits.
 pub(super) async fn unwanted(
     db: &mut Db,
     mails: &[(i64, String)],
@@ -188,7 +188,7 @@ pub(super) async fn unwanted(
         .await?)
 }
 
-/// A change of a mail's row.
+/// A change to a mail's row.
 #[derive(Debug, Clone)]
 pub(super) struct Change {
     /// The mail.
@@ -197,24 +197,24 @@ pub(super) struct Change {
     pub(super) status: &'static str,
     /// When it is due again, if it is.
     pub(super) due_at: Option<DateTime<Utc>>,
-    /// How many attempts are added; -1 takes one back that never was.
+    /// How many attempts are added; -1 takes back an attempt that did not happen.
     pub(super) attempts: i64,
-    /// How many attempts of unknown outcome are added.
+    /// How many attempts with an unknown outcome are added.
     pub(super) unknown_attempts: i64,
-    /// Whether it waits for a person.
+    /// Whether it waits for a person's decision.
     pub(super) is_held: bool,
-    /// Whether its turn in a rate is taken.
+    /// Whether it waits for its turn in a rate.
     pub(super) is_paced: bool,
-    /// The server's words.
+    /// The server's reply.
     pub(super) reply: Option<String>,
-    /// The service's number.
+    /// The service's id.
     pub(super) provider_message_id: Option<String>,
-    /// The Message-ID, when the mail gets it.
+    /// The Message-ID, when the mail is assigned one.
     pub(super) message_id: Option<String>,
 }
 
 impl Change {
-    /// A change to a status that changes nothing else.
+    /// A change of the status only.
     pub(super) fn to(id: i64, status: &'static str) -> Self {
         Self {
             id,
@@ -230,7 +230,7 @@ impl Change {
         }
     }
 
-    /// Whether the run keeps the mail.
+    /// Whether the run keeps its claim.
     fn keeps_claim(&self) -> bool {
         self.status == SENDING
     }
@@ -240,7 +240,7 @@ impl Change {
     }
 }
 
-/// The words of `mails.status`.
+/// The values of `mails.status`.
 pub(super) const QUEUED: &str = "QUEUED";
 pub(super) const SENDING: &str = "SENDING";
 pub(super) const SENT: &str = "SENT";
@@ -249,14 +249,14 @@ pub(super) const UNKNOWN: &str = "UNKNOWN";
 pub(super) const FAILED: &str = "FAILED";
 pub(super) const CANCELLED: &str = "CANCELLED";
 
-/// PostgreSQL has no NUL in a text; what a server or a row says may hold one.
+/// PostgreSQL allows no NUL in a text; a server's reply or a row may contain one.
 fn without_nul(text: Option<&str>) -> Option<String> {
     text.map(|text| text.replace('\0', "␀"))
 }
 
-/// Writes changes in one statement, which is one durable commit, and gives the mails it changed. A mail that this run
-/// does not hold any more is left alone, and so is every mail once the run is not RUNNING any more: a process that
-/// was frozen past its lease writes nothing.
+/// Writes changes in one statement, which is one durable commit, and returns the mails it changed. A mail that this run
+/// no longer holds is left alone, and so is every mail once the run is no longer RUNNING: a process that was frozen
+/// past its lease writes nothing.
 pub(super) async fn write(
     db: &mut Db,
     run: i64,
@@ -288,11 +288,11 @@ pub(super) async fn write(
     Ok(written.into_iter().map(|(id,)| id).collect())
 }
 
-/// Neither compares `claimed_by` in a form that an index answers: the few changed rows are found by their numbers, not
-/// among the hundreds that the run holds.
+/// Neither compares `claimed_by` in a form that an index can use: the few changed rows are found by their ids instead
+/// of among the hundreds that the run holds.
 ///
-/// An array of arrays: names in every row would be most of the text. Instants go as microseconds, and SQLite gets them
-/// as the text that it keeps them in.
+/// An array of arrays: names in every row would be most of the text. Instants are passed as microseconds; SQLite gets
+/// them as the text that it stores.
 const WRITE_SQLITE: &str = "
     UPDATE mails SET
         status = changed.status,
@@ -342,7 +342,7 @@ const WRITE_POSTGRES: &str = "
       AND EXISTS (SELECT 1 FROM batch_execution WHERE batch_execution.id = $1 AND batch_execution.status = 'RUNNING')
     RETURNING mails.id";
 
-/// Keeps the texts that a template was rendered to, so that `mail show` tells what was sent.
+/// Stores the rendered texts of a template, so that `mail show` shows what was sent.
 #[expect(clippy::too_many_arguments, reason = "the columns that it writes")]
 pub(super) async fn keep_texts(
     db: &mut Db,
@@ -363,19 +363,19 @@ pub(super) async fn keep_texts(
     Ok(())
 }
 
-/// Gives back what a run holds and has not begun to send.
+/// Releases the mails that a run holds and has not started to send.
 pub(super) async fn release(db: &mut Db, run: i64) -> anyhow::Result<u64> {
     let sql = "UPDATE mails SET claimed_by = NULL
                WHERE claimed_by = $1 AND status IN ('QUEUED', 'RETRY', 'UNKNOWN')";
     Ok(db.execute(sql, values![run]).await?)
 }
 
-/// A mail that was under way at so many deaths is likely to be their cause: it waits for a person.
+/// A mail that was in transit when this many processes died is probably the cause: it waits for a person.
 const MOST_DEATHS: i64 = 20;
 
-/// Takes back what dead runs held. What one of them was sending may have arrived: it becomes UNKNOWN, and by the rule
-/// it is sent once more or waits for a person. Gives those, and whether they wait. That a process died is not the
-/// mail's fault: it takes none of its tries.
+/// Reclaims the mails that dead runs held. A mail that one of them was sending may have arrived: it becomes UNKNOWN,
+/// and depending on the configuration it is sent once more or waits for a person. Returns those, and whether they wait.
+/// A process's death is not the mail's fault, so it does not count as an attempt.
 pub(super) async fn recover(
     db: &mut Db,
     now: DateTime<Utc>,
@@ -397,7 +397,7 @@ pub(super) async fn recover(
     Ok(db.fetch_all(&is_unknown, values![now, rule == OnUnknown::Hold, MOST_DEATHS]).await?)
 }
 
-/// Puts an address on the list of those that get nothing any more.
+/// Suppresses all mail to an address.
 pub(super) async fn suppress(
     db: &mut Db,
     address: &str,
@@ -416,7 +416,7 @@ pub(super) async fn suppress(
     Ok(())
 }
 
-/// Puts failed mails of an earlier run back into the queue.
+/// Requeues failed mails of an earlier run.
 pub(super) async fn requeue_failed(db: &mut Db, ids: &[i64], now: DateTime<Utc>) -> anyhow::Result<u64> {
     let sql = format!(
         "UPDATE mails SET {AS_NEW} WHERE (status = 'FAILED' OR (status = 'UNKNOWN' AND is_held)) AND id IN {}",

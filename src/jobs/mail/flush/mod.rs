@@ -1,8 +1,8 @@
 //! `mail flush`: sends the queued mails that are due.
 //!
-//! Every five minutes, as many processes as one likes: rows are claimed one by one. A claimer brings mails, senders
-//! hand each to the server over a connection of their own, and this run writes what becomes of them: that a mail is
-//! about to be sent before the server can have it, and its outcome before the same connection begins another one.
+//! Runs every five minutes, in any number of processes: rows are claimed one by one. A claimer supplies mails, senders
+//! hand them to the server over one connection each, and the run records their progress: that a mail is about to be
+//! sent, before the server can have it, and its outcome, before the same connection starts another one.
 
 mod intake;
 mod ledger;
@@ -26,41 +26,42 @@ use crate::mail::delivery::{Outcome, Rejection, Stop};
 use crate::mail::outgoing::Gate;
 use crate::runner::{Exclusion, Job, JobSpec, Planned, Run, history, minutes, open_connection};
 use crate::severity::Severity;
+use crate::wording::counted;
 
 use self::intake::{Claimer, Intake, MEMORY_KIBIBYTES, Preparation, Ready, RunClock};
 use self::ledger::Change;
 use self::pace::Rates;
 use self::senders::{Report, Senders};
 
-/// Connections side by side unless told otherwise: what a mail server takes from one client without complaint.
+/// Parallel connections by default: what a mail server accepts from one client without complaint.
 const CONNECTIONS: usize = 8;
-/// Tries of a mail unless told otherwise.
+/// Attempts per mail by default.
 const ATTEMPTS: u32 = 3;
-/// The pause before the second try: greylisting servers want at least this.
+/// The pause before the second attempt: greylisting servers require at least this.
 const BACKOFF: Duration = Duration::from_mins(5);
-/// Each pause is so many times the one before.
+/// The factor by which each pause is longer than the one before.
 const BACKOFF_GROWTH: u32 = 4;
 const LONGEST_BACKOFF: Duration = Duration::from_hours(24);
-/// Pauses differ by up to this many hundredths, so that mails that were deferred together do not come back together.
+/// The jitter of pauses in percent, so that mails that were deferred together do not come back together.
 const JITTER_PERCENT: u64 = 20;
-/// Mails that wait ready for a sender.
+/// Prepared mails that wait for a sender.
 const READY: usize = 64;
-/// The run's row and its list of errors are written this often.
+/// How often the run's row and its list of errors are written.
 const BOOKKEEPING: Duration = Duration::from_secs(1);
-/// Longer than most servers take for a mail.
+/// Longer than most servers need for a mail.
 const LONGEST_MARGIN: Duration = Duration::from_mins(2);
 /// How long the outcome of one mail waits for those of the others.
 const GATHERING: Duration = Duration::from_millis(1);
-/// So many refusals one after the other that blame the sender: going on would only hurt its reputation.
+/// After this many refusals in a row that blame the sender, going on would only hurt its reputation.
 const POLICY_REFUSALS: u32 = 20;
 
-/// In front of a mail's number in the list of errors.
+/// The prefix of a mail's id in the list of errors.
 const ITEM: &str = "mail ";
 
 /// Arguments of `mail flush`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// Send over so many connections side by side (default: `mail.connections`, else 8)
+    /// Send over this many parallel connections (default: `mail.connections`, else 8)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
     connections: Option<u16>,
 }
@@ -69,7 +70,7 @@ impl Job for Args {
     const SPEC: JobSpec = JobSpec {
         name: "mail flush",
         summary: "Send the queued mails that are due",
-        details: "As many processes as you like run at the same time: mails are claimed one by one.",
+        details: "Any number of processes may run at the same time: mails are claimed one by one.",
         page: Some("docs/mail.md"),
         schedule: Some("*/5 * * * *"),
         deadline: minutes(60),
@@ -80,7 +81,7 @@ impl Job for Args {
     type Unit = ();
 
     async fn plan(&self, cx: &Context, _db: &mut Db) -> anyhow::Result<Vec<Planned<()>>> {
-        // What is missing is told at once and not only when a mail is due.
+        // A missing setting is reported at once and not only when a mail is due.
         Gate::new(&cx.config)?;
         MailTransport::new(&cx.config)?;
         Ok(vec![Planned::sweep(())])
@@ -89,8 +90,8 @@ impl Job for Args {
     async fn run(&self, run: &mut Run<'_>, _unit: &()) -> anyhow::Result<()> {
         let policy = Policy::new(&run.cx.config.file().mail);
         let clock = RunClock::starting_at(run.cx.now());
-        take_back_what_dead_runs_held(run, &policy, clock).await?;
-        requeue_what_is_retried(run, clock).await?;
+        reclaim_mails_of_dead_runs(run, &policy, clock).await?;
+        requeue_retried_mails(run, clock).await?;
         if ledger::most_urgent(run.db, clock.now()).await?.is_none() {
             run.summarise("nothing to send".to_owned());
             return Ok(());
@@ -113,7 +114,7 @@ impl Args {
     }
 }
 
-async fn take_back_what_dead_runs_held(
+async fn reclaim_mails_of_dead_runs(
     run: &mut Run<'_>,
     policy: &Policy,
     clock: RunClock,
@@ -127,17 +128,16 @@ async fn take_back_what_dead_runs_held(
     }
     if !unknown.is_empty() {
         run.cx.output.status(&format!(
-            "{} {} when an earlier run died, and may have arrived",
-            unknown.len(),
-            if unknown.len() == 1 { "mail was being sent" } else { "mails were being sent" }
+            "{} when an earlier run died, and may have arrived",
+            counted(unknown.len(), "mail was being sent", "mails were being sent")
         ));
     }
     Ok(())
 }
 
-/// `runs retry`: what failed in that run is tried again from the beginning.
-async fn requeue_what_is_retried(run: &mut Run<'_>, clock: RunClock) -> anyhow::Result<()> {
-    // Whether that run failed in part or, with no other mail to send, altogether.
+/// `runs retry`: mails that failed in that run start over.
+async fn requeue_retried_mails(run: &mut Run<'_>, clock: RunClock) -> anyhow::Result<()> {
+    // Whether that run failed partly or, with no other mail to send, completely.
     let Some(retried) = run.retried() else { return Ok(()) };
     let items = history::open_items(run.db, retried).await?;
     let ids: Vec<i64> = items.iter().filter_map(|item| item.strip_prefix(ITEM)?.parse().ok()).collect();
@@ -148,7 +148,7 @@ async fn requeue_what_is_retried(run: &mut Run<'_>, clock: RunClock) -> anyhow::
 
 // ---------------------------------------------------------------- what an outcome means
 
-/// When a mail is tried again, and when it is given up.
+/// When a mail is tried again, and when it is given up on.
 #[derive(Debug, Clone, Copy)]
 struct Policy {
     attempts: i64,
@@ -165,7 +165,7 @@ impl Policy {
         }
     }
 
-    /// The pause after so many tries, with its jitter.
+    /// The pause after this many attempts, with jitter.
     fn pause(&self, attempts: i64) -> TimeDelta {
         let doublings = u32::try_from((attempts - 1).clamp(0, 8)).unwrap_or(0);
         let pause =
@@ -175,10 +175,10 @@ impl Policy {
         TimeDelta::from_std(pause * percent / 100).unwrap_or_default()
     }
 
-    /// What an outcome makes of the row.
+    /// How an outcome changes the row.
     fn change(&self, mail: &Ready, outcome: &Outcome, clock: RunClock) -> Change {
         let row = &mail.row;
-        // This try is counted already.
+        // This attempt is already counted.
         let attempts = row.attempts + 1;
         let again = Some(clock.now() + self.pause(attempts));
         match outcome {
@@ -191,7 +191,7 @@ impl Policy {
                 Change { reply: Some(reply.clone()), due_at: again, ..Change::to(row.id, ledger::RETRY) }
             }
             Outcome::Deferred { reply } => Change {
-                reply: Some(format!("given up after {attempts} tries: {reply}")),
+                reply: Some(format!("given up after {attempts} attempts: {reply}")),
                 ..Change::to(row.id, ledger::FAILED)
             },
             Outcome::Rejected { reply, .. } => {
@@ -201,7 +201,7 @@ impl Policy {
                 reply: Some(reply.clone()),
                 due_at: again,
                 unknown_attempts: 1,
-                // Once more by itself, with the same Message-ID; then a person has to look.
+                // Sent once more automatically, with the same Message-ID; then a person has to decide.
                 is_held: self.on_unknown == OnUnknown::Hold || row.unknown_attempts >= 1,
                 ..Change::to(row.id, ledger::UNKNOWN)
             },
@@ -217,20 +217,20 @@ struct Tally {
     unknown: u64,
     failed: u64,
     cancelled: u64,
-    /// Mails in another language than their rows asked for, whatever became of them.
+    /// Mails in a different language than their rows asked for, whatever their outcome.
     fallbacks: u64,
 }
 
 impl Tally {
     fn sentence(&self) -> String {
         let all = self.sent + self.again + self.unknown + self.failed + self.cancelled;
-        let mut sentence = format!("sent {} of {all} {}", self.sent, if all == 1 { "mail" } else { "mails" });
+        let mut sentence = format!("sent {} of {}", self.sent, counted(all, "mail", "mails"));
         for (count, what) in [
-            (self.again, "to be tried again"),
-            (self.unknown, "of unknown outcome"),
+            (self.again, "to be retried"),
+            (self.unknown, "with unknown outcome"),
             (self.failed, "failed"),
-            (self.cancelled, "not wanted any more"),
-            (self.fallbacks, "in another language than asked for"),
+            (self.cancelled, "no longer wanted"),
+            (self.fallbacks, "in a fallback language"),
         ] {
             if count > 0 {
                 sentence.push_str(&format!(", {count} {what}"));
@@ -242,17 +242,17 @@ impl Tally {
 
 // ---------------------------------------------------------------- sending
 
-/// A run's sending: what waits, what is under way, and what is to be written down.
+/// The state of a run: which mails wait, which are in transit, and which changes are to be written.
 struct Flush {
     run: i64,
-    /// For the states of mails alone: each of its statements is one commit.
+    /// Only for the states of mails: each statement is one commit.
     db: Db,
     policy: Policy,
     clock: RunClock,
     reaches_recipients: bool,
     senders: Senders,
     intake: mpsc::Receiver<Intake>,
-    /// One task; it ends with this struct.
+    /// One task, which is aborted when this struct is dropped.
     claimer: JoinSet<anyhow::Result<u64>>,
     stop_claiming: watch::Sender<bool>,
     waiting: VecDeque<Box<Ready>>,
@@ -260,14 +260,14 @@ struct Flush {
     tally: Tally,
     /// Addresses that do not exist, with the mail and the reply.
     bounced: Vec<(String, i64, String)>,
-    /// All of them in this run.
+    /// All such addresses of this run.
     gone: HashSet<String>,
     policy_refusals: u32,
-    /// Why some mails could not be sent by this configuration.
+    /// Why this configuration could not send some mails.
     impossible: Option<Failure>,
-    /// Why nothing more is sent.
+    /// Why sending stopped.
     stop: Option<Stop>,
-    /// Why a mail was given back untried: the run has not done all it should, even if others got through.
+    /// Why a mail was released untried: the run did not do everything, even if other mails were sent.
     untried: Option<Stop>,
     booked: Instant,
 }
@@ -322,7 +322,7 @@ impl Flush {
         })
     }
 
-    /// Sends until nothing is due, the server cannot be spoken to, or the run is asked to stop.
+    /// Sends until nothing is due, the server is unusable, or the run is asked to stop.
     async fn send_all(&mut self, run: &mut Run<'_>) -> anyhow::Result<()> {
         let mut is_claiming = true;
         loop {
@@ -340,9 +340,9 @@ impl Flush {
             let next_turn = self.waiting.front().filter(|_| goes_on).map(|mail| mail.wait_until);
             tokio::select! {
                 biased;
-                Some(report) = self.senders.next() => self.hear(run, report),
+                Some(report) = self.senders.next() => self.handle_report(run, report),
                 intake = self.intake.recv(), if wants_more => match intake {
-                    Some(intake) => self.take_in(run, intake),
+                    Some(intake) => self.accept(run, intake),
                     None => is_claiming = false,
                 },
                 () = until(next_turn), if next_turn.is_some() && self.senders.has_room() => {}
@@ -353,45 +353,45 @@ impl Flush {
                 && self.waiting.len() < READY
                 && let Ok(intake) = self.intake.try_recv()
             {
-                self.take_in(run, intake);
+                self.accept(run, intake);
             }
             let begun =
-                if self.stop.is_none() && run.check_stop().is_ok() { self.begin() } else { Vec::new() };
-            self.write_down(run, begun).await?;
+                if self.stop.is_none() && run.check_stop().is_ok() { self.start_ready() } else { Vec::new() };
+            self.write_changes(run, begun).await?;
         }
         match (self.stop.take(), self.impossible.take(), self.untried.take()) {
-            (Some(stop), _, _) | (None, None, Some(stop)) => Err(explained(stop)),
+            (Some(stop), _, _) | (None, None, Some(stop)) => Err(stop_error(stop)),
             (None, Some(failure), _) => Err(failure.into()),
             (None, None, None) => Ok(()),
         }
     }
 
-    /// Waits for the other mails that are under way, but not long: one commit for all of them costs little more than
-    /// one for each, and a server on the same network answers them all in the meantime.
+    /// Waits briefly for the other mails in transit: one commit for all of them costs little more than a commit for one,
+    /// and a server on the same network answers them all in the meantime.
     async fn gather(&mut self, run: &mut Run<'_>) {
         let limit = tokio::time::Instant::now() + GATHERING;
         while !self.changes.is_empty() && self.senders.are_under_way() {
             tokio::select! {
                 biased;
-                Some(report) = self.senders.next() => self.hear(run, report),
+                Some(report) = self.senders.next() => self.handle_report(run, report),
                 () = tokio::time::sleep_until(limit) => break,
             }
         }
         while let Some(report) = self.senders.try_next() {
-            self.hear(run, report);
+            self.handle_report(run, report);
         }
     }
 
-    /// Chooses the mails that free senders can begin now.
-    #[expect(clippy::vec_box, reason = "each box goes on to its sender as it is")]
-    fn begin(&mut self) -> Vec<Box<Ready>> {
+    /// Chooses the mails that free senders can start now.
+    #[expect(clippy::vec_box, reason = "each box is passed on to its sender")]
+    fn start_ready(&mut self) -> Vec<Box<Ready>> {
         let now = Instant::now();
         let mut begun = Vec::new();
         let room = self.senders.room();
         while begun.len() < room && self.waiting.front().is_some_and(|mail| mail.wait_until <= now) {
             let Some(mail) = self.waiting.pop_front() else { break };
             if self.gone.contains(&mail.address) {
-                // Learned since the mail was prepared.
+                // Found out after the mail was prepared.
                 self.tally.cancelled += 1;
                 let reply = Some("suppressed: BOUNCE".to_owned());
                 self.changes.push(Change { reply, ..Change::to(mail.row.id, ledger::CANCELLED) });
@@ -399,16 +399,16 @@ impl Flush {
                 begun.push(mail);
             }
         }
-        // More mails than senders: another connection, if one more is allowed.
+        // More mails than senders: open another connection if one more is allowed.
         if self.waiting.front().is_some_and(|mail| mail.wait_until <= now) {
             self.senders.grow();
         }
         begun
     }
 
-    /// Writes all changes in one commit, then lets the mails that are SENDING by it go.
-    #[expect(clippy::vec_box, reason = "each box goes on to its sender as it is")]
-    async fn write_down(&mut self, run: &mut Run<'_>, begun: Vec<Box<Ready>>) -> anyhow::Result<()> {
+    /// Writes all changes in one commit, then releases the mails that it made SENDING to their senders.
+    #[expect(clippy::vec_box, reason = "each box is passed on to its sender")]
+    async fn write_changes(&mut self, run: &mut Run<'_>, begun: Vec<Box<Ready>>) -> anyhow::Result<()> {
         self.changes.extend(begun.iter().map(|mail| Change {
             attempts: 1,
             message_id: mail.row.message_id.clone().filter(|_| mail.has_new_id),
@@ -418,10 +418,10 @@ impl Flush {
             let changes = std::mem::take(&mut self.changes);
             let written = ledger::write(&mut self.db, self.run, self.clock.now(), &changes).await?;
             if written.len() < changes.len() {
-                // A row that somebody cancelled or deleted is nobody's fault; a lease that was lost ends the run.
+                // A row that was cancelled or deleted is not an error; a lost lease ends the run.
                 run.chunk(None::<&str>, async |_| Ok(())).await.or_else(unless_stopped)?;
             }
-            // At once: the next mail to the same address may be waiting already.
+            // At once: the next mail to the same address may already be waiting.
             for (address, mail, reply) in std::mem::take(&mut self.bounced) {
                 ledger::suppress(&mut self.db, &address, mail, &reply, self.clock.now()).await?;
             }
@@ -441,11 +441,11 @@ impl Flush {
         Ok(())
     }
 
-    fn take_in(&mut self, run: &mut Run<'_>, intake: Intake) {
+    fn accept(&mut self, run: &mut Run<'_>, intake: Intake) {
         run.read(1);
         match intake {
             Intake::Mail(mail) => {
-                // By their turns: one that has to wait does not hold back the others.
+                // Ordered by turn: a mail that has to wait does not hold back the others.
                 let place = self.waiting.partition_point(|other| other.wait_until <= mail.wait_until);
                 self.tally.fallbacks += u64::from(mail.is_fallback);
                 self.waiting.insert(place, mail);
@@ -464,8 +464,8 @@ impl Flush {
         }
     }
 
-    /// Takes note of what a sender says.
-    fn hear(&mut self, run: &mut Run<'_>, report: Report) {
+    /// Handles a sender's report.
+    fn handle_report(&mut self, run: &mut Run<'_>, report: Report) {
         match report {
             Report::Done { mail, outcome } => self.note_outcome(run, &mail, &outcome),
             Report::NotTried { mail, stop } => {
@@ -478,7 +478,7 @@ impl Flush {
         }
     }
 
-    /// A mail that was written down as SENDING and never left is as it was.
+    /// Restores a mail that was marked SENDING but never left.
     fn give_back(&mut self, mail: &Ready) {
         let change = Change { attempts: -1, ..Change::to(mail.row.id, intake::word(&mail.row.status)) };
         self.changes.push(change);
@@ -498,7 +498,7 @@ impl Flush {
             _ => &mut self.tally.failed,
         };
         *count += 1;
-        // An address that is gone is settled by its suppression: no failure for somebody to look at.
+        // An address that does not exist is settled by its suppression: nobody has to look at it.
         let is_settled = matches!(outcome, Outcome::Rejected { because: Rejection::Address, .. })
             && self.reaches_recipients;
         if (change.status == ledger::FAILED && !is_settled) || change.is_held {
@@ -510,10 +510,10 @@ impl Flush {
         };
         if self.policy_refusals >= POLICY_REFUSALS {
             self.note_stop(Stop::Refused(format!(
-                "the server refused {POLICY_REFUSALS} mails in a row by its policy, the last with: {reply}"
+                "the server's policy refused {POLICY_REFUSALS} mails in a row, the last with: {reply}"
             )));
         }
-        // What a server says of the test address says nothing of the person the mail was meant for.
+        // A server's reply about the test address says nothing about the intended recipient.
         if let Outcome::Rejected { because: Rejection::Address, .. } = outcome
             && self.reaches_recipients
         {
@@ -523,8 +523,8 @@ impl Flush {
         self.changes.push(change);
     }
 
-    /// One connection less is no reason to stop while others work; no connection at all is, and so is whatever another
-    /// connection would not change.
+    /// One connection less is not a reason to stop while others work; having none is, and so is any problem that another
+    /// connection would have too.
     fn note_stop(&mut self, stop: Stop) {
         let ends = !matches!(stop, Stop::Unreachable(_)) || self.senders.are_gone();
         if ends && self.stop.is_none() {
@@ -532,18 +532,18 @@ impl Flush {
         }
     }
 
-    /// Ends what was begun and gives back what was not.
+    /// Finishes what was started and releases what was not.
     async fn end(&mut self, run: &mut Run<'_>) -> anyhow::Result<()> {
         self.stop_claiming.send_replace(true);
         self.intake.close();
         while self.intake.try_recv().is_ok() {}
         self.waiting.clear();
-        // First: what they hold is room that the claimer may wait for.
+        // First, because the claimer may be waiting for the memory that these mails hold.
         self.senders.close().await;
         let claimed = self.claimer.join_next().await;
-        // What ended while the run was failing is known all the same.
+        // Outcomes that arrived while the run was failing are recorded too.
         while let Some(report) = self.senders.try_next() {
-            self.hear(run, report);
+            self.handle_report(run, report);
         }
         let left = std::mem::take(&mut self.changes);
         if !left.is_empty() {
@@ -555,13 +555,13 @@ impl Flush {
     }
 }
 
-/// How long before its deadline a run begins nothing more: what it has begun comes to its end, and no mail is left in
-/// doubt. The next run does the rest.
+/// How long before its deadline a run starts no more mails: those in transit finish, and no mail is left with an
+/// unknown outcome. The next run does the rest.
 fn margin(deadline: Duration) -> Duration {
     (deadline / 10).min(LONGEST_MARGIN)
 }
 
-/// How the list of errors names a mail.
+/// The key of a mail in the list of errors.
 fn item_key(id: i64) -> String {
     format!("{ITEM}{id}")
 }
@@ -572,7 +572,7 @@ async fn until(turn: Option<Instant>) {
     }
 }
 
-/// A stop is told at the end, when what was begun is written down.
+/// A stop is reported at the end, once everything that was started is recorded.
 fn unless_stopped(error: anyhow::Error) -> anyhow::Result<()> {
     match error.downcast_ref::<crate::runner::Interruption>() {
         Some(crate::runner::Interruption::Stopped(_)) => Ok(()),
@@ -580,17 +580,17 @@ fn unless_stopped(error: anyhow::Error) -> anyhow::Result<()> {
     }
 }
 
-/// The error of a run that could not go on, with its exit code and what to do.
-fn explained(stop: Stop) -> anyhow::Error {
+/// The error of a run that could not continue, with its exit code and what to do.
+fn stop_error(stop: Stop) -> anyhow::Error {
     match stop {
         Stop::Unreachable(reason) => Failure::try_later(format!("failed to reach the mail server: {reason}"))
-            .hint("the mails stay queued; the next run tries again"),
+            .hint("the mails stay queued; the next run will try again"),
         Stop::Credentials(reason) => {
             Failure::failed(format!("failed to log in to the mail server: {reason}"))
                 .hint("check the user and the password; the mails stay queued")
         }
         Stop::Refused(reason) => Failure::failed(format!("failed to send mails: {reason}"))
-            .hint("the mails stay queued; send again once this is mended"),
+            .hint("the mails stay queued; send them once this is fixed"),
         Stop::Configuration(reason) => Failure::configuration(reason),
     }
     .into()

@@ -1,8 +1,8 @@
-//! Rates: how many mails a second may go, in all and to one recipient domain, over every process that sends.
+//! Rate limits: how many mails per second may be sent, in total and to one recipient domain, across all processes.
 //!
-//! Each bucket is one row that says when its next mail may go. Turns are taken for the next moments only, in the order
-//! in which mails are claimed, so that an urgent one is never behind the backlog. A mail whose turn is not near goes
-//! back into the queue, due about when its turn will come: it is looked at twice or so, however long the queue is.
+//! Each bucket is one row that says when its next mail may be sent. Turns are assigned only for the near future, in the
+//! order in which mails are claimed, so that an urgent mail never waits behind the backlog. A mail whose turn is not
+//! near goes back into the queue, due about when its turn will come: it is claimed about twice, however long the queue.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,12 +12,12 @@ use crate::config::MailConfig;
 use crate::db::{Db, FromRow};
 use crate::values;
 
-/// Turns further off than this are waited for in the queue.
+/// Mails whose turn is further away than this wait in the queue.
 const HORIZON: TimeDelta = TimeDelta::seconds(2);
-/// A mail that came back in time is let in soon. One that is later than this was missed by everybody, as when the mail
-/// server was down, and goes behind the others: thousands of them would be pushed on and on in front.
+/// A mail that comes back on time is scheduled soon. One that is later than this was missed by all runs, for example
+/// because the mail server was down, and goes to the end: thousands of them would otherwise block the front.
 const VALIDITY: TimeDelta = TimeDelta::minutes(5);
-/// The bucket of all mails; no domain is called so.
+/// The bucket of all mails; no domain has this name.
 const ALL: &str = "*";
 
 /// The rates in force.
@@ -28,30 +28,30 @@ pub(super) struct Rates {
     domains: BTreeMap<String, f64>,
 }
 
-/// A mail that wants a turn.
+/// A mail that needs a turn.
 pub(super) struct Candidate<'a> {
     pub(super) domain: &'a str,
-    /// When it was to come back, if it waited for its turn, or was tried, before.
+    /// When it was due to come back, if it waited for its turn or was tried before.
     pub(super) expected: Option<DateTime<Utc>>,
 }
 
-/// When a mail may go.
+/// When a mail may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// At this moment, which is near.
+    /// At this time, which is near.
     Taken(DateTime<Utc>),
-    /// Not soon: it is to ask again then.
+    /// Not soon: it has to be claimed again then.
     Later(DateTime<Utc>),
 }
 
-/// A bucket while turns are given.
+/// A bucket while turns are assigned.
 struct Bucket {
     interval: TimeDelta,
-    /// When its next mail may go.
+    /// When its next mail may be sent.
     next_at: DateTime<Utc>,
-    /// Behind the last mail that was sent back for the first time.
+    /// After the last mail that was returned for the first time.
     deferred_until: DateTime<Utc>,
-    /// Behind the last mail that was sent back again.
+    /// After the last mail that was returned again.
     again_until: DateTime<Utc>,
 }
 
@@ -73,13 +73,13 @@ impl Rates {
         self.all.is_some() || self.per_domain.is_some() || !self.domains.is_empty()
     }
 
-    /// The buckets that a mail to this domain takes a turn of.
+    /// The buckets in which a mail to this domain takes a turn.
     fn of<'a>(&self, domain: &'a str) -> impl Iterator<Item = (&'a str, f64)> {
         let of_domain = self.domains.get(domain).copied().or(self.per_domain);
         self.all.map(|rate| (ALL, rate)).into_iter().chain(of_domain.map(|rate| (domain, rate)))
     }
 
-    /// Gives each mail its turn, in order; now where nothing limits it. Call it inside a transaction.
+    /// Assigns each mail its turn, in order; now if nothing limits it. Call it inside a transaction.
     pub(super) async fn turns(
         &self,
         db: &mut Db,
@@ -98,7 +98,7 @@ impl Rates {
         Ok(turns)
     }
 
-    /// The buckets of these mails, locked in the order of their names, so that two processes do not wait for each other.
+    /// The buckets of these mails, locked in the order of their names, so that two processes do not deadlock.
     async fn lock_buckets<'a>(
         &self,
         db: &mut Db,
@@ -136,7 +136,7 @@ impl Rates {
         if turn <= now + HORIZON {
             for name in names {
                 if let Some(bucket) = buckets.get_mut(name) {
-                    // Of all mails it takes one turn, however late in these moments its domain lets it go.
+                    // It takes one turn of the total rate, however late its domain lets it be sent.
                     let from = if name == ALL { bucket.next_at } else { turn };
                     bucket.next_at = from + bucket.interval;
                 }
@@ -185,32 +185,32 @@ mod tests {
     }
 
     #[test]
-    fn the_next_moments_are_taken_and_the_rest_is_spread_behind() {
+    fn near_turns_are_taken_and_the_rest_is_spread_after_them() {
         let rates = Rates { all: None, per_domain: Some(1.0), domains: BTreeMap::new() };
         let mut buckets = buckets(&rates, &["a"]);
         let turns: Vec<Turn> = (0..6).map(|_| rates.turn(&new("a"), &mut buckets, second(0))).collect();
         assert_eq!(turns[..3], [0, 1, 2].map(|at| Turn::Taken(second(at))));
         assert_eq!(turns[3..], [4, 5, 6].map(|at| Turn::Later(second(at))));
-        // An urgent mail that comes now is not behind them: the next turn is its own.
+        // An urgent mail that arrives now is not behind them: it gets the next turn.
         assert_eq!(rates.turn(&new("a"), &mut buckets, second(1)), Turn::Taken(second(3)));
     }
 
     #[test]
-    fn a_mail_that_waits_for_its_domain_takes_no_turn_of_all() {
+    fn a_mail_that_waits_for_its_domain_takes_no_turn_of_the_total() {
         let rates = Rates { all: Some(10.0), per_domain: Some(1.0), domains: BTreeMap::new() };
         let mut buckets = buckets(&rates, &["slow", "other"]);
         for _ in 0..20 {
             rates.turn(&new("slow"), &mut buckets, second(0));
         }
-        // Three of the slow domain are on their way at 0, 1 and 2 s; the other domain goes right behind them.
+        // Three mails to the slow domain are scheduled at 0, 1 and 2 s; the other domain comes right after them.
         let Turn::Taken(turn) = rates.turn(&new("other"), &mut buckets, second(0)) else {
-            panic!("it may go")
+            panic!("it may be sent")
         };
         assert!(turn <= second(3), "{turn}");
     }
 
     #[test]
-    fn a_mail_that_came_back_in_time_is_not_sent_to_the_end() {
+    fn a_mail_that_comes_back_on_time_does_not_go_to_the_end() {
         let rates = Rates { all: None, per_domain: Some(1.0), domains: BTreeMap::new() };
         let mut buckets = buckets(&rates, &["a"]);
         for _ in 0..1000 {

@@ -1,8 +1,8 @@
-//! The senders: tasks that hold a connection each and send one mail at a time.
+//! The senders: tasks that each hold a connection and send one mail at a time.
 //!
-//! A sender has the next mail in its hands while it sends one: it tells the server who writes to whom meanwhile, and
-//! holds the mail itself back until the outcome of the one before is written down. So a process that dies leaves at
-//! most one mail a connection that arrived and is not marked.
+//! A sender already has the next mail while it sends one: it sends the next envelope in the meantime, but holds the
+//! mail itself back until the outcome of the previous one is recorded. So a process that dies leaves at most one mail
+//! per connection that arrived without being marked as sent.
 
 use std::time::Duration;
 
@@ -14,32 +14,32 @@ use crate::mail::delivery::{Outcome, Stop};
 
 use super::intake::Ready;
 
-/// How long the end of a run waits for the server's goodbye.
+/// How long the end of a run waits for the server to close the connection.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// The mail that is sent and the next one.
+/// The mail being sent and the next one.
 const MAILS_IN_HAND: usize = 2;
 
-/// What a sender says.
+/// A sender's report.
 pub(super) enum Report {
-    /// Its connection stands: it takes mails.
+    /// Its connection is open: it accepts mails.
     Connected,
-    /// A mail came to an end.
+    /// A mail has an outcome.
     Done {
         /// The mail.
         mail: Box<Ready>,
-        /// Its end.
+        /// Its outcome.
         outcome: Outcome,
     },
-    /// A mail was not handed over at all, and the sender is gone.
+    /// A mail was not handed over at all, and the sender has ended.
     NotTried {
         /// The mail.
         mail: Box<Ready>,
-        /// Why.
+        /// The reason.
         stop: Stop,
     },
-    /// No connection could be made, and the sender is gone.
+    /// No connection could be made, and the sender has ended.
     NoConnection {
-        /// Why.
+        /// The reason.
         stop: Stop,
     },
 }
@@ -51,21 +51,21 @@ struct Message {
     is_gone: bool,
 }
 
-/// A mail for a sender, and the word that it may leave.
-struct Order {
+/// A mail for a sender, and the clearance to send it.
+struct Assignment {
     mail: Box<Ready>,
     clearance: oneshot::Receiver<()>,
 }
 
-/// A sender as the run sees it.
+/// The run's view of a sender.
 struct Sender {
-    orders: mpsc::Sender<Order>,
+    assignments: mpsc::Sender<Assignment>,
     is_connected: bool,
-    /// Mails given to it that have not come to an end.
+    /// Mails assigned to it that have no outcome yet.
     in_hand: usize,
-    /// Whether a mail of it has ended and is not written down yet.
+    /// Whether one of its mails has an outcome that is not recorded yet.
     is_unmarked: bool,
-    /// The word for the mail behind that one.
+    /// The clearance for the mail after that one.
     next_clearance: Option<oneshot::Sender<()>>,
 }
 
@@ -73,7 +73,7 @@ struct Sender {
 pub(super) struct Senders {
     transport: MailTransport,
     most: usize,
-    /// By number; `None` once it is gone.
+    /// By index; `None` once it has ended.
     crew: Vec<Option<Sender>>,
     reports: mpsc::UnboundedReceiver<Message>,
     reporting: mpsc::UnboundedSender<Message>,
@@ -86,28 +86,28 @@ impl Senders {
         Self { transport, most, crew: Vec::new(), reports, reporting, tasks: JoinSet::new() }
     }
 
-    /// How many mails could be given to them now.
+    /// How many mails they could accept now.
     pub(super) fn room(&self) -> usize {
         let room = |sender: &Sender| MAILS_IN_HAND.saturating_sub(sender.in_hand);
         self.crew.iter().flatten().filter(|sender| sender.is_connected).map(room).sum()
     }
 
-    /// Whether a mail that waits could be given to one, or a sender be made for it.
+    /// Whether a waiting mail could be assigned to a sender, or a new sender could be started for it.
     pub(super) fn has_room(&self) -> bool {
         self.room() > 0 || (!self.is_connecting() && self.count() < self.most)
     }
 
-    /// Whether no mail is under way.
+    /// Whether no mail is in transit.
     pub(super) fn are_idle(&self) -> bool {
         self.crew.iter().flatten().all(|sender| sender.in_hand == 0)
     }
 
-    /// Whether a mail has its clearance and has not come to its end.
+    /// Whether a mail has its clearance but no outcome yet.
     pub(super) fn are_under_way(&self) -> bool {
         self.crew.iter().flatten().any(|sender| sender.in_hand > 0 && !sender.is_unmarked)
     }
 
-    /// Whether there is no sender, and none is being made.
+    /// Whether there is no sender, and none is being started.
     pub(super) fn are_gone(&self) -> bool {
         self.count() == 0
     }
@@ -120,53 +120,53 @@ impl Senders {
         self.crew.iter().flatten().any(|sender| !sender.is_connected)
     }
 
-    /// Makes one more sender if all have work and there may be one more. One connects at a time: a server that
+    /// Starts one more sender if all are busy and the limit allows it. Only one connects at a time, so that a server that
     /// refuses is asked once.
     pub(super) fn grow(&mut self) {
         let is_one_idle = self.crew.iter().flatten().any(|sender| sender.in_hand == 0);
         if is_one_idle || self.is_connecting() || self.count() >= self.most {
             return;
         }
-        let (orders, inbox) = mpsc::channel(MAILS_IN_HAND);
+        let (assignments, inbox) = mpsc::channel(MAILS_IN_HAND);
         let sender =
-            Sender { orders, is_connected: false, in_hand: 0, is_unmarked: false, next_clearance: None };
+            Sender { assignments, is_connected: false, in_hand: 0, is_unmarked: false, next_clearance: None };
         let number = self.crew.len();
         self.crew.push(Some(sender));
         self.tasks.spawn(work(number, self.transport.clone(), inbox, self.reporting.clone()));
     }
 
-    /// Gives a mail to the sender with the least to do; back if that one is gone by now.
+    /// Assigns a mail to the sender with the least to do; returns the mail if that sender has ended in the meantime.
     pub(super) fn send(&mut self, mail: Box<Ready>) -> Result<(), Box<Ready>> {
         let open = self.crew.iter_mut().flatten().filter(|sender| sender.is_connected);
         let Some(sender) = open.min_by_key(|sender| sender.in_hand) else { return Err(mail) };
         let (clear, clearance) = oneshot::channel();
         let is_next = sender.in_hand > 0 || sender.is_unmarked;
-        if let Err(refused) = sender.orders.try_send(Order { mail, clearance }) {
+        if let Err(refused) = sender.assignments.try_send(Assignment { mail, clearance }) {
             return Err(refused.into_inner().mail);
         }
         sender.in_hand += 1;
         if is_next {
             sender.next_clearance = Some(clear);
         } else {
-            // A sender that is gone says so itself.
+            // A sender that has ended reports it itself.
             let _ = clear.send(());
         }
         Ok(())
     }
 
-    /// The outcomes that were heard of are written down: the mails behind them may leave.
+    /// The reported outcomes are recorded: the next mails may be sent.
     pub(super) fn clear(&mut self) {
         for sender in self.crew.iter_mut().flatten().filter(|sender| sender.is_unmarked) {
             sender.is_unmarked = false;
             if let Some(clear) = sender.next_clearance.take() {
-                // A sender that is gone says so itself.
+                // A sender that has ended reports it itself.
                 let _ = clear.send(());
             }
         }
     }
 
-    /// Waits for the next report. Never ends by itself; a defect in a sender is one of the run, which would wait for
-    /// its report in vain.
+    /// Waits for the next report. A panic in a sender is passed on to the run, which would otherwise wait for its report
+    /// for ever.
     pub(super) async fn next(&mut self) -> Option<Report> {
         let message = tokio::select! {
             biased;
@@ -176,7 +176,7 @@ impl Senders {
         Some(self.note(message))
     }
 
-    /// The next report that is there already.
+    /// The next report, if there is one.
     pub(super) fn try_next(&mut self) -> Option<Report> {
         let message = self.reports.try_recv().ok()?;
         Some(self.note(message))
@@ -195,14 +195,14 @@ impl Senders {
             }
             if message.is_gone {
                 self.crew[message.sender] = None;
-                // A server that takes four connections is not asked for a fifth again and again.
+                // A server that accepts four connections is not asked for a fifth again and again.
                 self.most = self.count();
             }
         }
         message.report
     }
 
-    /// Ends all connections, in an orderly way if the server takes part.
+    /// Closes all connections, cleanly if the server cooperates.
     pub(super) async fn close(&mut self) {
         self.crew.clear();
         let farewell = async { while self.tasks.join_next().await.is_some() {} };
@@ -224,14 +224,14 @@ async fn panicked(tasks: &mut JoinSet<()>) -> Box<dyn std::any::Any + Send> {
     std::future::pending().await
 }
 
-/// One sender: connects, then sends what it is given until there is nothing more.
+/// One sender: connects, then sends the mails it receives until there are no more.
 async fn work(
     sender: usize,
     transport: MailTransport,
-    mut inbox: mpsc::Receiver<Order>,
+    mut inbox: mpsc::Receiver<Assignment>,
     reports: mpsc::UnboundedSender<Message>,
 ) {
-    // Nobody listens any more at the end of a run: then nothing is left to be said.
+    // At the end of a run reports are no longer received, and none are needed.
     let say = |report, is_gone| drop(reports.send(Message { sender, report, is_gone }));
     let mut connection: Option<MailConnection> = None;
     let stop = loop {
@@ -245,8 +245,8 @@ async fn work(
                 Err(stop) => break stop,
             },
         };
-        let Some(Order { mail, clearance }) = inbox.recv().await else { return open.close().await };
-        // Without the word the run is at its end: the connection is dropped with the mail half said.
+        let Some(Assignment { mail, clearance }) = inbox.recv().await else { return open.close().await };
+        // Without clearance the run is over: the connection is dropped in the middle of the mail.
         match open.send_when(&mail.mail, async { clearance.await.is_ok() }).await {
             Ok(Some(outcome)) => {
                 say(Report::Done { mail, outcome }, false);
@@ -262,7 +262,7 @@ async fn work(
         }
     };
     inbox.close();
-    while let Some(Order { mail, .. }) = inbox.recv().await {
+    while let Some(Assignment { mail, .. }) = inbox.recv().await {
         say(Report::NotTried { mail, stop: stop.clone() }, false);
     }
     say(Report::NoConnection { stop }, true);

@@ -1,8 +1,8 @@
-//! `mall sync`: members, orders and sales of shops at Cafe24, taken into the unified tables page by page.
+//! `mall sync`: synchronises members, orders and sales from shops at Cafe24 into the unified tables, page by page.
 //!
-//! One instance a mall, domain and period. Each page is one commit with the place behind it, so that a run that was
-//! killed goes on with the page it was at; the next page is read meanwhile. Malls are worked on side by side, the
-//! domains of one after the other, since they share the shop's throttle.
+//! One instance per mall, domain and period. Each page is one commit together with the position after it, so that a run
+//! that was killed continues with the page it was processing; the next page is read in the meantime. Malls are processed
+//! in parallel, the domains of one mall in sequence, because they share the shop's throttle.
 
 mod cursor;
 mod period;
@@ -23,19 +23,19 @@ use crate::failure::Failure;
 use crate::runner::{Completed, Exclusion, Freshness, Job, JobSpec, Planned, Run, minutes};
 use crate::severity::Severity;
 use crate::shop::malls::{Mall, MallArgs};
-use crate::shop::upsert::Outcome;
+use crate::shop::upsert::UpsertCounts;
 use crate::wording::counted;
 
 use self::period::Period;
 use self::source::{Named, Page, Pages, Position, Source};
 use super::tokens::TokenStore;
 
-/// Further records than this that cannot be used are a shop that changed, and not an accident.
+/// More unusable records than this mean that the shop's API changed, not that a few records are bad.
 const SKIP_LIMIT: SkipLimit = SkipLimit::Count(100);
 
-/// A page has this many records at the most (Cafe24's own limit).
+/// The most records that a page has (Cafe24's own limit).
 const MOST_RECORDS: u32 = 1000;
-/// Records a commit, where each is asked for by its key: a call each for members.
+/// Records per commit when each is requested by its key, which takes one call per member.
 const NAMED_AT_ONCE: usize = 100;
 
 /// What is synchronised.
@@ -43,9 +43,9 @@ const NAMED_AT_ONCE: usize = 100;
 pub enum Domain {
     /// Members by the time they signed up
     Member,
-    /// Orders with their lines, by the time of the order
+    /// Orders with their lines, by the time they were placed
     Order,
-    /// What was paid, cancelled and paid back, by the time that it was
+    /// Payments, cancellations and refunds, by the time they happened
     Sales,
 }
 
@@ -63,17 +63,17 @@ pub struct Args {
     /// Only this domain (repeatable; default: all)
     #[arg(long, value_enum, value_name = "DOMAIN", ignore_case = true, value_delimiter = ',')]
     domain: Vec<Domain>,
-    /// From this day or instant on, in the mall's zone: 2026-11-19, 2026-11-19T10:30:00, yesterday, -7d (default:
+    /// From this day or instant, in the mall's time zone: 2026-11-19, 2026-11-19T10:30:00, yesterday, -7d (default:
     /// yesterday)
     #[arg(long, value_name = "DAY|INSTANT", allow_hyphen_values = true)]
     from: Option<String>,
-    /// Up to this day or instant, itself included (default: yesterday)
+    /// Up to and including this day or instant (default: yesterday)
     #[arg(long, value_name = "DAY|INSTANT", allow_hyphen_values = true, requires = "from")]
     to: Option<String>,
-    /// Records a page, from 10 to 1000
+    /// Records per page, from 10 to 1000
     #[arg(long, value_name = "N", default_value_t = MOST_RECORDS, value_parser = parse_page_size)]
     page_size: u32,
-    /// Malls side by side, from 1 to 100 (default: `cafe24.concurrency`, 10)
+    /// Malls in parallel, from 1 to 100 (default: `cafe24.concurrency`, 10)
     #[arg(long, value_name = "N", value_parser = parse_concurrency)]
     concurrency: Option<NonZeroUsize>,
 }
@@ -81,10 +81,10 @@ pub struct Args {
 impl Job for Args {
     const SPEC: JobSpec = JobSpec {
         name: "mall sync",
-        summary: "Fetch members, orders and sales of shops at Cafe24 into this database",
-        details: "Each page is one commit with its checkpoint: a run that was killed resumes with the page it was at. \
-                  Malls are synchronised at the same time, the domains of one after the other, since they share the \
-                  shop's throttle.",
+        summary: "Fetch members, orders and sales from shops at Cafe24 into this database",
+        details: "Each page is one commit with its checkpoint: a run that was killed continues with the page it was \
+                  processing. Malls are synchronised in parallel, the domains of one mall in sequence, because they share \
+                  the shop's throttle.",
         page: Some("docs/cafe24.md"),
         schedule: Some("5 0 * * *"),
         deadline: minutes(6 * 60),
@@ -118,7 +118,7 @@ impl Job for Args {
         Ok(planned)
     }
 
-    /// What ended before its period did has not seen all of it.
+    /// A run that started before its period was over has not seen all of it.
     async fn freshness(
         &self,
         _cx: &Context,
@@ -129,7 +129,7 @@ impl Job for Args {
         Ok(if completed.unit.period.is_over(run.started_at) {
             Freshness::Current(None)
         } else {
-            Freshness::Due(format!("the period was not over when run {} began", run.id))
+            Freshness::Due(format!("the period was not over when run {} started", run.id))
         })
     }
 
@@ -141,18 +141,18 @@ impl Job for Args {
     async fn run(&self, run: &mut Run<'_>, target: &Target) -> anyhow::Result<()> {
         let source = self.source(run.cx, target)?;
         store::prepare(run.db, target.domain).await?;
-        let mut total = Outcome::default();
+        let mut total = UpsertCounts::default();
         if let Some(named) = named_records(run) {
             for named in named.chunks(NAMED_AT_ONCE) {
                 let page = source.named(named).await?;
-                take_page(run, &target.mall, page, &mut total).await?;
+                store_page(run, &target.mall, page, &mut total).await?;
             }
         } else {
             let from: Option<Position> = run.checkpoint()?;
             show_progress(run, &source, from.as_ref()).await?;
             let mut pages = Pages::read(source, from);
             while let Some(page) = next_page(run, &mut pages).await? {
-                take_page(run, &target.mall, page, &mut total).await?;
+                store_page(run, &target.mall, page, &mut total).await?;
             }
         }
         run.summarise(sentence(target.domain, &total));
@@ -160,7 +160,7 @@ impl Job for Args {
     }
 }
 
-/// What an instance is about.
+/// The mall, domain and period of an instance.
 pub struct Target {
     mall: Mall,
     domain: Domain,
@@ -186,7 +186,7 @@ impl Target {
 // ---------------------------------------------------------------- which malls, which instances
 
 impl Args {
-    /// The malls asked for, which must be active and at Cafe24; else all that are.
+    /// The malls asked for, which must be active and at Cafe24; by default all such malls.
     async fn malls(&self, db: &mut Db) -> anyhow::Result<Vec<Mall>> {
         let mut malls = self.malls.selected(db).await?;
         if self.malls.named().is_empty() {
@@ -195,10 +195,10 @@ impl Args {
         for mall in &malls {
             if mall.platform != PLATFORM {
                 return Err(Failure::usage(format!(
-                    "mall `{}` is at `{}`, and not at {PLATFORM}",
+                    "mall `{}` is at `{}`, not at {PLATFORM}",
                     mall.code, mall.platform
                 ))
-                .hint(format!("if it is: batchctl mall add {} --platform {PLATFORM}", mall.code))
+                .hint(format!("to change that: batchctl mall add {} --platform {PLATFORM}", mall.code))
                 .into());
             }
             if !mall.is_active {
@@ -226,23 +226,23 @@ impl Args {
 
 fn parse_page_size(text: &str) -> Result<u32, String> {
     let size = text.parse().ok().filter(|size| (10..=MOST_RECORDS).contains(size));
-    size.ok_or_else(|| format!("write a number from 10 to {MOST_RECORDS}, the most that Cafe24 gives"))
+    size.ok_or_else(|| format!("write a number from 10 to {MOST_RECORDS}, Cafe24's maximum"))
 }
 
-/// Each mall takes some three connections to the database.
+/// Each mall takes about three database connections.
 fn parse_concurrency(text: &str) -> Result<NonZeroUsize, String> {
     let malls = text.parse().ok().filter(|malls: &NonZeroUsize| malls.get() <= 100);
     malls.ok_or_else(|| "write a number from 1 to 100".to_owned())
 }
 
-/// What a retry is limited to, if all that failed can be asked for by its key.
+/// The records to which a retry is limited, if all failed records can be requested by their keys.
 fn named_records(run: &Run<'_>) -> Option<Vec<Named>> {
     run.retry_items()?.iter().map(|item| Named::of(item)).collect()
 }
 
 // ---------------------------------------------------------------- page by page
 
-/// A count costs a call: only where somebody watches, and without it there is no end to be seen.
+/// Shows progress. The total costs a call, so it is only requested if somebody watches.
 async fn show_progress(run: &mut Run<'_>, source: &Source, from: Option<&Position>) -> anyhow::Result<()> {
     if run.is_watched() {
         let total = tokio::select! {
@@ -266,20 +266,20 @@ async fn next_page(run: &Run<'_>, pages: &mut Pages) -> anyhow::Result<Option<Pa
     }
 }
 
-/// Stores a page and the place behind it in one commit, with what could not be used of it.
-async fn take_page(
+/// Stores a page, the position after it and its unusable records in one commit.
+async fn store_page(
     run: &mut Run<'_>,
     mall: &Mall,
     mut page: Page,
-    total: &mut Outcome,
+    total: &mut UpsertCounts,
 ) -> anyhow::Result<()> {
     let now = run.cx.now();
     run.read(page.read);
-    let misfits = store::take_misfits(run.db, mall, &mut page).await?;
-    for (key, problem) in page.bad.iter().chain(&misfits) {
+    let unmatched = store::remove_unmatched_refunds(run.db, mall, &mut page).await?;
+    for (key, problem) in page.bad.iter().chain(&unmatched) {
         run.skip_item(key, "read", "BAD_RECORD", problem);
     }
-    if !page.bad.is_empty() || !misfits.is_empty() {
+    if !page.bad.is_empty() || !unmatched.is_empty() {
         refuse_too_many(run)?;
     }
     let checkpoint = page.next.as_ref();
@@ -291,12 +291,12 @@ async fn take_page(
     Ok(())
 }
 
-/// Past the limit the shop has changed: what else it says is not to be trusted. The next attempt starts over, since
-/// what is fixed by then lies before its checkpoint.
+/// Past the limit the shop's API must have changed, and nothing else it returns can be trusted. The next attempt starts
+/// over, because the records that are fixed by then lie before its checkpoint.
 fn refuse_too_many(run: &mut Run<'_>) -> anyhow::Result<()> {
     let counts = run.counts();
     let limit = run.skip_limit(SKIP_LIMIT);
-    // A share is judged at the end: on the first page it would say little.
+    // A percentage is checked at the end: on the first page it would mean little.
     if matches!(limit, SkipLimit::Percent(_)) || !limit.is_exceeded(counts.skipped, counts.read) {
         return Ok(());
     }
@@ -305,12 +305,12 @@ fn refuse_too_many(run: &mut Run<'_>) -> anyhow::Result<()> {
         "{} cannot be used, more than the skip limit of {limit}",
         counted(counts.skipped, "record", "records")
     ))
-    .hint("fix them in the shop, or run again with a higher --skip-limit")
+    .hint("fix them in the shop, or run the command again with a higher --skip-limit")
     .into())
 }
 
-/// How many there were, and what became of them.
-fn sentence(domain: Domain, total: &Outcome) -> String {
+/// How many records there were, and how they compared.
+fn sentence(domain: Domain, total: &UpsertCounts) -> String {
     let all = total.new + total.changed + total.unchanged + total.stale;
     let (one, many) = match domain {
         Domain::Member => ("member", "members"),
@@ -323,10 +323,10 @@ fn sentence(domain: Domain, total: &Outcome) -> String {
     let parts = [
         (total.new, "new"),
         (total.changed, "changed"),
-        (total.unchanged, "as they were"),
-        (total.stale, "kept, newer or gone"),
+        (total.unchanged, "unchanged"),
+        (total.stale, "kept because newer or withdrawn"),
     ];
     let parts: Vec<String> =
         parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
-    format!("{}: {}", counted(all.unsigned_abs(), one, many), parts.join(", "))
+    format!("{}: {}", counted(all, one, many), parts.join(", "))
 }

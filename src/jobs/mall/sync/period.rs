@@ -1,4 +1,4 @@
-//! The period of a synchronisation: days or instants, in the mall's zone.
+//! The period of a synchronisation: days or instants, in the mall's time zone.
 
 use chrono::{DateTime, NaiveDateTime, SecondsFormat, TimeDelta, Utc};
 use chrono_tz::Tz;
@@ -8,10 +8,10 @@ use crate::period::{PeriodError, day_bounds, last_finished_day, local_day, local
 
 use super::cursor::{Span, second};
 
-/// What is synchronised, to the second.
+/// The synchronised period, to the second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Period {
-    /// Both ends included.
+    /// Both ends are included.
     pub(super) span: Span,
     time_zone: Tz,
 }
@@ -23,7 +23,7 @@ enum End {
 }
 
 impl Period {
-    /// The period asked for; by default the mall's last finished day, and up to it.
+    /// The period asked for; by default the mall's last finished day, which is also the default end.
     pub(super) fn asked(
         from: Option<&str>,
         to: Option<&str>,
@@ -35,8 +35,9 @@ impl Period {
         let read = |flag: &str, text: Option<&str>| match text {
             None => Ok(End::Day(finished)),
             Some(text) => read_end(text, today, time_zone).map_err(|error| {
-                Failure::usage(format!("--{flag}: {error}"))
-                    .hint("an instant is 2026-11-19T10:30:00, in the mall's zone or with its own: +09:00, Z")
+                Failure::usage(format!("--{flag}: {error}")).hint(
+                    "an instant is 2026-11-19T10:30:00, in the mall's time zone or with an offset: +09:00, Z",
+                )
             }),
         };
         let first = match read("from", from)? {
@@ -49,7 +50,7 @@ impl Period {
         };
         let period = Self { span: Span { first, last }, time_zone };
         if first > last {
-            let to = if to.is_some() { "--to" } else { "yesterday, where it ends without --to" };
+            let to = if to.is_some() { "--to" } else { "yesterday, the end without --to" };
             return Err(Failure::usage(format!(
                 "--from is after {to}: {} is later than {}",
                 period.instant(first),
@@ -59,13 +60,13 @@ impl Period {
         Ok(period)
     }
 
-    /// The period in one text that is the same however it was asked for: days where it is whole days.
+    /// The period as a canonical text, the same however it was asked for: days if it consists of whole days.
     pub(super) fn key(&self) -> String {
         let [from, to] = self.ends();
         if from == to { from } else { format!("{from}..{to}") }
     }
 
-    /// Its two ends, as flags take them.
+    /// Its two ends in the form of the flags.
     pub(super) fn ends(&self) -> [String; 2] {
         let Span { first, last } = self.span;
         let (first_day, last_day) = (local_day(first, self.time_zone), local_day(last, self.time_zone));
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_day_of_23_hours_is_whole() {
+    fn a_day_of_23_hours_is_complete() {
         let new_york = chrono_tz::America::New_York;
         let day = asked(Some("2026-03-08"), Some("2026-03-08"), new_york).expect("a period");
         assert_eq!(day.key(), "2026-03-08");

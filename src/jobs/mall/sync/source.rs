@@ -1,4 +1,4 @@
-//! A domain's lists at Cafe24: which there are, and their pages, read ahead while the page before is stored.
+//! A domain's lists at Cafe24 and their pages, each read ahead while the previous page is stored.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -13,13 +13,13 @@ use crate::failure::Failure;
 use super::Domain;
 use super::cursor::{Cursor, Place, Rules, Span, Window};
 
-/// Pages that wait to be stored. One is enough to keep both sides busy, and bounds the memory.
+/// Pages that wait to be stored. One is enough to keep both sides busy, and limits memory.
 const PAGES_AHEAD: usize = 1;
-/// Values in a comma list (Cafe24's own limit).
+/// Values in a comma-separated list (Cafe24's own limit).
 const MOST_NUMBERS: usize = 100;
-/// Refunds a page (Cafe24's own limit).
+/// Refunds per page (Cafe24's own limit).
 const MOST_REFUNDS: u32 = 500;
-/// A call may span three months; the shortest are of 89 days.
+/// A call may span three months, of which the shortest have 89 days.
 const LONGEST_WINDOW: TimeDelta = TimeDelta::days(89);
 
 /// A list of a domain.
@@ -29,7 +29,7 @@ enum List {
     Members,
     /// Orders by one of their times.
     Orders(OrderTime),
-    /// Refunds by the time the money went back.
+    /// Refunds by the time of repayment.
     Refunds,
 }
 
@@ -42,7 +42,7 @@ enum OrderTime {
 }
 
 impl OrderTime {
-    /// The `date_type` that asks for it, and the field that holds it.
+    /// The `date_type` that selects it, and the field that contains it.
     fn names(self) -> (&'static str, &'static str) {
         match self {
             Self::Ordered => ("order_date", "order_date"),
@@ -53,8 +53,7 @@ impl OrderTime {
 }
 
 impl List {
-    /// The lists that make a domain, in the order in which they are read. Sales are what was paid, what was cancelled
-    /// and what was paid back.
+    /// The lists of a domain, in the order in which they are read. Sales are payments, cancellations and refunds.
     fn of(domain: Domain) -> &'static [Self] {
         match domain {
             Domain::Member => &[Self::Members],
@@ -65,7 +64,7 @@ impl List {
         }
     }
 
-    /// Its path, which is the name of the answer's list too.
+    /// Its path, which is also the name of the list in the answer.
     fn path(self) -> &'static str {
         match self {
             Self::Members => "customersprivacy",
@@ -74,7 +73,7 @@ impl List {
         }
     }
 
-    /// Where a record stands in it: its key, and the time that the list is asked by.
+    /// A record's position in it: its key, and the time by which the list is filtered.
     fn place(self, record: &Fields) -> Place {
         let (key, time) = match self {
             Self::Members => ("member_id", "created_date"),
@@ -111,7 +110,7 @@ impl List {
         }
     }
 
-    /// The query of a page, but for `limit` and the shop.
+    /// The query of a page, except `limit` and the shop.
     fn query(self, cursor: &Cursor) -> Vec<(&'static str, String)> {
         let window = match cursor {
             Cursor::Walk(walk) => {
@@ -145,46 +144,46 @@ impl List {
     }
 }
 
-/// The form of `customersprivacy`.
+/// The time format of `customersprivacy`.
 fn plain_time(at: DateTime<Utc>) -> String {
     korean_time::of(at).format("%Y-%m-%d %H:%M:%S").to_string()
 }
 
-/// The form of orders and refunds.
+/// The time format of orders and refunds.
 fn zoned_time(at: DateTime<Utc>) -> String {
     korean_time::of(at).format("%Y-%m-%dT%H:%M:%S%:z").to_string()
 }
 
-/// Where a synchronisation is to go on: the checkpoint.
+/// Where a synchronisation continues: the checkpoint.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Position {
-    /// The domain's list; as many as there are when all was read.
+    /// The index of the domain's list; the number of lists once everything was read.
     list: usize,
-    /// The page; none at the list's beginning.
+    /// The page; `None` at the list's beginning.
     cursor: Option<Cursor>,
     /// How many records were read before it.
     pub(super) read: u64,
 }
 
 impl Position {
-    fn begun_again(self) -> Self {
-        Self { cursor: self.cursor.map(Cursor::begun_again), ..self }
+    fn for_new_attempt(self) -> Self {
+        Self { cursor: self.cursor.map(Cursor::for_new_attempt), ..self }
     }
 }
 
-/// What a page brought.
+/// The content of a page.
 #[derive(Debug, Default)]
 pub(super) struct Page {
     pub(super) members: Vec<Member>,
     pub(super) orders: Vec<Order>,
     pub(super) refunds: Vec<Refund>,
-    /// Records that cannot be used, by the key of their row in the error log.
+    /// Unusable records, by the key of their row in the error log.
     pub(super) bad: Vec<(String, String)>,
-    /// How many records of the list were not read before, the bad ones among them.
+    /// How many records of the list were not read before, including bad ones.
     pub(super) read: u64,
-    /// When the shop gave them.
+    /// When the shop returned them.
     pub(super) as_of: Option<DateTime<Utc>>,
-    /// Where to go on, if it is a page of a list.
+    /// Where to continue, if it is a page of a list.
     pub(super) next: Option<Position>,
 }
 
@@ -194,14 +193,14 @@ pub(super) struct Source {
     pub(super) api: Cafe24,
     pub(super) domain: Domain,
     pub(super) shop_no: i64,
-    /// The mall's currency, for records that name none.
+    /// The mall's currency, for records without one.
     pub(super) currency: String,
     pub(super) span: Span,
     pub(super) page_size: u32,
 }
 
 impl Source {
-    /// How many records there are to read, as far as the service counts them.
+    /// How many records there are to read, if the service counts them.
     pub(super) async fn count(&self) -> Result<Option<u64>, ApiError> {
         let mut total = 0;
         for list in List::of(self.domain) {
@@ -210,22 +209,22 @@ impl Source {
             }
             let mut rest = Some(self.span);
             while let Some(span) = rest {
-                let (window, behind) = span.split(list.rules().longest);
+                let (window, remaining) = span.split(list.rules().longest);
                 let mut query = list.span_query(window);
                 query.push(("shop_no", self.shop_no.to_string()));
                 total += self.api.count(list.path(), &query).await?;
-                rest = behind;
+                rest = remaining;
             }
         }
         Ok(Some(total))
     }
 
-    /// Whether all was read.
-    fn is_behind(&self, position: &Position) -> bool {
+    /// Whether everything was read.
+    fn is_finished(&self, position: &Position) -> bool {
         position.list >= List::of(self.domain).len()
     }
 
-    /// Reads one page and says where to go on.
+    /// Reads one page and finds out where to continue.
     async fn page(&self, position: &Position) -> anyhow::Result<Page> {
         let lists = List::of(self.domain);
         let list = lists[position.list];
@@ -261,7 +260,7 @@ impl Source {
         Ok(page)
     }
 
-    /// Reads a record into its page.
+    /// Adds a record to its page.
     fn take(
         &self,
         list: List,
@@ -283,7 +282,7 @@ impl Source {
         }
     }
 
-    /// A refund changes its order, which may be older than any period that was synchronised.
+    /// Adds the refunds' orders, which they change and which may be older than any synchronised period.
     async fn add_orders_of_refunds(&self, page: &mut Page) -> anyhow::Result<()> {
         let mut numbers: Vec<String> =
             page.refunds.iter().map(|refund| refund.order_number.clone()).collect();
@@ -309,7 +308,7 @@ impl Source {
             ];
             let answer = self.api.list("orders", "orders", &query).await?;
             refuse_overfull(answer.records.len(), MOST_NUMBERS)?;
-            // The earliest of them holds for all: a record must not seem newer than it is.
+            // The earliest time applies to all: a record must not appear newer than it is.
             page.as_of = page.as_of.into_iter().chain([answer.as_of]).min();
             for record in &answer.records {
                 page.read += 1;
@@ -319,7 +318,7 @@ impl Source {
         Ok(page)
     }
 
-    /// A member by the code; none if there is no such member any more.
+    /// A member by code; an empty page if the member no longer exists.
     async fn member(&self, code: &str) -> anyhow::Result<Page> {
         let path = format!("customersprivacy/{}", utf8_percent_encode(code, NON_ALPHANUMERIC));
         let query = [("shop_no", self.shop_no.to_string())];
@@ -333,7 +332,7 @@ impl Source {
         Ok(page)
     }
 
-    /// The records that an earlier run gave up on, if all of them can be asked for by their keys.
+    /// The records that an earlier run skipped, requested by their keys.
     pub(super) async fn named(&self, keys: &[Named]) -> anyhow::Result<Page> {
         let mut numbers = Vec::new();
         let mut all = Page::default();
@@ -358,7 +357,7 @@ impl Page {
     }
 }
 
-/// A record that can be asked for by its key.
+/// A record that can be requested by its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Named {
     Member(String),
@@ -366,10 +365,10 @@ pub(super) enum Named {
 }
 
 impl Named {
-    /// The record of a row in the error log, if there is a way to ask for just it.
+    /// The record of a row in the error log, if it can be requested individually.
     pub(super) fn of(item_key: &str) -> Option<Self> {
         let (noun, key) = item_key.split_once(' ')?;
-        // What stands for a record without a key is a sentence, and a comma would ask for two.
+        // A record without a key is described by a sentence, and a comma would request two records.
         if key.contains([' ', ',']) {
             return None;
         }
@@ -381,15 +380,15 @@ impl Named {
     }
 }
 
-/// What was not asked for is not taken: a page bounds the memory.
+/// Refuses more records than were requested: the page size limits memory.
 fn refuse_overfull(records: usize, limit: usize) -> Result<(), Failure> {
     if records <= limit {
         return Ok(());
     }
-    Err(Failure::failed(format!("Cafe24 gave {records} records in a page of at most {limit}")))
+    Err(Failure::failed(format!("Cafe24 returned {records} records in a page of at most {limit}")))
 }
 
-/// Which page, for people.
+/// Describes a page for people.
 fn describe(cursor: &Cursor) -> String {
     match cursor {
         Cursor::Window(Window { span, offset, .. }) => {
@@ -399,24 +398,24 @@ fn describe(cursor: &Cursor) -> String {
     }
 }
 
-/// The pages of a source, one read while the one before is stored.
+/// The pages of a source, each read while the previous one is stored.
 pub(super) struct Pages {
     pages: mpsc::Receiver<anyhow::Result<Page>>,
     reader: JoinHandle<()>,
 }
 
 impl Pages {
-    /// Begins to read, from the beginning or where an earlier run ended.
+    /// Starts to read, from the beginning or where an earlier run ended.
     pub(super) fn read(source: Source, from: Option<Position>) -> Self {
         let (sender, pages) = mpsc::channel(PAGES_AHEAD);
         let reader = tokio::spawn(async move {
-            let mut next = Some(from.unwrap_or_default().begun_again());
-            while let Some(position) = next.take().filter(|position| !source.is_behind(position)) {
+            let mut next = Some(from.unwrap_or_default().for_new_attempt());
+            while let Some(position) = next.take().filter(|position| !source.is_finished(position)) {
                 let page = source.page(&position).await;
                 if let Ok(page) = &page {
                     next.clone_from(&page.next);
                 }
-                // Nobody takes it: the run has ended.
+                // The receiver is gone: the run has ended.
                 if sender.send(page).await.is_err() {
                     return;
                 }
@@ -425,7 +424,7 @@ impl Pages {
         Self { pages, reader }
     }
 
-    /// The next page; none behind the last one.
+    /// The next page; `None` after the last one.
     pub(super) async fn next(&mut self) -> Option<anyhow::Result<Page>> {
         match self.pages.recv().await {
             Some(page) => Some(page),

@@ -1,4 +1,4 @@
-//! A page's records on their way into the shop's tables, in the transaction of the page.
+//! Stores a page's records in the shop's tables, in the transaction of the page.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use crate::clients::cafe24::records::{Member, Order, Refund};
 use crate::db::{Bulk, Db, Kind};
 use crate::shop::malls::Mall;
 use crate::shop::orders;
-use crate::shop::upsert::{MATCH_COLUMNS, Outcome, SourceTime, Upsert};
+use crate::shop::upsert::{MATCH_COLUMNS, SourceTime, Upsert, UpsertCounts};
 use crate::values;
 
 use super::Domain;
@@ -32,7 +32,7 @@ const MEMBER_COLUMNS: &[&str] = &[
 const REFUND_COLUMNS: &[&str] =
     &["line_count", "mall_id", "refund_key", "order_no", "line_key", "currency", "amount", "refunded_at"];
 
-/// Whoever has left, or wants to be forgotten, is not filled in again.
+/// The condition on members who withdrew or requested erasure: they are never updated.
 const GONE: &str = "t.status = 'WITHDRAWN' OR t.erasure_requested_at IS NOT NULL";
 
 const FIND_ORDERS: &str = "
@@ -41,14 +41,14 @@ const FIND_ORDERS: &str = "
 const FIND_PRODUCTS: &str = "
     UPDATE staged_refunds AS s SET product_code = t.product_code
     FROM order_items AS t WHERE t.order_id = s.order_id AND t.line_key = s.line_key";
-/// A page's few records are looked up one by one, however large the tables are or seem to be: reading a table whole to
-/// find a thousand rows is a plan that PostgreSQL takes up to some 100,000 rows, and keeps while the table grows.
+/// Makes PostgreSQL look up a page's few records one by one, however large the tables are: for up to about 100,000 rows
+/// it would choose to scan a whole table to find a thousand rows, and keep that plan while the table grows.
 const LOOK_UP_ONE_BY_ONE: &str = "
     SET LOCAL enable_hashjoin = off;
     SET LOCAL enable_mergejoin = off";
 
-/// Makes the staging tables of a domain, once a connection. Only those: at each commit PostgreSQL empties every one that
-/// is there, used or not.
+/// Creates the staging tables of a domain, once per connection. Only those, because at each commit PostgreSQL empties
+/// every one that exists, used or not.
 pub(super) async fn prepare(db: &mut Db, domain: Domain) -> anyhow::Result<()> {
     let (time, emptied) = db.pick(("TEXT", ""), ("TIMESTAMPTZ", "ON COMMIT DELETE ROWS"));
     if domain == Domain::Member {
@@ -71,9 +71,9 @@ pub(super) async fn prepare(db: &mut Db, domain: Domain) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Takes the refunds out of a page that fit no order, neither one of the page nor one that is stored: the keys of their
+/// Removes from a page the refunds that match neither an order of the page nor a stored one. Returns the keys of their
 /// rows in the error log, and what is wrong.
-pub(super) async fn take_misfits(
+pub(super) async fn remove_unmatched_refunds(
     db: &mut Db,
     mall: &Mall,
     page: &mut Page,
@@ -88,32 +88,32 @@ pub(super) async fn take_misfits(
     );
     let stored: Vec<(String, String)> = db.fetch_all(&sql, values![mall.id, json!(numbers)]).await?;
     let mut currencies: HashMap<String, String> = stored.into_iter().collect();
-    // What comes with the page is stored before its refunds.
+    // The page's own orders are stored before its refunds.
     currencies.extend(page.orders.iter().map(|order| (order.number.clone(), order.currency.clone())));
-    let mut misfits = Vec::new();
+    let mut unmatched = Vec::new();
     page.refunds.retain(|refund| {
         let problem = match currencies.get(&refund.order_number) {
             Some(currency) if *currency == refund.currency => return true,
             Some(currency) => format!("is in {}, its order in {currency}", refund.currency),
-            None => format!("the shop does not give its order `{}`", refund.order_number),
+            None => format!("the shop does not return its order `{}`", refund.order_number),
         };
-        misfits.push((format!("refund {}", refund.code), problem));
+        unmatched.push((format!("refund {}", refund.code), problem));
         false
     });
-    Ok(misfits)
+    Ok(unmatched)
 }
 
-/// Stores a page, and says how its records compare with those stored before. The newer of two records wins: what the
-/// shop said later, whoever asked it.
+/// Stores a page and returns how its records compare with the stored ones. Of two records the one that the shop returned
+/// later wins, whichever run requested it.
 pub(super) async fn store(
     db: &mut Db,
     mall: &Mall,
     page: &Page,
     now: DateTime<Utc>,
-) -> anyhow::Result<Outcome> {
+) -> anyhow::Result<UpsertCounts> {
     lock(db, mall).await?;
     let as_of = page.as_of.unwrap_or(now);
-    let mut outcome = Outcome::default();
+    let mut outcome = UpsertCounts::default();
     if !page.members.is_empty() {
         outcome.add(store_members(db, mall, &page.members, as_of, now).await?);
     }
@@ -126,8 +126,8 @@ pub(super) async fn store(
     Ok(outcome)
 }
 
-/// Two domains of a mall write the same orders, perhaps from two processes: one page of a mall at a time. On SQLite
-/// the transaction holds the only write lock already.
+/// Locks the mall, because two domains of a mall write the same orders, perhaps from two processes. On SQLite the
+/// transaction already holds the only write lock.
 async fn lock(db: &mut Db, mall: &Mall) -> anyhow::Result<()> {
     if db.kind() == Kind::Postgres {
         db.execute("SELECT id FROM malls WHERE id = $1 FOR NO KEY UPDATE", values![mall.id]).await?;
@@ -136,7 +136,7 @@ async fn lock(db: &mut Db, mall: &Mall) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The last of the records of each key: a page that moved under way can hold one twice.
+/// The last record of each key: a page that shifted during the read can contain one twice.
 fn last_of_each<'r, T>(records: &'r [T], key: impl Fn(&'r T) -> &'r str) -> Vec<&'r T> {
     let places: HashMap<&str, usize> =
         records.iter().enumerate().map(|(place, record)| (key(record), place)).collect();
@@ -155,7 +155,7 @@ async fn store_members(
     members: &[Member],
     as_of: DateTime<Utc>,
     now: DateTime<Utc>,
-) -> anyhow::Result<Outcome> {
+) -> anyhow::Result<UpsertCounts> {
     let mut rows = Bulk::new(db, STAGED_MEMBERS, MEMBER_COLUMNS);
     for member in last_of_each(members, |member| &member.code) {
         rows.int(1);
@@ -175,11 +175,11 @@ async fn store_members(
         staging: STAGED_MEMBERS,
         key: vec!["mall_id", "member_code"],
         columns: MEMBER_COLUMNS[3..].to_vec(),
-        // Cafe24 lists no status: a member that is there already keeps the one it has.
+        // Cafe24 returns no status: an existing member keeps theirs.
         replaced: MEMBER_COLUMNS[4..8].to_vec(),
         source_time: SourceTime::AsOf,
         kept: Some(GONE),
-        gives_ids: false,
+        uses_staged_ids: false,
     };
     let outcome = upsert.store(db, now).await?;
     empty(db, &[STAGED_MEMBERS]).await?;
@@ -192,7 +192,7 @@ async fn store_orders(
     page: &[Order],
     as_of: DateTime<Utc>,
     now: DateTime<Utc>,
-) -> anyhow::Result<Outcome> {
+) -> anyhow::Result<UpsertCounts> {
     let mut rows = Bulk::new(db, orders::STAGED, orders::COLUMNS);
     let mut lines = Bulk::new(db, orders::STAGED_LINES, orders::LINE_COLUMNS);
     for (order, ordinal) in last_of_each(page, |order| &order.number).into_iter().zip(1..) {
@@ -241,7 +241,7 @@ async fn store_refunds(
     mall: &Mall,
     refunds: &[Refund],
     now: DateTime<Utc>,
-) -> anyhow::Result<Outcome> {
+) -> anyhow::Result<UpsertCounts> {
     let mut rows = Bulk::new(db, STAGED_REFUNDS, REFUND_COLUMNS);
     for refund in last_of_each(refunds, |refund| &refund.code) {
         rows.int(1);
@@ -255,8 +255,8 @@ async fn store_refunds(
         rows.end_row();
     }
     db.load(&mut rows).await?;
-    db.execute_anew(FIND_ORDERS).await?;
-    db.execute_anew(FIND_PRODUCTS).await?;
+    db.execute_unprepared(FIND_ORDERS).await?;
+    db.execute_unprepared(FIND_PRODUCTS).await?;
     let upsert = Upsert {
         table: "refunds",
         staging: STAGED_REFUNDS,
@@ -265,14 +265,14 @@ async fn store_refunds(
         replaced: vec!["product_code", "currency", "amount", "refunded_at"],
         source_time: SourceTime::Unknown,
         kept: None,
-        gives_ids: false,
+        uses_staged_ids: false,
     };
     let outcome = upsert.store(db, now).await?;
     empty(db, &[STAGED_REFUNDS]).await?;
     Ok(outcome)
 }
 
-/// Empties staging tables behind their use: SQLite's keep their rows, PostgreSQL's are emptied by the commit.
+/// Empties staging tables after their use: SQLite's keep their rows, PostgreSQL's are emptied by the commit.
 async fn empty(db: &mut Db, tables: &[&str]) -> anyhow::Result<()> {
     if db.kind() == Kind::Sqlite {
         for table in tables {

@@ -11,12 +11,12 @@ use crate::sealed::random_word;
 
 use super::set::refuse_other_account;
 
-/// Let the owner of a shop allow this app to read it
+/// Ask a shop's owner to authorise this app
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The mall's code, number or account
+    /// The mall's code, ID or account
     mall: String,
-    /// Where the browser is sent with the code; one of the app's addresses (default: `cafe24.redirect_uri`)
+    /// Where the browser is redirected with the code; one of the app's addresses (default: `cafe24.redirect_uri`)
     #[arg(long, value_name = "URL")]
     redirect_uri: Option<String>,
 }
@@ -26,7 +26,7 @@ pub(super) async fn authorize(cx: &Context, args: &Args) -> anyhow::Result<()> {
     let settings = &cx.config.file().cafe24;
     let Some(redirect_uri) = args.redirect_uri.as_ref().or(settings.redirect_uri.as_ref()) else {
         return Err(Failure::configuration("`cafe24.redirect_uri` is not set")
-            .hint("write one of the app's addresses in Cafe24's console there, or give --redirect-uri")
+            .hint("set it to one of the app's addresses in Cafe24's console, or add --redirect-uri")
             .into());
     };
     let mut db = cx.db().await?;
@@ -37,7 +37,7 @@ pub(super) async fn authorize(cx: &Context, args: &Args) -> anyhow::Result<()> {
     let url = oauth.authorize_url(redirect_uri, &settings.scopes(), &state)?;
     cx.output.data(format!("{url}\n").as_bytes())?;
     let answer = cx.output.ask(
-        "Open this address as the shop's owner, allow the app, and paste the address that the browser was sent to:",
+        "Open this address as the shop's owner, allow the app, and paste the address that the browser is redirected to:",
     )?;
     let code = code(&answer, &state)?;
     let tokens = oauth.exchange(&code, redirect_uri).await.map_err(Failure::from)?;
@@ -48,15 +48,15 @@ pub(super) async fn authorize(cx: &Context, args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The code in what was pasted: an address, whose `state` must be ours, or the code alone.
+/// The code in the pasted text: an address, whose `state` must be ours, or the bare code.
 fn code(answer: &str, state: &str) -> Result<Secret, Failure> {
     let wrong = |what: &str| {
         Failure::bad_input(format!("failed to read the code: {what}"))
-            .hint("paste the whole address that the browser was sent to, within a minute")
+            .hint("paste the whole address that the browser was redirected to, within a minute")
     };
     let Ok(url) = Url::parse(answer) else {
         if answer.is_empty() || !answer.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(wrong(if answer.is_empty() { "nothing was typed" } else { "it is no code" }));
+            return Err(wrong(if answer.is_empty() { "nothing was entered" } else { "it is not a code" }));
         }
         return Ok(Secret::new(answer));
     };
@@ -69,7 +69,7 @@ fn code(answer: &str, state: &str) -> Result<Secret, Failure> {
         return Err(Failure::refused(
             "the address belongs to another authorisation: its `state` is not ours",
         )
-        .hint("begin again, and open the address that is printed then"));
+        .hint("start over, and open the new address"));
     }
     value("code").filter(|code| !code.is_empty()).map(Secret::new).ok_or_else(|| wrong("it has no `code`"))
 }

@@ -1,4 +1,4 @@
-//! `mall token`: the authorisations by which malls' data is read.
+//! `mall token`: the authorisations to read malls' data.
 
 mod authorize;
 pub mod refresh;
@@ -12,21 +12,21 @@ use crate::failure::Failure;
 use crate::runner::{Action, Job, JobCommand, JobSpec};
 use crate::shop::malls::{Mall, MallArgs, all_malls, selected_malls};
 
-pub(super) use status::Standing;
+pub(super) use status::TokenState;
 
 /// The jobs of tokens.
 pub const SPECS: &[JobSpec] = &[refresh::Args::SPEC];
 
-/// Look after the tokens by which malls' data is read
+/// Manage the tokens used to read malls' data
 #[derive(Debug, clap::Subcommand)]
 pub enum Token {
-    /// List the malls' tokens, and until when they are good
+    /// List the malls' tokens and when they expire
     Status(status::Args),
     #[expect(missing_docs, reason = "the help of a job is its spec")]
     Refresh(JobCommand<refresh::Args>),
-    /// Let the owner of a shop allow this app to read it
+    /// Ask a shop's owner to authorise this app
     Authorize(authorize::Args),
-    /// Store tokens from elsewhere: reads the answer of Cafe24's OAuth, or a refresh token, from stdin
+    /// Store tokens from elsewhere: reads Cafe24's OAuth response or a refresh token from stdin
     Set(set::Args),
 }
 
@@ -52,7 +52,7 @@ async fn malls_with_tokens(db: &mut Db, flag: &MallArgs) -> anyhow::Result<Vec<M
     Ok(malls)
 }
 
-/// The mall of this code, number or account. The shops of one account share its tokens: any of them will do.
+/// The mall with this code, ID or account. The shops of one account share its tokens, so any of them will do.
 async fn mall_with_token(db: &mut Db, name: &str) -> anyhow::Result<Mall> {
     let malls = all_malls(db).await?;
     let is_account = |mall: &&Mall| mall.platform == PLATFORM && mall.account() == name;
@@ -72,7 +72,7 @@ fn of_platform(mall: &Mall) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::usage(format!(
-        "mall `{}` is of the platform `{}`, which has no tokens",
+        "mall `{}` is on the platform `{}`, which has no tokens",
         mall.code, mall.platform
     ))
     .hint(format!("batchctl mall add {} --platform {PLATFORM} --account ID", mall.code)))

@@ -1,8 +1,8 @@
-//! `mall token refresh`: keeps the tokens of malls alive that are rarely read, and says days before one ends that it
-//! could not.
+//! `mall token refresh`: keeps the tokens of rarely read malls alive, and warns days before one expires that cannot be
+//! renewed.
 //!
-//! A refresh token lives two weeks and is replaced by each refresh. A mall whose token ended has to be authorised by a
-//! person; so an account that cannot be refreshed fails its item each night, with the days that are left.
+//! A refresh token is valid for two weeks and is replaced by each refresh. A mall whose token has expired has to be
+//! authorised by a person, so an account that cannot be refreshed fails as an item each night, with the days left.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -23,7 +23,7 @@ use super::status::{days_left, is_ending};
 pub struct Args {
     #[command(flatten)]
     malls: MallArgs,
-    /// Renew young tokens too
+    /// Also renew young tokens
     #[arg(long)]
     all: bool,
 }
@@ -32,8 +32,8 @@ impl Job for Args {
     const SPEC: JobSpec = JobSpec {
         name: "mall token refresh",
         summary: "Renew the tokens of malls before they expire",
-        details: "A refresh token lives two weeks and is replaced by each refresh. A mall whose token cannot be renewed \
-                  fails its item each night, with the days that are left.",
+        details: "A refresh token is valid for two weeks and is replaced by each refresh. A mall whose token cannot be \
+                  renewed is a failed item each night, with the days left.",
         page: Some("docs/cafe24.md"),
         schedule: Some("20 3 * * *"),
         deadline: minutes(30),
@@ -44,7 +44,7 @@ impl Job for Args {
     type Unit = ();
 
     async fn plan(&self, _cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Planned<()>>> {
-        // An unknown name ends here.
+        // An unknown name fails here.
         let malls = super::malls_with_tokens(db, &self.malls).await?;
         Ok(vec![Planned::sweep(()).at(&self.malls, &malls)])
     }
@@ -82,33 +82,33 @@ impl Job for Args {
                     failed.push(ExitCode::of(&error));
                 }
             }
-            // The token is stored already; this keeps the item's error and hears a stop.
+            // The token is already stored; this stores the item's error and checks for a stop.
             run.chunk(None::<&str>, async |_| Ok(())).await?;
         }
         run.summarise(format!(
-            "renewed the tokens of {}, {young} need no renewal yet",
+            "renewed the tokens of {}, {young} not due yet",
             counted(renewed, "account", "accounts")
         ));
         if renewed + young == 0 { refuse_one_cause(&failed) } else { Ok(()) }
     }
 }
 
-/// Where every account failed by what is no account's own fault, the run's code says which: to be tried later, or a
-/// setting to be mended.
+/// If every account failed for a reason that is not its own fault, the run's exit code says which: try later, or fix a
+/// setting.
 fn refuse_one_cause(failed: &[ExitCode]) -> anyhow::Result<()> {
     let all_are = |code| failed.iter().all(|failed| *failed == code);
-    let accounts = counted(failed.len() as u64, "account", "accounts");
+    let accounts = counted(failed.len(), "account", "accounts");
     if all_are(ExitCode::TryLater) {
-        return Err(Failure::try_later(format!("Cafe24 is not to be reached for {accounts}")).into());
+        return Err(Failure::try_later(format!("Cafe24 is unreachable for {accounts}")).into());
     }
     if all_are(ExitCode::Configuration) {
-        let message = format!("a setting keeps the tokens of {accounts} from being renewed");
+        let message = format!("a wrong setting prevents renewing the tokens of {accounts}");
         return Err(Failure::configuration(message).into());
     }
     Ok(())
 }
 
-/// What became of an account.
+/// The result for an account.
 enum Renewal {
     Done,
     NotDue,
@@ -117,7 +117,7 @@ enum Renewal {
 impl Args {
     async fn renew(&self, cx: &Context, db: &mut Db, keys: &Keys, account: &str) -> anyhow::Result<Renewal> {
         let row = tokens::find(db, account).await?.ok_or_else(|| tokens::missing(account))?;
-        // A row that nobody can open is said before it is needed.
+        // A row that cannot be decrypted is reported before it is needed.
         keys.refresh_token(&row)?;
         if row.rejected_at.is_some() {
             let reason = row.rejected_reason.as_deref().unwrap_or_default();
@@ -138,7 +138,7 @@ impl Args {
     }
 }
 
-/// An item's row has its message alone, and what to do is what its reader wants to know.
+/// Adds the hint to the message: an item's row has only a message, and its reader needs to know what to do.
 fn with_hint(error: anyhow::Error) -> anyhow::Error {
     match error.downcast::<Failure>() {
         Ok(Failure { kind, message, hint: Some(hint) }) => {
@@ -149,12 +149,11 @@ fn with_hint(error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-/// Says how urgent it is.
+/// Adds how urgent it is.
 fn with_time_left(failure: Failure, row: &TokenRow, now: DateTime<Utc>) -> Failure {
     let message = match days_left(row, now) {
         0 => format!("less than a day left: {}", failure.message),
-        1 => format!("1 day left: {}", failure.message),
-        days => format!("{days} days left: {}", failure.message),
+        days => format!("{} left: {}", counted(days, "day", "days"), failure.message),
     };
     Failure { message, ..failure }
 }

@@ -1,5 +1,4 @@
-//! `mall token set`: tokens that came another way, read from stdin, since an argument is seen by every user of the
-//! machine.
+//! `mall token set`: stores tokens from elsewhere, read from stdin because every user of the machine can see arguments.
 
 use std::io::Read as _;
 
@@ -9,13 +8,13 @@ use crate::failure::Failure;
 use crate::jobs::mall::tokens::{self, Keys};
 use crate::mask::Secret;
 
-/// More than any answer of OAuth has.
+/// More than any OAuth response has.
 const MOST_BYTES: u64 = 64 * 1024;
 
-/// Store tokens from elsewhere
+/// Store tokens from elsewhere: reads Cafe24's OAuth response or a refresh token from stdin: reads Cafe24's OAuth response or a refresh token from stdin: reads Cafe24's OAuth response or a refresh token from stdin
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The mall's code, number or account
+    /// The mall's code, ID or account
     mall: String,
 }
 
@@ -28,10 +27,10 @@ pub(super) async fn set(cx: &Context, args: &Args) -> anyhow::Result<()> {
     let tokens = if given.expose().starts_with('{') {
         Tokens::from_answer(given.expose().as_bytes()).map_err(|error| {
             Failure::bad_input(format!("failed to read the tokens from stdin: {error}"))
-                .hint("give the whole answer of Cafe24's /oauth/token, or a refresh token")
+                .hint("pass the whole response of Cafe24's /oauth/token, or a refresh token")
         })?
     } else {
-        refuse_what_is_no_token(&given)?;
+        refuse_invalid_token(&given)?;
         Oauth::new(&cx.config, &cx.output, account)?.refresh(&given).await.map_err(Failure::from)?
     };
     refuse_other_account(&tokens, account)?;
@@ -49,23 +48,23 @@ fn read() -> anyhow::Result<Secret> {
     Ok(Secret::new(text.trim()))
 }
 
-fn refuse_what_is_no_token(given: &Secret) -> Result<(), Failure> {
+fn refuse_invalid_token(given: &Secret) -> Result<(), Failure> {
     let token = given.expose();
     if !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Ok(());
     }
     let what = if token.is_empty() { "stdin is empty" } else { "it is neither JSON nor a token" };
     Err(Failure::bad_input(format!("failed to read the tokens from stdin: {what}"))
-        .hint("give the whole answer of Cafe24's /oauth/token, or a refresh token"))
+        .hint("pass the whole response of Cafe24's /oauth/token, or a refresh token"))
 }
 
-/// The tokens of another shop would fill this mall with its data.
+/// Refuses the tokens of another shop, which would fill this mall with that shop's data.
 pub(super) fn refuse_other_account(tokens: &Tokens, account: &str) -> Result<(), Failure> {
     match &tokens.account {
         Some(other) if other != account => Err(Failure::bad_input(format!(
-            "the tokens are those of account `{other}`, not of `{account}`; nothing was stored"
+            "the tokens belong to account `{other}`, not to `{account}`; nothing was stored"
         ))
-        .hint("name that account's mall, or set the mall's account: batchctl mall add CODE --account ID")),
+        .hint("name that account's mall, or change the mall's account: batchctl mall add CODE --account ID")),
         _ => Ok(()),
     }
 }

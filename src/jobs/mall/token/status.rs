@@ -1,4 +1,4 @@
-//! `mall token status`: until when the malls' tokens are good. A token itself is never shown.
+//! `mall token status`: when the malls' tokens expire. A token itself is never shown.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
@@ -7,20 +7,11 @@ use serde::Serialize;
 use crate::clock::machine_time;
 use crate::config::Cafe24Config;
 use crate::context::Context;
-use crate::documents::{Cell, Column, ColumnKind, Row, Table, terminal};
+use crate::documents::{Cell, Column, ColumnKind, ListFormat, Row, Table};
 use crate::jobs::mall::tokens::{self, Keys, TokenRow};
 use crate::shop::malls::{Mall, MallArgs};
 
-/// The form of the list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum ListFormat {
-    /// For people
-    Table,
-    /// For programs
-    Json,
-}
-
-/// List the malls' tokens, and until when they are good
+/// List the malls' tokens and when they expire
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -30,9 +21,9 @@ pub struct Args {
     format: ListFormat,
 }
 
-/// How it stands with a mall's tokens.
+/// The state of a mall's tokens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(in crate::jobs::mall) struct Standing {
+pub(in crate::jobs::mall) struct TokenState {
     pub(in crate::jobs::mall) mall: String,
     pub(in crate::jobs::mall) account: String,
     pub(in crate::jobs::mall) access_expires_at: Option<DateTime<Utc>>,
@@ -42,8 +33,8 @@ pub(in crate::jobs::mall) struct Standing {
     pub(in crate::jobs::mall) reason: Option<String>,
 }
 
-impl Standing {
-    /// That of a mall with this row.
+impl TokenState {
+    /// The state of a mall with this row.
     pub(in crate::jobs::mall) fn of(
         mall: &Mall,
         row: Option<&TokenRow>,
@@ -67,7 +58,7 @@ impl Standing {
     }
 }
 
-/// Whole days until the authorisation ends.
+/// Whole days until the authorisation expires.
 pub(super) fn days_left(row: &TokenRow, now: DateTime<Utc>) -> i64 {
     (row.refresh_expires_at - now).num_days().max(0)
 }
@@ -85,18 +76,18 @@ fn state(
         }
     };
     if let Some(reason) = unopened {
-        return ("cannot be opened", Some(reason));
+        return ("unreadable", Some(reason));
     }
     if row.rejected_at.is_some() {
         return ("rejected", row.rejected_reason.clone());
     }
     if row.refresh_expires_at <= now {
-        return ("ended", None);
+        return ("expired", None);
     }
     if is_ending(row, settings, now) { ("refresh soon", None) } else { ("ok", None) }
 }
 
-/// Whether the authorisation ends soon enough to be a danger.
+/// Whether the authorisation expires soon enough to be a concern.
 pub(super) fn is_ending(row: &TokenRow, settings: &Cafe24Config, now: DateTime<Utc>) -> bool {
     let warn_before = TimeDelta::from_std(settings.warn_before()).unwrap_or(TimeDelta::MAX);
     row.refresh_expires_at - now < warn_before
@@ -109,36 +100,29 @@ pub(super) async fn status(cx: &Context, args: &Args) -> anyhow::Result<()> {
     for mall in super::malls_with_tokens(&mut db, &args.malls).await? {
         let row = tokens::find(&mut db, mall.account()).await?;
         let settings = &cx.config.file().cafe24;
-        standings.push(Standing::of(&mall, row.as_ref(), keys.as_ref(), settings, machine_time()));
+        states.push(TokenState::of(&mall, row.as_ref(), keys.as_ref(), settings, machine_time()));
     }
     db.close().await;
-    let text = match args.format {
-        ListFormat::Json => serde_json::to_string_pretty(&standings)? + "\n",
-        ListFormat::Table if standings.is_empty() => "no malls with tokens\n".to_owned(),
-        ListFormat::Table => {
-            terminal::render_list(&table(&standings, cx.time_zone()), cx.output.width(), cx.output.colour())
-        }
-    };
-    Ok(cx.output.data(text.as_bytes())?)
+    args.format.print(&cx.output, &states, "no malls with tokens", |states| table(states, cx.time_zone()))
 }
 
-fn table(standings: &[Standing], time_zone: Tz) -> Table {
+fn table(states: &[TokenState], time_zone: Tz) -> Table {
     let text = |key, label| Column::new(key, label, ColumnKind::Text);
     let time = |at: Option<DateTime<Utc>>| {
         let at = at.map(|at| at.with_timezone(&time_zone).format("%Y-%m-%d %H:%M:%S %Z").to_string());
         Cell::text(at.unwrap_or_default())
     };
-    let rows = standings
+    let rows = states
         .iter()
-        .map(|standing| {
+        .map(|state| {
             Row::new(vec![
-                Cell::text(standing.mall.as_str()),
-                Cell::text(standing.account.as_str()),
-                time(standing.access_expires_at),
-                time(standing.refresh_expires_at),
-                Cell::text(standing.days_left.map(|days| days.to_string()).unwrap_or_default()),
-                Cell::text(standing.state),
-                Cell::text(standing.reason.as_deref().unwrap_or_default()),
+                Cell::text(state.mall.as_str()),
+                Cell::text(state.account.as_str()),
+                time(state.access_expires_at),
+                time(state.refresh_expires_at),
+                Cell::text(state.days_left.map(|days| days.to_string()).unwrap_or_default()),
+                Cell::text(state.state),
+                Cell::text(state.reason.as_deref().unwrap_or_default()),
             ])
         })
         .collect();

@@ -33,7 +33,7 @@ struct ReasonRow {
     cancelled_amount: i64,
 }
 
-/// A count and what it came to.
+/// A count and its amount.
 #[derive(Debug, Clone, Copy, Default)]
 struct Sum {
     orders: i64,
@@ -50,7 +50,7 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// Loads the stored figures of the days, which need not be without gaps, for the malls.
+    /// Loads the malls' stored figures of the days, which may have gaps.
     pub(super) async fn load(
         db: &mut Db,
         days: &BTreeSet<NaiveDate>,
@@ -78,7 +78,7 @@ impl Figures {
             )
             .await?;
         reasons.retain(|row| is_asked(row.business_day, row.mall_id));
-        // The most frequent first; in Rust, since the databases sort texts differently.
+        // The most frequent first; sorted in Rust because the databases sort texts differently.
         reasons.sort_by(|one, other| {
             let key = |row: &ReasonRow| (row.business_day, row.mall_id, row.currency.clone());
             key(one)
@@ -103,7 +103,7 @@ impl Figures {
         }
     }
 
-    /// Whether nothing of these days and malls is stored.
+    /// Whether there are no stored figures for these days and malls.
     pub(super) fn is_empty(&self) -> bool {
         self.days.is_empty()
     }
@@ -140,7 +140,7 @@ impl Figures {
     }
 }
 
-/// A reason as a reader sees it: ours in their language, the shop's as it is.
+/// A reason for readers: ours in their language, the shop's unchanged.
 fn reason_text(reason: &str, locale: Locale) -> &str {
     if reason == UNSPECIFIED {
         locale.pick("not stated", "理由の記載なし", "사유 미기재")
@@ -225,7 +225,7 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale) -> Docu
         notes: vec![
             locale
                 .pick(
-                    "A cancellation counts on the day it happened, in the mall's own time zone, whether the order had been paid or not. The amount is what the orders came to; it is not what was refunded.",
+                    "A cancellation counts on the day it happened, in the mall's own time zone, whether or not the order had been paid. The amount is the total of the orders; it is not what was refunded.",
                     "キャンセルは発生日に計上し、日付は各店舗のタイムゾーンによります。未入金の注文も含みます。金額は注文の合計額であり、返金額ではありません。",
                     "취소는 발생일 기준으로 집계하며 날짜는 각 몰의 시간대를 따릅니다. 미결제 주문도 포함됩니다. 금액은 주문 합계이며 환불액이 아닙니다.",
                 )
@@ -257,7 +257,7 @@ fn reasons_table(figures: &Figures, locale: Locale) -> Table {
     }
 }
 
-/// The one table of a CSV: the totals are the rows without a reason.
+/// The single table of a CSV: the totals are the rows without a reason.
 pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
     let mut rows: Vec<Row> = figures
         .days
@@ -278,7 +278,7 @@ pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
             Cell::Date(row.business_day),
             Cell::text(figures.code(row.mall_id)),
             Cell::text(row.currency.as_str()),
-            // As stored: a machine reads the same word in every language.
+            // As stored: a machine reads the same value in every language.
             Cell::text(row.reason.as_str()),
             Cell::Int(row.cancelled_orders),
             Cell::money(row.cancelled_amount, row.currency.as_str()),
@@ -287,7 +287,7 @@ pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
     Table { key: "daily_cancellations", title: String::new(), columns: columns(locale, true), rows }
 }
 
-/// The variables of the template `daily-cancellations`, but for `attachments`.
+/// The variables of the template `daily-cancellations`, except `attachments`.
 pub(super) fn variables(figures: &Figures, locale: Locale) -> Value {
     let malls: Vec<Value> = figures
         .sums()

@@ -1,7 +1,7 @@
-//! `report daily-cancellations`: what was cancelled in each mall on a business day, and why.
+//! `report daily-cancellations`: each mall's cancellations of a business day by reason.
 //!
-//! Runs every night for the last finished day of each mall. A cancellation belongs to the day it happened, whatever day
-//! the order is from, paid or not. The tables are for a dashboard: a day is replaced in one transaction, and a day
+//! Runs every night for the last finished day of each mall. A cancellation belongs to the day it happened, whatever the
+//! day of the order, paid or not. The tables are for a dashboard: a day is replaced in one transaction, and a day
 //! without cancellations is a row of zeros.
 
 mod document;
@@ -28,7 +28,7 @@ use super::driver::{Audience, Report, ReportArgs};
 use super::periods::Step;
 use super::publication::Extent;
 
-/// The reason of a cancellation for which the shop gave none.
+/// The reason of a cancellation for which the shop stated none.
 const UNSPECIFIED: &str = "unspecified";
 
 /// Arguments of `report daily-cancellations`.
@@ -41,9 +41,9 @@ pub struct Args {
 impl Report for Args {
     const SPEC: JobSpec = JobSpec {
         name: "report daily-cancellations",
-        summary: "Report what was cancelled in each mall on a business day, and why",
-        details: "A cancellation belongs to the day it happened, whatever day the order is from, paid or not. \
-                  The figures are kept in tables for a dashboard.",
+        summary: "Report each mall's cancellations of a business day, by reason",
+        details: "A cancellation belongs to the day it happened, whatever the day of the order, paid or not. The figures \
+                  are stored in tables for a dashboard.",
         page: None,
         schedule: Some("0 2 * * *"),
         deadline: minutes(30),
@@ -131,7 +131,7 @@ impl Report for Args {
     }
 }
 
-/// Those of the malls that have no figures of the day yet.
+/// Those of the malls that have no figures for the day yet.
 async fn without_figures(db: &mut Db, day: NaiveDate, malls: &[Mall]) -> anyhow::Result<Vec<Mall>> {
     let stored: Vec<(i64,)> = db
         .fetch_all("SELECT DISTINCT mall_id FROM daily_cancellations WHERE business_day = $1", values![day])
@@ -209,7 +209,7 @@ async fn replace_mall(
     Ok(())
 }
 
-/// How many were counted then, how many there are, and how many of those were written since.
+/// How many were counted, how many there are now, and how many of those were written since.
 #[derive(FromRow)]
 struct Recount {
     stored: i64,
@@ -217,7 +217,7 @@ struct Recount {
     newer: i64,
 }
 
-/// What came in since the figures were computed.
+/// What has arrived since the figures were computed.
 async fn news(db: &mut Db, day: NaiveDate, malls: &[Mall]) -> anyhow::Result<Option<String>> {
     let mut newer = 0;
     for mall in malls {

@@ -33,7 +33,7 @@ pub(super) struct Measures {
 }
 
 impl Measures {
-    /// Adds another one to it.
+    /// Adds another row's figures.
     pub(super) fn add(&mut self, other: &Self) {
         self.orders += other.orders;
         self.items += other.items;
@@ -92,7 +92,7 @@ pub(super) struct Figures {
 }
 
 impl Figures {
-    /// Loads the stored figures of the days, which need not be without gaps, for the malls.
+    /// Loads the malls' stored figures of the days, which may have gaps.
     pub(super) async fn load(
         db: &mut Db,
         days: &BTreeSet<NaiveDate>,
@@ -149,7 +149,7 @@ impl Figures {
         self.days.iter().map(|row| row.computed_at).max().unwrap_or(otherwise)
     }
 
-    /// The stored figures of the day before, for the same malls; none of a range.
+    /// The stored figures of the day before, for the same malls; `None` for a range.
     pub(super) async fn load_day_before(db: &mut Db, figures: &Self) -> anyhow::Result<Option<Self>> {
         let Some(day) = figures.first.pred_opt().filter(|_| figures.first == figures.last) else {
             return Ok(None);
@@ -160,19 +160,19 @@ impl Figures {
         Ok(Some(before))
     }
 
-    /// Leaves out what is provisional.
+    /// Drops provisional figures.
     pub(super) fn retain_final(&mut self) {
         self.days.retain(|day| day.is_final);
         let reported: BTreeSet<i64> = self.days.iter().map(|day| day.mall_id).collect();
         self.breakdowns.retain(|row| reported.contains(&row.mall_id));
     }
 
-    /// Whether nothing of these days and malls is stored.
+    /// Whether there are no stored figures for these days and malls.
     pub(super) fn is_empty(&self) -> bool {
         self.days.is_empty()
     }
 
-    /// The names of those of the malls that are not in it at all.
+    /// The names of those of the malls that have no figures at all.
     pub(super) fn missing<'m>(&self, malls: impl Iterator<Item = &'m Mall>) -> Vec<&'m str> {
         let is_missing = |mall: &&Mall| !self.days.iter().any(|day| day.mall_id == mall.id);
         malls.filter(is_missing).map(|mall| mall.name.as_str()).collect()
@@ -269,7 +269,7 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent:
     }
 }
 
-/// One row a mall and day; over several days a total for each mall and currency too.
+/// One row per mall and day; over several days also a total for each mall and currency.
 fn summary_table(figures: &Figures, locale: Locale, extent: Extent) -> Table {
     let mut columns = vec![
         Column::new("business_day", locale.pick("Day", "営業日", "영업일"), ColumnKind::Date),
@@ -302,7 +302,7 @@ fn summary_table(figures: &Figures, locale: Locale, extent: Extent) -> Table {
     }
     if figures.first != figures.last {
         for ((mall, currency), measures) in totals {
-            // Machines tell a total by the day that is missing; people by the word.
+            // Machines recognise a total by the missing day; people by the word.
             let day = match extent {
                 Extent::Everything => Cell::Empty,
                 Extent::Top(_) => Cell::text(locale.pick("Total", "合計", "합계")),
@@ -322,7 +322,7 @@ fn summary_table(figures: &Figures, locale: Locale, extent: Extent) -> Table {
 }
 
 /// Products or payment methods, the largest net amount first within each mall: for machines one table with every
-/// figure, for people a table for each mall with the figures that fit a page.
+/// figure, for people a table for each mall with the figures that fit on a page.
 fn breakdown_tables(figures: &Figures, locale: Locale, extent: Extent, kind: Breakdown) -> Vec<Table> {
     let title = match kind {
         Breakdown::Product => locale.pick("Sales by product", "商品別売上", "상품별 매출"),
@@ -354,7 +354,7 @@ fn breakdown_table(figures: &Figures, locale: Locale, kind: Breakdown, title: &s
             let mut cells = vec![Cell::text(figures.mall(row.mall_id)), Cell::text(row.currency.as_str())];
             cells.extend(item_cells(locale, kind, row));
             if row.breakdown_key.is_empty() {
-                // For machines the word for "none" is no value, whatever the language.
+                // Machines get no value for "none", whatever the language.
                 cells[2] = Cell::Empty;
             }
             cells.extend(measure_cells(&row.measures, &row.currency));
@@ -364,7 +364,7 @@ fn breakdown_table(figures: &Figures, locale: Locale, kind: Breakdown, title: &s
     Table { key: kind.table_key(), title: title.to_owned(), columns, rows }
 }
 
-/// The first rows of one mall, with the figures that people look for.
+/// The top rows of one mall, with the figures that people look for.
 fn top_table(
     figures: &Figures,
     locale: Locale,
@@ -383,7 +383,7 @@ fn top_table(
     let rows = figures
         .breakdown(kind)
         .filter(|row| row.mall_id == mall_id && row.currency == currency)
-        // The row that belongs to no single item is always there: without it nothing adds up.
+        // The row that belongs to no single item is always shown: without it the figures do not add up.
         .scan(0, |shown, row| {
             *shown += usize::from(!row.breakdown_key.is_empty());
             Some((*shown <= most || row.breakdown_key.is_empty()).then_some(row))
@@ -400,7 +400,7 @@ fn top_table(
     Table { key: kind.table_key(), title: format!("{title}: {mall} ({currency})"), columns, rows }
 }
 
-/// The figures of a breakdown that fit the width of a page or a terminal.
+/// The figures of a breakdown that fit into the width of a page or a terminal.
 const TOP_COLUMNS: [&str; 6] =
     ["orders", "items", "gross_amount", "cancelled_orders", "refunded_amount", "net_amount"];
 
@@ -430,13 +430,13 @@ fn item_cells(locale: Locale, kind: Breakdown, row: &BreakdownRow) -> Vec<Cell> 
 
 fn whole_orders(locale: Locale) -> &'static str {
     locale.pick(
-        "(shipping, tax on top, order discounts, refunds of whole orders)",
+        "(shipping, added tax, order discounts, refunds of whole orders)",
         "（送料・外税・注文値引・注文単位の返金）",
         "(배송비·별도 세금·주문 할인·주문 단위 환불)",
     )
 }
 
-/// The one table of a CSV: every row has the same columns, the total's rows and the breakdowns' alike.
+/// The single table of a CSV: totals and breakdowns have the same columns.
 pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
     let mut columns = vec![
         Column::new("business_day", locale.pick("Business day", "営業日", "영업일"), ColumnKind::Text),
@@ -509,7 +509,7 @@ fn measure_columns(locale: Locale) -> Vec<Column> {
     ]
 }
 
-/// The cells of [`measure_columns`]. The average is made anew from the sums, half-up to the minor unit.
+/// The cells of [`measure_columns`]. The average is computed from the sums, rounded half up to the minor unit.
 fn measure_cells(measures: &Measures, currency: &str) -> Vec<Cell> {
     let money = |amount| Cell::money(amount, currency);
     vec![
@@ -569,7 +569,7 @@ fn notes(figures: &Figures, locale: Locale, extent: Extent) -> Vec<String> {
     let mut notes = vec![
         locale
             .pick(
-                "A sale counts on the day it was paid, a cancellation and a refund on the day they happened, in the mall's own time zone. Gross is what buyers paid: after discounts, with shipping and tax. Net is gross less refunds.",
+                "A sale counts on the day it was paid, a cancellation or refund on the day it happened, in the mall's own time zone. Gross is what buyers paid: after discounts, with shipping and tax. Net is gross less refunds.",
                 "売上は決済日、キャンセルと返金はその発生日に計上し、日付は各店舗のタイムゾーンによります。総売上は値引後の支払額（送料・税込）、純売上は総売上から返金額を差し引いた額です。",
                 "매출은 결제일, 취소와 환불은 발생일 기준으로 집계하며 날짜는 각 몰의 시간대를 따릅니다. 총매출은 할인 적용 후 실제 결제액(배송비·세금 포함)이고, 순매출은 총매출에서 환불액을 뺀 금액입니다.",
             )
@@ -595,7 +595,7 @@ fn notes(figures: &Figures, locale: Locale, extent: Extent) -> Vec<String> {
             .len();
         if products > most * malls.max(1) {
             notes.push(locale.pick(
-                format!("Products: the first {most} of each mall by net sales; CSV, XLSX and JSON hold all {products} rows."),
+                format!("Products: the top {most} of each mall by net sales; CSV, XLSX and JSON contain all {products} rows."),
                 format!("商品別は各店舗の純売上上位{most}件です。全{products}行はCSV・XLSX・JSONに含まれます。"),
                 format!("상품별 표는 몰마다 순매출 상위 {most}건입니다. 전체 {products}행은 CSV·XLSX·JSON 파일에 있습니다."),
             ));

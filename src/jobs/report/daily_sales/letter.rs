@@ -8,8 +8,8 @@ use super::document::{Figures, Measures};
 use crate::jobs::report::change::percent;
 use crate::money::average_half_up;
 
-/// The variables of the template `daily-sales`, but for `attachments`. `before` has the day before, for comparison;
-/// `missing` names the malls that are not in it.
+/// The variables of the template `daily-sales`, except `attachments`. `before` is the day before, for comparison;
+/// `missing` names the malls that have no figures.
 pub(super) fn variables(figures: &Figures, before: Option<&Figures>, missing: &[String]) -> Value {
     let sums = figures.sums();
     let earlier = before.map(Figures::sums).unwrap_or_default();
@@ -19,7 +19,7 @@ pub(super) fn variables(figures: &Figures, before: Option<&Figures>, missing: &[
         let net_before = earlier.get(&(*mall, *currency)).map(|(_, before)| before.net_amount);
         let total = totals.entry(currency).or_insert_with(|| (Measures::default(), Some(0)));
         total.0.add(measures);
-        // A sum that lacks a mall is no comparison.
+        // A sum without all malls is not comparable.
         total.1 = total.1.zip(net_before).map(|(sum, net)| sum + net);
         let mut mall = describe(measures, currency, net_before);
         mall["name"] = json!(name);

@@ -1,8 +1,8 @@
 //! `report daily-sales`: what each mall sold on a business day.
 //!
-//! Runs every night for the last finished day of each mall. A sale belongs to the day it was paid, a cancellation
-//! and a refund to the day they happened, whatever day the order is from; the day is the mall's own, in its time
-//! zone. The figures are stored, and what is shown or written always comes from the stored ones.
+//! Runs every night for the last finished day of each mall. A sale belongs to the day it was paid, a cancellation or
+//! refund to the day it happened, whatever the day of the order; days are in the mall's own time zone. The figures are
+//! stored, and everything shown or written comes from the stored figures.
 
 mod document;
 mod letter;
@@ -23,6 +23,7 @@ use crate::runner::{Exclusion, Freshness, JobSpec, Run, minutes};
 use crate::severity::Severity;
 use crate::shop::malls::Mall;
 use crate::values;
+use crate::wording::counted;
 
 use super::by_mall;
 use super::delivery::{Letter, Mailing};
@@ -39,12 +40,12 @@ const BY_PAYMENT_METHOD: &str = include_str!("by_payment_method.sql");
 pub struct Args {
     #[command(flatten)]
     report: ReportArgs,
-    /// Report on malls whose day is not over too; such figures are provisional and replaced later
+    /// Include malls whose day is not over; their figures are provisional and are replaced later
     #[arg(long)]
     so_far: bool,
 }
 
-/// The figures to show, and what a mail tells about them.
+/// The figures to show, and those that a mail compares them with.
 pub struct Figures {
     days: document::Figures,
     day_before: Option<document::Figures>,
@@ -55,8 +56,8 @@ impl Report for Args {
     const SPEC: JobSpec = JobSpec {
         name: "report daily-sales",
         summary: "Report what each mall sold on a business day, by product and payment method",
-        details: "A sale belongs to the day it was paid, a cancellation and a refund to the day they happened, \
-                  whatever day the order is from; the day is the mall's own, in its time zone.",
+        details: "A sale belongs to the day it was paid, a cancellation or refund to the day it happened, whatever the \
+                  day of the order; days are in the mall's own time zone.",
         page: None,
         schedule: Some("0 1 * * *"),
         deadline: minutes(30),
@@ -167,7 +168,7 @@ impl Report for Args {
 
 // ---------------------------------------------------------------- what is stored, what is newer
 
-/// What is stored of a mall's day, over its currencies.
+/// What is stored for a mall's day, over its currencies.
 #[derive(Debug, FromRow)]
 struct StoredDay {
     mall_id: i64,
@@ -196,7 +197,7 @@ fn is_final(stored: &BTreeMap<i64, StoredDay>, mall: &Mall) -> bool {
     stored.get(&mall.id).is_some_and(|stored| stored.is_final)
 }
 
-/// What came in since the figures were computed.
+/// What has arrived since the figures were computed.
 #[derive(Debug, Default)]
 struct News {
     orders: i64,
@@ -212,12 +213,15 @@ impl News {
     }
 
     fn sentence(&self) -> Option<String> {
-        let parts: Vec<String> =
-            [(self.orders, "order"), (self.cancellations, "cancellation"), (self.refunds, "refund")]
-                .into_iter()
-                .filter(|(count, _)| *count > 0)
-                .map(|(count, noun)| format!("{count} {noun}{}", if count == 1 { "" } else { "s" }))
-                .collect();
+        let parts: Vec<String> = [
+            (self.orders, "order", "orders"),
+            (self.cancellations, "cancellation", "cancellations"),
+            (self.refunds, "refund", "refunds"),
+        ]
+        .into_iter()
+        .filter(|(count, ..)| *count > 0)
+        .map(|(count, one, many)| counted(count, one, many))
+        .collect();
         if parts.is_empty() {
             return None;
         }
@@ -231,7 +235,7 @@ impl News {
 }
 
 #[derive(FromRow)]
-#[expect(clippy::struct_field_names, reason = "each total stands beside its newer part")]
+#[expect(clippy::struct_field_names, reason = "each total is paired with its newer part")]
 struct Newer {
     orders: i64,
     newer_orders: i64,
@@ -241,7 +245,7 @@ struct Newer {
     newer_refunds: i64,
 }
 
-/// Counts rows of the day that were written after the figures, and rows that are more than were counted then.
+/// Counts rows of the day that were written after the figures, and rows that exceed the earlier count.
 async fn newer(db: &mut Db, mall: &Mall, bounds: &DayBounds, stored: &StoredDay) -> anyhow::Result<News> {
     let now: Newer = db
         .fetch_one(
@@ -356,7 +360,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn news_is_told_in_whole_sentences() {
+    fn newer_rows_are_reported_in_a_sentence() {
         assert_eq!(News::default().sentence(), None);
         let sentence = |orders, cancellations, refunds| News { orders, cancellations, refunds }.sentence();
         assert_eq!(sentence(1, 0, 0).as_deref(), Some("1 order of that day is newer: add --rerun"));

@@ -11,7 +11,7 @@ use crate::jobs::report::change::percent;
 use crate::locale::Locale;
 use crate::money::currency_exponent;
 
-/// What stands where there is nothing to compare with.
+/// What is shown if there is nothing to compare with.
 const NOTHING: &str = "–";
 
 impl Measure {
@@ -57,7 +57,7 @@ impl Figure {
     }
 }
 
-/// A change as a reader of a table sees it.
+/// A change as shown in a table.
 fn change_text(change: Option<f64>) -> String {
     match change {
         None => NOTHING.to_owned(),
@@ -137,7 +137,7 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale) -> Docu
         notes: vec![
             locale
                 .pick(
-                    "Changes compare with the day before and with the same day of the week before; “–” stands where there is nothing to compare with. Members, carts and products are counted the morning after.",
+                    "Changes are relative to the day before and to the same day of the week before; “–” means that there is nothing to compare with. Members, carts and products are counted on the following morning.",
                     "前日比・前週比は前日および前週同曜日との比較で、「–」は比較対象がないことを示します。会員・カート・商品は翌朝の時点の数です。",
                     "전일 대비와 전주 대비는 전날 및 전주 같은 요일과의 비교이며, '–'는 비교 대상이 없음을 뜻합니다. 회원·장바구니·상품은 다음 날 아침 기준입니다.",
                 )
@@ -154,7 +154,7 @@ fn in_words(instant: DateTime<Utc>, time_zone: Tz) -> String {
     instant.with_timezone(&time_zone).format("%Y-%m-%d %H:%M %Z").to_string()
 }
 
-/// The one table of a CSV: each figure with those it is compared with; what is missing is empty.
+/// The single table of a CSV: each figure with those it is compared with; missing ones are empty.
 pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
     let text = |key, label| Column::new(key, label, ColumnKind::Text);
     let money = |key, label| Column::new(key, label, ColumnKind::Money);
@@ -200,8 +200,8 @@ pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
     Table { key: "executive", title: String::new(), columns, rows }
 }
 
-/// The same without what the figures are compared with, the last two columns: an older day that is reported later
-/// makes no other report of this one.
+/// The same table without the comparisons, which are the last two columns: reporting an older day later does not make
+/// this a different report.
 pub(super) fn without_comparisons(figures: &Figures, locale: Locale) -> Table {
     let mut table = flat_table(figures, locale);
     let kept = table.columns.len() - 2;
@@ -240,7 +240,7 @@ fn major(amount: i64, currency: &str) -> f64 {
     amount as f64 / 10_f64.powi(i32::try_from(currency_exponent(currency)).unwrap_or(0))
 }
 
-/// The variables of the template `executive`, but for `attachments` and `has_chart`.
+/// The variables of the template `executive`, except `attachments` and `has_chart`.
 pub(super) fn variables(figures: &Figures, locale: Locale) -> Value {
     let list: Vec<Value> = figures
         .list

@@ -1,4 +1,4 @@
-//! A day's figures and what they are compared with, from what other jobs have stored.
+//! A day's figures and those they are compared with, from what other jobs stored.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,6 +11,7 @@ use crate::money::average_half_up;
 use crate::period::day_bounds;
 use crate::shop::malls::Mall;
 use crate::values;
+use crate::wording::counted;
 
 /// How many days the chart shows.
 pub(super) const CHART_DAYS: u64 = 30;
@@ -62,18 +63,18 @@ pub(super) enum Measure {
     SoldOutProducts,
 }
 
-/// A figure of the day beside those of the day and of the week before, where there are such.
+/// A figure of the day, with those of the day before and the week before if there are any.
 #[derive(Debug, Clone)]
 pub(super) struct Figure {
     pub(super) measure: Measure,
-    /// Of money.
+    /// The currency of an amount of money.
     pub(super) currency: Option<String>,
     pub(super) value: i64,
     pub(super) day_before: Option<i64>,
     pub(super) week_before: Option<i64>,
 }
 
-/// A mall's line.
+/// A mall's row.
 #[derive(Debug, Clone)]
 pub(super) struct MallFigures {
     pub(super) code: String,
@@ -84,21 +85,21 @@ pub(super) struct MallFigures {
     pub(super) net_before: Option<i64>,
 }
 
-/// Everything the report says.
+/// Everything in the report.
 pub struct Figures {
     pub(super) day: NaiveDate,
     pub(super) computed_at: DateTime<Utc>,
     pub(super) list: Vec<Figure>,
     pub(super) malls: Vec<MallFigures>,
-    /// The malls that are left out, since their sales are not reported yet: code and name.
+    /// The malls that are left out because their sales are not reported yet: code and name.
     pub(super) missing: Vec<(String, String)>,
-    /// The net sales of the last days for each currency; none where a mall's day is missing.
+    /// The net sales of the last days for each currency; `None` where a mall's day is missing.
     pub(super) charts: BTreeMap<String, Vec<(NaiveDate, Option<i64>)>>,
 }
 
 impl Figures {
-    /// Loads the figures of a day for malls. Those whose sales are not reported yet are left out and named, if
-    /// `may_lack_some`; fails if that is not so, or leaves none.
+    /// Loads the figures of a day for malls. If `may_lack_some`, malls whose sales are not reported yet are left out and
+    /// named; otherwise, or if no mall remains, this fails.
     pub(super) async fn load(
         db: &mut Db,
         day: NaiveDate,
@@ -169,10 +170,8 @@ impl Figures {
         let orders = self.list.iter().find(|figure| figure.measure == Measure::Orders);
         let orders = orders.map_or(0, |figure| figure.value);
         let malls: BTreeSet<&str> = self.malls.iter().map(|mall| mall.code.as_str()).collect();
-        let plural = |count: i64| if count == 1 { "" } else { "s" };
-        let malls = i64::try_from(malls.len()).unwrap_or(i64::MAX);
-        let mut sentence =
-            format!("reported {orders} order{} of {malls} mall{}", plural(orders), plural(malls));
+        let orders = counted(orders, "order", "orders");
+        let mut sentence = format!("reported {orders} of {}", counted(malls.len(), "mall", "malls"));
         if !self.missing.is_empty() {
             let codes: Vec<&str> = self.missing.iter().map(|(code, _)| code.as_str()).collect();
             sentence.push_str(&format!(", not reported yet: {}", codes.join(", ")));
@@ -181,14 +180,14 @@ impl Figures {
     }
 }
 
-/// The rows that the report is made of, of its malls alone.
+/// The stored rows of the report's malls.
 struct Stored {
     /// The malls with their time zones.
     malls: BTreeMap<i64, Tz>,
-    /// That of the business, in which snapshots have their day.
+    /// The business time zone, to which the days of snapshots belong.
     time_zone: Tz,
     sales: Vec<SalesRow>,
-    /// The first day that is reported of each mall: before it nothing is missing.
+    /// The first reported day of each mall: before it nothing is missing.
     first_days: BTreeMap<i64, NaiveDate>,
     cancellations: Vec<CancellationRow>,
     snapshots: Vec<SnapshotRow>,
@@ -232,7 +231,7 @@ impl Stored {
         Ok(Self { malls, time_zone, sales, first_days, cancellations, snapshots })
     }
 
-    /// Leaves out what is not of these malls.
+    /// Drops the rows of other malls.
     fn retain(&mut self, malls: &[Mall]) {
         self.malls.retain(|id, _| malls.iter().any(|mall| mall.id == *id));
         self.sales.retain(|row| self.malls.contains_key(&row.mall_id));
@@ -252,7 +251,7 @@ impl Stored {
         self.of_day(day).map(|row| row.currency.clone()).collect()
     }
 
-    /// A sum of one day, in one currency or of counts in all; none unless each mall of the report's day is in it.
+    /// A sum of one day, in one currency or of all counts; `None` unless each mall of the report's day is included.
     fn sum(
         &self,
         at: NaiveDate,
@@ -272,8 +271,8 @@ impl Stored {
             .then(|| of_day().filter(|row| row.currency == currency).map(|row| row.cancelled_amount).sum())
     }
 
-    /// What a day left behind: the snapshot of the next morning. None if it is of a time at which the day of one of
-    /// the malls was not over.
+    /// The state at the end of a day: the snapshot of the next morning. `None` if that was taken before the day was over in
+    /// one of the malls.
     fn snapshot(&self, at: NaiveDate, subject: &str, status: &str) -> Option<i64> {
         let morning = at.checked_add_days(Days::new(1))?;
         let rows = || {
@@ -281,7 +280,7 @@ impl Stored {
                 .iter()
                 .filter(|row| row.snapshot_day == morning && row.subject == subject && row.status == status)
         };
-        // A reconstruction is made later, of the beginning of its day.
+        // A reconstruction is made later, but for the beginning of its day.
         let instant_of = |row: &SnapshotRow| {
             if row.is_reconstructed { day_bounds(morning, self.time_zone).start } else { row.taken_at }
         };
@@ -341,10 +340,10 @@ impl Stored {
     }
 }
 
-/// A zero that nobody counted would look as true as any other.
+/// A failure instead of a zero, which would look like a real figure.
 fn not_reported(day: NaiveDate, missing: &[Mall]) -> Failure {
     let codes: Vec<&str> = missing.iter().map(|mall| mall.code.as_str()).collect();
-    // Not "try later": that would end the command, and the other days are as good as they were.
+    // Not "try later": that would end the command, although other days can still be reported.
     Failure::failed(format!("the sales of {day} are not reported yet for {}", codes.join(", ")))
         .hint(format!("batchctl report daily-sales --date {day}"))
 }

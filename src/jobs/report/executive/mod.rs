@@ -1,8 +1,9 @@
-//! `report executive`: a day's figures for the management, with what changed since the day and the week before.
+//! `report executive`: a day's key figures for management, with changes since the day before and the week before.
 //!
 //! Runs every morning for the newest finished day of each mall, on what `report daily-sales`, `report
-//! daily-cancellations` and `stats refresh` have stored: it computes no sale itself. A mall whose sales are not reported
-//! yet is left out and named; without any it fails and says so. A comparison that is not there is a dash. It goes out as a mail with a chart inside.
+//! daily-cancellations` and `stats refresh` stored: it computes no sales itself. A mall whose sales are not reported
+//! yet is left out and named; if there is none left, it fails and says so. A missing comparison is shown as a dash. The
+//! report is sent as a mail with a chart inside.
 
 mod document;
 mod figures;
@@ -31,7 +32,7 @@ use super::periods::{Step, current_in};
 use super::publication::Extent;
 use figures::Figures;
 
-/// How the template refers to the chart: `<img src="cid:chart">`.
+/// The content id by which the template refers to the chart: `<img src="cid:chart">`.
 const CHART_CONTENT_ID: &str = "chart";
 
 /// Arguments of `report executive`.
@@ -44,7 +45,7 @@ pub struct Args {
 impl Report for Args {
     const SPEC: JobSpec = JobSpec {
         name: "report executive",
-        summary: "Report yesterday's figures to the management, with changes and a chart",
+        summary: "Report yesterday's key figures to management, with changes and a chart",
         details: "It shows what `report daily-sales`, `report daily-cancellations` and `stats refresh` have stored. \
                   A mall whose sales are not reported yet is left out and named.",
         page: None,
@@ -121,8 +122,8 @@ impl Report for Args {
 }
 
 impl Args {
-    /// The malls that a day's report is about: those whose newest finished day it is, or, of a day that was asked for,
-    /// all in which it is over.
+    /// The malls in a day's report: those whose newest finished day it is or, for a day that was asked for, all malls in
+    /// which it is over.
     async fn malls_about(&self, cx: &Context, db: &mut Db, day: NaiveDate) -> anyhow::Result<Vec<Mall>> {
         if self.report.dates.is_given() {
             return self.report.malls_of(cx, db, DayRange::single(day), false).await;
@@ -131,7 +132,7 @@ impl Args {
         Ok(current_in(cx, Step::Day, day, malls))
     }
 
-    /// A day's figures. The scheduled report waits for no mall; one that was asked for is whole.
+    /// A day's figures. The scheduled report does not wait for any mall; one that was asked for is complete.
     async fn figures(
         &self,
         cx: &Context,

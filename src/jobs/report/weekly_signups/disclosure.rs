@@ -1,18 +1,18 @@
-//! Which counts of people may leave: none that is small, and none from which a small one can be computed.
+//! Which counts of people may be disclosed: none that is small, and none from which a small one can be computed.
 //!
 //! The rule, for a minimum of k (docs/weekly-signups.md explains it):
-//! 1. A mall with 1 to k − 1 sign-ups is withheld whole, and is in no total.
-//! 2. Channels with fewer than k sign-ups are merged into "other". While "other" has fewer than k itself, or is of
-//!    channels that are all of one size, the next smallest join it, all that are of that size together.
-//! 3. A mall's statuses with fewer than k members are withheld, and others with them by the same rule; if nothing but
-//!    zeros would be left, they too.
-//! 4. The statuses of channels are told for all groups of a mall or for none: for all if every one of these counts is
-//!    0 or at least k.
+//! 1. A mall with 1 to k − 1 sign-ups is withheld completely, and is not part of any total.
+//! 2. Channels with fewer than k sign-ups are merged into "other". While "other" itself has fewer than k, or consists of
+//!    channels that all have the same size, the next smallest channels join it, all channels of that size together.
+//! 3. A mall's statuses with fewer than k members are withheld, and others with them by the same rule; if only zeros
+//!    would remain, they are withheld too.
+//! 4. The statuses of channels are disclosed for all groups of a mall or for none: for all if each of these counts is 0
+//!    or at least k.
 //!
-//! Why one size is not enough: what is told would be the same if two merged channels of different sizes changed names,
-//! so that nobody who knows the rule can tell which of them is which. Two of one size could be told by halving.
+//! Why one size is not enough: if two merged channels of different sizes swapped names, the report would be the same,
+//! so that somebody who knows the rule cannot tell which is which. Two of the same size could be found by halving.
 
-/// How many members have which status.
+/// The number of members by status.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Statuses {
     pub(super) active: i64,
@@ -36,7 +36,7 @@ impl Statuses {
     }
 }
 
-/// A channel, or those that were merged (`None`).
+/// A channel, or the merged channels (`None`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Group {
     pub(super) channel: Option<String>,
@@ -45,12 +45,12 @@ pub(super) struct Group {
     pub(super) statuses: Option<[i64; 3]>,
 }
 
-/// What may be told of a mall's week.
+/// What may be disclosed about a mall's week.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Disclosed {
     /// `None` if withheld.
     pub(super) signups: Option<i64>,
-    /// Active, unconfirmed and withdrawn; `None` where withheld.
+    /// Active, unconfirmed and withdrawn; `None` if withheld.
     pub(super) statuses: [Option<i64>; 3],
     pub(super) groups: Vec<Group>,
 }
@@ -83,7 +83,7 @@ fn is_small(count: i64, min_cell: i64) -> bool {
     (1..min_cell).contains(&count)
 }
 
-/// Merges small channels into one without a name, the last; the others the largest first.
+/// Merges small channels into an unnamed last group; the others are sorted largest first.
 fn merge(mut channels: Vec<(String, Statuses)>, min_cell: i64) -> Vec<(Option<String>, Statuses)> {
     channels.sort_by(|one, other| other.1.signups().cmp(&one.1.signups()).then_with(|| one.0.cmp(&other.0)));
     channels.retain(|(_, statuses)| statuses.signups() > 0);
@@ -102,8 +102,8 @@ fn merge(mut channels: Vec<(String, Statuses)>, min_cell: i64) -> Vec<(Option<St
     merged
 }
 
-/// Which of some counts cannot be told: small ones, those that `also` names, and as many more as it takes that none of
-/// them follows from their sum. Counts of 0 are told, unless nothing else is.
+/// Which of some counts must be hidden: small ones, those selected by `also`, and as many more as are needed so that
+/// none of them follows from their sum. Counts of 0 are disclosed, unless nothing else is.
 fn hidden(counts: &[i64], min_cell: i64, also: impl Fn(usize) -> bool) -> Vec<bool> {
     let mut is_hidden: Vec<bool> =
         counts.iter().enumerate().map(|(place, count)| is_small(*count, min_cell) || also(place)).collect();
@@ -122,14 +122,14 @@ fn hidden(counts: &[i64], min_cell: i64, also: impl Fn(usize) -> bool) -> Vec<bo
             *hidden |= *count == next;
         }
     }
-    // Beside zeros alone, what is hidden would have to be of all the others.
+    // If only zeros remained visible, the hidden counts would account for the whole sum.
     if counts.iter().zip(&is_hidden).all(|(count, hidden)| *hidden || *count == 0) {
         is_hidden.fill(true);
     }
     is_hidden
 }
 
-/// Whether a channel's name may be a person's: shops put the address or number of whoever recommended them there.
+/// Whether a channel's name may identify a person: shops put the address or number of a referrer there.
 fn is_personal(name: &str) -> bool {
     const LONGEST_NUMBER: usize = 6;
     name.contains(['@', '＠']) || name.chars().filter(|c| c.is_numeric()).count() > LONGEST_NUMBER
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_channel_takes_the_next_smallest_with_it() {
+    fn a_small_channel_is_merged_with_the_next_smallest() {
         let channels = vec![channel("a", 20, 0, 0), channel("b", 7, 0, 0), channel("c", 3, 0, 0)];
         assert_eq!(signups(&disclose(channels, 5)), [("a", 20), ("other", 10)]);
         let enough = vec![channel("a", 20, 0, 0), channel("b", 4, 0, 0), channel("c", 3, 0, 0)];
@@ -180,18 +180,22 @@ mod tests {
     }
 
     #[test]
-    fn a_small_status_takes_the_next_smallest_with_it() {
+    fn a_small_status_is_withheld_with_the_next_smallest() {
         assert_eq!(withhold([30, 8, 2], 5), [Some(30), None, None]);
         assert_eq!(withhold([30, 0, 2], 5), [None, None, None]);
         assert_eq!(withhold([30, 3, 2], 5), [Some(30), None, None]);
         assert_eq!(withhold([30, 8, 0], 5), [Some(30), Some(8), Some(0)]);
         assert_eq!(withhold([2, 2, 2], 5), [None, None, None]);
         assert_eq!(withhold([30, 4, 4], 5), [None, None, None], "half of eight");
-        assert_eq!(withhold([8, 8, 2], 5), [None, None, None], "which of the two was taken would tell");
+        assert_eq!(
+            withhold([8, 8, 2], 5),
+            [None, None, None],
+            "which of the two is withheld would reveal it"
+        );
     }
 
     #[test]
-    fn statuses_of_channels_are_told_for_all_or_for_none() {
+    fn statuses_of_channels_are_disclosed_for_all_or_for_none() {
         let safe = disclose(vec![channel("a", 20, 6, 0), channel("b", 9, 0, 5)], 5);
         assert_eq!(
             safe.groups.iter().map(|group| group.statuses).collect::<Vec<_>>(),
@@ -202,15 +206,15 @@ mod tests {
     }
 
     #[test]
-    fn a_channel_that_is_somebodys_address_or_number_is_never_named() {
+    fn a_channel_that_is_a_persons_address_or_number_is_never_named() {
         let channels = vec![channel("hanako@example.jp", 50, 0, 0), channel("a", 20, 0, 0)];
         assert_eq!(signups(&disclose(channels, 5)), [("a", 20), ("other", 50)]);
         let phone = vec![channel("090-1234-5678", 9, 0, 0), channel("2026-11", 20, 0, 0)];
         assert_eq!(signups(&disclose(phone, 5)), [("2026-11", 20), ("other", 9)]);
     }
 
-    /// Every table of three channels with up to `MOST` members, by what is told of it.
-    fn tables_by_what_is_told(min_cell: i64) -> BTreeMap<String, Vec<[i64; 9]>> {
+    /// Every table of three channels with up to `MOST` members, by what is disclosed about it.
+    fn tables_by_disclosure(min_cell: i64) -> BTreeMap<String, Vec<[i64; 9]>> {
         const MOST: i64 = 10;
         fn fill(cells: &mut Vec<i64>, left: i64, each: &mut impl FnMut([i64; 9])) {
             if let Ok(table) = <[i64; 9]>::try_from(cells.as_slice()) {
@@ -233,11 +237,11 @@ mod tests {
     }
 
     #[test]
-    fn no_small_count_follows_from_what_is_told() {
+    fn no_small_count_follows_from_what_is_disclosed() {
         let min_cell = 3;
-        for (told, tables) in tables_by_what_is_told(min_cell) {
-            // Any cell, any channel's sign-ups, any status of the mall: known if it is the same in all tables of which
-            // the same is told. The attacker knows the rule and the channels' names.
+        for (told, tables) in tables_by_disclosure(min_cell) {
+            // Any cell, any channel's sign-ups, any status of the mall: known if it is the same in all tables with the
+            // same disclosure. The attacker knows the rule and the channels' names.
             let sum =
                 |table: &[i64; 9], places: &[usize]| places.iter().map(|place| table[*place]).sum::<i64>();
             let mut counts: Vec<Vec<usize>> = (0..9).map(|place| vec![place]).collect();

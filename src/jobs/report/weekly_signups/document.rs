@@ -1,4 +1,4 @@
-//! The stored counts as a document and as the variables of their mail. Nothing here sees a member.
+//! The stored counts as a document and as the variables of their mail. No member data is read here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -52,7 +52,7 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// Loads the stored counts of the weeks that begin on these Mondays, for the malls.
+    /// Loads the malls' stored counts of the weeks that begin on these Mondays.
     pub(super) async fn load(
         db: &mut Db,
         weeks: &BTreeSet<NaiveDate>,
@@ -79,7 +79,7 @@ impl Figures {
             )
             .await?;
         groups.retain(|row| is_asked(row.week_day, row.mall_id));
-        // The largest first, "other" last; in Rust, since the databases sort texts differently.
+        // The largest first, "other" last; sorted in Rust because the databases sort texts differently.
         groups.sort_by(|one, other| {
             let key = |row: &GroupRow| (row.week_day, row.mall_id, row.is_other, -row.signups);
             key(one).cmp(&key(other)).then_with(|| one.channel.cmp(&other.channel))
@@ -87,12 +87,12 @@ impl Figures {
         Ok(Self { weeks: weeks.clone(), malls, rows, groups })
     }
 
-    /// When the newest of the counts were made; `otherwise` if there are none.
+    /// When the newest of the counts were computed; `otherwise` if there are none.
     pub(super) fn computed_at(&self, otherwise: DateTime<Utc>) -> DateTime<Utc> {
         self.rows.iter().map(|row| row.computed_at).max().unwrap_or(otherwise)
     }
 
-    /// Whether nothing of these weeks and malls is stored.
+    /// Whether there are no stored counts for these weeks and malls.
     pub(super) fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
@@ -109,7 +109,7 @@ impl Figures {
         self.rows.iter().map(|row| row.min_cell).max().unwrap_or(0)
     }
 
-    /// The sum over the malls that are told: made of nothing but told counts, so that it tells nothing more. A status
+    /// The sum over the disclosed malls: computed only from disclosed counts, so that it reveals nothing more. A status
     /// that one of them withholds is withheld here too.
     fn total(&self) -> [Option<i64>; 4] {
         let mut total = [Some(0); 4];
@@ -122,7 +122,7 @@ impl Figures {
     }
 }
 
-/// A group's name: the shop's word for it, or ours.
+/// A group's name: the shop's or ours.
 fn group_name(group: &GroupRow, locale: Locale) -> &str {
     match (group.is_other, group.channel.as_str()) {
         (true, _) => locale.pick("other", "その他", "기타"),
@@ -233,20 +233,20 @@ fn notes(figures: &Figures, locale: Locale) -> Vec<String> {
     vec![
         locale
             .pick(
-                "Each member is counted once, in the week of the sign-up in the mall's own time zone, by the status at the time of this report. Members who asked to be erased are not counted.",
+                "Each member is counted once, in the week of the sign-up in the mall's own time zone, by the status at the time of this report. Members who requested erasure are not counted.",
                 "会員は、各店舗のタイムゾーンで登録した週に一度だけ、集計時点の状態で計上します。消去を請求した会員は含みません。",
                 "회원은 각 몰의 시간대를 기준으로 가입한 주에 한 번만, 집계 시점의 상태로 집계합니다. 삭제를 요청한 회원은 포함하지 않습니다.",
             )
             .to_owned(),
         locale.pick(
-            format!("No count of fewer than {least} people is told: small channels are merged into \"other\", and “–” is withheld. Totals are over the malls that are told."),
+            format!("No count of fewer than {least} people is disclosed: small channels are merged into \"other\", and “–” means withheld. Totals include only malls that are not withheld."),
             format!("{least}人未満の人数は表示しません。人数の少ない経路は「その他」にまとめ、「–」は非表示です。合計は表示した店舗の合計です。"),
             format!("{least}명 미만의 인원수는 표시하지 않습니다. 인원이 적은 경로는 '기타'로 묶고, '–'는 비공개입니다. 합계는 표시된 몰의 합계입니다."),
         ),
     ]
 }
 
-/// The one table of a CSV: a mall's whole is the row without a channel; a count that is withheld is empty.
+/// The single table of a CSV: a mall's total is the row without a channel; a withheld count is empty.
 pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
     let mut table_columns = columns(locale, true);
     table_columns.insert(3, Column::new("is_other", locale.pick("Merged", "統合", "통합"), ColumnKind::Text));
@@ -278,7 +278,7 @@ pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
     Table { key: "weekly_signups", title: String::new(), columns: table_columns, rows }
 }
 
-/// The variables of the template `weekly-signups`, but for `attachments`; a count that is withheld is null.
+/// The variables of the template `weekly-signups`, except `attachments`; a withheld count is null.
 pub(super) fn variables(figures: &Figures, week: DayRange, locale: Locale) -> Value {
     let describe = |[signups, active, unconfirmed, withdrawn]: [Option<i64>; 4]| json!({ "signups": signups, "active": active, "unconfirmed": unconfirmed, "withdrawn": withdrawn });
     let malls: Vec<Value> = figures

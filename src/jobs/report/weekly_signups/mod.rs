@@ -1,8 +1,8 @@
-//! `report weekly-signups`: how many members joined each mall in a week, by channel, and what became of them.
+//! `report weekly-signups`: how many members signed up in each mall in a week, by channel and current status.
 //!
 //! Runs on Monday for the week (Monday to Sunday) that is over in each mall's own time zone. Each member is counted
-//! once, in the week of their sign-up, by the status they have when the report is made. Only counts leave, and no
-//! small ones: see `weekly_signups/disclosure.rs`. Members who asked to be erased are not counted at all.
+//! once, in the week of their sign-up, by the status they have at the time of the report. Only counts are disclosed,
+//! and no small ones: see `weekly_signups/disclosure.rs`. Members who requested erasure are not counted at all.
 
 mod disclosure;
 mod document;
@@ -36,8 +36,8 @@ use disclosure::{Disclosed, Statuses, disclose};
 pub struct Args {
     #[command(flatten)]
     report: ReportArgs,
-    /// Show no count of fewer people than this; smaller groups are merged into "other"
-    // With two, each of a pair would know the other.
+    /// Disclose no count of fewer people than this; smaller groups are merged into "other"
+    // With a minimum of two, each of a pair could identify the other.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(i64).range(3..=1000))]
     min_cell: i64,
 }
@@ -45,8 +45,8 @@ pub struct Args {
 impl Report for Args {
     const SPEC: JobSpec = JobSpec {
         name: "report weekly-signups",
-        summary: "Report how many members joined each mall last week, by channel, as counts",
-        details: "Members who asked to be erased are not counted. Small groups are merged, so that nobody can be \
+        summary: "Report how many members joined each mall last week, by channel, only as counts",
+        details: "Members who requested erasure are not counted. Small groups are merged, so that nobody can be \
                   recognised.",
         page: Some("docs/weekly-signups.md"),
         schedule: Some("0 4 * * 1"),
@@ -75,14 +75,15 @@ impl Report for Args {
             let codes: Vec<&str> = missing.iter().map(|mall| mall.code.as_str()).collect();
             return Ok(Freshness::Due(format!("no figures yet for {}", codes.join(", "))));
         }
-        // One week with two minimums would tell more than either of them alone.
+        // One week with two minimums would reveal more than either of them.
         let others: Vec<(i64,)> = db
             .fetch_all(
                 "SELECT DISTINCT min_cell FROM weekly_signups WHERE week_day = $1 AND min_cell <> $2",
                 values![week, self.min_cell],
             )
             .await?;
-        let other = others.first().map(|(min_cell,)| format!("made with --min-cell {min_cell}: add --rerun"));
+        let other =
+            others.first().map(|(min_cell,)| format!("computed with --min-cell {min_cell}: add --rerun"));
         Ok(Freshness::Current(other))
     }
 
@@ -92,7 +93,7 @@ impl Report for Args {
         let mut malls =
             if run.only_due() { without_counts(run.db, week, &over).await? } else { over.clone() };
         malls.retain(|mall| run.is_wanted(&mall.code));
-        // What the week's other malls keep sets the minimum of these too: two in one week tell more than either alone.
+        // The stored minimum of the week's other malls applies to these too: two minimums in one week reveal more.
         let mut kept = selected_malls(run.db, &[]).await?;
         kept.retain(|mall| !malls.iter().any(|replaced| replaced.id == mall.id));
         let kept = stored_minimums(run.db, week, &kept).await?;
@@ -108,7 +109,7 @@ impl Report for Args {
         let selected = self.report.malls.selected(run.db).await?;
         let mut sentence = by_mall::sentence(computed, &selected, &over);
         if min_cell > self.min_cell {
-            sentence.push_str(&format!(", with --min-cell {min_cell} as the rest of the week"));
+            sentence.push_str(&format!(", with --min-cell {min_cell} like the rest of the week"));
         }
         run.summarise(sentence);
         Ok(())
@@ -169,29 +170,29 @@ impl Report for Args {
 }
 
 impl Args {
-    /// Counts that were made with a smaller minimum tell of fewer people than this command may tell of.
+    /// Counts that were computed with a smaller minimum disclose more than this command may disclose.
     fn refuse_smaller(&self, minimums: BTreeSet<i64>, week: NaiveDate) -> Result<(), Failure> {
         let Some(smallest) = minimums.into_iter().next().filter(|smallest| *smallest < self.min_cell) else {
             return Ok(());
         };
         let period = DayRange::week_of(week);
-        Err(Failure::failed(format!("the counts of {period} were made with --min-cell {smallest}")).hint(
+        Err(Failure::failed(format!("the counts of {period} were computed with --min-cell {smallest}")).hint(
             format!(
-                "replace them: batchctl report weekly-signups --date {week} --min-cell {} --rerun",
+                "compute them again: batchctl report weekly-signups --date {week} --min-cell {} --rerun",
                 self.min_cell
             ),
         ))
     }
 }
 
-/// Those of the malls that have no counts of the week yet.
+/// Those of the malls that have no counts for the week yet.
 async fn without_counts(db: &mut Db, week: NaiveDate, malls: &[Mall]) -> anyhow::Result<Vec<Mall>> {
     let stored: Vec<(i64,)> =
         db.fetch_all("SELECT mall_id FROM weekly_signups WHERE week_day = $1", values![week]).await?;
     Ok(malls.iter().filter(|mall| !stored.contains(&(mall.id,))).cloned().collect())
 }
 
-/// The minimums with which a week's counts of these malls were made.
+/// The minimums with which these malls' counts of a week were computed.
 async fn stored_minimums(db: &mut Db, week: NaiveDate, malls: &[Mall]) -> anyhow::Result<BTreeSet<i64>> {
     let stored: Vec<(i64, i64)> = db
         .fetch_all("SELECT mall_id, min_cell FROM weekly_signups WHERE week_day = $1", values![week])
@@ -210,7 +211,7 @@ struct ChannelRow {
     withdrawn: i64,
 }
 
-/// Counts the week's sign-ups by channel; '' where the shop states none.
+/// Counts the week's sign-ups by channel; '' if the shop states none.
 async fn count(db: &mut Db, week: NaiveDate, mall: &Mall) -> anyhow::Result<Vec<(String, Statuses)>> {
     let bounds = periods::bounds(DayRange::week_of(week), mall.time_zone()?);
     let rows: Vec<ChannelRow> = db
@@ -234,14 +235,14 @@ async fn count(db: &mut Db, week: NaiveDate, mall: &Mall) -> anyhow::Result<Vec<
         .collect())
 }
 
-/// Who made the counts, when and how.
+/// The run that computed the counts, with its time and minimum.
 struct Made {
     run: i64,
     now: DateTime<Utc>,
     min_cell: i64,
 }
 
-/// Replaces one mall's rows of the week. Only what may be told is ever stored.
+/// Replaces one mall's rows of the week. Only what may be disclosed is ever stored.
 async fn replace_mall(
     db: &mut Db,
     week: NaiveDate,

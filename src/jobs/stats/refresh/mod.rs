@@ -1,9 +1,9 @@
-//! `stats refresh`: the day's snapshot: how many members, orders, products and carts are in which state now.
+//! `stats refresh`: the day's snapshot of how many members, orders, products and carts are in which state.
 //!
-//! Runs every night at one; the snapshot is that of the day on which it is taken, in the business time zone, so the one
-//! of the 20th shows what the 19th left behind. What is not there any more cannot be counted: a snapshot of a past day
-//! is refused, but for members, who keep the times of what became of them (`--reconstruct`), as they were when it began. Tenants have no table yet
-//! and are not counted.
+//! Runs every night at one; a snapshot belongs to the day on which it is taken, in the business time zone, so that of
+//! the 20th shows the state at the end of the 19th. A past state cannot be counted afterwards, so a snapshot of a past
+//! day is refused. Only members record when their status changed: `--reconstruct` counts them as they were at the
+//! beginning of the day. Tenants have no table yet and are not counted.
 
 use chrono::{DateTime, NaiveDate, Utc};
 
@@ -15,6 +15,7 @@ use crate::runner::{Completed, Exclusion, Freshness, Job, JobSpec, Planned, Run,
 use crate::severity::Severity;
 use crate::shop::malls::{Mall, selected_malls};
 use crate::values;
+use crate::wording::counted;
 
 const PRESENT: &str = include_str!("present.sql");
 const MEMBERS_THEN: &str = include_str!("members_then.sql");
@@ -22,10 +23,10 @@ const MEMBERS_THEN: &str = include_str!("members_then.sql");
 /// Arguments of `stats refresh`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// Take it for this day (default: today, the only day whose state is still there)
+    /// Take it for this day (default: today, the only day whose state can be counted)
     #[arg(long, value_name = "DAY", allow_hyphen_values = true)]
     date: Option<String>,
-    /// For a past day, make what can be made afterwards: members by status
+    /// For a past day, reconstruct what can be reconstructed: members by status
     #[arg(long, requires = "date")]
     reconstruct: bool,
 }
@@ -53,7 +54,9 @@ impl Job for Args {
             cx.output.status("No active mall: nothing to count (add one with `batchctl mall add`)");
             return Ok(Vec::new());
         }
-        Ok(vec![Planned::new(day.to_string(), day).exclusive_by(day.to_string()).with("date", day.to_string())])
+        Ok(vec![
+            Planned::new(day.to_string(), day).exclusive_by(day.to_string()).with("date", day.to_string()),
+        ])
     }
 
     async fn freshness(
@@ -77,7 +80,7 @@ impl Job for Args {
         if missing.is_empty() {
             return Ok(Freshness::Current(None));
         }
-        Ok(Freshness::Due(format!("nothing counted yet of {}", missing.join(", "))))
+        Ok(Freshness::Due(format!("not counted yet: {}", missing.join(", "))))
     }
 
     async fn run(&self, run: &mut Run<'_>, day: &NaiveDate) -> anyhow::Result<()> {
@@ -85,13 +88,13 @@ impl Job for Args {
         let malls = selected_malls(run.db, &[]).await?;
         run.read(malls.len() as u64);
         let (id, now) = (run.id(), run.cx.now());
-        // The job runs at the day's first hour: what it finds then is what a reconstruction has to find.
+        // The job runs in the day's first hour: a reconstruction has to find what it would have found then.
         let until = self.reconstruct.then(|| day_bounds(day, run.cx.time_zone()).start);
         run.chunk(None::<&str>, async |db| {
             db.execute("DELETE FROM statistics_snapshots WHERE snapshot_day = $1", values![day]).await?;
             for mall in &malls {
                 match until {
-                    Some(until) => count_members_then(db, id, day, mall, until, now).await?,
+                    Some(until) => count_members_at(db, id, day, mall, until, now).await?,
                     None => drop(db.execute(PRESENT, values![day, mall.id, id, now]).await?),
                 }
             }
@@ -99,7 +102,7 @@ impl Job for Args {
         })
         .await?;
         run.written(malls.len() as u64);
-        let malls = format!("{} {}", malls.len(), if malls.len() == 1 { "mall" } else { "malls" });
+        let malls = counted(malls.len(), "mall", "malls");
         run.summarise(if self.reconstruct {
             format!("reconstructed the members of {malls}")
         } else {
@@ -116,18 +119,18 @@ impl Args {
         let Some(text) = &self.date else { return Ok(today) };
         let day = parse_day(text, today).map_err(|error| Failure::usage(error.to_string()))?;
         if day > today {
-            return Err(Failure::usage(format!("{day} has not begun yet")).into());
+            return Err(Failure::usage(format!("{day} is in the future")).into());
         }
         if self.reconstruct && day == today {
             return Err(Failure::usage(format!("{day} is today: its snapshot is taken, not reconstructed"))
-                .hint("leave --reconstruct out")
+                .hint("omit --reconstruct")
                 .into());
         }
         if day < today && !self.reconstruct {
             return Err(Failure::usage(format!(
-                "no snapshot can be taken of {day} any more: today's state is not that day's"
+                "a snapshot of {day} can no longer be taken: today's state is not that day's"
             ))
-            .hint("add --reconstruct for its members by status, all that can be made afterwards")
+            .hint("add --reconstruct to count its members by status, which is all that can be reconstructed")
             .into());
         }
         Ok(day)
@@ -145,19 +148,19 @@ async fn refuse_to_replace(db: &mut Db, day: NaiveDate) -> anyhow::Result<()> {
     if taken == 0 {
         return Ok(());
     }
-    Err(Failure::usage(format!("{day} has the snapshot that was taken on that day; nothing was changed"))
+    Err(Failure::usage(format!("{day} already has a snapshot, taken on that day; nothing was changed"))
         .into())
 }
 
 #[derive(FromRow)]
-struct StatusThen {
+struct StatusCount {
     status: String,
     quantity: i64,
     undatable: i64,
 }
 
 /// Counts a mall's members by the status they had at an instant.
-async fn count_members_then(
+async fn count_members_at(
     db: &mut Db,
     run: i64,
     day: NaiveDate,
@@ -165,11 +168,11 @@ async fn count_members_then(
     until: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
-    let rows: Vec<StatusThen> = db.fetch_all(MEMBERS_THEN, values![mall.id, until]).await?;
+    let rows: Vec<StatusCount> = db.fetch_all(MEMBERS_THEN, values![mall.id, until]).await?;
     let undatable: i64 = rows.iter().map(|row| row.undatable).sum();
     if undatable > 0 {
         return Err(Failure::failed(format!(
-            "failed to reconstruct the members of mall `{}`: {undatable} withdrawn without a time of it",
+            "failed to reconstruct the members of mall `{}`: {undatable} withdrew at an unknown time",
             mall.code
         ))
         .hint("import them again with their `withdrawn_at`: batchctl data import")

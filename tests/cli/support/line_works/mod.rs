@@ -13,14 +13,14 @@ pub(crate) const CLIENT_ID: &str = "client-1";
 pub(crate) const CLIENT_SECRET: &str = "canary-client-secret";
 pub(crate) const SERVICE_ACCOUNT: &str = "abcde.serviceaccount@example";
 pub(crate) const BOT_ID: &str = "2000001";
-/// Made for these tests, and known to nobody else's server.
+/// Generated for these tests, and known to no other server.
 pub(crate) const PRIVATE_KEY: &str = include_str!("private.pem");
 const PUBLIC_KEY: &str = include_str!("public.pem");
 
-/// The most that one text message holds.
+/// The maximum length of a text message.
 const MOST_CHARACTERS: usize = 2000;
 
-/// A server with one service account and one bot. Only the token that it gave last is good.
+/// A server with one service account and one bot. Only the last token that it issued is valid.
 pub(crate) fn start() -> Webhook {
     let tokens = Arc::new(AtomicU32::new(0));
     Webhook::checking(Box::new(move |request| {
@@ -45,7 +45,7 @@ pub(crate) fn error(status: u16, code: &str) -> Answer {
     Answer::json(status, &json!({ "code": code, "description": "described" }))
 }
 
-/// The texts that arrived, with what came behind the bot's number in the path.
+/// The texts that arrived, with the path after the bot's number.
 pub(crate) fn messages(server: &Webhook) -> Vec<(String, String)> {
     let prefix = format!("/v1.0/bots/{BOT_ID}/");
     let message = |request: &Request| {
@@ -55,7 +55,7 @@ pub(crate) fn messages(server: &Webhook) -> Vec<(String, String)> {
     server.requests().iter().filter_map(message).collect()
 }
 
-/// How many tokens were asked for.
+/// How many tokens were requested.
 pub(crate) fn tokens_asked(server: &Webhook) -> usize {
     server.requests().iter().filter(|request| request.path == "/oauth2/v2.0/token").count()
 }

@@ -1,17 +1,17 @@
-//! Where a list is read on: by offset through windows of time that narrow themselves, and for members past the cap of
-//! the offset by the time they signed up.
+//! Where to continue reading a list: by offset within time windows that are narrowed as needed and, for members beyond
+//! the maximum offset, by sign-up time.
 //!
-//! Pages move while they are read: records come and go in front of the place that was reached. So each page by offset
-//! begins with the last record of the page before. If that record is not where it has to be, records may have been
-//! passed over, and the window is read again from its beginning: what is stored already is stored once more, unchanged.
-//! A list that begins with the newest is looked at once more in the end, for what came in front meanwhile.
+//! Pages shift while they are read: records appear and disappear before the current position. So each page by offset
+//! begins with the last record of the previous page. If that record is not where it should be, records may have been
+//! missed, and the window is read again from its beginning, which stores known records again unchanged. A list that
+//! begins with the newest record is checked once more at the end for records that were added at its front.
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 
-/// A window is read again so often before somebody is told that its list does not hold still.
+/// How often a window is read again before the run fails because its list keeps changing.
 const MOST_RESTARTS: u32 = 20;
 
 /// A span of time, both ends included, to the second.
@@ -24,112 +24,112 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// Its beginning, at most `longest` long, and what is left behind that.
+    /// Its beginning, at most `longest` long, and the rest after it.
     pub(super) fn split(self, longest: Option<TimeDelta>) -> (Self, Option<Self>) {
         let last = longest.and_then(|longest| self.first.checked_add_signed(longest - TimeDelta::seconds(1)));
         let last = last.map_or(self.last, |last| last.min(self.last));
-        (Self { first: self.first, last }, self.behind(last))
+        (Self { first: self.first, last }, self.after(last))
     }
 
-    /// What of it is behind a second; none if nothing is.
-    fn behind(self, second: DateTime<Utc>) -> Option<Self> {
+    /// The part after a given second, if there is any.
+    fn after(self, second: DateTime<Utc>) -> Option<Self> {
         let first = second + TimeDelta::seconds(1);
         (first <= self.last).then_some(Self { first, ..self })
     }
 }
 
-/// What a list allows.
+/// The limits of a list.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules {
-    /// What its records are called, for messages.
+    /// The noun for its records, for messages.
     pub(super) noun: &'static str,
     /// The largest offset.
     pub(super) most_offset: u32,
     /// How long a window may be.
     pub(super) longest: Option<TimeDelta>,
-    /// Whether it can be read by the time of creation, without an offset.
+    /// Whether it can be read by creation time, without an offset.
     pub(super) walks: bool,
 }
 
-/// A record of a page: its key, and the time that the list is asked by, as far as it has them.
+/// A record of a page: its key, and the time by which the list is filtered, if it has them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Place {
     pub(super) key: Option<String>,
     pub(super) at: Option<DateTime<Utc>>,
 }
 
-/// The next page to ask for.
+/// The next page to request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Cursor {
     /// By offset.
     Window(Window),
-    /// By the time of creation.
+    /// By creation time.
     Walk(Walk),
 }
 
-/// A window of time and the place in it.
+/// A time window and the position in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Window {
     /// The window.
     pub(super) span: Span,
-    /// The place.
+    /// The position.
     pub(super) offset: u32,
     /// The last record that was read: the next page has to begin with it.
     last: Option<Place>,
-    /// The window's first record, which tells which way the list is sorted.
+    /// The window's first record, which shows the direction in which the list is sorted.
     first: Option<Place>,
     /// Keys that were read before the window was narrowed.
     seen: Vec<String>,
-    /// How often it was begun anew.
+    /// How often it was restarted.
     restarts: u32,
-    /// Whether its pages so far came sorted by their time, one way or the other: else it cannot be cut by it.
+    /// Whether its pages so far were sorted by time, in either direction: otherwise it cannot be split by time.
     is_sorted: bool,
-    /// What is to be looked at once more.
+    /// The front of the list that has to be checked again.
     front: Option<Front>,
-    /// Whether it is such a look, behind which there is no further one.
+    /// Whether it is such a check, which is not repeated.
     is_last_look: bool,
-    /// What comes behind the window.
+    /// What comes after the window.
     then: Then,
 }
 
-/// What comes behind a window.
+/// What comes after a window.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Then {
-    /// The windows of this span; none if all was read.
+    /// The windows of this span; `None` if everything was read.
     Span(Option<Span>),
-    /// The walk goes on, behind a second that was fuller than a page.
+    /// The walk continues after a second with more records than a page.
     Walk(Walk),
 }
 
-/// The front of a list that begins with the newest: more may have come since it was read.
+/// The front of a list that begins with the newest record: more may have been added since it was read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Front {
-    /// From the second of the newest record on.
+    /// From the second of the newest record.
     span: Span,
     /// The records of that second.
     seen: Vec<String>,
 }
 
-/// Read by the time of creation, which only grows.
+/// Reads by creation time, in ascending order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Walk {
-    /// The second to ask from.
+    /// The second to start from.
     pub(super) from: DateTime<Utc>,
-    /// The records of that second that were read already.
+    /// The records of that second that were already read.
     seen: Vec<String>,
     /// The last second that is wanted.
     until: DateTime<Utc>,
-    /// What is to be looked at once more.
+    /// The front of the list that has to be checked again.
     front: Option<Front>,
 }
 
-/// What a page says of the way on.
+/// What follows from a page.
 pub(super) struct Step {
     /// For each of its records, whether it is new and wanted.
     pub(super) is_new: Vec<bool>,
-    /// Where to go on; `None` when all was read.
+    /// Where to continue; `None` if everything was read.
     pub(super) next: Option<Cursor>,
 }
 
@@ -139,15 +139,15 @@ impl Cursor {
         Self::Window(Window::of(span, rules))
     }
 
-    /// The same place for a new attempt: how often a list moved yesterday says nothing of today.
-    pub(super) fn begun_again(self) -> Self {
+    /// The same position for a new attempt: how often a list changed yesterday says nothing about today.
+    pub(super) fn for_new_attempt(self) -> Self {
         match self {
             Self::Window(window) => Self::Window(Window { restarts: 0, ..window }),
             Self::Walk(walk) => Self::Walk(walk),
         }
     }
 
-    /// Where to go on after a page of at most `limit` records.
+    /// Where to continue after a page of at most `limit` records.
     pub(super) fn step(&self, page: &[Place], limit: u32, rules: &Rules) -> Result<Step, Failure> {
         match self {
             Self::Window(window) => window.step(page, limit, rules),
@@ -185,14 +185,14 @@ impl Window {
             .map(|(index, place)| index >= known && !is_among(place, &self.seen))
             .collect();
         let Some(last) = page.last().filter(|_| page.len() >= limit as usize) else {
-            return Ok(Step { is_new, next: self.behind(rules) });
+            return Ok(Step { is_new, next: self.after(rules) });
         };
-        // A record in which the place cannot be held on to would look like one that has moved.
+        // A record without a key cannot mark the position: it would look as if the list had shifted.
         let back = u32::from(last.key.is_some());
         let offset = self.offset + limit - back;
         let first = self.first.clone().or_else(|| page.first().cloned());
         let front = self.front.clone().or_else(|| self.front_of(page));
-        let is_sorted = self.is_sorted && runs_one_way(first.as_ref(), page);
+        let is_sorted = self.is_sorted && is_sorted_by_time(first.as_ref(), page);
         let next = if offset <= rules.most_offset {
             Cursor::Window(Self {
                 offset,
@@ -210,8 +210,8 @@ impl Window {
         Ok(Step { is_new, next: Some(next) })
     }
 
-    /// How many records of the page were read before; `None` if the list has moved so that some may be missing, or so
-    /// far that a full page brings nothing, as from a server that gives the same page for ever.
+    /// How many records of the page were read before; `None` if the list has shifted so that some may have been missed, or
+    /// if a full page brings nothing new, as from a server that returns the same page for ever.
     fn known(&self, page: &[Place], limit: u32) -> Option<usize> {
         let Some(last) = &self.last else { return Some(0) };
         let known = page.iter().position(|place| place.key == last.key)? + 1;
@@ -224,7 +224,7 @@ impl Window {
                 "the list of {} changed {MOST_RESTARTS} times while it was read",
                 rules.noun
             ))
-            .hint("try again when the shop is quieter, or a shorter period"));
+            .hint("try again when the shop is less busy, or with a shorter period"));
         }
         let next = Self {
             restarts: self.restarts + 1,
@@ -236,7 +236,7 @@ impl Window {
         Ok(Step { is_new: vec![false; page.len()], next: Some(Cursor::Window(next)) })
     }
 
-    /// The front, if this is the first of several pages and the newest comes first.
+    /// The front, if this is the first of several pages and the newest record comes first.
     fn front_of(&self, page: &[Place]) -> Option<Front> {
         let (first, last) = page.first().zip(page.last())?;
         let newest = second(first.at?);
@@ -246,7 +246,7 @@ impl Window {
             .then(|| Front { span, seen: keys_of_second(page, newest) })
     }
 
-    fn behind(&self, rules: &Rules) -> Option<Cursor> {
+    fn after(&self, rules: &Rules) -> Option<Cursor> {
         if let Some(front) = &self.front {
             return Some(front.again(self.then.clone()));
         }
@@ -256,7 +256,7 @@ impl Window {
         }
     }
 
-    /// The cap is reached: what was read covers the window up to the last record's second, from one end or the other.
+    /// The maximum offset is reached: what was read covers the window up to the last record's second, from either end.
     fn narrowed(
         &self,
         first: Option<&Place>,
@@ -268,7 +268,7 @@ impl Window {
         let times = first.and_then(|first| first.at).map(second).zip(last.at.map(second));
         let (first_at, last_at) = times.ok_or_else(|| {
             Failure::failed(format!(
-                "the list of {} has records without a time where it has to be cut",
+                "the list of {} has records without a time at the point where it has to be split",
                 rules.noun
             ))
         })?;
@@ -276,7 +276,7 @@ impl Window {
         let is_within = |at| self.span.first <= at && at <= self.span.last;
         if !is_within(first_at) || !is_within(last_at) {
             return Err(Failure::failed(format!(
-                "the list of {} has records of {}, which it was not asked for: they were to be of {} to {}",
+                "the list of {} has records of {}, outside the requested period from {} to {}",
                 rules.noun,
                 in_utc(if is_within(first_at) { last_at } else { first_at }),
                 in_utc(self.span.first),
@@ -303,8 +303,8 @@ impl Window {
         Ok(Cursor::Window(Self { seen, front, ..Self::at(span, self.then.clone()) }))
     }
 
-    /// The cap is reached in a list that is not sorted by its time: what was read covers no part of the window, so its
-    /// halves are read instead.
+    /// The maximum offset is reached in a list that is not sorted by time: what was read covers no part of the window, so
+    /// its halves are read instead.
     fn halved(&self, front: Option<Front>, rules: &Rules) -> Result<Cursor, Failure> {
         let Span { first, last } = self.span;
         if first == last {
@@ -318,11 +318,11 @@ impl Window {
             return Ok(Cursor::Walk(Walk { from: first, seen: Vec::new(), until: rest, front: None }));
         }
         let middle = second(first + (last - first) / 2);
-        let behind = Span { first, last: rest }.behind(middle);
+        let rest = Span { first, last: rest }.after(middle);
         Ok(Cursor::Window(Self {
             front,
             is_last_look: self.is_last_look,
-            ..Self::at(Span { first, last: middle }, Then::Span(behind))
+            ..Self::at(Span { first, last: middle }, Then::Span(rest))
         }))
     }
 }
@@ -336,8 +336,8 @@ fn too_many_at(at: DateTime<Utc>, rules: &Rules) -> Failure {
     ))
 }
 
-/// Whether a page is sorted by its time, and in the direction in which it is from the window's first record.
-fn runs_one_way(first: Option<&Place>, page: &[Place]) -> bool {
+/// Whether a page is sorted by time, in the same direction as the window so far.
+fn is_sorted_by_time(first: Option<&Place>, page: &[Place]) -> bool {
     let seconds: Vec<DateTime<Utc>> = page.iter().filter_map(|place| place.at.map(second)).collect();
     let first = first.and_then(|first| first.at).map(second);
     let rises = seconds.is_sorted() && first.is_none_or(|first| seconds.iter().all(|at| *at >= first));
@@ -348,7 +348,7 @@ fn runs_one_way(first: Option<&Place>, page: &[Place]) -> bool {
 
 impl Front {
     fn again(&self, then: Then) -> Cursor {
-        // It is looked at once: who comes later than that is of the next run.
+        // It is checked only once: later records belong to the next run.
         let seen = self.seen.clone();
         Cursor::Window(Window { seen, is_last_look: true, ..Window::at(self.span, then) })
     }
@@ -359,7 +359,7 @@ impl Walk {
         let seconds: Vec<DateTime<Utc>> = page.iter().filter_map(|place| place.at.map(second)).collect();
         if seconds.first().is_some_and(|first| *first < self.from) || !seconds.is_sorted() {
             return Err(Failure::failed(format!(
-                "the list of {} by the time of creation does not begin where it was asked to, or is not sorted",
+                "the list of {} by creation time does not begin at the requested time, or is not sorted",
                 rules.noun
             )));
         }
@@ -369,21 +369,19 @@ impl Walk {
             .collect();
         let is_last = page.len() < limit as usize || seconds.last().is_some_and(|last| *last > self.until);
         if is_last {
-            return Ok(Step { is_new, next: self.behind() });
+            return Ok(Step { is_new, next: self.after() });
         }
         let Some(reached) = seconds.last().copied() else {
-            return Err(Failure::failed(format!("a whole page of {} has no time of creation", rules.noun)));
+            return Err(Failure::failed(format!("a whole page of {} has no creation times", rules.noun)));
         };
         let next = if reached > self.from {
             Cursor::Walk(Self { from: reached, seen: keys_of_second(page, reached), ..self.clone() })
         } else {
-            // The second is fuller than a page: it is read by offset, and the walk goes on behind it.
+            // The second has more records than a page: it is read by offset, and the walk continues after it.
             let second = Span { first: self.from, last: self.from };
-            let behind = Span { first: self.from, last: self.until }.behind(self.from);
-            let (then, front) = match behind {
-                Some(behind) => {
-                    (Then::Walk(Self { from: behind.first, seen: Vec::new(), ..self.clone() }), None)
-                }
+            let rest = Span { first: self.from, last: self.until }.after(self.from);
+            let (then, front) = match rest {
+                Some(rest) => (Then::Walk(Self { from: rest.first, seen: Vec::new(), ..self.clone() }), None),
                 None => (Then::Span(None), self.front.clone()),
             };
             let seen = keys_of_second(page, reached);
@@ -392,7 +390,7 @@ impl Walk {
         Ok(Step { is_new, next: Some(next) })
     }
 
-    fn behind(&self) -> Option<Cursor> {
+    fn after(&self) -> Option<Cursor> {
         self.front.as_ref().map(|front| front.again(Then::Span(None)))
     }
 }
@@ -413,7 +411,7 @@ fn in_utc(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// The service tells seconds apart, no less.
+/// Truncates to seconds, the resolution of the service.
 pub(super) fn second(at: DateTime<Utc>) -> DateTime<Utc> {
     at.duration_trunc(TimeDelta::seconds(1)).unwrap_or(at)
 }

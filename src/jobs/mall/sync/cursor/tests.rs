@@ -1,6 +1,6 @@
 use super::*;
 
-/// A list as the service would give it: members or orders with their second, which come and go.
+/// A list as the service would return it: members or orders with their second, which appear and disappear.
 struct Shop {
     records: Vec<(String, i64)>,
     is_descending: bool,
@@ -33,8 +33,8 @@ impl Shop {
         let place = |(key, second): &(String, i64)| Place { key: Some(key.clone()), at: Some(at(*second)) };
         match cursor {
             Cursor::Walk(walk) => {
-                let behind = records.iter().filter(|(_, second)| at(*second) >= walk.from);
-                behind.take(limit as usize).map(place).collect()
+                let rest = records.iter().filter(|(_, second)| at(*second) >= walk.from);
+                rest.take(limit as usize).map(place).collect()
             }
             Cursor::Window(window) => {
                 assert!(window.offset <= self.rules.most_offset, "the service refuses a larger offset");
@@ -49,7 +49,7 @@ impl Shop {
         }
     }
 
-    /// Reads all of a span, and changes the list behind each page.
+    /// Reads a whole span, and changes the list after each page.
     fn read(
         &mut self,
         span: Span,
@@ -60,7 +60,7 @@ impl Shop {
         let mut cursor = Some(Cursor::new(span, &self.rules));
         while let Some(here) = cursor {
             let page = self.page(&here, limit);
-            // As a run that was killed and began again would have it.
+            // As a run that was killed and restarted would read it.
             let here: Cursor =
                 serde_json::from_str(&serde_json::to_string(&here).expect("a checkpoint")).expect("a cursor");
             let step = here.step(&page, limit, &self.rules)?;
@@ -83,7 +83,7 @@ fn sorted(mut keys: Vec<String>) -> Vec<String> {
     keys
 }
 
-/// Counts are of records and may name one twice after a change; the tables hold each once.
+/// A record may be read twice after a change; the tables contain each once.
 fn distinct(keys: Vec<String>) -> Vec<String> {
     let mut keys = sorted(keys);
     keys.dedup();
@@ -93,7 +93,7 @@ fn distinct(keys: Vec<String>) -> Vec<String> {
 fn quiet(_: &mut Vec<(String, i64)>, _: usize) {}
 
 #[test]
-fn a_list_below_the_cap_is_paged_by_offset() {
+fn a_list_below_the_maximum_offset_is_paged_by_offset() {
     for count in [0, 1, 9, 10, 11, 19, 20, 85] {
         for is_descending in [false, true] {
             let mut shop = Shop { is_descending, ..Shop::of(count, 3, ORDERS) };
@@ -104,7 +104,7 @@ fn a_list_below_the_cap_is_paged_by_offset() {
 }
 
 #[test]
-fn orders_past_the_cap_are_read_once_in_windows_that_narrow() {
+fn orders_beyond_the_maximum_offset_are_read_once_in_narrowing_windows() {
     for is_descending in [false, true] {
         let mut shop = Shop { is_descending, ..Shop::of(2_000, 7, ORDERS) };
         let read = shop.read(span(0, 1_000), 10, quiet).expect("it is read");
@@ -114,7 +114,7 @@ fn orders_past_the_cap_are_read_once_in_windows_that_narrow() {
 }
 
 #[test]
-fn members_past_the_cap_are_walked_each_exactly_once() {
+fn members_beyond_the_maximum_offset_are_each_walked_exactly_once() {
     for (is_descending, same) in [(false, 1), (false, 7), (true, 7), (false, 10), (false, 25), (true, 25)] {
         let mut shop = Shop { is_descending, ..Shop::of(1_000, same, MEMBERS) };
         let read = shop.read(span(0, 999), 10, quiet).expect("it is read");
@@ -136,7 +136,7 @@ fn a_walk_ends_with_its_period() {
 }
 
 #[test]
-fn who_signs_up_meanwhile_is_read_too_and_nobody_is_lost() {
+fn members_who_sign_up_in_the_meantime_are_read_too_and_nobody_is_lost() {
     for is_descending in [false, true] {
         let mut shop = Shop { is_descending, ..Shop::of(500, 7, MEMBERS) };
         let read = shop
@@ -144,8 +144,8 @@ fn who_signs_up_meanwhile_is_read_too_and_nobody_is_lost() {
             .expect("it is read");
         let read = distinct(read);
         assert!((0..500).all(|number| read.contains(&format!("r{number:05}"))));
-        // All who came before the last look at the front began; or before the last page of a walk upwards, behind
-        // which is a call for the seconds that follow.
+        // All records added before the last check of the front started; or before the last page of an ascending
+        // walk, after which there is a call for the seconds that follow.
         let is_last_look = |cursor: &Cursor| matches!(cursor, Cursor::Window(window) if window.is_last_look);
         let last_page = shop.calls.len() - 2;
         let last = shop.calls.iter().position(is_last_look).filter(|_| is_descending).unwrap_or(last_page);
@@ -156,12 +156,12 @@ fn who_signs_up_meanwhile_is_read_too_and_nobody_is_lost() {
 }
 
 #[test]
-fn what_came_in_front_is_looked_at_even_if_the_list_was_begun_anew() {
+fn records_added_at_the_front_are_read_even_if_the_list_was_restarted() {
     let mut shop = Shop { is_descending: true, ..Shop::of(400, 3, ORDERS) };
     let read = shop
         .read(span(0, 1_000), 10, |records, page| match page {
             3 => records.push(("new".to_owned(), 900)),
-            // In the second window, in front of the place.
+            // In the second window, before the position.
             22 => records.retain(|(key, _)| key != "r00240"),
             _ => {}
         })
@@ -172,9 +172,9 @@ fn what_came_in_front_is_looked_at_even_if_the_list_was_begun_anew() {
 }
 
 #[test]
-fn a_list_that_is_not_sorted_by_its_time_is_read_in_halves() {
+fn a_list_that_is_not_sorted_by_time_is_read_in_halves() {
     for rules in [ORDERS, MEMBERS] {
-        // The times in another order than the keys, by which this service sorts.
+        // The order of the times differs from that of the keys, by which this service sorts.
         let mut shop = Shop::of(0, 1, rules);
         shop.records = (0..1_000).map(|number| (format!("r{number:05}"), number * 37 % 1_000)).collect();
         let mut read = Vec::new();
@@ -205,7 +205,7 @@ fn a_list_that_is_not_sorted_by_its_time_is_read_in_halves() {
 }
 
 #[test]
-fn records_that_vanish_in_front_hide_nobody() {
+fn records_that_disappear_before_the_position_hide_no_others() {
     for is_descending in [false, true] {
         let mut shop = Shop { is_descending, ..Shop::of(120, 3, ORDERS) };
         let mut gone = Vec::new();
@@ -223,7 +223,7 @@ fn records_that_vanish_in_front_hide_nobody() {
 }
 
 #[test]
-fn a_list_that_never_holds_still_is_told() {
+fn a_list_that_keeps_changing_is_an_error() {
     let mut shop = Shop::of(120, 3, ORDERS);
     let mut number = 0;
     let failure = shop
@@ -239,14 +239,14 @@ fn a_list_that_never_holds_still_is_told() {
 }
 
 #[test]
-fn a_second_that_is_fuller_than_the_service_can_list_is_told() {
+fn a_second_with_more_records_than_the_service_can_list_is_an_error() {
     let mut shop = Shop::of(1_000, 500, ORDERS);
     let failure = shop.read(span(0, 1_000), 10, quiet).expect_err("it cannot be read");
     assert!(failure.message.starts_with("more than 150 orders in the second "), "{}", failure.message);
 }
 
 #[test]
-fn windows_are_no_longer_than_a_call_may_ask_for() {
+fn windows_are_no_longer_than_a_call_may_request() {
     let day = 86_400;
     let rules = Rules { longest: Some(TimeDelta::days(89)), ..ORDERS };
     let records = (0..400).map(|number| (format!("r{number:05}"), number * day)).collect();
@@ -260,7 +260,7 @@ fn windows_are_no_longer_than_a_call_may_ask_for() {
 }
 
 #[test]
-fn a_server_that_gives_the_same_page_for_ever_is_told() {
+fn a_server_that_returns_the_same_page_for_ever_is_an_error() {
     let page: Vec<Place> =
         (0..10).map(|number| Place { key: Some(format!("r{number}")), at: Some(at(number)) }).collect();
     for rules in [MEMBERS, ORDERS] {
@@ -268,7 +268,7 @@ fn a_server_that_gives_the_same_page_for_ever_is_told() {
         let mut calls = 0;
         let failure = loop {
             calls += 1;
-            assert!(calls < 50, "it is told in time");
+            assert!(calls < 50, "it fails in time");
             match cursor.step(&page, 10, &rules) {
                 Ok(step) => cursor = step.next.expect("a full page is not the last"),
                 Err(failure) => break failure,
@@ -279,13 +279,13 @@ fn a_server_that_gives_the_same_page_for_ever_is_told() {
 }
 
 #[test]
-fn a_server_that_leaves_the_period_is_told_before_it_narrows() {
+fn records_outside_the_period_are_an_error_before_the_window_narrows() {
     let mut shop = Shop { is_descending: true, ..Shop::of(2_000, 7, ORDERS) };
     let asked = span(500, 1_000);
     let mut cursor = Cursor::new(asked, &ORDERS);
     let failure = loop {
         let Cursor::Window(window) = &cursor else { panic!("orders are not walked") };
-        // It lists what lies before the period.
+        // It lists records from before the period.
         let wide = Cursor::Window(Window { span: span(0, 1_000), ..window.clone() });
         let page = shop.page(&wide, 10);
         match cursor.step(&page, 10, &ORDERS) {
@@ -293,14 +293,14 @@ fn a_server_that_leaves_the_period_is_told_before_it_narrows() {
             Err(failure) => break failure,
         }
     };
-    assert!(failure.message.contains("which it was not asked for"), "{}", failure.message);
+    assert!(failure.message.contains("outside the requested period"), "{}", failure.message);
 }
 
 #[test]
-fn a_walk_that_is_not_sorted_is_told() {
+fn a_walk_that_is_not_sorted_is_an_error() {
     let walk = Cursor::Walk(Walk { from: at(0), seen: Vec::new(), until: at(100), front: None });
     let place = |second| Place { key: Some(format!("r{second}")), at: Some(at(second)) };
-    let failure = walk.step(&[place(5), place(3)], 2, &MEMBERS).err().expect("it is told");
+    let failure = walk.step(&[place(5), place(3)], 2, &MEMBERS).err().expect("it fails");
     assert!(failure.message.contains("not sorted"));
     let nameless = [Place::default(), Place::default()];
     assert!(walk.step(&nameless, 2, &MEMBERS).is_err());
@@ -311,7 +311,7 @@ fn records_without_a_key_do_not_stop_the_pages() {
     let rules = ORDERS;
     let cursor = Cursor::new(span(0, 100), &rules);
     let page = vec![Place { key: None, at: Some(at(1)) }; 10];
-    let step = cursor.step(&page, 10, &rules).expect("it goes on");
+    let step = cursor.step(&page, 10, &rules).expect("it continues");
     assert!(step.is_new.iter().all(|is_new| *is_new));
     let Some(Cursor::Window(window)) = step.next else { panic!("there is more") };
     assert_eq!((window.offset, window.last), (10, None));
