@@ -86,9 +86,9 @@ impl Job for Args {
         }
         run.summarise(match to_subscribers + to_free_members {
             0 => "nothing new to send".to_owned(),
-            mails => format!(
+            total => format!(
                 "queued {}: {} and {}",
-                counted(mails, "digest", "digests"),
+                counted(total, "digest", "digests"),
                 counted(to_subscribers, "to a subscriber", "to subscribers"),
                 counted(to_free_members, "to a free member", "to free members"),
             ),

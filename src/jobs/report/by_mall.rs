@@ -3,6 +3,7 @@
 use crate::db::Db;
 use crate::runner::Run;
 use crate::shop::malls::Mall;
+use crate::wording::counted;
 
 /// A mall that could not be computed; the others of its period still are.
 #[derive(Debug, thiserror::Error)]

@@ -87,14 +87,14 @@ impl Templates {
         if !findings.is_empty() {
             return findings;
         }
-        let mut variants = vec![sample.clone()];
-        variants.extend(variants(&sample, &prepared.front_matter.optional));
+        let mut samples = vec![sample.clone()];
+        samples.extend(variants(&sample, &prepared.front_matter.optional));
         for shop in shops() {
             let mut variant = sample.clone();
             variant["shop"] = shop;
-            variants.push(variant);
+            samples.push(variant);
         }
-        for data in &variants {
+        for data in &samples {
             let variables = self.variables(prepared.front_matter.category, locale, data);
             match self.render_prepared(name, locale, prepared, &variables) {
                 Ok(mail) => {

@@ -212,7 +212,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if !self.has_ended() {
-            // Both fail only if it ends by itself just now.
+            // Both fail only if it has ended in the meantime.
             let _ = self.child.kill();
             let _ = self.child.wait();
         }

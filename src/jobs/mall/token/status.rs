@@ -96,7 +96,7 @@ pub(super) fn is_ending(row: &TokenRow, settings: &Cafe24Config, now: DateTime<U
 pub(super) async fn status(cx: &Context, args: &Args) -> anyhow::Result<()> {
     let keys = Keys::new(&cx.config).ok();
     let mut db = cx.db().await?;
-    let mut standings = Vec::new();
+    let mut states = Vec::new();
     for mall in super::malls_with_tokens(&mut db, &args.malls).await? {
         let row = tokens::find(&mut db, mall.account()).await?;
         let settings = &cx.config.file().cafe24;
