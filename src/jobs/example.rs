@@ -59,7 +59,8 @@ impl Job for Args {
 
 /// The number of the last cart of the next chunk.
 async fn last_of_next_chunk(db: &mut Db, before: DateTime<Utc>) -> anyhow::Result<Option<i64>> {
-    let sql = "SELECT MAX(id) FROM (SELECT id FROM carts WHERE last_activity_at < $1 ORDER BY id LIMIT $2) next";
+    let sql =
+        "SELECT MAX(id) FROM (SELECT id FROM carts WHERE last_activity_at < $1 ORDER BY id LIMIT $2) next";
     let (last,): (Option<i64>,) = db.fetch_one(sql, values![before, CHUNK]).await?;
     Ok(last)
 }

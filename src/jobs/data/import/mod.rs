@@ -520,7 +520,8 @@ fn note_more_bad_lines(run: &mut Run<'_>, file: &ImportedFile, more: u64) {
 struct Checkpoint {
     /// The lines of the file up to there, without the header.
     lines: u64,
-    /// See [`interpretation`].
+    /// See [`interpretation`]. Checkpoints of older versions call it `manner`.
+    #[serde(alias = "manner")]
     interpretation: String,
 }
 

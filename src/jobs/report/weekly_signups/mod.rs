@@ -178,7 +178,7 @@ impl Args {
         let period = DayRange::week_of(week);
         Err(Failure::failed(format!("the counts of {period} were computed with --min-cell {smallest}")).hint(
             format!(
-                "compute them again: batchctl report weekly-signups --date {week} --min-cell {} --rerun",
+                "replace them: batchctl report weekly-signups --date {week} --min-cell {} --rerun",
                 self.min_cell
             ),
         ))
