@@ -5,16 +5,19 @@
 //!
 //! `docs/adding-a-job.md` explains how to add a job; tests enforce its steps.
 
+pub mod address;
 pub mod cli;
 pub mod clients;
 pub mod clock;
 pub mod config;
 pub mod context;
+pub mod crontab;
 pub mod db;
 pub mod digest;
 pub mod documents;
 pub mod failure;
 pub mod files;
+pub mod format;
 pub mod jobs;
 pub mod locale;
 pub mod mail;
@@ -26,5 +29,6 @@ pub mod runner;
 pub mod sealed;
 pub mod severity;
 pub mod shop;
+pub mod spelling;
 pub mod text_encoding;
 pub mod wording;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use batchctl::cli::{self, Cli};
 use batchctl::config::{Config, LoadOptions};
 use batchctl::context::Context;
+use batchctl::jobs;
 use batchctl::mask::Redactor;
 use batchctl::output::{self, Output};
 use clap::Parser;
@@ -12,7 +13,9 @@ use clap::Parser;
 fn main() -> ExitCode {
     output::print_panics_in_one_line();
     let cli = Cli::parse();
-    let loaded = LoadOptions::from_process(cli.global.env.clone()).and_then(Config::load);
+    let loaded = LoadOptions::from_process(cli.global.env.clone())
+        .and_then(Config::load)
+        .and_then(|config| jobs::check_names(&config).map(|()| config));
     let config = match loaded {
         Ok(config) => config,
         Err(error) => {

@@ -300,7 +300,10 @@ fn digits(text: &str) -> Option<u64> {
 const UNITS: [(&str, u64); 5] =
     [("d", 24 * 60 * 60 * 1000), ("h", 60 * 60 * 1000), ("m", 60 * 1000), ("s", 1000), ("ms", 1)];
 
-/// The duration that `text` means: `250ms`, `90s`, `5m`, `2h`, `1d` or, largest unit first, `1h30m`.
+/// The length of time that `text` means: `250ms`, `90s`, `5m`, `2h`, `1d` or, largest unit first, `1h30m`.
+///
+/// Narrower than the crate `humantime`, on purpose: there `5M` is five months, and what it prints (`1h 30m`, `1month
+/// 14days`) is no single argument of a stored command line.
 pub fn parse_duration(text: &str) -> Result<Duration, PeriodError> {
     let wrong = || PeriodError::NotADuration(text.to_owned());
     if digits(text).is_some() {

@@ -28,7 +28,7 @@ pub struct MailFolder {
 impl MailFolder {
     /// The folder of `[mail] folder`; made where it is not there.
     pub fn new(config: &Config) -> Result<Self, Failure> {
-        let folder = config.file().mail.folder.as_deref().unwrap_or(Path::new(DEFAULT_FOLDER));
+        let folder = config.mail().folder.as_deref().unwrap_or(Path::new(DEFAULT_FOLDER));
         let folder = config.working_dir().join(folder);
         fs::create_dir_all(&folder).map_err(|error| {
             Failure::configuration(format!("`mail.folder`: failed to make `{}`: {error}", folder.display()))

@@ -32,8 +32,8 @@ impl MailTransport {
     /// The transport of the configuration: that of `mail.transport`, else SMTP where `BATCHCTL_SMTP_URL` is set, else,
     /// outside prod, a folder.
     pub fn new(config: &Config) -> Result<Self, Failure> {
-        let settings = &config.file().mail;
-        let has_server = config.mail().smtp_url.is_some();
+        let settings = config.mail();
+        let has_server = settings.smtp_url.is_some();
         let kind = match settings.transport {
             Some(kind) => kind,
             None if has_server => TransportKind::Smtp,

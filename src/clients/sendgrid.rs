@@ -57,7 +57,7 @@ pub struct SendGrid {
 impl SendGrid {
     /// Reads `[mail.sendgrid]` and the key.
     pub fn new(config: &Config) -> Result<Self, Failure> {
-        let settings = &config.file().mail.sendgrid;
+        let settings = &config.mail().sendgrid;
         let variable = settings.api_key_variable.as_deref().unwrap_or("SENDGRID_API_KEY");
         let Some(api_key) = config.variable(variable) else {
             return Err(Failure::configuration(format!(

@@ -73,7 +73,7 @@ struct Raw {
 impl Ses {
     /// Reads `[mail.ses]` and the credentials.
     pub fn new(config: &Config) -> Result<Self, Failure> {
-        let settings = &config.file().mail.ses;
+        let settings = &config.mail().ses;
         let Some(region) = &settings.region else {
             return Err(Failure::configuration("`mail.ses.region` is not set: Amazon SES needs it")
                 .hint("write region = \"ap-northeast-1\" below [mail.ses]"));

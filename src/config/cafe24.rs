@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use url::{Host, Url};
+use url::Url;
 
-use super::document::Document;
 use super::error::ConfigError;
-use super::file::{duration, is_variable_name};
+use super::section::{NamedVariable, Place, Section, duration, named_by_keys};
+use super::urls::is_confidential;
+use super::variables::{Shown, Variables};
 
 /// The variables that hold the app's id and secret, unless the file names others.
-pub(super) const CLIENT_ID_VARIABLE: &str = "BATCHCTL_CAFE24_CLIENT_ID";
-pub(super) const CLIENT_SECRET_VARIABLE: &str = "BATCHCTL_CAFE24_CLIENT_SECRET";
+const CLIENT_ID_VARIABLE: &str = "BATCHCTL_CAFE24_CLIENT_ID";
+const CLIENT_SECRET_VARIABLE: &str = "BATCHCTL_CAFE24_CLIENT_SECRET";
 /// What stands for the mall's id at Cafe24.
 const ACCOUNT: &str = "{account}";
 /// Where a mall's API is.
@@ -123,17 +124,23 @@ impl Cafe24Config {
     pub fn concurrency(&self) -> usize {
         self.concurrency.unwrap_or(CONCURRENCY)
     }
+}
 
-    /// Refuses what could only fail at night.
-    pub(super) fn validate(&self, document: &Document<'_>) -> Result<(), ConfigError> {
-        let error = |key: &str, problem: &str| {
-            Err(document.error_at(&["cafe24", key], format!("`cafe24.{key}` {problem}")))
-        };
+impl Section for Cafe24Config {
+    fn read(&mut self, variables: &mut Variables<'_>) -> Result<(), ConfigError> {
+        // Their values are looked up where they are needed, since the file may name other variables.
+        variables.text(CLIENT_ID_VARIABLE, Shown::Never, "");
+        variables.text(CLIENT_SECRET_VARIABLE, Shown::Never, "");
+        Ok(())
+    }
+
+    fn check(&self, place: &Place<'_>) -> Result<(), ConfigError> {
+        let error = |key: &str, problem: &str| Err(place.error(&[key], format!("`cafe24.{key}` {problem}")));
         if let Some(problem) = self.base_url.as_deref().and_then(base_url_problem) {
             return error("base_url", problem);
         }
         if self.api_version.as_ref().is_some_and(|version| !is_version(version)) {
-            return error("api_version", "is no version of the API: write one like 2026-03-01");
+            return error("api_version", "is not a version of the API: write one like 2026-03-01");
         }
         if self.redirect_uri.as_ref().is_some_and(|uri| Url::parse(uri).is_err()) {
             return error("redirect_uri", "is not a URL: write https://HOST/PATH");
@@ -141,7 +148,7 @@ impl Cafe24Config {
         if let Some(scopes) = &self.scopes
             && (scopes.is_empty() || scopes.iter().any(|scope| !is_scope(scope)))
         {
-            return error("scopes", "is no list of scopes: write [\"mall.read_order\", …]");
+            return error("scopes", "is not a list of scopes: write [\"mall.read_order\", …]");
         }
         if self.calls_per_second.is_some_and(|rate| !rate.is_finite() || rate < 0.0) {
             return error("calls_per_second", "is not a number of calls a second; 0 sets no limit");
@@ -150,31 +157,20 @@ impl Cafe24Config {
             return error("tries", "is not from 1 to 20");
         }
         if self.request_timeout.is_some_and(|limit| limit.is_zero()) {
-            return error("request_timeout", "is no time at all: no server answers in it");
+            return error("request_timeout", "is zero: no server answers that fast");
         }
         if self.concurrency.is_some_and(|malls| !(1..=100).contains(&malls)) {
             return error("concurrency", "is not from 1 to 100");
         }
-        for (key, variable) in self.variables() {
-            if !is_variable_name(variable) {
-                return error(key, "is not a variable's name: put the value in a variable and name it here");
-            }
-        }
         Ok(())
     }
 
-    fn variables(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        [
+    fn named_variables(&self) -> Vec<NamedVariable<'_>> {
+        let keys = [
             ("client_id_variable", self.client_id_variable.as_deref()),
             ("client_secret_variable", self.client_secret_variable.as_deref()),
-        ]
-        .into_iter()
-        .filter_map(|(key, name)| Some((key, name?)))
-    }
-
-    /// Every variable that is named here, and what names it.
-    pub(super) fn named_variables(&self) -> impl Iterator<Item = (&str, String)> {
-        self.variables().map(|(key, name)| (name, format!("cafe24.{key}")))
+        ];
+        named_by_keys("cafe24", keys)
     }
 }
 
@@ -196,17 +192,6 @@ fn base_url_problem(base: &str) -> Option<&'static str> {
     None
 }
 
-/// Whether what goes there is encrypted, or stays on this machine.
-pub(crate) fn is_confidential(url: &Url) -> bool {
-    let is_local = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => return false,
-    };
-    url.scheme() == "https" || (url.scheme() == "http" && is_local)
-}
-
 /// Year, month and day, as Cafe24 names its versions.
 fn is_version(text: &str) -> bool {
     text.len() == "2026-03-01".len()
@@ -222,12 +207,12 @@ fn is_scope(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::file::FileConfig;
+    use super::super::Sections;
     use super::*;
 
     fn parsed(text: &str) -> Result<Cafe24Config, String> {
-        FileConfig::parse("batchctl.toml", &format!("[cafe24]\n{text}"))
-            .map(|file| file.cafe24)
+        Sections::parse("batchctl.toml", &format!("[cafe24]\n{text}"))
+            .map(|sections| sections.cafe24)
             .map_err(|error| error.to_string())
     }
 
@@ -268,13 +253,13 @@ mod tests {
             ("base_url = '{account}'", "`cafe24.base_url` is not a URL"),
             ("base_url = 'http://{account}.example.jp'", "`cafe24.base_url` would send tokens in the open"),
             ("base_url = 'https://me:hunter22@{account}.jp'", "has more than a host and a path in it"),
-            ("api_version = '2026-3-1'", "`cafe24.api_version` is no version"),
+            ("api_version = '2026-3-1'", "`cafe24.api_version` is not a version"),
             ("redirect_uri = 'callback'", "`cafe24.redirect_uri` is not a URL"),
-            ("scopes = []", "`cafe24.scopes` is no list of scopes"),
-            ("scopes = ['a b']", "`cafe24.scopes` is no list of scopes"),
+            ("scopes = []", "`cafe24.scopes` is not a list of scopes"),
+            ("scopes = ['a b']", "`cafe24.scopes` is not a list of scopes"),
             ("calls_per_second = -1", "`cafe24.calls_per_second` is not a number"),
             ("tries = 0", "`cafe24.tries` is not from 1 to 20"),
-            ("request_timeout = '0s'", "`cafe24.request_timeout` is no time at all"),
+            ("request_timeout = '0s'", "`cafe24.request_timeout` is zero"),
             ("concurrency = 0", "`cafe24.concurrency` is not from 1 to 100"),
             (
                 "client_secret_variable = 'hunter-22'",

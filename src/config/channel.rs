@@ -2,10 +2,9 @@
 
 use serde::Deserialize;
 
-use super::document::Document;
 use super::error::ConfigError;
-use super::file::is_variable_name;
-use super::settings::is_mail_address;
+use super::section::{Place, is_variable_name};
+use crate::address;
 
 /// A place where alerts are posted. Each kind has keys of its own; [`AlertChannel::target`] is what they mean.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -192,11 +191,10 @@ impl AlertChannel {
         keys.filter_map(|key| Some((key, self.text(key)?)))
     }
 
-    /// Refuses what its kind has no use for, and what it cannot do without. It is the `place`th of the file.
-    pub(super) fn validate(&self, document: &Document<'_>, place: &str) -> Result<(), ConfigError> {
+    /// Refuses what its kind has no use for, and what it cannot do without. It is the `index`th of `[alerts]`.
+    pub(super) fn check(&self, place: &Place<'_>, index: &str) -> Result<(), ConfigError> {
         let (name, kind) = (&self.name, self.kind.as_str());
-        let error =
-            |key: &str, problem: String| Err(document.error_at(&["alerts", "channel", place, key], problem));
+        let error = |key: &str, problem: String| Err(place.error(&["channel", index, key], problem));
         if let Some(key) = KEYS.into_iter().find(|key| self.text(key).is_some() && !self.kind.has(key)) {
             return error(key, format!("`{key}` of alerts.channel `{name}` is not for the kind `{kind}`"));
         }
@@ -225,19 +223,19 @@ impl AlertChannel {
         if let Err(key) = self.target() {
             let key = if key == "channel_id" { "channel_id` or `user_id" } else { key };
             let problem = format!("`alerts.channel` `{name}` of the kind `{kind}` needs `{key}`");
-            return Err(document.error_at(&["alerts", "channel", place], problem));
+            return Err(place.error(&["channel", index], problem));
         }
         if self.channel_id.is_some() && self.user_id.is_some() {
             let problem =
                 format!("alerts.channel `{name}` has a `channel_id` already: it writes to one of them");
             return error("user_id", problem);
         }
-        for (index, address) in self.to.iter().flatten().enumerate() {
-            if !is_mail_address(address) {
+        for (entry, recipient) in self.to.iter().flatten().enumerate() {
+            if address::parse(recipient).is_err() {
                 // Not shown: an address is personal, and a wrong paste may be anything.
                 let problem = format!(
                     "`to` of alerts.channel `{name}`: number {} is not a mail address: write one like ops@example.jp",
-                    index + 1
+                    entry + 1
                 );
                 return error("to", problem);
             }
@@ -274,7 +272,8 @@ impl AlertChannel {
 
 #[cfg(test)]
 mod tests {
-    use super::super::file::FileConfig;
+    use super::super::Sections;
+    use super::super::section::Section;
 
     const LINE_WORKS: &str = "[[alerts.channel]]
 name = \"works\"
@@ -288,7 +287,7 @@ channel_id = \"room-1\"
 ";
 
     fn error(text: &str) -> String {
-        let error = FileConfig::parse("batchctl.toml", text).unwrap_err().to_string();
+        let error = Sections::parse("batchctl.toml", text).unwrap_err().to_string();
         error.strip_prefix("batchctl.toml line ").unwrap().to_owned()
     }
 
@@ -306,11 +305,12 @@ channel_id = \"room-1\"
             LINE_WORKS.to_owned(),
             LINE_WORKS.replace("channel_id", "user_id"),
         ] {
-            let config = FileConfig::parse("batchctl.toml", &text).unwrap();
+            let config = Sections::parse("batchctl.toml", &text).unwrap();
             assert!(config.alerts.channel[0].target().is_ok(), "{text}");
         }
-        let config = FileConfig::parse("batchctl.toml", LINE_WORKS).unwrap();
-        let named: Vec<&str> = config.named_variables().map(|(name, _)| name).collect();
+        let config = Sections::parse("batchctl.toml", LINE_WORKS).unwrap();
+        let named: Vec<&str> =
+            config.alerts.named_variables().into_iter().map(|variable| variable.name).collect();
         assert_eq!(named, ["WORKS_ID", "WORKS_SECRET", "WORKS_KEY"]);
     }
 

@@ -6,9 +6,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::ConfigError;
-
-/// How alike two names must be for a "did you mean" (Jaro-Winkler, from 0 to 1).
-const SIMILAR: f64 = 0.8;
+use crate::spelling::nearest;
 
 /// The text and its parsed shape.
 pub(super) struct Document<'a> {
@@ -46,16 +44,8 @@ impl<'a> Document<'a> {
         let path = place_of(&self.tree, &span).unwrap_or_default();
         let problem = match backticked(error.message()) {
             Some((field, expected)) if error.message().starts_with("unknown field") => {
-                let section = match path.split_last() {
-                    Some((_, parents)) if !parents.is_empty() => format!(" in `{}`", parents.join(".")),
-                    _ => String::new(),
-                };
-                let advice = match nearest(field, expected.iter().copied()) {
-                    Some(known) => format!(": did you mean `{known}`?"),
-                    None if expected.is_empty() => String::new(),
-                    None => format!(": known are {}", expected.join(", ")),
-                };
-                format!("unknown key `{field}`{section}{advice}")
+                let section = path.split_last().map_or(&[][..], |(_, parents)| parents);
+                unknown_key(field, &section.join("."), &expected)
             }
             _ if path.is_empty() => without_values(error.message()),
             _ => format!("`{}`: {}", path.join("."), without_values(error.message())),
@@ -64,13 +54,19 @@ impl<'a> Document<'a> {
     }
 }
 
-/// The known name that is most like `name`, if one is.
-pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    known
-        .map(|known| (strsim::jaro_winkler(name, known), known))
-        .filter(|(likeness, _)| *likeness >= SIMILAR)
-        .max_by(|one, other| one.0.total_cmp(&other.0))
-        .map(|(_, known)| known)
+/// What is said of a key that a section does not have; the section is empty for the file itself.
+pub(super) fn unknown_key(key: &str, section: &str, known: &[&str]) -> String {
+    let section = if section.is_empty() { String::new() } else { format!(" in `{section}`") };
+    format!("unknown key `{key}`{section}{}", advice_or_list(key, known))
+}
+
+/// The known name that was meant, or all of them.
+pub(super) fn advice_or_list(name: &str, known: &[&str]) -> String {
+    match nearest(name, known.iter().copied()) {
+        Some(known) => format!(": did you mean `{known}`?"),
+        None if known.is_empty() => String::new(),
+        None => format!(": known are {}", known.join(", ")),
+    }
 }
 
 /// The line of a byte, from 1.

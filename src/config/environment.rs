@@ -59,7 +59,7 @@ pub(super) struct Environment {
     /// Who chose it.
     pub(super) name_source: Source,
     pub(super) variables: BTreeMap<String, Variable>,
-    /// Oddities that are no errors.
+    /// What is odd but not an error.
     pub(super) warnings: Vec<String>,
 }
 
@@ -89,7 +89,7 @@ impl Environment {
         let mut variables: BTreeMap<String, Variable> = process
             .into_iter()
             .map(|(name, value)| {
-                // A Kubernetes Secret made from a file ends in a line break that nobody meant.
+                // A Kubernetes Secret made from a file ends in an unintended line break.
                 let value = value.trim_end_matches(['\n', '\r']).to_owned();
                 (name, Variable { value, source: Source::Process })
             })
@@ -126,7 +126,7 @@ impl Environment {
     }
 
     /// The variable, unless it is not set or empty. Empty counts as not set, so that
-    /// `BATCHCTL_REDIS_URL= batchctl …` takes back for once what a file says.
+    /// `BATCHCTL_SMTP_URL= batchctl …` overrides a file for one command.
     pub(super) fn get(&self, name: &str) -> Option<&Variable> {
         self.variables.get(name).filter(|variable| !variable.value.is_empty())
     }

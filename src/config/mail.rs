@@ -6,14 +6,24 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::document::Document;
 use super::error::ConfigError;
-use super::file::{duration, is_variable_name};
+use super::section::{NamedVariable, Place, Section, duration, named_by_keys};
+use super::variables::Variables;
+use crate::mask::Secret;
 
 /// `[mail]`
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MailConfig {
+    /// `BATCHCTL_SMTP_URL`; may carry a password.
+    #[serde(skip)]
+    pub smtp_url: Option<Secret>,
+    /// `BATCHCTL_MAIL_FROM`: the sender.
+    #[serde(skip)]
+    pub from: Option<String>,
+    /// `BATCHCTL_MAIL_REDIRECT_TO`: who gets every mail outside prod.
+    #[serde(skip)]
+    pub redirect_to: Option<String>,
     /// How mails leave; without it by SMTP where `BATCHCTL_SMTP_URL` is set, and outside prod else into files.
     pub transport: Option<TransportKind>,
     /// Where `.eml` files go; `mail` without it. Relative to the working directory.
@@ -52,7 +62,7 @@ pub struct MailConfig {
     pub dkim: Option<DkimConfig>,
 }
 
-/// A way out for mails.
+/// How mails leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TransportKind {
@@ -115,7 +125,7 @@ pub struct ShopConfig {
 pub struct UnsubscribeConfig {
     /// The address that takes the POST of RFC 8058 and shows people a page, with `{token}` in it. HTTPS only.
     pub url: Option<String>,
-    /// An address that takes unsubscriptions by mail, beside the URL.
+    /// An address that takes unsubscriptions by mail, in addition to the URL.
     pub mailto: Option<String>,
     /// The List-Id (RFC 2919) without brackets, such as `news.shop.example.jp`.
     pub list_id: Option<String>,
@@ -162,39 +172,41 @@ pub struct DkimConfig {
     pub key_variable: String,
 }
 
-impl MailConfig {
-    /// Refuses what could only fail later.
-    pub(super) fn validate(&self, document: &Document<'_>) -> Result<(), ConfigError> {
-        let error = |path: &[&str], problem: String| Err(document.error_at(path, problem));
+impl Section for MailConfig {
+    fn read(&mut self, variables: &mut Variables<'_>) -> Result<(), ConfigError> {
+        variables.url(&mut self.smtp_url, "BATCHCTL_SMTP_URL", &["smtp", "smtps"])?;
+        variables.mail_address(&mut self.from, "BATCHCTL_MAIL_FROM", "Example Shop <shop@example.jp>")?;
+        variables.mail_address(&mut self.redirect_to, "BATCHCTL_MAIL_REDIRECT_TO", "developer@example.jp")
+    }
+
+    fn check(&self, place: &Place<'_>) -> Result<(), ConfigError> {
+        let error = |path: &[&str], problem: String| Err(place.error(path, problem));
         if let Some(connections) = self.connections.filter(|count| !(1..=100).contains(count)) {
             return error(
-                &["mail", "connections"],
+                &["connections"],
                 format!("`mail.connections`: {connections} is not from 1 to 100"),
             );
         }
         if let Some(attempts) = self.attempts.filter(|count| !(1..=100).contains(count)) {
-            return error(&["mail", "attempts"], format!("`mail.attempts`: {attempts} is not from 1 to 100"));
+            return error(&["attempts"], format!("`mail.attempts`: {attempts} is not from 1 to 100"));
         }
         if self.smtp_timeout.is_some_and(|limit| limit.is_zero()) {
-            let problem = "`mail.smtp_timeout` is no time at all: no server answers in it".to_owned();
-            return error(&["mail", "smtp_timeout"], problem);
+            let problem = "`mail.smtp_timeout` is zero: no server answers that fast".to_owned();
+            return error(&["smtp_timeout"], problem);
         }
         let is_rate = |rate: f64| rate.is_finite() && rate > 0.0;
         for (key, rate) in
             [("rate_per_second", self.rate_per_second), ("rate_per_domain", self.rate_per_domain)]
         {
             if rate.is_some_and(|rate| !is_rate(rate)) {
-                return error(
-                    &["mail", key],
-                    format!("`mail.{key}` is not a number of mails a second above 0"),
-                );
+                return error(&[key], format!("`mail.{key}` is not a number of mails a second above 0"));
             }
         }
         for (domain, rate) in &self.domain_rates {
             if !is_rate(*rate) {
                 let problem =
                     format!("`mail.domain_rates.\"{domain}\"` is not a number of mails a second above 0");
-                return error(&["mail", "domain_rates", domain], problem);
+                return error(&["domain_rates", domain], problem);
             }
         }
         if let Some(url) = &self.unsubscribe.url
@@ -203,38 +215,19 @@ impl MailConfig {
             // RFC 8058 section 3.1: one-click needs HTTPS.
             let problem =
                 "`mail.unsubscribe.url` is not one for RFC 8058: write https://… with {token} in it";
-            return error(&["mail", "unsubscribe", "url"], problem.to_owned());
-        }
-        for (path, variable) in self.variables() {
-            if !is_variable_name(variable) {
-                let problem = format!(
-                    "`{}` is not a variable's name: put the secret in a variable such as {}",
-                    path.join("."),
-                    path[path.len() - 1].trim_end_matches("_variable").to_uppercase()
-                );
-                return error(&path, problem);
-            }
+            return error(&["unsubscribe", "url"], problem.to_owned());
         }
         Ok(())
     }
 
-    /// Every variable that is named here, by its path.
-    fn variables(&self) -> Vec<(Vec<&'static str>, &str)> {
-        let named = [
-            (vec!["mail", "ses", "access_key_id_variable"], self.ses.access_key_id_variable.as_deref()),
-            (
-                vec!["mail", "ses", "secret_access_key_variable"],
-                self.ses.secret_access_key_variable.as_deref(),
-            ),
-            (vec!["mail", "ses", "session_token_variable"], self.ses.session_token_variable.as_deref()),
-            (vec!["mail", "sendgrid", "api_key_variable"], self.sendgrid.api_key_variable.as_deref()),
-            (vec!["mail", "dkim", "key_variable"], self.dkim.as_ref().map(|dkim| dkim.key_variable.as_str())),
+    fn named_variables(&self) -> Vec<NamedVariable<'_>> {
+        let keys = [
+            ("ses.access_key_id_variable", self.ses.access_key_id_variable.as_deref()),
+            ("ses.secret_access_key_variable", self.ses.secret_access_key_variable.as_deref()),
+            ("ses.session_token_variable", self.ses.session_token_variable.as_deref()),
+            ("sendgrid.api_key_variable", self.sendgrid.api_key_variable.as_deref()),
+            ("dkim.key_variable", self.dkim.as_ref().map(|dkim| dkim.key_variable.as_str())),
         ];
-        named.into_iter().filter_map(|(path, name)| Some((path, name?))).collect()
-    }
-
-    /// Every variable that is named here, and what names it.
-    pub(super) fn named_variables(&self) -> impl Iterator<Item = (&str, String)> {
-        self.variables().into_iter().map(|(path, name)| (name, path.join(".")))
+        named_by_keys("mail", keys)
     }
 }

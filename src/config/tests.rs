@@ -1,8 +1,11 @@
 use std::time::Duration;
 
+use chrono_tz::Tz;
 use tempfile::TempDir;
 
 use super::*;
+use crate::locale::Locale;
+use crate::severity::Severity;
 
 /// A working directory with these files.
 fn directory(files: &[(&str, &str)]) -> TempDir {
@@ -118,29 +121,19 @@ fn a_wrong_value_names_its_variable_and_shows_no_secret() {
             "BATCHCTL_DATABASE_URL: the scheme `mysql` is not supported: write sqlite:FILE or postgres://USER:PASSWORD@HOST/NAME",
         ),
         (
-            "BATCHCTL_DATABASE_URL",
-            "hunter22:x",
-            "BATCHCTL_DATABASE_URL: has no scheme: write sqlite:FILE or postgres://USER:PASSWORD@HOST/NAME",
-        ),
-        (
-            "BATCHCTL_DATABASE_URL",
-            "postgres://shop:22/hunter22@db/shop",
-            "BATCHCTL_DATABASE_URL: is not a URL: percent-encode the characters @ : / ? # % of a password",
-        ),
-        (
             "BATCHCTL_SMTP_URL",
             "mail.example.jp",
             "BATCHCTL_SMTP_URL: has no scheme: write smtp:// or smtps://…",
         ),
         (
-            "BATCHCTL_REDIS_URL",
-            "http://:hunter22@cache",
-            "BATCHCTL_REDIS_URL: the scheme `http` is not supported: write redis:// or rediss:// or redis+unix:// or unix://…",
+            "BATCHCTL_SMTP_URL",
+            "http://:hunter22@mail",
+            "BATCHCTL_SMTP_URL: the scheme `http` is not supported: write smtp:// or smtps://…",
         ),
         (
-            "BATCHCTL_KAFKA_BROKERS",
-            "broker:9092,other",
-            "BATCHCTL_KAFKA_BROKERS: is not a list of brokers: write host:port, with commas between",
+            "BATCHCTL_SMTP_URL",
+            "smtp://shop:22/hunter22@mail",
+            "BATCHCTL_SMTP_URL: is not a URL: percent-encode the characters @ : / ? # % of a password",
         ),
         (
             "BATCHCTL_MAIL_FROM",
@@ -204,6 +197,15 @@ fn unknown_variables_are_reported_with_the_nearest_name() {
 }
 
 #[test]
+fn a_name_of_the_interface_that_nothing_reads_yet_is_no_slip_and_no_setting() {
+    let process = [("BATCHCTL_REDIS_URL", "redis://:hunter22@cache/0"), ("BATCHCTL_KAFKA_BROKERS", "a:9092")];
+    let config = load(None, &[], &process).unwrap();
+    assert_eq!(config.warnings(), Vec::<String>::new());
+    assert!(!config.effective().iter().any(|setting| setting.name.contains("REDIS")));
+    assert_eq!(config.redactor().redact("redis://:hunter22@cache"), "redis://:***@cache");
+}
+
+#[test]
 fn jobs_that_do_not_exist_are_reported() {
     let config =
         load(None, &[("batchctl.toml", "[jobs.\"report daily-sale\"]\nenabled = false\n")], &[]).unwrap();
@@ -238,7 +240,6 @@ fn the_effective_settings_show_no_secret() {
     for (name, value, source) in [
         ("BATCHCTL_DATABASE_URL", "postgres://shop:***@db/shop", "process"),
         ("BATCHCTL_SECRET_KEY", "***", ".env"),
-        ("BATCHCTL_REDIS_URL", "redis://:***@cache/0", ".env"),
         ("BATCHCTL_MAIL_FROM", "s*****@example.jp", "process"),
         ("OPS_SLACK_URL", "***", ".env"),
     ] {
@@ -276,49 +277,183 @@ fn the_redactor_knows_every_secret() {
     let redacted = redactor.redact(text);
     assert!(!redacted.contains("hunter"), "{redacted}");
     assert_eq!(redactor.redact("english db shop /root"), "english db shop /root");
-    assert_eq!(secrets_of_url("redis://:a%26b&c=%2B+d@cache"), ["a&b&c=++d", "a%26b&c%3D%2B+d"]);
-    assert_eq!(secrets_of_webhook("https://example.jp/alerts"), ["https://example.jp/alerts"]);
+}
+
+const DOTENV_EXAMPLE: &str = include_str!("../../.env.example");
+const TOML_EXAMPLE: &str = include_str!("../../batchctl.example.toml");
+
+/// An example with its commented settings in force. A remark has a blank behind its `#`, a setting has none.
+fn uncommented(example: &str) -> String {
+    let is_setting = |rest: &&str| rest.starts_with(|c: char| !matches!(c, ' ' | '#'));
+    let line = |line| str::strip_prefix(line, "#").filter(is_setting).unwrap_or(line);
+    example.lines().map(|text| format!("{}\n", line(text))).collect()
+}
+
+/// Both examples, whole.
+fn example() -> Config {
+    let files = [(".env", &*uncommented(DOTENV_EXAMPLE)), ("batchctl.toml", &*uncommented(TOML_EXAMPLE))];
+    load(None, &files, &[]).unwrap()
 }
 
 #[test]
 fn the_example_files_load_without_a_warning() {
-    let files = [
-        (".env", include_str!("../../.env.example")),
-        ("batchctl.toml", include_str!("../../batchctl.example.toml")),
-    ];
-    let config = load(None, &files, &[]).unwrap();
-    assert!(config.warnings().is_empty(), "{:?}", config.warnings());
+    let config = load(None, &[(".env", DOTENV_EXAMPLE), ("batchctl.toml", TOML_EXAMPLE)], &[]).unwrap();
+    assert_eq!(config.warnings(), Vec::<String>::new());
     assert_eq!(config.mail().from.as_deref(), Some("Example Shop <shop@example.jp>"));
-    let example = include_str!("../../.env.example");
-    for (name, _) in VARIABLES {
-        assert!(example.contains(&format!("{name}=")), "{name} is not in .env.example");
+    assert!(config.alerts().channel.is_empty(), "the channels want variables that are not set");
+    let config = example();
+    assert_eq!(config.warnings(), Vec::<String>::new());
+    assert!(config.now().is_some());
+}
+
+#[test]
+fn the_example_means_what_it_says() {
+    let config = example();
+    assert_eq!(config.import()["orders"].columns.len(), 15);
+    assert_eq!(config.report().locale, Some(Locale::Ja));
+    assert_eq!(config.report().delivery[0].to.len(), 2);
+    assert_eq!(config.alerts().channels(Severity::High, true)[0].name, "ops");
+    assert_eq!(config.alerts().channels(Severity::High, false)[0].name, "dev");
+    assert_eq!(config.import()["orders"].columns["order_no"], "注文番号");
+    assert_eq!(config.import()["orders"].values["status"]["支払済"], "PAID");
+    let job = &config.jobs()["report daily-sales"];
+    assert_eq!(job.timeout, Some(Duration::from_mins(45)));
+    assert_eq!(job.skip_limit, Some(SkipLimit::Percent(1.0)));
+    assert_eq!(job.severity, Some(Severity::High));
+}
+
+#[test]
+fn every_section_is_in_the_example() {
+    let config = example();
+    for table in Sections::TABLES {
+        assert!(config.has_table(table), "batchctl.example.toml has no [{table}]");
     }
 }
 
 #[test]
-fn the_commented_lines_of_the_example_load_too() {
-    let uncommented: String = include_str!("../../.env.example")
-        .lines()
-        .map(|line| match line.strip_prefix('#') {
-            Some(entry) if entry.starts_with(|c: char| c.is_ascii_uppercase()) => format!("{entry}\n"),
-            _ => format!("{line}\n"),
-        })
-        .collect();
-    let toml: String = include_str!("../../batchctl.example.toml")
-        .lines()
-        .map(|line| match line.strip_prefix('#') {
-            Some(setting) if !setting.starts_with([' ', '#']) => format!("{setting}\n"),
-            _ => format!("{line}\n"),
-        })
-        .collect();
-    let config = load(None, &[(".env", &uncommented), ("batchctl.toml", &toml)], &[]).unwrap();
-    let named: Vec<_> = config.file().named_variables().collect();
-    assert_eq!(named.len(), 14);
-    for (name, _) in named {
-        assert!(uncommented.contains(&format!("{name}=")), "{name} is not in .env.example");
+fn every_variable_is_in_the_example_and_in_the_table_of_the_readme() {
+    let config = example();
+    let is_in_the_example =
+        |name: &str| uncommented(DOTENV_EXAMPLE).lines().any(|line| line.starts_with(&format!("{name}=")));
+    let readme: Vec<&str> =
+        include_str!("../../README.md").lines().filter(|line| line.starts_with("| `BATCHCTL_")).collect();
+    let is_in_the_readme = |name: &str| readme.iter().any(|row| row.contains(&format!("`{name}`")));
+    // That one is the test suite's.
+    let known: Vec<&str> =
+        config.known.iter().map(|known| known.name).filter(|name| *name != "BATCHCTL_FAILPOINT").collect();
+    assert!(known.len() >= 12, "{known:?}");
+    for name in known {
+        assert!(is_in_the_example(name), "{name} is not in .env.example");
+        assert!(is_in_the_readme(name), "{name} is not in the README's table");
     }
-    assert!(config.now().is_some() && config.warnings().is_empty());
-    assert_eq!(config.services().kafka_brokers, ["localhost:9092"]);
+    let named: Vec<_> = config.sections.named_variables().map(|variable| variable.name).collect();
+    assert_eq!(named.len(), 14);
+    for name in named {
+        assert!(is_in_the_example(name), "{name} is not in .env.example");
+    }
+}
+
+#[test]
+fn the_examples_promise_no_variable_that_is_not_read() {
+    let config = example();
+    let is_read = |name: &str| config.effective().iter().any(|setting| setting.name == name);
+    for line in uncommented(DOTENV_EXAMPLE).lines().filter(|line| !line.starts_with('#')) {
+        if let Some((name, _)) = line.split_once('=') {
+            assert!(is_read(name), "{name} of .env.example is read by nothing");
+        }
+    }
+}
+
+fn parse_error(text: &str) -> String {
+    Sections::parse("batchctl.toml", text).unwrap_err().to_string()
+}
+
+#[test]
+fn an_empty_file_is_fine() {
+    assert_eq!(Sections::parse("batchctl.toml", "# nothing yet\n").unwrap(), Sections::default());
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_line_section_and_nearest_name() {
+    for (text, message) in [
+        (
+            "[pdf]\n\n[alerts]\n# x\n\n\n[[alerts.chanels]]\nname = \"ops\"",
+            "batchctl.toml line 7: unknown key `chanels` in `alerts`: did you mean `channel`?",
+        ),
+        ("reports = 1", "batchctl.toml line 1: unknown key `reports`: did you mean `report`?"),
+        (
+            "zzz = 1",
+            "batchctl.toml line 1: unknown key `zzz`: known are pdf, report, alerts, import, mail, \
+             cart_remind, digest, cafe24, jobs",
+        ),
+        (
+            "[jobs.\"report daily-sales\"]\ntimout = \"5m\"",
+            "batchctl.toml line 2: unknown key `timout` in `jobs.\"report daily-sales\"`: did you mean `timeout`?",
+        ),
+        (
+            "[import.orders]\nencodng = \"sjis\"",
+            "batchctl.toml line 2: unknown key `encodng` in `import.orders`: did you mean `encoding`?",
+        ),
+        (
+            "[[alerts.channel]]\nname = \"ops\"\nkind = \"slack\"\nurl = \"https://hooks.slack.com/x\"",
+            "batchctl.toml line 4: unknown key `url` in `alerts.channel`: did you mean `url_variable`?",
+        ),
+    ] {
+        assert_eq!(parse_error(text), message);
+    }
+}
+
+#[test]
+fn a_section_of_variables_alone_is_not_a_table_of_the_file() {
+    let message = parse_error("[database]\nurl = \"postgres://shop:hunter22@db/shop\"");
+    assert!(message.starts_with("batchctl.toml line 1: unknown key `database`"), "{message}");
+}
+
+#[test]
+fn a_wrong_value_is_named_with_its_key_and_line() {
+    for (text, message) in [
+        (
+            "[report]\nlocale = \"jp\"",
+            "batchctl.toml line 2: `report.locale`: unknown variant `jp`, expected one of `en`, `ja`, `ko`",
+        ),
+        (
+            "[jobs.\"mall sync\"]\nenabled = \"hunter22\"",
+            "batchctl.toml line 2: `jobs.\"mall sync\".enabled`: invalid type: string, expected a boolean",
+        ),
+        (
+            "[[alerts.channel]]\nname = \"ops\"\nkind = \"slack\"",
+            "batchctl.toml line 1: `alerts.channel` `ops` of the kind `slack` needs `url_variable`",
+        ),
+        (
+            "[mail.dkim]\ndomain = \"a\"\nselector = \"b\"\nkey_variable = \"-----BEGIN hunter22\"",
+            "batchctl.toml line 4: `mail.dkim.key_variable` is not a variable's name: put the secret in a variable \
+             such as KEY",
+        ),
+    ] {
+        assert_eq!(parse_error(text), message);
+    }
+}
+
+#[test]
+fn a_syntax_error_is_one_line() {
+    let message = parse_error("[pdf]\nfont_dirs = [\n");
+    assert!(message.starts_with("batchctl.toml line ") && !message.contains('\n'), "{message}");
+}
+
+#[test]
+fn a_name_that_only_its_owner_knows_is_named_with_its_line_and_never_repeated_as_a_value() {
+    let toml = "[import.order]\nmall = \"main\"\n\n[[report.delivery]]\nreport = \"hunter22\"\nto = [\"a@example.jp\"]";
+    let config = load(None, &[("batchctl.toml", toml)], &[]).unwrap();
+    assert_eq!(
+        config.unknown_key("import", "order", &["orders", "members"]).to_string(),
+        "batchctl.toml line 1: unknown key `order` in `import`: did you mean `orders`?"
+    );
+    assert_eq!(
+        config
+            .unknown_value(&["report", "delivery", "0", "report"], "hunter22", "a report", &["daily-sales"])
+            .to_string(),
+        "batchctl.toml line 5: `report.delivery.report` is not the name of a report: known are daily-sales"
+    );
 }
 
 #[test]

@@ -16,10 +16,10 @@ mod sample;
 pub use list::ListFormat;
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 use chrono::NaiveDate;
 
+pub use crate::format::Format;
 use crate::locale::{Locale, group_digits};
 use crate::money::minor_to_display;
 
@@ -136,52 +136,6 @@ pub struct Series {
     pub label: String,
     /// One for each day; `None` leaves a gap.
     pub values: Vec<Option<f64>>,
-}
-
-/// The forms a document can take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Format {
-    /// A table to read in the terminal
-    Table,
-    /// One CSV file for each table
-    Csv,
-    /// An Excel workbook
-    Xlsx,
-    /// A PDF to print
-    Pdf,
-    /// JSON for other programs
-    Json,
-}
-
-impl Format {
-    /// The extension of a file in this format.
-    pub fn extension(self) -> &'static str {
-        match self {
-            Self::Table => "txt",
-            Self::Csv => "csv",
-            Self::Xlsx => "xlsx",
-            Self::Pdf => "pdf",
-            Self::Json => "json",
-        }
-    }
-
-    /// The media type of a file in this format, without a text's encoding.
-    pub fn media_type(self) -> &'static str {
-        match self {
-            Self::Table => "text/plain",
-            Self::Csv => "text/csv",
-            Self::Xlsx => "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-            Self::Pdf => "application/pdf",
-            Self::Json => "application/json",
-        }
-    }
-}
-
-impl fmt::Display for Format {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(if *self == Self::Table { "table" } else { self.extension() })
-    }
 }
 
 impl Column {

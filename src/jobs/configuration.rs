@@ -62,24 +62,33 @@ impl ConfigCommand {
 
 /// What would fail the mail commands: the parts they open are opened here, and their errors are reported.
 fn mail_problems(config: &Config) -> Vec<String> {
-    if !config.uses_mail() {
+    if !uses_mail(config) {
         return Vec::new();
     }
     let mut failures =
         vec![Templates::new(config).usable().err(), Gate::new(config).err(), DkimSigner::new(config).err()];
     // Opening a folder creates it, and this command changes nothing.
-    let goes_to_a_folder = match config.file().mail.transport {
+    let goes_to_a_folder = match config.mail().transport {
         Some(kind) => kind == TransportKind::Folder,
         None => config.mail().smtp_url.is_none() && !config.is_prod(),
     };
     if !goes_to_a_folder {
         failures.push(MailTransport::new(config).err());
     }
-    if config.file().mail.unsubscribe != UnsubscribeConfig::default() {
+    if config.mail().unsubscribe != UnsubscribeConfig::default() {
         failures.push(Unsubscribe::new(config).err());
     }
     if config.mail().from.is_none() {
         failures.push(Some(Failure::configuration("BATCHCTL_MAIL_FROM is not set: mails need a sender")));
     }
     failures.into_iter().flatten().map(|failure| failure.to_string()).collect()
+}
+
+/// Whether mail is used at all: a shop without it needs none of its settings.
+fn uses_mail(config: &Config) -> bool {
+    let mail = config.mail();
+    config.has_table("mail")
+        || !config.report().delivery.is_empty()
+        || mail.smtp_url.is_some()
+        || mail.from.is_some()
 }

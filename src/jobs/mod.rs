@@ -16,6 +16,7 @@ pub mod runs;
 pub mod schedule;
 pub mod stats;
 
+use crate::config::{Config, ConfigError};
 use crate::runner::JobSpec;
 
 /// The jobs of each group, in the order of the README's table.
@@ -33,4 +34,11 @@ const GROUPS: [&[JobSpec]; 8] = [
 /// Every job.
 pub fn specs() -> impl Iterator<Item = &'static JobSpec> {
     GROUPS.into_iter().flatten()
+}
+
+/// Refuses what only a job can tell to be wrong in `batchctl.toml`: names that the configuration, which knows no job,
+/// takes as they come. Called before any command starts.
+pub fn check_names(config: &Config) -> Result<(), ConfigError> {
+    data::import::check_kinds(config)?;
+    report::delivery::check_deliveries(config, report::SPECS)
 }

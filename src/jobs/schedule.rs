@@ -62,3 +62,15 @@ fn crontab(cx: &Context, program: &str, directory: &str) -> String {
 fn quoted(text: &str) -> String {
     shlex::try_quote(text).map_or_else(|_| String::new(), |quoted| quoted.replace('%', "\\%"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_jobs_own_schedule_is_one_that_cron_takes() {
+        for spec in specs() {
+            assert_eq!(spec.schedule.map_or(Ok(()), crate::crontab::check), Ok(()), "{}", spec.name);
+        }
+    }
+}

@@ -55,7 +55,7 @@ impl fmt::Debug for DkimSigner {
 impl DkimSigner {
     /// Reads `[mail.dkim]` and its key; nothing is signed without the section.
     pub fn new(config: &Config) -> Result<Option<Self>, Failure> {
-        let Some(settings) = &config.file().mail.dkim else { return Ok(None) };
+        let Some(settings) = &config.mail().dkim else { return Ok(None) };
         for (key, name) in [("domain", &settings.domain), ("selector", &settings.selector)] {
             if !is_domain_name(name) {
                 return Err(Failure::configuration(format!("`mail.dkim.{key}` is not a DNS name: `{name}`")));

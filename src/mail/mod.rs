@@ -1,6 +1,5 @@
 //! Mails as the queue, its producers and its transports share them. This module knows no job and no transport.
 
-pub mod address;
 pub mod delivery;
 pub mod dkim;
 pub mod message;

@@ -4,10 +4,9 @@
 use chrono::{DateTime, Utc};
 use lettre::message::Mailbox;
 
+use crate::address;
 use crate::config::Config;
 use crate::failure::Failure;
-
-use super::address;
 
 /// Who may be reached: the recipients themselves in prod, one test address elsewhere.
 #[derive(Debug, Clone)]

@@ -8,11 +8,11 @@ use std::collections::HashSet;
 use chrono::{DateTime, Utc};
 use serde_json::{Value as Json, json};
 
+use crate::address;
 use crate::db::{Bulk, Db, DbErrorKind};
 use crate::failure::Failure;
 use crate::values;
 
-use super::address;
 use super::outgoing::Attachment;
 use super::template::RenderedMail;
 

@@ -23,7 +23,7 @@ pub struct Unsubscribe {
 impl Unsubscribe {
     /// Reads `[mail.unsubscribe]`. Advertising without a way to unsubscribe is not sent in any environment.
     pub fn new(config: &Config) -> Result<Self, Failure> {
-        let settings = &config.file().mail.unsubscribe;
+        let settings = &config.mail().unsubscribe;
         let Some(url) = &settings.url else {
             return Err(Failure::configuration(
                 "`mail.unsubscribe.url` is not set: advertising requires one-click unsubscription (RFC 8058)",

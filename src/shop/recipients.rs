@@ -8,10 +8,10 @@ use std::collections::HashSet;
 use lettre::message::Mailbox;
 use serde_json::json;
 
+use crate::address;
 use crate::config::Config;
 use crate::db::Db;
 use crate::locale::{Locale, locale_of};
-use crate::mail::address;
 use crate::values;
 
 /// Members read and mails queued in one commit. With texts and HTML of a few KB each this holds a few MiB in memory,
@@ -36,7 +36,7 @@ pub enum Purpose {
 
 /// Whether advertising goes to a member who neither agreed nor refused.
 pub fn assumes_consent(config: &Config) -> bool {
-    config.file().mail.consent.takes_silence_for_consent()
+    config.mail().consent.takes_silence_for_consent()
 }
 
 /// The language of a member: their own, else another known one (such as their cart's), else the configured one.

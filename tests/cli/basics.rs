@@ -85,6 +85,30 @@ fn an_unknown_key_is_bad_configuration_and_named_with_its_line() {
 }
 
 #[test]
+fn a_name_that_no_job_knows_is_bad_configuration_for_every_command() {
+    let sandbox = Sandbox::new();
+    for (text, message) in [
+        (
+            "[import.order]\nmall = 'main'\n",
+            "line 1: unknown key `order` in `import`: did you mean `orders`?",
+        ),
+        (
+            "[[report.delivery]]\nto = ['a@example.jp']\nreport = 'daily-sale'\n",
+            "line 3: `report.delivery.report` is not the name of a report: did you mean `daily-sales`?",
+        ),
+        (
+            "[[report.delivery]]\nreport = 'hunter22'\nto = ['a@example.jp']\n",
+            "line 2: `report.delivery.report` is not the name of a report: known are daily-sales, \
+             daily-cancellations, weekly-signups, executive",
+        ),
+    ] {
+        sandbox.write("batchctl.toml", text);
+        let ran = sandbox.batchctl(["runs", "list"]).run().exits(78);
+        assert_eq!(ran.stderr, format!("error: batchctl.toml {message}\n"));
+    }
+}
+
+#[test]
 fn sqlite_is_created_on_first_use() {
     let sandbox = Sandbox::without_schema(Database::Sqlite);
     sandbox.batchctl(["runs", "list"]).run().succeeds();

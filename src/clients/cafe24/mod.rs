@@ -64,7 +64,7 @@ impl Cafe24 {
         account: &str,
         state: Arc<dyn AccountState>,
     ) -> Result<Self, Failure> {
-        let settings = &config.file().cafe24;
+        let settings = config.cafe24();
         let blocks: Arc<dyn Blocks> = Arc::clone(&state) as Arc<dyn Blocks>;
         Ok(Self {
             api: api(NAME, config, output, account, Some(blocks))?,
@@ -179,7 +179,7 @@ fn api(
         return Err(Failure::configuration(format!("`{account}` is no account of Cafe24"))
             .hint("give the mall its id at Cafe24: batchctl mall add CODE --account ID"));
     }
-    let settings = &config.file().cafe24;
+    let settings = config.cafe24();
     let terms = Terms {
         name,
         tries: settings.tries(),

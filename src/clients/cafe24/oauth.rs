@@ -82,7 +82,7 @@ pub struct Oauth {
 impl Oauth {
     /// The app towards an account.
     pub fn new(config: &Config, output: &Output, account: &str) -> Result<Self, Failure> {
-        let settings = &config.file().cafe24;
+        let settings = config.cafe24();
         let secret = |name: &str| {
             config.secret(name).map(Secret::new).map_err(|error| {
                 Failure::configuration(error.to_string())

@@ -132,7 +132,7 @@ impl SmtpServer {
                 "write smtps://USER:PASSWORD@HOST or smtp://USER:PASSWORD@HOST, special characters as %XX",
             ));
         };
-        let timeouts = match config.file().mail.smtp_timeout {
+        let timeouts = match config.mail().smtp_timeout {
             Some(most) => Timeouts::default().capped(most),
             None => Timeouts::default(),
         };

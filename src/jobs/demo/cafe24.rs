@@ -192,7 +192,7 @@ fn context_in(cx: &Context, address: &Url, folder: &Path) -> anyhow::Result<Cont
 /// Refuses a configuration from `BATCHCTL_CONFIG` that may name the real Cafe24.
 fn refuse_other_server(config: &Config, address: &Url) -> Result<(), Failure> {
     let [mall, _] = MALLS;
-    if config.file().cafe24.base_url(mall) == format!("{address}{mall}") {
+    if config.cafe24().base_url(mall) == format!("{address}{mall}") {
         return Ok(());
     }
     Err(Failure::configuration("`cafe24.base_url` is not the demo's: BATCHCTL_CONFIG names another file")

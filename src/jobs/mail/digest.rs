@@ -13,11 +13,11 @@ use chrono::{DateTime, Days, NaiveDate, Utc};
 use lettre::message::Mailbox;
 use serde_json::{Value as Json, json};
 
+use crate::address;
 use crate::context::Context;
 use crate::db::{Bulk, Db, FromRow};
 use crate::failure::Failure;
 use crate::locale::Locale;
-use crate::mail::address;
 use crate::mail::queue::{BULK, NewMail, enqueue_many};
 use crate::mail::template::Templates;
 use crate::mail::unsubscribe::Unsubscribe;
@@ -274,7 +274,7 @@ fn mail(
         "member_name": reader.name,
         "is_free": !reader.is_subscriber,
         "articles": listed,
-        "subscribe_url": cx.config.file().digest.subscribe_url,
+        "subscribe_url": cx.config.digest().subscribe_url,
         "unsubscribe_url": texts.unsubscribe.link(KIND, &address::normalised(mailbox)),
     });
     Ok(NewMail {

@@ -4,11 +4,11 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use serde::Serialize;
 
+use crate::address;
 use crate::context::Context;
 use crate::db::FromRow;
 use crate::documents::{Cell, Column, ColumnKind, ListFormat, Row, Table};
 use crate::failure::Failure;
-use crate::mail::address;
 use crate::mask::mask_email;
 use crate::values;
 

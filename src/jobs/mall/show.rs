@@ -43,7 +43,7 @@ async fn lines(cx: &Context, db: &mut Db, mall: &Mall) -> anyhow::Result<Vec<(St
         let row = tokens::find(db, mall.account()).await?;
         let keys = Keys::new(&cx.config).ok();
         let state =
-            TokenState::of(mall, row.as_ref(), keys.as_ref(), &cx.config.file().cafe24, machine_time());
+            TokenState::of(mall, row.as_ref(), keys.as_ref(), cx.config.cafe24(), machine_time());
         let until = state.refresh_expires_at.map(|at| format!(", until {}", time(at))).unwrap_or_default();
         let reason = state.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
         lines.push(("token".to_owned(), format!("{}{until}{reason}", state.state)));

@@ -473,7 +473,7 @@ impl TokenStore {
     /// night.
     pub fn check_configuration(cx: &Context) -> Result<(), Failure> {
         Keys::new(&cx.config)?;
-        let settings = &cx.config.file().cafe24;
+        let settings = cx.config.cafe24();
         for variable in [settings.client_id_variable(), settings.client_secret_variable()] {
             cx.config.secret(variable).map_err(|error| {
                 Failure::configuration(error.to_string())

@@ -11,17 +11,18 @@ use anyhow::Context as _;
 use chrono::NaiveDate;
 use serde_json::{Value, json};
 
-use crate::config::{DeliveredReport, DeliveryConfig};
+use crate::address;
+use crate::config::{Config, ConfigError, DeliveryConfig};
 use crate::context::Context;
 use crate::db::Db;
 use crate::digest::fingerprint;
 use crate::documents::{Format, Table, csv, pdf};
 use crate::failure::{Failure, one_line};
 use crate::locale::Locale;
-use crate::mail::address;
 use crate::mail::outgoing::Attachment;
 use crate::mail::queue::{self, NewMail};
 use crate::mail::template::Templates;
+use crate::runner::JobSpec;
 use crate::shop::malls::{Mall, MallArgs, selected_malls};
 use crate::text_encoding::TextEncoding;
 use crate::values;
@@ -33,14 +34,37 @@ use super::publication::{Content, PublicationArgs};
 
 /// What a job provides to have its report mailed.
 pub struct Sender<'a> {
-    /// The report.
-    pub report: DeliveredReport,
+    /// The report's name in `batchctl.toml`, which is that of its mail template too.
+    pub name: &'static str,
     /// How long a period of it is.
     pub step: Step,
     /// The job's flags.
     pub publication: &'a PublicationArgs,
     /// The malls that the command named.
     pub malls: &'a MallArgs,
+    /// See [`Report::IS_ATTACHED`].
+    pub is_attached: bool,
+}
+
+/// The group whose jobs are delivered: a report's name is the rest of its job's.
+const GROUP: &str = "report ";
+
+/// Refuses a scheduled delivery of a report that none of these jobs makes.
+pub fn check_deliveries(config: &Config, jobs: &[JobSpec]) -> Result<(), ConfigError> {
+    let known: Vec<&str> = jobs.iter().map(name_of).collect();
+    let deliveries = config.report().delivery.iter().map(|delivery| delivery.report.as_str());
+    match deliveries.enumerate().find(|(_, name)| !known.contains(name)) {
+        Some((index, name)) => {
+            let index = index.to_string();
+            Err(config.unknown_value(&["report", "delivery", &index, "report"], name, "a report", &known))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The name of the report that a job makes.
+fn name_of(job: &JobSpec) -> &'static str {
+    job.name.strip_prefix(GROUP).unwrap_or(job.name)
 }
 
 /// One mailing: the same content for several recipients.
@@ -76,7 +100,13 @@ impl<'a> Sender<'a> {
     /// The sender of a report.
     pub fn of<R: Report>(report: &'a R) -> Self {
         let args = report.args();
-        Self { report: R::KIND, step: R::STEP, publication: &args.publication, malls: &args.malls }
+        Self {
+            name: name_of(&<R as Report>::SPEC),
+            step: R::STEP,
+            publication: &args.publication,
+            malls: &args.malls,
+            is_attached: R::IS_ATTACHED,
+        }
     }
 
     /// Refuses at the start a scheduled delivery that names an unknown mall.
@@ -145,7 +175,7 @@ impl<'a> Sender<'a> {
         letter: Letter,
         content: &Content<'_>,
     ) -> anyhow::Result<()> {
-        let name = self.report.name();
+        let name = self.name;
         let digest = digest(&letter.identity)?;
         let formats: Vec<String> = mailing.formats.iter().map(Format::to_string).collect();
         let about = format!("{name}/{}/{digest}/{}/{}", letter.period, formats.join("+"), mailing.locale);
@@ -192,8 +222,8 @@ impl<'a> Sender<'a> {
         let names: Vec<&str> = attachments.iter().map(|file| file.name.as_str()).collect();
         letter.data["attachments"] = json!(names);
         let mut rendered = Templates::new(&cx.config)
-            .render(self.report.name(), mailing.locale, &letter.data)
-            .with_context(|| format!("failed to write the mail of report {}", self.report.name()))?;
+            .render(self.name, mailing.locale, &letter.data)
+            .with_context(|| format!("failed to write the mail of report {}", self.name))?;
         if let Some(subject) = &mailing.subject {
             rendered.subject = subject.replace("{day}", &letter.period);
         }
@@ -219,8 +249,8 @@ impl<'a> Sender<'a> {
     }
 
     fn scheduled<'c>(&self, cx: &'c Context) -> impl Iterator<Item = &'c DeliveryConfig> + use<'c> {
-        let report = self.report;
-        cx.config.file().report.delivery.iter().filter(move |delivery| delivery.report == report)
+        let name = self.name;
+        cx.config.report().delivery.iter().filter(move |delivery| delivery.report == name)
     }
 
     /// The formats asked for; by default the printable one, or none if the mail itself contains everything.
@@ -231,7 +261,7 @@ impl<'a> Sender<'a> {
                 formats.push(*format);
             }
         }
-        if formats.is_empty() && self.report != DeliveredReport::Executive {
+        if formats.is_empty() && self.is_attached {
             formats.push(if pdf::IS_BUILT_IN { Format::Pdf } else { Format::Xlsx });
         }
         formats
@@ -243,7 +273,7 @@ async fn malls_of_delivery(db: &mut Db, delivery: &DeliveryConfig) -> anyhow::Re
     selected_malls(db, &delivery.mall).await.map_err(|error| match error.downcast::<Failure>() {
         Ok(failure) => Failure::configuration(format!(
             "`report.delivery.mall` of a delivery of {}: {failure}",
-            delivery.report.name()
+            delivery.report
         ))
         .hint(failure.hint.unwrap_or_default())
         .into(),

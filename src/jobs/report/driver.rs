@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 
-use crate::config::DeliveredReport;
 use crate::context::Context;
 use crate::db::Db;
 use crate::documents::{Document, Table};
@@ -58,14 +57,15 @@ pub enum Audience<'m> {
 pub trait Report {
     /// The job's constants.
     const SPEC: JobSpec;
-    /// Its name in `[[report.delivery]]`, which is also that of its mail template.
-    const KIND: DeliveredReport;
     /// How long a period is.
     const STEP: Step;
     /// Whether each period is a separate document, because the report covers a single period.
     const IS_SHOWN_BY_PERIOD: bool;
     /// Whether each period is a separate mail.
     const IS_MAILED_BY_PERIOD: bool;
+    /// Whether its mails carry the report as it prints, unless other files are asked for; not where the mail says it
+    /// all.
+    const IS_ATTACHED: bool;
 
     /// The stored figures of some periods, ready to be shown.
     type Figures;

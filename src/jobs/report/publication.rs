@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 
+use crate::address;
 use crate::context::Context;
 use crate::documents::pdf::PdfOptions;
 use crate::documents::{Document, Format, Table, csv, json, pdf, terminal, xlsx};
 use crate::failure::{Failure, one_line};
 use crate::files::write_atomically;
 use crate::locale::Locale;
-use crate::mail::address;
 use crate::text_encoding::{TextEncoding, UnmappableCharacter};
 
 /// The flags of every report.
@@ -92,7 +92,7 @@ impl PublicationArgs {
 
     /// The configured language of reports.
     pub fn default_locale(&self, cx: &Context) -> Locale {
-        cx.config.file().report.locale.unwrap_or(cx.config.locale())
+        cx.config.report().locale.unwrap_or(cx.config.locale())
     }
 
     /// The formats to show or to write: by default a table, on a terminal. With `--mail-to` and no folder the formats are

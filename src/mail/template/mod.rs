@@ -154,9 +154,9 @@ pub struct Templates {
 impl Templates {
     /// The templates of this configuration. Each file is read and compiled once, when it is needed.
     pub fn new(config: &Config) -> Self {
-        let mail = &config.file().mail;
+        let mail = config.mail();
         let folder = mail.template_dir.as_ref().map(|folder| config.working_dir().join(folder));
-        let from = config.mail().from.as_deref();
+        let from = mail.from.as_deref();
         let display_name =
             from.and_then(|from| from.split_once('<')).map(|(name, _)| name.trim().trim_matches('"'));
         let known = |text: Option<&str>| text.filter(|text| !text.trim().is_empty()).map(str::to_owned);

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::AlertMessage;
+use crate::address;
 use crate::clients::chat::Message;
 use crate::clients::http::DeliveryError;
 use crate::clients::mail_transport::{MailConnection, MailTransport};
@@ -16,7 +17,6 @@ use crate::clients::{http, line_works, slack, teams, webhook};
 use crate::config::{AlertChannel, ChannelTarget, ConfigError, LineWorksReader, LineWorksTarget};
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::mail::address;
 use crate::mail::delivery::{Outcome, Stop};
 use crate::mail::outgoing::{Content, Gate, OutgoingMail};
 use crate::mask::Secret;

@@ -14,11 +14,11 @@ use lettre::message::Mailbox;
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
+use crate::address;
 use crate::config::CouponConfig;
 use crate::context::Context;
 use crate::db::{Bulk, Db, FromRow};
 use crate::failure::Failure;
-use crate::mail::address;
 use crate::mail::queue::{BULK, NewMail, enqueue_many};
 use crate::mail::template::Templates;
 use crate::mail::unsubscribe::Unsubscribe;
@@ -80,7 +80,7 @@ impl Job for Args {
         let malls = self.malls.selected(run.db).await?;
         for (mall, time_zone) in run.usable_malls(malls) {
             let today = local_day(cx.now(), time_zone);
-            let offer = Offer::of(cx.config.file().cart_remind.coupon.as_ref(), today);
+            let offer = Offer::of(cx.config.cart_remind().coupon.as_ref(), today);
             remind_mall(run, &texts, &mall, &offer, self.window(cx.now())?, &mut tally).await?;
         }
         run.summarise(tally.sentence());

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use crate::db::Db;
 use crate::values;
 
-use super::field::{Column, Fields, Layout, Parsed, optional, required};
+use super::field::{Column, Fields, Layout, Parsed, YES_OR_NO, optional, required};
 use super::kind::{BadLine, FileKind, Rows, same_record};
 use super::reader::Record;
 use crate::shop::upsert::{SourceTime, Upsert, UpsertCounts};
@@ -137,7 +137,7 @@ impl FileKind for Carts {
             optional("product_name"),
             optional("item_url"),
             optional("image_url"),
-            optional("purchased"),
+            optional("purchased").one_of(YES_OR_NO),
         ]
     }
 

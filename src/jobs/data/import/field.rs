@@ -34,16 +34,28 @@ pub(super) struct Column {
     pub(super) name: &'static str,
     /// Whether a file without it is refused.
     pub(super) is_required: bool,
+    /// The only words that it may hold; none where it holds something else.
+    pub(super) words: &'static [&'static str],
 }
+
+impl Column {
+    /// Holds one of these words.
+    pub(super) const fn one_of(self, words: &'static [&'static str]) -> Self {
+        Self { words, ..self }
+    }
+}
+
+/// The words of a column that says yes or no.
+pub(super) const YES_OR_NO: &[&str] = &["yes", "no"];
 
 /// A required column.
 pub(super) const fn required(name: &'static str) -> Column {
-    Column { name, is_required: true }
+    Column { name, is_required: true, words: &[] }
 }
 
 /// An optional column.
 pub(super) const fn optional(name: &'static str) -> Column {
-    Column { name, is_required: false }
+    Column { name, is_required: false, words: &[] }
 }
 
 /// The mall's column: the first of every kind.
@@ -217,18 +229,15 @@ impl<'r> Fields<'r> {
         self.optional_text(column)?.ok_or_else(|| self.wrong(column, "is empty"))
     }
 
-    /// One of a few values.
-    pub(super) fn word(&self, column: usize, words: &[&'static str]) -> Parsed<&'static str> {
-        self.optional_word(column, words)?.ok_or_else(|| self.wrong(column, "is empty"))
+    /// One of the column's words.
+    pub(super) fn word(&self, column: usize) -> Parsed<&'static str> {
+        self.optional_word(column)?.ok_or_else(|| self.wrong(column, "is empty"))
     }
 
-    /// One of a few values that may be empty.
-    pub(super) fn optional_word(
-        &self,
-        column: usize,
-        words: &[&'static str],
-    ) -> Parsed<Option<&'static str>> {
+    /// One of the column's words that may be missing.
+    pub(super) fn optional_word(&self, column: usize) -> Parsed<Option<&'static str>> {
         let Some(text) = self.optional_text(column)? else { return Ok(None) };
+        let words = self.layout.columns[column].words;
         words.iter().find(|word| **word == text).copied().map(Some).ok_or_else(|| {
             let problem = format!(
                 "`{text}` is not one of {}: map it in batchctl.toml, [import.KIND.values.{}]",
@@ -241,7 +250,7 @@ impl<'r> Fields<'r> {
 
     /// Yes or no; no if it is empty.
     pub(super) fn is_yes(&self, column: usize) -> Parsed<bool> {
-        Ok(self.optional_word(column, &["yes", "no"])? == Some("yes"))
+        Ok(self.optional_word(column)? == Some("yes"))
     }
 
     /// A calendar day that may be empty: `YYYY-MM-DD`, or the day of a time in the configured format.

@@ -7,7 +7,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 
 use crate::db::{Bulk, Db};
 
-use super::field::{Column, Fields, Layout, Parsed, Shop};
+use super::field::{Column, Fields, Layout, Parsed, Shop, YES_OR_NO};
 use super::kind::{BadLine, FileKind, Rows};
 use super::reader::Record;
 use crate::shop::upsert::{MATCH_COLUMNS, SourceTime, Upsert, UpsertCounts};
@@ -37,6 +37,17 @@ pub(super) enum Meaning {
     Amount,
     /// The last four digits of a card.
     LastFour,
+}
+
+impl Meaning {
+    /// The only words that such a field may hold; none where it holds something else.
+    fn words(self) -> &'static [&'static str] {
+        match self {
+            Self::Word(words) | Self::WordOrFirst(words) => words,
+            Self::YesOrNo => YES_OR_NO,
+            _ => &[],
+        }
+    }
 }
 
 /// How a field is used.
@@ -150,9 +161,11 @@ impl<K: LineKind> FileKind for K {
     const LOOKS_UP: bool = false;
 
     fn columns() -> Vec<Column> {
-        let own = K::LINE_COLUMNS
-            .iter()
-            .map(|column| Column { name: column.name, is_required: column.is_required });
+        let own = K::LINE_COLUMNS.iter().map(|column| Column {
+            name: column.name,
+            is_required: column.is_required,
+            words: column.meaning.words(),
+        });
         std::iter::once(super::field::optional("mall")).chain(own).collect()
     }
 
@@ -276,10 +289,8 @@ fn read_field<'r>(
     }
     Ok(match column.meaning {
         Meaning::Text => Cell::Text(fields.optional_text(place)?),
-        Meaning::Word(words) => Cell::Text(fields.optional_word(place, words)?),
-        Meaning::WordOrFirst(words) => {
-            Cell::Text(fields.optional_word(place, words)?.or(words.first().copied()))
-        }
+        Meaning::Word(_) => Cell::Text(fields.optional_word(place)?),
+        Meaning::WordOrFirst(words) => Cell::Text(fields.optional_word(place)?.or(words.first().copied())),
         Meaning::YesOrNo => Cell::Boolean(fields.is_yes(place)?),
         Meaning::Time | Meaning::SourceTime => Cell::Time(fields.optional_time(place, shop)?),
         Meaning::Day => Cell::Day(fields.optional_day(place)?),

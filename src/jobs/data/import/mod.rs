@@ -12,7 +12,9 @@ mod duplicates;
 mod feed;
 mod field;
 mod kind;
+mod kinds;
 mod line;
+mod mapping;
 mod members;
 mod orders;
 mod products;
@@ -42,35 +44,16 @@ use crate::wording::counted;
 use self::feed::{Feed, FeedMessage, Pass, ReadPlan, duplicate_problem};
 use self::field::{Layout, Shop};
 use self::kind::{BadLine, FileKind, Rows};
+use self::kinds::Kind;
 use self::reader::{Source, content_hash};
 
-/// Lines per commit: large enough that the overhead of statements is negligible, small enough that three chunks (one
-/// being read, one waiting, one in the database) stay within a few MiB and a stop takes effect within a second.
+pub use self::mapping::{check_kinds, mapping_problems};
+
+/// Lines to a commit: large enough that the statements' own cost vanishes, small enough that three chunks (one
+/// being read, one waiting, one in the database) stay within a few MiB and a stop is heard within a second.
 const CHUNK_LINES: u64 = 10_000;
 /// Bad lines that are stored as rows. More of them are not informative, and somebody has to read each.
 const KEPT_BAD_LINES: u64 = 5_000;
-/// What a file contains
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Kind {
-    /// Orders, one line for each order line
-    Orders,
-    /// Members
-    Members,
-    /// Products and their stock
-    Products,
-    /// Refunds of orders
-    Refunds,
-    /// Carts, one line for each item
-    Carts,
-    /// Single-use coupon codes
-    Coupons,
-    /// Subscriptions with their next charge
-    Subscriptions,
-    /// Articles and their summaries
-    Articles,
-    /// Members' consents and refusals
-    Consents,
-}
 
 /// Arguments of `data import`.
 #[derive(Debug, Clone, clap::Args)]
@@ -113,7 +96,7 @@ impl Job for Args {
         let path = self.path(cx);
         let mut hash = content_hash(&path)?;
         hash.truncate(FINGERPRINT_DIGITS);
-        let kind = self.kind.word();
+        let kind = self.kind.name();
         let key = format!("{kind} {} {hash}", mall.as_deref().unwrap_or("*"));
         let mut planned = Planned::new(key, File { short_hash: hash })
             // Two files of one kind may contain the same orders, in an older and a newer state.
@@ -145,17 +128,7 @@ impl Job for Args {
     }
 
     async fn run(&self, run: &mut Run<'_>, file: &File) -> anyhow::Result<()> {
-        match self.kind {
-            Kind::Orders => self.import::<orders::Orders>(run, file).await,
-            Kind::Members => self.import::<members::Members>(run, file).await,
-            Kind::Products => self.import::<products::Products>(run, file).await,
-            Kind::Refunds => self.import::<refunds::Refunds>(run, file).await,
-            Kind::Carts => self.import::<carts::Carts>(run, file).await,
-            Kind::Coupons => self.import::<coupons::Coupons>(run, file).await,
-            Kind::Subscriptions => self.import::<subscriptions::Subscriptions>(run, file).await,
-            Kind::Articles => self.import::<articles::Articles>(run, file).await,
-            Kind::Consents => self.import::<consents::Consents>(run, file).await,
-        }
+        self.kind.import(self, run, file).await
     }
 }
 
@@ -175,7 +148,7 @@ impl Args {
     async fn open<K: FileKind>(&self, run: &mut Run<'_>, file: &File) -> anyhow::Result<ImportedFile> {
         let config = self.config(run.cx);
         let source = self.source(run.cx);
-        refuse_unknown_columns::<K>(config, self.kind)?;
+        mapping::refuse_unknown_columns(config, self.kind)?;
         let mall = self.mall_of_file(run.cx, run.db).await?;
         let shops = all_malls(run.db).await?.iter().map(Shop::new).collect::<anyhow::Result<Vec<_>>>()?;
         let (_, header) = source.open()?;
@@ -194,18 +167,7 @@ impl Args {
     }
 
     fn config<'c>(&self, cx: &'c Context) -> &'c ImportFile {
-        let import = &cx.config.file().import;
-        match self.kind {
-            Kind::Orders => &import.orders,
-            Kind::Members => &import.members,
-            Kind::Products => &import.products,
-            Kind::Refunds => &import.refunds,
-            Kind::Carts => &import.carts,
-            Kind::Coupons => &import.coupons,
-            Kind::Subscriptions => &import.subscriptions,
-            Kind::Articles => &import.articles,
-            Kind::Consents => &import.consents,
-        }
+        cx.config.import_file(self.kind.name())
     }
 
     fn path(&self, cx: &Context) -> PathBuf {
@@ -246,33 +208,6 @@ pub struct File {
     short_hash: String,
 }
 
-impl Kind {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Orders => "orders",
-            Self::Members => "members",
-            Self::Products => "products",
-            Self::Refunds => "refunds",
-            Self::Carts => "carts",
-            Self::Coupons => "coupons",
-            Self::Subscriptions => "subscriptions",
-            Self::Articles => "articles",
-            Self::Consents => "consents",
-        }
-    }
-
-    /// The values of the column `status`, as in the modules of the kinds.
-    fn statuses(self) -> &'static [&'static str] {
-        match self {
-            Self::Orders => &["PAYMENT_WAIT", "PAID", "SHIPPED", "DELIVERED", "ORDER_CANCELLED", "REFUNDED"],
-            Self::Members => &["UNCONFIRMED", "ACTIVE", "WITHDRAWN"],
-            Self::Products => &["ON_SALE", "SOLD_OUT", "DISCONTINUED"],
-            Self::Subscriptions => &["ACTIVE", "PAUSED", "CANCELLED"],
-            Self::Refunds | Self::Carts | Self::Coupons | Self::Articles | Self::Consents => &[],
-        }
-    }
-}
-
 fn parse_delimiter(text: &str) -> Result<char, String> {
     let mut characters = text.chars();
     match (characters.next(), characters.next()) {
@@ -284,50 +219,11 @@ fn parse_delimiter(text: &str) -> Result<char, String> {
     }
 }
 
-/// A mapping for a column that does not exist is a mistake: the intended column would be looked for under our name.
-fn refuse_unknown_columns<K: FileKind>(config: &ImportFile, kind: Kind) -> Result<(), Failure> {
-    let names = config.columns.keys().map(|name| ("columns", name));
-    for (section, name) in names.chain(config.values.keys().map(|name| ("values", name))) {
-        if !K::columns().iter().any(|column| column.name == name) {
-            let known: Vec<&str> = K::columns().iter().map(|column| column.name).collect();
-            return Err(Failure::configuration(format!(
-                "[import.{}.{section}] names `{name}`, which is not a column of {}",
-                kind.word(),
-                K::NOUNS.1
-            ))
-            .hint(format!("the columns are {}", known.join(", "))));
-        }
-    }
-    Ok(())
-}
-
-/// Problems in `[import]` of the configuration, for `config check`. The malls are not looked up.
-pub fn mapping_problems(cx: &Context) -> Vec<String> {
-    let import = &cx.config.file().import;
-    [
-        kind_problems::<orders::Orders>(&import.orders, Kind::Orders),
-        kind_problems::<members::Members>(&import.members, Kind::Members),
-        kind_problems::<products::Products>(&import.products, Kind::Products),
-        kind_problems::<refunds::Refunds>(&import.refunds, Kind::Refunds),
-        kind_problems::<carts::Carts>(&import.carts, Kind::Carts),
-        kind_problems::<coupons::Coupons>(&import.coupons, Kind::Coupons),
-        kind_problems::<subscriptions::Subscriptions>(&import.subscriptions, Kind::Subscriptions),
-        kind_problems::<articles::Articles>(&import.articles, Kind::Articles),
-        kind_problems::<consents::Consents>(&import.consents, Kind::Consents),
-    ]
-    .concat()
-}
-
-fn kind_problems<K: FileKind>(file: &ImportFile, kind: Kind) -> Vec<String> {
-    let columns: Vec<&str> = K::columns().iter().map(|column| column.name).collect();
-    file.problems(kind.word(), &columns, kind.statuses())
-}
-
 async fn configured_mall(db: &mut Db, configured: &str, kind: Kind) -> anyhow::Result<String> {
     let found = selected_malls(db, &[configured.to_owned()]).await.map_err(|error| {
         match error.downcast::<Failure>() {
             Ok(failure) => {
-                let message = format!("[import.{}] mall: {}", kind.word(), failure.message);
+                let message = format!("[import.{}] mall: {}", kind.name(), failure.message);
                 let named = Failure::configuration(message);
                 match failure.hint {
                     Some(hint) => named.hint(hint).into(),
@@ -761,44 +657,5 @@ mod tests {
         assert!(
             parse_delimiter("").is_err() && parse_delimiter("；").is_err() && parse_delimiter("::").is_err()
         );
-    }
-
-    #[test]
-    fn config_check_knows_the_statuses_of_the_kinds() {
-        let files = [
-            (Kind::Orders, include_str!("orders.rs")),
-            (Kind::Members, include_str!("members.rs")),
-            (Kind::Products, include_str!("products.rs")),
-            (Kind::Subscriptions, include_str!("subscriptions.rs")),
-        ];
-        for (kind, source) in files {
-            let line = format!("const STATUSES: &[&str] = &{:?};", kind.statuses());
-            assert!(source.contains(&line), "{line}");
-        }
-    }
-
-    #[test]
-    fn a_mapping_that_matches_no_column_or_value_is_reported_with_a_suggestion() {
-        let file: ImportFile = toml::from_str(
-            "time_format = 'YYYY/MM/DD'\n[columns]\n'注文番号' = 'order_no'\norder_nr = '番号'\nstatus = '状態'\n\
-             [values.status]\n'済' = 'PAYED'\n'発送' = 'SHIPPED'\n[values.zzz]\na = 'b'",
-        )
-        .unwrap();
-        let problems = kind_problems::<orders::Orders>(&file, Kind::Orders);
-        assert_eq!(
-            problems[..4],
-            [
-                "[import.orders] time_format: `YYYY/MM/DD` has no `%`: write one like %Y/%m/%d %H:%M",
-                "[import.orders.columns] names `order_nr`, which is no column of orders: did you mean `order_no`?",
-                "[import.orders.columns] names `注文番号`, which is no column of orders: write it the other way \
-                 round, order_no = \"注文番号\"",
-                "[import.orders.values.status] gives `済` the value `PAYED`, which is none of PAYMENT_WAIT, PAID, \
-                 SHIPPED, DELIVERED, ORDER_CANCELLED, REFUNDED: did you mean `PAID`?",
-            ]
-        );
-        assert!(problems[4].starts_with(
-            "[import.orders.values] names `zzz`, which is no column of orders: the columns are mall, order_no"
-        ));
-        assert_eq!(problems.len(), 5);
     }
 }

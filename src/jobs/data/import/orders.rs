@@ -52,7 +52,7 @@ impl FileKind for Orders {
         vec![
             optional("mall"),
             required("order_no"),
-            required("status"),
+            required("status").one_of(STATUSES),
             required("ordered_at"),
             required("total_amount"),
             optional("member_code"),
@@ -147,7 +147,7 @@ impl<'r> Order<'r> {
             mall_id: shop.id,
             number: fields.text(ORDER_NO)?,
             member_code: fields.optional_text(MEMBER_CODE)?,
-            status: fields.word(STATUS, STATUSES)?,
+            status: fields.word(STATUS)?,
             currency,
             total_amount: amount(TOTAL_AMOUNT)?.ok_or_else(|| fields.wrong(TOTAL_AMOUNT, "is empty"))?,
             discount_amount: amount(DISCOUNT_AMOUNT)?.unwrap_or(0),

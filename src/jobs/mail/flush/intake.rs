@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
+use crate::address;
 use crate::clock::SUBSECOND_DIGITS;
 use crate::config::{Config, ConsentRule};
 use crate::db::Db;
 use crate::failure::{Failure, one_line};
 use crate::locale::Locale;
-use crate::mail::address;
 use crate::mail::outgoing::{Attachment, Content, Gate, OutgoingMail};
 use crate::mail::queue::parse_headers;
 use crate::mail::template::{Category, RenderedMail, Templates};

@@ -88,7 +88,7 @@ impl Job for Args {
     }
 
     async fn run(&self, run: &mut Run<'_>, _unit: &()) -> anyhow::Result<()> {
-        let policy = Policy::new(&run.cx.config.file().mail);
+        let policy = Policy::new(run.cx.config.mail());
         let clock = RunClock::starting_at(run.cx.now());
         reclaim_mails_of_dead_runs(run, &policy, clock).await?;
         requeue_retried_mails(run, clock).await?;
@@ -96,8 +96,7 @@ impl Job for Args {
             run.summarise("nothing to send".to_owned());
             return Ok(());
         }
-        let mut flush =
-            Flush::start(run, policy, clock, self.connections(&run.cx.config.file().mail)).await?;
+        let mut flush = Flush::start(run, policy, clock, self.connections(run.cx.config.mail())).await?;
         let sent = flush.send_all(run).await;
         let ended = flush.end(run).await;
         run.summarise(flush.tally.sentence());
@@ -289,9 +288,9 @@ impl Flush {
             db: open_connection(cx, run.id()).await?,
             run: run.id(),
             clock,
-            rates: Rates::new(&config.file().mail),
+            rates: Rates::new(config.mail()),
             preparation: Preparation::new(config, gate),
-            consent: config.file().mail.consent,
+            consent: config.mail().consent,
             stop,
             ready,
             memory: Arc::new(Semaphore::new(MEMORY_KIBIBYTES as usize)),

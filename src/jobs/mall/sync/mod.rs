@@ -134,7 +134,7 @@ impl Job for Args {
     }
 
     fn lanes(&self, cx: &Context) -> NonZeroUsize {
-        let configured = NonZeroUsize::new(cx.config.file().cafe24.concurrency());
+        let configured = NonZeroUsize::new(cx.config.cafe24().concurrency());
         self.concurrency.or(configured).unwrap_or(NonZeroUsize::MIN)
     }
 

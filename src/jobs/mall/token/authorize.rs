@@ -23,7 +23,7 @@ pub struct Args {
 
 pub(super) async fn authorize(cx: &Context, args: &Args) -> anyhow::Result<()> {
     let keys = Keys::new(&cx.config)?;
-    let settings = &cx.config.file().cafe24;
+    let settings = cx.config.cafe24();
     let Some(redirect_uri) = args.redirect_uri.as_ref().or(settings.redirect_uri.as_ref()) else {
         return Err(Failure::configuration("`cafe24.redirect_uri` is not set")
             .hint("set it to one of the app's addresses in Cafe24's console, or add --redirect-uri")

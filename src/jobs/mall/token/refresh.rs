@@ -124,7 +124,7 @@ impl Args {
             return Err(tokens::rejected(account, reason).into());
         }
         let now = machine_time();
-        let settings = &cx.config.file().cafe24;
+        let settings = cx.config.cafe24();
         let keep_alive_after = TimeDelta::from_std(settings.keep_alive_after()).unwrap_or(TimeDelta::MAX);
         let is_due = now - row.issued_at >= keep_alive_after || is_ending(&row, settings, now);
         if !self.all && !is_due {

@@ -99,7 +99,7 @@ pub(super) async fn status(cx: &Context, args: &Args) -> anyhow::Result<()> {
     let mut states = Vec::new();
     for mall in super::malls_with_tokens(&mut db, &args.malls).await? {
         let row = tokens::find(&mut db, mall.account()).await?;
-        let settings = &cx.config.file().cafe24;
+        let settings = cx.config.cafe24();
         states.push(TokenState::of(&mall, row.as_ref(), keys.as_ref(), settings, machine_time()));
     }
     db.close().await;

@@ -11,7 +11,6 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 
-use crate::config::DeliveredReport;
 use crate::context::Context;
 use crate::db::{Db, FromRow};
 use crate::documents::{Document, Table};
@@ -50,10 +49,10 @@ impl Report for Args {
         severity: Severity::Medium,
         exclusion: Exclusion::Instance,
     };
-    const KIND: DeliveredReport = DeliveredReport::DailyCancellations;
     const STEP: Step = Step::Day;
     const IS_SHOWN_BY_PERIOD: bool = false;
     const IS_MAILED_BY_PERIOD: bool = false;
+    const IS_ATTACHED: bool = true;
 
     type Figures = document::Figures;
 

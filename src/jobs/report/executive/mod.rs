@@ -15,7 +15,6 @@ use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 use serde_json::json;
 
-use crate::config::DeliveredReport;
 use crate::context::Context;
 use crate::db::Db;
 use crate::documents::{Document, Table, picture};
@@ -54,10 +53,10 @@ impl Report for Args {
         severity: Severity::Medium,
         exclusion: Exclusion::Instance,
     };
-    const KIND: DeliveredReport = DeliveredReport::Executive;
     const STEP: Step = Step::Day;
     const IS_SHOWN_BY_PERIOD: bool = true;
     const IS_MAILED_BY_PERIOD: bool = true;
+    const IS_ATTACHED: bool = false;
 
     type Figures = Figures;
 

@@ -1,16 +1,16 @@
-//! `[cart_remind]` and `[digest]` of `batchctl.toml`: what mails to customers offer.
+//! `[cart_remind]` of `batchctl.toml`: what a reminder of a cart offers.
 
 use chrono::NaiveDate;
 use serde::{Deserialize, Deserializer, de};
 
-use super::document::Document;
 use super::error::ConfigError;
+use super::section::{Place, Section};
 
 /// `[cart_remind]`
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CartRemindConfig {
-    /// What a reminder offers; nothing without it.
+    /// What a reminder offers, if anything.
     pub coupon: Option<CouponConfig>,
 }
 
@@ -20,7 +20,7 @@ pub struct CartRemindConfig {
 pub struct CouponConfig {
     /// The code for everybody.
     pub code: Option<String>,
-    /// What it is worth, in the customers' words; needed beside a `code`.
+    /// What it is worth, in words for customers; required with a `code`.
     pub description: Option<String>,
     /// The last day it can be used (YYYY-MM-DD): later reminders go without it.
     #[serde(deserialize_with = "day")]
@@ -29,21 +29,11 @@ pub struct CouponConfig {
     pub single_use: bool,
 }
 
-/// `[digest]`
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct DigestConfig {
-    /// Where a free member subscribes.
-    pub subscribe_url: Option<String>,
-}
-
-impl CartRemindConfig {
+impl Section for CartRemindConfig {
     /// Refuses a coupon that is neither one code nor those of the table.
-    pub(super) fn validate(&self, document: &Document<'_>) -> Result<(), ConfigError> {
+    fn check(&self, place: &Place<'_>) -> Result<(), ConfigError> {
         let Some(coupon) = &self.coupon else { return Ok(()) };
-        let error = |key: &str, problem: &str| {
-            Err(document.error_at(&["cart_remind", "coupon", key], problem.to_owned()))
-        };
+        let error = |key: &str, problem: &str| Err(place.error(&["coupon", key], problem));
         match &coupon.code {
             Some(code) if code.trim().is_empty() => error("code", "`cart_remind.coupon.code` is empty"),
             Some(_) if coupon.single_use => error(
@@ -82,20 +72,20 @@ fn day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<NaiveDate>, 
 
 #[cfg(test)]
 mod tests {
-    use super::super::file::FileConfig;
+    use super::super::Sections;
     use super::*;
 
-    fn parsed(text: &str) -> Result<FileConfig, ConfigError> {
-        FileConfig::parse("batchctl.toml", text)
+    fn parsed(text: &str) -> Result<CartRemindConfig, ConfigError> {
+        Sections::parse("batchctl.toml", text).map(|sections| sections.cart_remind)
     }
 
     #[test]
     fn a_coupon_is_one_code_or_those_of_the_table() {
         let fixed = "[cart_remind.coupon]\ncode = 'BACK10'\ndescription = '10 %'\nexpires_day = 2026-12-31";
-        let coupon = parsed(fixed).unwrap().cart_remind.coupon.unwrap();
+        let coupon = parsed(fixed).unwrap().coupon.unwrap();
         assert_eq!(coupon.code.as_deref(), Some("BACK10"));
         assert_eq!(coupon.expires_day, NaiveDate::from_ymd_opt(2026, 12, 31));
-        let table = parsed("[cart_remind.coupon]\nsingle_use = true").unwrap().cart_remind.coupon.unwrap();
+        let table = parsed("[cart_remind.coupon]\nsingle_use = true").unwrap().coupon.unwrap();
         assert!(table.single_use);
         for (text, problem) in [
             ("[cart_remind.coupon]\ndescription = 'x'", "has neither a `code` nor `single_use = true`"),

@@ -1,0 +1,86 @@
+//! Where the database is: a variable alone, since its URL may carry a password.
+
+use super::error::ConfigError;
+use super::section::Section;
+use super::variables::{Shown, Variables};
+use super::{Config, urls};
+use crate::mask::Secret;
+
+/// The variable.
+const URL: &str = "BATCHCTL_DATABASE_URL";
+/// The database if the variable is not set.
+const DEFAULT_URL: &str = "sqlite:batchctl.db";
+
+/// The database.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DatabaseSettings {
+    url: Secret,
+}
+
+impl Default for DatabaseSettings {
+    fn default() -> Self {
+        Self { url: Secret::new(DEFAULT_URL) }
+    }
+}
+
+impl Section for DatabaseSettings {
+    fn read(&mut self, variables: &mut Variables<'_>) -> Result<(), ConfigError> {
+        if let Some(text) = variables.text(URL, Shown::Url, DEFAULT_URL) {
+            check_url(text).map_err(|problem| ConfigError::variable(URL, problem))?;
+            self.url = Secret::new(text);
+        }
+        Ok(())
+    }
+}
+
+impl Config {
+    /// The database's URL; may carry a password.
+    pub fn database_url(&self) -> &str {
+        self.database().url.expose()
+    }
+
+    /// Whether the variable is set, rather than left to its default.
+    pub fn is_database_named(&self) -> bool {
+        self.variable(URL).is_some()
+    }
+}
+
+fn check_url(url: &str) -> Result<(), String> {
+    const ADVICE: &str = "write sqlite:FILE or postgres://USER:PASSWORD@HOST/NAME";
+    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        if urls::is_readable(url) { Ok(()) } else { Err(urls::UNREADABLE.to_owned()) }
+    } else if let Some(file) = url.strip_prefix("sqlite:") {
+        if file.trim_start_matches('/').is_empty() { Err(format!("names no file: {ADVICE}")) } else { Ok(()) }
+    } else {
+        Err(match urls::scheme(url) {
+            Some(scheme) => format!("the scheme `{scheme}` is not supported: {ADVICE}"),
+            None => format!("has no scheme: {ADVICE}"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_url;
+
+    #[test]
+    fn a_url_that_could_not_be_opened_is_refused_and_shows_no_password() {
+        for (url, problem) in [
+            (
+                "mysql://shop:hunter22@db/shop",
+                "the scheme `mysql` is not supported: write sqlite:FILE or postgres://USER:PASSWORD@HOST/NAME",
+            ),
+            ("hunter22:x", "has no scheme: write sqlite:FILE or postgres://USER:PASSWORD@HOST/NAME"),
+            ("sqlite://", "names no file: write sqlite:FILE or postgres://USER:PASSWORD@HOST/NAME"),
+            (
+                "postgres://shop:22/hunter22@db/shop",
+                "is not a URL: percent-encode the characters @ : / ? # % of a password",
+            ),
+        ] {
+            assert_eq!(check_url(url), Err(problem.to_owned()));
+        }
+        for url in ["sqlite:shop.db", "postgres://shop:a%2Fb@db/shop", "postgresql://db/shop"] {
+            assert_eq!(check_url(url), Ok(()), "{url}");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! What a section of the configuration is, and the macro that lists them all in one struct.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de};
+
+use super::document::Document;
+use super::error::ConfigError;
+use super::variables::Variables;
+use crate::period::parse_duration;
+
+/// One concern: a table of `batchctl.toml`, the variables that go with it, or both. Its keys and their defaults are
+/// the fields of the struct that implements this.
+pub(super) trait Section {
+    /// Reads its variables.
+    fn read(&mut self, _variables: &mut Variables<'_>) -> Result<(), ConfigError> {
+        Ok(())
+    }
+
+    /// Refuses what could only fail later.
+    fn check(&self, _place: &Place<'_>) -> Result<(), ConfigError> {
+        Ok(())
+    }
+
+    /// The variables that its keys name. Each holds a secret.
+    fn named_variables(&self) -> Vec<NamedVariable<'_>> {
+        Vec::new()
+    }
+}
+
+/// A variable that `batchctl.toml` names, since it holds no secret itself.
+pub(super) struct NamedVariable<'a> {
+    /// The variable.
+    pub(super) name: &'a str,
+    /// The key that names it, below the section; elements of arrays are numbers from 0.
+    pub(super) path: Vec<String>,
+    /// What needs it, as an error says it: "alerts.channel `ops`".
+    pub(super) needed_by: String,
+}
+
+/// The variables of some keys of a section, each needed by its key.
+pub(super) fn named_by_keys<'a>(
+    section: &str,
+    keys: impl IntoIterator<Item = (&'static str, Option<&'a str>)>,
+) -> Vec<NamedVariable<'a>> {
+    keys.into_iter()
+        .filter_map(|(key, name)| {
+            let path = key.split('.').map(str::to_owned).collect();
+            Some(NamedVariable { name: name?, path, needed_by: format!("{section}.{key}") })
+        })
+        .collect()
+}
+
+/// Where a section stands in `batchctl.toml`.
+pub(super) struct Place<'a> {
+    document: &'a Document<'a>,
+    section: &'a str,
+}
+
+impl<'a> Place<'a> {
+    /// The table of this name.
+    pub(super) fn new(document: &'a Document<'a>, section: &'a str) -> Self {
+        Self { document, section }
+    }
+
+    /// An error about the key at `path` below the section; elements of arrays are numbers from 0.
+    pub(super) fn error(&self, path: &[&str], problem: impl Into<String>) -> ConfigError {
+        let path: Vec<&str> = [self.section].into_iter().chain(path.iter().copied()).collect();
+        self.document.error_at(&path, problem)
+    }
+
+    /// Refuses what stands where a variable's name belongs. It is never shown: most likely it is the secret itself.
+    pub(super) fn check_names(&self, named: &[NamedVariable<'_>]) -> Result<(), ConfigError> {
+        for NamedVariable { name, path, .. } in named {
+            if !is_variable_name(name) {
+                let path: Vec<&str> = path.iter().map(String::as_str).collect();
+                let key = path.last().copied().unwrap_or_default();
+                let problem = format!(
+                    "`{}.{}` is not a variable's name: put the secret in a variable such as {}",
+                    self.section,
+                    path.join("."),
+                    key.trim_end_matches("_variable").to_uppercase()
+                );
+                return Err(self.error(&path, problem));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a text can be the name of a variable.
+pub(super) fn is_variable_name(name: &str) -> bool {
+    name.bytes().next().is_some_and(|byte| !byte.is_ascii_digit())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// A length of time in quotes, such as `"45m"`. serde's attribute wants the field's own type.
+pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_duration(&text).map(Some).map_err(de::Error::custom)
+}
+
+/// Declares every section once: the struct that `batchctl.toml` is read into, the walk over its sections, and the
+/// method of [`Config`](super::Config) that each is reached by.
+macro_rules! sections {
+    (
+        variables { $($alone:ident: $settings:ty,)* }
+        tables { $($table:ident: $config:ty,)* }
+    ) => {
+        /// Every section, as `batchctl.toml` and the variables say. Only a table is known by its name in the file.
+        #[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        struct Sections {
+            $(#[serde(skip)] $alone: $settings,)*
+            $($table: $config,)*
+        }
+
+        impl Sections {
+            /// The names of the tables.
+            #[cfg(test)]
+            const TABLES: &[&str] = &[$(stringify!($table)),*];
+
+            /// Each section with its name.
+            fn all(&self) -> Vec<(&'static str, &dyn $crate::config::section::Section)> {
+                vec![
+                    $((stringify!($alone), &self.$alone),)*
+                    $((stringify!($table), &self.$table),)*
+                ]
+            }
+
+            /// Each section, to be filled.
+            fn all_mut(&mut self) -> Vec<&mut dyn $crate::config::section::Section> {
+                vec![$(&mut self.$alone,)* $(&mut self.$table,)*]
+            }
+        }
+
+        impl Config {
+            $(
+                #[doc = concat!("The section `", stringify!($alone), "`, which has variables only.")]
+                pub fn $alone(&self) -> &$settings {
+                    &self.sections.$alone
+                }
+            )*
+            $(
+                #[doc = concat!("`[", stringify!($table), "]`")]
+                pub fn $table(&self) -> &$config {
+                    &self.sections.$table
+                }
+            )*
+        }
+    };
+}
+
+pub(super) use sections;

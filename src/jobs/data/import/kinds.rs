@@ -1,0 +1,90 @@
+//! Which kinds of files there are: the one list. What a kind is stands in its own file.
+
+use crate::runner::Run;
+
+use super::field::Column;
+use super::kind::FileKind;
+use super::{
+    Args, File, articles, carts, consents, coupons, members, orders, products, refunds, subscriptions,
+};
+
+/// Makes a variant of each kind from its help, its name on the command line and in `batchctl.toml`, and the type that
+/// reads it.
+macro_rules! kinds {
+    ($($(#[doc = $help:literal])+ $variant:ident = $name:literal: $type:ty,)+) => {
+        /// What a file holds
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+        pub(super) enum Kind {
+            $($(#[doc = $help])+ #[value(name = $name)] $variant,)+
+        }
+
+        impl Kind {
+            /// Every kind.
+            pub(super) const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// Its name on the command line and in `batchctl.toml`.
+            pub(super) const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                }
+            }
+
+            /// Its columns; the mall's is the first.
+            pub(super) fn columns(self) -> Vec<Column> {
+                match self {
+                    $(Self::$variant => <$type>::columns(),)+
+                }
+            }
+
+            /// Imports a file of this kind.
+            pub(super) async fn import(
+                self,
+                args: &Args,
+                run: &mut Run<'_>,
+                file: &File,
+            ) -> anyhow::Result<()> {
+                match self {
+                    $(Self::$variant => args.import::<$type>(run, file).await,)+
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// Orders, a line for each of their lines
+    Orders = "orders": orders::Orders,
+    /// Members
+    Members = "members": members::Members,
+    /// Products and their stock
+    Products = "products": products::Products,
+    /// Refunds of orders
+    Refunds = "refunds": refunds::Refunds,
+    /// Carts, a line for each of their items
+    Carts = "carts": carts::Carts,
+    /// Single-use coupon codes
+    Coupons = "coupons": coupons::Coupons,
+    /// Subscriptions with their next charge
+    Subscriptions = "subscriptions": subscriptions::Subscriptions,
+    /// Articles and their summaries
+    Articles = "articles": articles::Articles,
+    /// What members agreed to, or took back
+    Consents = "consents": consents::Consents,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_in_the_example_and_on_the_page_about_imports() {
+        let example = include_str!("../../../../batchctl.example.toml");
+        let page = include_str!("../../../../docs/import.md");
+        let commands = page.split("```").nth(1).unwrap();
+        for kind in Kind::ALL {
+            let name = kind.name();
+            assert!(example.contains(&format!("import.{name}")), "{name} is not in batchctl.example.toml");
+            assert!(commands.contains(name), "{name} is not among the commands of docs/import.md");
+        }
+    }
+}
