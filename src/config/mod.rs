@@ -32,26 +32,10 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use alerts::{AlertRoutes, AlertsConfig};
-pub use cafe24::Cafe24Config;
-pub use cart_remind::{CartRemindConfig, CouponConfig};
 pub use channel::{AlertChannel, ChannelKind, ChannelTarget, LineWorksReader, LineWorksTarget};
-pub use database::DatabaseSettings;
-pub use digest::DigestConfig;
 pub use effective::Setting;
 pub use environment::Source;
 pub use error::ConfigError;
-pub use import::{ImportConfig, ImportFile};
-pub use jobs::{JobOverride, JobsConfig, SkipLimit};
-pub use lease::LeaseSettings;
-pub use mail::{
-    ConsentRule, DkimConfig, MailConfig, OnUnknown, SendGridConfig, SesConfig, ShopConfig, TransportKind,
-    UnsubscribeConfig,
-};
-pub use pdf::PdfConfig;
-pub use place::PlaceSettings;
-pub use report::{DeliveryConfig, ReportConfig};
-pub use signing::SigningSettings;
 pub(crate) use urls::is_confidential;
 
 use crate::mask::Secret;

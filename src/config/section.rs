@@ -100,13 +100,16 @@ pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opt
     parse_duration(&text).map(Some).map_err(de::Error::custom)
 }
 
-/// Declares every section once: the struct that `batchctl.toml` is read into, the walk over its sections, and the
-/// method of [`Config`](super::Config) that each is reached by.
+/// Lists every section once. The list makes the struct that `batchctl.toml` is read into, the walk over its sections,
+/// the method of [`Config`](super::Config) that reaches each, and makes the public items of its module public.
 macro_rules! sections {
     (
         variables { $($alone:ident: $settings:ty,)* }
         tables { $($table:ident: $config:ty,)* }
     ) => {
+        $(pub use self::$alone::*;)*
+        $(pub use self::$table::*;)*
+
         /// Every section, as `batchctl.toml` and the variables say. Only a table is known by its name in the file.
         #[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
         #[serde(deny_unknown_fields, default)]
