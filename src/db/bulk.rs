@@ -2,39 +2,235 @@
 //!
 //! On SQLite one statement per row costs a round trip to the driver's thread each time; one statement that reads the
 //! rows from a JSON array moves the loop into the database, as COPY does.
+//!
+//! A row is a struct declared by [`bulk_row!`](crate::bulk_row), which names each column once: the struct's field, the
+//! column of the load and that of the staging table come from it, and a value of another type does not compile.
 
-use std::borrow::Cow;
 use std::fmt::Write;
+use std::marker::PhantomData;
 
 use chrono::{DateTime, Datelike, NaiveDate, SecondsFormat, Timelike, Utc};
 use sqlx::{Arguments, AssertSqlSafe};
 
 use super::{Conn, Db, DbError, Kind};
 
-/// Rows on their way into a table, in the form the database loads fastest. Values are pushed column by column in
-/// the order given to [`Bulk::new`]; [`Bulk::end_row`] closes a row. The caller bounds how many rows it holds.
-pub struct Bulk {
-    kind: Kind,
-    table: &'static str,
-    columns: Cow<'static, [&'static str]>,
-    buffer: String,
-    column: usize,
-    rows: usize,
+/// A row on its way into a table. Declared by [`bulk_row!`](crate::bulk_row), except where the columns are known only
+/// as data.
+pub trait BulkRow {
+    /// The same row without its lifetime: what a [`Bulk`] holds, whatever each row's texts are borrowed from.
+    type Owned: BulkRow + 'static;
+    /// The table.
+    const TABLE: &'static str;
+
+    /// The columns, in the order in which [`Self::encode`] writes their values.
+    fn columns() -> Vec<BulkColumn>;
+
+    /// Writes the values.
+    fn encode(&self, row: &mut RowEncoder<'_>);
 }
 
-impl Bulk {
-    /// An empty load into `columns` of `table`.
-    pub fn new(db: &Db, table: &'static str, columns: impl Into<Cow<'static, [&'static str]>>) -> Self {
-        Self::for_database(db.kind(), table, columns)
+/// A column of a bulk load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BulkColumn {
+    /// Its name.
+    pub name: &'static str,
+    /// The type of its values.
+    pub column_type: ColumnType,
+    /// Whether a value can be missing.
+    pub is_nullable: bool,
+}
+
+impl BulkColumn {
+    /// A column for values of a type.
+    pub const fn of<T: BulkValue>(name: &'static str) -> Self {
+        Self { name, column_type: T::TYPE, is_nullable: T::IS_NULLABLE }
     }
 
-    /// An empty load that is filled without the connection, for example by a thread that reads a file.
-    pub fn for_database(
-        kind: Kind,
-        table: &'static str,
-        columns: impl Into<Cow<'static, [&'static str]>>,
-    ) -> Self {
-        Self { kind, table, columns: columns.into(), buffer: String::new(), column: 0, rows: 0 }
+    /// As the definition of a table has it: name and type.
+    pub fn definition(&self, kind: Kind) -> String {
+        format!("{} {}", self.name, self.column_type.sql(kind))
+    }
+}
+
+/// The types that a bulk load knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ColumnType {
+    /// A whole number.
+    Int,
+    /// True or false.
+    Bool,
+    /// A text.
+    Text,
+    /// An instant.
+    Time,
+    /// A calendar day.
+    Day,
+}
+
+impl ColumnType {
+    /// Its name in SQL. SQLite keeps times as text.
+    pub fn sql(self, kind: Kind) -> &'static str {
+        match (self, kind) {
+            (Self::Int, _) | (Self::Bool, Kind::Sqlite) => "BIGINT",
+            (Self::Bool, Kind::Postgres) => "BOOLEAN",
+            (Self::Text, _) | (Self::Time | Self::Day, Kind::Sqlite) => "TEXT",
+            (Self::Time, Kind::Postgres) => "TIMESTAMPTZ",
+            (Self::Day, Kind::Postgres) => "DATE",
+        }
+    }
+}
+
+/// A value of a bulk load.
+pub trait BulkValue {
+    /// The type of its column.
+    const TYPE: ColumnType;
+    /// Whether it can be missing.
+    const IS_NULLABLE: bool = false;
+
+    /// Writes it as the row's next value.
+    fn encode(&self, row: &mut RowEncoder<'_>);
+}
+
+impl BulkValue for i64 {
+    const TYPE: ColumnType = ColumnType::Int;
+
+    fn encode(&self, row: &mut RowEncoder<'_>) {
+        row.separate();
+        // Writing to a String cannot fail.
+        let _ = write!(row.buffer, "{self}");
+    }
+}
+
+impl BulkValue for bool {
+    const TYPE: ColumnType = ColumnType::Bool;
+
+    fn encode(&self, row: &mut RowEncoder<'_>) {
+        row.separate();
+        row.buffer.push_str(match (row.kind, self) {
+            (Kind::Sqlite, true) => "1",
+            (Kind::Sqlite, false) => "0",
+            (Kind::Postgres, true) => "t",
+            (Kind::Postgres, false) => "f",
+        });
+    }
+}
+
+impl BulkValue for &str {
+    const TYPE: ColumnType = ColumnType::Text;
+
+    fn encode(&self, row: &mut RowEncoder<'_>) {
+        row.separate();
+        match row.kind {
+            Kind::Sqlite => push_json_string(row.buffer, self),
+            Kind::Postgres => push_copy_text(row.buffer, self),
+        }
+    }
+}
+
+/// In the very form the driver writes single values in, so that both sort together.
+impl BulkValue for DateTime<Utc> {
+    const TYPE: ColumnType = ColumnType::Time;
+
+    fn encode(&self, row: &mut RowEncoder<'_>) {
+        row.plain(|buffer| push_time(buffer, *self));
+    }
+}
+
+impl BulkValue for NaiveDate {
+    const TYPE: ColumnType = ColumnType::Day;
+
+    fn encode(&self, row: &mut RowEncoder<'_>) {
+        row.plain(|buffer| {
+            let _ = write!(buffer, "{self}");
+        });
+    }
+}
+
+impl<T: BulkValue> BulkValue for Option<T> {
+    const TYPE: ColumnType = T::TYPE;
+    const IS_NULLABLE: bool = true;
+
+    fn encode(&self, row: &mut RowEncoder<'_>) {
+        match self {
+            Some(value) => value.encode(row),
+            None => row.null(),
+        }
+    }
+}
+
+/// Where a row's values are written, in the form the database loads fastest.
+pub struct RowEncoder<'b> {
+    kind: Kind,
+    buffer: &'b mut String,
+    values: usize,
+}
+
+impl RowEncoder<'_> {
+    /// A text that needs no escaping on either side.
+    fn plain(&mut self, write: impl FnOnce(&mut String)) {
+        self.separate();
+        match self.kind {
+            Kind::Sqlite => {
+                self.buffer.push('"');
+                write(self.buffer);
+                self.buffer.push('"');
+            }
+            Kind::Postgres => write(self.buffer),
+        }
+    }
+
+    fn null(&mut self) {
+        self.separate();
+        self.buffer.push_str(match self.kind {
+            Kind::Sqlite => "null",
+            Kind::Postgres => "\\N",
+        });
+    }
+
+    fn separate(&mut self) {
+        if self.values > 0 {
+            self.buffer.push(match self.kind {
+                Kind::Sqlite => ',',
+                Kind::Postgres => '\t',
+            });
+        }
+        self.values += 1;
+    }
+}
+
+/// Rows waiting to be loaded. The caller bounds how many it holds.
+pub struct Bulk<R> {
+    kind: Kind,
+    columns: Vec<BulkColumn>,
+    buffer: String,
+    rows: usize,
+    row: PhantomData<fn(R)>,
+}
+
+impl<R: BulkRow> Bulk<R> {
+    /// An empty load.
+    pub fn new(db: &Db) -> Self {
+        Self::for_database(db.kind())
+    }
+
+    /// An empty load that is filled away from the connection, as by a thread that reads a file.
+    pub fn for_database(kind: Kind) -> Self {
+        Self { kind, columns: R::columns(), buffer: String::new(), rows: 0, row: PhantomData }
+    }
+
+    /// Adds a row.
+    pub fn push<Row: BulkRow<Owned = R>>(&mut self, row: &Row) {
+        if self.kind == Kind::Sqlite {
+            self.buffer.push_str(if self.rows == 0 { "[" } else { ",[" });
+        }
+        let mut encoder = RowEncoder { kind: self.kind, buffer: &mut self.buffer, values: 0 };
+        row.encode(&mut encoder);
+        debug_assert_eq!(encoder.values, self.columns.len(), "a row of {} is incomplete", R::TABLE);
+        self.buffer.push(match self.kind {
+            Kind::Sqlite => ']',
+            Kind::Postgres => '\n',
+        });
+        self.rows += 1;
     }
 
     /// How many rows are waiting.
@@ -51,140 +247,139 @@ impl Bulk {
     pub fn is_empty(&self) -> bool {
         self.rows == 0
     }
+}
 
-    /// Adds a BIGINT.
-    pub fn int(&mut self, value: impl Into<Option<i64>>) {
-        match value.into() {
-            Some(value) => {
-                self.separate();
-                // Writing to a String cannot fail.
-                let _ = write!(self.buffer, "{value}");
+/// Declares a row of a bulk load: a struct whose fields are the columns of `table`, and no column is named twice.
+///
+/// ```
+/// # use chrono::{DateTime, Utc};
+/// batchctl::bulk_row! {
+///     /// An article that a member was sent.
+///     struct Delivery => "article_deliveries" {
+///         member_id: i64,
+///         article_id: i64,
+///         created_at: DateTime<Utc>,
+///     }
+/// }
+/// ```
+///
+/// A column that can be NULL is an `Option`. A row that borrows its texts takes one lifetime: `struct Name<'r> => …`.
+#[macro_export]
+macro_rules! bulk_row {
+    ($(#[$meta:meta])* $visibility:vis struct $name:ident<$life:lifetime> => $table:literal { $($fields:tt)* }) => {
+        $crate::bulk_row! {
+            @row [$(#[$meta])*] [$visibility] $name [<$life>] [$name<'static>] $table { $($fields)* }
+        }
+    };
+    ($(#[$meta:meta])* $visibility:vis struct $name:ident => $table:literal { $($fields:tt)* }) => {
+        $crate::bulk_row! { @row [$(#[$meta])*] [$visibility] $name [] [$name] $table { $($fields)* } }
+    };
+    (@row [$($meta:tt)*] [$visibility:vis] $name:ident [$($life:tt)*] [$owned:ty] $table:literal {
+        $($(#[$field_meta:meta])* $column:ident: $type:ty),+ $(,)?
+    }) => {
+        $($meta)*
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        $visibility struct $name $($life)* {
+            $($(#[$field_meta])* $visibility $column: $type,)+
+        }
+
+        impl $($life)* $crate::db::BulkRow for $name $($life)* {
+            type Owned = $owned;
+            const TABLE: &'static str = $table;
+
+            fn columns() -> Vec<$crate::db::BulkColumn> {
+                vec![$($crate::db::BulkColumn::of::<$type>(stringify!($column))),+]
             }
-            None => self.null(),
-        }
-    }
 
-    /// Adds a BOOLEAN.
-    pub fn boolean(&mut self, value: bool) {
-        self.separate();
-        self.buffer.push_str(match (self.kind, value) {
-            (Kind::Sqlite, true) => "1",
-            (Kind::Sqlite, false) => "0",
-            (Kind::Postgres, true) => "t",
-            (Kind::Postgres, false) => "f",
-        });
-    }
-
-    /// Adds a TEXT.
-    pub fn text<'t>(&mut self, value: impl Into<Option<&'t str>>) {
-        let Some(value) = value.into() else { return self.null() };
-        self.separate();
-        match self.kind {
-            Kind::Sqlite => push_json_string(&mut self.buffer, value),
-            Kind::Postgres => push_copy_text(&mut self.buffer, value),
-        }
-    }
-
-    /// Adds an instant in exactly the form in which the driver writes single values, so that both sort together.
-    pub fn time(&mut self, value: impl Into<Option<DateTime<Utc>>>) {
-        match value.into() {
-            Some(value) => {
-                self.separate();
-                let quote = if self.kind == Kind::Sqlite { "\"" } else { "" };
-                self.buffer.push_str(quote);
-                push_time(&mut self.buffer, value);
-                self.buffer.push_str(quote);
+            fn encode(&self, row: &mut $crate::db::RowEncoder<'_>) {
+                $($crate::db::BulkValue::encode(&self.$column, row);)+
             }
-            None => self.null(),
         }
-    }
+    };
+}
 
-    /// Adds a day.
-    pub fn date(&mut self, value: impl Into<Option<NaiveDate>>) {
-        match value.into() {
-            Some(value) => self.plain(&value.to_string()),
-            None => self.null(),
-        }
-    }
-
-    /// Closes the row.
-    pub fn end_row(&mut self) {
-        debug_assert_eq!(self.column, self.columns.len(), "a row of {} is incomplete", self.table);
-        self.buffer.push(match self.kind {
-            Kind::Sqlite => ']',
-            Kind::Postgres => '\n',
-        });
-        self.column = 0;
-        self.rows += 1;
-    }
-
-    /// Adds a text that needs no escaping in either format.
-    fn plain(&mut self, value: &str) {
-        self.separate();
-        match self.kind {
-            Kind::Sqlite => {
-                self.buffer.push('"');
-                self.buffer.push_str(value);
-                self.buffer.push('"');
-            }
-            Kind::Postgres => self.buffer.push_str(value),
-        }
-    }
-
-    fn null(&mut self) {
-        self.separate();
-        self.buffer.push_str(match self.kind {
-            Kind::Sqlite => "null",
-            Kind::Postgres => "\\N",
-        });
-    }
-
-    /// Writes what comes before the next value: a row's opening or the separator.
-    fn separate(&mut self) {
-        match (self.kind, self.column) {
-            (Kind::Sqlite, 0) => self.buffer.push_str(if self.rows == 0 { "[" } else { ",[" }),
-            (Kind::Sqlite, _) => self.buffer.push(','),
-            (Kind::Postgres, 0) => {}
-            (Kind::Postgres, _) => self.buffer.push('\t'),
-        }
-        self.column += 1;
-    }
+/// Names columns of a row that [`bulk_row!`](crate::bulk_row) declares; a name that is not one does not compile.
+///
+/// ```
+/// batchctl::bulk_row! {
+///     /// What a shop says of a price.
+///     struct Price => "prices" { product_code: i64, price_amount: i64 }
+/// }
+/// assert_eq!(batchctl::columns![Price: price_amount], &["price_amount"]);
+/// ```
+#[macro_export]
+macro_rules! columns {
+    ($row:ident: $($column:ident),+ $(,)?) => {{
+        const _: fn(&$row) = |row| {
+            $(let _ = &row.$column;)+
+        };
+        const COLUMNS: &[&str] = &[$(stringify!($column)),+];
+        COLUMNS
+    }};
 }
 
 impl Db {
-    /// Loads the rows and leaves `bulk` empty for the next ones. Returns the number of rows loaded.
-    pub async fn load(&mut self, bulk: &mut Bulk) -> Result<u64, DbError> {
+    /// Makes the staging table of a row, once a connection, with `more` columns that rows do not fill. On PostgreSQL
+    /// each commit empties it: its rows are staged and used in one transaction.
+    pub async fn create_staging<R: BulkRow>(&mut self, more: &str) -> Result<(), DbError> {
+        self.create_temporary::<R>(more, self.pick("", "ON COMMIT DELETE ROWS")).await
+    }
+
+    /// The same for rows that are staged outside a transaction and used in one afterwards.
+    pub async fn create_lasting_staging<R: BulkRow>(&mut self, more: &str) -> Result<(), DbError> {
+        self.create_temporary::<R>(more, "").await
+    }
+
+    async fn create_temporary<R: BulkRow>(&mut self, more: &str, emptied: &str) -> Result<(), DbError> {
+        let kind = self.kind();
+        let columns: Vec<String> = R::columns().iter().map(|column| column.definition(kind)).collect();
+        let columns = columns.join(", ");
+        self.script(&format!("CREATE TEMP TABLE IF NOT EXISTS {} ({columns}, {more}) {emptied}", R::TABLE))
+            .await
+    }
+
+    /// Loads the rows of a chunk into their staging table, in the place of those of the chunk before.
+    pub async fn stage<R: BulkRow>(&mut self, bulk: &mut Bulk<R>) -> Result<(), DbError> {
+        match (self.kind(), self.in_transaction) {
+            (Kind::Sqlite, _) => self.script(&format!("DELETE FROM {}", R::TABLE)).await?,
+            (Kind::Postgres, false) => self.script(&format!("TRUNCATE {}", R::TABLE)).await?,
+            // The last commit has emptied it.
+            (Kind::Postgres, true) => {}
+        }
+        self.load(bulk).await.map(drop)
+    }
+
+    /// Loads the rows and leaves `bulk` empty for the next ones. Gives the number of rows loaded.
+    pub async fn load<R: BulkRow>(&mut self, bulk: &mut Bulk<R>) -> Result<u64, DbError> {
         if bulk.is_empty() {
             return Ok(0);
         }
-        let columns = bulk.columns.join(", ");
-        let loaded = match &mut self.conn {
-            Conn::Sqlite(connection) => {
-                let mut sql = format!("INSERT INTO {} ({columns}) SELECT ", bulk.table);
-                for position in 0..bulk.columns.len() {
-                    let _ = write!(sql, "{}value ->> {position}", if position == 0 { "" } else { ", " });
-                }
-                sql.push_str(" FROM json_each($1)");
-                let rows = format!("[{}]", bulk.buffer);
-                let mut arguments = sqlx::sqlite::SqliteArguments::default();
-                arguments.add(rows).map_err(|error| DbError::argument(&error))?;
-                let done = sqlx::query_with(AssertSqlSafe(sql), arguments).execute(connection).await;
-                done.map(|done| done.rows_affected())
-            }
-            Conn::Postgres(connection) => {
-                let statement = format!("COPY {} ({columns}) FROM STDIN", bulk.table);
-                async {
-                    let mut copy = connection.copy_in_raw(&statement).await?;
-                    copy.send(bulk.buffer.as_bytes()).await?;
-                    copy.finish().await
-                }
-                .await
-            }
-        };
+        let names: Vec<&str> = bulk.columns.iter().map(|column| column.name).collect();
+        let loaded = self.load_encoded(R::TABLE, &names, &bulk.buffer).await;
         bulk.buffer.clear();
         bulk.rows = 0;
-        bulk.column = 0;
-        loaded.map_err(|error| DbError::query(&error, &format!("load {}", bulk.table)))
+        loaded.map_err(|error| DbError::query(&error, &format!("load {}", R::TABLE)))
+    }
+
+    async fn load_encoded(&mut self, table: &str, columns: &[&str], rows: &str) -> Result<u64, sqlx::Error> {
+        let names = columns.join(", ");
+        match &mut self.conn {
+            Conn::Sqlite(connection) => {
+                let values: Vec<String> =
+                    (0..columns.len()).map(|place| format!("value ->> {place}")).collect();
+                let sql =
+                    format!("INSERT INTO {table} ({names}) SELECT {} FROM json_each($1)", values.join(", "));
+                let mut arguments = sqlx::sqlite::SqliteArguments::default();
+                arguments.add(format!("[{rows}]")).map_err(sqlx::Error::Encode)?;
+                let done = sqlx::query_with(AssertSqlSafe(sql), arguments).execute(connection).await?;
+                Ok(done.rows_affected())
+            }
+            Conn::Postgres(connection) => {
+                let mut copy = connection.copy_in_raw(&format!("COPY {table} ({names}) FROM STDIN")).await?;
+                copy.send(rows.as_bytes()).await?;
+                copy.finish().await
+            }
+        }
     }
 }
 
@@ -274,6 +469,145 @@ fn push_digits(buffer: &mut String, number: u32, digits: u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::db::testing::{TestDb, at, on_both_databases};
+    use crate::values;
+
+    bulk_row! {
+        /// A value of each type, there and missing.
+        struct Sample<'s> => "staged_samples" {
+            number: i64,
+            is_good: bool,
+            name: &'s str,
+            at: DateTime<Utc>,
+            day: NaiveDate,
+            note: Option<&'s str>,
+            amount: Option<i64>,
+            is_bad: Option<bool>,
+            ended_at: Option<DateTime<Utc>>,
+            due_day: Option<NaiveDate>,
+        }
+    }
+
+    /// What both databases give back of a [`Sample`].
+    type Stored = (
+        i64,
+        bool,
+        String,
+        DateTime<Utc>,
+        NaiveDate,
+        Option<String>,
+        Option<i64>,
+        Option<bool>,
+        Option<DateTime<Utc>>,
+        Option<NaiveDate>,
+    );
+
+    fn sample(number: i64, name: &str) -> Sample<'_> {
+        let (at, day) = (at("2026-11-19T15:00:00.000001Z"), NaiveDate::from_ymd_opt(2028, 2, 29).unwrap());
+        Sample {
+            number,
+            is_good: true,
+            name,
+            at,
+            day,
+            note: None,
+            amount: None,
+            is_bad: None,
+            ended_at: None,
+            due_day: None,
+        }
+    }
+
+    on_both_databases![
+        what_is_loaded_is_read_as_it_was,
+        staged_rows_take_the_place_of_those_before,
+        a_load_that_breaks_a_rule_leaves_nothing_and_the_load_can_be_used_again,
+    ];
+
+    async fn what_is_loaded_is_read_as_it_was(db: &mut TestDb) {
+        db.create_lasting_staging::<Sample>("id BIGINT").await.unwrap();
+        let hostile = "\"quoted\" \\N \\. \t tab\r\n, 'x' {} 雪 \u{1F600} \u{1}";
+        let whole = Sample {
+            number: i64::MIN,
+            is_good: false,
+            note: Some(""),
+            amount: Some(i64::MAX),
+            is_bad: Some(true),
+            ended_at: Some(at("1999-12-31T23:59:59Z")),
+            due_day: NaiveDate::from_ymd_opt(1999, 12, 31),
+            ..sample(0, hostile)
+        };
+        let mut rows = Bulk::new(db);
+        rows.push(&sample(1, "\\N"));
+        rows.push(&whole);
+        assert_eq!((rows.len(), rows.is_empty()), (2, false));
+        assert_eq!(db.load(&mut rows).await.unwrap(), 2);
+        assert_eq!((rows.len(), rows.is_empty(), rows.bytes()), (0, true, 0));
+        assert_eq!(db.load(&mut rows).await.unwrap(), 0);
+
+        let names = Sample::columns().iter().map(|column| column.name).collect::<Vec<_>>().join(", ");
+        let sql = format!("SELECT {names} FROM staged_samples ORDER BY number");
+        let stored: Vec<Stored> = db.fetch_all(&sql, values![]).await.unwrap();
+        let expected = [whole, sample(1, "\\N")].map(|row| {
+            let Sample { number, is_good, name, at, day, note, amount, is_bad, ended_at, due_day } = row;
+            let note = note.map(str::to_owned);
+            (number, is_good, name.to_owned(), at, day, note, amount, is_bad, ended_at, due_day)
+        });
+        assert_eq!(stored, expected);
+        // An instant sorts and compares with one that the driver wrote.
+        let same = "SELECT COUNT(*) FROM staged_samples WHERE at = $1 AND ended_at < $1";
+        assert_eq!(db.fetch_one::<(i64,)>(same, values![expected[0].3]).await.unwrap(), (1,));
+    }
+
+    async fn staged_rows_take_the_place_of_those_before(db: &mut TestDb) {
+        db.create_staging::<Sample>("id BIGINT DEFAULT 7").await.unwrap();
+        let mut rows = Bulk::new(db);
+        for names in [["a", "b"].as_slice(), &["c"], &[]] {
+            for name in names {
+                rows.push(&sample(1, name));
+            }
+            let staged = db.transaction(async |db| {
+                db.stage(&mut rows).await?;
+                let sql = "SELECT name, id FROM staged_samples ORDER BY name";
+                Ok(db.fetch_all::<(String, i64)>(sql, values![]).await?)
+            });
+            let expected: Vec<_> = names.iter().map(|name| ((*name).to_owned(), 7)).collect();
+            assert_eq!(staged.await.unwrap(), expected);
+        }
+    }
+
+    async fn a_load_that_breaks_a_rule_leaves_nothing_and_the_load_can_be_used_again(db: &mut TestDb) {
+        db.create_lasting_staging::<Sample>("UNIQUE (number)").await.unwrap();
+        let mut rows = Bulk::new(db);
+        for name in ["a", "b"] {
+            rows.push(&sample(1, name));
+        }
+        let error = db.load(&mut rows).await.unwrap_err();
+        assert_eq!(error.kind(), crate::db::DbErrorKind::Constraint);
+        assert!(error.to_string().contains("load staged_samples"), "{error}");
+        rows.push(&sample(1, "c"));
+        assert_eq!(db.load(&mut rows).await.unwrap(), 1);
+        assert_eq!(db.sql("SELECT name FROM staged_samples").await, [["c"]]);
+    }
+
+    #[test]
+    fn columns_are_named_once_and_typed_for_each_database() {
+        let definitions = |kind| {
+            let columns = Sample::columns();
+            columns.iter().map(|column| column.definition(kind)).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            definitions(Kind::Sqlite)[..5],
+            ["number BIGINT", "is_good BIGINT", "name TEXT", "at TEXT", "day TEXT"]
+        );
+        assert_eq!(
+            definitions(Kind::Postgres)[5..],
+            ["note TEXT", "amount BIGINT", "is_bad BOOLEAN", "ended_at TIMESTAMPTZ", "due_day DATE"]
+        );
+        let is_nullable: Vec<bool> = Sample::columns().iter().map(|column| column.is_nullable).collect();
+        assert_eq!(is_nullable, [[false; 5], [true; 5]].concat());
+        assert_eq!(columns![Sample: day, name], ["day", "name"]);
+    }
 
     #[test]
     fn copy_text_escapes_what_separates_rows_and_columns() {

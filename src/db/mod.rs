@@ -7,6 +7,8 @@
 mod bulk;
 mod error;
 mod migrate;
+#[cfg(test)]
+pub(crate) mod testing;
 mod value;
 
 use std::sync::Arc;
@@ -18,7 +20,7 @@ use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous};
 use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Connection};
 
-pub use bulk::Bulk;
+pub use bulk::{Bulk, BulkColumn, BulkRow, BulkValue, ColumnType, RowEncoder};
 pub use error::{DbError, DbErrorKind};
 pub use migrate::{Readiness, latest_version};
 pub use sqlx::FromRow;

@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 use crate::address;
 use crate::db::{Bulk, Db, DbErrorKind};
 use crate::failure::Failure;
-use crate::values;
+use crate::{bulk_row, values};
 
 use super::outgoing::Attachment;
 use super::template::RenderedMail;
@@ -98,41 +98,43 @@ pub async fn enqueue(db: &mut Db, mail: &NewMail, now: DateTime<Utc>) -> anyhow:
     Ok(Some(id))
 }
 
-/// The columns that [`enqueue_many`] fills in; the others keep their defaults.
-const BULK_COLUMNS: &[&str] = &[
-    "kind",
-    "category",
-    "locale",
-    "mall_id",
-    "member_code",
-    "recipient",
-    "subject",
-    "text_body",
-    "html_body",
-    "priority",
-    "due_at",
-    "queued_at",
-    "dedup_key",
-];
+bulk_row! {
+    /// The columns that [`enqueue_many`] fills in; the others keep their defaults.
+    struct MailRow<'m> => "mails" {
+        kind: &'m str,
+        category: &'static str,
+        locale: &'static str,
+        mall_id: Option<i64>,
+        member_code: Option<&'m str>,
+        recipient: &'m str,
+        subject: &'m str,
+        text_body: &'m str,
+        html_body: Option<&'m str>,
+        priority: i64,
+        due_at: DateTime<Utc>,
+        queued_at: DateTime<Utc>,
+        dedup_key: Option<&'m str>,
+    }
+}
 
 /// Queues many mails at once, except those whose key was queued before. Returns how many were queued. Call it inside a
 /// transaction, with no more mails than fit into memory twice.
 pub async fn enqueue_many(db: &mut Db, mails: &[NewMail], now: DateTime<Utc>) -> anyhow::Result<u64> {
     let keys: Vec<&str> = mails.iter().filter_map(|mail| mail.dedup_key.as_deref()).collect();
     let mut taken = keys_in_queue(db, &keys).await?;
-    let mut bulk = Bulk::new(db, "mails", BULK_COLUMNS);
+    let mut rows = Bulk::new(db);
     let mut queued = 0;
     for mail in mails {
         if mail.dedup_key.as_ref().is_some_and(|key| !taken.insert(key.clone())) {
             continue;
         }
         if mail.attachments.is_empty() {
-            push(&mut bulk, mail, now)?;
+            rows.push(&row(mail, now)?);
         } else {
             queued += u64::from(enqueue(db, mail, now).await?.is_some());
         }
     }
-    match db.load(&mut bulk).await {
+    match db.load(&mut rows).await {
         Ok(loaded) => Ok(queued + loaded),
         Err(error) if error.kind() == DbErrorKind::Constraint => {
             let problem = format!("another program queued one of the same mails at the same time: {error}");
@@ -154,25 +156,25 @@ async fn keys_in_queue(db: &mut Db, keys: &[&str]) -> anyhow::Result<HashSet<Str
     Ok(found.into_iter().map(|(key,)| key).collect())
 }
 
-fn push(bulk: &mut Bulk, mail: &NewMail, now: DateTime<Utc>) -> Result<(), Failure> {
+fn row(mail: &NewMail, now: DateTime<Utc>) -> Result<MailRow<'_>, Failure> {
     address::parse(&mail.recipient)
         .map_err(|problem| Failure::bad_input(format!("failed to queue a mail: {problem}")))?;
     let rendered = &mail.rendered;
-    bulk.text(rendered.name.as_str());
-    bulk.text(rendered.category.word());
-    bulk.text(rendered.locale.tag());
-    bulk.int(mail.member.as_ref().map(|(id, _)| *id));
-    bulk.text(mail.member.as_ref().map(|(_, code)| code.as_str()));
-    bulk.text(mail.recipient.as_str());
-    bulk.text(rendered.subject.as_str());
-    bulk.text(rendered.text.as_str());
-    bulk.text(rendered.html.as_deref());
-    bulk.int(mail.priority);
-    bulk.time(mail.due_at);
-    bulk.time(now);
-    bulk.text(mail.dedup_key.as_deref());
-    bulk.end_row();
-    Ok(())
+    Ok(MailRow {
+        kind: &rendered.name,
+        category: rendered.category.word(),
+        locale: rendered.locale.tag(),
+        mall_id: mail.member.as_ref().map(|(id, _)| *id),
+        member_code: mail.member.as_ref().map(|(_, code)| code.as_str()),
+        recipient: &mail.recipient,
+        subject: &rendered.subject,
+        text_body: &rendered.text,
+        html_body: rendered.html.as_deref(),
+        priority: mail.priority,
+        due_at: mail.due_at,
+        queued_at: now,
+        dedup_key: mail.dedup_key.as_deref(),
+    })
 }
 
 /// Parses the headers of a row: a JSON object of names and texts.

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use crate::db::{Bulk, Db, DbError};
-use crate::values;
+use crate::{bulk_row, values};
 
 /// Where a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -373,6 +373,19 @@ pub struct ItemError {
     pub message: String,
 }
 
+bulk_row! {
+    /// A row for each item that failed or was skipped.
+    struct ErrorRow<'e> => "batch_error_log" {
+        execution_id: i64,
+        item_key: &'e str,
+        phase: &'e str,
+        kind: &'e str,
+        error_class: &'e str,
+        message: &'e str,
+        created_at: DateTime<Utc>,
+    }
+}
+
 /// Writes item errors of a run.
 pub async fn insert_errors(
     db: &mut Db,
@@ -380,18 +393,17 @@ pub async fn insert_errors(
     errors: &[ItemError],
     now: DateTime<Utc>,
 ) -> Result<(), DbError> {
-    const COLUMNS: &[&str] =
-        &["execution_id", "item_key", "phase", "kind", "error_class", "message", "created_at"];
-    let mut rows = Bulk::new(db, "batch_error_log", COLUMNS);
+    let mut rows = Bulk::new(db);
     for error in errors {
-        rows.int(run);
-        rows.text(error.item_key.as_str());
-        rows.text(error.phase.as_str());
-        rows.text(error.kind.as_str());
-        rows.text(error.error_class.as_str());
-        rows.text(error.message.as_str());
-        rows.time(now);
-        rows.end_row();
+        rows.push(&ErrorRow {
+            execution_id: run,
+            item_key: &error.item_key,
+            phase: &error.phase,
+            kind: &error.kind,
+            error_class: &error.error_class,
+            message: &error.message,
+            created_at: now,
+        });
     }
     db.load(&mut rows).await?;
     Ok(())
@@ -416,4 +428,192 @@ pub async fn open_items(db: &mut Db, run: i64) -> Result<Vec<String>, DbError> {
         )
         .await?;
     Ok(rows.into_iter().map(|(key,)| key).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::testing::{TestDb, now, on_both_databases};
+    use crate::runner::testing::execution;
+
+    on_both_databases![
+        what_is_inserted_is_found_as_it_was,
+        the_last_attempt_is_the_last_that_began,
+        attempts_are_counted_without_those_that_were_turned_away,
+        only_the_holder_of_the_epoch_ends_a_run_and_only_once,
+        a_retry_is_limited_to_what_failed_of_a_run_that_did_the_rest,
+        what_a_later_attempt_has_done_is_resolved,
+        an_item_is_known_from_runs_of_other_instances,
+        the_last_durations_are_those_of_successes_under_the_key,
+    ];
+
+    /// Adds a run of `a job 2026-11-19` with this status and gives its number.
+    async fn run(db: &mut TestDb, status: Status, attempt: i64, epoch: i64) -> i64 {
+        let status = status.word().to_owned();
+        db.run(&Execution { status, attempt, epoch, ..execution("a job", "2026-11-19") }).await
+    }
+
+    async fn note(db: &mut TestDb, run: i64, keys: &[&str]) {
+        let errors: Vec<ItemError> = keys
+            .iter()
+            .map(|key| ItemError {
+                item_key: (*key).to_owned(),
+                phase: "load".to_owned(),
+                kind: "FAILED".to_owned(),
+                error_class: "FAILED".to_owned(),
+                message: "is bad".to_owned(),
+            })
+            .collect();
+        insert_errors(db, run, &errors, now()).await.unwrap();
+        db.sql(&format!("UPDATE batch_execution SET items_failed = {} WHERE id = {run}", keys.len())).await;
+    }
+
+    async fn what_is_inserted_is_found_as_it_was(db: &mut TestDb) {
+        let whole = Execution {
+            ended_at: Some(now()),
+            exclusion_key: Some("a key".to_owned()),
+            retry_of: Some(7),
+            items_read: i64::MAX,
+            checkpoint: Some("{\"page\":\"雪\"}".to_owned()),
+            duration_ms: Some(1),
+            peak_memory_bytes: Some(2),
+            cpu_time_ms: Some(3),
+            exit_code: Some(143),
+            error_class: Some("STOPPED".to_owned()),
+            error_message: Some("stopped\nby SIGTERM".to_owned()),
+            ..execution("a job", "2026-11-19")
+        };
+        for execution in [execution("a job", ""), whole] {
+            let id = db.run(&execution).await;
+            let expected = serde_json::to_value(Execution { id, ..execution }).unwrap();
+            let found = find(db, id).await.unwrap().unwrap();
+            assert_eq!(serde_json::to_value(found).unwrap(), expected);
+        }
+        assert!(find(db, 3).await.unwrap().is_none());
+    }
+
+    async fn the_last_attempt_is_the_last_that_began(db: &mut TestDb) {
+        let last = async |db: &mut TestDb| {
+            last_attempt(db, "a job", "2026-11-19").await.unwrap().map(|execution| execution.id)
+        };
+        assert_eq!(last(db).await, None);
+        run(db, Status::Completed, 1, 1).await;
+        let second = run(db, Status::Crashed, 2, 2).await;
+        // Turned away, and failed on its way there.
+        run(db, Status::Refused, 3, 0).await;
+        run(db, Status::Failed, 3, 0).await;
+        db.run(&execution("another job", "2026-11-19")).await;
+        db.run(&execution("a job", "2026-11-20")).await;
+        assert_eq!(last(db).await, Some(second));
+    }
+
+    async fn attempts_are_counted_without_those_that_were_turned_away(db: &mut TestDb) {
+        let mut next = Vec::new();
+        for (status, attempt, epoch) in [
+            (Status::Failed, 1, 1),
+            (Status::Refused, 2, 0),
+            (Status::Failed, 2, 0),
+            (Status::Completed, 3, 2),
+        ] {
+            next.push(next_attempt(db, "a job", "2026-11-19").await.unwrap());
+            run(db, status, attempt, epoch).await;
+        }
+        next.push(next_attempt(db, "a job", "2026-11-19").await.unwrap());
+        assert_eq!(next, [1, 2, 2, 3, 4]);
+        // A sweep that follows a success is a new beginning.
+        let sweep = execution("a job", "");
+        db.run(&Execution { status: Status::Failed.word().to_owned(), ..sweep.clone() }).await;
+        assert_eq!(next_attempt(db, "a job", "").await.unwrap(), 2);
+        db.run(&Execution { status: Status::Completed.word().to_owned(), attempt: 2, ..sweep }).await;
+        assert_eq!(next_attempt(db, "a job", "").await.unwrap(), 1);
+    }
+
+    async fn only_the_holder_of_the_epoch_ends_a_run_and_only_once(db: &mut TestDb) {
+        let checkpoint = Some("\"page 7\"".to_owned());
+        let id = db.run(&Execution { epoch: 3, checkpoint, ..execution("a job", "") }).await;
+        let ending = Ending {
+            status: Status::Partial,
+            ended_at: now(),
+            duration_ms: 10,
+            peak_memory_bytes: 20,
+            cpu_time_ms: 30,
+            exit_code: 3,
+            error_class: None,
+            error_message: None,
+            counts: Counts { read: 4, written: 2, skipped: 1, failed: 1 },
+            discards_checkpoint: true,
+        };
+        assert!(!finish(db, id, 2, &ending).await.unwrap());
+        assert!(finish(db, id, 3, &ending).await.unwrap());
+        assert!(!finish(db, id, 3, &Ending { status: Status::Failed, ..ending }).await.unwrap());
+        let found = find(db, id).await.unwrap().unwrap();
+        assert!(found.is(Status::Partial));
+        assert_eq!((found.ended_at, found.exit_code, found.checkpoint), (Some(now()), Some(3), None));
+        assert_eq!(
+            [found.items_read, found.items_written, found.items_skipped, found.items_failed],
+            [4, 2, 1, 1]
+        );
+    }
+
+    async fn a_retry_is_limited_to_what_failed_of_a_run_that_did_the_rest(db: &mut TestDb) {
+        for (status, limited_to) in [
+            (Status::Partial, Some(vec!["a".to_owned(), "b".to_owned()])),
+            (Status::Failed, None),
+            (Status::Stopped, None),
+        ] {
+            let id = run(db, status, 1, 1).await;
+            note(db, id, &["b", "a", "b"]).await;
+            assert_eq!(items_to_retry(db, id).await.unwrap(), limited_to);
+            resolve_errors_of(db, id, now()).await.unwrap();
+            assert_eq!(items_to_retry(db, id).await.unwrap(), None);
+        }
+    }
+
+    async fn what_a_later_attempt_has_done_is_resolved(db: &mut TestDb) {
+        let first = run(db, Status::Partial, 1, 1).await;
+        note(db, first, &["a", "b", "c"]).await;
+        let other = db.run(&execution("a job", "2026-11-20")).await;
+        note(db, other, &["a"]).await;
+        let second = run(db, Status::Partial, 2, 2).await;
+        let by = find(db, second).await.unwrap().unwrap();
+        assert_eq!(resolve_errors(db, &by, &["b".to_owned()], now()).await.unwrap(), 2);
+        assert_eq!(open_items(db, first).await.unwrap(), ["b"]);
+        assert_eq!(open_items(db, other).await.unwrap(), ["a"], "of another day");
+    }
+
+    async fn an_item_is_known_from_runs_of_other_instances(db: &mut TestDb) {
+        let other = db.run(&execution("a job", "2026-11-18")).await;
+        note(db, other, &["a", "b"]).await;
+        let same = run(db, Status::Partial, 1, 1).await;
+        note(db, same, &["c"]).await;
+        let id = run(db, Status::Running, 2, 2).await;
+        let this = find(db, id).await.unwrap().unwrap();
+        let mut noted = noted_items(db, &this, "load", &["a", "b", "c", "d"]).await.unwrap();
+        noted.sort();
+        assert_eq!(noted, ["a", "b"]);
+        assert_eq!(noted_items(db, &this, "check", &["a"]).await.unwrap(), [""; 0]);
+        resolve_errors_of(db, other, now()).await.unwrap();
+        assert_eq!(noted_items(db, &this, "load", &["a"]).await.unwrap(), [""; 0]);
+    }
+
+    async fn the_last_durations_are_those_of_successes_under_the_key(db: &mut TestDb) {
+        for (duration, key, status) in [
+            (1, "tokyo", Status::Completed),
+            (2, "osaka", Status::Completed),
+            (3, "tokyo", Status::Failed),
+            (4, "tokyo", Status::Completed),
+            (5, "tokyo", Status::Completed),
+        ] {
+            db.run(&Execution {
+                status: status.word().to_owned(),
+                duration_ms: Some(duration),
+                exclusion_key: Some(key.to_owned()),
+                ..execution("a job", "2026-11-19")
+            })
+            .await;
+        }
+        assert_eq!(last_durations(db, "a job", None, 6, 3).await.unwrap(), [5, 4, 2]);
+        assert_eq!(last_durations(db, "a job", Some("tokyo"), 5, 9).await.unwrap(), [4, 1]);
+        assert_eq!(last_durations(db, "another job", None, 6, 9).await.unwrap(), [0; 0]);
+    }
 }

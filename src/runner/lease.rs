@@ -355,3 +355,188 @@ impl Drop for Heartbeat {
         self.task.abort();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::testing::{TestDb, now, on_both_databases};
+    use crate::runner::testing::{LEASE, elsewhere, execution};
+
+    on_both_databases![
+        the_first_gets_the_key_and_the_second_is_told_who_has_it,
+        each_acquisition_of_a_key_raises_its_epoch,
+        a_completed_instance_is_not_done_twice_unless_a_rerun_is_asked_for,
+        a_dead_run_is_buried_and_its_work_goes_on_from_its_checkpoint,
+        a_rerun_goes_on_from_nowhere,
+        a_run_of_another_host_lives_as_long_as_its_lease,
+        only_the_holder_of_the_epoch_renews_a_lease,
+        runs_without_a_key_stand_side_by_side,
+        of_two_at_the_same_moment_one_gets_the_key,
+    ];
+
+    fn request<'a>(identity: &'a ProcessIdentity, instance_key: &'a str) -> Request<'a> {
+        Request {
+            job: "a job",
+            instance_key,
+            exclusion_key: Some("a job"),
+            command_line: "a job --date 2026-11-19",
+            rerun: false,
+            retry_of: None,
+            now: now(),
+            lease: LEASE,
+            identity,
+            environment: "dev",
+        }
+    }
+
+    async fn granted(db: &mut Db, request: &Request<'_>) -> Box<Grant> {
+        match acquire(db, request).await.unwrap() {
+            Acquired::Granted(grant) => grant,
+            Acquired::AlreadyCompleted(run) => panic!("already completed by run {}", run.id),
+            Acquired::Held(run) => panic!("held by run {}", run.id),
+        }
+    }
+
+    async fn end(db: &mut TestDb, status: &str) {
+        db.sql(&format!("UPDATE batch_execution SET status = '{status}' WHERE status = 'RUNNING'")).await;
+    }
+
+    async fn the_first_gets_the_key_and_the_second_is_told_who_has_it(db: &mut TestDb) {
+        let first = granted(db, &request(&elsewhere(1), "2026-11-19")).await.execution;
+        assert_eq!((first.id, first.attempt, first.epoch, first.status.as_str()), (1, 1, 1, "RUNNING"));
+        assert_eq!(first.lease_expires_at - first.heartbeat_at, chrono::TimeDelta::from_std(LEASE).unwrap());
+        // Another instance under the same key.
+        let Acquired::Held(holder) = acquire(db, &request(&elsewhere(2), "2026-11-18")).await.unwrap() else {
+            panic!("two have the key");
+        };
+        assert_eq!((holder.id, holder.host.as_str(), holder.pid), (1, "host-1", 1));
+        assert_eq!(db.scalar("SELECT COUNT(*) FROM batch_execution").await, "1");
+    }
+
+    async fn each_acquisition_of_a_key_raises_its_epoch(db: &mut TestDb) {
+        let mut epochs = Vec::new();
+        for day in ["2026-11-17", "2026-11-18", "2026-11-19"] {
+            epochs.push(granted(db, &request(&elsewhere(1), day)).await.execution.epoch);
+            end(db, "COMPLETED").await;
+        }
+        assert_eq!(epochs, [1, 2, 3]);
+        assert_eq!(
+            db.sql("SELECT exclusion_key, execution_id, epoch FROM batch_lease").await,
+            [["a job", "3", "3"]]
+        );
+    }
+
+    async fn a_completed_instance_is_not_done_twice_unless_a_rerun_is_asked_for(db: &mut TestDb) {
+        let identity = elsewhere(1);
+        granted(db, &request(&identity, "2026-11-19")).await;
+        end(db, "COMPLETED").await;
+        let again = acquire(db, &request(&identity, "2026-11-19")).await.unwrap();
+        assert!(matches!(again, Acquired::AlreadyCompleted(run) if run.id == 1));
+        let rerun = Request { rerun: true, ..request(&identity, "2026-11-19") };
+        assert_eq!(granted(db, &rerun).await.execution.attempt, 2);
+        end(db, "COMPLETED").await;
+        // What has no identifying parameters is done as often as it is asked for.
+        for _ in 0..2 {
+            assert_eq!(granted(db, &request(&identity, "")).await.execution.attempt, 1);
+            end(db, "COMPLETED").await;
+        }
+    }
+
+    /// A run that got somewhere and whose process is gone.
+    async fn dead_run(db: &mut TestDb) -> Execution {
+        let own = ProcessIdentity::own();
+        let run = Execution {
+            exclusion_key: Some("a job".to_owned()),
+            host: own.host,
+            boot_id: own.boot_id,
+            pid: own.pid,
+            // The number has been given to another process since.
+            pid_started_ticks: own.started_ticks + 1,
+            lease_expires_at: crate::clock::machine_time() + LEASE,
+            checkpoint: Some("\"page 7\"".to_owned()),
+            items_read: 700,
+            items_written: 690,
+            items_skipped: 10,
+            ..execution("a job", "2026-11-19")
+        };
+        let id = db.run(&run).await;
+        let errors = ["one", "two"].map(|item_key| history::ItemError {
+            item_key: item_key.to_owned(),
+            phase: "load".to_owned(),
+            kind: "SKIPPED".to_owned(),
+            error_class: "BAD_INPUT".to_owned(),
+            message: "is bad".to_owned(),
+        });
+        history::insert_errors(db, id, &errors, now()).await.unwrap();
+        Execution { id, ..run }
+    }
+
+    async fn a_dead_run_is_buried_and_its_work_goes_on_from_its_checkpoint(db: &mut TestDb) {
+        let dead = dead_run(db).await;
+        let grant = granted(db, &request(&ProcessIdentity::own(), "2026-11-19")).await;
+        let buried: Vec<_> = grant.crashed.iter().map(|run| (run.id, run.status.as_str())).collect();
+        assert_eq!(buried, [(dead.id, "CRASHED")]);
+        let run = grant.execution;
+        assert_eq!((run.attempt, run.checkpoint.as_deref()), (2, Some("\"page 7\"")));
+        assert_eq!(
+            (run.items_read, run.items_written, run.items_skipped, run.items_failed),
+            (700, 690, 10, 0)
+        );
+        let errors = "SELECT DISTINCT execution_id FROM batch_error_log WHERE resolved_at IS NULL";
+        assert_eq!(db.scalar(errors).await, run.id.to_string(), "the errors follow the work");
+        let message = format!("its process {} is gone", dead.pid);
+        assert_eq!(
+            db.sql("SELECT status, error_message, ended_at FROM batch_execution WHERE id = 1").await,
+            [["CRASHED", &message, "2026-11-19T16:00:00+00:00"]]
+        );
+    }
+
+    async fn a_rerun_goes_on_from_nowhere(db: &mut TestDb) {
+        dead_run(db).await;
+        let own = ProcessIdentity::own();
+        let rerun = Request { rerun: true, ..request(&own, "2026-11-19") };
+        let run = granted(db, &rerun).await.execution;
+        assert_eq!((run.attempt, run.checkpoint, run.items_read), (2, None, 0));
+    }
+
+    async fn a_run_of_another_host_lives_as_long_as_its_lease(db: &mut TestDb) {
+        granted(db, &request(&elsewhere(1), "2026-11-19")).await;
+        let own = ProcessIdentity::own();
+        assert!(matches!(acquire(db, &request(&own, "2026-11-19")).await.unwrap(), Acquired::Held(_)));
+        let long_ago = values![DateTime::<Utc>::UNIX_EPOCH];
+        db.execute("UPDATE batch_execution SET lease_expires_at = $1", long_ago).await.unwrap();
+        let grant = granted(db, &request(&own, "2026-11-19")).await;
+        assert_eq!(grant.crashed.len(), 1);
+        assert_eq!((grant.execution.attempt, grant.execution.epoch), (2, 2));
+    }
+
+    async fn only_the_holder_of_the_epoch_renews_a_lease(db: &mut TestDb) {
+        let run = granted(db, &request(&elsewhere(1), "2026-11-19")).await.execution;
+        assert!(renew(db, run.id, run.epoch, LEASE).await.unwrap());
+        assert!(!renew(db, run.id, run.epoch + 1, LEASE).await.unwrap());
+        end(db, "CRASHED").await;
+        assert!(!renew(db, run.id, run.epoch, LEASE).await.unwrap());
+    }
+
+    async fn runs_without_a_key_stand_side_by_side(db: &mut TestDb) {
+        for number in 1..=3 {
+            let identity = elsewhere(number);
+            let shared = Request { exclusion_key: None, ..request(&identity, "") };
+            assert_eq!(granted(db, &shared).await.execution.id, number);
+        }
+        assert_eq!(db.scalar("SELECT COUNT(*) FROM batch_execution WHERE status = 'RUNNING'").await, "3");
+        assert_eq!(db.scalar("SELECT COUNT(*) FROM batch_lease").await, "0");
+    }
+
+    async fn of_two_at_the_same_moment_one_gets_the_key(db: &mut TestDb) {
+        let mut other = db.another().await;
+        let (here, there) = (elsewhere(1), elsewhere(2));
+        let (here, there) = (request(&here, "2026-11-18"), request(&there, "2026-11-19"));
+        let (one, two) = tokio::join!(acquire(db, &here), acquire(&mut other, &there));
+        let is_granted =
+            |acquired: anyhow::Result<Acquired>| matches!(acquired.unwrap(), Acquired::Granted(_));
+        assert_ne!(is_granted(one), is_granted(two));
+        assert_eq!(db.scalar("SELECT COUNT(*) FROM batch_execution").await, "1");
+        other.close().await;
+    }
+}

@@ -17,6 +17,8 @@ mod options;
 mod process;
 mod run;
 mod shop;
+#[cfg(test)]
+pub(crate) mod testing;
 mod verdict;
 
 use crate::context::Context;

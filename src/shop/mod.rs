@@ -3,4 +3,7 @@
 pub mod malls;
 pub mod orders;
 pub mod recipients;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod upsert;
+pub mod with_lines;

@@ -6,12 +6,17 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::db::{Db, DbErrorKind, FromRow};
+use crate::db::{BulkRow, Db, DbErrorKind, FromRow};
 use crate::failure::Failure;
 use crate::values;
 
-/// The columns that every staging table has besides its data: the matching stored row, and how it compares.
-pub const MATCH_COLUMNS: &str = "target_id BIGINT, is_stale BIGINT DEFAULT 0, is_changed BIGINT DEFAULT 0";
+/// The columns that every staging table has besides its data: the matching stored row, how it compares, and how many
+/// lines of a file make up the record.
+pub const MATCH_COLUMNS: &str = "target_id BIGINT, is_stale BIGINT DEFAULT 0, is_changed BIGINT DEFAULT 0, \
+                                 line_count BIGINT DEFAULT 1";
+
+/// The column for the time at which a source last changed a record. It decides which of two records is the later one.
+pub const SOURCE_UPDATED_AT: &str = "source_updated_at";
 
 /// What a record's `source_updated_at` means, which decides the later of two records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +40,7 @@ pub struct Upsert {
     pub key: Vec<&'static str>,
     /// The columns inserted with a new row, besides its key.
     pub columns: Vec<&'static str>,
-    /// The columns compared and replaced in a stored row: a column that the file does not have keeps its value.
+    /// The columns compared and replaced in a stored row.
     pub replaced: Vec<&'static str>,
     /// How to decide which of two records is the later one.
     pub source_time: SourceTime,
@@ -72,7 +77,53 @@ impl UpsertCounts {
 }
 
 impl Upsert {
-    /// Stores the staged rows and returns how they compared.
+    /// The staged rows of `R` against `table`. All their columns but the key are inserted, and replaced in a stored row
+    /// where they differ; the methods below name the exceptions.
+    pub fn of<R: BulkRow>(table: &'static str, key: &[&'static str]) -> Self {
+        let names = R::columns().into_iter().map(|column| column.name);
+        let columns: Vec<&str> = names.filter(|name| !key.contains(name)).collect();
+        let replaced = columns.iter().copied().filter(|name| *name != SOURCE_UPDATED_AT).collect();
+        Self {
+            table,
+            staging: R::TABLE,
+            key: key.to_vec(),
+            columns,
+            replaced,
+            source_time: SourceTime::Unknown,
+            kept: None,
+            uses_staged_ids: false,
+        }
+    }
+
+    /// These columns are staged to find something by, and the table does not have them.
+    #[must_use]
+    pub fn not_stored(mut self, columns: &[&str]) -> Self {
+        self.columns.retain(|name| !columns.contains(name));
+        self.only_inserted(columns)
+    }
+
+    /// These columns of a stored row stay as they are.
+    #[must_use]
+    pub fn only_inserted(mut self, columns: &[&str]) -> Self {
+        self.replaced.retain(|name| !columns.contains(name));
+        self
+    }
+
+    /// These columns are filled in the staging table after the rows were loaded.
+    #[must_use]
+    pub fn looked_up(mut self, columns: &[&'static str]) -> Self {
+        self.columns.extend(columns);
+        self.replaced.extend(columns);
+        self
+    }
+
+    /// Decides between two records by their source's time.
+    #[must_use]
+    pub fn later_by(self, source_time: SourceTime) -> Self {
+        Self { source_time, ..self }
+    }
+
+    /// Takes the staged rows over, and says how they compared.
     pub async fn store(&self, db: &mut Db, now: DateTime<Utc>) -> anyhow::Result<UpsertCounts> {
         self.match_stored(db).await?;
         let outcome = self.count(db).await?;

@@ -26,8 +26,8 @@ use crate::runner::{Exclusion, Job, JobSpec, Planned, Run, minutes};
 use crate::severity::Severity;
 use crate::shop::malls::{Mall, MallArgs};
 use crate::shop::recipients::{ACTIVE_MEMBER, Addressed, PAGE, Purpose, assumes_consent, language};
-use crate::values;
 use crate::wording::counted;
+use crate::{bulk_row, values};
 
 /// The template, which is also the mail's kind and the list that a recipient unsubscribes from.
 const KIND: &str = "digest";
@@ -226,6 +226,15 @@ async fn send_to_mall(
     }
 }
 
+bulk_row! {
+    /// The ledger: an article that a member was sent.
+    struct Delivery => "article_deliveries" {
+        member_id: i64,
+        article_id: i64,
+        created_at: DateTime<Utc>,
+    }
+}
+
 /// Writes the ledger and queues the mails: both or nothing.
 async fn send(
     db: &mut Db,
@@ -237,15 +246,12 @@ async fn send(
     readers: &[(Reader, Mailbox)],
 ) -> anyhow::Result<Queued> {
     let now = cx.now();
-    let mut ledger = Bulk::new(db, "article_deliveries", ["member_id", "article_id", "created_at"].to_vec());
+    let mut ledger = Bulk::new(db);
     let (mut to_subscribers, mut to_free_members) = (Vec::new(), Vec::new());
     for (reader, mailbox) in readers {
         let articles = reader.news(cx, offered, had);
         for article in &articles {
-            ledger.int(reader.id);
-            ledger.int(article.id);
-            ledger.time(now);
-            ledger.end_row();
+            ledger.push(&Delivery { member_id: reader.id, article_id: article.id, created_at: now });
         }
         let mails = if reader.is_subscriber { &mut to_subscribers } else { &mut to_free_members };
         mails.push(mail(cx, texts, mall, reader, mailbox, &articles, now)?);

@@ -21,8 +21,8 @@ use crate::runner::{Exclusion, Job, JobSpec, Planned, Run, minutes};
 use crate::severity::Severity;
 use crate::shop::malls::{Mall, MallArgs};
 use crate::shop::recipients::{Addressed, MEMBER_UNDER_CONTRACT, PAGE, Purpose, language};
-use crate::values;
 use crate::wording::counted;
+use crate::{bulk_row, values};
 
 /// The template, which is also the mail's kind.
 const KIND: &str = "payment-notice";
@@ -160,6 +160,16 @@ async fn notify_mall(
     }
 }
 
+bulk_row! {
+    /// The ledger: a charge that a member was told of.
+    struct Notice => "payment_notices" {
+        subscription_id: i64,
+        charge_day: NaiveDate,
+        kind: &'static str,
+        created_at: DateTime<Utc>,
+    }
+}
+
 /// Writes the ledger and queues the mails: both or nothing.
 async fn notify(
     db: &mut Db,
@@ -170,15 +180,15 @@ async fn notify(
     charges: &[(Charge, Mailbox)],
 ) -> anyhow::Result<Queued> {
     let now = cx.now();
-    let columns = ["subscription_id", "charge_day", "kind", "created_at"].to_vec();
-    let mut ledger = Bulk::new(db, "payment_notices", columns);
+    let mut ledger = Bulk::new(db);
     let (mut before, mut on_day) = (Vec::new(), Vec::new());
     for (charge, mailbox) in charges {
-        ledger.int(charge.id);
-        ledger.date(charge.next_charge_day);
-        ledger.text(charge.kind(today));
-        ledger.time(now);
-        ledger.end_row();
+        ledger.push(&Notice {
+            subscription_id: charge.id,
+            charge_day: charge.next_charge_day,
+            kind: charge.kind(today),
+            created_at: now,
+        });
         let mails = if charge.next_charge_day == today { &mut on_day } else { &mut before };
         mails.push(mail(cx, templates, mall, today, charge, mailbox, now)?);
     }

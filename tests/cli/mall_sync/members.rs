@@ -14,7 +14,6 @@ on_both_databases![
     a_second_sync_changes_nothing_and_asks_nothing,
     only_a_member_that_changed_is_updated,
     a_record_older_than_the_stored_one_does_not_overwrite_it,
-    a_member_who_left_is_not_updated,
     a_period_that_was_not_over_is_synchronised_again,
 ];
 
@@ -167,23 +166,6 @@ fn a_record_older_than_the_stored_one_does_not_overwrite_it(shops: &Shops) {
 
     said.says("1 member: 1 kept because newer or withdrawn");
     assert_eq!(shops.scalar("SELECT email FROM members"), "newest@example.com");
-}
-
-fn a_member_who_left_is_not_updated(shops: &Shops) {
-    shops.write(
-        "members.csv",
-        "mall,member_code,status,signed_up_at,withdrawn_at\n\
-         demo,kim01,WITHDRAWN,2026-11-19T10:00:00+09:00,2026-11-19T12:00:00+09:00\n",
-    );
-    shops.batchctl(["data", "import", "--kind", "members", "members.csv"]).run().succeeds();
-    shops.data(json!({ "members": [member("kim01", "2026-11-19T10:00:00+09:00")] }));
-
-    shops.sync("member").run().succeeds().is_silent();
-
-    assert_eq!(
-        shops.sql("SELECT status, email, name, phone FROM members"),
-        [["WITHDRAWN", "NULL", "NULL", "NULL"]]
-    );
 }
 
 fn a_period_that_was_not_over_is_synchronised_again(shops: &Shops) {

@@ -1,7 +1,6 @@
 //! `report daily-sales`: the figures it stores, how often it computes them, and their formats.
 
 mod delivery;
-mod figures;
 mod forms;
 mod malls;
 mod ranges;

@@ -2,10 +2,12 @@
 
 use std::ops::Deref;
 
-use super::database::{Database, literal};
+use super::as_text::literal;
+use super::database::Database;
 use super::process::Batchctl;
+use super::rows::{Mall, Member};
 use super::sandbox::Arranged;
-use super::shop::{Mall, Shop};
+use super::shop::Shop;
 
 /// A text that shows the values of a mail on one line; the subject names the language.
 const TEMPLATES: [(&str, &str); 3] = [
@@ -84,11 +86,16 @@ impl Customers {
     /// An active member of a mall.
     #[track_caller]
     pub(crate) fn member_of(&self, mall: Mall, code: &str) {
-        let (id, code) = (mall.id, literal(code));
-        self.execute(&format!(
-            "INSERT INTO members (mall_id, member_code, status, email, name, signed_up_at, created_at, updated_at)
-             VALUES ({id}, {code}, 'ACTIVE', {code} || '@example.jp', {code}, {LONG_AGO}, {LONG_AGO}, {LONG_AGO})"
-        ));
+        let email = format!("{code}@example.jp");
+        let (name, email) = (Some(code), Some(email.as_str()));
+        self.shop.member(Member {
+            mall,
+            code,
+            name,
+            email,
+            signed_up_at: "2020-01-01T00:00:00Z",
+            ..Member::default()
+        });
     }
 
     /// Members `M1` to `Mn`.

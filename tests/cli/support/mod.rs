@@ -1,10 +1,12 @@
 //! The harness: sandboxes, processes, both databases, and outside systems as far as tests need them.
 
+mod as_text;
 pub(crate) mod cafe24;
 mod customers;
 mod database;
 pub(crate) mod line_works;
 mod process;
+mod rows;
 mod sandbox;
 pub(crate) mod sendgrid;
 pub(crate) mod ses;
@@ -19,8 +21,9 @@ pub(crate) use cafe24::Cafe24;
 pub(crate) use customers::Customers;
 pub(crate) use database::Database;
 pub(crate) use process::{Batchctl, Ran, Running};
+pub(crate) use rows::{Line, Mall, Member, Order, Refund};
 pub(crate) use sandbox::{Arranged, NOW, Sandbox};
-pub(crate) use shop::{Line, Mall, Order, Refund, Shop};
+pub(crate) use shop::Shop;
 pub(crate) use smtp::{Fate, Greeting, MailServer, Manners};
 pub(crate) use webhook::{Answer, Request, Webhook};
 

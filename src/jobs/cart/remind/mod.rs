@@ -27,8 +27,8 @@ use crate::runner::{Exclusion, Job, JobSpec, Planned, Run, minutes};
 use crate::severity::Severity;
 use crate::shop::malls::{Mall, MallArgs};
 use crate::shop::recipients::{ACTIVE_MEMBER, Addressed, PAGE, Purpose, assumes_consent, language};
-use crate::values;
 use crate::wording::counted;
+use crate::{bulk_row, values};
 
 /// The template, which is also the mail's kind and the list that a recipient unsubscribes from.
 const KIND: &str = "cart-reminder";
@@ -210,6 +210,16 @@ async fn reminders(db: &mut Db, carts: Vec<(Cart, Mailbox)>) -> anyhow::Result<V
     Ok(reminders)
 }
 
+bulk_row! {
+    /// The ledger: a cart whose member was reminded.
+    struct LedgerRow => "cart_reminders" {
+        cart_id: i64,
+        outcome: &'static str,
+        coupon_id: Option<i64>,
+        created_at: DateTime<Utc>,
+    }
+}
+
 /// Claims coupons, writes the ledger and queues the mails: all of it or nothing.
 async fn remind(
     db: &mut Db,
@@ -221,15 +231,15 @@ async fn remind(
     reminders: &[Reminder],
 ) -> anyhow::Result<Tally> {
     let coupons = offer.coupons(db, mall.id, reminders, window.now).await?;
-    let mut ledger =
-        Bulk::new(db, "cart_reminders", ["cart_id", "outcome", "coupon_id", "created_at"].to_vec());
+    let mut ledger = Bulk::new(db);
     let mut mails = Vec::with_capacity(reminders.len());
     for (reminder, coupon) in reminders.iter().zip(&coupons) {
-        ledger.int(reminder.cart.cart_id);
-        ledger.text("MAILED");
-        ledger.int(coupon.as_ref().and_then(|coupon| coupon.id));
-        ledger.time(window.now);
-        ledger.end_row();
+        ledger.push(&LedgerRow {
+            cart_id: reminder.cart.cart_id,
+            outcome: "MAILED",
+            coupon_id: coupon.as_ref().and_then(|coupon| coupon.id),
+            created_at: window.now,
+        });
         mails.push(mail(cx, texts, mall, reminder, coupon.as_ref(), window.now)?);
     }
     db.load(&mut ledger).await?;

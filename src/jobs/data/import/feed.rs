@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use crate::db::{Bulk, Kind as DbKind};
+use crate::db::Kind as DbKind;
 use crate::failure::Failure;
 
 use super::duplicates::Duplicates;
@@ -49,13 +48,13 @@ pub(super) struct ReadPlan {
 }
 
 /// The result of a chunk of lines.
-pub(super) struct Chunk {
+pub(super) struct Chunk<R> {
     /// The number of lines, good and bad.
     pub(super) lines: u64,
     /// The lines of the file up to and including this chunk: where a later attempt continues.
     pub(super) lines_so_far: u64,
     /// The rows of the good ones.
-    pub(super) rows: Rows,
+    pub(super) rows: R,
     /// The bad ones.
     pub(super) bad: Vec<BadLine>,
 }
@@ -71,29 +70,28 @@ pub(super) struct End {
 }
 
 /// A message from the thread.
-pub(super) enum FeedMessage {
+pub(super) enum FeedMessage<R> {
     /// A chunk.
-    Chunk(Chunk),
+    Chunk(Chunk<R>),
     /// The file's end.
     End(End),
 }
 
 /// A running pass over a file.
-pub(super) struct Feed(mpsc::Receiver<Result<FeedMessage, Failure>>);
+pub(super) struct Feed<R>(mpsc::Receiver<Result<FeedMessage<R>, Failure>>);
 
-impl Feed {
+impl<R: Rows> Feed<R> {
     /// Starts to read.
-    pub(super) fn start<K: FileKind>(source: &Source, layout: &Arc<Layout>, plan: ReadPlan) -> Self {
+    pub(super) fn start<K: FileKind<Rows = R>>(source: &Source, layout: &Arc<Layout>, plan: ReadPlan) -> Self {
         let (sender, receiver) = mpsc::channel(WAITING_CHUNKS);
         let (source, layout) = (source.clone(), Arc::clone(layout));
         tokio::task::spawn_blocking(move || {
             let mut pass = PassState::<K> {
                 layout: &layout,
-                chunk: empty_chunk::<K>(&plan, 0),
+                chunk: empty_chunk(&plan, 0),
                 plan: &plan,
                 sender: &sender,
                 duplicates: Duplicates::default(),
-                kind: PhantomData,
             };
             let news = match pass.read_through(&source) {
                 Ok(hash) => pass.end(hash).map(FeedMessage::End),
@@ -107,7 +105,7 @@ impl Feed {
     }
 
     /// The next message.
-    pub(super) async fn next(&mut self) -> anyhow::Result<FeedMessage> {
+    pub(super) async fn next(&mut self) -> anyhow::Result<FeedMessage<R>> {
         match self.0.recv().await {
             Some(news) => Ok(news?),
             None => anyhow::bail!("the thread that reads the file ended early"),
@@ -127,21 +125,16 @@ impl From<Failure> for Interrupted {
     }
 }
 
-struct PassState<'p, K> {
+struct PassState<'p, K: FileKind> {
     layout: &'p Layout,
     plan: &'p ReadPlan,
-    sender: &'p mpsc::Sender<Result<FeedMessage, Failure>>,
+    sender: &'p mpsc::Sender<Result<FeedMessage<K::Rows>, Failure>>,
     duplicates: Duplicates,
-    chunk: Chunk,
-    kind: PhantomData<K>,
+    chunk: Chunk<K::Rows>,
 }
 
-fn empty_chunk<K: FileKind>(plan: &ReadPlan, lines_so_far: u64) -> Chunk {
-    let loads = K::staging()
-        .into_iter()
-        .map(|(table, columns)| Bulk::for_database(plan.database, table, columns))
-        .collect();
-    Chunk { lines: 0, lines_so_far, rows: Rows { loads, ordinal: 1 }, bad: Vec::new() }
+fn empty_chunk<R: Rows>(plan: &ReadPlan, lines_so_far: u64) -> Chunk<R> {
+    Chunk { lines: 0, lines_so_far, rows: R::none(plan.database), bad: Vec::new() }
 }
 
 impl<K: FileKind> PassState<'_, K> {
@@ -227,8 +220,7 @@ impl<K: FileKind> PassState<'_, K> {
                 }
             }
         }
-        let bytes: usize = self.chunk.rows.loads.iter().map(Bulk::bytes).sum();
-        if self.chunk.lines >= self.plan.chunk_lines || bytes >= CHUNK_BYTES {
+        if self.chunk.lines >= self.plan.chunk_lines || self.chunk.rows.bytes() >= CHUNK_BYTES {
             self.send()?;
         }
         Ok(())
@@ -253,7 +245,7 @@ impl<K: FileKind> PassState<'_, K> {
     }
 
     fn send(&mut self) -> Result<(), Interrupted> {
-        let next = empty_chunk::<K>(self.plan, self.chunk.lines_so_far);
+        let next = empty_chunk(self.plan, self.chunk.lines_so_far);
         let chunk = std::mem::replace(&mut self.chunk, next);
         self.sender.blocking_send(Ok(FeedMessage::Chunk(chunk))).map_err(|_| Interrupted::Deserted)
     }

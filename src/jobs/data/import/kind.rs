@@ -1,14 +1,13 @@
 //! What the kinds of files have in common, and what each of them defines.
 
-use std::borrow::Cow;
-
 use chrono::{DateTime, Utc};
 
-use crate::db::{Bulk, Db};
-
-use super::field::{Column, Fields, Layout, Parsed};
-use super::reader::Record;
+use crate::db::{Bulk, BulkRow, Db, DbError, Kind as DbKind};
 use crate::shop::upsert::UpsertCounts;
+use crate::shop::with_lines::{HasLines, WithLines};
+
+use super::field::{Column, Fields, Layout};
+use super::reader::Record;
 
 /// A bad line, and why it is bad.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,11 +19,54 @@ pub(super) struct BadLine {
 }
 
 /// The rows of a chunk on their way into the staging tables.
-pub(super) struct Rows {
-    /// One load per staging table, in the order of [`FileKind::staging`].
-    pub(super) loads: Vec<Bulk>,
-    /// The ordinal of the next record within its chunk, from 1, which links an order's lines to it.
-    pub(super) ordinal: i64,
+pub(super) trait Rows: Send + 'static {
+    /// None yet.
+    fn none(database: DbKind) -> Self;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool;
+
+    /// How much memory they take.
+    fn bytes(&self) -> usize;
+
+    /// Loads them, in the place of those of the chunk before.
+    async fn stage(&mut self, db: &mut Db) -> Result<(), DbError>;
+}
+
+impl<R: BulkRow + 'static> Rows for Bulk<R> {
+    fn none(database: DbKind) -> Self {
+        Self::for_database(database)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.is_empty()
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes()
+    }
+
+    async fn stage(&mut self, db: &mut Db) -> Result<(), DbError> {
+        db.stage(self).await
+    }
+}
+
+impl<R: HasLines> Rows for WithLines<R> {
+    fn none(database: DbKind) -> Self {
+        Self::new(database)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.is_empty()
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes()
+    }
+
+    async fn stage(&mut self, db: &mut Db) -> Result<(), DbError> {
+        self.stage(db).await
+    }
 }
 
 /// One kind of file.
@@ -38,17 +80,17 @@ pub(super) trait FileKind: 'static {
     /// Whether stored data decides if a line is good, so that the first pass needs the database too.
     const LOOKS_UP: bool;
 
+    /// What a chunk's records are staged as.
+    type Rows: Rows;
+
     /// Its columns; the mall's is the first.
     fn columns() -> Vec<Column>;
-
-    /// The staging tables and their columns that a file fills.
-    fn staging() -> Vec<(&'static str, Cow<'static, [&'static str]>)>;
 
     /// The natural key of a line's record, without its mall.
     fn key<'r>(fields: &Fields<'r>) -> (&'r str, &'r str);
 
     /// Reads a record's lines and stages it if `rows` is given. Returns the bad lines.
-    fn read(layout: &Layout, lines: &[Record], rows: Option<&mut Rows>) -> Result<(), Vec<BadLine>>;
+    fn read(layout: &Layout, lines: &[Record], rows: Option<&mut Self::Rows>) -> Result<(), Vec<BadLine>>;
 
     /// Creates the staging tables, once per connection.
     async fn prepare(db: &mut Db) -> anyhow::Result<()>;
@@ -60,30 +102,4 @@ pub(super) trait FileKind: 'static {
 
     /// Stores the staged records.
     async fn store(db: &mut Db, layout: &Layout, now: DateTime<Utc>) -> anyhow::Result<UpsertCounts>;
-}
-
-/// Those of the columns that the file has: the others keep their stored values.
-pub(super) fn present(layout: &Layout, columns: &[(usize, &'static str)]) -> Vec<&'static str> {
-    columns.iter().filter(|(column, _)| layout.has(*column)).map(|(_, name)| *name).collect()
-}
-
-/// Checks that a line agrees with the first line of its record in the columns of the record.
-pub(super) fn same_record<K: FileKind>(
-    first: Fields<'_>,
-    fields: &Fields<'_>,
-    columns: std::ops::RangeInclusive<usize>,
-    first_line: u64,
-) -> Parsed<()> {
-    for column in columns {
-        if first.meant(column) != fields.meant(column) {
-            let problem = format!(
-                "`{}` differs from `{}` on line {first_line} of the same {}",
-                fields.raw(column),
-                first.raw(column),
-                K::NOUNS.0
-            );
-            return Err(fields.wrong(column, &problem));
-        }
-    }
-    Ok(())
 }

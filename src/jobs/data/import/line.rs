@@ -1,16 +1,16 @@
 //! Kinds whose record is one line of the file and one row of a table: a kind defines its columns and their meaning, and
 //! everything else follows from that.
 
-use std::borrow::Cow;
+use std::marker::PhantomData;
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use crate::db::{Bulk, Db};
+use crate::db::{Bulk, BulkColumn, BulkRow, BulkValue, Db, RowEncoder};
+use crate::shop::upsert::{MATCH_COLUMNS, UpsertCounts, SourceTime, Upsert};
 
 use super::field::{Column, Fields, Layout, Parsed, Shop, YES_OR_NO};
-use super::kind::{BadLine, FileKind, Rows};
+use super::kind::{BadLine, FileKind};
 use super::reader::Record;
-use crate::shop::upsert::{MATCH_COLUMNS, SourceTime, Upsert, UpsertCounts};
 
 /// The meaning of a field, which decides the type of its column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,18 +101,18 @@ impl LineColumn {
         Self { role: Role::Aside, ..self }
     }
 
-    /// Its type in the staging table of this database.
-    fn sql_type(self, db: &Db) -> &'static str {
+    /// Its column in the staging table, with the type in which [`read_field`] gives it.
+    const fn staged(&self) -> BulkColumn {
         match self.meaning {
-            Meaning::Time | Meaning::SourceTime => db.pick("TEXT", "TIMESTAMPTZ"),
-            Meaning::Day => db.pick("TEXT", "DATE"),
-            Meaning::Integer | Meaning::Amount => "BIGINT",
-            Meaning::YesOrNo => db.pick("BIGINT", "BOOLEAN"),
+            Meaning::Time | Meaning::SourceTime => BulkColumn::of::<Option<DateTime<Utc>>>(self.stored_as),
+            Meaning::Day => BulkColumn::of::<Option<NaiveDate>>(self.stored_as),
+            Meaning::Integer | Meaning::Amount => BulkColumn::of::<Option<i64>>(self.stored_as),
+            Meaning::YesOrNo => BulkColumn::of::<bool>(self.stored_as),
             Meaning::Text
             | Meaning::Word(_)
             | Meaning::WordOrFirst(_)
             | Meaning::Currency
-            | Meaning::LastFour => "TEXT",
+            | Meaning::LastFour => BulkColumn::of::<Option<&str>>(self.stored_as),
         }
     }
 }
@@ -127,8 +127,8 @@ pub(super) trait LineKind: 'static {
     const TABLE: &'static str;
     /// Its staging table.
     const STAGING: &'static str;
-    /// Further columns of the staging table, each preceded by a comma.
-    const EXTRA_STAGING: &'static str = "";
+    /// A further column of the staging table.
+    const EXTRA_STAGING: Option<&'static str> = None;
 
     /// Checks rules that involve several fields.
     fn check(_fields: &Fields<'_>) -> Parsed<()> {
@@ -160,6 +160,8 @@ impl<K: LineKind> FileKind for K {
     const MOST_LINES: usize = 1;
     const LOOKS_UP: bool = false;
 
+    type Rows = Bulk<StagedLine<'static, K>>;
+
     fn columns() -> Vec<Column> {
         let own = K::LINE_COLUMNS.iter().map(|column| Column {
             name: column.name,
@@ -167,11 +169,6 @@ impl<K: LineKind> FileKind for K {
             words: column.meaning.words(),
         });
         std::iter::once(super::field::optional("mall")).chain(own).collect()
-    }
-
-    fn staging() -> Vec<(&'static str, Cow<'static, [&'static str]>)> {
-        let own = K::LINE_COLUMNS.iter().map(|column| column.stored_as);
-        vec![(K::STAGING, ["line_count", "mall_id"].into_iter().chain(own).collect())]
     }
 
     fn key<'r>(fields: &Fields<'r>) -> (&'r str, &'r str) {
@@ -183,27 +180,24 @@ impl<K: LineKind> FileKind for K {
         (keys.next().unwrap_or_default(), keys.next().unwrap_or_default())
     }
 
-    fn read(layout: &Layout, lines: &[Record], mut rows: Option<&mut Rows>) -> Result<(), Vec<BadLine>> {
+    fn read(
+        layout: &Layout,
+        lines: &[Record],
+        mut rows: Option<&mut Self::Rows>,
+    ) -> Result<(), Vec<BadLine>> {
         for record in lines {
-            read_line::<K>(layout.fields(record), rows.as_deref_mut())
+            let line = read_line::<K>(&layout.fields(record))
                 .map_err(|problem| vec![BadLine { line: record.line(), problem }])?;
+            if let Some(rows) = &mut rows {
+                rows.push(&line);
+            }
         }
         Ok(())
     }
 
     async fn prepare(db: &mut Db) -> anyhow::Result<()> {
-        let own: Vec<String> = K::LINE_COLUMNS
-            .iter()
-            .map(|column| format!("{} {}", column.stored_as, column.sql_type(db)))
-            .collect();
-        let emptied = db.pick("", "ON COMMIT DELETE ROWS");
-        let sql = format!(
-            "CREATE TEMP TABLE IF NOT EXISTS {} (line_count BIGINT, mall_id BIGINT, {}, {MATCH_COLUMNS}{}) {emptied}",
-            K::STAGING,
-            own.join(", "),
-            K::EXTRA_STAGING
-        );
-        Ok(db.script(&sql).await?)
+        let more: Vec<&str> = K::EXTRA_STAGING.into_iter().chain([MATCH_COLUMNS]).collect();
+        Ok(db.create_staging::<StagedLine<'static, K>>(&more.join(", ")).await?)
     }
 
     async fn store(db: &mut Db, layout: &Layout, now: DateTime<Utc>) -> anyhow::Result<UpsertCounts> {
@@ -245,36 +239,58 @@ fn upsert<K: LineKind>(layout: &Layout) -> Upsert {
     }
 }
 
-/// A field in staged form.
-enum Cell<'r> {
+/// A line as it is staged.
+pub(super) struct StagedLine<'r, K> {
+    mall_id: i64,
+    fields: Vec<Field<'r>>,
+    kind: PhantomData<fn(K)>,
+}
+
+impl<K: LineKind> BulkRow for StagedLine<'_, K> {
+    type Owned = StagedLine<'static, K>;
+    const TABLE: &'static str = K::STAGING;
+
+    fn columns() -> Vec<BulkColumn> {
+        let own = K::LINE_COLUMNS.iter().map(LineColumn::staged);
+        std::iter::once(BulkColumn::of::<i64>("mall_id")).chain(own).collect()
+    }
+
+    fn encode(&self, row: &mut RowEncoder<'_>) {
+        self.mall_id.encode(row);
+        for field in &self.fields {
+            match field {
+                Field::Text(text) => text.encode(row),
+                Field::Int(number) => number.encode(row),
+                Field::Time(time) => time.encode(row),
+                Field::Day(day) => day.encode(row),
+                Field::Bool(value) => value.encode(row),
+            }
+        }
+    }
+}
+
+/// A field as it is staged.
+enum Field<'r> {
     Text(Option<&'r str>),
     Int(Option<i64>),
     Time(Option<DateTime<Utc>>),
     Day(Option<NaiveDate>),
-    Boolean(bool),
+    Bool(bool),
 }
 
 /// Reads a complete line before any of it is staged, because a staged row cannot be withdrawn.
-fn read_line<K: LineKind>(fields: Fields<'_>, rows: Option<&mut Rows>) -> Parsed<()> {
+fn read_line<'r, K: LineKind>(fields: &Fields<'r>) -> Parsed<StagedLine<'r, K>> {
     let shop = fields.shop()?;
     let currency = match K::LINE_COLUMNS.iter().position(|column| column.meaning == Meaning::Currency) {
         Some(index) => fields.currency(place(index), &shop.currency)?,
         None => &shop.currency,
     };
-    let mut cells = Vec::with_capacity(K::LINE_COLUMNS.len());
+    let mut read = Vec::with_capacity(K::LINE_COLUMNS.len());
     for (index, column) in K::LINE_COLUMNS.iter().enumerate() {
-        cells.push(read_field(&fields, place(index), column, shop, currency)?);
+        read.push(read_field(fields, place(index), column, shop, currency)?);
     }
-    K::check(&fields)?;
-    let Some(rows) = rows else { return Ok(()) };
-    let load = &mut rows.loads[0];
-    load.int(1);
-    load.int(shop.id);
-    for cell in cells {
-        stage(load, &cell);
-    }
-    load.end_row();
-    Ok(())
+    K::check(fields)?;
+    Ok(StagedLine { mall_id: shop.id, fields: read, kind: PhantomData })
 }
 
 fn read_field<'r>(
@@ -283,30 +299,20 @@ fn read_field<'r>(
     column: &LineColumn,
     shop: &Shop,
     currency: &'r str,
-) -> Parsed<Cell<'r>> {
+) -> Parsed<Field<'r>> {
     if column.is_required && fields.meant(place).is_empty() {
         return Err(fields.wrong(place, "is empty"));
     }
     Ok(match column.meaning {
-        Meaning::Text => Cell::Text(fields.optional_text(place)?),
-        Meaning::Word(_) => Cell::Text(fields.optional_word(place)?),
-        Meaning::WordOrFirst(words) => Cell::Text(fields.optional_word(place)?.or(words.first().copied())),
-        Meaning::YesOrNo => Cell::Boolean(fields.is_yes(place)?),
-        Meaning::Time | Meaning::SourceTime => Cell::Time(fields.optional_time(place, shop)?),
-        Meaning::Day => Cell::Day(fields.optional_day(place)?),
-        Meaning::Integer => Cell::Int(fields.optional_integer(place)?),
-        Meaning::Currency => Cell::Text(Some(currency)),
-        Meaning::Amount => Cell::Int(fields.positive_money(place, currency)?),
-        Meaning::LastFour => Cell::Text(fields.optional_last_four(place)?),
+        Meaning::Text => Field::Text(fields.optional_text(place)?),
+        Meaning::Word(_) => Field::Text(fields.optional_word(place)?),
+        Meaning::WordOrFirst(words) => Field::Text(fields.optional_word(place)?.or(words.first().copied())),
+        Meaning::YesOrNo => Field::Bool(fields.is_yes(place)?),
+        Meaning::Time | Meaning::SourceTime => Field::Time(fields.optional_time(place, shop)?),
+        Meaning::Day => Field::Day(fields.optional_day(place)?),
+        Meaning::Integer => Field::Int(fields.optional_integer(place)?),
+        Meaning::Currency => Field::Text(Some(currency)),
+        Meaning::Amount => Field::Int(fields.positive_money(place, currency)?),
+        Meaning::LastFour => Field::Text(fields.optional_last_four(place)?),
     })
-}
-
-fn stage(load: &mut Bulk, cell: &Cell<'_>) {
-    match *cell {
-        Cell::Text(text) => load.text(text),
-        Cell::Int(number) => load.int(number),
-        Cell::Time(time) => load.time(time),
-        Cell::Day(day) => load.date(day),
-        Cell::Boolean(value) => load.boolean(value),
-    }
 }

@@ -8,6 +8,8 @@ mod articles;
 mod carts;
 mod consents;
 mod coupons;
+#[cfg(test)]
+mod database_tests;
 mod duplicates;
 mod feed;
 mod field;
@@ -21,6 +23,7 @@ mod products;
 mod reader;
 mod refunds;
 mod subscriptions;
+mod with_lines;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;
@@ -31,7 +34,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{ImportFile, SkipLimit};
 use crate::context::Context;
-use crate::db::{Bulk, Db, Kind as DbKind};
+use crate::db::{Db, Kind as DbKind};
 use crate::digest::{FINGERPRINT_DIGITS, fingerprint};
 use crate::failure::Failure;
 use crate::runner::{Completed, Exclusion, Freshness, Job, JobSpec, Planned, Run, history, minutes};
@@ -273,7 +276,7 @@ struct ImportedFile {
 }
 
 impl ImportedFile {
-    fn feed<K: FileKind>(&self, pass: Pass, db: &Db) -> Feed {
+    fn feed<K: FileKind>(&self, pass: Pass, db: &Db) -> Feed<K::Rows> {
         let plan = ReadPlan {
             pass,
             wanted: self.wanted.clone(),
@@ -328,7 +331,7 @@ async fn check<K: FileKind>(run: &mut Run<'_>, file: &ImportedFile) -> anyhow::R
                 checked.lines += chunk.lines;
                 checked.note(chunk.bad);
                 if K::LOOKS_UP {
-                    stage::<K>(run.db, &mut chunk.rows).await?;
+                    chunk.rows.stage(run.db).await?;
                     checked.note(K::look_up(run.db).await?);
                 }
             }
@@ -477,11 +480,11 @@ async fn load<K: FileKind>(
             }
         };
         run.read(chunk.lines);
-        let is_empty = chunk.rows.loads.iter().all(Bulk::is_empty);
+        let is_empty = chunk.rows.is_empty();
         let mut bad = chunk.bad;
         if K::LOOKS_UP {
             // Before the chunk, so that the findings go into the history with the chunk.
-            stage::<K>(run.db, &mut chunk.rows).await?;
+            chunk.rows.stage(run.db).await?;
             bad.extend(K::look_up(run.db).await?);
         }
         for bad in bad {
@@ -503,7 +506,7 @@ async fn load<K: FileKind>(
                     return Ok((UpsertCounts::default(), 0));
                 }
                 if !K::LOOKS_UP {
-                    stage::<K>(db, &mut chunk.rows).await?;
+                    chunk.rows.stage(db).await?;
                 }
                 let outcome = K::store(db, &layout, now).await?;
                 Ok((outcome, u64::try_from(outcome.written_lines).unwrap_or(0)))
@@ -555,19 +558,6 @@ async fn prepare<K: FileKind>(db: &mut Db) -> anyhow::Result<()> {
         db.script(COMMIT_WITHOUT_WAITING).await?;
     }
     K::prepare(db).await
-}
-
-/// Replaces the staged rows. PostgreSQL empties the tables at each commit, except those that are read before the chunk.
-async fn stage<K: FileKind>(db: &mut Db, rows: &mut Rows) -> anyhow::Result<()> {
-    if K::LOOKS_UP || db.kind() == DbKind::Sqlite {
-        for (table, _) in K::staging() {
-            db.script(&format!("{} {table}", db.pick("DELETE FROM", "TRUNCATE"))).await?;
-        }
-    }
-    for load in &mut rows.loads {
-        db.load(load).await?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

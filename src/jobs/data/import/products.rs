@@ -44,7 +44,7 @@ impl LineKind for Products {
     const NOUNS: (&'static str, &'static str) = ("product", "products");
     const TABLE: &'static str = "products";
     const STAGING: &'static str = "import_products";
-    const EXTRA_STAGING: &'static str = ", is_stock_changed BIGINT DEFAULT 0";
+    const EXTRA_STAGING: Option<&'static str> = Some("is_stock_changed BIGINT DEFAULT 0");
 
     async fn compare_related(db: &mut Db) -> anyhow::Result<()> {
         db.execute(COMPARE_STOCK, values![]).await?;

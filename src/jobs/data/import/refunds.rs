@@ -1,16 +1,14 @@
 //! Refunds of orders that are already stored, one line each.
 
-use std::borrow::Cow;
-
 use chrono::{DateTime, Utc};
 
-use crate::db::{Db, FromRow};
-use crate::values;
+use crate::db::{Bulk, Db, FromRow};
+use crate::shop::upsert::{MATCH_COLUMNS, UpsertCounts, Upsert};
+use crate::{bulk_row, columns, values};
 
 use super::field::{Column, Fields, Layout, Parsed, optional, required};
-use super::kind::{BadLine, FileKind, Rows, present};
+use super::kind::{BadLine, FileKind};
 use super::reader::Record;
-use crate::shop::upsert::{MATCH_COLUMNS, SourceTime, Upsert, UpsertCounts};
 
 /// Refunds.
 pub(super) struct Refunds;
@@ -23,23 +21,25 @@ const PRODUCT_CODE: usize = 5;
 const CURRENCY: usize = 6;
 const REASON: usize = 7;
 
-const STAGING: &[&str] = &[
-    "line",
-    "line_count",
-    "order_no",
-    "refund_key",
-    "mall_id",
-    "currency",
-    "amount",
-    "refunded_at",
-    "product_code",
-    "reason",
-];
+bulk_row! {
+    /// A refund, and its line in the file. Its order is looked up once it is staged.
+    pub(super) struct StagedRefund<'r> => "import_refunds" {
+        line: i64,
+        order_no: &'r str,
+        refund_key: &'r str,
+        mall_id: i64,
+        currency: &'r str,
+        amount: i64,
+        refunded_at: DateTime<Utc>,
+        product_code: Option<&'r str>,
+        reason: Option<&'r str>,
+    }
+}
 
 const FIND_ORDERS: &str = "
     UPDATE import_refunds AS s SET order_id = t.id, order_currency = t.currency
     FROM orders AS t WHERE t.mall_id = s.mall_id AND t.order_no = s.order_no";
-const MISMATCHS: &str = "
+const MISMATCHES: &str = "
     SELECT line, order_no, currency, order_currency FROM import_refunds
     WHERE order_id IS NULL OR order_currency <> currency ORDER BY line";
 const DROP_MISFITS: &str = "DELETE FROM import_refunds WHERE order_id IS NULL OR order_currency <> currency";
@@ -58,6 +58,8 @@ impl FileKind for Refunds {
     const MOST_LINES: usize = 1;
     const LOOKS_UP: bool = true;
 
+    type Rows = Bulk<StagedRefund<'static>>;
+
     fn columns() -> Vec<Column> {
         vec![
             optional("mall"),
@@ -71,39 +73,36 @@ impl FileKind for Refunds {
         ]
     }
 
-    fn staging() -> Vec<(&'static str, Cow<'static, [&'static str]>)> {
-        vec![("import_refunds", STAGING.into())]
-    }
-
     fn key<'r>(fields: &Fields<'r>) -> (&'r str, &'r str) {
         (fields.meant(ORDER_NO), fields.meant(REFUND_NO))
     }
 
-    fn read(layout: &Layout, lines: &[Record], mut rows: Option<&mut Rows>) -> Result<(), Vec<BadLine>> {
+    fn read(
+        layout: &Layout,
+        lines: &[Record],
+        mut rows: Option<&mut Self::Rows>,
+    ) -> Result<(), Vec<BadLine>> {
         for record in lines {
-            read_refund(layout.fields(record), record.line(), rows.as_deref_mut())
+            let refund = read_refund(&layout.fields(record), record.line())
                 .map_err(|problem| vec![BadLine { line: record.line(), problem }])?;
+            if let Some(rows) = &mut rows {
+                rows.push(&refund);
+            }
         }
         Ok(())
     }
 
     async fn prepare(db: &mut Db) -> anyhow::Result<()> {
-        let time = db.pick("TEXT", "TIMESTAMPTZ");
-        Ok(db
-            .script(&format!(
-                "CREATE TEMP TABLE IF NOT EXISTS import_refunds (
-                     line BIGINT, line_count BIGINT, order_no TEXT, refund_key TEXT, mall_id BIGINT, currency TEXT,
-                     amount BIGINT, refunded_at {time}, product_code TEXT, reason TEXT, {MATCH_COLUMNS},
-                     order_id BIGINT, order_currency TEXT)"
-            ))
-            .await?)
+        let looked_up = format!("order_id BIGINT, order_currency TEXT, {MATCH_COLUMNS}");
+        // What is looked up before the chunk's transaction is stored in it.
+        Ok(db.create_lasting_staging::<StagedRefund>(&looked_up).await?)
     }
 
     async fn look_up(db: &mut Db) -> anyhow::Result<Vec<BadLine>> {
         db.execute(FIND_ORDERS, values![]).await?;
-        let mismatchs: Vec<Mismatch> = db.fetch_all(MISMATCHS, values![]).await?;
+        let mismatches: Vec<Mismatch> = db.fetch_all(MISMATCHES, values![]).await?;
         db.execute(DROP_MISFITS, values![]).await?;
-        let bad = mismatchs.into_iter().map(|mismatch| BadLine {
+        let bad = mismatches.into_iter().map(|mismatch| BadLine {
             line: u64::try_from(mismatch.line).unwrap_or(0),
             problem: match mismatch.order_currency {
                 None => format!("`order_no`: unknown order `{}`: import its orders first", mismatch.order_no),
@@ -116,43 +115,31 @@ impl FileKind for Refunds {
     }
 
     async fn store(db: &mut Db, layout: &Layout, now: DateTime<Utc>) -> anyhow::Result<UpsertCounts> {
-        let mut replaced = vec!["amount", "currency", "refunded_at"];
-        replaced.extend(present(layout, &[(PRODUCT_CODE, "product_code"), (REASON, "reason")]));
-        let refunds = Upsert {
-            table: "refunds",
-            staging: "import_refunds",
-            key: vec!["order_id", "refund_key"],
-            columns: STAGING[4..].to_vec(),
-            replaced,
-            source_time: SourceTime::Unknown,
-            kept: None,
-            uses_staged_ids: false,
-        };
+        // A column that the file does not have keeps its stored value.
+        let mut kept = columns![StagedRefund: mall_id].to_vec();
+        kept.extend((!layout.has(PRODUCT_CODE)).then_some("product_code"));
+        kept.extend((!layout.has(REASON)).then_some("reason"));
+        let refunds = Upsert::of::<StagedRefund>("refunds", &["order_id", "refund_key"])
+            .not_stored(columns![StagedRefund: line, order_no])
+            .only_inserted(&kept);
         refunds.store(db, now).await
     }
 }
 
-fn read_refund(fields: Fields<'_>, line: u64, rows: Option<&mut Rows>) -> Parsed<()> {
+fn read_refund<'r>(fields: &Fields<'r>, line: u64) -> Parsed<StagedRefund<'r>> {
     let shop = fields.shop()?;
     let order_no = fields.text(ORDER_NO)?;
-    let refund_no = fields.text(REFUND_NO)?;
+    let refund_key = fields.text(REFUND_NO)?;
     let currency = fields.currency(CURRENCY, &shop.currency)?;
-    let amount = fields.positive_money(AMOUNT, currency)?.ok_or_else(|| fields.wrong(AMOUNT, "is empty"))?;
-    let refunded_at = fields.time(REFUNDED_AT, shop)?;
-    let product_code = fields.optional_text(PRODUCT_CODE)?;
-    let reason = fields.optional_text(REASON)?;
-    let Some(rows) = rows else { return Ok(()) };
-    let load = &mut rows.loads[0];
-    load.int(i64::try_from(line).unwrap_or(i64::MAX));
-    load.int(1);
-    load.text(order_no);
-    load.text(refund_no);
-    load.int(shop.id);
-    load.text(currency);
-    load.int(amount);
-    load.time(refunded_at);
-    load.text(product_code);
-    load.text(reason);
-    load.end_row();
-    Ok(())
+    Ok(StagedRefund {
+        line: i64::try_from(line).unwrap_or(i64::MAX),
+        order_no,
+        refund_key,
+        mall_id: shop.id,
+        currency,
+        amount: fields.positive_money(AMOUNT, currency)?.ok_or_else(|| fields.wrong(AMOUNT, "is empty"))?,
+        refunded_at: fields.time(REFUNDED_AT, shop)?,
+        product_code: fields.optional_text(PRODUCT_CODE)?,
+        reason: fields.optional_text(REASON)?,
+    })
 }

@@ -424,3 +424,164 @@ pub(super) async fn requeue_failed(db: &mut Db, ids: &[i64], now: DateTime<Utc>)
     );
     Ok(db.execute(&sql, values![now, json!(ids)]).await?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::testing::{TestDb, at, now, on_both_databases};
+    use crate::runner::history::Status;
+
+    on_both_databases![
+        the_longest_due_of_a_priority_are_claimed_first,
+        the_most_urgent_priority_is_that_of_a_due_mail,
+        what_another_run_has_in_hand_is_passed_over,
+        a_run_that_has_ended_claims_nothing_and_writes_nothing,
+        a_mail_that_the_run_does_not_hold_is_left_alone,
+        what_a_dead_run_held_is_taken_back_and_what_it_was_sending_is_unknown,
+        a_mail_that_many_processes_died_over_waits_for_a_person,
+    ];
+
+    const LONG_AGO: &str = "2026-01-01T00:00:00Z";
+    const EARLIER: &str = "2026-02-01T00:00:00Z";
+    const NONE: [i64; 0] = [];
+    const TOMORROW: &str = "2026-11-21T00:00:00Z";
+
+    /// Queues a mail and gives its number.
+    async fn queue(db: &mut TestDb, priority: i64, due_at: &str) -> i64 {
+        let sql = "INSERT INTO mails (kind, recipient, subject, text_body, priority, due_at, queued_at)
+                   VALUES ('test', 'a@example.jp', 'subject', 'text', $1, $2, $2) RETURNING id";
+        db.fetch_one::<(i64,)>(sql, values![priority, at(due_at)]).await.unwrap().0
+    }
+
+    async fn claim_as(db: &mut Db, run: i64, most: i64) -> Vec<i64> {
+        let (claimed, _) = claim(db, run, 2, now(), None, most).await.unwrap();
+        claimed.into_iter().map(|mail| mail.id).collect()
+    }
+
+    /// Number, status, tries, tries of unknown outcome, holder, and whether it waits for a person.
+    async fn states(db: &mut TestDb) -> Vec<String> {
+        db.lines("SELECT id, status, attempts, unknown_attempts, claimed_by, is_held FROM mails").await
+    }
+
+    async fn the_longest_due_of_a_priority_are_claimed_first(db: &mut TestDb) {
+        let run = db.run_that_is(Status::Running).await;
+        let due = [EARLIER, LONG_AGO, LONG_AGO, TOMORROW, EARLIER];
+        for due_at in due {
+            queue(db, 2, due_at).await;
+        }
+        queue(db, 1, LONG_AGO).await;
+        let mut position = None;
+        let mut claims = Vec::new();
+        for _ in 0..3 {
+            let (claimed, last) = claim(db, run, 2, now(), position, 3).await.unwrap();
+            claims.push(claimed.into_iter().map(|mail| mail.id).collect::<Vec<_>>());
+            position = last;
+        }
+        assert_eq!(claims, [vec![2, 3, 1], vec![5], vec![]]);
+    }
+
+    async fn the_most_urgent_priority_is_that_of_a_due_mail(db: &mut TestDb) {
+        assert_eq!(most_urgent(db, now()).await.unwrap(), None);
+        queue(db, 1, TOMORROW).await;
+        queue(db, 3, LONG_AGO).await;
+        assert_eq!(most_urgent(db, now()).await.unwrap(), Some(3));
+        queue(db, 2, LONG_AGO).await;
+        assert_eq!(most_urgent(db, now()).await.unwrap(), Some(2));
+        db.sql("UPDATE mails SET is_held = TRUE WHERE priority = 2").await;
+        assert_eq!(most_urgent(db, now()).await.unwrap(), Some(3));
+    }
+
+    async fn what_another_run_has_in_hand_is_passed_over(db: &mut TestDb) {
+        let (first, second) = (db.run_that_is(Status::Running).await, db.run_that_is(Status::Running).await);
+        for _ in 0..4 {
+            queue(db, 2, LONG_AGO).await;
+        }
+        let mut other = db.another().await;
+        // PostgreSQL's rows are passed over while they are locked; SQLite has one writer at a time.
+        let (begin, end) = db.pick(("", ""), ("BEGIN", "COMMIT"));
+        other.script(begin).await.unwrap();
+        assert_eq!(claim_as(&mut other, first, 2).await, [1, 2]);
+        assert_eq!(claim_as(db, second, 3).await, [3, 4]);
+        other.script(end).await.unwrap();
+        assert_eq!(claim_as(db, second, 3).await, NONE);
+        other.close().await;
+        let held = format!("{first} {first} {second} {second}");
+        assert_eq!(db.sql("SELECT claimed_by FROM mails ORDER BY id").await.concat().join(" "), held);
+    }
+
+    async fn a_run_that_has_ended_claims_nothing_and_writes_nothing(db: &mut TestDb) {
+        let run = db.run_that_is(Status::Running).await;
+        let mail = queue(db, 2, LONG_AGO).await;
+        queue(db, 2, LONG_AGO).await;
+        assert_eq!(claim_as(db, run, 1).await, [mail]);
+        db.sql("UPDATE batch_execution SET status = 'CRASHED'").await;
+        assert_eq!(claim_as(db, run, 1).await, NONE);
+        assert_eq!(write(db, run, now(), &[Change::to(mail, SENDING)]).await.unwrap(), NONE);
+        assert_eq!(states(db).await, ["1 QUEUED 0 0 1 0", "2 QUEUED 0 0 NULL 0"]);
+    }
+
+    async fn a_mail_that_the_run_does_not_hold_is_left_alone(db: &mut TestDb) {
+        let (run, other) = (db.run_that_is(Status::Running).await, db.run_that_is(Status::Running).await);
+        for _ in 0..3 {
+            queue(db, 2, LONG_AGO).await;
+        }
+        assert_eq!(claim_as(db, run, 1).await, [1]);
+        assert_eq!(claim_as(db, other, 1).await, [2]);
+        let changes = [1, 2, 3].map(|mail| Change { attempts: 1, ..Change::to(mail, SENDING) });
+        assert_eq!(write(db, run, now(), &changes).await.unwrap(), [1]);
+        assert_eq!(states(db).await, ["1 SENDING 1 0 1 0", "2 QUEUED 0 0 2 0", "3 QUEUED 0 0 NULL 0"]);
+        // Once is enough: it is under way already.
+        assert_eq!(write(db, run, now(), &changes).await.unwrap(), NONE);
+        let sent = Change { reply: Some("250 a\0b".to_owned()), ..Change::to(1, SENT) };
+        assert_eq!(write(db, run, now(), &[sent]).await.unwrap(), [1]);
+        assert_eq!(
+            db.sql("SELECT status, claimed_by, last_reply, ended_at FROM mails WHERE id = 1").await,
+            [["SENT", "NULL", "250 a␀b", "2026-11-19T16:00:00+00:00"]]
+        );
+    }
+
+    async fn what_a_dead_run_held_is_taken_back_and_what_it_was_sending_is_unknown(db: &mut TestDb) {
+        let (dead, alive) = (db.run_that_is(Status::Running).await, db.run_that_is(Status::Running).await);
+        for _ in 0..3 {
+            queue(db, 2, LONG_AGO).await;
+        }
+        assert_eq!(claim_as(db, dead, 2).await, [1, 2]);
+        assert_eq!(claim_as(db, alive, 1).await, [3]);
+        let begun = |mail| Change { attempts: 1, ..Change::to(mail, SENDING) };
+        write(db, dead, now(), &[begun(1)]).await.unwrap();
+        write(db, alive, now(), &[begun(3)]).await.unwrap();
+        db.sql("UPDATE batch_execution SET status = 'CRASHED' WHERE id = 1").await;
+
+        assert_eq!(recover(db, now(), OnUnknown::Resend).await.unwrap(), [(1, false)]);
+
+        assert_eq!(states(db).await, ["1 UNKNOWN 0 1 NULL 0", "2 QUEUED 0 0 NULL 0", "3 SENDING 1 0 2 0"]);
+        assert_eq!(
+            db.scalar("SELECT last_reply FROM mails WHERE id = 1").await,
+            "run 1 ended while it was sending"
+        );
+        assert_eq!(recover(db, now(), OnUnknown::Resend).await.unwrap().len(), 0);
+    }
+
+    async fn a_mail_that_many_processes_died_over_waits_for_a_person(db: &mut TestDb) {
+        queue(db, 2, LONG_AGO).await;
+        let mut is_held = Vec::new();
+        for _ in 0..=MOST_DEATHS {
+            let run = db.run_that_is(Status::Running).await;
+            assert_eq!(claim_as(db, run, 1).await, [1]);
+            let begun = Change { attempts: 1, ..Change::to(1, SENDING) };
+            assert_eq!(write(db, run, now(), &[begun]).await.unwrap(), [1]);
+            db.sql("UPDATE batch_execution SET status = 'CRASHED'").await;
+            is_held.extend(recover(db, now(), OnUnknown::Resend).await.unwrap());
+        }
+        let last = is_held.pop().unwrap();
+        assert!(is_held.iter().all(|(_, is_held)| !is_held));
+        assert_eq!(last, (1, true));
+        // By the other rule the first death is enough.
+        db.sql("UPDATE mails SET unknown_attempts = 0, is_held = FALSE").await;
+        let run = db.run_that_is(Status::Running).await;
+        assert_eq!(claim_as(db, run, 1).await, [1]);
+        write(db, run, now(), &[Change { attempts: 1, ..Change::to(1, SENDING) }]).await.unwrap();
+        db.sql("UPDATE batch_execution SET status = 'CRASHED'").await;
+        assert_eq!(recover(db, now(), OnUnknown::Hold).await.unwrap(), [(1, true)]);
+    }
+}

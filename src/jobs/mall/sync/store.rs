@@ -5,32 +5,42 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use crate::clients::cafe24::records::{Member, Order, Refund};
+use crate::clients::cafe24::records::{Member, Order, OrderLine, Refund};
 use crate::db::{Bulk, Db, Kind};
 use crate::shop::malls::Mall;
-use crate::shop::orders;
-use crate::shop::upsert::{MATCH_COLUMNS, SourceTime, Upsert, UpsertCounts};
-use crate::values;
+use crate::shop::orders::{Orders, StagedLine, StagedOrder};
+use crate::shop::upsert::{MATCH_COLUMNS, UpsertCounts, SourceTime, Upsert};
+use crate::{bulk_row, columns, values};
 
 use super::Domain;
 use super::source::Page;
 
-const STAGED_MEMBERS: &str = "staged_members";
-const STAGED_REFUNDS: &str = "staged_refunds";
+bulk_row! {
+    /// A member of a page.
+    struct StagedMember<'p> => "staged_members" {
+        mall_id: i64,
+        member_code: &'p str,
+        status: &'static str,
+        name: Option<&'p str>,
+        email: Option<&'p str>,
+        phone: Option<&'p str>,
+        signed_up_at: DateTime<Utc>,
+        source_updated_at: DateTime<Utc>,
+    }
+}
 
-const MEMBER_COLUMNS: &[&str] = &[
-    "line_count",
-    "mall_id",
-    "member_code",
-    "status",
-    "name",
-    "email",
-    "phone",
-    "signed_up_at",
-    "source_updated_at",
-];
-const REFUND_COLUMNS: &[&str] =
-    &["line_count", "mall_id", "refund_key", "order_no", "line_key", "currency", "amount", "refunded_at"];
+bulk_row! {
+    /// A refund of a page. Its order and, through the line, its product are looked up once it is staged.
+    struct StagedRefund<'p> => "staged_refunds" {
+        mall_id: i64,
+        refund_key: &'p str,
+        order_no: &'p str,
+        line_key: Option<&'p str>,
+        currency: &'p str,
+        amount: i64,
+        refunded_at: DateTime<Utc>,
+    }
+}
 
 /// The condition on members who withdrew or requested erasure: they are never updated.
 const GONE: &str = "t.status = 'WITHDRAWN' OR t.erasure_requested_at IS NOT NULL";
@@ -50,23 +60,13 @@ const LOOK_UP_ONE_BY_ONE: &str = "
 /// Creates the staging tables of a domain, once per connection. Only those, because at each commit PostgreSQL empties
 /// every one that exists, used or not.
 pub(super) async fn prepare(db: &mut Db, domain: Domain) -> anyhow::Result<()> {
-    let (time, emptied) = db.pick(("TEXT", ""), ("TIMESTAMPTZ", "ON COMMIT DELETE ROWS"));
     if domain == Domain::Member {
-        let sql = format!(
-            "CREATE TEMP TABLE IF NOT EXISTS {STAGED_MEMBERS} (
-                 line_count BIGINT, mall_id BIGINT, member_code TEXT, status TEXT, name TEXT, email TEXT, phone TEXT,
-                 signed_up_at {time}, source_updated_at {time}, {MATCH_COLUMNS}) {emptied}"
-        );
-        return Ok(db.script(&sql).await?);
+        return Ok(db.create_staging::<StagedMember>(MATCH_COLUMNS).await?);
     }
-    orders::prepare(db).await?;
+    Orders::prepare(db).await?;
     if domain == Domain::Sales {
-        let sql = format!(
-            "CREATE TEMP TABLE IF NOT EXISTS {STAGED_REFUNDS} (
-                 line_count BIGINT, mall_id BIGINT, refund_key TEXT, order_no TEXT, line_key TEXT, currency TEXT,
-                 amount BIGINT, refunded_at {time}, {MATCH_COLUMNS}, order_id BIGINT, product_code TEXT) {emptied}"
-        );
-        db.script(&sql).await?;
+        let looked_up = format!("order_id BIGINT, product_code TEXT, {MATCH_COLUMNS}");
+        db.create_staging::<StagedRefund>(&looked_up).await?;
     }
     Ok(())
 }
@@ -156,34 +156,26 @@ async fn store_members(
     as_of: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> anyhow::Result<UpsertCounts> {
-    let mut rows = Bulk::new(db, STAGED_MEMBERS, MEMBER_COLUMNS);
+    let mut rows = Bulk::new(db);
     for member in last_of_each(members, |member| &member.code) {
-        rows.int(1);
-        rows.int(mall.id);
-        rows.text(member.code.as_str());
-        rows.text("ACTIVE");
-        rows.text(member.name.as_deref());
-        rows.text(member.email.as_deref());
-        rows.text(member.phone.as_deref());
-        rows.time(member.signed_up_at);
-        rows.time(as_of);
-        rows.end_row();
+        rows.push(&StagedMember {
+            mall_id: mall.id,
+            member_code: &member.code,
+            status: "ACTIVE",
+            name: member.name.as_deref(),
+            email: member.email.as_deref(),
+            phone: member.phone.as_deref(),
+            signed_up_at: member.signed_up_at,
+            source_updated_at: as_of,
+        });
     }
-    db.load(&mut rows).await?;
-    let upsert = Upsert {
-        table: "members",
-        staging: STAGED_MEMBERS,
-        key: vec!["mall_id", "member_code"],
-        columns: MEMBER_COLUMNS[3..].to_vec(),
+    db.stage(&mut rows).await?;
+    let key = columns![StagedMember: mall_id, member_code];
+    let members = Upsert { kept: Some(GONE), ..Upsert::of::<StagedMember>("members", key) }
+        .later_by(SourceTime::AsOf)
         // Cafe24 returns no status: an existing member keeps theirs.
-        replaced: MEMBER_COLUMNS[4..8].to_vec(),
-        source_time: SourceTime::AsOf,
-        kept: Some(GONE),
-        uses_staged_ids: false,
-    };
-    let outcome = upsert.store(db, now).await?;
-    empty(db, &[STAGED_MEMBERS]).await?;
-    Ok(outcome)
+        .only_inserted(columns![StagedMember: status]);
+    members.store(db, now).await
 }
 
 async fn store_orders(
@@ -193,47 +185,48 @@ async fn store_orders(
     as_of: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> anyhow::Result<UpsertCounts> {
-    let mut rows = Bulk::new(db, orders::STAGED, orders::COLUMNS);
-    let mut lines = Bulk::new(db, orders::STAGED_LINES, orders::LINE_COLUMNS);
-    for (order, ordinal) in last_of_each(page, |order| &order.number).into_iter().zip(1..) {
-        rows.int(ordinal);
-        rows.int(mall.id);
-        rows.text(order.number.as_str());
-        rows.text(order.member_code.as_deref());
-        rows.text(order.status);
-        rows.text(order.currency.as_str());
-        rows.int(order.total_amount);
-        rows.int(order.discount_amount);
-        rows.int(order.shipping_amount);
-        rows.int(0);
-        rows.text(order.payment_method.as_deref());
-        rows.time(order.ordered_at);
-        rows.time(order.paid_at);
-        rows.time(order.cancelled_at);
-        rows.text(None);
-        rows.time(as_of);
-        rows.int(i64::try_from(order.lines.len()).unwrap_or(i64::MAX));
-        rows.end_row();
-        for line in &order.lines {
-            lines.int(ordinal);
-            lines.text(line.key.as_str());
-            lines.text(line.product_code.as_str());
-            lines.text(line.product_name.as_str());
-            lines.int(line.quantity);
-            lines.int(line.unit_price_amount);
-            lines.int(line.discount_amount);
-            lines.int(0);
-            lines.int(line.line_amount);
-            lines.end_row();
-        }
+    let mut orders = Orders::new(db.kind());
+    for order in last_of_each(page, |order| &order.number) {
+        orders.push(&staged_order(order, mall, as_of), order.lines.iter().map(staged_line));
     }
-    db.load(&mut rows).await?;
-    db.load(&mut lines).await?;
-    let mut outcome = orders::store(db, SourceTime::AsOf, now).await?;
-    empty(db, &[orders::STAGED, orders::STAGED_LINES]).await?;
+    orders.stage(db).await?;
+    let mut outcome = Orders::store(db, SourceTime::AsOf, now).await?;
     // An order is one record here, however many lines it has.
     outcome.written_lines = outcome.new + outcome.changed;
     Ok(outcome)
+}
+
+fn staged_order<'p>(order: &'p Order, mall: &Mall, as_of: DateTime<Utc>) -> StagedOrder<'p> {
+    StagedOrder {
+        mall_id: mall.id,
+        order_no: &order.number,
+        member_code: order.member_code.as_deref(),
+        status: order.status,
+        currency: &order.currency,
+        total_amount: order.total_amount,
+        discount_amount: order.discount_amount,
+        shipping_amount: order.shipping_amount,
+        tax_amount: 0,
+        payment_method: order.payment_method.as_deref(),
+        ordered_at: order.ordered_at,
+        paid_at: order.paid_at,
+        cancelled_at: order.cancelled_at,
+        cancel_reason: None,
+        source_updated_at: Some(as_of),
+    }
+}
+
+fn staged_line(line: &OrderLine) -> StagedLine<'_> {
+    StagedLine {
+        line_key: &line.key,
+        product_code: &line.product_code,
+        product_name: &line.product_name,
+        quantity: line.quantity,
+        unit_price_amount: line.unit_price_amount,
+        discount_amount: line.discount_amount,
+        tax_amount: 0,
+        line_amount: line.line_amount,
+    }
 }
 
 async fn store_refunds(
@@ -242,42 +235,242 @@ async fn store_refunds(
     refunds: &[Refund],
     now: DateTime<Utc>,
 ) -> anyhow::Result<UpsertCounts> {
-    let mut rows = Bulk::new(db, STAGED_REFUNDS, REFUND_COLUMNS);
+    let mut rows = Bulk::new(db);
     for refund in last_of_each(refunds, |refund| &refund.code) {
-        rows.int(1);
-        rows.int(mall.id);
-        rows.text(refund.code.as_str());
-        rows.text(refund.order_number.as_str());
-        rows.text(refund.line_key.as_deref());
-        rows.text(refund.currency.as_str());
-        rows.int(refund.amount);
-        rows.time(refund.refunded_at);
-        rows.end_row();
+        rows.push(&StagedRefund {
+            mall_id: mall.id,
+            refund_key: &refund.code,
+            order_no: &refund.order_number,
+            line_key: refund.line_key.as_deref(),
+            currency: &refund.currency,
+            amount: refund.amount,
+            refunded_at: refund.refunded_at,
+        });
     }
-    db.load(&mut rows).await?;
+    db.stage(&mut rows).await?;
     db.execute_unprepared(FIND_ORDERS).await?;
     db.execute_unprepared(FIND_PRODUCTS).await?;
-    let upsert = Upsert {
-        table: "refunds",
-        staging: STAGED_REFUNDS,
-        key: vec!["order_id", "refund_key"],
-        columns: vec!["mall_id", "product_code", "currency", "amount", "refunded_at"],
-        replaced: vec!["product_code", "currency", "amount", "refunded_at"],
-        source_time: SourceTime::Unknown,
-        kept: None,
-        uses_staged_ids: false,
-    };
-    let outcome = upsert.store(db, now).await?;
-    empty(db, &[STAGED_REFUNDS]).await?;
-    Ok(outcome)
+    let refunds = Upsert::of::<StagedRefund>("refunds", &["order_id", "refund_key"])
+        .not_stored(columns![StagedRefund: order_no, line_key])
+        .only_inserted(columns![StagedRefund: mall_id])
+        .looked_up(&["product_code"]);
+    refunds.store(db, now).await
 }
 
-/// Empties staging tables after their use: SQLite's keep their rows, PostgreSQL's are emptied by the commit.
-async fn empty(db: &mut Db, tables: &[&str]) -> anyhow::Result<()> {
-    if db.kind() == Kind::Sqlite {
-        for table in tables {
-            db.execute(&format!("DELETE FROM {table}"), values![]).await?;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::testing::{TestDb, at, now, on_both_databases};
+
+    on_both_databases![
+        a_record_that_did_not_change_is_not_touched,
+        of_two_records_the_newer_one_wins,
+        a_member_who_left_or_requested_erasure_is_not_updated,
+        an_order_whose_lines_changed_has_the_new_ones,
+        of_a_record_that_is_twice_on_a_page_the_last_counts,
+        a_refund_finds_its_order_and_its_product,
+        a_refund_that_matches_no_order_is_removed,
+    ];
+
+    const LATER: &str = "2026-11-21T00:00:00Z";
+
+    fn member(code: &str, email: &str) -> Member {
+        Member {
+            code: code.to_owned(),
+            name: Some("이름".to_owned()),
+            email: Some(email.to_owned()),
+            phone: None,
+            signed_up_at: at("2026-11-19T01:00:00Z"),
         }
     }
-    Ok(())
+
+    /// A paid order of one line for each product.
+    fn order(number: &str, products: &[&str]) -> Order {
+        let lines = products.iter().map(|product| OrderLine {
+            key: format!("{number}-{product}"),
+            product_code: (*product).to_owned(),
+            product_name: (*product).to_owned(),
+            quantity: 1,
+            unit_price_amount: 1_000,
+            discount_amount: 0,
+            line_amount: 1_000,
+        });
+        Order {
+            number: number.to_owned(),
+            member_code: None,
+            status: "PAID",
+            currency: "KRW".to_owned(),
+            total_amount: 1_000,
+            discount_amount: 0,
+            shipping_amount: 0,
+            payment_method: None,
+            ordered_at: at("2026-11-19T01:00:00Z"),
+            paid_at: Some(at("2026-11-19T01:00:00Z")),
+            cancelled_at: None,
+            lines: lines.collect(),
+        }
+    }
+
+    fn refund(code: &str, order: &str, line_key: Option<&str>) -> Refund {
+        Refund {
+            code: code.to_owned(),
+            order_number: order.to_owned(),
+            line_key: line_key.map(str::to_owned),
+            currency: "KRW".to_owned(),
+            amount: 500,
+            refunded_at: at("2026-11-19T02:00:00Z"),
+        }
+    }
+
+    async fn seoul(db: &mut TestDb) -> Mall {
+        db.mall("seoul", "Asia/Seoul", "KRW").await;
+        for domain in [Domain::Member, Domain::Order, Domain::Sales] {
+            prepare(db, domain).await.unwrap();
+        }
+        db.malls().await.remove(0)
+    }
+
+    /// Stores a page as its chunk does. Returns how many records are new, changed, unchanged and stale.
+    async fn stored(db: &mut TestDb, mall: &Mall, page: Page, now: &str) -> [i64; 4] {
+        let storing = db.transaction(async |db| store(db, mall, &page, at(now)).await);
+        let UpsertCounts { new, changed, unchanged, stale, .. } = storing.await.unwrap();
+        [new, changed, unchanged, stale]
+    }
+
+    fn of_members<const N: usize>(members: [Member; N]) -> Page {
+        Page { members: members.into(), ..Page::default() }
+    }
+
+    fn of_orders<const N: usize>(orders: [Order; N]) -> Page {
+        Page { orders: orders.into(), ..Page::default() }
+    }
+
+    async fn a_record_that_did_not_change_is_not_touched(db: &mut TestDb) {
+        let mall = seoul(db).await;
+        let members = || of_members([member("kim", "kim@example.com"), member("lee", "lee@example.com")]);
+        let orders = || of_orders([order("1", &["A", "B"]), order("2", &["A"])]);
+        let first = now().to_rfc3339();
+        assert_eq!(stored(db, &mall, members(), &first).await, [2, 0, 0, 0]);
+        assert_eq!(stored(db, &mall, orders(), &first).await, [2, 0, 0, 0]);
+        let before = db.dump().await;
+        assert_eq!(stored(db, &mall, members(), LATER).await, [0, 0, 2, 0]);
+        assert_eq!(stored(db, &mall, orders(), LATER).await, [0, 0, 2, 0]);
+        assert_eq!(db.dump().await, before);
+        let changed = of_members([member("kim", "new@example.com"), member("lee", "lee@example.com")]);
+        assert_eq!(stored(db, &mall, changed, LATER).await, [0, 1, 1, 0]);
+        assert_eq!(
+            db.sql("SELECT member_code, email, updated_at FROM members ORDER BY member_code").await,
+            [
+                ["kim", "new@example.com", "2026-11-21T00:00:00+00:00"],
+                ["lee", "lee@example.com", "2026-11-19T16:00:00+00:00"]
+            ]
+        );
+    }
+
+    async fn of_two_records_the_newer_one_wins(db: &mut TestDb) {
+        let mall = seoul(db).await;
+        let page =
+            |email: &str, as_of: &str| Page { as_of: Some(at(as_of)), ..of_members([member("kim", email)]) };
+        let newer = page("newer@example.com", "2026-11-20T02:00:00Z");
+        let older = page("older@example.com", "2026-11-20T01:00:00Z");
+        assert_eq!(stored(db, &mall, newer, LATER).await, [1, 0, 0, 0]);
+        assert_eq!(stored(db, &mall, older, LATER).await, [0, 0, 0, 1]);
+        assert_eq!(
+            db.sql("SELECT email, source_updated_at FROM members").await,
+            [["newer@example.com", "2026-11-20T02:00:00+00:00"]]
+        );
+    }
+
+    async fn a_member_who_left_or_requested_erasure_is_not_updated(db: &mut TestDb) {
+        let mall = seoul(db).await;
+        let members = || ["left", "forgotten", "here"].map(|code| member(code, "a@example.com"));
+        stored(db, &mall, of_members(members()), "2026-11-20T00:00:00Z").await;
+        db.sql("UPDATE members SET email = NULL, name = NULL").await;
+        db.sql("UPDATE members SET status = 'WITHDRAWN' WHERE member_code = 'left'").await;
+        db.sql("UPDATE members SET erasure_requested_at = signed_up_at WHERE member_code = 'forgotten'")
+            .await;
+        assert_eq!(stored(db, &mall, of_members(members()), LATER).await, [0, 1, 0, 2]);
+        assert_eq!(
+            db.sql("SELECT member_code, status, email, name FROM members ORDER BY member_code").await,
+            [
+                ["forgotten", "ACTIVE", "NULL", "NULL"],
+                ["here", "ACTIVE", "a@example.com", "이름"],
+                ["left", "WITHDRAWN", "NULL", "NULL"],
+            ]
+        );
+    }
+
+    async fn an_order_whose_lines_changed_has_the_new_ones(db: &mut TestDb) {
+        let mall = seoul(db).await;
+        stored(db, &mall, of_orders([order("1", &["A", "B"]), order("2", &["A"])]), LATER).await;
+        let lines =
+            "SELECT order_no, line_key, product_name FROM order_items JOIN orders ON orders.id = order_id";
+        let mut renamed = order("2", &["A"]);
+        renamed.lines[0].product_name = "배".to_owned();
+        assert_eq!(
+            stored(db, &mall, of_orders([order("1", &["B", "C"]), renamed]), LATER).await,
+            [0, 2, 0, 0]
+        );
+        assert_eq!(db.lines(lines).await, ["1 1-B B", "1 1-C C", "2 2-A 배"]);
+        assert_eq!(stored(db, &mall, of_orders([order("1", &["B"])]), LATER).await, [0, 1, 0, 0]);
+        assert_eq!(db.lines(lines).await, ["1 1-B B", "2 2-A 배"]);
+    }
+
+    async fn of_a_record_that_is_twice_on_a_page_the_last_counts(db: &mut TestDb) {
+        let mall = seoul(db).await;
+        let page = of_members([member("kim", "first@example.com"), member("kim", "last@example.com")]);
+        assert_eq!(stored(db, &mall, page, LATER).await, [1, 0, 0, 0]);
+        assert_eq!(db.sql("SELECT email FROM members").await, [["last@example.com"]]);
+        let page = of_orders([order("1", &["A"]), order("2", &["A"]), order("1", &["B"])]);
+        assert_eq!(stored(db, &mall, page, LATER).await, [2, 0, 0, 0]);
+        let lines = "SELECT order_no, product_code FROM order_items JOIN orders ON orders.id = order_id";
+        assert_eq!(db.lines(lines).await, ["1 B", "2 A"]);
+    }
+
+    async fn a_refund_finds_its_order_and_its_product(db: &mut TestDb) {
+        let mall = seoul(db).await;
+        stored(db, &mall, of_orders([order("1", &["A", "B"])]), LATER).await;
+        let refunds = || vec![refund("R1", "1", Some("1-B")), refund("R2", "2", None)];
+        // The page's own order is stored first.
+        let page = || Page { refunds: refunds(), ..of_orders([order("2", &["A"])]) };
+        assert_eq!(stored(db, &mall, page(), LATER).await, [3, 0, 0, 0]);
+        assert_eq!(stored(db, &mall, page(), LATER).await, [0, 0, 3, 0]);
+        let sql =
+            "SELECT refund_key, order_no, product_code, refunds.mall_id = orders.mall_id, amount, refunded_at
+                   FROM refunds JOIN orders ON orders.id = order_id";
+        assert_eq!(
+            db.lines(sql).await,
+            ["R1 1 B 1 500 2026-11-19T02:00:00+00:00", "R2 2 NULL 1 500 2026-11-19T02:00:00+00:00"]
+        );
+        let more = Refund { amount: 600, ..refund("R1", "1", Some("1-B")) };
+        let page = Page { refunds: vec![more], ..Page::default() };
+        assert_eq!(stored(db, &mall, page, LATER).await, [0, 1, 0, 0]);
+        assert_eq!(
+            db.sql("SELECT refund_key, amount FROM refunds ORDER BY 1").await,
+            [["R1", "600"], ["R2", "500"]]
+        );
+    }
+
+    async fn a_refund_that_matches_no_order_is_removed(db: &mut TestDb) {
+        let mall = seoul(db).await;
+        stored(db, &mall, of_orders([order("1", &["A"])]), LATER).await;
+        let in_dollars = Refund { currency: "USD".to_owned(), ..refund("R2", "1", None) };
+        let mut page = Page {
+            refunds: vec![
+                refund("R1", "1", None),
+                in_dollars,
+                refund("R3", "9", None),
+                refund("R4", "2", None),
+            ],
+            ..of_orders([order("2", &["A"])])
+        };
+        let unmatched = remove_unmatched_refunds(db, &mall, &mut page).await.unwrap();
+        let expected = [
+            ("refund R2", "is in USD, its order in KRW"),
+            ("refund R3", "the shop does not return its order `9`"),
+        ];
+        assert_eq!(unmatched, expected.map(|(key, problem)| (key.to_owned(), problem.to_owned())));
+        let left: Vec<&str> = page.refunds.iter().map(|refund| refund.code.as_str()).collect();
+        assert_eq!(left, ["R1", "R4"]);
+    }
 }

@@ -5,6 +5,8 @@
 //! without cancellations is a row of zeros.
 
 mod document;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 

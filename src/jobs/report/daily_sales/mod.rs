@@ -6,6 +6,7 @@
 
 mod document;
 mod letter;
+mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +17,6 @@ use crate::context::Context;
 use crate::db::{Db, FromRow};
 use crate::documents::{Document, Table};
 use crate::locale::Locale;
-use crate::money::average_half_up;
 use crate::period::{DayBounds, DayRange, day_bounds};
 use crate::runner::{Exclusion, Freshness, JobSpec, Run, minutes};
 use crate::severity::Severity;
@@ -29,10 +29,7 @@ use super::delivery::{Letter, Mailing};
 use super::driver::{Audience, Report, ReportArgs};
 use super::periods::Step;
 use super::publication::Extent;
-
-const TOTALS: &str = include_str!("totals.sql");
-const BY_PRODUCT: &str = include_str!("by_product.sql");
-const BY_PAYMENT_METHOD: &str = include_str!("by_payment_method.sql");
+use store::replace_mall;
 
 /// Arguments of `report daily-sales`.
 #[derive(Debug, Clone, clap::Args)]
@@ -264,94 +261,6 @@ async fn newer(db: &mut Db, mall: &Mall, bounds: &DayBounds, stored: &StoredDay)
         cancellations: now.newer_cancelled.max((now.cancelled - stored.cancelled_orders).abs()),
         refunds: now.newer_refunds.max((now.refunds - stored.refunds).abs()),
     })
-}
-
-// ---------------------------------------------------------------- the figures
-
-/// A row of `totals.sql`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, FromRow)]
-struct Totals {
-    currency: String,
-    orders: i64,
-    items: i64,
-    gross_amount: i64,
-    discount_amount: i64,
-    shipping_amount: i64,
-    tax_amount: i64,
-    cancelled_orders: i64,
-    refunds: i64,
-    refunded_amount: i64,
-    new_customers: i64,
-    returning_customers: i64,
-}
-
-/// Replaces one mall's rows of the day.
-async fn replace_mall(
-    db: &mut Db,
-    run: i64,
-    day: NaiveDate,
-    mall: &Mall,
-    now: DateTime<Utc>,
-) -> anyhow::Result<()> {
-    let bounds = day_bounds(day, mall.time_zone()?);
-    db.execute("DELETE FROM daily_sales WHERE business_day = $1 AND mall_id = $2", values![day, mall.id])
-        .await?;
-    db.execute(
-        "DELETE FROM daily_sales_breakdown WHERE business_day = $1 AND mall_id = $2",
-        values![day, mall.id],
-    )
-    .await?;
-    let mut totals: Vec<Totals> = db.fetch_all(TOTALS, values![mall.id, bounds.start, bounds.end]).await?;
-    if !totals.iter().any(|total| total.currency == mall.currency) {
-        // A day without sales is a row of zeros: a missing row would mean "not computed".
-        totals.push(Totals { currency: mall.currency.clone(), ..Totals::default() });
-    }
-    for total in &totals {
-        insert_totals(db, run, day, mall, total, bounds.end <= now, now).await?;
-    }
-    db.execute(BY_PRODUCT, values![mall.id, bounds.start, bounds.end, day]).await?;
-    db.execute(BY_PAYMENT_METHOD, values![mall.id, bounds.start, bounds.end, day]).await?;
-    Ok(())
-}
-
-async fn insert_totals(
-    db: &mut Db,
-    run: i64,
-    day: NaiveDate,
-    mall: &Mall,
-    total: &Totals,
-    is_final: bool,
-    now: DateTime<Utc>,
-) -> anyhow::Result<()> {
-    db.execute(
-        "INSERT INTO daily_sales (business_day, mall_id, currency, orders, items, gross_amount, discount_amount,
-             shipping_amount, tax_amount, cancelled_orders, refunded_amount, net_amount, average_order_amount,
-             new_customers, returning_customers, refunds, is_final, execution_id, computed_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)",
-        values![
-            day,
-            mall.id,
-            &total.currency,
-            total.orders,
-            total.items,
-            total.gross_amount,
-            total.discount_amount,
-            total.shipping_amount,
-            total.tax_amount,
-            total.cancelled_orders,
-            total.refunded_amount,
-            total.gross_amount - total.refunded_amount,
-            average_half_up(total.gross_amount, total.orders),
-            total.new_customers,
-            total.returning_customers,
-            total.refunds,
-            is_final,
-            run,
-            now,
-        ],
-    )
-    .await?;
-    Ok(())
 }
 
 #[cfg(test)]

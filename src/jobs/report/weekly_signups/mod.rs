@@ -6,6 +6,8 @@
 
 mod disclosure;
 mod document;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 

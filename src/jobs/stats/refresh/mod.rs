@@ -5,7 +5,11 @@
 //! day is refused. Only members record when their status changed: `--reconstruct` counts them as they were at the
 //! beginning of the day. Tenants have no table yet and are not counted.
 
+#[cfg(test)]
+mod tests;
+
 use chrono::{DateTime, NaiveDate, Utc};
+use chrono_tz::Tz;
 
 use crate::context::Context;
 use crate::db::{Db, FromRow};
@@ -88,17 +92,14 @@ impl Job for Args {
         let malls = selected_malls(run.db, &[]).await?;
         run.read(malls.len() as u64);
         let (id, now) = (run.id(), run.cx.now());
-        // The job runs in the day's first hour: a reconstruction has to find what it would have found then.
-        let until = self.reconstruct.then(|| day_bounds(day, run.cx.time_zone()).start);
+        let time_zone = run.cx.time_zone();
         run.chunk(None::<&str>, async |db| {
             db.execute("DELETE FROM statistics_snapshots WHERE snapshot_day = $1", values![day]).await?;
-            for mall in &malls {
-                match until {
-                    Some(until) => count_members_at(db, id, day, mall, until, now).await?,
-                    None => drop(db.execute(PRESENT, values![day, mall.id, id, now]).await?),
-                }
+            if self.reconstruct {
+                reconstruct_members(db, id, day, &malls, time_zone, now).await
+            } else {
+                count_present(db, id, day, &malls, now).await
             }
-            Ok(())
         })
         .await?;
         run.written(malls.len() as u64);
@@ -150,6 +151,37 @@ async fn refuse_to_replace(db: &mut Db, day: NaiveDate) -> anyhow::Result<()> {
     }
     Err(Failure::usage(format!("{day} already has a snapshot, taken on that day; nothing was changed"))
         .into())
+}
+
+/// Counts the present state.
+async fn count_present(
+    db: &mut Db,
+    run: i64,
+    day: NaiveDate,
+    malls: &[Mall],
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    for mall in malls {
+        db.execute(PRESENT, values![day, mall.id, run, now]).await?;
+    }
+    Ok(())
+}
+
+/// Counts members as they were when the day began: the job runs in the day's first hour, and a reconstruction has to
+/// find what it would have found then.
+async fn reconstruct_members(
+    db: &mut Db,
+    run: i64,
+    day: NaiveDate,
+    malls: &[Mall],
+    time_zone: Tz,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    let until = day_bounds(day, time_zone).start;
+    for mall in malls {
+        count_members_at(db, run, day, mall, until, now).await?;
+    }
+    Ok(())
 }
 
 #[derive(FromRow)]

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Days, NaiveDate, NaiveTime, SecondsFormat, TimeDelta, TimeZone, Utc};
+use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveTime, SecondsFormat, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 
-use super::{report, sorted};
-use crate::support::{Line, Mall, Order, Refund, Shop, on_both_databases};
+use super::replace_mall;
+use crate::db::testing::{TestDb, now, on_both_databases};
+use crate::shop::testing::{Line, Mall, Order, Refund};
 
 on_both_databases![
     the_figures_are_right_when_the_clocks_go_back,
@@ -25,6 +26,23 @@ on_both_databases![
     a_guest_is_neither_a_new_nor_a_returning_customer,
     a_customer_is_new_until_the_first_day_is_over_and_in_each_mall,
 ];
+
+/// Computes these days of every mall. The run's number is the day of the month.
+async fn reported(db: &mut TestDb, from: &str, to: &str, now: DateTime<Utc>) {
+    let (from, to): (NaiveDate, NaiveDate) = (from.parse().unwrap(), to.parse().unwrap());
+    let malls = db.malls().await;
+    for day in from.iter_days().take_while(|day| *day <= to) {
+        for mall in &malls {
+            replace_mall(db, i64::from(day.day()), day, mall, now).await.unwrap();
+        }
+    }
+}
+
+/// In the order of the bytes: the two databases sort texts each in its own way.
+fn sorted<T: Ord>(mut rows: Vec<T>) -> Vec<T> {
+    rows.sort();
+    rows
+}
 
 // ---------------------------------------------------------------- a second opinion
 
@@ -46,7 +64,7 @@ const PRODUCTS: [(&str, &str, i64); 5] = [
 ];
 const METHODS: [Option<&str>; 4] = [Some("card"), Some("bank_transfer"), Some("konbini"), None];
 
-/// A mall of a made-up shop.
+/// A mall of a made-up db.
 struct Market {
     mall: Mall,
     code: &'static str,
@@ -117,7 +135,7 @@ impl Sum {
         }
     }
 
-    fn add_order(&mut self, sale: &Sale) {
+    fn add_order(&mut self, sale: &Sale<'_>) {
         self.gross += sale.total;
         self.discount += sale.discount;
         self.shipping += sale.shipping;
@@ -267,7 +285,7 @@ impl Dice {
         let quantity = 1 + self.below(3);
         let discount = if self.one_in(4) { quantity * unit_price / 10 } else { 0 };
         let tax = (quantity * unit_price - discount) / 11;
-        Line { product, name, quantity, unit_price, discount, tax }
+        Line { product, name, quantity, unit_price, discount, tax, ..Line::default() }
     }
 
     fn sale<'a>(&mut self, market: &'a Market, start: DateTime<Utc>) -> Sale<'a> {
@@ -315,88 +333,70 @@ fn text(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::AutoSi, false)
 }
 
-fn insert(shop: &Shop, number: usize, sale: &Sale) {
+async fn insert(db: &mut TestDb, number: usize, sale: &Sale<'_>) {
     let ordered_at = text(sale.ordered_at);
-    let mut lines: Vec<Line> = Vec::new();
-    let mut more: Vec<Line> = Vec::new();
-    for line in &sale.lines {
-        let is_there = lines.iter().any(|other| other.product == line.product);
-        if is_there { &mut more } else { &mut lines }.push(*line);
-    }
-    let order = shop.order(Order {
-        mall: Mall { currency: sale.currency, ..sale.market.mall },
-        order_no: &number.to_string(),
-        member: sale.member.as_deref(),
-        status: if sale.paid_at.is_some() { "PAID" } else { "PAYMENT_WAIT" },
-        total: sale.total,
-        discount: sale.discount,
-        shipping: sale.shipping,
-        tax: sale.tax,
-        payment_method: sale.method,
-        ordered_at: &ordered_at,
-        paid_at: sale.paid_at.map(text).as_deref(),
-        cancelled_at: sale.cancelled_at.map(text).as_deref(),
-        cancel_reason: None,
-        updated_at: &ordered_at,
-        lines: &lines,
-    });
-    for (number, line) in more.iter().enumerate() {
-        add_line(shop, order, &number.to_string(), line);
-    }
+    let keys: Vec<String> = (0..sale.lines.len()).map(|number| number.to_string()).collect();
+    let lines: Vec<Line> =
+        sale.lines.iter().zip(&keys).map(|(line, key)| Line { key: Some(key), ..*line }).collect();
+    let order = db
+        .order(Order {
+            mall: Mall { currency: sale.currency, ..sale.market.mall },
+            order_no: &number.to_string(),
+            member: sale.member.as_deref(),
+            status: if sale.paid_at.is_some() { "PAID" } else { "PAYMENT_WAIT" },
+            total: sale.total,
+            discount: sale.discount,
+            shipping: sale.shipping,
+            tax: sale.tax,
+            payment_method: sale.method,
+            ordered_at: &ordered_at,
+            paid_at: sale.paid_at.map(text).as_deref(),
+            cancelled_at: sale.cancelled_at.map(text).as_deref(),
+            cancel_reason: None,
+            updated_at: &ordered_at,
+            lines: &lines,
+        })
+        .await;
     for (number, (product, amount, at)) in sale.refunds.iter().enumerate() {
-        shop.refund(Refund {
+        db.refund(Refund {
             order,
             key: &number.to_string(),
             product: *product,
             amount: *amount,
             reason: None,
             refunded_at: &text(*at),
-        });
+        })
+        .await;
     }
-}
-
-/// Adds a line to an order, under another key.
-fn add_line(shop: &Shop, order: i64, key: &str, line: &Line) {
-    let Line { product, name, quantity, unit_price, discount, tax } = line;
-    let amount = line_amount(line);
-    shop.execute(&format!(
-        "INSERT INTO order_items (order_id, line_key, product_code, product_name, quantity, unit_price_amount,
-                                  discount_amount, tax_amount, line_amount)
-         VALUES ({order}, '{key}', '{product}', '{name}', {quantity}, {unit_price}, {discount}, {tax}, {amount})"
-    ));
 }
 
 /// Generates two weeks in three malls, reports them and compares every column of every row.
-fn compare_two_weeks(shop: &Shop, first: &str, seed: u64) {
+async fn compare_two_weeks(db: &mut TestDb, first: &str, seed: u64) {
     let first: NaiveDate = first.parse().unwrap();
-    let market = |code, time_zone: Tz, currencies: &'static [&'static str], quiet| Market {
-        mall: shop.mall(code, time_zone.name(), currencies[0]),
-        code,
-        time_zone,
-        currencies,
-        quiet_day: first + Days::new(quiet),
-    };
-    let markets = [
-        market("tokyo", Tz::Asia__Tokyo, &["JPY", "JPY", "JPY", "USD"], 9),
-        market("seoul", Tz::Asia__Seoul, &["KRW"], 5),
-        market("newyork", Tz::America__New_York, &["USD", "USD", "CAD"], 11),
-    ];
+    let mut markets = Vec::new();
+    for (code, time_zone, currencies, quiet) in [
+        ("tokyo", Tz::Asia__Tokyo, &["JPY", "JPY", "JPY", "USD"][..], 9),
+        ("seoul", Tz::Asia__Seoul, &["KRW"], 5),
+        ("newyork", Tz::America__New_York, &["USD", "USD", "CAD"], 11),
+    ] {
+        let mall = db.mall(code, time_zone.name(), currencies[0]).await;
+        markets.push(Market { mall, code, time_zone, currencies, quiet_day: first + Days::new(quiet) });
+    }
     let mut dice = Dice(seed);
     let mut sales = Vec::new();
-    shop.execute("BEGIN");
+    db.sql("BEGIN").await;
     for market in &markets {
         for _ in 0..ORDERS {
             let sale = dice.sale(market, market.midnight(first - Days::new(2)));
-            insert(shop, sales.len(), &sale);
+            insert(db, sales.len(), &sale).await;
             sales.push(sale);
         }
     }
-    shop.execute("COMMIT");
+    db.sql("COMMIT").await;
 
     let now = first.and_time(NaiveTime::MIN).and_utc() + TimeDelta::days(30);
     let days: Vec<NaiveDate> = first.iter_days().take(DAYS.try_into().unwrap()).collect();
-    let (from, to) = (days[0].to_string(), days[days.len() - 1].to_string());
-    report(shop, &["--from", &from, "--to", &to]).now(&text(now)).run().succeeds().is_silent();
+    reported(db, &days[0].to_string(), &days[days.len() - 1].to_string(), now).await;
 
     let mut sums = added_up(&sales);
     for (day, market) in days.iter().flat_map(|day| markets.iter().map(move |market| (day, market))) {
@@ -404,37 +404,38 @@ fn compare_two_weeks(shop: &Shop, first: &str, seed: u64) {
         sums.entry((*day, market.code, market.currencies[0], "", "")).or_default();
     }
     sums.retain(|(day, ..), _| days.contains(day));
-    compare_totals(shop, &sums, now);
-    compare_breakdowns(shop, &sums);
-    breakdowns_add_up(shop);
+    compare_totals(db, &sums, now).await;
+    compare_breakdowns(db, &sums).await;
+    breakdowns_add_up(db).await;
     // Every compared column has values other than zero.
     for column in MEASURES.split(',') {
-        let rows = shop.scalar(&format!("SELECT COUNT(*) FROM daily_sales d WHERE {column} <> 0"));
+        let rows = db.scalar(&format!("SELECT COUNT(*) FROM daily_sales d WHERE {column} <> 0")).await;
         assert!(rows.parse::<i64>().unwrap() > 10, "{column} is other than 0 in {rows} rows");
     }
-    assert!(shop.sql("SELECT 1 FROM daily_sales WHERE gross_amount = 0 AND cancelled_orders = 0").len() >= 3);
+    assert!(
+        db.sql("SELECT 1 FROM daily_sales WHERE gross_amount = 0 AND cancelled_orders = 0").await.len() >= 3
+    );
 }
 
-fn compare_totals(shop: &Shop, sums: &BTreeMap<Key, Sum>, now: DateTime<Utc>) {
+async fn compare_totals(db: &mut TestDb, sums: &BTreeMap<Key, Sum>, now: DateTime<Utc>) {
     let expected = sums.iter().filter(|((.., kind, _), _)| kind.is_empty());
     let expected = expected.map(|((day, mall, currency, ..), sum)| {
         let mut row = vec![day.to_string(), (*mall).to_owned(), (*currency).to_owned()];
         row.extend(sum.measures());
         row.extend([sum.average().to_string(), sum.refunds.to_string(), "1".to_owned()]);
-        row.extend([format!("run of {day}"), text(now)]);
+        row.extend([day.day().to_string(), text(now)]);
         row
     });
-    let actual = shop.sql(&format!(
+    let actual = db.sql(&format!(
         "SELECT d.business_day, malls.code, d.currency, {MEASURES}, d.average_order_amount, d.refunds, d.is_final,
-                'run of ' || e.instance_key, d.computed_at
+                d.execution_id, d.computed_at
          FROM daily_sales d
-         JOIN malls ON malls.id = d.mall_id
-         JOIN batch_execution e ON e.id = d.execution_id"
-    ));
+         JOIN malls ON malls.id = d.mall_id"
+    )).await;
     same_rows(expected.collect(), actual);
 }
 
-fn compare_breakdowns(shop: &Shop, sums: &BTreeMap<Key, Sum>) {
+async fn compare_breakdowns(db: &mut TestDb, sums: &BTreeMap<Key, Sum>) {
     let expected = sums.iter().filter(|((.., kind, _), _)| !kind.is_empty());
     let expected = expected.map(|((day, mall, currency, kind, key), sum)| {
         let mut row = vec![day.to_string()];
@@ -442,11 +443,13 @@ fn compare_breakdowns(shop: &Shop, sums: &BTreeMap<Key, Sum>) {
         row.extend(sum.measures());
         row
     });
-    let actual = shop.sql(&format!(
-        "SELECT d.business_day, malls.code, d.currency, d.breakdown, d.breakdown_key, d.name, {MEASURES}
+    let actual = db
+        .sql(&format!(
+            "SELECT d.business_day, malls.code, d.currency, d.breakdown, d.breakdown_key, d.name, {MEASURES}
          FROM daily_sales_breakdown d
          JOIN malls ON malls.id = d.mall_id"
-    ));
+        ))
+        .await;
     same_rows(expected.collect(), actual);
 }
 
@@ -468,26 +471,20 @@ fn same_rows(expected: Vec<Vec<String>>, actual: Vec<Vec<String>>) {
 }
 
 /// Money adds up to the totals in both breakdowns; the payment methods' orders and units do so too.
-#[track_caller]
-fn breakdowns_add_up(shop: &Shop) {
+async fn breakdowns_add_up(db: &mut TestDb) {
     let money = "SUM(gross_amount), SUM(discount_amount), SUM(shipping_amount), SUM(tax_amount),
                  SUM(refunded_amount), SUM(net_amount)";
     let counts = "SUM(orders), SUM(items), SUM(cancelled_orders)";
-    let sums = |columns: &str, table: &str| {
-        sorted(shop.sql(&format!(
-            "SELECT business_day, mall_id, currency, {columns} FROM {table} GROUP BY business_day, mall_id, currency
-             HAVING SUM(ABS(gross_amount)) + SUM(refunded_amount) + SUM(cancelled_orders) > 0"
-        )))
-    };
     let products = "daily_sales_breakdown WHERE breakdown = 'PRODUCT'";
     let methods = "daily_sales_breakdown WHERE breakdown = 'PAYMENT_METHOD'";
     // An order that was only cancelled may have no row of a product.
     assert_eq!(
-        sums(&format!("{money}, {counts}"), methods),
-        sums(&format!("{money}, {counts}"), "daily_sales")
+        sums(db, &format!("{money}, {counts}"), methods).await,
+        sums(db, &format!("{money}, {counts}"), "daily_sales").await
     );
-    let by_product = sums(money, products);
-    let totals: Vec<_> = sums(money, "daily_sales")
+    let by_product = sums(db, money, products).await;
+    let totals: Vec<_> = sums(db, money, "daily_sales")
+        .await
         .into_iter()
         .filter(|row| by_product.iter().any(|other| other[..3] == row[..3]))
         .collect();
@@ -495,112 +492,124 @@ fn breakdowns_add_up(shop: &Shop) {
     assert!(!totals.is_empty(), "there is something to compare");
 }
 
-fn the_figures_are_right_when_the_clocks_go_back(shop: &Shop) {
-    compare_two_weeks(shop, "2026-10-25", 1);
+async fn sums(db: &mut TestDb, columns: &str, table: &str) -> Vec<Vec<String>> {
+    let sql = format!(
+        "SELECT business_day, mall_id, currency, {columns} FROM {table} GROUP BY business_day, mall_id, currency
+         HAVING SUM(ABS(gross_amount)) + SUM(refunded_amount) + SUM(cancelled_orders) > 0"
+    );
+    sorted(db.sql(&sql).await)
 }
 
-fn the_figures_are_right_when_the_clocks_go_forward(shop: &Shop) {
-    compare_two_weeks(shop, "2026-03-01", 2);
+async fn the_figures_are_right_when_the_clocks_go_back(db: &mut TestDb) {
+    compare_two_weeks(db, "2026-10-25", 1).await;
+}
+
+async fn the_figures_are_right_when_the_clocks_go_forward(db: &mut TestDb) {
+    compare_two_weeks(db, "2026-03-01", 2).await;
 }
 
 // ---------------------------------------------------------------- simple cases
 
 /// The stored totals of a day: mall, currency, orders, items, gross, cancelled, refunded, net, average, new and
 /// returning customers.
-fn totals_of(shop: &Shop, day: &str) -> Vec<String> {
-    let rows = shop.sql(&format!(
+async fn totals_of(db: &mut TestDb, day: &str) -> Vec<String> {
+    let rows = db
+        .sql(&format!(
         "SELECT code, d.currency, orders, items, gross_amount, cancelled_orders, refunded_amount, net_amount,
                 average_order_amount, new_customers, returning_customers
          FROM daily_sales d JOIN malls ON malls.id = mall_id WHERE business_day = '{day}'"
-    ));
+    ))
+        .await;
     sorted(rows.into_iter().map(|row| row.join(" ")).collect())
 }
 
 /// The products of a day: code, name, orders, items, gross, cancelled, refunded and net.
-fn products_of(shop: &Shop, day: &str) -> Vec<String> {
-    let rows = shop.sql(&format!(
+async fn products_of(db: &mut TestDb, day: &str) -> Vec<String> {
+    let rows = db.sql(&format!(
         "SELECT breakdown_key, name, orders, items, gross_amount, cancelled_orders, refunded_amount, net_amount
          FROM daily_sales_breakdown WHERE business_day = '{day}' AND breakdown = 'PRODUCT'"
-    ));
+    )).await;
     sorted(rows.into_iter().map(|row| row.join("|")).collect())
 }
 
-fn reported(shop: &Shop, from: &str, to: &str) {
-    report(shop, &["--from", from, "--to", to]).run().succeeds().is_silent();
-}
-
-fn a_day_without_sales_is_a_row_of_zeros(shop: &Shop) {
-    shop.mall("tokyo", "Asia/Tokyo", "JPY");
-    shop.mall("seoul", "Asia/Seoul", "KRW");
-    reported(shop, "2026-11-19", "2026-11-19");
-    assert_eq!(totals_of(shop, "2026-11-19"), ["seoul KRW 0 0 0 0 0 0 0 0 0", "tokyo JPY 0 0 0 0 0 0 0 0 0"]);
-    assert_eq!(products_of(shop, "2026-11-19"), [""; 0]);
-}
-
-fn a_day_without_sales_in_the_malls_own_currency_has_a_row_of_zeros_for_it(shop: &Shop) {
-    let tokyo = shop.mall("tokyo", "Asia/Tokyo", "JPY");
-    shop.order(Order { mall: Mall { currency: "USD", ..tokyo }, ..Order::default() });
-    reported(shop, "2026-11-19", "2026-11-19");
+async fn a_day_without_sales_is_a_row_of_zeros(db: &mut TestDb) {
+    db.mall("tokyo", "Asia/Tokyo", "JPY").await;
+    db.mall("seoul", "Asia/Seoul", "KRW").await;
+    reported(db, "2026-11-19", "2026-11-19", now()).await;
     assert_eq!(
-        totals_of(shop, "2026-11-19"),
+        totals_of(db, "2026-11-19").await,
+        ["seoul KRW 0 0 0 0 0 0 0 0 0", "tokyo JPY 0 0 0 0 0 0 0 0 0"]
+    );
+    assert_eq!(products_of(db, "2026-11-19").await, [""; 0]);
+}
+
+async fn a_day_without_sales_in_the_malls_own_currency_has_a_row_of_zeros_for_it(db: &mut TestDb) {
+    let tokyo = db.mall("tokyo", "Asia/Tokyo", "JPY").await;
+    db.order(Order { mall: Mall { currency: "USD", ..tokyo }, ..Order::default() }).await;
+    reported(db, "2026-11-19", "2026-11-19", now()).await;
+    assert_eq!(
+        totals_of(db, "2026-11-19").await,
         ["tokyo JPY 0 0 0 0 0 0 0 0 0", "tokyo USD 1 0 1000 0 0 1000 1000 0 0"]
     );
 }
 
-fn an_order_paid_yesterday_and_cancelled_today_counts_once_in_each_day(shop: &Shop) {
-    let tokyo = shop.mall("tokyo", "Asia/Tokyo", "JPY");
-    shop.order(Order {
+async fn an_order_paid_yesterday_and_cancelled_today_counts_once_in_each_day(db: &mut TestDb) {
+    let tokyo = db.mall("tokyo", "Asia/Tokyo", "JPY").await;
+    db.order(Order {
         mall: tokyo,
         status: "ORDER_CANCELLED",
         paid_at: Some("2026-11-18T20:00:00+09:00"),
         cancelled_at: Some("2026-11-19T09:00:00+09:00"),
         lines: &[Line::default()],
         ..Order::default()
-    });
-    reported(shop, "2026-11-18", "2026-11-19");
-    assert_eq!(totals_of(shop, "2026-11-18"), ["tokyo JPY 1 1 1000 0 0 1000 1000 0 0"]);
-    assert_eq!(totals_of(shop, "2026-11-19"), ["tokyo JPY 0 0 0 1 0 0 0 0 0"]);
-    assert_eq!(products_of(shop, "2026-11-18"), ["P1|Product 1|1|1|1000|0|0|1000"]);
-    assert_eq!(products_of(shop, "2026-11-19"), ["P1|Product 1|0|0|0|1|0|0"]);
+    })
+    .await;
+    reported(db, "2026-11-18", "2026-11-19", now()).await;
+    assert_eq!(totals_of(db, "2026-11-18").await, ["tokyo JPY 1 1 1000 0 0 1000 1000 0 0"]);
+    assert_eq!(totals_of(db, "2026-11-19").await, ["tokyo JPY 0 0 0 1 0 0 0 0 0"]);
+    assert_eq!(products_of(db, "2026-11-18").await, ["P1|Product 1|1|1|1000|0|0|1000"]);
+    assert_eq!(products_of(db, "2026-11-19").await, ["P1|Product 1|0|0|0|1|0|0"]);
 }
 
-fn a_partial_refund_counts_on_its_own_day_and_for_its_product(shop: &Shop) {
-    let tokyo = shop.mall("tokyo", "Asia/Tokyo", "JPY");
+async fn a_partial_refund_counts_on_its_own_day_and_for_its_product(db: &mut TestDb) {
+    let tokyo = db.mall("tokyo", "Asia/Tokyo", "JPY").await;
     let lines =
         [Line::default(), Line { product: "P2", name: "Product 2", unit_price: 500, ..Line::default() }];
-    let order = shop.order(Order {
-        mall: tokyo,
-        total: 1800,
-        shipping: 300,
-        paid_at: Some("2026-11-18T20:00:00+09:00"),
-        lines: &lines,
-        ..Order::default()
-    });
-    shop.refund(Refund { order, key: "R1", product: Some("P2"), amount: 200, ..Refund::default() });
-    shop.refund(Refund { order, key: "R2", product: None, amount: 300, ..Refund::default() });
-    reported(shop, "2026-11-18", "2026-11-19");
-    assert_eq!(totals_of(shop, "2026-11-18"), ["tokyo JPY 1 2 1800 0 0 1800 1800 0 0"]);
-    assert_eq!(totals_of(shop, "2026-11-19"), ["tokyo JPY 0 0 0 0 500 -500 0 0 0"]);
+    let order = db
+        .order(Order {
+            mall: tokyo,
+            total: 1800,
+            shipping: 300,
+            paid_at: Some("2026-11-18T20:00:00+09:00"),
+            lines: &lines,
+            ..Order::default()
+        })
+        .await;
+    db.refund(Refund { order, key: "R1", product: Some("P2"), amount: 200, ..Refund::default() }).await;
+    db.refund(Refund { order, key: "R2", product: None, amount: 300, ..Refund::default() }).await;
+    reported(db, "2026-11-18", "2026-11-19", now()).await;
+    assert_eq!(totals_of(db, "2026-11-18").await, ["tokyo JPY 1 2 1800 0 0 1800 1800 0 0"]);
+    assert_eq!(totals_of(db, "2026-11-19").await, ["tokyo JPY 0 0 0 0 500 -500 0 0 0"]);
     assert_eq!(
-        products_of(shop, "2026-11-18"),
+        products_of(db, "2026-11-18").await,
         ["P1|Product 1|1|1|1000|0|0|1000", "P2|Product 2|1|1|500|0|0|500", "||0|0|300|0|0|300"]
     );
-    assert_eq!(products_of(shop, "2026-11-19"), ["P2|Product 2|0|0|0|0|200|-200", "||0|0|0|0|300|-300"]);
-    breakdowns_add_up(shop);
+    assert_eq!(products_of(db, "2026-11-19").await, ["P2|Product 2|0|0|0|0|200|-200", "||0|0|0|0|300|-300"]);
+    breakdowns_add_up(db).await;
 }
 
-fn an_unpaid_order_is_not_a_sale(shop: &Shop) {
-    let tokyo = shop.mall("tokyo", "Asia/Tokyo", "JPY");
+async fn an_unpaid_order_is_not_a_sale(db: &mut TestDb) {
+    let tokyo = db.mall("tokyo", "Asia/Tokyo", "JPY").await;
     let waiting = Order { mall: tokyo, status: "PAYMENT_WAIT", paid_at: None, ..Order::default() };
-    shop.order(waiting);
+    db.order(waiting).await;
     // Never paid, but cancelled: the cancellation counts.
-    shop.order(Order { order_no: "2", cancelled_at: Some("2026-11-19T13:00:00+09:00"), ..waiting });
-    reported(shop, "2026-11-19", "2026-11-19");
-    assert_eq!(totals_of(shop, "2026-11-19"), ["tokyo JPY 0 0 0 1 0 0 0 0 0"]);
+    db.order(Order { order_no: "2", cancelled_at: Some("2026-11-19T13:00:00+09:00"), ..waiting }).await;
+    reported(db, "2026-11-19", "2026-11-19", now()).await;
+    assert_eq!(totals_of(db, "2026-11-19").await, ["tokyo JPY 0 0 0 1 0 0 0 0 0"]);
 }
 
-fn an_order_at_midnight_belongs_to_the_new_day(shop: &Shop) {
-    let tokyo = shop.mall("tokyo", "Asia/Tokyo", "JPY");
+async fn an_order_at_midnight_belongs_to_the_new_day(db: &mut TestDb) {
+    let tokyo = db.mall("tokyo", "Asia/Tokyo", "JPY").await;
     let paid = [
         ("1", "2026-11-18T00:00:00+09:00", 1),
         ("2", "2026-11-18T23:59:59.999999+09:00", 10),
@@ -609,43 +618,44 @@ fn an_order_at_midnight_belongs_to_the_new_day(shop: &Shop) {
         ("5", "2026-11-20T00:00:00+09:00", 10_000),
     ];
     for (order_no, paid_at, total) in paid {
-        shop.order(Order { mall: tokyo, order_no, total, paid_at: Some(paid_at), ..Order::default() });
+        db.order(Order { mall: tokyo, order_no, total, paid_at: Some(paid_at), ..Order::default() }).await;
     }
-    reported(shop, "2026-11-18", "2026-11-19");
-    assert_eq!(totals_of(shop, "2026-11-18"), ["tokyo JPY 2 0 11 0 0 11 6 0 0"]);
-    assert_eq!(totals_of(shop, "2026-11-19"), ["tokyo JPY 2 0 1100 0 0 1100 550 0 0"]);
+    reported(db, "2026-11-18", "2026-11-19", now()).await;
+    assert_eq!(totals_of(db, "2026-11-18").await, ["tokyo JPY 2 0 11 0 0 11 6 0 0"]);
+    assert_eq!(totals_of(db, "2026-11-19").await, ["tokyo JPY 2 0 1100 0 0 1100 550 0 0"]);
 }
 
-fn an_average_of_half_a_unit_is_rounded_up(shop: &Shop) {
-    let tokyo = shop.mall("tokyo", "Asia/Tokyo", "JPY");
+async fn an_average_of_half_a_unit_is_rounded_up(db: &mut TestDb) {
+    let tokyo = db.mall("tokyo", "Asia/Tokyo", "JPY").await;
     let averages = [("2026-11-17", [1, 0], 1), ("2026-11-18", [1000, 1], 501), ("2026-11-19", [2, 1], 2)];
     for (day, totals, _) in averages {
         for (number, total) in totals.into_iter().enumerate() {
             let (order_no, paid_at) = (format!("{day}-{number}"), format!("{day}T12:00:00+09:00"));
             let order = Order { mall: tokyo, total, ..Order::default() };
-            shop.order(Order { order_no: &order_no, paid_at: Some(&paid_at), ..order });
+            db.order(Order { order_no: &order_no, paid_at: Some(&paid_at), ..order }).await;
         }
     }
-    reported(shop, "2026-11-17", "2026-11-19");
+    reported(db, "2026-11-17", "2026-11-19", now()).await;
     assert_eq!(
-        shop.sql("SELECT business_day, average_order_amount FROM daily_sales ORDER BY business_day"),
+        db.sql("SELECT business_day, average_order_amount FROM daily_sales ORDER BY business_day").await,
         averages.map(|(day, _, average)| [day.to_owned(), average.to_string()])
     );
 }
 
 /// Orders of 1, 10, 100 … at instants of New York, reported on a day and the one after it.
-fn gross_of_new_york(shop: &Shop, paid: &[&str], from: &str, to: &str) -> Vec<Vec<String>> {
-    let mall = shop.mall("newyork", "America/New_York", "USD");
+async fn gross_of_new_york(db: &mut TestDb, paid: &[&str], from: &str, to: &str) -> Vec<Vec<String>> {
+    let mall = db.mall("newyork", "America/New_York", "USD").await;
     for (number, paid_at) in paid.iter().enumerate() {
         let total = 10_i64.pow(u32::try_from(number).unwrap());
         let order_no = number.to_string();
-        shop.order(Order { mall, order_no: &order_no, total, paid_at: Some(paid_at), ..Order::default() });
+        db.order(Order { mall, order_no: &order_no, total, paid_at: Some(paid_at), ..Order::default() })
+            .await;
     }
-    reported(shop, from, to);
-    shop.sql("SELECT business_day, gross_amount FROM daily_sales ORDER BY business_day")
+    reported(db, from, to, now()).await;
+    db.sql("SELECT business_day, gross_amount FROM daily_sales ORDER BY business_day").await
 }
 
-fn a_day_of_25_hours_is_reported_completely(shop: &Shop) {
+async fn a_day_of_25_hours_is_reported_completely(db: &mut TestDb) {
     let paid = [
         "2026-11-01T00:00:00-04:00",
         // Half past one, twice.
@@ -655,12 +665,12 @@ fn a_day_of_25_hours_is_reported_completely(shop: &Shop) {
         "2026-11-02T00:00:00-05:00",
     ];
     assert_eq!(
-        gross_of_new_york(shop, &paid, "2026-11-01", "2026-11-02"),
+        gross_of_new_york(db, &paid, "2026-11-01", "2026-11-02").await,
         [["2026-11-01", "1111"], ["2026-11-02", "10000"]]
     );
 }
 
-fn a_day_of_23_hours_is_reported_completely(shop: &Shop) {
+async fn a_day_of_23_hours_is_reported_completely(db: &mut TestDb) {
     let paid = [
         "2026-03-08T00:00:00-05:00",
         "2026-03-08T01:59:59.999999-05:00",
@@ -669,64 +679,67 @@ fn a_day_of_23_hours_is_reported_completely(shop: &Shop) {
         "2026-03-09T00:00:00-04:00",
     ];
     assert_eq!(
-        gross_of_new_york(shop, &paid, "2026-03-08", "2026-03-09"),
+        gross_of_new_york(db, &paid, "2026-03-08", "2026-03-09").await,
         [["2026-03-08", "1111"], ["2026-03-09", "10000"]]
     );
 }
 
-fn a_refund_of_an_unknown_product_is_kept_under_its_code(shop: &Shop) {
-    let tokyo = shop.mall("tokyo", "Asia/Tokyo", "JPY");
-    shop.execute(&format!(
+async fn a_refund_of_an_unknown_product_is_kept_under_its_code(db: &mut TestDb) {
+    let tokyo = db.mall("tokyo", "Asia/Tokyo", "JPY").await;
+    db.sql(&format!(
         "INSERT INTO products (mall_id, product_code, name, status, currency, price_amount, created_at, updated_at)
          VALUES ({}, 'B2', 'りんご', 'ON_SALE', 'JPY', 250, '2026-01-01T00:00:00+00:00', '2026-01-01T00:00:00+00:00')",
         tokyo.id
-    ));
-    let order = shop.order(Order {
-        mall: tokyo,
-        paid_at: Some("2026-11-01T12:00:00+09:00"),
-        lines: &[Line::default()],
-        ..Order::default()
-    });
-    shop.refund(Refund { order, key: "R1", product: Some("LOST-1"), amount: 400, ..Refund::default() });
-    shop.refund(Refund { order, key: "R2", product: Some("B2"), amount: 50, ..Refund::default() });
+    )).await;
+    let order = db
+        .order(Order {
+            mall: tokyo,
+            paid_at: Some("2026-11-01T12:00:00+09:00"),
+            lines: &[Line::default()],
+            ..Order::default()
+        })
+        .await;
+    db.refund(Refund { order, key: "R1", product: Some("LOST-1"), amount: 400, ..Refund::default() }).await;
+    db.refund(Refund { order, key: "R2", product: Some("B2"), amount: 50, ..Refund::default() }).await;
     // Deleted since, but the order still has its name.
-    shop.refund(Refund { order, key: "R3", product: Some("P1"), amount: 7, ..Refund::default() });
-    reported(shop, "2026-11-19", "2026-11-19");
+    db.refund(Refund { order, key: "R3", product: Some("P1"), amount: 7, ..Refund::default() }).await;
+    reported(db, "2026-11-19", "2026-11-19", now()).await;
     assert_eq!(
-        products_of(shop, "2026-11-19"),
+        products_of(db, "2026-11-19").await,
         ["B2|りんご|0|0|0|0|50|-50", "LOST-1||0|0|0|0|400|-400", "P1|Product 1|0|0|0|0|7|-7"]
     );
-    breakdowns_add_up(shop);
+    breakdowns_add_up(db).await;
 }
 
-fn a_product_on_two_lines_of_an_order_is_in_one_order(shop: &Shop) {
-    let tokyo = shop.mall("tokyo", "Asia/Tokyo", "JPY");
-    let order = shop.order(Order {
+async fn a_product_on_two_lines_of_an_order_is_in_one_order(db: &mut TestDb) {
+    let tokyo = db.mall("tokyo", "Asia/Tokyo", "JPY").await;
+    let second = Line { key: Some("second"), quantity: 4, discount: 500, ..Line::default() };
+    db.order(Order {
         mall: tokyo,
         total: 4500,
         discount: 500,
         cancelled_at: Some("2026-11-19T13:00:00+09:00"),
-        lines: &[Line::default()],
+        lines: &[Line::default(), second],
         ..Order::default()
-    });
-    add_line(shop, order, "second", &Line { quantity: 4, discount: 500, ..Line::default() });
-    reported(shop, "2026-11-19", "2026-11-19");
-    assert_eq!(totals_of(shop, "2026-11-19"), ["tokyo JPY 1 5 4500 1 0 4500 4500 0 0"]);
-    assert_eq!(products_of(shop, "2026-11-19"), ["P1|Product 1|1|5|4500|1|0|4500"]);
+    })
+    .await;
+    reported(db, "2026-11-19", "2026-11-19", now()).await;
+    assert_eq!(totals_of(db, "2026-11-19").await, ["tokyo JPY 1 5 4500 1 0 4500 4500 0 0"]);
+    assert_eq!(products_of(db, "2026-11-19").await, ["P1|Product 1|1|5|4500|1|0|4500"]);
 }
 
-fn a_guest_is_neither_a_new_nor_a_returning_customer(shop: &Shop) {
-    let tokyo = shop.mall("tokyo", "Asia/Tokyo", "JPY");
+async fn a_guest_is_neither_a_new_nor_a_returning_customer(db: &mut TestDb) {
+    let tokyo = db.mall("tokyo", "Asia/Tokyo", "JPY").await;
     for (order_no, member) in [("1", None), ("2", None), ("3", Some("M1"))] {
-        shop.order(Order { mall: tokyo, order_no, member, ..Order::default() });
+        db.order(Order { mall: tokyo, order_no, member, ..Order::default() }).await;
     }
-    reported(shop, "2026-11-19", "2026-11-19");
-    assert_eq!(totals_of(shop, "2026-11-19"), ["tokyo JPY 3 0 3000 0 0 3000 1000 1 0"]);
+    reported(db, "2026-11-19", "2026-11-19", now()).await;
+    assert_eq!(totals_of(db, "2026-11-19").await, ["tokyo JPY 3 0 3000 0 0 3000 1000 1 0"]);
 }
 
-fn a_customer_is_new_until_the_first_day_is_over_and_in_each_mall(shop: &Shop) {
-    let tokyo = shop.mall("tokyo", "Asia/Tokyo", "JPY");
-    let seoul = shop.mall("seoul", "Asia/Seoul", "KRW");
+async fn a_customer_is_new_until_the_first_day_is_over_and_in_each_mall(db: &mut TestDb) {
+    let tokyo = db.mall("tokyo", "Asia/Tokyo", "JPY").await;
+    let seoul = db.mall("seoul", "Asia/Seoul", "KRW").await;
     let orders = [
         (tokyo, "1", Some("2026-11-18T10:00:00+09:00")),
         (tokyo, "2", Some("2026-11-18T20:00:00+09:00")),
@@ -737,14 +750,15 @@ fn a_customer_is_new_until_the_first_day_is_over_and_in_each_mall(shop: &Shop) {
     ];
     for (mall, order_no, paid_at) in orders {
         let ordered_at = paid_at.unwrap_or("2026-11-17T10:00:00+09:00");
-        shop.order(Order { mall, order_no, member: Some("M1"), ordered_at, paid_at, ..Order::default() });
+        db.order(Order { mall, order_no, member: Some("M1"), ordered_at, paid_at, ..Order::default() }).await;
     }
-    reported(shop, "2026-11-18", "2026-11-19");
+    reported(db, "2026-11-18", "2026-11-19", now()).await;
     assert_eq!(
-        shop.sql(
+        db.sql(
             "SELECT business_day, code, new_customers, returning_customers
              FROM daily_sales JOIN malls ON id = mall_id ORDER BY business_day, code"
-        ),
+        )
+        .await,
         [
             ["2026-11-18", "seoul", "0", "0"],
             ["2026-11-18", "tokyo", "1", "0"],

@@ -1,0 +1,379 @@
+//! A database for tests of steps and queries, in process and beside their code: a few milliseconds each.
+//!
+//! `on_both_databases![a_step_does_something]` stamps `async fn a_step_does_something(db: &mut TestDb)` for SQLite and
+//! PostgreSQL. [`TestDb`] is an open connection to a migrated, empty database of the test's own: on SQLite a copy of a
+//! file that was migrated once, on PostgreSQL a schema that the process's tests hand on to each other and empty.
+
+#[path = "../../tests/cli/support/as_text.rs"]
+pub(crate) mod as_text;
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::ops::{Deref, DerefMut};
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, Once, PoisonError};
+
+use chrono::{DateTime, Utc};
+use sqlx::AssertSqlSafe;
+use tempfile::TempDir;
+use tokio::sync::OnceCell;
+
+use self::as_text::{postgres_row, sqlite_row};
+use super::{Conn, Db, Kind};
+use crate::config::{Config, LoadOptions};
+use crate::context::Context;
+use crate::mask::Redactor;
+use crate::output::{LogFormat, Output};
+use crate::values;
+
+/// Where a PostgreSQL for tests is; `scripts/test` starts one and sets it.
+const POSTGRES_URL: &str = "BATCHCTL_TEST_POSTGRES_URL";
+
+/// What the clock shows, as it does in the tests of the program: one in the morning in Tokyo, when the nightly report of
+/// 2026-11-19 runs.
+pub(crate) const NOW: &str = "2026-11-20T01:00:00+09:00";
+
+/// [`NOW`] as an instant.
+pub(crate) fn now() -> DateTime<Utc> {
+    at(NOW)
+}
+
+/// An instant in RFC 3339.
+#[track_caller]
+pub(crate) fn at(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap_or_else(|error| panic!("`{text}`: {error}"))
+}
+
+/// Makes of each of these functions a test on SQLite and one on PostgreSQL.
+///
+/// It takes names, and not the functions themselves, because rustfmt leaves what is inside a macro as it is; a function
+/// that is forgotten in the list is an unused one, which the lints refuse.
+macro_rules! on_both_databases {
+    ($($name:ident),+ $(,)?) => {$(
+        mod $name {
+            #[tokio::test]
+            async fn sqlite() {
+                $crate::db::testing::run_on($crate::db::Kind::Sqlite, super::$name).await;
+            }
+
+            #[tokio::test]
+            async fn postgres() {
+                $crate::db::testing::run_on($crate::db::Kind::Postgres, super::$name).await;
+            }
+        }
+    )+};
+}
+pub(crate) use on_both_databases;
+
+/// Runs a test on a database, unless that database is not there.
+pub(crate) async fn run_on(kind: Kind, test: impl AsyncFnOnce(&mut TestDb)) {
+    if kind == Kind::Postgres && postgres_url().is_none() {
+        return;
+    }
+    let mut db = TestDb::on(kind).await;
+    test(&mut db).await;
+    db.close().await;
+}
+
+/// The PostgreSQL server for tests. Without one its half is skipped with a notice; in CI that is a failure.
+#[expect(clippy::disallowed_methods, reason = "the test program would swallow a notice that is `eprint`ed")]
+fn postgres_url() -> Option<String> {
+    static NOTICE: Once = Once::new();
+    let variables = LoadOptions::from_process(None).unwrap().process_env;
+    let value = |name| variables.get(name).filter(|value| !value.is_empty());
+    let url = value(POSTGRES_URL).cloned();
+    if url.is_none() {
+        assert!(value("CI").is_none(), "{POSTGRES_URL} is not set, and CI skips no test: use scripts/test");
+        NOTICE.call_once(|| {
+            let notice = "note: the PostgreSQL half of the tests is skipped: use scripts/test";
+            writeln!(std::io::stderr(), "{notice} ({POSTGRES_URL} is not set)").unwrap();
+        });
+    }
+    url
+}
+
+/// A migrated, empty database stamped `dev`, and a connection to it. Both are gone with the test.
+pub(crate) struct TestDb {
+    db: Db,
+    place: Place,
+}
+
+/// Where a test's database is.
+enum Place {
+    File(TempDir),
+    Schema(Schema),
+}
+
+impl Deref for TestDb {
+    type Target = Db;
+
+    fn deref(&self) -> &Db {
+        &self.db
+    }
+}
+
+impl DerefMut for TestDb {
+    fn deref_mut(&mut self) -> &mut Db {
+        &mut self.db
+    }
+}
+
+impl TestDb {
+    async fn on(kind: Kind) -> Self {
+        match kind {
+            Kind::Sqlite => {
+                let folder = tempfile::tempdir().unwrap();
+                std::fs::write(folder.path().join(FILE), sqlite_template().await).unwrap();
+                Self { db: sqlite(folder.path()).await, place: Place::File(folder) }
+            }
+            Kind::Postgres => {
+                let (schema, db) = Schema::take().await;
+                Self { db, place: Place::Schema(schema) }
+            }
+        }
+    }
+
+    /// A second connection, for a test of what happens side by side.
+    pub(crate) async fn another(&self) -> Db {
+        match &self.place {
+            Place::File(folder) => sqlite(folder.path()).await,
+            Place::Schema(schema) => Db::connect(&schema.url(), false).await.unwrap(),
+        }
+    }
+
+    /// A context over this database, with its clock at [`NOW`] and a working directory of its own on SQLite.
+    pub(crate) fn context(&self) -> Context {
+        let (working_dir, url) = match &self.place {
+            Place::File(folder) => (folder.path().to_owned(), sqlite_url(folder.path())),
+            Place::Schema(schema) => (std::env::temp_dir(), schema.url()),
+        };
+        let variables = [("BATCHCTL_DATABASE_URL", url), ("BATCHCTL_NOW", NOW.to_owned())];
+        let config = Config::load(LoadOptions {
+            env_flag: None,
+            working_dir,
+            process_env: BTreeMap::from(variables.map(|(name, value)| (name.to_owned(), value))),
+        });
+        Context {
+            config: config.unwrap(),
+            output: Output::new(LogFormat::Text, 0, true, Redactor::default()),
+        }
+    }
+
+    /// Runs SQL and gives its rows, each value as text: a NULL as `NULL`, a boolean as `1` or `0`, an instant as
+    /// `2026-11-19T15:00:00+00:00`, alike on both databases. State an order: without one they differ.
+    pub(crate) async fn sql(&mut self, sql: &str) -> Vec<Vec<String>> {
+        let rows = match &mut self.db.conn {
+            Conn::Sqlite(connection) => {
+                let rows = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).fetch_all(connection).await;
+                rows.map(|rows| rows.iter().map(sqlite_row).collect())
+            }
+            Conn::Postgres(connection) => {
+                let rows = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).fetch_all(connection).await;
+                rows.map(|rows| rows.iter().map(postgres_row).collect())
+            }
+        };
+        rows.unwrap_or_else(|error| panic!("{error}\nin: {sql}"))
+    }
+
+    /// The rows of a query in one line each, in the order of their bytes: the two databases sort texts each in its own
+    /// way.
+    pub(crate) async fn lines(&mut self, sql: &str) -> Vec<String> {
+        let mut lines: Vec<String> = self.sql(sql).await.into_iter().map(|row| row.join(" ")).collect();
+        lines.sort();
+        lines
+    }
+
+    /// The one value of a query that has one row of one column.
+    pub(crate) async fn scalar(&mut self, sql: &str) -> String {
+        let rows = self.sql(sql).await;
+        match rows.as_slice() {
+            [row] if row.len() == 1 => row[0].clone(),
+            _ => panic!("not one value: {rows:?}\nin: {sql}"),
+        }
+    }
+
+    /// Every row of every table, to compare before and after.
+    pub(crate) async fn dump(&mut self) -> Vec<String> {
+        let tables = self.pick(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'",
+            "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()",
+        );
+        let mut dump = Vec::new();
+        for table in self.sql(tables).await.concat() {
+            let rows = self.sql(&format!("SELECT * FROM {table}")).await;
+            dump.extend(rows.iter().map(|row| format!("{table}: {}", row.join(" | "))));
+        }
+        dump.sort();
+        dump
+    }
+
+    async fn close(self) {
+        self.db.close().await;
+        // Only now may another test have the schema.
+        drop(self.place);
+    }
+}
+
+// ---------------------------------------------------------------- SQLite
+
+const FILE: &str = "batchctl.db";
+
+fn sqlite_url(folder: &Path) -> String {
+    format!("sqlite:{}", folder.join(FILE).display())
+}
+
+/// A connection that does not wait for the disk: no test outlives a loss of power.
+async fn sqlite(folder: &Path) -> Db {
+    let mut db = Db::connect(&sqlite_url(folder), true).await.unwrap();
+    db.script("PRAGMA synchronous = OFF").await.unwrap();
+    db
+}
+
+/// A migrated file, made once a process.
+async fn sqlite_template() -> &'static [u8] {
+    static TEMPLATE: OnceCell<Vec<u8>> = OnceCell::const_new();
+    TEMPLATE
+        .get_or_init(async || {
+            let folder = tempfile::tempdir().unwrap();
+            let mut db = sqlite(folder.path()).await;
+            db.migrate("dev", now()).await.unwrap();
+            // The last to leave writes the log into the file.
+            db.close().await;
+            std::fs::read(folder.path().join(FILE)).unwrap()
+        })
+        .await
+}
+
+// ---------------------------------------------------------------- PostgreSQL
+
+/// Leaves a schema as it was migrated. A table that refers to another one was made after it, so it is emptied first.
+const EMPTY_SCHEMA: &str = "
+    DO $$
+    DECLARE
+        found RECORD;
+    BEGIN
+        FOR found IN
+            SELECT relname FROM pg_class
+            WHERE relnamespace = CAST(current_schema() AS regnamespace) AND relkind = 'r'
+                AND relname NOT IN ('_sqlx_migrations', 'batch_environment')
+            ORDER BY oid DESC
+        LOOP
+            EXECUTE format('DELETE FROM %I', found.relname);
+        END LOOP;
+        FOR found IN
+            SELECT CAST(oid AS regclass) AS name FROM pg_class
+            WHERE relnamespace = CAST(current_schema() AS regnamespace) AND relkind = 'S'
+        LOOP
+            PERFORM setval(found.name, 1, FALSE);
+        END LOOP;
+    END $$";
+
+/// A schema that a test has to itself while it runs. The process's tests use a few of them again and again, since emptying
+/// one is many times as fast as making it; the next test run drops them.
+struct Schema(String);
+
+/// The names of the schemas that no test is using.
+static FREE: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+impl Schema {
+    async fn take() -> (Self, Db) {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let free = FREE.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        if let Some(schema) = free.map(Self) {
+            let mut db = Db::connect(&schema.url(), false).await.unwrap();
+            db.script(EMPTY_SCHEMA).await.unwrap();
+            return (schema, db);
+        }
+        sweep().await;
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let schema = Self(format!("test_{}_steps_{number}", std::process::id()));
+        let mut db = Db::connect(&schema.url(), false).await.unwrap();
+        db.script(&format!("CREATE SCHEMA {}", schema.0)).await.unwrap();
+        db.migrate("dev", now()).await.unwrap();
+        (schema, db)
+    }
+
+    fn url(&self) -> String {
+        let server = postgres_url().expect("asked before: run_on");
+        let separator = if server.contains('?') { '&' } else { '?' };
+        format!("{server}{separator}options[search_path]={}", self.0)
+    }
+}
+
+impl Drop for Schema {
+    fn drop(&mut self) {
+        // A test that failed may have left anything.
+        if !std::thread::panicking() {
+            FREE.lock().unwrap_or_else(PoisonError::into_inner).push(std::mem::take(&mut self.0));
+        }
+    }
+}
+
+/// Drops what dead test processes have left on the server. A schema names its process, so those that share a server
+/// have to be on one host.
+async fn sweep() {
+    static SWEPT: OnceCell<()> = OnceCell::const_new();
+    SWEPT
+        .get_or_init(async || {
+            let mut db = Db::connect(&postgres_url().expect("asked before: run_on"), false).await.unwrap();
+            let sql = "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'test\\_%'";
+            let schemas: Vec<(String,)> = db.fetch_all(sql, values![]).await.unwrap();
+            for (schema,) in schemas {
+                let pid = schema.split('_').nth(1).and_then(|pid| pid.parse::<u32>().ok());
+                // One with our own number is of an earlier process: this one has not made any yet.
+                let is_left = |pid| pid == std::process::id() || !Path::new(&format!("/proc/{pid}")).exists();
+                if pid.is_some_and(is_left) {
+                    db.script(&format!("DROP SCHEMA IF EXISTS {schema} CASCADE")).await.unwrap();
+                }
+            }
+            db.close().await;
+        })
+        .await;
+}
+
+on_both_databases![a_test_begins_with_an_empty_database, a_second_connection_sees_what_was_committed];
+
+const ADD_MALL: &str =
+    "INSERT INTO malls (code, name, platform, time_zone, currency, is_active, created_at, updated_at)
+     VALUES ('tokyo', 'Tokyo', 'file', 'Asia/Tokyo', 'JPY', TRUE, $1, $1)";
+
+async fn a_test_begins_with_an_empty_database(db: &mut TestDb) {
+    // On PostgreSQL the second one has the schema of the first one, or of a test that has just ended.
+    for _ in 0..2 {
+        let mut test = TestDb::on(db.kind()).await;
+        test.execute(ADD_MALL, values![now()]).await.unwrap();
+        let found = test.sql("SELECT id, code, created_at FROM malls").await;
+        assert_eq!(found, [["1", "tokyo", "2026-11-19T16:00:00+00:00"]]);
+        assert_eq!(test.scalar("SELECT name FROM batch_environment").await, "dev");
+        test.close().await;
+    }
+    assert_eq!(db.scalar("SELECT COUNT(*) FROM malls").await, "0", "each has its own");
+}
+
+async fn a_second_connection_sees_what_was_committed(db: &mut TestDb) {
+    let mut other = db.another().await;
+    other.script("BEGIN").await.unwrap();
+    other.execute(ADD_MALL, values![now()]).await.unwrap();
+    assert_eq!(db.scalar("SELECT COUNT(*) FROM malls").await, "0");
+    other.script("COMMIT").await.unwrap();
+    assert_eq!(db.scalar("SELECT COUNT(*) FROM malls").await, "1");
+    other.close().await;
+}
+
+#[test]
+fn the_examples_in_the_documentation_are_in_the_tree() {
+    let tests = [
+        include_str!("../jobs/report/daily_cancellations/tests.rs"),
+        include_str!("../../tests/cli/report_daily_cancellations.rs"),
+    ];
+    let examples: Vec<&str> = include_str!("../../docs/testing.md")
+        .split("```rust\n")
+        .skip(1)
+        .filter_map(|rest| rest.split_once("```").map(|(example, _)| example))
+        .collect();
+    assert_eq!(examples.len(), 2);
+    for part in examples.iter().flat_map(|example| example.split("\n\n")) {
+        assert!(tests.iter().any(|test| test.contains(part.trim_end())), "{part}");
+    }
+}

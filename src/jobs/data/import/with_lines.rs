@@ -1,0 +1,167 @@
+//! Kinds whose record is several consecutive lines of the file, each of which repeats the record's own columns.
+
+use std::marker::PhantomData;
+use std::ops::RangeInclusive;
+
+use chrono::{DateTime, Utc};
+
+use crate::db::{BulkRow, Db};
+use crate::shop::upsert::{UpsertCounts, SourceTime};
+use crate::shop::with_lines::{HasLines, WithLines};
+
+use super::field::{Column, Fields, Layout, Parsed};
+use super::kind::{BadLine, FileKind};
+use super::reader::Record;
+
+/// The position of the record's key in every such file: after the mall.
+const KEY: usize = 1;
+
+/// A kind whose record has lines, each of them a product.
+pub(super) trait RecordKind: 'static {
+    /// The noun for one record and for several.
+    const NOUNS: (&'static str, &'static str);
+    /// The columns of the record itself, which are the same on each of its lines.
+    const RECORD_COLUMNS: RangeInclusive<usize>;
+    /// The product's code, which distinguishes the lines of a record that have no number.
+    const PRODUCT_CODE: usize;
+    /// A line's number.
+    const LINE_NO: usize;
+    /// The number of units.
+    const QUANTITY: usize;
+
+    /// What records are staged as.
+    type Staged: HasLines;
+    /// A record that was read.
+    type Record<'r>: BulkRow<Owned = Self::Staged>;
+    /// A line that was read.
+    type Line<'r>: BulkRow<Owned = <Self::Staged as HasLines>::Line>;
+
+    /// Its columns: the mall's, the record's key, all others.
+    fn columns() -> Vec<Column>;
+
+    /// Reads the record's own columns.
+    fn record<'r>(fields: &Fields<'r>) -> Parsed<Self::Record<'r>>;
+
+    /// Reads the rest of a line.
+    fn line<'r>(fields: &Fields<'r>, item: &Item<'r>, record: &Self::Record<'r>) -> Parsed<Self::Line<'r>>;
+}
+
+/// What each line has.
+pub(super) struct Item<'r> {
+    /// What distinguishes it from the record's other lines.
+    pub(super) key: &'r str,
+    /// The product's code.
+    pub(super) product_code: &'r str,
+    /// The number of units; not negative.
+    pub(super) quantity: i64,
+    has_number: bool,
+}
+
+/// The [`FileKind`] that a [`RecordKind`] makes.
+pub(super) struct Lined<K>(PhantomData<K>);
+
+impl<K: RecordKind> FileKind for Lined<K> {
+    const NOUNS: (&'static str, &'static str) = K::NOUNS;
+    // A record is held in memory as a whole; a wholesale order has hundreds of lines.
+    const MOST_LINES: usize = 2_000;
+    const LOOKS_UP: bool = false;
+
+    type Rows = WithLines<K::Staged>;
+
+    fn columns() -> Vec<Column> {
+        K::columns()
+    }
+
+    fn key<'r>(fields: &Fields<'r>) -> (&'r str, &'r str) {
+        (fields.meant(KEY), "")
+    }
+
+    fn read(layout: &Layout, lines: &[Record], rows: Option<&mut Self::Rows>) -> Result<(), Vec<BadLine>> {
+        let Some(first) = lines.first() else { return Ok(()) };
+        let of_first = layout.fields(first);
+        // Without its record a line's amounts have no currency, so only the first line's fault is reported.
+        let record = K::record(&of_first).map_err(|problem| vec![BadLine { line: first.line(), problem }])?;
+        let mut bad = Vec::new();
+        let mut read: Vec<(&str, K::Line<'_>)> = Vec::with_capacity(lines.len());
+        for line in lines {
+            let fields = layout.fields(line);
+            match read_line::<K>(&of_first, first.line(), &fields, &record, &read) {
+                Ok(good) => read.push(good),
+                Err(problem) => bad.push(BadLine { line: line.line(), problem }),
+            }
+        }
+        if !bad.is_empty() {
+            return Err(bad);
+        }
+        if let Some(rows) = rows {
+            rows.push(&record, read.into_iter().map(|(_, line)| line));
+        }
+        Ok(())
+    }
+
+    async fn prepare(db: &mut Db) -> anyhow::Result<()> {
+        Self::Rows::prepare(db).await
+    }
+
+    async fn store(db: &mut Db, _layout: &Layout, now: DateTime<Utc>) -> anyhow::Result<UpsertCounts> {
+        Self::Rows::store(db, SourceTime::Recorded, now).await
+    }
+}
+
+/// Reads a line and returns it with its key. `earlier` are the lines before it of the same record; most records have
+/// two or three.
+fn read_line<'r, K: RecordKind>(
+    first: &Fields<'r>,
+    first_line: u64,
+    fields: &Fields<'r>,
+    record: &K::Record<'r>,
+    earlier: &[(&'r str, K::Line<'r>)],
+) -> Parsed<(&'r str, K::Line<'r>)> {
+    same_record::<K>(first, fields, first_line)?;
+    let item = Item::read::<K>(fields)?;
+    let line = K::line(fields, &item, record)?;
+    if earlier.iter().all(|(key, _)| *key != item.key) {
+        return Ok((item.key, line));
+    }
+    let (key, noun) = (item.key, K::NOUNS.0);
+    Err(if item.has_number {
+        format!("`line_no`: `{key}` occurs twice in the same {noun}")
+    } else {
+        format!(
+            "`product_code`: `{key}` occurs twice in the same {noun}: distinguish its lines with a column `line_no`"
+        )
+    })
+}
+
+/// Checks that a line agrees with the first line of its record in the columns of the record.
+fn same_record<K: RecordKind>(first: &Fields<'_>, fields: &Fields<'_>, first_line: u64) -> Parsed<()> {
+    for column in K::RECORD_COLUMNS {
+        if first.meant(column) != fields.meant(column) {
+            let problem = format!(
+                "`{}` differs from `{}` on line {first_line} of the same {}",
+                fields.raw(column),
+                first.raw(column),
+                K::NOUNS.0
+            );
+            return Err(fields.wrong(column, &problem));
+        }
+    }
+    Ok(())
+}
+
+impl<'r> Item<'r> {
+    fn read<K: RecordKind>(fields: &Fields<'r>) -> Parsed<Self> {
+        let product_code = fields.text(K::PRODUCT_CODE)?;
+        let line_no = fields.optional_text(K::LINE_NO)?;
+        let quantity = fields.integer(K::QUANTITY)?;
+        if quantity < 0 {
+            return Err(fields.wrong(K::QUANTITY, &format!("`{quantity}` is negative")));
+        }
+        Ok(Self {
+            key: line_no.unwrap_or(product_code),
+            product_code,
+            quantity,
+            has_number: line_no.is_some(),
+        })
+    }
+}

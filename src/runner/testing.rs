@@ -1,0 +1,51 @@
+//! Rows of the history for tests of steps and queries.
+
+use std::time::Duration;
+
+use crate::db::testing::{TestDb, now};
+
+use super::history::{self, Execution, Status};
+use super::lease::{Request, new_execution};
+use super::process::ProcessIdentity;
+
+/// How long a lease lasts in tests.
+pub(crate) const LEASE: Duration = Duration::from_mins(1);
+
+/// A process on a host of its own: from any other one, nobody can tell whether it lives.
+pub(super) fn elsewhere(number: i64) -> ProcessIdentity {
+    ProcessIdentity {
+        host: format!("host-{number}"),
+        pid: number,
+        started_ticks: 1,
+        boot_id: "boot".to_owned(),
+    }
+}
+
+/// The first run of an instance, at work since [`now`] on another host. A test changes what matters to it.
+pub(crate) fn execution(job: &str, instance_key: &str) -> Execution {
+    let request = Request {
+        job,
+        instance_key,
+        exclusion_key: None,
+        command_line: "a command",
+        rerun: false,
+        retry_of: None,
+        now: now(),
+        lease: LEASE,
+        identity: &elsewhere(1),
+        environment: "dev",
+    };
+    new_execution(&request, now(), 1, 1)
+}
+
+impl TestDb {
+    /// Adds a run and gives its number.
+    pub(crate) async fn run(&mut self, execution: &Execution) -> i64 {
+        history::insert(self, execution).await.unwrap()
+    }
+
+    /// Adds a run of a job that has this status and gives its number.
+    pub(crate) async fn run_that_is(&mut self, status: Status) -> i64 {
+        self.run(&Execution { status: status.word().to_owned(), ..execution("a job", "") }).await
+    }
+}
