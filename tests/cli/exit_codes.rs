@@ -1,12 +1,11 @@
 //! The exit codes: frozen, each with a real case, and the same table in the README.
 
-use std::time::{Duration, Instant};
-
 use batchctl::runner::ExitCode;
 use rustix::process::Signal;
 
+use crate::runner::stop::Hanging;
 use crate::runner::{NIGHTLY, TradingShop, wait_until_said};
-use crate::support::{eventually, on_both_databases};
+use crate::support::on_both_databases;
 
 on_both_databases![every_exit_code_has_a_case];
 
@@ -47,13 +46,10 @@ fn every_exit_code_has_a_case(shop: &TradingShop) {
         seen.push(code);
     }
 
-    // Held until its deadline has passed.
-    let mut run = shop.batchctl(["report", "daily-sales", "--rerun", "--timeout", "3s"]).hold_at("in-chunk");
-    let started = Instant::now();
-    run.wait_until_reached();
-    eventually(|| started.elapsed() > Duration::from_secs(4), "the deadline passes");
-    run.release().wait().exits(124);
+    let hanging = Hanging::begin(shop);
+    shop.batchctl(["report", "daily-sales", "--rerun", "--timeout", "300ms"]).run().exits(124);
     seen.push(124);
+    hanging.end();
 
     shop.open_on_mars();
     let mut ends_with = |code: i32, command: &[&str]| {

@@ -39,8 +39,9 @@ enum Act {
     MeetAndLetLeasesExpire,
     /// Fails unless an earlier run ended behind a page.
     GoOn,
-    /// Looks again and again how many runs are at work.
-    CountRuns,
+    /// Waits for the others of the barrier, looks again and again how many runs are at work, and lets none of them
+    /// leave before all have looked.
+    MeetAndCountRuns,
     /// Commits chunk after chunk, and sends the stop once all of the barrier's count are at it.
     WorkUntilStopped,
     /// Takes the history away.
@@ -149,7 +150,8 @@ impl Job for Malls {
                 );
                 Ok(())
             }
-            Act::CountRuns => {
+            Act::MeetAndCountRuns => {
+                self.barrier.wait().await;
                 for _ in 0..50 {
                     let (runs,): (i64,) = run
                         .db
@@ -157,6 +159,7 @@ impl Job for Malls {
                         .await?;
                     self.most_runs.set(self.most_runs.get().max(runs));
                 }
+                self.barrier.wait().await;
                 Ok(())
             }
             Act::WorkUntilStopped => {
@@ -369,11 +372,12 @@ async fn the_instances_of_a_lane_run_in_their_order(database: Database) {
 }
 
 async fn no_more_lanes_run_at_once_than_the_job_says(database: Database) {
-    let acts = ["a-1", "b-1", "c-1", "d-1", "e-1"].map(|key| (key, Act::CountRuns));
-    let job = Malls::new(2, 1, acts.into());
+    // Two at a time must meet, and a third would be seen: six, so that nobody is left alone.
+    let acts = ["a-1", "b-1", "c-1", "d-1", "e-1", "f-1"].map(|key| (key, Act::MeetAndCountRuns));
+    let job = Malls::new(2, 2, acts.into());
     assert_eq!(ran(database, &job, &RunOptions::default()).await.0, ExitCode::Completed);
     assert_eq!(job.job().most_runs.get(), 2);
-    assert_eq!(job.job().begun.borrow().len(), 5);
+    assert_eq!(job.job().begun.borrow().len(), 6);
 }
 
 async fn a_lane_that_fails_leaves_the_others_and_the_result_is_partial(database: Database) {

@@ -7,7 +7,7 @@ mod database_gone;
 mod freeze;
 mod output;
 mod overlap;
-mod stop;
+pub(crate) mod stop;
 
 use std::ops::Deref;
 use std::sync::{Mutex, MutexGuard, PoisonError};

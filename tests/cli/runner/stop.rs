@@ -217,10 +217,10 @@ fn a_retry_of_a_run_past_its_deadline_repeats_all_of_it(shop: &TradingShop) {
 }
 
 /// While it lasts, a statement that reads orders does not end.
-struct Hanging<'a>(&'a TradingShop);
+pub(crate) struct Hanging<'a>(&'a TradingShop);
 
 impl<'a> Hanging<'a> {
-    fn begin(shop: &'a TradingShop) -> Self {
+    pub(crate) fn begin(shop: &'a TradingShop) -> Self {
         shop.execute(match shop.database() {
             // A reader does not wait for locks on SQLite: it has to be busy itself.
             Database::Sqlite => {
@@ -247,7 +247,7 @@ impl<'a> Hanging<'a> {
         );
     }
 
-    fn end(self) {
+    pub(crate) fn end(self) {
         self.0.execute(match self.0.database() {
             Database::Sqlite => "DROP VIEW orders; ALTER TABLE hidden_orders RENAME TO orders",
             Database::Postgres => "ROLLBACK",
