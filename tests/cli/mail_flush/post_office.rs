@@ -9,9 +9,7 @@ pub(super) struct PostOffice(Sandbox);
 
 impl Arranged for PostOffice {
     fn on(database: Database) -> Self {
-        let sandbox = Sandbox::without_schema(database);
-        sandbox.batchctl(["--env", "prod", "db", "migrate"]).real_clock().run().succeeds();
-        Self(sandbox)
+        Self(Sandbox::of_environment(database, "prod"))
     }
 }
 

@@ -6,12 +6,13 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use batchctl::db::Db;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions};
 
 use super::as_text::{postgres_row, sqlite_row};
-use super::variable;
+use super::{NOW, variable};
 
 /// The URL of a PostgreSQL for tests; `scripts/test` starts one and sets it.
 const POSTGRES_URL: &str = "BATCHCTL_TEST_POSTGRES_URL";
@@ -76,6 +77,18 @@ impl Place {
             Self::Sqlite(_) => "sqlite:batchctl.db",
             Self::Postgres { url, .. } => url,
         }
+    }
+
+    /// Makes the tables as `db migrate` does, without a process of its own.
+    pub(super) fn migrate(&self, environment: &str) {
+        runtime()
+            .block_on(async {
+                let mut db = Db::connect(self.url(), false).await?;
+                db.migrate(environment, NOW.parse()?).await?;
+                db.close().await;
+                anyhow::Ok(())
+            })
+            .expect("the migrations apply");
     }
 
     pub(super) fn connect(&self) -> Session {

@@ -34,12 +34,7 @@ pub(crate) struct Sandbox {
 
 impl Arranged for Sandbox {
     fn on(database: Database) -> Self {
-        let sandbox = Self::without_schema(database);
-        match database {
-            Database::Sqlite => sandbox.write("batchctl.db", sqlite_template()),
-            Database::Postgres => drop(sandbox.batchctl(["db", "migrate"]).run().succeeds()),
-        }
-        sandbox
+        Self::of_environment(database, "dev")
     }
 }
 
@@ -82,6 +77,21 @@ impl Sandbox {
     /// One on SQLite, for a test that has nothing to do with databases.
     pub(crate) fn new() -> Self {
         Self::on(Database::Sqlite)
+    }
+
+    /// One whose database is stamped with this environment.
+    pub(crate) fn of_environment(database: Database, environment: &str) -> Self {
+        let sandbox = Self::without_schema(database);
+        match database {
+            Database::Sqlite => {
+                sandbox.write("batchctl.db", sqlite_template());
+                if environment != "dev" {
+                    sandbox.execute(&format!("UPDATE batch_environment SET name = '{environment}'"));
+                }
+            }
+            Database::Postgres => sandbox.place.migrate(environment),
+        }
+        sandbox
     }
 
     /// One whose database is empty: no file, or a schema without tables.
