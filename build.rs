@@ -1,13 +1,56 @@
-//! Packs the relative relocations of the program (`DT_RELR`), where the C library that it will run with can read them.
+//! Lists the migrations for the program to embed, and packs its relative relocations (`DT_RELR`), where the C library
+//! that it will run with can read them.
 //!
 //! typst alone brings 140,000 of them: unpacked, 3.4 MB that every start reads before it does anything, a sixth of
 //! the memory of a run that finds nothing to do.
 
+use std::fmt::Write as _;
+use std::path::Path;
 use std::process::Command;
 
-#[expect(clippy::disallowed_methods, reason = "how cargo speaks to a build script")]
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
+    embed_migrations();
+    pack_relocations();
+}
+
+/// Writes `migrations.rs`: of each database the versions, names and texts of its files, in their order.
+#[expect(clippy::disallowed_methods, reason = "how cargo speaks to a build script")]
+fn embed_migrations() {
+    println!("cargo:rerun-if-changed=migrations");
+    let mut code = String::new();
+    for database in ["sqlite", "postgres"] {
+        let folder = format!("migrations/{database}");
+        let entries =
+            std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("failed to read `{folder}`: {error}"));
+        let mut files: Vec<String> =
+            entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+        files.sort();
+        let _ = writeln!(code, "const {}: &[Embedded] = &[", database.to_uppercase());
+        for file in files {
+            let (version, name) = version_and_name(&file)
+                .unwrap_or_else(|| panic!("`{folder}/{file}` is not named like `0007_orders.sql`"));
+            let path = format!("/{folder}/{file}");
+            let _ = writeln!(
+                code,
+                "    Embedded {{ version: {version}, name: {name:?}, \
+                 sql: include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), {path:?})) }},"
+            );
+        }
+        let _ = writeln!(code, "];");
+    }
+    let folder = std::env::var("OUT_DIR").expect("cargo sets it");
+    std::fs::write(Path::new(&folder).join("migrations.rs"), code).expect("cargo has made the folder");
+}
+
+/// `0007_late_orders.sql` is version 7, `late orders`.
+fn version_and_name(file: &str) -> Option<(u32, String)> {
+    let (version, name) = file.strip_suffix(".sql")?.split_once('_')?;
+    Some((version.parse().ok()?, name.replace('_', " ")))
+}
+
+#[expect(clippy::disallowed_methods, reason = "how cargo speaks to a build script")]
+fn pack_relocations() {
     let is = |name: &str, value: &str| std::env::var(name).is_ok_and(|found| found == value);
     let is_cross = std::env::var("HOST") != std::env::var("TARGET");
     if is_cross || !is("CARGO_CFG_TARGET_OS", "linux") || !is("CARGO_CFG_TARGET_ENV", "gnu") {

@@ -5,9 +5,10 @@
 
 use std::time::{Duration, Instant};
 
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use reqwest::{Client, Response, StatusCode};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use url::{Url, form_urlencoded};
 
@@ -15,6 +16,7 @@ use super::chat::{self, Message};
 use super::http::DeliveryError;
 use crate::clock::machine_time;
 use crate::mask::Secret;
+use crate::rsa_sha256::PrivateKey;
 
 /// Where tokens are given.
 pub const AUTH_ENDPOINT: &str = "https://auth.worksmobile.com";
@@ -70,14 +72,6 @@ pub struct Bot {
 struct Token {
     value: Secret,
     good_until: Instant,
-}
-
-#[derive(Serialize)]
-struct Claims<'a> {
-    iss: &'a str,
-    sub: &'a str,
-    iat: i64,
-    exp: i64,
 }
 
 #[derive(Deserialize)]
@@ -154,19 +148,25 @@ impl Bot {
         Ok(answer.access_token)
     }
 
+    /// A JWT (RFC 7519) that is signed with RS256.
     fn assertion(&self) -> Result<String, DeliveryError> {
-        // The errors of the key's parser say nothing of the key.
-        let key = EncodingKey::from_rsa_pem(self.account.private_key.expose().as_bytes())
-            .map_err(|error| permanent(format!("the private key is not one for RS256 in PEM: {error}")))?;
+        let key = PrivateKey::from_pem(self.account.private_key.expose()).map_err(|problem| {
+            permanent(format!("the private key is not one for RS256 in PEM: it {problem}"))
+        })?;
         let now = machine_time().timestamp();
-        let claims = Claims {
-            iss: &self.account.client_id,
-            sub: &self.account.service_account,
-            iat: now,
-            exp: now + ASSERTION_SECONDS,
-        };
-        jsonwebtoken::encode(&Header::new(Algorithm::RS256), &claims, &key)
-            .map_err(|error| permanent(format!("failed to sign the assertion: {error}")))
+        let header = json!({ "alg": "RS256", "typ": "JWT" });
+        let claims = json!({
+            "iss": self.account.client_id,
+            "sub": self.account.service_account,
+            "iat": now,
+            "exp": now + ASSERTION_SECONDS,
+        });
+        let [header, claims] = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+        let signed = format!("{header}.{claims}");
+        let signature = key
+            .sign(signed.as_bytes())
+            .map_err(|problem| permanent(format!("failed to sign the assertion: {problem}")))?;
+        Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
     }
 
     fn message_url(&self, reader: &Reader) -> Result<Url, DeliveryError> {

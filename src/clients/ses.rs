@@ -5,17 +5,18 @@
 //! of the request's signature holds for every mail and stops the sending.
 
 use std::borrow::Cow;
-use std::time::SystemTime;
+use std::collections::BTreeMap;
 
-use aws_credential_types::Credentials;
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
-use aws_sigv4::sign::v4;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, Utc};
+use hmac::{Hmac, KeyInit, Mac};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client, StatusCode};
 use serde::Serialize;
-use url::Url;
+use sha2::{Digest, Sha256};
+use url::{Position, Url};
 
 use super::mail_api::{self, Answer, ascii_address};
 use crate::clock::machine_time;
@@ -143,7 +144,7 @@ impl Ses {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         // The machine's clock, whatever a rehearsal says: AWS compares it with its own.
         self.signer
-            .sign("POST", &self.url, &mut headers, &body, machine_time().into())
+            .sign("POST", &self.url, &mut headers, &body, machine_time())
             .map_err(|error| Stop::Configuration(format!("failed to sign a request: {error}")))?;
         let length = body.len();
         let request = self.client.post(self.url.clone()).headers(headers).body(body);
@@ -230,7 +231,11 @@ fn unreachable_local_part(whose: &str) -> String {
     format!("the {whose}'s address has characters before the @ that Amazon SES cannot carry")
 }
 
-/// Signs requests with Signature Version 4.
+/// What stands for itself in a part of a canonical request (RFC 3986 section 2.3).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const RESERVED_IN_PATH: &AsciiSet = &RESERVED.remove(b'/');
+
+/// Signs requests with AWS Signature Version 4, in the headers.
 #[derive(Debug)]
 struct Signer {
     access_key_id: String,
@@ -249,31 +254,64 @@ impl Signer {
         url: &Url,
         headers: &mut HeaderMap,
         body: &[u8],
-        time: SystemTime,
+        time: DateTime<Utc>,
     ) -> Result<(), String> {
-        let session_token = self.session_token.as_ref().map(|token| token.expose().to_owned());
-        let identity =
-            Credentials::from_keys(&self.access_key_id, self.secret.expose(), session_token).into();
-        let parameters = v4::SigningParams::builder()
-            .identity(&identity)
-            .region(&self.region)
-            .name(self.service)
-            .time(time)
-            .settings(SigningSettings::default())
-            .build()
-            .map_err(|error| error.to_string())?
-            .into();
-        let signed = headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
-        let request = SignableRequest::new(method, url.as_str(), signed, SignableBody::Bytes(body))
-            .map_err(|error| error.to_string())?;
-        let (instructions, _) = sign(request, &parameters).map_err(|error| error.to_string())?.into_parts();
-        for header in instructions.into_parts().0 {
-            let mut value = HeaderValue::from_str(header.value()).map_err(|error| error.to_string())?;
-            value.set_sensitive(true);
-            headers.insert(header.name(), value);
+        let at = time.format("%Y%m%dT%H%M%SZ").to_string();
+        headers.insert("x-amz-date", secret_header(&at)?);
+        if let Some(token) = &self.session_token {
+            headers.insert("x-amz-security-token", secret_header(token.expose())?);
         }
+        let mut signed =
+            BTreeMap::from([("host", url[Position::BeforeHost..Position::AfterPort].to_owned())]);
+        for (name, value) in &*headers {
+            let value = value.to_str().map_err(|error| error.to_string())?;
+            signed.insert(name.as_str(), value.split_whitespace().collect::<Vec<_>>().join(" "));
+        }
+        let names = signed.keys().copied().collect::<Vec<_>>().join(";");
+        let lines: String = signed.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+        let encoded = |text: &str| utf8_percent_encode(text, RESERVED).to_string();
+        let mut query: Vec<String> = url
+            .query_pairs()
+            .map(|(name, value)| format!("{}={}", encoded(&name), encoded(&value)))
+            .collect();
+        query.sort();
+        let request = format!(
+            "{method}\n{}\n{}\n{lines}\n{names}\n{}",
+            // Encoded a second time, as all services but S3 want it.
+            utf8_percent_encode(url.path(), RESERVED_IN_PATH),
+            query.join("&"),
+            hex::encode(Sha256::digest(body))
+        );
+
+        let scope = [&at[..8], &self.region, self.service, "aws4_request"];
+        let key = scope.iter().fold(format!("AWS4{}", self.secret.expose()).into_bytes(), |key, word| {
+            authenticated(&key, word)
+        });
+        let scope = scope.join("/");
+        let text = format!("AWS4-HMAC-SHA256\n{at}\n{scope}\n{}", hex::encode(Sha256::digest(request)));
+        let authorization = format!(
+            "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={names}, Signature={}",
+            self.access_key_id,
+            hex::encode(authenticated(&key, &text))
+        );
+        headers.insert("authorization", secret_header(&authorization)?);
         Ok(())
     }
+}
+
+/// A header that no log shows.
+fn secret_header(text: &str) -> Result<HeaderValue, String> {
+    let mut value = HeaderValue::from_str(text).map_err(|error| error.to_string())?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// HMAC with SHA-256.
+fn authenticated(key: &[u8], text: &str) -> Vec<u8> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key)
+        .unwrap_or_else(|_| unreachable!("HMAC takes a key of any length"));
+    mac.update(text.as_bytes());
+    mac.finalize().into_bytes().to_vec()
 }
 
 #[cfg(test)]
@@ -297,7 +335,7 @@ mod tests {
         let time = chrono::DateTime::parse_from_rfc3339("2015-08-30T12:36:00Z").unwrap().to_utc();
         let mut headers = HeaderMap::new();
         headers.extend(content_type.map(|text| (CONTENT_TYPE, HeaderValue::from_static(text))));
-        signer.sign(method, &Url::parse(url).unwrap(), &mut headers, b"", time.into()).unwrap();
+        signer.sign(method, &Url::parse(url).unwrap(), &mut headers, b"", time).unwrap();
         assert_eq!(headers["x-amz-date"], "20150830T123600Z");
         headers["authorization"].to_str().unwrap().to_owned()
     }

@@ -1,14 +1,21 @@
 //! The embedded migrations of both databases, and the stamp that says which environment a database belongs to.
 
 use chrono::{DateTime, Utc};
-use sqlx::Connection;
-use sqlx::migrate::Migrator;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::{Connection, SqlStr};
 
 use super::{Conn, Db, DbError, DbErrorKind};
 use crate::values;
 
-static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
-static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
+/// A file of `migrations/`.
+struct Embedded {
+    version: i64,
+    name: &'static str,
+    sql: &'static str,
+}
+
+// `SQLITE` and `POSTGRES`, written by `build.rs`.
+include!(concat!(env!("OUT_DIR"), "/migrations.rs"));
 
 /// What a database reports about itself before any work is done on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +29,13 @@ pub struct Readiness {
 /// The newest migration in this program.
 pub fn latest_version() -> i64 {
     POSTGRES.iter().map(|migration| migration.version).max().unwrap_or(0)
+}
+
+fn migrator(migrations: &[Embedded]) -> Migrator {
+    let migrations = migrations.iter().map(|Embedded { version, name, sql }| {
+        Migration::new(*version, (*name).into(), MigrationType::Simple, SqlStr::from_static(sql), false)
+    });
+    Migrator::with_migrations(migrations.collect())
 }
 
 impl Db {
@@ -49,11 +63,11 @@ impl Db {
                     .begin_with("BEGIN IMMEDIATE")
                     .await
                     .map_err(|error| DbError::query(&error, "BEGIN IMMEDIATE"))?;
-                SQLITE.run(&mut *transaction).await.map_err(|error| DbError::migration(&error))?;
+                migrator(SQLITE).run(&mut *transaction).await.map_err(|error| DbError::migration(&error))?;
                 transaction.commit().await.map_err(|error| DbError::query(&error, "COMMIT"))?;
             }
             Conn::Postgres(connection) => {
-                POSTGRES.run(&mut *connection).await.map_err(|error| DbError::migration(&error))?;
+                migrator(POSTGRES).run(&mut *connection).await.map_err(|error| DbError::migration(&error))?;
             }
         }
         self.execute(

@@ -20,6 +20,7 @@ use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous};
 use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Connection};
 
+pub use batchctl_derive::FromRow;
 pub use bulk::{Bulk, BulkColumn, BulkRow, BulkValue, ColumnType, RowEncoder};
 pub use error::{DbError, DbErrorKind};
 pub use migrate::{Readiness, latest_version};
@@ -34,7 +35,7 @@ const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 /// passed its deadline ends soon.
 const CLIENT_CHECK_INTERVAL_MS: &str = "5000";
 
-/// A row that can be read from either database; derived by `#[derive(sqlx::FromRow)]`.
+/// A row that can be read from either database; derived by `#[derive(FromRow)]`.
 pub trait Row: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
 impl<T> Row for T where T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
 

@@ -1,21 +1,15 @@
 //! Signs mails (DKIM, RFC 6376: rsa-sha256, relaxed/relaxed), for servers that do not do it themselves.
 //!
 //! Our own implementation instead of the mail library's, which takes only PKCS #1 keys, cannot sign the Content-Type
-//! of a multipart mail, and recurses once per character of a header. The TLS provider does the arithmetic.
-
-use std::fmt;
-use std::sync::Arc;
+//! of a multipart mail, and recurses once per character of a header.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rustls::SignatureScheme;
-use rustls::pki_types::PrivateKeyDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::sign::SigningKey;
 use sha2::{Digest, Sha256};
 
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::rsa_sha256::PrivateKey;
 
 /// The headers that are signed if present; RFC 8058 requires both List-Unsubscribe headers.
 const SIGNED_HEADERS: [&str; 11] = [
@@ -35,21 +29,11 @@ const SIGNED_HEADERS: [&str; 11] = [
 const FOLD_CHARACTERS: usize = 72;
 
 /// Signs with the key of `[mail.dkim]`.
+#[derive(Debug)]
 pub struct DkimSigner {
     domain: String,
     selector: String,
-    key: Arc<dyn SigningKey>,
-}
-
-impl fmt::Debug for DkimSigner {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The key is left out.
-        formatter
-            .debug_struct("DkimSigner")
-            .field("domain", &self.domain)
-            .field("selector", &self.selector)
-            .finish_non_exhaustive()
-    }
+    key: PrivateKey,
 }
 
 impl DkimSigner {
@@ -63,7 +47,7 @@ impl DkimSigner {
         }
         let variable = &settings.key_variable;
         let pem = config.private_key(variable).map_err(|error| Failure::configuration(error.to_string()))?;
-        let key = private_key(pem.expose()).map_err(|problem| {
+        let key = PrivateKey::from_pem(pem.expose()).map_err(|problem| {
             Failure::configuration(format!("{variable}: {problem}"))
                 .hint("create one with `openssl genrsa -out dkim.pem 2048`")
         })?;
@@ -92,12 +76,7 @@ impl DkimSigner {
             names.join(":").replace(":list-unsubscribe:", ":\r\n list-unsubscribe:"),
         );
         covered.push_str(&format!("dkim-signature:{}", relaxed_value(&unsigned)));
-        let signer = self
-            .key
-            .choose_scheme(&[SignatureScheme::RSA_PKCS1_SHA256])
-            .ok_or("the DKIM key does not support rsa-sha256")?;
-        let signature = signer.sign(covered.as_bytes()).map_err(|_| "the DKIM key failed to sign")?;
-        let signature = STANDARD.encode(signature);
+        let signature = STANDARD.encode(self.key.sign(covered.as_bytes())?);
         let mut header = format!("DKIM-Signature: {unsigned}");
         let mut rest = signature.as_str();
         while rest.len() > FOLD_CHARACTERS {
@@ -119,21 +98,6 @@ fn is_domain_name(name: &str) -> bool {
             (1..=63).contains(&label.len())
                 && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
         })
-}
-
-/// An RSA key in PKCS #1 or PKCS #8.
-fn private_key(pem: &str) -> Result<Arc<dyn SigningKey>, &'static str> {
-    // `.env` files and Kubernetes secrets may keep a PEM on one line.
-    let pem = pem.replace("\\n", "\n");
-    let key =
-        PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| "does not hold a private key as PEM")?;
-    let key = rustls::crypto::ring::sign::any_supported_type(&key).map_err(
-        |_| "does not hold a usable RSA key: 2048 to 4096 bits, PKCS #1 or PKCS #8, without a passphrase",
-    )?;
-    if key.choose_scheme(&[SignatureScheme::RSA_PKCS1_SHA256]).is_none() {
-        return Err("does not hold an RSA key");
-    }
-    Ok(key)
 }
 
 /// Names and values of headers. A line that begins with white space continues the one before it.

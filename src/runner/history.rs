@@ -45,7 +45,7 @@ impl Status {
 }
 
 /// A row of `batch_execution`.
-#[derive(Debug, Clone, sqlx::FromRow, serde::Serialize)]
+#[derive(Debug, Clone, crate::db::FromRow, serde::Serialize)]
 pub struct Execution {
     /// The run's number.
     pub id: i64,
@@ -359,7 +359,7 @@ pub async fn last_durations(
 }
 
 /// A failed or skipped item, on its way into `batch_error_log`.
-#[derive(Debug, Clone, sqlx::FromRow, serde::Serialize)]
+#[derive(Debug, Clone, crate::db::FromRow, serde::Serialize)]
 pub struct ItemError {
     /// The item's key: a mall's code, a file's line.
     pub item_key: String,

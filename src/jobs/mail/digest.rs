@@ -306,7 +306,7 @@ struct Reader {
     email: String,
     locale: Option<String>,
     is_subscriber: bool,
-    #[sqlx(skip)]
+    #[row(skip)]
     mall_code: String,
 }
 

@@ -258,7 +258,7 @@ struct Charge {
     name: Option<String>,
     email: String,
     locale: Option<String>,
-    #[sqlx(skip)]
+    #[row(skip)]
     mall_code: String,
 }
 

@@ -110,7 +110,7 @@ fn warn_on_failure(cx: &Context, noted: anyhow::Result<()>) {
     }
 }
 
-#[derive(sqlx::FromRow)]
+#[derive(crate::db::FromRow)]
 struct Incident {
     id: i64,
     occurrences: i64,
@@ -322,7 +322,7 @@ async fn enqueue(
     Ok(())
 }
 
-#[derive(sqlx::FromRow)]
+#[derive(crate::db::FromRow)]
 struct PendingAlert {
     id: i64,
     channel: String,

@@ -401,7 +401,7 @@ struct Cart {
     name: Option<String>,
     email: String,
     locale: Option<String>,
-    #[sqlx(skip)]
+    #[row(skip)]
     mall_code: String,
 }
 

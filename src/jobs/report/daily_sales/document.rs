@@ -57,7 +57,7 @@ struct DayRow {
     currency: String,
     is_final: bool,
     computed_at: DateTime<Utc>,
-    #[sqlx(flatten)]
+    #[row(flatten)]
     measures: Measures,
 }
 
@@ -69,7 +69,7 @@ struct BreakdownRow {
     breakdown: String,
     breakdown_key: String,
     name: String,
-    #[sqlx(flatten)]
+    #[row(flatten)]
     measures: Measures,
 }
 
