@@ -268,7 +268,7 @@ impl Signer {
             signed.insert(name.as_str(), value.split_whitespace().collect::<Vec<_>>().join(" "));
         }
         let names = signed.keys().copied().collect::<Vec<_>>().join(";");
-        let lines: String = signed.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+        let lines: Vec<String> = signed.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
         let encoded = |text: &str| utf8_percent_encode(text, RESERVED).to_string();
         let mut query: Vec<String> = url
             .query_pairs()
@@ -276,10 +276,11 @@ impl Signer {
             .collect();
         query.sort();
         let request = format!(
-            "{method}\n{}\n{}\n{lines}\n{names}\n{}",
+            "{method}\n{}\n{}\n{}\n{names}\n{}",
             // Encoded a second time, as all services but S3 want it.
             utf8_percent_encode(url.path(), RESERVED_IN_PATH),
             query.join("&"),
+            lines.concat(),
             hex::encode(Sha256::digest(body))
         );
 

@@ -237,7 +237,9 @@ impl<'a> Hanging<'a> {
     /// Waits until a process, which had used `ticks` of CPU time before, reads orders.
     #[track_caller]
     fn wait_until_it_hangs(&self, process: &mut Running, ticks: u64) {
-        let waits = "SELECT COUNT(*) FROM pg_locks WHERE relation = 'orders'::regclass AND NOT granted";
+        // The tables of all tests' databases have the same numbers: they are copies of one.
+        let waits = "SELECT COUNT(*) FROM pg_locks JOIN pg_database here ON database = here.oid
+                     WHERE datname = current_database() AND relation = 'orders'::regclass AND NOT granted";
         eventually(
             || match self.0.database() {
                 Database::Sqlite => cpu_ticks(process) > ticks + 15,

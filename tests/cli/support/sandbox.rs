@@ -38,17 +38,6 @@ impl Arranged for Sandbox {
     }
 }
 
-/// A migrated SQLite file, created once: a copy is fifty times as fast.
-fn sqlite_template() -> &'static [u8] {
-    static TEMPLATE: OnceLock<Vec<u8>> = OnceLock::new();
-    TEMPLATE.get_or_init(|| {
-        let sandbox = Sandbox::without_schema(Database::Sqlite);
-        sandbox.batchctl(["db", "migrate"]).run().succeeds();
-        assert!(!sandbox.path("batchctl.db-wal").exists(), "the last to leave writes the log into the file");
-        std::fs::read(sandbox.path("batchctl.db")).expect("the file was made")
-    })
-}
-
 /// The program under test, under a name for this run: another build in the same target folder replaces the file with
 /// the usual name, perhaps by one without failpoints.
 fn program() -> &'static Path {
@@ -81,27 +70,21 @@ impl Sandbox {
 
     /// One whose database is stamped with this environment.
     pub(crate) fn of_environment(database: Database, environment: &str) -> Self {
-        let sandbox = Self::without_schema(database);
-        match database {
-            Database::Sqlite => {
-                sandbox.write("batchctl.db", sqlite_template());
-                if environment != "dev" {
-                    sandbox.execute(&format!("UPDATE batch_environment SET name = '{environment}'"));
-                }
-            }
-            Database::Postgres => sandbox.place.migrate(environment),
-        }
-        sandbox
+        Self::at(database, |folder| Place::migrated(database, folder, environment))
     }
 
-    /// One whose database is empty: no file, or a schema without tables.
+    /// One whose database is empty: no file, or no tables.
     pub(crate) fn without_schema(database: Database) -> Self {
+        Self::at(database, |folder| Place::new(database, folder))
+    }
+
+    fn at(database: Database, place: impl FnOnce(&Path) -> Place) -> Self {
         // With a space, as folders of users have.
         let folder =
             tempfile::Builder::new().prefix("batchctl test ").tempdir().expect("a folder can be made");
         std::fs::create_dir(folder.path().join("work")).expect("a folder can be made");
         std::fs::create_dir(folder.path().join("processes")).expect("a folder can be made");
-        let place = Place::new(database, &folder.path().join("work"));
+        let place = place(&folder.path().join("work"));
         Self { database, session: Mutex::new(None), place, folder, processes: AtomicU32::new(0) }
     }
 
