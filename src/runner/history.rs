@@ -450,7 +450,7 @@ mod tests {
     /// Adds a run of `a job 2026-11-19` with this status and gives its number.
     async fn run(db: &mut TestDb, status: Status, attempt: i64, epoch: i64) -> i64 {
         let status = status.word().to_owned();
-        db.run(&Execution { status, attempt, epoch, ..execution("a job", "2026-11-19") }).await
+        db.run(&Execution { attempt, status, epoch, ..execution("a job", "2026-11-19") }).await
     }
 
     async fn note(db: &mut TestDb, run: i64, keys: &[&str]) {

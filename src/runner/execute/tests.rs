@@ -1,21 +1,15 @@
 //! Lanes side by side, seen through the one way in, on a database of each test's own.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use chrono::{DateTime, Utc};
-use tempfile::TempDir;
 use tokio::sync::{Barrier, watch};
 
 use super::*;
-use crate::config::{Config, LoadOptions};
 use crate::db::Db;
+use crate::db::testing::{TestDb, on_both_databases};
 use crate::failure::Failure;
-use crate::mask::Redactor;
-use crate::output::{LogFormat, Output};
 use crate::runner::command::JobCommand;
 use crate::runner::history::Status;
 use crate::runner::lease::Acquired;
@@ -184,34 +178,6 @@ impl Job for Malls {
     }
 }
 
-/// Which database a test runs on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Database {
-    Sqlite,
-    Postgres,
-}
-
-/// Makes each of these tests one test for each database.
-macro_rules! on_both_databases {
-    ($($test:ident,)*) => {
-        mod sqlite {
-            $(#[tokio::test]
-            async fn $test() {
-                super::$test(super::Database::Sqlite).await;
-            })*
-        }
-
-        mod postgres {
-            $(#[tokio::test]
-            async fn $test() {
-                if super::postgres_url().is_some() {
-                    super::$test(super::Database::Postgres).await;
-                }
-            })*
-        }
-    };
-}
-
 on_both_databases![
     lanes_run_side_by_side,
     the_instances_of_a_lane_run_in_their_order,
@@ -230,94 +196,16 @@ on_both_databases![
     a_retry_of_a_run_that_never_began_goes_on_where_the_last_one_ended,
 ];
 
-/// Where a PostgreSQL for tests is. Without one its half is skipped with a notice; in CI that is a failure.
-#[expect(clippy::disallowed_methods, reason = "the test program would swallow a notice that is `eprint`ed")]
-fn postgres_url() -> Option<String> {
-    static NOTICE: std::sync::Once = std::sync::Once::new();
-    let variables = LoadOptions::from_process(None).unwrap().process_env;
-    let url = variables.get("BATCHCTL_TEST_POSTGRES_URL").cloned();
-    if url.is_none() {
-        assert!(!variables.contains_key("CI"), "BATCHCTL_TEST_POSTGRES_URL is not set: use scripts/test");
-        NOTICE.call_once(|| {
-            let notice = "note: the PostgreSQL half of the tests is skipped: use scripts/test";
-            writeln!(std::io::stderr(), "{notice} (BATCHCTL_TEST_POSTGRES_URL is not set)").unwrap();
-        });
-    }
-    url
-}
-
-/// Where a test's database is, gone with it.
-struct Place {
-    directory: TempDir,
-    /// The schema of its own and the server it is on.
-    schema: Option<(String, String)>,
-}
-
-impl Place {
-    async fn on(database: Database) -> (Self, String) {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let directory = tempfile::tempdir().unwrap();
-        if database == Database::Sqlite {
-            let url = format!("sqlite:{}", directory.path().join("test.db").display());
-            return (Self { directory, schema: None }, url);
-        }
-        let server = postgres_url().unwrap();
-        // The tests of the program sweep what a dead process of this number has left.
-        let schema = format!("test_{}_lanes_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let mut db = Db::connect(&server, false).await.unwrap();
-        db.script(&format!("CREATE SCHEMA {schema}")).await.unwrap();
-        db.close().await;
-        let separator = if server.contains('?') { '&' } else { '?' };
-        let url = format!("{server}{separator}options[search_path]={schema}");
-        (Self { directory, schema: Some((server, schema)) }, url)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let Some((server, schema)) = self.schema.take() else { return };
-        let dropping = async move {
-            let mut db = Db::connect(&server, false).await?;
-            db.script("SET lock_timeout = '10s'").await?;
-            db.script(&format!("DROP SCHEMA {schema} CASCADE")).await
-        };
-        // The test's own runtime cannot be waited for in here.
-        let dropped = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(dropping)
-        })
-        .join();
-        if !std::thread::panicking() {
-            dropped.unwrap().unwrap();
-        }
-    }
-}
-
-/// A context with an empty database of its own.
-async fn context(database: Database) -> (Place, Context) {
-    let (place, url) = Place::on(database).await;
-    let config = Config::load(LoadOptions {
-        env_flag: None,
-        working_dir: place.directory.path().to_owned(),
-        process_env: BTreeMap::from([("BATCHCTL_DATABASE_URL".to_owned(), url)]),
-    })
-    .unwrap();
-    let output = Output::new(LogFormat::Text, 0, true, Redactor::default());
-    let cx = Context { config, output };
-    let mut db = cx.db_unchecked(true).await.unwrap();
-    db.migrate(cx.config.environment(), cx.now()).await.unwrap();
-    db.close().await;
-    (place, cx)
-}
-
-/// Runs the job and gives its exit code and how each run ended, by its instance.
+/// Runs the job on an empty database and gives its exit code and how each run ended, by its instance.
 async fn ran(
-    database: Database,
+    db: &TestDb,
     job: &JobCommand<Malls>,
     options: &RunOptions,
 ) -> (ExitCode, Vec<(String, String)>) {
-    let (_place, cx) = context(database).await;
-    ran_again(&cx, job, options).await
+    let fresh = db.fresh().await;
+    let result = ran_again(&fresh.context(), job, options).await;
+    fresh.close().await;
+    result
 }
 
 /// The same on a database that is there already.
@@ -345,16 +233,16 @@ fn defect() -> Act {
     Act::Fail(Failure::failed("the shop speaks nonsense"))
 }
 
-async fn lanes_run_side_by_side(database: Database) {
+async fn lanes_run_side_by_side(db: &mut TestDb) {
     // None gets past the barrier unless all three are at work at once.
     let job = Malls::new(3, 3, vec![("a-1", Act::Meet), ("b-1", Act::Meet), ("c-1", Act::Meet)]);
-    let (code, runs) = ran(database, &job, &RunOptions::default()).await;
+    let (code, runs) = ran(db, &job, &RunOptions::default()).await;
     assert_eq!(code, ExitCode::Completed);
     assert_eq!(statuses(&runs), [("a-1", "COMPLETED"), ("b-1", "COMPLETED"), ("c-1", "COMPLETED")]);
     assert_eq!(*job.job().delivered.borrow(), ["a-1", "b-1", "c-1"]);
 }
 
-async fn the_instances_of_a_lane_run_in_their_order(database: Database) {
+async fn the_instances_of_a_lane_run_in_their_order(db: &mut TestDb) {
     let acts = vec![
         ("a-1", Act::Complete),
         ("b-1", Act::Complete),
@@ -363,7 +251,7 @@ async fn the_instances_of_a_lane_run_in_their_order(database: Database) {
         ("a-2", Act::Complete),
     ];
     let job = Malls::new(2, 1, acts);
-    assert_eq!(ran(database, &job, &RunOptions::default()).await.0, ExitCode::Completed);
+    assert_eq!(ran(db, &job, &RunOptions::default()).await.0, ExitCode::Completed);
     let begun = job.job().begun.borrow();
     let of = |lane: &str| begun.iter().filter(|key| key.starts_with(lane)).cloned().collect::<Vec<_>>();
     assert_eq!(of("a"), ["a-1", "a-3", "a-2"]);
@@ -371,16 +259,16 @@ async fn the_instances_of_a_lane_run_in_their_order(database: Database) {
     assert_eq!(*job.job().delivered.borrow(), ["a-1", "a-3", "a-2", "b-1", "b-0"]);
 }
 
-async fn no_more_lanes_run_at_once_than_the_job_says(database: Database) {
+async fn no_more_lanes_run_at_once_than_the_job_says(db: &mut TestDb) {
     // Two at a time must meet, and a third would be seen: six, so that nobody is left alone.
     let acts = ["a-1", "b-1", "c-1", "d-1", "e-1", "f-1"].map(|key| (key, Act::MeetAndCountRuns));
     let job = Malls::new(2, 2, acts.into());
-    assert_eq!(ran(database, &job, &RunOptions::default()).await.0, ExitCode::Completed);
+    assert_eq!(ran(db, &job, &RunOptions::default()).await.0, ExitCode::Completed);
     assert_eq!(job.job().most_runs.get(), 2);
     assert_eq!(job.job().begun.borrow().len(), 6);
 }
 
-async fn a_lane_that_fails_leaves_the_others_and_the_result_is_partial(database: Database) {
+async fn a_lane_that_fails_leaves_the_others_and_the_result_is_partial(db: &mut TestDb) {
     let acts = || {
         vec![
             ("a-1", Act::Complete),
@@ -390,36 +278,36 @@ async fn a_lane_that_fails_leaves_the_others_and_the_result_is_partial(database:
     };
     for lanes in [1, 3] {
         let job = Malls::new(lanes, 1, acts());
-        let (code, runs) = ran(database, &job, &RunOptions::default()).await;
+        let (code, runs) = ran(db, &job, &RunOptions::default()).await;
         assert_eq!(code, ExitCode::Partial);
         assert_eq!(statuses(&runs), [("a-1", "COMPLETED"), ("b-1", "FAILED"), ("c-1", "COMPLETED")]);
         assert_eq!(*job.job().delivered.borrow(), ["a-1", "c-1"]);
     }
     let tolerant = RunOptions { allow_partial: true, ..RunOptions::default() };
-    assert_eq!(ran(database, &Malls::new(3, 1, acts()), &tolerant).await.0, ExitCode::Completed);
+    assert_eq!(ran(db, &Malls::new(3, 1, acts()), &tolerant).await.0, ExitCode::Completed);
 }
 
-async fn where_nothing_completed_the_worst_code_stands(database: Database) {
+async fn where_nothing_completed_the_worst_code_stands(db: &mut TestDb) {
     let job = Malls::new(2, 1, vec![("a-1", outside_is_down()), ("b-1", defect())]);
-    assert_eq!(ran(database, &job, &RunOptions::default()).await.0, ExitCode::Failed);
+    assert_eq!(ran(db, &job, &RunOptions::default()).await.0, ExitCode::Failed);
     let job = Malls::new(2, 1, vec![("a-1", outside_is_down()), ("b-1", outside_is_down())]);
-    assert_eq!(ran(database, &job, &RunOptions::default()).await.0, ExitCode::TryLater);
+    assert_eq!(ran(db, &job, &RunOptions::default()).await.0, ExitCode::TryLater);
     let job = Malls::new(2, 1, vec![("a-1", outside_is_down())]);
-    assert_eq!(ran(database, &job, &RunOptions::default()).await.0, ExitCode::TryLater);
+    assert_eq!(ran(db, &job, &RunOptions::default()).await.0, ExitCode::TryLater);
 }
 
-async fn failed_items_of_one_instance_are_partial_too(database: Database) {
+async fn failed_items_of_one_instance_are_partial_too(db: &mut TestDb) {
     let job = Malls::new(2, 1, vec![("a-1", Act::FailAnItem), ("b-1", Act::Complete)]);
-    let (code, runs) = ran(database, &job, &RunOptions::default()).await;
+    let (code, runs) = ran(db, &job, &RunOptions::default()).await;
     assert_eq!(code, ExitCode::Partial);
     assert_eq!(statuses(&runs), [("a-1", "PARTIAL"), ("b-1", "COMPLETED")]);
 }
 
-async fn an_outside_system_that_is_down_ends_neither_its_lane_nor_the_others(database: Database) {
+async fn an_outside_system_that_is_down_ends_neither_its_lane_nor_the_others(db: &mut TestDb) {
     let acts =
         vec![("a-1", outside_is_down()), ("a-2", Act::Complete), ("b-1", defect()), ("b-2", Act::Complete)];
     let job = Malls::new(2, 1, acts);
-    let (code, runs) = ran(database, &job, &RunOptions::default()).await;
+    let (code, runs) = ran(db, &job, &RunOptions::default()).await;
     assert_eq!(code, ExitCode::Partial);
     assert_eq!(
         statuses(&runs),
@@ -427,15 +315,15 @@ async fn an_outside_system_that_is_down_ends_neither_its_lane_nor_the_others(dat
     );
 }
 
-async fn without_lanes_an_outside_system_that_is_down_ends_the_command(database: Database) {
+async fn without_lanes_an_outside_system_that_is_down_ends_the_command(db: &mut TestDb) {
     let job = Malls::new(1, 1, vec![("1", Act::Complete), ("2", outside_is_down()), ("3", Act::Complete)]);
-    let (code, runs) = ran(database, &job, &RunOptions::default()).await;
+    let (code, runs) = ran(db, &job, &RunOptions::default()).await;
     assert_eq!(code, ExitCode::TryLater);
     assert_eq!(statuses(&runs), [("1", "COMPLETED"), ("2", "FAILED")]);
 }
 
-async fn a_lane_that_another_run_holds_ends_and_the_others_go_on(database: Database) {
-    let (_place, cx) = context(database).await;
+async fn a_lane_that_another_run_holds_ends_and_the_others_go_on(db: &mut TestDb) {
+    let cx = db.context();
     let options = RunOptions { on_overlap: Some(OnOverlap::Fail), ..RunOptions::default() };
     for (lanes, has_other) in [(1, false), (1, true), (2, true)] {
         let held = Malls::new(1, 1, vec![("a-1", Act::Complete)]);
@@ -459,7 +347,7 @@ async fn a_lane_that_another_run_holds_ends_and_the_others_go_on(database: Datab
     }
 }
 
-async fn a_stop_ends_all_lanes_and_nothing_new_begins(database: Database) {
+async fn a_stop_ends_all_lanes_and_nothing_new_begins(db: &mut TestDb) {
     let acts = vec![
         ("a-1", Act::WorkUntilStopped),
         ("b-1", Act::WorkUntilStopped),
@@ -468,37 +356,39 @@ async fn a_stop_ends_all_lanes_and_nothing_new_begins(database: Database) {
         ("d-1", Act::Complete),
     ];
     let job = Malls::new(3, 3, acts);
-    let (code, runs) = ran(database, &job, &RunOptions::default()).await;
+    let (code, runs) = ran(db, &job, &RunOptions::default()).await;
     assert_eq!(code, ExitCode::Terminated);
     assert_eq!(statuses(&runs), [("a-1", "STOPPED"), ("b-1", "STOPPED"), ("c-1", "STOPPED")]);
     assert!(job.job().delivered.borrow().is_empty());
 }
 
-async fn a_stop_is_never_a_partial_success(database: Database) {
+async fn a_stop_is_never_a_partial_success(db: &mut TestDb) {
     let acts = vec![("a-1", Act::Complete), ("a-2", Act::WorkUntilStopped), ("b-1", Act::Complete)];
     let tolerant = RunOptions { allow_partial: true, ..RunOptions::default() };
-    let (code, runs) = ran(database, &Malls::new(1, 1, acts), &tolerant).await;
+    let (code, runs) = ran(db, &Malls::new(1, 1, acts), &tolerant).await;
     assert_eq!(code, ExitCode::Terminated);
     assert_eq!(statuses(&runs), [("a-1", "COMPLETED"), ("a-2", "STOPPED")]);
 }
 
-async fn a_database_that_is_gone_ends_the_command_and_is_no_partial_success(database: Database) {
+async fn a_database_that_is_gone_ends_the_command_and_is_no_partial_success(db: &mut TestDb) {
     let acts = vec![("a-1", Act::Complete), ("b-1", Act::LoseDatabase), ("c-1", Act::Complete)];
     let job = Malls::new(1, 1, acts);
     let tolerant = RunOptions { allow_partial: true, ..RunOptions::default() };
-    assert_eq!(ran(database, &job, &tolerant).await.0, ExitCode::TryLater);
+    assert_eq!(ran_again(&db.context(), &job, &tolerant).await.0, ExitCode::TryLater);
     assert_eq!(*job.job().begun.borrow(), ["a-1", "b-1"]);
+    // As the next test expects it.
+    db.script("ALTER TABLE elsewhere RENAME TO batch_execution").await.unwrap();
 }
 
-async fn a_start_does_not_bury_the_lane_beside_it(database: Database) {
+async fn a_start_does_not_bury_the_lane_beside_it(db: &mut TestDb) {
     let acts = vec![("a-1", Act::MeetAndLetLeasesExpire), ("a-2", Act::Meet), ("b-1", Act::MeetTwice)];
-    let (code, runs) = ran(database, &Malls::new(2, 2, acts), &RunOptions::default()).await;
+    let (code, runs) = ran(db, &Malls::new(2, 2, acts), &RunOptions::default()).await;
     assert_eq!(code, ExitCode::Completed);
     assert_eq!(statuses(&runs), [("a-1", "COMPLETED"), ("a-2", "COMPLETED"), ("b-1", "COMPLETED")]);
 }
 
-async fn an_instance_that_fails_before_its_run_leaves_the_others_and_stays_complete(database: Database) {
-    let (_place, cx) = context(database).await;
+async fn an_instance_that_fails_before_its_run_leaves_the_others_and_stays_complete(db: &mut TestDb) {
+    let cx = db.context();
     let done = Malls::new(1, 1, vec![("a-1", Act::Complete)]);
     assert_eq!(ran_again(&cx, &done, &RunOptions::default()).await.0, ExitCode::Completed);
 
@@ -519,8 +409,8 @@ async fn an_instance_that_fails_before_its_run_leaves_the_others_and_stays_compl
     );
 }
 
-async fn a_retry_of_a_run_that_never_began_goes_on_where_the_last_one_ended(database: Database) {
-    let (_place, cx) = context(database).await;
+async fn a_retry_of_a_run_that_never_began_goes_on_where_the_last_one_ended(db: &mut TestDb) {
+    let cx = db.context();
     let stopped = Malls::new(1, 1, vec![("a-1", Act::WorkUntilStopped)]);
     assert_eq!(ran_again(&cx, &stopped, &RunOptions::default()).await.0, ExitCode::Terminated);
 
