@@ -408,7 +408,7 @@ mod tests {
     #[test]
     fn an_omitted_column_is_named() {
         let rows = (0..20).map(|number| row("A product with a long name", number)).collect();
-        let text = render(&stock(rows), Some(30), false);
+        let text = render(&stock(rows), Some(29), false);
         assert!(text.ends_with("Omitted at this width:\nChecked\n"), "{text}");
     }
 

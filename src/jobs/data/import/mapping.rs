@@ -71,7 +71,7 @@ fn problems(kind: Kind, file: &ImportFile) -> Vec<String> {
                 continue;
             }
             problems.push(format!(
-                "[import.{}.values.{name}] gives `{theirs}` the value `{ours}`, which is none of {}{}",
+                "[import.{}.values.{name}] maps `{theirs}` to `{ours}`, which is not one of {}{}",
                 kind.name(),
                 column.words.join(", "),
                 advice(ours, column.words.iter().copied())
@@ -134,7 +134,7 @@ mod tests {
                 "[import.orders.columns] names `order_nr`, which is not a column of orders: did you mean `order_no`?",
                 "[import.orders.columns] names `注文番号`, which is not a column of orders: write it the other way \
                  round, order_no = \"注文番号\"",
-                "[import.orders.values.status] gives `済` the value `PAYED`, which is none of PAYMENT_WAIT, PAID, \
+                "[import.orders.values.status] maps `済` to `PAYED`, which is not one of PAYMENT_WAIT, PAID, \
                  SHIPPED, DELIVERED, ORDER_CANCELLED, REFUNDED: did you mean `PAID`?",
             ]
         );
@@ -151,8 +151,8 @@ mod tests {
         assert_eq!(
             problems(Kind::Consents, &file),
             [
-                "[import.consents.values.granted] gives `可` the value `ja`, which is none of yes, no",
-                "[import.consents.values.purpose] gives `広告` the value ``, which is none of MARKETING, DIGEST",
+                "[import.consents.values.granted] maps `可` to `ja`, which is not one of yes, no",
+                "[import.consents.values.purpose] maps `広告` to ``, which is not one of MARKETING, DIGEST",
             ]
         );
         let file: ImportFile = toml::from_str("[values.purchased]\n'-' = ''\n'済' = 'yes'").unwrap();
