@@ -29,11 +29,11 @@ pub enum TextEncoding {
     #[serde(rename = "utf-8-bom", alias = "utf8-bom")]
     #[value(name = "utf-8-bom", alias = "utf8-bom")]
     Utf8Bom,
-    /// Shift JIS as Windows has it (code page 932)
+    /// Shift JIS as Windows encodes it (code page 932)
     #[serde(rename = "shift_jis", alias = "shift-jis", alias = "sjis", alias = "cp932")]
     #[value(name = "shift_jis", aliases = ["shift-jis", "sjis", "cp932"])]
     ShiftJis,
-    /// EUC-KR as Windows has it (code page 949)
+    /// EUC-KR as Windows encodes it (code page 949)
     #[serde(rename = "euc-kr", alias = "euckr", alias = "cp949")]
     #[value(name = "euc-kr", aliases = ["euckr", "cp949"])]
     EucKr,

@@ -22,7 +22,7 @@ pub enum Outcome {
         /// Whose fault it is.
         because: Rejection,
     },
-    /// The mail was handed over, but no answer arrived: it may have been delivered.
+    /// The mail was handed over, but no reply arrived: it may have been delivered.
     Unknown {
         /// What broke.
         reply: String,

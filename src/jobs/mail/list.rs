@@ -23,9 +23,9 @@ pub enum MailStatus {
     Sent,
     /// Waits for another attempt
     Retry,
-    /// Was handed over, but no answer arrived
+    /// Was handed over, but no reply arrived
     Unknown,
-    /// Was refused or given up on on on
+    /// Was refused or given up on
     Failed,
     /// Was cancelled, or is no longer wanted
     Cancelled,

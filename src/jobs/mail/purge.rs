@@ -28,7 +28,7 @@ pub struct Args {
 impl Job for Args {
     const SPEC: JobSpec = JobSpec {
         name: "mail purge",
-        summary: "Delete mails that were completed 180 days ago",
+        summary: "Delete mails that were completed more than 180 days ago",
         details: "A waiting mail is never deleted, however old it is.",
         page: Some("docs/mail.md"),
         schedule: Some("30 4 * * *"),

@@ -14,7 +14,7 @@ use crate::wording::counted;
 #[derive(Debug, clap::Args)]
 #[command(group(ArgGroup::new("requeued").required(true).args(["ids", "failed"])))]
 pub struct RequeueArgs {
-    /// The ids of the mails
+    /// The IDs of the mails
     ids: Vec<i64>,
     /// Requeue every mail that failed, or those of --kind
     #[arg(long)]
@@ -31,7 +31,7 @@ pub struct RequeueArgs {
 #[derive(Debug, clap::Args)]
 #[command(group(ArgGroup::new("cancelled").required(true).args(["ids", "kind"])))]
 pub struct CancelArgs {
-    /// The ids of the mails
+    /// The IDs of the mails
     ids: Vec<i64>,
     /// Cancel every waiting mail of this kind
     #[arg(long)]

@@ -15,7 +15,7 @@ use super::list::shown_status;
 /// Show everything known about a mail
 #[derive(Debug, clap::Args)]
 pub struct ShowArgs {
-    /// The id of the mail
+    /// The ID of the mail
     id: i64,
     /// Show the full address, the headers and the text
     #[arg(long)]

@@ -42,8 +42,7 @@ async fn lines(cx: &Context, db: &mut Db, mall: &Mall) -> anyhow::Result<Vec<(St
         lines.push(("account".to_owned(), format!("{}, shop {}", mall.account(), mall.shop_no)));
         let row = tokens::find(db, mall.account()).await?;
         let keys = Keys::new(&cx.config).ok();
-        let state =
-            TokenState::of(mall, row.as_ref(), keys.as_ref(), cx.config.cafe24(), machine_time());
+        let state = TokenState::of(mall, row.as_ref(), keys.as_ref(), cx.config.cafe24(), machine_time());
         let until = state.refresh_expires_at.map(|at| format!(", until {}", time(at))).unwrap_or_default();
         let reason = state.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
         lines.push(("token".to_owned(), format!("{}{until}{reason}", state.state)));

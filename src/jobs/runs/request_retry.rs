@@ -10,7 +10,7 @@ use super::show::existing_run;
 /// Request a retry, which `runs process-requests` will run
 #[derive(Debug, clap::Args)]
 pub struct RequestRetryArgs {
-    /// The id of the run
+    /// The ID of the run
     id: i64,
     /// The reason, for the history
     #[arg(long)]

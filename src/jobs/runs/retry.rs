@@ -15,7 +15,7 @@ pub type Repeat = for<'a> fn(&'a Context, StoredCommand, Retry) -> LocalBoxFutur
 /// Retry what failed in a run
 #[derive(Debug, clap::Args)]
 pub struct RetryArgs {
-    /// The id of the run
+    /// The ID of the run
     id: i64,
     /// Run it again even if it has succeeded since
     #[arg(long)]

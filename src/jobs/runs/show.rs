@@ -19,7 +19,7 @@ const DEFAULT_LIMIT: i64 = 100;
 /// Show everything known about a run
 #[derive(Debug, clap::Args)]
 pub struct ShowArgs {
-    /// The id of the run
+    /// The ID of the run
     id: i64,
     /// Print a table or JSON
     #[arg(long, value_enum, default_value = "table")]
@@ -29,7 +29,7 @@ pub struct ShowArgs {
 /// Show the items of a run that failed or were skipped
 #[derive(Debug, clap::Args)]
 pub struct ErrorsArgs {
-    /// The id of the run
+    /// The ID of the run
     id: i64,
     /// Show at most this many
     #[arg(long, default_value_t = DEFAULT_LIMIT, value_parser = clap::value_parser!(i64).range(0..))]
