@@ -42,22 +42,19 @@ pub(super) fn share_out(lines: &[String], budget: usize, cost: impl Fn(&str) -> 
     shares
 }
 
-/// A line in pieces that each fit in `budget`.
+/// A line in pieces that each fit in `budget`, or are one character.
 fn cut(line: &str, budget: usize, cost: &impl Fn(&str) -> usize) -> Vec<String> {
-    if cost(line) <= budget {
-        return vec![line.to_owned()];
-    }
     let mut pieces = Vec::new();
-    let mut piece = String::new();
-    for c in line.chars() {
-        piece.push(c);
-        if cost(&piece) > budget {
-            piece.pop();
-            pieces.push(std::mem::take(&mut piece));
-            piece.push(c);
-        }
+    let mut rest = line;
+    while cost(rest) > budget {
+        // Measured by halves: the cost of every beginning of a long line would add up to its square.
+        let ends: Vec<usize> = rest.char_indices().map(|(start, _)| start).skip(1).collect();
+        let fitting = ends.partition_point(|end| cost(&rest[..*end]) <= budget);
+        let Some(end) = ends.get(fitting.saturating_sub(1)) else { break };
+        pieces.push(rest[..*end].to_owned());
+        rest = &rest[*end..];
     }
-    pieces.push(piece);
+    pieces.push(rest.to_owned());
     pieces
 }
 

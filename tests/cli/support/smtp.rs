@@ -170,6 +170,11 @@ impl MailServer {
         self.shared.lock().taken.clone()
     }
 
+    /// How many mails it accepted, for a test that polls.
+    pub(crate) fn count_taken(&self) -> usize {
+        self.shared.lock().taken.len()
+    }
+
     /// The recipients of the mails it accepted, in order.
     pub(crate) fn reached(&self) -> Vec<String> {
         self.taken().into_iter().flat_map(|mail| mail.recipients).collect()

@@ -14,17 +14,28 @@ const MOST_DUPLICATES: usize = 10_000;
 
 /// The keys seen so far, by their 64-bit hash: with ten million keys, two different keys collide in one of 370,000
 /// files.
-#[derive(Default)]
 pub(super) struct Duplicates {
+    most_held: usize,
     held: Vec<(u64, u64)>,
     spilled: Option<BufWriter<File>>,
     count: usize,
 }
 
+impl Default for Duplicates {
+    fn default() -> Self {
+        Self::holding(HELD_KEYS)
+    }
+}
+
 impl Duplicates {
+    /// Holds this many keys in memory.
+    fn holding(most_held: usize) -> Self {
+        Self { most_held, held: Vec::new(), spilled: None, count: 0 }
+    }
+
     /// Records the key of the record on a line.
     pub(super) fn note(&mut self, key: u64, line: u64) -> io::Result<()> {
-        if self.held.len() == HELD_KEYS {
+        if self.held.len() == self.most_held {
             self.spill()?;
         }
         self.count += 1;
@@ -56,7 +67,7 @@ impl Duplicates {
         let Some(spilled) = self.spilled else { return Ok((found.lines, found.more)) };
         let mut file = spilled.into_inner().map_err(io::IntoInnerError::into_error)?;
         // The file is read once for each range of keys that fits into memory; hashes are evenly distributed.
-        let parts = (self.count / (HELD_KEYS / 2) + 1).next_power_of_two();
+        let parts = (self.count / (self.most_held / 2) + 1).next_power_of_two();
         let shift = u64::BITS - parts.trailing_zeros();
         for part in 0..parts as u64 {
             file.rewind()?;
@@ -114,8 +125,8 @@ mod tests {
 
     #[test]
     fn more_keys_than_fit_into_memory_are_compared_too() {
-        let mut duplicates = Duplicates::default();
-        let count = 3 * HELD_KEYS as u64;
+        let mut duplicates = Duplicates::holding(4096);
+        let count = 3 * 4096;
         for line in 0..count {
             // Odd multiples of a large odd number are distinct and spread over all 64 bits.
             duplicates.note(line.wrapping_mul(0x9E37_79B9_7F4A_7C15), line).unwrap();
