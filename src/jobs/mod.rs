@@ -69,8 +69,9 @@ mod tests {
             ))
             .await;
             db.sql(&format!(
-                "INSERT INTO cart_items (cart_id, line_key, product_code, product_name, quantity, unit_price_amount)
-                 VALUES ({id}, '1', 'P', 'P', 1, 100)"
+                "INSERT INTO cart_items (cart_id, line_key, product_code, product_name, quantity, unit_price_amount,
+                     is_purchased)
+                 VALUES ({id}, '1', 'P', 'P', 1, 100, FALSE)"
             ))
             .await;
         }

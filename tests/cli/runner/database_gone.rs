@@ -107,7 +107,7 @@ fn a_database_that_falls_silent_does_not_hold_a_run_past_its_deadline_forever() 
     on_postgres(|shop| {
         let proxy = Proxy::start(shop);
         let mut run = shop
-            .batchctl(["report", "daily-sales", "--timeout", "300ms"])
+            .batchctl(["report", "daily-sales", "--timeout", "1s"])
             .env("BATCHCTL_DATABASE_URL", &proxy.url)
             .hold_at("after-lease");
         run.wait_until_reached();

@@ -154,13 +154,13 @@ fn a_statement_that_hangs_is_ended_by_the_deadline(shop: &TradingShop) {
     let before = (results(shop), reported_days(shop));
     let hanging = Hanging::begin(shop);
 
-    let again = ["report", "daily-sales", "--rerun", "--timeout", "300ms"];
+    let again = ["report", "daily-sales", "--rerun", "--timeout", "1s"];
     shop.batchctl(again).run().exits(124).says("timed out (run 2, exit 124");
 
     assert_eq!((results(shop), reported_days(shop)), before);
     assert_eq!(
         shop.sql("SELECT status, exit_code, error_class, error_message FROM batch_execution WHERE id = 2"),
-        [["TIMED_OUT", "124", "TIMED_OUT", "the deadline passed (300ms)"]]
+        [["TIMED_OUT", "124", "TIMED_OUT", "the deadline passed (1s)"]]
     );
     hanging.end();
     shop.batchctl(["report", "daily-sales", "--rerun"]).run().succeeds();
@@ -169,7 +169,7 @@ fn a_statement_that_hangs_is_ended_by_the_deadline(shop: &TradingShop) {
 
 fn each_day_of_a_backfill_has_its_own_deadline(shop: &TradingShop) {
     let hanging = Hanging::begin(shop);
-    shop.batchctl(BACKFILL.into_iter().chain(["--timeout", "200ms"])).run().exits(124);
+    shop.batchctl(BACKFILL.into_iter().chain(["--timeout", "1s"])).run().exits(124);
     hanging.end();
     assert_eq!(
         runs(shop),
@@ -205,7 +205,8 @@ fn a_retry_of_a_run_past_its_deadline_repeats_all_of_it(shop: &TradingShop) {
     // The mall on Mars fails before the statement hangs that all the others wait for.
     shop.open_on_mars();
     let hanging = Hanging::begin(shop);
-    shop.batchctl(["report", "daily-sales", "--timeout", "300ms"]).run().exits(124);
+    // The retry has as long, and nothing that hangs.
+    shop.batchctl(["report", "daily-sales", "--timeout", "2s"]).run().exits(124);
     hanging.end();
     assert_eq!(shop.sql("SELECT item_key FROM batch_error_log WHERE execution_id = 1"), [["mars"]]);
 
