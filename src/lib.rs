@@ -6,6 +6,7 @@
 //! `docs/adding-a-job.md` explains how to add a job; tests enforce its steps.
 
 pub mod address;
+pub mod backoff;
 pub mod cli;
 pub mod clients;
 pub mod clock;

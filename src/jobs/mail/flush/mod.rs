@@ -17,6 +17,7 @@ use chrono::TimeDelta;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
+use crate::backoff::{Backoff, Jitter};
 use crate::clients::mail_transport::MailTransport;
 use crate::config::{MailConfig, OnUnknown};
 use crate::context::Context;
@@ -43,7 +44,7 @@ const BACKOFF: Duration = Duration::from_mins(5);
 const BACKOFF_GROWTH: u32 = 4;
 const LONGEST_BACKOFF: Duration = Duration::from_hours(24);
 /// The jitter of pauses in percent, so that mails that were deferred together do not come back together.
-const JITTER_PERCENT: u64 = 20;
+const JITTER_PERCENT: u32 = 20;
 /// Prepared mails that wait for a sender.
 const READY: usize = 64;
 /// How often the run's row and its list of errors are written.
@@ -151,7 +152,7 @@ async fn requeue_retried_mails(run: &mut Run<'_>, clock: RunClock) -> anyhow::Re
 #[derive(Debug, Clone, Copy)]
 struct Policy {
     attempts: i64,
-    backoff: Duration,
+    backoff: Backoff,
     on_unknown: OnUnknown,
 }
 
@@ -159,19 +160,20 @@ impl Policy {
     fn new(config: &MailConfig) -> Self {
         Self {
             attempts: i64::from(config.attempts.unwrap_or(ATTEMPTS)),
-            backoff: config.backoff.unwrap_or(BACKOFF),
+            backoff: Backoff {
+                first: config.backoff.unwrap_or(BACKOFF),
+                factor: BACKOFF_GROWTH,
+                longest: LONGEST_BACKOFF,
+                jitter: Jitter::Percent(JITTER_PERCENT),
+            },
             on_unknown: config.on_unknown,
         }
     }
 
     /// The pause after this many attempts, with jitter.
     fn pause(&self, attempts: i64) -> TimeDelta {
-        let doublings = u32::try_from((attempts - 1).clamp(0, 8)).unwrap_or(0);
-        let pause =
-            self.backoff.saturating_mul(BACKOFF_GROWTH.saturating_pow(doublings)).min(LONGEST_BACKOFF);
-        let percent =
-            u32::try_from(fastrand::u64(100 - JITTER_PERCENT..=100 + JITTER_PERCENT)).unwrap_or(100);
-        TimeDelta::from_std(pause * percent / 100).unwrap_or_default()
+        let failures = u32::try_from(attempts).unwrap_or(1);
+        TimeDelta::from_std(self.backoff.pause(failures)).unwrap_or_default()
     }
 
     /// How an outcome changes the row.
