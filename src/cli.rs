@@ -248,7 +248,7 @@ mod tests {
         let options =
             LoadOptions { env_flag: None, working_dir: folder.to_owned(), process_env: BTreeMap::new() };
         let config = Config::load(options).unwrap();
-        Context { config, output: Output::new(LogFormat::Text, 0, true, Redactor::default()) }
+        Context::new(config, Output::new(LogFormat::Text, 0, true, Redactor::default()))
     }
 
     /// The words that a run of this command stores.

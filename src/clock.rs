@@ -1,6 +1,8 @@
 //! The machine's clock: the one place that reads it.
 //!
-//! Jobs do not come here: they ask [`crate::context::Context::now`], which a rehearsal can fix.
+//! A job asks its context, which has two clocks: [`now`](crate::context::Context::now) for business questions, which a
+//! rehearsal can fix, and [`machine_time`](crate::context::Context::machine_time). The floors below the context call
+//! [`machine_time`] itself, each in one place that says why.
 
 use chrono::{DateTime, SubsecRound, Utc};
 

@@ -27,12 +27,12 @@ fn main() -> ExitCode {
     };
     let no_color = config.variable("NO_COLOR").is_some();
     let output = Output::new(cli.global.log_format, cli.global.verbosity, no_color, config.redactor());
-    let cx = Context { config, output };
+    let cx = Context::new(config, output);
     match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
         Ok(runtime) => {
             let code = runtime.block_on(cli::dispatch(&cx, &cli.command));
-            // An answer with new tokens that is not stored is lost for good, whatever ended the run.
-            runtime.block_on(batchctl::jobs::mall::tokens::finish_refreshes(&cx.output));
+            // Whatever ended the run: some work must not break off where it waits.
+            runtime.block_on(cx.finish());
             // Work that still sits on a thread (a PDF past its deadline) is not waited for.
             runtime.shutdown_background();
             code.into()

@@ -232,6 +232,7 @@ impl Output {
         Ok(answer.trim().to_owned())
     }
 
+    #[expect(clippy::disallowed_methods, reason = "log lines have the machine's time")]
     fn log(&self, level: &str, message: &str, fields: &serde_json::Value) {
         let time = crate::clock::machine_time().to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
         let mut line = json!({ "time": time, "level": level, "message": message });

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use sqlx::error::ErrorKind;
 
+use crate::failure::FailureKind;
+
 /// What can be done about a database error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DbErrorKind {
@@ -19,6 +21,16 @@ pub enum DbErrorKind {
     Full,
     /// Anything else; most likely a defect.
     Other,
+}
+
+impl From<DbErrorKind> for FailureKind {
+    fn from(kind: DbErrorKind) -> Self {
+        match kind {
+            DbErrorKind::Unreachable => Self::TryLater,
+            DbErrorKind::Configuration | DbErrorKind::MissingTable => Self::Configuration,
+            DbErrorKind::Constraint | DbErrorKind::Full | DbErrorKind::Other => Self::Failed,
+        }
+    }
 }
 
 /// A database error on one line, without passwords and without repeating its cause.

@@ -151,10 +151,7 @@ impl TestDb {
             working_dir: self.folder.path().to_owned(),
             process_env: variables.map(|(name, value)| (name.to_owned(), value)).into(),
         });
-        Context {
-            config: config.unwrap(),
-            output: Output::new(LogFormat::Text, 0, true, Redactor::default()),
-        }
+        Context::new(config.unwrap(), Output::new(LogFormat::Text, 0, true, Redactor::default()))
     }
 
     /// Runs SQL and returns its rows, each value as text: a NULL as `NULL`, a boolean as `1` or `0`, an instant as

@@ -2,7 +2,6 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::clock::machine_time;
 use crate::context::Context;
 use crate::db::{Db, DbErrorKind, FromRow, Kind, latest_version};
 use crate::failure::Failure;
@@ -43,7 +42,7 @@ async fn migrate(cx: &Context) -> anyhow::Result<()> {
     if before.version.is_none() {
         cx.refuse_foreign_database(&mut db).await?;
     }
-    db.migrate(cx.config.environment(), machine_time()).await?;
+    db.migrate(cx.config.environment(), cx.machine_time()).await?;
     // Another process may have stamped it first, with another name.
     cx.refuse_other_environment(db.readiness().await?.environment.as_deref())?;
     db.close().await;
@@ -77,7 +76,7 @@ async fn check(cx: &Context) -> anyhow::Result<()> {
     findings.extend(check_schema(cx, &mut db).await?);
     match db.kind() {
         Kind::Sqlite => findings.extend(check_sqlite(&mut db).await?),
-        Kind::Postgres => findings.extend(check_postgres(&mut db).await?),
+        Kind::Postgres => findings.extend(check_postgres(&mut db, cx.machine_time()).await?),
     }
     db.close().await;
     let mut report = String::new();
@@ -142,7 +141,7 @@ struct Server {
     can_create: bool,
 }
 
-async fn check_postgres(db: &mut Db) -> anyhow::Result<Vec<Finding>> {
+async fn check_postgres(db: &mut Db, now: DateTime<Utc>) -> anyhow::Result<Vec<Finding>> {
     let server: Server = db
         .fetch_one(
             "SELECT current_setting('server_version') AS version, current_setting('server_encoding') AS encoding,
@@ -152,7 +151,7 @@ async fn check_postgres(db: &mut Db) -> anyhow::Result<Vec<Finding>> {
         )
         .await?;
     let unless = |wrong: bool, problem: String| wrong.then_some(problem);
-    let drift = (server.clock - machine_time()).num_seconds();
+    let drift = (server.clock - now).num_seconds();
     Ok(vec![
         Finding::new("version", server.version, None),
         Finding::new(

@@ -1,7 +1,7 @@
 //! The exit codes: an interface, frozen, in one table.
 
 use crate::config::ConfigError;
-use crate::db::{DbError, DbErrorKind};
+use crate::db::DbError;
 use crate::failure::{Failure, FailureKind};
 
 use super::interruption::{Interruption, StopSignal};
@@ -78,21 +78,10 @@ impl ExitCode {
 
     fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Self> {
         if let Some(failure) = cause.downcast_ref::<Failure>() {
-            return Some(match failure.kind {
-                FailureKind::Failed => Self::Failed,
-                FailureKind::Usage => Self::Usage,
-                FailureKind::BadInput => Self::BadInput,
-                FailureKind::TryLater => Self::TryLater,
-                FailureKind::Refused => Self::Refused,
-                FailureKind::Configuration => Self::Configuration,
-            });
+            return Some(failure.kind.into());
         }
         if let Some(error) = cause.downcast_ref::<DbError>() {
-            return Some(match error.kind() {
-                DbErrorKind::Unreachable => Self::TryLater,
-                DbErrorKind::Configuration | DbErrorKind::MissingTable => Self::Configuration,
-                DbErrorKind::Constraint | DbErrorKind::Full | DbErrorKind::Other => Self::Failed,
-            });
+            return Some(FailureKind::from(error.kind()).into());
         }
         if let Some(interruption) = cause.downcast_ref::<Interruption>() {
             return Some(interruption.exit_code());
@@ -114,6 +103,19 @@ impl ExitCode {
             Self::TimedOut => "TIMED_OUT",
             Self::Interrupted => "INTERRUPTED",
             Self::Terminated => "TERMINATED",
+        }
+    }
+}
+
+impl From<FailureKind> for ExitCode {
+    fn from(kind: FailureKind) -> Self {
+        match kind {
+            FailureKind::Failed => Self::Failed,
+            FailureKind::Usage => Self::Usage,
+            FailureKind::BadInput => Self::BadInput,
+            FailureKind::TryLater => Self::TryLater,
+            FailureKind::Refused => Self::Refused,
+            FailureKind::Configuration => Self::Configuration,
         }
     }
 }

@@ -5,5 +5,6 @@ pub mod orders;
 pub mod recipients;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod tokens;
 pub mod upsert;
 pub mod with_lines;

@@ -169,7 +169,7 @@ fn two_renewals_at_once_are_one(sandbox: &Sandbox) {
 fn two_processes_that_need_a_new_token_use_one(sandbox: &Sandbox) {
     let cafe24 = with_mall(sandbox);
     let claimed = |seconds: i64| {
-        let until = (batchctl::clock::machine_time() + chrono::TimeDelta::seconds(seconds)).to_rfc3339();
+        let until = (crate::support::machine_time() + chrono::TimeDelta::seconds(seconds)).to_rfc3339();
         sandbox.execute(&format!("UPDATE api_tokens SET claimed_by = 'other', claimed_until = '{until}'"));
     };
     claimed(3600);
@@ -184,7 +184,7 @@ fn two_processes_that_need_a_new_token_use_one(sandbox: &Sandbox) {
 
 fn an_abandoned_claim_is_taken_over(sandbox: &Sandbox) {
     let cafe24 = with_mall(sandbox);
-    let past = (batchctl::clock::machine_time() - chrono::TimeDelta::seconds(1)).to_rfc3339();
+    let past = (crate::support::machine_time() - chrono::TimeDelta::seconds(1)).to_rfc3339();
     sandbox.execute(&format!("UPDATE api_tokens SET claimed_by = 'dead', claimed_until = '{past}'"));
     sandbox.batchctl(["mall", "token", "refresh", "--all"]).run().succeeds();
     assert_eq!((version(sandbox, "shop1").as_str(), cafe24.summary("shop1", "refreshes")), ("2", 1));

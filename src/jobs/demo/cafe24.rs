@@ -9,20 +9,19 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use chrono::Days;
+use chrono::{DateTime, Days, Utc};
 use serde::Deserialize;
 use url::{Host, Url};
 
 use crate::clients::api::{Api, ApiError, Call, Decoded, LONGEST_BACKOFF, Terms};
 use crate::clients::cafe24::PLATFORM;
 use crate::clients::cafe24::oauth::Tokens;
-use crate::clock::machine_time;
 use crate::config::Config;
 use crate::context::Context;
 use crate::db::Db;
 use crate::failure::Failure;
 use crate::files::write_atomically;
-use crate::jobs::mall::tokens::{self, Keys};
+use crate::shop::tokens::{self, Keys};
 use crate::period::last_finished_day;
 use crate::sealed::new_secret_key;
 use crate::values;
@@ -70,7 +69,7 @@ pub(super) async fn prepare(cx: &Context, address: &Url, folder: &Path) -> anyho
     let mut db = cx.db().await?;
     refuse_other_data(&mut db).await?;
     for mall in MALLS {
-        add_mall(&mut db, mall).await?;
+        add_mall(&mut db, mall, cx.machine_time()).await?;
         tokens::put(&cx, &mut db, &keys, mall, &server.tokens(mall).await?).await?;
     }
     db.close().await;
@@ -186,7 +185,7 @@ fn context_in(cx: &Context, address: &Url, folder: &Path) -> anyhow::Result<Cont
         .map_err(|error| Failure::configuration(error.to_string()))?;
     refuse_other_server(&config, address)?;
     let output = cx.output.with_redactor(config.redactor());
-    Ok(Context { config, output })
+    Ok(cx.under(config, output))
 }
 
 /// Refuses a configuration from `BATCHCTL_CONFIG` that may name the real Cafe24.
@@ -213,11 +212,11 @@ async fn refuse_other_data(db: &mut Db) -> anyhow::Result<()> {
     if others == 0 { Ok(()) } else { Err(other_malls().into()) }
 }
 
-async fn add_mall(db: &mut Db, mall: &str) -> anyhow::Result<()> {
+async fn add_mall(db: &mut Db, mall: &str, now: DateTime<Utc>) -> anyhow::Result<()> {
     db.execute(
         "INSERT INTO malls (code, name, platform, time_zone, currency, is_active, created_at, updated_at)
          VALUES ($1, $1, $2, $3, $4, $5, $6, $6) ON CONFLICT (code) DO NOTHING",
-        values![mall, PLATFORM, TIME_ZONE.name(), CURRENCY, true, machine_time()],
+        values![mall, PLATFORM, TIME_ZONE.name(), CURRENCY, true, now],
     )
     .await?;
     Ok(())

@@ -10,11 +10,10 @@ mod shop;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 use futures_util::future::LocalBoxFuture;
 use url::Url;
 
-use crate::clock::machine_time;
 use crate::context::Context;
 use crate::db::Db;
 use crate::failure::Failure;
@@ -94,7 +93,7 @@ async fn prepare(cx: &Context, args: &Args) -> anyhow::Result<Prepared> {
     let data = folder.join("data");
     std::fs::create_dir_all(&data)
         .with_context(|| format!("failed to create the folder `{}`", data.display()))?;
-    add_malls(&mut db).await?;
+    add_malls(&mut db, cx.machine_time()).await?;
     db.close().await;
     for (name, content) in shop::Shop::new(last, DAYS).files() {
         write_atomically(&data.join(name), |file| Ok(file.write_all(content.as_bytes())?))?;
@@ -118,20 +117,12 @@ fn other_malls() -> Failure {
         .hint("use a separate database for the demo: BATCHCTL_DATABASE_URL=sqlite:demo.db batchctl demo")
 }
 
-async fn add_malls(db: &mut Db) -> anyhow::Result<()> {
+async fn add_malls(db: &mut Db, now: DateTime<Utc>) -> anyhow::Result<()> {
     for mall in shop::MALLS {
         db.execute(
             "INSERT INTO malls (code, name, platform, time_zone, currency, is_active, created_at, updated_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $7) ON CONFLICT (code) DO NOTHING",
-            values![
-                mall.code,
-                mall.name,
-                PLATFORM,
-                mall.time_zone.name(),
-                mall.currency,
-                true,
-                machine_time()
-            ],
+            values![mall.code, mall.name, PLATFORM, mall.time_zone.name(), mall.currency, true, now],
         )
         .await?;
     }

@@ -3,12 +3,10 @@
 mod show;
 pub mod sync;
 pub mod token;
-pub mod tokens;
 
 use chrono_tz::Tz;
 
 use crate::clients::cafe24::{PLATFORM, is_account};
-use crate::clock::machine_time;
 use crate::context::Context;
 use crate::db::Db;
 use crate::documents::{Cell, Column, ColumnKind, Row, Table, terminal};
@@ -164,7 +162,7 @@ async fn add(cx: &Context, args: &AddArgs) -> anyhow::Result<()> {
             true,
             account,
             shop_no,
-            machine_time()
+            cx.machine_time()
         ],
     )
     .await?;
@@ -228,7 +226,7 @@ async fn set_active(cx: &Context, name: &str, is_active: bool) -> anyhow::Result
         }
         db.execute(
             "UPDATE malls SET is_active = $1, updated_at = $2 WHERE id = $3",
-            values![is_active, machine_time(), mall.id],
+            values![is_active, cx.machine_time(), mall.id],
         )
         .await?;
         cx.output.status(&format!("{} mall `{}`", if is_active { "Enabled" } else { "Disabled" }, mall.code));

@@ -4,7 +4,6 @@ use chrono::{DateTime, Utc};
 use clap::ValueEnum as _;
 
 use crate::clients::cafe24::PLATFORM;
-use crate::clock::machine_time;
 use crate::context::Context;
 use crate::db::{Db, FromRow};
 use crate::shop::malls::{Mall, selected_malls};
@@ -12,7 +11,7 @@ use crate::values;
 
 use super::sync;
 use super::token::TokenState;
-use super::tokens::{self, Keys};
+use crate::shop::tokens::{self, Keys};
 
 pub(super) async fn show(cx: &Context, name: &str) -> anyhow::Result<()> {
     let mut db = cx.db().await?;
@@ -42,11 +41,11 @@ async fn lines(cx: &Context, db: &mut Db, mall: &Mall) -> anyhow::Result<Vec<(St
         lines.push(("account".to_owned(), format!("{}, shop {}", mall.account(), mall.shop_no)));
         let row = tokens::find(db, mall.account()).await?;
         let keys = Keys::new(&cx.config).ok();
-        let state = TokenState::of(mall, row.as_ref(), keys.as_ref(), cx.config.cafe24(), machine_time());
+        let state = TokenState::of(mall, row.as_ref(), keys.as_ref(), cx.config.cafe24(), cx.machine_time());
         let until = state.refresh_expires_at.map(|at| format!(", until {}", time(at))).unwrap_or_default();
         let reason = state.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
         lines.push(("token".to_owned(), format!("{}{until}{reason}", state.state)));
-        if let Some(until) = blocked_until(db, mall.account()).await? {
+        if let Some(until) = blocked_until(db, mall.account(), cx.machine_time()).await? {
             lines.push(("blocked".to_owned(), format!("no calls until {}", time(until))));
         }
     }
@@ -62,11 +61,15 @@ async fn lines(cx: &Context, db: &mut Db, mall: &Mall) -> anyhow::Result<Vec<(St
     Ok(lines)
 }
 
-async fn blocked_until(db: &mut Db, account: &str) -> anyhow::Result<Option<DateTime<Utc>>> {
+async fn blocked_until(
+    db: &mut Db,
+    account: &str,
+    now: DateTime<Utc>,
+) -> anyhow::Result<Option<DateTime<Utc>>> {
     let found: Option<(DateTime<Utc>,)> = db
         .fetch_optional(
             "SELECT blocked_until FROM api_blocks WHERE platform = $1 AND account = $2 AND blocked_until > $3",
-            values![PLATFORM, account, machine_time()],
+            values![PLATFORM, account, now],
         )
         .await?;
     Ok(found.map(|(until,)| until))

@@ -9,7 +9,6 @@ use anyhow::Context as _;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Command;
 
-use crate::clock::machine_time;
 use crate::context::Context;
 use crate::db::{Db, FromRow};
 use crate::runner::{Exclusion, Interruption, Job, JobSpec, Planned, Run, minutes};
@@ -165,6 +164,7 @@ async fn note_result(run: &mut Run<'_>, request: &Request, ended: &Ended) -> any
         message.push_str(&format!(": {said}"));
     }
     let id = request.id;
+    let now = run.cx.machine_time();
     match code {
         0 => run.written(1),
         TRY_LATER => {}
@@ -173,7 +173,7 @@ async fn note_result(run: &mut Run<'_>, request: &Request, ended: &Ended) -> any
     run.chunk(None::<&str>, async |db| {
         db.execute(
             "UPDATE batch_retry_request SET status = $1, exit_code = $2, message = $3, processed_at = $4 WHERE id = $5",
-            values![status, code, &message, machine_time(), id],
+            values![status, code, &message, now, id],
         )
         .await?;
         Ok(())

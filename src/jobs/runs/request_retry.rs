@@ -1,6 +1,5 @@
 //! `runs request-retry`: requests a retry of a run. Any admin tool may do so by inserting the same row.
 
-use crate::clock::machine_time;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::values;
@@ -31,7 +30,7 @@ pub(super) async fn request_retry(cx: &Context, args: &RequestRetryArgs) -> anyh
         .fetch_one(
             "INSERT INTO batch_retry_request (execution_id, reason, requested_by, requested_at, status)
              VALUES ($1, $2, $3, $4, 'PENDING') RETURNING id",
-            values![run.id, redact(&args.reason), redact(&args.by), machine_time()],
+            values![run.id, redact(&args.reason), redact(&args.by), cx.machine_time()],
         )
         .await?;
     db.close().await;

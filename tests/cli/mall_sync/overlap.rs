@@ -121,8 +121,8 @@ fn an_earlier_answer_does_not_overwrite_a_later_one(shops: &Shops) {
     changed["items"][0]["order_status"] = "N40".into();
     shops.data(json!({ "orders": [changed] }));
     // The server's clock tells seconds.
-    let made = batchctl::clock::machine_time().timestamp();
-    eventually(|| batchctl::clock::machine_time().timestamp() > made + 1, "its clock advances");
+    let made = crate::support::machine_time().timestamp();
+    eventually(|| crate::support::machine_time().timestamp() > made + 1, "its clock advances");
 
     shops.sync("sales").run().succeeds();
     assert_eq!(shops.scalar("SELECT status FROM orders"), "DELIVERED");

@@ -150,7 +150,7 @@ fn a_clock_that_is_hours_from_the_servers_refreshes_once(shops: &Shops) {
         shops.control("demo", "expire", json!({}));
         shops.batchctl(["mall", "sync", "--domain", "member", "--rerun"]).run().succeeds().is_silent();
         assert_eq!(shops.counted("refreshes") - before, 1);
-        let soon = batchctl::clock::machine_time() + chrono::TimeDelta::minutes(125);
+        let soon = crate::support::machine_time() + chrono::TimeDelta::minutes(125);
         let ends: chrono::DateTime<chrono::Utc> =
             shops.scalar("SELECT access_expires_at FROM api_tokens").replace(' ', "T").parse().unwrap();
         assert!(ends < soon, "{ends}");

@@ -154,6 +154,6 @@ impl Drop for Cafe24 {
 
 /// An instant this many hours from now, as Cafe24 writes the times of tokens.
 pub(crate) fn korean_time(hours_from_now: i64) -> String {
-    let at: DateTime<Utc> = batchctl::clock::machine_time() + TimeDelta::hours(hours_from_now + 9);
+    let at: DateTime<Utc> = super::machine_time() + TimeDelta::hours(hours_from_now + 9);
     at.format("%Y-%m-%dT%H:%M:%S.000").to_string()
 }

@@ -27,6 +27,12 @@ pub(crate) use shop::Shop;
 pub(crate) use smtp::{Fate, Greeting, MailServer, Manners};
 pub(crate) use webhook::{Answer, Request, Webhook};
 
+/// The machine's time, by which the program judges tokens and leases.
+#[expect(clippy::disallowed_methods, reason = "a test has no context")]
+pub(crate) fn machine_time() -> chrono::DateTime<chrono::Utc> {
+    batchctl::clock::machine_time()
+}
+
 /// How long a test waits for something to happen. Generous: two cores may be shared by hundreds of processes.
 const LIMIT: Duration = Duration::from_mins(1);
 

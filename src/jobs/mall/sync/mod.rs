@@ -28,7 +28,7 @@ use crate::wording::counted;
 
 use self::period::Period;
 use self::source::{Named, Page, Pages, Position, Source};
-use super::tokens::TokenStore;
+use crate::shop::tokens::TokenStore;
 
 /// More unusable records than this mean that the shop's API changed, not that a few records are bad.
 const SKIP_LIMIT: SkipLimit = SkipLimit::Count(100);

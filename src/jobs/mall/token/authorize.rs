@@ -5,9 +5,9 @@ use url::Url;
 use crate::clients::cafe24::oauth::Oauth;
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::jobs::mall::tokens::{self, Keys};
 use crate::mask::Secret;
 use crate::sealed::random_word;
+use crate::shop::tokens::{self, Keys};
 
 use super::set::refuse_other_account;
 

@@ -6,14 +6,13 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::clock::machine_time;
 use crate::context::Context;
 use crate::db::Db;
 use crate::failure::Failure;
-use crate::jobs::mall::tokens::{self, Keys, Refresher, TokenRow};
 use crate::runner::{Exclusion, ExitCode, Job, JobSpec, Planned, Run, minutes};
 use crate::severity::Severity;
 use crate::shop::malls::MallArgs;
+use crate::shop::tokens::{self, Keys, Refresher, TokenRow};
 use crate::wording::counted;
 
 use super::status::{days_left, is_ending};
@@ -123,14 +122,14 @@ impl Args {
             let reason = row.rejected_reason.as_deref().unwrap_or_default();
             return Err(tokens::rejected(account, reason).into());
         }
-        let now = machine_time();
+        let now = cx.machine_time();
         let settings = cx.config.cafe24();
         let keep_alive_after = TimeDelta::from_std(settings.keep_alive_after()).unwrap_or(TimeDelta::MAX);
         let is_due = now - row.issued_at >= keep_alive_after || is_ending(&row, settings, now);
         if !self.all && !is_due {
             return Ok(Renewal::NotDue);
         }
-        let refresher = Refresher::new(&cx.config, &cx.output, account)?;
+        let refresher = Refresher::new(cx, account)?;
         match refresher.replace(row.version).await {
             Ok(_) => Ok(Renewal::Done),
             Err(failure) => Err(with_time_left(failure, &row, now).into()),

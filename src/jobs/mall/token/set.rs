@@ -5,8 +5,8 @@ use std::io::Read as _;
 use crate::clients::cafe24::oauth::{Oauth, Tokens};
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::jobs::mall::tokens::{self, Keys};
 use crate::mask::Secret;
+use crate::shop::tokens::{self, Keys};
 
 /// More than any OAuth response has.
 const MOST_BYTES: u64 = 64 * 1024;

@@ -4,12 +4,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use serde::Serialize;
 
-use crate::clock::machine_time;
 use crate::config::Cafe24Config;
 use crate::context::Context;
 use crate::documents::{Cell, Column, ColumnKind, ListFormat, Row, Table};
-use crate::jobs::mall::tokens::{self, Keys, TokenRow};
 use crate::shop::malls::{Mall, MallArgs};
+use crate::shop::tokens::{self, Keys, TokenRow};
 
 /// List the malls' tokens and when they expire
 #[derive(Debug, clap::Args)]
@@ -100,7 +99,7 @@ pub(super) async fn status(cx: &Context, args: &Args) -> anyhow::Result<()> {
     for mall in super::malls_with_tokens(&mut db, &args.malls).await? {
         let row = tokens::find(&mut db, mall.account()).await?;
         let settings = cx.config.cafe24();
-        states.push(TokenState::of(&mall, row.as_ref(), keys.as_ref(), settings, machine_time()));
+        states.push(TokenState::of(&mall, row.as_ref(), keys.as_ref(), settings, cx.machine_time()));
     }
     db.close().await;
     args.format.print(&cx.output, &states, "no malls with tokens", |states| table(states, cx.time_zone()))

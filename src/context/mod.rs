@@ -1,28 +1,89 @@
-//! All that a job may reach, opened lazily: the configuration, the database, the clock and the output.
+//! All that a job may reach, opened lazily: the configuration, the database, the clients and channels, the two clocks,
+//! the output, and what has to finish before the process ends.
+//!
+//! It names no client, no channel and no job: those that are opened once and kept give it a method in their own file
+//! ([`Context::once`]).
+
+mod ending;
+mod opened;
 
 use std::path::PathBuf;
 
 use chrono::{DateTime, NaiveDate, SubsecRound, Utc};
 use chrono_tz::Tz;
 
-use crate::clock::{SUBSECOND_DIGITS, machine_time};
+use crate::clock::{self, SUBSECOND_DIGITS};
 use crate::config::Config;
 use crate::db::{Db, Kind, latest_version};
 use crate::failure::Failure;
 use crate::output::Output;
 
-/// What a command works with.
+use ending::Ending;
+pub use ending::{LONGEST_END, Unfinished};
+use opened::Opened;
+
+/// What a command works with. Clones share what is opened, and one end.
+#[derive(Clone)]
 pub struct Context {
     /// Every effective setting.
     pub config: Config,
     /// Where and how to speak.
     pub output: Output,
+    opened: Opened,
+    ending: Ending,
 }
 
 impl Context {
-    /// The time for all business questions: the machine's, or the instant of `BATCHCTL_NOW`.
+    /// The context of a process.
+    pub fn new(config: Config, output: Output) -> Self {
+        Self { config, output, opened: Opened::default(), ending: Ending::default() }
+    }
+
+    /// The context of a command that runs in this process under other settings. It opens its own clients; the process
+    /// still has one end.
+    #[must_use]
+    pub fn under(&self, config: Config, output: Output) -> Self {
+        Self { config, output, opened: Opened::default(), ending: self.ending.clone() }
+    }
+
+    /// The time for all business questions: the machine's, or the instant of `BATCHCTL_NOW`, which a rehearsal fixes.
     pub fn now(&self) -> DateTime<Utc> {
-        self.config.now().unwrap_or_else(machine_time).trunc_subsecs(SUBSECOND_DIGITS)
+        self.config.now().unwrap_or_else(|| self.machine_time()).trunc_subsecs(SUBSECOND_DIGITS)
+    }
+
+    /// The machine's time, whatever a rehearsal says: for when a row was written, and for what an outside system
+    /// compares with its own clock.
+    #[expect(clippy::disallowed_methods, reason = "jobs ask the context")]
+    pub fn machine_time(&self) -> DateTime<Utc> {
+        clock::machine_time()
+    }
+
+    /// The one value of this type in this context, opened at its first use. Opening reads settings and asks nobody; a
+    /// client connects with its first call. For the file that defines the type: others call the method that it adds
+    /// here.
+    pub fn once<T: Clone + Send + 'static, E>(&self, open: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        self.opened.get_or_open(open)
+    }
+
+    /// Does work that must not break off halfway: the process waits for it before it ends, up to [`LONGEST_END`].
+    /// `None`, without having begun, if the process is ending already. A stop still drops whoever awaits this, so spawn
+    /// a task around it.
+    pub async fn finish_before_exit<T>(
+        &self,
+        unfinished: &'static Unfinished,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
+        self.ending.keep(unfinished, work).await
+    }
+
+    /// Closes something in an orderly way once the process ends; nobody waits for it long.
+    pub fn close_at_end(&self, farewell: impl Future<Output = ()> + Send + 'static) {
+        self.ending.at_end(Box::pin(farewell));
+    }
+
+    /// The end of the process: waits for what must not break off, then closes what is open.
+    pub async fn finish(&self) {
+        self.ending.finish(&self.output).await;
     }
 
     /// Today in the business time zone.
@@ -83,7 +144,7 @@ impl Context {
                 if version.is_none() {
                     self.refuse_foreign_database(db).await?;
                 }
-                db.migrate(self.config.environment(), machine_time()).await?;
+                db.migrate(self.config.environment(), self.machine_time()).await?;
                 // Another process may have stamped it first, with another name.
                 self.refuse_other_environment(db.readiness().await?.environment.as_deref())
             }

@@ -1,0 +1,202 @@
+//! The tokens of malls' accounts: encrypted rows, of which each refresh token is used once.
+//!
+//! Whoever refreshes claims the row first, asks outside of any transaction, and commits the new pair before it is used.
+//! Whoever finds the row claimed waits until its version has changed. A claim is short and is extended while its owner
+//! lives; one that ran out is taken over. If its owner comes back after all, its pair still counts, as long as the row
+//! has the version that the pair replaced.
+
+mod refresh;
+mod store;
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::clients::cafe24::oauth::Tokens;
+use crate::clients::cafe24::{PLATFORM, authorise_hint};
+use crate::config::Config;
+use crate::context::Context;
+use crate::db::{Db, DbError, FromRow, Value};
+use crate::failure::{self, Failure, FailureKind, one_line};
+use crate::mask::Secret;
+use crate::sealed::{Place, Seal};
+use crate::values;
+
+pub use refresh::Refresher;
+pub use store::TokenStore;
+
+/// How often a new pair is stored again if the database does not take it: it is the only copy.
+const STORE_TRIES: u32 = 10;
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+
+/// A row of `api_tokens`.
+#[derive(Debug, Clone, FromRow)]
+pub struct TokenRow {
+    /// The account it belongs to.
+    pub account: String,
+    access_token: String,
+    refresh_token: String,
+    /// When the access token ends.
+    pub access_expires_at: DateTime<Utc>,
+    /// When the refresh token ends, and with it the authorisation.
+    pub refresh_expires_at: DateTime<Utc>,
+    /// What the pair may read, with commas between.
+    pub scopes: String,
+    /// Grows with every new pair.
+    pub version: i64,
+    /// When the pair was made.
+    pub issued_at: DateTime<Utc>,
+    /// Since when nobody can refresh it; `None` while somebody can.
+    pub rejected_at: Option<DateTime<Utc>>,
+    /// Why.
+    pub rejected_reason: Option<String>,
+}
+
+const COLUMNS: &str = "account, access_token, refresh_token, access_expires_at, refresh_expires_at, scopes, version, \
+                       issued_at, rejected_at, rejected_reason";
+
+/// Opens and seals tokens with the key of this configuration.
+pub struct Keys(Seal);
+
+impl Keys {
+    /// Made of `BATCHCTL_SECRET_KEY`.
+    pub fn new(config: &Config) -> Result<Self, Failure> {
+        let key = config.secret_key().map_err(|error| {
+            Failure::configuration(format!("{error}: the tokens of malls are encrypted with it")).hint(
+                "make one with `openssl rand -base64 32`, and keep it: without it the tokens cannot be read",
+            )
+        })?;
+        Ok(Self(Seal::new(key)))
+    }
+
+    /// The access token of a row.
+    pub fn access_token(&self, row: &TokenRow) -> Result<Secret, Failure> {
+        self.open(&row.account, "access_token", &row.access_token)
+    }
+
+    /// The refresh token of a row.
+    pub fn refresh_token(&self, row: &TokenRow) -> Result<Secret, Failure> {
+        self.open(&row.account, "refresh_token", &row.refresh_token)
+    }
+
+    fn open(&self, account: &str, column: &str, sealed: &str) -> Result<Secret, Failure> {
+        self.0.open(sealed, Place { platform: PLATFORM, account, column }).map_err(|error| {
+            Failure::configuration(format!(
+                "failed to open the tokens of account `{account}` with BATCHCTL_SECRET_KEY: {error}"
+            ))
+            .hint(format!(
+                "set the key they were stored with, or store new ones: batchctl mall token set {account}"
+            ))
+        })
+    }
+
+    fn seal(&self, account: &str, column: &str, token: &Secret) -> Result<String, Failure> {
+        let place = Place { platform: PLATFORM, account, column };
+        self.0.seal(token, place).map_err(|error| {
+            Failure::failed(format!("failed to encrypt the tokens of account `{account}`: {error}"))
+        })
+    }
+}
+
+/// The row of an account, if there is one.
+pub async fn find(db: &mut Db, account: &str) -> anyhow::Result<Option<TokenRow>> {
+    let sql = format!("SELECT {COLUMNS} FROM api_tokens WHERE platform = $1 AND account = $2");
+    Ok(db.fetch_optional(&sql, values![PLATFORM, account]).await?)
+}
+
+/// Stores a pair that a person brought, in place of whatever is there. It may be the only copy: what was exchanged for
+/// it is used up.
+pub async fn put(
+    cx: &Context,
+    db: &mut Db,
+    keys: &Keys,
+    account: &str,
+    tokens: &Tokens,
+) -> anyhow::Result<()> {
+    let access = keys.seal(account, "access_token", &tokens.access_token)?;
+    let refresh = keys.seal(account, "refresh_token", &tokens.refresh_token)?;
+    store_for_certain(
+        cx,
+        db,
+        account,
+        "INSERT INTO api_tokens (platform, account, access_token, refresh_token, access_expires_at,
+             refresh_expires_at, scopes, version, issued_at, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 1, $8, $9, $9)
+         ON CONFLICT (platform, account) DO UPDATE SET access_token = excluded.access_token,
+             refresh_token = excluded.refresh_token, access_expires_at = excluded.access_expires_at,
+             refresh_expires_at = excluded.refresh_expires_at, scopes = excluded.scopes,
+             version = api_tokens.version + 1, issued_at = excluded.issued_at, claimed_by = NULL,
+             claimed_until = NULL, rejected_at = NULL, rejected_reason = NULL, updated_at = excluded.updated_at",
+        values![
+            PLATFORM,
+            account,
+            access,
+            refresh,
+            tokens.access_expires_at,
+            tokens.refresh_expires_at,
+            tokens.scopes.join(","),
+            tokens.issued_at,
+            cx.machine_time()
+        ],
+    )
+    .await
+}
+
+/// What it means that an account has no tokens.
+pub fn missing(account: &str) -> Failure {
+    Failure::failed(format!("account `{account}` has no tokens")).hint(authorise_hint(account))
+}
+
+/// What it means that Cafe24 refused to refresh them.
+pub fn rejected(account: &str, reason: &str) -> Failure {
+    Failure::failed(format!("the tokens of account `{account}` are rejected: {reason}"))
+        .hint(authorise_hint(account))
+}
+
+/// Stores the only copy of a pair, if need be over new connections.
+async fn store_for_certain(
+    cx: &Context,
+    db: &mut Db,
+    account: &str,
+    sql: &str,
+    values: Vec<Value>,
+) -> anyhow::Result<()> {
+    let mut tries = 1;
+    loop {
+        match db.execute(sql, values.clone()).await.map_err(anyhow::Error::from) {
+            Ok(_) => return Ok(()),
+            Err(error) if tries >= STORE_TRIES => {
+                return Err(error.context(format!(
+                    "failed to store the new tokens of account `{account}`, which has to be authorised again"
+                )));
+            }
+            Err(error) => {
+                let cause = one_line(&error);
+                cx.output.trace(&format!("failed to store new tokens, tries again: {cause}"));
+                tokio::time::sleep(STORE_PAUSE).await;
+                if let Ok(fresh) = connect(cx).await {
+                    *db = fresh;
+                }
+            }
+        }
+        tries += 1;
+    }
+}
+
+/// A connection of its own, for what outlives the command's. That one has asked for environment and schema.
+async fn connect(cx: &Context) -> Result<Db, Failure> {
+    Db::connect(cx.config.database_url(), false).await.map_err(|error| as_failure(&error.into()))
+}
+
+/// The error with its exit code and hint, for what a client passes on.
+fn as_failure(error: &anyhow::Error) -> Failure {
+    let kind = error.chain().find_map(|cause| {
+        let failure = cause.downcast_ref::<Failure>().map(|failure| failure.kind);
+        failure.or_else(|| cause.downcast_ref::<DbError>().map(|error| error.kind().into()))
+    });
+    Failure {
+        kind: kind.unwrap_or(FailureKind::Failed),
+        message: one_line(error),
+        hint: failure::hint(error).map(str::to_owned),
+    }
+}

@@ -1,0 +1,183 @@
+//! What a client of Cafe24 asks for before each call: the account's token, and whether it is blocked.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::BoxFuture;
+use tokio::sync::Mutex;
+
+use crate::clients::api::Blocks;
+use crate::clients::cafe24::{AccountState, PLATFORM};
+use crate::context::Context;
+use crate::db::Db;
+use crate::failure::Failure;
+use crate::mask::Secret;
+use crate::values;
+
+use super::{Keys, Refresher, TokenRow, as_failure, connect, find, missing};
+
+/// An access token that ends sooner is replaced before it is used: a call with its waits may take as long.
+const LEEWAY: TimeDelta = TimeDelta::minutes(2);
+
+/// The tokens and the block of one account of Cafe24, kept in the database.
+pub struct TokenStore {
+    cx: Context,
+    keys: Keys,
+    account: String,
+    state: Mutex<State>,
+}
+
+/// What one store holds between two calls.
+#[derive(Default)]
+struct State {
+    /// Opened when it is needed first.
+    db: Option<Db>,
+    held: Option<Held>,
+}
+
+/// The token in use.
+struct Held {
+    token: Secret,
+    ends_at: DateTime<Utc>,
+    version: i64,
+}
+
+impl TokenStore {
+    /// Whether tokens can be opened and renewed at all: better known before the first call than in the middle of a
+    /// night.
+    pub fn check_configuration(cx: &Context) -> Result<(), Failure> {
+        Keys::new(&cx.config)?;
+        let settings = cx.config.cafe24();
+        for variable in [settings.client_id_variable(), settings.client_secret_variable()] {
+            cx.config.secret(variable).map_err(|error| {
+                Failure::configuration(error.to_string())
+                    .hint("it is the app's, from Cafe24's developer console")
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The store of an account. It opens a connection of its own when it needs one.
+    pub fn new(cx: &Context, account: &str) -> Result<Self, Failure> {
+        Ok(Self {
+            cx: cx.clone(),
+            keys: Keys::new(&cx.config)?,
+            account: account.to_owned(),
+            state: Mutex::default(),
+        })
+    }
+
+    /// Runs statements over the store's connection, which is given up after an error.
+    async fn query<T>(
+        &self,
+        state: &mut State,
+        work: impl AsyncFnOnce(&mut Db) -> anyhow::Result<T>,
+    ) -> Result<T, Failure> {
+        let mut db = match state.db.take() {
+            Some(db) => db,
+            None => connect(&self.cx).await?,
+        };
+        let done = work(&mut db).await.map_err(|error| as_failure(&error));
+        if done.is_ok() {
+            state.db = Some(db);
+        }
+        done
+    }
+
+    /// The token of the stored row, refreshed first if it ends too soon.
+    async fn current(&self, state: &mut State) -> Result<Secret, Failure> {
+        let row = self.query(state, async |db| find(db, &self.account).await).await?;
+        let row = row.ok_or_else(|| missing(&self.account))?;
+        if row.access_expires_at > self.cx.machine_time() + LEEWAY {
+            return self.hold(state, &row);
+        }
+        self.replaced(state, row.version).await
+    }
+
+    async fn replaced(&self, state: &mut State, version: i64) -> Result<Secret, Failure> {
+        state.held = None;
+        let refresher = Refresher::new(&self.cx, &self.account)?;
+        let row = refresher.replace(version).await?;
+        self.hold(state, &row)
+    }
+
+    fn hold(&self, state: &mut State, row: &TokenRow) -> Result<Secret, Failure> {
+        let token = self.keys.access_token(row)?;
+        let held = Held { token: token.clone(), ends_at: row.access_expires_at, version: row.version };
+        state.held = Some(held);
+        Ok(token)
+    }
+}
+
+impl AccountState for TokenStore {
+    fn access_token(&self) -> BoxFuture<'_, Result<Secret, Failure>> {
+        Box::pin(async {
+            let mut state = self.state.lock().await;
+            match &state.held {
+                Some(held) if held.ends_at > self.cx.machine_time() + LEEWAY => Ok(held.token.clone()),
+                _ => self.current(&mut state).await,
+            }
+        })
+    }
+
+    fn after_rejection<'a>(&'a self, rejected: &'a Secret) -> BoxFuture<'a, Result<Secret, Failure>> {
+        Box::pin(async move {
+            let mut state = self.state.lock().await;
+            match &state.held {
+                // A call of ours that ran beside has been through this already.
+                Some(held) if held.token != *rejected => Ok(held.token.clone()),
+                Some(held) => {
+                    let version = held.version;
+                    self.replaced(&mut state, version).await
+                }
+                None => {
+                    let token = self.current(&mut state).await?;
+                    match state.held.as_ref().map(|held| held.version) {
+                        Some(version) if token == *rejected => self.replaced(&mut state, version).await,
+                        _ => Ok(token),
+                    }
+                }
+            }
+        })
+    }
+}
+
+impl Blocks for TokenStore {
+    fn blocked_for(&self) -> BoxFuture<'_, Result<Option<Duration>, Failure>> {
+        Box::pin(async {
+            let mut state = self.state.lock().await;
+            self.query(&mut state, async |db| {
+                let found: Option<(DateTime<Utc>,)> = db
+                    .fetch_optional(
+                        "SELECT blocked_until FROM api_blocks WHERE platform = $1 AND account = $2",
+                        values![PLATFORM, &self.account],
+                    )
+                    .await?;
+                let Some((until,)) = found else { return Ok(None) };
+                let left = until - db.server_time().await?;
+                Ok(left.to_std().ok().filter(|left| !left.is_zero()))
+            })
+            .await
+        })
+    }
+
+    fn block<'a>(&'a self, wait: Duration, reason: &'a str) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(async move {
+            let mut state = self.state.lock().await;
+            self.query(&mut state, async |db| {
+                let until = db.server_time().await? + wait;
+                // Of two answers the one that was made last may arrive first: the later end stays.
+                db.execute(
+                    "INSERT INTO api_blocks (platform, account, blocked_until, reason) VALUES ($1, $2, $3, $4)
+                     ON CONFLICT (platform, account) DO UPDATE
+                     SET blocked_until = excluded.blocked_until, reason = excluded.reason
+                     WHERE api_blocks.blocked_until < excluded.blocked_until",
+                    values![PLATFORM, &self.account, until, reason],
+                )
+                .await?;
+                Ok(())
+            })
+            .await
+        })
+    }
+}
