@@ -1,12 +1,13 @@
 //! batchctl: the batch jobs of an online business in one binary.
 //!
-//! Arrows run one way: `main → cli → jobs → runner → {db, clients, documents, config}`; the leaves (`period`,
-//! `money`, `mask`, `locale`, …) are below all and know no database and no clock.
+//! Arrows run one way: `main → cli → jobs → runner → {shop, channels} → {mail, clients, documents} → {context, config,
+//! db}`; the leaves (`period`, `money`, `mask`, `backoff`, …) are below all and know no database and no clock.
 //!
 //! `docs/adding-a-job.md` explains how to add a job; tests enforce its steps.
 
 pub mod address;
 pub mod backoff;
+pub mod channels;
 pub mod cli;
 pub mod clients;
 pub mod clock;

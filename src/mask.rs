@@ -180,6 +180,12 @@ impl Redactor {
         Self { secrets }
     }
 
+    /// One that knows these values too.
+    #[must_use]
+    pub fn with(&self, secrets: impl IntoIterator<Item = String>) -> Self {
+        Self::new(self.secrets.iter().map(|secret| secret.iter().collect()).chain(secrets))
+    }
+
     /// `text` with every known secret replaced by the mask, however it is spelled.
     pub fn redact(&self, text: &str) -> String {
         if self.secrets.is_empty() {

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::config::{Config, TransportKind};
+use crate::config::TransportKind;
+use crate::context::Context;
 use crate::failure::Failure;
 use crate::mail::delivery::{Outcome, Rejection, Stop};
 use crate::mail::dkim::DkimSigner;
@@ -28,10 +29,18 @@ enum Route {
     Folder(MailFolder),
 }
 
+impl Context {
+    /// The way out for mails, read from the settings at its first use.
+    pub fn mail_transport(&self) -> Result<MailTransport, Failure> {
+        self.once(|| MailTransport::new(self))
+    }
+}
+
 impl MailTransport {
     /// The transport of the configuration: that of `mail.transport`, else SMTP where `BATCHCTL_SMTP_URL` is set, else,
     /// outside prod, a folder.
-    pub fn new(config: &Config) -> Result<Self, Failure> {
+    fn new(cx: &Context) -> Result<Self, Failure> {
+        let config = &cx.config;
         let settings = config.mail();
         let has_server = settings.smtp_url.is_some();
         let kind = match settings.transport {
@@ -47,8 +56,8 @@ impl MailTransport {
         };
         let route = match kind {
             TransportKind::Smtp => Route::Smtp(SmtpServer::new(config)?),
-            TransportKind::Ses => Route::Ses(Ses::new(config)?),
-            TransportKind::Sendgrid => Route::SendGrid(SendGrid::new(config)?),
+            TransportKind::Ses => Route::Ses(Ses::new(cx)?),
+            TransportKind::Sendgrid => Route::SendGrid(SendGrid::new(cx)?),
             TransportKind::Folder => Route::Folder(MailFolder::new(config)?),
         };
         Ok(Self { route: Arc::new(route), signer: DkimSigner::new(config)?.map(Arc::new) })

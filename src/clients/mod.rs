@@ -1,16 +1,11 @@
-//! One file per outside system. A client knows its system's protocol and limits; it knows no job.
+//! One file per outside system, all over one HTTP floor ([`api`]). A client knows its system's protocol and limits; it
+//! knows no job. One that is opened once and kept gives the context its method, in its own file.
 
 pub mod api;
 pub mod cafe24;
-pub mod chat;
-pub mod http;
-pub mod line_works;
 mod mail_api;
 pub mod mail_folder;
 pub mod mail_transport;
 pub mod sendgrid;
 pub mod ses;
-pub mod slack;
 pub mod smtp;
-pub mod teams;
-pub mod webhook;

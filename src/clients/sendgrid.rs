@@ -7,22 +7,22 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lettre::message::Mailbox;
 use lettre::message::header::{HeaderName, HeaderValue as MailHeaderValue, Headers};
-use reqwest::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, StatusCode};
+use reqwest::StatusCode;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
 use serde_json::{Map, Value, json};
-use url::Url;
 
-use super::mail_api::{self, Answer, ascii_address};
-use crate::config::Config;
+use super::api::{Address, Answer, Api, Call};
+use super::mail_api::{self, ascii_address};
+use crate::context::Context;
 use crate::failure::Failure;
 use crate::mail::delivery::{Outcome, Rejection, Stop};
 use crate::mail::outgoing::{Attachment, OutgoingMail};
-use crate::mask::{Redactor, Secret};
+use crate::mask::Secret;
 
 /// Where `SendGrid` is, unless a subuser lives in the EU.
 const ENDPOINT: &str = "https://api.sendgrid.com";
 /// The path of the one call.
-const PATH: &str = "/v3/mail/send";
+const PATH: &str = "v3/mail/send";
 /// The largest request that is taken, attachments in base64 included.
 const MAX_REQUEST_BYTES: usize = 30 * 1024 * 1024;
 /// Headers that `SendGrid` writes itself, and refuses from us; and those that this program sets elsewhere. In lower
@@ -48,18 +48,16 @@ const RESERVED_HEADERS: [&str; 15] = [
 /// `SendGrid` as `[mail.sendgrid]` describes it. Shared by all that send side by side.
 #[derive(Debug)]
 pub struct SendGrid {
-    client: Client,
-    url: Url,
+    api: Api,
     api_key: Secret,
-    redactor: Redactor,
 }
 
 impl SendGrid {
     /// Reads `[mail.sendgrid]` and the key.
-    pub fn new(config: &Config) -> Result<Self, Failure> {
-        let settings = &config.mail().sendgrid;
+    pub fn new(cx: &Context) -> Result<Self, Failure> {
+        let settings = &cx.config.mail().sendgrid;
         let variable = settings.api_key_variable.as_deref().unwrap_or("SENDGRID_API_KEY");
-        let Some(api_key) = config.variable(variable) else {
+        let Some(api_key) = cx.config.variable(variable) else {
             return Err(Failure::configuration(format!(
                 "variable `{variable}` is not set: SendGrid needs it"
             )));
@@ -69,22 +67,15 @@ impl SendGrid {
                 "variable `{variable}` is not an API key: it holds a blank or a character that no key has"
             )));
         }
-        Ok(Self {
-            client: mail_api::client()?,
-            url: mail_api::url(
-                "mail.sendgrid.endpoint",
-                settings.endpoint.as_deref().unwrap_or(ENDPOINT),
-                PATH,
-            )?,
-            api_key: Secret::new(api_key),
-            redactor: Redactor::new([api_key.to_owned()]),
-        })
+        let endpoint = settings.endpoint.as_deref().unwrap_or(ENDPOINT);
+        let address = Address::host("mail.sendgrid.endpoint", endpoint)?;
+        Ok(Self { api: Api::new(cx, address, mail_api::terms("SendGrid"))?, api_key: Secret::new(api_key) })
     }
 
     /// Sends a mail to its recipient.
     pub async fn send(&self, mail: &OutgoingMail) -> Result<Outcome, Stop> {
         let body = match body(mail) {
-            Ok(body) => body.to_string(),
+            Ok(body) => body.to_string().into_bytes(),
             Err(problem) => return Ok(not_this_mail(problem)),
         };
         if body.len() > MAX_REQUEST_BYTES {
@@ -94,45 +85,41 @@ impl SendGrid {
         let mut bearer = HeaderValue::from_str(&format!("Bearer {}", self.api_key.expose()))
             .map_err(|_| Stop::Configuration("the API key fits in no header".to_owned()))?;
         bearer.set_sensitive(true);
-        let length = body.len();
-        let request = self
-            .client
-            .post(self.url.clone())
-            .header(AUTHORIZATION, bearer)
-            .header("Content-Type", "application/json")
-            .body(body);
-        match mail_api::ask(request, length).await {
-            Ok(answer) => self.outcome(&answer),
-            Err(unanswered) => unanswered.outcome(),
+        let call = Call::post_bytes(PATH, "application/json", body)
+            .headers(HeaderMap::from_iter([(AUTHORIZATION, bearer)]))
+            .secret(&self.api_key);
+        match self.api.exchange(call).await {
+            Ok(answer) => outcome(&answer),
+            Err(error) => mail_api::unanswered(&error),
         }
     }
+}
 
-    fn outcome(&self, answer: &Answer) -> Result<Outcome, Stop> {
-        if answer.status == StatusCode::ACCEPTED {
-            let provider_message_id = answer.header("X-Message-Id").map(str::to_owned);
-            let reply = answer.reply(Some(provider_message_id.as_deref().unwrap_or_default()));
-            return Ok(Outcome::Accepted { reply, provider_message_id });
-        }
-        let errors = errors(answer);
-        let words: Vec<String> = errors
-            .iter()
-            .map(|(message, field)| match field {
-                Some(field) => format!("{message} ({field})"),
-                None => message.clone(),
-            })
-            .collect();
-        let mut reply = answer.reply((!words.is_empty()).then(|| words.join("; ")).as_deref());
-        if answer.status == StatusCode::TOO_MANY_REQUESTS {
-            let hints =
-                [("X-RateLimit-Reset", "rate limit resets at"), (RETRY_AFTER.as_str(), "retry after")];
-            for (header, says) in hints {
-                if let Some(value) = answer.header(header) {
-                    reply.push_str(&format!(", {says} {}", value.chars().take(20).collect::<String>()));
-                }
+/// What an answer means for the mail in hand, or for all of them.
+fn outcome(answer: &Answer) -> Result<Outcome, Stop> {
+    if answer.status == StatusCode::ACCEPTED {
+        let provider_message_id = answer.header("X-Message-Id").map(str::to_owned);
+        let reply = answer.quote(provider_message_id.as_deref().unwrap_or_default());
+        return Ok(Outcome::Accepted { reply, provider_message_id });
+    }
+    let errors = errors(answer);
+    let words: Vec<String> = errors
+        .iter()
+        .map(|(message, field)| match field {
+            Some(field) => format!("{message} ({field})"),
+            None => message.clone(),
+        })
+        .collect();
+    let mut reply = if words.is_empty() { answer.quoted() } else { answer.quote(&words.join("; ")) };
+    if answer.status == StatusCode::TOO_MANY_REQUESTS {
+        let hints = [("X-RateLimit-Reset", "rate limit resets at"), (RETRY_AFTER.as_str(), "retry after")];
+        for (header, says) in hints {
+            if let Some(value) = answer.header(header) {
+                reply.push_str(&format!(", {says} {}", value.chars().take(20).collect::<String>()));
             }
         }
-        judge(answer.status, &errors, self.redactor.redact(&reply))
     }
+    judge(answer.status, &errors, reply)
 }
 
 /// What an error means for this mail, or for all of them.
@@ -270,8 +257,10 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
-    use crate::config::LoadOptions;
+    use crate::config::{Config, LoadOptions};
     use crate::mail::outgoing::{Content, Gate};
+    use crate::mask::Redactor;
+    use crate::output::{LogFormat, Output};
 
     fn content() -> Content {
         Content {
@@ -312,6 +301,11 @@ mod tests {
             process_env: variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
         })
         .unwrap()
+    }
+
+    fn sendgrid(variables: &[(&str, &str)]) -> Result<SendGrid, Failure> {
+        let output = Output::new(LogFormat::Text, 0, true, Redactor::default());
+        SendGrid::new(&Context::new(config("dev", variables), output))
     }
 
     fn mail(content: Content) -> OutgoingMail {
@@ -408,7 +402,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_mail_that_is_too_large_is_refused_before_sendgrid_is_asked() {
-        let sendgrid = SendGrid::new(&config("dev", &[("SENDGRID_API_KEY", "SG.hunter22")])).unwrap();
+        let sendgrid = sendgrid(&[("SENDGRID_API_KEY", "SG.hunter22")]).unwrap();
         let mut content = content();
         content.attachments[1].bytes = vec![0; MAX_REQUEST_BYTES * 3 / 4];
         match sendgrid.send(&mail(content)).await {
@@ -421,11 +415,11 @@ mod tests {
 
     #[test]
     fn a_missing_or_impossible_key_is_named_and_a_key_is_never_shown() {
-        let failure = SendGrid::new(&config("dev", &[])).unwrap_err();
+        let failure = sendgrid(&[]).unwrap_err();
         assert_eq!(failure.message, "variable `SENDGRID_API_KEY` is not set: SendGrid needs it");
-        let failure = SendGrid::new(&config("dev", &[("SENDGRID_API_KEY", "SG.hunter22 x")])).unwrap_err();
+        let failure = sendgrid(&[("SENDGRID_API_KEY", "SG.hunter22 x")]).unwrap_err();
         assert!(failure.message.contains("SENDGRID_API_KEY") && !failure.message.contains("hunter"));
-        let sendgrid = SendGrid::new(&config("dev", &[("SENDGRID_API_KEY", "SG.hunter22")])).unwrap();
+        let sendgrid = sendgrid(&[("SENDGRID_API_KEY", "SG.hunter22")]).unwrap();
         assert!(!format!("{sendgrid:?}").contains("hunter"));
     }
 }

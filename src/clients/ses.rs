@@ -12,21 +12,23 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
 use hmac::{Hmac, KeyInit, Mac};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{Client, StatusCode};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use url::{Position, Url};
 
-use super::mail_api::{self, Answer, ascii_address};
-use crate::clock::machine_time;
-use crate::config::Config;
+use super::api::{Address, Answer, Api, ApiError, Call};
+use super::mail_api::{self, ascii_address};
+use crate::context::Context;
 use crate::failure::Failure;
 use crate::mail::delivery::{Outcome, Rejection, Stop};
-use crate::mask::{Redactor, Secret};
+use crate::mask::Secret;
 
 /// The path of `SendEmail`.
-const PATH: &str = "/v2/email/outbound-emails";
+const PATH: &str = "v2/email/outbound-emails";
+/// The type of its body.
+const JSON: &str = "application/json";
 /// What the signature calls the service; its host begins with `email`.
 const SIGNING_NAME: &str = "ses";
 /// The largest message that SES takes.
@@ -35,12 +37,9 @@ const MAX_MESSAGE_BYTES: usize = 40 * 1024 * 1024;
 /// Amazon SES as `[mail.ses]` describes it. Shared by all that send side by side.
 #[derive(Debug)]
 pub struct Ses {
-    client: Client,
-    url: Url,
+    api: Api,
     configuration_set: Option<String>,
     signer: Signer,
-    /// A refused signature is answered with the whole canonical request, session token included.
-    redactor: Redactor,
 }
 
 #[derive(Serialize)]
@@ -73,7 +72,8 @@ struct Raw {
 
 impl Ses {
     /// Reads `[mail.ses]` and the credentials.
-    pub fn new(config: &Config) -> Result<Self, Failure> {
+    pub fn new(cx: &Context) -> Result<Self, Failure> {
+        let config = &cx.config;
         let settings = &config.mail().ses;
         let Some(region) = &settings.region else {
             return Err(Failure::configuration("`mail.ses.region` is not set: Amazon SES needs it")
@@ -105,10 +105,8 @@ impl Ses {
             (None, Some(_)) => None,
         };
         Ok(Self {
-            client: mail_api::client()?,
-            url: mail_api::url("mail.ses.endpoint", &endpoint, PATH)?,
+            api: Api::new(cx, Address::host("mail.ses.endpoint", &endpoint)?, mail_api::terms("Amazon SES"))?,
             configuration_set: settings.configuration_set.clone(),
-            redactor: Redactor::new([secret.clone()].into_iter().chain(session_token.clone())),
             signer: Signer {
                 access_key_id,
                 secret: Secret::new(secret),
@@ -140,46 +138,43 @@ impl Ses {
         };
         let body = serde_json::to_vec(&body)
             .map_err(|error| Stop::Refused(format!("failed to write a request: {error}")))?;
+        let unsigned = |error: String| Stop::Configuration(format!("failed to sign a request: {error}"));
+        let url = self.api.own_link(PATH).map_err(|error: ApiError| unsigned(error.to_string()))?;
         let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
         // The machine's clock, whatever a rehearsal says: AWS compares it with its own.
-        self.signer
-            .sign("POST", &self.url, &mut headers, &body, machine_time())
-            .map_err(|error| Stop::Configuration(format!("failed to sign a request: {error}")))?;
-        let length = body.len();
-        let request = self.client.post(self.url.clone()).headers(headers).body(body);
-        match mail_api::ask(request, length).await {
-            Ok(answer) => self.outcome(&answer, &from),
-            Err(unanswered) => unanswered.outcome(),
+        let time = Api::machine_time();
+        self.signer.sign("POST", &url, &mut headers, &body, time).map_err(unsigned)?;
+        // A refused signature is answered with the whole canonical request, session token included.
+        let call = Call::post_bytes(PATH, JSON, body).headers(headers).secret(&self.signer.secret);
+        let call = self.signer.session_token.iter().fold(call, Call::secret);
+        match self.api.exchange(call).await {
+            Ok(answer) => outcome(&answer, &from),
+            Err(error) => mail_api::unanswered(&error),
         }
     }
+}
 
-    fn outcome(&self, answer: &Answer, from: &str) -> Result<Outcome, Stop> {
-        let json = answer.json().unwrap_or_default();
-        let text = |names: [&str; 2]| names.iter().find_map(|name| json[*name].as_str());
-        if answer.status == StatusCode::OK {
-            let provider_message_id = text(["MessageId", "messageId"]).map(str::to_owned);
-            if provider_message_id.is_none() && answer.is_whole {
-                // A proxy's page: SES always gives a number.
-                return Err(Stop::Refused("the answer was not of Amazon SES: no MessageId".to_owned()));
-            }
-            let reply = answer.reply(Some(provider_message_id.as_deref().unwrap_or_default()));
-            return Ok(Outcome::Accepted { reply, provider_message_id });
+/// What an answer means for the mail in hand, or for all of them.
+fn outcome(answer: &Answer, from: &str) -> Result<Outcome, Stop> {
+    let json = answer.json().unwrap_or_default();
+    let text = |names: [&str; 2]| names.iter().find_map(|name| json[*name].as_str());
+    if answer.status == StatusCode::OK {
+        let provider_message_id = text(["MessageId", "messageId"]).map(str::to_owned);
+        if provider_message_id.is_none() && answer.is_whole() {
+            // A proxy's page: SES always gives a number.
+            return Err(Stop::Refused("the answer was not of Amazon SES: no MessageId".to_owned()));
         }
-        // `BadRequestException:http://internal.amazon.com/…`, or `com.amazon.coral#BadRequestException` in the body.
-        let kind = answer.header("x-amzn-ErrorType").or_else(|| text(["__type", "code"])).unwrap_or_default();
-        let kind = kind.split(':').next().unwrap_or_default().rsplit('#').next().unwrap_or_default();
-        let message = text(["message", "Message"]).unwrap_or_default();
-        let words =
-            [kind, message].into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(": ");
-        let words = self.redactor.redact(&words);
-        let reply = if words.is_empty() {
-            self.redactor.redact(&answer.reply(None))
-        } else {
-            answer.reply(Some(&words))
-        };
-        judge(answer.status, kind, message, from, reply)
+        let reply = answer.quote(provider_message_id.as_deref().unwrap_or_default());
+        return Ok(Outcome::Accepted { reply, provider_message_id });
     }
+    // `BadRequestException:http://internal.amazon.com/…`, or `com.amazon.coral#BadRequestException` in the body.
+    let kind = answer.header("x-amzn-ErrorType").or_else(|| text(["__type", "code"])).unwrap_or_default();
+    let kind = kind.split(':').next().unwrap_or_default().rsplit('#').next().unwrap_or_default();
+    let message = text(["message", "Message"]).unwrap_or_default();
+    let words = [kind, message].into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(": ");
+    let reply = if words.is_empty() { answer.quoted() } else { answer.quote(&words) };
+    judge(answer.status, kind, message, from, reply)
 }
 
 /// What an error means for this mail, or for all of them.
@@ -318,8 +313,10 @@ fn authenticated(key: &[u8], text: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::LoadOptions;
+    use crate::config::{Config, LoadOptions};
     use crate::failure::FailureKind;
+    use crate::mask::Redactor;
+    use crate::output::{LogFormat, Output};
 
     /// The key of AWS's published examples, at 2015-08-30T12:36:00Z.
     fn signer(service: &'static str, session_token: Option<&str>) -> Signer {
@@ -398,7 +395,8 @@ mod tests {
             process_env: variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
         })
         .unwrap();
-        Ses::new(&config).map_err(|failure| {
+        let output = Output::new(LogFormat::Text, 0, true, Redactor::default());
+        Ses::new(&Context::new(config, output)).map_err(|failure| {
             assert_eq!(failure.kind, FailureKind::Configuration);
             failure.message
         })
@@ -426,7 +424,10 @@ mod tests {
             assert_eq!(configured(section, variables).unwrap_err(), message);
         }
         let ses = configured(region, &keys).unwrap();
-        assert_eq!(ses.url.as_str(), "https://email.ap-northeast-1.amazonaws.com/v2/email/outbound-emails");
+        assert_eq!(
+            ses.api.own_link(PATH).unwrap().as_str(),
+            "https://email.ap-northeast-1.amazonaws.com/v2/email/outbound-emails"
+        );
     }
 
     #[test]

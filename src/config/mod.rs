@@ -36,7 +36,7 @@ pub use channel::{AlertChannel, ChannelKind, ChannelTarget, LineWorksReader, Lin
 pub use effective::Setting;
 pub use environment::Source;
 pub use error::ConfigError;
-pub(crate) use urls::is_confidential;
+pub(crate) use urls::{is_confidential, secrets_of_webhook};
 
 use crate::mask::Secret;
 use document::Document;

@@ -81,7 +81,7 @@ fn logins(user: &str, password: &str) -> [String; 3] {
 }
 
 /// The path of a webhook's URL, which is the secret itself, as a client's error may print it alone.
-pub(super) fn secrets_of_webhook(text: &str) -> Vec<String> {
+pub(crate) fn secrets_of_webhook(text: &str) -> Vec<String> {
     /// Shorter ones, such as `/alerts`, guard nothing and would only garble messages.
     const MIN_SECRET_LENGTH: usize = 16;
     let Ok(url) = Url::parse(text) else { return Vec::new() };

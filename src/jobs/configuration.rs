@@ -1,8 +1,7 @@
 //! `config check`: reads everything, changes nothing, and reports what is wrong.
 
-use crate::clients::mail_transport::MailTransport;
-use crate::clients::teams;
-use crate::config::{ChannelTarget, Config, TransportKind, UnsubscribeConfig};
+use crate::channels;
+use crate::config::{Config, TransportKind, UnsubscribeConfig};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::mail::dkim::DkimSigner;
@@ -31,22 +30,14 @@ impl ConfigCommand {
         problems.extend(data::import::mapping_problems(cx));
         for channel in Severity::ALL.iter().flat_map(|severity| cx.config.alert_channels(*severity)) {
             problems.extend(cx.config.channel_problems(channel));
-            if let Ok(ChannelTarget::Teams(variable)) = channel.target()
-                && cx.config.variable(variable).is_some_and(teams::is_retired)
-            {
-                problems.push(format!(
-                    "{variable} is the URL of an Office 365 connector, which Microsoft has retired: alerts.channel \
-                    `{}` needs the URL of a workflow",
-                    channel.name
-                ));
-            }
+            problems.extend(channels::url_problem(&cx.config, channel));
         }
         for folder in cx.config.pdf_font_dirs().into_iter().chain(cx.config.pdf_template_dir()) {
             if !folder.is_dir() {
                 problems.push(format!("the folder `{}` of [pdf] does not exist", folder.display()));
             }
         }
-        problems.extend(mail_problems(&cx.config));
+        problems.extend(mail_problems(cx));
         problems.dedup();
         if problems.is_empty() {
             let environment = cx.config.environment();
@@ -61,7 +52,8 @@ impl ConfigCommand {
 }
 
 /// What would fail the mail commands: the parts they open are opened here, and their errors are reported.
-fn mail_problems(config: &Config) -> Vec<String> {
+fn mail_problems(cx: &Context) -> Vec<String> {
+    let config = &cx.config;
     if !uses_mail(config) {
         return Vec::new();
     }
@@ -73,7 +65,7 @@ fn mail_problems(config: &Config) -> Vec<String> {
         None => config.mail().smtp_url.is_none() && !config.is_prod(),
     };
     if !goes_to_a_folder {
-        failures.push(MailTransport::new(config).err());
+        failures.push(cx.mail_transport().err());
     }
     if config.mail().unsubscribe != UnsubscribeConfig::default() {
         failures.push(Unsubscribe::new(config).err());

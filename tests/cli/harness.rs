@@ -1,5 +1,13 @@
 //! Proofs that the harness itself does what the other tests rely on.
 
+use std::collections::BTreeMap;
+
+use batchctl::clients::api::{Address, Api, Call, Terms};
+use batchctl::config::{Config, LoadOptions};
+use batchctl::context::Context;
+use batchctl::mask::Redactor;
+use batchctl::output::{LogFormat, Output};
+use reqwest::header::{HeaderName, HeaderValue};
 use rustix::process::Signal;
 
 use crate::runner::{NIGHTLY, wait_until_said};
@@ -142,6 +150,14 @@ fn files_are_written_and_read_in_the_working_directory() {
     assert_eq!(sandbox.database(), Database::Sqlite);
 }
 
+/// The context of a command without settings.
+fn context() -> Context {
+    let working_dir = std::env::temp_dir();
+    let options = LoadOptions { env_flag: None, working_dir, process_env: BTreeMap::new() };
+    let output = Output::new(LogFormat::Text, 0, true, Redactor::default());
+    Context::new(Config::load(options).unwrap(), output)
+}
+
 #[test]
 fn a_webhook_answers_in_turn_and_remembers() {
     let webhook = Webhook::start();
@@ -150,21 +166,22 @@ fn a_webhook_answers_in_turn_and_remembers() {
     webhook.answer(Answer::Silence);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (statuses, silence) = runtime.block_on(async {
-        let client = batchctl::clients::http::client().unwrap();
-        let post = |number| {
-            client
-                .post(webhook.url("/hook?a=1"))
-                .header("X-Test", "yes")
-                .json(&serde_json::json!({ "n": number }))
+        let patience = std::time::Duration::from_secs(30);
+        let ask = async |number: u32, patience| {
+            let call = Call::post_json("hook?a=1", &serde_json::json!({ "n": number }));
+            let headers = [(HeaderName::from_static("x-test"), HeaderValue::from_static("yes"))];
+            let address = Address::new("webhook", &webhook.url("")).unwrap();
+            let api = Api::new(&context(), address, Terms::once("Webhook", patience)).unwrap();
+            api.exchange(call.headers(headers.into_iter().collect())).await
         };
         let mut statuses = Vec::new();
         for number in 0..2 {
-            let answer = post(number).send().await.unwrap();
-            let header = answer.headers().get("retry-after").map(|value| value.to_str().unwrap().to_owned());
-            statuses.push((answer.status().as_u16(), header, answer.text().await.unwrap()));
+            let answer = ask(number, patience).await.unwrap();
+            let header = answer.header("retry-after").map(str::to_owned);
+            statuses.push((answer.status.as_u16(), header, answer.text()));
         }
-        let silence = post(2).timeout(std::time::Duration::from_millis(50)).send().await.is_err();
-        statuses.push((post(3).send().await.unwrap().status().as_u16(), None, String::new()));
+        let silence = ask(2, std::time::Duration::from_millis(50)).await.is_err();
+        statuses.push((ask(3, patience).await.unwrap().status.as_u16(), None, String::new()));
         (statuses, silence)
     });
     assert_eq!(

@@ -1,60 +1,63 @@
-//! What all outside APIs share: one client, bounded tries, waits that the API asked for, bounded bodies, and errors
-//! that name the API and the call and hold no secret.
+//! The floor under all outside APIs: one HTTP client, bounded tries, waits that the API asked for, bounded answers,
+//! requests traced with `-vv`, and one error that names the API and the call and holds no secret.
 //!
 //! It knows no API: what an answer says of the time of the next call is each API's own [`Rule`], and what an answer
-//! holds is read by the caller's own function, inside the tries, since a page that is no JSON is worth another try.
+//! holds is read by the caller's own function. There are three ways to ask:
+//!
+//! - [`Api::send`] for a JSON API: asks until the answer is understood or no further try would help. `decode` runs
+//!   inside the tries, since a page that is not JSON is worth another one.
+//! - [`Api::tell`] for a service that takes a message: asks once, and the caller says which answer is a success.
+//! - [`Api::exchange`] for callers that judge each answer themselves, as of a mail: whatever was heard is an answer.
 
-mod body;
+mod address;
+mod answer;
+mod call;
+mod client;
+mod error;
 mod pace;
+mod timing;
 
-use std::sync::{Arc, OnceLock};
+use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
-use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
-use reqwest::{Client, Method, Response, StatusCode};
+use reqwest::header::DATE;
+use reqwest::{Client, Request, Response};
 use url::Url;
 
-use crate::clock::machine_time;
-use crate::config::is_confidential;
-use crate::failure::{Failure, FailureKind};
-use crate::mask::{Redactor, Secret};
+use crate::backoff::Backoff;
+use crate::clock;
+use crate::config::secrets_of_webhook;
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::mask::Redactor;
 use crate::output::Output;
 use crate::period::format_duration;
 
-use super::http::{builder, innermost};
-use body::{Cut, words};
+pub use address::Address;
+pub use answer::Answer;
+use answer::End;
+pub use call::Call;
+use error::Problem;
+pub use error::{ApiError, ApiErrorKind};
 use pace::{Destination, Go};
+pub use timing::{Pause, Rule, no_rule, retry_after};
+use timing::{as_of, http_date};
 
-/// How long an API may take to be reached.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Load balancers close what is idle for a minute; a connection that is just being closed costs a try.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
-/// The usual [`Terms::longest_backoff`].
+/// The usual end of a growing pause between two tries.
 pub const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 /// Whoever watches is told of a wait from here on; a shorter one is over before it is read.
 const NOTABLE_WAIT: Duration = Duration::from_secs(3);
 /// What an answer asks for beyond this is the same to us, and no wild number overflows a clock.
 const LONGEST_PAUSE: Duration = Duration::from_hours(24);
-/// How far a server's clock may be from ours to be believed.
-const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(5);
-/// The largest answer that is read, after it was unpacked: a page of a thousand orders with items has a few MiB.
-const MOST_BODY_BYTES: usize = 32 * 1024 * 1024;
-
-/// What an answer says of the time of the next call: the API's own rule, asked after every answer.
-pub type Rule = fn(StatusCode, &HeaderMap, DateTime<Utc>) -> Option<Pause>;
-
-/// A wait that an API asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pause {
-    /// From the answer on.
-    pub wait: Duration,
-    /// Why, for people.
-    pub reason: String,
-    /// Whether it holds for other processes too, so that it has to be kept.
-    pub is_block: bool,
-}
+/// The usual [`Terms::longest_answer`]: a page of a thousand orders with items has a few MiB.
+pub const LONGEST_PAGE: usize = 32 * 1024 * 1024;
+/// The longest answer of an API that has only a few lines to say; more of it is not read.
+pub const LONGEST_REPLY: usize = 64 * 1024;
+/// A body gets a second more for each of these many bytes: a slow line is not a silent server.
+const BYTES_PER_SECOND: u64 = 256 * 1024;
 
 /// Keeps a block beyond this process: calling while blocked makes it longer.
 pub trait Blocks: Send + Sync {
@@ -72,14 +75,14 @@ pub struct Terms {
     pub name: &'static str,
     /// How often a call is tried that may be repeated.
     pub tries: u32,
-    /// The greatest pause before the second try; it doubles with each.
-    pub backoff: Duration,
-    /// No pause before a try is longer, however many there were.
-    pub longest_backoff: Duration,
-    /// How long one try may take, its answer read to the end.
+    /// The pause between two tries.
+    pub backoff: Backoff,
+    /// How long one try may take, its answer read to the end, beside the time that the request's body needs.
     pub request_timeout: Duration,
     /// If the API asks to wait longer than this, the call ends with 75.
     pub longest_wait: Duration,
+    /// The most bytes of an answer that are read, after it was unpacked.
+    pub longest_answer: usize,
     /// Calls a second at the most; 0 sets no limit.
     pub calls_per_second: f64,
     /// Calls that may follow each other at once, before the rate counts.
@@ -88,74 +91,33 @@ pub struct Terms {
     pub rule: Rule,
 }
 
-/// An outside API at one address. Clones share its pace, and so do all others of that address in this process.
+impl Terms {
+    /// Those of an API that is asked once and answers in a few lines: without a rate, without a rule.
+    pub const fn once(name: &'static str, request_timeout: Duration) -> Self {
+        Self {
+            name,
+            tries: 1,
+            backoff: Backoff::doubling(Duration::ZERO, Duration::ZERO),
+            request_timeout,
+            longest_wait: Duration::ZERO,
+            longest_answer: LONGEST_REPLY,
+            calls_per_second: 0.0,
+            burst: 1,
+            rule: no_rule,
+        }
+    }
+}
+
+/// An outside API at one address. Clones share its pace, and so do all others of that name and address in this process.
 #[derive(Clone)]
 pub struct Api {
     client: Client,
-    base: Url,
+    address: Address,
     terms: Arc<Terms>,
     destination: Arc<Destination>,
     blocks: Option<Arc<dyn Blocks>>,
     redactor: Redactor,
     output: Output,
-}
-
-/// One question.
-#[derive(Debug)]
-pub struct Call<'a> {
-    method: Method,
-    path: &'a str,
-    query: &'a [(&'a str, String)],
-    headers: HeaderMap,
-    form: Option<&'a [(&'a str, &'a str)]>,
-    secrets: Vec<&'a Secret>,
-    tries: Option<u32>,
-}
-
-impl<'a> Call<'a> {
-    /// A question that may be repeated.
-    pub fn get(path: &'a str, query: &'a [(&'a str, String)]) -> Self {
-        Self {
-            method: Method::GET,
-            path,
-            query,
-            headers: HeaderMap::new(),
-            form: None,
-            secrets: Vec::new(),
-            tries: None,
-        }
-    }
-
-    /// A form that is sent once, unless [`Call::tries`] allows more.
-    pub fn post(path: &'a str, form: &'a [(&'a str, &'a str)]) -> Self {
-        Self { method: Method::POST, form: Some(form), tries: Some(1), ..Self::get(path, &[]) }
-    }
-
-    /// Adds headers.
-    #[must_use]
-    pub fn headers(mut self, headers: HeaderMap) -> Self {
-        self.headers = headers;
-        self
-    }
-
-    /// Names a secret of this call, so that no error repeats it.
-    #[must_use]
-    pub fn secret(mut self, secret: &'a Secret) -> Self {
-        self.secrets.push(secret);
-        self
-    }
-
-    /// Allows so many tries, as of a call that may be repeated.
-    #[must_use]
-    pub fn tries(mut self, tries: u32) -> Self {
-        self.tries = Some(tries);
-        self
-    }
-
-    /// The method and the path, never the values of the query.
-    fn name(&self, url: &Url) -> String {
-        format!("{} {}", self.method, url.path())
-    }
 }
 
 /// An answer that was understood.
@@ -177,135 +139,62 @@ pub struct Decoded<T> {
     pub rows: usize,
 }
 
-/// Why a call came to nothing, after all its tries. The text names the API, the call without its values, and the
-/// reason.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{failure}")]
-pub struct ApiError {
-    /// What it means to the caller of the program: its exit code and what to do about it.
-    #[source]
-    failure: Failure,
-    status: Option<StatusCode>,
-    code: Option<String>,
-    is_oauth: bool,
+/// A call that is ready to go.
+struct Prepared {
+    request: Request,
+    about: About,
+    tries: u32,
+    is_answer_secret: bool,
 }
 
-impl ApiError {
-    /// The status of the last answer; `None` if there was none.
-    pub fn status(&self) -> Option<u16> {
-        self.status.map(|status| status.as_u16())
-    }
-
-    /// The API's own word for what is wrong, such as OAuth's `invalid_grant`, if the answer had one.
-    pub fn code(&self) -> Option<&str> {
-        self.code.as_deref()
-    }
-
-    /// The word of an error that has the shape of OAuth's own, `{"error": "…"}` (RFC 6749 section 5.2): nothing between
-    /// us and the server says so.
-    pub fn oauth_error(&self) -> Option<&str> {
-        self.code().filter(|_| self.is_oauth)
-    }
-
-    /// What it means to the caller of the program.
-    pub fn kind(&self) -> FailureKind {
-        self.failure.kind
-    }
-
-    /// Says what to do about it.
-    #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.failure = self.failure.hint(hint);
-        self
-    }
-}
-
-impl From<ApiError> for Failure {
-    fn from(error: ApiError) -> Self {
-        error.failure
-    }
-}
-
-impl From<Failure> for ApiError {
-    fn from(failure: Failure) -> Self {
-        Self { failure, status: None, code: None, is_oauth: false }
-    }
-}
-
-/// What became of one try.
-enum Try<T> {
-    Answered(Decoded<T>, usize),
-    /// Another one may help.
-    Again(Problem),
-    /// No other one will.
-    Final(Problem),
-}
-
-/// Why a try came to nothing.
-struct Problem {
-    reason: String,
-    code: Option<String>,
-    is_oauth: bool,
-    kind: FailureKind,
-}
-
-impl Problem {
-    /// The other side, or the way to it, is at fault: later it may work.
-    fn passing(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), code: None, is_oauth: false, kind: FailureKind::TryLater }
-    }
-
-    fn lasting(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), code: None, is_oauth: false, kind: FailureKind::Failed }
-    }
+/// How people are told of a call.
+struct About {
+    /// The method and the path, never the values of the query; of a secret address the method alone.
+    name: String,
+    /// The names of the query's parameters.
+    query: String,
+    redactor: Redactor,
 }
 
 impl Api {
-    /// The API at `base`, which the setting `key` names in errors. `blocks` keeps a block beyond this process.
-    pub fn new(
-        key: &str,
-        base: &str,
-        terms: Terms,
-        blocks: Option<Arc<dyn Blocks>>,
-        redactor: Redactor,
-        output: &Output,
-    ) -> Result<Self, Failure> {
-        let wrong = |problem: &str| Failure::configuration(format!("`{key}`: {problem}"));
-        let mut base = Url::parse(base).map_err(|_| wrong("not a URL: write https://HOST"))?;
-        if !is_confidential(&base) {
-            return Err(wrong("secrets would travel in the open: write https://HOST"));
-        }
-        if !base.username().is_empty() || base.password().is_some() || base.query().is_some() {
-            return Err(wrong("has more than a host and a path in it"));
-        }
-        if !base.path().ends_with('/') {
-            base.set_path(&format!("{}/", base.path()));
-        }
-        let destination = pace::destination(terms.name, &base);
+    /// An API at an address. It asks nobody yet.
+    pub fn new(cx: &Context, address: Address, terms: Terms) -> Result<Self, Failure> {
+        let destination = pace::destination(terms.name, address.url());
+        let redactor = cx.config.redactor();
+        // The settings know it already, if it came from one of their variables.
+        let redactor = if address.is_secret() {
+            redactor.with(secrets_of_webhook(address.url().as_str()))
+        } else {
+            redactor
+        };
         Ok(Self {
-            client: shared_client()?,
-            base,
+            client: client::of(cx)?,
+            address,
             terms: Arc::new(terms),
             destination,
-            blocks,
+            blocks: None,
             redactor,
-            output: output.clone(),
+            output: cx.output.clone(),
         })
+    }
+
+    /// The same with blocks that are kept beyond this process.
+    #[must_use]
+    pub fn with_blocks(self, blocks: Arc<dyn Blocks>) -> Self {
+        Self { blocks: Some(blocks), ..self }
     }
 
     /// The same with less patience, for calls that somebody else waits for: no try and no wait between two is longer
     /// than this. Its few tries need no rate.
     #[must_use]
     pub fn hurried(mut self, request_timeout: Duration, longest_wait: Duration) -> Self {
-        let request_timeout = self.terms.request_timeout.min(request_timeout);
-        let longest_backoff = self.terms.longest_backoff.min(longest_wait);
-        let longest_wait = self.terms.longest_wait.min(longest_wait);
+        let terms = Terms::clone(&self.terms);
         self.terms = Arc::new(Terms {
-            request_timeout,
-            longest_wait,
-            longest_backoff,
+            request_timeout: terms.request_timeout.min(request_timeout),
+            longest_wait: terms.longest_wait.min(longest_wait),
+            backoff: Backoff { longest: terms.backoff.longest.min(longest_wait), ..terms.backoff },
             calls_per_second: 0.0,
-            ..Terms::clone(&self.terms)
+            ..terms
         });
         self
     }
@@ -313,29 +202,20 @@ impl Api {
     /// The address that a link of an answer leads to, if it is on this API: others are not ours to follow, with our
     /// token in the header.
     pub fn own_link(&self, href: &str) -> Result<Url, ApiError> {
-        let refused = |what: &str| {
+        self.address.join(href).map_err(|what| {
             let message = format!("failed to follow a link of {}: it leads to {what}", self.terms.name);
-            ApiError::from(Failure::failed(message))
-        };
-        let url = self.base.join(href).map_err(|_| refused("no address at all"))?;
-        if url.scheme() != self.base.scheme() {
-            return Err(refused("another scheme"));
-        }
-        let is_same_host = url.host() == self.base.host();
-        if !is_same_host || url.port_or_known_default() != self.base.port_or_known_default() {
-            return Err(refused("another host"));
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(refused("a login"));
-        }
-        if !url.path().starts_with(self.base.path()) {
-            return Err(refused("another part of the host"));
-        }
-        Ok(url)
+            Failure::failed(message).into()
+        })
     }
 
-    /// Waits until the API wants calls again. [`Api::send`] does it too; this is for callers that fetch a token
-    /// first, which may end meanwhile.
+    /// The machine's time, which an outside system compares with its own: in a signature, or in a token's lifetime.
+    #[expect(clippy::disallowed_methods, reason = "a server's clock knows of no rehearsal")]
+    pub fn machine_time() -> DateTime<Utc> {
+        clock::machine_time()
+    }
+
+    /// Waits until the API wants calls again. Every call does it too; this is for callers that fetch a token first,
+    /// which may end meanwhile.
     pub async fn wait_out_block(&self) -> Result<(), ApiError> {
         self.go(false).await
     }
@@ -346,79 +226,181 @@ impl Api {
         call: Call<'_>,
         decode: impl Fn(&[u8]) -> serde_json::Result<Decoded<T>>,
     ) -> Result<Answered<T>, ApiError> {
-        let url = self.url(&call)?;
-        let name = call.name(&url);
-        let tries = call.tries.unwrap_or(self.terms.tries).max(1);
+        let prepared = self.prepare(call)?;
         let mut number = 1;
         loop {
             self.go(true).await?;
-            let asked_at = machine_time();
-            let (outcome, answer) = self.ask(&call, &url, &name, number, &decode).await;
-            let has_hint = answer.as_ref().is_some_and(|facts| facts.has_hint);
-            let (problem, is_final) = match outcome {
-                Try::Answered(decoded, _) => {
-                    let as_of = as_of(answer.and_then(|facts| facts.date), asked_at);
-                    return Ok(Answered { value: decoded.value, as_of });
-                }
-                Try::Again(problem) => (problem, number >= tries),
-                Try::Final(problem) => (problem, true),
+            let asked_at = Self::machine_time();
+            let started = Instant::now();
+            let answer = self.ask(&prepared).await;
+            let decoded = match &answer {
+                Ok(answer) => self.understood(&prepared, answer, &decode),
+                Err(problem) => Err(problem.clone()),
             };
-            if is_final {
-                return Err(self.error(&call, &name, problem, answer.map(|facts| facts.status), number));
+            self.trace_try(&prepared, &answer, number, started, || match &decoded {
+                Ok(decoded) => format!("{} rows", decoded.rows),
+                Err(problem) => prepared.about.redactor.redact(&problem.reason),
+            });
+            let problem = match decoded {
+                Ok(Decoded { value, .. }) => {
+                    let date = answer.ok().and_then(|answer| http_date(answer.header(DATE.as_str())?));
+                    return Ok(Answered { value, as_of: as_of(date, asked_at) });
+                }
+                Err(problem) => problem,
+            };
+            if !problem.may_pass || number >= prepared.tries {
+                return Err(self.error(&prepared.about, problem, number));
             }
-            if !has_hint {
-                let pause = backoff(self.terms.backoff, self.terms.longest_backoff, number, fastrand::f64());
-                self.trace(|| format!("{name}: waits {} ms before try {}", pause.as_millis(), number + 1));
+            // A wait that the answer asked for is kept before the next call; no time at all is no such wait, and what
+            // failed is not asked again at once.
+            if problem.retry_after.is_none_or(|wait| wait.is_zero()) {
+                let pause = self.terms.backoff.pause(number);
+                self.trace(|| {
+                    format!(
+                        "{}: waits {} ms before try {}",
+                        prepared.about.name,
+                        pause.as_millis(),
+                        number + 1
+                    )
+                });
                 tokio::time::sleep(pause).await;
             }
             number += 1;
         }
     }
 
-    /// One try, with its line of the trace.
-    async fn ask<T>(
+    /// Asks once. Of an answer that is a success by its status `accept` says what it holds, or why it is not one of
+    /// this API's; any other is an error.
+    pub async fn tell<T>(
         &self,
-        call: &Call<'_>,
-        url: &Url,
-        name: &str,
-        number: u32,
-        decode: impl Fn(&[u8]) -> serde_json::Result<Decoded<T>>,
-    ) -> (Try<T>, Option<Facts>) {
-        let started = Instant::now();
-        let (tried, facts) = match self.request(call, url).send().await {
-            Ok(response) => {
-                let facts = self.heed(&response).await;
-                (read(response, decode).await, Some(facts))
+        call: Call<'_>,
+        accept: impl Fn(&Answer) -> Result<T, String>,
+    ) -> Result<T, ApiError> {
+        let prepared = self.prepare(call)?;
+        let answer = self.exchange_prepared(&prepared).await?;
+        let problem = if answer.status.is_success() {
+            match (accept(&answer), &answer.end) {
+                (Ok(value), _) => return Ok(value),
+                (Err(_), End::Broken(reason)) => {
+                    answer.problem(Problem::passing(ApiErrorKind::Unheard, *reason))
+                }
+                (Err(reason), End::Whole | End::TooLong) => {
+                    answer.problem(Problem::lasting(ApiErrorKind::Unreadable, reason))
+                }
             }
-            Err(error) => (unanswered(error), None),
+        } else {
+            answer.rejection()
         };
-        self.trace(|| {
-            let keys: Vec<&str> = call.query.iter().map(|(key, _)| *key).collect();
-            let query = if keys.is_empty() { String::new() } else { format!("?{}", keys.join("&")) };
-            let status =
-                facts.as_ref().map_or("no answer".to_owned(), |facts| facts.status.as_u16().to_string());
-            let outcome = match &tried {
-                Try::Answered(decoded, bytes) => format!("{} rows, {bytes} bytes", decoded.rows),
-                Try::Again(problem) | Try::Final(problem) => self.without_secrets(call, &problem.reason),
-            };
-            let took = started.elapsed().as_millis();
-            format!("{name}{query}: {status}, {outcome}, {took} ms, try {number}")
-        });
-        (tried, facts)
+        Err(self.error(&prepared.about, problem, 1))
     }
 
-    fn request(&self, call: &Call<'_>, url: &Url) -> reqwest::RequestBuilder {
+    /// Asks once, and gives whatever was answered; an error only where nothing was.
+    pub async fn exchange(&self, call: Call<'_>) -> Result<Answer, ApiError> {
+        let prepared = self.prepare(call)?;
+        self.exchange_prepared(&prepared).await
+    }
+
+    async fn exchange_prepared(&self, prepared: &Prepared) -> Result<Answer, ApiError> {
+        self.go(true).await?;
+        let started = Instant::now();
+        let answer = self.ask(prepared).await;
+        self.trace_try(prepared, &answer, 1, started, || match &answer {
+            Ok(answer) if answer.status.is_success() => "taken".to_owned(),
+            Ok(answer) => answer.quoted(),
+            Err(problem) => prepared.about.redactor.redact(&problem.reason),
+        });
+        answer.map_err(|problem| self.error(&prepared.about, problem, 1))
+    }
+
+    /// One try: the request goes out, and what its answer says of the next call is done.
+    async fn ask(&self, prepared: &Prepared) -> Result<Answer, Problem> {
+        let request = prepared.request.try_clone().unwrap_or_else(|| unreachable!("no body is a stream"));
+        let response = self.client.execute(request).await.map_err(client::unanswered)?;
+        let retry_after = self.heed(&response).await;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let (body, end) = answer::read(response, self.terms.longest_answer).await;
+        Ok(Answer { status, headers, body, end, retry_after, redactor: prepared.about.redactor.clone() })
+    }
+
+    /// What an answer of a JSON API holds.
+    fn understood<T>(
+        &self,
+        prepared: &Prepared,
+        answer: &Answer,
+        decode: impl Fn(&[u8]) -> serde_json::Result<Decoded<T>>,
+    ) -> Result<Decoded<T>, Problem> {
+        if let End::TooLong = answer.end {
+            let most = size(self.terms.longest_answer);
+            let reason = format!("the answer is longer than {most}");
+            return Err(answer.problem(Problem::lasting(ApiErrorKind::Unreadable, reason)));
+        }
+        let is_final = !answer.status.is_success() && !answer::may_pass(answer.status);
+        if let End::Broken(reason) = answer.end {
+            // The status was heard, and of a refusal it is what counts.
+            return Err(if is_final {
+                answer.rejection()
+            } else {
+                answer.problem(Problem::passing(ApiErrorKind::Unheard, reason))
+            });
+        }
+        if !answer.status.is_success() {
+            return Err(answer.rejection());
+        }
+        let body = &answer.body;
+        let unreadable = |reason: String| Problem::passing(ApiErrorKind::Unreadable, reason);
+        decode(body).map_err(|error| {
+            answer.problem(if error.is_data() {
+                // JSON of another shape stays so; anything else may be a proxy's page of this moment.
+                Problem::lasting(
+                    ApiErrorKind::Unreadable,
+                    format!(
+                        "the answer is not of the documented shape: {}",
+                        without_value(&error.to_string())
+                    ),
+                )
+            } else if body.iter().all(u8::is_ascii_whitespace) {
+                unreadable("the answer is empty".to_owned())
+            } else {
+                unreadable(match answer.beginning().filter(|_| !prepared.is_answer_secret) {
+                    Some(text) => format!("the answer is not JSON but begins with `{text}`"),
+                    None => format!("the answer is JSON that breaks off or is broken, {} bytes", body.len()),
+                })
+            })
+        })
+    }
+
+    fn prepare(&self, call: Call<'_>) -> Result<Prepared, ApiError> {
+        let url = self.url(&call)?;
+        let name = if self.address.is_secret() {
+            call.method.to_string()
+        } else {
+            format!("{} {}", call.method, url.path())
+        };
+        let keys: Vec<&str> = call.query.iter().map(|(key, _)| *key).collect();
+        let body_seconds = call.body.as_ref().map_or(0, Vec::len) as u64 / BYTES_PER_SECOND;
         let mut request = self
             .client
-            .request(call.method.clone(), url.clone())
-            .timeout(self.terms.request_timeout)
-            .headers(call.headers.clone());
-        if let Some(form) = call.form {
-            let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-            request =
-                request.header(reqwest::header::CONTENT_TYPE, "application/x-www-form-urlencoded").body(body);
+            .request(call.method, url)
+            .timeout(self.terms.request_timeout.saturating_add(Duration::from_secs(body_seconds)))
+            .headers(call.headers);
+        if let Some(body) = call.body {
+            request = request.body(body);
         }
-        request
+        let secrets = call.secrets.iter().map(|secret| secret.expose().to_owned());
+        let about = About {
+            name,
+            query: if keys.is_empty() { String::new() } else { format!("?{}", keys.join("&")) },
+            redactor: self.redactor.with(secrets),
+        };
+        match request.build() {
+            Ok(request) => Ok(Prepared {
+                request,
+                about,
+                tries: call.tries.unwrap_or(self.terms.tries).max(1),
+                is_answer_secret: call.is_answer_secret,
+            }),
+            Err(error) => Err(self.error(&about, client::unanswered(error), 1)),
+        }
     }
 
     /// The address of a call. Its values are percent-encoded; Cafe24 wants a space as `%20`, which a form's `+` is
@@ -434,26 +416,20 @@ impl Api {
         Ok(url)
     }
 
-    /// Does what an answer says of the time of the next call, before anything else is done with it.
-    async fn heed(&self, response: &Response) -> Facts {
-        let (status, headers) = (response.status(), response.headers());
-        let date = headers.get(DATE).and_then(|date| date.to_str().ok()).and_then(http_date);
-        let pause = (self.terms.rule)(status, headers, machine_time());
-        // No time at all is no hint: what failed is not asked again at once.
-        let has_hint = pause.as_ref().is_some_and(|pause| !pause.wait.is_zero());
-        if let Some(mut pause) = pause {
-            pause.wait = pause.wait.min(LONGEST_PAUSE);
-            self.trace(|| format!("no call for {} ms: {}", pause.wait.as_millis(), pause.reason));
-            self.destination.block(pause.wait, &pause.reason);
-            if pause.is_block
-                && let Some(blocks) = &self.blocks
-                && let Err(failure) = blocks.block(pause.wait, &pause.reason).await
-            {
-                // This process knows it anyway, and the answer is good: what fails here fails the next commit.
-                self.trace(|| format!("failed to keep the block for other processes: {failure}"));
-            }
+    /// Does what an answer says of the time of the next call, before anything else is done with it. Gives the wait.
+    async fn heed(&self, response: &Response) -> Option<Duration> {
+        let mut pause = (self.terms.rule)(response.status(), response.headers(), Self::machine_time())?;
+        pause.wait = pause.wait.min(LONGEST_PAUSE);
+        self.trace(|| format!("no call for {} ms: {}", pause.wait.as_millis(), pause.reason));
+        self.destination.block(pause.wait, &pause.reason);
+        if pause.is_block
+            && let Some(blocks) = &self.blocks
+            && let Err(failure) = blocks.block(pause.wait, &pause.reason).await
+        {
+            // This process knows it anyway, and the answer is good: what fails here fails the next commit.
+            self.trace(|| format!("failed to keep the block for other processes: {failure}"));
         }
-        Facts { status, date, has_hint }
+        Some(pause.wait)
     }
 
     /// Waits until a call may be made; with a `slot` it counts against the rate.
@@ -464,14 +440,12 @@ impl Api {
                 Go::Now => {}
                 Go::After(wait) => tokio::time::sleep(wait).await,
                 Go::Blocked(wait, reason) if wait > self.terms.longest_wait => {
-                    let wait = format_duration(Duration::from_secs(wait.as_secs().max(1)));
-                    let message = format!("{} wants no call for {wait}: {reason}", self.terms.name);
-                    return Err(Failure::try_later(message).hint(format!("run it again in {wait}")).into());
+                    return Err(self.blocked(wait, &reason));
                 }
                 Go::Blocked(wait, reason) => {
                     if wait >= NOTABLE_WAIT {
                         let wait = format_duration(Duration::from_secs(wait.as_secs()));
-                        self.output.status(&format!("{} waits {wait}: {reason}", self.base));
+                        self.output.status(&format!("{} waits {wait}: {reason}", self.address));
                     } else {
                         self.trace(|| format!("waits {} ms: {reason}", wait.as_millis()));
                     }
@@ -492,32 +466,44 @@ impl Api {
         }
     }
 
-    fn error(
-        &self,
-        call: &Call<'_>,
-        name: &str,
-        problem: Problem,
-        status: Option<StatusCode>,
-        tries: u32,
-    ) -> ApiError {
+    /// The error of a call that is not made, since the API wants none for longer than we wait.
+    fn blocked(&self, wait: Duration, reason: &str) -> ApiError {
+        let shown = format_duration(Duration::from_secs(wait.as_secs().max(1)));
+        let reason = format!("{} wants no call for {shown}: {reason}", self.terms.name);
+        let problem = Problem::passing(ApiErrorKind::Throttled, reason.clone());
+        ApiError::new(reason, Problem { retry_after: Some(wait), ..problem })
+            .hint(format!("run it again in {shown}"))
+    }
+
+    fn error(&self, about: &About, problem: Problem, tries: u32) -> ApiError {
+        let api = self.terms.name;
+        let call = if self.address.is_secret() { String::new() } else { format!(" for {}", about.name) };
         let after = if tries > 1 { format!(", after {tries} tries") } else { String::new() };
-        let reason = self.without_secrets(call, &problem.reason);
-        let message = format!("failed to ask {} for {name}: {reason}{after}", self.terms.name);
-        let failure = match problem.kind {
-            FailureKind::TryLater => Failure::try_later(message),
-            FailureKind::Configuration => Failure::configuration(message),
-            _ => Failure::failed(message),
-        };
-        ApiError { failure, status, code: problem.code, is_oauth: problem.is_oauth }
+        // A server may quote what it was sent.
+        let reason = about.redactor.redact(&problem.reason);
+        ApiError::new(format!("failed to ask {api}{call}: {reason}{after}"), Problem { reason, ..problem })
     }
 
-    /// A server may quote what it was sent.
-    fn without_secrets(&self, call: &Call<'_>, text: &str) -> String {
-        Redactor::new(call.secrets.iter().map(|secret| secret.expose().to_owned()))
-            .redact(&self.redactor.redact(text))
+    /// The line of one try, for who traces requests (`-vv`).
+    fn trace_try(
+        &self,
+        prepared: &Prepared,
+        answer: &Result<Answer, Problem>,
+        number: u32,
+        started: Instant,
+        outcome: impl FnOnce() -> String,
+    ) {
+        self.trace(|| {
+            let (status, size) = match answer {
+                Ok(answer) => (answer.status.as_u16().to_string(), format!(", {} bytes", answer.body.len())),
+                Err(_) => ("no answer".to_owned(), String::new()),
+            };
+            let About { name, query, .. } = &prepared.about;
+            let took = started.elapsed().as_millis();
+            format!("{name}{query}: {status}, {}{size}, {took} ms, try {number}", outcome())
+        });
     }
 
-    /// A line for who traces requests (`-vv`).
     fn trace(&self, line: impl FnOnce() -> String) {
         if self.output.is_tracing() {
             self.output.trace(&format!("{}: {}", self.terms.name, line()));
@@ -525,125 +511,17 @@ impl Api {
     }
 }
 
-/// What is known of an answer beside its body.
-struct Facts {
-    status: StatusCode,
-    date: Option<DateTime<Utc>>,
-    /// Whether it said when to call again.
-    has_hint: bool,
-}
-
-/// The one client of this process: its connections are used again by whoever asks the same host.
-fn shared_client() -> Result<Client, Failure> {
-    static CLIENT: OnceLock<Client> = OnceLock::new();
-    if let Some(client) = CLIENT.get() {
-        return Ok(client.clone());
-    }
-    let client = builder()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .pool_idle_timeout(IDLE_TIMEOUT)
-        .gzip(true)
-        .tcp_nodelay(true)
-        .build()
-        .map_err(|error| Failure::failed(format!("failed to build an HTTP client: {error}")))?;
-    Ok(CLIENT.get_or_init(|| client).clone())
-}
-
-/// The wait that `Retry-After` asks for (RFC 9110 section 10.2.3), in seconds or as a date: the rule of an API that
-/// has no other.
-pub fn retry_after(status: StatusCode, headers: &HeaderMap, now: DateTime<Utc>) -> Option<Pause> {
-    if status.is_success() {
-        return None;
-    }
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let wait = match text.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => (http_date(text)? - now).to_std().unwrap_or_default(),
-    };
-    Some(Pause { wait, reason: format!("HTTP {} with Retry-After", status.as_u16()), is_block: false })
-}
-
-/// An HTTP date (RFC 9110 section 5.6.7), in the form that servers must send.
-fn http_date(text: &str) -> Option<DateTime<Utc>> {
-    DateTime::parse_from_rfc2822(text).ok().map(|date| date.to_utc())
-}
-
-/// When the server had what it gave, at the latest: of two answers about one record this decides which is newer. A
-/// `Date` that is far from our clock is a cache's or a wrong clock's, and one after the call began would let what
-/// changed meanwhile count as older.
-fn as_of(date: Option<DateTime<Utc>>, asked_at: DateTime<Utc>) -> DateTime<Utc> {
-    date.filter(|date| (asked_at - *date).abs() <= CLOCK_TOLERANCE)
-        // A date tells seconds: it is of any moment within its own.
-        .map_or(asked_at, |date| (date + TimeDelta::milliseconds(999)).min(asked_at))
-}
-
-/// The pause before the next try: exponential with full jitter, so that those who failed together do not come back
-/// together. `chance` is from 0 to 1.
-fn backoff(first: Duration, longest: Duration, tries: u32, chance: f64) -> Duration {
-    let most = first.saturating_mul(2_u32.saturating_pow(tries - 1)).min(longest);
-    most.mul_f64(chance.clamp(0.0, 1.0))
-}
-
-/// What a request without an answer means for another try.
-fn unanswered<T>(error: reqwest::Error) -> Try<T> {
-    let error = error.without_url();
-    if error.is_builder() {
-        return Try::Final(Problem {
-            kind: FailureKind::Configuration,
-            ..Problem::lasting(error.to_string())
-        });
-    }
-    if error.is_timeout() {
-        return Try::Again(Problem::passing("no answer in time"));
-    }
-    match innermost(&error) {
-        (cause, true) => Try::Final(Problem::lasting(format!("failed to trust the server: {cause}"))),
-        (cause, false) if error.is_connect() => {
-            Try::Again(Problem::passing(format!("failed to connect: {cause}")))
-        }
-        (cause, false) => Try::Again(Problem::passing(format!("the connection broke: {cause}"))),
+impl fmt::Debug for Api {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Api({} at {})", self.terms.name, self.address)
     }
 }
 
-/// Reads an answer to its end and judges it.
-async fn read<T>(response: Response, decode: impl Fn(&[u8]) -> serde_json::Result<Decoded<T>>) -> Try<T> {
-    let status = response.status();
-    let body = match body::read(response, MOST_BODY_BYTES).await {
-        Ok(body) => body,
-        Err(Cut::TooLong) => {
-            let most = MOST_BODY_BYTES / 1024 / 1024;
-            return Try::Final(Problem::lasting(format!("the answer is longer than {most} MiB")));
-        }
-        // The status was heard, and of a refusal it is what counts.
-        Err(Cut::Broken(_)) if is_final(status) => Vec::new(),
-        Err(Cut::Broken(reason)) => return Try::Again(Problem::passing(reason)),
-    };
-    if status.is_success() {
-        return match decode(&body) {
-            Ok(decoded) => Try::Answered(decoded, body.len()),
-            // JSON of another shape stays so; anything else may be a proxy's page of this moment.
-            Err(error) if error.is_data() => Try::Final(Problem::lasting(format!(
-                "the answer is not of the documented shape: {}",
-                without_value(&error.to_string())
-            ))),
-            Err(_) if body.iter().all(u8::is_ascii_whitespace) => {
-                Try::Again(Problem::passing("the answer is empty"))
-            }
-            Err(_) => Try::Again(Problem::passing(match body::beginning(&body) {
-                Some(text) => format!("the answer is not JSON but begins with `{text}`"),
-                None => format!("the answer is JSON that breaks off or is broken, {} bytes", body.len()),
-            })),
-        };
-    }
-    let words = words(&body);
-    let said = words.said.map_or_else(String::new, |said| format!(": {said}"));
-    let reason = format!("HTTP {}{said}", status.as_u16());
-    let problem = Problem { code: words.code, is_oauth: words.is_oauth, ..Problem::passing(reason) };
-    if is_final(status) {
-        Try::Final(Problem { kind: FailureKind::Failed, ..problem })
-    } else {
-        Try::Again(problem)
-    }
+/// Bytes as people count them: `32 MiB`.
+fn size(bytes: usize) -> String {
+    const KIB: usize = 1024;
+    const MIB: usize = KIB * KIB;
+    if bytes < MIB { format!("{} KiB", bytes / KIB) } else { format!("{} MiB", bytes / MIB) }
 }
 
 /// What serde says of a value that is not as expected, without the value: it may be a person's, or a token.
@@ -652,13 +530,6 @@ fn without_value(said: &str) -> String {
         Some(place) if said.starts_with("invalid ") => said[place + 2..].to_owned(),
         _ => said.to_owned(),
     }
-}
-
-/// Whether a status says that the same call would fail again.
-fn is_final(status: StatusCode) -> bool {
-    let may_pass = status.is_server_error()
-        || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
-    !status.is_success() && !may_pass
 }
 
 #[cfg(test)]

@@ -3,26 +3,47 @@ use std::net::TcpListener;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use reqwest::StatusCode;
+use reqwest::header::HeaderMap;
+use serde_json::json;
+
 use super::*;
+use crate::config::{Config, LoadOptions};
+use crate::failure::FailureKind;
+use crate::mask::Secret;
 use crate::output::LogFormat;
 
 fn terms() -> Terms {
     Terms {
         name: "Test",
         tries: 3,
-        backoff: Duration::from_millis(1),
-        longest_backoff: LONGEST_BACKOFF,
+        backoff: Backoff::doubling(Duration::from_millis(1), LONGEST_BACKOFF),
         request_timeout: Duration::from_secs(5),
         longest_wait: Duration::from_mins(10),
+        longest_answer: LONGEST_PAGE,
         calls_per_second: 0.0,
         burst: 1,
         rule: retry_after,
     }
 }
 
-fn api_at(base: &str, terms: Terms, blocks: Option<Arc<dyn Blocks>>) -> Result<Api, Failure> {
+/// The context of a command in an empty folder with these variables.
+fn context(variables: &[(&str, &str)]) -> Context {
+    let options = LoadOptions {
+        env_flag: None,
+        working_dir: tempfile::tempdir().unwrap().path().to_owned(),
+        process_env: variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+    };
     let output = Output::new(LogFormat::Text, 0, true, Redactor::default());
-    Api::new("test.base_url", base, terms, blocks, Redactor::default(), &output)
+    Context::new(Config::load(options).unwrap(), output)
+}
+
+fn api_at(base: &str, terms: Terms, blocks: Option<Arc<dyn Blocks>>) -> Result<Api, Failure> {
+    let api = Api::new(&context(&[]), Address::new("test.base_url", base)?, terms)?;
+    Ok(match blocks {
+        Some(blocks) => api.with_blocks(blocks),
+        None => api,
+    })
 }
 
 /// A server that gives these answers, one a connection, and counts the requests.
@@ -96,7 +117,7 @@ async fn what_cannot_pass_is_asked_once() {
     ] {
         let (result, asked) = asked(vec![bad]).await;
         let error = result.unwrap_err();
-        assert_eq!((error.kind(), asked), (FailureKind::Failed, 1), "{error}");
+        assert_eq!((error.failure_kind(), asked), (FailureKind::Failed, 1), "{error}");
         let expected = format!("failed to ask Test for GET /things: {message}");
         assert!(error.to_string().starts_with(&expected), "{error}");
         assert!(!error.to_string().contains("value") && !error.to_string().contains("tries"), "{error}");
@@ -107,7 +128,7 @@ async fn what_cannot_pass_is_asked_once() {
 async fn after_the_last_try_it_is_later_and_says_how_often() {
     let (result, asked) = asked(vec![answer("503 Busy", "", b"busy"); 3]).await;
     let error = result.unwrap_err();
-    assert_eq!((error.kind(), error.status(), asked), (FailureKind::TryLater, Some(503), 3));
+    assert_eq!((error.failure_kind(), error.status(), asked), (FailureKind::TryLater, Some(503), 3));
     assert_eq!(error.to_string(), "failed to ask Test for GET /things: HTTP 503: busy, after 3 tries");
     let error = anyhow::Error::new(error);
     assert_eq!(crate::runner::ExitCode::of(&error).number(), 75);
@@ -121,7 +142,7 @@ async fn nobody_there_is_later() {
     drop(listener);
     let api = api_at(&address, terms(), None).unwrap();
     let error = api.send(Call::get("things", &[]), number).await.unwrap_err();
-    assert_eq!((error.kind(), error.status()), (FailureKind::TryLater, None));
+    assert_eq!((error.failure_kind(), error.status()), (FailureKind::TryLater, None));
     assert!(error.to_string().contains("failed to connect"), "{error}");
 }
 
@@ -135,7 +156,7 @@ async fn a_form_is_sent_once() {
 
 #[tokio::test]
 async fn an_answer_without_an_end_is_not_read_to_it() {
-    let endless = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", MOST_BODY_BYTES + 1);
+    let endless = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", LONGEST_PAGE + 1);
     let (result, _) = asked(vec![endless.into_bytes()]).await;
     assert!(result.unwrap_err().to_string().contains("the answer is longer than 32 MiB"));
 }
@@ -155,74 +176,6 @@ fn gzip(data: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(data).unwrap();
     encoder.finish().unwrap()
-}
-
-#[test]
-fn only_own_links_are_followed() {
-    let api = api_at("https://shop.example.jp/base", terms(), None).unwrap();
-    let own = |href: &str| api.own_link(href).map(|url| url.to_string()).map_err(|error| error.to_string());
-    assert_eq!(own("orders?offset=10").unwrap(), "https://shop.example.jp/base/orders?offset=10");
-    assert_eq!(own("https://SHOP.example.jp:443/base/x").unwrap(), "https://shop.example.jp/base/x");
-    for (href, what) in [
-        ("https://shop.example.jp.evil.jp/base/x", "another host"),
-        ("https://evil.jp/base/x", "another host"),
-        ("//evil.jp/base/x", "another host"),
-        ("https://shop.example.jp:8443/base/x", "another host"),
-        ("https://shop.example.jp@evil.jp/base/x", "another host"),
-        ("https://evil.jp\\@shop.example.jp/base/x", "another host"),
-        ("https://me:pw@shop.example.jp/base/x", "a login"),
-        ("https://me@shop.example.jp/base/x", "a login"),
-        ("http://shop.example.jp/base/x", "another scheme"),
-        ("file:///etc/passwd", "another scheme"),
-        ("javascript:alert(1)", "another scheme"),
-        ("/other/x", "another part"),
-        ("../other/x", "another part"),
-        ("/base/../other", "another part"),
-        ("https://[::1", "no address"),
-    ] {
-        let error = own(href).unwrap_err();
-        assert!(error.contains(what) && !error.contains("evil"), "{href}: {error}");
-    }
-}
-
-#[test]
-fn an_address_is_encrypted_unless_it_is_on_this_machine() {
-    for local in ["http://127.0.0.1:8024/a", "http://localhost:1", "http://[::1]:1/"] {
-        assert!(api_at(local, terms(), None).is_ok(), "{local}");
-    }
-    for wrong in ["http://shop.example.jp", "ftp://localhost", "shop", "https://me:hunter22@shop.example.jp"]
-    {
-        let failure = api_at(wrong, terms(), None).err().unwrap();
-        assert_eq!(failure.kind, FailureKind::Configuration, "{wrong}");
-        assert!(failure.message.starts_with("`test.base_url`: ") && !failure.message.contains("hunter"));
-    }
-}
-
-#[test]
-fn the_backoff_doubles_up_to_its_end_and_jitters_over_all_of_it() {
-    let most: Vec<u64> = (1..9)
-        .map(|tries| {
-            u64::try_from(backoff(Duration::from_secs(1), LONGEST_BACKOFF, tries, 1.0).as_millis()).unwrap()
-        })
-        .collect();
-    assert_eq!(most, [1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000]);
-    assert_eq!(backoff(Duration::from_secs(1), LONGEST_BACKOFF, 3, 0.0), Duration::ZERO);
-    assert_eq!(backoff(Duration::from_secs(1), LONGEST_BACKOFF, 3, 0.25), Duration::from_secs(1));
-    assert_eq!(backoff(Duration::from_secs(1), LONGEST_BACKOFF, 1000, 1.0), LONGEST_BACKOFF);
-}
-
-#[test]
-fn retry_after_is_seconds_or_a_date() {
-    let now = http_date("Fri, 20 Nov 2026 01:00:00 GMT").unwrap();
-    let wait = |status: u16, value: &str| {
-        let headers = HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())]);
-        retry_after(StatusCode::from_u16(status).unwrap(), &headers, now).map(|pause| pause.wait.as_secs())
-    };
-    assert_eq!(wait(429, " 120"), Some(120));
-    assert_eq!(wait(503, "Fri, 20 Nov 2026 01:02:00 GMT"), Some(120));
-    assert_eq!(wait(503, "Fri, 20 Nov 2026 00:00:00 GMT"), Some(0));
-    assert_eq!(wait(503, "soon"), None);
-    assert_eq!(wait(200, "120"), None);
 }
 
 /// Blocks that are kept, and those that were noted.
@@ -252,7 +205,7 @@ async fn a_wait_that_is_too_long_ends_the_call_and_is_kept_for_others() {
     // The answer itself is good.
     assert_eq!(api.send(Call::get("things", &[]), number).await.unwrap().value, 7);
     let error = api.send(Call::get("things", &[]), number).await.unwrap_err();
-    assert_eq!(error.kind(), FailureKind::TryLater);
+    assert_eq!(error.failure_kind(), FailureKind::TryLater);
     assert!(error.to_string().contains("Blocked wants no call for 59m59s: usage"), "{error}");
     // So says another value of the same address, as the next job of the same mall has.
     let other = api_at(&address, Terms { name: "Blocked", ..terms() }, None).unwrap();
@@ -267,7 +220,7 @@ async fn a_block_of_another_process_is_known_before_the_first_call() {
     let kept = Arc::new(Kept(Mutex::default(), Some(Duration::from_hours(1))));
     let api = api_at(&address, Terms { name: "Kept", ..terms() }, Some(kept)).unwrap();
     let error = api.send(Call::get("things", &[]), number).await.unwrap_err();
-    assert_eq!((error.kind(), asked.load(Ordering::SeqCst)), (FailureKind::TryLater, 0));
+    assert_eq!((error.failure_kind(), asked.load(Ordering::SeqCst)), (FailureKind::TryLater, 0));
 }
 
 #[tokio::test]
@@ -303,27 +256,12 @@ async fn json_is_not_quoted_when_it_breaks_off_or_is_of_another_shape() {
     }
 }
 
-#[test]
-fn the_time_of_an_answer_is_never_later_than_its_question_nor_far_from_it() {
-    let asked_at = http_date("Fri, 20 Nov 2026 01:00:00 GMT").unwrap();
-    let of = |date: &str| as_of(http_date(date), asked_at).to_rfc2822();
-    for (date, expected) in [
-        ("Fri, 20 Nov 2026 00:59:30 GMT", "Fri, 20 Nov 2026 00:59:30 +0000"),
-        ("Fri, 20 Nov 2026 01:00:01 GMT", "Fri, 20 Nov 2026 01:00:00 +0000"),
-        ("Fri, 20 Nov 2026 02:00:00 GMT", "Fri, 20 Nov 2026 01:00:00 +0000"),
-        ("Thu, 20 Nov 2025 01:00:00 GMT", "Fri, 20 Nov 2026 01:00:00 +0000"),
-        ("soon", "Fri, 20 Nov 2026 01:00:00 +0000"),
-    ] {
-        assert_eq!(of(date), expected, "{date}");
-    }
-}
-
 #[tokio::test]
 async fn who_hurries_does_not_pause_long_before_a_further_try() {
     let (address, _) =
         server(vec![answer("503 Busy", "", b""), answer("503 Busy", "", b""), answer("200 OK", "", b"7")]);
-    let patient =
-        Terms { backoff: Duration::from_hours(1), longest_backoff: Duration::from_hours(1), ..terms() };
+    let hour = Duration::from_hours(1);
+    let patient = Terms { backoff: Backoff::doubling(hour, hour), ..terms() };
     let api = api_at(&address, patient, None).unwrap();
     let api = api.hurried(Duration::from_secs(5), Duration::from_millis(5));
     let answered =
@@ -337,6 +275,133 @@ async fn a_wild_time_to_come_back_at_is_later_and_no_panic() {
     // A name of its own: the port may come back for another test, and the block with it.
     let api = api_at(&address, Terms { name: "Wild", ..terms() }, None).unwrap();
     let error = api.send(Call::get("things", &[]), number).await.unwrap_err();
-    assert_eq!(error.kind(), FailureKind::TryLater);
+    assert_eq!(error.failure_kind(), FailureKind::TryLater);
     assert!(error.to_string().contains("wants no call for"), "{error}");
+}
+
+#[tokio::test]
+async fn an_error_says_how_far_the_call_got() {
+    let cut = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 100\r\n\r\n[1, 2".to_vec();
+    for (given, kind, reason) in [
+        (Vec::new(), ApiErrorKind::Unheard, "the connection broke before the answer: "),
+        (cut, ApiErrorKind::Unheard, "the answer broke off"),
+        (answer("429 Many", "", b"slow"), ApiErrorKind::Throttled, "HTTP 429: slow"),
+        (answer("422 Bad", "", b"bad"), ApiErrorKind::Rejected, "HTTP 422: bad"),
+        (answer("503 Busy", "", b"busy"), ApiErrorKind::Rejected, "HTTP 503: busy"),
+        (answer("200 OK", "", b"<html>"), ApiErrorKind::Unreadable, "the answer is not JSON but begins"),
+        (answer("200 OK", "", b"{}"), ApiErrorKind::Unreadable, "the answer is not of the documented shape"),
+    ] {
+        let (result, _) = asked(vec![given; 3]).await;
+        let error = result.unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(error.reason().starts_with(reason), "{error}");
+        assert!(error.to_string().contains(error.reason()), "{error}");
+    }
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let api = api_at(&format!("http://{address}"), terms(), None).unwrap();
+    let error = api.send(Call::get("things", &[]), number).await.unwrap_err();
+    assert_eq!((error.kind(), error.status()), (ApiErrorKind::Unreachable, None), "{error}");
+}
+
+#[tokio::test]
+async fn a_path_that_leads_elsewhere_is_not_followed() {
+    let api = api_at("http://127.0.0.1:1", terms(), None).unwrap();
+    let error = api.send(Call::get("https://elsewhere.jp/", &[]), number).await.unwrap_err();
+    assert_eq!(error.kind(), ApiErrorKind::Ours);
+    assert_eq!(error.to_string(), "failed to follow a link of Test: it leads to another scheme");
+}
+
+/// A webhook whose server gives this answer.
+fn webhook(given: Vec<u8>) -> (Api, Arc<AtomicUsize>) {
+    let (address, asked) = server(vec![given]);
+    let terms = Terms { rule: retry_after, ..Terms::once("Hook", Duration::from_secs(5)) };
+    let address = Address::webhook(&format!("{address}/services/canary?sig=canary")).unwrap();
+    (Api::new(&context(&[]), address, terms).unwrap(), asked)
+}
+
+fn is_ok(answer: &Answer) -> Result<(), String> {
+    if answer.text() == "ok" { Ok(()) } else { Err("the answer was not `ok`".to_owned()) }
+}
+
+#[tokio::test]
+async fn a_message_is_posted_once_and_the_caller_says_what_a_success_is() {
+    for (given, kind, reason, wait) in [
+        (
+            answer("503 Busy", "Retry-After: 7\r\n", b"busy"),
+            ApiErrorKind::Rejected,
+            "HTTP 503: busy",
+            Some(7),
+        ),
+        (
+            answer("429 Many", "Retry-After: 90000\r\n", b""),
+            ApiErrorKind::Throttled,
+            "HTTP 429",
+            Some(86_400),
+        ),
+        (answer("404 None", "", b"no_service"), ApiErrorKind::Rejected, "HTTP 404: no_service", None),
+        (answer("200 OK", "", b"<html>"), ApiErrorKind::Unreadable, "the answer was not `ok`", None),
+        (
+            b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 9\r\n\r\no".to_vec(),
+            ApiErrorKind::Unheard,
+            "the answer broke off",
+            None,
+        ),
+    ] {
+        let (hook, asked) = webhook(given);
+        let error = hook.tell(Call::post_json("", &json!({ "text": "x" })), is_ok).await.unwrap_err();
+        let retry_after = error.retry_after().map(|wait| wait.as_secs());
+        assert_eq!((error.kind(), error.reason(), retry_after), (kind, reason, wait));
+        assert_eq!(error.to_string(), format!("failed to ask Hook: {reason}"));
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
+    }
+    let (hook, _) = webhook(answer("200 OK", "", b"ok"));
+    hook.tell(Call::post_json("", &json!({})), is_ok).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_url_of_a_webhook_is_in_no_error() {
+    let echo = answer("404 None", "", b"no such hook: /services/canary?sig=canary");
+    for given in [echo, Vec::new(), b"nonsense".to_vec()] {
+        let (hook, _) = webhook(given);
+        let error = hook.tell(Call::post_json("", &json!({})), is_ok).await.unwrap_err();
+        assert!(!format!("{error} {error:?} {hook:?}").contains("canary"), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn whatever_is_heard_is_an_answer_to_who_judges_it_alone() {
+    for (given, quoted, is_whole) in [
+        (answer("202 Accepted", "", b""), "HTTP 202", true),
+        (answer("400 Bad", "", br#"{"message":"no"}"#), "HTTP 400: no", true),
+        (answer("500 No", "", &b"x".repeat(2 * LONGEST_REPLY)), "HTTP 500: xxx", false),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf".to_vec(), "HTTP 200: half", false),
+    ] {
+        let (address, _) = server(vec![given]);
+        let address = Address::new("test", &address).unwrap();
+        let api = Api::new(&context(&[]), address, Terms::once("Mails", Duration::from_secs(5))).unwrap();
+        let heard = api.exchange(Call::post("x", &[])).await.unwrap();
+        assert!(heard.quoted().starts_with(quoted), "{}", heard.quoted());
+        assert_eq!(heard.is_whole(), is_whole, "{quoted}");
+        assert!(heard.body.len() <= LONGEST_REPLY);
+    }
+}
+
+#[tokio::test]
+async fn of_an_answer_that_is_a_secret_nothing_is_quoted() {
+    for body in ["access_token=canary&expires_in=3600", "{\"access_token\":\"canary"] {
+        let (address, _) = server(vec![answer("200 OK", "", body.as_bytes())]);
+        let api = api_at(&address, terms(), None).unwrap();
+        let error = api.send(Call::post("token", &[]).for_secret(), number).await.unwrap_err();
+        assert_eq!(error.kind(), ApiErrorKind::Unreadable);
+        assert!(!error.to_string().contains("canary"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_secret_of_the_settings_is_in_no_error() {
+    let (address, _) = server(vec![answer("400 Bad", "", b"no such key: canary-key")]);
+    let cx = context(&[("SHOP_API_KEY", "canary-key")]);
+    let api = Api::new(&cx, Address::new("test", &address).unwrap(), terms()).unwrap();
+    let error = api.send(Call::get("x", &[]), number).await.unwrap_err();
+    assert_eq!(error.reason(), "HTTP 400: no such key: ***");
 }

@@ -14,11 +14,11 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, Header
 use serde_json::value::RawValue;
 
 pub use super::api::ApiError;
-use super::api::{Answered, Api, Blocks, Call, Decoded, LONGEST_BACKOFF, Terms};
-use crate::config::Config;
+use super::api::{Address, Answered, Api, Blocks, Call, Decoded, LONGEST_BACKOFF, LONGEST_PAGE, Terms};
+use crate::backoff::Backoff;
+use crate::context::Context;
 use crate::failure::Failure;
 use crate::mask::Secret;
-use crate::output::Output;
 
 /// How people call it, and what its rows are stored under.
 pub const PLATFORM: &str = "cafe24";
@@ -58,19 +58,14 @@ pub struct Answer {
 
 impl Cafe24 {
     /// The API of an account as `[cafe24]` describes it.
-    pub fn new(
-        config: &Config,
-        output: &Output,
-        account: &str,
-        state: Arc<dyn AccountState>,
-    ) -> Result<Self, Failure> {
-        let settings = config.cafe24();
+    pub fn new(cx: &Context, account: &str, state: Arc<dyn AccountState>) -> Result<Self, Failure> {
+        let settings = cx.config.cafe24();
         let blocks: Arc<dyn Blocks> = Arc::clone(&state) as Arc<dyn Blocks>;
         Ok(Self {
-            api: api(NAME, config, output, account, Some(blocks))?,
+            api: api(cx, NAME, account)?.with_blocks(blocks),
             account: account.to_owned(),
             version: HeaderValue::from_str(settings.api_version()).map_err(|_| {
-                Failure::configuration("`cafe24.api_version` is no version: write one like 2026-03-01")
+                Failure::configuration("`cafe24.api_version` is not a version: write one like 2026-03-01")
             })?,
             state,
         })
@@ -167,31 +162,25 @@ pub fn is_account(account: &str) -> bool {
 }
 
 /// The account's address and our patience with it.
-fn api(
-    name: &'static str,
-    config: &Config,
-    output: &Output,
-    account: &str,
-    blocks: Option<Arc<dyn Blocks>>,
-) -> Result<Api, Failure> {
+fn api(cx: &Context, name: &'static str, account: &str) -> Result<Api, Failure> {
     // It becomes a part of the host's name, which gets the tokens.
     if !is_account(account) {
-        return Err(Failure::configuration(format!("`{account}` is no account of Cafe24"))
+        return Err(Failure::configuration(format!("`{account}` is not an account of Cafe24"))
             .hint("give the mall its id at Cafe24: batchctl mall add CODE --account ID"));
     }
-    let settings = config.cafe24();
+    let settings = cx.config.cafe24();
     let terms = Terms {
         name,
         tries: settings.tries(),
-        backoff: settings.backoff(),
-        longest_backoff: LONGEST_BACKOFF,
+        backoff: Backoff::doubling(settings.backoff(), LONGEST_BACKOFF),
         request_timeout: settings.request_timeout(),
         longest_wait: settings.longest_wait(),
+        longest_answer: LONGEST_PAGE,
         calls_per_second: settings.calls_per_second(),
         burst: BURST,
         rule: throttle::rule,
     };
-    Api::new("cafe24.base_url", &settings.base_url(account), terms, blocks, config.redactor(), output)
+    Api::new(cx, Address::new("cafe24.base_url", &settings.base_url(account))?, terms)
 }
 
 #[cfg(test)]

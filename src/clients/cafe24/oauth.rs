@@ -14,11 +14,9 @@ use url::Url;
 
 use super::{authorise_hint, korean_time};
 use crate::clients::api::{Api, ApiError, Call, Decoded};
-use crate::clock::machine_time;
-use crate::config::Config;
+use crate::context::Context;
 use crate::failure::Failure;
 use crate::mask::Secret;
-use crate::output::Output;
 
 const AUTHORIZE: &str = "api/v2/oauth/authorize";
 const TOKEN: &str = "api/v2/oauth/token";
@@ -81,16 +79,16 @@ pub struct Oauth {
 
 impl Oauth {
     /// The app towards an account.
-    pub fn new(config: &Config, output: &Output, account: &str) -> Result<Self, Failure> {
-        let settings = config.cafe24();
+    pub fn new(cx: &Context, account: &str) -> Result<Self, Failure> {
+        let settings = cx.config.cafe24();
         let secret = |name: &str| {
-            config.secret(name).map(Secret::new).map_err(|error| {
+            cx.config.secret(name).map(Secret::new).map_err(|error| {
                 Failure::configuration(error.to_string())
                     .hint("it is in Cafe24's developer console, with the app")
             })
         };
         Ok(Self {
-            api: super::api(NAME, config, output, account, None)?.hurried(REQUEST_TIMEOUT, LONGEST_WAIT),
+            api: super::api(cx, NAME, account)?.hurried(REQUEST_TIMEOUT, LONGEST_WAIT),
             account: account.to_owned(),
             client_id: secret(settings.client_id_variable())?,
             client_secret: secret(settings.client_secret_variable())?,
@@ -136,9 +134,10 @@ impl Oauth {
             .secret(secret)
             .secret(&login)
             .secret(&self.client_secret)
+            .for_secret()
             .tries(TRIES);
         let decode = |body: &[u8]| Ok(Decoded { value: Tokens::from_answer(body)?, rows: 1 });
-        let asked_at = machine_time();
+        let asked_at = Api::machine_time();
         let answered = self.api.send(call, decode).await.map_err(|error| self.judge(error))?;
         Ok(answered.value.on_our_clock(asked_at))
     }

@@ -4,11 +4,10 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use super::*;
-use crate::clock::machine_time;
-use crate::config::LoadOptions;
+use crate::config::{Config, LoadOptions};
 use crate::failure::FailureKind;
 use crate::mask::Redactor;
-use crate::output::LogFormat;
+use crate::output::{LogFormat, Output};
 
 /// A server that gives these answers, one a connection, and keeps the requests' heads.
 fn server(answers: &[&str]) -> (String, Arc<Mutex<Vec<String>>>) {
@@ -75,13 +74,13 @@ fn cafe24(base_url: &str, account: &Arc<Account>) -> Cafe24 {
     };
     let config = Config::load(options).unwrap();
     let output = Output::new(LogFormat::Text, 0, true, Redactor::default());
-    Cafe24::new(&config, &output, "demo", Arc::clone(account) as Arc<dyn AccountState>).unwrap()
+    Cafe24::new(&Context::new(config, output), "demo", Arc::clone(account) as Arc<dyn AccountState>).unwrap()
 }
 
 #[tokio::test]
 async fn a_page_is_asked_for_as_the_documentation_wants_it() {
     let date =
-        (machine_time() - chrono::TimeDelta::minutes(1)).format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        (Api::machine_time() - chrono::TimeDelta::minutes(1)).format("%a, %d %b %Y %H:%M:%S GMT").to_string();
     let (url, requests) =
         server(&[&format!("200 OK|Date: {date}\n{{\"orders\":[{{\"a\":1}},7],\"links\":[]}}")]);
     let cafe24 = cafe24(&url, &Arc::default());
@@ -141,7 +140,7 @@ async fn a_record_that_is_not_there_is_none() {
     let found = cafe24.one("customersprivacy/kim", "customer", &[]).await.unwrap();
     let found = found.unwrap();
     assert_eq!(found.value.get(), "{\"a\":1}");
-    assert!((machine_time() - found.as_of).num_seconds() < 60);
+    assert!((Api::machine_time() - found.as_of).num_seconds() < 60);
 }
 
 #[tokio::test]
@@ -151,7 +150,7 @@ async fn a_block_that_is_too_long_keeps_the_next_call_from_being_made() {
     let cafe24 = cafe24(&url, &account);
     assert!(cafe24.list("orders", "orders", &[]).await.unwrap().records.is_empty());
     let error = cafe24.clone().list("refunds", "refunds", &[]).await.unwrap_err();
-    assert_eq!((error.kind(), requests.lock().unwrap().len()), (FailureKind::TryLater, 1));
+    assert_eq!((error.failure_kind(), requests.lock().unwrap().len()), (FailureKind::TryLater, 1));
     assert_eq!(*account.blocks.lock().unwrap(), [901]);
 }
 
@@ -164,7 +163,8 @@ fn an_account_that_would_change_the_host_is_refused() {
             process_env: std::collections::BTreeMap::new(),
         });
         let output = Output::new(LogFormat::Text, 0, true, Redactor::default());
-        let refused = Cafe24::new(&config.unwrap(), &output, wrong, Arc::new(Account::default()));
+        let cx = Context::new(config.unwrap(), output);
+        let refused = Cafe24::new(&cx, wrong, Arc::new(Account::default()));
         assert_eq!(refused.err().unwrap().kind, FailureKind::Configuration, "{wrong}");
     }
 }

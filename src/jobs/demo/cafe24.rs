@@ -13,7 +13,7 @@ use chrono::{DateTime, Days, Utc};
 use serde::Deserialize;
 use url::{Host, Url};
 
-use crate::clients::api::{Api, ApiError, Call, Decoded, LONGEST_BACKOFF, Terms};
+use crate::clients::api::{Address, Api, ApiError, Call, Decoded, Terms};
 use crate::clients::cafe24::PLATFORM;
 use crate::clients::cafe24::oauth::Tokens;
 use crate::config::Config;
@@ -21,9 +21,9 @@ use crate::context::Context;
 use crate::db::Db;
 use crate::failure::Failure;
 use crate::files::write_atomically;
-use crate::shop::tokens::{self, Keys};
 use crate::period::last_finished_day;
 use crate::sealed::new_secret_key;
+use crate::shop::tokens::{self, Keys};
 use crate::values;
 
 use super::{Closing, Prepared, other_malls};
@@ -95,18 +95,8 @@ struct Server {
 
 impl Server {
     fn at(cx: &Context, address: &Url) -> Result<Self, Failure> {
-        let terms = Terms {
-            name: "the local Cafe24",
-            tries: 1,
-            longest_backoff: LONGEST_BACKOFF,
-            backoff: Duration::ZERO,
-            request_timeout: REQUEST_TIMEOUT,
-            longest_wait: Duration::ZERO,
-            calls_per_second: 0.0,
-            burst: 1,
-            rule: |_, _, _| None,
-        };
-        let api = Api::new("--cafe24", address.as_str(), terms, None, cx.config.redactor(), &cx.output)?;
+        let terms = Terms::once("the local Cafe24", REQUEST_TIMEOUT);
+        let api = Api::new(cx, Address::new("--cafe24", address.as_str())?, terms)?;
         Ok(Self { api, address: address.clone() })
     }
 
@@ -133,7 +123,7 @@ impl Server {
     async fn tokens(&self, mall: &str) -> Result<Tokens, Failure> {
         let decode = |body: &[u8]| Ok(Decoded { value: Tokens::from_answer(body)?, rows: 1 });
         let path = format!("_control/{mall}/tokens");
-        let asked = self.api.send(Call::post(&path, &[]), decode).await;
+        let asked = self.api.send(Call::post(&path, &[]).for_secret(), decode).await;
         Ok(asked.map_err(|error| self.unusable(&error))?.value)
     }
 

@@ -135,7 +135,7 @@ impl Refresher {
         claimant: &str,
     ) -> Result<Result<Tokens, OauthError>, Failure> {
         let refresh_token = self.keys.refresh_token(row)?;
-        let oauth = Oauth::new(&self.cx.config, &self.cx.output, &self.account)?;
+        let oauth = Oauth::new(&self.cx, &self.account)?;
         let (answered, mut is_answered) = oneshot::channel();
         let asking = async {
             let answer = oauth.refresh(&refresh_token).await;

@@ -396,7 +396,7 @@ fn missing_settings_are_named_before_anything_is_claimed() {
         .flush(&sandbox)
         .run()
         .exits(78)
-        .says("`mail.sendgrid.endpoint`: mails and keys would travel in the open");
+        .says("`mail.sendgrid.endpoint`: what is sent there would not be encrypted");
     assert_eq!(states(&sandbox), [["QUEUED", "0", "NULL"]]);
 }
 

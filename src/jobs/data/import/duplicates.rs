@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn more_keys_than_fit_into_memory_are_compared_too() {
         let mut duplicates = Duplicates::holding(4096);
-        let count = 3 * 4096;
+        let count: u64 = 3 * 4096;
         for line in 0..count {
             // Odd multiples of a large odd number are distinct and spread over all 64 bits.
             duplicates.note(line.wrapping_mul(0x9E37_79B9_7F4A_7C15), line).unwrap();

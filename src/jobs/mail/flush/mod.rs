@@ -18,7 +18,6 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::backoff::{Backoff, Jitter};
-use crate::clients::mail_transport::MailTransport;
 use crate::config::{MailConfig, OnUnknown};
 use crate::context::Context;
 use crate::db::Db;
@@ -84,7 +83,7 @@ impl Job for Args {
     async fn plan(&self, cx: &Context, _db: &mut Db) -> anyhow::Result<Vec<Planned<()>>> {
         // A missing setting is reported at once and not only when a mail is due.
         Gate::new(&cx.config)?;
-        MailTransport::new(&cx.config)?;
+        cx.mail_transport()?;
         Ok(vec![Planned::sweep(())])
     }
 
@@ -306,7 +305,7 @@ impl Flush {
             policy,
             clock,
             reaches_recipients,
-            senders: Senders::new(MailTransport::new(config)?, connections),
+            senders: Senders::new(cx.mail_transport()?, connections),
             intake,
             claimer: task,
             stop_claiming,

@@ -214,7 +214,7 @@ impl Args {
         let mall = &target.mall;
         let state = Arc::new(TokenStore::new(cx, mall.account())?);
         Ok(Source {
-            api: Cafe24::new(&cx.config, &cx.output, mall.account(), state)?,
+            api: Cafe24::new(cx, mall.account(), state)?,
             domain: target.domain,
             shop_no: mall.shop_no,
             currency: mall.currency.clone(),

@@ -32,7 +32,7 @@ pub(super) async fn authorize(cx: &Context, args: &Args) -> anyhow::Result<()> {
     let mut db = cx.db().await?;
     let mall = super::mall_with_token(&mut db, &args.mall).await?;
     let account = mall.account();
-    let oauth = Oauth::new(&cx.config, &cx.output, account)?;
+    let oauth = Oauth::new(cx, account)?;
     let state = random_word().map_err(|error| Failure::failed(error.to_string()))?;
     let url = oauth.authorize_url(redirect_uri, &settings.scopes(), &state)?;
     cx.output.data(format!("{url}\n").as_bytes())?;

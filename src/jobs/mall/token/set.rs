@@ -31,7 +31,7 @@ pub(super) async fn set(cx: &Context, args: &Args) -> anyhow::Result<()> {
         })?
     } else {
         refuse_invalid_token(&given)?;
-        Oauth::new(&cx.config, &cx.output, account)?.refresh(&given).await.map_err(Failure::from)?
+        Oauth::new(cx, account)?.refresh(&given).await.map_err(Failure::from)?
     };
     refuse_other_account(&tokens, account)?;
     tokens::put(cx, &mut db, &keys, account, &tokens).await?;

@@ -5,16 +5,14 @@
 //! `batch_alert` first and a request second, so an alert that cannot be sent now is sent at the end of a later
 //! command.
 
-mod channels;
-
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::clients::http;
-use crate::clock::machine_time;
+use crate::backoff::{Backoff, Jitter};
+use crate::channels::{Message, PostError};
 use crate::config::AlertChannel;
 use crate::context::Context;
 use crate::db::Db;
@@ -22,8 +20,6 @@ use crate::failure::one_line;
 use crate::period::format_duration;
 use crate::severity::Severity;
 use crate::values;
-
-use channels::Channels;
 
 use super::history::{self, Execution, label, last_durations};
 use super::job::JobSpec;
@@ -37,9 +33,11 @@ const SLOW_NUMERATOR: i64 = 3;
 const SLOW_DENOMINATOR: i64 = 2;
 /// How many alerts one command sends at the most, so that a long queue does not hold it up.
 const SENT_AT_ONCE: i64 = 10;
-/// The first and the longest pause between two tries.
-const FIRST_PAUSE: Duration = Duration::from_mins(1);
+/// No alert waits longer than this for another try.
 const LONGEST_PAUSE: Duration = Duration::from_hours(6);
+/// The pause between two tries. Each alert is claimed by one command at a time, so chance would add nothing.
+const PAUSE: Backoff =
+    Backoff { first: Duration::from_mins(1), factor: 2, longest: LONGEST_PAUSE, jitter: Jitter::None };
 
 /// What a channel is told: stored as JSON in `batch_alert.message`, and the body of the generic webhook.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -80,6 +78,49 @@ impl AlertMessage {
     /// Whether somebody has to look now.
     fn is_urgent(&self) -> bool {
         matches!(self.severity.as_str(), "high" | "critical") && self.kind != "recovery"
+    }
+
+    /// As a channel is told it: the title, the error, and what to do.
+    fn for_channels(&self) -> Message {
+        let mut lines = Vec::new();
+        lines.extend(self.error.clone());
+        lines.push(format!("run {} on {}, severity {}", self.run, self.host, self.severity));
+        lines.extend(self.commands.iter().cloned());
+        // An older version may have stored a word that is not one of ours.
+        let severity = self.severity.parse().unwrap_or(Severity::Medium);
+        let id = format!("alert.{}.{}.{}", self.run, self.kind, self.at.timestamp_micros());
+        Message {
+            lines,
+            mentions: self.is_urgent(),
+            letter: Some(self.letter()),
+            document: Some(serde_json::json!(self)),
+            ..Message::new(id, self.at, severity, &self.title)
+        }
+    }
+
+    /// The text of a mail, which is read on a phone, at night.
+    fn letter(&self) -> String {
+        let title = self.title.split_whitespace().collect::<Vec<_>>().join(" ");
+        let mut text = format!("{title}\n");
+        if let Some(error) = &self.error {
+            text.push_str(&format!("\n{error}\n"));
+        }
+        text.push_str(&format!(
+            "\nRun {} on {}, severity {}\n{}\n",
+            self.run,
+            self.host,
+            self.severity,
+            self.at.format("%Y-%m-%d %H:%M:%S UTC")
+        ));
+        for command in &self.commands {
+            text.push_str(&format!("\n{command}\n"));
+        }
+        if self.kind != "recovery" {
+            text.push_str(
+                "\nNothing more is sent of this incident until it is over; then you hear how often it happened.\n",
+            );
+        }
+        text
     }
 }
 
@@ -135,7 +176,7 @@ async fn open_or_count(
     error: Option<String>,
 ) -> anyhow::Result<()> {
     let severity = severity(cx, spec);
-    let now = machine_time();
+    let now = cx.machine_time();
     db.transaction(async |db| {
         // Two processes may fail at once: the unique index lets one of them open the incident.
         let opened: Option<(i64,)> = db
@@ -246,7 +287,7 @@ async fn close(
     incident: &Incident,
     title: String,
 ) -> anyhow::Result<()> {
-    let now = machine_time();
+    let now = cx.machine_time();
     db.transaction(async |db| {
         let closed = db
             .execute(
@@ -345,29 +386,23 @@ async fn try_send_pending(cx: &Context, db: &mut Db) -> anyhow::Result<()> {
         .fetch_all(
             "SELECT id, channel, message, attempts, next_attempt_at FROM batch_alert
              WHERE delivered_at IS NULL AND next_attempt_at <= $1 ORDER BY next_attempt_at, id LIMIT $2",
-            values![machine_time(), SENT_AT_ONCE],
+            values![cx.machine_time(), SENT_AT_ONCE],
         )
         .await?;
     if due.is_empty() {
         return Ok(());
     }
-    let mut channels = Channels::new(cx)?;
     for alert in due {
-        send_one(cx, db, &mut channels, &alert).await?;
+        send_one(cx, db, &alert).await?;
     }
-    channels.close().await;
     Ok(())
 }
 
 /// Claims one alert, sends it and notes what came of it.
-async fn send_one(
-    cx: &Context,
-    db: &mut Db,
-    channels: &mut Channels<'_>,
-    alert: &PendingAlert,
-) -> anyhow::Result<()> {
-    let now = machine_time();
-    let pause = pause_after(alert.attempts);
+async fn send_one(cx: &Context, db: &mut Db, alert: &PendingAlert) -> anyhow::Result<()> {
+    let now = cx.machine_time();
+    // This attempt counts as failed until it is known to have succeeded.
+    let pause = PAUSE.pause(u32::try_from(alert.attempts + 1).unwrap_or(u32::MAX));
     // Moving the next attempt is the claim: another process sees it as not due, and if this one dies it is due again.
     let claimed = db
         .execute(
@@ -383,27 +418,27 @@ async fn send_one(
     let Some(channel) = cx.config.channel(&alert.channel) else {
         return note_error(db, alert.id, "the channel is not configured any more", now + LONGEST_PAUSE).await;
     };
-    match deliver(db, channels, channel, alert.id, &mut message).await? {
-        Ok(()) => {
+    match deliver(cx, db, channel, alert.id, &mut message).await? {
+        Ok(_) => {
             db.execute(
                 "UPDATE batch_alert SET delivered_at = $1, last_error = NULL WHERE id = $2",
-                values![machine_time(), alert.id],
+                values![cx.machine_time(), alert.id],
             )
             .await?;
             Ok(())
         }
-        Err(error) => {
-            let error_text = cx.config.redactor().redact(&error.message);
+        Err(PostError { fault, .. }) => {
+            let error_text = cx.config.redactor().redact(&fault.reason);
             cx.output.warn(&format!(
                 "failed to alert `{}`: {error_text}; it is kept and sent later",
                 channel.name
             ));
-            let wait = if error.is_permanent {
+            let wait = if fault.is_permanent {
                 LONGEST_PAUSE
             } else {
-                error.retry_after.unwrap_or(pause).min(LONGEST_PAUSE)
+                fault.retry_after.unwrap_or(pause).min(LONGEST_PAUSE)
             };
-            note_error(db, alert.id, &error_text, machine_time() + wait).await
+            note_error(db, alert.id, &error_text, cx.machine_time() + wait).await
         }
     }
 }
@@ -420,45 +455,21 @@ async fn note_error(db: &mut Db, id: i64, error: &str, next_attempt_at: DateTime
 /// Tells a channel what it does not know yet: all of a short message, each part of a long one, each recipient of a
 /// mail. What is delivered is noted at once, so that after a fault only the rest is sent again.
 async fn deliver(
+    cx: &Context,
     db: &mut Db,
-    channels: &mut Channels<'_>,
     channel: &AlertChannel,
     id: i64,
     message: &mut AlertMessage,
-) -> anyhow::Result<Result<(), http::DeliveryError>> {
-    let parts = match channels.parts(channel, message) {
-        Ok(parts) => parts,
-        Err(error) => return Ok(Err(error)),
+) -> anyhow::Result<Result<usize, PostError>> {
+    let told = message.for_channels();
+    let mut delivered = std::mem::take(&mut message.delivered);
+    let note = async |delivered: &BTreeSet<String>| {
+        message.delivered.clone_from(delivered);
+        let text = serde_json::to_string(message)?;
+        db.execute("UPDATE batch_alert SET message = $1 WHERE id = $2", values![&text, id]).await?;
+        anyhow::Ok(())
     };
-    let count = parts.len();
-    let mut outcome = Ok(());
-    for part in parts {
-        let key = part.key();
-        if message.delivered.contains(&key) {
-            continue;
-        }
-        match channels.send(channel, part).await {
-            Ok(()) if count > 1 => {
-                message.delivered.insert(key);
-                let text = serde_json::to_string(message)?;
-                db.execute("UPDATE batch_alert SET message = $1 WHERE id = $2", values![&text, id]).await?;
-            }
-            Ok(()) => {}
-            Err(fault) => {
-                outcome = Err(fault.error);
-                if fault.concerns_the_rest {
-                    break;
-                }
-            }
-        }
-    }
-    Ok(outcome)
-}
-
-/// The pause doubles with each try.
-fn pause_after(attempts: i64) -> Duration {
-    let doublings = u32::try_from(attempts.clamp(0, 16)).unwrap_or(0);
-    (FIRST_PAUSE * 2_u32.pow(doublings)).min(LONGEST_PAUSE)
+    cx.channels().tell(channel, &told, &mut delivered, note).await
 }
 
 #[cfg(test)]
@@ -477,8 +488,46 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_six_hours() {
-        assert_eq!(pause_after(0), Duration::from_mins(1));
-        assert_eq!(pause_after(3), Duration::from_mins(8));
-        assert_eq!(pause_after(1000), LONGEST_PAUSE);
+        assert_eq!(PAUSE.pause(1), Duration::from_mins(1));
+        assert_eq!(PAUSE.pause(4), Duration::from_mins(8));
+        assert_eq!(PAUSE.pause(1000), LONGEST_PAUSE);
+    }
+
+    fn alert(kind: &str) -> Message {
+        let alert = AlertMessage {
+            kind: kind.to_owned(),
+            title: "report daily-sales\n2026-11-19 FAILED (prod)".to_owned(),
+            job: "report daily-sales".to_owned(),
+            instance: "2026-11-19".to_owned(),
+            run: 7,
+            status: "FAILED".to_owned(),
+            severity: "high".to_owned(),
+            environment: "prod".to_owned(),
+            host: "batch-1".to_owned(),
+            error: Some("1 of 1 items failed".to_owned()),
+            occurrences: 1,
+            commands: vec!["batchctl --env prod runs show 7".to_owned()],
+            at: DateTime::from_timestamp(1_000_000_000, 0).unwrap(),
+            delivered: BTreeSet::new(),
+        };
+        alert.for_channels()
+    }
+
+    #[test]
+    fn a_mail_says_what_matters_first() {
+        let failure = alert("failure");
+        assert_eq!(
+            failure.letter.unwrap(),
+            "report daily-sales 2026-11-19 FAILED (prod)\n\n1 of 1 items failed\n\n\
+             Run 7 on batch-1, severity high\n2001-09-09 01:46:40 UTC\n\n\
+             batchctl --env prod runs show 7\n\n\
+             Nothing more is sent of this incident until it is over; then you hear how often it happened.\n"
+        );
+        assert_eq!(failure.id, "alert.7.failure.1000000000000000");
+        assert!(failure.mentions);
+        let recovery = alert("recovery");
+        assert_ne!(recovery.id, failure.id);
+        assert!(!recovery.mentions, "good news can wait");
+        assert!(!recovery.letter.unwrap().contains("Nothing more"));
     }
 }

@@ -4,8 +4,10 @@
 
 use serde_json::{Value, json};
 
-use super::chat::{self, Message};
-use super::http::DeliveryError;
+use super::message::{Link, Message, digest, share_out};
+use super::{Fault, Part, Poster, terms};
+use crate::clients::api::{Address, Api, Call, retry_after};
+use crate::context::Context;
 
 /// The largest request that is sure to pass: the limit is about 28 KB, with what the flow makes of it included.
 #[cfg(test)]
@@ -19,46 +21,64 @@ const TITLE_CHARACTERS: usize = 200;
 const RETIRED_HOST: &str = "webhook.office.com";
 
 /// Whether a URL is one of the connectors that Microsoft has retired.
-pub fn is_retired(url: &str) -> bool {
+pub(super) fn is_retired(url: &str) -> bool {
     let url = url::Url::parse(url).ok();
     let host = url.as_ref().and_then(url::Url::host_str).unwrap_or_default();
     host == RETIRED_HOST || host.strip_suffix(RETIRED_HOST).is_some_and(|rest| rest.ends_with('.'))
 }
 
-/// Posts one card.
-pub async fn post(client: &reqwest::Client, url: &str, card: &Value) -> Result<(), DeliveryError> {
-    if is_retired(url) {
-        return Err(DeliveryError {
-            message: format!(
+/// A channel of Teams.
+pub(super) struct Teams {
+    api: Api,
+    mention: Option<String>,
+}
+
+impl Teams {
+    /// The channel of this workflow.
+    pub(super) fn new(cx: &Context, url: &str, mention: Option<&str>) -> Result<Self, Fault> {
+        if is_retired(url) {
+            return Err(Fault::lasting(format!(
                 "the URL is of an Office 365 connector (`{RETIRED_HOST}`), which Microsoft has retired: make a \
                  workflow with the trigger `When a Teams webhook request is received` and use its URL"
-            ),
-            is_permanent: true,
-            retry_after: None,
+            )));
+        }
+        let api = Api::new(cx, Address::webhook(url)?, terms("Teams", retry_after))?;
+        Ok(Self { api, mention: mention.map(str::to_owned) })
+    }
+
+    async fn post(&self, card: Value) -> Result<(), Fault> {
+        let posted = self.api.tell(Call::post_json("", &card), |answer| {
+            // 202 by the flow itself, 200 by a gateway in front of it or by a flow with an answer of its own.
+            if matches!(answer.status.as_u16(), 200 | 202) {
+                return Ok(());
+            }
+            Err(format!("the answer was not of a Teams workflow: {}", answer.quoted()))
         });
+        Ok(posted.await?)
     }
-    let response = client.post(url).json(card).send().await.map_err(DeliveryError::unanswered)?;
-    // 202 by the flow itself, 200 by a gateway in front of it or by a flow with an answer of its own.
-    if matches!(response.status().as_u16(), 200 | 202) {
-        return Ok(());
+}
+
+impl Poster for Teams {
+    fn parts<'a>(&'a self, message: &Message) -> Result<Vec<Part<'a>>, Fault> {
+        let cards = cards(message, self.mention.as_deref());
+        Ok(cards.into_iter().map(|card| Part::new(digest(&card.to_string()), self.post(card))).collect())
     }
-    let is_success = response.status().is_success();
-    let mut error = DeliveryError::refused(response).await;
-    if is_success {
-        error.message = format!("the answer was not of a Teams workflow: {}", error.message);
-        error.is_permanent = true;
-    }
-    Err(error)
 }
 
 /// The cards of a message: one, or as many as its lines need.
-pub fn cards(message: &Message) -> Vec<Value> {
+fn cards(message: &Message, mention: Option<&str>) -> Vec<Value> {
     let bytes = |line: &str| block(line).to_string().len() + ",".len();
-    let shares = chat::share_out(&message.lines, LINES_BYTES, bytes);
+    let shares = share_out(&message.text(), LINES_BYTES, bytes);
     let parts = shares.len();
     let card = |(index, lines): (usize, Vec<String>)| {
-        let title = message.title_of(index + 1, parts, TITLE_CHARACTERS);
-        card(&title, &lines, message.mention.as_deref().filter(|_| index == 0))
+        let number = index + 1;
+        let title = message.title_of(number, parts, TITLE_CHARACTERS);
+        let mut card = card(&title, &lines, mention.filter(|_| message.mentions && index == 0));
+        if let Some(Link { label, url }) = message.link.as_ref().filter(|_| number == parts) {
+            card["attachments"][0]["content"]["actions"] =
+                json!([{ "type": "Action.OpenUrl", "title": label, "url": url.as_str() }]);
+        }
+        card
     };
     shares.into_iter().enumerate().map(card).collect()
 }
@@ -110,11 +130,10 @@ fn mentioned(mention: &str) -> (&str, String) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::message::tests::message;
     use super::*;
 
-    fn message(lines: Vec<String>) -> Message {
-        Message { title: "a job FAILED".to_owned(), lines, mention: Some("Kim <kim@example.com>".to_owned()) }
-    }
+    const KIM: Option<&str> = Some("Kim <kim@example.com>");
 
     /// The lines of a card below its headline.
     fn lines(card: &Value) -> Vec<String> {
@@ -125,8 +144,8 @@ mod tests {
 
     #[test]
     fn a_mention_is_in_the_text_and_among_the_entities_and_data_is_no_markup() {
-        let [card] =
-            cards(&message(vec!["[mall](http://evil.jp) <at>Kim</at> *x*".to_owned()])).try_into().unwrap();
+        let message = message("a job FAILED", vec!["[mall](http://evil.jp) <at>Kim</at> *x*".to_owned()]);
+        let [card] = cards(&message, KIM).try_into().unwrap();
         let content = &card["attachments"][0]["content"];
         assert_eq!(
             content["msteams"],
@@ -146,7 +165,7 @@ mod tests {
     fn a_long_text_becomes_several_cards_below_the_limit_in_order_and_whole() {
         let long: Vec<String> =
             (0..400).map(|number| format!("{number} {}", "長\"\u{1}".repeat(90))).collect();
-        let cards = cards(&Message { title: "題\"\u{1}".repeat(400), ..message(long.clone()) });
+        let cards = cards(&message(&"題\"\u{1}".repeat(400), long.clone()), KIM);
         assert!(cards.len() > 3);
         for (index, card) in cards.iter().enumerate() {
             assert!(card.to_string().len() <= MOST_BYTES, "{}", card.to_string().len());
@@ -156,8 +175,22 @@ mod tests {
             assert_eq!(content["msteams"].get("entities").is_some(), index == 0, "called once");
         }
         assert_eq!(cards.iter().flat_map(lines).collect::<Vec<_>>(), long);
-        let [one, two] = <[Value; 2]>::try_from(super::cards(&message(vec!["x".repeat(30_000)]))).unwrap();
+        let long = message("a job FAILED", vec!["x".repeat(30_000)]);
+        let [one, two] = <[Value; 2]>::try_from(super::cards(&long, None)).unwrap();
         assert_eq!(lines(&one).concat() + &lines(&two).concat(), "x".repeat(30_000));
+    }
+
+    #[test]
+    fn a_link_is_an_action_of_the_last_card() {
+        let link = Link { label: "the report".to_owned(), url: "https://a.jp/x".parse().unwrap() };
+        let long = Message { link: Some(link), ..message("sales", vec!["x".repeat(30_000)]) };
+        let [one, two] = <[Value; 2]>::try_from(cards(&long, None)).unwrap();
+        let action = |card: &Value| card["attachments"][0]["content"]["actions"][0].clone();
+        assert_eq!(action(&one), Value::Null);
+        assert_eq!(
+            action(&two),
+            json!({ "type": "Action.OpenUrl", "title": "the report", "url": "https://a.jp/x" })
+        );
     }
 
     #[test]

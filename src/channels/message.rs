@@ -1,0 +1,232 @@
+//! What a channel is told, and how a text that is too long for one message becomes several.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use url::Url;
+
+use crate::mask::Redactor;
+use crate::severity::Severity;
+
+/// How many characters of a digest tell the parts of one message apart.
+const DIGEST_CHARACTERS: usize = 16;
+
+/// A message, whatever channel it goes to. All texts are plain: no kind of channel reads markup or a mention into them.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// What it is about, the same at every try, such as `finance-summary.2026-11-19`. A mail carries it, so that two of
+    /// it are seen to be one.
+    pub id: String,
+    /// When it was written.
+    pub at: DateTime<Utc>,
+    /// The headline.
+    pub title: String,
+    /// The text, line by line.
+    pub lines: Vec<String>,
+    /// Names and values below the text.
+    pub fields: Vec<(String, String)>,
+    /// Where to read on.
+    pub link: Option<Link>,
+    /// How urgent it is.
+    pub severity: Severity,
+    /// Whether the channel's configured person or group is called.
+    pub mentions: bool,
+    /// The same as the text of a mail, where there is more room; without it the title, the lines, the fields and the
+    /// link.
+    pub letter: Option<String>,
+    /// The same for a program behind a webhook; without it a document of the fields above.
+    pub document: Option<Value>,
+}
+
+/// Where to read on.
+#[derive(Debug, Clone)]
+pub struct Link {
+    /// What is behind it.
+    pub label: String,
+    /// Its address.
+    pub url: Url,
+}
+
+impl Message {
+    /// A message of a title alone. High and critical ones mention whoever the channel calls.
+    pub fn new(
+        id: impl Into<String>,
+        at: DateTime<Utc>,
+        severity: Severity,
+        title: impl Into<String>,
+    ) -> Self {
+        Self {
+            id: id.into(),
+            at,
+            title: title.into(),
+            lines: Vec::new(),
+            fields: Vec::new(),
+            link: None,
+            severity,
+            mentions: severity >= Severity::High,
+            letter: None,
+            document: None,
+        }
+    }
+
+    /// The lines, and a line for each field.
+    pub(super) fn text(&self) -> Vec<String> {
+        let fields = self.fields.iter().map(|(name, value)| format!("{name}: {value}"));
+        self.lines.iter().cloned().chain(fields).collect()
+    }
+
+    /// The document for a program.
+    pub(super) fn document(&self, environment: &str) -> Value {
+        if let Some(document) = &self.document {
+            return document.clone();
+        }
+        let fields = self.fields.iter().map(|(name, value)| json!({ "name": name, "value": value }));
+        json!({
+            "id": self.id,
+            "at": self.at,
+            "environment": environment,
+            "severity": self.severity,
+            "title": self.title,
+            "text": self.lines.join("\n"),
+            "fields": fields.collect::<Vec<_>>(),
+            "link": self.link.as_ref().map(|link| link.url.as_str()),
+        })
+    }
+
+    /// The message without the secrets of this run.
+    #[must_use]
+    pub(super) fn redacted(&self, redactor: &Redactor) -> Self {
+        let redact = |text: &String| redactor.redact(text);
+        Self {
+            title: redact(&self.title),
+            lines: self.lines.iter().map(redact).collect(),
+            fields: self.fields.iter().map(|(name, value)| (redact(name), redact(value))).collect(),
+            letter: self.letter.as_ref().map(redact),
+            document: self.document.as_ref().map(|document| redacted(document, redactor)),
+            ..self.clone()
+        }
+    }
+
+    /// The title of a part: with its number where there are several.
+    pub(super) fn title_of(&self, part: usize, parts: usize, most: usize) -> String {
+        let title = one_line(&self.title);
+        if parts == 1 {
+            return shorten(&title, most);
+        }
+        let number = format!(" ({part}/{parts})");
+        shorten(&title, most.saturating_sub(number.len())) + &number
+    }
+}
+
+fn redacted(document: &Value, redactor: &Redactor) -> Value {
+    match document {
+        Value::String(text) => Value::String(redactor.redact(text)),
+        Value::Array(values) => values.iter().map(|value| redacted(value, redactor)).collect(),
+        Value::Object(entries) => {
+            entries.iter().map(|(name, value)| (name.clone(), redacted(value, redactor))).collect()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => document.clone(),
+    }
+}
+
+/// What stands for a text where the text itself is too long, or nobody's business.
+pub(super) fn digest(text: &str) -> String {
+    let mut digest = hex::encode(Sha256::digest(text));
+    digest.truncate(DIGEST_CHARACTERS);
+    digest
+}
+
+/// Shares lines out among as few messages as hold them, in order; `cost` is what a line takes of a message's
+/// `budget`. A line that fits in no message is cut. There is always one message, if an empty one.
+pub(super) fn share_out(lines: &[String], budget: usize, cost: impl Fn(&str) -> usize) -> Vec<Vec<String>> {
+    let mut shares: Vec<Vec<String>> = vec![Vec::new()];
+    let mut left = budget;
+    for piece in
+        lines.iter().flat_map(|line| line.split(['\n', '\r'])).flat_map(|line| cut(line, budget, &cost))
+    {
+        let takes = cost(&piece);
+        if takes > left {
+            shares.push(Vec::new());
+            left = budget;
+        }
+        left = left.saturating_sub(takes);
+        shares.last_mut().unwrap_or_else(|| unreachable!("there is always one")).push(piece);
+    }
+    shares
+}
+
+/// A line in pieces that each fit in `budget`, or are one character.
+fn cut(line: &str, budget: usize, cost: &impl Fn(&str) -> usize) -> Vec<String> {
+    let mut pieces = Vec::new();
+    let mut rest = line;
+    while cost(rest) > budget {
+        // Measured by halves: the cost of every beginning of a long line would add up to its square.
+        let ends: Vec<usize> = rest.char_indices().map(|(start, _)| start).skip(1).collect();
+        let fitting = ends.partition_point(|end| cost(&rest[..*end]) <= budget);
+        let Some(end) = ends.get(fitting.saturating_sub(1)) else { break };
+        pieces.push(rest[..*end].to_owned());
+        rest = &rest[*end..];
+    }
+    pieces.push(rest.to_owned());
+    pieces
+}
+
+/// The text, or its beginning with an ellipsis, in `most` characters.
+pub(super) fn shorten(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    let mut short: String = text.chars().take(most.saturating_sub(1)).collect();
+    short.push('…');
+    short
+}
+
+/// A text on one line.
+pub(super) fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A message of these lines that mentions somebody.
+    pub(in crate::channels) fn message(title: &str, lines: Vec<String>) -> Message {
+        Message { lines, ..Message::new("test.1", DateTime::UNIX_EPOCH, Severity::High, title) }
+    }
+
+    fn shared(lines: &[&str], budget: usize) -> Vec<Vec<String>> {
+        let lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+        share_out(&lines, budget, |line| line.chars().count() + 1)
+    }
+
+    #[test]
+    fn lines_stay_whole_where_they_can_and_nothing_is_lost() {
+        assert_eq!(shared(&["ab", "cd", "ef"], 6), [vec!["ab", "cd"], vec!["ef"]]);
+        assert_eq!(shared(&["ab\ncd", "ef"], 3), [["ab"], ["cd"], ["ef"]]);
+        assert_eq!(shared(&["長い一行です", "x"], 4), [["長い一"], ["行です"], ["x"]]);
+        assert_eq!(shared(&[], 4), [Vec::<String>::new()]);
+        assert_eq!(shared(&["ab", ""], 4), [["ab", ""]]);
+    }
+
+    #[test]
+    fn a_title_has_its_number_only_among_several_and_stays_in_its_limit() {
+        let message = message("a job\nfailed", Vec::new());
+        assert_eq!(message.title_of(1, 1, 80), "a job failed");
+        assert_eq!(message.title_of(2, 3, 80), "a job failed (2/3)");
+        assert_eq!(message.title_of(2, 3, 12), "a job… (2/3)");
+    }
+
+    #[test]
+    fn no_secret_is_left_in_any_part_of_a_message() {
+        let secret = || "a hunter22 b".to_owned();
+        let message = Message {
+            fields: vec![("key".to_owned(), secret())],
+            letter: Some(secret()),
+            document: Some(json!({ "list": [{ "text": secret() }, 1, null] })),
+            ..message(&secret(), vec![secret()])
+        };
+        let redacted = message.redacted(&Redactor::new(["hunter22".to_owned()]));
+        assert_eq!(format!("{redacted:?}").matches("a *** b").count(), 5, "{redacted:?}");
+    }
+}

@@ -1,0 +1,328 @@
+//! Where people are told: the channels of `batchctl.toml`, for jobs and for the runner's alerts alike.
+//!
+//! A job posts by the channel's name: `cx.channels().post("finance", &message).await?`. Outside prod everything goes to
+//! the dev channel, and without one nowhere. Texts that are too long for one message are split, and what could not be
+//! delivered is said part by part; keeping and sending later is the caller's business, as it is the runner's for its
+//! alerts.
+//!
+//! To add a kind: its file here, its keys in the configuration, and its line in [`open`].
+
+mod line_works;
+mod mail;
+mod message;
+mod slack;
+mod teams;
+mod webhook;
+
+use std::collections::{BTreeSet, HashMap};
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+use crate::clients::api::{ApiError, ApiErrorKind, Rule, Terms};
+use crate::config::{AlertChannel, ChannelTarget, Config, ConfigError};
+use crate::context::Context;
+use crate::failure::Failure;
+
+pub use message::{Link, Message};
+
+/// How long one request to a channel may take, connection and answer together.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(8);
+/// A channel that asks for a short wait gets it; a longer one is for the caller, who has other things to do.
+const LONGEST_WAIT: Duration = Duration::from_secs(3);
+
+/// Speaks to one channel in its own way. It lives as long as the command and keeps what it needs from message to
+/// message: a connection, a token, the pace.
+trait Poster: Send + Sync {
+    /// What a message becomes there: requests or mails, in the order in which they are to be sent.
+    fn parts<'a>(&'a self, message: &Message) -> Result<Vec<Part<'a>>, Fault>;
+}
+
+/// The one place that knows all kinds of channels.
+fn open(cx: &Context, channel: &AlertChannel) -> Result<Arc<dyn Poster>, Fault> {
+    let target = channel
+        .target()
+        .map_err(|key| Fault::lasting(format!("alerts.channel `{}` has no `{key}`", channel.name)))?;
+    let secret = |name: &str| cx.config.secret(name).map_err(|error| Fault::unset(&error));
+    let mention = channel.mention.as_deref();
+    Ok(match target {
+        ChannelTarget::Slack(variable) => Arc::new(slack::Slack::new(cx, &secret(variable)?, mention)?),
+        ChannelTarget::Teams(variable) => Arc::new(teams::Teams::new(cx, &secret(variable)?, mention)?),
+        ChannelTarget::LineWorks(target) => Arc::new(line_works::LineWorks::new(cx, channel, target)?),
+        ChannelTarget::Mail(recipients) => Arc::new(mail::Mail::new(cx, recipients)?),
+        ChannelTarget::Webhook(variable) => Arc::new(webhook::Webhook::new(cx, &secret(variable)?)?),
+    })
+}
+
+/// What is wrong with the URL that a channel's variable holds, for `config check`.
+pub fn url_problem(config: &Config, channel: &AlertChannel) -> Option<String> {
+    let Ok(ChannelTarget::Teams(variable)) = channel.target() else { return None };
+    config.variable(variable).filter(|url| teams::is_retired(url)).map(|_| {
+        format!(
+            "{variable} is the URL of an Office 365 connector, which Microsoft has retired: alerts.channel `{}` needs \
+             the URL of a workflow",
+            channel.name
+        )
+    })
+}
+
+/// How patient we are with a chat service: one request a message and a message a second, which all of them take for as
+/// long as one likes. The caller decides about another try.
+fn terms(name: &'static str, rule: Rule) -> Terms {
+    Terms { longest_wait: LONGEST_WAIT, calls_per_second: 1.0, rule, ..Terms::once(name, REQUEST_TIMEOUT) }
+}
+
+/// One request or one mail.
+struct Part<'a> {
+    /// What tells it from the other parts of its message at every try: the recipient's address, or a digest of what is
+    /// said.
+    key: String,
+    sending: BoxFuture<'a, Result<(), Fault>>,
+}
+
+impl<'a> Part<'a> {
+    fn new(key: String, sending: impl Future<Output = Result<(), Fault>> + Send + 'a) -> Self {
+        Self { key, sending: Box::pin(sending) }
+    }
+}
+
+/// Why a part was not delivered. The text holds no secret.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{reason}")]
+pub struct Fault {
+    /// What was wrong, in one line.
+    pub reason: String,
+    /// The status of the answer, if there was one.
+    pub status: Option<u16>,
+    /// Whether trying again cannot help before somebody changes something.
+    pub is_permanent: bool,
+    /// How long the channel asked to wait.
+    pub retry_after: Option<Duration>,
+    /// Whether the parts behind it are not to be tried either: they come in order, or by the same way.
+    pub concerns_the_rest: bool,
+}
+
+impl Fault {
+    /// One that may be over at the next try.
+    fn passing(reason: String) -> Self {
+        Self { reason, status: None, is_permanent: false, retry_after: None, concerns_the_rest: true }
+    }
+
+    /// One that stays until somebody changes something.
+    fn lasting(reason: String) -> Self {
+        Self { is_permanent: true, ..Self::passing(reason) }
+    }
+
+    /// A variable that is missing may be there the next time: cron and a person's shell differ.
+    fn unset(error: &ConfigError) -> Self {
+        Self::passing(error.to_string())
+    }
+
+    /// One that is there and of no use is not fixed by waiting.
+    fn unusable(error: &ConfigError) -> Self {
+        match error {
+            ConfigError::Unset { .. } => Self::unset(error),
+            _ => Self::lasting(error.to_string()),
+        }
+    }
+
+    /// Says first what came to nothing, of which the status is not the message's own.
+    fn of(self, what: &str) -> Self {
+        Self { reason: format!("{what}: {}", self.reason), status: None, ..self }
+    }
+}
+
+impl From<ApiError> for Fault {
+    fn from(error: ApiError) -> Self {
+        let is_permanent = match error.kind() {
+            ApiErrorKind::Unsendable | ApiErrorKind::Unreadable => true,
+            ApiErrorKind::Rejected => {
+                error.status().is_some_and(|status| (400..500).contains(&status) && status != 408)
+            }
+            ApiErrorKind::Unreachable
+            | ApiErrorKind::Untrusted
+            | ApiErrorKind::Throttled
+            | ApiErrorKind::Unheard
+            | ApiErrorKind::Ours => false,
+        };
+        Self {
+            is_permanent,
+            status: error.status(),
+            retry_after: error.retry_after(),
+            ..Self::passing(error.reason().to_owned())
+        }
+    }
+}
+
+impl From<Failure> for Fault {
+    fn from(failure: Failure) -> Self {
+        Self::lasting(failure.message)
+    }
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Posted {
+    /// Each of its parts was delivered.
+    Delivered {
+        /// The channel that was told; outside prod the dev channel.
+        channel: String,
+        /// How many there were.
+        parts: usize,
+    },
+    /// Outside prod, without a dev channel, nobody is told.
+    Withheld,
+}
+
+/// A message that was not delivered, or not as a whole.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to post to `{channel}`{}: {fault}", progress(*delivered, *parts))]
+pub struct PostError {
+    /// The channel.
+    pub channel: String,
+    /// How many parts were delivered, now or before.
+    pub delivered: usize,
+    /// How many there are; 0 if the channel could not be opened.
+    pub parts: usize,
+    /// What was wrong with the last one that failed.
+    pub fault: Fault,
+}
+
+fn progress(delivered: usize, parts: usize) -> String {
+    if parts > 1 { format!(", {delivered} of {parts} parts were delivered") } else { String::new() }
+}
+
+impl From<PostError> for Failure {
+    fn from(error: PostError) -> Self {
+        let message = error.to_string();
+        if error.fault.is_permanent { Self::failed(message) } else { Self::try_later(message) }
+    }
+}
+
+/// The channels that were spoken to, by name.
+#[derive(Clone, Default)]
+struct Posters(Arc<Mutex<HashMap<String, Arc<dyn Poster>>>>);
+
+/// The channels of a command.
+pub struct Channels<'a> {
+    cx: &'a Context,
+    posters: Posters,
+}
+
+impl Context {
+    /// The channels by which people are told. Each is opened with its first message.
+    pub fn channels(&self) -> Channels<'_> {
+        let Ok(posters) = self.once(|| Ok::<_, Infallible>(Posters::default()));
+        Channels { cx: self, posters }
+    }
+}
+
+impl Channels<'_> {
+    /// Posts a message to the channel of this name; outside prod to the dev channel in its place.
+    pub async fn post(&self, name: &str, message: &Message) -> Result<Posted, Failure> {
+        self.post_rest(name, message, &mut BTreeSet::new()).await
+    }
+
+    /// The same without the parts that `delivered` names, and adds to it what is delivered: for whoever tries again
+    /// after a fault in the middle.
+    pub async fn post_rest(
+        &self,
+        name: &str,
+        message: &Message,
+        delivered: &mut BTreeSet<String>,
+    ) -> Result<Posted, Failure> {
+        let config = &self.cx.config;
+        let unknown = || {
+            Failure::configuration(format!("there is no channel `{name}` to post to"))
+                .hint(format!("write [[alerts.channel]] with name = \"{name}\" into batchctl.toml"))
+        };
+        let wanted = config.channel(name).ok_or_else(unknown)?;
+        let Some(channel) = self.reachable(wanted) else { return Ok(Posted::Withheld) };
+        let mut message = message.clone();
+        if channel.name != wanted.name {
+            message.title = format!("[to {}] {}", wanted.name, message.title);
+        }
+        let Ok(posted) = self.tell(channel, &message, delivered, async |_| Ok::<_, Infallible>(())).await;
+        posted.map(|parts| Posted::Delivered { channel: channel.name.clone(), parts }).map_err(Failure::from)
+    }
+
+    /// The channel that is told in the place of this one: itself in prod, elsewhere the dev channel alone.
+    fn reachable<'c>(&'c self, wanted: &'c AlertChannel) -> Option<&'c AlertChannel> {
+        let config = &self.cx.config;
+        if config.is_prod() {
+            return Some(wanted);
+        }
+        config.alerts().dev_channel.as_deref().and_then(|name| config.channel(name))
+    }
+
+    /// Tells this very channel what `delivered` does not name yet. Of several parts, each that went is added at once and
+    /// `note` is called with all of them, so that after a fault, or a crash, only the rest is sent again. Gives the
+    /// number of parts.
+    pub(crate) async fn tell<E>(
+        &self,
+        channel: &AlertChannel,
+        message: &Message,
+        delivered: &mut BTreeSet<String>,
+        mut note: impl AsyncFnMut(&BTreeSet<String>) -> Result<(), E>,
+    ) -> Result<Result<usize, PostError>, E> {
+        let failed =
+            |fault, delivered, parts| PostError { channel: channel.name.clone(), delivered, parts, fault };
+        let poster = match self.poster(channel) {
+            Ok(poster) => poster,
+            Err(fault) => return Ok(Err(failed(fault, 0, 0))),
+        };
+        let message = message.redacted(&self.cx.config.redactor());
+        let parts = match poster.parts(&message) {
+            Ok(parts) => parts,
+            Err(fault) => return Ok(Err(failed(fault, 0, 0))),
+        };
+        let count = parts.len();
+        let mut done = 0;
+        let mut last_fault = None;
+        for Part { key, sending } in parts {
+            if delivered.contains(&key) {
+                done += 1;
+                continue;
+            }
+            match sending.await {
+                Ok(()) => {
+                    done += 1;
+                    if count > 1 {
+                        delivered.insert(key);
+                        note(delivered).await?;
+                    }
+                }
+                Err(fault) => {
+                    let concerns_the_rest = fault.concerns_the_rest;
+                    last_fault = Some(fault);
+                    if concerns_the_rest {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(match last_fault {
+            None => Ok(count),
+            Some(fault) => Err(failed(fault, done, count)),
+        })
+    }
+
+    /// The channel, opened with its first message. Outside prod nobody but the dev channel is told, whoever asks.
+    fn poster(&self, channel: &AlertChannel) -> Result<Arc<dyn Poster>, Fault> {
+        if self.reachable(channel).is_none_or(|reachable| reachable.name != channel.name) {
+            return Err(Fault::lasting("outside prod only the dev channel is told".to_owned()));
+        }
+        let mut posters = self.posters.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = posters.get(&channel.name) {
+            return Ok(Arc::clone(known));
+        }
+        let opened = open(self.cx, channel)?;
+        posters.insert(channel.name.clone(), Arc::clone(&opened));
+        Ok(opened)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,75 @@
+//! The one HTTP client of a command, and what it means when a request gets no answer.
+
+use std::time::Duration;
+
+use reqwest::Client;
+
+use super::error::{ApiErrorKind, Problem};
+use crate::context::Context;
+use crate::failure::Failure;
+
+/// How long an API may take to be reached.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Load balancers close what is idle for a minute. A connection that is just being closed costs a try, and of a mail
+/// it leaves the fate unknown; so ours are closed first.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The client, whose connections are used again by whoever asks the same host.
+pub(super) fn of(cx: &Context) -> Result<Client, Failure> {
+    cx.once(build)
+}
+
+/// TLS goes through the one provider of the tree, with certificate checks on, and no redirect is followed with our
+/// credentials.
+fn build() -> Result<Client, Failure> {
+    // A second call finds the provider installed, which is all it wants.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .user_agent(concat!("batchctl/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .gzip(true)
+        .tcp_nodelay(true)
+        .build()
+        .map_err(|error| Failure::failed(format!("failed to build an HTTP client: {error}")))
+}
+
+/// What a request without an answer means. The text never holds the URL, which may be a credential.
+pub(super) fn unanswered(error: reqwest::Error) -> Problem {
+    let error = error.without_url();
+    if error.is_builder() {
+        return Problem::lasting(ApiErrorKind::Unsendable, format!("failed to make a request: {error}"));
+    }
+    let (cause, is_untrusted) = innermost(&error);
+    if is_untrusted {
+        return Problem::lasting(ApiErrorKind::Untrusted, format!("failed to trust the server: {cause}"));
+    }
+    match (error.is_connect(), error.is_timeout()) {
+        (true, true) => Problem::passing(ApiErrorKind::Unreachable, "failed to connect: no answer in time"),
+        (true, false) => Problem::passing(ApiErrorKind::Unreachable, format!("failed to connect: {cause}")),
+        (false, true) => Problem::passing(ApiErrorKind::Unheard, "no answer in time"),
+        (false, false) => Problem::passing(
+            ApiErrorKind::Unheard,
+            format!("the connection broke before the answer: {cause}"),
+        ),
+    }
+}
+
+/// The last cause, which says most, and whether it is about a certificate.
+fn innermost(error: &reqwest::Error) -> (String, bool) {
+    let mut cause: &dyn std::error::Error = error;
+    loop {
+        // A TLS error stands inside an I/O error, which does not count it among its sources.
+        let inside = cause
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref)
+            .map(|inside| inside as &(dyn std::error::Error + 'static));
+        let Some(next) = inside.or_else(|| cause.source()) else { break };
+        cause = next;
+        if let Some(rustls::Error::InvalidCertificate(_)) = cause.downcast_ref::<rustls::Error>() {
+            return (cause.to_string(), true);
+        }
+    }
+    (cause.to_string(), false)
+}
