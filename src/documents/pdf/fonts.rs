@@ -1,289 +1,276 @@
-//! Finds the fonts a document needs before it is set.
+//! The fonts a document is set in: the user's own, then those that come with the program, then, for a character
+//! that none of them has, the folders' and the system's, which are only looked through when it comes to that.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
 
-use anyhow::bail;
-use typst::text::{FontBook, FontVariant};
-use typst_kit::fonts::{self, FontStore};
+use anyhow::Context as _;
+use harfrust::{
+    Direction, Feature, GlyphBuffer, Language, ShapeOptions, ShapePlan, ShapePlanKey, ShaperData,
+    UnicodeBuffer,
+};
+use read_fonts::types::{NameId, Tag};
+use read_fonts::{FontRef, TableProvider as _};
+use subsetter::GlyphRemapper;
 
+use super::FontFolders;
+use super::font_files::FontFiles;
 use crate::failure::Failure;
 use crate::locale::Locale;
 
-/// Each language's families, best first: Noto as Linux packages it, then what macOS and Windows bring.
-const JAPANESE: &[&str] = &[
-    "Noto Sans CJK JP",
-    "Noto Sans JP",
-    "Source Han Sans JP",
-    "Hiragino Sans",
-    "Hiragino Kaku Gothic ProN",
-    "Yu Gothic",
-    "Meiryo",
-    "BIZ UDPGothic",
-    "IPAexGothic",
-    "IPAPGothic",
-    "VL PGothic",
-    "TakaoPGothic",
-];
-const KOREAN: &[&str] = &[
-    "Noto Sans CJK KR",
-    "Noto Sans KR",
-    "Source Han Sans KR",
-    "Apple SD Gothic Neo",
-    "Malgun Gothic",
-    "NanumGothic",
-    "Pretendard",
-    "UnDotum",
-];
-const CHINESE: &[&str] = &[
-    "Noto Sans CJK SC",
-    "Noto Sans CJK TC",
-    "Noto Sans SC",
-    "Noto Sans TC",
-    "PingFang SC",
-    "Microsoft YaHei",
-];
-/// For text that is neither, and for symbols.
-const LATIN: &[&str] =
-    &["Noto Sans", "DejaVu Sans", "Liberation Sans", "Helvetica Neue", "Segoe UI", "Arial"];
-const EMOJI: &[&str] = &["Noto Emoji", "Noto Color Emoji", "Apple Color Emoji", "Segoe UI Emoji", "Symbola"];
+/// Japanese, Korean, Latin, Greek and Cyrillic; made by `scripts/fonts/subset`, licensed under `fonts/OFL.txt`.
+/// Read where it lies in the program: pages that no document touches are never loaded.
+const BUILT_IN_REGULAR: &[u8] = include_bytes!("../../../fonts/NotoSansCJKjp-Regular.otf");
+/// The same characters in bold.
+const BUILT_IN_BOLD: &[u8] = include_bytes!("../../../fonts/NotoSansCJKjp-Bold.otf");
+/// Stands for a character that no font has.
+const REPLACEMENT: char = '\u{25a1}';
 
-/// Every font known, and the families to set the document in.
-pub(super) struct Fonts {
-    /// Loads a font when it is first used.
-    pub(super) store: FontStore,
-    /// In order of preference; together they have every character of the document.
-    pub(super) families: Vec<String>,
+/// A face's place among those of [`Fonts`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct FaceId(pub(super) usize);
+
+/// How heavy a text is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Weight {
+    /// Running text.
+    Regular,
+    /// Headings and totals.
+    Bold,
 }
 
-/// Finds fonts with every character of the texts: the folders' first and, when those do not suffice, the system's.
-pub(super) fn find(
-    texts: &[&str],
-    locale: Locale,
-    font_dirs: &[PathBuf],
-    wanted: &[String],
-) -> anyhow::Result<Fonts> {
-    let characters: BTreeMap<char, usize> = needed_characters(texts);
-    let mut store = FontStore::new();
-    for directory in font_dirs {
-        if !directory.is_dir() {
+/// One font, with what shaping and embedding need to know of it.
+pub(super) struct Face {
+    /// The whole file.
+    pub(super) data: Cow<'static, [u8]>,
+    /// Its place in a collection (TTC).
+    pub(super) index: u32,
+    /// Design units of an em.
+    pub(super) units_per_em: u16,
+    /// The name under which a PDF lists it.
+    pub(super) post_script_name: String,
+    /// What the shaper computes once of a font.
+    shaper: ShaperData,
+    /// What the shaper computes once of a font, a script and a direction.
+    plans: Vec<ShapePlan>,
+}
+
+/// The faces in use, and where to look for more.
+pub(super) struct Fonts {
+    faces: Vec<Face>,
+    regular: Vec<FaceId>,
+    bold: Vec<FaceId>,
+    files: FontFiles,
+    /// Faces opened from files, by file.
+    opened: HashMap<usize, Option<FaceId>>,
+    /// Which face has a character, so that it is looked for once.
+    choices: HashMap<(char, Weight), Option<FaceId>>,
+    /// Characters that no font has.
+    missing: BTreeSet<char>,
+    language: Option<Language>,
+}
+
+impl Face {
+    /// Reads a font, and tries whether a part of it could be embedded.
+    fn new(data: Cow<'static, [u8]>, index: u32) -> anyhow::Result<Self> {
+        let (units_per_em, post_script_name, shaper) = {
+            let font = FontRef::from_index(&data, index).context("not a font")?;
+            let head = font.head().context("a font without a `head` table")?;
+            anyhow::ensure!(head.units_per_em() > 0, "a font without a size");
+            subsetter::subset(&data, index, &GlyphRemapper::new())
+                .map_err(|error| anyhow::anyhow!("it cannot be embedded: {error:?}"))?;
+            (head.units_per_em(), post_script_name(&font), ShaperData::new(&font))
+        };
+        Ok(Self { data, index, units_per_em, post_script_name, shaper, plans: Vec::new() })
+    }
+
+    /// The font as its tables.
+    pub(super) fn font(&self) -> anyhow::Result<FontRef<'_>> {
+        FontRef::from_index(&self.data, self.index).context("failed to read a font that was read before")
+    }
+
+    /// The glyph of a character, if it has one.
+    fn glyph(&self, character: char) -> Option<u32> {
+        let glyph = self.font().ok()?.cmap().ok()?.map_codepoint(character)?;
+        (glyph.to_u32() != 0).then_some(glyph.to_u32())
+    }
+
+    /// How far each glyph moves the pen, in em, when it is not moved by its neighbours.
+    pub(super) fn advance(&self, glyph: u16) -> f32 {
+        let units = self.font().ok().and_then(|font| font.hmtx().ok()?.advance(u32::from(glyph).into()));
+        f32::from(units.unwrap_or_default()) / f32::from(self.units_per_em)
+    }
+
+    /// The outlines' format: PostScript (CFF) or TrueType.
+    pub(super) fn is_post_script(&self) -> bool {
+        self.font().is_ok_and(|font| font.table_data(Tag::new(b"CFF ")).is_some())
+    }
+}
+
+/// The name of a font without spaces, which is how a PDF refers to it.
+fn post_script_name(font: &FontRef<'_>) -> String {
+    let name = font.name().ok().and_then(|names| {
+        let mut records = names.name_record().iter();
+        let record = records.find(|record| record.name_id() == NameId::POSTSCRIPT_NAME)?;
+        record.string(names.string_data()).ok()
+    });
+    let name: String =
+        name.into_iter().flat_map(|name| name.chars()).filter(char::is_ascii_alphanumeric).collect();
+    if name.is_empty() { "Unnamed".to_owned() } else { name }
+}
+
+impl Fonts {
+    /// The fonts for a document in this language. `families` stand before the built-in one, and must be found.
+    pub(super) fn new(locale: Locale, families: &[String], folders: FontFolders) -> anyhow::Result<Self> {
+        for folder in &folders.own {
+            if !folder.is_dir() {
+                return Err(Failure::configuration(format!(
+                    "the font folder `{}` does not exist: correct pdf.font_dirs in batchctl.toml",
+                    folder.display()
+                ))
+                .into());
+            }
+        }
+        let mut fonts = Self {
+            faces: Vec::new(),
+            regular: Vec::new(),
+            bold: Vec::new(),
+            files: FontFiles::new(folders),
+            opened: HashMap::new(),
+            choices: HashMap::new(),
+            missing: BTreeSet::new(),
+            language: Language::new(locale.tag()),
+        };
+        for family in families {
+            fonts.add_family(family)?;
+        }
+        for (data, is_bold) in [(BUILT_IN_REGULAR, false), (BUILT_IN_BOLD, true)] {
+            let face =
+                fonts.add(Face::new(Cow::Borrowed(data), 0).context("failed to read a built-in font")?);
+            if is_bold { fonts.bold.push(face) } else { fonts.regular.push(face) }
+        }
+        Ok(fonts)
+    }
+
+    fn add(&mut self, face: Face) -> FaceId {
+        self.faces.push(face);
+        FaceId(self.faces.len() - 1)
+    }
+
+    /// Puts a family that the user chose before the built-in one.
+    fn add_family(&mut self, family: &str) -> anyhow::Result<()> {
+        let (regular, bold) = self.files.family(family);
+        let mut open = |file: usize| {
+            let path = self.files.path(file).to_owned();
+            self.open(file).ok_or_else(|| anyhow::anyhow!("the font `{}` cannot be used", path.display()))
+        };
+        let faces = (regular.map(&mut open).transpose()?, bold.map(&mut open).transpose()?);
+        let (Some(regular), Some(bold)) = (faces.0.or(faces.1), faces.1.or(faces.0)) else {
             return Err(Failure::configuration(format!(
-                "the font folder `{}` does not exist: correct pdf.font_dirs in batchctl.toml",
-                directory.display()
+                "font family `{family}` not found: install it, set pdf.font_dirs in batchctl.toml or correct \
+                 fonts.families in style.toml"
             ))
             .into());
-        }
-        store.extend(fonts::scan(directory));
+        };
+        self.regular.push(regular);
+        self.bold.push(bold);
+        Ok(())
     }
-    // A system with many fonts takes a while to look through, so not without need.
-    if !font_dirs.is_empty()
-        && let Ok(families) = choose(store.book(), &characters, locale, wanted, font_dirs)
-    {
-        return Ok(Fonts { store, families });
-    }
-    store.extend(fonts::system());
-    let families = choose(store.book(), &characters, locale, wanted, font_dirs)?;
-    Ok(Fonts { store, families })
-}
 
-/// The families to use, or what is missing and where to get it.
-fn choose(
-    book: &FontBook,
-    characters: &BTreeMap<char, usize>,
-    locale: Locale,
-    wanted: &[String],
-    font_dirs: &[PathBuf],
-) -> anyhow::Result<Vec<String>> {
-    if book.families().next().is_none() {
-        bail!("no font found at all{}: {}", searched(font_dirs), remedy("Noto Sans CJK", "fonts-noto-cjk"));
-    }
-    if let Some(missing) = wanted.iter().find(|family| !book.contains_family(&family.to_lowercase())) {
-        bail!(
-            "font family `{missing}` not found{}: install it, set pdf.font_dirs or correct pdf.fonts in batchctl.toml",
-            searched(font_dirs)
-        );
-    }
-    let mut families: Vec<String> = if wanted.is_empty() {
-        known_families(locale)
-            .filter(|family| book.contains_family(&family.to_lowercase()))
-            .map(str::to_owned)
-            .collect()
-    } else {
-        wanted.to_vec()
-    };
-    let mut missing: BTreeSet<char> = characters.keys().copied().collect();
-    families.retain(|family| {
-        let before = missing.len();
-        remove_covered(book, family, &mut missing);
-        // A family that adds nothing is not mentioned, or adding a font to the machine would change the file.
-        missing.len() < before
-    });
-    // Thai, or Hangul on a system with none of the usual fonts: any font is better than none.
-    for (family, _) in book.families() {
-        if missing.is_empty() {
-            break;
+    /// Opens a font file once. One that cannot be used is as if it were not there.
+    fn open(&mut self, file: usize) -> Option<FaceId> {
+        if let Some(opened) = self.opened.get(&file) {
+            return *opened;
         }
-        let before = missing.len();
-        remove_covered(book, family, &mut missing);
-        if missing.len() < before {
-            families.push(family.to_owned());
+        let face = std::fs::read(self.files.path(file))
+            .ok()
+            .and_then(|data| Face::new(Cow::Owned(data), 0).ok())
+            .map(|face| self.add(face));
+        self.opened.insert(file, face);
+        face
+    }
+
+    /// The face to set a character in; none if no font has it.
+    pub(super) fn face_of(&mut self, character: char, weight: Weight) -> Option<FaceId> {
+        if let Some(choice) = self.choices.get(&(character, weight)) {
+            return *choice;
+        }
+        let choice = self.look_for(character, weight);
+        if choice.is_none() {
+            self.missing.insert(character);
+        }
+        self.choices.insert((character, weight), choice);
+        choice
+    }
+
+    fn look_for(&mut self, character: char, weight: Weight) -> Option<FaceId> {
+        let chain = self.chain(weight);
+        if let Some(face) = chain.iter().find(|face| self.face(**face).glyph(character).is_some()) {
+            return Some(*face);
+        }
+        for file in self.files.with_character(character, weight == Weight::Bold) {
+            if let Some(face) = self.open(file)
+                && self.face(face).glyph(character).is_some()
+            {
+                return Some(face);
+            }
+        }
+        None
+    }
+
+    fn chain(&self, weight: Weight) -> &[FaceId] {
+        match weight {
+            Weight::Regular => &self.regular,
+            Weight::Bold => &self.bold,
         }
     }
-    // Named by the one that stands first in the document, which is the easiest to find.
-    let Some(first) = missing.iter().min_by_key(|character| characters.get(character)) else {
-        return Ok(families);
-    };
-    let (script, family, package) = script_of(*first, locale);
-    bail!("no font found for {script} text (first: `{first}`): {}", remedy(family, package));
-}
 
-fn known_families(locale: Locale) -> impl Iterator<Item = &'static str> {
-    let east_asian = locale.pick([JAPANESE, KOREAN], [JAPANESE, KOREAN], [KOREAN, JAPANESE]);
-    east_asian.into_iter().chain([CHINESE, LATIN, EMOJI]).flatten().copied()
-}
-
-fn remove_covered(book: &FontBook, family: &str, missing: &mut BTreeSet<char>) {
-    let face = book.select(&family.to_lowercase(), FontVariant::default());
-    if let Some(info) = face.and_then(|index| book.info(index)) {
-        missing.retain(|character| !info.coverage.contains(u32::from(*character)));
-    }
-}
-
-/// The characters that must have a glyph, each with its first place in the document.
-fn needed_characters(texts: &[&str]) -> BTreeMap<char, usize> {
-    let mut characters = BTreeMap::new();
-    for (place, character) in texts.iter().flat_map(|text| text.chars()).enumerate() {
-        if !character.is_whitespace() && !is_invisible(character) {
-            characters.entry(character).or_insert(place);
-        }
-    }
-    characters
-}
-
-/// Joiners, variation selectors and the like, which no font need have.
-fn is_invisible(character: char) -> bool {
-    matches!(
-        character,
-        '\u{ad}' | '\u{34f}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{fe00}'..='\u{fe0f}'
-            | '\u{feff}' | '\u{e0000}'..='\u{e0fff}'
-    ) || character.is_control()
-}
-
-/// What kind of text a character belongs to, with a font family that has it and its Debian package.
-fn script_of(character: char, locale: Locale) -> (&'static str, &'static str, &'static str) {
-    let japanese = ("Japanese", "Noto Sans CJK JP", "fonts-noto-cjk");
-    let korean = ("Korean", "Noto Sans CJK KR", "fonts-noto-cjk");
-    match character {
-        '\u{1100}'..='\u{11ff}'
-        | '\u{3130}'..='\u{318f}'
-        | '\u{a960}'..='\u{a97f}'
-        | '\u{ac00}'..='\u{d7ff}' => korean,
-        '\u{3040}'..='\u{30ff}' | '\u{31f0}'..='\u{31ff}' | '\u{ff66}'..='\u{ff9f}' => japanese,
-        '\u{2e80}'..='\u{303f}'
-        | '\u{3190}'..='\u{9fff}'
-        | '\u{f900}'..='\u{faff}'
-        | '\u{ff00}'..='\u{ffef}'
-        | '\u{20000}'..='\u{3ffff}' => {
-            locale.pick(("Chinese or Japanese", "Noto Sans CJK JP", "fonts-noto-cjk"), japanese, korean)
-        }
-        '\u{2190}'..='\u{2bff}' | '\u{1f000}'..='\u{1faff}' => {
-            ("symbol or emoji", "Noto Color Emoji", "fonts-noto-color-emoji")
-        }
-        '\u{0}'..='\u{24f}' => ("Latin", "DejaVu Sans", "fonts-dejavu-core"),
-        _ => ("this", "Noto Sans", "fonts-noto-core"),
-    }
-}
-
-fn remedy(family: &str, package: &str) -> String {
-    format!("install {family} (Debian: {package}) or set pdf.font_dirs in batchctl.toml")
-}
-
-fn searched(font_dirs: &[PathBuf]) -> String {
-    let names: Vec<_> = font_dirs.iter().map(|directory| format!("`{}`", Path::display(directory))).collect();
-    if names.is_empty() { String::new() } else { format!(" in {} or on this system", names.join(", ")) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use typst::text::{Coverage, FontFlags, FontInfo};
-
-    const LATIN_TEXT: &str = "Sales 0123456789";
-
-    fn book(fonts: &[(&str, &str)]) -> FontBook {
-        FontBook::from_infos(fonts.iter().map(|(family, characters)| FontInfo {
-            family: (*family).to_owned(),
-            variant: FontVariant::default(),
-            flags: FontFlags::empty(),
-            axes: Vec::new(),
-            coverage: Coverage::from_vec(characters.chars().map(u32::from).collect()),
-        }))
+    /// What is drawn for a character that no font has.
+    pub(super) fn replacement(&self, weight: Weight) -> anyhow::Result<(FaceId, u32)> {
+        self.chain(weight)
+            .iter()
+            .find_map(|face| Some((*face, self.face(*face).glyph(REPLACEMENT)?)))
+            .context("the built-in fonts have no replacement character")
     }
 
-    fn chosen(
-        fonts: &[(&str, &str)],
+    /// A face that was handed out.
+    pub(super) fn face(&self, id: FaceId) -> &Face {
+        &self.faces[id.0]
+    }
+
+    /// Shapes a text of one script and direction in one face.
+    pub(super) fn shape(
+        &mut self,
+        id: FaceId,
         text: &str,
-        locale: Locale,
-        wanted: &[&str],
-    ) -> Result<Vec<String>, String> {
-        let wanted: Vec<String> = wanted.iter().map(|family| (*family).to_owned()).collect();
-        choose(&book(fonts), &needed_characters(&[text]), locale, &wanted, &[])
-            .map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn each_language_gets_the_shapes_it_is_used_to() {
-        let all = "Sales 0123456789値가";
-        let fonts = [("Noto Sans CJK KR", all), ("Noto Sans CJK JP", all), ("Another Sans", all)];
-        assert_eq!(chosen(&fonts, "値가", Locale::Ja, &[]).unwrap(), ["Noto Sans CJK JP"]);
-        assert_eq!(chosen(&fonts, "値가", Locale::Ko, &[]).unwrap(), ["Noto Sans CJK KR"]);
-        assert_eq!(chosen(&fonts, "値가", Locale::Ko, &["another sans"]).unwrap(), ["another sans"]);
-    }
-
-    #[test]
-    fn a_font_nobody_named_is_used_before_giving_up() {
-        let fonts = [("DejaVu Sans", LATIN_TEXT), ("Baekmuk Dotum", "가격")];
-        assert_eq!(chosen(&fonts, "Sales 가격", Locale::Ko, &[]).unwrap(), ["DejaVu Sans", "Baekmuk Dotum"]);
-    }
-
-    #[test]
-    fn missing_fonts_are_named_by_the_text_that_needs_them() {
-        let fonts = [("DejaVu Sans", LATIN_TEXT)];
-        let cases = [
-            (
-                "Sales 한국",
-                "no font found for Korean text (first: `한`): install Noto Sans CJK KR (Debian: fonts-noto-cjk)",
-            ),
-            (
-                "Sales レポート値",
-                "no font found for Japanese text (first: `レ`): install Noto Sans CJK JP (Debian: fonts-noto-cjk)",
-            ),
-            (
-                "値レ",
-                "no font found for Chinese or Japanese text (first: `値`): install Noto Sans CJK JP (Debian: fonts-noto-cjk)",
-            ),
-            (
-                "Sale 🎁",
-                "no font found for symbol or emoji text (first: `🎁`): install Noto Color Emoji (Debian: fonts-noto-color-emoji)",
-            ),
-        ];
-        for (text, message) in cases {
-            let message = format!("{message} or set pdf.font_dirs in batchctl.toml");
-            assert_eq!(chosen(&fonts, text, Locale::En, &[]).unwrap_err(), message);
+        direction: Direction,
+    ) -> anyhow::Result<GlyphBuffer> {
+        let language = self.language.as_ref();
+        let Face { data, index, shaper, plans, .. } = &mut self.faces[id.0];
+        let font = FontRef::from_index(data, *index).context("failed to read a font that was read before")?;
+        let shaper = shaper.shaper(&font).build();
+        let mut buffer = UnicodeBuffer::new();
+        buffer.push_str(text);
+        buffer.set_direction(direction);
+        if let Some(language) = language {
+            buffer.set_language(language.clone());
         }
-        assert_eq!(
-            chosen(&[], "Sales", Locale::En, &[]).unwrap_err(),
-            "no font found at all: install Noto Sans CJK (Debian: fonts-noto-cjk) or set pdf.font_dirs in batchctl.toml"
-        );
+        buffer.guess_segment_properties();
+        // Figures below each other line up.
+        let features = [Feature::new(Tag::new(b"tnum"), 1, ..)];
+        let script = Some(buffer.script());
+        let key = ShapePlanKey::new(script, direction).language(language).features(&features);
+        let known = plans.iter().position(|plan| key.matches(plan));
+        let plan = known.unwrap_or_else(|| {
+            plans.push(ShapePlan::new(&shaper, direction, script, language, &features));
+            plans.len() - 1
+        });
+        let options = ShapeOptions::new().plan(Some(&plans[plan])).features(&features);
+        Ok(shaper.shape(buffer, options))
     }
 
-    #[test]
-    fn what_cannot_be_seen_needs_no_font() {
-        assert_eq!(
-            chosen(&[("DejaVu Sans", "a❤")], "a\u{200d}\u{fe0f}❤\u{3000}\n\u{1b}", Locale::En, &[])
-                .unwrap()
-                .len(),
-            1
-        );
+    /// Characters that no font had so far.
+    pub(super) fn missing(&self) -> Vec<char> {
+        self.missing.iter().copied().collect()
     }
 }

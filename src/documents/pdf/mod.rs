@@ -1,17 +1,41 @@
-//! A document as PDF, set by typst from a template.
+//! A document as PDF: texts shaped, columns laid out and pages written by this program, in fonts that come with it.
 //!
-//! The template (`templates/pdf/report.typ`, or the user's own `report.typ`) reads the document as data from
-//! `/data.json`; nothing of it is ever read as markup. Fonts come from the system: what the document says is
-//! checked against them first, so that nobody gets a page of empty boxes.
+//! Nothing outside is needed: a machine without any font makes the same file as one with many, unless a text has
+//! characters beyond Latin, Greek, Cyrillic, Japanese and Korean. Only then are the folders of fonts looked through.
+//! How it looks is told by `templates/pdf/style.toml`, or by the user's own file of that name (`docs/pdf.md`).
 
 #[cfg(feature = "pdf")]
-mod compile;
+mod chart;
 #[cfg(feature = "pdf")]
-mod data;
+mod compose;
+#[cfg(feature = "pdf")]
+mod font_files;
 #[cfg(feature = "pdf")]
 mod fonts;
+#[cfg(feature = "pdf")]
+mod images;
+#[cfg(feature = "pdf")]
+pub(super) mod picture;
+#[cfg(feature = "pdf")]
+mod raster;
+#[cfg(feature = "pdf")]
+mod scene;
+#[cfg(feature = "pdf")]
+mod sheet;
+#[cfg(feature = "pdf")]
+mod structure;
+#[cfg(feature = "pdf")]
+mod style;
+#[cfg(feature = "pdf")]
+mod table;
+#[cfg(feature = "pdf")]
+mod text;
+#[cfg(feature = "pdf")]
+mod writer;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use chrono::{DateTime, Utc};
 
@@ -20,54 +44,75 @@ use super::Document;
 /// Whether this build makes PDFs, and pictures of charts.
 pub const IS_BUILT_IN: bool = cfg!(feature = "pdf");
 
-/// How a PDF is made.
-#[derive(Clone, Debug)]
-pub struct PdfOptions<'a> {
-    /// A folder with the user's own `report.typ`, instead of the built-in template.
-    pub template_dir: Option<&'a Path>,
-    /// Folders searched for fonts before the system's.
-    pub font_dirs: Vec<PathBuf>,
-    /// Font families in order of preference, instead of those we know for the document's locale.
-    pub font_families: Vec<String>,
-    /// The document's date, and what `datetime.today()` says in a template.
-    pub created: DateTime<Utc>,
+/// Where fonts may be, beside those that come with the program.
+#[derive(Clone, Debug, Default)]
+pub struct FontFolders {
+    /// The user's (`pdf.font_dirs`); each must exist.
+    pub own: Vec<PathBuf>,
+    /// The system's; those that do not exist are passed over.
+    pub system: Vec<PathBuf>,
 }
 
-/// Makes the PDF's bytes; the same input and fonts give the same bytes.
-#[cfg(feature = "pdf")]
-pub fn render(document: &Document, options: &PdfOptions<'_>) -> anyhow::Result<Vec<u8>> {
-    use anyhow::Context;
+/// How a PDF is made.
+#[derive(Clone, Debug)]
+pub struct PdfOptions {
+    /// A folder with the user's own `style.toml`.
+    pub template_dir: Option<PathBuf>,
+    /// Where fonts may be for characters that the built-in ones lack.
+    pub fonts: FontFolders,
+    /// The document's date.
+    pub created: DateTime<Utc>,
+    /// Set to end the work early.
+    pub stop: Arc<AtomicBool>,
+}
 
-    let render = || {
-        let texts = data::texts(document);
-        let fonts = fonts::find(&texts, document.locale, &options.font_dirs, &options.font_families)?;
-        let data = data::describe(document, &fonts.families, options.created);
-        compile::compile(&serde_json::to_vec(&data)?, fonts.store, options, &document.name)
+/// A PDF that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pdf {
+    /// The file.
+    pub bytes: Vec<u8>,
+    /// The characters that no font has: each is drawn as an empty square.
+    pub missing: Vec<char>,
+}
+
+/// Makes a PDF; the same input and fonts give the same bytes.
+#[cfg(feature = "pdf")]
+pub fn render(document: &Document, options: &PdfOptions) -> anyhow::Result<Pdf> {
+    use anyhow::Context as _;
+
+    let render = || -> anyhow::Result<Pdf> {
+        let style = style::Style::load(options.template_dir.as_deref())?;
+        let mut folders = options.fonts.clone();
+        folders.own.extend(style.folder.clone());
+        let mut fonts = fonts::Fonts::new(document.locale, &style.fonts.families, folders)?;
+        let bytes = compose::compose(document, &style, &mut fonts, options.created, &options.stop)?;
+        Ok(Pdf { bytes, missing: fonts.missing() })
     };
     render().with_context(|| format!("failed to write document `{}` as PDF", document.name))
 }
 
-/// Draws charts as a picture; see [`super::picture`].
-#[cfg(feature = "pdf")]
-pub(super) fn draw(
-    charts: &[super::Chart],
-    locale: crate::locale::Locale,
-    font_dirs: &[PathBuf],
-) -> anyhow::Result<super::picture::Picture> {
-    let texts = data::chart_texts(charts, locale);
-    let fonts = fonts::find(&texts, locale, font_dirs, &[])?;
-    let data = data::describe_picture(charts, locale, &fonts.families);
-    compile::draw(&serde_json::to_vec(&data)?, fonts.store)
-}
-
 /// Says that this build makes no PDF, and how to get one that does.
 #[cfg(not(feature = "pdf"))]
-pub fn render(document: &Document, _options: &PdfOptions<'_>) -> anyhow::Result<Vec<u8>> {
+pub fn render(document: &Document, _options: &PdfOptions) -> anyhow::Result<Pdf> {
     anyhow::bail!(
         "failed to write document `{}` as PDF: this build has no PDF support, build it with `cargo build --release \
          --features pdf`",
         document.name
     )
+}
+
+/// Names characters that no font has, for a warning: `한`, `🎁` and 3 more.
+pub fn name_missing(missing: &[char]) -> String {
+    /// As many as fit on a line.
+    const NAMED: usize = 5;
+    let named: Vec<String> = missing
+        .iter()
+        .take(NAMED)
+        .map(|character| format!("`{character}` (U+{:04X})", u32::from(*character)))
+        .collect();
+    let more = missing.len().saturating_sub(NAMED);
+    let and_more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    format!("{}{and_more}", named.join(", "))
 }
 
 #[cfg(feature = "pdf")]

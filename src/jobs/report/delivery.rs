@@ -211,7 +211,7 @@ impl<'a> Sender<'a> {
     ) -> anyhow::Result<usize> {
         let mut attachments = Vec::new();
         for &format in &mailing.formats {
-            let file = self.publication.render(cx, format, content, true)?;
+            let file = self.publication.render(cx, format, content, true).await?;
             attachments.push(Attachment {
                 name: file.name,
                 content_type: file.media_type,

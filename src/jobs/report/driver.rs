@@ -152,8 +152,10 @@ impl<R: Report> Job for R {
     async fn deliver(&self, cx: &Context, db: &mut Db, completed: &[&DayRange]) -> anyhow::Result<()> {
         let periods: BTreeSet<NaiveDate> = completed.iter().map(|period| period.first()).collect();
         self.check_stored(db, &periods).await?;
-        publish(self, cx, db, &periods).await?;
-        mail(self, cx, db, &periods).await
+        // A file that cannot be written must not keep the mails back.
+        let published = publish(self, cx, db, &periods).await;
+        let mailed = mail(self, cx, db, &periods).await;
+        published.and(mailed)
     }
 }
 
@@ -169,7 +171,8 @@ fn planned(step: Step, first: NaiveDate, flag: &MallArgs, malls: &[Mall]) -> Pla
     Planned::new(key, step.around(first)).exclusive_by(first.to_string()).on(first).at(flag, malls)
 }
 
-/// Shows or writes the figures in the formats that were asked for.
+/// Shows or writes the figures in the formats that were asked for. One that fails does not stop the others; the first
+/// failure is the result.
 async fn publish<R: Report>(
     report: &R,
     cx: &Context,
@@ -180,11 +183,13 @@ async fn publish<R: Report>(
     if publication.formats(cx).is_empty() {
         return Ok(());
     }
+    let mut result = Ok(());
     for periods in grouped(periods, R::IS_SHOWN_BY_PERIOD) {
         let figures = report.load(cx, db, &periods, &Audience::Command).await?;
-        publication.publish(cx, &content::<R>(cx, &figures, publication.locale(cx)))?;
+        let content = content::<R>(cx, &figures, publication.locale(cx));
+        result = result.and(publication.publish(cx, &content).await);
     }
-    Ok(())
+    result
 }
 
 /// Mails the figures to their recipients. A mail that fails does not stop the others; the first failure is the result.

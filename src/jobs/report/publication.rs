@@ -1,13 +1,15 @@
 //! What all reports share: the flags for format and destination, and writing the files.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 
 use crate::address;
 use crate::context::Context;
-use crate::documents::pdf::PdfOptions;
+use crate::documents::pdf::{FontFolders, Pdf, PdfOptions};
 use crate::documents::{Document, Format, Table, csv, json, pdf, terminal, xlsx};
 use crate::failure::{Failure, one_line};
 use crate::files::write_atomically;
@@ -169,27 +171,32 @@ impl PublicationArgs {
         (out != Path::new("-")).then(|| cx.working_dir().join(out))
     }
 
-    /// Writes the report in each format asked for.
-    pub fn publish(&self, cx: &Context, content: &Content<'_>) -> anyhow::Result<()> {
-        let folder = self.folder(cx);
+    /// Writes the report in each format asked for. One that fails does not stop the others; the first failure is the
+    /// result.
+    pub async fn publish(&self, cx: &Context, content: &Content<'_>) -> anyhow::Result<()> {
+        let mut result = Ok(());
         for format in self.formats(cx) {
-            let rendered = self.render(cx, format, content, folder.is_some())?;
-            match &folder {
-                Some(folder) => {
-                    std::fs::create_dir_all(folder)
-                        .with_context(|| format!("failed to create the folder `{}`", folder.display()))?;
-                    let path = folder.join(&rendered.name);
-                    write_atomically(&path, |file| Ok(file.write_all(&rendered.bytes)?))?;
-                    cx.output.status(&format!("Wrote {}", path.display()));
-                }
-                None => cx.output.data(&rendered.bytes).context("failed to write to stdout")?,
-            }
+            result = result.and(self.publish_as(cx, format, content).await);
         }
+        result
+    }
+
+    async fn publish_as(&self, cx: &Context, format: Format, content: &Content<'_>) -> anyhow::Result<()> {
+        let folder = self.folder(cx);
+        let rendered = self.render(cx, format, content, folder.is_some()).await?;
+        let Some(folder) = folder else {
+            return cx.output.data(&rendered.bytes).context("failed to write to stdout");
+        };
+        std::fs::create_dir_all(&folder)
+            .with_context(|| format!("failed to create the folder `{}`", folder.display()))?;
+        let path = folder.join(&rendered.name);
+        write_atomically(&path, |file| Ok(file.write_all(&rendered.bytes)?))?;
+        cx.output.status(&format!("Wrote {}", path.display()));
         Ok(())
     }
 
     /// Renders the report in one format; `is_file` if a person will open it by a double click.
-    pub fn render(
+    pub async fn render(
         &self,
         cx: &Context,
         format: Format,
@@ -224,16 +231,51 @@ impl PublicationArgs {
                 bytes
             }
             Format::Pdf => {
-                let template_dir = cx.config.pdf_template_dir();
-                let options = PdfOptions {
-                    template_dir: template_dir.as_deref(),
-                    font_dirs: cx.config.pdf_font_dirs(),
-                    font_families: Vec::new(),
-                    created: content.created,
-                };
-                pdf::render(&document, &options)?
+                let pdf = draw_pdf(cx, document, content.created).await?;
+                if !pdf.missing.is_empty() {
+                    cx.output.warn(&format!("{name}: {}", missing_characters(&pdf.missing)));
+                }
+                pdf.bytes
             }
         };
         Ok(Rendered { name, media_type, bytes })
     }
+}
+
+/// Draws a PDF on a thread of its own, which ends when nobody waits for it any more: at the run's deadline, or when
+/// the run is stopped.
+async fn draw_pdf(cx: &Context, document: Document, created: DateTime<Utc>) -> anyhow::Result<Pdf> {
+    struct StopOnDrop(Arc<AtomicBool>);
+
+    impl Drop for StopOnDrop {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let options = PdfOptions {
+        template_dir: cx.config.pdf_template_dir(),
+        fonts: font_folders(cx),
+        created,
+        stop: Arc::clone(&stop),
+    };
+    let _stop = StopOnDrop(stop);
+    tokio::task::spawn_blocking(move || pdf::render(&document, &options))
+        .await
+        .context("failed to wait for the PDF")?
+}
+
+/// Where fonts are looked for when a text has characters that the built-in ones lack.
+pub fn font_folders(cx: &Context) -> FontFolders {
+    FontFolders { own: cx.config.pdf_font_dirs(), system: cx.config.system_font_dirs() }
+}
+
+/// Warns of characters that stand as empty squares on paper or in a picture, and tells the remedy.
+pub fn missing_characters(missing: &[char]) -> String {
+    format!(
+        "no font has {}, drawn as an empty square: install one that has, or name its folder in pdf.font_dirs of \
+         batchctl.toml",
+        pdf::name_missing(missing)
+    )
 }

@@ -4,6 +4,7 @@ mod cafe24;
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use crate::support::{Arranged, Database, Sandbox, Shop, on_both_databases};
 
@@ -100,6 +101,26 @@ fn the_demo_needs_nothing_but_an_empty_folder() {
         .succeeds()
         .prints("a folder/example/reports/en/");
     assert!(sandbox.path("a folder/example/data/orders.csv").exists());
+}
+
+/// Words that only the right glyphs spell: what is copied out of each PDF.
+#[test]
+fn the_demo_needs_no_font_of_the_system() {
+    let sandbox = Sandbox::without_schema(Database::Sqlite);
+    sandbox.write("batchctl.toml", "[pdf]\nsystem_fonts = false\n");
+    let ran = sandbox.batchctl(["--verbose", "demo"]).run().succeeds();
+    assert!(!ran.stderr.contains("no font"), "{}", ran.stderr);
+    for (locale, title) in
+        [("en", "Daily sales report"), ("ja", "日次売上レポート"), ("ko", "일일 매출 보고서")]
+    {
+        let pdf = sandbox.path(&format!("demo/reports/{locale}/daily-sales-2026-11-18.pdf"));
+        let ran =
+            Command::new("pdftotext").args(["-layout".as_ref(), pdf.as_os_str(), "-".as_ref()]).output();
+        let text = String::from_utf8(ran.unwrap().stdout).unwrap();
+        for word in [title, "東京本店", "서울 스토어"] {
+            assert!(text.contains(word), "no {word} in:\n{text}");
+        }
+    }
 }
 
 fn two_demos_are_the_same(sandbox: &Sandbox) {

@@ -28,7 +28,7 @@ use crate::shop::malls::Mall;
 use super::delivery::{Letter, Mailing};
 use super::driver::{Audience, Report, ReportArgs};
 use super::periods::{Step, current_in};
-use super::publication::Extent;
+use super::publication::{Extent, font_folders, missing_characters};
 use figures::Figures;
 
 /// The content id by which the template refers to the chart: `<img src="cid:chart">`.
@@ -108,7 +108,12 @@ impl Report for Args {
         let Some(day) = periods.first() else { return Ok(None) };
         let locale = mailing.locale;
         let charts = document::charts(figures, locale);
-        let picture = picture::draw(&charts, locale, &cx.config.pdf_font_dirs())?;
+        let picture = picture::draw(&charts, locale, font_folders(cx))?;
+        if let Some(missing) =
+            picture.as_ref().map(|picture| &picture.missing).filter(|missing| !missing.is_empty())
+        {
+            cx.output.warn(&format!("the chart of {day}: {}", missing_characters(missing)));
+        }
         let mut data = document::variables(figures, locale);
         data["has_chart"] = json!(picture.is_some());
         Ok(Some(Letter {

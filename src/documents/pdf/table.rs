@@ -1,0 +1,209 @@
+//! Tables: columns as wide as their content needs, rows over pages.
+
+use unicode_width::UnicodeWidthStr;
+
+use super::sheet::{Sheet, Type, count, phrases};
+use crate::documents::{CURRENCY_COLUMN_KEY, ColumnKind, Table, printable};
+use crate::locale::Locale;
+
+/// Blank space left and right of each cell, in points.
+pub(super) const CELL_INSET: f32 = 3.5;
+/// How many of a column's longest texts are measured: which is widest depends on the letters.
+const MEASURED_TEXTS: usize = 5;
+/// Tables up to this many characters wide stand upright; wider ones turn the page.
+const PORTRAIT_CHARACTERS: usize = 96;
+/// What a column takes beside its text, in characters.
+const COLUMN_MARGIN: usize = 2;
+/// Text columns wrap, so they count for no more than this when the page is chosen, in characters.
+const WIDEST_TEXT: usize = 30;
+/// A text column is not squeezed below this, at 10 points.
+const LEAST_TEXT: f32 = 90.0;
+/// A heading in Japanese may break anywhere, but not into single characters: this much at 10 points stays together.
+const LEAST_JAPANESE: f32 = 40.0;
+/// What is left over goes to the columns up to this many times the font size each; the rest to the first text.
+const MOST_SPARE: f32 = 1.6;
+/// A heading of figures stands on one line where it is not wider than this many times the figures.
+const WIDEST_HEADING: f32 = 1.5;
+/// The step from one font size to the next smaller one.
+const SIZE_STEP: f32 = 0.5;
+/// The size that columns are measured at.
+const MEASURED_AT: f32 = 10.0;
+
+/// A table as a reader sees it.
+pub(super) struct ShownTable {
+    pub(super) title: String,
+    pub(super) columns: Vec<ShownColumn>,
+    pub(super) rows: Vec<ShownRow>,
+}
+
+pub(super) struct ShownColumn {
+    pub(super) label: String,
+    /// Lines up on the right.
+    pub(super) is_figure: bool,
+    is_date: bool,
+    /// Repeated where a table continues below with further columns.
+    is_fixed: bool,
+}
+
+pub(super) struct ShownRow {
+    pub(super) cells: Vec<String>,
+    pub(super) emphasis: bool,
+}
+
+/// What a column needs at 10 points: `least` before words or figures would break, `most` to stand on one line.
+#[derive(Clone, Copy)]
+struct Need {
+    least: f32,
+    most: f32,
+}
+
+/// Columns that stand side by side, with their widths.
+pub(super) struct Panel {
+    /// Each column's place in the table, and its width with the blank space around it, in points.
+    pub(super) columns: Vec<(usize, f32)>,
+    pub(super) size: f32,
+}
+
+impl ShownTable {
+    pub(super) fn of(table: &Table, locale: Locale) -> Self {
+        let columns =
+            table.columns.iter().zip(table.headings()).enumerate().map(|(index, (column, label))| {
+                ShownColumn {
+                    label: printable(&label),
+                    is_figure: column.kind.is_figure(),
+                    is_date: column.kind == ColumnKind::Date,
+                    // What a row is about, and what its amounts count.
+                    is_fixed: index == 0 || column.key == CURRENCY_COLUMN_KEY,
+                }
+            });
+        let rows = table.displayed(locale).into_iter().zip(&table.rows).map(|(cells, row)| ShownRow {
+            cells: cells.iter().map(|text| printable(text)).collect(),
+            emphasis: row.emphasis,
+        });
+        Self { title: printable(&table.title), columns: columns.collect(), rows: rows.collect() }
+    }
+
+    /// Whether it wants a page that lies on its side.
+    pub(super) fn is_wide(&self) -> bool {
+        let width = |(index, column): (usize, &ShownColumn)| {
+            // Headings wrap between their words.
+            let word = column.label.split(' ').map(UnicodeWidthStr::width).max().unwrap_or(0);
+            let cells = self.rows.iter().filter_map(|row| row.cells.get(index)).map(|cell| cell.width());
+            cells.chain([word]).max().unwrap_or(0).min(WIDEST_TEXT) + COLUMN_MARGIN
+        };
+        self.columns.iter().enumerate().map(width).sum::<usize>() > PORTRAIT_CHARACTERS
+    }
+
+    /// Lays the columns out between two edges so far apart: as large as fits; a table too wide for the smallest
+    /// print in several panels below each other, so that nothing is ever cut off.
+    pub(super) fn panels(
+        &self,
+        sheet: &mut Sheet<'_>,
+        style: Type,
+        (largest, smallest): (f32, f32),
+        available: f32,
+    ) -> anyhow::Result<Vec<Panel>> {
+        let needs = self.needs(sheet, style)?;
+        let all: Vec<usize> = (0..self.columns.len()).collect();
+        let mut size = largest;
+        while size >= smallest {
+            if let Some(columns) = self.widths(&all, &needs, size, available) {
+                return Ok(vec![Panel { columns, size }]);
+            }
+            size -= SIZE_STEP;
+        }
+        let size = largest.min(smallest + 2.0 * SIZE_STEP);
+        let fixed: Vec<usize> = all.iter().copied().filter(|index| self.columns[*index].is_fixed).collect();
+        let mut groups = vec![fixed.clone()];
+        for index in all.into_iter().filter(|index| !self.columns[*index].is_fixed) {
+            let Some(last) = groups.last_mut() else { break };
+            let grown: Vec<usize> = last.iter().copied().chain([index]).collect();
+            if *last == fixed || self.widths(&grown, &needs, size, available).is_some() {
+                *last = grown;
+            } else {
+                groups.push(fixed.iter().copied().chain([index]).collect());
+            }
+        }
+        let panels = groups.into_iter().map(|group| {
+            let columns = self.widths(&group, &needs, size, available).unwrap_or_else(|| {
+                // Columns that are too wide even so share the page, and their texts wrap.
+                let room = available - 2.0 * CELL_INSET * count(group.len());
+                let wish: f32 = group.iter().map(|index| needs[*index].least).sum();
+                let share = |index: usize| room * needs[index].least / wish + 2.0 * CELL_INSET;
+                group.iter().map(|index| (*index, share(*index))).collect()
+            });
+            Panel { columns, size }
+        });
+        Ok(panels.collect())
+    }
+
+    /// Measures what each column needs, in the bold print that totals have.
+    fn needs(&self, sheet: &mut Sheet<'_>, style: Type) -> anyhow::Result<Vec<Need>> {
+        let style = Type::bold(MEASURED_AT, style.colour);
+        let mut needs = Vec::new();
+        for (index, column) in self.columns.iter().enumerate() {
+            let mut longest: Vec<(usize, &str)> = Vec::new();
+            for row in &self.rows {
+                let cell = row.cells.get(index).map_or("", String::as_str);
+                let width = cell.width();
+                if longest.len() < MEASURED_TEXTS || longest.last().is_some_and(|(least, _)| width > *least) {
+                    let place = longest.partition_point(|(other, _)| *other >= width);
+                    longest.insert(place, (width, cell));
+                    longest.truncate(MEASURED_TEXTS);
+                }
+            }
+            let mut cells: f32 = 0.0;
+            for (_, text) in longest {
+                cells = cells.max(sheet.width_of(text, style)?);
+            }
+            let mut heading: f32 = 0.0;
+            for phrase in phrases(&column.label) {
+                let width = sheet.width_of(phrase.trim_end(), style)?;
+                let is_japanese =
+                    phrase.chars().any(|character| matches!(character, '\u{3040}'..='\u{9fff}'));
+                heading = heading.max(if is_japanese { width.min(LEAST_JAPANESE) } else { width });
+            }
+            let least_and_wish = cells.max(heading);
+            needs.push(if column.is_figure || column.is_date {
+                let label = sheet.width_of(&column.label, style)?;
+                Need { least: least_and_wish, most: least_and_wish.max(label.min(WIDEST_HEADING * cells)) }
+            } else {
+                Need { least: heading.max(cells.min(LEAST_TEXT)), most: least_and_wish }
+            });
+        }
+        Ok(needs)
+    }
+
+    /// The widths of these columns at a font size; none if they do not fit.
+    fn widths(
+        &self,
+        group: &[usize],
+        needs: &[Need],
+        size: f32,
+        available: f32,
+    ) -> Option<Vec<(usize, f32)>> {
+        let scale = size / MEASURED_AT;
+        let room = available - 2.0 * CELL_INSET * count(group.len());
+        let least: f32 = group.iter().map(|index| needs[*index].least * scale).sum();
+        let most: f32 = group.iter().map(|index| needs[*index].most * scale).sum();
+        if least > room {
+            return None;
+        }
+        let taker = group.iter().position(|index| !self.columns[*index].is_figure).unwrap_or(0);
+        let widths = group.iter().enumerate().map(|(place, &index)| {
+            let Need { least: own_least, most: own_most } = needs[index];
+            let (own_least, own_most) = (own_least * scale, own_most * scale);
+            let width = if most > room {
+                own_least + (own_most - own_least) * (room - least) / (most - least)
+            } else {
+                // What is left over goes to the first text column; a little of it keeps figures apart.
+                let spare = room - most;
+                let each = (spare / count(group.len())).min(MOST_SPARE * size);
+                let rest = spare - each * count(group.len());
+                own_most + each + if place == taker { rest } else { 0.0 }
+            };
+            (index, width + 2.0 * CELL_INSET)
+        });
+        Some(widths.collect())
+    }
+}
