@@ -23,7 +23,8 @@ impl PrivateKey {
     pub fn from_pem(pem: &str) -> Result<Self, &'static str> {
         // `env` files and Kubernetes keep a PEM on one line.
         let pem = pem.replace("\\n", "\n");
-        let key = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| "does not hold a private key as PEM")?;
+        let key = PrivateKeyDer::from_pem_slice(pem.as_bytes())
+            .map_err(|_| "does not hold a private key as PEM")?;
         let key = rustls::crypto::ring::sign::any_supported_type(&key).map_err(
             |_| "does not hold a usable RSA key: 2048 to 4096 bits, PKCS #1 or PKCS #8, without a passphrase",
         )?;

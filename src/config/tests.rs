@@ -286,7 +286,7 @@ const TOML_EXAMPLE: &str = include_str!("../../batchctl.example.toml");
 fn uncommented(example: &str) -> String {
     let is_setting = |rest: &&str| rest.starts_with(|c: char| !matches!(c, ' ' | '#'));
     let line = |line| str::strip_prefix(line, "#").filter(is_setting).unwrap_or(line);
-    example.lines().map(|text| format!("{}\n", line(text))).collect()
+    example.lines().flat_map(|text| [line(text), "\n"]).collect()
 }
 
 /// Both examples, whole.

@@ -56,7 +56,10 @@ mod tests {
     #[test]
     fn the_docs_show_the_example_as_it_is() {
         let page = include_str!("../../docs/adding-a-job.md");
-        assert!(page.contains(&format!("```rust\n{}```\n", include_str!("example.rs"))), "copy example.rs into it");
+        assert!(
+            page.contains(&format!("```rust\n{}```\n", include_str!("example.rs"))),
+            "copy example.rs into it"
+        );
     }
 
     async fn the_example_of_the_docs_deletes_old_carts_with_their_items(db: &mut TestDb) {
@@ -76,7 +79,8 @@ mod tests {
             .await;
         }
         let definition = JobCommand::<example::Args>::augment_args(clap::Command::new("purge"));
-        let command = JobCommand::<example::Args>::from_arg_matches(&definition.get_matches_from(["purge"])).unwrap();
+        let command =
+            JobCommand::<example::Args>::from_arg_matches(&definition.get_matches_from(["purge"])).unwrap();
         let cx = db.context();
         assert_eq!(Action::from(&command).run(&cx).await, ExitCode::Completed);
         assert_eq!(db.lines("SELECT cart_key FROM carts").await, ["C2"]);

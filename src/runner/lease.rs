@@ -452,7 +452,8 @@ mod tests {
             pid: own.pid,
             // The number has been given to another process since.
             pid_started_ticks: own.started_ticks + 1,
-            lease_expires_at: crate::clock::machine_time() + LEASE,
+            // By the database's own clock, far from over.
+            lease_expires_at: db.server_time().await.unwrap() + LEASE,
             checkpoint: Some("\"page 7\"".to_owned()),
             items_read: 700,
             items_written: 690,

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use crate::db::{Bulk, BulkColumn, BulkRow, BulkValue, Db, DbError, Kind, RowEncoder};
 use crate::values;
 
-use super::upsert::{MATCH_COLUMNS, UpsertCounts, SourceTime, Upsert};
+use super::upsert::{MATCH_COLUMNS, SourceTime, Upsert, UpsertCounts};
 
 /// The column that tells the lines of a record apart.
 const LINE_KEY: &str = "line_key";
@@ -153,7 +153,11 @@ impl<R: HasLines> WithLines<R> {
     }
 
     /// Takes the staged records over. A record is a state: what its source does not say of it is not so.
-    pub async fn store(db: &mut Db, source_time: SourceTime, now: DateTime<Utc>) -> anyhow::Result<UpsertCounts> {
+    pub async fn store(
+        db: &mut Db,
+        source_time: SourceTime,
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<UpsertCounts> {
         let records =
             Upsert { uses_staged_ids: true, ..Upsert::of::<R>(R::STORED_IN, R::KEY) }.later_by(source_time);
         if db.kind() == Kind::Sqlite {

@@ -53,10 +53,12 @@ impl Worker<'_> {
         lines.extend(verdict.hint.as_ref().map(|hint| format!("hint: {hint}")));
         lines.push(format!("look:  {}", session.command("runs show", execution.id)));
         lines.push(format!("retry: {}", session.command("runs retry", execution.id)));
-        let word = verdict.status.word().to_lowercase().replace('_', " ");
+        let status = verdict.status.word().to_lowercase().replace('_', " ");
         let number = verdict.code.number();
-        self.failures
-            .note(&format!("{name} {word} (run {}, exit {number}, {took}): {message}", execution.id), &lines);
+        self.failures.note(
+            &format!("{name} {status} (run {}, exit {number}, {took}): {message}", execution.id),
+            &lines,
+        );
         // Whoever took a lost run over has told of it; a database that is gone takes no alert.
         if !matches!(verdict.status, Status::Stopped | Status::Crashed) && !self.is_database_gone {
             // Whoever reads it in a chat has not seen the terminal.

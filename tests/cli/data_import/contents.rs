@@ -3,10 +3,7 @@
 use super::{file, import, item_errors, rows, shop_rows, with_tokyo};
 use crate::support::{Sandbox, Shop, on_both_databases};
 
-on_both_databases![
-    orders_are_imported_with_their_lines,
-    a_field_of_more_than_10_000_characters_is_refused,
-];
+on_both_databases![orders_are_imported_with_their_lines, a_field_of_more_than_10_000_characters_is_refused,];
 
 /// When everything in a sandbox happens, in UTC.
 const IMPORTED: &str = "2026-11-19T16:00:00+00:00";

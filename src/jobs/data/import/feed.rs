@@ -82,7 +82,11 @@ pub(super) struct Feed<R>(mpsc::Receiver<Result<FeedMessage<R>, Failure>>);
 
 impl<R: Rows> Feed<R> {
     /// Starts to read.
-    pub(super) fn start<K: FileKind<Rows = R>>(source: &Source, layout: &Arc<Layout>, plan: ReadPlan) -> Self {
+    pub(super) fn start<K: FileKind<Rows = R>>(
+        source: &Source,
+        layout: &Arc<Layout>,
+        plan: ReadPlan,
+    ) -> Self {
         let (sender, receiver) = mpsc::channel(WAITING_CHUNKS);
         let (source, layout) = (source.clone(), Arc::clone(layout));
         tokio::task::spawn_blocking(move || {

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use chrono::{DateTime, NaiveDate, Utc};
 
 use crate::db::{Bulk, BulkColumn, BulkRow, BulkValue, Db, RowEncoder};
-use crate::shop::upsert::{MATCH_COLUMNS, UpsertCounts, SourceTime, Upsert};
+use crate::shop::upsert::{MATCH_COLUMNS, SourceTime, Upsert, UpsertCounts};
 
 use super::field::{Column, Fields, Layout, Parsed, Shop, YES_OR_NO};
 use super::kind::{BadLine, FileKind};

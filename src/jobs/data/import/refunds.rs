@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::db::{Bulk, Db, FromRow};
-use crate::shop::upsert::{MATCH_COLUMNS, UpsertCounts, Upsert};
+use crate::shop::upsert::{MATCH_COLUMNS, Upsert, UpsertCounts};
 use crate::{bulk_row, columns, values};
 
 use super::field::{Column, Fields, Layout, Parsed, optional, required};

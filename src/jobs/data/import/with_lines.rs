@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use chrono::{DateTime, Utc};
 
 use crate::db::{BulkRow, Db};
-use crate::shop::upsert::{UpsertCounts, SourceTime};
+use crate::shop::upsert::{SourceTime, UpsertCounts};
 use crate::shop::with_lines::{HasLines, WithLines};
 
 use super::field::{Column, Fields, Layout, Parsed};

@@ -9,7 +9,7 @@ use crate::clients::cafe24::records::{Member, Order, OrderLine, Refund};
 use crate::db::{Bulk, Db, Kind};
 use crate::shop::malls::Mall;
 use crate::shop::orders::{Orders, StagedLine, StagedOrder};
-use crate::shop::upsert::{MATCH_COLUMNS, UpsertCounts, SourceTime, Upsert};
+use crate::shop::upsert::{MATCH_COLUMNS, SourceTime, Upsert, UpsertCounts};
 use crate::{bulk_row, columns, values};
 
 use super::Domain;

@@ -86,7 +86,7 @@ fn check_assertion(request: &Request) -> Result<(), Answer> {
     let (header, claims) =
         verified(&field("assertion")).ok_or_else(|| refused("invalid_grant", "not signed by the account"))?;
     let seconds = |name: &str| claims[name].as_i64().unwrap_or_default();
-    let now = batchctl::clock::machine_time().timestamp();
+    let now = crate::support::machine_time().timestamp();
     if header != json!({ "alg": "RS256", "typ": "JWT" })
         || claims["iss"] != CLIENT_ID
         || claims["sub"] != SERVICE_ACCOUNT

@@ -1,6 +1,6 @@
 //! What is in a file ends up in the tables, down to the last column.
 
-use super::{IMPORTED, LATER, import_good, file, import, rows, table, with_malls, with_tokyo};
+use super::{IMPORTED, LATER, file, import, import_good, rows, table, with_malls, with_tokyo};
 use crate::db::testing::{TestDb, on_both_databases};
 
 on_both_databases![

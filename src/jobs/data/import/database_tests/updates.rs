@@ -1,7 +1,7 @@
 //! Importing a file twice changes nothing, a changed file changes what differs, and an older state never overwrites a
 //! newer one.
 
-use super::{LATER, import_good, file, import, rows, table, with_tokyo};
+use super::{LATER, file, import, import_good, rows, table, with_tokyo};
 use crate::db::testing::{TestDb, on_both_databases};
 
 on_both_databases![
