@@ -21,7 +21,7 @@ pub struct Backoff {
 /// How much chance there is in a pause, so that those who failed together do not all come back together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Jitter {
-    /// None: whoever waits is alone, or its attempts are claimed one by one.
+    /// None: only one waits, or attempts are claimed one by one.
     None,
     /// Anything from no pause at all to the whole of it.
     Full,

@@ -28,14 +28,14 @@ const AUTH_ENDPOINT: &str = "https://auth.worksmobile.com";
 const API_ENDPOINT: &str = "https://www.worksapis.com";
 /// What a text message holds, counted as UTF-16 does, which is never less than characters.
 const TEXT_UNITS: usize = 2000;
-/// More of a title is no title.
+/// A longer title is cut.
 const TITLE_CHARACTERS: usize = 200;
 /// How long an assertion is good for: used at once, it outlives a clock that is some minutes wrong. An hour is the
 /// most that is taken.
 const ASSERTION_SECONDS: i64 = 1800;
 /// A token is not used in its last minute.
 const TOKEN_MARGIN: Duration = Duration::from_mins(1);
-/// A token lives a day at the most; no wild number overflows a clock.
+/// A token lives at most a day, so that a wild number cannot overflow a clock.
 const LONGEST_LIFETIME: Duration = Duration::from_hours(24);
 
 /// How people call it.

@@ -48,7 +48,7 @@ pub struct Link {
 }
 
 impl Message {
-    /// A message of a title alone. High and critical ones mention whoever the channel calls.
+    /// A message of a title alone. High and critical ones mention the people that the channel calls.
     pub fn new(
         id: impl Into<String>,
         at: DateTime<Utc>,

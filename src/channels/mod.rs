@@ -225,7 +225,7 @@ impl Channels<'_> {
         self.post_rest(name, message, &mut BTreeSet::new()).await
     }
 
-    /// The same without the parts that `delivered` names, and adds to it what is delivered: for whoever tries again
+    /// The same without the parts that `delivered` names, and adds to it what is delivered: for a caller that tries again
     /// after a fault in the middle.
     pub async fn post_rest(
         &self,
@@ -309,7 +309,7 @@ impl Channels<'_> {
         })
     }
 
-    /// The channel, opened with its first message. Outside prod nobody but the dev channel is told, whoever asks.
+    /// The channel, opened with its first message. Outside prod only the dev channel is told, whatever the caller.
     fn poster(&self, channel: &AlertChannel) -> Result<Arc<dyn Poster>, Fault> {
         if self.reachable(channel).is_none_or(|reachable| reachable.name != channel.name) {
             return Err(Fault::lasting("outside prod only the dev channel is told".to_owned()));

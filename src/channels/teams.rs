@@ -14,7 +14,7 @@ use crate::context::Context;
 const MOST_BYTES: usize = 21 * 1024;
 /// What the lines of one card may take of it; the rest is for the title and what is around.
 const LINES_BYTES: usize = 17 * 1024;
-/// More of a title is no title.
+/// A longer title is cut.
 const TITLE_CHARACTERS: usize = 200;
 
 /// The old connectors' host: retired by Microsoft, and answering 200 for a while to what it dropped.

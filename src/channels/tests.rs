@@ -106,7 +106,7 @@ async fn outside_prod_the_dev_channel_is_told_in_the_place_of_any_other() {
     let posted = cx.channels().post("finance", &message("sales", Vec::new())).await;
     assert_eq!(posted.unwrap(), delivered("shop", 1));
     assert_eq!(requests.recv().unwrap()["title"], "[to finance] sales");
-    // Not even whoever holds the channel itself reaches it.
+    // Not even code that holds the channel itself reaches it.
     let finance = cx.config.channel("finance").unwrap();
     let told = cx
         .channels()

@@ -8,7 +8,7 @@ use url::Host;
 use super::api::{ApiError, ApiErrorKind, Terms};
 use crate::mail::delivery::{Outcome, Stop};
 
-/// How long one request may take, connection and answer together, beside the time that its body needs.
+/// How long one request may take, connection and answer together, apart from the time that its body needs.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// One request a mail: the queue decides about another try, and about the pace.

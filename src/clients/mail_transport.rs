@@ -15,7 +15,7 @@ use super::sendgrid::SendGrid;
 use super::ses::Ses;
 use super::smtp::{SmtpConnection, SmtpServer};
 
-/// A configured way out. Cheap to clone: whoever sends side by side has one each.
+/// A configured way out. Cheap to clone: concurrent senders have one each.
 #[derive(Clone)]
 pub struct MailTransport {
     route: Arc<Route>,

@@ -174,7 +174,7 @@ fn body(mail: &OutgoingMail) -> Result<Value, String> {
     let mut body = json!({
         "personalizations": [{
             "to": [address(mail.to(), "recipient")?],
-            // Comes back in the event webhook, beside SendGrid's own number.
+            // Comes back in the event webhook, next to SendGrid's own number.
             "custom_args": { "message_id": content.message_id },
         }],
         "from": address(&content.from, "sender")?,

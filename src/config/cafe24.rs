@@ -85,7 +85,7 @@ impl Cafe24Config {
         self.scopes.clone().unwrap_or_else(|| SCOPES.map(str::to_owned).to_vec())
     }
 
-    /// Calls a second and account at the most; 0 sets no limit.
+    /// At most this many calls a second for one account; 0 sets no limit.
     pub fn calls_per_second(&self) -> f64 {
         self.calls_per_second.unwrap_or(CALLS_PER_SECOND)
     }

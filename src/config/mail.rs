@@ -42,9 +42,9 @@ pub struct MailConfig {
     pub smtp_timeout: Option<Duration>,
     /// What becomes of a mail whose acceptance was not heard.
     pub on_unknown: OnUnknown,
-    /// Mails a second at the most, over all processes; no limit without it.
+    /// At most this many mails a second, over all processes; no limit without it.
     pub rate_per_second: Option<f64>,
-    /// Mails a second to one recipient domain at the most, over all processes; no limit without it.
+    /// At most this many mails a second to one recipient domain, over all processes; no limit without it.
     pub rate_per_domain: Option<f64>,
     /// `[mail.domain_rates]`: other rates for some domains.
     pub domain_rates: BTreeMap<String, f64>,

@@ -66,7 +66,7 @@ impl Context {
     }
 
     /// Does work that must not break off halfway: the process waits for it before it ends, up to [`LONGEST_END`].
-    /// `None`, without having begun, if the process is ending already. A stop still drops whoever awaits this, so spawn
+    /// `None`, without having begun, if the process is ending already. A stop still drops the future that awaits this, so spawn
     /// a task around it.
     pub async fn finish_before_exit<T>(
         &self,

@@ -31,7 +31,7 @@ const SLOW_MINIMUM: usize = 5;
 /// Above this multiple of the average a run is slow, in halves: 3/2.
 const SLOW_NUMERATOR: i64 = 3;
 const SLOW_DENOMINATOR: i64 = 2;
-/// How many alerts one command sends at the most, so that a long queue does not hold it up.
+/// How many alerts one command sends at most, so that a long queue does not hold it up.
 const SENT_AT_ONCE: i64 = 10;
 /// No alert waits longer than this for another try.
 const LONGEST_PAUSE: Duration = Duration::from_hours(6);
@@ -204,7 +204,7 @@ async fn open_or_count(
 }
 
 /// Closes the job's failure incident if nothing that failed since it opened is still without a later success.
-/// What failed is told by its exclusion key and not by its instance: a file that was mended is another instance of
+/// What failed is told by its exclusion key and not by its instance: a file that was fixed is another instance of
 /// the same import.
 async fn close_failure(
     cx: &Context,

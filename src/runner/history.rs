@@ -22,9 +22,9 @@ pub enum Status {
     Stopped,
     /// Ended by its deadline.
     TimedOut,
-    /// Its process died or stood still; found by the next start.
+    /// Its process died or froze; found by the next start.
     Crashed,
-    /// Turned away.
+    /// Refused: another run held the lease, or a guard said no.
     Refused,
 }
 
@@ -95,7 +95,7 @@ pub struct Execution {
     pub duration_ms: Option<i64>,
     /// The largest resident set of its process so far.
     pub peak_memory_bytes: Option<i64>,
-    /// The CPU time that its process used meanwhile, for lanes beside it too.
+    /// The CPU time that its process used meanwhile, other lanes included.
     pub cpu_time_ms: Option<i64>,
     /// What its process exited with on its account.
     pub exit_code: Option<i64>,

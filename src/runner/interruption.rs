@@ -105,7 +105,7 @@ impl Signals {
     }
 }
 
-/// The second signal: whoever sends it does not want to wait for anything. The open transaction rolls back, and
+/// The second signal: its sender does not want to wait for anything. The open transaction rolls back, and
 /// the next start finds the run dead and takes over.
 #[expect(clippy::exit, reason = "a second signal ends the process at once, whatever it is doing")]
 fn leave_at_once(signal: StopSignal) -> ! {

@@ -83,7 +83,7 @@ pub(super) async fn acquire(db: &mut Db, request: &Request<'_>) -> anyhow::Resul
         }
         let attempt = history::next_attempt(db, request.job, request.instance_key).await?;
         let resumed_from = match last {
-            // Whoever asks for a rerun wants all of it.
+            // A rerun does all of it.
             Some(last) if !request.rerun && last.checkpoint.is_some() && is_interrupted(&last) => {
                 may_go_on_from(db, request, &last).await?.then_some(last)
             }
@@ -182,7 +182,7 @@ async fn bury_dead_runs(
             started_ticks: run.pid_started_ticks,
             boot_id: run.boot_id.clone(),
         };
-        // A lane beside ours. If it stood still, so did we; it finds out by its own chunks.
+        // Another lane of this process. If it froze, so did we; its own chunks will tell it.
         if process == *request.identity {
             continue;
         }

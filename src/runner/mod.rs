@@ -34,7 +34,7 @@ pub(crate) use options::NOT_REPEATED;
 pub use options::{OnOverlap, Only, RunOptions};
 pub use run::Run;
 
-/// Opens a further connection for a run, known by its number as the first one is: whoever takes a frozen run over
+/// Opens a further connection for a run, known by its number as the first one is: a run that takes over from a frozen one
 /// ends all of them, and with them the locks that they hold.
 pub async fn open_connection(cx: &Context, run: i64) -> anyhow::Result<Db> {
     let mut db = cx.db().await?;

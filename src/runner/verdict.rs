@@ -24,7 +24,7 @@ pub(super) struct Verdict {
     pub(super) hint: Option<String>,
 }
 
-/// What a run is judged by, beside its result.
+/// What a run is judged by, apart from its result.
 pub(super) struct Terms<'a> {
     /// How many items may fail.
     pub(super) skip_limit: Option<SkipLimit>,

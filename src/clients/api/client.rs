@@ -14,7 +14,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// it leaves the fate unknown; so ours are closed first.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The client, whose connections are used again by whoever asks the same host.
+/// The client, whose connections are reused for the same host.
 pub(super) fn of(cx: &Context) -> Result<Client, Failure> {
     cx.once(build)
 }

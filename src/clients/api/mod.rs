@@ -48,7 +48,7 @@ use timing::{as_of, http_date};
 
 /// The usual end of a growing pause between two tries.
 pub const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
-/// Whoever watches is told of a wait from here on; a shorter one is over before it is read.
+/// Waits from this length on are shown; a shorter one is over before it is read.
 const NOTABLE_WAIT: Duration = Duration::from_secs(3);
 /// What an answer asks for beyond this is the same to us, and no wild number overflows a clock.
 const LONGEST_PAUSE: Duration = Duration::from_hours(24);
@@ -77,13 +77,13 @@ pub struct Terms {
     pub tries: u32,
     /// The pause between two tries.
     pub backoff: Backoff,
-    /// How long one try may take, its answer read to the end, beside the time that the request's body needs.
+    /// How long one try may take, its answer read to the end, apart from the time that the request's body needs.
     pub request_timeout: Duration,
     /// If the API asks to wait longer than this, the call ends with 75.
     pub longest_wait: Duration,
     /// The most bytes of an answer that are read, after it was unpacked.
     pub longest_answer: usize,
-    /// Calls a second at the most; 0 sets no limit.
+    /// At most this many calls a second; 0 sets no limit.
     pub calls_per_second: f64,
     /// Calls that may follow each other at once, before the rate counts.
     pub burst: u32,

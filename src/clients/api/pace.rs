@@ -1,6 +1,6 @@
 //! When the next call may go: the rate of a destination, and the blocks that its answers told of.
 //!
-//! One state for each address in this process, whoever asks: the next job of the same account must not call while
+//! One state for each address in this process, whatever the caller: the next job of the same account must not call while
 //! blocked.
 
 use std::collections::HashMap;
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_has_one_pace_whoever_asks() {
+    fn an_address_has_one_pace_for_all_callers() {
         let base = Url::parse("https://pace.example.jp/").unwrap();
         destination("Test", &base).block(Duration::from_mins(1), "usage");
         assert!(destination("Test", &base).is_blocked());

@@ -25,7 +25,7 @@ const TOKEN: &str = "api/v2/oauth/token";
 const TRIES: u32 = 3;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(12);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// What all tries together take at the most, each with a wait before it.
+/// How long all attempts together may take, each with a wait before it.
 pub const LONGEST_ASKING: Duration =
     Duration::from_secs((REQUEST_TIMEOUT.as_secs() + LONGEST_WAIT.as_secs()) * TRIES as u64);
 /// It has a pace of its own: the throttles are those of the Admin API.
@@ -217,7 +217,7 @@ impl<'de> Deserialize<'de> for Text {
             {
                 Ok(Self(Secret::new(text)))
             }
-            _ => Err(serde::de::Error::custom("a token is no text, or one that no header can carry")),
+            _ => Err(serde::de::Error::custom("a token is not a text, or one that no header can carry")),
         }
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn count(body: &[u8]) -> serde_json::Result<u64> {
     }
     match under(body, "count")? {
         Count::Number(count) => Ok(count),
-        Count::Text(text) => text.parse().map_err(|_| serde_json::Error::custom("`count` is no number")),
+        Count::Text(text) => text.parse().map_err(|_| serde_json::Error::custom("`count` is not a number")),
     }
 }
 

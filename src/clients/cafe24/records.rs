@@ -114,7 +114,7 @@ pub struct Fields(Map<String, Value>);
 type Read<T> = Result<T, String>;
 
 impl Fields {
-    /// Reads a record; what is no JSON object is no record.
+    /// Reads a record; what is not a JSON object is not a record.
     pub fn of(record: &RawValue) -> Result<Self, BadRecord> {
         match serde_json::from_str(record.get()) {
             Ok(Value::Object(fields)) => Ok(Self(fields)),
@@ -156,7 +156,7 @@ impl Fields {
             None => return Ok(None),
             Some(Value::String(text)) => text.trim().to_owned(),
             Some(Value::Number(number)) => number.to_string(),
-            Some(_) => return Err(format!("`{name}` is no text")),
+            Some(_) => return Err(format!("`{name}` is not a text")),
         };
         if text.contains('\0') {
             return Err(format!("`{name}` holds a NUL, which no database keeps"));
@@ -197,7 +197,7 @@ impl Fields {
         if text.starts_with("0000-00-00") {
             return Ok(None);
         }
-        read_time(&text).map(Some).ok_or_else(|| format!("`{name}`: `{}` is no time", quoted(&text)))
+        read_time(&text).map(Some).ok_or_else(|| format!("`{name}`: `{}` is not a time", quoted(&text)))
     }
 
     fn required_time(&self, name: &str) -> Read<DateTime<Utc>> {
@@ -208,7 +208,7 @@ impl Fields {
     fn amount(&self, name: &str, currency: &str) -> Read<Option<i64>> {
         let Some(text) = self.text(name)? else { return Ok(None) };
         if text.len() > LONGEST_QUOTE {
-            return Err(format!("`{name}`: `{}` is no amount", quoted(&text)));
+            return Err(format!("`{name}`: `{}` is not an amount", quoted(&text)));
         }
         let amount = parse_major(&text, currency).map_err(|error| format!("`{name}`: {error}"))?;
         if amount < 0 {
@@ -226,7 +226,7 @@ impl Fields {
                 None | Some("F" | "f") => Ok('F'),
                 Some("T" | "t") => Ok('T'),
                 Some("M" | "m") => Ok('M'),
-                Some(text) => Err(format!("`{name}`: `{}` is none of T, F, M", quoted(text))),
+                Some(text) => Err(format!("`{name}`: `{}` is not one of T, F, M", quoted(text))),
             },
         }
     }
@@ -236,7 +236,7 @@ impl Fields {
         if crate::money::is_known_currency(&currency) {
             return Ok(currency);
         }
-        Err(format!("`currency`: `{}` is no currency", quoted(&currency)))
+        Err(format!("`currency`: `{}` is not a currency", quoted(&currency)))
     }
 
     /// The first value of a list, and how many it has; or the one value that stands in its place.
@@ -408,7 +408,7 @@ fn read_lines(fields: &Fields, currency: &str) -> Read<Vec<OrderLine>> {
     let items = match fields.get("items") {
         None => return Ok(Vec::new()),
         Some(Value::Array(items)) => items,
-        Some(_) => return Err("`items` is no list".to_owned()),
+        Some(_) => return Err("`items` is not a list".to_owned()),
     };
     if items.len() > MOST_LINES {
         return Err(format!("has {} items, more than {MOST_LINES}", items.len()));
@@ -441,7 +441,7 @@ fn read_line(item: &Fields, currency: &str) -> Read<OrderLine> {
         .parse()
         .ok()
         .filter(|quantity| *quantity >= 0)
-        .ok_or_else(|| format!("`quantity`: `{}` is no number of pieces", quoted(&quantity)))?;
+        .ok_or_else(|| format!("`quantity`: `{}` is not a quantity", quoted(&quantity)))?;
     let amount = |name| Ok::<_, String>(item.amount(name, currency)?.unwrap_or(0));
     let price = item.amount("product_price", currency)?.ok_or("`product_price` is missing")?;
     let unit_price_amount =
@@ -524,7 +524,7 @@ mod tests {
             problem(serde_json::json!({ "member_id": "kim01", "created_date": "yesterday" })),
             BadRecord {
                 key: Some("kim01".to_owned()),
-                problem: "`created_date`: `yesterday` is no time".to_owned()
+                problem: "`created_date`: `yesterday` is not a time".to_owned()
             }
         );
         assert_eq!(
@@ -662,8 +662,8 @@ mod tests {
                 problem: "`payment_date` is missing, but the order is paid".to_owned()
             }
         );
-        assert_eq!(problem("paid", "Y".into()).problem, "`paid`: `Y` is none of T, F, M");
-        assert_eq!(problem("currency", "WON".into()).problem, "`currency`: `WON` is no currency");
+        assert_eq!(problem("paid", "Y".into()).problem, "`paid`: `Y` is not one of T, F, M");
+        assert_eq!(problem("currency", "WON".into()).problem, "`currency`: `WON` is not a currency");
         assert!(problem("canceled", "T".into()).problem.starts_with("`cancel_date` is missing"));
         let half_a_won = serde_json::json!({ "payment_amount": "0.50" });
         assert!(problem("initial_order_amount", half_a_won).problem.starts_with("`payment_amount`: "));
@@ -682,7 +682,10 @@ mod tests {
             Member::read(&fields(&member)).expect_err("it is bad").problem
         };
         for time in ["0000-01-01", "-9999-01-01 00:00:00", "+99999-01-01", "9999-12-31T23:59:59-09:00"] {
-            assert_eq!(problem("created_date", time.into()), format!("`created_date`: `{time}` is no time"));
+            assert_eq!(
+                problem("created_date", time.into()),
+                format!("`created_date`: `{time}` is not a time")
+            );
         }
         let long = "k".repeat(201);
         assert_eq!(

@@ -1,4 +1,4 @@
-//! One connection: it hands over a mail, learns what became of it, and is ready for the next.
+//! One connection: it hands over a mail, learns its outcome, and is ready for the next.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -19,7 +19,7 @@ use super::reply::{Reply, shortened};
 use super::server::Timeouts;
 use super::wire::{Break, Wire};
 
-/// What is sent under one limit of time, and kept beside the mail while it is sent.
+/// What is sent under one limit of time, and kept with the mail while it is sent.
 const BLOCK_BYTES: usize = 64 * 1024;
 /// LOGIN asks for the name and the password; a server that asks on and on is not humoured.
 const MOST_CHALLENGES: usize = 3;

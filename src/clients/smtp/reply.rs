@@ -36,7 +36,7 @@ impl Reply {
             [b'-', text @ ..] => (true, text),
             _ => return None,
         };
-        // Servers answer in the encoding of their country: what is no UTF-8 is no reason to lose the code.
+        // Servers answer in the encoding of their country: text that is not UTF-8 is no reason to lose the code.
         Some((code, is_more, String::from_utf8_lossy(text).into_owned()))
     }
 

@@ -316,7 +316,7 @@ fn is_loopback(host: &str) -> bool {
 
 fn server_name(host: &str) -> Result<ServerName<'static>, Failure> {
     ServerName::try_from(host.to_owned()).map_err(|_| {
-        Failure::configuration(format!("{VARIABLE}: the host is no name that a certificate could have"))
+        Failure::configuration(format!("{VARIABLE}: the host is not a name that a certificate can have"))
     })
 }
 

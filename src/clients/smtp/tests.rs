@@ -242,7 +242,7 @@ async fn a_line_cut_after_the_final_dot_leaves_the_mail_unknown() {
         ("taken@example.jp", PATIENCE, "the server closed the connection before it answered the mail"),
         ("lost@example.jp", PATIENCE, "the server closed the connection before it answered the mail"),
         ("silent@example.jp", IMPATIENCE, "the server did not answer the mail within 0.2 s"),
-        ("odd@example.jp", PATIENCE, "what the server answered to the mail is no reply of SMTP"),
+        ("odd@example.jp", PATIENCE, "what the server answered to the mail is not an SMTP reply"),
     ] {
         let mut connection = client(&server, patience).connect().await.unwrap();
         assert_eq!(connection.send(&mail(recipient)).await, unknown(reply));
@@ -259,7 +259,7 @@ async fn a_server_that_says_more_than_it_was_asked_is_not_believed() {
         let mut connection = client(&server, PATIENCE).connect().await.unwrap();
         assert_eq!(
             connection.send(&mail("early@example.jp")).await,
-            deferred("what the server answered to DATA is no reply of SMTP")
+            deferred("what the server answered to DATA is not an SMTP reply")
         );
         assert!(!connection.is_usable());
         server.fate("late@example.jp", [Fate::Message("250 2.0.0 taken\r\n250 2.0.0 taken")]);

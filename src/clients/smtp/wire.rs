@@ -60,7 +60,7 @@ impl Break {
             Self::Network(error) => {
                 format!("the connection broke before the answer to {}: {}", step.name(), plain(error))
             }
-            Self::Gibberish => format!("what the server answered to {} is no reply of SMTP", step.name()),
+            Self::Gibberish => format!("what the server answered to {} is not an SMTP reply", step.name()),
         }
     }
 }
@@ -71,7 +71,7 @@ impl fmt::Display for Break {
             Self::Closed => formatter.write_str("the server closed the connection"),
             Self::Silence(limit) => write!(formatter, "no answer within {}", seconds(*limit)),
             Self::Network(error) => formatter.write_str(&plain(error)),
-            Self::Gibberish => formatter.write_str("the answer is no reply of SMTP"),
+            Self::Gibberish => formatter.write_str("the answer is not an SMTP reply"),
         }
     }
 }

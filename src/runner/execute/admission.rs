@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::backoff::{Backoff, Jitter};
 use crate::failure::{Failure, one_line};
 use crate::runner::alert;
 use crate::runner::command::Instance;
@@ -16,8 +17,12 @@ use super::attempt::Attempted;
 use super::worker::Worker;
 
 /// How often a waiting run asks again: first soon, since most runs are short, then calmly.
-const FIRST_POLL: Duration = Duration::from_millis(50);
-const SLOWEST_POLL: Duration = Duration::from_secs(1);
+const POLL: Backoff = Backoff {
+    first: Duration::from_millis(50),
+    factor: 2,
+    longest: Duration::from_secs(1),
+    jitter: Jitter::None,
+};
 
 impl Worker<'_> {
     /// What a run of the instance holds against others; nothing for shared jobs.
@@ -46,7 +51,7 @@ impl Worker<'_> {
         let patience = self.patience();
         let line = instance.arguments.line(&session.redactor);
         let waiting_since = Instant::now();
-        let mut poll = FIRST_POLL;
+        let mut refusals: u32 = 0;
         loop {
             let request = lease::Request {
                 job: session.spec.name,
@@ -72,7 +77,8 @@ impl Worker<'_> {
             if waiting_since.elapsed() >= patience || session.signals.heard().is_some() {
                 return Ok(acquired);
             }
-            if poll == FIRST_POLL {
+            refusals = refusals.saturating_add(1);
+            if refusals == 1 {
                 session.cx.output.status(&format!(
                     "{}: waiting for run {} ({} on {}, since {})",
                     label(session.spec.name, &instance.key),
@@ -85,10 +91,9 @@ impl Worker<'_> {
             let remaining = patience.saturating_sub(waiting_since.elapsed());
             let mut signals = session.signals.clone();
             tokio::select! {
-                () = tokio::time::sleep(poll.min(remaining)) => {}
+                () = tokio::time::sleep(POLL.pause(refusals).min(remaining)) => {}
                 _ = signals.wait() => {}
             }
-            poll = (poll * 2).min(SLOWEST_POLL);
         }
     }
 

@@ -58,7 +58,7 @@ async fn execute_under(cx: &Context, job: &dyn AnyJob, options: &RunOptions, sig
         Ok(code) => code,
         Err(error) => worker.fail_outside_runs(&error).await,
     };
-    // Whoever asked for a stop does not wait for a chat service; the alerts are kept for the next command.
+    // A stop does not wait for a chat service; the alerts are kept for the next command.
     if !code.is_stop() && !worker.is_database_gone {
         drop(tokio::time::timeout(ALERTING_TIMEOUT, alert::send_pending(cx, &mut worker.db)).await);
     }

@@ -59,9 +59,9 @@ impl Worker<'_> {
             &format!("{name} {status} (run {}, exit {number}, {took}): {message}", execution.id),
             &lines,
         );
-        // Whoever took a lost run over has told of it; a database that is gone takes no alert.
+        // The run that took over has reported a lost one; a database that is gone takes no alert.
         if !matches!(verdict.status, Status::Stopped | Status::Crashed) && !self.is_database_gone {
-            // Whoever reads it in a chat has not seen the terminal.
+            // Readers in a chat have not seen the terminal.
             let hint = verdict.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
             alert::failed(session.cx, &mut self.db, session.spec, &ended(format!("{message}{hint}"))).await;
         }

@@ -1,7 +1,7 @@
 //! The tokens of malls' accounts: encrypted rows, of which each refresh token is used once.
 //!
-//! Whoever refreshes claims the row first, asks outside of any transaction, and commits the new pair before it is used.
-//! Whoever finds the row claimed waits until its version has changed. A claim is short and is extended while its owner
+//! A refresh claims the row first, asks outside of any transaction, and commits the new pair before it is used.
+//! A process that finds the row claimed waits until its version has changed. A claim is short and is extended while its owner
 //! lives; one that ran out is taken over. If its owner comes back after all, its pair still counts, as long as the row
 //! has the version that the pair replaced.
 

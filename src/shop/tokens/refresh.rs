@@ -23,7 +23,7 @@ const CLAIM: TimeDelta = TimeDelta::seconds(10);
 const CLAIM_AGAIN: Duration = Duration::from_secs(2);
 /// How often a waiting process looks whether the other one is through.
 const POLL: Duration = Duration::from_millis(100);
-/// How long it waits at the most: some claims, one after the other.
+/// How long it waits at most: a few claims, one after another.
 const PATIENCE: Duration = Duration::from_mins(4);
 
 /// From the claim to the stored pair: the answer is the only copy meanwhile.

@@ -124,7 +124,7 @@ impl AccountState for TokenStore {
         Box::pin(async move {
             let mut state = self.state.lock().await;
             match &state.held {
-                // A call of ours that ran beside has been through this already.
+                // A concurrent call of ours has been through this already.
                 Some(held) if held.token != *rejected => Ok(held.token.clone()),
                 Some(held) => {
                     let version = held.version;

@@ -33,7 +33,7 @@ fn a_bad_record_is_one_row_and_the_rest_is_stored(shops: &Shops) {
 
     let ran = shops.sync("member").run().exits(3);
 
-    ran.says("3 of 5 items failed").says("member dateless: `created_date`: `soon` is no time");
+    ran.says("3 of 5 items failed").says("member dateless: `created_date`: `soon` is not a time");
     assert_eq!(shops.sql("SELECT member_code FROM members ORDER BY 1"), [["kim01"], ["lee02"]]);
     let errors = shops.open_errors();
     assert_eq!(errors.len(), 3, "{errors:?}");

@@ -1,4 +1,4 @@
-//! Members: all of them, each once, whatever the server's limits and whoever signs up or leaves in the meantime.
+//! Members: all of them, each once, whatever the server's limits and the sign-ups and withdrawals in the meantime.
 
 use serde_json::json;
 

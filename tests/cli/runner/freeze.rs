@@ -21,7 +21,7 @@ fn with_short_lease(command: Batchctl) -> Batchctl {
     command.env("BATCHCTL_LEASE_SECONDS", "1")
 }
 
-/// Lets a minute pass for the lease of whoever is at work.
+/// Expires the leases of the running runs.
 fn let_lease_expire(shop: &TradingShop) {
     let expired = "'2026-01-01T00:00:00+00:00'";
     shop.execute(&format!(
