@@ -504,7 +504,7 @@ fn another_mall_and_another_idle_time_can_be_asked_for(shop: &Customers) {
     shop.job(&["--verbose", "cart", "remind", "--mall", "osaka", "--idle", "2h"])
         .run()
         .succeeds()
-        .says("nothing new");
+        .says("no new carts to remind of");
     shop.job(&["--verbose", "cart", "remind", "--idle", "2h"]).run().succeeds().says("queued 1 reminder");
     assert_eq!(
         shop.sql("SELECT command_line FROM batch_execution ORDER BY id"),
