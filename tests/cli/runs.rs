@@ -194,7 +194,7 @@ fn a_run_is_shown_with_everything_known_about_it(shop: &TradingShop) {
         "items         3 read, 2 written, 0 skipped, 1 failed\n",
         "lease         report daily-sales 2026-11-19 (epoch 1)\n",
         "command       batchctl --env dev report daily-sales --date 2026-11-19\n",
-        "open items    1 (look: batchctl --env dev runs errors 1; retry: batchctl --env dev runs retry 1)\n",
+        "open items    1 (inspect: batchctl --env dev runs errors 1; retry: batchctl --env dev runs retry 1)\n",
     ] {
         assert!(shown.contains(line), "no `{line}` in:\n{shown}");
     }

@@ -169,7 +169,7 @@ fn only_a_fixed_mall_is_retried_and_its_errors_are_resolved(shop: &Shop) {
     let again = shop.batchctl(["runs", "retry", "1", "--verbose"]).run().succeeds();
     assert_eq!(
         again.stderr,
-        "report daily-sales 2026-11-19 has been completed by run 3 since: nothing to retry\n"
+        "report daily-sales 2026-11-19 was completed by run 3 since: nothing to retry\n"
     );
 }
 
