@@ -8,6 +8,7 @@ use chrono_tz::Tz;
 use crate::context::Context;
 use crate::db::Db;
 use crate::documents::{Document, Table};
+use crate::failure;
 use crate::locale::Locale;
 use crate::period::{DateArgs, DayRange};
 use crate::runner::{Completed, Freshness, Job, JobSpec, Planned, Run};
@@ -155,7 +156,11 @@ impl<R: Report> Job for R {
         // A file that cannot be written must not keep the mails back.
         let published = publish(self, cx, db, &periods).await;
         let mailed = mail(self, cx, db, &periods).await;
-        published.and(mailed)
+        match published {
+            // The reader of stdout has seen enough: that is no failure, and must not hide one.
+            Err(error) if failure::is_broken_pipe(&error) => mailed,
+            published => published.and(mailed),
+        }
     }
 }
 
