@@ -7,11 +7,11 @@ use super::sheet::{Align, CAPITALS, Sheet, Type, count};
 use crate::documents::{Chart, Series, printable};
 use crate::locale::{Locale, group_digits};
 
-/// About as many lines across a chart.
+/// The approximate number of grid lines.
 const TICKS: f64 = 5.0;
 /// Days between two labels under a chart.
 const LABELLED_DAYS: usize = 7;
-/// More days than this have no room for a bar each; the last ones are drawn.
+/// A chart has no room for more days; only the last ones are drawn.
 const MOST_DAYS: usize = 1_000;
 
 /// How charts look on a page or in a picture.
@@ -216,7 +216,7 @@ impl Scale {
         let highest = values().fold(0.0_f64, |highest, value| highest.max(*value));
         let lowest = values().fold(0.0_f64, |lowest, value| lowest.min(*value));
         let range = highest - lowest;
-        // Nothing but zeros; or more than can be drawn.
+        // All zeros, or a range too large to draw.
         if range <= 0.0 || !range.is_finite() {
             return Self { bottom: 0.0, top: 1.0, step: 1.0 };
         }

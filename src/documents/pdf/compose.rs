@@ -44,12 +44,12 @@ const ROW_INSET: f32 = 0.52;
 /// The height of a chart that has the page's width, and of charts side by side.
 const WIDE_CHART: f32 = 110.0;
 const NARROW_CHART: f32 = 80.0;
-/// A row higher than this share of a page is torn apart rather than begun on the next.
+/// A row taller than this share of a page is split across pages instead of moved to the next one.
 const TALLEST_WHOLE_ROW: f32 = 0.8;
-/// A heading stands with at least so many rows of its table.
+/// A heading stays on the same page as at least this many rows of its table.
 const ROWS_WITH_HEADING: f32 = 2.0;
 
-/// A document on its way to paper.
+/// The state of a document being laid out.
 struct Composer<'f> {
     style: &'f Style,
     document: &'f Document,
@@ -64,7 +64,7 @@ struct Composer<'f> {
     stop: &'f AtomicBool,
 }
 
-/// Sets a document; `stop` ends it early.
+/// Lays a document out and writes the PDF; setting `stop` cancels it.
 pub(super) fn compose(
     document: &Document,
     style: &Style,
@@ -126,7 +126,7 @@ impl Composer<'_> {
         self.y <= self.style.page.top
     }
 
-    /// Begins a page, unless so much still fits on this one.
+    /// Starts a new page unless this height still fits on the current one.
     fn ensure(&mut self, height: f32) -> anyhow::Result<bool> {
         let is_full = self.y + height > self.bottom() && !self.is_at_top();
         if is_full {
@@ -150,7 +150,7 @@ impl Composer<'_> {
         Ok(())
     }
 
-    /// Leaves blank space, but not at the top of a page.
+    /// Leaves blank space, except at the top of a page.
     fn skip(&mut self, height: f32) {
         if !self.is_at_top() {
             self.y += height;
@@ -166,7 +166,7 @@ impl Composer<'_> {
         self.bookmarks.push(Bookmark { title: title.to_owned(), page: self.file.page_count(), y });
     }
 
-    /// Draws lines of a paragraph, over pages if need be.
+    /// Draws the lines of a paragraph, over several pages if necessary.
     fn paragraph(
         &mut self,
         lines: Vec<TextLine>,
@@ -294,7 +294,7 @@ impl Composer<'_> {
         (left, left + panel.columns.iter().map(|(_, width)| width).sum::<f32>())
     }
 
-    /// Draws the headings of the columns; again on a further page, where they are no part of the table's structure.
+    /// Draws the column headings. Repeated ones on later pages are not part of the table's structure.
     fn header(
         &mut self,
         table: &ShownTable,
@@ -354,7 +354,7 @@ impl Composer<'_> {
             if self.y + height > self.bottom() {
                 let room = self.bottom() - self.y - 2.0 * inset - style.height_of(1);
                 let fitting = if room < 0.0 { 0 } else { whole(room / (LINE_PITCH * style.size)) + 1 };
-                // A row that a page has room for is not torn apart; a longer one fills the page.
+                // A row that fits on a page is not split; a longer one fills the page.
                 let fits_a_page = height < (self.bottom() - self.style.page.top) * TALLEST_WHOLE_ROW;
                 if !is_on_new_page && (fitting == 0 || (is_first && fits_a_page)) {
                     self.end_panel(panel);
@@ -478,7 +478,7 @@ impl Composer<'_> {
         self.file.finish(&about, &self.bookmarks, &self.structure, self.sheet.fonts)
     }
 
-    /// Draws the texts on the left and right of a margin; whether there were any.
+    /// Draws the left and right text of a margin, and returns whether there were any.
     fn margin_texts(
         &mut self,
         texts: &MarginTexts,
@@ -506,7 +506,7 @@ fn align_of(table: &ShownTable, column: usize) -> Align {
     if table.columns[column].is_figure { Align::Right } else { Align::Left }
 }
 
-/// What a chart shows, for who cannot see it: the figures behind it are in a table.
+/// The alternative text of a chart; its figures are in a table.
 fn in_words(chart: &Chart) -> String {
     let days = match (chart.days.first(), chart.days.last()) {
         (Some(first), Some(last)) => format!(", {first} – {last}"),

@@ -1,5 +1,5 @@
-//! Font files in the user's and the system's folders. Nothing is read before a document has a character that the
-//! built-in fonts lack, or a user chose a family; then only what answers the question.
+//! Font files in the user's and the system's folders. Nothing is read until a document has a character that the
+//! built-in fonts lack, or the style names a family; then only the tables that answer the question.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -14,15 +14,15 @@ use read_fonts::{FontData, FontRead as _};
 
 use super::FontFolders;
 
-/// More font files than any system has are not looked through.
+/// The most font files considered; no real system has as many.
 const MOST_FILES: usize = 10_000;
-/// Folders in folders, deeper than any package puts them.
+/// The depth of nested folders searched; no package nests deeper.
 const MOST_LEVELS: usize = 8;
 /// The largest table read to answer a question, in bytes; a `cmap` of every Chinese character has some 300,000.
 const LARGEST_TABLE: u32 = 8_000_000;
-/// Font collections hold a few fonts; the first stands for all, since they differ in form and not in coverage.
+/// The first font of a collection stands for all: they differ in shape, not in coverage.
 const COLLECTION: &[u8] = b"ttcf";
-/// From this weight on a font is a bold one (OS/2 `usWeightClass`).
+/// A font of at least this weight is bold (OS/2 `usWeightClass`).
 const BOLD_WEIGHT: u16 = 600;
 /// Families that look like the built-in one, best first, as file names begin. Others follow by name.
 const PREFERRED: [&str; 10] = [
@@ -38,7 +38,7 @@ const PREFERRED: [&str; 10] = [
     "symbola",
 ];
 
-/// Every font file, once the folders were looked through.
+/// The font files, scanned on first use.
 pub(super) struct FontFiles {
     folders: FontFolders,
     files: Option<Vec<FontFile>>,
@@ -63,12 +63,12 @@ impl FontFiles {
         Self { folders, files: None }
     }
 
-    /// A file that was named before.
+    /// The path of a file returned earlier.
     pub(super) fn path(&self, file: usize) -> &Path {
         self.files.as_ref().map_or(Path::new(""), |files| &files[file].path)
     }
 
-    /// The files with a glyph for a character, best first: of the weight asked for before others.
+    /// The files with a glyph for a character, best first: files of the requested weight before others.
     pub(super) fn with_character(&mut self, character: char, bold: bool) -> Vec<usize> {
         let files = self.files();
         let mut found: Vec<usize> =
@@ -92,7 +92,7 @@ impl FontFiles {
             for folder in folders.own.iter().chain(&folders.system) {
                 let mut found = Vec::new();
                 collect(folder, MOST_LEVELS, &mut found);
-                // Whatever order the file system has them in, a document comes out the same.
+                // The order of the file system must not change a document.
                 found.sort_by_cached_key(|path| preference(path));
                 paths.append(&mut found);
             }
@@ -144,7 +144,7 @@ impl FontFile {
 
     fn read_coverage(&mut self) -> Option<Coverage> {
         let directory = self.directory();
-        // A PDF sets outlines in one colour: fonts of pictures have none, or empty ones.
+        // Only outlines in one colour are drawn; colour fonts have no outlines, or empty ones.
         let has = |tag: &[u8; 4]| directory.contains_key(&Tag::new(tag));
         let is_coloured = [b"COLR", b"CBDT", b"sbix", b"SVG "].into_iter().any(has);
         if is_coloured || !(has(b"glyf") || has(b"CFF ")) {
@@ -200,7 +200,7 @@ impl FontFile {
     }
 }
 
-/// Reads where a font's tables are; of a collection those of its first font.
+/// Reads where a font's tables are; in a collection, those of its first font.
 fn read_directory(path: &Path) -> Option<Directory> {
     let mut file = File::open(path).ok()?;
     let mut start = 0;

@@ -1,5 +1,5 @@
-//! The fonts a document is set in: the user's own, then those that come with the program, then, for a character
-//! that none of them has, the folders' and the system's, which are only looked through when it comes to that.
+//! The fonts a document is set in: the families of the style, then the built-in font. Only for a character that none
+//! of them has are the user's and the system's folders searched.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
@@ -19,7 +19,7 @@ use crate::failure::Failure;
 use crate::locale::Locale;
 
 /// Japanese, Korean, Latin, Greek and Cyrillic; made by `scripts/fonts/subset`, licensed under `fonts/OFL.txt`.
-/// Read where it lies in the program: pages that no document touches are never loaded.
+/// Used in place: pages of the program that no document touches are never loaded.
 const BUILT_IN_REGULAR: &[u8] = include_bytes!("../../../fonts/NotoSansCJKjp-Regular.otf");
 /// The same characters in bold.
 const BUILT_IN_BOLD: &[u8] = include_bytes!("../../../fonts/NotoSansCJKjp-Bold.otf");
@@ -71,7 +71,7 @@ pub(super) struct Fonts {
 }
 
 impl Face {
-    /// Reads a font, and tries whether a part of it could be embedded.
+    /// Reads a font, and checks that it can be embedded.
     fn new(data: Cow<'static, [u8]>, index: u32) -> anyhow::Result<Self> {
         let (units_per_em, post_script_name, shaper) = {
             let font = FontRef::from_index(&data, index).context("not a font")?;
@@ -177,7 +177,7 @@ impl Fonts {
         Ok(())
     }
 
-    /// Opens a font file once. One that cannot be used is as if it were not there.
+    /// Opens a font file once. An unusable one is ignored.
     fn open(&mut self, file: usize) -> Option<FaceId> {
         if let Some(opened) = self.opened.get(&file) {
             return *opened;
@@ -233,7 +233,7 @@ impl Fonts {
             .context("the built-in fonts have no replacement character")
     }
 
-    /// A face that was handed out.
+    /// A face by its id.
     pub(super) fn face(&self, id: FaceId) -> &Face {
         &self.faces[id.0]
     }
@@ -256,7 +256,7 @@ impl Fonts {
             buffer.set_language(language.clone());
         }
         buffer.guess_segment_properties();
-        // Figures below each other line up.
+        // Figures in a column line up.
         let features = [Feature::new(Tag::new(b"tnum"), 1, ..)];
         let script = Some(buffer.script());
         let key = ShapePlanKey::new(script, direction).language(language).features(&features);

@@ -1,4 +1,4 @@
-//! Reads the picture of a logo, as a PDF wants it.
+//! Reads a logo into what a PDF holds.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -16,9 +16,9 @@ const LARGEST_PIXELS: usize = 64_000_000;
 pub(super) struct Logo {
     pub(super) width: u32,
     pub(super) height: u32,
-    /// Eight bits each of red, green and blue, or of grey; of a JPEG the file as it is.
+    /// Eight bits each of red, green and blue, or of grey; for a JPEG, the file itself.
     pub(super) pixels: Vec<u8>,
-    /// How opaque each pixel is; none if all are.
+    /// The opacity of each pixel; none if all are opaque.
     pub(super) opacity: Option<Vec<u8>>,
     pub(super) is_grey: bool,
     pub(super) is_jpeg: bool,
@@ -72,7 +72,7 @@ fn png(bytes: &[u8]) -> anyhow::Result<Logo> {
     })
 }
 
-/// Finds the size and the number of components of a JPEG (ITU T.81, B.2.2), which a PDF holds as it is.
+/// Finds the size and the number of components of a JPEG (ITU T.81, B.2.2). A PDF holds the file unchanged.
 fn jpeg(bytes: Vec<u8>) -> anyhow::Result<Logo> {
     let mut at = 2;
     loop {
@@ -80,7 +80,7 @@ fn jpeg(bytes: Vec<u8>) -> anyhow::Result<Logo> {
         anyhow::ensure!(segment[0] == 0xff, "a damaged JPEG");
         let length = |from: usize| u16::from_be_bytes([segment[from], segment[from + 1]]);
         match segment[1] {
-            // A frame: but for arithmetic coding, which no PDF reader need know, and for tables.
+            // A frame header, except for the coding methods that PDF readers need not support.
             0xc0..=0xc2 => {
                 let components = segment[9];
                 anyhow::ensure!(matches!(components, 1 | 3), "a JPEG in CMYK: convert it to RGB");

@@ -1,8 +1,8 @@
-//! A document as PDF: texts shaped, columns laid out and pages written by this program, in fonts that come with it.
+//! Renders a document as PDF: shapes the text, lays out the pages and writes the file, with built-in fonts.
 //!
-//! Nothing outside is needed: a machine without any font makes the same file as one with many, unless a text has
-//! characters beyond Latin, Greek, Cyrillic, Japanese and Korean. Only then are the folders of fonts looked through.
-//! How it looks is told by `templates/pdf/style.toml`, or by the user's own file of that name (`docs/pdf.md`).
+//! A machine without any fonts produces the same file as one with many, unless a text has characters beyond Latin,
+//! Greek, Cyrillic, Japanese and Korean; only then are font folders searched. The look is defined by
+//! `templates/pdf/style.toml` or the user's own file of that name (`docs/pdf.md`).
 
 #[cfg(feature = "pdf")]
 mod chart;
@@ -44,12 +44,12 @@ use super::Document;
 /// Whether this build makes PDFs, and pictures of charts.
 pub const IS_BUILT_IN: bool = cfg!(feature = "pdf");
 
-/// Where fonts may be, beside those that come with the program.
+/// Where to find fonts other than the built-in ones.
 #[derive(Clone, Debug, Default)]
 pub struct FontFolders {
     /// The user's (`pdf.font_dirs`); each must exist.
     pub own: Vec<PathBuf>,
-    /// The system's; those that do not exist are passed over.
+    /// The system's; missing ones are ignored.
     pub system: Vec<PathBuf>,
 }
 
@@ -58,15 +58,15 @@ pub struct FontFolders {
 pub struct PdfOptions {
     /// A folder with the user's own `style.toml`.
     pub template_dir: Option<PathBuf>,
-    /// Where fonts may be for characters that the built-in ones lack.
+    /// Where to find fonts for characters that the built-in ones lack.
     pub fonts: FontFolders,
     /// The document's date.
     pub created: DateTime<Utc>,
-    /// Set to end the work early.
+    /// Set this to cancel the rendering.
     pub stop: Arc<AtomicBool>,
 }
 
-/// A PDF that was made.
+/// A rendered PDF.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pdf {
     /// The file.

@@ -16,7 +16,7 @@ const WIDTH: u16 = 534;
 const SIDES: f32 = 8.0;
 const TOP: f32 = 16.0;
 const BOTTOM: f32 = 14.0;
-const BETWEEN_CHARTS: f32 = 26.0;
+const BETWEEN_CHARTS: f32 = 28.0;
 const INK: Colour = Colour { red: 0x1f, green: 0x29, blue: 0x33 };
 const MUTED: Colour = Colour { red: 0x61, green: 0x6e, blue: 0x7c };
 const HAIRLINE: Colour = Colour { red: 0xe4, green: 0xe7, blue: 0xeb };
@@ -35,7 +35,7 @@ pub(in crate::documents) fn draw(
         height: 130.0,
         title: Type::bold(13.0, INK),
         unit: label,
-        title_gap: 14.0,
+        title_gap: 18.0,
         label,
         last_label: Type::bold(11.0, INK),
         axis_gap: 8.0,

@@ -11,10 +11,10 @@ use read_fonts::{FontRef, TableProvider as _};
 use super::fonts::{Face, Fonts};
 use super::scene::{Colour, Mark, Point};
 
-/// Glyphs made of glyphs made of glyphs: no font goes deeper.
+/// The depth of composite glyphs; no font nests deeper.
 const MOST_LEVELS: usize = 6;
 
-/// Pixels, red, green and blue, from white on.
+/// An RGB picture.
 pub(super) struct Pixels {
     pub(super) width: usize,
     pub(super) height: usize,
@@ -50,7 +50,7 @@ impl Pixels {
                 Mark::Line { from, to, thickness, colour } => {
                     let length = (to.x - from.x).hypot(to.y - from.y);
                     let half = thickness / 2.0;
-                    // Along the line and across it; of a dot any direction will do.
+                    // Along and across the line; a dot has no direction, so any will do.
                     let (along_x, along_y) = if length > 0.0 {
                         ((to.x - from.x) / length * half, (to.y - from.y) / length * half)
                     } else {
@@ -106,7 +106,7 @@ impl Pixels {
         self.paint(&area, &raster, colour);
     }
 
-    /// The pixels that ink between these edges (left, top, right, bottom, in points) may touch.
+    /// The pixels inside these edges (left, top, right, bottom, in points).
     fn area(&self, ink: (f32, f32, f32, f32)) -> Area {
         let pixel = |length: f32, most: usize| pixel_of(length * self.scale).min(most);
         let (left, top) = (pixel(ink.0, self.width), pixel(ink.1, self.height));
@@ -114,7 +114,7 @@ impl Pixels {
         Area { left, top, width: right.saturating_sub(left), height: bottom.saturating_sub(top) }
     }
 
-    /// A place in points as one in the pixels of an area.
+    /// Converts a place in points to pixels of an area.
     #[expect(clippy::cast_precision_loss, reason = "pixels of a picture")]
     fn in_area(&self, area: &Area, place: Point) -> RasterPoint {
         point(place.x * self.scale - area.left as f32, place.y * self.scale - area.top as f32)
@@ -210,7 +210,7 @@ impl OutlinePen for Pen<'_> {
     }
 }
 
-/// Draws the outline of a glyph, whichever kind the font has.
+/// Draws the outline of a glyph, PostScript or TrueType.
 fn outline(face: &Face, glyph: u16, pen: &mut Pen<'_>) -> anyhow::Result<()> {
     let font = face.font()?;
     let glyph = GlyphId::new(u32::from(glyph));

@@ -1,4 +1,4 @@
-//! What is drawn, before it is a PDF or a picture: marks on a page, from its upper left corner, in points.
+//! What is drawn on a page, before it becomes a PDF or a picture. Places are points from the upper left corner.
 
 use super::fonts::FaceId;
 
@@ -22,14 +22,14 @@ pub(super) struct Point {
 pub(super) enum Mark {
     /// A filled rectangle.
     Rectangle { corner: Point, width: f32, height: f32, colour: Colour },
-    /// A straight line with round ends; where it ends at its beginning, a dot.
+    /// A straight line with round ends; a dot if both ends are the same.
     Line { from: Point, to: Point, thickness: f32, colour: Colour },
     /// Glyphs of one face, from the left end of their baseline.
     Text { at: Point, size: f32, colour: Colour, run: GlyphRun },
     /// The logo of the style.
     Logo { corner: Point, width: f32, height: f32 },
-    /// What follows, up to the next of these, is a part of this element of the document's structure; of none: a
-    /// rule, a background, what repeats on each page.
+    /// The marks up to the next one of these belong to this element of the document's structure. Rules, backgrounds
+    /// and what repeats on each page belong to none.
     Part(Option<ElementId>),
 }
 

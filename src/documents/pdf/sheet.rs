@@ -1,4 +1,4 @@
-//! Marks in the making: texts measured and set, rules and boxes.
+//! Collects marks: measures and sets texts, draws rules and boxes.
 
 use super::fonts::{Fonts, Weight};
 use super::scene::{Colour, ElementId, Mark, Point};
@@ -9,8 +9,11 @@ pub(super) const CAPITALS: f32 = 0.733;
 /// From one line's baseline to the next one's, in em.
 pub(super) const LINE_PITCH: f32 = CAPITALS + 0.55;
 
-/// A text fits into as much less than its own width: widths are sums, and sums of fractions are not exact.
+/// A text fits into a width this much smaller than its own, since sums of fractions are not exact.
 const ROUNDING: f32 = 0.01;
+
+/// A line narrower than this holds one character of Japanese or Korean, in em.
+const ORPHAN: f32 = 1.5;
 
 /// How a text looks.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -70,7 +73,7 @@ impl Sheet<'_> {
         let mut lines = vec![String::new()];
         for phrase in phrases(heading) {
             if self.width_of(phrase.trim_end(), style)? > width + ROUNDING {
-                return self.lines_of(heading, style, width);
+                return self.lines_without_orphan(heading, style, width);
             }
             let Some(last) = lines.last_mut() else { break };
             let longer = format!("{last}{phrase}");
@@ -82,6 +85,18 @@ impl Sheet<'_> {
         }
         let set = |line: String| text::set_broken_line(self.fonts, &line, style.weight);
         lines.into_iter().map(set).collect()
+    }
+
+    /// Breaks a text into lines; avoids a last line of a single character if a narrower column does.
+    fn lines_without_orphan(&mut self, text: &str, style: Type, width: f32) -> anyhow::Result<Vec<TextLine>> {
+        let lines = self.lines_of(text, style, width)?;
+        if lines.len() > 1 && lines.last().is_some_and(|last| last.width < ORPHAN) {
+            let narrower = self.lines_of(text, style, width - style.size)?;
+            if narrower.len() == lines.len() {
+                return Ok(narrower);
+            }
+        }
+        Ok(lines)
     }
 
     /// Draws a line with the top of its capitals at `top`, between two edges.
@@ -151,7 +166,7 @@ impl Sheet<'_> {
         self.rectangle(corner, edges.1 - edges.0, thickness, colour);
     }
 
-    /// What follows is a part of this element; of none, decoration.
+    /// Assigns the following marks to this element; without one they are decoration.
     pub(super) fn part(&mut self, element: Option<ElementId>) {
         self.marks.push(Mark::Part(element));
     }

@@ -1,4 +1,4 @@
-//! What a document's parts are (headings, tables, cells), for screen readers and for copying: tagged PDF.
+//! The structure of a document (headings, tables, cells), for screen readers and for copying: tagged PDF.
 
 use pdf_writer::types::StructRole;
 

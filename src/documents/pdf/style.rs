@@ -19,7 +19,7 @@ const PLACEHOLDERS: [&str; 4] = ["title", "page", "pages", "created"];
 /// A whole style.
 #[derive(Clone, Debug)]
 pub(super) struct Style {
-    /// Who the document is by.
+    /// The author of the document.
     pub(super) author: String,
     pub(super) page: PageStyle,
     pub(super) fonts: FontStyle,
@@ -27,7 +27,7 @@ pub(super) struct Style {
     pub(super) logo: LogoStyle,
     pub(super) header: MarginTexts,
     pub(super) footer: MarginTexts,
-    /// Where the style and its files are; none of the built-in one.
+    /// The folder of the style and its files; none for the built-in one.
     pub(super) folder: Option<PathBuf>,
 }
 
@@ -43,7 +43,7 @@ pub(super) struct PageStyle {
     pub(super) bottom: f32,
 }
 
-/// How the page lies.
+/// The orientation of the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Orientation {
@@ -146,7 +146,7 @@ macro_rules! sections {
         struct $name { $($key: Option<$kind>),+ }
 
         impl $name {
-            /// What this section leaves out is taken from another.
+            /// Takes what this section leaves out from another one.
             fn over(self, other: Self) -> Self {
                 Self { $($key: self.$key.or(other.$key)),+ }
             }
@@ -280,7 +280,7 @@ impl StyleFile {
     }
 }
 
-/// The line of a byte, from 1, and the key that stands on it, with its section.
+/// The line of a byte, from 1, and the key on that line, with its section.
 fn place(text: &str, offset: usize) -> (usize, Option<String>) {
     let mut section = String::new();
     let mut seen = 0;
@@ -345,7 +345,7 @@ struct FontSize(f32);
 /// The colours of a chart's lines, at least one.
 struct Series(Vec<Colour>);
 
-/// A number between two others, whether or not it is written with a point.
+/// A number in a range, with or without a decimal point.
 fn number_between<'de, D: Deserializer<'de>>(
     deserializer: D,
     least: f32,

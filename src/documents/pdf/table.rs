@@ -1,4 +1,4 @@
-//! Tables: columns as wide as their content needs, rows over pages.
+//! Tables: how wide each column must be, and how columns that do not fit are arranged.
 
 use unicode_width::UnicodeWidthStr;
 
@@ -8,11 +8,11 @@ use crate::locale::Locale;
 
 /// Blank space left and right of each cell, in points.
 pub(super) const CELL_INSET: f32 = 3.5;
-/// How many of a column's longest texts are measured: which is widest depends on the letters.
+/// How many of a column's longest texts are measured: which one is widest depends on the letters.
 const MEASURED_TEXTS: usize = 5;
-/// Tables up to this many characters wide stand upright; wider ones turn the page.
+/// Tables up to this many characters wide fit a portrait page; wider ones make it landscape.
 const PORTRAIT_CHARACTERS: usize = 96;
-/// What a column takes beside its text, in characters.
+/// The space between columns, in characters.
 const COLUMN_MARGIN: usize = 2;
 /// Text columns wrap, so they count for no more than this when the page is chosen, in characters.
 const WIDEST_TEXT: usize = 30;
@@ -20,9 +20,9 @@ const WIDEST_TEXT: usize = 30;
 const LEAST_TEXT: f32 = 90.0;
 /// A heading in Japanese may break anywhere, but not into single characters: this much at 10 points stays together.
 const LEAST_JAPANESE: f32 = 40.0;
-/// What is left over goes to the columns up to this many times the font size each; the rest to the first text.
+/// Each column gets up to this many times the font size of spare width; the first text column gets the rest.
 const MOST_SPARE: f32 = 1.6;
-/// A heading of figures stands on one line where it is not wider than this many times the figures.
+/// A heading of a figure column stays on one line unless it is wider than this many times the figures.
 const WIDEST_HEADING: f32 = 1.5;
 /// The step from one font size to the next smaller one.
 const SIZE_STEP: f32 = 0.5;
@@ -83,7 +83,7 @@ impl ShownTable {
         Self { title: printable(&table.title), columns: columns.collect(), rows: rows.collect() }
     }
 
-    /// Whether it wants a page that lies on its side.
+    /// Whether it needs a landscape page.
     pub(super) fn is_wide(&self) -> bool {
         let width = |(index, column): (usize, &ShownColumn)| {
             // Headings wrap between their words.
@@ -94,8 +94,8 @@ impl ShownTable {
         self.columns.iter().enumerate().map(width).sum::<usize>() > PORTRAIT_CHARACTERS
     }
 
-    /// Lays the columns out between two edges so far apart: as large as fits; a table too wide for the smallest
-    /// print in several panels below each other, so that nothing is ever cut off.
+    /// Arranges the columns in the available width, in the largest size that fits. A table too wide for the smallest
+    /// size becomes several panels below each other, so that nothing is cut off.
     pub(super) fn panels(
         &self,
         sheet: &mut Sheet<'_>,
@@ -126,7 +126,7 @@ impl ShownTable {
         }
         let panels = groups.into_iter().map(|group| {
             let columns = self.widths(&group, &needs, size, available).unwrap_or_else(|| {
-                // Columns that are too wide even so share the page, and their texts wrap.
+                // Columns that are still too wide share the page, and their texts wrap.
                 let room = available - 2.0 * CELL_INSET * count(group.len());
                 let wish: f32 = group.iter().map(|index| needs[*index].least).sum();
                 let share = |index: usize| room * needs[index].least / wish + 2.0 * CELL_INSET;
@@ -137,7 +137,7 @@ impl ShownTable {
         Ok(panels.collect())
     }
 
-    /// Measures what each column needs, in the bold print that totals have.
+    /// Measures what each column needs, in bold as in total rows.
     fn needs(&self, sheet: &mut Sheet<'_>, style: Type) -> anyhow::Result<Vec<Need>> {
         let style = Type::bold(MEASURED_AT, style.colour);
         let mut needs = Vec::new();
@@ -196,7 +196,7 @@ impl ShownTable {
             let width = if most > room {
                 own_least + (own_most - own_least) * (room - least) / (most - least)
             } else {
-                // What is left over goes to the first text column; a little of it keeps figures apart.
+                // Spare width goes to the first text column, except for a little that keeps figures apart.
                 let spare = room - most;
                 let each = (spare / count(group.len())).min(MOST_SPARE * size);
                 let rest = spare - each * count(group.len());

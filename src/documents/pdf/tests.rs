@@ -1,4 +1,4 @@
-//! No test here needs a font of the system.
+//! No test here needs a system font.
 
 use std::fs;
 use std::sync::Arc;
@@ -90,7 +90,7 @@ fn a_document_with_nothing_in_it_is_still_a_page() {
 #[test]
 fn a_character_that_no_font_has_is_named_and_the_document_is_made() {
     let mut document = sample::sales(Locale::En, 0);
-    // Letters of the Ugaritic script, and a picture.
+    // Letters of the Ugaritic script, and an emoji.
     document.title = "Sales \u{10380}\u{10381} \u{1f381}".into();
     document.notes = vec!["\u{10380}".into()];
     let pdf = pdf(&document);
@@ -104,7 +104,7 @@ fn a_character_that_no_font_has_is_named_and_the_document_is_made() {
 
 #[test]
 fn a_character_that_only_a_folder_s_font_has_is_set_in_it() {
-    // A font of the built-in kind that calls its capital A a letter of Ugaritic.
+    // A font with a glyph for a letter of Ugaritic.
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("below")).unwrap();
     fs::write(folder.path().join("below/Own-Regular.otf"), font_with('\u{10380}')).unwrap();

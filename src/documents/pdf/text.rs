@@ -9,7 +9,7 @@ use unicode_linebreak::linebreaks;
 use super::fonts::{FaceId, Fonts, Weight};
 use super::scene::{Glyph, GlyphRun};
 
-/// A longer text is cut here and ends in an ellipsis: a report is read by people. Some six pages of one column.
+/// A longer text is cut and ends in an ellipsis. This many characters fill some six pages.
 const LONGEST_TEXT: usize = 20_000;
 
 /// One line of a text, from left to right.
@@ -34,7 +34,7 @@ pub(super) fn set_line(fonts: &mut Fonts, text: &str, weight: Weight) -> anyhow:
     if text.is_empty() {
         return Ok(line);
     }
-    // Most texts have nothing that runs from right to left: spare them the algorithm.
+    // Most texts have no right-to-left characters and do not need the algorithm.
     if text.chars().all(|character| character < '\u{590}' || is_east_asian(character)) {
         set_stretches(fonts, text, 0..text.len(), Direction::LeftToRight, weight, &mut line)?;
         return Ok(line);
@@ -51,8 +51,8 @@ pub(super) fn set_line(fonts: &mut Fonts, text: &str, weight: Weight) -> anyhow:
     Ok(line)
 }
 
-/// Sets a text on as many lines as a width of so many em takes: broken where Unicode allows it (UAX #14), and inside
-/// a word only where the word alone is too wide.
+/// Sets a text on as many lines as the width (in em) requires. Lines break where Unicode allows it (UAX #14), and
+/// inside a word only if the word alone is too wide.
 pub(super) fn set_lines(
     fonts: &mut Fonts,
     text: &str,
@@ -72,8 +72,7 @@ pub(super) fn set_lines(
     Ok(lines)
 }
 
-/// Sets a line that ends where the text was broken. One space stays at its end, for whoever copies the text, but takes
-/// no width.
+/// Sets a line of a broken text. One trailing space is kept so that copied text has it, but it takes no width.
 pub(super) fn set_broken_line(fonts: &mut Fonts, text: &str, weight: Weight) -> anyhow::Result<TextLine> {
     let trimmed = text.trim_end();
     if text[trimmed.len()..].starts_with(' ') && !trimmed.is_empty() {
@@ -131,7 +130,7 @@ fn breaks(text: &str, advances: &[(usize, f32)], width: f32) -> Vec<Range<usize>
             true
         }) {}
         let is_space = text[at..].starts_with(char::is_whitespace);
-        // Blank space at the end of a line may stick out, since it is left away.
+        // Trailing space may exceed the width, since it is not drawn.
         if filled + advance > width && !is_space && at > start {
             let end = allowed.unwrap_or(at);
             lines.push(start..end);
@@ -148,7 +147,7 @@ fn breaks(text: &str, advances: &[(usize, f32)], width: f32) -> Vec<Range<usize>
     lines
 }
 
-/// Korean is written with spaces and read by words: they are kept whole, though Unicode allows to break them.
+/// Korean is read by words, which are kept whole, although Unicode allows breaks inside them.
 fn is_inside_korean_word(text: &str, at: usize) -> bool {
     let is_hangul = |character: char| matches!(character, '\u{1100}'..='\u{11ff}' | '\u{ac00}'..='\u{d7a3}');
     text[..at].ends_with(is_hangul) && text[at..].starts_with(is_hangul)
@@ -236,7 +235,7 @@ fn shaped(
     Ok(GlyphRun { face, text: text.to_owned(), text_start, glyphs })
 }
 
-/// Draws a sign for each character that no font has; the text below it stays what it is.
+/// Draws a replacement for each character that no font has; copying still gives the original text.
 fn replaced(fonts: &Fonts, text: &str, text_start: usize, weight: Weight) -> anyhow::Result<GlyphRun> {
     let (face, glyph) = fonts.replacement(weight)?;
     let id = u16::try_from(glyph)?;
@@ -257,13 +256,13 @@ fn in_em(length: i32, units_per_em: f32) -> f32 {
     length as f32 / units_per_em
 }
 
-/// The letters that a Hangul syllable is made of, where it is written as its parts (Unicode's form D): the shaper puts
-/// them together, so that the syllables' font is the one to ask for.
+/// A Hangul syllable may be written as its letters (Unicode's form D). The shaper composes them, so what matters is
+/// which font has syllables.
 fn whole_for_part(character: char) -> char {
     if matches!(character, '\u{1100}'..='\u{1112}') { '가' } else { character }
 }
 
-/// Whether a character has no form of its own: joiners, variation selectors, marks over and under others.
+/// Whether a character modifies the one before it: joiners, variation selectors, combining marks.
 fn is_joined(character: char) -> bool {
     matches!(
         character,
@@ -275,8 +274,8 @@ fn is_joined(character: char) -> bool {
     )
 }
 
-/// What must not be shaped together: each script whose letters join or move has Unicode blocks of its own, of 128
-/// characters or less. Latin, Greek, Cyrillic, Chinese, Japanese, Korean and symbols (0) do neither.
+/// Tells scripts apart that must not be shaped together: each one with joining or moving letters has its own Unicode
+/// blocks of at most 128 characters. All others, such as Latin, Japanese and Korean, are 0.
 fn script_of(character: char) -> u32 {
     let code = u32::from(character);
     match character {
@@ -350,9 +349,9 @@ mod tests {
     }
 
     #[test]
-    fn arabic_is_joined_and_runs_from_right_to_left() {
+    fn right_to_left_text_keeps_its_place() {
         let mut fonts = fonts();
-        // No font that comes with the program has Arabic: its place is kept, its order too.
+        // The built-in fonts have no Hebrew: each character is replaced, in the right place.
         let line = set_line(&mut fonts, "a שלום b", Weight::Regular).unwrap();
         let text: String = line.runs.iter().map(|run| run.text.as_str()).collect();
         assert!(text.starts_with("a ") && text.ends_with(" b"), "{text}");

@@ -23,7 +23,7 @@ use super::structure::{Child, Role, Structure};
 
 /// What a document says of itself.
 pub(super) struct About<'a> {
-    /// What tells it from others of its kind.
+    /// Its file name without the extension.
     pub(super) name: &'a str,
     pub(super) title: &'a str,
     /// The organisation or person named in the style; none if it is empty.
@@ -58,7 +58,7 @@ struct Page {
     contents: Vec<Ref>,
 }
 
-/// A font as far as the document uses it.
+/// The part of a font that the document uses.
 struct EmbeddedFont {
     id: Ref,
     remapper: GlyphRemapper,
@@ -104,7 +104,7 @@ impl PdfFile {
         self.add_marks(self.pages.len() - 1, marks, fonts, structure)
     }
 
-    /// Adds marks to a page: what can only be drawn when all pages are there.
+    /// Adds marks to an existing page, such as the footer with the number of pages.
     pub(super) fn add_marks(
         &mut self,
         page: usize,
@@ -201,7 +201,7 @@ impl PdfFile {
         Ok(())
     }
 
-    /// Writes what all pages share, and gives the file.
+    /// Writes what all pages share, and returns the file.
     pub(super) fn finish(
         mut self,
         about: &About<'_>,
@@ -231,7 +231,7 @@ impl PdfFile {
             catalog.outlines(outline);
         }
         catalog.finish();
-        // No clock and no chance: the same content is the same file.
+        // Derived from the content, so that the same content is the same file.
         let mut digest = Sha256::new();
         digest.update(about.name.as_bytes());
         digest.update(self.pdf.as_bytes());
@@ -276,7 +276,7 @@ impl PdfFile {
         } else {
             subset
         };
-        // The name of a part of a font begins with six letters that tell it from other parts.
+        // The name of a font subset begins with six letters that identify the subset.
         let digest = Sha256::digest(&data);
         let mut name: String = digest[..6].iter().map(|byte| char::from(b'A' + byte % 26)).collect();
         name.push('+');
@@ -560,7 +560,7 @@ impl Codes {
             }
             items.show(Str(&codes));
         }
-        // What is left moves the pen to where the next text begins.
+        // The rest moves the pen to where the next text begins.
         if self.move_by.abs() >= 0.01 {
             items.adjust(-self.move_by);
         }
@@ -579,7 +579,7 @@ impl EmbeddedFont {
         (code, *self.widths.entry(code).or_insert_with(|| face.advance(glyph) * 1000.0))
     }
 
-    /// Whether a glyph's code alone says a text: each code says one text, which is the first it was used for.
+    /// Whether a glyph's code stands for this text: each code stands for the first text it was used for.
     fn stands_for(&mut self, glyph: u16, text: &str, face: &Face) -> bool {
         let (code, _) = self.code(glyph, face);
         self.texts.entry(code).or_insert_with(|| text.to_owned()) == text
