@@ -1,8 +1,7 @@
 //! Lists the migrations for the program to embed, and packs its relative relocations (`DT_RELR`), where the C library
 //! that it will run with can read them.
 //!
-//! typst alone brings 140,000 of them: unpacked, 3.4 MB that every start reads before it does anything, a sixth of
-//! the memory of a run that finds nothing to do.
+//! Unpacked, each of them takes 24 bytes that every start reads before it does anything, and packed a bit.
 
 use std::fmt::Write as _;
 use std::path::Path;
