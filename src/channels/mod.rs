@@ -5,7 +5,7 @@
 //! delivered is said part by part; keeping and sending later is the caller's business, as it is the runner's for its
 //! alerts.
 //!
-//! To add a kind: its file here, its keys in the configuration, and its line in [`open`].
+//! To add a kind: its file here, its keys in the configuration, and its line in `open`.
 
 mod line_works;
 mod mail;
