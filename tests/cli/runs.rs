@@ -19,6 +19,8 @@ on_both_databases![
     a_retry_of_a_crashed_run_does_its_own_day_whatever_today_is,
     a_retry_of_a_partial_run_repeats_only_what_failed,
     a_retry_of_a_failed_run_that_succeeded_since_has_nothing_to_do,
+    a_stored_line_that_does_not_start_the_runs_job_is_not_run,
+    a_retry_repeats_what_was_asked_for,
     requests_are_run_and_recorded,
     a_request_from_an_admin_tool_is_run,
     a_request_for_an_unknown_run_fails_alone,
@@ -294,6 +296,64 @@ fn a_retry_of_a_failed_run_that_succeeded_since_has_nothing_to_do(shop: &Trading
     let ran = shop.batchctl(["--verbose", "runs", "retry", "1"]).run().succeeds();
     assert_eq!(ran.stderr, "report daily-sales 2026-11-19 was completed by run 2 since: nothing to retry\n");
     assert_eq!(runs(shop).len(), 2);
+}
+
+/// Write access to the history must not be a way to start any command as the operator who retries a run.
+fn a_stored_line_that_does_not_start_the_runs_job_is_not_run(shop: &TradingShop) {
+    shop.open_on_mars();
+    shop.batchctl(NIGHTLY).run().exits(3);
+    let lines = [
+        ("db migrate", 77),
+        ("mail purge --keep-days 1", 77),
+        ("runs retry 1", 77),
+        ("no-such-job", 1),
+        ("", 1),
+    ];
+    for (line, code) in lines {
+        shop.execute(&format!("UPDATE batch_execution SET command_line = '{line}'"));
+        let before = shop.dump();
+        shop.batchctl(["runs", "retry", "1"]).run().exits(code);
+        assert_eq!(shop.dump(), before, "{line}");
+    }
+}
+
+fn a_retry_repeats_what_was_asked_for(shop: &TradingShop) {
+    shop.open_on_mars();
+    shop.batchctl([
+        "report",
+        "daily-sales",
+        "--date",
+        "yesterday",
+        "--format",
+        "csv",
+        "--out",
+        "reports",
+        "--dry-run",
+    ])
+    .run()
+    .succeeds();
+    shop.batchctl([
+        "report",
+        "daily-sales",
+        "--date",
+        "yesterday",
+        "--format",
+        "csv",
+        "--out",
+        "reports",
+        "--rerun",
+    ])
+    .run()
+    .exits(3);
+    // How that one command went about it is not repeated; what it was asked for is.
+    assert_eq!(
+        shop.scalar("SELECT command_line FROM batch_execution"),
+        "report daily-sales --date 2026-11-19 --format csv --out reports"
+    );
+    std::fs::remove_dir_all(shop.path("reports")).unwrap();
+    shop.execute("UPDATE malls SET time_zone = 'Asia/Tokyo' WHERE code = 'mars'");
+    shop.batchctl(["runs", "retry", "1"]).run().succeeds();
+    assert!(shop.path("reports/daily-sales-2026-11-19.csv").exists());
 }
 
 fn requests_are_run_and_recorded(shop: &TradingShop) {
