@@ -76,10 +76,10 @@ fn a_jobs_name_is_its_commands_words_and_no_other_job_has_it() {
 fn the_example_crontab_is_what_the_program_prints() {
     let printed =
         Sandbox::new().batchctl(["--env", "prod", "schedule", "crontab"]).real_clock().run().succeeds();
-    assert_eq!(
-        repository_file("crontab.example"),
-        printed.stdout,
-        "regenerate it: batchctl --env prod schedule crontab > crontab.example"
+    assert!(
+        repository_file("crontab.example") == printed.stdout,
+        "crontab.example is out of date; it is to be:\n\n{}",
+        printed.stdout
     );
 }
 
