@@ -3,7 +3,6 @@
 //!
 //! Unpacked, each of them takes 24 bytes that every start reads before it does anything, and packed a bit.
 
-use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -25,18 +24,17 @@ fn embed_migrations() {
         let mut files: Vec<String> =
             entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
         files.sort();
-        let _ = writeln!(code, "const {}: &[Embedded] = &[", database.to_uppercase());
+        code.push_str(&format!("const {}: &[Embedded] = &[\n", database.to_uppercase()));
         for file in files {
             let (version, name) = version_and_name(&file)
                 .unwrap_or_else(|| panic!("`{folder}/{file}` is not named like `0007_orders.sql`"));
             let path = format!("/{folder}/{file}");
-            let _ = writeln!(
-                code,
+            code.push_str(&format!(
                 "    Embedded {{ version: {version}, name: {name:?}, \
-                 sql: include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), {path:?})) }},"
-            );
+                 sql: include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), {path:?})) }},\n"
+            ));
         }
-        let _ = writeln!(code, "];");
+        code.push_str("];\n");
     }
     let folder = std::env::var("OUT_DIR").expect("cargo sets it");
     std::fs::write(Path::new(&folder).join("migrations.rs"), code).expect("cargo has made the folder");

@@ -65,9 +65,9 @@ impl Context {
         self.opened.get_or_open(open)
     }
 
-    /// Does work that must not break off halfway: the process waits for it before it ends, up to [`LONGEST_END`].
-    /// `None`, without having begun, if the process is ending already. A stop still drops the future that awaits this, so spawn
-    /// a task around it.
+    /// Does work that must not be interrupted halfway: the process waits for it before it ends, up to [`LONGEST_END`].
+    /// `None`, without having begun, if the process is already ending. A stop still drops the future that awaits this,
+    /// so spawn a task around it.
     pub async fn finish_before_exit<T>(
         &self,
         unfinished: &'static Unfinished,

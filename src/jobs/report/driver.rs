@@ -53,6 +53,16 @@ pub enum Audience<'m> {
     Mail(&'m Mailing),
 }
 
+impl Audience<'_> {
+    /// The malls whose figures it gets.
+    pub async fn malls(&self, args: &ReportArgs, db: &mut Db) -> anyhow::Result<Vec<Mall>> {
+        match self {
+            Self::Command => args.malls.selected(db).await,
+            Self::Mail(mailing) => Ok(mailing.malls.clone()),
+        }
+    }
+}
+
 /// A report on the figures of a period: the parts in which reports differ.
 #[expect(async_fn_in_trait, reason = "jobs run on one task; none of their futures has to be Send")]
 pub trait Report {
@@ -134,7 +144,16 @@ impl<R: Report> Job for R {
             cx.output.status("No active mall: nothing to report (add one with `batchctl mall add`)");
             return Ok(Vec::new());
         }
-        Ok(periods.into_iter().map(|first| planned(R::STEP, first, &args.malls, &malls)).collect())
+        let folder = args.publication.folder(cx);
+        let planned = periods.into_iter().map(|first| {
+            let planned = planned(R::STEP, first, &args.malls, &malls);
+            match &folder {
+                // A retry from another folder, as by cron, means this one.
+                Some(folder) => planned.with("out", folder.to_string_lossy().into_owned()),
+                None => planned,
+            }
+        });
+        Ok(planned.collect())
     }
 
     async fn freshness(

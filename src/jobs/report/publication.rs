@@ -166,7 +166,8 @@ impl PublicationArgs {
         })
     }
 
-    fn folder(&self, cx: &Context) -> Option<PathBuf> {
+    /// Where the files go; `None` for stdout.
+    pub fn folder(&self, cx: &Context) -> Option<PathBuf> {
         let out = self.out.as_deref()?;
         (out != Path::new("-")).then(|| cx.working_dir().join(out))
     }

@@ -114,7 +114,7 @@ impl Worker<'_> {
             ExitCode::Interrupted | ExitCode::Terminated => Status::Stopped,
             _ => Status::Failed,
         };
-        // A step that was dropped in the middle leaves its connection in an unknown state; one that failed for now
+        // A step that was dropped in the middle leaves its connection in an unknown state; one that failed temporarily
         // may have lost it.
         let is_connection_suspect =
             matches!(status, Status::TimedOut | Status::Stopped) || code == ExitCode::TryLater;

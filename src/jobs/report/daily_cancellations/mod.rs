@@ -93,13 +93,8 @@ impl Report for Args {
         periods: &BTreeSet<NaiveDate>,
         audience: &Audience<'_>,
     ) -> anyhow::Result<document::Figures> {
-        match audience {
-            Audience::Command => {
-                let malls = self.report.malls.selected(db).await?;
-                document::Figures::load(db, periods, &malls).await
-            }
-            Audience::Mail(mailing) => document::Figures::load(db, periods, &mailing.malls).await,
-        }
+        let malls = audience.malls(&self.report, db).await?;
+        document::Figures::load(db, periods, &malls).await
     }
 
     fn computed_at(figures: &document::Figures, now: DateTime<Utc>) -> DateTime<Utc> {
