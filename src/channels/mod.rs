@@ -281,7 +281,9 @@ impl Channels<'_> {
         let count = parts.len();
         let mut done = 0;
         let mut last_fault = None;
+        let mut seen = HashMap::new();
         for Part { key, sending } in parts {
+            let key = told_apart(&mut seen, key);
             if delivered.contains(&key) {
                 done += 1;
                 continue;
@@ -322,6 +324,14 @@ impl Channels<'_> {
         posters.insert(channel.name.clone(), Arc::clone(&opened));
         Ok(opened)
     }
+}
+
+/// The key of a part, which is known by its text: a further part with the same text gets a number, or it would count
+/// as delivered with the first.
+fn told_apart(seen: &mut HashMap<String, usize>, key: String) -> String {
+    let earlier = seen.entry(key.clone()).or_default();
+    *earlier += 1;
+    if *earlier == 1 { key } else { format!("{key}#{earlier}") }
 }
 
 #[cfg(test)]

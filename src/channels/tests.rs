@@ -155,3 +155,13 @@ async fn what_waiting_does_not_fix_fails_for_good() {
         assert_eq!(failure.kind, kind, "{failure}");
     }
 }
+
+#[test]
+fn parts_with_the_same_text_are_told_apart_and_in_the_same_way_each_time() {
+    let keys = || {
+        let mut seen = HashMap::new();
+        ["a", "b", "a", "a"].map(|key| told_apart(&mut seen, key.to_owned()))
+    };
+    assert_eq!(keys(), ["a", "b", "a#2", "a#3"]);
+    assert_eq!(keys(), keys());
+}
