@@ -7,7 +7,7 @@
 mod ending;
 mod opened;
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use chrono::{DateTime, NaiveDate, SubsecRound, Utc};
 use chrono_tz::Tz;
@@ -173,8 +173,8 @@ impl Context {
     }
 
     /// Where relative paths of a command start.
-    pub fn working_dir(&self) -> PathBuf {
-        self.config.working_dir().to_owned()
+    pub fn working_dir(&self) -> &Path {
+        self.config.working_dir()
     }
 
     /// A database that holds somebody else's tables in our place is not ours to migrate.

@@ -3,10 +3,13 @@
 //!
 //! No job prints its own flags: one that was forgotten would change what a retry means.
 
+use std::path::Path;
+
 use anyhow::Context as _;
 use chrono::NaiveDate;
-use clap::{ArgAction, ArgMatches};
+use clap::{ArgAction, ArgMatches, ValueHint};
 
+use crate::context::Context;
 use crate::mask::Redactor;
 use crate::period::parse_days;
 
@@ -32,6 +35,8 @@ struct Argument {
     delimiter: Option<char>,
     /// Whether only `--flag=value` is understood.
     requires_equals: bool,
+    /// Whether the values are paths: those of a `PathBuf`, or with a hint that says so.
+    is_path: bool,
     /// The values that were given; `None` if the argument was not.
     given: Option<Vec<String>>,
 }
@@ -44,6 +49,10 @@ impl Argument {
             takes_value: !matches!(definition.get_action(), ArgAction::SetTrue | ArgAction::SetFalse),
             delimiter: definition.get_value_delimiter(),
             requires_equals: definition.is_require_equals_set(),
+            is_path: matches!(
+                definition.get_value_hint(),
+                ValueHint::AnyPath | ValueHint::FilePath | ValueHint::DirPath
+            ),
             given: None,
         }
     }
@@ -121,9 +130,14 @@ impl Arguments {
         argument.given.as_ref()?.first().map(String::as_str)
     }
 
+    /// The same arguments with relative days and paths resolved: what a retry repeats.
+    pub(super) fn resolved(&self, cx: &Context) -> Self {
+        self.clone().with_days_resolved(cx.today()).with_paths_resolved(cx.working_dir())
+    }
+
     /// The same arguments with relative days replaced by their dates: a retry tomorrow means the day of today's
     /// command.
-    pub(super) fn with_days_resolved(mut self, today: NaiveDate) -> Self {
+    fn with_days_resolved(mut self, today: NaiveDate) -> Self {
         for flag in DAY_FLAGS {
             let Some(Ok(days)) = self.value(flag).map(|value| parse_days(value, today)) else { continue };
             let (first, last) = (days.first().to_string(), days.last().to_string());
@@ -136,6 +150,48 @@ impl Arguments {
                 if let Some(argument) = self.argument(id) {
                     argument.given = (!values.is_empty()).then_some(values);
                 }
+            }
+        }
+        self
+    }
+
+    /// The same arguments for the days of these instances, given or not: a retry tomorrow means the days that the
+    /// command planned.
+    pub(super) fn spanning<'i>(self, instances: impl Iterator<Item = &'i Self> + Clone) -> Self {
+        let mut these = instances.clone();
+        match (these.next(), these.next()) {
+            (None, _) => return self,
+            (Some(only), None) => return only.clone(),
+            _ => {}
+        }
+        // Dates in ISO form sort by their days.
+        let first = instances.clone().filter_map(|one| one.value("from").or(one.value("date"))).min();
+        let last = instances.filter_map(|one| one.value("to").or(one.value("date"))).max();
+        match (first, last) {
+            (Some(first), Some(last)) => self.with_days(first, last),
+            _ => self,
+        }
+    }
+
+    /// The same arguments with these days, in the shortest form that the job has.
+    fn with_days(mut self, first: &str, last: &str) -> Self {
+        let is_day = first == last && self.argument("date").is_some();
+        let [day, from, to] =
+            if is_day { [Some(first), None, None] } else { [None, Some(first), Some(last)] };
+        for (id, value) in DAY_FLAGS.into_iter().zip([day, from, to]) {
+            if let Some(argument) = self.argument(id) {
+                argument.given = value.map(|value| vec![value.to_owned()]);
+            }
+        }
+        self
+    }
+
+    /// The same arguments with relative paths resolved: a retry from another folder means the files of this command.
+    /// `-` is stdin or stdout, not a path.
+    fn with_paths_resolved(mut self, working_dir: &Path) -> Self {
+        for argument in self.arguments.iter_mut().filter(|argument| argument.is_path) {
+            for value in argument.given.iter_mut().flatten().filter(|value| *value != "-") {
+                *value = working_dir.join(&value).to_string_lossy().into_owned();
             }
         }
         self
@@ -176,17 +232,20 @@ pub fn split(line: &str) -> anyhow::Result<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     /// The arguments of `report x`, as these words give them.
     fn given(words: &str) -> Arguments {
         let value = |id: &'static str| clap::Arg::new(id).long(id).allow_hyphen_values(true);
         let definition = clap::Command::new("report x")
-            .args([value("date"), value("from"), value("to"), value("out")])
+            .args([value("date"), value("from"), value("to")])
+            .arg(value("out").value_parser(clap::value_parser!(PathBuf)))
             .arg(value("mall").value_delimiter(',').action(ArgAction::Append))
             .arg(clap::Arg::new("so_far").long("so-far").action(ArgAction::SetTrue))
             .arg(value("size").default_value("10"))
-            .arg(clap::Arg::new("file"));
+            .arg(clap::Arg::new("file").value_hint(ValueHint::FilePath));
         let words = std::iter::once("report x".to_owned()).chain(split(words).unwrap());
         Arguments::given("report x", &definition, &definition.clone().get_matches_from(words))
     }
@@ -226,5 +285,34 @@ mod tests {
         assert_eq!(resolved("--date=-7d"), "report x --date 2026-11-13");
         assert_eq!(resolved("--date last-month"), "report x --from 2026-10-01 --to 2026-10-31");
         assert_eq!(resolved("--from -3d --to nonsense"), "report x --from 2026-11-17 --to nonsense");
+    }
+
+    #[test]
+    fn a_retry_from_another_folder_means_the_files_of_this_command() {
+        let resolved = |words: &str| line(&given(words).with_paths_resolved(Path::new("/srv/shop")));
+        assert_eq!(
+            resolved("--out reports --mall main orders.csv"),
+            "report x --out /srv/shop/reports --mall main -- /srv/shop/orders.csv"
+        );
+        assert_eq!(resolved("--out /tmp/r"), "report x --out /tmp/r");
+        assert_eq!(resolved("--out -"), "report x '--out=-'");
+    }
+
+    #[test]
+    fn a_failure_of_all_instances_is_repeated_for_their_days() {
+        let spanning = |words: &str, instances: &[&str]| {
+            let instances: Vec<Arguments> = instances.iter().map(|words| given(words)).collect();
+            line(&given(words).spanning(instances.iter()))
+        };
+        assert_eq!(spanning("--so-far", &[]), "report x --so-far");
+        assert_eq!(spanning("--mall a", &["--date 2026-11-19"]), "report x --date 2026-11-19");
+        let days = ["--date 2026-11-19", "--date 2026-11-17", "--date 2026-11-18"];
+        assert_eq!(spanning("", &days), "report x --from 2026-11-17 --to 2026-11-19");
+        assert_eq!(spanning("--from 2026-11-17", &days), "report x --from 2026-11-17 --to 2026-11-19");
+        assert_eq!(spanning("--mall a", &["", ""]), "report x --mall a");
+        let malls = ["--mall a --from 2026-11-17 --to 2026-11-19", "--mall b --date 2026-11-20"];
+        assert_eq!(spanning("--so-far", &malls), "report x --from 2026-11-17 --to 2026-11-20 --so-far");
+        let one_day = ["--mall a --date 2026-11-20", "--mall b --date 2026-11-20"];
+        assert_eq!(spanning("--from 2026-11-20", &one_day), "report x --date 2026-11-20");
     }
 }

@@ -248,7 +248,7 @@ impl<J: Job> AnyJob for JobCommand<J> {
         Box::pin(async move {
             let mut instances = Vec::new();
             for planned in self.job.plan(cx, db).await? {
-                let mut arguments = self.arguments.clone();
+                let mut arguments = self.arguments.resolved(cx);
                 for (id, values) in planned.arguments {
                     arguments.set(id, values)?;
                 }

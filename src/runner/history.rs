@@ -1,5 +1,7 @@
 //! The history: every run is a row of `batch_execution`, written here and nowhere else.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
@@ -288,23 +290,42 @@ pub async fn finish(db: &mut Db, id: i64, epoch: i64, ending: &Ending) -> Result
     Ok(rows == 1)
 }
 
-/// Marks the failures of an instance's earlier attempts as resolved, but for items that are still open: the run `by`
-/// has done them.
+/// What a run that completed has done.
+#[derive(Debug, Clone, Copy)]
+pub struct Done<'w> {
+    /// The items that it was limited to; `None` if it did all.
+    pub limited_to: Option<&'w BTreeSet<String>>,
+    /// The items that an earlier run gave up on and this one passed over.
+    pub still_open: &'w [String],
+}
+
+/// Marks the failures of an instance's earlier attempts as resolved, because the run `by` has done these items. A sweep
+/// has no key that says what it covers: one that was limited, to items or by its arguments, resolves only that.
 pub async fn resolve_errors(
     db: &mut Db,
     by: &Execution,
-    still_open: &[String],
+    done: &Done<'_>,
     now: DateTime<Utc>,
 ) -> Result<u64, DbError> {
-    let sql = format!(
+    let mut sql = format!(
         "UPDATE batch_error_log SET resolved_at = $1
-         WHERE resolved_at IS NULL AND execution_id IN (
+         WHERE resolved_at IS NULL AND item_key NOT IN {} AND execution_id IN (
              SELECT id FROM batch_execution WHERE job = $2 AND instance_key = $3 AND id < $4
-                 AND (items_failed > 0 OR items_skipped > 0))
-           AND item_key NOT IN {}",
+                 AND (items_failed > 0 OR items_skipped > 0)",
         db.elements("$5")
     );
-    db.execute(&sql, values![now, &by.job, &by.instance_key, by.id, json!(still_open)]).await
+    let mut values = values![now, &by.job, &by.instance_key, by.id, json!(done.still_open)];
+    let is_sweep = by.instance_key.is_empty();
+    if is_sweep && by.command_line != by.job {
+        values.push((&by.command_line).into());
+        sql.push_str(&format!(" AND command_line = ${}", values.len()));
+    }
+    sql.push(')');
+    if let Some(items) = done.limited_to.filter(|_| is_sweep) {
+        values.push(json!(items).into());
+        sql.push_str(&format!(" AND item_key IN {}", db.elements(&format!("${}", values.len()))));
+    }
+    db.execute(&sql, values).await
 }
 
 /// Which of these items runs of other instances of the job gave up on in this phase, and nobody has done since. A run
@@ -411,12 +432,13 @@ pub async fn insert_errors(
 
 /// The items that a retry of a run is limited to: those that failed, if the run did all the others. A run that
 /// ended before its work did may have left out any item, so its retry does all.
-pub async fn items_to_retry(db: &mut Db, run: i64) -> Result<Option<Vec<String>>, DbError> {
+pub async fn items_to_retry(db: &mut Db, run: i64) -> Result<Option<BTreeSet<String>>, DbError> {
     let is_partial = find(db, run).await?.is_some_and(|run| run.is(Status::Partial));
     if !is_partial {
         return Ok(None);
     }
-    Ok(Some(open_items(db, run).await?).filter(|items| !items.is_empty()))
+    let items: BTreeSet<String> = open_items(db, run).await?.into_iter().collect();
+    Ok(Some(items).filter(|items| !items.is_empty()))
 }
 
 /// The keys of a run's items that failed and are not resolved.
@@ -443,6 +465,7 @@ mod tests {
         only_the_holder_of_the_epoch_ends_a_run_and_only_once,
         a_retry_is_limited_to_what_failed_of_a_run_that_did_the_rest,
         what_a_later_attempt_has_done_is_resolved,
+        a_sweep_resolves_only_what_it_covers,
         an_item_is_known_from_runs_of_other_instances,
         the_last_durations_are_those_of_successes_under_the_key,
     ];
@@ -557,7 +580,7 @@ mod tests {
 
     async fn a_retry_is_limited_to_what_failed_of_a_run_that_did_the_rest(db: &mut TestDb) {
         for (status, limited_to) in [
-            (Status::Partial, Some(vec!["a".to_owned(), "b".to_owned()])),
+            (Status::Partial, Some(BTreeSet::from(["a".to_owned(), "b".to_owned()]))),
             (Status::Failed, None),
             (Status::Stopped, None),
         ] {
@@ -576,9 +599,38 @@ mod tests {
         note(db, other, &["a"]).await;
         let second = run(db, Status::Partial, 2, 2).await;
         let by = find(db, second).await.unwrap().unwrap();
-        assert_eq!(resolve_errors(db, &by, &["b".to_owned()], now()).await.unwrap(), 2);
+        let done = Done { limited_to: None, still_open: &["b".to_owned()] };
+        assert_eq!(resolve_errors(db, &by, &done, now()).await.unwrap(), 2);
         assert_eq!(open_items(db, first).await.unwrap(), ["b"]);
         assert_eq!(open_items(db, other).await.unwrap(), ["a"], "of another day");
+    }
+
+    async fn a_sweep_resolves_only_what_it_covers(db: &mut TestDb) {
+        let failed = async |db: &mut TestDb, line: &str, key: &str| {
+            let sweep = Execution { command_line: line.to_owned(), ..execution("a job", "") };
+            let id = db.run(&sweep).await;
+            note(db, id, &[key]).await;
+            id
+        };
+        let all = failed(db, "a job", "seoul").await;
+        let tokyo = failed(db, "a job --mall tokyo", "tokyo").await;
+        let by = async |db: &mut TestDb, line: &str, items: Option<&[&str]>| {
+            let sweep = Execution { command_line: line.to_owned(), ..execution("a job", "") };
+            let id = db.run(&sweep).await;
+            let by = find(db, id).await.unwrap().unwrap();
+            let items = items.map(|items| items.iter().map(|item| (*item).to_owned()).collect());
+            let done = Done { limited_to: items.as_ref(), still_open: &[] };
+            resolve_errors(db, &by, &done, now()).await.unwrap();
+            let mut open = Vec::new();
+            for run in [all, tokyo] {
+                open.extend(open_items(db, run).await.unwrap());
+            }
+            open
+        };
+        assert_eq!(by(db, "a job --mall busan", None).await, ["seoul", "tokyo"]);
+        assert_eq!(by(db, "a job", Some(&["busan"])).await, ["seoul", "tokyo"]);
+        assert_eq!(by(db, "a job --mall tokyo", None).await, ["seoul"]);
+        assert_eq!(by(db, "a job", None).await, [""; 0]);
     }
 
     async fn an_item_is_known_from_runs_of_other_instances(db: &mut TestDb) {

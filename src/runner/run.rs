@@ -1,5 +1,6 @@
 //! A run, as its job sees it: chunks, checkpoints, items, and whether to go on.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -48,7 +49,7 @@ pub(super) struct Scenario {
     /// How many items may be given up on, if the flag or the configuration says.
     pub(super) skip_limit: Option<SkipLimit>,
     /// The items that are to be run again; `None` for all.
-    pub(super) retry_items: Option<Vec<String>>,
+    pub(super) retry_items: Option<BTreeSet<String>>,
     /// The instance is complete but for what became due since.
     pub(super) only_due: bool,
     /// How long the run may take.
@@ -61,6 +62,8 @@ pub(super) struct Scenario {
 pub(super) struct Leftovers {
     /// The item errors that no chunk has written.
     pub(super) errors: Vec<ItemError>,
+    /// The items that the run was limited to; `None` if it did all.
+    pub(super) retry_items: Option<BTreeSet<String>>,
     /// The items that an earlier run gave up on and this one passed over: they are as open as before.
     pub(super) still_open: Vec<String>,
     /// What the job says about its success.
@@ -130,13 +133,13 @@ impl<'a> Run<'a> {
     }
 
     /// The items that this run is to repeat; `None` if it is to do all.
-    pub fn retry_items(&self) -> Option<&[String]> {
-        self.scenario.retry_items.as_deref()
+    pub fn retry_items(&self) -> Option<&BTreeSet<String>> {
+        self.scenario.retry_items.as_ref()
     }
 
     /// Whether an item is among those to do: all, or those that failed before.
     pub fn is_wanted(&self, item_key: &str) -> bool {
-        self.scenario.retry_items.as_ref().is_none_or(|items| items.iter().any(|item| item == item_key))
+        self.scenario.retry_items.as_ref().is_none_or(|items| items.contains(item_key))
     }
 
     /// Whether the instance was complete but for what became due since (see [`super::Freshness::Due`]): the rest
@@ -359,6 +362,7 @@ impl<'a> Run<'a> {
     pub(super) fn into_leftovers(self) -> Leftovers {
         Leftovers {
             errors: self.pending_errors,
+            retry_items: self.scenario.retry_items,
             still_open: self.noted_items,
             summary: self.summary,
             quoted: self.quoted_errors,

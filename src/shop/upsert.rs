@@ -6,7 +6,7 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::db::{BulkRow, Db, DbErrorKind, FromRow};
+use crate::db::{BulkRow, Db, DbErrorKind, FromRow, Kind};
 use crate::failure::Failure;
 use crate::values;
 
@@ -198,16 +198,34 @@ impl Upsert {
              WHERE target_id IS NULL",
             self.table, self.staging
         );
-        match db.execute(&sql, values![now]).await {
-            Err(error) if error.kind() == DbErrorKind::Constraint => {
-                let problem =
-                    format!("another program wrote the same {} at the same moment: {error}", self.table);
-                Err(Failure::try_later(problem)
-                    .hint("run the same command again: it continues after the last commit")
-                    .into())
+        if let Err(error) = db.execute(&sql, values![now]).await {
+            if error.kind() != DbErrorKind::Constraint {
+                return Err(error.into());
             }
-            inserted => Ok(inserted.map(drop)?),
+            let problem =
+                format!("another program wrote the same {} at the same moment: {error}", self.table);
+            return Err(Failure::try_later(problem)
+                .hint("run the same command again: it continues after the last commit")
+                .into());
         }
+        self.take_first_statistics(db).await
+    }
+
+    /// Makes PostgreSQL take statistics of a table that has just received its first rows. Until then it assumes that a
+    /// mall's number is selective, matches staged rows by any index that begins with it, and reads all of the mall for
+    /// each row.
+    async fn take_first_statistics(&self, db: &mut Db) -> anyhow::Result<()> {
+        if db.kind() == Kind::Sqlite {
+            return Ok(());
+        }
+        // -1 if never analysed (0 before PostgreSQL 14), 0 if analysed while it was empty.
+        let sql = "SELECT reltuples <= 0 FROM pg_class WHERE oid = to_regclass($1)";
+        let (has_none,): (bool,) = db.fetch_one(sql, values![self.table]).await?;
+        if has_none {
+            // A warning, not an error, if the table belongs to somebody else.
+            db.script(&format!("ANALYZE {}", self.table)).await?;
+        }
+        Ok(())
     }
 
     /// Updates the rows that differ and are not older.

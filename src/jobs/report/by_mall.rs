@@ -3,7 +3,6 @@
 use crate::db::Db;
 use crate::runner::Run;
 use crate::shop::malls::Mall;
-use crate::wording::counted;
 
 /// A mall that could not be computed; the others of its period still are.
 #[derive(Debug, thiserror::Error)]
@@ -18,10 +17,10 @@ struct MallFailure {
 /// is recorded, and the transaction starts over without it. Returns how many malls were computed.
 pub async fn replace(
     run: &mut Run<'_>,
-    malls: Vec<Mall>,
+    malls: &[Mall],
     replace_mall: impl AsyncFn(&mut Db, &Mall) -> anyhow::Result<()>,
 ) -> anyhow::Result<usize> {
-    let mut malls: Vec<Mall> = run.usable_malls(malls).into_iter().map(|(mall, _)| mall).collect();
+    let mut malls: Vec<Mall> = run.usable_malls(malls.to_vec()).into_iter().map(|(mall, _)| mall).collect();
     run.read(malls.len() as u64);
     loop {
         let committed = run
@@ -51,20 +50,6 @@ pub async fn replace(
             Err(Err(error)) => return Err(error),
         }
     }
-}
-
-/// "reported 3 malls, not over yet: new-york"
-pub fn sentence(computed: usize, selected: &[Mall], over: &[Mall]) -> String {
-    let mut sentence = format!("reported {}", counted(computed, "mall", "malls"));
-    let left_out: Vec<&str> = selected
-        .iter()
-        .filter(|mall| !over.iter().any(|over| over.id == mall.id))
-        .map(|mall| mall.code.as_str())
-        .collect();
-    if !left_out.is_empty() {
-        sentence.push_str(&format!(", not over yet: {}", left_out.join(", ")));
-    }
-    sentence
 }
 
 /// Whether an error comes from the database rather than the mall: every other mall would fail too.

@@ -13,6 +13,7 @@ use crate::locale::Locale;
 use crate::period::{DateArgs, DayRange};
 use crate::runner::{Completed, Freshness, Job, JobSpec, Planned, Run};
 use crate::shop::malls::{Mall, MallArgs};
+use crate::wording::counted;
 
 use super::delivery::{Letter, Mailing, Sender};
 use super::periods::{self, Step};
@@ -89,9 +90,14 @@ pub trait Report {
         None
     }
 
-    /// Whether the figures of a completed period are still current.
-    async fn freshness(&self, _cx: &Context, _db: &mut Db, _period: DayRange) -> anyhow::Result<Freshness> {
-        Ok(Freshness::Current(None))
+    /// Those of the malls that have no final figures for the period yet. A report that stores none lacks none.
+    async fn lacking(&self, _db: &mut Db, _period: DayRange, _malls: &[Mall]) -> anyhow::Result<Vec<Mall>> {
+        Ok(Vec::new())
+    }
+
+    /// What is newer than the final figures of a period, in a sentence.
+    async fn news(&self, _db: &mut Db, _period: DayRange, _malls: &[Mall]) -> anyhow::Result<Option<String>> {
+        Ok(None)
     }
 
     /// Computes and stores the figures of a period.
@@ -144,15 +150,7 @@ impl<R: Report> Job for R {
             cx.output.status("No active mall: nothing to report (add one with `batchctl mall add`)");
             return Ok(Vec::new());
         }
-        let folder = args.publication.folder(cx);
-        let planned = periods.into_iter().map(|first| {
-            let planned = planned(R::STEP, first, &args.malls, &malls);
-            match &folder {
-                // A retry from another folder, as by cron, means this one.
-                Some(folder) => planned.with("out", folder.to_string_lossy().into_owned()),
-                None => planned,
-            }
-        });
+        let planned = periods.into_iter().map(|first| planned(R::STEP, first, &args.malls, &malls));
         Ok(planned.collect())
     }
 
@@ -162,7 +160,14 @@ impl<R: Report> Job for R {
         db: &mut Db,
         completed: &Completed<'_, DayRange>,
     ) -> anyhow::Result<Freshness> {
-        Report::freshness(self, cx, db, *completed.unit).await
+        let period = *completed.unit;
+        let reportable = reportable(self, cx, db, period).await?;
+        let lacking = self.lacking(db, period, &reportable).await?;
+        if !lacking.is_empty() {
+            let codes: Vec<&str> = lacking.iter().map(|mall| mall.code.as_str()).collect();
+            return Ok(Freshness::Due(format!("no final figures yet for {}", codes.join(", "))));
+        }
+        Ok(Freshness::Current(self.news(db, period, &reportable).await?))
     }
 
     async fn run(&self, run: &mut Run<'_>, period: &DayRange) -> anyhow::Result<()> {
@@ -180,6 +185,48 @@ impl<R: Report> Job for R {
             Err(error) if failure::is_broken_pipe(&error) => mailed,
             published => published.and(mailed),
         }
+    }
+}
+
+/// The selected malls for which the period can be reported.
+async fn reportable<R: Report>(
+    report: &R,
+    cx: &Context,
+    db: &mut Db,
+    period: DayRange,
+) -> anyhow::Result<Vec<Mall>> {
+    let so_far = report.so_far() == Some(true);
+    report.args().malls_of(cx, db, period, so_far).await
+}
+
+/// The malls that a run computes.
+pub struct Due {
+    /// Those whose figures it replaces.
+    pub malls: Vec<Mall>,
+    /// Selected malls in which the period is not over.
+    not_over: Vec<String>,
+}
+
+impl Due {
+    /// Finds them: of the malls for which the period can be reported, those that lack figures if only these are due, and
+    /// those that a retry repeats.
+    pub async fn find<R: Report>(report: &R, run: &mut Run<'_>, period: DayRange) -> anyhow::Result<Self> {
+        let reportable = reportable(report, run.cx, run.db, period).await?;
+        let mut not_over = report.args().malls.selected(run.db).await?;
+        not_over.retain(|mall| !reportable.iter().any(|reportable| reportable.id == mall.id));
+        let mut malls =
+            if run.only_due() { report.lacking(run.db, period, &reportable).await? } else { reportable };
+        malls.retain(|mall| run.is_wanted(&mall.code));
+        Ok(Self { malls, not_over: not_over.into_iter().map(|mall| mall.code).collect() })
+    }
+
+    /// "reported 3 malls, not over yet: new-york"
+    pub fn sentence(&self, computed: usize) -> String {
+        let mut sentence = format!("reported {}", counted(computed, "mall", "malls"));
+        if !self.not_over.is_empty() {
+            sentence.push_str(&format!(", not over yet: {}", self.not_over.join(", ")));
+        }
+        sentence
     }
 }
 

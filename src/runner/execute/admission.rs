@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use crate::backoff::{Backoff, Jitter};
 use crate::failure::{Failure, one_line};
-use crate::runner::alert;
 use crate::runner::command::Instance;
 use crate::runner::exit::ExitCode;
 use crate::runner::history::{self, Execution, Status, label};
@@ -65,13 +64,7 @@ impl Worker<'_> {
                 identity: &session.identity,
                 environment: session.cx.config.environment(),
             };
-            let asking = async {
-                tokio::time::timeout(BOOKKEEPING_TIMEOUT, lease::acquire(&mut self.db, &request))
-                    .await
-                    .map_err(|_| {
-                        Failure::try_later("failed to get the lease: the database does not answer")
-                    })?
-            };
+            let asking = in_time("get the lease", lease::acquire(&mut self.db, &request));
             let acquired = session.bounds().keep(asking).await?;
             let Acquired::Held(holder) = &acquired else { return Ok(acquired) };
             if waiting_since.elapsed() >= patience || session.signals.heard().is_some() {
@@ -117,7 +110,8 @@ impl Worker<'_> {
             None => (Status::Refused, ExitCode::TryLater),
         };
         let subject = Subject { key: &instance.key, exclusion_key: None, arguments: &instance.arguments };
-        let run = self.insert_ended(&subject, status, code, &format!("already running; {held}")).await?;
+        let message = format!("already running; {held}");
+        let run = in_time("record the refusal", self.insert_ended(&subject, status, code, &message)).await?;
         self.failures
             .note(&format!("{name} is already running (run {run}, exit {})", code.number()), &[held]);
         Ok(if code == ExitCode::TryLater {
@@ -183,15 +177,26 @@ impl Worker<'_> {
                 dead.id,
                 dead.error_message.as_deref().unwrap_or("no sign of life")
             ));
-            if let Err(error) = lease::disconnect(&mut self.db, dead).await {
+            if let Err(error) = in_time("end its connection", lease::disconnect(&mut self.db, dead)).await {
                 cx.output.warn(&format!(
                     "failed to end the connection of run {}: {}",
                     dead.id,
                     one_line(&error)
                 ));
             }
-            alert::failed(cx, &mut self.db, self.session.spec, dead).await;
+            self.alert(dead).await;
         }
+    }
+}
+
+/// Waits for a step of the runner's own, but not for ever.
+pub(super) async fn in_time<T, E: Into<anyhow::Error>>(
+    what: &str,
+    step: impl Future<Output = Result<T, E>>,
+) -> anyhow::Result<T> {
+    match tokio::time::timeout(BOOKKEEPING_TIMEOUT, step).await {
+        Ok(result) => result.map_err(Into::into),
+        Err(_) => Err(Failure::try_later(format!("failed to {what}: the database does not answer")).into()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! One attempt at an instance: the job's work under heartbeat, deadline and signals.
 
+use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
@@ -16,6 +17,7 @@ use crate::runner::process::usage;
 use crate::runner::run::{Run, Scenario};
 use crate::runner::verdict::{Terms, Verdict, panicked};
 
+use super::admission::in_time;
 use super::plan::Scope;
 use super::worker::Worker;
 
@@ -50,6 +52,8 @@ pub(super) struct Work {
     pub(super) ending: Ending,
     /// The item errors that no chunk has written.
     pub(super) errors: Vec<ItemError>,
+    /// The items that the run was limited to; `None` if it did all.
+    pub(super) retry_items: Option<BTreeSet<String>>,
     /// The items of earlier runs that are as open as before.
     pub(super) still_open: Vec<String>,
     /// What the job says about its success.
@@ -87,7 +91,10 @@ impl Worker<'_> {
         let scenario = Scenario {
             skip_limit: session.options.skip_limit.or(cx.config.job_skip_limit(session.spec.name)),
             retry_items: match session.options.retry_of {
-                Some(run) => history::items_to_retry(&mut self.db, run).await?,
+                Some(run) => {
+                    let items = history::items_to_retry(&mut self.db, run);
+                    in_time("read what to retry", items).await?
+                }
                 None => None,
             },
             only_due,
@@ -154,6 +161,7 @@ impl Worker<'_> {
             verdict,
             ending,
             errors: left.errors,
+            retry_items: left.retry_items,
             still_open: left.still_open,
             summary: left.summary,
             quoted: left.quoted,

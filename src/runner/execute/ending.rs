@@ -124,7 +124,9 @@ async fn write_ending_over(db: &mut Db, execution: &Execution, work: &Work) -> a
         if resolves {
             // A run of a shared job did its own items: it says nothing about those that another one gave up on.
             if execution.exclusion_key.is_some() {
-                history::resolve_errors(db, execution, &work.still_open, ending.ended_at).await?;
+                let done =
+                    history::Done { limited_to: work.retry_items.as_ref(), still_open: &work.still_open };
+                history::resolve_errors(db, execution, &done, ending.ended_at).await?;
             }
             if let Some(retried) = execution.retry_of {
                 // It may be of another instance by now: a file that was fixed has another content.

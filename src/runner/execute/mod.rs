@@ -70,11 +70,10 @@ async fn execute_under(cx: &Context, job: &dyn AnyJob, options: &RunOptions, sig
 async fn run_all(session: &Session<'_>, worker: &mut Worker<'_>) -> anyhow::Result<ExitCode> {
     let instances = session.bounds().keep(session.job.plan(session.cx, &mut worker.db)).await?;
     if session.options.dry_run {
-        return worker.show_plan(&instances).await;
+        return session.bounds().keep(worker.show_plan(&instances)).await;
     }
-    if let [only] = instances.as_slice() {
-        worker.arguments = only.arguments.clone();
-    }
+    worker.arguments =
+        worker.arguments.clone().spanning(instances.iter().map(|instance| &instance.arguments));
     worker.layout = Layout::of(&instances);
     let results = run_lanes(session, worker, instances).await?;
     if worker.layout.is_long {
@@ -82,7 +81,8 @@ async fn run_all(session: &Session<'_>, worker: &mut Worker<'_>) -> anyhow::Resu
     }
     let mut worst = results.code(worker.layout.is_isolated, session.options.allow_partial);
     failpoint::reach(&session.cx.config, "before-deliver");
-    if !results.completed.is_empty() && !worst.is_stop() && !worker.is_database_gone {
+    let is_stopped = || session.signals.heard().is_some();
+    if !results.completed.is_empty() && !is_stopped() && !worst.is_stop() && !worker.is_database_gone {
         let delivering = session.job.deliver(session.cx, &mut worker.db, &results.completed);
         if let Err(error) = session.bounds().keep(delivering).await
             && !failure::is_broken_pipe(&error)
@@ -92,7 +92,8 @@ async fn run_all(session: &Session<'_>, worker: &mut Worker<'_>) -> anyhow::Resu
         }
     }
     worker.failures.print(session.cx, session.spec.name);
-    Ok(worst)
+    // Whoever asked for a stop is told that it was heard, even where everything was done before it could take effect.
+    Ok(session.signals.heard().map_or(worst, |signal| worse(worst, signal.exit_code())))
 }
 
 /// Prints an error that belongs to no run, and returns its exit code.

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use crate::context::Context;
 use crate::mask::Redactor;
-use crate::runner::arguments::Arguments;
 use crate::runner::command::AnyJob;
 use crate::runner::failpoint;
 use crate::runner::interruption::{Interruption, Signals};
@@ -47,11 +46,6 @@ impl<'a> Session<'a> {
             deadline: options.timeout.or(cx.config.job_timeout(spec.name)).unwrap_or(spec.deadline),
             redactor: cx.config.redactor(),
         }
-    }
-
-    /// The arguments that repeat the whole command.
-    pub(super) fn arguments(&self) -> Arguments {
-        self.job.arguments().clone().with_days_resolved(self.cx.today())
     }
 
     /// How long the current chunk may take after a stop signal.

@@ -31,7 +31,9 @@ impl Worker<'_> {
             self.say(&format!("{name}: {summary} (run {}, {took})", execution.id));
             let mut ended = execution.clone();
             ended.duration_ms = Some(work.ending.duration_ms);
-            alert::succeeded(session.cx, &mut self.db, session.spec, &ended, self.layout.is_isolated).await;
+            let succeeded =
+                alert::succeeded(session.cx, &mut self.db, session.spec, &ended, self.layout.is_isolated);
+            bounded(&mut self.is_database_gone, succeeded).await;
             return;
         };
         for sentence in &work.summary {
@@ -46,7 +48,7 @@ impl Worker<'_> {
         if verdict.code == ExitCode::Completed {
             // Allowed to be partial: a success, and as silent as one. The rows and the alert tell.
             self.say(&format!("{name} partial (run {}, {took}): {message}", execution.id));
-            alert::failed(session.cx, &mut self.db, session.spec, &ended(message.clone())).await;
+            self.alert(&ended(message.clone())).await;
             return;
         }
         let mut lines = work.quoted.clone();
@@ -63,8 +65,14 @@ impl Worker<'_> {
         if !matches!(verdict.status, Status::Stopped | Status::Crashed) && !self.is_database_gone {
             // Readers in a chat have not seen the terminal.
             let hint = verdict.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
-            alert::failed(session.cx, &mut self.db, session.spec, &ended(format!("{message}{hint}"))).await;
+            self.alert(&ended(format!("{message}{hint}"))).await;
         }
+    }
+
+    /// Opens or continues the incident of a failed run.
+    pub(super) async fn alert(&mut self, failed: &Execution) {
+        let alerting = alert::failed(self.session.cx, &mut self.db, self.session.spec, failed);
+        bounded(&mut self.is_database_gone, alerting).await;
     }
 
     /// An error before, between or after the runs: it leaves a row too, unless the command line itself is wrong.
@@ -138,8 +146,13 @@ impl Worker<'_> {
             return None;
         };
         if let Some(row) = row.as_ref().filter(|_| status != Status::Stopped) {
-            alert::failed(self.session.cx, &mut self.db, self.session.spec, row).await;
+            self.alert(row).await;
         }
         row
     }
+}
+
+/// Waits for something that needs the database, but not for ever: a connection that was given up on is not used again.
+async fn bounded(is_database_gone: &mut bool, step: impl Future<Output = ()>) {
+    *is_database_gone |= tokio::time::timeout(BOOKKEEPING_TIMEOUT, step).await.is_err();
 }

@@ -57,7 +57,7 @@ impl<'s> Worker<'s> {
             db,
             layout: Layout::default(),
             run: None,
-            arguments: session.arguments(),
+            arguments: session.job.arguments().resolved(session.cx),
             failures: FailureNotes::default(),
             is_database_gone: false,
         })

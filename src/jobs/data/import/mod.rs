@@ -96,15 +96,13 @@ impl Job for Args {
 
     async fn plan(&self, cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Planned<File>>> {
         let mall = self.mall_code(db).await?;
-        let path = self.path(cx);
-        let mut hash = content_hash(&path)?;
+        let mut hash = content_hash(&self.path(cx))?;
         hash.truncate(FINGERPRINT_DIGITS);
         let kind = self.kind.name();
         let key = format!("{kind} {} {hash}", mall.as_deref().unwrap_or("*"));
         let mut planned = Planned::new(key, File { short_hash: hash })
             // Two files of one kind may contain the same orders, in an older and a newer state.
-            .exclusive_by(kind)
-            .with("file", path.to_string_lossy().into_owned());
+            .exclusive_by(kind);
         if let Some(mall) = mall {
             planned = planned.with("mall", mall);
         }

@@ -270,6 +270,7 @@ mod tests {
         of_a_record_that_is_twice_on_a_page_the_last_counts,
         a_refund_finds_its_order_and_its_product,
         a_refund_that_matches_no_order_is_removed,
+        a_first_load_does_not_read_the_whole_mall_for_each_record,
     ];
 
     const LATER: &str = "2026-11-21T00:00:00Z";
@@ -472,5 +473,33 @@ mod tests {
         assert_eq!(unmatched, expected.map(|(key, problem)| (key.to_owned(), problem.to_owned())));
         let left: Vec<&str> = page.refunds.iter().map(|refund| refund.code.as_str()).collect();
         assert_eq!(left, ["R1", "R4"]);
+    }
+
+    async fn a_first_load_does_not_read_the_whole_mall_for_each_record(db: &mut TestDb) {
+        const PAGE: usize = 200;
+        let mall = seoul(db).await;
+        for number in 0..4 {
+            let keys = (0..PAGE).map(|place| format!("{number}-{place}"));
+            let members = keys.clone().map(|key| member(&key, "a@example.com")).collect();
+            let orders = keys.map(|key| order(&key, &["tea"])).collect();
+            let page = Page { members, orders, ..Page::default() };
+            assert_eq!(stored(db, &mall, page, LATER).await, [2 * PAGE as i64, 0, 0, 0]);
+        }
+        if db.kind() == Kind::Sqlite {
+            return;
+        }
+        let keys = (0..PAGE).map(|place| format!("4-{place}"));
+        let members = keys.clone().map(|key| member(&key, "a@example.com")).collect();
+        let page =
+            Page { members, orders: keys.map(|key| order(&key, &["tea"])).collect(), ..Page::default() };
+        let reading = db.transaction(async |db| {
+            store(db, &mall, &page, at(LATER)).await?;
+            let sql = "SELECT CAST(relname AS TEXT), seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables
+                       WHERE schemaname = CURRENT_SCHEMA AND relname IN ('members', 'orders') ORDER BY relname";
+            anyhow::Ok(db.fetch_all::<(String, i64)>(sql, values![]).await?)
+        });
+        let read = reading.await.unwrap();
+        // None of the page's records is stored yet, so there is nothing to read.
+        assert_eq!(read, [("members".to_owned(), 0), ("orders".to_owned(), 0)]);
     }
 }

@@ -18,14 +18,14 @@ use crate::db::{Db, FromRow};
 use crate::documents::{Document, Table};
 use crate::locale::Locale;
 use crate::period::{DayRange, day_bounds};
-use crate::runner::{Exclusion, Freshness, JobSpec, Run, minutes};
+use crate::runner::{Exclusion, JobSpec, Run, minutes};
 use crate::severity::Severity;
 use crate::shop::malls::Mall;
 use crate::values;
 
 use super::by_mall;
 use super::delivery::{Letter, Mailing};
-use super::driver::{Audience, Report, ReportArgs};
+use super::driver::{Audience, Due, Report, ReportArgs};
 use super::periods::Step;
 use super::publication::Extent;
 
@@ -62,27 +62,21 @@ impl Report for Args {
         &self.report
     }
 
-    async fn freshness(&self, cx: &Context, db: &mut Db, period: DayRange) -> anyhow::Result<Freshness> {
-        let malls = self.report.malls_of(cx, db, period, false).await?;
-        let missing = without_figures(db, period.first(), &malls).await?;
-        if !missing.is_empty() {
-            let codes: Vec<&str> = missing.iter().map(|mall| mall.code.as_str()).collect();
-            return Ok(Freshness::Due(format!("no figures yet for {}", codes.join(", "))));
-        }
-        Ok(Freshness::Current(news(db, period.first(), &malls).await?))
+    async fn lacking(&self, db: &mut Db, period: DayRange, malls: &[Mall]) -> anyhow::Result<Vec<Mall>> {
+        without_figures(db, period.first(), malls).await
+    }
+
+    async fn news(&self, db: &mut Db, period: DayRange, malls: &[Mall]) -> anyhow::Result<Option<String>> {
+        news(db, period.first(), malls).await
     }
 
     async fn compute(&self, run: &mut Run<'_>, period: DayRange) -> anyhow::Result<()> {
         let day = period.first();
-        let over = self.report.malls_of(run.cx, run.db, period, false).await?;
-        let mut malls =
-            if run.only_due() { without_figures(run.db, day, &over).await? } else { over.clone() };
-        malls.retain(|mall| run.is_wanted(&mall.code));
+        let due = Due::find(self, run, period).await?;
         let (id, now) = (run.id(), run.cx.now());
         let replace_mall = async |db: &mut Db, mall: &Mall| replace_mall(db, id, day, mall, now).await;
-        let computed = by_mall::replace(run, malls, replace_mall).await?;
-        let selected = self.report.malls.selected(run.db).await?;
-        run.summarise(by_mall::sentence(computed, &selected, &over));
+        let computed = by_mall::replace(run, &due.malls, replace_mall).await?;
+        run.summarise(due.sentence(computed));
         Ok(())
     }
 

@@ -18,7 +18,7 @@ use crate::db::{Db, FromRow};
 use crate::documents::{Document, Table};
 use crate::locale::Locale;
 use crate::period::{DayBounds, DayRange, day_bounds};
-use crate::runner::{Exclusion, Freshness, JobSpec, Run, minutes};
+use crate::runner::{Exclusion, JobSpec, Run, minutes};
 use crate::severity::Severity;
 use crate::shop::malls::Mall;
 use crate::values;
@@ -26,7 +26,7 @@ use crate::wording::counted;
 
 use super::by_mall;
 use super::delivery::{Letter, Mailing};
-use super::driver::{Audience, Report, ReportArgs};
+use super::driver::{Audience, Due, Report, ReportArgs};
 use super::periods::Step;
 use super::publication::Extent;
 use store::replace_mall;
@@ -75,38 +75,31 @@ impl Report for Args {
         Some(self.so_far)
     }
 
-    async fn freshness(&self, cx: &Context, db: &mut Db, period: DayRange) -> anyhow::Result<Freshness> {
+    async fn lacking(&self, db: &mut Db, period: DayRange, malls: &[Mall]) -> anyhow::Result<Vec<Mall>> {
+        let stored = stored_days(db, period.first()).await?;
+        let is_final = |mall: &Mall| stored.get(&mall.id).is_some_and(|stored| stored.is_final);
+        Ok(malls.iter().filter(|mall| !is_final(mall)).cloned().collect())
+    }
+
+    async fn news(&self, db: &mut Db, period: DayRange, malls: &[Mall]) -> anyhow::Result<Option<String>> {
         let day = period.first();
-        let malls = self.report.malls_of(cx, db, period, self.so_far).await?;
         let stored = stored_days(db, day).await?;
-        let missing: Vec<&str> =
-            malls.iter().filter(|mall| !is_final(&stored, mall)).map(|mall| mall.code.as_str()).collect();
-        if !missing.is_empty() {
-            return Ok(Freshness::Due(format!("no final figures yet for {}", missing.join(", "))));
-        }
         let mut news = News::default();
-        for mall in &malls {
+        for mall in malls {
             if let (Ok(time_zone), Some(stored)) = (mall.time_zone(), stored.get(&mall.id)) {
                 news.add(&newer(db, mall, &day_bounds(day, time_zone), stored).await?);
             }
         }
-        Ok(Freshness::Current(news.sentence()))
+        Ok(news.sentence())
     }
 
     async fn compute(&self, run: &mut Run<'_>, period: DayRange) -> anyhow::Result<()> {
         let day = period.first();
-        let reportable = self.report.malls_of(run.cx, run.db, period, self.so_far).await?;
-        let mut malls = reportable.clone();
-        malls.retain(|mall| run.is_wanted(&mall.code));
-        if run.only_due() {
-            let stored = stored_days(run.db, day).await?;
-            malls.retain(|mall| !is_final(&stored, mall));
-        }
+        let due = Due::find(self, run, period).await?;
         let (id, now) = (run.id(), run.cx.now());
         let replace_mall = async |db: &mut Db, mall: &Mall| replace_mall(db, id, day, mall, now).await;
-        let computed = by_mall::replace(run, malls, replace_mall).await?;
-        let selected = self.report.malls.selected(run.db).await?;
-        run.summarise(by_mall::sentence(computed, &selected, &reportable));
+        let computed = by_mall::replace(run, &due.malls, replace_mall).await?;
+        run.summarise(due.sentence(computed));
         Ok(())
     }
 
@@ -186,11 +179,6 @@ async fn stored_days(db: &mut Db, day: NaiveDate) -> anyhow::Result<BTreeMap<i64
         )
         .await?;
     Ok(rows.into_iter().map(|row| (row.mall_id, row)).collect())
-}
-
-/// Whether the figures of a mall's day are final.
-fn is_final(stored: &BTreeMap<i64, StoredDay>, mall: &Mall) -> bool {
-    stored.get(&mall.id).is_some_and(|stored| stored.is_final)
 }
 
 /// What has arrived since the figures were computed.

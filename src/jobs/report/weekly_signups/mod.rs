@@ -20,14 +20,14 @@ use crate::documents::{Document, Table};
 use crate::failure::Failure;
 use crate::locale::Locale;
 use crate::period::DayRange;
-use crate::runner::{Exclusion, Freshness, JobSpec, Run, minutes};
+use crate::runner::{Exclusion, JobSpec, Run, minutes};
 use crate::severity::Severity;
 use crate::shop::malls::{Mall, selected_malls};
 use crate::values;
 
 use super::by_mall;
 use super::delivery::{Letter, Mailing};
-use super::driver::{Audience, Report, ReportArgs};
+use super::driver::{Audience, Due, Report, ReportArgs};
 use super::periods::{self, Step};
 use super::publication::Extent;
 use disclosure::{Disclosed, Statuses, disclose};
@@ -66,16 +66,14 @@ impl Report for Args {
         &self.report
     }
 
-    async fn freshness(&self, cx: &Context, db: &mut Db, period: DayRange) -> anyhow::Result<Freshness> {
+    async fn lacking(&self, db: &mut Db, period: DayRange, malls: &[Mall]) -> anyhow::Result<Vec<Mall>> {
+        without_counts(db, period.first(), malls).await
+    }
+
+    async fn news(&self, db: &mut Db, period: DayRange, _malls: &[Mall]) -> anyhow::Result<Option<String>> {
         let week = period.first();
         let selected = self.report.malls.selected(db).await?;
         self.refuse_smaller(stored_minimums(db, week, &selected).await?, week)?;
-        let over = self.report.malls_of(cx, db, period, false).await?;
-        let missing = without_counts(db, week, &over).await?;
-        if !missing.is_empty() {
-            let codes: Vec<&str> = missing.iter().map(|mall| mall.code.as_str()).collect();
-            return Ok(Freshness::Due(format!("no figures yet for {}", codes.join(", "))));
-        }
         // One week with two minimums would reveal more than either of them.
         let others: Vec<(i64,)> = db
             .fetch_all(
@@ -83,20 +81,15 @@ impl Report for Args {
                 values![week, self.min_cell],
             )
             .await?;
-        let other =
-            others.first().map(|(min_cell,)| format!("computed with --min-cell {min_cell}: add --rerun"));
-        Ok(Freshness::Current(other))
+        Ok(others.first().map(|(min_cell,)| format!("computed with --min-cell {min_cell}: add --rerun")))
     }
 
     async fn compute(&self, run: &mut Run<'_>, period: DayRange) -> anyhow::Result<()> {
         let week = period.first();
-        let over = self.report.malls_of(run.cx, run.db, period, false).await?;
-        let mut malls =
-            if run.only_due() { without_counts(run.db, week, &over).await? } else { over.clone() };
-        malls.retain(|mall| run.is_wanted(&mall.code));
+        let due = Due::find(self, run, period).await?;
         // The stored minimum of the week's other malls applies to these too: two minimums in one week reveal more.
         let mut kept = selected_malls(run.db, &[]).await?;
-        kept.retain(|mall| !malls.iter().any(|replaced| replaced.id == mall.id));
+        kept.retain(|mall| !due.malls.iter().any(|replaced| replaced.id == mall.id));
         let kept = stored_minimums(run.db, week, &kept).await?;
         let min_cell = kept.last().copied().unwrap_or(0).max(self.min_cell);
         self.refuse_smaller(kept, week)?;
@@ -106,9 +99,8 @@ impl Report for Args {
             replace_mall(db, week, mall, &disclose(channels, min_cell), &Made { run: id, now, min_cell })
                 .await
         };
-        let computed = by_mall::replace(run, malls, replace_mall).await?;
-        let selected = self.report.malls.selected(run.db).await?;
-        let mut sentence = by_mall::sentence(computed, &selected, &over);
+        let computed = by_mall::replace(run, &due.malls, replace_mall).await?;
+        let mut sentence = due.sentence(computed);
         if min_cell > self.min_cell {
             sentence.push_str(&format!(", with --min-cell {min_cell} like the rest of the week"));
         }
