@@ -5,6 +5,11 @@
 
 use std::fmt;
 
+use crate::printable::shortened;
+
+/// An error may quote endless data; a row or a mail holds a screenful of it.
+pub const MAX_ERROR_CHARACTERS: usize = 2_000;
+
 /// The kind of a failure; each has one exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {
@@ -110,16 +115,7 @@ pub fn one_line(error: &anyhow::Error) -> String {
             text.push_str(&cause);
         }
     }
-    shortened(&text.replace(['\n', '\r'], " "))
-}
-
-/// Cuts off an error that quotes endless data; a row or a mail holds a screenful of it.
-pub fn shortened(text: &str) -> String {
-    const LONGEST: usize = 2_000;
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
+    shortened(&text.replace(['\n', '\r'], " "), MAX_ERROR_CHARACTERS).into_owned()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! Writes files atomically: a reader sees the old one or the new one, never half of it.
+//! Writes files atomically: a reader sees the old one or the new one, never half of it. And reads those that others chose.
 
 use std::fs::{File, Permissions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -20,6 +20,21 @@ pub fn write_atomically(
     write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     try_to_write(path, write).with_context(|| format!("failed to write `{}`", path.display()))
+}
+
+/// Reads a file of at most so many bytes. A device, a pipe or a folder is refused before it is opened: reading one may
+/// never end.
+pub fn read_regular(path: &Path, most: u64) -> anyhow::Result<Vec<u8>> {
+    if !std::fs::metadata(path)?.is_file() {
+        bail!("it is not a file");
+    }
+    let mut bytes = Vec::new();
+    // Its size was another one if somebody writes to it.
+    File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        bail!("it has more than {most} bytes");
+    }
+    Ok(bytes)
 }
 
 fn try_to_write(path: &Path, write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>) -> anyhow::Result<()> {

@@ -27,6 +27,7 @@ pub mod mask;
 pub mod money;
 pub mod output;
 pub mod period;
+pub mod printable;
 pub mod rsa_sha256;
 pub mod runner;
 pub mod sealed;

@@ -215,10 +215,13 @@ impl Redactor {
     }
 }
 
-/// How many bytes at the start of `text` spell `secret`.
+/// How many bytes at the start of `text` spell `secret`, or its beginning where the text was cut off.
 fn spelled(secret: &[char], text: &str, spelling: Spelling) -> Option<usize> {
     let mut rest = text;
-    for c in secret {
+    for (matched, c) in secret.iter().enumerate() {
+        if matched >= MIN_SECRET_CHARACTERS && matches!(rest, "" | "…") {
+            break;
+        }
         let length = match spelling {
             Spelling::Plain => rest.starts_with(*c).then(|| c.len_utf8()),
             Spelling::Percent => percent_character(*c, rest),

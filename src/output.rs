@@ -15,6 +15,7 @@ use indicatif::{
 use serde_json::json;
 
 use crate::mask::Redactor;
+use crate::printable::{escaped, escaped_json};
 
 /// How messages on stderr look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -215,7 +216,9 @@ impl Output {
         bar.tick();
         bar.reset_eta();
         bar.set_style(style(label.is_some(), total.is_some()));
-        bar.set_prefix(label.map(|label| printable(&self.redactor.redact(label))).unwrap_or_default());
+        bar.set_prefix(
+            label.map(|label| escaped(&self.redactor.redact(label)).into_owned()).unwrap_or_default(),
+        );
         let bar = self.bars.all.add(bar);
         self.bars.drawn.fetch_add(1, Ordering::Relaxed);
         bar.enable_steady_tick(TICK);
@@ -225,7 +228,7 @@ impl Output {
     /// Asks a question on the terminal and returns the line that was typed.
     pub fn ask(&self, question: &str) -> std::io::Result<String> {
         let mut stderr = std::io::stderr().lock();
-        write!(stderr, "{question} ")?;
+        write!(stderr, "{} ", escaped(question))?;
         stderr.flush()?;
         let mut answer = String::new();
         std::io::stdin().read_line(&mut answer)?;
@@ -239,11 +242,12 @@ impl Output {
         if let (Some(line), Some(fields)) = (line.as_object_mut(), fields.as_object()) {
             line.extend(fields.clone());
         }
-        self.line(&line.to_string());
+        self.line(&escaped_json(&line.to_string()));
     }
 
     fn line(&self, line: &str) {
-        let line = printable(&self.redactor.redact(line));
+        let line = self.redactor.redact(line);
+        let line = escaped(&line);
         // There is no way to report that stderr is closed.
         drop(if self.bars.are_drawn() && !self.bars.all.is_hidden() {
             self.bars.all.println(line)
@@ -251,22 +255,6 @@ impl Output {
             writeln!(std::io::stderr().lock(), "{line}")
         });
     }
-}
-
-/// The text made safe for a terminal: control characters in data cannot colour it, rename its window or break lines.
-pub fn printable(text: &str) -> String {
-    if !text.contains(char::is_control) {
-        return text.to_owned();
-    }
-    text.chars()
-        .map(|character| {
-            if character.is_control() {
-                character.escape_default().to_string()
-            } else {
-                character.to_string()
-            }
-        })
-        .collect()
 }
 
 /// Prints a panic on one line, like every failure, instead of a backtrace in somebody's cron mail.

@@ -267,6 +267,11 @@ pub fn local_to_utc(local: NaiveDateTime, time_zone: Tz) -> Result<DateTime<Utc>
         .ok_or(PeriodError::NoSuchTime { local, time_zone })
 }
 
+/// An instant as people read it: date, time and zone.
+pub fn shown_instant(at: DateTime<Utc>, time_zone: Tz) -> String {
+    at.with_timezone(&time_zone).format("%Y-%m-%d %H:%M:%S %Z").to_string()
+}
+
 /// The business day of an instant: the one whose [`day_bounds`] hold it.
 ///
 /// Where the clock goes back over midnight (St. John's until 2011), wall clocks show the old date once more. The new

@@ -14,11 +14,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use super::message::{Message, digest, share_out};
+use super::message::{Message, share_out};
 use super::{Fault, Part, Poster, terms};
 use crate::clients::api::{Address, Api, Call, Pause, Terms, retry_after};
 use crate::config::{AlertChannel, LineWorksReader, LineWorksTarget};
 use crate::context::Context;
+use crate::digest::fingerprint;
 use crate::mask::Secret;
 use crate::rsa_sha256::PrivateKey;
 
@@ -201,7 +202,7 @@ impl Credentials {
 impl Poster for LineWorks {
     fn parts<'a>(&'a self, message: &Message) -> Result<Vec<Part<'a>>, Fault> {
         let texts = texts(message, self.mention.as_deref());
-        Ok(texts.into_iter().map(|text| Part::new(digest(&text), self.post(text))).collect())
+        Ok(texts.into_iter().map(|text| Part::new(fingerprint(&text), self.post(text))).collect())
     }
 }
 

@@ -7,13 +7,15 @@ use lettre::message::Mailbox;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
-use super::message::{Message, digest, one_line};
+use super::message::Message;
 use super::{Fault, Part, Poster};
 use crate::address;
 use crate::clients::mail_transport::{MailConnection, MailTransport};
 use crate::context::Context;
+use crate::digest::fingerprint;
 use crate::mail::delivery::{Outcome, Stop};
 use crate::mail::outgoing::{Content, Gate, OutgoingMail};
+use crate::printable::one_line;
 
 /// How long one mail may take, the connection to the server included. Below what the runner grants to its alerts as a
 /// whole, so that a silent server's fault is noted, and shorter than a person waits for a job to end.
@@ -136,7 +138,7 @@ fn content(message: &Message, from: &Mailbox, recipient: &str) -> Content {
     }
     Content {
         // The same at every try, so that two of it are seen to be one.
-        message_id: format!("<{}.{}@{}>", atom(&message.id), digest(recipient), address::domain(from)),
+        message_id: format!("<{}.{}@{}>", atom(&message.id), fingerprint(recipient), address::domain(from)),
         date: message.at,
         from: from.clone(),
         reply_to: None,
@@ -192,7 +194,7 @@ mod tests {
             content.text.unwrap(),
             "Sales of Thursday\n\nA day\nlike others\n\nnet: 1,000\ntax: 100\n\nReport: https://a.jp/x\n"
         );
-        let digest = digest("cfo@example.jp");
+        let digest = fingerprint("cfo@example.jp");
         assert_eq!(content.message_id, format!("<finance-summary--.2026-11-19.{digest}@example.jp>"));
         let names: Vec<&str> = content.headers.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["Auto-Submitted", "X-Auto-Response-Suppress", "Importance"]);

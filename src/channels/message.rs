@@ -2,14 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use url::Url;
 
 use crate::mask::Redactor;
+use crate::printable::{one_line, shortened};
 use crate::severity::Severity;
-
-/// How many characters of a digest tell the parts of one message apart.
-const DIGEST_CHARACTERS: usize = 16;
 
 /// A message, whatever channel it goes to. All texts are plain: no kind of channel reads markup or a mention into them.
 #[derive(Debug, Clone)]
@@ -111,10 +108,10 @@ impl Message {
     pub(super) fn title_of(&self, part: usize, parts: usize, most: usize) -> String {
         let title = one_line(&self.title);
         if parts == 1 {
-            return shorten(&title, most);
+            return shortened(&title, most).into_owned();
         }
         let number = format!(" ({part}/{parts})");
-        shorten(&title, most.saturating_sub(number.len())) + &number
+        shortened(&title, most.saturating_sub(number.len())).into_owned() + &number
     }
 }
 
@@ -127,13 +124,6 @@ fn redacted(document: &Value, redactor: &Redactor) -> Value {
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => document.clone(),
     }
-}
-
-/// What stands for a text where the text itself is too long, or nobody's business.
-pub(super) fn digest(text: &str) -> String {
-    let mut digest = hex::encode(Sha256::digest(text));
-    digest.truncate(DIGEST_CHARACTERS);
-    digest
 }
 
 /// Shares lines out among as few messages as hold them, in order; `cost` is what a line takes of a message's
@@ -155,35 +145,38 @@ pub(super) fn share_out(lines: &[String], budget: usize, cost: impl Fn(&str) -> 
     shares
 }
 
-/// A line in pieces that each fit in `budget`, or are one character.
+/// A line in pieces that each fit in `budget`, or are one character. No character costs less than nothing, so that a
+/// piece grows until the next character does not fit.
 fn cut(line: &str, budget: usize, cost: &impl Fn(&str) -> usize) -> Vec<String> {
     let mut pieces = Vec::new();
     let mut rest = line;
-    while cost(rest) > budget {
-        // Measured by halves: the cost of every beginning of a long line would add up to its square.
-        let ends: Vec<usize> = rest.char_indices().map(|(start, _)| start).skip(1).collect();
-        let fitting = ends.partition_point(|end| cost(&rest[..*end]) <= budget);
-        let Some(end) = ends.get(fitting.saturating_sub(1)) else { break };
-        pieces.push(rest[..*end].to_owned());
-        rest = &rest[*end..];
+    while !rest.is_empty() {
+        let end = fitting(rest, budget, cost);
+        pieces.push(rest[..end].to_owned());
+        rest = &rest[end..];
     }
-    pieces.push(rest.to_owned());
+    if pieces.is_empty() {
+        pieces.push(String::new());
+    }
     pieces
 }
 
-/// The text, or its beginning with an ellipsis, in `most` characters.
-pub(super) fn shorten(text: &str, most: usize) -> String {
-    if text.chars().count() <= most {
-        return text.to_owned();
+/// The end of the longest beginning that fits in `budget`, or of the first character. Doubles a beginning until it is
+/// too long, then searches by halves: only what a piece holds is measured, not all that follows.
+fn fitting(text: &str, budget: usize, cost: &impl Fn(&str) -> usize) -> usize {
+    let end_of = |characters: usize| text.char_indices().nth(characters).map_or(text.len(), |(end, _)| end);
+    let (mut fits, mut too_many) = (1, 2);
+    while cost(&text[..end_of(too_many)]) <= budget {
+        if end_of(too_many) == text.len() {
+            return text.len();
+        }
+        (fits, too_many) = (too_many, too_many * 2);
     }
-    let mut short: String = text.chars().take(most.saturating_sub(1)).collect();
-    short.push('…');
-    short
-}
-
-/// A text on one line.
-pub(super) fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    while too_many - fits > 1 {
+        let middle = fits.midpoint(too_many);
+        if cost(&text[..end_of(middle)]) <= budget { fits = middle } else { too_many = middle }
+    }
+    end_of(fits)
 }
 
 #[cfg(test)]

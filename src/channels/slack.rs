@@ -3,10 +3,12 @@
 
 use serde_json::{Value, json};
 
-use super::message::{Link, Message, digest, share_out, shorten};
+use super::message::{Link, Message, share_out};
 use super::{Fault, Part, Poster, terms};
 use crate::clients::api::{Address, Api, Call, Terms, retry_after};
 use crate::context::Context;
+use crate::digest::fingerprint;
+use crate::printable::shortened;
 
 /// Slack's limit for the text of one section block.
 const SECTION_CHARACTERS: usize = 3000;
@@ -25,7 +27,10 @@ impl Slack {
     /// The channel of this webhook.
     pub(super) fn new(cx: &Context, url: &str, mention: Option<&str>) -> Result<Self, Fault> {
         let terms = Terms { burst: BURST, ..terms("Slack", retry_after) };
-        Ok(Self { api: Api::new(cx, Address::webhook(url)?, terms)?, mention: mention.map(str::to_owned) })
+        Ok(Self {
+            api: Api::new(cx, Address::service_webhook(url)?, terms)?,
+            mention: mention.map(str::to_owned),
+        })
     }
 
     async fn post(&self, body: Value) -> Result<(), Fault> {
@@ -42,7 +47,10 @@ impl Slack {
 impl Poster for Slack {
     fn parts<'a>(&'a self, message: &Message) -> Result<Vec<Part<'a>>, Fault> {
         let bodies = bodies(message, self.mention.as_deref());
-        Ok(bodies.into_iter().map(|body| Part::new(digest(&body.to_string()), self.post(body))).collect())
+        Ok(bodies
+            .into_iter()
+            .map(|body| Part::new(fingerprint(&body.to_string()), self.post(body)))
+            .collect())
     }
 }
 
@@ -69,7 +77,7 @@ fn bodies(message: &Message, mention: Option<&str>) -> Vec<Value> {
         );
         json!({
             // What notifications and screen readers show.
-            "text": shorten(&format!("{mention}{title}"), SECTION_CHARACTERS),
+            "text": shortened(&format!("{mention}{title}"), SECTION_CHARACTERS),
             "blocks": blocks,
             "unfurl_links": false,
         })

@@ -4,10 +4,11 @@
 
 use serde_json::{Value, json};
 
-use super::message::{Link, Message, digest, share_out};
+use super::message::{Link, Message, share_out};
 use super::{Fault, Part, Poster, terms};
 use crate::clients::api::{Address, Api, Call, retry_after};
 use crate::context::Context;
+use crate::digest::fingerprint;
 
 /// The largest request that is sure to pass: the limit is about 28 KB, with what the flow makes of it included.
 #[cfg(test)]
@@ -42,7 +43,7 @@ impl Teams {
                  workflow with the trigger `When a Teams webhook request is received` and use its URL"
             )));
         }
-        let api = Api::new(cx, Address::webhook(url)?, terms("Teams", retry_after))?;
+        let api = Api::new(cx, Address::service_webhook(url)?, terms("Teams", retry_after))?;
         Ok(Self { api, mention: mention.map(str::to_owned) })
     }
 
@@ -61,7 +62,7 @@ impl Teams {
 impl Poster for Teams {
     fn parts<'a>(&'a self, message: &Message) -> Result<Vec<Part<'a>>, Fault> {
         let cards = cards(message, self.mention.as_deref());
-        Ok(cards.into_iter().map(|card| Part::new(digest(&card.to_string()), self.post(card))).collect())
+        Ok(cards.into_iter().map(|card| Part::new(fingerprint(&card.to_string()), self.post(card))).collect())
     }
 }
 

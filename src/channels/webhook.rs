@@ -2,10 +2,11 @@
 
 use serde_json::Value;
 
-use super::message::{Message, digest};
+use super::message::Message;
 use super::{Fault, Part, Poster, terms};
 use crate::clients::api::{Address, Api, Call, retry_after};
 use crate::context::Context;
+use crate::digest::fingerprint;
 
 /// A webhook.
 pub(super) struct Webhook {
@@ -28,6 +29,6 @@ impl Webhook {
 impl Poster for Webhook {
     fn parts<'a>(&'a self, message: &Message) -> Result<Vec<Part<'a>>, Fault> {
         let document = message.document(&self.environment);
-        Ok(vec![Part::new(digest(&document.to_string()), self.post(document))])
+        Ok(vec![Part::new(fingerprint(&document.to_string()), self.post(document))])
     }
 }

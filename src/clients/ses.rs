@@ -265,11 +265,11 @@ impl Signer {
         let names = signed.keys().copied().collect::<Vec<_>>().join(";");
         let lines: Vec<String> = signed.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
         let encoded = |text: &str| utf8_percent_encode(text, RESERVED).to_string();
-        let mut query: Vec<String> = url
-            .query_pairs()
-            .map(|(name, value)| format!("{}={}", encoded(&name), encoded(&value)))
-            .collect();
+        // By name, then by value: `a-b` sorts after `a`, although `a-b=` sorts before `a=`.
+        let mut query: Vec<(String, String)> =
+            url.query_pairs().map(|(name, value)| (encoded(&name), encoded(&value))).collect();
         query.sort();
+        let query: Vec<String> = query.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let request = format!(
             "{method}\n{}\n{}\n{}\n{names}\n{}",
             // Encoded a second time, as all services but S3 want it.

@@ -340,12 +340,8 @@ impl Db {
 
     /// Loads the rows of a chunk into their staging table, in the place of those of the chunk before.
     pub async fn stage<R: BulkRow>(&mut self, bulk: &mut Bulk<R>) -> Result<(), DbError> {
-        match (self.kind(), self.in_transaction) {
-            (Kind::Sqlite, _) => self.script(&format!("DELETE FROM {}", R::TABLE)).await?,
-            (Kind::Postgres, false) => self.script(&format!("TRUNCATE {}", R::TABLE)).await?,
-            // The last commit has emptied it.
-            (Kind::Postgres, true) => {}
-        }
+        let empty = self.pick("DELETE FROM", "TRUNCATE");
+        self.script(&format!("{empty} {}", R::TABLE)).await?;
         self.load(bulk).await.map(drop)
     }
 

@@ -281,7 +281,7 @@ impl Schema {
         }
         sweep().await;
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let schema = Self(format!("test_{}_steps_{number}", std::process::id()));
+        let schema = Self(format!("batchctl_test_{}_steps_{number}", std::process::id()));
         let mut db = Db::connect(&schema.url(), false).await.unwrap();
         db.script(&format!("CREATE SCHEMA {}", schema.0)).await.unwrap();
         db.migrate("dev", now()).await.unwrap();
@@ -311,10 +311,11 @@ async fn sweep() {
     SWEPT
         .get_or_init(async || {
             let mut db = Db::connect(&postgres_url().expect("asked before: run_on"), false).await.unwrap();
-            let sql = "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'test\\_%'";
+            let sql =
+                "SELECT nspname FROM pg_namespace WHERE nspname ~ '^batchctl_test_[0-9]+_steps_[0-9]+$'";
             let schemas: Vec<(String,)> = db.fetch_all(sql, values![]).await.unwrap();
             for (schema,) in schemas {
-                let pid = schema.split('_').nth(1).and_then(|pid| pid.parse::<u32>().ok());
+                let pid = schema.split('_').nth(2).and_then(|pid| pid.parse::<u32>().ok());
                 // One with our own number is of an earlier process: this one has not made any yet.
                 let is_left = |pid| pid == std::process::id() || !Path::new(&format!("/proc/{pid}")).exists();
                 if pid.is_some_and(is_left) {

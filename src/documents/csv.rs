@@ -11,6 +11,7 @@ use anyhow::Context;
 use super::{Cell, Column, Row, Table};
 use crate::locale::Locale;
 use crate::money::minor_to_plain;
+use crate::printable::cleaned;
 use crate::text_encoding::{TextEncoding, UnmappableCharacter};
 
 /// First characters that make a spreadsheet run a text as a formula; Japanese Excel also accepts full-width forms.
@@ -86,7 +87,7 @@ fn describe_row(
     let column = table.columns.iter().zip(record).find(|(_, field)| fits(field).is_err());
     let column = column.map_or_else(String::new, |(column, _)| format!(", column `{}`", column.key));
     let first = match row.cells.first() {
-        Some(Cell::Text(text)) => format!(" (`{}`)", super::printable(text)),
+        Some(Cell::Text(text)) => format!(" (`{}`)", cleaned(text)),
         _ => String::new(),
     };
     format!("failed to write row {}{first}{column} of table `{}`", index + 1, table.key)

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::output::Output;
+use crate::printable::escaped_json;
 
 use super::{Table, terminal};
 
@@ -26,7 +27,7 @@ impl ListFormat {
         table: impl FnOnce(&[T]) -> Table,
     ) -> anyhow::Result<()> {
         let text = match self {
-            Self::Json => serde_json::to_string_pretty(rows)? + "\n",
+            Self::Json => escaped_json(&serde_json::to_string_pretty(rows)?).into_owned() + "\n",
             Self::Table if rows.is_empty() => format!("{nothing}\n"),
             Self::Table => terminal::render_list(&table(rows), output.width(), output.colour()),
         };

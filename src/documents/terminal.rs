@@ -9,8 +9,9 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle};
 use unicode_width::UnicodeWidthStr;
 
-use super::{Document, Table, printable};
+use super::{Document, Table};
 use crate::locale::Locale;
+use crate::printable::cleaned;
 
 /// Blank columns between two columns of a table.
 const GAP: usize = 2;
@@ -31,7 +32,7 @@ pub fn render(document: &Document, width: Option<usize>, colour: bool) -> String
     let mut sections = vec![page.heading(document)];
     sections.extend(document.tables.iter().map(|table| page.table(table)));
     if !document.notes.is_empty() {
-        let notes: Vec<_> = document.notes.iter().map(|note| page.wrapped(&printable(note))).collect();
+        let notes: Vec<_> = document.notes.iter().map(|note| page.wrapped(&cleaned(note))).collect();
         sections.push(notes.join("\n") + "\n");
     }
     sections.join("\n")
@@ -59,9 +60,9 @@ struct Grid {
 
 impl Page {
     fn heading(&self, document: &Document) -> String {
-        let mut text = self.bold(&self.wrapped(&printable(&document.title))) + "\n";
+        let mut text = self.bold(&self.wrapped(&cleaned(&document.title))) + "\n";
         let facts: Vec<_> =
-            document.facts.iter().map(|(label, value)| (printable(label), printable(value))).collect();
+            document.facts.iter().map(|(label, value)| (cleaned(label), cleaned(value))).collect();
         let label_width = facts.iter().map(|(label, _)| label.width()).max().unwrap_or(0);
         for (label, value) in &facts {
             push_labelled(&mut text, label, label_width, value, self.width);
@@ -70,7 +71,7 @@ impl Page {
     }
 
     fn table(&self, table: &Table) -> String {
-        let title = self.bold(&self.wrapped(&printable(&table.title)));
+        let title = self.bold(&self.wrapped(&cleaned(&table.title)));
         let body = if table.rows.is_empty() {
             self.locale.pick("(no rows)", "（該当なし）", "(해당 없음)").to_owned() + "\n"
         } else {
@@ -199,7 +200,7 @@ impl Page {
 
 impl Grid {
     fn new(table: &Table, locale: Locale) -> Self {
-        let clean = |texts: Vec<String>| texts.iter().map(|text| printable(text)).collect();
+        let clean = |texts: Vec<String>| texts.iter().map(|text| cleaned(text)).collect();
         Self {
             header: clean(table.headings()),
             figures: table.columns.iter().map(|column| column.kind.is_figure()).collect(),

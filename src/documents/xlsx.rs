@@ -3,6 +3,7 @@
 //! The first row is the header and nothing is above it, so that a pivot table or an import finds the data; title,
 //! facts and notes are on a separate sheet at the end.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use anyhow::Context;
@@ -10,14 +11,19 @@ use chrono::{DateTime, Datelike, NaiveDate, Timelike, Utc};
 use rust_xlsxwriter::{DocProperties, ExcelDateTime, Format, FormatAlign, FormatBorder, Workbook, Worksheet};
 use unicode_width::UnicodeWidthStr;
 
-use super::{Cell, Document, Table, printable};
+use super::{Cell, Document, Table};
 use crate::locale::Locale;
 use crate::money::{currency_exponent, minor_to_plain};
+use crate::printable::cleaned;
 
 /// Excel keeps 15 digits of a number; a longer one is written as text rather than changed.
 const LARGEST_EXACT: u64 = 999_999_999_999_999;
 /// Excel refuses longer sheet names, in characters.
 const LONGEST_SHEET_NAME: usize = 31;
+/// The longest text of a cell, in UTF-16 units: Excel refuses the file of a longer one.
+const LONGEST_CELL: usize = 32_767;
+/// Its codes and escapes need the rest.
+const LONGEST_TITLE: usize = 100;
 /// The narrowest and the widest column, in characters.
 const COLUMN_WIDTHS: (usize, usize) = (8, 60);
 /// Room for the padding of a cell and the header's filter button, in characters.
@@ -37,8 +43,7 @@ fn build(document: &Document, created: DateTime<Utc>) -> anyhow::Result<Vec<u8>>
         u8::try_from(created.minute()).unwrap_or(0),
         created.second(),
     )?;
-    let properties =
-        DocProperties::new().set_title(printable(&document.title)).set_creation_datetime(&created);
+    let properties = DocProperties::new().set_title(shown_title(document)).set_creation_datetime(&created);
     workbook.set_properties(&properties);
 
     let mut names = BTreeSet::new();
@@ -65,7 +70,7 @@ fn write_table(sheet: &mut Worksheet, table: &Table, document: &Document) -> any
         let align = if column.kind.is_figure() { FormatAlign::Right } else { FormatAlign::Left };
         let format =
             Format::new().set_bold().set_border_bottom(FormatBorder::Thin).set_align(align).set_text_wrap();
-        sheet.write_string_with_format(0, column_number(index)?, label, &format)?;
+        sheet.write_string_with_format(0, column_number(index)?, in_cell(label), &format)?;
     }
     for (row_index, row) in table.rows.iter().enumerate() {
         let sheet_row = row_number(row_index)?;
@@ -110,7 +115,7 @@ fn write_cell(
     }
     match cell {
         Cell::Empty => sheet.write_blank(row, column, &format)?,
-        Cell::Text(text) => sheet.write_string_with_format(row, column, text, &format)?,
+        Cell::Text(text) => sheet.write_string_with_format(row, column, in_cell(text), &format)?,
         Cell::Bool(_) => sheet.write_string_with_format(row, column, cell.display(locale), &format)?,
         Cell::Int(number) if number.unsigned_abs() > LARGEST_EXACT => {
             let format = format.set_align(FormatAlign::Right);
@@ -156,18 +161,18 @@ fn write_about(sheet: &mut Worksheet, document: &Document) -> anyhow::Result<()>
     set_up_page(sheet, document);
     let bold = Format::new().set_bold();
     let wrapped = Format::new().set_text_wrap().set_align(FormatAlign::Top);
-    sheet.write_string_with_format(0, 0, &document.title, &bold)?;
+    sheet.write_string_with_format(0, 0, in_cell(&document.title), &bold)?;
     let mut row = 2;
     for (label, value) in &document.facts {
-        sheet.write_string_with_format(row, 0, label, &Format::new().set_align(FormatAlign::Top))?;
-        sheet.write_string_with_format(row, 1, value, &wrapped)?;
+        sheet.write_string_with_format(row, 0, in_cell(label), &Format::new().set_align(FormatAlign::Top))?;
+        sheet.write_string_with_format(row, 1, in_cell(value), &wrapped)?;
         row += 1;
     }
     if !document.facts.is_empty() {
         row += 1;
     }
     for note in &document.notes {
-        sheet.write_string(row, 0, note)?;
+        sheet.write_string(row, 0, in_cell(note))?;
         row += 1;
     }
     let widest = document.facts.iter().map(|(label, _)| label.width()).max().unwrap_or(0) + COLUMN_MARGIN;
@@ -183,7 +188,7 @@ fn set_up_page(sheet: &mut Worksheet, document: &Document) {
     // One page wide, as many pages long as needed.
     sheet.set_print_fit_to_pages(1, 0);
     // `&` starts a code in a header.
-    let title = printable(&document.title).replace('&', "&&");
+    let title = shown_title(document).replace('&', "&&");
     sheet.set_header(format!("&L{title}&R&A"));
     sheet.set_footer("&C&P / &N");
 }
@@ -198,7 +203,7 @@ fn number_format(currency: &str) -> String {
 /// A unique name that Excel accepts: without `[]:*?/\`, not `History`, not quoted, at most 31 characters.
 fn sheet_name(title: &str, key: &str, taken: &mut BTreeSet<String>) -> String {
     let clean = |text: &str| -> String {
-        let replaced: String = printable(text)
+        let replaced: String = cleaned(text)
             .chars()
             .map(|character| if "[]:*?/\\".contains(character) { ' ' } else { character })
             .collect();
@@ -229,6 +234,19 @@ fn cut(text: &str, most: usize) -> &str {
         }
     }
     text
+}
+
+/// A text as a cell can hold it.
+fn in_cell(text: &str) -> Cow<'_, str> {
+    match cut(text, LONGEST_CELL) {
+        whole if whole.len() == text.len() => whole.into(),
+        _ => format!("{}…", cut(text, LONGEST_CELL - 1)).into(),
+    }
+}
+
+/// The title above a printed page and in the file's properties, of which Excel keeps 255 characters.
+fn shown_title(document: &Document) -> String {
+    cut(&cleaned(&document.title), LONGEST_TITLE).to_owned()
 }
 
 /// The sheet row of a row of the table, below the header.
@@ -306,5 +324,18 @@ mod tests {
         assert_eq!(name(&"商".repeat(40)), "商".repeat(31));
         assert_eq!(name(&"商".repeat(40)), "商".repeat(29) + " 2");
         assert_eq!(name("QUOTED"), "QUOTED 2");
+    }
+
+    #[test]
+    fn a_text_longer_than_excel_takes_is_cut() {
+        let mut document = sample::sales(Locale::En, 0);
+        document.title = "雪".repeat(300);
+        document.tables.truncate(1);
+        document.tables[0].rows[0].cells[0] = Cell::text("𠮷".repeat(20_000));
+        let mut workbook = open(render(&document, created()).unwrap());
+        let malls = workbook.worksheet_range("By mall").unwrap();
+        let Some(Data::String(text)) = malls.get((1, 0)) else { panic!("no text") };
+        assert_eq!(text.encode_utf16().count(), LONGEST_CELL);
+        assert!(text.ends_with("𠮷…"));
     }
 }

@@ -414,7 +414,14 @@ async fn send_one(cx: &Context, db: &mut Db, alert: &PendingAlert) -> anyhow::Re
     if claimed == 0 {
         return Ok(());
     }
-    let mut message: AlertMessage = serde_json::from_str(&alert.message)?;
+    let mut message: AlertMessage = match serde_json::from_str(&alert.message) {
+        Ok(message) => message,
+        // One that cannot be read must not keep the others back.
+        Err(error) => {
+            let problem = format!("the stored message is not readable: {error}");
+            return note_error(db, alert.id, &problem, now + LONGEST_PAUSE).await;
+        }
+    };
     let Some(channel) = cx.config.channel(&alert.channel) else {
         return note_error(db, alert.id, "the channel is not configured any more", now + LONGEST_PAUSE).await;
     };

@@ -8,9 +8,10 @@ use serde::de::DeserializeOwned;
 
 use crate::context::Context;
 use crate::db::Db;
-use crate::failure::{Failure, one_line, shortened};
+use crate::failure::{Failure, MAX_ERROR_CHARACTERS, one_line};
 use crate::mask::Redactor;
 use crate::output::Progress;
+use crate::printable::shortened;
 use crate::values;
 
 use super::exit::ExitCode;
@@ -267,7 +268,10 @@ impl<'a> Run<'a> {
 
     fn note_error(&mut self, item_key: &str, phase: &str, kind: &str, class: &str, message: &str) {
         // PostgreSQL has no NUL in a text; quoted data may.
-        let kept = |text: &str| shortened(&self.redactor.redact(text).replace('\0', "␀"));
+        let kept = |text: &str| {
+            let text = self.redactor.redact(text).replace('\0', "␀");
+            shortened(&text, MAX_ERROR_CHARACTERS).into_owned()
+        };
         let (item_key, message) = (kept(item_key), kept(message));
         if self.quoted_errors.len() < QUOTED_ERRORS {
             self.quoted_errors.push(format!("{item_key}: {message}"));

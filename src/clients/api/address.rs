@@ -37,8 +37,16 @@ impl Address {
         Ok(Self { url, is_secret: false })
     }
 
-    /// A webhook: a URL that is its own credential, and is never shown. It may be unencrypted where whoever wrote it
-    /// down wants that.
+    /// The webhook of a service: a URL that is its own credential, and is never shown.
+    pub fn service_webhook(text: &str) -> Result<Self, Failure> {
+        let webhook = Self::webhook(text)?;
+        if !is_confidential(&webhook.url) {
+            return Err(Failure::configuration("the URL is not encrypted: write https://"));
+        }
+        Ok(webhook)
+    }
+
+    /// A webhook of one's own, which may be unencrypted in one's own network.
     pub fn webhook(text: &str) -> Result<Self, Failure> {
         let url =
             Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
@@ -194,6 +202,9 @@ mod tests {
         let address = Address::webhook(text).unwrap();
         assert_eq!(address.join("").unwrap().as_str(), text);
         assert_eq!(format!("{address} {address:?}"), "hooks.example.jp Address(hooks.example.jp)");
+        let failure = Address::service_webhook("http://hooks.example.jp/services/hunter22").unwrap_err();
+        assert_eq!(failure.message, "the URL is not encrypted: write https://");
+        assert!(Address::service_webhook("http://127.0.0.1:8080/services/hunter22").is_ok());
         for wrong in ["hunter22", "ftp://hunter22/x", "mailto:hunter22@example.jp"] {
             assert_eq!(Address::webhook(wrong).unwrap_err().message, "the URL is not valid");
         }

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::error::{ApiErrorKind, Problem};
 use crate::mask::Redactor;
+use crate::printable::{self, shortened};
 
 /// How much of an answer is quoted.
 const QUOTED_CHARACTERS: usize = 300;
@@ -92,8 +93,11 @@ impl Answer {
     pub fn quote(&self, words: &str) -> String {
         let status = self.status.as_u16();
         // Shortened last: half a secret is not known as one.
-        let words = shortened(&self.redactor.redact(&one_line(words)));
-        if words.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}: {words}") }
+        let words = self.redactor.redact(&one_line(words));
+        match words.as_str() {
+            "" => format!("HTTP {status}"),
+            words => format!("HTTP {status}: {}", shortened(words, QUOTED_CHARACTERS)),
+        }
     }
 
     /// The status and what the body says, on one short line: of JSON the words of an error, of anything else its
@@ -104,7 +108,8 @@ impl Answer {
 
     /// The beginning of a body that is not JSON, on one short line.
     pub(super) fn beginning(&self) -> Option<String> {
-        beginning(&self.body).map(|text| shortened(&self.redactor.redact(&text)))
+        beginning(&self.body)
+            .map(|text| shortened(&self.redactor.redact(&text), QUOTED_CHARACTERS).into_owned())
     }
 
     /// What is wrong with an answer that is an error by its status.
@@ -194,15 +199,9 @@ fn words(body: &[u8]) -> Words {
     Words { code, said, is_oauth: error.is_string() }
 }
 
-/// The beginning of a text on one line, without control characters; longer than what is quoted.
+/// The beginning of a text on one line; longer than what is quoted.
 fn one_line(text: &str) -> String {
-    let beginning: String = text.chars().take(QUOTED_BYTES).collect();
-    let words = beginning.split(|c: char| c.is_whitespace() || c.is_control());
-    words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
-}
-
-fn shortened(text: &str) -> String {
-    text.chars().take(QUOTED_CHARACTERS).collect()
+    printable::one_line(&text.chars().take(QUOTED_BYTES).collect::<String>())
 }
 
 #[cfg(test)]

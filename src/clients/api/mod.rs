@@ -185,13 +185,19 @@ impl Api {
     }
 
     /// The same with less patience, for calls that somebody else waits for: no try and no wait between two is longer
-    /// than this. Its few tries need no rate.
+    /// than this, and no answer is longer. Its few tries need no rate.
     #[must_use]
-    pub fn hurried(mut self, request_timeout: Duration, longest_wait: Duration) -> Self {
+    pub fn hurried(
+        mut self,
+        request_timeout: Duration,
+        longest_wait: Duration,
+        longest_answer: usize,
+    ) -> Self {
         let terms = Terms::clone(&self.terms);
         self.terms = Arc::new(Terms {
             request_timeout: terms.request_timeout.min(request_timeout),
             longest_wait: terms.longest_wait.min(longest_wait),
+            longest_answer: terms.longest_answer.min(longest_answer),
             backoff: Backoff { longest: terms.backoff.longest.min(longest_wait), ..terms.backoff },
             calls_per_second: 0.0,
             ..terms

@@ -263,7 +263,7 @@ async fn who_hurries_does_not_pause_long_before_a_further_try() {
     let hour = Duration::from_hours(1);
     let patient = Terms { backoff: Backoff::doubling(hour, hour), ..terms() };
     let api = api_at(&address, patient, None).unwrap();
-    let api = api.hurried(Duration::from_secs(5), Duration::from_millis(5));
+    let api = api.hurried(Duration::from_secs(5), Duration::from_millis(5), LONGEST_REPLY);
     let answered =
         tokio::time::timeout(Duration::from_secs(4), api.send(Call::get("things", &[]), number)).await;
     assert_eq!(answered.unwrap().unwrap().value, 7);

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde::Deserialize;
 use url::Url;
 
 use super::{authorise_hint, korean_time};
-use crate::clients::api::{Api, ApiError, Call, Decoded};
+use crate::clients::api::{Api, ApiError, Call, Decoded, LONGEST_REPLY};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::mask::Secret;
@@ -23,6 +23,10 @@ const TOKEN: &str = "api/v2/oauth/token";
 /// How often the token endpoint is tried without an answer. If an answer was lost the token is used up, and the next
 /// try says so, which is the truth.
 const TRIES: u32 = 3;
+/// The longest token that is taken: it becomes a header, and Cafe24's have under a hundred characters.
+const MAX_TOKEN_BYTES: usize = 8 * 1024;
+/// No token is believed to be good for longer.
+const LONGEST_LIFETIME: TimeDelta = TimeDelta::days(3_650);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(12);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// How long all attempts together may take, each with a wait before it.
@@ -88,7 +92,7 @@ impl Oauth {
             })
         };
         Ok(Self {
-            api: super::api(cx, NAME, account)?.hurried(REQUEST_TIMEOUT, LONGEST_WAIT),
+            api: super::api(cx, NAME, account)?.hurried(REQUEST_TIMEOUT, LONGEST_WAIT, LONGEST_REPLY),
             account: account.to_owned(),
             client_id: secret(settings.client_id_variable())?,
             client_secret: secret(settings.client_secret_variable())?,
@@ -170,10 +174,11 @@ impl Tokens {
     /// by which the ends are judged.
     #[must_use]
     fn on_our_clock(self, now: DateTime<Utc>) -> Self {
-        let ahead = now - self.issued_at;
+        let until =
+            |end: DateTime<Utc>| now + (end - self.issued_at).clamp(TimeDelta::zero(), LONGEST_LIFETIME);
         Self {
-            access_expires_at: self.access_expires_at + ahead,
-            refresh_expires_at: self.refresh_expires_at + ahead,
+            access_expires_at: until(self.access_expires_at),
+            refresh_expires_at: until(self.refresh_expires_at),
             issued_at: now,
             ..self
         }
@@ -213,11 +218,12 @@ impl<'de> Deserialize<'de> for Text {
         // Not `String`: serde's own error would repeat a value of another type.
         match serde_json::Value::deserialize(deserializer)? {
             serde_json::Value::String(text)
-                if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) =>
+                if (1..=MAX_TOKEN_BYTES).contains(&text.len())
+                    && text.bytes().all(|byte| byte.is_ascii_graphic()) =>
             {
                 Ok(Self(Secret::new(text)))
             }
-            _ => Err(serde::de::Error::custom("a token is not a text, or one that no header can carry")),
+            _ => Err(serde::de::Error::custom("a token is not a text that fits into a header")),
         }
     }
 }
@@ -284,5 +290,20 @@ mod tests {
             let error = error.to_string();
             assert!(!error.contains("12345678") && !error.contains("hunter"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_lifetime_that_cannot_be_true_is_not_believed() {
+        let now = korean_time::parse("2026-08-01T18:50:00").unwrap();
+        for far in ["+262142-12-31T23:00:00Z", "+012026-08-01T13:50:00.000", "0000-01-01"] {
+            let answer = ANSWER.replace("2026-08-15T13:50:00.000", far);
+            assert_ne!(answer, ANSWER);
+            assert!(Tokens::from_answer(answer.as_bytes()).is_err(), "{far}");
+        }
+        let answer = ANSWER.replace("2026-08-15T13:50:00.000", "9998-12-31T23:00:00Z");
+        let tokens = Tokens::from_answer(answer.as_bytes()).unwrap().on_our_clock(now);
+        assert_eq!(tokens.refresh_expires_at, now + LONGEST_LIFETIME);
+        let answer = ANSWER.replace("\"AT2\"", &format!("\"{}\"", "A".repeat(MAX_TOKEN_BYTES + 1)));
+        assert!(Tokens::from_answer(answer.as_bytes()).is_err());
     }
 }

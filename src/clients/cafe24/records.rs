@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use chrono::{DateTime, Datelike, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -254,8 +254,7 @@ impl Fields {
 
 /// A time with a zone, or one of Korea; a day alone is its midnight.
 fn read_time(text: &str) -> Option<DateTime<Utc>> {
-    // Neither database keeps others: they do not sort, or are refused with all of their page.
-    korean_time::parse(text).filter(|time| (1..=9_998).contains(&time.year()))
+    korean_time::parse(text)
 }
 
 /// Names the record that a problem is about.
@@ -324,7 +323,10 @@ impl Order {
         let total_amount = match paid {
             'T' => payment,
             // What is paid and what is still due make the whole, unless the whole is given as the payment.
-            'M' if payment.saturating_add(due) <= price.saturating_add(shipping_amount) => payment + due,
+            'M' => match payment.checked_add(due) {
+                Some(whole) if whole <= price.saturating_add(shipping_amount) => whole,
+                _ => payment.max(due),
+            },
             _ => payment.max(due),
         };
         let is_cancelled = fields.letter("canceled")? == 'T';

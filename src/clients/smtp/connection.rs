@@ -15,7 +15,7 @@ use crate::mail::delivery::{Outcome, Rejection, Stop};
 use crate::mail::message::Built;
 
 use super::classify::{Step, refused_connection, refused_mail};
-use super::reply::{Reply, shortened};
+use super::reply::{Reply, kept};
 use super::server::Timeouts;
 use super::wire::{Break, Wire};
 
@@ -213,7 +213,7 @@ impl SmtpConnection {
                 self.is_idle = reply.code != CLOSING;
                 refused_mail(Step::Message, &reply)
             }
-            Err(broken) => Ok(Outcome::Unknown { reply: shortened(&broken.describe(Step::Message)) }),
+            Err(broken) => Ok(Outcome::Unknown { reply: kept(&broken.describe(Step::Message)) }),
         }
     }
 
@@ -356,14 +356,14 @@ impl SmtpConnection {
     async fn settle(&mut self, ended: Ended) -> Result<Outcome, Stop> {
         let (step, reply) = match ended {
             Ended::Broken(step, broken) => {
-                return Ok(Outcome::Deferred { reply: shortened(&broken.describe(step)) });
+                return Ok(Outcome::Deferred { reply: kept(&broken.describe(step)) });
             }
             Ended::Refused(step, reply) => (step, reply),
         };
         if reply.code < 400 {
             // Neither yes nor no: the two sides no longer speak of the same thing.
             let reply = format!("unexpected answer to {}: {}", step.name(), reply.text());
-            return Ok(Outcome::Deferred { reply: shortened(&reply) });
+            return Ok(Outcome::Deferred { reply: kept(&reply) });
         }
         let outcome = refused_mail(step, &reply)?;
         if !self.is_lost && reply.code != CLOSING {

@@ -1,7 +1,14 @@
 //! A server's reply: its code, its enhanced code (RFC 3463), and its words.
 
+use crate::printable::{one_line, shortened};
+
 /// How much of a reply is kept.
 const KEPT_CHARACTERS: usize = 500;
+
+/// A reply, or what broke, as it is kept: on one short line.
+pub(super) fn kept(text: &str) -> String {
+    shortened(&one_line(text), KEPT_CHARACTERS).into_owned()
+}
 
 /// What a server answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,22 +74,10 @@ impl Reply {
                 Some(code) if number > 0 => line.strip_prefix(code).unwrap_or(line),
                 _ => line,
             };
-            for word in line.split(|character: char| character.is_whitespace() || character.is_control()) {
-                if !word.is_empty() {
-                    text.push(' ');
-                    text.push_str(word);
-                }
-            }
+            text.push(' ');
+            text.push_str(line);
         }
-        shortened(&text)
-    }
-}
-
-/// At most 500 characters of a text on one line.
-pub(super) fn shortened(text: &str) -> String {
-    match text.char_indices().nth(KEPT_CHARACTERS) {
-        Some(_) => text.chars().take(KEPT_CHARACTERS - 1).chain(['…']).collect(),
-        None => text.to_owned(),
+        kept(&text)
     }
 }
 

@@ -4,8 +4,9 @@ use chrono::{Datelike as _, NaiveDate};
 
 use super::scene::{Colour, Mark, Point};
 use super::sheet::{Align, CAPITALS, Sheet, Type, count};
-use crate::documents::{Chart, Series, printable};
+use crate::documents::{Chart, Series};
 use crate::locale::{Locale, group_digits};
+use crate::printable::cleaned;
 
 /// The approximate number of grid lines.
 const TICKS: f64 = 5.0;
@@ -69,10 +70,10 @@ impl ChartLook<'_> {
         top: f32,
         edges: (f32, f32),
     ) -> anyhow::Result<()> {
-        let unit = printable(&chart.unit);
+        let unit = cleaned(&chart.unit);
         let unit_width = sheet.width_of(&unit, self.unit)?.min((edges.1 - edges.0) / 2.0);
         let title_edges = (edges.0, edges.1 - unit_width - self.unit.size);
-        sheet.draw_text(&printable(&chart.title), self.title, top, title_edges, Align::Left)?;
+        sheet.draw_text(&cleaned(&chart.title), self.title, top, title_edges, Align::Left)?;
         let unit_top = top + self.title.height_of(1) - self.unit.height_of(1);
         sheet.draw_text(&unit, self.unit, unit_top, (edges.1 - unit_width, edges.1), Align::Right)?;
         let top = top + self.title.height_of(1) + self.title_gap;
@@ -161,7 +162,7 @@ impl ChartLook<'_> {
         let size = self.unit.size;
         let mut x = edges.0;
         for (number, series) in series.iter().enumerate() {
-            let label = printable(&series.label);
+            let label = cleaned(&series.label);
             let width = sheet.width_of(&label, self.unit)?;
             let y = top + CAPITALS * size / 2.0;
             let (from, to) = (Point { x, y }, Point { x: x + 1.4 * size, y });

@@ -14,11 +14,14 @@ use super::style::{MarginTexts, Orientation, Style};
 use super::table::{CELL_INSET, Panel, ShownRow, ShownTable};
 use super::text::TextLine;
 use super::writer::{About, Bookmark, PdfFile};
-use crate::documents::{Chart, Document, printable};
+use crate::documents::{Chart, Document};
 use crate::failure::Failure;
+use crate::printable::{cleaned, shortened};
 
 /// A longer document is refused: nobody reads it, and it would take minutes.
 const MOST_PAGES: usize = 2_000;
+/// The longest title in the outline, in the file's properties, or read out for a chart.
+const MAX_OUTLINE_CHARACTERS: usize = 500;
 /// Between the title and the facts below it, in points; and so on.
 const BELOW_TITLE: f32 = 10.0;
 const BETWEEN_FACTS: f32 = 6.0;
@@ -163,7 +166,8 @@ impl Composer<'_> {
 
     fn bookmark(&mut self, title: &str) {
         let y = (self.y - ABOVE_HEADING / 2.0).max(0.0);
-        self.bookmarks.push(Bookmark { title: title.to_owned(), page: self.file.page_count(), y });
+        let title = shortened(title, MAX_OUTLINE_CHARACTERS).into_owned();
+        self.bookmarks.push(Bookmark { title, page: self.file.page_count(), y });
     }
 
     /// Draws the lines of a paragraph, over several pages if necessary.
@@ -203,7 +207,7 @@ impl Composer<'_> {
             if self.style.logo.is_left { left += width + BESIDE_LOGO } else { right -= width + BESIDE_LOGO }
         }
         let style = Type::bold(self.style.fonts.title, self.style.colours.text);
-        let title = printable(&self.document.title);
+        let title = cleaned(&self.document.title);
         let lines = self.sheet.lines_of(&title, style, right - left)?;
         self.paragraph(lines, style, (left, right), Role::Title)?;
         self.y = self.y.max(logo_bottom);
@@ -216,7 +220,7 @@ impl Composer<'_> {
         let (left, right) = self.edges();
         let mut widest: f32 = 0.0;
         for (label, _) in &self.document.facts {
-            widest = widest.max(self.sheet.width_of(&printable(label), label_style)?);
+            widest = widest.max(self.sheet.width_of(&cleaned(label), label_style)?);
         }
         let widest = widest.min(self.available() / 2.0);
         let values = (left + widest + BESIDE_FACTS, right);
@@ -227,13 +231,13 @@ impl Composer<'_> {
             let element = self.add(Role::Paragraph);
             self.sheet.part(Some(element));
             self.sheet.draw_text(
-                &printable(label),
+                &cleaned(label),
                 label_style,
                 top,
                 (left, left + widest + 0.1),
                 Align::Left,
             )?;
-            let lines = self.sheet.lines_of(&printable(value), value_style, values.1 - values.0)?;
+            let lines = self.sheet.lines_of(&cleaned(value), value_style, values.1 - values.0)?;
             self.paragraph(lines, value_style, values, Role::Paragraph)?;
         }
         Ok(())
@@ -436,7 +440,7 @@ impl Composer<'_> {
         let edges = self.edges();
         for (index, note) in self.document.notes.iter().enumerate() {
             self.skip(if index == 0 { ABOVE_NOTES } else { BETWEEN_NOTES });
-            let lines = self.sheet.lines_of(&printable(note), style, edges.1 - edges.0)?;
+            let lines = self.sheet.lines_of(&cleaned(note), style, edges.1 - edges.0)?;
             self.paragraph(lines, style, edges, Role::Paragraph)?;
         }
         Ok(())
@@ -447,7 +451,7 @@ impl Composer<'_> {
         if self.file.page_count() == 0 || !self.sheet.marks.is_empty() {
             self.end_page()?;
         }
-        let title = printable(&self.document.title);
+        let title = cleaned(&self.document.title);
         let pages = self.file.page_count();
         for page in 0..pages {
             self.sheet.part(None);
@@ -467,7 +471,7 @@ impl Composer<'_> {
             let marks = std::mem::take(&mut self.sheet.marks);
             self.file.add_marks(page, &marks, self.sheet.fonts, &mut self.structure)?;
         }
-        let author = printable(&self.style.author);
+        let author = cleaned(&self.style.author);
         let about = About {
             name: &self.document.name,
             title: &title,
@@ -488,7 +492,7 @@ impl Composer<'_> {
     ) -> anyhow::Result<bool> {
         let (left, right) = self.edges();
         let [left_text, right_text] =
-            [&texts.left, &texts.right].map(|text| printable(&filled(text.of(self.document.locale))));
+            [&texts.left, &texts.right].map(|text| cleaned(&filled(text.of(self.document.locale))));
         let right_width = self.sheet.width_of(&right_text, style)?.min((right - left) / 2.0);
         self.sheet.draw_text(&right_text, style, top, (left, right), Align::Right)?;
         self.sheet.draw_text(
@@ -512,7 +516,8 @@ fn in_words(chart: &Chart) -> String {
         (Some(first), Some(last)) => format!(", {first} – {last}"),
         _ => String::new(),
     };
-    printable(&format!("{} ({}){days}", chart.title, chart.unit))
+    let title = format!("{} ({})", chart.title, chart.unit);
+    format!("{}{days}", cleaned(&shortened(&title, MAX_OUTLINE_CHARACTERS)))
 }
 
 fn logo_size(logo: &Logo, height: f32, widest: f32) -> (f32, f32) {

@@ -16,6 +16,7 @@ use subsetter::GlyphRemapper;
 use super::FontFolders;
 use super::font_files::FontFiles;
 use crate::failure::Failure;
+use crate::files::read_regular;
 use crate::locale::Locale;
 
 /// Japanese, Korean, Latin, Greek and Cyrillic; made by `scripts/fonts/subset`, licensed under `fonts/OFL.txt`.
@@ -23,6 +24,8 @@ use crate::locale::Locale;
 const BUILT_IN_REGULAR: &[u8] = include_bytes!("../../../fonts/NotoSansCJKjp-Regular.otf");
 /// The same characters in bold.
 const BUILT_IN_BOLD: &[u8] = include_bytes!("../../../fonts/NotoSansCJKjp-Bold.otf");
+/// The largest font file that is opened, in bytes: those of all Chinese characters have some 20 MB.
+const LARGEST_FONT: u64 = 64_000_000;
 /// Stands for a character that no font has.
 const REPLACEMENT: char = '\u{25a1}';
 
@@ -182,7 +185,7 @@ impl Fonts {
         if let Some(opened) = self.opened.get(&file) {
             return *opened;
         }
-        let face = std::fs::read(self.files.path(file))
+        let face = read_regular(self.files.path(file), LARGEST_FONT)
             .ok()
             .and_then(|data| Face::new(Cow::Owned(data), 0).ok())
             .map(|face| self.add(face));

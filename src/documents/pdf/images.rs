@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::Context as _;
 
 use crate::failure::Failure;
+use crate::files::read_regular;
 
 /// The largest picture, in bytes of its file.
 const LARGEST_FILE: u64 = 8_000_000;
@@ -27,9 +28,7 @@ pub(super) struct Logo {
 /// Reads a PNG or JPEG file.
 pub(super) fn read_logo(path: &Path) -> anyhow::Result<Logo> {
     let read = || {
-        let size = std::fs::metadata(path)?.len();
-        anyhow::ensure!(size <= LARGEST_FILE, "it has {size} bytes, and may have {LARGEST_FILE}");
-        let bytes = std::fs::read(path)?;
+        let bytes = read_regular(path, LARGEST_FILE)?;
         if bytes.starts_with(b"\x89PNG") {
             png(&bytes)
         } else if bytes.starts_with(b"\xff\xd8") {

@@ -1,7 +1,7 @@
 //! The look of a PDF: the built-in style, and what a user's `style.toml` changes of it.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, de};
 
@@ -188,7 +188,7 @@ sections! {
         loss: Colour,
     }
     /// `[logo]`
-    LogoSection { file: PathBuf, height_mm: Margin, side: Side }
+    LogoSection { file: LogoFile, height_mm: Margin, side: Side }
     /// `[header]` and `[footer]`
     MarginSection { left: LocalText, right: LocalText }
 }
@@ -236,7 +236,7 @@ impl StyleFile {
     }
 
     fn into_style(self, folder: Option<&Path>) -> Option<Style> {
-        let file = self.logo.file?;
+        let file = self.logo.file?.0;
         Some(Style {
             author: self.author?,
             page: PageStyle {
@@ -342,6 +342,9 @@ struct Margin(f32);
 #[derive(Clone, Copy)]
 struct FontSize(f32);
 
+/// The name of a file in the style's folder; empty for none.
+struct LogoFile(PathBuf);
+
 /// The colours of a chart's lines, at least one.
 struct Series(Vec<Colour>);
 
@@ -366,6 +369,17 @@ fn number_between<'de, D: Deserializer<'de>>(
         return Ok(number);
     }
     Err(de::Error::custom(format!("write a number from {least} to {most}")))
+}
+
+impl<'de> Deserialize<'de> for LogoFile {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let file = PathBuf::deserialize(deserializer)?;
+        // A style is data: it must not read files elsewhere.
+        if file.components().all(|component| matches!(component, Component::Normal(_))) {
+            return Ok(Self(file));
+        }
+        Err(de::Error::custom("write the path of a file below the folder of style.toml"))
+    }
 }
 
 impl<'de> Deserialize<'de> for Margin {

@@ -3,8 +3,9 @@
 use unicode_width::UnicodeWidthStr;
 
 use super::sheet::{Sheet, Type, count, phrases};
-use crate::documents::{CURRENCY_COLUMN_KEY, ColumnKind, Table, printable};
+use crate::documents::{CURRENCY_COLUMN_KEY, ColumnKind, Table};
 use crate::locale::Locale;
+use crate::printable::cleaned;
 
 /// Blank space left and right of each cell, in points.
 pub(super) const CELL_INSET: f32 = 3.5;
@@ -69,7 +70,7 @@ impl ShownTable {
         let columns =
             table.columns.iter().zip(table.headings()).enumerate().map(|(index, (column, label))| {
                 ShownColumn {
-                    label: printable(&label),
+                    label: cleaned(&label),
                     is_figure: column.kind.is_figure(),
                     is_date: column.kind == ColumnKind::Date,
                     // What a row is about, and what its amounts count.
@@ -77,10 +78,10 @@ impl ShownTable {
                 }
             });
         let rows = table.displayed(locale).into_iter().zip(&table.rows).map(|(cells, row)| ShownRow {
-            cells: cells.iter().map(|text| printable(text)).collect(),
+            cells: cells.iter().map(|text| cleaned(text)).collect(),
             emphasis: row.emphasis,
         });
-        Self { title: printable(&table.title), columns: columns.collect(), rows: rows.collect() }
+        Self { title: cleaned(&table.title), columns: columns.collect(), rows: rows.collect() }
     }
 
     /// Whether it needs a landscape page.

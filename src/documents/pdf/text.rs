@@ -8,6 +8,7 @@ use unicode_linebreak::linebreaks;
 
 use super::fonts::{FaceId, Fonts, Weight};
 use super::scene::{Glyph, GlyphRun};
+use crate::printable::shortened;
 
 /// A longer text is cut and ends in an ellipsis. This many characters fill some six pages.
 const LONGEST_TEXT: usize = 20_000;
@@ -59,7 +60,7 @@ pub(super) fn set_lines(
     weight: Weight,
     width: f32,
 ) -> anyhow::Result<Vec<TextLine>> {
-    let text = shortened(text);
+    let text = shortened(text, LONGEST_TEXT);
     let text = text.as_ref();
     let whole = set_line(fonts, text, weight)?;
     if whole.width <= width {
@@ -88,14 +89,7 @@ pub(super) fn set_broken_line(fonts: &mut Fonts, text: &str, weight: Weight) -> 
 
 /// How wide a text is on one line, in em.
 pub(super) fn width_of(fonts: &mut Fonts, text: &str, weight: Weight) -> anyhow::Result<f32> {
-    Ok(set_line(fonts, &shortened(text), weight)?.width)
-}
-
-fn shortened(text: &str) -> std::borrow::Cow<'_, str> {
-    match text.char_indices().nth(LONGEST_TEXT) {
-        Some((end, _)) => format!("{}…", &text[..end]).into(),
-        None => text.into(),
-    }
+    Ok(set_line(fonts, &shortened(text, LONGEST_TEXT), weight)?.width)
 }
 
 /// Where each character cluster begins, and how far it moves the pen, in reading order.
@@ -131,7 +125,8 @@ fn breaks(text: &str, advances: &[(usize, f32)], width: f32) -> Vec<Range<usize>
         }) {}
         let is_space = text[at..].starts_with(char::is_whitespace);
         // Trailing space may exceed the width, since it is not drawn.
-        if filled + advance > width && !is_space && at > start {
+        // Twice if what was carried to the new line leaves no room for this character.
+        while filled + advance > width && !is_space && at > start {
             let end = allowed.unwrap_or(at);
             lines.push(start..end);
             filled = if allowed.is_some() { since } else { 0.0 };
@@ -344,6 +339,8 @@ mod tests {
 
     #[test]
     fn korean_breaks_between_its_words_unless_one_is_too_wide() {
+        // What is carried over a break must leave room for the next character.
+        assert_eq!(lines("a 한국전통자개보석함", 3.6).concat(), "a 한국전통자개보석함");
         assert_eq!(lines("한국 전통 보석함", 3.5), ["한국 ", "전통 ", "보석함"]);
         assert_eq!(lines("한국 전통자개보석함", 3.8), ["한국 ", "전통자개", "보석함"]);
     }

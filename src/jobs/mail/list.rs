@@ -8,6 +8,7 @@ use crate::context::Context;
 use crate::db::{Db, FromRow, Value};
 use crate::documents::{Cell, Column, ColumnKind, ListFormat, Row, Table};
 use crate::mask::mask_email;
+use crate::period::shown_instant;
 
 /// How many mails are listed by default.
 const DEFAULT_LIMIT: u32 = 20;
@@ -138,7 +139,7 @@ pub(super) fn shown_status(status: &str, is_held: bool) -> String {
 fn table(mails: &[Listed], time_zone: Tz) -> Table {
     let text = |key, label| Column::new(key, label, ColumnKind::Text);
     let number = |key, label| Column::new(key, label, ColumnKind::Number);
-    let time = |at: DateTime<Utc>| at.with_timezone(&time_zone).format("%Y-%m-%d %H:%M:%S %Z").to_string();
+    let time = |at: DateTime<Utc>| shown_instant(at, time_zone);
     let rows = mails
         .iter()
         .map(|mail| {

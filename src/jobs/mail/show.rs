@@ -8,6 +8,8 @@ use crate::context::Context;
 use crate::db::FromRow;
 use crate::failure::Failure;
 use crate::mask::mask_email;
+use crate::period::shown_instant;
+use crate::printable::{escaped, escaped_lines};
 use crate::values;
 
 use super::list::shown_status;
@@ -81,8 +83,7 @@ fn text(
     mail: &Shown,
     files: &[(String, String, i64)],
 ) -> anyhow::Result<String> {
-    let time =
-        |at: DateTime<Utc>| at.with_timezone(&cx.time_zone()).format("%Y-%m-%d %H:%M:%S %Z").to_string();
+    let time = |at: DateTime<Utc>| shown_instant(at, cx.time_zone());
     let address = |text: &str| if args.full { text.to_owned() } else { mask_email(text) };
     let mut lines: Vec<(&str, String)> = vec![
         ("mail", args.id.to_string()),
@@ -122,13 +123,13 @@ fn text(
     }
     let mut text = String::new();
     for (name, value) in lines {
-        writeln!(text, "{name:<13} {value}")?;
+        writeln!(text, "{name:<13} {}", escaped(&value))?;
     }
     if args.full {
         if let Some(headers) = &mail.headers {
-            writeln!(text, "{:<13} {headers}", "headers")?;
+            writeln!(text, "{:<13} {}", "headers", escaped(headers))?;
         }
-        writeln!(text, "\n{}", mail.text_body.as_deref().unwrap_or("(no text part)"))?;
+        writeln!(text, "\n{}", escaped_lines(mail.text_body.as_deref().unwrap_or("(no text part)")))?;
     } else {
         writeln!(text, "(--full shows the address and the text)")?;
     }

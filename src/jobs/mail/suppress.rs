@@ -10,6 +10,7 @@ use crate::db::FromRow;
 use crate::documents::{Cell, Column, ColumnKind, ListFormat, Row, Table};
 use crate::failure::Failure;
 use crate::mask::mask_email;
+use crate::period::shown_instant;
 use crate::values;
 
 /// Manage the addresses that get no mail
@@ -170,9 +171,7 @@ fn table(suppressed: &[Suppressed], time_zone: Tz) -> Table {
                 Cell::text(mask_email(&row.address)),
                 Cell::text(row.scope.as_str()),
                 Cell::text(row.reason.as_str()),
-                Cell::text(
-                    row.created_at.with_timezone(&time_zone).format("%Y-%m-%d %H:%M:%S %Z").to_string(),
-                ),
+                Cell::text(shown_instant(row.created_at, time_zone)),
                 Cell::text(row.mail_id.map(|id| id.to_string()).unwrap_or_default()),
                 Cell::text(row.detail.as_deref().unwrap_or_default()),
             ])

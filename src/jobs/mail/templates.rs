@@ -12,7 +12,7 @@ use crate::documents::{Cell, Column, ColumnKind, ListFormat, Row, Table, termina
 use crate::failure::Failure;
 use crate::locale::Locale;
 use crate::mail::template::{Category, Entry, FindingLevel, Origin, Templates};
-use crate::output::printable;
+use crate::printable::escaped;
 use crate::wording::counted;
 
 /// Replaces, in a preview, a picture that only a sent mail has.
@@ -155,9 +155,9 @@ fn preview(cx: &Context, templates: &Templates, args: &PreviewArgs) -> anyhow::R
     if let Some(fallback) = mail.fallback() {
         cx.output.warn(&fallback);
     }
-    let mut text = format!("Subject: {}\n\n", printable(&mail.subject));
+    let mut text = format!("Subject: {}\n\n", escaped(&mail.subject));
     for line in mail.text.lines() {
-        text.push_str(&printable(line));
+        text.push_str(&escaped(line));
         text.push('\n');
     }
     cx.output.data(text.as_bytes())?;

@@ -11,6 +11,8 @@ use crate::values;
 
 use super::sync;
 use super::token::TokenState;
+use crate::period::shown_instant;
+use crate::printable::escaped;
 use crate::shop::tokens::{self, Keys};
 
 pub(super) async fn show(cx: &Context, name: &str) -> anyhow::Result<()> {
@@ -19,7 +21,7 @@ pub(super) async fn show(cx: &Context, name: &str) -> anyhow::Result<()> {
         let lines = lines(cx, &mut db, &mall).await?;
         let width = lines.iter().map(|(label, _)| label.len()).max().unwrap_or_default();
         for (label, value) in &lines {
-            cx.output.data(format!("{label:width$}  {value}\n").as_bytes())?;
+            cx.output.data(format!("{label:width$}  {}\n", escaped(value)).as_bytes())?;
         }
     }
     db.close().await;
@@ -27,8 +29,7 @@ pub(super) async fn show(cx: &Context, name: &str) -> anyhow::Result<()> {
 }
 
 async fn lines(cx: &Context, db: &mut Db, mall: &Mall) -> anyhow::Result<Vec<(String, String)>> {
-    let time =
-        |at: DateTime<Utc>| at.with_timezone(&cx.time_zone()).format("%Y-%m-%d %H:%M:%S %Z").to_string();
+    let time = |at: DateTime<Utc>| shown_instant(at, cx.time_zone());
     let mut lines = vec![
         ("mall".to_owned(), format!("{} (ID {})", mall.code, mall.id)),
         ("name".to_owned(), mall.name.clone()),

@@ -17,7 +17,7 @@ use crate::wording::counted;
 
 use super::delivery::{Letter, Mailing, Sender};
 use super::periods::{self, Step};
-use super::publication::{Content, Extent, PublicationArgs};
+use super::publication::{Content, Extent, PublicationArgs, first_failure};
 
 /// The arguments of every report.
 #[derive(Debug, Clone, clap::Args)]
@@ -90,6 +90,11 @@ pub trait Report {
         None
     }
 
+    /// A flag, by clap's id, that is in force although it may not have been typed: a retry, which has the day, needs it.
+    fn implied_flag(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Those of the malls that have no final figures for the period yet. A report that stores none lacks none.
     async fn lacking(&self, _db: &mut Db, _period: DayRange, _malls: &[Mall]) -> anyhow::Result<Vec<Mall>> {
         Ok(Vec::new())
@@ -150,7 +155,13 @@ impl<R: Report> Job for R {
             cx.output.status("No active mall: nothing to report (add one with `batchctl mall add`)");
             return Ok(Vec::new());
         }
-        let planned = periods.into_iter().map(|first| planned(R::STEP, first, &args.malls, &malls));
+        let planned = periods.into_iter().map(|first| {
+            let planned = planned(R::STEP, first, &args.malls, &malls);
+            match self.implied_flag() {
+                Some(flag) => planned.with(flag, "true"),
+                None => planned,
+            }
+        });
         Ok(planned.collect())
     }
 
@@ -183,7 +194,7 @@ impl<R: Report> Job for R {
         match published {
             // The reader of stdout has seen enough: that is no failure, and must not hide one.
             Err(error) if failure::is_broken_pipe(&error) => mailed,
-            published => published.and(mailed),
+            published => first_failure(cx, published, mailed),
         }
     }
 }
@@ -256,9 +267,11 @@ async fn publish<R: Report>(
     }
     let mut result = Ok(());
     for periods in grouped(periods, R::IS_SHOWN_BY_PERIOD) {
-        let figures = report.load(cx, db, &periods, &Audience::Command).await?;
-        let content = content::<R>(cx, &figures, publication.locale(cx));
-        result = result.and(publication.publish(cx, &content).await);
+        let published = async {
+            let figures = report.load(cx, db, &periods, &Audience::Command).await?;
+            publication.publish(cx, &content::<R>(cx, &figures, publication.locale(cx))).await
+        };
+        result = first_failure(cx, result, published.await);
     }
     result
 }
@@ -275,7 +288,7 @@ async fn mail<R: Report>(
     for mailing in sender.mailings(cx, db, periods).await? {
         for periods in grouped(&mailing.periods, R::IS_MAILED_BY_PERIOD) {
             let mailed = mail_figures(report, cx, db, &sender, &mailing, &periods).await;
-            result = result.and(mailed);
+            result = first_failure(cx, result, mailed);
         }
     }
     result

@@ -177,7 +177,7 @@ impl PublicationArgs {
     pub async fn publish(&self, cx: &Context, content: &Content<'_>) -> anyhow::Result<()> {
         let mut result = Ok(());
         for format in self.formats(cx) {
-            result = result.and(self.publish_as(cx, format, content).await);
+            result = first_failure(cx, result, self.publish_as(cx, format, content).await);
         }
         result
     }
@@ -279,4 +279,19 @@ pub fn missing_characters(missing: &[char]) -> String {
          batchctl.toml",
         pdf::name_missing(missing)
     )
+}
+/// The first failure of two steps, of which the second ran in spite of it; a second one is printed at once, so that it
+/// is not lost.
+pub fn first_failure(
+    cx: &Context,
+    so_far: anyhow::Result<()>,
+    next: anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    if so_far.is_err()
+        && let Err(error) = next
+    {
+        cx.output.error(&one_line(&error), &[]);
+        return so_far;
+    }
+    so_far.and(next)
 }

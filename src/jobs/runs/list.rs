@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::db::{Db, Value};
 use crate::documents::{Cell, Column, ColumnKind, ListFormat, Row, Table};
 use crate::failure::Failure;
-use crate::period::{day_bounds, format_duration, parse_day, parse_duration};
+use crate::period::{day_bounds, format_duration, parse_day, parse_duration, shown_instant};
 use crate::runner::history::{EXECUTION_COLUMNS, Execution, Status};
 
 /// How many runs are listed by default.
@@ -127,9 +127,7 @@ fn table(runs: &[Execution], time_zone: Tz) -> Table {
                 Cell::text(run.instance_key.as_str()),
                 Cell::text(run.status.as_str()),
                 Cell::Int(run.attempt),
-                Cell::text(
-                    run.started_at.with_timezone(&time_zone).format("%Y-%m-%d %H:%M:%S %Z").to_string(),
-                ),
+                Cell::text(shown_instant(run.started_at, time_zone)),
                 Cell::text(
                     duration
                         .map_or(String::new(), |ms| format_duration(std::time::Duration::from_millis(ms))),

@@ -4,6 +4,7 @@ use futures_util::future::LocalBoxFuture;
 
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::mask::MASK;
 use crate::runner::history::{self, Execution, Status};
 use crate::runner::{ExitCode, OnOverlap, Retry, arguments, report_error};
 
@@ -54,7 +55,16 @@ async fn stored_command(cx: &Context, args: &RetryArgs) -> anyhow::Result<Option
         cx.output.status(&format!("{reason}: nothing to retry"));
         return Ok(None);
     }
-    Ok(Some(StoredCommand { words: arguments::split(&run.command_line)?, job: run.job }))
+    let words = arguments::split(&run.command_line)?;
+    if words.iter().any(|word| word.contains(MASK)) {
+        return Err(Failure::refused(format!(
+            "a part of the command line of run {} is a secret and was not stored: `{}`",
+            run.id, run.command_line
+        ))
+        .hint("type the command again with the secret's value")
+        .into());
+    }
+    Ok(Some(StoredCommand { words, job: run.job }))
 }
 
 /// Why a run is not retried, if its work has been done.

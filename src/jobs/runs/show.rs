@@ -8,8 +8,8 @@ use crate::context::Context;
 use crate::db::{Db, FromRow};
 use crate::documents::ListFormat;
 use crate::failure::Failure;
-use crate::output::printable;
 use crate::period::format_duration;
+use crate::printable::escaped;
 use crate::runner::history::{self, Execution};
 use crate::values;
 
@@ -113,7 +113,7 @@ fn describe(cx: &Context, run: &Execution, open_items: usize) -> String {
     let mut text = String::new();
     for (name, value) in facts {
         if let Some(value) = value {
-            text.push_str(&format!("{name:<13} {}\n", printable(&value)));
+            text.push_str(&format!("{name:<13} {}\n", escaped(&value)));
         }
     }
     text
@@ -151,7 +151,7 @@ pub(super) async fn errors(cx: &Context, args: &ErrorsArgs) -> anyhow::Result<()
             for row in &rows {
                 let resolved = if row.resolved_at.is_some() { " (resolved)" } else { "" };
                 let line = format!("{} {}: {}{resolved}", row.kind, row.item_key, row.message);
-                text.push_str(&printable(&line));
+                text.push_str(&escaped(&line));
                 text.push('\n');
             }
             if total > args.limit {

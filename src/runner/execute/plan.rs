@@ -1,5 +1,6 @@
 //! Decides from the history whether an instance has to run, and shows it for `--dry-run`.
 
+use crate::printable::escaped;
 use crate::runner::command::Instance;
 use crate::runner::exit::ExitCode;
 use crate::runner::history::{self, Status, label};
@@ -69,6 +70,7 @@ impl Worker<'_> {
     pub(super) async fn show_plan(&mut self, instances: &[Instance]) -> anyhow::Result<ExitCode> {
         for instance in instances {
             let name = label(self.session.spec.name, &instance.key);
+            let name = escaped(&name);
             let line = match self.plan(instance).await? {
                 Plan::Run { because, .. } => format!("would run   {name}: {because}\n"),
                 Plan::Skip { because, .. } => format!("would skip  {name}: {because}\n"),

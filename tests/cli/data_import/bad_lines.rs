@@ -5,6 +5,7 @@ use crate::support::{Shop, on_both_databases};
 
 on_both_databases![
     an_invalid_field_is_named,
+    another_malls_unknown_time_zone_does_not_matter,
     a_state_that_lacks_its_time_is_named,
     lines_that_disagree_about_their_order_are_named,
     a_product_twice_in_an_order_needs_line_numbers,
@@ -43,6 +44,16 @@ const GOOD_ORDER: &str = "tokyo,A-1,PAID,2026-11-19 10:00,2026-11-19 10:05,,1200
 #[track_caller]
 fn order_problem(shop: &Shop, line: &str) -> String {
     problem(shop, "orders", ORDERS, GOOD_ORDER, line)
+}
+
+fn another_malls_unknown_time_zone_does_not_matter(shop: &Shop) {
+    with_tokyo(shop);
+    shop.mall("mars", "Mars/Olympus", "JPY");
+    let line = GOOD_ORDER.replace("tokyo", "mars").replace("A-1", "A-2");
+    let problem = order_problem(shop, &line);
+    assert!(problem.starts_with("`mall`: ") && problem.contains("Mars/Olympus"), "{problem}");
+    shop.write("good.csv", file(ORDERS, &[GOOD_ORDER]));
+    import(shop, &["--kind", "orders", "good.csv"]).run().succeeds();
 }
 
 fn an_invalid_field_is_named(shop: &Shop) {

@@ -10,6 +10,7 @@ on_both_databases![
     a_bad_record_is_one_row_and_the_rest_is_stored,
     a_retry_requests_only_the_records_that_were_bad,
     a_retry_requests_the_whole_key_however_long,
+    an_order_that_the_shop_does_not_return_stays_open,
     a_retry_of_a_key_with_a_comma_requests_no_other_record,
     past_the_skip_limit_the_run_fails_and_the_next_one_starts_over,
     only_bad_records_are_a_failure_until_they_are_fixed,
@@ -38,6 +39,24 @@ fn a_bad_record_is_one_row_and_the_rest_is_stored(shops: &Shops) {
     let errors = shops.open_errors();
     assert_eq!(errors.len(), 3, "{errors:?}");
     assert_eq!(shops.runs(), [["demo member 2026-11-19", "1", "PARTIAL", "3"]]);
+}
+
+fn an_order_that_the_shop_does_not_return_stays_open(shops: &Shops) {
+    let day = "2026-11-19T10:00:00+09:00";
+    let mut broken = order("20261119-0000002", "kim01", day, 2_000);
+    broken["currency"] = "WON".into();
+    shops.data(json!({ "orders": [order("20261119-0000001", "kim01", day, 1_000), broken] }));
+    shops.sync("order").run().exits(3);
+    shops.faults(json!([{ "path": "orders", "fault": "empty_page" }]));
+
+    shops
+        .batchctl(["runs", "retry", "1"])
+        .run()
+        .exits(3)
+        .says("order 20261119-0000002: the shop does not return it");
+
+    let open = shops.open_errors();
+    assert!(open.iter().all(|error| error[0].contains("20261119-0000002")), "{open:?}");
 }
 
 fn a_retry_requests_only_the_records_that_were_bad(shops: &Shops) {

@@ -9,6 +9,7 @@ use crate::support::{eventually, on_both_databases};
 on_both_databases![
     one_malls_failure_does_not_affect_the_others,
     an_unreachable_mall_does_not_affect_the_others_even_in_sequence,
+    a_mall_with_an_unknown_time_zone_does_not_affect_the_others,
     when_all_fail_the_command_fails,
     a_stop_ends_all_malls,
     the_next_command_repeats_only_what_failed,
@@ -51,6 +52,16 @@ fn an_unreachable_mall_does_not_affect_the_others_even_in_sequence(shops: &Shops
     shops.batchctl(["mall", "sync", "--domain", "member", "--concurrency", "1"]).run().exits(3);
 
     assert_eq!(shops.sql("SELECT member_code FROM members ORDER BY 1"), [["second"], ["third"]]);
+}
+
+fn a_mall_with_an_unknown_time_zone_does_not_affect_the_others(shops: &Shops) {
+    three(shops);
+    shops.execute("UPDATE malls SET time_zone = 'Asia/Tokio' WHERE code = 'second'");
+
+    let ran = shops.batchctl(["mall", "sync", "--domain", "member"]).run().exits(3);
+
+    ran.says("mall sync second member").says("Asia/Tokio");
+    assert_eq!(shops.sql("SELECT member_code FROM members ORDER BY 1"), [["demo"], ["third"]]);
 }
 
 fn when_all_fail_the_command_fails(shops: &Shops) {

@@ -13,6 +13,7 @@ on_both_databases![
     a_backfill_stopped_in_a_chunk_commits_it_and_continues_after_it,
     ctrl_c_stops_as_sigterm_does_and_exits_130,
     a_run_stopped_when_its_work_was_done_is_complete_and_does_not_exit_0,
+    a_command_stopped_before_it_delivers_does_not_exit_0,
     a_second_signal_ends_the_process_at_once,
     a_chunk_that_does_not_end_within_the_grace_is_rolled_back,
     a_run_that_waits_for_its_lease_can_be_stopped,
@@ -26,6 +27,20 @@ on_both_databases![
 const VERBOSE_NIGHTLY: [&str; 3] = ["--verbose", "report", "daily-sales"];
 const VERBOSE_BACKFILL: [&str; 7] =
     ["--verbose", "report", "daily-sales", "--from", "2026-11-16", "--to", "2026-11-18"];
+
+fn a_command_stopped_before_it_delivers_does_not_exit_0(shop: &TradingShop) {
+    let command = ["--verbose", "report", "daily-sales", "--format", "csv", "--out", "reports"];
+    let mut report = shop.batchctl(command).hold_at("before-deliver");
+    report.wait_until_reached();
+    ask_to_stop(report.process(), Signal::TERM);
+    report.release().wait().exits(143);
+    assert_eq!(runs(shop), [["2026-11-19", "1", "COMPLETED", "0"]]);
+    assert!(!shop.path("reports").exists());
+
+    // What was not delivered is delivered by the same command, from the stored figures.
+    shop.batchctl(command).run().succeeds();
+    assert!(shop.path("reports/daily-sales-2026-11-19.csv").exists());
+}
 
 /// Sends a signal and waits until the process has received it.
 #[track_caller]
@@ -191,10 +206,9 @@ fn a_deadline_also_ends_child_processes(shop: &TradingShop) {
     shop.batchctl(["runs", "process-requests", "--timeout", "3s"]).run().exits(124);
 
     let child = shop.sql("SELECT pid FROM batch_execution WHERE job = 'report daily-sales' AND retry_of = 1");
-    if let Some(child) = child.first() {
-        let process = format!("/proc/{}", child[0]);
-        eventually(|| !std::path::Path::new(&process).exists(), "the child has ended");
-    }
+    let [child] = child.as_slice() else { panic!("the request has begun no run: {child:?}") };
+    let process = format!("/proc/{}", child[0]);
+    eventually(|| !std::path::Path::new(&process).exists(), "the child has ended");
     hanging.end();
     shop.batchctl(["runs", "process-requests"]).run().succeeds();
     assert_eq!(shop.sql("SELECT status, exit_code FROM batch_retry_request"), [["DONE", "0"]]);

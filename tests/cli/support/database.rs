@@ -149,7 +149,7 @@ fn postgres_template() -> &'static str {
 /// Makes a copy of a database on the server, and gives its URL and its name.
 fn create_database(template: &str) -> (String, String) {
     static COUNT: AtomicU32 = AtomicU32::new(0);
-    let name = format!("test_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let name = format!("batchctl_test_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
     // Copying files costs a third of what making the tables does.
     let create = format!("CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy");
     Session::on_postgres(server()).run(&create);
@@ -177,8 +177,10 @@ fn server() -> &'static str {
     SERVER.get_or_init(|| {
         let url = variable(POSTGRES_URL).expect("asked before: is_available");
         let mut session = Session::on_postgres(&url);
-        for row in session.run("SELECT datname FROM pg_database WHERE datname LIKE 'test\\_%'") {
-            let pid = row[0].split('_').nth(1).and_then(|pid| pid.parse::<u32>().ok());
+        for row in
+            session.run("SELECT datname FROM pg_database WHERE datname ~ '^batchctl_test_[0-9]+_[0-9]+$'")
+        {
+            let pid = row[0].split('_').nth(2).and_then(|pid| pid.parse::<u32>().ok());
             // One with our own pid belongs to an earlier process: this one has not created any yet.
             let is_left = |pid| pid == std::process::id() || !Path::new(&format!("/proc/{pid}")).exists();
             if pid.is_some_and(is_left) {

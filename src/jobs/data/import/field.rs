@@ -8,7 +8,7 @@ use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, SubsecRoun
 use chrono_tz::Tz;
 
 use crate::config::ImportFile;
-use crate::failure::Failure;
+use crate::failure::{Failure, one_line};
 use crate::money::{is_known_currency, parse_major};
 use crate::period::local_to_utc;
 use crate::shop::malls::Mall;
@@ -66,8 +66,6 @@ pub(super) const MALL: usize = 0;
 pub(super) struct Shop {
     /// Its id.
     pub(super) id: i64,
-    /// Its code.
-    pub(super) code: String,
     /// Its currency.
     pub(super) currency: String,
     time_zone: Tz,
@@ -75,13 +73,8 @@ pub(super) struct Shop {
 
 impl Shop {
     /// The values of a mall whose time zone exists.
-    pub(super) fn new(mall: &Mall) -> anyhow::Result<Self> {
-        Ok(Self {
-            id: mall.id,
-            code: mall.code.clone(),
-            currency: mall.currency.clone(),
-            time_zone: mall.time_zone()?,
-        })
+    fn new(mall: &Mall) -> anyhow::Result<Self> {
+        Ok(Self { id: mall.id, currency: mall.currency.clone(), time_zone: mall.time_zone()? })
     }
 }
 
@@ -94,7 +87,7 @@ pub(super) struct Layout {
     /// The mapping of the file's values to ours, by our column.
     values: Vec<Option<BTreeMap<String, String>>>,
     time_format: Option<String>,
-    shops: HashMap<String, Shop>,
+    shops: HashMap<String, Result<Shop, String>>,
     /// The mall of the whole file, from a flag or the configuration.
     mall: Option<String>,
 }
@@ -106,7 +99,7 @@ impl Layout {
         header: &[String],
         columns: Vec<Column>,
         config: &ImportFile,
-        shops: Vec<Shop>,
+        malls: &[Mall],
         mall: Option<String>,
     ) -> Result<Self, Failure> {
         refuse_duplicate_names(file_name, header)?;
@@ -125,7 +118,9 @@ impl Layout {
             return Err(missing_columns(file_name, header, &missing, mall.is_none()));
         }
         let values = columns.iter().map(|column| config.values.get(column.name).cloned()).collect();
-        let shops = shops.into_iter().map(|shop| (shop.code.clone(), shop)).collect();
+        // A mall that cannot be used fails its own lines only.
+        let shop = |mall: &Mall| Shop::new(mall).map_err(|error| one_line(&error));
+        let shops = malls.iter().map(|mall| (mall.code.clone(), shop(mall))).collect();
         Ok(Self { columns, places, values, time_format: config.time_format.clone(), shops, mall })
     }
 
@@ -362,9 +357,14 @@ impl<'r> Fields<'r> {
         {
             return Err(self.wrong(MALL, &format!("`{code}` is not the mall of this import, `{mall}`")));
         }
-        self.layout.shops.get(code).ok_or_else(|| {
-            self.wrong(MALL, &format!("unknown mall `{code}`: add it with `batchctl mall add {code}`"))
-        })
+        match self.layout.shops.get(code) {
+            Some(Ok(shop)) => Ok(shop),
+            Some(Err(problem)) => Err(self.wrong(MALL, problem)),
+            None => {
+                Err(self
+                    .wrong(MALL, &format!("unknown mall `{code}`: add it with `batchctl mall add {code}`")))
+            }
+        }
     }
 }
 

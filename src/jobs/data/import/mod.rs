@@ -45,7 +45,7 @@ use crate::text_encoding::TextEncoding;
 use crate::wording::counted;
 
 use self::feed::{Feed, FeedMessage, Pass, ReadPlan, duplicate_problem};
-use self::field::{Layout, Shop};
+use self::field::Layout;
 use self::kind::{BadLine, FileKind, Rows};
 use self::kinds::Kind;
 use self::reader::{Source, content_hash};
@@ -151,11 +151,14 @@ impl Args {
         let source = self.source(run.cx);
         mapping::refuse_unknown_columns(config, self.kind)?;
         let mall = self.mall_of_file(run.cx, run.db).await?;
-        let shops = all_malls(run.db).await?.iter().map(Shop::new).collect::<anyhow::Result<Vec<_>>>()?;
+        let malls = all_malls(run.db).await?;
+        if let Some(mall) = malls.iter().find(|one| Some(&one.code) == mall.as_ref()) {
+            mall.time_zone()?;
+        }
         let (_, header) = source.open()?;
         let file_name = source.path.display().to_string();
         let interpretation = interpretation(&source, mall.as_deref(), config);
-        let layout = Layout::new(&file_name, &header, K::columns(), config, shops, mall)?;
+        let layout = Layout::new(&file_name, &header, K::columns(), config, &malls, mall)?;
         Ok(ImportedFile {
             name: source.name(),
             wanted: wanted_lines(run, &source.name()).await?.map(Arc::new),
@@ -580,9 +583,8 @@ mod tests {
             account: None,
             shop_no: 1,
         };
-        let shops = vec![Shop::new(&mall).unwrap()];
         let layout =
-            Layout::new("file.csv", &header, K::columns(), config, shops, Some("main".to_owned())).unwrap();
+            Layout::new("file.csv", &header, K::columns(), config, &[mall], Some("main".to_owned())).unwrap();
         let mut lines = Vec::new();
         let mut line = reader::Record::default();
         while reader.next_record(&mut line).unwrap() {

@@ -24,6 +24,7 @@ use crate::db::Db;
 use crate::failure::Failure;
 use crate::mail::delivery::{Outcome, Rejection, Stop};
 use crate::mail::outgoing::Gate;
+use crate::mask::Redactor;
 use crate::runner::{Exclusion, Job, JobSpec, Planned, Run, history, minutes, open_connection};
 use crate::severity::Severity;
 use crate::wording::counted;
@@ -248,6 +249,7 @@ struct Flush {
     /// Only for the states of mails: each statement is one commit.
     db: Db,
     policy: Policy,
+    redactor: Redactor,
     clock: RunClock,
     reaches_recipients: bool,
     senders: Senders,
@@ -303,6 +305,7 @@ impl Flush {
             run: run.id(),
             db: open_connection(cx, run.id()).await?,
             policy,
+            redactor: config.redactor(),
             clock,
             reaches_recipients,
             senders: Senders::new(cx.mail_transport()?, connections),
@@ -486,7 +489,9 @@ impl Flush {
     }
 
     fn note_outcome(&mut self, run: &mut Run<'_>, mail: &Ready, outcome: &Outcome) {
-        let change = self.policy.change(mail, outcome, self.clock);
+        let mut change = self.policy.change(mail, outcome, self.clock);
+        // A server may quote what it was sent.
+        change.reply = change.reply.map(|reply| self.redactor.redact(&reply));
         let reply = change.reply.clone().unwrap_or_default();
         let count = match change.status {
             ledger::SENT => {

@@ -342,7 +342,15 @@ impl Source {
                 Named::Member(code) => all.add(self.member(code).await?),
             }
         }
-        all.add(self.orders(&numbers).await?);
+        let orders = self.orders(&numbers).await?;
+        // An order that the shop does not return is as open as before. (A member who left is not.)
+        let is_returned = |number: &String| orders.orders.iter().any(|order| order.number == *number);
+        let is_bad = |key: &String| orders.bad.iter().any(|(bad, _)| bad == key);
+        let missing = numbers.iter().filter(|number| !is_returned(number));
+        let missing: Vec<String> =
+            missing.map(|number| format!("order {number}")).filter(|key| !is_bad(key)).collect();
+        all.add(orders);
+        all.bad.extend(missing.into_iter().map(|key| (key, "the shop does not return it".to_owned())));
         Ok(all)
     }
 }

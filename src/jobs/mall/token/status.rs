@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::config::Cafe24Config;
 use crate::context::Context;
 use crate::documents::{Cell, Column, ColumnKind, ListFormat, Row, Table};
+use crate::period::shown_instant;
 use crate::shop::malls::{Mall, MallArgs};
 use crate::shop::tokens::{self, Keys, TokenRow};
 
@@ -107,10 +108,8 @@ pub(super) async fn status(cx: &Context, args: &Args) -> anyhow::Result<()> {
 
 fn table(states: &[TokenState], time_zone: Tz) -> Table {
     let text = |key, label| Column::new(key, label, ColumnKind::Text);
-    let time = |at: Option<DateTime<Utc>>| {
-        let at = at.map(|at| at.with_timezone(&time_zone).format("%Y-%m-%d %H:%M:%S %Z").to_string());
-        Cell::text(at.unwrap_or_default())
-    };
+    let time =
+        |at: Option<DateTime<Utc>>| Cell::text(at.map(|at| shown_instant(at, time_zone)).unwrap_or_default());
     let rows = states
         .iter()
         .map(|state| {

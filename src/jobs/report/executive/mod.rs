@@ -39,6 +39,9 @@ const CHART_CONTENT_ID: &str = "chart";
 pub struct Args {
     #[command(flatten)]
     report: ReportArgs,
+    /// Leave out the malls whose sales are not reported yet, and name them (default without days and malls)
+    #[arg(long)]
+    leave_out_missing: bool,
 }
 
 impl Report for Args {
@@ -62,6 +65,10 @@ impl Report for Args {
 
     fn args(&self) -> &ReportArgs {
         &self.report
+    }
+
+    fn implied_flag(&self) -> Option<&'static str> {
+        self.leaves_out_missing().then_some("leave_out_missing")
     }
 
     async fn compute(&self, run: &mut Run<'_>, period: DayRange) -> anyhow::Result<()> {
@@ -136,6 +143,10 @@ impl Args {
         Ok(current_in(cx, Step::Day, day, malls))
     }
 
+    fn leaves_out_missing(&self) -> bool {
+        self.leave_out_missing || (!self.report.dates.is_given() && self.report.malls.named().is_empty())
+    }
+
     /// A day's figures. The scheduled report does not wait for any mall; one that was asked for is complete.
     async fn figures(
         &self,
@@ -144,8 +155,7 @@ impl Args {
         day: NaiveDate,
         malls: &[Mall],
     ) -> anyhow::Result<Figures> {
-        let may_lack_some = !self.report.dates.is_given() && self.report.malls.named().is_empty();
-        Figures::load(db, day, malls, may_lack_some, cx.time_zone()).await
+        Figures::load(db, day, malls, self.leaves_out_missing(), cx.time_zone()).await
     }
 }
 

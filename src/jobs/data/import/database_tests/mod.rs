@@ -46,9 +46,10 @@ async fn import_kind<K: FileKind>(
     std::fs::write(&path, text).unwrap();
     let source = Source { path, encoding: TextEncoding::Utf8, delimiter: b',' };
     let (_, header) = source.open().unwrap();
-    let shops = db.malls().await.iter().map(|mall| Shop::new(mall).unwrap()).collect();
+    let malls = db.malls().await;
     let mall = (!header.iter().any(|name| name == "mall")).then(|| "tokyo".to_owned());
-    let layout = Layout::new("file.csv", &header, K::columns(), &ImportFile::default(), shops, mall).unwrap();
+    let layout =
+        Layout::new("file.csv", &header, K::columns(), &ImportFile::default(), &malls, mall).unwrap();
     let file = ImportedFile {
         name: "file.csv".to_owned(),
         source,
