@@ -7,9 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use chacha20poly1305::aead::{Aead, Generate, KeyInit as _, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
-use hmac::{Hmac, Mac};
-use sha2::Sha256;
 
+use crate::digest::hmac_sha256;
 use crate::mask::Secret;
 
 /// The prefix of a sealed text; another construction will have another prefix.
@@ -56,10 +55,8 @@ pub struct Seal(XChaCha20Poly1305);
 impl Seal {
     /// A seal under the key that is derived from this secret.
     pub fn new(secret_key: &Secret) -> Self {
-        let mut mac = Hmac::<Sha256>::new_from_slice(secret_key.expose().as_bytes())
-            .unwrap_or_else(|_| unreachable!("HMAC takes a key of any length"));
-        mac.update(PURPOSE);
-        Self(XChaCha20Poly1305::new(&mac.finalize().into_bytes()))
+        let key = hmac_sha256(secret_key.expose().as_bytes(), PURPOSE);
+        Self(XChaCha20Poly1305::new(&key.into()))
     }
 
     /// Encrypts a text for its place. Sealing the same text twice returns two different results.

@@ -47,10 +47,7 @@ impl Slack {
 impl Poster for Slack {
     fn parts<'a>(&'a self, message: &Message) -> Result<Vec<Part<'a>>, Fault> {
         let bodies = bodies(message, self.mention.as_deref());
-        Ok(bodies
-            .into_iter()
-            .map(|body| Part::new(fingerprint(&body.to_string()), self.post(body)))
-            .collect())
+        Ok(bodies.into_iter().map(|body| Part::new(fingerprint(body.to_string()), self.post(body))).collect())
     }
 }
 

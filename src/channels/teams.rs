@@ -62,7 +62,7 @@ impl Teams {
 impl Poster for Teams {
     fn parts<'a>(&'a self, message: &Message) -> Result<Vec<Part<'a>>, Fault> {
         let cards = cards(message, self.mention.as_deref());
-        Ok(cards.into_iter().map(|card| Part::new(fingerprint(&card.to_string()), self.post(card))).collect())
+        Ok(cards.into_iter().map(|card| Part::new(fingerprint(card.to_string()), self.post(card))).collect())
     }
 }
 

@@ -29,6 +29,6 @@ impl Webhook {
 impl Poster for Webhook {
     fn parts<'a>(&'a self, message: &Message) -> Result<Vec<Part<'a>>, Fault> {
         let document = message.document(&self.environment);
-        Ok(vec![Part::new(fingerprint(&document.to_string()), self.post(document))])
+        Ok(vec![Part::new(fingerprint(document.to_string()), self.post(document))])
     }
 }

@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
-use hmac::{Hmac, KeyInit, Mac};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -21,6 +20,7 @@ use url::{Position, Url};
 use super::api::{Address, Answer, Api, ApiError, Call};
 use super::mail_api::{self, ascii_address};
 use crate::context::Context;
+use crate::digest::hmac_sha256;
 use crate::failure::Failure;
 use crate::mail::delivery::{Outcome, Rejection, Stop};
 use crate::mask::Secret;
@@ -281,14 +281,14 @@ impl Signer {
 
         let scope = [&at[..8], &self.region, self.service, "aws4_request"];
         let key = scope.iter().fold(format!("AWS4{}", self.secret.expose()).into_bytes(), |key, word| {
-            authenticated(&key, word)
+            hmac_sha256(&key, word.as_bytes()).to_vec()
         });
         let scope = scope.join("/");
         let text = format!("AWS4-HMAC-SHA256\n{at}\n{scope}\n{}", hex::encode(Sha256::digest(request)));
         let authorization = format!(
             "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={names}, Signature={}",
             self.access_key_id,
-            hex::encode(authenticated(&key, &text))
+            hex::encode(hmac_sha256(&key, text.as_bytes()))
         );
         headers.insert("authorization", secret_header(&authorization)?);
         Ok(())
@@ -300,14 +300,6 @@ fn secret_header(text: &str) -> Result<HeaderValue, String> {
     let mut value = HeaderValue::from_str(text).map_err(|error| error.to_string())?;
     value.set_sensitive(true);
     Ok(value)
-}
-
-/// HMAC with SHA-256.
-fn authenticated(key: &[u8], text: &str) -> Vec<u8> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key)
-        .unwrap_or_else(|_| unreachable!("HMAC takes a key of any length"));
-    mac.update(text.as_bytes());
-    mac.finalize().into_bytes().to_vec()
 }
 
 #[cfg(test)]

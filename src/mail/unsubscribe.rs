@@ -5,10 +5,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
 
 use crate::config::Config;
+use crate::digest::hmac_sha256;
 use crate::failure::Failure;
 
 /// How recipients unsubscribe from advertising.
@@ -65,9 +64,7 @@ impl Unsubscribe {
 
     fn token(&self, list: &str, address: &str) -> String {
         let claim = URL_SAFE_NO_PAD.encode(format!("{list}:{}", address.to_lowercase()));
-        let mut mac = Hmac::<Sha256>::new_from_slice(self.key.expose().as_bytes())
-            .unwrap_or_else(|_| unreachable!("HMAC takes a key of any length"));
-        mac.update(claim.as_bytes());
-        format!("{claim}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
+        let mac = hmac_sha256(self.key.expose().as_bytes(), claim.as_bytes());
+        format!("{claim}.{}", URL_SAFE_NO_PAD.encode(mac))
     }
 }

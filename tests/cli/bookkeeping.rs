@@ -98,10 +98,14 @@ fn every_job_has_a_test_file() {
         let words: Vec<String> = spec.name.split(' ').map(|word| word.replace('-', "_")).collect();
         // A file of the job's own, or of its group where the jobs belong closely together.
         let names: Vec<String> = (1..=words.len()).map(|end| words[..end].join("_")).collect();
-        let is_there = |name: &String| {
-            folder.join(format!("{name}.rs")).exists() || folder.join(name).join("mod.rs").exists()
-        };
-        assert!(names.iter().any(is_there), "none of {names:?} in tests/cli");
+        let files = names.iter().flat_map(|name| [format!("{name}.rs"), format!("{name}/mod.rs")]);
+        let text: String = files.filter_map(|file| std::fs::read_to_string(folder.join(file)).ok()).collect();
+        let words = spec.name.replace(' ', "\", \"");
+        assert!(
+            text.contains(&format!("\"{words}\"")),
+            "none of {names:?} in tests/cli starts `{}`",
+            spec.name
+        );
     }
 }
 

@@ -180,7 +180,7 @@ fn a_webhook_answers_in_turn_and_remembers() {
             let header = answer.header("retry-after").map(str::to_owned);
             statuses.push((answer.status.as_u16(), header, answer.text()));
         }
-        let silence = ask(2, std::time::Duration::from_millis(50)).await.is_err();
+        let silence = ask(2, std::time::Duration::from_secs(1)).await.is_err();
         statuses.push((ask(3, patience).await.unwrap().status.as_u16(), None, String::new()));
         (statuses, silence)
     });

@@ -264,9 +264,17 @@ fn compact(value: f64, locale: Locale) -> String {
     let thousands: &[(f64, &str)] = &[(1e9, "B"), (1e6, "M"), (1e3, "K")];
     let units = locale.pick(thousands, &[(1e8, "億"), (1e4, "万")], &[(1e8, "억"), (1e4, "만")]);
     let (divisor, suffix) = units.iter().copied().find(|(size, _)| value.abs() >= *size).unwrap_or((1.0, ""));
-    let number = format!("{:.2}", value / divisor);
+    let number = value / divisor;
+    // Two digits of a small one too: thousandths of a dinar are a step of their own.
+    let decimals = if number.abs() >= 1.0 || number == 0.0 { 2 } else { whole(-number.abs().log10()) + 2 };
+    let number = format!("{number:.decimals$}");
     let number = number.trim_end_matches('0').trim_end_matches('.');
     format!("{}{suffix}", group_digits(number))
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the zeros of a small figure")]
+fn whole(number: f64) -> usize {
+    number.max(0.0) as usize
 }
 
 #[cfg(test)]
@@ -290,6 +298,9 @@ mod tests {
     fn figures_on_an_axis_are_short_in_each_language() {
         let of = |value| Locale::ALL.map(|locale| compact(value, locale));
         assert_eq!(of(1_500_000.0), ["1.5M", "150万", "150만"]);
+        assert_eq!(of(0.0005), ["0.0005"; 3]);
+        assert_eq!(of(-0.25), ["-0.25"; 3]);
+        assert_eq!(of(0.0), ["0"; 3]);
         assert_eq!(of(-250_000_000.0), ["-250M", "-2.5億", "-2.5억"]);
         assert_eq!(of(0.0), ["0", "0", "0"]);
     }

@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use chrono::{DateTime, Utc};
+use chrono::DateTime;
+use chrono_tz::Tz;
 
 use super::chart::ChartLook;
 use super::fonts::{Fonts, Weight};
@@ -16,6 +17,7 @@ use super::text::TextLine;
 use super::writer::{About, Bookmark, PdfFile};
 use crate::documents::{Chart, Document};
 use crate::failure::Failure;
+use crate::locale::Locale;
 use crate::printable::{cleaned, shortened};
 
 /// A longer document is refused: nobody reads it, and it would take minutes.
@@ -72,7 +74,7 @@ pub(super) fn compose(
     document: &Document,
     style: &Style,
     fonts: &mut Fonts,
-    created: DateTime<Utc>,
+    created: DateTime<Tz>,
     stop: &AtomicBool,
 ) -> anyhow::Result<Vec<u8>> {
     let tables: Vec<ShownTable> =
@@ -286,6 +288,22 @@ impl Composer<'_> {
         Ok(())
     }
 
+    /// Names a table again where it goes on on another page. Not part of its structure.
+    fn continued(&mut self, table: &ShownTable, panel: &Panel) -> anyhow::Result<()> {
+        let style = Type::bold(panel.size, self.style.colours.muted);
+        let title = shortened(&table.title, MAX_OUTLINE_CHARACTERS);
+        let title = match self.document.locale {
+            Locale::En => format!("{title} (continued)"),
+            Locale::Ja => format!("{title}（続き）"),
+            Locale::Ko => format!("{title} (계속)"),
+        };
+        self.sheet.part(None);
+        let edges = self.edges();
+        self.sheet.draw_text(&title, style, self.y, edges, Align::Left)?;
+        self.y += style.height_of(1) + BELOW_HEADING;
+        Ok(())
+    }
+
     /// Draws the line below the last row on a page.
     fn end_panel(&mut self, panel: &Panel) {
         let edges = self.panel_edges(panel);
@@ -363,6 +381,7 @@ impl Composer<'_> {
                 if !is_on_new_page && (fitting == 0 || (is_first && fits_a_page)) {
                     self.end_panel(panel);
                     self.end_page()?;
+                    self.continued(table, panel)?;
                     self.header(table, panel, None)?;
                     is_on_new_page = true;
                     continue;
@@ -447,7 +466,7 @@ impl Composer<'_> {
     }
 
     /// Draws what needs the number of pages, and writes the file.
-    fn finish(mut self, created: DateTime<Utc>) -> anyhow::Result<Vec<u8>> {
+    fn finish(mut self, created: DateTime<Tz>) -> anyhow::Result<Vec<u8>> {
         if self.file.page_count() == 0 || !self.sheet.marks.is_empty() {
             self.end_page()?;
         }
@@ -477,7 +496,7 @@ impl Composer<'_> {
             title: &title,
             author: &author,
             language: self.document.locale.tag(),
-            created,
+            created: created.to_utc(),
         };
         self.file.finish(&about, &self.bookmarks, &self.structure, self.sheet.fonts)
     }

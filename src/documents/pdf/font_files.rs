@@ -22,8 +22,11 @@ const MOST_LEVELS: usize = 8;
 const LARGEST_TABLE: u32 = 8_000_000;
 /// The first font of a collection stands for all: they differ in shape, not in coverage.
 const COLLECTION: &[u8] = b"ttcf";
-/// A font of at least this weight is bold (OS/2 `usWeightClass`).
-const BOLD_WEIGHT: u16 = 600;
+/// The weights of running text and of bold text (OS/2 `usWeightClass`).
+const REGULAR_WEIGHT: u16 = 400;
+const BOLD_WEIGHT: u16 = 700;
+/// A font whose weight is this close to the requested one is as good as any other.
+const SAME_WEIGHT: u16 = 100;
 /// Families that look like the built-in one, best first, as file names begin. Others follow by name.
 const PREFERRED: [&str; 10] = [
     "notosanscjk",
@@ -49,7 +52,7 @@ struct FontFile {
     /// The tables' places in the file, once it was opened.
     directory: Option<Directory>,
     coverage: Option<Coverage>,
-    is_bold: Option<bool>,
+    weight: Option<u16>,
 }
 
 /// Offset and length of each table.
@@ -68,12 +71,12 @@ impl FontFiles {
         self.files.as_ref().map_or(Path::new(""), |files| &files[file].path)
     }
 
-    /// The files with a glyph for a character, best first: files of the requested weight before others.
+    /// The files with a glyph for a character, best first: those of about the requested weight before others.
     pub(super) fn with_character(&mut self, character: char, bold: bool) -> Vec<usize> {
         let files = self.files();
         let mut found: Vec<usize> =
             (0..files.len()).filter(|file| files[*file].covers(character.into())).collect();
-        found.sort_by_key(|file| files[*file].is_bold() != bold);
+        found.sort_by_key(|file| files[*file].distance_to(bold).saturating_sub(SAME_WEIGHT));
         found
     }
 
@@ -81,8 +84,13 @@ impl FontFiles {
     pub(super) fn family(&mut self, family: &str) -> (Option<usize>, Option<usize>) {
         let files = self.files();
         let members: Vec<usize> = (0..files.len()).filter(|file| files[*file].is_of_family(family)).collect();
-        let mut of_weight = |bold: bool| members.iter().copied().find(|file| files[*file].is_bold() == bold);
-        (of_weight(false), of_weight(true))
+        let mut nearest = |bold: bool| {
+            members
+                .iter()
+                .copied()
+                .min_by_key(|&file| (is_slanted(&files[file].path), files[file].distance_to(bold)))
+        };
+        (nearest(false), nearest(true))
     }
 
     fn files(&mut self) -> &mut Vec<FontFile> {
@@ -99,7 +107,7 @@ impl FontFiles {
             paths.truncate(MOST_FILES);
             paths
                 .into_iter()
-                .map(|path| FontFile { path, directory: None, coverage: None, is_bold: None })
+                .map(|path| FontFile { path, directory: None, coverage: None, weight: None })
                 .collect()
         })
     }
@@ -125,11 +133,18 @@ fn collect(folder: &Path, levels: usize, found: &mut Vec<PathBuf>) {
 
 /// Sorts upright faces before slanted ones, known families before others, and the rest by name.
 fn preference(path: &Path) -> (bool, usize, PathBuf) {
-    let name = path.file_stem().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
-    let is_slanted = name.contains("italic") || name.contains("oblique");
-    let plain: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+    let plain: String = plain_name(path).chars().filter(char::is_ascii_alphanumeric).collect();
     let rank = PREFERRED.iter().position(|family| plain.starts_with(family)).unwrap_or(PREFERRED.len());
-    (is_slanted, rank, path.to_owned())
+    (is_slanted(path), rank, path.to_owned())
+}
+
+fn is_slanted(path: &Path) -> bool {
+    let name = plain_name(path);
+    name.contains("italic") || name.contains("oblique")
+}
+
+fn plain_name(path: &Path) -> String {
+    path.file_stem().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default()
 }
 
 impl FontFile {
@@ -166,14 +181,19 @@ impl FontFile {
         Some(ranges)
     }
 
-    fn is_bold(&mut self) -> bool {
-        if self.is_bold.is_none() {
-            let weight = self
-                .table(*b"OS/2")
-                .and_then(|table| Some(Os2::read(FontData::new(&table)).ok()?.us_weight_class()));
-            self.is_bold = Some(weight.is_some_and(|weight| weight >= BOLD_WEIGHT));
-        }
-        self.is_bold == Some(true)
+    /// How far its weight is from that of bold or of running text.
+    fn distance_to(&mut self, bold: bool) -> u16 {
+        let weight = match self.weight {
+            Some(weight) => weight,
+            None => self.read_weight().unwrap_or(REGULAR_WEIGHT),
+        };
+        self.weight = Some(weight);
+        weight.abs_diff(if bold { BOLD_WEIGHT } else { REGULAR_WEIGHT })
+    }
+
+    fn read_weight(&mut self) -> Option<u16> {
+        let table = self.table(*b"OS/2")?;
+        Some(Os2::read(FontData::new(&table)).ok()?.us_weight_class())
     }
 
     fn is_of_family(&mut self, family: &str) -> bool {
@@ -227,4 +247,31 @@ fn read_at(file: &mut File, offset: u32, length: u32) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(length.into()).read_to_end(&mut bytes).ok()?;
     (bytes.len() == usize::try_from(length).ok()?).then_some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn running_text_is_not_set_in_hairlines() {
+        let file = |name: &str, weight: u16| FontFile {
+            path: name.into(),
+            directory: Some(Directory::new()),
+            coverage: Some(vec![(0x41, 0x5a)]),
+            weight: Some(weight),
+        };
+        let files = [
+            file("Lato-Black.ttf", 900),
+            file("Lato-Hairline.ttf", 100),
+            file("Lato-Medium.ttf", 500),
+            file("Lato-Regular.ttf", 400),
+            file("Lato-Semibold.ttf", 600),
+        ];
+        let mut files = FontFiles { folders: FontFolders::default(), files: Some(files.into()) };
+        // A medium one is as good as a regular one, and comes first by name.
+        assert_eq!(files.with_character('A', false), [2, 3, 4, 1, 0]);
+        assert_eq!(files.with_character('A', true), [4, 0, 2, 3, 1]);
+        assert_eq!(files.with_character('a', false), [0; 0]);
+    }
 }

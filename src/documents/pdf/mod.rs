@@ -37,7 +37,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use chrono::{DateTime, Utc};
+use chrono::DateTime;
+use chrono_tz::Tz;
 
 use super::Document;
 
@@ -60,8 +61,8 @@ pub struct PdfOptions {
     pub template_dir: Option<PathBuf>,
     /// Where to find fonts for characters that the built-in ones lack.
     pub fonts: FontFolders,
-    /// The document's date.
-    pub created: DateTime<Utc>,
+    /// When the document's content was computed, in the zone in which the page shows it.
+    pub created: DateTime<Tz>,
     /// Set this to cancel the rendering.
     pub stop: Arc<AtomicBool>,
 }

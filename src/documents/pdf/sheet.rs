@@ -177,13 +177,30 @@ impl Sheet<'_> {
     }
 }
 
-/// The parts of a heading that stay together: words with the space after them, and what is in brackets.
+/// The parts of a heading that stay together: words with the space after them, what is in brackets, and in Japanese what
+/// is written in katakana.
 pub(super) fn phrases(heading: &str) -> impl Iterator<Item = &str> {
     heading.split_inclusive(' ').flat_map(|word| {
         let bracket = word.find('（').filter(|at| *at > 0).unwrap_or(word.len());
         let (before, after) = word.split_at(bracket);
-        [before, after].into_iter().filter(|part| !part.is_empty())
+        katakana_apart(before).into_iter().chain([after]).filter(|part| !part.is_empty())
     })
+}
+
+/// `キャンセル件数` as `キャンセル` and `件数`.
+fn katakana_apart(word: &str) -> Vec<&str> {
+    let is_katakana = |character: char| matches!(character, '\u{30a0}'..='\u{30ff}');
+    let mut parts = Vec::new();
+    let mut start = 0;
+    for (at, character) in word.char_indices().skip(1) {
+        let before = word[..at].chars().next_back().is_some_and(is_katakana);
+        if before != is_katakana(character) {
+            parts.push(&word[start..at]);
+            start = at;
+        }
+    }
+    parts.push(&word[start..]);
+    parts
 }
 
 /// A small count as a factor of lengths.

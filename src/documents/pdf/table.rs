@@ -9,8 +9,9 @@ use crate::printable::cleaned;
 
 /// Blank space left and right of each cell, in points.
 pub(super) const CELL_INSET: f32 = 3.5;
-/// How many of a column's longest texts are measured: which one is widest depends on the letters.
-const MEASURED_TEXTS: usize = 5;
+/// How many of a column's longest texts are measured: which one is widest depends on the letters. Enough for every
+/// currency of a table.
+const MEASURED_TEXTS: usize = 40;
 /// Tables up to this many characters wide fit a portrait page; wider ones make it landscape.
 const PORTRAIT_CHARACTERS: usize = 96;
 /// The space between columns, in characters.
@@ -42,8 +43,7 @@ pub(super) struct ShownColumn {
     /// Lines up on the right.
     pub(super) is_figure: bool,
     is_date: bool,
-    /// Repeated where a table continues below with further columns.
-    is_fixed: bool,
+    is_currency: bool,
 }
 
 pub(super) struct ShownRow {
@@ -67,16 +67,12 @@ pub(super) struct Panel {
 
 impl ShownTable {
     pub(super) fn of(table: &Table, locale: Locale) -> Self {
-        let columns =
-            table.columns.iter().zip(table.headings()).enumerate().map(|(index, (column, label))| {
-                ShownColumn {
-                    label: cleaned(&label),
-                    is_figure: column.kind.is_figure(),
-                    is_date: column.kind == ColumnKind::Date,
-                    // What a row is about, and what its amounts count.
-                    is_fixed: index == 0 || column.key == CURRENCY_COLUMN_KEY,
-                }
-            });
+        let columns = table.columns.iter().zip(table.headings()).map(|(column, label)| ShownColumn {
+            label: cleaned(&label),
+            is_figure: column.kind.is_figure(),
+            is_date: column.kind == ColumnKind::Date,
+            is_currency: column.key == CURRENCY_COLUMN_KEY,
+        });
         let rows = table.displayed(locale).into_iter().zip(&table.rows).map(|(cells, row)| ShownRow {
             cells: cells.iter().map(|text| cleaned(text)).collect(),
             emphasis: row.emphasis,
@@ -114,9 +110,9 @@ impl ShownTable {
             size -= SIZE_STEP;
         }
         let size = largest.min(smallest + 2.0 * SIZE_STEP);
-        let fixed: Vec<usize> = all.iter().copied().filter(|index| self.columns[*index].is_fixed).collect();
+        let fixed = self.fixed_columns(&needs, size, available);
         let mut groups = vec![fixed.clone()];
-        for index in all.into_iter().filter(|index| !self.columns[*index].is_fixed) {
+        for index in all.into_iter().filter(|index| !fixed.contains(index)) {
             let Some(last) = groups.last_mut() else { break };
             let grown: Vec<usize> = last.iter().copied().chain([index]).collect();
             if *last == fixed || self.widths(&grown, &needs, size, available).is_some() {
@@ -138,6 +134,23 @@ impl ShownTable {
         Ok(panels.collect())
     }
 
+    /// The columns that every panel begins with: what a row is about, as far as half a page has room for it, and what its
+    /// amounts count.
+    fn fixed_columns(&self, needs: &[Need], size: f32, available: f32) -> Vec<usize> {
+        let mut fixed = Vec::new();
+        let mut taken = 0.0;
+        let leading = self.columns.iter().take_while(|column| !column.is_figure).count();
+        for (index, column) in self.columns.iter().enumerate() {
+            let width = needs[index].least * size / MEASURED_AT + 2.0 * CELL_INSET;
+            let has_room = index < leading && taken + width <= available / 2.0;
+            if index == 0 || column.is_currency || has_room {
+                fixed.push(index);
+                taken += width;
+            }
+        }
+        fixed
+    }
+
     /// Measures what each column needs, in bold as in total rows.
     fn needs(&self, sheet: &mut Sheet<'_>, style: Type) -> anyhow::Result<Vec<Need>> {
         let style = Type::bold(MEASURED_AT, style.colour);
@@ -147,7 +160,9 @@ impl ShownTable {
             for row in &self.rows {
                 let cell = row.cells.get(index).map_or("", String::as_str);
                 let width = cell.width();
-                if longest.len() < MEASURED_TEXTS || longest.last().is_some_and(|(least, _)| width > *least) {
+                let is_among_longest =
+                    longest.len() < MEASURED_TEXTS || longest.last().is_some_and(|(least, _)| width > *least);
+                if is_among_longest && longest.iter().all(|(_, other)| *other != cell) {
                     let place = longest.partition_point(|(other, _)| *other >= width);
                     longest.insert(place, (width, cell));
                     longest.truncate(MEASURED_TEXTS);
@@ -160,9 +175,10 @@ impl ShownTable {
             let mut heading: f32 = 0.0;
             for phrase in phrases(&column.label) {
                 let width = sheet.width_of(phrase.trim_end(), style)?;
-                let is_japanese =
-                    phrase.chars().any(|character| matches!(character, '\u{3040}'..='\u{9fff}'));
-                heading = heading.max(if is_japanese { width.min(LEAST_JAPANESE) } else { width });
+                // A word in katakana is read as a whole.
+                let is_breakable =
+                    phrase.chars().any(|c| matches!(c, '\u{3040}'..='\u{309f}' | '\u{3400}'..='\u{9fff}'));
+                heading = heading.max(if is_breakable { width.min(LEAST_JAPANESE) } else { width });
             }
             let least_and_wish = cells.max(heading);
             needs.push(if column.is_figure || column.is_date {

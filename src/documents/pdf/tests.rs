@@ -13,7 +13,7 @@ use super::{FontFolders, Pdf, PdfOptions, render};
 const PREFIX: &str = "failed to write document `daily-sales-2026-11-19` as PDF: ";
 
 fn options() -> PdfOptions {
-    let created = sample::day().and_hms_opt(21, 5, 9).unwrap().and_utc();
+    let created = sample::day().and_hms_opt(21, 5, 9).unwrap().and_utc().with_timezone(&chrono_tz::Tz::UTC);
     PdfOptions { template_dir: None, fonts: FontFolders::default(), created, stop: Arc::default() }
 }
 

@@ -258,7 +258,7 @@ async fn draw_pdf(cx: &Context, document: Document, created: DateTime<Utc>) -> a
     let options = PdfOptions {
         template_dir: cx.config.pdf_template_dir(),
         fonts: font_folders(cx),
-        created,
+        created: created.with_timezone(&cx.time_zone()),
         stop: Arc::clone(&stop),
     };
     let _stop = StopOnDrop(stop);

@@ -214,7 +214,7 @@ async fn ran_again(
     job: &JobCommand<Malls>,
     options: &RunOptions,
 ) -> (ExitCode, Vec<(String, String)>) {
-    let code = execute_under(cx, job, options, Signals::of(job.job().signals.clone())).await;
+    let code = Box::pin(execute_under(cx, job, options, Signals::of(job.job().signals.clone()))).await;
     let mut db = cx.db_unchecked(false).await.unwrap();
     let sql = "SELECT instance_key, status FROM batch_execution ORDER BY instance_key, id";
     let runs = db.fetch_all(sql, values![]).await.unwrap_or_default();

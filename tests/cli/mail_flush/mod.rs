@@ -99,7 +99,11 @@ impl Post {
 
     /// Whether the database refuses a statement.
     fn refuses(&self, sql: &str) -> bool {
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.execute(sql))).is_err()
+        let executed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.execute(sql)));
+        let Err(panic) = executed else { return false };
+        let error = panic.downcast_ref::<String>().expect("a message");
+        assert!(error.to_lowercase().contains("constraint"), "refused for another reason: {error}");
+        true
     }
 
     /// The text for this database.

@@ -182,7 +182,7 @@ fn a_run_waits_no_longer_than_its_deadline(shop: &TradingShop) {
     let mut holder = shop.batchctl(NIGHTLY).hold_at("after-lease");
     holder.wait_until_reached();
 
-    let nightly = ["--verbose", "report", "daily-sales", "--timeout", "200ms"];
+    let nightly = ["--verbose", "report", "daily-sales", "--timeout", "2s"];
     shop.batchctl(nightly).run().exits(75).says("waiting for run 1").says("run 1 holds it");
 
     holder.release().wait().succeeds();

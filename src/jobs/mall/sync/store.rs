@@ -476,14 +476,14 @@ mod tests {
     }
 
     async fn a_first_load_does_not_read_the_whole_mall_for_each_record(db: &mut TestDb) {
-        const PAGE: usize = 200;
+        const PAGE: i64 = 200;
         let mall = seoul(db).await;
         for number in 0..4 {
             let keys = (0..PAGE).map(|place| format!("{number}-{place}"));
             let members = keys.clone().map(|key| member(&key, "a@example.com")).collect();
             let orders = keys.map(|key| order(&key, &["tea"])).collect();
             let page = Page { members, orders, ..Page::default() };
-            assert_eq!(stored(db, &mall, page, LATER).await, [2 * PAGE as i64, 0, 0, 0]);
+            assert_eq!(stored(db, &mall, page, LATER).await, [2 * PAGE, 0, 0, 0]);
         }
         if db.kind() == Kind::Sqlite {
             return;
