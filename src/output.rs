@@ -263,7 +263,7 @@ pub fn print_panics_in_one_line() {
     std::panic::set_hook(Box::new(|panic| {
         let text = panic.to_string().replace('\n', " ");
         // There is no way to report that stderr is closed.
-        drop(writeln!(std::io::stderr().lock(), "defect in batchctl: {text}"));
+        drop(writeln!(std::io::stderr().lock(), "bug in batchctl: {text}"));
     }));
 }
 

@@ -1,9 +1,8 @@
-//! Alerts: one an incident, kept until they are delivered, and never a reason for a job's result.
+//! Alerts: one per incident, kept until they are delivered, and never a factor in a job's result.
 //!
 //! An incident opens with a job's first failure; later failures are counted, not sent; the success that leaves no
-//! failed instance behind closes it and says how many there were. What a channel is to be told is a row of
-//! `batch_alert` first and a request second, so an alert that cannot be sent now is sent at the end of a later
-//! command.
+//! failed instance behind closes it and reports how many there were. An alert is a row of `batch_alert` before it is a
+//! request, so one that cannot be sent now is sent at the end of a later command.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -24,22 +23,22 @@ use crate::values;
 use super::history::{self, Execution, label, last_durations};
 use super::job::JobSpec;
 
-/// "Slower than usual" compares with the average of this many last successes at most …
+/// "Slower than usual" compares with the average of at most this many recent successes …
 const SLOW_WINDOW: i64 = 20;
 /// … and at least this many.
 const SLOW_MINIMUM: usize = 5;
 /// Above this multiple of the average a run is slow, in halves: 3/2.
 const SLOW_NUMERATOR: i64 = 3;
 const SLOW_DENOMINATOR: i64 = 2;
-/// How many alerts one command sends at most, so that a long queue does not hold it up.
+/// The most alerts that one command sends, so that a long queue does not hold it up.
 const SENT_AT_ONCE: i64 = 10;
-/// No alert waits longer than this for another try.
+/// No alert waits longer than this for another attempt.
 const LONGEST_PAUSE: Duration = Duration::from_hours(6);
-/// The pause between two tries. Each alert is claimed by one command at a time, so chance would add nothing.
+/// The pause between two attempts. Each alert is claimed by one command at a time, so jitter would add nothing.
 const PAUSE: Backoff =
     Backoff { first: Duration::from_mins(1), factor: 2, longest: LONGEST_PAUSE, jitter: Jitter::None };
 
-/// What a channel is told: stored as JSON in `batch_alert.message`, and the body of the generic webhook.
+/// What a channel receives: stored as JSON in `batch_alert.message`, and the body of the generic webhook.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AlertMessage {
     /// `failure`, `slow` or `recovery`.
@@ -62,14 +61,14 @@ pub struct AlertMessage {
     pub host: String,
     /// The error in one line.
     pub error: Option<String>,
-    /// How often it happened in this incident so far.
+    /// The number of failures in this incident so far.
     pub occurrences: i64,
-    /// The commands to look and to retry.
+    /// The commands that show the run and retry it.
     pub commands: Vec<String>,
-    /// When.
+    /// When it happened.
     pub at: DateTime<Utc>,
-    /// Which of several messages or recipients have it already, when the rest could not be reached: themselves and
-    /// not their places, since the recipients may be others at the next try.
+    /// Which of several messages or recipients already have it when the rest could not be reached: identified by
+    /// content, not by position, since the recipients may differ at the next attempt.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub delivered: BTreeSet<String>,
 }
@@ -80,13 +79,13 @@ impl AlertMessage {
         matches!(self.severity.as_str(), "high" | "critical") && self.kind != "recovery"
     }
 
-    /// As a channel is told it: the title, the error, and what to do.
+    /// The message as channels receive it: the title, the error, and what to do.
     fn for_channels(&self) -> Message {
         let mut lines = Vec::new();
         lines.extend(self.error.clone());
         lines.push(format!("run {} on {}, severity {}", self.run, self.host, self.severity));
         lines.extend(self.commands.iter().cloned());
-        // An older version may have stored a word that is not one of ours.
+        // An older version may have stored a severity that is not one of ours.
         let severity = self.severity.parse().unwrap_or(Severity::Medium);
         let id = format!("alert.{}.{}.{}", self.run, self.kind, self.at.timestamp_micros());
         Message {
@@ -117,7 +116,8 @@ impl AlertMessage {
         }
         if self.kind != "recovery" {
             text.push_str(
-                "\nNothing more is sent of this incident until it is over; then you hear how often it happened.\n",
+                "\nNo further alerts are sent for this incident; \
+                 when it is over, you will be told how often it occurred.\n",
             );
         }
         text
@@ -132,8 +132,8 @@ pub async fn failed(cx: &Context, db: &mut Db, spec: &JobSpec, execution: &Execu
     warn_on_failure(cx, noted);
 }
 
-/// Notes a success: closes what it ends, and looks whether it was slower than usual. `is_isolated`: it compares with
-/// those under its own exclusion key only, as a large mall is slower than a small one every night.
+/// Notes a success: closes what it ends, and checks whether it was slower than usual. With `is_isolated` it is
+/// compared only with runs under its own exclusion key, as a large mall is slower than a small one every night.
 pub async fn succeeded(cx: &Context, db: &mut Db, spec: &JobSpec, execution: &Execution, is_isolated: bool) {
     let own_key = execution.exclusion_key.as_deref().filter(|_| is_isolated);
     let noted = async {
@@ -144,7 +144,7 @@ pub async fn succeeded(cx: &Context, db: &mut Db, spec: &JobSpec, execution: &Ex
     warn_on_failure(cx, noted);
 }
 
-/// An alert never changes the job's result; that it could not be noted is said where somebody watches.
+/// An alert never changes the job's result; if it cannot be noted, that is only a warning.
 fn warn_on_failure(cx: &Context, noted: anyhow::Result<()>) {
     if let Err(error) = noted {
         cx.output.warn(&format!("failed to note an alert: {}", one_line(&error)));
@@ -204,8 +204,8 @@ async fn open_or_count(
 }
 
 /// Closes the job's failure incident if nothing that failed since it opened is still without a later success.
-/// What failed is told by its exclusion key and not by its instance: a file that was fixed is another instance of
-/// the same import.
+/// What failed is identified by its exclusion key and not by its instance: a file that was fixed is another instance
+/// of the same import.
 async fn close_failure(
     cx: &Context,
     db: &mut Db,
@@ -260,7 +260,7 @@ async fn note_speed(
     }
     let Some(incident) = open_incident(db, spec.name, "SLOW").await? else { return Ok(()) };
     if own_key.is_some() {
-        // That this one is fast says nothing of the one that was slow.
+        // A fast run of this one says nothing about the slow one.
         let slow = history::find(db, incident.last_execution_id).await?;
         if slow.is_some_and(|slow| slow.exclusion_key.as_deref() != own_key) {
             return Ok(());
@@ -270,7 +270,7 @@ async fn note_speed(
     close(cx, db, spec, execution, &incident, title).await
 }
 
-/// The usual duration, if `took` is more than 1.5 times it. A difference below `floor` is the machine's mood.
+/// The usual duration, if `took` is more than 1.5 times it. A difference below `floor` is noise.
 fn slower_than_usual(took: i64, usual: &[i64], floor: i64) -> Option<i64> {
     if usual.len() < SLOW_MINIMUM {
         return None;
@@ -398,7 +398,7 @@ async fn try_send_pending(cx: &Context, db: &mut Db) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Claims one alert, sends it and notes what came of it.
+/// Claims one alert, sends it and notes the result.
 async fn send_one(cx: &Context, db: &mut Db, alert: &PendingAlert) -> anyhow::Result<()> {
     let now = cx.machine_time();
     // This attempt counts as failed until it is known to have succeeded.
@@ -459,7 +459,7 @@ async fn note_error(db: &mut Db, id: i64, error: &str, next_attempt_at: DateTime
     Ok(())
 }
 
-/// Tells a channel what it does not know yet: all of a short message, each part of a long one, each recipient of a
+/// Sends a channel what it does not have yet: all of a short message, each part of a long one, each recipient of a
 /// mail. What is delivered is noted at once, so that after a fault only the rest is sent again.
 async fn deliver(
     cx: &Context,
@@ -528,13 +528,13 @@ mod tests {
             "report daily-sales 2026-11-19 FAILED (prod)\n\n1 of 1 items failed\n\n\
              Run 7 on batch-1, severity high\n2001-09-09 01:46:40 UTC\n\n\
              batchctl --env prod runs show 7\n\n\
-             Nothing more is sent of this incident until it is over; then you hear how often it happened.\n"
+             No further alerts are sent for this incident; when it is over, you will be told how often it occurred.\n"
         );
         assert_eq!(failure.id, "alert.7.failure.1000000000000000");
         assert!(failure.mentions);
         let recovery = alert("recovery");
         assert_ne!(recovery.id, failure.id);
-        assert!(!recovery.mentions, "good news can wait");
-        assert!(!recovery.letter.unwrap().contains("Nothing more"));
+        assert!(!recovery.mentions, "a recovery can wait");
+        assert!(!recovery.letter.unwrap().contains("No further alerts"));
     }
 }

@@ -1,7 +1,7 @@
 //! The arguments that repeat a run: taken from what clap parsed, and printed as the line that is stored with the run,
 //! shown by `runs show` and parsed again by `runs retry`.
 //!
-//! No job prints its own flags: one that was forgotten would change what a retry means.
+//! No job prints its own flags: a forgotten one would change what a retry means.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use crate::period::parse_days;
 
 use super::options::NOT_REPEATED;
 
-/// The arguments of a job's subcommand: which there are, and which were given.
+/// The arguments of a job's subcommand: which ones exist, and which were given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Arguments {
     /// The job's name: the words of the subcommand.
@@ -35,7 +35,7 @@ struct Argument {
     delimiter: Option<char>,
     /// Whether only `--flag=value` is understood.
     requires_equals: bool,
-    /// Whether the values are paths: those of a `PathBuf`, or with a hint that says so.
+    /// Whether the values are paths: those of a `PathBuf`, or with a path hint.
     is_path: bool,
     /// The values that were given; `None` if the argument was not.
     given: Option<Vec<String>>,
@@ -57,7 +57,7 @@ impl Argument {
         }
     }
 
-    /// Takes over what a user gave; a default is not stored, since the job has it.
+    /// Records what the user gave; defaults are not stored.
     fn given_in(mut self, matches: &ArgMatches) -> Self {
         let is_given = matches.value_source(&self.id) == Some(clap::parser::ValueSource::CommandLine);
         if is_given {
@@ -79,7 +79,7 @@ impl Argument {
             None => given.clone(),
         };
         for value in values {
-            // `--from -7d` would be taken for two flags.
+            // `--from -7d` would be read as two flags.
             if self.requires_equals || value.starts_with('-') {
                 words.push(format!("--{flag}={value}"));
             } else {
@@ -155,8 +155,8 @@ impl Arguments {
         self
     }
 
-    /// The same arguments for the days of these instances, given or not: a retry tomorrow means the days that the
-    /// command planned.
+    /// The same arguments for the days of these instances, whether given or not: a retry tomorrow means the days that
+    /// the command planned.
     pub(super) fn spanning<'i>(self, instances: impl Iterator<Item = &'i Self> + Clone) -> Self {
         let mut these = instances.clone();
         match (these.next(), these.next()) {
@@ -207,7 +207,7 @@ impl Arguments {
         let values: Vec<String> =
             positional.filter_map(|argument| argument.given.clone()).flatten().collect();
         if !values.is_empty() {
-            // A file may be named like a flag.
+            // A file name may look like a flag.
             words.push("--".to_owned());
             words.extend(values);
         }

@@ -67,7 +67,7 @@ impl<J: Job + clap::Args> clap::FromArgMatches for JobCommand<J> {
 
 impl<J: Job + clap::Args> clap::Args for JobCommand<J> {
     fn augment_args(command: clap::Command) -> clap::Command {
-        // Last, because the doc comment of a flattened struct would take the help's place.
+        // Last, because the doc comment of a flattened struct would replace the help.
         described(RunOptions::augment_args(J::augment_args(command)), &J::SPEC)
     }
 
@@ -98,7 +98,7 @@ fn described(command: clap::Command, spec: &JobSpec) -> clap::Command {
     }
 }
 
-/// What a subcommand does: a job for the runner, or something that leaves no run behind.
+/// What a subcommand does: a job for the runner, or something that records no run.
 pub enum Action<'a> {
     /// A job.
     Job(&'a dyn AnyJob),
@@ -139,7 +139,7 @@ pub struct Retry {
     pub run: i64,
     /// Run it again even if it completed.
     pub rerun: bool,
-    /// When another run holds the lease; the stored command's own way without it.
+    /// What to do when another run holds the lease; by default, what the stored command says.
     pub on_overlap: Option<OnOverlap>,
 }
 
@@ -157,7 +157,7 @@ impl dyn AnyJob + '_ {
 /// One instance of a job, without the type of its unit.
 #[derive(Clone)]
 pub struct Instance {
-    /// The identifying parameters in one stable text; empty for a job that sweeps or drains.
+    /// The identifying parameters as one stable text; empty for a job that sweeps or drains.
     pub(super) key: String,
     pub(super) exclusion: String,
     pub(super) lane: String,
@@ -177,7 +177,7 @@ impl Instance {
     }
 }
 
-/// A job without its types, so that the runner is compiled once and not once for each job.
+/// A job without its types, so that the runner is compiled once instead of once per job.
 pub trait AnyJob {
     /// Its constants.
     fn spec(&self) -> &'static JobSpec;

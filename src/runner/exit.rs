@@ -1,4 +1,4 @@
-//! The exit codes: an interface, frozen, in one table.
+//! The exit codes: a frozen interface, in one table.
 
 use crate::config::ConfigError;
 use crate::db::DbError;
@@ -71,7 +71,7 @@ impl ExitCode {
         matches!(self, Self::Interrupted | Self::Terminated)
     }
 
-    /// The code that an error stands for: the first cause in its chain that knows.
+    /// The exit code of an error: that of the first cause that has one.
     pub fn of(error: &anyhow::Error) -> Self {
         error.chain().find_map(Self::of_cause).unwrap_or(Self::Failed)
     }
@@ -89,7 +89,7 @@ impl ExitCode {
         cause.downcast_ref::<ConfigError>().map(|_| Self::Configuration)
     }
 
-    /// A word for the history's error class.
+    /// The history's error class.
     pub fn class(self) -> &'static str {
         match self {
             Self::Completed => "COMPLETED",

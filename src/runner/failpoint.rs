@@ -1,8 +1,8 @@
-//! Points at which a test can kill, freeze or hold this process. Without the cargo feature `failpoints` they are
-//! empty; no release has them.
+//! Points at which a test can kill, freeze or hold this process. Without the cargo feature `failpoints` they do
+//! nothing; no release has them.
 
 /// Does to this process what `BATCHCTL_FAILPOINT` asks for at the point `name`: `name=kill` (SIGKILL),
-/// `name=stop` (SIGSTOP) or `name=hold:PATH` (waits until the file exists). `name@3=kill` acts at the third pass.
+/// `name=stop` (SIGSTOP) or `name=hold:PATH` (waits until the file exists). `name@3=kill` acts on the third pass.
 #[cfg(feature = "failpoints")]
 pub(super) fn reach(config: &crate::config::Config, name: &str) {
     use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,9 +29,9 @@ pub(super) fn reach(config: &crate::config::Config, name: &str) {
             let _ = kill_process(getpid(), Signal::STOP);
         }
         Some(("hold", path)) => {
-            // Tells the test that the point is reached, then waits for its word.
+            // Tells the test that the point is reached, then waits for its signal.
             let _ = std::fs::write(format!("{path}.reached"), "");
-            // Two minutes at most: a test that was killed never gives it.
+            // Two minutes at most: a test that was killed never gives one.
             for _ in 0..24_000 {
                 if std::path::Path::new(path).exists() {
                     break;
@@ -43,6 +43,6 @@ pub(super) fn reach(config: &crate::config::Config, name: &str) {
     }
 }
 
-/// Nothing: this build has no failpoints.
+/// Does nothing: this build has no failpoints.
 #[cfg(not(feature = "failpoints"))]
 pub(super) fn reach(_config: &crate::config::Config, _name: &str) {}

@@ -1,8 +1,8 @@
-//! The failures of a command, kept for its end, so that even a long backfill stays within twenty lines.
+//! The failures of a command, kept for its end, so that even a long backfill prints at most twenty lines.
 
 use crate::context::Context;
 
-/// A failure prints at most 20 lines; two are kept for the sentence that counts the rest.
+/// A failure prints at most 20 lines; two are reserved for the sentence that counts the rest.
 const MOST_LINES: usize = 18;
 
 /// The failures so far.
@@ -14,7 +14,7 @@ pub(super) struct FailureNotes {
 }
 
 impl FailureNotes {
-    /// Notes one failure with what helps to look into it; only counted once the lines are used up.
+    /// Notes one failure with hints for looking into it; once the lines are used up, it is only counted.
     pub(super) fn note(&mut self, message: &str, hints: &[String]) {
         let hints = &hints[..hints.len().min(MOST_LINES - 1)];
         if self.lines + 1 + hints.len() > MOST_LINES {
@@ -25,7 +25,7 @@ impl FailureNotes {
         self.shown.push((message.to_owned(), hints.to_vec()));
     }
 
-    /// Takes over what another lane noted.
+    /// Adds what another lane noted.
     pub(super) fn append(&mut self, others: &Self) {
         for (message, hints) in &others.shown {
             self.note(message, hints);
@@ -33,7 +33,7 @@ impl FailureNotes {
         self.counted += others.counted;
     }
 
-    /// Prints them, and forgets them.
+    /// Prints and clears them.
     pub(super) fn print(&mut self, cx: &Context, job: &str) {
         for (message, hints) in self.shown.drain(..) {
             cx.output.error(&message, &hints);
@@ -61,7 +61,7 @@ mod tests {
             notes.append(&lane_notes);
         }
         let lines: usize = notes.shown.iter().map(|(_, hints)| 1 + hints.len()).sum();
-        // The sentence that counts the rest has a hint of its own.
+        // The sentence that counts the rest has its own hint.
         assert!(lines + 2 <= 20, "{lines} lines");
         assert_eq!(notes.shown.len() + notes.counted, 100);
         assert_eq!(notes.shown.first().map(|(message, _)| message.as_str()), Some("0-0"));

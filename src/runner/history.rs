@@ -8,11 +8,11 @@ use serde_json::json;
 use crate::db::{Bulk, Db, DbError};
 use crate::{bulk_row, values};
 
-/// Where a run stands.
+/// The state of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 #[clap(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Status {
-    /// At work.
+    /// Running.
     Running,
     /// Done.
     Completed,
@@ -26,12 +26,12 @@ pub enum Status {
     TimedOut,
     /// Its process died or froze; found by the next start.
     Crashed,
-    /// Refused: another run held the lease, or a guard said no.
+    /// Refused: another run held the lease, or a guard refused it.
     Refused,
 }
 
 impl Status {
-    /// The word in the table.
+    /// The value in the table.
     pub fn word(self) -> &'static str {
         match self {
             Self::Running => "RUNNING",
@@ -71,7 +71,7 @@ pub struct Execution {
     pub lease_expires_at: DateTime<Utc>,
     /// The exclusion key it holds; none for shared jobs.
     pub exclusion_key: Option<String>,
-    /// Its epoch under that key: each take-over raises it.
+    /// Its epoch under that key, which each takeover increments.
     pub epoch: i64,
     /// Its host.
     pub host: String,
@@ -79,7 +79,7 @@ pub struct Execution {
     pub pid: i64,
     /// When that process started, in ticks since the boot.
     pub pid_started_ticks: i64,
-    /// The boot and the process name space.
+    /// The boot and the PID namespace.
     pub boot_id: String,
     /// The run whose failed items it does again.
     pub retry_of: Option<i64>,
@@ -91,15 +91,15 @@ pub struct Execution {
     pub items_skipped: i64,
     /// Items that failed.
     pub items_failed: i64,
-    /// Where the last committed chunk ended, as JSON of the job's own.
+    /// Where the last committed chunk ended, as JSON in the job's own format.
     pub checkpoint: Option<String>,
     /// How long it took.
     pub duration_ms: Option<i64>,
     /// The largest resident set of its process so far.
     pub peak_memory_bytes: Option<i64>,
-    /// The CPU time that its process used meanwhile, other lanes included.
+    /// The CPU time that its process used during the run, including other lanes.
     pub cpu_time_ms: Option<i64>,
-    /// What its process exited with on its account.
+    /// The exit code this run contributed.
     pub exit_code: Option<i64>,
     /// The kind of its error.
     pub error_class: Option<String>,
@@ -123,13 +123,13 @@ impl Execution {
         self.status == status.word()
     }
 
-    /// The job and its instance, as people speak of it.
+    /// The job and its instance, for display.
     pub fn label(&self) -> String {
         label(&self.job, &self.instance_key)
     }
 }
 
-/// A job and its instance, as people speak of it.
+/// A job and its instance, for display.
 pub fn label(job: &str, instance_key: &str) -> String {
     if instance_key.is_empty() { job.to_owned() } else { format!("{job} {instance_key}") }
 }
@@ -140,8 +140,8 @@ pub async fn find(db: &mut Db, id: i64) -> Result<Option<Execution>, DbError> {
     db.fetch_optional(&sql, values![id]).await
 }
 
-/// The last run of an instance that began: it decides whether the instance is complete, and from where to go on. One
-/// that was turned away, or failed on its way there, holds no epoch and says nothing of either.
+/// The last run of an instance that started: it decides whether the instance is complete and where to resume. One that
+/// was refused, or failed before it started, has no epoch and does not count.
 pub async fn last_attempt(db: &mut Db, job: &str, instance_key: &str) -> Result<Option<Execution>, DbError> {
     let sql = format!(
         "SELECT {EXECUTION_COLUMNS} FROM batch_execution
@@ -150,8 +150,8 @@ pub async fn last_attempt(db: &mut Db, job: &str, instance_key: &str) -> Result<
     db.fetch_optional(&sql, values![job, instance_key]).await
 }
 
-/// The number of the next attempt at an instance, those that failed on their way there counted, but not those that
-/// were turned away. Each sweep that follows a success is a new beginning.
+/// The number of the next attempt at an instance, counting those that failed before they started, but not refused
+/// ones. A sweep that follows a success starts again at 1.
 pub async fn next_attempt(db: &mut Db, job: &str, instance_key: &str) -> Result<i64, DbError> {
     let last: Option<(i64, String)> = db
         .fetch_optional(
@@ -167,7 +167,7 @@ pub async fn next_attempt(db: &mut Db, job: &str, instance_key: &str) -> Result<
     })
 }
 
-/// Inserts a row and gives its number.
+/// Inserts a row and returns its id.
 pub async fn insert(db: &mut Db, row: &Execution) -> Result<i64, DbError> {
     let (id,): (i64,) = db
         .fetch_one(
@@ -227,7 +227,7 @@ pub struct Ending {
     pub peak_memory_bytes: i64,
     /// The CPU time.
     pub cpu_time_ms: i64,
-    /// The exit code on its account.
+    /// The exit code it contributes.
     pub exit_code: i64,
     /// The kind of its error.
     pub error_class: Option<String>,
@@ -257,7 +257,7 @@ pub fn bigint(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// Writes how a run ended, unless somebody has ended it already. Gives whether it was still ours to end.
+/// Writes how a run ended, unless another process has already ended it. Returns whether this run still owned the row.
 pub async fn finish(db: &mut Db, id: i64, epoch: i64, ending: &Ending) -> Result<bool, DbError> {
     let checkpoint = if ending.discards_checkpoint { "NULL" } else { "checkpoint" };
     let rows = db
@@ -295,12 +295,12 @@ pub async fn finish(db: &mut Db, id: i64, epoch: i64, ending: &Ending) -> Result
 pub struct Done<'w> {
     /// The items that it was limited to; `None` if it did all.
     pub limited_to: Option<&'w BTreeSet<String>>,
-    /// The items that an earlier run gave up on and this one passed over.
+    /// The items that an earlier run gave up on and this one skipped silently.
     pub still_open: &'w [String],
 }
 
-/// Marks the failures of an instance's earlier attempts as resolved, because the run `by` has done these items. A sweep
-/// has no key that says what it covers: one that was limited, to items or by its arguments, resolves only that.
+/// Marks the failures of an instance's earlier attempts as resolved, because the run `by` has done these items. A
+/// sweep has no key that shows what it covers: one that was limited to items or by its arguments resolves only those.
 pub async fn resolve_errors(
     db: &mut Db,
     by: &Execution,
@@ -328,8 +328,8 @@ pub async fn resolve_errors(
     db.execute(&sql, values).await
 }
 
-/// Which of these items runs of other instances of the job gave up on in this phase, and nobody has done since. A run
-/// of the same instance that has a key says it once more: the instance is not complete.
+/// Which of these items were given up on in this phase by runs of the job's other instances, and have not been done
+/// since. A further run of the same instance, if that has a key, reports them again: the instance is not complete.
 pub async fn noted_items(
     db: &mut Db,
     run: &Execution,
@@ -384,7 +384,7 @@ pub async fn last_durations(
 pub struct ItemError {
     /// The item's key: a mall's code, a file's line.
     pub item_key: String,
-    /// Which step.
+    /// The step that failed.
     pub phase: String,
     /// SKIPPED or FAILED.
     pub kind: String,
@@ -430,8 +430,8 @@ pub async fn insert_errors(
     Ok(())
 }
 
-/// The items that a retry of a run is limited to: those that failed, if the run did all the others. A run that
-/// ended before its work did may have left out any item, so its retry does all.
+/// The items that a retry of a run is limited to: those that failed, if the run did all the others. A run that ended
+/// before its work was done may have left out any item, so its retry does all of them.
 pub async fn items_to_retry(db: &mut Db, run: i64) -> Result<Option<BTreeSet<String>>, DbError> {
     let is_partial = find(db, run).await?.is_some_and(|run| run.is(Status::Partial));
     if !is_partial {
@@ -460,8 +460,8 @@ mod tests {
 
     on_both_databases![
         what_is_inserted_is_found_as_it_was,
-        the_last_attempt_is_the_last_that_began,
-        attempts_are_counted_without_those_that_were_turned_away,
+        the_last_attempt_is_the_last_that_started,
+        attempts_are_counted_without_refused_ones,
         only_the_holder_of_the_epoch_ends_a_run_and_only_once,
         a_retry_is_limited_to_what_failed_of_a_run_that_did_the_rest,
         what_a_later_attempt_has_done_is_resolved,
@@ -470,7 +470,7 @@ mod tests {
         the_last_durations_are_those_of_successes_under_the_key,
     ];
 
-    /// Adds a run of `a job 2026-11-19` with this status and gives its number.
+    /// Adds a run of `a job 2026-11-19` with this status and returns its id.
     async fn run(db: &mut TestDb, status: Status, attempt: i64, epoch: i64) -> i64 {
         let status = status.word().to_owned();
         db.run(&Execution { attempt, status, epoch, ..execution("a job", "2026-11-19") }).await
@@ -515,14 +515,14 @@ mod tests {
         assert!(find(db, 3).await.unwrap().is_none());
     }
 
-    async fn the_last_attempt_is_the_last_that_began(db: &mut TestDb) {
+    async fn the_last_attempt_is_the_last_that_started(db: &mut TestDb) {
         let last = async |db: &mut TestDb| {
             last_attempt(db, "a job", "2026-11-19").await.unwrap().map(|execution| execution.id)
         };
         assert_eq!(last(db).await, None);
         run(db, Status::Completed, 1, 1).await;
         let second = run(db, Status::Crashed, 2, 2).await;
-        // Turned away, and failed on its way there.
+        // Refused, and failed before it started.
         run(db, Status::Refused, 3, 0).await;
         run(db, Status::Failed, 3, 0).await;
         db.run(&execution("another job", "2026-11-19")).await;
@@ -530,7 +530,7 @@ mod tests {
         assert_eq!(last(db).await, Some(second));
     }
 
-    async fn attempts_are_counted_without_those_that_were_turned_away(db: &mut TestDb) {
+    async fn attempts_are_counted_without_refused_ones(db: &mut TestDb) {
         let mut next = Vec::new();
         for (status, attempt, epoch) in [
             (Status::Failed, 1, 1),
@@ -543,7 +543,7 @@ mod tests {
         }
         next.push(next_attempt(db, "a job", "2026-11-19").await.unwrap());
         assert_eq!(next, [1, 2, 2, 3, 4]);
-        // A sweep that follows a success is a new beginning.
+        // A sweep that follows a success starts again at 1.
         let sweep = execution("a job", "");
         db.run(&Execution { status: Status::Failed.word().to_owned(), ..sweep.clone() }).await;
         assert_eq!(next_attempt(db, "a job", "").await.unwrap(), 2);

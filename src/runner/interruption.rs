@@ -1,4 +1,4 @@
-//! Why a run ended before its work did, and the signals that ask for it.
+//! Why a run ended before its work was done, and the signals that ask for it.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,14 +8,14 @@ use tokio::sync::watch;
 
 use crate::output::Output;
 
-/// Why a run ended before its work did.
+/// Why a run ended before its work was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interruption {
     /// SIGTERM or SIGINT.
     Stopped(StopSignal),
     /// The deadline passed.
     TimedOut,
-    /// Another process took the run over: the lease had lapsed.
+    /// Another process took the run over: the lease had expired.
     LeaseLost,
 }
 
@@ -24,7 +24,7 @@ pub enum Interruption {
 pub enum StopSignal {
     /// Ctrl-C.
     Interrupt,
-    /// `kill`, cron's and Kubernetes' way.
+    /// What `kill`, cron and Kubernetes send.
     Terminate,
 }
 
@@ -35,7 +35,7 @@ impl fmt::Display for Interruption {
             Self::Stopped(StopSignal::Terminate) => "stopped by SIGTERM",
             Self::TimedOut => "the deadline passed",
             Self::LeaseLost => {
-                "the lease was lost: this process stood still for too long and another one took over"
+                "the lease was lost: this process was frozen for too long and another one took over"
             }
         })
     }
@@ -43,15 +43,15 @@ impl fmt::Display for Interruption {
 
 impl std::error::Error for Interruption {}
 
-/// Hears the stop signals of this process.
+/// Receives the stop signals of this process.
 #[derive(Clone)]
 pub(super) struct Signals {
     stop: watch::Receiver<Option<StopSignal>>,
 }
 
 impl Signals {
-    /// Starts to listen. The first signal asks for an orderly stop, which `output` tells whoever watches; a second
-    /// one ends the process at once.
+    /// Starts to listen. The first signal asks for an orderly stop, which `output` announces; a second one ends the
+    /// process at once.
     pub(super) fn listen(output: Output) -> std::io::Result<Self> {
         let (asked, stop) = watch::channel(None);
         let mut terminate = signal(SignalKind::terminate())?;
@@ -67,24 +67,24 @@ impl Signals {
                     leave_at_once(heard);
                 }
                 asked.send_replace(Some(heard));
-                output.status("Stopping behind the current chunk; a second signal ends the run at once");
+                output.status("Stopping after the current chunk; a second signal stops at once");
             }
         });
         Ok(Self { stop })
     }
 
-    /// Signals that a test sends.
+    /// Signals sent by a test.
     #[cfg(test)]
     pub(super) fn of(stop: watch::Receiver<Option<StopSignal>>) -> Self {
         Self { stop }
     }
 
-    /// The signal that has been heard, if any.
+    /// The signal that was received, if any.
     pub(super) fn heard(&self) -> Option<StopSignal> {
         *self.stop.borrow()
     }
 
-    /// Waits for a stop signal, and then for as long as what runs may take to end.
+    /// Waits for a stop signal, and then for the grace period.
     pub(super) async fn wait_and(&mut self, grace: Duration) -> StopSignal {
         let signal = self.wait().await;
         tokio::time::sleep(grace).await;
@@ -98,15 +98,15 @@ impl Signals {
                 return signal;
             }
             if self.stop.changed().await.is_err() {
-                // The listener lives as long as the process; without it no signal can come.
+                // The listener lives as long as the process; without it no signal can arrive.
                 std::future::pending::<()>().await;
             }
         }
     }
 }
 
-/// The second signal: its sender does not want to wait for anything. The open transaction rolls back, and
-/// the next start finds the run dead and takes over.
+/// The second signal: its sender does not want to wait. The open transaction rolls back, and the next start finds the
+/// run dead and takes over.
 #[expect(clippy::exit, reason = "a second signal ends the process at once, whatever it is doing")]
 fn leave_at_once(signal: StopSignal) -> ! {
     std::process::exit(i32::from(signal.exit_code().number()))

@@ -33,7 +33,7 @@ pub struct JobSpec {
     pub summary: &'static str,
     /// What `--help` says beyond the summary: whole sentences, or nothing.
     pub details: &'static str,
-    /// The page that describes it, from the repository's root (`docs/mail.md`).
+    /// The page that describes it, relative to the repository's root (`docs/mail.md`).
     pub page: Option<&'static str>,
     /// When it usually runs, as crontab's five fields in the business time zone; `None` if a person starts it.
     pub schedule: Option<&'static str>,
@@ -50,31 +50,32 @@ pub const fn minutes(count: u64) -> Duration {
     Duration::from_secs(count * 60)
 }
 
-/// One instance of a job as its plan has it: the unit of work, and what the runner has to know about it.
+/// One planned instance of a job: the unit of work, and what the runner has to know about it.
 #[derive(Debug, Clone)]
 pub struct Planned<U> {
     pub(super) unit: U,
     pub(super) key: String,
     pub(super) exclusion: String,
     pub(super) lane: String,
-    /// The arguments that are different in the line that repeats this instance, by clap's id; no values if the
-    /// argument is left out there.
+    /// The arguments that differ in the line that repeats this instance, by clap's id; no values if the argument is
+    /// omitted there.
     pub(super) arguments: Vec<(&'static str, Vec<String>)>,
 }
 
 impl<U> Planned<U> {
-    /// The only instance of a job without identifying parameters, which sweeps or drains what is there. A second run
-    /// after a success does the work again.
+    /// The only instance of a job without identifying parameters, which sweeps or drains whatever is there. A second
+    /// run after a success does the work again.
     pub fn sweep(unit: U) -> Self {
         Self::new("", unit)
     }
 
-    /// An instance with identifying parameters, in one stable text (`2026-11-19`). Once completed, it is not run again.
+    /// An instance with identifying parameters, as one stable text (`2026-11-19`). Once completed, it is not run
+    /// again.
     pub fn new(key: impl Into<String>, unit: U) -> Self {
         Self { unit, key: key.into(), exclusion: String::new(), lane: String::new(), arguments: Vec::new() }
     }
 
-    /// Sets what keeps two instances apart under [`Exclusion::Instance`], without the job's name. Without it all
+    /// Sets the key that separates instances under [`Exclusion::Instance`], without the job's name. By default all
     /// instances of the job exclude each other.
     #[must_use]
     pub fn exclusive_by(mut self, exclusion: impl Into<String>) -> Self {
@@ -92,7 +93,8 @@ impl<U> Planned<U> {
         self
     }
 
-    /// Sets an argument, by clap's id, in the line that repeats this instance. All others are as the user gave them.
+    /// Sets an argument, by clap's id, in the line that repeats this instance. All other arguments stay as the user
+    /// gave them.
     #[must_use]
     pub fn with(mut self, argument: &'static str, value: impl Into<String>) -> Self {
         self.arguments.push((argument, vec![value.into()]));
@@ -127,7 +129,7 @@ impl<U> Planned<U> {
 pub enum Freshness {
     /// There is nothing to do. The text, if any, says what changed since ("13 orders of that day are newer").
     Current(Option<String>),
-    /// Something of it is due that was not there before (a new mall): it has to run again.
+    /// Something has become due since (a new mall): it has to run again.
     Due(String),
 }
 
@@ -140,15 +142,15 @@ pub trait Job {
     /// What one instance works on, as the job's own type.
     type Unit: 'static;
 
-    /// What is to be done, oldest first: a range of days is one instance a day. Bad arguments end here.
+    /// What is to be done, oldest first: a range of days is one instance per day. Bad arguments fail here.
     async fn plan(&self, cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Planned<Self::Unit>>>;
 
-    /// How many lanes run at the same time, each over a connection of its own (see [`Planned::in_lane`]).
+    /// How many lanes run at the same time, each over its own connection (see [`Planned::in_lane`]).
     fn lanes(&self, _cx: &Context) -> NonZeroUsize {
         NonZeroUsize::MIN
     }
 
-    /// Whether the results of a completed instance are still current, as far as that is cheap to know.
+    /// Whether the results of a completed instance are still current, as far as that is cheap to find out.
     async fn freshness(
         &self,
         _cx: &Context,
@@ -161,8 +163,8 @@ pub trait Job {
     /// Does the work of one instance.
     async fn run(&self, run: &mut Run<'_>, unit: &Self::Unit) -> anyhow::Result<()>;
 
-    /// Shows or writes what the command was asked for, from the stored results of the completed instances.
-    /// Runs once at the end, also when all had been completed before.
+    /// Shows or writes the output that was asked for, from the stored results of the completed instances. Runs once at
+    /// the end, even if all of them had been completed before.
     async fn deliver(&self, _cx: &Context, _db: &mut Db, _completed: &[&Self::Unit]) -> anyhow::Result<()> {
         Ok(())
     }
@@ -170,7 +172,7 @@ pub trait Job {
 
 /// A completed instance: its unit, and the run that completed it.
 pub struct Completed<'a, U> {
-    /// What it works on.
+    /// The unit of work.
     pub unit: &'a U,
     /// The run that completed it.
     pub run: &'a super::history::Execution,

@@ -1,9 +1,9 @@
 //! The lease: the right to run, given by rows and not by files, so that it holds across processes and hosts.
 //!
-//! `batch_lease` has a row for each exclusion key, naming the run that holds it and the epoch, which each
-//! acquisition raises. A run is alive while its row in `batch_execution` says RUNNING and its lease has not
-//! expired; the heartbeat moves the expiry. A start that finds a dead run marks it CRASHED and takes over: from
-//! that moment the old run's row is not RUNNING any more, and every chunk of its process fails its own check.
+//! `batch_lease` has a row for each exclusion key, naming the run that holds it and the epoch, which each acquisition
+//! increments. A run is alive while its row in `batch_execution` is RUNNING and its lease has not expired; the
+//! heartbeat extends the expiry. A start that finds a dead run marks it CRASHED and takes over: from that moment the
+//! old run's row is no longer RUNNING, and every chunk of its process fails its own check.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::values;
 use super::history::{self, EXECUTION_COLUMNS, Execution, Status};
 use super::process::ProcessIdentity;
 
-/// What an acquisition came to.
+/// The result of trying to acquire a lease.
 pub(super) enum Acquired {
     /// The run may work.
     Granted(Box<Grant>),
@@ -30,11 +30,11 @@ pub(super) enum Acquired {
 pub(super) struct Grant {
     /// The run's row.
     pub execution: Execution,
-    /// Runs of this job that were found dead on the way.
+    /// Runs of this job that were found dead in the process.
     pub crashed: Vec<Execution>,
 }
 
-/// What is asked for.
+/// A request for a lease.
 pub(super) struct Request<'a> {
     /// The job's name.
     pub job: &'a str,
@@ -44,15 +44,15 @@ pub(super) struct Request<'a> {
     pub exclusion_key: Option<&'a str>,
     /// The command line to store.
     pub command_line: &'a str,
-    /// Do a completed instance again.
+    /// Whether to run a completed instance again.
     pub rerun: bool,
-    /// The run whose items are done again.
+    /// The run whose items are retried.
     pub retry_of: Option<i64>,
     /// The business time.
     pub now: DateTime<Utc>,
-    /// How long the lease lasts without a sign of life.
+    /// How long the lease lasts without a heartbeat.
     pub lease: Duration,
-    /// Who asks.
+    /// The process that asks.
     pub identity: &'a ProcessIdentity,
     /// The environment's name.
     pub environment: &'a str,
@@ -83,7 +83,7 @@ pub(super) async fn acquire(db: &mut Db, request: &Request<'_>) -> anyhow::Resul
         }
         let attempt = history::next_attempt(db, request.job, request.instance_key).await?;
         let resumed_from = match last {
-            // A rerun does all of it.
+            // A rerun does everything.
             Some(last) if !request.rerun && last.checkpoint.is_some() && is_interrupted(&last) => {
                 may_go_on_from(db, request, &last).await?.then_some(last)
             }
@@ -91,7 +91,7 @@ pub(super) async fn acquire(db: &mut Db, request: &Request<'_>) -> anyhow::Resul
         };
         let mut execution = new_execution(request, server_time, attempt, epoch + 1);
         if let Some(earlier) = &resumed_from {
-            // The row tells of the whole instance, and its end is judged by all of it.
+            // The row covers the whole instance, and its end is judged by all of it.
             execution.checkpoint.clone_from(&earlier.checkpoint);
             execution.items_read = earlier.items_read;
             execution.items_written = earlier.items_written;
@@ -120,15 +120,15 @@ pub(super) async fn acquire(db: &mut Db, request: &Request<'_>) -> anyhow::Resul
     .await
 }
 
-/// Whether a run ended before its work did, so that the next attempt goes on from its checkpoint.
+/// Whether a run ended before its work was done, so that the next attempt resumes from its checkpoint.
 fn is_interrupted(execution: &Execution) -> bool {
     [Status::Crashed, Status::Stopped, Status::TimedOut, Status::Failed]
         .iter()
         .any(|status| execution.is(*status))
 }
 
-/// Whether a run goes on where `last` ended. A retry of an earlier run does that one's items from the beginning;
-/// a retry of one that never began has none, and means the instance.
+/// Whether a run resumes where `last` ended. A retry of an earlier run does that run's items from the beginning; a
+/// retry of one that never started has no items and means the instance.
 async fn may_go_on_from(db: &mut Db, request: &Request<'_>, last: &Execution) -> anyhow::Result<bool> {
     match request.retry_of {
         None => Ok(true),
@@ -137,8 +137,8 @@ async fn may_go_on_from(db: &mut Db, request: &Request<'_>, last: &Execution) ->
     }
 }
 
-/// Locks the key's row, making it if need be, and gives its epoch. On SQLite the transaction holds the only
-/// write lock already.
+/// Locks the key's row, creating it if necessary, and returns its epoch. On SQLite the transaction already holds the
+/// only write lock.
 async fn lock_key(db: &mut Db, key: &str, server_time: DateTime<Utc>) -> anyhow::Result<i64> {
     db.execute(
         "INSERT INTO batch_lease (exclusion_key, execution_id, epoch, updated_at) VALUES ($1, NULL, 0, $2)
@@ -163,8 +163,8 @@ async fn holder(db: &mut Db, key: &str) -> anyhow::Result<Option<Execution>> {
     Ok(db.fetch_optional(&sql, values![key]).await?)
 }
 
-/// Marks the job's dead runs CRASHED and gives them back as they were. A run is dead when its lease has expired,
-/// or when its process is known to be gone.
+/// Marks the job's dead runs CRASHED and returns them as they were. A run is dead when its lease has expired, or when
+/// its process is known to be gone.
 async fn bury_dead_runs(
     db: &mut Db,
     request: &Request<'_>,
@@ -182,7 +182,7 @@ async fn bury_dead_runs(
             started_ticks: run.pid_started_ticks,
             boot_id: run.boot_id.clone(),
         };
-        // Another lane of this process. If it froze, so did we; its own chunks will tell it.
+        // Another lane of this process. If it froze, so did we; its next chunk will find out.
         if process == *request.identity {
             continue;
         }
@@ -193,7 +193,7 @@ async fn bury_dead_runs(
         } else {
             continue;
         };
-        // The condition on the expiry lets a heartbeat that comes at this very moment win.
+        // The condition on the expiry lets a heartbeat that arrives at this very moment win.
         let buried = db
             .execute(
                 "UPDATE batch_execution
@@ -202,7 +202,7 @@ async fn bury_dead_runs(
                 values![request.now, &cause, run.id, run.lease_expires_at],
             )
             .await?;
-        // What it committed last may be newer than what was read above: the mark waited for its chunk.
+        // Its last commit may be newer than what was read above: the update waited for its chunk.
         if buried == 1
             && let Some(run) = history::find(db, run.id).await?
         {
@@ -226,9 +226,9 @@ pub(super) async fn introduce(
     Ok(())
 }
 
-/// Ends the connections that a dead run may still have. One that stands still inside a chunk would keep its rows
-/// locked, and with them the run that takes over. Other runs of its process may be alive, and keep theirs. On
-/// SQLite a lock ends with its process only.
+/// Ends the connections that a dead run may still have. One that is frozen inside a chunk would keep its rows locked
+/// and block the run that takes over. Other runs of its process may be alive, and keep theirs. On SQLite a lock ends
+/// only with its process.
 pub(super) async fn disconnect(db: &mut Db, dead: &Execution) -> anyhow::Result<()> {
     if db.kind() == Kind::Postgres {
         let name = connection_name(&dead.host, dead.pid, dead.pid_started_ticks, Some(dead.id));
@@ -242,14 +242,14 @@ pub(super) async fn disconnect(db: &mut Db, dead: &Execution) -> anyhow::Result<
     Ok(())
 }
 
-/// PostgreSQL keeps 63 bytes of a connection's name, and only ASCII; the host's name stands last, since it may lose
-/// its end.
+/// PostgreSQL keeps 63 bytes of a connection's name, and only ASCII; the host's name comes last, since it may be
+/// truncated.
 fn connection_name(host: &str, pid: i64, started_ticks: i64, run: Option<i64>) -> String {
     let run = run.map(|run| format!("run {run} ")).unwrap_or_default();
     format!("batchctl {pid}.{started_ticks} {run}{host}").chars().filter(char::is_ascii).take(63).collect()
 }
 
-/// The row of a run that begins.
+/// The row of a run that starts.
 pub(super) fn new_execution(
     request: &Request<'_>,
     server_time: DateTime<Utc>,
@@ -290,7 +290,7 @@ pub(super) fn new_execution(
     }
 }
 
-/// Renews the lease of a run. Gives whether it was still held.
+/// Renews the lease of a run. Returns whether it was still held.
 pub(super) async fn renew(db: &mut Db, id: i64, epoch: i64, lease: Duration) -> anyhow::Result<bool> {
     let server_time = db.server_time().await?;
     let rows = db
@@ -303,23 +303,23 @@ pub(super) async fn renew(db: &mut Db, id: i64, epoch: i64, lease: Duration) -> 
     Ok(rows == 1)
 }
 
-/// A run's sign of life, given by a task of its own so that a busy job cannot forget it.
+/// A run's heartbeat, sent by a separate task so that a busy job cannot forget it.
 pub(super) struct Heartbeat {
     lost: watch::Receiver<bool>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Heartbeat {
-    /// Starts to renew the lease every `interval`, over a connection of its own that is opened at the first beat:
-    /// most runs are over before.
+    /// Starts to renew the lease every `interval`, over its own connection that is opened at the first beat: most runs
+    /// are over before that.
     pub(super) fn start(url: String, id: i64, epoch: i64, lease: Duration, interval: Duration) -> Self {
         let (sender, lost) = watch::channel(false);
         let task = tokio::spawn(async move {
             let mut db: Option<Db> = None;
             loop {
                 tokio::time::sleep(interval).await;
-                // A database that does not answer is no reason to stop: the next beat may reach it, and if none
-                // does, the chunks fail by themselves.
+                // A database that does not answer is no reason to stop: the next beat may reach it, and if none does,
+                // the chunks fail on their own.
                 let mut connection = match db.take() {
                     Some(connection) => connection,
                     None => match Db::connect(&url, false).await {
@@ -366,11 +366,11 @@ mod tests {
         the_first_gets_the_key_and_the_second_is_told_who_has_it,
         each_acquisition_of_a_key_raises_its_epoch,
         a_completed_instance_is_not_done_twice_unless_a_rerun_is_asked_for,
-        a_dead_run_is_buried_and_its_work_goes_on_from_its_checkpoint,
-        a_rerun_goes_on_from_nowhere,
-        a_run_of_another_host_lives_as_long_as_its_lease,
+        a_dead_run_is_buried_and_its_work_resumes_from_its_checkpoint,
+        a_rerun_starts_from_the_beginning,
+        a_run_on_another_host_lives_as_long_as_its_lease,
         only_the_holder_of_the_epoch_renews_a_lease,
-        runs_without_a_key_stand_side_by_side,
+        runs_without_a_key_run_side_by_side,
         of_two_at_the_same_moment_one_gets_the_key,
     ];
 
@@ -407,7 +407,7 @@ mod tests {
         assert_eq!(first.lease_expires_at - first.heartbeat_at, chrono::TimeDelta::from_std(LEASE).unwrap());
         // Another instance under the same key.
         let Acquired::Held(holder) = acquire(db, &request(&elsewhere(2), "2026-11-18")).await.unwrap() else {
-            panic!("two have the key");
+            panic!("two runs have the key");
         };
         assert_eq!((holder.id, holder.host.as_str(), holder.pid), (1, "host-1", 1));
         assert_eq!(db.scalar("SELECT COUNT(*) FROM batch_execution").await, "1");
@@ -435,14 +435,14 @@ mod tests {
         let rerun = Request { rerun: true, ..request(&identity, "2026-11-19") };
         assert_eq!(granted(db, &rerun).await.execution.attempt, 2);
         end(db, "COMPLETED").await;
-        // What has no identifying parameters is done as often as it is asked for.
+        // An instance without identifying parameters is run every time it is requested.
         for _ in 0..2 {
             assert_eq!(granted(db, &request(&identity, "")).await.execution.attempt, 1);
             end(db, "COMPLETED").await;
         }
     }
 
-    /// A run that got somewhere and whose process is gone.
+    /// A run that made some progress and whose process is gone.
     async fn dead_run(db: &mut TestDb) -> Execution {
         let own = ProcessIdentity::own();
         let run = Execution {
@@ -450,9 +450,9 @@ mod tests {
             host: own.host,
             boot_id: own.boot_id,
             pid: own.pid,
-            // The number has been given to another process since.
+            // The number has been reused by another process since.
             pid_started_ticks: own.started_ticks + 1,
-            // By the database's own clock, far from over.
+            // By the database's own clock, far from expired.
             lease_expires_at: db.server_time().await.unwrap() + LEASE,
             checkpoint: Some("\"page 7\"".to_owned()),
             items_read: 700,
@@ -472,7 +472,7 @@ mod tests {
         Execution { id, ..run }
     }
 
-    async fn a_dead_run_is_buried_and_its_work_goes_on_from_its_checkpoint(db: &mut TestDb) {
+    async fn a_dead_run_is_buried_and_its_work_resumes_from_its_checkpoint(db: &mut TestDb) {
         let dead = dead_run(db).await;
         let grant = granted(db, &request(&ProcessIdentity::own(), "2026-11-19")).await;
         let buried: Vec<_> = grant.crashed.iter().map(|run| (run.id, run.status.as_str())).collect();
@@ -492,7 +492,7 @@ mod tests {
         );
     }
 
-    async fn a_rerun_goes_on_from_nowhere(db: &mut TestDb) {
+    async fn a_rerun_starts_from_the_beginning(db: &mut TestDb) {
         dead_run(db).await;
         let own = ProcessIdentity::own();
         let rerun = Request { rerun: true, ..request(&own, "2026-11-19") };
@@ -500,7 +500,7 @@ mod tests {
         assert_eq!((run.attempt, run.checkpoint, run.items_read), (2, None, 0));
     }
 
-    async fn a_run_of_another_host_lives_as_long_as_its_lease(db: &mut TestDb) {
+    async fn a_run_on_another_host_lives_as_long_as_its_lease(db: &mut TestDb) {
         granted(db, &request(&elsewhere(1), "2026-11-19")).await;
         let own = ProcessIdentity::own();
         assert!(matches!(acquire(db, &request(&own, "2026-11-19")).await.unwrap(), Acquired::Held(_)));
@@ -519,7 +519,7 @@ mod tests {
         assert!(!renew(db, run.id, run.epoch, LEASE).await.unwrap());
     }
 
-    async fn runs_without_a_key_stand_side_by_side(db: &mut TestDb) {
+    async fn runs_without_a_key_run_side_by_side(db: &mut TestDb) {
         for number in 1..=3 {
             let identity = elsewhere(number);
             let shared = Request { exclusion_key: None, ..request(&identity, "") };

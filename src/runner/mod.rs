@@ -1,6 +1,6 @@
-//! The runner: what every job gets for nothing. History, lease, deadline, checkpoint, retry, alert, exit code.
+//! The runner: what every job gets for free. History, lease, deadline, checkpoint, retry, alert, exit code.
 //!
-//! It knows no particular job. A [`JobCommand`] run as an [`Action`] is the one way in.
+//! It knows no particular job. The single entry point is a [`JobCommand`] run as an [`Action`].
 
 pub mod alert;
 pub mod arguments;
@@ -34,7 +34,7 @@ pub(crate) use options::NOT_REPEATED;
 pub use options::{OnOverlap, Only, RunOptions};
 pub use run::Run;
 
-/// Opens a further connection for a run, known by its number as the first one is: a run that takes over from a frozen one
+/// Opens another connection for a run, tagged with its id as the first one is: a run that takes over from a frozen one
 /// ends all of them, and with them the locks that they hold.
 pub async fn open_connection(cx: &Context, run: i64) -> anyhow::Result<Db> {
     let mut db = cx.db().await?;

@@ -39,8 +39,8 @@ pub struct RunOptions {
     pub retry_of: Option<i64>,
 }
 
-/// The options that say how this one command goes about it, by clap's id. The others decide what a run's result means
-/// and are repeated by a retry.
+/// The options that apply only to this one command, by clap's id. The others decide what a run's result means and are
+/// repeated by a retry.
 pub(crate) const NOT_REPEATED: [&str; 5] = ["rerun", "only", "dry_run", "on_overlap", "grace"];
 
 /// Which instances of a range to run.
@@ -57,7 +57,7 @@ pub enum Only {
 /// What to do when another run holds the lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnOverlap {
-    /// Leave at once.
+    /// Exit at once.
     Fail,
     /// Wait this long for it to end.
     Wait(Duration),

@@ -1,18 +1,17 @@
-//! Who a process is, so that another one can tell whether it still lives; and what it has used.
+//! Identifies a process, so that others can tell whether it is alive, and reads its resource usage.
 
 use std::path::Path;
 
-/// A process, told apart from every other one that ever had its number.
+/// A process, distinguished from every other one that ever had its PID.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ProcessIdentity {
     /// The host's name; a pod's name in Kubernetes.
     pub host: String,
     /// The process number.
     pub pid: i64,
-    /// When it started, in clock ticks since the boot: a number is used again, the pair is not.
+    /// When it started, in clock ticks since boot: a PID is reused, the pair is not.
     pub started_ticks: i64,
-    /// The boot of the machine and the process number's name space: two containers of one machine count their
-    /// processes apart.
+    /// The boot of the machine and the PID namespace: two containers on one machine number their processes separately.
     pub boot_id: String,
 }
 
@@ -28,22 +27,22 @@ impl ProcessIdentity {
         }
     }
 
-    /// Whether this identity is known to be gone: it lived on this host, boot and name space and does not any
-    /// more. What cannot be known from here counts as alive; its lease decides.
+    /// Whether this process is known to be gone: it ran on this host, boot and namespace and no longer does. What
+    /// cannot be known from here counts as alive; its lease decides.
     pub(super) fn is_known_dead(&self, here: &Self) -> bool {
         if self.host != here.host || self.boot_id != here.boot_id || !Path::new("/proc/self/stat").exists() {
             return false;
         }
         match stat(self.pid) {
-            // A zombie has ended; only its parent has not looked yet.
+            // A zombie has ended; its parent has just not waited for it yet.
             Some((state, ticks)) => state == 'Z' || state == 'X' || ticks != self.started_ticks,
             None => true,
         }
     }
 }
 
-/// The state and the start time of a process: fields 3 and 22 of /proc/PID/stat (proc(5)), counted behind the
-/// command's closing bracket, since a command may hold spaces and brackets.
+/// The state and the start time of a process: fields 3 and 22 of /proc/PID/stat (proc(5)), counted after the command's
+/// closing parenthesis, since a command may contain spaces and parentheses.
 fn stat(pid: i64) -> Option<(char, i64)> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = text.rsplit_once(')')?.1.split_whitespace();
@@ -61,7 +60,7 @@ fn boot_id() -> String {
 /// What this process has used so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Usage {
-    /// User and system time in milliseconds, children that were waited for included.
+    /// User and system time in milliseconds, including children that were waited for.
     pub cpu_time_ms: i64,
     /// The largest resident set in bytes.
     pub peak_memory_bytes: i64,

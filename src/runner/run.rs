@@ -45,29 +45,29 @@ pub struct Run<'a> {
     progress: Progress,
 }
 
-/// What a run is to do, and under which terms.
+/// What a run is to do, and under which conditions.
 pub(super) struct Scenario {
-    /// How many items may be given up on, if the flag or the configuration says.
+    /// How many items may be given up on, if set by the flag or the configuration.
     pub(super) skip_limit: Option<SkipLimit>,
     /// The items that are to be run again; `None` for all.
     pub(super) retry_items: Option<BTreeSet<String>>,
-    /// The instance is complete but for what became due since.
+    /// The instance is complete except for what has become due since.
     pub(super) only_due: bool,
     /// How long the run may take.
     pub(super) deadline: Duration,
-    /// Names the run's bar, where several are shown below each other.
+    /// The label of the run's bar, where several are shown at once.
     pub(super) progress_label: Option<String>,
 }
 
-/// What a run leaves for its end.
+/// What remains to be written at a run's end.
 pub(super) struct Leftovers {
     /// The item errors that no chunk has written.
     pub(super) errors: Vec<ItemError>,
     /// The items that the run was limited to; `None` if it did all.
     pub(super) retry_items: Option<BTreeSet<String>>,
-    /// The items that an earlier run gave up on and this one passed over: they are as open as before.
+    /// The items that an earlier run gave up on and this one skipped silently: they are still open.
     pub(super) still_open: Vec<String>,
-    /// What the job says about its success.
+    /// What the job reports about its success.
     pub(super) summary: Vec<String>,
     /// The first item errors, for the failure message.
     pub(super) quoted: Vec<String>,
@@ -107,7 +107,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The run's number, for rows that say who wrote them.
+    /// The run's id, for rows that record who wrote them.
     pub fn id(&self) -> i64 {
         self.execution.id
     }
@@ -117,7 +117,7 @@ impl<'a> Run<'a> {
         &self.execution.instance_key
     }
 
-    /// Where an earlier attempt's last committed chunk ended. `None` at a fresh start.
+    /// Where an earlier attempt's last committed chunk ended. `None` on a fresh start.
     pub fn checkpoint<T: DeserializeOwned>(&self) -> anyhow::Result<Option<T>> {
         match &self.execution.checkpoint {
             Some(text) => Ok(Some(serde_json::from_str(text).map_err(|error| {
@@ -138,19 +138,19 @@ impl<'a> Run<'a> {
         self.scenario.retry_items.as_ref()
     }
 
-    /// Whether an item is among those to do: all, or those that failed before.
+    /// Whether an item is to be done: all are, or only those that failed before.
     pub fn is_wanted(&self, item_key: &str) -> bool {
         self.scenario.retry_items.as_ref().is_none_or(|items| items.contains(item_key))
     }
 
-    /// Whether the instance was complete but for what became due since (see [`super::Freshness::Due`]): the rest
-    /// need not be repeated.
+    /// Whether the instance was complete except for what has become due since (see [`super::Freshness::Due`]): the
+    /// rest need not be repeated.
     pub fn only_due(&self) -> bool {
         self.scenario.only_due
     }
 
-    /// Should this run fail, the next attempt starts over instead of resuming at the checkpoint: the cause may lie
-    /// before it.
+    /// If this run fails, the next attempt starts over instead of resuming at the checkpoint: the cause may lie before
+    /// it.
     pub fn discard_checkpoint_on_failure(&mut self) {
         self.discards_checkpoint = true;
     }
@@ -164,12 +164,12 @@ impl<'a> Run<'a> {
         self.scenario.deadline
     }
 
-    /// The limit of given-up items: the flag's or the configuration's, else the job's own.
+    /// The limit on items given up on: the flag's or the configuration's, otherwise the job's own.
     pub fn skip_limit(&self, default: SkipLimit) -> SkipLimit {
         self.scenario.skip_limit.unwrap_or(default)
     }
 
-    /// Whether somebody watches the run's progress: then its total is worth a call of its own.
+    /// Whether somebody watches the run's progress: then its total is worth a separate call.
     pub fn is_watched(&self) -> bool {
         self.cx.output.is_watched()
     }
@@ -179,8 +179,8 @@ impl<'a> Run<'a> {
         self.show_progress_after(0, total);
     }
 
-    /// Shows progress of a run that goes on where an earlier one had done `done` of the `total` items; the rate and
-    /// the time left are this run's own.
+    /// Shows progress of a run that resumes after an earlier one did `done` of `total` items; the rate and the time
+    /// left are this run's own.
     pub fn show_progress_after(&mut self, done: u64, total: Option<u64>) {
         // The old bar leaves its line first.
         self.progress = Progress::hidden();
@@ -198,28 +198,27 @@ impl<'a> Run<'a> {
         self.counts.written += items;
     }
 
-    /// What the run has counted so far, with the earlier attempts whose work it goes on with.
+    /// What the run has counted so far, including the earlier attempts that it continues.
     pub fn counts(&self) -> Counts {
         self.counts
     }
 
-    /// The counts for the run's end. What goes on behind the checkpoint reads again what was read for a chunk that
-    /// did not come about.
+    /// The counts for the run's end. A resumed run reads again what was read for a chunk that was never committed.
     pub(super) fn counts_at_end(&self, is_work_done: bool) -> Counts {
         let is_read_again = !is_work_done && self.has_checkpoint;
         Counts { read: if is_read_again { self.committed_read } else { self.counts.read }, ..self.counts }
     }
 
-    /// Starts over: nothing of what earlier attempts did counts.
+    /// Starts over: the counts of earlier attempts are discarded.
     pub async fn start_over(&mut self) -> anyhow::Result<()> {
         self.counts = Counts::default();
         let (id, now) = (self.id(), self.cx.now());
-        // What is still bad is met again.
+        // What is still bad will be found again.
         self.chunk(None::<&str>, async |db| Ok(history::resolve_errors_of(db, id, now).await?)).await?;
         Ok(())
     }
 
-    /// A sentence for the summary at the end.
+    /// Adds a sentence to the summary at the end.
     pub fn summarise(&mut self, sentence: String) {
         self.summary.push(sentence);
     }
@@ -230,9 +229,9 @@ impl<'a> Run<'a> {
         self.note_error(item_key, phase, "SKIPPED", class, message);
     }
 
-    /// Gives up on items for a reason that stays until somebody fixes it, given as keys and messages: only the first
-    /// run says so. The later ones pass over what is open in the history of the job's other instances, unless they
-    /// retry a run.
+    /// Gives up on items for a reason that persists until somebody fixes it, given as keys and messages: only the
+    /// first run reports it. Later ones skip silently what is open in the history of the job's other instances, unless
+    /// they retry a run.
     pub async fn skip_items_once(
         &mut self,
         items: &[(String, String)],
@@ -255,7 +254,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Counts further items that were given up on and share another one's row.
+    /// Counts further items that were given up on and share another item's row.
     pub fn skip_more(&mut self, items: u64) {
         self.counts.skipped += items;
     }
@@ -285,19 +284,18 @@ impl<'a> Run<'a> {
         });
     }
 
-    /// Ends the run if it was asked to stop. For the places between two steps that commit nothing.
+    /// Ends the run if it was asked to stop. For use between two steps that commit nothing.
     pub fn check_stop(&self) -> Result<(), Interruption> {
         self.signals.heard().map_or(Ok(()), |signal| Err(Interruption::Stopped(signal)))
     }
 
-    /// Waits until the run is asked to stop, for work that is a process of its own.
+    /// Waits until the run is asked to stop, for work in a separate process.
     pub async fn stop_requested(&self) -> StopSignal {
         self.signals.clone().wait().await
     }
 
-    /// Commits one chunk: what `work` writes, the checkpoint behind it, the item errors so far and the check
-    /// that this run is still its instance's owner, all in one transaction. Afterwards ends the run if it was
-    /// asked to stop.
+    /// Commits one chunk: what `work` writes, the checkpoint after it, the item errors so far and the check that this
+    /// run still owns its instance, all in one transaction. Afterwards ends the run if it was asked to stop.
     pub async fn chunk<T>(
         &mut self,
         checkpoint: Option<&(impl Serialize + ?Sized)>,
@@ -306,8 +304,8 @@ impl<'a> Run<'a> {
         self.chunk_writing(checkpoint, async |db| Ok((work(db).await?, 0))).await
     }
 
-    /// The same for work that says how many items it has written: they count with its own commit, so that a run
-    /// that goes on from there knows of them.
+    /// The same for work that returns how many items it has written: they count with its own commit, so that a run
+    /// that resumes there includes them.
     pub async fn chunk_writing<T>(
         &mut self,
         checkpoint: Option<&(impl Serialize + ?Sized)>,
@@ -362,7 +360,7 @@ impl<'a> Run<'a> {
         Ok(result)
     }
 
-    /// What is left for the run's end.
+    /// What remains to be written at the run's end.
     pub(super) fn into_leftovers(self) -> Leftovers {
         Leftovers {
             errors: self.pending_errors,

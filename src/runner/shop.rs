@@ -1,4 +1,4 @@
-//! Malls and recipients as items of a run: what cannot be used fails or is skipped by name, and the rest goes on.
+//! Malls and recipients as items of a run: one that cannot be used fails or is skipped by name, and the rest go on.
 
 use chrono_tz::Tz;
 use lettre::message::Mailbox;
@@ -9,7 +9,7 @@ use crate::shop::recipients::{Addressed, Parsed, Purpose, drop_suppressed, item_
 use super::run::Run;
 
 impl Run<'_> {
-    /// The malls whose time zone exists, with it. One whose zone does not is a failed item.
+    /// The malls whose time zone exists, with that zone. A mall whose zone does not exist is a failed item.
     pub fn usable_malls(&mut self, malls: Vec<Mall>) -> Vec<(Mall, Tz)> {
         let mut usable = Vec::with_capacity(malls.len());
         for mall in malls {
@@ -24,8 +24,8 @@ impl Run<'_> {
         usable
     }
 
-    /// Those of a page who can be written to, with their addresses. One whose address is not one is skipped; the first
-    /// run that meets it says so, and not every night until somebody fixes it.
+    /// Those of a page who can be reached by mail, with their addresses. One with an invalid address is skipped; only
+    /// the first run that finds it reports it, not every night's run until somebody fixes it.
     pub async fn reachable<T: Addressed>(
         &mut self,
         mut page: Vec<T>,

@@ -1,4 +1,4 @@
-//! Rows of the history for tests of steps and queries.
+//! History rows for tests of steps and queries.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::process::ProcessIdentity;
 /// How long a lease lasts in tests.
 pub(crate) const LEASE: Duration = Duration::from_mins(1);
 
-/// A process on a host of its own: from any other one, nobody can tell whether it lives.
+/// A process on a host of its own: no other process can tell whether it is alive.
 pub(super) fn elsewhere(number: i64) -> ProcessIdentity {
     ProcessIdentity {
         host: format!("host-{number}"),
@@ -21,7 +21,7 @@ pub(super) fn elsewhere(number: i64) -> ProcessIdentity {
     }
 }
 
-/// The first run of an instance, at work since [`now`] on another host. A test changes what matters to it.
+/// The first run of an instance, running since [`now`] on another host. A test changes what matters to it.
 pub(crate) fn execution(job: &str, instance_key: &str) -> Execution {
     let request = Request {
         job,
@@ -39,12 +39,12 @@ pub(crate) fn execution(job: &str, instance_key: &str) -> Execution {
 }
 
 impl TestDb {
-    /// Adds a run and gives its number.
+    /// Adds a run and returns its id.
     pub(crate) async fn run(&mut self, execution: &Execution) -> i64 {
         history::insert(self, execution).await.unwrap()
     }
 
-    /// Adds a run of a job that has this status and gives its number.
+    /// Adds a run of a job with this status and returns its id.
     pub(crate) async fn run_that_is(&mut self, status: Status) -> i64 {
         self.run(&Execution { status: status.word().to_owned(), ..execution("a job", "") }).await
     }

@@ -1,4 +1,4 @@
-//! What the end of a run's work means: its status, its exit code, and the words for it.
+//! What the end of a run's work means: its status, its exit code, and the message.
 
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ impl Verdict {
         }
     }
 
-    /// Some items were given up on: a result of its own, unless there were too many or nothing else.
+    /// Some items were given up on: a partial success, unless too many failed or nothing succeeded.
     fn of_failed_items(counts: Counts, terms: &Terms<'_>) -> Self {
         let given_up = counts.skipped + counts.failed;
         let of = format!("{given_up} of {} items failed", counts.read.max(given_up));
@@ -84,8 +84,8 @@ impl Verdict {
     }
 }
 
-/// The code that says more about a command of several runs: a stop above all, then what cannot be helped by
-/// trying again, then what can, then a partial success.
+/// The code that tells more about a command with several runs: a stop above all, then what trying again cannot fix,
+/// then what it can, then a partial success.
 pub(super) fn worse(first: ExitCode, second: ExitCode) -> ExitCode {
     let rank = |code: ExitCode| match code {
         ExitCode::Interrupted | ExitCode::Terminated => 7,
@@ -99,14 +99,14 @@ pub(super) fn worse(first: ExitCode, second: ExitCode) -> ExitCode {
     if rank(second) > rank(first) { second } else { first }
 }
 
-/// A panic is a defect of ours; it fails the run like any error instead of tearing the process down without a row.
+/// A panic is a bug of ours; it fails the run like any error instead of ending the process without a row.
 pub(super) fn panicked(panic: &(dyn std::any::Any + Send)) -> anyhow::Error {
     let message = panic
         .downcast_ref::<String>()
         .map(String::as_str)
         .or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("no message");
-    Failure::failed(format!("a defect in batchctl: {message}"))
+    Failure::failed(format!("bug in batchctl: {message}"))
         .hint("please report it with the output of `runs show`")
         .into()
 }

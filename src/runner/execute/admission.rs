@@ -15,7 +15,7 @@ use super::BOOKKEEPING_TIMEOUT;
 use super::attempt::Attempted;
 use super::worker::Worker;
 
-/// How often a waiting run asks again: first soon, since most runs are short, then calmly.
+/// How often a waiting run asks again: soon at first, since most runs are short, then less often.
 const POLL: Backoff = Backoff {
     first: Duration::from_millis(50),
     factor: 2,
@@ -24,7 +24,7 @@ const POLL: Backoff = Backoff {
 };
 
 impl Worker<'_> {
-    /// What a run of the instance holds against others; nothing for shared jobs.
+    /// The exclusion key that a run of the instance holds; none for shared jobs.
     fn exclusion_key(&self, instance: &Instance) -> Option<String> {
         let spec = self.session.spec;
         match spec.exclusion {
@@ -43,7 +43,7 @@ impl Worker<'_> {
         }
     }
 
-    /// Asks for the lease until it is granted or refused, or the patience is over.
+    /// Asks for the lease until it is granted or refused, or until its time to wait runs out.
     pub(super) async fn acquire(&mut self, instance: &Instance, again: bool) -> anyhow::Result<Acquired> {
         let session = self.session;
         let exclusion_key = self.exclusion_key(instance);
@@ -90,7 +90,7 @@ impl Worker<'_> {
         }
     }
 
-    /// Leaves a row of the refusal and says who holds the lease.
+    /// Records the refusal and reports who holds the lease.
     pub(super) async fn turn_away(
         &mut self,
         instance: &Instance,
@@ -121,11 +121,11 @@ impl Worker<'_> {
         })
     }
 
-    /// The instance as the subject of a row, with what it would have held.
+    /// The instance as the subject of a row, with the key it would have held.
     pub(super) fn subject<'i>(&self, instance: &'i Instance) -> Subject<'i> {
         Subject {
             key: &instance.key,
-            // A failure is over once its own instance succeeds, and not with the next mall's success.
+            // A failure is settled by the success of its own instance, not by the next mall's.
             exclusion_key: self.exclusion_key(instance).filter(|_| !instance.is_repeatable()),
             arguments: &instance.arguments,
         }
@@ -167,7 +167,7 @@ impl Worker<'_> {
         Ok(history::insert(&mut self.db, &row).await?)
     }
 
-    /// Says which dead runs were found, to people and to the alert channels.
+    /// Reports the dead runs that were found, to people and to the alert channels.
     pub(super) async fn tell_of_dead_runs(&mut self, grant: &Grant) {
         let cx = self.session.cx;
         for dead in &grant.crashed {
@@ -189,7 +189,7 @@ impl Worker<'_> {
     }
 }
 
-/// Waits for a step of the runner's own, but not for ever.
+/// Waits for one of the runner's own steps, but not forever.
 pub(super) async fn in_time<T, E: Into<anyhow::Error>>(
     what: &str,
     step: impl Future<Output = Result<T, E>>,
@@ -200,12 +200,12 @@ pub(super) async fn in_time<T, E: Into<anyhow::Error>>(
     }
 }
 
-/// What a row is about that is written without a run.
+/// The subject of a row that is written without a run.
 pub(super) struct Subject<'i> {
     /// The instance's key; empty for the command as a whole.
     pub(super) key: &'i str,
-    /// What the run would have held.
+    /// The key the run would have held.
     pub(super) exclusion_key: Option<String>,
-    /// What repeats it.
+    /// The arguments that repeat it.
     pub(super) arguments: &'i crate::runner::arguments::Arguments,
 }

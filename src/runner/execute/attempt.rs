@@ -54,16 +54,16 @@ pub(super) struct Work {
     pub(super) errors: Vec<ItemError>,
     /// The items that the run was limited to; `None` if it did all.
     pub(super) retry_items: Option<BTreeSet<String>>,
-    /// The items of earlier runs that are as open as before.
+    /// The items of earlier runs that are still open.
     pub(super) still_open: Vec<String>,
-    /// What the job says about its success.
+    /// What the job reports about its success.
     pub(super) summary: Vec<String>,
     /// The first item errors, for the failure message.
     pub(super) quoted: Vec<String>,
 }
 
 impl Worker<'_> {
-    /// Gets the lease, does the work, and writes and tells how it ended.
+    /// Gets the lease, does the work, and records and reports how it ended.
     pub(super) async fn attempt(&mut self, instance: &Instance, scope: Scope) -> anyhow::Result<Attempted> {
         let config = &self.session.cx.config;
         failpoint::reach(config, "before-lease");
@@ -154,7 +154,7 @@ impl Worker<'_> {
             error_class: verdict.message.as_ref().map(|_| verdict.code.class().to_owned()),
             error_message: verdict.message.clone(),
             counts,
-            // After work that ended there is nothing to resume: once the bad data is fixed, it starts over.
+            // After work that ended there is nothing to resume: once the bad data is fixed, the next run starts over.
             discards_checkpoint: (discards_checkpoint || is_done) && verdict.status == Status::Failed,
         };
         Ok(Work {

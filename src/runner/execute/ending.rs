@@ -15,7 +15,7 @@ use super::attempt::{Attempted, Work};
 use super::worker::Worker;
 
 impl Worker<'_> {
-    /// Writes how the run ended, tells it, and decides whether the command goes on.
+    /// Records how the run ended, reports it, and decides whether the command goes on.
     pub(super) async fn end(
         &mut self,
         instance: &Instance,
@@ -38,7 +38,7 @@ impl Worker<'_> {
         self.attempted(&work.verdict)
     }
 
-    /// Writes how the run ended. What cannot be written did not happen: the exit code says so.
+    /// Records how the run ended. What could not be written did not happen, and the exit code reflects that.
     async fn write_ending(&mut self, execution: &Execution, work: &Work) -> Verdict {
         let verdict = work.verdict.clone();
         // A future that was dropped in the middle leaves its connection in an unknown state.
@@ -50,7 +50,7 @@ impl Worker<'_> {
                     written => return written,
                 }
             }
-            // A server that restarted, or a connection that somebody ended, is no reason to leave the end open.
+            // A restarted server or a terminated connection is no reason to leave the end unrecorded.
             self.reconnect().await?;
             write_ending_over(&mut self.db, execution, work).await
         };
@@ -98,7 +98,7 @@ impl Worker<'_> {
             (Status::Stopped | Status::Crashed, code) => Attempted::end_of_command(code),
             // A database that is gone will not be there for the next instance either.
             (_, code) if self.is_database_gone => Attempted::end_of_command(code),
-            // Nor will the outside system that this instance did not reach, unless each has one of its own.
+            // Nor will the outside system that this instance could not reach, unless each instance has its own.
             (_, ExitCode::TryLater) if !self.layout.is_isolated => {
                 Attempted::end_of_command(ExitCode::TryLater)
             }
@@ -107,14 +107,15 @@ impl Worker<'_> {
     }
 }
 
-/// Writes how a run ended, with the item errors that no chunk has written. Returns whether the run was still ours.
+/// Records how a run ended, with the item errors that no chunk has written. Returns whether the run was still ours.
 async fn write_ending_over(db: &mut Db, execution: &Execution, work: &Work) -> anyhow::Result<bool> {
     let ending = &work.ending;
     let resolves =
         ending.status == Status::Completed && (execution.attempt > 1 || execution.retry_of.is_some());
     db.transaction(async |db| {
         if !history::finish(db, execution.id, execution.epoch, ending).await? {
-            // A commit whose acknowledgement was lost has written it already; CRASHED is always somebody else's word.
+            // A commit whose acknowledgement was lost has written it already; CRASHED is always written by another
+            // run.
             let row = history::find(db, execution.id).await?;
             return Ok(row.is_some_and(|row| row.is(ending.status) && !row.is(Status::Crashed)));
         }
@@ -122,14 +123,14 @@ async fn write_ending_over(db: &mut Db, execution: &Execution, work: &Work) -> a
             history::insert_errors(db, execution.id, &work.errors, ending.ended_at).await?;
         }
         if resolves {
-            // A run of a shared job did its own items: it says nothing about those that another one gave up on.
+            // A run of a shared job did only its own items, not those that another run gave up on.
             if execution.exclusion_key.is_some() {
                 let done =
                     history::Done { limited_to: work.retry_items.as_ref(), still_open: &work.still_open };
                 history::resolve_errors(db, execution, &done, ending.ended_at).await?;
             }
             if let Some(retried) = execution.retry_of {
-                // It may be of another instance by now: a file that was fixed has another content.
+                // It may belong to another instance by now: a fixed file has different content.
                 history::resolve_errors_of(db, retried, ending.ended_at).await?;
             }
         }

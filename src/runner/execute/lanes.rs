@@ -1,8 +1,8 @@
 //! Lanes: the parts of a command that succeed or fail independently, run at the same time.
 //!
-//! All lanes are futures of one task, each with a worker of its own. A stop is heard by all of them; a failure
-//! stays in its lane; a database that is gone, or a lease that was lost while this process stood still, ends the
-//! command: what runs goes on to its own end, and nothing new begins.
+//! All lanes are futures of one task, each with its own worker. A stop signal reaches all of them; a failure stays in
+//! its lane; a database that is gone, or a lease that was lost while this process was frozen, ends the command:
+//! running instances finish and no new ones start.
 
 use std::cell::Cell;
 
@@ -61,9 +61,9 @@ pub(super) struct Results {
     pub(super) completed: Vec<Instance>,
     pub(super) tally: Tally,
     worst: ExitCode,
-    /// How many of those that did not complete found another run in their place.
+    /// How many of those that did not complete were refused because another run held the lease.
     turned_away: usize,
-    /// Whether the command ended before it had tried all.
+    /// Whether the command ended before it had tried all of them.
     is_cut_short: bool,
 }
 
@@ -87,9 +87,9 @@ impl Results {
         self.is_cut_short |= others.is_cut_short;
     }
 
-    /// The command's exit code. Where the instances are independent, some that completed and some that did not
-    /// are a partial success; but not if the rest was not even tried, nor if the command did nothing at all because
-    /// another one was doing it.
+    /// The command's exit code. Where the instances are independent, a mix of completed and failed ones is a partial
+    /// success; but not if the rest were not even tried, nor if the command did nothing at all because another one was
+    /// doing it.
     pub(super) fn code(&self, is_isolated: bool, allow_partial: bool) -> ExitCode {
         let has_worked = self.tally.completed + self.tally.partial > 0;
         let has_left_it_to_others = !has_worked && self.turned_away == self.tally.failed;
@@ -105,7 +105,7 @@ impl Results {
     }
 }
 
-/// What the lanes of one command share.
+/// The state that the lanes of one command share.
 struct Shared {
     /// Counts the instances, if there are many.
     bar: Progress,
@@ -113,16 +113,16 @@ struct Shared {
     is_over: Cell<bool>,
 }
 
-/// One lane's end.
+/// How one lane ended.
 struct LaneEnd {
     results: Results,
     failures: FailureNotes,
     is_database_gone: bool,
-    /// What did not begin because the lane got no connection, and why.
+    /// What did not start because the lane got no connection, and why.
     without_connection: Option<(Vec<Instance>, anyhow::Error)>,
 }
 
-/// Runs the instances: as many lanes at a time as the job allows, and those of a lane one after the other.
+/// Runs the instances: as many lanes at a time as the job allows, and the instances of a lane one after the other.
 pub(super) async fn run_lanes(
     session: &Session<'_>,
     worker: &mut Worker<'_>,
@@ -181,7 +181,7 @@ async fn run_side_by_side(
     Ok(results)
 }
 
-/// Runs the instances of one lane over a connection of its own.
+/// Runs the instances of one lane over its own connection.
 async fn run_lane(
     session: &Session<'_>,
     layout: Layout,
@@ -218,8 +218,8 @@ async fn run_lane(
 }
 
 impl Worker<'_> {
-    /// The command's own connection stood idle for as long as the lanes ran, hours perhaps, and whatever lies between
-    /// here and the database may have forgotten it.
+    /// The command's own connection was idle for as long as the lanes ran, possibly hours, and a firewall or proxy on
+    /// the way to the database may have dropped it.
     async fn renew_connection(&mut self, results: &mut Results) {
         if self.is_database_gone || self.session.signals.heard().is_some() {
             return;
@@ -262,7 +262,7 @@ impl Worker<'_> {
             results.worst = worse(results.worst, attempted.code);
             if attempted.is_turned_away {
                 results.turned_away += 1;
-                // Two commands in one lane would take its instances by turns: the first one does them all.
+                // Two commands in one lane would alternate between its instances: the first one does them all.
                 if !instance.lane.is_empty() {
                     taken_lanes.push(instance.lane.clone());
                 }
@@ -279,7 +279,7 @@ impl Worker<'_> {
         Ok(results)
     }
 
-    /// Runs one instance, unless its history says that there is nothing to do.
+    /// Runs one instance, unless its history shows that there is nothing to do.
     async fn take(&mut self, instance: &Instance, tally: &mut Tally) -> anyhow::Result<Attempted> {
         let bounds = self.session.bounds();
         match bounds.keep(self.plan(instance)).await? {

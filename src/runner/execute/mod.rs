@@ -1,8 +1,8 @@
-//! The one way in: takes a job from its arguments to the process's exit code.
+//! The single entry point: takes a job from its arguments to the process's exit code.
 //!
-//! A [`Session`] is what a command has for all its instances. A [`Worker`] takes instances, one after the other over a
-//! connection of its own, through the rooms: `plan` (does it have to run?), `admission` (the lease), `attempt` (the
-//! work under heartbeat, deadline and signals), `ending` (what is written) and `telling` (people and alert channels).
+//! A [`Session`] is what a command has for all its instances. A [`Worker`] takes instances, one after the other over
+//! its own connection, through the stages: `plan` (does it have to run?), `admission` (the lease), `attempt` (the work
+//! under heartbeat, deadline and signals), `ending` (what is written) and `telling` (people and alert channels).
 //! `lanes` runs several workers at the same time.
 
 mod admission;
@@ -36,7 +36,7 @@ use worker::{Layout, Worker};
 
 /// How long the runner's own statements may take at a run's start and end.
 const BOOKKEEPING_TIMEOUT: Duration = Duration::from_secs(35);
-/// How long a command's end may be held up by alerts; what is not sent by then is sent later.
+/// How long alerts may delay a command's end; what is not sent by then is sent later.
 const ALERTING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Runs a job: every command that does batch work comes through here.
@@ -47,7 +47,7 @@ pub(super) async fn execute(cx: &Context, job: &dyn AnyJob, options: &RunOptions
     }
 }
 
-/// Runs a job under signals that are already listened to.
+/// Runs a job once the signal handlers are installed.
 async fn execute_under(cx: &Context, job: &dyn AnyJob, options: &RunOptions, signals: Signals) -> ExitCode {
     let session = Session::new(cx, job, options, signals);
     let mut worker = match Worker::connect(&session).await {
@@ -66,7 +66,7 @@ async fn execute_under(cx: &Context, job: &dyn AnyJob, options: &RunOptions, sig
     code
 }
 
-/// Runs the instances, then delivers what was asked for.
+/// Runs the instances, then delivers the requested output.
 async fn run_all(session: &Session<'_>, worker: &mut Worker<'_>) -> anyhow::Result<ExitCode> {
     let instances = session.bounds().keep(session.job.plan(session.cx, &mut worker.db)).await?;
     if session.options.dry_run {
@@ -92,7 +92,7 @@ async fn run_all(session: &Session<'_>, worker: &mut Worker<'_>) -> anyhow::Resu
         }
     }
     worker.failures.print(session.cx, session.spec.name);
-    // Whoever asked for a stop is told that it was heard, even where everything was done before it could take effect.
+    // Whoever asked for a stop learns that it was received, even if all work was done before it could take effect.
     Ok(session.signals.heard().map_or(worst, |signal| worse(worst, signal.exit_code())))
 }
 

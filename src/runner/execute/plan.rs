@@ -9,7 +9,7 @@ use crate::runner::options::Only;
 
 use super::worker::Worker;
 
-/// What a look at the history says about an instance before anything is done.
+/// What the history shows about an instance before anything is done.
 pub(super) enum Plan {
     Run { because: String, scope: Scope },
     Skip { because: String, is_complete: bool },
@@ -22,7 +22,7 @@ pub(super) enum Scope {
     Incomplete,
     /// All of it, even if it is complete.
     Again,
-    /// It is complete but for what became due since.
+    /// What has become due since it was completed.
     Due,
 }
 

@@ -11,7 +11,7 @@ use crate::runner::job::JobSpec;
 use crate::runner::options::RunOptions;
 use crate::runner::process::ProcessIdentity;
 
-/// How long the current chunk may take after a stop signal, unless told otherwise.
+/// How long the current chunk may take after a stop signal, by default.
 const GRACE: Duration = Duration::from_secs(25);
 
 /// What a command has for all its instances.
@@ -64,7 +64,7 @@ impl<'a> Session<'a> {
     }
 }
 
-/// What a command does outside its runs (planning, waiting, delivering) has a deadline and hears a stop too.
+/// What a command does outside its runs (planning, waiting, delivering) also has a deadline and obeys a stop.
 pub(super) struct Bounds {
     signals: Signals,
     deadline: Duration,

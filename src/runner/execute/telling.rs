@@ -1,4 +1,5 @@
-//! Tells people, the terminal and the alert channels how a run ended, and leaves a row of what failed without a run.
+//! Tells people, the terminal and the alert channels how a run ended, and records failures that happened without a
+//! run.
 
 use std::time::Duration;
 
@@ -15,11 +16,11 @@ use super::attempt::{Attempted, Work};
 use super::report_error;
 use super::worker::Worker;
 
-/// How long the runner tries to note a failure that is most likely the database's own, or a stop.
+/// How long the runner tries to record a stop, or a failure that is most likely the database's own.
 const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Worker<'_> {
-    /// Tells how a run ended.
+    /// Reports how a run ended.
     pub(super) async fn tell_of_end(&mut self, instance: &Instance, execution: &Execution, work: &Work) {
         let (session, verdict) = (self.session, &work.verdict);
         let name = label(session.spec.name, &instance.key);
@@ -46,7 +47,7 @@ impl Worker<'_> {
             ended
         };
         if verdict.code == ExitCode::Completed {
-            // Allowed to be partial: a success, and as silent as one. The rows and the alert tell.
+            // Allowed to be partial: a success, and as quiet as one. The rows and the alert carry the details.
             self.say(&format!("{name} partial (run {}, {took}): {message}", execution.id));
             self.alert(&ended(message.clone())).await;
             return;
@@ -61,7 +62,7 @@ impl Worker<'_> {
             &format!("{name} {status} (run {}, exit {number}, {took}): {message}", execution.id),
             &lines,
         );
-        // The run that took over has reported a lost one; a database that is gone takes no alert.
+        // The run that took over has reported a lost lease; a database that is gone stores no alert.
         if !matches!(verdict.status, Status::Stopped | Status::Crashed) && !self.is_database_gone {
             // Readers in a chat have not seen the terminal.
             let hint = verdict.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
@@ -88,7 +89,7 @@ impl Worker<'_> {
         code
     }
 
-    /// An error that kept an instance's run from beginning, where the other instances do not depend on it.
+    /// An error that kept an instance's run from starting, where the other instances do not depend on it.
     pub(super) async fn fail_before_run(&mut self, instance: &Instance, error: &anyhow::Error) -> Attempted {
         let code = ExitCode::of(error);
         let row = if self.is_database_gone {
@@ -102,14 +103,14 @@ impl Worker<'_> {
         hints.extend(row.map(|row| format!("retry: {}", self.session.command("runs retry", row.id))));
         let name = label(self.session.spec.name, &instance.key);
         self.failures.note(
-            &format!("{name} did not begin ({run}exit {}): {}", code.number(), one_line(error)),
+            &format!("{name} did not start ({run}exit {}): {}", code.number(), one_line(error)),
             &hints,
         );
         Attempted { ends_command: code.is_stop() || self.is_database_gone, ..Attempted::incomplete(code) }
     }
 
-    /// Leaves the row of a failure without a run, and tells the alert channels. Returns the row, unless the database
-    /// does not take it.
+    /// Records a failure without a run, and tells the alert channels. Returns the row, unless the database did not
+    /// accept it.
     async fn leave_row(
         &mut self,
         subject: &Subject<'_>,
@@ -126,7 +127,8 @@ impl Worker<'_> {
         // may have lost it.
         let is_connection_suspect =
             matches!(status, Status::TimedOut | Status::Stopped) || code == ExitCode::TryLater;
-        // The database itself may be what failed, or somebody waits for our end: then the exit code has to do.
+        // The database itself may be what failed, or somebody is waiting for us to exit: then the exit code has to
+        // suffice.
         let patience = match code {
             ExitCode::TryLater if self.layout.is_isolated => BOOKKEEPING_TIMEOUT,
             ExitCode::TryLater | ExitCode::TimedOut | ExitCode::Interrupted | ExitCode::Terminated => {
@@ -152,7 +154,7 @@ impl Worker<'_> {
     }
 }
 
-/// Waits for something that needs the database, but not for ever: a connection that was given up on is not used again.
+/// Waits for something that needs the database, but not forever: a connection that was given up on is not used again.
 async fn bounded(is_database_gone: &mut bool, step: impl Future<Output = ()>) {
     *is_database_gone |= tokio::time::timeout(BOOKKEEPING_TIMEOUT, step).await.is_err();
 }

@@ -1,4 +1,4 @@
-//! Lanes side by side, seen through the one way in, on a database of each test's own.
+//! Lanes side by side, through the single entry point, with a separate database for each test.
 
 use std::cell::{Cell, RefCell};
 use std::num::NonZeroUsize;
@@ -25,24 +25,24 @@ enum Act {
     Fail(Failure),
     /// One item of two fails.
     FailAnItem,
-    /// Waits until as many instances as the barrier counts are at work.
+    /// Waits until as many instances as the barrier counts are running.
     Meet,
     /// The same twice.
     MeetTwice,
-    /// The same once, and then the others look as if they had stood still.
+    /// The same once, and then the others look as if they had frozen.
     MeetAndLetLeasesExpire,
-    /// Fails unless an earlier run ended behind a page.
+    /// Fails unless an earlier run ended after a page.
     GoOn,
-    /// Waits for the others of the barrier, looks again and again how many runs are at work, and lets none of them
-    /// leave before all have looked.
+    /// Waits for the others of the barrier, repeatedly checks how many runs are active, and lets none of them leave
+    /// before all have looked.
     MeetAndCountRuns,
-    /// Commits chunk after chunk, and sends the stop once all of the barrier's count are at it.
+    /// Commits chunk after chunk, and sends the stop once as many as the barrier counts are doing so.
     WorkUntilStopped,
-    /// Takes the history away.
+    /// Removes the history table.
     LoseDatabase,
 }
 
-/// A job whose instances are named `LANE-PLACE`, each with its act.
+/// A job whose instances are named `LANE-POSITION`, each with its act.
 struct Malls {
     lanes: usize,
     acts: Vec<(&'static str, Act)>,
@@ -183,20 +183,20 @@ on_both_databases![
     the_instances_of_a_lane_run_in_their_order,
     no_more_lanes_run_at_once_than_the_job_says,
     a_lane_that_fails_leaves_the_others_and_the_result_is_partial,
-    where_nothing_completed_the_worst_code_stands,
+    where_nothing_completed_the_worst_code_wins,
     failed_items_of_one_instance_are_partial_too,
     an_outside_system_that_is_down_ends_neither_its_lane_nor_the_others,
     without_lanes_an_outside_system_that_is_down_ends_the_command,
     a_lane_that_another_run_holds_ends_and_the_others_go_on,
-    a_stop_ends_all_lanes_and_nothing_new_begins,
+    a_stop_ends_all_lanes_and_nothing_new_starts,
     a_stop_is_never_a_partial_success,
-    a_database_that_is_gone_ends_the_command_and_is_no_partial_success,
+    a_database_that_is_gone_ends_the_command_and_is_not_a_partial_success,
     a_start_does_not_bury_the_lane_beside_it,
     an_instance_that_fails_before_its_run_leaves_the_others_and_stays_complete,
-    a_retry_of_a_run_that_never_began_goes_on_where_the_last_one_ended,
+    a_retry_of_a_run_that_never_started_resumes_where_the_last_one_ended,
 ];
 
-/// Runs the job on an empty database and gives its exit code and how each run ended, by its instance.
+/// Runs the job on an empty database and returns its exit code and how each run ended, by instance.
 async fn ran(
     db: &TestDb,
     job: &JobCommand<Malls>,
@@ -208,7 +208,7 @@ async fn ran(
     result
 }
 
-/// The same on a database that is there already.
+/// The same on an existing database.
 async fn ran_again(
     cx: &Context,
     job: &JobCommand<Malls>,
@@ -234,7 +234,7 @@ fn defect() -> Act {
 }
 
 async fn lanes_run_side_by_side(db: &mut TestDb) {
-    // None gets past the barrier unless all three are at work at once.
+    // None gets past the barrier unless all three run at once.
     let job = Malls::new(3, 3, vec![("a-1", Act::Meet), ("b-1", Act::Meet), ("c-1", Act::Meet)]);
     let (code, runs) = ran(db, &job, &RunOptions::default()).await;
     assert_eq!(code, ExitCode::Completed);
@@ -287,7 +287,7 @@ async fn a_lane_that_fails_leaves_the_others_and_the_result_is_partial(db: &mut 
     assert_eq!(ran(db, &Malls::new(3, 1, acts()), &tolerant).await.0, ExitCode::Completed);
 }
 
-async fn where_nothing_completed_the_worst_code_stands(db: &mut TestDb) {
+async fn where_nothing_completed_the_worst_code_wins(db: &mut TestDb) {
     let job = Malls::new(2, 1, vec![("a-1", outside_is_down()), ("b-1", defect())]);
     assert_eq!(ran(db, &job, &RunOptions::default()).await.0, ExitCode::Failed);
     let job = Malls::new(2, 1, vec![("a-1", outside_is_down()), ("b-1", outside_is_down())]);
@@ -347,7 +347,7 @@ async fn a_lane_that_another_run_holds_ends_and_the_others_go_on(db: &mut TestDb
     }
 }
 
-async fn a_stop_ends_all_lanes_and_nothing_new_begins(db: &mut TestDb) {
+async fn a_stop_ends_all_lanes_and_nothing_new_starts(db: &mut TestDb) {
     let acts = vec![
         ("a-1", Act::WorkUntilStopped),
         ("b-1", Act::WorkUntilStopped),
@@ -370,13 +370,13 @@ async fn a_stop_is_never_a_partial_success(db: &mut TestDb) {
     assert_eq!(statuses(&runs), [("a-1", "COMPLETED"), ("a-2", "STOPPED")]);
 }
 
-async fn a_database_that_is_gone_ends_the_command_and_is_no_partial_success(db: &mut TestDb) {
+async fn a_database_that_is_gone_ends_the_command_and_is_not_a_partial_success(db: &mut TestDb) {
     let acts = vec![("a-1", Act::Complete), ("b-1", Act::LoseDatabase), ("c-1", Act::Complete)];
     let job = Malls::new(1, 1, acts);
     let tolerant = RunOptions { allow_partial: true, ..RunOptions::default() };
     assert_eq!(ran_again(&db.context(), &job, &tolerant).await.0, ExitCode::TryLater);
     assert_eq!(*job.job().begun.borrow(), ["a-1", "b-1"]);
-    // As the next test expects it.
+    // The next test expects it.
     db.script("ALTER TABLE elsewhere RENAME TO batch_execution").await.unwrap();
 }
 
@@ -409,7 +409,7 @@ async fn an_instance_that_fails_before_its_run_leaves_the_others_and_stays_compl
     );
 }
 
-async fn a_retry_of_a_run_that_never_began_goes_on_where_the_last_one_ended(db: &mut TestDb) {
+async fn a_retry_of_a_run_that_never_started_resumes_where_the_last_one_ended(db: &mut TestDb) {
     let cx = db.context();
     let stopped = Malls::new(1, 1, vec![("a-1", Act::WorkUntilStopped)]);
     assert_eq!(ran_again(&cx, &stopped, &RunOptions::default()).await.0, ExitCode::Terminated);

@@ -8,7 +8,7 @@ use crate::runner::lease;
 
 use super::session::Session;
 
-/// With more instances than this in a lane, a bar and one line at the end take the place of a line each.
+/// With more instances than this in a lane, a bar and one summary line replace a line each.
 const LINES_OF_INSTANCES: usize = 7;
 
 /// What the plan as a whole means for each of its instances.
@@ -41,10 +41,10 @@ pub(super) struct Worker<'s> {
     pub(super) layout: Layout,
     /// The run that the connection serves, or served last.
     pub(super) run: Option<i64>,
-    /// What a failure outside the runs is repeated by: the whole command, or its only instance.
+    /// The arguments that repeat a failure outside the runs: those of the whole command, or of its only instance.
     pub(super) arguments: Arguments,
     pub(super) failures: FailureNotes,
-    /// The database stopped answering: nothing more is asked of it.
+    /// The database stopped answering: no further queries are sent.
     pub(super) is_database_gone: bool,
 }
 
@@ -63,7 +63,7 @@ impl<'s> Worker<'s> {
         })
     }
 
-    /// Closes the connection in an orderly way, where that is still possible.
+    /// Closes the connection cleanly, if that is still possible.
     pub(super) async fn close(self) {
         if !self.db.is_in_transaction() && !self.is_database_gone {
             self.db.close().await;
@@ -78,7 +78,7 @@ impl<'s> Worker<'s> {
         Ok(())
     }
 
-    /// A status line of one instance, unless there are too many of them.
+    /// Prints a status line for one instance, unless there are too many of them.
     pub(super) fn say(&self, message: &str) {
         if !self.layout.is_long {
             self.session.cx.output.status(message);

@@ -127,7 +127,7 @@ fn a_stopped_import_commits_its_chunk_and_continues_after_it(shop: &Shop) {
     let mut import = import_by_tens(shop, &["--verbose"]).hold_at("in-chunk@2");
     import.wait_until_reached();
     import.process().signal(Signal::TERM);
-    wait_until_said(import.process(), "Stopping behind the current chunk");
+    wait_until_said(import.process(), "Stopping after the current chunk");
     import.release().wait().exits(143);
     assert_eq!(stored_orders(shop), order_numbers(1..=20));
     assert_eq!(

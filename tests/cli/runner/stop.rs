@@ -46,7 +46,7 @@ fn a_command_stopped_before_it_delivers_does_not_exit_0(shop: &TradingShop) {
 #[track_caller]
 fn ask_to_stop(process: &mut Running, signal: Signal) {
     process.signal(signal);
-    wait_until_said(process, "Stopping behind the current chunk; a second signal ends the run at once");
+    wait_until_said(process, "Stopping after the current chunk; a second signal stops at once");
 }
 
 fn a_backfill_stopped_between_two_days_continues_with_the_second(shop: &TradingShop) {

@@ -438,7 +438,7 @@ impl Pages {
             Some(page) => Some(page),
             None => match (&mut self.reader).await {
                 Ok(()) => None,
-                Err(error) => Some(Err(Failure::failed(format!("a defect in batchctl: {error}")).into())),
+                Err(error) => Some(Err(Failure::failed(format!("bug in batchctl: {error}")).into())),
             },
         }
     }
