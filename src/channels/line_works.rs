@@ -1,7 +1,7 @@
 //! LINE WORKS, API 2.0: messages of a bot to a talk room or to one user, as a service account.
 //!
-//! The account proves itself by a JWT that the app's private key signs (RFC 7523) and gets a token for it. Success
-//! of a message is 201 without a body: there is no number to know it by, and no key against doubles.
+//! The account proves itself by a JWT that the app's private key signs (RFC 7523) and gets a token for it. A posted
+//! message is answered by 201 without a body: there is no id to identify it by, and no idempotency key.
 
 use std::time::{Duration, Instant};
 
@@ -23,26 +23,26 @@ use crate::digest::fingerprint;
 use crate::mask::Secret;
 use crate::rsa_sha256::PrivateKey;
 
-/// Where tokens are given.
+/// Where tokens are issued.
 const AUTH_ENDPOINT: &str = "https://auth.worksmobile.com";
-/// Where messages are taken.
+/// Where messages are accepted.
 const API_ENDPOINT: &str = "https://www.worksapis.com";
-/// What a text message holds, counted as UTF-16 does, which is never less than characters.
+/// The longest text message in UTF-16 units, of which there are never fewer than characters.
 const TEXT_UNITS: usize = 2000;
 /// A longer title is cut.
 const TITLE_CHARACTERS: usize = 200;
-/// How long an assertion is good for: used at once, it outlives a clock that is some minutes wrong. An hour is the
-/// most that is taken.
+/// How long an assertion is valid: it is used at once, and tolerates a clock that is some minutes off. The maximum is
+/// an hour.
 const ASSERTION_SECONDS: i64 = 1800;
 /// A token is not used in its last minute.
 const TOKEN_MARGIN: Duration = Duration::from_mins(1);
-/// A token lives at most a day, so that a wild number cannot overflow a clock.
+/// A token lives at most a day, so that an absurd number cannot overflow a clock.
 const LONGEST_LIFETIME: Duration = Duration::from_hours(24);
 
-/// How people call it.
+/// Its name for people.
 const NAME: &str = "LINE WORKS";
 
-/// What a service account proves itself with.
+/// A service account's credentials.
 #[derive(Debug)]
 struct Credentials {
     /// The app's client id.
@@ -55,13 +55,13 @@ struct Credentials {
     private_key: Secret,
 }
 
-/// A bot that writes to one reader, and keeps its token from message to message.
+/// A bot that writes to one room or user, and keeps its token between messages.
 #[derive(Debug)]
 pub(super) struct LineWorks {
     tokens: Api,
     messages: Api,
     credentials: Credentials,
-    /// Who is called in a room; one user needs no calling.
+    /// Who is mentioned in a room; a single user needs no mention.
     mention: Option<String>,
     token: Mutex<Option<Token>>,
 }
@@ -80,7 +80,7 @@ struct TokenAnswer {
 }
 
 impl LineWorks {
-    /// The bot that a channel describes.
+    /// The bot of a channel's configuration.
     pub(super) fn new(
         cx: &Context,
         channel: &AlertChannel,
@@ -115,10 +115,10 @@ impl LineWorks {
         })
     }
 
-    /// Sends one text. A token that is refused is asked for again, once.
+    /// Sends one text. If the token is refused, a new one is requested, once.
     async fn post(&self, text: String) -> Result<(), Fault> {
         let body = json!({ "content": { "type": "text", "text": text } });
-        // One message after the other, in order, and one token for all.
+        // One message at a time, in order, with one token for all.
         let mut token = self.token.lock().await;
         match self.post_with(&mut token, &body).await {
             Err(refused) if refused.status == Some(StatusCode::UNAUTHORIZED.as_u16()) => {
@@ -132,7 +132,7 @@ impl LineWorks {
     async fn post_with(&self, kept: &mut Option<Token>, body: &Value) -> Result<(), Fault> {
         let token = self.token(kept).await?;
         let mut bearer = HeaderValue::from_str(&format!("Bearer {}", token.expose()))
-            .map_err(|_| Fault::lasting("the token fits in no header".to_owned()))?;
+            .map_err(|_| Fault::lasting("the token is not a valid header value".to_owned()))?;
         bearer.set_sensitive(true);
         let call =
             Call::post_json("", body).headers(HeaderMap::from_iter([(AUTHORIZATION, bearer)])).secret(&token);
@@ -140,7 +140,7 @@ impl LineWorks {
             if answer.status == StatusCode::CREATED {
                 return Ok(());
             }
-            Err(format!("the answer was not of LINE WORKS: {}", answer.quoted()))
+            Err(format!("the answer did not come from LINE WORKS: {}", answer.quoted()))
         });
         Ok(posted.await?)
     }
@@ -161,11 +161,11 @@ impl LineWorks {
         let call =
             Call::post("", &form).secret(&assertion).secret(&self.credentials.client_secret).for_secret();
         let given = self.tokens.tell(call, |answer| {
-            // Never quoted: what is not understood may hold the token.
+            // Never quoted: a response that is not understood may hold the token.
             let given = serde_json::from_slice::<TokenAnswer>(&answer.body).ok();
             given
                 .filter(|_| answer.status == StatusCode::OK)
-                .ok_or_else(|| "the answer was not of LINE WORKS".to_owned())
+                .ok_or_else(|| "the answer did not come from LINE WORKS".to_owned())
         });
         let given = given.await.map_err(|error| Fault::from(error).of("no token"))?;
         let lifetime = Duration::from_secs(given.expires_in.as_ref().and_then(seconds).unwrap_or(0));
@@ -180,7 +180,7 @@ impl Credentials {
     /// A JWT (RFC 7519) that is signed with RS256.
     fn assertion(&self, now: DateTime<Utc>) -> Result<String, Fault> {
         let key = PrivateKey::from_pem(self.private_key.expose()).map_err(|problem| {
-            Fault::lasting(format!("the private key is not one for RS256 in PEM: it {problem}"))
+            Fault::lasting(format!("the private key is not an RS256 key in PEM: it {problem}"))
         })?;
         let now = now.timestamp();
         let header = json!({ "alg": "RS256", "typ": "JWT" });
@@ -206,12 +206,12 @@ impl Poster for LineWorks {
     }
 }
 
-/// Of a string or of a number.
+/// Seconds from a string or a number.
 fn seconds(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| value.as_str()?.trim().parse().ok())
 }
 
-/// LINE WORKS tells in RateLimit-Reset how many seconds to wait, and knows no Retry-After.
+/// LINE WORKS sends the number of seconds to wait in RateLimit-Reset, and no Retry-After.
 fn rule(status: StatusCode, headers: &HeaderMap, now: DateTime<Utc>) -> Option<Pause> {
     let reset = || headers.get("RateLimit-Reset")?.to_str().ok()?.trim().parse().ok();
     if status == StatusCode::TOO_MANY_REQUESTS
@@ -243,7 +243,7 @@ fn texts(message: &Message, mention: Option<&str>) -> Vec<String> {
     shares.into_iter().enumerate().map(text).collect()
 }
 
-/// Data that looks like a mention must call nobody; there is no way to escape it but to break the tag.
+/// Data that looks like a mention must notify nobody; the only way to escape it is to break the tag.
 fn defused(text: &str) -> String {
     text.replace("<m", "<\u{200b}m").replace("<M", "<\u{200b}M")
 }

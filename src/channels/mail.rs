@@ -1,4 +1,4 @@
-//! Messages by mail: one to each recipient, sent at once and not through the queue, by the configured way out.
+//! Messages by mail: one to each recipient, sent at once and not through the queue, by the configured transport.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,15 +17,15 @@ use crate::mail::delivery::{Outcome, Stop};
 use crate::mail::outgoing::{Content, Gate, OutgoingMail};
 use crate::printable::one_line;
 
-/// How long one mail may take, the connection to the server included. Below what the runner grants to its alerts as a
-/// whole, so that a silent server's fault is noted, and shorter than a person waits for a job to end.
+/// How long one mail may take, including the connection to the server. Below what the runner allows for all its alerts
+/// together, so that a silent server's fault is recorded, and shorter than a person waits for a job to end.
 const MAIL_TIMEOUT: Duration = Duration::from_secs(15);
-/// A server that said nothing for that long is not asked again for this long.
+/// A server that was silent for that long is not contacted again for this long.
 const SILENCE: Duration = Duration::from_mins(1);
-/// Where a phone cuts a subject off at the latest.
+/// The most of a subject that any phone shows.
 const SUBJECT_CHARACTERS: usize = 150;
 
-/// Some recipients.
+/// A channel of mail recipients.
 pub(super) struct Mail {
     gate: Gate,
     from: Mailbox,
@@ -34,7 +34,7 @@ pub(super) struct Mail {
     way_out: Arc<Mutex<WayOut>>,
 }
 
-/// What is kept from mail to mail.
+/// What is kept between mails.
 #[derive(Default)]
 struct WayOut {
     connection: Option<MailConnection>,
@@ -63,10 +63,10 @@ impl Mail {
         Ok(Self { gate, from, recipients, transport, way_out })
     }
 
-    /// Sends a mail, on one connection for all. A server that says nothing does not hold up the end of a job.
+    /// Sends a mail, on one connection for all. A silent server does not delay the end of a job.
     async fn send(&self, mail: OutgoingMail) -> Result<(), Fault> {
         let silence =
-            || Fault::passing(format!("no answer of the mail server in {} s", MAIL_TIMEOUT.as_secs()));
+            || Fault::passing(format!("no answer from the mail server in {} s", MAIL_TIMEOUT.as_secs()));
         let mut way_out = self.way_out.lock().await;
         if way_out.silent_until.is_some_and(|until| Instant::now() < until) {
             return Err(silence());
@@ -101,18 +101,18 @@ impl Poster for Mail {
         let part = |mailbox: &Mailbox| {
             let recipient = address::normalised(mailbox);
             let content = content(message, &self.from, &recipient);
-            // The recipient itself, since those of a channel may be others at the next try.
+            // The recipient itself, since a channel's recipients may differ at the next attempt.
             Part::new(recipient, self.send(OutgoingMail::new(&self.gate, content, mailbox.clone())))
         };
         Ok(self.recipients.iter().map(part).collect())
     }
 }
 
-/// What became of one mail. It says nothing of the server: the other recipients get theirs.
+/// The outcome of one mail. It does not concern the server: the other recipients get theirs.
 fn judged(outcome: Outcome) -> Result<(), Fault> {
     let fault = match outcome {
         Outcome::Accepted { .. } => return Ok(()),
-        // Two of a message are better than none: what may not have arrived is sent again.
+        // A duplicate is better than no message: what may not have arrived is sent again.
         Outcome::Deferred { reply } | Outcome::Unknown { reply } => Fault::passing(reply),
         Outcome::Rejected { reply, .. } => Fault::lasting(reply),
     };
@@ -126,10 +126,10 @@ fn stopped(stop: &Stop) -> Fault {
     }
 }
 
-/// A mail that says what matters in the subject and the first lines: it is read on a phone, at night.
+/// A mail with what matters in the subject and the first lines: it is read on a phone, at night.
 fn content(message: &Message, from: &Mailbox, recipient: &str) -> Content {
     let mut headers = vec![
-        // RFC 3834: nobody's absence note answers it.
+        // RFC 3834: no auto-reply answers it.
         ("Auto-Submitted".to_owned(), "auto-generated".to_owned()),
         ("X-Auto-Response-Suppress".to_owned(), "All".to_owned()),
     ];

@@ -1,4 +1,4 @@
-//! What a channel is told, and how a text that is too long for one message becomes several.
+//! What a channel is sent, and how a text that is too long for one message is split into several.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -11,8 +11,8 @@ use crate::severity::Severity;
 /// A message, whatever channel it goes to. All texts are plain: no kind of channel reads markup or a mention into them.
 #[derive(Debug, Clone)]
 pub struct Message {
-    /// What it is about, the same at every try, such as `finance-summary.2026-11-19`. A mail carries it, so that two of
-    /// it are seen to be one.
+    /// What it is about, the same at every attempt, such as `finance-summary.2026-11-19`. A mail carries it, so that
+    /// duplicates can be recognised.
     pub id: String,
     /// When it was written.
     pub at: DateTime<Utc>,
@@ -22,30 +22,30 @@ pub struct Message {
     pub lines: Vec<String>,
     /// Names and values below the text.
     pub fields: Vec<(String, String)>,
-    /// Where to read on.
+    /// Where to read more.
     pub link: Option<Link>,
     /// How urgent it is.
     pub severity: Severity,
-    /// Whether the channel's configured person or group is called.
+    /// Whether the channel's configured person or group is mentioned.
     pub mentions: bool,
-    /// The same as the text of a mail, where there is more room; without it the title, the lines, the fields and the
+    /// The same as the text of a mail, where there is more room; by default the title, the lines, the fields and the
     /// link.
     pub letter: Option<String>,
-    /// The same for a program behind a webhook; without it a document of the fields above.
+    /// The same for a program behind a webhook; by default a document of the fields above.
     pub document: Option<Value>,
 }
 
-/// Where to read on.
+/// Where to read more.
 #[derive(Debug, Clone)]
 pub struct Link {
-    /// What is behind it.
+    /// What it leads to.
     pub label: String,
     /// Its address.
     pub url: Url,
 }
 
 impl Message {
-    /// A message of a title alone. High and critical ones mention the people that the channel calls.
+    /// A message with only a title. High and critical ones mention the channel's configured people.
     pub fn new(
         id: impl Into<String>,
         at: DateTime<Utc>,
@@ -104,7 +104,7 @@ impl Message {
         }
     }
 
-    /// The title of a part: with its number where there are several.
+    /// The title of a part: with its number if there are several.
     pub(super) fn title_of(&self, part: usize, parts: usize, most: usize) -> String {
         let title = one_line(&self.title);
         if parts == 1 {

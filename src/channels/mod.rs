@@ -1,9 +1,9 @@
-//! Where people are told: the channels of `batchctl.toml`, for jobs and for the runner's alerts alike.
+//! Notification channels: those of `batchctl.toml`, for jobs and for the runner's alerts alike.
 //!
-//! A job posts by the channel's name: `cx.channels().post("finance", &message).await?`. Outside prod everything goes to
-//! the dev channel, and without one nowhere. Texts that are too long for one message are split, and what could not be
-//! delivered is said part by part; keeping and sending later is the caller's business, as it is the runner's for its
-//! alerts.
+//! A job posts by the channel's name: `cx.channels().post("finance", &message).await?`. Outside prod everything goes
+//! to the dev channel, or nowhere if there is none. Texts that are too long for one message are split, and what could
+//! not be delivered is reported part by part; keeping it and sending it later is up to the caller, as the runner does
+//! for its alerts.
 //!
 //! To add a kind: its file here, its keys in the configuration, and its line in `open`.
 
@@ -30,17 +30,17 @@ pub use message::{Link, Message};
 
 /// How long one request to a channel may take, connection and answer together.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(8);
-/// A channel that asks for a short wait gets it; a longer one is for the caller, who has other things to do.
+/// A channel that asks for a short wait gets it; a longer wait is left to the caller, who has other things to do.
 const LONGEST_WAIT: Duration = Duration::from_secs(3);
 
-/// Speaks to one channel in its own way. It lives as long as the command and keeps what it needs from message to
-/// message: a connection, a token, the pace.
+/// Posts to one channel in its own way. It lives as long as the command and keeps what it needs between messages: a
+/// connection, a token, the pace.
 trait Poster: Send + Sync {
-    /// What a message becomes there: requests or mails, in the order in which they are to be sent.
+    /// The parts of a message: requests or mails, in the order in which they are to be sent.
     fn parts<'a>(&'a self, message: &Message) -> Result<Vec<Part<'a>>, Fault>;
 }
 
-/// The one place that knows all kinds of channels.
+/// The only place that knows all kinds of channels.
 fn open(cx: &Context, channel: &AlertChannel) -> Result<Arc<dyn Poster>, Fault> {
     let target = channel
         .target()
@@ -68,16 +68,16 @@ pub fn url_problem(config: &Config, channel: &AlertChannel) -> Option<String> {
     })
 }
 
-/// How patient we are with a chat service: one request a message and a message a second, which all of them take for as
-/// long as one likes. The caller decides about another try.
+/// The limits for a chat service: one request per message and one message a second, which all of them accept
+/// indefinitely. The caller decides about another attempt.
 fn terms(name: &'static str, rule: Rule) -> Terms {
     Terms { longest_wait: LONGEST_WAIT, calls_per_second: 1.0, rule, ..Terms::once(name, REQUEST_TIMEOUT) }
 }
 
 /// One request or one mail.
 struct Part<'a> {
-    /// What tells it from the other parts of its message at every try: the recipient's address, or a digest of what is
-    /// said.
+    /// What identifies it among the parts of its message at every attempt: the recipient's address, or a digest of the
+    /// text.
     key: String,
     sending: BoxFuture<'a, Result<(), Fault>>,
 }
@@ -88,7 +88,7 @@ impl<'a> Part<'a> {
     }
 }
 
-/// Why a part was not delivered. The text holds no secret.
+/// Why a part was not delivered. The text contains no secret.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{reason}")]
 pub struct Fault {
@@ -100,17 +100,17 @@ pub struct Fault {
     pub is_permanent: bool,
     /// How long the channel asked to wait.
     pub retry_after: Option<Duration>,
-    /// Whether the parts behind it are not to be tried either: they come in order, or by the same way.
+    /// Whether the following parts are not to be tried either: they come in order, or over the same connection.
     pub concerns_the_rest: bool,
 }
 
 impl Fault {
-    /// One that may be over at the next try.
+    /// One that may be gone at the next attempt.
     fn passing(reason: String) -> Self {
         Self { reason, status: None, is_permanent: false, retry_after: None, concerns_the_rest: true }
     }
 
-    /// One that stays until somebody changes something.
+    /// One that remains until somebody changes something.
     fn lasting(reason: String) -> Self {
         Self { is_permanent: true, ..Self::passing(reason) }
     }
@@ -120,7 +120,7 @@ impl Fault {
         Self::passing(error.to_string())
     }
 
-    /// One that is there and of no use is not fixed by waiting.
+    /// One that is set but unusable is not fixed by waiting.
     fn unusable(error: &ConfigError) -> Self {
         match error {
             ConfigError::Unset { .. } => Self::unset(error),
@@ -128,7 +128,7 @@ impl Fault {
         }
     }
 
-    /// Says first what came to nothing, of which the status is not the message's own.
+    /// Prefixes the step that failed; the status is not the message's.
     fn of(self, what: &str) -> Self {
         Self { reason: format!("{what}: {}", self.reason), status: None, ..self }
     }
@@ -162,17 +162,17 @@ impl From<Failure> for Fault {
     }
 }
 
-/// What became of a message.
+/// The outcome of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Posted {
     /// Each of its parts was delivered.
     Delivered {
-        /// The channel that was told; outside prod the dev channel.
+        /// The channel that received it; outside prod the dev channel.
         channel: String,
         /// How many there were.
         parts: usize,
     },
-    /// Outside prod, without a dev channel, nobody is told.
+    /// Outside prod, without a dev channel, nothing is sent.
     Withheld,
 }
 
@@ -201,7 +201,7 @@ impl From<PostError> for Failure {
     }
 }
 
-/// The channels that were spoken to, by name.
+/// The channels that were used, by name.
 #[derive(Clone, Default)]
 struct Posters(Arc<Mutex<HashMap<String, Arc<dyn Poster>>>>);
 
@@ -212,7 +212,7 @@ pub struct Channels<'a> {
 }
 
 impl Context {
-    /// The channels by which people are told. Each is opened with its first message.
+    /// The notification channels. Each is opened with its first message.
     pub fn channels(&self) -> Channels<'_> {
         let Ok(posters) = self.once(|| Ok::<_, Infallible>(Posters::default()));
         Channels { cx: self, posters }
@@ -220,12 +220,12 @@ impl Context {
 }
 
 impl Channels<'_> {
-    /// Posts a message to the channel of this name; outside prod to the dev channel in its place.
+    /// Posts a message to the channel of this name; outside prod to the dev channel instead.
     pub async fn post(&self, name: &str, message: &Message) -> Result<Posted, Failure> {
         self.post_rest(name, message, &mut BTreeSet::new()).await
     }
 
-    /// The same without the parts that `delivered` names, and adds to it what is delivered: for a caller that tries again
+    /// The same without the parts in `delivered`, and adds to it what is delivered: for a caller that tries again
     /// after a fault in the middle.
     pub async fn post_rest(
         &self,
@@ -248,7 +248,7 @@ impl Channels<'_> {
         posted.map(|parts| Posted::Delivered { channel: channel.name.clone(), parts }).map_err(Failure::from)
     }
 
-    /// The channel that is told in the place of this one: itself in prod, elsewhere the dev channel alone.
+    /// The channel that is used for this one: itself in prod, elsewhere only the dev channel.
     fn reachable<'c>(&'c self, wanted: &'c AlertChannel) -> Option<&'c AlertChannel> {
         let config = &self.cx.config;
         if config.is_prod() {
@@ -257,9 +257,9 @@ impl Channels<'_> {
         config.alerts().dev_channel.as_deref().and_then(|name| config.channel(name))
     }
 
-    /// Tells this very channel what `delivered` does not name yet. Of several parts, each that went is added at once and
-    /// `note` is called with all of them, so that after a fault, or a crash, only the rest is sent again. Gives the
-    /// number of parts.
+    /// Posts to exactly this channel what is not in `delivered` yet. Of several parts, each one sent is added at once
+    /// and `note` is called with all of them, so that after a fault or a crash only the rest is sent again. Returns
+    /// the number of parts.
     pub(crate) async fn tell<E>(
         &self,
         channel: &AlertChannel,
@@ -311,10 +311,10 @@ impl Channels<'_> {
         })
     }
 
-    /// The channel, opened with its first message. Outside prod only the dev channel is told, whatever the caller.
+    /// The channel, opened with its first message. Outside prod only the dev channel is used, whatever the caller.
     fn poster(&self, channel: &AlertChannel) -> Result<Arc<dyn Poster>, Fault> {
         if self.reachable(channel).is_none_or(|reachable| reachable.name != channel.name) {
-            return Err(Fault::lasting("outside prod only the dev channel is told".to_owned()));
+            return Err(Fault::lasting("outside prod only the dev channel is used".to_owned()));
         }
         let mut posters = self.posters.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = posters.get(&channel.name) {
@@ -326,8 +326,8 @@ impl Channels<'_> {
     }
 }
 
-/// The key of a part, which is known by its text: a further part with the same text gets a number, or it would count
-/// as delivered with the first.
+/// The key of a part, which is derived from its text: a further part with the same text gets a number, or it would
+/// count as delivered along with the first.
 fn told_apart(seen: &mut HashMap<String, usize>, key: String) -> String {
     let earlier = seen.entry(key.clone()).or_default();
     *earlier += 1;

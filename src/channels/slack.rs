@@ -14,7 +14,7 @@ use crate::printable::shortened;
 const SECTION_CHARACTERS: usize = 3000;
 /// Slack's limit for a header block.
 const HEADER_CHARACTERS: usize = 150;
-/// Slack takes one message a second for as long as one likes, and some at once.
+/// Slack accepts one message a second indefinitely, and short bursts.
 const BURST: u32 = 10;
 
 /// A channel of Slack.
@@ -34,7 +34,7 @@ impl Slack {
     }
 
     async fn post(&self, body: Value) -> Result<(), Fault> {
-        // A proxy's page, or another service behind the URL: not delivered, whatever the status says.
+        // A proxy's page, or another service behind the URL: not delivered, whatever the status is.
         let is_ok = |text: String| text.trim() == "ok";
         let call = Call::post_json("", &body);
         let posted = self.api.tell(call, |answer| {
@@ -82,7 +82,7 @@ fn bodies(message: &Message, mention: Option<&str>) -> Vec<Value> {
     shares.into_iter().enumerate().map(body).collect()
 }
 
-/// A link in mrkdwn. A bar would end the address.
+/// A link in mrkdwn. A pipe would end the address.
 fn linked(link: &Link) -> String {
     format!("<{}|{}>", escape(link.url.as_str()).replace('|', "%7C"), escape(&link.label))
 }

@@ -1,6 +1,6 @@
 //! Microsoft Teams, by a workflow with the trigger "When a Teams webhook request is received": one POST of an
 //! adaptive card; the URL is the credential. 202 means that the flow was started, not that the card was posted:
-//! what goes wrong behind it is seen in the flow's run history alone.
+//! what goes wrong after that is visible only in the flow's run history.
 
 use serde_json::{Value, json};
 
@@ -10,15 +10,15 @@ use crate::clients::api::{Address, Api, Call, retry_after};
 use crate::context::Context;
 use crate::digest::fingerprint;
 
-/// The largest request that is sure to pass: the limit is about 28 KB, with what the flow makes of it included.
+/// The largest request that is sure to be accepted: the limit is about 28 KB, including what the flow adds to it.
 #[cfg(test)]
 const MOST_BYTES: usize = 21 * 1024;
-/// What the lines of one card may take of it; the rest is for the title and what is around.
+/// How much of it the lines of one card may use; the rest is for the title and the envelope.
 const LINES_BYTES: usize = 17 * 1024;
 /// A longer title is cut.
 const TITLE_CHARACTERS: usize = 200;
 
-/// The old connectors' host: retired by Microsoft, and answering 200 for a while to what it dropped.
+/// The old connectors' host: retired by Microsoft, and for a while it answered 200 to what it dropped.
 const RETIRED_HOST: &str = "webhook.office.com";
 
 /// Whether a URL is one of the connectors that Microsoft has retired.
@@ -39,7 +39,7 @@ impl Teams {
     pub(super) fn new(cx: &Context, url: &str, mention: Option<&str>) -> Result<Self, Fault> {
         if is_retired(url) {
             return Err(Fault::lasting(format!(
-                "the URL is of an Office 365 connector (`{RETIRED_HOST}`), which Microsoft has retired: make a \
+                "the URL belongs to an Office 365 connector (`{RETIRED_HOST}`), which Microsoft has retired: make a \
                  workflow with the trigger `When a Teams webhook request is received` and use its URL"
             )));
         }
@@ -49,11 +49,11 @@ impl Teams {
 
     async fn post(&self, card: Value) -> Result<(), Fault> {
         let posted = self.api.tell(Call::post_json("", &card), |answer| {
-            // 202 by the flow itself, 200 by a gateway in front of it or by a flow with an answer of its own.
+            // 202 from the flow itself, 200 from a gateway in front of it or from a flow with its own response.
             if matches!(answer.status.as_u16(), 200 | 202) {
                 return Ok(());
             }
-            Err(format!("the answer was not of a Teams workflow: {}", answer.quoted()))
+            Err(format!("the answer did not come from a Teams workflow: {}", answer.quoted()))
         });
         Ok(posted.await?)
     }
@@ -114,12 +114,12 @@ fn card(title: &str, lines: &[String], mention: Option<&str>) -> Value {
     })
 }
 
-/// A line as it is: a `TextBlock` would read Markdown into it, and make a link or a mention of somebody's data.
+/// A line as it is: a `TextBlock` would interpret Markdown in it, and turn data into a link or a mention.
 fn block(line: &str) -> Value {
     json!({ "type": "RichTextBlock", "spacing": "None", "inlines": [{ "type": "TextRun", "text": line }] })
 }
 
-/// Id and name of `Kim <kim@example.com>`, or of the id alone. The name stands inside a tag.
+/// Id and name of `Kim <kim@example.com>`, or of a bare id. The name goes inside a tag.
 fn mentioned(mention: &str) -> (&str, String) {
     let (name, id) = match mention.strip_suffix('>').and_then(|rest| rest.rsplit_once('<')) {
         Some((name, id)) if !name.trim().is_empty() => (name.trim(), id),

@@ -25,7 +25,7 @@ kind = \"webhook\"
 url_variable = \"SHOP_URL\"
 ";
 
-/// A service that gives these answers, one a request, and hands out what it was sent.
+/// A service that gives these responses, one per request, and hands out what it was sent.
 fn service(answers: &[(u16, &str)]) -> (String, Receiver<Value>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/hook", listener.local_addr().unwrap());
@@ -100,7 +100,7 @@ async fn a_job_posts_by_the_channels_name_in_each_kinds_own_form() {
 }
 
 #[tokio::test]
-async fn outside_prod_the_dev_channel_is_told_in_the_place_of_any_other() {
+async fn outside_prod_the_dev_channel_is_used_instead_of_any_other() {
     let (url, requests) = service(&[(200, "")]);
     let cx = context("dev", "[alerts]\ndev_channel = \"shop\"\n", &url);
     let posted = cx.channels().post("finance", &message("sales", Vec::new())).await;
@@ -113,7 +113,7 @@ async fn outside_prod_the_dev_channel_is_told_in_the_place_of_any_other() {
         .tell(finance, &message("sales", Vec::new()), &mut BTreeSet::new(), async |_| Ok::<_, Infallible>(()))
         .await;
     let Ok(refused) = told;
-    assert!(refused.unwrap_err().to_string().contains("outside prod only the dev channel is told"));
+    assert!(refused.unwrap_err().to_string().contains("outside prod only the dev channel is used"));
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! What the mail services with an HTTP API share: how patient we are with them, what no answer means for the mail in
-//! hand, and addresses as they take them.
+//! What the mail services with an HTTP API share: their limits, what a missing response means for the current mail,
+//! and addresses as they accept them.
 
 use std::time::Duration;
 
@@ -8,15 +8,15 @@ use url::Host;
 use super::api::{ApiError, ApiErrorKind, Terms};
 use crate::mail::delivery::{Outcome, Stop};
 
-/// How long one request may take, connection and answer together, apart from the time that its body needs.
+/// How long one request may take, including the connection and the response but not sending its body.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// One request a mail: the queue decides about another try, and about the pace.
+/// One request per mail: the queue decides about another attempt, and about the pace.
 pub(super) const fn terms(name: &'static str) -> Terms {
     Terms::once(name, REQUEST_TIMEOUT)
 }
 
-/// What it means for the mail in hand that there was no answer: it did not leave, or nobody knows.
+/// What a missing response means for the current mail: it did not leave, or its outcome is unknown.
 pub(super) fn unanswered(error: &ApiError) -> Result<Outcome, Stop> {
     let reason = error.reason().to_owned();
     match error.kind() {
@@ -31,8 +31,8 @@ pub(super) fn unanswered(error: &ApiError) -> Result<Outcome, Stop> {
     }
 }
 
-/// An address as the services take it: without a name, its domain in ASCII. `None` for what no service can reach:
-/// none of them speaks SMTPUTF8, so a local part in national characters has no way out.
+/// An address as the services accept it: without a name, its domain in ASCII. `None` for one that no service can
+/// reach: none of them supports SMTPUTF8, so a local part with non-ASCII characters cannot be sent.
 pub(super) fn ascii_address(address: &str) -> Option<String> {
     let bare = address.trim_end().strip_suffix('>').and_then(|rest| rest.rsplit_once('<'));
     let address = bare.map_or(address, |(_, bare)| bare);

@@ -1,4 +1,4 @@
-//! A folder of `.eml` files instead of a server: for development, for rehearsals, and for handing mails over by hand.
+//! A folder of `.eml` files instead of a server: for development, for rehearsals, and for passing mails on by hand.
 
 use std::fs;
 use std::io;
@@ -14,9 +14,9 @@ use crate::mail::delivery::{Outcome, Stop};
 use crate::mail::message::Built;
 use crate::mail::outgoing::OutgoingMail;
 
-/// The folder without a setting.
+/// The default folder.
 const DEFAULT_FOLDER: &str = "mail";
-/// Half of SHA-256: far more than tells the mails of a microsecond apart.
+/// Half of SHA-256: far more than is needed to distinguish the mails of one microsecond.
 const NAME_BYTES: usize = 16;
 
 /// Writes mails as files.
@@ -26,7 +26,7 @@ pub struct MailFolder {
 }
 
 impl MailFolder {
-    /// The folder of `[mail] folder`; made where it is not there.
+    /// The folder of `[mail] folder`; created if it does not exist.
     pub fn new(config: &Config) -> Result<Self, Failure> {
         let folder = config.mail().folder.as_deref().unwrap_or(Path::new(DEFAULT_FOLDER));
         let folder = config.working_dir().join(folder);
@@ -36,8 +36,8 @@ impl MailFolder {
         Ok(Self { folder })
     }
 
-    /// Writes a mail, safe on disk. Named by its `Date` and its Message-ID: files sort by time, two mails never meet,
-    /// and the same mail written once more replaces itself.
+    /// Writes a mail durably. It is named by its `Date` and its Message-ID: files sort by time, two mails never
+    /// collide, and the same mail written again replaces itself.
     pub async fn send(&self, mail: &OutgoingMail, built: Built) -> Result<Outcome, Stop> {
         let name = file_name(&mail.content().message_id, mail.content().date);
         let path = self.folder.join(&name);
@@ -54,7 +54,7 @@ impl MailFolder {
     }
 }
 
-/// A full disk is emptied; a folder that is gone or closed to us stays so for every mail.
+/// A full disk will be cleared; a folder that is gone or inaccessible stays so for every mail.
 fn failed(error: &anyhow::Error) -> Result<Outcome, Stop> {
     let message = format!("{error:#}");
     let kind = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn files_sort_by_time_never_meet_and_the_same_mail_is_written_once() {
+    async fn files_sort_by_time_never_collide_and_the_same_mail_is_written_once() {
         let folder = tempfile::tempdir().unwrap();
         let config = config(folder.path());
         let mails = MailFolder::new(&config).unwrap();

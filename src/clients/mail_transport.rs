@@ -1,4 +1,4 @@
-//! The way out that the configuration chose for mails: SMTP, Amazon SES, `SendGrid`, or a folder.
+//! The transport that the configuration chose for mails: SMTP, Amazon SES, `SendGrid`, or a folder.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use super::sendgrid::SendGrid;
 use super::ses::Ses;
 use super::smtp::{SmtpConnection, SmtpServer};
 
-/// A configured way out. Cheap to clone: concurrent senders have one each.
+/// A configured transport. Cheap to clone: each concurrent sender has one.
 #[derive(Clone)]
 pub struct MailTransport {
     route: Arc<Route>,
@@ -30,15 +30,15 @@ enum Route {
 }
 
 impl Context {
-    /// The way out for mails, read from the settings at its first use.
+    /// The transport for mails, read from the settings on first use.
     pub fn mail_transport(&self) -> Result<MailTransport, Failure> {
         self.once(|| MailTransport::new(self))
     }
 }
 
 impl MailTransport {
-    /// The transport of the configuration: that of `mail.transport`, else SMTP where `BATCHCTL_SMTP_URL` is set, else,
-    /// outside prod, a folder.
+    /// The transport of the configuration: that of `mail.transport`, otherwise SMTP if `BATCHCTL_SMTP_URL` is set,
+    /// otherwise, outside prod, a folder.
     fn new(cx: &Context) -> Result<Self, Failure> {
         let config = &cx.config;
         let settings = config.mail();
@@ -49,7 +49,7 @@ impl MailTransport {
             None if !config.is_prod() => TransportKind::Folder,
             None => {
                 return Err(Failure::configuration(
-                    "BATCHCTL_SMTP_URL is not set, and `mail.transport` names no other way out for mails",
+                    "BATCHCTL_SMTP_URL is not set, and `mail.transport` names no other transport for mails",
                 )
                 .hint("write smtps://USER:PASSWORD@HOST, or choose transport = \"ses\" below [mail]"));
             }
@@ -63,7 +63,7 @@ impl MailTransport {
         Ok(Self { route: Arc::new(route), signer: DkimSigner::new(config)?.map(Arc::new) })
     }
 
-    /// Opens a connection, where the way out has such a thing.
+    /// Opens a connection, if the transport has one.
     pub async fn open(&self) -> Result<MailConnection, Stop> {
         let smtp = match &*self.route {
             Route::Smtp(server) => Some(server.connect().await?),
@@ -86,9 +86,9 @@ impl MailConnection {
         Ok(self.send_when(mail, std::future::ready(true)).await?.unwrap_or_else(held_back))
     }
 
-    /// Sends one mail to its one recipient, once `clearance` says that it may leave. What can be settled with the
-    /// server before is settled meanwhile. `None` if the word never comes: the mail has not left, and the connection
-    /// is of no further use.
+    /// Sends one mail to its one recipient, once `clearance` allows it. What can be settled with the server before is
+    /// settled meanwhile. `None` if clearance is never given: the mail has not left, and the connection is no longer
+    /// usable.
     pub async fn send_when(
         &mut self,
         mail: &OutgoingMail,
@@ -103,7 +103,7 @@ impl MailConnection {
             Err(reply) => return Ok(Some(Outcome::Rejected { reply, because: Rejection::Mail })),
         };
         if let (Route::Smtp(server), Some(smtp)) = (&*self.transport.route, &mut self.smtp) {
-            // While it waited for a mail the server may have closed it.
+            // The server may have closed it while it was idle.
             if !smtp.is_usable() {
                 *smtp = server.connect().await?;
             }
@@ -124,12 +124,12 @@ impl MailConnection {
         .map(Some)
     }
 
-    /// Whether it takes another mail.
+    /// Whether it can send another mail.
     pub fn is_usable(&mut self) -> bool {
         self.smtp.as_mut().is_none_or(SmtpConnection::is_usable)
     }
 
-    /// Ends it in an orderly way.
+    /// Closes it cleanly.
     pub async fn close(self) {
         if let Some(smtp) = self.smtp {
             smtp.quit().await;

@@ -1,5 +1,5 @@
-//! One file per outside system, all over one HTTP floor ([`api`]). A client knows its system's protocol and limits; it
-//! knows no job. One that is opened once and kept gives the context its method, in its own file.
+//! One file per outside system, all built on one HTTP layer ([`api`]). A client knows its system's protocol and
+//! limits; it knows no job. One that is opened once and kept gives the context its method, in its own file.
 
 pub mod api;
 pub mod cafe24;

@@ -1,7 +1,7 @@
-//! `SendGrid`, API version 3: one `mail/send` a mail, with one personalization of one recipient.
+//! `SendGrid`, API version 3: one `mail/send` per mail, with one personalization of one recipient.
 //!
-//! `SendGrid` builds and signs the message itself, and its 202 says only that it will try: what it drops later
-//! (its own suppressions, bounces) it tells through its event webhook alone, under our Message-ID.
+//! `SendGrid` builds and signs the message itself, and its 202 means only that it will try: what it drops later (its
+//! own suppressions, bounces) is reported only through its event webhook, under our Message-ID.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -19,13 +19,13 @@ use crate::mail::delivery::{Outcome, Rejection, Stop};
 use crate::mail::outgoing::{Attachment, OutgoingMail};
 use crate::mask::Secret;
 
-/// Where `SendGrid` is, unless a subuser lives in the EU.
+/// `SendGrid`'s address, unless a subuser is in the EU.
 const ENDPOINT: &str = "https://api.sendgrid.com";
-/// The path of the one call.
+/// The path of the only call.
 const PATH: &str = "v3/mail/send";
-/// The largest request that is taken, attachments in base64 included.
+/// The largest accepted request, including attachments in base64.
 const MAX_REQUEST_BYTES: usize = 30 * 1024 * 1024;
-/// Headers that `SendGrid` writes itself, and refuses from us; and those that this program sets elsewhere. In lower
+/// Headers that `SendGrid` writes itself and refuses from us, and those that this program sets elsewhere, in lower
 /// case.
 const RESERVED_HEADERS: [&str; 15] = [
     "bcc",
@@ -45,7 +45,7 @@ const RESERVED_HEADERS: [&str; 15] = [
     "x-sg-id",
 ];
 
-/// `SendGrid` as `[mail.sendgrid]` describes it. Shared by all that send side by side.
+/// `SendGrid` as `[mail.sendgrid]` describes it. Shared by all concurrent senders.
 #[derive(Debug)]
 pub struct SendGrid {
     api: Api,
@@ -64,7 +64,7 @@ impl SendGrid {
         };
         if !api_key.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(Failure::configuration(format!(
-                "variable `{variable}` is not an API key: it holds a blank or a character that no key has"
+                "variable `{variable}` is not an API key: it contains a blank or a character that no key has"
             )));
         }
         let endpoint = settings.endpoint.as_deref().unwrap_or(ENDPOINT);
@@ -83,7 +83,7 @@ impl SendGrid {
             return Ok(not_this_mail(reply));
         }
         let mut bearer = HeaderValue::from_str(&format!("Bearer {}", self.api_key.expose()))
-            .map_err(|_| Stop::Configuration("the API key fits in no header".to_owned()))?;
+            .map_err(|_| Stop::Configuration("the API key is not a valid header value".to_owned()))?;
         bearer.set_sensitive(true);
         let call = Call::post_bytes(PATH, "application/json", body)
             .headers(HeaderMap::from_iter([(AUTHORIZATION, bearer)]))
@@ -95,7 +95,7 @@ impl SendGrid {
     }
 }
 
-/// What an answer means for the mail in hand, or for all of them.
+/// What a response means for the current mail, or for all of them.
 fn outcome(answer: &Answer) -> Result<Outcome, Stop> {
     if answer.status == StatusCode::ACCEPTED {
         let provider_message_id = answer.header("X-Message-Id").map(str::to_owned);
@@ -125,7 +125,7 @@ fn outcome(answer: &Answer) -> Result<Outcome, Stop> {
 /// What an error means for this mail, or for all of them.
 fn judge(status: StatusCode, errors: &[(String, Option<String>)], reply: String) -> Result<Outcome, Stop> {
     match status {
-        // A spent plan is answered like a wrong key, and comes right by itself.
+        // A used-up plan is answered like a wrong key, and resolves itself.
         StatusCode::UNAUTHORIZED
             if errors.iter().any(|(message, _)| message.contains("credits exceeded")) =>
         {
@@ -142,8 +142,8 @@ fn judge(status: StatusCode, errors: &[(String, Option<String>)], reply: String)
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
             Err(Stop::Configuration(format!("`mail.sendgrid.endpoint`: {reply}")))
         }
-        // SendGrid says 202 to a mail and nothing else: somebody else answered.
-        _ => Err(Stop::Refused(format!("the answer was not of SendGrid: {reply}"))),
+        // SendGrid answers an accepted mail only with 202: something else answered.
+        _ => Err(Stop::Refused(format!("the answer did not come from SendGrid: {reply}"))),
     }
 }
 
@@ -166,10 +166,10 @@ fn body(mail: &OutgoingMail) -> Result<Value, String> {
         }
     }
     if parts.is_empty() || content.subject.is_empty() {
-        return Err("SendGrid takes no mail without a subject or without a text".to_owned());
+        return Err("SendGrid accepts no mail without a subject or without a text".to_owned());
     }
     if content.subject.chars().any(char::is_control) {
-        return Err("the subject holds a line break or another control character".to_owned());
+        return Err("the subject contains a line break or another control character".to_owned());
     }
     let mut body = json!({
         "personalizations": [{
@@ -207,23 +207,23 @@ fn headers(message_id: &str, further: &[(String, String)]) -> Result<Map<String,
     for (name, text) in further {
         let lower = name.to_ascii_lowercase();
         if RESERVED_HEADERS.contains(&lower.as_str()) {
-            return Err(format!("the header `{name}` is not to be set from outside"));
+            return Err(format!("the header `{name}` must not be set from outside"));
         }
         if headers.keys().any(|known| known.eq_ignore_ascii_case(name)) {
-            return Err(format!("the header `{name}` is there twice, which SendGrid cannot carry"));
+            return Err(format!("the header `{name}` is set twice, which SendGrid cannot carry"));
         }
         headers.insert(name.clone(), value(name, text)?);
     }
     Ok(headers)
 }
 
-/// A header's value as it stands in the message: `SendGrid` writes it down as it is.
+/// A header's value in its encoded form: `SendGrid` copies it verbatim.
 fn value(name: &str, text: &str) -> Result<Value, String> {
     if text.chars().any(char::is_control) {
-        return Err(format!("the header `{name}` holds a line break or another control character"));
+        return Err(format!("the header `{name}` contains a line break or another control character"));
     }
     let header = HeaderName::new_from_ascii(name.to_owned())
-        .map_err(|_| format!("`{}` is not a header's name", name.escape_debug()))?;
+        .map_err(|_| format!("`{}` is not a header name", name.escape_debug()))?;
     if text.is_ascii() {
         return Ok(Value::String(text.to_owned()));
     }
@@ -349,18 +349,18 @@ mod tests {
     #[test]
     fn what_sendgrid_would_refuse_or_what_would_forge_a_header_is_not_sent() {
         for (name, value, problem) in [
-            ("Bcc", "all@example.jp", "the header `Bcc` is not to be set from outside"),
-            ("reply-to", "all@example.jp", "the header `reply-to` is not to be set from outside"),
+            ("Bcc", "all@example.jp", "the header `Bcc` must not be set from outside"),
+            ("reply-to", "all@example.jp", "the header `reply-to` must not be set from outside"),
             (
                 "X-A",
                 "1\r\nBcc: all@example.jp",
-                "the header `X-A` holds a line break or another control character",
+                "the header `X-A` contains a line break or another control character",
             ),
-            ("X-A: 1\r\nBcc", "all@example.jp", "`X-A: 1\\r\\nBcc` is not a header's name"),
+            ("X-A: 1\r\nBcc", "all@example.jp", "`X-A: 1\\r\\nBcc` is not a header name"),
             (
                 "List-unsubscribe",
                 "x",
-                "the header `List-unsubscribe` is there twice, which SendGrid cannot carry",
+                "the header `List-unsubscribe` is set twice, which SendGrid cannot carry",
             ),
         ] {
             let mut content = content();
@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_mail_that_is_too_large_is_refused_before_sendgrid_is_asked() {
+    async fn a_mail_that_is_too_large_is_refused_before_sendgrid_is_called() {
         let sendgrid = sendgrid(&[("SENDGRID_API_KEY", "SG.hunter22")]).unwrap();
         let mut content = content();
         content.attachments[1].bytes = vec![0; MAX_REQUEST_BYTES * 3 / 4];

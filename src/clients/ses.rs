@@ -1,8 +1,8 @@
-//! Amazon SES, API version 2: one `SendEmail` a mail, with the message as we built it (`Content.Raw`), so that
+//! Amazon SES, API version 2: one `SendEmail` per mail, with the message as we built it (`Content.Raw`), so that
 //! headers, Message-ID and DKIM signature stay ours.
 //!
-//! SES says of each mail whether it took it. What it says of the account (suspended, paused, quota of the day) or
-//! of the request's signature holds for every mail and stops the sending.
+//! SES reports for each mail whether it accepted it. What it reports about the account (suspended, paused, daily
+//! quota) or about the request's signature applies to every mail and stops the sending.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -31,10 +31,10 @@ const PATH: &str = "v2/email/outbound-emails";
 const JSON: &str = "application/json";
 /// What the signature calls the service; its host begins with `email`.
 const SIGNING_NAME: &str = "ses";
-/// The largest message that SES takes.
+/// The largest message that SES accepts.
 const MAX_MESSAGE_BYTES: usize = 40 * 1024 * 1024;
 
-/// Amazon SES as `[mail.ses]` describes it. Shared by all that send side by side.
+/// Amazon SES as `[mail.ses]` describes it. Shared by all concurrent senders.
 #[derive(Debug)]
 pub struct Ses {
     api: Api,
@@ -101,7 +101,7 @@ impl Ses {
         let session_token = match (&settings.session_token_variable, &settings.access_key_id_variable) {
             (Some(_), _) => Some(variable(&settings.session_token_variable, "")?),
             (None, None) => config.variable("AWS_SESSION_TOKEN").map(str::to_owned),
-            // AWS's own variable belongs to AWS's own key, not to one of another name.
+            // AWS's own variable belongs to AWS's own key, not to one configured under another name.
             (None, Some(_)) => None,
         };
         Ok(Self {
@@ -118,7 +118,7 @@ impl Ses {
     }
 
     /// Sends a built message to one recipient. `from` and `to` are the envelope's addresses;
-    /// names are left to the message's own headers.
+    /// display names are in the message's own headers.
     pub async fn send(&self, from: &str, to: &str, message: &[u8]) -> Result<Outcome, Stop> {
         let [from, to] = match [from, to].map(ascii_address) {
             [Some(from), Some(to)] => [from, to],
@@ -142,7 +142,7 @@ impl Ses {
         let url = self.api.own_link(PATH).map_err(|error: ApiError| unsigned(error.to_string()))?;
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
-        // The machine's clock, whatever a rehearsal says: AWS compares it with its own.
+        // The machine's clock, even in a rehearsal: AWS compares it with its own.
         let time = Api::machine_time();
         self.signer.sign("POST", &url, &mut headers, &body, time).map_err(unsigned)?;
         // A refused signature is answered with the whole canonical request, session token included.
@@ -155,15 +155,15 @@ impl Ses {
     }
 }
 
-/// What an answer means for the mail in hand, or for all of them.
+/// What a response means for the current mail, or for all of them.
 fn outcome(answer: &Answer, from: &str) -> Result<Outcome, Stop> {
     let json = answer.json().unwrap_or_default();
     let text = |names: [&str; 2]| names.iter().find_map(|name| json[*name].as_str());
     if answer.status == StatusCode::OK {
         let provider_message_id = text(["MessageId", "messageId"]).map(str::to_owned);
         if provider_message_id.is_none() && answer.is_whole() {
-            // A proxy's page: SES always gives a number.
-            return Err(Stop::Refused("the answer was not of Amazon SES: no MessageId".to_owned()));
+            // A proxy's page: SES always returns an id.
+            return Err(Stop::Refused("the answer did not come from Amazon SES: no MessageId".to_owned()));
         }
         let reply = answer.quote(provider_message_id.as_deref().unwrap_or_default());
         return Ok(Outcome::Accepted { reply, provider_message_id });
@@ -185,14 +185,14 @@ fn judge(status: StatusCode, kind: &str, message: &str, from: &str, reply: Strin
             .iter()
             .any(|word| kind.contains(word));
     match kind {
-        // The day's quota is spent: no mail goes before tomorrow.
+        // The daily quota is used up: no mail is sent before tomorrow.
         _ if message.contains("Daily message quota") => Err(Stop::Unreachable(reply)),
         "AccountSuspendedException" | "SendingPausedException" | "MailFromDomainNotVerifiedException" => {
             Err(Stop::Refused(reply))
         }
         "NotFoundException" => Err(Stop::Configuration(format!("`mail.ses.configuration_set`: {reply}"))),
-        // Of the sender's identity it is true for every mail; of a recipient in the sandbox for this one. Either
-        // way it is the account and not the recipient: nobody is to be suppressed for it.
+        // If it is the sender's identity, this applies to every mail; if a recipient in the sandbox, only to this one.
+        // Either way the account is at fault and not the recipient: nobody must be suppressed for it.
         "MessageRejected" | "MessageRejectedException" if message.contains("not verified") => {
             if message.to_lowercase().contains(&from.to_lowercase()) {
                 Err(Stop::Refused(reply))
@@ -200,7 +200,7 @@ fn judge(status: StatusCode, kind: &str, message: &str, from: &str, reply: Strin
                 Ok(Outcome::Rejected { reply, because: Rejection::Policy })
             }
         }
-        // A virus, or a form that SES does not take.
+        // A virus, or a format that SES does not accept.
         "MessageRejected" | "MessageRejectedException" | "BadRequestException" | "ValidationException" => {
             Ok(not_this_mail(reply))
         }
@@ -226,7 +226,7 @@ fn unreachable_local_part(whose: &str) -> String {
     format!("the {whose}'s address has characters before the @ that Amazon SES cannot carry")
 }
 
-/// What stands for itself in a part of a canonical request (RFC 3986 section 2.3).
+/// The characters that are not encoded in a part of a canonical request (RFC 3986 section 2.3) are removed.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const RESERVED_IN_PATH: &AsciiSet = &RESERVED.remove(b'/');
 
@@ -241,8 +241,8 @@ struct Signer {
 }
 
 impl Signer {
-    /// Adds `Authorization`, `X-Amz-Date` and, for temporary credentials, `X-Amz-Security-Token`. Every header that
-    /// is there is signed.
+    /// Adds `Authorization`, `X-Amz-Date` and, for temporary credentials, `X-Amz-Security-Token`. Every header present
+    /// is signed.
     fn sign(
         &self,
         method: &str,
@@ -272,7 +272,7 @@ impl Signer {
         let query: Vec<String> = query.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let request = format!(
             "{method}\n{}\n{}\n{}\n{names}\n{}",
-            // Encoded a second time, as all services but S3 want it.
+            // Encoded a second time, as all services except S3 require.
             utf8_percent_encode(url.path(), RESERVED_IN_PATH),
             query.join("&"),
             lines.concat(),
@@ -295,7 +295,7 @@ impl Signer {
     }
 }
 
-/// A header that no log shows.
+/// A header value that no log shows.
 fn secret_header(text: &str) -> Result<HeaderValue, String> {
     let mut value = HeaderValue::from_str(text).map_err(|error| error.to_string())?;
     value.set_sensitive(true);
@@ -440,9 +440,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_ses_could_not_carry_is_refused_before_it_is_asked() {
+    async fn what_ses_could_not_carry_is_refused_before_it_is_called() {
         let keys = [("AWS_ACCESS_KEY_ID", "AKID"), ("AWS_SECRET_ACCESS_KEY", "hunter22")];
-        // Nobody listens there: a question would end as unreachable.
+        // Nobody listens there: a request would end as unreachable.
         let section = "region = \"ap-northeast-1\"\nendpoint = \"http://127.0.0.1:1\"";
         let ses = configured(section, &keys).unwrap();
         let because = |outcome| match outcome {

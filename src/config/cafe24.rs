@@ -187,7 +187,7 @@ fn base_url_problem(base: &str) -> Option<&'static str> {
     }
     let is_plain = url.username().is_empty() && url.password().is_none();
     if !is_plain || url.query().is_some() || url.fragment().is_some() {
-        return Some("has more than a host and a path in it");
+        return Some("has more than a host and a path");
     }
     None
 }
@@ -252,7 +252,7 @@ mod tests {
             ("base_url = 'https://api.cafe24.com'", "`cafe24.base_url` has no {account} in it"),
             ("base_url = '{account}'", "`cafe24.base_url` is not a URL"),
             ("base_url = 'http://{account}.example.jp'", "`cafe24.base_url` would send tokens in the open"),
-            ("base_url = 'https://me:hunter22@{account}.jp'", "has more than a host and a path in it"),
+            ("base_url = 'https://me:hunter22@{account}.jp'", "has more than a host and a path"),
             ("api_version = '2026-3-1'", "`cafe24.api_version` is not a version"),
             ("redirect_uri = 'callback'", "`cafe24.redirect_uri` is not a URL"),
             ("scopes = []", "`cafe24.scopes` is not a list of scopes"),

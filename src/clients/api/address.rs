@@ -1,4 +1,4 @@
-//! Where an API is, and which links of its answers lead there.
+//! An API's address, and which links in its responses lead there.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use url::Url;
 use crate::config::is_confidential;
 use crate::failure::Failure;
 
-/// The URL that an API's calls go to, or begin with.
+/// The URL that an API's calls go to, or start with.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Address {
     url: Url,
@@ -15,12 +15,12 @@ pub struct Address {
 }
 
 impl Address {
-    /// The API below `text`, which the setting `key` names in errors. What is sent travels encrypted, but to a stand-in
-    /// on this machine.
+    /// The API below `text`, which the setting `key` names in errors. Traffic is encrypted, except to a fake on this
+    /// machine.
     pub fn new(key: &str, text: &str) -> Result<Self, Failure> {
         let mut url = encrypted(key, text)?;
         if has_more_than_a_path(&url) {
-            return Err(wrong(key, "has more than a host and a path in it"));
+            return Err(wrong(key, "has more than a host and a path"));
         }
         if !url.path().ends_with('/') {
             url.set_path(&format!("{}/", url.path()));
@@ -28,11 +28,11 @@ impl Address {
         Ok(Self { url, is_secret: false })
     }
 
-    /// The API of a host that has nothing else on it.
+    /// The API of a host, without a path.
     pub fn host(key: &str, text: &str) -> Result<Self, Failure> {
         let url = encrypted(key, text)?;
         if url.path() != "/" || has_more_than_a_path(&url) {
-            return Err(wrong(key, "write https://HOST without anything behind it"));
+            return Err(wrong(key, "write https://HOST without a path"));
         }
         Ok(Self { url, is_secret: false })
     }
@@ -54,7 +54,7 @@ impl Address {
         Ok(Self { url, is_secret: true })
     }
 
-    /// The address below this one that these segments lead to, each percent-encoded.
+    /// The address of these path segments below this one, each percent-encoded.
     #[must_use]
     pub fn below(&self, segments: &[&str]) -> Self {
         let mut below = self.clone();
@@ -75,10 +75,10 @@ impl Address {
         self.is_secret
     }
 
-    /// What a reference of ours, or a link of an answer, leads to; or, if it leads elsewhere, to what. That is not ours
-    /// to follow with a token in the header.
+    /// Where a reference of ours, or a link in a response, leads; if it leads elsewhere, the error describes where.
+    /// Such a link must not be followed with a token in the header.
     pub(super) fn join(&self, reference: &str) -> Result<Url, &'static str> {
-        let url = self.url.join(reference).map_err(|_| "no address at all")?;
+        let url = self.url.join(reference).map_err(|_| "an invalid address")?;
         if url.scheme() != self.url.scheme() {
             return Err("another scheme");
         }
@@ -101,7 +101,7 @@ fn encrypted(key: &str, text: &str) -> Result<Url, Failure> {
     if is_confidential(&url) {
         return Ok(url);
     }
-    Err(wrong(key, "what is sent there would not be encrypted: write https://HOST"))
+    Err(wrong(key, "the connection would not be encrypted: write https://HOST"))
 }
 
 fn has_more_than_a_path(url: &Url) -> bool {
@@ -155,7 +155,7 @@ mod tests {
             ("/other/x", "another part of the host"),
             ("../other/x", "another part of the host"),
             ("/base/../other", "another part of the host"),
-            ("https://[::1", "no address at all"),
+            ("https://[::1", "an invalid address"),
         ] {
             assert_eq!(own(href).unwrap_err(), what, "{href}");
         }
@@ -192,7 +192,7 @@ mod tests {
         for wrong in ["https://a.jp/v2", "https://a.jp?x=1", "https://key@a.jp"] {
             let failure = host(wrong).unwrap_err();
             assert_eq!(failure.kind, FailureKind::Configuration);
-            assert!(failure.message.contains("without anything behind it"), "{wrong}");
+            assert!(failure.message.contains("without a path"), "{wrong}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Answers: read to their end or their limit, and what an error's body says.
+//! Responses: read to their end or their limit, and the message in an error's body.
 
 use std::time::Duration;
 
@@ -10,21 +10,21 @@ use super::error::{ApiErrorKind, Problem};
 use crate::mask::Redactor;
 use crate::printable::{self, shortened};
 
-/// How much of an answer is quoted.
+/// How much of a response is quoted.
 const QUOTED_CHARACTERS: usize = 300;
-/// The most bytes that so many characters have.
+/// The most bytes that this many characters take.
 const QUOTED_BYTES: usize = QUOTED_CHARACTERS * 4;
-/// The room for an answer at first; no header of the server decides how much memory is taken at once.
+/// Initial buffer size; no header from the server decides how much memory is allocated at once.
 const FIRST_ROOM: usize = 1024 * 1024;
 
-/// An answer, with its body as far as it was read.
+/// A response, with as much of its body as was read.
 #[derive(Debug)]
 pub struct Answer {
     /// Its status.
     pub status: StatusCode,
     /// Its headers.
     pub headers: HeaderMap,
-    /// Its body, unpacked.
+    /// Its body, decompressed.
     pub body: Vec<u8>,
     pub(super) end: End,
     /// How long the API asked to wait before the next call, if it did.
@@ -36,16 +36,16 @@ pub struct Answer {
 /// How a body ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum End {
-    /// As it should.
+    /// Complete.
     Whole,
-    /// It is longer than what is read.
+    /// It is longer than the limit.
     TooLong,
-    /// Before its end, for this reason.
+    /// It ended early, for this reason.
     Broken(&'static str),
 }
 
-/// Reads a body of at most so many bytes, counted after it was unpacked: a small file may unpack to a large one. Of one
-/// that says itself that it is longer, only what may be quoted.
+/// Reads a body of at most this many bytes, counted after decompression: a small body may decompress to a large one.
+/// If its own header declares it longer, only what may be quoted is read.
 pub(super) async fn read(mut response: Response, most: usize) -> (Vec<u8>, End) {
     let announced = response.content_length().and_then(|length| usize::try_from(length).ok());
     let is_too_long = announced.is_some_and(|length| length > most);
@@ -69,7 +69,7 @@ pub(super) async fn read(mut response: Response, most: usize) -> (Vec<u8>, End) 
 }
 
 impl Answer {
-    /// Whether the body ended as it should, and within what is read.
+    /// Whether the body is complete and within the limit.
     pub fn is_whole(&self) -> bool {
         self.end == End::Whole
     }
@@ -89,7 +89,7 @@ impl Answer {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// The status and these words on one short line.
+    /// The status and this text on one short line.
     pub fn quote(&self, words: &str) -> String {
         let status = self.status.as_u16();
         // Shortened last: half a secret is not known as one.
@@ -100,7 +100,7 @@ impl Answer {
         }
     }
 
-    /// The status and what the body says, on one short line: of JSON the words of an error, of anything else its
+    /// The status and the body's message on one short line: for JSON the error message, for anything else its
     /// beginning.
     pub fn quoted(&self) -> String {
         self.quote(&words(&self.body).said.unwrap_or_default())
@@ -112,7 +112,7 @@ impl Answer {
             .map(|text| shortened(&self.redactor.redact(&text), QUOTED_CHARACTERS).into_owned())
     }
 
-    /// What is wrong with an answer that is an error by its status.
+    /// The problem of a response whose status is an error.
     pub(super) fn rejection(&self) -> Problem {
         let words = words(&self.body);
         let reason = self.quote(words.said.as_deref().unwrap_or_default());
@@ -131,39 +131,39 @@ impl Answer {
         }
     }
 
-    /// A problem of this answer, which is none by its status.
+    /// A problem of this response, whose status is a success.
     pub(super) fn problem(&self, problem: Problem) -> Problem {
         Problem { status: Some(self.status), retry_after: self.retry_after, ..problem }
     }
 }
 
-/// Whether the same call may be answered otherwise later.
+/// Whether the same call may succeed later.
 pub(super) fn may_pass(status: StatusCode) -> bool {
     status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
 }
 
-/// The beginning of a body, on one line; of JSON nothing, however broken it is, since it may hold what is nobody's
-/// business: personal data, or new tokens.
+/// The beginning of a body, on one line; for JSON, even if broken, nothing, since it may hold private data: personal
+/// data, or new tokens.
 fn beginning(body: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(&body[..body.len().min(QUOTED_BYTES)]);
     let text = one_line(text.trim_start_matches('\u{feff}'));
     (!text.starts_with(['{', '[', '"'])).then_some(text)
 }
 
-/// What an error's body says.
+/// The message in an error's body.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Words {
-    /// The API's word for the error.
+    /// The API's code for the error.
     code: Option<String>,
-    /// For people.
+    /// The message, for people.
     said: Option<String>,
     /// Whether it has the shape of OAuth's errors.
     is_oauth: bool,
 }
 
-/// The API's word for an error and what it says, from the shapes in use: Cafe24's and others'
-/// `{"error": {"code", "message"}}`, OAuth's `{"error", "error_description"}` (RFC 6749 section 5.2), `{"message"}`,
-/// LINE WORKS's `{"code", "description"}`, and `{"detail"}` (RFC 9457).
+/// The API's error code and message, from the shapes in use: Cafe24's and others' `{"error": {"code", "message"}}`,
+/// OAuth's `{"error", "error_description"}` (RFC 6749 section 5.2), `{"message"}`, LINE WORKS's `{"code",
+/// "description"}`, and `{"detail"}` (RFC 9457).
 fn words(body: &[u8]) -> Words {
     let Ok(value) = serde_json::from_slice::<Value>(body) else {
         let said = match beginning(body) {
@@ -188,7 +188,7 @@ fn words(body: &[u8]) -> Words {
     ];
     let said = said.into_iter().find_map(text);
     let said = match (&code, said) {
-        // A number says no more than the status.
+        // A number adds nothing to the status.
         (Some(code), Some(said))
             if code.contains(|c: char| !c.is_ascii_digit()) && !said.contains(code.as_str()) =>
         {
@@ -249,7 +249,7 @@ mod tests {
             (r#"{"code":"UNAUTHORIZED","description":"no token"}"#, "HTTP 400: no token (UNAUTHORIZED)"),
             (r#"{"code":"NO_ROOM","message":"NO_ROOM: gone"}"#, "HTTP 400: NO_ROOM: gone"),
             (r#"{"type":"about:blank","detail":"too long"}"#, "HTTP 400: too long"),
-            // Of other JSON nothing: it may hold anything.
+            // Nothing of other JSON: it may hold anything.
             (r#"{"members":[{"name":"kim"}]}"#, "HTTP 400"),
             (r#"["kim"]"#, "HTTP 400"),
         ] {

@@ -1,4 +1,4 @@
-//! One question to an API.
+//! One request to an API.
 
 use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -7,7 +7,7 @@ use url::form_urlencoded;
 
 use crate::mask::Secret;
 
-/// One question.
+/// One request.
 #[derive(Debug)]
 pub struct Call<'a> {
     pub(super) method: Method,
@@ -21,7 +21,7 @@ pub struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// A question that may be repeated. The path is below the API's address; an empty one is the address itself.
+    /// A request that may be repeated. The path is below the API's address; an empty one is the address itself.
     pub fn get(path: &'a str, query: &'a [(&'a str, String)]) -> Self {
         Self {
             method: Method::GET,
@@ -52,7 +52,7 @@ impl<'a> Call<'a> {
         Self { method: Method::POST, body: Some(body), tries: Some(1), headers, ..Self::get(path, &[]) }
     }
 
-    /// Adds headers; one that is there already is replaced.
+    /// Adds headers, replacing existing ones.
     #[must_use]
     pub fn headers(mut self, headers: HeaderMap) -> Self {
         self.headers.extend(headers);
@@ -66,14 +66,14 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// Says that the answer is a secret, such as a token: nothing of it is quoted that is not an error's own words.
+    /// Marks the response as a secret, such as a token: only an error message in it is ever quoted.
     #[must_use]
     pub fn for_secret(mut self) -> Self {
         self.is_answer_secret = true;
         self
     }
 
-    /// Allows so many tries, as of a call that may be repeated.
+    /// Allows this many attempts, as for a call that may be repeated.
     #[must_use]
     pub fn tries(mut self, tries: u32) -> Self {
         self.tries = Some(tries);

@@ -1,4 +1,4 @@
-//! The one HTTP client of a command, and what it means when a request gets no answer.
+//! The single HTTP client of a command, and what it means when a request gets no response.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use crate::failure::Failure;
 
 /// How long an API may take to be reached.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Load balancers close what is idle for a minute. A connection that is just being closed costs a try, and of a mail
-/// it leaves the fate unknown; so ours are closed first.
+/// Load balancers close connections that are idle for a minute. One that is just being closed costs an attempt, and
+/// leaves it unknown whether a mail was accepted; so ours are closed first.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The client, whose connections are reused for the same host.
@@ -19,10 +19,10 @@ pub(super) fn of(cx: &Context) -> Result<Client, Failure> {
     cx.once(build)
 }
 
-/// TLS goes through the one provider of the tree, with certificate checks on, and no redirect is followed with our
+/// TLS uses the crypto provider of the whole program, with certificate checks on, and no redirect is followed with our
 /// credentials.
 fn build() -> Result<Client, Failure> {
-    // A second call finds the provider installed, which is all it wants.
+    // On a second call the provider is already installed, which is fine.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::builder()
         .redirect(reqwest::redirect::Policy::none())
@@ -35,7 +35,7 @@ fn build() -> Result<Client, Failure> {
         .map_err(|error| Failure::failed(format!("failed to build an HTTP client: {error}")))
 }
 
-/// What a request without an answer means. The text never holds the URL, which may be a credential.
+/// What a request without a response means. The text never holds the URL, which may be a credential.
 pub(super) fn unanswered(error: reqwest::Error) -> Problem {
     let error = error.without_url();
     if error.is_builder() {
@@ -56,11 +56,11 @@ pub(super) fn unanswered(error: reqwest::Error) -> Problem {
     }
 }
 
-/// The last cause, which says most, and whether it is about a certificate.
+/// The innermost cause, which is the most specific, and whether it is about a certificate.
 fn innermost(error: &reqwest::Error) -> (String, bool) {
     let mut cause: &dyn std::error::Error = error;
     loop {
-        // A TLS error stands inside an I/O error, which does not count it among its sources.
+        // A TLS error is wrapped in an I/O error, which does not report it as a source.
         let inside = cause
             .downcast_ref::<std::io::Error>()
             .and_then(std::io::Error::get_ref)

@@ -1,4 +1,4 @@
-//! Why a call came to nothing: the one error of all outside APIs.
+//! Why a call failed: the single error type of all outside APIs.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,20 +16,20 @@ pub enum ApiErrorKind {
     Unreachable,
     /// The server's certificate is not to be trusted: the request did not leave.
     Untrusted,
-    /// The API wants no call now. Of a call that was made, its answer said so.
+    /// The API accepts no calls now; if a call was made, its response said so.
     Throttled,
-    /// The request left, and its answer was not heard, or not to its end: it may have been done.
+    /// The request left, and its response was not received, or not completely: it may have been carried out.
     Unheard,
     /// The answer was an error.
     Rejected,
-    /// The answer was a success by its status, but nothing that this API answers.
+    /// The status was a success, but the body is not a response of this API.
     Unreadable,
-    /// The fault is on our side, as of the database that keeps the API's tokens; see the failure.
+    /// The fault is on our side, such as the database that keeps the API's tokens; see the failure.
     Ours,
 }
 
-/// Why a call came to nothing, after all its tries. The text names the API, the call without its values, and the
-/// reason; no secret, no URL that is a credential, and of the answer one short line.
+/// Why a call failed, after all its attempts. The text names the API, the call without its values, and the reason; no
+/// secret, no URL that is a credential, and one short line of the response.
 #[derive(Debug, Clone)]
 pub struct ApiError(Box<Details>);
 
@@ -88,13 +88,13 @@ impl ApiError {
         self.0.problem.retry_after
     }
 
-    /// The API's own word for what is wrong, such as OAuth's `invalid_grant`, if the answer had one.
+    /// The API's own error code, such as OAuth's `invalid_grant`, if the response had one.
     pub fn code(&self) -> Option<&str> {
         self.0.problem.code.as_deref()
     }
 
-    /// The word of an error that has the shape of OAuth's own, `{"error": "…"}` (RFC 6749 section 5.2): nothing between
-    /// us and the server says so.
+    /// The code of an error in OAuth's own shape, `{"error": "…"}` (RFC 6749 section 5.2): no proxy between us and the
+    /// server answers like that.
     pub fn oauth_error(&self) -> Option<&str> {
         self.code().filter(|_| self.0.problem.is_oauth)
     }
@@ -124,7 +124,7 @@ impl From<Failure> for ApiError {
     }
 }
 
-/// Why a try came to nothing.
+/// Why an attempt failed.
 #[derive(Debug, Clone)]
 pub(super) struct Problem {
     pub(super) kind: ApiErrorKind,
@@ -133,7 +133,7 @@ pub(super) struct Problem {
     pub(super) code: Option<String>,
     pub(super) is_oauth: bool,
     pub(super) retry_after: Option<Duration>,
-    /// Whether the other side, or the way to it, is at fault: later it may work.
+    /// Whether the other side, or the network, is at fault: later it may work.
     pub(super) may_pass: bool,
 }
 

@@ -1,13 +1,13 @@
-//! The floor under all outside APIs: one HTTP client, bounded tries, waits that the API asked for, bounded answers,
+//! What all API clients share: one HTTP client, bounded attempts, waits that the API asked for, bounded responses,
 //! requests traced with `-vv`, and one error that names the API and the call and holds no secret.
 //!
-//! It knows no API: what an answer says of the time of the next call is each API's own [`Rule`], and what an answer
-//! holds is read by the caller's own function. There are three ways to ask:
+//! It is independent of any API: when the next call may be made is decided by each API's own [`Rule`], and the content
+//! of a response is read by the caller's own function. There are three ways to call:
 //!
-//! - [`Api::send`] for a JSON API: asks until the answer is understood or no further try would help. `decode` runs
-//!   inside the tries, since a page that is not JSON is worth another one.
-//! - [`Api::tell`] for a service that takes a message: asks once, and the caller says which answer is a success.
-//! - [`Api::exchange`] for callers that judge each answer themselves, as of a mail: whatever was heard is an answer.
+//! - [`Api::send`] for a JSON API: asks until the response is understood or another attempt would not help. `decode`
+//! runs inside the attempts, since a page that is not JSON is worth another one.
+//! - [`Api::tell`] for a service that takes a message: asks once, and the caller decides which response is a success.
+//! - [`Api::exchange`] for callers that judge each response themselves, such as mail clients: any response counts.
 
 mod address;
 mod answer;
@@ -46,25 +46,25 @@ use pace::{Destination, Go};
 pub use timing::{Pause, Rule, no_rule, retry_after};
 use timing::{as_of, http_date};
 
-/// The usual end of a growing pause between two tries.
+/// The default cap of the backoff between two attempts.
 pub const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
-/// Waits from this length on are shown; a shorter one is over before it is read.
+/// Waits of at least this length are shown; a shorter one is over before anyone has read it.
 const NOTABLE_WAIT: Duration = Duration::from_secs(3);
-/// What an answer asks for beyond this is the same to us, and no wild number overflows a clock.
+/// A longer wait is treated as this, so that no absurd number overflows a clock.
 const LONGEST_PAUSE: Duration = Duration::from_hours(24);
 /// The usual [`Terms::longest_answer`]: a page of a thousand orders with items has a few MiB.
 pub const LONGEST_PAGE: usize = 32 * 1024 * 1024;
-/// The longest answer of an API that has only a few lines to say; more of it is not read.
+/// The longest response of an API that returns only a few lines; the rest is not read.
 pub const LONGEST_REPLY: usize = 64 * 1024;
-/// A body gets a second more for each of these many bytes: a slow line is not a silent server.
+/// A body gets one more second per this many bytes: a slow line is not a silent server.
 const BYTES_PER_SECOND: u64 = 256 * 1024;
 
-/// Keeps a block beyond this process: calling while blocked makes it longer.
+/// Stores a block beyond this process: calling while blocked makes it longer.
 pub trait Blocks: Send + Sync {
-    /// How much longer no call is wanted.
+    /// How long calls stay blocked.
     fn blocked_for(&self) -> BoxFuture<'_, Result<Option<Duration>, Failure>>;
 
-    /// Notes that no call is wanted for so long.
+    /// Blocks calls for this long.
     fn block<'a>(&'a self, wait: Duration, reason: &'a str) -> BoxFuture<'a, Result<(), Failure>>;
 }
 
@@ -73,26 +73,26 @@ pub trait Blocks: Send + Sync {
 pub struct Terms {
     /// How people call it.
     pub name: &'static str,
-    /// How often a call is tried that may be repeated.
+    /// Attempts for a call that may be repeated.
     pub tries: u32,
-    /// The pause between two tries.
+    /// The pause between two attempts.
     pub backoff: Backoff,
-    /// How long one try may take, its answer read to the end, apart from the time that the request's body needs.
+    /// How long one attempt may take, including reading the whole response but not sending the request's body.
     pub request_timeout: Duration,
     /// If the API asks to wait longer than this, the call ends with 75.
     pub longest_wait: Duration,
-    /// The most bytes of an answer that are read, after it was unpacked.
+    /// The most bytes of a response that are read, after decompression.
     pub longest_answer: usize,
     /// At most this many calls a second; 0 sets no limit.
     pub calls_per_second: f64,
-    /// Calls that may follow each other at once, before the rate counts.
+    /// Calls that may follow each other at once, before the rate applies.
     pub burst: u32,
-    /// What an answer says of the time of the next call.
+    /// How long a response asks us to wait before the next call.
     pub rule: Rule,
 }
 
 impl Terms {
-    /// Those of an API that is asked once and answers in a few lines: without a rate, without a rule.
+    /// The terms of an API that is called once and answers in a few lines: no rate, no rule.
     pub const fn once(name: &'static str, request_timeout: Duration) -> Self {
         Self {
             name,
@@ -108,7 +108,8 @@ impl Terms {
     }
 }
 
-/// An outside API at one address. Clones share its pace, and so do all others of that name and address in this process.
+/// An outside API at one address. Clones share its pace, and so do all others with that name and address in this
+/// process.
 #[derive(Clone)]
 pub struct Api {
     client: Client,
@@ -120,12 +121,12 @@ pub struct Api {
     output: Output,
 }
 
-/// An answer that was understood.
+/// A response that was understood.
 #[derive(Debug)]
 pub struct Answered<T> {
-    /// What it holds.
+    /// Its content.
     pub value: T,
-    /// A time at which the server had what it gave, or later: its `Date`, but never later than our clock before the
+    /// The time at which the server read the data, or later: its `Date`, but never later than our clock before the
     /// call.
     pub as_of: DateTime<Utc>,
 }
@@ -133,13 +134,13 @@ pub struct Answered<T> {
 /// What a caller's function made of a body.
 #[derive(Debug)]
 pub struct Decoded<T> {
-    /// What it holds.
+    /// Its content.
     pub value: T,
     /// How many records that is, for the trace.
     pub rows: usize,
 }
 
-/// A call that is ready to go.
+/// A call that is ready to send.
 struct Prepared {
     request: Request,
     about: About,
@@ -147,9 +148,9 @@ struct Prepared {
     is_answer_secret: bool,
 }
 
-/// How people are told of a call.
+/// How a call is shown to people.
 struct About {
-    /// The method and the path, never the values of the query; of a secret address the method alone.
+    /// The method and the path, never the query's values; for a secret address only the method.
     name: String,
     /// The names of the query's parameters.
     query: String,
@@ -157,11 +158,11 @@ struct About {
 }
 
 impl Api {
-    /// An API at an address. It asks nobody yet.
+    /// An API at an address. Makes no request.
     pub fn new(cx: &Context, address: Address, terms: Terms) -> Result<Self, Failure> {
         let destination = pace::destination(terms.name, address.url());
         let redactor = cx.config.redactor();
-        // The settings know it already, if it came from one of their variables.
+        // The settings' redactor already knows it if it came from one of their variables.
         let redactor = if address.is_secret() {
             redactor.with(secrets_of_webhook(address.url().as_str()))
         } else {
@@ -178,7 +179,7 @@ impl Api {
         })
     }
 
-    /// The same with blocks that are kept beyond this process.
+    /// The same with blocks that are stored beyond this process.
     #[must_use]
     pub fn with_blocks(self, blocks: Arc<dyn Blocks>) -> Self {
         Self { blocks: Some(blocks), ..self }
@@ -205,7 +206,7 @@ impl Api {
         self
     }
 
-    /// The address that a link of an answer leads to, if it is on this API: others are not ours to follow, with our
+    /// The address that a link in a response leads to, if it is on this API: others must not be followed with our
     /// token in the header.
     pub fn own_link(&self, href: &str) -> Result<Url, ApiError> {
         self.address.join(href).map_err(|what| {
@@ -215,18 +216,18 @@ impl Api {
     }
 
     /// The machine's time, which an outside system compares with its own: in a signature, or in a token's lifetime.
-    #[expect(clippy::disallowed_methods, reason = "a server's clock knows of no rehearsal")]
+    #[expect(clippy::disallowed_methods, reason = "a server's clock knows nothing of a rehearsal")]
     pub fn machine_time() -> DateTime<Utc> {
         clock::machine_time()
     }
 
-    /// Waits until the API wants calls again. Every call does it too; this is for callers that fetch a token first,
-    /// which may end meanwhile.
+    /// Waits until the API accepts calls again. Every call does this too; it is for callers that fetch a token first,
+    /// which might expire meanwhile.
     pub async fn wait_out_block(&self) -> Result<(), ApiError> {
         self.go(false).await
     }
 
-    /// Asks until there is an answer that `decode` understands, or no further try would help.
+    /// Asks until there is a response that `decode` understands, or another attempt would not help.
     pub async fn send<T>(
         &self,
         call: Call<'_>,
@@ -257,8 +258,8 @@ impl Api {
             if !problem.may_pass || number >= prepared.tries {
                 return Err(self.error(&prepared.about, problem, number));
             }
-            // A wait that the answer asked for is kept before the next call; no time at all is no such wait, and what
-            // failed is not asked again at once.
+            // A wait that the response asked for is observed before the next call; a zero wait does not count, since a
+            // failed call is not repeated at once.
             if problem.retry_after.is_none_or(|wait| wait.is_zero()) {
                 let pause = self.terms.backoff.pause(number);
                 self.trace(|| {
@@ -275,8 +276,7 @@ impl Api {
         }
     }
 
-    /// Asks once. Of an answer that is a success by its status `accept` says what it holds, or why it is not one of
-    /// this API's; any other is an error.
+    /// Asks once. For a 2xx response, `accept` returns its content or why it is not valid; any other is an error.
     pub async fn tell<T>(
         &self,
         call: Call<'_>,
@@ -300,7 +300,7 @@ impl Api {
         Err(self.error(&prepared.about, problem, 1))
     }
 
-    /// Asks once, and gives whatever was answered; an error only where nothing was.
+    /// Asks once, and returns whatever response there was; an error only if there was none.
     pub async fn exchange(&self, call: Call<'_>) -> Result<Answer, ApiError> {
         let prepared = self.prepare(call)?;
         self.exchange_prepared(&prepared).await
@@ -318,7 +318,7 @@ impl Api {
         answer.map_err(|problem| self.error(&prepared.about, problem, 1))
     }
 
-    /// One try: the request goes out, and what its answer says of the next call is done.
+    /// One attempt: sends the request, and applies the wait that the response asks for.
     async fn ask(&self, prepared: &Prepared) -> Result<Answer, Problem> {
         let request = prepared.request.try_clone().unwrap_or_else(|| unreachable!("no body is a stream"));
         let response = self.client.execute(request).await.map_err(client::unanswered)?;
@@ -328,7 +328,7 @@ impl Api {
         Ok(Answer { status, headers, body, end, retry_after, redactor: prepared.about.redactor.clone() })
     }
 
-    /// What an answer of a JSON API holds.
+    /// The content of a JSON API's response.
     fn understood<T>(
         &self,
         prepared: &Prepared,
@@ -342,7 +342,7 @@ impl Api {
         }
         let is_final = !answer.status.is_success() && !answer::may_pass(answer.status);
         if let End::Broken(reason) = answer.end {
-            // The status was heard, and of a refusal it is what counts.
+            // The status was received, and for a refusal it is what matters.
             return Err(if is_final {
                 answer.rejection()
             } else {
@@ -356,7 +356,7 @@ impl Api {
         let unreadable = |reason: String| Problem::passing(ApiErrorKind::Unreadable, reason);
         decode(body).map_err(|error| {
             answer.problem(if error.is_data() {
-                // JSON of another shape stays so; anything else may be a proxy's page of this moment.
+                // JSON of another shape will not change; anything else may be a proxy's temporary error page.
                 Problem::lasting(
                     ApiErrorKind::Unreadable,
                     format!(
@@ -409,8 +409,8 @@ impl Api {
         }
     }
 
-    /// The address of a call. Its values are percent-encoded; Cafe24 wants a space as `%20`, which a form's `+` is
-    /// not everywhere.
+    /// The address of a call. Its values are percent-encoded; Cafe24 requires `%20` for a space, and does not accept a
+    /// form's `+` everywhere.
     fn url(&self, call: &Call<'_>) -> Result<Url, ApiError> {
         let mut url = self.own_link(call.path.trim_start_matches('/'))?;
         if !call.query.is_empty() {
@@ -422,7 +422,7 @@ impl Api {
         Ok(url)
     }
 
-    /// Does what an answer says of the time of the next call, before anything else is done with it. Gives the wait.
+    /// Applies the response's wait before anything else is done with it. Returns the wait.
     async fn heed(&self, response: &Response) -> Option<Duration> {
         let mut pause = (self.terms.rule)(response.status(), response.headers(), Self::machine_time())?;
         pause.wait = pause.wait.min(LONGEST_PAUSE);
@@ -432,13 +432,13 @@ impl Api {
             && let Some(blocks) = &self.blocks
             && let Err(failure) = blocks.block(pause.wait, &pause.reason).await
         {
-            // This process knows it anyway, and the answer is good: what fails here fails the next commit.
+            // This process knows it anyway, and the response is good: what fails here will fail the next commit.
             self.trace(|| format!("failed to keep the block for other processes: {failure}"));
         }
         Some(pause.wait)
     }
 
-    /// Waits until a call may be made; with a `slot` it counts against the rate.
+    /// Waits until a call may be made; with `slot` it counts against the rate.
     async fn go(&self, slot: bool) -> Result<(), ApiError> {
         loop {
             let rate = if slot { self.terms.calls_per_second } else { 0.0 };
@@ -459,8 +459,8 @@ impl Api {
                     continue;
                 }
             }
-            // The last thing before the call: another process, or another task, may have been told of a block while
-            // this one waited or was busy with its last page. It costs one row by its key.
+            // Right before the call: another process or task may have received a block while this one waited or was
+            // busy with its last page. It costs one lookup by key.
             if let Some(blocks) = &self.blocks
                 && let Some(wait) = blocks.blocked_for().await?
             {
@@ -472,10 +472,10 @@ impl Api {
         }
     }
 
-    /// The error of a call that is not made, since the API wants none for longer than we wait.
+    /// The error of a call that is not made, since the API accepts none for longer than we wait.
     fn blocked(&self, wait: Duration, reason: &str) -> ApiError {
         let shown = format_duration(Duration::from_secs(wait.as_secs().max(1)));
-        let reason = format!("{} wants no call for {shown}: {reason}", self.terms.name);
+        let reason = format!("{} asks for no calls for {shown}: {reason}", self.terms.name);
         let problem = Problem::passing(ApiErrorKind::Throttled, reason.clone());
         ApiError::new(reason, Problem { retry_after: Some(wait), ..problem })
             .hint(format!("run it again in {shown}"))
@@ -490,7 +490,7 @@ impl Api {
         ApiError::new(format!("failed to ask {api}{call}: {reason}{after}"), Problem { reason, ..problem })
     }
 
-    /// The line of one try, for who traces requests (`-vv`).
+    /// The line of one attempt, for tracing requests (`-vv`).
     fn trace_try(
         &self,
         prepared: &Prepared,
@@ -523,14 +523,14 @@ impl fmt::Debug for Api {
     }
 }
 
-/// Bytes as people count them: `32 MiB`.
+/// Bytes for people: `32 MiB`.
 fn size(bytes: usize) -> String {
     const KIB: usize = 1024;
     const MIB: usize = KIB * KIB;
     if bytes < MIB { format!("{} KiB", bytes / KIB) } else { format!("{} MiB", bytes / MIB) }
 }
 
-/// What serde says of a value that is not as expected, without the value: it may be a person's, or a token.
+/// serde's message about an unexpected value, without the value: it may be personal data, or a token.
 fn without_value(said: &str) -> String {
     match said.rfind(", expected ") {
         Some(place) if said.starts_with("invalid ") => said[place + 2..].to_owned(),

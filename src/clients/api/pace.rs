@@ -1,4 +1,4 @@
-//! When the next call may go: the rate of a destination, and the blocks that its answers told of.
+//! When the next call may be made: the rate of a destination, and the blocks that its responses announced.
 //!
 //! One state for each address in this process, whatever the caller: the next job of the same account must not call while
 //! blocked.
@@ -28,9 +28,9 @@ pub(super) struct Destination(Mutex<Pace>);
 #[derive(Debug, PartialEq)]
 pub(super) enum Go {
     Now,
-    /// The slot is taken; it begins then.
+    /// The slot is reserved; it begins after this time.
     After(Duration),
-    /// No slot is taken: ask again then.
+    /// No slot is reserved: ask again after this time.
     Blocked(Duration, String),
 }
 
@@ -54,7 +54,7 @@ impl Destination {
 
 #[derive(Debug, Default)]
 struct Pace {
-    /// When the bucket would be empty again: each call moves it by the time that it stands for (GCRA).
+    /// When the bucket would be empty again: each call moves it by the interval of one call (GCRA).
     empty_at: Option<Instant>,
     blocked: Option<(Instant, String)>,
 }
@@ -70,7 +70,7 @@ impl Pace {
         if rate <= 0.0 {
             return Go::Now;
         }
-        // A call in a year is a setting too.
+        // One call per year is a valid setting too.
         let each =
             Duration::try_from_secs_f64(1.0 / rate).map_or(LONGEST_PAUSE, |each| each.min(LONGEST_PAUSE));
         let empty_at = self.empty_at.map_or(now, |at| at.max(now));
@@ -82,7 +82,7 @@ impl Pace {
         }
     }
 
-    /// A later end wins: of two answers the one that was made last may arrive first.
+    /// The later end wins: of two responses, the newer one may arrive first.
     fn block(&mut self, until: Instant, reason: &str) {
         if self.blocked.as_ref().is_none_or(|(known, _)| *known < until) {
             self.blocked = Some((until, reason.to_owned()));

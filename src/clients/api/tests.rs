@@ -46,7 +46,7 @@ fn api_at(base: &str, terms: Terms, blocks: Option<Arc<dyn Blocks>>) -> Result<A
     })
 }
 
-/// A server that gives these answers, one a connection, and counts the requests.
+/// A server that gives these responses, one per connection, and counts the requests.
 fn server(answers: Vec<Vec<u8>>) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
@@ -77,7 +77,7 @@ fn number(body: &[u8]) -> serde_json::Result<Decoded<u64>> {
     Ok(Decoded { value: serde_json::from_slice(body)?, rows: 1 })
 }
 
-/// What comes of a call to a server with these answers, and how often it was asked.
+/// The result of a call to a server with these responses, and the number of requests it received.
 async fn asked(answers: Vec<Vec<u8>>) -> (Result<u64, ApiError>, usize) {
     let (address, asked) = server(answers);
     let api = api_at(&address, terms(), None).unwrap();
@@ -125,7 +125,7 @@ async fn what_cannot_pass_is_asked_once() {
 }
 
 #[tokio::test]
-async fn after_the_last_try_it_is_later_and_says_how_often() {
+async fn after_the_last_attempt_it_is_later_and_states_the_number_of_tries() {
     let (result, asked) = asked(vec![answer("503 Busy", "", b"busy"); 3]).await;
     let error = result.unwrap_err();
     assert_eq!((error.failure_kind(), error.status(), asked), (FailureKind::TryLater, Some(503), 3));
@@ -136,7 +136,7 @@ async fn after_the_last_try_it_is_later_and_says_how_often() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_later() {
+async fn an_unreachable_server_means_later() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
@@ -163,7 +163,7 @@ async fn an_answer_without_an_end_is_not_read_to_it() {
 
 #[tokio::test]
 async fn a_small_answer_that_unpacks_to_a_large_one_is_not_read_either() {
-    // 33 MiB of blanks, packed.
+    // 33 MiB of blanks, compressed.
     let mut packed = gzip(&vec![b' '; 33 * 1024 * 1024]);
     let (result, _) = asked(vec![answer("200 OK", "Content-Encoding: gzip\r\n", &packed)]).await;
     assert!(result.unwrap_err().to_string().contains("the answer is longer than 32 MiB"));
@@ -178,7 +178,7 @@ fn gzip(data: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// Blocks that are kept, and those that were noted.
+/// A stored block, and those that were recorded.
 struct Kept(Mutex<Vec<u64>>, Option<Duration>);
 
 impl Blocks for Kept {
@@ -202,12 +202,12 @@ async fn a_wait_that_is_too_long_ends_the_call_and_is_kept_for_others() {
     let kept = Arc::new(Kept(Mutex::default(), None));
     let api =
         api_at(&address, Terms { name: "Blocked", rule: block, ..terms() }, Some(kept.clone())).unwrap();
-    // The answer itself is good.
+    // The response itself is good.
     assert_eq!(api.send(Call::get("things", &[]), number).await.unwrap().value, 7);
     let error = api.send(Call::get("things", &[]), number).await.unwrap_err();
     assert_eq!(error.failure_kind(), FailureKind::TryLater);
-    assert!(error.to_string().contains("Blocked wants no call for 59m59s: usage"), "{error}");
-    // So says another value of the same address, as the next job of the same mall has.
+    assert!(error.to_string().contains("Blocked asks for no calls for 59m59s: usage"), "{error}");
+    // Another value with the same address, as the next job of the same mall has, reports the same.
     let other = api_at(&address, Terms { name: "Blocked", ..terms() }, None).unwrap();
     assert!(other.send(Call::get("things", &[]), number).await.is_err());
     assert_eq!(*kept.0.lock().unwrap(), [3600]);
@@ -257,7 +257,7 @@ async fn json_is_not_quoted_when_it_breaks_off_or_is_of_another_shape() {
 }
 
 #[tokio::test]
-async fn who_hurries_does_not_pause_long_before_a_further_try() {
+async fn a_hurried_call_does_not_pause_long_before_another_attempt() {
     let (address, _) =
         server(vec![answer("503 Busy", "", b""), answer("503 Busy", "", b""), answer("200 OK", "", b"7")]);
     let hour = Duration::from_hours(1);
@@ -270,13 +270,13 @@ async fn who_hurries_does_not_pause_long_before_a_further_try() {
 }
 
 #[tokio::test]
-async fn a_wild_time_to_come_back_at_is_later_and_no_panic() {
+async fn an_absurd_retry_after_means_later_and_does_not_panic() {
     let (address, _) = server(vec![answer("503 Busy", "Retry-After: 18446744073709551615\r\n", b"")]);
-    // A name of its own: the port may come back for another test, and the block with it.
+    // A unique name: another test may get the same port, and the block with it.
     let api = api_at(&address, Terms { name: "Wild", ..terms() }, None).unwrap();
     let error = api.send(Call::get("things", &[]), number).await.unwrap_err();
     assert_eq!(error.failure_kind(), FailureKind::TryLater);
-    assert!(error.to_string().contains("wants no call for"), "{error}");
+    assert!(error.to_string().contains("asks for no calls for"), "{error}");
 }
 
 #[tokio::test]
@@ -311,7 +311,7 @@ async fn a_path_that_leads_elsewhere_is_not_followed() {
     assert_eq!(error.to_string(), "failed to follow a link of Test: it leads to another scheme");
 }
 
-/// A webhook whose server gives this answer.
+/// A webhook whose server gives this response.
 fn webhook(given: Vec<u8>) -> (Api, Arc<AtomicUsize>) {
     let (address, asked) = server(vec![given]);
     let terms = Terms { rule: retry_after, ..Terms::once("Hook", Duration::from_secs(5)) };
@@ -369,7 +369,7 @@ async fn the_url_of_a_webhook_is_in_no_error() {
 }
 
 #[tokio::test]
-async fn whatever_is_heard_is_an_answer_to_who_judges_it_alone() {
+async fn any_response_counts_for_a_caller_that_judges_it_itself() {
     for (given, quoted, is_whole) in [
         (answer("202 Accepted", "", b""), "HTTP 202", true),
         (answer("400 Bad", "", br#"{"message":"no"}"#), "HTTP 400: no", true),
@@ -387,7 +387,7 @@ async fn whatever_is_heard_is_an_answer_to_who_judges_it_alone() {
 }
 
 #[tokio::test]
-async fn of_an_answer_that_is_a_secret_nothing_is_quoted() {
+async fn nothing_of_a_secret_response_is_quoted() {
     for body in ["access_token=canary&expires_in=3600", "{\"access_token\":\"canary"] {
         let (address, _) = server(vec![answer("200 OK", "", body.as_bytes())]);
         let api = api_at(&address, terms(), None).unwrap();

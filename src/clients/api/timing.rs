@@ -1,4 +1,4 @@
-//! What an answer says of time: when the next call may go, and when the server had what it gave.
+//! The times in a response: when the next call may be made, and when the server read the data.
 
 use std::time::Duration;
 
@@ -6,25 +6,25 @@ use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
-/// How far a server's clock may be from ours to be believed.
+/// How far a server's clock may differ from ours and still be trusted.
 const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(5);
 
-/// What an answer says of the time of the next call: the API's own rule, asked after every answer.
+/// How long a response asks us to wait before the next call: the API's own rule, applied to every response.
 pub type Rule = fn(StatusCode, &HeaderMap, DateTime<Utc>) -> Option<Pause>;
 
 /// A wait that an API asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pause {
-    /// From the answer on.
+    /// Counted from the response.
     pub wait: Duration,
-    /// Why, for people.
+    /// The reason, for people.
     pub reason: String,
-    /// Whether it holds for other processes too, so that it has to be kept.
+    /// Whether it applies to other processes too, so that it has to be stored.
     pub is_block: bool,
 }
 
 /// The wait that `Retry-After` asks for (RFC 9110 section 10.2.3), in seconds or as a date: the rule of an API that
-/// has no other, and the one place that reads this header.
+/// has no other, and the only place that reads this header.
 pub fn retry_after(status: StatusCode, headers: &HeaderMap, now: DateTime<Utc>) -> Option<Pause> {
     if status.is_success() {
         return None;
@@ -37,22 +37,22 @@ pub fn retry_after(status: StatusCode, headers: &HeaderMap, now: DateTime<Utc>) 
     Some(Pause { wait, reason: format!("HTTP {} with Retry-After", status.as_u16()), is_block: false })
 }
 
-/// The rule of an API whose callers judge each answer themselves, and whose word about one item holds up no other.
+/// The rule of an API whose callers judge each response themselves, and whose refusal of one item delays no other.
 pub fn no_rule(_: StatusCode, _: &HeaderMap, _: DateTime<Utc>) -> Option<Pause> {
     None
 }
 
-/// An HTTP date (RFC 9110 section 5.6.7), in any of the three forms that a recipient has to take.
+/// An HTTP date (RFC 9110 section 5.6.7), in any of the three forms that a recipient has to accept.
 pub(super) fn http_date(text: &str) -> Option<DateTime<Utc>> {
     httpdate::parse_http_date(text).ok().map(DateTime::from)
 }
 
-/// When the server had what it gave, at the latest: of two answers about one record this decides which is newer. A
-/// `Date` that is far from our clock is a cache's or a wrong clock's, and one after the call began would let what
+/// When the server read the data, at the latest: of two responses about one record this decides which is newer. A
+/// `Date` that is far from our clock comes from a cache or a wrong clock, and one after the call began would let what
 /// changed meanwhile count as older.
 pub(super) fn as_of(date: Option<DateTime<Utc>>, asked_at: DateTime<Utc>) -> DateTime<Utc> {
     date.filter(|date| (asked_at - *date).abs() <= CLOCK_TOLERANCE)
-        // A date tells seconds: it is of any moment within its own.
+        // A date has whole seconds: it stands for any moment within its second.
         .map_or(asked_at, |date| (date + TimeDelta::milliseconds(999)).min(asked_at))
 }
 

@@ -1,4 +1,4 @@
-//! Korean time, which Cafe24 means wherever it takes or gives a time without a zone.
+//! Korean time, which Cafe24 means wherever it accepts or returns a time without a zone.
 
 use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 
@@ -11,8 +11,8 @@ pub fn of(at: DateTime<Utc>) -> DateTime<FixedOffset> {
     at.with_timezone(&offset())
 }
 
-/// A time with a zone of its own, or one of Korea (`2026-08-01T15:50:00.000`, `2026-08-01 15:50:00`); a day alone is its
-/// midnight.
+/// A time with its own zone, or in Korean time (`2026-08-01T15:50:00.000`, `2026-08-01 15:50:00`); a date alone means
+/// its midnight.
 pub fn parse(text: &str) -> Option<DateTime<Utc>> {
     // Neither database keeps others: they do not sort, or are refused with all of their page.
     parse_any(text).filter(|time| (1..=9_998).contains(&time.year()))

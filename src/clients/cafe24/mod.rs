@@ -1,4 +1,4 @@
-//! Cafe24's Admin API (Korea), as far as a mall's data is read: lists, counts and single records.
+//! Cafe24's Admin API (Korea), limited to reading a mall's data: lists, counts and single records.
 
 pub mod korean_time;
 pub mod oauth;
@@ -20,25 +20,25 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::mask::Secret;
 
-/// How people call it, and what its rows are stored under.
+/// Its name for people, and the name under which its rows are stored.
 pub const PLATFORM: &str = "cafe24";
 const NAME: &str = "Cafe24";
-/// Where the calls are that read a mall's data.
+/// The path of the calls that read a mall's data.
 const ADMIN: &str = "api/v2/admin";
 const VERSION_HEADER: HeaderName = HeaderName::from_static("x-cafe24-api-version");
-/// Calls at once before the rate counts: with the eight a second of the default no second has more than ten.
+/// Calls at once before the rate applies: with the default of eight a second, no second has more than ten.
 const BURST: u32 = 2;
 
-/// What is known of an account beyond one process: its token, and how long it is blocked.
+/// What is known about an account beyond one process: its token, and how long it is blocked.
 pub trait AccountState: Blocks {
-    /// The access token to use now; refreshed first if it is about to end.
+    /// The access token to use now; refreshed first if it is about to expire.
     fn access_token(&self) -> BoxFuture<'_, Result<Secret, Failure>>;
 
     /// The token to use after Cafe24 has rejected this one: refreshed by us, or by another process meanwhile.
     fn after_rejection<'a>(&'a self, rejected: &'a Secret) -> BoxFuture<'a, Result<Secret, Failure>>;
 }
 
-/// One account's API. Its throttle is shared by all values of the same account in this process.
+/// One account's API. Its throttle is shared by all values for the same account in this process.
 #[derive(Clone)]
 pub struct Cafe24 {
     api: Api,
@@ -52,7 +52,7 @@ pub struct Cafe24 {
 pub struct Answer {
     /// Its records, not decoded: a bad one does not fail its page.
     pub records: Vec<Box<RawValue>>,
-    /// When the server had them, at the latest; see [`Answered::as_of`].
+    /// When the server read them, at the latest; see [`Answered::as_of`].
     pub as_of: DateTime<Utc>,
 }
 
@@ -112,7 +112,7 @@ impl Cafe24 {
         query: &[(&str, String)],
         decode: impl Fn(&[u8]) -> serde_json::Result<Decoded<T>>,
     ) -> Result<Answered<T>, ApiError> {
-        // The token comes last: it may end while a block is waited out.
+        // The token comes last: it may expire while a block is waited out.
         self.api.wait_out_block().await?;
         let token = self.state.access_token().await?;
         let answered = match self.get_with(path, query, &token, &decode).await {
@@ -136,13 +136,16 @@ impl Cafe24 {
         decode: impl Fn(&[u8]) -> serde_json::Result<Decoded<T>>,
     ) -> Result<Answered<T>, ApiError> {
         let mut bearer = HeaderValue::from_str(&format!("Bearer {}", token.expose())).map_err(|_| {
-            Failure::failed(format!("the access token of account `{}` fits in no header", self.account))
-                .hint(authorise_hint(&self.account))
+            Failure::failed(format!(
+                "the access token of account `{}` is not a valid header value",
+                self.account
+            ))
+            .hint(authorise_hint(&self.account))
         })?;
         bearer.set_sensitive(true);
         let headers = HeaderMap::from_iter([
             (AUTHORIZATION, bearer),
-            // Asked for on a GET too: anything else is answered with 400.
+            // Required on a GET too: anything else is answered with 400.
             (CONTENT_TYPE, HeaderValue::from_static("application/json")),
             (VERSION_HEADER, self.version.clone()),
         ]);
@@ -155,15 +158,15 @@ pub fn authorise_hint(account: &str) -> String {
     format!("let the shop's owner authorise the app again: batchctl mall token authorize {account}")
 }
 
-/// Whether it can be a mall's id at Cafe24: a label of a host's name.
+/// Whether it can be a mall's id at Cafe24: a label of a host name.
 pub fn is_account(account: &str) -> bool {
     (1..=63).contains(&account.len())
         && account.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
-/// The account's address and our patience with it.
+/// The account's address and limits.
 fn api(cx: &Context, name: &'static str, account: &str) -> Result<Api, Failure> {
-    // It becomes a part of the host's name, which gets the tokens.
+    // It becomes part of the name of the host that gets the tokens.
     if !is_account(account) {
         return Err(Failure::configuration(format!("`{account}` is not an account of Cafe24"))
             .hint("give the mall its id at Cafe24: batchctl mall add CODE --account ID"));

@@ -1,7 +1,7 @@
-//! Cafe24's OAuth: how an app gets a mall's tokens, and new ones for old.
+//! Cafe24's OAuth: how an app gets a mall's tokens, and exchanges them for new ones.
 //!
-//! An access token lives two hours, a refresh token two weeks and for one use: each refresh kills the old pair. So the
-//! caller holds a lock while it asks, and stores the answer before it uses it.
+//! An access token lives two hours, a refresh token two weeks and for one use: each refresh invalidates the old pair.
+//! So the caller holds a lock while it asks, and stores the response before using it.
 
 use std::time::Duration;
 
@@ -20,8 +20,8 @@ use crate::mask::Secret;
 
 const AUTHORIZE: &str = "api/v2/oauth/authorize";
 const TOKEN: &str = "api/v2/oauth/token";
-/// How often the token endpoint is tried without an answer. If an answer was lost the token is used up, and the next
-/// try says so, which is the truth.
+/// Attempts at the token endpoint when there is no response. If a response was lost the token is used up, and the next
+/// attempt correctly reports that.
 const TRIES: u32 = 3;
 /// The longest token that is taken: it becomes a header, and Cafe24's have under a hundred characters.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
@@ -32,34 +32,34 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// How long all attempts together may take, each with a wait before it.
 pub const LONGEST_ASKING: Duration =
     Duration::from_secs((REQUEST_TIMEOUT.as_secs() + LONGEST_WAIT.as_secs()) * TRIES as u64);
-/// It has a pace of its own: the throttles are those of the Admin API.
+/// A separate name and pace: the throttles are those of the Admin API.
 const NAME: &str = "Cafe24 OAuth";
 
-/// A pair of tokens, as Cafe24 gives it.
+/// A pair of tokens, as Cafe24 issues it.
 #[derive(Debug, Clone)]
 pub struct Tokens {
-    /// For the calls, two hours.
+    /// For calls; valid for two hours.
     pub access_token: Secret,
-    /// When it ends.
+    /// When it expires.
     pub access_expires_at: DateTime<Utc>,
-    /// For the next pair, once.
+    /// For getting the next pair, once.
     pub refresh_token: Secret,
-    /// When it ends.
+    /// When it expires.
     pub refresh_expires_at: DateTime<Utc>,
     /// What the pair may read.
     pub scopes: Vec<String>,
-    /// When it was made.
+    /// When it was issued.
     pub issued_at: DateTime<Utc>,
-    /// Whose it is, if the answer says.
+    /// The account it belongs to, if the response names it.
     pub account: Option<String>,
 }
 
-/// Why no tokens came.
+/// Why no tokens were issued.
 #[derive(Debug)]
 pub enum OauthError {
     /// Cafe24 refused the token or the code for good: somebody has to authorise the app again.
     Rejected(ApiError),
-    /// Anything else: the token may be as good as before.
+    /// Anything else: the token may still be valid.
     Failed(ApiError),
 }
 
@@ -130,7 +130,9 @@ impl Oauth {
         let login = BASE64.encode(format!("{}:{}", self.client_id.expose(), self.client_secret.expose()));
         let login = Secret::new(login);
         let mut basic = HeaderValue::from_str(&format!("Basic {}", login.expose())).map_err(|_| {
-            OauthError::Failed(Failure::configuration("the app's id and secret fit in no header").into())
+            OauthError::Failed(
+                Failure::configuration("the app's id and secret are not valid header values").into(),
+            )
         })?;
         basic.set_sensitive(true);
         let call = Call::post(TOKEN, form)
@@ -146,17 +148,17 @@ impl Oauth {
         Ok(answered.value.on_our_clock(asked_at))
     }
 
-    /// What a refusal means: of the token, of the app, or of nothing in particular.
+    /// What a refusal concerns: the token, the app, or neither.
     fn judge(&self, error: ApiError) -> OauthError {
         match (error.status(), error.oauth_error()) {
             (Some(_), Some("invalid_client" | "unauthorized_client")) => {
                 let hint = format!(
-                    "check `{}` and `{}`: the tokens are as good as before",
+                    "check `{}` and `{}`: the tokens are still valid",
                     self.client_id_variable, self.client_secret_variable
                 );
                 OauthError::Failed(Failure::configuration(error.to_string()).hint(hint).into())
             }
-            // Any other refusal, such as a proxy's page, says nothing of the token.
+            // Any other refusal, such as a proxy's page, says nothing about the token.
             (Some(400 | 401 | 403), Some(_)) => {
                 OauthError::Rejected(error.hint(authorise_hint(&self.account)))
             }
@@ -170,8 +172,8 @@ impl Oauth {
 }
 
 impl Tokens {
-    /// The same, good for as long from `now` on as it was when it was made: the server's clock may be hours from ours,
-    /// by which the ends are judged.
+    /// The same, valid for as long from `now` on as it was when it was issued: the server's clock may be hours off
+    /// ours, and ours decides when it expires.
     #[must_use]
     fn on_our_clock(self, now: DateTime<Utc>) -> Self {
         let until =
@@ -184,7 +186,7 @@ impl Tokens {
         }
     }
 
-    /// Reads Cafe24's answer, from the endpoint or from a file of an operator's.
+    /// Reads Cafe24's answer, from the endpoint or from an operator's file.
     pub fn from_answer(body: &[u8]) -> serde_json::Result<Self> {
         #[derive(Deserialize)]
         struct Given {
@@ -210,7 +212,7 @@ impl Tokens {
     }
 }
 
-/// A token: not empty, and nothing that a header could not carry. It is in no error.
+/// A token: not empty, and valid in a header. It never appears in an error.
 struct Text(Secret);
 
 impl<'de> Deserialize<'de> for Text {
@@ -228,7 +230,7 @@ impl<'de> Deserialize<'de> for Text {
     }
 }
 
-/// `2026-08-01T15:50:00.000` in Korea, or with a zone of its own.
+/// `2026-08-01T15:50:00.000` in Korean time, or with its own zone.
 struct KoreanTime(DateTime<Utc>);
 
 impl<'de> Deserialize<'de> for KoreanTime {

@@ -1,4 +1,4 @@
-//! Answers taken apart without decoding their records.
+//! Responses split without decoding their records.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-/// The records under `key`, in one pass; what else the answer holds is passed over.
+/// The records under `key`, in one pass; everything else in the response is ignored.
 pub(super) fn list(body: &[u8], key: &str) -> serde_json::Result<Vec<Box<RawValue>>> {
     under(body, key)
 }
@@ -17,7 +17,7 @@ pub(super) fn one(body: &[u8], key: &str) -> serde_json::Result<Option<Box<RawVa
     Ok((record.get() != "null").then_some(record))
 }
 
-/// The number of `{"count": 12}`, which may be a string as other numbers of Cafe24 are.
+/// The number of `{"count": 12}`, which may be a string, like other numbers from Cafe24.
 pub(super) fn count(body: &[u8]) -> serde_json::Result<u64> {
     #[derive(Deserialize)]
     #[serde(untagged)]

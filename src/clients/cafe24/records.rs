@@ -12,10 +12,10 @@ use serde_json::{Map, Value};
 use super::korean_time;
 use crate::money::parse_major;
 
-/// A record that cannot be used: which, and why.
+/// A record that cannot be used, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadRecord {
-    /// Its key, as far as it has one.
+    /// Its key, if it has one.
     pub key: Option<String>,
     /// What is wrong with it.
     pub problem: String,
@@ -30,7 +30,7 @@ pub struct Member {
     pub name: Option<String>,
     /// `email`.
     pub email: Option<String>,
-    /// `cellphone`, else `phone`.
+    /// `cellphone`, otherwise `phone`.
     pub phone: Option<String>,
     /// `created_date`.
     pub signed_up_at: DateTime<Utc>,
@@ -41,11 +41,11 @@ pub struct Member {
 pub struct Order {
     /// `order_id`.
     pub number: String,
-    /// `member_id`; none of a guest's order.
+    /// `member_id`; none for a guest's order.
     pub member_code: Option<String>,
     /// The unified schema's status.
     pub status: &'static str,
-    /// `currency`, else the mall's.
+    /// `currency`, otherwise the mall's.
     pub currency: String,
     /// What the buyer pays as ordered: what is taken back later is a refund.
     pub total_amount: i64,
@@ -70,9 +70,9 @@ pub struct Order {
 pub struct OrderLine {
     /// `order_item_code`.
     pub key: String,
-    /// `product_code`, else `product_no`.
+    /// `product_code`, otherwise `product_no`.
     pub product_code: String,
-    /// `product_name`, else its code.
+    /// `product_name`, otherwise its code.
     pub product_name: String,
     /// `quantity`.
     pub quantity: i64,
@@ -93,7 +93,7 @@ pub struct Refund {
     pub order_number: String,
     /// The line it is for, if it is for just one.
     pub line_key: Option<String>,
-    /// `currency`, else the mall's.
+    /// `currency`, otherwise the mall's.
     pub currency: String,
     /// `actual_refund_amount`, in minor units.
     pub amount: i64,
@@ -101,9 +101,9 @@ pub struct Refund {
     pub refunded_at: DateTime<Utc>,
 }
 
-/// A key is longer than this in no shop, and an index takes no more than some thousand bytes.
+/// No shop has a longer key, and an index accepts no more than some thousand bytes.
 const LONGEST_KEY: usize = 200;
-/// What a message quotes of a value.
+/// How much of a value a message quotes.
 const LONGEST_QUOTE: usize = 60;
 /// Lines of an order: a wholesale order has hundreds.
 const MOST_LINES: usize = 10_000;
@@ -118,28 +118,28 @@ impl Fields {
     pub fn of(record: &RawValue) -> Result<Self, BadRecord> {
         match serde_json::from_str(record.get()) {
             Ok(Value::Object(fields)) => Ok(Self(fields)),
-            Ok(_) => Err(BadRecord { key: None, problem: "is no JSON object".to_owned() }),
+            Ok(_) => Err(BadRecord { key: None, problem: "is not a JSON object".to_owned() }),
             Err(error) => Err(BadRecord { key: None, problem: format!("cannot be read: {error}") }),
         }
     }
 
-    /// Its key, as far as it has one.
+    /// Its key, if it has one.
     pub fn key(&self, name: &str) -> Option<String> {
         self.text(name).ok().flatten()
     }
 
-    /// Whether it belongs to this shop of the account, as far as it says.
+    /// Whether it belongs to this shop of the account, or names no shop.
     pub fn is_of_shop(&self, shop_no: i64) -> bool {
         self.key("shop_no").is_none_or(|own| own == shop_no.to_string())
     }
 
-    /// A time of it, as far as it has one.
+    /// One of its times, if it has it.
     pub fn moment(&self, name: &str) -> Option<DateTime<Utc>> {
         self.time(name).ok().flatten()
     }
 
     fn get(&self, name: &str) -> Option<&Value> {
-        // The service's own samples have keys with blanks behind them.
+        // The service's own samples have keys with trailing blanks.
         self.0
             .get(name)
             .or_else(|| self.0.iter().find(|(key, _)| key.trim() == name).map(|(_, value)| value))
@@ -156,10 +156,10 @@ impl Fields {
             None => return Ok(None),
             Some(Value::String(text)) => text.trim().to_owned(),
             Some(Value::Number(number)) => number.to_string(),
-            Some(_) => return Err(format!("`{name}` is not a text")),
+            Some(_) => return Err(format!("`{name}` is not a string")),
         };
         if text.contains('\0') {
-            return Err(format!("`{name}` holds a NUL, which no database keeps"));
+            return Err(format!("`{name}` contains a NUL, which no database can store"));
         }
         Ok(Some(text).filter(|text| !text.is_empty()))
     }
@@ -168,7 +168,7 @@ impl Fields {
         self.text(name)?.ok_or_else(|| format!("`{name}` is missing"))
     }
 
-    /// The key of a record, or of another one that it names.
+    /// The key of this record, or of another one that it refers to.
     fn optional_key(&self, name: &str) -> Read<Option<String>> {
         let key = self.text(name)?;
         match &key {
@@ -183,11 +183,11 @@ impl Fields {
         self.optional_key(name)?.ok_or_else(|| format!("`{name}` is missing"))
     }
 
-    /// An order's number: it is asked for in a list with commas.
+    /// An order's number: it is requested in a comma-separated list.
     fn order_number(&self) -> Read<String> {
         let number = self.required_key("order_id")?;
         if number.contains(',') {
-            return Err(format!("`order_id`: `{number}` holds a comma"));
+            return Err(format!("`order_id`: `{number}` contains a comma"));
         }
         Ok(number)
     }
@@ -239,7 +239,7 @@ impl Fields {
         Err(format!("`currency`: `{}` is not a currency", quoted(&currency)))
     }
 
-    /// The first value of a list, and how many it has; or the one value that stands in its place.
+    /// The first value of a list, and how many it has; or the single value given instead of a list.
     fn first_of(&self, name: &str) -> Read<(Option<String>, usize)> {
         let Some(Value::Array(values)) = self.get(name) else {
             let value = self.optional_key(name)?;
@@ -252,14 +252,14 @@ impl Fields {
     }
 }
 
-/// A time with a zone, or one of Korea; a day alone is its midnight.
+/// A time with a zone, or in Korean time; a date alone means its midnight.
 fn read_time(text: &str) -> Option<DateTime<Utc>> {
     korean_time::parse(text)
 }
 
 /// Names the record that a problem is about.
 fn bad(fields: &Fields, key: &str, problem: String) -> BadRecord {
-    // Whole or not at all: a retry asks for the record by it.
+    // The whole key or none: a retry requests the record by it.
     BadRecord { key: fields.optional_key(key).ok().flatten(), problem }
 }
 
@@ -366,7 +366,7 @@ impl Order {
     }
 }
 
-/// The states of an order's lines (`N30`, `C40`, `R40`), as far as they are given.
+/// The states of an order's lines (`N30`, `C40`, `R40`), where given.
 fn lines_states(fields: &Fields) -> Vec<String> {
     let Some(Value::Array(items)) = fields.get("items") else { return Vec::new() };
     items
@@ -376,7 +376,7 @@ fn lines_states(fields: &Fields) -> Vec<String> {
         .collect()
 }
 
-/// An order is as far as its lines that still stand: all delivered (N40, N50), or the first on its way (N30).
+/// An order is as far as its remaining lines: all delivered (N40, N50), or the first on its way (N30).
 fn status(is_cancelled: bool, paid: char, lines: &[String], shipping: Option<&str>) -> &'static str {
     if is_cancelled {
         return "ORDER_CANCELLED";
@@ -418,11 +418,11 @@ fn read_lines(fields: &Fields, currency: &str) -> Read<Vec<OrderLine>> {
     let mut lines: Vec<OrderLine> = Vec::with_capacity(items.len());
     let mut keys = HashSet::with_capacity(items.len());
     for (index, item) in items.iter().enumerate() {
-        let Value::Object(item) = item else { return Err("an item is no JSON object".to_owned()) };
+        let Value::Object(item) = item else { return Err("an item is not a JSON object".to_owned()) };
         let line = read_line(&Fields(item.clone()), currency)
             .map_err(|problem| format!("item {}: {problem}", index + 1))?;
         if !keys.insert(line.key.clone()) {
-            return Err(format!("item `{}` is twice in the order", line.key));
+            return Err(format!("item `{}` is in the order twice", line.key));
         }
         lines.push(line);
     }
@@ -464,7 +464,7 @@ fn read_line(item: &Fields, currency: &str) -> Read<OrderLine> {
 }
 
 impl Refund {
-    /// Reads a refund of a mall with this currency; `None` of one whose money has not gone back yet.
+    /// Reads a refund of a mall with this currency; `None` for one whose money has not been returned yet.
     pub fn read(fields: &Fields, mall_currency: &str) -> Result<Option<Self>, BadRecord> {
         let read = || {
             let code = fields.required_key("refund_code")?;
@@ -534,7 +534,7 @@ mod tests {
             BadRecord { key: None, problem: "`member_id` is missing".to_owned() }
         );
         let hostile = serde_json::json!({ "member_id": "a\u{0}b", "created_date": "2026-01-18" });
-        assert_eq!(problem(hostile).problem, "`member_id` holds a NUL, which no database keeps");
+        assert_eq!(problem(hostile).problem, "`member_id` contains a NUL, which no database can store");
     }
 
     /// The order of the fact sheet, with an item.
@@ -672,7 +672,7 @@ mod tests {
         let item = serde_json::json!({ "item_no": 1, "product_no": 1, "quantity": 1, "product_price": "1" });
         assert_eq!(
             problem("items", serde_json::json!([item, item])).problem,
-            "item `1` is twice in the order"
+            "item `1` is in the order twice"
         );
     }
 
@@ -708,7 +708,7 @@ mod tests {
             "a retry asks by the whole key"
         );
         let comma = changed(|order| drop(order.insert("order_id".into(), "1,2".into())));
-        assert_eq!(comma.expect_err("it is bad").problem, "`order_id`: `1,2` holds a comma");
+        assert_eq!(comma.expect_err("it is bad").problem, "`order_id`: `1,2` contains a comma");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::failure::FailureKind;
 use crate::mask::Redactor;
 use crate::output::{LogFormat, Output};
 
-/// A server that gives these answers, one a connection, and keeps the requests' heads.
+/// A server that gives these responses, one per connection, and keeps the requests' heads.
 fn server(answers: &[&str]) -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}/{{account}}", listener.local_addr().unwrap());
@@ -34,7 +34,7 @@ fn server(answers: &[&str]) -> (String, Arc<Mutex<Vec<String>>>) {
     (address, requests)
 }
 
-/// Tokens `AT1`, and `AT2` once it was rejected.
+/// Token `AT1`, and `AT2` once that was rejected.
 #[derive(Default)]
 struct Account {
     blocks: Mutex<Vec<u64>>,
@@ -78,7 +78,7 @@ fn cafe24(base_url: &str, account: &Arc<Account>) -> Cafe24 {
 }
 
 #[tokio::test]
-async fn a_page_is_asked_for_as_the_documentation_wants_it() {
+async fn a_page_is_requested_as_the_documentation_says() {
     let date =
         (Api::machine_time() - chrono::TimeDelta::minutes(1)).format("%a, %d %b %Y %H:%M:%S GMT").to_string();
     let (url, requests) =
@@ -121,7 +121,7 @@ async fn a_rejected_token_is_replaced_once() {
 }
 
 #[tokio::test]
-async fn a_missing_scope_is_said_with_what_to_do() {
+async fn a_missing_scope_is_reported_with_a_hint() {
     let (url, _) = server(&["403 No\n{\"error\":{\"code\":\"403\",\"message\":\"Insufficient scope\"}}"]);
     let account = Arc::default();
     let failure = Failure::from(cafe24(&url, &account).list("orders", "orders", &[]).await.unwrap_err());

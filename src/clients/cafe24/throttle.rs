@@ -1,8 +1,8 @@
-//! Cafe24's two throttles, as its answers' headers tell of them.
+//! Cafe24's two throttles, as its response headers report them.
 //!
-//! The first is a leaky bucket: `X-Api-Call-Limit: 39/40`, which drains two a second, and 429 past its rim. The second
-//! counts usage in percent; from 100 % on no call is wanted for the seconds of `X-Cafe24-Call-Remain` and
-//! `X-Cafe24-Time-Remain`, and a call in that time makes it longer.
+//! The first is a leaky bucket: `X-Api-Call-Limit: 39/40`, which drains two a second, and 429 when it overflows. The
+//! second counts usage in percent; from 100 % on, no call may be made for the seconds in `X-Cafe24-Call-Remain` and
+//! `X-Cafe24-Time-Remain`, and a call in that time extends it.
 
 use std::time::Duration;
 
@@ -12,20 +12,20 @@ use reqwest::header::HeaderMap;
 
 use crate::clients::api::{Pause, retry_after};
 
-/// How fast the bucket drains, a second.
+/// How many calls the bucket drains per second.
 const DRAIN: f64 = 2.0;
-/// The wait after a 429 that says no time.
+/// The wait after a 429 that gives no time.
 const BLIND_WAIT: Duration = Duration::from_secs(1);
-/// Whole seconds are rounded, perhaps down; a call in the last moment of a block begins it again.
+/// Whole seconds are rounded, perhaps down; a call in the last moment of a block restarts it.
 const ROUNDING: Duration = Duration::from_secs(1);
 
-/// What an answer says of the time of the next call.
+/// How long a response asks us to wait before the next call.
 pub(super) fn rule(status: StatusCode, headers: &HeaderMap, now: DateTime<Utc>) -> Option<Pause> {
     if let Some(wait) = remaining(headers) {
         let reason = "its usage limit is reached".to_owned();
         return Some(Pause { wait: wait + ROUNDING, reason, is_block: true });
     }
-    // What stands before Cafe24 has a word for it of its own.
+    // A proxy in front of Cafe24 uses its own header.
     let asked = retry_after(status, headers, now);
     if status == StatusCode::TOO_MANY_REQUESTS {
         let wait = bucket(headers).map_or(BLIND_WAIT, |(used, size)| drain(used, size).max(BLIND_WAIT));
@@ -41,12 +41,12 @@ pub(super) fn rule(status: StatusCode, headers: &HeaderMap, now: DateTime<Utc>) 
     (!wait.is_zero()).then_some(Pause { wait, reason, is_block: false })
 }
 
-/// The seconds until the usage limit lets go; both headers are there from 100 % on only.
+/// The seconds until the usage limit is lifted; both headers are present only from 100 % on.
 fn remaining(headers: &HeaderMap) -> Option<Duration> {
     let seconds = |name: &str| number(headers.get(name)?.to_str().ok()?);
     let most = [seconds("X-Cafe24-Call-Remain"), seconds("X-Cafe24-Time-Remain")].into_iter().flatten();
     let most = most.fold(0.0, f64::max);
-    // A day is beyond every wait of ours, and a wild number is no panic.
+    // A day is longer than we ever wait, and an absurd number must not panic.
     (most > 0.0).then(|| Duration::from_secs_f64(most.min(86_400.0)))
 }
 
@@ -54,14 +54,14 @@ fn number(text: &str) -> Option<f64> {
     text.trim().parse().ok().filter(|number: &f64| number.is_finite())
 }
 
-/// How full the bucket is, and how large.
+/// How full the bucket is, and its size.
 fn bucket(headers: &HeaderMap) -> Option<(f64, f64)> {
     let (used, size) = headers.get("X-Api-Call-Limit")?.to_str().ok()?.split_once('/')?;
     Some((number(used)?, number(size)?)).filter(|(used, size)| *used >= 0.0 && *size >= 1.0)
 }
 
-/// How long until the bucket has room for a call below its mark: a tenth of it stays free for calls that are under way
-/// and for other processes.
+/// How long until the bucket has room for a call below its limit: a tenth of it stays free for calls in progress and
+/// for other processes.
 fn drain(used: f64, size: f64) -> Duration {
     let mark = size - (size / 10.0).floor();
     let above = (used + 1.0 - mark).clamp(0.0, 1000.0);

@@ -1,4 +1,4 @@
-//! What a reply means, by the step it answers: for this mail, or for all of them.
+//! What a reply means for this mail or for all of them, by the step it answers.
 
 use crate::mail::delivery::{Outcome, Rejection, Stop};
 
@@ -34,12 +34,12 @@ impl Step {
     }
 }
 
-/// What a refusal while connecting means: there is no mail yet, so it is always for all.
+/// What a refusal while connecting means: there is no mail yet, so it always concerns all of them.
 pub(super) fn refused_connection(step: Step, server: &str, reply: &Reply) -> Stop {
     let message = format!("`{server}` refused {}: {}", step.name(), reply.text());
     let is_temporary = reply.code / 100 == 4;
     match step {
-        // Closed or busy, whatever the class: nobody knows us yet, so it is nothing that we did.
+        // Closed or busy, whatever the class: the server does not know us yet, so it is nothing we did.
         Step::Greeting => Stop::Unreachable(message),
         _ if is_temporary => Stop::Unreachable(message),
         Step::Auth if !matches!(reply.code, 500..=504) => Stop::Credentials(message),
@@ -54,11 +54,11 @@ pub(super) fn refused_mail(step: Step, reply: &Reply) -> Result<Outcome, Stop> {
     let rejected = |because| Ok(Outcome::Rejected { reply: text.clone(), because });
     let enhanced = reply.enhanced();
     match (reply.code, enhanced) {
-        // Credentials before anything else: the enhanced codes of 530 and 535 are 5.7.x, as those of a policy.
+        // Credentials before anything else: the enhanced codes of 530 and 535 are 5.7.x, like those of a policy.
         (530 | 534 | 535, _) => {
             return Err(Stop::Credentials(format!("the server refused {}: {text}", step.name())));
         }
-        // A full mailbox is emptied some day, whatever the class of the code.
+        // A full mailbox will be emptied some day, whatever the class of the code.
         (400..500, _) | (_, Some(Enhanced { subject: 2, detail: 2, .. })) => return deferred(),
         _ => {}
     }
@@ -69,7 +69,7 @@ pub(super) fn refused_mail(step: Step, reply: &Reply) -> Result<Outcome, Stop> {
         // About the recipient's address ("need fully-qualified address"), or the mail's content ("line too long"):
         // one mail, which must not stop the others.
         (Step::Recipient, 501 | 504) | (Step::Message, 500..=504) => rejected(Rejection::Mail),
-        // About our commands (555: their parameters): a bug, or a server that speaks something else.
+        // About our commands (555: their parameters): a bug, or a server that is not an SMTP server.
         (_, 500..=504 | 555) => {
             Err(Stop::Refused(format!("the server does not understand {}: {text}", step.name())))
         }
@@ -77,19 +77,19 @@ pub(super) fn refused_mail(step: Step, reply: &Reply) -> Result<Outcome, Stop> {
             rejected(if reply.code == 554 { Rejection::Policy } else { Rejection::Mail })
         }
         // Without an enhanced code it may be about the recipient or about us ("550 relay not permitted"): the mail is
-        // refused, and nobody is suppressed who could be every customer.
-        // RFC 5321 section 4.5.3.1.10: after RCPT a 552 is to be taken for a 452.
+        // refused, and nobody is suppressed, since that could hit every customer. RFC 5321 section 4.5.3.1.10: after
+        // RCPT a 552 is to be treated as a 452.
         (Step::Recipient, 552) => deferred(),
         (_, 552) => rejected(Rejection::Mail),
         _ => rejected(Rejection::Policy),
     }
 }
 
-/// What an enhanced code of class 5 says by itself.
+/// What an enhanced code of class 5 means on its own.
 fn by_enhanced(step: Step, code: Enhanced) -> Option<Rejection> {
     match (code.subject, code.detail) {
-        // 5.1.7 and 5.1.8 are about the sender's address, 5.1.9 about a relay on the way; and Postfix refuses a sender
-        // whom it does not know after RCPT TO, with 5.1.0. Nobody is to be suppressed for that.
+        // 5.1.7 and 5.1.8 are about the sender's address, 5.1.9 about a relay on the way; and Postfix refuses an
+        // unknown sender only after RCPT TO, with 5.1.0. Nobody must be suppressed for that.
         (1, 0 | 7..=9) | (7, _) => Some(Rejection::Policy),
         (1, _) if step == Step::MailFrom => Some(Rejection::Policy),
         (1, _) | (2, 1) => Some(Rejection::Address),

@@ -19,11 +19,11 @@ use super::reply::{Reply, kept};
 use super::server::Timeouts;
 use super::wire::{Break, Wire};
 
-/// What is sent under one limit of time, and kept with the mail while it is sent.
+/// How much is sent under one time limit, and buffered while the mail is sent.
 const BLOCK_BYTES: usize = 64 * 1024;
-/// LOGIN asks for the name and the password; a server that asks on and on is not humoured.
+/// LOGIN asks for the name and the password; a server that keeps asking is given up on.
 const MOST_CHALLENGES: usize = 3;
-/// A server that closes in the middle of a mail has often said why. It is not waited for.
+/// A server that closes in the middle of a mail has often said why. This is how long we wait for that.
 const LAST_WORDS_LIMIT: Duration = Duration::from_secs(1);
 /// "Service not available, closing transmission channel", at any time.
 const CLOSING: u16 = 421;
@@ -37,7 +37,7 @@ const LONGEST_LINE_BYTES: usize = 1_008;
 struct Offers {
     /// PIPELINING, STARTTLS, 8BITMIME, SMTPUTF8 and whatever else, in capitals.
     extensions: BTreeSet<String>,
-    /// The largest mail it takes; 0 where it does not say.
+    /// The largest mail it accepts; 0 if it does not say.
     size: Option<u64>,
     mechanisms: Vec<String>,
 }
@@ -74,17 +74,17 @@ pub struct SmtpConnection {
     server: String,
     timeouts: Timeouts,
     offers: Offers,
-    /// False while an exchange is under way: one that is broken off leaves the connection in no known state.
+    /// False during an exchange: an aborted one leaves the connection in an unknown state.
     is_idle: bool,
-    /// Whether the line broke, or the server said that it closes it.
+    /// Whether the connection broke, or the server announced that it closes it.
     is_lost: bool,
 }
 
-/// What ends the handing over of a mail before its end.
+/// Why the delivery of a mail ended early.
 enum Ended {
-    /// The connection broke: nobody has the mail.
+    /// The connection broke: the server does not have the mail.
     Broken(Step, Break),
-    /// The server said no.
+    /// The server refused it.
     Refused(Step, Reply),
 }
 
@@ -111,7 +111,7 @@ impl SmtpConnection {
         Ok(Self { wire, server: server.to_owned(), timeouts, offers, is_idle: true, is_lost: false })
     }
 
-    /// Asks for encryption, and gives the line back for its handshake.
+    /// Asks for encryption, and returns the connection for the handshake.
     pub(super) async fn start_tls(mut self) -> Result<Wire, Stop> {
         if !self.offers.has("STARTTLS") {
             return Err(Stop::Refused(format!(
@@ -135,7 +135,7 @@ impl SmtpConnection {
         };
         let server = self.server.clone();
         let unexpected =
-            || Stop::Refused(format!("`{server}` asks for something else than AUTH {mechanism} does"));
+            || Stop::Refused(format!("`{server}` asks for something other than AUTH {mechanism} does"));
         let begin = Auth::new(mechanism, credentials.clone(), None).map_err(|_| unexpected())?;
         let mut reply = self.ask_for_all(Step::Auth, &begin).await?;
         for _ in 0..MOST_CHALLENGES {
@@ -160,15 +160,15 @@ impl SmtpConnection {
         reply.map_err(|broken| cut(&self.server, step, &broken))
     }
 
-    /// Whether the next mail may go this way.
+    /// Whether the next mail may use this connection.
     pub fn is_usable(&mut self) -> bool {
         self.is_idle && !self.wire.is_closed()
     }
 
     /// Hands over a mail. `Err` means that no further mail should be tried, here or on another connection.
     ///
-    /// The mail itself waits for `clearance`; who writes to whom is told the server meanwhile. `None` if the word never
-    /// comes: the server has no mail, and the connection is of no further use.
+    /// The mail itself waits for `clearance`; sender and recipient are given to the server meanwhile. `None` if
+    /// clearance is never given: the server has no mail, and the connection is no longer usable.
     pub async fn send_when(
         &mut self,
         mail: &Built,
@@ -194,15 +194,15 @@ impl SmtpConnection {
     }
 
     async fn hand_over(&mut self, mail: &Built) -> Result<Outcome, Stop> {
-        // Gone, or saying something else, while we waited for the word: it cannot have had the mail yet, which
-        // nobody could tell any more once it was on its way.
+        // Closed, or unsolicited data, while waiting for clearance: the server cannot have the mail yet, which could
+        // no longer be known once it was on its way.
         if self.wire.is_closed() {
             return self.settle(Ended::Broken(Step::Message, Break::Closed)).await;
         }
         if let Err(ended) = self.transmit(&mail.bytes).await {
             return self.settle(ended).await;
         }
-        // From here on the server has the whole mail: silence is no refusal.
+        // From here on the server has the whole mail: silence is not a refusal.
         match self.wire.reply(self.timeouts.message).await {
             Ok(reply) if reply.is_success() => {
                 self.is_idle = true;
@@ -217,12 +217,12 @@ impl SmtpConnection {
         }
     }
 
-    /// What the server said beforehand that it does not take.
+    /// What the server announced that it does not accept.
     fn unfit(&self, mail: &Built) -> Option<String> {
         let size = mail.bytes.len();
         match self.offers.size {
             Some(most) if most > 0 && u64::try_from(size).is_ok_and(|size| size > most) => {
-                Some(format!("the mail has {size} bytes, the server takes {most} at most (SIZE)"))
+                Some(format!("the mail has {size} bytes, the server accepts at most {most} (SIZE)"))
             }
             _ if !is_ascii(&mail.envelope) && !self.offers.has("SMTPUTF8") => {
                 Some("the address is not ASCII, and the server offers no SMTPUTF8".to_owned())
@@ -263,7 +263,7 @@ impl SmtpConnection {
         if reply.code != GO_AHEAD {
             return Err(Ended::Refused(Step::Data, reply));
         }
-        // Before the mail there is nothing to be said of it: a "250" that is here already would be taken for its
+        // There is nothing to reply before the mail is sent: a "250" that is already here would be mistaken for its
         // acceptance.
         if self.wire.has_more() { Err(Ended::Broken(Step::Data, Break::Gibberish)) } else { Ok(()) }
     }
@@ -284,14 +284,14 @@ impl SmtpConnection {
         (sender, recipients.collect())
     }
 
-    /// The answers to the rest of the packet whose first refusal is known.
+    /// Reads the replies to the rest of the packet, whose first refusal is known.
     async fn drain(&mut self, step: Step, refusal: Reply) -> Ended {
-        // What follows may break as it likes: why the mail was refused is known.
+        // It does not matter whether the rest breaks: why the mail was refused is known.
         self.is_lost = refusal.code == CLOSING || self.read_rest(step).await.is_none();
         Ended::Refused(step, refusal)
     }
 
-    /// `None` where the connection is of no further use.
+    /// `None` if the connection is no longer usable.
     async fn read_rest(&mut self, refused: Step) -> Option<()> {
         let limits = self.timeouts;
         let still_open = |reply: Reply| (reply.code != CLOSING).then_some(reply);
@@ -302,7 +302,7 @@ impl SmtpConnection {
         }
         let reply = self.wire.reply(limits.data).await.ok().and_then(still_open)?;
         if reply.code == GO_AHEAD {
-            // It waits for a mail. Without a recipient the answer is the lone dot (RFC 2920 section 3.1); with one,
+            // It waits for a mail. Without a recipient the answer is a lone dot (RFC 2920 section 3.1); with one,
             // somebody would get an empty mail: only closing the connection is left.
             if is_recipient_taken {
                 return None;
@@ -313,8 +313,8 @@ impl SmtpConnection {
         Some(())
     }
 
-    /// The mail itself and the final dot, lines that begin with a dot given another (RFC 5321 section 4.5.2). After
-    /// an error the server has not got the final dot: it is the end of what was sent last.
+    /// The mail itself and the final dot, with another dot added to lines that begin with one (RFC 5321 section
+    /// 4.5.2). After an error the server does not have the final dot: it is the end of the last block.
     async fn transmit(&mut self, mail: &[u8]) -> Result<(), Ended> {
         let mut block = Vec::with_capacity(mail.len().min(BLOCK_BYTES) + LONGEST_LINE_BYTES);
         for line in mail.split_inclusive(|byte| *byte == b'\n') {
@@ -352,7 +352,7 @@ impl SmtpConnection {
         self.wire.reply(limit).await.map_err(|broken| Ended::Broken(step, broken))
     }
 
-    /// What became of a mail that was not handed over. The connection is kept where it can be.
+    /// The outcome of a mail that was not delivered. The connection is kept if possible.
     async fn settle(&mut self, ended: Ended) -> Result<Outcome, Stop> {
         let (step, reply) = match ended {
             Ended::Broken(step, broken) => {
@@ -361,7 +361,7 @@ impl SmtpConnection {
             Ended::Refused(step, reply) => (step, reply),
         };
         if reply.code < 400 {
-            // Neither yes nor no: the two sides no longer speak of the same thing.
+            // Neither yes nor no: the two sides are out of sync.
             let reply = format!("unexpected answer to {}: {}", step.name(), reply.text());
             return Ok(Outcome::Deferred { reply: kept(&reply) });
         }
@@ -373,7 +373,7 @@ impl SmtpConnection {
         Ok(outcome)
     }
 
-    /// Says goodbye. Every mail is settled before.
+    /// Sends QUIT. Every mail is already settled.
     pub async fn quit(mut self) {
         if self.is_usable() {
             // The answer changes nothing.
@@ -393,7 +393,7 @@ async fn ask(wire: &mut Wire, command: &impl Display, limit: Duration) -> Result
     wire.reply(limit).await
 }
 
-/// The line broke before any mail.
+/// The connection broke before any mail.
 fn cut(server: &str, step: Step, broken: &Break) -> Stop {
     let message = format!("failed to connect to `{server}`: {}", broken.describe(step));
     match broken {

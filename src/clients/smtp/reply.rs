@@ -1,4 +1,4 @@
-//! A server's reply: its code, its enhanced code (RFC 3463), and its words.
+//! A server's reply: its code, its enhanced code (RFC 3463), and its text.
 
 use crate::printable::{one_line, shortened};
 
@@ -43,7 +43,7 @@ impl Reply {
             [b'-', text @ ..] => (true, text),
             _ => return None,
         };
-        // Servers answer in the encoding of their country: text that is not UTF-8 is no reason to lose the code.
+        // Servers answer in their local encoding: text that is not UTF-8 is no reason to lose the code.
         Some((code, is_more, String::from_utf8_lossy(text).into_owned()))
     }
 
@@ -64,7 +64,7 @@ impl Reply {
         is_whole.then_some(Enhanced { class, subject, detail })
     }
 
-    /// Code and words on one line, for people; control characters out.
+    /// Code and text on one line, for people, without control characters.
     pub(super) fn text(&self) -> String {
         let mut text = self.code.to_string();
         let enhanced = self.enhanced().and_then(|_| self.lines.first()?.split_whitespace().next());

@@ -29,10 +29,10 @@ const IMPLICIT_TLS_PORT: u16 = 465;
 /// RFC 6409: submission.
 const SUBMISSION_PORT: u16 = 587;
 
-/// How long each step may take: RFC 5321 section 4.5.3.2, where it says.
+/// How long each step may take: as in RFC 5321 section 4.5.3.2, where it gives a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
-    /// Finding the server and opening the connection, TLS's handshake likewise.
+    /// Resolving the server and opening the connection, and the TLS handshake.
     pub connect: Duration,
     /// Until the greeting.
     pub greeting: Duration,
@@ -87,7 +87,7 @@ enum Encryption {
     Never,
 }
 
-/// What the URL says.
+/// The contents of the URL.
 #[derive(Debug)]
 struct Target {
     host: String,
@@ -96,7 +96,7 @@ struct Target {
     credentials: Option<Credentials>,
 }
 
-/// A server that takes mails. Connects as often as asked; each connection stands for itself.
+/// A server that accepts mails. Connects as often as asked; each connection is independent.
 #[derive(Clone)]
 pub struct SmtpServer {
     /// `host:port`, for messages.
@@ -106,8 +106,8 @@ pub struct SmtpServer {
     encryption: Encryption,
     /// The name in its certificate, where the connection is encrypted.
     tls_name: Option<ServerName<'static>>,
-    /// Made by the first connection: the certificates of the operating system are a good many, and a run that has
-    /// nothing to send needs none.
+    /// Made by the first connection: the certificates of the operating system are many, and a run that has nothing to
+    /// send needs none.
     connector: Arc<OnceCell<TlsConnector>>,
     credentials: Option<Credentials>,
     timeouts: Timeouts,
@@ -164,7 +164,7 @@ impl SmtpServer {
         if let (Some(name), Encryption::StartTls) = (&self.tls_name, self.encryption) {
             let wire = connection.start_tls().await?;
             let wire = self.encrypt(wire, name).await?;
-            // What the server said in plain text counts no more (RFC 3207 section 4.2): EHLO again.
+            // What the server said in plain text no longer counts (RFC 3207 section 4.2): EHLO again.
             connection = SmtpConnection::after_tls(wire, &self.name, self.timeouts).await?;
         }
         if let Some(credentials) = &self.credentials {
@@ -197,8 +197,7 @@ impl SmtpServer {
     async fn encrypt(&self, wire: Wire, name: &ServerName<'static>) -> Result<Wire, Stop> {
         let connector = self.connector.get_or_try_init(async || connector()).await?;
         wire.encrypt(connector, name.clone(), self.timeouts.connect).await.map_err(|broken| match &broken {
-            // What rustls has against it: a certificate of nobody we trust, of another host, out of date, or no TLS
-            // at all.
+            // rustls's reason: an untrusted, wrong-host or expired certificate, or no TLS at all.
             Break::Network(error)
                 if error
                     .get_ref()
@@ -226,12 +225,12 @@ fn parse(text: &str) -> Result<Target, Failure> {
     };
     if !matches!(url.path(), "" | "/") || url.fragment().is_some() {
         return Err(wrong(
-            "has a path, which SMTP does not know; write `/`, `#`, `?` and `@` in a password as %XX",
+            "has a path, which SMTP does not have; write `/`, `#`, `?` and `@` in a password as %XX",
         ));
     }
     let host = match url.host() {
         Some(url::Host::Ipv6(address)) => address.to_string(),
-        // The parser of `url` leaves the host of a scheme that it does not know as it is.
+        // The parser of `url` does not normalise the host of an unknown scheme.
         Some(host) => {
             url::Host::parse(&decoded(&host.to_string()).ok_or_else(|| wrong("the host is not UTF-8"))?)
                 .map_err(|_| wrong("the host is not valid"))?
@@ -242,7 +241,7 @@ fn parse(text: &str) -> Result<Target, Failure> {
     let mut tls = None;
     for (name, value) in url.query_pairs() {
         if name != "tls" || tls.is_some() {
-            // Its name may be a piece of a password with a `?` in it.
+            // Its name may be part of a password with a `?` in it.
             return Err(wrong("has a parameter other than one `tls=required` or `tls=none`"));
         }
         tls = Some(match &*value {
@@ -273,7 +272,7 @@ fn parse(text: &str) -> Result<Target, Failure> {
         (false, true) => {
             // A NUL ends a field of AUTH PLAIN (RFC 4616).
             if user.contains('\0') || password.contains('\0') {
-                return Err(wrong("the credentials hold a NUL"));
+                return Err(wrong("the credentials contain a NUL"));
             }
             Some(Credentials::new(user, password))
         }
@@ -282,13 +281,13 @@ fn parse(text: &str) -> Result<Target, Failure> {
     };
     if credentials.is_some() && encryption == Encryption::Never && !is_here {
         return Err(wrong("with `tls=none` the password would cross the network in plain text")
-            .hint("take `tls=none` away, or the password"));
+            .hint("remove `tls=none` or the password"));
     }
     let port = url.port().unwrap_or(if is_implicit { IMPLICIT_TLS_PORT } else { SUBMISSION_PORT });
     Ok(Target { host, port, encryption, credentials })
 }
 
-/// `%XX` as the bytes they stand for.
+/// Decodes `%XX`.
 fn decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -322,7 +321,7 @@ fn server_name(host: &str) -> Result<ServerName<'static>, Failure> {
 
 /// Checks certificates against the roots of the operating system, or of `SSL_CERT_FILE`.
 fn connector() -> Result<TlsConnector, Stop> {
-    // A second call finds the provider installed, which is all it wants.
+    // On a second call the provider is already installed, which is fine.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();

@@ -1,4 +1,4 @@
-//! The client against a server that does what real ones will not do on demand.
+//! The client against a server that does what real ones do not do on demand.
 #![expect(clippy::unnecessary_wraps, reason = "what it is compared with is a result")]
 
 use std::time::Duration;
@@ -205,7 +205,7 @@ async fn a_server_that_closes_in_the_middle_defers_the_mail_and_loses_the_connec
             }
             assert!(!connection.is_usable(), "{recipient}");
         }
-        // Enough that the cut is felt before the final dot is out.
+        // Large enough that the cut is noticed before the final dot is sent.
         let large = with_text("half@example.jp", &"0123456789\r\n".repeat(3_000_000));
         let mut connection = client.connect().await.unwrap();
         let large = if offers.is_empty() {
@@ -220,7 +220,7 @@ async fn a_server_that_closes_in_the_middle_defers_the_mail_and_loses_the_connec
             other => panic!("{other:?}"),
         }
         assert!(!connection.is_usable());
-        // One mail a connection: the second is told so.
+        // One mail per connection: the second is refused.
         let mut connection = client.connect().await.unwrap();
         assert_eq!(connection.send(&mail("a@example.jp")).await, accepted());
         assert_eq!(
@@ -282,7 +282,7 @@ async fn silence_before_the_mail_is_sent_defers_it() {
 }
 
 #[tokio::test]
-async fn a_server_that_closes_while_a_mail_waits_for_the_word_has_not_got_it() {
+async fn a_server_that_closes_while_a_mail_waits_for_clearance_does_not_have_it() {
     for offers in [&[][..], PIPELINING] {
         let server = MailServer::start(offering(offers));
         server.fate("a@example.jp", [Fate::Data("354 go ahead")]);
@@ -291,7 +291,7 @@ async fn a_server_that_closes_while_a_mail_waits_for_the_word_has_not_got_it() {
         let mut witness = client.connect().await.unwrap();
         let clearance = async {
             drop(server);
-            // It closes the connections in their order.
+            // It closes the connections in order.
             let started = std::time::Instant::now();
             while witness.is_usable() && started.elapsed() < PATIENCE {
                 tokio::task::yield_now().await;
@@ -306,7 +306,7 @@ async fn a_server_that_closes_while_a_mail_waits_for_the_word_has_not_got_it() {
 }
 
 #[tokio::test]
-async fn without_the_word_no_mail_leaves() {
+async fn without_clearance_no_mail_leaves() {
     for offers in [&[][..], PIPELINING] {
         let server = MailServer::start(offering(offers));
         let mut connection = client(&server, PATIENCE).connect().await.unwrap();
@@ -373,7 +373,7 @@ async fn a_server_that_cannot_be_reached_or_is_closed_is_worth_another_try_later
 }
 
 #[tokio::test]
-async fn what_is_no_mail_server_is_refused() {
+async fn what_is_not_a_mail_server_is_refused() {
     let server = MailServer::start(Manners {
         greeting: Greeting::Says("HTTP/1.1 400 Bad Request"),
         ..Manners::default()
@@ -427,7 +427,7 @@ async fn what_the_server_cannot_take_is_not_offered_to_it() {
     let mut connection = client(&server, PATIENCE).connect().await.unwrap();
     assert_eq!(
         connection.send(&with_text("a@example.jp", &"x\r\n".repeat(40))).await,
-        rejected(Rejection::Mail, "the mail has 137 bytes, the server takes 100 at most (SIZE)")
+        rejected(Rejection::Mail, "the mail has 137 bytes, the server accepts at most 100 (SIZE)")
     );
     assert_eq!(
         connection.send(&with_text("a@example.jp", "日本語\r\n")).await,
@@ -483,7 +483,7 @@ fn a_url_that_is_wrong_or_unsafe_is_said_without_its_password() {
         ("smtp://user@mail.example.jp", "has a user but no password"),
         ("smtp://:hunter2@mail.example.jp", "has a password but no user"),
         ("smtp://user:hunter2@mail.example.jp?tls=none", "with `tls=none` the password would cross"),
-        ("smtp://user:hunter2%00@mail.example.jp", "the credentials hold a NUL"),
+        ("smtp://user:hunter2%00@mail.example.jp", "the credentials contain a NUL"),
         ("smtp://mail.exa mple.jp", "is not a URL"),
     ] {
         let failure = SmtpServer::at(url, Timeouts::default()).unwrap_err();

@@ -1,4 +1,4 @@
-//! The line to the server: bytes out, replies in, each under its own limit of time.
+//! The connection to the server: bytes out, replies in, each under its own time limit.
 
 use std::fmt;
 use std::io;
@@ -17,7 +17,7 @@ use tokio_rustls::client::TlsStream;
 use super::classify::Step;
 use super::reply::Reply;
 
-/// RFC 5321 section 4.5.3.1.5 wants 512 octets; servers send more.
+/// RFC 5321 section 4.5.3.1.5 allows 512 octets; servers send more.
 const LONGEST_REPLY_LINE_BYTES: usize = 8 * 1024;
 /// A reply without an end is not read to it.
 const MOST_REPLY_LINES: usize = 200;
@@ -26,7 +26,7 @@ const MOST_REPLY_LINES: usize = 200;
 #[derive(Debug)]
 pub(super) struct Wire {
     stream: Stream,
-    /// Read and not yet looked at.
+    /// Read and not yet parsed.
     received: Vec<u8>,
 }
 
@@ -45,12 +45,12 @@ pub(super) enum Break {
     Silence(Duration),
     /// The network.
     Network(io::Error),
-    /// Not a reply of SMTP.
+    /// Not an SMTP reply.
     Gibberish,
 }
 
 impl Break {
-    /// In one sentence, `step` being what was under way.
+    /// A one-sentence description, with the `step` that was in progress.
     pub(super) fn describe(&self, step: Step) -> String {
         match self {
             Self::Closed => format!("the server closed the connection before it answered {}", step.name()),
@@ -76,7 +76,7 @@ impl fmt::Display for Break {
     }
 }
 
-/// A limit in its own words: `30 s`, `0.2 s`.
+/// A limit for messages: `30 s`, `0.2 s`.
 fn seconds(limit: Duration) -> String {
     format!("{} s", limit.as_secs_f64())
 }
@@ -85,7 +85,7 @@ fn seconds(limit: Duration) -> String {
 pub(super) fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or(&text);
-    // The operating system begins with a capital, as no message of ours does.
+    // The operating system's messages begin with a capital, ours do not.
     let mut characters = text.chars();
     characters.next().map_or_else(String::new, |first| first.to_lowercase().chain(characters).collect())
 }
@@ -97,7 +97,7 @@ impl Wire {
         Ok(Self { stream: Stream::Plain(stream), received: Vec::new() })
     }
 
-    /// Encrypts it. What was read in plain text is forgotten: anybody could have put it there.
+    /// Encrypts it. What was read in plain text is discarded: anybody could have injected it.
     pub(super) async fn encrypt(
         self,
         connector: &TlsConnector,
@@ -121,25 +121,25 @@ impl Wire {
         }
     }
 
-    /// Whether the server has closed an idle connection, or says something unasked ("421 idle too long").
+    /// Whether the server has closed an idle connection, or has sent something unsolicited ("421 idle too long").
     pub(super) fn is_closed(&mut self) -> bool {
         let mut byte = [0];
         let mut buffer = ReadBuf::new(&mut byte);
         let mut context = Context::from_waker(Waker::noop());
         let polled = match &mut self.stream {
             Stream::Plain(stream) => stream.poll_peek(&mut context, &mut buffer).map_ok(drop),
-            // What TLS has to say for itself is taken in by the way; text, or the farewell, comes through.
+            // What TLS sends for itself is processed here; text, or the closing alert, comes through.
             Stream::Tls(stream) => Pin::new(&mut **stream).poll_read(&mut context, &mut buffer),
         };
         polled.is_ready() || self.has_more()
     }
 
-    /// Whether there is more of the server's words than was asked for.
+    /// Whether the server has sent more than was asked for.
     pub(super) fn has_more(&self) -> bool {
         !self.received.is_empty()
     }
 
-    /// Sends it all. After an error the server has not got the end of it.
+    /// Sends everything. After an error the server does not have all of it.
     pub(super) async fn send(&mut self, bytes: &[u8], limit: Duration) -> Result<(), Break> {
         within(limit, async {
             match &mut self.stream {
@@ -192,7 +192,7 @@ impl Wire {
                 Stream::Tls(stream) => stream.read_buf(&mut self.received).await,
             }
             .map_err(|error| match error.kind() {
-                // TLS without a farewell.
+                // TLS without a closing alert.
                 io::ErrorKind::UnexpectedEof => Break::Closed,
                 _ => Break::Network(error),
             })?;
@@ -202,9 +202,9 @@ impl Wire {
         }
     }
 
-    /// Says farewell and goes.
+    /// Closes the connection.
     pub(super) async fn close(mut self, limit: Duration) {
-        // The mails are settled: whether the farewell is heard makes no difference.
+        // The mails are settled: whether the closing alert arrives makes no difference.
         let _ = timeout(limit, async {
             match &mut self.stream {
                 Stream::Plain(stream) => stream.shutdown().await,

@@ -355,7 +355,7 @@ fn a_forbidden_account_stops_the_sending() {
             "ExpiredTokenException",
         ),
         (ses::error(404, "NotFoundException", "Configuration set"), 78, "mail.ses.configuration_set"),
-        (Answer::Http(200, Vec::new(), "<html>sign in</html>".to_owned()), 1, "was not of Amazon SES"),
+        (Answer::Http(200, Vec::new(), "<html>sign in</html>".to_owned()), 1, "did not come from Amazon SES"),
     ] {
         let service = amazon();
         queue(&sandbox, &["a@example.jp"]);
@@ -367,7 +367,7 @@ fn a_forbidden_account_stops_the_sending() {
         (sendgrid::error(403, "The from address does not match", Some("from")), 1, "The from address"),
         (sendgrid::error(403, "access forbidden", None), 1, "failed to log in"),
         (sendgrid::error(404, "not found", None), 78, "mail.sendgrid.endpoint"),
-        (Answer::status(200), 1, "was not of SendGrid"),
+        (Answer::status(200), 1, "did not come from SendGrid"),
     ] {
         let service = sendgrid();
         queue(&sandbox, &["a@example.jp"]);
@@ -394,7 +394,7 @@ fn missing_settings_are_named_before_anything_is_claimed() {
         .flush(&sandbox)
         .run()
         .exits(78)
-        .says("`mail.sendgrid.endpoint`: what is sent there would not be encrypted");
+        .says("`mail.sendgrid.endpoint`: the connection would not be encrypted");
     assert_eq!(states(&sandbox), [["QUEUED", "0", "NULL"]]);
 }
 

@@ -336,7 +336,7 @@ fn a_mail_larger_than_the_server_accepts_fails_alone(office: &PostOffice) {
     office.flush(&plain(&server)).run().exits(3);
     let [big, small] = office.states().try_into().unwrap();
     assert_eq!((big[1].as_str(), small[1].as_str()), ("FAILED", "SENT"));
-    assert!(big[3].ends_with("the server takes 10485760 at most (SIZE)"), "{big:?}");
+    assert!(big[3].ends_with("the server accepts at most 10485760 (SIZE)"), "{big:?}");
     assert_eq!(server.reached(), ["small@example.jp"]);
 }
 

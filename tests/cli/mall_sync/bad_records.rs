@@ -100,7 +100,7 @@ fn a_retry_requests_the_whole_key_however_long(shops: &Shops) {
 fn a_retry_of_a_key_with_a_comma_requests_no_other_record(shops: &Shops) {
     let day = "2026-11-19T10:00:00+09:00";
     shops.data(json!({ "orders": [order("1", "kim01", day, 1_000), order("8,9", "kim01", day, 2_000)] }));
-    shops.sync("order").run().exits(3).says("order 8,9: `order_id`: `8,9` holds a comma");
+    shops.sync("order").run().exits(3).says("order 8,9: `order_id`: `8,9` contains a comma");
 
     shops.batchctl(["runs", "retry", "1"]).run().exits(3);
 

@@ -312,7 +312,7 @@ fn a_wrong_key_gets_no_token_and_is_not_shown() {
         .run()
         .succeeds();
     let [row] = kept(&sandbox).try_into().unwrap();
-    assert!(row[1].starts_with("the private key is not one for RS256 in PEM: "), "{}", row[1]);
+    assert!(row[1].starts_with("the private key is not an RS256 key in PEM: "), "{}", row[1]);
 
     // The same key in a file, or on one line with escaped line breaks.
     sandbox.write("keys/works.pem", PRIVATE_KEY);
@@ -501,7 +501,7 @@ fn a_silent_mail_server_does_not_hold_up_the_end_of_a_job() {
         .exits(1);
     let took = started.elapsed();
     let [row] = kept(&shop).try_into().unwrap();
-    assert!(row[1].contains("no answer of the mail server in 15 s"), "{}", row[1]);
+    assert!(row[1].contains("no answer from the mail server in 15 s"), "{}", row[1]);
     assert!(took < Duration::from_secs(25), "{took:?}");
     assert_eq!(runs(&shop), [["2026-11-19", "1", "FAILED", "1"]]);
 }
