@@ -1,4 +1,4 @@
-//! `[alerts]` of `batchctl.toml`: who hears of a failure.
+//! `[alerts]` of `batchctl.toml`: who is told about failures.
 
 use std::time::Duration;
 
@@ -11,15 +11,15 @@ use super::section::{NamedVariable, Place, Section, duration};
 use crate::severity::Severity;
 use crate::spelling;
 
-/// `[alerts]`: who hears of a failure.
+/// `[alerts]`: who is told about failures.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AlertsConfig {
     /// `[[alerts.channel]]`
     pub channel: Vec<AlertChannel>,
-    /// `[alerts.routes]`: which channels hear of which severity.
+    /// `[alerts.routes]`: which channels receive which severity.
     pub routes: AlertRoutes,
-    /// Outside prod every alert goes to this channel alone; if it is not set, alerts go nowhere.
+    /// Outside prod every alert goes only to this channel; if it is not set, alerts go nowhere.
     pub dev_channel: Option<String>,
     /// A run that is slower than usual by less than this is not reported; one second by default.
     #[serde(deserialize_with = "duration")]
@@ -41,7 +41,7 @@ pub struct AlertRoutes {
 }
 
 impl AlertRoutes {
-    /// The channels' names for a severity.
+    /// The names of the channels for a severity.
     pub fn of(&self, severity: Severity) -> &[String] {
         match severity {
             Severity::Low => &self.low,
@@ -58,7 +58,7 @@ impl AlertsConfig {
         self.channel.iter().find(|channel| channel.name == name)
     }
 
-    /// Where an alert goes: by its route in prod, elsewhere to the dev channel alone.
+    /// Where an alert goes: by its route in prod, elsewhere only to the dev channel.
     pub fn channels(&self, severity: Severity, is_prod: bool) -> Vec<&AlertChannel> {
         if is_prod {
             self.routes.of(severity).iter().filter_map(|name| self.named(name)).collect()
@@ -106,7 +106,7 @@ impl Section for AlertsConfig {
 }
 
 impl AlertsConfig {
-    /// Refuses the name of a channel that is not there.
+    /// Refuses the name of a channel that does not exist.
     fn check_name(&self, name: &str, place: &Place<'_>, path: &[&str]) -> Result<(), ConfigError> {
         if self.named(name).is_some() {
             return Ok(());
@@ -119,7 +119,7 @@ impl AlertsConfig {
 }
 
 impl Config {
-    /// The channels that hear of a severity: by its route in prod, the dev channel alone elsewhere.
+    /// The channels that receive a severity: by its route in prod, only the dev channel elsewhere.
     pub fn alert_channels(&self, severity: Severity) -> Vec<&AlertChannel> {
         self.alerts().channels(severity, self.is_prod())
     }
@@ -189,7 +189,7 @@ mod tests {
             error(&CHANNELS.replace("OPS_SLACK_URL", "https://hooks.slack.com/services/T0/B0/hunter22"));
         assert_eq!(
             message,
-            "batchctl.toml line 4: `url_variable` of alerts.channel `ops` holds a URL: put the URL in a variable such as \
+            "batchctl.toml line 4: `url_variable` of alerts.channel `ops` contains a URL: put the URL in a variable such as \
              OPS_SLACK_URL and write that name here"
         );
         let message = error(&CHANNELS.replace("slack\"", "https://hunter22\""));

@@ -1,4 +1,4 @@
-//! `[cafe24]` of `batchctl.toml`: where Cafe24 is, who we are to it, and how patient we are with it.
+//! `[cafe24]` of `batchctl.toml`: Cafe24's address, our credentials and limits.
 
 use std::time::Duration;
 
@@ -13,23 +13,23 @@ use super::variables::{Shown, Variables};
 /// The variables that hold the app's id and secret, unless the file names others.
 const CLIENT_ID_VARIABLE: &str = "BATCHCTL_CAFE24_CLIENT_ID";
 const CLIENT_SECRET_VARIABLE: &str = "BATCHCTL_CAFE24_CLIENT_SECRET";
-/// What stands for the mall's id at Cafe24.
+/// The placeholder for the mall's id at Cafe24.
 const ACCOUNT: &str = "{account}";
-/// Where a mall's API is.
+/// The address of a mall's API.
 const BASE_URL: &str = "https://{account}.cafe24api.com";
-/// The version whose shapes this program knows.
+/// The version whose formats this program knows.
 const API_VERSION: &str = "2026-03-01";
-/// More than ten calls a second from one address pass for abuse, even inside the bucket.
+/// More than ten calls a second from one address count as abuse, even within the bucket.
 const CALLS_PER_SECOND: f64 = 8.0;
 const TRIES: u32 = 5;
 const BACKOFF: Duration = Duration::from_millis(500);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const LONGEST_WAIT: Duration = Duration::from_mins(10);
-/// A refresh token lives two weeks; so it is renewed twice before it could end.
+/// A refresh token lives two weeks; so it is renewed twice before it could expire.
 const KEEP_ALIVE_AFTER: Duration = Duration::from_hours(5 * 24);
 const WARN_BEFORE: Duration = Duration::from_hours(4 * 24);
 const CONCURRENCY: usize = 10;
-/// What a token can do unless told otherwise: all that `mall sync` reads.
+/// The default scopes of a token: all that `mall sync` reads.
 const SCOPES: [&str; 4] = ["mall.read_order", "mall.read_customer", "mall.read_privacy", "mall.read_store"];
 
 /// `[cafe24]`
@@ -59,7 +59,7 @@ pub struct Cafe24Config {
 }
 
 impl Cafe24Config {
-    /// Where the API of an account is, without a slash at its end.
+    /// The address of an account's API, without a trailing slash.
     pub fn base_url(&self, account: &str) -> String {
         let base = self.base_url.as_deref().unwrap_or(BASE_URL);
         base.trim_end_matches('/').replace(ACCOUNT, account)
@@ -90,17 +90,17 @@ impl Cafe24Config {
         self.calls_per_second.unwrap_or(CALLS_PER_SECOND)
     }
 
-    /// How often a call is tried.
+    /// The number of attempts for a call.
     pub fn tries(&self) -> u32 {
         self.tries.unwrap_or(TRIES)
     }
 
-    /// The greatest pause before the second try; it doubles with each.
+    /// The longest pause before the second attempt; it doubles with each.
     pub fn backoff(&self) -> Duration {
         self.backoff.unwrap_or(BACKOFF)
     }
 
-    /// How long one try may take, its answer read to the end.
+    /// How long one attempt may take, including reading the whole response.
     pub fn request_timeout(&self) -> Duration {
         self.request_timeout.unwrap_or(REQUEST_TIMEOUT)
     }
@@ -115,7 +115,7 @@ impl Cafe24Config {
         self.keep_alive_after.unwrap_or(KEEP_ALIVE_AFTER)
     }
 
-    /// How long before a refresh token's end its mall counts as in danger.
+    /// How long before a refresh token expires its mall counts as in danger.
     pub fn warn_before(&self) -> Duration {
         self.warn_before.unwrap_or(WARN_BEFORE)
     }
@@ -174,7 +174,7 @@ impl Section for Cafe24Config {
     }
 }
 
-/// What keeps a text from being the address of a mall's API, once the mall's id is in it.
+/// Why a text cannot be the address of a mall's API, once the mall's id is filled in.
 fn base_url_problem(base: &str) -> Option<&'static str> {
     if !base.contains(ACCOUNT) {
         return Some("has no {account} in it: write https://{account}.cafe24api.com");
@@ -183,7 +183,7 @@ fn base_url_problem(base: &str) -> Option<&'static str> {
         return Some("is not a URL: write https://{account}.cafe24api.com");
     };
     if !is_confidential(&url) {
-        return Some("would send tokens in the open: write https://…");
+        return Some("would send tokens unencrypted: write https://…");
     }
     let is_plain = url.username().is_empty() && url.password().is_none();
     if !is_plain || url.query().is_some() || url.fragment().is_some() {
@@ -251,7 +251,7 @@ mod tests {
         for (text, problem) in [
             ("base_url = 'https://api.cafe24.com'", "`cafe24.base_url` has no {account} in it"),
             ("base_url = '{account}'", "`cafe24.base_url` is not a URL"),
-            ("base_url = 'http://{account}.example.jp'", "`cafe24.base_url` would send tokens in the open"),
+            ("base_url = 'http://{account}.example.jp'", "`cafe24.base_url` would send tokens unencrypted"),
             ("base_url = 'https://me:hunter22@{account}.jp'", "has more than a host and a path"),
             ("api_version = '2026-3-1'", "`cafe24.api_version` is not a version"),
             ("redirect_uri = 'callback'", "`cafe24.redirect_uri` is not a URL"),

@@ -25,7 +25,7 @@ pub struct CouponConfig {
     /// The last day it can be used (YYYY-MM-DD): later reminders go without it.
     #[serde(deserialize_with = "day")]
     pub expires_day: Option<NaiveDate>,
-    /// Hands out codes of the table `coupons`, each once.
+    /// Hands out codes from the table `coupons`, each once.
     pub single_use: bool,
 }
 

@@ -1,4 +1,4 @@
-//! `[[alerts.channel]]` of `batchctl.toml`: a place where alerts are posted, and what each kind of place needs.
+//! `[[alerts.channel]]` of `batchctl.toml`: where alerts are posted, and what each kind of channel needs.
 
 use serde::Deserialize;
 
@@ -6,17 +6,17 @@ use super::error::ConfigError;
 use super::section::{Place, is_variable_name};
 use crate::address;
 
-/// A place where alerts are posted. Each kind has keys of its own; [`AlertChannel::target`] is what they mean.
+/// A channel to which alerts are posted. Each kind has its own keys; [`AlertChannel::target`] interprets them.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AlertChannel {
-    /// How routes name it.
+    /// The name that routes use.
     pub name: String,
-    /// How to speak to it.
+    /// How to post to it.
     pub kind: ChannelKind,
     /// Slack, Teams, webhook: the variable that holds its URL; the URL is a secret.
     pub url_variable: Option<String>,
-    /// Slack, Teams, LINE WORKS: who is called by high and critical alerts, in the service's own form:
+    /// Slack, Teams, LINE WORKS: who is mentioned by high and critical alerts, in the service's own form:
     /// `<!subteam^S123>`, `Kim <kim@example.com>`, a LINE WORKS user's id or `all`.
     pub mention: Option<String>,
     /// LINE WORKS: the variable of the app's client id.
@@ -31,17 +31,17 @@ pub struct AlertChannel {
     pub bot_id: Option<String>,
     /// LINE WORKS: the talk room to write to.
     pub channel_id: Option<String>,
-    /// LINE WORKS: the one user to write to, in place of a room.
+    /// LINE WORKS: the single user to write to, instead of a room.
     pub user_id: Option<String>,
-    /// LINE WORKS: another place for tokens than `https://auth.worksmobile.com`.
+    /// LINE WORKS: an address for tokens other than `https://auth.worksmobile.com`.
     pub auth_endpoint: Option<String>,
-    /// LINE WORKS: another place for messages than `https://www.worksapis.com`.
+    /// LINE WORKS: an address for messages other than `https://www.worksapis.com`.
     pub api_endpoint: Option<String>,
     /// Mail: the recipients.
     pub to: Option<Vec<String>>,
 }
 
-/// How a channel is spoken to.
+/// The kinds of channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChannelKind {
@@ -49,7 +49,7 @@ pub enum ChannelKind {
     Slack,
     /// A Teams workflow with the trigger "When a Teams webhook request is received".
     Teams,
-    /// A bot of LINE WORKS.
+    /// A LINE WORKS bot.
     LineWorks,
     /// A mail, sent at once and not through the queue.
     Mail,
@@ -57,14 +57,14 @@ pub enum ChannelKind {
     Webhook,
 }
 
-/// What a channel's keys say, by its kind.
+/// A channel's settings, by its kind.
 #[derive(Debug, Clone, Copy)]
 pub enum ChannelTarget<'a> {
     /// A Slack incoming webhook, whose URL this variable holds.
     Slack(&'a str),
     /// A Teams workflow, whose URL this variable holds.
     Teams(&'a str),
-    /// A bot of LINE WORKS.
+    /// A LINE WORKS bot.
     LineWorks(LineWorksTarget<'a>),
     /// These recipients.
     Mail(&'a [String]),
@@ -72,7 +72,7 @@ pub enum ChannelTarget<'a> {
     Webhook(&'a str),
 }
 
-/// A bot of LINE WORKS, and where it writes.
+/// A LINE WORKS bot, and where it writes.
 #[derive(Debug, Clone, Copy)]
 pub struct LineWorksTarget<'a> {
     /// The variable of the app's client id.
@@ -89,7 +89,7 @@ pub struct LineWorksTarget<'a> {
     pub reader: LineWorksReader<'a>,
 }
 
-/// Who reads what a bot of LINE WORKS writes.
+/// Who reads what a LINE WORKS bot writes.
 #[derive(Debug, Clone, Copy)]
 pub enum LineWorksReader<'a> {
     /// A talk room.
@@ -138,7 +138,7 @@ impl ChannelKind {
 }
 
 impl AlertChannel {
-    /// What its keys say, or the key that is missing.
+    /// Its settings, or the key that is missing.
     pub fn target(&self) -> Result<ChannelTarget<'_>, &'static str> {
         let url_variable = || self.url_variable.as_deref().ok_or("url_variable");
         Ok(match self.kind {
@@ -191,7 +191,7 @@ impl AlertChannel {
         keys.filter_map(|key| Some((key, self.text(key)?)))
     }
 
-    /// Refuses what its kind has no use for, and what it cannot do without. It is the `index`th of `[alerts]`.
+    /// Refuses keys that its kind does not use, and missing ones that it needs. It is the `index`th of `[alerts]`.
     pub(super) fn check(&self, place: &Place<'_>, index: &str) -> Result<(), ConfigError> {
         let (name, kind) = (&self.name, self.kind.as_str());
         let error = |key: &str, problem: String| Err(place.error(&["channel", index, key], problem));
@@ -208,8 +208,8 @@ impl AlertChannel {
             };
             if variable.contains("://") {
                 let problem = format!(
-                    "`{key}` of alerts.channel `{name}` holds a URL: put the URL in a variable such as {example} and \
-                     write that name here"
+                    "`{key}` of alerts.channel `{name}` contains a URL: put the URL in a variable such as {example} \
+                     and write that name here"
                 );
                 return error(key, problem);
             }
@@ -244,13 +244,13 @@ impl AlertChannel {
             && let Some(example) = self.better_mention(mention)
         {
             let problem =
-                format!("`mention` of alerts.channel `{name}` calls nobody on `{kind}`: write {example}");
+                format!("`mention` of alerts.channel `{name}` mentions nobody on `{kind}`: write {example}");
             return error("mention", problem);
         }
         Ok(())
     }
 
-    /// What to write in place of a mention that the kind does not know.
+    /// What to write instead of a mention that the kind does not support.
     fn better_mention(&self, mention: &str) -> Option<&'static str> {
         let is_word = |text: &str| {
             !text.is_empty()
@@ -262,7 +262,7 @@ impl AlertChannel {
                     .strip_suffix('>')
                     .and_then(|rest| rest.rsplit_once('<'))
                     .map_or(mention, |(_, id)| id);
-                (!is_word(id)).then_some("Kim <kim@example.com>, or the user's Entra object id in its place")
+                (!is_word(id)).then_some("Kim <kim@example.com>, or just the user's Entra object id")
             }
             ChannelKind::LineWorks => (!is_word(mention)).then_some("a user's id, or all"),
             ChannelKind::Slack | ChannelKind::Mail | ChannelKind::Webhook => None,
@@ -342,7 +342,7 @@ channel_id = \"room-1\"
             ),
             (
                 channel("teams", "url_variable = \"https://x.api.powerplatform.com/hunter22\""),
-                "4: `url_variable` of alerts.channel `ops` holds a URL: put the URL in a variable such as \
+                "4: `url_variable` of alerts.channel `ops` contains a URL: put the URL in a variable such as \
                  OPS_TEAMS_URL and write that name here",
             ),
             (
@@ -352,12 +352,12 @@ channel_id = \"room-1\"
             ),
             (
                 channel("teams", "url_variable = \"A\"\nmention = \"<!here> you\""),
-                "5: `mention` of alerts.channel `ops` calls nobody on `teams`: write Kim <kim@example.com>, or the \
-                 user's Entra object id in its place",
+                "5: `mention` of alerts.channel `ops` mentions nobody on `teams`: write Kim <kim@example.com>, or just \
+                 the user's Entra object id",
             ),
             (
                 format!("{LINE_WORKS}mention = \"<m userId=all>\""),
-                "10: `mention` of alerts.channel `works` calls nobody on `line_works`: write a user's id, or all",
+                "10: `mention` of alerts.channel `works` mentions nobody on `line_works`: write a user's id, or all",
             ),
             (
                 channel("team", ""),

@@ -1,4 +1,4 @@
-//! Where the database is: a variable alone, since its URL may carry a password.
+//! The database's address: only a variable, since its URL may contain a password.
 
 use super::error::ConfigError;
 use super::section::Section;
@@ -34,7 +34,7 @@ impl Section for DatabaseSettings {
 }
 
 impl Config {
-    /// The database's URL; may carry a password.
+    /// The database's URL; may contain a password.
     pub fn database_url(&self) -> &str {
         self.database().url.expose()
     }

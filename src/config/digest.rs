@@ -1,4 +1,4 @@
-//! `[digest]` of `batchctl.toml`: what the digest of articles offers to those who do not pay.
+//! `[digest]` of `batchctl.toml`: what the digest of articles offers to free members.
 
 use serde::Deserialize;
 

@@ -16,7 +16,7 @@ pub(super) struct Document<'a> {
 }
 
 impl<'a> Document<'a> {
-    /// Parses `text`; `file` is how errors name it.
+    /// Parses `text`; `file` is its name in errors.
     pub(super) fn parse(file: &'a str, text: &'a str) -> Result<Self, ConfigError> {
         match DeTable::parse(text) {
             Ok(tree) => Ok(Self { file, text, tree: tree.into_inner() }),
@@ -38,7 +38,7 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// What serde says, in our words: which key, in which section, and what to write.
+    /// serde's error in our words: which key, in which section, and what to write.
     pub(super) fn explain(&self, error: &toml::de::Error) -> ConfigError {
         let span = error.span().unwrap_or(0..0);
         let path = place_of(&self.tree, &span).unwrap_or_default();
@@ -54,7 +54,7 @@ impl<'a> Document<'a> {
     }
 }
 
-/// What is said of a key that a section does not have; the section is empty for the file itself.
+/// The error for a key that a section does not have; the section is empty for the file itself.
 pub(super) fn unknown_key(key: &str, section: &str, known: &[&str]) -> String {
     let section = if section.is_empty() { String::new() } else { format!(" in `{section}`") };
     format!("unknown key `{key}`{section}{}", advice_or_list(key, known))
@@ -80,7 +80,7 @@ fn backticked(message: &str) -> Option<(&str, Vec<&str>)> {
     Some((names.next()?, names.collect()))
 }
 
-/// serde repeats a string of the wrong type or an unknown word; somebody may have put a secret there.
+/// serde quotes a string of the wrong type or an unknown value; somebody may have put a secret there.
 fn without_values(message: &str) -> String {
     let message = message.replace('\n', ", ");
     if let Some(at) = message.find("string \"")
@@ -122,7 +122,7 @@ fn find_in(value: &Spanned<DeValue<'_>>, path: &[&str]) -> Option<Range<usize>> 
     }
 }
 
-/// The path of the key or value that stands at `span`: the narrowest that holds it.
+/// The path of the key or value at `span`: the narrowest that contains it.
 fn place_of(table: &DeTable<'_>, span: &Range<usize>) -> Option<Vec<String>> {
     let mut best = None;
     visit_table(table, &mut Vec::new(), span, &mut best);

@@ -1,4 +1,4 @@
-//! What `env show`, `env export` and `config check` say of the settings, and which of their values are secrets.
+//! What `env show`, `env export` and `config check` show of the settings, and which of their values are secrets.
 
 use std::collections::BTreeSet;
 
@@ -22,7 +22,7 @@ pub struct Setting {
 }
 
 impl Config {
-    /// Every setting of the interface, those that `batchctl.toml` names, and its entries; secrets masked.
+    /// Every variable of the interface, those that `batchctl.toml` names, and its entries; secrets masked.
     pub fn effective(&self) -> Vec<Setting> {
         let mut settings = vec![Setting {
             name: "BATCHCTL_ENV".to_owned(),
@@ -59,7 +59,7 @@ impl Config {
         Setting { name: name.to_owned(), value_for_display, source, secret }
     }
 
-    /// Names and real values for `env export`: the environment, each variable that is set and is ours or named by
+    /// Names and real values for `env export`: the environment, each variable that is set and is ours or named in
     /// `batchctl.toml`, and everything in the `.env` files. Defaults are left out.
     pub fn exports(&self) -> Vec<(String, String)> {
         let named = self.named_variables();
@@ -81,7 +81,7 @@ impl Config {
             if self.is_known(name) || is_reserved(name) || named.contains(name.as_str()) {
                 continue;
             }
-            // Compared without the prefix, which would make all of them alike.
+            // Compared without the prefix, which would make all of them similar.
             let known = self.known.iter().filter_map(|known| known.name.strip_prefix(PREFIX));
             let advice = nearest(end, known)
                 .map_or_else(String::new, |known| format!(": did you mean {PREFIX}{known}?"));
@@ -90,9 +90,10 @@ impl Config {
         warnings
     }
 
-    /// Knows every secret of this configuration: the values that are never shown, those of variables whose name says
-    /// so, and the passwords in URLs, whatever variable holds them. Of the process's own variables those count whose
-    /// name has the word of a secret in it (`AWS_SECRET_ACCESS_KEY`): in a container nothing comes from a `.env` file.
+    /// Knows every secret of this configuration: the values that are never shown, those of variables whose name
+    /// indicates a secret, and the passwords in URLs, whatever variable holds them. This includes the process's own
+    /// variables if their name has such a word (`AWS_SECRET_ACCESS_KEY`): in a container nothing comes from a `.env`
+    /// file.
     pub fn redactor(&self) -> Redactor {
         let mut secrets = Vec::new();
         let hidden = self.known.iter().filter(|known| known.shown == Shown::Never);

@@ -1,7 +1,7 @@
 //! The variables: the process's own, then `.env.NAME`, then `.env`.
 //!
-//! The process's environment is read once and never written: what a `.env` file says reaches our own code only,
-//! and no child process by accident.
+//! The process's environment is read once and never written: the contents of a `.env` file reach only our own code,
+//! and never a child process by accident.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -11,10 +11,10 @@ use std::path::Path;
 
 use super::error::ConfigError;
 
-/// The environment of a command that names none.
+/// The default environment.
 const DEFAULT_ENVIRONMENT: &str = "dev";
 
-/// The one environment where real people are reached.
+/// The only environment in which real people are reached.
 pub(super) const PRODUCTION: &str = "prod";
 
 /// Names that mean production to a reader but not to us: with one of them every guard of `prod` would be off.
@@ -23,7 +23,7 @@ const ALMOST_PRODUCTION: [&str; 3] = ["production", "prd", "live"];
 /// Where a setting comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// Nobody set it.
+    /// It was not set.
     Default,
     /// A flag of this command.
     Flag,
@@ -51,12 +51,12 @@ pub(super) struct Variable {
     pub(super) source: Source,
 }
 
-/// Every variable that is in force.
+/// Every effective variable.
 #[derive(Clone)]
 pub(super) struct Environment {
     /// `dev`, `prod`, …
     pub(super) name: String,
-    /// Who chose it.
+    /// Where it was chosen.
     pub(super) name_source: Source,
     pub(super) variables: BTreeMap<String, Variable>,
     /// What is odd but not an error.
@@ -112,7 +112,7 @@ impl Environment {
                 return Err(ConfigError::variable(
                     "BATCHCTL_ENV",
                     format!(
-                        "{file} says {other}, but this command runs in `{name}`: choose by --env, not in a .env file"
+                        "{file} sets {other}, but this command runs in `{name}`: choose by --env, not in a .env file"
                     ),
                 ));
             }
@@ -152,9 +152,9 @@ fn validate_name(name: &str, source: &Source) -> Result<(), ConfigError> {
 
 /// The variables of a `.env` file, the last of each name, and the names that occur twice.
 ///
-/// dotenvy replaces `$NAME` outside single quotes by a variable of the process or one above in the file.
+/// dotenvy replaces `$NAME` outside single quotes with a variable of the process or one further up in the file.
 fn parse_dotenv(file: &str, text: &str) -> Result<(BTreeMap<String, String>, Vec<String>), ConfigError> {
-    // Editors on Windows put a byte order mark in front; dotenvy takes a space at the very end for an open line.
+    // Editors on Windows put a byte order mark in front; dotenvy treats a space at the very end as an unfinished line.
     let text = format!("{}\n", text.trim_start_matches('\u{feff}'));
     let delivered = Cell::new(0);
     let lines = Lines { rest: text.as_bytes(), delivered: &delivered };
@@ -175,7 +175,7 @@ fn parse_dotenv(file: &str, text: &str) -> Result<(BTreeMap<String, String>, Vec
                     file: file.to_owned(),
                     line: delivered.get().saturating_sub(further_lines + trailing.saturating_sub(1)).max(1),
                     problem:
-                        "not understood: write NAME=value, in single quotes if it holds a space, # or quote"
+                        "not understood: write NAME=value, in single quotes if it contains a space, # or quote"
                             .to_owned(),
                 });
             }
@@ -199,7 +199,7 @@ fn kind_of(error: &dotenvy::Error) -> String {
     }
 }
 
-/// Hands out one line a read, so that the lines read so far tell where dotenvy is: it does not count them.
+/// Hands out one line per read, so that the lines read so far show where dotenvy is: it does not count them.
 struct Lines<'a> {
     rest: &'a [u8],
     delivered: &'a Cell<usize>,

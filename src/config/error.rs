@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// A wrong setting, naming the variable or the key, and where it stands.
+/// A wrong setting, naming the variable or the key, and where it is.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// A variable's value is wrong.
@@ -18,7 +18,7 @@ pub enum ConfigError {
     Unset {
         /// The variable's name.
         name: String,
-        /// Who names it in `batchctl.toml`, such as "alerts.channel `ops`".
+        /// What names it in `batchctl.toml`, such as "alerts.channel `ops`".
         needed_by: Vec<String>,
     },
     /// A `.env` file that cannot be understood.
@@ -34,14 +34,14 @@ pub enum ConfigError {
     /// A key or value of `batchctl.toml` is wrong.
     #[error("{file} line {line}: {problem}")]
     File {
-        /// The file as it was named.
+        /// The file's name as it was given.
         file: String,
         /// The line, from 1.
         line: usize,
         /// What is wrong, naming the key.
         problem: String,
     },
-    /// A file that is there cannot be read.
+    /// A file exists but cannot be read.
     #[error("failed to read {}", .path.display())]
     Unreadable {
         /// The file.

@@ -1,5 +1,5 @@
-//! `[import.KIND]` of `batchctl.toml`: how shops without an API write their files. Which kinds there are, and which
-//! columns a kind has, is for `data import` to say.
+//! `[import.KIND]` of `batchctl.toml`: how shops without an API write their files. Which kinds exist, and which
+//! columns a kind has, is up to `data import`.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -19,17 +19,17 @@ pub type ImportConfig = BTreeMap<String, ImportFile>;
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ImportFile {
-    /// Our column to the header in the file; a column that is left out has our name there too.
+    /// Our column to the header in the file; a column that is left out has our name in the file too.
     pub columns: BTreeMap<String, String>,
-    /// How times are written (strftime); RFC 3339 without it.
+    /// How times are written (strftime); RFC 3339 by default.
     pub time_format: Option<String>,
-    /// The mall that the rows belong to, unless the file or a flag says.
+    /// The mall that the rows belong to, unless given by the file or a flag.
     pub mall: Option<String>,
     /// How the file is encoded.
     pub encoding: TextEncoding,
-    /// What stands between two fields; a comma without it. One ASCII character.
+    /// The field delimiter; a comma by default. One ASCII character.
     pub delimiter: Option<char>,
-    /// Our column to its values: that in the file to ours.
+    /// Our column to its values: the one in the file to ours.
     pub values: BTreeMap<String, BTreeMap<String, String>>,
 }
 

@@ -1,4 +1,4 @@
-//! `[jobs."GROUP JOB"]` of `batchctl.toml`: what differs from a job's own constants. Which jobs there are is not known
+//! `[jobs."GROUP JOB"]` of `batchctl.toml`: what differs from a job's own constants. Which jobs exist is not known
 //! here.
 
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ pub type JobsConfig = BTreeMap<String, JobOverride>;
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct JobOverride {
-    /// When `schedule crontab` says it runs: five cron fields.
+    /// When it runs according to `schedule crontab`: five cron fields.
     pub schedule: Option<String>,
     /// Its deadline.
     #[serde(deserialize_with = "duration")]
@@ -30,16 +30,16 @@ pub struct JobOverride {
     pub skip_limit: Option<SkipLimit>,
     /// How urgent its failure is.
     pub severity: Option<Severity>,
-    /// Whether `schedule` lists it; true without it.
+    /// Whether `schedule` lists it; true by default.
     pub enabled: Option<bool>,
 }
 
 /// How many items of a run may be skipped before it fails: `100`, or `1%` of those read.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum SkipLimit {
-    /// So many items.
+    /// This many items.
     Count(u64),
-    /// So many of a hundred, from 0 to 100.
+    /// This percentage of them, from 0 to 100.
     Percent(f64),
 }
 
@@ -110,7 +110,7 @@ impl Section for JobsConfig {
 }
 
 impl Config {
-    /// What `batchctl.toml` changes of a job.
+    /// What `batchctl.toml` changes about a job.
     pub fn job(&self, name: &str) -> Option<&JobOverride> {
         self.jobs().get(name)
     }

@@ -1,4 +1,4 @@
-//! The right to run, and its renewal: a variable alone.
+//! The lease and its renewal: only a variable.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::variables::Variables;
 /// The default lease: six missed heartbeats.
 const DEFAULT_SECONDS: u32 = 60;
 
-/// A lease of more than a day would keep a crashed nightly job away from its next night.
+/// A lease of more than a day would keep a crashed nightly job from running the next night.
 const MAX_SECONDS: u32 = 86_400;
 
 /// A heartbeat at least this often, however long the lease: `runs list` shows it as the sign of life.
@@ -23,7 +23,7 @@ pub struct LeaseSettings {
 }
 
 impl LeaseSettings {
-    /// How long without a heartbeat until another run may take over.
+    /// How long after the last heartbeat another run may take over.
     pub fn lease(self) -> Duration {
         Duration::from_secs(u64::from(self.seconds))
     }

@@ -1,4 +1,4 @@
-//! `[mail]` of `batchctl.toml`: how mails leave, how often, and what every mail says of its sender.
+//! `[mail]` of `batchctl.toml`: how mails are sent, how often, and what every mail states about its sender.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use crate::mask::Secret;
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MailConfig {
-    /// `BATCHCTL_SMTP_URL`; may carry a password.
+    /// `BATCHCTL_SMTP_URL`; may contain a password.
     #[serde(skip)]
     pub smtp_url: Option<Secret>,
     /// `BATCHCTL_MAIL_FROM`: the sender.
@@ -24,35 +24,35 @@ pub struct MailConfig {
     /// `BATCHCTL_MAIL_REDIRECT_TO`: who gets every mail outside prod.
     #[serde(skip)]
     pub redirect_to: Option<String>,
-    /// How mails leave; without it by SMTP where `BATCHCTL_SMTP_URL` is set, and outside prod else into files.
+    /// How mails are sent; by default by SMTP if `BATCHCTL_SMTP_URL` is set, otherwise, outside prod, to files.
     pub transport: Option<TransportKind>,
-    /// Where `.eml` files go; `mail` without it. Relative to the working directory.
+    /// Where `.eml` files go; `mail` by default. Relative to the working directory.
     pub folder: Option<PathBuf>,
     /// A folder whose templates replace the built-in ones of the same name.
     pub template_dir: Option<PathBuf>,
-    /// How many connections send side by side; 8 without it.
+    /// The number of concurrent connections; 8 by default.
     pub connections: Option<usize>,
-    /// How often a mail is tried before it is given up; 3 without it.
+    /// The number of attempts before a mail is given up; 3 by default.
     pub attempts: Option<u32>,
-    /// The pause before the second try; it grows fourfold with each. 5 minutes without it.
+    /// The pause before the second attempt; it grows fourfold with each. 5 minutes by default.
     #[serde(deserialize_with = "duration")]
     pub backoff: Option<Duration>,
-    /// How long any one step of SMTP may take; without it as long as RFC 5321 gives a server, up to 10 minutes.
+    /// How long any one step of SMTP may take; by default as long as RFC 5321 allows a server, up to 10 minutes.
     #[serde(deserialize_with = "duration")]
     pub smtp_timeout: Option<Duration>,
-    /// What becomes of a mail whose acceptance was not heard.
+    /// What happens to a mail whose acceptance was never confirmed.
     pub on_unknown: OnUnknown,
-    /// At most this many mails a second, over all processes; no limit without it.
+    /// At most this many mails a second, over all processes; no limit by default.
     pub rate_per_second: Option<f64>,
-    /// At most this many mails a second to one recipient domain, over all processes; no limit without it.
+    /// At most this many mails a second to one recipient domain, over all processes; no limit by default.
     pub rate_per_domain: Option<f64>,
     /// `[mail.domain_rates]`: other rates for some domains.
     pub domain_rates: BTreeMap<String, f64>,
     /// Whether advertising needs a consent on record, or only the absence of a refusal.
     pub consent: ConsentRule,
-    /// `[mail.shop]`: who writes.
+    /// `[mail.shop]`: the sender.
     pub shop: ShopConfig,
-    /// `[mail.unsubscribe]`: how a recipient of advertising ends it.
+    /// `[mail.unsubscribe]`: how a recipient of advertising unsubscribes.
     pub unsubscribe: UnsubscribeConfig,
     /// `[mail.ses]`
     pub ses: SesConfig,
@@ -62,7 +62,7 @@ pub struct MailConfig {
     pub dkim: Option<DkimConfig>,
 }
 
-/// How mails leave.
+/// How mails are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TransportKind {
@@ -76,11 +76,11 @@ pub enum TransportKind {
     Folder,
 }
 
-/// What becomes of a mail whose acceptance was not heard: the connection broke between its end and the reply.
+/// What happens to a mail whose acceptance was never confirmed: the connection broke between its end and the reply.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnUnknown {
-    /// It is sent once more, with the same Message-ID.
+    /// It is sent again, with the same Message-ID.
     #[default]
     Resend,
     /// It waits for a person: `mail requeue` or `mail cancel`.
@@ -91,31 +91,31 @@ pub enum OnUnknown {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ConsentRule {
-    /// Who has not refused.
+    /// Those who have not refused.
     #[default]
     OptOut,
-    /// Who has agreed.
+    /// Those who have agreed.
     OptIn,
 }
 
 impl ConsentRule {
-    /// Whether advertising goes to a member who never said a word about it.
+    /// Whether advertising goes to a member who has expressed no preference.
     pub fn takes_silence_for_consent(self) -> bool {
         self == Self::OptOut
     }
 }
 
-/// `[mail.shop]`: what templates say of the sender, as `shop.name`, `shop.url`, `shop.address`, `shop.support`.
+/// `[mail.shop]`: what templates show about the sender, as `shop.name`, `shop.url`, `shop.address`, `shop.support`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ShopConfig {
-    /// The shop's name; the sender's display name without it.
+    /// The shop's name; by default the sender's display name.
     pub name: Option<String>,
     /// Its web address.
     pub url: Option<String>,
-    /// The sender's postal address, which the law wants in advertising (Japan, Korea, USA).
+    /// The sender's postal address, which the law requires in advertising (Japan, Korea, USA).
     pub address: Option<String>,
-    /// Where customers ask: a mail address or a page.
+    /// Where customers get help: a mail address or a page.
     pub support: Option<String>,
 }
 
@@ -123,9 +123,9 @@ pub struct ShopConfig {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct UnsubscribeConfig {
-    /// The address that takes the POST of RFC 8058 and shows people a page, with `{token}` in it. HTTPS only.
+    /// The URL that accepts the POST of RFC 8058 and shows people a page, with `{token}` in it. HTTPS only.
     pub url: Option<String>,
-    /// An address that takes unsubscriptions by mail, in addition to the URL.
+    /// An address that accepts unsubscriptions by mail, in addition to the URL.
     pub mailto: Option<String>,
     /// The List-Id (RFC 2919) without brackets, such as `news.shop.example.jp`.
     pub list_id: Option<String>,
@@ -137,15 +137,15 @@ pub struct UnsubscribeConfig {
 pub struct SesConfig {
     /// The region, such as `ap-northeast-1`.
     pub region: Option<String>,
-    /// Another endpoint than `https://email.REGION.amazonaws.com`.
+    /// An endpoint other than `https://email.REGION.amazonaws.com`.
     pub endpoint: Option<String>,
     /// The configuration set that collects bounces and complaints.
     pub configuration_set: Option<String>,
-    /// The variable of the access key's id; `AWS_ACCESS_KEY_ID` without it.
+    /// The variable of the access key's id; `AWS_ACCESS_KEY_ID` by default.
     pub access_key_id_variable: Option<String>,
-    /// The variable of the secret key; `AWS_SECRET_ACCESS_KEY` without it.
+    /// The variable of the secret key; `AWS_SECRET_ACCESS_KEY` by default.
     pub secret_access_key_variable: Option<String>,
-    /// The variable of the token of temporary credentials; `AWS_SESSION_TOKEN` without it.
+    /// The variable of the token of temporary credentials; `AWS_SESSION_TOKEN` by default.
     pub session_token_variable: Option<String>,
 }
 
@@ -153,13 +153,13 @@ pub struct SesConfig {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SendGridConfig {
-    /// Another endpoint than `https://api.sendgrid.com`, such as `https://api.eu.sendgrid.com`.
+    /// An endpoint other than `https://api.sendgrid.com`, such as `https://api.eu.sendgrid.com`.
     pub endpoint: Option<String>,
-    /// The variable of the API key; `SENDGRID_API_KEY` without it.
+    /// The variable of the API key; `SENDGRID_API_KEY` by default.
     pub api_key_variable: Option<String>,
 }
 
-/// `[mail.dkim]`: signing by ourselves, for servers that do not.
+/// `[mail.dkim]`: our own signature, for servers that do not sign.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DkimConfig {
@@ -213,8 +213,7 @@ impl Section for MailConfig {
             && (!url.starts_with("https://") || !url.contains("{token}"))
         {
             // RFC 8058 section 3.1: one-click needs HTTPS.
-            let problem =
-                "`mail.unsubscribe.url` is not one for RFC 8058: write https://… with {token} in it";
+            let problem = "`mail.unsubscribe.url` does not suit RFC 8058: write https://… with {token} in it";
             return error(&["unsubscribe", "url"], problem.to_owned());
         }
         Ok(())

@@ -64,10 +64,10 @@ sections! {
     }
 }
 
-/// The structured file if no other one is named.
+/// The default structured file.
 const DEFAULT_FILE: &str = "batchctl.toml";
 
-/// The variable that names another one.
+/// The variable that names another file.
 const FILE_VARIABLE: &str = "BATCHCTL_CONFIG";
 
 /// The test suite's own variable; a build without the feature does not know it.
@@ -81,17 +81,17 @@ pub struct LoadOptions {
     pub env_flag: Option<String>,
     /// Where `.env` files, `batchctl.toml` and relative paths are.
     pub working_dir: PathBuf,
-    /// The variables of the process; given, so that a test needs no real ones.
+    /// The variables of the process; passed in, so that a test needs no real ones.
     pub process_env: BTreeMap<String, String>,
 }
 
 impl LoadOptions {
     /// The options of this process: its variables and its working directory.
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+    #[expect(clippy::disallowed_methods, reason = "the only place that reads the environment")]
     pub fn from_process(env_flag: Option<String>) -> Result<Self, ConfigError> {
         let working_dir = std::env::current_dir()
             .map_err(|source| ConfigError::Unreadable { path: PathBuf::from("."), source })?;
-        // A value that is not UTF-8 becomes one that fails its check, rather than one that is not there.
+        // A value that is not UTF-8 becomes one that fails its check, instead of counting as not set.
         let process_env = std::env::vars_os()
             .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
             .collect();
@@ -106,12 +106,12 @@ pub struct Config {
     working_dir: PathBuf,
     /// The variables of the interface, in the order in which they were read.
     known: Vec<KnownVariable>,
-    /// `batchctl.toml`, where there is one.
+    /// `batchctl.toml`, if there is one.
     file: Option<File>,
     sections: Sections,
 }
 
-/// The text of `batchctl.toml`, under the name that it was found by.
+/// The text of `batchctl.toml`, with the name under which it was found.
 #[derive(Clone)]
 struct File {
     name: String,
@@ -126,7 +126,7 @@ impl std::fmt::Debug for File {
 }
 
 impl Sections {
-    /// Reads the tables from the text of a file and checks them; `file` is how errors name it.
+    /// Reads the tables from the text of a file and checks them; `file` is its name in errors.
     fn parse(file: &str, text: &str) -> Result<Self, ConfigError> {
         let document = Document::parse(file, text)?;
         let sections: Self = toml::from_str(text).map_err(|error| document.explain(&error))?;
@@ -138,7 +138,7 @@ impl Sections {
         Ok(sections)
     }
 
-    /// Each variable that the file names.
+    /// Each variable named in the file.
     fn named_variables(&self) -> impl Iterator<Item = NamedVariable<'_>> {
         self.all().into_iter().flat_map(|(_, section)| section.named_variables())
     }
@@ -170,7 +170,7 @@ impl Config {
     pub fn in_folder(&self, folder: &Path, more: &[(&str, String)]) -> Result<Self, ConfigError> {
         let variables = self.environment.variables.iter();
         let mut process_env: BTreeMap<String, String> = variables
-            // What is empty counts as not set.
+            // An empty value counts as not set.
             .filter(|(_, variable)| variable.source == Source::Process && !variable.value.is_empty())
             .map(|(name, variable)| (name.clone(), variable.value.clone()))
             .collect();
@@ -238,19 +238,19 @@ impl Config {
         self.entries().contains_key(name)
     }
 
-    /// What `batchctl.toml` says, entry by entry.
+    /// The contents of `batchctl.toml`, entry by entry.
     fn entries(&self) -> toml::Table {
-        // It was read once already; an empty table would only shorten `env show`.
+        // It was already parsed once; an empty table would only shorten `env show`.
         self.file.as_ref().and_then(|file| file.text.parse().ok()).unwrap_or_default()
     }
 
-    /// The error for a key of a table whose keys are names that only its owner knows, all of them given.
+    /// The error for a key of a table whose keys are names that only its owner knows; `known` lists all of them.
     pub fn unknown_key(&self, table: &str, key: &str, known: &[&str]) -> ConfigError {
         self.error_at(&[table, key], document::unknown_key(key, table, known))
     }
 
-    /// The error for a name that only its owner knows, all of them given. The name is not repeated: a wrong paste may
-    /// be anything. Elements of arrays are numbers from 0 in the path.
+    /// The error for a name that only its owner knows; `known` lists all of them. The name is not repeated: a wrong
+    /// paste may be anything. Elements of arrays are numbers from 0 in the path.
     pub fn unknown_value(&self, path: &[&str], value: &str, what: &str, known: &[&str]) -> ConfigError {
         let keys: Vec<&str> = path.iter().copied().filter(|key| key.parse::<usize>().is_err()).collect();
         let advice = document::advice_or_list(value, known);

@@ -13,7 +13,7 @@ use super::section::Section;
 pub struct PdfConfig {
     /// Folders searched for fonts; relative ones start at the working directory.
     pub font_dirs: Vec<PathBuf>,
-    /// Whether the system's fonts are searched, too.
+    /// Whether the system's fonts are searched too.
     pub system_fonts: bool,
     /// A folder whose `style.toml` changes the built-in style.
     pub template_dir: Option<PathBuf>,
@@ -33,7 +33,7 @@ impl Config {
         self.pdf().font_dirs.iter().map(|folder| self.working_dir().join(folder)).collect()
     }
 
-    /// The folders in which operating systems keep fonts; none if the configuration says so.
+    /// The folders in which operating systems keep fonts; none if disabled in the configuration.
     pub fn system_font_dirs(&self) -> Vec<PathBuf> {
         const OF_ALL: [&str; 5] = [
             "/usr/share/fonts",

@@ -1,4 +1,4 @@
-//! Place, language and clock: variables alone.
+//! Place, language and clock: only variables.
 
 use std::str::FromStr;
 
@@ -12,7 +12,7 @@ use super::section::Section;
 use super::variables::{Shown, Variables};
 use crate::locale::Locale;
 
-/// Digits of a second that both databases keep.
+/// Decimals of a second that both databases store.
 const SUBSECOND_DIGITS: u16 = 6;
 
 /// Place, language and clock.

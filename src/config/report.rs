@@ -12,7 +12,7 @@ use crate::locale::Locale;
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReportConfig {
-    /// The language of labels; without it that of `BATCHCTL_LOCALE`.
+    /// The language of labels; by default that of `BATCHCTL_LOCALE`.
     pub locale: Option<Locale>,
     /// `[[report.delivery]]`: who gets which report by mail.
     pub delivery: Vec<DeliveryConfig>,
@@ -26,12 +26,12 @@ pub struct DeliveryConfig {
     pub report: String,
     /// The recipients; each gets a separate mail.
     pub to: Vec<String>,
-    /// Which files are attached; without it what suits the report.
+    /// Which files are attached; by default what suits the report.
     #[serde(default)]
     pub format: Vec<Format>,
-    /// The language; without it that of reports.
+    /// The language; by default that of reports.
     pub locale: Option<Locale>,
-    /// Which malls, by code or number; without it all active ones.
+    /// Which malls, by code or ID; by default all active ones.
     #[serde(default)]
     pub mall: Vec<String>,
     /// The subject instead of the template's; `{day}` stands for the day or week.

@@ -17,7 +17,7 @@ pub(super) trait Section {
         Ok(())
     }
 
-    /// Refuses what could only fail later.
+    /// Refuses what would otherwise fail later.
     fn check(&self, _place: &Place<'_>) -> Result<(), ConfigError> {
         Ok(())
     }
@@ -34,7 +34,7 @@ pub(super) struct NamedVariable<'a> {
     pub(super) name: &'a str,
     /// The key that names it, below the section; elements of arrays are numbers from 0.
     pub(super) path: Vec<String>,
-    /// What needs it, as an error says it: "alerts.channel `ops`".
+    /// What needs it, as shown in an error: "alerts.channel `ops`".
     pub(super) needed_by: String,
 }
 
@@ -51,7 +51,7 @@ pub(super) fn named_by_keys<'a>(
         .collect()
 }
 
-/// Where a section stands in `batchctl.toml`.
+/// Where a section is in `batchctl.toml`.
 pub(super) struct Place<'a> {
     document: &'a Document<'a>,
     section: &'a str,
@@ -69,7 +69,8 @@ impl<'a> Place<'a> {
         self.document.error_at(&path, problem)
     }
 
-    /// Refuses what stands where a variable's name belongs. It is never shown: most likely it is the secret itself.
+    /// Refuses a value that is not a variable's name where one belongs. It is never shown: most likely it is the
+    /// secret itself.
     pub(super) fn check_names(&self, named: &[NamedVariable<'_>]) -> Result<(), ConfigError> {
         for NamedVariable { name, path, .. } in named {
             if !is_variable_name(name) {
@@ -94,7 +95,7 @@ pub(super) fn is_variable_name(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// A length of time in quotes, such as `"45m"`. serde's attribute wants the field's own type.
+/// A length of time in quotes, such as `"45m"`. serde's attribute requires the field's own type.
 pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(deserializer)?;
     parse_duration(&text).map(Some).map_err(de::Error::custom)
@@ -110,7 +111,7 @@ macro_rules! sections {
         $(pub use self::$alone::*;)*
         $(pub use self::$table::*;)*
 
-        /// Every section, as `batchctl.toml` and the variables say. Only a table is known by its name in the file.
+        /// Every section, as set by `batchctl.toml` and the variables. Only a table has its name in the file.
         #[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
         #[serde(deny_unknown_fields, default)]
         struct Sections {
@@ -139,7 +140,7 @@ macro_rules! sections {
 
         impl Config {
             $(
-                #[doc = concat!("The section `", stringify!($alone), "`, which has variables only.")]
+                #[doc = concat!("The section `", stringify!($alone), "`, which has only variables.")]
                 pub fn $alone(&self) -> &$settings {
                     &self.sections.$alone
                 }

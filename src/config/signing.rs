@@ -1,4 +1,4 @@
-//! The key that signs links and encrypts tokens: a variable alone.
+//! The key that signs links and encrypts tokens: only a variable.
 
 use super::Config;
 use super::error::ConfigError;

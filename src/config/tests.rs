@@ -94,7 +94,7 @@ fn the_environments_name_is_checked_and_a_file_cannot_choose_it() {
     );
     assert_eq!(
         error(Some("dev"), &[(".env", "BATCHCTL_ENV=prod")], &[]),
-        "BATCHCTL_ENV: .env says `prod`, but this command runs in `dev`: choose by --env, not in a .env file"
+        "BATCHCTL_ENV: .env sets `prod`, but this command runs in `dev`: choose by --env, not in a .env file"
     );
     assert!(load(Some("prod"), &[(".env.prod", "BATCHCTL_ENV=prod")], &[]).unwrap().is_prod());
 }
@@ -282,7 +282,7 @@ fn the_redactor_knows_every_secret() {
 const DOTENV_EXAMPLE: &str = include_str!("../../.env.example");
 const TOML_EXAMPLE: &str = include_str!("../../batchctl.example.toml");
 
-/// An example with its commented settings in force. A remark has a blank behind its `#`, a setting has none.
+/// An example with its commented settings in force. A remark has a blank after its `#`, a setting has none.
 fn uncommented(example: &str) -> String {
     let is_setting = |rest: &&str| rest.starts_with(|c: char| !matches!(c, ' ' | '#'));
     let line = |line| str::strip_prefix(line, "#").filter(is_setting).unwrap_or(line);
@@ -300,7 +300,7 @@ fn the_example_files_load_without_a_warning() {
     let config = load(None, &[(".env", DOTENV_EXAMPLE), ("batchctl.toml", TOML_EXAMPLE)], &[]).unwrap();
     assert_eq!(config.warnings(), Vec::<String>::new());
     assert_eq!(config.mail().from.as_deref(), Some("Example Shop <shop@example.jp>"));
-    assert!(config.alerts().channel.is_empty(), "the channels want variables that are not set");
+    assert!(config.alerts().channel.is_empty(), "the channels need variables that are not set");
     let config = example();
     assert_eq!(config.warnings(), Vec::<String>::new());
     assert!(config.now().is_some());
@@ -338,7 +338,7 @@ fn every_variable_is_in_the_example_and_in_the_table_of_the_readme() {
     let readme: Vec<&str> =
         include_str!("../../README.md").lines().filter(|line| line.starts_with("| `BATCHCTL_")).collect();
     let is_in_the_readme = |name: &str| readme.iter().any(|row| row.contains(&format!("`{name}`")));
-    // That one is the test suite's.
+    // That variable belongs to the test suite.
     let known: Vec<&str> =
         config.known.iter().map(|known| known.name).filter(|name| *name != "BATCHCTL_FAILPOINT").collect();
     assert!(known.len() >= 12, "{known:?}");
@@ -359,7 +359,7 @@ fn the_examples_promise_no_variable_that_is_not_read() {
     let is_read = |name: &str| config.effective().iter().any(|setting| setting.name == name);
     for line in uncommented(DOTENV_EXAMPLE).lines().filter(|line| !line.starts_with('#')) {
         if let Some((name, _)) = line.split_once('=') {
-            assert!(is_read(name), "{name} of .env.example is read by nothing");
+            assert!(is_read(name), "{name} of .env.example is never read");
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::mask::{Secret, is_secret_name};
 /// The error for a URL whose parts are not where its author meant them.
 pub(super) const UNREADABLE: &str = "is not a URL: percent-encode the characters @ : / ? # % of a password";
 
-/// A URL of one of these schemes. It may carry a password, so an error shows the scheme at most.
+/// A URL of one of these schemes. It may contain a password, so an error shows at most the scheme.
 pub(super) fn parse(text: &str, schemes: &[&str]) -> Result<Secret, String> {
     match scheme(text) {
         Some(scheme) if schemes.contains(&scheme) => {
@@ -33,8 +33,8 @@ pub(super) fn scheme(text: &str) -> Option<&str> {
     (plain && !scheme.is_empty()).then_some(scheme)
 }
 
-/// Whether the parts of a URL are where they seem: an unencoded `/`, `?` or `#` in a password ends the host early,
-/// and what follows, with the `@`, passes for a path.
+/// Whether the parts of a URL are where they seem: an unencoded `/`, `?` or `#` in a password ends the host early, and
+/// the rest, with the `@`, is read as a path.
 pub(super) fn is_readable(text: &str) -> bool {
     Url::parse(text).is_ok_and(|url| {
         !url.path().contains('@')
@@ -54,13 +54,14 @@ pub(crate) fn is_confidential(url: &Url) -> bool {
     url.scheme() == "https" || (url.scheme() == "http" && is_local)
 }
 
-/// The passwords in a URL, encoded and plain, since a driver may print either, and as a login makes them: a server
-/// may quote what it was sent.
+/// The passwords in a URL, encoded and plain, since a driver may print either, and as encoded in a login: a server may
+/// quote what it was sent.
 pub(super) fn secrets_of_url(text: &str) -> Vec<String> {
     let Ok(url) = Url::parse(text) else { return Vec::new() };
     let mut secrets = Vec::new();
     if let Some(password) = url.password() {
-        // A form's pair is read back percent-decoded; a `+` of a password is not a space, a `&` not a second pair.
+        // Parsing it as a form pair decodes the percent-encoding; a `+` in a password is not a space, and a `&` does
+        // not start a second pair.
         let pair = format!("p={}", password.replace('+', "%2B").replace('&', "%26"));
         secrets.extend(url::form_urlencoded::parse(pair.as_bytes()).map(|(_, value)| value.into_owned()));
         secrets.push(password.to_owned());
@@ -72,7 +73,7 @@ pub(super) fn secrets_of_url(text: &str) -> Vec<String> {
     secrets
 }
 
-/// What SMTP (AUTH PLAIN and LOGIN) and HTTP (Basic) make of a name and a password.
+/// A name and a password as encoded by SMTP (AUTH PLAIN and LOGIN) and HTTP (Basic).
 fn logins(user: &str, password: &str) -> [String; 3] {
     let decoded = |text| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
     let (user, password) = (decoded(user), decoded(password));
@@ -82,10 +83,10 @@ fn logins(user: &str, password: &str) -> [String; 3] {
 
 /// The path of a webhook's URL, which is the secret itself, as a client's error may print it alone.
 pub(crate) fn secrets_of_webhook(text: &str) -> Vec<String> {
-    /// Shorter ones, such as `/alerts`, guard nothing and would only garble messages.
+    /// Shorter ones, such as `/alerts`, protect nothing and would only garble messages.
     const MIN_SECRET_LENGTH: usize = 16;
     let Ok(url) = Url::parse(text) else { return Vec::new() };
-    // A parameter is there to be secret; the redactor itself leaves out what is too short to be one.
+    // A parameter is assumed to be secret; the redactor itself leaves out values that are too short to be one.
     let parameters = url.query_pairs().map(|(_, value)| value.into_owned());
     std::iter::once(url.path().to_owned())
         .filter(|path| path.len() >= MIN_SECRET_LENGTH)

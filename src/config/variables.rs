@@ -1,5 +1,5 @@
 //! Reads the variables of the interface. Reading a variable declares it: `env show` lists it, and `config check` does
-//! not take it for a typing error.
+//! not report it as a typo.
 
 use std::fmt::Display;
 
@@ -47,11 +47,11 @@ impl Shown {
 pub(super) struct KnownVariable {
     pub(super) name: &'static str,
     pub(super) shown: Shown,
-    /// What counts where it is not set; empty if nothing does.
+    /// The value if it is not set; empty if there is none.
     pub(super) default: String,
 }
 
-/// Reads variables, and remembers which.
+/// Reads variables, and records which ones.
 pub(super) struct Variables<'a> {
     environment: &'a Environment,
     known: Vec<KnownVariable>,
@@ -73,7 +73,7 @@ impl<'a> Variables<'a> {
         self.known
     }
 
-    /// The text of a variable, where it is set.
+    /// The text of a variable, if it is set.
     pub(super) fn text(
         &mut self,
         name: &'static str,
@@ -84,7 +84,7 @@ impl<'a> Variables<'a> {
         self.environment.get(name).map(|variable| variable.value.as_str())
     }
 
-    /// A value that `field` holds the default of.
+    /// A value whose default is in `field`.
     pub(super) fn or_default<T: Display>(
         &mut self,
         field: &mut T,
@@ -134,7 +134,7 @@ impl<'a> Variables<'a> {
     }
 }
 
-/// Whether the name is kept for a later version.
+/// Whether the name is reserved for a later version.
 pub(super) fn is_reserved(name: &str) -> bool {
     RESERVED.contains(&name)
 }

@@ -1,7 +1,7 @@
-//! What has to come to its end before the process does.
+//! Work that must finish before the process exits.
 //!
 //! A stop signal and a deadline end a run by dropping its work wherever it waits. Some work must not be dropped there:
-//! an answer that replaced a refresh token is the only copy until it is stored. Such work runs as a task of its own and
+//! a response that replaced a refresh token is the only copy until it is stored. Such work runs as a separate task and
 //! is registered here; the process waits for it in one place.
 
 use std::collections::BTreeMap;
@@ -15,15 +15,16 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::output::Output;
 
-/// How long the end of a process waits for work that must not break off. What registers such work bounds it by less.
+/// How long an ending process waits for work that must not be cut off. Whoever registers such work gives it a shorter
+/// limit.
 pub const LONGEST_END: Duration = Duration::from_secs(65);
-/// How long it waits for connections to be closed in an orderly way.
+/// How long it waits for connections to close cleanly.
 const LONGEST_FAREWELL: Duration = Duration::from_secs(1);
 
-/// Work that must not break off.
+/// Work that must not be cut off.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Unfinished {
-    /// What people are told the process waits for: `a new pair of tokens`.
+    /// What the process waits for, as shown to people: `a new pair of tokens`.
     pub what: &'static str,
     /// What it means if it is lost after all.
     pub if_lost: &'static str,
@@ -36,7 +37,7 @@ pub(super) struct Ending(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     tracker: TaskTracker,
-    /// What is under way, and how often.
+    /// The work in progress, and how many times each.
     under_way: Mutex<BTreeMap<&'static Unfinished, usize>>,
     farewells: Mutex<Vec<BoxFuture<'static, ()>>>,
 }
@@ -59,7 +60,8 @@ impl Drop for Registered {
 }
 
 impl Ending {
-    /// Does work that the process waits for at its end; `None`, without having begun, if the end has come already.
+    /// Does work that the process waits for before it exits; `None`, without starting it, if the process is already
+    /// ending.
     pub(super) async fn keep<T>(
         &self,
         unfinished: &'static Unfinished,
@@ -70,7 +72,8 @@ impl Ending {
     }
 
     fn register(&self, unfinished: &'static Unfinished) -> Option<Registered> {
-        // The token first: an end that does not see it yet has closed the tracker by the time it is asked.
+        // The token first: an ending process that does not see it yet has closed the tracker by the time it is
+        // checked.
         let token = self.0.tracker.token();
         if self.0.tracker.is_closed() {
             return None;
@@ -83,12 +86,12 @@ impl Ending {
         self.0.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has `farewell` done at the end.
+    /// Runs `farewell` at the end.
     pub(super) fn at_end(&self, farewell: BoxFuture<'static, ()>) {
         self.0.farewells.lock().unwrap_or_else(PoisonError::into_inner).push(farewell);
     }
 
-    /// Waits for the work, then closes the connections; both within a bound. No further work begins.
+    /// Waits for the work, then closes the connections; both within a limit. No further work starts.
     pub(super) async fn finish(&self, output: &Output) {
         self.finish_within(LONGEST_END, output).await;
     }
@@ -112,7 +115,7 @@ impl Ending {
             }
         }
         let farewells = std::mem::take(&mut *self.0.farewells.lock().unwrap_or_else(PoisonError::into_inner));
-        // All that mattered is done, whatever becomes of the goodbyes.
+        // All that matters is done, even if a connection does not close cleanly.
         let _ = timeout(LONGEST_FAREWELL, join_all(farewells)).await;
     }
 }
@@ -135,7 +138,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_end_waits_for_work_and_lets_none_begin() {
+    async fn the_end_waits_for_work_and_lets_none_start() {
         let ending = Ending::default();
         let (go, has_gone) = oneshot::channel::<()>();
         let (begun, has_begun) = oneshot::channel();
@@ -164,7 +167,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn work_without_an_end_is_waited_for_no_longer_than_the_bound() {
+    async fn endless_work_is_waited_for_no_longer_than_the_limit() {
         let ending = Ending::default();
         let _registered = ending.register(&WORK).unwrap();
         let output = output();
@@ -184,7 +187,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn connections_are_closed_at_the_end_and_one_that_hangs_does_not_hold_it_up() {
+    async fn connections_are_closed_at_the_end_and_one_that_hangs_does_not_delay_it() {
         let ending = Ending::default();
         let is_closed = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&is_closed);

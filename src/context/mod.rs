@@ -1,7 +1,7 @@
-//! All that a job may reach, opened lazily: the configuration, the database, the clients and channels, the two clocks,
+//! Everything a job may use, opened lazily: the configuration, the database, the clients and channels, the two clocks,
 //! the output, and what has to finish before the process ends.
 //!
-//! It names no client, no channel and no job: those that are opened once and kept give it a method in their own file
+//! It names no client, no channel and no job: those that are opened once and kept add a method to it in their own file
 //! ([`Context::once`]).
 
 mod ending;
@@ -22,12 +22,12 @@ use ending::Ending;
 pub use ending::{LONGEST_END, Unfinished};
 use opened::Opened;
 
-/// What a command works with. Clones share what is opened, and one end.
+/// What a command works with. Clones share what is opened, and end together.
 #[derive(Clone)]
 pub struct Context {
     /// Every effective setting.
     pub config: Config,
-    /// Where and how to speak.
+    /// Where and how messages are printed.
     pub output: Output,
     opened: Opened,
     ending: Ending,
@@ -40,7 +40,7 @@ impl Context {
     }
 
     /// The context of a command that runs in this process under other settings. It opens its own clients; the process
-    /// still has one end.
+    /// still ends only once.
     #[must_use]
     pub fn under(&self, config: Config, output: Output) -> Self {
         Self { config, output, opened: Opened::default(), ending: self.ending.clone() }
@@ -51,22 +51,22 @@ impl Context {
         self.config.now().unwrap_or_else(|| self.machine_time()).trunc_subsecs(SUBSECOND_DIGITS)
     }
 
-    /// The machine's time, whatever a rehearsal says: for when a row was written, and for what an outside system
-    /// compares with its own clock.
+    /// The machine's time, even in a rehearsal: for when a row was written, and for what an outside system compares
+    /// with its own clock.
     #[expect(clippy::disallowed_methods, reason = "jobs ask the context")]
     pub fn machine_time(&self) -> DateTime<Utc> {
         clock::machine_time()
     }
 
-    /// The one value of this type in this context, opened at its first use. Opening reads settings and asks nobody; a
-    /// client connects with its first call. For the file that defines the type: others call the method that it adds
+    /// The single value of this type in this context, opened on first use. Opening only reads settings; a client
+    /// connects with its first call. Only for the file that defines the type: others call the method that it adds
     /// here.
     pub fn once<T: Clone + Send + 'static, E>(&self, open: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         self.opened.get_or_open(open)
     }
 
     /// Does work that must not be interrupted halfway: the process waits for it before it ends, up to [`LONGEST_END`].
-    /// `None`, without having begun, if the process is already ending. A stop still drops the future that awaits this,
+    /// `None`, without starting it, if the process is already ending. A stop still drops the future that awaits this,
     /// so spawn a task around it.
     pub async fn finish_before_exit<T>(
         &self,
@@ -76,12 +76,12 @@ impl Context {
         self.ending.keep(unfinished, work).await
     }
 
-    /// Closes something in an orderly way once the process ends; nobody waits for it long.
+    /// Closes something cleanly when the process ends, which does not wait long for it.
     pub fn close_at_end(&self, farewell: impl Future<Output = ()> + Send + 'static) {
         self.ending.at_end(Box::pin(farewell));
     }
 
-    /// The end of the process: waits for what must not break off, then closes what is open.
+    /// The end of the process: waits for what must not be cut off, then closes what is open.
     pub async fn finish(&self) {
         self.ending.finish(&self.output).await;
     }
@@ -105,8 +105,8 @@ impl Context {
         Ok(db)
     }
 
-    /// In prod the default database is made on purpose only: a crontab that starts in the wrong folder would find
-    /// no settings, make an empty database there, and be content with it every night.
+    /// In prod the default database is created only on purpose: a crontab that starts in the wrong folder would find
+    /// no settings, create an empty database there, and run successfully on it every night.
     fn refuse_accidental_prod(&self) -> anyhow::Result<()> {
         if !self.config.is_prod() || self.config.is_database_named() {
             return Ok(());
@@ -119,16 +119,16 @@ impl Context {
             "BATCHCTL_DATABASE_URL is not set for `prod`, and there is no `{}`",
             file.display()
         ))
-        .hint("set it in .env.prod, or start in the folder that has it; `batchctl --env prod db migrate` makes a SQLite file here")
+        .hint("set it in .env.prod, or start in the folder that has it; `batchctl --env prod db migrate` creates a SQLite file here")
         .into())
     }
 
-    /// Opens a connection without asking for the schema: for `db migrate` and `db check`.
+    /// Opens a connection without checking the schema: for `db migrate` and `db check`.
     pub async fn db_unchecked(&self, create: bool) -> anyhow::Result<Db> {
         Ok(Db::connect(self.config.database_url(), create).await?)
     }
 
-    /// Refuses a database of another environment, and one whose schema is not this program's.
+    /// Refuses a database of another environment, and one with another schema version.
     async fn make_ready(&self, db: &mut Db) -> anyhow::Result<()> {
         let readiness = db.readiness().await?;
         self.refuse_other_environment(readiness.environment.as_deref())?;
@@ -159,7 +159,7 @@ impl Context {
         }
     }
 
-    /// The guard of the environments: a database knows which it is.
+    /// The guard between environments: a database knows which one it belongs to.
     pub fn refuse_other_environment(&self, stamped: Option<&str>) -> anyhow::Result<()> {
         match stamped {
             Some(stamped) if stamped != self.config.environment() => Err(Failure::refused(format!(
@@ -177,7 +177,7 @@ impl Context {
         self.config.working_dir()
     }
 
-    /// A database that holds somebody else's tables in our place is not ours to migrate.
+    /// A database that contains another program's tables instead of ours must not be migrated.
     pub async fn refuse_foreign_database(&self, db: &mut Db) -> anyhow::Result<()> {
         let sql = db.pick(
             "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'",
@@ -189,7 +189,7 @@ impl Context {
         if theirs == 0 || db.readiness().await?.version.is_some() {
             return Ok(());
         }
-        Err(Failure::refused("the database holds tables of another program; nothing was changed")
+        Err(Failure::refused("the database contains tables of another program; nothing was changed")
             .hint("give batchctl a database or a schema of its own: sqlite:batchctl.db, or postgres://…?options[search_path]=batchctl")
             .into())
     }

@@ -1,8 +1,8 @@
-//! What a command opens once and keeps: the HTTP client, the way out for mails, the channels.
+//! What a command opens once and keeps: the HTTP client, the mail transport, the channels.
 //!
-//! The context names none of them. Each kind of thing is kept under its own type, and the module that makes it gives
+//! The context names none of them. Each kind of thing is kept under its own type, and the module that creates it gives
 //! the context a method for it: `impl Context { pub fn mail_transport(&self) -> … { self.once(|| …) } }`. So a new
-//! client touches its own file alone, and the arrow from clients to the context stays the only one.
+//! client touches only its own file, and the only dependency is that of clients on the context.
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(super) struct Opened(Arc<Mutex<HashMap<TypeId, Box<dyn Any + Send>>>>);
 
 impl Opened {
-    /// The value of this type, made by `open` at first. Nothing is locked meanwhile: opening one thing may open another.
+    /// The value of this type, created by `open` on first use. Nothing is locked meanwhile: opening one thing may open
+    /// another.
     pub(super) fn get_or_open<T: Clone + Send + 'static, E>(
         &self,
         open: impl FnOnce() -> Result<T, E>,
@@ -23,7 +24,7 @@ impl Opened {
         }
         let value = open()?;
         let mut opened = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Of two that were made side by side the first one is kept.
+        // Of two that were created concurrently the first one is kept.
         let kept = opened.entry(TypeId::of::<T>()).or_insert_with(|| Box::new(value.clone()));
         Ok(kept.downcast_ref::<T>().cloned().unwrap_or(value))
     }
@@ -56,7 +57,7 @@ mod tests {
                 Ok::<_, Infallible>(Client(Arc::default()))
             })
         };
-        // Opening one opens the other on the way.
+        // Opening one also opens the other.
         let Ok(transport) = opened.get_or_open(|| client().map(Transport));
         let Ok(same) = client();
         assert!(Arc::ptr_eq(&transport.0.0, &same.0));

@@ -14,10 +14,10 @@ use sqlx::{Arguments, AssertSqlSafe};
 
 use super::{Conn, Db, DbError, Kind};
 
-/// A row on its way into a table. Declared by [`bulk_row!`](crate::bulk_row), except where the columns are known only
-/// as data.
+/// A row to be loaded into a table. Declared by [`bulk_row!`](crate::bulk_row), except where the columns are known
+/// only as data.
 pub trait BulkRow {
-    /// The same row without its lifetime: what a [`Bulk`] holds, whatever each row's texts are borrowed from.
+    /// The same row without its lifetime: what a [`Bulk`] holds, whatever the texts of each row are borrowed from.
     type Owned: BulkRow + 'static;
     /// The table.
     const TABLE: &'static str;
@@ -46,13 +46,13 @@ impl BulkColumn {
         Self { name, column_type: T::TYPE, is_nullable: T::IS_NULLABLE }
     }
 
-    /// As the definition of a table has it: name and type.
+    /// As in a table definition: name and type.
     pub fn definition(&self, kind: Kind) -> String {
         format!("{} {}", self.name, self.column_type.sql(kind))
     }
 }
 
-/// The types that a bulk load knows.
+/// The types that a bulk load supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ColumnType {
     /// A whole number.
@@ -127,7 +127,7 @@ impl BulkValue for &str {
     }
 }
 
-/// In the very form the driver writes single values in, so that both sort together.
+/// In exactly the form in which the driver writes single values, so that both sort together.
 impl BulkValue for DateTime<Utc> {
     const TYPE: ColumnType = ColumnType::Time;
 
@@ -213,7 +213,7 @@ impl<R: BulkRow> Bulk<R> {
         Self::for_database(db.kind())
     }
 
-    /// An empty load that is filled away from the connection, as by a thread that reads a file.
+    /// An empty load that is filled away from the connection, for example by a thread that reads a file.
     pub fn for_database(kind: Kind) -> Self {
         Self { kind, columns: R::columns(), buffer: String::new(), rows: 0, row: PhantomData }
     }
@@ -263,7 +263,7 @@ impl<R: BulkRow> Bulk<R> {
 /// }
 /// ```
 ///
-/// A column that can be NULL is an `Option`. A row that borrows its texts takes one lifetime: `struct Name<'r> => …`.
+/// A column that can be NULL is an `Option`. A row that borrows its texts has one lifetime: `struct Name<'r> => …`.
 #[macro_export]
 macro_rules! bulk_row {
     ($(#[$meta:meta])* $visibility:vis struct $name:ident<$life:lifetime> => $table:literal { $($fields:tt)* }) => {
@@ -302,7 +302,7 @@ macro_rules! bulk_row {
 ///
 /// ```
 /// batchctl::bulk_row! {
-///     /// What a shop says of a price.
+///     /// A price as a shop gives it.
 ///     struct Price => "prices" { product_code: i64, price_amount: i64 }
 /// }
 /// assert_eq!(batchctl::columns![Price: price_amount], &["price_amount"]);
@@ -319,8 +319,8 @@ macro_rules! columns {
 }
 
 impl Db {
-    /// Makes the staging table of a row, once a connection, with `more` columns that rows do not fill. On PostgreSQL
-    /// each commit empties it: its rows are staged and used in one transaction.
+    /// Creates the staging table of a row, once per connection, with `more` columns that rows do not fill. On
+    /// PostgreSQL each commit empties it: its rows are staged and used in one transaction.
     pub async fn create_staging<R: BulkRow>(&mut self, more: &str) -> Result<(), DbError> {
         self.create_temporary::<R>(more, self.pick("", "ON COMMIT DELETE ROWS")).await
     }
@@ -338,14 +338,14 @@ impl Db {
             .await
     }
 
-    /// Loads the rows of a chunk into their staging table, in the place of those of the chunk before.
+    /// Loads the rows of a chunk into their staging table, replacing those of the previous chunk.
     pub async fn stage<R: BulkRow>(&mut self, bulk: &mut Bulk<R>) -> Result<(), DbError> {
         let empty = self.pick("DELETE FROM", "TRUNCATE");
         self.script(&format!("{empty} {}", R::TABLE)).await?;
         self.load(bulk).await.map(drop)
     }
 
-    /// Loads the rows and leaves `bulk` empty for the next ones. Gives the number of rows loaded.
+    /// Loads the rows and leaves `bulk` empty for the next ones. Returns the number of rows loaded.
     pub async fn load<R: BulkRow>(&mut self, bulk: &mut Bulk<R>) -> Result<u64, DbError> {
         if bulk.is_empty() {
             return Ok(0);
@@ -469,7 +469,7 @@ mod tests {
     use crate::values;
 
     bulk_row! {
-        /// A value of each type, there and missing.
+        /// A value of each type, present and missing.
         struct Sample<'s> => "staged_samples" {
             number: i64,
             is_good: bool,
@@ -484,7 +484,7 @@ mod tests {
         }
     }
 
-    /// What both databases give back of a [`Sample`].
+    /// What both databases return for a [`Sample`].
     type Stored = (
         i64,
         bool,
@@ -516,7 +516,7 @@ mod tests {
 
     on_both_databases![
         what_is_loaded_is_read_as_it_was,
-        staged_rows_take_the_place_of_those_before,
+        staged_rows_replace_the_previous_ones,
         a_load_that_breaks_a_rule_leaves_nothing_and_the_load_can_be_used_again,
     ];
 
@@ -555,7 +555,7 @@ mod tests {
         assert_eq!(db.fetch_one::<(i64,)>(same, values![expected[0].3]).await.unwrap(), (1,));
     }
 
-    async fn staged_rows_take_the_place_of_those_before(db: &mut TestDb) {
+    async fn staged_rows_replace_the_previous_ones(db: &mut TestDb) {
         db.create_staging::<Sample>("id BIGINT DEFAULT 7").await.unwrap();
         let mut rows = Bulk::new(db);
         for names in [["a", "b"].as_slice(), &["c"], &[]] {
@@ -616,7 +616,7 @@ mod tests {
     fn an_instant_is_written_as_the_driver_writes_it() {
         for seconds in [0, 951_782_399, 1_795_132_799, 253_402_300_799, 253_402_300_800, -62_200_000_000] {
             for nanoseconds in [0, 5_000_000, 120_000, 999_999_000, 7, 1_500_000_000] {
-                // A leap second is only one at the end of a minute.
+                // A leap second exists only at the end of a minute.
                 let Some(time) = DateTime::from_timestamp(seconds, nanoseconds) else { continue };
                 let mut buffer = String::new();
                 push_time(&mut buffer, time);

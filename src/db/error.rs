@@ -1,4 +1,4 @@
-//! What a database error means to a run: whether trying again later can help, or what has to be fixed.
+//! What a database error means for a run: whether trying again later can help, or what has to be fixed.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ pub enum DbErrorKind {
     Unreachable,
     /// Wrong address, user, password or file: the configuration has to change.
     Configuration,
-    /// A table is missing: the schema is not there.
+    /// A table is missing: the schema does not exist.
     MissingTable,
     /// The statement broke a constraint of the schema.
     Constraint,
     /// The disk or the database's space is used up.
     Full,
-    /// Anything else; most likely a defect.
+    /// Anything else; most likely a bug.
     Other,
 }
 
@@ -128,7 +128,7 @@ fn is_busy(error: &sqlx::Error) -> bool {
 fn classify_code(code: &str, message: &str) -> DbErrorKind {
     match code {
         // Connection exceptions; shut down by an administrator or a crash; starting up; too many connections;
-        // deadlock or serialisation failure, which a second try resolves; the server's own limits on waiting for a
+        // deadlock or serialisation failure, which a second attempt resolves; the server's own limits on waiting for a
         // lock, on idling in a transaction and on a statement's time.
         "57P01" | "57P02" | "57P03" | "57P05" | "53300" | "40001" | "40P01" | "55P03" | "25P03" | "57014" => {
             return DbErrorKind::Unreachable;
@@ -145,13 +145,13 @@ fn classify_code(code: &str, message: &str) -> DbErrorKind {
         Ok(1) if message.starts_with("no such table") => DbErrorKind::MissingTable,
         Ok(5 | 6) => DbErrorKind::Unreachable,
         Ok(8 | 14 | 23 | 26 | 11) => DbErrorKind::Configuration,
-        // SQLITE_FULL; SQLITE_IOERR, which a full disk or a lost volume also brings.
+        // SQLITE_FULL; SQLITE_IOERR, which a full disk or a lost volume also causes.
         Ok(10 | 13) => DbErrorKind::Full,
         _ => DbErrorKind::Other,
     }
 }
 
-/// The driver's message alone: its display adds a source line, and its causes repeat it.
+/// Only the driver's message: its display adds a source line, and its causes repeat it.
 fn describe(error: &sqlx::Error) -> String {
     let text = match error {
         sqlx::Error::Database(error) => error.message().to_owned(),

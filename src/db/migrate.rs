@@ -1,4 +1,4 @@
-//! The embedded migrations of both databases, and the stamp that says which environment a database belongs to.
+//! The embedded migrations of both databases, and the stamp that records which environment a database belongs to.
 
 use chrono::{DateTime, Utc};
 use sqlx::migrate::{Migration, MigrationType, Migrator};

@@ -2,7 +2,7 @@
 //!
 //! This is the only module that names a driver. It is not a query builder: each job writes plain SQL that runs
 //! on both databases, next to the struct of its row; [`Db::pick`] is for the rare statement that must differ.
-//! One [`Db`] is one connection; concurrent work opens one connection each from the context.
+//! One [`Db`] is one connection; concurrent tasks each open their own from the context.
 
 mod bulk;
 mod error;
@@ -63,7 +63,7 @@ impl Kind {
     }
 }
 
-#[expect(clippy::disallowed_types, reason = "this is the one place that names a driver")]
+#[expect(clippy::disallowed_types, reason = "this is the only place that names a driver")]
 enum Conn {
     Sqlite(sqlx::SqliteConnection),
     Postgres(sqlx::PgConnection),
@@ -87,7 +87,7 @@ impl Interrupt {
     /// nothing.
     const INSTRUCTIONS: i32 = 100_000;
 
-    #[expect(clippy::disallowed_types, reason = "this is the one place that names a driver")]
+    #[expect(clippy::disallowed_types, reason = "this is the only place that names a driver")]
     async fn watch(connection: &mut sqlx::SqliteConnection) -> Result<Self, sqlx::Error> {
         let interrupt = Self::default();
         let is_dropped = Arc::clone(&interrupt.0);
@@ -119,9 +119,9 @@ macro_rules! on_connection {
     };
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the one place that calls a driver")]
+#[expect(clippy::disallowed_methods, reason = "this is the only place that calls a driver")]
 impl Db {
-    /// Opens a connection. A SQLite file that does not exist is created only if `create` says so.
+    /// Opens a connection. A SQLite file that does not exist is created only if `create` is set.
     pub async fn connect(url: &str, create: bool) -> Result<Self, DbError> {
         let connecting = async {
             Ok::<_, sqlx::Error>(match Kind::of(url) {

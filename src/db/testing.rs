@@ -1,8 +1,9 @@
-//! A database for tests of steps and queries, in process and beside their code: a few milliseconds each.
+//! A database for tests of steps and queries, in process and next to their code: a few milliseconds each.
 //!
-//! `on_both_databases![a_step_does_something]` stamps `async fn a_step_does_something(db: &mut TestDb)` for SQLite and
-//! PostgreSQL. [`TestDb`] is an open connection to a migrated, empty database of the test's own: on SQLite a copy of a
-//! file that was migrated once, on PostgreSQL a schema that the process's tests hand on to each other and empty.
+//! `on_both_databases![a_step_does_something]` makes `async fn a_step_does_something(db: &mut TestDb)` a test on
+//! SQLite and one on PostgreSQL. [`TestDb`] is an open connection to a migrated, empty database of the test's own: on
+//! SQLite a copy of a file that was migrated once, on PostgreSQL a schema that the process's tests reuse, emptied each
+//! time.
 
 #[path = "../../tests/cli/support/as_text.rs"]
 pub(crate) mod as_text;
@@ -26,11 +27,11 @@ use crate::mask::Redactor;
 use crate::output::{LogFormat, Output};
 use crate::values;
 
-/// Where a PostgreSQL for tests is; `scripts/test` starts one and sets it.
+/// The address of a PostgreSQL for tests; `scripts/test` starts one and sets it.
 const POSTGRES_URL: &str = "BATCHCTL_TEST_POSTGRES_URL";
 
-/// What the clock shows, as it does in the tests of the program: one in the morning in Tokyo, when the nightly report of
-/// 2026-11-19 runs.
+/// The time on the clock, the same as in the tests of the program: one in the morning in Tokyo, when the nightly
+/// report of 2026-11-19 runs.
 pub(crate) const NOW: &str = "2026-11-20T01:00:00+09:00";
 
 /// [`NOW`] as an instant.
@@ -44,10 +45,10 @@ pub(crate) fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap_or_else(|error| panic!("`{text}`: {error}"))
 }
 
-/// Makes of each of these functions a test on SQLite and one on PostgreSQL.
+/// Makes each of these functions a test on SQLite and one on PostgreSQL.
 ///
-/// It takes names, and not the functions themselves, because rustfmt leaves what is inside a macro as it is; a function
-/// that is forgotten in the list is an unused one, which the lints refuse.
+/// It takes names, and not the functions themselves, because rustfmt does not format what is inside a macro; a
+/// function that is missing from the list is unused, which the lints refuse.
 macro_rules! on_both_databases {
     ($($name:ident),+ $(,)?) => {$(
         mod $name {
@@ -65,7 +66,7 @@ macro_rules! on_both_databases {
 }
 pub(crate) use on_both_databases;
 
-/// Runs a test on a database, unless that database is not there.
+/// Runs a test on a database, if that database is available.
 pub(crate) async fn run_on(kind: Kind, test: impl AsyncFnOnce(&mut TestDb)) {
     if kind == Kind::Postgres && postgres_url().is_none() {
         return;
@@ -75,7 +76,7 @@ pub(crate) async fn run_on(kind: Kind, test: impl AsyncFnOnce(&mut TestDb)) {
     db.close().await;
 }
 
-/// The PostgreSQL server for tests. Without one its half is skipped with a notice; in CI that is a failure.
+/// The PostgreSQL server for tests. Without one its tests are skipped with a notice; in CI that is a failure.
 #[expect(clippy::disallowed_methods, reason = "the test program would swallow a notice that is `eprint`ed")]
 fn postgres_url() -> Option<String> {
     static NOTICE: Once = Once::new();
@@ -92,10 +93,10 @@ fn postgres_url() -> Option<String> {
     url
 }
 
-/// A migrated, empty database stamped `dev`, and a connection to it. Both are gone with the test.
+/// A migrated, empty database stamped `dev`, and a connection to it. Both go away with the test.
 pub(crate) struct TestDb {
     db: Db,
-    /// With the file on SQLite; otherwise only the working directory of [`Self::context`].
+    /// Contains the file on SQLite; otherwise only the working directory of [`Self::context`].
     folder: TempDir,
     schema: Option<Schema>,
 }
@@ -129,12 +130,12 @@ impl TestDb {
         }
     }
 
-    /// A further empty database of the same kind.
+    /// Another empty database of the same kind.
     pub(crate) async fn fresh(&self) -> Self {
         Self::on(self.kind()).await
     }
 
-    /// A second connection, for a test of what happens side by side.
+    /// A second connection, for a test of what happens concurrently.
     pub(crate) async fn another(&self) -> Db {
         match &self.schema {
             None => sqlite(self.folder.path()).await,
@@ -156,7 +157,7 @@ impl TestDb {
 
     /// Runs SQL and returns its rows, each value as text: a NULL as `NULL`, a boolean as `1` or `0`, an instant as
     /// `2026-11-19T15:00:00+00:00`, alike on both databases. State an order: without one they differ.
-    #[expect(clippy::disallowed_methods, reason = "part of the one place that calls a driver")]
+    #[expect(clippy::disallowed_methods, reason = "part of the only place that calls a driver")]
     pub(crate) async fn sql(&mut self, sql: &str) -> Vec<Vec<String>> {
         let rows = match &mut self.db.conn {
             Conn::Sqlite(connection) => {
@@ -171,15 +172,14 @@ impl TestDb {
         rows.unwrap_or_else(|error| panic!("{error}\nin: {sql}"))
     }
 
-    /// The rows of a query in one line each, in the order of their bytes: the two databases sort texts each in its own
-    /// way.
+    /// The rows of a query, one line each, in byte order: the two databases sort texts differently.
     pub(crate) async fn lines(&mut self, sql: &str) -> Vec<String> {
         let mut lines: Vec<String> = self.sql(sql).await.into_iter().map(|row| row.join(" ")).collect();
         lines.sort();
         lines
     }
 
-    /// The one value of a query that has one row of one column.
+    /// The value of a query that has one row with one column.
     pub(crate) async fn scalar(&mut self, sql: &str) -> String {
         let rows = self.sql(sql).await;
         match rows.as_slice() {
@@ -224,7 +224,7 @@ async fn sqlite(folder: &Path) -> Db {
     db
 }
 
-/// A migrated file, made once a process.
+/// A migrated file, created once per process.
 async fn sqlite_template() -> &'static [u8] {
     static TEMPLATE: OnceCell<Vec<u8>> = OnceCell::const_new();
     TEMPLATE
@@ -241,7 +241,8 @@ async fn sqlite_template() -> &'static [u8] {
 
 // ---------------------------------------------------------------- PostgreSQL
 
-/// Leaves a schema as it was migrated. A table that refers to another one was made after it, so it is emptied first.
+/// Leaves a schema as it was migrated. A table that refers to another one was created after it, so it is emptied
+/// first.
 const EMPTY_SCHEMA: &str = "
     DO $$
     DECLARE
@@ -263,8 +264,8 @@ const EMPTY_SCHEMA: &str = "
         END LOOP;
     END $$";
 
-/// A schema that a test has to itself while it runs. The process's tests use a few of them again and again, since emptying
-/// one is many times as fast as making it; the next test run drops them.
+/// A schema that a test has to itself while it runs. The process's tests reuse a few of them, since emptying one is
+/// many times as fast as creating it; the next test run drops them.
 struct Schema(String);
 
 /// The names of the schemas that no test is using.
@@ -327,14 +328,14 @@ async fn sweep() {
         .await;
 }
 
-on_both_databases![a_test_begins_with_an_empty_database, a_second_connection_sees_what_was_committed];
+on_both_databases![a_test_starts_with_an_empty_database, a_second_connection_sees_what_was_committed];
 
 const ADD_MALL: &str =
     "INSERT INTO malls (code, name, platform, time_zone, currency, is_active, created_at, updated_at)
      VALUES ('tokyo', 'Tokyo', 'file', 'Asia/Tokyo', 'JPY', TRUE, $1, $1)";
 
-async fn a_test_begins_with_an_empty_database(db: &mut TestDb) {
-    // On PostgreSQL the second one has the schema of the first one, or of a test that has just ended.
+async fn a_test_starts_with_an_empty_database(db: &mut TestDb) {
+    // On PostgreSQL the second one gets the schema of the first one, or of a test that has just ended.
     for _ in 0..2 {
         let mut test = db.fresh().await;
         test.execute(ADD_MALL, values![now()]).await.unwrap();

@@ -1,4 +1,4 @@
-//! The malls that a command works on, chosen by code or number.
+//! The malls that a command works on, chosen by code or ID.
 
 use chrono_tz::Tz;
 
@@ -9,7 +9,7 @@ use crate::values;
 /// A row of `malls`.
 #[derive(Debug, Clone, FromRow)]
 pub struct Mall {
-    /// Its number.
+    /// Its ID.
     pub id: i64,
     /// Its code, by which people and files name it.
     pub code: String,
@@ -62,7 +62,7 @@ impl MallArgs {
         &self.mall
     }
 
-    /// The malls that were named, which must exist; else all active ones.
+    /// The malls that were named, which must exist; otherwise all active ones.
     pub async fn selected(&self, db: &mut Db) -> anyhow::Result<Vec<Mall>> {
         selected_malls(db, &self.mall).await
     }
@@ -79,7 +79,7 @@ pub async fn all_malls(db: &mut Db) -> anyhow::Result<Vec<Mall>> {
     Ok(malls)
 }
 
-/// The active malls, or those named by code or number, which must exist.
+/// The active malls, or those named by code or ID, which must exist.
 pub async fn selected_malls(db: &mut Db, wanted: &[String]) -> anyhow::Result<Vec<Mall>> {
     let malls = all_malls(db).await?;
     if wanted.is_empty() {

@@ -12,25 +12,25 @@ pub type Orders = WithLines<StagedOrder<'static>>;
 bulk_row! {
     /// An order. Amounts are minor units of its currency.
     pub struct StagedOrder<'r> => "staged_orders" {
-        /// The mall's number.
+        /// The mall's ID.
         mall_id: i64,
         /// Its number in the shop.
         order_no: &'r str,
         /// Who ordered; `None` for a guest.
         member_code: Option<&'r str>,
-        /// Its state, in the schema's words.
+        /// Its status, as named in the schema.
         status: &'r str,
         /// The currency of its amounts.
         currency: &'r str,
-        /// What is paid in all.
+        /// The total to pay.
         total_amount: i64,
-        /// What was taken off.
+        /// The discount.
         discount_amount: i64,
-        /// What shipping costs.
+        /// The cost of shipping.
         shipping_amount: i64,
         /// The tax in the total.
         tax_amount: i64,
-        /// How it is paid, in the shop's words.
+        /// How it is paid, as the shop names it.
         payment_method: Option<&'r str>,
         /// When it was ordered.
         ordered_at: DateTime<Utc>,
@@ -48,21 +48,21 @@ bulk_row! {
 bulk_row! {
     /// A line of an order. Amounts are minor units of the order's currency.
     pub struct StagedLine<'r> => "staged_order_lines" {
-        /// What tells it apart from the order's other lines.
+        /// What distinguishes it from the order's other lines.
         line_key: &'r str,
         /// The product's code.
         product_code: &'r str,
         /// The product's name.
         product_name: &'r str,
-        /// How many pieces.
+        /// The quantity.
         quantity: i64,
-        /// What a piece costs.
+        /// The price of one piece.
         unit_price_amount: i64,
-        /// What was taken off the line.
+        /// The line's discount.
         discount_amount: i64,
         /// The tax in the line.
         tax_amount: i64,
-        /// What the line costs in all.
+        /// The line's total.
         line_amount: i64,
     }
 }

@@ -25,7 +25,7 @@ pub const ACTIVE_MEMBER: &str =
 pub const MEMBER_UNDER_CONTRACT: &str =
     "m.status <> 'WITHDRAWN' AND m.withdrawn_at IS NULL AND m.erasure_requested_at IS NULL AND m.email <> ''";
 
-/// What a mail is to its recipient, which decides which suppressions stop it.
+/// What a mail means to its recipient, which decides which suppressions stop it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// Something they have to know: only a suppression of all mail stops it.
@@ -39,7 +39,8 @@ pub fn assumes_consent(config: &Config) -> bool {
     config.mail().consent.takes_silence_for_consent()
 }
 
-/// The language of a member: their own, else another known one (such as their cart's), else the configured one.
+/// The language of a member: their own, otherwise another known one (such as their cart's), otherwise the configured
+/// one.
 pub fn language(config: &Config, own: Option<&str>, fallback: Option<&str>) -> Locale {
     [own, fallback].into_iter().flatten().find_map(locale_of).unwrap_or_else(|| config.locale())
 }
@@ -50,11 +51,11 @@ pub trait Addressed {
     fn mall_code(&self) -> &str;
     /// The item's key within the mall.
     fn key(&self) -> &str;
-    /// The address as it is stored.
+    /// The address as stored.
     fn email(&self) -> &str;
 }
 
-/// The key of an item in the history, should it be skipped.
+/// The key of an item in the history, if it is skipped.
 pub fn item_key<T: Addressed>(one: &T) -> String {
     format!("{}/{}", one.mall_code(), one.key())
 }
@@ -80,7 +81,7 @@ pub fn parse_addresses<T: Addressed>(page: Vec<T>) -> Parsed<T> {
     Parsed { found, unusable }
 }
 
-/// Drops those whose address gets no mail of this purpose.
+/// Drops those whose address must get no mail for this purpose.
 pub async fn drop_suppressed<T>(
     db: &mut Db,
     recipients: &mut Vec<(T, Mailbox)>,
@@ -92,7 +93,7 @@ pub async fn drop_suppressed<T>(
     Ok(())
 }
 
-/// Those of the addresses that get no mail of this purpose.
+/// The addresses that must get no mail for this purpose.
 async fn suppressed(db: &mut Db, addresses: &[String], purpose: Purpose) -> anyhow::Result<HashSet<String>> {
     if addresses.is_empty() {
         return Ok(HashSet::new());

@@ -1,4 +1,4 @@
-//! Malls, members, orders and refunds for tests of steps and queries, put in directly.
+//! Malls, members, orders and refunds for tests of steps and queries, inserted directly.
 
 use crate::db::testing::{NOW, TestDb, as_text};
 use crate::shop::malls;
@@ -15,17 +15,17 @@ impl TestDb {
         Mall { id, currency }
     }
 
-    /// All malls, in the order of their numbers.
+    /// All malls, in the order of their IDs.
     pub(crate) async fn malls(&mut self) -> Vec<malls::Mall> {
         malls::all_malls(self).await.unwrap()
     }
 
-    /// Adds a member and gives its id.
+    /// Adds a member and returns its id.
     pub(crate) async fn member(&mut self, member: Member<'_>) -> i64 {
         self.id(&member.insert()).await
     }
 
-    /// Adds an order with its lines and gives its id.
+    /// Adds an order with its lines and returns its id.
     pub(crate) async fn order(&mut self, order: Order<'_>) -> i64 {
         let id = self.id(&order.insert()).await;
         for line in order.lines {
@@ -34,7 +34,7 @@ impl TestDb {
         id
     }
 
-    /// Adds a refund and gives its id.
+    /// Adds a refund and returns its id.
     pub(crate) async fn refund(&mut self, refund: Refund<'_>) -> i64 {
         self.id(&refund.insert()).await
     }

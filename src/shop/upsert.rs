@@ -2,7 +2,7 @@
 //!
 //! The same few set-based statements serve every kind of record: the staged rows are matched with the stored ones by
 //! their natural key, then the new ones are inserted and the different ones updated. An unchanged row is not touched,
-//! so that its `updated_at` tells when it last changed.
+//! so that its `updated_at` shows when it last changed.
 
 use chrono::{DateTime, Utc};
 
@@ -77,8 +77,8 @@ impl UpsertCounts {
 }
 
 impl Upsert {
-    /// The staged rows of `R` against `table`. All their columns but the key are inserted, and replaced in a stored row
-    /// where they differ; the methods below name the exceptions.
+    /// The staged rows of `R` against `table`. All their columns except the key are inserted, and replaced in a stored
+    /// row where they differ; the methods below name the exceptions.
     pub fn of<R: BulkRow>(table: &'static str, key: &[&'static str]) -> Self {
         let names = R::columns().into_iter().map(|column| column.name);
         let columns: Vec<&str> = names.filter(|name| !key.contains(name)).collect();
@@ -95,7 +95,7 @@ impl Upsert {
         }
     }
 
-    /// These columns are staged to find something by, and the table does not have them.
+    /// These columns are staged only for lookups; the table does not have them.
     #[must_use]
     pub fn not_stored(mut self, columns: &[&str]) -> Self {
         self.columns.retain(|name| !columns.contains(name));
@@ -123,7 +123,7 @@ impl Upsert {
         Self { source_time, ..self }
     }
 
-    /// Takes the staged rows over, and says how they compared.
+    /// Stores the staged rows, and returns how they compared.
     pub async fn store(&self, db: &mut Db, now: DateTime<Utc>) -> anyhow::Result<UpsertCounts> {
         self.match_stored(db).await?;
         let outcome = self.count(db).await?;
@@ -211,9 +211,9 @@ impl Upsert {
         self.take_first_statistics(db).await
     }
 
-    /// Makes PostgreSQL take statistics of a table that has just received its first rows. Until then it assumes that a
-    /// mall's number is selective, matches staged rows by any index that begins with it, and reads all of the mall for
-    /// each row.
+    /// Makes PostgreSQL collect statistics on a table that has just received its first rows. Until then it assumes
+    /// that a mall's ID is selective, matches staged rows by any index that begins with it, and reads all of the mall
+    /// for each row.
     async fn take_first_statistics(&self, db: &mut Db) -> anyhow::Result<()> {
         if db.kind() == Kind::Sqlite {
             return Ok(());

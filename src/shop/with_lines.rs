@@ -1,6 +1,7 @@
-//! Records with lines, as orders and carts are: staged together, and taken over in the same few statements.
+//! Records with lines, such as orders and carts: staged together, and stored with the same few statements.
 //!
-//! A record is new, different, older or as it was with its lines: if one of them differs, all of them are replaced.
+//! A record is new, changed, older or unchanged together with its lines: if one of them differs, all of them are
+//! replaced.
 
 use std::fmt::Write;
 
@@ -11,7 +12,7 @@ use crate::values;
 
 use super::upsert::{MATCH_COLUMNS, SourceTime, Upsert, UpsertCounts};
 
-/// The column that tells the lines of a record apart.
+/// The column that distinguishes the lines of a record.
 const LINE_KEY: &str = "line_key";
 
 /// A record that has lines.
@@ -110,7 +111,7 @@ impl<R: HasLines> WithLines<R> {
         self.records.bytes() + self.lines.bytes()
     }
 
-    /// Makes the staging tables, once a connection. `new_id` is the number of a record that turns out to be new:
+    /// Creates the staging tables, once per connection. `new_id` is the number of a record that turns out to be new:
     /// PostgreSQL draws it from the table's own sequence; on SQLite the transaction holds the only write lock, so the
     /// next numbers are free.
     pub async fn prepare(db: &mut Db) -> anyhow::Result<()> {
@@ -118,7 +119,7 @@ impl<R: HasLines> WithLines<R> {
         let definitions = |columns: Vec<BulkColumn>| {
             columns.iter().map(|column| column.definition(kind)).collect::<Vec<_>>().join(", ")
         };
-        // SQLite takes a key of this very type for the row's own number.
+        // SQLite uses a key of exactly this type as the row's own number.
         let (number, lines_key, emptied) = match kind {
             Kind::Sqlite => ("INTEGER", format!(", PRIMARY KEY (ordinal, {LINE_KEY})) WITHOUT ROWID"), ""),
             Kind::Postgres => ("BIGINT", ") ON COMMIT DELETE ROWS".to_owned(), "ON COMMIT DELETE ROWS"),
@@ -145,14 +146,14 @@ impl<R: HasLines> WithLines<R> {
         Ok(())
     }
 
-    /// Loads the rows into their staging tables, in the place of those of the chunk before.
+    /// Loads the rows into their staging tables, replacing those of the previous chunk.
     pub async fn stage(&mut self, db: &mut Db) -> Result<(), DbError> {
         self.ordinal = 1;
         db.stage(&mut self.records).await?;
         db.stage(&mut self.lines).await
     }
 
-    /// Takes the staged records over. A record is a state: what its source does not say of it is not so.
+    /// Stores the staged records. A record is a complete state: what its source omits is removed.
     pub async fn store(
         db: &mut Db,
         source_time: SourceTime,
@@ -170,7 +171,7 @@ impl<R: HasLines> WithLines<R> {
         }
         if records.match_stored(db).await? > 0 {
             if db.kind() == Kind::Postgres {
-                // Only records that are stored already are compared line by line; a first load goes without the index.
+                // Only records that are stored already are compared line by line; a first load does without the index.
                 let lines = R::Line::TABLE;
                 db.script(&format!("CREATE INDEX IF NOT EXISTS {lines}_ordinal ON {lines} (ordinal)"))
                     .await?;

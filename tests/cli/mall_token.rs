@@ -110,7 +110,7 @@ fn a_new_pair_is_stored_again_until_the_database_accepts_it(sandbox: &Sandbox) {
     let token = cafe24.tokens("shop1")["refresh_token"].as_str().unwrap().to_owned();
     sandbox.execute("ALTER TABLE api_tokens RENAME TO away");
     let set = sandbox.batchctl(["mall", "token", "set", "shop1", "-vv"]).stdin(token).spawn();
-    let again = "failed to store new tokens, tries again";
+    let again = "failed to store new tokens; trying again";
     eventually(|| set.so_far().stderr.contains(again), "the database does not take it");
     sandbox.execute("ALTER TABLE away RENAME TO api_tokens");
     set.wait().succeeds();

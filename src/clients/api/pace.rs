@@ -1,7 +1,7 @@
 //! When the next call may be made: the rate of a destination, and the blocks that its responses announced.
 //!
-//! One state for each address in this process, whatever the caller: the next job of the same account must not call while
-//! blocked.
+//! One state for each address in this process, whatever the caller: the next job of the same account must not call
+//! while blocked.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};

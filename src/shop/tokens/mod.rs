@@ -1,9 +1,9 @@
-//! The tokens of malls' accounts: encrypted rows, of which each refresh token is used once.
+//! The tokens of malls' accounts: encrypted rows; each refresh token can be used once.
 //!
-//! A refresh claims the row first, asks outside of any transaction, and commits the new pair before it is used.
-//! A process that finds the row claimed waits until its version has changed. A claim is short and is extended while its owner
-//! lives; one that ran out is taken over. If its owner comes back after all, its pair still counts, as long as the row
-//! has the version that the pair replaced.
+//! A refresh claims the row first, sends the request outside of any transaction, and commits the new pair before it is
+//! used. A process that finds the row claimed waits until its version has changed. A claim is short and is extended
+//! while its owner lives; an expired one is taken over. If its owner comes back after all, its pair still counts, as
+//! long as the row has the version that the pair replaced.
 
 mod refresh;
 mod store;
@@ -25,7 +25,7 @@ use crate::values;
 pub use refresh::Refresher;
 pub use store::TokenStore;
 
-/// How often a new pair is stored again if the database does not take it: it is the only copy.
+/// The number of attempts to store a new pair if the database refuses it: it is the only copy.
 const STORE_TRIES: u32 = 10;
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -36,17 +36,17 @@ pub struct TokenRow {
     pub account: String,
     access_token: String,
     refresh_token: String,
-    /// When the access token ends.
+    /// When the access token expires.
     pub access_expires_at: DateTime<Utc>,
-    /// When the refresh token ends, and with it the authorisation.
+    /// When the refresh token expires, and with it the authorisation.
     pub refresh_expires_at: DateTime<Utc>,
-    /// What the pair may read, with commas between.
+    /// What the pair may read, separated by commas.
     pub scopes: String,
     /// Grows with every new pair.
     pub version: i64,
-    /// When the pair was made.
+    /// When the pair was issued.
     pub issued_at: DateTime<Utc>,
-    /// Since when nobody can refresh it; `None` while somebody can.
+    /// Since when it can no longer be refreshed; `None` while it can.
     pub rejected_at: Option<DateTime<Utc>>,
     /// Why.
     pub rejected_reason: Option<String>,
@@ -59,7 +59,7 @@ const COLUMNS: &str = "account, access_token, refresh_token, access_expires_at, 
 pub struct Keys(Seal);
 
 impl Keys {
-    /// Made of `BATCHCTL_SECRET_KEY`.
+    /// Derived from `BATCHCTL_SECRET_KEY`.
     pub fn new(config: &Config) -> Result<Self, Failure> {
         let key = config.secret_key().map_err(|error| {
             Failure::configuration(format!("{error}: the tokens of malls are encrypted with it")).hint(
@@ -104,8 +104,8 @@ pub async fn find(db: &mut Db, account: &str) -> anyhow::Result<Option<TokenRow>
     Ok(db.fetch_optional(&sql, values![PLATFORM, account]).await?)
 }
 
-/// Stores a pair that a person brought, in place of whatever is there. It may be the only copy: what was exchanged for
-/// it is used up.
+/// Stores a pair supplied by a person, replacing any stored one. It may be the only copy: what was exchanged for it is
+/// used up.
 pub async fn put(
     cx: &Context,
     db: &mut Db,
@@ -142,18 +142,18 @@ pub async fn put(
     .await
 }
 
-/// What it means that an account has no tokens.
+/// The failure for an account without tokens.
 pub fn missing(account: &str) -> Failure {
     Failure::failed(format!("account `{account}` has no tokens")).hint(authorise_hint(account))
 }
 
-/// What it means that Cafe24 refused to refresh them.
+/// The failure when Cafe24 has refused to refresh the tokens.
 pub fn rejected(account: &str, reason: &str) -> Failure {
     Failure::failed(format!("the tokens of account `{account}` are rejected: {reason}"))
         .hint(authorise_hint(account))
 }
 
-/// Stores the only copy of a pair, if need be over new connections.
+/// Stores the only copy of a pair, over new connections if necessary.
 async fn store_for_certain(
     cx: &Context,
     db: &mut Db,
@@ -172,7 +172,7 @@ async fn store_for_certain(
             }
             Err(error) => {
                 let cause = one_line(&error);
-                cx.output.trace(&format!("failed to store new tokens, tries again: {cause}"));
+                cx.output.trace(&format!("failed to store new tokens; trying again: {cause}"));
                 tokio::time::sleep(STORE_PAUSE).await;
                 if let Ok(fresh) = connect(cx).await {
                     *db = fresh;
@@ -183,12 +183,12 @@ async fn store_for_certain(
     }
 }
 
-/// A connection of its own, for what outlives the command's. That one has asked for environment and schema.
+/// A separate connection, for work that outlives the command's own, which has already checked environment and schema.
 async fn connect(cx: &Context) -> Result<Db, Failure> {
     Db::connect(cx.config.database_url(), false).await.map_err(|error| as_failure(&error.into()))
 }
 
-/// The error with its exit code and hint, for what a client passes on.
+/// The error with its exit code and hint, for a client to pass on.
 fn as_failure(error: &anyhow::Error) -> Failure {
     let kind = error.chain().find_map(|cause| {
         let failure = cause.downcast_ref::<Failure>().map(|failure| failure.kind);

@@ -1,4 +1,4 @@
-//! A new pair of tokens in place of the old one, by one process at a time.
+//! Replaces a pair of tokens with a new one, in one process at a time.
 
 use std::time::Duration;
 
@@ -17,23 +17,24 @@ use super::{
     Keys, STORE_PAUSE, STORE_TRIES, TokenRow, as_failure, connect, find, missing, rejected, store_for_certain,
 };
 
-/// How long the row stays claimed behind the last sign of life, which is how long a killed process keeps others waiting.
+/// How long the row stays claimed after the last sign of life, which is how long a killed process keeps others
+/// waiting.
 const CLAIM: TimeDelta = TimeDelta::seconds(10);
-/// How often the claim is extended while the answer is awaited.
+/// How often the claim is extended while waiting for the response.
 const CLAIM_AGAIN: Duration = Duration::from_secs(2);
-/// How often a waiting process looks whether the other one is through.
+/// How often a waiting process checks whether the other has finished.
 const POLL: Duration = Duration::from_millis(100);
-/// How long it waits at most: a few claims, one after another.
+/// The longest that it waits: a few claims, one after another.
 const PATIENCE: Duration = Duration::from_mins(4);
 
-/// From the claim to the stored pair: the answer is the only copy meanwhile.
+/// From the claim to the stored pair: meanwhile the response is the only copy.
 const NEW_PAIR: Unfinished =
     Unfinished { what: "a new pair of tokens", if_lost: "its mall may have to be authorised again" };
-/// The process waits for as long as all tries of one take, and some to store it.
+/// The process waits for as long as all attempts of one refresh take, and some to store it.
 const _: () =
     assert!(LONGEST_ASKING.as_secs() + STORE_PAUSE.as_secs() * (STORE_TRIES as u64) < LONGEST_END.as_secs());
 
-/// Gets a new pair in place of the one of this version, or waits for the process that is getting it.
+/// Replaces the pair of this version with a new one, or waits for the process that is doing so.
 pub struct Refresher {
     cx: Context,
     keys: Keys,
@@ -41,14 +42,14 @@ pub struct Refresher {
 }
 
 impl Refresher {
-    /// One for an account.
+    /// The refresher of an account.
     pub fn new(cx: &Context, account: &str) -> Result<Self, Failure> {
         Ok(Self { cx: cx.clone(), keys: Keys::new(&cx.config)?, account: account.to_owned() })
     }
 
-    /// Gives the row that stands in the place of `version`. It goes on in a task of its own if nobody waits for it any
-    /// more: an answer that is not stored is a mall to be authorised again by hand. The process waits for it at its end
-    /// ([`Context::finish_before_exit`]); only a second signal, or a kill, loses it.
+    /// Returns the row that replaces `version`. It runs in its own task, and continues if nobody waits for it any
+    /// more: a response that is not stored means a mall has to be authorised again by hand. The process waits for it
+    /// before it exits ([`Context::finish_before_exit`]); only a second signal, or a kill, loses it.
     pub async fn replace(self, version: i64) -> Result<TokenRow, Failure> {
         let account = self.account.clone();
         let task = tokio::spawn(async move {
@@ -61,12 +62,14 @@ impl Refresher {
             replaced
         });
         task.await.unwrap_or_else(|_| {
-            Err(Failure::failed(format!("failed to refresh the tokens of account `{account}`: a defect")))
+            Err(Failure::failed(format!(
+                "failed to refresh the tokens of account `{account}`: bug in batchctl"
+            )))
         })
     }
 
     async fn replace_over(&self, db: &mut Db, version: i64) -> anyhow::Result<TokenRow> {
-        // Two stores of one process are as far apart as two processes.
+        // Two stores of one process are as independent as two processes.
         let claimant = format!("{}:{:016x}", std::process::id(), fastrand::u64(..));
         let waiting_since = Instant::now();
         let mut is_waiting = false;
@@ -88,7 +91,7 @@ impl Refresher {
             };
             match Box::pin(self.cx.finish_before_exit(&NEW_PAIR, claimed)).await {
                 None => {
-                    return Err(Failure::try_later("no tokens are refreshed while the process ends").into());
+                    return Err(Failure::try_later("the process is exiting: no tokens are refreshed").into());
                 }
                 Some(refreshed) => {
                     if let Some(row) = refreshed? {
@@ -127,7 +130,7 @@ impl Refresher {
         Ok(claimed == 1)
     }
 
-    /// Asks for a new pair, and extends the claim until the answer is there.
+    /// Asks for a new pair, and extends the claim until the response arrives.
     async fn ask(
         &self,
         db: &mut Db,
@@ -139,13 +142,13 @@ impl Refresher {
         let (answered, mut is_answered) = oneshot::channel();
         let asking = async {
             let answer = oauth.refresh(&refresh_token).await;
-            // Nobody listens any more if the other half has ended, which it does with this word only.
+            // The other half ends only on this signal, so a failure to send it does not matter.
             let _ = answered.send(());
             answer
         };
         let claiming = async {
             while tokio::time::timeout(CLAIM_AGAIN, &mut is_answered).await.is_err() {
-                // If the database is gone the claim runs out, and our pair counts nonetheless if it comes first.
+                // If the database is gone the claim expires, and our pair still counts if it is stored first.
                 if let Err(error) = self.claim(db, row.version, claimant).await {
                     self.cx
                         .output
@@ -156,7 +159,7 @@ impl Refresher {
         Ok(tokio::join!(asking, claiming).0)
     }
 
-    /// The row with the new pair; `None` if another process has taken the claim over and is not through.
+    /// The row with the new pair; `None` if another process has taken the claim over and has not finished.
     async fn refresh(&self, db: &mut Db, row: &TokenRow, claimant: &str) -> anyhow::Result<Option<TokenRow>> {
         let answer = match self.ask(db, row, claimant).await {
             Ok(answer) => answer,
@@ -168,7 +171,7 @@ impl Refresher {
         match answer {
             Ok(tokens) => {
                 self.store(db, row.version, &tokens).await?;
-                // Ours, or a pair that a person brought meanwhile.
+                // Ours, or a pair that a person has supplied meanwhile.
                 Ok(Some(find(db, &self.account).await?.ok_or_else(|| missing(&self.account))?))
             }
             Err(OauthError::Rejected(error)) => {
@@ -189,7 +192,7 @@ impl Refresher {
                     )
                     .await?;
                 if noted == 0 {
-                    // We came late: another process uses the token up, or has stored already what it got.
+                    // We are too late: another process is using the token, or has already stored its new pair.
                     return Ok(None);
                 }
                 Err(rejected(&self.account, &reason).into())
@@ -201,7 +204,7 @@ impl Refresher {
         }
     }
 
-    /// Lets the next one try. Who dies before leaves a claim that runs out.
+    /// Lets the next one try. A process that dies first leaves a claim that expires.
     async fn release(&self, db: &mut Db, claimant: &str) -> anyhow::Result<()> {
         db.execute(
             "UPDATE api_tokens SET claimed_by = NULL, claimed_until = NULL

@@ -1,4 +1,4 @@
-//! What a client of Cafe24 asks for before each call: the account's token, and whether it is blocked.
+//! What a Cafe24 client needs before each call: the account's token, and whether it is blocked.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::values;
 
 use super::{Keys, Refresher, TokenRow, as_failure, connect, find, missing};
 
-/// An access token that ends sooner is replaced before it is used: a call with its waits may take as long.
+/// An access token that expires sooner is replaced before it is used: a call with its waits may take that long.
 const LEEWAY: TimeDelta = TimeDelta::minutes(2);
 
 /// The tokens and the block of one account of Cafe24, kept in the database.
@@ -27,10 +27,10 @@ pub struct TokenStore {
     state: Mutex<State>,
 }
 
-/// What one store holds between two calls.
+/// What a store keeps between two calls.
 #[derive(Default)]
 struct State {
-    /// Opened when it is needed first.
+    /// Opened when it is first needed.
     db: Option<Db>,
     held: Option<Held>,
 }
@@ -43,8 +43,8 @@ struct Held {
 }
 
 impl TokenStore {
-    /// Whether tokens can be opened and renewed at all: better known before the first call than in the middle of a
-    /// night.
+    /// Whether tokens can be opened and renewed at all: better checked before the first call than found out in the
+    /// middle of the night.
     pub fn check_configuration(cx: &Context) -> Result<(), Failure> {
         Keys::new(&cx.config)?;
         let settings = cx.config.cafe24();
@@ -57,7 +57,7 @@ impl TokenStore {
         Ok(())
     }
 
-    /// The store of an account. It opens a connection of its own when it needs one.
+    /// The store of an account. It opens its own connection when it needs one.
     pub fn new(cx: &Context, account: &str) -> Result<Self, Failure> {
         Ok(Self {
             cx: cx.clone(),
@@ -67,7 +67,7 @@ impl TokenStore {
         })
     }
 
-    /// Runs statements over the store's connection, which is given up after an error.
+    /// Runs statements over the store's connection, which is discarded after an error.
     async fn query<T>(
         &self,
         state: &mut State,
@@ -84,7 +84,7 @@ impl TokenStore {
         done
     }
 
-    /// The token of the stored row, refreshed first if it ends too soon.
+    /// The token of the stored row, refreshed first if it expires too soon.
     async fn current(&self, state: &mut State) -> Result<Secret, Failure> {
         let row = self.query(state, async |db| find(db, &self.account).await).await?;
         let row = row.ok_or_else(|| missing(&self.account))?;
@@ -124,7 +124,7 @@ impl AccountState for TokenStore {
         Box::pin(async move {
             let mut state = self.state.lock().await;
             match &state.held {
-                // A concurrent call of ours has been through this already.
+                // A concurrent call of ours has already replaced it.
                 Some(held) if held.token != *rejected => Ok(held.token.clone()),
                 Some(held) => {
                     let version = held.version;
@@ -166,7 +166,7 @@ impl Blocks for TokenStore {
             let mut state = self.state.lock().await;
             self.query(&mut state, async |db| {
                 let until = db.server_time().await? + wait;
-                // Of two answers the one that was made last may arrive first: the later end stays.
+                // Of two responses, the newer one may arrive first: the later end wins.
                 db.execute(
                     "INSERT INTO api_blocks (platform, account, blocked_until, reason) VALUES ($1, $2, $3, $4)
                      ON CONFLICT (platform, account) DO UPDATE
