@@ -189,8 +189,8 @@ mod tests {
             error(&CHANNELS.replace("OPS_SLACK_URL", "https://hooks.slack.com/services/T0/B0/hunter22"));
         assert_eq!(
             message,
-            "batchctl.toml line 4: `url_variable` of alerts.channel `ops` contains a URL: put the URL in a variable such as \
-             OPS_SLACK_URL and write that name here"
+            "batchctl.toml line 4: `url_variable` of alerts.channel `ops` contains a URL: put the URL in a \
+             variable such as OPS_SLACK_URL and write that name here"
         );
         let message = error(&CHANNELS.replace("slack\"", "https://hunter22\""));
         assert!(!message.contains("hunter22"), "{message}");

@@ -352,8 +352,8 @@ channel_id = \"room-1\"
             ),
             (
                 channel("teams", "url_variable = \"A\"\nmention = \"<!here> you\""),
-                "5: `mention` of alerts.channel `ops` mentions nobody on `teams`: write Kim <kim@example.com>, or just \
-                 the user's Entra object id",
+                "5: `mention` of alerts.channel `ops` mentions nobody on `teams`: write Kim <kim@example.com>, or \
+                 just the user's Entra object id",
             ),
             (
                 format!("{LINE_WORKS}mention = \"<m userId=all>\""),

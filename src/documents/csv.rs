@@ -19,7 +19,7 @@ const FORMULA_STARTS: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝',
 
 /// Writes the table after a header: the columns' stable keys in English, their labels in other languages.
 ///
-/// A character that the encoding does not have is an error that names its row and column.
+/// A character that does not exist in the encoding is an error that names its row and column.
 pub fn write(
     table: &Table,
     locale: Locale,

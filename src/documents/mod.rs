@@ -64,7 +64,7 @@ pub struct Table {
 pub struct Row {
     /// One cell for each column.
     pub cells: Vec<Cell>,
-    /// Whether it is set apart from the others, as totals are.
+    /// Whether it is set apart from the others, like totals.
     pub emphasis: bool,
 }
 

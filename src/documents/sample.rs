@@ -5,7 +5,7 @@ use chrono::NaiveDate;
 use super::{Cell, Chart, Column, ColumnKind, Document, Row, Series, Table};
 use crate::locale::Locale;
 
-/// Names as real shops have them, and some hostile ones.
+/// Names as in real shops, and some hostile ones.
 const PRODUCTS: [&str; 8] = [
     "Stainless steel lunch box with two compartments and a bamboo lid, 900 ml",
     "有田焼 染付 飯碗 大（直径12.5cm）・ギフト箱入り",

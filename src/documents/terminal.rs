@@ -38,7 +38,7 @@ pub fn render(document: &Document, width: Option<usize>, colour: bool) -> String
     sections.join("\n")
 }
 
-/// Renders only the rows of one table, for a command that prints a list. In English, as every message is.
+/// Renders only the rows of one table, for a command that prints a list. In English, like every message.
 pub fn render_list(table: &Table, width: Option<usize>, colour: bool) -> String {
     let page = Page { width: width.map(|width| width.max(NARROWEST_TERMINAL)), colour, locale: Locale::En };
     page.body(table)

@@ -19,7 +19,7 @@ pub enum Outcome {
     Rejected {
         /// The server's reply, or what is wrong with the mail.
         reply: String,
-        /// Whose fault it is.
+        /// What was at fault.
         because: Rejection,
     },
     /// The mail was handed over, but no reply arrived: it may have been delivered.
@@ -40,7 +40,7 @@ pub enum Rejection {
     Mail,
 }
 
-/// What stops the sending of all mails. The mails in hand are returned as if they had not been tried.
+/// What stops the sending of all mails. The current mails are returned as if they had not been tried.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Stop {
     /// The server cannot be reached, or says it is closed: try again later (75).

@@ -1,6 +1,6 @@
 //! Signs mails (DKIM, RFC 6376: rsa-sha256, relaxed/relaxed), for servers that do not do it themselves.
 //!
-//! Our own implementation instead of the mail library's, which takes only PKCS #1 keys, cannot sign the Content-Type
+//! Our own implementation instead of the mail library's, which accepts only PKCS #1 keys, cannot sign the Content-Type
 //! of a multipart mail, and recurses once per character of a header.
 
 use base64::Engine as _;

@@ -1,4 +1,4 @@
-//! Mails as the queue, its producers and its transports share them. This module knows no job and no transport.
+//! Mails, as shared by the queue, its producers and its transports. This module knows no job and no transport.
 
 pub mod delivery;
 pub mod dkim;

@@ -1,5 +1,5 @@
-//! A mail on its way out. Its recipient is set here and nowhere else: outside prod it is the test address, whatever
-//! the transport.
+//! An outgoing mail. Its recipient is set here and nowhere else: outside prod it is the test address, whatever the
+//! transport.
 
 use chrono::{DateTime, Utc};
 use lettre::message::Mailbox;
@@ -67,7 +67,7 @@ pub struct Content {
     pub date: DateTime<Utc>,
     /// The sender.
     pub from: Mailbox,
-    /// Where answers go, if not to the sender.
+    /// Where replies go, if not to the sender.
     pub reply_to: Option<Mailbox>,
     /// The subject.
     pub subject: String,
@@ -81,7 +81,7 @@ pub struct Content {
     pub attachments: Vec<Attachment>,
 }
 
-/// A mail with the one recipient it is really sent to.
+/// A mail with the single recipient to whom it is really sent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OutgoingMail {
     content: Content,
@@ -102,14 +102,14 @@ impl OutgoingMail {
             name != "x-original-to" && !STEERING_HEADERS.iter().any(|prefix| name.starts_with(prefix))
         });
         if let Some(sender) = &gate.sender {
-            // A bounce of a rehearsal does not reach real people either.
+            // Bounces from a rehearsal must not reach real people either.
             content.from = sender.clone();
         }
         content.headers.push(("X-Original-To".to_owned(), recipient.email.to_string()));
         Self { content, to: test_address.clone(), is_redirected: true }
     }
 
-    /// The one recipient.
+    /// The single recipient.
     pub fn to(&self) -> &Mailbox {
         &self.to
     }

@@ -146,7 +146,7 @@ pub async fn enqueue_many(db: &mut Db, mails: &[NewMail], now: DateTime<Utc>) ->
     }
 }
 
-/// Those of the keys that are already in the queue.
+/// The keys that are already in the queue.
 async fn keys_in_queue(db: &mut Db, keys: &[&str]) -> anyhow::Result<HashSet<String>> {
     if keys.is_empty() {
         return Ok(HashSet::new());
@@ -187,7 +187,7 @@ pub fn parse_headers(text: Option<&str>) -> Result<Vec<(String, String)>, String
         .into_iter()
         .map(|(name, value)| match value {
             Json::String(value) => Ok((name, value)),
-            _ => Err(format!("the header `{name}` is not a text")),
+            _ => Err(format!("the header `{name}` is not a string")),
         })
         .collect()
 }

@@ -203,7 +203,7 @@ fn day_label(day: NaiveDate, locale: Locale) -> String {
     locale.pick(day.format("%-d %b").to_string(), numbers.clone(), numbers)
 }
 
-/// The range of a chart's values, always with zero in it: a bar that does not begin at zero lies.
+/// The range of a chart's values, always with zero in it: a bar that does not begin at zero is misleading.
 struct Scale {
     bottom: f64,
     top: f64,
@@ -235,7 +235,7 @@ impl Scale {
         let mut ticks = Vec::new();
         let mut value = self.bottom;
         while value <= self.top + self.step / 2.0 {
-            // A sum of steps may miss zero by a hair and would read `-0`.
+            // A sum of steps may just miss zero and would be shown as `-0`.
             ticks.push(if value.abs() < self.step / 2.0 { 0.0 } else { value });
             value += self.step;
         }

@@ -20,7 +20,7 @@ const MOST_FILES: usize = 10_000;
 const MOST_LEVELS: usize = 8;
 /// The largest table read to answer a question, in bytes; a `cmap` of every Chinese character has some 300,000.
 const LARGEST_TABLE: u32 = 8_000_000;
-/// The first font of a collection stands for all: they differ in shape, not in coverage.
+/// The first font of a collection represents all of them: they differ in shape, not in coverage.
 const COLLECTION: &[u8] = b"ttcf";
 /// The weights of running text and of bold text (OS/2 `usWeightClass`).
 const REGULAR_WEIGHT: u16 = 400;

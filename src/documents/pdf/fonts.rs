@@ -1,5 +1,5 @@
-//! The fonts a document is set in: the families of the style, then the built-in font. Only for a character that none
-//! of them has are the user's and the system's folders searched.
+//! The fonts a document is set in: the families of the style, then the built-in font. The user's and the system's
+//! folders are searched only for a character that none of them has.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
@@ -20,7 +20,7 @@ use crate::files::read_regular;
 use crate::locale::Locale;
 
 /// Japanese, Korean, Latin, Greek and Cyrillic; made by `scripts/fonts/subset`, licensed under `fonts/OFL.txt`.
-/// Used in place: pages of the program that no document touches are never loaded.
+/// Used in place: pages of the executable that no document touches are never loaded.
 const BUILT_IN_REGULAR: &[u8] = include_bytes!("../../../fonts/NotoSansCJKjp-Regular.otf");
 /// The same characters in bold.
 const BUILT_IN_BOLD: &[u8] = include_bytes!("../../../fonts/NotoSansCJKjp-Bold.otf");
@@ -33,7 +33,7 @@ const REPLACEMENT: char = '\u{25a1}';
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct FaceId(pub(super) usize);
 
-/// How heavy a text is set.
+/// The weight of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Weight {
     /// Running text.
@@ -42,7 +42,7 @@ pub(super) enum Weight {
     Bold,
 }
 
-/// One font, with what shaping and embedding need to know of it.
+/// One font, with what shaping and embedding need to know about it.
 pub(super) struct Face {
     /// The whole file.
     pub(super) data: Cow<'static, [u8]>,
@@ -52,9 +52,9 @@ pub(super) struct Face {
     pub(super) units_per_em: u16,
     /// The name under which a PDF lists it.
     pub(super) post_script_name: String,
-    /// What the shaper computes once of a font.
+    /// What the shaper computes once per font.
     shaper: ShaperData,
-    /// What the shaper computes once of a font, a script and a direction.
+    /// What the shaper computes once per font, a script and a direction.
     plans: Vec<ShapePlan>,
 }
 
@@ -66,7 +66,7 @@ pub(super) struct Fonts {
     files: FontFiles,
     /// Faces opened from files, by file.
     opened: HashMap<usize, Option<FaceId>>,
-    /// Which face has a character, so that it is looked for once.
+    /// Which face has a character, so that it is looked up only once.
     choices: HashMap<(char, Weight), Option<FaceId>>,
     /// Characters that no font has.
     missing: BTreeSet<char>,
@@ -87,7 +87,7 @@ impl Face {
         Ok(Self { data, index, units_per_em, post_script_name, shaper, plans: Vec::new() })
     }
 
-    /// The font as its tables.
+    /// The font's tables.
     pub(super) fn font(&self) -> anyhow::Result<FontRef<'_>> {
         FontRef::from_index(&self.data, self.index).context("failed to read a font that was read before")
     }
@@ -98,7 +98,7 @@ impl Face {
         (glyph.to_u32() != 0).then_some(glyph.to_u32())
     }
 
-    /// How far each glyph moves the pen, in em, when it is not moved by its neighbours.
+    /// How far each glyph moves the pen, in em, not counting kerning.
     pub(super) fn advance(&self, glyph: u16) -> f32 {
         let units = self.font().ok().and_then(|font| font.hmtx().ok()?.advance(u32::from(glyph).into()));
         f32::from(units.unwrap_or_default()) / f32::from(self.units_per_em)
@@ -123,7 +123,7 @@ fn post_script_name(font: &FontRef<'_>) -> String {
 }
 
 impl Fonts {
-    /// The fonts for a document in this language. `families` stand before the built-in one, and must be found.
+    /// The fonts for a document in this language. `families` take precedence over the built-in one, and must be found.
     pub(super) fn new(locale: Locale, families: &[String], folders: FontFolders) -> anyhow::Result<Self> {
         for folder in &folders.own {
             if !folder.is_dir() {

@@ -1,4 +1,4 @@
-//! Reads a logo into what a PDF holds.
+//! Reads a logo into the form that a PDF stores.
 
 use std::io::Cursor;
 use std::path::Path;

@@ -104,10 +104,10 @@ mod tests {
         assert_eq!(picture.missing, [] as [char; 0]);
         let (width, height, pixels) = decoded(&picture.bytes);
         assert_eq!((width, height), (2 * picture.width, 2 * picture.height));
-        // Two charts of 27 bars of equal width: the last day's are fewer than the others', and none is nothing.
+        // Two charts of 27 bars of equal width: the last day has fewer pixels than the others, and none has zero.
         let [last, others, losses] = [THE_DAY, OTHER_DAYS, LOSS].map(|colour| count(&pixels, colour));
         assert!(last > 1_000 && others > 10 * last && losses > 100, "{last} {others} {losses}");
-        // Text is there: pixels of its ink.
+        // There is text: pixels in its colour.
         assert!(count(&pixels, INK) > 100, "{}", count(&pixels, INK));
         assert_eq!(draw(&charts, Locale::Ja, FontFolders::default()).unwrap(), picture);
     }

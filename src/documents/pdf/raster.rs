@@ -18,7 +18,7 @@ const MOST_LEVELS: usize = 6;
 pub(super) struct Pixels {
     pub(super) width: usize,
     pub(super) height: usize,
-    /// Pixels of a point.
+    /// Pixels per point.
     scale: f32,
     bytes: Vec<u8>,
 }
@@ -37,7 +37,7 @@ impl Pixels {
         Self { width, height, scale, bytes: vec![u8::MAX; width * height * 3] }
     }
 
-    /// Draws marks over what is there.
+    /// Draws marks over the existing picture.
     pub(super) fn draw(&mut self, marks: &[Mark], fonts: &Fonts) -> anyhow::Result<()> {
         for mark in marks {
             match mark {
@@ -158,7 +158,7 @@ fn mixed(below: u8, above: u8, coverage: f32) -> u8 {
     (f32::from(below) + (f32::from(above) - f32::from(below)) * coverage).round() as u8
 }
 
-/// Hands a glyph's outline to the rasterizer, in pixels.
+/// Passes a glyph's outline to the rasterizer, in pixels.
 struct Pen<'r> {
     raster: &'r mut Rasterizer,
     /// From em to pixels.

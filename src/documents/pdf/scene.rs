@@ -41,7 +41,7 @@ pub(super) struct ElementId(pub(super) usize);
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct GlyphRun {
     pub(super) face: FaceId,
-    /// What the glyphs say, in reading order.
+    /// The text of the glyphs, in reading order.
     pub(super) text: String,
     /// Where it begins in the text that it is a part of, in bytes.
     pub(super) text_start: usize,
@@ -55,9 +55,9 @@ pub(super) struct Glyph {
     pub(super) id: u16,
     /// How far it moves the pen.
     pub(super) advance: f32,
-    /// How far it stands to the right of the pen.
+    /// How far it is placed to the right of the pen.
     pub(super) right: f32,
-    /// How far it stands above the pen.
+    /// How far it is placed above the pen.
     pub(super) up: f32,
     /// Where its characters begin in the run's text, in bytes.
     pub(super) start: usize,

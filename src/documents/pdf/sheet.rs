@@ -27,7 +27,7 @@ pub(super) struct Type {
     pub(super) colour: Colour,
 }
 
-/// Where a line stands between two edges.
+/// Where a line is placed between two edges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Align {
     Left,
@@ -49,7 +49,7 @@ impl Type {
         Self { size, weight: Weight::Bold, colour }
     }
 
-    /// The height of so many lines, from the top of the first one's capitals to the last one's baseline.
+    /// The height of this many lines, from the top of the first one's capitals to the last one's baseline.
     pub(super) fn height_of(self, lines: usize) -> f32 {
         self.size * (CAPITALS + LINE_PITCH * count(lines.saturating_sub(1)))
     }
@@ -66,8 +66,8 @@ impl Sheet<'_> {
         text::set_lines(self.fonts, text, style.weight, (width + ROUNDING) / style.size)
     }
 
-    /// Breaks the heading of a column into lines: between its words, and before what stands in brackets, where those
-    /// fit; else anywhere.
+    /// Breaks the heading of a column into lines: between its words, and before text in brackets, if those parts fit;
+    /// otherwise anywhere.
     pub(super) fn heading_lines(
         &mut self,
         heading: &str,
@@ -91,7 +91,7 @@ impl Sheet<'_> {
         lines.into_iter().map(set).collect()
     }
 
-    /// Breaks a text into lines; avoids a last line of a single character if a narrower column does.
+    /// Breaks a text into lines; avoids a last line of a single character if a narrower column allows it.
     fn lines_without_orphan(&mut self, text: &str, style: Type, width: f32) -> anyhow::Result<Vec<TextLine>> {
         let lines = self.lines_of(text, style, width)?;
         if lines.len() > 1 && lines.last().is_some_and(|last| last.width < ORPHAN) {

@@ -21,7 +21,7 @@ pub(super) enum Role {
     Figure(String),
 }
 
-/// A part of an element: another element, or what stands on a page under a number.
+/// A part of an element: another element, or numbered content on a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Child {
     Element(ElementId),
@@ -42,7 +42,7 @@ pub(super) struct Structure {
 }
 
 impl Role {
-    /// As PDF calls it.
+    /// Its name in PDF.
     pub(super) fn in_pdf(&self) -> StructRole {
         match self {
             Self::Document => StructRole::Document,
@@ -73,7 +73,7 @@ impl Structure {
         id
     }
 
-    /// Notes where an element stands.
+    /// Records where an element is placed.
     pub(super) fn place(&mut self, element: ElementId, page: usize, number: i32) {
         self.elements[element.0].children.push(Child::Content { page, number });
     }

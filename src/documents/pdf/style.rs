@@ -1,4 +1,4 @@
-//! The look of a PDF: the built-in style, and what a user's `style.toml` changes of it.
+//! The look of a PDF: the built-in style, and what a user's `style.toml` changes in it.
 
 use std::fmt::Write as _;
 use std::path::{Component, Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::locale::Locale;
 const FILE: &str = "style.toml";
 const BUILT_IN: &str = include_str!("../../../templates/pdf/style.toml");
 const POINTS_PER_MM: f32 = 72.0 / 25.4;
-/// What may stand in a text of the margins.
+/// The placeholders allowed in texts in the margins.
 const PLACEHOLDERS: [&str; 4] = ["title", "page", "pages", "created"];
 
 /// A whole style.
@@ -82,7 +82,7 @@ pub(super) struct Colours {
 /// The picture beside the title.
 #[derive(Clone, Debug)]
 pub(super) struct LogoStyle {
-    /// None without one.
+    /// None if there is no logo.
     pub(super) file: Option<PathBuf>,
     /// In points.
     pub(super) height: f32,
@@ -146,7 +146,7 @@ macro_rules! sections {
         struct $name { $($key: Option<$kind>),+ }
 
         impl $name {
-            /// Takes what this section leaves out from another one.
+            /// Fills in what this section leaves out from another one.
             fn over(self, other: Self) -> Self {
                 Self { $($key: self.$key.or(other.$key)),+ }
             }
@@ -207,7 +207,7 @@ struct StyleFile {
 }
 
 impl StyleFile {
-    /// Reads a style; `name` is how errors name the file. They name the line and the key, too.
+    /// Reads a style; `name` is the file's name in errors, which also name the line and the key.
     fn parse(name: &str, text: &str) -> Result<Self, String> {
         toml::from_str(text).map_err(|error| {
             let start = error.span().map_or(0, |span| span.start);
@@ -312,7 +312,7 @@ enum Paper {
 }
 
 impl Paper {
-    /// Points, the shorter side first. B4 and B5 are those of JIS P 0138, which Japan prints on.
+    /// Points, the shorter side first. B4 and B5 are those of JIS P 0138, which are used in Japan.
     fn size(self) -> (f32, f32) {
         let mm = |short: f32, long: f32| (short * POINTS_PER_MM, long * POINTS_PER_MM);
         match self {
@@ -338,7 +338,7 @@ enum Side {
 #[derive(Clone, Copy)]
 struct Margin(f32);
 
-/// A size of letters, in points.
+/// A font size, in points.
 #[derive(Clone, Copy)]
 struct FontSize(f32);
 

@@ -51,14 +51,14 @@ pub(super) struct ShownRow {
     pub(super) emphasis: bool,
 }
 
-/// What a column needs at 10 points: `least` before words or figures would break, `most` to stand on one line.
+/// What a column needs at 10 points: `least` before words or figures would break, `most` to fit on one line.
 #[derive(Clone, Copy)]
 struct Need {
     least: f32,
     most: f32,
 }
 
-/// Columns that stand side by side, with their widths.
+/// Columns placed side by side, with their widths.
 pub(super) struct Panel {
     /// Each column's place in the table, and its width with the blank space around it, in points.
     pub(super) columns: Vec<(usize, f32)>,
@@ -91,8 +91,8 @@ impl ShownTable {
         self.columns.iter().enumerate().map(width).sum::<usize>() > PORTRAIT_CHARACTERS
     }
 
-    /// Arranges the columns in the available width, in the largest size that fits. A table too wide for the smallest
-    /// size becomes several panels below each other, so that nothing is cut off.
+    /// Arranges the columns in the available width, in the largest size that fits. A table that is too wide even in
+    /// the smallest size is split into several panels, one below the other, so that nothing is cut off.
     pub(super) fn panels(
         &self,
         sheet: &mut Sheet<'_>,

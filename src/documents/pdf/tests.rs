@@ -25,7 +25,7 @@ fn failure(document: &Document, options: &PdfOptions) -> String {
     format!("{:#}", render(document, options).unwrap_err())
 }
 
-/// The number of pages, as the page tree says it.
+/// The number of pages, from the page tree.
 fn pages(pdf: &Pdf) -> usize {
     let text = String::from_utf8_lossy(&pdf.bytes);
     let tree = text.split("/Type /Pages").nth(1).unwrap();
@@ -212,7 +212,7 @@ fn ten_thousand_rows_are_as_many_pages_as_they_need() {
 
 #[test]
 fn more_pages_than_anybody_reads_are_refused() {
-    // A row or two a page.
+    // A row or two per page.
     let folder = tempfile::tempdir().unwrap();
     let style =
         "[page]\nsize = \"a5\"\ntop_mm = 55\nbottom_mm = 55\n[fonts]\ntable = 40\nsmallest_table = 40\n";
@@ -243,7 +243,7 @@ fn forty_columns_go_below_each_other() {
     let columns = || (0..40).map(|_| Column::new("amount", "Gross amount", ColumnKind::Money)).collect();
     let row = || Row::new((0..40).map(|column| Cell::money(column * 1_000_000_007, "JPY")).collect());
     assert_eq!(pages(&pdf(&table(columns(), vec![row(), row()]))), 1);
-    // A word of a thousand letters, without a place to break it.
+    // A word of a thousand letters, with no place to break it.
     let words = vec![Row::new(vec![Cell::text("W".repeat(1_000)); 40])];
     pdf(&table((0..40).map(|_| text_column()).collect(), words));
 }
@@ -278,7 +278,7 @@ fn extreme_styles_still_make_pages() {
     assert!(pages(&pdf) > 1);
 }
 
-/// A font of one glyph, a box, for a character: the least that a font can be.
+/// A font with one glyph, a box, for a character: the smallest possible font.
 fn font_with(character: char) -> Vec<u8> {
     let word = |number: u16| number.to_be_bytes().to_vec();
     let long = |number: u32| number.to_be_bytes().to_vec();

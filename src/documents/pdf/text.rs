@@ -113,7 +113,7 @@ fn breaks(text: &str, advances: &[(usize, f32)], width: f32) -> Vec<Range<usize>
         linebreaks(text).map(|(at, _)| at).filter(|at| !is_inside_korean_word(text, *at)).peekable();
     let mut index = 0;
     let mut filled = 0.0;
-    // The width of what stands after `allowed`.
+    // The width of what follows `allowed`.
     let mut since = 0.0;
     while let Some(&(at, advance)) = advances.get(index) {
         while opportunities.next_if(|opportunity| *opportunity <= at).is_some_and(|opportunity| {
@@ -179,7 +179,7 @@ fn stretches(fonts: &mut Fonts, text: &str, bytes: Range<usize>, weight: Weight)
     let first = bytes.start;
     for (at, character) in text[bytes].char_indices() {
         let bytes = first + at..first + at + character.len_utf8();
-        // What modifies a character, or cannot be seen, is set with the one before it.
+        // A character that modifies the previous one, or is invisible, is set together with it.
         if is_joined(character)
             && let Some(last) = stretches.last_mut()
         {
@@ -269,7 +269,7 @@ fn is_joined(character: char) -> bool {
     )
 }
 
-/// Tells scripts apart that must not be shaped together: each one with joining or moving letters has its own Unicode
+/// Distinguishes scripts that must not be shaped together: each one with joining or moving letters has its own Unicode
 /// blocks of at most 128 characters. All others, such as Latin, Japanese and Korean, are 0.
 fn script_of(character: char) -> u32 {
     let code = u32::from(character);
@@ -327,7 +327,7 @@ mod tests {
         let broken = lines("Donaudampfschifffahrtsgesellschaft", 4.0);
         assert!(broken.len() > 3, "{broken:?}");
         assert_eq!(broken.concat(), "Donaudampfschifffahrtsgesellschaft");
-        // Narrower than any character: one a line, and an end.
+        // Narrower than any character: one per line, and it terminates.
         let mut fonts = fonts();
         assert_eq!(set_lines(&mut fonts, "abc", Weight::Regular, 0.01).unwrap().len(), 3);
     }

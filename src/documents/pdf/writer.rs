@@ -21,7 +21,7 @@ use super::images::Logo;
 use super::scene::{Colour, ElementId, GlyphRun, Mark, Point};
 use super::structure::{Child, Role, Structure};
 
-/// What a document says of itself.
+/// A document's metadata.
 pub(super) struct About<'a> {
     /// Its file name without the extension.
     pub(super) name: &'a str,
@@ -40,7 +40,7 @@ pub(super) struct Bookmark {
     pub(super) y: f32,
 }
 
-/// A PDF in the making. Pages are written as they come, so that a long document needs little memory.
+/// A PDF being written. Pages are written as they come, so that a long document needs little memory.
 pub(super) struct PdfFile {
     pdf: Pdf,
     last_ref: i32,
@@ -62,7 +62,7 @@ struct Page {
 struct EmbeddedFont {
     id: Ref,
     remapper: GlyphRemapper,
-    /// The text that each glyph stands for, by its new number.
+    /// The text that each glyph represents, by its new number.
     texts: BTreeMap<u16, String>,
     /// The width of each glyph in thousandths of an em, by its new number.
     widths: BTreeMap<u16, f32>,
@@ -463,7 +463,7 @@ impl PdfFile {
     }
 }
 
-/// The content of one page, and the colours in force.
+/// The content of one page, and the current colours.
 struct Painter {
     content: Content,
     height: f32,

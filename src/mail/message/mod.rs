@@ -1,5 +1,5 @@
 //! Writes a mail as RFC 5322 requires: headers, parts and their encodings. The result is ASCII, has no line longer
-//! than the 998 octets of section 2.1.1, and no bare CR or LF (which some servers take for the end of the mail).
+//! than the 998 octets of section 2.1.1, and no bare CR or LF (which some servers treat as the end of the mail).
 
 use std::borrow::Cow;
 use std::time::SystemTime;

@@ -8,7 +8,7 @@ use super::*;
 use crate::config::{Config, LoadOptions};
 use crate::mail::outgoing::Gate;
 
-/// The gate of an environment: `prod` reaches people, any other the test address.
+/// The gate of an environment: `prod` reaches people, any other only the test address.
 fn gate(environment: &str) -> Gate {
     let folder = tempfile::tempdir().unwrap();
     let options = LoadOptions {
@@ -47,7 +47,7 @@ fn problem(change: impl FnOnce(&mut Content)) -> String {
     build(&to(content), None).unwrap_err()
 }
 
-/// What Python's own parser finds in a mail.
+/// A mail as parsed by Python's own parser.
 fn parsed(mail: &[u8]) -> Json {
     let mut python = Command::new("/usr/bin/python3")
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/mail/parse.py"))

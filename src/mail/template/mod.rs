@@ -80,9 +80,9 @@ pub struct FrontMatter {
 pub struct RenderedMail {
     /// The template's name.
     pub name: String,
-    /// The language it is in, which differs from the one asked for if the template does not have that one.
+    /// The language it is in, which differs from the requested one if the template does not have it.
     pub locale: Locale,
-    /// The language that was asked for, if the mail is in another one.
+    /// The requested language, if the mail is in another one.
     pub asked: Option<String>,
     /// Whether it is advertising.
     pub category: Category,
@@ -95,7 +95,7 @@ pub struct RenderedMail {
 }
 
 impl RenderedMail {
-    /// What to report if the mail is in another language than the one asked for.
+    /// What to report if the mail is not in the requested language.
     pub fn fallback(&self) -> Option<String> {
         let asked = self.asked.as_deref()?;
         Some(format!("the mail template `{}` has no text in `{asked}`: used `{}`", self.name, self.locale))
@@ -453,7 +453,7 @@ fn load(folder: Option<&Path>, name: &str) -> Result<Option<String>, minijinja::
     Ok(Some(behind_lines(source[..source.len() - body.len()].matches('\n').count(), body)))
 }
 
-/// Reads a template's file: the user's, else the built-in one.
+/// Reads a template's file: the user's, otherwise the built-in one.
 fn read(folder: Option<&Path>, file: &str) -> anyhow::Result<Option<(String, Origin)>> {
     if !is_file_name(file) {
         return Ok(None);
