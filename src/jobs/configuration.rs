@@ -51,7 +51,7 @@ impl ConfigCommand {
     }
 }
 
-/// What would fail the mail commands: the parts they open are opened here, and their errors are reported.
+/// What would make the mail commands fail: the parts they open are opened here, and their errors are reported.
 fn mail_problems(cx: &Context) -> Vec<String> {
     let config = &cx.config;
     if !uses_mail(config) {

@@ -7,7 +7,7 @@ pub mod database;
 pub mod demo;
 pub mod environment;
 #[cfg(test)]
-#[expect(unreachable_pub, reason = "it reads as a job of a group does")]
+#[expect(unreachable_pub, reason = "it reads like a job of a group")]
 mod example;
 pub mod mail;
 pub mod mall;
@@ -36,8 +36,8 @@ pub fn specs() -> impl Iterator<Item = &'static JobSpec> {
     GROUPS.into_iter().flatten()
 }
 
-/// Refuses what only a job can tell to be wrong in `batchctl.toml`: names that the configuration, which knows no job,
-/// takes as they come. Called before any command starts.
+/// Refuses errors in `batchctl.toml` that only a job can detect: names that the configuration, which knows no job,
+/// accepts unchecked. Called before any command starts.
 pub fn check_names(config: &Config) -> Result<(), ConfigError> {
     data::import::check_kinds(config)?;
     report::delivery::check_deliveries(config, report::SPECS)

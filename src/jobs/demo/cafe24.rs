@@ -1,6 +1,6 @@
 //! `demo --cafe24`: two malls of a local Cafe24, authorised through its control API, and a week of their data.
 //!
-//! Leaves behind a folder with what a user would write by hand: `batchctl.toml`, `.env.dev`, a database.
+//! Creates a folder with what a user would write by hand: `batchctl.toml`, `.env.dev`, a database.
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write as _};
@@ -38,10 +38,10 @@ const DAYS: u64 = 7;
 const CLIENT: [&str; 2] = ["cid", "csecret"];
 /// How to start the server.
 const START: &str = "start one with `scripts/fakes/cafe24 --seed-malls demo-a,demo-b`";
-/// It is on this machine.
+/// Short, because the server is on this machine.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Parses the address of a server on this machine. The demo gets its tokens without asking anybody, and must not try
+/// Parses the address of a server on this machine. The demo gets its tokens without anyone's consent, and must not try
 /// that with somebody else's server.
 pub(super) fn parse_address(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|_| "write it as http://127.0.0.1:8024".to_owned())?;

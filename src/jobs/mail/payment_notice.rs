@@ -161,7 +161,7 @@ async fn notify_mall(
 }
 
 bulk_row! {
-    /// The ledger: a charge that a member was told of.
+    /// The ledger: a charge that a member was told about.
     struct Notice => "payment_notices" {
         subscription_id: i64,
         charge_day: NaiveDate,

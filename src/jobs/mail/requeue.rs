@@ -53,7 +53,7 @@ async fn state(db: &mut Db, id: i64) -> anyhow::Result<State> {
     })
 }
 
-/// All or none: a typing error in the third id must not leave two mails changed.
+/// All or none: a typo in the third id must not leave two mails changed.
 pub(super) async fn requeue(cx: &Context, args: &RequeueArgs) -> anyhow::Result<()> {
     let mut db = cx.db().await?;
     let now = cx.now();

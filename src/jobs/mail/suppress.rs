@@ -90,7 +90,7 @@ impl Suppress {
     }
 }
 
-/// The address as it is stored. The error does not quote it: it is personal, and anything may have been pasted.
+/// The address as stored. The error does not quote it: it is personal, and anything may have been pasted.
 fn normalised(text: &str) -> Result<String, Failure> {
     match address::parse(text) {
         Ok(mailbox) => Ok(address::normalised(&mailbox)),

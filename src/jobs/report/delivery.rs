@@ -34,7 +34,7 @@ use super::publication::{Content, PublicationArgs};
 
 /// What a job provides to have its report mailed.
 pub struct Sender<'a> {
-    /// The report's name in `batchctl.toml`, which is that of its mail template too.
+    /// The report's name in `batchctl.toml`, which is also that of its mail template.
     pub name: &'static str,
     /// How long a period of it is.
     pub step: Step,

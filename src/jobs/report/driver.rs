@@ -75,8 +75,8 @@ pub trait Report {
     const IS_SHOWN_BY_PERIOD: bool;
     /// Whether each period is a separate mail.
     const IS_MAILED_BY_PERIOD: bool;
-    /// Whether its mails carry the report as it prints, unless other files are asked for; not where the mail says it
-    /// all.
+    /// Whether its mails carry the report as it prints, unless other files are asked for; not if the mail contains
+    /// everything.
     const IS_ATTACHED: bool;
 
     /// The stored figures of some periods, ready to be shown.
@@ -192,7 +192,7 @@ impl<R: Report> Job for R {
         let published = publish(self, cx, db, &periods).await;
         let mailed = mail(self, cx, db, &periods).await;
         match published {
-            // The reader of stdout has seen enough: that is no failure, and must not hide one.
+            // The reader of stdout has seen enough: that is not a failure, and must not hide one.
             Err(error) if failure::is_broken_pipe(&error) => mailed,
             published => first_failure(cx, published, mailed),
         }
@@ -219,8 +219,8 @@ pub struct Due {
 }
 
 impl Due {
-    /// Finds them: of the malls for which the period can be reported, those that lack figures if only these are due, and
-    /// those that a retry repeats.
+    /// Finds them: among the malls for which the period can be reported, those that lack figures if only these are
+    /// due, and those that a retry repeats.
     pub async fn find<R: Report>(report: &R, run: &mut Run<'_>, period: DayRange) -> anyhow::Result<Self> {
         let reportable = reportable(report, run.cx, run.db, period).await?;
         let mut not_over = report.args().malls.selected(run.db).await?;
@@ -245,7 +245,7 @@ impl Due {
 fn planned(step: Step, first: NaiveDate, flag: &MallArgs, malls: &[Mall]) -> Planned<DayRange> {
     let mut key = first.to_string();
     if !flag.named().is_empty() {
-        // By their codes, however they were given: the same malls are the same instance.
+        // By code, however they were given: the same malls are the same instance.
         let codes: Vec<&str> = malls.iter().map(|mall| mall.code.as_str()).collect();
         key = format!("{first} mall={}", codes.join(","));
     }

@@ -57,7 +57,7 @@ pub struct Content<'a> {
     pub flat: Box<dyn Fn() -> Table + 'a>,
 }
 
-/// Adds the one remedy for a character that an encoding does not have.
+/// Adds the only remedy for a character that does not exist in an encoding.
 fn with_hint_on_encoding(error: anyhow::Error) -> anyhow::Error {
     if error.chain().any(<dyn std::error::Error>::is::<UnmappableCharacter>) {
         return Failure::failed(one_line(&error)).hint("write it with --encoding utf-8-bom").into();
@@ -87,7 +87,7 @@ impl Extent {
 }
 
 impl PublicationArgs {
-    /// The language: from the flag, else from the configuration.
+    /// The language: from the flag, otherwise from the configuration.
     pub fn locale(&self, cx: &Context) -> Locale {
         self.locale.unwrap_or_else(|| self.default_locale(cx))
     }
@@ -243,8 +243,8 @@ impl PublicationArgs {
     }
 }
 
-/// Draws a PDF on a thread of its own, which ends when nobody waits for it any more: at the run's deadline, or when
-/// the run is stopped.
+/// Draws a PDF on its own thread, which ends when nobody waits for it any more: at the run's deadline, or when the run
+/// is stopped.
 async fn draw_pdf(cx: &Context, document: Document, created: DateTime<Utc>) -> anyhow::Result<Pdf> {
     struct StopOnDrop(Arc<AtomicBool>);
 
@@ -272,7 +272,7 @@ pub fn font_folders(cx: &Context) -> FontFolders {
     FontFolders { own: cx.config.pdf_font_dirs(), system: cx.config.system_font_dirs() }
 }
 
-/// Warns of characters that stand as empty squares on paper or in a picture, and tells the remedy.
+/// Warns of characters that are drawn as empty squares in a PDF or a picture, and names the remedy.
 pub fn missing_characters(missing: &[char]) -> String {
     format!(
         "no font has {}, drawn as an empty square: install one that has, or name its folder in pdf.font_dirs of \

@@ -9,7 +9,7 @@ use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 
 /// Keys held in memory: 16 bytes each, 8 MiB. The rest goes to a temporary file.
 const HELD_KEYS: usize = 512 * 1024;
-/// More duplicates than this are not a mistake but a file of another kind.
+/// More duplicates than this do not mean a mistake but a file of another kind.
 const MOST_DUPLICATES: usize = 10_000;
 
 /// The keys seen so far, by their 64-bit hash: with ten million keys, two different keys collide in one of 370,000

@@ -17,7 +17,7 @@ use super::reader::Record;
 
 /// No real field is longer; an unclosed quote or a wrong delimiter produces longer ones.
 const LONGEST_FIELD_CHARACTERS: usize = 10_000;
-/// Digits of a second that both databases keep.
+/// Decimals of a second that both databases store.
 const SUBSECOND_DIGITS: u16 = 6;
 /// Earlier years are placeholders of systems without NULL, or two-digit years.
 const FIRST_YEAR: i32 = 1900;
@@ -34,18 +34,18 @@ pub(super) struct Column {
     pub(super) name: &'static str,
     /// Whether a file without it is refused.
     pub(super) is_required: bool,
-    /// The only words that it may hold; none where it holds something else.
+    /// The only values that it may have; none if it holds something else.
     pub(super) words: &'static [&'static str],
 }
 
 impl Column {
-    /// Holds one of these words.
+    /// Restricts it to one of these values.
     pub(super) const fn one_of(self, words: &'static [&'static str]) -> Self {
         Self { words, ..self }
     }
 }
 
-/// The words of a column that says yes or no.
+/// The values of a yes-or-no column.
 pub(super) const YES_OR_NO: &[&str] = &["yes", "no"];
 
 /// A required column.
@@ -224,12 +224,12 @@ impl<'r> Fields<'r> {
         self.optional_text(column)?.ok_or_else(|| self.wrong(column, "is empty"))
     }
 
-    /// One of the column's words.
+    /// One of the column's values.
     pub(super) fn word(&self, column: usize) -> Parsed<&'static str> {
         self.optional_word(column)?.ok_or_else(|| self.wrong(column, "is empty"))
     }
 
-    /// One of the column's words that may be missing.
+    /// One of the column's values that may be missing.
     pub(super) fn optional_word(&self, column: usize) -> Parsed<Option<&'static str>> {
         let Some(text) = self.optional_text(column)? else { return Ok(None) };
         let words = self.layout.columns[column].words;
@@ -262,7 +262,7 @@ impl<'r> Fields<'r> {
         })
     }
 
-    /// The last four digits of a card that may be empty. Nobody should store more of the number.
+    /// The last four digits of a card, which may be empty. Nobody should store more of the number.
     pub(super) fn optional_last_four(&self, column: usize) -> Parsed<Option<&'r str>> {
         let Some(text) = self.optional_text(column)? else { return Ok(None) };
         if text.len() == 4 && text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -346,7 +346,7 @@ impl<'r> Fields<'r> {
         }
     }
 
-    /// The record's mall: from its column, else that of the whole file; both must agree.
+    /// The record's mall: from its column, otherwise that of the whole file; both must agree.
     pub(super) fn shop(&self) -> Parsed<&'r Shop> {
         let code = self.mall_code();
         if code.is_empty() {

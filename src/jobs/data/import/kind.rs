@@ -18,9 +18,9 @@ pub(super) struct BadLine {
     pub(super) problem: String,
 }
 
-/// The rows of a chunk on their way into the staging tables.
+/// The rows of a chunk, to be loaded into the staging tables.
 pub(super) trait Rows: Send + 'static {
-    /// None yet.
+    /// An empty set of rows.
     fn none(database: DbKind) -> Self;
 
     /// Whether there are none.
@@ -29,7 +29,7 @@ pub(super) trait Rows: Send + 'static {
     /// How much memory they take.
     fn bytes(&self) -> usize;
 
-    /// Loads them, in the place of those of the chunk before.
+    /// Loads them, replacing those of the previous chunk.
     async fn stage(&mut self, db: &mut Db) -> Result<(), DbError>;
 }
 

@@ -1,4 +1,4 @@
-//! Which kinds of files there are: the one list. What a kind is stands in its own file.
+//! The list of file kinds; each is defined in its own file.
 
 use crate::runner::Run;
 
@@ -8,7 +8,7 @@ use super::{
     Args, File, articles, carts, consents, coupons, members, orders, products, refunds, subscriptions,
 };
 
-/// Makes a variant of each kind from its help, its name on the command line and in `batchctl.toml`, and the type that
+/// Makes a variant for each kind from its help, its name on the command line and in `batchctl.toml`, and the type that
 /// reads it.
 macro_rules! kinds {
     ($($(#[doc = $help:literal])+ $variant:ident = $name:literal: $type:ty,)+) => {

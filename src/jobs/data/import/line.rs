@@ -40,7 +40,7 @@ pub(super) enum Meaning {
 }
 
 impl Meaning {
-    /// The only words that such a field may hold; none where it holds something else.
+    /// The only values that such a field may have; none if it holds something else.
     fn words(self) -> &'static [&'static str] {
         match self {
             Self::Word(words) | Self::WordOrFirst(words) => words,
@@ -101,7 +101,7 @@ impl LineColumn {
         Self { role: Role::Aside, ..self }
     }
 
-    /// Its column in the staging table, with the type in which [`read_field`] gives it.
+    /// Its column in the staging table, with the type that [`read_field`] returns.
     const fn staged(&self) -> BulkColumn {
         match self.meaning {
             Meaning::Time | Meaning::SourceTime => BulkColumn::of::<Option<DateTime<Utc>>>(self.stored_as),
@@ -121,7 +121,7 @@ impl LineColumn {
 pub(super) trait LineKind: 'static {
     /// Its columns after that of the mall.
     const LINE_COLUMNS: &'static [LineColumn];
-    /// What one record is called, and several.
+    /// The noun for one record and for several.
     const NOUNS: (&'static str, &'static str);
     /// Its table, which also has `mall_id`, `source_updated_at`, `created_at` and `updated_at`.
     const TABLE: &'static str;

@@ -1,4 +1,4 @@
-//! What `[import]` of `batchctl.toml` says of a kind's columns and of their words, held against what the kind has.
+//! Checks the columns and values that `[import]` in `batchctl.toml` maps against those that the kind has.
 
 use crate::config::{Config, ConfigError, ImportFile};
 use crate::context::Context;
@@ -8,7 +8,7 @@ use crate::spelling::{advice, nearest};
 use super::field::Column;
 use super::kinds::Kind;
 
-/// Refuses a table of `[import]` for a kind that there is not.
+/// Refuses a table of `[import]` for an unknown kind.
 pub fn check_kinds(config: &Config) -> Result<(), ConfigError> {
     let known: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
     match config.import().keys().find(|name| !known.contains(&name.as_str())) {
@@ -17,12 +17,12 @@ pub fn check_kinds(config: &Config) -> Result<(), ConfigError> {
     }
 }
 
-/// What is odd in `[import]` of the configuration, for `config check`. The malls are not looked up.
+/// What is suspicious in `[import]` of the configuration, for `config check`. The malls are not looked up.
 pub fn mapping_problems(cx: &Context) -> Vec<String> {
     Kind::ALL.iter().flat_map(|kind| problems(*kind, cx.config.import_file(kind.name()))).collect()
 }
 
-/// A mapped column that does not exist is a slip, and the column meant would be looked for under its own name.
+/// A mapped column that does not exist is a typo, and the intended column would be looked for under its own name.
 pub(super) fn refuse_unknown_columns(file: &ImportFile, kind: Kind) -> Result<(), Failure> {
     let columns = kind.columns();
     let names = file.columns.keys().map(|name| ("columns", name));
@@ -35,7 +35,7 @@ pub(super) fn refuse_unknown_columns(file: &ImportFile, kind: Kind) -> Result<()
     Ok(())
 }
 
-/// What fits no column of the kind or no word of a column, and what was meant.
+/// What matches no column of the kind or no value of a column, and what was probably meant.
 fn problems(kind: Kind, file: &ImportFile) -> Vec<String> {
     let columns = kind.columns();
     let mut problems = Vec::new();

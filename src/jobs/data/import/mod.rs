@@ -53,7 +53,7 @@ use self::reader::{Source, content_hash};
 pub use self::mapping::{check_kinds, mapping_problems};
 
 /// Lines to a commit: large enough that the statements' own cost vanishes, small enough that three chunks (one
-/// being read, one waiting, one in the database) stay within a few MiB and a stop is heard within a second.
+/// being read, one waiting, one in the database) stay within a few MiB and a stop takes effect within a second.
 const CHUNK_LINES: u64 = 10_000;
 /// Bad lines that are stored as rows. More of them are not informative, and somebody has to read each.
 const KEPT_BAD_LINES: u64 = 5_000;
@@ -247,8 +247,8 @@ fn interpretation(source: &Source, mall: Option<&str>, config: &ImportFile) -> S
     fingerprint(text)
 }
 
-/// The lines that failed in the run that is retried, if that run loaded all the others; else all lines: a run that was
-/// refused because of its bad lines loaded none, and one that was killed did not load all of them.
+/// The lines that failed in the run that is retried, if that run loaded all the others; otherwise all lines: a run
+/// that was refused because of its bad lines loaded none, and one that was killed did not load all of them.
 async fn wanted_lines(run: &mut Run<'_>, file_name: &str) -> anyhow::Result<Option<HashSet<u64>>> {
     let Some(items) = run.retry_items() else { return Ok(None) };
     let line_of = |item: &String| item.strip_prefix(file_name)?.strip_prefix(':')?.parse().ok();

@@ -14,7 +14,7 @@ pub(super) struct Products;
 
 const STATUSES: &[&str] = &["ON_SALE", "SOLD_OUT", "DISCONTINUED"];
 
-/// A product of which only the stock differs counts as changed, but its own row is not written.
+/// A product whose stock alone differs counts as changed, but its own row is not written.
 const COMPARE_STOCK: &str = "
     UPDATE import_products SET is_stock_changed = 1
     WHERE is_stale = 0 AND stock_quantity IS NOT NULL AND (target_id IS NULL OR stock_quantity IS DISTINCT FROM

@@ -27,7 +27,7 @@ const HASH_BUFFER_BYTES: usize = 256 * 1024;
 pub(super) struct Source {
     /// Where it is.
     pub(super) path: PathBuf,
-    /// How its bytes become text.
+    /// The encoding of its text.
     pub(super) encoding: TextEncoding,
     /// The delimiter between fields.
     pub(super) delimiter: u8,
@@ -65,7 +65,7 @@ impl Source {
 fn open(path: &Path) -> Result<File, Failure> {
     let failed =
         |error: &io::Error| Failure::bad_input(format!("failed to open `{}`: {error}", path.display()));
-    // Checked before it is opened: opening a pipe waits for its writer, for ever if there is none.
+    // Checked before it is opened: opening a pipe waits for its writer, forever if there is none.
     let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {
             Failure::bad_input(format!("failed to open `{}`: it does not exist", path.display()))

@@ -108,7 +108,7 @@ impl<K: RecordKind> FileKind for Lined<K> {
     }
 }
 
-/// Reads a line and returns it with its key. `earlier` are the lines before it of the same record; most records have
+/// Reads a line and returns it with its key. `earlier` are the preceding lines of the same record; most records have
 /// two or three.
 fn read_line<'r, K: RecordKind>(
     first: &Fields<'r>,

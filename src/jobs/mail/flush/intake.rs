@@ -30,9 +30,9 @@ const CLAIM: i64 = 500;
 const PAGE_BYTES: i64 = 512 * 1024;
 /// Mails per page of bodies.
 const PAGE_MAILS: usize = 100;
-/// How many bytes of mails are in memory at most, unless a single mail is larger.
+/// The most bytes of mails in memory, unless a single mail is larger.
 pub(super) const MEMORY_KIBIBYTES: u32 = 4 * 1024;
-/// After this many claims in a row that found nothing, other processes do the rest.
+/// After this many claims in a row that found nothing, other processes are doing the rest.
 const VAIN_CLAIMS: u32 = 10;
 const VAIN_PAUSE: Duration = Duration::from_millis(20);
 /// How long a run waits for mails that a rate holds back: about until the next run starts.
@@ -83,7 +83,7 @@ pub(super) struct Ready {
     pub(super) wait_until: Instant,
     /// Whether its Message-ID is new and has to be stored first.
     pub(super) has_new_id: bool,
-    /// Whether it is in a different language than its row asked for.
+    /// Whether it is in a different language from the one its row requested.
     pub(super) is_fallback: bool,
     /// Its share of the memory for mails.
     _room: OwnedSemaphorePermit,
@@ -379,7 +379,7 @@ impl Claimer {
         row.message_id = Some(message_id.clone());
         let content = Content {
             message_id,
-            // The same for each attempt: a mail stays the same mail, however often it is sent.
+            // The same for each attempt: a mail stays the same mail, however many times it is sent.
             date: row.queued_at,
             from,
             reply_to,
@@ -494,7 +494,7 @@ struct Texts {
     locale: Locale,
     /// Whether they were rendered from a template.
     is_new: bool,
-    /// Whether they are in a different language than the row asks for.
+    /// Whether they are in a different language from the one the row requests.
     is_fallback: bool,
 }
 

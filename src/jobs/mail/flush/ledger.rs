@@ -249,7 +249,7 @@ pub(super) const UNKNOWN: &str = "UNKNOWN";
 pub(super) const FAILED: &str = "FAILED";
 pub(super) const CANCELLED: &str = "CANCELLED";
 
-/// PostgreSQL allows no NUL in a text; a server's reply or a row may contain one.
+/// PostgreSQL allows no NUL in text; a server's reply or a row may contain one.
 fn without_nul(text: Option<&str>) -> Option<String> {
     text.map(|text| text.replace('\0', "␀"))
 }
@@ -374,8 +374,8 @@ pub(super) async fn release(db: &mut Db, run: i64) -> anyhow::Result<u64> {
 const MOST_DEATHS: i64 = 20;
 
 /// Reclaims the mails that dead runs held. A mail that one of them was sending may have arrived: it becomes UNKNOWN,
-/// and depending on the configuration it is sent once more or waits for a person. Returns those, and whether they wait.
-/// A process's death is not the mail's fault, so it does not count as an attempt.
+/// and depending on the configuration it is sent again or waits for a person. Returns those, and whether they wait. A
+/// process's death is not the mail's fault, so it does not count as an attempt.
 pub(super) async fn recover(
     db: &mut Db,
     now: DateTime<Utc>,
@@ -434,10 +434,10 @@ mod tests {
     on_both_databases![
         the_longest_due_of_a_priority_are_claimed_first,
         the_most_urgent_priority_is_that_of_a_due_mail,
-        what_another_run_has_in_hand_is_passed_over,
+        what_another_run_holds_is_skipped,
         a_run_that_has_ended_claims_nothing_and_writes_nothing,
         a_mail_that_the_run_does_not_hold_is_left_alone,
-        what_a_dead_run_held_is_taken_back_and_what_it_was_sending_is_unknown,
+        what_a_dead_run_held_is_reclaimed_and_what_it_was_sending_is_unknown,
         a_mail_that_many_processes_died_over_waits_for_a_person,
     ];
 
@@ -446,7 +446,7 @@ mod tests {
     const NONE: [i64; 0] = [];
     const TOMORROW: &str = "2026-11-21T00:00:00Z";
 
-    /// Queues a mail and gives its number.
+    /// Queues a mail and returns its id.
     async fn queue(db: &mut TestDb, priority: i64, due_at: &str) -> i64 {
         let sql = "INSERT INTO mails (kind, recipient, subject, text_body, priority, due_at, queued_at)
                    VALUES ('test', 'a@example.jp', 'subject', 'text', $1, $2, $2) RETURNING id";
@@ -458,7 +458,7 @@ mod tests {
         claimed.into_iter().map(|mail| mail.id).collect()
     }
 
-    /// Number, status, tries, tries of unknown outcome, holder, and whether it waits for a person.
+    /// Id, status, attempts, attempts with unknown outcome, holder, and whether it waits for a person.
     async fn states(db: &mut TestDb) -> Vec<String> {
         db.lines("SELECT id, status, attempts, unknown_attempts, claimed_by, is_held FROM mails").await
     }
@@ -491,13 +491,13 @@ mod tests {
         assert_eq!(most_urgent(db, now()).await.unwrap(), Some(3));
     }
 
-    async fn what_another_run_has_in_hand_is_passed_over(db: &mut TestDb) {
+    async fn what_another_run_holds_is_skipped(db: &mut TestDb) {
         let (first, second) = (db.run_that_is(Status::Running).await, db.run_that_is(Status::Running).await);
         for _ in 0..4 {
             queue(db, 2, LONG_AGO).await;
         }
         let mut other = db.another().await;
-        // PostgreSQL's rows are passed over while they are locked; SQLite has one writer at a time.
+        // On PostgreSQL locked rows are skipped; SQLite has one writer at a time.
         let (begin, end) = db.pick(("", ""), ("BEGIN", "COMMIT"));
         other.script(begin).await.unwrap();
         assert_eq!(claim_as(&mut other, first, 2).await, [1, 2]);
@@ -530,7 +530,7 @@ mod tests {
         let changes = [1, 2, 3].map(|mail| Change { attempts: 1, ..Change::to(mail, SENDING) });
         assert_eq!(write(db, run, now(), &changes).await.unwrap(), [1]);
         assert_eq!(states(db).await, ["1 SENDING 1 0 1 0", "2 QUEUED 0 0 2 0", "3 QUEUED 0 0 NULL 0"]);
-        // Once is enough: it is under way already.
+        // Once is enough: it is already being sent.
         assert_eq!(write(db, run, now(), &changes).await.unwrap(), NONE);
         let sent = Change { reply: Some("250 a\0b".to_owned()), ..Change::to(1, SENT) };
         assert_eq!(write(db, run, now(), &[sent]).await.unwrap(), [1]);
@@ -540,7 +540,7 @@ mod tests {
         );
     }
 
-    async fn what_a_dead_run_held_is_taken_back_and_what_it_was_sending_is_unknown(db: &mut TestDb) {
+    async fn what_a_dead_run_held_is_reclaimed_and_what_it_was_sending_is_unknown(db: &mut TestDb) {
         let (dead, alive) = (db.run_that_is(Status::Running).await, db.run_that_is(Status::Running).await);
         for _ in 0..3 {
             queue(db, 2, LONG_AGO).await;
@@ -576,7 +576,7 @@ mod tests {
         let last = is_held.pop().unwrap();
         assert!(is_held.iter().all(|(_, is_held)| !is_held));
         assert_eq!(last, (1, true));
-        // By the other rule the first death is enough.
+        // With `on_unknown = "hold"` the first death is enough.
         db.sql("UPDATE mails SET unknown_attempts = 0, is_held = FALSE").await;
         let run = db.run_that_is(Status::Running).await;
         assert_eq!(claim_as(db, run, 1).await, [1]);

@@ -202,7 +202,7 @@ impl Policy {
                 reply: Some(reply.clone()),
                 due_at: again,
                 unknown_attempts: 1,
-                // Sent once more automatically, with the same Message-ID; then a person has to decide.
+                // Sent again automatically once, with the same Message-ID; then a person has to decide.
                 is_held: self.on_unknown == OnUnknown::Hold || row.unknown_attempts >= 1,
                 ..Change::to(row.id, ledger::UNKNOWN)
             },
@@ -218,7 +218,7 @@ struct Tally {
     unknown: u64,
     failed: u64,
     cancelled: u64,
-    /// Mails in a different language than their rows asked for, whatever their outcome.
+    /// Mails in a different language from the one their rows requested, whatever their outcome.
     fallbacks: u64,
 }
 
@@ -528,8 +528,8 @@ impl Flush {
         self.changes.push(change);
     }
 
-    /// One connection less is not a reason to stop while others work; having none is, and so is any problem that another
-    /// connection would have too.
+    /// One connection less is not a reason to stop while others work; having none is, and so is any problem that
+    /// another connection would also have.
     fn note_stop(&mut self, stop: Stop) {
         let ends = !matches!(stop, Stop::Unreachable(_)) || self.senders.are_gone();
         if ends && self.stop.is_none() {

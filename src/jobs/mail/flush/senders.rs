@@ -165,8 +165,8 @@ impl Senders {
         }
     }
 
-    /// Waits for the next report. A panic in a sender is passed on to the run, which would otherwise wait for its report
-    /// for ever.
+    /// Waits for the next report. A panic in a sender is passed on to the run, which would otherwise wait for its
+    /// report forever.
     pub(super) async fn next(&mut self) -> Option<Report> {
         let message = tokio::select! {
             biased;

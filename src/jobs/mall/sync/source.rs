@@ -19,7 +19,7 @@ const PAGES_AHEAD: usize = 1;
 const MOST_NUMBERS: usize = 100;
 /// Refunds per page (Cafe24's own limit).
 const MOST_REFUNDS: u32 = 500;
-/// A call may span three months, of which the shortest have 89 days.
+/// A call may span three months, the shortest of which have 89 days.
 const LONGEST_WINDOW: TimeDelta = TimeDelta::days(89);
 
 /// A list of a domain.
@@ -64,7 +64,7 @@ impl List {
         }
     }
 
-    /// Its path, which is also the name of the list in the answer.
+    /// Its path, which is also the name of the list in the response.
     fn path(self) -> &'static str {
         match self {
             Self::Members => "customersprivacy",

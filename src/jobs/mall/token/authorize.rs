@@ -1,4 +1,4 @@
-//! `mall token authorize`: the one step that needs a person with a browser.
+//! `mall token authorize`: the only step that needs a person with a browser.
 
 use url::Url;
 

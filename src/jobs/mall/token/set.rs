@@ -11,7 +11,7 @@ use crate::shop::tokens::{self, Keys};
 /// More than any OAuth response has.
 const MOST_BYTES: u64 = 64 * 1024;
 
-/// Store tokens from elsewhere: reads Cafe24's OAuth response or a refresh token from stdin: reads Cafe24's OAuth response or a refresh token from stdin: reads Cafe24's OAuth response or a refresh token from stdin
+/// Arguments of `mall token set`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The mall's code, ID or account

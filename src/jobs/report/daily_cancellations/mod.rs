@@ -121,7 +121,7 @@ impl Report for Args {
     }
 }
 
-/// Those of the malls that have no figures for the day yet.
+/// The malls that have no figures for the day yet.
 async fn without_figures(db: &mut Db, day: NaiveDate, malls: &[Mall]) -> anyhow::Result<Vec<Mall>> {
     let stored: Vec<(i64,)> = db
         .fetch_all("SELECT DISTINCT mall_id FROM daily_cancellations WHERE business_day = $1", values![day])

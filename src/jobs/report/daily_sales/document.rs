@@ -172,7 +172,7 @@ impl Figures {
         self.days.is_empty()
     }
 
-    /// The names of those of the malls that have no figures at all.
+    /// The names of the malls that have no figures at all.
     pub(super) fn missing<'m>(&self, malls: impl Iterator<Item = &'m Mall>) -> Vec<&'m str> {
         let is_missing = |mall: &&Mall| !self.days.iter().any(|day| day.mall_id == mall.id);
         malls.filter(is_missing).map(|mall| mall.name.as_str()).collect()

@@ -2,8 +2,8 @@
 //!
 //! Runs every morning for the newest finished day of each mall, on what `report daily-sales`, `report
 //! daily-cancellations` and `stats refresh` stored: it computes no sales itself. A mall whose sales are not reported
-//! yet is left out and named; if there is none left, it fails and says so. A missing comparison is shown as a dash. The
-//! report is sent as a mail with a chart inside.
+//! yet is left out and named; if none is left, the report fails with that error. A missing comparison is shown as a
+//! dash. The report is sent as a mail with a chart inside.
 
 mod document;
 mod figures;

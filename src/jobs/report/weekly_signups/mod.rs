@@ -173,7 +173,7 @@ impl Args {
     }
 }
 
-/// Those of the malls that have no counts for the week yet.
+/// The malls that have no counts for the week yet.
 async fn without_counts(db: &mut Db, week: NaiveDate, malls: &[Mall]) -> anyhow::Result<Vec<Mall>> {
     let stored: Vec<(i64,)> =
         db.fetch_all("SELECT mall_id FROM weekly_signups WHERE week_day = $1", values![week]).await?;

@@ -1,4 +1,4 @@
-//! Who is counted in which week. What is disclosed of the counts is tested in `disclosure`.
+//! Who is counted in which week. What is disclosed about the counts is tested in `disclosure`.
 
 use std::collections::BTreeMap;
 
@@ -45,7 +45,7 @@ async fn groups(db: &mut TestDb) -> Vec<String> {
     .await
 }
 
-/// Adds so many active members who came by the web.
+/// Adds this many active members who signed up on the web.
 async fn members(db: &mut TestDb, mall: Mall, prefix: &str, count: usize, signed_up_at: &str) {
     for number in 0..count {
         let code = format!("{prefix}-{number}");

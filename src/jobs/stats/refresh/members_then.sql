@@ -1,6 +1,6 @@
 -- The members of one mall by the status they had at an instant. $1 mall, $2 the instant.
--- undatable counts those who withdrew nobody knows when. A member without a time of confirmation was confirmed from
--- the start, where the shop asks for none.
+-- undatable counts those who withdrew at an unknown time. A member without a time of confirmation was confirmed from
+-- the start, because the shop requires none.
 WITH then_members AS (
     SELECT CASE
                WHEN withdrawn_at < $2 THEN 'WITHDRAWN'

@@ -13,7 +13,7 @@ on_both_databases![
     a_withdrawal_without_a_time_cannot_be_reconstructed,
 ];
 
-/// day, mall, subject, status, quantity; those of nothing left out.
+/// day, mall, subject, status, quantity; without the rows of zero.
 async fn stored(db: &mut TestDb) -> Vec<String> {
     db.lines(
         "SELECT snapshot_day, code, subject, status, quantity FROM statistics_snapshots

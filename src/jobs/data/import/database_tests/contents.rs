@@ -1,4 +1,4 @@
-//! What is in a file ends up in the tables, down to the last column.
+//! The contents of a file end up in the tables, down to the last column.
 
 use super::{IMPORTED, LATER, file, import, import_good, rows, table, with_malls, with_tokyo};
 use crate::db::testing::{TestDb, on_both_databases};
@@ -24,7 +24,7 @@ on_both_databases![
     the_fault_of_a_line_is_reported,
 ];
 
-/// The columns that most tests of orders do with.
+/// The columns that suffice for most tests of orders.
 const ORDERS: &str =
     "mall,order_no,status,ordered_at,paid_at,total_amount,product_code,quantity,unit_price_amount";
 const CARTS: &str = "mall,cart_key,last_activity_at,member_code,locale,url,ordered_at,product_code,quantity,\
@@ -207,7 +207,7 @@ async fn a_column_missing_from_the_file_keeps_its_stored_value(db: &mut TestDb) 
     assert_eq!(rows(db, "SELECT status, email, name FROM members").await, ["WITHDRAWN | NULL | A"]);
 }
 
-/// What a local time of New York becomes, or what is wrong with it.
+/// The stored instant of a local time in New York, or what is wrong with it.
 async fn new_york_time(db: &mut TestDb, time: &str) -> String {
     let members = file("mall,member_code,status,signed_up_at", &[&format!("ny,{time},ACTIVE,{time}")]);
     match import(db, "members", &members, IMPORTED).await {

@@ -1,4 +1,4 @@
-//! What files leave in the tables: read and stored as a run does it, but without a process or a run.
+//! What an import stores in the tables: files are read and stored as a run does it, but without a process or a run.
 
 mod contents;
 mod updates;
@@ -12,14 +12,14 @@ const IMPORTED: &str = "2026-11-19T16:00:00+00:00";
 /// A day after the first import.
 const LATER: &str = "2026-11-21T00:00:00+00:00";
 
-/// A file with these lines behind its header.
+/// A file with these lines after its header.
 fn file(header: &str, lines: &[&str]) -> String {
     let lines: Vec<&str> = std::iter::once(header).chain(lines.iter().copied()).collect();
     lines.join("\n") + "\n"
 }
 
-/// Imports a file: the sentence that a run ends with, or which lines are bad and why. A file without a column `mall` is
-/// of `tokyo`, as with `--mall tokyo`.
+/// Imports a file: the sentence that a run ends with, or which lines are bad and why. A file without a column `mall`
+/// belongs to `tokyo`, as with `--mall tokyo`.
 async fn import(db: &mut TestDb, kind: &str, text: &str, now: &str) -> Result<String, Vec<String>> {
     let now = crate::db::testing::at(now);
     match kind {
@@ -57,7 +57,7 @@ async fn import_kind<K: FileKind>(
         wanted: None,
         short_hash: String::new(),
         interpretation: String::new(),
-        // Most of the files go in as several chunks.
+        // Most of the files are loaded in several chunks.
         chunk_lines: 2,
     };
     prepare::<K>(db).await.unwrap();
@@ -125,8 +125,7 @@ async fn import_good(db: &mut TestDb, kind: &str, header: &str, lines: &[&str]) 
     import(db, kind, &file(header, lines), IMPORTED).await.unwrap();
 }
 
-/// The rows of a query in one line each, in the order of their bytes: the two databases sort texts each in its own
-/// way.
+/// The rows of a query, one line each, in byte order: the two databases sort texts differently.
 async fn rows(db: &mut TestDb, sql: &str) -> Vec<String> {
     let mut rows: Vec<String> = db.sql(sql).await.into_iter().map(|row| row.join(" | ")).collect();
     rows.sort();

@@ -105,7 +105,7 @@ async fn an_older_record_of_any_kind_does_not_overwrite_a_newer(db: &mut TestDb)
             "products",
             "mall,product_code,name,price_amount,stock_quantity,updated_at",
             "tokyo,P1,a,{word},{word},{time}",
-            // The stock with it.
+            // With its stock.
             "SELECT price_amount FROM products JOIN stock ON product_id = id AND quantity = price_amount",
             ["200", "100", "300", "400"],
         ),
@@ -167,7 +167,7 @@ async fn the_same_file_changes_nothing_and_a_changed_line_one_record(db: &mut Te
             "200",
         ),
         ("product", "mall,product_code,name,price_amount,stock_quantity", "tokyo,P1,a,100,5", "100", "200"),
-        // The stock alone.
+        // Only the stock.
         (
             "product",
             "mall,product_code,name,price_amount,stock_quantity",

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 
-/// How often a window is read again before the run fails because its list keeps changing.
+/// The number of times a window is read again before the run fails because its list keeps changing.
 const MOST_RESTARTS: u32 = 20;
 
 /// A span of time, both ends included, to the second.
@@ -81,7 +81,7 @@ pub(super) struct Window {
     first: Option<Place>,
     /// Keys that were read before the window was narrowed.
     seen: Vec<String>,
-    /// How often it was restarted.
+    /// The number of restarts.
     restarts: u32,
     /// Whether its pages so far were sorted by time, in either direction: otherwise it cannot be split by time.
     is_sorted: bool,
@@ -139,7 +139,7 @@ impl Cursor {
         Self::Window(Window::of(span, rules))
     }
 
-    /// The same position for a new attempt: how often a list changed yesterday says nothing about today.
+    /// The same position for a new attempt: a list that changed often yesterday need not do so today.
     pub(super) fn for_new_attempt(self) -> Self {
         match self {
             Self::Window(window) => Self::Window(Window { restarts: 0, ..window }),
@@ -211,7 +211,7 @@ impl Window {
     }
 
     /// How many records of the page were read before; `None` if the list has shifted so that some may have been missed, or
-    /// if a full page brings nothing new, as from a server that returns the same page for ever.
+    /// if a full page brings nothing new, as from a server that returns the same page forever.
     fn known(&self, page: &[Place], limit: u32) -> Option<usize> {
         let Some(last) = &self.last else { return Some(0) };
         let known = page.iter().position(|place| place.key == last.key)? + 1;

@@ -1,6 +1,6 @@
 -- The day's figures by payment method, into the result table. $1 mall, $2 start, $3 end, $4 business day.
--- An order without a payment method is under the empty key. A refund and a cancellation count under the method
--- their order was paid with.
+-- An order without a payment method is under the empty key. A refund and a cancellation count under the method with
+-- which their order was paid.
 INSERT INTO daily_sales_breakdown (business_day, mall_id, currency, breakdown, breakdown_key, name, orders, items,
     gross_amount, discount_amount, shipping_amount, tax_amount, cancelled_orders, refunded_amount, net_amount,
     new_customers, returning_customers)

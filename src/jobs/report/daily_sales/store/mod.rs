@@ -1,4 +1,4 @@
-//! Computes a mall's day from its orders and refunds, and stores it in the place of what was stored of it.
+//! Computes a mall's day from its orders and refunds, and stores it, replacing what was stored for it.
 
 #[cfg(test)]
 mod tests;

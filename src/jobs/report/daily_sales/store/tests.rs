@@ -27,7 +27,7 @@ on_both_databases![
     a_customer_is_new_until_the_first_day_is_over_and_in_each_mall,
 ];
 
-/// Computes these days of every mall. The run's number is the day of the month.
+/// Computes these days of every mall. The run's id is the day of the month.
 async fn reported(db: &mut TestDb, from: &str, to: &str, now: DateTime<Utc>) {
     let (from, to): (NaiveDate, NaiveDate) = (from.parse().unwrap(), to.parse().unwrap());
     let malls = db.malls().await;
@@ -38,7 +38,7 @@ async fn reported(db: &mut TestDb, from: &str, to: &str, now: DateTime<Utc>) {
     }
 }
 
-/// In the order of the bytes: the two databases sort texts each in its own way.
+/// In byte order: the two databases sort texts differently.
 fn sorted<T: Ord>(mut rows: Vec<T>) -> Vec<T> {
     rows.sort();
     rows
@@ -64,19 +64,19 @@ const PRODUCTS: [(&str, &str, i64); 5] = [
 ];
 const METHODS: [Option<&str>; 4] = [Some("card"), Some("bank_transfer"), Some("konbini"), None];
 
-/// A mall of a made-up db.
+/// A mall of a made-up shop.
 struct Market {
     mall: Mall,
     code: &'static str,
     time_zone: Tz,
-    /// Its own one first.
+    /// The mall's own currency first.
     currencies: &'static [&'static str],
     /// A day on which nothing happens there.
     quiet_day: NaiveDate,
 }
 
 impl Market {
-    /// The date on a wall calendar.
+    /// The local date.
     fn calendar(&self, at: DateTime<Utc>) -> NaiveDate {
         at.with_timezone(&self.time_zone).date_naive()
     }
