@@ -1,7 +1,7 @@
-//! Lists the migrations for the program to embed, and packs its relative relocations (`DT_RELR`), where the C library
+//! Lists the migrations for the program to embed, and packs its relative relocations (`DT_RELR`), if the C library
 //! that it will run with can read them.
 //!
-//! Unpacked, each of them takes 24 bytes that every start reads before it does anything, and packed a bit.
+//! Unpacked, each of them takes 24 bytes that every start reads before doing anything else; packed, it takes one bit.
 
 use std::path::Path;
 use std::process::Command;
@@ -12,8 +12,8 @@ fn main() {
     pack_relocations();
 }
 
-/// Writes `migrations.rs`: of each database the versions, names and texts of its files, in their order.
-#[expect(clippy::disallowed_methods, reason = "how cargo speaks to a build script")]
+/// Writes `migrations.rs`: for each database the versions, names and texts of its files, in order.
+#[expect(clippy::disallowed_methods, reason = "how cargo communicates with a build script")]
 fn embed_migrations() {
     println!("cargo:rerun-if-changed=migrations");
     let mut code = String::new();
@@ -37,7 +37,7 @@ fn embed_migrations() {
         code.push_str("];\n");
     }
     let folder = std::env::var("OUT_DIR").expect("cargo sets it");
-    std::fs::write(Path::new(&folder).join("migrations.rs"), code).expect("cargo has made the folder");
+    std::fs::write(Path::new(&folder).join("migrations.rs"), code).expect("cargo has created the folder");
 }
 
 /// `0007_late_orders.sql` is version 7, `late orders`.
@@ -46,7 +46,7 @@ fn version_and_name(file: &str) -> Option<(u32, String)> {
     Some((version.parse().ok()?, name.replace('_', " ")))
 }
 
-#[expect(clippy::disallowed_methods, reason = "how cargo speaks to a build script")]
+#[expect(clippy::disallowed_methods, reason = "how cargo communicates with a build script")]
 fn pack_relocations() {
     let is = |name: &str, value: &str| std::env::var(name).is_ok_and(|found| found == value);
     let is_cross = std::env::var("HOST") != std::env::var("TARGET");

@@ -8,7 +8,7 @@ pub enum AddressProblem {
     /// A line break would inject a header.
     #[error("the address contains a line break or another control character")]
     ControlCharacter,
-    /// Not of the form that RFC 5321 requires.
+    /// It does not have the form that RFC 5321 requires.
     #[error("not a mail address")]
     Malformed,
 }

@@ -1,11 +1,11 @@
-//! How long to wait before another try: the one backoff of the house.
+//! How long to wait before another attempt: the only backoff in this program.
 //!
-//! A pause is a function of the attempt number and keeps no state, because some of those who wait keep their attempt
-//! number in a row of the database and not in a loop.
+//! A pause is a function of the attempt number and keeps no state, because some callers keep their attempt number in a
+//! database row and not in a loop.
 
 use std::time::Duration;
 
-/// A pause that grows with each failed attempt, up to an end.
+/// A pause that grows with each failed attempt, up to a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
     /// The pause after the first failed attempt.
@@ -14,18 +14,18 @@ pub struct Backoff {
     pub factor: u32,
     /// The pause never grows beyond this.
     pub longest: Duration,
-    /// How much chance there is in it.
+    /// How much randomness it has.
     pub jitter: Jitter,
 }
 
-/// How much chance there is in a pause, so that those who failed together do not all come back together.
+/// How much randomness a pause has, so that those who failed together do not all retry together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Jitter {
-    /// None: only one waits, or attempts are claimed one by one.
+    /// None: there is only one waiter, or attempts are claimed one by one.
     None,
-    /// Anything from no pause at all to the whole of it.
+    /// Anything from no pause at all to the whole pause.
     Full,
-    /// Up to so many percent less or more.
+    /// Up to this many percent less or more.
     Percent(u32),
 }
 
@@ -35,7 +35,7 @@ impl Backoff {
         Self { first, factor: 2, longest, jitter: Jitter::Full }
     }
 
-    /// The pause after so many failed attempts, which is at least one.
+    /// The pause after this many failed attempts (at least one).
     pub fn pause(&self, failures: u32) -> Duration {
         self.pause_at(failures, fastrand::f64())
     }

@@ -200,7 +200,7 @@ mod tests {
             "MALL" => "tokyo",
             "CHARACTER" => ";",
             "ADDRESS" => "manager@example.jp",
-            // It looks like a flag, and contains what a shell would split.
+            // It looks like a flag, and contains characters at which a shell would split.
             "FILE" | "DIR|-" => "-it's a \"file\" $HOME",
             other => panic!("add a sample value for `{}` here: `{other}` is new", argument.get_id()),
         };

@@ -1,12 +1,12 @@
-//! The machine's clock: the one place that reads it.
+//! The machine's clock: the only place that reads it.
 //!
 //! A job asks its context, which has two clocks: [`now`](crate::context::Context::now) for business questions, which a
-//! rehearsal can fix, and [`machine_time`](crate::context::Context::machine_time). The floors below the context call
-//! [`machine_time`] itself, each in one place that says why.
+//! rehearsal can fix, and [`machine_time`](crate::context::Context::machine_time). The layers below the context call
+//! [`machine_time`] itself, each in one place that gives the reason.
 
 use chrono::{DateTime, SubsecRound, Utc};
 
-/// Digits of a second that both databases keep.
+/// Decimals of a second that both databases store.
 pub const SUBSECOND_DIGITS: u16 = 6;
 
 /// The machine's time, to the microsecond: for leases, heartbeats and log lines.

@@ -1,10 +1,10 @@
-//! Schedules as crontab(5) takes them: five fields. `croner` alone would accept more than cron does.
+//! Schedules as in crontab(5): five fields. `croner` alone would accept more than cron does.
 
 use chrono::DateTime;
 use croner::errors::CronError;
 use croner::parser::{CronParser, Seconds, Year};
 
-/// A field: its name, its least and greatest number, and the names that stand for its numbers.
+/// A field: its name, its least and greatest number, and the names for its numbers.
 type Field = (&'static str, u32, u32, &'static [&'static str]);
 
 /// The fields of a schedule. Sunday is 0 and 7, but by its name always 0, so that no range can end with it.
@@ -16,7 +16,8 @@ const FIELDS: [Field; 5] = [
     ("day of the week", 0, 7, &["sun", "mon", "tue", "wed", "thu", "fri", "sat"]),
 ];
 
-/// Checks that a schedule is five fields that cron takes, and that its time ever comes. The error says what to write.
+/// Checks that a schedule has five fields that cron accepts, and that its time ever comes. The error says what to
+/// write.
 pub fn check(schedule: &str) -> Result<(), String> {
     let fields: Vec<&str> = schedule.split_ascii_whitespace().collect();
     if fields.len() != FIELDS.len() {
@@ -42,7 +43,7 @@ pub fn check(schedule: &str) -> Result<(), String> {
     }
 }
 
-/// Whether a field holds nothing but numbers and its own names. `croner` knows `L`, `W`, `#` and `?` too, takes the
+/// Whether a field holds nothing but numbers and its own names. `croner` also knows `L`, `W`, `#` and `?`, accepts the
 /// names of days and months in any field, and lets a part be empty.
 fn is_plain(text: &str, (_, _, greatest, names): &Field) -> bool {
     let is_digits = |word: &str| word.bytes().all(|byte| byte.is_ascii_digit());

@@ -3,10 +3,10 @@
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
-/// Hexadecimal digits of a fingerprint: 64 bits, enough to tell apart all that one table or key holds.
+/// Hexadecimal digits of a fingerprint: 64 bits, enough to distinguish everything that one table or key holds.
 pub const FINGERPRINT_DIGITS: usize = 16;
 
-/// The first digits of the SHA-256 of a content, in hexadecimal.
+/// The first digits of the SHA-256 of some content, in hexadecimal.
 pub fn fingerprint(content: impl AsRef<[u8]>) -> String {
     let mut digest = hex::encode(Sha256::digest(content));
     digest.truncate(FINGERPRINT_DIGITS);

@@ -1,8 +1,8 @@
-//! The forms that a document can take: named by flags and by the configuration, written by `documents`.
+//! The formats that a document can have: named by flags and by the configuration, written by `documents`.
 
 use std::fmt;
 
-/// The forms a document can take.
+/// The formats that a document can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
@@ -30,7 +30,7 @@ impl Format {
         }
     }
 
-    /// The media type of a file in this format, but for a text's encoding.
+    /// The media type of a file in this format, without a text's encoding.
     pub fn media_type(self) -> &'static str {
         match self {
             Self::Table => "text/plain",

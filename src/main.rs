@@ -1,4 +1,4 @@
-//! Parses the command line, makes the context, dispatches, reports the error, exits with the code.
+//! Parses the command line, creates the context, dispatches, reports the error, exits with the code.
 
 use std::process::ExitCode;
 
@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     let config = match loaded {
         Ok(config) => config,
         Err(error) => {
-            // No configuration, no redactor: the configuration's own errors never hold a value that is secret.
+            // No configuration, no redactor: the configuration's own errors never contain a secret value.
             let output = Output::new(cli.global.log_format, cli.global.verbosity, true, Redactor::default());
             output.error(&error.to_string(), &[]);
             return batchctl::runner::ExitCode::Configuration.into();
@@ -31,9 +31,9 @@ fn main() -> ExitCode {
     match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
         Ok(runtime) => {
             let code = runtime.block_on(cli::dispatch(&cx, &cli.command));
-            // Whatever ended the run: some work must not break off where it waits.
+            // Whatever ended the run: some work must not be cut off.
             runtime.block_on(cx.finish());
-            // Work that still sits on a thread (a PDF past its deadline) is not waited for.
+            // Work still running on a thread (a PDF past its deadline) is not waited for.
             runtime.shutdown_background();
             code.into()
         }

@@ -180,7 +180,7 @@ impl Redactor {
         Self { secrets }
     }
 
-    /// One that knows these values too.
+    /// A redactor that also knows these values.
     #[must_use]
     pub fn with(&self, secrets: impl IntoIterator<Item = String>) -> Self {
         Self::new(self.secrets.iter().map(|secret| secret.iter().collect()).chain(secrets))

@@ -123,7 +123,7 @@ pub fn parse_major(text: &str, currency: &str) -> Result<i64, MoneyError> {
     }
     let (whole, fraction) = match unsigned.split_once('.') {
         None => (unsigned, ""),
-        // `5.` may be a truncated line and `.5` a lost digit: we guess at neither.
+        // `5.` may be a truncated line and `.5` a lost digit: we do not guess at either.
         Some((_, "")) => return Err(not_a_number()),
         Some((_, fraction)) if fraction.contains('.') => return Err(not_a_number()),
         Some(parts) => parts,

@@ -86,7 +86,7 @@ impl Drop for Progress {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the one place that prints")]
+#[expect(clippy::disallowed_methods, reason = "this is the only place that prints")]
 impl Output {
     /// `verbosity` counts the `-v` flags: one prints status lines even without a terminal, two trace requests to
     /// outside systems. `no_color` is the `NO_COLOR` convention.
@@ -127,7 +127,7 @@ impl Output {
         self.format == LogFormat::Text && self.stderr_is_terminal
     }
 
-    /// Whether requests to outside systems are traced, so that callers can avoid building a trace for nothing.
+    /// Whether requests to outside systems are traced, so that callers need not build a trace for nothing.
     pub fn is_tracing(&self) -> bool {
         self.tracing
     }
@@ -176,7 +176,7 @@ impl Output {
         }
     }
 
-    /// Reports what an outside system was asked and what it answered; only with `-vv`.
+    /// Reports requests to outside systems and their responses; only with `-vv`.
     pub fn trace(&self, message: &str) {
         match self.format {
             _ if !self.tracing => {}
@@ -206,7 +206,7 @@ impl Output {
     }
 
     /// A progress bar with rate and time left, below those already drawn; invisible without a terminal.
-    /// `done` items of the total were done before: the rate counts from there. `label` tells one bar from another.
+    /// `done` items of the total were done before: the rate counts from there. `label` distinguishes the bars.
     pub fn progress(&self, label: Option<&str>, done: u64, total: Option<u64>) -> Progress {
         if !self.is_watched() {
             return Progress::hidden();
@@ -258,7 +258,7 @@ impl Output {
 }
 
 /// Prints a panic on one line, like every failure, instead of a backtrace in somebody's cron mail.
-#[expect(clippy::disallowed_methods, reason = "this is the one place that prints")]
+#[expect(clippy::disallowed_methods, reason = "this is the only place that prints")]
 pub fn print_panics_in_one_line() {
     std::panic::set_hook(Box::new(|panic| {
         let text = panic.to_string().replace('\n', " ");

@@ -9,8 +9,8 @@ use std::time::Duration;
 use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Utc};
 use chrono_tz::{GapInfo, Tz};
 
-/// The longest range of days that one command takes: ten years. A longer one is a typing error, and would leave a
-/// row of history per day.
+/// The longest range of days that one command accepts: ten years. A longer one is a typo, and would add a row of
+/// history per day.
 pub const MAX_RANGE_DAYS: i64 = 3_700;
 
 /// What is wrong with a day, a range or a duration. The message is for the person who wrote it.
@@ -54,12 +54,12 @@ pub enum PeriodError {
     /// `--to` without `--from`. Clap says it first; this is for callers without clap.
     #[error("--to needs --from")]
     ToAlone,
-    /// A local time inside the hour that a time zone leaves out.
+    /// A local time inside the hour that a time zone skips.
     #[error("{} does not exist in {time_zone}", .local.format("%Y-%m-%d %H:%M"))]
     NoSuchTime {
         /// The local time.
         local: NaiveDateTime,
-        /// Where.
+        /// The time zone.
         time_zone: Tz,
     },
     /// Not a duration.
@@ -225,13 +225,13 @@ impl DateArgs {
         }
     }
 
-    /// Whether the user named days, rather than leaving it to the default.
+    /// Whether the user named days, rather than relying on the default.
     pub fn is_given(&self) -> bool {
         self.date.is_some() || self.from.is_some()
     }
 }
 
-/// A business day as instants, `start <= t < end`. Empty (`start == end`) for a day that a time zone left out.
+/// A business day as instants, `start <= t < end`. Empty (`start == end`) for a day that a time zone skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DayBounds {
     /// The first instant of the day.
@@ -258,7 +258,7 @@ fn start_of_day(day: NaiveDate, time_zone: Tz) -> DateTime<Utc> {
         .map_or_else(|| midnight.and_utc(), |end| end.to_utc())
 }
 
-/// The instant of a local time. Of two it takes the earlier; a time inside a gap is an error.
+/// The instant of a local time. Of two it picks the earlier; a time inside a gap is an error.
 pub fn local_to_utc(local: NaiveDateTime, time_zone: Tz) -> Result<DateTime<Utc>, PeriodError> {
     time_zone
         .from_local_datetime(&local)
@@ -274,8 +274,8 @@ pub fn shown_instant(at: DateTime<Utc>, time_zone: Tz) -> String {
 
 /// The business day of an instant: the one whose [`day_bounds`] hold it.
 ///
-/// Where the clock goes back over midnight (St. John's until 2011), wall clocks show the old date once more. The new
-/// day has begun all the same; otherwise an order of that hour would be in two reports or in none.
+/// Where the clock goes back over midnight (St. John's until 2011), wall clocks show the old date again. The new day
+/// has begun nevertheless; otherwise an order of that hour would be in two reports or in none.
 pub fn local_day(instant: DateTime<Utc>, time_zone: Tz) -> NaiveDate {
     let day = instant.with_timezone(&time_zone).date_naive();
     let next = day_after(day);
@@ -308,7 +308,7 @@ const UNITS: [(&str, u64); 5] =
 /// The length of time that `text` means: `250ms`, `90s`, `5m`, `2h`, `1d` or, largest unit first, `1h30m`.
 ///
 /// Narrower than the crate `humantime`, on purpose: there `5M` is five months, and what it prints (`1h 30m`, `1month
-/// 14days`) is no single argument of a stored command line.
+/// 14days`) is not a single argument of a stored command line.
 pub fn parse_duration(text: &str) -> Result<Duration, PeriodError> {
     let wrong = || PeriodError::NotADuration(text.to_owned());
     if digits(text).is_some() {

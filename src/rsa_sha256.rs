@@ -19,7 +19,7 @@ impl fmt::Debug for PrivateKey {
 }
 
 impl PrivateKey {
-    /// Reads an RSA key in PKCS #1 or PKCS #8. What is wrong with one is said without the key.
+    /// Reads an RSA key in PKCS #1 or PKCS #8. An error never contains the key.
     pub fn from_pem(pem: &str) -> Result<Self, &'static str> {
         // `env` files and Kubernetes keep a PEM on one line.
         let pem = pem.replace("\\n", "\n");

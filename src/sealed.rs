@@ -29,7 +29,7 @@ pub struct Place<'a> {
     pub column: &'a str,
 }
 
-/// Why a text could not be opened or sealed. It never holds the text.
+/// Why a text could not be opened or sealed. It never contains the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
     /// It was not written by [`Seal::seal`], or is truncated.
@@ -89,7 +89,7 @@ impl Place<'_> {
     }
 }
 
-/// A word that nobody can guess, to recognise the answer to a request.
+/// A random word that nobody can guess, to recognise the response to a request.
 pub fn random_word() -> Result<String, SealError> {
     <[u8; 16]>::try_generate().map(hex::encode).map_err(|_| SealError::NoRandomness)
 }

@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 pub enum Severity {
     /// Nobody has to act.
     Low,
-    /// Somebody looks in working hours.
+    /// Somebody looks into it in working hours.
     Medium,
-    /// Somebody looks now.
+    /// Somebody looks into it now.
     High,
     /// Somebody is woken up.
     Critical,

@@ -3,7 +3,7 @@
 /// How alike two names must be for a "did you mean" (Jaro-Winkler, from 0 to 1).
 const SIMILAR: f64 = 0.8;
 
-/// The known name that is most like `name`, if one is.
+/// The known name that is most like `name`, if any is similar.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()
@@ -13,7 +13,7 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .map(|(_, known)| known)
 }
 
-/// The end of a sentence about an unknown name: `: did you mean `NAME`?`, or nothing where no known name is like it.
+/// The end of a sentence about an unknown name: `: did you mean `NAME`?`, or nothing if no known name is like it.
 pub fn advice<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     nearest(name, known).map_or_else(String::new, |known| format!(": did you mean `{known}`?"))
 }

@@ -59,7 +59,7 @@ impl TextEncoding {
         }
     }
 
-    /// The name as the command line takes it.
+    /// The name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Utf8 => "utf-8",
@@ -139,7 +139,7 @@ pub fn encoding_by_byte_order_mark(start: &[u8]) -> Option<&'static str> {
 pub struct MalformedText {
     /// The line, counted from 1.
     pub line: u64,
-    /// The encoding the file was read in.
+    /// The encoding in which the file was read.
     pub encoding: TextEncoding,
     /// The bytes that do not form a character, one to four.
     pub bytes: Vec<u8>,

@@ -32,7 +32,7 @@ make_postgres_database() {
     printf '%s\n' "$url"
 }
 
-# The milliseconds that a command takes, with two decimals; its output is discarded, its failure is ours.
+# The milliseconds that a command takes, with two decimals; its output is discarded, its failure ends the script.
 milliseconds() {
     local before=$EPOCHREALTIME after
     "$@" >/dev/null

@@ -1,7 +1,7 @@
 //! The derive macros of batchctl.
 //!
 //! sqlx has a derive of the same name. It compiles all of sqlx, SQLite and the TLS library a second time, for the
-//! compiler to load; this one needs what serde's derive has built anyway.
+//! compiler to load; this one needs only what serde's derive has built anyway.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -9,7 +9,7 @@ use syn::{Data, DeriveInput, Error, Field, Fields, Ident, parse_macro_input};
 
 /// Reads a struct from a row of SQLite or PostgreSQL: each field from the column of its name.
 ///
-/// - `#[row(flatten)]` reads the field, a struct that derives `FromRow` too, from the same row.
+/// - `#[row(flatten)]` reads the field, a struct that also derives `FromRow`, from the same row.
 /// - `#[row(skip)]` gives the field its default.
 #[proc_macro_derive(FromRow, attributes(row))]
 pub fn derive_from_row(input: proc_macro::TokenStream) -> proc_macro::TokenStream {

@@ -8,15 +8,15 @@ import time
 class Clock:
     """This machine's clock, moved by `ahead` seconds.
 
-    Everything an account says or decides by time uses it, so `ahead` serves both for a server whose clock is wrong and
-    for time that passes while a test does not wait.
+    Everything that an account states or decides by time uses it, so `ahead` serves both for a server whose clock is
+    wrong and for time that passes without the test waiting.
     """
 
     def __init__(self) -> None:
         self.ahead = 0.0
 
     def now(self) -> float:
-        """Seconds since 1970, for what an answer says and for what expires."""
+        """Seconds since 1970, for times in answers and for what expires."""
         return time.time() + self.ahead
 
     def tick(self) -> float:

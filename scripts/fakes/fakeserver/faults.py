@@ -1,7 +1,7 @@
 """Ways to break an answer.
 
-A fault puts another answer in the place of the real one, changes the real one, delays it or sends it badly. A rule says
-which calls a fault hits, how often and with which parameters. docs/fakes.md lists them all.
+A fault replaces the real answer, changes it, delays it or sends it badly. A rule decides which calls a fault hits, how
+many times and with which parameters. docs/fakes.md lists them all.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MEBIBYTE = 1 << 20
 
 
 class Fault:
-    """A kind of fault. Without `instead` the call is done as if nothing were wrong."""
+    """A kind of fault. Without `instead` the call is carried out as if nothing were wrong."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class Rule:
         )
 
     def instead(self, account: Account) -> Answer:
-        """The answer that comes in the place of the real one."""
+        """The answer that replaces the real one."""
         return self.fault.instead(self, account) if self.fault.instead else Answer(200)
 
     def spoil(self, answer: Answer) -> None:
@@ -132,20 +132,20 @@ class Gate:
             self.condition.wait_for(lambda: self.is_open, seconds)
 
     def release(self) -> None:
-        """Lets go the answers held now; later ones are held again."""
+        """Releases the answers held now; later ones are held again."""
         with self.condition:
             self.releases += 1
             self.condition.notify_all()
 
     def open(self) -> None:
-        """Lets go all answers from now on, so that the server can stop."""
+        """Releases all answers from now on, so that the server can stop."""
         with self.condition:
             self.is_open = True
             self.condition.notify_all()
 
 
 class Outgoing:
-    """An answer on its way out. `head` makes its head, which states the length that it is given."""
+    """An answer being sent. `head` makes its head, which states the length that it is given."""
 
     def __init__(
         self, connection: Connection, answer: Answer, head: Callable[[int | None], bytes], gate: Gate, rows_name: str
@@ -153,12 +153,12 @@ class Outgoing:
         self.connection, self.answer, self.head, self.gate, self.rows_name = connection, answer, head, gate, rows_name
 
     def send(self) -> bool:
-        """Sends it as it should be; says that the connection goes on."""
+        """Sends it properly; returns that the connection goes on."""
         self.connection.send(self.head(len(self.answer.body)) + self.answer.body)
         return True
 
 
-# In the place of the answer -----------------------------------------------------------------------------------------
+# Instead of the answer ----------------------------------------------------------------------------------------------
 
 
 def status_answer(rule: Rule, account: Account) -> Answer:
@@ -184,16 +184,16 @@ def redirect_answer(rule: Rule, _account: Account) -> Answer:
 
 
 def bomb_answer(rule: Rule, _account: Account) -> Answer:
-    """Packed whether the client takes gzip or not: one that unpacks it must look at the size."""
+    """Compressed whether the client accepts gzip or not: a client that decompresses it must check the size."""
     body = packed_blanks(max(1, int(rule.spec.get("mebibytes", 256))))
     return Answer(200, body, headers=[("Content-Encoding", "gzip")])
 
 
 @functools.lru_cache(maxsize=4)
 def packed_blanks(mebibytes: int) -> bytes:
-    """So many MiB of blanks as gzip, about a thousandth of that.
+    """This many MiB of blanks as gzip, about a thousandth of that size.
 
-    After a full flush the packed bytes refer to nothing before them, so those of one MiB can be repeated.
+    After a full flush the compressed bytes refer to nothing before them, so those of one MiB can be repeated.
     """
     blanks = b" " * MEBIBYTE
     packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
@@ -215,12 +215,12 @@ def nothing(_rule: Rule, _account: Account) -> Answer:
 
 
 def truncate(_rule: Rule, answer: Answer) -> None:
-    """Half the body with a length that fits it: only who reads the body can notice."""
+    """Half the body with a length that fits it: only a client that reads the body can notice."""
     answer.body = answer.body[: len(answer.body) // 2]
 
 
 def change_lists(answer: Answer, change: Callable[[list[Any]], list[Any]]) -> None:
-    """Changes the outermost lists of a JSON body. What says that there are more pages stays as it is."""
+    """Changes the outermost lists of a JSON body. What indicates further pages stays as it is."""
     try:
         body = json.loads(answer.body)
     except ValueError:
@@ -290,7 +290,7 @@ def send_half_and_hold(rule: Rule, outgoing: Outgoing) -> bool:
 
 
 def send_wrong_length(rule: Rule, outgoing: Outgoing) -> bool:
-    """With a length that is too small, the rest of the body is what the next answer seems to begin with."""
+    """With a length that is too small, the rest of the body looks like the beginning of the next answer."""
     body, by = outgoing.answer.body, int(rule.spec.get("by", 1))
     outgoing.connection.send(outgoing.head(max(0, len(body) + by)) + body)
     return by <= 0
@@ -320,7 +320,7 @@ def chunk(data: bytes) -> bytes:
 
 
 FAULTS = {
-    # In the place of the answer.
+    # Instead of the answer.
     "status": Fault("status", "message", "body", instead=status_answer),
     "html": Fault("status", instead=html_answer),
     "garbage": Fault(instead=garbage_answer),

@@ -39,7 +39,7 @@ class Kept:
 class IdempotencyKeys:
     """The keys of an account, kept for `seconds`: 24 hours at Stripe, 3 at PortOne.
 
-    `headers` are added to an answer that is given again.
+    `headers` are added to a repeated answer.
     """
 
     def __init__(self, clock: Clock, seconds: float, headers: Iterable[tuple[str, object]] = ()) -> None:
@@ -47,9 +47,9 @@ class IdempotencyKeys:
         self.kept: dict[str, Kept] = {}
 
     def run(self, key: str, request: Request, work: Callable[[], Answer]) -> Answer:
-        """What `work` answers, or answered the first time. What it refuses by raising is not kept.
+        """The answer of `work`, or its first answer. A refusal that it raises is not kept.
 
-        Without a key each call is done.
+        Without a key each call is carried out.
         """
         if not key:
             return work()

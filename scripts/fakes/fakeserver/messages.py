@@ -13,7 +13,7 @@ UNQUOTED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234
 
 
 class BadRequest(Exception):
-    """Bytes that are not a request which this server understands. The connection ends with the answer."""
+    """Bytes that are not a request that this server understands. The connection ends with the answer."""
 
     def __init__(self, why: str, status: int = 400) -> None:
         super().__init__(why)
@@ -58,14 +58,14 @@ class Answer:
         self.finish: Callable[[], None] | None = None
 
     def copy(self) -> Answer:
-        """The same answer to be sent again; what its first sending finishes is not part of it."""
+        """The same answer to be sent again, without what its first sending completes."""
         return Answer(self.status, self.body, self.rows, self.content_type, self.headers)
 
     def has_header(self, name: str) -> bool:
         return any(given.lower() == name.lower() for given, _ in self.headers)
 
     def set_header(self, name: str, value: object) -> None:
-        """Replaces the header of this name, however it is written."""
+        """Replaces the header of this name, ignoring case."""
         if name.lower() == "content-type":
             self.content_type = str(value)
             return
@@ -89,7 +89,7 @@ class Request:
         self.path = "/" + rest.rstrip("/")
         self.target = self.path + ("?" + query if query else "")
         self.host = headers.get("host", "127.0.0.1")
-        # What the platform adds to the request's entry in the log, or writes over in it.
+        # What the platform adds to the request's entry in the log, or overwrites in it.
         self.notes: dict[str, Any] = {}
 
     @property
@@ -147,7 +147,7 @@ def quote(text: str) -> str:
 
 
 def pairs(text: str) -> dict[str, str]:
-    """A query or a form; of a name that is repeated the last one counts."""
+    """A query or a form; if a name is repeated, the last one counts."""
     found = {}
     for pair in text.split("&"):
         if pair:

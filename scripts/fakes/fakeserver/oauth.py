@@ -1,4 +1,4 @@
-"""OAuth 2.0 (RFC 6749): codes, access tokens, refresh tokens. How a platform writes them down is its own affair."""
+"""OAuth 2.0 (RFC 6749): codes, access tokens, refresh tokens. How a platform formats them is up to the platform."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Refresh:
 
 
 class Pair:
-    """What an answer tells of new tokens. `at` is when they were issued; all times are seconds since 1970."""
+    """What an answer states about new tokens. `at` is when they were issued; all times are seconds since 1970."""
 
     __slots__ = ("access", "at", "refresh")
 
@@ -58,7 +58,7 @@ class Pair:
 
 
 class Tokens:
-    """The tokens of an account. With `rotates` a refresh token is for one use, and each refresh gives a new one."""
+    """The tokens of an account. With `rotates` a refresh token is for one use, and each refresh returns a new one."""
 
     def __init__(
         self, clock: Clock, access_seconds: float, refresh_seconds: float, counts: dict[str, int], rotates: bool = True
@@ -82,14 +82,14 @@ class Tokens:
         return pair
 
     def issue_access(self, scopes: Iterable[str], token: str | None = None) -> Pair:
-        """An access token alone: client credentials, signed assertions, refresh tokens that are kept."""
+        """Only an access token: client credentials, signed assertions, refresh tokens that are kept."""
         at, number = self.clock.now(), next(self.numbers)
         token = token or f"at{number}-{os.urandom(16).hex()}"
         self.access[token] = Access(number, token, at + self.access_seconds, list(scopes))
         return Pair(at, self.access[token])
 
     def authorize(self, query: dict[str, str], client_id: str, known_scopes: list[str]) -> Answer:
-        """The redirect with a code, as if the owner had agreed at once. Scopes stand between commas or blanks."""
+        """The redirect with a code, as if the owner had agreed at once. Scopes are separated by commas or blanks."""
         if query.get("client_id") != client_id:
             raise Denial("invalid_client", "Invalid client_id")
         uri = query.get("redirect_uri")
@@ -125,7 +125,7 @@ class Tokens:
         raise Denial("unsupported_grant_type", "Invalid grant_type")
 
     def is_live(self, refresh: Refresh | None) -> bool:
-        """Whether a refresh token would be taken."""
+        """Whether a refresh token would be accepted."""
         if not refresh or refresh.is_used or self.is_revoked:
             return False
         return refresh.until >= self.clock.now()
@@ -142,12 +142,12 @@ class Tokens:
                 refresh.is_used = True
 
     def expire(self) -> None:
-        """Ends all access tokens; a refresh is the way on."""
+        """Ends all access tokens; only a refresh helps."""
         for access in self.access.values():
             access.until = 0
 
     def of(self, request: Request) -> Access | None:
-        """The access token that a request shows, expired or not."""
+        """The access token of a request, expired or not."""
         scheme, token = request.authorization()
         return self.access.get(token) if scheme == "bearer" else None
 
@@ -156,7 +156,7 @@ class Tokens:
 
 
 def check_client(request: Request, client_id: str, client_secret: str) -> None:
-    """Denies who is not the client by HTTP Basic, and what is not a form."""
+    """Denies requests that do not authenticate as the client by HTTP Basic, or are not a form."""
     scheme, value = request.authorization()
     try:
         given = binascii.a2b_base64(value, strict_mode=True)

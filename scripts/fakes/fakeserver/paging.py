@@ -29,7 +29,7 @@ def comma_list(query: dict[str, str], name: str, most: int) -> list[str]:
 
 
 class OffsetPage:
-    """`limit` and `offset` of a query, each up to its cap. `rows_max` makes pages shorter than was asked for."""
+    """`limit` and `offset` of a query, each up to its cap. `rows_max` makes pages shorter than requested."""
 
     def __init__(
         self, query: dict[str, str], default: int, most: int, most_offset: int, rows_max: int | None = None
@@ -42,7 +42,7 @@ class OffsetPage:
 class Cursors:
     """Cursors that a client cannot read: the place where a page begins, for one list.
 
-    They are base64 with `+`, `/` and `=`, as those of LINE WORKS are: a client that forgets to encode them fails.
+    They are base64 with `+`, `/` and `=`, like those of LINE WORKS: a client that forgets to encode them fails.
     """
 
     def __init__(self, name: str) -> None:
@@ -52,7 +52,7 @@ class Cursors:
         return binascii.b2a_base64(f"{self.prefix}{place}".encode(), newline=False).decode()
 
     def read(self, cursor: str, parameter: str = "cursor") -> int:
-        """The place of a cursor; 0 without one."""
+        """The place of a cursor; 0 if there is none."""
         if not cursor:
             return 0
         try:
@@ -69,7 +69,7 @@ def rows_after(
 ) -> tuple[Sequence[T], bool]:
     """The page after the row with the key `last` (the first page without one), and whether more rows follow.
 
-    Rows that come in before that row move nothing, as with Stripe. A row that is gone is refused.
+    Rows that are added before that row shift nothing, as with Stripe. A row that is gone is refused.
     """
     start = 0
     if last is not None:

@@ -1,7 +1,7 @@
 """Records given by a test and millions of generated ones, in the order of a date.
 
-Generated records are worked out from their index when they are asked for, so a million of them takes no memory, and a
-page from their middle costs as much as the first. A record is JSON text from the start: nothing is parsed to be sent.
+Generated records are computed from their index when they are requested, so a million of them takes no memory, and a
+page from the middle costs as much as the first. A record is JSON text from the start: nothing is parsed to be sent.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
             """The index of a key."""
 
         def texts(self, indexes: range, full: bool) -> list[str]:
-            """Records as JSON. `full` is with what a platform embeds only on request."""
+            """Records as JSON. With `full` they include what a platform embeds only on request."""
 
 
 # Records without a date come before all others.
@@ -43,7 +43,7 @@ UNDATED = -math.inf
 
 
 def read_time(text: object, zone: datetime.tzinfo) -> float | None:
-    """The instant of a record, leniently: a number of seconds or ISO 8601. `zone` is that of texts without one."""
+    """The instant of a record, leniently: a number of seconds or ISO 8601. `zone` applies to texts without one."""
     if isinstance(text, (int, float)) and not isinstance(text, bool):
         return text
     try:
@@ -54,7 +54,7 @@ def read_time(text: object, zone: datetime.tzinfo) -> float | None:
 
 
 def scatter(number: int) -> int:
-    """A number that looks like chance and is the same every time."""
+    """A number that looks random and is the same every time."""
     number = (number * 2654435761 + 12345) & 0xFFFFFFFF
     return number ^ (number >> 15)
 
@@ -111,7 +111,7 @@ class Run:
 
 
 class Part:
-    """A stretch of a listing: places of the run, or numbers of single records."""
+    """A part of a listing: places of the run, or numbers of single records."""
 
     __slots__ = ("count", "is_run", "start")
 
@@ -153,7 +153,7 @@ class Listing:
         self.add(True, done, size - done)
 
     def place_before(self, single: tuple[float, str]) -> int:
-        """The place of the run that a single record comes before."""
+        """The place in the run before which a single record comes."""
         run = self.run
         if not run:
             return 0
@@ -203,8 +203,8 @@ class Records:
     """The records of one kind: those given, and those generated.
 
     `key` and `date` are the fields that name a record and list it; `embedded` are those sent only on request. A given
-    record is sent as it is, whatever it is, so that a test may give broken ones: `_at` says when it is listed, `_raw`
-    what is sent in its place.
+    record is sent as it is, whatever it is, so that a test may give broken ones: `_at` is the time under which it is
+    listed, `_raw` what is sent instead.
     """
 
     def __init__(self, key: str, date: str, zone: datetime.tzinfo, embedded: Sequence[str] = ()) -> None:
@@ -247,7 +247,7 @@ class Records:
         return None
 
     def listing(self, date: str) -> Listing:
-        """The records under a date; it is laid out once and kept until a record changes."""
+        """The records under a date; it is built once and kept until a record changes."""
         if date not in self.listings:
             self.listings[date] = self.lay_out(date)
         return self.listings[date]
@@ -281,7 +281,7 @@ class Records:
         return UNDATED if at is None and date == self.date else at
 
     def text(self, record: Any, full: bool) -> str:
-        """A given record as it is sent, without what only says where it is listed."""
+        """A given record as it is sent, without the fields that only determine where it is listed."""
         if isinstance(record, dict):
             if "_raw" in record:
                 record = record["_raw"]

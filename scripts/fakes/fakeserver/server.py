@@ -1,8 +1,8 @@
 """Accounts of a platform on one port: their answers, their logs, and the API that controls them.
 
-The first part of a path names the account: http://127.0.0.1:PORT/ACCOUNT/…. An account that nobody named before is
-there, empty, from its first use on, so that tests share nothing but a process. /_control/ACCOUNT/… fills an account,
-changes it while it is being read, and makes it fail. Everything is in memory.
+The first part of a path names the account: http://127.0.0.1:PORT/ACCOUNT/…. An account exists, empty, from its first
+use on, so that tests share nothing but a process. /_control/ACCOUNT/… fills an account, changes it while it is being
+read, and makes it fail. Everything is in memory.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-# A platform that is left running does not grow with its log.
+# A platform that is left running must not grow with its log.
 MOST_LOGGED = 100_000
-# Data for tests comes in the body of one control request.
+# Data for tests comes in the body of a single control request.
 MOST_BODY_BYTES = 1 << 30
-# How long the threads of a server that stops may take.
+# How long the threads of a stopping server may take.
 STOP_SECONDS = 5
 CONTROL = "_control"
 
 
 class Account:
-    """One customer's account at a platform, with a log, faults, a clock and a lock of its own.
+    """One customer's account at a platform, with its own log, faults, clock and lock.
 
-    A platform is a class below this one. It has to write `answer` and `refuse`; the rest has defaults. All of it is
+    A platform is a class below this one. It has to define `answer` and `refuse`; the rest has defaults. Everything is
     called with `lock` held.
     """
 
     # The `Server` header.
     server_name = "fake"
-    # What the platform calls its accounts, in the list of them.
+    # What the platform calls its accounts, in the list of accounts.
     plural = "accounts"
-    # Under which name lists of records come, for answers that are made up.
+    # The name under which lists of records come, for made-up answers.
     rows_name = "rows"
     maintenance_page = (
         "<!DOCTYPE html>\n<html><head><title>Maintenance</title></head><body><h1>Be right back</h1></body></html>\n"
@@ -66,7 +66,7 @@ class Account:
         self.rules: list[faults.Rule] = []
         self.whens: list[When] = []
         self.gzip, self.latency = False, 0.0
-        # What the control API can do and set. A `when` does what it names in the order of `actions`.
+        # What the control API can do and set. A `when` performs the actions that it names in the order of `actions`.
         self.settings: dict[str, Callable[[Any], None]] = {
             "clock": self.setter("ahead", self.clock),
             "gzip": self.setter("gzip"),
@@ -86,15 +86,15 @@ class Account:
     # What a platform writes.
 
     def answer(self, request: Request) -> Answer:
-        """Does what a call asks for. A Refusal that is raised goes through `refuse`."""
+        """Carries out a call. A Refusal that is raised goes through `refuse`."""
         raise NotImplementedError
 
     def refuse(self, refusal: Refusal) -> Answer:
-        """A refusal in the platform's own shape. Faults and malformed requests are answered by it, too."""
+        """A refusal in the platform's own shape. It also answers faults and malformed requests."""
         raise NotImplementedError
 
     def admit(self, request: Request) -> tuple[list[tuple[str, object]], Answer | None]:
-        """Headers of every answer, and a refusal if the call is one too many.
+        """Headers of every answer, and a refusal if there are too many calls.
 
         A refused call reaches neither faults nor `answer`.
         """
@@ -197,7 +197,7 @@ class Account:
             self.counts["packed"] += 1
 
     def answered(self, request: Request) -> None:
-        """Brings about what waited for this call."""
+        """Applies the changes that waited for this call."""
         for when in list(self.whens):
             if when.is_due(request):
                 self.whens.remove(when)
@@ -237,7 +237,7 @@ class Server:
         self.lock = threading.Lock()
         self.listener: socket.socket | None = None
         self.is_stopped = False
-        # Speaks for the platform where no account does: it is in no list.
+        # Represents the platform itself where there is no account; it is not in any list.
         self.nobody = platform("", self.options)
 
     def account(self, name: str) -> Account:
@@ -247,7 +247,7 @@ class Server:
             return self.accounts[name]
 
     def listen(self, port: int = 0) -> int:
-        """Takes a port, a free one for 0; says which. Connections wait until `run`."""
+        """Listens on a port, a free one for 0, and returns it. Connections wait until `run`."""
         self.listener = socket.create_server(("127.0.0.1", port), backlog=256)
         return int(self.listener.getsockname()[1])
 
@@ -281,7 +281,7 @@ class Server:
             thread.join(STOP_SECONDS)
 
     def serve(self, stream: socket.socket, number: int) -> None:
-        """One connection, until either side ends it. A client that vanishes is not worth a word."""
+        """One connection, until either side ends it. A client that vanishes is not reported."""
         try:
             with stream:
                 connection = Connection(stream, number, MOST_BODY_BYTES)
@@ -298,7 +298,7 @@ class Server:
                 self.connections.pop(number, None)
 
     def answer(self, connection: Connection, request: Request) -> bool:
-        """Answers; says whether the connection goes on."""
+        """Answers; returns whether the connection goes on."""
         if request.account == CONTROL:
             return self.send(connection, self.control(request))
         if not request.account:
@@ -365,7 +365,7 @@ class Server:
 
 
 def shut_down(stream: socket.socket) -> None:
-    """Wakes whoever reads from a socket; it may be closed already."""
+    """Wakes whoever reads from a socket, which may already be closed."""
     try:
         stream.shutdown(socket.SHUT_RDWR)
     except OSError:
@@ -373,7 +373,7 @@ def shut_down(stream: socket.socket) -> None:
 
 
 def parser(description: str, port: int) -> argparse.ArgumentParser:
-    """Arguments that every platform takes. It adds its own and hands them to `start`."""
+    """Arguments that every platform has. It adds its own and passes them to `start`."""
     found = argparse.ArgumentParser(description=description)
     found.add_argument("--port", type=int, default=port, help="0 takes a free one (%(default)s)")
     found.add_argument("--port-file", help="where to write the port once it listens")
@@ -387,7 +387,7 @@ def start(
     prepare: Callable[[Server], None] | None = None,
 ) -> None:
     """Serves a platform until a signal. `announcement` is printed with the base URL for {base}."""
-    # Both end it at once and without a word: there is nothing to save.
+    # Both end it at once and silently: there is nothing to save.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     server = Server(platform, options)
@@ -398,7 +398,7 @@ def start(
     except OSError as error:
         sys.exit(f"failed to listen on port {options.port}: {os.strerror(error.errno or 0)}")
     if options.port_file:
-        # Whole or not at all: a test is looking.
+        # All or nothing: a test is watching the file.
         with open(options.port_file + ".new", "w", encoding="ascii") as file:
             file.write(f"{port}\n")
         os.rename(options.port_file + ".new", options.port_file)

@@ -12,7 +12,7 @@ import math
 class LeakyBucket:
     """Each call adds to the bucket, which drains all the time; a call for which there is no room is refused.
 
-    Shopify's REST API has 40 and 2 a second, Cafe24 the same.
+    Shopify's REST API has 40 and 2 a second, and so does Cafe24.
     """
 
     def __init__(self, size: float, drain_per_second: float) -> None:
@@ -35,13 +35,13 @@ class LeakyBucket:
         return True
 
     def wait(self, cost: float = 1) -> float:
-        """Seconds until there is room for a call, as `Retry-After` says them."""
+        """Seconds until there is room for a call, as in `Retry-After`."""
         missing = self.level + cost - self.size
         return 0.0 if missing <= 0 else missing / self.drain if self.drain else math.inf
 
 
 class Window:
-    """So many calls in each window, which begins with its first call: LINE WORKS, Chatwork, the tiers of Slack."""
+    """This many calls in each window, which begins with its first call: LINE WORKS, Chatwork, the tiers of Slack."""
 
     def __init__(self, most: int, seconds: float) -> None:
         self.most, self.seconds = most, seconds
@@ -65,7 +65,7 @@ class Window:
 
 
 class Burst:
-    """Notices more than `most` calls within `seconds`, at whatever moment they begin. It refuses nothing."""
+    """Detects more than `most` calls within `seconds`, whenever they begin. It refuses nothing."""
 
     def __init__(self, most: int, seconds: float) -> None:
         self.seconds = seconds

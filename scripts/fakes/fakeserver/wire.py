@@ -33,7 +33,7 @@ def date_text(at: int) -> str:
 
 
 def head_of(answer: Answer, server: str, now: float, length: int | None) -> bytes:
-    """The head of an answer that says its body has `length` bytes, or, with None, does not say it."""
+    """The head of an answer that states its body's `length` in bytes, or, with None, does not."""
     lines = [f"HTTP/1.1 {answer.status} {REASONS.get(answer.status, 'Unknown')}"]
     given = {name.lower() for name, _ in answer.headers}
     if "date" not in given:

@@ -16,7 +16,7 @@ from fakeserver.server import Account, Server
 
 
 class Shelf(Account):
-    """Books that are listed, added and removed. /broken is a mistake in the platform."""
+    """Books that are listed, added and removed. /broken is a bug in the platform."""
 
     server_name, plural, rows_name = "shelf-local", "shelves", "books"
     counters = ("added",)
@@ -55,7 +55,7 @@ class Shelf(Account):
 
 
 class Reply:
-    """An answer as it came: the status, the headers in lower case, the body, and the bytes of all that."""
+    """An answer as received: the status, the headers in lower case, the body, and the bytes of all that."""
 
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
@@ -86,13 +86,13 @@ class ServerTest(unittest.TestCase):
         return stream
 
     def ask(self, method: str, path: str, body: object = None, **headers: str) -> Reply:
-        """One call on a connection of its own, read until the server closes it."""
+        """One call on a separate connection, read until the server closes it."""
         stream = self.connect()
         stream.sendall(request_bytes(method, path, body, connection="close", **headers))
         return Reply(read_all(stream))
 
     def send(self, raw: bytes) -> Reply:
-        """Bytes as they are, and what comes back until the server closes the connection."""
+        """Sends bytes as they are, and returns what comes back until the server closes the connection."""
         stream = self.connect()
         stream.sendall(raw)
         return Reply(read_all(stream))

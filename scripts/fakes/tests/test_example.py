@@ -19,7 +19,7 @@ PAGE = FAKES.parents[1] / "docs/fakes.md"
 
 
 class Example(unittest.TestCase):
-    """The program of the page, in a folder of its own beside the package."""
+    """The program of the page, in its own folder next to the package."""
 
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory()
@@ -33,7 +33,7 @@ class Example(unittest.TestCase):
         (self.folder / "fakeserver").symlink_to(FAKES / "fakeserver")
         self.port_file = self.folder / "port"
         self.compiled_before = list(FAKES.rglob("__pycache__"))
-        # From another folder and by its absolute path, with a cache of its own.
+        # From another folder and by its absolute path, with its own cache.
         self.process = subprocess.Popen(
             [program, "--port", "0", "--port-file", self.port_file, "--api-key", "secret"],
             cwd="/", env=os.environ | {"XDG_CACHE_HOME": folder.name}, stdout=subprocess.PIPE, text=True,

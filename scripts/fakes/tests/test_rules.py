@@ -22,7 +22,7 @@ def request(method: str = "GET", target: str = "/a/x", body: bytes = b"", **head
 
 
 class Throttles(unittest.TestCase):
-    """Calls that are counted, at times of the test's own choice."""
+    """Calls that are counted, at times that the test chooses."""
 
     def test_a_bucket_takes_what_has_drained(self) -> None:
         bucket = LeakyBucket(3, 2.0)
@@ -180,7 +180,7 @@ class Paging(unittest.TestCase):
 
 
 class Idempotency(unittest.TestCase):
-    """Keys, with work that counts how often it was done."""
+    """Keys, with work that counts its calls."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -233,7 +233,7 @@ class Idempotency(unittest.TestCase):
 
 
 class Visits(Generated):
-    """Generated records; every second one is left an hour later."""
+    """Generated records; every other one leaves an hour later."""
 
     def runs(self, date: str) -> list[Run]:
         return {"came": [Run(self, self.count)], "left": [Run(self, self.count // 2, 2, 3600)]}.get(date, [])

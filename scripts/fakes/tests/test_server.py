@@ -100,7 +100,7 @@ class Connections(ServerTest):
 
 
 class Log(ServerTest):
-    """What was asked and what was answered."""
+    """Requests and their answers."""
 
     def test_each_request_is_logged_with_what_was_answered(self) -> None:
         self.ask("POST", "/a/books?x=1&y=a%20b", {"title": "one"}, user_agent="test")
