@@ -1,4 +1,4 @@
-//! What a new job has to be added to: README, crontab, both databases' migrations, a test file.
+//! The places where a new job has to be added: README, crontab, both databases' migrations, a test file.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -96,7 +96,7 @@ fn every_job_has_a_test_file() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli");
     for spec in specs() {
         let words: Vec<String> = spec.name.split(' ').map(|word| word.replace('-', "_")).collect();
-        // A file of the job's own, or of its group where the jobs belong closely together.
+        // The job's own file, or that of its group if its jobs are closely related.
         let names: Vec<String> = (1..=words.len()).map(|end| words[..end].join("_")).collect();
         let files = names.iter().flat_map(|name| [format!("{name}.rs"), format!("{name}/mod.rs")]);
         let text: String = files.filter_map(|file| std::fs::read_to_string(folder.join(file)).ok()).collect();

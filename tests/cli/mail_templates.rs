@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::support::{Database, Sandbox};
 
-/// Where the built-in templates are, to see that none is left out.
+/// The folder of the built-in templates, to check that none is left out.
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/templates/mail");
 const LANGUAGES: [&str; 3] = ["en", "ja", "ko"];
 

@@ -1,7 +1,7 @@
 //! All tests of the built program, in one binary: a file per job, and the harness in `support/`.
 //!
-//! A test is a function that takes a [`support::Sandbox`] or a [`support::Shop`]; `on_both_databases!` stamps it
-//! for SQLite and for PostgreSQL. `scripts/test` runs them all.
+//! A test is a function that takes a [`support::Sandbox`] or a [`support::Shop`]; `on_both_databases!` makes it a test
+//! on SQLite and one on PostgreSQL. `scripts/test` runs them all.
 #![cfg(test)]
 
 mod basics;
@@ -31,7 +31,7 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
-/// The Rust files below a folder that the file of its module does not name.
+/// The Rust files below a folder that its module file does not name.
 fn forgotten_modules(folder: &Path, module: &Path) -> Vec<PathBuf> {
     let declarations = std::fs::read_to_string(module).unwrap_or_default();
     let is_declared = |path: &Path| {

@@ -348,7 +348,7 @@ fn a_retry_repeats_what_was_asked_for(shop: &TradingShop) {
     ])
     .run()
     .exits(3);
-    // How that one command went about it is not repeated; what it was asked for is, and from any folder.
+    // Options of that one command are not repeated; what it was asked for is, from any folder.
     let reports = shop.path("reports");
     assert_eq!(
         shop.scalar("SELECT command_line FROM batch_execution"),

@@ -1,4 +1,4 @@
-//! What is in a file ends up in the tables, down to the last column.
+//! The contents of a file end up in the tables, down to the last column.
 
 use super::{file, import, item_errors, rows, shop_rows, with_tokyo};
 use crate::support::{Sandbox, Shop, on_both_databases};

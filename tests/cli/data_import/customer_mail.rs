@@ -10,7 +10,7 @@ on_both_databases![
     the_shops_own_headers_and_values_are_mapped,
 ];
 
-/// What else is stored of them, and when, is tested beside the code, without a process per file.
+/// What else is stored of them, and when, is tested next to the code, without a process per file.
 fn each_kind_is_imported(shop: &Shop) {
     with_tokyo(shop);
     for (kind, table, header, line) in [

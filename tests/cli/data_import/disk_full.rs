@@ -24,10 +24,10 @@ fn import_by_thousands(shop: &Sandbox) -> Batchctl {
     import(shop, &["--kind", "orders", "--chunk-size", "1000", "orders.csv"])
 }
 
-/// It failed with one line that says what is wrong, and with a failing exit code.
+/// It failed with one line that states what is wrong, and with a failing exit code.
 #[track_caller]
 fn assert_told(code: Option<i32>, stderr: &str) {
-    // 75 if the disk was too full for the run's own end.
+    // 75 if the disk was too full to write the run's own end.
     assert!(matches!(code, Some(1 | 75)), "{code:?}\n{stderr}");
     assert!(stderr.contains("the database's disk is full or failing"), "{stderr}");
     assert_eq!(stderr.matches("error:").count(), 1, "{stderr}");

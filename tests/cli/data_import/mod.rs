@@ -74,7 +74,7 @@ fn shop_rows(shop: &Sandbox) -> String {
     rows.join("\n")
 }
 
-/// The rows of a query in one line each, in the order of their bytes, because the databases sort texts differently.
+/// The rows of a query, one line each, in byte order, because the databases sort texts differently.
 fn rows(shop: &Sandbox, sql: &str) -> Vec<String> {
     sorted(shop.sql(sql).into_iter().map(|row| row.join(" | ")).collect())
 }

@@ -204,7 +204,7 @@ fn a_file_that_changes_while_it_is_imported_is_reported(shop: &Shop) {
     let words = ["--kind", "orders", "--chunk-size", "1000", "orders.csv"];
     let mut first = import(shop, &words).hold_at("after-chunk");
     first.wait_until_reached();
-    // The same file, written over in place.
+    // The same file, overwritten in place.
     let last = order_line(MANY);
     let changed = orders_file(MANY).replace(&last, &last.replace("1200", "1300"));
     shop.write("orders.csv", changed);

@@ -103,7 +103,7 @@ fn the_demo_needs_nothing_but_an_empty_folder() {
     assert!(sandbox.path("a folder/example/data/orders.csv").exists());
 }
 
-/// Words that only the right glyphs spell: what is copied out of each PDF.
+/// Words that only the right glyphs spell: text copied out of each PDF.
 #[test]
 fn the_demo_needs_no_font_of_the_system() {
     let sandbox = Sandbox::without_schema(Database::Sqlite);

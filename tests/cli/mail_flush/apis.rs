@@ -17,7 +17,7 @@ on_both_databases![
     an_unreachable_service_leaves_the_mails_for_later,
 ];
 
-/// The one address of a developers' machine.
+/// The only address that a developer's machine may write to.
 const TEST_ADDRESS: &str = "developer@example.jp";
 
 /// A local service, and the settings for it.
@@ -144,7 +144,7 @@ fn states(sandbox: &Sandbox) -> Vec<Vec<String>> {
     sandbox.sql("SELECT status, attempts, last_reply FROM mails ORDER BY id")
 }
 
-/// Makes every mail that waits for another try due.
+/// Makes every mail that waits for another attempt due.
 fn let_time_pass(sandbox: &Sandbox) {
     sandbox.execute("UPDATE mails SET due_at = queued_at");
 }

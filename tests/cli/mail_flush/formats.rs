@@ -144,7 +144,7 @@ fn a_mail_is_signed_as_another_library_expects(office: &PostOffice) {
     // The key itself, and the name of its file.
     for key in [office.read("dkim.pem"), "dkim.pem".to_owned()] {
         office.flush("").env("DKIM_KEY", &key).run().succeeds();
-        // The same mail, sent once more, is the same file.
+        // The same mail, sent again, is the same file.
         let files = files(office, "out");
         assert_eq!(files.len(), 1);
         let mail = std::fs::read(&files[0]).unwrap();

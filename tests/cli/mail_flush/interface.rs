@@ -161,7 +161,7 @@ fn a_mail_that_cannot_be_sent_fails_and_the_others_are_sent(post: &Post) {
     assert_eq!(post.files().len(), 1);
     assert!(!post.only_file().contains("Bcc"));
 
-    // `runs retry` tries again what failed, and nothing else.
+    // `runs retry` tries only what failed.
     post.execute("UPDATE mails SET recipient = 'fixed@example.jp' WHERE id = 2");
     post.batchctl(["runs", "retry", "1"]).run().exits(3);
     assert_eq!(post.scalar("SELECT COUNT(*) FROM mails WHERE status = 'SENT'"), "2");
@@ -306,7 +306,7 @@ fn advertising_carries_the_headers_of_one_click_unsubscription(post: &Post) {
             unfolded.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")).map(str::to_owned));
         line.unwrap_or_else(|| panic!("no {name} in {mail}"))
     };
-    // RFC 8058 section 3.1: an HTTPS URI, and this very text.
+    // RFC 8058 section 3.1: an HTTPS URI, and exactly this text.
     assert_eq!(header("List-Unsubscribe-Post"), "List-Unsubscribe=One-Click");
     assert_eq!(header("List-Id"), "<news.shop.example.jp>");
     let links = header("List-Unsubscribe");

@@ -15,7 +15,7 @@ use crate::support::{Arranged, Batchctl, Database, Ran, Sandbox};
 
 const FLUSH: [&str; 2] = ["mail", "flush"];
 
-/// Where the unsubscription of the tests' shop is.
+/// The unsubscription address of the tests' shop.
 const UNSUBSCRIPTION: &str = "[mail.unsubscribe]
 url = \"https://shop.example.jp/unsubscribe?t={token}\"
 mailto = \"unsubscribe@shop.example.jp\"

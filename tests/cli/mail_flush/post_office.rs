@@ -51,7 +51,7 @@ impl PostOffice {
         }
     }
 
-    /// Makes what waits for another try due at once.
+    /// Makes what waits for another attempt due at once.
     pub(super) fn make_due(&self) {
         self.execute("UPDATE mails SET due_at = queued_at");
     }

@@ -32,7 +32,7 @@ impl Secure {
         })
     }
 
-    /// What it keeps for a recipient: the envelope and the text. Other tests use the same server.
+    /// What it has stored for a recipient: the envelope and the text. Other tests use the same server.
     fn kept_for(&self, recipient: &str) -> Vec<(Value, String)> {
         let mut kept = Vec::new();
         for entry in std::fs::read_dir(&self.mails).unwrap() {

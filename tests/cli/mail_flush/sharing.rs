@@ -82,7 +82,7 @@ fn fill(office: &PostOffice, mails: usize) {
     ));
 }
 
-/// How often each recipient's mail arrived.
+/// How many times each recipient's mail arrived.
 fn arrivals(server: &MailServer) -> BTreeMap<String, usize> {
     let mut arrivals = BTreeMap::new();
     for mail in server.taken() {
@@ -121,7 +121,7 @@ fn of_three_runs_one_is_killed_and_one_is_stopped_and_every_mail_arrives(office:
     assert_eq!(arrivals.len(), MAILS, "every mail reached the server");
     assert!(duplicates(&server) <= CONNECTIONS, "{} duplicates", duplicates(&server));
     assert_eq!(count(office, "status = 'SENT' AND claimed_by IS NULL"), MAILS.to_string());
-    // A mail keeps its id, however often it was sent.
+    // A mail keeps its id, however many times it was sent.
     for mail in server.taken().iter().filter(|mail| arrivals[&mail.recipients.concat()] > 1).take(3) {
         let id = office.scalar(&format!(
             "SELECT message_id FROM mails WHERE recipient = '{}'",

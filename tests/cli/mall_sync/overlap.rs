@@ -120,7 +120,7 @@ fn an_earlier_answer_does_not_overwrite_a_later_one(shops: &Shops) {
     eventually(|| shops.counted("held") == 1, "the earlier answer is made");
     changed["items"][0]["order_status"] = "N40".into();
     shops.data(json!({ "orders": [changed] }));
-    // The server's clock tells seconds.
+    // The server's clock has whole seconds.
     let made = crate::support::machine_time().timestamp();
     eventually(|| crate::support::machine_time().timestamp() > made + 1, "its clock advances");
 

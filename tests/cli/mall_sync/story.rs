@@ -36,7 +36,7 @@ fn run_of(shops: &Shops, mall: &str) -> String {
 fn an_operator_lists_what_failed_and_retries_one(shops: &Shops) {
     night(shops);
     let (second, third) = (run_of(shops, "second"), run_of(shops, "third"));
-    // Two days later: yesterday is another day by now.
+    // Two days later: yesterday is a different day by now.
     let later = "2026-11-22T09:00:00+09:00";
 
     let listed = shops.batchctl(["runs", "list", "--status", "failed"]).now(later).run().succeeds();

@@ -15,7 +15,7 @@ on_both_databases![
     a_block_that_is_too_long_to_wait_for_is_reported,
 ];
 
-/// 100 members a page: 20 pages.
+/// 100 members per page: 20 pages.
 fn some(shops: &Shops) -> [&'static str; 6] {
     shops.generate(json!({ "members": {
         "count": 1_900, "from": "2026-11-19T00:00:00+09:00", "same_second": 3, "step_seconds": 1

@@ -543,7 +543,7 @@ fn a_pdf_that_cannot_be_drawn_stops_no_other_format(shop: &Shop) {
         .exits(78)
         .says("failed to write document `daily-sales-2026-11-19` as PDF: the font folder `");
     assert_eq!(files(shop), ["csv", "xlsx"].map(|kind| format!("daily-sales-2026-11-19.{kind}")));
-    // Once the cause is gone, the same command makes what was missing.
+    // Once the cause is gone, the same command creates what was missing.
     shop.write("batchctl.toml", "");
     report(shop, &["--format", "csv,pdf,xlsx", "--out", "reports"]).run().succeeds();
     assert_eq!(files(shop).len(), 3);

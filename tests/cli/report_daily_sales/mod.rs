@@ -1,4 +1,4 @@
-//! `report daily-sales`: the figures it stores, how often it computes them, and their formats.
+//! `report daily-sales`: the figures it stores, when it computes them, and their formats.
 
 mod delivery;
 mod forms;
@@ -29,7 +29,7 @@ fn runs(shop: &Shop) -> Vec<String> {
     rows.into_iter().map(|row| row.join(" ")).collect()
 }
 
-/// In the order of the bytes, because the databases sort texts differently.
+/// In byte order, because the databases sort texts differently.
 fn sorted<T: Ord>(mut rows: Vec<T>) -> Vec<T> {
     rows.sort();
     rows

@@ -31,14 +31,14 @@ fn busy_november(shop: &Shop) {
 
 const THIRTY_DAYS: [&str; 4] = ["--from", "2026-10-21", "--to", "2026-11-19"];
 
-/// What is stored when all thirty days are.
+/// What is stored once all thirty days are stored.
 fn thirty_days() -> Vec<String> {
     let october = (21..=31).map(|day| format!("2026-10-{day} tokyo JPY 0 0 0"));
     let november = (1..=19).map(|day| format!("2026-11-{day:02} tokyo JPY 1 {day} {day}"));
     october.chain(november).collect()
 }
 
-/// The days that have other than one success.
+/// The days that do not have exactly one success.
 fn days_without_exactly_one_success(shop: &Shop) -> Vec<Vec<String>> {
     shop.sql(
         "SELECT instance_key, COUNT(*) FROM batch_execution GROUP BY instance_key

@@ -95,7 +95,7 @@ fn texts(slack: &Webhook) -> Vec<String> {
     slack.requests().iter().map(|request| request.json()["text"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Alerts that are not delivered: the channel, how often it was tried, and why not.
+/// Alerts that are not delivered: the channel, the number of attempts, and why not.
 fn kept(shop: &TradingShop) -> Vec<Vec<String>> {
     shop.sql("SELECT channel, attempts, last_error FROM batch_alert WHERE delivered_at IS NULL ORDER BY id")
 }
@@ -323,7 +323,7 @@ fn a_partial_success_a_timeout_and_a_crash_are_alerted_and_a_stop_is_not(shop: &
     assert_eq!(texts(&dev)[3..], ["report daily-sales recovered after one failure (dev)"]);
 }
 
-/// A failure whose alert meets this answer; then a later command, which delivers it.
+/// A failure whose alert gets this answer; then a later command, which delivers it.
 #[track_caller]
 fn assert_is_kept_and_sent_later(shop: &TradingShop, answer: Answer, error: &str) {
     let dev = Webhook::start();
@@ -349,7 +349,7 @@ fn assert_is_kept_and_sent_later(shop: &TradingShop, answer: Answer, error: &str
     assert_eq!(dev.requests().len(), 2, "delivered once");
 }
 
-/// Seconds from when an alert was tried until it is tried again.
+/// Seconds between two attempts to send an alert.
 fn pause(shop: &TradingShop) -> i64 {
     let row = &shop.sql("SELECT created_at, next_attempt_at FROM batch_alert")[0];
     let [created, next] = [&row[0], &row[1]].map(|text| chrono::DateTime::parse_from_rfc3339(text).unwrap());
@@ -454,7 +454,7 @@ fn a_run_slower_than_usual_is_alerted_and_so_is_its_recovery(shop: &TradingShop)
     assert!(text.ends_with("ms, usually 0s (dev)"), "{text}");
     assert_eq!(runs(shop)[5], ["2026-11-19", "1", "COMPLETED", "0"]);
 
-    // A second slow one is only counted. The first one's own time must not raise what is usual.
+    // A second slow one is only counted. The first one's own time must not raise the usual duration.
     shop.execute("UPDATE batch_execution SET duration_ms = 0");
     told(shop.batchctl(["report", "daily-sales", "--date", "2026-11-18"]), &dev).run().succeeds();
     assert_eq!(shop.sql("SELECT kind, occurrences FROM batch_incident"), [["SLOW", "2"]]);

@@ -81,7 +81,7 @@ fn sending(sandbox: &Sandbox) -> Batchctl {
     sandbox.batchctl(["runs", "purge"])
 }
 
-/// Alerts that are not delivered: how often each was tried, and why not.
+/// Alerts that are not delivered: the number of attempts of each, and why not.
 fn kept(sandbox: &Sandbox) -> Vec<Vec<String>> {
     sandbox.sql("SELECT attempts, last_error FROM batch_alert WHERE delivered_at IS NULL ORDER BY id")
 }
@@ -489,7 +489,7 @@ fn an_alert_is_sent_by_amazon_ses_if_mails_are() {
 #[test]
 fn a_silent_mail_server_does_not_hold_up_the_end_of_a_job() {
     let shop = TradingShop::on(Database::Sqlite);
-    // It accepts connections, and never says anything.
+    // It accepts connections, and never sends anything.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     configure(&shop, MAIL);
     let started = Instant::now();

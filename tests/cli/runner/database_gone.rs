@@ -127,7 +127,7 @@ fn on_postgres(test: impl FnOnce(&TradingShop)) {
     run_on(Database::Postgres, test);
 }
 
-/// Ends the connections of a process, as an administrator or a server that restarts would.
+/// Ends the connections of a process, as an administrator or a restarting server would.
 #[track_caller]
 fn end_connections(shop: &TradingShop, pid: u32) {
     let ended = shop.sql(&format!(

@@ -34,7 +34,7 @@ fn let_lease_expire(shop: &TradingShop) {
 fn freeze(command: Batchctl, point: &str) -> Running {
     let running = command.failpoint(&format!("{point}=stop")).spawn();
     let stat = format!("/proc/{}/stat", running.pid());
-    // State `T` after the command's closing bracket (proc(5)).
+    // State `T` after the command's closing parenthesis (proc(5)).
     eventually(|| std::fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") T ")), "it is frozen");
     running
 }
@@ -83,7 +83,7 @@ fn a_run_frozen_inside_a_chunk_on_sqlite_keeps_the_file_and_continues_when_it_wa
 }
 
 fn a_run_that_was_taken_over_from_elsewhere_commits_nothing(shop: &TradingShop) {
-    // A host that cannot end this one's connection; only the chunk's own check is left.
+    // A host that cannot end this one's connection; only the chunk's own check remains.
     let mut late = shop.batchctl(NIGHTLY).hold_at("after-lease");
     late.wait_until_reached();
     shop.execute("UPDATE batch_execution SET status = 'CRASHED'");
@@ -99,7 +99,7 @@ fn a_run_that_was_taken_over_from_elsewhere_commits_nothing(shop: &TradingShop) 
 }
 
 fn a_run_frozen_after_its_lease_writes_nothing_after_the_take_over(shop: &TradingShop) {
-    // This one waits until a real lease has run out: the next start takes over without help.
+    // This one waits until a real lease has expired: the next start takes over without help.
     assert_is_taken_over(shop, freeze(with_short_lease(shop.batchctl(NIGHTLY)), "after-lease"));
 }
 

@@ -1,5 +1,5 @@
-//! Values of both databases as text, alike on both. The steps' own tests in `src/` look at their database through this
-//! file too.
+//! Values of both databases as text, the same on both. The steps' own tests in `src/` also read their database through
+//! this file.
 
 use chrono::{DateTime, FixedOffset, SecondsFormat};
 use sqlx::postgres::PgRow;
@@ -46,7 +46,7 @@ pub(crate) fn postgres_row(row: &PgRow) -> Vec<String> {
     (0..row.len()).map(value).collect()
 }
 
-/// An instant as sqlx writes it to SQLite, which PostgreSQL reads too.
+/// An instant as sqlx writes it to SQLite, which PostgreSQL can also read.
 pub(crate) fn instant_text(instant: DateTime<FixedOffset>) -> String {
     instant.to_utc().to_rfc3339_opts(SecondsFormat::AutoSi, false)
 }

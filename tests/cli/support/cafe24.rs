@@ -138,7 +138,7 @@ pub(crate) fn set_tokens(sandbox: &Sandbox, mall: &str, answer: &Value) {
     sandbox.batchctl(["mall", "token", "set", mall]).stdin(answer.to_string()).run().succeeds();
 }
 
-/// The target of a redirect, in place of its empty body.
+/// The target of a redirect, instead of its empty body.
 fn location(head: &str) -> String {
     let line = head.lines().find_map(|line| line.strip_prefix("Location: "));
     line.unwrap_or_default().to_owned()

@@ -139,7 +139,7 @@ impl Customers {
         ));
     }
 
-    /// The first line of each mail's text, in the order of their bytes: its recipient and its values.
+    /// The first line of each mail's text, in byte order: its recipient and its values.
     #[track_caller]
     pub(crate) fn mails(&self) -> Vec<String> {
         let rows = self.sql("SELECT text_body FROM mails").concat();
@@ -149,7 +149,7 @@ impl Customers {
         lines
     }
 
-    /// The recipients of the mails, in the order of their bytes.
+    /// The recipients of the mails, in byte order.
     #[track_caller]
     pub(crate) fn recipients(&self) -> Vec<String> {
         let mut recipients = self.sql("SELECT recipient FROM mails").concat();

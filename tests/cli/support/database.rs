@@ -25,7 +25,7 @@ pub(crate) enum Database {
 }
 
 impl Database {
-    /// Whether tests can run on it. Without PostgreSQL its half is skipped with a notice; in CI that is a failure.
+    /// Whether tests can run on it. Without PostgreSQL its tests are skipped with a notice; in CI that is a failure.
     #[expect(
         clippy::disallowed_methods,
         reason = "the test program would swallow a notice that is `eprint`ed"
@@ -124,7 +124,7 @@ const SQLITE_FILE: &str = "batchctl.db";
 /// What the templates are stamped with.
 const ENVIRONMENT: &str = "dev";
 
-/// A migrated SQLite file, made once.
+/// A migrated SQLite file, created once.
 fn sqlite_template() -> &'static [u8] {
     static TEMPLATE: OnceLock<Vec<u8>> = OnceLock::new();
     TEMPLATE.get_or_init(|| {
@@ -136,7 +136,7 @@ fn sqlite_template() -> &'static [u8] {
     })
 }
 
-/// The name of a migrated database on the server, made once; the sweep of the next run removes it.
+/// The name of a migrated database on the server, created once; the sweep of the next run removes it.
 fn postgres_template() -> &'static str {
     static TEMPLATE: OnceLock<String> = OnceLock::new();
     TEMPLATE.get_or_init(|| {
@@ -146,7 +146,7 @@ fn postgres_template() -> &'static str {
     })
 }
 
-/// Makes a copy of a database on the server, and gives its URL and its name.
+/// Makes a copy of a database on the server, and returns its URL and its name.
 fn create_database(template: &str) -> (String, String) {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let name = format!("batchctl_test_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
@@ -158,7 +158,7 @@ fn create_database(template: &str) -> (String, String) {
     (url.into(), name)
 }
 
-/// Makes the tables as `db migrate` does.
+/// Creates the tables as `db migrate` does.
 fn migrate(url: &str) {
     runtime()
         .block_on(async {

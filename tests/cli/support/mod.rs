@@ -1,4 +1,4 @@
-//! The harness: sandboxes, processes, both databases, and outside systems as far as tests need them.
+//! The harness: sandboxes, processes, both databases, and those parts of outside systems that tests need.
 
 mod as_text;
 pub(crate) mod cafe24;
@@ -36,8 +36,8 @@ pub(crate) fn machine_time() -> chrono::DateTime<chrono::Utc> {
 /// How long a test waits for something to happen. Generous: two cores may be shared by hundreds of processes.
 const LIMIT: Duration = Duration::from_mins(1);
 
-/// Stamps tests for SQLite and PostgreSQL: `on_both_databases![a_run_leaves_a_row, …]` turns each function
-/// `fn a_run_leaves_a_row(sandbox: &Sandbox)` (or `shop: &Shop`) into the tests `a_run_leaves_a_row::sqlite` and
+/// Makes tests for SQLite and PostgreSQL: `on_both_databases![a_run_leaves_a_row, …]` turns each function `fn
+/// a_run_leaves_a_row(sandbox: &Sandbox)` (or `shop: &Shop`) into the tests `a_run_leaves_a_row::sqlite` and
 /// `a_run_leaves_a_row::postgres`.
 ///
 /// It takes names rather than the functions themselves, because rustfmt does not format the inside of a macro; a

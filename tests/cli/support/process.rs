@@ -51,7 +51,7 @@ impl Batchctl {
         self
     }
 
-    /// Makes the process die or freeze: `in-chunk=kill`, or at the second pass `in-chunk@2=stop`.
+    /// Makes the process die or freeze: `in-chunk=kill`, or on the second pass `in-chunk@2=stop`.
     pub(crate) fn failpoint(self, failpoint: &str) -> Self {
         self.env("BATCHCTL_FAILPOINT", failpoint)
     }
@@ -113,13 +113,13 @@ impl Batchctl {
         self.command.stdin(stdin).stdout(out).stderr(err);
         let mut child = self.command.spawn().expect("the program starts");
         if let (Some(typed), Some(stdin)) = (&self.typed, &mut child.stdin) {
-            // It stays open: its end would be typed as Ctrl-D. A process that has already ended reads nothing.
+            // It stays open: closing it would be typed as Ctrl-D. A process that has already ended reads nothing.
             let _ = stdin.write_all(typed.as_bytes());
         }
         Running { child, command: self.arguments.join(" "), files: self.files, ended: None }
     }
 
-    /// Starts it, to be held when it reaches a failpoint: `in-chunk`, or at its second pass `in-chunk@2`.
+    /// Starts it, to be held when it reaches a failpoint: `in-chunk`, or on its second pass `in-chunk@2`.
     #[track_caller]
     pub(crate) fn hold_at(self, point: &str) -> Held {
         let word = self.files.with_extension("hold");

@@ -92,7 +92,7 @@ impl Default for Order<'_> {
 /// A row of `order_items`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Line<'a> {
-    /// What tells it apart from the order's other lines; `None` for its product's code.
+    /// What distinguishes it from the order's other lines; `None` for its product's code.
     pub(crate) key: Option<&'a str>,
     pub(crate) product: &'a str,
     pub(crate) name: &'a str,
@@ -144,7 +144,7 @@ impl Default for Refund<'_> {
     }
 }
 
-/// Adds an active mall and gives its id. It is as old as the instant.
+/// Adds an active mall and returns its id. It is as old as the instant.
 #[track_caller]
 pub(crate) fn insert_mall(code: &str, time_zone: &str, currency: &str, at: &str) -> String {
     let (code, time_zone, currency, at) = (literal(code), literal(time_zone), literal(currency), instant(at));
@@ -155,7 +155,7 @@ pub(crate) fn insert_mall(code: &str, time_zone: &str, currency: &str, at: &str)
 }
 
 impl Member<'_> {
-    /// Adds the member and gives its id.
+    /// Adds the member and returns its id.
     #[track_caller]
     pub(crate) fn insert(&self) -> String {
         let signed_up_at = instant(self.signed_up_at);
@@ -181,7 +181,7 @@ impl Member<'_> {
 }
 
 impl Order<'_> {
-    /// Adds the order without its lines and gives its id.
+    /// Adds the order without its lines and returns its id.
     #[track_caller]
     pub(crate) fn insert(&self) -> String {
         let Self { mall, total, discount, shipping, tax, .. } = self;
@@ -225,7 +225,7 @@ impl Line<'_> {
 }
 
 impl Refund<'_> {
-    /// Adds the refund and gives its id.
+    /// Adds the refund and returns its id.
     #[track_caller]
     pub(crate) fn insert(&self) -> String {
         let at = instant(self.refunded_at);
@@ -244,7 +244,7 @@ fn optional(text: Option<&str>) -> String {
     text.map_or_else(|| "NULL".to_owned(), literal)
 }
 
-/// An instant as an SQL literal that both databases take, and that sorts on SQLite beside batchctl's own.
+/// An instant as an SQL literal that both databases accept, and that sorts on SQLite together with batchctl's own.
 #[track_caller]
 fn instant(text: &str) -> String {
     let parsed = DateTime::parse_from_rfc3339(text).unwrap_or_else(|error| panic!("`{text}`: {error}"));

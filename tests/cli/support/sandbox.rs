@@ -22,7 +22,7 @@ pub(crate) trait Arranged {
     fn on(database: Database) -> Self;
 }
 
-/// A working directory and an empty, migrated database, stamped `dev`. Both are gone at the end of the test.
+/// A working directory and an empty, migrated database, stamped `dev`. Both are removed at the end of the test.
 pub(crate) struct Sandbox {
     database: Database,
     // Before the folder, so that connections close before the file is removed.
@@ -44,7 +44,7 @@ fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         let folders = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        for entry in std::fs::read_dir(folders).expect("cargo made the folder").flatten() {
+        for entry in std::fs::read_dir(folders).expect("cargo created the folder").flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             let pid = name.strip_prefix("run-").and_then(|pid| pid.parse::<u32>().ok());
             let is_left = |pid| pid == std::process::id() || !Path::new(&format!("/proc/{pid}")).exists();
@@ -56,7 +56,7 @@ fn program() -> &'static Path {
         // Its own name stays `batchctl`, which usage messages show.
         let program = folders.join(format!("run-{}", std::process::id())).join("batchctl");
         std::fs::create_dir_all(program.parent().expect("it is in a folder")).expect("a folder can be made");
-        // A link, because a copy could still be written when another thread starts it.
+        // A link, because a copy could still be open for writing when another thread starts it.
         std::fs::hard_link(env!("CARGO_BIN_EXE_batchctl"), &program).expect("a file can be linked");
         program
     })
@@ -148,7 +148,7 @@ impl Sandbox {
         self.sql(sql);
     }
 
-    /// The one value of a query that has one row of one column.
+    /// The value of a query that has one row with one column.
     #[track_caller]
     pub(crate) fn scalar(&self, sql: &str) -> String {
         let rows = self.sql(sql);

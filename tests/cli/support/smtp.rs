@@ -1,6 +1,6 @@
-//! A local SMTP server that does what real ones will not do on demand, and remembers what it received.
+//! A local SMTP server that does what real ones do not do on demand, and remembers what it received.
 //!
-//! It depends only on the standard library: the client's own tests use it too.
+//! It depends only on the standard library: the client's own tests also use it.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -50,7 +50,7 @@ pub(crate) enum Greeting {
 #[derive(Debug, Clone)]
 pub(crate) struct Manners {
     pub(crate) greeting: Greeting,
-    /// What EHLO is answered, line by line after the name; `250-` and `250 ` are added.
+    /// The answer to EHLO, line by line after the name; `250-` and `250 ` are added.
     pub(crate) offers: Vec<&'static str>,
     /// Another answer to EHLO.
     pub(crate) ehlo: Option<&'static str>,

@@ -100,7 +100,7 @@ fn check_assertion(request: &Request) -> Result<(), Answer> {
     Ok(())
 }
 
-/// Header and claims of a JWT whose signature OpenSSL finds to be the account's.
+/// Header and claims of a JWT whose signature OpenSSL verifies to be the account's.
 fn verified(token: &str) -> Option<(Value, Value)> {
     let (signed, signature) = token.rsplit_once('.')?;
     let (header, claims) = signed.split_once('.')?;
