@@ -226,7 +226,7 @@ fn unreachable_local_part(whose: &str) -> String {
     format!("the {whose}'s address has characters before the @ that Amazon SES cannot carry")
 }
 
-/// The characters that are not encoded in a part of a canonical request (RFC 3986 section 2.3) are removed.
+/// What is encoded in a part of a canonical request: all but the unreserved characters (RFC 3986 section 2.3).
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const RESERVED_IN_PATH: &AsciiSet = &RESERVED.remove(b'/');
 

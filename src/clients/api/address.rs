@@ -75,7 +75,7 @@ impl Address {
         self.is_secret
     }
 
-    /// Where a reference of ours, or a link in a response, leads; if it leads elsewhere, the error describes where.
+    /// The URL of one of our references, or of a link in a response; if it leads elsewhere, the error describes where.
     /// Such a link must not be followed with a token in the header.
     pub(super) fn join(&self, reference: &str) -> Result<Url, &'static str> {
         let url = self.url.join(reference).map_err(|_| "an invalid address")?;

@@ -5,7 +5,7 @@
 //! of a response is read by the caller's own function. There are three ways to call:
 //!
 //! - [`Api::send`] for a JSON API: asks until the response is understood or another attempt would not help. `decode`
-//! runs inside the attempts, since a page that is not JSON is worth another one.
+//!   runs inside the attempts, since a page that is not JSON is worth another one.
 //! - [`Api::tell`] for a service that takes a message: asks once, and the caller decides which response is a success.
 //! - [`Api::exchange`] for callers that judge each response themselves, such as mail clients: any response counts.
 
@@ -126,8 +126,7 @@ pub struct Api {
 pub struct Answered<T> {
     /// Its content.
     pub value: T,
-    /// The time at which the server read the data, or later: its `Date`, but never later than our clock before the
-    /// call.
+    /// The server read the data at this time or later: its `Date`, but never later than our clock before the call.
     pub as_of: DateTime<Utc>,
 }
 

@@ -47,9 +47,9 @@ pub(super) fn http_date(text: &str) -> Option<DateTime<Utc>> {
     httpdate::parse_http_date(text).ok().map(DateTime::from)
 }
 
-/// When the server read the data, at the latest: of two responses about one record this decides which is newer. A
-/// `Date` that is far from our clock comes from a cache or a wrong clock, and one after the call began would let what
-/// changed meanwhile count as older.
+/// A time not later than the server's read of the data: of two responses about one record this decides which is newer.
+/// A `Date` that is far from our clock comes from a cache or a wrong clock, and one after the call began would let
+/// what changed meanwhile count as older.
 pub(super) fn as_of(date: Option<DateTime<Utc>>, asked_at: DateTime<Utc>) -> DateTime<Utc> {
     date.filter(|date| (asked_at - *date).abs() <= CLOCK_TOLERANCE)
         // A date has whole seconds: it stands for any moment within its second.

@@ -52,7 +52,7 @@ pub struct Cafe24 {
 pub struct Answer {
     /// Its records, not decoded: a bad one does not fail its page.
     pub records: Vec<Box<RawValue>>,
-    /// When the server read them, at the latest; see [`Answered::as_of`].
+    /// A time not later than the server's read of them; see [`Answered::as_of`].
     pub as_of: DateTime<Utc>,
 }
 

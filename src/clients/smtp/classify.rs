@@ -77,8 +77,8 @@ pub(super) fn refused_mail(step: Step, reply: &Reply) -> Result<Outcome, Stop> {
             rejected(if reply.code == 554 { Rejection::Policy } else { Rejection::Mail })
         }
         // Without an enhanced code it may be about the recipient or about us ("550 relay not permitted"): the mail is
-        // refused, and nobody is suppressed, since that could hit every customer. RFC 5321 section 4.5.3.1.10: after
-        // RCPT a 552 is to be treated as a 452.
+        // refused, and nobody is suppressed, since that could hit every customer.
+        // RFC 5321 section 4.5.3.1.10: after RCPT a 552 is to be treated as a 452.
         (Step::Recipient, 552) => deferred(),
         (_, 552) => rejected(Rejection::Mail),
         _ => rejected(Rejection::Policy),

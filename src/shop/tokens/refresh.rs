@@ -142,7 +142,7 @@ impl Refresher {
         let (answered, mut is_answered) = oneshot::channel();
         let asking = async {
             let answer = oauth.refresh(&refresh_token).await;
-            // The other half ends only on this signal, so a failure to send it does not matter.
+            // This cannot fail: the other half waits until it receives this signal.
             let _ = answered.send(());
             answer
         };

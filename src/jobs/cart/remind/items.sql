@@ -1,6 +1,6 @@
 -- Items of the carts $1 that can still be bought: not bought from the cart, nor by an order of the member since they
--- touched it, and not sold out. An unknown product counts as on sale, and one without a stock row as in stock. The two
--- halves of `bought` have an index each; orders that are neither paid nor waiting for it were cancelled.
+-- touched it, and not sold out. An unknown product counts as on sale, and one without a stock row as in stock.
+-- The two halves of `bought` have an index each; orders that are neither paid nor waiting for it were cancelled.
 WITH page AS (
     SELECT id, mall_id, member_code, last_activity_at FROM carts
     WHERE id IN (SELECT CAST(value AS BIGINT) FROM {carts} AS wanted)
