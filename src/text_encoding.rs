@@ -15,7 +15,7 @@ const UTF8_BOM: &[u8] = b"\xEF\xBB\xBF";
 /// Bytes per read: large enough that the calls cost nothing, small enough to stay in the processor's cache.
 const CHUNK_BYTES: usize = 64 * 1024;
 /// The longest character of any of our encodings.
-const LONGEST_SEQUENCE_BYTES: usize = 4;
+const MAX_SEQUENCE_BYTES: usize = 4;
 
 /// A text encoding a file can be read from and written in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Deserialize, clap::ValueEnum)]
@@ -98,7 +98,7 @@ impl TextEncoding {
             return Ok(());
         }
         for character in text.chars() {
-            let mut buffer = [0; LONGEST_SEQUENCE_BYTES];
+            let mut buffer = [0; MAX_SEQUENCE_BYTES];
             let part: &str = character.encode_utf8(&mut buffer);
             let (encoded, _, had_errors): (Cow<'_, [u8]>, _, _) = legacy.encode(part);
             if !reads_back(part, &encoded, had_errors) {
@@ -209,7 +209,7 @@ impl<R: Read> DecodingReader<R> {
             output: vec![0; output_bytes],
             output_start: 0,
             output_end: 0,
-            recent: Vec::with_capacity(LONGEST_SEQUENCE_BYTES),
+            recent: Vec::with_capacity(MAX_SEQUENCE_BYTES),
             lines_before: 0,
             started: false,
             at_end: false,
@@ -293,14 +293,14 @@ impl<R: Read> DecodingReader<R> {
         (self.output_start, self.output_end) = (0, written);
         self.lines_before += count_lines(&self.output[..written]);
         self.input_start += read;
-        self.recent.extend_from_slice(&input[read.saturating_sub(2 * LONGEST_SEQUENCE_BYTES)..read]);
+        self.recent.extend_from_slice(&input[read.saturating_sub(2 * MAX_SEQUENCE_BYTES)..read]);
         self.finished = self.at_end && result == DecoderResult::InputEmpty;
         if let DecoderResult::Malformed(length, after) = result {
             let end = self.recent.len().saturating_sub(usize::from(after));
             let bytes = self.recent[end.saturating_sub(usize::from(length))..end].to_vec();
             self.fail(bytes, None);
         }
-        let surplus = self.recent.len().saturating_sub(2 * LONGEST_SEQUENCE_BYTES);
+        let surplus = self.recent.len().saturating_sub(2 * MAX_SEQUENCE_BYTES);
         self.recent.drain(..surplus);
     }
 }

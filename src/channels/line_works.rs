@@ -37,7 +37,7 @@ const ASSERTION_SECONDS: i64 = 1800;
 /// A token is not used in its last minute.
 const TOKEN_MARGIN: Duration = Duration::from_mins(1);
 /// A token lives at most a day, so that an absurd number cannot overflow a clock.
-const LONGEST_LIFETIME: Duration = Duration::from_hours(24);
+const MAX_LIFETIME: Duration = Duration::from_hours(24);
 
 /// Its name for people.
 const NAME: &str = "LINE WORKS";
@@ -170,7 +170,7 @@ impl LineWorks {
         let given = given.await.map_err(|error| Fault::from(error).of("no token"))?;
         let lifetime = Duration::from_secs(given.expires_in.as_ref().and_then(seconds).unwrap_or(0));
         let value = Secret::new(given.access_token);
-        let good_until = Instant::now() + lifetime.min(LONGEST_LIFETIME).saturating_sub(TOKEN_MARGIN);
+        let good_until = Instant::now() + lifetime.min(MAX_LIFETIME).saturating_sub(TOKEN_MARGIN);
         *kept = Some(Token { value: value.clone(), good_until });
         Ok(value)
     }

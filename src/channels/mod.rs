@@ -31,7 +31,7 @@ pub use message::{Link, Message};
 /// How long one request to a channel may take, connection and answer together.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(8);
 /// A channel that asks for a short wait gets it; a longer wait is left to the caller, who has other things to do.
-const LONGEST_WAIT: Duration = Duration::from_secs(3);
+const MAX_WAIT: Duration = Duration::from_secs(3);
 
 /// Posts to one channel in its own way. It lives as long as the command and keeps what it needs between messages: a
 /// connection, a token, the pace.
@@ -71,7 +71,7 @@ pub fn url_problem(config: &Config, channel: &AlertChannel) -> Option<String> {
 /// The limits for a chat service: one request per message and one message a second, which all of them accept
 /// indefinitely. The caller decides about another attempt.
 fn terms(name: &'static str, rule: Rule) -> Terms {
-    Terms { longest_wait: LONGEST_WAIT, calls_per_second: 1.0, rule, ..Terms::once(name, REQUEST_TIMEOUT) }
+    Terms { longest_wait: MAX_WAIT, calls_per_second: 1.0, rule, ..Terms::once(name, REQUEST_TIMEOUT) }
 }
 
 /// One request or one mail.

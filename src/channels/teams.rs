@@ -12,7 +12,7 @@ use crate::digest::fingerprint;
 
 /// The largest request that is sure to be accepted: the limit is about 28 KB, including what the flow adds to it.
 #[cfg(test)]
-const MOST_BYTES: usize = 21 * 1024;
+const MAX_BYTES: usize = 21 * 1024;
 /// How much of it the lines of one card may use; the rest is for the title and the envelope.
 const LINES_BYTES: usize = 17 * 1024;
 /// A longer title is cut.
@@ -169,7 +169,7 @@ mod tests {
         let cards = cards(&message(&"題\"\u{1}".repeat(400), long.clone()), KIM);
         assert!(cards.len() > 3);
         for (index, card) in cards.iter().enumerate() {
-            assert!(card.to_string().len() <= MOST_BYTES, "{}", card.to_string().len());
+            assert!(card.to_string().len() <= MAX_BYTES, "{}", card.to_string().len());
             let content = &card["attachments"][0]["content"];
             let number = format!("({}/{})", index + 1, cards.len());
             assert!(content["fallbackText"].as_str().unwrap().ends_with(&number));

@@ -24,7 +24,7 @@ const CALLS_PER_SECOND: f64 = 8.0;
 const TRIES: u32 = 5;
 const BACKOFF: Duration = Duration::from_millis(500);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-const LONGEST_WAIT: Duration = Duration::from_mins(10);
+const MAX_WAIT: Duration = Duration::from_mins(10);
 /// A refresh token lives two weeks; so it is renewed twice before it could expire.
 const KEEP_ALIVE_AFTER: Duration = Duration::from_hours(5 * 24);
 const WARN_BEFORE: Duration = Duration::from_hours(4 * 24);
@@ -107,7 +107,7 @@ impl Cafe24Config {
 
     /// The longest wait that Cafe24 may ask for.
     pub fn longest_wait(&self) -> Duration {
-        self.longest_wait.unwrap_or(LONGEST_WAIT)
+        self.longest_wait.unwrap_or(MAX_WAIT)
     }
 
     /// How old a token gets before `mall token refresh` renews it.

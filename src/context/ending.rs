@@ -17,9 +17,9 @@ use crate::output::Output;
 
 /// How long an ending process waits for work that must not be cut off. Whoever registers such work gives it a shorter
 /// limit.
-pub const LONGEST_END: Duration = Duration::from_secs(65);
+pub const MAX_END: Duration = Duration::from_secs(65);
 /// How long it waits for connections to close cleanly.
-const LONGEST_FAREWELL: Duration = Duration::from_secs(1);
+const MAX_FAREWELL: Duration = Duration::from_secs(1);
 
 /// Work that must not be cut off.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,7 +93,7 @@ impl Ending {
 
     /// Waits for the work, then closes the connections; both within a limit. No further work starts.
     pub(super) async fn finish(&self, output: &Output) {
-        self.finish_within(LONGEST_END, output).await;
+        self.finish_within(MAX_END, output).await;
     }
 
     async fn finish_within(&self, longest: Duration, output: &Output) {
@@ -116,7 +116,7 @@ impl Ending {
         }
         let farewells = std::mem::take(&mut *self.0.farewells.lock().unwrap_or_else(PoisonError::into_inner));
         // All that matters is done, even if a connection does not close cleanly.
-        let _ = timeout(LONGEST_FAREWELL, join_all(farewells)).await;
+        let _ = timeout(MAX_FAREWELL, join_all(farewells)).await;
     }
 }
 

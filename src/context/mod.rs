@@ -19,7 +19,7 @@ use crate::failure::Failure;
 use crate::output::Output;
 
 use ending::Ending;
-pub use ending::{LONGEST_END, Unfinished};
+pub use ending::{MAX_END, Unfinished};
 use opened::Opened;
 
 /// What a command works with. Clones share what is opened, and end together.
@@ -65,7 +65,7 @@ impl Context {
         self.opened.get_or_open(open)
     }
 
-    /// Does work that must not be interrupted halfway: the process waits for it before it ends, up to [`LONGEST_END`].
+    /// Does work that must not be interrupted halfway: the process waits for it before it ends, up to [`MAX_END`].
     /// `None`, without starting it, if the process is already ending. A stop still drops the future that awaits this,
     /// so spawn a task around it.
     pub async fn finish_before_exit<T>(

@@ -20,7 +20,7 @@ const NARROWEST_TEXT: usize = 16;
 /// A heading without spaces (Japanese) is not wrapped narrower than this, in terminal columns.
 const NARROWEST_HEADING: usize = 8;
 /// Tables with more rows than this are not transposed: they would be hard to read.
-const MOST_ROWS_ON_SIDE: usize = 8;
+const MAX_ROWS_ON_SIDE: usize = 8;
 /// Narrower terminals are treated as this wide; nothing readable fits into less.
 const NARROWEST_TERMINAL: usize = 20;
 
@@ -211,7 +211,7 @@ impl Grid {
 
     /// Rows become columns: three malls side by side, a figure on each line.
     fn transposed(&self) -> Option<Self> {
-        if self.rows.len() > MOST_ROWS_ON_SIDE || self.header.len() < 2 {
+        if self.rows.len() > MAX_ROWS_ON_SIDE || self.header.len() < 2 {
             return None;
         }
         let side = |index: usize| -> Vec<String> {

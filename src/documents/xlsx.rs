@@ -17,13 +17,13 @@ use crate::money::{currency_exponent, minor_to_plain};
 use crate::printable::cleaned;
 
 /// Excel keeps 15 digits of a number; a longer one is written as text rather than changed.
-const LARGEST_EXACT: u64 = 999_999_999_999_999;
+const MAX_EXACT: u64 = 999_999_999_999_999;
 /// Excel refuses longer sheet names, in characters.
-const LONGEST_SHEET_NAME: usize = 31;
+const MAX_SHEET_NAME: usize = 31;
 /// The longest text of a cell, in UTF-16 units: Excel refuses the file of a longer one.
-const LONGEST_CELL: usize = 32_767;
+const MAX_CELL: usize = 32_767;
 /// Its codes and escapes need the rest.
-const LONGEST_TITLE: usize = 100;
+const MAX_TITLE: usize = 100;
 /// The narrowest and the widest column, in characters.
 const COLUMN_WIDTHS: (usize, usize) = (8, 60);
 /// Room for the padding of a cell and the header's filter button, in characters.
@@ -117,7 +117,7 @@ fn write_cell(
         Cell::Empty => sheet.write_blank(row, column, &format)?,
         Cell::Text(text) => sheet.write_string_with_format(row, column, in_cell(text), &format)?,
         Cell::Bool(_) => sheet.write_string_with_format(row, column, cell.display(locale), &format)?,
-        Cell::Int(number) if number.unsigned_abs() > LARGEST_EXACT => {
+        Cell::Int(number) if number.unsigned_abs() > MAX_EXACT => {
             let format = format.set_align(FormatAlign::Right);
             sheet.write_string_with_format(row, column, number.to_string(), &format)?
         }
@@ -125,7 +125,7 @@ fn write_cell(
             let number: f64 = number.to_string().parse()?;
             sheet.write_number_with_format(row, column, number, &format.set_num_format("#,##0"))?
         }
-        Cell::Money { amount, currency } if amount.unsigned_abs() > LARGEST_EXACT => {
+        Cell::Money { amount, currency } if amount.unsigned_abs() > MAX_EXACT => {
             let format = format.set_align(FormatAlign::Right);
             sheet.write_string_with_format(row, column, minor_to_plain(*amount, currency), &format)?
         }
@@ -208,7 +208,7 @@ fn sheet_name(title: &str, key: &str, taken: &mut BTreeSet<String>) -> String {
             .map(|character| if "[]:*?/\\".contains(character) { ' ' } else { character })
             .collect();
         let trimmed = replaced.trim_matches(['\'', ' ']);
-        cut(trimmed, LONGEST_SHEET_NAME).trim_end_matches(['\'', ' ']).to_owned()
+        cut(trimmed, MAX_SHEET_NAME).trim_end_matches(['\'', ' ']).to_owned()
     };
     let mut name = clean(title);
     if name.is_empty() || name.eq_ignore_ascii_case("history") {
@@ -218,7 +218,7 @@ fn sheet_name(title: &str, key: &str, taken: &mut BTreeSet<String>) -> String {
     let mut number = 2;
     while !taken.insert(candidate.to_lowercase()) {
         let suffix = format!(" {number}");
-        candidate = format!("{}{suffix}", cut(&name, LONGEST_SHEET_NAME - suffix.len()));
+        candidate = format!("{}{suffix}", cut(&name, MAX_SHEET_NAME - suffix.len()));
         number += 1;
     }
     candidate
@@ -238,15 +238,15 @@ fn cut(text: &str, most: usize) -> &str {
 
 /// A text as a cell can hold it.
 fn in_cell(text: &str) -> Cow<'_, str> {
-    match cut(text, LONGEST_CELL) {
+    match cut(text, MAX_CELL) {
         whole if whole.len() == text.len() => whole.into(),
-        _ => format!("{}…", cut(text, LONGEST_CELL - 1)).into(),
+        _ => format!("{}…", cut(text, MAX_CELL - 1)).into(),
     }
 }
 
 /// The title above a printed page and in the file's properties, of which Excel keeps 255 characters.
 fn shown_title(document: &Document) -> String {
-    cut(&cleaned(&document.title), LONGEST_TITLE).to_owned()
+    cut(&cleaned(&document.title), MAX_TITLE).to_owned()
 }
 
 /// The sheet row of a row of the table, below the header.
@@ -335,7 +335,7 @@ mod tests {
         let mut workbook = open(render(&document, created()).unwrap());
         let malls = workbook.worksheet_range("By mall").unwrap();
         let Some(Data::String(text)) = malls.get((1, 0)) else { panic!("no text") };
-        assert_eq!(text.encode_utf16().count(), LONGEST_CELL);
+        assert_eq!(text.encode_utf16().count(), MAX_CELL);
         assert!(text.ends_with("𠮷…"));
     }
 }

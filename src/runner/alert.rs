@@ -33,10 +33,10 @@ const SLOW_DENOMINATOR: i64 = 2;
 /// The most alerts that one command sends, so that a long queue does not hold it up.
 const SENT_AT_ONCE: i64 = 10;
 /// No alert waits longer than this for another attempt.
-const LONGEST_PAUSE: Duration = Duration::from_hours(6);
+const MAX_PAUSE: Duration = Duration::from_hours(6);
 /// The pause between two attempts. Each alert is claimed by one command at a time, so jitter would add nothing.
 const PAUSE: Backoff =
-    Backoff { first: Duration::from_mins(1), factor: 2, longest: LONGEST_PAUSE, jitter: Jitter::None };
+    Backoff { first: Duration::from_mins(1), factor: 2, longest: MAX_PAUSE, jitter: Jitter::None };
 
 /// What a channel receives: stored as JSON in `batch_alert.message`, and the body of the generic webhook.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -419,11 +419,11 @@ async fn send_one(cx: &Context, db: &mut Db, alert: &PendingAlert) -> anyhow::Re
         // One that cannot be read must not keep the others back.
         Err(error) => {
             let problem = format!("the stored message is not readable: {error}");
-            return note_error(db, alert.id, &problem, now + LONGEST_PAUSE).await;
+            return note_error(db, alert.id, &problem, now + MAX_PAUSE).await;
         }
     };
     let Some(channel) = cx.config.channel(&alert.channel) else {
-        return note_error(db, alert.id, "the channel is not configured any more", now + LONGEST_PAUSE).await;
+        return note_error(db, alert.id, "the channel is not configured any more", now + MAX_PAUSE).await;
     };
     match deliver(cx, db, channel, alert.id, &mut message).await? {
         Ok(_) => {
@@ -441,9 +441,9 @@ async fn send_one(cx: &Context, db: &mut Db, alert: &PendingAlert) -> anyhow::Re
                 channel.name
             ));
             let wait = if fault.is_permanent {
-                LONGEST_PAUSE
+                MAX_PAUSE
             } else {
-                fault.retry_after.unwrap_or(pause).min(LONGEST_PAUSE)
+                fault.retry_after.unwrap_or(pause).min(MAX_PAUSE)
             };
             note_error(db, alert.id, &error_text, cx.machine_time() + wait).await
         }
@@ -497,7 +497,7 @@ mod tests {
     fn pauses_double_up_to_six_hours() {
         assert_eq!(PAUSE.pause(1), Duration::from_mins(1));
         assert_eq!(PAUSE.pause(4), Duration::from_mins(8));
-        assert_eq!(PAUSE.pause(1000), LONGEST_PAUSE);
+        assert_eq!(PAUSE.pause(1000), MAX_PAUSE);
     }
 
     fn alert(kind: &str) -> Message {

@@ -3,7 +3,7 @@
 use crate::context::Context;
 
 /// A failure prints at most 20 lines; two are reserved for the sentence that counts the rest.
-const MOST_LINES: usize = 18;
+const MAX_LINES: usize = 18;
 
 /// The failures so far.
 #[derive(Default)]
@@ -16,8 +16,8 @@ pub(super) struct FailureNotes {
 impl FailureNotes {
     /// Notes one failure with hints for looking into it; once the lines are used up, it is only counted.
     pub(super) fn note(&mut self, message: &str, hints: &[String]) {
-        let hints = &hints[..hints.len().min(MOST_LINES - 1)];
-        if self.lines + 1 + hints.len() > MOST_LINES {
+        let hints = &hints[..hints.len().min(MAX_LINES - 1)];
+        if self.lines + 1 + hints.len() > MAX_LINES {
             self.counted += 1;
             return;
         }

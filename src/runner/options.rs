@@ -13,13 +13,14 @@ pub struct RunOptions {
     /// Run a completed instance again and replace its results
     #[arg(long)]
     pub rerun: bool,
-    /// Choose instances by their history: those without a success (default), those whose last run failed, or all
+    /// Choose instances by their history: those that have not succeeded yet (default), those whose last run failed, or all
     #[arg(long, value_enum, value_name = "WHICH")]
     pub only: Option<Only>,
     /// Show what would run and why, and change nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// When another run holds the lease: `fail` at once with 75, or `wait=DURATION` first
+    /// When another run holds the lease: `fail` at once with 75, or `wait=DURATION` first (default: a run for certain days,
+    /// malls or files waits up to its deadline, any other fails)
     #[arg(long, value_name = "fail|wait=DURATION")]
     pub on_overlap: Option<OnOverlap>,
     /// End a run after this time with 124 (default: the job's own deadline)
@@ -28,10 +29,10 @@ pub struct RunOptions {
     /// After SIGTERM or Ctrl-C, give the current chunk this long
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "25s")]
     pub grace: Option<Duration>,
-    /// Fail once more items than this were given up on: a count, or a percentage such as `1%`
+    /// Fail if more items than this are skipped or fail: a count, or a percentage such as `1%`
     #[arg(long, value_name = "N|N%")]
     pub skip_limit: Option<SkipLimit>,
-    /// Exit 0 instead of 3 when some items failed
+    /// Exit 0 instead of 3 even if some items failed
     #[arg(long)]
     pub allow_partial: bool,
     /// The run whose failed items are to be run again; set by `runs retry`

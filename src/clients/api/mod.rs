@@ -47,15 +47,15 @@ pub use timing::{Pause, Rule, no_rule, retry_after};
 use timing::{as_of, http_date};
 
 /// The default cap of the backoff between two attempts.
-pub const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
+pub const MAX_BACKOFF: Duration = Duration::from_secs(30);
 /// Waits of at least this length are shown; a shorter one is over before anyone has read it.
 const NOTABLE_WAIT: Duration = Duration::from_secs(3);
 /// A longer wait is treated as this, so that no absurd number overflows a clock.
-const LONGEST_PAUSE: Duration = Duration::from_hours(24);
+const MAX_PAUSE: Duration = Duration::from_hours(24);
 /// The usual [`Terms::longest_answer`]: a page of a thousand orders with items has a few MiB.
-pub const LONGEST_PAGE: usize = 32 * 1024 * 1024;
+pub const MAX_PAGE: usize = 32 * 1024 * 1024;
 /// The longest response of an API that returns only a few lines; the rest is not read.
-pub const LONGEST_REPLY: usize = 64 * 1024;
+pub const MAX_REPLY: usize = 64 * 1024;
 /// A body gets one more second per this many bytes: a slow line is not a silent server.
 const BYTES_PER_SECOND: u64 = 256 * 1024;
 
@@ -100,7 +100,7 @@ impl Terms {
             backoff: Backoff::doubling(Duration::ZERO, Duration::ZERO),
             request_timeout,
             longest_wait: Duration::ZERO,
-            longest_answer: LONGEST_REPLY,
+            longest_answer: MAX_REPLY,
             calls_per_second: 0.0,
             burst: 1,
             rule: no_rule,
@@ -424,7 +424,7 @@ impl Api {
     /// Applies the response's wait before anything else is done with it. Returns the wait.
     async fn heed(&self, response: &Response) -> Option<Duration> {
         let mut pause = (self.terms.rule)(response.status(), response.headers(), Self::machine_time())?;
-        pause.wait = pause.wait.min(LONGEST_PAUSE);
+        pause.wait = pause.wait.min(MAX_PAUSE);
         self.trace(|| format!("no call for {} ms: {}", pause.wait.as_millis(), pause.reason));
         self.destination.block(pause.wait, &pause.reason);
         if pause.is_block

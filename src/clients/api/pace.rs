@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use url::Url;
 
-use super::LONGEST_PAUSE;
+use super::MAX_PAUSE;
 
 static DESTINATIONS: LazyLock<Mutex<HashMap<String, Arc<Destination>>>> = LazyLock::new(Mutex::default);
 
@@ -40,7 +40,7 @@ impl Destination {
     }
 
     pub(super) fn block(&self, wait: Duration, reason: &str) {
-        self.pace().block(Instant::now() + wait.min(LONGEST_PAUSE), reason);
+        self.pace().block(Instant::now() + wait.min(MAX_PAUSE), reason);
     }
 
     pub(super) fn is_blocked(&self) -> bool {
@@ -71,8 +71,7 @@ impl Pace {
             return Go::Now;
         }
         // One call per year is a valid setting too.
-        let each =
-            Duration::try_from_secs_f64(1.0 / rate).map_or(LONGEST_PAUSE, |each| each.min(LONGEST_PAUSE));
+        let each = Duration::try_from_secs_f64(1.0 / rate).map_or(MAX_PAUSE, |each| each.min(MAX_PAUSE));
         let empty_at = self.empty_at.map_or(now, |at| at.max(now));
         self.empty_at = Some(empty_at + each);
         let ahead = empty_at - now;
@@ -140,8 +139,8 @@ mod tests {
     fn wild_numbers_are_long_waits_and_no_panic() {
         let (mut pace, now) = (Pace::default(), Instant::now());
         assert_eq!(pace.next(now, 1e-300, 1), Go::Now);
-        assert_eq!(pace.next(now, 1e-300, 1), Go::After(LONGEST_PAUSE));
-        assert_eq!(pace.next(now, f64::MIN_POSITIVE / 2.0, 1), Go::After(LONGEST_PAUSE * 2));
+        assert_eq!(pace.next(now, 1e-300, 1), Go::After(MAX_PAUSE));
+        assert_eq!(pace.next(now, f64::MIN_POSITIVE / 2.0, 1), Go::After(MAX_PAUSE * 2));
         let destination = Destination::default();
         destination.block(Duration::MAX, "usage");
         assert!(destination.is_blocked());

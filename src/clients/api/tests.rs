@@ -17,10 +17,10 @@ fn terms() -> Terms {
     Terms {
         name: "Test",
         tries: 3,
-        backoff: Backoff::doubling(Duration::from_millis(1), LONGEST_BACKOFF),
+        backoff: Backoff::doubling(Duration::from_millis(1), MAX_BACKOFF),
         request_timeout: Duration::from_secs(5),
         longest_wait: Duration::from_mins(10),
-        longest_answer: LONGEST_PAGE,
+        longest_answer: MAX_PAGE,
         calls_per_second: 0.0,
         burst: 1,
         rule: retry_after,
@@ -156,7 +156,7 @@ async fn a_form_is_sent_once() {
 
 #[tokio::test]
 async fn an_answer_without_an_end_is_not_read_to_it() {
-    let endless = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", LONGEST_PAGE + 1);
+    let endless = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", MAX_PAGE + 1);
     let (result, _) = asked(vec![endless.into_bytes()]).await;
     assert!(result.unwrap_err().to_string().contains("the answer is longer than 32 MiB"));
 }
@@ -263,7 +263,7 @@ async fn a_hurried_call_does_not_pause_long_before_another_attempt() {
     let hour = Duration::from_hours(1);
     let patient = Terms { backoff: Backoff::doubling(hour, hour), ..terms() };
     let api = api_at(&address, patient, None).unwrap();
-    let api = api.hurried(Duration::from_secs(5), Duration::from_millis(5), LONGEST_REPLY);
+    let api = api.hurried(Duration::from_secs(5), Duration::from_millis(5), MAX_REPLY);
     let answered =
         tokio::time::timeout(Duration::from_secs(4), api.send(Call::get("things", &[]), number)).await;
     assert_eq!(answered.unwrap().unwrap().value, 7);
@@ -373,7 +373,7 @@ async fn any_response_counts_for_a_caller_that_judges_it_itself() {
     for (given, quoted, is_whole) in [
         (answer("202 Accepted", "", b""), "HTTP 202", true),
         (answer("400 Bad", "", br#"{"message":"no"}"#), "HTTP 400: no", true),
-        (answer("500 No", "", &b"x".repeat(2 * LONGEST_REPLY)), "HTTP 500: xxx", false),
+        (answer("500 No", "", &b"x".repeat(2 * MAX_REPLY)), "HTTP 500: xxx", false),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf".to_vec(), "HTTP 200: half", false),
     ] {
         let (address, _) = server(vec![given]);
@@ -382,7 +382,7 @@ async fn any_response_counts_for_a_caller_that_judges_it_itself() {
         let heard = api.exchange(Call::post("x", &[])).await.unwrap();
         assert!(heard.quoted().starts_with(quoted), "{}", heard.quoted());
         assert_eq!(heard.is_whole(), is_whole, "{quoted}");
-        assert!(heard.body.len() <= LONGEST_REPLY);
+        assert!(heard.body.len() <= MAX_REPLY);
     }
 }
 

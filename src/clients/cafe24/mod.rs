@@ -14,7 +14,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, Header
 use serde_json::value::RawValue;
 
 pub use super::api::ApiError;
-use super::api::{Address, Answered, Api, Blocks, Call, Decoded, LONGEST_BACKOFF, LONGEST_PAGE, Terms};
+use super::api::{Address, Answered, Api, Blocks, Call, Decoded, MAX_BACKOFF, MAX_PAGE, Terms};
 use crate::backoff::Backoff;
 use crate::context::Context;
 use crate::failure::Failure;
@@ -175,10 +175,10 @@ fn api(cx: &Context, name: &'static str, account: &str) -> Result<Api, Failure> 
     let terms = Terms {
         name,
         tries: settings.tries(),
-        backoff: Backoff::doubling(settings.backoff(), LONGEST_BACKOFF),
+        backoff: Backoff::doubling(settings.backoff(), MAX_BACKOFF),
         request_timeout: settings.request_timeout(),
         longest_wait: settings.longest_wait(),
-        longest_answer: LONGEST_PAGE,
+        longest_answer: MAX_PAGE,
         calls_per_second: settings.calls_per_second(),
         burst: BURST,
         rule: throttle::rule,

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::{authorise_hint, korean_time};
-use crate::clients::api::{Api, ApiError, Call, Decoded, LONGEST_REPLY};
+use crate::clients::api::{Api, ApiError, Call, Decoded, MAX_REPLY};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::mask::Secret;
@@ -26,12 +26,12 @@ const TRIES: u32 = 3;
 /// The longest token that is taken: it becomes a header, and Cafe24's have under a hundred characters.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
 /// No token is believed to be good for longer.
-const LONGEST_LIFETIME: TimeDelta = TimeDelta::days(3_650);
+const MAX_LIFETIME: TimeDelta = TimeDelta::days(3_650);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(12);
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
+const MAX_WAIT: Duration = Duration::from_secs(5);
 /// How long all attempts together may take, each with a wait before it.
-pub const LONGEST_ASKING: Duration =
-    Duration::from_secs((REQUEST_TIMEOUT.as_secs() + LONGEST_WAIT.as_secs()) * TRIES as u64);
+pub const MAX_ASKING: Duration =
+    Duration::from_secs((REQUEST_TIMEOUT.as_secs() + MAX_WAIT.as_secs()) * TRIES as u64);
 /// A separate name and pace: the throttles are those of the Admin API.
 const NAME: &str = "Cafe24 OAuth";
 
@@ -92,7 +92,7 @@ impl Oauth {
             })
         };
         Ok(Self {
-            api: super::api(cx, NAME, account)?.hurried(REQUEST_TIMEOUT, LONGEST_WAIT, LONGEST_REPLY),
+            api: super::api(cx, NAME, account)?.hurried(REQUEST_TIMEOUT, MAX_WAIT, MAX_REPLY),
             account: account.to_owned(),
             client_id: secret(settings.client_id_variable())?,
             client_secret: secret(settings.client_secret_variable())?,
@@ -176,8 +176,7 @@ impl Tokens {
     /// ours, and ours decides when it expires.
     #[must_use]
     fn on_our_clock(self, now: DateTime<Utc>) -> Self {
-        let until =
-            |end: DateTime<Utc>| now + (end - self.issued_at).clamp(TimeDelta::zero(), LONGEST_LIFETIME);
+        let until = |end: DateTime<Utc>| now + (end - self.issued_at).clamp(TimeDelta::zero(), MAX_LIFETIME);
         Self {
             access_expires_at: until(self.access_expires_at),
             refresh_expires_at: until(self.refresh_expires_at),
@@ -304,7 +303,7 @@ mod tests {
         }
         let answer = ANSWER.replace("2026-08-15T13:50:00.000", "9998-12-31T23:00:00Z");
         let tokens = Tokens::from_answer(answer.as_bytes()).unwrap().on_our_clock(now);
-        assert_eq!(tokens.refresh_expires_at, now + LONGEST_LIFETIME);
+        assert_eq!(tokens.refresh_expires_at, now + MAX_LIFETIME);
         let answer = ANSWER.replace("\"AT2\"", &format!("\"{}\"", "A".repeat(MAX_TOKEN_BYTES + 1)));
         assert!(Tokens::from_answer(answer.as_bytes()).is_err());
     }

@@ -102,11 +102,11 @@ pub struct Refund {
 }
 
 /// No shop has a longer key, and an index accepts no more than some thousand bytes.
-const LONGEST_KEY: usize = 200;
+const MAX_KEY: usize = 200;
 /// How much of a value a message quotes.
-const LONGEST_QUOTE: usize = 60;
+const MAX_QUOTE: usize = 60;
 /// Lines of an order: a wholesale order has hundreds.
-const MOST_LINES: usize = 10_000;
+const MAX_LINES: usize = 10_000;
 
 /// A record's fields.
 pub struct Fields(Map<String, Value>);
@@ -172,7 +172,7 @@ impl Fields {
     fn optional_key(&self, name: &str) -> Read<Option<String>> {
         let key = self.text(name)?;
         match &key {
-            Some(key) if key.chars().count() > LONGEST_KEY => {
+            Some(key) if key.chars().count() > MAX_KEY => {
                 Err(format!("`{name}`: `{}` is too long for a key", quoted(key)))
             }
             _ => Ok(key),
@@ -207,7 +207,7 @@ impl Fields {
     /// An amount in minor units.
     fn amount(&self, name: &str, currency: &str) -> Read<Option<i64>> {
         let Some(text) = self.text(name)? else { return Ok(None) };
-        if text.len() > LONGEST_QUOTE {
+        if text.len() > MAX_QUOTE {
             return Err(format!("`{name}`: `{}` is not an amount", quoted(&text)));
         }
         let amount = parse_major(&text, currency).map_err(|error| format!("`{name}`: {error}"))?;
@@ -265,7 +265,7 @@ fn bad(fields: &Fields, key: &str, problem: String) -> BadRecord {
 
 /// A value, or its beginning.
 fn quoted(text: &str) -> String {
-    match text.char_indices().nth(LONGEST_QUOTE) {
+    match text.char_indices().nth(MAX_QUOTE) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }
@@ -412,8 +412,8 @@ fn read_lines(fields: &Fields, currency: &str) -> Read<Vec<OrderLine>> {
         Some(Value::Array(items)) => items,
         Some(_) => return Err("`items` is not a list".to_owned()),
     };
-    if items.len() > MOST_LINES {
-        return Err(format!("has {} items, more than {MOST_LINES}", items.len()));
+    if items.len() > MAX_LINES {
+        return Err(format!("has {} items, more than {MAX_LINES}", items.len()));
     }
     let mut lines: Vec<OrderLine> = Vec::with_capacity(items.len());
     let mut keys = HashSet::with_capacity(items.len());
@@ -718,8 +718,8 @@ mod tests {
             let items: Vec<Value> = (0..count).map(item).collect();
             changed(|order| drop(order.insert("items".into(), items.into())))
         };
-        assert_eq!(with(MOST_LINES).expect("an order").lines.len(), MOST_LINES);
-        assert_eq!(with(MOST_LINES + 1).expect_err("it is bad").problem, "has 10001 items, more than 10000");
+        assert_eq!(with(MAX_LINES).expect("an order").lines.len(), MAX_LINES);
+        assert_eq!(with(MAX_LINES + 1).expect_err("it is bad").problem, "has 10001 items, more than 10000");
     }
 
     #[test]

@@ -22,7 +22,7 @@ use super::wire::{Break, Wire};
 /// How much is sent under one time limit, and buffered while the mail is sent.
 const BLOCK_BYTES: usize = 64 * 1024;
 /// LOGIN asks for the name and the password; a server that keeps asking is given up on.
-const MOST_CHALLENGES: usize = 3;
+const MAX_CHALLENGES: usize = 3;
 /// A server that closes in the middle of a mail has often said why. This is how long we wait for that.
 const LAST_WORDS_LIMIT: Duration = Duration::from_secs(1);
 /// "Service not available, closing transmission channel", at any time.
@@ -30,7 +30,7 @@ const CLOSING: u16 = 421;
 /// "Start mail input".
 const GO_AHEAD: u16 = 354;
 /// No line of a mail is longer (RFC 5322 section 2.1.1), with room for a dot before and one after.
-const LONGEST_LINE_BYTES: usize = 1_008;
+const MAX_LINE_BYTES: usize = 1_008;
 
 /// What the server offers (RFC 5321 section 4.1.1.1).
 #[derive(Debug, Default)]
@@ -138,7 +138,7 @@ impl SmtpConnection {
             || Stop::Refused(format!("`{server}` asks for something other than AUTH {mechanism} does"));
         let begin = Auth::new(mechanism, credentials.clone(), None).map_err(|_| unexpected())?;
         let mut reply = self.ask_for_all(Step::Auth, &begin).await?;
-        for _ in 0..MOST_CHALLENGES {
+        for _ in 0..MAX_CHALLENGES {
             if reply.code != 334 {
                 break;
             }
@@ -316,7 +316,7 @@ impl SmtpConnection {
     /// The mail itself and the final dot, with another dot added to lines that begin with one (RFC 5321 section
     /// 4.5.2). After an error the server does not have the final dot: it is the end of the last block.
     async fn transmit(&mut self, mail: &[u8]) -> Result<(), Ended> {
-        let mut block = Vec::with_capacity(mail.len().min(BLOCK_BYTES) + LONGEST_LINE_BYTES);
+        let mut block = Vec::with_capacity(mail.len().min(BLOCK_BYTES) + MAX_LINE_BYTES);
         for line in mail.split_inclusive(|byte| *byte == b'\n') {
             if line.starts_with(b".") {
                 block.push(b'.');

@@ -18,9 +18,9 @@ use super::classify::Step;
 use super::reply::Reply;
 
 /// RFC 5321 section 4.5.3.1.5 allows 512 octets; servers send more.
-const LONGEST_REPLY_LINE_BYTES: usize = 8 * 1024;
+const MAX_REPLY_LINE_BYTES: usize = 8 * 1024;
 /// A reply without an end is not read to it.
-const MOST_REPLY_LINES: usize = 200;
+const MAX_REPLY_LINES: usize = 200;
 
 /// A connection to a server, encrypted or not.
 #[derive(Debug)]
@@ -167,7 +167,7 @@ impl Wire {
             let line = self.next_line().await?;
             let (code, is_more, text) = Reply::parse_line(&line).ok_or(Break::Gibberish)?;
             let reply = reply.get_or_insert_with(|| Reply { code, lines: Vec::new() });
-            if reply.code != code || reply.lines.len() >= MOST_REPLY_LINES {
+            if reply.code != code || reply.lines.len() >= MAX_REPLY_LINES {
                 return Err(Break::Gibberish);
             }
             reply.lines.push(text);
@@ -184,7 +184,7 @@ impl Wire {
                 return Ok(self.received.drain(..=looked_at + end).collect());
             }
             looked_at = self.received.len();
-            if looked_at > LONGEST_REPLY_LINE_BYTES {
+            if looked_at > MAX_REPLY_LINE_BYTES {
                 return Err(Break::Gibberish);
             }
             let count = match &mut self.stream {

@@ -13,7 +13,7 @@ const TICKS: f64 = 5.0;
 /// Days between two labels under a chart.
 const LABELLED_DAYS: usize = 7;
 /// A chart has no room for more days; only the last ones are drawn.
-const MOST_DAYS: usize = 1_000;
+const MAX_DAYS: usize = 1_000;
 
 /// How charts look on a page or in a picture.
 pub(super) struct ChartLook<'a> {
@@ -96,7 +96,7 @@ impl ChartLook<'_> {
             sheet.draw_text(label, self.label, label_top, (edges.0, left - self.axis_gap), Align::Right)?;
         }
 
-        let skipped = chart.days.len().saturating_sub(MOST_DAYS);
+        let skipped = chart.days.len().saturating_sub(MAX_DAYS);
         let days = &chart.days[skipped..];
         let slot = (edges.1 - left) / count(days.len().max(1));
         self.draw_days(sheet, days, locale, (left, edges.1), top + self.height + self.label_gaps.0)?;

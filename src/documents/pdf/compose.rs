@@ -21,7 +21,7 @@ use crate::locale::Locale;
 use crate::printable::{cleaned, shortened};
 
 /// A longer document is refused: nobody reads it, and it would take minutes.
-const MOST_PAGES: usize = 2_000;
+const MAX_PAGES: usize = 2_000;
 /// The longest title in the outline, in the file's properties, or read out for a chart.
 const MAX_OUTLINE_CHARACTERS: usize = 500;
 /// Between the title and the facts below it, in points; and so on.
@@ -50,7 +50,7 @@ const ROW_INSET: f32 = 0.52;
 const WIDE_CHART: f32 = 110.0;
 const NARROW_CHART: f32 = 80.0;
 /// A row taller than this share of a page is split across pages instead of moved to the next one.
-const TALLEST_WHOLE_ROW: f32 = 0.8;
+const MAX_UNSPLIT_ROW: f32 = 0.8;
 /// A heading stays on the same page as at least this many rows of its table.
 const ROWS_WITH_HEADING: f32 = 2.0;
 
@@ -144,8 +144,8 @@ impl Composer<'_> {
         if self.stop.load(Ordering::Relaxed) {
             anyhow::bail!("stopped");
         }
-        if self.file.page_count() == MOST_PAGES {
-            return Err(Failure::failed(format!("it would have more than {MOST_PAGES} pages"))
+        if self.file.page_count() == MAX_PAGES {
+            return Err(Failure::failed(format!("it would have more than {MAX_PAGES} pages"))
                 .hint("write it as csv or xlsx")
                 .into());
         }
@@ -377,7 +377,7 @@ impl Composer<'_> {
                 let room = self.bottom() - self.y - 2.0 * inset - style.height_of(1);
                 let fitting = if room < 0.0 { 0 } else { whole(room / (LINE_PITCH * style.size)) + 1 };
                 // A row that fits on a page is not split; a longer one fills the page.
-                let fits_a_page = height < (self.bottom() - self.style.page.top) * TALLEST_WHOLE_ROW;
+                let fits_a_page = height < (self.bottom() - self.style.page.top) * MAX_UNSPLIT_ROW;
                 if !is_on_new_page && (fitting == 0 || (is_first && fits_a_page)) {
                     self.end_panel(panel);
                     self.end_page()?;

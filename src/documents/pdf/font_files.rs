@@ -15,11 +15,11 @@ use read_fonts::{FontData, FontRead as _};
 use super::FontFolders;
 
 /// The most font files considered; no real system has as many.
-const MOST_FILES: usize = 10_000;
+const MAX_FILES: usize = 10_000;
 /// The depth of nested folders searched; no package nests deeper.
-const MOST_LEVELS: usize = 8;
+const MAX_LEVELS: usize = 8;
 /// The largest table read to answer a question, in bytes; a `cmap` of every Chinese character has some 300,000.
-const LARGEST_TABLE: u32 = 8_000_000;
+const MAX_TABLE: u32 = 8_000_000;
 /// The first font of a collection represents all of them: they differ in shape, not in coverage.
 const COLLECTION: &[u8] = b"ttcf";
 /// The weights of running text and of bold text (OS/2 `usWeightClass`).
@@ -99,12 +99,12 @@ impl FontFiles {
             let mut paths = Vec::new();
             for folder in folders.own.iter().chain(&folders.system) {
                 let mut found = Vec::new();
-                collect(folder, MOST_LEVELS, &mut found);
+                collect(folder, MAX_LEVELS, &mut found);
                 // The order of the file system must not change a document.
                 found.sort_by_cached_key(|path| preference(path));
                 paths.append(&mut found);
             }
-            paths.truncate(MOST_FILES);
+            paths.truncate(MAX_FILES);
             paths
                 .into_iter()
                 .map(|path| FontFile { path, directory: None, coverage: None, weight: None })
@@ -118,7 +118,7 @@ fn collect(folder: &Path, levels: usize, found: &mut Vec<PathBuf>) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
         let path = entry.path();
-        if found.len() >= MOST_FILES {
+        if found.len() >= MAX_FILES {
             return;
         }
         let extension =
@@ -216,7 +216,7 @@ impl FontFile {
 
     fn table(&mut self, tag: [u8; 4]) -> Option<Vec<u8>> {
         let &(offset, length) = self.directory().get(&Tag::new(&tag))?;
-        read_at(&mut File::open(&self.path).ok()?, offset, length.min(LARGEST_TABLE))
+        read_at(&mut File::open(&self.path).ok()?, offset, length.min(MAX_TABLE))
     }
 }
 

@@ -25,7 +25,7 @@ const BUILT_IN_REGULAR: &[u8] = include_bytes!("../../../fonts/NotoSansCJKjp-Reg
 /// The same characters in bold.
 const BUILT_IN_BOLD: &[u8] = include_bytes!("../../../fonts/NotoSansCJKjp-Bold.otf");
 /// The largest font file that is opened, in bytes: those of all Chinese characters have some 20 MB.
-const LARGEST_FONT: u64 = 64_000_000;
+const MAX_FONT: u64 = 64_000_000;
 /// Stands for a character that no font has.
 const REPLACEMENT: char = '\u{25a1}';
 
@@ -185,7 +185,7 @@ impl Fonts {
         if let Some(opened) = self.opened.get(&file) {
             return *opened;
         }
-        let face = read_regular(self.files.path(file), LARGEST_FONT)
+        let face = read_regular(self.files.path(file), MAX_FONT)
             .ok()
             .and_then(|data| Face::new(Cow::Owned(data), 0).ok())
             .map(|face| self.add(face));

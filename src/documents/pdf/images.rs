@@ -9,9 +9,9 @@ use crate::failure::Failure;
 use crate::files::read_regular;
 
 /// The largest picture, in bytes of its file.
-const LARGEST_FILE: u64 = 8_000_000;
+const MAX_FILE: u64 = 8_000_000;
 /// The largest picture, in bytes of its pixels.
-const LARGEST_PIXELS: usize = 64_000_000;
+const MAX_PIXELS: usize = 64_000_000;
 
 /// A picture.
 pub(super) struct Logo {
@@ -28,7 +28,7 @@ pub(super) struct Logo {
 /// Reads a PNG or JPEG file.
 pub(super) fn read_logo(path: &Path) -> anyhow::Result<Logo> {
     let read = || {
-        let bytes = read_regular(path, LARGEST_FILE)?;
+        let bytes = read_regular(path, MAX_FILE)?;
         if bytes.starts_with(b"\x89PNG") {
             png(&bytes)
         } else if bytes.starts_with(b"\xff\xd8") {
@@ -47,9 +47,9 @@ pub(super) fn read_logo(path: &Path) -> anyhow::Result<Logo> {
 fn png(bytes: &[u8]) -> anyhow::Result<Logo> {
     let mut decoder = png::Decoder::new(Cursor::new(bytes));
     decoder.set_transformations(png::Transformations::normalize_to_color8());
-    decoder.set_limits(png::Limits { bytes: LARGEST_PIXELS });
+    decoder.set_limits(png::Limits { bytes: MAX_PIXELS });
     let mut reader = decoder.read_info().context("not a PNG")?;
-    let size = reader.output_buffer_size().filter(|size| *size <= LARGEST_PIXELS);
+    let size = reader.output_buffer_size().filter(|size| *size <= MAX_PIXELS);
     let mut buffer = vec![0; size.context("it is too large")?];
     let info = reader.next_frame(&mut buffer).context("a damaged PNG")?;
     buffer.truncate(info.buffer_size());

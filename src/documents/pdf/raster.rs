@@ -12,7 +12,7 @@ use super::fonts::{Face, Fonts};
 use super::scene::{Colour, Mark, Point};
 
 /// The depth of composite glyphs; no font nests deeper.
-const MOST_LEVELS: usize = 6;
+const MAX_LEVELS: usize = 6;
 
 /// An RGB picture.
 pub(super) struct Pixels {
@@ -222,7 +222,7 @@ fn outline(face: &Face, glyph: u16, pen: &mut Pen<'_>) -> anyhow::Result<()> {
         pen.close();
         return Ok(());
     }
-    true_type(&font, glyph, pen, MOST_LEVELS)
+    true_type(&font, glyph, pen, MAX_LEVELS)
 }
 
 fn true_type(font: &FontRef<'_>, glyph: GlyphId, pen: &mut Pen<'_>, levels: usize) -> anyhow::Result<()> {

@@ -11,7 +11,7 @@ pub(super) const CAPITALS: f32 = 0.733;
 pub(super) const LINE_PITCH: f32 = CAPITALS + 0.55;
 
 /// No line of a page has room for more characters.
-const MOST_ON_A_LINE: usize = 1_000;
+const MAX_LINE_CHARACTERS: usize = 1_000;
 
 /// A text fits into a width this much smaller than its own, since sums of fractions are not exact.
 const ROUNDING: f32 = 0.01;
@@ -148,7 +148,7 @@ impl Sheet<'_> {
         align: Align,
     ) -> anyhow::Result<()> {
         let width = edges.1 - edges.0;
-        let text = &*shortened(text, MOST_ON_A_LINE);
+        let text = &*shortened(text, MAX_LINE_CHARACTERS);
         let mut line = text::set_line(self.fonts, text, style.weight)?;
         if line.width * style.size > width + ROUNDING {
             let ellipsis = self.width_of("…", style)?;

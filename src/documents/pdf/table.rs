@@ -17,15 +17,15 @@ const PORTRAIT_CHARACTERS: usize = 96;
 /// The space between columns, in characters.
 const COLUMN_MARGIN: usize = 2;
 /// Text columns wrap, so they count for no more than this when the page is chosen, in characters.
-const WIDEST_TEXT: usize = 30;
+const MAX_TEXT: usize = 30;
 /// A text column is not squeezed below this, at 10 points.
-const LEAST_TEXT: f32 = 90.0;
+const MIN_TEXT: f32 = 90.0;
 /// A heading in Japanese may break anywhere, but not into single characters: this much at 10 points stays together.
-const LEAST_JAPANESE: f32 = 40.0;
+const MIN_JAPANESE: f32 = 40.0;
 /// Each column gets up to this many times the font size of spare width; the first text column gets the rest.
-const MOST_SPARE: f32 = 1.6;
+const MAX_SPARE: f32 = 1.6;
 /// A heading of a figure column stays on one line unless it is wider than this many times the figures.
-const WIDEST_HEADING: f32 = 1.5;
+const MAX_HEADING: f32 = 1.5;
 /// The step from one font size to the next smaller one.
 const SIZE_STEP: f32 = 0.5;
 /// The size that columns are measured at.
@@ -86,7 +86,7 @@ impl ShownTable {
             // Headings wrap between their words.
             let word = column.label.split(' ').map(UnicodeWidthStr::width).max().unwrap_or(0);
             let cells = self.rows.iter().filter_map(|row| row.cells.get(index)).map(|cell| cell.width());
-            cells.chain([word]).max().unwrap_or(0).min(WIDEST_TEXT) + COLUMN_MARGIN
+            cells.chain([word]).max().unwrap_or(0).min(MAX_TEXT) + COLUMN_MARGIN
         };
         self.columns.iter().enumerate().map(width).sum::<usize>() > PORTRAIT_CHARACTERS
     }
@@ -178,14 +178,14 @@ impl ShownTable {
                 // A word in katakana is read as a whole.
                 let is_breakable =
                     phrase.chars().any(|c| matches!(c, '\u{3040}'..='\u{309f}' | '\u{3400}'..='\u{9fff}'));
-                heading = heading.max(if is_breakable { width.min(LEAST_JAPANESE) } else { width });
+                heading = heading.max(if is_breakable { width.min(MIN_JAPANESE) } else { width });
             }
             let least_and_wish = cells.max(heading);
             needs.push(if column.is_figure || column.is_date {
                 let label = sheet.width_of(&column.label, style)?;
-                Need { least: least_and_wish, most: least_and_wish.max(label.min(WIDEST_HEADING * cells)) }
+                Need { least: least_and_wish, most: least_and_wish.max(label.min(MAX_HEADING * cells)) }
             } else {
-                Need { least: heading.max(cells.min(LEAST_TEXT)), most: least_and_wish }
+                Need { least: heading.max(cells.min(MIN_TEXT)), most: least_and_wish }
             });
         }
         Ok(needs)
@@ -215,7 +215,7 @@ impl ShownTable {
             } else {
                 // Spare width goes to the first text column, except for a little that keeps figures apart.
                 let spare = room - most;
-                let each = (spare / count(group.len())).min(MOST_SPARE * size);
+                let each = (spare / count(group.len())).min(MAX_SPARE * size);
                 let rest = spare - each * count(group.len());
                 own_most + each + if place == taker { rest } else { 0.0 }
             };

@@ -11,7 +11,7 @@ use super::scene::{Glyph, GlyphRun};
 use crate::printable::shortened;
 
 /// A longer text is cut and ends in an ellipsis. This many characters fill some six pages.
-const LONGEST_TEXT: usize = 20_000;
+const MAX_TEXT: usize = 20_000;
 
 /// One line of a text, from left to right.
 #[derive(Clone, Debug, Default)]
@@ -60,7 +60,7 @@ pub(super) fn set_lines(
     weight: Weight,
     width: f32,
 ) -> anyhow::Result<Vec<TextLine>> {
-    let text = shortened(text, LONGEST_TEXT);
+    let text = shortened(text, MAX_TEXT);
     let text = text.as_ref();
     let whole = set_line(fonts, text, weight)?;
     if whole.width <= width {
@@ -89,7 +89,7 @@ pub(super) fn set_broken_line(fonts: &mut Fonts, text: &str, weight: Weight) -> 
 
 /// How wide a text is on one line, in em.
 pub(super) fn width_of(fonts: &mut Fonts, text: &str, weight: Weight) -> anyhow::Result<f32> {
-    Ok(set_line(fonts, &shortened(text, LONGEST_TEXT), weight)?.width)
+    Ok(set_line(fonts, &shortened(text, MAX_TEXT), weight)?.width)
 }
 
 /// Where each character cluster begins, and how far it moves the pen, in reading order.
@@ -384,7 +384,7 @@ mod tests {
         let lines = set_lines(&mut fonts, &text, Weight::Regular, 30.0).unwrap();
         let characters: usize =
             lines.iter().flat_map(|line| &line.runs).map(|run| run.text.chars().count()).sum();
-        assert!(characters <= LONGEST_TEXT + 1, "{characters}");
+        assert!(characters <= MAX_TEXT + 1, "{characters}");
         assert!(lines.last().unwrap().runs.last().unwrap().text.ends_with('…'));
     }
 }

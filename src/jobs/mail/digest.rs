@@ -34,7 +34,7 @@ const KIND: &str = "digest";
 /// A week, because it runs once a week. Overlapping periods do no harm: the ledger knows what was sent.
 const DAYS: u64 = 7;
 /// Nobody reads more summaries than this.
-const MOST_ARTICLES: i64 = 10;
+const MAX_ARTICLES: i64 = 10;
 
 /// Arguments of `mail digest`.
 #[derive(Debug, Clone, clap::Args)]
@@ -43,7 +43,7 @@ pub struct Args {
     #[arg(long, value_name = "DAY", allow_hyphen_values = true)]
     since: Option<String>,
     /// Include at most this many articles in a digest, the newest ones
-    #[arg(long, value_name = "COUNT", default_value_t = MOST_ARTICLES, value_parser = clap::value_parser!(i64).range(1..=50))]
+    #[arg(long, value_name = "COUNT", default_value_t = MAX_ARTICLES, value_parser = clap::value_parser!(i64).range(1..=50))]
     most_articles: i64,
     #[command(flatten)]
     malls: MallArgs,

@@ -169,7 +169,7 @@ fn table(mails: &[Listed], time_zone: Tz) -> Table {
             text("recipient", "To"),
             text("subject", "Subject"),
             text("status", "Status"),
-            number("attempts", "Tries").wide_only(),
+            number("attempts", "Attempts").wide_only(),
             text("at", "Due or ended"),
             text("last_reply", "Last reply").wide_only(),
         ],

@@ -102,7 +102,7 @@ fn text(
             match mail.priority {
                 1 => "urgent",
                 3 => "bulk",
-                _ => "usual",
+                _ => "normal",
             }
             .to_owned(),
         ),

@@ -54,9 +54,9 @@ pub enum MallCommand {
 /// Add a mall or change an existing one
 #[derive(Debug, clap::Args)]
 pub struct AddArgs {
-    /// The code by which files and flags name it
+    /// Its code in files and flags
     code: String,
-    /// Its name
+    /// Its display name
     #[arg(long)]
     name: Option<String>,
     /// Its time zone (default: `BATCHCTL_TZ`)

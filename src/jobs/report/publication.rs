@@ -275,7 +275,7 @@ pub fn font_folders(cx: &Context) -> FontFolders {
 /// Warns of characters that are drawn as empty squares in a PDF or a picture, and names the remedy.
 pub fn missing_characters(missing: &[char]) -> String {
     format!(
-        "no font has {}, drawn as an empty square: install one that has, or name its folder in pdf.font_dirs of \
+        "no font has {}, drawn as an empty square: install a font that has them, or name its folder in pdf.font_dirs of \
          batchctl.toml",
         pdf::name_missing(missing)
     )

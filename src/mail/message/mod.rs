@@ -14,9 +14,9 @@ use super::dkim::DkimSigner;
 use super::outgoing::{Attachment, Content, OutgoingMail};
 
 /// RFC 5322 section 2.1.1, without the CRLF.
-const LONGEST_LINE_OCTETS: usize = 998;
+const MAX_LINE_OCTETS: usize = 998;
 /// Longer headers are a mistake or an attack; servers truncate them at some length (Postfix at 100 KB in total).
-const LONGEST_HEADER_BYTES: usize = 8_000;
+const MAX_HEADER_BYTES: usize = 8_000;
 
 /// Headers that this program writes itself, in lower case. All of `content-…` is refused.
 const OUR_HEADERS: [&str; 16] = [
@@ -116,11 +116,8 @@ fn refuse_breaks(what: &str, text: &str) -> Result<(), String> {
 }
 
 fn refuse_length(what: &str, text: &str) -> Result<(), String> {
-    if text.len() > LONGEST_HEADER_BYTES {
-        return Err(format!(
-            "{what} has {} bytes; a header holds at most {LONGEST_HEADER_BYTES}",
-            text.len()
-        ));
+    if text.len() > MAX_HEADER_BYTES {
+        return Err(format!("{what} has {} bytes; a header holds at most {MAX_HEADER_BYTES}", text.len()));
     }
     Ok(())
 }
@@ -141,7 +138,7 @@ fn message_id(content: &Content) -> Result<&str, String> {
         .and_then(|rest| rest.strip_suffix('>'))
         .and_then(|inner| inner.split_once('@'))
         .is_some_and(|(left, right)| !left.is_empty() && !right.is_empty() && !right.contains('@'))
-        && id.len() <= LONGEST_LINE_OCTETS - "Message-ID: ".len()
+        && id.len() <= MAX_LINE_OCTETS - "Message-ID: ".len()
         && id.bytes().all(|byte| byte.is_ascii_graphic())
         && !id[1..id.len() - 1].contains(['<', '>']);
     if is_valid { Ok(id) } else { Err("the Message-ID is not of the form `<left@right>`".to_owned()) }
@@ -245,7 +242,7 @@ fn file(attachment: &Attachment, is_inline: bool) -> Result<SinglePart, String> 
     refuse_breaks("the media type of an attachment", &attachment.content_type)?;
     let content_type = ContentType::parse(&attachment.content_type)
         .ok()
-        .filter(|_| attachment.content_type.len() <= LONGEST_LINE_OCTETS / 2)
+        .filter(|_| attachment.content_type.len() <= MAX_LINE_OCTETS / 2)
         .ok_or("the media type of an attachment is not valid")?;
     let content = Body::new_with_encoding(attachment.bytes.clone(), ContentTransferEncoding::Base64)
         .map_err(|_| "an attachment cannot be encoded")?;
@@ -272,9 +269,9 @@ fn refuse_bad_lines(bytes: &[u8]) -> Result<(), String> {
     while !rest.is_empty() {
         let end = rest.iter().position(|byte| *byte == b'\n').ok_or("its last line is not terminated")?;
         let line = rest[..end].strip_suffix(b"\r").ok_or("it has a line that ends in a bare LF")?;
-        if line.len() > LONGEST_LINE_OCTETS {
+        if line.len() > MAX_LINE_OCTETS {
             return Err(format!(
-                "it has a line of {} octets; at most {LONGEST_LINE_OCTETS} are allowed",
+                "it has a line of {} octets; at most {MAX_LINE_OCTETS} are allowed",
                 line.len()
             ));
         }

@@ -13,7 +13,7 @@ use crate::locale::Locale;
 use super::{Category, FrontMatter, Prepared, SUBJECT, Templates, filters};
 
 /// Gmail clips a mail after 102 KB.
-const LARGEST_HTML_BYTES: usize = 100 * 1024;
+const MAX_HTML_BYTES: usize = 100 * 1024;
 
 /// How serious a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,7 +99,7 @@ impl Templates {
             match self.render_prepared(name, locale, prepared, &variables) {
                 Ok(mail) => {
                     if let Some(html) = &mail.html
-                        && html.len() > LARGEST_HTML_BYTES
+                        && html.len() > MAX_HTML_BYTES
                     {
                         findings.push(Finding::warning(format!(
                             "{name}.{locale}.html renders to {} KB of HTML: Gmail clips a mail after 102 KB",

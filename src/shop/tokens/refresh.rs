@@ -7,8 +7,8 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::clients::cafe24::PLATFORM;
-use crate::clients::cafe24::oauth::{LONGEST_ASKING, Oauth, OauthError, Tokens};
-use crate::context::{Context, LONGEST_END, Unfinished};
+use crate::clients::cafe24::oauth::{MAX_ASKING, Oauth, OauthError, Tokens};
+use crate::context::{Context, MAX_END, Unfinished};
 use crate::db::Db;
 use crate::failure::{Failure, one_line};
 use crate::values;
@@ -32,7 +32,7 @@ const NEW_PAIR: Unfinished =
     Unfinished { what: "a new pair of tokens", if_lost: "its mall may have to be authorised again" };
 /// The process waits for as long as all attempts of one refresh take, and some to store it.
 const _: () =
-    assert!(LONGEST_ASKING.as_secs() + STORE_PAUSE.as_secs() * (STORE_TRIES as u64) < LONGEST_END.as_secs());
+    assert!(MAX_ASKING.as_secs() + STORE_PAUSE.as_secs() * (STORE_TRIES as u64) < MAX_END.as_secs());
 
 /// Replaces the pair of this version with a new one, or waits for the process that is doing so.
 pub struct Refresher {

@@ -52,7 +52,7 @@ fn an_order_that_the_shop_does_not_return_stays_open(shops: &Shops) {
     shops
         .batchctl(["runs", "retry", "1"])
         .run()
-        .exits(3)
+        .exits(1)
         .says("order 20261119-0000002: the shop does not return it");
 
     let open = shops.open_errors();

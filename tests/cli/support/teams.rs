@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::webhook::{Answer, Request, Webhook};
 
 /// The largest message that Teams accepts, in total.
-const MOST_BYTES: usize = 28 * 1024;
+const MAX_BYTES: usize = 28 * 1024;
 
 /// A workflow of this path and signature.
 pub(crate) const PATH: &str =
@@ -38,7 +38,7 @@ fn check(request: &Request) -> Result<(), Answer> {
     if request.method != "POST" || request.path != PATH {
         return Err(error(401, "DirectApiAuthorizationRequired", "The signature is missing or wrong"));
     }
-    if request.body.len() > MOST_BYTES {
+    if request.body.len() > MAX_BYTES {
         return Err(error(413, "RequestEntityTooLarge", "Request Entity Too Large"));
     }
     if request.header("content-type") != Some("application/json") {

@@ -10,7 +10,7 @@ use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 /// Keys held in memory: 16 bytes each, 8 MiB. The rest goes to a temporary file.
 const HELD_KEYS: usize = 512 * 1024;
 /// More duplicates than this do not mean a mistake but a file of another kind.
-const MOST_DUPLICATES: usize = 10_000;
+const MAX_DUPLICATES: usize = 10_000;
 
 /// The keys seen so far, by their 64-bit hash: with ten million keys, two different keys collide in one of 370,000
 /// files.
@@ -99,7 +99,7 @@ impl Found {
         keys.sort_unstable();
         for same in keys.chunk_by(|first, second| first.0 == second.0).filter(|same| same.len() > 1) {
             for (place, (_, line)) in same.iter().enumerate() {
-                if self.lines.len() < MOST_DUPLICATES {
+                if self.lines.len() < MAX_DUPLICATES {
                     let other = same[usize::from(place == 0)].1;
                     self.lines.insert(*line, other);
                 } else {

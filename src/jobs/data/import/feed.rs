@@ -164,13 +164,13 @@ impl<K: FileKind> PassState<'_, K> {
                 self.take(&record[..length])?;
                 length = 0;
             }
-            if length == K::MOST_LINES {
+            if length == K::MAX_LINES {
                 return Err(Failure::bad_input(format!(
                     "failed to read `{}`: line {}: the {} has more than {} lines",
                     source.path.display(),
                     line.line(),
                     K::NOUNS.0,
-                    K::MOST_LINES
+                    K::MAX_LINES
                 ))
                 .into());
             }
@@ -189,7 +189,7 @@ impl<K: FileKind> PassState<'_, K> {
 
     /// Whether a line belongs to the same record as the one before.
     fn continues(&self, first: &Record, next: &Record) -> bool {
-        if K::MOST_LINES == 1 {
+        if K::MAX_LINES == 1 {
             return false;
         }
         let (first, next) = (self.layout.fields(first), self.layout.fields(next));
@@ -263,7 +263,7 @@ impl<K: FileKind> PassState<'_, K> {
 
 /// What is wrong with a duplicate record.
 pub(super) fn duplicate_problem<K: FileKind>(other_line: u64) -> String {
-    let advice = if K::MOST_LINES > 1 { ": its lines have to be consecutive" } else { "" };
+    let advice = if K::MAX_LINES > 1 { ": its lines have to be consecutive" } else { "" };
     format!("the same {} is also on line {other_line}{advice}", K::NOUNS.0)
 }
 

@@ -16,7 +16,7 @@ use crate::shop::malls::Mall;
 use super::reader::Record;
 
 /// No real field is longer; an unclosed quote or a wrong delimiter produces longer ones.
-const LONGEST_FIELD_CHARACTERS: usize = 10_000;
+const MAX_FIELD_CHARACTERS: usize = 10_000;
 /// Decimals of a second that both databases store.
 const SUBSECOND_DIGITS: u16 = 6;
 /// Earlier years are placeholders of systems without NULL, or two-digit years.
@@ -109,7 +109,9 @@ impl Layout {
             let wanted = config.columns.get(column.name).map_or(column.name, |name| name.trim());
             let place = header.iter().position(|name| name == wanted);
             let is_required = column.is_required || (index == MALL && mall.is_none());
-            if place.is_none() && is_required {
+            // Whoever maps a column expects it: reading it as empty would make wrong figures without a word.
+            let is_mapped = config.columns.contains_key(column.name);
+            if place.is_none() && (is_required || is_mapped) {
                 missing.push((column.name, wanted));
             }
             places.push(place);
@@ -172,6 +174,9 @@ fn missing_columns(
     }
     match missing {
         [("mall", _)] if wants_mall => failure.hint("name the mall of the whole file with --mall CODE"),
+        _ if missing.iter().any(|(ours, wanted)| ours != wanted) => failure.hint(
+            "correct the names in batchctl.toml, [import.KIND.columns], or remove the columns that the file does not have",
+        ),
         _ => failure
             .hint("map the file's column names in batchctl.toml: [import.KIND.columns] ours = \"theirs\""),
     }
@@ -212,8 +217,8 @@ impl<'r> Fields<'r> {
     /// A text that may be empty.
     pub(super) fn optional_text(&self, column: usize) -> Parsed<Option<&'r str>> {
         let raw = self.raw(column);
-        if raw.len() > LONGEST_FIELD_CHARACTERS && raw.chars().count() > LONGEST_FIELD_CHARACTERS {
-            return Err(self.wrong(column, &format!("is longer than {LONGEST_FIELD_CHARACTERS} characters")));
+        if raw.len() > MAX_FIELD_CHARACTERS && raw.chars().count() > MAX_FIELD_CHARACTERS {
+            return Err(self.wrong(column, &format!("is longer than {MAX_FIELD_CHARACTERS} characters")));
         }
         let meant = self.meant(column);
         Ok((!meant.is_empty()).then_some(meant))

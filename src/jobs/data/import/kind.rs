@@ -76,7 +76,7 @@ pub(super) trait FileKind: 'static {
     /// The noun for one record and for several.
     const NOUNS: (&'static str, &'static str);
     /// How many lines a record may have.
-    const MOST_LINES: usize;
+    const MAX_LINES: usize;
     /// Whether stored data decides if a line is good, so that the first pass needs the database too.
     const LOOKS_UP: bool;
 

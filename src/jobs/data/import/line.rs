@@ -157,7 +157,7 @@ const fn place(index: usize) -> usize {
 
 impl<K: LineKind> FileKind for K {
     const NOUNS: (&'static str, &'static str) = K::NOUNS;
-    const MOST_LINES: usize = 1;
+    const MAX_LINES: usize = 1;
     const LOOKS_UP: bool = false;
 
     type Rows = Bulk<StagedLine<'static, K>>;

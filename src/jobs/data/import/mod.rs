@@ -366,7 +366,7 @@ fn too_many_duplicates<K: FileKind>(file: &ImportedFile, lines: usize) -> Failur
         file.source.path.display(),
         K::NOUNS.1
     ))
-    .hint(if K::MOST_LINES > 1 {
+    .hint(if K::MAX_LINES > 1 {
         format!(
             "the lines of each {} have to be consecutive: sort the file by `{}`",
             K::NOUNS.0,

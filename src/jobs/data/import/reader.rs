@@ -14,11 +14,11 @@ use crate::failure::Failure;
 use crate::text_encoding::{DecodingReader, MalformedText, TextEncoding};
 
 /// No shop's export has more columns; a file that does is something else.
-const MOST_COLUMNS: usize = 2_000;
+const MAX_COLUMNS: usize = 2_000;
 /// Bytes of decoded text that are split at a time: they stay in the processor's cache.
 const BUFFER_BYTES: usize = 64 * 1024;
 /// No line of an export is longer; an unclosed quote would read the rest of the file into memory.
-const LONGEST_RECORD_BYTES: usize = 1024 * 1024;
+const MAX_RECORD_BYTES: usize = 1024 * 1024;
 /// Bytes read at a time to hash a file.
 const HASH_BUFFER_BYTES: usize = 256 * 1024;
 
@@ -47,9 +47,9 @@ impl Source {
         if !reader.next_record(&mut header)? {
             return Err(Failure::bad_input(format!("`{}` is empty: it has no header", self.path.display())));
         }
-        if header.len() > MOST_COLUMNS {
+        if header.len() > MAX_COLUMNS {
             return Err(Failure::bad_input(format!(
-                "`{}` has {} columns, more than {MOST_COLUMNS}",
+                "`{}` has {} columns, more than {MAX_COLUMNS}",
                 self.path.display(),
                 header.len()
             ))
@@ -224,11 +224,11 @@ impl Reader {
             field_count += fields;
             match result {
                 ReadRecordResult::InputEmpty => {}
-                ReadRecordResult::OutputFull if self.output.len() < LONGEST_RECORD_BYTES => {
+                ReadRecordResult::OutputFull if self.output.len() < MAX_RECORD_BYTES => {
                     is_closed = false;
                     self.output.resize(self.output.len() * 2, 0);
                 }
-                ReadRecordResult::OutputEndsFull if self.ends.len() < LONGEST_RECORD_BYTES => {
+                ReadRecordResult::OutputEndsFull if self.ends.len() < MAX_RECORD_BYTES => {
                     is_closed = false;
                     self.ends.resize(self.ends.len() * 2, 0);
                 }
@@ -389,7 +389,7 @@ mod tests {
         assert!(read(b"a,b\n1,\0\n")[0].contains("line 2: there is a NUL character"));
         assert!(read(b"a\0,\0b\0\n")[0].contains("UTF-16"));
         assert!(read(b"a,b\n1,\x82\n")[0].contains("line 2 is not valid utf-8"));
-        let open_quote = [b"a,b\n\"".as_slice(), &vec![b'x'; 3 * LONGEST_RECORD_BYTES]].concat();
+        let open_quote = [b"a,b\n\"".as_slice(), &vec![b'x'; 3 * MAX_RECORD_BYTES]].concat();
         assert!(read(&open_quote)[0].contains("line 2: the line is longer than 1 MiB"));
     }
 }

@@ -55,7 +55,7 @@ struct Mismatch {
 
 impl FileKind for Refunds {
     const NOUNS: (&'static str, &'static str) = ("refund", "refunds");
-    const MOST_LINES: usize = 1;
+    const MAX_LINES: usize = 1;
     const LOOKS_UP: bool = true;
 
     type Rows = Bulk<StagedRefund<'static>>;

@@ -63,7 +63,7 @@ pub(super) struct Lined<K>(PhantomData<K>);
 impl<K: RecordKind> FileKind for Lined<K> {
     const NOUNS: (&'static str, &'static str) = K::NOUNS;
     // A record is held in memory as a whole; a wholesale order has hundreds of lines.
-    const MOST_LINES: usize = 2_000;
+    const MAX_LINES: usize = 2_000;
     const LOOKS_UP: bool = false;
 
     type Rows = WithLines<K::Staged>;

@@ -371,7 +371,7 @@ pub(super) async fn release(db: &mut Db, run: i64) -> anyhow::Result<u64> {
 }
 
 /// A mail that was in transit when this many processes died is probably the cause: it waits for a person.
-const MOST_DEATHS: i64 = 20;
+const MAX_DEATHS: i64 = 20;
 
 /// Reclaims the mails that dead runs held. A mail that one of them was sending may have arrived: it becomes UNKNOWN,
 /// and depending on the configuration it is sent again or waits for a person. Returns those, and whether they wait. A
@@ -394,7 +394,7 @@ pub(super) async fn recover(
          WHERE {abandoned} AND status = 'SENDING'
          RETURNING id, is_held"
     );
-    Ok(db.fetch_all(&is_unknown, values![now, rule == OnUnknown::Hold, MOST_DEATHS]).await?)
+    Ok(db.fetch_all(&is_unknown, values![now, rule == OnUnknown::Hold, MAX_DEATHS]).await?)
 }
 
 /// Suppresses all mail to an address.
@@ -565,7 +565,7 @@ mod tests {
     async fn a_mail_that_many_processes_died_over_waits_for_a_person(db: &mut TestDb) {
         queue(db, 2, LONG_AGO).await;
         let mut is_held = Vec::new();
-        for _ in 0..=MOST_DEATHS {
+        for _ in 0..=MAX_DEATHS {
             let run = db.run_that_is(Status::Running).await;
             assert_eq!(claim_as(db, run, 1).await, [1]);
             let begun = Change { attempts: 1, ..Change::to(1, SENDING) };

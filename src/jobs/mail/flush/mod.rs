@@ -42,7 +42,7 @@ const ATTEMPTS: u32 = 3;
 const BACKOFF: Duration = Duration::from_mins(5);
 /// The factor by which each pause is longer than the one before.
 const BACKOFF_GROWTH: u32 = 4;
-const LONGEST_BACKOFF: Duration = Duration::from_hours(24);
+const MAX_BACKOFF: Duration = Duration::from_hours(24);
 /// The jitter of pauses in percent, so that mails that were deferred together do not come back together.
 const JITTER_PERCENT: u32 = 20;
 /// Prepared mails that wait for a sender.
@@ -50,7 +50,7 @@ const READY: usize = 64;
 /// How often the run's row and its list of errors are written.
 const BOOKKEEPING: Duration = Duration::from_secs(1);
 /// Longer than most servers need for a mail.
-const LONGEST_MARGIN: Duration = Duration::from_mins(2);
+const MAX_MARGIN: Duration = Duration::from_mins(2);
 /// How long the outcome of one mail waits for those of the others.
 const GATHERING: Duration = Duration::from_millis(1);
 /// After this many refusals in a row that blame the sender, going on would only hurt its reputation.
@@ -163,7 +163,7 @@ impl Policy {
             backoff: Backoff {
                 first: config.backoff.unwrap_or(BACKOFF),
                 factor: BACKOFF_GROWTH,
-                longest: LONGEST_BACKOFF,
+                longest: MAX_BACKOFF,
                 jitter: Jitter::Percent(JITTER_PERCENT),
             },
             on_unknown: config.on_unknown,
@@ -563,7 +563,7 @@ impl Flush {
 /// How long before its deadline a run starts no more mails: those in transit finish, and no mail is left with an
 /// unknown outcome. The next run does the rest.
 fn margin(deadline: Duration) -> Duration {
-    (deadline / 10).min(LONGEST_MARGIN)
+    (deadline / 10).min(MAX_MARGIN)
 }
 
 /// The key of a mail in the list of errors.

@@ -34,7 +34,7 @@ use crate::shop::tokens::TokenStore;
 const SKIP_LIMIT: SkipLimit = SkipLimit::Count(100);
 
 /// The most records that a page has (Cafe24's own limit).
-const MOST_RECORDS: u32 = 1000;
+const MAX_RECORDS: u32 = 1000;
 /// Records per commit when each is requested by its key, which takes one call per member.
 const NAMED_AT_ONCE: usize = 100;
 
@@ -71,7 +71,7 @@ pub struct Args {
     #[arg(long, value_name = "DAY|INSTANT", allow_hyphen_values = true, requires = "from")]
     to: Option<String>,
     /// Records per page, from 10 to 1000
-    #[arg(long, value_name = "N", default_value_t = MOST_RECORDS, value_parser = parse_page_size)]
+    #[arg(long, value_name = "N", default_value_t = MAX_RECORDS, value_parser = parse_page_size)]
     page_size: u32,
     /// Malls in parallel, from 1 to 100 (default: `cafe24.concurrency`, 10)
     #[arg(long, value_name = "N", value_parser = parse_concurrency)]
@@ -227,8 +227,8 @@ impl Args {
 }
 
 fn parse_page_size(text: &str) -> Result<u32, String> {
-    let size = text.parse().ok().filter(|size| (10..=MOST_RECORDS).contains(size));
-    size.ok_or_else(|| format!("write a number from 10 to {MOST_RECORDS}, Cafe24's maximum"))
+    let size = text.parse().ok().filter(|size| (10..=MAX_RECORDS).contains(size));
+    size.ok_or_else(|| format!("write a number from 10 to {MAX_RECORDS}, Cafe24's maximum"))
 }
 
 /// Each mall takes about three database connections.

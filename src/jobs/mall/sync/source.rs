@@ -16,11 +16,11 @@ use super::cursor::{Cursor, Place, Rules, Span, Window};
 /// Pages that wait to be stored. One is enough to keep both sides busy, and limits memory.
 const PAGES_AHEAD: usize = 1;
 /// Values in a comma-separated list (Cafe24's own limit).
-const MOST_NUMBERS: usize = 100;
+const MAX_NUMBERS: usize = 100;
 /// Refunds per page (Cafe24's own limit).
-const MOST_REFUNDS: u32 = 500;
+const MAX_REFUNDS: u32 = 500;
 /// A call may span three months, the shortest of which have 89 days.
-const LONGEST_WINDOW: TimeDelta = TimeDelta::days(89);
+const MAX_WINDOW: TimeDelta = TimeDelta::days(89);
 
 /// A list of a domain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,17 +95,17 @@ impl List {
         match self {
             Self::Members => Rules { noun: "members", most_offset: 8_000, longest: None, walks: true },
             Self::Orders(_) => {
-                Rules { noun: "orders", most_offset: 15_000, longest: Some(LONGEST_WINDOW), walks: false }
+                Rules { noun: "orders", most_offset: 15_000, longest: Some(MAX_WINDOW), walks: false }
             }
             Self::Refunds => {
-                Rules { noun: "refunds", most_offset: 15_000, longest: Some(LONGEST_WINDOW), walks: false }
+                Rules { noun: "refunds", most_offset: 15_000, longest: Some(MAX_WINDOW), walks: false }
             }
         }
     }
 
     fn limit(self, page_size: u32) -> u32 {
         match self {
-            Self::Refunds => page_size.min(MOST_REFUNDS),
+            Self::Refunds => page_size.min(MAX_REFUNDS),
             Self::Members | Self::Orders(_) => page_size,
         }
     }
@@ -299,15 +299,15 @@ impl Source {
     async fn orders(&self, numbers: &[String]) -> anyhow::Result<Page> {
         let list = List::Orders(OrderTime::Ordered);
         let mut page = Page::default();
-        for numbers in numbers.chunks(MOST_NUMBERS) {
+        for numbers in numbers.chunks(MAX_NUMBERS) {
             let query = [
                 ("order_id", numbers.join(",")),
                 ("embed", "items".to_owned()),
                 ("shop_no", self.shop_no.to_string()),
-                ("limit", MOST_NUMBERS.to_string()),
+                ("limit", MAX_NUMBERS.to_string()),
             ];
             let answer = self.api.list("orders", "orders", &query).await?;
-            refuse_overfull(answer.records.len(), MOST_NUMBERS)?;
+            refuse_overfull(answer.records.len(), MAX_NUMBERS)?;
             // The earliest time applies to all: a record must not appear newer than it is.
             page.as_of = page.as_of.into_iter().chain([answer.as_of]).min();
             for record in &answer.records {

@@ -499,7 +499,7 @@ mod tests {
             anyhow::Ok(db.fetch_all::<(String, i64)>(sql, values![]).await?)
         });
         let read = reading.await.unwrap();
-        // None of the page's records is stored yet, so there is nothing to read.
-        assert_eq!(read, [("members".to_owned(), 0), ("orders".to_owned(), 0)]);
+        // Once through a small table is a good plan; once for each record of the page would be 160,000 rows.
+        assert!(read.iter().all(|(_, rows)| *rows < 20 * PAGE), "{read:?}");
     }
 }

@@ -22,7 +22,7 @@ use super::status::{days_left, is_ending};
 pub struct Args {
     #[command(flatten)]
     malls: MallArgs,
-    /// Also renew young tokens
+    /// Also renew tokens that are not due yet
     #[arg(long)]
     all: bool,
 }
@@ -32,7 +32,7 @@ impl Job for Args {
         name: "mall token refresh",
         summary: "Renew the tokens of malls before they expire",
         details: "A refresh token is valid for two weeks and is replaced by each refresh. A mall whose token cannot be \
-                  renewed is a failed item each night, with the days left.",
+                  renewed is reported as failed each night, with the days remaining.",
         page: Some("docs/cafe24.md"),
         schedule: Some("20 3 * * *"),
         deadline: minutes(30),

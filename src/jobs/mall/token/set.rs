@@ -9,7 +9,7 @@ use crate::mask::Secret;
 use crate::shop::tokens::{self, Keys};
 
 /// More than any OAuth response has.
-const MOST_BYTES: u64 = 64 * 1024;
+const MAX_BYTES: u64 = 64 * 1024;
 
 /// Arguments of `mall token set`.
 #[derive(Debug, clap::Args)]
@@ -42,7 +42,7 @@ pub(super) async fn set(cx: &Context, args: &Args) -> anyhow::Result<()> {
 
 fn read() -> anyhow::Result<Secret> {
     let mut text = String::new();
-    std::io::stdin().take(MOST_BYTES).read_to_string(&mut text).map_err(|error| {
+    std::io::stdin().take(MAX_BYTES).read_to_string(&mut text).map_err(|error| {
         Failure::bad_input(format!("failed to read the tokens from stdin: {}", error.kind()))
     })?;
     Ok(Secret::new(text.trim()))

@@ -131,8 +131,8 @@ fn hidden(counts: &[i64], min_cell: i64, also: impl Fn(usize) -> bool) -> Vec<bo
 
 /// Whether a channel's name may identify a person: shops put the address or number of a referrer there.
 fn is_personal(name: &str) -> bool {
-    const LONGEST_NUMBER: usize = 6;
-    name.contains(['@', '＠']) || name.chars().filter(|c| c.is_numeric()).count() > LONGEST_NUMBER
+    const MAX_NUMBER: usize = 6;
+    name.contains(['@', '＠']) || name.chars().filter(|c| c.is_numeric()).count() > MAX_NUMBER
 }
 
 /// Withholds small cells, and others with them.

@@ -46,7 +46,7 @@ pub struct Args {
 impl Report for Args {
     const SPEC: JobSpec = JobSpec {
         name: "report weekly-signups",
-        summary: "Report how many members joined each mall last week, by channel, only as counts",
+        summary: "Report how many members joined each mall last week, by channel (counts only)",
         details: "Members who requested erasure are not counted. Small groups are merged, so that nobody can be \
                   recognised.",
         page: Some("docs/weekly-signups.md"),

@@ -27,7 +27,7 @@ const MEMBERS_THEN: &str = include_str!("members_then.sql");
 /// Arguments of `stats refresh`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// Take it for this day (default: today, the only day whose state can be counted)
+    /// Take the snapshot for this day (default: today, the only day whose state can be counted)
     #[arg(long, value_name = "DAY", allow_hyphen_values = true)]
     date: Option<String>,
     /// For a past day, reconstruct what can be reconstructed: members by status

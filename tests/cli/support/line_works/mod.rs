@@ -22,7 +22,7 @@ pub(crate) const PRIVATE_KEY: &str = include_str!("private.pem");
 const PUBLIC_KEY: &str = "tests/cli/support/line_works/public.pem";
 
 /// The maximum length of a text message.
-const MOST_CHARACTERS: usize = 2000;
+const MAX_CHARACTERS: usize = 2000;
 
 /// A server with one service account and one bot. Only the last token that it issued is valid.
 pub(crate) fn start() -> Webhook {
@@ -132,7 +132,7 @@ fn check_message(request: &Request, token: u32) -> Result<(), Answer> {
     }
     let content = &request.json()["content"];
     let text = content["text"].as_str().unwrap_or_default();
-    if content["type"] != "text" || text.is_empty() || text.encode_utf16().count() > MOST_CHARACTERS {
+    if content["type"] != "text" || text.is_empty() || text.encode_utf16().count() > MAX_CHARACTERS {
         return Err(error(400, "INVALID_PARAMETER"));
     }
     Ok(())

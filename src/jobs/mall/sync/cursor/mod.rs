@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::failure::Failure;
 
 /// The number of times a window is read again before the run fails because its list keeps changing.
-const MOST_RESTARTS: u32 = 20;
+const MAX_RESTARTS: u32 = 20;
 
 /// A span of time, both ends included, to the second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -219,9 +219,9 @@ impl Window {
     }
 
     fn restart(&self, page: &[Place], rules: &Rules) -> Result<Step, Failure> {
-        if self.restarts >= MOST_RESTARTS {
+        if self.restarts >= MAX_RESTARTS {
             return Err(Failure::try_later(format!(
-                "the list of {} changed {MOST_RESTARTS} times while it was read",
+                "the list of {} changed {MAX_RESTARTS} times while it was read",
                 rules.noun
             ))
             .hint("try again when the shop is less busy, or with a shorter period"));
