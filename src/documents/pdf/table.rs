@@ -206,7 +206,8 @@ impl ShownTable {
         if least > room {
             return None;
         }
-        let taker = group.iter().position(|index| !self.columns[*index].is_figure).unwrap_or(0);
+        let is_text = |column: &ShownColumn| !column.is_figure && !column.is_date && !column.is_currency;
+        let taker = group.iter().position(|index| is_text(&self.columns[*index])).unwrap_or(0);
         let widths = group.iter().enumerate().map(|(place, &index)| {
             let Need { least: own_least, most: own_most } = needs[index];
             let (own_least, own_most) = (own_least * scale, own_most * scale);
