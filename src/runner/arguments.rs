@@ -21,6 +21,8 @@ pub struct Arguments {
     /// The job's name: the words of the subcommand.
     job: &'static str,
     arguments: Vec<Argument>,
+    /// Whether completed instances are run again.
+    is_rerun: bool,
 }
 
 /// One argument of the subcommand.
@@ -97,13 +99,13 @@ impl Arguments {
             .filter(|argument| !NOT_REPEATED.contains(&argument.get_id().as_str()))
             .map(|argument| Argument::of(argument).given_in(matches))
             .collect();
-        Self { job, arguments }
+        Self { job, arguments, is_rerun: false }
     }
 
     /// A subcommand without arguments.
     #[cfg(test)]
     pub(super) fn none(job: &'static str) -> Self {
-        Self { job, arguments: Vec::new() }
+        Self { job, arguments: Vec::new(), is_rerun: false }
     }
 
     /// The job's name.
@@ -197,11 +199,19 @@ impl Arguments {
         self
     }
 
+    /// The same arguments for a command that failed before it could run completed instances again: its retry has to.
+    pub(super) fn rerun(self, is_rerun: bool) -> Self {
+        Self { is_rerun, ..self }
+    }
+
     /// The words of the command line, without the program: the job, its flags, and what is not a flag.
     pub fn words(&self) -> Vec<String> {
         let mut words: Vec<String> = self.job.split(' ').map(str::to_owned).collect();
         for argument in &self.arguments {
             argument.print_flag(&mut words);
+        }
+        if self.is_rerun {
+            words.push("--rerun".to_owned());
         }
         let positional = self.arguments.iter().filter(|argument| argument.flag.is_none());
         let values: Vec<String> =

@@ -149,6 +149,8 @@ impl dyn AnyJob + '_ {
         let mut options = self.options().clone();
         options.retry_of = Some(retry.run);
         options.rerun |= retry.rerun;
+        // A stored line never has it: whoever wrote it there asks for nothing to be done.
+        options.dry_run = false;
         options.on_overlap = retry.on_overlap.or(options.on_overlap);
         execute(cx, self, &options).await
     }

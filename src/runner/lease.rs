@@ -16,6 +16,9 @@ use crate::values;
 use super::history::{self, EXECUTION_COLUMNS, Execution, Status};
 use super::process::ProcessIdentity;
 
+/// However short the lease is, a transaction may pause for this long.
+const MIN_IDLE_IN_TRANSACTION: Duration = Duration::from_secs(5);
+
 /// The result of trying to acquire a lease.
 pub(super) enum Acquired {
     /// The run may work.
@@ -99,7 +102,7 @@ pub(super) async fn acquire(db: &mut Db, request: &Request<'_>) -> anyhow::Resul
             execution.items_failed = earlier.items_failed;
         }
         execution.id = history::insert(db, &execution).await?;
-        introduce(db, request.identity, Some(execution.id)).await?;
+        introduce(db, request.identity, Some(execution.id), request.lease).await?;
         if let Some(earlier) = &resumed_from {
             // The item errors follow the work to the run that finishes it, or the finished run would look whole.
             db.execute(
@@ -213,15 +216,20 @@ async fn bury_dead_runs(
 }
 
 /// Tells PostgreSQL whose connection this is, for people who look into `pg_stat_activity` and for [`disconnect`]:
-/// which process's, and which run's, if it serves one.
+/// which process's, and which run's, if it serves one. And has the server end a transaction that stands still for as
+/// long as a lease: its process is frozen, or its host is gone, and it would keep its locks from whoever takes over.
 pub(super) async fn introduce(
     db: &mut Db,
     identity: &ProcessIdentity,
     run: Option<i64>,
+    lease: Duration,
 ) -> anyhow::Result<()> {
     if db.kind() == Kind::Postgres {
         let name = connection_name(&identity.host, identity.pid, identity.started_ticks, run);
-        db.execute("SELECT set_config('application_name', $1, FALSE)", values![name]).await?;
+        let idle = lease.max(MIN_IDLE_IN_TRANSACTION).as_millis().to_string();
+        let sql = "SELECT set_config('application_name', $1, FALSE),
+                          set_config('idle_in_transaction_session_timeout', $2, FALSE)";
+        db.execute(sql, values![name, idle]).await?;
     }
     Ok(())
 }

@@ -38,6 +38,7 @@ pub use run::Run;
 /// ends all of them, and with them the locks that they hold.
 pub async fn open_connection(cx: &Context, run: i64) -> anyhow::Result<Db> {
     let mut db = cx.db().await?;
-    lease::introduce(&mut db, &process::ProcessIdentity::own(), Some(run)).await?;
+    let lease = cx.config.lease().lease();
+    lease::introduce(&mut db, &process::ProcessIdentity::own(), Some(run), lease).await?;
     Ok(db)
 }

@@ -345,6 +345,7 @@ impl<'a> Run<'a> {
                     )
                     .await?;
                 anyhow::ensure!(owned == 1, Interruption::LeaseLost);
+                failpoint::reach(&cx.config, "at-commit");
                 Ok((result, written))
             })
             .await;

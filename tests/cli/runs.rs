@@ -123,6 +123,19 @@ fn a_run_that_fails_before_its_instances_are_known_leaves_a_row(shop: &TradingSh
         shop.sql("SELECT instance_key, status, exit_code, command_line FROM batch_execution"),
         [["", "FAILED", "1", &line]]
     );
+
+    // A retry of a rerun that never came to it has to be one: it replaces figures that are stored already.
+    std::fs::remove_file(shop.path("reports")).unwrap();
+    shop.batchctl(NIGHTLY).run().succeeds();
+    shop.write("reports", "");
+    let rerun = ["report", "daily-sales", "--rerun", "--format", "csv", "--out", "reports"];
+    shop.batchctl(rerun).run().exits(1);
+    std::fs::remove_file(shop.path("reports")).unwrap();
+    let failed = shop.scalar("SELECT MAX(id) FROM batch_execution");
+    shop.batchctl(["runs", "retry", &failed]).run().succeeds();
+    let attempts =
+        "SELECT MAX(attempt) FROM batch_execution WHERE instance_key <> '' AND status = 'COMPLETED'";
+    assert_eq!(shop.scalar(attempts), "2");
 }
 
 fn wrong_usage_leaves_no_row(shop: &TradingShop) {

@@ -216,13 +216,21 @@ impl FontFile {
 
     fn table(&mut self, tag: [u8; 4]) -> Option<Vec<u8>> {
         let &(offset, length) = self.directory().get(&Tag::new(&tag))?;
-        read_at(&mut File::open(&self.path).ok()?, offset, length.min(MAX_TABLE))
+        read_at(&mut open(&self.path)?, offset, length.min(MAX_TABLE))
     }
+}
+
+/// Opens a font file. A pipe with a font's name would never be opened.
+fn open(path: &Path) -> Option<File> {
+    if !std::fs::metadata(path).ok()?.is_file() {
+        return None;
+    }
+    File::open(path).ok()
 }
 
 /// Reads where a font's tables are; in a collection, those of its first font.
 fn read_directory(path: &Path) -> Option<Directory> {
-    let mut file = File::open(path).ok()?;
+    let mut file = open(path)?;
     let mut start = 0;
     let head = read_at(&mut file, 0, 16)?;
     if head.starts_with(COLLECTION) {

@@ -14,6 +14,7 @@ use crate::documents::{Document, Format, Table, csv, json, pdf, terminal, xlsx};
 use crate::failure::{Failure, one_line};
 use crate::files::write_atomically;
 use crate::locale::Locale;
+use crate::printable::escaped_lines;
 use crate::text_encoding::{TextEncoding, UnmappableCharacter};
 
 /// The flags of every report.
@@ -186,7 +187,11 @@ impl PublicationArgs {
         let folder = self.folder(cx);
         let rendered = self.render(cx, format, content, folder.is_some()).await?;
         let Some(folder) = folder else {
-            return cx.output.data(&rendered.bytes).context("failed to write to stdout");
+            let bytes = match format {
+                Format::Csv | Format::Json if cx.output.stdout_is_terminal() => for_terminal(rendered.bytes),
+                _ => rendered.bytes,
+            };
+            return cx.output.data(&bytes).context("failed to write to stdout");
         };
         std::fs::create_dir_all(&folder)
             .with_context(|| format!("failed to create the folder `{}`", folder.display()))?;
@@ -280,6 +285,15 @@ pub fn missing_characters(missing: &[char]) -> String {
         pdf::name_missing(missing)
     )
 }
+/// Data that a person looks at on a terminal, which a shop's texts must not control; a program gets it unchanged.
+fn for_terminal(data: Vec<u8>) -> Vec<u8> {
+    match String::from_utf8(data) {
+        Ok(text) => (escaped_lines(&text) + "\n").into_bytes(),
+        // In the encoding of another kind of terminal.
+        Err(other) => other.into_bytes(),
+    }
+}
+
 /// The first failure of two steps, of which the second ran in spite of it; a second one is printed at once, so that it
 /// is not lost.
 pub fn first_failure(

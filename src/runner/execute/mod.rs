@@ -75,6 +75,7 @@ async fn run_all(session: &Session<'_>, worker: &mut Worker<'_>) -> anyhow::Resu
     worker.arguments =
         worker.arguments.clone().spanning(instances.iter().map(|instance| &instance.arguments));
     worker.layout = Layout::of(&instances);
+    worker.has_planned = true;
     let results = run_lanes(session, worker, instances).await?;
     if worker.layout.is_long {
         session.cx.output.status(&format!("{}: {}", session.spec.name, results.tally.sentence()));

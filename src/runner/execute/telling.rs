@@ -82,7 +82,7 @@ impl Worker<'_> {
         let code = ExitCode::of(error);
         report_error(self.session.cx, error);
         if !matches!(code, ExitCode::Usage) && !self.session.options.dry_run {
-            let arguments = self.arguments.clone();
+            let arguments = self.arguments.clone().rerun(self.session.options.rerun && !self.has_planned);
             let subject = Subject { key: "", exclusion_key: None, arguments: &arguments };
             self.leave_row(&subject, code, error).await;
         }

@@ -43,6 +43,8 @@ pub(super) struct Worker<'s> {
     pub(super) run: Option<i64>,
     /// The arguments that repeat a failure outside the runs: those of the whole command, or of its only instance.
     pub(super) arguments: Arguments,
+    /// Whether instances have been planned, so that what follows is about each of them.
+    pub(super) has_planned: bool,
     pub(super) failures: FailureNotes,
     /// The database stopped answering: no further queries are sent.
     pub(super) is_database_gone: bool,
@@ -51,13 +53,14 @@ pub(super) struct Worker<'s> {
 impl<'s> Worker<'s> {
     pub(super) async fn connect(session: &'s Session<'s>) -> anyhow::Result<Self> {
         let mut db = session.cx.db().await?;
-        lease::introduce(&mut db, &session.identity, None).await?;
+        lease::introduce(&mut db, &session.identity, None, session.cx.config.lease().lease()).await?;
         Ok(Self {
             session,
             db,
             layout: Layout::default(),
             run: None,
             arguments: session.job.arguments().resolved(session.cx),
+            has_planned: false,
             failures: FailureNotes::default(),
             is_database_gone: false,
         })
@@ -73,7 +76,8 @@ impl<'s> Worker<'s> {
     /// Replaces a connection that is lost or in an unknown state.
     pub(super) async fn reconnect(&mut self) -> anyhow::Result<()> {
         let mut db = Db::connect(self.session.cx.config.database_url(), false).await?;
-        lease::introduce(&mut db, &self.session.identity, self.run).await?;
+        let lease = self.session.cx.config.lease().lease();
+        lease::introduce(&mut db, &self.session.identity, self.run, lease).await?;
         self.db = db;
         Ok(())
     }

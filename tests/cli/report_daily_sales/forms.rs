@@ -9,11 +9,12 @@ use encoding_rs::{EUC_KR, SHIFT_JIS};
 use serde_json::{Value, json};
 
 use super::{report, runs, sorted, stored};
-use crate::support::{Line, Mall, Order, Refund, Shop, on_both_databases};
+use crate::support::{Database, Line, Mall, Order, Refund, Shop, on_both_databases};
 
 on_both_databases![
     nothing_is_shown_without_a_terminal,
     the_table_is_shown_on_a_terminal,
+    data_on_a_terminal_does_not_control_it,
     csv_is_written_correctly,
     csv_contains_the_figures,
     json_contains_the_figures,
@@ -179,6 +180,21 @@ card                 1      1       11,000          0             500     10,500
 }
 
 // ---------------------------------------------------------------- the same figures in each format
+
+fn data_on_a_terminal_does_not_control_it(shop: &Shop) {
+    two_malls(shop);
+    let char = if shop.database() == Database::Sqlite { "char" } else { "chr" };
+    let hostile = format!("'red ' || {char}(27) || '[31m ' || {char}(8238) || ' tea'");
+    shop.execute(&format!("UPDATE order_items SET product_name = {hostile}"));
+    for format in ["csv", "json"] {
+        let command = ["--format", format, "--out", "-"];
+        let shown = report(shop, &command).run_on_terminal("").succeeds().stdout;
+        assert!(!shown.contains("\u{1b}[31m") && !shown.contains('\u{202e}'), "{shown}");
+        assert!(shown.contains("tea"), "{shown}");
+        let piped = report(shop, &command).run().succeeds().stdout;
+        assert!(piped.contains('\u{202e}'), "a program gets what the shop has: {piped}");
+    }
+}
 
 fn csv_is_written_correctly(shop: &Shop) {
     two_malls(shop);

@@ -69,6 +69,15 @@ fn a_run_frozen_inside_a_chunk_writes_nothing_after_the_take_over() {
 }
 
 #[test]
+fn a_run_frozen_at_its_commit_writes_nothing_after_the_take_over() {
+    // There it has locked its own row, which the next start has to change before it knows of whom it takes over.
+    run_on(Database::Postgres, |shop: &TradingShop| {
+        let frozen = freeze(with_short_lease(shop.batchctl(NIGHTLY)), "at-commit");
+        assert_is_taken_over(shop, frozen);
+    });
+}
+
+#[test]
 fn a_run_frozen_inside_a_chunk_on_sqlite_keeps_the_file_and_continues_when_it_wakes() {
     // A lock on a file ends only with its process: nobody can take over, and so nothing can be done twice.
     run_on(Database::Sqlite, |shop: &TradingShop| {
