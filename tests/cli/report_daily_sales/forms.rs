@@ -571,7 +571,7 @@ fn a_character_that_no_font_has_is_a_warning(shop: &Shop) {
     shop.execute("UPDATE malls SET name = 'ร้าน' WHERE code = 'seoul'");
     report(shop, &["--verbose", "--format", "pdf", "--out", "reports"]).run().succeeds().says(
         "warning: daily-sales-2026-11-19.pdf: no font has `น` (U+0E19), `ร` (U+0E23), `า` (U+0E32), `้` (U+0E49), drawn \
-         as an empty square: install one that has, or name its folder in pdf.font_dirs of batchctl.toml\n",
+         as an empty square: install a font that has them, or name its folder in pdf.font_dirs of batchctl.toml\n",
     );
     // What cannot be seen can still be copied.
     assert!(text_of_pdf(shop, "reports/daily-sales-2026-11-19.pdf").contains("ร้าน"));
