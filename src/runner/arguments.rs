@@ -20,7 +20,7 @@ use super::options::NOT_REPEATED;
 pub struct Arguments {
     /// The job's name: the words of the subcommand.
     job: &'static str,
-    arguments: Vec<Argument>,
+    all: Vec<Argument>,
     /// Whether completed instances are run again.
     is_rerun: bool,
 }
@@ -94,18 +94,18 @@ impl Argument {
 impl Arguments {
     /// The arguments of a subcommand as they were given. `definition` is the subcommand before clap adds its own flags.
     pub(super) fn given(job: &'static str, definition: &clap::Command, matches: &ArgMatches) -> Self {
-        let arguments = definition
+        let all = definition
             .get_arguments()
             .filter(|argument| !NOT_REPEATED.contains(&argument.get_id().as_str()))
             .map(|argument| Argument::of(argument).given_in(matches))
             .collect();
-        Self { job, arguments, is_rerun: false }
+        Self { job, all, is_rerun: false }
     }
 
     /// A subcommand without arguments.
     #[cfg(test)]
     pub(super) fn none(job: &'static str) -> Self {
-        Self { job, arguments: Vec::new(), is_rerun: false }
+        Self { job, all: Vec::new(), is_rerun: false }
     }
 
     /// The job's name.
@@ -124,11 +124,11 @@ impl Arguments {
     }
 
     fn argument(&mut self, id: &str) -> Option<&mut Argument> {
-        self.arguments.iter_mut().find(|argument| argument.id == id)
+        self.all.iter_mut().find(|argument| argument.id == id)
     }
 
     fn value(&self, id: &str) -> Option<&str> {
-        let argument = self.arguments.iter().find(|argument| argument.id == id)?;
+        let argument = self.all.iter().find(|argument| argument.id == id)?;
         argument.given.as_ref()?.first().map(String::as_str)
     }
 
@@ -191,7 +191,7 @@ impl Arguments {
     /// The same arguments with relative paths resolved: a retry from another folder means the files of this command.
     /// `-` is stdin or stdout, not a path.
     fn with_paths_resolved(mut self, working_dir: &Path) -> Self {
-        for argument in self.arguments.iter_mut().filter(|argument| argument.is_path) {
+        for argument in self.all.iter_mut().filter(|argument| argument.is_path) {
             for value in argument.given.iter_mut().flatten().filter(|value| *value != "-") {
                 *value = working_dir.join(&value).to_string_lossy().into_owned();
             }
@@ -207,13 +207,13 @@ impl Arguments {
     /// The words of the command line, without the program: the job, its flags, and what is not a flag.
     pub fn words(&self) -> Vec<String> {
         let mut words: Vec<String> = self.job.split(' ').map(str::to_owned).collect();
-        for argument in &self.arguments {
+        for argument in &self.all {
             argument.print_flag(&mut words);
         }
         if self.is_rerun {
             words.push("--rerun".to_owned());
         }
-        let positional = self.arguments.iter().filter(|argument| argument.flag.is_none());
+        let positional = self.all.iter().filter(|argument| argument.flag.is_none());
         let values: Vec<String> =
             positional.filter_map(|argument| argument.given.clone()).flatten().collect();
         if !values.is_empty() {
