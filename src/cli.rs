@@ -288,4 +288,15 @@ mod tests {
         }
         assert!(arguments_seen > 150, "only {arguments_seen} arguments");
     }
+
+    #[test]
+    fn an_advice_knows_every_group_of_commands() {
+        let mut groups: Vec<String> = Cli::command()
+            .get_subcommands()
+            .filter(|command| command.has_subcommands())
+            .map(|command| command.get_name().to_owned())
+            .collect();
+        groups.sort();
+        assert_eq!(groups, crate::context::GROUPS);
+    }
 }

@@ -10,6 +10,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::error::ConfigError;
+use crate::spelling;
 
 /// The default environment.
 const DEFAULT_ENVIRONMENT: &str = "dev";
@@ -123,6 +124,21 @@ impl Environment {
         }
         variables.remove("BATCHCTL_ENV");
         Ok(Self { name, name_source, variables, warnings })
+    }
+
+    /// Whether it is the one that a command has without `--env`.
+    pub(super) fn is_default(&self) -> bool {
+        self.name == DEFAULT_ENVIRONMENT
+    }
+
+    /// The known environment whose name is most like this one's: one that has a file of its own, or a usual one.
+    pub(super) fn similar(&self, working_dir: &Path) -> Option<String> {
+        let files = std::fs::read_dir(working_dir).into_iter().flatten().flatten();
+        let names =
+            files.filter_map(|entry| entry.file_name().to_str()?.strip_prefix(".env.").map(str::to_owned));
+        let usual = [DEFAULT_ENVIRONMENT, PRODUCTION, "staging"].map(str::to_owned);
+        let known: Vec<String> = names.filter(|name| is_name(name)).chain(usual).collect();
+        spelling::nearest(&self.name, known.iter().map(String::as_str)).map(str::to_owned)
     }
 
     /// The variable, unless it is not set or empty. Empty counts as not set, so that

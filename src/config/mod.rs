@@ -191,6 +191,28 @@ impl Config {
         self.environment.name == PRODUCTION
     }
 
+    /// Whether the environment is the one that a command has without `--env`.
+    pub fn is_default_environment(&self) -> bool {
+        self.environment.is_default()
+    }
+
+    /// Whether the environment has a file of its own, `.env.NAME`.
+    pub fn has_environment_file(&self) -> bool {
+        self.working_dir.join(format!(".env.{}", self.environment())).exists()
+    }
+
+    /// The known environment whose name is most like this one's.
+    pub fn similar_environment(&self) -> Option<String> {
+        self.environment.similar(&self.working_dir)
+    }
+
+    /// The folder of `batchctl.toml`, or where it would be.
+    pub fn folder(&self) -> PathBuf {
+        let name = self.file.as_ref().map_or(DEFAULT_FILE, |file| file.name.as_str());
+        let path = self.working_dir.join(name);
+        path.parent().unwrap_or(&self.working_dir).to_owned()
+    }
+
     /// Where relative paths start.
     pub fn working_dir(&self) -> &Path {
         &self.working_dir

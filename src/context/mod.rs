@@ -22,6 +22,10 @@ use ending::Ending;
 pub use ending::{MAX_END, Unfinished};
 use opened::Opened;
 
+/// The groups of commands, by which a command in an advice is known.
+pub const GROUPS: [&str; 11] =
+    ["cart", "config", "data", "db", "env", "mail", "mall", "report", "runs", "schedule", "stats"];
+
 /// What a command works with. Clones share what is opened, and end together.
 #[derive(Clone)]
 pub struct Context {
@@ -99,28 +103,40 @@ impl Context {
     /// Opens a connection that is ready for work: right environment, schema up to date. A SQLite file is
     /// created and migrated on first use; PostgreSQL only by `db migrate`.
     pub async fn db(&self) -> anyhow::Result<Db> {
-        self.refuse_accidental_prod()?;
+        self.refuse_unknown_environment()?;
         let mut db = Db::connect(self.config.database_url(), true).await?;
         self.make_ready(&mut db).await?;
         Ok(db)
     }
 
-    /// In prod the default database is created only on purpose: a crontab that starts in the wrong folder would find
-    /// no settings, create an empty database there, and run successfully on it every night.
-    fn refuse_accidental_prod(&self) -> anyhow::Result<()> {
-        if !self.config.is_prod() || self.config.is_database_named() {
+    /// Refuses an environment of which nothing is known: a misspelt name, or a crontab that starts in the wrong folder,
+    /// would find no settings, create an empty database there, and run successfully on it every night. In prod a file
+    /// with settings alone is not enough.
+    pub fn refuse_unknown_environment(&self) -> Result<(), Failure> {
+        let config = &self.config;
+        let is_known = config.is_database_named() || config.is_default_environment();
+        if is_known || (config.has_environment_file() && !config.is_prod()) {
             return Ok(());
         }
-        let file = self.config.working_dir().join("batchctl.db");
+        let file = config.working_dir().join("batchctl.db");
         if file.exists() {
             return Ok(());
         }
-        Err(Failure::configuration(format!(
-            "BATCHCTL_DATABASE_URL is not set for `prod`, and there is no `{}`",
+        let name = config.environment();
+        let settings =
+            if config.has_environment_file() { String::new() } else { format!("no `.env.{name}`, ") };
+        let problem = format!(
+            "nothing is known of the environment `{name}`: {settings}no BATCHCTL_DATABASE_URL, and no `{}`",
             file.display()
-        ))
-        .hint("set it in .env.prod, or start in the folder that has it; `batchctl --env prod db migrate` creates a SQLite file here")
-        .into())
+        );
+        let advice = match config.similar_environment() {
+            Some(similar) => format!("did you mean --env {similar}? "),
+            None => String::new(),
+        };
+        Err(Failure::configuration(problem).hint(format!(
+            "{advice}set it in .env.{name}, or start in the folder that has it; \
+             `batchctl --env {name} db migrate` creates a SQLite file here"
+        )))
     }
 
     /// Opens a connection without checking the schema: for `db migrate` and `db check`.
@@ -170,6 +186,26 @@ impl Context {
             .into()),
             _ => Ok(()),
         }
+    }
+
+    /// An advice whose commands are for this environment: pasted as they stand they must not run in another one.
+    pub fn hint(&self, advice: &str) -> String {
+        const PROGRAM: &str = "batchctl ";
+        if self.config.is_default_environment() {
+            return advice.to_owned();
+        }
+        let mut hint = String::with_capacity(advice.len());
+        let mut rest = advice;
+        while let Some(at) = rest.find(PROGRAM) {
+            let (before, after) = rest.split_at(at + PROGRAM.len());
+            hint.push_str(before);
+            let word = after.split([' ', '`']).next().unwrap_or_default();
+            if GROUPS.contains(&word) {
+                hint.push_str(&format!("--env {} ", self.config.environment()));
+            }
+            rest = after;
+        }
+        hint + rest
     }
 
     /// Where relative paths of a command start.

@@ -3,7 +3,8 @@
 use crate::channels;
 use crate::config::{Config, TransportKind, UnsubscribeConfig};
 use crate::context::Context;
-use crate::failure::Failure;
+use crate::documents::pdf;
+use crate::failure::{Failure, one_line};
 use crate::mail::dkim::DkimSigner;
 use crate::mail::outgoing::Gate;
 use crate::mail::template::Templates;
@@ -11,6 +12,7 @@ use crate::mail::unsubscribe::Unsubscribe;
 use crate::severity::Severity;
 use crate::wording::counted;
 
+use super::report::publication::font_folders;
 use super::{data, specs};
 
 /// Check the configuration
@@ -25,6 +27,7 @@ impl ConfigCommand {
     pub fn dispatch(&self, cx: &Context) -> anyhow::Result<()> {
         // An error in a value or a key has already ended the program.
         let mut problems = cx.config.warnings();
+        problems.extend(cx.refuse_unknown_environment().err().map(|failure| failure.message));
         let names: Vec<&str> = specs().map(|spec| spec.name).collect();
         problems.extend(cx.config.unknown_jobs(&names));
         problems.extend(data::import::mapping_problems(cx));
@@ -36,6 +39,10 @@ impl ConfigCommand {
             if !folder.is_dir() {
                 problems.push(format!("the folder `{}` of [pdf] does not exist", folder.display()));
             }
+        }
+        let template_dir = cx.config.pdf_template_dir().filter(|folder| folder.is_dir());
+        if let Err(error) = pdf::check(template_dir.as_deref(), font_folders(cx)) {
+            problems.push(one_line(&error));
         }
         problems.extend(mail_problems(cx));
         problems.dedup();

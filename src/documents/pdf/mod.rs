@@ -33,7 +33,7 @@ mod text;
 #[cfg(feature = "pdf")]
 mod writer;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -41,6 +41,8 @@ use chrono::DateTime;
 use chrono_tz::Tz;
 
 use super::Document;
+#[cfg(feature = "pdf")]
+use crate::locale::Locale;
 
 /// Whether this build makes PDFs, and pictures of charts.
 pub const IS_BUILT_IN: bool = cfg!(feature = "pdf");
@@ -74,6 +76,24 @@ pub struct Pdf {
     pub bytes: Vec<u8>,
     /// The characters that no font has: each is drawn as an empty square.
     pub missing: Vec<char>,
+}
+
+/// Checks a style without a document: its keys, its logo and its fonts.
+#[cfg(feature = "pdf")]
+pub fn check(template_dir: Option<&Path>, mut folders: FontFolders) -> anyhow::Result<()> {
+    let style = style::Style::load(template_dir)?;
+    folders.own.extend(style.folder.clone());
+    fonts::Fonts::new(Locale::En, &style.fonts.families, folders)?;
+    if let Some(logo) = &style.logo.file {
+        images::read_logo(logo)?;
+    }
+    Ok(())
+}
+
+/// Nothing to check: no style is used.
+#[cfg(not(feature = "pdf"))]
+pub fn check(_template_dir: Option<&Path>, _folders: FontFolders) -> anyhow::Result<()> {
+    Ok(())
 }
 
 /// Makes a PDF; the same input and fonts give the same bytes.
