@@ -1,6 +1,6 @@
 //! Schedules as in crontab(5): five fields. `croner` alone would accept more than cron does.
 
-use chrono::DateTime;
+use chrono::{DateTime, TimeDelta, Utc};
 use croner::errors::CronError;
 use croner::parser::{CronParser, Seconds, Year};
 
@@ -43,6 +43,14 @@ pub fn check(schedule: &str) -> Result<(), String> {
     }
 }
 
+/// Whether a schedule's next two times are at most this far apart. One that is not valid never comes round.
+pub fn comes_round_within(schedule: &str, span: TimeDelta, now: DateTime<Utc>) -> bool {
+    let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
+    let Ok(cron) = parser.parse(schedule) else { return false };
+    let Ok(next) = cron.find_next_occurrence(&now, false) else { return false };
+    cron.find_next_occurrence(&next, false).is_ok_and(|after| after - next <= span)
+}
+
 /// Whether a field holds nothing but numbers and its own names. `croner` also knows `L`, `W`, `#` and `?`, accepts the
 /// names of days and months in any field, and lets a part be empty.
 fn is_plain(text: &str, (_, _, greatest, names): &Field) -> bool {
@@ -59,6 +67,15 @@ fn is_plain(text: &str, (_, _, greatest, names): &Field) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_job_that_comes_round_within_the_hour_is_its_own_retry() {
+        let within = |schedule| comes_round_within(schedule, TimeDelta::hours(1), DateTime::UNIX_EPOCH);
+        assert!(within("*/5 * * * *") && within("20 * * * *"));
+        assert!(
+            !within("0 1 * * *") && !within("0 4 * * 1") && !within("0 */2 * * *") && !within("nonsense")
+        );
+    }
 
     #[test]
     fn a_schedule_is_what_cron_takes() {

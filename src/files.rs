@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 /// The mode of any newly created file: readable by all, minus the umask. (By default a temporary file is readable by
 /// its owner only, and a web server could not read the feed we wrote.)
 const FILE_MODE: u32 = 0o644;
+const PRIVATE_MODE: u32 = 0o600;
 
 /// Writes a file through a temporary one in the same directory, syncs it and renames it into place.
 ///
@@ -19,7 +20,15 @@ pub fn write_atomically(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    try_to_write(path, write).with_context(|| format!("failed to write `{}`", path.display()))
+    try_to_write(path, FILE_MODE, write).with_context(|| format!("failed to write `{}`", path.display()))
+}
+
+/// The same for a file that only its owner may read.
+pub fn write_privately(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    try_to_write(path, PRIVATE_MODE, write).with_context(|| format!("failed to write `{}`", path.display()))
 }
 
 /// Reads a file of at most so many bytes. A device, a pipe or a folder is refused before it is opened: reading one may
@@ -37,7 +46,11 @@ pub fn read_regular(path: &Path, most: u64) -> anyhow::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn try_to_write(path: &Path, write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>) -> anyhow::Result<()> {
+fn try_to_write(
+    path: &Path,
+    mode: u32,
+    write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let Some(file_name) = path.file_name() else { bail!("this is not a file name") };
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -55,7 +68,7 @@ fn try_to_write(path: &Path, write: impl FnOnce(&mut dyn Write) -> anyhow::Resul
     prefix.push(".");
     let temporary = tempfile::Builder::new()
         .prefix(&prefix)
-        .permissions(Permissions::from_mode(FILE_MODE))
+        .permissions(Permissions::from_mode(mode))
         .tempfile_in(directory)
         // The temporary name in its message would mean nothing to the reader.
         .map_err(|error| io::Error::from(error.kind()))?;

@@ -122,6 +122,11 @@ impl Output {
         self.stdout_is_terminal && !self.no_color
     }
 
+    /// Whether somebody reads every message: a person, or a collector of logs; not cron, which mails each one.
+    pub fn is_attended(&self) -> bool {
+        self.stderr_is_terminal || self.verbose || self.format == LogFormat::Json
+    }
+
     /// Whether progress bars are shown: then it is worth a query to find out the total.
     pub fn is_watched(&self) -> bool {
         self.format == LogFormat::Text && self.stderr_is_terminal

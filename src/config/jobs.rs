@@ -30,9 +30,20 @@ pub struct JobOverride {
     pub skip_limit: Option<SkipLimit>,
     /// How urgent its failure is.
     pub severity: Option<Severity>,
+    /// How often a run that failed for a cause that passes is tried again.
+    pub retries: Option<u32>,
+    /// The pause before the first of these retries; it doubles with each one.
+    #[serde(deserialize_with = "duration")]
+    pub retry_pause: Option<Duration>,
+    /// Whether its starts that were lost in an outage of the database are run when it is over; by default those of jobs
+    /// for certain days.
+    pub catch_up: Option<bool>,
     /// Whether `schedule` lists it; true by default.
     pub enabled: Option<bool>,
 }
+
+/// What fails this often does not fail for a cause that passes.
+const MAX_RETRIES: u32 = 20;
 
 /// How many items of a run may be skipped before it fails: `100`, or `1%` of those read.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -100,6 +111,17 @@ impl Section for JobsConfig {
                 let problem = format!("`jobs.\"{name}\".schedule`: `{schedule}` is not a schedule: {advice}");
                 return Err(place.error(&[name, "schedule"], problem));
             }
+            if let Some(retries) = job.retries.filter(|retries| *retries > MAX_RETRIES) {
+                let problem = format!(
+                    "`jobs.\"{name}\".retries`: {retries} is too many: write a number from 0 to {MAX_RETRIES}"
+                );
+                return Err(place.error(&[name, "retries"], problem));
+            }
+            if job.retry_pause.is_some_and(|pause| pause.is_zero()) {
+                let problem =
+                    format!("`jobs.\"{name}\".retry_pause` is zero: what failed would fail again at once");
+                return Err(place.error(&[name, "retry_pause"], problem));
+            }
             if job.timeout.is_some_and(|timeout| timeout.is_zero()) {
                 let problem = format!("`jobs.\"{name}\".timeout` is zero: no run could finish");
                 return Err(place.error(&[name, "timeout"], problem));
@@ -163,6 +185,14 @@ mod tests {
             (
                 "[jobs.\"mall sync\"]\ntimeout = \"0s\"",
                 "batchctl.toml line 2: `jobs.\"mall sync\".timeout` is zero: no run could finish",
+            ),
+            (
+                "[jobs.\"mall sync\"]\nretries = 21",
+                "batchctl.toml line 2: `jobs.\"mall sync\".retries`: 21 is too many: write a number from 0 to 20",
+            ),
+            (
+                "[jobs.\"mall sync\"]\nretry_pause = \"0s\"",
+                "batchctl.toml line 2: `jobs.\"mall sync\".retry_pause` is zero: what failed would fail again at once",
             ),
             (
                 "[jobs.\"mall sync\"]\nskip_limit = \"101%\"",

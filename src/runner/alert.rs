@@ -124,11 +124,13 @@ impl AlertMessage {
     }
 }
 
-/// Notes a run that failed, in whole or in part.
-pub async fn failed(cx: &Context, db: &mut Db, spec: &JobSpec, execution: &Execution) {
+/// Notes a run that failed, in whole or in part. A final one, after which nothing more is tried, is told even if its
+/// incident is open.
+pub async fn failed(cx: &Context, db: &mut Db, spec: &JobSpec, execution: &Execution, is_final: bool) {
     let error = execution.error_message.clone();
     let title = format!("{} {} ({})", execution.label(), execution.status, execution.environment);
-    let noted = open_or_count(cx, db, spec, execution, "FAILURE", title, error).await;
+    let noted =
+        open_or_count(cx, db, spec, execution, Trouble { kind: "FAILURE", title, error, is_final }).await;
     warn_on_failure(cx, noted);
 }
 
@@ -165,16 +167,25 @@ async fn open_incident(db: &mut Db, job: &str, kind: &str) -> anyhow::Result<Opt
     Ok(db.fetch_optional(sql, values![job, kind]).await?)
 }
 
+/// What an incident is about.
+struct Trouble {
+    /// `FAILURE` or `SLOW`.
+    kind: &'static str,
+    title: String,
+    error: Option<String>,
+    /// Whether it is told even if the incident is open.
+    is_final: bool,
+}
+
 /// Opens an incident and tells the channels, or counts one more of an open one.
 async fn open_or_count(
     cx: &Context,
     db: &mut Db,
     spec: &JobSpec,
     execution: &Execution,
-    kind: &str,
-    title: String,
-    error: Option<String>,
+    trouble: Trouble,
 ) -> anyhow::Result<()> {
+    let Trouble { kind, title, error, is_final } = trouble;
     let severity = severity(cx, spec);
     let now = cx.machine_time();
     db.transaction(async |db| {
@@ -188,16 +199,21 @@ async fn open_or_count(
                 values![spec.name, kind, severity.as_str(), now, None::<DateTime<Utc>>, execution.id],
             )
             .await?;
-        let Some((incident,)) = opened else {
-            db.execute(
-                "UPDATE batch_incident SET occurrences = occurrences + 1, last_execution_id = $1
-                 WHERE job = $2 AND kind = $3 AND closed_at IS NULL",
-                values![execution.id, spec.name, kind],
-            )
-            .await?;
-            return Ok(());
+        let (incident, occurrences) = if let Some((incident,)) = opened {
+            (incident, 1)
+        } else {
+            let counted: Option<(i64, i64)> = db
+                .fetch_optional(
+                    "UPDATE batch_incident SET occurrences = occurrences + 1, last_execution_id = $1
+                     WHERE job = $2 AND kind = $3 AND closed_at IS NULL RETURNING id, occurrences",
+                    values![execution.id, spec.name, kind],
+                )
+                .await?;
+            let Some(counted) = counted.filter(|_| is_final) else { return Ok(()) };
+            counted
         };
-        let message = message(cx, spec, execution, &kind.to_lowercase(), &title, error.as_deref(), 1);
+        let message =
+            message(cx, spec, execution, &kind.to_lowercase(), &title, error.as_deref(), occurrences);
         enqueue(cx, db, incident, severity, &message, now).await
     })
     .await
@@ -213,18 +229,7 @@ async fn close_failure(
     execution: &Execution,
 ) -> anyhow::Result<()> {
     let Some(incident) = open_incident(db, spec.name, "FAILURE").await? else { return Ok(()) };
-    // A row without a key is a failure before the instances were known; this success settles it.
-    let (still_failed,): (i64,) = db
-        .fetch_one(
-            "SELECT COUNT(*) FROM batch_execution e
-             JOIN (SELECT exclusion_key, MAX(id) AS id FROM batch_execution
-                   WHERE job = $1 AND id >= $2 AND status NOT IN ('REFUSED', 'STOPPED', 'RUNNING')
-                   GROUP BY exclusion_key) last ON last.id = e.id
-             WHERE e.status <> 'COMPLETED' AND NOT (e.exclusion_key IS NULL AND e.id < $3)",
-            values![spec.name, incident.first_execution_id, execution.id],
-        )
-        .await?;
-    if still_failed > 0 {
+    if is_failed(db, spec, &incident, execution).await? {
         return Ok(());
     }
     let times = if incident.occurrences == 1 {
@@ -234,6 +239,41 @@ async fn close_failure(
     };
     let title = format!("{} recovered after {times} ({})", spec.name, execution.environment);
     close(cx, db, spec, execution, &incident, title).await
+}
+
+/// Notes that a person dismissed a failed run: closes what that ends.
+pub async fn dismissed(cx: &Context, db: &mut Db, spec: &JobSpec, execution: &Execution) {
+    let noted = async {
+        let Some(incident) = open_incident(db, spec.name, "FAILURE").await? else { return Ok(()) };
+        if is_failed(db, spec, &incident, execution).await? {
+            return Ok(());
+        }
+        let title = format!("{} was dismissed ({})", execution.label(), execution.environment);
+        close(cx, db, spec, execution, &incident, title).await
+    };
+    let noted = noted.await;
+    warn_on_failure(cx, noted);
+}
+
+/// Whether anything of the job that failed in this incident is still without a later success.
+async fn is_failed(
+    db: &mut Db,
+    spec: &JobSpec,
+    incident: &Incident,
+    execution: &Execution,
+) -> anyhow::Result<bool> {
+    // A row without a key is a failure before the instances were known; this success settles it.
+    let (still_failed,): (i64,) = db
+        .fetch_one(
+            "SELECT COUNT(*) FROM batch_execution e
+             JOIN (SELECT exclusion_key, MAX(id) AS id FROM batch_execution
+                   WHERE job = $1 AND id >= $2 AND status NOT IN ('REFUSED', 'STOPPED', 'RUNNING')
+                   GROUP BY exclusion_key) last ON last.id = e.id
+             WHERE e.status <> 'COMPLETED' AND e.dismissed_at IS NULL AND NOT (e.exclusion_key IS NULL AND e.id < $3)",
+            values![spec.name, incident.first_execution_id, execution.id],
+        )
+        .await?;
+    Ok(still_failed > 0)
 }
 
 /// Opens, counts or closes the job's incident of slowness. With a key, only the runs under it are compared.
@@ -247,7 +287,7 @@ async fn note_speed(
     let took = execution.duration_ms.unwrap_or(0);
     let usual = last_durations(db, spec.name, own_key, execution.id, SLOW_WINDOW).await?;
     let floor = i64::try_from(cx.config.slow_floor().as_millis()).unwrap_or(i64::MAX);
-    if let Some(average) = slower_than_usual(took, &usual, floor) {
+    if let Some(average) = slower_than_usual(took, execution.items_read, &usual, floor) {
         let duration = |ms: i64| format_duration(Duration::from_millis(u64::try_from(ms).unwrap_or(0)));
         let title = format!(
             "{} took {}, usually {} ({})",
@@ -256,7 +296,14 @@ async fn note_speed(
             duration(average),
             execution.environment
         );
-        return open_or_count(cx, db, spec, execution, "SLOW", title, None).await;
+        return open_or_count(
+            cx,
+            db,
+            spec,
+            execution,
+            Trouble { kind: "SLOW", title, error: None, is_final: false },
+        )
+        .await;
     }
     let Some(incident) = open_incident(db, spec.name, "SLOW").await? else { return Ok(()) };
     if own_key.is_some() {
@@ -270,13 +317,21 @@ async fn note_speed(
     close(cx, db, spec, execution, &incident, title).await
 }
 
-/// The usual duration, if `took` is more than 1.5 times it. A difference below `floor` is noise.
-fn slower_than_usual(took: i64, usual: &[i64], floor: i64) -> Option<i64> {
+/// The usual duration, if `took` is more than 1.5 times it. A run that reads more than the usual items may take longer by
+/// the same share. A difference below `floor` is noise. `usual` are durations with their items.
+fn slower_than_usual(took: i64, items: i64, usual: &[(i64, i64)], floor: i64) -> Option<i64> {
     if usual.len() < SLOW_MINIMUM {
         return None;
     }
-    let average = usual.iter().sum::<i64>() / i64::try_from(usual.len()).ok()?;
-    (took * SLOW_DENOMINATOR > average * SLOW_NUMERATOR && took - average >= floor).then_some(average)
+    let runs = i64::try_from(usual.len()).ok()?;
+    let average = usual.iter().map(|(duration, _)| duration).sum::<i64>() / runs;
+    let usual_items = usual.iter().map(|(_, items)| items).sum::<i64>() / runs;
+    let expected = if items > usual_items && usual_items > 0 {
+        i64::try_from(i128::from(average) * i128::from(items) / i128::from(usual_items)).ok()?
+    } else {
+        average
+    };
+    (took * SLOW_DENOMINATOR > expected * SLOW_NUMERATOR && took - expected >= floor).then_some(average)
 }
 
 async fn close(
@@ -485,12 +540,17 @@ mod tests {
 
     #[test]
     fn a_run_is_slow_only_against_five_successes_and_past_the_floor() {
-        let usual = [1000, 1000, 1000, 1000, 1000];
-        assert_eq!(slower_than_usual(1500, &usual, 0), None, "exactly 1.5 times is not slower than that");
-        assert_eq!(slower_than_usual(1501, &usual, 0), Some(1000));
-        assert_eq!(slower_than_usual(1501, &usual[..4], 0), None);
-        assert_eq!(slower_than_usual(1501, &usual, 1000), None);
-        assert_eq!(slower_than_usual(2000, &usual, 1000), Some(1000));
+        let usual = [(1000, 80); 5];
+        assert_eq!(slower_than_usual(1500, 80, &usual, 0), None, "exactly 1.5 times is not slower than that");
+        assert_eq!(slower_than_usual(1501, 80, &usual, 0), Some(1000));
+        assert_eq!(slower_than_usual(1501, 0, &usual, 0), Some(1000));
+        assert_eq!(slower_than_usual(1501, 80, &usual[..4], 0), None);
+        assert_eq!(slower_than_usual(1501, 80, &usual, 1000), None);
+        assert_eq!(slower_than_usual(2000, 80, &usual, 1000), Some(1000));
+        // Twice the items may take twice as long.
+        assert_eq!(slower_than_usual(3000, 160, &usual, 0), None);
+        assert_eq!(slower_than_usual(3001, 160, &usual, 0), Some(1000));
+        assert_eq!(slower_than_usual(i64::MAX / 4, 540_000, &[(1, 0); 5], 0), Some(1));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use clap::{ArgAction, ArgMatches, ValueHint};
 
 use crate::context::Context;
 use crate::mask::Redactor;
-use crate::period::parse_days;
+use crate::period::{DayRange, parse_days};
 
 use super::options::NOT_REPEATED;
 
@@ -171,6 +171,21 @@ impl Arguments {
         let last = instances.filter_map(|one| one.value("to").or(one.value("date"))).max();
         match (first, last) {
             (Some(first), Some(last)) => self.with_days(first, last),
+            _ => self,
+        }
+    }
+
+    /// Whether the job is about days.
+    pub(super) fn are_dated(&self) -> bool {
+        DAY_FLAGS.iter().any(|flag| self.all.iter().any(|argument| argument.id == *flag))
+    }
+
+    /// The same arguments with these days, if none were given.
+    pub(super) fn meaning(self, days: Option<DayRange>) -> Self {
+        match days {
+            Some(days) if DAY_FLAGS.iter().all(|flag| self.value(flag).is_none()) => {
+                self.with_days(&days.first().to_string(), &days.last().to_string())
+            }
             _ => self,
         }
     }

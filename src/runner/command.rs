@@ -10,7 +10,7 @@ use futures_util::future::LocalBoxFuture;
 
 use crate::context::Context;
 use crate::db::Db;
-use crate::period::format_duration;
+use crate::period::{DayRange, format_duration};
 
 use super::arguments::Arguments;
 use super::execute::{end_plain, execute};
@@ -190,6 +190,9 @@ pub trait AnyJob {
     /// The arguments as they were given.
     fn arguments(&self) -> &Arguments;
 
+    /// See [`Job::days_of_start`].
+    fn days_of_start(&self, cx: &Context) -> Option<DayRange>;
+
     /// See [`Job::lanes`].
     fn lanes(&self, cx: &Context) -> NonZeroUsize;
 
@@ -236,6 +239,10 @@ impl<J: Job> AnyJob for JobCommand<J> {
 
     fn arguments(&self) -> &Arguments {
         &self.arguments
+    }
+
+    fn days_of_start(&self, cx: &Context) -> Option<DayRange> {
+        self.job.days_of_start(cx)
     }
 
     fn lanes(&self, cx: &Context) -> NonZeroUsize {

@@ -358,25 +358,23 @@ pub async fn resolve_errors_of(db: &mut Db, run: i64, now: DateTime<Utc>) -> Res
     .await
 }
 
-/// The durations of a job's last successes, newest first, without the run itself: of all of them, or of those under
-/// one exclusion key.
+/// The durations of a job's last successes, with the items that they read, newest first, without the run itself: of all
+/// of them, or of those under one exclusion key.
 pub async fn last_durations(
     db: &mut Db,
     job: &str,
     exclusion_key: Option<&str>,
     before: i64,
     most: i64,
-) -> Result<Vec<i64>, DbError> {
-    let rows: Vec<(i64,)> = db
-        .fetch_all(
-            "SELECT duration_ms FROM batch_execution
+) -> Result<Vec<(i64, i64)>, DbError> {
+    db.fetch_all(
+        "SELECT duration_ms, items_read FROM batch_execution
              WHERE job = $1 AND status = 'COMPLETED' AND id < $2 AND duration_ms IS NOT NULL
                AND ($3 IS NULL OR exclusion_key = $3)
              ORDER BY id DESC LIMIT $4",
-            values![job, before, exclusion_key, most],
-        )
-        .await?;
-    Ok(rows.into_iter().map(|(duration,)| duration).collect())
+        values![job, before, exclusion_key, most],
+    )
+    .await
 }
 
 /// A failed or skipped item, on its way into `batch_error_log`.
@@ -659,13 +657,14 @@ mod tests {
             db.run(&Execution {
                 status: status.word().to_owned(),
                 duration_ms: Some(duration),
+                items_read: 10 * duration,
                 exclusion_key: Some(key.to_owned()),
                 ..execution("a job", "2026-11-19")
             })
             .await;
         }
-        assert_eq!(last_durations(db, "a job", None, 6, 3).await.unwrap(), [5, 4, 2]);
-        assert_eq!(last_durations(db, "a job", Some("tokyo"), 5, 9).await.unwrap(), [4, 1]);
-        assert_eq!(last_durations(db, "another job", None, 6, 9).await.unwrap(), [0; 0]);
+        assert_eq!(last_durations(db, "a job", None, 6, 3).await.unwrap(), [(5, 50), (4, 40), (2, 20)]);
+        assert_eq!(last_durations(db, "a job", Some("tokyo"), 5, 9).await.unwrap(), [(4, 40), (1, 10)]);
+        assert_eq!(last_durations(db, "another job", None, 6, 9).await.unwrap(), [(0, 0); 0]);
     }
 }

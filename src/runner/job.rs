@@ -7,6 +7,7 @@ use chrono::NaiveDate;
 
 use crate::context::Context;
 use crate::db::Db;
+use crate::period::DayRange;
 use crate::severity::Severity;
 use crate::shop::malls::{Mall, MallArgs};
 
@@ -144,6 +145,12 @@ pub trait Job {
 
     /// What is to be done, oldest first: a range of days is one instance per day. Bad arguments fail here.
     async fn plan(&self, cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Planned<Self::Unit>>>;
+
+    /// The days that the command means when it is started now without days: a start that was lost in an outage has to
+    /// mean them later. More than it means do no harm where what is complete is not done twice.
+    fn days_of_start(&self, _cx: &Context) -> Option<DayRange> {
+        None
+    }
 
     /// How many lanes run at the same time, each over its own connection (see [`Planned::in_lane`]).
     fn lanes(&self, _cx: &Context) -> NonZeroUsize {

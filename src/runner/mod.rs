@@ -14,7 +14,9 @@ mod interruption;
 mod job;
 mod lease;
 mod options;
+mod outage;
 mod process;
+mod retries;
 mod run;
 mod shop;
 #[cfg(test)]
@@ -32,6 +34,7 @@ pub use job::{Completed, Exclusion, Freshness, Job, JobSpec, Planned, minutes};
 #[cfg(test)]
 pub(crate) use options::NOT_REPEATED;
 pub use options::{OnOverlap, Only, RunOptions};
+pub use retries::RUNNER;
 pub use run::Run;
 
 /// Opens another connection for a run, tagged with its id as the first one is: a run that takes over from a frozen one

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Days, NaiveDate, Utc};
 use chrono_tz::Tz;
 
 use crate::context::Context;
@@ -144,6 +144,12 @@ impl<R: Report> Job for R {
     const SPEC: JobSpec = R::SPEC;
 
     type Unit = DayRange;
+
+    fn days_of_start(&self, cx: &Context) -> Option<DayRange> {
+        // A mall in a zone behind ours is one day behind it.
+        let last = R::STEP.last_finished(cx.now(), cx.time_zone());
+        DayRange::new(last.first() - Days::new(1), last.last()).ok()
+    }
 
     async fn plan(&self, cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Planned<DayRange>>> {
         let args = self.args();

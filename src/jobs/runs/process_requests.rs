@@ -1,4 +1,4 @@
-//! `runs process-requests`: runs the retries that operators and admin tools requested.
+//! `runs process-requests`: runs the retries that operators, admin tools and the runner itself requested.
 //!
 //! Each request is a separate process (`runs retry ID`), so that a retried job has its own lease, deadline and signals,
 //! and cannot take this run down with it. Runs every few minutes.
@@ -6,18 +6,22 @@
 use std::process::Stdio;
 
 use anyhow::Context as _;
+use chrono::TimeDelta;
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
 use tokio::process::Command;
 
 use crate::context::Context;
 use crate::db::{Db, FromRow};
-use crate::runner::{Exclusion, Interruption, Job, JobSpec, Planned, Run, minutes};
+use crate::runner::{Exclusion, ExitCode, Interruption, Job, JobSpec, Planned, Run, history, minutes};
 use crate::severity::Severity;
 use crate::values;
 use crate::wording::counted;
 
-/// The exit code of a retry that found the database or the lease taken.
-const TRY_LATER: i64 = 75;
+/// The most requests that one run does; the next run does the rest.
+const REQUESTS: i64 = 1_000;
+/// How long the runner's request waits when its retry could not even record that it failed.
+const UNRECORDED_PAUSE: TimeDelta = TimeDelta::minutes(5);
 
 /// Arguments of `runs process-requests`.
 #[derive(Debug, Clone, clap::Args)]
@@ -26,8 +30,9 @@ pub struct Args {}
 impl Job for Args {
     const SPEC: JobSpec = JobSpec {
         name: "runs process-requests",
-        summary: "Run the retries that operators or admin tools requested",
-        details: "A request is made by `runs request-retry`, or by an INSERT into `batch_retry_request`.",
+        summary: "Run the retries that are due: those that people requested, and the runner's own",
+        details: "A request is made by `runs request-retry`, by an INSERT into `batch_retry_request`, or by the runner for a \
+                  run that failed for a cause that passes.",
         page: None,
         schedule: Some("*/5 * * * *"),
         deadline: minutes(120),
@@ -43,11 +48,17 @@ impl Job for Args {
 
     async fn run(&self, run: &mut Run<'_>, _unit: &()) -> anyhow::Result<()> {
         reclaim_orphans(run).await?;
+        reopen_failed(run).await?;
         let mut done = 0;
-        let mut after = 0;
-        while let Some(request) = claim_next(run, after).await? {
-            after = request.id;
-            let ended = retry(run, &request).await?;
+        for request in due(run).await? {
+            if !claim(run, &request).await? {
+                continue;
+            }
+            let ended = if is_of_this_job(run.db, &request).await? {
+                Ended::refused()
+            } else {
+                retry(run, &request).await?
+            };
             note_result(run, &request, &ended).await?;
             done += 1;
         }
@@ -64,13 +75,15 @@ impl Job for Args {
 struct Request {
     id: i64,
     execution_id: i64,
+    /// The number of the runner's retry; none for a person's request.
+    attempt: Option<i64>,
 }
 
 /// Reopens requests that a run of this job claimed but did not finish before it died: this run holds the job's lease,
 /// so no other run of it is alive.
 async fn reclaim_orphans(run: &mut Run<'_>) -> anyhow::Result<()> {
-    let sql = "SELECT id, execution_id FROM batch_retry_request WHERE status = 'RUNNING' LIMIT 1";
-    if run.db.fetch_optional::<Request>(sql, values![]).await?.is_none() {
+    let sql = "SELECT id FROM batch_retry_request WHERE status = 'RUNNING' LIMIT 1";
+    if run.db.fetch_optional::<(i64,)>(sql, values![]).await?.is_none() {
         return Ok(());
     }
     let own = run.id();
@@ -86,22 +99,45 @@ async fn reclaim_orphans(run: &mut Run<'_>) -> anyhow::Result<()> {
     .await
 }
 
-/// Claims the oldest open request after `after`: one that has to be tried again later is not tried again now.
-async fn claim_next(run: &mut Run<'_>, after: i64) -> anyhow::Result<Option<Request>> {
-    let sql = "SELECT id, execution_id FROM batch_retry_request WHERE status = 'PENDING' AND id > $1 ORDER BY id LIMIT 1";
-    let Some(request) = run.db.fetch_optional::<Request>(sql, values![after]).await? else { return Ok(None) };
-    run.read(1);
-    let own = run.id();
+/// When a run of this job is retried, the requests that failed in it are due again: this run settles them by doing them.
+async fn reopen_failed(run: &mut Run<'_>) -> anyhow::Result<()> {
+    let Some(retried) = run.retried() else { return Ok(()) };
+    let items = history::open_items(run.db, retried).await?;
+    let number = |item: &String| item.strip_prefix("request ")?.parse::<i64>().ok();
+    let requests: Vec<i64> = items.iter().filter_map(number).collect();
     run.chunk(None::<&str>, async |db| {
-        db.execute(
-            "UPDATE batch_retry_request SET status = 'RUNNING', claimed_by = $1 WHERE id = $2 AND status = 'PENDING'",
-            values![own, request.id],
-        )
-        .await?;
+        let sql = format!(
+            "UPDATE batch_retry_request SET status = 'PENDING', claimed_by = NULL
+             WHERE status = 'FAILED' AND id IN {}",
+            db.numbers("$1")
+        );
+        db.execute(&sql, values![json!(requests)]).await?;
         Ok(())
     })
-    .await?;
-    Ok(Some(request))
+    .await
+}
+
+/// The requests that are due: first those of people, then the runner's own. What becomes due meanwhile is for the next
+/// run, and so is what has to be tried again later.
+async fn due(run: &mut Run<'_>) -> anyhow::Result<Vec<Request>> {
+    let sql = "SELECT id, execution_id, attempt FROM batch_retry_request
+               WHERE status = 'PENDING' AND (due_at IS NULL OR due_at <= $1)
+               ORDER BY CASE WHEN attempt IS NULL THEN 0 ELSE 1 END, id LIMIT $2";
+    Ok(run.db.fetch_all(sql, values![run.cx.machine_time(), REQUESTS]).await?)
+}
+
+/// Claims a request, unless it is not open any more.
+async fn claim(run: &mut Run<'_>, request: &Request) -> anyhow::Result<bool> {
+    let own = run.id();
+    let claimed = run
+        .chunk(None::<&str>, async |db| {
+            let sql = "UPDATE batch_retry_request SET status = 'RUNNING', claimed_by = $1
+                       WHERE id = $2 AND status = 'PENDING'";
+            Ok(db.execute(sql, values![own, request.id]).await?)
+        })
+        .await?;
+    run.read(claimed);
+    Ok(claimed > 0)
 }
 
 /// How a retry ended.
@@ -112,14 +148,31 @@ struct Ended {
     said: Option<String>,
 }
 
+impl Ended {
+    /// A run of this job cannot be retried while another one holds its lease, and one always does here.
+    fn refused() -> Self {
+        Self {
+            code: ExitCode::Refused.number().into(),
+            said: Some("a run of `runs process-requests` is retried by hand, with `runs retry`".to_owned()),
+        }
+    }
+}
+
+async fn is_of_this_job(db: &mut Db, request: &Request) -> anyhow::Result<bool> {
+    let found = history::find(db, request.execution_id).await?;
+    Ok(found.is_some_and(|found| found.job == Args::SPEC.name))
+}
+
 /// Runs `batchctl runs retry ID`. A stop is passed on, so that the retried job ends at its own checkpoint. Its output is
 /// captured and not printed: ten failing requests would be too much for a cron mail.
 async fn retry(run: &Run<'_>, request: &Request) -> anyhow::Result<Ended> {
     let program = std::env::current_exe().context("failed to find this program's own file")?;
     let child = Command::new(program)
-        .args(["--env", run.cx.config.environment(), "runs", "retry", &request.execution_id.to_string()])
+        .args(["--env", run.cx.config.environment(), "runs", "retry"])
         // The request stays open; waiting here, perhaps for hours, would hold up all the others.
         .args(["--on-overlap", "fail"])
+        // Any program may have written the number: `-1` is not a flag.
+        .args(["--", &request.execution_id.to_string()])
         .current_dir(run.cx.working_dir())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -149,34 +202,48 @@ async fn retry(run: &Run<'_>, request: &Request) -> anyhow::Result<Ended> {
     Ok(Ended { code: output.status.code().map_or(-1, i64::from), said })
 }
 
-/// Closes the request. A failed retry has its own row and alert; here it is a failed item, so that this job's exit code
-/// shows it too.
+/// Closes the request. A failed retry has its own row and alert; if a person requested it, it is a failed item here, so
+/// that this job's exit code shows it too.
 async fn note_result(run: &mut Run<'_>, request: &Request, ended: &Ended) -> anyhow::Result<()> {
-    let code = ended.code;
-    let status = match code {
-        0 => "DONE",
-        // "Try again later": the next run of this job does.
-        TRY_LATER => "PENDING",
-        _ => "FAILED",
+    let is_later = ended.code == i64::from(ExitCode::TryLater.number());
+    let is_own = request.attempt.is_some();
+    let is_recorded = is_later && is_own && is_followed(run.db, request).await?;
+    let (status, due_at) = match ended.code {
+        0 => ("DONE", None),
+        // The retry has requested the next one, or given up.
+        _ if is_recorded => ("DONE", None),
+        // The next run of this job tries again.
+        _ if is_later => ("PENDING", is_own.then(|| run.cx.machine_time() + UNRECORDED_PAUSE)),
+        _ => ("FAILED", None),
     };
-    let mut message = format!("`runs retry {}` exited {code}", request.execution_id);
-    if let Some(said) = ended.said.as_ref().filter(|_| code != 0) {
+    let mut message = format!("`runs retry {}` exited {}", request.execution_id, ended.code);
+    if let Some(said) = ended.said.as_ref().filter(|_| ended.code != 0) {
         message.push_str(&format!(": {said}"));
     }
-    let id = request.id;
-    let now = run.cx.machine_time();
-    match code {
-        0 => run.written(1),
-        TRY_LATER => {}
-        _ => run.fail_item(&format!("request {id}"), "retry", &anyhow::anyhow!("{message}")),
+    match status {
+        "DONE" => run.written(1),
+        "FAILED" if is_own => run.written(1),
+        "FAILED" => {
+            run.fail_item(&format!("request {}", request.id), "retry", &anyhow::anyhow!("{message}"));
+        }
+        _ => {}
     }
+    let (id, code, now) = (request.id, ended.code, run.cx.machine_time());
     run.chunk(None::<&str>, async |db| {
         db.execute(
-            "UPDATE batch_retry_request SET status = $1, exit_code = $2, message = $3, processed_at = $4 WHERE id = $5",
-            values![status, code, &message, now, id],
+            "UPDATE batch_retry_request SET status = $1, exit_code = $2, message = $3, processed_at = $4, due_at = $5
+             WHERE id = $6",
+            values![status, code, &message, now, due_at, id],
         )
         .await?;
         Ok(())
     })
     .await
+}
+
+/// Whether the retry of a request has left a run of its own.
+async fn is_followed(db: &mut Db, request: &Request) -> anyhow::Result<bool> {
+    let sql = "SELECT COUNT(*) FROM batch_execution WHERE retry_of = $1 AND id > $1";
+    let (runs,): (i64,) = db.fetch_one(sql, values![request.execution_id]).await?;
+    Ok(runs > 0)
 }

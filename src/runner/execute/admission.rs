@@ -10,6 +10,7 @@ use crate::runner::history::{self, Execution, Status, label};
 use crate::runner::job::Exclusion;
 use crate::runner::lease::{self, Acquired, Grant};
 use crate::runner::options::OnOverlap;
+use crate::runner::retries::{self, Outlook};
 
 use super::BOOKKEEPING_TIMEOUT;
 use super::attempt::Attempted;
@@ -37,7 +38,7 @@ impl Worker<'_> {
     /// How long a run waits for the lease.
     fn patience(&self) -> Duration {
         match (self.session.options.on_overlap, self.session.spec.exclusion) {
-            (Some(OnOverlap::Wait(duration)), _) => duration,
+            (Some(OnOverlap::Wait(duration)), _) => duration.min(self.session.deadline),
             (None, Exclusion::Instance) => self.session.deadline,
             (Some(OnOverlap::Fail), _) | (None, Exclusion::Job | Exclusion::Shared) => Duration::ZERO,
         }
@@ -111,9 +112,11 @@ impl Worker<'_> {
         };
         let subject = Subject { key: &instance.key, exclusion_key: None, arguments: &instance.arguments };
         let message = format!("already running; {held}");
-        let run = in_time("record the refusal", self.insert_ended(&subject, status, code, &message)).await?;
-        self.failures
-            .note(&format!("{name} is already running (run {run}, exit {})", code.number()), &[held]);
+        let recording = self.insert_ended(&subject, status, code, &message);
+        let (run, outlook) = in_time("record the refusal", recording).await?;
+        let next = outlook.sentence(self.session.cx).map(|outlook| format!("next:  {outlook}"));
+        let hints: Vec<String> = [held].into_iter().chain(next).collect();
+        self.failures.note(&format!("{name} is already running (run {run}, exit {})", code.number()), &hints);
         Ok(if code == ExitCode::TryLater {
             Attempted { is_turned_away: true, ..Attempted::incomplete(code) }
         } else {
@@ -138,7 +141,7 @@ impl Worker<'_> {
         status: Status,
         code: ExitCode,
         message: &str,
-    ) -> anyhow::Result<i64> {
+    ) -> anyhow::Result<(i64, Outlook)> {
         let session = self.session;
         let server_time = self.db.server_time().await?;
         let request = lease::Request {
@@ -164,7 +167,21 @@ impl Worker<'_> {
         if matches!(status, Status::Failed | Status::TimedOut) {
             row.exclusion_key.clone_from(&subject.exclusion_key);
         }
-        Ok(history::insert(&mut self.db, &row).await?)
+        let retry_of = row.retry_of;
+        self.db
+            .transaction(async |db| {
+                let id = history::insert(db, &row).await?;
+                // A sweep that finds the lease taken is done by whoever holds it.
+                let is_done_by_another = status == Status::Refused && subject.key.is_empty();
+                let outlook = if code == ExitCode::TryLater && !is_done_by_another {
+                    retries::outlook(session.cx, db, session.spec, subject.key, retry_of).await?
+                } else {
+                    Outlook::Left
+                };
+                retries::request(db, id, &outlook, session.cx.machine_time()).await?;
+                Ok((id, outlook))
+            })
+            .await
     }
 
     /// Reports the dead runs that were found, to people and to the alert channels.
@@ -184,7 +201,7 @@ impl Worker<'_> {
                     one_line(&error)
                 ));
             }
-            self.alert(dead).await;
+            self.alert(dead, false).await;
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::runner::history::{self, Ending, ItemError, Status, bigint, label};
 use crate::runner::interruption::Interruption;
 use crate::runner::lease::{Acquired, Grant, Heartbeat};
 use crate::runner::process::usage;
+use crate::runner::retries::Outlook;
 use crate::runner::run::{Run, Scenario};
 use crate::runner::verdict::{Terms, Verdict, panicked};
 
@@ -52,6 +53,8 @@ pub(super) struct Work {
     pub(super) ending: Ending,
     /// The item errors that no chunk has written.
     pub(super) errors: Vec<ItemError>,
+    /// What becomes of it, if it failed for a cause that passes.
+    pub(super) outlook: Outlook,
     /// The items that the run was limited to; `None` if it did all.
     pub(super) retry_items: Option<BTreeSet<String>>,
     /// The items of earlier runs that are still open.
@@ -161,6 +164,7 @@ impl Worker<'_> {
             verdict,
             ending,
             errors: left.errors,
+            outlook: Outlook::Left,
             retry_items: left.retry_items,
             still_open: left.still_open,
             summary: left.summary,

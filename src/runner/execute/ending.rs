@@ -2,12 +2,15 @@
 
 use serde_json::json;
 
+use crate::context::Context;
 use crate::db::Db;
 use crate::failure::one_line;
 use crate::runner::command::Instance;
 use crate::runner::exit::ExitCode;
 use crate::runner::history::{self, Execution, Status};
 use crate::runner::interruption::Interruption;
+use crate::runner::job::JobSpec;
+use crate::runner::retries::{self, Outlook};
 use crate::runner::verdict::Verdict;
 
 use super::BOOKKEEPING_TIMEOUT;
@@ -22,7 +25,7 @@ impl Worker<'_> {
         execution: &Execution,
         mut work: Work,
     ) -> Attempted {
-        work.verdict = self.write_ending(execution, &work).await;
+        (work.verdict, work.outlook) = self.write_ending(execution, &work).await;
         let (verdict, ending) = (&work.verdict, &work.ending);
         self.session.cx.output.event(
             "run ended",
@@ -39,24 +42,25 @@ impl Worker<'_> {
     }
 
     /// Records how the run ended. What could not be written did not happen, and the exit code reflects that.
-    async fn write_ending(&mut self, execution: &Execution, work: &Work) -> Verdict {
+    async fn write_ending(&mut self, execution: &Execution, work: &Work) -> (Verdict, Outlook) {
+        let (cx, spec) = (self.session.cx, self.session.spec);
         let verdict = work.verdict.clone();
         // A future that was dropped in the middle leaves its connection in an unknown state.
         let is_connection_suspect = !matches!(verdict.status, Status::Completed | Status::Partial);
         let writing = async {
             if !is_connection_suspect && !self.db.is_in_transaction() {
-                match write_ending_over(&mut self.db, execution, work).await {
+                match write_ending_over(cx, spec, &mut self.db, execution, work).await {
                     Err(error) if ExitCode::of(&error) == ExitCode::TryLater => {}
                     written => return written,
                 }
             }
             // A restarted server or a terminated connection is no reason to leave the end unrecorded.
             self.reconnect().await?;
-            write_ending_over(&mut self.db, execution, work).await
+            write_ending_over(cx, spec, &mut self.db, execution, work).await
         };
-        match tokio::time::timeout(BOOKKEEPING_TIMEOUT, writing).await {
-            Ok(Ok(true)) => verdict,
-            Ok(Ok(false)) => Verdict {
+        let verdict = match tokio::time::timeout(BOOKKEEPING_TIMEOUT, writing).await {
+            Ok(Ok(Some(outlook))) => return (verdict, outlook),
+            Ok(Ok(None)) => Verdict {
                 status: Status::Crashed,
                 code: ExitCode::Failed,
                 message: Some(Interruption::LeaseLost.to_string()),
@@ -64,7 +68,8 @@ impl Worker<'_> {
             },
             Ok(Err(error)) => self.unwritten(verdict, &one_line(&error)),
             Err(_) => self.unwritten(verdict, "the database does not answer"),
-        }
+        };
+        (verdict, Outlook::Left)
     }
 
     /// The run's end could not be written: its row still says RUNNING, and the next start takes over.
@@ -107,34 +112,50 @@ impl Worker<'_> {
     }
 }
 
-/// Records how a run ended, with the item errors that no chunk has written. Returns whether the run was still ours.
-async fn write_ending_over(db: &mut Db, execution: &Execution, work: &Work) -> anyhow::Result<bool> {
+/// Records how a run ended, with the item errors that no chunk has written, and requests its retry if it failed for a
+/// cause that passes. Returns what becomes of it, or nothing if the run was no longer ours.
+async fn write_ending_over(
+    cx: &Context,
+    spec: &JobSpec,
+    db: &mut Db,
+    execution: &Execution,
+    work: &Work,
+) -> anyhow::Result<Option<Outlook>> {
     let ending = &work.ending;
     let resolves =
         ending.status == Status::Completed && (execution.attempt > 1 || execution.retry_of.is_some());
     db.transaction(async |db| {
         if !history::finish(db, execution.id, execution.epoch, ending).await? {
-            // A commit whose acknowledgement was lost has written it already; CRASHED is always written by another
-            // run.
+            // A commit whose acknowledgement was lost has written it already; CRASHED is always somebody else's word.
             let row = history::find(db, execution.id).await?;
-            return Ok(row.is_some_and(|row| row.is(ending.status) && !row.is(Status::Crashed)));
+            let is_written = row.is_some_and(|row| row.is(ending.status) && !row.is(Status::Crashed));
+            return Ok(is_written.then_some(Outlook::Left));
         }
         if !work.errors.is_empty() {
             history::insert_errors(db, execution.id, &work.errors, ending.ended_at).await?;
         }
         if resolves {
-            // A run of a shared job did only its own items, not those that another run gave up on.
+            // A run of a shared job did its own items: it says nothing about those that another one gave up on.
             if execution.exclusion_key.is_some() {
                 let done =
                     history::Done { limited_to: work.retry_items.as_ref(), still_open: &work.still_open };
                 history::resolve_errors(db, execution, &done, ending.ended_at).await?;
             }
             if let Some(retried) = execution.retry_of {
-                // It may belong to another instance by now: a fixed file has different content.
+                // It may be of another instance by now: a file that was fixed has another content.
                 history::resolve_errors_of(db, retried, ending.ended_at).await?;
             }
         }
-        Ok(true)
+        let outlook = match ending.status {
+            Status::Failed | Status::Partial
+                if retries::is_transient(db, execution, work.verdict.code).await? =>
+            {
+                retries::outlook(cx, db, spec, &execution.instance_key, execution.retry_of).await?
+            }
+            _ => Outlook::Left,
+        };
+        retries::request(db, execution.id, &outlook, ending.ended_at).await?;
+        Ok(Some(outlook))
     })
     .await
 }

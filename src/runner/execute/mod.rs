@@ -29,6 +29,7 @@ use super::exit::ExitCode;
 use super::failpoint;
 use super::interruption::Signals;
 use super::options::RunOptions;
+use super::outage;
 use super::verdict::worse;
 use lanes::run_lanes;
 use session::Session;
@@ -52,8 +53,9 @@ async fn execute_under(cx: &Context, job: &dyn AnyJob, options: &RunOptions, sig
     let session = Session::new(cx, job, options, signals);
     let mut worker = match Worker::connect(&session).await {
         Ok(worker) => worker,
-        Err(error) => return report_error(cx, &error),
+        Err(error) => return fail_to_connect(&session, &error).await,
     };
+    outage::end(cx, &mut worker.db).await;
     let code = match run_all(&session, &mut worker).await {
         Ok(code) => code,
         Err(error) => worker.fail_outside_runs(&error).await,
@@ -62,8 +64,25 @@ async fn execute_under(cx: &Context, job: &dyn AnyJob, options: &RunOptions, sig
     if !code.is_stop() && !worker.is_database_gone {
         drop(tokio::time::timeout(ALERTING_TIMEOUT, alert::send_pending(cx, &mut worker.db)).await);
     }
+    if worker.is_database_gone && code == ExitCode::TryLater {
+        let error = anyhow::anyhow!("the connection to the database was lost");
+        outage::note(cx, session.start(), &error).await;
+    }
     worker.close().await;
     code
+}
+
+/// The database cannot be used: people are told once, and not by each start.
+async fn fail_to_connect(session: &Session<'_>, error: &anyhow::Error) -> ExitCode {
+    let cx = session.cx;
+    if session.options.dry_run || !outage::is_outage(error) {
+        return report_error(cx, error);
+    }
+    let is_first = outage::note(cx, session.start(), error).await;
+    if is_first || cx.output.is_attended() {
+        return report_error(cx, error);
+    }
+    ExitCode::of(error)
 }
 
 /// Runs the instances, then delivers the requested output.
@@ -99,7 +118,8 @@ async fn run_all(session: &Session<'_>, worker: &mut Worker<'_>) -> anyhow::Resu
 
 /// Prints an error that belongs to no run, and returns its exit code.
 pub fn report_error(cx: &Context, error: &anyhow::Error) -> ExitCode {
-    let hints: Vec<String> = failure::hint(error).map(|hint| format!("hint: {hint}")).into_iter().collect();
+    let hint = failure::hint(error).map(|hint| format!("hint: {}", cx.hint(hint)));
+    let hints: Vec<String> = hint.into_iter().collect();
     cx.output.error(&one_line(error), &hints);
     ExitCode::of(error)
 }

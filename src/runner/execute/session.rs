@@ -9,7 +9,9 @@ use crate::runner::failpoint;
 use crate::runner::interruption::{Interruption, Signals};
 use crate::runner::job::JobSpec;
 use crate::runner::options::RunOptions;
+use crate::runner::outage::Start;
 use crate::runner::process::ProcessIdentity;
+use crate::runner::retries;
 
 /// How long the current chunk may take after a stop signal, by default.
 const GRACE: Duration = Duration::from_secs(25);
@@ -45,6 +47,22 @@ impl<'a> Session<'a> {
             identity: ProcessIdentity::own(),
             deadline: options.timeout.or(cx.config.job_timeout(spec.name)).unwrap_or(spec.deadline),
             redactor: cx.config.redactor(),
+        }
+    }
+
+    /// This start, for when the database cannot be used.
+    pub(super) fn start(&self) -> Start {
+        let arguments = self.job.arguments().resolved(self.cx);
+        let is_dated = arguments.are_dated();
+        let set = self.cx.config.job(self.spec.name).and_then(|job| job.catch_up);
+        let line = arguments.line(&self.redactor);
+        Start {
+            job: self.spec.name.to_owned(),
+            line_later: arguments.meaning(self.job.days_of_start(self.cx)).line(&self.redactor),
+            line,
+            at: self.cx.now(),
+            times: 0,
+            is_caught_up: set.unwrap_or(is_dated && retries::needs_retries(self.cx, self.spec)),
         }
     }
 

@@ -8,7 +8,8 @@ use crate::period::format_duration;
 use crate::runner::alert;
 use crate::runner::command::Instance;
 use crate::runner::exit::ExitCode;
-use crate::runner::history::{self, Execution, Status, label};
+use crate::runner::history::{self, Execution, Status, bigint, label};
+use crate::runner::retries::Outlook;
 
 use super::BOOKKEEPING_TIMEOUT;
 use super::admission::Subject;
@@ -32,6 +33,7 @@ impl Worker<'_> {
             self.say(&format!("{name}: {summary} (run {}, {took})", execution.id));
             let mut ended = execution.clone();
             ended.duration_ms = Some(work.ending.duration_ms);
+            ended.items_read = bigint(work.ending.counts.read);
             let succeeded =
                 alert::succeeded(session.cx, &mut self.db, session.spec, &ended, self.layout.is_isolated);
             bounded(&mut self.is_database_gone, succeeded).await;
@@ -49,11 +51,16 @@ impl Worker<'_> {
         if verdict.code == ExitCode::Completed {
             // Allowed to be partial: a success, and as quiet as one. The rows and the alert carry the details.
             self.say(&format!("{name} partial (run {}, {took}): {message}", execution.id));
-            self.alert(&ended(message.clone())).await;
+            let outlook = work.outlook.sentence(session.cx).map(|outlook| format!("; {outlook}"));
+            let message = format!("{message}{}", outlook.unwrap_or_default());
+            self.alert(&ended(message), work.outlook.is_final()).await;
             return;
         }
         let mut lines = work.quoted.clone();
-        lines.extend(verdict.hint.as_ref().map(|hint| format!("hint: {hint}")));
+        let hint = verdict.hint.as_ref().map(|hint| session.cx.hint(hint));
+        lines.extend(hint.as_ref().map(|hint| format!("hint: {hint}")));
+        let outlook = work.outlook.sentence(session.cx);
+        lines.extend(outlook.iter().map(|outlook| format!("next:  {outlook}")));
         lines.push(format!("look:  {}", session.command("runs show", execution.id)));
         lines.push(format!("retry: {}", session.command("runs retry", execution.id)));
         let status = verdict.status.word().to_lowercase().replace('_', " ");
@@ -65,14 +72,16 @@ impl Worker<'_> {
         // The run that took over has reported a lost lease; a database that is gone stores no alert.
         if !matches!(verdict.status, Status::Stopped | Status::Crashed) && !self.is_database_gone {
             // Readers in a chat have not seen the terminal.
-            let hint = verdict.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
-            self.alert(&ended(format!("{message}{hint}"))).await;
+            let more = hint.iter().chain(&outlook).map(|sentence| format!("; {sentence}"));
+            let message = more.fold(message.clone(), |message, more| message + &more);
+            self.alert(&ended(message), work.outlook.is_final()).await;
         }
     }
 
-    /// Opens or continues the incident of a failed run.
-    pub(super) async fn alert(&mut self, failed: &Execution) {
-        let alerting = alert::failed(self.session.cx, &mut self.db, self.session.spec, failed);
+    /// Opens or continues the incident of a failed run. A final failure is told even if the incident is open: what was
+    /// told before was that it would be tried again.
+    pub(super) async fn alert(&mut self, failed: &Execution, is_final: bool) {
+        let alerting = alert::failed(self.session.cx, &mut self.db, self.session.spec, failed, is_final);
         bounded(&mut self.is_database_gone, alerting).await;
     }
 
@@ -97,10 +106,15 @@ impl Worker<'_> {
         } else {
             self.leave_row(&self.subject(instance), code, error).await
         };
-        let run = row.as_ref().map_or(String::new(), |row| format!("run {}, ", row.id));
-        let mut hints: Vec<String> =
-            failure::hint(error).map(|hint| format!("hint: {hint}")).into_iter().collect();
-        hints.extend(row.map(|row| format!("retry: {}", self.session.command("runs retry", row.id))));
+        let run = row.as_ref().map_or(String::new(), |(row, _)| format!("run {}, ", row.id));
+        let mut hints: Vec<String> = failure::hint(error)
+            .map(|hint| format!("hint: {}", self.session.cx.hint(hint)))
+            .into_iter()
+            .collect();
+        if let Some((row, outlook)) = row {
+            hints.extend(outlook.sentence(self.session.cx).map(|outlook| format!("next:  {outlook}")));
+            hints.push(format!("retry: {}", self.session.command("runs retry", row.id)));
+        }
         let name = label(self.session.spec.name, &instance.key);
         self.failures.note(
             &format!("{name} did not start ({run}exit {}): {}", code.number(), one_line(error)),
@@ -116,7 +130,7 @@ impl Worker<'_> {
         subject: &Subject<'_>,
         code: ExitCode,
         error: &anyhow::Error,
-    ) -> Option<Execution> {
+    ) -> Option<(Execution, Outlook)> {
         let status = match code {
             ExitCode::Refused => Status::Refused,
             ExitCode::TimedOut => Status::TimedOut,
@@ -140,15 +154,21 @@ impl Worker<'_> {
             if is_connection_suspect || self.db.is_in_transaction() {
                 self.reconnect().await?;
             }
-            let id = self.insert_ended(subject, status, code, &one_line(error)).await?;
-            anyhow::Ok(history::find(&mut self.db, id).await?)
+            let (id, outlook) = self.insert_ended(subject, status, code, &one_line(error)).await?;
+            anyhow::Ok(history::find(&mut self.db, id).await?.map(|row| (row, outlook)))
         };
         let Ok(Ok(row)) = tokio::time::timeout(patience, noted).await else {
             self.is_database_gone = true;
             return None;
         };
-        if let Some(row) = row.as_ref().filter(|_| status != Status::Stopped) {
-            self.alert(row).await;
+        if let Some((row, outlook)) = row.as_ref().filter(|_| status != Status::Stopped) {
+            let mut told = row.clone();
+            if let (Some(message), Some(sentence)) =
+                (&mut told.error_message, outlook.sentence(self.session.cx))
+            {
+                message.push_str(&format!("; {sentence}"));
+            }
+            self.alert(&told, outlook.is_final()).await;
         }
         row
     }

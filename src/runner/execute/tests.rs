@@ -420,7 +420,7 @@ async fn a_retry_of_a_run_that_never_started_resumes_where_the_last_one_ended(db
     let mut worker = Worker::connect(&session).await.unwrap();
     let instances = AnyJob::plan(&again, &cx, &mut worker.db).await.unwrap();
     let subject = worker.subject(&instances[0]);
-    let never_began =
+    let (never_began, _) =
         worker.insert_ended(&subject, Status::Failed, ExitCode::Failed, "no way there").await.unwrap();
     worker.close().await;
     let retry = RunOptions { retry_of: Some(never_began), ..RunOptions::default() };

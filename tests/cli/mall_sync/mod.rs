@@ -7,6 +7,7 @@ mod faults;
 mod members;
 mod orders;
 mod overlap;
+mod retries;
 mod side_by_side;
 mod story;
 mod throttle;

@@ -74,6 +74,8 @@ fn a_database_that_goes_away_in_a_chunk_fails_the_run_and_the_next_start_finishe
             [
                 ["2026-11-16", "1", "COMPLETED", "0"],
                 ["2026-11-17", "1", "CRASHED", "NULL"],
+                // The start, which is done by then.
+                ["", "1", "FAILED", "75"],
                 ["2026-11-17", "2", "COMPLETED", "0"],
                 ["2026-11-18", "1", "COMPLETED", "0"],
             ]
@@ -96,7 +98,11 @@ fn a_database_that_goes_away_before_the_end_is_written_does_not_read_as_complete
         shop.batchctl(NIGHTLY).run().succeeds().is_silent();
         assert_eq!(
             runs(shop),
-            [["2026-11-19", "1", "CRASHED", "NULL"], ["2026-11-19", "2", "COMPLETED", "0"]]
+            [
+                ["2026-11-19", "1", "CRASHED", "NULL"],
+                ["", "1", "FAILED", "75"],
+                ["2026-11-19", "2", "COMPLETED", "0"]
+            ]
         );
         assert_eq!(results(shop), shop.undisturbed(&NIGHTLY));
     });

@@ -5,6 +5,7 @@ mod channels;
 mod crash;
 mod database_gone;
 mod freeze;
+mod outage;
 mod output;
 mod overlap;
 pub(crate) mod stop;

@@ -20,6 +20,7 @@ use crate::config::SkipLimit;
 use crate::context::Context;
 use crate::db::Db;
 use crate::failure::Failure;
+use crate::period::{DayRange, last_finished_day};
 use crate::runner::{Completed, Exclusion, Freshness, Job, JobSpec, Planned, Run, minutes};
 use crate::severity::Severity;
 use crate::shop::malls::{Mall, MallArgs};
@@ -132,6 +133,10 @@ impl Job for Args {
         } else {
             Freshness::Due(format!("the period was not over when run {} started", run.id))
         })
+    }
+
+    fn days_of_start(&self, cx: &Context) -> Option<DayRange> {
+        Some(DayRange::single(last_finished_day(cx.now(), cx.time_zone())))
     }
 
     fn lanes(&self, cx: &Context) -> NonZeroUsize {

@@ -1,0 +1,184 @@
+//! Retries that the runner requests itself: a run that failed for a cause that passes leaves a request that falls due
+//! after a pause, and `runs process-requests` runs it. A failure is final only after the last of them.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::backoff::{Backoff, Jitter};
+use crate::context::Context;
+use crate::crontab;
+use crate::db::{Db, DbError};
+use crate::period::shown_instant;
+use crate::values;
+
+use super::exit::ExitCode;
+use super::history::Execution;
+use super::job::JobSpec;
+
+/// Retries of a run, unless the configuration says otherwise.
+const RETRIES: u32 = 3;
+/// The pause before the first retry; the next ones are twice as long each. With three of them a run outlives an outside
+/// system that is down for an hour.
+const PAUSE: Duration = Duration::from_mins(10);
+/// No pause is longer.
+const MAX_PAUSE: Duration = Duration::from_hours(6);
+/// So that the malls that failed together do not all come back together.
+const JITTER_PERCENT: u32 = 10;
+/// A job that comes round this soon is its own retry.
+const SOON: TimeDelta = TimeDelta::hours(1);
+/// Who requested it.
+pub const RUNNER: &str = "runner";
+
+/// What becomes of a failed run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Outlook {
+    /// Nothing: the cause does not pass, or a person or the schedule does it again.
+    Left,
+    /// It is retried.
+    Again(NextRetry),
+    /// It was retried this many times, to no avail.
+    GivenUp(i64),
+}
+
+/// A retry that is requested.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct NextRetry {
+    /// Its number, from 1.
+    pub(super) attempt: i64,
+    /// The number of the last one.
+    pub(super) last: i64,
+    /// When it falls due.
+    pub(super) due_at: DateTime<Utc>,
+    /// Whether a request for the same instance is waiting already.
+    is_requested: bool,
+}
+
+impl Outlook {
+    /// In words, for people; nothing if there is nothing to say.
+    pub(super) fn sentence(&self, cx: &Context) -> Option<String> {
+        match self {
+            Self::Left => None,
+            Self::Again(next) => Some(format!(
+                "it will be tried again at {} (retry {} of {})",
+                shown_instant(next.due_at, cx.time_zone()),
+                next.attempt,
+                next.last
+            )),
+            Self::GivenUp(1) => Some("given up after 1 retry".to_owned()),
+            Self::GivenUp(retries) => Some(format!("given up after {retries} retries")),
+        }
+    }
+
+    /// Whether nothing more is tried although it was tried again.
+    pub(super) fn is_final(&self) -> bool {
+        matches!(self, Self::GivenUp(_))
+    }
+}
+
+/// What becomes of a run that failed for a cause that passes.
+pub(super) async fn outlook(
+    cx: &Context,
+    db: &mut Db,
+    spec: &JobSpec,
+    instance_key: &str,
+    retry_of: Option<i64>,
+) -> Result<Outlook, DbError> {
+    let last = i64::from(retries_of(cx, spec));
+    if last == 0 {
+        return Ok(Outlook::Left);
+    }
+    let done = match retry_of {
+        None => 0,
+        Some(run) => match running_request(db, run).await? {
+            // The request of a person stays open until it succeeds.
+            Some(None) => return Ok(Outlook::Left),
+            Some(Some(attempt)) => attempt,
+            None => 0,
+        },
+    };
+    if done >= last {
+        return Ok(Outlook::GivenUp(done));
+    }
+    if let Some((attempt, due_at)) = waiting_request(db, spec.name, instance_key).await? {
+        return Ok(Outlook::Again(NextRetry { attempt, last, due_at, is_requested: true }));
+    }
+    let failures = u32::try_from(done + 1).unwrap_or(u32::MAX);
+    let pause = TimeDelta::from_std(pause_of(cx, spec).pause(failures)).unwrap_or(SOON);
+    let due_at = cx.machine_time() + pause;
+    Ok(Outlook::Again(NextRetry { attempt: done + 1, last, due_at, is_requested: false }))
+}
+
+/// Requests the retry of a run, in the transaction that writes how the run ended.
+pub(super) async fn request(
+    db: &mut Db,
+    run: i64,
+    outlook: &Outlook,
+    now: DateTime<Utc>,
+) -> Result<(), DbError> {
+    let Outlook::Again(next) = outlook else { return Ok(()) };
+    if next.is_requested {
+        return Ok(());
+    }
+    db.execute(
+        "INSERT INTO batch_retry_request (execution_id, reason, requested_by, requested_at, status, due_at, attempt)
+         VALUES ($1, $2, $3, $4, 'PENDING', $5, $6)",
+        values![run, "failed for a cause that passes", RUNNER, now, next.due_at, next.attempt],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Whether the cause of a failed run, or of some of its items, passes by itself.
+pub(super) async fn is_transient(db: &mut Db, run: &Execution, code: ExitCode) -> Result<bool, DbError> {
+    if code == ExitCode::TryLater {
+        return Ok(true);
+    }
+    let class = ExitCode::TryLater.class();
+    let sql = "SELECT COUNT(*) FROM batch_error_log WHERE execution_id = $1 AND error_class = $2";
+    let (items,): (i64,) = db.fetch_one(sql, values![run.id, class]).await?;
+    Ok(items > 0)
+}
+
+fn retries_of(cx: &Context, spec: &JobSpec) -> u32 {
+    let set = cx.config.job(spec.name).and_then(|job| job.retries);
+    set.unwrap_or(if needs_retries(cx, spec) { RETRIES } else { 0 })
+}
+
+/// Whether a job that failed is missed: not one that comes round soon, nor one that a person starts and sees fail.
+pub(super) fn needs_retries(cx: &Context, spec: &JobSpec) -> bool {
+    let set = cx.config.job(spec.name).and_then(|job| job.schedule.as_deref());
+    let schedule = set.or(spec.schedule);
+    schedule.is_some_and(|schedule| !crontab::comes_round_within(schedule, SOON, cx.machine_time()))
+}
+
+fn pause_of(cx: &Context, spec: &JobSpec) -> Backoff {
+    Backoff {
+        first: cx.config.job(spec.name).and_then(|job| job.retry_pause).unwrap_or(PAUSE),
+        factor: 2,
+        longest: MAX_PAUSE,
+        jitter: Jitter::Percent(JITTER_PERCENT),
+    }
+}
+
+/// The request that started the retry of a run, if one did: its attempt, or none if a person made it.
+async fn running_request(db: &mut Db, run: i64) -> Result<Option<Option<i64>>, DbError> {
+    let sql = "SELECT attempt FROM batch_retry_request WHERE execution_id = $1 AND status = 'RUNNING'
+               ORDER BY id DESC LIMIT 1";
+    let request: Option<(Option<i64>,)> = db.fetch_optional(sql, values![run]).await?;
+    Ok(request.map(|(attempt,)| attempt))
+}
+
+/// The runner's request that waits for an instance: its attempt, and when it falls due.
+async fn waiting_request(
+    db: &mut Db,
+    job: &str,
+    instance_key: &str,
+) -> Result<Option<(i64, DateTime<Utc>)>, DbError> {
+    let sql = "SELECT request.attempt, request.due_at FROM batch_retry_request request
+               JOIN batch_execution run ON run.id = request.execution_id
+               WHERE request.status = 'PENDING' AND request.attempt IS NOT NULL AND request.due_at IS NOT NULL
+                 AND run.job = $1 AND run.instance_key = $2
+               ORDER BY request.id DESC LIMIT 1";
+    db.fetch_optional(sql, values![job, instance_key]).await
+}

@@ -1,0 +1,170 @@
+//! A database that cannot be used: people are told once, cron once, and what was lost is run when it is back.
+
+use super::{NIGHTLY, TradingShop};
+use crate::support::{Answer, Batchctl, Webhook, on_both_databases};
+
+on_both_databases![
+    a_night_without_a_database_is_told_once_and_done_when_it_is_back,
+    days_lost_to_a_wrong_password_are_done_when_a_person_has_changed_it,
+    a_person_and_a_log_collector_see_every_start,
+    a_channel_that_could_not_be_told_is_told_by_the_next_start,
+    what_is_caught_up_can_be_set,
+    a_file_that_nobody_can_read_does_not_stop_anything,
+    a_folder_that_cannot_be_written_costs_a_message_for_each_start,
+];
+
+const OPS: &str = "[alerts]\ndev_channel = \"ops\"\n[[alerts.channel]]\nname = \"ops\"\nkind = \"webhook\"\n\
+                   url_variable = \"OPS_URL\"\n";
+/// Nobody listens there: only root may.
+const DOWN: &str = "postgres://shop:hunter2@127.0.0.1:1/shop";
+const FILE: &str = ".batchctl-dev.outage.json";
+
+fn ops(shop: &TradingShop, more: &str) -> Webhook {
+    shop.write("batchctl.toml", format!("{OPS}{more}"));
+    let ops = Webhook::start();
+    for _ in 0..20 {
+        ops.answer(Answer::Http(200, Vec::new(), String::new()));
+    }
+    ops
+}
+
+/// A command at this time of 20 November.
+fn at(shop: &TradingShop, ops: &Webhook, time: &str, command: &[&str]) -> Batchctl {
+    shop.batchctl(command).env("OPS_URL", ops.url("/")).now(&format!("2026-11-20T{time}:00+09:00"))
+}
+
+/// The same without a database.
+fn lost(shop: &TradingShop, ops: &Webhook, time: &str, command: &[&str]) -> Batchctl {
+    at(shop, ops, time, command).env("BATCHCTL_DATABASE_URL", DOWN)
+}
+
+fn reported(shop: &TradingShop) -> Vec<String> {
+    shop.sql("SELECT DISTINCT business_day FROM daily_sales ORDER BY 1").concat()
+}
+
+fn titles(ops: &Webhook) -> Vec<String> {
+    ops.requests()
+        .iter()
+        .map(|request| request.json()["title"].as_str().unwrap_or_default().to_owned())
+        .collect()
+}
+
+const FLUSH: [&str; 2] = ["mail", "flush"];
+const CANCELLATIONS: [&str; 2] = ["report", "daily-cancellations"];
+const PROCESS: [&str; 2] = ["runs", "process-requests"];
+
+fn a_night_without_a_database_is_told_once_and_done_when_it_is_back(shop: &TradingShop) {
+    let ops = ops(shop, "");
+    lost(shop, &ops, "00:35", &FLUSH)
+        .run()
+        .exits(75)
+        .says("failed to connect to PostgreSQL")
+        .never_shows("hunter2");
+    lost(shop, &ops, "01:00", &NIGHTLY).run().exits(75).is_silent();
+    lost(shop, &ops, "01:05", &FLUSH).run().exits(75).is_silent();
+    lost(shop, &ops, "02:00", &CANCELLATIONS).run().exits(75).is_silent();
+    lost(shop, &ops, "02:05", &PROCESS).run().exits(75).is_silent();
+    assert_eq!(titles(&ops), ["the database cannot be used (dev)"]);
+    let told = ops.requests()[0].json().to_string();
+    assert!(!told.contains("hunter2"), "{told}");
+
+    at(shop, &ops, "02:10", &PROCESS).run().succeeds().is_silent();
+
+    assert_eq!(reported(shop), ["2026-11-19"]);
+    assert_eq!(shop.scalar("SELECT COUNT(DISTINCT business_day) FROM daily_cancellations"), "1");
+    assert_eq!(titles(&ops), ["the database cannot be used (dev)", "the database is back (dev)"]);
+    assert!(!shop.path(FILE).exists());
+    // Each lost start has left its row; those of the five-minute jobs were not caught up.
+    assert_eq!(
+        shop.sql("SELECT job, error_class FROM batch_execution WHERE instance_key = '' AND status = 'FAILED' ORDER BY id"),
+        [
+            ["mail flush", "TRY_LATER"],
+            ["report daily-sales", "TRY_LATER"],
+            ["report daily-cancellations", "TRY_LATER"],
+            ["runs process-requests", "TRY_LATER"],
+        ]
+    );
+    assert_eq!(
+        shop.sql("SELECT job, instance_key FROM batch_execution WHERE status = 'COMPLETED' AND retry_of IS NOT NULL ORDER BY id"),
+        [["report daily-sales", "2026-11-19"], ["report daily-cancellations", "2026-11-19"]]
+    );
+    at(shop, &ops, "02:15", &PROCESS).run().succeeds().is_silent();
+    assert_eq!(titles(&ops).len(), 2);
+}
+
+fn days_lost_to_a_wrong_password_are_done_when_a_person_has_changed_it(shop: &TradingShop) {
+    let ops = ops(shop, "");
+    for day in ["18", "19", "20"] {
+        shop.batchctl(NIGHTLY)
+            .env("OPS_URL", ops.url("/"))
+            .env("BATCHCTL_DATABASE_URL", DOWN)
+            .now(&format!("2026-11-{day}T01:00:00+09:00"))
+            .run()
+            .exits(75);
+    }
+    assert_eq!(titles(&ops).len(), 1);
+    at(shop, &ops, "09:00", &PROCESS).run().succeeds().is_silent();
+    // And the day before the first one, which is its day in a zone behind ours.
+    assert_eq!(reported(shop), ["2026-11-16", "2026-11-17", "2026-11-18", "2026-11-19"]);
+}
+
+fn a_person_and_a_log_collector_see_every_start(shop: &TradingShop) {
+    let ops = ops(shop, "");
+    lost(shop, &ops, "01:00", &NIGHTLY).run().exits(75);
+    for flag in [&["--verbose"][..], &["--log-format", "json"]] {
+        let command = [flag, &NIGHTLY].concat();
+        lost(shop, &ops, "01:05", &command).run().exits(75).says("failed to connect to PostgreSQL");
+    }
+    // Looking is not starting.
+    lost(shop, &ops, "01:05", &["runs", "list"]).run().exits(75).says("failed to connect to PostgreSQL");
+    assert_eq!(titles(&ops).len(), 1);
+}
+
+fn a_channel_that_could_not_be_told_is_told_by_the_next_start(shop: &TradingShop) {
+    let ops = Webhook::start();
+    shop.write("batchctl.toml", OPS);
+    for status in [503, 200, 200] {
+        ops.answer(Answer::Http(status, Vec::new(), String::new()));
+    }
+    for time in ["01:00", "01:05", "01:10"] {
+        lost(shop, &ops, time, &NIGHTLY).run().exits(75);
+    }
+    assert_eq!(titles(&ops), ["the database cannot be used (dev)"; 2], "the first was refused");
+    at(shop, &ops, "02:10", &PROCESS).run().succeeds().is_silent();
+    assert_eq!(titles(&ops)[2..], ["the database is back (dev)"]);
+}
+
+fn what_is_caught_up_can_be_set(shop: &TradingShop) {
+    let ops = ops(
+        shop,
+        "[jobs.\"report daily-sales\"]\ncatch_up = false\n[jobs.\"runs purge\"]\ncatch_up = true\n",
+    );
+    lost(shop, &ops, "01:00", &NIGHTLY).run().exits(75);
+    lost(shop, &ops, "01:00", &["runs", "purge"]).run().exits(75);
+    at(shop, &ops, "02:10", &PROCESS).run().succeeds().is_silent();
+    assert_eq!(
+        shop.sql("SELECT job FROM batch_execution WHERE status = 'COMPLETED' AND retry_of IS NOT NULL")
+            .concat(),
+        ["runs purge"]
+    );
+}
+
+fn a_file_that_nobody_can_read_does_not_stop_anything(shop: &TradingShop) {
+    let ops = ops(shop, "");
+    shop.write(FILE, "{\"since\":");
+    lost(shop, &ops, "01:00", &NIGHTLY).run().exits(75).says("failed to connect to PostgreSQL");
+    assert_eq!(titles(&ops).len(), 1);
+    shop.write(FILE, "nonsense");
+    at(shop, &ops, "02:10", &NIGHTLY).run().succeeds();
+    assert_eq!(reported(shop), ["2026-11-19"]);
+}
+
+fn a_folder_that_cannot_be_written_costs_a_message_for_each_start(shop: &TradingShop) {
+    let ops = ops(shop, "");
+    // A folder in the place of the file: whoever runs the tests may be root, whom no mode stops.
+    std::fs::create_dir(shop.path(FILE)).unwrap();
+    for _ in 0..2 {
+        lost(shop, &ops, "01:00", &NIGHTLY).run().exits(75).says("failed to connect to PostgreSQL");
+    }
+    at(shop, &ops, "02:10", &NIGHTLY).run().succeeds();
+}
