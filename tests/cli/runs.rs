@@ -4,7 +4,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::runner::{BACKFILL, NIGHTLY, TradingShop, reported_days, results, runs};
-use crate::support::{Sandbox, on_both_databases};
+use crate::support::{Database, Sandbox, on_both_databases};
 
 on_both_databases![
     a_successful_run_leaves_a_complete_row,
@@ -12,6 +12,7 @@ on_both_databases![
     a_run_that_fails_before_its_instances_are_known_leaves_a_row,
     wrong_usage_leaves_no_row,
     runs_are_listed_by_job_status_and_start,
+    a_day_of_idle_runs_hides_nothing_that_matters,
     a_run_is_shown_with_everything_known_about_it,
     the_failed_items_of_a_run_are_shown,
     an_unknown_run_is_wrong_usage,
@@ -20,6 +21,9 @@ on_both_databases![
     a_retry_of_a_partial_run_repeats_only_what_failed,
     a_retry_of_a_failed_run_that_succeeded_since_has_nothing_to_do,
     a_stored_line_that_does_not_start_the_runs_job_is_not_run,
+    a_dismissed_failure_is_closed,
+    a_retry_of_process_requests_does_what_failed_in_it,
+    a_request_that_cannot_be_done_fails_by_name,
     a_retry_repeats_what_was_asked_for,
     requests_are_run_and_recorded,
     a_request_from_an_admin_tool_is_run,
@@ -179,7 +183,12 @@ fn runs_are_listed_by_job_status_and_start(shop: &TradingShop) {
         listed(shop, &["--job", "report daily-sales", "--status", "COMPLETED", "--since", "-7d"]),
         [1]
     );
-    assert_eq!(listed(shop, &["--job", "no such job"]), Vec::<i64>::new());
+    assert_eq!(listed(shop, &["--job", "report"]), [4, 3, 1], "a group");
+    assert_eq!(listed(shop, &["--job", "mail flush"]), Vec::<i64>::new());
+    for wrong in ["report daily", "repor", "no such job"] {
+        let list = shop.batchctl(["runs", "list", "--job", wrong]);
+        list.run().exits(2).says(&format!("`{wrong}` is not a job or a group of jobs"));
+    }
     assert_eq!(listed(shop, &["--instance", "2026-11-18"]), [3]);
     assert_eq!(listed(shop, &["--instance", "11-1", "--status", "failed"]), [4, 3]);
     assert_eq!(listed(shop, &["--instance", "%"]), Vec::<i64>::new());
@@ -189,11 +198,51 @@ fn runs_are_listed_by_job_status_and_start(shop: &TradingShop) {
 
     let table = shop.batchctl(["runs", "list", "--limit", "2"]).run().succeeds().stdout;
     let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert!(lines[0].starts_with(&["Run", "Job", "Instance", "Status"]), "{table}");
+    assert!(lines[0].starts_with(&["!", "report", "daily-sales", "failed", "2", "times,"]), "{table}");
+    assert!(lines[2].starts_with(&["Run", "Job", "Instance", "Status"]), "{table}");
     let rows: Vec<_> =
         lines.iter().filter(|line| line.first().is_some_and(|id| id.parse::<i64>().is_ok())).collect();
     assert_eq!(rows.len(), 2, "{table}");
-    assert!(rows[0].starts_with(&["4", "report", "daily-sales", "2026-11-19", "FAILED"]), "{table}");
+    assert!(rows[0].starts_with(&["4", "report", "daily-sales", "2026-11-19", "!", "FAILED"]), "{table}");
+}
+
+/// A day of two five-minute jobs, and three things that matter.
+fn a_day_of_idle_runs_hides_nothing_that_matters(shop: &TradingShop) {
+    shop.batchctl(NIGHTLY).run().succeeds();
+    shop.only_mars();
+    shop.batchctl(BACKFILL).run().exits(1);
+    let instants = shop.series(288);
+    let time = match shop.database() {
+        Database::Sqlite => {
+            "strftime('%Y-%m-%dT%H:%M:%S+00:00', '2026-11-19T15:00:00', '+' || (5 * n) || ' minutes')"
+        }
+        Database::Postgres => "TIMESTAMPTZ '2026-11-19T15:00:00+00:00' + n * INTERVAL '5 minutes'",
+    };
+    for job in ["mail flush", "runs process-requests"] {
+        shop.execute(&format!(
+            "INSERT INTO batch_execution (job, instance_key, command_line, attempt, status, started_at, heartbeat_at,
+                 lease_expires_at, epoch, host, pid, pid_started_ticks, boot_id, items_read, items_written,
+                 items_skipped, items_failed, duration_ms, exit_code, version, environment)
+             SELECT '{job}', '', '{job}', 1, 'COMPLETED', {time}, {time}, {time}, 0, 'h', 1, 1, 'b', 0, 0, 0, 0, 5, 0,
+                 '0.1.0', 'dev' FROM {instants}"
+        ));
+    }
+
+    let screen = shop.batchctl(["runs", "list"]).run_on_terminal("").succeeds().screen();
+
+    let shown: Vec<&str> = screen.lines().collect();
+    assert!(shown.len() <= 24, "{screen}");
+    assert!(shown[0].starts_with("! report daily-sales failed 3 times, open since "), "{screen}");
+    for run in ["2026-11-16", "2026-11-17", "2026-11-18"] {
+        assert!(shown.iter().any(|line| line.contains(run) && line.contains("! FAILED")), "{run}: {screen}");
+    }
+    assert!(screen.contains("2026-11-19  COMPLETED"), "{screen}");
+    let folded = "and 576 runs that found nothing to do (--all): mail flush 288, the last 2026-11-21 00:00:00 JST; \
+                  runs process-requests 288";
+    assert!(screen.contains(folded), "{screen}");
+    let all = shop.batchctl(["runs", "list", "--all", "--limit", "600"]).run().succeeds().stdout;
+    assert_eq!(all.matches("mail flush").count(), 288);
+    assert_eq!(listed(shop, &["--limit", "600"]).len(), 580, "a program gets them all");
 }
 
 fn a_run_is_shown_with_everything_known_about_it(shop: &TradingShop) {
@@ -312,6 +361,30 @@ fn a_retry_of_a_failed_run_that_succeeded_since_has_nothing_to_do(shop: &Trading
     assert_eq!(runs(shop).len(), 2);
 }
 
+fn a_dismissed_failure_is_closed(shop: &TradingShop) {
+    shop.only_mars();
+    shop.batchctl(NIGHTLY).run().exits(1);
+    shop.batchctl(["runs", "request-retry", "1", "--reason", "x"]).run().succeeds();
+    assert_eq!(listed(shop, &["--open"]), [1]);
+    assert_eq!(shop.scalar("SELECT COUNT(*) FROM batch_incident WHERE closed_at IS NULL"), "1");
+    shop.batchctl(["runs", "dismiss", "1", "--reason", " "]).run().exits(2).says("--reason is empty");
+
+    shop.batchctl(["runs", "dismiss", "1", "--reason", "Mars was sold", "--by", "Hana"]).run().succeeds();
+
+    assert_eq!(listed(shop, &["--open"]), [0; 0]);
+    assert_eq!(listed(shop, &[]), [1], "it stays in the history");
+    let shown = shop.batchctl(["runs", "show", "1"]).run().succeeds().stdout;
+    assert!(shown.contains("by Hana: Mars was sold"), "{shown}");
+    assert_eq!(shop.scalar("SELECT COUNT(*) FROM batch_incident WHERE closed_at IS NULL"), "0");
+    assert_eq!(
+        shop.sql("SELECT status, message FROM batch_retry_request"),
+        [["DONE", "dismissed: Mars was sold"]]
+    );
+    shop.bring_mars_home();
+    shop.batchctl(NIGHTLY).run().succeeds();
+    shop.batchctl(["runs", "dismiss", "2", "--reason", "x"]).run().exits(2).says("run 2 completed");
+}
+
 /// Write access to the history must not be a way to start any command as the operator who retries a run.
 fn a_stored_line_that_does_not_start_the_runs_job_is_not_run(shop: &TradingShop) {
     shop.open_on_mars();
@@ -404,6 +477,39 @@ fn requests_are_run_and_recorded(shop: &TradingShop) {
         ]
     );
     shop.batchctl(["--verbose", "runs", "process-requests"]).run().succeeds().says("no requests");
+}
+
+fn a_retry_of_process_requests_does_what_failed_in_it(shop: &TradingShop) {
+    shop.only_mars();
+    shop.batchctl(NIGHTLY).run().exits(1);
+    shop.batchctl(["runs", "request-retry", "1", "--reason", "x"]).run().succeeds();
+    shop.batchctl(["runs", "process-requests"]).run().exits(1);
+    let processor = shop.scalar("SELECT id FROM batch_execution WHERE job = 'runs process-requests'");
+
+    // It fails again: nothing was settled by asking.
+    shop.batchctl(["runs", "retry", &processor]).run().exits(1);
+    assert_eq!(shop.sql("SELECT status FROM batch_retry_request"), [["FAILED"]]);
+
+    shop.bring_mars_home();
+    let processor = shop.scalar("SELECT MAX(id) FROM batch_execution WHERE job = 'runs process-requests'");
+    shop.batchctl(["runs", "retry", &processor]).run().succeeds();
+    assert_eq!(shop.sql("SELECT status, exit_code FROM batch_retry_request"), [["DONE", "0"]]);
+    assert_eq!(shop.scalar("SELECT COUNT(*) FROM daily_sales"), "1");
+}
+
+fn a_request_that_cannot_be_done_fails_by_name(shop: &TradingShop) {
+    shop.batchctl(["runs", "process-requests"]).run().succeeds();
+    for run in ["1", "-1"] {
+        shop.execute(&format!(
+            "INSERT INTO batch_retry_request (execution_id, reason, requested_by, requested_at)
+             VALUES ({run}, 'x', 'admin tool', '2026-11-20T00:00:00+00:00')"
+        ));
+    }
+    shop.batchctl(["runs", "process-requests"]).run().exits(1);
+    let messages = shop.sql("SELECT status, message FROM batch_retry_request ORDER BY id");
+    assert!(messages[0][1].contains("is retried by hand"), "{messages:?}");
+    assert!(messages[1][1].contains("there is no run -1"), "{messages:?}");
+    assert!(messages.iter().all(|request| request[0] == "FAILED"), "{messages:?}");
 }
 
 fn a_request_from_an_admin_tool_is_run(shop: &TradingShop) {

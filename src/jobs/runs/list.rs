@@ -5,11 +5,14 @@ use chrono_tz::Tz;
 use serde_json::json;
 
 use crate::context::Context;
-use crate::db::{Db, Value};
+use crate::db::{Db, FromRow, Value};
 use crate::documents::{Cell, Column, ColumnKind, ListFormat, Row, Table};
 use crate::failure::Failure;
 use crate::period::{day_bounds, format_duration, parse_day, parse_duration, shown_instant};
+use crate::printable::escaped;
 use crate::runner::history::{EXECUTION_COLUMNS, Execution, Status};
+use crate::wording::counted;
+use crate::{spelling, values};
 
 /// How many runs are listed by default.
 const DEFAULT_LIMIT: u32 = 20;
@@ -17,16 +20,19 @@ const DEFAULT_LIMIT: u32 = 20;
 /// List runs, newest first
 #[derive(Debug, clap::Args)]
 pub struct ListArgs {
-    /// List runs of this job
+    /// List runs of this job, or of this group of jobs
     #[arg(long)]
     job: Option<String>,
+    /// List idle runs too: those of jobs that looked for work and found none
+    #[arg(long)]
+    all: bool,
     /// List runs whose instance key contains this text, such as a mall's code or a day
     #[arg(long, value_name = "TEXT")]
     instance: Option<String>,
     /// List runs with this status, or one of several
     #[arg(long, value_enum, ignore_case = true, value_delimiter = ',')]
     status: Vec<Status>,
-    /// Omit runs whose instance has been completed since
+    /// Omit runs that were completed since, and those that were dismissed
     #[arg(long)]
     open: bool,
     /// List runs started since this day, instant (RFC 3339) or duration ago, such as 2h
@@ -44,12 +50,132 @@ pub(super) async fn list(cx: &Context, args: &ListArgs) -> anyhow::Result<()> {
     let since = args.since.as_deref().map(|since| instant(cx, since)).transpose()?;
     let mut db = cx.db().await?;
     let runs = select(&mut db, args, since).await?;
+    if runs.is_empty()
+        && let Some(job) = &args.job
+    {
+        refuse_unknown_job(job)?;
+    }
+    let is_for_people = args.format == ListFormat::Table;
+    if is_for_people && args.is_overview() {
+        let incidents = open_incidents(&mut db, args.job.as_deref()).await?;
+        cx.output.data(lines_of(cx, &incidents).as_bytes())?;
+    }
+    let idle = match runs.last() {
+        Some(oldest) if args.folds_idle_runs() => idle_runs(&mut db, args.job.as_deref(), oldest.id).await?,
+        _ => Vec::new(),
+    };
     db.close().await;
-    args.format.print(&cx.output, &runs, "no runs", |runs| table(runs, cx.time_zone()))
+    args.format.print(&cx.output, &runs, "no runs", |runs| table(runs, cx.time_zone()))?;
+    if !idle.is_empty() {
+        cx.output.data(sentence_of(cx, &idle).as_bytes())?;
+    }
+    Ok(())
 }
 
-/// An instance that was completed since needs no attention.
-const OPEN: &str = "NOT EXISTS (
+impl ListArgs {
+    /// Whether the list is about everything, and not about certain runs.
+    fn is_overview(&self) -> bool {
+        self.instance.is_none() && self.status.is_empty() && self.since.is_none()
+    }
+
+    /// Programs get every run; people a line for those that did nothing.
+    fn folds_idle_runs(&self) -> bool {
+        self.format == ListFormat::Table && !self.all
+    }
+}
+
+/// A run that looked for work and found none.
+const IDLE: &str = "(status = 'COMPLETED' AND instance_key = '' AND items_written = 0 AND items_skipped = 0
+                     AND items_failed = 0 AND retry_of IS NULL)";
+
+/// A job that failed, or is slow, and has not recovered.
+#[derive(FromRow)]
+struct OpenIncident {
+    job: String,
+    kind: String,
+    opened_at: DateTime<Utc>,
+    occurrences: i64,
+    last_execution_id: i64,
+}
+
+async fn open_incidents(db: &mut Db, job: Option<&str>) -> anyhow::Result<Vec<OpenIncident>> {
+    let sql = "SELECT job, kind, opened_at, occurrences, last_execution_id FROM batch_incident
+               WHERE closed_at IS NULL ORDER BY kind, opened_at, id";
+    let mut incidents: Vec<OpenIncident> = db.fetch_all(sql, values![]).await?;
+    incidents.retain(|incident| job.is_none_or(|job| is_of(&incident.job, job)));
+    Ok(incidents)
+}
+
+/// Whether a job is this one, or of this group.
+fn is_of(job: &str, name: &str) -> bool {
+    job == name || job.strip_prefix(name).is_some_and(|rest| rest.starts_with(' '))
+}
+
+fn lines_of(cx: &Context, incidents: &[OpenIncident]) -> String {
+    let mut text = String::new();
+    for incident in incidents {
+        let since = shown_instant(incident.opened_at, cx.time_zone());
+        let what = match (incident.kind.as_str(), incident.occurrences) {
+            ("SLOW", _) => "is slower than usual".to_owned(),
+            (_, 1) => "failed".to_owned(),
+            (_, times) => format!("failed {times} times"),
+        };
+        let look =
+            format!("batchctl --env {} runs show {}", cx.config.environment(), incident.last_execution_id);
+        text.push_str(&format!("! {} {what}, open since {since}: {look}\n", escaped(&incident.job)));
+    }
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text
+}
+
+/// The idle runs of a job: how many, and when the last one started.
+#[derive(FromRow)]
+struct Idle {
+    job: String,
+    runs: i64,
+    last_started_at: DateTime<Utc>,
+}
+
+/// The idle runs among the listed ones, which are not listed.
+async fn idle_runs(db: &mut Db, job: Option<&str>, oldest: i64) -> anyhow::Result<Vec<Idle>> {
+    let sql = format!(
+        "SELECT job, COUNT(*) AS runs, MAX(started_at) AS last_started_at FROM batch_execution
+         WHERE id >= $1 AND {IDLE} GROUP BY job"
+    );
+    let mut idle: Vec<Idle> = db.fetch_all(&sql, values![oldest]).await?;
+    idle.retain(|idle| job.is_none_or(|job| is_of(&idle.job, job)));
+    idle.sort_by(|one, other| other.runs.cmp(&one.runs).then_with(|| one.job.cmp(&other.job)));
+    Ok(idle)
+}
+
+fn sentence_of(cx: &Context, idle: &[Idle]) -> String {
+    let runs: i64 = idle.iter().map(|idle| idle.runs).sum();
+    let jobs: Vec<String> = idle
+        .iter()
+        .map(|idle| {
+            let last = shown_instant(idle.last_started_at, cx.time_zone());
+            format!("{} {}, the last {last}", escaped(&idle.job), idle.runs)
+        })
+        .collect();
+    format!("\nand {} that found nothing to do (--all): {}\n", counted(runs, "run", "runs"), jobs.join("; "))
+}
+
+fn refuse_unknown_job(name: &str) -> Result<(), Failure> {
+    let jobs: Vec<&str> = crate::jobs::specs().map(|spec| spec.name).collect();
+    if jobs.iter().any(|job| is_of(job, name)) {
+        return Ok(());
+    }
+    let advice = spelling::advice(name, jobs.iter().copied());
+    Err(Failure::usage(format!("`{name}` is not a job or a group of jobs{advice}")))
+}
+
+/// An instance that was completed since needs no attention, nor does a run whose retry completed: a file that was fixed is
+/// another instance. What was dismissed needs none either.
+const OPEN: &str = "dismissed_at IS NULL AND NOT EXISTS (
+    SELECT 1 FROM batch_execution AS retry
+    WHERE retry.retry_of = batch_execution.id AND retry.status = 'COMPLETED') AND NOT EXISTS (
     SELECT 1 FROM batch_execution AS later
     WHERE later.job = batch_execution.job AND later.instance_key = batch_execution.instance_key
       AND later.id > batch_execution.id AND later.status = 'COMPLETED')";
@@ -62,13 +188,24 @@ async fn select(
 ) -> anyhow::Result<Vec<Execution>> {
     let mut conditions = Vec::new();
     let mut values: Vec<Value> = Vec::new();
+    if args.folds_idle_runs() {
+        conditions.push(format!("NOT {IDLE}"));
+    }
+    if let Some(job) = &args.job {
+        if job.contains(' ') {
+            values.push(job.as_str().into());
+            conditions.push(format!("job = ${}", values.len()));
+        } else {
+            // The jobs of a group. Not LIKE, whose wildcards a name may contain.
+            let function = db.pick("instr", "strpos");
+            values.push(format!("{job} ").into());
+            conditions.push(format!("{function}(job, ${}) = 1", values.len()));
+        }
+    }
     let mut add = |condition: &str, value: Value| {
         values.push(value);
         conditions.push(condition.replace('?', &format!("${}", values.len())));
     };
-    if let Some(job) = &args.job {
-        add("job = ?", job.into());
-    }
     if let Some(instance) = &args.instance {
         // Not LIKE: it ignores case only on SQLite, and a key may contain its wildcards.
         let contains = db.pick("instr(instance_key, ?) > 0", "strpos(instance_key, ?) > 0");
@@ -114,6 +251,13 @@ fn instant(cx: &Context, text: &str) -> anyhow::Result<DateTime<Utc>> {
     }
 }
 
+/// The status of a run, with a mark before one that a person may have to look at: colour alone would not be seen in a log,
+/// or by everybody.
+fn marked(status: &str) -> String {
+    let is_trouble = ["FAILED", "PARTIAL", "TIMED_OUT", "CRASHED"].contains(&status);
+    if is_trouble { format!("! {status}") } else { status.to_owned() }
+}
+
 fn table(runs: &[Execution], time_zone: Tz) -> Table {
     let text = |key, label| Column::new(key, label, ColumnKind::Text);
     let number = |key, label| Column::new(key, label, ColumnKind::Number);
@@ -125,7 +269,7 @@ fn table(runs: &[Execution], time_zone: Tz) -> Table {
                 Cell::text(run.id.to_string()),
                 Cell::text(run.job.as_str()),
                 Cell::text(run.instance_key.as_str()),
-                Cell::text(run.status.as_str()),
+                Cell::text(marked(&run.status)),
                 Cell::Int(run.attempt),
                 Cell::text(shown_instant(run.started_at, time_zone)),
                 Cell::text(

@@ -1,5 +1,6 @@
 //! Past runs: list them, retry what failed, delete old ones.
 
+mod dismiss;
 mod list;
 pub mod process_requests;
 pub mod purge;
@@ -27,6 +28,8 @@ pub enum Runs {
     Errors(show::ErrorsArgs),
     /// Retry what failed in a run
     Retry(retry::RetryArgs),
+    /// Close a failure that nobody will repeat
+    Dismiss(dismiss::DismissArgs),
     /// Request a retry, which `runs process-requests` will run
     RequestRetry(request_retry::RequestRetryArgs),
     ProcessRequests(JobCommand<process_requests::Args>),
@@ -43,6 +46,7 @@ impl Runs {
             Self::List(args) => Action::plain(cx, list::list(cx, args)),
             Self::Show(args) => Action::plain(cx, show::show(cx, args)),
             Self::Errors(args) => Action::plain(cx, show::errors(cx, args)),
+            Self::Dismiss(args) => Action::plain(cx, dismiss::dismiss(cx, args)),
             Self::RequestRetry(args) => Action::plain(cx, request_retry::request_retry(cx, args)),
             Self::Retry(args) => Action::other(retry::retry(cx, args, repeat)),
         }

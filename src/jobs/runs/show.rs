@@ -49,16 +49,31 @@ pub(super) async fn show(cx: &Context, args: &ShowArgs) -> anyhow::Result<()> {
     let mut db = cx.db().await?;
     let run = existing_run(&mut db, args.id).await?;
     let open_items = history::open_items(&mut db, run.id).await?.len();
+    let dismissal = dismissal(&mut db, run.id).await?;
     db.close().await;
     let text = match args.format {
         ListFormat::Json => serde_json::to_string_pretty(&run)? + "\n",
-        ListFormat::Table => describe(cx, &run, open_items),
+        ListFormat::Table => describe(cx, &run, open_items, dismissal),
     };
     Ok(cx.output.data(text.as_bytes())?)
 }
 
+/// Who dismissed a run, when, and why.
+#[derive(FromRow)]
+struct Dismissal {
+    at: DateTime<Utc>,
+    by: String,
+    reason: String,
+}
+
+async fn dismissal(db: &mut Db, run: i64) -> anyhow::Result<Option<Dismissal>> {
+    let sql = "SELECT dismissed_at AS at, dismissed_by AS by, dismissed_reason AS reason FROM batch_execution
+               WHERE id = $1 AND dismissed_at IS NOT NULL";
+    Ok(db.fetch_optional(sql, values![run]).await?)
+}
+
 /// One line per fact; missing facts are left out.
-fn describe(cx: &Context, run: &Execution, open_items: usize) -> String {
+fn describe(cx: &Context, run: &Execution, open_items: usize, dismissal: Option<Dismissal>) -> String {
     let time = |time: DateTime<Utc>| {
         format!(
             "{} ({})",
@@ -97,6 +112,10 @@ fn describe(cx: &Context, run: &Execution, open_items: usize) -> String {
                 .map(|key| format!("{key} (epoch {})", run.epoch)),
         ),
         ("retry of", run.retry_of.map(|id| id.to_string())),
+        (
+            "dismissed",
+            dismissal.map(|one| format!("{} by {}: {}", time(one.at), one.by, one.reason)),
+        ),
         ("version", Some(run.version.clone())),
         ("environment", Some(run.environment.clone())),
         ("command", Some(format!("batchctl --env {} {}", run.environment, run.command_line))),

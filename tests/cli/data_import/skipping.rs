@@ -196,6 +196,11 @@ fn a_retry_reads_the_fixed_file(shop: &Shop) {
     assert_eq!(shop.sql("SELECT status, retry_of FROM batch_execution WHERE id = 2"), [["COMPLETED", "1"]]);
     let open = "SELECT COUNT(*) FROM batch_error_log WHERE resolved_at IS NULL";
     assert_eq!(shop.scalar(open), "0", "the fixed file resolves the errors of the run that was retried");
+    let listed = shop.batchctl(["runs", "list", "--status", "failed,partial", "--open"]).run().succeeds();
+    assert_eq!(
+        listed.stdout, "no runs\n",
+        "a file that was fixed is another instance, and settles the first"
+    );
 }
 
 fn a_retry_loads_only_the_bad_lines_once_the_cause_is_fixed(shop: &Shop) {

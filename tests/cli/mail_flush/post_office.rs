@@ -41,16 +41,6 @@ impl PostOffice {
         ))
     }
 
-    /// The numbers from 1, as rows `n` of a FROM clause.
-    pub(super) fn series(&self, most: usize) -> String {
-        match self.database() {
-            Database::Sqlite => format!(
-                "(WITH RECURSIVE series(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < {most}) SELECT n FROM series)"
-            ),
-            Database::Postgres => format!("generate_series(1, {most}) AS series(n)"),
-        }
-    }
-
     /// Makes what waits for another attempt due at once.
     pub(super) fn make_due(&self) {
         self.execute("UPDATE mails SET due_at = queued_at");

@@ -148,6 +148,16 @@ impl Sandbox {
         self.sql(sql);
     }
 
+    /// The numbers from 1, as rows `n` of a FROM clause.
+    pub(crate) fn series(&self, most: usize) -> String {
+        match self.database() {
+            Database::Sqlite => format!(
+                "(WITH RECURSIVE series(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < {most}) SELECT n FROM series)"
+            ),
+            Database::Postgres => format!("generate_series(1, {most}) AS series(n)"),
+        }
+    }
+
     /// The value of a query that has one row with one column.
     #[track_caller]
     pub(crate) fn scalar(&self, sql: &str) -> String {
