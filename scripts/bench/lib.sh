@@ -2,11 +2,21 @@
 # Sourced, not run. Every script here prints what it measured and the command; none of them fails on a time.
 # shellcheck shell=bash
 
+# A command that fails inside `$(…)` ends the script too: a peer that cannot start is not a fast one.
+shopt -s inherit_errexit
+
 project=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd)
 readonly project
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/batchctl-target}
 if ! command -v cargo >/dev/null && [[ -x $HOME/.cargo/bin/cargo ]]; then PATH=$HOME/.cargo/bin:$PATH; fi
 batchctl=$CARGO_TARGET_DIR/release/batchctl
+
+# Ends the script if something is missing: what it is, how to get it, and a command that succeeds only with it.
+need() {
+    local what=$1 get=$2
+    shift 2
+    "$@" >/dev/null 2>&1 || { printf 'missing: %s; %s\n' "$what" "$get" >&2; exit 1; }
+}
 
 # Restarts the script with throwaway servers that are safe against power loss, as in production.
 with_servers() {
@@ -45,7 +55,7 @@ milliseconds() {
 median() { sort -n | awk '{ v[NR] = $1 } END { print (NR % 2) ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
 
 # The largest resident set of a command, in MiB.
-peak_memory() { /usr/bin/time -f '%M' -o "$work/time" "$@" >/dev/null && awk '{ printf "%.1f\n", $1 / 1024 }' "$work/time"; }
+peak_memory() { need 'GNU time' 'apt-get install time' /usr/bin/time --version; /usr/bin/time -f '%M' -o "$work/time" "$@" >/dev/null && awk '{ printf "%.1f\n", $1 / 1024 }' "$work/time"; }
 
 # Runs $1 and $2 (names of functions) alternately, $3 times, and prints both medians and the median of the ratios.
 compare() {

@@ -146,7 +146,7 @@ fn retries_of(cx: &Context, spec: &JobSpec) -> u32 {
 }
 
 /// Whether a job that failed is missed: not one that comes round soon, nor one that a person starts and sees fail.
-pub(super) fn needs_retries(cx: &Context, spec: &JobSpec) -> bool {
+pub fn needs_retries(cx: &Context, spec: &JobSpec) -> bool {
     let set = cx.config.job(spec.name).and_then(|job| job.schedule.as_deref());
     let schedule = set.or(spec.schedule);
     schedule.is_some_and(|schedule| !crontab::comes_round_within(schedule, SOON, cx.machine_time()))

@@ -13,7 +13,9 @@ use tokio::process::Command;
 
 use crate::context::Context;
 use crate::db::{Db, FromRow};
-use crate::runner::{Exclusion, ExitCode, Interruption, Job, JobSpec, Planned, Run, history, minutes};
+use crate::runner::{
+    Exclusion, ExitCode, Interruption, Job, JobSpec, Planned, RUNNER, Run, history, minutes, needs_retries,
+};
 use crate::severity::Severity;
 use crate::values;
 use crate::wording::counted;
@@ -49,6 +51,7 @@ impl Job for Args {
     async fn run(&self, run: &mut Run<'_>, _unit: &()) -> anyhow::Result<()> {
         reclaim_orphans(run).await?;
         reopen_failed(run).await?;
+        request_dead_runs(run).await?;
         let mut done = 0;
         for request in due(run).await? {
             if !claim(run, &request).await? {
@@ -112,6 +115,36 @@ async fn reopen_failed(run: &mut Run<'_>) -> anyhow::Result<()> {
             db.numbers("$1")
         );
         db.execute(&sql, values![json!(requests)]).await?;
+        Ok(())
+    })
+    .await
+}
+
+/// Requests what a dead process has left: its next start takes over by itself, but the next start of last night's report
+/// is nobody's. Runs that a person started are left to them, and so are those of a job that comes round soon.
+async fn request_dead_runs(run: &mut Run<'_>) -> anyhow::Result<()> {
+    let cx = run.cx;
+    let server_time = run.db.server_time().await?;
+    let sql = "SELECT id FROM batch_execution
+               WHERE status = 'RUNNING' AND instance_key <> '' AND lease_expires_at < $1 LIMIT 1";
+    if run.db.fetch_optional::<(i64,)>(sql, values![server_time]).await?.is_none() {
+        return Ok(());
+    }
+    let jobs: Vec<&str> =
+        crate::jobs::specs().filter(|spec| needs_retries(cx, spec)).map(|spec| spec.name).collect();
+    let now = cx.machine_time();
+    run.chunk(None::<&str>, async |db| {
+        let sql = format!(
+            "INSERT INTO batch_retry_request
+                 (execution_id, reason, requested_by, requested_at, status, due_at, attempt)
+             SELECT dead.id, 'its process is gone', $1, $2, 'PENDING', $2, 1 FROM batch_execution dead
+             WHERE dead.status = 'RUNNING' AND dead.instance_key <> '' AND dead.lease_expires_at < $3
+               AND dead.job IN {}
+               AND NOT EXISTS (SELECT 1 FROM batch_retry_request request
+                               WHERE request.execution_id = dead.id AND request.status IN ('PENDING', 'RUNNING'))",
+            db.elements("$4")
+        );
+        db.execute(&sql, values![RUNNER, now, server_time, json!(jobs)]).await?;
         Ok(())
     })
     .await

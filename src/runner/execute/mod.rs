@@ -79,8 +79,17 @@ async fn fail_to_connect(session: &Session<'_>, error: &anyhow::Error) -> ExitCo
         return report_error(cx, error);
     }
     let is_first = outage::note(cx, session.start(), error).await;
-    if is_first || cx.output.is_attended() {
+    if cx.output.is_attended() {
         return report_error(cx, error);
+    }
+    if is_first {
+        let mut hints: Vec<String> =
+            failure::hint(error).map(|hint| format!("hint: {}", cx.hint(hint))).into_iter().collect();
+        hints.push(
+            "next:  no further start prints this; jobs for certain days run by themselves when it is back"
+                .to_owned(),
+        );
+        cx.output.error(&one_line(error), &hints);
     }
     ExitCode::of(error)
 }

@@ -19,7 +19,27 @@ on_both_databases![
     a_killed_partial_run_leaves_no_open_errors_once_everything_is_fixed,
     a_dead_process_whose_pid_is_reused_is_recognised_as_dead,
     a_silent_run_of_another_host_keeps_its_lease_until_it_expires,
+    a_killed_nightly_run_is_finished_without_another_start_of_it,
 ];
+
+/// The next night's start is of another day: nobody but the processor of requests comes by.
+fn a_killed_nightly_run_is_finished_without_another_start_of_it(shop: &TradingShop) {
+    shop.batchctl(NIGHTLY).failpoint("in-chunk=kill").run().is_killed_by(Signal::KILL);
+    let process = || shop.batchctl(["runs", "process-requests"]).run().succeeds().is_silent();
+    process();
+    assert_eq!(shop.scalar("SELECT COUNT(*) FROM batch_retry_request"), "0", "its lease has not expired");
+    shop.execute(
+        "UPDATE batch_execution SET lease_expires_at = '2026-01-01T00:00:00+00:00' WHERE status = 'RUNNING'",
+    );
+
+    process();
+
+    assert_eq!(results(shop), shop.undisturbed(&NIGHTLY));
+    let requests = "SELECT reason, requested_by, status FROM batch_retry_request";
+    assert_eq!(shop.sql(requests), [["its process is gone", "runner", "DONE"]]);
+    process();
+    assert_eq!(shop.sql(requests).len(), 1);
+}
 
 fn a_run_killed_at_its_start_leaves_nothing_to_recover(shop: &TradingShop) {
     assert_heals(shop, "start", &[["2026-11-19", "1", "COMPLETED", "0"]]);
