@@ -20,12 +20,14 @@ pub enum MoneyError {
     /// There is no amount.
     #[error("the amount is empty")]
     Empty,
-    /// `1,200`: a comma may be a decimal separator elsewhere, so we do not guess.
-    #[error("`{0}` is not a number: remove the thousands separator")]
-    ThousandsSeparator(String),
-    /// `１２００`: looks right, but these are not the digits 0 to 9.
-    #[error("`{0}` is not a number: use the half-width digits 0 to 9")]
-    FullWidth(String),
+    /// `1,200` or `１２００`: what it most likely means is said, not assumed.
+    #[error("`{text}` is not a number: write `{instead}`")]
+    WrittenOtherwise {
+        /// The text as it was read.
+        text: String,
+        /// The same amount as it is read.
+        instead: String,
+    },
     /// `1e5`, `+5`, `¥100`, ` 5`.
     #[error("`{0}` is not a number: use only digits, one `.` and a leading `-`")]
     NotANumber(String),
@@ -39,10 +41,14 @@ pub enum MoneyError {
         /// The decimals of that currency.
         exponent: u32,
     },
-    /// Beyond what 64 bits hold.
+    /// Beyond [`MAX_AMOUNT`].
     #[error("`{0}` is too large an amount")]
     TooLarge(String),
 }
+
+/// The largest amount that is taken from outside, in minor units: of larger ones a few would be more than the sums of a
+/// day can hold, which are 64 bits.
+pub const MAX_AMOUNT: i64 = 1_000_000_000_000_000;
 
 /// The number of decimals of a currency (ISO 4217): 0 for JPY and KRW, 2 for most and for unknown ones.
 pub fn currency_exponent(currency: &str) -> u32 {
@@ -107,19 +113,16 @@ pub fn minor_in_words(amount: i64, currency: &str, locale: Locale) -> String {
 /// Reads a plain decimal in major units (`12.5`, `-1200`) into minor units; decimals beyond the currency's
 /// must be zeros.
 pub fn parse_major(text: &str, currency: &str) -> Result<i64, MoneyError> {
-    let not_a_number = || MoneyError::NotANumber(text.to_owned());
+    let not_a_number = || match otherwise(text) {
+        Some(instead) => MoneyError::WrittenOtherwise { text: text.to_owned(), instead },
+        None => MoneyError::NotANumber(text.to_owned()),
+    };
     if text.is_empty() {
         return Err(MoneyError::Empty);
     }
     let (negative, unsigned) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
-    if let Some(odd) = unsigned.chars().find(|character| !matches!(character, '0'..='9' | '.')) {
-        let thousands_separated = matches!(odd, ',' | '\'' | '_' | '，' | '\u{a0}' | '\u{202f}')
-            && unsigned.starts_with(|first: char| first.is_ascii_digit());
-        return Err(match odd {
-            _ if thousands_separated => MoneyError::ThousandsSeparator(text.to_owned()),
-            '０'..='９' | '．' | '－' | '，' => MoneyError::FullWidth(text.to_owned()),
-            _ => not_a_number(),
-        });
+    if !unsigned.chars().all(|character| matches!(character, '0'..='9' | '.')) {
+        return Err(not_a_number());
     }
     let (whole, fraction) = match unsigned.split_once('.') {
         None => (unsigned, ""),
@@ -150,10 +153,38 @@ pub fn parse_major(text: &str, currency: &str) -> Result<i64, MoneyError> {
             .and_then(|tenfold| tenfold.checked_sub(i64::from(digit - b'0')))
             .ok_or_else(|| MoneyError::TooLarge(text.to_owned()))?;
     }
-    if negative {
-        return Ok(amount);
+    if amount < -MAX_AMOUNT {
+        return Err(MoneyError::TooLarge(text.to_owned()));
     }
-    amount.checked_neg().ok_or_else(|| MoneyError::TooLarge(text.to_owned()))
+    Ok(if negative { amount } else { -amount })
+}
+
+/// The amount that a text means which is written with full-width characters, or in groups of three digits. A comma alone
+/// may be somebody's decimal point.
+fn otherwise(text: &str) -> Option<String> {
+    let narrow: String =
+        text.chars()
+            .map(|character| match character {
+                '０'..='９' => char::from_u32(u32::from(character) - u32::from('０') + u32::from('0'))
+                    .unwrap_or(character),
+                '．' => '.',
+                '－' => '-',
+                '，' => ',',
+                character => character,
+            })
+            .collect();
+    let (sign, unsigned) = narrow.strip_prefix('-').map_or(("", narrow.as_str()), |rest| ("-", rest));
+    let (whole, fraction) =
+        unsigned.split_once('.').map_or((unsigned, None), |(whole, rest)| (whole, Some(rest)));
+    let groups: Vec<&str> = whole.split([',', '\'', '_', '\u{a0}', '\u{202f}']).collect();
+    let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_grouped =
+        groups.len() == 1 || groups[0].len() <= 3 && groups[1..].iter().all(|group| group.len() == 3);
+    if !is_grouped || !groups.iter().copied().all(is_digits) || !fraction.is_none_or(is_digits) {
+        return None;
+    }
+    let fraction = fraction.map(|fraction| format!(".{fraction}")).unwrap_or_default();
+    Some(format!("{sign}{}{fraction}", groups.concat())).filter(|instead| instead != text)
 }
 
 /// The average in minor units, halves rounded away from zero so that a refund rounds as its sale did; 0 for nothing.
@@ -202,14 +233,17 @@ mod tests {
             (1_200, "JPY", "1200", "1,200"),
             (-1_234_567, "KRW", "-1234567", "-1,234,567"),
             (1_234_567, "BHD", "1234.567", "1,234.567"),
-            (i64::MAX, "JPY", "9223372036854775807", "9,223,372,036,854,775,807"),
-            (i64::MIN, "USD", "-92233720368547758.08", "-92,233,720,368,547,758.08"),
+            (MAX_AMOUNT, "JPY", "1000000000000000", "1,000,000,000,000,000"),
+            (-MAX_AMOUNT, "USD", "-10000000000000.00", "-10,000,000,000,000.00"),
         ];
         for (amount, currency, plain, display) in cases {
             assert_eq!(minor_to_plain(amount, currency), plain);
             assert_eq!(minor_to_display(amount, currency), display);
             assert_eq!(parse_major(plain, currency), Ok(amount), "reads back");
         }
+        // Sums may be larger.
+        assert_eq!(minor_to_display(i64::MAX, "JPY"), "9,223,372,036,854,775,807");
+        assert_eq!(minor_to_plain(i64::MIN, "USD"), "-92233720368547758.08");
     }
 
     #[test]
@@ -255,11 +289,14 @@ mod tests {
         let shape = "use only digits, one `.` and a leading `-`";
         let cases = [
             ("", "USD", "the amount is empty".to_owned()),
-            ("1,200", "USD", "`1,200` is not a number: remove the thousands separator".to_owned()),
-            ("-1,200.50", "USD", "`-1,200.50` is not a number: remove the thousands separator".to_owned()),
-            ("1，200", "JPY", "`1，200` is not a number: remove the thousands separator".to_owned()),
-            ("１２００", "JPY", "`１２００` is not a number: use the half-width digits 0 to 9".to_owned()),
-            ("－5", "JPY", "`－5` is not a number: use the half-width digits 0 to 9".to_owned()),
+            ("1,200", "USD", "`1,200` is not a number: write `1200`".to_owned()),
+            ("-1,200.50", "USD", "`-1,200.50` is not a number: write `-1200.50`".to_owned()),
+            ("－１，２００．５", "USD", "`－１，２００．５` is not a number: write `-1200.5`".to_owned()),
+            ("１２００", "JPY", "`１２００` is not a number: write `1200`".to_owned()),
+            ("－5", "JPY", "`－5` is not a number: write `-5`".to_owned()),
+            ("12,3x0", "USD", format!("`12,3x0` is not a number: {shape}")),
+            ("1,5", "EUR", format!("`1,5` is not a number: {shape}")),
+            ("12,34,567", "INR", format!("`12,34,567` is not a number: {shape}")),
             ("1e5", "USD", format!("`1e5` is not a number: {shape}")),
             ("+5", "USD", format!("`+5` is not a number: {shape}")),
             ("--5", "USD", format!("`--5` is not a number: {shape}")),
@@ -274,12 +311,12 @@ mod tests {
             ("12.345", "USD", "`12.345` has too many decimals: USD has 2".to_owned()),
             ("12.5", "JPY", "`12.5` has too many decimals: JPY has 0".to_owned()),
             ("9223372036854775808", "JPY", "`9223372036854775808` is too large an amount".to_owned()),
-            ("92233720368547758.08", "USD", "`92233720368547758.08` is too large an amount".to_owned()),
+            ("1000000000000001", "JPY", "`1000000000000001` is too large an amount".to_owned()),
+            ("-10000000000000.01", "USD", "`-10000000000000.01` is too large an amount".to_owned()),
         ];
         for (text, currency, message) in cases {
             assert_eq!(parse_major(text, currency).unwrap_err().to_string(), message);
         }
-        assert_eq!(parse_major("-9223372036854775808", "JPY"), Ok(i64::MIN));
     }
 
     #[test]

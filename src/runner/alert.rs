@@ -1,13 +1,13 @@
 //! Alerts: one per incident, kept until they are delivered, and never a factor in a job's result.
 //!
-//! An incident opens with a job's first failure; later failures are counted, not sent; the success that leaves no
-//! failed instance behind closes it and reports how many there were. An alert is a row of `batch_alert` before it is a
+//! An incident opens with a job's first failure; later failures are counted, not sent, unless something else fails
+//! another night; the success that leaves no failed instance behind closes it and reports how many there were. An alert is a row of `batch_alert` before it is a
 //! request, so one that cannot be sent now is sent at the end of a later command.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::backoff::{Backoff, Jitter};
@@ -30,6 +30,8 @@ const SLOW_MINIMUM: usize = 5;
 /// Above this multiple of the average a run is slow, in halves: 3/2.
 const SLOW_NUMERATOR: i64 = 3;
 const SLOW_DENOMINATOR: i64 = 2;
+/// What fails within this time of an incident's beginning has the same cause.
+const SAME_CAUSE: TimeDelta = TimeDelta::hours(6);
 /// The most alerts that one command sends, so that a long queue does not hold it up.
 const SENT_AT_ONCE: i64 = 10;
 /// No alert waits longer than this for another attempt.
@@ -167,6 +169,38 @@ async fn open_incident(db: &mut Db, job: &str, kind: &str) -> anyhow::Result<Opt
     Ok(db.fetch_optional(sql, values![job, kind]).await?)
 }
 
+/// An open incident, with one more failure counted.
+#[derive(crate::db::FromRow)]
+struct Counted {
+    id: i64,
+    occurrences: i64,
+    opened_at: DateTime<Utc>,
+    first_execution_id: i64,
+}
+
+/// Whether a failure within an open incident is told too: something else failed (another day, another mall), and not in
+/// the same night, when all that fails has one cause. Otherwise a failure that nobody repairs would hide all others.
+async fn is_news(
+    db: &mut Db,
+    execution: &Execution,
+    incident: &Counted,
+    now: DateTime<Utc>,
+) -> anyhow::Result<bool> {
+    let Some(key) = &execution.exclusion_key else { return Ok(false) };
+    if now - incident.opened_at < SAME_CAUSE {
+        return Ok(false);
+    }
+    let (known,): (i64,) = db
+        .fetch_one(
+            "SELECT COUNT(*) FROM batch_execution
+             WHERE job = $1 AND id >= $2 AND id < $3 AND exclusion_key = $4
+               AND status NOT IN ('COMPLETED', 'REFUSED', 'STOPPED', 'RUNNING')",
+            values![&execution.job, incident.first_execution_id, execution.id, key],
+        )
+        .await?;
+    Ok(known == 0)
+}
+
 /// What an incident is about.
 struct Trouble {
     /// `FAILURE` or `SLOW`.
@@ -202,15 +236,19 @@ async fn open_or_count(
         let (incident, occurrences) = if let Some((incident,)) = opened {
             (incident, 1)
         } else {
-            let counted: Option<(i64, i64)> = db
+            let counted: Option<Counted> = db
                 .fetch_optional(
                     "UPDATE batch_incident SET occurrences = occurrences + 1, last_execution_id = $1
-                     WHERE job = $2 AND kind = $3 AND closed_at IS NULL RETURNING id, occurrences",
+                     WHERE job = $2 AND kind = $3 AND closed_at IS NULL
+                     RETURNING id, occurrences, opened_at, first_execution_id",
                     values![execution.id, spec.name, kind],
                 )
                 .await?;
-            let Some(counted) = counted.filter(|_| is_final) else { return Ok(()) };
-            counted
+            let Some(counted) = counted else { return Ok(()) };
+            if !is_final && !is_news(db, execution, &counted, now).await? {
+                return Ok(());
+            }
+            (counted.id, counted.occurrences)
         };
         let message =
             message(cx, spec, execution, &kind.to_lowercase(), &title, error.as_deref(), occurrences);

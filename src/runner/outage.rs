@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::channels::{Message, PostError};
 use crate::context::Context;
-use crate::db::Db;
+use crate::db::{Db, DbError, DbErrorKind};
 use crate::failure::one_line;
 use crate::files::{read_regular, write_privately};
 use crate::period::{local_day, shown_instant};
@@ -93,9 +93,11 @@ pub(super) async fn note(cx: &Context, start: Start, error: &anyhow::Error) -> b
     }
 }
 
-/// Whether an error means that the database cannot be used at all.
+/// Whether an error means that the database cannot be used at all: not that its schema is old, or of another environment.
 pub(super) fn is_outage(error: &anyhow::Error) -> bool {
-    matches!(ExitCode::of(error), ExitCode::TryLater | ExitCode::Configuration)
+    error.chain().filter_map(|cause| cause.downcast_ref::<DbError>()).any(|error| {
+        matches!(error.kind(), DbErrorKind::Unreachable | DbErrorKind::Configuration | DbErrorKind::Full)
+    })
 }
 
 async fn try_to_note(cx: &Context, start: Start, error: &anyhow::Error) -> anyhow::Result<bool> {

@@ -207,7 +207,10 @@ impl ShownTable {
             return None;
         }
         let is_text = |column: &ShownColumn| !column.is_figure && !column.is_date && !column.is_currency;
-        let taker = group.iter().position(|index| is_text(&self.columns[*index])).unwrap_or(0);
+        // The longest texts: a name, not the code before it.
+        let texts = (0..group.len()).filter(|place| is_text(&self.columns[group[*place]])).rev();
+        let taker = texts.max_by(|one, other| needs[group[*one]].most.total_cmp(&needs[group[*other]].most));
+        let taker = taker.unwrap_or(0);
         let widths = group.iter().enumerate().map(|(place, &index)| {
             let Need { least: own_least, most: own_most } = needs[index];
             let (own_least, own_most) = (own_least * scale, own_most * scale);

@@ -66,7 +66,7 @@ impl Worker<'_> {
                 environment: session.cx.config.environment(),
             };
             let asking = in_time("get the lease", lease::acquire(&mut self.db, &request));
-            let acquired = session.bounds().keep(asking).await?;
+            let acquired = session.bounds_of_lease().keep(asking).await?;
             let Acquired::Held(holder) = &acquired else { return Ok(acquired) };
             if waiting_since.elapsed() >= patience || session.signals.heard().is_some() {
                 return Ok(acquired);

@@ -13,6 +13,8 @@ use crate::runner::outage::Start;
 use crate::runner::process::ProcessIdentity;
 use crate::runner::retries;
 
+/// A lease is granted or refused in milliseconds, unless the database is locked.
+const MIN_LEASE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the current chunk may take after a stop signal, by default.
 const GRACE: Duration = Duration::from_secs(25);
 
@@ -74,6 +76,12 @@ impl<'a> Session<'a> {
     /// The bounds of what the command does outside its runs.
     pub(super) fn bounds(&self) -> Bounds {
         Bounds { signals: self.signals.clone(), deadline: self.deadline, grace: self.grace() }
+    }
+
+    /// The bounds of asking for a lease: however short the deadline is, a lease that is granted the moment before it is
+    /// not forgotten, and the run that has it ends by its own deadline.
+    pub(super) fn bounds_of_lease(&self) -> Bounds {
+        Bounds { deadline: self.deadline.max(MIN_LEASE_TIMEOUT), ..self.bounds() }
     }
 
     /// The command that an operator types to look at a run, or to retry it.

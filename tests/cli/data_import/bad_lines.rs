@@ -78,16 +78,10 @@ fn an_invalid_field_is_named(shop: &Shop) {
             line("2026-11-19 10:00", "0026-11-19 10:00"),
             "`ordered_at`: `0026-11-19 10:00` has an implausible year: write four digits",
         ),
-        (
-            line(",1200,", ",\"1,200\","),
-            "`total_amount`: `1,200` is not a number: remove the thousands separator",
-        ),
+        (line(",1200,", ",\"1,200\","), "`total_amount`: `1,200` is not a number: write `1200`"),
         (line(",1200,", ",1200.5,"), "`total_amount`: `1200.5` has too many decimals: JPY has 0"),
         (line(",1200,,", ",12.345,USD,"), "`total_amount`: `12.345` has too many decimals: USD has 2"),
-        (
-            line(",1200,", ",１２００,"),
-            "`total_amount`: `１２００` is not a number: use the half-width digits 0 to 9",
-        ),
+        (line(",1200,", ",１２００,"), "`total_amount`: `１２００` is not a number: write `1200`"),
         (
             line(",1200,", ",¥1200,"),
             "`total_amount`: `¥1200` is not a number: use only digits, one `.` and a leading `-`",
@@ -103,8 +97,8 @@ fn an_invalid_field_is_named(shop: &Shop) {
             "`currency`: `YEN` is not a currency: write an ISO 4217 code such as JPY",
         ),
         (
-            line("P1,1,1200", "P1,2,9223372036854775807"),
-            "`quantity` times `unit_price_amount` is too large an amount: 2 × 9223372036854775807 minor units",
+            line("P1,1,1200", "P1,2,1000000000000000"),
+            "`quantity` times `unit_price_amount` is too large an amount: 2 × 1000000000000000 minor units",
         ),
         (line("P1,1,", "P1,1.5,"), "`quantity`: `1.5` has decimals"),
         (line("P1,", ","), "`product_code`: is empty"),

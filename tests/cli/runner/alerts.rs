@@ -13,6 +13,7 @@ on_both_databases![
     without_a_dev_channel_nothing_is_sent_outside_prod,
     slack_gets_data_without_its_special_characters,
     a_failure_is_alerted_once_and_its_repeats_are_counted,
+    an_unrepaired_failure_does_not_hide_those_of_later_nights,
     the_recovery_says_how_many_failures_there_were,
     a_backfill_of_failures_is_one_incident_until_every_day_is_fixed,
     a_partial_success_a_timeout_and_a_crash_are_alerted_and_a_stop_is_not,
@@ -255,6 +256,28 @@ fn a_failure_is_alerted_once_and_its_repeats_are_counted(shop: &TradingShop) {
     assert_eq!(
         shop.sql("SELECT kind, severity, occurrences, first_execution_id, last_execution_id, closed_at FROM batch_incident"),
         [["FAILURE", "medium", "3", "1", "3", "NULL"]]
+    );
+}
+
+fn an_unrepaired_failure_does_not_hide_those_of_later_nights(shop: &TradingShop) {
+    let dev = slack();
+    configure(shop, "medium");
+    shop.only_mars();
+    told(shop.batchctl(NIGHTLY), &dev).run().exits(1);
+    // In the same night everything that fails has one cause.
+    told(shop.batchctl(BACKFILL), &dev).run().exits(1);
+    assert_eq!(texts(&dev).len(), 1);
+
+    shop.execute("UPDATE batch_incident SET opened_at = '2026-01-01T00:00:00+00:00'");
+    let next = || told(shop.batchctl(NIGHTLY), &dev).now("2026-11-21T01:00:00+09:00");
+    next().run().exits(1);
+    next().run().exits(1);
+    told(shop.batchctl(NIGHTLY), &dev).run().exits(1);
+
+    assert_eq!(
+        texts(&dev),
+        ["report daily-sales 2026-11-19 FAILED (dev)", "report daily-sales 2026-11-20 FAILED (dev)"],
+        "each day once"
     );
 }
 

@@ -18,6 +18,7 @@ on_both_databases![
     a_chunk_that_does_not_end_within_the_grace_is_rolled_back,
     a_run_that_waits_for_its_lease_can_be_stopped,
     a_statement_that_hangs_is_ended_by_the_deadline,
+    a_deadline_at_the_moment_of_the_start_leaves_one_row_and_no_lease,
     each_day_of_a_backfill_has_its_own_deadline,
     a_deadline_also_ends_child_processes,
     a_retry_of_a_run_past_its_deadline_repeats_all_of_it,
@@ -40,6 +41,19 @@ fn a_command_stopped_before_it_delivers_does_not_exit_0(shop: &TradingShop) {
     // What was not delivered is delivered by the same command, from the stored figures.
     shop.batchctl(command).run().succeeds();
     assert!(shop.path("reports/daily-sales-2026-11-19.csv").exists());
+}
+
+fn a_deadline_at_the_moment_of_the_start_leaves_one_row_and_no_lease(shop: &TradingShop) {
+    const STARTS: usize = 12;
+    for milliseconds in 0..STARTS {
+        let timeout = format!("{milliseconds}ms");
+        shop.batchctl(["report", "daily-sales", "--rerun", "--timeout", &timeout]).run();
+    }
+    let rows = shop.sql("SELECT status FROM batch_execution").concat();
+    assert_eq!(rows.len(), STARTS, "{rows:?}");
+    assert!(rows.iter().all(|status| status == "TIMED_OUT" || status == "COMPLETED"), "{rows:?}");
+    assert!(rows.iter().any(|status| status == "TIMED_OUT"), "{rows:?}");
+    shop.batchctl(NIGHTLY).run().succeeds();
 }
 
 /// Sends a signal and waits until the process has received it.

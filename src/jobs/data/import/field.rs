@@ -9,7 +9,7 @@ use chrono_tz::Tz;
 
 use crate::config::ImportFile;
 use crate::failure::{Failure, one_line};
-use crate::money::{is_known_currency, parse_major};
+use crate::money::{MAX_AMOUNT, is_known_currency, parse_major};
 use crate::period::local_to_utc;
 use crate::shop::malls::Mall;
 
@@ -373,9 +373,10 @@ impl<'r> Fields<'r> {
     }
 }
 
-/// What the buyer pays for a line, if it fits into 64 bits.
+/// What the buyer pays for a line, if that is an amount.
 pub(super) fn line_amount(quantity: i64, unit_price: i64, discount: i64) -> Parsed<i64> {
-    quantity.checked_mul(unit_price).and_then(|amount| amount.checked_sub(discount)).ok_or_else(|| {
+    let amount = quantity.checked_mul(unit_price).and_then(|amount| amount.checked_sub(discount));
+    amount.filter(|amount| amount.unsigned_abs() <= MAX_AMOUNT.unsigned_abs()).ok_or_else(|| {
         format!("`quantity` times `unit_price_amount` is too large an amount: {quantity} × {unit_price} minor units")
     })
 }

@@ -246,7 +246,7 @@ async fn the_currency_of_the_line_decides_the_decimals(db: &mut TestDb) {
         "ny,P3,a,12.345,KWD",
         "ny,P4,a,1200.00,KRW",
         "seoul,P1,a,0,",
-        "tokyo,P1,a,9223372036854775807,",
+        "tokyo,P1,a,1000000000000000,",
     ];
     import_good(db, "products", "mall,product_code,name,price_amount,currency", &lines).await;
     assert_eq!(
@@ -260,7 +260,7 @@ async fn the_currency_of_the_line_decides_the_decimals(db: &mut TestDb) {
             "ny | P3 | KWD | 12345",
             "ny | P4 | KRW | 1200",
             "seoul | P1 | KRW | 0",
-            "tokyo | P1 | JPY | 9223372036854775807",
+            "tokyo | P1 | JPY | 1000000000000000",
         ]
     );
 }
