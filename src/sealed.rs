@@ -20,7 +20,7 @@ const NONCE_BYTES: usize = 24;
 
 /// Where a sealed text belongs.
 #[derive(Debug, Clone, Copy)]
-pub struct Place<'a> {
+pub struct Binding<'a> {
     /// The outside system.
     pub platform: &'a str,
     /// The account there.
@@ -60,7 +60,7 @@ impl Seal {
     }
 
     /// Encrypts a text for its place. Sealing the same text twice returns two different results.
-    pub fn seal(&self, text: &Secret, place: Place<'_>) -> Result<String, SealError> {
+    pub fn seal(&self, text: &Secret, place: Binding<'_>) -> Result<String, SealError> {
         let nonce = XNonce::try_generate().map_err(|_| SealError::NoRandomness)?;
         let payload = Payload { msg: text.expose().as_bytes(), aad: &place.bytes() };
         let ciphertext = self.0.encrypt(&nonce, payload).map_err(|_| SealError::Refused)?;
@@ -70,7 +70,7 @@ impl Seal {
     }
 
     /// Opens what was sealed for this place.
-    pub fn open(&self, sealed: &str, place: Place<'_>) -> Result<Secret, SealError> {
+    pub fn open(&self, sealed: &str, place: Binding<'_>) -> Result<Secret, SealError> {
         let encoded = sealed.strip_prefix(VERSION).ok_or(SealError::Malformed)?;
         let bytes = BASE64.decode(encoded).map_err(|_| SealError::Malformed)?;
         let (nonce, ciphertext) = bytes.split_at_checked(NONCE_BYTES).ok_or(SealError::Malformed)?;
@@ -81,7 +81,7 @@ impl Seal {
     }
 }
 
-impl Place<'_> {
+impl Binding<'_> {
     /// The parts with their lengths, so that `a` + `bc` is not `ab` + `c`.
     fn bytes(self) -> Vec<u8> {
         let parts = [self.platform, self.account, self.column];
@@ -98,7 +98,7 @@ pub fn random_word() -> Result<String, SealError> {
 mod tests {
     use super::*;
 
-    const PLACE: Place<'_> = Place { platform: "cafe24", account: "shop1", column: "refresh_token" };
+    const PLACE: Binding<'_> = Binding { platform: "cafe24", account: "shop1", column: "refresh_token" };
 
     fn seal() -> Seal {
         Seal::new(&Secret::new("hunter2-hunter2-hunter2-hunter2-"))
@@ -116,10 +116,10 @@ mod tests {
     fn a_moved_text_does_not_open() {
         let sealed = seal().seal(&Secret::new("RT1"), PLACE).unwrap();
         for place in [
-            Place { account: "shop2", ..PLACE },
-            Place { column: "access_token", ..PLACE },
-            Place { platform: "other", ..PLACE },
-            Place { platform: "cafe2", account: "4shop1", ..PLACE },
+            Binding { account: "shop2", ..PLACE },
+            Binding { column: "access_token", ..PLACE },
+            Binding { platform: "other", ..PLACE },
+            Binding { platform: "cafe2", account: "4shop1", ..PLACE },
         ] {
             assert_eq!(seal().open(&sealed, place).unwrap_err(), SealError::Refused, "{place:?}");
         }

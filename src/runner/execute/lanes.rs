@@ -20,18 +20,18 @@ use crate::runner::verdict::worse;
 use super::attempt::Attempted;
 use super::plan::Plan;
 use super::session::Session;
-use super::worker::{Layout, Worker};
+use super::worker::{PlanShape, Worker};
 
 /// How many instances ended how.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Tally {
+pub(super) struct InstanceTally {
     completed: usize,
     partial: usize,
     skipped: usize,
     failed: usize,
 }
 
-impl Tally {
+impl InstanceTally {
     fn append(&mut self, others: &Self) {
         self.completed += others.completed;
         self.partial += others.partial;
@@ -59,7 +59,7 @@ impl Tally {
 pub(super) struct Results {
     /// Those whose results are in place.
     pub(super) completed: Vec<Instance>,
-    pub(super) tally: Tally,
+    pub(super) tally: InstanceTally,
     worst: ExitCode,
     /// How many of those that did not complete were refused because another run held the lease.
     turned_away: usize,
@@ -71,7 +71,7 @@ impl Results {
     fn none() -> Self {
         Self {
             completed: Vec::new(),
-            tally: Tally::default(),
+            tally: InstanceTally::default(),
             worst: ExitCode::Completed,
             turned_away: 0,
             is_cut_short: false,
@@ -153,7 +153,7 @@ async fn run_side_by_side(
     width: usize,
     shared: &Shared,
 ) -> anyhow::Result<Results> {
-    let layout = Layout { is_side_by_side: true, ..worker.layout };
+    let layout = PlanShape { is_side_by_side: true, ..worker.layout };
     let mut ends: Vec<(usize, anyhow::Result<LaneEnd>)> = stream::iter(lanes.into_iter().enumerate())
         .map(|(place, lane)| async move { (place, run_lane(session, layout, lane, shared).await) })
         .buffer_unordered(width)
@@ -184,7 +184,7 @@ async fn run_side_by_side(
 /// Runs the instances of one lane over its own connection.
 async fn run_lane(
     session: &Session<'_>,
-    layout: Layout,
+    layout: PlanShape,
     instances: Vec<Instance>,
     shared: &Shared,
 ) -> anyhow::Result<LaneEnd> {
@@ -280,7 +280,7 @@ impl Worker<'_> {
     }
 
     /// Runs one instance, unless its history shows that there is nothing to do.
-    async fn take(&mut self, instance: &Instance, tally: &mut Tally) -> anyhow::Result<Attempted> {
+    async fn take(&mut self, instance: &Instance, tally: &mut InstanceTally) -> anyhow::Result<Attempted> {
         let bounds = self.session.bounds();
         match bounds.keep(self.plan(instance)).await? {
             Plan::Skip { because, is_complete } => {

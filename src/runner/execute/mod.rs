@@ -33,7 +33,7 @@ use super::outage;
 use super::verdict::worse;
 use lanes::run_lanes;
 use session::Session;
-use worker::{Layout, Worker};
+use worker::{PlanShape, Worker};
 
 /// How long the runner's own statements may take at a run's start and end.
 const BOOKKEEPING_TIMEOUT: Duration = Duration::from_secs(35);
@@ -102,7 +102,7 @@ async fn run_all(session: &Session<'_>, worker: &mut Worker<'_>) -> anyhow::Resu
     }
     worker.arguments =
         worker.arguments.clone().spanning(instances.iter().map(|instance| &instance.arguments));
-    worker.layout = Layout::of(&instances);
+    worker.layout = PlanShape::of(&instances);
     worker.has_planned = true;
     let results = run_lanes(session, worker, instances).await?;
     if worker.layout.is_long {

@@ -13,7 +13,7 @@ const LINES_OF_INSTANCES: usize = 7;
 
 /// What the plan as a whole means for each of its instances.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Layout {
+pub(super) struct PlanShape {
     /// There are too many instances for a line each.
     pub(super) is_long: bool,
     /// A failure of one instance says nothing about the next one: those of a job with named lanes.
@@ -22,7 +22,7 @@ pub(super) struct Layout {
     pub(super) is_side_by_side: bool,
 }
 
-impl Layout {
+impl PlanShape {
     pub(super) fn of(instances: &[Instance]) -> Self {
         let length = |lane: &str| instances.iter().filter(|instance| instance.lane == lane).count();
         let longest = instances.iter().map(|instance| length(&instance.lane)).max().unwrap_or(0);
@@ -38,7 +38,7 @@ impl Layout {
 pub(super) struct Worker<'s> {
     pub(super) session: &'s Session<'s>,
     pub(super) db: Db,
-    pub(super) layout: Layout,
+    pub(super) layout: PlanShape,
     /// The run that the connection serves, or served last.
     pub(super) run: Option<i64>,
     /// The arguments that repeat a failure outside the runs: those of the whole command, or of its only instance.
@@ -57,7 +57,7 @@ impl<'s> Worker<'s> {
         Ok(Self {
             session,
             db,
-            layout: Layout::default(),
+            layout: PlanShape::default(),
             run: None,
             arguments: session.job.arguments().resolved(session.cx),
             has_planned: false,

@@ -19,7 +19,7 @@ use crate::context::Context;
 use crate::db::{Db, DbError, FromRow, Value};
 use crate::failure::{self, Failure, FailureKind, one_line};
 use crate::mask::Secret;
-use crate::sealed::{Place, Seal};
+use crate::sealed::{Binding, Seal};
 use crate::values;
 
 pub use refresh::Refresher;
@@ -80,7 +80,7 @@ impl Keys {
     }
 
     fn open(&self, account: &str, column: &str, sealed: &str) -> Result<Secret, Failure> {
-        self.0.open(sealed, Place { platform: PLATFORM, account, column }).map_err(|error| {
+        self.0.open(sealed, Binding { platform: PLATFORM, account, column }).map_err(|error| {
             Failure::configuration(format!(
                 "failed to open the tokens of account `{account}` with BATCHCTL_SECRET_KEY: {error}"
             ))
@@ -91,7 +91,7 @@ impl Keys {
     }
 
     fn seal(&self, account: &str, column: &str, token: &Secret) -> Result<String, Failure> {
-        let place = Place { platform: PLATFORM, account, column };
+        let place = Binding { platform: PLATFORM, account, column };
         self.0.seal(token, place).map_err(|error| {
             Failure::failed(format!("failed to encrypt the tokens of account `{account}`: {error}"))
         })

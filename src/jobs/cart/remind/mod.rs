@@ -76,7 +76,7 @@ impl Job for Args {
         let cx = run.cx;
         let texts =
             Texts { templates: Templates::new(&cx.config), unsubscribe: Unsubscribe::new(&cx.config)? };
-        let mut tally = Tally::default();
+        let mut tally = ReminderTally::default();
         let malls = self.malls.selected(run.db).await?;
         for (mall, time_zone) in run.usable_malls(malls) {
             let today = local_day(cx.now(), time_zone);
@@ -116,14 +116,14 @@ struct Texts {
 
 /// What was done, for the summary.
 #[derive(Debug, Default)]
-struct Tally {
+struct ReminderTally {
     mails: u64,
     covered: u64,
     without_coupon: u64,
     has_expired_coupon: bool,
 }
 
-impl Tally {
+impl ReminderTally {
     fn sentence(&self) -> String {
         if self.mails == 0 {
             return "no new carts to remind of".to_owned();
@@ -154,7 +154,7 @@ async fn remind_mall(
     mall: &Mall,
     offer: &Offer,
     window: Window,
-    tally: &mut Tally,
+    tally: &mut ReminderTally,
 ) -> anyhow::Result<()> {
     let mut before = (window.until, i64::MAX);
     loop {
@@ -229,7 +229,7 @@ async fn remind(
     offer: &Offer,
     window: Window,
     reminders: &[Reminder],
-) -> anyhow::Result<Tally> {
+) -> anyhow::Result<ReminderTally> {
     let coupons = offer.coupons(db, mall.id, reminders, window.now).await?;
     let mut ledger = Bulk::new(db);
     let mut mails = Vec::with_capacity(reminders.len());
@@ -248,7 +248,7 @@ async fn remind(
         Offer::SingleUse { .. } => coupons.iter().filter(|coupon| coupon.is_none()).count() as u64,
         _ => 0,
     };
-    Ok(Tally {
+    Ok(ReminderTally {
         mails: enqueue_many(db, &mails, window.now).await?,
         covered,
         without_coupon,

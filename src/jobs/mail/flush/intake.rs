@@ -134,7 +134,7 @@ pub(super) struct Claimer {
 
 /// How far claiming has got in the queue.
 #[derive(Clone, Copy)]
-struct Place {
+struct QueuePosition {
     priority: i64,
     position: Position,
 }
@@ -143,7 +143,7 @@ impl Claimer {
     /// Works until nothing more is due. Returns the number of mails claimed.
     pub(super) async fn work(mut self) -> anyhow::Result<u64> {
         let mut claimed = 0;
-        let mut place: Option<Place> = None;
+        let mut place: Option<QueuePosition> = None;
         let mut looked_around = Instant::now();
         let mut in_vain = 0;
         while !*self.stop.borrow() && in_vain < VAIN_CLAIMS && Instant::now() < self.until {
@@ -167,7 +167,7 @@ impl Claimer {
             } else {
                 in_vain = 0;
             }
-            place = reached.map(|position| Place { priority, position });
+            place = reached.map(|position| QueuePosition { priority, position });
             claimed += mails.len() as u64;
             if !self.hand_over(mails).await? {
                 break;

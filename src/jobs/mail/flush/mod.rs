@@ -32,7 +32,7 @@ use crate::wording::counted;
 use self::intake::{Claimer, Intake, MEMORY_KIBIBYTES, Preparation, Ready, RunClock};
 use self::ledger::Change;
 use self::pace::Rates;
-use self::senders::{Report, Senders};
+use self::senders::{SenderReport, Senders};
 
 /// Parallel connections by default: what a mail server accepts from one client without complaint.
 const CONNECTIONS: usize = 8;
@@ -212,7 +212,7 @@ impl Policy {
 
 /// What has been done so far.
 #[derive(Debug, Default)]
-struct Tally {
+struct MailTally {
     sent: u64,
     again: u64,
     unknown: u64,
@@ -222,7 +222,7 @@ struct Tally {
     fallbacks: u64,
 }
 
-impl Tally {
+impl MailTally {
     fn sentence(&self) -> String {
         let all = self.sent + self.again + self.unknown + self.failed + self.cancelled;
         let mut sentence = format!("sent {} of {}", self.sent, counted(all, "mail", "mails"));
@@ -259,7 +259,7 @@ struct Flush {
     stop_claiming: watch::Sender<bool>,
     waiting: VecDeque<Box<Ready>>,
     changes: Vec<Change>,
-    tally: Tally,
+    tally: MailTally,
     /// Addresses that do not exist, with the mail and the reply.
     bounced: Vec<(String, i64, String)>,
     /// All such addresses of this run.
@@ -314,7 +314,7 @@ impl Flush {
             stop_claiming,
             waiting: VecDeque::new(),
             changes: Vec::new(),
-            tally: Tally::default(),
+            tally: MailTally::default(),
             bounced: Vec::new(),
             gone: HashSet::new(),
             impossible: None,
@@ -468,16 +468,16 @@ impl Flush {
     }
 
     /// Handles a sender's report.
-    fn handle_report(&mut self, run: &mut Run<'_>, report: Report) {
+    fn handle_report(&mut self, run: &mut Run<'_>, report: SenderReport) {
         match report {
-            Report::Done { mail, outcome } => self.note_outcome(run, &mail, &outcome),
-            Report::NotTried { mail, stop } => {
+            SenderReport::Done { mail, outcome } => self.note_outcome(run, &mail, &outcome),
+            SenderReport::NotTried { mail, stop } => {
                 self.give_back(&mail);
                 self.untried = Some(stop.clone());
                 self.note_stop(stop);
             }
-            Report::NoConnection { stop } => self.note_stop(stop),
-            Report::Connected => {}
+            SenderReport::NoConnection { stop } => self.note_stop(stop),
+            SenderReport::Connected => {}
         }
     }
 

@@ -20,7 +20,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 const MAILS_IN_HAND: usize = 2;
 
 /// A sender's report.
-pub(super) enum Report {
+pub(super) enum SenderReport {
     /// Its connection is open: it accepts mails.
     Connected,
     /// A mail has an outcome.
@@ -45,9 +45,9 @@ pub(super) enum Report {
 }
 
 /// A sender's report, and what is left of the sender.
-struct Message {
+struct SenderMessage {
     sender: usize,
-    report: Report,
+    report: SenderReport,
     is_gone: bool,
 }
 
@@ -75,8 +75,8 @@ pub(super) struct Senders {
     most: usize,
     /// By index; `None` once it has ended.
     crew: Vec<Option<Sender>>,
-    reports: mpsc::UnboundedReceiver<Message>,
-    reporting: mpsc::UnboundedSender<Message>,
+    reports: mpsc::UnboundedReceiver<SenderMessage>,
+    reporting: mpsc::UnboundedSender<SenderMessage>,
     tasks: JoinSet<()>,
 }
 
@@ -167,7 +167,7 @@ impl Senders {
 
     /// Waits for the next report. A panic in a sender is passed on to the run, which would otherwise wait for its
     /// report forever.
-    pub(super) async fn next(&mut self) -> Option<Report> {
+    pub(super) async fn next(&mut self) -> Option<SenderReport> {
         let message = tokio::select! {
             biased;
             message = self.reports.recv() => message?,
@@ -177,21 +177,21 @@ impl Senders {
     }
 
     /// The next report, if there is one.
-    pub(super) fn try_next(&mut self) -> Option<Report> {
+    pub(super) fn try_next(&mut self) -> Option<SenderReport> {
         let message = self.reports.try_recv().ok()?;
         Some(self.note(message))
     }
 
-    fn note(&mut self, message: Message) -> Report {
+    fn note(&mut self, message: SenderMessage) -> SenderReport {
         if let Some(Some(sender)) = self.crew.get_mut(message.sender) {
             match &message.report {
-                Report::Connected => sender.is_connected = true,
-                Report::NoConnection { .. } => {}
-                Report::Done { .. } => {
+                SenderReport::Connected => sender.is_connected = true,
+                SenderReport::NoConnection { .. } => {}
+                SenderReport::Done { .. } => {
                     sender.in_hand = sender.in_hand.saturating_sub(1);
                     sender.is_unmarked = true;
                 }
-                Report::NotTried { .. } => sender.in_hand = sender.in_hand.saturating_sub(1),
+                SenderReport::NotTried { .. } => sender.in_hand = sender.in_hand.saturating_sub(1),
             }
             if message.is_gone {
                 self.crew[message.sender] = None;
@@ -229,17 +229,17 @@ async fn work(
     sender: usize,
     transport: MailTransport,
     mut inbox: mpsc::Receiver<Assignment>,
-    reports: mpsc::UnboundedSender<Message>,
+    reports: mpsc::UnboundedSender<SenderMessage>,
 ) {
     // At the end of a run reports are no longer received, and none are needed.
-    let say = |report, is_gone| drop(reports.send(Message { sender, report, is_gone }));
+    let say = |report, is_gone| drop(reports.send(SenderMessage { sender, report, is_gone }));
     let mut connection: Option<MailConnection> = None;
     let stop = loop {
         let mut open = match connection.take() {
             Some(open) => open,
             None => match transport.open().await {
                 Ok(open) => {
-                    say(Report::Connected, false);
+                    say(SenderReport::Connected, false);
                     open
                 }
                 Err(stop) => break stop,
@@ -249,21 +249,21 @@ async fn work(
         // Without clearance the run is over: the connection is dropped in the middle of the mail.
         match open.send_when(&mail.mail, async { clearance.await.is_ok() }).await {
             Ok(Some(outcome)) => {
-                say(Report::Done { mail, outcome }, false);
+                say(SenderReport::Done { mail, outcome }, false);
                 if open.is_usable() {
                     connection = Some(open);
                 }
             }
             Ok(None) => return,
             Err(stop) => {
-                say(Report::NotTried { mail, stop: stop.clone() }, false);
+                say(SenderReport::NotTried { mail, stop: stop.clone() }, false);
                 break stop;
             }
         }
     };
     inbox.close();
     while let Some(Assignment { mail, .. }) = inbox.recv().await {
-        say(Report::NotTried { mail, stop: stop.clone() }, false);
+        say(SenderReport::NotTried { mail, stop: stop.clone() }, false);
     }
-    say(Report::NoConnection { stop }, true);
+    say(SenderReport::NoConnection { stop }, true);
 }

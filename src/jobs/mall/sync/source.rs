@@ -11,7 +11,7 @@ use crate::clients::cafe24::{ApiError, Cafe24, korean_time};
 use crate::failure::Failure;
 
 use super::Domain;
-use super::cursor::{Cursor, Place, Rules, Span, Window};
+use super::cursor::{Cursor, RecordPosition, Rules, Span, Window};
 
 /// Pages that wait to be stored. One is enough to keep both sides busy, and limits memory.
 const PAGES_AHEAD: usize = 1;
@@ -74,13 +74,13 @@ impl List {
     }
 
     /// A record's position in it: its key, and the time by which the list is filtered.
-    fn place(self, record: &Fields) -> Place {
+    fn place(self, record: &Fields) -> RecordPosition {
         let (key, time) = match self {
             Self::Members => ("member_id", "created_date"),
             Self::Orders(time) => ("order_id", time.names().1),
             Self::Refunds => ("refund_code", "refund_date"),
         };
-        Place { key: record.key(key), at: record.moment(time) }
+        RecordPosition { key: record.key(key), at: record.moment(time) }
     }
 
     fn noun(self) -> &'static str {
@@ -238,9 +238,9 @@ impl Source {
         refuse_overfull(answer.records.len(), limit as usize)?;
         let records: Vec<_> = answer.records.iter().map(|record| Fields::of(record)).collect();
         let place = |record: &Result<Fields, BadRecord>| {
-            record.as_ref().map_or_else(|_| Place::default(), |fields| list.place(fields))
+            record.as_ref().map_or_else(|_| RecordPosition::default(), |fields| list.place(fields))
         };
-        let places: Vec<Place> = records.iter().map(place).collect();
+        let places: Vec<RecordPosition> = records.iter().map(place).collect();
         let step = cursor.step(&places, limit, &rules)?;
         let mut page = Page { as_of: Some(answer.as_of), ..Page::default() };
         let is_ours = |record: &Result<Fields, BadRecord>| {

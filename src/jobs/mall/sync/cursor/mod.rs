@@ -53,7 +53,7 @@ pub(super) struct Rules {
 
 /// A record of a page: its key, and the time by which the list is filtered, if it has them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Place {
+pub(super) struct RecordPosition {
     pub(super) key: Option<String>,
     pub(super) at: Option<DateTime<Utc>>,
 }
@@ -76,9 +76,9 @@ pub(super) struct Window {
     /// The position.
     pub(super) offset: u32,
     /// The last record that was read: the next page has to begin with it.
-    last: Option<Place>,
+    last: Option<RecordPosition>,
     /// The window's first record, which shows the direction in which the list is sorted.
-    first: Option<Place>,
+    first: Option<RecordPosition>,
     /// Keys that were read before the window was narrowed.
     seen: Vec<String>,
     /// The number of restarts.
@@ -148,7 +148,7 @@ impl Cursor {
     }
 
     /// Where to continue after a page of at most `limit` records.
-    pub(super) fn step(&self, page: &[Place], limit: u32, rules: &Rules) -> Result<Step, Failure> {
+    pub(super) fn step(&self, page: &[RecordPosition], limit: u32, rules: &Rules) -> Result<Step, Failure> {
         match self {
             Self::Window(window) => window.step(page, limit, rules),
             Self::Walk(walk) => walk.step(page, limit, rules),
@@ -177,7 +177,7 @@ impl Window {
         }
     }
 
-    fn step(&self, page: &[Place], limit: u32, rules: &Rules) -> Result<Step, Failure> {
+    fn step(&self, page: &[RecordPosition], limit: u32, rules: &Rules) -> Result<Step, Failure> {
         let Some(known) = self.known(page, limit) else { return self.restart(page, rules) };
         let is_new: Vec<bool> = page
             .iter()
@@ -212,13 +212,13 @@ impl Window {
 
     /// How many records of the page were read before; `None` if the list has shifted so that some may have been missed, or
     /// if a full page brings nothing new, as from a server that returns the same page forever.
-    fn known(&self, page: &[Place], limit: u32) -> Option<usize> {
+    fn known(&self, page: &[RecordPosition], limit: u32) -> Option<usize> {
         let Some(last) = &self.last else { return Some(0) };
         let known = page.iter().position(|place| place.key == last.key)? + 1;
         (known < page.len() || page.len() < limit as usize).then_some(known)
     }
 
-    fn restart(&self, page: &[Place], rules: &Rules) -> Result<Step, Failure> {
+    fn restart(&self, page: &[RecordPosition], rules: &Rules) -> Result<Step, Failure> {
         if self.restarts >= MAX_RESTARTS {
             return Err(Failure::try_later(format!(
                 "the list of {} changed {MAX_RESTARTS} times while it was read",
@@ -237,7 +237,7 @@ impl Window {
     }
 
     /// The front, if this is the first of several pages and the newest record comes first.
-    fn front_of(&self, page: &[Place]) -> Option<Front> {
+    fn front_of(&self, page: &[RecordPosition]) -> Option<Front> {
         let (first, last) = page.first().zip(page.last())?;
         let newest = second(first.at?);
         let is_first = self.offset == 0 && !self.is_last_look;
@@ -259,9 +259,9 @@ impl Window {
     /// The maximum offset is reached: what was read covers the window up to the last record's second, from either end.
     fn narrowed(
         &self,
-        first: Option<&Place>,
-        last: &Place,
-        page: &[Place],
+        first: Option<&RecordPosition>,
+        last: &RecordPosition,
+        page: &[RecordPosition],
         front: Option<Front>,
         rules: &Rules,
     ) -> Result<Cursor, Failure> {
@@ -337,7 +337,7 @@ fn too_many_at(at: DateTime<Utc>, rules: &Rules) -> Failure {
 }
 
 /// Whether a page is sorted by time, in the same direction as the window so far.
-fn is_sorted_by_time(first: Option<&Place>, page: &[Place]) -> bool {
+fn is_sorted_by_time(first: Option<&RecordPosition>, page: &[RecordPosition]) -> bool {
     let seconds: Vec<DateTime<Utc>> = page.iter().filter_map(|place| place.at.map(second)).collect();
     let first = first.and_then(|first| first.at).map(second);
     let rises = seconds.is_sorted() && first.is_none_or(|first| seconds.iter().all(|at| *at >= first));
@@ -355,7 +355,7 @@ impl Front {
 }
 
 impl Walk {
-    fn step(&self, page: &[Place], limit: u32, rules: &Rules) -> Result<Step, Failure> {
+    fn step(&self, page: &[RecordPosition], limit: u32, rules: &Rules) -> Result<Step, Failure> {
         let seconds: Vec<DateTime<Utc>> = page.iter().filter_map(|place| place.at.map(second)).collect();
         if seconds.first().is_some_and(|first| *first < self.from) || !seconds.is_sorted() {
             return Err(Failure::failed(format!(
@@ -395,12 +395,12 @@ impl Walk {
     }
 }
 
-fn is_among(place: &Place, seen: &[String]) -> bool {
+fn is_among(place: &RecordPosition, seen: &[String]) -> bool {
     place.key.as_ref().is_some_and(|key| seen.contains(key))
 }
 
 /// The keys of the page's records of this second.
-fn keys_of_second(page: &[Place], at: DateTime<Utc>) -> Vec<String> {
+fn keys_of_second(page: &[RecordPosition], at: DateTime<Utc>) -> Vec<String> {
     page.iter()
         .filter(|place| place.at.map(second) == Some(at))
         .filter_map(|place| place.key.clone())

@@ -26,11 +26,12 @@ impl Shop {
         Self { records, is_descending: false, rules, calls: Vec::new() }
     }
 
-    fn page(&mut self, cursor: &Cursor, limit: u32) -> Vec<Place> {
+    fn page(&mut self, cursor: &Cursor, limit: u32) -> Vec<RecordPosition> {
         self.calls.push(cursor.clone());
         let mut records = self.records.clone();
         records.sort_by(|(a, second_of_a), (b, second_of_b)| (second_of_a, a).cmp(&(second_of_b, b)));
-        let place = |(key, second): &(String, i64)| Place { key: Some(key.clone()), at: Some(at(*second)) };
+        let place =
+            |(key, second): &(String, i64)| RecordPosition { key: Some(key.clone()), at: Some(at(*second)) };
         match cursor {
             Cursor::Walk(walk) => {
                 let rest = records.iter().filter(|(_, second)| at(*second) >= walk.from);
@@ -187,7 +188,7 @@ fn a_list_that_is_not_sorted_by_time_is_read_in_halves() {
                     let within =
                         |second: i64| window.span.first <= at(second) && at(second) <= window.span.last;
                     let records = shop.records.iter().filter(|(_, second)| within(*second));
-                    let place = |(key, second): &(String, i64)| Place {
+                    let place = |(key, second): &(String, i64)| RecordPosition {
                         key: Some(key.clone()),
                         at: Some(at(*second)),
                     };
@@ -261,8 +262,9 @@ fn windows_are_no_longer_than_a_call_may_request() {
 
 #[test]
 fn a_server_that_returns_the_same_page_for_ever_is_an_error() {
-    let page: Vec<Place> =
-        (0..10).map(|number| Place { key: Some(format!("r{number}")), at: Some(at(number)) }).collect();
+    let page: Vec<RecordPosition> = (0..10)
+        .map(|number| RecordPosition { key: Some(format!("r{number}")), at: Some(at(number)) })
+        .collect();
     for rules in [MEMBERS, ORDERS] {
         let mut cursor = Cursor::new(span(0, 1_000), &rules);
         let mut calls = 0;
@@ -299,10 +301,10 @@ fn records_outside_the_period_are_an_error_before_the_window_narrows() {
 #[test]
 fn a_walk_that_is_not_sorted_is_an_error() {
     let walk = Cursor::Walk(Walk { from: at(0), seen: Vec::new(), until: at(100), front: None });
-    let place = |second| Place { key: Some(format!("r{second}")), at: Some(at(second)) };
+    let place = |second| RecordPosition { key: Some(format!("r{second}")), at: Some(at(second)) };
     let failure = walk.step(&[place(5), place(3)], 2, &MEMBERS).err().expect("it fails");
     assert!(failure.message.contains("not sorted"));
-    let nameless = [Place::default(), Place::default()];
+    let nameless = [RecordPosition::default(), RecordPosition::default()];
     assert!(walk.step(&nameless, 2, &MEMBERS).is_err());
 }
 
@@ -310,7 +312,7 @@ fn a_walk_that_is_not_sorted_is_an_error() {
 fn records_without_a_key_do_not_stop_the_pages() {
     let rules = ORDERS;
     let cursor = Cursor::new(span(0, 100), &rules);
-    let page = vec![Place { key: None, at: Some(at(1)) }; 10];
+    let page = vec![RecordPosition { key: None, at: Some(at(1)) }; 10];
     let step = cursor.step(&page, 10, &rules).expect("it continues");
     assert!(step.is_new.iter().all(|is_new| *is_new));
     let Some(Cursor::Window(window)) = step.next else { panic!("there is more") };
