@@ -34,7 +34,7 @@ pub use job::{Completed, Exclusion, Freshness, Job, JobSpec, Planned, minutes};
 #[cfg(test)]
 pub(crate) use options::NOT_REPEATED;
 pub use options::{OnOverlap, Only, RunOptions};
-pub use retries::{RUNNER, needs_retries};
+pub use retries::{RUNNER, retries_of};
 pub use run::Run;
 
 /// Opens another connection for a run, tagged with its id as the first one is: a run that takes over from a frozen one

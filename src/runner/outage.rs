@@ -3,22 +3,26 @@
 //! that were lost are run when it is over.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use chrono::{DateTime, Utc};
-use rustix::fs::{FlockOperation, flock};
+use chrono::{DateTime, Datelike, TimeDelta, Utc};
+use rustix::fs::{Access, FlockOperation, access, flock};
+use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 
 use crate::channels::{Message, PostError};
+use crate::config::AlertChannel;
 use crate::context::Context;
 use crate::db::{Db, DbError, DbErrorKind};
+use crate::digest::fingerprint;
 use crate::failure::one_line;
 use crate::files::{read_regular, write_privately};
-use crate::period::{local_day, shown_instant};
+use crate::period::shown_instant;
 use crate::severity::Severity;
 use crate::values;
 use crate::wording::counted;
@@ -32,13 +36,15 @@ use super::retries::RUNNER;
 /// The severity of an outage, which decides on the channels: no job can run.
 const SEVERITY: Severity = Severity::Critical;
 /// The most different commands that are remembered; a crontab has fewer.
-const MAX_STARTS: usize = 200;
+const MAX_STARTS: usize = 1_000;
 /// The largest file that is read.
-const MAX_FILE: u64 = 1_000_000;
+const MAX_FILE: u64 = 4_000_000;
 /// How long a channel may hold up a command.
 const TELLING_TIMEOUT: Duration = Duration::from_secs(20);
-/// How often another process that holds the file is asked again, every 50 ms.
-const LOCK_ATTEMPTS: u32 = 40;
+/// How long one process may be busy telling the channels before another one takes over: it may have died.
+const TELLING_CLAIM: TimeDelta = TimeDelta::minutes(3);
+/// How often another process that holds the file is asked again, every 50 ms. It holds it for milliseconds.
+const LOCK_ATTEMPTS: u32 = 200;
 
 /// An outage.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -49,8 +55,20 @@ struct Outage {
     reason: String,
     /// The commands that could not run, in the order of their first start.
     starts: Vec<Start>,
-    /// What each channel has been told.
+    /// How many further commands are not remembered.
+    #[serde(default)]
+    forgotten: u64,
+    /// Whether it is over, and only its end is still to be told.
+    #[serde(default)]
+    is_over: bool,
+    /// What its end says.
+    #[serde(default)]
+    recovery: Vec<String>,
+    /// What each channel has been told of its beginning, or of its end once it is over.
     told: BTreeMap<String, Told>,
+    /// Until when a process is busy telling.
+    #[serde(default)]
+    telling_until: Option<DateTime<Utc>>,
 }
 
 /// What a channel has been told.
@@ -67,10 +85,8 @@ struct Told {
 pub(super) struct Start {
     /// The job.
     pub(super) job: String,
-    /// The command line that repeats it on the same day, secrets masked.
+    /// The command line that repeats it on any later day, secrets masked.
     pub(super) line: String,
-    /// The one that repeats it on a later day.
-    pub(super) line_later: String,
     /// When it was started first.
     pub(super) at: DateTime<Utc>,
     /// How often.
@@ -80,15 +96,24 @@ pub(super) struct Start {
     pub(super) is_caught_up: bool,
 }
 
+/// What became of a start that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Noted {
+    /// It is the first one of the outage.
+    First,
+    /// The outage was known.
+    Again,
+    /// It could not be noted: nobody is told, and nothing is caught up.
+    Not,
+}
+
 /// Notes a start that failed because the database could not be used, and tells the channels if they do not know yet.
-/// Returns whether this start is the first of the outage.
-pub(super) async fn note(cx: &Context, start: Start, error: &anyhow::Error) -> bool {
-    match try_to_note(cx, start, error).await {
-        Ok(is_first) => is_first,
+pub(super) async fn note(cx: &Context, start: Start, reason: &str) -> Noted {
+    match try_to_note(cx, start, reason).await {
+        Ok(noted) => noted,
         Err(problem) => {
-            cx.output.warn(&format!("failed to note the outage: {}", one_line(&problem)));
-            // Better one message too many.
-            true
+            cx.output.error(&format!("failed to note the outage: {}", one_line(&problem)), &[]);
+            Noted::Not
         }
     }
 }
@@ -100,65 +125,79 @@ pub(super) fn is_outage(error: &anyhow::Error) -> bool {
     })
 }
 
-async fn try_to_note(cx: &Context, start: Start, error: &anyhow::Error) -> anyhow::Result<bool> {
-    let path = path(cx);
-    let _lock = lock(&path)?;
-    let known = read(&path)?;
-    let is_first = known.is_none();
-    let mut outage = known.unwrap_or_else(|| Outage {
-        since: cx.machine_time(),
-        reason: cx.config.redactor().redact(&one_line(error)),
-        starts: Vec::new(),
-        told: BTreeMap::new(),
-    });
-    outage.add(start);
-    write(&path, &outage)?;
-    let message = outage.message(cx);
-    tell(cx, &path, &mut outage, &message).await?;
-    Ok(is_first)
+async fn try_to_note(cx: &Context, start: Start, reason: &str) -> anyhow::Result<Noted> {
+    let path = path(cx)?;
+    let is_first = {
+        let _lock = lock(&path)?;
+        // The end of an earlier outage that nobody could be told of is old news by now.
+        let known = read(&path)?.filter(|outage| !outage.is_over);
+        let is_first = known.is_none();
+        let mut outage = known.unwrap_or_else(|| Outage::new(cx, reason));
+        outage.add(start);
+        for channel in cx.config.alert_channels(SEVERITY) {
+            outage.told.entry(channel.name.clone()).or_default();
+        }
+        write(&path, &outage)?;
+        is_first
+    };
+    tell(cx, &path).await?;
+    Ok(if is_first { Noted::First } else { Noted::Again })
 }
 
 /// Ends the outage that the file tells of, if there is one: its lost starts are requested again, and the channels that
 /// were told of it are told that it is over. The caller has a connection, so the database can be used.
 pub(super) async fn end(cx: &Context, db: &mut Db) {
-    let path = path(cx);
-    if !path.exists() {
-        return;
-    }
-    if let Err(error) = try_to_end(cx, db, &path).await {
-        cx.output.warn(&format!("failed to end the outage in `{}`: {}", path.display(), one_line(&error)));
+    let ended = async {
+        let path = path(cx)?;
+        if !path.exists() {
+            return Ok(());
+        }
+        try_to_end(cx, db, &path).await
+    };
+    if let Err(error) = ended.await {
+        cx.output
+            .error(&format!("failed to end the noted outage of the database: {}", one_line(&error)), &[]);
     }
 }
 
 async fn try_to_end(cx: &Context, db: &mut Db, path: &Path) -> anyhow::Result<()> {
-    let _lock = lock(path)?;
-    // Another process may have ended it meanwhile.
-    let Some(mut outage) = read(path)? else { return Ok(()) };
-    request_starts(cx, db, &outage).await?;
-    let message = outage.recovery(cx);
-    // Whoever was not told of the outage need not be told of its end. Killed from here on, the starts are not requested
-    // twice.
-    outage.told.retain(|_, told| told.is_complete);
-    outage.told.values_mut().for_each(|told| *told = Told::default());
-    outage.starts.clear();
-    write(path, &outage)?;
-    tell_these(cx, &mut outage, &message, |_| Ok(())).await?;
-    std::fs::remove_file(path).with_context(|| format!("failed to delete `{}`", path.display()))
+    {
+        let _lock = lock(path)?;
+        // Another process may have ended it meanwhile.
+        let Some(mut outage) = read(path)? else { return Ok(()) };
+        if !outage.is_over {
+            request_starts(cx, db, &outage).await?;
+            outage.recovery = outage.end_in_words(cx);
+            outage.is_over = true;
+            outage.starts.clear();
+            outage.telling_until = None;
+            // Whoever was not told of the outage need not be told of its end.
+            outage.told.retain(|_, told| told.is_complete || !told.parts.is_empty());
+            outage.told.values_mut().for_each(|told| *told = Told::default());
+            write(path, &outage)?;
+        }
+    }
+    tell(cx, path).await
 }
 
-/// Leaves a row of each lost start, and requests its retry if it is to be caught up.
+/// Leaves a row of each lost start, and requests its retry if it is to be caught up. What was left already, by a process
+/// that died before it could say so, is not left twice.
 async fn request_starts(cx: &Context, db: &mut Db, outage: &Outage) -> anyhow::Result<()> {
     let identity = ProcessIdentity::own();
-    let today = cx.today();
     db.transaction(async |db| {
         let server_time = db.server_time().await?;
         for start in &outage.starts {
-            let is_same_day = local_day(start.at, cx.time_zone()) == today;
+            let sql = "SELECT COUNT(*) FROM batch_execution
+                       WHERE job = $1 AND started_at = $2 AND command_line = $3 AND epoch = 0";
+            let (left,): (i64,) = db.fetch_one(sql, values![&start.job, start.at, &start.line]).await?;
+            if left > 0 {
+                continue;
+            }
             let request = lease::Request {
                 job: &start.job,
                 instance_key: "",
                 exclusion_key: None,
-                command_line: if is_same_day { &start.line } else { &start.line_later },
+                command_line: &start.line,
                 rerun: false,
                 retry_of: None,
                 now: start.at,
@@ -188,93 +227,176 @@ async fn request_starts(cx: &Context, db: &mut Db, outage: &Outage) -> anyhow::R
 }
 
 impl Outage {
+    fn new(cx: &Context, reason: &str) -> Self {
+        Self {
+            since: cx.machine_time(),
+            reason: cx.config.redactor().redact(reason),
+            starts: Vec::new(),
+            forgotten: 0,
+            is_over: false,
+            recovery: Vec::new(),
+            told: BTreeMap::new(),
+            telling_until: None,
+        }
+    }
+
     fn add(&mut self, start: Start) {
-        if let Some(known) = self.starts.iter_mut().find(|known| known.line_later == start.line_later) {
-            known.times += 1;
+        if let Some(known) = self.starts.iter_mut().find(|known| known.line == start.line) {
+            known.times = known.times.saturating_add(1);
         } else if self.starts.len() < MAX_STARTS {
             self.starts.push(Start { times: 1, ..start });
+        } else {
+            self.forgotten += 1;
         }
+    }
+
+    /// Whether all who are to be told have been.
+    fn is_told(&self) -> bool {
+        self.told.values().all(|told| told.is_complete)
     }
 
     fn message(&self, cx: &Context) -> Message {
         let environment = cx.config.environment();
-        let lines = vec![
-            self.reason.clone(),
-            format!("since {}; no job can run", shown_instant(self.since, cx.time_zone())),
-            "Nothing was changed. Jobs for certain days run by themselves when the database is back."
-                .to_owned(),
-            format!("batchctl --env {environment} db check"),
-        ];
-        let title = format!("the database cannot be used ({environment})");
-        Message { lines, mentions: true, ..self.of(cx, "outage", SEVERITY, &title) }
+        let (kind, severity, title) = if self.is_over {
+            ("recovery", Severity::Medium, format!("the database is back ({environment})"))
+        } else {
+            ("outage", SEVERITY, format!("the database cannot be used ({environment})"))
+        };
+        let lines = if self.is_over {
+            self.recovery.clone()
+        } else {
+            vec![
+                self.reason.clone(),
+                format!("since {}; no job can run", shown_instant(self.since, cx.time_zone())),
+                "Jobs for certain days run by themselves when it is back.".to_owned(),
+                format!("batchctl --env {environment} db check"),
+            ]
+        };
+        let id = format!("{kind}.{environment}.{}", self.since.timestamp_micros());
+        Message { lines, mentions: !self.is_over, ..Message::new(id, cx.machine_time(), severity, &title) }
     }
 
-    fn recovery(&self, cx: &Context) -> Message {
-        let environment = cx.config.environment();
-        let starts: u64 = self.starts.iter().map(|start| start.times).sum();
+    fn end_in_words(&self, cx: &Context) -> Vec<String> {
+        let starts = self.starts.iter().fold(0_u64, |sum, start| sum.saturating_add(start.times));
         let mut lines =
             vec![format!("it could not be used since {}", shown_instant(self.since, cx.time_zone()))];
         if starts > 0 {
             lines.push(format!("{} failed", counted(starts, "start", "starts")));
         }
-        let caught_up: Vec<&str> =
+        let caught_up: BTreeSet<&str> =
             self.starts.iter().filter(|start| start.is_caught_up).map(|start| start.job.as_str()).collect();
         if !caught_up.is_empty() {
-            lines.push(format!("`runs process-requests` now does what was lost: {}", caught_up.join(", ")));
+            let jobs = caught_up.into_iter().collect::<Vec<_>>().join(", ");
+            lines.push(format!("`runs process-requests` does what was lost: {jobs}"));
         }
-        let title = format!("the database is back ({environment})");
-        Message { lines, ..self.of(cx, "recovery", Severity::Medium, &title) }
-    }
-
-    fn of(&self, cx: &Context, kind: &str, severity: Severity, title: &str) -> Message {
-        let id = format!("{kind}.{}.{}", cx.config.environment(), self.since.timestamp_micros());
-        Message::new(id, cx.machine_time(), severity, title)
+        if self.forgotten > 0 {
+            lines.push(format!("{} were not remembered", counted(self.forgotten, "start", "starts")));
+        }
+        lines
     }
 }
 
-/// Tells the channels that do not know yet; what each has is stored at once, so that the next start tells only the rest.
-async fn tell(cx: &Context, path: &Path, outage: &mut Outage, message: &Message) -> anyhow::Result<()> {
-    for channel in cx.config.alert_channels(SEVERITY) {
-        outage.told.entry(channel.name.clone()).or_default();
-    }
-    tell_these(cx, outage, message, |outage| write(path, outage)).await
-}
-
-/// Tells the channels in `told` that do not have the message.
-async fn tell_these(
-    cx: &Context,
-    outage: &mut Outage,
-    message: &Message,
-    store: impl Fn(&Outage) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
-    let names: Vec<String> = outage.told.keys().cloned().collect();
-    for name in names {
-        let mut told = outage.told.get(&name).cloned().unwrap_or_default();
-        let Some(channel) = cx.config.channel(&name).filter(|_| !told.is_complete) else { continue };
-        let mut parts = std::mem::take(&mut told.parts);
-        let channels = cx.channels();
-        let telling = channels.tell(channel, message, &mut parts, async |_| Ok::<(), anyhow::Error>(()));
-        told.is_complete = match tokio::time::timeout(TELLING_TIMEOUT, telling).await {
-            Ok(told) => match told? {
-                Ok(_) => true,
-                Err(PostError { fault, .. }) => {
-                    let reason = cx.config.redactor().redact(&fault.reason);
-                    cx.output.warn(&format!("failed to tell `{name}`: {reason}"));
-                    false
-                }
-            },
-            Err(_) => false,
+/// Tells the channels what they do not know yet, one process at a time and without the lock: a slow channel holds up one
+/// command and not all. Once all know of the end, the file is deleted.
+async fn tell(cx: &Context, path: &Path) -> anyhow::Result<()> {
+    let claimed = {
+        let _lock = lock(path)?;
+        match read(path)? {
+            Some(outage) if outage.is_told() => return forget_if_over(path, &outage),
+            Some(mut outage) if outage.telling_until.is_none_or(|until| until < cx.machine_time()) => {
+                outage.telling_until = Some(cx.machine_time() + TELLING_CLAIM);
+                write(path, &outage)?;
+                outage
+            }
+            _ => return Ok(()),
+        }
+    };
+    let message = claimed.message(cx);
+    let mut told = claimed.told.clone();
+    for (name, told) in told.iter_mut().filter(|(_, told)| !told.is_complete) {
+        let Some(channel) = cx.config.channel(name) else {
+            told.is_complete = true;
+            continue;
         };
-        told.parts = parts;
-        outage.told.insert(name, told);
-        store(outage)?;
+        told.is_complete = tell_one(cx, channel, &message, &mut told.parts).await;
     }
-    Ok(())
+    let _lock = lock(path)?;
+    // It may have ended, or begun anew, meanwhile.
+    let Some(mut outage) =
+        read(path)?.filter(|outage| outage.since == claimed.since && outage.is_over == claimed.is_over)
+    else {
+        return Ok(());
+    };
+    outage.told.extend(told);
+    outage.telling_until = None;
+    if outage.is_told() {
+        write(path, &outage)?;
+        return forget_if_over(path, &outage);
+    }
+    write(path, &outage)
 }
 
-/// Where an outage is noted: beside the configuration, one file for each environment.
-fn path(cx: &Context) -> PathBuf {
-    cx.config.folder().join(format!(".batchctl-{}.outage.json", cx.config.environment()))
+/// Tells a channel; returns whether it has the whole message.
+async fn tell_one(
+    cx: &Context,
+    channel: &AlertChannel,
+    message: &Message,
+    parts: &mut BTreeSet<String>,
+) -> bool {
+    let channels = cx.channels();
+    let telling = channels.tell(channel, message, parts, async |_| Ok::<(), anyhow::Error>(()));
+    let problem = match tokio::time::timeout(TELLING_TIMEOUT, telling).await {
+        Ok(Ok(Ok(_))) => return true,
+        Ok(Ok(Err(PostError { fault, .. }))) => fault.reason,
+        Ok(Err(error)) => one_line(&error),
+        Err(_) => "it does not answer".to_owned(),
+    };
+    let problem = cx.config.redactor().redact(&problem);
+    cx.output.warn(&format!("failed to tell `{}`: {problem}; a later start tries again", channel.name));
+    false
+}
+
+fn forget_if_over(path: &Path, outage: &Outage) -> anyhow::Result<()> {
+    if !outage.is_over {
+        return Ok(());
+    }
+    std::fs::remove_file(path).with_context(|| format!("failed to delete `{}`", path.display()))
+}
+
+/// Where an outage is noted: one file for each environment, beside the configuration. Where we may not write there, as in
+/// /etc, in a folder of our own.
+fn path(cx: &Context) -> anyhow::Result<PathBuf> {
+    let beside = cx.config.folder();
+    let folder = if access(&beside, Access::WRITE_OK).is_ok() { beside } else { own_folder(&beside)? };
+    Ok(folder.join(format!(".batchctl-{}.outage.json", cx.config.environment())))
+}
+
+/// A folder that only we can use, for the configuration in `folder`.
+fn own_folder(folder: &Path) -> anyhow::Result<PathBuf> {
+    let base = PathBuf::from(format!("/var/tmp/batchctl-{}", geteuid().as_raw()));
+    let own = base.join(fingerprint(folder.as_os_str().as_encoded_bytes()));
+    for made in [&base, &own] {
+        match DirBuilder::new().mode(0o700).create(made) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                return Err(error).with_context(|| format!("failed to create `{}`", made.display()));
+            }
+            _ => refuse_foreign(made)?,
+        }
+    }
+    Ok(own)
+}
+
+/// Refuses what somebody else could have put there: its lines are run.
+fn refuse_foreign(path: &Path) -> anyhow::Result<()> {
+    let metadata =
+        std::fs::symlink_metadata(path).with_context(|| format!("failed to look at `{}`", path.display()))?;
+    let is_ours = metadata.uid() == geteuid().as_raw() && metadata.mode() & 0o022 == 0;
+    anyhow::ensure!(
+        is_ours && !metadata.is_symlink(),
+        "`{}` is a link, belongs to another user, or may be written by others",
+        path.display()
+    );
+    Ok(())
 }
 
 /// Keeps other processes from the file until it is dropped. The folder is locked, so that no file is left behind.
@@ -295,15 +417,21 @@ fn lock(path: &Path) -> anyhow::Result<File> {
     anyhow::bail!("another process keeps `{}` locked", folder.display())
 }
 
-/// The outage in the file; none if there is no file, or one that nobody can read.
+/// The outage in the file; none if there is no file, or one that makes no sense.
 fn read(path: &Path) -> anyhow::Result<Option<Outage>> {
     match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        _ => {}
+        _ => refuse_foreign(path)?,
     }
     let bytes =
         read_regular(path, MAX_FILE).with_context(|| format!("failed to read `{}`", path.display()))?;
-    Ok(serde_json::from_slice(&bytes).ok())
+    let mut outage: Option<Outage> = serde_json::from_slice(&bytes).ok();
+    if let Some(outage) = &mut outage {
+        outage.starts.truncate(MAX_STARTS);
+        // No database keeps other times.
+        outage.starts.retain(|start| (2_000..=9_998).contains(&start.at.year()));
+    }
+    Ok(outage)
 }
 
 fn write(path: &Path, outage: &Outage) -> anyhow::Result<()> {

@@ -100,7 +100,7 @@ pub(super) async fn outlook(
     if done >= last {
         return Ok(Outlook::GivenUp(done));
     }
-    if let Some((attempt, due_at)) = waiting_request(db, spec.name, instance_key).await? {
+    if let Some((attempt, due_at)) = waiting_request(db, spec.name, instance_key, cx.machine_time()).await? {
         return Ok(Outlook::Again(NextRetry { attempt, last, due_at, is_requested: true }));
     }
     let failures = u32::try_from(done + 1).unwrap_or(u32::MAX);
@@ -140,13 +140,14 @@ pub(super) async fn is_transient(db: &mut Db, run: &Execution, code: ExitCode) -
     Ok(items > 0)
 }
 
-fn retries_of(cx: &Context, spec: &JobSpec) -> u32 {
+/// How often a run of the job is tried again.
+pub fn retries_of(cx: &Context, spec: &JobSpec) -> u32 {
     let set = cx.config.job(spec.name).and_then(|job| job.retries);
     set.unwrap_or(if needs_retries(cx, spec) { RETRIES } else { 0 })
 }
 
 /// Whether a job that failed is missed: not one that comes round soon, nor one that a person starts and sees fail.
-pub fn needs_retries(cx: &Context, spec: &JobSpec) -> bool {
+pub(super) fn needs_retries(cx: &Context, spec: &JobSpec) -> bool {
     let set = cx.config.job(spec.name).and_then(|job| job.schedule.as_deref());
     let schedule = set.or(spec.schedule);
     schedule.is_some_and(|schedule| !crontab::comes_round_within(schedule, SOON, cx.machine_time()))
@@ -161,10 +162,12 @@ fn pause_of(cx: &Context, spec: &JobSpec) -> Backoff {
     }
 }
 
-/// The request that started the retry of a run, if one did: its attempt, or none if a person made it.
+/// The request that started the retry of a run, if one did: its attempt, or none if a person made it. Whoever processed it
+/// may have died since, so that it does not read as running any more.
 async fn running_request(db: &mut Db, run: i64) -> Result<Option<Option<i64>>, DbError> {
-    let sql = "SELECT attempt FROM batch_retry_request WHERE execution_id = $1 AND status = 'RUNNING'
-               ORDER BY id DESC LIMIT 1";
+    let sql = "SELECT attempt FROM batch_retry_request
+               WHERE execution_id = $1 AND (status = 'RUNNING' OR attempt BETWEEN 1 AND 100)
+               ORDER BY CASE status WHEN 'RUNNING' THEN 0 ELSE 1 END, id DESC LIMIT 1";
     let request: Option<(Option<i64>,)> = db.fetch_optional(sql, values![run]).await?;
     Ok(request.map(|(attempt,)| attempt))
 }
@@ -174,11 +177,14 @@ async fn waiting_request(
     db: &mut Db,
     job: &str,
     instance_key: &str,
+    now: DateTime<Utc>,
 ) -> Result<Option<(i64, DateTime<Utc>)>, DbError> {
     let sql = "SELECT request.attempt, request.due_at FROM batch_retry_request request
                JOIN batch_execution run ON run.id = request.execution_id
-               WHERE request.status = 'PENDING' AND request.attempt IS NOT NULL AND request.due_at IS NOT NULL
-                 AND run.job = $1 AND run.instance_key = $2
+               WHERE request.status = 'PENDING' AND request.attempt BETWEEN 1 AND 100
+                 AND request.due_at BETWEEN $3 AND $4 AND run.job = $1 AND run.instance_key = $2
                ORDER BY request.id DESC LIMIT 1";
-    db.fetch_optional(sql, values![job, instance_key]).await
+    // Other programs write requests too: a time that is none must not keep us from recording how a run ended.
+    let (earliest, latest) = (now - TimeDelta::days(3_650), now + TimeDelta::days(3_650));
+    db.fetch_optional(sql, values![job, instance_key, earliest, latest]).await
 }

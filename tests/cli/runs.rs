@@ -371,6 +371,7 @@ fn a_dismissed_failure_is_closed(shop: &TradingShop) {
 
     shop.batchctl(["runs", "dismiss", "1", "--reason", "Mars was sold", "--by", "Hana"]).run().succeeds();
 
+    shop.batchctl(["runs", "dismiss", "1", "--reason", "again"]).run().exits(2).says("was dismissed before");
     assert_eq!(listed(shop, &["--open"]), [0; 0]);
     assert_eq!(listed(shop, &[]), [1], "it stays in the history");
     let shown = shop.batchctl(["runs", "show", "1"]).run().succeeds().stdout;

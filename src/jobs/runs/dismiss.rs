@@ -30,6 +30,9 @@ pub(super) async fn dismiss(cx: &Context, args: &DismissArgs) -> anyhow::Result<
     let mut db = cx.db().await?;
     let run = existing_run(&mut db, args.id).await?;
     refuse_unfailed(&run)?;
+    if super::show::dismissal(&mut db, run.id).await?.is_some() {
+        return Err(Failure::usage(format!("run {} was dismissed before", run.id)).into());
+    }
     let redact = |text: &str| cx.config.redactor().redact(text);
     let (reason, by, now) = (redact(&args.reason), redact(&args.by), cx.machine_time());
     db.transaction(async |db| {

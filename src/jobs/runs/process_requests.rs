@@ -3,7 +3,9 @@
 //! Each request is a separate process (`runs retry ID`), so that a retried job has its own lease, deadline and signals,
 //! and cannot take this run down with it. Runs every few minutes.
 
+use std::collections::BTreeSet;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use chrono::TimeDelta;
@@ -14,14 +16,16 @@ use tokio::process::Command;
 use crate::context::Context;
 use crate::db::{Db, FromRow};
 use crate::runner::{
-    Exclusion, ExitCode, Interruption, Job, JobSpec, Planned, RUNNER, Run, history, minutes, needs_retries,
+    Exclusion, ExitCode, Interruption, Job, JobSpec, Planned, RUNNER, Run, history, minutes, retries_of,
 };
 use crate::severity::Severity;
 use crate::values;
 use crate::wording::counted;
 
-/// The most requests that one run does; the next run does the rest.
-const REQUESTS: i64 = 1_000;
+/// How long a retry has to end by itself before our own deadline ends it.
+const CHILD_GRACE: Duration = Duration::from_secs(30);
+/// What has been dead for longer is for a person to look at.
+const MAX_DEAD: TimeDelta = TimeDelta::days(7);
 /// How long the runner's request waits when its retry could not even record that it failed.
 const UNRECORDED_PAUSE: TimeDelta = TimeDelta::minutes(5);
 
@@ -52,19 +56,22 @@ impl Job for Args {
         reclaim_orphans(run).await?;
         reopen_failed(run).await?;
         request_dead_runs(run).await?;
-        let mut done = 0;
-        for request in due(run).await? {
+        let started = Instant::now();
+        let mut seen = BTreeSet::new();
+        // Asked for again after each: a person's request does not wait for all of the runner's own.
+        while let Some(request) = next_due(run, &seen).await? {
+            seen.insert(request.id);
             if !claim(run, &request).await? {
                 continue;
             }
             let ended = if is_of_this_job(run.db, &request).await? {
                 Ended::refused()
             } else {
-                retry(run, &request).await?
+                retry(run, &request, started).await?
             };
             note_result(run, &request, &ended).await?;
-            done += 1;
         }
+        let done = seen.len();
         run.summarise(if done == 0 {
             "no requests".to_owned()
         } else {
@@ -120,43 +127,63 @@ async fn reopen_failed(run: &mut Run<'_>) -> anyhow::Result<()> {
     .await
 }
 
-/// Requests what a dead process has left: its next start takes over by itself, but the next start of last night's report
-/// is nobody's. Runs that a person started are left to them, and so are those of a job that comes round soon.
+/// Requests what a dead process has left of a dated job: its next start takes over by itself, but the next start of last
+/// night's report is nobody's. One that dies each time is left after as many retries as a failure has.
 async fn request_dead_runs(run: &mut Run<'_>) -> anyhow::Result<()> {
-    let cx = run.cx;
-    let server_time = run.db.server_time().await?;
-    let sql = "SELECT id FROM batch_execution
-               WHERE status = 'RUNNING' AND instance_key <> '' AND lease_expires_at < $1 LIMIT 1";
-    if run.db.fetch_optional::<(i64,)>(sql, values![server_time]).await?.is_none() {
+    let (cx, server_time) = (run.cx, run.db.server_time().await?);
+    let sql = "SELECT dead.id, dead.job, (SELECT MAX(request.attempt) FROM batch_retry_request request
+                                          WHERE request.execution_id = dead.retry_of AND request.attempt <= 100) AS attempt
+               FROM batch_execution dead
+               WHERE (dead.status = 'RUNNING' AND dead.lease_expires_at < $1 OR dead.status = 'CRASHED')
+                 AND dead.instance_key <> '' AND dead.heartbeat_at > $2 AND dead.dismissed_at IS NULL
+                 AND NOT EXISTS (SELECT 1 FROM batch_retry_request request WHERE request.execution_id = dead.id)
+                 AND NOT EXISTS (SELECT 1 FROM batch_execution later
+                                 WHERE later.job = dead.job AND later.instance_key = dead.instance_key
+                                   AND later.id > dead.id)
+               ORDER BY dead.id LIMIT 1000";
+    let dead: Vec<DeadRun> = run.db.fetch_all(sql, values![server_time, server_time - MAX_DEAD]).await?;
+    let now = cx.machine_time();
+    let mut requests = Vec::new();
+    for dead in dead {
+        let spec = crate::jobs::specs().find(|spec| spec.name == dead.job);
+        let attempt = dead.attempt.unwrap_or(0) + 1;
+        if spec.is_some_and(|spec| attempt <= i64::from(retries_of(cx, spec))) {
+            requests.push((dead.id, attempt));
+        }
+    }
+    if requests.is_empty() {
         return Ok(());
     }
-    let jobs: Vec<&str> =
-        crate::jobs::specs().filter(|spec| needs_retries(cx, spec)).map(|spec| spec.name).collect();
-    let now = cx.machine_time();
     run.chunk(None::<&str>, async |db| {
-        let sql = format!(
-            "INSERT INTO batch_retry_request
-                 (execution_id, reason, requested_by, requested_at, status, due_at, attempt)
-             SELECT dead.id, 'its process is gone', $1, $2, 'PENDING', $2, 1 FROM batch_execution dead
-             WHERE dead.status = 'RUNNING' AND dead.instance_key <> '' AND dead.lease_expires_at < $3
-               AND dead.job IN {}
-               AND NOT EXISTS (SELECT 1 FROM batch_retry_request request
-                               WHERE request.execution_id = dead.id AND request.status IN ('PENDING', 'RUNNING'))",
-            db.elements("$4")
-        );
-        db.execute(&sql, values![RUNNER, now, server_time, json!(jobs)]).await?;
+        for (id, attempt) in &requests {
+            let sql = "INSERT INTO batch_retry_request
+                           (execution_id, reason, requested_by, requested_at, status, due_at, attempt)
+                       VALUES ($1, 'its process is gone', $2, $3, 'PENDING', $3, $4)";
+            db.execute(sql, values![*id, RUNNER, now, *attempt]).await?;
+        }
         Ok(())
     })
     .await
 }
 
-/// The requests that are due: first those of people, then the runner's own. What becomes due meanwhile is for the next
-/// run, and so is what has to be tried again later.
-async fn due(run: &mut Run<'_>) -> anyhow::Result<Vec<Request>> {
-    let sql = "SELECT id, execution_id, attempt FROM batch_retry_request
-               WHERE status = 'PENDING' AND (due_at IS NULL OR due_at <= $1)
-               ORDER BY CASE WHEN attempt IS NULL THEN 0 ELSE 1 END, id LIMIT $2";
-    Ok(run.db.fetch_all(sql, values![run.cx.machine_time(), REQUESTS]).await?)
+/// A run whose process is gone, and the number of the retry that it was.
+#[derive(Debug, FromRow)]
+struct DeadRun {
+    id: i64,
+    job: String,
+    attempt: Option<i64>,
+}
+
+/// The next request that is due: first those of people, then the runner's own. What has to be tried again later is for
+/// the next run.
+async fn next_due(run: &mut Run<'_>, seen: &BTreeSet<i64>) -> anyhow::Result<Option<Request>> {
+    let sql = format!(
+        "SELECT id, execution_id, attempt FROM batch_retry_request
+         WHERE status = 'PENDING' AND (due_at IS NULL OR due_at <= $1) AND id NOT IN {}
+         ORDER BY CASE WHEN attempt IS NULL THEN 0 ELSE 1 END, id LIMIT 1",
+        run.db.numbers("$2")
+    );
+    Ok(run.db.fetch_optional(&sql, values![run.cx.machine_time(), json!(seen)]).await?)
 }
 
 /// Claims a request, unless it is not open any more.
@@ -182,6 +209,12 @@ struct Ended {
 }
 
 impl Ended {
+    #[expect(clippy::unnecessary_wraps, reason = "it is what the caller returns")]
+    fn of(output: &std::process::Output) -> anyhow::Result<Self> {
+        let said = String::from_utf8_lossy(&output.stderr).lines().next().map(str::to_owned);
+        Ok(Self { code: output.status.code().map_or(-1, i64::from), said })
+    }
+
     /// A run of this job cannot be retried while another one holds its lease, and one always does here.
     fn refused() -> Self {
         Self {
@@ -198,7 +231,7 @@ async fn is_of_this_job(db: &mut Db, request: &Request) -> anyhow::Result<bool> 
 
 /// Runs `batchctl runs retry ID`. A stop is passed on, so that the retried job ends at its own checkpoint. Its output is
 /// captured and not printed: ten failing requests would be too much for a cron mail.
-async fn retry(run: &Run<'_>, request: &Request) -> anyhow::Result<Ended> {
+async fn retry(run: &Run<'_>, request: &Request, started: Instant) -> anyhow::Result<Ended> {
     let program = std::env::current_exe().context("failed to find this program's own file")?;
     let child = Command::new(program)
         .args(["--env", run.cx.config.environment(), "runs", "retry"])
@@ -219,33 +252,34 @@ async fn retry(run: &Run<'_>, request: &Request) -> anyhow::Result<Ended> {
     let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
     let ending = child.wait_with_output();
     tokio::pin!(ending);
-    let output = tokio::select! {
-        output = &mut ending => output,
-        signal = run.stop_requested() => {
-            if let Some(pid) = pid {
-                // It may already have ended; then there is nothing to do.
-                let _ = kill_process(pid, Signal::TERM);
-            }
-            ending.await.context("failed to wait for `batchctl runs retry`")?;
-            return Err(Interruption::Stopped(signal).into());
-        }
+    // Our own deadline would kill it; before that it is stopped.
+    let grace = CHILD_GRACE.min(run.deadline() / 2);
+    let until = run.deadline().saturating_sub(started.elapsed()).saturating_sub(grace);
+    let interruption = tokio::select! {
+        output = &mut ending => return Ended::of(&output.context("failed to wait for `batchctl runs retry`")?),
+        signal = run.stop_requested() => Interruption::Stopped(signal),
+        () = tokio::time::sleep(until) => Interruption::TimedOut,
+    };
+    if let Some(pid) = pid {
+        // It may already have ended; then there is nothing to do.
+        let _ = kill_process(pid, Signal::TERM);
     }
-    .context("failed to wait for `batchctl runs retry`")?;
-    let said = String::from_utf8_lossy(&output.stderr).lines().next().map(str::to_owned);
-    Ok(Ended { code: output.status.code().map_or(-1, i64::from), said })
+    ending.await.context("failed to wait for `batchctl runs retry`")?;
+    Err(interruption.into())
 }
 
-/// Closes the request. A failed retry has its own row and alert; if a person requested it, it is a failed item here, so
-/// that this job's exit code shows it too.
+/// Closes the request. A failed retry has its own row and alert; if a person requested it, or if it left no row, it is a
+/// failed item here, so that this job's exit code shows it too.
 async fn note_result(run: &mut Run<'_>, request: &Request, ended: &Ended) -> anyhow::Result<()> {
-    let is_later = ended.code == i64::from(ExitCode::TryLater.number());
+    let is = |code: ExitCode| ended.code == i64::from(code.number());
     let is_own = request.attempt.is_some();
-    let is_recorded = is_later && is_own && is_followed(run.db, request).await?;
+    // Its own run, which has its own alert, and has requested the next retry or given up.
+    let is_recorded = is_own && ended.code != 0 && is_followed(run.db, request).await?;
+    // A database that could not be used (unreachable, or with a wrong password) has kept it from even that.
+    let is_later = is(ExitCode::TryLater) || (is_own && is(ExitCode::Configuration));
     let (status, due_at) = match ended.code {
         0 => ("DONE", None),
-        // The retry has requested the next one, or given up.
         _ if is_recorded => ("DONE", None),
-        // The next run of this job tries again.
         _ if is_later => ("PENDING", is_own.then(|| run.cx.machine_time() + UNRECORDED_PAUSE)),
         _ => ("FAILED", None),
     };
@@ -255,7 +289,6 @@ async fn note_result(run: &mut Run<'_>, request: &Request, ended: &Ended) -> any
     }
     match status {
         "DONE" => run.written(1),
-        "FAILED" if is_own => run.written(1),
         "FAILED" => {
             run.fail_item(&format!("request {}", request.id), "retry", &anyhow::anyhow!("{message}"));
         }

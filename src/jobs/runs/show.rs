@@ -60,13 +60,13 @@ pub(super) async fn show(cx: &Context, args: &ShowArgs) -> anyhow::Result<()> {
 
 /// Who dismissed a run, when, and why.
 #[derive(FromRow)]
-struct Dismissal {
+pub(super) struct Dismissal {
     at: DateTime<Utc>,
     by: String,
     reason: String,
 }
 
-async fn dismissal(db: &mut Db, run: i64) -> anyhow::Result<Option<Dismissal>> {
+pub(super) async fn dismissal(db: &mut Db, run: i64) -> anyhow::Result<Option<Dismissal>> {
     let sql = "SELECT dismissed_at AS at, dismissed_by AS by, dismissed_reason AS reason FROM batch_execution
                WHERE id = $1 AND dismissed_at IS NOT NULL";
     Ok(db.fetch_optional(sql, values![run]).await?)

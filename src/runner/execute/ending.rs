@@ -10,6 +10,7 @@ use crate::runner::exit::ExitCode;
 use crate::runner::history::{self, Execution, Status};
 use crate::runner::interruption::Interruption;
 use crate::runner::job::JobSpec;
+use crate::runner::outage;
 use crate::runner::retries::{self, Outlook};
 use crate::runner::verdict::Verdict;
 
@@ -66,8 +67,14 @@ impl Worker<'_> {
                 message: Some(Interruption::LeaseLost.to_string()),
                 hint: Some("nothing was written after the take-over; see the later run".to_owned()),
             },
-            Ok(Err(error)) => self.unwritten(verdict, &one_line(&error)),
-            Err(_) => self.unwritten(verdict, "the database does not answer"),
+            Ok(Err(error)) => {
+                self.outage = Some(one_line(&error)).filter(|_| outage::is_outage(&error));
+                self.unwritten(verdict, &one_line(&error))
+            }
+            Err(_) => {
+                self.outage = Some("the database does not answer".to_owned());
+                self.unwritten(verdict, "the database does not answer")
+            }
         };
         (verdict, Outlook::Left)
     }

@@ -118,6 +118,8 @@ struct LaneEnd {
     results: Results,
     failures: FailureNotes,
     is_database_gone: bool,
+    /// Why the database cannot be used any more.
+    outage: Option<String>,
     /// What did not start because the lane got no connection, and why.
     without_connection: Option<(Vec<Instance>, anyhow::Error)>,
 }
@@ -167,6 +169,7 @@ async fn run_side_by_side(
         results.append(end.results);
         worker.failures.append(&end.failures);
         worker.is_database_gone |= end.is_database_gone;
+        worker.outage = worker.outage.take().or(end.outage);
         without_connection.extend(end.without_connection);
     }
     worker.renew_connection(&mut results).await;
@@ -192,6 +195,7 @@ async fn run_lane(
         results: Results::none(),
         failures: FailureNotes::default(),
         is_database_gone: false,
+        outage: None,
         without_connection: None,
     };
     if let Some(signal) = session.signals.heard() {
@@ -213,6 +217,7 @@ async fn run_lane(
     end.results = worker.run_one_by_one(instances, shared).await?;
     end.failures = std::mem::take(&mut worker.failures);
     end.is_database_gone = worker.is_database_gone;
+    end.outage = worker.outage.take();
     worker.close().await;
     Ok(end)
 }

@@ -29,7 +29,7 @@ use super::exit::ExitCode;
 use super::failpoint;
 use super::interruption::Signals;
 use super::options::RunOptions;
-use super::outage;
+use super::outage::{self, Noted};
 use super::verdict::worse;
 use lanes::run_lanes;
 use session::Session;
@@ -64,9 +64,8 @@ async fn execute_under(cx: &Context, job: &dyn AnyJob, options: &RunOptions, sig
     if !code.is_stop() && !worker.is_database_gone {
         drop(tokio::time::timeout(ALERTING_TIMEOUT, alert::send_pending(cx, &mut worker.db)).await);
     }
-    if worker.is_database_gone && code == ExitCode::TryLater {
-        let error = anyhow::anyhow!("the connection to the database was lost");
-        outage::note(cx, session.start(), &error).await;
+    if let Some(reason) = worker.outage.as_ref().filter(|_| code == ExitCode::TryLater) {
+        outage::note(cx, session.start(), reason).await;
     }
     worker.close().await;
     code
@@ -78,19 +77,14 @@ async fn fail_to_connect(session: &Session<'_>, error: &anyhow::Error) -> ExitCo
     if session.options.dry_run || !outage::is_outage(error) {
         return report_error(cx, error);
     }
-    let is_first = outage::note(cx, session.start(), error).await;
-    if cx.output.is_attended() {
-        return report_error(cx, error);
+    let noted = outage::note(cx, session.start(), &one_line(error)).await;
+    if noted == Noted::Again && !cx.output.is_attended() {
+        return ExitCode::of(error);
     }
-    if is_first {
-        let mut hints: Vec<String> =
-            failure::hint(error).map(|hint| format!("hint: {}", cx.hint(hint))).into_iter().collect();
-        hints.push(
-            "next:  no further start prints this; jobs for certain days run by themselves when it is back"
-                .to_owned(),
-        );
-        cx.output.error(&one_line(error), &hints);
-    }
+    let hint = failure::hint(error).map(|hint| format!("hint: {}", cx.hint(hint)));
+    let next = "next:  without a terminal no further start prints this; dated jobs run by themselves when it is back";
+    let next = Some(next.to_owned()).filter(|_| noted == Noted::First);
+    cx.output.error(&one_line(error), &hint.into_iter().chain(next).collect::<Vec<_>>());
     ExitCode::of(error)
 }
 

@@ -57,11 +57,10 @@ impl<'a> Session<'a> {
         let arguments = self.job.arguments().resolved(self.cx);
         let is_dated = arguments.are_dated();
         let set = self.cx.config.job(self.spec.name).and_then(|job| job.catch_up);
-        let line = arguments.line(&self.redactor);
+        let arguments = arguments.meaning(self.job.days_of_start(self.cx)).rerun(self.options.rerun);
         Start {
             job: self.spec.name.to_owned(),
-            line_later: arguments.meaning(self.job.days_of_start(self.cx)).line(&self.redactor),
-            line,
+            line: arguments.line(&self.redactor),
             at: self.cx.now(),
             times: 0,
             is_caught_up: set.unwrap_or(is_dated && retries::needs_retries(self.cx, self.spec)),

@@ -46,6 +46,8 @@ pub(super) struct Worker<'s> {
     /// Whether instances have been planned, so that what follows is about each of them.
     pub(super) has_planned: bool,
     pub(super) failures: FailureNotes,
+    /// Why the database cannot be used any more, if that is why the command ends.
+    pub(super) outage: Option<String>,
     /// The database stopped answering: no further queries are sent.
     pub(super) is_database_gone: bool,
 }
@@ -62,6 +64,7 @@ impl<'s> Worker<'s> {
             arguments: session.job.arguments().resolved(session.cx),
             has_planned: false,
             failures: FailureNotes::default(),
+            outage: None,
             is_database_gone: false,
         })
     }

@@ -461,7 +461,7 @@ fn insert_successes(shop: &TradingShop, count: u32, duration_ms: i64) {
                  items_skipped, items_failed, duration_ms, exit_code, version, environment)
              VALUES ('report daily-sales', '2026-01-{:02}', 'report daily-sales', 1, 'COMPLETED',
                  '2026-01-01T00:00:00+00:00', '2026-01-01T00:00:00+00:00', '2026-01-01T00:00:00+00:00', 1, 'h', 1, 1,
-                 'b', 0, 0, 0, 0, {duration_ms}, 0, '0', 'dev')",
+                 'b', 1000, 1000, 0, 0, {duration_ms}, 0, '0', 'dev')",
             number + 1
         ));
     }
