@@ -3,16 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use futures_util::future::LocalBoxFuture;
 
 use crate::context::Context;
+use crate::failure::Failure;
 use crate::jobs::runs::{StoredCommand, refuse_other_job};
 use crate::jobs::{
-    cart, configuration, data, database, demo, environment, mail, mall, report, runs, schedule, stats,
+    cart, configuration, data, database, demo, environment, mail, mall, report, runs, schedule, specs, stats,
 };
 use crate::output::LogFormat;
-use crate::runner::{Action, ExitCode, Retry, report_error};
+use crate::runner::{Action, ExitCode, JobSpec, Retry, report_error};
 
 /// The batch jobs of an online business: each command runs once and exits
 #[derive(Debug, Parser)]
@@ -107,7 +108,7 @@ impl Command {
             Self::Db(group) => Action::plain(cx, group.dispatch(cx)),
             Self::Schedule(group) => Action::plain(cx, async move { group.dispatch(cx) }),
             Self::Env(group) => Action::plain(cx, async move { group.dispatch(cx) }),
-            Self::Config(group) => Action::plain(cx, async move { group.dispatch(cx) }),
+            Self::Config(group) => Action::plain(cx, group.dispatch(cx)),
             Self::Demo(args) => Action::other(demo::demo(cx, args, run_line)),
             Self::Completions { shell } => Action::plain(cx, async move { completions(cx, *shell) }),
             Self::Man { out } => Action::plain(cx, async move { manual(cx, out.as_deref()) }),
@@ -118,6 +119,26 @@ impl Command {
 /// Runs the chosen command.
 pub async fn dispatch(cx: &Context, command: &Command) -> ExitCode {
     command.action(cx).run(cx).await
+}
+
+/// What is told of a command whose settings are wrong, before there is a context: which job did not start, and what to
+/// type once they are right.
+pub fn refusal_of_settings(error: &str) -> (String, Vec<String>) {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let is_started = |spec: &&JobSpec| {
+        let name: Vec<&str> = spec.name.split(' ').collect();
+        words.windows(name.len()).any(|words| words == name)
+    };
+    let Some(spec) = specs().find(is_started) else { return (error.to_owned(), Vec::new()) };
+    let mut hints = vec!["data:  nothing was changed".to_owned()];
+    let folder = std::env::current_dir().map(|folder| folder.to_string_lossy().into_owned());
+    let line = shlex::try_join(words.iter().map(String::as_str));
+    if let (Ok(folder), Ok(line)) = (folder, line)
+        && let Ok(folder) = shlex::try_quote(&folder)
+    {
+        hints.push(format!("retry: cd {folder} && batchctl {line}  # once this is corrected"));
+    }
+    (format!("{} did not start (exit {}): {error}", spec.name, ExitCode::Configuration.number()), hints)
 }
 
 /// Runs a command line, given as words without the program.
@@ -134,8 +155,12 @@ fn run_line<'a>(cx: &'a Context, words: &'a [String]) -> LocalBoxFuture<'a, Exit
 /// the job of its run.
 fn repeat(cx: &Context, stored: StoredCommand, retry: Retry) -> LocalBoxFuture<'_, ExitCode> {
     Box::pin(async move {
-        let command = match parse(&stored.words) {
+        // Flags that were added for the retry replace those of the stored line.
+        let command = match parse_with(Cli::command().args_override_self(true), &stored.words) {
             Ok(command) => command,
+            Err(error) if stored.has_flags => {
+                return report_error(cx, &Failure::usage(error.to_string()).into());
+            }
             Err(error) => return report_error(cx, &error),
         };
         match command.action(cx) {
@@ -146,10 +171,24 @@ fn repeat(cx: &Context, stored: StoredCommand, retry: Retry) -> LocalBoxFuture<'
 }
 
 fn parse(words: &[String]) -> anyhow::Result<Command> {
+    parse_with(Cli::command(), words)
+}
+
+fn parse_with(parser: clap::Command, words: &[String]) -> anyhow::Result<Command> {
     let program = std::iter::once("batchctl");
-    let cli = Cli::try_parse_from(program.chain(words.iter().map(String::as_str)))
-        .map_err(|error| anyhow::anyhow!("failed to parse `{}`: {error}", words.join(" ")))?;
+    let cli = parser
+        .try_get_matches_from(program.chain(words.iter().map(String::as_str)))
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = cli
+        .map_err(|error| anyhow::anyhow!("failed to parse `{}`: {}", words.join(" "), first_line(&error)))?;
     Ok(cli.command)
+}
+
+/// What clap says about a line without its usage, which is that of another command.
+fn first_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
 }
 
 fn completions(cx: &Context, shell: clap_complete::Shell) -> anyhow::Result<()> {

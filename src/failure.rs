@@ -3,7 +3,9 @@
 //! Most errors are plain `anyhow` errors and exit 1. This type is for those where the exit code must say more:
 //! bad input, a wrong configuration, a refusal, or "try again later".
 
+use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::printable::shortened;
 
@@ -36,11 +38,24 @@ pub struct Failure {
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
+    /// When running it again helps, as the end of a sentence: `once Cafe24 answers again`.
+    pub retry_once: Option<String>,
+    /// The flags with which running it again helps: `--delimiter ';'`.
+    pub retry_with: Option<String>,
+    /// What it was made of.
+    cause: Option<Arc<dyn Error + Send + Sync>>,
 }
 
 impl Failure {
-    fn new(kind: FailureKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None }
+    /// A failure of this kind.
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), hint: None, retry_once: None, retry_with: None, cause: None }
+    }
+
+    /// What another error, whose text it has, means to the caller.
+    pub fn of(kind: FailureKind, cause: impl Error + Send + Sync + 'static) -> Self {
+        let failure = Self::new(kind, cause.to_string());
+        Self { cause: Some(Arc::new(cause)), ..failure }
     }
 
     /// A plain failure that carries a hint.
@@ -73,10 +88,31 @@ impl Failure {
         Self::new(FailureKind::Configuration, message)
     }
 
+    /// The same failure in other words.
+    #[must_use]
+    pub fn saying(mut self, message: impl Into<String>) -> Self {
+        self.message = message.into();
+        self
+    }
+
     /// Adds what to do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// Says when running it again helps, as the end of a sentence: `once Cafe24 answers again`.
+    #[must_use]
+    pub fn retry_once(mut self, condition: impl Into<String>) -> Self {
+        self.retry_once = Some(condition.into());
+        self
+    }
+
+    /// Names the flags with which running it again helps: `--delimiter ';'`.
+    #[must_use]
+    pub fn retry_with(mut self, flags: impl Into<String>) -> Self {
+        self.retry_with = Some(flags.into());
         self
     }
 }
@@ -87,11 +123,25 @@ impl fmt::Display for Failure {
     }
 }
 
-impl std::error::Error for Failure {}
+impl Error for Failure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.as_deref().map(|cause| cause as _)
+    }
+}
 
 /// The hint that an error carries anywhere in its chain.
 pub fn hint(error: &anyhow::Error) -> Option<&str> {
     error.chain().find_map(|cause| cause.downcast_ref::<Failure>()?.hint.as_deref())
+}
+
+/// The flags with which running it again helps, if the error names them anywhere in its chain.
+pub fn retry_with(error: &anyhow::Error) -> Option<&str> {
+    error.chain().find_map(|cause| cause.downcast_ref::<Failure>()?.retry_with.as_deref())
+}
+
+/// When running it again helps, if the error says so anywhere in its chain.
+pub fn retry_once(error: &anyhow::Error) -> Option<&str> {
+    error.chain().find_map(|cause| cause.downcast_ref::<Failure>()?.retry_once.as_deref())
 }
 
 /// Whether the error only means that the reader of our output has seen enough (`batchctl runs list | head`).

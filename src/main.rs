@@ -21,7 +21,8 @@ fn main() -> ExitCode {
         Err(error) => {
             // No configuration, no redactor: the configuration's own errors never contain a secret value.
             let output = Output::new(cli.global.log_format, cli.global.verbosity, true, Redactor::default());
-            output.error(&error.to_string(), &[]);
+            let (message, hints) = cli::refusal_of_settings(&error.to_string());
+            output.error(&message, &hints);
             return batchctl::runner::ExitCode::Configuration.into();
         }
     };

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::config::TransportKind;
+use percent_encoding::percent_decode_str;
+
+use crate::config::{Config, TransportKind};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::mail::delivery::{Outcome, Rejection, Stop};
@@ -11,14 +13,16 @@ use crate::mail::message;
 use crate::mail::outgoing::OutgoingMail;
 
 use super::mail_folder::MailFolder;
-use super::sendgrid::SendGrid;
-use super::ses::Ses;
-use super::smtp::{SmtpConnection, SmtpServer};
+use super::sendgrid::{self, SendGrid};
+use super::ses::{self, Ses};
+use super::smtp::{self, SmtpConnection, SmtpServer};
 
 /// A configured transport. Cheap to clone: each concurrent sender has one.
 #[derive(Clone)]
 pub struct MailTransport {
     route: Arc<Route>,
+    /// Whose log-in it uses, and where that was written.
+    login: Arc<str>,
     signer: Option<Arc<DkimSigner>>,
 }
 
@@ -60,7 +64,16 @@ impl MailTransport {
             TransportKind::Sendgrid => Route::SendGrid(SendGrid::new(cx)?),
             TransportKind::Folder => Route::Folder(MailFolder::new(config)?),
         };
-        Ok(Self { route: Arc::new(route), signer: DkimSigner::new(config)?.map(Arc::new) })
+        Ok(Self {
+            route: Arc::new(route),
+            login: login(config, kind).into(),
+            signer: DkimSigner::new(config)?.map(Arc::new),
+        })
+    }
+
+    /// Whose log-in it uses, and where that was written, for a person who has to correct it.
+    pub fn login(&self) -> &str {
+        &self.login
     }
 
     /// Opens a connection, if the transport has one.
@@ -70,6 +83,27 @@ impl MailTransport {
             Route::Ses(_) | Route::SendGrid(_) | Route::Folder(_) => None,
         };
         Ok(MailConnection { transport: self.clone(), smtp })
+    }
+}
+
+/// Whose log-in a transport uses, and where that was written.
+fn login(config: &Config, kind: TransportKind) -> String {
+    let settings = config.mail();
+    let variable = |named: &Option<String>, default: &str| config.set_at(named.as_deref().unwrap_or(default));
+    match kind {
+        TransportKind::Smtp => {
+            let url = settings.smtp_url.as_ref().and_then(|url| url::Url::parse(url.expose()).ok());
+            let user = url.map(|url| percent_decode_str(url.username()).decode_utf8_lossy().into_owned());
+            let user = user.unwrap_or_default();
+            format!("the user `{user}` and the password in {}", config.set_at(smtp::VARIABLE))
+        }
+        TransportKind::Ses => format!(
+            "{} and {}",
+            variable(&settings.ses.access_key_id_variable, ses::ACCESS_KEY_ID),
+            variable(&settings.ses.secret_access_key_variable, ses::SECRET_ACCESS_KEY)
+        ),
+        TransportKind::Sendgrid => variable(&settings.sendgrid.api_key_variable, sendgrid::API_KEY),
+        TransportKind::Folder => String::new(),
     }
 }
 

@@ -45,6 +45,9 @@ const RESERVED_HEADERS: [&str; 15] = [
     "x-sg-id",
 ];
 
+/// The variable of the key, unless the configuration names another.
+pub(super) const API_KEY: &str = "SENDGRID_API_KEY";
+
 /// `SendGrid` as `[mail.sendgrid]` describes it. Shared by all concurrent senders.
 #[derive(Debug)]
 pub struct SendGrid {
@@ -56,11 +59,13 @@ impl SendGrid {
     /// Reads `[mail.sendgrid]` and the key.
     pub fn new(cx: &Context) -> Result<Self, Failure> {
         let settings = &cx.config.mail().sendgrid;
-        let variable = settings.api_key_variable.as_deref().unwrap_or("SENDGRID_API_KEY");
+        let variable = settings.api_key_variable.as_deref().unwrap_or(API_KEY);
         let Some(api_key) = cx.config.variable(variable) else {
             return Err(Failure::configuration(format!(
                 "variable `{variable}` is not set: SendGrid needs it"
-            )));
+            ))
+            .hint(format!("set it in {}", cx.config.variables_file()))
+            .retry_once("once it is set"));
         };
         if !api_key.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(Failure::configuration(format!(

@@ -31,6 +31,9 @@ const PATH: &str = "v2/email/outbound-emails";
 const JSON: &str = "application/json";
 /// What the signature calls the service; its host begins with `email`.
 const SIGNING_NAME: &str = "ses";
+/// The variables of the key, unless the configuration names others.
+pub(super) const ACCESS_KEY_ID: &str = "AWS_ACCESS_KEY_ID";
+pub(super) const SECRET_ACCESS_KEY: &str = "AWS_SECRET_ACCESS_KEY";
 /// The largest message that SES accepts.
 const MAX_MESSAGE_BYTES: usize = 40 * 1024 * 1024;
 
@@ -94,10 +97,12 @@ impl Ses {
             let name = named.as_deref().unwrap_or(default);
             config.variable(name).map(str::to_owned).ok_or_else(|| {
                 Failure::configuration(format!("variable `{name}` is not set: Amazon SES needs it"))
+                    .hint(format!("set it in {}", config.variables_file()))
+                    .retry_once("once it is set")
             })
         };
-        let access_key_id = variable(&settings.access_key_id_variable, "AWS_ACCESS_KEY_ID")?;
-        let secret = variable(&settings.secret_access_key_variable, "AWS_SECRET_ACCESS_KEY")?;
+        let access_key_id = variable(&settings.access_key_id_variable, ACCESS_KEY_ID)?;
+        let secret = variable(&settings.secret_access_key_variable, SECRET_ACCESS_KEY)?;
         let session_token = match (&settings.session_token_variable, &settings.access_key_id_variable) {
             (Some(_), _) => Some(variable(&settings.session_token_variable, "")?),
             (None, None) => config.variable("AWS_SESSION_TOKEN").map(str::to_owned),

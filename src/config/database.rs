@@ -26,7 +26,7 @@ impl Default for DatabaseSettings {
 impl Section for DatabaseSettings {
     fn read(&mut self, variables: &mut Variables<'_>) -> Result<(), ConfigError> {
         if let Some(text) = variables.text(URL, Shown::Url, DEFAULT_URL) {
-            check_url(text).map_err(|problem| ConfigError::variable(URL, problem))?;
+            check_url(text).map_err(|problem| variables.wrong(URL, &problem))?;
             self.url = Secret::new(text);
         }
         Ok(())
@@ -37,6 +37,15 @@ impl Config {
     /// The database's URL; may contain a password.
     pub fn database_url(&self) -> &str {
         self.database().url.expose()
+    }
+
+    /// The setting that names the database, and where it was made: what has to be changed if it is wrong.
+    pub fn database_origin(&self) -> String {
+        if self.is_database_named() {
+            self.set_at(URL)
+        } else {
+            format!("{URL} (not set, so `{DEFAULT_URL}`)")
+        }
     }
 
     /// Whether the variable is set, rather than left to its default.

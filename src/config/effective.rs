@@ -71,10 +71,15 @@ impl Config {
             .collect()
     }
 
+    /// Which files with secrets of production other users of the machine can read, and what to do about it.
+    pub fn exposed(&self) -> &[String] {
+        &self.environment.exposed
+    }
+
     /// What is odd but not an error, for `config check`: unknown variables with our prefix, and names set twice in
     /// one file.
     pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = self.environment.warnings.clone();
+        let mut warnings = [self.exposed(), &self.environment.warnings].concat();
         let named = self.named_variables();
         for (name, variable) in &self.environment.variables {
             let Some(end) = name.strip_prefix(PREFIX) else { continue };

@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::error::ConfigError;
@@ -50,6 +51,19 @@ impl fmt::Display for Source {
 pub(super) struct Variable {
     pub(super) value: String,
     pub(super) source: Source,
+    /// Its line in a `.env` file, from 1.
+    line: Option<usize>,
+}
+
+impl Variable {
+    /// Where it was set, for a person who has to change it.
+    fn origin(&self) -> String {
+        match (&self.source, self.line) {
+            (Source::File(file), Some(line)) => format!("{file} line {line}"),
+            (Source::Process, _) => "the environment of the process".to_owned(),
+            (source, _) => source.to_string(),
+        }
+    }
 }
 
 /// Every effective variable.
@@ -62,6 +76,8 @@ pub(super) struct Environment {
     pub(super) variables: BTreeMap<String, Variable>,
     /// What is odd but not an error.
     pub(super) warnings: Vec<String>,
+    /// Which files with secrets of production others can read.
+    pub(super) exposed: Vec<String>,
 }
 
 impl fmt::Debug for Environment {
@@ -92,10 +108,10 @@ impl Environment {
             .map(|(name, value)| {
                 // A Kubernetes Secret made from a file ends in an unintended line break.
                 let value = value.trim_end_matches(['\n', '\r']).to_owned();
-                (name, Variable { value, source: Source::Process })
+                (name, Variable { value, source: Source::Process, line: None })
             })
             .collect();
-        let mut warnings = Vec::new();
+        let (mut warnings, mut exposed) = (Vec::new(), Vec::new());
         for file in [format!(".env.{name}"), ".env".to_owned()] {
             let path = working_dir.join(&file);
             let text = match std::fs::read_to_string(&path) {
@@ -104,10 +120,18 @@ impl Environment {
                 Err(source) => return Err(ConfigError::Unreadable { path, source }),
             };
             let (entries, repeated) = parse_dotenv(&file, &text)?;
+            if name == PRODUCTION && is_readable_by_all(&path) {
+                exposed.push(format!(
+                    "every user of this machine can read the secrets in {file}: chmod o= {}",
+                    path.display()
+                ));
+            }
             warnings.extend(
                 repeated.into_iter().map(|name| format!("{file}: {name} is set twice, the last one counts")),
             );
-            if let Some(other) = entries.get("BATCHCTL_ENV").filter(|other| **other != name) {
+            if let Some(other) =
+                entries.get("BATCHCTL_ENV").map(|(other, _)| other).filter(|other| **other != name)
+            {
                 let other =
                     if is_name(other) { format!("`{other}`") } else { "another environment".to_owned() };
                 return Err(ConfigError::variable(
@@ -117,13 +141,13 @@ impl Environment {
                     ),
                 ));
             }
-            for (name, value) in entries {
+            for (name, (value, line)) in entries {
                 let source = Source::File(file.clone());
-                variables.entry(name).or_insert(Variable { value, source });
+                variables.entry(name).or_insert(Variable { value, source, line: Some(line) });
             }
         }
         variables.remove("BATCHCTL_ENV");
-        Ok(Self { name, name_source, variables, warnings })
+        Ok(Self { name, name_source, variables, warnings, exposed })
     }
 
     /// Whether it is the one that a command has without `--env`.
@@ -141,11 +165,20 @@ impl Environment {
         spelling::nearest(&self.name, known.iter().map(String::as_str)).map(str::to_owned)
     }
 
+    /// Where a variable was set, for a person who has to change it; `None` if it is not set.
+    pub(super) fn origin(&self, name: &str) -> Option<String> {
+        self.get(name).map(Variable::origin)
+    }
+
     /// The variable, unless it is not set or empty. Empty counts as not set, so that
     /// `BATCHCTL_SMTP_URL= batchctl …` overrides a file for one command.
     pub(super) fn get(&self, name: &str) -> Option<&Variable> {
         self.variables.get(name).filter(|variable| !variable.value.is_empty())
     }
+}
+
+fn is_readable_by_all(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
 }
 
 fn is_name(name: &str) -> bool {
@@ -166,10 +199,13 @@ fn validate_name(name: &str, source: &Source) -> Result<(), ConfigError> {
     Ok(())
 }
 
+/// A file's variables by name: the value, and its line from 1.
+type Entries = BTreeMap<String, (String, usize)>;
+
 /// The variables of a `.env` file, the last of each name, and the names that occur twice.
 ///
 /// dotenvy replaces `$NAME` outside single quotes with a variable of the process or one further up in the file.
-fn parse_dotenv(file: &str, text: &str) -> Result<(BTreeMap<String, String>, Vec<String>), ConfigError> {
+fn parse_dotenv(file: &str, text: &str) -> Result<(Entries, Vec<String>), ConfigError> {
     // Editors on Windows put a byte order mark in front; dotenvy treats a space at the very end as an unfinished line.
     let text = format!("{}\n", text.trim_start_matches('\u{feff}'));
     let delivered = Cell::new(0);
@@ -179,7 +215,7 @@ fn parse_dotenv(file: &str, text: &str) -> Result<(BTreeMap<String, String>, Vec
     for entry in dotenvy::Iter::new(lines) {
         match entry {
             Ok((name, value)) => {
-                if variables.insert(name.clone(), value).is_some() {
+                if variables.insert(name.clone(), (value, delivered.get())).is_some() {
                     repeated.push(name);
                 }
             }
@@ -239,7 +275,8 @@ mod tests {
     use super::*;
 
     fn entries(text: &str) -> Vec<(String, String)> {
-        parse_dotenv(".env", text).unwrap().0.into_iter().collect()
+        let variables = parse_dotenv(".env", text).unwrap().0;
+        variables.into_iter().map(|(name, (value, _))| (name, value)).collect()
     }
 
     fn pair(name: &str, value: &str) -> (String, String) {
@@ -271,6 +308,6 @@ mod tests {
     #[test]
     fn a_name_that_occurs_twice_is_reported_and_the_last_counts() {
         let (variables, repeated) = parse_dotenv(".env", "A=1\nB=2\nA=3\n").unwrap();
-        assert_eq!((variables["A"].as_str(), repeated), ("3", vec!["A".to_owned()]));
+        assert_eq!((&variables["A"], repeated), (&("3".to_owned(), 3), vec!["A".to_owned()]));
     }
 }

@@ -198,7 +198,12 @@ impl Config {
 
     /// Whether the environment has a file of its own, `.env.NAME`.
     pub fn has_environment_file(&self) -> bool {
-        self.working_dir.join(format!(".env.{}", self.environment())).exists()
+        self.working_dir.join(self.variables_file()).exists()
+    }
+
+    /// The file of this environment's variables: `.env.prod`.
+    pub fn variables_file(&self) -> String {
+        format!(".env.{}", self.environment())
     }
 
     /// The known environment whose name is most like this one's.
@@ -206,10 +211,14 @@ impl Config {
         self.environment.similar(&self.working_dir)
     }
 
+    /// The name of the structured file as it was given: `batchctl.toml`, unless another one is named.
+    pub fn file_name(&self) -> &str {
+        self.file.as_ref().map_or(DEFAULT_FILE, |file| file.name.as_str())
+    }
+
     /// The folder of `batchctl.toml`, or where it would be.
     pub fn folder(&self) -> PathBuf {
-        let name = self.file.as_ref().map_or(DEFAULT_FILE, |file| file.name.as_str());
-        let path = self.working_dir.join(name);
+        let path = self.working_dir.join(self.file_name());
         path.parent().unwrap_or(&self.working_dir).to_owned()
     }
 
@@ -227,6 +236,23 @@ impl Config {
     /// Any variable that is set and not empty, for what other tools define (`JOB_COMPLETION_INDEX`, `NO_COLOR`).
     pub fn variable(&self, name: &str) -> Option<&str> {
         self.environment.get(name).map(|variable| variable.value.as_str())
+    }
+
+    /// A variable and where it was set, for a person who has to change it: `BATCHCTL_SMTP_URL (.env.prod line 4)`.
+    pub fn set_at(&self, name: &str) -> String {
+        match self.environment.origin(name) {
+            Some(origin) => format!("{name} ({origin})"),
+            None => format!("{name} (not set)"),
+        }
+    }
+
+    /// How the environment was chosen: by `--env`, by `BATCHCTL_ENV`, or not at all.
+    pub fn environment_origin(&self) -> &'static str {
+        match self.environment.name_source {
+            Source::Flag => "from --env",
+            Source::Process => "from BATCHCTL_ENV",
+            Source::Default | Source::File(_) => "the default without --env and BATCHCTL_ENV",
+        }
     }
 
     /// The value of a variable that holds a secret, such as one that `batchctl.toml` names.

@@ -84,6 +84,12 @@ impl<'a> Variables<'a> {
         self.environment.get(name).map(|variable| variable.value.as_str())
     }
 
+    /// The error of a variable whose value is wrong: it says where that is.
+    pub(super) fn wrong(&self, name: &str, problem: &str) -> ConfigError {
+        let origin = self.environment.origin(name).map(|origin| format!(" ({origin})"));
+        ConfigError::variable(name, format!("{problem}{}", origin.unwrap_or_default()))
+    }
+
     /// A value whose default is in `field`.
     pub(super) fn or_default<T: Display>(
         &mut self,
@@ -92,7 +98,7 @@ impl<'a> Variables<'a> {
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Result<(), ConfigError> {
         if let Some(text) = self.text(name, Shown::Plain, &field) {
-            *field = parse(text).map_err(|problem| ConfigError::variable(name, problem))?;
+            *field = parse(text).map_err(|problem| self.wrong(name, &problem))?;
         }
         Ok(())
     }
@@ -106,7 +112,7 @@ impl<'a> Variables<'a> {
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Result<(), ConfigError> {
         let text = self.text(name, shown, "");
-        *field = text.map(parse).transpose().map_err(|problem| ConfigError::variable(name, problem))?;
+        *field = text.map(parse).transpose().map_err(|problem| self.wrong(name, &problem))?;
         Ok(())
     }
 

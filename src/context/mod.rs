@@ -14,8 +14,8 @@ use chrono_tz::Tz;
 
 use crate::clock::{self, SUBSECOND_DIGITS};
 use crate::config::Config;
-use crate::db::{Db, Kind, latest_version};
-use crate::failure::Failure;
+use crate::db::{Db, DbError, DbErrorKind, Kind, latest_version, place};
+use crate::failure::{Failure, FailureKind};
 use crate::output::Output;
 
 use ending::Ending;
@@ -25,6 +25,14 @@ use opened::Opened;
 /// The groups of commands, by which a command in an advice is known.
 pub const GROUPS: [&str; 11] =
     ["cart", "config", "data", "db", "env", "mail", "mall", "report", "runs", "schedule", "stats"];
+
+/// How a command begins.
+const PROGRAM: &str = "batchctl ";
+
+/// Nothing is known of the chosen environment.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct UnknownEnvironment(String);
 
 /// What a command works with. Clones share what is opened, and end together.
 #[derive(Clone)]
@@ -104,7 +112,7 @@ impl Context {
     /// created and migrated on first use; PostgreSQL only by `db migrate`.
     pub async fn db(&self) -> anyhow::Result<Db> {
         self.refuse_unknown_environment()?;
-        let mut db = Db::connect(self.config.database_url(), true).await?;
+        let mut db = self.db_unchecked(true).await?;
         self.make_ready(&mut db).await?;
         Ok(db)
     }
@@ -122,26 +130,59 @@ impl Context {
         if file.exists() {
             return Ok(());
         }
+        Err(self.unknown_environment(&format!("no `{}`", file.display())))
+    }
+
+    /// The same for `config check`, which looks into the SQLite file that would be used, if there is one.
+    pub async fn refuse_unusable_environment(&self) -> anyhow::Result<()> {
+        self.refuse_unknown_environment()?;
+        if self.config.is_database_named() || !self.config.working_dir().join("batchctl.db").exists() {
+            return Ok(());
+        }
+        let mut db = self.db_unchecked(false).await?;
+        let readiness = db.readiness().await;
+        db.close().await;
+        self.refuse_other_environment(readiness?.environment.as_deref())
+    }
+
+    /// `database` is what there is instead of its database.
+    fn unknown_environment(&self, database: &str) -> Failure {
+        let config = &self.config;
         let name = config.environment();
         let settings =
             if config.has_environment_file() { String::new() } else { format!("no `.env.{name}`, ") };
         let problem = format!(
-            "nothing is known of the environment `{name}`: {settings}no BATCHCTL_DATABASE_URL, and no `{}`",
-            file.display()
+            "nothing is known of the environment `{name}`: {settings}no BATCHCTL_DATABASE_URL, and {database}"
         );
         let advice = match config.similar_environment() {
             Some(similar) => format!("did you mean --env {similar}? "),
             None => String::new(),
         };
-        Err(Failure::configuration(problem).hint(format!(
+        Failure::of(FailureKind::Configuration, UnknownEnvironment(problem)).hint(format!(
             "{advice}set it in .env.{name}, or start in the folder that has it; \
              `batchctl --env {name} db migrate` creates a SQLite file here"
-        )))
+        ))
     }
 
     /// Opens a connection without checking the schema: for `db migrate` and `db check`.
     pub async fn db_unchecked(&self, create: bool) -> anyhow::Result<Db> {
-        Ok(Db::connect(self.config.database_url(), create).await?)
+        Db::connect(self.config.database_url(), create).await.map_err(|error| self.unusable(error).into())
+    }
+
+    /// The database cannot be opened: whose move it is, and where its address was written.
+    fn unusable(&self, error: DbError) -> Failure {
+        let origin = self.config.database_origin();
+        let kind = error.kind();
+        let failure = Failure::of(kind.into(), error);
+        match kind {
+            DbErrorKind::Unreachable => failure
+                .hint(format!("wait until it is back or start it; if its address is wrong, correct {origin}"))
+                .retry_once("once the database answers"),
+            DbErrorKind::Configuration => failure
+                .hint(format!("correct {origin}; `batchctl db check` tells when it is right"))
+                .retry_once("once the database can be used"),
+            _ => failure,
+        }
     }
 
     /// Refuses a database of another environment, and one with another schema version.
@@ -178,32 +219,86 @@ impl Context {
     /// The guard between environments: a database knows which one it belongs to.
     pub fn refuse_other_environment(&self, stamped: Option<&str>) -> anyhow::Result<()> {
         match stamped {
-            Some(stamped) if stamped != self.config.environment() => Err(Failure::refused(format!(
-                "this database is `{stamped}`, but the command runs with --env `{}`; nothing was changed",
-                self.config.environment()
-            ))
-            .hint(format!("use `--env {stamped}`, or point BATCHCTL_DATABASE_URL at the right database"))
-            .into()),
+            Some(stamped) if stamped != self.config.environment() => {
+                let name = self.config.environment();
+                let how = self.config.environment_origin();
+                let place = place(self.config.database_url());
+                if !self.config.is_database_named() && !self.config.has_environment_file() {
+                    return Err(self.unknown_environment(&format!("{place} is that of `{stamped}`")).into());
+                }
+                let problem = format!(
+                    "{place} is the database of `{stamped}`, but the command runs in `{name}` ({how})"
+                );
+                // Never the advice to change the environment: it may be the address that is wrong.
+                let advice = format!(
+                    "is it meant for `{name}`? Then point {} at the database of `{name}`. \
+                     If not, choose the environment that is meant by --env",
+                    self.config.database_origin()
+                );
+                Err(Failure::refused(problem).hint(advice).into())
+            }
             _ => Ok(()),
         }
     }
 
-    /// An advice whose commands are for this environment: pasted as they stand they must not run in another one.
-    pub fn hint(&self, advice: &str) -> String {
-        const PROGRAM: &str = "batchctl ";
-        if self.config.is_default_environment() {
-            return advice.to_owned();
+    /// A command for a person to type: it means this environment, and without a terminal, where nobody knows what folder
+    /// a message comes from, this folder.
+    pub fn command(&self, words: &str) -> String {
+        if self.output.is_watched() { self.local_command(words) } else { self.full_command(words) }
+    }
+
+    /// The same from any folder, for messages that are read elsewhere.
+    pub fn full_command(&self, words: &str) -> String {
+        let folder = self.working_dir().to_string_lossy();
+        match shlex::try_quote(&folder) {
+            Ok(folder) => format!("cd {folder} && {}", self.local_command(words)),
+            Err(_) => self.local_command(words),
         }
+    }
+
+    fn local_command(&self, words: &str) -> String {
+        format!("{PROGRAM}--env {} {words}", self.config.environment())
+    }
+
+    /// The same for a command that did not start for this error: in the environment that was probably meant, if nothing
+    /// is known of the one that was given.
+    pub fn command_as_meant(&self, words: &str, error: &anyhow::Error) -> String {
+        let given = format!("--env {} ", self.config.environment());
+        let is_unknown = error.chain().any(<dyn std::error::Error>::is::<UnknownEnvironment>);
+        let command = self.command(words);
+        match self.config.similar_environment().filter(|_| is_unknown) {
+            Some(meant) => command.replacen(&given, &format!("--env {meant} "), 1),
+            None => command,
+        }
+    }
+
+    /// An advice whose commands and files are those of this environment and folder: pasted as they stand, they must not
+    /// mean other ones.
+    pub fn hint(&self, advice: &str) -> String {
+        let file = self.config.file_name();
+        let advice = if self.output.is_watched() {
+            advice.to_owned()
+        } else {
+            let path = |file: &str| self.working_dir().join(file).to_string_lossy().into_owned();
+            let variables = self.config.variables_file();
+            advice
+                .replace(file, &path(file))
+                .replace(&format!("in {variables}"), &format!("in {}", path(&variables)))
+        };
         let mut hint = String::with_capacity(advice.len());
-        let mut rest = advice;
+        let mut rest = advice.as_str();
         while let Some(at) = rest.find(PROGRAM) {
-            let (before, after) = rest.split_at(at + PROGRAM.len());
+            let (before, after) = rest.split_at(at);
+            let words = after.strip_prefix(PROGRAM).unwrap_or(after);
+            let own_environment = format!("--env {} ", self.config.environment());
+            let words = words.strip_prefix(&own_environment).unwrap_or(words);
             hint.push_str(before);
-            let word = after.split([' ', '`']).next().unwrap_or_default();
-            if GROUPS.contains(&word) {
-                hint.push_str(&format!("--env {} ", self.config.environment()));
+            if GROUPS.contains(&words.split([' ', '`', ',', ':']).next().unwrap_or_default()) {
+                hint.push_str(&self.command(""));
+            } else {
+                hint.push_str(PROGRAM);
             }
-            rest = after;
+            rest = words;
         }
         hint + rest
     }

@@ -54,11 +54,7 @@ impl DbError {
             DbErrorKind::Other => DbErrorKind::Configuration,
             kind => kind,
         };
-        let remedy = match kind {
-            DbErrorKind::Configuration => " (check BATCHCTL_DATABASE_URL)",
-            _ => "",
-        };
-        Self { kind, message: format!("failed to connect to {place}: {}{remedy}", describe(error)) }
+        Self { kind, message: format!("failed to connect to {place}: {}", describe(error)) }
     }
 
     pub(super) fn silent(url: &str, waited: Duration) -> Self {
@@ -163,7 +159,7 @@ fn describe(error: &sqlx::Error) -> String {
 }
 
 /// Where the database is, without user and password.
-fn place(url: &str) -> String {
+pub fn place(url: &str) -> String {
     if let Some(path) = url.strip_prefix("sqlite:") {
         return format!(
             "the SQLite file `{}`",

@@ -22,7 +22,7 @@ use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Connection};
 
 pub use batchctl_derive::FromRow;
 pub use bulk::{Bulk, BulkColumn, BulkRow, BulkValue, ColumnType, RowEncoder};
-pub use error::{DbError, DbErrorKind};
+pub use error::{DbError, DbErrorKind, place};
 pub use migrate::{Readiness, latest_version};
 pub use sqlx::FromRow;
 pub use value::Value;

@@ -24,10 +24,10 @@ pub enum ConfigCommand {
 
 impl ConfigCommand {
     /// Runs the chosen command.
-    pub fn dispatch(&self, cx: &Context) -> anyhow::Result<()> {
+    pub async fn dispatch(&self, cx: &Context) -> anyhow::Result<()> {
         // An error in a value or a key has already ended the program.
         let mut problems = cx.config.warnings();
-        problems.extend(cx.refuse_unknown_environment().err().map(|failure| failure.message));
+        problems.extend(cx.refuse_unusable_environment().await.err().map(|error| one_line(&error)));
         let names: Vec<&str> = specs().map(|spec| spec.name).collect();
         problems.extend(cx.config.unknown_jobs(&names));
         problems.extend(data::import::mapping_problems(cx));

@@ -31,7 +31,11 @@ impl Gate {
                 "BATCHCTL_MAIL_REDIRECT_TO is not set: in `{}` every mail goes to that address",
                 config.environment()
             ))
-            .hint("set it to a mailbox of your developers, such as developer@example.jp"));
+            .hint(format!(
+                "set it to a mailbox of your developers, such as developer@example.jp, in {}",
+                config.variables_file()
+            ))
+            .retry_once("once it is set"));
         };
         let mailbox = address::parse(address)
             .map_err(|problem| Failure::configuration(format!("BATCHCTL_MAIL_REDIRECT_TO: {problem}")))?;

@@ -30,7 +30,10 @@ impl Unsubscribe {
             .hint("write url = \"https://shop.example.jp/unsubscribe?t={token}\" below [mail.unsubscribe]"));
         };
         let key = config.secret_key().map_err(|error| {
-            Failure::configuration(error.to_string()).hint("create one with `openssl rand -base64 32`")
+            Failure::configuration(error.to_string()).hint(
+                "if there was a key, set that one again: with another one the links in sent mails no longer work; \
+                 only for a first set-up make one with `openssl rand -base64 32`",
+            )
         })?;
         Ok(Self {
             url: url.clone(),

@@ -1,13 +1,14 @@
 //! Alerts: one per incident, kept until they are delivered, and never a factor in a job's result.
 //!
 //! An incident opens with a job's first failure; later failures are counted, not sent, unless something else fails
-//! another night; the success that leaves no failed instance behind closes it and reports how many there were. An alert is a row of `batch_alert` before it is a
-//! request, so one that cannot be sent now is sent at the end of a later command.
+//! another night; the success that leaves no failed instance behind closes it and reports how many there were. An alert
+//! is a row of `batch_alert` before it is a request, so one that cannot be sent now is sent at the end of a later command.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
 use crate::backoff::{Backoff, Jitter};
@@ -16,11 +17,12 @@ use crate::config::AlertChannel;
 use crate::context::Context;
 use crate::db::Db;
 use crate::failure::one_line;
-use crate::period::format_duration;
+use crate::period::{format_duration, shown_instant};
 use crate::severity::Severity;
 use crate::values;
 
-use super::history::{self, Execution, label, last_durations};
+use super::failure_notes::retry_words;
+use super::history::{self, Execution, last_durations};
 use super::job::JobSpec;
 
 /// "Slower than usual" compares with the average of at most this many recent successes …
@@ -49,7 +51,7 @@ pub struct AlertMessage {
     pub title: String,
     /// The job's name.
     pub job: String,
-    /// The instance's key.
+    /// The instance: its title, or its key.
     pub instance: String,
     /// The run's number.
     pub run: i64,
@@ -63,6 +65,9 @@ pub struct AlertMessage {
     pub host: String,
     /// The error in one line.
     pub error: Option<String>,
+    /// What is stored in spite of it, what to do, and what happens by itself, a line each.
+    #[serde(default)]
+    pub details: Vec<String>,
     /// The number of failures in this incident so far.
     pub occurrences: i64,
     /// The commands that show the run and retry it.
@@ -82,9 +87,10 @@ impl AlertMessage {
     }
 
     /// The message as channels receive it: the title, the error, and what to do.
-    fn for_channels(&self) -> Message {
+    fn for_channels(&self, time_zone: Tz) -> Message {
         let mut lines = Vec::new();
         lines.extend(self.error.clone());
+        lines.extend(self.details.iter().cloned());
         lines.push(format!("run {} on {}, severity {}", self.run, self.host, self.severity));
         lines.extend(self.commands.iter().cloned());
         // An older version may have stored a severity that is not one of ours.
@@ -93,25 +99,28 @@ impl AlertMessage {
         Message {
             lines,
             mentions: self.is_urgent(),
-            letter: Some(self.letter()),
+            letter: Some(self.letter(time_zone)),
             document: Some(serde_json::json!(self)),
             ..Message::new(id, self.at, severity, &self.title)
         }
     }
 
     /// The text of a mail, which is read on a phone, at night.
-    fn letter(&self) -> String {
+    fn letter(&self, time_zone: Tz) -> String {
         let title = self.title.split_whitespace().collect::<Vec<_>>().join(" ");
         let mut text = format!("{title}\n");
         if let Some(error) = &self.error {
             text.push_str(&format!("\n{error}\n"));
+        }
+        for detail in &self.details {
+            text.push_str(&format!("{detail}\n"));
         }
         text.push_str(&format!(
             "\nRun {} on {}, severity {}\n{}\n",
             self.run,
             self.host,
             self.severity,
-            self.at.format("%Y-%m-%d %H:%M:%S UTC")
+            shown_instant(self.at, time_zone)
         ));
         for command in &self.commands {
             text.push_str(&format!("\n{command}\n"));
@@ -126,13 +135,24 @@ impl AlertMessage {
     }
 }
 
+/// What is told of a failure besides its error.
+#[derive(Default)]
+pub struct Advice {
+    /// What is stored in spite of it, what to do, and what happens by itself, a line each.
+    pub details: Vec<String>,
+    /// The flags with which a retry helps.
+    pub retry_with: Option<String>,
+    /// Whether nothing more is tried.
+    pub is_final: bool,
+}
+
 /// Notes a run that failed, in whole or in part. A final one, after which nothing more is tried, is told even if its
 /// incident is open.
-pub async fn failed(cx: &Context, db: &mut Db, spec: &JobSpec, execution: &Execution, is_final: bool) {
+pub async fn failed(cx: &Context, db: &mut Db, spec: &JobSpec, execution: &Execution, advice: Advice) {
     let error = execution.error_message.clone();
     let title = format!("{} {} ({})", execution.label(), execution.status, execution.environment);
-    let noted =
-        open_or_count(cx, db, spec, execution, Trouble { kind: "FAILURE", title, error, is_final }).await;
+    let trouble = Trouble { kind: "FAILURE", title, error, advice };
+    let noted = open_or_count(cx, db, spec, execution, trouble).await;
     warn_on_failure(cx, noted);
 }
 
@@ -207,8 +227,8 @@ struct Trouble {
     kind: &'static str,
     title: String,
     error: Option<String>,
-    /// Whether it is told even if the incident is open.
-    is_final: bool,
+    /// Told even if the incident is open, if it is final.
+    advice: Advice,
 }
 
 /// Opens an incident and tells the channels, or counts one more of an open one.
@@ -219,7 +239,7 @@ async fn open_or_count(
     execution: &Execution,
     trouble: Trouble,
 ) -> anyhow::Result<()> {
-    let Trouble { kind, title, error, is_final } = trouble;
+    let kind = trouble.kind;
     let severity = severity(cx, spec);
     let now = cx.machine_time();
     db.transaction(async |db| {
@@ -245,21 +265,27 @@ async fn open_or_count(
                 )
                 .await?;
             let Some(counted) = counted else { return Ok(()) };
-            if !is_final && !is_news(db, execution, &counted, now).await? {
+            if !trouble.advice.is_final && !is_news(db, execution, &counted, now).await? {
                 return Ok(());
             }
             (counted.id, counted.occurrences)
         };
-        let message =
-            message(cx, spec, execution, &kind.to_lowercase(), &title, error.as_deref(), occurrences);
+        let redact = |text: &String| cx.config.redactor().redact(text);
+        let word = kind.to_lowercase();
+        let message = AlertMessage {
+            error: trouble.error.as_ref().map(redact),
+            details: trouble.advice.details.iter().map(redact).collect(),
+            commands: commands(cx, execution, &word, trouble.advice.retry_with.as_deref()),
+            ..message(cx, spec, execution, &word, &trouble.title, occurrences)
+        };
         enqueue(cx, db, incident, severity, &message, now).await
     })
     .await
 }
 
 /// Closes the job's failure incident if nothing that failed since it opened is still without a later success.
-/// What failed is identified by its exclusion key and not by its instance: a file that was fixed is another instance
-/// of the same import.
+/// What failed is identified by its exclusion key and its title and not by its instance: a file that was fixed is another
+/// instance of the same import.
 async fn close_failure(
     cx: &Context,
     db: &mut Db,
@@ -270,12 +296,11 @@ async fn close_failure(
     if is_failed(db, spec, &incident, execution).await? {
         return Ok(());
     }
-    let times = if incident.occurrences == 1 {
-        "one failure".to_owned()
-    } else {
-        format!("{} failures", incident.occurrences)
+    let what = match history::find(db, incident.first_execution_id).await? {
+        Some(first) if incident.occurrences == 1 => format!("{} recovered after one failure", first.label()),
+        _ => format!("{} recovered after {} failures", spec.name, incident.occurrences),
     };
-    let title = format!("{} recovered after {times} ({})", spec.name, execution.environment);
+    let title = format!("{what} ({})", execution.environment);
     close(cx, db, spec, execution, &incident, title).await
 }
 
@@ -304,9 +329,9 @@ async fn is_failed(
     let (still_failed,): (i64,) = db
         .fetch_one(
             "SELECT COUNT(*) FROM batch_execution e
-             JOIN (SELECT exclusion_key, MAX(id) AS id FROM batch_execution
+             JOIN (SELECT MAX(id) AS id FROM batch_execution
                    WHERE job = $1 AND id >= $2 AND status NOT IN ('REFUSED', 'STOPPED', 'RUNNING')
-                   GROUP BY exclusion_key) last ON last.id = e.id
+                   GROUP BY exclusion_key, title) last ON last.id = e.id
              WHERE e.status <> 'COMPLETED' AND e.dismissed_at IS NULL AND NOT (e.exclusion_key IS NULL AND e.id < $3)",
             values![spec.name, incident.first_execution_id, execution.id],
         )
@@ -329,7 +354,7 @@ async fn note_speed(
         let duration = |ms: i64| format_duration(Duration::from_millis(u64::try_from(ms).unwrap_or(0)));
         let title = format!(
             "{} took {}, usually {} ({})",
-            label(&execution.job, &execution.instance_key),
+            execution.label(),
             duration(took),
             duration(average),
             execution.environment
@@ -339,7 +364,7 @@ async fn note_speed(
             db,
             spec,
             execution,
-            Trouble { kind: "SLOW", title, error: None, is_final: false },
+            Trouble { kind: "SLOW", title, error: None, advice: Advice::default() },
         )
         .await;
     }
@@ -395,7 +420,7 @@ async fn close(
         if closed == 0 {
             return Ok(());
         }
-        let mut message = message(cx, spec, execution, "recovery", &title, None, incident.occurrences);
+        let mut message = message(cx, spec, execution, "recovery", &title, incident.occurrences);
         "COMPLETED".clone_into(&mut message.status);
         enqueue(cx, db, incident.id, severity(cx, spec), &message, now).await
     })
@@ -406,34 +431,35 @@ fn severity(cx: &Context, spec: &JobSpec) -> Severity {
     cx.config.job_severity(spec.name).unwrap_or(spec.severity)
 }
 
+/// What to type about an incident of this kind.
+fn commands(cx: &Context, execution: &Execution, kind: &str, retry_with: Option<&str>) -> Vec<String> {
+    let look = format!("runs show {}", execution.id);
+    let retry = (kind == "failure").then(|| retry_words(&[execution.id], retry_with));
+    std::iter::once(look).chain(retry).map(|words| cx.full_command(&words)).collect()
+}
+
 fn message(
     cx: &Context,
     spec: &JobSpec,
     execution: &Execution,
     kind: &str,
     title: &str,
-    error: Option<&str>,
     occurrences: i64,
 ) -> AlertMessage {
-    let redact = |text: &str| cx.config.redactor().redact(text);
-    let environment = &execution.environment;
-    let mut commands = vec![format!("batchctl --env {environment} runs show {}", execution.id)];
-    if kind == "failure" {
-        commands.push(format!("batchctl --env {environment} runs retry {}", execution.id));
-    }
     AlertMessage {
         kind: kind.to_owned(),
-        title: redact(title),
+        title: cx.config.redactor().redact(title),
         job: execution.job.clone(),
-        instance: execution.instance_key.clone(),
+        instance: execution.title.clone().unwrap_or_else(|| execution.instance_key.clone()),
         run: execution.id,
         status: execution.status.clone(),
         severity: severity(cx, spec).as_str().to_owned(),
-        environment: environment.clone(),
+        environment: execution.environment.clone(),
         host: execution.host.clone(),
-        error: error.map(redact),
+        error: None,
+        details: Vec::new(),
         occurrences,
-        commands,
+        commands: commands(cx, execution, kind, None),
         at: cx.now(),
         delivered: BTreeSet::new(),
     }
@@ -565,7 +591,7 @@ async fn deliver(
     id: i64,
     message: &mut AlertMessage,
 ) -> anyhow::Result<Result<usize, PostError>> {
-    let told = message.for_channels();
+    let told = message.for_channels(cx.time_zone());
     let mut delivered = std::mem::take(&mut message.delivered);
     let note = async |delivered: &BTreeSet<String>| {
         message.delivered.clone_from(delivered);
@@ -614,12 +640,13 @@ mod tests {
             environment: "prod".to_owned(),
             host: "batch-1".to_owned(),
             error: Some("1 of 1 items failed".to_owned()),
+            details: vec!["nothing was changed".to_owned()],
             occurrences: 1,
             commands: vec!["batchctl --env prod runs show 7".to_owned()],
             at: DateTime::from_timestamp(1_000_000_000, 0).unwrap(),
             delivered: BTreeSet::new(),
         };
-        alert.for_channels()
+        alert.for_channels(chrono_tz::Asia::Tokyo)
     }
 
     #[test]
@@ -627,8 +654,8 @@ mod tests {
         let failure = alert("failure");
         assert_eq!(
             failure.letter.unwrap(),
-            "report daily-sales 2026-11-19 FAILED (prod)\n\n1 of 1 items failed\n\n\
-             Run 7 on batch-1, severity high\n2001-09-09 01:46:40 UTC\n\n\
+            "report daily-sales 2026-11-19 FAILED (prod)\n\n1 of 1 items failed\nnothing was changed\n\n\
+             Run 7 on batch-1, severity high\n2001-09-09 10:46:40 JST\n\n\
              batchctl --env prod runs show 7\n\n\
              No further alerts are sent for this incident; when it is over, you will be told how often it occurred.\n"
         );

@@ -15,7 +15,7 @@ use crate::period::{DayRange, format_duration};
 use super::arguments::Arguments;
 use super::execute::{end_plain, execute};
 use super::exit::ExitCode;
-use super::history::Execution;
+use super::history::{Execution, label};
 use super::job::{Completed, Freshness, Job, JobSpec};
 use super::options::{OnOverlap, RunOptions};
 use super::run::Run;
@@ -161,6 +161,8 @@ impl dyn AnyJob + '_ {
 pub struct Instance {
     /// The identifying parameters as one stable text; empty for a job that sweeps or drains.
     pub(super) key: String,
+    /// What people call it, if its key means nothing to them.
+    pub(super) title: Option<String>,
     pub(super) exclusion: String,
     pub(super) lane: String,
     /// The arguments that repeat exactly this instance, with relative dates resolved.
@@ -172,6 +174,11 @@ impl Instance {
     /// Whether a second run after a success does the work again.
     pub(super) fn is_repeatable(&self) -> bool {
         self.key.is_empty()
+    }
+
+    /// The job and the instance, for display.
+    pub(super) fn label(&self, job: &str) -> String {
+        label(job, self.title.as_deref().unwrap_or(&self.key))
     }
 
     fn unit<U: 'static>(&self) -> anyhow::Result<&U> {
@@ -263,6 +270,7 @@ impl<J: Job> AnyJob for JobCommand<J> {
                 }
                 instances.push(Instance {
                     key: planned.key,
+                    title: planned.title,
                     exclusion: planned.exclusion,
                     lane: planned.lane,
                     arguments,

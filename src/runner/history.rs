@@ -109,13 +109,15 @@ pub struct Execution {
     pub version: String,
     /// The environment.
     pub environment: String,
+    /// What people call the instance, where its key means nothing to them.
+    pub title: Option<String>,
 }
 
 /// The columns of [`Execution`], for queries here and in `runs`.
 pub const EXECUTION_COLUMNS: &str = "id, job, instance_key, command_line, attempt, status, started_at, ended_at, \
     heartbeat_at, lease_expires_at, exclusion_key, epoch, host, pid, pid_started_ticks, boot_id, retry_of, \
     items_read, items_written, items_skipped, items_failed, checkpoint, duration_ms, peak_memory_bytes, \
-    cpu_time_ms, exit_code, error_class, error_message, version, environment";
+    cpu_time_ms, exit_code, error_class, error_message, version, environment, title";
 
 impl Execution {
     /// Whether it has the status.
@@ -125,13 +127,13 @@ impl Execution {
 
     /// The job and its instance, for display.
     pub fn label(&self) -> String {
-        label(&self.job, &self.instance_key)
+        label(&self.job, self.title.as_deref().unwrap_or(&self.instance_key))
     }
 }
 
-/// A job and its instance, for display.
-pub fn label(job: &str, instance_key: &str) -> String {
-    if instance_key.is_empty() { job.to_owned() } else { format!("{job} {instance_key}") }
+/// A job and its instance, by title or key, for display.
+pub fn label(job: &str, instance: &str) -> String {
+    if instance.is_empty() { job.to_owned() } else { format!("{job} {instance}") }
 }
 
 /// One run by its number.
@@ -174,9 +176,9 @@ pub async fn insert(db: &mut Db, row: &Execution) -> Result<i64, DbError> {
             "INSERT INTO batch_execution (job, instance_key, command_line, attempt, status, started_at, ended_at,
                  heartbeat_at, lease_expires_at, exclusion_key, epoch, host, pid, pid_started_ticks, boot_id, retry_of,
                  items_read, items_written, items_skipped, items_failed, checkpoint, duration_ms, peak_memory_bytes,
-                 cpu_time_ms, exit_code, error_class, error_message, version, environment)
+                 cpu_time_ms, exit_code, error_class, error_message, version, environment, title)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
-                 $22, $23, $24, $25, $26, $27, $28, $29)
+                 $22, $23, $24, $25, $26, $27, $28, $29, $30)
              RETURNING id",
             values![
                 &row.job,
@@ -208,6 +210,7 @@ pub async fn insert(db: &mut Db, row: &Execution) -> Result<i64, DbError> {
                 row.error_message.clone(),
                 &row.version,
                 &row.environment,
+                row.title.clone(),
             ],
         )
         .await?;

@@ -10,7 +10,9 @@ use crate::db::Db;
 use crate::period::DayRange;
 use crate::severity::Severity;
 use crate::shop::malls::{Mall, MallArgs};
+use crate::wording::grouped;
 
+use super::history::Counts;
 use super::run::Run;
 
 /// What may not run at the same time.
@@ -44,6 +46,60 @@ pub struct JobSpec {
     pub severity: Severity,
     /// What may not run at the same time.
     pub exclusion: Exclusion,
+    /// What it works on.
+    pub items: Items,
+}
+
+/// What a job works on, item by item, in the words in which people are told what is done after a failure.
+#[derive(Debug, Clone, Copy)]
+pub struct Items {
+    /// One of them: `order`.
+    pub one: &'static str,
+    /// Several: `orders`.
+    pub many: &'static str,
+    /// What a finished one is: `stored`.
+    pub done: &'static str,
+    /// Whether only those count as finished that the run counts as written: a mail that was read may have to wait.
+    pub(super) only_written: bool,
+}
+
+impl Items {
+    /// Items by their noun and what a finished one is.
+    pub const fn new(one: &'static str, many: &'static str, done: &'static str) -> Self {
+        Self { one, many, done, only_written: false }
+    }
+
+    /// Items that are finished only once the run counts them as written.
+    pub const fn finished_when_written(one: &'static str, many: &'static str, done: &'static str) -> Self {
+        Self { only_written: true, ..Self::new(one, many, done) }
+    }
+
+    /// What a run that did not succeed leaves behind, from what is committed. `read` is the number of items if the run
+    /// came to its end.
+    pub(super) fn left_behind(&self, counts: Counts, has_committed: bool, is_work_done: bool) -> String {
+        let Self { one, many, done, only_written } = self;
+        let given_up = counts.skipped + counts.failed;
+        let read = counts.read.max(given_up);
+        let finished =
+            if *only_written || !has_committed { counts.written.min(read) } else { read - given_up };
+        let is = |count: u64| if count == 1 { "is" } else { "are" };
+        if finished == 0 {
+            return "nothing was changed".to_owned();
+        }
+        let shown = grouped(finished);
+        if is_work_done {
+            let (left, of) = (read - finished, grouped(read));
+            return format!(
+                "{shown} of {of} {} {} {done}; {} {} not",
+                if read == 1 { one } else { many },
+                is(finished),
+                grouped(left),
+                is(left)
+            );
+        }
+        let noun = if finished == 1 { one } else { many };
+        format!("{shown} {noun} {} {done}; the rest is not", is(finished))
+    }
 }
 
 /// Minutes, for specs.
@@ -56,6 +112,7 @@ pub const fn minutes(count: u64) -> Duration {
 pub struct Planned<U> {
     pub(super) unit: U,
     pub(super) key: String,
+    pub(super) title: Option<String>,
     pub(super) exclusion: String,
     pub(super) lane: String,
     /// The arguments that differ in the line that repeats this instance, by clap's id; no values if the argument is
@@ -73,7 +130,22 @@ impl<U> Planned<U> {
     /// An instance with identifying parameters, as one stable text (`2026-11-19`). Once completed, it is not run
     /// again.
     pub fn new(key: impl Into<String>, unit: U) -> Self {
-        Self { unit, key: key.into(), exclusion: String::new(), lane: String::new(), arguments: Vec::new() }
+        Self {
+            unit,
+            key: key.into(),
+            title: None,
+            exclusion: String::new(),
+            lane: String::new(),
+            arguments: Vec::new(),
+        }
+    }
+
+    /// What people call the instance, where its key means nothing to them: the file whose content the key is made of. A
+    /// failure is over when what has this title succeeds.
+    #[must_use]
+    pub fn titled(mut self, title: impl Into<String>) -> Self {
+        self.title = Some(title.into());
+        self
     }
 
     /// Sets the key that separates instances under [`Exclusion::Instance`], without the job's name. By default all
@@ -183,4 +255,28 @@ pub struct Completed<'a, U> {
     pub unit: &'a U,
     /// The run that completed it.
     pub run: &'a super::history::Execution,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_behind_is_said_in_the_words_of_the_job() {
+        let lines = Items::new("line", "lines", "stored");
+        let counts = |read, written, skipped| Counts { read, written, skipped, failed: 0 };
+        for (counts, has_committed, is_work_done, said) in [
+            (counts(10_000, 9_000, 3), true, true, "9,997 of 10,000 lines are stored; 3 are not"),
+            (counts(2, 1, 1), true, true, "1 of 2 lines is stored; 1 is not"),
+            (counts(2, 0, 2), true, true, "nothing was changed"),
+            (counts(1000, 0, 0), true, false, "1,000 lines are stored; the rest is not"),
+            (counts(1, 1, 0), true, false, "1 line is stored; the rest is not"),
+            (counts(1000, 0, 0), false, false, "nothing was changed"),
+        ] {
+            assert_eq!(lines.left_behind(counts, has_committed, is_work_done), said);
+        }
+        let mails = Items::finished_when_written("mail", "mails", "sent");
+        assert_eq!(mails.left_behind(counts(10, 7, 1), true, true), "7 of 10 mails are sent; 3 are not");
+        assert_eq!(mails.left_behind(counts(10, 0, 0), true, false), "nothing was changed");
+    }
 }

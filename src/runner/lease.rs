@@ -8,9 +8,11 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use tokio::sync::watch;
 
 use crate::db::{Db, Kind};
+use crate::period::shown_instant;
 use crate::values;
 
 use super::history::{self, EXECUTION_COLUMNS, Execution, Status};
@@ -26,7 +28,12 @@ pub(super) enum Acquired {
     /// The instance was completed meanwhile.
     AlreadyCompleted(Box<Execution>),
     /// Another run holds the key.
-    Held(Box<Execution>),
+    Held {
+        /// That run.
+        holder: Box<Execution>,
+        /// The time by the clock that its heartbeats are written by.
+        at: DateTime<Utc>,
+    },
 }
 
 /// The right to run.
@@ -43,6 +50,8 @@ pub(super) struct Request<'a> {
     pub job: &'a str,
     /// The instance's key.
     pub instance_key: &'a str,
+    /// What people call it, if its key means nothing to them.
+    pub title: Option<&'a str>,
     /// The full exclusion key; none for shared jobs.
     pub exclusion_key: Option<&'a str>,
     /// The command line to store.
@@ -59,6 +68,8 @@ pub(super) struct Request<'a> {
     pub identity: &'a ProcessIdentity,
     /// The environment's name.
     pub environment: &'a str,
+    /// The zone of the times in messages.
+    pub time_zone: Tz,
 }
 
 /// Tries once to get the right to run, in one transaction.
@@ -73,7 +84,7 @@ pub(super) async fn acquire(db: &mut Db, request: &Request<'_>) -> anyhow::Resul
         if let Some(key) = request.exclusion_key
             && let Some(holder) = holder(db, key).await?
         {
-            return Ok(Acquired::Held(Box::new(holder)));
+            return Ok(Acquired::Held { holder: Box::new(holder), at: server_time });
         }
         let last = history::last_attempt(db, request.job, request.instance_key).await?;
         let is_repeatable = request.instance_key.is_empty();
@@ -192,7 +203,7 @@ async fn bury_dead_runs(
         let cause = if process.is_known_dead(request.identity) {
             format!("its process {} is gone", run.pid)
         } else if run.lease_expires_at <= server_time {
-            format!("no sign of life since {}", run.heartbeat_at.format("%Y-%m-%dT%H:%M:%SZ"))
+            format!("no sign of life since {}", shown_instant(run.heartbeat_at, request.time_zone))
         } else {
             continue;
         };
@@ -295,7 +306,18 @@ pub(super) fn new_execution(
         error_message: None,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         environment: request.environment.to_owned(),
+        title: request.title.map(str::to_owned),
     }
+}
+
+/// The run that works under a run's key, or has worked under it, after that one was found without a sign of life.
+pub(super) async fn successor(db: &mut Db, run: &Execution) -> anyhow::Result<Option<Execution>> {
+    let Some(key) = &run.exclusion_key else { return Ok(None) };
+    let sql = format!(
+        "SELECT {EXECUTION_COLUMNS} FROM batch_execution
+         WHERE exclusion_key = $1 AND id > $2 AND epoch > $3 ORDER BY id LIMIT 1"
+    );
+    Ok(db.fetch_optional(&sql, values![key, run.id, run.epoch]).await?)
 }
 
 /// Renews the lease of a run. Returns whether it was still held.
@@ -386,6 +408,7 @@ mod tests {
         Request {
             job: "a job",
             instance_key,
+            title: None,
             exclusion_key: Some("a job"),
             command_line: "a job --date 2026-11-19",
             rerun: false,
@@ -394,6 +417,7 @@ mod tests {
             lease: LEASE,
             identity,
             environment: "dev",
+            time_zone: Tz::UTC,
         }
     }
 
@@ -401,7 +425,7 @@ mod tests {
         match acquire(db, request).await.unwrap() {
             Acquired::Granted(grant) => grant,
             Acquired::AlreadyCompleted(run) => panic!("already completed by run {}", run.id),
-            Acquired::Held(run) => panic!("held by run {}", run.id),
+            Acquired::Held { holder, .. } => panic!("held by run {}", holder.id),
         }
     }
 
@@ -414,7 +438,8 @@ mod tests {
         assert_eq!((first.id, first.attempt, first.epoch, first.status.as_str()), (1, 1, 1, "RUNNING"));
         assert_eq!(first.lease_expires_at - first.heartbeat_at, chrono::TimeDelta::from_std(LEASE).unwrap());
         // Another instance under the same key.
-        let Acquired::Held(holder) = acquire(db, &request(&elsewhere(2), "2026-11-18")).await.unwrap() else {
+        let Acquired::Held { holder, .. } = acquire(db, &request(&elsewhere(2), "2026-11-18")).await.unwrap()
+        else {
             panic!("two runs have the key");
         };
         assert_eq!((holder.id, holder.host.as_str(), holder.pid), (1, "host-1", 1));
@@ -511,7 +536,7 @@ mod tests {
     async fn a_run_on_another_host_lives_as_long_as_its_lease(db: &mut TestDb) {
         granted(db, &request(&elsewhere(1), "2026-11-19")).await;
         let own = ProcessIdentity::own();
-        assert!(matches!(acquire(db, &request(&own, "2026-11-19")).await.unwrap(), Acquired::Held(_)));
+        assert!(matches!(acquire(db, &request(&own, "2026-11-19")).await.unwrap(), Acquired::Held { .. }));
         let long_ago = values![DateTime::<Utc>::UNIX_EPOCH];
         db.execute("UPDATE batch_execution SET lease_expires_at = $1", long_ago).await.unwrap();
         let grant = granted(db, &request(&own, "2026-11-19")).await;

@@ -30,12 +30,13 @@ pub use command::{Action, AnyJob, JobCommand, Retry};
 pub use execute::report_error;
 pub use exit::ExitCode;
 pub use interruption::{Interruption, StopSignal};
-pub use job::{Completed, Exclusion, Freshness, Job, JobSpec, Planned, minutes};
+pub use job::{Completed, Exclusion, Freshness, Items, Job, JobSpec, Planned, minutes};
 #[cfg(test)]
 pub(crate) use options::NOT_REPEATED;
 pub use options::{OnOverlap, Only, RunOptions};
 pub use retries::{RUNNER, retries_of};
 pub use run::Run;
+pub use verdict::worse;
 
 /// Opens another connection for a run, tagged with its id as the first one is: a run that takes over from a frozen one
 /// ends all of them, and with them the locks that they hold.

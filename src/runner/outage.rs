@@ -196,6 +196,7 @@ async fn request_starts(cx: &Context, db: &mut Db, outage: &Outage) -> anyhow::R
             let request = lease::Request {
                 job: &start.job,
                 instance_key: "",
+                title: None,
                 exclusion_key: None,
                 command_line: &start.line,
                 rerun: false,
@@ -204,6 +205,7 @@ async fn request_starts(cx: &Context, db: &mut Db, outage: &Outage) -> anyhow::R
                 lease: Duration::ZERO,
                 identity: &identity,
                 environment: cx.config.environment(),
+                time_zone: cx.time_zone(),
             };
             let mut row = lease::new_execution(&request, server_time, 1, 0);
             history::Status::Failed.word().clone_into(&mut row.status);

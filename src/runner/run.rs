@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::context::Context;
 use crate::db::Db;
-use crate::failure::{Failure, MAX_ERROR_CHARACTERS, one_line};
+use crate::failure::{self, Failure, MAX_ERROR_CHARACTERS, one_line};
 use crate::mask::Redactor;
 use crate::output::Progress;
 use crate::printable::shortened;
@@ -18,10 +18,13 @@ use super::exit::ExitCode;
 use super::failpoint;
 use super::history::{self, Counts, Execution, ItemError, bigint};
 use super::interruption::{Interruption, Signals, StopSignal};
+use super::job::Items;
 use crate::config::SkipLimit;
 
 /// How many item errors a failure message quotes.
 const QUOTED_ERRORS: usize = 5;
+/// The most pieces of advice about failed items in one message.
+const MAX_HINTS: usize = 3;
 
 /// One attempt at an instance, handed to the job.
 pub struct Run<'a> {
@@ -34,12 +37,18 @@ pub struct Run<'a> {
     scenario: Scenario,
     discards_checkpoint: bool,
     counts: Counts,
-    /// The items read up to the last commit.
-    committed_read: u64,
+    /// The counts of the last commit.
+    committed: Counts,
+    /// Whether anything was committed, by this attempt or those that it continues.
+    has_committed: bool,
     has_checkpoint: bool,
     pending_errors: Vec<ItemError>,
     noted_items: Vec<String>,
     quoted_errors: Vec<String>,
+    /// What to do about the failed items, each advice once.
+    hints: Vec<String>,
+    /// When repeating them helps.
+    retry_once: Option<String>,
     summary: Vec<String>,
     redactor: Redactor,
     progress: Progress,
@@ -71,6 +80,12 @@ pub(super) struct Leftovers {
     pub(super) summary: Vec<String>,
     /// The first item errors, for the failure message.
     pub(super) quoted: Vec<String>,
+    /// What to do about the failed items, each advice once.
+    pub(super) hints: Vec<String>,
+    /// When repeating them helps.
+    pub(super) retry_once: Option<String>,
+    /// What is there although the run did not succeed, in words.
+    pub(super) left_behind: String,
 }
 
 impl<'a> Run<'a> {
@@ -96,11 +111,14 @@ impl<'a> Run<'a> {
             scenario,
             discards_checkpoint: false,
             counts,
-            committed_read: counts.read,
+            committed: counts,
+            has_committed: counts != Counts::default(),
             has_checkpoint: execution.checkpoint.is_some(),
             pending_errors: Vec::new(),
             noted_items: Vec::new(),
             quoted_errors: Vec::new(),
+            hints: Vec::new(),
+            retry_once: None,
             summary: Vec::new(),
             redactor: cx.config.redactor(),
             progress: Progress::hidden(),
@@ -206,7 +224,7 @@ impl<'a> Run<'a> {
     /// The counts for the run's end. A resumed run reads again what was read for a chunk that was never committed.
     pub(super) fn counts_at_end(&self, is_work_done: bool) -> Counts {
         let is_read_again = !is_work_done && self.has_checkpoint;
-        Counts { read: if is_read_again { self.committed_read } else { self.counts.read }, ..self.counts }
+        Counts { read: if is_read_again { self.committed.read } else { self.counts.read }, ..self.counts }
     }
 
     /// Starts over: the counts of earlier attempts are discarded.
@@ -262,6 +280,15 @@ impl<'a> Run<'a> {
     /// Notes that an item failed; the others go on. The row is written with the next chunk.
     pub fn fail_item(&mut self, item_key: &str, phase: &str, error: &anyhow::Error) {
         self.counts.failed += 1;
+        if let Some(hint) = failure::hint(error).map(|hint| self.redactor.redact(hint))
+            && self.hints.len() < MAX_HINTS
+            && !self.hints.contains(&hint)
+        {
+            self.hints.push(hint);
+        }
+        if self.retry_once.is_none() {
+            self.retry_once = failure::retry_once(error).map(str::to_owned);
+        }
         self.note_error(item_key, phase, "FAILED", ExitCode::of(error).class(), &one_line(error));
     }
 
@@ -352,7 +379,8 @@ impl<'a> Run<'a> {
         if let Ok((_, written)) = &result {
             self.pending_errors.clear();
             self.counts.written += written;
-            self.committed_read = counts.read;
+            self.committed = Counts { written: self.counts.written, ..counts };
+            self.has_committed = true;
             self.has_checkpoint |= checkpoint.is_some();
         }
         failpoint::reach(&cx.config, "after-chunk");
@@ -361,14 +389,21 @@ impl<'a> Run<'a> {
         Ok(result)
     }
 
-    /// What remains to be written at the run's end.
-    pub(super) fn into_leftovers(self) -> Leftovers {
+    /// What remains to be written at the run's end, and what is there already, in the words of the job.
+    pub(super) fn into_leftovers(self, items: &Items, is_work_done: bool) -> Leftovers {
+        let counts = match (is_work_done, self.has_committed) {
+            (true, _) | (_, false) => self.counts,
+            (false, true) => Counts { written: self.counts.written, ..self.committed },
+        };
         Leftovers {
+            left_behind: items.left_behind(counts, self.has_committed, is_work_done),
             errors: self.pending_errors,
             retry_items: self.scenario.retry_items,
             still_open: self.noted_items,
             summary: self.summary,
             quoted: self.quoted_errors,
+            hints: self.hints,
+            retry_once: self.retry_once,
         }
     }
 }

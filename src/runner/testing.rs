@@ -26,6 +26,7 @@ pub(crate) fn execution(job: &str, instance_key: &str) -> Execution {
     let request = Request {
         job,
         instance_key,
+        title: None,
         exclusion_key: None,
         command_line: "a command",
         rerun: false,
@@ -34,6 +35,7 @@ pub(crate) fn execution(job: &str, instance_key: &str) -> Execution {
         lease: LEASE,
         identity: &elsewhere(1),
         environment: "dev",
+        time_zone: chrono_tz::Tz::UTC,
     };
     new_execution(&request, now(), 1, 1)
 }

@@ -22,6 +22,12 @@ pub(super) struct Verdict {
     pub(super) message: Option<String>,
     /// What to do about it.
     pub(super) hint: Option<String>,
+    /// When running it again helps.
+    pub(super) retry_once: Option<String>,
+    /// The flags with which running it again helps.
+    pub(super) retry_with: Option<String>,
+    /// The run that has taken over: nothing is left to repeat.
+    pub(super) successor: Option<i64>,
 }
 
 /// What a run is judged by, apart from its result.
@@ -37,11 +43,16 @@ pub(super) struct Terms<'a> {
 }
 
 impl Verdict {
+    /// A verdict about which there is nothing more to say.
+    pub(super) fn new(status: Status, code: ExitCode, message: Option<String>) -> Self {
+        Self { status, code, message, hint: None, retry_once: None, retry_with: None, successor: None }
+    }
+
     /// Judges the result of the work and the items it counted.
     pub(super) fn of(result: anyhow::Result<()>, counts: Counts, terms: &Terms<'_>) -> Self {
         match result {
             Ok(()) if counts.skipped + counts.failed == 0 => {
-                Self { status: Status::Completed, code: ExitCode::Completed, message: None, hint: None }
+                Self::new(Status::Completed, ExitCode::Completed, None)
             }
             Ok(()) => Self::of_failed_items(counts, terms),
             Err(error) => Self::of_error(&error, terms),
@@ -52,12 +63,7 @@ impl Verdict {
     fn of_failed_items(counts: Counts, terms: &Terms<'_>) -> Self {
         let given_up = counts.skipped + counts.failed;
         let of = format!("{given_up} of {} items failed", counts.read.max(given_up));
-        let failed = |message| Self {
-            status: Status::Failed,
-            code: ExitCode::Failed,
-            message: Some(message),
-            hint: None,
-        };
+        let failed = |message| Self::new(Status::Failed, ExitCode::Failed, Some(message));
         if let Some(limit) = terms.skip_limit.filter(|limit| limit.is_exceeded(given_up, counts.read)) {
             return failed(format!("{of}, more than the skip limit of {limit}"));
         }
@@ -65,7 +71,7 @@ impl Verdict {
             return failed(of);
         }
         let code = if terms.allow_partial { ExitCode::Completed } else { ExitCode::Partial };
-        Self { status: Status::Partial, code, message: Some(of), hint: None }
+        Self::new(Status::Partial, code, Some(of))
     }
 
     fn of_error(error: &anyhow::Error, terms: &Terms<'_>) -> Self {
@@ -79,14 +85,28 @@ impl Verdict {
         if status == Status::TimedOut {
             message = format!("{message} ({})", format_duration(terms.deadline));
         }
-        let hint = failure::hint(error).map(str::to_owned);
-        Self { status, code: ExitCode::of(error), message: Some(message), hint }
+        Self {
+            hint: failure::hint(error).map(str::to_owned),
+            retry_once: failure::retry_once(error).map(str::to_owned),
+            retry_with: retry_with(error, terms.deadline),
+            ..Self::new(status, ExitCode::of(error), Some(message))
+        }
     }
+}
+
+/// The flags with which to try again what had this deadline.
+pub(super) fn retry_with(error: &anyhow::Error, deadline: Duration) -> Option<String> {
+    if ExitCode::of(error) == ExitCode::TimedOut {
+        // With the same deadline it would most likely end in the same way.
+        let longer = deadline.saturating_mul(2).max(Duration::from_mins(1));
+        return Some(format!("--timeout {}", format_duration(longer)));
+    }
+    failure::retry_with(error).map(str::to_owned)
 }
 
 /// The code that tells more about a command with several runs: a stop above all, then what trying again cannot fix,
 /// then what it can, then a partial success.
-pub(super) fn worse(first: ExitCode, second: ExitCode) -> ExitCode {
+pub fn worse(first: ExitCode, second: ExitCode) -> ExitCode {
     let rank = |code: ExitCode| match code {
         ExitCode::Interrupted | ExitCode::Terminated => 7,
         ExitCode::Refused | ExitCode::Configuration | ExitCode::Usage => 6,

@@ -76,9 +76,9 @@ fn an_unknown_key_is_bad_configuration_and_named_with_its_line() {
     let sandbox = Sandbox::new();
     sandbox.write("batchctl.toml", "# Ours.\n[report]\nlocal = \"ja\"\n");
     let ran = sandbox.batchctl(["report", "daily-sales"]).run().exits(78);
-    assert_eq!(
-        ran.stderr,
-        "error: batchctl.toml line 3: unknown key `local` in `report`: did you mean `locale`?\n"
+    ran.says(
+        "error: report daily-sales did not start (exit 78): \
+         batchctl.toml line 3: unknown key `local` in `report`: did you mean `locale`?\n",
     );
 }
 
@@ -118,10 +118,12 @@ fn postgres_without_a_schema_is_bad_configuration_and_left_alone() {
     // Not `Sandbox::on`: this one starts without the schema.
     run_on(Database::Postgres, |empty: &Empty| {
         let ran = empty.0.batchctl(["report", "daily-sales"]).run().exits(78);
-        assert_eq!(
-            ran.stderr,
-            "error: the database has no batchctl schema yet\n  hint: run `batchctl --env dev db migrate`\n"
-        );
+        ran.says(
+            "error: report daily-sales did not start (exit 78): the database has no batchctl schema yet\n",
+        )
+        .says("  data:  nothing was changed\n")
+        .says(&format!("  hint: run `{}`\n", empty.0.command("dev", "db migrate")))
+        .says(&format!("  retry: {}", empty.0.command("dev", "report daily-sales --from 2026-11-18")));
         assert_eq!(empty.0.dump(), "");
     });
 }
@@ -147,11 +149,9 @@ fn another_environments_database_is_refused_and_left_alone(sandbox: &Sandbox) {
     for command in [["report", "daily-sales"], ["runs", "purge"], ["runs", "list"], ["mall", "list"]] {
         let command = ["--env", "prod"].into_iter().chain(command);
         let ran = sandbox.batchctl(command).real_clock().run().exits(77);
-        assert_eq!(
-            ran.stderr,
-            "error: this database is `dev`, but the command runs with --env `prod`; nothing was changed\n  \
-             hint: use `--env dev`, or point BATCHCTL_DATABASE_URL at the right database\n"
-        );
+        ran.says(" is the database of `dev`, but the command runs in `prod` (from --env)\n")
+            .says("point BATCHCTL_DATABASE_URL (the environment of the process) at the database of `prod`")
+            .never_shows("--env dev");
     }
     assert_eq!(sandbox.dump(), before);
 }

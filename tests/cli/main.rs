@@ -27,6 +27,7 @@ mod runner;
 mod runs;
 mod secrets;
 mod stats_refresh;
+mod stranger;
 mod support;
 
 use std::path::{Path, PathBuf};

@@ -195,7 +195,7 @@ fn a_lost_answer_ends_in_a_clear_rejection(sandbox: &Sandbox) {
     let cafe24 = with_mall(sandbox);
     cafe24.control("shop1", "faults", &json!({"rules": [{"path": "oauth/token", "fault": "lost"}]}));
     let refresh = || sandbox.batchctl(["mall", "token", "refresh", "--all"]);
-    let hint = "batchctl mall token authorize shop1";
+    let hint = &sandbox.command("dev", "mall token authorize shop1");
     refresh().run().exits(1).says("HTTP 400").says("invalid_grant").says(hint);
     assert_eq!((version(sandbox, "shop1").as_str(), state(sandbox).as_str()), ("1", "rejected"));
     let (refreshes, refused) =
@@ -251,7 +251,7 @@ fn a_server_that_is_down_invalidates_no_token(sandbox: &Sandbox) {
     let rules = json!({"rules": [{"path": "oauth/token", "fault": "status", "status": 503, "times": 3}]});
     cafe24.control("shop1", "faults", &rules);
     let refresh = || sandbox.batchctl(["mall", "token", "refresh", "--all"]);
-    refresh().run().exits(75).says("HTTP 503").says("after 3 tries").says("13 days left");
+    refresh().run().exits(75).says("HTTP 503").says(", 3 tries from 20").says("13 days left");
     assert_eq!(state(sandbox), "ok");
     // The next one finds no claim.
     refresh().run().succeeds();

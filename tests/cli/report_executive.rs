@@ -111,7 +111,7 @@ fn without_the_days_sales_it_says_so_and_sends_nothing(shop: &Shop) {
         .run()
         .exits(1)
         .says("the sales of 2026-11-19 are not reported yet for osaka, tokyo")
-        .says("hint: batchctl report daily-sales --date 2026-11-19");
+        .says(&format!("hint: {}", shop.command("dev", "report daily-sales --date 2026-11-19")));
     shop.batchctl(["report", "daily-sales", "--mall", "tokyo"]).run().succeeds();
     for asked in [["--mall", "osaka"], ["--mall", "osaka,tokyo"], ["--date", "2026-11-19"]] {
         let ran = report(shop, &[&asked[..], &flags].concat()).run().exits(1);

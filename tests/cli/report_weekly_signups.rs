@@ -242,7 +242,8 @@ fn a_larger_minimum_than_the_stored_one_shows_and_mails_nothing(shop: &Shop) {
     let flags = ["--min-cell", "10", "--mail-to", "a@example.jp", "--format", "csv", "--out", "out"];
     let ran = report(shop, &flags).run().exits(1);
     ran.says("the counts of 2026-11-16..2026-11-22 were computed with --min-cell 5")
-        .says("hint: replace them: batchctl report weekly-signups --date 2026-11-16 --min-cell 10 --rerun");
+        .says("hint: replace them: ")
+        .says("batchctl --env dev report weekly-signups --date 2026-11-16 --min-cell 10 --rerun");
     assert_eq!(
         (shop.scalar("SELECT COUNT(*) FROM mails"), shop.path("out").exists()),
         ("0".to_owned(), false)

@@ -25,6 +25,7 @@ on_both_databases![
     a_retry_of_process_requests_does_what_failed_in_it,
     a_request_that_cannot_be_done_fails_by_name,
     a_retry_repeats_what_was_asked_for,
+    a_retry_can_be_given_other_flags,
     requests_are_run_and_recorded,
     a_request_from_an_admin_tool_is_run,
     a_request_for_an_unknown_run_fails_alone,
@@ -88,7 +89,7 @@ fn a_successful_run_leaves_a_complete_row(shop: &TradingShop) {
     // Heartbeats use the machine's clock, not the rehearsal's.
     let instant = |name: &str| chrono::DateTime::parse_from_rfc3339(run[name].as_str().unwrap()).unwrap();
     assert_eq!((instant("lease_expires_at") - instant("heartbeat_at")).num_seconds(), 60);
-    assert_eq!(run.as_object().unwrap().len(), facts.len() + 9, "a column is not checked here");
+    assert_eq!(run.as_object().unwrap().len(), facts.len() + 10, "a column is not checked here");
 }
 
 fn a_failed_item_leaves_a_row(shop: &TradingShop) {
@@ -301,7 +302,8 @@ fn an_unknown_run_is_wrong_usage(sandbox: &Sandbox) {
         &["runs", "request-retry", "99", "--reason", "x"],
     ] {
         let ran = sandbox.batchctl(command).run().exits(2);
-        assert_eq!(ran.stderr, "error: there is no run 99\n  hint: batchctl runs list\n");
+        let list = sandbox.command("dev", "runs list");
+        assert_eq!(ran.stderr, format!("error: there is no run 99\n  hint: {list}\n"));
     }
     assert_eq!(sandbox.scalar("SELECT COUNT(*) FROM batch_retry_request"), "0");
 }
@@ -445,6 +447,28 @@ fn a_retry_repeats_what_was_asked_for(shop: &TradingShop) {
     shop.execute("UPDATE malls SET time_zone = 'Asia/Tokyo' WHERE code = 'mars'");
     shop.batchctl(["runs", "retry", "1"]).run().succeeds();
     assert!(shop.path("reports/daily-sales-2026-11-19.csv").exists());
+}
+
+fn a_retry_can_be_given_other_flags(shop: &TradingShop) {
+    let day = ["report", "daily-sales", "--date", "2026-11-19"];
+    shop.batchctl(day.into_iter().chain(["--timeout", "0ms"])).run().exits(124);
+    let retry = |flags: &[&str]| shop.batchctl(["runs", "retry", "1", "--"].iter().chain(flags)).run();
+    // To ignore what was asked for would be worse than to refuse it.
+    let before = shop.dump();
+    for (flags, reason) in [
+        (&["--dry-run"][..], "--dry-run cannot be added to a run's command: a retry does not have it"),
+        (&["--rerun"], "--rerun cannot be added to a run's command: write it before the `--`"),
+        (&["--env", "prod"], "--env cannot be added to a run's command: write it before the `--`"),
+        (&["--timeuot", "1m"], "unexpected argument '--timeuot' found"),
+        (&["--timeout", "soon"], "invalid value 'soon' for '--timeout <DURATION>'"),
+    ] {
+        retry(flags).exits(2).says(reason);
+        assert_eq!(shop.dump(), before, "{flags:?}");
+    }
+    retry(&["--timeout", "1m"]).succeeds();
+    assert_eq!(results(shop), shop.undisturbed(&day));
+    let line = "SELECT command_line FROM batch_execution ORDER BY id DESC LIMIT 1";
+    assert_eq!(shop.scalar(line), "report daily-sales --date 2026-11-19 --timeout 1m");
 }
 
 fn requests_are_run_and_recorded(shop: &TradingShop) {

@@ -105,6 +105,13 @@ impl ApiError {
         self.0.failure = self.0.failure.hint(hint);
         self
     }
+
+    /// Says when asking again helps, as the end of a sentence.
+    #[must_use]
+    pub fn retry_once(mut self, condition: impl Into<String>) -> Self {
+        self.0.failure = self.0.failure.retry_once(condition);
+        self
+    }
 }
 
 impl From<ApiError> for Failure {

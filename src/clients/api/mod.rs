@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use futures_util::future::BoxFuture;
 use reqwest::header::DATE;
 use reqwest::{Client, Request, Response};
@@ -119,6 +120,7 @@ pub struct Api {
     blocks: Option<Arc<dyn Blocks>>,
     redactor: Redactor,
     output: Output,
+    time_zone: Tz,
 }
 
 /// A response that was understood.
@@ -175,6 +177,7 @@ impl Api {
             blocks: None,
             redactor,
             output: cx.output.clone(),
+            time_zone: cx.time_zone(),
         })
     }
 
@@ -233,6 +236,7 @@ impl Api {
         decode: impl Fn(&[u8]) -> serde_json::Result<Decoded<T>>,
     ) -> Result<Answered<T>, ApiError> {
         let prepared = self.prepare(call)?;
+        let began = Self::machine_time();
         let mut number = 1;
         loop {
             self.go(true).await?;
@@ -255,7 +259,7 @@ impl Api {
                 Err(problem) => problem,
             };
             if !problem.may_pass || number >= prepared.tries {
-                return Err(self.error(&prepared.about, problem, number));
+                return Err(self.error(&prepared.about, problem, number, began));
             }
             // A wait that the response asked for is observed before the next call; a zero wait does not count, since a
             // failed call is not repeated at once.
@@ -296,7 +300,7 @@ impl Api {
         } else {
             answer.rejection()
         };
-        Err(self.error(&prepared.about, problem, 1))
+        Err(self.error(&prepared.about, problem, 1, Self::machine_time()))
     }
 
     /// Asks once, and returns whatever response there was; an error only if there was none.
@@ -314,7 +318,7 @@ impl Api {
             Ok(answer) => answer.quoted(),
             Err(problem) => prepared.about.redactor.redact(&problem.reason),
         });
-        answer.map_err(|problem| self.error(&prepared.about, problem, 1))
+        answer.map_err(|problem| self.error(&prepared.about, problem, 1, Self::machine_time()))
     }
 
     /// One attempt: sends the request, and applies the wait that the response asks for.
@@ -404,7 +408,7 @@ impl Api {
                 tries: call.tries.unwrap_or(self.terms.tries).max(1),
                 is_answer_secret: call.is_answer_secret,
             }),
-            Err(error) => Err(self.error(&about, client::unanswered(error), 1)),
+            Err(error) => Err(self.error(&about, client::unanswered(error), 1, Self::machine_time())),
         }
     }
 
@@ -478,15 +482,29 @@ impl Api {
         let problem = Problem::passing(ApiErrorKind::Throttled, reason.clone());
         ApiError::new(reason, Problem { retry_after: Some(wait), ..problem })
             .hint(format!("run it again in {shown}"))
+            .retry_once(format!("in {shown}"))
     }
 
-    fn error(&self, about: &About, problem: Problem, tries: u32) -> ApiError {
+    /// The error after the last of several tries, the first of which was made at `began`: when it began and ended tells
+    /// whether waiting may have helped.
+    fn error(&self, about: &About, problem: Problem, tries: u32, began: DateTime<Utc>) -> ApiError {
         let api = self.terms.name;
         let call = if self.address.is_secret() { String::new() } else { format!(" for {}", about.name) };
-        let after = if tries > 1 { format!(", after {tries} tries") } else { String::new() };
+        let after = if tries > 1 {
+            let shown = |at: DateTime<Utc>, format| at.with_timezone(&self.time_zone).format(format);
+            let began = shown(began, "%Y-%m-%d %H:%M:%S");
+            format!(", {tries} tries from {began} to {}", shown(Self::machine_time(), "%H:%M:%S %Z"))
+        } else {
+            String::new()
+        };
         // A server may quote what it was sent.
         let reason = about.redactor.redact(&problem.reason);
-        ApiError::new(format!("failed to ask {api}{call}: {reason}{after}"), Problem { reason, ..problem })
+        let may_pass = problem.may_pass;
+        let error = ApiError::new(
+            format!("failed to ask {api}{call}: {reason}{after}"),
+            Problem { reason, ..problem },
+        );
+        if may_pass { error.retry_once(format!("once {api} answers again")) } else { error }
     }
 
     /// The line of one attempt, for tracing requests (`-vv`).

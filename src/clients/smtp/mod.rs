@@ -16,4 +16,4 @@ mod tests;
 mod wire;
 
 pub use connection::SmtpConnection;
-pub use server::{SmtpServer, Timeouts};
+pub use server::{SmtpServer, Timeouts, VARIABLE};

@@ -23,7 +23,8 @@ use crate::mail::delivery::Stop;
 use super::connection::SmtpConnection;
 use super::wire::{Break, Wire, plain};
 
-const VARIABLE: &str = "BATCHCTL_SMTP_URL";
+/// The variable of its URL.
+pub const VARIABLE: &str = "BATCHCTL_SMTP_URL";
 /// RFC 8314 section 7.3.
 const IMPLICIT_TLS_PORT: u16 = 465;
 /// RFC 6409: submission.
@@ -128,9 +129,12 @@ impl SmtpServer {
     /// The server of `BATCHCTL_SMTP_URL`. Opens no connection.
     pub fn new(config: &Config) -> Result<Self, Failure> {
         let Some(url) = &config.mail().smtp_url else {
-            return Err(Failure::configuration(format!("{VARIABLE} is not set")).hint(
-                "write smtps://USER:PASSWORD@HOST or smtp://USER:PASSWORD@HOST, special characters as %XX",
-            ));
+            return Err(Failure::configuration(format!("{VARIABLE} is not set"))
+                .hint(format!(
+                    "write smtps://USER:PASSWORD@HOST or smtp://USER:PASSWORD@HOST, special characters as %XX, in {}",
+                    config.variables_file()
+                ))
+                .retry_once("once it is set"));
         };
         let timeouts = match config.mail().smtp_timeout {
             Some(most) => Timeouts::default().capped(most),

@@ -22,7 +22,7 @@ use crate::mail::queue::{BULK, NewMail, enqueue_many};
 use crate::mail::template::Templates;
 use crate::mail::unsubscribe::Unsubscribe;
 use crate::period::{day_bounds, parse_day};
-use crate::runner::{Exclusion, Job, JobSpec, Planned, Run, minutes};
+use crate::runner::{Exclusion, Items, Job, JobSpec, Planned, Run, minutes};
 use crate::severity::Severity;
 use crate::shop::malls::{Mall, MallArgs};
 use crate::shop::recipients::{ACTIVE_MEMBER, Addressed, PAGE, Purpose, assumes_consent, language};
@@ -60,6 +60,7 @@ impl Job for Args {
         deadline: minutes(120),
         severity: Severity::Medium,
         exclusion: Exclusion::Job,
+        items: Items::new("recipient", "recipients", "done"),
     };
 
     /// The first day of the articles.

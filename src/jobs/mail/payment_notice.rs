@@ -17,7 +17,7 @@ use crate::failure::Failure;
 use crate::mail::queue::{NewMail, USUAL, enqueue_many};
 use crate::mail::template::Templates;
 use crate::period::{local_day, parse_day};
-use crate::runner::{Exclusion, Job, JobSpec, Planned, Run, minutes};
+use crate::runner::{Exclusion, Items, Job, JobSpec, Planned, Run, minutes};
 use crate::severity::Severity;
 use crate::shop::malls::{Mall, MallArgs};
 use crate::shop::recipients::{Addressed, MEMBER_UNDER_CONTRACT, PAGE, Purpose, language};
@@ -53,6 +53,7 @@ impl Job for Args {
         deadline: minutes(60),
         severity: Severity::High,
         exclusion: Exclusion::Instance,
+        items: Items::new("charge", "charges", "done"),
     };
 
     type Unit = NaiveDate;

@@ -16,7 +16,8 @@ use tokio::process::Command;
 use crate::context::Context;
 use crate::db::{Db, FromRow};
 use crate::runner::{
-    Exclusion, ExitCode, Interruption, Job, JobSpec, Planned, RUNNER, Run, history, minutes, retries_of,
+    Exclusion, ExitCode, Interruption, Items, Job, JobSpec, Planned, RUNNER, Run, history, minutes,
+    retries_of,
 };
 use crate::severity::Severity;
 use crate::values;
@@ -44,6 +45,7 @@ impl Job for Args {
         deadline: minutes(120),
         severity: Severity::Medium,
         exclusion: Exclusion::Job,
+        items: Items::finished_when_written("request", "requests", "done"),
     };
 
     type Unit = ();
@@ -237,8 +239,7 @@ async fn retry(run: &Run<'_>, request: &Request, started: Instant) -> anyhow::Re
         .args(["--env", run.cx.config.environment(), "runs", "retry"])
         // The request stays open; waiting here, perhaps for hours, would hold up all the others.
         .args(["--on-overlap", "fail"])
-        // Any program may have written the number: `-1` is not a flag.
-        .args(["--", &request.execution_id.to_string()])
+        .arg(request.execution_id.to_string())
         .current_dir(run.cx.working_dir())
         .stdin(Stdio::null())
         .stdout(Stdio::null())

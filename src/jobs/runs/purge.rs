@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::context::Context;
 use crate::db::{Db, FromRow};
-use crate::runner::{Exclusion, Job, JobSpec, Planned, Run, minutes};
+use crate::runner::{Exclusion, Items, Job, JobSpec, Planned, Run, minutes};
 use crate::severity::Severity;
 use crate::values;
 use crate::wording::counted;
@@ -35,6 +35,7 @@ impl Job for Args {
         deadline: minutes(30),
         severity: Severity::Low,
         exclusion: Exclusion::Job,
+        items: Items::new("run", "runs", "deleted"),
     };
 
     type Unit = ();

@@ -6,47 +6,80 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::mask::MASK;
 use crate::runner::history::{self, Execution, Status};
-use crate::runner::{ExitCode, OnOverlap, Retry, arguments, report_error};
+use crate::runner::{ExitCode, OnOverlap, Retry, arguments, report_error, worse};
 
 use super::show::existing_run;
 
 /// Parses the words of a stored command line and runs it, if it is this job.
 pub type Repeat = for<'a> fn(&'a Context, StoredCommand, Retry) -> LocalBoxFuture<'a, ExitCode>;
 
-/// Retry what failed in a run
+/// Retry what failed in runs, one after the other
 #[derive(Debug, clap::Args)]
 pub struct RetryArgs {
-    /// The ID of the run
-    id: i64,
+    /// The IDs of the runs
+    // Any program may have requested the retry of a run `-1`, which is not a flag.
+    #[arg(required = true, value_name = "ID", allow_negative_numbers = true)]
+    ids: Vec<i64>,
     /// Run it again even if it has succeeded since
     #[arg(long)]
     rerun: bool,
     /// If another run holds the lease: `fail` at once with 75, or `wait=DURATION` first
     #[arg(long, value_name = "fail|wait=DURATION")]
     on_overlap: Option<OnOverlap>,
+    /// Flags that are added to those the runs were started with, or replace them: `runs retry 7 -- --timeout 4h`
+    #[arg(last = true, value_name = "FLAG", allow_hyphen_values = true)]
+    flags: Vec<String>,
 }
 
 /// A command line that a run has stored.
 pub struct StoredCommand {
-    /// Its words, without the program.
+    /// Its words, without the program. Flags that were added come last and replace earlier ones.
     pub words: Vec<String>,
+    /// Whether flags were added.
+    pub has_flags: bool,
     /// The job of the run: a line that starts anything else is not run.
     pub job: String,
 }
 
 pub(super) async fn retry(cx: &Context, args: &RetryArgs, repeat: Repeat) -> ExitCode {
-    let retry = Retry { run: args.id, rerun: args.rerun, on_overlap: args.on_overlap };
-    match stored_command(cx, args).await {
-        Ok(Some(stored)) => repeat(cx, stored, retry).await,
-        Ok(None) => ExitCode::Completed,
-        Err(error) => report_error(cx, &error),
+    if let Err(refused) = refuse_flags(&args.flags) {
+        return report_error(cx, &refused.into());
     }
+    let mut worst = ExitCode::Completed;
+    for run in &args.ids {
+        let retry = Retry { run: *run, rerun: args.rerun, on_overlap: args.on_overlap };
+        let code = match stored_command(cx, *run, args).await {
+            Ok(Some(stored)) => repeat(cx, stored, retry).await,
+            Ok(None) => ExitCode::Completed,
+            Err(error) => report_error(cx, &error),
+        };
+        worst = worse(worst, code);
+        if code.is_stop() {
+            break;
+        }
+    }
+    worst
+}
+
+/// Refuses flags that say how a command is run and not what its runs do: a retry has its own, and to ignore them would be
+/// to do what was not asked for.
+fn refuse_flags(flags: &[String]) -> Result<(), Failure> {
+    let names = flags.iter().filter_map(|flag| flag.strip_prefix("--")?.split('=').next());
+    for name in names {
+        let advice = match name {
+            "rerun" | "on-overlap" | "env" | "verbose" | "log-format" => "write it before the `--`",
+            "dry-run" | "only" | "grace" => "a retry does not have it",
+            _ => continue,
+        };
+        return Err(Failure::usage(format!("--{name} cannot be added to a run's command: {advice}")));
+    }
+    Ok(())
 }
 
 /// The command of a run, unless there is nothing left to retry.
-async fn stored_command(cx: &Context, args: &RetryArgs) -> anyhow::Result<Option<StoredCommand>> {
+async fn stored_command(cx: &Context, id: i64, args: &RetryArgs) -> anyhow::Result<Option<StoredCommand>> {
     let mut db = cx.db().await?;
-    let run = existing_run(&mut db, args.id).await?;
+    let run = existing_run(&mut db, id).await?;
     let last = history::last_attempt(&mut db, &run.job, &run.instance_key).await?;
     db.close().await;
     if !args.rerun
@@ -55,7 +88,10 @@ async fn stored_command(cx: &Context, args: &RetryArgs) -> anyhow::Result<Option
         cx.output.status(&format!("{reason}: nothing to retry"));
         return Ok(None);
     }
-    let words = arguments::split(&run.command_line)?;
+    let mut words = arguments::split(&run.command_line)?;
+    // What follows a `--` of the stored line is a file.
+    let end_of_flags = words.iter().position(|word| word == "--").unwrap_or(words.len());
+    words.splice(end_of_flags..end_of_flags, args.flags.iter().cloned());
     if words.iter().any(|word| word.contains(MASK)) {
         return Err(Failure::refused(format!(
             "a part of the command line of run {} is a secret and was not stored: `{}`",
@@ -64,7 +100,7 @@ async fn stored_command(cx: &Context, args: &RetryArgs) -> anyhow::Result<Option
         .hint("type the command again with the secret's value")
         .into());
     }
-    Ok(Some(StoredCommand { words, job: run.job }))
+    Ok(Some(StoredCommand { words, has_flags: !args.flags.is_empty(), job: run.job }))
 }
 
 /// Why a run is not retried, if its work has been done.
@@ -83,4 +119,20 @@ pub fn refuse_other_job(stored: &StoredCommand) -> Failure {
         stored.job,
         stored.words.join(" ")
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runner::NOT_REPEATED;
+
+    #[test]
+    fn what_says_how_a_command_is_run_cannot_be_added_to_a_retry() {
+        let refused = |flag: &str| refuse_flags(&[flag.to_owned()]).is_err();
+        for name in NOT_REPEATED.map(|id| format!("--{}", id.replace('_', "-"))) {
+            assert!(refused(&name) && refused(&format!("{name}=x")), "{name}");
+        }
+        assert!(refused("--env=prod"));
+        assert!(!refused("--timeout") && !refused("--delimiter=;") && !refused("--environs"));
+    }
 }

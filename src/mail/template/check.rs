@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use crate::failure::{Failure, one_line};
+use crate::failure::one_line;
 use crate::locale::Locale;
+use crate::spelling;
 
 use super::{Category, FrontMatter, Prepared, SUBJECT, Templates, filters};
 
@@ -154,11 +155,12 @@ impl Templates {
                 }
                 let line =
                     template.source().lines().position(|line| names(line, &path)).map_or(1, |line| line + 1);
-                let failure = Failure::bad_input(format!(
-                    "{} line {line}: unknown variable `{path}`: the sample does not have it",
+                let meant = spelling::nearest(&path, known.keys().map(String::as_str));
+                let advice = meant.map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default();
+                findings.push(Finding::error(format!(
+                    "{} line {line}: unknown variable `{path}`: the sample does not have it{advice}",
                     file.trim_end_matches(SUBJECT)
-                ));
-                findings.push(Finding::error(failure.message));
+                )));
             }
         }
         findings

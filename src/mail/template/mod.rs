@@ -22,6 +22,7 @@ use serde_json::{Map, Value, json};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::locale::{Locale, locale_of};
+use crate::spelling;
 
 pub use check::{Finding, FindingLevel};
 
@@ -260,7 +261,13 @@ impl Templates {
     fn render_file(&self, file: &str, variables: &minijinja::Value) -> Result<String, Failure> {
         let rendered =
             self.environment.get_template(file).and_then(|template| template.render(variables.clone()));
-        rendered.map_err(|error| problem(&error))
+        rendered.map_err(|error| {
+            let failure = problem(&error);
+            match near_miss(&error, variables) {
+                Some(hint) => failure.hint(hint),
+                None => failure,
+            }
+        })
     }
 
     /// Renders the subject on one line: a value may contain a line break, a header must not.
@@ -419,6 +426,19 @@ fn problem(error: &minijinja::Error) -> Failure {
         _ => detail,
     };
     Failure::bad_input(format!("failed to render {place}{detail}{tag}"))
+}
+
+/// For a variable that the data does not have, the one that was most likely meant.
+fn near_miss(error: &minijinja::Error, variables: &minijinja::Value) -> Option<String> {
+    if error.kind() != ErrorKind::UndefinedError {
+        return None;
+    }
+    let tag = error.template_source()?.get(error.range()?)?;
+    let names: Vec<String> = variables.try_iter().ok()?.map(|name| name.to_string()).collect();
+    let word = |character: char| !(character.is_alphanumeric() || character == '_');
+    let unknown = tag.split(word).find(|word| !word.is_empty() && !names.iter().any(|name| name == word))?;
+    let meant = spelling::nearest(unknown, names.iter().map(String::as_str))?;
+    Some(format!("did you mean `{meant}` instead of `{unknown}`?"))
 }
 
 /// The tag (`{{ … }}`, `{% … %}`) at a position of a template, on one line; `None` if it is so long that it would hide

@@ -2,11 +2,16 @@
 
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
+
 use crate::backoff::{Backoff, Jitter};
 use crate::failure::{Failure, one_line};
+use crate::period::{format_duration, shown_instant};
+use crate::runner::alert::Advice;
 use crate::runner::command::Instance;
 use crate::runner::exit::ExitCode;
-use crate::runner::history::{self, Execution, Status, label};
+use crate::runner::failure_notes::FailureNote;
+use crate::runner::history::{self, Execution, Status};
 use crate::runner::job::Exclusion;
 use crate::runner::lease::{self, Acquired, Grant};
 use crate::runner::options::OnOverlap;
@@ -56,6 +61,7 @@ impl Worker<'_> {
             let request = lease::Request {
                 job: session.spec.name,
                 instance_key: &instance.key,
+                title: instance.title.as_deref(),
                 exclusion_key: exclusion_key.as_deref(),
                 command_line: &line,
                 rerun: again,
@@ -64,22 +70,23 @@ impl Worker<'_> {
                 lease: session.cx.config.lease().lease(),
                 identity: &session.identity,
                 environment: session.cx.config.environment(),
+                time_zone: session.cx.time_zone(),
             };
             let asking = in_time("get the lease", lease::acquire(&mut self.db, &request));
             let acquired = session.bounds_of_lease().keep(asking).await?;
-            let Acquired::Held(holder) = &acquired else { return Ok(acquired) };
+            let Acquired::Held { holder, .. } = &acquired else { return Ok(acquired) };
             if waiting_since.elapsed() >= patience || session.signals.heard().is_some() {
                 return Ok(acquired);
             }
             refusals = refusals.saturating_add(1);
             if refusals == 1 {
                 session.cx.output.status(&format!(
-                    "{}: waiting for run {} ({} on {}, since {})",
-                    label(session.spec.name, &instance.key),
+                    "{}: waiting for run {} (process {} on {}, since {})",
+                    instance.label(session.spec.name),
                     holder.id,
                     holder.pid,
                     holder.host,
-                    holder.started_at.format("%H:%M:%S")
+                    shown_instant(holder.started_at, session.cx.time_zone())
                 ));
             }
             let remaining = patience.saturating_sub(waiting_since.elapsed());
@@ -96,27 +103,45 @@ impl Worker<'_> {
         &mut self,
         instance: &Instance,
         holder: &Execution,
+        at: DateTime<Utc>,
     ) -> anyhow::Result<Attempted> {
-        let name = label(self.session.spec.name, &instance.key);
+        let zone = self.session.cx.time_zone();
         let held = format!(
             "run {} holds it: {}, process {} on {}, since {}",
             holder.id,
             holder.label(),
             holder.pid,
             holder.host,
-            holder.started_at.format("%Y-%m-%dT%H:%M:%SZ")
+            shown_instant(holder.started_at, zone)
+        );
+        let silence = (at - holder.heartbeat_at).to_std().unwrap_or_default();
+        let alive = format!(
+            "alive: its last heartbeat was {} ago; without another one its lease ends at {}, and the next start takes over by itself",
+            format_duration(Duration::from_secs(silence.as_secs())),
+            shown_instant(holder.lease_expires_at, zone)
         );
         let (status, code) = match self.session.signals.heard() {
             Some(signal) => (Status::Stopped, signal.exit_code()),
             None => (Status::Refused, ExitCode::TryLater),
         };
-        let subject = Subject { key: &instance.key, exclusion_key: None, arguments: &instance.arguments };
+        let subject = Subject { exclusion_key: None, ..self.subject(instance) };
         let message = format!("already running; {held}");
         let recording = self.insert_ended(&subject, status, code, &message);
         let (run, outlook) = in_time("record the refusal", recording).await?;
-        let next = outlook.sentence(self.session.cx).map(|outlook| format!("next:  {outlook}"));
-        let hints: Vec<String> = [held].into_iter().chain(next).collect();
-        self.failures.note(&format!("{name} is already running (run {run}, exit {})", code.number()), &hints);
+        self.failures.note(FailureNote {
+            name: instance.label(self.session.spec.name),
+            what: "is already running".to_owned(),
+            run: Some(run),
+            code: code.number(),
+            took: None,
+            reason: held,
+            details: vec![alive],
+            next: outlook.sentence(self.session.cx).map(|outlook| format!("next:  {outlook}")),
+            is_shown: false,
+            is_repeated: false,
+            retry_once: None,
+            retry_with: None,
+        });
         Ok(if code == ExitCode::TryLater {
             Attempted { is_turned_away: true, ..Attempted::incomplete(code) }
         } else {
@@ -128,6 +153,7 @@ impl Worker<'_> {
     pub(super) fn subject<'i>(&self, instance: &'i Instance) -> Subject<'i> {
         Subject {
             key: &instance.key,
+            title: instance.title.as_deref(),
             // A failure is settled by the success of its own instance, not by the next mall's.
             exclusion_key: self.exclusion_key(instance).filter(|_| !instance.is_repeatable()),
             arguments: &instance.arguments,
@@ -147,6 +173,7 @@ impl Worker<'_> {
         let request = lease::Request {
             job: session.spec.name,
             instance_key: subject.key,
+            title: subject.title,
             exclusion_key: None,
             command_line: &subject.arguments.line(&session.redactor),
             rerun: false,
@@ -155,6 +182,7 @@ impl Worker<'_> {
             lease: Duration::ZERO,
             identity: &session.identity,
             environment: session.cx.config.environment(),
+            time_zone: session.cx.time_zone(),
         };
         let attempt = history::next_attempt(&mut self.db, session.spec.name, subject.key).await?;
         let mut row = lease::new_execution(&request, server_time, attempt, 0);
@@ -201,7 +229,8 @@ impl Worker<'_> {
                     one_line(&error)
                 ));
             }
-            self.alert(dead, false).await;
+            let details = vec!["it is taken over by this run".to_owned()];
+            self.alert(dead, Advice { details, ..Advice::default() }).await;
         }
     }
 }
@@ -221,6 +250,8 @@ pub(super) async fn in_time<T, E: Into<anyhow::Error>>(
 pub(super) struct Subject<'i> {
     /// The instance's key; empty for the command as a whole.
     pub(super) key: &'i str,
+    /// What people call it, if its key means nothing to them.
+    pub(super) title: Option<&'i str>,
     /// The key the run would have held.
     pub(super) exclusion_key: Option<String>,
     /// The arguments that repeat it.

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::runner::command::Instance;
 use crate::runner::exit::ExitCode;
 use crate::runner::failpoint;
-use crate::runner::history::{self, Ending, ItemError, Status, bigint, label};
+use crate::runner::history::{self, Ending, ItemError, Status, bigint};
 use crate::runner::interruption::Interruption;
 use crate::runner::lease::{Acquired, Grant, Heartbeat};
 use crate::runner::process::usage;
@@ -63,6 +63,8 @@ pub(super) struct Work {
     pub(super) summary: Vec<String>,
     /// The first item errors, for the failure message.
     pub(super) quoted: Vec<String>,
+    /// What is there although the run did not succeed, in words.
+    pub(super) left_behind: String,
 }
 
 impl Worker<'_> {
@@ -73,11 +75,11 @@ impl Worker<'_> {
         let grant = match self.acquire(instance, scope != Scope::Incomplete).await? {
             Acquired::Granted(grant) => grant,
             Acquired::AlreadyCompleted(run) => {
-                let name = label(self.session.spec.name, &instance.key);
+                let name = instance.label(self.session.spec.name);
                 self.say(&format!("{name}: already completed by run {}", run.id));
                 return Ok(Attempted::complete());
             }
-            Acquired::Held(holder) => return self.turn_away(instance, &holder).await,
+            Acquired::Held { holder, at } => return self.turn_away(instance, &holder, at).await,
         };
         failpoint::reach(config, "after-lease");
         self.tell_of_dead_runs(&grant).await;
@@ -142,10 +144,14 @@ impl Worker<'_> {
         failpoint::reach(&cx.config, "after-work");
         let (is_done, discards_checkpoint) = (result.is_ok(), run.discards_checkpoint());
         let counts = run.counts_at_end(is_done);
-        let left = run.into_leftovers();
+        let left = run.into_leftovers(&session.spec.items, is_done);
         drop(heartbeat);
 
-        let verdict = Verdict::of(result, counts, &terms);
+        let mut verdict = Verdict::of(result, counts, &terms);
+        if verdict.message.is_some() && verdict.hint.is_none() && !left.hints.is_empty() {
+            verdict.hint = Some(left.hints.join("; "));
+        }
+        verdict.retry_once = verdict.retry_once.or(left.retry_once.filter(|_| verdict.message.is_some()));
         let used = usage();
         let ending = Ending {
             status: verdict.status,
@@ -169,6 +175,7 @@ impl Worker<'_> {
             still_open: left.still_open,
             summary: left.summary,
             quoted: left.quoted,
+            left_behind: left.left_behind,
         })
     }
 }

@@ -5,16 +5,19 @@ use serde_json::json;
 use crate::context::Context;
 use crate::db::Db;
 use crate::failure::one_line;
+use crate::period::shown_instant;
 use crate::runner::command::Instance;
 use crate::runner::exit::ExitCode;
 use crate::runner::history::{self, Execution, Status};
 use crate::runner::interruption::Interruption;
 use crate::runner::job::JobSpec;
+use crate::runner::lease;
 use crate::runner::outage;
 use crate::runner::retries::{self, Outlook};
 use crate::runner::verdict::Verdict;
 
 use super::BOOKKEEPING_TIMEOUT;
+use super::admission::in_time;
 use super::attempt::{Attempted, Work};
 use super::worker::Worker;
 
@@ -61,12 +64,7 @@ impl Worker<'_> {
         };
         let verdict = match tokio::time::timeout(BOOKKEEPING_TIMEOUT, writing).await {
             Ok(Ok(Some(outlook))) => return (verdict, outlook),
-            Ok(Ok(None)) => Verdict {
-                status: Status::Crashed,
-                code: ExitCode::Failed,
-                message: Some(Interruption::LeaseLost.to_string()),
-                hint: Some("nothing was written after the take-over; see the later run".to_owned()),
-            },
+            Ok(Ok(None)) => self.taken_over(execution).await,
             Ok(Err(error)) => {
                 self.outage = Some(one_line(&error)).filter(|_| outage::is_outage(&error));
                 self.unwritten(verdict, &one_line(&error))
@@ -79,6 +77,23 @@ impl Worker<'_> {
         (verdict, Outlook::Left)
     }
 
+    /// Another start found this run without a sign of life: whatever it did after that was not written.
+    async fn taken_over(&mut self, execution: &Execution) -> Verdict {
+        let message = Interruption::LeaseLost.to_string();
+        let verdict = Verdict::new(Status::Crashed, ExitCode::Failed, Some(message));
+        let finding = in_time("find the run that took over", lease::successor(&mut self.db, execution));
+        let Ok(Some(later)) = finding.await else {
+            let hint = "nothing was written after it was found without a sign of life; the next start goes on from there";
+            return Verdict { hint: Some(hint.to_owned()), ..verdict };
+        };
+        let since = shown_instant(later.started_at, self.session.cx.time_zone());
+        let hint = format!(
+            "nothing to do: run {} (process {} on {}) took over at {since}; nothing was written after that",
+            later.id, later.pid, later.host
+        );
+        Verdict { hint: Some(hint), successor: Some(later.id), ..verdict }
+    }
+
     /// The run's end could not be written: its row still says RUNNING, and the next start takes over.
     fn unwritten(&mut self, verdict: Verdict, error: &str) -> Verdict {
         self.is_database_gone = true;
@@ -89,10 +104,9 @@ impl Worker<'_> {
         let first = verdict.message.map(|message| format!("{message}; ")).unwrap_or_default();
         let message = format!("{first}failed to write the run's end: {error}");
         Verdict {
-            status: Status::Failed,
-            code,
-            message: Some(self.session.redactor.redact(&message)),
             hint: Some("run the same command again: it resumes where the last commit ended".to_owned()),
+            retry_once: Some("once the database answers".to_owned()),
+            ..Verdict::new(Status::Failed, code, Some(self.session.redactor.redact(&message)))
         }
     }
 

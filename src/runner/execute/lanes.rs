@@ -9,12 +9,10 @@ use std::cell::Cell;
 use futures_util::StreamExt;
 use futures_util::stream;
 
-use crate::failure::one_line;
 use crate::output::Progress;
 use crate::runner::command::Instance;
 use crate::runner::exit::ExitCode;
 use crate::runner::failure_notes::FailureNotes;
-use crate::runner::history::label;
 use crate::runner::verdict::worse;
 
 use super::attempt::Attempted;
@@ -167,7 +165,7 @@ async fn run_side_by_side(
     for (_, end) in ends {
         let end = end?;
         results.append(end.results);
-        worker.failures.append(&end.failures);
+        worker.failures.append(end.failures);
         worker.is_database_gone |= end.is_database_gone;
         worker.outage = worker.outage.take().or(end.outage);
         without_connection.extend(end.without_connection);
@@ -234,7 +232,9 @@ impl Worker<'_> {
             self.is_database_gone = true;
             results.is_cut_short = true;
             results.worst = worse(results.worst, ExitCode::of(&error));
-            self.failures.note(&format!("{}: {}", self.session.spec.name, one_line(&error)), &[]);
+            let name = self.session.spec.name.to_owned();
+            let note = self.note_without_run(name, "failed", ExitCode::of(&error), &error, None);
+            self.failures.note(note);
         }
     }
 
@@ -289,7 +289,7 @@ impl Worker<'_> {
         let bounds = self.session.bounds();
         match bounds.keep(self.plan(instance)).await? {
             Plan::Skip { because, is_complete } => {
-                self.say(&format!("{}: {because}", label(self.session.spec.name, &instance.key)));
+                self.say(&format!("{}: {because}", instance.label(self.session.spec.name)));
                 tally.skipped += 1;
                 Ok(Attempted { is_complete, ..Attempted::complete() })
             }

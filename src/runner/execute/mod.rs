@@ -40,6 +40,10 @@ const BOOKKEEPING_TIMEOUT: Duration = Duration::from_secs(35);
 /// How long alerts may delay a command's end; what is not sent by then is sent later.
 const ALERTING_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// What is stored when the results could not be shown, written or mailed.
+const UNDELIVERED: &str =
+    "the results are stored; only their delivery failed, and a retry repeats that alone";
+
 /// Runs a job: every command that does batch work comes through here.
 pub(super) async fn execute(cx: &Context, job: &dyn AnyJob, options: &RunOptions) -> ExitCode {
     match Signals::listen(cx.output.clone()).context("failed to listen for signals") {
@@ -50,15 +54,23 @@ pub(super) async fn execute(cx: &Context, job: &dyn AnyJob, options: &RunOptions
 
 /// Runs a job once the signal handlers are installed.
 async fn execute_under(cx: &Context, job: &dyn AnyJob, options: &RunOptions, signals: Signals) -> ExitCode {
+    if cx.output.is_watched() {
+        cx.config.exposed().iter().for_each(|warning| cx.output.warn(warning));
+    }
     let session = Session::new(cx, job, options, signals);
     let mut worker = match Worker::connect(&session).await {
         Ok(worker) => worker,
         Err(error) => return fail_to_connect(&session, &error).await,
     };
     outage::end(cx, &mut worker.db).await;
-    let code = match run_all(&session, &mut worker).await {
+    // Boxed: the future holds the states of a whole run.
+    let code = match Box::pin(run_all(&session, &mut worker)).await {
         Ok(code) => code,
-        Err(error) => worker.fail_outside_runs(&error).await,
+        Err(error) => {
+            let data =
+                if worker.has_planned { "what was committed is stored" } else { "nothing was changed" };
+            worker.fail_outside_runs(&error, data).await
+        }
     };
     // A stop does not wait for a chat service; the alerts are kept for the next command.
     if !code.is_stop() && !worker.is_database_gone {
@@ -71,21 +83,30 @@ async fn execute_under(cx: &Context, job: &dyn AnyJob, options: &RunOptions, sig
     code
 }
 
-/// The database cannot be used: people are told once, and not by each start.
+/// No run could start. If the database cannot be used, people are told once, and not by each start.
 async fn fail_to_connect(session: &Session<'_>, error: &anyhow::Error) -> ExitCode {
-    let cx = session.cx;
-    if session.options.dry_run || !outage::is_outage(error) {
-        return report_error(cx, error);
-    }
-    let noted = outage::note(cx, session.start(), &one_line(error)).await;
-    if noted == Noted::Again && !cx.output.is_attended() {
-        return ExitCode::of(error);
+    let (cx, code) = (session.cx, ExitCode::of(error));
+    let mut next = None;
+    if outage::is_outage(error) && !session.options.dry_run {
+        let noted = outage::note(cx, session.start(), &one_line(error)).await;
+        if noted == Noted::Again && !cx.output.is_attended() {
+            return code;
+        }
+        next = (noted == Noted::First).then_some(
+            "next:  without a terminal no further start prints this; dated jobs run by themselves when it is back",
+        );
     }
     let hint = failure::hint(error).map(|hint| format!("hint: {}", cx.hint(hint)));
-    let next = "next:  without a terminal no further start prints this; dated jobs run by themselves when it is back";
-    let next = Some(next.to_owned()).filter(|_| noted == Noted::First);
-    cx.output.error(&one_line(error), &hint.into_iter().chain(next).collect::<Vec<_>>());
-    ExitCode::of(error)
+    let mut lines: Vec<String> = hint.into_iter().chain(next.map(str::to_owned)).collect();
+    if !session.options.dry_run {
+        lines.insert(0, "data:  nothing was changed".to_owned());
+        let again = cx.command_as_meant(&session.start().line, error);
+        let once = failure::retry_once(error).unwrap_or("once this is corrected");
+        lines.push(format!("retry: {again}  # {once}"));
+    }
+    let (job, number) = (session.spec.name, code.number());
+    cx.output.error(&format!("{job} did not start (exit {number}): {}", one_line(error)), &lines);
+    code
 }
 
 /// Runs the instances, then delivers the requested output.
@@ -111,7 +132,7 @@ async fn run_all(session: &Session<'_>, worker: &mut Worker<'_>) -> anyhow::Resu
             && !failure::is_broken_pipe(&error)
         {
             let error = error.context(format!("failed to deliver `{}`", session.spec.name));
-            worst = worse(worst, worker.fail_outside_runs(&error).await);
+            worst = worse(worst, worker.fail_outside_runs(&error, UNDELIVERED).await);
         }
     }
     worker.failures.print(session.cx, session.spec.name);

@@ -3,7 +3,7 @@
 use crate::printable::escaped;
 use crate::runner::command::Instance;
 use crate::runner::exit::ExitCode;
-use crate::runner::history::{self, Status, label};
+use crate::runner::history::{self, Status};
 use crate::runner::job::Freshness;
 use crate::runner::options::Only;
 
@@ -69,7 +69,7 @@ impl Worker<'_> {
     /// `--dry-run`: which instances would run and why.
     pub(super) async fn show_plan(&mut self, instances: &[Instance]) -> anyhow::Result<ExitCode> {
         for instance in instances {
-            let name = label(self.session.spec.name, &instance.key);
+            let name = instance.label(self.session.spec.name);
             let name = escaped(&name);
             let line = match self.plan(instance).await? {
                 Plan::Run { because, .. } => format!("would run   {name}: {because}\n"),

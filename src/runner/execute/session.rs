@@ -82,11 +82,6 @@ impl<'a> Session<'a> {
     pub(super) fn bounds_of_lease(&self) -> Bounds {
         Bounds { deadline: self.deadline.max(MIN_LEASE_TIMEOUT), ..self.bounds() }
     }
-
-    /// The command that an operator types to look at a run, or to retry it.
-    pub(super) fn command(&self, words: &str, run: i64) -> String {
-        format!("batchctl --env {} {words} {run}", self.cx.config.environment())
-    }
 }
 
 /// What a command does outside its runs (planning, waiting, delivering) also has a deadline and obeys a stop.

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use crate::failure::{self, one_line};
 use crate::period::format_duration;
-use crate::runner::alert;
+use crate::runner::alert::{self, Advice};
 use crate::runner::command::Instance;
 use crate::runner::exit::ExitCode;
-use crate::runner::history::{self, Execution, Status, bigint, label};
+use crate::runner::failure_notes::FailureNote;
+use crate::runner::history::{self, Execution, Status, bigint};
 use crate::runner::retries::Outlook;
+use crate::runner::verdict::retry_with;
 
 use super::BOOKKEEPING_TIMEOUT;
 use super::admission::Subject;
@@ -24,7 +26,7 @@ impl Worker<'_> {
     /// Reports how a run ended.
     pub(super) async fn tell_of_end(&mut self, instance: &Instance, execution: &Execution, work: &Work) {
         let (session, verdict) = (self.session, &work.verdict);
-        let name = label(session.spec.name, &instance.key);
+        let name = instance.label(session.spec.name);
         let took =
             format_duration(Duration::from_millis(u64::try_from(work.ending.duration_ms).unwrap_or(0)));
         let Some(message) = &verdict.message else {
@@ -51,50 +53,77 @@ impl Worker<'_> {
         if verdict.code == ExitCode::Completed {
             // Allowed to be partial: a success, and as quiet as one. The rows and the alert carry the details.
             self.say(&format!("{name} partial (run {}, {took}): {message}", execution.id));
-            let outlook = work.outlook.sentence(session.cx).map(|outlook| format!("; {outlook}"));
-            let message = format!("{message}{}", outlook.unwrap_or_default());
-            self.alert(&ended(message), work.outlook.is_final()).await;
+            let details = [Some(work.left_behind.clone()), work.outlook.sentence(session.cx)];
+            let advice = Advice {
+                details: details.into_iter().flatten().collect(),
+                retry_with: None,
+                is_final: work.outlook.is_final(),
+            };
+            self.alert(&ended(message.clone()), advice).await;
             return;
         }
-        let mut lines = work.quoted.clone();
         let hint = verdict.hint.as_ref().map(|hint| session.cx.hint(hint));
-        lines.extend(hint.as_ref().map(|hint| format!("hint: {hint}")));
+        let left_behind = Some(work.left_behind.clone()).filter(|_| verdict.successor.is_none());
         let outlook = work.outlook.sentence(session.cx);
-        lines.extend(outlook.iter().map(|outlook| format!("next:  {outlook}")));
-        lines.push(format!("look:  {}", session.command("runs show", execution.id)));
-        lines.push(format!("retry: {}", session.command("runs retry", execution.id)));
-        let status = verdict.status.word().to_lowercase().replace('_', " ");
-        let number = verdict.code.number();
-        self.failures.note(
-            &format!("{name} {status} (run {}, exit {number}, {took}): {message}", execution.id),
-            &lines,
-        );
+        let mut details = work.quoted.clone();
+        for line in &mut details {
+            *line = session.cx.hint(line);
+        }
+        details.extend(left_behind.iter().map(|left_behind| format!("data:  {left_behind}")));
+        details.extend(hint.iter().map(|hint| format!("hint: {hint}")));
+        self.failures.note(FailureNote {
+            name,
+            what: verdict.status.word().to_lowercase().replace('_', " "),
+            run: Some(execution.id),
+            code: verdict.code.number(),
+            took: Some(took),
+            reason: message.clone(),
+            details,
+            next: outlook.as_ref().map(|outlook| format!("next:  {outlook}")),
+            is_shown: true,
+            is_repeated: verdict.successor.is_none(),
+            retry_once: verdict.retry_once.clone(),
+            retry_with: verdict.retry_with.clone(),
+        });
         // The run that took over has reported a lost lease; a database that is gone stores no alert.
         if !matches!(verdict.status, Status::Stopped | Status::Crashed) && !self.is_database_gone {
             // Readers in a chat have not seen the terminal.
-            let more = hint.iter().chain(&outlook).map(|sentence| format!("; {sentence}"));
-            let message = more.fold(message.clone(), |message, more| message + &more);
-            self.alert(&ended(message), work.outlook.is_final()).await;
+            let hint = hint.map(|hint| format!("hint: {hint}"));
+            let advice = Advice {
+                details: left_behind.into_iter().chain(hint).chain(outlook).collect(),
+                retry_with: verdict.retry_with.clone(),
+                is_final: work.outlook.is_final(),
+            };
+            self.alert(&ended(message.clone()), advice).await;
         }
     }
 
     /// Opens or continues the incident of a failed run. A final failure is told even if the incident is open: what was
     /// told before was that it would be tried again.
-    pub(super) async fn alert(&mut self, failed: &Execution, is_final: bool) {
-        let alerting = alert::failed(self.session.cx, &mut self.db, self.session.spec, failed, is_final);
+    pub(super) async fn alert(&mut self, failed: &Execution, advice: Advice) {
+        let (cx, spec) = (self.session.cx, self.session.spec);
+        let alerting = alert::failed(cx, &mut self.db, spec, failed, advice);
         bounded(&mut self.is_database_gone, alerting).await;
     }
 
     /// An error before, between or after the runs: it leaves a row too, unless the command line itself is wrong.
-    pub(super) async fn fail_outside_runs(&mut self, error: &anyhow::Error) -> ExitCode {
+    pub(super) async fn fail_outside_runs(&mut self, error: &anyhow::Error, data: &str) -> ExitCode {
         self.failures.print(self.session.cx, self.session.spec.name);
         let code = ExitCode::of(error);
-        report_error(self.session.cx, error);
-        if !matches!(code, ExitCode::Usage) && !self.session.options.dry_run {
-            let arguments = self.arguments.clone().rerun(self.session.options.rerun && !self.has_planned);
-            let subject = Subject { key: "", exclusion_key: None, arguments: &arguments };
-            self.leave_row(&subject, code, error).await;
+        if matches!(code, ExitCode::Usage) || self.session.options.dry_run {
+            return report_error(self.session.cx, error);
         }
+        let arguments = self.arguments.clone().rerun(self.session.options.rerun && !self.has_planned);
+        let subject = Subject { key: "", title: None, exclusion_key: None, arguments: &arguments };
+        let row = self.leave_row(&subject, code, error).await;
+        let what = if self.has_planned { "failed" } else { "did not start" };
+        let name = self.session.spec.name.to_owned();
+        let note = FailureNote {
+            details: self.details(data, error),
+            ..self.note_without_run(name, what, code, error, row)
+        };
+        self.failures.note(note);
+        self.failures.print(self.session.cx, self.session.spec.name);
         code
     }
 
@@ -106,21 +135,47 @@ impl Worker<'_> {
         } else {
             self.leave_row(&self.subject(instance), code, error).await
         };
-        let run = row.as_ref().map_or(String::new(), |(row, _)| format!("run {}, ", row.id));
-        let mut hints: Vec<String> = failure::hint(error)
-            .map(|hint| format!("hint: {}", self.session.cx.hint(hint)))
-            .into_iter()
-            .collect();
-        if let Some((row, outlook)) = row {
-            hints.extend(outlook.sentence(self.session.cx).map(|outlook| format!("next:  {outlook}")));
-            hints.push(format!("retry: {}", self.session.command("runs retry", row.id)));
-        }
-        let name = label(self.session.spec.name, &instance.key);
-        self.failures.note(
-            &format!("{name} did not start ({run}exit {}): {}", code.number(), one_line(error)),
-            &hints,
-        );
+        let name = instance.label(self.session.spec.name);
+        let note = self.note_without_run(name, "did not start", code, error, row);
+        self.failures.note(note);
         Attempted { ends_command: code.is_stop() || self.is_database_gone, ..Attempted::incomplete(code) }
+    }
+
+    /// What is told of a failure without a run. `row` is what it left in the history.
+    pub(super) fn note_without_run(
+        &self,
+        name: String,
+        what: &str,
+        code: ExitCode,
+        error: &anyhow::Error,
+        row: Option<(Execution, Outlook)>,
+    ) -> FailureNote {
+        let cx = self.session.cx;
+        FailureNote {
+            name,
+            what: what.to_owned(),
+            run: row.as_ref().map(|(row, _)| row.id),
+            code: code.number(),
+            took: None,
+            reason: one_line(error),
+            details: self.details("nothing was changed", error),
+            next: row
+                .and_then(|(_, outlook)| outlook.sentence(cx))
+                .map(|outlook| format!("next:  {outlook}")),
+            is_shown: false,
+            is_repeated: true,
+            retry_once: failure::retry_once(error).map(str::to_owned),
+            retry_with: retry_with(error, self.session.deadline),
+        }
+    }
+
+    /// What is stored, and what to do about an error.
+    fn details(&self, data: &str, error: &anyhow::Error) -> Vec<String> {
+        std::iter::once(format!("data:  {data}")).chain(self.hint(error)).collect()
+    }
+
+    fn hint(&self, error: &anyhow::Error) -> Option<String> {
+        failure::hint(error).map(|hint| format!("hint: {}", self.session.cx.hint(hint)))
     }
 
     /// Records a failure without a run, and tells the alert channels. Returns the row, unless the database did not
@@ -162,13 +217,12 @@ impl Worker<'_> {
             return None;
         };
         if let Some((row, outlook)) = row.as_ref().filter(|_| status != Status::Stopped) {
-            let mut told = row.clone();
-            if let (Some(message), Some(sentence)) =
-                (&mut told.error_message, outlook.sentence(self.session.cx))
-            {
-                message.push_str(&format!("; {sentence}"));
-            }
-            self.alert(&told, outlook.is_final()).await;
+            let advice = Advice {
+                details: self.hint(error).into_iter().chain(outlook.sentence(self.session.cx)).collect(),
+                retry_with: retry_with(error, self.session.deadline),
+                is_final: outlook.is_final(),
+            };
+            self.alert(row, advice).await;
         }
         row
     }

@@ -14,7 +14,7 @@ use crate::runner::command::JobCommand;
 use crate::runner::history::Status;
 use crate::runner::lease::Acquired;
 use crate::runner::{
-    Completed, Exclusion, Freshness, Job, JobSpec, OnOverlap, Planned, Run, StopSignal, minutes,
+    Completed, Exclusion, Freshness, Items, Job, JobSpec, OnOverlap, Planned, Run, StopSignal, minutes,
 };
 use crate::severity::Severity;
 use crate::values;
@@ -83,6 +83,7 @@ impl Job for Malls {
         deadline: minutes(1),
         severity: Severity::Low,
         exclusion: Exclusion::Instance,
+        items: Items::new("mall", "malls", "computed"),
     };
 
     /// The instance's key.

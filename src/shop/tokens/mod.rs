@@ -17,9 +17,10 @@ use crate::clients::cafe24::{PLATFORM, authorise_hint};
 use crate::config::Config;
 use crate::context::Context;
 use crate::db::{Db, DbError, FromRow, Value};
-use crate::failure::{self, Failure, FailureKind, one_line};
+use crate::failure::{self, Failure, one_line};
 use crate::mask::Secret;
 use crate::sealed::{Binding, Seal};
+use crate::shop::malls::Mall;
 use crate::values;
 
 pub use refresh::Refresher;
@@ -62,9 +63,13 @@ impl Keys {
     /// Derived from `BATCHCTL_SECRET_KEY`.
     pub fn new(config: &Config) -> Result<Self, Failure> {
         let key = config.secret_key().map_err(|error| {
-            Failure::configuration(format!("{error}: the tokens of malls are encrypted with it")).hint(
-                "make one with `openssl rand -base64 32`, and keep it: without it the tokens cannot be read",
-            )
+            Failure::configuration(format!("{error}: the tokens of malls are encrypted with it"))
+                .hint(format!(
+                    "if there was a key, set that one again in {}: a new one makes the stored tokens unreadable; \
+                     only for a first set-up make one with `openssl rand -base64 32`, and keep it",
+                    config.variables_file()
+                ))
+                .retry_once("once the key is set")
         })?;
         Ok(Self(Seal::new(key)))
     }
@@ -153,6 +158,17 @@ pub fn rejected(account: &str, reason: &str) -> Failure {
         .hint(authorise_hint(account))
 }
 
+/// The error for people who know the mall: they are told to authorise it by its code, not by its account.
+pub fn for_mall(error: anyhow::Error, mall: &Mall) -> anyhow::Error {
+    if failure::hint(&error) != Some(authorise_hint(mall.account()).as_str()) {
+        return error;
+    }
+    as_failure(&error)
+        .hint(authorise_hint(&mall.code))
+        .retry_once("once the shop's owner has authorised the app")
+        .into()
+}
+
 /// Stores the only copy of a pair, over new connections if necessary.
 async fn store_for_certain(
     cx: &Context,
@@ -190,13 +206,11 @@ async fn connect(cx: &Context) -> Result<Db, Failure> {
 
 /// The error with its exit code and hint, for a client to pass on.
 fn as_failure(error: &anyhow::Error) -> Failure {
-    let kind = error.chain().find_map(|cause| {
-        let failure = cause.downcast_ref::<Failure>().map(|failure| failure.kind);
-        failure.or_else(|| cause.downcast_ref::<DbError>().map(|error| error.kind().into()))
+    let failure = error.chain().find_map(|cause| {
+        let failure = cause.downcast_ref::<Failure>().cloned();
+        let of_database = || Some(Failure::new(cause.downcast_ref::<DbError>()?.kind().into(), ""));
+        failure.or_else(of_database)
     });
-    Failure {
-        kind: kind.unwrap_or(FailureKind::Failed),
-        message: one_line(error),
-        hint: failure::hint(error).map(str::to_owned),
-    }
+    let failure = failure.unwrap_or_else(|| Failure::failed(""));
+    failure.saying(one_line(error))
 }

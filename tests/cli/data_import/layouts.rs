@@ -184,7 +184,8 @@ fn a_header_that_lacks_columns_names_them_and_what_is_there(shop: &Shop) {
             "line 1: missing column `product_code` (looked for as `商品番号`), `price_amount`; the header has \
              `mall`, `商品コード`, `name`\n",
         )
-        .says("hint: correct the names in batchctl.toml, [import.KIND.columns], or remove the columns that");
+        .says("hint: correct the names in ")
+        .says("/batchctl.toml, [import.products.columns], or remove the columns that");
     // An optional one that was mapped is expected too: as empty values it would make wrong figures without a word.
     shop.write("batchctl.toml", "[import.products.columns]\nstock_quantity = \"在庫数\"\n");
     shop.write("products.csv", file("mall,product_code,name,price_amount,在庫", &["tokyo,P1,a,1,2"]));
@@ -197,7 +198,7 @@ fn a_header_that_lacks_columns_names_them_and_what_is_there(shop: &Shop) {
     import(shop, &["--kind", "products", "products.csv"])
         .run()
         .exits(65)
-        .says("hint: map the file's column names in batchctl.toml: [import.KIND.columns] ours = \"theirs\"");
+        .says("/batchctl.toml: [import.products.columns] ours = \"theirs\"");
 }
 
 fn a_wrong_delimiter_is_guessed_in_the_hint(shop: &Shop) {
@@ -206,7 +207,7 @@ fn a_wrong_delimiter_is_guessed_in_the_hint(shop: &Shop) {
     import(shop, &["--kind", "products", "products.csv"])
         .run()
         .exits(65)
-        .says("hint: the fields seem to be separated by ';': set it with --delimiter");
+        .says("hint: the fields seem to be separated by ';': add --delimiter ';'");
     import(shop, &["--kind", "products", "--delimiter", "€", "products.csv"])
         .run()
         .exits(2)

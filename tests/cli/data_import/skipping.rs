@@ -33,7 +33,7 @@ fn orders_file_with_bad(count: usize, bad: &[usize]) -> String {
 fn unknown_state(run: u32, number: usize, phase: &str) -> String {
     format!(
         "{run} orders.csv:{} {phase} SKIPPED BAD_INPUT `status`: `PAYED` is not one of PAYMENT_WAIT, PAID, SHIPPED, \
-         DELIVERED, ORDER_CANCELLED, REFUNDED: map it in batchctl.toml, [import.KIND.values.status]",
+         DELIVERED, ORDER_CANCELLED, REFUNDED: map it in batchctl.toml, [import.orders.values.status]",
         number + 1
     )
 }
@@ -47,7 +47,8 @@ fn bad_lines_up_to_the_limit_are_skipped(shop: &Shop) {
         .exits(3)
         .says("partial (run 1, exit 3")
         .says("2 of 30 items failed")
-        .says("retry: batchctl --env dev runs retry 1");
+        .says("data:  28 of 30 lines are stored; 2 are not")
+        .says(&format!("retry: {}\n", shop.command("dev", "runs retry 1")));
 
     assert_eq!(stored_orders(shop), order_numbers((1..=30).filter(|number| ![7, 28].contains(number))));
     assert_eq!(runs(shop), ["1 PARTIAL 3 30 28 2"]);

@@ -28,7 +28,12 @@ fn an_unknown_mall_is_wrong_usage(shops: &Shops) {
 fn a_disabled_mall_is_refused(shops: &Shops) {
     shops.batchctl(["mall", "disable", "demo"]).run().succeeds();
 
-    shops.sync("member").run().exits(77).says("mall `demo` is disabled").says("batchctl mall enable demo");
+    shops
+        .sync("member")
+        .run()
+        .exits(77)
+        .says("mall `demo` is disabled")
+        .says(&shops.command("dev", "mall enable demo"));
 
     shops.batchctl(["mall", "sync"]).run().succeeds().is_silent();
     assert!(shops.calls().is_empty());

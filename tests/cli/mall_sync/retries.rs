@@ -72,7 +72,7 @@ fn told(ops: &Webhook) -> Vec<(String, String)> {
     ops.requests()
         .iter()
         .map(|request| request.json())
-        .map(|alert| (text(&alert["kind"]), text(&alert["error"])))
+        .map(|alert| (text(&alert["kind"]), alert["details"].to_string()))
         .collect()
 }
 

@@ -497,10 +497,10 @@ fn a_folder_that_is_not_writable_is_refused_before_anything_is_computed(shop: &S
     for out in ["reports.zip/november", "reports.zip"] {
         let ran = report(shop, &["--format", "csv,pdf", "--out", out]).run().exits(1);
         let place = [shop.path(out), shop.path("reports.zip")].map(|path| path.display().to_string());
-        assert_eq!(
-            ran.stderr,
-            format!("error: failed to write to the folder `{}`: `{}` is a file\n", place[0], place[1])
-        );
+        ran.says(&format!(
+            "exit 1): failed to write to the folder `{}`: `{}` is a file\n  data:  nothing was changed\n",
+            place[0], place[1]
+        ));
     }
     assert!(!out.exists());
     assert_eq!(stored(shop), [""; 0]);
@@ -547,7 +547,8 @@ fn a_missing_style_is_bad_configuration(shop: &Shop) {
     report(shop, &["--format", "pdf", "--out", "reports"])
         .run()
         .exits(78)
-        .says("/styles` has no `style.toml`\n  hint: correct pdf.template_dir in batchctl.toml\n");
+        .says("/styles` has no `style.toml`\n  data:  the results are stored; only their delivery failed")
+        .says(&format!("hint: correct pdf.template_dir in {}\n", shop.path("batchctl.toml").display()));
     assert_eq!(files(shop), [""; 0]);
 }
 

@@ -147,7 +147,8 @@ fn a_mall_without_a_usable_time_zone_fails_alone(shop: &Shop) {
         .says("error: report daily-sales 2026-11-19 partial (run 1, exit 3, ")
         .says("): 1 of 3 items failed\n")
         .says(&format!("  {failure}\n"))
-        .says("  retry: batchctl --env dev runs retry 1\n");
+        .says("  data:  2 of 3 malls are computed; 1 is not\n")
+        .says(&format!("  retry: {}\n", shop.command("dev", "runs retry 1")));
     assert_eq!(stored(shop), ["2026-11-19 seoul KRW 1 1000 1000", "2026-11-19 tokyo JPY 1 1000 1000"]);
     assert_eq!(runs(shop), ["2026-11-19 1 PARTIAL 3"]);
     let errors = shop.batchctl(["runs", "errors", "1"]).run().succeeds();

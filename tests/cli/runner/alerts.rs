@@ -119,6 +119,11 @@ fn a_failure_is_posted_to_slack_and_to_a_webhook(shop: &TradingShop) {
 
     let [run] = shop.sql("SELECT host FROM batch_execution").try_into().unwrap();
     let host = &run[0];
+    let look = shop.command("prod", "runs show 1");
+    let retry = shop.command("prod", "runs retry 1");
+    let hint = format!("hint: {}", shop.command("prod", "mall add mars --time-zone Asia/Tokyo"));
+    // As Slack wants it.
+    let escaped = |command: &str| command.replace('&', "&amp;");
     let [request] = ops.requests().try_into().unwrap();
     assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", "/services/T1/B1/ops"));
     assert_eq!(
@@ -130,8 +135,8 @@ fn a_failure_is_posted_to_slack_and_to_a_webhook(shop: &TradingShop) {
                   "text": { "type": "plain_text", "text": "report daily-sales 2024-03-05 FAILED (prod)" } },
                 { "type": "section",
                   "text": { "type": "mrkdwn", "text": format!(
-                      "<!subteam^S123> 1 of 1 items failed\nrun 1 on {host}, severity critical\n\
-                       batchctl --env prod runs show 1\nbatchctl --env prod runs retry 1") } },
+                      "<!subteam^S123> 1 of 1 items failed\nnothing was changed\n{}\nrun 1 on {host}, severity critical\n\
+                       {}\n{}", escaped(&hint), escaped(&look), escaped(&retry)) } },
             ],
             "unfurl_links": false,
         })
@@ -146,8 +151,8 @@ fn a_failure_is_posted_to_slack_and_to_a_webhook(shop: &TradingShop) {
         json!({
             "kind": "failure", "title": "report daily-sales 2024-03-05 FAILED (prod)", "job": "report daily-sales",
             "instance": "2024-03-05", "run": 1, "status": "FAILED", "severity": "critical", "environment": "prod",
-            "host": host, "error": "1 of 1 items failed", "occurrences": 1,
-            "commands": ["batchctl --env prod runs show 1", "batchctl --env prod runs retry 1"],
+            "host": host, "error": "1 of 1 items failed", "details": ["nothing was changed", hint],
+            "occurrences": 1, "commands": [look, retry],
         })
     );
     assert_eq!(kept(shop), Vec::<Vec<String>>::new());
@@ -174,7 +179,7 @@ fn only_high_and_critical_failures_mention_somebody(shop: &TradingShop) {
             "report daily-sales 2024-03-05 FAILED (prod)",
             "<!subteam^S123> report daily-sales 2024-03-05 FAILED (prod)",
             "<!subteam^S123> report daily-sales 2024-03-05 FAILED (prod)",
-            "report daily-sales recovered after one failure (prod)",
+            "report daily-sales 2024-03-05 recovered after one failure (prod)",
         ]
     );
 }
@@ -334,7 +339,7 @@ fn a_partial_success_a_timeout_and_a_crash_are_alerted_and_a_stop_is_not(shop: &
         texts(&dev),
         [
             "report daily-sales 2026-11-19 CRASHED (dev)",
-            "report daily-sales recovered after one failure (dev)",
+            "report daily-sales 2026-11-19 recovered after one failure (dev)",
         ]
     );
 
@@ -343,7 +348,7 @@ fn a_partial_success_a_timeout_and_a_crash_are_alerted_and_a_stop_is_not(shop: &
     assert_eq!(texts(&dev)[2..], ["report daily-sales 2026-11-19 PARTIAL (dev)"]);
     shop.bring_mars_home();
     told(shop.batchctl(NIGHTLY), &dev).run().succeeds();
-    assert_eq!(texts(&dev)[3..], ["report daily-sales recovered after one failure (dev)"]);
+    assert_eq!(texts(&dev)[3..], ["report daily-sales 2026-11-19 recovered after one failure (dev)"]);
 }
 
 /// A failure whose alert gets this answer; then a later command, which delivers it.

@@ -120,9 +120,11 @@ fn a_failure_is_posted_to_teams_with_a_mention(shop: &TradingShop) {
             "report daily-sales 2026-11-19 FAILED (dev)".to_owned(),
             "<at>Kim</at>".to_owned(),
             "1 of 1 items failed".to_owned(),
+            "nothing was changed".to_owned(),
+            format!("hint: {}", shop.command("dev", "mall add mars --time-zone Asia/Tokyo")),
             format!("run 1 on {host}, severity high"),
-            "batchctl --env dev runs show 1".to_owned(),
-            "batchctl --env dev runs retry 1".to_owned(),
+            shop.command("dev", "runs show 1"),
+            shop.command("dev", "runs retry 1"),
         ]
     );
     let entity = &request.json()["attachments"][0]["content"]["msteams"]["entities"][0];
@@ -217,8 +219,11 @@ fn a_failure_is_posted_to_a_line_works_room_with_a_mention(shop: &TradingShop) {
     with_works_secrets(failing(shop)).run().exits(1);
     let host = shop.scalar("SELECT host FROM batch_execution");
     let text = format!(
-        "<m userId=\"all\"> report daily-sales 2026-11-19 FAILED (dev)\n1 of 1 items failed\n\
-         run 1 on {host}, severity high\nbatchctl --env dev runs show 1\nbatchctl --env dev runs retry 1"
+        "<m userId=\"all\"> report daily-sales 2026-11-19 FAILED (dev)\n1 of 1 items failed\nnothing was changed\n\
+         hint: {}\nrun 1 on {host}, severity high\n{}\n{}",
+        shop.command("dev", "mall add mars --time-zone Asia/Tokyo"),
+        shop.command("dev", "runs show 1"),
+        shop.command("dev", "runs retry 1")
     );
     assert_eq!(line_works::messages(&works), [("channels/room%2F1/messages".to_owned(), text)]);
     assert_eq!((line_works::tokens_asked(&works), kept(shop)), (1, NONE));
@@ -361,7 +366,7 @@ fn an_alert_by_mail_is_readable_on_a_phone_and_gets_no_automatic_replies() {
         assert!(!head.contains("multipart"), "one text part: {head}");
         let beginning = "report daily-sales 2026-11-19 FAILED (dev)\r\n\r\n1 of 1 items failed\r\n";
         assert!(body.starts_with(beginning), "{body}");
-        assert!(body.contains("batchctl --env dev runs retry 1"), "{body}");
+        assert!(body.contains(&shop.command("dev", "runs retry 1")), "{body}");
     }
     assert_eq!(kept(&shop), NONE);
     assert_eq!(shop.scalar("SELECT COUNT(*) FROM mails"), "0", "not through the queue");

@@ -174,7 +174,7 @@ fn a_silent_run_of_another_host_keeps_its_lease_until_it_expires(shop: &TradingS
     shop.batchctl(NIGHTLY).failpoint("after-lease=kill").run().is_killed_by(Signal::KILL);
     shop.execute("UPDATE batch_execution SET host = 'elsewhere'");
     let impatient = ["report", "daily-sales", "--on-overlap", "fail"];
-    shop.batchctl(impatient).run().exits(75).says("on elsewhere, since 2026-11-19T16:00:00Z");
+    shop.batchctl(impatient).run().exits(75).says("on elsewhere, since 2026-11-20 01:00:00 JST");
     shop.execute("UPDATE batch_execution SET lease_expires_at = heartbeat_at WHERE status = 'RUNNING'");
 
     shop.batchctl(impatient).run().succeeds().is_silent();

@@ -30,7 +30,7 @@ fn while_a_run_is_active_two_hundred_starts_are_refused_and_told_its_holder(shop
     let turned_away: Vec<Running> = (0..200).map(|_| shop.batchctl(IMPATIENT).spawn()).collect();
     for process in turned_away {
         process.wait().exits(75).says("report daily-sales 2026-11-19 is already running").says(&format!(
-            "run 1 holds it: report daily-sales 2026-11-19, process {pid} on {host}, since 2026-11-19T16:00:00Z"
+            "run 1 holds it: report daily-sales 2026-11-19, process {pid} on {host}, since 2026-11-20 01:00:00 JST"
         ));
     }
     holder.release().wait().succeeds().is_silent();
@@ -45,7 +45,7 @@ fn while_a_run_is_active_two_hundred_starts_are_refused_and_told_its_holder(shop
             "TRY_LATER".to_owned(),
             format!(
                 "already running; run 1 holds it: report daily-sales 2026-11-19, process {pid} on {host}, \
-                 since 2026-11-19T16:00:00Z"
+                 since 2026-11-20 01:00:00 JST"
             ),
             "NULL".to_owned(),
         ]]

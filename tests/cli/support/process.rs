@@ -40,6 +40,18 @@ impl Batchctl {
         self
     }
 
+    /// Starts it in another folder.
+    pub(super) fn in_folder(mut self, folder: &Path) -> Self {
+        self.command.current_dir(folder);
+        self
+    }
+
+    /// Removes a variable that the sandbox sets.
+    pub(crate) fn unset(mut self, name: &str) -> Self {
+        self.command.env_remove(name);
+        self
+    }
+
     /// Fixes the clock at another instant than the sandbox's.
     pub(crate) fn now(self, instant: &str) -> Self {
         self.env("BATCHCTL_NOW", instant)

@@ -103,6 +103,14 @@ impl Sandbox {
         self.folder.path().join("work").join(name)
     }
 
+    /// A command as messages quote it, to be typed in any folder.
+    pub(crate) fn command(&self, environment: &str, words: &str) -> String {
+        let folder = self.path("").canonicalize().expect("it is there");
+        let folder = folder.to_str().expect("a test's folder has a plain name");
+        let folder = shlex::try_quote(folder).expect("it holds no NUL");
+        format!("cd {folder} && batchctl --env {environment} {words}")
+    }
+
     /// Writes a file in the working directory.
     #[track_caller]
     pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
@@ -133,6 +141,16 @@ impl Sandbox {
             .env("BATCHCTL_DATABASE_URL", self.place.url())
             .env("BATCHCTL_NOW", NOW);
         Batchctl::new(command, arguments, self.folder.path().join("processes").join(number.to_string()))
+    }
+
+    /// A line that somebody types into a shell in another folder, where `batchctl` is a command and the variables are
+    /// those of [`Sandbox::batchctl`].
+    pub(crate) fn typed_elsewhere(&self, line: &str) -> Batchctl {
+        let elsewhere = self.folder.path().join("elsewhere");
+        std::fs::create_dir_all(&elsewhere).expect("a folder can be made");
+        let programs = program().parent().expect("it is in a folder").display().to_string();
+        let path = format!("{programs}:{}", variable("PATH").unwrap_or_default());
+        self.batchctl([line]).through_shell("eval \"$2\"").env("PATH", path).in_folder(&elsewhere)
     }
 
     /// Runs SQL and returns its rows, each value as text: a NULL as `NULL`, a boolean as `1` or `0`, an instant as

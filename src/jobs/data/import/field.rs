@@ -81,6 +81,8 @@ impl Shop {
 /// The names of a file's columns, and what their values mean.
 #[derive(Debug)]
 pub(super) struct Layout {
+    /// The kind of file, as `[import.KIND]` names it.
+    kind: &'static str,
     columns: Vec<Column>,
     /// Where each of our columns is in the file.
     places: Vec<Option<usize>>,
@@ -95,6 +97,7 @@ pub(super) struct Layout {
 impl Layout {
     /// Finds the columns in a header. `mall` is the one that the whole file belongs to, if specified.
     pub(super) fn new(
+        kind: &'static str,
         file_name: &str,
         header: &[String],
         columns: Vec<Column>,
@@ -117,13 +120,14 @@ impl Layout {
             places.push(place);
         }
         if !missing.is_empty() {
-            return Err(missing_columns(file_name, header, &missing, mall.is_none()));
+            let codes: Vec<&str> = malls.iter().map(|mall| mall.code.as_str()).collect();
+            return Err(missing_columns(kind, file_name, header, &missing, mall.is_none().then_some(&codes)));
         }
         let values = columns.iter().map(|column| config.values.get(column.name).cloned()).collect();
         // A mall that cannot be used fails its own lines only.
         let shop = |mall: &Mall| Shop::new(mall).map_err(|error| one_line(&error));
         let shops = malls.iter().map(|mall| (mall.code.clone(), shop(mall))).collect();
-        Ok(Self { columns, places, values, time_format: config.time_format.clone(), shops, mall })
+        Ok(Self { kind, columns, places, values, time_format: config.time_format.clone(), shops, mall })
     }
 
     /// Whether the file has a column.
@@ -148,11 +152,13 @@ fn refuse_duplicate_names(file_name: &str, header: &[String]) -> Result<(), Fail
     Ok(())
 }
 
+/// `malls` are the codes of the malls that the file could belong to, if it has to say so itself.
 fn missing_columns(
+    kind: &str,
     file_name: &str,
     header: &[String],
     missing: &[(&str, &str)],
-    wants_mall: bool,
+    malls: Option<&Vec<&str>>,
 ) -> Failure {
     let names: Vec<String> = missing
         .iter()
@@ -169,16 +175,40 @@ fn missing_columns(
     if let [only] = header
         && let Some(delimiter) = ['\t', ';', ',', '|'].into_iter().find(|delimiter| only.contains(*delimiter))
     {
+        let flag = match delimiter {
+            '\t' => "--delimiter tab".to_owned(),
+            delimiter => format!("--delimiter '{delimiter}'"),
+        };
         return failure
-            .hint(format!("the fields seem to be separated by {delimiter:?}: set it with --delimiter"));
+            .hint(format!("the fields seem to be separated by {delimiter:?}: add {flag}"))
+            .retry_with(flag);
     }
-    match missing {
-        [("mall", _)] if wants_mall => failure.hint("name the mall of the whole file with --mall CODE"),
-        _ if missing.iter().any(|(ours, wanted)| ours != wanted) => failure.hint(
-            "correct the names in batchctl.toml, [import.KIND.columns], or remove the columns that the file does not have",
-        ),
-        _ => failure
-            .hint("map the file's column names in batchctl.toml: [import.KIND.columns] ours = \"theirs\""),
+    match (missing, malls.map(Vec::as_slice)) {
+        ([("mall", _)], Some([only])) => {
+            let flag = format!("--mall {only}");
+            failure.hint(format!("name the mall of the whole file: add {flag}")).retry_with(flag)
+        }
+        ([("mall", _)], Some(malls)) => failure
+            .hint(format!("name the mall of the whole file with --mall CODE{}", known_malls(malls)))
+            .retry_with("--mall CODE"),
+        _ if missing.iter().any(|(ours, wanted)| ours != wanted) => failure.hint(format!(
+            "correct the names in batchctl.toml, [import.{kind}.columns], or remove the columns that the file does not have"
+        )),
+        _ => failure.hint(format!(
+            "map the file's column names in batchctl.toml: [import.{kind}.columns] ours = \"theirs\""
+        )),
+    }
+}
+
+/// The most malls that a message lists.
+const MAX_LISTED_MALLS: usize = 5;
+
+/// `; the malls are osaka, tokyo`, as long as that is a short list.
+fn known_malls(codes: &[&str]) -> String {
+    match codes.len() {
+        0 => String::new(),
+        1..=MAX_LISTED_MALLS => format!("; the malls are {}", codes.join(", ")),
+        _ => "; `batchctl mall list` shows the malls".to_owned(),
     }
 }
 
@@ -240,8 +270,9 @@ impl<'r> Fields<'r> {
         let words = self.layout.columns[column].words;
         words.iter().find(|word| **word == text).copied().map(Some).ok_or_else(|| {
             let problem = format!(
-                "`{text}` is not one of {}: map it in batchctl.toml, [import.KIND.values.{}]",
+                "`{text}` is not one of {}: map it in batchctl.toml, [import.{}.values.{}]",
                 words.join(", "),
+                self.layout.kind,
                 self.layout.columns[column].name
             );
             self.wrong(column, &problem)
@@ -366,8 +397,14 @@ impl<'r> Fields<'r> {
             Some(Ok(shop)) => Ok(shop),
             Some(Err(problem)) => Err(self.wrong(MALL, problem)),
             None => {
-                Err(self
-                    .wrong(MALL, &format!("unknown mall `{code}`: add it with `batchctl mall add {code}`")))
+                let mut codes: Vec<&str> = self.layout.shops.keys().map(String::as_str).collect();
+                codes.sort_unstable();
+                let problem = format!(
+                    "unknown mall `{code}`: correct the code, or add the mall with \
+                     `batchctl mall add {code} --currency JPY --time-zone Asia/Tokyo`{}",
+                    known_malls(&codes)
+                );
+                Err(self.wrong(MALL, &problem))
             }
         }
     }

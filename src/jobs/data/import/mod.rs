@@ -37,7 +37,7 @@ use crate::context::Context;
 use crate::db::{Db, Kind as DbKind};
 use crate::digest::{FINGERPRINT_DIGITS, fingerprint};
 use crate::failure::Failure;
-use crate::runner::{Completed, Exclusion, Freshness, Job, JobSpec, Planned, Run, history, minutes};
+use crate::runner::{Completed, Exclusion, Freshness, Items, Job, JobSpec, Planned, Run, history, minutes};
 use crate::severity::Severity;
 use crate::shop::malls::{all_malls, selected_malls};
 use crate::shop::upsert::UpsertCounts;
@@ -90,6 +90,7 @@ impl Job for Args {
         deadline: minutes(120),
         severity: Severity::Medium,
         exclusion: Exclusion::Instance,
+        items: Items::new("line", "lines", "stored"),
     };
 
     type Unit = File;
@@ -101,6 +102,7 @@ impl Job for Args {
         let kind = self.kind.name();
         let key = format!("{kind} {} {hash}", mall.as_deref().unwrap_or("*"));
         let mut planned = Planned::new(key, File { short_hash: hash })
+            .titled(format!("{kind} {}", self.path(cx).display()))
             // Two files of one kind may contain the same orders, in an older and a newer state.
             .exclusive_by(kind);
         if let Some(mall) = mall {
@@ -158,7 +160,7 @@ impl Args {
         let (_, header) = source.open()?;
         let file_name = source.path.display().to_string();
         let interpretation = interpretation(&source, mall.as_deref(), config);
-        let layout = Layout::new(&file_name, &header, K::columns(), config, &malls, mall)?;
+        let layout = Layout::new(self.kind.name(), &file_name, &header, K::columns(), config, &malls, mall)?;
         Ok(ImportedFile {
             name: source.name(),
             wanted: wanted_lines(run, &source.name()).await?.map(Arc::new),
@@ -583,8 +585,16 @@ mod tests {
             account: None,
             shop_no: 1,
         };
-        let layout =
-            Layout::new("file.csv", &header, K::columns(), config, &[mall], Some("main".to_owned())).unwrap();
+        let layout = Layout::new(
+            "orders",
+            "file.csv",
+            &header,
+            K::columns(),
+            config,
+            &[mall],
+            Some("main".to_owned()),
+        )
+        .unwrap();
         let mut lines = Vec::new();
         let mut line = reader::Record::default();
         while reader.next_record(&mut line).unwrap() {

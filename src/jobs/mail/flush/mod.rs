@@ -25,7 +25,7 @@ use crate::failure::Failure;
 use crate::mail::delivery::{Outcome, Rejection, Stop};
 use crate::mail::outgoing::Gate;
 use crate::mask::Redactor;
-use crate::runner::{Exclusion, Job, JobSpec, Planned, Run, history, minutes, open_connection};
+use crate::runner::{Exclusion, Items, Job, JobSpec, Planned, Run, history, minutes, open_connection};
 use crate::severity::Severity;
 use crate::wording::counted;
 
@@ -77,6 +77,7 @@ impl Job for Args {
         deadline: minutes(60),
         severity: Severity::High,
         exclusion: Exclusion::Shared,
+        items: Items::finished_when_written("mail", "mails", "sent"),
     };
 
     type Unit = ();
@@ -363,7 +364,7 @@ impl Flush {
             self.write_changes(run, begun).await?;
         }
         match (self.stop.take(), self.impossible.take(), self.untried.take()) {
-            (Some(stop), _, _) | (None, None, Some(stop)) => Err(stop_error(stop)),
+            (Some(stop), _, _) | (None, None, Some(stop)) => Err(stop_error(run.cx, stop)),
             (None, Some(failure), _) => Err(failure.into()),
             (None, None, None) => Ok(()),
         }
@@ -586,13 +587,16 @@ fn unless_stopped(error: anyhow::Error) -> anyhow::Result<()> {
 }
 
 /// The error of a run that could not continue, with its exit code and what to do.
-fn stop_error(stop: Stop) -> anyhow::Error {
+fn stop_error(cx: &Context, stop: Stop) -> anyhow::Error {
     match stop {
         Stop::Unreachable(reason) => Failure::try_later(format!("failed to reach the mail server: {reason}"))
-            .hint("the mails stay queued; the next run will try again"),
+            .hint("the mails stay queued; the next run will try again")
+            .retry_once("once the mail server answers"),
         Stop::Credentials(reason) => {
+            let login = cx.mail_transport().map(|transport| transport.login().to_owned()).unwrap_or_default();
             Failure::failed(format!("failed to log in to the mail server: {reason}"))
-                .hint("check the user and the password; the mails stay queued")
+                .hint(format!("correct {login}; the mails stay queued"))
+                .retry_once("once the log-in is right")
         }
         Stop::Refused(reason) => Failure::failed(format!("failed to send mails: {reason}"))
             .hint("the mails stay queued; send them once this is fixed"),

@@ -21,7 +21,7 @@ use crate::context::Context;
 use crate::db::Db;
 use crate::failure::Failure;
 use crate::period::{DayRange, last_finished_day};
-use crate::runner::{Completed, Exclusion, Freshness, Job, JobSpec, Planned, Run, minutes};
+use crate::runner::{Completed, Exclusion, Freshness, Items, Job, JobSpec, Planned, Run, minutes};
 use crate::severity::Severity;
 use crate::shop::malls::{Mall, MallArgs};
 use crate::shop::upsert::UpsertCounts;
@@ -29,7 +29,7 @@ use crate::wording::counted;
 
 use self::period::Period;
 use self::source::{Named, Page, Pages, Position, Source};
-use crate::shop::tokens::TokenStore;
+use crate::shop::tokens::{TokenStore, for_mall};
 
 /// More unusable records than this mean that the shop's API changed, not that a few records are bad.
 const SKIP_LIMIT: SkipLimit = SkipLimit::Count(100);
@@ -91,6 +91,7 @@ impl Job for Args {
         deadline: minutes(6 * 60),
         severity: Severity::High,
         exclusion: Exclusion::Instance,
+        items: Items::new("record", "records", "stored"),
     };
 
     type Unit = Target;
@@ -146,6 +147,12 @@ impl Job for Args {
 
     async fn run(&self, run: &mut Run<'_>, target: &Target) -> anyhow::Result<()> {
         target.mall.time_zone()?;
+        self.sync(run, target).await.map_err(|error| for_mall(error, &target.mall))
+    }
+}
+
+impl Args {
+    async fn sync(&self, run: &mut Run<'_>, target: &Target) -> anyhow::Result<()> {
         let source = self.source(run.cx, target)?;
         store::prepare(run.db, target.domain).await?;
         let mut total = UpsertCounts::default();

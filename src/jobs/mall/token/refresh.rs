@@ -4,14 +4,16 @@
 //! A refresh token is valid for two weeks and is replaced by each refresh. A mall whose token has expired has to be
 //! authorised by a person, so an account that cannot be refreshed fails as an item each night, with the days left.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::context::Context;
 use crate::db::Db;
 use crate::failure::Failure;
-use crate::runner::{Exclusion, ExitCode, Job, JobSpec, Planned, Run, minutes};
+use crate::runner::{Exclusion, ExitCode, Items, Job, JobSpec, Planned, Run, minutes};
 use crate::severity::Severity;
-use crate::shop::malls::MallArgs;
+use crate::shop::malls::{Mall, MallArgs};
 use crate::shop::tokens::{self, Keys, Refresher, TokenRow};
 use crate::wording::counted;
 
@@ -38,6 +40,7 @@ impl Job for Args {
         deadline: minutes(30),
         severity: Severity::High,
         exclusion: Exclusion::Job,
+        items: Items::new("account", "accounts", "renewed"),
     };
 
     type Unit = ();
@@ -49,15 +52,13 @@ impl Job for Args {
     }
 
     async fn run(&self, run: &mut Run<'_>, _unit: &()) -> anyhow::Result<()> {
-        let mut accounts: Vec<String> = super::malls_with_tokens(run.db, &self.malls)
-            .await?
-            .iter()
-            .map(|mall| mall.account().to_owned())
-            .filter(|account| run.is_wanted(account))
-            .collect();
         // The shops of one account share its tokens.
-        accounts.sort();
-        accounts.dedup();
+        let accounts: BTreeMap<String, Mall> = super::malls_with_tokens(run.db, &self.malls)
+            .await?
+            .into_iter()
+            .map(|mall| (mall.account().to_owned(), mall))
+            .filter(|(account, _)| run.is_wanted(account))
+            .collect();
         if accounts.is_empty() {
             run.summarise("no malls with tokens".to_owned());
             return Ok(());
@@ -67,7 +68,7 @@ impl Job for Args {
         let mut young = 0;
         let mut renewed = 0;
         let mut failed = Vec::new();
-        for account in &accounts {
+        for (account, mall) in &accounts {
             run.read(1);
             match self.renew(run.cx, run.db, &keys, account).await {
                 Ok(Renewal::Done) => {
@@ -76,7 +77,7 @@ impl Job for Args {
                 }
                 Ok(Renewal::NotDue) => young += 1,
                 Err(error) => {
-                    let error = with_hint(error);
+                    let error = with_hint(tokens::for_mall(error, mall));
                     run.fail_item(account, "refresh", &error);
                     failed.push(ExitCode::of(&error));
                 }
@@ -140,10 +141,12 @@ impl Args {
 /// Adds the hint to the message: an item's row has only a message, and its reader needs to know what to do.
 fn with_hint(error: anyhow::Error) -> anyhow::Error {
     match error.downcast::<Failure>() {
-        Ok(Failure { kind, message, hint: Some(hint) }) => {
-            Failure { kind, message: format!("{message}; {hint}"), hint: None }.into()
+        Ok(mut failure) => {
+            if let Some(hint) = failure.hint.take() {
+                failure.message.push_str(&format!("; {hint}"));
+            }
+            failure.into()
         }
-        Ok(failure) => failure.into(),
         Err(error) => error,
     }
 }
@@ -154,5 +157,5 @@ fn with_time_left(failure: Failure, row: &TokenRow, now: DateTime<Utc>) -> Failu
         0 => format!("less than a day left: {}", failure.message),
         days => format!("{} left: {}", counted(days, "day", "days"), failure.message),
     };
-    Failure { message, ..failure }
+    failure.saying(message)
 }

@@ -18,7 +18,7 @@ use crate::db::{Db, FromRow};
 use crate::documents::{Document, Table};
 use crate::locale::Locale;
 use crate::period::{DayBounds, DayRange, day_bounds};
-use crate::runner::{Exclusion, JobSpec, Run, minutes};
+use crate::runner::{Exclusion, Items, JobSpec, Run, minutes};
 use crate::severity::Severity;
 use crate::shop::malls::Mall;
 use crate::values;
@@ -59,6 +59,7 @@ impl Report for Args {
         deadline: minutes(30),
         severity: Severity::Medium,
         exclusion: Exclusion::Instance,
+        items: Items::new("mall", "malls", "computed"),
     };
     const STEP: Step = Step::Day;
     const IS_SHOWN_BY_PERIOD: bool = false;

@@ -21,7 +21,7 @@ use crate::documents::{Document, Table, picture};
 use crate::locale::Locale;
 use crate::mail::outgoing::Attachment;
 use crate::period::DayRange;
-use crate::runner::{Exclusion, JobSpec, Run, minutes};
+use crate::runner::{Exclusion, Items, JobSpec, Run, minutes};
 use crate::severity::Severity;
 use crate::shop::malls::Mall;
 
@@ -55,6 +55,7 @@ impl Report for Args {
         deadline: minutes(10),
         severity: Severity::Medium,
         exclusion: Exclusion::Instance,
+        items: Items::new("mall", "malls", "computed"),
     };
     const STEP: Step = Step::Day;
     const IS_SHOWN_BY_PERIOD: bool = true;

@@ -20,7 +20,7 @@ use crate::documents::{Document, Table};
 use crate::failure::Failure;
 use crate::locale::Locale;
 use crate::period::DayRange;
-use crate::runner::{Exclusion, JobSpec, Run, minutes};
+use crate::runner::{Exclusion, Items, JobSpec, Run, minutes};
 use crate::severity::Severity;
 use crate::shop::malls::{Mall, selected_malls};
 use crate::values;
@@ -54,6 +54,7 @@ impl Report for Args {
         deadline: minutes(30),
         severity: Severity::Medium,
         exclusion: Exclusion::Instance,
+        items: Items::new("mall", "malls", "computed"),
     };
     const STEP: Step = Step::Week;
     const IS_SHOWN_BY_PERIOD: bool = false;

@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::db::{Db, FromRow};
 use crate::failure::Failure;
 use crate::period::{day_bounds, parse_day};
-use crate::runner::{Completed, Exclusion, Freshness, Job, JobSpec, Planned, Run, minutes};
+use crate::runner::{Completed, Exclusion, Freshness, Items, Job, JobSpec, Planned, Run, minutes};
 use crate::severity::Severity;
 use crate::shop::malls::{Mall, selected_malls};
 use crate::values;
@@ -45,6 +45,7 @@ impl Job for Args {
         deadline: minutes(30),
         severity: Severity::Medium,
         exclusion: Exclusion::Instance,
+        items: Items::new("mall", "malls", "counted"),
     };
 
     type Unit = NaiveDate;

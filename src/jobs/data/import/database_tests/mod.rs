@@ -49,7 +49,7 @@ async fn import_kind<K: FileKind>(
     let malls = db.malls().await;
     let mall = (!header.iter().any(|name| name == "mall")).then(|| "tokyo".to_owned());
     let layout =
-        Layout::new("file.csv", &header, K::columns(), &ImportFile::default(), &malls, mall).unwrap();
+        Layout::new("KIND", "file.csv", &header, K::columns(), &ImportFile::default(), &malls, mall).unwrap();
     let file = ImportedFile {
         name: "file.csv".to_owned(),
         source,

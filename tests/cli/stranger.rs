@@ -1,0 +1,593 @@
+//! Incidents at night, and a stranger who has only what cron mailed: it says what failed, on what, why, whose move it is
+//! and what is stored; and whoever does literally what its lines say, from another folder, has repaired it.
+
+use serde_json::json;
+
+use crate::support::{
+    Batchctl, Cafe24, Customers, Database, MailServer, Manners, Order, Ran, Sandbox, Shop, eventually,
+    on_both_databases,
+};
+
+on_both_databases![
+    a_wrong_password,
+    a_database_that_does_not_answer,
+    a_database_of_another_environment,
+    a_misspelt_environment,
+    a_wrong_key_in_the_configuration,
+    a_variable_that_makes_no_sense,
+    a_mall_whose_time_zone_does_not_exist,
+    an_amount_with_thousands_separators,
+    an_amount_in_full_width_digits,
+    an_amount_that_is_none,
+    a_file_without_a_column,
+    a_file_that_is_not_there,
+    a_file_with_another_delimiter,
+    a_file_that_does_not_name_its_mall,
+    a_mall_that_is_not_known,
+    a_shop_that_does_not_answer,
+    a_shop_whose_owner_has_to_authorise_the_app,
+    a_missing_secret_key,
+    a_mail_server_that_refuses_the_password,
+    a_missing_address_for_developers,
+    a_missing_folder_of_templates,
+    a_misspelt_variable_in_a_template,
+    a_deadline_that_was_too_short,
+    a_run_that_another_one_keeps_waiting,
+];
+
+const REPORT: [&str; 4] = ["report", "daily-sales", "--date", "2026-11-19"];
+
+/// The night's environment: cron's, and that of the stranger who types.
+struct Night<'a> {
+    sandbox: &'a Sandbox,
+    variables: Vec<(&'static str, String)>,
+    unset: Vec<&'static str>,
+}
+
+impl<'a> Night<'a> {
+    fn of(sandbox: &'a Sandbox) -> Self {
+        Self { sandbox, variables: Vec::new(), unset: Vec::new() }
+    }
+
+    fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.variables.push((name, value.into()));
+        self
+    }
+
+    /// The variable is set in a file, if at all.
+    fn without(mut self, name: &'static str) -> Self {
+        self.unset.push(name);
+        self
+    }
+
+    fn dressed(&self, command: Batchctl) -> Batchctl {
+        let command = self.unset.iter().fold(command, |command, name| command.unset(name));
+        self.variables.iter().fold(command, |command, (name, value)| command.env(name, value))
+    }
+
+    /// Cron starts a command, which fails with this code.
+    #[track_caller]
+    fn fails<A: AsRef<str>>(&'a self, code: i32, words: impl IntoIterator<Item = A>) -> Mail<'a> {
+        let ran = self.dressed(self.sandbox.batchctl(words)).run().exits(code);
+        Mail { night: self, text: ran.stderr }
+    }
+
+    /// The stranger types a line in another folder.
+    #[track_caller]
+    fn types(&self, line: &str) -> Ran {
+        self.dressed(self.sandbox.typed_elsewhere(line)).run()
+    }
+}
+
+/// What cron mailed.
+struct Mail<'a> {
+    night: &'a Night<'a>,
+    text: String,
+}
+
+impl Mail<'_> {
+    #[track_caller]
+    fn says(self, texts: &[&str]) -> Self {
+        for text in texts {
+            assert!(self.text.contains(text), "no `{text}` in\n{}", self.text);
+        }
+        assert!(self.text.lines().count() <= 20, "{}", self.text);
+        self
+    }
+
+    #[track_caller]
+    fn never_says(self, texts: &[&str]) -> Self {
+        for text in texts {
+            assert!(!self.text.contains(text), "`{text}` in\n{}", self.text);
+        }
+        self
+    }
+
+    /// The line with this label.
+    #[track_caller]
+    fn line(&self, label: &str) -> &str {
+        let mut lines = self.text.lines().filter_map(|line| line.trim_start().strip_prefix(label));
+        let line = lines.next().unwrap_or_else(|| panic!("no line `{label}` in\n{}", self.text));
+        assert_eq!(lines.next(), None, "one line is to be typed:\n{}", self.text);
+        line.trim()
+    }
+
+    /// Types the command of `retry:`, comment and all.
+    #[track_caller]
+    fn retry(&self) -> Ran {
+        self.night.types(self.line("retry:"))
+    }
+
+    /// Types the only command of the hint.
+    #[track_caller]
+    fn follow(&self) -> Ran {
+        let hint = self.line("hint:");
+        let from = hint.find("cd ").unwrap_or_else(|| panic!("no command in `{hint}`"));
+        let command = hint[from..].split(['`', ';']).next().unwrap_or_default();
+        self.night.types(command)
+    }
+
+    /// The file and the line behind a variable: `NAME (.env.dev line 2)`.
+    #[track_caller]
+    fn place_of(&self, name: &str) -> (String, usize) {
+        let (_, rest) = self.text.split_once(&format!("{name} (")).unwrap_or_else(|| {
+            panic!("where is {name}?\n{}", self.text);
+        });
+        let place = rest.split(')').next().unwrap_or_default();
+        let (file, line) = place.split_once(" line ").unwrap_or_else(|| panic!("no line: {place}"));
+        (file.to_owned(), line.parse().expect("a number"))
+    }
+
+    /// Gives the variable another value, in the file and line that the mail names.
+    #[track_caller]
+    fn correct(&self, name: &str, value: &str) {
+        let (file, line) = self.place_of(name);
+        let text = self.night.sandbox.read(&file);
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        assert!(lines[line - 1].starts_with(&format!("{name}=")), "{lines:?}");
+        lines[line - 1] = format!("{name}='{value}'");
+        self.night.sandbox.write(&file, lines.join("\n") + "\n");
+    }
+}
+
+/// A mall with an order of the day.
+fn tokyo(shop: &Shop) {
+    let mall = shop.mall("tokyo", "Asia/Tokyo", "JPY");
+    let paid_at = "2026-11-19T03:00:00+00:00";
+    let _ = shop.order(Order { mall, order_no: "A1", paid_at: Some(paid_at), ..Order::default() });
+}
+
+#[track_caller]
+fn assert_reported(shop: &Sandbox) {
+    assert_eq!(shop.scalar("SELECT COUNT(*) FROM daily_sales WHERE orders = 1"), "1");
+}
+
+// ---------------------------------------------------------------- before a run
+
+fn a_wrong_password(shop: &Shop) {
+    tokyo(shop);
+    let right = shop.database_url().to_owned();
+    let wrong = match shop.database() {
+        Database::Sqlite => "sqlite:/nowhere/batchctl.db".to_owned(),
+        Database::Postgres => format!("postgres://nobody:hunter2@{}", right.rsplit_once('@').unwrap().1),
+    };
+    shop.write(".env.dev", format!("# the shop's\nBATCHCTL_DATABASE_URL='{wrong}'\n"));
+    let night = Night::of(shop).without("BATCHCTL_DATABASE_URL");
+    let mail = night
+        .fails(78, REPORT)
+        .says(&[
+            "report daily-sales did not start (exit 78): failed to connect to ",
+            "data:  nothing was changed",
+            ".env.dev line 2",
+        ])
+        .never_says(&["hunter2"]);
+    mail.correct("BATCHCTL_DATABASE_URL", &right);
+    mail.retry().succeeds();
+    assert_reported(shop);
+}
+
+fn a_database_that_does_not_answer(shop: &Shop) {
+    tokyo(shop);
+    shop.write(".env.dev", "BATCHCTL_DATABASE_URL=postgres://shop:hunter2@127.0.0.1:1/shop\n");
+    let night = Night::of(shop).without("BATCHCTL_DATABASE_URL");
+    let mail = night
+        .fails(75, REPORT)
+        .says(&[
+            "did not start (exit 75)",
+            "PostgreSQL at `127.0.0.1:1/shop`",
+            "wait until it is back",
+            "# once the database answers",
+        ])
+        .never_says(&["hunter2"]);
+    mail.correct("BATCHCTL_DATABASE_URL", shop.database_url());
+    mail.retry().succeeds();
+    assert_reported(shop);
+}
+
+fn a_database_of_another_environment(shop: &Shop) {
+    tokyo(shop);
+    shop.write(".env.staging", format!("BATCHCTL_DATABASE_URL='{}'\n", shop.database_url()));
+    let night = Night::of(shop).without("BATCHCTL_DATABASE_URL").with("BATCHCTL_ENV", "staging");
+    let mail = night
+        .fails(77, REPORT)
+        .says(&["is the database of `dev`", "runs in `staging` (from BATCHCTL_ENV)", "nothing was changed"])
+        .never_says(&["--env dev"]);
+    mail.correct("BATCHCTL_DATABASE_URL", "sqlite:staging.db");
+    mail.retry().succeeds();
+    assert_eq!(shop.scalar("SELECT COUNT(*) FROM batch_execution"), "0", "dev's is left alone");
+}
+
+fn a_misspelt_environment(shop: &Shop) {
+    shop.write(".env.staging", "BATCHCTL_DATABASE_URL=sqlite:staging.db\n");
+    let night = Night::of(shop).without("BATCHCTL_DATABASE_URL");
+    let mail = night
+        .fails(78, ["--env", "stagin", "report", "daily-sales", "--date", "2026-11-19"])
+        .says(&["nothing is known of the environment `stagin`", "did you mean --env staging?"]);
+    mail.retry().succeeds();
+    assert!(shop.path("staging.db").exists());
+}
+
+fn a_wrong_key_in_the_configuration(shop: &Shop) {
+    tokyo(shop);
+    shop.write("batchctl.toml", "[report]\nlocal = 'ja'\n");
+    let night = Night::of(shop);
+    let mail = night.fails(78, REPORT).says(&[
+        "report daily-sales did not start (exit 78): batchctl.toml line 2: ",
+        "unknown key `local` in `report`: did you mean `locale`?",
+        "data:  nothing was changed",
+    ]);
+    shop.write("batchctl.toml", "[report]\nlocale = 'ja'\n");
+    mail.retry().succeeds();
+    assert_reported(shop);
+}
+
+fn a_variable_that_makes_no_sense(shop: &Shop) {
+    tokyo(shop);
+    shop.write(".env", "BATCHCTL_MAIL_FROM=shop@example.jp\nBATCHCTL_TZ=Asia/Tokio\n");
+    let night = Night::of(shop);
+    let mail = night.fails(78, REPORT).says(&["BATCHCTL_TZ: `Asia/Tokio`", "(.env line 2)"]);
+    shop.write(".env", "BATCHCTL_TZ=Asia/Tokyo\n");
+    mail.retry().succeeds();
+    assert_reported(shop);
+}
+
+// ---------------------------------------------------------------- data
+
+fn a_mall_whose_time_zone_does_not_exist(shop: &Shop) {
+    tokyo(shop);
+    shop.execute("UPDATE malls SET time_zone = 'Asia/Tokio'");
+    let night = Night::of(shop);
+    let mail = night.fails(1, REPORT).says(&[
+        "report daily-sales 2026-11-19 failed (run 1, exit 1",
+        "mall `tokyo` has the time zone `Asia/Tokio`",
+        "data:  nothing was changed",
+    ]);
+    mail.follow().succeeds();
+    mail.retry().succeeds();
+    assert_reported(shop);
+}
+
+const HEADER: &str =
+    "mall,order_no,status,ordered_at,paid_at,total_amount,product_code,quantity,unit_price_amount\n";
+const IMPORT: [&str; 5] = ["data", "import", "--kind", "orders", "orders.csv"];
+
+fn order_with(amount: &str) -> String {
+    format!("{HEADER}tokyo,A1,PAID,2026-11-19 10:00,2026-11-19 10:05,{amount},P1,1,1200\n")
+}
+
+/// An amount in the file is wrong; the mail says what to write instead.
+fn an_amount_to_correct(shop: &Shop, amount: &str, as_read: &str) {
+    shop.mall("tokyo", "Asia/Tokyo", "JPY");
+    shop.write("orders.csv", order_with(amount));
+    let night = Night::of(shop);
+    let mail = night.fails(65, IMPORT).says(&[
+        "data import orders ",
+        "/orders.csv failed (run 1, exit 65",
+        "orders.csv:2: ",
+        &format!("`{as_read}` is not a number: write `1200`"),
+        "data:  nothing was changed",
+    ]);
+    shop.write("orders.csv", shop.read("orders.csv").replace(amount, "1200"));
+    mail.retry().succeeds();
+    assert_eq!(shop.sql("SELECT order_no, total_amount FROM orders"), [["A1", "1200"]]);
+    let open = shop.batchctl(["runs", "list", "--open"]).run().succeeds();
+    assert_eq!(open.stdout.matches("FAILED").count(), 0, "{}", open.stdout);
+}
+
+fn an_amount_with_thousands_separators(shop: &Shop) {
+    an_amount_to_correct(shop, "\"1,200\"", "1,200");
+}
+
+fn an_amount_in_full_width_digits(shop: &Shop) {
+    an_amount_to_correct(shop, "１２００", "１２００");
+}
+
+fn an_amount_that_is_none(shop: &Shop) {
+    shop.mall("tokyo", "Asia/Tokyo", "JPY");
+    shop.write("orders.csv", order_with("\"12,3x0\""));
+    let night = Night::of(shop);
+    let mail = night
+        .fails(65, IMPORT)
+        .says(&["`12,3x0` is not a number", "fix the file"])
+        .never_says(&["separator", "write `"]);
+    shop.write("orders.csv", order_with("1230"));
+    mail.retry().succeeds();
+}
+
+fn a_file_without_a_column(shop: &Shop) {
+    shop.mall("tokyo", "Asia/Tokyo", "JPY");
+    shop.write("orders.csv", order_with("1200").replace("total_amount", "合計"));
+    let night = Night::of(shop);
+    let config = shop.path("batchctl.toml").display().to_string();
+    let mail = night.fails(65, IMPORT).says(&[
+        "total_amount",
+        "合計",
+        &config,
+        "[import.orders.columns] ours = \"theirs\"",
+    ]);
+    shop.write("batchctl.toml", "[import.orders.columns]\ntotal_amount = \"合計\"\n");
+    mail.retry().succeeds();
+    assert_eq!(shop.sql("SELECT order_no, total_amount FROM orders"), [["A1", "1200"]]);
+}
+
+fn a_file_that_is_not_there(shop: &Shop) {
+    shop.mall("tokyo", "Asia/Tokyo", "JPY");
+    let night = Night::of(shop);
+    let path = shop.path("orders.csv").display().to_string();
+    let mail = night.fails(65, IMPORT).says(&["data import did not start", &path, "nothing was changed"]);
+    shop.write("orders.csv", order_with("1200"));
+    mail.retry().succeeds();
+    assert_eq!(shop.sql("SELECT order_no, total_amount FROM orders"), [["A1", "1200"]]);
+}
+
+fn a_file_with_another_delimiter(shop: &Shop) {
+    shop.mall("tokyo", "Asia/Tokyo", "JPY");
+    shop.write("orders.csv", order_with("1200").replace(',', "\t"));
+    let night = Night::of(shop);
+    let mail = night.fails(65, IMPORT).says(&["hint: the fields seem to be separated by '\\t'"]);
+    mail.retry().succeeds();
+    assert_eq!(shop.sql("SELECT order_no, total_amount FROM orders"), [["A1", "1200"]]);
+}
+
+fn a_file_that_does_not_name_its_mall(shop: &Shop) {
+    shop.mall("tokyo", "Asia/Tokyo", "JPY");
+    shop.write("orders.csv", order_with("1200").replace("mall,", "").replace("tokyo,", ""));
+    let night = Night::of(shop);
+    let mail = night.fails(65, IMPORT).says(&["hint: name the mall of the whole file: add --mall tokyo"]);
+    mail.retry().succeeds();
+    assert_eq!(shop.sql("SELECT order_no, total_amount FROM orders"), [["A1", "1200"]]);
+}
+
+fn a_mall_that_is_not_known(shop: &Shop) {
+    shop.mall("osaka", "Asia/Tokyo", "JPY");
+    shop.write("orders.csv", order_with("1200"));
+    let night = Night::of(shop);
+    let mail = night.fails(65, IMPORT).says(&["orders.csv:2: ", "`tokyo`", "the malls are osaka"]);
+    shop.mall("tokyo", "Asia/Tokyo", "JPY");
+    mail.retry().succeeds();
+}
+
+// ---------------------------------------------------------------- outside systems
+
+fn with_cafe24(sandbox: &Sandbox) -> Cafe24 {
+    let cafe24 = Cafe24::start();
+    cafe24.configure(sandbox, "tries = 2\nredirect_uri = \"https://shop.example.jp/back\"");
+    cafe24.control("shop1", "settings", &json!({ "throttle": "none" }));
+    let add = [
+        "mall",
+        "add",
+        "tokyo",
+        "--platform",
+        "cafe24",
+        "--account",
+        "shop1",
+        "--currency",
+        "KRW",
+        "--time-zone",
+        "Asia/Seoul",
+    ];
+    sandbox.batchctl(add).run().succeeds();
+    let tokens = cafe24.tokens("shop1").to_string();
+    sandbox.batchctl(["mall", "token", "set", "tokyo"]).stdin(tokens).run().succeeds();
+    cafe24
+}
+
+const SYNC: [&str; 8] = ["mall", "sync", "--domain", "order", "--from", "2026-11-19", "--to", "2026-11-19"];
+
+fn a_shop_that_does_not_answer(sandbox: &Sandbox) {
+    let cafe24 = with_cafe24(sandbox);
+    let down = json!({ "rules": [{ "path": "orders", "fault": "status", "status": 503, "times": -1 }] });
+    cafe24.control("shop1", "faults", &down);
+    let night = Night::of(sandbox);
+    let mail = night.fails(75, SYNC).says(&[
+        "mall sync tokyo order ",
+        "HTTP 503",
+        "2 tries from ",
+        "data:  nothing was changed",
+        "next:  it will be tried again at 20",
+        "# once Cafe24 answers again",
+    ]);
+    cafe24.control("shop1", "faults", &json!({ "rules": [] }));
+    mail.retry().succeeds();
+}
+
+fn a_shop_whose_owner_has_to_authorise_the_app(sandbox: &Sandbox) {
+    let cafe24 = with_cafe24(sandbox);
+    let rejected = json!({ "rules": [{ "path": "orders", "fault": "status", "status": 401, "times": -1 }] });
+    cafe24.control("shop1", "faults", &rejected);
+    let night = Night::of(sandbox);
+    let mail = night.fails(1, SYNC).says(&[
+        "let the shop's owner authorise the app again",
+        "mall token authorize tokyo",
+        "# once the shop's owner has authorised the app",
+    ]);
+    let command = mail.line("hint:").split_once("again: ").map(|(_, command)| command.to_owned()).unwrap();
+    let answer = sandbox.path("answer");
+    let mut running = night
+        .dressed(sandbox.typed_elsewhere(&format!("mkfifo '{}'; {command} <>answer", answer.display())))
+        .spawn();
+    eventually(|| running.has_ended() || running.so_far().stdout.ends_with('\n'), "the address is printed");
+    let address = running.so_far().stdout;
+    let path = address.trim().split_once("://").and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..]));
+    let (status, back) = cafe24.ask("GET", path.expect("an address"), "");
+    assert_eq!(status, 302, "{back}");
+    std::fs::OpenOptions::new()
+        .write(true)
+        .open(&answer)
+        .and_then(|mut file| std::io::Write::write_all(&mut file, format!("{back}\n").as_bytes()))
+        .unwrap();
+    running.wait().succeeds();
+    cafe24.control("shop1", "faults", &json!({ "rules": [] }));
+    mail.retry().succeeds();
+}
+
+fn a_missing_secret_key(sandbox: &Sandbox) {
+    let _cafe24 = with_cafe24(sandbox);
+    let text = sandbox.read(".env");
+    let (key, others): (Vec<&str>, Vec<&str>) =
+        text.lines().partition(|line| line.starts_with("BATCHCTL_SECRET_KEY"));
+    sandbox.write(".env", others.join("\n"));
+    let night = Night::of(sandbox);
+    let mail = night.fails(78, SYNC).says(&[
+        "mall sync did not start",
+        "`BATCHCTL_SECRET_KEY` is not set",
+        &format!(
+            "set that one again in {}: a new one makes the stored tokens unreadable",
+            sandbox.path(".env.dev").display()
+        ),
+        "nothing was changed",
+        "# once the key is set",
+    ]);
+    sandbox.write(".env", [key, others].concat().join("\n"));
+    mail.retry().succeeds();
+}
+
+const FLUSH: [&str; 2] = ["mail", "flush"];
+
+fn queue(sandbox: &Sandbox) {
+    let at = "2026-11-19T00:00:00+00:00";
+    sandbox.execute(&format!(
+        "INSERT INTO mails (kind, recipient, subject, text_body, due_at, queued_at)
+         VALUES ('kind', 'emma@example.jp', 'Order', 'Thank you.', '{at}', '{at}')"
+    ));
+}
+
+fn a_mail_server_that_refuses_the_password(sandbox: &Sandbox) {
+    let server = MailServer::start(Manners {
+        offers: vec!["AUTH PLAIN"],
+        login: Some(("shop", "right")),
+        ..Manners::default()
+    });
+    queue(sandbox);
+    let url = |password: &str| format!("smtp://shop:{password}@{}?tls=none", server.address());
+    sandbox.write(
+        ".env.dev",
+        format!("BATCHCTL_MAIL_REDIRECT_TO=dev@example.jp\nBATCHCTL_MAIL_FROM=shop@example.jp\nBATCHCTL_SMTP_URL='{}'\n", url("hunter2")),
+    );
+    let night = Night::of(sandbox);
+    let mail = night
+        .fails(1, FLUSH)
+        .says(&[
+            "mail flush failed",
+            "failed to log in",
+            "the user `shop`",
+            ".env.dev line 3",
+            "the mails stay queued",
+        ])
+        .never_says(&["hunter2"]);
+    mail.correct("BATCHCTL_SMTP_URL", &url("right"));
+    mail.retry().succeeds();
+    assert_eq!(server.count_taken(), 1);
+}
+
+fn a_missing_address_for_developers(sandbox: &Sandbox) {
+    queue(sandbox);
+    sandbox.write(".env.dev", "BATCHCTL_MAIL_FROM=shop@example.jp\n");
+    let night = Night::of(sandbox);
+    let mail = night.fails(78, FLUSH).says(&[
+        "mail flush did not start",
+        "BATCHCTL_MAIL_REDIRECT_TO is not set",
+        &sandbox.path(".env.dev").display().to_string(),
+    ]);
+    sandbox
+        .write(".env.dev", "BATCHCTL_MAIL_FROM=shop@example.jp\nBATCHCTL_MAIL_REDIRECT_TO=dev@example.jp\n");
+    mail.retry().succeeds();
+    assert_eq!(sandbox.scalar("SELECT status FROM mails"), "SENT");
+}
+
+fn article(shop: &Customers) {
+    shop.execute(&format!(
+        "INSERT INTO articles (mall_id, article_key, title, summary, free_summary, url, published_at, created_at,
+                               updated_at)
+         VALUES ({}, 'A1', 'A1', 'all', 'some', 'https://news/A1', '2026-11-19T00:00:00+00:00',
+                 '2026-11-19T00:00:00+00:00', '2026-11-19T00:00:00+00:00')",
+        shop.mall.id
+    ));
+}
+
+fn a_missing_folder_of_templates(shop: &Customers) {
+    shop.member("emma");
+    article(shop);
+    std::fs::rename(shop.path("mails"), shop.path("away")).unwrap();
+    let night = Night::of(shop).with("BATCHCTL_SECRET_KEY", "a key of this test, 32 bytes long");
+    let folder = shop.path("mails").display().to_string();
+    let mail = night.fails(78, ["mail", "digest"]).says(&[
+        "mail digest failed (run 1, exit 78",
+        &folder,
+        "create the folder",
+    ]);
+    std::fs::rename(shop.path("away"), shop.path("mails")).unwrap();
+    mail.retry().succeeds();
+}
+
+fn a_misspelt_variable_in_a_template(shop: &Customers) {
+    shop.member("emma");
+    article(shop);
+    for locale in ["en", "ja", "ko"] {
+        let file = format!("mails/digest.{locale}.txt");
+        let text = shop.read(&file).replace("subscribe_url if", "subscrib_url if");
+        shop.write(&file, text);
+    }
+    let night = Night::of(shop).with("BATCHCTL_SECRET_KEY", "a key of this test, 32 bytes long");
+    let mail = night.fails(65, ["mail", "digest"]).says(&[
+        "digest.",
+        "subscrib_url",
+        "did you mean `subscribe_url`",
+    ]);
+    for locale in ["en", "ja", "ko"] {
+        let file = format!("mails/digest.{locale}.txt");
+        let text = shop.read(&file).replace("subscrib_url", "subscribe_url");
+        shop.write(&file, text);
+    }
+    mail.retry().succeeds();
+    assert_eq!(shop.mails().len(), 1);
+}
+
+// ---------------------------------------------------------------- time
+
+fn a_deadline_that_was_too_short(shop: &Shop) {
+    tokyo(shop);
+    let night = Night::of(shop);
+    let mail = night
+        .fails(124, ["report", "daily-sales", "--date", "2026-11-19", "--timeout", "0ms"])
+        .says(&["the deadline passed", "nothing was changed"]);
+    mail.retry().succeeds();
+    assert_reported(shop);
+}
+
+fn a_run_that_another_one_keeps_waiting(shop: &Shop) {
+    tokyo(shop);
+    let mut holder = shop.batchctl(REPORT).hold_at("after-lease");
+    holder.wait_until_reached();
+    let night = Night::of(shop);
+    let words = REPORT.into_iter().chain(["--on-overlap", "fail"]);
+    let mail = night.fails(75, words).says(&[
+        "report daily-sales 2026-11-19 is already running (run 2, exit 75): run 1 holds it",
+        "its last heartbeat was ",
+        "its lease ends at 2",
+        " JST, and the next start takes over by itself",
+    ]);
+    assert!(!mail.text.contains("retry:"), "{}", mail.text);
+    holder.release().wait().succeeds();
+    assert_reported(shop);
+}
