@@ -576,6 +576,26 @@ mod tests {
         assert!(read("x", "%Y").is_err_and(|problem| problem.contains("in the format `%Y`")));
     }
 
+    /// Documented in `docs/import.md`, since both are decisions: other programs take the second instant, or shift a time
+    /// that was skipped.
+    #[test]
+    fn where_the_clock_changes_the_first_of_two_instants_counts_and_a_skipped_time_is_bad() {
+        let new_york = chrono_tz::America::New_York;
+        let formatted = |text| match formatted_time(text, "%Y/%m/%d %H:%M", new_york) {
+            Ok(time) => time.to_rfc3339(),
+            Err(problem) => problem,
+        };
+        let twice = ["2026-11-01 01:30", "2026-11-01T01:30:00", "2026-11-01 01:30:00-04:00"];
+        assert_eq!(twice.map(|text| time(text, new_york)), ["2026-11-01T05:30:00+00:00"; 3]);
+        assert_eq!(formatted("2026/11/01 01:30"), "2026-11-01T05:30:00+00:00");
+        // The second one can be written only with its offset.
+        assert_eq!(time("2026-11-01 01:30:00-05:00", new_york), "2026-11-01T06:30:00+00:00");
+
+        let skipped = "2026-03-08 02:30 does not exist in America/New_York";
+        assert_eq!([time("2026-03-08 02:30", new_york), formatted("2026/03/08 02:30")], [skipped; 2]);
+        assert_eq!(time("2026-03-08 03:30", new_york), "2026-03-08T07:30:00+00:00");
+    }
+
     #[test]
     fn an_amount_that_exceeds_64_bits_is_refused() {
         assert_eq!(line_amount(3, 100, 50), Ok(250));
