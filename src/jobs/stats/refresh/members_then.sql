@@ -1,6 +1,7 @@
 -- The members of one mall by the status they had at an instant. $1 mall, $2 the instant.
 -- undatable counts those who withdrew at an unknown time. A member without a time of confirmation was confirmed from
--- the start, because the shop requires none.
+-- the start, because the shop requires none. Those who requested erasure since are not counted either
+-- (docs/statistics.md).
 WITH then_members AS (
     SELECT CASE
                WHEN withdrawn_at < $2 THEN 'WITHDRAWN'

@@ -3,7 +3,8 @@
 //! Runs every night at one; a snapshot belongs to the day on which it is taken, in the business time zone, so that of
 //! the 20th shows the state at the end of the 19th. A past state cannot be counted afterwards, so a snapshot of a past
 //! day is refused. Only members record when their status changed: `--reconstruct` counts them as they were at the
-//! beginning of the day. Tenants have no table yet and are not counted.
+//! beginning of the day. Members who requested erasure are not counted, then as now: see `docs/statistics.md`. Tenants
+//! have no table yet and are not counted.
 
 #[cfg(test)]
 mod tests;
@@ -39,8 +40,9 @@ impl Job for Args {
     const SPEC: JobSpec = JobSpec {
         name: "stats refresh",
         summary: "Take the day's snapshot of members, orders, products and carts",
-        details: "",
-        page: None,
+        details: "Members who requested erasure are not counted, whatever their status; those who withdrew are counted as \
+                  such.",
+        page: Some("docs/statistics.md"),
         schedule: Some("0 1 * * *"),
         deadline: minutes(30),
         severity: Severity::Medium,

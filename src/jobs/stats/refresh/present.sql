@@ -1,6 +1,6 @@
 -- The present state of one mall, into the result table, every state with its row of zero. $1 day, $2 mall, $3 run,
 -- $4 now. A product is sold out if the shop says so, or if its stock is counted and none is left.
--- Members who asked to be erased are not counted.
+-- Members who requested erasure are not counted (docs/statistics.md).
 INSERT INTO statistics_snapshots (snapshot_day, mall_id, subject, status, quantity, is_reconstructed, execution_id,
     taken_at)
 WITH states (subject, status) AS (

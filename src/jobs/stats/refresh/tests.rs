@@ -11,6 +11,7 @@ use crate::shop::testing::{Member, Order};
 on_both_databases![
     every_state_is_counted_and_an_empty_one_is_zero,
     a_withdrawal_without_a_time_cannot_be_reconstructed,
+    who_requested_erasure_is_counted_neither_now_nor_in_a_reconstruction,
 ];
 
 /// day, mall, subject, status, quantity; without the rows of zero.
@@ -85,4 +86,39 @@ async fn a_withdrawal_without_a_time_cannot_be_reconstructed(db: &mut TestDb) {
     );
     assert_eq!(failure.hint.unwrap(), "import them again with their `withdrawn_at`: batchctl data import");
     assert_eq!(stored(db).await.len(), 0);
+}
+
+/// As `docs/statistics.md` says: whatever the status, and even if the request came after the reconstructed day.
+async fn who_requested_erasure_is_counted_neither_now_nor_in_a_reconstruction(db: &mut TestDb) {
+    let tokyo = db.mall("tokyo", "Asia/Tokyo", "JPY").await;
+    let withdrawn_at = Some("2026-11-05T00:00:00Z");
+    for (code, status, withdrawn_at) in
+        [("1", "ACTIVE", None), ("2", "UNCONFIRMED", None), ("3", "WITHDRAWN", withdrawn_at)]
+    {
+        let member = Member { mall: tokyo, code, status, withdrawn_at, ..Member::default() };
+        db.member(Member { signed_up_at: "2026-11-01T00:00:00Z", ..member }).await;
+    }
+    let kept = Member { mall: tokyo, code: "kept", status: "WITHDRAWN", withdrawn_at, ..Member::default() };
+    db.member(Member { signed_up_at: "2026-11-01T00:00:00Z", ..kept }).await;
+    let (malls, past) = (db.malls().await, NaiveDate::from_ymd_opt(2026, 11, 10).unwrap());
+
+    reconstruct_members(db, 1, past, &malls, Tz::Asia__Tokyo, now()).await.unwrap();
+    assert_eq!(
+        stored(db).await,
+        [
+            "2026-11-10 tokyo MEMBER ACTIVE 1",
+            "2026-11-10 tokyo MEMBER UNCONFIRMED 1",
+            "2026-11-10 tokyo MEMBER WITHDRAWN 2",
+        ]
+    );
+
+    let at = "2026-11-18T00:00:00+00:00";
+    db.sql("DELETE FROM statistics_snapshots").await;
+    db.sql(&format!("UPDATE members SET erasure_requested_at = '{at}' WHERE member_code <> 'kept'")).await;
+    reconstruct_members(db, 1, past, &malls, Tz::Asia__Tokyo, now()).await.unwrap();
+    count_present(db, 1, "2026-11-20".parse().unwrap(), &malls, now()).await.unwrap();
+    assert_eq!(
+        stored(db).await,
+        ["2026-11-10 tokyo MEMBER WITHDRAWN 1", "2026-11-20 tokyo MEMBER WITHDRAWN 1"]
+    );
 }
