@@ -31,6 +31,8 @@ pub struct ImportFile {
     pub delimiter: Option<char>,
     /// Our column to its values: the one in the file to ours.
     pub values: BTreeMap<String, BTreeMap<String, String>>,
+    /// Whether a file with a header and no lines is fine.
+    pub allow_empty: bool,
 }
 
 impl Config {

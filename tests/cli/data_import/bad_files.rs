@@ -13,7 +13,8 @@ on_both_databases![
     a_nul_is_refused,
     a_quote_that_is_never_closed_does_not_fill_the_memory,
     an_order_of_endless_lines_is_refused,
-    a_file_with_only_a_header_has_nothing_to_import,
+    a_file_with_only_a_header_is_refused_unless_that_is_said_to_be_fine,
+    a_feed_that_may_be_empty_is_configured_so,
     a_fault_of_the_file_is_not_skipped,
 ];
 
@@ -164,13 +165,44 @@ fn an_order_of_endless_lines_is_refused(shop: &Shop) {
     assert_eq!(shop.scalar("SELECT COUNT(*) FROM order_items"), "2000");
 }
 
-fn a_file_with_only_a_header_has_nothing_to_import(shop: &Shop) {
+fn a_file_with_only_a_header_is_refused_unless_that_is_said_to_be_fine(shop: &Shop) {
     with_tokyo(shop);
-    shop.write("orders.csv", file(ORDERS, &[]));
+    refused(shop, file(ORDERS, &[]), "FILE has a header and no lines; nothing was imported");
+    // Neither line is one of the file.
+    refused(shop, format!("{ORDERS}\n\n\r\n"), "FILE has a header and no lines; nothing was imported");
     let before = shop_rows(shop);
-    import(shop, &["--kind", "orders", "orders.csv"]).run().succeeds().is_silent();
+    shop.write("orders.csv", file(ORDERS, &[]));
+    let fails = import(shop, &["--kind", "orders", "--skip-limit", "100%", "orders.csv"]).run().exits(65);
+    fails.says("hint: if nothing happened that day, add --allow-empty; ");
+    import(shop, &["--kind", "orders", "--allow-empty", "orders.csv"]).run().succeeds().is_silent();
+    // The line that repeats the run has the flag too.
+    let line = shop.scalar("SELECT command_line FROM batch_execution WHERE status = 'COMPLETED'");
+    assert!(line.contains(" --allow-empty "), "{line}");
     assert_eq!(shop_rows(shop), before);
-    assert_eq!(super::runs(shop), ["1 COMPLETED 0 0 0 0"]);
+}
+
+fn a_feed_that_may_be_empty_is_configured_so(shop: &Shop) {
+    with_tokyo(shop);
+    shop.write("batchctl.toml", "[import.orders]\nallow_empty = true\n");
+    shop.write("empty.csv", file(ORDERS, &[]));
+    import(shop, &["--kind", "orders", "empty.csv", "--verbose"])
+        .run()
+        .succeeds()
+        .says("read 0 lines, 0 orders new");
+    // Of another kind: there it is not usual.
+    shop.write("refunds.csv", "mall,order_no,refund_no,amount,refunded_at\n");
+    import(shop, &["--kind", "refunds", "refunds.csv"])
+        .run()
+        .exits(65)
+        .says("set allow_empty = true in [import.refunds]");
+    // What was imported is not imported again because an empty file became fine.
+    shop.write("orders.csv", orders_file(2));
+    import(shop, &["--kind", "orders", "orders.csv"]).run().succeeds();
+    shop.write("batchctl.toml", "");
+    import(shop, &["--kind", "orders", "orders.csv", "--verbose"])
+        .run()
+        .succeeds()
+        .says("already completed by run");
 }
 
 fn a_fault_of_the_file_is_not_skipped(shop: &Shop) {

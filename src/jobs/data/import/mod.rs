@@ -76,6 +76,10 @@ pub struct Args {
     /// Commit after this many lines
     #[arg(long, value_name = "LINES", default_value_t = CHUNK_LINES, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     chunk_size: u64,
+    /// Accept a file with a header and no lines, as on a day on which nothing happened (default: the configuration's, else
+    /// it is refused)
+    #[arg(long)]
+    allow_empty: bool,
     /// The file
     file: PathBuf,
 }
@@ -141,10 +145,24 @@ impl Args {
         let file = self.open::<K>(run, file).await?;
         prepare::<K>(run.db).await?;
         let checked = check::<K>(run, &file).await?;
+        self.refuse_no_lines(run.cx, &file, &checked)?;
         refuse_too_many_bad_lines(run, &file, &checked)?;
         let loaded = load::<K>(run, &file, checked).await?;
         run.summarise(loaded.sentence::<K>());
         Ok(())
+    }
+
+    /// A header alone is far more often an export that failed than a day on which nothing happened.
+    fn refuse_no_lines(&self, cx: &Context, file: &ImportedFile, checked: &Checked) -> Result<(), Failure> {
+        // A retry reads only the lines that failed.
+        if checked.lines > 0 || file.wanted.is_some() || self.allow_empty || self.config(cx).allow_empty {
+            return Ok(());
+        }
+        let path = file.source.path.display();
+        Err(Failure::bad_input(format!("`{path}` has a header and no lines; nothing was imported")).hint(format!(
+            "if nothing happened that day, add --allow-empty; if that is usual, set allow_empty = true in [import.{}]",
+            self.kind.name()
+        )))
     }
 
     /// Finds the columns in the file's header, and which lines to process.
@@ -245,7 +263,14 @@ async fn configured_mall(db: &mut Db, configured: &str, kind: Kind) -> anyhow::R
 /// A digest of how a file's columns and values are interpreted: a later attempt continues, and a success remains valid,
 /// only if that has not changed.
 fn interpretation(source: &Source, mall: Option<&str>, config: &ImportFile) -> String {
-    let text = format!("{} {} {mall:?} {config:?}", source.encoding, source.delimiter);
+    // Without `allow_empty`, which says nothing about a line.
+    let ImportFile { columns, time_format, mall: mall_of_file, encoding, delimiter, values, allow_empty: _ } =
+        config;
+    let config = format!(
+        "ImportFile {{ columns: {columns:?}, time_format: {time_format:?}, mall: {mall_of_file:?}, \
+         encoding: {encoding:?}, delimiter: {delimiter:?}, values: {values:?} }}"
+    );
+    let text = format!("{} {} {mall:?} {config}", source.encoding, source.delimiter);
     fingerprint(text)
 }
 
