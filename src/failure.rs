@@ -129,9 +129,21 @@ impl Error for Failure {
     }
 }
 
-/// The hint that an error carries anywhere in its chain.
+/// What to do about a disk, a quota or a limit that a file has reached.
+const MAKE_ROOM: &str =
+    "make room there (or raise the quota, or `ulimit -f`), then run the same command again";
+
+/// The hint that an error carries anywhere in its chain, or the only one there is for a full disk.
 pub fn hint(error: &anyhow::Error) -> Option<&str> {
-    error.chain().find_map(|cause| cause.downcast_ref::<Failure>()?.hint.as_deref())
+    let carried = error.chain().find_map(|cause| cause.downcast_ref::<Failure>()?.hint.as_deref());
+    carried.or_else(|| is_disk_full(error).then_some(MAKE_ROOM))
+}
+
+/// Whether a file could not be written for want of room.
+pub fn is_disk_full(error: &anyhow::Error) -> bool {
+    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    let kinds = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    kinds.map(std::io::Error::kind).any(|kind| matches!(kind, StorageFull | QuotaExceeded | FileTooLarge))
 }
 
 /// The flags with which running it again helps, if the error names them anywhere in its chain.
@@ -178,6 +190,13 @@ mod tests {
             .context("failed to open it: connection refused")
             .context("failed to report");
         assert_eq!(one_line(&error), "failed to report: failed to open it: connection refused");
+    }
+
+    #[test]
+    fn a_full_disk_has_a_hint_of_its_own() {
+        let full = |kind| anyhow::Error::new(std::io::Error::from(kind)).context("failed to write `a.csv`");
+        assert_eq!(hint(&full(std::io::ErrorKind::StorageFull)), Some(MAKE_ROOM));
+        assert_eq!(hint(&full(std::io::ErrorKind::PermissionDenied)), None);
     }
 
     #[test]

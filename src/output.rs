@@ -4,7 +4,9 @@
 //! Without one, success is silent, as cron wants it, and a failure is a few lines. `--log-format json` writes one
 //! JSON object per line instead, for containers.
 
-use std::io::{IsTerminal, Write};
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -30,6 +32,11 @@ pub enum LogFormat {
 const TRACING: u8 = 2;
 /// How often a bar is redrawn while it does not advance.
 const TICK: Duration = Duration::from_millis(200);
+
+/// Data that could not be written to stdout.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to write to stdout")]
+pub struct StdoutError(#[source] io::Error);
 
 /// Where and how this process prints. A clone shares the terminal and may be used from any task.
 #[derive(Clone)]
@@ -95,8 +102,8 @@ impl Output {
             format,
             verbose: verbosity > 0,
             tracing: verbosity >= TRACING,
-            stdout_is_terminal: std::io::stdout().is_terminal(),
-            stderr_is_terminal: std::io::stderr().is_terminal(),
+            stdout_is_terminal: io::stdout().is_terminal(),
+            stderr_is_terminal: io::stderr().is_terminal(),
             no_color,
             redactor,
             bars: Bars {
@@ -139,7 +146,7 @@ impl Output {
 
     /// Whether there is a person who can answer a question.
     pub fn is_interactive(&self) -> bool {
-        self.stderr_is_terminal && std::io::stdin().is_terminal()
+        self.stderr_is_terminal && io::stdin().is_terminal()
     }
 
     /// The terminal's width in columns, if stdout is one.
@@ -147,18 +154,26 @@ impl Output {
         if !self.stdout_is_terminal {
             return None;
         }
-        let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+        let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
         (size.ws_col > 0).then_some(usize::from(size.ws_col))
     }
 
-    /// Writes data to stdout. A closed pipe (`| head`) is an error that ends the program quietly.
-    pub fn data(&self, data: &[u8]) -> std::io::Result<()> {
+    /// Writes data to stdout. A closed pipe (`| head`) is an error that ends the program quietly; a stdout that was never
+    /// open is not, because nobody can have seen anything.
+    pub fn data(&self, data: &[u8]) -> Result<(), StdoutError> {
         let write = || {
-            let mut stdout = std::io::stdout().lock();
-            stdout.write_all(data)?;
-            stdout.flush()
+            if batchctl_startup::stdout_was_closed() {
+                return Err(io::Error::other("it is closed"));
+            }
+            // Not through `Stdout`, which takes a descriptor that cannot be written to for one that wants no data.
+            File::from(io::stdout().as_fd().try_clone_to_owned()?).write_all(data)
         };
-        if self.stdout_is_terminal && self.bars.are_drawn() { self.bars.all.suspend(write) } else { write() }
+        let written = if self.stdout_is_terminal && self.bars.are_drawn() {
+            self.bars.all.suspend(write)
+        } else {
+            write()
+        };
+        written.map_err(StdoutError)
     }
 
     /// Reports what was done, in the past tense, on a terminal or with `-v`.
@@ -231,12 +246,12 @@ impl Output {
     }
 
     /// Asks a question on the terminal and returns the line that was typed.
-    pub fn ask(&self, question: &str) -> std::io::Result<String> {
-        let mut stderr = std::io::stderr().lock();
+    pub fn ask(&self, question: &str) -> io::Result<String> {
+        let mut stderr = io::stderr().lock();
         write!(stderr, "{} ", escaped(question))?;
         stderr.flush()?;
         let mut answer = String::new();
-        std::io::stdin().read_line(&mut answer)?;
+        io::stdin().read_line(&mut answer)?;
         Ok(answer.trim().to_owned())
     }
 
@@ -257,7 +272,7 @@ impl Output {
         drop(if self.bars.are_drawn() && !self.bars.all.is_hidden() {
             self.bars.all.println(line)
         } else {
-            writeln!(std::io::stderr().lock(), "{line}")
+            writeln!(io::stderr().lock(), "{line}")
         });
     }
 }
@@ -268,7 +283,7 @@ pub fn print_panics_in_one_line() {
     std::panic::set_hook(Box::new(|panic| {
         let text = panic.to_string().replace('\n', " ");
         // There is no way to report that stderr is closed.
-        drop(writeln!(std::io::stderr().lock(), "bug in batchctl: {text}"));
+        drop(writeln!(io::stderr().lock(), "bug in batchctl: {text}"));
     }));
 }
 

@@ -257,9 +257,52 @@ fn a_closed_pipe_ends_a_command_quietly() {
     let sandbox = Sandbox::new();
     // The reading end is closed before the program starts, so that its first write meets a broken pipe.
     let closed = "mkfifo closed; { read go <closed; \"$@\"; echo $? >code; } | { exec <&-; echo go >closed; }; rm closed";
-    for command in ["runs list", "mail list", "mall list", "env show", "schedule crontab", "--help"] {
+    for command in [
+        "runs list",
+        "mail list",
+        "mall list",
+        "env show",
+        "schedule crontab",
+        "report daily-sales --dry-run",
+        "--help",
+    ] {
         let words = command.split(' ');
         sandbox.batchctl(words).through_shell(closed).run().succeeds().is_silent();
         assert_eq!(sandbox.read("code"), "0\n", "{command}");
     }
+}
+
+/// Lists, settings and scripts: what is printed by commands that run no job.
+const PRINTING: [&str; 7] =
+    ["runs list", "mail list", "mall list", "env show", "schedule crontab", "completions bash", "man"];
+
+#[test]
+fn data_that_cannot_be_delivered_is_a_failure() {
+    let sandbox = Sandbox::new();
+    let full = "No space left on device (os error 28)\n  \
+                hint: make room there (or raise the quota, or `ulimit -f`), then run the same command again";
+    let read_only = "Bad file descriptor (os error 9)";
+    for (stdout, cause) in [(">&-", "it is closed"), (">/dev/full", full), ("1</dev/null", read_only)] {
+        for command in PRINTING {
+            let script = format!("exec \"$@\" {stdout}");
+            let ran = sandbox.batchctl(command.split(' ')).through_shell(&script).run().exits(1);
+            let told = format!("error: failed to write to stdout: {cause}\n");
+            assert_eq!(ran.stderr, told, "{command} {stdout}");
+        }
+    }
+}
+
+#[test]
+fn whoever_wants_no_data_gets_a_success() {
+    let sandbox = Sandbox::new();
+    // Python and Node open /dev/null for reading and writing, as Rust's runtime does in the place of a closed stdout.
+    for stdout in [">/dev/null", "1<>/dev/null"] {
+        for command in PRINTING {
+            let script = format!("exec \"$@\" {stdout}");
+            sandbox.batchctl(command.split(' ')).through_shell(&script).run().succeeds().is_silent();
+        }
+    }
+    // Nor does a success without data care about stdout.
+    let words = ["mall", "add", "tokyo", "--name", "Tokyo", "--time-zone", "Asia/Tokyo", "--currency", "JPY"];
+    sandbox.batchctl(words).through_shell("exec \"$@\" >&-").run().succeeds().is_silent();
 }

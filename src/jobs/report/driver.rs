@@ -8,7 +8,7 @@ use chrono_tz::Tz;
 use crate::context::Context;
 use crate::db::Db;
 use crate::documents::{Document, Table};
-use crate::failure;
+use crate::failure::{self, Failure, one_line};
 use crate::locale::Locale;
 use crate::period::{DateArgs, DayRange};
 use crate::runner::{Completed, Freshness, Job, JobSpec, Planned, Run};
@@ -195,7 +195,7 @@ impl<R: Report> Job for R {
         let periods: BTreeSet<NaiveDate> = completed.iter().map(|period| period.first()).collect();
         self.check_stored(db, &periods).await?;
         // A file that cannot be written must not keep the mails back.
-        let published = publish(self, cx, db, &periods).await;
+        let published = publish(self, cx, db, &periods).await.map_err(with_hint_that_figures_are_stored);
         let mailed = mail(self, cx, db, &periods).await;
         match published {
             // The reader of stdout has seen enough: that is not a failure, and must not hide one.
@@ -298,6 +298,19 @@ async fn mail<R: Report>(
         }
     }
     result
+}
+
+/// Whatever happens to a file or to stdout, the figures are safe, and need not be computed again.
+fn with_hint_that_figures_are_stored(error: anyhow::Error) -> anyhow::Error {
+    let is_about_writing = error.chain().any(<dyn std::error::Error>::is::<std::io::Error>);
+    let has_said_more = error.chain().any(<dyn std::error::Error>::is::<Failure>);
+    if !is_about_writing || has_said_more || failure::is_broken_pipe(&error) {
+        return error;
+    }
+    let first = if failure::is_disk_full(&error) { "make room there, then" } else { "correct that, then" };
+    Failure::failed(one_line(&error))
+        .hint(format!("the figures are stored: {first} run the same command without --rerun to write them"))
+        .into()
 }
 
 async fn mail_figures<R: Report>(

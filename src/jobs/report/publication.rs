@@ -191,7 +191,7 @@ impl PublicationArgs {
                 Format::Csv | Format::Json if cx.output.stdout_is_terminal() => for_terminal(rendered.bytes),
                 _ => rendered.bytes,
             };
-            return cx.output.data(&bytes).context("failed to write to stdout");
+            return Ok(cx.output.data(&bytes)?);
         };
         std::fs::create_dir_all(&folder)
             .with_context(|| format!("failed to create the folder `{}`", folder.display()))?;

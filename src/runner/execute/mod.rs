@@ -113,7 +113,11 @@ async fn fail_to_connect(session: &Session<'_>, error: &anyhow::Error) -> ExitCo
 async fn run_all(session: &Session<'_>, worker: &mut Worker<'_>) -> anyhow::Result<ExitCode> {
     let instances = session.bounds().keep(session.job.plan(session.cx, &mut worker.db)).await?;
     if session.options.dry_run {
-        return session.bounds().keep(worker.show_plan(&instances)).await;
+        return match session.bounds().keep(worker.show_plan(&instances)).await {
+            // `--dry-run | head`: the reader has seen enough.
+            Err(error) if failure::is_broken_pipe(&error) => Ok(ExitCode::Completed),
+            shown => shown,
+        };
     }
     worker.arguments =
         worker.arguments.clone().spanning(instances.iter().map(|instance| &instance.arguments));

@@ -27,6 +27,7 @@ on_both_databases![
     a_pdf_shows_japanese_and_korean,
     several_formats_are_written_to_one_folder,
     one_format_is_written_to_stdout,
+    a_stdout_that_takes_nothing_is_a_failure_that_keeps_the_figures,
     files_are_replaced_as_a_whole,
     a_format_without_a_destination_is_wrong_usage,
     a_folder_that_is_not_writable_is_refused_before_anything_is_computed,
@@ -453,6 +454,32 @@ fn one_format_is_written_to_stdout(shop: &Shop) {
     let pdf = report(shop, &["--format", "pdf", "--out", "-"]).run().succeeds();
     assert!(pdf.stdout.starts_with("%PDF-"));
     assert!(!shop.path("-").exists());
+}
+
+fn a_stdout_that_takes_nothing_is_a_failure_that_keeps_the_figures(shop: &Shop) {
+    let mall = shop.mall("tokyo", "Asia/Tokyo", "JPY");
+    shop.order(Order { mall, ..Order::default() });
+    let csv = ["--format", "csv", "--out", "-", "--rerun"];
+    for (stdout, cause, first) in [
+        (">&-", "it is closed", "correct that, then"),
+        (">/dev/full", "No space left on device (os error 28)", "make room there, then"),
+    ] {
+        let ran = report(shop, &csv).through_shell(&format!("exec \"$@\" {stdout}")).run().exits(1);
+        assert_eq!(
+            ran.stderr,
+            format!(
+                "error: failed to deliver `report daily-sales`: failed to write to stdout: {cause}\n  \
+                 hint: the figures are stored: {first} run the same command without --rerun to write them\n"
+            )
+        );
+        assert_eq!(stored(shop), ["2026-11-19 tokyo JPY 1 1000 1000"]);
+    }
+    assert_eq!(runs(shop)[..2], ["2026-11-19 1 COMPLETED 0", " 1 FAILED 1"]);
+    report(shop, &csv).through_shell("exec \"$@\" >/dev/null").run().succeeds().is_silent();
+    let before = shop.dump();
+    let written = report(shop, &csv[..4]).run().succeeds();
+    assert!(written.stdout.contains("2026-11-19,tokyo,JPY,total"), "{written:?}");
+    assert_eq!(shop.dump(), before);
 }
 
 fn files_are_replaced_as_a_whole(shop: &Shop) {
