@@ -164,7 +164,7 @@ fn repeat(cx: &Context, stored: StoredCommand, retry: Retry) -> LocalBoxFuture<'
             Err(error) => return report_error(cx, &error),
         };
         match command.action(cx) {
-            Action::Job(job) if job.spec().name == stored.job => job.retry(cx, retry).await,
+            Action::Job(job) if job.spec().name == stored.job => Box::pin(job.retry(cx, retry)).await,
             _ => report_error(cx, &refuse_other_job(&stored).into()),
         }
     })

@@ -14,7 +14,7 @@ use chrono_tz::Tz;
 
 use crate::clock::{self, SUBSECOND_DIGITS};
 use crate::config::Config;
-use crate::db::{Db, DbError, DbErrorKind, Kind, latest_version, place};
+use crate::db::{Db, DbError, DbErrorKind, Kind, Place, latest_version};
 use crate::failure::{Failure, FailureKind};
 use crate::output::Output;
 
@@ -222,7 +222,7 @@ impl Context {
             Some(stamped) if stamped != self.config.environment() => {
                 let name = self.config.environment();
                 let how = self.config.environment_origin();
-                let place = place(self.config.database_url());
+                let place = Place::of(self.config.database_url());
                 if !self.config.is_database_named() && !self.config.has_environment_file() {
                     return Err(self.unknown_environment(&format!("{place} is that of `{stamped}`")).into());
                 }

@@ -354,7 +354,7 @@ impl Db {
         let loaded = self.load_encoded(R::TABLE, &names, &bulk.buffer).await;
         bulk.buffer.clear();
         bulk.rows = 0;
-        loaded.map_err(|error| DbError::query(&error, &format!("load {}", R::TABLE)))
+        loaded.map_err(|error| DbError::query(&error, &format!("load {}", R::TABLE), &self.place))
     }
 
     async fn load_encoded(&mut self, table: &str, columns: &[&str], rows: &str) -> Result<u64, sqlx::Error> {

@@ -1,5 +1,7 @@
 //! What a database error means for a run: whether trying again later can help, or what has to be fixed.
 
+use std::fmt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::error::ErrorKind;
@@ -39,7 +41,50 @@ impl From<DbErrorKind> for FailureKind {
 pub struct DbError {
     kind: DbErrorKind,
     message: String,
+    hint: Option<&'static str>,
 }
+
+/// Where a database is, for messages: without user and password.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// A SQLite file.
+    File(PathBuf),
+    /// A server with its port and database.
+    Server(String),
+}
+
+impl Place {
+    /// The place of a database URL.
+    pub fn of(url: &str) -> Self {
+        if let Some(path) = url.strip_prefix("sqlite:") {
+            let path = path.trim_start_matches("//").split('?').next().unwrap_or(path);
+            return Self::File(PathBuf::from(path));
+        }
+        match url::Url::parse(url) {
+            Ok(url) => {
+                let (host, port) = (url.host_str().unwrap_or("localhost"), url.port().unwrap_or(5432));
+                Self::Server(format!("PostgreSQL at `{host}:{port}{}`", url.path()))
+            }
+            Err(_) => Self::Server("PostgreSQL".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(formatter, "the SQLite file `{}`", path.display()),
+            Self::Server(name) => formatter.write_str(name),
+        }
+    }
+}
+
+/// With less free space than this a disk is full: a page of a table and one of the log need more.
+const FULL_BELOW_BYTES: u64 = 64 * 1024;
+const MAKE_ROOM: &str =
+    "make room there, then run the same command again: it resumes where the last commit ended";
+const CHECK_DISK: &str = "check the disk, its quota and `ulimit -f`, then run the same command again: it resumes where the \
+                          last commit ended";
 
 impl DbError {
     /// What can be done about it.
@@ -47,47 +92,104 @@ impl DbError {
         self.kind
     }
 
-    pub(super) fn connecting(error: &sqlx::Error, url: &str) -> Self {
-        let place = place(url);
+    /// What to do about it, if that is known.
+    pub fn hint(&self) -> Option<&'static str> {
+        self.hint
+    }
+
+    fn new(kind: DbErrorKind, message: String) -> Self {
+        Self { kind, message, hint: None }
+    }
+
+    pub(super) fn connecting(error: &sqlx::Error, place: &Place) -> Self {
         let kind = match classify(error) {
+            DbErrorKind::Full => return Self::full(error, place),
             // Any other reason to refuse a connection has to do with the URL.
             DbErrorKind::Other => DbErrorKind::Configuration,
             kind => kind,
         };
-        Self { kind, message: format!("failed to connect to {place}: {}", describe(error)) }
+        Self::new(kind, format!("failed to connect to {place}: {}", describe(error)))
     }
 
-    pub(super) fn silent(url: &str, waited: Duration) -> Self {
-        let place = place(url);
+    pub(super) fn silent(place: &Place, waited: Duration) -> Self {
         let message = format!("failed to connect to {place}: no answer in {} s", waited.as_secs());
-        Self { kind: DbErrorKind::Unreachable, message }
+        Self::new(DbErrorKind::Unreachable, message)
     }
 
-    pub(super) fn query(error: &sqlx::Error, sql: &str) -> Self {
+    pub(super) fn query(error: &sqlx::Error, sql: &str, place: &Place) -> Self {
         let kind = classify(error);
         let message = match kind {
             DbErrorKind::Unreachable if is_busy(error) => {
                 format!("the database is busy: {}", describe(error))
             }
             DbErrorKind::Unreachable => format!("lost the connection to the database: {}", describe(error)),
-            DbErrorKind::Full => format!("the database's disk is full or failing: {}", describe(error)),
+            DbErrorKind::Full => return Self::full(error, place),
             // The statement's first words show which step failed; values are never part of it.
             _ => format!("{} (in `{}`)", describe(error), opening(sql)),
         };
-        Self { kind, message }
+        Self::new(kind, message)
+    }
+
+    /// No room, or a disk that fails: named, because the database's own words are `disk I/O error`.
+    fn full(error: &sqlx::Error, place: &Place) -> Self {
+        let code = code_of(error);
+        let disk = |path: &Path| {
+            // Whoever reads it may be in another folder.
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+            format!("the disk that holds {}", Place::File(path))
+        };
+        let (what, hint) = match place {
+            Place::Server(name) if code.as_deref() == Some(OUT_OF_MEMORY) => {
+                (format!("{name} is out of memory"), None)
+            }
+            Place::Server(name) => (format!("the disk of {name} is full"), Some(MAKE_ROOM)),
+            Place::File(path) if is_sqlite_full(code.as_deref()) || has_no_room(path) => {
+                (format!("{} is full", disk(path)), Some(MAKE_ROOM))
+            }
+            Place::File(path) => (format!("{} is failing", disk(path)), Some(CHECK_DISK)),
+        };
+        Self { kind: DbErrorKind::Full, message: format!("{what}: {}", describe(error)), hint }
     }
 
     pub(super) fn argument(error: &sqlx::error::BoxDynError) -> Self {
-        Self { kind: DbErrorKind::Other, message: format!("failed to encode a value: {error}") }
+        Self::new(DbErrorKind::Other, format!("failed to encode a value: {error}"))
     }
 
-    pub(super) fn migration(error: &sqlx::migrate::MigrateError) -> Self {
+    pub(super) fn migration(error: &sqlx::migrate::MigrateError, place: &Place) -> Self {
+        use sqlx::migrate::MigrateError;
         let kind = match error {
-            sqlx::migrate::MigrateError::Execute(error) => classify(error),
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+                match classify(error) {
+                    DbErrorKind::Full => return Self::full(error, place),
+                    kind => kind,
+                }
+            }
             _ => DbErrorKind::Configuration,
         };
-        Self { kind, message: format!("failed to migrate the database: {error}") }
+        Self::new(kind, format!("failed to migrate the database: {error}"))
     }
+}
+
+/// `53200` is `out_of_memory`; `53100`, `disk_full`.
+const OUT_OF_MEMORY: &str = "53200";
+
+fn code_of(error: &sqlx::Error) -> Option<String> {
+    error.as_database_error()?.code().map(std::borrow::Cow::into_owned)
+}
+
+/// `SQLITE_FULL`: the file could not grow.
+fn is_sqlite_full(code: Option<&str>) -> bool {
+    code.and_then(|code| code.parse::<i64>().ok()).is_some_and(|code| code & 0xff == 13)
+}
+
+/// Whether the disk that holds a file is full: `SQLITE_IOERR` is also what its log's index gets from a full disk.
+fn has_no_room(file: &Path) -> bool {
+    let folder = match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    rustix::fs::statvfs(folder)
+        .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < FULL_BELOW_BYTES)
 }
 
 fn classify(error: &sqlx::Error) -> DbErrorKind {
@@ -115,8 +217,10 @@ fn classify(error: &sqlx::Error) -> DbErrorKind {
 
 /// Whether the database is reachable but locked or overloaded.
 fn is_busy(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code().map(std::borrow::Cow::into_owned));
-    matches!(code.as_deref(), Some("5" | "6" | "261" | "262" | "517" | "55P03" | "57014" | "40001" | "40P01"))
+    matches!(
+        code_of(error).as_deref(),
+        Some("5" | "6" | "261" | "262" | "517" | "55P03" | "57014" | "40001" | "40P01")
+    )
 }
 
 /// PostgreSQL's SQLSTATE (five characters, appendix A of its manual) or SQLite's extended result code, whose
@@ -158,28 +262,56 @@ fn describe(error: &sqlx::Error) -> String {
     text.replace('\n', " ")
 }
 
-/// Where the database is, without user and password.
-pub fn place(url: &str) -> String {
-    if let Some(path) = url.strip_prefix("sqlite:") {
-        return format!(
-            "the SQLite file `{}`",
-            path.trim_start_matches("//").split('?').next().unwrap_or(path)
-        );
-    }
-    match url::Url::parse(url) {
-        Ok(url) => format!(
-            "PostgreSQL at `{}:{}{}`",
-            url.host_str().unwrap_or("localhost"),
-            url.port().unwrap_or(5432),
-            url.path()
-        ),
-        Err(_) => "PostgreSQL".to_owned(),
-    }
-}
-
 /// The first words of a statement, on one line.
 fn opening(sql: &str) -> String {
     const WORDS: usize = 6;
     let lines = sql.lines().filter(|line| !line.trim_start().starts_with("--"));
     lines.flat_map(str::split_whitespace).take(WORDS).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::Kind;
+    use crate::db::testing::{TestDb, on_both_databases};
+
+    on_both_databases![a_full_disk_is_named_with_what_to_do];
+
+    async fn a_full_disk_is_named_with_what_to_do(db: &mut TestDb) {
+        let context = db.context();
+        let url = context.config.database_url();
+        let (fill, told) = match db.kind() {
+            Kind::Sqlite => {
+                // A file that may not grow fails like one on a full disk.
+                db.script("CREATE TABLE heap (content BLOB); PRAGMA max_page_count = 1").await.unwrap();
+                let file = url.strip_prefix("sqlite:").unwrap();
+                (
+                    "INSERT INTO heap VALUES (zeroblob(1000000))",
+                    format!("the disk that holds the SQLite file `{file}` is full: database or disk is full"),
+                )
+            }
+            // The server's own code and words, from which a client learns of it.
+            Kind::Postgres => (
+                "DO $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$",
+                format!("the disk of {} is full: could not extend file", Place::of(url)),
+            ),
+        };
+        let error = db.script(fill).await.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.to_string(), error.hint()),
+            (DbErrorKind::Full, told, Some(MAKE_ROOM))
+        );
+    }
+
+    #[test]
+    fn a_place_has_no_user_and_no_password() {
+        let shown = |url| Place::of(url).to_string();
+        assert_eq!(shown("sqlite:data/batchctl.db?mode=rwc"), "the SQLite file `data/batchctl.db`");
+        assert_eq!(shown("sqlite:///srv/batchctl.db"), "the SQLite file `/srv/batchctl.db`");
+        assert_eq!(
+            shown("postgres://me:hunter2@db.example:6432/shop"),
+            "PostgreSQL at `db.example:6432/shop`"
+        );
+        assert_eq!(shown("postgres://me:hunter2@/shop"), "PostgreSQL");
+    }
 }

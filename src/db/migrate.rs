@@ -62,12 +62,18 @@ impl Db {
                 let mut transaction = connection
                     .begin_with("BEGIN IMMEDIATE")
                     .await
-                    .map_err(|error| DbError::query(&error, "BEGIN IMMEDIATE"))?;
-                migrator(SQLITE).run(&mut *transaction).await.map_err(|error| DbError::migration(&error))?;
-                transaction.commit().await.map_err(|error| DbError::query(&error, "COMMIT"))?;
+                    .map_err(|error| DbError::query(&error, "BEGIN IMMEDIATE", &self.place))?;
+                migrator(SQLITE)
+                    .run(&mut *transaction)
+                    .await
+                    .map_err(|error| DbError::migration(&error, &self.place))?;
+                transaction.commit().await.map_err(|error| DbError::query(&error, "COMMIT", &self.place))?;
             }
             Conn::Postgres(connection) => {
-                migrator(POSTGRES).run(&mut *connection).await.map_err(|error| DbError::migration(&error))?;
+                migrator(POSTGRES)
+                    .run(&mut *connection)
+                    .await
+                    .map_err(|error| DbError::migration(&error, &self.place))?;
             }
         }
         self.execute(

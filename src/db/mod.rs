@@ -22,7 +22,7 @@ use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Connection};
 
 pub use batchctl_derive::FromRow;
 pub use bulk::{Bulk, BulkColumn, BulkRow, BulkValue, ColumnType, RowEncoder};
-pub use error::{DbError, DbErrorKind, place};
+pub use error::{DbError, DbErrorKind, Place};
 pub use migrate::{Readiness, latest_version};
 pub use sqlx::FromRow;
 pub use value::Value;
@@ -74,6 +74,7 @@ pub struct Db {
     /// First, so that it is dropped first.
     _interrupt: Interrupt,
     conn: Conn,
+    place: Place,
     in_transaction: bool,
 }
 
@@ -123,6 +124,7 @@ macro_rules! on_connection {
 impl Db {
     /// Opens a connection. A SQLite file that does not exist is created only if `create` is set.
     pub async fn connect(url: &str, create: bool) -> Result<Self, DbError> {
+        let place = Place::of(url);
         let connecting = async {
             Ok::<_, sqlx::Error>(match Kind::of(url) {
                 Kind::Sqlite => {
@@ -135,9 +137,11 @@ impl Db {
             })
         };
         match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
-            Ok(Ok((interrupt, conn))) => Ok(Self { _interrupt: interrupt, conn, in_transaction: false }),
-            Ok(Err(error)) => Err(DbError::connecting(&error, url)),
-            Err(_) => Err(DbError::silent(url, CONNECT_TIMEOUT)),
+            Ok(Ok((interrupt, conn))) => {
+                Ok(Self { _interrupt: interrupt, conn, place, in_transaction: false })
+            }
+            Ok(Err(error)) => Err(DbError::connecting(&error, &place)),
+            Err(_) => Err(DbError::silent(&place, CONNECT_TIMEOUT)),
         }
     }
 
@@ -185,7 +189,7 @@ impl Db {
         let rows = on_connection!(self, sql, values, |connection, statement| {
             sqlx::query_as_with(statement.0, statement.1).fetch_all(connection).await
         });
-        rows.map_err(|error| DbError::query(&error, sql))
+        rows.map_err(|error| DbError::query(&error, sql, &self.place))
     }
 
     /// The single row of a query that always has one.
@@ -193,7 +197,7 @@ impl Db {
         let row = on_connection!(self, sql, values, |connection, statement| {
             sqlx::query_as_with(statement.0, statement.1).fetch_one(connection).await
         });
-        row.map_err(|error| DbError::query(&error, sql))
+        row.map_err(|error| DbError::query(&error, sql, &self.place))
     }
 
     /// The first row, if there is one.
@@ -205,7 +209,7 @@ impl Db {
         let row = on_connection!(self, sql, values, |connection, statement| {
             sqlx::query_as_with(statement.0, statement.1).fetch_optional(connection).await
         });
-        row.map_err(|error| DbError::query(&error, sql))
+        row.map_err(|error| DbError::query(&error, sql, &self.place))
     }
 
     /// Runs a statement and returns the number of rows it affected.
@@ -216,7 +220,7 @@ impl Db {
                 .await
                 .map(|done| done.rows_affected())
         });
-        rows.map_err(|error| DbError::query(&error, sql))
+        rows.map_err(|error| DbError::query(&error, sql, &self.place))
     }
 
     /// Runs statements that take no values, such as `BEGIN` or the definition of a temporary table.
@@ -237,7 +241,7 @@ impl Db {
                 sqlx::raw_sql(statements).execute(connection).await.map(|done| done.rows_affected())
             }
         };
-        done.map_err(|error| DbError::query(&error, sql))
+        done.map_err(|error| DbError::query(&error, sql, &self.place))
     }
 
     /// Runs `work` in one transaction: committed if it succeeds, rolled back if it fails.

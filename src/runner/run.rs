@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::context::Context;
 use crate::db::Db;
-use crate::failure::{self, Failure, MAX_ERROR_CHARACTERS, one_line};
+use crate::failure::{Failure, MAX_ERROR_CHARACTERS, one_line};
 use crate::mask::Redactor;
 use crate::output::Progress;
 use crate::printable::shortened;
@@ -19,6 +19,7 @@ use super::failpoint;
 use super::history::{self, Counts, Execution, ItemError, bigint};
 use super::interruption::{Interruption, Signals, StopSignal};
 use super::job::Items;
+use super::verdict;
 use crate::config::SkipLimit;
 
 /// How many item errors a failure message quotes.
@@ -280,14 +281,14 @@ impl<'a> Run<'a> {
     /// Notes that an item failed; the others go on. The row is written with the next chunk.
     pub fn fail_item(&mut self, item_key: &str, phase: &str, error: &anyhow::Error) {
         self.counts.failed += 1;
-        if let Some(hint) = failure::hint(error).map(|hint| self.redactor.redact(hint))
+        if let Some(hint) = verdict::hint(error).map(|hint| self.redactor.redact(hint))
             && self.hints.len() < MAX_HINTS
             && !self.hints.contains(&hint)
         {
             self.hints.push(hint);
         }
         if self.retry_once.is_none() {
-            self.retry_once = failure::retry_once(error).map(str::to_owned);
+            self.retry_once = verdict::retry_once(error).map(str::to_owned);
         }
         self.note_error(item_key, phase, "FAILED", ExitCode::of(error).class(), &one_line(error));
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::config::SkipLimit;
+use crate::db::{DbError, DbErrorKind};
 use crate::failure::{self, Failure, one_line};
 use crate::mask::Redactor;
 use crate::period::format_duration;
@@ -86,8 +87,8 @@ impl Verdict {
             message = format!("{message} ({})", format_duration(terms.deadline));
         }
         Self {
-            hint: failure::hint(error).map(str::to_owned),
-            retry_once: failure::retry_once(error).map(str::to_owned),
+            hint: hint(error).map(str::to_owned),
+            retry_once: retry_once(error).map(str::to_owned),
             retry_with: retry_with(error, terms.deadline),
             ..Self::new(status, ExitCode::of(error), Some(message))
         }
@@ -102,6 +103,21 @@ pub(super) fn retry_with(error: &anyhow::Error, deadline: Duration) -> Option<St
         return Some(format!("--timeout {}", format_duration(longer)));
     }
     failure::retry_with(error).map(str::to_owned)
+}
+
+/// What to do about an error: what it carries, or what the database's error knows.
+pub(super) fn hint(error: &anyhow::Error) -> Option<&str> {
+    let of_database = || error.chain().find_map(|cause| cause.downcast_ref::<DbError>()?.hint());
+    failure::hint(error).or_else(of_database)
+}
+
+/// When running it again helps: what the error says, or once a disk is no longer full.
+pub(super) fn retry_once(error: &anyhow::Error) -> Option<&str> {
+    let is_full = |error: &anyhow::Error| {
+        let kinds = error.chain().filter_map(|cause| cause.downcast_ref::<DbError>());
+        kinds.map(DbError::kind).any(|kind| kind == DbErrorKind::Full) || failure::is_disk_full(error)
+    };
+    failure::retry_once(error).or_else(|| is_full(error).then_some("once there is room"))
 }
 
 /// The code that tells more about a command with several runs: a stop above all, then what trying again cannot fix,

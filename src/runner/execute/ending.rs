@@ -14,12 +14,15 @@ use crate::runner::job::JobSpec;
 use crate::runner::lease;
 use crate::runner::outage;
 use crate::runner::retries::{self, Outlook};
-use crate::runner::verdict::Verdict;
+use crate::runner::verdict::{self, Verdict};
 
 use super::BOOKKEEPING_TIMEOUT;
 use super::admission::in_time;
 use super::attempt::{Attempted, Work};
 use super::worker::Worker;
+
+/// What a command does that is run again after its run's end could not be written.
+const RESUMES: &str = "run the same command again: it resumes where the last commit ended";
 
 impl Worker<'_> {
     /// Records how the run ended, reports it, and decides whether the command goes on.
@@ -67,11 +70,12 @@ impl Worker<'_> {
             Ok(Ok(None)) => self.taken_over(execution).await,
             Ok(Err(error)) => {
                 self.outage = Some(one_line(&error)).filter(|_| outage::is_outage(&error));
-                self.unwritten(verdict, &one_line(&error))
+                self.unwritten(verdict, &error)
             }
             Err(_) => {
-                self.outage = Some("the database does not answer".to_owned());
-                self.unwritten(verdict, "the database does not answer")
+                let silent = anyhow::anyhow!("the database does not answer");
+                self.outage = Some(one_line(&silent));
+                self.unwritten(verdict, &silent)
             }
         };
         (verdict, Outlook::Left)
@@ -95,17 +99,25 @@ impl Worker<'_> {
     }
 
     /// The run's end could not be written: its row still says RUNNING, and the next start takes over.
-    fn unwritten(&mut self, verdict: Verdict, error: &str) -> Verdict {
+    fn unwritten(&mut self, verdict: Verdict, error: &anyhow::Error) -> Verdict {
         self.is_database_gone = true;
+        let (hint, once) = (verdict::hint(error), verdict::retry_once(error));
+        let error = one_line(error);
         let code = match verdict.status {
             Status::Completed | Status::Partial | Status::Failed => ExitCode::TryLater,
             _ => verdict.code,
         };
-        let first = verdict.message.map(|message| format!("{message}; ")).unwrap_or_default();
-        let message = format!("{first}failed to write the run's end: {error}");
+        let message = match verdict.message {
+            // A full disk fails the work and the record of it alike.
+            Some(message) if message.contains(&error) => {
+                format!("{message}; nor could the run's end be written")
+            }
+            Some(message) => format!("{message}; failed to write the run's end: {error}"),
+            None => format!("failed to write the run's end: {error}"),
+        };
         Verdict {
-            hint: Some("run the same command again: it resumes where the last commit ended".to_owned()),
-            retry_once: Some("once the database answers".to_owned()),
+            hint: Some(hint.unwrap_or(RESUMES).to_owned()),
+            retry_once: Some(once.unwrap_or("once the database answers").to_owned()),
             ..Verdict::new(Status::Failed, code, Some(self.session.redactor.redact(&message)))
         }
     }

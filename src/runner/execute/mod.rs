@@ -30,7 +30,7 @@ use super::failpoint;
 use super::interruption::Signals;
 use super::options::RunOptions;
 use super::outage::{self, Noted};
-use super::verdict::worse;
+use super::verdict::{self, worse};
 use lanes::run_lanes;
 use session::Session;
 use worker::{PlanShape, Worker};
@@ -96,12 +96,12 @@ async fn fail_to_connect(session: &Session<'_>, error: &anyhow::Error) -> ExitCo
             "next:  without a terminal no further start prints this; dated jobs run by themselves when it is back",
         );
     }
-    let hint = failure::hint(error).map(|hint| format!("hint: {}", cx.hint(hint)));
+    let hint = verdict::hint(error).map(|hint| format!("hint: {}", cx.hint(hint)));
     let mut lines: Vec<String> = hint.into_iter().chain(next.map(str::to_owned)).collect();
     if !session.options.dry_run {
         lines.insert(0, "data:  nothing was changed".to_owned());
         let again = cx.command_as_meant(&session.start().line, error);
-        let once = failure::retry_once(error).unwrap_or("once this is corrected");
+        let once = verdict::retry_once(error).unwrap_or("once this is corrected");
         lines.push(format!("retry: {again}  # {once}"));
     }
     let (job, number) = (session.spec.name, code.number());
@@ -146,7 +146,7 @@ async fn run_all(session: &Session<'_>, worker: &mut Worker<'_>) -> anyhow::Resu
 
 /// Prints an error that belongs to no run, and returns its exit code.
 pub fn report_error(cx: &Context, error: &anyhow::Error) -> ExitCode {
-    let hint = failure::hint(error).map(|hint| format!("hint: {}", cx.hint(hint)));
+    let hint = verdict::hint(error).map(|hint| format!("hint: {}", cx.hint(hint)));
     let hints: Vec<String> = hint.into_iter().collect();
     cx.output.error(&one_line(error), &hints);
     ExitCode::of(error)

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::failure::{self, one_line};
+use crate::failure::one_line;
 use crate::period::format_duration;
 use crate::runner::alert::{self, Advice};
 use crate::runner::command::Instance;
@@ -11,7 +11,7 @@ use crate::runner::exit::ExitCode;
 use crate::runner::failure_notes::FailureNote;
 use crate::runner::history::{self, Execution, Status, bigint};
 use crate::runner::retries::Outlook;
-use crate::runner::verdict::retry_with;
+use crate::runner::verdict::{hint, retry_once, retry_with};
 
 use super::BOOKKEEPING_TIMEOUT;
 use super::admission::Subject;
@@ -164,7 +164,7 @@ impl Worker<'_> {
                 .map(|outlook| format!("next:  {outlook}")),
             is_shown: false,
             is_repeated: true,
-            retry_once: failure::retry_once(error).map(str::to_owned),
+            retry_once: retry_once(error).map(str::to_owned),
             retry_with: retry_with(error, self.session.deadline),
         }
     }
@@ -175,7 +175,7 @@ impl Worker<'_> {
     }
 
     fn hint(&self, error: &anyhow::Error) -> Option<String> {
-        failure::hint(error).map(|hint| format!("hint: {}", self.session.cx.hint(hint)))
+        hint(error).map(|hint| format!("hint: {}", self.session.cx.hint(hint)))
     }
 
     /// Records a failure without a run, and tells the alert channels. Returns the row, unless the database did not

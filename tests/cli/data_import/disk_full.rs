@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::path::Path;
 use std::process::Command;
 
 use super::{import, order_numbers, orders_file, stored_orders, with_tokyo};
@@ -24,12 +25,17 @@ fn import_by_thousands(shop: &Sandbox) -> Batchctl {
     import(shop, &["--kind", "orders", "--chunk-size", "1000", "orders.csv"])
 }
 
-/// It failed with one line that states what is wrong, and with a failing exit code.
+/// It failed with one line that states what is wrong with the disk of which file, and with a failing exit code.
 #[track_caller]
-fn assert_told(code: Option<i32>, stderr: &str) {
+fn assert_told(code: Option<i32>, stderr: &str, file: &Path, what: &str) {
     // 75 if the disk was too full to write the run's own end.
     assert!(matches!(code, Some(1 | 75)), "{code:?}\n{stderr}");
-    assert!(stderr.contains("the database's disk is full or failing"), "{stderr}");
+    let told = format!("the disk that holds the SQLite file `{}` is {what}", file.display());
+    assert_eq!(stderr.matches(&told).count(), 1, "{told}\n{stderr}");
+    assert!(
+        stderr.contains("run the same command again: it resumes where the last commit ended\n"),
+        "{stderr}"
+    );
     assert_eq!(stderr.matches("error:").count(), 1, "{stderr}");
     assert!(!stderr.contains("panicked") && !stderr.contains("defect"), "{stderr}");
     assert!(!stderr.contains("BATCHCTL_DATABASE_URL"), "{stderr}");
@@ -42,7 +48,9 @@ fn an_import_that_finds_the_disk_full_continues_when_there_is_room_again() {
     shop.write("orders.csv", orders_file(ORDERS));
 
     let ran = with_file_size_limit(import_by_thousands(&shop), 2_000).run();
-    assert_told(ran.code, &ran.stderr);
+    // The disk has room, but the file may not grow: for SQLite that is a fault of the disk.
+    assert_told(ran.code, &ran.stderr, &shop.path("batchctl.db"), "failing: disk I/O error");
+    assert!(ran.stderr.contains("hint: check the disk, its quota and `ulimit -f`, then "), "{}", ran.stderr);
     let stored = stored_orders(&shop).len();
     assert!(stored > 0 && stored < ORDERS && stored.is_multiple_of(1_000), "{stored}");
 
@@ -101,7 +109,9 @@ fn an_import_on_a_small_disk_that_is_really_full_continues_when_there_is_room_ag
         .run()
         .succeeds();
 
-    assert_told(shop.read("full.code").trim().parse().ok(), &shop.read("full.err"));
+    let (code, told) = (shop.read("full.code").trim().parse().ok(), shop.read("full.err"));
+    assert_told(code, &told, &shop.path("disk/batchctl.db"), "full: ");
+    assert!(told.contains("hint: make room there, then "), "{told}");
     assert_eq!(stored_orders(&shop), order_numbers(1..=ORDERS));
     let written = shop.scalar("SELECT items_written FROM batch_execution WHERE status <> 'COMPLETED'");
     let written: usize = written.parse().expect("a number");
@@ -127,6 +137,8 @@ fn a_report_that_finds_the_disk_full_leaves_no_partial_file(shop: &Shop) {
         let ran = with_file_size_limit(report(), 400).run().exits(1).never_shows("panicked");
         assert!(ran.stderr.contains("daily-sales-2026-11-19.csv`: File too large"), "{}", ran.stderr);
         assert_eq!(ran.stderr.matches("error:").count(), 1, "{}", ran.stderr);
+        let hint = "hint: the figures are stored: make room there, then run the same command without --rerun";
+        assert!(ran.stderr.contains(hint), "{}", ran.stderr);
         let files: Vec<_> =
             fs::read_dir(shop.path("out")).unwrap().map(|file| file.unwrap().path()).collect();
         let expected =

@@ -268,6 +268,10 @@ pub(super) fn duplicate_problem<K: FileKind>(other_line: u64) -> String {
 }
 
 fn temporary_file(error: &std::io::Error) -> Failure {
-    Failure::failed(format!("failed to use a temporary file for the keys of a large file: {error}"))
-        .hint("free up space in the folder for temporary files, or set TMPDIR to another one")
+    let folder = std::env::temp_dir();
+    let folder = folder.display();
+    Failure::failed(format!(
+        "failed to use a temporary file in `{folder}` for the keys of a large file: {error}"
+    ))
+    .hint("make room there, or set TMPDIR to another folder")
 }
