@@ -7,6 +7,7 @@ on_both_databases![
     it_is_written_in_each_format_and_mailed_once,
     a_new_mall_is_added_to_a_completed_day,
     a_mall_that_fails_leaves_the_others,
+    figures_that_a_rerun_failed_to_replace_are_marked,
 ];
 
 fn report(shop: &Shop, arguments: &[&str]) -> Batchctl {
@@ -65,10 +66,10 @@ fn it_is_written_in_each_format_and_mailed_once(shop: &Shop) {
     report(shop, &["--format", "csv,json,xlsx,pdf", "--out", "out"]).run().succeeds();
     assert_eq!(
         shop.read("out/daily-cancellations-2026-11-19.csv"),
-        "business_day,mall,currency,reason,cancelled_orders,cancelled_amount\r\n\
-         2026-11-19,tokyo,JPY,,2,2000\r\n\
-         2026-11-19,tokyo,JPY,'=cmd|' /C calc'!A0,1,1500\r\n\
-         2026-11-19,tokyo,JPY,unspecified,1,500\r\n"
+        "business_day,mall,currency,reason,cancelled_orders,cancelled_amount,is_outdated\r\n\
+         2026-11-19,tokyo,JPY,,2,2000,false\r\n\
+         2026-11-19,tokyo,JPY,'=cmd|' /C calc'!A0,1,1500,false\r\n\
+         2026-11-19,tokyo,JPY,unspecified,1,500,false\r\n"
     );
     assert!(shop.path("out/daily-cancellations-2026-11-19.pdf").exists());
     for locale in ["en", "ja", "ko"] {
@@ -104,4 +105,41 @@ fn a_mall_that_fails_leaves_the_others(shop: &Shop) {
     shop.mall("osaka", "Asia/Oosaka", "JPY");
     report(shop, &[]).run().exits(3).says("osaka");
     assert_eq!(stored(shop), ["2026-11-19 tokyo JPY 0 0"]);
+}
+
+fn figures_that_a_rerun_failed_to_replace_are_marked(shop: &Shop) {
+    let tokyo = shop.mall("tokyo", "Asia/Tokyo", "JPY");
+    let osaka = shop.mall("osaka", "Asia/Tokyo", "JPY");
+    for mall in [tokyo, osaka] {
+        cancel(shop, mall, "1", NOON, 500, Some("late"));
+    }
+    report(shop, &[]).run().succeeds();
+    shop.execute("UPDATE malls SET time_zone = 'Asia/Oosaka' WHERE code = 'osaka'");
+    shop.execute("UPDATE orders SET total_amount = 700");
+    report(shop, &["--rerun", "--format", "csv,json", "--out", "out"]).run().exits(3).says("osaka");
+    assert_eq!(
+        shop.read("out/daily-cancellations-2026-11-19.csv"),
+        "business_day,mall,currency,reason,cancelled_orders,cancelled_amount,is_outdated\r\n\
+         2026-11-19,tokyo,JPY,,1,700,false\r\n\
+         2026-11-19,osaka,JPY,,1,500,true\r\n\
+         2026-11-19,tokyo,JPY,late,1,700,false\r\n\
+         2026-11-19,osaka,JPY,late,1,500,true\r\n"
+    );
+    let document: serde_json::Value =
+        serde_json::from_str(&shop.read("out/daily-cancellations-2026-11-19.json")).unwrap();
+    let marks = document["tables"]["malls"].as_array().unwrap().iter().map(|row| row["is_outdated"].clone());
+    assert_eq!(marks.collect::<Vec<_>>(), [false, true]);
+    for (locale, words) in
+        [("en", "Older figures: osaka"), ("ja", "以前の数値：osaka"), ("ko", "이전 수치: osaka")]
+    {
+        report(shop, &["--mail-to", "a@example.jp", "--format", "csv", "--locale", locale]).run().exits(3);
+        let text = shop.scalar(&format!("SELECT text_body FROM mails WHERE locale = '{locale}'"));
+        assert!(text.contains(words), "{text}");
+    }
+    shop.execute("UPDATE malls SET time_zone = 'Asia/Tokyo' WHERE code = 'osaka'");
+    let fixed = report(shop, &["--format", "csv", "--out", "-"]).run().succeeds();
+    assert!(
+        fixed.stdout.contains(",osaka,JPY,,1,700,false\r\n") && !fixed.stdout.contains("true"),
+        "{fixed:?}"
+    );
 }

@@ -14,6 +14,7 @@ on_both_databases![
     it_is_mailed_once_and_after_a_kill_too,
     a_sum_that_lacks_a_mall_is_compared_with_nothing,
     each_language_has_its_own_labels,
+    figures_that_a_rerun_failed_to_replace_are_marked,
     a_mall_whose_day_is_not_over_is_reported_on_its_own_day,
     a_day_that_is_not_reported_does_not_hold_up_another,
 ];
@@ -62,17 +63,17 @@ fn the_figures_are_those_of_the_reports_with_true_changes(shop: &Shop) {
     let ran = report(shop, &CSV).run().succeeds();
     assert_eq!(
         ran.stdout,
-        "business_day,mall,figure,currency,value,day_before,week_before\r\n\
-         2026-11-19,,net_amount,JPY,1800,1500,1000\r\n\
-         2026-11-19,,average_order_amount,JPY,900,1500,1000\r\n\
-         2026-11-19,,cancelled_amount,JPY,700,0,0\r\n\
-         2026-11-19,,orders,,2,1,1\r\n\
-         2026-11-19,,cancelled_orders,,1,0,0\r\n\
-         2026-11-19,,new_customers,,2,1,1\r\n\
-         2026-11-19,,active_members,,0,,\r\n\
-         2026-11-19,,open_carts,,0,,\r\n\
-         2026-11-19,,sold_out_products,,0,,\r\n\
-         2026-11-19,tokyo,net_amount,JPY,1800,1500,\r\n"
+        "business_day,mall,figure,currency,value,day_before,week_before,is_outdated\r\n\
+         2026-11-19,,net_amount,JPY,1800,1500,1000,false\r\n\
+         2026-11-19,,average_order_amount,JPY,900,1500,1000,false\r\n\
+         2026-11-19,,cancelled_amount,JPY,700,0,0,false\r\n\
+         2026-11-19,,orders,,2,1,1,false\r\n\
+         2026-11-19,,cancelled_orders,,1,0,0,false\r\n\
+         2026-11-19,,new_customers,,2,1,1,false\r\n\
+         2026-11-19,,active_members,,0,,,false\r\n\
+         2026-11-19,,open_carts,,0,,,false\r\n\
+         2026-11-19,,sold_out_products,,0,,,false\r\n\
+         2026-11-19,tokyo,net_amount,JPY,1800,1500,,false\r\n"
     );
     report(shop, &["--mail-to", "boss@example.jp"]).run().succeeds().is_silent();
     let text = shop.scalar("SELECT text_body FROM mails");
@@ -91,7 +92,7 @@ fn a_missing_comparison_is_a_dash_and_not_zero(shop: &Shop) {
     tokyo(shop);
     shop.batchctl(["report", "daily-sales", "--date", "2026-11-19"]).run().succeeds();
     let ran = report(shop, &CSV).run().succeeds();
-    assert!(ran.stdout.contains("net_amount,JPY,1800,,\r\n"), "{ran:?}");
+    assert!(ran.stdout.contains("net_amount,JPY,1800,,,false\r\n"), "{ran:?}");
     assert!(!ran.stdout.contains("cancelled_amount"), "never reported, so not shown: {ran:?}");
     assert!(!ran.stdout.contains("open_carts"), "{ran:?}");
     let shown = report(shop, &["--format", "table", "--out", "-"]).run().succeeds();
@@ -216,9 +217,9 @@ fn a_sum_that_lacks_a_mall_is_compared_with_nothing(shop: &Shop) {
     sell(shop, osaka, "1", "19", 5000);
     shop.batchctl(["report", "daily-sales"]).run().succeeds();
     let ran = report(shop, &CSV).run().succeeds();
-    assert!(ran.stdout.contains("2026-11-19,,net_amount,JPY,6800,,\r\n"), "{ran:?}");
-    assert!(ran.stdout.contains("2026-11-19,tokyo,net_amount,JPY,1800,1500,\r\n"), "{ran:?}");
-    assert!(ran.stdout.contains("2026-11-19,osaka,net_amount,JPY,5000,,\r\n"), "{ran:?}");
+    assert!(ran.stdout.contains("2026-11-19,,net_amount,JPY,6800,,,false\r\n"), "{ran:?}");
+    assert!(ran.stdout.contains("2026-11-19,tokyo,net_amount,JPY,1800,1500,,false\r\n"), "{ran:?}");
+    assert!(ran.stdout.contains("2026-11-19,osaka,net_amount,JPY,5000,,,false\r\n"), "{ran:?}");
 }
 
 fn each_language_has_its_own_labels(shop: &Shop) {
@@ -260,4 +261,70 @@ fn a_day_that_is_not_reported_does_not_hold_up_another(shop: &Shop) {
     shop.batchctl(["report", "daily-sales", "--date", "2026-11-18"]).run().succeeds();
     report(shop, &flags).run().succeeds();
     assert_eq!(shop.scalar("SELECT COUNT(*) FROM mails"), "2");
+}
+
+/// The rows that are marked as older: mall, figure and value.
+fn outdated(shop: &Shop) -> Vec<String> {
+    let csv = report(shop, &CSV).run().succeeds().stdout;
+    let older = csv.lines().filter_map(|line| line.strip_suffix(",true"));
+    older.map(|line| line.split(',').skip(1).take(4).collect::<Vec<_>>().join(" ")).collect()
+}
+
+fn figures_that_a_rerun_failed_to_replace_are_marked(shop: &Shop) {
+    tokyo(shop);
+    let osaka = shop.mall("osaka", "Asia/Tokyo", "JPY");
+    sell(shop, osaka, "1", "19", 5000);
+    run_reports(shop);
+    shop.batchctl(["stats", "refresh"]).run().succeeds();
+    assert_eq!(outdated(shop), [""; 0]);
+    let set_zone =
+        |zone| shop.execute(&format!("UPDATE malls SET time_zone = '{zone}' WHERE code = 'osaka'"));
+    let rerun = |job| shop.batchctl(["report", job, "--date", "2026-11-19", "--rerun"]).now(MORNING).run();
+    set_zone("Asia/Oosaka");
+    rerun("daily-cancellations").exits(3);
+    assert_eq!(outdated(shop), [" cancelled_amount JPY 0"]);
+    shop.execute("UPDATE orders SET total_amount = total_amount + 100 WHERE paid_at IS NOT NULL");
+    rerun("daily-sales").exits(3);
+    assert_eq!(
+        outdated(shop),
+        [
+            // Two of Tokyo's orders are 100 more now, Osaka's is not.
+            " net_amount JPY 7000",
+            " average_order_amount JPY 2333",
+            " cancelled_amount JPY 0",
+            " orders  3",
+            " cancelled_orders  0",
+            " new_customers  3",
+            "osaka net_amount JPY 5000",
+        ]
+    );
+    let shown = report(shop, &["--format", "table", "--out", "-"]).run().succeeds();
+    // One in the morning, when the first run computed them.
+    assert!(
+        shown.stdout.contains("Older figures") && shown.stdout.contains("osaka (2026-11-20 01:00 JST)"),
+        "{shown:?}"
+    );
+    for (locale, text, html) in [
+        (
+            "en",
+            "\nOlder figures: osaka. Computing them again failed.\n",
+            "<strong>Older figures:</strong> osaka.",
+        ),
+        ("ja", "\n※以前の数値：osaka（再集計に失敗しました）\n", "<strong>以前の数値：</strong>osaka（"),
+        ("ko", "\n※ 이전 수치: osaka(다시 집계하지 못했습니다)\n", "<strong>이전 수치:</strong> osaka("),
+    ] {
+        report(shop, &["--mail-to", "a@example.jp", "--locale", locale]).run().succeeds();
+        let sql = format!("SELECT text_body, html_body FROM mails WHERE locale = '{locale}'");
+        let [mail] = shop.sql(&sql).try_into().unwrap();
+        assert!(mail[0].contains(text) && mail[1].contains(html), "{mail:?}");
+    }
+    set_zone("Asia/Tokyo");
+    for job in ["daily-sales", "daily-cancellations"] {
+        rerun(job).succeeds();
+    }
+    assert_eq!(outdated(shop), [""; 0]);
+    report(shop, &["--mail-to", "a@example.jp", "--locale", "en"]).run().succeeds();
+    let texts = shop.sql("SELECT text_body FROM mails WHERE locale = 'en' ORDER BY id").concat();
+    assert_eq!(texts.len(), 2, "what was older is told again once it is not");
+    assert!(!texts[1].contains("Older figures"), "{texts:?}");
 }

@@ -10,6 +10,7 @@ on_both_databases![
     each_mall_is_reported_for_its_own_last_finished_week,
     a_range_is_one_instance_per_week,
     a_small_mall_is_withheld_and_in_no_total,
+    counts_that_a_rerun_failed_to_replace_are_marked,
     no_personal_data_is_stored_printed_or_mailed,
     it_is_mailed_once_and_after_a_kill_too,
     another_minimum_changes_nothing_without_a_rerun,
@@ -155,10 +156,10 @@ fn a_small_mall_is_withheld_and_in_no_total(shop: &Shop) {
     let ran = report(shop, &flags).run().succeeds();
     assert_eq!(
         ran.stdout,
-        "week_day,mall,channel,is_other,signups,active,unconfirmed,withdrawn\r\n\
-         2026-11-16,tokyo,,,20,20,0,0\r\n\
-         2026-11-16,tiny,,,,,,\r\n\
-         2026-11-16,tokyo,web,false,20,20,0,0\r\n"
+        "week_day,mall,channel,is_other,signups,active,unconfirmed,withdrawn,is_outdated\r\n\
+         2026-11-16,tokyo,,,20,20,0,0,false\r\n\
+         2026-11-16,tiny,,,,,,,false\r\n\
+         2026-11-16,tokyo,web,false,20,20,0,0,false\r\n"
     );
     for locale in ["en", "ja", "ko"] {
         let flags = ["--mail-to", "a@example.jp", "--format", "csv", "--locale", locale];
@@ -172,6 +173,35 @@ fn a_small_mall_is_withheld_and_in_no_total(shop: &Shop) {
     );
     let tells = |text: &String| [": 24", ">24<", " 24名", " 24명"].iter().any(|sum| text.contains(sum));
     assert!(!texts.concat().iter().any(tells), "no total reveals the small mall: {texts:?}");
+}
+
+fn counts_that_a_rerun_failed_to_replace_are_marked(shop: &Shop) {
+    let tokyo = shop.mall("tokyo", "Asia/Tokyo", "JPY");
+    let osaka = shop.mall("osaka", "Asia/Tokyo", "JPY");
+    for mall in [tokyo, osaka] {
+        members(shop, mall, "a", 20, "ACTIVE", "web", WEDNESDAY);
+    }
+    report(shop, &[]).run().succeeds();
+    shop.execute("UPDATE malls SET time_zone = 'Asia/Oosaka' WHERE code = 'osaka'");
+    let ran = report(shop, &["--rerun", "--format", "csv", "--out", "-"]).run().exits(3);
+    assert_eq!(
+        ran.stdout,
+        "week_day,mall,channel,is_other,signups,active,unconfirmed,withdrawn,is_outdated\r\n\
+         2026-11-16,tokyo,,,20,20,0,0,false\r\n\
+         2026-11-16,osaka,,,20,20,0,0,true\r\n\
+         2026-11-16,tokyo,web,false,20,20,0,0,false\r\n\
+         2026-11-16,osaka,web,false,20,20,0,0,true\r\n"
+    );
+    for (locale, words) in
+        [("en", "Older figures: osaka"), ("ja", "以前の数値：osaka"), ("ko", "이전 수치: osaka")]
+    {
+        report(shop, &["--mail-to", "a@example.jp", "--format", "csv", "--locale", locale]).run().exits(3);
+        let text = shop.scalar(&format!("SELECT text_body FROM mails WHERE locale = '{locale}'"));
+        assert!(text.contains(words), "{text}");
+    }
+    shop.execute("UPDATE malls SET time_zone = 'Asia/Tokyo' WHERE code = 'osaka'");
+    let fixed = report(shop, &["--format", "csv", "--out", "-"]).run().succeeds();
+    assert!(!fixed.stdout.contains("true"), "{fixed:?}");
 }
 
 fn no_personal_data_is_stored_printed_or_mailed(shop: &Shop) {

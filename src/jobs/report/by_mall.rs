@@ -1,8 +1,13 @@
-//! Replaces the stored figures of a period, mall by mall: a mall that fails is one failed item, and the others are kept.
+//! Replaces the stored figures of a period, mall by mall: a mall that fails is one failed item, the others are kept, and
+//! the figures that it has from an earlier run are marked as older.
+
+use chrono::NaiveDate;
 
 use crate::db::Db;
 use crate::runner::Run;
 use crate::shop::malls::Mall;
+
+use super::outdated::{self, FigureTable};
 
 /// A mall that could not be computed; the others of its period still are.
 #[derive(Debug, thiserror::Error)]
@@ -14,14 +19,17 @@ struct MallFailure {
 }
 
 /// Replaces the figures of all malls in one transaction, so that a reader never sees half a period. A mall that fails
-/// is recorded, and the transaction starts over without it. Returns how many malls were computed.
+/// is recorded, and the transaction starts over without it, marking what it had. Returns how many malls were computed.
 pub async fn replace(
     run: &mut Run<'_>,
-    malls: &[Mall],
+    table: FigureTable,
+    period: NaiveDate,
+    due: &[Mall],
     replace_mall: impl AsyncFn(&mut Db, &Mall) -> anyhow::Result<()>,
 ) -> anyhow::Result<usize> {
-    let mut malls: Vec<Mall> = run.usable_malls(malls.to_vec()).into_iter().map(|(mall, _)| mall).collect();
+    let mut malls: Vec<Mall> = run.usable_malls(due.to_vec()).into_iter().map(|(mall, _)| mall).collect();
     run.read(malls.len() as u64);
+    let now = run.cx.now();
     loop {
         let committed = run
             .chunk(None::<&str>, async |db| {
@@ -34,6 +42,9 @@ pub async fn replace(
                             MallFailure { mall: mall.code.clone(), cause }.into()
                         }
                     })?;
+                }
+                for failed in due.iter().filter(|mall| !malls.iter().any(|replaced| replaced.id == mall.id)) {
+                    outdated::mark(db, table, period, failed, now).await?;
                 }
                 Ok(())
             })

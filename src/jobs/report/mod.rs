@@ -7,6 +7,7 @@ pub mod daily_sales;
 pub mod delivery;
 pub mod driver;
 pub mod executive;
+pub mod outdated;
 pub mod periods;
 pub mod publication;
 pub mod weekly_signups;

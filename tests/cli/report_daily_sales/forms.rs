@@ -203,16 +203,16 @@ fn csv_is_written_correctly(shop: &Shop) {
     let lines = [
         "business_day,mall,currency,breakdown,key,name,orders,items,gross_amount,discount_amount,shipping_amount,\
          tax_amount,cancelled_orders,refunded_amount,net_amount,average_order_amount,new_customers,\
-         returning_customers,is_final",
-        "2026-11-19,tokyo,JPY,total,,,2,4,3800,0,300,299,0,0,3800,1900,1,0,true",
-        "2026-11-19,tokyo,USD,total,,,1,1,10.50,0.00,0.00,0.00,0,0.00,10.50,10.50,1,0,true",
-        "2026-11-19,tokyo,JPY,product,T-1,緑茶、粉末,2,2,3000,0,0,272,0,0,3000,1500,1,0,",
-        "2026-11-19,tokyo,JPY,product,'=1+1,'@SUM(A1:A9),1,2,500,0,0,0,0,0,500,500,1,0,",
-        "2026-11-19,tokyo,JPY,product,,\"(shipping, added tax, order discounts, refunds of whole orders)\",0,0,300,0,300,27,0,0,300,0,0,0,",
-        "2026-11-19,tokyo,USD,product,P-9,\"Pen, \"\"fine\"\"\",1,1,10.50,0.00,0.00,0.00,0,0.00,10.50,10.50,1,0,",
-        "2026-11-19,tokyo,JPY,payment_method,card,card,1,3,2300,0,300,163,0,0,2300,2300,1,0,",
-        "2026-11-19,tokyo,JPY,payment_method,,,1,1,1500,0,0,136,0,0,1500,1500,1,0,",
-        "2026-11-19,tokyo,USD,payment_method,card,card,1,1,10.50,0.00,0.00,0.00,0,0.00,10.50,10.50,1,0,",
+         returning_customers,is_final,is_outdated",
+        "2026-11-19,tokyo,JPY,total,,,2,4,3800,0,300,299,0,0,3800,1900,1,0,true,false",
+        "2026-11-19,tokyo,USD,total,,,1,1,10.50,0.00,0.00,0.00,0,0.00,10.50,10.50,1,0,true,false",
+        "2026-11-19,tokyo,JPY,product,T-1,緑茶、粉末,2,2,3000,0,0,272,0,0,3000,1500,1,0,,false",
+        "2026-11-19,tokyo,JPY,product,'=1+1,'@SUM(A1:A9),1,2,500,0,0,0,0,0,500,500,1,0,,false",
+        "2026-11-19,tokyo,JPY,product,,\"(shipping, added tax, order discounts, refunds of whole orders)\",0,0,300,0,300,27,0,0,300,0,0,0,,false",
+        "2026-11-19,tokyo,USD,product,P-9,\"Pen, \"\"fine\"\"\",1,1,10.50,0.00,0.00,0.00,0,0.00,10.50,10.50,1,0,,false",
+        "2026-11-19,tokyo,JPY,payment_method,card,card,1,3,2300,0,300,163,0,0,2300,2300,1,0,,false",
+        "2026-11-19,tokyo,JPY,payment_method,,,1,1,1500,0,0,136,0,0,1500,1500,1,0,,false",
+        "2026-11-19,tokyo,USD,payment_method,card,card,1,1,10.50,0.00,0.00,0.00,0,0.00,10.50,10.50,1,0,,false",
     ];
     assert_eq!(ran.stdout, lines.join("\r\n") + "\r\n");
 }
@@ -381,12 +381,12 @@ fn labels_are_in_the_language_asked_for(shop: &Shop) {
     assert_eq!(
         header("ja"),
         "営業日,店舗,通貨,区分,コード,名称,注文件数,販売点数,総売上（税込）,値引額,送料,消費税,キャンセル件数,返金額,\
-         純売上（税込）,平均注文単価,新規顧客,既存顧客,確定"
+         純売上（税込）,平均注文単価,新規顧客,既存顧客,確定,以前の数値"
     );
     assert_eq!(
         header("ko"),
         "영업일,몰,통화,구분,코드,이름,주문 건수,판매 수량,총매출,할인액,배송비,부가세,취소 건수,환불액,순매출,평균 주문액,\
-         신규 고객,재구매 고객,확정"
+         신규 고객,재구매 고객,확정,이전 수치"
     );
     assert_eq!(["en", "ja", "ko"].map(title), ["Daily sales report", "日次売上レポート", "일일 매출 보고서"]);
     // The configured language, unless the command overrides it.

@@ -12,6 +12,8 @@ on_both_databases![
     newer_rows_of_all_malls_are_reported_together,
     a_rerun_replaces_the_figures,
     a_rerun_drops_a_currency_that_is_gone,
+    figures_that_a_rerun_failed_to_replace_are_marked_in_every_form,
+    the_first_failure_is_what_figures_are_older_since,
 ];
 
 /// A mall with one order of the 19th, reported.
@@ -140,4 +142,88 @@ fn a_rerun_drops_a_currency_that_is_gone(shop: &Shop) {
     report(shop, &["--rerun"]).run().succeeds();
     assert_eq!(stored(shop), ["2026-11-19 tokyo JPY 1 1000 1000"]);
     assert_eq!(shop.sql("SELECT DISTINCT currency FROM daily_sales_breakdown"), [["JPY"]]);
+}
+
+/// Tokyo and Osaka, each with an order of the 19th, reported at one; then orders of 2,000 more arrive, and Osaka's time
+/// zone is broken.
+fn reported_and_broken(shop: &Shop) {
+    let malls = [shop.mall("tokyo", "Asia/Tokyo", "JPY"), shop.mall("osaka", "Asia/Tokyo", "JPY")];
+    for mall in malls {
+        shop.order(Order { mall, lines: &[Line::default()], ..Order::default() });
+    }
+    report(shop, &[]).run().succeeds();
+    for mall in malls {
+        let (order_no, late) = ("late", "2026-11-20T02:00:00+09:00");
+        shop.order(Order { mall, order_no, total: 2000, updated_at: late, ..Order::default() });
+    }
+    shop.execute("UPDATE malls SET time_zone = 'Asia/Oosaka' WHERE code = 'osaka'");
+}
+
+fn figures_that_a_rerun_failed_to_replace_are_marked_in_every_form(shop: &Shop) {
+    reported_and_broken(shop);
+    let files = ["--rerun", "--format", "csv,json,table", "--out", "reports"];
+    report(shop, &files).now("2026-11-20T03:00:00+09:00").run().exits(3).says("  osaka: ");
+    assert_eq!(stored(shop), ["2026-11-19 osaka JPY 1 1000 1000", "2026-11-19 tokyo JPY 2 3000 3000"]);
+
+    let csv = shop.read("reports/daily-sales-2026-11-19.csv");
+    let marks = |csv: &str| -> Vec<(String, bool)> {
+        let mut marks: Vec<(String, bool)> = csv
+            .lines()
+            .skip(1)
+            .map(|line| (line.split(',').nth(1).unwrap().to_owned(), line.ends_with(",true")))
+            .collect();
+        marks.sort();
+        marks.dedup();
+        marks
+    };
+    // In each row, those of products and payment methods too.
+    assert_eq!(marks(&csv), [("osaka".to_owned(), true), ("tokyo".to_owned(), false)]);
+    let document: serde_json::Value =
+        serde_json::from_str(&shop.read("reports/daily-sales-2026-11-19.json")).unwrap();
+    let malls = document["tables"]["malls"].as_array().unwrap();
+    let json: Vec<_> = malls.iter().map(|row| (row["mall"].clone(), row["is_outdated"].clone())).collect();
+    assert_eq!(json, [("tokyo".into(), false.into()), ("osaka".into(), true.into())]);
+    assert_eq!(document["facts"]["Older figures"], "osaka (2026-11-20 01:00 JST)");
+    let table = shop.read("reports/daily-sales-2026-11-19.txt");
+    assert!(table.contains("osaka (2026-11-20 01:00 JST)"), "{table}");
+    assert!(table.contains("Computing the figures again failed"), "{table}");
+    let state = |mall: &str| {
+        let is_row = |line: &&str| line.split_whitespace().nth(1) == Some(mall) && line.starts_with("2026");
+        table.lines().find(is_row).unwrap().split_whitespace().last().unwrap().to_owned()
+    };
+    assert_eq!([state("osaka"), state("tokyo")], ["older", "final"]);
+
+    for (locale, text, html) in [
+        (
+            "en",
+            "\nOlder figures: osaka. Computing them again failed.\n",
+            "<strong>Older figures:</strong> osaka.",
+        ),
+        ("ja", "\n※以前の数値：osaka（再集計に失敗しました）\n", "<strong>以前の数値：</strong>osaka（"),
+        ("ko", "\n※ 이전 수치: osaka(다시 집계하지 못했습니다)\n", "<strong>이전 수치:</strong> osaka("),
+    ] {
+        report(shop, &["--mail-to", "a@example.jp", "--format", "csv", "--locale", locale]).run().exits(3);
+        let sql = format!("SELECT text_body, html_body FROM mails WHERE locale = '{locale}'");
+        let [mail] = shop.sql(&sql).try_into().unwrap();
+        assert!(mail[0].contains(text) && mail[1].contains(html), "{mail:?}");
+    }
+
+    // What comes from the stored figures later is marked too, until a run replaces them.
+    shop.execute("UPDATE malls SET time_zone = 'Asia/Tokyo' WHERE code = 'osaka'");
+    let fixed = report(shop, &["--format", "csv", "--out", "-"]).run().succeeds().stdout;
+    assert_eq!(marks(&fixed), [("osaka".to_owned(), false), ("tokyo".to_owned(), false)]);
+    assert_eq!(stored(shop)[0], "2026-11-19 osaka JPY 2 3000 3000");
+}
+
+fn the_first_failure_is_what_figures_are_older_since(shop: &Shop) {
+    reported_and_broken(shop);
+    for hour in ["03", "04"] {
+        report(shop, &["--rerun"]).now(&format!("2026-11-20T{hour}:00:00+09:00")).run().exits(3);
+    }
+    let since = "SELECT code FROM daily_sales JOIN malls ON id = mall_id WHERE outdated_at = '2026-11-19T18:00:00+00:00'";
+    assert_eq!(shop.sql(since), [["osaka"]]);
+    // Where only the broken mall is left, nothing is delivered, and its figures are no less old.
+    shop.execute("UPDATE daily_sales SET outdated_at = NULL");
+    report(shop, &["--rerun", "--mall", "osaka"]).now("2026-11-20T03:00:00+09:00").run().exits(1);
+    assert_eq!(shop.sql(since), [["osaka"]]);
 }

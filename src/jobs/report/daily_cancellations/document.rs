@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use super::UNSPECIFIED;
 use crate::db::{Db, FromRow};
 use crate::documents::{Cell, Column, ColumnKind, Document, Row, Table};
+use crate::jobs::report::outdated::{self, OutdatedMall, outdated_malls};
+use crate::jobs::report::publication::Extent;
 use crate::locale::Locale;
 use crate::shop::malls::Mall;
 use crate::values;
@@ -21,6 +23,7 @@ struct DayRow {
     cancelled_orders: i64,
     cancelled_amount: i64,
     computed_at: DateTime<Utc>,
+    outdated_at: Option<DateTime<Utc>>,
 }
 
 #[derive(Debug, Clone, FromRow)]
@@ -63,7 +66,8 @@ impl Figures {
         let is_asked = |day, mall| days.contains(&day) && malls.contains_key(&mall);
         let mut rows: Vec<DayRow> = db
             .fetch_all(
-                "SELECT business_day, mall_id, currency, cancelled_orders, cancelled_amount, computed_at
+                "SELECT business_day, mall_id, currency, cancelled_orders, cancelled_amount, computed_at,
+                        outdated_at
                  FROM daily_cancellations WHERE business_day BETWEEN $1 AND $2
                  ORDER BY business_day, mall_id, currency",
                 values![first, last],
@@ -106,6 +110,12 @@ impl Figures {
     /// Whether there are no stored figures for these days and malls.
     pub(super) fn is_empty(&self) -> bool {
         self.days.is_empty()
+    }
+
+    /// The malls with figures that a later run failed to replace.
+    fn outdated(&self) -> Vec<OutdatedMall> {
+        let rows = self.days.iter().filter(|row| row.outdated_at.is_some());
+        outdated_malls(rows.map(|row| (self.name(row.mall_id), row.computed_at)))
     }
 
     fn code(&self, id: i64) -> &str {
@@ -173,7 +183,8 @@ fn columns(locale: Locale, with_reason: bool) -> Vec<Column> {
 }
 
 /// The document for people, and for JSON and XLSX.
-pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale) -> Document {
+pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent: Extent) -> Document {
+    let outdated = figures.outdated();
     let mut rows: Vec<Row> = figures
         .days
         .iter()
@@ -198,17 +209,25 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale) -> Docu
             ])
         }));
     }
-    let malls = Table {
+    let mut malls = Table {
         key: "malls",
         title: locale.pick("Cancellations by mall", "店舗別キャンセル", "몰별 취소").to_owned(),
         columns: columns(locale, false),
         rows,
     };
+    if extent == Extent::Everything {
+        malls.columns.push(outdated::column(locale));
+        let marks = figures.days.iter().map(|row| outdated::cell(row.outdated_at.is_some()));
+        // The totals come last.
+        for (row, mark) in malls.rows.iter_mut().zip(marks.chain(std::iter::repeat(Cell::Empty))) {
+            row.cells.push(mark);
+        }
+    }
     let period = figures.period();
     Document {
         name: format!("daily-cancellations-{}", period.replace("..", "_")),
         title: locale.pick("Daily cancellations report", "日次キャンセルレポート", "일일 취소 보고서").to_owned(),
-        facts: vec![
+        facts: [
             (locale.pick("Business day", "営業日", "영업일").to_owned(), period),
             (
                 locale.pick("Computed", "集計日時", "집계 일시").to_owned(),
@@ -218,19 +237,23 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale) -> Docu
                     .format("%Y-%m-%d %H:%M %Z")
                     .to_string(),
             ),
-        ],
+        ]
+        .into_iter()
+        .chain(outdated::fact(&outdated, time_zone, locale))
+        .collect(),
         locale,
         tables: vec![malls, reasons_table(figures, locale)],
         charts: Vec::new(),
-        notes: vec![
-            locale
+        notes: outdated::note(&outdated, locale)
+            .into_iter()
+            .chain([locale
                 .pick(
                     "A cancellation counts on the day it happened, in the mall's own time zone, whether or not the order had been paid. The amount is the total of the orders; it is not what was refunded.",
                     "キャンセルは発生日に計上し、日付は各店舗のタイムゾーンによります。未入金の注文も含みます。金額は注文の合計額であり、返金額ではありません。",
                     "취소는 발생일 기준으로 집계하며 날짜는 각 몰의 시간대를 따릅니다. 미결제 주문도 포함됩니다. 금액은 주문 합계이며 환불액이 아닙니다.",
                 )
-                .to_owned(),
-        ],
+                .to_owned()])
+            .collect(),
     }
 }
 
@@ -259,6 +282,13 @@ fn reasons_table(figures: &Figures, locale: Locale) -> Table {
 
 /// The single table of a CSV: the totals are the rows without a reason.
 pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
+    let outdated: BTreeSet<(NaiveDate, i64)> = figures
+        .days
+        .iter()
+        .filter(|row| row.outdated_at.is_some())
+        .map(|row| (row.business_day, row.mall_id))
+        .collect();
+    let mark = |day, mall| outdated::cell(outdated.contains(&(day, mall)));
     let mut rows: Vec<Row> = figures
         .days
         .iter()
@@ -270,6 +300,7 @@ pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
                 Cell::Empty,
                 Cell::Int(row.cancelled_orders),
                 Cell::money(row.cancelled_amount, row.currency.as_str()),
+                mark(row.business_day, row.mall_id),
             ])
         })
         .collect();
@@ -282,9 +313,12 @@ pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
             Cell::text(row.reason.as_str()),
             Cell::Int(row.cancelled_orders),
             Cell::money(row.cancelled_amount, row.currency.as_str()),
+            mark(row.business_day, row.mall_id),
         ])
     }));
-    Table { key: "daily_cancellations", title: String::new(), columns: columns(locale, true), rows }
+    let mut columns = columns(locale, true);
+    columns.push(outdated::column(locale));
+    Table { key: "daily_cancellations", title: String::new(), columns, rows }
 }
 
 /// The variables of the template `daily-cancellations`, except `attachments`.
@@ -313,5 +347,9 @@ pub(super) fn variables(figures: &Figures, locale: Locale) -> Value {
             })
         })
         .collect();
-    json!({ "day": figures.period(), "malls": malls })
+    json!({
+        "day": figures.period(),
+        "malls": malls,
+        "outdated_malls": outdated::names(&figures.outdated()),
+    })
 }

@@ -26,11 +26,15 @@ use crate::values;
 use super::by_mall;
 use super::delivery::{Letter, Mailing};
 use super::driver::{Audience, Due, Report, ReportArgs};
+use super::outdated::FigureTable;
 use super::periods::Step;
 use super::publication::Extent;
 
 /// The reason of a cancellation for which the shop stated none.
 const UNSPECIFIED: &str = "unspecified";
+
+/// The sums of a day and mall; the reasons follow them.
+const TABLE: FigureTable = FigureTable { name: "daily_cancellations", period_column: "business_day" };
 
 /// Arguments of `report daily-cancellations`.
 #[derive(Debug, Clone, clap::Args)]
@@ -76,7 +80,7 @@ impl Report for Args {
         let due = Due::find(self, run, period).await?;
         let (id, now) = (run.id(), run.cx.now());
         let replace_mall = async |db: &mut Db, mall: &Mall| replace_mall(db, id, day, mall, now).await;
-        let computed = by_mall::replace(run, &due.malls, replace_mall).await?;
+        let computed = by_mall::replace(run, TABLE, day, &due.malls, replace_mall).await?;
         run.summarise(due.sentence(computed));
         Ok(())
     }
@@ -96,8 +100,8 @@ impl Report for Args {
         figures.computed_at(now)
     }
 
-    fn document(figures: &document::Figures, time_zone: Tz, locale: Locale, _extent: Extent) -> Document {
-        document::document(figures, time_zone, locale)
+    fn document(figures: &document::Figures, time_zone: Tz, locale: Locale, extent: Extent) -> Document {
+        document::document(figures, time_zone, locale, extent)
     }
 
     fn flat_table(figures: &document::Figures, locale: Locale) -> Table {

@@ -7,6 +7,7 @@ use chrono_tz::Tz;
 
 use crate::db::{Db, FromRow};
 use crate::documents::{Cell, Chart, Column, ColumnKind, Document, Row, Series, Table};
+use crate::jobs::report::outdated::{self, OutdatedMall, outdated_malls};
 use crate::jobs::report::publication::Extent;
 use crate::locale::Locale;
 use crate::money::{average_half_up, currency_exponent};
@@ -57,6 +58,7 @@ struct DayRow {
     currency: String,
     is_final: bool,
     computed_at: DateTime<Utc>,
+    outdated_at: Option<DateTime<Utc>>,
     #[row(flatten)]
     measures: Measures,
 }
@@ -104,9 +106,9 @@ impl Figures {
         let malls: BTreeMap<i64, Mall> = malls.iter().map(|mall| (mall.id, mall.clone())).collect();
         let mut rows: Vec<DayRow> = db
             .fetch_all(
-                "SELECT business_day, mall_id, currency, is_final, computed_at, orders, items, gross_amount,
-                        discount_amount, shipping_amount, tax_amount, cancelled_orders, refunded_amount, net_amount,
-                        new_customers, returning_customers
+                "SELECT business_day, mall_id, currency, is_final, computed_at, outdated_at, orders, items,
+                        gross_amount, discount_amount, shipping_amount, tax_amount, cancelled_orders, refunded_amount,
+                        net_amount, new_customers, returning_customers
                  FROM daily_sales WHERE business_day BETWEEN $1 AND $2
                  ORDER BY business_day, mall_id, currency",
                 values![first, last],
@@ -183,6 +185,16 @@ impl Figures {
         self.days.iter().any(|day| !day.is_final)
     }
 
+    /// The malls with figures that a later run failed to replace.
+    pub(super) fn outdated(&self) -> Vec<OutdatedMall> {
+        let rows = self.days.iter().filter(|day| day.outdated_at.is_some());
+        outdated_malls(
+            rows.map(|day| {
+                (self.malls.get(&day.mall_id).map_or("", |mall| mall.name.as_str()), day.computed_at)
+            }),
+        )
+    }
+
     /// The sums over the days for each mall and currency, with the mall's name.
     pub(super) fn sums(&self) -> BTreeMap<(i64, &str), (&str, Measures)> {
         let mut sums: BTreeMap<(i64, &str), (&str, Measures)> = BTreeMap::new();
@@ -244,13 +256,14 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent:
         .map(|mall| format!("{} ({}, {})", mall.name, mall.time_zone, mall.currency))
         .collect();
     let period = figures.period();
+    let outdated = figures.outdated();
     let mut tables = vec![summary_table(figures, locale, extent)];
     tables.extend(breakdown_tables(figures, locale, extent, Breakdown::Product));
     tables.extend(breakdown_tables(figures, locale, extent, Breakdown::PaymentMethod));
     Document {
         name: format!("daily-sales-{}", period.replace("..", "_")),
         title: locale.pick("Daily sales report", "日次売上レポート", "일일 매출 보고서").to_owned(),
-        facts: vec![
+        facts: [
             (locale.pick("Business day", "営業日", "영업일").to_owned(), period),
             (locale.pick("Malls", "対象店舗", "대상 몰").to_owned(), malls.join(" / ")),
             (
@@ -261,11 +274,14 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent:
                     .format("%Y-%m-%d %H:%M %Z")
                     .to_string(),
             ),
-        ],
+        ]
+        .into_iter()
+        .chain(outdated::fact(&outdated, time_zone, locale))
+        .collect(),
         locale,
         tables,
         charts: charts(figures, locale),
-        notes: notes(figures, locale, extent),
+        notes: outdated::note(&outdated, locale).into_iter().chain(notes(figures, locale, extent)).collect(),
     }
 }
 
@@ -283,6 +299,9 @@ fn summary_table(figures: &Figures, locale: Locale, extent: Extent) -> Table {
         }
         Extent::Everything => Column::new("is_final", locale.pick("Final", "確定", "확정"), ColumnKind::Text),
     });
+    if extent == Extent::Everything {
+        columns.push(outdated::column(locale));
+    }
     let mut rows = Vec::new();
     let mut totals: BTreeMap<(i64, &str), Measures> = BTreeMap::new();
     for day in &figures.days {
@@ -292,11 +311,15 @@ fn summary_table(figures: &Figures, locale: Locale, extent: Extent) -> Table {
             Cell::text(day.currency.as_str()),
         ];
         cells.extend(measure_cells(&day.measures, &day.currency));
-        cells.push(match (extent, day.is_final) {
-            (Extent::Everything, is_final) => Cell::Bool(is_final),
-            (Extent::Top(_), true) => Cell::text(locale.pick("final", "確定", "확정")),
-            (Extent::Top(_), false) => Cell::text(locale.pick("provisional", "速報", "잠정")),
-        });
+        let is_outdated = day.outdated_at.is_some();
+        match extent {
+            Extent::Everything => cells.extend([Cell::Bool(day.is_final), outdated::cell(is_outdated)]),
+            Extent::Top(_) => cells.push(Cell::text(match (is_outdated, day.is_final) {
+                (true, _) => locale.pick("older", "以前の数値", "이전 수치"),
+                (false, true) => locale.pick("final", "確定", "확정"),
+                (false, false) => locale.pick("provisional", "速報", "잠정"),
+            })),
+        }
         rows.push(Row::new(cells));
         totals.entry((day.mall_id, &day.currency)).or_default().add(&day.measures);
     }
@@ -310,6 +333,9 @@ fn summary_table(figures: &Figures, locale: Locale, extent: Extent) -> Table {
             let mut cells = vec![day, Cell::text(figures.mall(mall)), Cell::text(currency)];
             cells.extend(measure_cells(&measures, currency));
             cells.push(Cell::Empty);
+            if extent == Extent::Everything {
+                cells.push(Cell::Empty);
+            }
             rows.push(Row::total(cells));
         }
     }
@@ -448,6 +474,9 @@ pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
     ];
     columns.extend(measure_columns(locale));
     columns.push(Column::new("is_final", locale.pick("Final", "確定", "확정"), ColumnKind::Text));
+    columns.push(outdated::column(locale));
+    let outdated: BTreeSet<i64> =
+        figures.days.iter().filter(|day| day.outdated_at.is_some()).map(|day| day.mall_id).collect();
     let total = locale.pick("total", "合計", "합계");
     let mut rows = Vec::new();
     for day in &figures.days {
@@ -460,7 +489,7 @@ pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
             Cell::Empty,
         ];
         cells.extend(measure_cells(&day.measures, &day.currency));
-        cells.push(Cell::Bool(day.is_final));
+        cells.extend([Cell::Bool(day.is_final), outdated::cell(day.outdated_at.is_some())]);
         rows.push(Row::new(cells));
     }
     let kinds = [
@@ -483,7 +512,7 @@ pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
                 Cell::text(name),
             ];
             cells.extend(measure_cells(&row.measures, &row.currency));
-            cells.push(Cell::Empty);
+            cells.extend([Cell::Empty, outdated::cell(outdated.contains(&row.mall_id))]);
             rows.push(Row::new(cells));
         }
     }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::document::{Figures, Measures};
 use crate::jobs::report::change::percent;
+use crate::jobs::report::outdated;
 use crate::money::average_half_up;
 
 /// The variables of the template `daily-sales`, except `attachments`. `before` is the day before, for comparison;
@@ -35,6 +36,7 @@ pub(super) fn variables(figures: &Figures, before: Option<&Figures>, missing: &[
         "totals": totals,
         "provisional": figures.is_provisional(),
         "missing_malls": missing,
+        "outdated_malls": outdated::names(&figures.outdated()),
     })
 }
 

@@ -27,9 +27,13 @@ use crate::wording::counted;
 use super::by_mall;
 use super::delivery::{Letter, Mailing};
 use super::driver::{Audience, Due, Report, ReportArgs};
+use super::outdated::FigureTable;
 use super::periods::Step;
 use super::publication::Extent;
 use store::replace_mall;
+
+/// The figures of a day and mall; the breakdowns follow them.
+const TABLE: FigureTable = FigureTable { name: "daily_sales", period_column: "business_day" };
 
 /// Arguments of `report daily-sales`.
 #[derive(Debug, Clone, clap::Args)]
@@ -99,7 +103,7 @@ impl Report for Args {
         let due = Due::find(self, run, period).await?;
         let (id, now) = (run.id(), run.cx.now());
         let replace_mall = async |db: &mut Db, mall: &Mall| replace_mall(db, id, day, mall, now).await;
-        let computed = by_mall::replace(run, &due.malls, replace_mall).await?;
+        let computed = by_mall::replace(run, TABLE, day, &due.malls, replace_mall).await?;
         run.summarise(due.sentence(computed));
         Ok(())
     }

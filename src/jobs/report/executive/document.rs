@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use super::figures::{CHART_DAYS, Figure, Figures, Measure};
 use crate::documents::{Cell, Chart, Column, ColumnKind, Document, Row, Series, Table};
 use crate::jobs::report::change::percent;
+use crate::jobs::report::outdated;
+use crate::jobs::report::publication::Extent;
 use crate::locale::Locale;
 use crate::money::currency_exponent;
 
@@ -68,7 +70,7 @@ fn change_text(change: Option<f64>) -> String {
 }
 
 /// The document for people, and for JSON and XLSX.
-pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale) -> Document {
+pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent: Extent) -> Document {
     let text = |key, label| Column::new(key, label, ColumnKind::Text);
     let number = |key, label| Column::new(key, label, ColumnKind::Number);
     let day_before = locale.pick("Day before", "前日比", "전일 대비");
@@ -82,7 +84,7 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale) -> Docu
             Cell::text(change_text(figure.change(figure.week_before))),
         ])
     });
-    let whole = Table {
+    let mut whole = Table {
         key: "figures",
         title: locale.pick("Figures", "主要指標", "주요 지표").to_owned(),
         columns: vec![
@@ -104,7 +106,7 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale) -> Docu
             Cell::text(change_text(change)),
         ])
     });
-    let malls = Table {
+    let mut malls = Table {
         key: "malls",
         title: locale.pick("By mall", "店舗別", "몰별").to_owned(),
         columns: vec![
@@ -116,6 +118,16 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale) -> Docu
         ],
         rows: rows.collect(),
     };
+    if extent == Extent::Everything {
+        let marks = |table: &mut Table, marks: Vec<bool>| {
+            table.columns.push(outdated::column(locale));
+            for (row, is_outdated) in table.rows.iter_mut().zip(marks) {
+                row.cells.push(outdated::cell(is_outdated));
+            }
+        };
+        marks(&mut whole, figures.list.iter().map(|figure| figure.is_outdated).collect());
+        marks(&mut malls, figures.malls.iter().map(|mall| mall.is_outdated).collect());
+    }
     let mut facts = vec![
         (locale.pick("Business day", "営業日", "영업일").to_owned(), figures.day.to_string()),
         (
@@ -127,6 +139,7 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale) -> Docu
         let label = locale.pick("Not reported yet", "未集計の店舗", "아직 집계되지 않은 몰");
         facts.push((label.to_owned(), missing_names(figures).join(" / ")));
     }
+    facts.extend(outdated::fact(&figures.outdated, time_zone, locale));
     Document {
         name: format!("executive-{}", figures.day),
         title: locale.pick("Business figures", "経営指標レポート", "경영 지표 보고서").to_owned(),
@@ -134,15 +147,16 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale) -> Docu
         locale,
         tables: vec![whole, malls],
         charts: charts(figures, locale),
-        notes: vec![
-            locale
+        notes: outdated::note(&figures.outdated, locale)
+            .into_iter()
+            .chain([locale
                 .pick(
                     "Changes are relative to the day before and to the same day of the week before; “–” means that there is nothing to compare with. Members, carts and products are counted on the following morning.",
                     "前日比・前週比は前日および前週同曜日との比較で、「–」は比較対象がないことを示します。会員・カート・商品は翌朝の時点の数です。",
                     "전일 대비와 전주 대비는 전날 및 전주 같은 요일과의 비교이며, '–'는 비교 대상이 없음을 뜻합니다. 회원·장바구니·상품은 다음 날 아침 기준입니다.",
                 )
-                .to_owned(),
-        ],
+                .to_owned()])
+            .collect(),
     }
 }
 
@@ -166,6 +180,7 @@ pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
         money("value", locale.pick("Value", "値", "값")),
         money("day_before", locale.pick("Day before", "前日", "전일")),
         money("week_before", locale.pick("Week before", "前週", "전주")),
+        outdated::column(locale),
     ];
     let mut rows: Vec<Row> = figures
         .list
@@ -180,6 +195,7 @@ pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
                 cell(Some(figure.value)),
                 cell(figure.day_before),
                 cell(figure.week_before),
+                outdated::cell(figure.is_outdated),
             ])
         })
         .collect();
@@ -195,20 +211,23 @@ pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
             cell(Some(mall.net_amount)),
             cell(mall.net_before),
             Cell::Empty,
+            outdated::cell(mall.is_outdated),
         ])
     }));
     Table { key: "executive", title: String::new(), columns, rows }
 }
 
-/// The same table without the comparisons, which are the last two columns: reporting an older day later does not make
-/// this a different report.
+/// The same table without the comparisons: reporting an older day later does not make this a different report.
 pub(super) fn without_comparisons(figures: &Figures, locale: Locale) -> Table {
     let mut table = flat_table(figures, locale);
-    let kept = table.columns.len() - 2;
-    table.columns.truncate(kept);
+    let kept: Vec<bool> =
+        table.columns.iter().map(|column| !["day_before", "week_before"].contains(&column.key)).collect();
     for row in &mut table.rows {
-        row.cells.truncate(kept);
+        let mut kept = kept.iter();
+        row.cells.retain(|_| kept.next() == Some(&true));
     }
+    let mut kept = kept.iter();
+    table.columns.retain(|_| kept.next() == Some(&true));
     table
 }
 
@@ -274,5 +293,6 @@ pub(super) fn variables(figures: &Figures, locale: Locale) -> Value {
         "figures": list,
         "malls": malls,
         "missing_malls": missing_names(figures),
+        "outdated_malls": outdated::names(&figures.outdated),
     })
 }

@@ -7,6 +7,7 @@ use chrono_tz::Tz;
 
 use crate::db::{Db, FromRow};
 use crate::failure::Failure;
+use crate::jobs::report::outdated::{OutdatedMall, outdated_malls};
 use crate::money::average_half_up;
 use crate::period::day_bounds;
 use crate::shop::malls::Mall;
@@ -28,6 +29,7 @@ struct SalesRow {
     cancelled_orders: i64,
     new_customers: i64,
     computed_at: DateTime<Utc>,
+    outdated_at: Option<DateTime<Utc>>,
 }
 
 #[derive(Debug, Clone, FromRow)]
@@ -36,6 +38,8 @@ struct CancellationRow {
     mall_id: i64,
     currency: String,
     cancelled_amount: i64,
+    computed_at: DateTime<Utc>,
+    outdated_at: Option<DateTime<Utc>>,
 }
 
 #[derive(Debug, Clone, FromRow)]
@@ -72,6 +76,8 @@ pub(super) struct Figure {
     pub(super) value: i64,
     pub(super) day_before: Option<i64>,
     pub(super) week_before: Option<i64>,
+    /// Whether the day's figure of a mall in it is one that a later run failed to replace.
+    pub(super) is_outdated: bool,
 }
 
 /// A mall's row.
@@ -83,6 +89,7 @@ pub(super) struct MallFigures {
     pub(super) orders: i64,
     pub(super) net_amount: i64,
     pub(super) net_before: Option<i64>,
+    pub(super) is_outdated: bool,
 }
 
 /// Everything in the report.
@@ -93,6 +100,8 @@ pub struct Figures {
     pub(super) malls: Vec<MallFigures>,
     /// The malls that are left out because their sales are not reported yet: code and name.
     pub(super) missing: Vec<(String, String)>,
+    /// The malls with figures of the day that a later run failed to replace.
+    pub(super) outdated: Vec<OutdatedMall>,
     /// The net sales of the last days for each currency; `None` where a mall's day is missing.
     pub(super) charts: BTreeMap<String, Vec<(NaiveDate, Option<i64>)>>,
 }
@@ -124,6 +133,7 @@ impl Figures {
                 value,
                 day_before,
                 week_before,
+                is_outdated: stored.is_outdated(day, measure, currency),
             })
         };
         let mut figures = Vec::new();
@@ -161,6 +171,7 @@ impl Figures {
             list: figures,
             malls: stored.malls(day, malls),
             missing: missing.into_iter().map(|mall| (mall.code, mall.name)).collect(),
+            outdated: stored.outdated(day, malls),
             charts: stored.charts(day),
         })
     }
@@ -201,7 +212,7 @@ impl Stored {
         let sales: Vec<SalesRow> = db
             .fetch_all(
                 "SELECT business_day, mall_id, currency, orders, gross_amount, net_amount, cancelled_orders,
-                        new_customers, computed_at
+                        new_customers, computed_at, outdated_at
                  FROM daily_sales WHERE business_day BETWEEN $1 AND $2 AND is_final
                  ORDER BY business_day, mall_id, currency",
                 values![first, day],
@@ -215,7 +226,7 @@ impl Stored {
             .await?;
         let cancellations: Vec<CancellationRow> = db
             .fetch_all(
-                "SELECT business_day, mall_id, currency, cancelled_amount
+                "SELECT business_day, mall_id, currency, cancelled_amount, computed_at, outdated_at
                  FROM daily_cancellations WHERE business_day BETWEEN $1 AND $2",
                 values![first, day],
             )
@@ -265,7 +276,7 @@ impl Stored {
     }
 
     fn cancelled_amount(&self, at: NaiveDate, currency: &str) -> Option<i64> {
-        let of_day = || self.cancellations.iter().filter(|row| row.business_day == at);
+        let of_day = || self.cancellations_of_day(at);
         let is_whole = self.malls.keys().all(|mall| of_day().any(|row| row.mall_id == *mall));
         is_whole
             .then(|| of_day().filter(|row| row.currency == currency).map(|row| row.cancelled_amount).sum())
@@ -291,6 +302,43 @@ impl Stored {
         is_whole.then(|| rows().map(|row| row.quantity).sum())
     }
 
+    fn cancellations_of_day(&self, day: NaiveDate) -> impl Iterator<Item = &CancellationRow> {
+        self.cancellations.iter().filter(move |row| row.business_day == day)
+    }
+
+    /// Whether some of a figure comes from rows that a later run failed to replace. A snapshot has none: it is taken of all
+    /// malls at once.
+    fn is_outdated(&self, day: NaiveDate, measure: Measure, currency: Option<&str>) -> bool {
+        let is_meant = |of: &str| currency.is_none_or(|currency| of == currency);
+        match measure {
+            Measure::CancelledAmount => {
+                self.cancellations_of_day(day).any(|row| is_meant(&row.currency) && row.outdated_at.is_some())
+            }
+            Measure::ActiveMembers | Measure::OpenCarts | Measure::SoldOutProducts => false,
+            Measure::NetSales
+            | Measure::AverageOrder
+            | Measure::Orders
+            | Measure::CancelledOrders
+            | Measure::NewCustomers => {
+                self.of_day(day).any(|row| is_meant(&row.currency) && row.outdated_at.is_some())
+            }
+        }
+    }
+
+    fn outdated(&self, day: NaiveDate, malls: &[Mall]) -> Vec<OutdatedMall> {
+        let sales = self.of_day(day).map(|row| (row.mall_id, row.computed_at, row.outdated_at));
+        let cancellations =
+            self.cancellations_of_day(day).map(|row| (row.mall_id, row.computed_at, row.outdated_at));
+        let older: Vec<(i64, DateTime<Utc>)> = sales
+            .chain(cancellations)
+            .filter_map(|(mall, computed_at, outdated_at)| outdated_at.map(|_| (mall, computed_at)))
+            .collect();
+        outdated_malls(malls.iter().flat_map(|mall| {
+            let of_mall = older.iter().filter(|(id, _)| *id == mall.id);
+            of_mall.map(|(_, computed_at)| (mall.name.as_str(), *computed_at))
+        }))
+    }
+
     fn computed_at(&self, day: NaiveDate) -> DateTime<Utc> {
         self.of_day(day).map(|row| row.computed_at).max().unwrap_or(DateTime::UNIX_EPOCH)
     }
@@ -312,6 +360,7 @@ impl Stored {
                 orders: row.orders,
                 net_amount: row.net_amount,
                 net_before,
+                is_outdated: row.outdated_at.is_some(),
             })
         };
         self.of_day(day).filter_map(figures).collect()

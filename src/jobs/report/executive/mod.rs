@@ -99,8 +99,8 @@ impl Report for Args {
         figures.computed_at
     }
 
-    fn document(figures: &Figures, time_zone: Tz, locale: Locale, _extent: Extent) -> Document {
-        document::document(figures, time_zone, locale)
+    fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent: Extent) -> Document {
+        document::document(figures, time_zone, locale, extent)
     }
 
     fn flat_table(figures: &Figures, locale: Locale) -> Table {

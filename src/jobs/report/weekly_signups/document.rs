@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 
 use crate::db::{Db, FromRow};
 use crate::documents::{Cell, Column, ColumnKind, Document, Row, Table};
+use crate::jobs::report::outdated::{self, OutdatedMall, outdated_malls};
+use crate::jobs::report::publication::Extent;
 use crate::locale::Locale;
 use crate::period::DayRange;
 use crate::shop::malls::Mall;
@@ -23,6 +25,7 @@ struct MallRow {
     unconfirmed: Option<i64>,
     withdrawn: Option<i64>,
     computed_at: DateTime<Utc>,
+    outdated_at: Option<DateTime<Utc>>,
 }
 
 impl MallRow {
@@ -65,7 +68,8 @@ impl Figures {
         let is_asked = |week, mall| weeks.contains(&week) && malls.contains_key(&mall);
         let mut rows: Vec<MallRow> = db
             .fetch_all(
-                "SELECT week_day, mall_id, min_cell, signups, active, unconfirmed, withdrawn, computed_at
+                "SELECT week_day, mall_id, min_cell, signups, active, unconfirmed, withdrawn, computed_at,
+                        outdated_at
                  FROM weekly_signups WHERE week_day BETWEEN $1 AND $2 ORDER BY week_day, mall_id",
                 values![first, last],
             )
@@ -95,6 +99,12 @@ impl Figures {
     /// Whether there are no stored counts for these weeks and malls.
     pub(super) fn is_empty(&self) -> bool {
         self.rows.is_empty()
+    }
+
+    /// The malls with counts that a later run failed to replace.
+    fn outdated(&self) -> Vec<OutdatedMall> {
+        let rows = self.rows.iter().filter(|row| row.outdated_at.is_some());
+        outdated_malls(rows.map(|row| (self.name(row.mall_id), row.computed_at)))
     }
 
     fn code(&self, id: i64) -> &str {
@@ -155,7 +165,8 @@ fn count_cells(counts: [Option<i64>; 4], withheld: &Cell) -> impl Iterator<Item 
 }
 
 /// The document for people, and for JSON and XLSX.
-pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale) -> Document {
+pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent: Extent) -> Document {
+    let outdated = figures.outdated();
     let withheld = Cell::text("–");
     let mut rows: Vec<Row> = figures
         .rows
@@ -171,12 +182,20 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale) -> Docu
         cells.extend(count_cells(figures.total(), &withheld));
         rows.push(Row::total(cells));
     }
-    let malls = Table {
+    let mut malls = Table {
         key: "malls",
         title: locale.pick("Sign-ups by mall", "店舗別新規登録", "몰별 신규 가입").to_owned(),
         columns: columns(locale, false),
         rows,
     };
+    if extent == Extent::Everything {
+        malls.columns.push(outdated::column(locale));
+        let marks = figures.rows.iter().map(|row| outdated::cell(row.outdated_at.is_some()));
+        // The total comes last.
+        for (row, mark) in malls.rows.iter_mut().zip(marks.chain(std::iter::repeat(Cell::Empty))) {
+            row.cells.push(mark);
+        }
+    }
     let (first, last) = (figures.weeks.first().copied(), figures.weeks.last().copied());
     let period = first.zip(last).and_then(|(first, last)| {
         DayRange::new(DayRange::week_of(first).first(), DayRange::week_of(last).last()).ok()
@@ -187,7 +206,7 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale) -> Docu
         title: locale
             .pick("Weekly sign-ups report", "週次新規会員レポート", "주간 신규 회원 보고서")
             .to_owned(),
-        facts: vec![
+        facts: [
             (locale.pick("Week", "対象週", "대상 주").to_owned(), period),
             (
                 locale.pick("Computed", "集計日時", "집계 일시").to_owned(),
@@ -197,11 +216,14 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale) -> Docu
                     .format("%Y-%m-%d %H:%M %Z")
                     .to_string(),
             ),
-        ],
+        ]
+        .into_iter()
+        .chain(outdated::fact(&outdated, time_zone, locale))
+        .collect(),
         locale,
         tables: vec![malls, groups_table(figures, locale, &withheld)],
         charts: Vec::new(),
-        notes: notes(figures, locale),
+        notes: outdated::note(&outdated, locale).into_iter().chain(notes(figures, locale)).collect(),
     }
 }
 
@@ -249,7 +271,15 @@ fn notes(figures: &Figures, locale: Locale) -> Vec<String> {
 /// The single table of a CSV: a mall's total is the row without a channel; a withheld count is empty.
 pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
     let mut table_columns = columns(locale, true);
+    table_columns.push(outdated::column(locale));
     table_columns.insert(3, Column::new("is_other", locale.pick("Merged", "統合", "통합"), ColumnKind::Text));
+    let outdated: BTreeSet<(NaiveDate, i64)> = figures
+        .rows
+        .iter()
+        .filter(|row| row.outdated_at.is_some())
+        .map(|row| (row.week_day, row.mall_id))
+        .collect();
+    let mark = |week, mall| outdated::cell(outdated.contains(&(week, mall)));
     let mut rows: Vec<Row> = figures
         .rows
         .iter()
@@ -261,6 +291,7 @@ pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
                 Cell::Empty,
             ];
             cells.extend(count_cells(row.counts(), &Cell::Empty));
+            cells.push(mark(row.week_day, row.mall_id));
             Row::new(cells)
         })
         .collect();
@@ -273,6 +304,7 @@ pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
         ];
         let counts = [Some(group.signups), group.active, group.unconfirmed, group.withdrawn];
         cells.extend(count_cells(counts, &Cell::Empty));
+        cells.push(mark(group.week_day, group.mall_id));
         Row::new(cells)
     }));
     Table { key: "weekly_signups", title: String::new(), columns: table_columns, rows }
@@ -300,5 +332,6 @@ pub(super) fn variables(figures: &Figures, week: DayRange, locale: Locale) -> Va
         "malls": malls,
         "total": describe(figures.total()),
         "min_cell": figures.min_cell(),
+        "outdated_malls": outdated::names(&figures.outdated()),
     })
 }

@@ -28,9 +28,13 @@ use crate::values;
 use super::by_mall;
 use super::delivery::{Letter, Mailing};
 use super::driver::{Audience, Due, Report, ReportArgs};
+use super::outdated::FigureTable;
 use super::periods::{self, Step};
 use super::publication::Extent;
 use disclosure::{Disclosed, Statuses, disclose};
+
+/// The counts of a week and mall; those by channel follow them.
+const TABLE: FigureTable = FigureTable { name: "weekly_signups", period_column: "week_day" };
 
 /// Arguments of `report weekly-signups`.
 #[derive(Debug, Clone, clap::Args)]
@@ -100,7 +104,7 @@ impl Report for Args {
             replace_mall(db, week, mall, &disclose(channels, min_cell), &Made { run: id, now, min_cell })
                 .await
         };
-        let computed = by_mall::replace(run, &due.malls, replace_mall).await?;
+        let computed = by_mall::replace(run, TABLE, week, &due.malls, replace_mall).await?;
         let mut sentence = due.sentence(computed);
         if min_cell > self.min_cell {
             sentence.push_str(&format!(", with --min-cell {min_cell} like the rest of the week"));
@@ -133,8 +137,8 @@ impl Report for Args {
         figures.computed_at(now)
     }
 
-    fn document(figures: &document::Figures, time_zone: Tz, locale: Locale, _extent: Extent) -> Document {
-        document::document(figures, time_zone, locale)
+    fn document(figures: &document::Figures, time_zone: Tz, locale: Locale, extent: Extent) -> Document {
+        document::document(figures, time_zone, locale, extent)
     }
 
     fn flat_table(figures: &document::Figures, locale: Locale) -> Table {

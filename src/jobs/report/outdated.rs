@@ -1,0 +1,102 @@
+//! Figures that a later run failed to replace: they stay, and every form of the report says that they are older.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use chrono_tz::Tz;
+
+use crate::db::Db;
+use crate::documents::{Cell, Column, ColumnKind};
+use crate::locale::Locale;
+use crate::shop::malls::Mall;
+use crate::values;
+
+/// Marks a mall's figures of a period in the table of a report, from the first failed attempt on. What replaces them is
+/// unmarked again.
+pub async fn mark(
+    db: &mut Db,
+    table: FigureTable,
+    period: NaiveDate,
+    mall: &Mall,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    let FigureTable { name, period_column } = table;
+    let sql = format!(
+        "UPDATE {name} SET outdated_at = COALESCE(outdated_at, $1) WHERE {period_column} = $2 AND mall_id = $3"
+    );
+    db.execute(&sql, values![now, period, mall.id]).await?;
+    Ok(())
+}
+
+/// Where a report stores its figures, by period and mall.
+#[derive(Debug, Clone, Copy)]
+pub struct FigureTable {
+    /// The table.
+    pub name: &'static str,
+    /// Its column with the first day of the period.
+    pub period_column: &'static str,
+}
+
+/// A mall whose figures are older than the last attempt to compute them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutdatedMall {
+    /// The mall's name.
+    pub name: String,
+    /// When its figures were computed.
+    pub computed_at: DateTime<Utc>,
+}
+
+/// The malls of outdated rows, each once, with the time of its oldest figures.
+pub fn outdated_malls<'f>(rows: impl Iterator<Item = (&'f str, DateTime<Utc>)>) -> Vec<OutdatedMall> {
+    let mut malls: Vec<OutdatedMall> = Vec::new();
+    for (name, computed_at) in rows {
+        match malls.iter_mut().find(|mall| mall.name == name) {
+            Some(mall) => mall.computed_at = mall.computed_at.min(computed_at),
+            None => malls.push(OutdatedMall { name: name.to_owned(), computed_at }),
+        }
+    }
+    malls
+}
+
+/// Their names, for a mail.
+pub fn names(malls: &[OutdatedMall]) -> Vec<&str> {
+    malls.iter().map(|mall| mall.name.as_str()).collect()
+}
+
+/// The fact of a document: whose figures are older, and from when they are. None if none are.
+pub fn fact(malls: &[OutdatedMall], time_zone: Tz, locale: Locale) -> Option<(String, String)> {
+    if malls.is_empty() {
+        return None;
+    }
+    let label = locale.pick("Older figures", "以前の数値", "이전 수치");
+    let malls: Vec<String> = malls
+        .iter()
+        .map(|mall| {
+            let at = mall.computed_at.with_timezone(&time_zone).format("%Y-%m-%d %H:%M %Z");
+            locale.pick(
+                format!("{} ({at})", mall.name),
+                format!("{}（{at}）", mall.name),
+                format!("{}({at})", mall.name),
+            )
+        })
+        .collect();
+    Some((label.to_owned(), malls.join(" / ")))
+}
+
+/// The note that explains the fact. None if none are older.
+pub fn note(malls: &[OutdatedMall], locale: Locale) -> Option<String> {
+    let note = locale.pick(
+        "Computing the figures again failed for the malls under “Older figures”: what is shown for them is from the time stated there.",
+        "「以前の数値」に挙げた店舗は再集計に失敗したため、記載の日時に集計した数値を表示しています。",
+        "'이전 수치'에 표시된 몰은 다시 집계하지 못하여, 해당 일시에 집계한 수치를 표시합니다.",
+    );
+    (!malls.is_empty()).then(|| note.to_owned())
+}
+
+/// The last column of a table for machines, with [`cell`]: whether a row's figures are older.
+pub fn column(locale: Locale) -> Column {
+    Column::new("is_outdated", locale.pick("Outdated", "以前の数値", "이전 수치"), ColumnKind::Text)
+}
+
+/// A cell of [`column`].
+pub fn cell(is_outdated: bool) -> Cell {
+    Cell::Bool(is_outdated)
+}
