@@ -178,6 +178,16 @@ impl Db {
         }
     }
 
+    /// A row's own number as the last of a position, as in `(due_at, id) > ($1, {})`. SQLite seeks to such a position only
+    /// if the number's comparison names a collation, and reads all rows of the same `due_at` otherwise; its index ends
+    /// before the number, which SQLite adds by itself.
+    pub fn row_number(&self, placeholder: &str) -> String {
+        match self.kind() {
+            Kind::Sqlite => format!("{placeholder} COLLATE BINARY"),
+            Kind::Postgres => placeholder.to_owned(),
+        }
+    }
+
     /// Whether a transaction was left open, for example because a run's future was dropped in the middle of one. Such a
     /// connection must not be used again.
     pub fn is_in_transaction(&self) -> bool {

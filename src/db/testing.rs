@@ -15,12 +15,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, Once, PoisonError};
 
 use chrono::{DateTime, Utc};
+use serde_json::Value as Json;
 use sqlx::AssertSqlSafe;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
 use self::as_text::{postgres_row, sqlite_row};
-use super::{Conn, Db, Kind};
+use super::{Conn, Db, Kind, Value};
 use crate::config::{Config, LoadOptions};
 use crate::context::Context;
 use crate::mask::Redactor;
@@ -188,6 +189,50 @@ impl TestDb {
         }
     }
 
+    /// The columns by which a statement finds the rows of a table, known by its alias: `mall_id, member_code`, and
+    /// nothing where the table is read in full. One text for each way in which the statement reads it. Fill the table
+    /// first: a planner reads a few rows in full, whatever its indexes.
+    pub(crate) async fn found_by(&mut self, alias: &str, sql: &str, values: Vec<Value>) -> Vec<String> {
+        let mut found = match self.kind() {
+            Kind::Sqlite => {
+                let steps = self.sqlite_plan(sql, values).await;
+                steps.iter().filter_map(|(_, _, _, step)| found_in_step(step, alias)).collect()
+            }
+            Kind::Postgres => {
+                let mut found = Vec::new();
+                find_in_plan(&self.postgres_plan(sql, values).await, alias, &mut found);
+                found
+            }
+        };
+        found.sort();
+        found.dedup();
+        found
+    }
+
+    /// Whether a statement compares each row of a table with each of another one.
+    pub(crate) async fn compares_all_pairs(&mut self, sql: &str, values: Vec<Value>) -> bool {
+        match self.kind() {
+            Kind::Sqlite => has_inner_scan(&self.sqlite_plan(sql, values).await),
+            Kind::Postgres => has_pairwise_join(&self.postgres_plan(sql, values).await),
+        }
+    }
+
+    async fn sqlite_plan(&mut self, sql: &str, values: Vec<Value>) -> Vec<Step> {
+        self.fetch_all(&format!("EXPLAIN QUERY PLAN {sql}"), values).await.unwrap()
+    }
+
+    async fn postgres_plan(&mut self, sql: &str, values: Vec<Value>) -> Json {
+        let explain = format!("EXPLAIN (FORMAT JSON) {sql}");
+        let (mut plans,): (Json,) = self.fetch_one(&explain, values).await.unwrap();
+        plans[0]["Plan"].take()
+    }
+
+    /// Inserts rows by one statement: what follows INSERT INTO, with expressions in `n`, which counts from 1.
+    pub(crate) async fn fill(&mut self, count: u32, rows: &str) {
+        let series = format!("SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < {count}");
+        self.sql(&format!("WITH RECURSIVE series (n) AS ({series}) INSERT INTO {rows} FROM series")).await;
+    }
+
     /// Every row of every table, to compare before and after.
     pub(crate) async fn dump(&mut self) -> Vec<String> {
         let tables = self.pick(
@@ -207,6 +252,75 @@ impl TestDb {
     pub(crate) async fn close(self) {
         self.db.close().await;
     }
+}
+
+// ---------------------------------------------------------------- plans
+
+/// A step of SQLite's plan: its number, that of the step it belongs to, nothing, and what it does.
+type Step = (i64, i64, i64, String);
+
+/// `SCAN o`, or `SEARCH o USING INDEX carts_member (member_code=?)`.
+fn found_in_step(step: &str, alias: &str) -> Option<String> {
+    let mut words = step.split(' ');
+    match (words.next()?, words.next()?) {
+        ("SCAN", name) if name == alias => Some(String::new()),
+        ("SEARCH", name) if name == alias => Some(columns_of(step.split_once(" (")?.1)),
+        _ => None,
+    }
+}
+
+/// A plan is a tree. What finds the rows of a bitmap is a step below the one that names the table.
+fn find_in_plan(plan: &Json, alias: &str, found: &mut Vec<String>) {
+    let steps = plan["Plans"].as_array().map_or(&[][..], Vec::as_slice);
+    let kind = plan["Node Type"].as_str().unwrap_or_default();
+    // A second table of the same alias is `o_1`.
+    let name = plan["Alias"].as_str().unwrap_or_default();
+    let is_alias = name.strip_prefix(alias).is_some_and(|rest| {
+        rest.is_empty() || rest.strip_prefix('_').is_some_and(|number| number.parse::<u32>().is_ok())
+    });
+    if is_alias && kind != "ModifyTable" {
+        let condition = match kind {
+            "Bitmap Heap Scan" => &steps[0]["Index Cond"],
+            _ => &plan["Index Cond"],
+        };
+        found.push(condition.as_str().map(columns_of).unwrap_or_default());
+    }
+    for step in steps {
+        find_in_plan(step, alias, found);
+    }
+}
+
+/// The columns of `mall_id=? AND (due_at,rowid)>(?,?))`, or of `((mall_id = 1) AND (ROW(due_at, id) > ROW($2, $3)))`.
+fn columns_of(conditions: &str) -> String {
+    let mut columns: Vec<&str> = Vec::new();
+    for condition in conditions.split(" AND ") {
+        let start = condition.trim_start_matches('(').trim_start_matches("ROW(");
+        let end = start.find([')', '=', '<', '>']).unwrap_or(start.len());
+        for column in start[..end].split(',').filter_map(|column| column.split_whitespace().next()) {
+            let column = if column == "rowid" { "id" } else { column };
+            if !columns.contains(&column) {
+                columns.push(column);
+            }
+        }
+    }
+    columns.join(", ")
+}
+
+/// Whether a table or a subquery is read in full inside of another one: within a join, all but the outermost are found by
+/// an index.
+fn has_inner_scan(steps: &[Step]) -> bool {
+    steps.iter().enumerate().any(|(index, (_, parent, _, step))| {
+        step.starts_with("SCAN ")
+            && steps[..index].iter().any(|(_, other, _, outer)| {
+                other == parent && (outer.starts_with("SCAN ") || outer.starts_with("SEARCH "))
+            })
+    })
+}
+
+/// Whether a condition of a join is tried on each pair of rows.
+fn has_pairwise_join(plan: &Json) -> bool {
+    let is_pairwise = plan["Node Type"] == "Nested Loop" && !plan["Join Filter"].is_null();
+    is_pairwise || plan["Plans"].as_array().is_some_and(|steps| steps.iter().any(has_pairwise_join))
 }
 
 // ---------------------------------------------------------------- SQLite

@@ -1,0 +1,13 @@
+-- Lookups of a few rows among very many. The SQLite file of the same name has the same indexes, and
+-- two more that it needs for itself.
+-- They begin with what is looked up, not with its mall: of two indexes that begin with the mall, a planner without
+-- statistics takes either, and one of them leads through all of the mall's rows.
+
+-- A member's other carts, for `cart remind`.
+DROP INDEX carts_member;
+CREATE INDEX carts_member ON carts (member_code) WHERE ordered_at IS NULL AND member_code IS NOT NULL;
+-- A member's orders that wait for their payment.
+CREATE INDEX orders_waiting_member ON orders (member_code) WHERE status = 'PAYMENT_WAIT' AND member_code IS NOT NULL;
+-- Items that an earlier run gave up on. Of the open ones alone, PostgreSQL would read all of them for each run whose
+-- errors are resolved.
+CREATE INDEX batch_error_log_item ON batch_error_log (item_key);
