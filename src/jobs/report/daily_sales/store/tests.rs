@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveTime, SecondsFormat, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 
-use super::replace_mall;
-use crate::db::testing::{TestDb, now, on_both_databases};
+use super::{BY_PAYMENT_METHOD, BY_PRODUCT, TOTALS, replace_mall};
+use crate::db::testing::{TestDb, at, now, on_both_databases};
 use crate::shop::testing::{Line, Mall, Order, Refund};
+use crate::values;
 
 on_both_databases![
     the_figures_are_right_when_the_clocks_go_back,
@@ -25,6 +26,7 @@ on_both_databases![
     a_product_on_two_lines_of_an_order_is_in_one_order,
     a_guest_is_neither_a_new_nor_a_returning_customer,
     a_customer_is_new_until_the_first_day_is_over_and_in_each_mall,
+    no_statement_compares_each_order_with_each_buyer,
 ];
 
 /// Computes these days of every mall. The run's id is the day of the month.
@@ -766,4 +768,28 @@ async fn a_customer_is_new_until_the_first_day_is_over_and_in_each_mall(db: &mut
             ["2026-11-19", "tokyo", "0", "1"],
         ]
     );
+}
+
+// ---------------------------------------------------------------- tables of which the planner knows nothing
+
+async fn no_statement_compares_each_order_with_each_buyer(db: &mut TestDb) {
+    db.mall("tokyo", "Asia/Tokyo", "JPY").await;
+    let noon = "'2026-11-19T03:00:00+00:00'";
+    for rows in [
+        "orders (mall_id, order_no, member_code, status, currency, total_amount, discount_amount, shipping_amount,
+             tax_amount, ordered_at, paid_at, created_at, updated_at)
+         SELECT 1, 'A' || n, 'M' || n, 'PAID', 'JPY', 1080, 0, 0, 0, {noon}, {noon}, {noon}, {noon}",
+        "order_items (order_id, line_key, product_code, product_name, quantity, unit_price_amount, discount_amount,
+             tax_amount, line_amount)
+         SELECT n, '1', 'P' || n, 'Product', 1, 1080, 0, 0, 1080",
+    ] {
+        db.fill(4_000, &rows.replace("{noon}", noon)).await;
+    }
+    let day: NaiveDate = "2026-11-19".parse().unwrap();
+    let bounds = || values![1, at("2026-11-18T15:00:00Z"), at("2026-11-19T15:00:00Z")];
+    assert!(!db.compares_all_pairs(TOTALS, bounds()).await);
+    for breakdown in [BY_PRODUCT, BY_PAYMENT_METHOD] {
+        let values = bounds().into_iter().chain(values![day]).collect();
+        assert!(!db.compares_all_pairs(breakdown, values).await, "{breakdown}");
+    }
 }
