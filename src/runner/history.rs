@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use crate::db::{Bulk, Db, DbError};
+use crate::db::{Bulk, Db, DbError, Value};
 use crate::{bulk_row, values};
 
 /// The state of a run.
@@ -310,6 +310,11 @@ pub async fn resolve_errors(
     done: &Done<'_>,
     now: DateTime<Utc>,
 ) -> Result<u64, DbError> {
+    let (sql, values) = resolve_statement(db, by, done, now);
+    db.execute(&sql, values).await
+}
+
+fn resolve_statement(db: &Db, by: &Execution, done: &Done<'_>, now: DateTime<Utc>) -> (String, Vec<Value>) {
     let mut sql = format!(
         "UPDATE batch_error_log SET resolved_at = $1
          WHERE resolved_at IS NULL AND item_key NOT IN {} AND execution_id IN (
@@ -326,9 +331,11 @@ pub async fn resolve_errors(
     sql.push(')');
     if let Some(items) = done.limited_to.filter(|_| is_sweep) {
         values.push(json!(items).into());
-        sql.push_str(&format!(" AND item_key IN {}", db.elements(&format!("${}", values.len()))));
+        // Inside COALESCE it is not a join, in which PostgreSQL would compare each with each, but a lookup in a hash.
+        let items = db.elements(&format!("${}", values.len()));
+        sql.push_str(&format!(" AND COALESCE(item_key IN {items}, FALSE)"));
     }
-    db.execute(&sql, values).await
+    (sql, values)
 }
 
 /// Which of these items were given up on in this phase by runs of the job's other instances, and have not been done
@@ -339,17 +346,25 @@ pub async fn noted_items(
     phase: &str,
     keys: &[&str],
 ) -> Result<Vec<String>, DbError> {
-    let sql = format!(
-        "SELECT DISTINCT e.item_key FROM batch_execution x
-         JOIN batch_error_log e ON e.execution_id = x.id
-         WHERE x.job = $1 AND x.id < $2 AND (x.instance_key = '' OR x.instance_key <> $3)
-           AND (x.items_failed > 0 OR x.items_skipped > 0)
-           AND e.resolved_at IS NULL AND e.phase = $4 AND e.item_key IN {}",
-        db.elements("$5")
-    );
-    let rows: Vec<(String,)> =
-        db.fetch_all(&sql, values![&run.job, run.id, &run.instance_key, phase, json!(keys)]).await?;
+    let rows: Vec<(String,)> = db
+        .fetch_all(&noted_sql(db), values![&run.job, run.id, &run.instance_key, phase, json!(keys)])
+        .await?;
     Ok(rows.into_iter().map(|(key,)| key).collect())
+}
+
+/// Looks the items up one by one, by construction: in a join, a planner without statistics reads all errors of the job's
+/// runs and compares each with each item. COUNT instead of EXISTS, which would be such a join again; no index serves a
+/// condition inside COALESCE, which leaves the one of the item.
+fn noted_sql(db: &Db) -> String {
+    format!(
+        "SELECT item.value FROM {} AS item
+         WHERE (SELECT COUNT(*) FROM batch_error_log e
+                JOIN batch_execution x ON x.id = e.execution_id
+                WHERE e.item_key = item.value AND e.resolved_at IS NULL AND e.phase = $4
+                  AND COALESCE(x.job = $1 AND x.id < $2 AND (x.instance_key = '' OR x.instance_key <> $3)
+                               AND (x.items_failed > 0 OR x.items_skipped > 0), FALSE)) > 0",
+        db.elements("$5")
+    )
 }
 
 /// Marks the failures of one run as resolved: its retry has succeeded.
@@ -468,6 +483,9 @@ mod tests {
         what_a_later_attempt_has_done_is_resolved,
         a_sweep_resolves_only_what_it_covers,
         an_item_is_known_from_runs_of_other_instances,
+        an_item_that_was_given_up_on_is_found_by_its_key,
+        what_a_sweep_was_limited_to_is_not_compared_with_each_error,
+        what_a_run_resolves_is_found_by_the_runs_before_it,
         the_last_durations_are_those_of_successes_under_the_key,
     ];
 
@@ -490,6 +508,39 @@ mod tests {
             .collect();
         insert_errors(db, run, &errors, now()).await.unwrap();
         db.sql(&format!("UPDATE batch_execution SET items_failed = {} WHERE id = {run}", keys.len())).await;
+    }
+
+    /// Runs with an open error each, of which the planner knows nothing.
+    async fn open_errors(db: &mut TestDb) {
+        db.completed_runs(4_000).await;
+        let errors = "batch_error_log (execution_id, item_key, phase, kind, error_class, message, created_at)
+                      SELECT n, 'item ' || n, 'load', 'FAILED', 'FAILED', 'is bad', '2026-11-19T00:00:00+00:00'";
+        db.fill(4_000, errors).await;
+    }
+
+    async fn an_item_that_was_given_up_on_is_found_by_its_key(db: &mut TestDb) {
+        open_errors(db).await;
+        let sql = noted_sql(db);
+        let values = || values!["a job", 5_000, "", "load", json!(["item 1", "item 2"])];
+        assert_eq!(db.found_by("e", &sql, values()).await, ["item_key"]);
+        assert_eq!(db.found_by("x", &sql, values()).await, ["id"]);
+    }
+
+    async fn what_a_sweep_was_limited_to_is_not_compared_with_each_error(db: &mut TestDb) {
+        open_errors(db).await;
+        let items: BTreeSet<String> = (1..=4_000).map(|number| format!("item {number}")).collect();
+        let done = Done { limited_to: Some(&items), still_open: &[] };
+        let by = Execution { id: 5_000, ..execution("a job", "") };
+        let (sql, values) = resolve_statement(db, &by, &done, now());
+        assert!(!db.compares_all_pairs(&sql, values).await);
+    }
+
+    async fn what_a_run_resolves_is_found_by_the_runs_before_it(db: &mut TestDb) {
+        open_errors(db).await;
+        db.sql("UPDATE batch_execution SET instance_key = ''").await;
+        let by = Execution { id: 5_000, ..execution("a job", "") };
+        let (sql, values) = resolve_statement(db, &by, &Done { limited_to: None, still_open: &[] }, now());
+        assert_eq!(db.found_by("batch_error_log", &sql, values).await, ["execution_id"]);
     }
 
     async fn what_is_inserted_is_found_as_it_was(db: &mut TestDb) {

@@ -46,6 +46,17 @@ impl TestDb {
         history::insert(self, execution).await.unwrap()
     }
 
+    /// Adds runs of a job, each of an instance of its own, that completed with an item that failed.
+    pub(crate) async fn completed_runs(&mut self, count: u32) {
+        let at = "'2026-11-19T00:00:00+00:00'";
+        let rows = "batch_execution (job, instance_key, command_line, attempt, status, started_at, heartbeat_at,
+                        lease_expires_at, epoch, host, pid, pid_started_ticks, boot_id, items_read, items_written,
+                        items_skipped, items_failed, version, environment)
+                    SELECT 'a job', 'day ' || n, 'a job', 1, 'COMPLETED', {at}, {at}, {at}, 1, 'host', 1, 1, 'boot',
+                        1, 1, 0, 1, '0', 'dev'";
+        self.fill(count, &rows.replace("{at}", at)).await;
+    }
+
     /// Adds a run of a job with this status and returns its id.
     pub(crate) async fn run_that_is(&mut self, status: Status) -> i64 {
         self.run(&Execution { status: status.word().to_owned(), ..execution("a job", "") }).await

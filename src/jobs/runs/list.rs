@@ -172,13 +172,14 @@ fn refuse_unknown_job(name: &str) -> Result<(), Failure> {
 }
 
 /// An instance that was completed since needs no attention, nor does a run whose retry completed: a file that was fixed is
-/// another instance. What was dismissed needs none either.
+/// another instance. What was dismissed needs none either. No index serves a condition inside COALESCE: by the status,
+/// all successes of the job would be read for each run.
 const OPEN: &str = "dismissed_at IS NULL AND NOT EXISTS (
     SELECT 1 FROM batch_execution AS retry
     WHERE retry.retry_of = batch_execution.id AND retry.status = 'COMPLETED') AND NOT EXISTS (
     SELECT 1 FROM batch_execution AS later
     WHERE later.job = batch_execution.job AND later.instance_key = batch_execution.instance_key
-      AND later.id > batch_execution.id AND later.status = 'COMPLETED')";
+      AND later.id > batch_execution.id AND COALESCE(later.status = 'COMPLETED', FALSE))";
 
 /// Builds the WHERE clause from the given filters only: a condition that is always present would defeat its index.
 async fn select(
@@ -296,5 +297,19 @@ fn table(runs: &[Execution], time_zone: Tz) -> Table {
             text("exit_code", "Exit").wide_only(),
         ],
         rows,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::testing::{TestDb, on_both_databases};
+
+    on_both_databases![whether_an_instance_was_completed_since_is_found_by_its_key];
+
+    async fn whether_an_instance_was_completed_since_is_found_by_its_key(db: &mut TestDb) {
+        db.completed_runs(4_000).await;
+        let sql = format!("SELECT id FROM batch_execution WHERE {OPEN} ORDER BY id DESC LIMIT $1");
+        assert_eq!(db.found_by("later", &sql, values![20]).await, ["job, instance_key, id"]);
     }
 }

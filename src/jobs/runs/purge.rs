@@ -74,6 +74,17 @@ struct Chunk {
     last: Option<i64>,
 }
 
+/// The runs from $1 to $2 that started before $3 and may be deleted. An instance's last success is found among its own
+/// runs: no index serves a condition inside COALESCE, and by the status all successes of the job would be read for each
+/// run.
+const OLD: &str = "SELECT e.id FROM batch_execution e
+    WHERE e.id BETWEEN $1 AND $2 AND e.started_at < $3 AND e.status <> 'RUNNING'
+      AND e.id <> COALESCE((SELECT MAX(s.id) FROM batch_execution s
+                            WHERE s.job = e.job AND s.instance_key = e.instance_key
+                              AND COALESCE(s.status = 'COMPLETED', FALSE)), 0)
+      AND NOT EXISTS (SELECT 1 FROM batch_retry_request r
+                      WHERE r.execution_id = e.id AND r.status IN ('PENDING', 'RUNNING'))";
+
 /// Deletes the next chunk of old runs after the run `after`, with their item errors and requests.
 async fn purge_chunk(run: &mut Run<'_>, before: DateTime<Utc>, after: i64) -> anyhow::Result<Chunk> {
     let candidates: Vec<Candidate> = run
@@ -91,18 +102,11 @@ async fn purge_chunk(run: &mut Run<'_>, before: DateTime<Utc>, after: i64) -> an
     run.read(candidates.len() as u64);
     let purged = run
         .chunk(None::<&str>, async |db| {
-            let old = "SELECT e.id FROM batch_execution e
-                       WHERE e.id BETWEEN $1 AND $2 AND e.started_at < $3 AND e.status <> 'RUNNING'
-                         AND e.id <> COALESCE((SELECT MAX(s.id) FROM batch_execution s
-                                               WHERE s.job = e.job AND s.instance_key = e.instance_key
-                                                 AND s.status = 'COMPLETED'), 0)
-                         AND NOT EXISTS (SELECT 1 FROM batch_retry_request r
-                                         WHERE r.execution_id = e.id AND r.status IN ('PENDING', 'RUNNING'))";
             for table in ["batch_error_log", "batch_retry_request"] {
-                let sql = format!("DELETE FROM {table} WHERE execution_id IN ({old})");
+                let sql = format!("DELETE FROM {table} WHERE execution_id IN ({OLD})");
                 db.execute(&sql, values![first, last, before]).await?;
             }
-            let sql = format!("DELETE FROM batch_execution WHERE id IN ({old})");
+            let sql = format!("DELETE FROM batch_execution WHERE id IN ({OLD})");
             Ok(db.execute(&sql, values![first, last, before]).await?)
         })
         .await?;
@@ -128,4 +132,19 @@ async fn purge_incidents(run: &mut Run<'_>, before: DateTime<Utc>) -> anyhow::Re
         Ok(())
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::testing::{TestDb, now, on_both_databases};
+
+    on_both_databases![the_last_success_of_an_instance_is_found_by_its_key];
+
+    async fn the_last_success_of_an_instance_is_found_by_its_key(db: &mut TestDb) {
+        db.completed_runs(4_000).await;
+        let sql = format!("DELETE FROM batch_execution WHERE id IN ({OLD})");
+        let found = db.found_by("s", &sql, values![1, CHUNK, now()]).await;
+        assert!(matches!(&found[..], [columns] if columns.starts_with("job, instance_key")), "{found:?}");
+    }
 }
