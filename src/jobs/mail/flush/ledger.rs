@@ -291,6 +291,9 @@ pub(super) async fn write(
 /// Neither compares `claimed_by` in a form that an index can use: the few changed rows are found by their ids instead
 /// of among the hundreds that the run holds.
 ///
+/// The limit tells PostgreSQL how few they are. It would expect a hundred, for which it reads all of a table that it takes
+/// for small, with each write.
+///
 /// An array of arrays: names in every row would be most of the text. Instants are passed as microseconds; SQLite gets
 /// them as the text that it stores.
 const WRITE_SQLITE: &str = "
@@ -336,7 +339,7 @@ const WRITE_POSTGRES: &str = "
                  CAST(value ->> 5 AS BIGINT) AS is_held, CAST(value ->> 6 AS BIGINT) AS is_paced,
                  value ->> 7 AS reply, value ->> 8 AS provider_message_id, value ->> 9 AS message_id,
                  CAST(value ->> 10 AS BIGINT) AS keeps_claim, CAST(value ->> 11 AS BIGINT) AS ends
-          FROM jsonb_array_elements($3)) changed
+          FROM jsonb_array_elements($3) LIMIT jsonb_array_length($3)) changed
     WHERE mails.id = changed.id AND mails.claimed_by IS NOT DISTINCT FROM $1
       AND (changed.status <> 'SENDING' OR mails.status IN ('QUEUED', 'RETRY', 'UNKNOWN'))
       AND EXISTS (SELECT 1 FROM batch_execution WHERE batch_execution.id = $1 AND batch_execution.status = 'RUNNING')
@@ -439,6 +442,7 @@ mod tests {
         a_mail_that_the_run_does_not_hold_is_left_alone,
         what_a_dead_run_held_is_reclaimed_and_what_it_was_sending_is_unknown,
         a_mail_that_many_processes_died_over_waits_for_a_person,
+        a_changed_mail_is_found_by_its_number,
     ];
 
     const LONG_AGO: &str = "2026-01-01T00:00:00Z";
@@ -461,6 +465,16 @@ mod tests {
     /// Id, status, attempts, attempts with unknown outcome, holder, and whether it waits for a person.
     async fn states(db: &mut TestDb) -> Vec<String> {
         db.lines("SELECT id, status, attempts, unknown_attempts, claimed_by, is_held FROM mails").await
+    }
+
+    async fn a_changed_mail_is_found_by_its_number(db: &mut TestDb) {
+        let run = db.run_that_is(Status::Running).await;
+        let queued = "mails (kind, recipient, subject, text_body, due_at, queued_at, claimed_by)
+                      SELECT 'test', 'a@example.jp', 'subject', 'text', {at}, {at}, 1";
+        db.fill(4_000, &queued.replace("{at}", "'2026-01-01T00:00:00+00:00'")).await;
+        let changes = json!([[1, SENT, null, 0, 0, 0, 0, null, null, null, 0, 1]]);
+        let sql = db.pick(WRITE_SQLITE, WRITE_POSTGRES);
+        assert_eq!(db.found_by("mails", sql, values![run, now(), changes]).await, ["id"]);
     }
 
     async fn the_longest_due_of_a_priority_are_claimed_first(db: &mut TestDb) {
