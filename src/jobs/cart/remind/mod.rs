@@ -435,16 +435,14 @@ async fn next_page(
     Ok(db.fetch_all(&page_sql(db), values).await?)
 }
 
-/// `+ 0` hides from the planner that the mall of what is looked up is $1: without statistics PostgreSQL would look it up by
-/// the mall alone.
 fn page_sql(db: &Db) -> String {
     format!(
         "SELECT c.id AS cart_id, c.cart_key, c.url, c.currency, c.locale AS cart_locale, c.last_activity_at,
                 m.member_code, m.name, m.email, m.locale
          FROM carts c
-         JOIN members m ON m.mall_id = c.mall_id + 0 AND m.member_code = c.member_code
+         JOIN members m ON m.mall_id = c.mall_id AND m.member_code = c.member_code
          LEFT JOIN mail_consents k
-             ON k.mall_id = c.mall_id + 0 AND k.member_code = c.member_code AND k.purpose = 'MARKETING'
+             ON k.mall_id = c.mall_id AND k.member_code = c.member_code AND k.purpose = 'MARKETING'
          WHERE c.mall_id = $1 AND c.ordered_at IS NULL AND c.member_code IS NOT NULL
            AND c.last_activity_at > $2 AND (c.last_activity_at, c.id) < ($3, {})
            AND {ACTIVE_MEMBER} AND COALESCE(k.is_granted, $5)
