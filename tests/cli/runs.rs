@@ -369,6 +369,12 @@ fn a_dismissed_failure_is_closed(shop: &TradingShop) {
     shop.batchctl(["runs", "request-retry", "1", "--reason", "x"]).run().succeeds();
     assert_eq!(listed(shop, &["--open"]), [1]);
     assert_eq!(shop.scalar("SELECT COUNT(*) FROM batch_incident WHERE closed_at IS NULL"), "1");
+    // Whoever repeats it right now would report to a run that is closed.
+    shop.execute("UPDATE batch_retry_request SET status = 'RUNNING'");
+    let early = shop.batchctl(["runs", "dismiss", "1", "--reason", "x"]).run().exits(75);
+    early.says("a retry of run 1 is running right now").says("hint: if it fails too, dismiss the run then");
+    assert_eq!(listed(shop, &["--open"]), [1]);
+    shop.execute("UPDATE batch_retry_request SET status = 'PENDING'");
     shop.batchctl(["runs", "dismiss", "1", "--reason", " "]).run().exits(2).says("--reason is empty");
 
     shop.batchctl(["runs", "dismiss", "1", "--reason", "Mars was sold", "--by", "Hana"]).run().succeeds();

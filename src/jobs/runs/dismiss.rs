@@ -36,11 +36,18 @@ pub(super) async fn dismiss(cx: &Context, args: &DismissArgs) -> anyhow::Result<
     let redact = |text: &str| cx.config.redactor().redact(text);
     let (reason, by, now) = (redact(&args.reason), redact(&args.by), cx.machine_time());
     db.transaction(async |db| {
-        db.execute(
-            "UPDATE batch_execution SET dismissed_at = $1, dismissed_by = $2, dismissed_reason = $3 WHERE id = $4",
-            values![now, &by, &reason, run.id],
-        )
-        .await?;
+        let dismissed = db
+            .execute(
+                "UPDATE batch_execution SET dismissed_at = $1, dismissed_by = $2, dismissed_reason = $3
+                 WHERE id = $4 AND NOT EXISTS (SELECT 1 FROM batch_retry_request
+                                               WHERE execution_id = $4 AND status = 'RUNNING')",
+                values![now, &by, &reason, run.id],
+            )
+            .await?;
+        if dismissed == 0 {
+            let running = format!("a retry of run {} is running right now", run.id);
+            return Err(Failure::try_later(running).hint("if it fails too, dismiss the run then").into());
+        }
         history::resolve_errors_of(db, run.id, now).await?;
         db.execute(
             "UPDATE batch_retry_request SET status = 'DONE', processed_at = $1, message = $2
