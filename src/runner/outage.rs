@@ -94,6 +94,9 @@ pub(super) struct Start {
     pub(super) times: u64,
     /// Whether it is run when the outage is over.
     pub(super) is_caught_up: bool,
+    /// The run that it was at when the database went away: its row speaks for the start.
+    #[serde(default)]
+    pub(super) run: Option<i64>,
 }
 
 /// What became of a start that failed.
@@ -190,7 +193,7 @@ async fn request_starts(cx: &Context, db: &mut Db, outage: &Outage) -> anyhow::R
             let sql = "SELECT COUNT(*) FROM batch_execution
                        WHERE job = $1 AND started_at = $2 AND command_line = $3 AND epoch = 0";
             let (left,): (i64,) = db.fetch_one(sql, values![&start.job, start.at, &start.line]).await?;
-            if left > 0 {
+            if left > 0 || (!start.is_caught_up && start.has_row(db).await?) {
                 continue;
             }
             let request = lease::Request {
@@ -226,6 +229,13 @@ async fn request_starts(cx: &Context, db: &mut Db, outage: &Outage) -> anyhow::R
         anyhow::Ok(())
     })
     .await
+}
+
+impl Start {
+    async fn has_row(&self, db: &mut Db) -> anyhow::Result<bool> {
+        let Some(run) = self.run else { return Ok(false) };
+        Ok(history::find(db, run).await?.is_some_and(|run| run.job == self.job))
+    }
 }
 
 impl Outage {
@@ -362,6 +372,7 @@ fn forget_if_over(path: &Path, outage: &Outage) -> anyhow::Result<()> {
     if !outage.is_over {
         return Ok(());
     }
+    remove_leftovers(path);
     std::fs::remove_file(path).with_context(|| format!("failed to delete `{}`", path.display()))
 }
 
@@ -434,6 +445,17 @@ fn read(path: &Path) -> anyhow::Result<Option<Outage>> {
         outage.starts.retain(|start| (2_000..=9_998).contains(&start.at.year()));
     }
     Ok(outage)
+}
+
+/// Removes the temporary files of processes that were killed while they wrote: nobody writes while the folder is locked.
+fn remove_leftovers(path: &Path) {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return };
+    let prefix = format!(".{}.", name.to_string_lossy());
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix)) {
+        // One that stays does no harm.
+        drop(std::fs::remove_file(entry.path()));
+    }
 }
 
 fn write(path: &Path, outage: &Outage) -> anyhow::Result<()> {

@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use crate::support::{
-    Batchctl, Cafe24, Customers, Database, MailServer, Manners, Order, Ran, Sandbox, Shop, eventually,
+    Batchctl, Cafe24, Customers, MailServer, Manners, Order, Ran, Sandbox, Shop, eventually,
     on_both_databases,
 };
 
@@ -167,10 +167,7 @@ fn assert_reported(shop: &Sandbox) {
 fn a_wrong_password(shop: &Shop) {
     tokyo(shop);
     let right = shop.database_url().to_owned();
-    let wrong = match shop.database() {
-        Database::Sqlite => "sqlite:/nowhere/batchctl.db".to_owned(),
-        Database::Postgres => format!("postgres://nobody:hunter2@{}", right.rsplit_once('@').unwrap().1),
-    };
+    let wrong = shop.refused_database_url();
     shop.write(".env.dev", format!("# the shop's\nBATCHCTL_DATABASE_URL='{wrong}'\n"));
     let night = Night::of(shop).without("BATCHCTL_DATABASE_URL");
     let mail = night

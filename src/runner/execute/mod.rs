@@ -29,7 +29,7 @@ use super::exit::ExitCode;
 use super::failpoint;
 use super::interruption::Signals;
 use super::options::RunOptions;
-use super::outage::{self, Noted};
+use super::outage::{self, Noted, Start};
 use super::verdict::{self, worse};
 use lanes::run_lanes;
 use session::Session;
@@ -63,8 +63,7 @@ async fn execute_under(cx: &Context, job: &dyn AnyJob, options: &RunOptions, sig
         Err(error) => return fail_to_connect(&session, &error).await,
     };
     outage::end(cx, &mut worker.db).await;
-    // Boxed: the future holds the states of a whole run.
-    let code = match Box::pin(run_all(&session, &mut worker)).await {
+    let code = match run_all(&session, &mut worker).await {
         Ok(code) => code,
         Err(error) => {
             let data =
@@ -77,7 +76,7 @@ async fn execute_under(cx: &Context, job: &dyn AnyJob, options: &RunOptions, sig
         drop(tokio::time::timeout(ALERTING_TIMEOUT, alert::send_pending(cx, &mut worker.db)).await);
     }
     if let Some(reason) = worker.outage.as_ref().filter(|_| code == ExitCode::TryLater) {
-        outage::note(cx, session.start(), reason).await;
+        outage::note(cx, Start { run: worker.run, ..session.start() }, reason).await;
     }
     worker.close().await;
     code

@@ -63,6 +63,7 @@ impl<'a> Session<'a> {
             line: arguments.line(&self.redactor),
             at: self.cx.now(),
             times: 0,
+            run: None,
             is_caught_up: set.unwrap_or(is_dated && retries::needs_retries(self.cx, self.spec)),
         }
     }

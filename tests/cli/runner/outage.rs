@@ -70,6 +70,8 @@ fn a_night_without_a_database_is_told_once_and_done_when_it_is_back(shop: &Tradi
     lost(shop, &ops, "02:00", &CANCELLATIONS).run().exits(75).is_silent();
     lost(shop, &ops, "02:05", &PROCESS).run().exits(75).is_silent();
     assert_eq!(titles(&ops), ["the database cannot be used (dev)"]);
+    // A start that was killed while it wrote.
+    shop.write(&format!(".{FILE}.x1y2z3"), "{");
     let told = ops.requests()[0].json().to_string();
     assert!(!told.contains("hunter2"), "{told}");
 
@@ -79,7 +81,7 @@ fn a_night_without_a_database_is_told_once_and_done_when_it_is_back(shop: &Tradi
     assert_eq!(reported(shop), ["2026-11-18", "2026-11-19"]);
     assert_eq!(shop.scalar("SELECT COUNT(DISTINCT business_day) FROM daily_cancellations"), "2");
     assert_eq!(titles(&ops), ["the database cannot be used (dev)", "the database is back (dev)"]);
-    assert!(!shop.path(FILE).exists());
+    assert!(!shop.path(FILE).exists() && !shop.path(&format!(".{FILE}.x1y2z3")).exists());
     // Each lost start has left its row; those of the five-minute jobs were not caught up.
     assert_eq!(
         shop.sql("SELECT job, error_class FROM batch_execution WHERE instance_key = '' AND status = 'FAILED' ORDER BY id"),
@@ -98,15 +100,15 @@ fn a_night_without_a_database_is_told_once_and_done_when_it_is_back(shop: &Tradi
 
 fn days_lost_to_a_wrong_password_are_done_when_a_person_has_changed_it(shop: &TradingShop) {
     let ops = ops(shop, "");
-    for day in ["18", "19", "20"] {
-        shop.batchctl(NIGHTLY)
-            .env("OPS_URL", ops.url("/"))
-            .env("BATCHCTL_DATABASE_URL", DOWN)
-            .now(&format!("2026-11-{day}T01:00:00+09:00"))
-            .run()
-            .exits(75);
-    }
-    assert_eq!(titles(&ops).len(), 1);
+    let wrong = shop.refused_database_url();
+    let night = |day: &str| {
+        let start = shop.batchctl(NIGHTLY).env("OPS_URL", ops.url("/")).env("BATCHCTL_DATABASE_URL", &wrong);
+        start.now(&format!("2026-11-{day}T01:00:00+09:00")).run().exits(78)
+    };
+    night("18").says("hint: correct BATCHCTL_DATABASE_URL").never_shows("hunter2");
+    night("19").is_silent();
+    night("20").is_silent();
+    assert_eq!(titles(&ops), ["the database cannot be used (dev)"]);
     at(shop, &ops, "09:00", &PROCESS).run().succeeds().is_silent();
     // And the day before the first one, which is its day in a zone behind ours.
     assert_eq!(reported(shop), ["2026-11-16", "2026-11-17", "2026-11-18", "2026-11-19"]);

@@ -98,6 +98,17 @@ impl Sandbox {
         self.place.url()
     }
 
+    /// A URL with which this kind of database refuses everybody: a wrong password, no such folder.
+    pub(crate) fn refused_database_url(&self) -> String {
+        match self.database() {
+            Database::Sqlite => "sqlite:/nowhere/batchctl.db".to_owned(),
+            Database::Postgres => {
+                let (_, server) = self.database_url().rsplit_once('@').expect("a user in the URL");
+                format!("postgres://with_password:hunter2@{server}")
+            }
+        }
+    }
+
     /// A path in the working directory.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join("work").join(name)
