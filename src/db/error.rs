@@ -42,6 +42,7 @@ pub struct DbError {
     kind: DbErrorKind,
     message: String,
     hint: Option<&'static str>,
+    is_busy: bool,
 }
 
 /// Where a database is, for messages: without user and password.
@@ -97,8 +98,13 @@ impl DbError {
         self.hint
     }
 
+    /// Whether the database is there, but others keep it from answering: locks, a deadlock, its own time limits.
+    pub fn is_busy(&self) -> bool {
+        self.is_busy
+    }
+
     fn new(kind: DbErrorKind, message: String) -> Self {
-        Self { kind, message, hint: None }
+        Self { kind, message, hint: None, is_busy: false }
     }
 
     pub(super) fn connecting(error: &sqlx::Error, place: &Place) -> Self {
@@ -118,16 +124,15 @@ impl DbError {
 
     pub(super) fn query(error: &sqlx::Error, sql: &str, place: &Place) -> Self {
         let kind = classify(error);
+        let is_busy = kind == DbErrorKind::Unreachable && is_busy(error);
         let message = match kind {
-            DbErrorKind::Unreachable if is_busy(error) => {
-                format!("the database is busy: {}", describe(error))
-            }
+            DbErrorKind::Unreachable if is_busy => format!("the database is busy: {}", describe(error)),
             DbErrorKind::Unreachable => format!("lost the connection to the database: {}", describe(error)),
             DbErrorKind::Full => return Self::full(error, place),
             // The statement's first words show which step failed; values are never part of it.
             _ => format!("{} (in `{}`)", describe(error), opening(sql)),
         };
-        Self::new(kind, message)
+        Self { is_busy, ..Self::new(kind, message) }
     }
 
     /// No room, or a disk that fails: named, because the database's own words are `disk I/O error`.
@@ -148,7 +153,7 @@ impl DbError {
             }
             Place::File(path) => (format!("{} is failing", disk(path)), Some(CHECK_DISK)),
         };
-        Self { kind: DbErrorKind::Full, message: format!("{what}: {}", describe(error)), hint }
+        Self { hint, ..Self::new(DbErrorKind::Full, format!("{what}: {}", describe(error))) }
     }
 
     pub(super) fn argument(error: &sqlx::error::BoxDynError) -> Self {

@@ -254,6 +254,16 @@ impl Db {
         done.map_err(|error| DbError::query(&error, sql, &self.place))
     }
 
+    /// On SQLite, how long a statement waits for the file's lock; `None` is as long as usual. PostgreSQL locks rows, and
+    /// its server ends a connection that keeps them without working.
+    pub async fn limit_lock_wait(&mut self, limit: Option<Duration>) -> Result<(), DbError> {
+        if self.kind() == Kind::Postgres {
+            return Ok(());
+        }
+        let wait = limit.unwrap_or(SQLITE_BUSY_TIMEOUT).as_millis();
+        self.script(&format!("PRAGMA busy_timeout = {wait}")).await.map(drop)
+    }
+
     /// Runs `work` in one transaction: committed if it succeeds, rolled back if it fails.
     ///
     /// On SQLite the transaction takes the write lock at once (`BEGIN IMMEDIATE`), because a read that later

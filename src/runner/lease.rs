@@ -33,6 +33,8 @@ pub(super) enum Acquired {
         holder: Box<Execution>,
         /// The time by the clock that its heartbeats are written by.
         at: DateTime<Utc>,
+        /// Whether nothing else can be written meanwhile.
+        is_locking: bool,
     },
 }
 
@@ -84,7 +86,7 @@ pub(super) async fn acquire(db: &mut Db, request: &Request<'_>) -> anyhow::Resul
         if let Some(key) = request.exclusion_key
             && let Some(holder) = holder(db, key).await?
         {
-            return Ok(Acquired::Held { holder: Box::new(holder), at: server_time });
+            return Ok(Acquired::Held { holder: Box::new(holder), at: server_time, is_locking: false });
         }
         let last = history::last_attempt(db, request.job, request.instance_key).await?;
         let is_repeatable = request.instance_key.is_empty();
@@ -177,6 +179,42 @@ async fn holder(db: &mut Db, key: &str) -> anyhow::Result<Option<Execution>> {
     Ok(db.fetch_optional(&sql, values![key]).await?)
 }
 
+/// A run that keeps others from writing.
+pub(super) struct Blocker {
+    /// The run.
+    pub(super) run: Execution,
+    /// Whether it holds the key that was asked for.
+    pub(super) holds_key: bool,
+}
+
+/// The reason for which nothing can be written, as far as it can be told by reading: the run that holds the key, or one
+/// whose process is stopped, which on SQLite keeps the file's lock as long as it is.
+pub(super) async fn blocker(
+    db: &mut Db,
+    here: &ProcessIdentity,
+    key: Option<&str>,
+) -> anyhow::Result<Option<Blocker>> {
+    if let Some(key) = key
+        && let Some(run) = holder(db, key).await?
+    {
+        return Ok(Some(Blocker { run, holds_key: true }));
+    }
+    let sql = format!("SELECT {EXECUTION_COLUMNS} FROM batch_execution WHERE status = 'RUNNING' ORDER BY id");
+    let running: Vec<Execution> = db.fetch_all(&sql, vec![]).await?;
+    let stopped = running.into_iter().find(|run| process_of(run).is_known_stopped(here));
+    Ok(stopped.map(|run| Blocker { run, holds_key: false }))
+}
+
+/// The process of a run.
+pub(super) fn process_of(run: &Execution) -> ProcessIdentity {
+    ProcessIdentity {
+        host: run.host.clone(),
+        pid: run.pid,
+        started_ticks: run.pid_started_ticks,
+        boot_id: run.boot_id.clone(),
+    }
+}
+
 /// Marks the job's dead runs CRASHED and returns them as they were. A run is dead when its lease has expired, or when
 /// its process is known to be gone.
 async fn bury_dead_runs(
@@ -190,12 +228,7 @@ async fn bury_dead_runs(
     let running: Vec<Execution> = db.fetch_all(&sql, values![request.job]).await?;
     let mut crashed = Vec::new();
     for run in running {
-        let process = ProcessIdentity {
-            host: run.host.clone(),
-            pid: run.pid,
-            started_ticks: run.pid_started_ticks,
-            boot_id: run.boot_id.clone(),
-        };
+        let process = process_of(&run);
         // Another lane of this process. If it froze, so did we; its next chunk will find out.
         if process == *request.identity {
             continue;

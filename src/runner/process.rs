@@ -27,6 +27,14 @@ impl ProcessIdentity {
         }
     }
 
+    /// Whether this process is known to be stopped, by a signal or a debugger: it does nothing until it is continued.
+    pub(super) fn is_known_stopped(&self, here: &Self) -> bool {
+        self.host == here.host
+            && self.boot_id == here.boot_id
+            && stat(self.pid)
+                .is_some_and(|(state, ticks)| matches!(state, 'T' | 't') && ticks == self.started_ticks)
+    }
+
     /// Whether this process is known to be gone: it ran on this host, boot and namespace and no longer does. What
     /// cannot be known from here counts as alive; its lease decides.
     pub(super) fn is_known_dead(&self, here: &Self) -> bool {

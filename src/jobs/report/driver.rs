@@ -307,9 +307,16 @@ fn with_hint_that_figures_are_stored(error: anyhow::Error) -> anyhow::Error {
     if !is_about_writing || has_said_more || failure::is_broken_pipe(&error) {
         return error;
     }
-    let first = if failure::is_disk_full(&error) { "make room there, then" } else { "correct that, then" };
+    let (first, once) = if failure::is_disk_full(&error) {
+        ("make room there", "once there is room")
+    } else {
+        ("correct that", "once that is corrected")
+    };
     Failure::failed(one_line(&error))
-        .hint(format!("the figures are stored: {first} run the same command without --rerun to write them"))
+        .hint(format!(
+            "the figures are stored: {first}, then run the same command without --rerun to write them"
+        ))
+        .retry_once(once)
         .into()
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 
 use crate::backoff::{Backoff, Jitter};
+use crate::db::DbError;
 use crate::failure::{Failure, one_line};
 use crate::period::{format_duration, shown_instant};
 use crate::runner::alert::Advice;
@@ -13,7 +14,7 @@ use crate::runner::exit::ExitCode;
 use crate::runner::failure_notes::FailureNote;
 use crate::runner::history::{self, Execution, Status};
 use crate::runner::job::Exclusion;
-use crate::runner::lease::{self, Acquired, Grant};
+use crate::runner::lease::{self, Acquired, Blocker, Grant};
 use crate::runner::options::OnOverlap;
 use crate::runner::retries::{self, Outlook};
 
@@ -28,6 +29,9 @@ const POLL: Backoff = Backoff {
     longest: Duration::from_secs(1),
     jitter: Jitter::None,
 };
+
+/// How long a start that does not wait for another run waits for the lock of the SQLite file.
+const HASTE: Duration = Duration::from_secs(5);
 
 impl Worker<'_> {
     /// The exclusion key that a run of the instance holds; none for shared jobs.
@@ -51,9 +55,26 @@ impl Worker<'_> {
 
     /// Asks for the lease until it is granted or refused, or until its time to wait runs out.
     pub(super) async fn acquire(&mut self, instance: &Instance, again: bool) -> anyhow::Result<Acquired> {
+        let patience = self.patience();
+        if patience.is_zero() {
+            self.db.limit_lock_wait(Some(HASTE)).await?;
+        }
+        let acquired = self.ask_for_lease(instance, again, patience).await;
+        if patience.is_zero() {
+            self.db.limit_lock_wait(None).await?;
+        }
+        acquired
+    }
+
+    async fn ask_for_lease(
+        &mut self,
+        instance: &Instance,
+        again: bool,
+        patience: Duration,
+    ) -> anyhow::Result<Acquired> {
         let session = self.session;
         let exclusion_key = self.exclusion_key(instance);
-        let patience = self.patience();
+        let mut is_hasty = patience.is_zero();
         let line = instance.arguments.line(&session.redactor);
         let waiting_since = Instant::now();
         let mut refusals: u32 = 0;
@@ -73,7 +94,18 @@ impl Worker<'_> {
                 time_zone: session.cx.time_zone(),
             };
             let asking = in_time("get the lease", lease::acquire(&mut self.db, &request));
-            let acquired = session.bounds_of_lease().keep(asking).await?;
+            let acquired = match session.bounds_of_lease().keep(asking).await {
+                Err(error) if is_busy(&error) => match self.blocked(exclusion_key.as_deref(), error).await {
+                    // By a run of another job that writes, and soon ends its chunk.
+                    Err(error) if is_hasty && is_busy(&error) => {
+                        is_hasty = false;
+                        self.db.limit_lock_wait(None).await?;
+                        continue;
+                    }
+                    blocked => blocked?,
+                },
+                acquired => acquired?,
+            };
             let Acquired::Held { holder, .. } = &acquired else { return Ok(acquired) };
             if waiting_since.elapsed() >= patience || session.signals.heard().is_some() {
                 return Ok(acquired);
@@ -98,12 +130,37 @@ impl Worker<'_> {
         }
     }
 
+    /// Who keeps everybody else from writing: the holder of the lease, or a stopped process; otherwise the error itself.
+    async fn blocked(&mut self, key: Option<&str>, error: anyhow::Error) -> anyhow::Result<Acquired> {
+        let finding = lease::blocker(&mut self.db, &self.session.identity, key);
+        let Some(Blocker { run, holds_key }) = in_time("find who locks the database", finding).await? else {
+            return Err(error);
+        };
+        if holds_key {
+            let at = self.db.server_time().await?;
+            return Ok(Acquired::Held { holder: Box::new(run), at, is_locking: true });
+        }
+        let message = format!(
+            "{}: run {} ({}, process {} on {}) is stopped and keeps the file's lock",
+            one_line(&error),
+            run.id,
+            run.label(),
+            run.pid,
+            run.host
+        );
+        Err(Failure::try_later(message)
+            .hint(wake(run.pid))
+            .retry_once("once that run goes on or is gone")
+            .into())
+    }
+
     /// Records the refusal and reports who holds the lease.
     pub(super) async fn turn_away(
         &mut self,
         instance: &Instance,
         holder: &Execution,
         at: DateTime<Utc>,
+        is_locking: bool,
     ) -> anyhow::Result<Attempted> {
         let zone = self.session.cx.time_zone();
         let held = format!(
@@ -126,16 +183,32 @@ impl Worker<'_> {
         };
         let subject = Subject { exclusion_key: None, ..self.subject(instance) };
         let message = format!("already running; {held}");
+        if is_locking {
+            self.db.limit_lock_wait(Some(HASTE)).await?;
+        }
         let recording = self.insert_ended(&subject, status, code, &message);
-        let (run, outlook) = in_time("record the refusal", recording).await?;
+        let recorded = in_time("record the refusal", recording).await;
+        if is_locking {
+            self.db.limit_lock_wait(None).await?;
+        }
+        let (run, outlook) = match recorded {
+            Ok((run, outlook)) => (Some(run), outlook),
+            // It is told, if not written.
+            Err(error) if is_locking && is_busy(&error) => (None, Outlook::Left),
+            Err(error) => return Err(error),
+        };
+        let mut details = vec![alive];
+        if lease::process_of(holder).is_known_stopped(&self.session.identity) {
+            details.push(format!("hint: {}", wake(holder.pid)));
+        }
         self.failures.note(FailureNote {
             name: instance.label(self.session.spec.name),
             what: "is already running".to_owned(),
-            run: Some(run),
+            run,
             code: code.number(),
             took: None,
             reason: held,
-            details: vec![alive],
+            details,
             next: outlook.sentence(self.session.cx).map(|outlook| format!("next:  {outlook}")),
             is_shown: false,
             is_repeated: false,
@@ -233,6 +306,18 @@ impl Worker<'_> {
             self.alert(dead, Advice { details, ..Advice::default() }).await;
         }
     }
+}
+
+/// What to do about a process that is stopped.
+fn wake(pid: i64) -> String {
+    format!(
+        "process {pid} is stopped: continue it with `kill -CONT {pid}`, or end it with `kill -9 {pid}`; what it has \
+         committed stays, and the next start goes on from there"
+    )
+}
+
+fn is_busy(error: &anyhow::Error) -> bool {
+    error.chain().filter_map(|cause| cause.downcast_ref::<DbError>()).any(DbError::is_busy)
 }
 
 /// Waits for one of the runner's own steps, but not forever.

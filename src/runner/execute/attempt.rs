@@ -79,7 +79,9 @@ impl Worker<'_> {
                 self.say(&format!("{name}: already completed by run {}", run.id));
                 return Ok(Attempted::complete());
             }
-            Acquired::Held { holder, at } => return self.turn_away(instance, &holder, at).await,
+            Acquired::Held { holder, at, is_locking } => {
+                return self.turn_away(instance, &holder, at, is_locking).await;
+            }
         };
         failpoint::reach(config, "after-lease");
         self.tell_of_dead_runs(&grant).await;

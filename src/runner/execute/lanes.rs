@@ -294,7 +294,8 @@ impl Worker<'_> {
                 Ok(Attempted { is_complete, ..Attempted::complete() })
             }
             Plan::Run { scope, .. } => {
-                let attempted = self.attempt(instance, scope).await?;
+                // Boxed: the future holds the states of a whole run.
+                let attempted = Box::pin(self.attempt(instance, scope)).await?;
                 if attempted.code == ExitCode::Partial {
                     tally.partial += 1;
                 } else if attempted.is_complete {

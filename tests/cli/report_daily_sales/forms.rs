@@ -460,16 +460,20 @@ fn a_stdout_that_takes_nothing_is_a_failure_that_keeps_the_figures(shop: &Shop) 
     let mall = shop.mall("tokyo", "Asia/Tokyo", "JPY");
     shop.order(Order { mall, ..Order::default() });
     let csv = ["--format", "csv", "--out", "-", "--rerun"];
-    for (stdout, cause, first) in [
-        (">&-", "it is closed", "correct that, then"),
-        (">/dev/full", "No space left on device (os error 28)", "make room there, then"),
+    for (run, stdout, cause, first, once) in [
+        (2, ">&-", "it is closed", "correct that", "once that is corrected"),
+        (4, ">/dev/full", "No space left on device (os error 28)", "make room there", "once there is room"),
     ] {
         let ran = report(shop, &csv).through_shell(&format!("exec \"$@\" {stdout}")).run().exits(1);
         assert_eq!(
             ran.stderr,
             format!(
-                "error: failed to deliver `report daily-sales`: failed to write to stdout: {cause}\n  \
-                 hint: the figures are stored: {first} run the same command without --rerun to write them\n"
+                "error: report daily-sales failed (run {run}, exit 1): failed to deliver `report daily-sales`: failed to \
+                 write to stdout: {cause}\n  \
+                 data:  the results are stored; only their delivery failed, and a retry repeats that alone\n  \
+                 hint: the figures are stored: {first}, then run the same command without --rerun to write them\n  \
+                 retry: {}  # {once}\n",
+                shop.command("dev", &format!("runs retry {run}"))
             )
         );
         assert_eq!(stored(shop), ["2026-11-19 tokyo JPY 1 1000 1000"]);

@@ -94,6 +94,28 @@ fn a_run_frozen_inside_a_chunk_on_sqlite_keeps_the_file_and_continues_when_it_wa
     });
 }
 
+#[test]
+fn a_run_frozen_inside_a_chunk_on_sqlite_is_named_to_whoever_does_not_wait() {
+    run_on(Database::Sqlite, |shop: &TradingShop| {
+        let mut frozen = freeze(shop.batchctl(NIGHTLY), "in-chunk");
+        let pid = frozen.pid();
+        let hint = format!("hint: process {pid} is stopped: continue it with `kill -CONT {pid}`");
+
+        // Nothing can be written, not even that it was turned away.
+        let own = shop.batchctl(NIGHTLY.into_iter().chain(["--on-overlap", "fail"])).run().exits(75);
+        own.says("report daily-sales 2026-11-19 is already running (exit 75): run 1 holds it").says(&hint);
+        let named = format!(
+            "the database is busy: database is locked: run 1 (report daily-sales 2026-11-19, process {pid} on "
+        );
+        let other = shop.batchctl(["report", "daily-cancellations", "--on-overlap", "fail"]).run().exits(75);
+        other.says(&named).says(&hint);
+
+        frozen.signal(Signal::CONT);
+        frozen.wait().succeeds().is_silent();
+        assert_eq!(results(shop), shop.undisturbed(&NIGHTLY));
+    });
+}
+
 fn a_run_that_was_taken_over_from_elsewhere_commits_nothing(shop: &TradingShop) {
     // A host that cannot end this one's connection; only the chunk's own check remains.
     let mut late = shop.batchctl(NIGHTLY).hold_at("after-lease");
