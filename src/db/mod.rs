@@ -264,6 +264,23 @@ impl Db {
         self.script(&format!("PRAGMA busy_timeout = {wait}")).await.map(drop)
     }
 
+    /// Has PostgreSQL take statistics of a table of which it knows fewer rows than this: one that was never analysed, as
+    /// after a dump was restored, or one that has outgrown what is known of it. Until then it plans for a handful of rows.
+    /// SQLite plans by the indexes.
+    pub async fn take_missing_statistics(&mut self, table: &'static str, rows: i64) -> Result<(), DbError> {
+        if self.kind() == Kind::Sqlite {
+            return Ok(());
+        }
+        // -1 if the table was never analysed (0 before PostgreSQL 14), 0 if that was while it was empty.
+        let sql = "SELECT reltuples < $1 FROM pg_class WHERE oid = to_regclass($2)";
+        let (is_missing,): (bool,) = self.fetch_one(sql, crate::values![rows, table]).await?;
+        if is_missing {
+            // A warning, not an error, if the table belongs to somebody else.
+            self.script(&format!("ANALYZE {table}")).await?;
+        }
+        Ok(())
+    }
+
     /// Runs `work` in one transaction: committed if it succeeds, rolled back if it fails.
     ///
     /// On SQLite the transaction takes the write lock at once (`BEGIN IMMEDIATE`), because a read that later

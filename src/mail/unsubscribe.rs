@@ -30,10 +30,13 @@ impl Unsubscribe {
             .hint("write url = \"https://shop.example.jp/unsubscribe?t={token}\" below [mail.unsubscribe]"));
         };
         let key = config.secret_key().map_err(|error| {
-            Failure::configuration(error.to_string()).hint(
-                "if there was a key, set that one again: with another one the links in sent mails no longer work; \
-                 only for a first set-up make one with `openssl rand -base64 32`",
-            )
+            Failure::configuration(error.to_string())
+                .hint(format!(
+                    "if there was a key, set that one again in {}: with another one the links in sent mails no longer \
+                     work; only for a first set-up make one with `openssl rand -base64 32`, and keep it",
+                    config.variables_file()
+                ))
+                .retry_once("once the key is set")
         })?;
         Ok(Self {
             url: url.clone(),

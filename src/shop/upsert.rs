@@ -6,7 +6,7 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::db::{BulkRow, Db, DbErrorKind, FromRow, Kind};
+use crate::db::{BulkRow, Db, DbErrorKind, FromRow};
 use crate::failure::Failure;
 use crate::values;
 
@@ -208,24 +208,9 @@ impl Upsert {
                 .hint("run the same command again: it continues after the last commit")
                 .into());
         }
-        self.take_first_statistics(db, count).await
-    }
-
-    /// Makes PostgreSQL take statistics of a table that has just received more rows than it is known to have. Until then it
-    /// assumes that a mall's number is selective, matches staged rows by any index that begins with it, and reads all of
-    /// the mall for each row.
-    async fn take_first_statistics(&self, db: &mut Db, new: i64) -> anyhow::Result<()> {
-        if db.kind() == Kind::Sqlite {
-            return Ok(());
-        }
-        // -1 if the table was never analysed (0 before PostgreSQL 14), 0 if that was while it was empty.
-        let sql = "SELECT reltuples < $1 FROM pg_class WHERE oid = to_regclass($2)";
-        let (has_outgrown,): (bool,) = db.fetch_one(sql, values![new, self.table]).await?;
-        if has_outgrown {
-            // A warning, not an error, if the table belongs to somebody else.
-            db.script(&format!("ANALYZE {}", self.table)).await?;
-        }
-        Ok(())
+        // Without, it assumes that a mall's number is selective, matches staged rows by any index that begins with it, and
+        // reads all of the mall for each row.
+        Ok(db.take_missing_statistics(self.table, count).await?)
     }
 
     /// Updates the rows that differ and are not older.

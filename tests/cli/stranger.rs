@@ -512,19 +512,9 @@ fn a_missing_address_for_developers(sandbox: &Sandbox) {
     assert_eq!(sandbox.scalar("SELECT status FROM mails"), "SENT");
 }
 
-fn article(shop: &Customers) {
-    shop.execute(&format!(
-        "INSERT INTO articles (mall_id, article_key, title, summary, free_summary, url, published_at, created_at,
-                               updated_at)
-         VALUES ({}, 'A1', 'A1', 'all', 'some', 'https://news/A1', '2026-11-19T00:00:00+00:00',
-                 '2026-11-19T00:00:00+00:00', '2026-11-19T00:00:00+00:00')",
-        shop.mall.id
-    ));
-}
-
 fn a_missing_folder_of_templates(shop: &Customers) {
     shop.member("emma");
-    article(shop);
+    shop.article("A1", "2026-11-19T00:00:00+00:00");
     std::fs::rename(shop.path("mails"), shop.path("away")).unwrap();
     let night = Night::of(shop).with("BATCHCTL_SECRET_KEY", "a key of this test, 32 bytes long");
     let folder = shop.path("mails").display().to_string();
@@ -539,7 +529,7 @@ fn a_missing_folder_of_templates(shop: &Customers) {
 
 fn a_misspelt_variable_in_a_template(shop: &Customers) {
     shop.member("emma");
-    article(shop);
+    shop.article("A1", "2026-11-19T00:00:00+00:00");
     for locale in ["en", "ja", "ko"] {
         let file = format!("mails/digest.{locale}.txt");
         let text = shop.read(&file).replace("subscribe_url if", "subscrib_url if");

@@ -96,7 +96,7 @@ pub fn column(locale: Locale) -> Column {
     Column::new("is_outdated", locale.pick("Outdated", "以前の数値", "이전 수치"), ColumnKind::Text)
 }
 
-/// A cell of [`column`].
+/// A cell of [`column()`].
 pub fn cell(is_outdated: bool) -> Cell {
     Cell::Bool(is_outdated)
 }
