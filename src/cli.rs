@@ -6,14 +6,15 @@ use anyhow::Context as _;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use futures_util::future::LocalBoxFuture;
 
+use crate::config::{Config, LoadOptions};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::jobs::runs::{StoredCommand, refuse_other_job};
 use crate::jobs::{
-    cart, configuration, data, database, demo, environment, mail, mall, report, runs, schedule, specs, stats,
+    cart, configuration, data, database, demo, environment, mail, mall, report, runs, schedule, stats,
 };
-use crate::output::LogFormat;
-use crate::runner::{Action, ExitCode, JobSpec, Retry, report_error};
+use crate::output::{LogFormat, Output};
+use crate::runner::{Action, ExitCode, Retry, line_of_start, report_error};
 
 /// The batch jobs of an online business: each command runs once and exits
 #[derive(Debug, Parser)]
@@ -122,23 +123,22 @@ pub async fn dispatch(cx: &Context, command: &Command) -> ExitCode {
 }
 
 /// What is told of a command whose settings are wrong, before there is a context: which job did not start, and what to
-/// type once they are right.
-pub fn refusal_of_settings(error: &str) -> (String, Vec<String>) {
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    let is_started = |spec: &&JobSpec| {
-        let name: Vec<&str> = spec.name.split(' ').collect();
-        words.windows(name.len()).any(|words| words == name)
-    };
-    let Some(spec) = specs().find(is_started) else { return (error.to_owned(), Vec::new()) };
-    let mut hints = vec!["data:  nothing was changed".to_owned()];
-    let folder = std::env::current_dir().map(|folder| folder.to_string_lossy().into_owned());
-    let line = shlex::try_join(words.iter().map(String::as_str));
-    if let (Ok(folder), Ok(line)) = (folder, line)
-        && let Ok(folder) = shlex::try_quote(&folder)
-    {
-        hints.push(format!("retry: cd {folder} && batchctl {line}  # once this is corrected"));
-    }
-    (format!("{} did not start (exit {}): {error}", spec.name, ExitCode::Configuration.number()), hints)
+/// type once they are right. The days in it are those that were meant.
+pub fn refusal_of_settings(
+    command: &Command,
+    options: Option<LoadOptions>,
+    error: &str,
+) -> (String, Vec<String>) {
+    let known = options.and_then(Config::in_spite_of_errors);
+    let Some(config) = known else { return (error.to_owned(), Vec::new()) };
+    let output = Output::new(LogFormat::Text, 0, true, config.redactor());
+    let cx = Context::new(config, output);
+    let Action::Job(job) = command.action(&cx) else { return (error.to_owned(), Vec::new()) };
+    let retry = cx.command(&line_of_start(&cx, job, job.options()));
+    let hints =
+        vec!["data:  nothing was changed".to_owned(), format!("retry: {retry}  # once this is corrected")];
+    let code = ExitCode::Configuration.number();
+    (format!("{} did not start (exit {code}): {error}", job.spec().name), hints)
 }
 
 /// Runs a command line, given as words without the program.

@@ -36,6 +36,9 @@ pub struct Failure {
     pub kind: FailureKind,
     /// What failed, on what and why, in one line.
     pub message: String,
+    /// What failed in general, without the place and the time that the message names: what has the same symptom is told
+    /// once.
+    pub symptom: Option<String>,
     /// What to do about it.
     pub hint: Option<String>,
     /// When running it again helps, as the end of a sentence: `once Cafe24 answers again`.
@@ -49,7 +52,15 @@ pub struct Failure {
 impl Failure {
     /// A failure of this kind.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None, retry_once: None, retry_with: None, cause: None }
+        Self {
+            kind,
+            message: message.into(),
+            symptom: None,
+            hint: None,
+            retry_once: None,
+            retry_with: None,
+            cause: None,
+        }
     }
 
     /// What another error, whose text it has, means to the caller.
@@ -92,6 +103,13 @@ impl Failure {
     #[must_use]
     pub fn saying(mut self, message: impl Into<String>) -> Self {
         self.message = message.into();
+        self
+    }
+
+    /// Says what failed in general, where the message names a place or a time.
+    #[must_use]
+    pub fn symptom(mut self, symptom: impl Into<String>) -> Self {
+        self.symptom = Some(symptom.into());
         self
     }
 
@@ -144,6 +162,11 @@ pub fn is_disk_full(error: &anyhow::Error) -> bool {
     use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     let kinds = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
     kinds.map(std::io::Error::kind).any(|kind| matches!(kind, StorageFull | QuotaExceeded | FileTooLarge))
+}
+
+/// What failed in general, if the error says so anywhere in its chain.
+pub fn symptom(error: &anyhow::Error) -> Option<&str> {
+    error.chain().find_map(|cause| cause.downcast_ref::<Failure>()?.symptom.as_deref())
 }
 
 /// The flags with which running it again helps, if the error names them anywhere in its chain.

@@ -13,15 +13,16 @@ use clap::Parser;
 fn main() -> ExitCode {
     output::print_panics_in_one_line();
     let cli = Cli::parse();
-    let loaded = LoadOptions::from_process(cli.global.env.clone())
-        .and_then(Config::load)
-        .and_then(|config| jobs::check_names(&config).map(|()| config));
+    let options = LoadOptions::from_process(cli.global.env.clone());
+    let known = options.as_ref().ok().cloned();
+    let loaded =
+        options.and_then(Config::load).and_then(|config| jobs::check_names(&config).map(|()| config));
     let config = match loaded {
         Ok(config) => config,
         Err(error) => {
             // No configuration, no redactor: the configuration's own errors never contain a secret value.
             let output = Output::new(cli.global.log_format, cli.global.verbosity, true, Redactor::default());
-            let (message, hints) = cli::refusal_of_settings(&error.to_string());
+            let (message, hints) = cli::refusal_of_settings(&cli.command, known, &error.to_string());
             output.error(&message, &hints);
             return batchctl::runner::ExitCode::Configuration.into();
         }

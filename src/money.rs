@@ -113,7 +113,7 @@ pub fn minor_in_words(amount: i64, currency: &str, locale: Locale) -> String {
 /// Reads a plain decimal in major units (`12.5`, `-1200`) into minor units; decimals beyond the currency's
 /// must be zeros.
 pub fn parse_major(text: &str, currency: &str) -> Result<i64, MoneyError> {
-    let not_a_number = || match otherwise(text) {
+    let not_a_number = || match otherwise(text, currency_exponent(currency)) {
         Some(instead) => MoneyError::WrittenOtherwise { text: text.to_owned(), instead },
         None => MoneyError::NotANumber(text.to_owned()),
     };
@@ -161,7 +161,7 @@ pub fn parse_major(text: &str, currency: &str) -> Result<i64, MoneyError> {
 
 /// The amount that a text means which is written with full-width characters, or in groups of three digits. A comma alone
 /// may be somebody's decimal point.
-fn otherwise(text: &str) -> Option<String> {
+fn otherwise(text: &str, decimals: u32) -> Option<String> {
     let narrow: String =
         text.chars()
             .map(|character| match character {
@@ -180,7 +180,13 @@ fn otherwise(text: &str) -> Option<String> {
     let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let is_grouped =
         groups.len() == 1 || groups[0].len() <= 3 && groups[1..].iter().all(|group| group.len() == 3);
-    if !is_grouped || !groups.iter().copied().all(is_digits) || !fraction.is_none_or(is_digits) {
+    // `1,234` of a currency with three decimals may be either.
+    let is_ambiguous = groups.len() == 2 && fraction.is_none() && decimals == 3;
+    if is_ambiguous
+        || !is_grouped
+        || !groups.iter().copied().all(is_digits)
+        || !fraction.is_none_or(is_digits)
+    {
         return None;
     }
     let fraction = fraction.map(|fraction| format!(".{fraction}")).unwrap_or_default();

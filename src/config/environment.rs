@@ -150,6 +150,15 @@ impl Environment {
         Ok(Self { name, name_source, variables, warnings, exposed })
     }
 
+    /// The environment that a name means, if it is not too far from one.
+    pub(super) fn meant(name: &str) -> Option<String> {
+        let name = name.trim().to_ascii_lowercase();
+        if ALMOST_PRODUCTION.contains(&name.as_str()) {
+            return Some(PRODUCTION.to_owned());
+        }
+        is_name(&name).then_some(name)
+    }
+
     /// Whether it is the one that a command has without `--env`.
     pub(super) fn is_default(&self) -> bool {
         self.name == DEFAULT_ENVIRONMENT

@@ -165,6 +165,29 @@ impl Config {
         Ok(Self { environment, working_dir, known, file, sections })
     }
 
+    /// What can be known although the settings are wrong: the environment, or the one whose name was meant, and every
+    /// setting that can be read. Nothing may run with it; `None` if not even that is known.
+    pub fn in_spite_of_errors(options: LoadOptions) -> Option<Self> {
+        let LoadOptions { env_flag, working_dir, mut process_env } = options;
+        let name =
+            env_flag.or_else(|| process_env.remove("BATCHCTL_ENV").filter(|name| !name.trim().is_empty()));
+        let meant = name.map(|name| Environment::meant(&name));
+        let meant = match meant {
+            Some(None) => return None,
+            Some(meant) => meant,
+            None => None,
+        };
+        let environment = Environment::load(meant.as_deref(), &working_dir, process_env).ok()?;
+        let mut variables = Variables::of(&environment);
+        let mut sections = Sections::default();
+        for section in sections.all_mut() {
+            // What is wrong keeps its default.
+            drop(section.read(&mut variables));
+        }
+        let known = variables.into_known();
+        Some(Self { environment, working_dir, known, file: None, sections })
+    }
+
     /// The settings of a process of the same environment and variables that starts in another folder; `more` are
     /// additional variables, used only where they are not set already.
     pub fn in_folder(&self, folder: &Path, more: &[(&str, String)]) -> Result<Self, ConfigError> {

@@ -2,13 +2,14 @@
 //! even a long backfill prints at most twenty lines.
 
 use crate::context::Context;
+use crate::wording::counted;
 
 /// A failure prints at most 20 lines; two are reserved for the sentence that counts the rest.
 const MAX_LINES: usize = 18;
 /// The most instances that are named of those that failed alike.
 const MAX_NAMED: usize = 3;
-/// The most runs that one command repeats.
-const MAX_REPEATED: usize = 20;
+/// The most runs that one command retries; for more, what was typed is typed again.
+const MAX_RETRIED: usize = 50;
 
 /// One failure.
 #[derive(Debug, Clone)]
@@ -25,6 +26,8 @@ pub(super) struct FailureNote {
     pub(super) took: Option<String>,
     /// Why, in one line.
     pub(super) reason: String,
+    /// Why in general, if the reason names a place or a time.
+    pub(super) symptom: Option<String>,
     /// What else there is to know and to do, each line with its label.
     pub(super) details: Vec<String>,
     /// What happens by itself; those that failed alike need not fall due at the same moment.
@@ -44,7 +47,7 @@ impl FailureNote {
     fn is_like(&self, other: &Self) -> bool {
         fn told(note: &FailureNote) -> impl PartialEq + '_ {
             let retry = (note.is_repeated, &note.retry_once, &note.retry_with);
-            (&note.what, note.code, &note.reason, &note.details, retry)
+            (&note.what, note.code, note.symptom.as_ref().unwrap_or(&note.reason), &note.details, retry)
         }
         told(self) == told(other)
     }
@@ -52,7 +55,7 @@ impl FailureNote {
     /// The lines that it takes, with the sentence.
     fn lines(&self) -> usize {
         let look = usize::from(self.is_shown && self.run.is_some());
-        let retry = usize::from(self.is_repeated && self.run.is_some());
+        let retry = usize::from(self.is_repeated);
         1 + self.details.len() + usize::from(self.next.is_some()) + look + retry
     }
 }
@@ -75,9 +78,7 @@ impl Group {
         if self.names.len() < MAX_NAMED {
             self.names.push(note.name.clone());
         }
-        if self.runs.len() < MAX_REPEATED {
-            self.runs.extend(note.run);
-        }
+        self.runs.extend(note.run);
     }
 
     fn append(&mut self, other: Self) {
@@ -85,7 +86,6 @@ impl Group {
         self.names.extend(other.names);
         self.names.truncate(MAX_NAMED);
         self.runs.extend(other.runs);
-        self.runs.truncate(MAX_REPEATED);
     }
 
     fn sentence(&self, job: &str) -> String {
@@ -100,7 +100,8 @@ impl Group {
         let run = match self.runs.as_slice() {
             [] => String::new(),
             [run] => format!("run {run}, "),
-            [first, .., last] => format!("runs {first} to {last}, "),
+            [first, second] => format!("runs {first} and {second}, "),
+            [first, ..] => format!("{} runs from {first} on, ", self.runs.len()),
         };
         format!(
             "{names} {} ({run}exit {}{}): {}",
@@ -111,15 +112,19 @@ impl Group {
         )
     }
 
-    fn details(&self, cx: &Context) -> Vec<String> {
+    /// `line` is the command that was typed.
+    fn details(&self, cx: &Context, line: &str) -> Vec<String> {
         let note = &self.first;
         let mut lines = note.details.clone();
         lines.extend(note.next.clone());
         if let Some(run) = self.runs.first().filter(|_| note.is_shown) {
             lines.push(format!("look:  {}", cx.command(&format!("runs show {run}"))));
         }
-        if note.is_repeated && !self.runs.is_empty() {
-            let mut retry = cx.command(&retry_words(&self.runs, note.retry_with.as_deref()));
+        if note.is_repeated {
+            let mut retry = match self.runs.len() {
+                1..=MAX_RETRIED => cx.command(&retry_words(&self.runs, note.retry_with.as_deref())),
+                _ => cx.command(line),
+            };
             if let Some(once) = &note.retry_once {
                 // A shell ignores the comment.
                 retry.push_str(&format!("  # {once}"));
@@ -150,10 +155,10 @@ pub(super) struct FailureNotes {
 impl FailureNotes {
     /// Notes one failure; once the lines are used up, it is only counted.
     pub(super) fn note(&mut self, mut note: FailureNote) {
+        note.details.truncate(MAX_LINES / 2);
         if let Some(group) = self.groups.iter_mut().find(|group| group.first.is_like(&note)) {
             return group.add(&note);
         }
-        note.details.truncate(MAX_LINES / 2);
         if self.lines + note.lines() > MAX_LINES {
             self.counted += 1;
             return;
@@ -177,14 +182,14 @@ impl FailureNotes {
         self.counted += others.counted;
     }
 
-    /// Prints and clears them.
-    pub(super) fn print(&mut self, cx: &Context, job: &str) {
+    /// Prints and clears them. `line` is the command that was typed.
+    pub(super) fn print(&mut self, cx: &Context, job: &str, line: &str) {
         for group in self.groups.drain(..) {
-            cx.output.error(&group.sentence(job), &group.details(cx));
+            cx.output.error(&group.sentence(job), &group.details(cx, line));
         }
         if self.counted > 0 {
             let look = format!("look:  {}", cx.command(&format!("runs list --job '{job}'")));
-            cx.output.error(&format!("{} more runs failed", self.counted), &[look]);
+            cx.output.error(&format!("{} failed", counted(self.counted, "more run", "more runs")), &[look]);
         }
         *self = Self::default();
     }
@@ -202,6 +207,7 @@ mod tests {
             code: 75,
             took: Some("3s".to_owned()),
             reason: reason.to_owned(),
+            symptom: None,
             details: vec!["data:  nothing was changed".to_owned()],
             next: None,
             is_shown: true,
@@ -244,7 +250,7 @@ mod tests {
         assert_eq!(
             sentences,
             [
-                "mall sync tokyo 1, tokyo 2, tokyo 3 and 2 more failed (runs 1 to 5, exit 75): no answer",
+                "mall sync tokyo 1, tokyo 2, tokyo 3 and 2 more failed (5 runs from 1 on, exit 75): no answer",
                 "mall sync osaka 6 failed (run 6, exit 75, 3s): HTTP 401"
             ]
         );

@@ -16,7 +16,7 @@ mod lease;
 mod options;
 mod outage;
 mod process;
-mod retries;
+pub mod retries;
 mod run;
 mod shop;
 #[cfg(test)]
@@ -27,14 +27,13 @@ use crate::context::Context;
 use crate::db::Db;
 
 pub use command::{Action, AnyJob, JobCommand, Retry};
-pub use execute::report_error;
+pub use execute::{line_of_start, report_error};
 pub use exit::ExitCode;
 pub use interruption::{Interruption, StopSignal};
 pub use job::{Completed, Exclusion, Freshness, Items, Job, JobSpec, Planned, minutes};
 #[cfg(test)]
 pub(crate) use options::NOT_REPEATED;
 pub use options::{OnOverlap, Only, RunOptions};
-pub use retries::{RUNNER, retries_of};
 pub use run::Run;
 pub use verdict::worse;
 

@@ -31,7 +31,7 @@ use super::exit::ExitCode;
 use super::history;
 use super::lease;
 use super::process::ProcessIdentity;
-use super::retries::RUNNER;
+use super::retries;
 
 /// The severity of an outage, which decides on the channels: no job can run.
 const SEVERITY: Severity = Severity::Critical;
@@ -219,11 +219,8 @@ async fn request_starts(cx: &Context, db: &mut Db, outage: &Outage) -> anyhow::R
             row.error_message = Some(format!("the database could not be used: {}", outage.reason));
             let id = history::insert(db, &row).await?;
             if start.is_caught_up {
-                let sql = "INSERT INTO batch_retry_request
-                               (execution_id, reason, requested_by, requested_at, status, due_at, attempt)
-                           VALUES ($1, $2, $3, $4, 'PENDING', $4, 1)";
-                let reason = "lost in an outage of the database";
-                db.execute(sql, values![id, reason, RUNNER, cx.machine_time()]).await?;
+                let now = cx.machine_time();
+                retries::insert(db, id, "lost in an outage of the database", now, now, 1).await?;
             }
         }
         anyhow::Ok(())

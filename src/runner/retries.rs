@@ -33,7 +33,7 @@ pub const RUNNER: &str = "runner";
 /// What becomes of a failed run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Outlook {
-    /// Nothing: the cause does not pass, or a person or the schedule does it again.
+    /// Nothing: the cause is not transient, or a person or the schedule does it again.
     Left,
     /// It is retried.
     Again(NextRetry),
@@ -76,31 +76,30 @@ impl Outlook {
     }
 }
 
-/// What becomes of a run that failed for a cause that passes.
+/// What becomes of a run that failed for a transient cause.
 pub(super) async fn outlook(
     cx: &Context,
     db: &mut Db,
     spec: &JobSpec,
-    instance_key: &str,
-    retry_of: Option<i64>,
+    failed: &Execution,
 ) -> Result<Outlook, DbError> {
     let last = i64::from(retries_of(cx, spec));
     if last == 0 {
         return Ok(Outlook::Left);
     }
-    let done = match retry_of {
+    let done = match failed.retry_of {
         None => 0,
-        Some(run) => match running_request(db, run).await? {
+        Some(run) => match started_by(db, run).await? {
             // The request of a person stays open until it succeeds.
-            Some(None) => return Ok(Outlook::Left),
-            Some(Some(attempt)) => attempt,
-            None => 0,
+            StartedBy::Person => return Ok(Outlook::Left),
+            StartedBy::Runner(attempt) => attempt,
+            StartedBy::Hand => 0,
         },
     };
     if done >= last {
         return Ok(Outlook::GivenUp(done));
     }
-    if let Some((attempt, due_at)) = waiting_request(db, spec.name, instance_key, cx.machine_time()).await? {
+    if let Some((attempt, due_at)) = waiting_request(db, failed, cx.machine_time()).await? {
         return Ok(Outlook::Again(NextRetry { attempt, last, due_at, is_requested: true }));
     }
     let failures = u32::try_from(done + 1).unwrap_or(u32::MAX);
@@ -120,16 +119,28 @@ pub(super) async fn request(
     if next.is_requested {
         return Ok(());
     }
+    insert(db, run, "failed for a transient cause", now, next.due_at, next.attempt).await
+}
+
+/// Requests a retry on the runner's own behalf: its number, and when it falls due.
+pub async fn insert(
+    db: &mut Db,
+    run: i64,
+    reason: &str,
+    now: DateTime<Utc>,
+    due_at: DateTime<Utc>,
+    attempt: i64,
+) -> Result<(), DbError> {
     db.execute(
         "INSERT INTO batch_retry_request (execution_id, reason, requested_by, requested_at, status, due_at, attempt)
          VALUES ($1, $2, $3, $4, 'PENDING', $5, $6)",
-        values![run, "failed for a cause that passes", RUNNER, now, next.due_at, next.attempt],
+        values![run, reason, RUNNER, now, due_at, attempt],
     )
     .await?;
     Ok(())
 }
 
-/// Whether the cause of a failed run, or of some of its items, passes by itself.
+/// Whether the cause of a failed run, or of some of its items, is transient.
 pub(super) async fn is_transient(db: &mut Db, run: &Execution, code: ExitCode) -> Result<bool, DbError> {
     if code == ExitCode::TryLater {
         return Ok(true);
@@ -162,29 +173,52 @@ fn pause_of(cx: &Context, spec: &JobSpec) -> Backoff {
     }
 }
 
-/// The request that started the retry of a run, if one did: its attempt, or none if a person made it. Whoever processed it
-/// may have died since, so that it does not read as running any more.
-async fn running_request(db: &mut Db, run: i64) -> Result<Option<Option<i64>>, DbError> {
-    let sql = "SELECT attempt FROM batch_retry_request
-               WHERE execution_id = $1 AND (status = 'RUNNING' OR attempt BETWEEN 1 AND 100)
-               ORDER BY CASE status WHEN 'RUNNING' THEN 0 ELSE 1 END, id DESC LIMIT 1";
-    let request: Option<(Option<i64>,)> = db.fetch_optional(sql, values![run]).await?;
-    Ok(request.map(|(attempt,)| attempt))
+/// Who started the retry of a run.
+enum StartedBy {
+    /// A person's request.
+    Person,
+    /// The runner's, with its number.
+    Runner(i64),
+    /// Nobody's request: somebody typed it.
+    Hand,
 }
 
-/// The runner's request that waits for an instance: its attempt, and when it falls due.
+/// Who started the retry of a run. Whoever processed the request may have died since, so that it does not read as running
+/// any more.
+async fn started_by(db: &mut Db, run: i64) -> Result<StartedBy, DbError> {
+    let sql = format!(
+        "SELECT attempt FROM batch_retry_request
+         WHERE execution_id = $1 AND (status = 'RUNNING' OR {PLAUSIBLE})
+         ORDER BY CASE status WHEN 'RUNNING' THEN 0 ELSE 1 END, id DESC LIMIT 1"
+    );
+    let request: Option<(Option<i64>,)> = db.fetch_optional(&sql, values![run]).await?;
+    Ok(match request {
+        Some((Some(attempt),)) => StartedBy::Runner(attempt),
+        Some((None,)) => StartedBy::Person,
+        None => StartedBy::Hand,
+    })
+}
+
+/// A number that a retry can have: other programs write requests too.
+pub const PLAUSIBLE: &str = "attempt BETWEEN 1 AND 100";
+
+/// The runner's request that waits for the instance of a run: its number, and when it falls due. What failed before its
+/// instances were known is known by its command.
 async fn waiting_request(
     db: &mut Db,
-    job: &str,
-    instance_key: &str,
+    failed: &Execution,
     now: DateTime<Utc>,
 ) -> Result<Option<(i64, DateTime<Utc>)>, DbError> {
-    let sql = "SELECT request.attempt, request.due_at FROM batch_retry_request request
-               JOIN batch_execution run ON run.id = request.execution_id
-               WHERE request.status = 'PENDING' AND request.attempt BETWEEN 1 AND 100
-                 AND request.due_at BETWEEN $3 AND $4 AND run.job = $1 AND run.instance_key = $2
-               ORDER BY request.id DESC LIMIT 1";
-    // Other programs write requests too: a time that is none must not keep us from recording how a run ended.
+    let sql = format!(
+        "SELECT attempt, due_at FROM batch_retry_request request
+         JOIN (SELECT id AS run, instance_key, command_line FROM batch_execution WHERE job = $1) failed
+             ON failed.run = request.execution_id
+         WHERE status = 'PENDING' AND {PLAUSIBLE} AND due_at BETWEEN $2 AND $3
+           AND instance_key = $4 AND (instance_key <> '' OR command_line = $5)
+         ORDER BY request.id DESC LIMIT 1"
+    );
+    // An impossible time must not keep us from recording how a run ended.
     let (earliest, latest) = (now - TimeDelta::days(3_650), now + TimeDelta::days(3_650));
-    db.fetch_optional(sql, values![job, instance_key, earliest, latest]).await
+    let values = values![&failed.job, earliest, latest, &failed.instance_key, &failed.command_line];
+    db.fetch_optional(&sql, values).await
 }

@@ -21,6 +21,8 @@ pub(super) struct Verdict {
     pub(super) code: ExitCode,
     /// What went wrong, in one line; none for a success.
     pub(super) message: Option<String>,
+    /// What went wrong in general, if the message names a place or a time.
+    pub(super) symptom: Option<String>,
     /// What to do about it.
     pub(super) hint: Option<String>,
     /// When running it again helps.
@@ -46,7 +48,8 @@ pub(super) struct Terms<'a> {
 impl Verdict {
     /// A verdict about which there is nothing more to say.
     pub(super) fn new(status: Status, code: ExitCode, message: Option<String>) -> Self {
-        Self { status, code, message, hint: None, retry_once: None, retry_with: None, successor: None }
+        let (symptom, hint, retry_once, retry_with, successor) = (None, None, None, None, None);
+        Self { status, code, message, symptom, hint, retry_once, retry_with, successor }
     }
 
     /// Judges the result of the work and the items it counted.
@@ -87,6 +90,7 @@ impl Verdict {
             message = format!("{message} ({})", format_duration(terms.deadline));
         }
         Self {
+            symptom: failure::symptom(error).map(str::to_owned),
             hint: hint(error).map(str::to_owned),
             retry_once: retry_once(error).map(str::to_owned),
             retry_with: retry_with(error, terms.deadline),

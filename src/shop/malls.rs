@@ -4,6 +4,7 @@ use chrono_tz::Tz;
 
 use crate::db::{Db, FromRow};
 use crate::failure::Failure;
+use crate::spelling;
 use crate::values;
 
 /// A row of `malls`.
@@ -42,7 +43,7 @@ impl Mall {
                 "mall `{}` has the time zone `{}`, which does not exist",
                 self.code, self.time_zone
             ))
-            .hint(format!("batchctl mall add {} --time-zone Asia/Tokyo", self.code))
+            .hint(add_command(&self.code, &["--time-zone", nearest_zone(&self.time_zone)]))
             .into()
         })
     }
@@ -100,10 +101,30 @@ pub async fn selected_malls(db: &mut Db, wanted: &[String]) -> anyhow::Result<Ve
     Ok(selected)
 }
 
+/// Whether a text may be a mall's code.
+pub fn is_code(text: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !text.is_empty() && !text.starts_with('-') && text.chars().all(is_plain)
+}
+
+/// The command that adds a mall or changes it. A code may come from anybody's row or file: it is a word of it and no more.
+pub fn add_command(code: &str, flags: &[&str]) -> String {
+    let words = ["batchctl", "mall", "add", code].into_iter().chain(flags.iter().copied());
+    shlex::try_join(words).unwrap_or_else(|_| "batchctl mall add CODE".to_owned())
+}
+
+/// The zone whose name is most like this one; `ZONE` if none is.
+fn nearest_zone(name: &str) -> &'static str {
+    spelling::nearest(name, chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name())).unwrap_or("ZONE")
+}
+
 fn unknown_mall(name: &str, malls: &[Mall]) -> Failure {
     let known: Vec<&str> = malls.iter().map(|mall| mall.code.as_str()).collect();
     let hint = if known.is_empty() {
-        format!("add it: batchctl mall add {name} --name NAME --time-zone Asia/Tokyo --currency JPY")
+        format!(
+            "add it: {}",
+            add_command(name, &["--name", "NAME", "--time-zone", "ZONE", "--currency", "CURRENCY"])
+        )
     } else {
         format!("the malls are {}", known.join(", "))
     };

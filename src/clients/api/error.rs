@@ -106,6 +106,13 @@ impl ApiError {
         self
     }
 
+    /// Says what failed in general, without the call and the times.
+    #[must_use]
+    pub fn symptom(mut self, symptom: impl Into<String>) -> Self {
+        self.0.failure = self.0.failure.symptom(symptom);
+        self
+    }
+
     /// Says when asking again helps, as the end of a sentence.
     #[must_use]
     pub fn retry_once(mut self, condition: impl Into<String>) -> Self {

@@ -502,9 +502,13 @@ impl Api {
         let may_pass = problem.may_pass;
         let error = ApiError::new(
             format!("failed to ask {api}{call}: {reason}{after}"),
-            Problem { reason, ..problem },
+            Problem { reason: reason.clone(), ..problem },
         );
-        if may_pass { error.retry_once(format!("once {api} answers again")) } else { error }
+        if may_pass {
+            error.symptom(format!("{api}: {reason}")).retry_once(format!("once {api} answers again"))
+        } else {
+            error
+        }
     }
 
     /// The line of one attempt, for tracing requests (`-vv`).

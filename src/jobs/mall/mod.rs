@@ -13,7 +13,7 @@ use crate::documents::{Cell, Column, ColumnKind, Row, Table, terminal};
 use crate::failure::Failure;
 use crate::money::is_known_currency;
 use crate::runner::{Action, Job, JobCommand, JobSpec};
-use crate::shop::malls::{Mall, all_malls, selected_malls};
+use crate::shop::malls::{Mall, all_malls, is_code, selected_malls};
 use crate::values;
 
 /// The possible sources of a mall's data.
@@ -92,10 +92,7 @@ impl MallCommand {
 }
 
 async fn add(cx: &Context, args: &AddArgs) -> anyhow::Result<()> {
-    let is_plain = |code: &str| {
-        !code.is_empty() && code.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
-    };
-    if !is_plain(&args.code) || args.code.starts_with('-') {
+    if !is_code(&args.code) {
         return Err(Failure::usage(format!(
             "`{}` is not a valid mall code: use letters, digits, `-`, `_` and `.`",
             args.code
@@ -108,7 +105,7 @@ async fn add(cx: &Context, args: &AddArgs) -> anyhow::Result<()> {
         ))
         .into());
     }
-    if let Some(account) = args.account.as_ref().filter(|account| !is_plain(account)) {
+    if let Some(account) = args.account.as_ref().filter(|account| !is_code(account)) {
         return Err(Failure::usage(format!(
             "`{account}` is not a valid account: use letters, digits, `-`, `_` and `.`"
         ))

@@ -16,8 +16,7 @@ use tokio::process::Command;
 use crate::context::Context;
 use crate::db::{Db, FromRow};
 use crate::runner::{
-    Exclusion, ExitCode, Interruption, Items, Job, JobSpec, Planned, RUNNER, Run, history, minutes,
-    retries_of,
+    Exclusion, ExitCode, Interruption, Items, Job, JobSpec, Planned, Run, history, minutes, retries,
 };
 use crate::severity::Severity;
 use crate::values;
@@ -39,7 +38,7 @@ impl Job for Args {
         name: "runs process-requests",
         summary: "Run the retries that are due: those that people requested, and the runner's own",
         details: "A request is made by `runs request-retry`, by an INSERT into `batch_retry_request`, or by the runner for a \
-                  run that failed for a cause that passes.",
+                  run that failed for a transient cause.",
         page: None,
         schedule: Some("*/5 * * * *"),
         deadline: minutes(120),
@@ -63,6 +62,7 @@ impl Job for Args {
         // Asked for again after each: a person's request does not wait for all of the runner's own.
         while let Some(request) = next_due(run, &seen).await? {
             seen.insert(request.id);
+            let newest = newest_run(run.db).await?;
             if !claim(run, &request).await? {
                 continue;
             }
@@ -71,7 +71,7 @@ impl Job for Args {
             } else {
                 retry(run, &request, started).await?
             };
-            note_result(run, &request, &ended).await?;
+            note_result(run, &request, &ended, newest).await?;
         }
         let done = seen.len();
         run.summarise(if done == 0 {
@@ -133,8 +133,9 @@ async fn reopen_failed(run: &mut Run<'_>) -> anyhow::Result<()> {
 /// night's report is nobody's. One that dies each time is left after as many retries as a failure has.
 async fn request_dead_runs(run: &mut Run<'_>) -> anyhow::Result<()> {
     let (cx, server_time) = (run.cx, run.db.server_time().await?);
-    let sql = "SELECT dead.id, dead.job, (SELECT MAX(request.attempt) FROM batch_retry_request request
-                                          WHERE request.execution_id = dead.retry_of AND request.attempt <= 100) AS attempt
+    let sql = format!(
+              "SELECT dead.id, dead.job, (SELECT MAX(request.attempt) FROM batch_retry_request request
+                                          WHERE request.execution_id = dead.retry_of AND {}) AS attempt
                FROM batch_execution dead
                WHERE (dead.status = 'RUNNING' AND dead.lease_expires_at < $1 OR dead.status = 'CRASHED')
                  AND dead.instance_key <> '' AND dead.heartbeat_at > $2 AND dead.dismissed_at IS NULL
@@ -142,14 +143,16 @@ async fn request_dead_runs(run: &mut Run<'_>) -> anyhow::Result<()> {
                  AND NOT EXISTS (SELECT 1 FROM batch_execution later
                                  WHERE later.job = dead.job AND later.instance_key = dead.instance_key
                                    AND later.id > dead.id)
-               ORDER BY dead.id LIMIT 1000";
-    let dead: Vec<DeadRun> = run.db.fetch_all(sql, values![server_time, server_time - MAX_DEAD]).await?;
+               ORDER BY dead.id LIMIT 1000",
+        retries::PLAUSIBLE
+    );
+    let dead: Vec<DeadRun> = run.db.fetch_all(&sql, values![server_time, server_time - MAX_DEAD]).await?;
     let now = cx.machine_time();
     let mut requests = Vec::new();
     for dead in dead {
         let spec = crate::jobs::specs().find(|spec| spec.name == dead.job);
         let attempt = dead.attempt.unwrap_or(0) + 1;
-        if spec.is_some_and(|spec| attempt <= i64::from(retries_of(cx, spec))) {
+        if spec.is_some_and(|spec| attempt <= i64::from(retries::retries_of(cx, spec))) {
             requests.push((dead.id, attempt));
         }
     }
@@ -158,10 +161,7 @@ async fn request_dead_runs(run: &mut Run<'_>) -> anyhow::Result<()> {
     }
     run.chunk(None::<&str>, async |db| {
         for (id, attempt) in &requests {
-            let sql = "INSERT INTO batch_retry_request
-                           (execution_id, reason, requested_by, requested_at, status, due_at, attempt)
-                       VALUES ($1, 'its process is gone', $2, $3, 'PENDING', $3, $4)";
-            db.execute(sql, values![*id, RUNNER, now, *attempt]).await?;
+            retries::insert(db, *id, "its process is gone", now, now, *attempt).await?;
         }
         Ok(())
     })
@@ -211,10 +211,9 @@ struct Ended {
 }
 
 impl Ended {
-    #[expect(clippy::unnecessary_wraps, reason = "it is what the caller returns")]
-    fn of(output: &std::process::Output) -> anyhow::Result<Self> {
+    fn of(output: &std::process::Output) -> Self {
         let said = String::from_utf8_lossy(&output.stderr).lines().next().map(str::to_owned);
-        Ok(Self { code: output.status.code().map_or(-1, i64::from), said })
+        Self { code: output.status.code().map_or(-1, i64::from), said }
     }
 
     /// A run of this job cannot be retried while another one holds its lease, and one always does here.
@@ -257,7 +256,7 @@ async fn retry(run: &Run<'_>, request: &Request, started: Instant) -> anyhow::Re
     let grace = CHILD_GRACE.min(run.deadline() / 2);
     let until = run.deadline().saturating_sub(started.elapsed()).saturating_sub(grace);
     let interruption = tokio::select! {
-        output = &mut ending => return Ended::of(&output.context("failed to wait for `batchctl runs retry`")?),
+        output = &mut ending => return Ok(Ended::of(&output.context("failed to wait for `batchctl runs retry`")?)),
         signal = run.stop_requested() => Interruption::Stopped(signal),
         () = tokio::time::sleep(until) => Interruption::TimedOut,
     };
@@ -271,11 +270,11 @@ async fn retry(run: &Run<'_>, request: &Request, started: Instant) -> anyhow::Re
 
 /// Closes the request. A failed retry has its own row and alert; if a person requested it, or if it left no row, it is a
 /// failed item here, so that this job's exit code shows it too.
-async fn note_result(run: &mut Run<'_>, request: &Request, ended: &Ended) -> anyhow::Result<()> {
+async fn note_result(run: &mut Run<'_>, request: &Request, ended: &Ended, newest: i64) -> anyhow::Result<()> {
     let is = |code: ExitCode| ended.code == i64::from(code.number());
     let is_own = request.attempt.is_some();
     // Its own run, which has its own alert, and has requested the next retry or given up.
-    let is_recorded = is_own && ended.code != 0 && is_followed(run.db, request).await?;
+    let is_recorded = is_own && ended.code != 0 && is_followed(run.db, request, newest).await?;
     // A database that could not be used (unreachable, or with a wrong password) has kept it from even that.
     let is_later = is(ExitCode::TryLater) || (is_own && is(ExitCode::Configuration));
     let (status, due_at) = match ended.code {
@@ -308,9 +307,14 @@ async fn note_result(run: &mut Run<'_>, request: &Request, ended: &Ended) -> any
     .await
 }
 
-/// Whether the retry of a request has left a run of its own.
-async fn is_followed(db: &mut Db, request: &Request) -> anyhow::Result<bool> {
-    let sql = "SELECT COUNT(*) FROM batch_execution WHERE retry_of = $1 AND id > $1";
-    let (runs,): (i64,) = db.fetch_one(sql, values![request.execution_id]).await?;
+async fn newest_run(db: &mut Db) -> anyhow::Result<i64> {
+    let (newest,) = db.fetch_one("SELECT COALESCE(MAX(id), 0) FROM batch_execution", values![]).await?;
+    Ok(newest)
+}
+
+/// Whether the retry of a request has left a run of its own, later than the newest one before it.
+async fn is_followed(db: &mut Db, request: &Request, newest: i64) -> anyhow::Result<bool> {
+    let sql = "SELECT COUNT(*) FROM batch_execution WHERE retry_of = $1 AND id > $2";
+    let (runs,): (i64,) = db.fetch_one(sql, values![request.execution_id, newest]).await?;
     Ok(runs > 0)
 }

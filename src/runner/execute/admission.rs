@@ -208,6 +208,7 @@ impl Worker<'_> {
             code: code.number(),
             took: None,
             reason: held,
+            symptom: None,
             details,
             next: outlook.sentence(self.session.cx).map(|outlook| format!("next:  {outlook}")),
             is_shown: false,
@@ -268,14 +269,13 @@ impl Worker<'_> {
         if matches!(status, Status::Failed | Status::TimedOut) {
             row.exclusion_key.clone_from(&subject.exclusion_key);
         }
-        let retry_of = row.retry_of;
         self.db
             .transaction(async |db| {
                 let id = history::insert(db, &row).await?;
                 // A sweep that finds the lease taken is done by whoever holds it.
                 let is_done_by_another = status == Status::Refused && subject.key.is_empty();
                 let outlook = if code == ExitCode::TryLater && !is_done_by_another {
-                    retries::outlook(session.cx, db, session.spec, subject.key, retry_of).await?
+                    retries::outlook(session.cx, db, session.spec, &row).await?
                 } else {
                     Outlook::Left
                 };

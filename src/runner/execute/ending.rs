@@ -12,7 +12,6 @@ use crate::runner::history::{self, Execution, Status};
 use crate::runner::interruption::Interruption;
 use crate::runner::job::JobSpec;
 use crate::runner::lease;
-use crate::runner::outage;
 use crate::runner::retries::{self, Outlook};
 use crate::runner::verdict::{self, Verdict};
 
@@ -69,13 +68,12 @@ impl Worker<'_> {
             Ok(Ok(Some(outlook))) => return (verdict, outlook),
             Ok(Ok(None)) => self.taken_over(execution).await,
             Ok(Err(error)) => {
-                self.outage = Some(one_line(&error)).filter(|_| outage::is_outage(&error));
+                self.give_up_database(Some(&error));
                 self.unwritten(verdict, &error)
             }
             Err(_) => {
-                let silent = anyhow::anyhow!("the database does not answer");
-                self.outage = Some(one_line(&silent));
-                self.unwritten(verdict, &silent)
+                self.give_up_database(None);
+                self.unwritten(verdict, &anyhow::anyhow!("the database does not answer"))
             }
         };
         (verdict, Outlook::Left)
@@ -99,8 +97,7 @@ impl Worker<'_> {
     }
 
     /// The run's end could not be written: its row still says RUNNING, and the next start takes over.
-    fn unwritten(&mut self, verdict: Verdict, error: &anyhow::Error) -> Verdict {
-        self.is_database_gone = true;
+    fn unwritten(&self, verdict: Verdict, error: &anyhow::Error) -> Verdict {
         let (hint, once) = (verdict::hint(error), verdict::retry_once(error));
         let error = one_line(error);
         let code = match verdict.status {
@@ -183,11 +180,11 @@ async fn write_ending_over(
             Status::Failed | Status::Partial
                 if retries::is_transient(db, execution, work.verdict.code).await? =>
             {
-                retries::outlook(cx, db, spec, &execution.instance_key, execution.retry_of).await?
+                retries::outlook(cx, db, spec, execution).await?
             }
             _ => Outlook::Left,
         };
-        retries::request(db, execution.id, &outlook, ending.ended_at).await?;
+        retries::request(db, execution.id, &outlook, cx.machine_time()).await?;
         Ok(Some(outlook))
     })
     .await

@@ -229,7 +229,7 @@ impl Worker<'_> {
         }
         let bounds = self.session.bounds();
         if let Err(error) = bounds.keep(self.reconnect()).await {
-            self.is_database_gone = true;
+            self.give_up_database(Some(&error));
             results.is_cut_short = true;
             results.worst = worse(results.worst, ExitCode::of(&error));
             let name = self.session.spec.name.to_owned();

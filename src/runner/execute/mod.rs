@@ -33,6 +33,7 @@ use super::outage::{self, Noted, Start};
 use super::verdict::{self, worse};
 use lanes::run_lanes;
 use session::Session;
+pub use session::line_of_start;
 use worker::{PlanShape, Worker};
 
 /// How long the runner's own statements may take at a run's start and end.
@@ -138,7 +139,7 @@ async fn run_all(session: &Session<'_>, worker: &mut Worker<'_>) -> anyhow::Resu
             worst = worse(worst, worker.fail_outside_runs(&error, UNDELIVERED).await);
         }
     }
-    worker.failures.print(session.cx, session.spec.name);
+    worker.print_failures();
     // Whoever asked for a stop learns that it was received, even if all work was done before it could take effect.
     Ok(session.signals.heard().map_or(worst, |signal| worse(worst, signal.exit_code())))
 }

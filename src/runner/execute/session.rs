@@ -54,13 +54,11 @@ impl<'a> Session<'a> {
 
     /// This start, for when the database cannot be used.
     pub(super) fn start(&self) -> Start {
-        let arguments = self.job.arguments().resolved(self.cx);
-        let is_dated = arguments.are_dated();
+        let is_dated = self.job.arguments().resolved(self.cx).are_dated();
         let set = self.cx.config.job(self.spec.name).and_then(|job| job.catch_up);
-        let arguments = arguments.meaning(self.job.days_of_start(self.cx)).rerun(self.options.rerun);
         Start {
             job: self.spec.name.to_owned(),
-            line: arguments.line(&self.redactor),
+            line: line_of_start(self.cx, self.job, self.options),
             at: self.cx.now(),
             times: 0,
             run: None,
@@ -83,6 +81,12 @@ impl<'a> Session<'a> {
     pub(super) fn bounds_of_lease(&self) -> Bounds {
         Bounds { deadline: self.deadline.max(MIN_LEASE_TIMEOUT), ..self.bounds() }
     }
+}
+
+/// The command line that means the same on any later day, secrets masked.
+pub fn line_of_start(cx: &Context, job: &dyn AnyJob, options: &RunOptions) -> String {
+    let arguments = job.arguments().resolved(cx).meaning(job.days_of_start(cx)).rerun(options.rerun);
+    arguments.line(&cx.config.redactor())
 }
 
 /// What a command does outside its runs (planning, waiting, delivering) also has a deadline and obeys a stop.

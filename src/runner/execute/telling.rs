@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::failure::one_line;
+use crate::failure::{self, one_line};
 use crate::period::format_duration;
 use crate::runner::alert::{self, Advice};
 use crate::runner::command::Instance;
@@ -38,7 +38,9 @@ impl Worker<'_> {
             ended.items_read = bigint(work.ending.counts.read);
             let succeeded =
                 alert::succeeded(session.cx, &mut self.db, session.spec, &ended, self.layout.is_isolated);
-            bounded(&mut self.is_database_gone, succeeded).await;
+            if !is_in_time(succeeded).await {
+                self.give_up_database(None);
+            }
             return;
         };
         for sentence in &work.summary {
@@ -78,6 +80,7 @@ impl Worker<'_> {
             code: verdict.code.number(),
             took: Some(took),
             reason: message.clone(),
+            symptom: verdict.symptom.clone(),
             details,
             next: outlook.as_ref().map(|outlook| format!("next:  {outlook}")),
             is_shown: true,
@@ -103,12 +106,14 @@ impl Worker<'_> {
     pub(super) async fn alert(&mut self, failed: &Execution, advice: Advice) {
         let (cx, spec) = (self.session.cx, self.session.spec);
         let alerting = alert::failed(cx, &mut self.db, spec, failed, advice);
-        bounded(&mut self.is_database_gone, alerting).await;
+        if !is_in_time(alerting).await {
+            self.give_up_database(None);
+        }
     }
 
     /// An error before, between or after the runs: it leaves a row too, unless the command line itself is wrong.
     pub(super) async fn fail_outside_runs(&mut self, error: &anyhow::Error, data: &str) -> ExitCode {
-        self.failures.print(self.session.cx, self.session.spec.name);
+        self.print_failures();
         let code = ExitCode::of(error);
         if matches!(code, ExitCode::Usage) || self.session.options.dry_run {
             return report_error(self.session.cx, error);
@@ -123,7 +128,7 @@ impl Worker<'_> {
             ..self.note_without_run(name, what, code, error, row)
         };
         self.failures.note(note);
-        self.failures.print(self.session.cx, self.session.spec.name);
+        self.print_failures();
         code
     }
 
@@ -158,6 +163,7 @@ impl Worker<'_> {
             code: code.number(),
             took: None,
             reason: one_line(error),
+            symptom: failure::symptom(error).map(str::to_owned),
             details: self.details("nothing was changed", error),
             next: row
                 .and_then(|(_, outlook)| outlook.sentence(cx))
@@ -212,9 +218,17 @@ impl Worker<'_> {
             let (id, outlook) = self.insert_ended(subject, status, code, &one_line(error)).await?;
             anyhow::Ok(history::find(&mut self.db, id).await?.map(|row| (row, outlook)))
         };
-        let Ok(Ok(row)) = tokio::time::timeout(patience, noted).await else {
-            self.is_database_gone = true;
-            return None;
+        let row = match tokio::time::timeout(patience, noted).await {
+            Ok(Ok(row)) => row,
+            Ok(Err(unwritten)) => {
+                self.give_up_database(Some(&unwritten));
+                return None;
+            }
+            // What kept the row from being written is most likely what is reported.
+            Err(_) => {
+                self.give_up_database(Some(error));
+                return None;
+            }
         };
         if let Some((row, outlook)) = row.as_ref().filter(|_| status != Status::Stopped) {
             let advice = Advice {
@@ -228,7 +242,7 @@ impl Worker<'_> {
     }
 }
 
-/// Waits for something that needs the database, but not forever: a connection that was given up on is not used again.
-async fn bounded(is_database_gone: &mut bool, step: impl Future<Output = ()>) {
-    *is_database_gone |= tokio::time::timeout(BOOKKEEPING_TIMEOUT, step).await.is_err();
+/// Waits for something that needs the database, but not forever; whether it ended in time.
+async fn is_in_time(step: impl Future<Output = ()>) -> bool {
+    tokio::time::timeout(BOOKKEEPING_TIMEOUT, step).await.is_ok()
 }

@@ -1,10 +1,12 @@
 //! A worker: one connection that takes instances through plan, admission, attempt, ending and telling.
 
 use crate::db::Db;
+use crate::failure::one_line;
 use crate::runner::arguments::Arguments;
 use crate::runner::command::Instance;
 use crate::runner::failure_notes::FailureNotes;
 use crate::runner::lease;
+use crate::runner::outage;
 
 use super::session::Session;
 
@@ -74,6 +76,23 @@ impl<'s> Worker<'s> {
         if !self.db.is_in_transaction() && !self.is_database_gone {
             self.db.close().await;
         }
+    }
+
+    /// Sends no further queries. With an error that means so, or none if the database does not answer, people are told at
+    /// the end that it cannot be used.
+    pub(super) fn give_up_database(&mut self, error: Option<&anyhow::Error>) {
+        self.is_database_gone = true;
+        let reason = match error {
+            Some(error) => outage::is_outage(error).then(|| one_line(error)),
+            None => Some("the database does not answer".to_owned()),
+        };
+        self.outage = self.outage.take().or(reason);
+    }
+
+    /// Prints the failures that were noted so far.
+    pub(super) fn print_failures(&mut self) {
+        let session = self.session;
+        self.failures.print(session.cx, session.spec.name, &session.start().line);
     }
 
     /// Replaces a connection that is lost or in an unknown state.
