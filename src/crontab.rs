@@ -1,6 +1,7 @@
 //! Schedules as in crontab(5): five fields. `croner` alone would accept more than cron does.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta};
+use chrono_tz::Tz;
 use croner::errors::CronError;
 use croner::parser::{CronParser, Seconds, Year};
 
@@ -43,12 +44,14 @@ pub fn check(schedule: &str) -> Result<(), String> {
     }
 }
 
-/// Whether a schedule's next two times are at most this far apart. One that is not valid never comes round.
-pub fn comes_round_within(schedule: &str, span: TimeDelta, now: DateTime<Utc>) -> bool {
+/// Whether a schedule comes round within this time, and keeps doing so: its next time is at most this far away, and so is
+/// the one after that from the next. `now` is in the time zone of the schedule. One that is not valid never comes round.
+pub fn comes_round_within(schedule: &str, span: TimeDelta, now: DateTime<Tz>) -> bool {
     let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
     let Ok(cron) = parser.parse(schedule) else { return false };
     let Ok(next) = cron.find_next_occurrence(&now, false) else { return false };
-    cron.find_next_occurrence(&next, false).is_ok_and(|after| after - next <= span)
+    let is_again = || cron.find_next_occurrence(&next, false).is_ok_and(|after| after - next <= span);
+    next - now <= span && is_again()
 }
 
 /// Whether a field holds nothing but numbers and its own names. `croner` also knows `L`, `W`, `#` and `?`, accepts the
@@ -66,15 +69,28 @@ fn is_plain(text: &str, (_, _, greatest, names): &Field) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use chrono::TimeZone;
+    use chrono_tz::Asia::Tokyo;
+
     use super::*;
 
     #[test]
     fn a_job_that_comes_round_within_the_hour_is_its_own_retry() {
-        let within = |schedule| comes_round_within(schedule, TimeDelta::hours(1), DateTime::UNIX_EPOCH);
-        assert!(within("*/5 * * * *") && within("20 * * * *"));
-        assert!(
-            !within("0 1 * * *") && !within("0 4 * * 1") && !within("0 */2 * * *") && !within("nonsense")
-        );
+        let at = |schedule, time| {
+            comes_round_within(
+                schedule,
+                TimeDelta::hours(1),
+                Tokyo.with_ymd_and_hms(2026, 11, 20, time, 0, 1).unwrap(),
+            )
+        };
+        for schedule in ["*/5 * * * *", "20 * * * *", "0 9-18 * * *"] {
+            assert!(at(schedule, 9), "{schedule}");
+        }
+        for schedule in ["0 1 * * *", "0 4 * * 1", "0 */2 * * *", "0,30 1 * * *", "nonsense"] {
+            assert!(!at(schedule, 9), "{schedule}");
+        }
+        // The next one is tomorrow's.
+        assert!(!at("0 9-18 * * *", 18) && !at("*/10 8-18 * * *", 19));
     }
 
     #[test]

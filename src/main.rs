@@ -9,6 +9,8 @@ use batchctl::jobs;
 use batchctl::mask::Redactor;
 use batchctl::output::{self, Output};
 use clap::Parser;
+use rustix::process::Signal;
+use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
     output::print_panics_in_one_line();
@@ -32,7 +34,11 @@ fn main() -> ExitCode {
     let cx = Context::new(config, output);
     match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
         Ok(runtime) => {
-            let code = runtime.block_on(cli::dispatch(&cx, &cli.command));
+            let code = runtime.block_on(async {
+                // A file that may not grow (`ulimit -f`) is an error to report, not a signal to die by.
+                let _too_large = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()));
+                cli::dispatch(&cx, &cli.command).await
+            });
             // Whatever ended the run: some work must not be cut off.
             runtime.block_on(cx.finish());
             // Work still running on a thread (a PDF past its deadline) is not waited for.

@@ -8,6 +8,13 @@ pub fn counted<N: Copy + Display + PartialEq + From<u8>>(count: N, one: &str, ma
     format!("{count} {noun}")
 }
 
+/// A command of ours to type. A value may come from anybody's row or file: it is one word of it.
+pub fn command(words: &[&str]) -> String {
+    let words = std::iter::once("batchctl").chain(words.iter().copied());
+    // Only a NUL cannot be quoted, and no shell would take it.
+    shlex::try_join(words).unwrap_or_default()
+}
+
 /// A count with its thousands apart: `10,000`.
 pub fn grouped(count: u64) -> String {
     let digits = count.to_string();
@@ -23,12 +30,18 @@ pub fn grouped(count: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{counted, grouped};
+    use super::{command, counted, grouped};
 
     #[test]
     fn thousands_are_apart() {
         let shown = [0, 999, 1_000, 12_345, 1_234_567].map(grouped);
         assert_eq!(shown, ["0", "999", "1,000", "12,345", "1,234,567"]);
+    }
+
+    #[test]
+    fn a_value_is_one_word_of_a_command() {
+        assert_eq!(command(&["mall", "enable", "tokyo"]), "batchctl mall enable tokyo");
+        assert_eq!(command(&["mall", "enable", "x; rm -rf y #"]), "batchctl mall enable 'x; rm -rf y #'");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, de};
 use super::Config;
 use super::error::ConfigError;
 use super::section::{Place, Section, duration};
+use crate::period::format_duration;
 use crate::severity::Severity;
 use crate::{crontab, spelling};
 
@@ -44,6 +45,8 @@ pub struct JobOverride {
 
 /// What fails this often does not fail for a cause that passes.
 const MAX_RETRIES: u32 = 20;
+/// No pause between two retries is longer, whatever it has grown to.
+pub const MAX_RETRY_PAUSE: Duration = Duration::from_hours(6);
 
 /// How many items of a run may be skipped before it fails: `100`, or `1%` of those read.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -122,6 +125,14 @@ impl Section for JobsConfig {
                     format!("`jobs.\"{name}\".retry_pause` is zero: what failed would fail again at once");
                 return Err(place.error(&[name, "retry_pause"], problem));
             }
+            if let Some(pause) = job.retry_pause.filter(|pause| *pause > MAX_RETRY_PAUSE) {
+                let problem = format!(
+                    "`jobs.\"{name}\".retry_pause`: {} is too long: write at most {}",
+                    format_duration(pause),
+                    format_duration(MAX_RETRY_PAUSE)
+                );
+                return Err(place.error(&[name, "retry_pause"], problem));
+            }
             if job.timeout.is_some_and(|timeout| timeout.is_zero()) {
                 let problem = format!("`jobs.\"{name}\".timeout` is zero: no run could finish");
                 return Err(place.error(&[name, "timeout"], problem));
@@ -193,6 +204,10 @@ mod tests {
             (
                 "[jobs.\"mall sync\"]\nretry_pause = \"0s\"",
                 "batchctl.toml line 2: `jobs.\"mall sync\".retry_pause` is zero: what failed would fail again at once",
+            ),
+            (
+                "[jobs.\"mall sync\"]\nretry_pause = \"12h\"",
+                "batchctl.toml line 2: `jobs.\"mall sync\".retry_pause`: 12h is too long: write at most 6h",
             ),
             (
                 "[jobs.\"mall sync\"]\nskip_limit = \"101%\"",

@@ -256,7 +256,8 @@ impl Context {
         }
     }
 
-    fn local_command(&self, words: &str) -> String {
+    /// The same for output that is read where it was asked for.
+    pub fn local_command(&self, words: &str) -> String {
         format!("{PROGRAM}--env {} {words}", self.config.environment())
     }
 

@@ -28,9 +28,10 @@ pub enum DbErrorKind {
 impl From<DbErrorKind> for FailureKind {
     fn from(kind: DbErrorKind) -> Self {
         match kind {
-            DbErrorKind::Unreachable => Self::TryLater,
+            // A full disk passes, and is nobody's fault who starts a job.
+            DbErrorKind::Unreachable | DbErrorKind::Full => Self::TryLater,
             DbErrorKind::Configuration | DbErrorKind::MissingTable => Self::Configuration,
-            DbErrorKind::Constraint | DbErrorKind::Full | DbErrorKind::Other => Self::Failed,
+            DbErrorKind::Constraint | DbErrorKind::Other => Self::Failed,
         }
     }
 }
@@ -42,6 +43,7 @@ pub struct DbError {
     kind: DbErrorKind,
     message: String,
     hint: Option<&'static str>,
+    retry_once: Option<&'static str>,
     is_busy: bool,
 }
 
@@ -84,6 +86,7 @@ impl fmt::Display for Place {
 const FULL_BELOW_BYTES: u64 = 64 * 1024;
 const MAKE_ROOM: &str =
     "make room there, then run the same command again: it resumes where the last commit ended";
+const ROOM: &str = "once there is room";
 const CHECK_DISK: &str = "check the disk, its quota and `ulimit -f`, then run the same command again: it resumes where the \
                           last commit ended";
 
@@ -98,13 +101,18 @@ impl DbError {
         self.hint
     }
 
+    /// When running it again helps, if that is known.
+    pub fn retry_once(&self) -> Option<&'static str> {
+        self.retry_once
+    }
+
     /// Whether the database is there, but others keep it from answering: locks, a deadlock, its own time limits.
     pub fn is_busy(&self) -> bool {
         self.is_busy
     }
 
     fn new(kind: DbErrorKind, message: String) -> Self {
-        Self { kind, message, hint: None, is_busy: false }
+        Self { kind, message, hint: None, retry_once: None, is_busy: false }
     }
 
     pub(super) fn connecting(error: &sqlx::Error, place: &Place) -> Self {
@@ -143,17 +151,20 @@ impl DbError {
             let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
             format!("the disk that holds {}", Place::File(path))
         };
-        let (what, hint) = match place {
+        let (what, hint, once) = match place {
             Place::Server(name) if code.as_deref() == Some(OUT_OF_MEMORY) => {
-                (format!("{name} is out of memory"), None)
+                (format!("{name} is out of memory"), None, "once it has memory again")
             }
-            Place::Server(name) => (format!("the disk of {name} is full"), Some(MAKE_ROOM)),
+            Place::Server(name) => (format!("the disk of {name} is full"), Some(MAKE_ROOM), ROOM),
             Place::File(path) if is_sqlite_full(code.as_deref()) || has_no_room(path) => {
-                (format!("{} is full", disk(path)), Some(MAKE_ROOM))
+                (format!("{} is full", disk(path)), Some(MAKE_ROOM), ROOM)
             }
-            Place::File(path) => (format!("{} is failing", disk(path)), Some(CHECK_DISK)),
+            Place::File(path) => {
+                (format!("{} is failing", disk(path)), Some(CHECK_DISK), "once the disk works again")
+            }
         };
-        Self { hint, ..Self::new(DbErrorKind::Full, format!("{what}: {}", describe(error))) }
+        let message = format!("{what}: {}", describe(error));
+        Self { hint, retry_once: Some(once), ..Self::new(DbErrorKind::Full, message) }
     }
 
     pub(super) fn argument(error: &sqlx::error::BoxDynError) -> Self {

@@ -200,7 +200,11 @@ impl TestDb {
             }
             Kind::Postgres => {
                 let mut found = Vec::new();
-                find_in_plan(&self.postgres_plan(sql, values).await, alias, &mut found);
+                let plan = self.postgres_plan(sql, values).await;
+                find_in_plan(&plan, alias, &mut found);
+                if found == ["mall_id"] {
+                    std::fs::write("/tmp/plan.json", serde_json::to_string_pretty(&plan).unwrap()).unwrap();
+                }
                 found
             }
         };

@@ -20,10 +20,13 @@ use crate::failure::one_line;
 use crate::period::{format_duration, shown_instant};
 use crate::severity::Severity;
 use crate::values;
+use crate::wording::counted;
 
+use super::exit::ExitCode;
 use super::failure_notes::retry_words;
-use super::history::{self, Execution, last_durations};
+use super::history::{self, Execution, Status, last_durations};
 use super::job::JobSpec;
+use super::settling::UNSETTLED;
 
 /// "Slower than usual" compares with the average of at most this many recent successes …
 const SLOW_WINDOW: i64 = 20;
@@ -127,8 +130,8 @@ impl AlertMessage {
         }
         if self.kind != "recovery" {
             text.push_str(
-                "\nNo further alerts are sent for this incident; \
-                 when it is over, you will be told how often it occurred.\n",
+                "\nRepeats are counted and not sent: you will be told when it is over, if it is given up, and if \
+                 something else fails.\n",
             );
         }
         text
@@ -178,13 +181,14 @@ fn warn_on_failure(cx: &Context, noted: anyhow::Result<()>) {
 #[derive(crate::db::FromRow)]
 struct Incident {
     id: i64,
+    kind: String,
     occurrences: i64,
     first_execution_id: i64,
     last_execution_id: i64,
 }
 
 async fn open_incident(db: &mut Db, job: &str, kind: &str) -> anyhow::Result<Option<Incident>> {
-    let sql = "SELECT id, occurrences, first_execution_id, last_execution_id FROM batch_incident
+    let sql = "SELECT id, kind, occurrences, first_execution_id, last_execution_id FROM batch_incident
                WHERE job = $1 AND kind = $2 AND closed_at IS NULL";
     Ok(db.fetch_optional(sql, values![job, kind]).await?)
 }
@@ -198,27 +202,33 @@ struct Counted {
     first_execution_id: i64,
 }
 
-/// Whether a failure within an open incident is told too: something else failed (another day, another mall), and not in
-/// the same night, when all that fails has one cause. Otherwise a failure that nobody repairs would hide all others.
+/// Whether a failure within an open incident is told too: what failed, or how, has not been told yet. In one night all that
+/// fails in the same way has one cause, unless it is the data's. Otherwise a failure that nobody repairs would hide all
+/// others.
 async fn is_news(
     db: &mut Db,
     execution: &Execution,
     incident: &Counted,
     now: DateTime<Utc>,
 ) -> anyhow::Result<bool> {
-    let Some(key) = &execution.exclusion_key else { return Ok(false) };
-    if now - incident.opened_at < SAME_CAUSE {
-        return Ok(false);
-    }
-    let (known,): (i64,) = db
-        .fetch_one(
-            "SELECT COUNT(*) FROM batch_execution
-             WHERE job = $1 AND id >= $2 AND id < $3 AND exclusion_key = $4
-               AND status NOT IN ('COMPLETED', 'REFUSED', 'STOPPED', 'RUNNING')",
-            values![&execution.job, incident.first_execution_id, execution.id, key],
-        )
-        .await?;
-    Ok(known == 0)
+    let sql = "SELECT COUNT(*) AS alike,
+                      COALESCE(SUM(CASE WHEN (exclusion_key = $5 OR exclusion_key IS NULL AND $5 IS NULL)
+                                         AND (title = $6 OR title IS NULL AND $6 IS NULL) THEN 1 ELSE 0 END), 0) AS same
+               FROM batch_execution
+               WHERE job = $1 AND id >= $2 AND id < $3 AND error_class = $4
+                 AND status NOT IN ('COMPLETED', 'REFUSED', 'STOPPED', 'RUNNING')";
+    let values = values![
+        &execution.job,
+        incident.first_execution_id,
+        execution.id,
+        execution.error_class.clone(),
+        execution.exclusion_key.clone(),
+        execution.title.clone()
+    ];
+    let (alike, same): (i64, i64) = db.fetch_one(sql, values).await?;
+    let is_one_cause = now - incident.opened_at < SAME_CAUSE
+        && execution.error_class.as_deref() != Some(ExitCode::BadInput.class());
+    Ok(same == 0 && !(is_one_cause && alike > 0))
 }
 
 /// What an incident is about.
@@ -265,7 +275,9 @@ async fn open_or_count(
                 )
                 .await?;
             let Some(counted) = counted else { return Ok(()) };
-            if !trouble.advice.is_final && !is_news(db, execution, &counted, now).await? {
+            let is_told = trouble.advice.is_final
+                || (kind == "FAILURE" && is_news(db, execution, &counted, now).await?);
+            if !is_told {
                 return Ok(());
             }
             (counted.id, counted.occurrences)
@@ -293,7 +305,7 @@ async fn close_failure(
     execution: &Execution,
 ) -> anyhow::Result<()> {
     let Some(incident) = open_incident(db, spec.name, "FAILURE").await? else { return Ok(()) };
-    if is_failed(db, spec, &incident, execution).await? {
+    if is_failed(db, spec, &incident).await? {
         return Ok(());
     }
     let what = match history::find(db, incident.first_execution_id).await? {
@@ -301,42 +313,43 @@ async fn close_failure(
         _ => format!("{} recovered after {} failures", spec.name, incident.occurrences),
     };
     let title = format!("{what} ({})", execution.environment);
-    close(cx, db, spec, execution, &incident, title).await
+    close(cx, db, spec, execution, &incident, title, Status::Completed.word()).await
+}
+
+/// Notes that failures were settled by a command as a whole: closes what that ends.
+pub async fn settled(cx: &Context, db: &mut Db, spec: &JobSpec) -> anyhow::Result<()> {
+    let sql = "SELECT MAX(id) FROM batch_execution WHERE job = $1 AND status = 'COMPLETED'";
+    let (last,): (Option<i64>,) = db.fetch_one(sql, values![spec.name]).await?;
+    match last {
+        Some(last) if let Some(done) = history::find(db, last).await? => {
+            close_failure(cx, db, spec, &done).await
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Notes that a person dismissed a failed run: closes what that ends.
 pub async fn dismissed(cx: &Context, db: &mut Db, spec: &JobSpec, execution: &Execution) {
     let noted = async {
         let Some(incident) = open_incident(db, spec.name, "FAILURE").await? else { return Ok(()) };
-        if is_failed(db, spec, &incident, execution).await? {
+        if is_failed(db, spec, &incident).await? {
             return Ok(());
         }
         let title = format!("{} was dismissed ({})", execution.label(), execution.environment);
-        close(cx, db, spec, execution, &incident, title).await
+        close(cx, db, spec, execution, &incident, title, &execution.status).await
     };
     let noted = noted.await;
     warn_on_failure(cx, noted);
 }
 
-/// Whether anything of the job that failed in this incident is still without a later success.
-async fn is_failed(
-    db: &mut Db,
-    spec: &JobSpec,
-    incident: &Incident,
-    execution: &Execution,
-) -> anyhow::Result<bool> {
-    // A row without a key is a failure before the instances were known; this success settles it.
-    let (still_failed,): (i64,) = db
-        .fetch_one(
-            "SELECT COUNT(*) FROM batch_execution e
-             JOIN (SELECT MAX(id) AS id FROM batch_execution
-                   WHERE job = $1 AND id >= $2 AND status NOT IN ('REFUSED', 'STOPPED', 'RUNNING')
-                   GROUP BY exclusion_key, title) last ON last.id = e.id
-             WHERE e.status <> 'COMPLETED' AND e.dismissed_at IS NULL AND NOT (e.exclusion_key IS NULL AND e.id < $3)",
-            values![spec.name, incident.first_execution_id, execution.id],
-        )
-        .await?;
-    Ok(still_failed > 0)
+/// Whether anything of the job that failed in this incident is neither settled nor dismissed.
+async fn is_failed(db: &mut Db, spec: &JobSpec, incident: &Incident) -> anyhow::Result<bool> {
+    let sql = format!(
+        "SELECT COUNT(*) FROM batch_execution
+         WHERE job = $1 AND id >= $2 AND {UNSETTLED} AND status NOT IN ('REFUSED', 'STOPPED')"
+    );
+    let (failed,): (i64,) = db.fetch_one(&sql, values![spec.name, incident.first_execution_id]).await?;
+    Ok(failed > 0)
 }
 
 /// Opens, counts or closes the job's incident of slowness. With a key, only the runs under it are compared.
@@ -377,7 +390,7 @@ async fn note_speed(
         }
     }
     let title = format!("{} is as fast as usual again ({})", spec.name, execution.environment);
-    close(cx, db, spec, execution, &incident, title).await
+    close(cx, db, spec, execution, &incident, title, Status::Completed.word()).await
 }
 
 /// The usual duration, if `took` is more than 1.5 times it. A run that reads more than the usual items may take longer by
@@ -408,6 +421,7 @@ async fn close(
     execution: &Execution,
     incident: &Incident,
     title: String,
+    status: &str,
 ) -> anyhow::Result<()> {
     let now = cx.machine_time();
     db.transaction(async |db| {
@@ -421,10 +435,29 @@ async fn close(
             return Ok(());
         }
         let mut message = message(cx, spec, execution, "recovery", &title, incident.occurrences);
-        "COMPLETED".clone_into(&mut message.status);
+        status.clone_into(&mut message.status);
+        message.details = left_failed(cx, db, spec, incident).await?;
         enqueue(cx, db, incident.id, severity(cx, spec), &message, now).await
     })
     .await
+}
+
+/// What the end of an incident does not end: items that runs of it have given up on.
+async fn left_failed(
+    cx: &Context,
+    db: &mut Db,
+    spec: &JobSpec,
+    incident: &Incident,
+) -> anyhow::Result<Vec<String>> {
+    let sql = "SELECT COUNT(*), MAX(e.execution_id) FROM batch_error_log e
+               JOIN batch_execution x ON x.id = e.execution_id
+               WHERE x.job = $1 AND x.id >= $2 AND e.resolved_at IS NULL AND x.dismissed_at IS NULL";
+    let (items, last): (i64, Option<i64>) =
+        db.fetch_one(sql, values![spec.name, incident.first_execution_id]).await?;
+    let Some(last) = last.filter(|_| incident.kind == "FAILURE") else { return Ok(Vec::new()) };
+    let are = if items == 1 { "is" } else { "are" };
+    let items = counted(items, "item", "items");
+    Ok(vec![format!("{items} {are} still failed: {}", cx.full_command(&format!("runs errors {last}")))])
 }
 
 fn severity(cx: &Context, spec: &JobSpec) -> Severity {
@@ -657,7 +690,8 @@ mod tests {
             "report daily-sales 2026-11-19 FAILED (prod)\n\n1 of 1 items failed\nnothing was changed\n\n\
              Run 7 on batch-1, severity high\n2001-09-09 10:46:40 JST\n\n\
              batchctl --env prod runs show 7\n\n\
-             No further alerts are sent for this incident; when it is over, you will be told how often it occurred.\n"
+             Repeats are counted and not sent: you will be told when it is over, if it is given up, and if something \
+             else fails.\n"
         );
         assert_eq!(failure.id, "alert.7.failure.1000000000000000");
         assert!(failure.mentions);

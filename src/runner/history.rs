@@ -111,13 +111,22 @@ pub struct Execution {
     pub environment: String,
     /// What people call the instance, where its key means nothing to them.
     pub title: Option<String>,
+    /// The run that made its failure good.
+    pub settled_by: Option<i64>,
+    /// When a person said that nobody will repeat it.
+    pub dismissed_at: Option<DateTime<Utc>>,
+    /// Who did.
+    pub dismissed_by: Option<String>,
+    /// Why.
+    pub dismissed_reason: Option<String>,
 }
 
 /// The columns of [`Execution`], for queries here and in `runs`.
 pub const EXECUTION_COLUMNS: &str = "id, job, instance_key, command_line, attempt, status, started_at, ended_at, \
     heartbeat_at, lease_expires_at, exclusion_key, epoch, host, pid, pid_started_ticks, boot_id, retry_of, \
     items_read, items_written, items_skipped, items_failed, checkpoint, duration_ms, peak_memory_bytes, \
-    cpu_time_ms, exit_code, error_class, error_message, version, environment, title";
+    cpu_time_ms, exit_code, error_class, error_message, version, environment, title, settled_by, dismissed_at, \
+    dismissed_by, dismissed_reason";
 
 impl Execution {
     /// Whether it has the status.

@@ -83,7 +83,8 @@ impl Items {
         let finished =
             if *only_written || !has_committed { counts.written.min(read) } else { read - given_up };
         let is = |count: u64| if count == 1 { "is" } else { "are" };
-        if finished == 0 {
+        // What is finished only when it is counted may have changed without: a mail is given up.
+        if finished == 0 && !(*only_written && given_up > 0) {
             return "nothing was changed".to_owned();
         }
         let shown = grouped(finished);
@@ -277,6 +278,7 @@ mod tests {
         }
         let mails = Items::finished_when_written("mail", "mails", "sent");
         assert_eq!(mails.left_behind(counts(10, 7, 1), true, true), "7 of 10 mails are sent; 3 are not");
+        assert_eq!(mails.left_behind(counts(2, 0, 2), true, true), "0 of 2 mails are sent; 2 are not");
         assert_eq!(mails.left_behind(counts(10, 0, 0), true, false), "nothing was changed");
     }
 }

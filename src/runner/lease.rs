@@ -240,21 +240,49 @@ async fn bury_dead_runs(
         } else {
             continue;
         };
-        // The condition on the expiry lets a heartbeat that arrives at this very moment win.
-        let buried = db
-            .execute(
-                "UPDATE batch_execution
-                 SET status = 'CRASHED', ended_at = $1, error_class = 'CRASHED', error_message = $2
-                 WHERE id = $3 AND status = 'RUNNING' AND lease_expires_at = $4",
-                values![request.now, &cause, run.id, run.lease_expires_at],
-            )
-            .await?;
-        // Its last commit may be newer than what was read above: the update waited for its chunk.
-        if buried == 1
-            && let Some(run) = history::find(db, run.id).await?
-        {
-            crashed.push(run);
-        }
+        crashed.extend(bury(db, &run, &cause, request.now).await?);
+    }
+    Ok(crashed)
+}
+
+/// Marks a dead run CRASHED and returns it as it is now; nothing if it is alive after all.
+async fn bury(
+    db: &mut Db,
+    run: &Execution,
+    cause: &str,
+    now: DateTime<Utc>,
+) -> anyhow::Result<Option<Execution>> {
+    // The condition on the expiry lets a heartbeat that arrives at this very moment win.
+    let buried = db
+        .execute(
+            "UPDATE batch_execution
+             SET status = 'CRASHED', ended_at = $1, error_class = 'CRASHED', error_message = $2
+             WHERE id = $3 AND status = 'RUNNING' AND lease_expires_at = $4",
+            values![now, cause, run.id, run.lease_expires_at],
+        )
+        .await?;
+    // Its last commit may be newer than what was read: the update waited for its chunk.
+    if buried == 1 { Ok(history::find(db, run.id).await?) } else { Ok(None) }
+}
+
+/// Marks the runs of these jobs CRASHED whose leases have expired, and returns them.
+pub async fn bury_expired_runs(
+    db: &mut Db,
+    jobs: &[&str],
+    now: DateTime<Utc>,
+    time_zone: Tz,
+) -> anyhow::Result<Vec<Execution>> {
+    let server_time = db.server_time().await?;
+    let sql = format!(
+        "SELECT {EXECUTION_COLUMNS} FROM batch_execution
+         WHERE status = 'RUNNING' AND lease_expires_at < $1 AND job IN {} ORDER BY id LIMIT 100",
+        db.elements("$2")
+    );
+    let dead: Vec<Execution> = db.fetch_all(&sql, values![server_time, serde_json::json!(jobs)]).await?;
+    let mut crashed = Vec::new();
+    for run in dead {
+        let cause = format!("no sign of life since {}", shown_instant(run.heartbeat_at, time_zone));
+        crashed.extend(bury(db, &run, &cause, now).await?);
     }
     Ok(crashed)
 }
@@ -340,6 +368,10 @@ pub(super) fn new_execution(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         environment: request.environment.to_owned(),
         title: request.title.map(str::to_owned),
+        settled_by: None,
+        dismissed_at: None,
+        dismissed_by: None,
+        dismissed_reason: None,
     }
 }
 

@@ -18,6 +18,7 @@ mod outage;
 mod process;
 pub mod retries;
 mod run;
+pub mod settling;
 mod shop;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -31,6 +32,7 @@ pub use execute::{line_of_start, report_error};
 pub use exit::ExitCode;
 pub use interruption::{Interruption, StopSignal};
 pub use job::{Completed, Exclusion, Freshness, Items, Job, JobSpec, Planned, minutes};
+pub use lease::bury_expired_runs;
 #[cfg(test)]
 pub(crate) use options::NOT_REPEATED;
 pub use options::{OnOverlap, Only, RunOptions};

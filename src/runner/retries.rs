@@ -6,9 +6,10 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::backoff::{Backoff, Jitter};
+use crate::config::MAX_RETRY_PAUSE;
 use crate::context::Context;
 use crate::crontab;
-use crate::db::{Db, DbError};
+use crate::db::{Db, DbError, Kind};
 use crate::period::shown_instant;
 use crate::values;
 
@@ -21,8 +22,6 @@ const RETRIES: u32 = 3;
 /// The pause before the first retry; the next ones are twice as long each. With three of them a run outlives an outside
 /// system that is down for an hour.
 const PAUSE: Duration = Duration::from_mins(10);
-/// No pause is longer.
-const MAX_PAUSE: Duration = Duration::from_hours(6);
 /// So that the malls that failed together do not all come back together.
 const JITTER_PERCENT: u32 = 10;
 /// A job that comes round this soon is its own retry.
@@ -159,16 +158,26 @@ pub fn retries_of(cx: &Context, spec: &JobSpec) -> u32 {
 
 /// Whether a job that failed is missed: not one that comes round soon, nor one that a person starts and sees fail.
 pub(super) fn needs_retries(cx: &Context, spec: &JobSpec) -> bool {
+    schedule(cx, spec).is_some_and(|schedule| {
+        !crontab::comes_round_within(schedule, SOON, cx.machine_time().with_timezone(&cx.time_zone()))
+    })
+}
+
+/// Whether the clock starts the job.
+pub fn is_scheduled(cx: &Context, spec: &JobSpec) -> bool {
+    schedule(cx, spec).is_some()
+}
+
+fn schedule<'a>(cx: &'a Context, spec: &JobSpec) -> Option<&'a str> {
     let set = cx.config.job(spec.name).and_then(|job| job.schedule.as_deref());
-    let schedule = set.or(spec.schedule);
-    schedule.is_some_and(|schedule| !crontab::comes_round_within(schedule, SOON, cx.machine_time()))
+    set.or(spec.schedule)
 }
 
 fn pause_of(cx: &Context, spec: &JobSpec) -> Backoff {
     Backoff {
         first: cx.config.job(spec.name).and_then(|job| job.retry_pause).unwrap_or(PAUSE),
         factor: 2,
-        longest: MAX_PAUSE,
+        longest: MAX_RETRY_PAUSE,
         jitter: Jitter::Percent(JITTER_PERCENT),
     }
 }
@@ -202,6 +211,14 @@ async fn started_by(db: &mut Db, run: i64) -> Result<StartedBy, DbError> {
 /// A number that a retry can have: other programs write requests too.
 pub const PLAUSIBLE: &str = "attempt BETWEEN 1 AND 100";
 
+/// Whether a column holds an instant: in SQLite other programs can write any text into it.
+pub fn is_time(db: &Db, column: &str) -> String {
+    match db.kind() {
+        Kind::Sqlite => format!("(LENGTH({column}) >= 19 AND JULIANDAY({column}) IS NOT NULL)"),
+        Kind::Postgres => format!("{column} IS NOT NULL"),
+    }
+}
+
 /// The runner's request that waits for the instance of a run: its number, and when it falls due. What failed before its
 /// instances were known is known by its command.
 async fn waiting_request(
@@ -213,9 +230,10 @@ async fn waiting_request(
         "SELECT attempt, due_at FROM batch_retry_request request
          JOIN (SELECT id AS run, instance_key, command_line FROM batch_execution WHERE job = $1) failed
              ON failed.run = request.execution_id
-         WHERE status = 'PENDING' AND {PLAUSIBLE} AND due_at BETWEEN $2 AND $3
+         WHERE status = 'PENDING' AND {PLAUSIBLE} AND {} AND due_at BETWEEN $2 AND $3
            AND instance_key = $4 AND (instance_key <> '' OR command_line = $5)
-         ORDER BY request.id DESC LIMIT 1"
+         ORDER BY request.id DESC LIMIT 1",
+        is_time(db, "due_at")
     );
     // An impossible time must not keep us from recording how a run ended.
     let (earliest, latest) = (now - TimeDelta::days(3_650), now + TimeDelta::days(3_650));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::SkipLimit;
-use crate::db::{DbError, DbErrorKind};
+use crate::db::DbError;
 use crate::failure::{self, Failure, one_line};
 use crate::mask::Redactor;
 use crate::period::format_duration;
@@ -115,13 +115,11 @@ pub(super) fn hint(error: &anyhow::Error) -> Option<&str> {
     failure::hint(error).or_else(of_database)
 }
 
-/// When running it again helps: what the error says, or once a disk is no longer full.
+/// When running it again helps: what the error carries, or what the database's error knows, or once a disk has room.
 pub(super) fn retry_once(error: &anyhow::Error) -> Option<&str> {
-    let is_full = |error: &anyhow::Error| {
-        let kinds = error.chain().filter_map(|cause| cause.downcast_ref::<DbError>());
-        kinds.map(DbError::kind).any(|kind| kind == DbErrorKind::Full) || failure::is_disk_full(error)
-    };
-    failure::retry_once(error).or_else(|| is_full(error).then_some("once there is room"))
+    let of_database = || error.chain().find_map(|cause| cause.downcast_ref::<DbError>()?.retry_once());
+    let of_disk = || failure::is_disk_full(error).then_some("once there is room");
+    failure::retry_once(error).or_else(of_database).or_else(of_disk)
 }
 
 /// The code that tells more about a command with several runs: a stop above all, then what trying again cannot fix,

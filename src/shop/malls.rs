@@ -6,6 +6,7 @@ use crate::db::{Db, FromRow};
 use crate::failure::Failure;
 use crate::spelling;
 use crate::values;
+use crate::wording::command;
 
 /// A row of `malls`.
 #[derive(Debug, Clone, FromRow)]
@@ -43,7 +44,7 @@ impl Mall {
                 "mall `{}` has the time zone `{}`, which does not exist",
                 self.code, self.time_zone
             ))
-            .hint(add_command(&self.code, &["--time-zone", nearest_zone(&self.time_zone)]))
+            .hint(command(&["mall", "add", &self.code, "--time-zone", nearest_zone(&self.time_zone)]))
             .into()
         })
     }
@@ -107,12 +108,6 @@ pub fn is_code(text: &str) -> bool {
     !text.is_empty() && !text.starts_with('-') && text.chars().all(is_plain)
 }
 
-/// The command that adds a mall or changes it. A code may come from anybody's row or file: it is a word of it and no more.
-pub fn add_command(code: &str, flags: &[&str]) -> String {
-    let words = ["batchctl", "mall", "add", code].into_iter().chain(flags.iter().copied());
-    shlex::try_join(words).unwrap_or_else(|_| "batchctl mall add CODE".to_owned())
-}
-
 /// The zone whose name is most like this one; `ZONE` if none is.
 fn nearest_zone(name: &str) -> &'static str {
     spelling::nearest(name, chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name())).unwrap_or("ZONE")
@@ -121,10 +116,8 @@ fn nearest_zone(name: &str) -> &'static str {
 fn unknown_mall(name: &str, malls: &[Mall]) -> Failure {
     let known: Vec<&str> = malls.iter().map(|mall| mall.code.as_str()).collect();
     let hint = if known.is_empty() {
-        format!(
-            "add it: {}",
-            add_command(name, &["--name", "NAME", "--time-zone", "ZONE", "--currency", "CURRENCY"])
-        )
+        let words = ["mall", "add", name, "--name", "NAME", "--time-zone", "ZONE", "--currency", "CURRENCY"];
+        format!("add it: {}", command(&words))
     } else {
         format!("the malls are {}", known.join(", "))
     };

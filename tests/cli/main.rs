@@ -26,6 +26,7 @@ mod report_weekly_signups;
 mod runner;
 mod runs;
 mod secrets;
+mod settling;
 mod stats_refresh;
 mod stranger;
 mod support;

@@ -67,6 +67,10 @@ fn a_successful_run_leaves_a_complete_row(shop: &TradingShop) {
         ("error_message", Value::Null),
         ("version", env!("CARGO_PKG_VERSION").into()),
         ("environment", "dev".into()),
+        ("settled_by", Value::Null),
+        ("dismissed_at", Value::Null),
+        ("dismissed_by", Value::Null),
+        ("dismissed_reason", Value::Null),
     ];
     for (name, expected) in &facts {
         assert_eq!(run[name], *expected, "{name}");
@@ -379,7 +383,7 @@ fn a_dismissed_failure_is_closed(shop: &TradingShop) {
 
     shop.batchctl(["runs", "dismiss", "1", "--reason", "Mars was sold", "--by", "Hana"]).run().succeeds();
 
-    shop.batchctl(["runs", "dismiss", "1", "--reason", "again"]).run().exits(2).says("was dismissed before");
+    shop.batchctl(["runs", "dismiss", "1", "--reason", "again"]).run().exits(2).says("is already dismissed");
     assert_eq!(listed(shop, &["--open"]), [0; 0]);
     assert_eq!(listed(shop, &[]), [1], "it stays in the history");
     let shown = shop.batchctl(["runs", "show", "1"]).run().succeeds().stdout;

@@ -19,6 +19,7 @@ use crate::backoff::Backoff;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::mask::Secret;
+use crate::wording::command;
 
 /// Its name for people, and the name under which its rows are stored.
 pub const PLATFORM: &str = "cafe24";
@@ -155,7 +156,10 @@ impl Cafe24 {
 
 /// What to do when an account's authorisation is gone.
 pub fn authorise_hint(account: &str) -> String {
-    format!("let the shop's owner authorise the app again: batchctl mall token authorize {account}")
+    format!(
+        "let the shop's owner authorise the app again: {}",
+        command(&["mall", "token", "authorize", account])
+    )
 }
 
 /// Whether it can be a mall's id at Cafe24: a label of a host name.

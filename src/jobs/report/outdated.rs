@@ -44,16 +44,16 @@ pub struct OutdatedMall {
     pub computed_at: DateTime<Utc>,
 }
 
-/// The malls of outdated rows, each once, with the time of its oldest figures.
-pub fn outdated_malls<'f>(rows: impl Iterator<Item = (&'f str, DateTime<Utc>)>) -> Vec<OutdatedMall> {
-    let mut malls: Vec<OutdatedMall> = Vec::new();
-    for (name, computed_at) in rows {
-        match malls.iter_mut().find(|mall| mall.name == name) {
-            Some(mall) => mall.computed_at = mall.computed_at.min(computed_at),
-            None => malls.push(OutdatedMall { name: name.to_owned(), computed_at }),
+/// The malls of outdated rows by id and name, each once, with the time of its oldest figures.
+pub fn outdated_malls<'f>(rows: impl Iterator<Item = (i64, &'f str, DateTime<Utc>)>) -> Vec<OutdatedMall> {
+    let mut malls: Vec<(i64, OutdatedMall)> = Vec::new();
+    for (id, name, computed_at) in rows {
+        match malls.iter_mut().find(|(known, _)| *known == id) {
+            Some((_, mall)) => mall.computed_at = mall.computed_at.min(computed_at),
+            None => malls.push((id, OutdatedMall { name: name.to_owned(), computed_at })),
         }
     }
-    malls
+    malls.into_iter().map(|(_, mall)| mall).collect()
 }
 
 /// Their names, for a mail.

@@ -3,6 +3,7 @@
 use anyhow::Context as _;
 
 use crate::context::Context;
+use crate::db::Db;
 use crate::failure::Failure;
 use crate::runner::alert;
 use crate::runner::history::{self, Execution, Status};
@@ -15,10 +16,10 @@ use super::show::existing_run;
 pub struct DismissArgs {
     /// The ID of the run
     id: i64,
-    /// Why it needs no repetition, for the history
+    /// Why no retry is needed, for the history
     #[arg(long)]
     reason: String,
-    /// Who says so
+    /// Who dismissed it
     #[arg(long, value_name = "NAME", default_value = "operator")]
     by: String,
 }
@@ -29,25 +30,18 @@ pub(super) async fn dismiss(cx: &Context, args: &DismissArgs) -> anyhow::Result<
     }
     let mut db = cx.db().await?;
     let run = existing_run(&mut db, args.id).await?;
-    refuse_unfailed(&run)?;
-    if super::show::dismissal(&mut db, run.id).await?.is_some() {
-        return Err(Failure::usage(format!("run {} was dismissed before", run.id)).into());
-    }
     let redact = |text: &str| cx.config.redactor().redact(text);
     let (reason, by, now) = (redact(&args.reason), redact(&args.by), cx.machine_time());
     db.transaction(async |db| {
-        let dismissed = db
-            .execute(
-                "UPDATE batch_execution SET dismissed_at = $1, dismissed_by = $2, dismissed_reason = $3
-                 WHERE id = $4 AND NOT EXISTS (SELECT 1 FROM batch_retry_request
-                                               WHERE execution_id = $4 AND status = 'RUNNING')",
-                values![now, &by, &reason, run.id],
-            )
-            .await?;
-        if dismissed == 0 {
-            let running = format!("a retry of run {} is running right now", run.id);
-            return Err(Failure::try_later(running).hint("if it fails too, dismiss the run then").into());
-        }
+        // What it is now: it may have been repeated since it was looked at.
+        let run = existing_run(db, run.id).await?;
+        refuse_unfailed(&run)?;
+        refuse_while_retried(db, &run).await?;
+        db.execute(
+            "UPDATE batch_execution SET dismissed_at = $1, dismissed_by = $2, dismissed_reason = $3 WHERE id = $4",
+            values![now, &by, &reason, run.id],
+        )
+        .await?;
         history::resolve_errors_of(db, run.id, now).await?;
         db.execute(
             "UPDATE batch_retry_request SET status = 'DONE', processed_at = $1, message = $2
@@ -68,10 +62,26 @@ pub(super) async fn dismiss(cx: &Context, args: &DismissArgs) -> anyhow::Result<
 }
 
 fn refuse_unfailed(run: &Execution) -> Result<(), Failure> {
-    let problem = match () {
-        () if run.is(Status::Completed) => "completed",
-        () if run.is(Status::Running) => "is running",
-        () => return Ok(()),
+    let problem = if run.is(Status::Completed) {
+        "completed: there is no failure to dismiss"
+    } else if run.is(Status::Running) {
+        "is running: there is no failure to dismiss"
+    } else if run.dismissed_at.is_some() {
+        "is already dismissed"
+    } else {
+        return Ok(());
     };
-    Err(Failure::usage(format!("run {} {problem}: there is no failure to dismiss", run.id)))
+    Err(Failure::usage(format!("run {} {problem}", run.id)))
+}
+
+/// The retry would report to a run that is closed.
+async fn refuse_while_retried(db: &mut Db, run: &Execution) -> anyhow::Result<()> {
+    let sql = "SELECT COUNT(*) FROM batch_retry_request WHERE execution_id = $1 AND status = 'RUNNING'";
+    let (running,): (i64,) = db.fetch_one(sql, values![run.id]).await?;
+    if running == 0 {
+        return Ok(());
+    }
+    Err(Failure::try_later(format!("a retry of run {} is running right now", run.id))
+        .hint("if it fails too, dismiss the run then")
+        .into())
 }

@@ -11,6 +11,7 @@ use crate::failure::Failure;
 use crate::period::{day_bounds, format_duration, parse_day, parse_duration, shown_instant};
 use crate::printable::escaped;
 use crate::runner::history::{EXECUTION_COLUMNS, Execution, Status};
+use crate::runner::settling::UNSETTLED;
 use crate::wording::counted;
 use crate::{spelling, values};
 
@@ -32,7 +33,7 @@ pub struct ListArgs {
     /// List runs with this status, or one of several
     #[arg(long, value_enum, ignore_case = true, value_delimiter = ',')]
     status: Vec<Status>,
-    /// Omit runs that were completed since, and those that were dismissed
+    /// List only failures that nothing has made good and nobody has dismissed
     #[arg(long)]
     open: bool,
     /// List runs started since this day, instant (RFC 3339) or duration ago, such as 2h
@@ -49,7 +50,10 @@ pub struct ListArgs {
 pub(super) async fn list(cx: &Context, args: &ListArgs) -> anyhow::Result<()> {
     let since = args.since.as_deref().map(|since| instant(cx, since)).transpose()?;
     let mut db = cx.db().await?;
-    let runs = select(&mut db, args, since).await?;
+    let mut runs = select(&mut db, args, since).await?;
+    let most = usize::try_from(args.limit).unwrap_or(usize::MAX);
+    let are_more = runs.len() > most;
+    runs.truncate(most);
     if runs.is_empty()
         && let Some(job) = &args.job
     {
@@ -60,12 +64,19 @@ pub(super) async fn list(cx: &Context, args: &ListArgs) -> anyhow::Result<()> {
         let incidents = open_incidents(&mut db, args.job.as_deref()).await?;
         cx.output.data(lines_of(cx, &incidents).as_bytes())?;
     }
-    let idle = match runs.last() {
-        Some(oldest) if args.folds_idle_runs() => idle_runs(&mut db, args.job.as_deref(), oldest.id).await?,
-        _ => Vec::new(),
+    let idle = if args.folds_idle_runs() {
+        // As far back as the list goes.
+        let oldest = runs.last().map_or(0, |oldest| oldest.id);
+        idle_runs(&mut db, args.job.as_deref(), oldest, since).await?
+    } else {
+        Vec::new()
     };
     db.close().await;
     args.format.print(&cx.output, &runs, "no runs", |runs| table(runs, cx.time_zone()))?;
+    if are_more && is_for_people {
+        let more = format!("the newest {} (--limit lists more)\n", counted(args.limit, "run", "runs"));
+        cx.output.data(more.as_bytes())?;
+    }
     if !idle.is_empty() {
         cx.output.data(sentence_of(cx, &idle).as_bytes())?;
     }
@@ -75,12 +86,13 @@ pub(super) async fn list(cx: &Context, args: &ListArgs) -> anyhow::Result<()> {
 impl ListArgs {
     /// Whether the list is about everything, and not about certain runs.
     fn is_overview(&self) -> bool {
-        self.instance.is_none() && self.status.is_empty() && self.since.is_none()
+        self.instance.is_none() && self.status.is_empty() && self.since.is_none() && !self.open
     }
 
     /// Programs get every run; people a line for those that did nothing.
     fn folds_idle_runs(&self) -> bool {
-        self.format == ListFormat::Table && !self.all
+        let is_filtered = !self.status.is_empty() || self.instance.is_some() || self.open;
+        self.format == ListFormat::Table && !self.all && !is_filtered
     }
 }
 
@@ -120,8 +132,7 @@ fn lines_of(cx: &Context, incidents: &[OpenIncident]) -> String {
             (_, 1) => "failed".to_owned(),
             (_, times) => format!("failed {times} times"),
         };
-        let look =
-            format!("batchctl --env {} runs show {}", cx.config.environment(), incident.last_execution_id);
+        let look = cx.local_command(&format!("runs show {}", incident.last_execution_id));
         text.push_str(&format!("! {} {what}, open since {since}: {look}\n", escaped(&incident.job)));
     }
     if !text.is_empty() {
@@ -139,12 +150,18 @@ struct Idle {
 }
 
 /// The idle runs among the listed ones, which are not listed.
-async fn idle_runs(db: &mut Db, job: Option<&str>, oldest: i64) -> anyhow::Result<Vec<Idle>> {
+async fn idle_runs(
+    db: &mut Db,
+    job: Option<&str>,
+    oldest: i64,
+    since: Option<DateTime<Utc>>,
+) -> anyhow::Result<Vec<Idle>> {
     let sql = format!(
         "SELECT job, COUNT(*) AS runs, MAX(started_at) AS last_started_at FROM batch_execution
-         WHERE id >= $1 AND {IDLE} GROUP BY job"
+         WHERE id >= $1 AND started_at >= $2 AND {IDLE} GROUP BY job"
     );
-    let mut idle: Vec<Idle> = db.fetch_all(&sql, values![oldest]).await?;
+    let since = since.unwrap_or(DateTime::UNIX_EPOCH);
+    let mut idle: Vec<Idle> = db.fetch_all(&sql, values![oldest, since]).await?;
     idle.retain(|idle| job.is_none_or(|job| is_of(&idle.job, job)));
     idle.sort_by(|one, other| other.runs.cmp(&one.runs).then_with(|| one.job.cmp(&other.job)));
     Ok(idle)
@@ -171,17 +188,22 @@ fn refuse_unknown_job(name: &str) -> Result<(), Failure> {
     Err(Failure::usage(format!("`{name}` is not a job or a group of jobs{advice}")))
 }
 
-/// An instance that was completed since needs no attention, nor does a run whose retry completed: a file that was fixed is
-/// another instance. What was dismissed needs none either. No index serves a condition inside COALESCE: by the status,
-/// all successes of the job would be read for each run.
-const OPEN: &str = "dismissed_at IS NULL AND NOT EXISTS (
-    SELECT 1 FROM batch_execution AS retry
-    WHERE retry.retry_of = batch_execution.id AND retry.status = 'COMPLETED') AND NOT EXISTS (
-    SELECT 1 FROM batch_execution AS later
-    WHERE later.job = batch_execution.job AND later.instance_key = batch_execution.instance_key
-      AND later.id > batch_execution.id AND COALESCE(later.status = 'COMPLETED', FALSE))";
+/// What needs somebody's attention, as a table of ids: a failure that is neither settled nor dismissed, and one whose items
+/// are not all done. A sweep that found another one at work is no failure. Materialised, because it is a handful of rows
+/// that PostgreSQL would otherwise look for behind each run of the history.
+fn open_failures() -> String {
+    format!(
+        "WITH open AS MATERIALIZED (
+             SELECT id FROM batch_execution WHERE {UNSETTLED} AND NOT (status = 'REFUSED' AND instance_key = '')
+             UNION
+             SELECT failed.id FROM batch_execution failed
+             WHERE failed.status IN ('PARTIAL', 'FAILED') AND failed.dismissed_at IS NULL
+               AND EXISTS (SELECT 1 FROM batch_error_log
+                           WHERE execution_id = failed.id AND resolved_at IS NULL))"
+    )
+}
 
-/// Builds the WHERE clause from the given filters only: a condition that is always present would defeat its index.
+/// Builds the WHERE clause from the given filters: a condition on one that was not given would defeat its index.
 async fn select(
     db: &mut Db,
     args: &ListArgs,
@@ -224,13 +246,15 @@ async fn select(
         add("started_at >= ?", since.into());
     }
     if args.open {
-        conditions.push(OPEN.to_owned());
+        conditions.push("id IN (SELECT id FROM open)".to_owned());
     }
-    values.push(i64::from(args.limit).into());
+    // One more tells whether there are more.
+    values.push((i64::from(args.limit) + 1).into());
     let filter =
         if conditions.is_empty() { String::new() } else { format!("WHERE {}", conditions.join(" AND ")) };
+    let open = if args.open { open_failures() } else { String::new() };
     let sql = format!(
-        "SELECT {EXECUTION_COLUMNS} FROM batch_execution {filter} ORDER BY id DESC LIMIT ${}",
+        "{open} SELECT {EXECUTION_COLUMNS} FROM batch_execution {filter} ORDER BY id DESC LIMIT ${}",
         values.len()
     );
     Ok(db.fetch_all(&sql, values).await?)
@@ -269,7 +293,7 @@ fn table(runs: &[Execution], time_zone: Tz) -> Table {
             Row::new(vec![
                 Cell::text(run.id.to_string()),
                 Cell::text(run.job.as_str()),
-                Cell::text(run.instance_key.as_str()),
+                Cell::text(run.title.as_deref().unwrap_or(&run.instance_key)),
                 Cell::text(marked(&run.status)),
                 Cell::Int(run.attempt),
                 Cell::text(shown_instant(run.started_at, time_zone)),
@@ -305,11 +329,14 @@ mod tests {
     use super::*;
     use crate::db::testing::{TestDb, on_both_databases};
 
-    on_both_databases![whether_an_instance_was_completed_since_is_found_by_its_key];
+    on_both_databases![open_failures_are_found_among_many_successes];
 
-    async fn whether_an_instance_was_completed_since_is_found_by_its_key(db: &mut TestDb) {
+    async fn open_failures_are_found_among_many_successes(db: &mut TestDb) {
         db.completed_runs(4_000).await;
-        let sql = format!("SELECT id FROM batch_execution WHERE {OPEN} ORDER BY id DESC LIMIT $1");
-        assert_eq!(db.found_by("later", &sql, values![20]).await, ["job, instance_key, id"]);
+        let sql = format!(
+            "{} SELECT id FROM batch_execution WHERE id IN (SELECT id FROM open) ORDER BY id DESC LIMIT $1",
+            open_failures()
+        );
+        assert!(!db.compares_all_pairs(&sql, values![20]).await);
     }
 }

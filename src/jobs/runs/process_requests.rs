@@ -15,8 +15,10 @@ use tokio::process::Command;
 
 use crate::context::Context;
 use crate::db::{Db, FromRow};
+use crate::runner::alert::{self, Advice};
 use crate::runner::{
-    Exclusion, ExitCode, Interruption, Items, Job, JobSpec, Planned, Run, history, minutes, retries,
+    Exclusion, ExitCode, Interruption, Items, Job, JobSpec, Planned, Run, bury_expired_runs, history,
+    minutes, retries,
 };
 use crate::severity::Severity;
 use crate::values;
@@ -57,6 +59,7 @@ impl Job for Args {
         reclaim_orphans(run).await?;
         reopen_failed(run).await?;
         request_dead_runs(run).await?;
+        tell_of_dead_runs(run).await?;
         let started = Instant::now();
         let mut seen = BTreeSet::new();
         // Asked for again after each: a person's request does not wait for all of the runner's own.
@@ -168,6 +171,26 @@ async fn request_dead_runs(run: &mut Run<'_>) -> anyhow::Result<()> {
     .await
 }
 
+/// Tells of what a dead process has left of a job that nothing starts by the clock, such as an import: nobody else would
+/// find it.
+async fn tell_of_dead_runs(run: &mut Run<'_>) -> anyhow::Result<()> {
+    let cx = run.cx;
+    let specs: Vec<&JobSpec> = crate::jobs::specs().filter(|spec| !retries::is_scheduled(cx, spec)).collect();
+    let names: Vec<&str> = specs.iter().map(|spec| spec.name).collect();
+    let dead = bury_expired_runs(run.db, &names, cx.now(), cx.time_zone()).await?;
+    for dead in dead {
+        let Some(spec) = specs.iter().find(|spec| spec.name == dead.job) else { continue };
+        let retry = cx.command(&format!("runs retry {}", dead.id));
+        let reason = dead.error_message.clone().unwrap_or_default();
+        let said = format!("{} crashed (run {}): {reason}", dead.label(), dead.id);
+        cx.output
+            .error(&said, &["data:  what it has committed is stored".to_owned(), format!("retry: {retry}")]);
+        let details = vec!["what it has committed is stored".to_owned()];
+        alert::failed(cx, run.db, spec, &dead, Advice { details, ..Advice::default() }).await;
+    }
+    Ok(())
+}
+
 /// A run whose process is gone, and the number of the retry that it was.
 #[derive(Debug, FromRow)]
 struct DeadRun {
@@ -176,13 +199,14 @@ struct DeadRun {
     attempt: Option<i64>,
 }
 
-/// The next request that is due: first those of people, then the runner's own. What has to be tried again later is for
+/// The next request that is due, or has no time that makes sense: first those of people, then the runner's own. What has to be tried again later is for
 /// the next run.
 async fn next_due(run: &mut Run<'_>, seen: &BTreeSet<i64>) -> anyhow::Result<Option<Request>> {
     let sql = format!(
         "SELECT id, execution_id, attempt FROM batch_retry_request
-         WHERE status = 'PENDING' AND (due_at IS NULL OR due_at <= $1) AND id NOT IN {}
+         WHERE status = 'PENDING' AND (due_at IS NULL OR due_at <= $1 OR NOT {}) AND id NOT IN {}
          ORDER BY CASE WHEN attempt IS NULL THEN 0 ELSE 1 END, id LIMIT 1",
+        retries::is_time(run.db, "due_at"),
         run.db.numbers("$2")
     );
     Ok(run.db.fetch_optional(&sql, values![run.cx.machine_time(), json!(seen)]).await?)

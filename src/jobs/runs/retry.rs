@@ -42,9 +42,6 @@ pub struct StoredCommand {
 }
 
 pub(super) async fn retry(cx: &Context, args: &RetryArgs, repeat: Repeat) -> ExitCode {
-    if let Err(refused) = refuse_flags(&args.flags) {
-        return report_error(cx, &refused.into());
-    }
     let mut worst = ExitCode::Completed;
     for run in &args.ids {
         let retry = Retry { run: *run, rerun: args.rerun, on_overlap: args.on_overlap };
@@ -61,14 +58,19 @@ pub(super) async fn retry(cx: &Context, args: &RetryArgs, repeat: Repeat) -> Exi
     worst
 }
 
-/// Refuses flags that say how a command is run and not what its runs do: a retry has its own, and to ignore them would be
-/// to do what was not asked for.
-fn refuse_flags(flags: &[String]) -> Result<(), Failure> {
+/// Refuses flags that say how a command is run and not what its runs do, since a retry has its own, and those that choose
+/// other instances, whose success would settle a failure that is not theirs.
+fn refuse_flags(job: &str, flags: &[String]) -> Result<(), Failure> {
     let names = flags.iter().filter_map(|flag| flag.strip_prefix("--")?.split('=').next());
-    for name in names {
+    for name in
+        names.chain(flags.iter().filter_map(|flag| (flag == "-v" || flag == "-vv").then_some("verbose")))
+    {
         let advice = match name {
             "rerun" | "on-overlap" | "env" | "verbose" | "log-format" => "write it before the `--`",
             "dry-run" | "only" | "grace" => "a retry does not have it",
+            "date" | "from" | "to" | "domain" => "start the job itself with it",
+            // A file may not say whose it is.
+            "mall" if job != "data import" => "start the job itself with it",
             _ => continue,
         };
         return Err(Failure::usage(format!("--{name} cannot be added to a run's command: {advice}")));
@@ -82,6 +84,7 @@ async fn stored_command(cx: &Context, id: i64, args: &RetryArgs) -> anyhow::Resu
     let run = existing_run(&mut db, id).await?;
     let last = history::last_attempt(&mut db, &run.job, &run.instance_key).await?;
     db.close().await;
+    refuse_flags(&run.job, &args.flags)?;
     if !args.rerun
         && let Some(reason) = nothing_to_retry(&run, last.as_ref())
     {
@@ -128,11 +131,12 @@ mod tests {
 
     #[test]
     fn what_says_how_a_command_is_run_cannot_be_added_to_a_retry() {
-        let refused = |flag: &str| refuse_flags(&[flag.to_owned()]).is_err();
+        let refused = |flag: &str| refuse_flags("mail flush", &[flag.to_owned()]).is_err();
         for name in NOT_REPEATED.map(|id| format!("--{}", id.replace('_', "-"))) {
             assert!(refused(&name) && refused(&format!("{name}=x")), "{name}");
         }
-        assert!(refused("--env=prod"));
+        assert!(refused("--env=prod") && refused("-v") && refused("--date=yesterday") && refused("--mall"));
+        assert!(refuse_flags("data import", &["--mall".to_owned()]).is_ok());
         assert!(!refused("--timeout") && !refused("--delimiter=;") && !refused("--environs"));
     }
 }

@@ -10,6 +10,7 @@ use crate::documents::ListFormat;
 use crate::failure::Failure;
 use crate::period::format_duration;
 use crate::printable::escaped;
+use crate::runner::arguments;
 use crate::runner::history::{self, Execution};
 use crate::values;
 
@@ -49,31 +50,22 @@ pub(super) async fn show(cx: &Context, args: &ShowArgs) -> anyhow::Result<()> {
     let mut db = cx.db().await?;
     let run = existing_run(&mut db, args.id).await?;
     let open_items = history::open_items(&mut db, run.id).await?.len();
-    let dismissal = dismissal(&mut db, run.id).await?;
     db.close().await;
     let text = match args.format {
         ListFormat::Json => serde_json::to_string_pretty(&run)? + "\n",
-        ListFormat::Table => describe(cx, &run, open_items, dismissal),
+        ListFormat::Table => describe(cx, &run, open_items),
     };
     Ok(cx.output.data(text.as_bytes())?)
 }
 
-/// Who dismissed a run, when, and why.
-#[derive(FromRow)]
-pub(super) struct Dismissal {
-    at: DateTime<Utc>,
-    by: String,
-    reason: String,
-}
-
-pub(super) async fn dismissal(db: &mut Db, run: i64) -> anyhow::Result<Option<Dismissal>> {
-    let sql = "SELECT dismissed_at AS at, dismissed_by AS by, dismissed_reason AS reason FROM batch_execution
-               WHERE id = $1 AND dismissed_at IS NOT NULL";
-    Ok(db.fetch_optional(sql, values![run]).await?)
+/// The command that repeats a run. A stored text may be anybody's: its words stay words.
+fn repeat(cx: &Context, run: &Execution) -> String {
+    let words = arguments::split(&run.command_line).unwrap_or_default();
+    cx.local_command(&shlex::try_join(words.iter().map(String::as_str)).unwrap_or_default())
 }
 
 /// One line per fact; missing facts are left out.
-fn describe(cx: &Context, run: &Execution, open_items: usize, dismissal: Option<Dismissal>) -> String {
+fn describe(cx: &Context, run: &Execution, open_items: usize) -> String {
     let time = |time: DateTime<Utc>| {
         format!(
             "{} ({})",
@@ -112,20 +104,23 @@ fn describe(cx: &Context, run: &Execution, open_items: usize, dismissal: Option<
                 .map(|key| format!("{key} (epoch {})", run.epoch)),
         ),
         ("retry of", run.retry_of.map(|id| id.to_string())),
+        ("settled by", run.settled_by.map(|id| format!("run {id}"))),
         (
             "dismissed",
-            dismissal.map(|one| format!("{} by {}: {}", time(one.at), one.by, one.reason)),
+            run.dismissed_at.map(|at| {
+                let text = |text: &Option<String>| text.clone().unwrap_or_default();
+                format!("{} by {}: {}", time(at), text(&run.dismissed_by), text(&run.dismissed_reason))
+            }),
         ),
         ("version", Some(run.version.clone())),
         ("environment", Some(run.environment.clone())),
-        ("command", Some(format!("batchctl --env {} {}", run.environment, run.command_line))),
+        ("command", Some(repeat(cx, run))),
         (
             "open items",
             (open_items > 0).then(|| {
-                format!(
-                    "{open_items} (inspect: batchctl --env {0} runs errors {1}; retry: batchctl --env {0} runs retry {1})",
-                    run.environment, run.id
-                )
+                let look = cx.local_command(&format!("runs errors {}", run.id));
+                let retry = cx.local_command(&format!("runs retry {}", run.id));
+                format!("{open_items} (inspect: {look}; retry: {retry})")
             }),
         ),
     ];

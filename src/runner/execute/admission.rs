@@ -32,6 +32,8 @@ const POLL: Backoff = Backoff {
 
 /// How long a start that does not wait for another run waits for the lock of the SQLite file.
 const HASTE: Duration = Duration::from_secs(5);
+/// How long any other one waits for it at a time.
+const MOST_LOCK_WAIT: Duration = Duration::from_secs(30);
 
 impl Worker<'_> {
     /// The exclusion key that a run of the instance holds; none for shared jobs.
@@ -56,13 +58,10 @@ impl Worker<'_> {
     /// Asks for the lease until it is granted or refused, or until its time to wait runs out.
     pub(super) async fn acquire(&mut self, instance: &Instance, again: bool) -> anyhow::Result<Acquired> {
         let patience = self.patience();
-        if patience.is_zero() {
-            self.db.limit_lock_wait(Some(HASTE)).await?;
-        }
+        // Not longer than it waits for the run.
+        self.db.limit_lock_wait(Some(patience.clamp(HASTE, MOST_LOCK_WAIT))).await?;
         let acquired = self.ask_for_lease(instance, again, patience).await;
-        if patience.is_zero() {
-            self.db.limit_lock_wait(None).await?;
-        }
+        self.db.limit_lock_wait(None).await?;
         acquired
     }
 
@@ -194,16 +193,23 @@ impl Worker<'_> {
         let (run, outlook) = match recorded {
             Ok((run, outlook)) => (Some(run), outlook),
             // It is told, if not written.
-            Err(error) if is_locking && is_busy(&error) => (None, Outlook::Left),
+            Err(error) if is_locking && is_busy(&error) => {
+                self.give_up_database(Some(&error));
+                (None, Outlook::Left)
+            }
             Err(error) => return Err(error),
         };
         let mut details = vec![alive];
         if lease::process_of(holder).is_known_stopped(&self.session.identity) {
             details.push(format!("hint: {}", wake(holder.pid)));
         }
+        // Two files of one kind exclude each other.
+        let is_itself = (holder.instance_key == instance.key && !instance.key.is_empty())
+            || (instance.key.is_empty() && holder.instance_key.is_empty());
+        let what = if is_itself { "is already running" } else { "has to wait for another run" };
         self.failures.note(FailureNote {
             name: instance.label(self.session.spec.name),
-            what: "is already running".to_owned(),
+            what: what.to_owned(),
             run,
             code: code.number(),
             took: None,
@@ -212,8 +218,9 @@ impl Worker<'_> {
             details,
             next: outlook.sentence(self.session.cx).map(|outlook| format!("next:  {outlook}")),
             is_shown: false,
-            is_repeated: false,
-            retry_once: None,
+            // What is started by the clock comes round by itself.
+            is_repeated: !is_itself && code == ExitCode::TryLater,
+            retry_once: Some(format!("once run {} has ended", holder.id)).filter(|_| !is_itself),
             retry_with: None,
         });
         Ok(if code == ExitCode::TryLater {

@@ -13,6 +13,7 @@ use crate::runner::interruption::Interruption;
 use crate::runner::job::JobSpec;
 use crate::runner::lease;
 use crate::runner::retries::{self, Outlook};
+use crate::runner::settling;
 use crate::runner::verdict::{self, Verdict};
 
 use super::BOOKKEEPING_TIMEOUT;
@@ -175,6 +176,9 @@ async fn write_ending_over(
                 // It may be of another instance by now: a file that was fixed has another content.
                 history::resolve_errors_of(db, retried, ending.ended_at).await?;
             }
+        }
+        if ending.status == Status::Completed {
+            settling::settle_by_run(db, execution, work.retry_items.is_some(), ending.ended_at).await?;
         }
         let outlook = match ending.status {
             Status::Failed | Status::Partial

@@ -72,6 +72,9 @@ async fn execute_under(cx: &Context, job: &dyn AnyJob, options: &RunOptions, sig
             worker.fail_outside_runs(&error, data).await
         }
     };
+    if code == ExitCode::Completed && !options.dry_run {
+        worker.settle_command().await;
+    }
     // A stop does not wait for a chat service; the alerts are kept for the next command.
     if !code.is_stop() && !worker.is_database_gone {
         drop(tokio::time::timeout(ALERTING_TIMEOUT, alert::send_pending(cx, &mut worker.db)).await);

@@ -11,14 +11,17 @@ use crate::runner::exit::ExitCode;
 use crate::runner::failure_notes::FailureNote;
 use crate::runner::history::{self, Execution, Status, bigint};
 use crate::runner::retries::Outlook;
+use crate::runner::settling;
 use crate::runner::verdict::{hint, retry_once, retry_with};
 
 use super::BOOKKEEPING_TIMEOUT;
-use super::admission::Subject;
+use super::admission::{Subject, in_time};
 use super::attempt::{Attempted, Work};
 use super::report_error;
 use super::worker::Worker;
 
+/// How many item errors an alert quotes.
+const QUOTED_IN_ALERT: usize = 2;
 /// How long the runner tries to record a stop, or a failure that is most likely the database's own.
 const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -49,6 +52,7 @@ impl Worker<'_> {
         let ended = |message: String| {
             let mut ended = execution.clone();
             verdict.status.word().clone_into(&mut ended.status);
+            ended.error_class = Some(verdict.code.class().to_owned());
             ended.error_message = Some(message);
             ended
         };
@@ -67,10 +71,8 @@ impl Worker<'_> {
         let hint = verdict.hint.as_ref().map(|hint| session.cx.hint(hint));
         let left_behind = Some(work.left_behind.clone()).filter(|_| verdict.successor.is_none());
         let outlook = work.outlook.sentence(session.cx);
+        // As they are: they may quote anybody's file, whose words are not a command of ours.
         let mut details = work.quoted.clone();
-        for line in &mut details {
-            *line = session.cx.hint(line);
-        }
         details.extend(left_behind.iter().map(|left_behind| format!("data:  {left_behind}")));
         details.extend(hint.iter().map(|hint| format!("hint: {hint}")));
         self.failures.note(FailureNote {
@@ -92,8 +94,9 @@ impl Worker<'_> {
         if !matches!(verdict.status, Status::Stopped | Status::Crashed) && !self.is_database_gone {
             // Readers in a chat have not seen the terminal.
             let hint = hint.map(|hint| format!("hint: {hint}"));
+            let quoted = work.quoted.iter().take(QUOTED_IN_ALERT).cloned();
             let advice = Advice {
-                details: left_behind.into_iter().chain(hint).chain(outlook).collect(),
+                details: quoted.chain(left_behind).chain(hint).chain(outlook).collect(),
                 retry_with: verdict.retry_with.clone(),
                 is_final: work.outlook.is_final(),
             };
@@ -108,6 +111,28 @@ impl Worker<'_> {
         let alerting = alert::failed(cx, &mut self.db, spec, failed, advice);
         if !is_in_time(alerting).await {
             self.give_up_database(None);
+        }
+    }
+
+    /// The command ended well: settles what it has made good beyond its runs, and tells the channels if that was all.
+    pub(super) async fn settle_command(&mut self) {
+        let session = self.session;
+        let (line, now) = (session.start().line, session.cx.now());
+        let settling = async {
+            let settled = settling::settle_by_command(
+                &mut self.db,
+                session.spec.name,
+                &line,
+                session.options.retry_of,
+                now,
+            );
+            if settled.await? > 0 {
+                alert::settled(session.cx, &mut self.db, session.spec).await?;
+            }
+            anyhow::Ok(())
+        };
+        if let Err(error) = in_time("settle earlier failures", settling).await {
+            session.cx.output.warn(&format!("failed to settle earlier failures: {}", one_line(&error)));
         }
     }
 

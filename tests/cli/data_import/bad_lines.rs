@@ -30,16 +30,13 @@ fn problem(shop: &Shop, kind: &str, header: &str, good: &str, line: &str) -> Str
         .run()
         .exits(65)
         .says("1 of 2 lines are bad, more than the skip limit of 0; nothing was imported")
-        .says("hint: fix the file, or skip bad lines with --skip-limit N");
+        .says("hint: fix the file, or ")
+        .says("skip bad lines with --skip-limit N");
     assert_eq!(shop_rows(shop), before, "{line}");
     let last = item_errors(shop).pop().unwrap_or_default();
     let (_run, error) = last.split_once(' ').unwrap_or_default();
     let problem = error.strip_prefix("bad.csv:3 check SKIPPED BAD_INPUT ").unwrap_or(error).to_owned();
-    // What is told works from anywhere.
-    let told = problem
-        .replace("batchctl mall add ", &shop.command("dev", "mall add "))
-        .replace("batchctl.toml", &shop.path("batchctl.toml").display().to_string());
-    assert!(ran.stderr.contains(&format!("  bad.csv:3: {told}\n")), "{problem}\n{}", ran.stderr);
+    assert!(ran.stderr.contains(&format!("  bad.csv:3: {problem}\n")), "{problem}\n{}", ran.stderr);
     problem
 }
 
@@ -64,11 +61,7 @@ fn an_invalid_field_is_named(shop: &Shop) {
     with_tokyo(shop);
     let line = |from: &str, to: &str| GOOD_ORDER.replace("A-1", "A-2").replacen(from, to, 1);
     let cases = [
-        (
-            line("tokyo", "osaka"),
-            "`mall`: unknown mall `osaka`: correct the code, or add the mall with `batchctl mall add osaka --currency JPY \
-          --time-zone Asia/Tokyo`; the malls are tokyo",
-        ),
+        (line("tokyo", "osaka"), "`mall`: unknown mall `osaka`: correct the code; the malls are tokyo"),
         (line("tokyo", ""), "`mall`: is empty"),
         (line("A-2", ""), "`order_no`: is empty"),
         (

@@ -57,7 +57,7 @@ fn an_import_that_finds_the_disk_full_continues_when_there_is_room_again() {
     // What it says to type, from another folder, once there is room.
     let retry =
         ran.stderr.lines().find_map(|line| line.trim_start().strip_prefix("retry: ")).expect("a line");
-    assert!(retry.ends_with("  # once there is room"), "{retry}");
+    assert!(retry.ends_with("  # once the disk works again"), "{retry}");
     shop.typed_elsewhere(retry).run().succeeds();
     assert_eq!(stored_orders(&shop), order_numbers(1..=ORDERS));
     assert_eq!(

@@ -255,7 +255,8 @@ fn a_second_import_of_a_kind_waits_for_the_first(shop: &Shop) {
     import(shop, &["--on-overlap", "fail", "--kind", "orders", "second.csv"])
         .run()
         .exits(75)
-        .says("is already running");
+        .says("second.csv has to wait for another run (run 2, exit 75): run 1 holds it: data import orders ")
+        .says("# once run 1 has ended");
     first.release().wait().succeeds();
     second.wait().succeeds().says("read 30 lines, 5 orders new, 1 changed, 24 unchanged");
     assert_eq!(stored_orders(shop), order_numbers(1..=30));

@@ -121,7 +121,7 @@ fn a_failure_is_posted_to_slack_and_to_a_webhook(shop: &TradingShop) {
     let host = &run[0];
     let look = shop.command("prod", "runs show 1");
     let retry = shop.command("prod", "runs retry 1");
-    let hint = format!("hint: {}", shop.command("prod", "mall add mars --time-zone Asia/Tokyo"));
+    let hint = format!("hint: {}", shop.command("prod", "mall add mars --time-zone ZONE"));
     // As Slack wants it.
     let escaped = |command: &str| command.replace('&', "&amp;");
     let [request] = ops.requests().try_into().unwrap();
@@ -135,7 +135,8 @@ fn a_failure_is_posted_to_slack_and_to_a_webhook(shop: &TradingShop) {
                   "text": { "type": "plain_text", "text": "report daily-sales 2024-03-05 FAILED (prod)" } },
                 { "type": "section",
                   "text": { "type": "mrkdwn", "text": format!(
-                      "<!subteam^S123> 1 of 1 items failed\nnothing was changed\n{}\nrun 1 on {host}, severity critical\n\
+                      "<!subteam^S123> 1 of 1 items failed\nmars: mall `mars` has the time zone \
+                       `Mars/Base`, which does not exist\nnothing was changed\n{}\nrun 1 on {host}, severity critical\n\
                        {}\n{}", escaped(&hint), escaped(&look), escaped(&retry)) } },
             ],
             "unfurl_links": false,
@@ -151,7 +152,7 @@ fn a_failure_is_posted_to_slack_and_to_a_webhook(shop: &TradingShop) {
         json!({
             "kind": "failure", "title": "report daily-sales 2024-03-05 FAILED (prod)", "job": "report daily-sales",
             "instance": "2024-03-05", "run": 1, "status": "FAILED", "severity": "critical", "environment": "prod",
-            "host": host, "error": "1 of 1 items failed", "details": ["nothing was changed", hint],
+            "host": host, "error": "1 of 1 items failed", "details": ["mars: mall `mars` has the time zone `Mars/Base`, which does not exist", "nothing was changed", hint],
             "occurrences": 1, "commands": [look, retry],
         })
     );

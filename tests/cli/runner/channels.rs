@@ -120,8 +120,9 @@ fn a_failure_is_posted_to_teams_with_a_mention(shop: &TradingShop) {
             "report daily-sales 2026-11-19 FAILED (dev)".to_owned(),
             "<at>Kim</at>".to_owned(),
             "1 of 1 items failed".to_owned(),
+            "mars: mall `mars` has the time zone `Mars/Base`, which does not exist".to_owned(),
             "nothing was changed".to_owned(),
-            format!("hint: {}", shop.command("dev", "mall add mars --time-zone Asia/Tokyo")),
+            format!("hint: {}", shop.command("dev", "mall add mars --time-zone ZONE")),
             format!("run 1 on {host}, severity high"),
             shop.command("dev", "runs show 1"),
             shop.command("dev", "runs retry 1"),
@@ -219,9 +220,10 @@ fn a_failure_is_posted_to_a_line_works_room_with_a_mention(shop: &TradingShop) {
     with_works_secrets(failing(shop)).run().exits(1);
     let host = shop.scalar("SELECT host FROM batch_execution");
     let text = format!(
-        "<m userId=\"all\"> report daily-sales 2026-11-19 FAILED (dev)\n1 of 1 items failed\nnothing was changed\n\
+        "<m userId=\"all\"> report daily-sales 2026-11-19 FAILED (dev)\n1 of 1 items failed\nmars: mall `mars` has the time \
+         zone `Mars/Base`, which does not exist\nnothing was changed\n\
          hint: {}\nrun 1 on {host}, severity high\n{}\n{}",
-        shop.command("dev", "mall add mars --time-zone Asia/Tokyo"),
+        shop.command("dev", "mall add mars --time-zone ZONE"),
         shop.command("dev", "runs show 1"),
         shop.command("dev", "runs retry 1")
     );

@@ -11,7 +11,7 @@ use crate::config::ImportFile;
 use crate::failure::{Failure, one_line};
 use crate::money::{MAX_AMOUNT, is_known_currency, parse_major};
 use crate::period::local_to_utc;
-use crate::shop::malls::{Mall, add_command, is_code};
+use crate::shop::malls::Mall;
 
 use super::reader::Record;
 
@@ -399,15 +399,8 @@ impl<'r> Fields<'r> {
             None => {
                 let mut codes: Vec<&str> = self.layout.shops.keys().map(String::as_str).collect();
                 codes.sort_unstable();
-                let add = match is_code(code) {
-                    true => {
-                        let add = add_command(code, &["--currency", "CURRENCY", "--time-zone", "ZONE"]);
-                        format!(", or add the mall with `{add}`")
-                    }
-                    false => String::new(),
-                };
-                let problem = format!("unknown mall `{code}`: correct the code{add}{}", known_malls(&codes));
-                Err(self.wrong(MALL, &problem))
+                Err(self
+                    .wrong(MALL, &format!("unknown mall `{code}`: correct the code{}", known_malls(&codes))))
             }
         }
     }

@@ -39,10 +39,10 @@ use crate::digest::{FINGERPRINT_DIGITS, fingerprint};
 use crate::failure::Failure;
 use crate::runner::{Completed, Exclusion, Freshness, Items, Job, JobSpec, Planned, Run, history, minutes};
 use crate::severity::Severity;
-use crate::shop::malls::{all_malls, selected_malls};
+use crate::shop::malls::{self, all_malls, selected_malls};
 use crate::shop::upsert::UpsertCounts;
 use crate::text_encoding::TextEncoding;
-use crate::wording::counted;
+use crate::wording::{command, counted};
 
 use self::feed::{Feed, FeedMessage, Pass, ReadPlan, duplicate_problem};
 use self::field::Layout;
@@ -428,8 +428,20 @@ fn refuse_too_many_bad_lines(
         "{} of {} lines are bad, more than the skip limit of {limit}; nothing was imported",
         checked.bad_lines, checked.lines
     ))
-    .hint("fix the file, or skip bad lines with --skip-limit N")
+    .hint(match checked.bad.iter().find_map(|bad| unknown_mall(&bad.problem)) {
+        None => "fix the file, or skip bad lines with --skip-limit N".to_owned(),
+        Some(code) => {
+            let add = command(&["mall", "add", code, "--currency", "CURRENCY", "--time-zone", "ZONE"]);
+            format!("fix the file, or add the mall ({add}), or skip bad lines with --skip-limit N")
+        }
+    })
     .into())
+}
+
+/// The mall that a line belongs to, if its problem is that there is no such mall and there could be.
+fn unknown_mall(problem: &str) -> Option<&str> {
+    let (code, _) = problem.strip_prefix("`mall`: unknown mall `")?.split_once('`')?;
+    malls::is_code(code).then_some(code)
 }
 
 /// One row represents the bad lines beyond those that have their own rows.

@@ -77,7 +77,7 @@ impl Job for Args {
         deadline: minutes(60),
         severity: Severity::High,
         exclusion: Exclusion::Shared,
-        items: Items::finished_when_written("mail", "mails", "sent"),
+        items: Items::finished_when_written("mail", "mails", "known to be sent"),
     };
 
     type Unit = ();

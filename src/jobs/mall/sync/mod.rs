@@ -25,7 +25,7 @@ use crate::runner::{Completed, Exclusion, Freshness, Items, Job, JobSpec, Planne
 use crate::severity::Severity;
 use crate::shop::malls::{Mall, MallArgs};
 use crate::shop::upsert::UpsertCounts;
-use crate::wording::counted;
+use crate::wording::{command, counted};
 
 use self::period::Period;
 use self::source::{Named, Page, Pages, Position, Source};
@@ -212,12 +212,15 @@ impl Args {
                     "mall `{}` is at `{}`, not at {PLATFORM}",
                     mall.code, mall.platform
                 ))
-                .hint(format!("to change that: batchctl mall add {} --platform {PLATFORM}", mall.code))
+                .hint(format!(
+                    "to change that: {}",
+                    command(&["mall", "add", &mall.code, "--platform", PLATFORM])
+                ))
                 .into());
             }
             if !mall.is_active {
                 return Err(Failure::refused(format!("mall `{}` is disabled", mall.code))
-                    .hint(format!("enable it: batchctl mall enable {}", mall.code))
+                    .hint(format!("enable it: {}", command(&["mall", "enable", &mall.code])))
                     .into());
             }
         }

@@ -11,6 +11,7 @@ use crate::db::Db;
 use crate::failure::Failure;
 use crate::runner::{Action, Job, JobCommand, JobSpec};
 use crate::shop::malls::{Mall, MallArgs, all_malls, selected_malls};
+use crate::wording::command;
 
 pub(super) use status::TokenState;
 
@@ -75,5 +76,5 @@ fn of_platform(mall: &Mall) -> Result<(), Failure> {
         "mall `{}` is on the platform `{}`, which has no tokens",
         mall.code, mall.platform
     ))
-    .hint(format!("batchctl mall add {} --platform {PLATFORM} --account ID", mall.code)))
+    .hint(command(&["mall", "add", &mall.code, "--platform", PLATFORM, "--account", "ID"])))
 }

@@ -69,15 +69,16 @@ impl Job for Args {
         let mut renewed = 0;
         let mut failed = Vec::new();
         for (account, mall) in &accounts {
-            run.read(1);
             match self.renew(run.cx, run.db, &keys, account).await {
                 Ok(Renewal::Done) => {
                     renewed += 1;
+                    run.read(1);
                     run.written(1);
                 }
                 Ok(Renewal::NotDue) => young += 1,
                 Err(error) => {
-                    let error = with_hint(tokens::for_mall(error, mall));
+                    run.read(1);
+                    let error = tokens::for_mall(error, mall);
                     run.fail_item(account, "refresh", &error);
                     failed.push(ExitCode::of(&error));
                 }
@@ -135,19 +136,6 @@ impl Args {
             Ok(_) => Ok(Renewal::Done),
             Err(failure) => Err(with_time_left(failure, &row, now).into()),
         }
-    }
-}
-
-/// Adds the hint to the message: an item's row has only a message, and its reader needs to know what to do.
-fn with_hint(error: anyhow::Error) -> anyhow::Error {
-    match error.downcast::<Failure>() {
-        Ok(mut failure) => {
-            if let Some(hint) = failure.hint.take() {
-                failure.message.push_str(&format!("; {hint}"));
-            }
-            failure.into()
-        }
-        Err(error) => error,
     }
 }
 

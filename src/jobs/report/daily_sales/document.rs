@@ -188,11 +188,10 @@ impl Figures {
     /// The malls with figures that a later run failed to replace.
     pub(super) fn outdated(&self) -> Vec<OutdatedMall> {
         let rows = self.days.iter().filter(|day| day.outdated_at.is_some());
-        outdated_malls(
-            rows.map(|day| {
-                (self.malls.get(&day.mall_id).map_or("", |mall| mall.name.as_str()), day.computed_at)
-            }),
-        )
+        outdated_malls(rows.map(|day| {
+            let name = self.malls.get(&day.mall_id).map_or("", |mall| mall.name.as_str());
+            (day.mall_id, name, day.computed_at)
+        }))
     }
 
     /// The sums over the days for each mall and currency, with the mall's name.

@@ -335,7 +335,7 @@ impl Stored {
             .collect();
         outdated_malls(malls.iter().flat_map(|mall| {
             let of_mall = older.iter().filter(|(id, _)| *id == mall.id);
-            of_mall.map(|(_, computed_at)| (mall.name.as_str(), *computed_at))
+            of_mall.map(|(id, computed_at)| (*id, mall.name.as_str(), *computed_at))
         }))
     }
 

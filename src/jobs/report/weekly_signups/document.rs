@@ -104,7 +104,7 @@ impl Figures {
     /// The malls with counts that a later run failed to replace.
     fn outdated(&self) -> Vec<OutdatedMall> {
         let rows = self.rows.iter().filter(|row| row.outdated_at.is_some());
-        outdated_malls(rows.map(|row| (self.name(row.mall_id), row.computed_at)))
+        outdated_malls(rows.map(|row| (row.mall_id, self.name(row.mall_id), row.computed_at)))
     }
 
     fn code(&self, id: i64) -> &str {
