@@ -33,6 +33,8 @@ const ITEM_URL: usize = 14;
 const IMAGE_URL: usize = 15;
 const PURCHASED: usize = 16;
 
+const IF_NEGATIVE_PRICE: &str = "most likely a coupon or a discount; leave out what is not a product";
+
 bulk_row! {
     /// A cart.
     pub(super) struct StagedCart<'r> => "import_carts" {
@@ -76,6 +78,7 @@ impl RecordKind for CartFile {
     const PRODUCT_CODE: usize = PRODUCT_CODE;
     const LINE_NO: usize = LINE_NO;
     const QUANTITY: usize = QUANTITY;
+    const IF_NEGATIVE_QUANTITY: &'static str = "leave out what was removed from the cart";
 
     type Staged = StagedCart<'static>;
     type Record<'r> = StagedCart<'r>;
@@ -120,7 +123,7 @@ impl RecordKind for CartFile {
 
     fn line<'r>(fields: &Fields<'r>, item: &Item<'r>, cart: &StagedCart<'r>) -> Parsed<StagedItem<'r>> {
         let unit_price_amount = fields
-            .positive_money(UNIT_PRICE_AMOUNT, cart.currency)?
+            .positive_money(UNIT_PRICE_AMOUNT, cart.currency, IF_NEGATIVE_PRICE)?
             .ok_or_else(|| fields.wrong(UNIT_PRICE_AMOUNT, "is empty"))?;
         Ok(StagedItem {
             line_key: item.key,

@@ -337,15 +337,23 @@ impl<'r> Fields<'r> {
         self.optional_money(column, currency)?.ok_or_else(|| self.wrong(column, "is empty"))
     }
 
-    /// An amount that is not negative, even where it is deducted.
-    pub(super) fn positive_money(&self, column: usize, currency: &str) -> Parsed<Option<i64>> {
+    /// An amount that is not negative, even where it is deducted. `if_negative` is what to do about one that is.
+    pub(super) fn positive_money(
+        &self,
+        column: usize,
+        currency: &str,
+        if_negative: &str,
+    ) -> Parsed<Option<i64>> {
         match self.optional_money(column, currency)? {
-            Some(amount) if amount < 0 => {
-                Err(self
-                    .wrong(column, &format!("`{}` is negative: write it without the sign", self.raw(column))))
-            }
+            Some(amount) if amount < 0 => Err(self.negative(column, if_negative)),
             amount => Ok(amount),
         }
+    }
+
+    /// A message about a negative number, with what it most likely is. To drop its sign is never the advice: it would
+    /// turn a refund into a sale.
+    pub(super) fn negative(&self, column: usize, if_negative: &str) -> String {
+        self.wrong(column, &format!("`{}` is negative: {if_negative}", self.raw(column)))
     }
 
     /// A currency that may be empty.

@@ -33,8 +33,11 @@ pub(super) enum Meaning {
     Integer,
     /// The currency of the line's amounts, the mall's if the field is empty.
     Currency,
-    /// An amount, not negative, in the line's currency.
-    Amount,
+    /// An amount in the line's currency, not negative.
+    Amount {
+        /// What to do about one that is.
+        if_negative: &'static str,
+    },
     /// The last four digits of a card.
     LastFour,
 }
@@ -106,7 +109,7 @@ impl LineColumn {
         match self.meaning {
             Meaning::Time | Meaning::SourceTime => BulkColumn::of::<Option<DateTime<Utc>>>(self.stored_as),
             Meaning::Day => BulkColumn::of::<Option<NaiveDate>>(self.stored_as),
-            Meaning::Integer | Meaning::Amount => BulkColumn::of::<Option<i64>>(self.stored_as),
+            Meaning::Integer | Meaning::Amount { .. } => BulkColumn::of::<Option<i64>>(self.stored_as),
             Meaning::YesOrNo => BulkColumn::of::<bool>(self.stored_as),
             Meaning::Text
             | Meaning::Word(_)
@@ -312,7 +315,7 @@ fn read_field<'r>(
         Meaning::Day => Field::Day(fields.optional_day(place)?),
         Meaning::Integer => Field::Int(fields.optional_integer(place)?),
         Meaning::Currency => Field::Text(Some(currency)),
-        Meaning::Amount => Field::Int(fields.positive_money(place, currency)?),
+        Meaning::Amount { if_negative } => Field::Int(fields.positive_money(place, currency, if_negative)?),
         Meaning::LastFour => Field::Text(fields.optional_last_four(place)?),
     })
 }

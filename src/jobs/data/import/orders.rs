@@ -35,6 +35,13 @@ const PRODUCT_NAME: usize = 19;
 const LINE_DISCOUNT_AMOUNT: usize = 20;
 const LINE_TAX_AMOUNT: usize = 21;
 
+/// Some shops export what was paid back as a negative order. As a positive one it would be a sale.
+const IF_NEGATIVE: &str = "most likely a refund or a cancellation; import a refund with --kind refunds, and a cancelled \
+                           order with its amount and the status ORDER_CANCELLED (see docs/import.md)";
+/// Some shops export what is deducted as a negative amount, others a surcharge.
+const IF_NEGATIVE_DISCOUNT: &str = "the column is how much was deducted; export the discount like that, and a surcharge as a \
+                                    line of its own";
+
 const STATUSES: &[&str] = &["PAYMENT_WAIT", "PAID", "SHIPPED", "DELIVERED", "ORDER_CANCELLED", "REFUNDED"];
 
 impl RecordKind for OrderFile {
@@ -43,6 +50,7 @@ impl RecordKind for OrderFile {
     const PRODUCT_CODE: usize = PRODUCT_CODE;
     const LINE_NO: usize = LINE_NO;
     const QUANTITY: usize = QUANTITY;
+    const IF_NEGATIVE_QUANTITY: &'static str = IF_NEGATIVE;
 
     type Staged = StagedOrder<'static>;
     type Record<'r> = StagedOrder<'r>;
@@ -78,7 +86,8 @@ impl RecordKind for OrderFile {
     fn record<'r>(fields: &Fields<'r>) -> Parsed<StagedOrder<'r>> {
         let shop = fields.shop()?;
         let currency = fields.currency(CURRENCY, &shop.currency)?;
-        let amount = |column| fields.positive_money(column, currency);
+        let amount = |column| fields.positive_money(column, currency, IF_NEGATIVE);
+        let discount = fields.positive_money(DISCOUNT_AMOUNT, currency, IF_NEGATIVE_DISCOUNT);
         let order = StagedOrder {
             mall_id: shop.id,
             order_no: fields.text(ORDER_NO)?,
@@ -86,7 +95,7 @@ impl RecordKind for OrderFile {
             status: fields.word(STATUS)?,
             currency,
             total_amount: amount(TOTAL_AMOUNT)?.ok_or_else(|| fields.wrong(TOTAL_AMOUNT, "is empty"))?,
-            discount_amount: amount(DISCOUNT_AMOUNT)?.unwrap_or(0),
+            discount_amount: discount?.unwrap_or(0),
             shipping_amount: amount(SHIPPING_AMOUNT)?.unwrap_or(0),
             tax_amount: amount(TAX_AMOUNT)?.unwrap_or(0),
             payment_method: fields.optional_text(PAYMENT_METHOD)?,
@@ -110,7 +119,9 @@ impl RecordKind for OrderFile {
 
     fn line<'r>(fields: &Fields<'r>, item: &Item<'r>, order: &StagedOrder<'r>) -> Parsed<StagedLine<'r>> {
         let unit_price_amount = fields.money(UNIT_PRICE_AMOUNT, order.currency)?;
-        let discount_amount = fields.positive_money(LINE_DISCOUNT_AMOUNT, order.currency)?.unwrap_or(0);
+        let discount_amount =
+            fields.positive_money(LINE_DISCOUNT_AMOUNT, order.currency, IF_NEGATIVE_DISCOUNT)?.unwrap_or(0);
+        let tax_amount = fields.positive_money(LINE_TAX_AMOUNT, order.currency, IF_NEGATIVE)?.unwrap_or(0);
         Ok(StagedLine {
             line_key: item.key,
             product_code: item.product_code,
@@ -118,7 +129,7 @@ impl RecordKind for OrderFile {
             quantity: item.quantity,
             unit_price_amount,
             discount_amount,
-            tax_amount: fields.positive_money(LINE_TAX_AMOUNT, order.currency)?.unwrap_or(0),
+            tax_amount,
             line_amount: line_amount(item.quantity, unit_price_amount, discount_amount)?,
         })
     }

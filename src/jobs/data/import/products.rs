@@ -12,6 +12,9 @@ use crate::shop::upsert::UpsertCounts;
 /// Products and their stock.
 pub(super) struct Products;
 
+const IF_NEGATIVE_PRICE: &str =
+    "most likely a discount that the shop keeps as a product; leave out what is not for sale";
+
 const STATUSES: &[&str] = &["ON_SALE", "SOLD_OUT", "DISCONTINUED"];
 
 /// A product whose stock alone differs counts as changed, but its own row is not written.
@@ -33,7 +36,7 @@ impl LineKind for Products {
     const LINE_COLUMNS: &'static [LineColumn] = &[
         key("product_code", Text),
         column("name", Text).required(),
-        column("price_amount", Amount).required(),
+        column("price_amount", Amount { if_negative: IF_NEGATIVE_PRICE }).required(),
         column("status", WordOrFirst(STATUSES)),
         column("currency", Currency),
         // Oversold stock is negative in many shops.

@@ -21,6 +21,10 @@ const PRODUCT_CODE: usize = 5;
 const CURRENCY: usize = 6;
 const REASON: usize = 7;
 
+/// Some shops export refunds as negative amounts; in others a negative refund is one that was reversed.
+const IF_NEGATIVE: &str = "the column is how much was paid back to the buyer; export refunds like that, and leave out one \
+                           that was reversed";
+
 bulk_row! {
     /// A refund, and its line in the file. Its order is looked up once it is staged.
     pub(super) struct StagedRefund<'r> => "import_refunds" {
@@ -137,7 +141,9 @@ fn read_refund<'r>(fields: &Fields<'r>, line: u64) -> Parsed<StagedRefund<'r>> {
         refund_key,
         mall_id: shop.id,
         currency,
-        amount: fields.positive_money(AMOUNT, currency)?.ok_or_else(|| fields.wrong(AMOUNT, "is empty"))?,
+        amount: fields
+            .positive_money(AMOUNT, currency, IF_NEGATIVE)?
+            .ok_or_else(|| fields.wrong(AMOUNT, "is empty"))?,
         refunded_at: fields.time(REFUNDED_AT, shop)?,
         product_code: fields.optional_text(PRODUCT_CODE)?,
         reason: fields.optional_text(REASON)?,

@@ -7,6 +7,9 @@ use super::line::{LineColumn, LineKind, UPDATED_AT, column, key};
 /// Subscriptions.
 pub(super) struct Subscriptions;
 
+const IF_NEGATIVE_CHARGE: &str =
+    "most likely a credit, which is not a charge; if nothing will be charged next time, the amount is 0";
+
 const STATUSES: &[&str] = &["ACTIVE", "PAUSED", "CANCELLED"];
 
 impl LineKind for Subscriptions {
@@ -15,7 +18,7 @@ impl LineKind for Subscriptions {
         column("member_code", Text).required(),
         column("plan_name", Text).required(),
         column("status", Word(STATUSES)).required(),
-        column("amount", Amount).required(),
+        column("amount", Amount { if_negative: IF_NEGATIVE_CHARGE }).required(),
         column("currency", Currency),
         column("next_charge_day", Day),
         column("cancel_by_day", Day),

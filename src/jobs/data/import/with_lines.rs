@@ -28,6 +28,8 @@ pub(super) trait RecordKind: 'static {
     const LINE_NO: usize;
     /// The number of units.
     const QUANTITY: usize;
+    /// What to do about a negative one.
+    const IF_NEGATIVE_QUANTITY: &'static str;
 
     /// What records are staged as.
     type Staged: HasLines;
@@ -155,7 +157,7 @@ impl<'r> Item<'r> {
         let line_no = fields.optional_text(K::LINE_NO)?;
         let quantity = fields.integer(K::QUANTITY)?;
         if quantity < 0 {
-            return Err(fields.wrong(K::QUANTITY, &format!("`{quantity}` is negative")));
+            return Err(fields.negative(K::QUANTITY, K::IF_NEGATIVE_QUANTITY));
         }
         Ok(Self {
             key: line_no.unwrap_or(product_code),

@@ -453,7 +453,8 @@ async fn the_fault_of_a_line_is_reported(db: &mut TestDb) {
             "subscriptions",
             SUBSCRIPTIONS,
             "S1,M1,Premium,ACTIVE,-980,,2027-01-31,,,,",
-            "`amount`: `-980` is negative: write it without the sign",
+            "`amount`: `-980` is negative: most likely a credit, which is not a charge; if nothing will be charged next \
+             time, the amount is 0",
         ),
         // A whole card number is not quoted.
         (
@@ -476,12 +477,17 @@ async fn the_fault_of_a_line_is_reported(db: &mut TestDb) {
             "A1,t,s,u,2026-11-18 09:00,fr",
             "`locale`: `fr` is not one of en, ja, ko: map it in batchctl.toml, [import.KIND.values.locale]",
         ),
-        ("carts", carts, "C1,2026-11-18 21:00,A,-1,100,", "`quantity`: `-1` is negative"),
+        (
+            "carts",
+            carts,
+            "C1,2026-11-18 21:00,A,-1,100,",
+            "`quantity`: `-1` is negative: leave out what was removed from the cart",
+        ),
         (
             "carts",
             carts,
             "C1,2026-11-18 21:00,A,1,-5,",
-            "`unit_price_amount`: `-5` is negative: write it without the sign",
+            "`unit_price_amount`: `-5` is negative: most likely a coupon or a discount; leave out what is not a product",
         ),
         (
             "carts",
