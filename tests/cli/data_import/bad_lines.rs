@@ -10,6 +10,7 @@ on_both_databases![
     a_state_that_lacks_its_time_is_named,
     lines_that_disagree_about_their_order_are_named,
     a_product_twice_in_an_order_needs_line_numbers,
+    a_line_that_is_there_twice_is_to_be_removed_rather_than_numbered,
     an_order_whose_lines_are_not_consecutive_is_refused,
     a_duplicate_record_is_refused,
     two_keys_that_mean_the_same_record_are_refused,
@@ -170,14 +171,15 @@ fn lines_that_disagree_about_their_order_are_named(shop: &Shop) {
 
 fn a_product_twice_in_an_order_needs_line_numbers(shop: &Shop) {
     with_tokyo(shop);
+    let more = GOOD_ORDER.replace("P1,1,", "P1,2,");
     assert_eq!(
-        order_problem(shop, GOOD_ORDER),
+        order_problem(shop, &more),
         "`product_code`: `P1` occurs twice in the same order: distinguish its lines with a column `line_no`"
     );
     let numbered = format!("{ORDERS},line_no");
     let line = |number: &str| format!("{GOOD_ORDER},{number}");
     assert_eq!(
-        problem(shop, "orders", &numbered, &line("1"), &line("1")),
+        problem(shop, "orders", &numbered, &line("1"), &format!("{more},1")),
         "`line_no`: `1` occurs twice in the same order"
     );
     shop.write("orders.csv", file(&numbered, &[&line("1"), &line("2")]));
@@ -186,6 +188,26 @@ fn a_product_twice_in_an_order_needs_line_numbers(shop: &Shop) {
         shop.sql("SELECT line_key, product_code FROM order_items ORDER BY line_key"),
         [["1", "P1"], ["2", "P1"]]
     );
+}
+
+fn a_line_that_is_there_twice_is_to_be_removed_rather_than_numbered(shop: &Shop) {
+    with_tokyo(shop);
+    let same = "the line is the same as line 2: remove it, or, if the product really is in the order twice, number both \
+                lines in a column `line_no`";
+    assert_eq!(order_problem(shop, GOOD_ORDER), same);
+    // A column that we do not read, and the way in which a field is written, make no difference.
+    let noted = format!("{ORDERS},note,line_no");
+    let good = format!("{GOOD_ORDER},a,7");
+    let again = format!("{},b,7", GOOD_ORDER.replace("P1", "\" P1\""));
+    assert_eq!(problem(shop, "orders", &noted, &good, &again), same);
+    // Either remedy leads to what it says.
+    shop.write("orders.csv", file(ORDERS, &[GOOD_ORDER]));
+    import(shop, &["--kind", "orders", "orders.csv"]).run().succeeds();
+    assert_eq!(shop.scalar("SELECT CAST(SUM(quantity) AS BIGINT) FROM order_items"), "1");
+    let lines = [format!("{GOOD_ORDER},1"), format!("{GOOD_ORDER},2")];
+    shop.write("orders.csv", file(&format!("{ORDERS},line_no"), &lines.each_ref().map(String::as_str)));
+    import(shop, &["--kind", "orders", "orders.csv"]).run().succeeds();
+    assert_eq!(shop.scalar("SELECT CAST(SUM(quantity) AS BIGINT) FROM order_items"), "2");
 }
 
 fn an_order_whose_lines_are_not_consecutive_is_refused(shop: &Shop) {

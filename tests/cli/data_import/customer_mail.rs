@@ -55,6 +55,7 @@ fn a_cart_whose_lines_are_not_consecutive_or_differ_is_refused(shop: &Shop) {
                 "tokyo,C3,2026-11-18 21:00,A,1,100",
                 "tokyo,C3,2026-11-18 22:00,B,1,100",
                 "tokyo,C4,2026-11-18 21:00,A,1,100",
+                "tokyo,C4,2026-11-18 21:00,A,2,100",
                 "tokyo,C4,2026-11-18 21:00,A,1,100",
             ],
         ),
@@ -71,6 +72,8 @@ fn a_cart_whose_lines_are_not_consecutive_or_differ_is_refused(shop: &Shop) {
              `2026-11-18 21:00` on line 5 of the same cart",
             "1 carts.csv:8 check SKIPPED BAD_INPUT `product_code`: `A` occurs twice in the same cart: distinguish its lines \
             with a column `line_no`",
+            "1 carts.csv:9 check SKIPPED BAD_INPUT the line is the same as line 7: remove it, or, if the product really is in \
+            the cart twice, number both lines in a column `line_no`",
         ]
     );
     assert_eq!(shop.scalar("SELECT COUNT(*) FROM carts"), "0");

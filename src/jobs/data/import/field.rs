@@ -239,6 +239,11 @@ impl<'r> Fields<'r> {
         }
     }
 
+    /// Whether all of our columns mean the same in both records.
+    pub(super) fn equal(&self, other: &Fields<'_>) -> bool {
+        (0..self.layout.columns.len()).all(|column| self.meant(column) == other.meant(column))
+    }
+
     /// A message about what is wrong with a column.
     pub(super) fn wrong(&self, column: usize, problem: &str) -> String {
         format!("`{}`: {problem}", self.layout.columns[column].name)

@@ -668,12 +668,18 @@ mod tests {
     fn lines_of_one_order_must_agree_and_be_distinguishable() {
         let lines = "1,PAYMENT_WAIT,2026-11-19 10:00,300,A,1,100,,\n\
                      1,PAYMENT_WAIT,2026-11-19 10:00,400,B,1,100,,\n\
+                     1,PAYMENT_WAIT,2026-11-19 10:00,300,A,2,100,,\n\
+                     1,PAYMENT_WAIT,2026-11-19 10:00,300,A,2,100,,\n\
                      1,PAYMENT_WAIT,2026-11-19 10:00,300,A,1,100,,\n";
         assert_eq!(
             order_problems(lines),
             [
                 "3: `total_amount`: `400` differs from `300` on line 2 of the same order",
-                "4: `product_code`: `A` occurs twice in the same order: distinguish its lines with a column `line_no`"
+                "4: `product_code`: `A` occurs twice in the same order: distinguish its lines with a column `line_no`",
+                "5: the line is the same as line 4: remove it, or, if the product really is in the order twice, number \
+                 both lines in a column `line_no`",
+                "6: the line is the same as line 2: remove it, or, if the product really is in the order twice, number \
+                 both lines in a column `line_no`",
             ]
         );
     }

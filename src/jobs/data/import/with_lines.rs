@@ -80,14 +80,13 @@ impl<K: RecordKind> FileKind for Lined<K> {
 
     fn read(layout: &Layout, lines: &[Record], rows: Option<&mut Self::Rows>) -> Result<(), Vec<BadLine>> {
         let Some(first) = lines.first() else { return Ok(()) };
-        let of_first = layout.fields(first);
         // Without its record a line's amounts have no currency, so only the first line's fault is reported.
-        let record = K::record(&of_first).map_err(|problem| vec![BadLine { line: first.line(), problem }])?;
+        let record = K::record(&layout.fields(first))
+            .map_err(|problem| vec![BadLine { line: first.line(), problem }])?;
         let mut bad = Vec::new();
         let mut read: Vec<(&str, K::Line<'_>)> = Vec::with_capacity(lines.len());
-        for line in lines {
-            let fields = layout.fields(line);
-            match read_line::<K>(&of_first, first.line(), &fields, &record, &read) {
+        for (place, line) in lines.iter().enumerate() {
+            match read_line::<K>(layout, line, &lines[..place], &record, &read) {
                 Ok(good) => read.push(good),
                 Err(problem) => bad.push(BadLine { line: line.line(), problem }),
             }
@@ -110,20 +109,32 @@ impl<K: RecordKind> FileKind for Lined<K> {
     }
 }
 
-/// Reads a line and returns it with its key. `earlier` are the preceding lines of the same record; most records have
-/// two or three.
+/// Reads a line and returns it with its key. `before` are the preceding lines of the same record, and `read` the good ones
+/// of them; most records have two or three.
 fn read_line<'r, K: RecordKind>(
-    first: &Fields<'r>,
-    first_line: u64,
-    fields: &Fields<'r>,
+    layout: &'r Layout,
+    line: &'r Record,
+    before: &[Record],
     record: &K::Record<'r>,
-    earlier: &[(&'r str, K::Line<'r>)],
+    read: &[(&'r str, K::Line<'r>)],
 ) -> Parsed<(&'r str, K::Line<'r>)> {
-    same_record::<K>(first, fields, first_line)?;
-    let item = Item::read::<K>(fields)?;
-    let line = K::line(fields, &item, record)?;
-    if earlier.iter().all(|(key, _)| *key != item.key) {
+    let fields = layout.fields(line);
+    if let Some(first) = before.first() {
+        same_record::<K>(&layout.fields(first), &fields, first.line())?;
+    }
+    let item = Item::read::<K>(&fields)?;
+    let line = K::line(&fields, &item, record)?;
+    if read.iter().all(|(key, _)| *key != item.key) {
         return Ok((item.key, line));
+    }
+    // Exports repeat lines by mistake: to number them would double what was bought.
+    if let Some(twin) = before.iter().find(|earlier| layout.fields(earlier).equal(&fields)) {
+        return Err(format!(
+            "the line is the same as line {}: remove it, or, if the product really is in the {} twice, number both lines in \
+             a column `line_no`",
+            twin.line(),
+            K::NOUNS.0
+        ));
     }
     let (key, noun) = (item.key, K::NOUNS.0);
     Err(if item.has_number {
