@@ -6,6 +6,7 @@ use crate::support::{Shop, on_both_databases};
 on_both_databases![
     a_header_without_an_end_is_refused,
     a_file_that_cannot_be_read_is_refused,
+    a_file_that_is_not_text_is_called_what_it_is,
     a_file_in_another_encoding_is_refused_with_its_line,
     a_truncated_file_is_refused,
     a_header_with_a_duplicate_name_is_refused,
@@ -50,6 +51,32 @@ fn a_file_that_cannot_be_read_is_refused(shop: &Shop) {
     refused(shop, "\n\r\n\n", "FILE is empty: it has no header");
     let ran = import(shop, &["--kind", "orders", "/dev/null"]).run().exits(65);
     assert!(ran.stderr.contains("failed to open `/dev/null`: it is not a regular file\n"), "{ran:?}");
+}
+
+fn a_file_that_is_not_text_is_called_what_it_is(shop: &Shop) {
+    with_tokyo(shop);
+    let excel = "hint: save it as CSV (UTF-8) in Excel";
+    for (content, what, advice) in [
+        (b"PK\x03\x04\x14\0[Content_Types].xml..xl/workbook.xml".as_slice(), "an Excel workbook", excel),
+        (b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1\0\0", "an Excel workbook (.xls, or one with a password)", excel),
+        (b"PK\x03\x04\x14\0orders.csv", "a ZIP archive", "hint: unpack it"),
+        (b"\x1F\x8B\x08\0\0", "packed with gzip", "hint: unpack it with gunzip"),
+        (b"%PDF-1.7\n", "a PDF document", "hint: export the data as CSV"),
+        (
+            b" \r\n<!DOCTYPE html>\n<title>Login</title>",
+            "a web page (HTML)",
+            "hint: the download has most likely failed or needs a log-in",
+        ),
+    ] {
+        refused(shop, content, &format!("FILE is {what}, not a CSV file"));
+        // Nor is it a matter of the encoding.
+        import(shop, &["--kind", "orders", "--encoding", "shift_jis", "orders.csv"])
+            .run()
+            .exits(65)
+            .says(&format!("is {what}, not a CSV file"))
+            .says(advice)
+            .says("retry: ");
+    }
 }
 
 fn a_file_in_another_encoding_is_refused_with_its_line(shop: &Shop) {

@@ -13,6 +13,7 @@ mod database_tests;
 mod duplicates;
 mod feed;
 mod field;
+mod foreign;
 mod kind;
 mod kinds;
 mod line;

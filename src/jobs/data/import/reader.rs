@@ -13,6 +13,8 @@ use sha2::{Digest, Sha256};
 use crate::failure::Failure;
 use crate::text_encoding::{DecodingReader, MalformedText, TextEncoding};
 
+use super::foreign::refuse_foreign;
+
 /// No shop's export has more columns; a file that does is something else.
 const MAX_COLUMNS: usize = 2_000;
 /// Bytes of decoded text that are split at a time: they stay in the processor's cache.
@@ -41,7 +43,8 @@ impl Source {
 
     /// Opens the file and reads its header.
     pub(super) fn open(&self) -> Result<(Reader, Vec<String>), Failure> {
-        let file = open(&self.path)?;
+        let mut file = open(&self.path)?;
+        refuse_foreign(&self.path, &mut file)?;
         let mut reader = Reader::new(file, self);
         let mut header = Record::default();
         if !reader.next_record(&mut header)? {
@@ -99,7 +102,8 @@ pub(super) fn content_hash(path: &Path) -> Result<String, Failure> {
     }
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> Failure {
+/// A file that could be opened and not be read.
+pub(super) fn unreadable(path: &Path, error: &io::Error) -> Failure {
     Failure::bad_input(format!("failed to read `{}`: {error}", path.display()))
 }
 
