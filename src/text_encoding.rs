@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Read};
 
-use encoding_rs::{Decoder, DecoderResult, EUC_KR, Encoding, SHIFT_JIS};
+use encoding_rs::{Decoder, DecoderResult, EUC_KR, Encoding, SHIFT_JIS, UTF_8};
 
 /// The byte order mark some programs put before UTF-8 text.
 const UTF8_BOM: &[u8] = b"\xEF\xBB\xBF";
@@ -50,6 +50,9 @@ pub struct UnmappableCharacter {
 }
 
 impl TextEncoding {
+    /// Those that differ in how text is read: a byte order mark is dropped under both names of UTF-8.
+    pub const DISTINCT: [Self; 3] = [Self::Utf8, Self::ShiftJis, Self::EucKr];
+
     /// The name in a media type's `charset`, as IANA registers it.
     pub fn charset(self) -> &'static str {
         match self {
@@ -156,15 +159,53 @@ impl fmt::Display for MalformedText {
         }
         match self.looks_like {
             Some("UTF-16") => formatter.write_str("): the file looks like UTF-16; save it as UTF-8"),
-            Some(name) => {
-                write!(formatter, "): the file looks like {name}; set its encoding with --encoding")
-            }
-            None => formatter.write_str("): set the file's encoding with --encoding"),
+            Some(name) => write!(formatter, "): the file looks like {name}"),
+            None => formatter.write_str(")"),
         }
     }
 }
 
 impl std::error::Error for MalformedText {}
+
+/// The encodings in which all of these bytes are text, `utf-8` for both of its names. `is_whole` is false for the beginning
+/// of a file, which may end inside a character.
+pub fn encodings_of(mut bytes: impl Read, is_whole: bool) -> io::Result<Vec<TextEncoding>> {
+    let mut fitting: Vec<(TextEncoding, Decoder)> = TextEncoding::DISTINCT
+        .iter()
+        .map(|encoding| {
+            let encoding_rs = encoding.legacy().unwrap_or(UTF_8);
+            (*encoding, encoding_rs.new_decoder_without_bom_handling())
+        })
+        .collect();
+    let mut input = vec![0; CHUNK_BYTES];
+    // Each byte becomes at most three; a character may have begun in the chunk before.
+    let mut output = vec![0; (CHUNK_BYTES + MAX_SEQUENCE_BYTES) * 3];
+    loop {
+        let count = match bytes.read(&mut input) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            read => read?,
+        };
+        let is_end = count == 0;
+        // No text holds a NUL; UTF-16 does, after every character of ASCII.
+        if input[..count].contains(&0) {
+            return Ok(Vec::new());
+        }
+        if is_end && !is_whole {
+            break;
+        }
+        fitting.retain_mut(|(_, decoder)| {
+            let (result, ..) =
+                decoder.decode_to_utf8_without_replacement(&input[..count], &mut output, is_end);
+            result == DecoderResult::InputEmpty
+        });
+        if is_end || fitting.is_empty() {
+            break;
+        }
+    }
+    let fitting: Vec<TextEncoding> = fitting.into_iter().map(|(encoding, _)| encoding).collect();
+    // Text in an older encoding is practically never valid UTF-8, but UTF-8 often is text in an older one.
+    Ok(if fitting.contains(&TextEncoding::Utf8) { vec![TextEncoding::Utf8] } else { fitting })
+}
 
 /// Reads a file in any of our encodings as UTF-8, in bounded memory.
 ///
@@ -216,6 +257,11 @@ impl<R: Read> DecodingReader<R> {
             finished: false,
             failure: None,
         }
+    }
+
+    /// The wrapped reader, which may have been read further than what has been decoded.
+    pub fn get_ref(&self) -> &R {
+        &self.inner
     }
 
     /// The wrapped reader.
@@ -430,54 +476,22 @@ mod tests {
 
     #[test]
     fn malformed_text_is_reported_with_its_line_after_all_text_before_it() {
-        let hint = "set the file's encoding with --encoding";
-        let cases: [(&[u8], TextEncoding, &str, String); 8] = [
-            (
-                b"a\nb\xFFc",
-                TextEncoding::Utf8,
-                "a\nb",
-                format!("line 2 is not valid utf-8 (byte 0xFF): {hint}"),
-            ),
-            (
-                b"a\xE3\x81",
-                TextEncoding::Utf8,
-                "a",
-                format!("line 1 is not valid utf-8 (bytes 0xE3 0x81): {hint}"),
-            ),
-            (
-                b"\xE3\x81\n",
-                TextEncoding::Utf8,
-                "",
-                format!("line 1 is not valid utf-8 (bytes 0xE3 0x81): {hint}"),
-            ),
-            (
-                b"a\n\n\x82\x20",
-                TextEncoding::ShiftJis,
-                "a\n\n",
-                format!("line 3 is not valid shift_jis (byte 0x82): {hint}"),
-            ),
-            (
-                b"a\n\xFF",
-                TextEncoding::ShiftJis,
-                "a\n",
-                format!("line 2 is not valid shift_jis (byte 0xFF): {hint}"),
-            ),
-            (
-                b"ok\x82",
-                TextEncoding::ShiftJis,
-                "ok",
-                format!("line 1 is not valid shift_jis (byte 0x82): {hint}"),
-            ),
-            (
-                b"\xB0\xA1\xFF\xFF",
-                TextEncoding::EucKr,
-                "가",
-                format!("line 1 is not valid euc-kr (byte 0xFF): {hint}"),
-            ),
-            (b"\xB0", TextEncoding::EucKr, "", format!("line 1 is not valid euc-kr (byte 0xB0): {hint}")),
+        let cases: [(&[u8], TextEncoding, &str, &str); 8] = [
+            (b"a\nb\xFFc", TextEncoding::Utf8, "a\nb", "line 2 is not valid utf-8 (byte 0xFF)"),
+            (b"a\xE3\x81", TextEncoding::Utf8, "a", "line 1 is not valid utf-8 (bytes 0xE3 0x81)"),
+            (b"\xE3\x81\n", TextEncoding::Utf8, "", "line 1 is not valid utf-8 (bytes 0xE3 0x81)"),
+            (b"a\n\n\x82\x20", TextEncoding::ShiftJis, "a\n\n", "line 3 is not valid shift_jis (byte 0x82)"),
+            (b"a\n\xFF", TextEncoding::ShiftJis, "a\n", "line 2 is not valid shift_jis (byte 0xFF)"),
+            (b"ok\x82", TextEncoding::ShiftJis, "ok", "line 1 is not valid shift_jis (byte 0x82)"),
+            (b"\xB0\xA1\xFF\xFF", TextEncoding::EucKr, "가", "line 1 is not valid euc-kr (byte 0xFF)"),
+            (b"\xB0", TextEncoding::EucKr, "", "line 1 is not valid euc-kr (byte 0xB0)"),
         ];
         for (bytes, encoding, before, message) in cases {
-            assert_eq!(decode(bytes, encoding), (before.to_owned(), Some(message)), "{bytes:02X?}");
+            assert_eq!(
+                decode(bytes, encoding),
+                (before.to_owned(), Some(message.to_owned())),
+                "{bytes:02X?}"
+            );
         }
     }
 
@@ -495,8 +509,41 @@ mod tests {
         let utf16 =
             "line 1 is not valid euc-kr (bytes 0xFF 0xFE): the file looks like UTF-16; save it as UTF-8";
         assert_eq!(decode(b"\xFF\xFEi\0", TextEncoding::EucKr).1.unwrap(), utf16);
-        let utf8 = "line 1 is not valid shift_jis (bytes 0xEF 0xBB 0xBF): the file looks like UTF-8; set its encoding \
-        with --encoding";
+        let utf8 = "line 1 is not valid shift_jis (bytes 0xEF 0xBB 0xBF): the file looks like UTF-8";
         assert_eq!(decode(b"\xEF\xBB\xBFid", TextEncoding::ShiftJis).1.unwrap(), utf8);
+    }
+
+    fn encodings(bytes: &[u8]) -> Vec<TextEncoding> {
+        let whole = encodings_of(bytes, true).unwrap();
+        assert_eq!(encodings_of(Trickle(bytes), true).unwrap(), whole);
+        whole
+    }
+
+    #[test]
+    fn the_encodings_in_which_bytes_are_text_are_found() {
+        use TextEncoding::{EucKr, ShiftJis, Utf8};
+        let japanese = encode("注文,ソーダ\n", ShiftJis).unwrap();
+        let korean = encode("회원,이름\n", EucKr).unwrap();
+        // Neither `ソ` nor `ー` exists in EUC-KR; after `원` Shift_JIS expects another byte than a comma.
+        assert_eq!(encodings(&japanese), [ShiftJis]);
+        assert_eq!(encodings(&korean), [EucKr]);
+        assert_eq!(encodings(&japanese.repeat(50_000)), [ShiftJis]);
+        // A few characters may be text in both.
+        assert_eq!(encodings(&encode("注文", ShiftJis).unwrap()), [ShiftJis, EucKr]);
+        assert_eq!(encodings("注文,ソーダ 회원".as_bytes()), [Utf8]);
+        assert_eq!(encodings(b"Caf\xE9,1\n"), []);
+        assert_eq!(encodings(b"a\0\xFF"), []);
+        assert_eq!(encodings(&[&japanese[..], b"\xFF"].concat()), []);
+    }
+
+    #[test]
+    fn the_beginning_of_a_file_may_end_inside_a_character() {
+        use TextEncoding::{ShiftJis, Utf8};
+        for (text, encoding) in [("ソーダ", ShiftJis), ("회원", Utf8)] {
+            let bytes = encode(text, encoding).unwrap();
+            let cut = &bytes[..bytes.len() - 1];
+            assert_eq!(encodings_of(cut, false).unwrap(), [encoding]);
+            assert!(!encodings(cut).contains(&encoding), "{encoding}");
+        }
     }
 }

@@ -22,6 +22,8 @@ on_both_databases![
     a_file_without_a_column,
     a_file_that_is_not_there,
     a_file_with_another_delimiter,
+    a_file_in_another_encoding,
+    a_file_in_another_encoding_than_the_one_that_was_given,
     a_file_that_does_not_name_its_mall,
     a_mall_that_is_not_known,
     a_shop_that_does_not_answer,
@@ -344,6 +346,27 @@ fn a_file_with_another_delimiter(shop: &Shop) {
     let mail = night.fails(65, IMPORT).says(&["hint: the fields seem to be separated by '\\t'"]);
     mail.retry().succeeds();
     assert_eq!(shop.sql("SELECT order_no, total_amount FROM orders"), [["A1", "1200"]]);
+}
+
+fn a_file_in_another_encoding(shop: &Shop) {
+    shop.mall("tokyo", "Asia/Tokyo", "JPY");
+    let text = order_with("1200").replace("A1", "ソーダ");
+    shop.write("orders.csv", encoding_rs::SHIFT_JIS.encode(&text).0);
+    let night = Night::of(shop);
+    let mail = night.fails(65, IMPORT).says(&["line 2 is not valid utf-8"]);
+    mail.retry().succeeds();
+    assert_eq!(shop.sql("SELECT order_no, total_amount FROM orders"), [["ソーダ", "1200"]]);
+}
+
+fn a_file_in_another_encoding_than_the_one_that_was_given(shop: &Shop) {
+    shop.mall("tokyo", "Asia/Tokyo", "JPY");
+    let text = order_with("1200").replace("A1", "회원");
+    shop.write("orders.csv", encoding_rs::EUC_KR.encode(&text).0);
+    let night = Night::of(shop);
+    let words = ["data", "import", "--kind", "orders", "--encoding", "shift_jis", "orders.csv"];
+    let mail = night.fails(65, words).says(&["line 2 is not valid shift_jis"]);
+    mail.retry().succeeds();
+    assert_eq!(shop.sql("SELECT order_no, total_amount FROM orders"), [["회원", "1200"]]);
 }
 
 fn a_file_that_does_not_name_its_mall(shop: &Shop) {

@@ -8,6 +8,7 @@ on_both_databases![
     a_file_that_cannot_be_read_is_refused,
     a_file_that_is_not_text_is_called_what_it_is,
     a_file_in_another_encoding_is_refused_with_its_line,
+    the_encodings_that_fit_a_file_are_named,
     a_truncated_file_is_refused,
     a_header_with_a_duplicate_name_is_refused,
     a_line_with_another_number_of_fields_is_refused,
@@ -83,11 +84,7 @@ fn a_file_in_another_encoding_is_refused_with_its_line(shop: &Shop) {
     with_tokyo(shop);
     let text = orders_file(3).replace("A000002", "注文2");
     let shift_jis = encoding_rs::SHIFT_JIS.encode(&text).0;
-    refused(
-        shop,
-        &shift_jis,
-        "failed to read FILE: line 3 is not valid utf-8 (byte 0x92): set the file's encoding with --encoding",
-    );
+    refused(shop, &shift_jis, "failed to read FILE: line 3 is not valid utf-8 (byte 0x92)");
     let utf_16: Vec<u8> =
         "\u{feff}".encode_utf16().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect();
     refused(
@@ -107,6 +104,63 @@ fn a_file_in_another_encoding_is_refused_with_its_line(shop: &Shop) {
     let before = shop_rows(shop);
     import(shop, &["--kind", "orders", "orders.csv"]).run().exits(65).says("line 3 is not valid shift_jis");
     assert_eq!(shop_rows(shop), before);
+}
+
+fn the_encodings_that_fit_a_file_are_named(shop: &Shop) {
+    with_tokyo(shop);
+    let file = |name: &str| orders_file(3).replace("A000002", name);
+    // Of these only the first two have a character that the other encoding does not have.
+    let japanese = encoding_rs::SHIFT_JIS.encode(&file("ソーダ2")).0.into_owned();
+    let korean = encoding_rs::EUC_KR.encode(&file("회원")).0.into_owned();
+    let either = encoding_rs::SHIFT_JIS.encode(&file("注文2")).0.into_owned();
+    let french: Vec<u8> = file("Caf?").bytes().map(|byte| if byte == b'?' { 0xE9 } else { byte }).collect();
+    for (content, given, hint, flag) in [
+        (
+            &japanese,
+            "utf-8",
+            "the file can be read as shift_jis: add --encoding shift_jis",
+            Some("shift_jis"),
+        ),
+        (&korean, "utf-8", "the file can be read as euc-kr: add --encoding euc-kr", Some("euc-kr")),
+        (&korean, "shift_jis", "the file can be read as euc-kr: add --encoding euc-kr", Some("euc-kr")),
+        (
+            &japanese,
+            "euc-kr",
+            "the file can be read as shift_jis: add --encoding shift_jis",
+            Some("shift_jis"),
+        ),
+        (
+            &file("注文2").into_bytes(),
+            "shift_jis",
+            "the file can be read as utf-8: add --encoding utf-8",
+            Some("utf-8"),
+        ),
+        (
+            &either,
+            "utf-8",
+            "the file can be read as shift_jis or euc-kr: add --encoding with the one that it was written in",
+            None,
+        ),
+        (
+            &french,
+            "utf-8",
+            "the file cannot be read in any encoding that we know (utf-8, shift_jis, euc-kr): it is damaged, or in another \
+             one; save it as UTF-8",
+            None,
+        ),
+    ] {
+        shop.write("orders.csv", content);
+        let ran = import(shop, &["--kind", "orders", "--encoding", given, "orders.csv"])
+            .run()
+            .exits(65)
+            .says(&format!("is not valid {given} ("))
+            .says(&format!("hint: {hint}\n"));
+        let retry = ran.stderr.lines().find(|line| line.trim_start().starts_with("retry: ")).unwrap();
+        assert_eq!(
+            retry.split_once(" -- ").map(|(_, flags)| flags),
+            flag.map(|it| format!("--encoding {it}")).as_deref()
+        );
+    }
 }
 
 fn a_truncated_file_is_refused(shop: &Shop) {

@@ -11,7 +11,7 @@ use csv_core::ReadRecordResult;
 use sha2::{Digest, Sha256};
 
 use crate::failure::Failure;
-use crate::text_encoding::{DecodingReader, MalformedText, TextEncoding};
+use crate::text_encoding::{DecodingReader, MalformedText, TextEncoding, encodings_of};
 
 use super::foreign::refuse_foreign;
 
@@ -21,6 +21,9 @@ const MAX_COLUMNS: usize = 2_000;
 const BUFFER_BYTES: usize = 64 * 1024;
 /// No line of an export is longer; an unclosed quote would read the rest of the file into memory.
 const MAX_RECORD_BYTES: usize = 1024 * 1024;
+/// How much of a file is tried in other encodings, from the place on where it turned out not to be in its own: enough for
+/// almost every file as a whole, and read in a fraction of a second.
+const TRIED_BYTES: u64 = 64 * 1024 * 1024;
 /// Bytes read at a time to hash a file.
 const HASH_BUFFER_BYTES: usize = 256 * 1024;
 
@@ -90,7 +93,7 @@ fn open(path: &Path) -> Result<File, Failure> {
 
 /// The SHA-256 of a file's content, in hexadecimal.
 pub(super) fn content_hash(path: &Path) -> Result<String, Failure> {
-    let mut file = Hashing { file: open(path)?, hash: Sha256::new() };
+    let mut file = Hashing::new(open(path)?);
     let mut buffer = vec![0; HASH_BUFFER_BYTES];
     loop {
         match file.read(&mut buffer) {
@@ -115,12 +118,20 @@ fn hexadecimal(hash: Sha256) -> String {
 struct Hashing {
     file: File,
     hash: Sha256,
+    bytes: u64,
+}
+
+impl Hashing {
+    fn new(file: File) -> Self {
+        Self { file, hash: Sha256::new(), bytes: 0 }
+    }
 }
 
 impl Read for Hashing {
     fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
         let count = self.file.read(target)?;
         self.hash.update(&target[..count]);
+        self.bytes += count as u64;
         Ok(count)
     }
 }
@@ -184,7 +195,7 @@ impl Reader {
     fn new(file: File, source: &Source) -> Self {
         Self {
             path: source.path.clone(),
-            source: DecodingReader::new(Hashing { file, hash: Sha256::new() }, source.encoding),
+            source: DecodingReader::new(Hashing::new(file), source.encoding),
             core: csv_core::ReaderBuilder::new().delimiter(source.delimiter).build(),
             buffer: vec![0; BUFFER_BYTES],
             start: 0,
@@ -310,12 +321,27 @@ impl Reader {
                 Ok(())
             }
             Err(error) => match error.get_ref().and_then(|cause| cause.downcast_ref::<MalformedText>()) {
-                Some(malformed) => {
-                    Err(Failure::bad_input(format!("failed to read `{}`: {malformed}", self.path.display())))
-                }
+                Some(malformed) => Err(self.malformed(malformed)),
                 None => Err(unreadable(&self.path, &error)),
             },
         }
+    }
+
+    fn malformed(&self, malformed: &MalformedText) -> Failure {
+        let failure = Failure::bad_input(format!("failed to read `{}`: {malformed}", self.path.display()));
+        match self.fitting_encodings() {
+            Ok(fitting) if malformed.looks_like != Some("UTF-16") => with_encoding(failure, &fitting),
+            // What the message says is all that is known.
+            _ => failure,
+        }
+    }
+
+    /// The encodings in which the file can be read, up to what was read of it and some way beyond.
+    fn fitting_encodings(&self) -> io::Result<Vec<TextEncoding>> {
+        let file = File::open(&self.path)?;
+        let tried = self.source.get_ref().bytes + TRIED_BYTES;
+        let is_whole = file.metadata()?.len() <= tried;
+        encodings_of(file.take(tried), is_whole)
     }
 
     fn fault(&self, line: u64, problem: &str) -> Failure {
@@ -325,6 +351,27 @@ impl Reader {
     /// The SHA-256 of everything that was read, in hexadecimal: of the whole file at its end.
     pub(super) fn into_hash(self) -> String {
         hexadecimal(self.source.into_inner().hash)
+    }
+}
+
+/// Advises on the encoding of a file that can be read in these.
+fn with_encoding(failure: Failure, fitting: &[TextEncoding]) -> Failure {
+    let listed = |encodings: &[TextEncoding], and: &str| {
+        encodings.iter().map(|encoding| encoding.name()).collect::<Vec<_>>().join(and)
+    };
+    match fitting {
+        [] => failure.hint(format!(
+            "the file cannot be read in any encoding that we know ({}): it is damaged, or in another one; save it as UTF-8",
+            listed(&TextEncoding::DISTINCT, ", ")
+        )),
+        [only] => {
+            let flag = format!("--encoding {only}");
+            failure.hint(format!("the file can be read as {only}: add {flag}")).retry_with(flag)
+        }
+        several => failure.hint(format!(
+            "the file can be read as {}: add --encoding with the one that it was written in",
+            listed(several, " or ")
+        )),
     }
 }
 
