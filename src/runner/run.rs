@@ -22,7 +22,7 @@ use super::job::Items;
 use super::verdict;
 use crate::config::SkipLimit;
 
-/// How many item errors a failure message quotes.
+/// How many different item errors a failure message quotes.
 const QUOTED_ERRORS: usize = 5;
 /// The most pieces of advice about failed items in one message.
 const MAX_HINTS: usize = 3;
@@ -45,7 +45,7 @@ pub struct Run<'a> {
     has_checkpoint: bool,
     pending_errors: Vec<ItemError>,
     noted_items: Vec<String>,
-    quoted_errors: Vec<String>,
+    quoted_errors: Vec<QuotedError>,
     /// What to do about the failed items, each advice once.
     hints: Vec<String>,
     /// When repeating them helps.
@@ -53,6 +53,24 @@ pub struct Run<'a> {
     summary: Vec<String>,
     redactor: Redactor,
     progress: Progress,
+}
+
+/// An error of one or more items, of which the first is named.
+struct QuotedError {
+    item_key: String,
+    message: String,
+    more_items: u64,
+}
+
+impl QuotedError {
+    /// The line of a failure message: `orders.csv:2 and 57 more: …`.
+    fn line(self) -> String {
+        let Self { item_key, message, more_items } = self;
+        match more_items {
+            0 => format!("{item_key}: {message}"),
+            more => format!("{item_key} and {more} more: {message}"),
+        }
+    }
 }
 
 /// What a run is to do, and under which conditions.
@@ -79,7 +97,7 @@ pub(super) struct Leftovers {
     pub(super) still_open: Vec<String>,
     /// What the job reports about its success.
     pub(super) summary: Vec<String>,
-    /// The first item errors, for the failure message.
+    /// The first different item errors, for the failure message.
     pub(super) quoted: Vec<String>,
     /// What to do about the failed items, each advice once.
     pub(super) hints: Vec<String>,
@@ -300,8 +318,15 @@ impl<'a> Run<'a> {
             shortened(&text, MAX_ERROR_CHARACTERS).into_owned()
         };
         let (item_key, message) = (kept(item_key), kept(message));
-        if self.quoted_errors.len() < QUOTED_ERRORS {
-            self.quoted_errors.push(format!("{item_key}: {message}"));
+        // Five lines that say the same tell less than one with its count.
+        if let Some(quoted) = self.quoted_errors.iter_mut().find(|quoted| quoted.message == message) {
+            quoted.more_items += 1;
+        } else if self.quoted_errors.len() < QUOTED_ERRORS {
+            self.quoted_errors.push(QuotedError {
+                item_key: item_key.clone(),
+                message: message.clone(),
+                more_items: 0,
+            });
         }
         self.pending_errors.push(ItemError {
             item_key,
@@ -402,7 +427,7 @@ impl<'a> Run<'a> {
             retry_items: self.scenario.retry_items,
             still_open: self.noted_items,
             summary: self.summary,
-            quoted: self.quoted_errors,
+            quoted: self.quoted_errors.into_iter().map(QuotedError::line).collect(),
             hints: self.hints,
             retry_once: self.retry_once,
         }

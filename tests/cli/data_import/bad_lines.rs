@@ -17,7 +17,7 @@ on_both_databases![
     members_and_products_are_checked_too,
     a_refund_has_to_match_a_stored_order,
     a_quantity_of_zero_is_stored_and_a_negative_one_is_refused,
-    every_bad_line_is_a_row_and_five_are_quoted,
+    every_bad_line_is_a_row_and_five_problems_are_quoted,
 ];
 
 const ORDERS: &str = "mall,order_no,status,ordered_at,paid_at,cancelled_at,total_amount,currency,tax_amount,product_code,\
@@ -317,17 +317,35 @@ fn a_quantity_of_zero_is_stored_and_a_negative_one_is_refused(shop: &Shop) {
     assert_eq!(shop.sql("SELECT quantity, line_amount FROM order_items"), [["0", "0"]]);
 }
 
-fn every_bad_line_is_a_row_and_five_are_quoted(shop: &Shop) {
+fn every_bad_line_is_a_row_and_five_problems_are_quoted(shop: &Shop) {
     with_tokyo(shop);
-    let lines: Vec<String> =
+    let mut lines: Vec<String> =
         (0..40).map(|number| GOOD_ORDER.replace("A-1,PAID", &format!("A-{number},NEW"))).collect();
+    // Seven problems, of which the first one is that of forty lines.
+    lines.extend((40..46).map(|number| GOOD_ORDER.replace("A-1,PAID", &format!("A-{number},S{number}"))));
+    lines.push(lines[0].replace("A-0", "A-46"));
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     shop.write("orders.csv", file(ORDERS, &lines));
     let ran = import(shop, &["--kind", "orders", "orders.csv"]).run().exits(65);
-    assert_eq!(ran.stderr.matches("  orders.csv:").count(), 5, "{}", ran.stderr);
+    let quoted: Vec<&str> = ran
+        .stderr
+        .lines()
+        .filter(|line| line.starts_with("  orders.csv:"))
+        .map(|line| line.split(" is not one of").next().unwrap_or_default())
+        .collect();
+    assert_eq!(
+        quoted,
+        [
+            "  orders.csv:2 and 40 more: `status`: `NEW`",
+            "  orders.csv:42: `status`: `S40`",
+            "  orders.csv:43: `status`: `S41`",
+            "  orders.csv:44: `status`: `S42`",
+            "  orders.csv:45: `status`: `S43`",
+        ]
+    );
     assert!(ran.stderr.lines().count() <= 20, "{}", ran.stderr);
-    assert_eq!(item_errors(shop).len(), 40);
-    assert_eq!(runs(shop), ["1 FAILED 65 40 0 40"]);
+    assert_eq!(item_errors(shop).len(), 47);
+    assert_eq!(runs(shop), ["1 FAILED 65 47 0 47"]);
 }
 
 fn two_keys_that_mean_the_same_record_are_refused(shop: &Shop) {
