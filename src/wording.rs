@@ -15,6 +15,12 @@ pub fn command(words: &[&str]) -> String {
     shlex::try_join(words).unwrap_or_default()
 }
 
+/// How many of all are something, with the verb that goes with them: `1 of 812 lines is`, `3 of 812 lines are`.
+pub fn share(count: u64, all: u64, one: &str, many: &str) -> String {
+    let verb = if count == 1 { "is" } else { "are" };
+    format!("{count} of {} {verb}", counted(all, one, many))
+}
+
 /// A count with its thousands apart: `10,000`.
 pub fn grouped(count: u64) -> String {
     let digits = count.to_string();
@@ -30,7 +36,7 @@ pub fn grouped(count: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{command, counted, grouped};
+    use super::{command, counted, grouped, share};
 
     #[test]
     fn thousands_are_apart() {
@@ -42,6 +48,22 @@ mod tests {
     fn a_value_is_one_word_of_a_command() {
         assert_eq!(command(&["mall", "enable", "tokyo"]), "batchctl mall enable tokyo");
         assert_eq!(command(&["mall", "enable", "x; rm -rf y #"]), "batchctl mall enable 'x; rm -rf y #'");
+    }
+
+    #[test]
+    fn the_verb_goes_with_the_part_and_the_noun_with_the_whole() {
+        let lines = [(0, 2), (1, 1), (1, 812), (2, 2), (3, 812)]
+            .map(|(count, all)| share(count, all, "line", "lines") + " bad");
+        assert_eq!(
+            lines,
+            [
+                "0 of 2 lines are bad",
+                "1 of 1 line is bad",
+                "1 of 812 lines is bad",
+                "2 of 2 lines are bad",
+                "3 of 812 lines are bad"
+            ]
+        );
     }
 
     #[test]

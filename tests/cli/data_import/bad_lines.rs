@@ -31,7 +31,7 @@ fn problem(shop: &Shop, kind: &str, header: &str, good: &str, line: &str) -> Str
     let ran = import(shop, &["--kind", kind, "bad.csv"])
         .run()
         .exits(65)
-        .says("1 of 2 lines are bad, more than the skip limit of 0; nothing was imported")
+        .says("1 of 2 lines is bad, more than the skip limit of 0; nothing was imported")
         .says("hint: fix the file, or ")
         .says("skip bad lines with --skip-limit N");
     assert_eq!(shop_rows(shop), before, "{line}");

@@ -43,7 +43,7 @@ use crate::severity::Severity;
 use crate::shop::malls::{self, all_malls, selected_malls};
 use crate::shop::upsert::UpsertCounts;
 use crate::text_encoding::TextEncoding;
-use crate::wording::{command, counted};
+use crate::wording::{command, counted, share};
 
 use self::feed::{Feed, FeedMessage, Pass, ReadPlan, duplicate_problem};
 use self::field::Layout;
@@ -426,8 +426,8 @@ fn refuse_too_many_bad_lines(
     let more = checked.bad_lines - checked.bad.len() as u64;
     note_more_bad_lines(run, file, more);
     Err(Failure::bad_input(format!(
-        "{} of {} lines are bad, more than the skip limit of {limit}; nothing was imported",
-        checked.bad_lines, checked.lines
+        "{} bad, more than the skip limit of {limit}; nothing was imported",
+        share(checked.bad_lines, checked.lines, "line", "lines")
     ))
     .hint(match checked.bad.iter().find_map(|bad| unknown_mall(&bad.problem)) {
         None => "fix the file, or skip bad lines with --skip-limit N".to_owned(),
@@ -449,7 +449,8 @@ fn unknown_mall(problem: &str) -> Option<&str> {
 fn note_more_bad_lines(run: &mut Run<'_>, file: &ImportedFile, more: u64) {
     if more > 0 {
         run.skip_more(more - 1);
-        run.skip_item(&file.name, "check", "BAD_INPUT", &format!("{more} more lines are bad"));
+        let lines = counted(more, "more line is", "more lines are");
+        run.skip_item(&file.name, "check", "BAD_INPUT", &format!("{lines} bad"));
     }
 }
 
