@@ -24,6 +24,7 @@ on_both_databases![
     a_file_with_another_delimiter,
     a_file_in_another_encoding,
     a_file_in_another_encoding_than_the_one_that_was_given,
+    a_file_of_a_day_on_which_nothing_happened,
     a_file_that_does_not_name_its_mall,
     a_mall_that_is_not_known,
     a_shop_that_does_not_answer,
@@ -367,6 +368,19 @@ fn a_file_in_another_encoding_than_the_one_that_was_given(shop: &Shop) {
     let mail = night.fails(65, words).says(&["line 2 is not valid shift_jis"]);
     mail.retry().succeeds();
     assert_eq!(shop.sql("SELECT order_no, total_amount FROM orders"), [["회원", "1200"]]);
+}
+
+fn a_file_of_a_day_on_which_nothing_happened(shop: &Shop) {
+    shop.mall("tokyo", "Asia/Tokyo", "JPY");
+    shop.write("orders.csv", HEADER);
+    let night = Night::of(shop);
+    // The export may as well have failed, so that the line says when it helps.
+    let mail = night
+        .fails(65, IMPORT)
+        .says(&["has a header and no lines", " -- --allow-empty  # if nothing happened that day\n"]);
+    mail.retry().succeeds();
+    let open = shop.batchctl(["runs", "list", "--open"]).run().succeeds();
+    assert_eq!(open.stdout.matches("FAILED").count(), 0, "{}", open.stdout);
 }
 
 fn a_file_that_does_not_name_its_mall(shop: &Shop) {

@@ -160,10 +160,13 @@ impl Args {
             return Ok(());
         }
         let path = file.source.path.display();
-        Err(Failure::bad_input(format!("`{path}` has a header and no lines; nothing was imported")).hint(format!(
-            "if nothing happened that day, add --allow-empty; if that is usual, set allow_empty = true in [import.{}]",
-            self.kind.name()
-        )))
+        Err(Failure::bad_input(format!("`{path}` has a header and no lines; nothing was imported"))
+            .hint(format!(
+                "if nothing happened that day, add --allow-empty; if that is usual, set allow_empty = true in [import.{}]",
+                self.kind.name()
+            ))
+            .retry_with("--allow-empty")
+            .retry_once("if nothing happened that day"))
     }
 
     /// Finds the columns in the file's header, and which lines to process.
