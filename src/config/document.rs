@@ -22,7 +22,7 @@ impl<'a> Document<'a> {
             Ok(tree) => Ok(Self { file, text, tree: tree.into_inner() }),
             Err(error) => {
                 let line = line_at(text, error.span().map_or(0, |span| span.start));
-                let problem = error.message().replace('\n', ", ");
+                let problem = plain(error.message().replace('\n', ", "));
                 Err(ConfigError::File { file: file.to_owned(), line, problem })
             }
         }
@@ -47,8 +47,8 @@ impl<'a> Document<'a> {
                 let section = path.split_last().map_or(&[][..], |(_, parents)| parents);
                 unknown_key(field, &section.join("."), &expected)
             }
-            _ if path.is_empty() => without_values(error.message()),
-            _ => format!("`{}`: {}", path.join("."), without_values(error.message())),
+            _ if path.is_empty() => plain(without_values(error.message())),
+            _ => format!("`{}`: {}", path.join("."), plain(without_values(error.message()))),
         };
         ConfigError::File { file: self.file.to_owned(), line: line_at(self.text, span.start), problem }
     }
@@ -94,6 +94,27 @@ fn without_values(message: &str) -> String {
         return format!("unknown value{}", &message[end..]);
     }
     message
+}
+
+/// The parser's terms in words for somebody who knows neither TOML nor Rust: what to write.
+fn plain(message: String) -> String {
+    if message.starts_with("key with no value") {
+        return "the key has no value: write `key = value`".to_owned();
+    }
+    let Some((found, "u8" | "u16" | "u32" | "u64" | "usize" | "i64")) = message.rsplit_once(", expected ")
+    else {
+        return message;
+    };
+    let words = if found.starts_with("invalid type: string") {
+        "write a whole number, without quotes"
+    } else if found.contains("integer `-") {
+        "write a whole number that is not negative"
+    } else if found.contains("integer `") {
+        "the number is too large"
+    } else {
+        "write a whole number"
+    };
+    words.to_owned()
 }
 
 /// A key as TOML writes it.

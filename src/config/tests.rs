@@ -423,6 +423,23 @@ fn a_wrong_value_is_named_with_its_key_and_line() {
             "batchctl.toml line 2: `jobs.\"mall sync\".enabled`: invalid type: string, expected a boolean",
         ),
         (
+            "[jobs.\"mall sync\"]\nretries = \"3\"",
+            "batchctl.toml line 2: `jobs.\"mall sync\".retries`: write a whole number, without quotes",
+        ),
+        (
+            "[jobs.\"mall sync\"]\nretries = 1.5",
+            "batchctl.toml line 2: `jobs.\"mall sync\".retries`: write a whole number",
+        ),
+        (
+            "[jobs.\"mall sync\"]\nretries = -1",
+            "batchctl.toml line 2: `jobs.\"mall sync\".retries`: write a whole number that is not negative",
+        ),
+        (
+            "[jobs.\"mall sync\"]\nretries = 5000000000",
+            "batchctl.toml line 2: `jobs.\"mall sync\".retries`: the number is too large",
+        ),
+        ("[report]\nlocale\n", "batchctl.toml line 2: the key has no value: write `key = value`"),
+        (
             "[[alerts.channel]]\nname = \"ops\"\nkind = \"slack\"",
             "batchctl.toml line 1: `alerts.channel` `ops` of the kind `slack` needs `url_variable`",
         ),
