@@ -3,6 +3,7 @@
 //! Most errors are plain `anyhow` errors and exit 1. This type is for those where the exit code must say more:
 //! bad input, a wrong configuration, a refusal, or "try again later".
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -200,7 +201,30 @@ pub fn one_line(error: &anyhow::Error) -> String {
             text.push_str(&cause);
         }
     }
-    shortened(&text.replace(['\n', '\r'], " "), MAX_ERROR_CHARACTERS).into_owned()
+    let text = without_error_numbers(&text).replace(['\n', '\r'], " ");
+    shortened(&text, MAX_ERROR_CHARACTERS).into_owned()
+}
+
+/// The text without the numbers that the standard library adds to the operating system's words: `No space left on device
+/// (os error 28)`.
+pub fn without_error_numbers(text: &str) -> Cow<'_, str> {
+    const NUMBER: &str = " (os error ";
+    if !text.contains(NUMBER) {
+        return text.into();
+    }
+    let mut parts = text.split(NUMBER);
+    let mut kept = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once(')') {
+            Some((number, rest)) if number.bytes().all(|byte| byte.is_ascii_digit()) => kept.push_str(rest),
+            // Somebody else's words.
+            _ => {
+                kept.push_str(NUMBER);
+                kept.push_str(part);
+            }
+        }
+    }
+    kept.into()
 }
 
 #[cfg(test)]
@@ -213,6 +237,21 @@ mod tests {
             .context("failed to open it: connection refused")
             .context("failed to report");
         assert_eq!(one_line(&error), "failed to report: failed to open it: connection refused");
+    }
+
+    #[test]
+    fn the_numbers_of_the_operating_systems_errors_are_left_out() {
+        let full = std::io::Error::from_raw_os_error(28);
+        let own = format!("failed to write `a`: {full}; failed to write `b`: {full}");
+        assert_eq!(
+            one_line(&anyhow::anyhow!(own).context("failed to report")),
+            "failed to report: failed to write `a`: No space left on device; failed to write `b`: No space left on device"
+        );
+        let error = anyhow::Error::new(full).context("failed to write `a.csv`");
+        assert_eq!(one_line(&error), "failed to write `a.csv`: No space left on device");
+        for text in ["a (os error x) b", "a (os error 28", "(os error 28)"] {
+            assert_eq!(without_error_numbers(text), text);
+        }
     }
 
     #[test]

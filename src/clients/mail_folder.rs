@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
 use crate::config::Config;
-use crate::failure::Failure;
+use crate::failure::{Failure, one_line};
 use crate::files::write_atomically;
 use crate::mail::delivery::{Outcome, Stop};
 use crate::mail::message::Built;
@@ -56,7 +56,7 @@ impl MailFolder {
 
 /// A full disk will be cleared; a folder that is gone or inaccessible stays so for every mail.
 fn failed(error: &anyhow::Error) -> Result<Outcome, Stop> {
-    let message = format!("{error:#}");
+    let message = one_line(error);
     let kind = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
     match kind {
         Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => Err(Stop::Unreachable(message)),

@@ -279,9 +279,9 @@ const PRINTING: [&str; 7] =
 #[test]
 fn data_that_cannot_be_delivered_is_a_failure() {
     let sandbox = Sandbox::new();
-    let full = "No space left on device (os error 28)\n  \
+    let full = "No space left on device\n  \
                 hint: make room there (or raise the quota, or `ulimit -f`), then run the same command again";
-    let read_only = "Bad file descriptor (os error 9)";
+    let read_only = "Bad file descriptor";
     for (stdout, cause) in [(">&-", "it is closed"), (">/dev/full", full), ("1</dev/null", read_only)] {
         for command in PRINTING {
             let script = format!("exec \"$@\" {stdout}");

@@ -6,7 +6,7 @@ use reqwest::Client;
 
 use super::error::{ApiErrorKind, Problem};
 use crate::context::Context;
-use crate::failure::Failure;
+use crate::failure::{Failure, without_error_numbers};
 
 /// How long an API may take to be reached.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -71,5 +71,5 @@ fn innermost(error: &reqwest::Error) -> (String, bool) {
             return (cause.to_string(), true);
         }
     }
-    (cause.to_string(), false)
+    (without_error_numbers(&cause.to_string()).into_owned(), false)
 }

@@ -14,6 +14,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::failure::without_error_numbers;
+
 use super::classify::Step;
 use super::reply::Reply;
 
@@ -84,7 +86,7 @@ fn seconds(limit: Duration) -> String {
 /// An error in the operating system's words, without its number.
 pub(super) fn plain(error: &io::Error) -> String {
     let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or(&text);
+    let text = without_error_numbers(&text);
     // The operating system's messages begin with a capital, ours do not.
     let mut characters = text.chars();
     characters.next().map_or_else(String::new, |first| first.to_lowercase().chain(characters).collect())

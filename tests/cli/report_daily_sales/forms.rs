@@ -462,7 +462,7 @@ fn a_stdout_that_takes_nothing_is_a_failure_that_keeps_the_figures(shop: &Shop) 
     let csv = ["--format", "csv", "--out", "-", "--rerun"];
     for (run, stdout, cause, first, once) in [
         (2, ">&-", "it is closed", "correct that", "once that is corrected"),
-        (4, ">/dev/full", "No space left on device (os error 28)", "make room there", "once there is room"),
+        (4, ">/dev/full", "No space left on device", "make room there", "once there is room"),
     ] {
         let ran = report(shop, &csv).through_shell(&format!("exec \"$@\" {stdout}")).run().exits(1);
         assert_eq!(
