@@ -276,15 +276,24 @@ impl Context {
     /// An advice whose commands and files are those of this environment and folder: pasted as they stand, they must not
     /// mean other ones.
     pub fn hint(&self, advice: &str) -> String {
+        self.spelt_out(advice, !self.output.is_watched())
+    }
+
+    /// The same for messages that are read elsewhere, even if somebody is watching here.
+    pub fn full_hint(&self, advice: &str) -> String {
+        self.spelt_out(advice, true)
+    }
+
+    fn spelt_out(&self, advice: &str, is_read_elsewhere: bool) -> String {
         let file = self.config.file_name();
-        let advice = if self.output.is_watched() {
-            advice.to_owned()
-        } else {
+        let advice = if is_read_elsewhere {
             let path = |file: &str| self.working_dir().join(file).to_string_lossy().into_owned();
             let variables = self.config.variables_file();
             advice
                 .replace(file, &path(file))
                 .replace(&format!("in {variables}"), &format!("in {}", path(&variables)))
+        } else {
+            advice.to_owned()
         };
         let mut hint = String::with_capacity(advice.len());
         let mut rest = advice.as_str();
@@ -295,7 +304,8 @@ impl Context {
             let words = words.strip_prefix(&own_environment).unwrap_or(words);
             hint.push_str(before);
             if GROUPS.contains(&words.split([' ', '`', ',', ':']).next().unwrap_or_default()) {
-                hint.push_str(&self.command(""));
+                let command = if is_read_elsewhere { self.full_command("") } else { self.local_command("") };
+                hint.push_str(&command);
             } else {
                 hint.push_str(PROGRAM);
             }

@@ -93,7 +93,7 @@ impl Worker<'_> {
         // The run that took over has reported a lost lease; a database that is gone stores no alert.
         if !matches!(verdict.status, Status::Stopped | Status::Crashed) && !self.is_database_gone {
             // Readers in a chat have not seen the terminal.
-            let hint = hint.map(|hint| format!("hint: {hint}"));
+            let hint = verdict.hint.as_ref().map(|hint| format!("hint: {}", session.cx.full_hint(hint)));
             let quoted = work.quoted.iter().take(QUOTED_IN_ALERT).cloned();
             let advice = Advice {
                 details: quoted.chain(left_behind).chain(hint).chain(outlook).collect(),
@@ -256,8 +256,10 @@ impl Worker<'_> {
             }
         };
         if let Some((row, outlook)) = row.as_ref().filter(|_| status != Status::Stopped) {
+            let cx = self.session.cx;
+            let hint = hint(error).map(|hint| format!("hint: {}", cx.full_hint(hint)));
             let advice = Advice {
-                details: self.hint(error).into_iter().chain(outlook.sentence(self.session.cx)).collect(),
+                details: hint.into_iter().chain(outlook.sentence(cx)).collect(),
                 retry_with: retry_with(error, self.session.deadline),
                 is_final: outlook.is_final(),
             };

@@ -4,12 +4,12 @@
 //! too large" (setrlimit(2), `RLIMIT_FSIZE`). As root, a small file system is filled too.
 
 use std::fs;
-use std::io::Write;
 use std::path::Path;
-use std::process::Command;
 
 use super::{import, order_numbers, orders_file, stored_orders, with_tokyo};
-use crate::support::{Arranged, Batchctl, Database, Line, Order, Sandbox, Shop, on_both_databases};
+use crate::support::{
+    Arranged, Batchctl, Database, Line, Order, Sandbox, Shop, can_mount, on_both_databases,
+};
 
 on_both_databases![a_report_that_finds_the_disk_full_leaves_no_partial_file];
 
@@ -91,12 +91,8 @@ const ON_A_SMALL_DISK: &str = r#"
 "#;
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "the test program would swallow a notice that is `eprint`ed")]
 fn an_import_on_a_small_disk_that_is_really_full_continues_when_there_is_room_again() {
-    let probe = Command::new("unshare").args(["-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]).output();
-    if !probe.is_ok_and(|probe| probe.status.success()) {
-        let notice = "note: the test of a really full disk is skipped: it needs to mount one (root)";
-        writeln!(std::io::stderr(), "{notice}").expect("stderr is there");
+    if !can_mount() {
         return;
     }
     // The sandbox must not open its database before it is replaced.

@@ -7,6 +7,7 @@ use crate::support::{Answer, Batchctl, Webhook, on_both_databases};
 
 on_both_databases![
     a_failure_is_posted_to_slack_and_to_a_webhook,
+    an_alert_of_a_run_on_a_terminal_names_the_folder,
     only_high_and_critical_failures_mention_somebody,
     in_prod_the_severity_chooses_the_channels,
     outside_prod_only_the_dev_channel_is_alerted,
@@ -157,6 +158,18 @@ fn a_failure_is_posted_to_slack_and_to_a_webhook(shop: &TradingShop) {
         })
     );
     assert_eq!(kept(shop), Vec::<Vec<String>>::new());
+}
+
+fn an_alert_of_a_run_on_a_terminal_names_the_folder(shop: &TradingShop) {
+    let dev = Webhook::start();
+    dev.answer(Answer::Http(200, Vec::new(), "ok".to_owned()));
+    shop.write("batchctl.toml", CHANNELS);
+    shop.only_mars();
+    shop.batchctl(NIGHTLY).env("DEV_URL", dev.url("/")).run_on_terminal("");
+    let hint = format!("hint: {}", shop.command("dev", "mall add mars --time-zone ZONE"));
+    let [request] = dev.requests().try_into().unwrap();
+    let sent = request.json()["blocks"][1]["text"]["text"].as_str().unwrap().to_owned();
+    assert!(sent.contains(&hint.replace('&', "&amp;")), "{sent}");
 }
 
 fn only_high_and_critical_failures_mention_somebody(shop: &TradingShop) {

@@ -1,7 +1,14 @@
 //! A database that cannot be used: people are told once, cron once, and what was lost is run when it is back.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+
+use batchctl::digest::fingerprint;
+use rustix::process::geteuid;
+
 use super::{NIGHTLY, TradingShop};
-use crate::support::{Answer, Batchctl, Webhook, eventually, on_both_databases};
+use crate::support::{Answer, Batchctl, Database, Webhook, can_mount, eventually, on_both_databases};
 
 on_both_databases![
     a_night_without_a_database_is_told_once_and_done_when_it_is_back,
@@ -12,7 +19,9 @@ on_both_databases![
     a_slow_channel_loses_no_start,
     what_is_caught_up_can_be_set,
     a_file_that_nobody_can_read_does_not_stop_anything,
-    a_folder_that_cannot_be_written_costs_a_message_for_each_start,
+    a_file_that_cannot_be_written_there_is_in_a_folder_of_our_own,
+    an_outage_that_can_be_noted_nowhere_is_told_by_each_start,
+    a_full_disk_that_holds_database_and_configuration_is_told_once_and_caught_up,
 ];
 
 const OPS: &str = "[alerts]\ndev_channel = \"ops\"\n[[alerts.channel]]\nname = \"ops\"\nkind = \"webhook\"\n\
@@ -74,6 +83,7 @@ fn a_night_without_a_database_is_told_once_and_done_when_it_is_back(shop: &Tradi
     shop.write(&format!(".{FILE}.x1y2z3"), "{");
     let told = ops.requests()[0].json().to_string();
     assert!(!told.contains("hunter2"), "{told}");
+    assert!(told.contains(&shop.command("dev", "db check")), "{told}");
 
     at(shop, &ops, "02:10", &PROCESS).run().succeeds().is_silent();
 
@@ -198,12 +208,89 @@ fn a_file_that_nobody_can_read_does_not_stop_anything(shop: &TradingShop) {
     assert_eq!(reported(shop), ["2026-11-19"]);
 }
 
-fn a_folder_that_cannot_be_written_costs_a_message_for_each_start(shop: &TradingShop) {
+/// Where the outage is noted if the folder of the configuration takes no file.
+fn own_file(shop: &TradingShop) -> PathBuf {
+    let folder = shop.path("").canonicalize().unwrap();
+    let own = PathBuf::from(format!("/var/tmp/batchctl-{}", geteuid().as_raw()));
+    own.join(fingerprint(folder.as_os_str().as_encoded_bytes())).join(FILE)
+}
+
+fn a_file_that_cannot_be_written_there_is_in_a_folder_of_our_own(shop: &TradingShop) {
     let ops = ops(shop, "");
     // A folder in the place of the file: whoever runs the tests may be root, whom no mode stops.
     std::fs::create_dir(shop.path(FILE)).unwrap();
+    lost(shop, &ops, "01:00", &NIGHTLY).run().exits(75).never_shows("failed to note");
+    assert!(own_file(shop).is_file());
+    lost(shop, &ops, "01:05", &NIGHTLY).run().exits(75).is_silent();
+    std::fs::remove_dir(shop.path(FILE)).unwrap();
+    at(shop, &ops, "02:10", &PROCESS).run().succeeds().is_silent();
+    assert_eq!(reported(shop), ["2026-11-18", "2026-11-19"]);
+    assert_eq!(titles(&ops), ["the database cannot be used (dev)", "the database is back (dev)"]);
+    assert!(!own_file(shop).parent().unwrap().exists());
+}
+
+fn an_outage_that_can_be_noted_nowhere_is_told_by_each_start(shop: &TradingShop) {
+    let ops = ops(shop, "");
+    std::fs::create_dir(shop.path(FILE)).unwrap();
+    let own = own_file(shop);
+    DirBuilder::new().recursive(true).mode(0o700).create(&own).unwrap();
     for _ in 0..2 {
-        lost(shop, &ops, "01:00", &NIGHTLY).run().exits(75).says("failed to connect to PostgreSQL");
+        let ran = lost(shop, &ops, "01:00", &NIGHTLY).run().exits(75);
+        ran.says("failed to note the outage: ").says("failed to connect to PostgreSQL");
     }
+    assert_eq!(titles(&ops), ["the database cannot be used (dev)"; 2]);
+    std::fs::remove_dir_all(own.parent().unwrap()).unwrap();
     at(shop, &ops, "02:10", &NIGHTLY).run().succeeds();
+    assert_eq!(titles(&ops).len(), 2);
+}
+
+/// Two starts on a small file system without any room, which holds the configuration and on SQLite the database; then it
+/// has room again. `/var/tmp` is another one.
+const ON_A_FULL_DISK: &str = r#"
+    mount -t tmpfs -o size=16m tmpfs /var/tmp && mount -t tmpfs -o size=16m tmpfs disk || exit 1
+    cp batchctl.toml batchctl.db* disk/ 2>/dev/null
+    cd disk || exit 1
+    program=$1
+    start() {
+        name=$1; shift
+        BATCHCTL_NOW=2026-11-20T0$name:00+09:00 "$@" > ../$name.out 2>&1
+        echo $? >> ../$name.out
+    }
+    head -c 32m /dev/zero > filler 2>/dev/null && exit 1
+    start 1:00 "$@"
+    start 1:05 "$@"
+    rm filler
+    export BATCHCTL_DATABASE_URL="$REPAIRED_URL"
+    start 2:10 "$program" runs process-requests
+    start 2:15 "$program" --verbose report daily-sales
+    find /var/tmp . -name '*outage*' > ../left.out
+"#;
+
+fn a_full_disk_that_holds_database_and_configuration_is_told_once_and_caught_up(shop: &TradingShop) {
+    if !can_mount() {
+        return;
+    }
+    let ops = ops(shop, "");
+    std::fs::create_dir(shop.path("disk")).unwrap();
+    let (now, later) = match shop.database() {
+        Database::Sqlite => ("sqlite:batchctl.db", "sqlite:batchctl.db"),
+        Database::Postgres => (DOWN, shop.database_url()),
+    };
+    at(shop, &ops, "01:00", &NIGHTLY)
+        .env("BATCHCTL_DATABASE_URL", now)
+        .env("REPAIRED_URL", later)
+        .through_shell(&format!(
+            "exec unshare -m sh -c '{}' sh \"$@\"",
+            ON_A_FULL_DISK.replace('\'', "'\\''")
+        ))
+        .run()
+        .succeeds();
+    let first = shop.read("1:00.out");
+    assert!(first.contains("error: report daily-sales") && !first.contains("failed to note"), "{first}");
+    let code = first.lines().last().unwrap_or_default();
+    assert_eq!(shop.read("1:05.out"), format!("{code}\n"), "{first}");
+    assert_eq!(shop.read("2:10.out"), "0\n");
+    assert!(shop.read("2:15.out").contains("2026-11-19: already completed"), "{}", shop.read("2:15.out"));
+    assert_eq!(shop.read("left.out"), "");
+    assert_eq!(titles(&ops), ["the database cannot be used (dev)", "the database is back (dev)"]);
 }

@@ -15,6 +15,8 @@ mod smtp;
 pub(crate) mod teams;
 mod webhook;
 
+use std::io::Write;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 pub(crate) use cafe24::Cafe24;
@@ -74,6 +76,18 @@ pub(crate) fn eventually(mut condition: impl FnMut() -> bool, what: &str) {
         assert!(started.elapsed() < LIMIT, "waited {} s in vain: {what}", LIMIT.as_secs());
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// Whether a test can mount a small disk of its own, as root can; if not, it is skipped with a notice.
+#[expect(clippy::disallowed_methods, reason = "the test program would swallow a notice that is `eprint`ed")]
+pub(crate) fn can_mount() -> bool {
+    let probe = Command::new("unshare").args(["-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]).output();
+    let can = probe.is_ok_and(|probe| probe.status.success());
+    if !can {
+        let notice = "note: the tests of a really full disk are skipped: they need to mount one (root)";
+        writeln!(std::io::stderr(), "{notice}").expect("stderr is there");
+    }
+    can
 }
 
 /// The value of a variable about a real server that `scripts/servers` starts. Without it the test is skipped; in CI it

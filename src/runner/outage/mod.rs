@@ -1,27 +1,20 @@
-//! A database that no job can use: what is known of it is kept in a small file beside the configuration, because the
-//! database itself cannot keep it. So people are told once for each outage and not once for each start, and the starts
+//! A database that no job can use: what is known of it is kept in a small file, because the database itself cannot
+//! keep it. So people are told once for each outage and not once for each start, and the starts
 //! that were lost are run when it is over.
 
+mod store;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{DirBuilder, File};
-use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context as _;
-use chrono::{DateTime, Datelike, TimeDelta, Utc};
-use rustix::fs::{Access, FlockOperation, access, flock};
-use rustix::process::geteuid;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::channels::{Message, PostError};
 use crate::config::AlertChannel;
 use crate::context::Context;
 use crate::db::{Db, DbError, DbErrorKind};
-use crate::digest::fingerprint;
 use crate::failure::one_line;
-use crate::files::{read_regular, write_privately};
 use crate::period::shown_instant;
 use crate::severity::Severity;
 use crate::values;
@@ -32,19 +25,16 @@ use super::history;
 use super::lease;
 use super::process::ProcessIdentity;
 use super::retries;
+use store::{Locked, Store};
 
 /// The severity of an outage, which decides on the channels: no job can run.
 const SEVERITY: Severity = Severity::Critical;
 /// The most different commands that are remembered; a crontab has fewer.
 const MAX_STARTS: usize = 1_000;
-/// The largest file that is read.
-const MAX_FILE: u64 = 4_000_000;
 /// How long a channel may hold up a command.
 const TELLING_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long one process may be busy telling the channels before another one takes over: it may have died.
 const TELLING_CLAIM: TimeDelta = TimeDelta::minutes(3);
-/// How often another process that holds the file is asked again, every 50 ms. It holds it for milliseconds.
-const LOCK_ATTEMPTS: u32 = 200;
 
 /// An outage.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -106,19 +96,25 @@ pub(super) enum Noted {
     First,
     /// The outage was known.
     Again,
-    /// It could not be noted: nobody is told, and nothing is caught up.
+    /// It could not be noted: nothing is caught up.
     Not,
 }
 
 /// Notes a start that failed because the database could not be used, and tells the channels if they do not know yet.
 pub(super) async fn note(cx: &Context, start: Start, reason: &str) -> Noted {
-    match try_to_note(cx, start, reason).await {
+    let store = Store::of(cx);
+    let noted = match note_in(cx, &store, start, reason).await {
         Ok(noted) => noted,
         Err(problem) => {
             cx.output.error(&format!("failed to note the outage: {}", one_line(&problem)), &[]);
-            Noted::Not
+            tell_without_a_note(cx, reason).await;
+            return Noted::Not;
         }
+    };
+    if let Err(problem) = tell(cx, &store).await {
+        cx.output.error(&format!("failed to tell of the outage: {}", one_line(&problem)), &[]);
     }
+    noted
 }
 
 /// Whether an error means that the database cannot be used at all: not that its schema is old, or of another environment.
@@ -128,46 +124,50 @@ pub(super) fn is_outage(error: &anyhow::Error) -> bool {
     })
 }
 
-async fn try_to_note(cx: &Context, start: Start, reason: &str) -> anyhow::Result<Noted> {
-    let path = path(cx)?;
-    let is_first = {
-        let _lock = lock(&path)?;
-        // The end of an earlier outage that nobody could be told of is old news by now.
-        let known = read(&path)?.filter(|outage| !outage.is_over);
-        let is_first = known.is_none();
-        let mut outage = known.unwrap_or_else(|| Outage::new(cx, reason));
-        outage.add(start);
-        for channel in cx.config.alert_channels(SEVERITY) {
-            outage.told.entry(channel.name.clone()).or_default();
-        }
-        write(&path, &outage)?;
-        is_first
-    };
-    tell(cx, &path).await?;
-    Ok(if is_first { Noted::First } else { Noted::Again })
+async fn note_in(cx: &Context, store: &Store, start: Start, reason: &str) -> anyhow::Result<Noted> {
+    let locked = store.lock().await?;
+    // One that nobody can read is left to whoever can; the end of an earlier outage that nobody could be told of is old
+    // news by now.
+    let known = locked.read().ok().flatten().filter(|outage| !outage.is_over);
+    let noted = if known.is_none() { Noted::First } else { Noted::Again };
+    let mut outage = known.unwrap_or_else(|| Outage::new(cx, reason));
+    outage.add(start);
+    outage.tell_all(cx);
+    locked.write(&outage)?;
+    Ok(noted)
 }
 
-/// Ends the outage that the file tells of, if there is one: its lost starts are requested again, and the channels that
-/// were told of it are told that it is over. The caller has a connection, so the database can be used.
-pub(super) async fn end(cx: &Context, db: &mut Db) {
-    let ended = async {
-        let path = path(cx)?;
-        if !path.exists() {
-            return Ok(());
+/// Tells the channels of an outage that could not be noted anywhere. Nobody can know what earlier starts have told, so each
+/// one tells, once: too many messages on a night without a disk are better than none.
+async fn tell_without_a_note(cx: &Context, reason: &str) {
+    let mut outage = Outage::new(cx, reason);
+    outage.tell_all(cx);
+    let message = outage.message(cx);
+    for (name, told) in &mut outage.told {
+        if let Some(channel) = cx.config.channel(name) {
+            tell_one(cx, channel, &message, &mut told.parts).await;
         }
-        try_to_end(cx, db, &path).await
-    };
-    if let Err(error) = ended.await {
+    }
+}
+
+/// Ends the outage that was noted, if there is one: its lost starts are requested again, and the channels that were told of
+/// it are told that it is over. The caller has a connection, so the database can be used.
+pub(super) async fn end(cx: &Context, db: &mut Db) {
+    let store = Store::of(cx);
+    if store.is_empty() {
+        return;
+    }
+    if let Err(error) = try_to_end(cx, db, &store).await {
         cx.output
             .error(&format!("failed to end the noted outage of the database: {}", one_line(&error)), &[]);
     }
 }
 
-async fn try_to_end(cx: &Context, db: &mut Db, path: &Path) -> anyhow::Result<()> {
+async fn try_to_end(cx: &Context, db: &mut Db, store: &Store) -> anyhow::Result<()> {
     {
-        let _lock = lock(path)?;
+        let locked = store.lock().await?;
         // Another process may have ended it meanwhile.
-        let Some(mut outage) = read(path)? else { return Ok(()) };
+        let Some(mut outage) = locked.read()? else { return Ok(()) };
         if !outage.is_over {
             request_starts(cx, db, &outage).await?;
             outage.recovery = outage.end_in_words(cx);
@@ -177,10 +177,10 @@ async fn try_to_end(cx: &Context, db: &mut Db, path: &Path) -> anyhow::Result<()
             // Whoever was not told of the outage need not be told of its end.
             outage.told.retain(|_, told| told.is_complete || !told.parts.is_empty());
             outage.told.values_mut().for_each(|told| *told = Told::default());
-            write(path, &outage)?;
+            locked.write(&outage)?;
         }
     }
-    tell(cx, path).await
+    tell(cx, store).await
 }
 
 /// Leaves a row of each lost start, and requests its retry if it is to be caught up. What was left already, by a process
@@ -259,9 +259,21 @@ impl Outage {
         }
     }
 
+    /// Tells all channels that are told of such a thing.
+    fn tell_all(&mut self, cx: &Context) {
+        for channel in cx.config.alert_channels(SEVERITY) {
+            self.told.entry(channel.name.clone()).or_default();
+        }
+    }
+
     /// Whether all who are to be told have been.
     fn is_told(&self) -> bool {
         self.told.values().all(|told| told.is_complete)
+    }
+
+    /// Whether nothing has begun or ended between the two states.
+    fn is_the_same(&self, other: &Self) -> bool {
+        self.since == other.since && self.is_over == other.is_over
     }
 
     fn message(&self, cx: &Context) -> Message {
@@ -278,7 +290,7 @@ impl Outage {
                 self.reason.clone(),
                 format!("since {}; no job can run", shown_instant(self.since, cx.time_zone())),
                 "Jobs for certain days run by themselves when it is back.".to_owned(),
-                format!("batchctl --env {environment} db check"),
+                cx.full_command("db check"),
             ]
         };
         let id = format!("{kind}.{environment}.{}", self.since.timestamp_micros());
@@ -307,19 +319,8 @@ impl Outage {
 
 /// Tells the channels what they do not know yet, one process at a time and without the lock: a slow channel holds up one
 /// command and not all. Once all know of the end, the file is deleted.
-async fn tell(cx: &Context, path: &Path) -> anyhow::Result<()> {
-    let claimed = {
-        let _lock = lock(path)?;
-        match read(path)? {
-            Some(outage) if outage.is_told() => return forget_if_over(path, &outage),
-            Some(mut outage) if outage.telling_until.is_none_or(|until| until < cx.machine_time()) => {
-                outage.telling_until = Some(cx.machine_time() + TELLING_CLAIM);
-                write(path, &outage)?;
-                outage
-            }
-            _ => return Ok(()),
-        }
-    };
+async fn tell(cx: &Context, store: &Store) -> anyhow::Result<()> {
+    let Some(claimed) = claim_telling(cx, &store.lock().await?)? else { return Ok(()) };
     let message = claimed.message(cx);
     let mut told = claimed.told.clone();
     for (name, told) in told.iter_mut().filter(|(_, told)| !told.is_complete) {
@@ -329,20 +330,32 @@ async fn tell(cx: &Context, path: &Path) -> anyhow::Result<()> {
         };
         told.is_complete = tell_one(cx, channel, &message, &mut told.parts).await;
     }
-    let _lock = lock(path)?;
+    let locked = store.lock().await?;
     // It may have ended, or begun anew, meanwhile.
-    let Some(mut outage) =
-        read(path)?.filter(|outage| outage.since == claimed.since && outage.is_over == claimed.is_over)
-    else {
+    let Some(mut outage) = locked.read()?.filter(|outage| outage.is_the_same(&claimed)) else {
         return Ok(());
     };
     outage.told.extend(told);
     outage.telling_until = None;
+    if outage.is_over && outage.is_told() { locked.remove() } else { locked.write(&outage) }
+}
+
+/// The outage, if there is something to tell that no other process is telling.
+fn claim_telling(cx: &Context, locked: &Locked<'_>) -> anyhow::Result<Option<Outage>> {
+    let Some(mut outage) = locked.read().ok().flatten() else { return Ok(None) };
     if outage.is_told() {
-        write(path, &outage)?;
-        return forget_if_over(path, &outage);
+        if outage.is_over {
+            locked.remove()?;
+        }
+        return Ok(None);
     }
-    write(path, &outage)
+    let now = cx.machine_time();
+    if outage.telling_until.is_some_and(|until| until >= now) {
+        return Ok(None);
+    }
+    outage.telling_until = Some(now + TELLING_CLAIM);
+    locked.write(&outage)?;
+    Ok(Some(outage))
 }
 
 /// Tells a channel; returns whether it has the whole message.
@@ -363,99 +376,4 @@ async fn tell_one(
     let problem = cx.config.redactor().redact(&problem);
     cx.output.warn(&format!("failed to tell `{}`: {problem}; a later start tries again", channel.name));
     false
-}
-
-fn forget_if_over(path: &Path, outage: &Outage) -> anyhow::Result<()> {
-    if !outage.is_over {
-        return Ok(());
-    }
-    remove_leftovers(path);
-    std::fs::remove_file(path).with_context(|| format!("failed to delete `{}`", path.display()))
-}
-
-/// Where an outage is noted: one file for each environment, beside the configuration. Where we may not write there, as in
-/// /etc, in a folder of our own.
-fn path(cx: &Context) -> anyhow::Result<PathBuf> {
-    let beside = cx.config.folder();
-    let folder = if access(&beside, Access::WRITE_OK).is_ok() { beside } else { own_folder(&beside)? };
-    Ok(folder.join(format!(".batchctl-{}.outage.json", cx.config.environment())))
-}
-
-/// A folder that only we can use, for the configuration in `folder`.
-fn own_folder(folder: &Path) -> anyhow::Result<PathBuf> {
-    let base = PathBuf::from(format!("/var/tmp/batchctl-{}", geteuid().as_raw()));
-    let own = base.join(fingerprint(folder.as_os_str().as_encoded_bytes()));
-    for made in [&base, &own] {
-        match DirBuilder::new().mode(0o700).create(made) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                return Err(error).with_context(|| format!("failed to create `{}`", made.display()));
-            }
-            _ => refuse_foreign(made)?,
-        }
-    }
-    Ok(own)
-}
-
-/// Refuses what somebody else could have put there: its lines are run.
-fn refuse_foreign(path: &Path) -> anyhow::Result<()> {
-    let metadata =
-        std::fs::symlink_metadata(path).with_context(|| format!("failed to look at `{}`", path.display()))?;
-    let is_ours = metadata.uid() == geteuid().as_raw() && metadata.mode() & 0o022 == 0;
-    anyhow::ensure!(
-        is_ours && !metadata.is_symlink(),
-        "`{}` is a link, belongs to another user, or may be written by others",
-        path.display()
-    );
-    Ok(())
-}
-
-/// Keeps other processes from the file until it is dropped. The folder is locked, so that no file is left behind.
-fn lock(path: &Path) -> anyhow::Result<File> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let file = File::open(folder).with_context(|| format!("failed to open `{}`", folder.display()))?;
-    for _ in 0..LOCK_ATTEMPTS {
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(file),
-            Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => {
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            Err(error) => {
-                return Err(error).with_context(|| format!("failed to lock `{}`", folder.display()));
-            }
-        }
-    }
-    anyhow::bail!("another process keeps `{}` locked", folder.display())
-}
-
-/// The outage in the file; none if there is no file, or one that makes no sense.
-fn read(path: &Path) -> anyhow::Result<Option<Outage>> {
-    match std::fs::symlink_metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        _ => refuse_foreign(path)?,
-    }
-    let bytes =
-        read_regular(path, MAX_FILE).with_context(|| format!("failed to read `{}`", path.display()))?;
-    let mut outage: Option<Outage> = serde_json::from_slice(&bytes).ok();
-    if let Some(outage) = &mut outage {
-        outage.starts.truncate(MAX_STARTS);
-        // No database keeps other times.
-        outage.starts.retain(|start| (2_000..=9_998).contains(&start.at.year()));
-    }
-    Ok(outage)
-}
-
-/// Removes the temporary files of processes that were killed while they wrote: nobody writes while the folder is locked.
-fn remove_leftovers(path: &Path) {
-    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return };
-    let prefix = format!(".{}.", name.to_string_lossy());
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix)) {
-        // One that stays does no harm.
-        drop(std::fs::remove_file(entry.path()));
-    }
-}
-
-fn write(path: &Path, outage: &Outage) -> anyhow::Result<()> {
-    let text = serde_json::to_string_pretty(outage)?;
-    write_privately(path, |file| Ok(file.write_all(text.as_bytes())?))
 }

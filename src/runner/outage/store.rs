@@ -1,0 +1,334 @@
+//! Where an outage is noted: a small file for each environment, beside the configuration. Where it cannot be written
+//! there (no permission, a full disk, a read-only one), it is in a folder of our own below `/var/tmp`.
+
+use std::fs::{DirBuilder, File};
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use chrono::Datelike;
+use rustix::fs::{Access, FlockOperation, access, flock};
+use rustix::process::geteuid;
+
+use crate::context::Context;
+use crate::digest::fingerprint;
+use crate::failure::one_line;
+use crate::files::{read_regular, write_privately};
+
+use super::{MAX_STARTS, Outage};
+
+/// Where the folders of our own are. It outlives a restart of the machine, unlike `/tmp`.
+const OWN_ROOT: &str = "/var/tmp";
+/// The largest file that is read.
+const MAX_FILE: u64 = 4_000_000;
+/// How often another process that holds the file is asked again. It holds it for milliseconds.
+const LOCK_ATTEMPTS: u32 = 200;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
+
+/// The two places of the file.
+pub(super) struct Store {
+    /// The file beside the configuration.
+    beside: PathBuf,
+    /// The folder of our own for all configurations.
+    own_base: PathBuf,
+    /// The file in it.
+    own: PathBuf,
+}
+
+impl Store {
+    pub(super) fn of(cx: &Context) -> Self {
+        Self::new(&cx.config.folder(), cx.config.environment(), Path::new(OWN_ROOT))
+    }
+
+    fn new(folder: &Path, environment: &str, root: &Path) -> Self {
+        let name = format!(".batchctl-{environment}.outage.json");
+        let own_base = root.join(format!("batchctl-{}", geteuid().as_raw()));
+        let own_folder = own_base.join(fingerprint(folder.as_os_str().as_encoded_bytes()));
+        Self { beside: folder.join(&name), own: own_folder.join(&name), own_base }
+    }
+
+    /// Whether there is anything to look at; without the lock, because every start asks.
+    pub(super) fn is_empty(&self) -> bool {
+        !self.beside.exists() && !self.own.exists()
+    }
+
+    /// Keeps other processes from the file until the result is dropped. A folder is locked and not the file, so that no
+    /// file is left behind.
+    pub(super) async fn lock(&self) -> anyhow::Result<Locked<'_>> {
+        let beside = folder_of(&self.beside);
+        let folder = if access(beside, Access::WRITE_OK).is_ok() {
+            beside
+        } else {
+            make_own(&self.own_base)?;
+            &self.own_base
+        };
+        let file = File::open(folder).with_context(|| format!("failed to open `{}`", folder.display()))?;
+        for _ in 0..LOCK_ATTEMPTS {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Locked { store: self, _folder: file }),
+                Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => {
+                    tokio::time::sleep(LOCK_PAUSE).await;
+                }
+                Err(error) => {
+                    return Err(error).with_context(|| format!("failed to lock `{}`", folder.display()));
+                }
+            }
+        }
+        anyhow::bail!("another process keeps `{}` locked", folder.display())
+    }
+
+    /// The folder of the file of our own, which only we can use.
+    fn make_own_folder(&self) -> anyhow::Result<()> {
+        make_own(&self.own_base)?;
+        make_own(folder_of(&self.own))
+    }
+
+    /// Whether the file of our own is there, and nobody else could have put it there.
+    fn has_own(&self) -> bool {
+        let path = [&self.own_base, folder_of(&self.own), &self.own];
+        path.into_iter().all(|part| refuse_foreign(part).is_ok())
+    }
+}
+
+/// The file, while no other process uses it.
+pub(super) struct Locked<'s> {
+    store: &'s Store,
+    _folder: File,
+}
+
+impl Locked<'_> {
+    /// The outage in the file; none if there is no file, or one that makes no sense.
+    pub(super) fn read(&self) -> anyhow::Result<Option<Outage>> {
+        if self.store.has_own() { read(&self.store.own) } else { read(&self.store.beside) }
+    }
+
+    /// Writes it where it is, or else where it can be written.
+    pub(super) fn write(&self, outage: &Outage) -> anyhow::Result<()> {
+        let Store { beside, own, .. } = self.store;
+        if self.store.has_own() {
+            return write(own, outage);
+        }
+        // That of another user has starts that are his.
+        let written = refuse_foreign_file(beside).and_then(|()| write(beside, outage));
+        let Err(error) = written else { return Ok(()) };
+        self.store.make_own_folder().and_then(|()| write(own, outage)).with_context(|| one_line(&error))?;
+        // What stays there is older, and is not read any more.
+        remove_ours(beside).ok();
+        Ok(())
+    }
+
+    /// Deletes it, and the temporary files of processes that were killed while they wrote.
+    pub(super) fn remove(&self) -> anyhow::Result<()> {
+        let Store { beside, own, .. } = self.store;
+        for path in [own, beside] {
+            remove_leftovers(path);
+            remove_ours(path)?;
+        }
+        // It may hold the file of another environment.
+        drop(std::fs::remove_dir(folder_of(own)));
+        Ok(())
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("."))
+}
+
+/// Creates a folder that only we can use, unless it is there.
+fn make_own(folder: &Path) -> anyhow::Result<()> {
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(error).with_context(|| format!("failed to create `{}`", folder.display()))
+        }
+        _ => refuse_foreign(folder),
+    }
+}
+
+/// Refuses what somebody else could have put there: its lines are run.
+fn refuse_foreign(path: &Path) -> anyhow::Result<()> {
+    let metadata =
+        std::fs::symlink_metadata(path).with_context(|| format!("failed to look at `{}`", path.display()))?;
+    let is_ours = metadata.uid() == geteuid().as_raw() && metadata.mode() & 0o022 == 0;
+    anyhow::ensure!(
+        is_ours && !metadata.is_symlink(),
+        "`{}` is a link, belongs to another user, or may be written by others",
+        path.display()
+    );
+    Ok(())
+}
+
+/// The same for a file that need not be there.
+fn refuse_foreign_file(path: &Path) -> anyhow::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        _ => refuse_foreign(path),
+    }
+}
+
+/// Deletes a file, if there is one and it is ours.
+fn remove_ours(path: &Path) -> anyhow::Result<()> {
+    if !path.is_file() || refuse_foreign(path).is_err() {
+        return Ok(());
+    }
+    std::fs::remove_file(path).with_context(|| format!("failed to delete `{}`", path.display()))
+}
+
+fn read(path: &Path) -> anyhow::Result<Option<Outage>> {
+    if std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+        return Ok(None);
+    }
+    refuse_foreign(path)?;
+    let bytes =
+        read_regular(path, MAX_FILE).with_context(|| format!("failed to read `{}`", path.display()))?;
+    let mut outage: Option<Outage> = serde_json::from_slice(&bytes).ok();
+    if let Some(outage) = &mut outage {
+        outage.starts.truncate(MAX_STARTS);
+        // No database keeps other times.
+        outage.starts.retain(|start| (2_000..=9_998).contains(&start.at.year()));
+    }
+    Ok(outage)
+}
+
+fn write(path: &Path, outage: &Outage) -> anyhow::Result<()> {
+    let text = serde_json::to_string_pretty(outage)?;
+    write_privately(path, |file| Ok(file.write_all(text.as_bytes())?))
+}
+
+/// Nobody writes while the folder is locked.
+fn remove_leftovers(path: &Path) {
+    let Some(name) = path.file_name() else { return };
+    let prefix = format!(".{}.", name.to_string_lossy());
+    let entries = std::fs::read_dir(folder_of(path)).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix)) {
+        // One that stays does no harm.
+        drop(std::fs::remove_file(entry.path()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+
+    use super::*;
+
+    /// A configuration's folder, and a root for the folders of our own.
+    fn folders() -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("etc")).unwrap();
+        let store = Store::new(&folder.path().join("etc"), "prod", folder.path());
+        (folder, store)
+    }
+
+    fn outage(reason: &str) -> Outage {
+        serde_json::from_value(serde_json::json!({
+            "since": "2026-11-20T00:00:00Z", "reason": reason, "starts": [], "told": {},
+        }))
+        .unwrap()
+    }
+
+    fn mode(path: &Path) -> u32 {
+        std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[tokio::test]
+    async fn the_file_is_beside_the_configuration_and_leaves_nothing_behind() {
+        let (folder, store) = folders();
+        assert!(store.is_empty());
+        let locked = store.lock().await.unwrap();
+        locked.write(&outage("a")).unwrap();
+        assert!(folder.path().join("etc/.batchctl-prod.outage.json").is_file() && !store.is_empty());
+        assert_eq!(locked.read().unwrap(), Some(outage("a")));
+        locked.remove().unwrap();
+        assert!(store.is_empty() && !store.own_base.exists());
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_written_there_is_in_a_folder_that_only_we_can_use() {
+        let (_folder, store) = folders();
+        // A folder in the place of the file: whoever runs the tests may be root, whom no mode stops.
+        std::fs::create_dir(&store.beside).unwrap();
+        let locked = store.lock().await.unwrap();
+        locked.write(&outage("a")).unwrap();
+        locked.write(&outage("b")).unwrap();
+        assert_eq!(locked.read().unwrap(), Some(outage("b")));
+        assert_eq!(
+            (mode(&store.own_base), mode(folder_of(&store.own)), mode(&store.own)),
+            (0o700, 0o700, 0o600)
+        );
+        locked.remove().unwrap();
+        assert!(!store.own.exists() && !folder_of(&store.own).exists());
+    }
+
+    #[tokio::test]
+    async fn an_outage_that_was_begun_beside_the_configuration_goes_on_in_our_own_folder() {
+        let (_folder, store) = folders();
+        let locked = store.lock().await.unwrap();
+        locked.write(&outage("a")).unwrap();
+        // Killed between the two steps of the move: the newer one counts.
+        store.make_own_folder().unwrap();
+        write(&store.own, &outage("b")).unwrap();
+        assert_eq!(locked.read().unwrap(), Some(outage("b")));
+        locked.remove().unwrap();
+        assert!(store.is_empty());
+    }
+
+    #[test]
+    fn two_configurations_have_two_folders() {
+        let (folder, store) = folders();
+        let other = Store::new(&folder.path().join("other"), "prod", folder.path());
+        assert_eq!(store.own_base, other.own_base);
+        assert_ne!(store.own, other.own);
+    }
+
+    #[tokio::test]
+    async fn what_somebody_else_could_have_put_there_is_not_read() {
+        let (folder, store) = folders();
+        let forged = || {
+            store.make_own_folder().unwrap();
+            write(&store.own, &outage("forged")).unwrap();
+            assert!(store.has_own());
+        };
+        let locked = store.lock().await.unwrap();
+        for part in [&store.own_base, folder_of(&store.own), &store.own] {
+            forged();
+            let right = std::fs::metadata(part).unwrap().permissions();
+            std::fs::set_permissions(part, Permissions::from_mode(right.mode() | 0o020)).unwrap();
+            assert!(refuse_foreign(part).is_err());
+            assert_eq!(locked.read().unwrap(), None, "{} may be written by the group", part.display());
+            std::fs::set_permissions(part, right).unwrap();
+
+            let elsewhere = folder.path().join("elsewhere");
+            std::fs::rename(part, &elsewhere).unwrap();
+            symlink(&elsewhere, part).unwrap();
+            assert!(refuse_foreign(part).is_err());
+            assert_eq!(locked.read().unwrap(), None, "{} is a link", part.display());
+            std::fs::remove_file(part).unwrap();
+            std::fs::rename(&elsewhere, part).unwrap();
+
+            // Only root can give something away.
+            if geteuid().is_root() {
+                chown(part, Some(65_534), None).unwrap();
+                assert!(refuse_foreign(part).is_err());
+                assert_eq!(locked.read().unwrap(), None, "{} belongs to another user", part.display());
+                chown(part, Some(0), None).unwrap();
+            }
+        }
+        assert!(store.has_own());
+    }
+
+    #[tokio::test]
+    async fn a_foreign_folder_in_the_place_of_our_own_is_refused() {
+        let (folder, store) = folders();
+        std::fs::create_dir(&store.beside).unwrap();
+        symlink(folder.path().join("etc"), &store.own_base).unwrap();
+        let error = store.lock().await.unwrap().write(&outage("a")).unwrap_err();
+        let error = format!("{error:#}");
+        assert!(
+            error.contains("it is a directory") && error.contains("is a link, belongs to another user"),
+            "{error}"
+        );
+    }
+}
