@@ -63,7 +63,11 @@ async fn execute_under(cx: &Context, job: &dyn AnyJob, options: &RunOptions, sig
         Ok(worker) => worker,
         Err(error) => return fail_to_connect(&session, &error).await,
     };
-    outage::end(cx, &mut worker.db).await;
+    if !outage::end(cx, &mut worker.db).await
+        && let Err(error) = worker.reconnect().await
+    {
+        return fail_to_connect(&session, &error).await;
+    }
     let code = match run_all(&session, &mut worker).await {
         Ok(code) => code,
         Err(error) => {

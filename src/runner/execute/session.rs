@@ -62,6 +62,7 @@ impl<'a> Session<'a> {
             at: self.cx.now(),
             times: 0,
             run: None,
+            is_left: false,
             is_caught_up: set.unwrap_or(is_dated && retries::needs_retries(self.cx, self.spec)),
         }
     }

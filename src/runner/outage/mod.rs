@@ -21,6 +21,7 @@ use crate::values;
 use crate::wording::counted;
 
 use super::exit::ExitCode;
+use super::failpoint;
 use super::history;
 use super::lease;
 use super::process::ProcessIdentity;
@@ -36,6 +37,12 @@ const TELLING_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long one process may be busy telling the channels before another one takes over: it may have died.
 const TELLING_CLAIM: TimeDelta = TimeDelta::minutes(3);
 
+/// How long one process may be busy with the lost starts before another one takes over: it may have died.
+const ENDING_CLAIM: TimeDelta = TimeDelta::minutes(3);
+/// How long that may take: a SQLite file that others write to is waited for for half a minute, and a thousand rows take
+/// seconds. Less than the claim, so that no two processes are at it.
+const ENDING_TIMEOUT: Duration = Duration::from_secs(90);
+
 /// An outage.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Outage {
@@ -48,6 +55,9 @@ struct Outage {
     /// How many further commands are not remembered.
     #[serde(default)]
     forgotten: u64,
+    /// Until when a process is busy with the lost starts.
+    #[serde(default)]
+    ending_until: Option<DateTime<Utc>>,
     /// Whether it is over, and only its end is still to be told.
     #[serde(default)]
     is_over: bool,
@@ -87,6 +97,9 @@ pub(super) struct Start {
     /// The run that it was at when the database went away: its row speaks for the start.
     #[serde(default)]
     pub(super) run: Option<i64>,
+    /// Whether it has its row, and its request if it is caught up.
+    #[serde(default)]
+    pub(super) is_left: bool,
 }
 
 /// What became of a start that failed.
@@ -151,45 +164,87 @@ async fn tell_without_a_note(cx: &Context, reason: &str) {
 }
 
 /// Ends the outage that was noted, if there is one: its lost starts are requested again, and the channels that were told of
-/// it are told that it is over. The caller has a connection, so the database can be used.
-pub(super) async fn end(cx: &Context, db: &mut Db) {
+/// it are told that it is over. The caller has a connection, so the database can be used. Returns whether the connection
+/// still can.
+pub(super) async fn end(cx: &Context, db: &mut Db) -> bool {
     let store = Store::of(cx);
     if store.is_empty() {
-        return;
+        return true;
     }
-    if let Err(error) = try_to_end(cx, db, &store).await {
-        cx.output
-            .error(&format!("failed to end the noted outage of the database: {}", one_line(&error)), &[]);
+    match try_to_end(cx, db, &store).await {
+        Ok(is_usable) => is_usable,
+        Err(error) => {
+            let problem = one_line(&error);
+            cx.output.error(&format!("failed to end the noted outage of the database: {problem}"), &[]);
+            true
+        }
     }
 }
 
-async fn try_to_end(cx: &Context, db: &mut Db, store: &Store) -> anyhow::Result<()> {
-    {
-        let locked = store.lock().await?;
-        // Another process may have ended it meanwhile.
-        let Some(mut outage) = locked.read()? else { return Ok(()) };
-        if !outage.is_over {
-            request_starts(cx, db, &outage).await?;
-            outage.recovery = outage.end_in_words(cx);
-            outage.is_over = true;
-            outage.starts.clear();
-            outage.telling_until = None;
-            // Whoever was not told of the outage need not be told of its end.
-            outage.told.retain(|_, told| told.is_complete || !told.parts.is_empty());
-            outage.told.values_mut().for_each(|told| *told = Told::default());
-            locked.write(&outage)?;
-        }
+/// Without the lock while the database works: it may be slow or busy, and other starts have outages to note or work to do.
+async fn try_to_end(cx: &Context, db: &mut Db, store: &Store) -> anyhow::Result<bool> {
+    // Not within the `match`, which would keep the lock to its end.
+    let ending = claim_ending(cx, &store.lock().await?)?;
+    let claimed = match ending {
+        Ending::Ours(claimed) => claimed,
+        Ending::Nobodys => return Ok(true),
+        Ending::Done => return tell(cx, store).await.map(|()| true),
+    };
+    failpoint::reach(&cx.config, "outage-claimed");
+    let leaving = tokio::time::timeout(ENDING_TIMEOUT, leave_starts(cx, db, &claimed)).await;
+    failpoint::reach(&cx.config, "outage-left");
+    let Ok(Ok(())) = leaving else {
+        update(&store.lock().await?, &claimed, |outage| outage.ending_until = None)?;
+        return match leaving {
+            // It can be read and not written, or does not answer: this start will fail, and be noted.
+            Ok(Err(error)) if is_outage(&error) => Ok(true),
+            Ok(Err(error)) => Err(error),
+            _ => Ok(false),
+        };
+    };
+    update(&store.lock().await?, &claimed, |outage| outage.settle(cx, &claimed))?;
+    tell(cx, store).await.map(|()| true)
+}
+
+/// Whose the end of an outage is.
+enum Ending {
+    Ours(Outage),
+    /// There is no outage, or another process is ending it.
+    Nobodys,
+    /// Its end is only to be told.
+    Done,
+}
+
+fn claim_ending(cx: &Context, locked: &Locked<'_>) -> anyhow::Result<Ending> {
+    let Some(mut outage) = locked.read()? else { return Ok(Ending::Nobodys) };
+    if outage.is_over {
+        return Ok(Ending::Done);
     }
-    tell(cx, store).await
+    let now = cx.machine_time();
+    if outage.ending_until.is_some_and(|until| until >= now) {
+        return Ok(Ending::Nobodys);
+    }
+    outage.ending_until = Some(now + ENDING_CLAIM);
+    locked.write(&outage)?;
+    Ok(Ending::Ours(outage))
+}
+
+/// Changes the outage in the file, unless it has ended, or another one has begun, since it was `claimed`.
+fn update(locked: &Locked<'_>, claimed: &Outage, change: impl FnOnce(&mut Outage)) -> anyhow::Result<()> {
+    let Some(mut outage) = locked.read()?.filter(|outage| outage.is_the_same(claimed)) else {
+        return Ok(());
+    };
+    change(&mut outage);
+    locked.write(&outage)
 }
 
 /// Leaves a row of each lost start, and requests its retry if it is to be caught up. What was left already, by a process
 /// that died before it could say so, is not left twice.
-async fn request_starts(cx: &Context, db: &mut Db, outage: &Outage) -> anyhow::Result<()> {
+async fn leave_starts(cx: &Context, db: &mut Db, outage: &Outage) -> anyhow::Result<()> {
     let identity = ProcessIdentity::own();
     db.transaction(async |db| {
         let server_time = db.server_time().await?;
-        for start in &outage.starts {
+        for start in outage.starts.iter().filter(|start| !start.is_left) {
             let sql = "SELECT COUNT(*) FROM batch_execution
                        WHERE job = $1 AND started_at = $2 AND command_line = $3 AND epoch = 0";
             let (left,): (i64,) = db.fetch_one(sql, values![&start.job, start.at, &start.line]).await?;
@@ -242,6 +297,7 @@ impl Outage {
             reason: cx.config.redactor().redact(reason),
             starts: Vec::new(),
             forgotten: 0,
+            ending_until: None,
             is_over: false,
             recovery: Vec::new(),
             told: BTreeMap::new(),
@@ -257,6 +313,25 @@ impl Outage {
         } else {
             self.forgotten += 1;
         }
+    }
+
+    /// The lost starts that were `claimed` have left their rows. It is over, unless others were lost meanwhile: those are
+    /// for the next start that can use the database.
+    fn settle(&mut self, cx: &Context, claimed: &Self) {
+        self.ending_until = None;
+        for start in &mut self.starts {
+            start.is_left |= claimed.starts.iter().any(|left| left.line == start.line);
+        }
+        if self.starts.iter().any(|start| !start.is_left) {
+            return;
+        }
+        self.recovery = self.end_in_words(cx);
+        self.is_over = true;
+        self.starts.clear();
+        self.telling_until = None;
+        // Whoever was not told of the outage need not be told of its end.
+        self.told.retain(|_, told| told.is_complete || !told.parts.is_empty());
+        self.told.values_mut().for_each(|told| *told = Told::default());
     }
 
     /// Tells all channels that are told of such a thing.

@@ -5,7 +5,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 
 use batchctl::digest::fingerprint;
-use rustix::process::geteuid;
+use rustix::process::{Signal, geteuid};
 
 use super::{NIGHTLY, TradingShop};
 use crate::support::{Answer, Batchctl, Database, Webhook, can_mount, eventually, on_both_databases};
@@ -17,6 +17,8 @@ on_both_databases![
     a_channel_that_could_not_be_told_is_told_by_the_next_start,
     a_recovery_that_was_refused_is_told_by_the_next_command,
     a_slow_channel_loses_no_start,
+    an_outage_that_another_start_is_ending_is_left_alone,
+    a_process_that_was_killed_while_it_ended_an_outage_loses_no_start,
     what_is_caught_up_can_be_set,
     a_file_that_nobody_can_read_does_not_stop_anything,
     a_file_that_cannot_be_written_there_is_in_a_folder_of_our_own,
@@ -181,6 +183,44 @@ fn a_slow_channel_loses_no_start(shop: &TradingShop) {
     };
     eventually(noted, "all starts are noted, although the channel has not answered");
     drop(starts);
+}
+
+fn an_outage_that_another_start_is_ending_is_left_alone(shop: &TradingShop) {
+    let ops = ops(shop, "");
+    lost(shop, &ops, "01:00", &NIGHTLY).run().exits(75);
+    let mut first = at(shop, &ops, "02:10", &FLUSH).hold_at("outage-left");
+    first.wait_until_reached();
+    at(shop, &ops, "02:10", &["runs", "purge"]).run().succeeds().is_silent();
+    assert_eq!(titles(&ops), ["the database cannot be used (dev)"], "it is for the first to tell");
+    // Lost while it ended: for whoever comes next.
+    lost(shop, &ops, "02:10", &CANCELLATIONS).run().exits(75).is_silent();
+    first.release().wait().succeeds().is_silent();
+    assert!(shop.path(FILE).exists());
+    at(shop, &ops, "02:15", &PROCESS).run().succeeds().is_silent();
+    assert_eq!(reported(shop), ["2026-11-18", "2026-11-19"]);
+    assert_eq!(shop.scalar("SELECT COUNT(DISTINCT business_day) FROM daily_cancellations"), "2");
+    assert_eq!(shop.scalar("SELECT COUNT(*) FROM batch_retry_request"), "2");
+    assert_eq!(titles(&ops), ["the database cannot be used (dev)", "the database is back (dev)"]);
+}
+
+fn a_process_that_was_killed_while_it_ended_an_outage_loses_no_start(shop: &TradingShop) {
+    let ops = ops(shop, "");
+    for (point, command) in [("outage-claimed", NIGHTLY), ("outage-left", CANCELLATIONS)] {
+        lost(shop, &ops, "01:00", &command).run().exits(75);
+        let ending = at(shop, &ops, "02:10", &FLUSH).failpoint(&format!("{point}=kill"));
+        ending.run().is_killed_by(Signal::KILL);
+        // As long as it may be at it, it is left alone.
+        at(shop, &ops, "02:10", &FLUSH).run().succeeds().is_silent();
+        let mut noted: serde_json::Value = serde_json::from_str(&shop.read(FILE)).unwrap();
+        noted["ending_until"] = "2026-11-20T00:00:00Z".into();
+        shop.write(FILE, noted.to_string());
+        at(shop, &ops, "02:15", &PROCESS).run().succeeds().is_silent();
+        assert!(!shop.path(FILE).exists());
+    }
+    assert_eq!(reported(shop), ["2026-11-18", "2026-11-19"]);
+    assert_eq!(shop.scalar("SELECT COUNT(DISTINCT business_day) FROM daily_cancellations"), "2");
+    assert_eq!(shop.scalar("SELECT COUNT(*) FROM batch_retry_request"), "2", "each is requested once");
+    assert_eq!(titles(&ops)[3..], ["the database is back (dev)"]);
 }
 
 fn what_is_caught_up_can_be_set(shop: &TradingShop) {
