@@ -158,17 +158,21 @@ pub fn retries_of(cx: &Context, spec: &JobSpec) -> u32 {
 
 /// Whether a job that failed is missed: not one that comes round soon, nor one that a person starts and sees fail.
 pub(super) fn needs_retries(cx: &Context, spec: &JobSpec) -> bool {
-    schedule(cx, spec).is_some_and(|schedule| {
-        !crontab::comes_round_within(schedule, SOON, cx.machine_time().with_timezone(&cx.time_zone()))
-    })
+    is_scheduled(cx, spec) && !comes_round_soon(cx, spec)
+}
+
+/// Whether a job's next start does what a lost one would have done, and before anybody misses it.
+pub(super) fn comes_round_soon(cx: &Context, spec: &JobSpec) -> bool {
+    let now = cx.machine_time().with_timezone(&cx.time_zone());
+    schedule_of(cx, spec).is_some_and(|schedule| crontab::comes_round_within(schedule, SOON, now))
 }
 
 /// Whether the clock starts the job.
 pub fn is_scheduled(cx: &Context, spec: &JobSpec) -> bool {
-    schedule(cx, spec).is_some()
+    schedule_of(cx, spec).is_some()
 }
 
-fn schedule<'a>(cx: &'a Context, spec: &JobSpec) -> Option<&'a str> {
+fn schedule_of<'a>(cx: &'a Context, spec: &JobSpec) -> Option<&'a str> {
     let set = cx.config.job(spec.name).and_then(|job| job.schedule.as_deref());
     set.or(spec.schedule)
 }

@@ -94,20 +94,19 @@ async fn execute_under(cx: &Context, job: &dyn AnyJob, options: &RunOptions, sig
 async fn fail_to_connect(session: &Session<'_>, error: &anyhow::Error) -> ExitCode {
     let (cx, code) = (session.cx, ExitCode::of(error));
     let mut next = None;
+    let start = session.start();
     if outage::is_outage(error) && !session.options.dry_run {
-        let noted = outage::note(cx, session.start(), &one_line(error)).await;
-        if noted == Noted::Again && !cx.output.is_attended() {
+        let noted = outage::note(cx, start.clone(), &one_line(error)).await;
+        if noted == Noted::Again && start.needs_nobody && !cx.output.is_attended() {
             return code;
         }
-        next = (noted == Noted::First).then_some(
-            "next:  without a terminal no further start prints this; dated jobs run by themselves when it is back",
-        );
+        next = outage::next(noted, &start).map(|next| format!("next:  {next}"));
     }
     let hint = verdict::hint(error).map(|hint| format!("hint: {}", cx.hint(hint)));
-    let mut lines: Vec<String> = hint.into_iter().chain(next.map(str::to_owned)).collect();
+    let mut lines: Vec<String> = hint.into_iter().chain(next).collect();
     if !session.options.dry_run {
         lines.insert(0, "data:  nothing was changed".to_owned());
-        let again = cx.command_as_meant(&session.start().line, error);
+        let again = cx.command_as_meant(&start.line, error);
         let once = verdict::retry_once(error).unwrap_or("once this is corrected");
         lines.push(format!("retry: {again}  # {once}"));
     }

@@ -56,6 +56,8 @@ impl<'a> Session<'a> {
     pub(super) fn start(&self) -> Start {
         let is_dated = self.job.arguments().resolved(self.cx).are_dated();
         let set = self.cx.config.job(self.spec.name).and_then(|job| job.catch_up);
+        let is_caught_up = set.unwrap_or(is_dated && retries::needs_retries(self.cx, self.spec));
+        let needs_nobody = is_caught_up || retries::comes_round_soon(self.cx, self.spec);
         Start {
             job: self.spec.name.to_owned(),
             line: line_of_start(self.cx, self.job, self.options),
@@ -63,7 +65,10 @@ impl<'a> Session<'a> {
             times: 0,
             run: None,
             is_left: false,
-            is_caught_up: set.unwrap_or(is_dated && retries::needs_retries(self.cx, self.spec)),
+            is_caught_up,
+            // The retry of a run is asked for again by whoever asked for it: its request stays open.
+            is_lost: !needs_nobody && self.options.retry_of.is_none(),
+            needs_nobody,
         }
     }
 

@@ -15,7 +15,7 @@ use crate::config::AlertChannel;
 use crate::context::Context;
 use crate::db::{Db, DbError, DbErrorKind};
 use crate::failure::one_line;
-use crate::period::shown_instant;
+use crate::period::{local_day, shown_instant};
 use crate::severity::Severity;
 use crate::values;
 use crate::wording::counted;
@@ -32,6 +32,8 @@ use store::{Locked, Store};
 const SEVERITY: Severity = Severity::Critical;
 /// The most different commands that are remembered; a crontab has fewer.
 const MAX_STARTS: usize = 1_000;
+/// The most commands that a recovery lists.
+const MAX_LISTED: usize = 20;
 /// How long a channel may hold up a command.
 const TELLING_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long one process may be busy telling the channels before another one takes over: it may have died.
@@ -94,6 +96,12 @@ pub(super) struct Start {
     pub(super) times: u64,
     /// Whether it is run when the outage is over.
     pub(super) is_caught_up: bool,
+    /// Whether nothing makes up for it, so that a person has to.
+    #[serde(default)]
+    pub(super) is_lost: bool,
+    /// Whether it is made up for, or its job comes round within the hour.
+    #[serde(skip)]
+    pub(super) needs_nobody: bool,
     /// The run that it was at when the database went away: its row speaks for the start.
     #[serde(default)]
     pub(super) run: Option<i64>,
@@ -128,6 +136,24 @@ pub(super) async fn note(cx: &Context, start: Start, reason: &str) -> Noted {
         cx.output.error(&format!("failed to tell of the outage: {}", one_line(&problem)), &[]);
     }
     noted
+}
+
+/// What becomes of a start that was noted, for people.
+pub(super) fn next(noted: Noted, start: &Start) -> Option<String> {
+    let becomes = if noted == Noted::Not {
+        return None;
+    } else if start.is_caught_up {
+        "it runs by itself when the database is back"
+    } else if start.needs_nobody {
+        "its next start does what this one would have done"
+    } else {
+        "nothing makes up for it: type the command when the database is back"
+    };
+    let silence = match noted {
+        Noted::First => "; without a terminal, further starts that need nobody print nothing",
+        _ => "",
+    };
+    Some(format!("{becomes}{silence}"))
 }
 
 /// Whether an error means that the database cannot be used at all: not that its schema is old, or of another environment.
@@ -372,6 +398,20 @@ impl Outage {
         Message { lines, mentions: !self.is_over, ..Message::new(id, cx.machine_time(), severity, &title) }
     }
 
+    /// What nothing makes up for, as commands to type.
+    fn what_to_type(&self, cx: &Context) -> Vec<String> {
+        let lost: Vec<&Start> = self.starts.iter().filter(|start| start.is_lost).collect();
+        let Some(first) = lost.first() else { return Vec::new() };
+        let mut lines = vec!["not made up for; type what is still wanted:".to_owned()];
+        lines.extend(lost.iter().take(MAX_LISTED).map(|start| cx.full_command(&start.line)));
+        if lost.len() > MAX_LISTED {
+            let since = local_day(first.at, cx.time_zone());
+            let look = cx.full_command(&format!("runs list --open --since {since}"));
+            lines.push(format!("and {} more: {look}", lost.len() - MAX_LISTED));
+        }
+        lines
+    }
+
     fn end_in_words(&self, cx: &Context) -> Vec<String> {
         let starts = self.starts.iter().fold(0_u64, |sum, start| sum.saturating_add(start.times));
         let mut lines =
@@ -385,6 +425,7 @@ impl Outage {
             let jobs = caught_up.into_iter().collect::<Vec<_>>().join(", ");
             lines.push(format!("`runs process-requests` does what was lost: {jobs}"));
         }
+        lines.extend(self.what_to_type(cx));
         if self.forgotten > 0 {
             lines.push(format!("{} were not remembered", counted(self.forgotten, "start", "starts")));
         }

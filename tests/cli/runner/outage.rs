@@ -19,6 +19,7 @@ on_both_databases![
     a_slow_channel_loses_no_start,
     an_outage_that_another_start_is_ending_is_left_alone,
     a_process_that_was_killed_while_it_ended_an_outage_loses_no_start,
+    what_nothing_makes_up_for_is_printed_each_time_and_listed_at_the_end,
     what_is_caught_up_can_be_set,
     a_file_that_nobody_can_read_does_not_stop_anything,
     a_file_that_cannot_be_written_there_is_in_a_folder_of_our_own,
@@ -221,6 +222,42 @@ fn a_process_that_was_killed_while_it_ended_an_outage_loses_no_start(shop: &Trad
     assert_eq!(shop.scalar("SELECT COUNT(DISTINCT business_day) FROM daily_cancellations"), "2");
     assert_eq!(shop.scalar("SELECT COUNT(*) FROM batch_retry_request"), "2", "each is requested once");
     assert_eq!(titles(&ops)[3..], ["the database is back (dev)"]);
+}
+
+fn what_nothing_makes_up_for_is_printed_each_time_and_listed_at_the_end(shop: &TradingShop) {
+    let ops = ops(shop, "[jobs.\"report daily-sales\"]\ncatch_up = false\n");
+    let import = ["data", "import", "--kind", "orders", "orders.csv"];
+    let next = "next:  nothing makes up for it: type the command when the database is back\n";
+    lost(shop, &ops, "00:35", &FLUSH)
+        .run()
+        .exits(75)
+        .says("next:  its next start does what this one would have done; without a terminal, further starts");
+    for command in [&import[..], &import, &NIGHTLY] {
+        lost(shop, &ops, "01:00", command).run().exits(75).says("failed to connect to PostgreSQL").says(next);
+    }
+    lost(shop, &ops, "01:00", &CANCELLATIONS).run().exits(75).is_silent();
+    lost(shop, &ops, "01:05", &FLUSH).run().exits(75).is_silent();
+    at(shop, &ops, "02:10", &PROCESS).run().succeeds().is_silent();
+    let told = ops.requests()[1].json()["text"].as_str().unwrap().to_owned();
+    let (_, told) = told.split_once("6 starts failed\n").expect(&told);
+    let file = shop.path("").canonicalize().unwrap().join("orders.csv");
+    let commands = [
+        format!("data import --kind orders -- '{}'", file.display()),
+        "report daily-sales --from 2026-11-18 --to 2026-11-19".to_owned(),
+    ]
+    .map(|words| shop.command("dev", &words));
+    assert_eq!(
+        told.lines().collect::<Vec<_>>(),
+        [
+            "`runs process-requests` does what was lost: report daily-cancellations",
+            "not made up for; type what is still wanted:",
+            &commands[0],
+            &commands[1],
+        ]
+    );
+    assert_eq!(reported(shop).len(), 0);
+    shop.typed_elsewhere(&commands[1]).run().succeeds();
+    assert_eq!(reported(shop), ["2026-11-18", "2026-11-19"]);
 }
 
 fn what_is_caught_up_can_be_set(shop: &TradingShop) {
