@@ -16,7 +16,7 @@ use super::arguments::Arguments;
 use super::execute::{end_plain, execute};
 use super::exit::ExitCode;
 use super::history::{Execution, label};
-use super::job::{Completed, Freshness, Job, JobSpec};
+use super::job::{Completed, Freshness, Job, JobSpec, LastChance};
 use super::options::{OnOverlap, RunOptions};
 use super::run::Run;
 
@@ -200,6 +200,9 @@ pub trait AnyJob {
     /// See [`Job::days_of_start`].
     fn days_of_start(&self, cx: &Context) -> Option<DayRange>;
 
+    /// See [`Job::last_chance`].
+    fn last_chance(&self, cx: &Context) -> Option<LastChance>;
+
     /// See [`Job::lanes`].
     fn lanes(&self, cx: &Context) -> NonZeroUsize;
 
@@ -250,6 +253,10 @@ impl<J: Job> AnyJob for JobCommand<J> {
 
     fn days_of_start(&self, cx: &Context) -> Option<DayRange> {
         self.job.days_of_start(cx)
+    }
+
+    fn last_chance(&self, cx: &Context) -> Option<LastChance> {
+        self.job.last_chance(cx)
     }
 
     fn lanes(&self, cx: &Context) -> NonZeroUsize {

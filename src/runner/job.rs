@@ -198,6 +198,15 @@ impl<U> Planned<U> {
     }
 }
 
+/// Until when a start can be made up for.
+#[derive(Debug, Clone, Copy)]
+pub struct LastChance {
+    /// From then on its work can no longer be done.
+    pub until: DateTime<Utc>,
+    /// The flag, by clap's id, with which what is left of it can still be done.
+    pub flag_afterwards: &'static str,
+}
+
 /// Whether the results of a completed instance are still current.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Freshness {
@@ -222,6 +231,11 @@ pub trait Job {
     /// The days that the command means when it is started now without days: a start that was lost in an outage has to
     /// mean them later. More than it means do no harm where what is complete is not done twice.
     fn days_of_start(&self, _cx: &Context) -> Option<DayRange> {
+        None
+    }
+
+    /// For work that only its own day can do: until when a start that was lost in an outage can be made up for.
+    fn last_chance(&self, _cx: &Context) -> Option<LastChance> {
         None
     }
 

@@ -16,7 +16,7 @@ use crate::db::{Bulk, Db, FromRow};
 use crate::failure::Failure;
 use crate::mail::queue::{NewMail, USUAL, enqueue_many};
 use crate::mail::template::Templates;
-use crate::period::{local_day, parse_day};
+use crate::period::{DayRange, local_day, parse_day};
 use crate::runner::{Exclusion, Items, Job, JobSpec, Planned, Run, minutes};
 use crate::severity::Severity;
 use crate::shop::malls::{Mall, MallArgs};
@@ -78,6 +78,11 @@ impl Job for Args {
         }
         // All exclude each other: two runs would write the same ledger, whatever their days.
         Ok(vec![Planned::new(key, day).with("date", day.to_string()).at(&self.malls, &malls)])
+    }
+
+    fn days_of_start(&self, cx: &Context) -> Option<DayRange> {
+        // Run the next day without one, a start that was lost would be that day's, and hours too early.
+        Some(DayRange::single(cx.today()))
     }
 
     async fn run(&self, run: &mut Run<'_>, day: &NaiveDate) -> anyhow::Result<()> {

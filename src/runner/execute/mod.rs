@@ -100,7 +100,7 @@ async fn fail_to_connect(session: &Session<'_>, error: &anyhow::Error) -> ExitCo
         if noted == Noted::Again && start.needs_nobody && !cx.output.is_attended() {
             return code;
         }
-        next = outage::next(noted, &start).map(|next| format!("next:  {next}"));
+        next = outage::next(cx, noted, &start).map(|next| format!("next:  {next}"));
     }
     let hint = verdict::hint(error).map(|hint| format!("hint: {}", cx.hint(hint)));
     let mut lines: Vec<String> = hint.into_iter().chain(next).collect();

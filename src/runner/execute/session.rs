@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use crate::context::Context;
 use crate::mask::Redactor;
+use crate::runner::arguments::Arguments;
 use crate::runner::command::AnyJob;
 use crate::runner::failpoint;
 use crate::runner::interruption::{Interruption, Signals};
-use crate::runner::job::JobSpec;
+use crate::runner::job::{JobSpec, LastChance};
 use crate::runner::options::RunOptions;
-use crate::runner::outage::Start;
+use crate::runner::outage::{self, Start};
 use crate::runner::process::ProcessIdentity;
 use crate::runner::retries;
 
@@ -66,10 +67,22 @@ impl<'a> Session<'a> {
             run: None,
             is_left: false,
             is_caught_up,
+            last_chance: self.job.last_chance(self.cx).map(|chance| outage::LastChance {
+                until: chance.until,
+                line_afterwards: self.line_afterwards(chance),
+            }),
             // The retry of a run is asked for again by whoever asked for it: its request stays open.
             is_lost: !needs_nobody && self.options.retry_of.is_none(),
             needs_nobody,
         }
+    }
+
+    /// The command line that does what is left of the start's work once its own day is over.
+    fn line_afterwards(&self, chance: LastChance) -> String {
+        let mut arguments = arguments_of_start(self.cx, self.job, self.options);
+        // A job without this flag has nothing to add to its line.
+        arguments.set(chance.flag_afterwards, vec!["true".to_owned()]).ok();
+        arguments.line(&self.redactor)
     }
 
     /// How long the current chunk may take after a stop signal.
@@ -91,8 +104,11 @@ impl<'a> Session<'a> {
 
 /// The command line that means the same on any later day, secrets masked.
 pub fn line_of_start(cx: &Context, job: &dyn AnyJob, options: &RunOptions) -> String {
-    let arguments = job.arguments().resolved(cx).meaning(job.days_of_start(cx)).rerun(options.rerun);
-    arguments.line(&cx.config.redactor())
+    arguments_of_start(cx, job, options).line(&cx.config.redactor())
+}
+
+fn arguments_of_start(cx: &Context, job: &dyn AnyJob, options: &RunOptions) -> Arguments {
+    job.arguments().resolved(cx).meaning(job.days_of_start(cx)).rerun(options.rerun)
 }
 
 /// What a command does outside its runs (planning, waiting, delivering) also has a deadline and obeys a stop.

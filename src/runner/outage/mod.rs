@@ -96,6 +96,9 @@ pub(super) struct Start {
     pub(super) times: u64,
     /// Whether it is run when the outage is over.
     pub(super) is_caught_up: bool,
+    /// Until when that is possible, if not forever.
+    #[serde(default)]
+    pub(super) last_chance: Option<LastChance>,
     /// Whether nothing makes up for it, so that a person has to.
     #[serde(default)]
     pub(super) is_lost: bool,
@@ -108,6 +111,15 @@ pub(super) struct Start {
     /// Whether it has its row, and its request if it is caught up.
     #[serde(default)]
     pub(super) is_left: bool,
+}
+
+/// Until when a start can be made up for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct LastChance {
+    /// From then on its work can no longer be done.
+    pub(super) until: DateTime<Utc>,
+    /// The command line that does what is left of it, secrets masked.
+    pub(super) line_afterwards: String,
 }
 
 /// What became of a start that failed.
@@ -139,15 +151,16 @@ pub(super) async fn note(cx: &Context, start: Start, reason: &str) -> Noted {
 }
 
 /// What becomes of a start that was noted, for people.
-pub(super) fn next(noted: Noted, start: &Start) -> Option<String> {
-    let becomes = if noted == Noted::Not {
-        return None;
-    } else if start.is_caught_up {
-        "it runs by itself when the database is back"
-    } else if start.needs_nobody {
-        "its next start does what this one would have done"
-    } else {
-        "nothing makes up for it: type the command when the database is back"
+pub(super) fn next(cx: &Context, noted: Noted, start: &Start) -> Option<String> {
+    let becomes = match &start.last_chance {
+        _ if noted == Noted::Not => return None,
+        Some(chance) if start.is_caught_up => {
+            let until = shown_instant(chance.until, cx.time_zone());
+            format!("it runs by itself when the database is back, if that is before {until}")
+        }
+        _ if start.is_caught_up => "it runs by itself when the database is back".to_owned(),
+        _ if start.needs_nobody => "its next start does what this one would have done".to_owned(),
+        _ => "nothing makes up for it: type the command when the database is back".to_owned(),
     };
     let silence = match noted {
         Noted::First => "; without a terminal, further starts that need nobody print nothing",
@@ -274,7 +287,7 @@ async fn leave_starts(cx: &Context, db: &mut Db, outage: &Outage) -> anyhow::Res
             let sql = "SELECT COUNT(*) FROM batch_execution
                        WHERE job = $1 AND started_at = $2 AND command_line = $3 AND epoch = 0";
             let (left,): (i64,) = db.fetch_one(sql, values![&start.job, start.at, &start.line]).await?;
-            if left > 0 || (!start.is_caught_up && start.has_row(db).await?) {
+            if left > 0 || (!start.is_made_up_for(cx.now()) && start.has_row(db).await?) {
                 continue;
             }
             let request = lease::Request {
@@ -299,7 +312,7 @@ async fn leave_starts(cx: &Context, db: &mut Db, outage: &Outage) -> anyhow::Res
             row.error_class = Some(ExitCode::TryLater.class().to_owned());
             row.error_message = Some(format!("the database could not be used: {}", outage.reason));
             let id = history::insert(db, &row).await?;
-            if start.is_caught_up {
+            if start.is_made_up_for(cx.now()) {
                 let now = cx.machine_time();
                 retries::insert(db, id, "lost in an outage of the database", now, now, 1).await?;
             }
@@ -310,6 +323,23 @@ async fn leave_starts(cx: &Context, db: &mut Db, outage: &Outage) -> anyhow::Res
 }
 
 impl Start {
+    /// Whether it is run when the outage is over, now.
+    fn is_made_up_for(&self, now: DateTime<Utc>) -> bool {
+        self.is_caught_up && self.last_chance.as_ref().is_none_or(|chance| now < chance.until)
+    }
+
+    /// What a person has to type, if nothing makes up for it.
+    fn to_type(&self, cx: &Context) -> Option<String> {
+        match &self.last_chance {
+            Some(chance) if self.is_caught_up && !self.is_made_up_for(cx.now()) => {
+                let command = cx.full_command(&chance.line_afterwards);
+                // A shell ignores the comment.
+                Some(format!("{command}  # all that can still be done of it"))
+            }
+            _ => self.is_lost.then(|| cx.full_command(&self.line)),
+        }
+    }
+
     async fn has_row(&self, db: &mut Db) -> anyhow::Result<bool> {
         let Some(run) = self.run else { return Ok(false) };
         Ok(history::find(db, run).await?.is_some_and(|run| run.job == self.job))
@@ -400,10 +430,10 @@ impl Outage {
 
     /// What nothing makes up for, as commands to type.
     fn what_to_type(&self, cx: &Context) -> Vec<String> {
-        let lost: Vec<&Start> = self.starts.iter().filter(|start| start.is_lost).collect();
-        let Some(first) = lost.first() else { return Vec::new() };
+        let lost: Vec<String> = self.starts.iter().filter_map(|start| start.to_type(cx)).collect();
+        let Some(first) = self.starts.first().filter(|_| !lost.is_empty()) else { return Vec::new() };
         let mut lines = vec!["not made up for; type what is still wanted:".to_owned()];
-        lines.extend(lost.iter().take(MAX_LISTED).map(|start| cx.full_command(&start.line)));
+        lines.extend(lost.iter().take(MAX_LISTED).cloned());
         if lost.len() > MAX_LISTED {
             let since = local_day(first.at, cx.time_zone());
             let look = cx.full_command(&format!("runs list --open --since {since}"));
@@ -419,8 +449,8 @@ impl Outage {
         if starts > 0 {
             lines.push(format!("{} failed", counted(starts, "start", "starts")));
         }
-        let caught_up: BTreeSet<&str> =
-            self.starts.iter().filter(|start| start.is_caught_up).map(|start| start.job.as_str()).collect();
+        let caught_up = self.starts.iter().filter(|start| start.is_made_up_for(cx.now()));
+        let caught_up: BTreeSet<&str> = caught_up.map(|start| start.job.as_str()).collect();
         if !caught_up.is_empty() {
             let jobs = caught_up.into_iter().collect::<Vec<_>>().join(", ");
             lines.push(format!("`runs process-requests` does what was lost: {jobs}"));

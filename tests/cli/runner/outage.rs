@@ -20,6 +20,7 @@ on_both_databases![
     an_outage_that_another_start_is_ending_is_left_alone,
     a_process_that_was_killed_while_it_ended_an_outage_loses_no_start,
     what_nothing_makes_up_for_is_printed_each_time_and_listed_at_the_end,
+    a_snapshot_that_was_lost_is_taken_on_its_own_day_or_not_at_all,
     what_is_caught_up_can_be_set,
     a_file_that_nobody_can_read_does_not_stop_anything,
     a_file_that_cannot_be_written_there_is_in_a_folder_of_our_own,
@@ -258,6 +259,28 @@ fn what_nothing_makes_up_for_is_printed_each_time_and_listed_at_the_end(shop: &T
     assert_eq!(reported(shop).len(), 0);
     shop.typed_elsewhere(&commands[1]).run().succeeds();
     assert_eq!(reported(shop), ["2026-11-18", "2026-11-19"]);
+}
+
+fn a_snapshot_that_was_lost_is_taken_on_its_own_day_or_not_at_all(shop: &TradingShop) {
+    let ops = ops(shop, "");
+    let refresh = ["stats", "refresh"];
+    lost(shop, &ops, "01:00", &refresh)
+        .now("2026-11-19T01:00:00+09:00")
+        .run()
+        .exits(75)
+        .says("when the database is back, if that is before 2026-11-20 00:00")
+        .says("stats refresh --date 2026-11-19  # once");
+    lost(shop, &ops, "01:00", &refresh).run().exits(75).is_silent();
+    at(shop, &ops, "02:10", &PROCESS).run().succeeds().is_silent();
+    let taken = "SELECT DISTINCT snapshot_day, is_reconstructed FROM statistics_snapshots ORDER BY 1";
+    assert_eq!(shop.sql(taken), [["2026-11-20", "0"]]);
+    let told = ops.requests()[1].json()["text"].as_str().unwrap().to_owned();
+    let command = shop.command("dev", "stats refresh --date 2026-11-19 --reconstruct");
+    assert!(told.contains("does what was lost: stats refresh\n"), "{told}");
+    let last = told.lines().last().unwrap_or_default().to_owned();
+    assert_eq!(last, format!("{command}  # all that can still be done of it"), "{told}");
+    shop.typed_elsewhere(&last).run().succeeds();
+    assert_eq!(shop.sql(taken), [["2026-11-19", "1"], ["2026-11-20", "0"]]);
 }
 
 fn what_is_caught_up_can_be_set(shop: &TradingShop) {

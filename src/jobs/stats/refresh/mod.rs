@@ -15,8 +15,10 @@ use chrono_tz::Tz;
 use crate::context::Context;
 use crate::db::{Db, FromRow};
 use crate::failure::Failure;
-use crate::period::{day_bounds, parse_day};
-use crate::runner::{Completed, Exclusion, Freshness, Items, Job, JobSpec, Planned, Run, minutes};
+use crate::period::{DayRange, day_bounds, parse_day};
+use crate::runner::{
+    Completed, Exclusion, Freshness, Items, Job, JobSpec, LastChance, Planned, Run, minutes,
+};
 use crate::severity::Severity;
 use crate::shop::malls::{Mall, selected_malls};
 use crate::values;
@@ -64,6 +66,15 @@ impl Job for Args {
         Ok(vec![
             Planned::new(day.to_string(), day).exclusive_by(day.to_string()).with("date", day.to_string()),
         ])
+    }
+
+    fn days_of_start(&self, cx: &Context) -> Option<DayRange> {
+        Some(DayRange::single(cx.today()))
+    }
+
+    fn last_chance(&self, cx: &Context) -> Option<LastChance> {
+        let day = self.day(cx).ok().filter(|_| !self.reconstruct)?;
+        Some(LastChance { until: day_bounds(day, cx.time_zone()).end, flag_afterwards: "reconstruct" })
     }
 
     async fn freshness(
