@@ -19,6 +19,8 @@ pub enum DbErrorKind {
     MissingTable,
     /// The statement broke a constraint of the schema.
     Constraint,
+    /// It can be read and not written: a standby that was not promoted, most likely.
+    ReadOnly,
     /// The disk or the database's space is used up.
     Full,
     /// Anything else; most likely a bug.
@@ -29,7 +31,7 @@ impl From<DbErrorKind> for FailureKind {
     fn from(kind: DbErrorKind) -> Self {
         match kind {
             // A full disk passes, and is nobody's fault who starts a job.
-            DbErrorKind::Unreachable | DbErrorKind::Full => Self::TryLater,
+            DbErrorKind::Unreachable | DbErrorKind::Full | DbErrorKind::ReadOnly => Self::TryLater,
             DbErrorKind::Configuration | DbErrorKind::MissingTable => Self::Configuration,
             DbErrorKind::Constraint | DbErrorKind::Other => Self::Failed,
         }
@@ -42,7 +44,7 @@ impl From<DbErrorKind> for FailureKind {
 pub struct DbError {
     kind: DbErrorKind,
     message: String,
-    hint: Option<&'static str>,
+    hint: Option<String>,
     retry_once: Option<&'static str>,
     is_busy: bool,
 }
@@ -71,6 +73,14 @@ impl Place {
             Err(_) => Self::Server("PostgreSQL".to_owned()),
         }
     }
+
+    /// The same for readers who may be in another folder.
+    fn from_anywhere(&self) -> Self {
+        match self {
+            Self::File(path) => Self::File(std::path::absolute(path).unwrap_or_else(|_| path.clone())),
+            Self::Server(name) => Self::Server(name.clone()),
+        }
+    }
 }
 
 impl fmt::Display for Place {
@@ -89,6 +99,10 @@ const MAKE_ROOM: &str =
 const ROOM: &str = "once there is room";
 const CHECK_DISK: &str = "check the disk, its quota and `ulimit -f`, then run the same command again: it resumes where the \
                           last commit ended";
+const WAIT_FOR_THE_PRIMARY: &str = "it may be a standby after a failover: wait until it is promoted, or point \
+                                    BATCHCTL_DATABASE_URL at the primary";
+const CHECK_PERMISSIONS: &str =
+    "check who may write the file and its folder, and whether their disk is mounted read-only";
 
 impl DbError {
     /// What can be done about it.
@@ -97,8 +111,8 @@ impl DbError {
     }
 
     /// What to do about it, if that is known.
-    pub fn hint(&self) -> Option<&'static str> {
-        self.hint
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
     }
 
     /// When running it again helps, if that is known.
@@ -132,39 +146,61 @@ impl DbError {
 
     pub(super) fn query(error: &sqlx::Error, sql: &str, place: &Place) -> Self {
         let kind = classify(error);
-        let is_busy = kind == DbErrorKind::Unreachable && is_busy(error);
         let message = match kind {
-            DbErrorKind::Unreachable if is_busy => format!("the database is busy: {}", describe(error)),
+            _ if is_read_only(error) => return Self::read_only(kind, error, place),
+            DbErrorKind::Unreachable if is_busy(error) => return Self::busy(error, place),
             DbErrorKind::Unreachable => format!("lost the connection to the database: {}", describe(error)),
             DbErrorKind::Full => return Self::full(error, place),
             // The statement's first words show which step failed; values are never part of it.
             _ => format!("{} (in `{}`)", describe(error), opening(sql)),
         };
-        Self { is_busy, ..Self::new(kind, message) }
+        Self::new(kind, message)
+    }
+
+    /// Others keep it from answering. On SQLite that may be any program, which only the operating system knows.
+    fn busy(error: &sqlx::Error, place: &Place) -> Self {
+        let place = place.from_anywhere();
+        let hint = match &place {
+            Place::File(path) => shlex::try_quote(&path.to_string_lossy())
+                .ok()
+                .map(|path| format!("another program holds its lock: `fuser {path}` shows who has it open")),
+            Place::Server(_) => None,
+        };
+        let message = format!("{place} is busy: {}", describe(error));
+        Self { hint, is_busy: true, ..Self::new(DbErrorKind::Unreachable, message) }
+    }
+
+    fn read_only(kind: DbErrorKind, error: &sqlx::Error, place: &Place) -> Self {
+        let hint = match place {
+            Place::File(_) => CHECK_PERMISSIONS,
+            Place::Server(_) => WAIT_FOR_THE_PRIMARY,
+        };
+        let message = format!("{} is read-only: {}", place.from_anywhere(), describe(error));
+        Self { hint: Some(hint.to_owned()), ..Self::new(kind, message) }
     }
 
     /// No room, or a disk that fails: named, because the database's own words are `disk I/O error`.
     fn full(error: &sqlx::Error, place: &Place) -> Self {
         let code = code_of(error);
-        let disk = |path: &Path| {
-            // Whoever reads it may be in another folder.
-            let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-            format!("the disk that holds {}", Place::File(path))
-        };
+        let disk = || format!("the disk that holds {}", place.from_anywhere());
         let (what, hint, once) = match place {
             Place::Server(name) if code.as_deref() == Some(OUT_OF_MEMORY) => {
                 (format!("{name} is out of memory"), None, "once it has memory again")
             }
             Place::Server(name) => (format!("the disk of {name} is full"), Some(MAKE_ROOM), ROOM),
             Place::File(path) if is_sqlite_full(code.as_deref()) || has_no_room(path) => {
-                (format!("{} is full", disk(path)), Some(MAKE_ROOM), ROOM)
+                (format!("{} is full", disk()), Some(MAKE_ROOM), ROOM)
             }
-            Place::File(path) => {
-                (format!("{} is failing", disk(path)), Some(CHECK_DISK), "once the disk works again")
+            Place::File(_) => {
+                (format!("{} is failing", disk()), Some(CHECK_DISK), "once the disk works again")
             }
         };
         let message = format!("{what}: {}", describe(error));
-        Self { hint, retry_once: Some(once), ..Self::new(DbErrorKind::Full, message) }
+        Self {
+            hint: hint.map(str::to_owned),
+            retry_once: Some(once),
+            ..Self::new(DbErrorKind::Full, message)
+        }
     }
 
     pub(super) fn argument(error: &sqlx::error::BoxDynError) -> Self {
@@ -188,6 +224,7 @@ impl DbError {
 
 /// `53200` is `out_of_memory`; `53100`, `disk_full`.
 const OUT_OF_MEMORY: &str = "53200";
+const READ_ONLY: &str = "25006";
 
 fn code_of(error: &sqlx::Error) -> Option<String> {
     error.as_database_error()?.code().map(std::borrow::Cow::into_owned)
@@ -231,6 +268,12 @@ fn classify(error: &sqlx::Error) -> DbErrorKind {
     }
 }
 
+/// `25006` is `read_only_sql_transaction`; 8, `SQLITE_READONLY`.
+fn is_read_only(error: &sqlx::Error) -> bool {
+    let Some(code) = code_of(error) else { return false };
+    code == READ_ONLY || (code.len() < 5 && code.parse::<i64>().is_ok_and(|code| code & 0xff == 8))
+}
+
 /// Whether the database is reachable but locked or overloaded.
 fn is_busy(error: &sqlx::Error) -> bool {
     matches!(
@@ -249,7 +292,8 @@ fn classify_code(code: &str, message: &str) -> DbErrorKind {
         "57P01" | "57P02" | "57P03" | "57P05" | "53300" | "40001" | "40P01" | "55P03" | "25P03" | "57014" => {
             return DbErrorKind::Unreachable;
         }
-        "28000" | "28P01" | "3D000" | "3F000" | "42501" | "25006" => return DbErrorKind::Configuration,
+        "28000" | "28P01" | "3D000" | "3F000" | "42501" => return DbErrorKind::Configuration,
+        READ_ONLY => return DbErrorKind::ReadOnly,
         "42P01" => return DbErrorKind::MissingTable,
         "53100" | "53200" => return DbErrorKind::Full,
         code if code.len() == 5 => {
@@ -291,7 +335,67 @@ mod tests {
     use crate::db::Kind;
     use crate::db::testing::{TestDb, on_both_databases};
 
-    on_both_databases![a_full_disk_is_named_with_what_to_do];
+    on_both_databases![
+        a_full_disk_is_named_with_what_to_do,
+        a_database_that_others_lock_is_named_with_how_to_find_them,
+        a_database_that_can_only_be_read_is_named_with_what_to_do,
+    ];
+
+    async fn a_database_that_others_lock_is_named_with_how_to_find_them(db: &mut TestDb) {
+        let context = db.context();
+        let place = Place::of(context.config.database_url());
+        let mut other = db.another().await;
+        other.script(db.pick("BEGIN IMMEDIATE", "BEGIN; LOCK TABLE batch_execution")).await.unwrap();
+        let error = match db.kind() {
+            Kind::Sqlite => {
+                db.limit_lock_wait(Some(Duration::from_millis(1))).await.unwrap();
+                db.script("BEGIN IMMEDIATE").await.unwrap_err()
+            }
+            Kind::Postgres => {
+                db.script("SET lock_timeout = 1").await.unwrap();
+                let waited = db.script("LOCK TABLE batch_execution").await.unwrap_err();
+                db.script("RESET lock_timeout").await.unwrap();
+                waited
+            }
+        };
+        other.script("ROLLBACK").await.unwrap();
+        let (why, hint) = match &place {
+            Place::File(path) => (
+                "database is locked",
+                Some(format!(
+                    "another program holds its lock: `fuser {}` shows who has it open",
+                    path.display()
+                )),
+            ),
+            Place::Server(_) => ("canceling statement due to lock timeout", None),
+        };
+        let told = (error.kind(), error.is_busy(), error.to_string(), error.hint().map(str::to_owned));
+        assert_eq!(told, (DbErrorKind::Unreachable, true, format!("{place} is busy: {why}"), hint));
+    }
+
+    async fn a_database_that_can_only_be_read_is_named_with_what_to_do(db: &mut TestDb) {
+        let context = db.context();
+        let place = Place::of(context.config.database_url());
+        db.script(db.pick("PRAGMA query_only = TRUE", "SET default_transaction_read_only = on"))
+            .await
+            .unwrap();
+        let error = db.execute("DELETE FROM malls", vec![]).await.unwrap_err();
+        db.script(db.pick("PRAGMA query_only = FALSE", "SET default_transaction_read_only = off"))
+            .await
+            .unwrap();
+        let (kind, why, hint) = match db.kind() {
+            Kind::Sqlite => {
+                (DbErrorKind::Configuration, "attempt to write a readonly database", CHECK_PERMISSIONS)
+            }
+            Kind::Postgres => (
+                DbErrorKind::ReadOnly,
+                "cannot execute DELETE in a read-only transaction",
+                WAIT_FOR_THE_PRIMARY,
+            ),
+        };
+        let told = (error.kind(), error.to_string(), error.hint());
+        assert_eq!(told, (kind, format!("{place} is read-only: {why}"), Some(hint)));
+    }
 
     async fn a_full_disk_is_named_with_what_to_do(db: &mut TestDb) {
         let context = db.context();

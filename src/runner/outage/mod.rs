@@ -172,7 +172,8 @@ pub(super) fn next(cx: &Context, noted: Noted, start: &Start) -> Option<String> 
 /// Whether an error means that the database cannot be used at all: not that its schema is old, or of another environment.
 pub(super) fn is_outage(error: &anyhow::Error) -> bool {
     error.chain().filter_map(|cause| cause.downcast_ref::<DbError>()).any(|error| {
-        matches!(error.kind(), DbErrorKind::Unreachable | DbErrorKind::Configuration | DbErrorKind::Full)
+        use DbErrorKind::{Configuration, Full, ReadOnly, Unreachable};
+        matches!(error.kind(), Unreachable | Configuration | ReadOnly | Full)
     })
 }
 
