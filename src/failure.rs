@@ -148,6 +148,9 @@ impl Error for Failure {
     }
 }
 
+/// What a command does that is run again after it lost the database.
+pub const RESUMES: &str = "run the same command again: it resumes where the last commit ended";
+
 /// What to do about a disk, a quota or a limit that a file has reached.
 const MAKE_ROOM: &str =
     "make room there (or raise the quota, or `ulimit -f`), then run the same command again";

@@ -2,6 +2,7 @@
 //! even a long backfill prints at most twenty lines.
 
 use crate::context::Context;
+use crate::failure::RESUMES;
 use crate::wording::counted;
 
 /// A failure prints at most 20 lines; two are reserved for the sentence that counts the rest.
@@ -34,6 +35,8 @@ pub(super) struct FailureNote {
     pub(super) next: Option<String>,
     /// Whether the operator can look at the run.
     pub(super) is_shown: bool,
+    /// Whether the database could not be used any more: its start is noted as lost.
+    pub(super) is_of_outage: bool,
     /// Whether a retry is for the operator to type.
     pub(super) is_repeated: bool,
     /// When that helps.
@@ -46,7 +49,7 @@ impl FailureNote {
     /// Whether one cause and one remedy hold for both.
     fn is_like(&self, other: &Self) -> bool {
         fn told(note: &FailureNote) -> impl PartialEq + '_ {
-            let retry = (note.is_repeated, &note.retry_once, &note.retry_with);
+            let retry = (note.is_repeated, &note.retry_once, &note.retry_with, note.is_of_outage);
             (&note.what, note.code, note.symptom.as_ref().unwrap_or(&note.reason), &note.details, retry)
         }
         told(self) == told(other)
@@ -56,7 +59,8 @@ impl FailureNote {
     fn lines(&self) -> usize {
         let look = usize::from(self.is_shown && self.run.is_some());
         let retry = usize::from(self.is_repeated);
-        1 + self.details.len() + usize::from(self.next.is_some()) + look + retry
+        let next = usize::from(self.next.is_some() || self.is_of_outage);
+        1 + self.details.len() + next + look + retry
     }
 }
 
@@ -135,6 +139,13 @@ impl Group {
     }
 }
 
+/// A line of advice without the command to repeat what was typed; none if nothing is left of it.
+fn without_repeating(line: &str) -> Option<String> {
+    let Some(advice) = line.strip_suffix(RESUMES) else { return Some(line.to_owned()) };
+    let advice = advice.strip_suffix(", then ").or_else(|| advice.strip_suffix("hint: ").map(|_| ""));
+    advice.filter(|advice| !advice.is_empty()).map(str::to_owned)
+}
+
 /// The command that retries runs, with these flags added to those they were started with.
 pub(super) fn retry_words(runs: &[i64], flags: Option<&str>) -> String {
     let runs = runs.iter().map(i64::to_string).collect::<Vec<_>>().join(" ");
@@ -182,6 +193,22 @@ impl FailureNotes {
         self.counted += others.counted;
     }
 
+    /// Omits what people know, because they know of the outage.
+    pub(super) fn omit_those_of_outage(&mut self) {
+        self.groups.retain(|group| !group.first.is_of_outage);
+    }
+
+    /// Says what becomes of the start that lost the database. What runs by itself need not be typed.
+    pub(super) fn tell_outlook(&mut self, outlook: Option<String>, runs_by_itself: bool) {
+        let Some(outlook) = outlook else { return };
+        for note in self.groups.iter_mut().map(|group| &mut group.first).filter(|note| note.is_of_outage) {
+            note.next = Some(format!("next:  {outlook}"));
+            if runs_by_itself {
+                note.details = note.details.iter().filter_map(|line| without_repeating(line)).collect();
+            }
+        }
+    }
+
     /// Prints and clears them. `line` is the command that was typed.
     pub(super) fn print(&mut self, cx: &Context, job: &str, line: &str) {
         for group in self.groups.drain(..) {
@@ -211,6 +238,7 @@ mod tests {
             details: vec!["data:  nothing was changed".to_owned()],
             next: None,
             is_shown: true,
+            is_of_outage: false,
             is_repeated: true,
             retry_once: None,
             retry_with: None,
@@ -232,6 +260,22 @@ mod tests {
         assert!(lines + 2 <= 20, "{lines} lines");
         assert_eq!(notes.groups.len() + notes.counted, 100);
         assert_eq!(notes.groups[0].first.reason, "0-0");
+    }
+
+    #[test]
+    fn what_runs_by_itself_need_not_be_typed() {
+        let told = |hint: &str, runs_by_itself| {
+            let mut notes = FailureNotes::default();
+            let details = vec![format!("hint: {hint}{RESUMES}")];
+            notes.note(FailureNote { is_of_outage: true, details, ..note("tokyo", 1, "gone") });
+            notes.tell_outlook(Some("it will be done".to_owned()), runs_by_itself);
+            let first = &notes.groups[0].first;
+            (first.details.clone(), first.next.clone().unwrap())
+        };
+        let next = "next:  it will be done".to_owned();
+        assert_eq!(told("", true), (vec![], next.clone()));
+        assert_eq!(told("make room, then ", true), (vec!["hint: make room".to_owned()], next.clone()));
+        assert_eq!(told("", false), (vec![format!("hint: {RESUMES}")], next));
     }
 
     #[test]

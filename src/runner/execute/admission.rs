@@ -218,6 +218,7 @@ impl Worker<'_> {
             details,
             next: outlook.sentence(self.session.cx).map(|outlook| format!("next:  {outlook}")),
             is_shown: false,
+            is_of_outage: self.is_database_gone,
             // What is started by the clock comes round by itself.
             is_repeated: !is_itself && code == ExitCode::TryLater,
             retry_once: Some(format!("once run {} has ended", holder.id)).filter(|_| !is_itself),

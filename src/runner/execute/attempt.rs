@@ -83,6 +83,7 @@ impl Worker<'_> {
                 return self.turn_away(instance, &holder, at, is_locking).await;
             }
         };
+        self.session.has_leased.set(true);
         failpoint::reach(config, "after-lease");
         self.tell_of_dead_runs(&grant).await;
         let work = self.work(instance, &grant, scope == Scope::Due).await?;

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::context::Context;
 use crate::db::Db;
-use crate::failure::one_line;
+use crate::failure::{RESUMES, one_line};
 use crate::period::shown_instant;
 use crate::runner::command::Instance;
 use crate::runner::exit::ExitCode;
@@ -20,9 +20,6 @@ use super::BOOKKEEPING_TIMEOUT;
 use super::admission::in_time;
 use super::attempt::{Attempted, Work};
 use super::worker::Worker;
-
-/// What a command does that is run again after its run's end could not be written.
-const RESUMES: &str = "run the same command again: it resumes where the last commit ended";
 
 impl Worker<'_> {
     /// Records how the run ended, reports it, and decides whether the command goes on.

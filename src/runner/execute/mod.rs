@@ -29,7 +29,7 @@ use super::exit::ExitCode;
 use super::failpoint;
 use super::interruption::Signals;
 use super::options::RunOptions;
-use super::outage::{self, Noted, Start};
+use super::outage::{self, Noted};
 use super::verdict::{self, worse};
 use lanes::run_lanes;
 use session::Session;
@@ -72,19 +72,18 @@ async fn execute_under(cx: &Context, job: &dyn AnyJob, options: &RunOptions, sig
         Ok(code) => code,
         Err(error) => {
             let data =
-                if worker.has_planned { "what was committed is stored" } else { "nothing was changed" };
+                if session.has_leased.get() { "what was committed is stored" } else { "nothing was changed" };
             worker.fail_outside_runs(&error, data).await
         }
     };
     if code == ExitCode::Completed && !options.dry_run {
         worker.settle_command().await;
     }
+    worker.note_outage(code).await;
+    worker.print_failures();
     // A stop does not wait for a chat service; the alerts are kept for the next command.
     if !code.is_stop() && !worker.is_database_gone {
         drop(tokio::time::timeout(ALERTING_TIMEOUT, alert::send_pending(cx, &mut worker.db)).await);
-    }
-    if let Some(reason) = worker.outage.as_ref().filter(|_| code == ExitCode::TryLater) {
-        outage::note(cx, Start { run: worker.run, ..session.start() }, reason).await;
     }
     worker.close().await;
     code
@@ -145,7 +144,6 @@ async fn run_all(session: &Session<'_>, worker: &mut Worker<'_>) -> anyhow::Resu
             worst = worse(worst, worker.fail_outside_runs(&error, UNDELIVERED).await);
         }
     }
-    worker.print_failures();
     // Whoever asked for a stop learns that it was received, even if all work was done before it could take effect.
     Ok(session.signals.heard().map_or(worst, |signal| worse(worst, signal.exit_code())))
 }

@@ -1,5 +1,6 @@
 //! What a command has for all its instances, and the bounds of what it does outside its runs.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use crate::context::Context;
@@ -30,6 +31,8 @@ pub(super) struct Session<'a> {
     /// How long one run may take.
     pub(super) deadline: Duration,
     pub(super) redactor: Redactor,
+    /// Whether a run of the command got its lease, and so may have committed something.
+    pub(super) has_leased: Cell<bool>,
 }
 
 impl<'a> Session<'a> {
@@ -50,6 +53,7 @@ impl<'a> Session<'a> {
             identity: ProcessIdentity::own(),
             deadline: options.timeout.or(cx.config.job_timeout(spec.name)).unwrap_or(spec.deadline),
             redactor: cx.config.redactor(),
+            has_leased: Cell::new(false),
         }
     }
 

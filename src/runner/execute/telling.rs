@@ -86,6 +86,7 @@ impl Worker<'_> {
             details,
             next: outlook.as_ref().map(|outlook| format!("next:  {outlook}")),
             is_shown: true,
+            is_of_outage: self.is_database_gone,
             is_repeated: verdict.successor.is_none(),
             retry_once: verdict.retry_once.clone(),
             retry_with: verdict.retry_with.clone(),
@@ -138,9 +139,9 @@ impl Worker<'_> {
 
     /// An error before, between or after the runs: it leaves a row too, unless the command line itself is wrong.
     pub(super) async fn fail_outside_runs(&mut self, error: &anyhow::Error, data: &str) -> ExitCode {
-        self.print_failures();
         let code = ExitCode::of(error);
         if matches!(code, ExitCode::Usage) || self.session.options.dry_run {
+            self.print_failures();
             return report_error(self.session.cx, error);
         }
         let arguments = self.arguments.clone().rerun(self.session.options.rerun && !self.has_planned);
@@ -153,7 +154,6 @@ impl Worker<'_> {
             ..self.note_without_run(name, what, code, error, row)
         };
         self.failures.note(note);
-        self.print_failures();
         code
     }
 
@@ -190,6 +190,7 @@ impl Worker<'_> {
             reason: one_line(error),
             symptom: failure::symptom(error).map(str::to_owned),
             details: self.details("nothing was changed", error),
+            is_of_outage: row.is_none() && self.is_database_gone,
             next: row
                 .and_then(|(_, outlook)| outlook.sentence(cx))
                 .map(|outlook| format!("next:  {outlook}")),

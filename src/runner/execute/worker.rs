@@ -4,9 +4,10 @@ use crate::db::Db;
 use crate::failure::one_line;
 use crate::runner::arguments::Arguments;
 use crate::runner::command::Instance;
+use crate::runner::exit::ExitCode;
 use crate::runner::failure_notes::FailureNotes;
 use crate::runner::lease;
-use crate::runner::outage;
+use crate::runner::outage::{self, Noted, Start};
 
 use super::session::Session;
 
@@ -87,6 +88,24 @@ impl<'s> Worker<'s> {
             None => Some("the database does not answer".to_owned()),
         };
         self.outage = self.outage.take().or(reason);
+    }
+
+    /// If the database cannot be used, notes that this start is lost, and says what becomes of it. Where people know of the
+    /// outage already, and the start needs nobody, nothing is left to print.
+    pub(super) async fn note_outage(&mut self, code: ExitCode) {
+        use ExitCode::{Configuration, Failed, TryLater};
+        let (session, cx) = (self.session, self.session.cx);
+        // A run that was stopped or passed its deadline is left to whoever started it.
+        let is_lost = matches!(code, TryLater | Configuration | Failed);
+        let Some(reason) = self.outage.as_ref().filter(|_| is_lost) else { return };
+        let start = Start { run: self.run, ..session.start() };
+        let noted = outage::note(cx, start.clone(), reason).await;
+        let is_heard = start.needs_nobody && !session.has_leased.get() && !cx.output.is_attended();
+        if noted == Noted::Again && is_heard {
+            self.failures.omit_those_of_outage();
+        } else {
+            self.failures.tell_outlook(outage::next(cx, noted, &start), start.is_caught_up);
+        }
     }
 
     /// Prints the failures that were noted so far.

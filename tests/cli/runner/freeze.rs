@@ -106,7 +106,8 @@ fn a_run_frozen_inside_a_chunk_on_sqlite_is_named_to_whoever_does_not_wait() {
         own.says("report daily-sales 2026-11-19 is already running (exit 75): run 1 holds it").says(&hint);
         let named =
             format!("` is busy: database is locked: run 1 (report daily-sales 2026-11-19, process {pid} on ");
-        let other = shop.batchctl(["report", "daily-cancellations", "--on-overlap", "fail"]).run().exits(75);
+        let other =
+            shop.batchctl(["report", "daily-cancellations", "--on-overlap", "fail", "-v"]).run().exits(75);
         other.says(&named).says(&hint);
 
         frozen.signal(Signal::CONT);

@@ -8,7 +8,7 @@ use batchctl::digest::fingerprint;
 use rustix::process::{Signal, geteuid};
 
 use super::{NIGHTLY, TradingShop};
-use crate::support::{Answer, Batchctl, Database, Webhook, can_mount, eventually, on_both_databases};
+use crate::support::{Answer, Batchctl, Database, Webhook, can_mount, eventually, on_both_databases, run_on};
 
 on_both_databases![
     a_night_without_a_database_is_told_once_and_done_when_it_is_back,
@@ -21,6 +21,7 @@ on_both_databases![
     a_process_that_was_killed_while_it_ended_an_outage_loses_no_start,
     what_nothing_makes_up_for_is_printed_each_time_and_listed_at_the_end,
     a_snapshot_that_was_lost_is_taken_on_its_own_day_or_not_at_all,
+    a_database_that_can_only_be_read_is_told_once_and_caught_up,
     what_is_caught_up_can_be_set,
     a_file_that_nobody_can_read_does_not_stop_anything,
     a_file_that_cannot_be_written_there_is_in_a_folder_of_our_own,
@@ -283,6 +284,65 @@ fn a_snapshot_that_was_lost_is_taken_on_its_own_day_or_not_at_all(shop: &Trading
     assert_eq!(shop.sql(taken), [["2026-11-19", "1"], ["2026-11-20", "0"]]);
 }
 
+fn a_database_that_can_only_be_read_is_told_once_and_caught_up(shop: &TradingShop) {
+    let ops = ops(shop, "");
+    let name = shop.scalar(match shop.database() {
+        Database::Sqlite => "SELECT 'batchctl.db'",
+        Database::Postgres => "SELECT current_database()",
+    });
+    let (url, code, place, hint) = match shop.database() {
+        Database::Sqlite => (
+            "sqlite:batchctl.db?mode=ro",
+            78,
+            "the SQLite file `/",
+            "hint: check who may write the file and its folder",
+        ),
+        Database::Postgres => {
+            shop.execute(&format!("ALTER DATABASE {name} SET default_transaction_read_only = on"));
+            (shop.database_url(), 75, "PostgreSQL at `", "hint: it may be a standby after a failover: wait")
+        }
+    };
+    let start =
+        |time, command| at(shop, &ops, time, command).env("BATCHCTL_DATABASE_URL", url).run().exits(code);
+    start("01:00", &NIGHTLY)
+        .says(place)
+        .says(&format!("{name}` is read-only: "))
+        .says("data:  nothing was changed\n")
+        .says(hint)
+        .says("next:  it runs by itself when the database is back");
+    start("01:05", &FLUSH).is_silent();
+    start("02:00", &CANCELLATIONS).is_silent();
+    assert_eq!(titles(&ops), ["the database cannot be used (dev)"]);
+    if shop.database() == Database::Postgres {
+        shop.execute(&format!("ALTER DATABASE {name} RESET default_transaction_read_only"));
+    }
+    at(shop, &ops, "02:10", &PROCESS).run().succeeds().is_silent();
+    assert_eq!(reported(shop), ["2026-11-18", "2026-11-19"]);
+    assert_eq!(shop.scalar("SELECT COUNT(DISTINCT business_day) FROM daily_cancellations"), "2");
+    assert_eq!(titles(&ops), ["the database cannot be used (dev)", "the database is back (dev)"]);
+}
+
+#[test]
+fn a_sqlite_file_that_another_program_locks_is_named_and_the_start_caught_up() {
+    run_on(Database::Sqlite, |shop: &TradingShop| {
+        let ops = ops(shop, "");
+        shop.execute("BEGIN IMMEDIATE");
+        let file = shop.path("").canonicalize().unwrap().join("batchctl.db").display().to_string();
+        at(shop, &ops, "01:00", &NIGHTLY)
+            .run()
+            .exits(75)
+            .says(&format!("the SQLite file `{file}` is busy: database is locked\n"))
+            .says("data:  nothing was changed\n")
+            .says(&format!("hint: another program holds its lock: `fuser '{file}'` shows who has it open\n"))
+            .says("next:  it runs by itself when the database is back")
+            .says("  # once it is free\n");
+        shop.execute("ROLLBACK");
+        at(shop, &ops, "02:10", &PROCESS).run().succeeds().is_silent();
+        assert_eq!(reported(shop), ["2026-11-18", "2026-11-19"]);
+        assert_eq!(titles(&ops), ["the database cannot be used (dev)", "the database is back (dev)"]);
+    });
+}
+
 fn what_is_caught_up_can_be_set(shop: &TradingShop) {
     let ops = ops(
         shop,
@@ -387,6 +447,10 @@ fn a_full_disk_that_holds_database_and_configuration_is_told_once_and_caught_up(
         .succeeds();
     let first = shop.read("1:00.out");
     assert!(first.contains("error: report daily-sales") && !first.contains("failed to note"), "{first}");
+    assert!(
+        shop.database() == Database::Postgres || first.contains("data:  nothing was changed\n"),
+        "{first}"
+    );
     let code = first.lines().last().unwrap_or_default();
     assert_eq!(shop.read("1:05.out"), format!("{code}\n"), "{first}");
     assert_eq!(shop.read("2:10.out"), "0\n");
