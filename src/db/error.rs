@@ -354,7 +354,8 @@ mod tests {
             }
             Kind::Postgres => {
                 db.script("SET lock_timeout = 1").await.unwrap();
-                let waited = db.script("LOCK TABLE batch_execution").await.unwrap_err();
+                let waited = db.script("BEGIN; LOCK TABLE batch_execution").await.unwrap_err();
+                db.script("ROLLBACK").await.unwrap();
                 db.script("RESET lock_timeout").await.unwrap();
                 waited
             }
@@ -377,13 +378,13 @@ mod tests {
     async fn a_database_that_can_only_be_read_is_named_with_what_to_do(db: &mut TestDb) {
         let context = db.context();
         let place = Place::of(context.config.database_url());
-        db.script(db.pick("PRAGMA query_only = TRUE", "SET default_transaction_read_only = on"))
-            .await
-            .unwrap();
+        let (only_read, write) = db.pick(
+            ("PRAGMA query_only = TRUE", "PRAGMA query_only = FALSE"),
+            ("SET default_transaction_read_only = on", "SET default_transaction_read_only = off"),
+        );
+        db.script(only_read).await.unwrap();
         let error = db.execute("DELETE FROM malls", vec![]).await.unwrap_err();
-        db.script(db.pick("PRAGMA query_only = FALSE", "SET default_transaction_read_only = off"))
-            .await
-            .unwrap();
+        db.script(write).await.unwrap();
         let (kind, why, hint) = match db.kind() {
             Kind::Sqlite => {
                 (DbErrorKind::Configuration, "attempt to write a readonly database", CHECK_PERMISSIONS)

@@ -10,6 +10,7 @@ use crate::runner::command::Instance;
 use crate::runner::exit::ExitCode;
 use crate::runner::failure_notes::FailureNote;
 use crate::runner::history::{self, Execution, Status, bigint};
+use crate::runner::outage;
 use crate::runner::retries::Outlook;
 use crate::runner::settling;
 use crate::runner::verdict::{hint, retry_once, retry_with};
@@ -190,7 +191,8 @@ impl Worker<'_> {
             reason: one_line(error),
             symptom: failure::symptom(error).map(str::to_owned),
             details: self.details("nothing was changed", error),
-            is_of_outage: row.is_none() && self.is_database_gone,
+            // What failed for another cause, and could not even be recorded, is told for its own sake.
+            is_of_outage: row.is_none() && self.is_database_gone && outage::is_outage(error),
             next: row
                 .and_then(|(_, outlook)| outlook.sentence(cx))
                 .map(|outlook| format!("next:  {outlook}")),
