@@ -284,8 +284,12 @@ mod tests {
 
     /// A context that opens nothing.
     fn context(folder: &std::path::Path) -> Context {
-        let options =
-            LoadOptions { env_flag: None, working_dir: folder.to_owned(), process_env: BTreeMap::new() };
+        let options = LoadOptions {
+            env_flag: None,
+            working_dir: folder.to_owned(),
+            process_env: BTreeMap::new(),
+            full_paths: false,
+        };
         let config = Config::load(options).unwrap();
         Context::new(config, Output::new(LogFormat::Text, 0, true, Redactor::default()))
     }

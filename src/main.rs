@@ -15,7 +15,8 @@ use tokio::signal::unix::{SignalKind, signal};
 fn main() -> ExitCode {
     output::print_panics_in_one_line();
     let cli = Cli::parse();
-    let options = LoadOptions::from_process(cli.global.env.clone());
+    let full_paths = !output::is_watched(cli.global.log_format);
+    let options = LoadOptions::from_process(cli.global.env.clone(), full_paths);
     let known = options.as_ref().ok().cloned();
     let loaded =
         options.and_then(Config::load).and_then(|config| jobs::check_names(&config).map(|()| config));

@@ -65,6 +65,11 @@ impl Bars {
     }
 }
 
+/// Whether a person reads what is printed in this format, where it is printed: on a terminal.
+pub fn is_watched(format: LogFormat) -> bool {
+    format == LogFormat::Text && io::stderr().is_terminal()
+}
+
 /// The progress of a piece of work, drawn as a line of the terminal until dropped; invisible without a terminal.
 pub struct Progress {
     bar: ProgressBar,
@@ -136,7 +141,7 @@ impl Output {
 
     /// Whether progress bars are shown: then it is worth a query to find out the total.
     pub fn is_watched(&self) -> bool {
-        self.format == LogFormat::Text && self.stderr_is_terminal
+        is_watched(self.format)
     }
 
     /// Whether requests to outside systems are traced, so that callers need not build a trace for nothing.

@@ -295,6 +295,7 @@ mod tests {
             env_flag: None,
             working_dir: folder.path().to_owned(),
             process_env: variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+            full_paths: false,
         });
         let output = Output::new(LogFormat::Text, 0, true, Redactor::default());
         let cx = Context::new(config.unwrap(), output);

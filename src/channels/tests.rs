@@ -67,6 +67,7 @@ fn context(environment: &str, settings: &str, url: &str) -> Context {
         env_flag: Some(environment.to_owned()),
         working_dir: folder.path().to_owned(),
         process_env: variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        full_paths: false,
     });
     Context::new(config.unwrap(), Output::new(LogFormat::Text, 0, true, Redactor::default()))
 }

@@ -84,7 +84,13 @@ mod tests {
         std::fs::write(folder.join("batchctl.toml"), "[mail]\nfolder = \"out/mails\"\n").unwrap();
         let process_env =
             [("BATCHCTL_MAIL_REDIRECT_TO".to_owned(), "developer@example.jp".to_owned())].into();
-        Config::load(LoadOptions { env_flag: None, working_dir: folder.to_owned(), process_env }).unwrap()
+        Config::load(LoadOptions {
+            env_flag: None,
+            working_dir: folder.to_owned(),
+            process_env,
+            full_paths: false,
+        })
+        .unwrap()
     }
 
     fn mail(config: &Config, message_id: &str, seconds: i64) -> OutgoingMail {

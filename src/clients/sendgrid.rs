@@ -304,6 +304,7 @@ mod tests {
             env_flag: Some(environment.to_owned()),
             working_dir: folder.path().to_owned(),
             process_env: variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+            full_paths: false,
         })
         .unwrap()
     }

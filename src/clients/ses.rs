@@ -390,6 +390,7 @@ mod tests {
             env_flag: None,
             working_dir: folder.path().to_owned(),
             process_env: variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+            full_paths: false,
         })
         .unwrap();
         let output = Output::new(LogFormat::Text, 0, true, Redactor::default());

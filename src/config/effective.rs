@@ -90,7 +90,7 @@ impl Config {
             let known = self.known.iter().filter_map(|known| known.name.strip_prefix(PREFIX));
             let advice = nearest(end, known)
                 .map_or_else(String::new, |known| format!(": did you mean {PREFIX}{known}?"));
-            warnings.push(format!("{name} ({}) is not a variable of batchctl{advice}", variable.source));
+            warnings.push(format!("{name} ({}) is not a variable of batchctl{advice}", variable.origin()));
         }
         warnings
     }

@@ -10,6 +10,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use super::Folder;
 use super::error::ConfigError;
 use crate::spelling;
 
@@ -51,17 +52,17 @@ impl fmt::Display for Source {
 pub(super) struct Variable {
     pub(super) value: String,
     pub(super) source: Source,
-    /// Its line in a `.env` file, from 1.
-    line: Option<usize>,
+    /// The `.env` file and the line in it, for messages.
+    place: Option<String>,
 }
 
 impl Variable {
     /// Where it was set, for a person who has to change it.
-    fn origin(&self) -> String {
-        match (&self.source, self.line) {
-            (Source::File(file), Some(line)) => format!("{file} line {line}"),
-            (Source::Process, _) => "the environment of the process".to_owned(),
-            (source, _) => source.to_string(),
+    pub(super) fn origin(&self) -> String {
+        match (&self.place, &self.source) {
+            (Some(place), _) => place.clone(),
+            (None, Source::Process) => "the environment of the process".to_owned(),
+            (None, source) => source.to_string(),
         }
     }
 }
@@ -91,7 +92,7 @@ impl Environment {
     /// Chooses the environment and gathers its variables.
     pub(super) fn load(
         flag: Option<&str>,
-        working_dir: &Path,
+        folder: &Folder,
         process: BTreeMap<String, String>,
     ) -> Result<Self, ConfigError> {
         let (name, name_source) = match (
@@ -108,18 +109,18 @@ impl Environment {
             .map(|(name, value)| {
                 // A Kubernetes Secret made from a file ends in an unintended line break.
                 let value = value.trim_end_matches(['\n', '\r']).to_owned();
-                (name, Variable { value, source: Source::Process, line: None })
+                (name, Variable { value, source: Source::Process, place: None })
             })
             .collect();
         let (mut warnings, mut exposed) = (Vec::new(), Vec::new());
         for file in [format!(".env.{name}"), ".env".to_owned()] {
-            let path = working_dir.join(&file);
+            let (path, shown) = (folder.path.join(&file), folder.shown(&file));
             let text = match std::fs::read_to_string(&path) {
                 Ok(text) => text,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(source) => return Err(ConfigError::Unreadable { path, source }),
             };
-            let (entries, repeated) = parse_dotenv(&file, &text)?;
+            let (entries, repeated) = parse_dotenv(&shown, &text)?;
             if name == PRODUCTION && is_readable_by_all(&path) {
                 exposed.push(format!(
                     "every user of this machine can read the secrets in {file}: chmod o= {}",
@@ -127,7 +128,7 @@ impl Environment {
                 ));
             }
             warnings.extend(
-                repeated.into_iter().map(|name| format!("{file}: {name} is set twice, the last one counts")),
+                repeated.into_iter().map(|name| format!("{shown}: {name} is set twice, the last one counts")),
             );
             if let Some(other) =
                 entries.get("BATCHCTL_ENV").map(|(other, _)| other).filter(|other| **other != name)
@@ -137,13 +138,13 @@ impl Environment {
                 return Err(ConfigError::variable(
                     "BATCHCTL_ENV",
                     format!(
-                        "{file} sets {other}, but this command runs in `{name}`: choose by --env, not in a .env file"
+                        "{shown} sets {other}, but this command runs in `{name}`: choose by --env, not in a .env file"
                     ),
                 ));
             }
             for (name, (value, line)) in entries {
-                let source = Source::File(file.clone());
-                variables.entry(name).or_insert(Variable { value, source, line: Some(line) });
+                let (source, place) = (Source::File(file.clone()), Some(format!("{shown} line {line}")));
+                variables.entry(name).or_insert(Variable { value, source, place });
             }
         }
         variables.remove("BATCHCTL_ENV");

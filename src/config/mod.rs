@@ -83,19 +83,21 @@ pub struct LoadOptions {
     pub working_dir: PathBuf,
     /// The variables of the process; passed in, so that a test needs no real ones.
     pub process_env: BTreeMap<String, String>,
+    /// Whether messages name files by their full paths: without a terminal they are read in another folder.
+    pub full_paths: bool,
 }
 
 impl LoadOptions {
     /// The options of this process: its variables and its working directory.
     #[expect(clippy::disallowed_methods, reason = "the only place that reads the environment")]
-    pub fn from_process(env_flag: Option<String>) -> Result<Self, ConfigError> {
+    pub fn from_process(env_flag: Option<String>, full_paths: bool) -> Result<Self, ConfigError> {
         let working_dir = std::env::current_dir()
             .map_err(|source| ConfigError::Unreadable { path: PathBuf::from("."), source })?;
         // A value that is not UTF-8 becomes one that fails its check, instead of counting as not set.
         let process_env = std::env::vars_os()
             .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
             .collect();
-        Ok(Self { env_flag, working_dir, process_env })
+        Ok(Self { env_flag, working_dir, process_env, full_paths })
     }
 }
 
@@ -103,7 +105,7 @@ impl LoadOptions {
 #[derive(Debug, Clone)]
 pub struct Config {
     environment: Environment,
-    working_dir: PathBuf,
+    folder: Folder,
     /// The variables of the interface, in the order in which they were read.
     known: Vec<KnownVariable>,
     /// `batchctl.toml`, if there is one.
@@ -111,10 +113,26 @@ pub struct Config {
     sections: Sections,
 }
 
+/// Where the files of the settings are, and how messages name them.
+#[derive(Debug, Clone)]
+struct Folder {
+    path: PathBuf,
+    full_paths: bool,
+}
+
+impl Folder {
+    /// A file's name in messages.
+    fn shown(&self, file: &str) -> String {
+        if self.full_paths { self.path.join(file).display().to_string() } else { file.to_owned() }
+    }
+}
+
 /// The text of `batchctl.toml`, with the name under which it was found.
 #[derive(Clone)]
 struct File {
     name: String,
+    /// Its name in messages.
+    shown: String,
     text: String,
 }
 
@@ -148,12 +166,13 @@ impl Config {
     /// Reads and checks every setting: the flag `--env` or `BATCHCTL_ENV` chooses the environment; then the
     /// process, `.env.NAME` and `.env`, in this order; then `batchctl.toml`.
     pub fn load(options: LoadOptions) -> Result<Self, ConfigError> {
-        let LoadOptions { env_flag, working_dir, process_env } = options;
-        let environment = Environment::load(env_flag.as_deref(), &working_dir, process_env)?;
+        let LoadOptions { env_flag, working_dir, process_env, full_paths } = options;
+        let folder = Folder { path: working_dir, full_paths };
+        let environment = Environment::load(env_flag.as_deref(), &folder, process_env)?;
         let mut variables = Variables::of(&environment);
-        let file = File::read(&mut variables, &working_dir)?;
+        let file = File::read(&mut variables, &folder)?;
         let mut sections = match &file {
-            Some(file) => Sections::parse(&file.name, &file.text)?,
+            Some(file) => Sections::parse(&file.shown, &file.text)?,
             None => Sections::default(),
         };
         for section in sections.all_mut() {
@@ -162,13 +181,14 @@ impl Config {
         #[cfg(feature = "failpoints")]
         variables.text(FAILPOINT, Shown::Plain, "");
         let known = variables.into_known();
-        Ok(Self { environment, working_dir, known, file, sections })
+        Ok(Self { environment, folder, known, file, sections })
     }
 
     /// What can be known although the settings are wrong: the environment, or the one whose name was meant, and every
     /// setting that can be read. Nothing may run with it; `None` if not even that is known.
     pub fn in_spite_of_errors(options: LoadOptions) -> Option<Self> {
-        let LoadOptions { env_flag, working_dir, mut process_env } = options;
+        let LoadOptions { env_flag, working_dir, mut process_env, full_paths } = options;
+        let folder = Folder { path: working_dir, full_paths };
         let name =
             env_flag.or_else(|| process_env.remove("BATCHCTL_ENV").filter(|name| !name.trim().is_empty()));
         let meant = name.map(|name| Environment::meant(&name));
@@ -177,7 +197,7 @@ impl Config {
             Some(meant) => meant,
             None => None,
         };
-        let environment = Environment::load(meant.as_deref(), &working_dir, process_env).ok()?;
+        let environment = Environment::load(meant.as_deref(), &folder, process_env).ok()?;
         let mut variables = Variables::of(&environment);
         let mut sections = Sections::default();
         for section in sections.all_mut() {
@@ -185,7 +205,7 @@ impl Config {
             drop(section.read(&mut variables));
         }
         let known = variables.into_known();
-        Some(Self { environment, working_dir, known, file: None, sections })
+        Some(Self { environment, folder, known, file: None, sections })
     }
 
     /// The settings of a process of the same environment and variables that starts in another folder; `more` are
@@ -201,7 +221,8 @@ impl Config {
             process_env.entry((*name).to_owned()).or_insert_with(|| value.clone());
         }
         let env_flag = Some(self.environment.name.clone());
-        Self::load(LoadOptions { env_flag, working_dir: folder.to_owned(), process_env })
+        let full_paths = self.folder.full_paths;
+        Self::load(LoadOptions { env_flag, working_dir: folder.to_owned(), process_env, full_paths })
     }
 
     /// The environment's name: `dev`, `prod`, …
@@ -221,7 +242,7 @@ impl Config {
 
     /// Whether the environment has a file of its own, `.env.NAME`.
     pub fn has_environment_file(&self) -> bool {
-        self.working_dir.join(self.variables_file()).exists()
+        self.working_dir().join(self.variables_file()).exists()
     }
 
     /// The file of this environment's variables: `.env.prod`.
@@ -231,7 +252,7 @@ impl Config {
 
     /// The known environment whose name is most like this one's.
     pub fn similar_environment(&self) -> Option<String> {
-        self.environment.similar(&self.working_dir)
+        self.environment.similar(self.working_dir())
     }
 
     /// The name of the structured file as it was given: `batchctl.toml`, unless another one is named.
@@ -241,13 +262,13 @@ impl Config {
 
     /// The folder of `batchctl.toml`, or where it would be.
     pub fn folder(&self) -> PathBuf {
-        let path = self.working_dir.join(self.file_name());
-        path.parent().unwrap_or(&self.working_dir).to_owned()
+        let path = self.working_dir().join(self.file_name());
+        path.parent().unwrap_or(self.working_dir()).to_owned()
     }
 
     /// Where relative paths start.
     pub fn working_dir(&self) -> &Path {
-        &self.working_dir
+        &self.folder.path
     }
 
     /// Where a test wants this process to die.
@@ -290,7 +311,7 @@ impl Config {
         if value.contains("-----BEGIN") {
             return Ok(Secret::new(value.replace("\\n", "\n")));
         }
-        std::fs::read_to_string(self.working_dir.join(&value)).map(Secret::new).map_err(|error| {
+        std::fs::read_to_string(self.working_dir().join(&value)).map(Secret::new).map_err(|error| {
             let problem = format!("is neither a PEM nor the name of a readable file: {}", error.kind());
             ConfigError::variable(name, problem)
         })
@@ -330,22 +351,23 @@ impl Config {
 
     fn error_at(&self, path: &[&str], problem: String) -> ConfigError {
         let (name, text) =
-            self.file.as_ref().map_or((DEFAULT_FILE, ""), |file| (file.name.as_str(), file.text.as_str()));
+            self.file.as_ref().map_or((DEFAULT_FILE, ""), |file| (file.shown.as_str(), file.text.as_str()));
         Document::parse(name, text).map_or_else(|error| error, |document| document.error_at(path, problem))
     }
 }
 
 impl File {
     /// Reads the file that `BATCHCTL_CONFIG` names, which must exist, or the default one if it exists.
-    fn read(variables: &mut Variables<'_>, working_dir: &Path) -> Result<Option<Self>, ConfigError> {
-        let is_there = working_dir.join(DEFAULT_FILE).exists();
+    fn read(variables: &mut Variables<'_>, folder: &Folder) -> Result<Option<Self>, ConfigError> {
+        let is_there = folder.path.join(DEFAULT_FILE).exists();
         let named = variables.text(FILE_VARIABLE, Shown::Plain, if is_there { DEFAULT_FILE } else { "" });
         let name = named.unwrap_or(DEFAULT_FILE);
-        let path = working_dir.join(name);
+        let path = folder.path.join(name);
+        let shown = folder.shown(name);
         match std::fs::read_to_string(&path) {
-            Ok(text) => Ok(Some(Self { name: name.to_owned(), text })),
+            Ok(text) => Ok(Some(Self { name: name.to_owned(), shown, text })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => match named {
-                Some(_) => Err(ConfigError::variable(FILE_VARIABLE, format!("there is no file `{name}`"))),
+                Some(_) => Err(variables.wrong(FILE_VARIABLE, &format!("there is no file `{shown}`"))),
                 None => Ok(None),
             },
             Err(source) => Err(ConfigError::Unreadable { path, source }),

@@ -22,6 +22,7 @@ fn load(flag: Option<&str>, files: &[(&str, &str)], process: &[(&str, &str)]) ->
         env_flag: flag.map(str::to_owned),
         working_dir: directory.path().to_owned(),
         process_env: process.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        full_paths: false,
     })
 }
 
@@ -191,9 +192,9 @@ fn unknown_variables_are_reported_with_the_nearest_name() {
         config.warnings(),
         [
             ".env: A is set twice, the last one counts",
-            "BATCHCTL_DATABSE_URL (process) is not a variable of batchctl: did you mean BATCHCTL_DATABASE_URL?",
-            "BATCHCTL_LOCAL (.env) is not a variable of batchctl: did you mean BATCHCTL_LOCALE?",
-            "BATCHCTL_ZZZ (process) is not a variable of batchctl",
+            "BATCHCTL_DATABSE_URL (the environment of the process) is not a variable of batchctl: did you mean BATCHCTL_DATABASE_URL?",
+            "BATCHCTL_LOCAL (.env line 1) is not a variable of batchctl: did you mean BATCHCTL_LOCALE?",
+            "BATCHCTL_ZZZ (the environment of the process) is not a variable of batchctl",
         ]
     );
 }
@@ -208,14 +209,14 @@ fn a_name_of_the_interface_that_nothing_reads_yet_is_no_slip_and_no_setting() {
 }
 
 #[test]
-fn jobs_that_do_not_exist_are_reported() {
-    let config =
-        load(None, &[("batchctl.toml", "[jobs.\"report daily-sale\"]\nenabled = false\n")], &[]).unwrap();
+fn a_job_that_does_not_exist_is_an_unknown_key() {
+    let toml = "# Ours.\n[jobs.\"mall sync\"]\nretries = 1\n[jobs.\"report daily-sale\"]\nenabled = false\n";
+    let config = load(None, &[("batchctl.toml", toml)], &[]).unwrap();
     assert_eq!(
-        config.unknown_jobs(&["mall sync", "report daily-sales"]),
-        ["jobs.\"report daily-sale\" is not a job: did you mean `report daily-sales`?"]
+        config.check_jobs(&["mall sync", "report daily-sales"]).unwrap_err().to_string(),
+        "batchctl.toml line 4: unknown key `report daily-sale` in `jobs`: did you mean `report daily-sales`?"
     );
-    assert_eq!(config.job("report daily-sale").unwrap().enabled, Some(false));
+    assert!(config.check_jobs(&["mall sync", "report daily-sale"]).is_ok());
 }
 
 /// A configuration with a secret in every place that has one; each contains `hunter`.

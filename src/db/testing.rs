@@ -81,7 +81,7 @@ pub(crate) async fn run_on(kind: Kind, test: impl AsyncFnOnce(&mut TestDb)) {
 #[expect(clippy::disallowed_methods, reason = "the test program would swallow a notice that is `eprint`ed")]
 fn postgres_url() -> Option<String> {
     static NOTICE: Once = Once::new();
-    let variables = LoadOptions::from_process(None).unwrap().process_env;
+    let variables = LoadOptions::from_process(None, false).unwrap().process_env;
     let value = |name| variables.get(name).filter(|value| !value.is_empty());
     let url = value(POSTGRES_URL).cloned();
     if url.is_none() {
@@ -152,6 +152,7 @@ impl TestDb {
             env_flag: None,
             working_dir: self.folder.path().to_owned(),
             process_env: variables.map(|(name, value)| (name.to_owned(), value)).into(),
+            full_paths: false,
         });
         Context::new(config.unwrap(), Output::new(LogFormat::Text, 0, true, Redactor::default()))
     }

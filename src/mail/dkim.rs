@@ -189,7 +189,8 @@ mod tests {
         )
         .unwrap();
         let process_env = [("SHOP_DKIM_KEY".to_owned(), key.to_owned())].into();
-        let options = LoadOptions { env_flag: None, working_dir: folder.to_owned(), process_env };
+        let options =
+            LoadOptions { env_flag: None, working_dir: folder.to_owned(), process_env, full_paths: false };
         DkimSigner::new(
             &Config::load(options).map_err(|error: ConfigError| Failure::failed(error.to_string()))?,
         )

@@ -78,8 +78,10 @@ fn an_unknown_key_is_bad_configuration_and_named_with_its_line() {
     let ran = sandbox.batchctl(["report", "daily-sales"]).run().exits(78);
     ran.says(
         "error: report daily-sales did not start (exit 78): \
-         batchctl.toml line 3: unknown key `local` in `report`: did you mean `locale`?\n",
-    );
+         ",
+    )
+    .says("/batchctl.toml line 3: unknown key `local` in `report`: did you mean `locale`?\n")
+    .says(&format!("(exit 78): {}", sandbox.path("batchctl.toml").display()));
 }
 
 #[test]
@@ -102,7 +104,11 @@ fn a_name_that_no_job_knows_is_bad_configuration_for_every_command() {
     ] {
         sandbox.write("batchctl.toml", text);
         let ran = sandbox.batchctl(["runs", "list"]).run().exits(78);
-        assert_eq!(ran.stderr, format!("error: batchctl.toml {message}\n"));
+        let file = sandbox.path("batchctl.toml").display().to_string();
+        assert_eq!(ran.stderr, format!("error: {file} {message}\n"));
+        // At a terminal the reader is in that folder.
+        let seen = sandbox.batchctl(["runs", "list"]).run_on_terminal("").exits(78).screen();
+        assert!(seen.contains("error: batchctl.toml line ") && !seen.contains(&file), "{seen}");
     }
 }
 

@@ -153,7 +153,8 @@ fn files_are_written_and_read_in_the_working_directory() {
 /// The context of a command without settings.
 fn context() -> Context {
     let working_dir = std::env::temp_dir();
-    let options = LoadOptions { env_flag: None, working_dir, process_env: BTreeMap::new() };
+    let options =
+        LoadOptions { env_flag: None, working_dir, process_env: BTreeMap::new(), full_paths: false };
     let output = Output::new(LogFormat::Text, 0, true, Redactor::default());
     Context::new(Config::load(options).unwrap(), output)
 }

@@ -1,6 +1,8 @@
 //! Incidents at night, and a stranger who has only what cron mailed: it says what failed, on what, why, whose move it is
 //! and what is stored; and whoever does literally what its lines say, from another folder, has repaired it.
 
+use std::path::{Path, PathBuf};
+
 use serde_json::json;
 
 use crate::support::{
@@ -130,27 +132,52 @@ impl Mail<'_> {
         self.night.types(command)
     }
 
-    /// The file and the line behind a variable: `NAME (.env.dev line 2)`.
+    /// What the mail says between two texts.
     #[track_caller]
-    fn place_of(&self, name: &str) -> (String, usize) {
-        let (_, rest) = self.text.split_once(&format!("{name} (")).unwrap_or_else(|| {
-            panic!("where is {name}?\n{}", self.text);
-        });
-        let place = rest.split(')').next().unwrap_or_default();
-        let (file, line) = place.split_once(" line ").unwrap_or_else(|| panic!("no line: {place}"));
-        (file.to_owned(), line.parse().expect("a number"))
+    fn between(&self, before: &str, after: &str) -> &str {
+        let rest = self.text.split_once(before).map(|(_, rest)| rest);
+        let found = rest.and_then(|rest| rest.split_once(after)).map(|(found, _)| found);
+        found.unwrap_or_else(|| panic!("nothing between `{before}` and `{after}` in\n{}", self.text))
+    }
+
+    /// The path that the mail says between two texts: who reads it is in another folder.
+    #[track_caller]
+    fn path_between(&self, before: &str, after: &str) -> PathBuf {
+        let path = Path::new(self.between(before, after));
+        assert!(path.is_absolute(), "from which folder is {}?\n{}", path.display(), self.text);
+        path.to_owned()
+    }
+
+    /// The file and the line that the mail says between two texts: `/srv/shop/.env.dev line 2`.
+    #[track_caller]
+    fn place_between(&self, before: &str, after: &str) -> (PathBuf, usize) {
+        let place = self.between(before, after);
+        let (_, line) = place.rsplit_once(" line ").unwrap_or_else(|| panic!("no line: {place}"));
+        let file = self.path_between(before, &format!(" line {line}{after}"));
+        (file, line.parse().expect("a number"))
+    }
+
+    /// The file and the line behind a variable: `NAME (/srv/shop/.env.dev line 2)`.
+    #[track_caller]
+    fn place_of(&self, name: &str) -> (PathBuf, usize) {
+        self.place_between(&format!("{name} ("), ")")
     }
 
     /// Gives the variable another value, in the file and line that the mail names.
     #[track_caller]
     fn correct(&self, name: &str, value: &str) {
-        let (file, line) = self.place_of(name);
-        let text = self.night.sandbox.read(&file);
-        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
-        assert!(lines[line - 1].starts_with(&format!("{name}=")), "{lines:?}");
-        lines[line - 1] = format!("{name}='{value}'");
-        self.night.sandbox.write(&file, lines.join("\n") + "\n");
+        correct_line(&self.place_of(name), &format!("{name}="), &format!("{name}='{value}'"));
     }
+}
+
+/// Writes a line of a file anew, which began like this; the others stay.
+#[track_caller]
+fn correct_line((file, line): &(PathBuf, usize), beginning: &str, corrected: &str) {
+    let text = std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let mut lines: Vec<&str> = text.lines().collect();
+    assert!(lines[line - 1].starts_with(beginning), "{lines:?}");
+    lines[line - 1] = corrected;
+    std::fs::write(file, lines.join("\n") + "\n").unwrap();
 }
 
 /// A mall with an order of the day.
@@ -232,11 +259,12 @@ fn a_wrong_key_in_the_configuration(shop: &Shop) {
     shop.write("batchctl.toml", "[report]\nlocal = 'ja'\n");
     let night = Night::of(shop);
     let mail = night.fails(78, REPORT).says(&[
-        "report daily-sales did not start (exit 78): batchctl.toml line 2: ",
+        "report daily-sales did not start (exit 78): ",
         "unknown key `local` in `report`: did you mean `locale`?",
         "data:  nothing was changed",
     ]);
-    shop.write("batchctl.toml", "[report]\nlocale = 'ja'\n");
+    let place = mail.place_between("did not start (exit 78): ", ": unknown key");
+    correct_line(&place, "local =", "locale = 'ja'");
     mail.retry().succeeds();
     assert_reported(shop);
 }
@@ -245,8 +273,9 @@ fn a_variable_that_makes_no_sense(shop: &Shop) {
     tokyo(shop);
     shop.write(".env", "BATCHCTL_MAIL_FROM=shop@example.jp\nBATCHCTL_TZ=Asia/Tokio\n");
     let night = Night::of(shop);
-    let mail = night.fails(78, REPORT).says(&["BATCHCTL_TZ: `Asia/Tokio`", "(.env line 2)"]);
-    shop.write(".env", "BATCHCTL_TZ=Asia/Tokyo\n");
+    let mail = night.fails(78, REPORT).says(&["BATCHCTL_TZ: `Asia/Tokio` is not a time zone name"]);
+    let place = mail.place_between("write one like Asia/Tokyo (", ")");
+    correct_line(&place, "BATCHCTL_TZ=", "BATCHCTL_TZ=Asia/Tokyo");
     mail.retry().succeeds();
     assert_reported(shop);
 }

@@ -33,6 +33,7 @@ fn context(variables: &[(&str, &str)]) -> Context {
         env_flag: None,
         working_dir: tempfile::tempdir().unwrap().path().to_owned(),
         process_env: variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+        full_paths: false,
     };
     let output = Output::new(LogFormat::Text, 0, true, Redactor::default());
     Context::new(Config::load(options).unwrap(), output)

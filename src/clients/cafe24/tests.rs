@@ -71,6 +71,7 @@ fn cafe24(base_url: &str, account: &Arc<Account>) -> Cafe24 {
         env_flag: None,
         working_dir: folder.path().to_owned(),
         process_env: std::collections::BTreeMap::new(),
+        full_paths: false,
     };
     let config = Config::load(options).unwrap();
     let output = Output::new(LogFormat::Text, 0, true, Redactor::default());
@@ -161,6 +162,7 @@ fn an_account_that_would_change_the_host_is_refused() {
             env_flag: None,
             working_dir: tempfile::tempdir().unwrap().path().to_owned(),
             process_env: std::collections::BTreeMap::new(),
+            full_paths: false,
         });
         let output = Output::new(LogFormat::Text, 0, true, Redactor::default());
         let cx = Context::new(config.unwrap(), output);

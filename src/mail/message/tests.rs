@@ -15,6 +15,7 @@ fn gate(environment: &str) -> Gate {
         env_flag: Some(environment.to_owned()),
         working_dir: folder.path().to_owned(),
         process_env: [("BATCHCTL_MAIL_REDIRECT_TO".to_owned(), "developer@example.jp".to_owned())].into(),
+        full_paths: false,
     };
     Gate::new(&Config::load(options).unwrap()).unwrap()
 }

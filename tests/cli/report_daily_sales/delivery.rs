@@ -92,7 +92,7 @@ fn a_wrong_address_in_the_file_is_refused_with_its_key_and_line(shop: &Shop) {
     report(shop, &[])
         .run()
         .exits(78)
-        .says("batchctl.toml line 4: `report.delivery.to`: entry 2 is not a mail address");
+        .says("/batchctl.toml line 4: `report.delivery.to`: entry 2 is not a mail address");
 }
 
 fn a_delivery_that_names_an_unknown_mall_is_a_wrong_configuration(shop: &Shop) {

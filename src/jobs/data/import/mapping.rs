@@ -109,6 +109,7 @@ mod tests {
                 env_flag: None,
                 working_dir: folder.path().to_owned(),
                 process_env: std::collections::BTreeMap::new(),
+                full_paths: false,
             };
             check_kinds(&Config::load(options).unwrap()).map_err(|error| error.to_string())
         };
