@@ -65,7 +65,7 @@ sections! {
 }
 
 /// The default structured file.
-const DEFAULT_FILE: &str = "batchctl.toml";
+pub const DEFAULT_FILE: &str = "batchctl.toml";
 
 /// The variable that names another file.
 const FILE_VARIABLE: &str = "BATCHCTL_CONFIG";
@@ -257,7 +257,7 @@ impl Config {
 
     /// The name of the structured file as it was given: `batchctl.toml`, unless another one is named.
     pub fn file_name(&self) -> &str {
-        self.file.as_ref().map_or(DEFAULT_FILE, |file| file.name.as_str())
+        self.variable(FILE_VARIABLE).unwrap_or(DEFAULT_FILE)
     }
 
     /// The folder of `batchctl.toml`, or where it would be.

@@ -13,7 +13,7 @@ use chrono::{DateTime, NaiveDate, SubsecRound, Utc};
 use chrono_tz::Tz;
 
 use crate::clock::{self, SUBSECOND_DIGITS};
-use crate::config::Config;
+use crate::config::{Config, DEFAULT_FILE};
 use crate::db::{Db, DbError, DbErrorKind, Kind, Place, latest_version};
 use crate::failure::{Failure, FailureKind};
 use crate::output::Output;
@@ -33,6 +33,22 @@ const PROGRAM: &str = "batchctl ";
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct UnknownEnvironment(String);
+
+/// A text in which a file has another name: not where its name is the end of a path or a part of another one.
+fn with_file(text: &str, file: &str, name: &str) -> String {
+    let is_part_of_name =
+        |character: char| character.is_alphanumeric() || matches!(character, '/' | '-' | '_');
+    let mut named = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(file) {
+        let is_another = before.ends_with(|last| is_part_of_name(last) || last == '.')
+            || after.starts_with(is_part_of_name);
+        named.push_str(before);
+        named.push_str(if is_another { file } else { name });
+        rest = after;
+    }
+    named + rest
+}
 
 /// What a command works with. Clones share what is opened, and end together.
 #[derive(Clone)]
@@ -285,16 +301,16 @@ impl Context {
     }
 
     fn spelt_out(&self, advice: &str, is_read_elsewhere: bool) -> String {
-        let file = self.config.file_name();
-        let advice = if is_read_elsewhere {
-            let path = |file: &str| self.working_dir().join(file).to_string_lossy().into_owned();
-            let variables = self.config.variables_file();
-            advice
-                .replace(file, &path(file))
-                .replace(&format!("in {variables}"), &format!("in {}", path(&variables)))
-        } else {
-            advice.to_owned()
+        let shown = |file: &str| {
+            if is_read_elsewhere {
+                self.working_dir().join(file).to_string_lossy().into_owned()
+            } else {
+                file.to_owned()
+            }
         };
+        let variables = self.config.variables_file();
+        let advice = with_file(advice, DEFAULT_FILE, &shown(self.config.file_name()))
+            .replace(&format!("in {variables}"), &format!("in {}", shown(&variables)));
         let mut hint = String::with_capacity(advice.len());
         let mut rest = advice.as_str();
         while let Some(at) = rest.find(PROGRAM) {
@@ -334,5 +350,20 @@ impl Context {
         Err(Failure::refused("the database contains tables of another program; nothing was changed")
             .hint("give batchctl a database or a schema of its own: sqlite:batchctl.db, or postgres://…?options[search_path]=batchctl")
             .into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_file;
+
+    #[test]
+    fn only_a_name_that_stands_alone_is_replaced() {
+        let named = |text| with_file(text, "batchctl.toml", "/etc/shop.toml");
+        assert_eq!(named("map it in batchctl.toml, [a]"), "map it in /etc/shop.toml, [a]");
+        assert_eq!(named("`batchctl.toml`: batchctl.toml"), "`/etc/shop.toml`: /etc/shop.toml");
+        for other in ["/srv/batchctl.toml", "my-batchctl.toml", "batchctl.toml_old", "x.batchctl.toml", ""] {
+            assert_eq!(named(other), other);
+        }
     }
 }

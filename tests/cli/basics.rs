@@ -120,6 +120,22 @@ fn sqlite_is_created_on_first_use() {
 }
 
 #[test]
+fn a_hint_names_the_configuration_that_is_used() {
+    let sandbox = Sandbox::new();
+    sandbox.write("conf/shop.toml", "");
+    sandbox.write("orders.csv", "mall\n");
+    let import = || {
+        let words = ["data", "import", "--kind", "orders", "orders.csv"];
+        sandbox.batchctl(words).env("BATCHCTL_CONFIG", "conf/shop.toml")
+    };
+    let told = |file: &str| format!("hint: map the file's column names in {file}: [import.orders.columns]");
+    let path = sandbox.path("conf/shop.toml").display().to_string();
+    import().run().exits(65).says(&told(&path)).never_shows("batchctl.toml");
+    let seen = import().run_on_terminal("").exits(65).screen();
+    assert!(seen.contains(&told("conf/shop.toml")), "{seen}");
+}
+
+#[test]
 fn postgres_without_a_schema_is_bad_configuration_and_left_alone() {
     // Not `Sandbox::on`: this one starts without the schema.
     run_on(Database::Postgres, |empty: &Empty| {
