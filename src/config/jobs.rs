@@ -12,8 +12,8 @@ use super::Config;
 use super::error::ConfigError;
 use super::section::{Place, Section, duration};
 use crate::period::format_duration;
+use crate::crontab;
 use crate::severity::Severity;
-use crate::{crontab, spelling};
 
 /// `[jobs]`: a table for each job, by the job's name.
 pub type JobsConfig = BTreeMap<String, JobOverride>;
@@ -163,15 +163,12 @@ impl Config {
         self.job(name).and_then(|job| job.severity)
     }
 
-    /// Sections `[jobs."…"]` of jobs that do not exist, for `config check`; the jobs' names are given.
-    pub fn unknown_jobs(&self, known: &[&str]) -> Vec<String> {
-        let unknown = self.jobs().keys().filter(|name| !known.contains(&name.as_str()));
-        unknown
-            .map(|name| {
-                let advice = spelling::advice(name, known.iter().copied());
-                format!("jobs.\"{name}\" is not a job{advice}")
-            })
-            .collect()
+    /// Refuses a table `[jobs."…"]` of a job that does not exist: no run would follow it, and nobody would notice.
+    pub fn check_jobs(&self, known: &[&str]) -> Result<(), ConfigError> {
+        match self.jobs().keys().find(|name| !known.contains(&name.as_str())) {
+            Some(unknown) => Err(self.unknown_key("jobs", unknown, known)),
+            None => Ok(()),
+        }
     }
 }
 

@@ -170,6 +170,42 @@ fn a_file_that_cannot_be_understood_is_named() {
 }
 
 #[test]
+fn without_a_terminal_a_file_is_named_by_its_path() {
+    let load = |name: &str, text: &str, process: &[(&str, &str)]| {
+        let directory = directory(&[(name, text)]);
+        let path = directory.path().join(name).display().to_string();
+        let loaded = Config::load(LoadOptions {
+            env_flag: None,
+            working_dir: directory.path().to_owned(),
+            process_env: process.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+            full_paths: true,
+        });
+        (loaded, path)
+    };
+    for (name, text, process, message) in [
+        (".env.dev", "A=1\nB=2 3\n", &[][..], "{} line 2: not understood"),
+        (".env", "\nBATCHCTL_TZ=Mars\n", &[], "write one like Asia/Tokyo ({} line 2)"),
+        (".env", "BATCHCTL_ENV=prod\n", &[], "BATCHCTL_ENV: {} sets `prod`"),
+        ("batchctl.toml", "\nx = 1\n", &[], "{} line 2: unknown key `x`"),
+        ("shop.toml", "x = 1\n", &[("BATCHCTL_CONFIG", "shop.toml")], "{} line 1: unknown key `x`"),
+    ] {
+        let (loaded, path) = load(name, text, process);
+        let (error, message) = (loaded.unwrap_err().to_string(), message.replace("{}", &path));
+        assert!(error.contains(&message), "{error}");
+    }
+    let (config, path) = load(".env", "BATCHCTL_LOCAL=ja\nBATCHCTL_TZ=UTC\nA=1\nA=2\n", &[]);
+    let config = config.unwrap();
+    assert_eq!(config.set_at("BATCHCTL_TZ"), format!("BATCHCTL_TZ ({path} line 2)"));
+    let warnings = config.warnings();
+    assert_eq!(warnings[0], format!("{path}: A is set twice, the last one counts"));
+    assert!(warnings[1].starts_with(&format!("BATCHCTL_LOCAL ({path} line 1) is not")), "{warnings:?}");
+    assert_eq!(setting(&config, "BATCHCTL_TZ"), ("UTC".into(), ".env".into(), false));
+    let (config, path) = load("batchctl.toml", "[import.order]\n", &[]);
+    let unknown = config.unwrap().unknown_key("import", "order", &["orders"]).to_string();
+    assert!(unknown.starts_with(&format!("{path} line 1: ")), "{unknown}");
+}
+
+#[test]
 fn a_secret_named_by_the_file_comes_from_any_source_and_is_missed_by_name() {
     let file = ("batchctl.toml", TOML);
     let config = load(None, &[file], &[]).unwrap();

@@ -12,8 +12,8 @@ use crate::mail::unsubscribe::Unsubscribe;
 use crate::severity::Severity;
 use crate::wording::counted;
 
+use super::data;
 use super::report::publication::font_folders;
-use super::{data, specs};
 
 /// Check the configuration
 #[derive(Debug, clap::Subcommand)]
@@ -28,8 +28,6 @@ impl ConfigCommand {
         // An error in a value or a key has already ended the program.
         let mut problems = cx.config.warnings();
         problems.extend(cx.refuse_unusable_environment().await.err().map(|error| one_line(&error)));
-        let names: Vec<&str> = specs().map(|spec| spec.name).collect();
-        problems.extend(cx.config.unknown_jobs(&names));
         problems.extend(data::import::mapping_problems(cx));
         for channel in Severity::ALL.iter().flat_map(|severity| cx.config.alert_channels(*severity)) {
             problems.extend(cx.config.channel_problems(channel));

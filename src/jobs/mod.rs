@@ -39,6 +39,7 @@ pub fn specs() -> impl Iterator<Item = &'static JobSpec> {
 /// Refuses errors in `batchctl.toml` that only a job can detect: names that the configuration, which knows no job,
 /// accepts unchecked. Called before any command starts.
 pub fn check_names(config: &Config) -> Result<(), ConfigError> {
+    config.check_jobs(&specs().map(|spec| spec.name).collect::<Vec<_>>())?;
     data::import::check_kinds(config)?;
     report::delivery::check_deliveries(config, report::SPECS)
 }

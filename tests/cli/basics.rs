@@ -93,6 +93,10 @@ fn a_name_that_no_job_knows_is_bad_configuration_for_every_command() {
             "line 1: unknown key `order` in `import`: did you mean `orders`?",
         ),
         (
+            "[jobs.'mail flush']\nenabled = false\n[jobs.'report daily-sale']\nenabled = false\n",
+            "line 3: unknown key `report daily-sale` in `jobs`: did you mean `report daily-sales`?",
+        ),
+        (
             "[[report.delivery]]\nto = ['a@example.jp']\nreport = 'daily-sale'\n",
             "line 3: `report.delivery.report` is not the name of a report: did you mean `daily-sales`?",
         ),
