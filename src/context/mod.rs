@@ -14,7 +14,7 @@ use chrono_tz::Tz;
 
 use crate::clock::{self, SUBSECOND_DIGITS};
 use crate::config::{Config, DEFAULT_FILE};
-use crate::db::{Db, DbError, DbErrorKind, Kind, Place, latest_version};
+use crate::db::{self, Db, DbError, DbErrorKind, Kind, Place, latest_version};
 use crate::failure::{Failure, FailureKind};
 use crate::output::Output;
 
@@ -124,22 +124,21 @@ impl Context {
         self.config.time_zone()
     }
 
-    /// Opens a connection that is ready for work: right environment, schema up to date. A SQLite file is
-    /// created and migrated on first use; PostgreSQL only by `db migrate`.
+    /// Opens a connection that is ready for work: right environment, schema up to date. Outside prod a SQLite file is
+    /// created on first use. In prod the file that is not there is one that was moved, or on a disk that is not mounted,
+    /// and the night's work on an empty one would succeed: it is created only by `db migrate`, as PostgreSQL's schema is.
     pub async fn db(&self) -> anyhow::Result<Db> {
         self.refuse_unknown_environment()?;
-        let mut db = self.db_unchecked(true).await?;
+        let mut db = self.db_unchecked(!self.config.is_prod()).await?;
         self.make_ready(&mut db).await?;
         Ok(db)
     }
 
     /// Refuses an environment of which nothing is known: a misspelt name, or a crontab that starts in the wrong folder,
-    /// would find no settings, create an empty database there, and run successfully on it every night. In prod a file
-    /// with settings alone is not enough.
+    /// would find no settings, create an empty database there, and run successfully on it every night.
     pub fn refuse_unknown_environment(&self) -> Result<(), Failure> {
         let config = &self.config;
-        let is_known = config.is_database_named() || config.is_default_environment();
-        if is_known || (config.has_environment_file() && !config.is_prod()) {
+        if config.is_database_named() || config.is_default_environment() || config.has_environment_file() {
             return Ok(());
         }
         let file = config.working_dir().join("batchctl.db");
@@ -152,6 +151,9 @@ impl Context {
     /// The same for `config check`, which looks into the SQLite file that would be used, if there is one.
     pub async fn refuse_unusable_environment(&self) -> anyhow::Result<()> {
         self.refuse_unknown_environment()?;
+        if self.config.is_prod() {
+            self.refuse_missing_file()?;
+        }
         if self.config.is_database_named() || !self.config.working_dir().join("batchctl.db").exists() {
             return Ok(());
         }
@@ -161,7 +163,7 @@ impl Context {
         self.refuse_other_environment(readiness?.environment.as_deref())
     }
 
-    /// `database` is what there is instead of its database.
+    /// `database` is what there is instead of its database: that of another environment, or nothing.
     fn unknown_environment(&self, database: &str) -> Failure {
         let config = &self.config;
         let name = config.environment();
@@ -182,7 +184,37 @@ impl Context {
 
     /// Opens a connection without checking the schema: for `db migrate` and `db check`.
     pub async fn db_unchecked(&self, create: bool) -> anyhow::Result<Db> {
+        if !create && self.config.is_prod() {
+            self.refuse_missing_file()?;
+        }
         Db::connect(self.config.database_url(), create).await.map_err(|error| self.unusable(error).into())
+    }
+
+    /// Refuses a SQLite file that is not there, or has nothing in it.
+    fn refuse_missing_file(&self) -> Result<(), Failure> {
+        let Some(file) = db::sqlite_file(self.config.database_url()) else { return Ok(()) };
+        match std::fs::metadata(self.working_dir().join(file)) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Err(self.lost_file("does not exist"))
+            }
+            Ok(metadata) if metadata.len() == 0 => Err(self.lost_file("is empty")),
+            _ => Ok(()),
+        }
+    }
+
+    /// prod's SQLite file is not what it was. The first thing to think of is that it is elsewhere: whoever creates a new
+    /// one in its place has two.
+    fn lost_file(&self, problem: &str) -> Failure {
+        let file = db::sqlite_file(self.config.database_url()).unwrap_or_default();
+        let error = DbError::lost_file(&self.working_dir().join(file), problem);
+        Failure::of(error.kind().into(), error)
+            .hint(format!(
+                "is its disk mounted, and is this the right folder? If its address is wrong, correct {}; only for a first \
+                 set-up: `batchctl --env {} db migrate`",
+                self.config.database_origin(),
+                self.config.environment()
+            ))
+            .retry_once("once the file is there")
     }
 
     /// The database cannot be opened: whose move it is, and where its address was written.
@@ -216,6 +248,9 @@ impl Context {
             (version, Kind::Sqlite) => {
                 if version.is_none() {
                     self.refuse_foreign_database(db).await?;
+                    if self.config.is_prod() {
+                        return Err(self.lost_file("holds no batchctl schema").into());
+                    }
                 }
                 db.migrate(self.config.environment(), self.machine_time()).await?;
                 // Another process may have stamped it first, with another name.

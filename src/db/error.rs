@@ -139,6 +139,11 @@ impl DbError {
         Self::new(kind, format!("failed to connect to {place}: {}", describe(error)))
     }
 
+    /// A SQLite file that should be there and is not, or has lost its contents.
+    pub fn lost_file(file: &Path, problem: &str) -> Self {
+        Self::new(DbErrorKind::Configuration, format!("{} {problem}", Place::File(file.to_owned())))
+    }
+
     pub(super) fn silent(place: &Place, waited: Duration) -> Self {
         let message = format!("failed to connect to {place}: no answer in {} s", waited.as_secs());
         Self::new(DbErrorKind::Unreachable, message)

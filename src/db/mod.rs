@@ -11,6 +11,7 @@ mod migrate;
 pub(crate) mod testing;
 mod value;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -346,6 +347,12 @@ impl Db {
             Conn::Postgres(connection) => connection.close().await,
         });
     }
+}
+
+/// The file of a SQLite URL; `None` for any other.
+pub fn sqlite_file(url: &str) -> Option<PathBuf> {
+    let options = sqlite_options(url).ok().filter(|_| Kind::of(url) == Kind::Sqlite)?;
+    Some(options.get_filename().to_owned())
 }
 
 fn sqlite_options(url: &str) -> Result<SqliteConnectOptions, sqlx::Error> {

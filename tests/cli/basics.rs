@@ -1,8 +1,11 @@
 //! What applies to every command: help, usage, configuration, the database's state and the environment guard.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+
 use batchctl::jobs::specs;
 
-use crate::support::{Arranged, Database, Sandbox, on_both_databases, run_on};
+use crate::support::{Arranged, Batchctl, Database, Sandbox, on_both_databases, run_on};
 
 on_both_databases![
     a_migrated_database_is_accepted_and_migrating_it_again_changes_nothing,
@@ -121,6 +124,74 @@ fn sqlite_is_created_on_first_use() {
     let sandbox = Sandbox::without_schema(Database::Sqlite);
     sandbox.batchctl(["runs", "list"]).run().succeeds();
     assert_eq!(sandbox.scalar("SELECT name FROM batch_environment"), "dev");
+}
+
+/// A command in prod as cron starts it: what it needs to know is in `.env.prod`, and the clock is the machine's.
+fn in_prod(sandbox: &Sandbox, words: &[&str]) -> Batchctl {
+    let words = ["--env", "prod"].iter().chain(words);
+    sandbox.batchctl(words).real_clock().unset("BATCHCTL_DATABASE_URL")
+}
+
+/// Each kind of command that opens the database.
+const OPENING: [&[&str]; 6] = [
+    &["report", "daily-sales"],
+    &["runs", "purge"],
+    &["runs", "list"],
+    &["mall", "add", "tokyo", "--currency", "JPY", "--time-zone", "Asia/Tokyo"],
+    &["mall", "token", "status"],
+    &["db", "check"],
+];
+
+#[test]
+fn in_prod_a_missing_sqlite_file_is_never_replaced_by_an_empty_one() {
+    for (setting, file) in
+        [("BATCHCTL_DATABASE_URL=sqlite:disk/my%20shop.db\n", "disk/my shop.db"), ("", "batchctl.db")]
+    {
+        for words in OPENING {
+            let sandbox = Sandbox::without_schema(Database::Sqlite);
+            sandbox.write(".env.prod", setting);
+            sandbox.write("disk/readme", "where the disk is mounted");
+            let path = sandbox.path(file);
+            in_prod(&sandbox, words)
+                .run()
+                .exits(78)
+                .says(&format!("the SQLite file `{}` does not exist\n", path.display()))
+                .says("  hint: is its disk mounted, and is this the right folder? ")
+                .says(&format!("only for a first set-up: `{}`\n", sandbox.command("prod", "db migrate")));
+            assert!(!path.exists(), "{words:?} has created it");
+        }
+    }
+}
+
+#[test]
+fn in_prod_a_sqlite_file_without_a_schema_is_left_alone() {
+    for words in OPENING.into_iter().filter(|words| words[0] != "db") {
+        let sandbox = Sandbox::without_schema(Database::Sqlite);
+        let in_prod = || in_prod(&sandbox, words).run().exits(78).says("  hint: is its disk mounted");
+        let file = sandbox.path("batchctl.db").display().to_string();
+        sandbox.write("batchctl.db", "");
+        in_prod().says(&format!("the SQLite file `{file}` is empty\n"));
+        assert_eq!(sandbox.read("batchctl.db"), "");
+        // Tables there are none, but a header.
+        sandbox.execute("PRAGMA user_version = 1");
+        // A second start in the same outage would be silent.
+        let _ = std::fs::remove_file(sandbox.path(".batchctl-prod.outage.json"));
+        in_prod().says(&format!("the SQLite file `{file}` holds no batchctl schema\n"));
+        assert_eq!(sandbox.scalar("SELECT COUNT(*) FROM sqlite_master"), "0");
+    }
+}
+
+#[test]
+fn in_prod_db_migrate_creates_the_sqlite_file_and_config_check_misses_it() {
+    let sandbox = Sandbox::without_schema(Database::Sqlite);
+    sandbox.write(".env.prod", "BATCHCTL_DATABASE_URL=sqlite:shop.db\n");
+    // Otherwise the check warns of others who can read it.
+    std::fs::set_permissions(sandbox.path(".env.prod"), Permissions::from_mode(0o600)).unwrap();
+    let missing = format!("the SQLite file `{}` does not exist\n", sandbox.path("shop.db").display());
+    in_prod(&sandbox, &["config", "check"]).run().exits(78).prints(&missing);
+    in_prod(&sandbox, &["db", "migrate"]).run().succeeds();
+    in_prod(&sandbox, &["config", "check"]).run().succeeds();
+    in_prod(&sandbox, &["runs", "list"]).run().succeeds();
 }
 
 #[test]

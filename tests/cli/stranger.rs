@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use crate::support::{
-    Batchctl, Cafe24, Customers, MailServer, Manners, Order, Ran, Sandbox, Shop, eventually,
-    on_both_databases,
+    Batchctl, Cafe24, Customers, Database, MailServer, Manners, Order, Ran, Sandbox, Shop, eventually,
+    on_both_databases, run_on,
 };
 
 on_both_databases![
@@ -242,6 +242,32 @@ fn a_database_of_another_environment(shop: &Shop) {
     mail.correct("BATCHCTL_DATABASE_URL", "sqlite:staging.db");
     mail.retry().succeeds();
     assert_eq!(shop.scalar("SELECT COUNT(*) FROM batch_execution"), "0", "dev's is left alone");
+}
+
+/// SQLite alone: PostgreSQL has no file.
+#[test]
+fn a_disk_that_is_not_mounted() {
+    run_on(Database::Sqlite, |shop: &Shop| {
+        let mall = shop.mall("tokyo", "Asia/Tokyo", "JPY");
+        let paid_at = "2024-03-05T03:00:00+00:00";
+        let _ = shop.order(Order { mall, order_no: "A1", paid_at: Some(paid_at), ..Order::default() });
+        shop.execute("UPDATE batch_environment SET name = 'prod'");
+        shop.write(".env.prod", "BATCHCTL_DATABASE_URL=sqlite:disk/batchctl.db\n");
+        // prod refuses a fixed clock.
+        let night = Night::of(shop).without("BATCHCTL_DATABASE_URL").without("BATCHCTL_NOW");
+        let report = ["--env", "prod", "report", "daily-sales", "--date", "2024-03-05"];
+        let mail = night.fails(78, report).says(&[
+            "report daily-sales did not start (exit 78): ",
+            "does not exist",
+            "hint: is its disk mounted, and is this the right folder?",
+            "# once the file is there",
+        ]);
+        let file = mail.path_between("the SQLite file `", "`");
+        assert!(!file.exists());
+        std::os::unix::fs::symlink(".", file.parent().unwrap()).unwrap();
+        mail.retry().succeeds();
+        assert_reported(shop);
+    });
 }
 
 fn a_misspelt_environment(shop: &Shop) {
