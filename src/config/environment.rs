@@ -4,7 +4,7 @@
 //! and never a child process by accident.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
@@ -165,14 +165,23 @@ impl Environment {
         self.name == DEFAULT_ENVIRONMENT
     }
 
-    /// The known environment whose name is most like this one's: one that has a file of its own, or a usual one.
-    pub(super) fn similar(&self, working_dir: &Path) -> Option<String> {
-        let files = std::fs::read_dir(working_dir).into_iter().flatten().flatten();
+    /// The other environment that was probably meant: of those that the folder knows the one with the most similar name,
+    /// or the only one; otherwise a usual one with a similar name. `stamped` is the environment of the folder's SQLite
+    /// file.
+    pub(super) fn meant_instead(&self, folder: &Path, stamped: Option<&str>) -> Option<String> {
+        let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
         let names =
             files.filter_map(|entry| entry.file_name().to_str()?.strip_prefix(".env.").map(str::to_owned));
-        let usual = [DEFAULT_ENVIRONMENT, PRODUCTION, "staging"].map(str::to_owned);
-        let known: Vec<String> = names.filter(|name| is_name(name)).chain(usual).collect();
-        spelling::nearest(&self.name, known.iter().map(String::as_str)).map(str::to_owned)
+        let is_another = |name: &str| is_name(name) && name != self.name;
+        let known: BTreeSet<String> = names
+            .chain(stamped.map(str::to_owned))
+            // `.env.example` is a template.
+            .filter(|name| is_another(name) && name != "example")
+            .collect();
+        let usual = [DEFAULT_ENVIRONMENT, PRODUCTION, "staging"].into_iter().filter(|name| is_another(name));
+        let only = known.first().filter(|_| known.len() == 1).map(String::as_str);
+        let meant = spelling::nearest(&self.name, known.iter().map(String::as_str)).or(only);
+        meant.or_else(|| spelling::nearest(&self.name, usual)).map(str::to_owned)
     }
 
     /// Where a variable was set, for a person who has to change it; `None` if it is not set.

@@ -250,9 +250,9 @@ impl Config {
         format!(".env.{}", self.environment())
     }
 
-    /// The known environment whose name is most like this one's.
-    pub fn similar_environment(&self) -> Option<String> {
-        self.environment.similar(self.working_dir())
+    /// The other environment that was probably meant; `stamped` is that of the folder's SQLite file.
+    pub fn environment_meant_instead(&self, stamped: Option<&str>) -> Option<String> {
+        self.environment.meant_instead(self.working_dir(), stamped)
     }
 
     /// The name of the structured file as it was given: `batchctl.toml`, unless another one is named.

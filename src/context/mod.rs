@@ -31,8 +31,12 @@ const PROGRAM: &str = "batchctl ";
 
 /// Nothing is known of the chosen environment.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct UnknownEnvironment(String);
+#[error("{problem}")]
+struct UnknownEnvironment {
+    problem: String,
+    /// The one that was probably meant.
+    meant: Option<String>,
+}
 
 /// A text in which a file has another name: not where its name is the end of a path or a part of another one.
 fn with_file(text: &str, file: &str, name: &str) -> String {
@@ -145,7 +149,7 @@ impl Context {
         if file.exists() {
             return Ok(());
         }
-        Err(self.unknown_environment(&format!("no `{}`", file.display())))
+        Err(self.unknown_environment(&format!("no `{}`", file.display()), None))
     }
 
     /// The same for `config check`, which looks into the SQLite file that would be used, if there is one.
@@ -163,8 +167,8 @@ impl Context {
         self.refuse_other_environment(readiness?.environment.as_deref())
     }
 
-    /// `database` is what there is instead of its database: that of another environment, or nothing.
-    fn unknown_environment(&self, database: &str) -> Failure {
+    /// `database` is what there is instead of its database: that of the environment `stamped`, or nothing.
+    fn unknown_environment(&self, database: &str, stamped: Option<&str>) -> Failure {
         let config = &self.config;
         let name = config.environment();
         let settings =
@@ -172,14 +176,16 @@ impl Context {
         let problem = format!(
             "nothing is known of the environment `{name}`: {settings}no BATCHCTL_DATABASE_URL, and {database}"
         );
-        let advice = match config.similar_environment() {
-            Some(similar) => format!("did you mean --env {similar}? "),
-            None => String::new(),
-        };
-        Failure::of(FailureKind::Configuration, UnknownEnvironment(problem)).hint(format!(
-            "{advice}set it in .env.{name}, or start in the folder that has it; \
-             `batchctl --env {name} db migrate` creates a SQLite file here"
-        ))
+        let meant = config.environment_meant_instead(stamped);
+        let mut hint =
+            meant.as_ref().map(|meant| format!("did you mean --env {meant}? ")).unwrap_or_default();
+        hint.push_str(&format!("set it in .env.{name}, or start in the folder that has it"));
+        if stamped.is_none() {
+            hint.push_str(&format!(
+                "; only for a first set-up: `batchctl --env {name} db migrate` creates a SQLite file here"
+            ));
+        }
+        Failure::of(FailureKind::Configuration, UnknownEnvironment { problem, meant }).hint(hint)
     }
 
     /// Opens a connection without checking the schema: for `db migrate` and `db check`.
@@ -275,7 +281,8 @@ impl Context {
                 let how = self.config.environment_origin();
                 let place = Place::of(self.config.database_url());
                 if !self.config.is_database_named() && !self.config.has_environment_file() {
-                    return Err(self.unknown_environment(&format!("{place} is that of `{stamped}`")).into());
+                    let database = format!("{place} is that of `{stamped}`");
+                    return Err(self.unknown_environment(&database, Some(stamped)).into());
                 }
                 let problem = format!(
                     "{place} is the database of `{stamped}`, but the command runs in `{name}` ({how})"
@@ -316,9 +323,9 @@ impl Context {
     /// is known of the one that was given.
     pub fn command_as_meant(&self, words: &str, error: &anyhow::Error) -> String {
         let given = format!("--env {} ", self.config.environment());
-        let is_unknown = error.chain().any(<dyn std::error::Error>::is::<UnknownEnvironment>);
+        let unknown = error.chain().find_map(|cause| cause.downcast_ref::<UnknownEnvironment>());
         let command = self.command(words);
-        match self.config.similar_environment().filter(|_| is_unknown) {
+        match unknown.and_then(|unknown| unknown.meant.as_ref()) {
             Some(meant) => command.replacen(&given, &format!("--env {meant} "), 1),
             None => command,
         }

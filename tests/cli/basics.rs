@@ -195,6 +195,34 @@ fn in_prod_db_migrate_creates_the_sqlite_file_and_config_check_misses_it() {
 }
 
 #[test]
+fn beside_a_database_of_another_environment_that_one_is_proposed_and_retried() {
+    let sandbox = Sandbox::of_environment(Database::Sqlite, "prod");
+    let command = ["report", "daily-sales", "--date", "2026-11-18"];
+    let ran = sandbox.batchctl(command).unset("BATCHCTL_DATABASE_URL").run().exits(78);
+    ran.says("nothing is known of the environment `dev`: ")
+        .says("is that of `prod`\n")
+        .says("hint: did you mean --env prod? ")
+        .says(&format!("retry: {}", sandbox.command("prod", "report daily-sales --date 2026-11-18")))
+        // The file is there, and is not to be created.
+        .never_shows("db migrate");
+}
+
+#[test]
+fn only_another_environment_that_the_folder_knows_is_proposed() {
+    let sandbox = Sandbox::without_schema(Database::Sqlite);
+    let unknown = "nothing is known of the environment `prod`: ";
+    // `.env.example` is a template.
+    sandbox.write(".env.example", "");
+    in_prod(&sandbox, &["runs", "list"]).run().exits(78).says(unknown).never_shows("did you mean");
+    sandbox.write(".env.staging", "");
+    in_prod(&sandbox, &["runs", "list"]).run().exits(78).says(unknown).says("did you mean --env staging? ");
+    sandbox.write(".env.qa", "");
+    in_prod(&sandbox, &["runs", "list"]).run().exits(78).says(unknown).never_shows("did you mean");
+    let misspelt = sandbox.batchctl(["--env", "stagin", "runs", "list"]).unset("BATCHCTL_DATABASE_URL");
+    misspelt.run().exits(78).says("did you mean --env staging? ");
+}
+
+#[test]
 fn a_hint_names_the_configuration_that_is_used() {
     let sandbox = Sandbox::new();
     sandbox.write("conf/shop.toml", "");
