@@ -7,7 +7,7 @@ use crate::documents::pdf;
 use crate::failure::{Failure, one_line};
 use crate::mail::dkim::DkimSigner;
 use crate::mail::outgoing::Gate;
-use crate::mail::template::Templates;
+use crate::mail::template::{FindingLevel, Templates};
 use crate::mail::unsubscribe::Unsubscribe;
 use crate::severity::Severity;
 use crate::wording::counted;
@@ -78,7 +78,23 @@ fn mail_problems(cx: &Context) -> Vec<String> {
     if config.mail().from.is_none() {
         failures.push(Some(Failure::configuration("BATCHCTL_MAIL_FROM is not set: mails need a sender")));
     }
-    failures.into_iter().flatten().map(|failure| failure.to_string()).collect()
+    let failures = failures.into_iter().flatten().map(|failure| failure.to_string());
+    failures.chain(template_problems(config)).collect()
+}
+
+/// What `mail templates check` would report of texts that are not the built-in ones, which a test checks.
+fn template_problems(config: &Config) -> Vec<String> {
+    let templates = Templates::new(config);
+    if config.mail().template_dir.is_none() || templates.usable().is_err() {
+        return Vec::new();
+    }
+    match templates.check(&[]) {
+        Ok(findings) => {
+            let errors = findings.into_iter().filter(|finding| finding.level == FindingLevel::Error);
+            errors.map(|finding| finding.message).collect()
+        }
+        Err(error) => vec![one_line(&error)],
+    }
 }
 
 /// Whether mail is used at all: a shop without it needs none of its settings.

@@ -347,14 +347,24 @@ fn the_configuration_is_invalid_if_the_mail_commands_would_fail() {
     assert!(!sandbox.path("mail").exists());
 
     sandbox.write("none/readme", "");
-    sandbox
-        .batchctl(["config", "check"])
-        .env("BATCHCTL_MAIL_FROM", "shop@example.jp")
-        .env("BATCHCTL_MAIL_REDIRECT_TO", "developer@example.jp")
-        .env("BATCHCTL_SECRET_KEY", "0123456789abcdef0123456789abcdef")
-        .env("SENDGRID_API_KEY", "SG.a-key-of-this-test")
-        .run()
-        .succeeds();
+    let check = || {
+        sandbox
+            .batchctl(["config", "check"])
+            .env("BATCHCTL_MAIL_FROM", "shop@example.jp")
+            .env("BATCHCTL_MAIL_REDIRECT_TO", "developer@example.jp")
+            .env("BATCHCTL_SECRET_KEY", "0123456789abcdef0123456789abcdef")
+            .env("SENDGRID_API_KEY", "SG.a-key-of-this-test")
+            .run()
+    };
+    check().succeeds();
+
+    let front_matter =
+        "+++\nsubject = 's'\ndescription = 'd'\nowner = 'o'\n[sample]\nday = '2026-11-20'\n+++\n";
+    sandbox.write("none/welcome.en.txt", format!("{front_matter}{{{{ dya | date }}}}\n"));
+    let file = sandbox.path("none/welcome.en.txt").display().to_string();
+    check().exits(78).prints(&format!(
+        "{file} line 8: unknown variable `dya`: the sample does not have it; did you mean `day`?\n"
+    ));
 }
 
 #[test]

@@ -303,7 +303,7 @@ fn an_unknown_variable_is_named_with_its_file_and_line() {
         .batchctl(["mail", "templates", "preview", "welcome"])
         .run()
         .exits(65)
-        .says("failed to render welcome.en.txt line 9: ")
+        .says(&format!("failed to render {} line 9: ", sandbox.path("texts/welcome.en.txt").display()))
         .says("nickname");
 }
 
@@ -356,11 +356,9 @@ fn a_file_that_is_not_utf8_is_named_with_its_line() {
     let mut text = own("Hello\n").into_bytes();
     text.extend([0x82, 0xb1, 0x82, 0xf1, 0x82, 0xc9, 0x82, 0xbf, 0x82, 0xcd, b'\n']);
     sandbox.write("texts/welcome.ja.txt", text);
-    sandbox
-        .batchctl(["mail", "templates", "preview", "welcome", "--locale", "ja"])
-        .run()
-        .exits(65)
-        .says("failed to read welcome.ja.txt line 8: it is not UTF-8");
+    sandbox.batchctl(["mail", "templates", "preview", "welcome", "--locale", "ja"]).run().exits(65).says(
+        &format!("failed to read {} line 8: it is not UTF-8", sandbox.path("texts/welcome.ja.txt").display()),
+    );
 }
 
 #[test]

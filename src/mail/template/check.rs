@@ -16,6 +16,24 @@ use super::{Category, FrontMatter, Prepared, SUBJECT, Templates, filters};
 /// Gmail clips a mail after 102 KB.
 const MAX_HTML_BYTES: usize = 100 * 1024;
 
+/// A variable that a template names and its data does not have.
+pub(super) struct UnknownVariable {
+    /// Its dotted path.
+    pub(super) path: String,
+    /// The path that was most likely meant.
+    meant: Option<String>,
+}
+
+impl UnknownVariable {
+    /// What was meant, as a question between two texts; with `instead` it names the wrong path again. Empty if nothing is
+    /// similar.
+    pub(super) fn advice(&self, before: &str, instead: &str, after: &str) -> String {
+        let Some(meant) = &self.meant else { return String::new() };
+        let instead = if instead.is_empty() { String::new() } else { format!("{instead} `{}`", self.path) };
+        format!("{before}did you mean `{meant}`{instead}{after}")
+    }
+}
+
 /// How serious a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FindingLevel {
@@ -61,8 +79,9 @@ impl Templates {
                         findings.extend(self.check_one(name, locale, &prepared));
                     }
                     Ok(None) if self.read(&format!("{name}.{locale}.html"))?.is_some() => {
+                        let html = self.shown(&format!("{name}.{locale}.html"));
                         findings.push(Finding::error(format!(
-                            "{name}.{locale}.html has no text part: add {name}.{locale}.txt"
+                            "{html} has no text part: add {name}.{locale}.txt"
                         )));
                     }
                     Ok(None) => findings.push(Finding::warning(format!(
@@ -84,7 +103,7 @@ impl Templates {
 
     fn check_one(&self, name: &str, locale: Locale, prepared: &Prepared) -> Vec<Finding> {
         let sample = sample_data(&prepared.front_matter);
-        let mut findings = self.unknown_variables(name, locale, prepared, &sample);
+        let mut findings = self.misspelt(name, locale, prepared, &sample);
         if !findings.is_empty() {
             return findings;
         }
@@ -103,12 +122,13 @@ impl Templates {
                         && html.len() > MAX_HTML_BYTES
                     {
                         findings.push(Finding::warning(format!(
-                            "{name}.{locale}.html renders to {} KB of HTML: Gmail clips a mail after 102 KB",
+                            "{} renders to {} KB of HTML: Gmail clips a mail after 102 KB",
+                            self.shown(&format!("{name}.{locale}.html")),
                             html.len() / 1024
                         )));
                     }
                     if prepared.front_matter.category == Category::Marketing {
-                        findings.extend(missing_unsubscribe_links(&mail, data));
+                        findings.extend(self.missing_unsubscribe_links(&mail, data));
                     }
                 }
                 Err(error) => findings.push(Finding::error(one_line(&error))),
@@ -118,21 +138,12 @@ impl Templates {
     }
 
     /// The variables that a template names and its sample does not have, even in branches that the sample does not take.
-    fn unknown_variables(
-        &self,
-        name: &str,
-        locale: Locale,
-        prepared: &Prepared,
-        sample: &Value,
-    ) -> Vec<Finding> {
+    fn misspelt(&self, name: &str, locale: Locale, prepared: &Prepared, sample: &Value) -> Vec<Finding> {
         let mut known = self.globals.clone();
         known.insert("locale".to_owned(), json!(locale));
         known.insert("category".to_owned(), json!(prepared.front_matter.category));
         if let Value::Object(sample) = sample {
             known.extend(sample.clone());
-        }
-        for (function, _) in self.environment.globals() {
-            known.entry(function).or_insert(Value::Null);
         }
         let text_file = format!("{name}.{locale}.txt");
         let mut files = vec![format!("{text_file}{SUBJECT}"), text_file];
@@ -144,27 +155,83 @@ impl Templates {
             let template = match self.environment.get_template(&file) {
                 Ok(template) => template,
                 Err(error) => {
-                    findings.push(Finding::error(super::problem(&error).message));
+                    let problem = self.problem(&error, &minijinja::Value::UNDEFINED);
+                    findings.push(Finding::error(problem.message));
                     continue;
                 }
             };
-            let named: BTreeSet<String> = template.undeclared_variables(true).into_iter().collect();
-            for path in named {
-                if is_known(&known, &path) {
-                    continue;
-                }
+            for unknown in self.unknown_variables(&template, known.clone()) {
+                let path = &unknown.path;
                 let line =
-                    template.source().lines().position(|line| names(line, &path)).map_or(1, |line| line + 1);
-                let meant = spelling::nearest(&path, known.keys().map(String::as_str));
-                let advice = meant.map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default();
+                    template.source().lines().position(|line| names(line, path)).map_or(1, |line| line + 1);
                 findings.push(Finding::error(format!(
-                    "{} line {line}: unknown variable `{path}`: the sample does not have it{advice}",
-                    file.trim_end_matches(SUBJECT)
+                    "{} line {line}: unknown variable `{path}`: the sample does not have it{}",
+                    self.shown(&file),
+                    unknown.advice("; ", "", "?")
                 )));
             }
         }
         findings
     }
+
+    /// The variables that a template names, in any branch, and the data does not have, in the order of their names.
+    pub(super) fn unknown_variables(
+        &self,
+        template: &minijinja::Template<'_, '_>,
+        mut known: Map<String, Value>,
+    ) -> Vec<UnknownVariable> {
+        for (function, _) in self.environment.globals() {
+            known.entry(function).or_insert(Value::Null);
+        }
+        let named: BTreeSet<String> = template.undeclared_variables(true).into_iter().collect();
+        let unknown = named.into_iter().filter(|path| !is_known(&known, path));
+        unknown.map(|path| UnknownVariable { meant: meant(&known, &path), path }).collect()
+    }
+
+    /// The parts of an advertisement that do not show how to unsubscribe.
+    fn missing_unsubscribe_links(&self, mail: &super::RenderedMail, data: &Value) -> Vec<Finding> {
+        let file = |extension: &str| self.shown(&format!("{}.{}.{extension}", mail.name, mail.locale));
+        let Some(url) = data.get("unsubscribe_url").and_then(Value::as_str) else {
+            return vec![Finding::error(format!(
+                "{} is marketing: its sample needs an `unsubscribe_url` and its text has to show it",
+                file("txt")
+            ))];
+        };
+        let mut findings = Vec::new();
+        let mut missing = |extension: &str| {
+            findings.push(Finding::error(format!(
+                "{} is marketing and does not show `unsubscribe_url`: include `_footer.{}.{extension}`",
+                file(extension),
+                mail.locale
+            )));
+        };
+        if !mail.text.contains(url) {
+            missing("txt");
+        }
+        if mail.html.as_ref().is_some_and(|html| !html.contains(filters::escaped(url).as_ref())) {
+            missing("html");
+        }
+        findings
+    }
+}
+
+/// The path that was most likely meant: the first name in it that nothing has, replaced by a similar one beside it.
+fn meant(known: &Map<String, Value>, path: &str) -> Option<String> {
+    let (mut fields, mut before) = (known, String::new());
+    for key in path.split('.') {
+        match fields.get(key) {
+            Some(Value::Object(inner)) => {
+                before.push_str(&format!("{key}."));
+                fields = inner;
+            }
+            Some(_) => return None,
+            None => {
+                let similar = spelling::nearest(key, fields.keys().map(String::as_str))?;
+                return Some(format!("{before}{similar}"));
+            }
+        }
+    }
+    None
 }
 
 /// Whether a dotted path leads to a value of the sample.
@@ -181,7 +248,7 @@ fn is_known(known: &Map<String, Value>, path: &str) -> bool {
 }
 
 /// Whether a line contains a variable's name as a whole word.
-fn names(line: &str, path: &str) -> bool {
+pub(super) fn names(line: &str, path: &str) -> bool {
     let is_word = |character: char| character.is_alphanumeric() || character == '_';
     line.match_indices(path).any(|(at, _)| {
         !line[..at].ends_with(|before: char| is_word(before) || before == '.')
@@ -263,30 +330,6 @@ fn shops() -> [Value; 2] {
             "support": "support@shop.example.com",
         }),
     ]
-}
-
-/// The parts of an advertisement that do not show how to unsubscribe.
-fn missing_unsubscribe_links(mail: &super::RenderedMail, data: &Value) -> Vec<Finding> {
-    let file = format!("{}.{}", mail.name, mail.locale);
-    let Some(url) = data.get("unsubscribe_url").and_then(Value::as_str) else {
-        return vec![Finding::error(format!(
-            "{file}.txt is marketing: its sample needs an `unsubscribe_url` and its text has to show it"
-        ))];
-    };
-    let mut findings = Vec::new();
-    let mut missing = |extension: &str| {
-        findings.push(Finding::error(format!(
-            "{file}.{extension} is marketing and does not show `unsubscribe_url`: include `_footer.{}.{extension}`",
-            mail.locale
-        )));
-    };
-    if !mail.text.contains(url) {
-        missing("txt");
-    }
-    if mail.html.as_ref().is_some_and(|html| !html.contains(filters::escaped(url).as_ref())) {
-        missing("html");
-    }
-    findings
 }
 
 /// The sample's values, and null for optional values that it does not have.

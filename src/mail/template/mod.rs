@@ -22,8 +22,8 @@ use serde_json::{Map, Value, json};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::locale::{Locale, locale_of};
-use crate::spelling;
 
+use check::UnknownVariable;
 pub use check::{Finding, FindingLevel};
 
 /// The suffix under which the engine finds a template's subject, a line of the text's front matter.
@@ -261,13 +261,57 @@ impl Templates {
     fn render_file(&self, file: &str, variables: &minijinja::Value) -> Result<String, Failure> {
         let rendered =
             self.environment.get_template(file).and_then(|template| template.render(variables.clone()));
-        rendered.map_err(|error| {
-            let failure = problem(&error);
-            match near_miss(&error, variables) {
-                Some(hint) => failure.hint(hint),
-                None => failure,
+        rendered.map_err(|error| self.problem(&error, variables))
+    }
+
+    /// An error of rendering on one line: file, line and what is wrong, and the variable that was most likely meant.
+    fn problem(&self, error: &minijinja::Error, variables: &minijinja::Value) -> Failure {
+        let error = innermost(error);
+        let unknown = self.unknown_variable(error, variables);
+        let detail = match (&unknown, error.kind()) {
+            // A filter complains of the value that it was given, and not of its name.
+            (Some(unknown), kind) if kind != ErrorKind::UndefinedError => {
+                format!("`{}` is undefined: {}", unknown.path, detail(error))
             }
-        })
+            _ => detail(error),
+        };
+        let failure =
+            Failure::bad_input(format!("failed to render {}{detail}{}", self.place(error), tag(error)));
+        match unknown {
+            Some(unknown) => failure.hint(format!(
+                "{}`batchctl mail templates check` finds every such name",
+                unknown.advice("", " instead of", "? ")
+            )),
+            None => failure,
+        }
+    }
+
+    /// The variable that the failing tag names and the data does not have.
+    fn unknown_variable(
+        &self,
+        error: &minijinja::Error,
+        variables: &minijinja::Value,
+    ) -> Option<UnknownVariable> {
+        let Ok(Value::Object(known)) = serde_json::to_value(variables) else { return None };
+        let template = self.environment.get_template(error.name()?).ok()?;
+        let source = error.template_source()?;
+        let at = error.range()?.start;
+        let tag = tag_around(source, at).or_else(|| source.get(error.range()?).map(str::to_owned))?;
+        self.unknown_variables(&template, known).into_iter().find(|unknown| check::names(&tag, &unknown.path))
+    }
+
+    /// Where in which file an error is.
+    fn place(&self, error: &minijinja::Error) -> String {
+        match (error.name().map(|name| self.shown(name)), error.line()) {
+            (Some(file), Some(line)) => format!("{file} line {line}: "),
+            (Some(file), None) => format!("{file}: "),
+            _ => String::new(),
+        }
+    }
+
+    /// A template's file in messages, which are read in another folder; a built-in one has no path.
+    fn shown(&self, name: &str) -> String {
+        shown(self.folder.as_deref(), name)
     }
 
     /// Renders the subject on one line: a value may contain a line break, a header must not.
@@ -276,7 +320,10 @@ impl Templates {
         let words = subject.split(|character: char| character.is_whitespace() || character.is_control());
         let subject = words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
         if subject.is_empty() {
-            return Err(Failure::bad_input(format!("failed to render {text_file}: the subject is empty")));
+            return Err(Failure::bad_input(format!(
+                "failed to render {}: the subject is empty",
+                self.shown(text_file)
+            )));
         }
         Ok(subject)
     }
@@ -324,7 +371,7 @@ impl Templates {
         let prepared = if name_of(&file).is_some() {
             match self.read(&file)? {
                 Some((source, _)) => {
-                    let (front_matter, _) = split(&file, &source)?;
+                    let (front_matter, _) = split(&self.shown(&file), &source)?;
                     let has_html = self.read(&format!("{name}.{locale}.html"))?.is_some();
                     Some(Arc::new(Prepared { front_matter, has_html }))
                 }
@@ -398,54 +445,44 @@ fn is_file_name(name: &str) -> bool {
     !name.starts_with('.') && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
 }
 
-/// A template's error on one line: file, line and what is wrong.
-fn problem(error: &minijinja::Error) -> Failure {
-    let place = match (error.name(), error.line()) {
-        (Some(name), Some(line)) => format!("{} line {line}: ", name.trim_end_matches(SUBJECT)),
-        (Some(name), None) => format!("{}: ", name.trim_end_matches(SUBJECT)),
-        _ => String::new(),
-    };
-    // If a template includes a broken part, the part is what has to be fixed.
-    if let Some(cause) =
-        std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<minijinja::Error>())
-        && cause.name().is_some()
-    {
-        return problem(cause);
-    }
-    let tag = error
-        .template_source()
-        .zip(error.range())
-        .and_then(|(source, range)| tag_around(source, range.start));
-    let tag = tag.map(|tag| format!(" in `{tag}`")).unwrap_or_default();
+/// The file of a template in messages: its path if it is the user's, its name if it is built in.
+fn shown(folder: Option<&Path>, name: &str) -> String {
+    let file = name.trim_end_matches(SUBJECT);
+    let path = folder.map(|folder| folder.join(file)).filter(|path| is_file_name(file) && path.exists());
+    path.map_or_else(|| file.to_owned(), |path| path.display().to_string())
+}
+
+/// If a template includes a broken part, the part is what has to be fixed.
+fn innermost(error: &minijinja::Error) -> &minijinja::Error {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<minijinja::Error>());
+    cause.filter(|cause| cause.name().is_some()).map_or(error, innermost)
+}
+
+/// What is wrong, on one line.
+fn detail(error: &minijinja::Error) -> String {
     let detail = match error.detail() {
         Some(detail) => detail.replace(['\n', '\r'], " "),
         None => error.kind().to_string(),
     };
-    let detail = match error.kind() {
+    match error.kind() {
         ErrorKind::UndefinedError if !detail.contains("undefined") => format!("undefined value: {detail}"),
         _ => detail,
-    };
-    Failure::bad_input(format!("failed to render {place}{detail}{tag}"))
+    }
 }
 
-/// For a variable that the data does not have, the one that was most likely meant.
-fn near_miss(error: &minijinja::Error, variables: &minijinja::Value) -> Option<String> {
-    if error.kind() != ErrorKind::UndefinedError {
-        return None;
-    }
-    let tag = error.template_source()?.get(error.range()?)?;
-    let names: Vec<String> = variables.try_iter().ok()?.map(|name| name.to_string()).collect();
-    let word = |character: char| !(character.is_alphanumeric() || character == '_');
-    let unknown = tag.split(word).find(|word| !word.is_empty() && !names.iter().any(|name| name == word))?;
-    let meant = spelling::nearest(unknown, names.iter().map(String::as_str))?;
-    Some(format!("did you mean `{meant}` instead of `{unknown}`?"))
+/// The tag in which an error is, as the end of a sentence.
+fn tag(error: &minijinja::Error) -> String {
+    let source = error.template_source().zip(error.range());
+    let tag = source.and_then(|(source, range)| tag_around(source, range.start));
+    tag.map(|tag| format!(" in `{tag}`")).unwrap_or_default()
 }
 
 /// The tag (`{{ … }}`, `{% … %}`) at a position of a template, on one line; `None` if it is so long that it would hide
 /// the rest of the message.
 fn tag_around(source: &str, at: usize) -> Option<String> {
     const LONGEST: usize = 120;
-    let before = source.get(..at)?;
+    // The position may be that of the tag itself.
+    let before = source.get(..at + "{{".len()).or_else(|| source.get(..at))?;
     let start = before.rfind("{{").max(before.rfind("{%"))?;
     let tag = &source[start..];
     let end = [tag.find("}}"), tag.find("%}")].into_iter().flatten().min()? + 2;
@@ -463,7 +500,8 @@ fn load(folder: Option<&Path>, name: &str) -> Result<Option<String>, minijinja::
     if !has_extension(file, "txt") || !source.starts_with("+++\n") {
         return Ok(Some(source));
     }
-    let (front_matter, body) = split(file, &source).map_err(|failure| error(failure.into()))?;
+    let (front_matter, body) =
+        split(&shown(folder, file), &source).map_err(|failure| error(failure.into()))?;
     // Blank lines replace what precedes it, so that errors name the line of the file.
     let behind_lines = |lines: usize, text: &str| format!("{{#-{}-#}}{text}", "\n".repeat(lines));
     if file.len() < name.len() {
@@ -485,7 +523,8 @@ fn read(folder: Option<&Path>, file: &str) -> anyhow::Result<Option<(String, Ori
                 let text = String::from_utf8(bytes).map_err(|error| {
                     let readable = &error.as_bytes()[..error.utf8_error().valid_up_to()];
                     let line = 1 + String::from_utf8_lossy(readable).matches('\n').count();
-                    Failure::bad_input(format!("failed to read {file} line {line}: it is not UTF-8"))
+                    let path = path.display();
+                    Failure::bad_input(format!("failed to read {path} line {line}: it is not UTF-8"))
                         .hint("save the file as UTF-8")
                 })?;
                 let text = text.trim_start_matches('\u{feff}').replace("\r\n", "\n");
@@ -558,7 +597,10 @@ mod tests {
 
     fn render(text: &str, html: Option<&str>, data: &Value) -> Result<RenderedMail, String> {
         let folder = folder_with(text, html);
-        templates(Some(folder.path())).render("own", Locale::En, data).map_err(|error| error.to_string())
+        let path = format!("{}/", folder.path().display());
+        templates(Some(folder.path()))
+            .render("own", Locale::En, data)
+            .map_err(|error| error.to_string().replace(&path, ""))
     }
 
     #[test]
@@ -637,6 +679,50 @@ mod tests {
             );
             assert!(["name", "person", "amount"].iter().any(|name| error.contains(name)), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn a_misspelt_variable_is_named_with_the_one_that_was_meant() {
+        let folder = folder_with("", None);
+        let mut data = json!({ "title": "t", "day": "2026-11-20", "items": [{ "name": "Tea" }] });
+        data["person"] = json!({ "name": "Emma" });
+        for (tag, told, hint) in [
+            (
+                "{{ dya | date }}",
+                "`dya` is undefined: value is not a string",
+                "did you mean `day` instead of `dya`? ",
+            ),
+            ("{{ dya }}", "`dya` is undefined", "did you mean `day` instead of `dya`? "),
+            (
+                "{{ person.nmae | wrap }}",
+                "`person.nmae` is undefined: ",
+                "did you mean `person.name` instead of `person.nmae`? ",
+            ),
+            ("{{ dya | date ~ day }}", "`dya` is undefined: ", "did you mean `day` instead of `dya`? "),
+            ("{{ zzz | date }}", "`zzz` is undefined: value is not a string", ""),
+        ] {
+            let path = folder.path().join("own.en.txt");
+            let front_matter = "+++\nsubject = \"{{ title }}\"\ndescription = \"d\"\nowner = \"o\"\n+++\n";
+            std::fs::write(&path, format!("{front_matter}{tag}")).unwrap();
+            let error = templates(Some(folder.path())).render("own", Locale::En, &data).unwrap_err();
+            let message = format!("failed to render {} line 6: {told}", path.display());
+            assert!(error.to_string().starts_with(&message), "{error}");
+            assert!(error.to_string().ends_with(&format!(" in `{tag}`")), "{error}");
+            let expected = format!("{hint}`batchctl mail templates check` finds every such name");
+            assert_eq!(crate::failure::hint(&error), Some(expected.as_str()));
+        }
+        // A value that is there and wrong is no slip of the pen.
+        std::fs::write(
+            folder.path().join("own.en.txt"),
+            "+++\nsubject = \"s\"\ndescription = \"d\"\nowner = \"o\"\n+++\n{{ items | date }}",
+        )
+        .unwrap();
+        let error = templates(Some(folder.path())).render("own", Locale::En, &data).unwrap_err();
+        assert_eq!(
+            (crate::failure::hint(&error), error.to_string().contains("undefined")),
+            (None, false),
+            "{error}"
+        );
     }
 
     #[test]
