@@ -8,6 +8,7 @@ use crate::support::{Database, eventually, on_both_databases};
 on_both_databases![
     a_mail_inserted_by_plain_sql_is_sent,
     a_mail_that_names_a_template_is_rendered_when_it_is_sent,
+    a_missing_folder_of_templates_fails_no_mail,
     a_language_without_a_text_falls_back_and_is_reported,
     a_mail_is_not_sent_before_it_is_due,
     urgent_mails_go_first_and_then_the_longest_due,
@@ -65,6 +66,17 @@ fn a_mail_that_names_a_template_is_rendered_when_it_is_sent(post: &Post) {
         [["SENT", "김민지님, 상품을 발송했습니다", "김민지님께 보냈습니다.\n"], ["FAILED", "NULL", "NULL"]]
     );
     assert_eq!(post.files().len(), 1);
+}
+
+fn a_missing_folder_of_templates_fails_no_mail(post: &Post) {
+    post.write("batchctl.toml", "[mail]\ntransport = \"folder\"\ntemplate_dir = \"texts\"\n");
+    let data = "{\"title\": \"T\", \"body\": \"B\", \"url\": null, \"url_label\": null}";
+    post.mail("hanako@example.jp", &format!("kind = 'notification', subject = NULL, data = '{data}'"));
+    post.flush().exits(78).says("`mail.template_dir`: failed to use `").says("nothing was changed");
+    assert_eq!(post.sql("SELECT status, attempts FROM mails"), [["QUEUED", "0"]]);
+    std::fs::create_dir(post.path("texts")).unwrap();
+    post.flush().succeeds();
+    assert_eq!(post.scalar("SELECT status FROM mails"), "SENT");
 }
 
 fn a_language_without_a_text_falls_back_and_is_reported(post: &Post) {

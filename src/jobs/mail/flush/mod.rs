@@ -24,6 +24,7 @@ use crate::db::Db;
 use crate::failure::Failure;
 use crate::mail::delivery::{Outcome, Rejection, Stop};
 use crate::mail::outgoing::Gate;
+use crate::mail::template::Templates;
 use crate::mask::Redactor;
 use crate::runner::{Exclusion, Items, Job, JobSpec, Planned, Run, history, minutes, open_connection};
 use crate::severity::Severity;
@@ -83,7 +84,8 @@ impl Job for Args {
     type Unit = ();
 
     async fn plan(&self, cx: &Context, _db: &mut Db) -> anyhow::Result<Vec<Planned<()>>> {
-        // A missing setting is reported at once and not only when a mail is due.
+        // A missing setting is reported at once and not only when a mail is due; nor does a mail lose an attempt to it.
+        Templates::new(&cx.config).usable()?;
         Gate::new(&cx.config)?;
         cx.mail_transport()?;
         Ok(vec![Planned::sweep(())])
