@@ -122,7 +122,7 @@ fn member(code: &str, created: &str) -> Value {
 }
 
 /// A paid order of one line, as Cafe24 returns it.
-fn order(number: &str, member: &str, ordered: &str, amount: u32) -> Value {
+pub(crate) fn order(number: &str, member: &str, ordered: &str, amount: u32) -> Value {
     let amounts = json!({
         "order_price_amount": format!("{amount}.00"), "shipping_fee": "0.00", "coupon_discount_price": "0.00",
         "points_spent_amount": "0.00", "total_amount_due": "0.00", "payment_amount": format!("{amount}.00")
