@@ -39,13 +39,13 @@ pub struct Failure {
     pub message: String,
     /// What failed in general, without the place and the time that the message names: what has the same symptom is told
     /// once.
-    pub symptom: Option<String>,
+    pub symptom: Option<Box<str>>,
     /// What to do about it.
     pub hint: Option<String>,
     /// When running it again helps, as the end of a sentence: `once Cafe24 answers again`.
-    pub retry_once: Option<String>,
+    pub retry_once: Option<Box<str>>,
     /// The flags with which running it again helps: `--delimiter ';'`.
-    pub retry_with: Option<String>,
+    pub retry_with: Option<Box<str>>,
     /// What it was made of.
     cause: Option<Arc<dyn Error + Send + Sync>>,
 }
@@ -110,7 +110,7 @@ impl Failure {
     /// Says what failed in general, where the message names a place or a time.
     #[must_use]
     pub fn symptom(mut self, symptom: impl Into<String>) -> Self {
-        self.symptom = Some(symptom.into());
+        self.symptom = Some(symptom.into().into());
         self
     }
 
@@ -124,14 +124,14 @@ impl Failure {
     /// Says when running it again helps, as the end of a sentence: `once Cafe24 answers again`.
     #[must_use]
     pub fn retry_once(mut self, condition: impl Into<String>) -> Self {
-        self.retry_once = Some(condition.into());
+        self.retry_once = Some(condition.into().into());
         self
     }
 
     /// Names the flags with which running it again helps: `--delimiter ';'`.
     #[must_use]
     pub fn retry_with(mut self, flags: impl Into<String>) -> Self {
-        self.retry_with = Some(flags.into());
+        self.retry_with = Some(flags.into().into());
         self
     }
 }

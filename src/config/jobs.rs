@@ -11,8 +11,8 @@ use serde::{Deserialize, Deserializer, de};
 use super::Config;
 use super::error::ConfigError;
 use super::section::{Place, Section, duration};
-use crate::period::format_duration;
 use crate::crontab;
+use crate::period::format_duration;
 use crate::severity::Severity;
 
 /// `[jobs]`: a table for each job, by the job's name.

@@ -172,7 +172,12 @@ impl DbError {
             Place::Server(_) => None,
         };
         let message = format!("{place} is busy: {}", describe(error));
-        Self { hint, is_busy: true, ..Self::new(DbErrorKind::Unreachable, message) }
+        Self {
+            hint,
+            retry_once: Some("once it is free"),
+            is_busy: true,
+            ..Self::new(DbErrorKind::Unreachable, message)
+        }
     }
 
     fn read_only(kind: DbErrorKind, error: &sqlx::Error, place: &Place) -> Self {
@@ -181,7 +186,11 @@ impl DbError {
             Place::Server(_) => WAIT_FOR_THE_PRIMARY,
         };
         let message = format!("{} is read-only: {}", place.from_anywhere(), describe(error));
-        Self { hint: Some(hint.to_owned()), ..Self::new(kind, message) }
+        Self {
+            hint: Some(hint.to_owned()),
+            retry_once: Some("once it can be written"),
+            ..Self::new(kind, message)
+        }
     }
 
     /// No room, or a disk that fails: named, because the database's own words are `disk I/O error`.

@@ -436,7 +436,7 @@ fn refuse_too_many_bad_lines(
         None => "fix the file, or skip bad lines with --skip-limit N".to_owned(),
         Some(code) => {
             let add = command(&["mall", "add", code, "--currency", "CURRENCY", "--time-zone", "ZONE"]);
-            format!("fix the file, or add the mall ({add}), or skip bad lines with --skip-limit N")
+            format!("fix the file, or add the mall with `{add}`, or skip bad lines with --skip-limit N")
         }
     })
     .into())
