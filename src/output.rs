@@ -66,6 +66,7 @@ impl Bars {
 }
 
 /// Whether a person reads what is printed in this format, where it is printed: on a terminal.
+#[expect(clippy::disallowed_methods, reason = "this is the only place that prints")]
 pub fn is_watched(format: LogFormat) -> bool {
     format == LogFormat::Text && io::stderr().is_terminal()
 }

@@ -75,7 +75,7 @@ impl Place {
     }
 
     /// The same for readers who may be in another folder.
-    fn from_anywhere(&self) -> Self {
+    fn absolute(&self) -> Self {
         match self {
             Self::File(path) => Self::File(std::path::absolute(path).unwrap_or_else(|_| path.clone())),
             Self::Server(name) => Self::Server(name.clone()),
@@ -164,7 +164,7 @@ impl DbError {
 
     /// Others keep it from answering. On SQLite that may be any program, which only the operating system knows.
     fn busy(error: &sqlx::Error, place: &Place) -> Self {
-        let place = place.from_anywhere();
+        let place = place.absolute();
         let hint = match &place {
             Place::File(path) => shlex::try_quote(&path.to_string_lossy())
                 .ok()
@@ -185,7 +185,7 @@ impl DbError {
             Place::File(_) => CHECK_PERMISSIONS,
             Place::Server(_) => WAIT_FOR_THE_PRIMARY,
         };
-        let message = format!("{} is read-only: {}", place.from_anywhere(), describe(error));
+        let message = format!("{} is read-only: {}", place.absolute(), describe(error));
         Self {
             hint: Some(hint.to_owned()),
             retry_once: Some("once it can be written"),
@@ -196,7 +196,7 @@ impl DbError {
     /// No room, or a disk that fails: named, because the database's own words are `disk I/O error`.
     fn full(error: &sqlx::Error, place: &Place) -> Self {
         let code = code_of(error);
-        let disk = || format!("the disk that holds {}", place.from_anywhere());
+        let disk = || format!("the disk that holds {}", place.absolute());
         let (what, hint, once) = match place {
             Place::Server(name) if code.as_deref() == Some(OUT_OF_MEMORY) => {
                 (format!("{name} is out of memory"), None, "once it has memory again")

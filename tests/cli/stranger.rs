@@ -255,9 +255,9 @@ fn a_database_of_another_environment(shop: &Shop) {
 #[test]
 fn a_disk_that_is_not_mounted() {
     run_on(Database::Sqlite, |shop: &Shop| {
-        let mall = shop.mall("tokyo", "Asia/Tokyo", "JPY");
+        let tokyo = shop.mall("tokyo", "Asia/Tokyo", "JPY");
         let paid_at = "2024-03-05T03:00:00+00:00";
-        let _ = shop.order(Order { mall, order_no: "A1", paid_at: Some(paid_at), ..Order::default() });
+        let _ = shop.order(Order { mall: tokyo, order_no: "A1", paid_at: Some(paid_at), ..Order::default() });
         shop.execute("UPDATE batch_environment SET name = 'prod'");
         shop.write(".env.prod", "BATCHCTL_DATABASE_URL=sqlite:disk/batchctl.db\n");
         // prod refuses a fixed clock.
@@ -316,9 +316,9 @@ fn a_variable_that_makes_no_sense(shop: &Shop) {
 // ---------------------------------------------------------------- data
 
 fn a_mall_whose_time_zone_does_not_exist(shop: &Shop) {
-    let mall = shop.mall("seoul", "Asia/Seoul", "KRW");
+    let seoul = shop.mall("seoul", "Asia/Seoul", "KRW");
     let paid_at = "2026-11-19T03:00:00+00:00";
-    let _ = shop.order(Order { mall, order_no: "A1", paid_at: Some(paid_at), ..Order::default() });
+    let _ = shop.order(Order { mall: seoul, order_no: "A1", paid_at: Some(paid_at), ..Order::default() });
     shop.execute("UPDATE malls SET time_zone = 'Asia/Soul'");
     let night = Night::of(shop);
     let mail = night.fails(1, REPORT).says(&[

@@ -92,7 +92,8 @@ impl Worker<'_> {
                 environment: session.cx.config.environment(),
                 time_zone: session.cx.time_zone(),
             };
-            let asking = in_time("get the lease", lease::acquire(&mut self.db, &request));
+            // Boxed: it holds several rows.
+            let asking = Box::pin(in_time("get the lease", lease::acquire(&mut self.db, &request)));
             let acquired = match session.bounds_of_lease().keep(asking).await {
                 Err(error) if is_busy(&error) => match self.blocked(exclusion_key.as_deref(), error).await {
                     // By a run of another job that writes, and soon ends its chunk.

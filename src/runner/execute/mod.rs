@@ -96,7 +96,7 @@ async fn fail_to_connect(session: &Session<'_>, error: &anyhow::Error) -> ExitCo
     let start = session.start();
     if outage::is_outage(error) && !session.options.dry_run {
         let noted = outage::note(cx, start.clone(), &one_line(error)).await;
-        if noted == Noted::Again && start.needs_nobody && !cx.output.is_attended() {
+        if noted == Noted::Again && start.needs_nobody() && !cx.output.is_attended() {
             return code;
         }
         next = outage::next(cx, noted, &start).map(|next| format!("next:  {next}"));

@@ -11,7 +11,7 @@ use crate::runner::failpoint;
 use crate::runner::interruption::{Interruption, Signals};
 use crate::runner::job::{JobSpec, LastChance};
 use crate::runner::options::RunOptions;
-use crate::runner::outage::{self, Start};
+use crate::runner::outage::{self, MadeUpBy, Start};
 use crate::runner::process::ProcessIdentity;
 use crate::runner::retries;
 
@@ -62,7 +62,13 @@ impl<'a> Session<'a> {
         let is_dated = self.job.arguments().resolved(self.cx).are_dated();
         let set = self.cx.config.job(self.spec.name).and_then(|job| job.catch_up);
         let is_caught_up = set.unwrap_or(is_dated && retries::needs_retries(self.cx, self.spec));
-        let needs_nobody = is_caught_up || retries::comes_round_soon(self.cx, self.spec);
+        let otherwise = if retries::comes_round_soon(self.cx, self.spec) {
+            MadeUpBy::NextStart
+        } else if self.options.retry_of.is_some() {
+            MadeUpBy::Request
+        } else {
+            MadeUpBy::Person
+        };
         Start {
             job: self.spec.name.to_owned(),
             line: line_of_start(self.cx, self.job, self.options),
@@ -75,9 +81,7 @@ impl<'a> Session<'a> {
                 until: chance.until,
                 line_afterwards: self.line_afterwards(chance),
             }),
-            // The retry of a run is asked for again by whoever asked for it: its request stays open.
-            is_lost: !needs_nobody && self.options.retry_of.is_none(),
-            needs_nobody,
+            otherwise,
         }
     }
 

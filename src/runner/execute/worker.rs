@@ -100,7 +100,7 @@ impl<'s> Worker<'s> {
         let Some(reason) = self.outage.as_ref().filter(|_| is_lost) else { return };
         let start = Start { run: self.run, ..session.start() };
         let noted = outage::note(cx, start.clone(), reason).await;
-        let is_heard = start.needs_nobody && !session.has_leased.get() && !cx.output.is_attended();
+        let is_heard = start.needs_nobody() && !session.has_leased.get() && !cx.output.is_attended();
         if noted == Noted::Again && is_heard {
             self.failures.omit_those_of_outage();
         } else {

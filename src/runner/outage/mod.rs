@@ -99,18 +99,28 @@ pub(super) struct Start {
     /// Until when that is possible, if not forever.
     #[serde(default)]
     pub(super) last_chance: Option<LastChance>,
-    /// Whether nothing makes up for it, so that a person has to.
+    /// Who makes up for it if it is not.
     #[serde(default)]
-    pub(super) is_lost: bool,
-    /// Whether it is made up for, or its job comes round within the hour.
-    #[serde(skip)]
-    pub(super) needs_nobody: bool,
+    pub(super) otherwise: MadeUpBy,
     /// The run that it was at when the database went away: its row speaks for the start.
     #[serde(default)]
     pub(super) run: Option<i64>,
     /// Whether it has its row, and its request if it is caught up.
     #[serde(default)]
     pub(super) is_left: bool,
+}
+
+/// Who makes up for a start that is not run when the outage is over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum MadeUpBy {
+    /// The job's next start, within the hour.
+    #[default]
+    NextStart,
+    /// Whoever asked for the retry: the request stays open.
+    Request,
+    /// A person who is told of it.
+    Person,
 }
 
 /// Until when a start can be made up for.
@@ -159,7 +169,8 @@ pub(super) fn next(cx: &Context, noted: Noted, start: &Start) -> Option<String> 
             format!("it runs by itself when the database is back, if that is before {until}")
         }
         _ if start.is_caught_up => "it runs by itself when the database is back".to_owned(),
-        _ if start.needs_nobody => "its next start does what this one would have done".to_owned(),
+        _ if start.otherwise == MadeUpBy::Request => "its request stays open".to_owned(),
+        _ if start.needs_nobody() => "its next start does what this one would have done".to_owned(),
         _ => "nothing makes up for it: type the command when the database is back".to_owned(),
     };
     let silence = match noted {
@@ -324,6 +335,11 @@ async fn leave_starts(cx: &Context, db: &mut Db, outage: &Outage) -> anyhow::Res
 }
 
 impl Start {
+    /// Whether nobody has to know of it.
+    pub(super) fn needs_nobody(&self) -> bool {
+        self.is_caught_up || self.otherwise == MadeUpBy::NextStart
+    }
+
     /// Whether it is run when the outage is over, now.
     fn is_made_up_for(&self, now: DateTime<Utc>) -> bool {
         self.is_caught_up && self.last_chance.as_ref().is_none_or(|chance| now < chance.until)
@@ -337,7 +353,10 @@ impl Start {
                 // A shell ignores the comment.
                 Some(format!("{command}  # all that can still be done of it"))
             }
-            _ => self.is_lost.then(|| cx.full_command(&self.line)),
+            _ => {
+                let is_lost = !self.is_caught_up && self.otherwise == MadeUpBy::Person;
+                is_lost.then(|| cx.full_command(&self.line))
+            }
         }
     }
 

@@ -416,9 +416,11 @@ const ON_A_FULL_DISK: &str = r#"
         BATCHCTL_NOW=2026-11-20T0$name:00+09:00 "$@" > ../$name.out 2>&1
         echo $? >> ../$name.out
     }
-    head -c 32m /dev/zero > filler 2>/dev/null && exit 1
-    start 1:00 "$@"
-    start 1:05 "$@"
+    # Before each of them: a process that ends may give room back.
+    for time in 1:00 1:05; do
+        head -c 32m /dev/zero >> filler 2>/dev/null && exit 1
+        start $time "$@"
+    done
     rm filler
     export BATCHCTL_DATABASE_URL="$REPAIRED_URL"
     start 2:10 "$program" runs process-requests
