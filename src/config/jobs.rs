@@ -31,7 +31,7 @@ pub struct JobOverride {
     pub skip_limit: Option<SkipLimit>,
     /// How urgent its failure is.
     pub severity: Option<Severity>,
-    /// How often a run that failed for a cause that passes is tried again.
+    /// How often a run that failed for a transient cause is tried again.
     pub retries: Option<u32>,
     /// The pause before the first of these retries; it doubles with each one.
     #[serde(deserialize_with = "duration")]
@@ -43,7 +43,7 @@ pub struct JobOverride {
     pub enabled: Option<bool>,
 }
 
-/// What fails this often does not fail for a cause that passes.
+/// What fails this often does not fail for a transient cause.
 const MAX_RETRIES: u32 = 20;
 /// No pause between two retries is longer, whatever it has grown to.
 pub const MAX_RETRY_PAUSE: Duration = Duration::from_hours(6);

@@ -1,4 +1,4 @@
-//! Retries that the runner requests itself: a run that failed for a cause that passes leaves a request that falls due
+//! Retries that the runner requests itself: a run that failed for a transient cause leaves a request that falls due
 //! after a pause, and `runs process-requests` runs it. A failure is final only after the last of them.
 
 use std::time::Duration;

@@ -337,7 +337,7 @@ mod tests {
              SELECT 1, 'S' || n, 'M' || n, 'Premium', 'ACTIVE', 'JPY', 980, '2026-11-21', {day}, {day}",
             "payment_notices (subscription_id, charge_day, kind, created_at) SELECT n, '2026-11-21', 'BEFORE', {day}",
         ] {
-            db.fill(20_000, &rows.replace("{day}", day)).await;
+            db.fill(4_000, &rows.replace("{day}", day)).await;
         }
         let sql = page_sql(db);
         let period = Period::new("2026-11-20".parse().unwrap(), 0, 3);

@@ -26,7 +26,7 @@ pub enum Runs {
     Show(show::ShowArgs),
     /// Show the items of a run that failed or were skipped
     Errors(show::ErrorsArgs),
-    /// Retry what failed in a run
+    /// Retry what failed in runs
     Retry(retry::RetryArgs),
     /// Close a failure that nobody will repeat
     Dismiss(dismiss::DismissArgs),

@@ -53,7 +53,7 @@ pub(super) struct Work {
     pub(super) ending: Ending,
     /// The item errors that no chunk has written.
     pub(super) errors: Vec<ItemError>,
-    /// What becomes of it, if it failed for a cause that passes.
+    /// What becomes of it, if it failed for a transient cause.
     pub(super) outlook: Outlook,
     /// The items that the run was limited to; `None` if it did all.
     pub(super) retry_items: Option<BTreeSet<String>>,

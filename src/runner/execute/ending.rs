@@ -141,7 +141,7 @@ impl Worker<'_> {
 }
 
 /// Records how a run ended, with the item errors that no chunk has written, and requests its retry if it failed for a
-/// cause that passes. Returns what becomes of it, or nothing if the run was no longer ours.
+/// transient cause. Returns what becomes of it, or nothing if the run was no longer ours.
 async fn write_ending_over(
     cx: &Context,
     spec: &JobSpec,

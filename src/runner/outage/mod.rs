@@ -272,7 +272,7 @@ fn claim_ending(cx: &Context, locked: &Locked<'_>) -> anyhow::Result<Ending> {
         return Ok(Ending::Done);
     }
     let now = cx.machine_time();
-    if outage.ending_until.is_some_and(|until| until >= now) {
+    if is_claimed(outage.ending_until, now, ENDING_CLAIM) {
         return Ok(Ending::Nobodys);
     }
     outage.ending_until = Some(now + ENDING_CLAIM);
@@ -364,6 +364,11 @@ impl Start {
         let Some(run) = self.run else { return Ok(false) };
         Ok(history::find(db, run).await?.is_some_and(|run| run.job == self.job))
     }
+}
+
+/// Whether another process is at work until then. A claim that lasts longer than any was made by a clock that was ahead.
+fn is_claimed(until: Option<DateTime<Utc>>, now: DateTime<Utc>, longest: TimeDelta) -> bool {
+    until.is_some_and(|until| until >= now && until - now <= longest)
 }
 
 impl Outage {
@@ -516,7 +521,7 @@ fn claim_telling(cx: &Context, locked: &Locked<'_>) -> anyhow::Result<Option<Out
         return Ok(None);
     }
     let now = cx.machine_time();
-    if outage.telling_until.is_some_and(|until| until >= now) {
+    if is_claimed(outage.telling_until, now, TELLING_CLAIM) {
         return Ok(None);
     }
     outage.telling_until = Some(now + TELLING_CLAIM);
@@ -542,4 +547,17 @@ async fn tell_one(
     let problem = cx.config.redactor().redact(&problem);
     cx.output.warn(&format!("failed to tell `{}`: {problem}; a later start tries again", channel.name));
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_of_a_clock_that_was_ahead_does_not_hold() {
+        let now = DateTime::UNIX_EPOCH;
+        let holds = |minutes| is_claimed(Some(now + TimeDelta::minutes(minutes)), now, TimeDelta::minutes(3));
+        assert_eq!([-1, 0, 3, 4].map(holds), [false, true, true, false]);
+        assert!(!is_claimed(None, now, TimeDelta::minutes(3)));
+    }
 }

@@ -454,7 +454,10 @@ fn a_full_disk_that_holds_database_and_configuration_is_told_once_and_caught_up(
         "{first}"
     );
     let code = first.lines().last().unwrap_or_default();
-    assert_eq!(shop.read("1:05.out"), format!("{code}\n"), "{first}");
+    // SQLite may find room for a day's figures in the log that the first start left.
+    let again = shop.read("1:05.out");
+    let may_succeed = shop.database() == Database::Sqlite;
+    assert!(again == format!("{code}\n") || (may_succeed && again == "0\n"), "{again}\n{first}");
     assert_eq!(shop.read("2:10.out"), "0\n");
     assert!(shop.read("2:15.out").contains("2026-11-19: already completed"), "{}", shop.read("2:15.out"));
     assert_eq!(shop.read("left.out"), "");

@@ -469,7 +469,7 @@ mod tests {
             "orders (mall_id, order_no, status, currency, total_amount, discount_amount, shipping_amount,
                           tax_amount, ordered_at, created_at, updated_at)
                       SELECT 1, 'A' || n, 'PAID', 'KRW', 1080, 0, 0, 0, {day}, {day}, {day}";
-        db.fill(20_000, &orders.replace("{day}", day)).await;
+        db.fill(4_000, &orders.replace("{day}", day)).await;
         let sql = currencies_sql(db);
         assert_eq!(db.found_by("o", &sql, values![1, json!(["A1", "A2"])]).await, ["mall_id, order_no"]);
     }
