@@ -144,6 +144,11 @@ impl DbError {
         Self::new(DbErrorKind::Configuration, format!("{} {problem}", Place::File(file.to_owned())))
     }
 
+    /// A step that was given up on because no answer came: `what` it was.
+    pub fn unanswered(what: &str) -> Self {
+        Self::new(DbErrorKind::Unreachable, format!("failed to {what}: the database does not answer"))
+    }
+
     pub(super) fn silent(place: &Place, waited: Duration) -> Self {
         let message = format!("failed to connect to {place}: no answer in {} s", waited.as_secs());
         Self::new(DbErrorKind::Unreachable, message)

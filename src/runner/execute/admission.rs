@@ -336,7 +336,7 @@ pub(super) async fn in_time<T, E: Into<anyhow::Error>>(
 ) -> anyhow::Result<T> {
     match tokio::time::timeout(BOOKKEEPING_TIMEOUT, step).await {
         Ok(result) => result.map_err(Into::into),
-        Err(_) => Err(Failure::try_later(format!("failed to {what}: the database does not answer")).into()),
+        Err(_) => Err(DbError::unanswered(what).into()),
     }
 }
 

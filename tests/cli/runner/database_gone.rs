@@ -112,6 +112,22 @@ fn a_database_that_goes_away_before_the_end_is_written_does_not_read_as_complete
 }
 
 #[test]
+fn a_start_that_gets_no_answer_about_its_lease_is_made_up_for() {
+    on_postgres(|shop| {
+        let proxy = Proxy::start(shop);
+        let mut start =
+            shop.batchctl(NIGHTLY).env("BATCHCTL_DATABASE_URL", &proxy.url).hold_at("before-lease");
+        start.wait_until_reached();
+        proxy.fall_silent();
+        start.release().wait().exits(75).says("failed to get the lease: the database does not answer");
+        drop(proxy);
+        assert_eq!(reported_days(shop), Vec::<Vec<String>>::new());
+        shop.batchctl(["runs", "process-requests"]).run().succeeds();
+        assert_eq!(reported_days(shop), [["2026-11-18", "3"], ["2026-11-19", "4"]]);
+    });
+}
+
+#[test]
 fn a_database_that_falls_silent_does_not_hold_a_run_past_its_deadline_forever() {
     on_postgres(|shop| {
         let proxy = Proxy::start(shop);
