@@ -21,28 +21,9 @@ pub fn share(count: u64, all: u64, one: &str, many: &str) -> String {
     format!("{count} of {} {verb}", counted(all, one, many))
 }
 
-/// A count with its thousands apart: `10,000`.
-pub fn grouped(count: u64) -> String {
-    let digits = count.to_string();
-    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{command, counted, grouped, share};
-
-    #[test]
-    fn thousands_are_apart() {
-        let shown = [0, 999, 1_000, 12_345, 1_234_567].map(grouped);
-        assert_eq!(shown, ["0", "999", "1,000", "12,345", "1,234,567"]);
-    }
+    use super::{command, counted, share};
 
     #[test]
     fn a_value_is_one_word_of_a_command() {

@@ -7,7 +7,7 @@
 mod ending;
 mod opened;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, NaiveDate, SubsecRound, Utc};
 use chrono_tz::Tz;
@@ -145,11 +145,16 @@ impl Context {
         if config.is_database_named() || config.is_default_environment() || config.has_environment_file() {
             return Ok(());
         }
-        let file = config.working_dir().join("batchctl.db");
+        let file = self.default_file();
         if file.exists() {
             return Ok(());
         }
         Err(self.unknown_environment(&format!("no `{}`", file.display()), None))
+    }
+
+    /// The SQLite file of whoever names no database.
+    fn default_file(&self) -> PathBuf {
+        self.working_dir().join("batchctl.db")
     }
 
     /// The same for `config check`, which looks into the SQLite file that would be used, if there is one.
@@ -158,7 +163,7 @@ impl Context {
         if self.config.is_prod() {
             self.refuse_missing_file()?;
         }
-        if self.config.is_database_named() || !self.config.working_dir().join("batchctl.db").exists() {
+        if self.config.is_database_named() || !self.default_file().exists() {
             return Ok(());
         }
         let mut db = self.db_unchecked(false).await?;
@@ -233,7 +238,7 @@ impl Context {
                 .hint(format!("wait until it is back or start it; if its address is wrong, correct {origin}"))
                 .retry_once("once the database answers"),
             DbErrorKind::Configuration => failure
-                .hint(format!("correct {origin}; `batchctl db check` tells when it is right"))
+                .hint(format!("correct {origin}; `batchctl db check` reports whether it works"))
                 .retry_once("once the database can be used"),
             _ => failure,
         }

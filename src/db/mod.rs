@@ -265,9 +265,17 @@ impl Db {
         self.script(&format!("PRAGMA busy_timeout = {wait}")).await.map(drop)
     }
 
-    /// Has PostgreSQL take statistics of a table of which it knows fewer rows than this: one that was never analysed, as
-    /// after a dump was restored, or one that has outgrown what is known of it. Until then it plans for a handful of rows.
-    /// SQLite plans by the indexes.
+    /// Has PostgreSQL analyse those of the tables that it never has, as after a dump was restored. Without statistics, each
+    /// page of a job that reads in pages sorts all that is left.
+    pub async fn analyze_unknown(&mut self, tables: &[&'static str]) -> Result<(), DbError> {
+        for table in tables {
+            self.take_missing_statistics(table, 1).await?;
+        }
+        Ok(())
+    }
+
+    /// Has PostgreSQL analyse a table of which it knows fewer rows than this: one that was never analysed, or one that has
+    /// outgrown what is known of it. Until then it plans for a handful of rows. SQLite plans by the indexes.
     pub async fn take_missing_statistics(&mut self, table: &'static str, rows: i64) -> Result<(), DbError> {
         if self.kind() == Kind::Sqlite {
             return Ok(());

@@ -1,7 +1,7 @@
 //! Alerts: one per incident, kept until they are delivered, and never a factor in a job's result.
 //!
-//! An incident opens with a job's first failure; later failures are counted, not sent, unless something else fails
-//! another night; the success that leaves no failed instance behind closes it and reports how many there were. An alert
+//! An incident opens with a job's first failure; later failures are counted, not sent, unless something else fails or
+//! fails in another way; the success that leaves no open failure behind closes it and reports how many there were. An alert
 //! is a row of `batch_alert` before it is a request, so one that cannot be sent now is sent at the end of a later command.
 
 use std::collections::BTreeSet;
@@ -295,9 +295,7 @@ async fn open_or_count(
     .await
 }
 
-/// Closes the job's failure incident if nothing that failed since it opened is still without a later success.
-/// What failed is identified by its exclusion key and its title and not by its instance: a file that was fixed is another
-/// instance of the same import.
+/// Closes the job's failure incident if nothing that failed since it opened is still open (see [`super::settling`]).
 async fn close_failure(
     cx: &Context,
     db: &mut Db,

@@ -8,6 +8,8 @@ use serde_json::json;
 use crate::db::{Bulk, Db, DbError, Value};
 use crate::{bulk_row, values};
 
+use super::exit::ExitCode;
+
 /// The state of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 #[clap(rename_all = "SCREAMING_SNAKE_CASE")]
@@ -132,6 +134,20 @@ impl Execution {
     /// Whether it has the status.
     pub fn is(&self, status: Status) -> bool {
         self.status == status.word()
+    }
+
+    /// The same, ended the moment it began.
+    #[must_use]
+    pub(super) fn ended_at_once(self, status: Status, code: ExitCode, message: String) -> Self {
+        Self {
+            status: status.word().to_owned(),
+            ended_at: Some(self.started_at),
+            duration_ms: Some(0),
+            exit_code: Some(i64::from(code.number())),
+            error_class: Some(code.class().to_owned()),
+            error_message: Some(message),
+            ..self
+        }
     }
 
     /// The job and its instance, for display.

@@ -7,10 +7,10 @@ use chrono::{DateTime, NaiveDate, Utc};
 
 use crate::context::Context;
 use crate::db::Db;
+use crate::locale::group_digits;
 use crate::period::DayRange;
 use crate::severity::Severity;
 use crate::shop::malls::{Mall, MallArgs};
-use crate::wording::grouped;
 
 use super::history::Counts;
 use super::run::Run;
@@ -87,6 +87,7 @@ impl Items {
         if finished == 0 && !(*only_written && given_up > 0) {
             return "nothing was changed".to_owned();
         }
+        let grouped = |count: u64| group_digits(&count.to_string());
         let shown = grouped(finished);
         if is_work_done {
             let (left, of) = (read - finished, grouped(read));

@@ -77,10 +77,7 @@ impl Job for Args {
         let texts =
             Texts { templates: Templates::new(&cx.config), unsubscribe: Unsubscribe::new(&cx.config)? };
         let (mut to_subscribers, mut to_free_members) = (0, 0);
-        // Without, each page sorts all members that are left.
-        for table in ["members", "mail_consents", "subscriptions"] {
-            run.db.take_missing_statistics(table, 1).await?;
-        }
+        run.db.analyze_unknown(&["members", "mail_consents", "subscriptions"]).await?;
         let malls = self.malls.selected(run.db).await?;
         for (mall, time_zone) in run.usable_malls(malls) {
             let from = day_bounds(*since, time_zone).start;

@@ -91,10 +91,7 @@ impl Job for Args {
         let days_ago = (cx.today() - *day).num_days();
         let templates = Templates::new(&cx.config);
         let (mut before, mut on_day) = (0, 0);
-        // Without, each page sorts all charges that are left.
-        for table in ["subscriptions", "members"] {
-            run.db.take_missing_statistics(table, 1).await?;
-        }
+        run.db.analyze_unknown(&["subscriptions", "members"]).await?;
         let malls = self.malls.selected(run.db).await?;
         for (mall, time_zone) in run.usable_malls(malls) {
             let period = Period::new(local_day(cx.now(), time_zone), days_ago, self.days_before);

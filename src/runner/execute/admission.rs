@@ -268,13 +268,8 @@ impl Worker<'_> {
             time_zone: session.cx.time_zone(),
         };
         let attempt = history::next_attempt(&mut self.db, session.spec.name, subject.key).await?;
-        let mut row = lease::new_execution(&request, server_time, attempt, 0);
-        status.word().clone_into(&mut row.status);
-        row.ended_at = Some(row.started_at);
-        row.duration_ms = Some(0);
-        row.exit_code = Some(i64::from(code.number()));
-        row.error_class = Some(code.class().to_owned());
-        row.error_message = Some(session.redactor.redact(message));
+        let row = lease::new_execution(&request, server_time, attempt, 0);
+        let mut row = row.ended_at_once(status, code, session.redactor.redact(message));
         if matches!(status, Status::Failed | Status::TimedOut) {
             row.exclusion_key.clone_from(&subject.exclusion_key);
         }

@@ -76,7 +76,7 @@ async fn execute_under(cx: &Context, job: &dyn AnyJob, options: &RunOptions, sig
             worker.fail_outside_runs(&error, data).await
         }
     };
-    if code == ExitCode::Completed && !options.dry_run {
+    if code == ExitCode::Completed && !options.dry_run && !worker.is_database_gone {
         worker.settle_command().await;
     }
     worker.note_outage(code).await;

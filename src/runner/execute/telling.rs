@@ -19,6 +19,7 @@ use super::BOOKKEEPING_TIMEOUT;
 use super::admission::{Subject, in_time};
 use super::attempt::{Attempted, Work};
 use super::report_error;
+use super::session::line_of_start;
 use super::worker::Worker;
 
 /// How many item errors an alert quotes.
@@ -119,7 +120,8 @@ impl Worker<'_> {
     /// The command ended well: settles what it has made good beyond its runs, and tells the channels if that was all.
     pub(super) async fn settle_command(&mut self) {
         let session = self.session;
-        let (line, now) = (session.start().line, session.cx.now());
+        let line = line_of_start(session.cx, session.job, session.options);
+        let now = session.cx.now();
         let settling = async {
             let settled = settling::settle_by_command(
                 &mut self.db,
@@ -133,7 +135,9 @@ impl Worker<'_> {
             }
             anyhow::Ok(())
         };
+        // The work is done and recorded: what is not settled now is settled by the next success.
         if let Err(error) = in_time("settle earlier failures", settling).await {
+            self.give_up_database(Some(&error));
             session.cx.output.warn(&format!("failed to settle earlier failures: {}", one_line(&error)));
         }
     }

@@ -316,13 +316,9 @@ async fn leave_starts(cx: &Context, db: &mut Db, outage: &Outage) -> anyhow::Res
                 environment: cx.config.environment(),
                 time_zone: cx.time_zone(),
             };
-            let mut row = lease::new_execution(&request, server_time, 1, 0);
-            history::Status::Failed.word().clone_into(&mut row.status);
-            row.ended_at = Some(row.started_at);
-            row.duration_ms = Some(0);
-            row.exit_code = Some(i64::from(ExitCode::TryLater.number()));
-            row.error_class = Some(ExitCode::TryLater.class().to_owned());
-            row.error_message = Some(format!("the database could not be used: {}", outage.reason));
+            let row = lease::new_execution(&request, server_time, 1, 0);
+            let message = format!("the database could not be used: {}", outage.reason);
+            let row = row.ended_at_once(history::Status::Failed, ExitCode::TryLater, message);
             let id = history::insert(db, &row).await?;
             if start.is_made_up_for(cx.now()) {
                 let now = cx.machine_time();

@@ -81,10 +81,7 @@ impl Job for Args {
         let texts =
             Texts { templates: Templates::new(&cx.config), unsubscribe: Unsubscribe::new(&cx.config)? };
         let mut tally = ReminderTally::default();
-        // Without, each page sorts all carts that are left.
-        for table in ["carts", "cart_items", "members", "orders"] {
-            run.db.take_missing_statistics(table, 1).await?;
-        }
+        run.db.analyze_unknown(&["carts", "cart_items", "members", "orders"]).await?;
         let malls = self.malls.selected(run.db).await?;
         for (mall, time_zone) in run.usable_malls(malls) {
             let today = local_day(cx.now(), time_zone);
