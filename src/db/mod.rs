@@ -265,6 +265,16 @@ impl Db {
         self.script(&format!("PRAGMA busy_timeout = {wait}")).await.map(drop)
     }
 
+    /// Has PostgreSQL look rows up by an index wherever it can, on this connection: for work on a few rows at a time, for
+    /// which a hash or merge join, or a scan, reads a large table completely each time.
+    pub async fn plan_by_index(&mut self) -> Result<(), DbError> {
+        if self.kind() == Kind::Postgres {
+            self.script("SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off")
+                .await?;
+        }
+        Ok(())
+    }
+
     /// Has PostgreSQL analyse those of the tables that it never has, as after a dump was restored. Without statistics, each
     /// page of a job that reads in pages sorts all that is left.
     pub async fn analyze_unknown(&mut self, tables: &[&'static str]) -> Result<(), DbError> {
@@ -378,7 +388,13 @@ fn postgres_options(url: &str) -> Result<PgConnectOptions, sqlx::Error> {
     Ok(url
         .parse::<PgConnectOptions>()?
         .application_name("batchctl")
-        .options([("timezone", "UTC"), ("client_connection_check_interval", CLIENT_CHECK_INTERVAL_MS)])
+        .options([
+            ("timezone", "UTC"),
+            ("client_connection_check_interval", CLIENT_CHECK_INTERVAL_MS),
+            // Our statements are short. Compiling one takes longer than running it, and a server without statistics of a
+            // table takes it for long each time: `mall sync` of 20,000 orders into new tables took 26 s instead of 11.
+            ("jit", "off"),
+        ])
         .disable_statement_logging())
 }
 

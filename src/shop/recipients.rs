@@ -25,6 +25,16 @@ pub const ACTIVE_MEMBER: &str =
 pub const MEMBER_UNDER_CONTRACT: &str =
     "m.status <> 'WITHDRAWN' AND m.withdrawn_at IS NULL AND m.erasure_requested_at IS NULL AND m.email <> ''";
 
+/// The condition on a member `m` who agrees to mail for this purpose; `by_silence` is the answer for one who said nothing.
+/// A subquery and not a join:
+/// a planner that knows nothing of the table may read all consents of the mall for each member of a page.
+pub fn agrees_to(purpose: &str, by_silence: &str) -> String {
+    format!(
+        "COALESCE((SELECT k.is_granted FROM mail_consents k
+                   WHERE k.mall_id = m.mall_id AND k.member_code = m.member_code AND k.purpose = '{purpose}'), {by_silence})"
+    )
+}
+
 /// What a mail means to its recipient, which decides which suppressions stop it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {

@@ -220,13 +220,15 @@ fn delete_changed_lines<R: HasLines>() -> String {
     )
 }
 
+/// The condition is inside COALESCE because PostgreSQL takes a plain one for so selective that it compares each line with
+/// each record.
 fn insert_lines<R: HasLines>() -> String {
     let columns: Vec<&str> = R::Line::columns().iter().map(|column| column.name).collect();
     format!(
         "INSERT INTO {stored} ({reference}, {names})
          SELECT COALESCE(r.target_id, r.new_id), s.{values}
          FROM {lines} AS s JOIN {records} AS r ON r.ordinal = s.ordinal
-         WHERE r.target_id IS NULL OR r.are_lines_changed = 1",
+         WHERE COALESCE(r.target_id IS NULL OR r.are_lines_changed = 1, FALSE)",
         stored = R::LINES_STORED_IN,
         reference = R::REFERENCE,
         names = columns.join(", "),

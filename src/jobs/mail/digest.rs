@@ -25,7 +25,9 @@ use crate::period::{day_bounds, parse_day};
 use crate::runner::{Exclusion, Items, Job, JobSpec, Planned, Run, minutes};
 use crate::severity::Severity;
 use crate::shop::malls::{Mall, MallArgs};
-use crate::shop::recipients::{ACTIVE_MEMBER, Addressed, PAGE, Purpose, assumes_consent, language};
+use crate::shop::recipients::{
+    ACTIVE_MEMBER, Addressed, PAGE, Purpose, agrees_to, assumes_consent, language,
+};
 use crate::wording::counted;
 use crate::{bulk_row, values};
 
@@ -77,6 +79,7 @@ impl Job for Args {
         let texts =
             Texts { templates: Templates::new(&cx.config), unsubscribe: Unsubscribe::new(&cx.config)? };
         let (mut to_subscribers, mut to_free_members) = (0, 0);
+        run.db.plan_by_index().await?;
         run.db.analyze_unknown(&["members", "mail_consents", "subscriptions"]).await?;
         let malls = self.malls.selected(run.db).await?;
         for (mall, time_zone) in run.usable_malls(malls) {
@@ -352,10 +355,9 @@ async fn next_page(
                  WHERE s.mall_id = m.mall_id AND s.member_code = m.member_code AND s.status = 'ACTIVE') > 0
                     AS is_subscriber
          FROM members m
-         LEFT JOIN mail_consents k
-             ON k.mall_id = m.mall_id AND k.member_code = m.member_code AND k.purpose = 'DIGEST'
-         WHERE m.mall_id = $1 AND m.member_code > $2 AND {ACTIVE_MEMBER} AND COALESCE(k.is_granted, $3)
-         ORDER BY m.member_code LIMIT $4"
+         WHERE m.mall_id = $1 AND m.member_code > $2 AND {ACTIVE_MEMBER} AND {}
+         ORDER BY m.member_code LIMIT $4",
+        agrees_to("DIGEST", "$3")
     );
     Ok(db.fetch_all(&sql, values![mall_id, after, assumes_consent, PAGE]).await?)
 }

@@ -17,7 +17,7 @@ use crate::failure::Failure;
 use crate::mail::queue::{NewMail, USUAL, enqueue_many};
 use crate::mail::template::Templates;
 use crate::period::{DayRange, local_day, parse_day};
-use crate::runner::{Exclusion, Items, Job, JobSpec, Planned, Run, minutes};
+use crate::runner::{Exclusion, Items, Job, JobSpec, MeantDays, Planned, Run, minutes};
 use crate::severity::Severity;
 use crate::shop::malls::{Mall, MallArgs};
 use crate::shop::recipients::{Addressed, MEMBER_UNDER_CONTRACT, PAGE, Purpose, language};
@@ -80,9 +80,9 @@ impl Job for Args {
         Ok(vec![Planned::new(key, day).with("date", day.to_string()).at(&self.malls, &malls)])
     }
 
-    fn days_of_start(&self, cx: &Context) -> Option<DayRange> {
+    fn days_of_start(&self, today: NaiveDate) -> Option<MeantDays> {
         // Run the next day without one, a start that was lost would be that day's, and hours too early.
-        Some(DayRange::single(cx.today()))
+        Some(MeantDays::OfBusiness(DayRange::single(today)))
     }
 
     async fn run(&self, run: &mut Run<'_>, day: &NaiveDate) -> anyhow::Result<()> {
@@ -91,6 +91,7 @@ impl Job for Args {
         let days_ago = (cx.today() - *day).num_days();
         let templates = Templates::new(&cx.config);
         let (mut before, mut on_day) = (0, 0);
+        run.db.plan_by_index().await?;
         run.db.analyze_unknown(&["subscriptions", "members"]).await?;
         let malls = self.malls.selected(run.db).await?;
         for (mall, time_zone) in run.usable_malls(malls) {

@@ -29,7 +29,9 @@ use crate::period::{local_day, parse_duration};
 use crate::runner::{Exclusion, Items, Job, JobSpec, Planned, Run, minutes};
 use crate::severity::Severity;
 use crate::shop::malls::{Mall, MallArgs};
-use crate::shop::recipients::{ACTIVE_MEMBER, Addressed, PAGE, Purpose, assumes_consent, language};
+use crate::shop::recipients::{
+    ACTIVE_MEMBER, Addressed, PAGE, Purpose, agrees_to, assumes_consent, language,
+};
 use crate::wording::counted;
 use crate::{bulk_row, values};
 
@@ -37,6 +39,9 @@ use crate::{bulk_row, values};
 const KIND: &str = "cart-reminder";
 
 const ITEMS: &str = include_str!("items.sql");
+
+/// The tables that are joined.
+const JOINED: [&str; 4] = ["carts", "cart_items", "members", "orders"];
 
 /// Arguments of `cart remind`.
 #[derive(Debug, Clone, clap::Args)]
@@ -81,7 +86,8 @@ impl Job for Args {
         let texts =
             Texts { templates: Templates::new(&cx.config), unsubscribe: Unsubscribe::new(&cx.config)? };
         let mut tally = ReminderTally::default();
-        run.db.analyze_unknown(&["carts", "cart_items", "members", "orders"]).await?;
+        run.db.plan_by_index().await?;
+        run.db.analyze_unknown(&JOINED).await?;
         let malls = self.malls.selected(run.db).await?;
         for (mall, time_zone) in run.usable_malls(malls) {
             let today = local_day(cx.now(), time_zone);
@@ -442,14 +448,13 @@ fn page_sql(db: &Db) -> String {
                 m.member_code, m.name, m.email, m.locale
          FROM carts c
          JOIN members m ON m.mall_id = c.mall_id AND m.member_code = c.member_code
-         LEFT JOIN mail_consents k
-             ON k.mall_id = c.mall_id AND k.member_code = c.member_code AND k.purpose = 'MARKETING'
          WHERE c.mall_id = $1 AND c.ordered_at IS NULL AND c.member_code IS NOT NULL
            AND c.last_activity_at > $2 AND (c.last_activity_at, c.id) < ($3, {})
-           AND {ACTIVE_MEMBER} AND COALESCE(k.is_granted, $5)
+           AND {ACTIVE_MEMBER} AND {}
            AND NOT EXISTS (SELECT 1 FROM cart_reminders r WHERE r.cart_id = c.id)
          ORDER BY c.last_activity_at DESC, c.id DESC LIMIT $6",
-        db.row_number("$4")
+        db.row_number("$4"),
+        agrees_to("MARKETING", "$5")
     )
 }
 

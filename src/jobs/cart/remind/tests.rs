@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{cover_sql, items_sql, page_sql};
+use super::{JOINED, cover_sql, items_sql, page_sql};
 use crate::db::testing::{TestDb, at, now, on_both_databases};
 use crate::values;
 
@@ -48,10 +48,14 @@ async fn a_page_of_carts_begins_where_the_last_one_ended(db: &mut TestDb) {
     customers(db).await;
     let sql = page_sql(db);
     let values = || values![1, at("2026-11-12T00:00:00Z"), at("2026-11-19T00:00:00Z"), 2_000, true, 250];
-    assert_eq!(db.found_by("c", &sql, values()).await, ["mall_id, last_activity_at, id"]);
-    assert_eq!(db.found_by("m", &sql, values()).await, ["mall_id, member_code"]);
-    assert_eq!(db.found_by("k", &sql, values()).await, ["mall_id, member_code, purpose"]);
-    assert_eq!(db.found_by("r", &sql, values()).await, [reminder_key(db)]);
+    // With statistics of some tables a planner chooses other plans than without any.
+    for tables in [&[][..], &JOINED] {
+        db.analyze_unknown(tables).await.unwrap();
+        assert_eq!(db.found_by("c", &sql, values()).await, ["mall_id, last_activity_at, id"]);
+        assert_eq!(db.found_by("m", &sql, values()).await, ["mall_id, member_code"]);
+        assert_eq!(db.found_by("k", &sql, values()).await, ["mall_id, member_code, purpose"]);
+        assert_eq!(db.found_by("r", &sql, values()).await, [reminder_key(db)]);
+    }
 }
 
 async fn what_a_cart_contains_is_found_by_the_cart_and_what_was_bought_by_its_member(db: &mut TestDb) {

@@ -117,6 +117,13 @@ impl Args {
     }
 }
 
+/// A connection that works on a page of mails at a time.
+async fn connect(cx: &Context, run: i64) -> anyhow::Result<Db> {
+    let mut db = open_connection(cx, run).await?;
+    db.plan_by_index().await?;
+    Ok(db)
+}
+
 async fn reclaim_mails_of_dead_runs(
     run: &mut Run<'_>,
     policy: &Policy,
@@ -291,7 +298,7 @@ impl Flush {
         let (ready, intake) = mpsc::channel(READY);
         let (stop_claiming, stop) = watch::channel(false);
         let claimer = Claimer {
-            db: open_connection(cx, run.id()).await?,
+            db: connect(cx, run.id()).await?,
             run: run.id(),
             clock,
             rates: Rates::new(config.mail()),
@@ -306,7 +313,7 @@ impl Flush {
         task.spawn(claimer.work());
         Ok(Self {
             run: run.id(),
-            db: open_connection(cx, run.id()).await?,
+            db: connect(cx, run.id()).await?,
             policy,
             redactor: config.redactor(),
             clock,
