@@ -307,11 +307,11 @@ fn figures_that_a_rerun_failed_to_replace_are_marked(shop: &Shop) {
     for (locale, text, html) in [
         (
             "en",
-            "\nOlder figures: osaka. Computing them again failed.\n",
+            "\nOlder figures: osaka. Their recomputation did not complete.\n",
             "<strong>Older figures:</strong> osaka.",
         ),
-        ("ja", "\n※以前の数値：osaka（再集計に失敗しました）\n", "<strong>以前の数値：</strong>osaka（"),
-        ("ko", "\n※ 이전 수치: osaka(다시 집계하지 못했습니다)\n", "<strong>이전 수치:</strong> osaka("),
+        ("ja", "\n※以前の数値：osaka（再集計が完了していません）\n", "<strong>以前の数値：</strong>osaka（"),
+        ("ko", "\n※ 이전 수치: osaka(재집계가 완료되지 않았습니다)\n", "<strong>이전 수치:</strong> osaka("),
     ] {
         report(shop, &["--mail-to", "a@example.jp", "--locale", locale]).run().succeeds();
         let sql = format!("SELECT text_body, html_body FROM mails WHERE locale = '{locale}'");

@@ -1,5 +1,6 @@
-//! Replaces the stored figures of a period, mall by mall: a mall that fails is one failed item, the others are kept, and
-//! the figures that it has from an earlier run are marked as older.
+//! Replaces the stored figures of a period, mall by mall: a mall that fails is one failed item, the others are kept.
+//! Figures of an earlier run are marked as older before they are replaced, and stay so marked if they are not: their mall
+//! failed, or the run was killed or passed its deadline.
 
 use chrono::NaiveDate;
 
@@ -19,7 +20,7 @@ struct MallFailure {
 }
 
 /// Replaces the figures of all malls in one transaction, so that a reader never sees half a period. A mall that fails
-/// is recorded, and the transaction starts over without it, marking what it had. Returns how many malls were computed.
+/// is recorded, and the transaction starts over without it. Returns how many malls were computed.
 pub async fn replace(
     run: &mut Run<'_>,
     table: FigureTable,
@@ -29,7 +30,7 @@ pub async fn replace(
 ) -> anyhow::Result<usize> {
     let mut malls: Vec<Mall> = run.usable_malls(due.to_vec()).into_iter().map(|(mall, _)| mall).collect();
     run.read(malls.len() as u64);
-    let now = run.cx.now();
+    mark_outdated(run, table, period, due).await?;
     loop {
         let committed = run
             .chunk(None::<&str>, async |db| {
@@ -42,9 +43,6 @@ pub async fn replace(
                             MallFailure { mall: mall.code.clone(), cause }.into()
                         }
                     })?;
-                }
-                for failed in due.iter().filter(|mall| !malls.iter().any(|replaced| replaced.id == mall.id)) {
-                    outdated::mark(db, table, period, failed, now).await?;
                 }
                 Ok(())
             })
@@ -61,6 +59,21 @@ pub async fn replace(
             Err(Err(error)) => return Err(error),
         }
     }
+}
+
+/// In a commit of its own, before the work: a run that is killed cannot mark anything.
+async fn mark_outdated(
+    run: &mut Run<'_>,
+    table: FigureTable,
+    period: NaiveDate,
+    due: &[Mall],
+) -> anyhow::Result<()> {
+    let malls: Vec<i64> = due.iter().map(|mall| mall.id).collect();
+    if !outdated::exist(run.db, table, period, &malls).await? {
+        return Ok(());
+    }
+    let now = run.cx.now();
+    run.chunk(None::<&str>, async |db| outdated::mark(db, table, period, &malls, now).await).await
 }
 
 /// Whether an error comes from the database rather than the mall: every other mall would fail too.

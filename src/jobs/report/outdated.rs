@@ -1,28 +1,45 @@
-//! Figures that a later run failed to replace: they stay, and every form of the report says that they are older.
+//! Figures that a later run did not replace: they stay, and every form of the report says that they are older.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
+use serde_json::json;
 
 use crate::db::Db;
 use crate::documents::{Cell, Column, ColumnKind};
 use crate::locale::Locale;
-use crate::shop::malls::Mall;
 use crate::values;
 
-/// Marks a mall's figures of a period in the table of a report, from the first failed attempt on. What replaces them is
-/// unmarked again.
+/// Whether these malls have figures of a period in the table of a report.
+pub async fn exist(
+    db: &mut Db,
+    table: FigureTable,
+    period: NaiveDate,
+    malls: &[i64],
+) -> anyhow::Result<bool> {
+    let FigureTable { name, period_column } = table;
+    let sql = format!(
+        "SELECT EXISTS (SELECT 1 FROM {name} WHERE {period_column} = $1 AND mall_id IN {})",
+        db.numbers("$2")
+    );
+    let (exist,): (bool,) = db.fetch_one(&sql, values![period, json!(malls)]).await?;
+    Ok(exist)
+}
+
+/// Marks these figures, from the first attempt on that does not replace them. What replaces them is unmarked again.
 pub async fn mark(
     db: &mut Db,
     table: FigureTable,
     period: NaiveDate,
-    mall: &Mall,
+    malls: &[i64],
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
     let FigureTable { name, period_column } = table;
     let sql = format!(
-        "UPDATE {name} SET outdated_at = COALESCE(outdated_at, $1) WHERE {period_column} = $2 AND mall_id = $3"
+        "UPDATE {name} SET outdated_at = COALESCE(outdated_at, $1)
+         WHERE {period_column} = $2 AND mall_id IN {}",
+        db.numbers("$3")
     );
-    db.execute(&sql, values![now, period, mall.id]).await?;
+    db.execute(&sql, values![now, period, json!(malls)]).await?;
     Ok(())
 }
 
@@ -84,9 +101,9 @@ pub fn fact(malls: &[OutdatedMall], time_zone: Tz, locale: Locale) -> Option<(St
 /// The note that explains the fact. None if none are older.
 pub fn note(malls: &[OutdatedMall], locale: Locale) -> Option<String> {
     let note = locale.pick(
-        "Computing the figures again failed for the malls under “Older figures”: what is shown for them is from the time stated there.",
-        "「以前の数値」に挙げた店舗は再集計に失敗したため、記載の日時に集計した数値を表示しています。",
-        "'이전 수치'에 표시된 몰은 다시 집계하지 못하여, 해당 일시에 집계한 수치를 표시합니다.",
+        "The recomputation did not complete for the malls under “Older figures”: what is shown for them is from the time stated there.",
+        "「以前の数値」に挙げた店舗は再集計が完了していないため、記載の日時に集計した数値を表示しています。",
+        "'이전 수치'에 표시된 몰은 재집계가 완료되지 않아, 해당 일시에 집계한 수치를 표시합니다.",
     );
     (!malls.is_empty()).then(|| note.to_owned())
 }

@@ -1,5 +1,7 @@
 //! A report that was already made is not made twice, unless requested.
 
+use rustix::process::Signal;
+
 use super::{report, runs, stored};
 use crate::support::{Line, Mall, Order, Refund, Shop, on_both_databases};
 
@@ -13,6 +15,7 @@ on_both_databases![
     a_rerun_replaces_the_figures,
     a_rerun_drops_a_currency_that_is_gone,
     figures_that_a_rerun_failed_to_replace_are_marked_in_every_form,
+    figures_are_marked_by_a_rerun_that_is_killed_until_one_replaces_them,
     the_first_failure_is_what_figures_are_older_since,
 ];
 
@@ -186,7 +189,7 @@ fn figures_that_a_rerun_failed_to_replace_are_marked_in_every_form(shop: &Shop) 
     assert_eq!(document["facts"]["Older figures"], "osaka (2026-11-20 01:00 JST)");
     let table = shop.read("reports/daily-sales-2026-11-19.txt");
     assert!(table.contains("osaka (2026-11-20 01:00 JST)"), "{table}");
-    assert!(table.contains("Computing the figures again failed"), "{table}");
+    assert!(table.contains("The recomputation did not complete"), "{table}");
     let state = |mall: &str| {
         let is_row = |line: &&str| line.split_whitespace().nth(1) == Some(mall) && line.starts_with("2026");
         table.lines().find(is_row).unwrap().split_whitespace().last().unwrap().to_owned()
@@ -196,11 +199,11 @@ fn figures_that_a_rerun_failed_to_replace_are_marked_in_every_form(shop: &Shop) 
     for (locale, text, html) in [
         (
             "en",
-            "\nOlder figures: osaka. Computing them again failed.\n",
+            "\nOlder figures: osaka. Their recomputation did not complete.\n",
             "<strong>Older figures:</strong> osaka.",
         ),
-        ("ja", "\n※以前の数値：osaka（再集計に失敗しました）\n", "<strong>以前の数値：</strong>osaka（"),
-        ("ko", "\n※ 이전 수치: osaka(다시 집계하지 못했습니다)\n", "<strong>이전 수치:</strong> osaka("),
+        ("ja", "\n※以前の数値：osaka（再集計が完了していません）\n", "<strong>以前の数値：</strong>osaka（"),
+        ("ko", "\n※ 이전 수치: osaka(재집계가 완료되지 않았습니다)\n", "<strong>이전 수치:</strong> osaka("),
     ] {
         report(shop, &["--mail-to", "a@example.jp", "--format", "csv", "--locale", locale]).run().exits(3);
         let sql = format!("SELECT text_body, html_body FROM mails WHERE locale = '{locale}'");
@@ -213,6 +216,21 @@ fn figures_that_a_rerun_failed_to_replace_are_marked_in_every_form(shop: &Shop) 
     let fixed = report(shop, &["--format", "csv", "--out", "-"]).run().succeeds().stdout;
     assert_eq!(marks(&fixed), [("osaka".to_owned(), false), ("tokyo".to_owned(), false)]);
     assert_eq!(stored(shop)[0], "2026-11-19 osaka JPY 2 3000 3000");
+}
+
+fn figures_are_marked_by_a_rerun_that_is_killed_until_one_replaces_them(shop: &Shop) {
+    let mall = shop.mall("tokyo", "Asia/Tokyo", "JPY");
+    shop.order(Order { mall, lines: &[Line::default()], ..Order::default() });
+    report(shop, &[]).run().succeeds();
+    let marked = || shop.scalar("SELECT COUNT(*) FROM daily_sales WHERE outdated_at IS NOT NULL");
+    assert_eq!(marked(), "0");
+    // The first commit marks them, the second one would replace them.
+    report(shop, &["--rerun"]).failpoint("in-chunk@2=kill").run().is_killed_by(Signal::KILL);
+    assert_eq!(marked(), "1");
+    report(shop, &["--rerun", "--timeout", "1ms"]).run();
+    assert_eq!(marked(), "1");
+    report(shop, &["--rerun"]).run().succeeds();
+    assert_eq!(marked(), "0");
 }
 
 fn the_first_failure_is_what_figures_are_older_since(shop: &Shop) {
