@@ -75,10 +75,16 @@ impl Items {
     }
 
     /// What a run that did not succeed leaves behind, from what is committed. `read` is the number of items if the run
-    /// came to its end.
-    pub(super) fn left_behind(&self, counts: Counts, has_committed: bool, is_work_done: bool) -> String {
+    /// came to its end; `left_out`, of those that were given up on with another one.
+    pub(super) fn left_behind(
+        &self,
+        counts: Counts,
+        left_out: u64,
+        has_committed: bool,
+        is_work_done: bool,
+    ) -> String {
         let Self { one, many, done, only_written } = self;
-        let given_up = counts.skipped + counts.failed;
+        let given_up = counts.skipped + counts.failed + left_out;
         let read = counts.read.max(given_up);
         let finished =
             if *only_written || !has_committed { counts.written.min(read) } else { read - given_up };
@@ -229,9 +235,9 @@ pub trait Job {
     /// What is to be done, oldest first: a range of days is one instance per day. Bad arguments fail here.
     async fn plan(&self, cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Planned<Self::Unit>>>;
 
-    /// The days that the command means when it is started now without days: a start that was lost in an outage has to
-    /// mean them later. More than it means do no harm where what is complete is not done twice.
-    fn days_of_start(&self, _cx: &Context) -> Option<DayRange> {
+    /// The days that the command means when it is started without days on the day `today`: a start that was lost in an
+    /// outage has to mean them later.
+    fn days_of_start(&self, _today: NaiveDate) -> Option<MeantDays> {
         None
     }
 
@@ -265,6 +271,23 @@ pub trait Job {
     }
 }
 
+/// The days that a command means which was started without days.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MeantDays {
+    /// Those of the day in the business time zone.
+    OfBusiness(DayRange),
+    /// Those of the day in each mall's own zone, which at one instant may differ.
+    OfMalls(DayRange),
+}
+
+impl MeantDays {
+    /// The days, whosever they are.
+    pub(super) fn days(self) -> DayRange {
+        let (Self::OfBusiness(days) | Self::OfMalls(days)) = self;
+        days
+    }
+}
+
 /// A completed instance: its unit, and the run that completed it.
 pub struct Completed<'a, U> {
     /// The unit of work.
@@ -289,11 +312,13 @@ mod tests {
             (counts(1, 1, 0), true, false, "1 line is stored; the rest is not"),
             (counts(1000, 0, 0), false, false, "nothing was changed"),
         ] {
-            assert_eq!(lines.left_behind(counts, has_committed, is_work_done), said);
+            assert_eq!(lines.left_behind(counts, 0, has_committed, is_work_done), said);
         }
+        let with_its_order = lines.left_behind(counts(10, 0, 1), 4, true, true);
+        assert_eq!(with_its_order, "5 of 10 lines are stored; 5 are not");
         let mails = Items::finished_when_written("mail", "mails", "sent");
-        assert_eq!(mails.left_behind(counts(10, 7, 1), true, true), "7 of 10 mails are sent; 3 are not");
-        assert_eq!(mails.left_behind(counts(2, 0, 2), true, true), "0 of 2 mails are sent; 2 are not");
-        assert_eq!(mails.left_behind(counts(10, 0, 0), true, false), "nothing was changed");
+        assert_eq!(mails.left_behind(counts(10, 7, 1), 0, true, true), "7 of 10 mails are sent; 3 are not");
+        assert_eq!(mails.left_behind(counts(2, 0, 2), 0, true, true), "0 of 2 mails are sent; 2 are not");
+        assert_eq!(mails.left_behind(counts(10, 0, 0), 0, true, false), "nothing was changed");
     }
 }

@@ -38,8 +38,11 @@ pub struct Run<'a> {
     scenario: Scenario,
     discards_checkpoint: bool,
     counts: Counts,
+    /// Items that were given up on with another one, which is the one that counts.
+    left_out: u64,
     /// The counts of the last commit.
     committed: Counts,
+    committed_left_out: u64,
     /// Whether anything was committed, by this attempt or those that it continues.
     has_committed: bool,
     has_checkpoint: bool,
@@ -130,7 +133,9 @@ impl<'a> Run<'a> {
             scenario,
             discards_checkpoint: false,
             counts,
+            left_out: 0,
             committed: counts,
+            committed_left_out: 0,
             has_committed: counts != Counts::default(),
             has_checkpoint: execution.checkpoint.is_some(),
             pending_errors: Vec::new(),
@@ -296,6 +301,11 @@ impl<'a> Run<'a> {
         self.counts.skipped += items;
     }
 
+    /// Notes items that have no fault of their own, but cannot be done without another one that was given up on.
+    pub fn leave_out(&mut self, items: u64) {
+        self.left_out += items;
+    }
+
     /// Notes that an item failed; the others go on. The row is written with the next chunk.
     pub fn fail_item(&mut self, item_key: &str, phase: &str, error: &anyhow::Error) {
         self.counts.failed += 1;
@@ -368,7 +378,7 @@ impl<'a> Run<'a> {
         let checkpoint = checkpoint.map(serde_json::to_string).transpose()?;
         // They stay here until the commit: the deadline may drop this future at any await.
         let errors = &self.pending_errors;
-        let (execution, counts, cx) = (self.execution, self.counts, self.cx);
+        let (execution, counts, left_out, cx) = (self.execution, self.counts, self.left_out, self.cx);
         let lease = cx.config.lease().lease();
         let result = self
             .db
@@ -406,6 +416,7 @@ impl<'a> Run<'a> {
             self.pending_errors.clear();
             self.counts.written += written;
             self.committed = Counts { written: self.counts.written, ..counts };
+            self.committed_left_out = left_out;
             self.has_committed = true;
             self.has_checkpoint |= checkpoint.is_some();
         }
@@ -417,12 +428,14 @@ impl<'a> Run<'a> {
 
     /// What remains to be written at the run's end, and what is there already, in the words of the job.
     pub(super) fn into_leftovers(self, items: &Items, is_work_done: bool) -> Leftovers {
-        let counts = match (is_work_done, self.has_committed) {
-            (true, _) | (_, false) => self.counts,
-            (false, true) => Counts { written: self.counts.written, ..self.committed },
+        let (counts, left_out) = match (is_work_done, self.has_committed) {
+            (true, _) | (_, false) => (self.counts, self.left_out),
+            (false, true) => {
+                (Counts { written: self.counts.written, ..self.committed }, self.committed_left_out)
+            }
         };
         Leftovers {
-            left_behind: items.left_behind(counts, self.has_committed, is_work_done),
+            left_behind: items.left_behind(counts, left_out, self.has_committed, is_work_done),
             errors: self.pending_errors,
             retry_items: self.scenario.retry_items,
             still_open: self.noted_items,

@@ -154,7 +154,7 @@ fn the_encodings_that_fit_a_file_are_named(shop: &Shop) {
             .run()
             .exits(65)
             .says(&format!("is not valid {given} ("))
-            .says(&format!("hint: {hint}\n"));
+            .says(&format!("hint: {hint}"));
         let retry = ran.stderr.lines().find(|line| line.trim_start().starts_with("retry: ")).unwrap();
         assert_eq!(
             retry.split_once(" -- ").map(|(_, flags)| flags),

@@ -221,8 +221,8 @@ fn an_order_whose_lines_are_not_consecutive_is_refused(shop: &Shop) {
     assert_eq!(
         item_errors(shop),
         [
-            "1 orders.csv:2 check SKIPPED BAD_INPUT the same order is also on line 4: its lines have to be consecutive",
-            "1 orders.csv:4 check SKIPPED BAD_INPUT the same order is also on line 2: its lines have to be consecutive",
+            "1 orders.csv:2 check SKIPPED BAD_INPUT the same order is also on line 4: its lines have to be consecutive; if it is there twice, delete one",
+            "1 orders.csv:4 check SKIPPED BAD_INPUT the same order is also on line 2: its lines have to be consecutive; if it is there twice, delete one",
         ]
     );
 }

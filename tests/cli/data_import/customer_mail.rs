@@ -66,8 +66,8 @@ fn a_cart_whose_lines_are_not_consecutive_or_differ_is_refused(shop: &Shop) {
     assert_eq!(
         errors,
         [
-            "1 carts.csv:2 check SKIPPED BAD_INPUT the same cart is also on line 4: its lines have to be consecutive",
-            "1 carts.csv:4 check SKIPPED BAD_INPUT the same cart is also on line 2: its lines have to be consecutive",
+            "1 carts.csv:2 check SKIPPED BAD_INPUT the same cart is also on line 4: its lines have to be consecutive; if it is there twice, delete one",
+            "1 carts.csv:4 check SKIPPED BAD_INPUT the same cart is also on line 2: its lines have to be consecutive; if it is there twice, delete one",
             "1 carts.csv:6 check SKIPPED BAD_INPUT `last_activity_at`: `2026-11-18 22:00` differs from \
              `2026-11-18 21:00` on line 5 of the same cart",
             "1 carts.csv:8 check SKIPPED BAD_INPUT `product_code`: `A` occurs twice in the same cart: distinguish its lines \

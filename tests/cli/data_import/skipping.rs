@@ -8,6 +8,7 @@ use crate::support::{Shop, on_both_databases};
 
 on_both_databases![
     bad_lines_up_to_the_limit_are_skipped,
+    the_other_lines_of_an_order_with_a_bad_one_are_not_stored,
     the_limit_may_be_a_percentage,
     one_bad_line_more_than_the_limit_and_nothing_is_written,
     the_limit_may_be_configured,
@@ -57,6 +58,27 @@ fn bad_lines_up_to_the_limit_are_skipped(shop: &Shop) {
     let shown = shop.batchctl(["runs", "errors", "1"]).run().succeeds().stdout;
     assert_eq!(shown.lines().count(), 2, "{shown}");
     assert!(shown.contains("orders.csv:8") && shown.contains("orders.csv:29"), "{shown}");
+}
+
+/// A bad line takes its order with it: what is said to be stored is.
+fn the_other_lines_of_an_order_with_a_bad_one_are_not_stored(shop: &Shop) {
+    with_tokyo(shop);
+    let header = "order_no,status,ordered_at,paid_at,total_amount,product_code,quantity,unit_price_amount\n";
+    let line = |order: &str, product: usize, quantity: &str| {
+        format!(
+            "{order},PAID,2026-11-19T12:00:00+09:00,2026-11-19T12:00:00+09:00,5000,P{product},{quantity},1000\n"
+        )
+    };
+    let mut text = header.to_owned();
+    (1..=5).for_each(|product| text.push_str(&line("A1", product, if product == 3 { "x" } else { "1" })));
+    (1..=5).for_each(|product| text.push_str(&line("A2", product, "1")));
+    shop.write("orders.csv", text);
+    import(shop, &["--kind", "orders", "--mall", "tokyo", "--skip-limit", "1", "orders.csv"])
+        .run()
+        .exits(3)
+        .says("1 of 10 items failed")
+        .says("data:  5 of 10 lines are stored; 5 are not");
+    assert_eq!(shop.scalar("SELECT COUNT(*) FROM order_items"), "5");
 }
 
 fn the_limit_may_be_a_percentage(shop: &Shop) {

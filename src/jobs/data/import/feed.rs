@@ -57,6 +57,8 @@ pub(super) struct Chunk<R> {
     pub(super) rows: R,
     /// The bad ones.
     pub(super) bad: Vec<BadLine>,
+    /// The number of good ones that are left out because another line of their record is bad.
+    pub(super) left_out: u64,
 }
 
 /// What is known at the end of the file.
@@ -138,7 +140,7 @@ struct PassState<'p, K: FileKind> {
 }
 
 fn empty_chunk<R: Rows>(plan: &ReadPlan, lines_so_far: u64) -> Chunk<R> {
-    Chunk { lines: 0, lines_so_far, rows: R::none(plan.database), bad: Vec::new() }
+    Chunk { lines: 0, lines_so_far, rows: R::none(plan.database), bad: Vec::new(), left_out: 0 }
 }
 
 impl<K: FileKind> PassState<'_, K> {
@@ -212,6 +214,7 @@ impl<K: FileKind> PassState<'_, K> {
         self.chunk.lines_so_far += lines;
         if is_wanted {
             self.chunk.lines += lines;
+            let bad_before = self.chunk.bad.len();
             match &self.plan.pass {
                 Pass::Load { duplicates, .. } if duplicates.contains_key(&first) => {
                     let problem = duplicate_problem::<K>(duplicates[&first]);
@@ -222,6 +225,10 @@ impl<K: FileKind> PassState<'_, K> {
                     let read = K::read(self.layout, record, Some(&mut self.chunk.rows));
                     self.note_bad(read);
                 }
+            }
+            match (self.chunk.bad.len() - bad_before) as u64 {
+                0 => {}
+                bad => self.chunk.left_out += lines - bad,
             }
         }
         if self.chunk.lines >= self.plan.chunk_lines || self.chunk.rows.bytes() >= CHUNK_BYTES {
@@ -263,7 +270,11 @@ impl<K: FileKind> PassState<'_, K> {
 
 /// What is wrong with a duplicate record.
 pub(super) fn duplicate_problem<K: FileKind>(other_line: u64) -> String {
-    let advice = if K::MAX_LINES > 1 { ": its lines have to be consecutive" } else { "" };
+    let advice = if K::MAX_LINES > 1 {
+        ": its lines have to be consecutive; if it is there twice, delete one"
+    } else {
+        ""
+    };
     format!("the same {} is also on line {other_line}{advice}", K::NOUNS.0)
 }
 

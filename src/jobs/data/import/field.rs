@@ -179,8 +179,12 @@ fn missing_columns(
             '\t' => "--delimiter tab".to_owned(),
             delimiter => format!("--delimiter '{delimiter}'"),
         };
+        let always = format!("`delimiter = \"{}\"`", delimiter.escape_default());
         return failure
-            .hint(format!("the fields seem to be separated by {delimiter:?}: add {flag}"))
+            .hint(format!(
+                "the fields seem to be separated by {delimiter:?}: add {flag}, or {always} to [import.{kind}] in \
+                 batchctl.toml if its files always are"
+            ))
             .retry_with(flag);
     }
     match (missing, malls.map(Vec::as_slice)) {

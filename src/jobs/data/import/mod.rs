@@ -399,7 +399,7 @@ fn too_many_duplicates<K: FileKind>(file: &ImportedFile, lines: usize) -> Failur
     ))
     .hint(if K::MAX_LINES > 1 {
         format!(
-            "the lines of each {} have to be consecutive: sort the file by `{}`",
+            "the lines of each {0} have to be consecutive: sort the file by `{1}`, and delete each {0} that is there twice",
             K::NOUNS.0,
             K::columns()[1].name
         )
@@ -525,6 +525,7 @@ async fn load<K: FileKind>(
             }
         };
         run.read(chunk.lines);
+        run.leave_out(chunk.left_out);
         let is_empty = chunk.rows.is_empty();
         let mut bad = chunk.bad;
         if K::LOOKS_UP {
@@ -582,11 +583,6 @@ fn changed_during_import(error: anyhow::Error) -> anyhow::Error {
 
 // ---------------------------------------------------------------- staging
 
-/// Restricts PostgreSQL's planner on this connection. The staging tables are never analysed and plans are cached, so it
-/// would guess; the one plan that is right for any size of the shop's tables looks up every staged row by an index. A
-/// hash or merge join reads a large table completely for each chunk.
-const PLAN_BY_INDEX: &str =
-    "SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off; SET jit = off";
 /// PostgreSQL does not have to wait for the disk at each chunk: after a server crash the last chunks and their
 /// checkpoint are lost together, and the next start continues before them.
 const COMMIT_WITHOUT_WAITING: &str = "SET synchronous_commit = off";
@@ -598,10 +594,9 @@ const COMMIT_TO_DISK: &str = "SET synchronous_commit = on";
 const CACHE_INDEXES: &str = "PRAGMA cache_size = -8192; PRAGMA wal_autocheckpoint = 10000";
 
 async fn prepare<K: FileKind>(db: &mut Db) -> anyhow::Result<()> {
-    db.script(db.pick(CACHE_INDEXES, PLAN_BY_INDEX)).await?;
-    if db.kind() == DbKind::Postgres {
-        db.script(COMMIT_WITHOUT_WAITING).await?;
-    }
+    // The staging tables are never analysed, and plans are cached.
+    db.plan_by_index().await?;
+    db.script(db.pick(CACHE_INDEXES, COMMIT_WITHOUT_WAITING)).await?;
     K::prepare(db).await
 }
 

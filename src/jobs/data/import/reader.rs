@@ -366,7 +366,12 @@ fn with_encoding(failure: Failure, fitting: &[TextEncoding]) -> Failure {
         )),
         [only] => {
             let flag = format!("--encoding {only}");
-            failure.hint(format!("the file can be read as {only}: add {flag}")).retry_with(flag)
+            failure
+                .hint(format!(
+                    "the file can be read as {only}: add {flag}, or `encoding = \"{only}\"` to the [import] section of \
+                     its kind in batchctl.toml if its files always are"
+                ))
+                .retry_with(flag)
         }
         several => failure.hint(format!(
             "the file can be read as {}: add --encoding with the one that it was written in",
