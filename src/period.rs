@@ -6,7 +6,9 @@ use std::fmt;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Utc};
+use chrono::{
+    DateTime, Datelike, Days, Months, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Utc,
+};
 use chrono_tz::{GapInfo, Tz};
 
 /// The longest range of days that one command accepts: ten years. A longer one is a typo, and would add a row of
@@ -282,13 +284,20 @@ pub fn local_day(instant: DateTime<Utc>, time_zone: Tz) -> NaiveDate {
     if instant >= start_of_day(next, time_zone) { next } else { day }
 }
 
+/// The days that it is at an instant somewhere on earth: two or three, the earliest first.
+pub fn days_somewhere(instant: DateTime<Utc>) -> DayRange {
+    // From Baker Island to Kiribati.
+    let on = |hours| instant.checked_add_signed(TimeDelta::hours(hours)).unwrap_or(instant).date_naive();
+    DayRange { first: on(-12), last: on(14) }
+}
+
 /// The newest business day that is over.
 pub fn last_finished_day(now: DateTime<Utc>, time_zone: Tz) -> NaiveDate {
     day_before(local_day(now, time_zone))
 }
 
-/// chrono's calendar ends in the year 262142; there the day stays the same instead of panicking.
-fn day_before(day: NaiveDate) -> NaiveDate {
+/// The day before. chrono's calendar ends in the year 262142; there the day stays the same instead of panicking.
+pub fn day_before(day: NaiveDate) -> NaiveDate {
     day.pred_opt().unwrap_or(day)
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use sqlx::error::ErrorKind;
 
 use crate::failure::FailureKind;
@@ -47,15 +48,22 @@ pub struct DbError {
     hint: Option<String>,
     retry_once: Option<&'static str>,
     is_busy: bool,
+    is_unknown_database: bool,
 }
 
-/// Where a database is, for messages: without user and password.
-#[derive(Debug, Clone)]
+/// Where a database is: without user and password.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Place {
     /// A SQLite file.
     File(PathBuf),
-    /// A server with its port and database.
-    Server(String),
+    /// A database of a PostgreSQL server.
+    Server {
+        /// The server's host and port; empty if the URL makes no sense.
+        address: String,
+        /// The database's name; empty for the one that is called like the user.
+        database: String,
+    },
 }
 
 impl Place {
@@ -65,20 +73,22 @@ impl Place {
             let path = path.trim_start_matches("//").split('?').next().unwrap_or(path);
             return Self::File(PathBuf::from(path));
         }
-        match url::Url::parse(url) {
-            Ok(url) => {
-                let (host, port) = (url.host_str().unwrap_or("localhost"), url.port().unwrap_or(5432));
-                Self::Server(format!("PostgreSQL at `{host}:{port}{}`", url.path()))
-            }
-            Err(_) => Self::Server("PostgreSQL".to_owned()),
+        let Ok(url) = url::Url::parse(url) else {
+            return Self::Server { address: String::new(), database: String::new() };
+        };
+        let (host, port) = (url.host_str().unwrap_or("localhost"), url.port().unwrap_or(5432));
+        Self::Server {
+            address: format!("{host}:{port}"),
+            database: url.path().trim_start_matches('/').to_owned(),
         }
     }
 
     /// The same for readers who may be in another folder.
-    fn absolute(&self) -> Self {
+    #[must_use]
+    pub fn absolute(&self) -> Self {
         match self {
             Self::File(path) => Self::File(std::path::absolute(path).unwrap_or_else(|_| path.clone())),
-            Self::Server(name) => Self::Server(name.clone()),
+            Self::Server { .. } => self.clone(),
         }
     }
 }
@@ -87,7 +97,11 @@ impl fmt::Display for Place {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => write!(formatter, "the SQLite file `{}`", path.display()),
-            Self::Server(name) => formatter.write_str(name),
+            Self::Server { address, .. } if address.is_empty() => formatter.write_str("PostgreSQL"),
+            Self::Server { address, database } if database.is_empty() => {
+                write!(formatter, "PostgreSQL at `{address}`")
+            }
+            Self::Server { address, database } => write!(formatter, "PostgreSQL at `{address}/{database}`"),
         }
     }
 }
@@ -125,8 +139,13 @@ impl DbError {
         self.is_busy
     }
 
+    /// Whether the server is there, but has no database of this name.
+    pub fn is_unknown_database(&self) -> bool {
+        self.is_unknown_database
+    }
+
     fn new(kind: DbErrorKind, message: String) -> Self {
-        Self { kind, message, hint: None, retry_once: None, is_busy: false }
+        Self { kind, message, hint: None, retry_once: None, is_busy: false, is_unknown_database: false }
     }
 
     pub(super) fn connecting(error: &sqlx::Error, place: &Place) -> Self {
@@ -136,7 +155,10 @@ impl DbError {
             DbErrorKind::Other => DbErrorKind::Configuration,
             kind => kind,
         };
-        Self::new(kind, format!("failed to connect to {place}: {}", describe(error)))
+        Self {
+            is_unknown_database: code_of(error).as_deref() == Some(UNKNOWN_DATABASE),
+            ..Self::new(kind, format!("failed to connect to {place}: {}", describe(error)))
+        }
     }
 
     /// A SQLite file that should be there and is not, or has lost its contents.
@@ -174,7 +196,7 @@ impl DbError {
             Place::File(path) => shlex::try_quote(&path.to_string_lossy())
                 .ok()
                 .map(|path| format!("another program holds its lock: `fuser {path}` shows who has it open")),
-            Place::Server(_) => None,
+            Place::Server { .. } => None,
         };
         let message = format!("{place} is busy: {}", describe(error));
         Self {
@@ -188,7 +210,7 @@ impl DbError {
     fn read_only(kind: DbErrorKind, error: &sqlx::Error, place: &Place) -> Self {
         let hint = match place {
             Place::File(_) => CHECK_PERMISSIONS,
-            Place::Server(_) => WAIT_FOR_THE_PRIMARY,
+            Place::Server { .. } => WAIT_FOR_THE_PRIMARY,
         };
         let message = format!("{} is read-only: {}", place.absolute(), describe(error));
         Self {
@@ -203,10 +225,10 @@ impl DbError {
         let code = code_of(error);
         let disk = || format!("the disk that holds {}", place.absolute());
         let (what, hint, once) = match place {
-            Place::Server(name) if code.as_deref() == Some(OUT_OF_MEMORY) => {
-                (format!("{name} is out of memory"), None, "once it has memory again")
+            Place::Server { .. } if code.as_deref() == Some(OUT_OF_MEMORY) => {
+                (format!("{place} is out of memory"), None, "once it has memory again")
             }
-            Place::Server(name) => (format!("the disk of {name} is full"), Some(MAKE_ROOM), ROOM),
+            Place::Server { .. } => (format!("the disk of {place} is full"), Some(MAKE_ROOM), ROOM),
             Place::File(path) if is_sqlite_full(code.as_deref()) || has_no_room(path) => {
                 (format!("{} is full", disk()), Some(MAKE_ROOM), ROOM)
             }
@@ -244,6 +266,8 @@ impl DbError {
 /// `53200` is `out_of_memory`; `53100`, `disk_full`.
 const OUT_OF_MEMORY: &str = "53200";
 const READ_ONLY: &str = "25006";
+/// `invalid_catalog_name`.
+const UNKNOWN_DATABASE: &str = "3D000";
 
 fn code_of(error: &sqlx::Error) -> Option<String> {
     error.as_database_error()?.code().map(std::borrow::Cow::into_owned)
@@ -311,7 +335,7 @@ fn classify_code(code: &str, message: &str) -> DbErrorKind {
         "57P01" | "57P02" | "57P03" | "57P05" | "53300" | "40001" | "40P01" | "55P03" | "25P03" | "57014" => {
             return DbErrorKind::Unreachable;
         }
-        "28000" | "28P01" | "3D000" | "3F000" | "42501" => return DbErrorKind::Configuration,
+        "28000" | "28P01" | UNKNOWN_DATABASE | "3F000" | "42501" => return DbErrorKind::Configuration,
         READ_ONLY => return DbErrorKind::ReadOnly,
         "42P01" => return DbErrorKind::MissingTable,
         "53100" | "53200" => return DbErrorKind::Full,
@@ -388,7 +412,7 @@ mod tests {
                     path.display()
                 )),
             ),
-            Place::Server(_) => ("canceling statement due to lock timeout", None),
+            Place::Server { .. } => ("canceling statement due to lock timeout", None),
         };
         let told = (error.kind(), error.is_busy(), error.to_string(), error.hint().map(str::to_owned));
         assert_eq!(told, (DbErrorKind::Unreachable, true, format!("{place} is busy: {why}"), hint));

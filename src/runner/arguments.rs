@@ -128,8 +128,13 @@ impl Arguments {
     }
 
     fn value(&self, id: &str) -> Option<&str> {
-        let argument = self.all.iter().find(|argument| argument.id == id)?;
-        argument.given.as_ref()?.first().map(String::as_str)
+        self.values(id).first().map(String::as_str)
+    }
+
+    /// The values that were given for an argument, by clap's id.
+    pub(super) fn values(&self, id: &str) -> &[String] {
+        let argument = self.all.iter().find(|argument| argument.id == id);
+        argument.and_then(|argument| argument.given.as_deref()).unwrap_or_default()
     }
 
     /// The same arguments with relative days and paths resolved: what a retry repeats.

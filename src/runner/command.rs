@@ -5,18 +5,19 @@ use std::num::NonZeroUsize;
 use std::rc::Rc;
 
 use anyhow::Context as _;
+use chrono::NaiveDate;
 use clap::{ArgMatches, Args as _};
 use futures_util::future::LocalBoxFuture;
 
 use crate::context::Context;
 use crate::db::Db;
-use crate::period::{DayRange, format_duration};
+use crate::period::format_duration;
 
 use super::arguments::Arguments;
 use super::execute::{end_plain, execute};
 use super::exit::ExitCode;
 use super::history::{Execution, label};
-use super::job::{Completed, Freshness, Job, JobSpec, LastChance};
+use super::job::{Completed, Freshness, Job, JobSpec, LastChance, MeantDays};
 use super::options::{OnOverlap, RunOptions};
 use super::run::Run;
 
@@ -198,7 +199,7 @@ pub trait AnyJob {
     fn arguments(&self) -> &Arguments;
 
     /// See [`Job::days_of_start`].
-    fn days_of_start(&self, cx: &Context) -> Option<DayRange>;
+    fn days_of_start(&self, today: NaiveDate) -> Option<MeantDays>;
 
     /// See [`Job::last_chance`].
     fn last_chance(&self, cx: &Context) -> Option<LastChance>;
@@ -251,8 +252,8 @@ impl<J: Job> AnyJob for JobCommand<J> {
         &self.arguments
     }
 
-    fn days_of_start(&self, cx: &Context) -> Option<DayRange> {
-        self.job.days_of_start(cx)
+    fn days_of_start(&self, today: NaiveDate) -> Option<MeantDays> {
+        self.job.days_of_start(today)
     }
 
     fn last_chance(&self, cx: &Context) -> Option<LastChance> {

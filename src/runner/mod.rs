@@ -31,7 +31,9 @@ pub use command::{Action, AnyJob, JobCommand, Retry};
 pub use execute::{line_of_start, report_error};
 pub use exit::ExitCode;
 pub use interruption::{Interruption, StopSignal};
-pub use job::{Completed, Exclusion, Freshness, Items, Job, JobSpec, LastChance, Planned, minutes};
+pub use job::{
+    Completed, Exclusion, Freshness, Items, Job, JobSpec, LastChance, MeantDays, Planned, minutes,
+};
 pub use lease::bury_expired_runs;
 #[cfg(test)]
 pub(crate) use options::NOT_REPEATED;

@@ -26,6 +26,8 @@ const PAUSE: Duration = Duration::from_mins(10);
 const JITTER_PERCENT: u32 = 10;
 /// A job that comes round this soon is its own retry.
 const SOON: TimeDelta = TimeDelta::hours(1);
+/// The reason of a request for a start that never ran: carried out, it is the first attempt and not the first retry.
+pub(super) const LOST: &str = "lost in an outage of the database";
 /// Who requested it.
 pub const RUNNER: &str = "runner";
 
@@ -190,7 +192,7 @@ fn pause_of(cx: &Context, spec: &JobSpec) -> Backoff {
 enum StartedBy {
     /// A person's request.
     Person,
-    /// The runner's, with its number.
+    /// The runner's, with its number; 0 if it was the first attempt.
     Runner(i64),
     /// Nobody's request: somebody typed it.
     Hand,
@@ -200,11 +202,11 @@ enum StartedBy {
 /// any more.
 async fn started_by(db: &mut Db, run: i64) -> Result<StartedBy, DbError> {
     let sql = format!(
-        "SELECT attempt FROM batch_retry_request
+        "SELECT attempt - CASE reason WHEN $2 THEN 1 ELSE 0 END FROM batch_retry_request
          WHERE execution_id = $1 AND (status = 'RUNNING' OR {PLAUSIBLE})
          ORDER BY CASE status WHEN 'RUNNING' THEN 0 ELSE 1 END, id DESC LIMIT 1"
     );
-    let request: Option<(Option<i64>,)> = db.fetch_optional(&sql, values![run]).await?;
+    let request: Option<(Option<i64>,)> = db.fetch_optional(&sql, values![run, LOST]).await?;
     Ok(match request {
         Some((Some(attempt),)) => StartedBy::Runner(attempt),
         Some((None,)) => StartedBy::Person,

@@ -42,11 +42,11 @@ pub(super) async fn settle_by_run(
 }
 
 /// Settles what a command has made good that ended well: the failures of the same command that belong to no instance, and
-/// what it retried. `line` is the command line that means the same on any day.
+/// what it retried. `lines` are the command lines that mean the same on any day.
 pub(super) async fn settle_by_command(
     db: &mut Db,
     job: &str,
-    line: &str,
+    lines: &[String],
     retry_of: Option<i64>,
     now: DateTime<Utc>,
 ) -> Result<usize, DbError> {
@@ -57,7 +57,7 @@ pub(super) async fn settle_by_command(
     let chain = chain(db, retry_of).await?;
     let is_settled = |failed: &Execution| {
         is_retried(failed, &chain, &open, None)
-            || (failed.instance_key.is_empty() && failed.command_line == line)
+            || (failed.instance_key.is_empty() && lines.contains(&failed.command_line))
     };
     let settled: Vec<&Execution> = open.iter().filter(|failed| is_settled(failed)).collect();
     let sql = "SELECT MAX(id) FROM batch_execution WHERE job = $1 AND status = 'COMPLETED'";
@@ -225,9 +225,15 @@ mod tests {
             db.run(&run).await;
         }
         let settled = "SELECT id FROM batch_execution WHERE settled_by IS NOT NULL ORDER BY id";
-        assert_eq!(settle_by_command(db, "a job", "a job --date 18", None, now()).await.unwrap(), 1);
+        assert_eq!(
+            settle_by_command(db, "a job", &["a job --date 18".to_owned()], None, now()).await.unwrap(),
+            1
+        );
         assert_eq!(db.lines(settled).await, ["1"]);
-        assert_eq!(settle_by_command(db, "a job", "a job --date 20", Some(4), now()).await.unwrap(), 1);
+        assert_eq!(
+            settle_by_command(db, "a job", &["a job --date 20".to_owned()], Some(4), now()).await.unwrap(),
+            1
+        );
         assert_eq!(db.lines(settled).await, ["1", "4"]);
     }
 }

@@ -1,12 +1,30 @@
 //! Malls and recipients as items of a run: one that cannot be used fails or is skipped by name, and the rest go on.
 
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 use lettre::message::Mailbox;
 
-use crate::shop::malls::Mall;
+use crate::db::{Db, DbError};
+use crate::period::local_day;
+use crate::shop::malls::{Mall, all_malls, choose};
 use crate::shop::recipients::{Addressed, Parsed, Purpose, drop_suppressed, item_key, parse_addresses};
 
 use super::run::Run;
+
+/// The days that it was at these malls at an instant, or at all active ones if none is named; without those whose time zone
+/// does not exist, and none if a named one does not.
+pub(super) async fn days_of_malls(
+    db: &mut Db,
+    named: &[String],
+    at: DateTime<Utc>,
+) -> Result<BTreeSet<NaiveDate>, DbError> {
+    let malls = all_malls(db).await?;
+    let Ok(malls) = choose(malls, named) else { return Ok(BTreeSet::new()) };
+    let zones = malls.iter().filter_map(|mall| mall.time_zone().ok());
+    Ok(zones.map(|time_zone| local_day(at, time_zone)).collect())
+}
 
 impl Run<'_> {
     /// The malls whose time zone exists, with that zone. A mall whose zone does not exist is a failed item.

@@ -2,7 +2,7 @@
 
 use chrono_tz::Tz;
 
-use crate::db::{Db, FromRow};
+use crate::db::{Db, DbError, FromRow};
 use crate::failure::Failure;
 use crate::spelling;
 use crate::values;
@@ -71,19 +71,18 @@ impl MallArgs {
 }
 
 /// All malls, in the order of their codes.
-pub async fn all_malls(db: &mut Db) -> anyhow::Result<Vec<Mall>> {
-    let malls = db
-        .fetch_all(
-            "SELECT id, code, name, platform, time_zone, currency, is_active, account, shop_no FROM malls ORDER BY code",
-            values![],
-        )
-        .await?;
-    Ok(malls)
+pub async fn all_malls(db: &mut Db) -> Result<Vec<Mall>, DbError> {
+    let sql = "SELECT id, code, name, platform, time_zone, currency, is_active, account, shop_no FROM malls ORDER BY code";
+    db.fetch_all(sql, values![]).await
 }
 
 /// The active malls, or those named by code or ID, which must exist.
 pub async fn selected_malls(db: &mut Db, wanted: &[String]) -> anyhow::Result<Vec<Mall>> {
-    let malls = all_malls(db).await?;
+    Ok(choose(all_malls(db).await?, wanted)?)
+}
+
+/// The same of malls that were read.
+pub fn choose(malls: Vec<Mall>, wanted: &[String]) -> Result<Vec<Mall>, Failure> {
     if wanted.is_empty() {
         return Ok(malls.into_iter().filter(|mall| mall.is_active).collect());
     }

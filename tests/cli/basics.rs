@@ -175,7 +175,7 @@ fn in_prod_a_sqlite_file_without_a_schema_is_left_alone() {
         // Tables there are none, but a header.
         sandbox.execute("PRAGMA user_version = 1");
         // A second start in the same outage would be silent.
-        let _ = std::fs::remove_file(sandbox.path(".batchctl-prod.outage.json"));
+        sandbox.forget_outages();
         in_prod().says(&format!("the SQLite file `{file}` holds no batchctl schema\n"));
         assert_eq!(sandbox.scalar("SELECT COUNT(*) FROM sqlite_master"), "0");
     }
@@ -248,7 +248,7 @@ fn postgres_without_a_schema_is_bad_configuration_and_left_alone() {
         )
         .says("  data:  nothing was changed\n")
         .says(&format!("  hint: run `{}`\n", empty.0.command("dev", "db migrate")))
-        .says(&format!("  retry: {}", empty.0.command("dev", "report daily-sales --from 2026-11-18")));
+        .says(&format!("  retry: {}", empty.0.command("dev", "report daily-sales --date 2026-11-19")));
         assert_eq!(empty.0.dump(), "");
     });
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Days, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 
 use crate::context::Context;
@@ -11,7 +11,7 @@ use crate::documents::{Document, Table};
 use crate::failure::{self, Failure, one_line};
 use crate::locale::Locale;
 use crate::period::{DateArgs, DayRange};
-use crate::runner::{Completed, Freshness, Job, JobSpec, Planned, Run};
+use crate::runner::{Completed, Freshness, Job, JobSpec, MeantDays, Planned, Run};
 use crate::shop::malls::{Mall, MallArgs};
 use crate::wording::counted;
 
@@ -145,10 +145,8 @@ impl<R: Report> Job for R {
 
     type Unit = DayRange;
 
-    fn days_of_start(&self, cx: &Context) -> Option<DayRange> {
-        // A mall in a zone behind ours is one day behind it.
-        let last = R::STEP.last_finished(cx.now(), cx.time_zone());
-        DayRange::new(last.first() - Days::new(1), last.last()).ok()
+    fn days_of_start(&self, today: NaiveDate) -> Option<MeantDays> {
+        Some(MeantDays::OfMalls(R::STEP.last_finished_on(today)))
     }
 
     async fn plan(&self, cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Planned<DayRange>>> {

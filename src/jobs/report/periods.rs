@@ -9,7 +9,7 @@ use chrono_tz::Tz;
 use crate::context::Context;
 use crate::db::Db;
 use crate::failure::Failure;
-use crate::period::{DateArgs, DayBounds, DayRange, day_bounds, last_finished_day};
+use crate::period::{DateArgs, DayBounds, DayRange, day_before, day_bounds, local_day};
 use crate::shop::malls::{Mall, MallArgs};
 
 /// How long one period is.
@@ -32,7 +32,12 @@ impl Step {
 
     /// The newest period that is over.
     pub fn last_finished(self, now: DateTime<Utc>, time_zone: Tz) -> DayRange {
-        let day = last_finished_day(now, time_zone);
+        self.last_finished_on(local_day(now, time_zone))
+    }
+
+    /// The newest period that is over on this day.
+    pub fn last_finished_on(self, today: NaiveDate) -> DayRange {
+        let day = day_before(today);
         let period = self.around(day);
         if period.last() <= day { period } else { self.around(period.first() - Days::new(1)) }
     }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 
 use crate::backoff::{Backoff, Jitter};
 use crate::db::DbError;
@@ -13,6 +14,7 @@ use crate::runner::command::Instance;
 use crate::runner::exit::ExitCode;
 use crate::runner::failure_notes::FailureNote;
 use crate::runner::history::{self, Execution, Status};
+use crate::runner::interruption::Interruption;
 use crate::runner::job::Exclusion;
 use crate::runner::lease::{self, Acquired, Blocker, Grant};
 use crate::runner::options::OnOverlap;
@@ -77,6 +79,7 @@ impl Worker<'_> {
         let line = instance.arguments.line(&session.redactor);
         let waiting_since = Instant::now();
         let mut refusals: u32 = 0;
+        let mut refused = None;
         loop {
             let request = lease::Request {
                 job: session.spec.name,
@@ -95,6 +98,11 @@ impl Worker<'_> {
             // Boxed: it holds several rows.
             let asking = Box::pin(in_time("get the lease", lease::acquire(&mut self.db, &request)));
             let acquired = match session.bounds_of_lease().keep(asking).await {
+                // The deadline came while it asked once more: who holds it is known.
+                Err(error) if refused.is_some() && is_timed_out(&error) => {
+                    self.reconnect().await?;
+                    return refused.ok_or(error);
+                }
                 Err(error) if is_busy(&error) => match self.blocked(exclusion_key.as_deref(), error).await {
                     // By a run of another job that writes, and soon ends its chunk.
                     Err(error) if is_hasty && is_busy(&error) => {
@@ -112,22 +120,28 @@ impl Worker<'_> {
             }
             refusals = refusals.saturating_add(1);
             if refusals == 1 {
-                session.cx.output.status(&format!(
-                    "{}: waiting for run {} (process {} on {}, since {})",
-                    instance.label(session.spec.name),
-                    holder.id,
-                    holder.pid,
-                    holder.host,
-                    shown_instant(holder.started_at, session.cx.time_zone())
-                ));
+                self.say_that_it_waits(instance, holder);
             }
             let remaining = patience.saturating_sub(waiting_since.elapsed());
+            refused = Some(acquired);
             let mut signals = session.signals.clone();
             tokio::select! {
                 () = tokio::time::sleep(POLL.pause(refusals).min(remaining)) => {}
                 _ = signals.wait() => {}
             }
         }
+    }
+
+    fn say_that_it_waits(&self, instance: &Instance, holder: &Execution) {
+        let session = self.session;
+        session.cx.output.status(&format!(
+            "{}: waiting for run {} (process {} on {}, since {})",
+            instance.label(session.spec.name),
+            holder.id,
+            holder.pid,
+            holder.host,
+            shown_instant(holder.started_at, session.cx.time_zone())
+        ));
     }
 
     /// Who keeps everybody else from writing: the holder of the lease, or a stopped process; otherwise the error itself.
@@ -154,6 +168,33 @@ impl Worker<'_> {
             .into())
     }
 
+    /// Records a refusal; without a row if whoever holds the lease also keeps the database locked.
+    async fn record_refusal(
+        &mut self,
+        subject: &Subject<'_>,
+        status: Status,
+        code: ExitCode,
+        message: &str,
+        is_locking: bool,
+    ) -> anyhow::Result<(Option<i64>, Outlook)> {
+        if is_locking {
+            self.db.limit_lock_wait(Some(HASTE)).await?;
+        }
+        let recorded = in_time("record the refusal", self.insert_ended(subject, status, code, message)).await;
+        if is_locking {
+            self.db.limit_lock_wait(None).await?;
+        }
+        match recorded {
+            Ok((run, outlook)) => Ok((Some(run), outlook)),
+            // It is told, if not written.
+            Err(error) if is_locking && is_busy(&error) => {
+                self.give_up_database(Some(&error));
+                Ok((None, Outlook::Left))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Records the refusal and reports who holds the lease.
     pub(super) async fn turn_away(
         &mut self,
@@ -171,36 +212,14 @@ impl Worker<'_> {
             holder.host,
             shown_instant(holder.started_at, zone)
         );
-        let silence = (at - holder.heartbeat_at).to_std().unwrap_or_default();
-        let alive = format!(
-            "alive: its last heartbeat was {} ago; without another one its lease ends at {}, and the next start takes over by itself",
-            format_duration(Duration::from_secs(silence.as_secs())),
-            shown_instant(holder.lease_expires_at, zone)
-        );
         let (status, code) = match self.session.signals.heard() {
             Some(signal) => (Status::Stopped, signal.exit_code()),
             None => (Status::Refused, ExitCode::TryLater),
         };
         let subject = Subject { exclusion_key: None, ..self.subject(instance) };
         let message = format!("already running; {held}");
-        if is_locking {
-            self.db.limit_lock_wait(Some(HASTE)).await?;
-        }
-        let recording = self.insert_ended(&subject, status, code, &message);
-        let recorded = in_time("record the refusal", recording).await;
-        if is_locking {
-            self.db.limit_lock_wait(None).await?;
-        }
-        let (run, outlook) = match recorded {
-            Ok((run, outlook)) => (Some(run), outlook),
-            // It is told, if not written.
-            Err(error) if is_locking && is_busy(&error) => {
-                self.give_up_database(Some(&error));
-                (None, Outlook::Left)
-            }
-            Err(error) => return Err(error),
-        };
-        let mut details = vec![alive];
+        let (run, outlook) = self.record_refusal(&subject, status, code, &message, is_locking).await?;
+        let mut details = vec![alive(holder, at, zone)];
         if lease::process_of(holder).is_known_stopped(&self.session.identity) {
             details.push(format!("hint: {}", wake(holder.pid)));
         }
@@ -312,6 +331,16 @@ impl Worker<'_> {
     }
 }
 
+/// That the holder of a lease lives, and until when its lease is good without it.
+fn alive(holder: &Execution, at: DateTime<Utc>, zone: Tz) -> String {
+    let silence = (at - holder.heartbeat_at).to_std().unwrap_or_default();
+    format!(
+        "alive: its last heartbeat was {} ago; without another one its lease ends at {}, and the next start takes over by itself",
+        format_duration(Duration::from_secs(silence.as_secs())),
+        shown_instant(holder.lease_expires_at, zone)
+    )
+}
+
 /// What to do about a process that is stopped.
 fn wake(pid: i64) -> String {
     format!(
@@ -322,6 +351,10 @@ fn wake(pid: i64) -> String {
 
 fn is_busy(error: &anyhow::Error) -> bool {
     error.chain().filter_map(|cause| cause.downcast_ref::<DbError>()).any(DbError::is_busy)
+}
+
+fn is_timed_out(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(Interruption::TimedOut))
 }
 
 /// Waits for one of the runner's own steps, but not forever.

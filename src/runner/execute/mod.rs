@@ -29,7 +29,7 @@ use super::exit::ExitCode;
 use super::failpoint;
 use super::interruption::Signals;
 use super::options::RunOptions;
-use super::outage::{self, Noted};
+use super::outage::{self, Cause, Noted};
 use super::verdict::{self, worse};
 use lanes::run_lanes;
 use session::Session;
@@ -94,8 +94,8 @@ async fn fail_to_connect(session: &Session<'_>, error: &anyhow::Error) -> ExitCo
     let (cx, code) = (session.cx, ExitCode::of(error));
     let mut next = None;
     let start = session.start();
-    if outage::is_outage(error) && !session.options.dry_run {
-        let noted = outage::note(cx, start.clone(), &one_line(error)).await;
+    if let Some(cause) = Cause::of(cx, error).filter(|_| !session.options.dry_run) {
+        let noted = outage::note(cx, start.clone(), &cause).await;
         if noted == Noted::Again && start.needs_nobody() && !cx.output.is_attended() {
             return code;
         }

@@ -1,15 +1,19 @@
 //! What a command has for all its instances, and the bounds of what it does outside its runs.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::time::Duration;
+
+use chrono::NaiveDate;
 
 use crate::context::Context;
 use crate::mask::Redactor;
+use crate::period::days_somewhere;
 use crate::runner::arguments::Arguments;
 use crate::runner::command::AnyJob;
 use crate::runner::failpoint;
 use crate::runner::interruption::{Interruption, Signals};
-use crate::runner::job::{JobSpec, LastChance};
+use crate::runner::job::{JobSpec, LastChance, MeantDays};
 use crate::runner::options::RunOptions;
 use crate::runner::outage::{self, MadeUpBy, Start};
 use crate::runner::process::ProcessIdentity;
@@ -72,9 +76,12 @@ impl<'a> Session<'a> {
         Start {
             job: self.spec.name.to_owned(),
             line: line_of_start(self.cx, self.job, self.options),
+            line_of_day: lines_of_days(self.cx, self.job, self.options),
+            malls: self.job.arguments().values("mall").to_vec(),
             at: self.cx.now(),
             times: 0,
             run: None,
+            lines: Vec::new(),
             is_left: false,
             is_caught_up,
             last_chance: self.job.last_chance(self.cx).map(|chance| outage::LastChance {
@@ -87,7 +94,7 @@ impl<'a> Session<'a> {
 
     /// The command line that does what is left of the start's work once its own day is over.
     fn line_afterwards(&self, chance: LastChance) -> String {
-        let mut arguments = arguments_of_start(self.cx, self.job, self.options);
+        let mut arguments = arguments_of_start(self.cx, self.job, self.options, self.cx.today());
         // A job without this flag has nothing to add to its line.
         arguments.set(chance.flag_afterwards, vec!["true".to_owned()]).ok();
         arguments.line(&self.redactor)
@@ -110,13 +117,25 @@ impl<'a> Session<'a> {
     }
 }
 
-/// The command line that means the same on any later day, secrets masked.
+/// The command line that means the same on any later day, secrets masked. For a job whose days are those of each mall: the
+/// day in the business time zone.
 pub fn line_of_start(cx: &Context, job: &dyn AnyJob, options: &RunOptions) -> String {
-    arguments_of_start(cx, job, options).line(&cx.config.redactor())
+    arguments_of_start(cx, job, options, cx.today()).line(&cx.config.redactor())
 }
 
-fn arguments_of_start(cx: &Context, job: &dyn AnyJob, options: &RunOptions) -> Arguments {
-    job.arguments().resolved(cx).meaning(job.days_of_start(cx)).rerun(options.rerun)
+/// The same for each day that it may be at a mall; empty if it is the same line for all.
+fn lines_of_days(cx: &Context, job: &dyn AnyJob, options: &RunOptions) -> BTreeMap<NaiveDate, String> {
+    if !matches!(job.days_of_start(cx.today()), Some(MeantDays::OfMalls(_))) {
+        return BTreeMap::new();
+    }
+    let redactor = cx.config.redactor();
+    let line = |day| (day, arguments_of_start(cx, job, options, day).line(&redactor));
+    days_somewhere(cx.now()).iter().map(line).collect()
+}
+
+fn arguments_of_start(cx: &Context, job: &dyn AnyJob, options: &RunOptions, today: NaiveDate) -> Arguments {
+    let days = job.days_of_start(today).map(MeantDays::days);
+    job.arguments().resolved(cx).meaning(days).rerun(options.rerun)
 }
 
 /// What a command does outside its runs (planning, waiting, delivering) also has a deadline and obeys a stop.

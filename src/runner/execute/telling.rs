@@ -10,7 +10,7 @@ use crate::runner::command::Instance;
 use crate::runner::exit::ExitCode;
 use crate::runner::failure_notes::FailureNote;
 use crate::runner::history::{self, Execution, Status, bigint};
-use crate::runner::outage;
+use crate::runner::outage::Cause;
 use crate::runner::retries::Outlook;
 use crate::runner::settling;
 use crate::runner::verdict::{hint, retry_once, retry_with};
@@ -19,7 +19,6 @@ use super::BOOKKEEPING_TIMEOUT;
 use super::admission::{Subject, in_time};
 use super::attempt::{Attempted, Work};
 use super::report_error;
-use super::session::line_of_start;
 use super::worker::Worker;
 
 /// How many item errors an alert quotes.
@@ -27,63 +26,94 @@ const QUOTED_IN_ALERT: usize = 2;
 /// How long the runner tries to record a stop, or a failure that is most likely the database's own.
 const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How a run ended, as it is told.
+struct End<'e> {
+    /// The job and the instance.
+    name: String,
+    /// How long it took.
+    took: String,
+    /// Its row, as it was when it began.
+    execution: &'e Execution,
+    work: &'e Work,
+}
+
+impl End<'_> {
+    /// The row of a run that did not succeed completely, for its alert.
+    fn failed(&self, message: &str) -> Execution {
+        let verdict = &self.work.verdict;
+        Execution {
+            status: verdict.status.word().to_owned(),
+            error_class: Some(verdict.code.class().to_owned()),
+            error_message: Some(message.to_owned()),
+            ..self.execution.clone()
+        }
+    }
+}
+
 impl Worker<'_> {
     /// Reports how a run ended.
     pub(super) async fn tell_of_end(&mut self, instance: &Instance, execution: &Execution, work: &Work) {
-        let (session, verdict) = (self.session, &work.verdict);
-        let name = instance.label(session.spec.name);
-        let took =
-            format_duration(Duration::from_millis(u64::try_from(work.ending.duration_ms).unwrap_or(0)));
-        let Some(message) = &verdict.message else {
-            let summary =
-                if work.summary.is_empty() { "completed".to_owned() } else { work.summary.join("; ") };
-            self.say(&format!("{name}: {summary} (run {}, {took})", execution.id));
-            let mut ended = execution.clone();
-            ended.duration_ms = Some(work.ending.duration_ms);
-            ended.items_read = bigint(work.ending.counts.read);
-            let succeeded =
-                alert::succeeded(session.cx, &mut self.db, session.spec, &ended, self.layout.is_isolated);
-            if !is_in_time(succeeded).await {
-                self.give_up_database(None);
-            }
-            return;
+        let ended = End {
+            name: instance.label(self.session.spec.name),
+            took: format_duration(Duration::from_millis(u64::try_from(work.ending.duration_ms).unwrap_or(0))),
+            execution,
+            work,
         };
-        for sentence in &work.summary {
-            self.say(&format!("{name}: {sentence}"));
-        }
-        let ended = |message: String| {
-            let mut ended = execution.clone();
-            verdict.status.word().clone_into(&mut ended.status);
-            ended.error_class = Some(verdict.code.class().to_owned());
-            ended.error_message = Some(message);
-            ended
-        };
-        if verdict.code == ExitCode::Completed {
+        match &work.verdict.message {
+            None => self.tell_of_success(&ended).await,
             // Allowed to be partial: a success, and as quiet as one. The rows and the alert carry the details.
-            self.say(&format!("{name} partial (run {}, {took}): {message}", execution.id));
-            let details = [Some(work.left_behind.clone()), work.outlook.sentence(session.cx)];
-            let advice = Advice {
-                details: details.into_iter().flatten().collect(),
-                retry_with: None,
-                is_final: work.outlook.is_final(),
-            };
-            self.alert(&ended(message.clone()), advice).await;
-            return;
+            Some(message) if work.verdict.code == ExitCode::Completed => {
+                self.tell_of_partial_success(&ended, message).await;
+            }
+            Some(message) => self.tell_of_failure(&ended, message).await,
         }
-        let hint = verdict.hint.as_ref().map(|hint| session.cx.hint(hint));
+    }
+
+    async fn tell_of_success(&mut self, End { name, took, execution, work }: &End<'_>) {
+        let session = self.session;
+        let summary = if work.summary.is_empty() { "completed".to_owned() } else { work.summary.join("; ") };
+        self.say(&format!("{name}: {summary} (run {}, {took})", execution.id));
+        let mut ended = (*execution).clone();
+        ended.duration_ms = Some(work.ending.duration_ms);
+        ended.items_read = bigint(work.ending.counts.read);
+        let succeeded =
+            alert::succeeded(session.cx, &mut self.db, session.spec, &ended, self.layout.is_isolated);
+        if !is_in_time(succeeded).await {
+            self.give_up_database(None);
+        }
+    }
+
+    async fn tell_of_partial_success(&mut self, end: &End<'_>, message: &str) {
+        let End { name, took, execution, work } = end;
+        self.say_summary(end);
+        self.say(&format!("{name} partial (run {}, {took}): {message}", execution.id));
+        let details = [Some(work.left_behind.clone()), work.outlook.sentence(self.session.cx)];
+        let advice = Advice {
+            details: details.into_iter().flatten().collect(),
+            retry_with: None,
+            is_final: work.outlook.is_final(),
+        };
+        self.alert(&end.failed(message), advice).await;
+    }
+
+    async fn tell_of_failure(&mut self, end: &End<'_>, message: &str) {
+        let (cx, work) = (self.session.cx, end.work);
+        let verdict = &work.verdict;
+        self.say_summary(end);
+        let hint = verdict.hint.as_ref().map(|hint| cx.hint(hint));
         let left_behind = Some(work.left_behind.clone()).filter(|_| verdict.successor.is_none());
-        let outlook = work.outlook.sentence(session.cx);
+        let outlook = work.outlook.sentence(cx);
         // As they are: they may quote anybody's file, whose words are not a command of ours.
         let mut details = work.quoted.clone();
         details.extend(left_behind.iter().map(|left_behind| format!("data:  {left_behind}")));
         details.extend(hint.iter().map(|hint| format!("hint: {hint}")));
         self.failures.note(FailureNote {
-            name,
+            name: end.name.clone(),
             what: verdict.status.word().to_lowercase().replace('_', " "),
-            run: Some(execution.id),
+            run: Some(end.execution.id),
             code: verdict.code.number(),
-            took: Some(took),
-            reason: message.clone(),
+            took: Some(end.took.clone()),
+            reason: message.to_owned(),
             symptom: verdict.symptom.clone(),
             details,
             next: outlook.as_ref().map(|outlook| format!("next:  {outlook}")),
@@ -94,16 +124,23 @@ impl Worker<'_> {
             retry_with: verdict.retry_with.clone(),
         });
         // The run that took over has reported a lost lease; a database that is gone stores no alert.
-        if !matches!(verdict.status, Status::Stopped | Status::Crashed) && !self.is_database_gone {
-            // Readers in a chat have not seen the terminal.
-            let hint = verdict.hint.as_ref().map(|hint| format!("hint: {}", session.cx.full_hint(hint)));
-            let quoted = work.quoted.iter().take(QUOTED_IN_ALERT).cloned();
-            let advice = Advice {
-                details: quoted.chain(left_behind).chain(hint).chain(outlook).collect(),
-                retry_with: verdict.retry_with.clone(),
-                is_final: work.outlook.is_final(),
-            };
-            self.alert(&ended(message.clone()), advice).await;
+        if matches!(verdict.status, Status::Stopped | Status::Crashed) || self.is_database_gone {
+            return;
+        }
+        // Readers in a chat have not seen the terminal.
+        let hint = verdict.hint.as_ref().map(|hint| format!("hint: {}", cx.full_hint(hint)));
+        let quoted = work.quoted.iter().take(QUOTED_IN_ALERT).cloned();
+        let advice = Advice {
+            details: quoted.chain(left_behind).chain(hint).chain(outlook).collect(),
+            retry_with: verdict.retry_with.clone(),
+            is_final: work.outlook.is_final(),
+        };
+        self.alert(&end.failed(message), advice).await;
+    }
+
+    fn say_summary(&self, End { name, work, .. }: &End<'_>) {
+        for sentence in &work.summary {
+            self.say(&format!("{name}: {sentence}"));
         }
     }
 
@@ -120,13 +157,13 @@ impl Worker<'_> {
     /// The command ended well: settles what it has made good beyond its runs, and tells the channels if that was all.
     pub(super) async fn settle_command(&mut self) {
         let session = self.session;
-        let line = line_of_start(session.cx, session.job, session.options);
         let now = session.cx.now();
         let settling = async {
+            let lines = session.start().meant_lines(&mut self.db).await?;
             let settled = settling::settle_by_command(
                 &mut self.db,
                 session.spec.name,
-                &line,
+                &lines,
                 session.options.retry_of,
                 now,
             );
@@ -196,7 +233,7 @@ impl Worker<'_> {
             symptom: failure::symptom(error).map(str::to_owned),
             details: self.details("nothing was changed", error),
             // What failed for another cause, and could not even be recorded, is told for its own sake.
-            is_of_outage: row.is_none() && self.is_database_gone && outage::is_outage(error),
+            is_of_outage: row.is_none() && self.is_database_gone && Cause::of(cx, error).is_some(),
             next: row
                 .and_then(|(_, outlook)| outlook.sentence(cx))
                 .map(|outlook| format!("next:  {outlook}")),

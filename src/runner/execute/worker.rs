@@ -1,13 +1,12 @@
 //! A worker: one connection that takes instances through plan, admission, attempt, ending and telling.
 
 use crate::db::Db;
-use crate::failure::one_line;
 use crate::runner::arguments::Arguments;
 use crate::runner::command::Instance;
 use crate::runner::exit::ExitCode;
 use crate::runner::failure_notes::FailureNotes;
 use crate::runner::lease;
-use crate::runner::outage::{self, Noted, Start};
+use crate::runner::outage::{self, Cause, Noted, Start};
 
 use super::session::Session;
 
@@ -50,7 +49,7 @@ pub(super) struct Worker<'s> {
     pub(super) has_planned: bool,
     pub(super) failures: FailureNotes,
     /// Why the database cannot be used any more, if that is why the command ends.
-    pub(super) outage: Option<String>,
+    pub(super) outage: Option<Cause>,
     /// The database stopped answering: no further queries are sent.
     pub(super) is_database_gone: bool,
 }
@@ -83,11 +82,11 @@ impl<'s> Worker<'s> {
     /// the end that it cannot be used.
     pub(super) fn give_up_database(&mut self, error: Option<&anyhow::Error>) {
         self.is_database_gone = true;
-        let reason = match error {
-            Some(error) => outage::is_outage(error).then(|| one_line(error)),
-            None => Some("the database does not answer".to_owned()),
+        let cause = match error {
+            Some(error) => Cause::of(self.session.cx, error),
+            None => Some(Cause::silence()),
         };
-        self.outage = self.outage.take().or(reason);
+        self.outage = self.outage.take().or(cause);
     }
 
     /// If the database cannot be used, notes that this start is lost, and says what becomes of it. Where people know of the
@@ -97,9 +96,9 @@ impl<'s> Worker<'s> {
         let (session, cx) = (self.session, self.session.cx);
         // A run that was stopped or passed its deadline is left to whoever started it.
         let is_lost = matches!(code, TryLater | Configuration | Failed);
-        let Some(reason) = self.outage.as_ref().filter(|_| is_lost) else { return };
+        let Some(cause) = self.outage.as_ref().filter(|_| is_lost) else { return };
         let start = Start { run: self.run, ..session.start() };
-        let noted = outage::note(cx, start.clone(), reason).await;
+        let noted = outage::note(cx, start.clone(), cause).await;
         let is_heard = start.needs_nobody() && !session.has_leased.get() && !cx.output.is_attended();
         if noted == Noted::Again && is_heard {
             self.failures.omit_those_of_outage();

@@ -7,13 +7,13 @@ mod store;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::channels::{Message, PostError};
 use crate::config::AlertChannel;
 use crate::context::Context;
-use crate::db::{Db, DbError, DbErrorKind};
+use crate::db::{Db, DbError, DbErrorKind, Place};
 use crate::failure::one_line;
 use crate::period::{local_day, shown_instant};
 use crate::severity::Severity;
@@ -26,6 +26,7 @@ use super::history;
 use super::lease;
 use super::process::ProcessIdentity;
 use super::retries;
+use super::shop::days_of_malls;
 use store::{Locked, Store};
 
 /// The severity of an outage, which decides on the channels: no job can run.
@@ -45,13 +46,15 @@ const ENDING_CLAIM: TimeDelta = TimeDelta::minutes(3);
 /// seconds. Less than the claim, so that no two processes are at it.
 const ENDING_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// An outage.
+/// An outage of a database.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Outage {
+    /// The database.
+    place: Place,
     /// Since when it is known.
     since: DateTime<Utc>,
-    /// Why the database could not be used, in one line.
-    reason: String,
+    /// Why the database could not be used.
+    cause: Cause,
     /// The commands that could not run, in the order of their first start.
     starts: Vec<Start>,
     /// How many further commands are not remembered.
@@ -73,6 +76,41 @@ struct Outage {
     telling_until: Option<DateTime<Utc>>,
 }
 
+/// Why a database cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Cause {
+    /// In one line.
+    reason: String,
+    /// Whether that may be because another database of the same kind and server was meant.
+    may_be_misnamed: bool,
+}
+
+impl Cause {
+    /// The cause that an error names, if it means that the database cannot be used at all: not that its schema is old, or
+    /// of another environment.
+    pub(super) fn of(cx: &Context, error: &anyhow::Error) -> Option<Self> {
+        use DbErrorKind::{Configuration, Full, ReadOnly, Unreachable};
+        let found = error
+            .chain()
+            .filter_map(|cause| cause.downcast_ref::<DbError>())
+            .find(|error| matches!(error.kind(), Unreachable | Configuration | ReadOnly | Full))?;
+        let may_be_misnamed = match place_of(cx) {
+            Place::File(_) => !found.is_busy(),
+            Place::Server { .. } => found.is_unknown_database(),
+        };
+        Some(Self { reason: one_line(error), may_be_misnamed })
+    }
+
+    /// The database was asked, and did not answer.
+    pub(super) fn silence() -> Self {
+        Self { reason: "the database does not answer".to_owned(), may_be_misnamed: false }
+    }
+}
+
+fn place_of(cx: &Context) -> Place {
+    Place::of(cx.config.database_url()).absolute()
+}
+
 /// What a channel has been told.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct Told {
@@ -89,6 +127,12 @@ pub(super) struct Start {
     pub(super) job: String,
     /// The command line that repeats it on any later day, secrets masked.
     pub(super) line: String,
+    /// The same for each day that it may have been at a mall then, if that makes a difference.
+    #[serde(default)]
+    pub(super) line_of_day: BTreeMap<NaiveDate, String>,
+    /// The malls that it named.
+    #[serde(default)]
+    pub(super) malls: Vec<String>,
     /// When it was started first.
     pub(super) at: DateTime<Utc>,
     /// How often.
@@ -105,7 +149,10 @@ pub(super) struct Start {
     /// The run that it was at when the database went away: its row speaks for the start.
     #[serde(default)]
     pub(super) run: Option<i64>,
-    /// Whether it has its row, and its request if it is caught up.
+    /// The command lines that it has left, once the database can be asked which days it meant.
+    #[serde(default)]
+    pub(super) lines: Vec<String>,
+    /// Whether it has its rows, and their requests if it is caught up.
     #[serde(default)]
     pub(super) is_left: bool,
 }
@@ -144,13 +191,13 @@ pub(super) enum Noted {
 }
 
 /// Notes a start that failed because the database could not be used, and tells the channels if they do not know yet.
-pub(super) async fn note(cx: &Context, start: Start, reason: &str) -> Noted {
-    let store = Store::of(cx);
-    let noted = match note_in(cx, &store, start, reason).await {
+pub(super) async fn note(cx: &Context, start: Start, cause: &Cause) -> Noted {
+    let store = Store::of(cx, &place_of(cx));
+    let noted = match note_in(cx, &store, start, cause).await {
         Ok(noted) => noted,
         Err(problem) => {
             cx.output.error(&format!("failed to note the outage: {}", one_line(&problem)), &[]);
-            tell_without_a_note(cx, reason).await;
+            tell_without_a_note(cx, cause).await;
             return Noted::Not;
         }
     };
@@ -180,21 +227,13 @@ pub(super) fn next(cx: &Context, noted: Noted, start: &Start) -> Option<String> 
     Some(format!("{becomes}{silence}"))
 }
 
-/// Whether an error means that the database cannot be used at all: not that its schema is old, or of another environment.
-pub(super) fn is_outage(error: &anyhow::Error) -> bool {
-    error.chain().filter_map(|cause| cause.downcast_ref::<DbError>()).any(|error| {
-        use DbErrorKind::{Configuration, Full, ReadOnly, Unreachable};
-        matches!(error.kind(), Unreachable | Configuration | ReadOnly | Full)
-    })
-}
-
-async fn note_in(cx: &Context, store: &Store, start: Start, reason: &str) -> anyhow::Result<Noted> {
+async fn note_in(cx: &Context, store: &Store, start: Start, cause: &Cause) -> anyhow::Result<Noted> {
     let locked = store.lock().await?;
     // One that nobody can read is left to whoever can; the end of an earlier outage that nobody could be told of is old
     // news by now.
     let known = locked.read().ok().flatten().filter(|outage| !outage.is_over);
     let noted = if known.is_none() { Noted::First } else { Noted::Again };
-    let mut outage = known.unwrap_or_else(|| Outage::new(cx, reason));
+    let mut outage = known.unwrap_or_else(|| Outage::new(cx, cause));
     outage.add(start);
     outage.tell_all(cx);
     locked.write(&outage)?;
@@ -203,8 +242,8 @@ async fn note_in(cx: &Context, store: &Store, start: Start, reason: &str) -> any
 
 /// Tells the channels of an outage that could not be noted anywhere. Nobody can know what earlier starts have told, so each
 /// one tells, once: too many messages on a night without a disk are better than none.
-async fn tell_without_a_note(cx: &Context, reason: &str) {
-    let mut outage = Outage::new(cx, reason);
+async fn tell_without_a_note(cx: &Context, cause: &Cause) {
+    let mut outage = Outage::new(cx, cause);
     outage.tell_all(cx);
     let message = outage.message(cx);
     for (name, told) in &mut outage.told {
@@ -214,41 +253,48 @@ async fn tell_without_a_note(cx: &Context, reason: &str) {
     }
 }
 
-/// Ends the outage that was noted, if there is one: its lost starts are requested again, and the channels that were told of
-/// it are told that it is over. The caller has a connection, so the database can be used. Returns whether the connection
-/// still can.
+/// Ends the outages of this database that were noted: their lost starts are requested again, and the channels that were told
+/// of them are told that they are over. The caller has a connection, so the database can be used. Returns whether the
+/// connection still can.
 pub(super) async fn end(cx: &Context, db: &mut Db) -> bool {
-    let store = Store::of(cx);
-    if store.is_empty() {
-        return true;
-    }
-    match try_to_end(cx, db, &store).await {
-        Ok(is_usable) => is_usable,
-        Err(error) => {
-            let problem = one_line(&error);
-            cx.output.error(&format!("failed to end the noted outage of the database: {problem}"), &[]);
-            true
+    let here = place_of(cx);
+    let own = Store::of(cx, &here);
+    for store in Store::known(cx) {
+        let is_noted = store == own || own.exists();
+        match try_to_end(cx, db, &store, |outage| outage.is_of(&here, is_noted)).await {
+            Ok(true) => {}
+            Ok(false) => return false,
+            Err(error) => {
+                let problem = one_line(&error);
+                cx.output.error(&format!("failed to end the noted outage of the database: {problem}"), &[]);
+            }
         }
     }
+    true
 }
 
 /// Without the lock while the database works: it may be slow or busy, and other starts have outages to note or work to do.
-async fn try_to_end(cx: &Context, db: &mut Db, store: &Store) -> anyhow::Result<bool> {
+async fn try_to_end(
+    cx: &Context,
+    db: &mut Db,
+    store: &Store,
+    is_ours: impl FnOnce(&Outage) -> bool,
+) -> anyhow::Result<bool> {
     // Not within the `match`, which would keep the lock to its end.
-    let ending = claim_ending(cx, &store.lock().await?)?;
-    let claimed = match ending {
+    let ending = claim_ending(cx, &store.lock().await?, is_ours)?;
+    let mut claimed = match ending {
         Ending::Ours(claimed) => claimed,
         Ending::Nobodys => return Ok(true),
         Ending::Done => return tell(cx, store).await.map(|()| true),
     };
     failpoint::reach(&cx.config, "outage-claimed");
-    let leaving = tokio::time::timeout(ENDING_TIMEOUT, leave_starts(cx, db, &claimed)).await;
+    let leaving = tokio::time::timeout(ENDING_TIMEOUT, leave_starts(cx, db, &mut claimed)).await;
     failpoint::reach(&cx.config, "outage-left");
     let Ok(Ok(())) = leaving else {
         update(&store.lock().await?, &claimed, |outage| outage.ending_until = None)?;
         return match leaving {
             // It can be read and not written, or does not answer: this start will fail, and be noted.
-            Ok(Err(error)) if is_outage(&error) => Ok(true),
+            Ok(Err(error)) if Cause::of(cx, &error).is_some() => Ok(true),
             Ok(Err(error)) => Err(error),
             _ => Ok(false),
         };
@@ -260,16 +306,23 @@ async fn try_to_end(cx: &Context, db: &mut Db, store: &Store) -> anyhow::Result<
 /// Whose the end of an outage is.
 enum Ending {
     Ours(Outage),
-    /// There is no outage, or another process is ending it.
+    /// There is no outage of this database, or another process is ending it.
     Nobodys,
     /// Its end is only to be told.
     Done,
 }
 
-fn claim_ending(cx: &Context, locked: &Locked<'_>) -> anyhow::Result<Ending> {
+fn claim_ending(
+    cx: &Context,
+    locked: &Locked<'_>,
+    is_ours: impl FnOnce(&Outage) -> bool,
+) -> anyhow::Result<Ending> {
     let Some(mut outage) = locked.read()? else { return Ok(Ending::Nobodys) };
     if outage.is_over {
         return Ok(Ending::Done);
+    }
+    if !is_ours(&outage) {
+        return Ok(Ending::Nobodys);
     }
     let now = cx.machine_time();
     if is_claimed(outage.ending_until, now, ENDING_CLAIM) {
@@ -291,43 +344,59 @@ fn update(locked: &Locked<'_>, claimed: &Outage, change: impl FnOnce(&mut Outage
 
 /// Leaves a row of each lost start, and requests its retry if it is to be caught up. What was left already, by a process
 /// that died before it could say so, is not left twice.
-async fn leave_starts(cx: &Context, db: &mut Db, outage: &Outage) -> anyhow::Result<()> {
-    let identity = ProcessIdentity::own();
+async fn leave_starts(cx: &Context, db: &mut Db, outage: &mut Outage) -> anyhow::Result<()> {
+    let Outage { starts, cause, .. } = outage;
     db.transaction(async |db| {
         let server_time = db.server_time().await?;
-        for start in outage.starts.iter().filter(|start| !start.is_left) {
-            let sql = "SELECT COUNT(*) FROM batch_execution
-                       WHERE job = $1 AND started_at = $2 AND command_line = $3 AND epoch = 0";
-            let (left,): (i64,) = db.fetch_one(sql, values![&start.job, start.at, &start.line]).await?;
-            if left > 0 || (!start.is_made_up_for(cx.now()) && start.has_row(db).await?) {
-                continue;
-            }
-            let request = lease::Request {
-                job: &start.job,
-                instance_key: "",
-                title: None,
-                exclusion_key: None,
-                command_line: &start.line,
-                rerun: false,
-                retry_of: None,
-                now: start.at,
-                lease: Duration::ZERO,
-                identity: &identity,
-                environment: cx.config.environment(),
-                time_zone: cx.time_zone(),
-            };
-            let row = lease::new_execution(&request, server_time, 1, 0);
-            let message = format!("the database could not be used: {}", outage.reason);
-            let row = row.ended_at_once(history::Status::Failed, ExitCode::TryLater, message);
-            let id = history::insert(db, &row).await?;
-            if start.is_made_up_for(cx.now()) {
-                let now = cx.machine_time();
-                retries::insert(db, id, "lost in an outage of the database", now, now, 1).await?;
+        for start in starts.iter_mut().filter(|start| !start.is_left) {
+            start.lines = start.meant_lines(db).await?;
+            for line in &start.lines {
+                leave(cx, db, start, line, &cause.reason, server_time).await?;
             }
         }
         anyhow::Ok(())
     })
     .await
+}
+
+/// Leaves the row of a lost start, or of one of its days, and its request.
+async fn leave(
+    cx: &Context,
+    db: &mut Db,
+    start: &Start,
+    line: &str,
+    reason: &str,
+    server_time: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    let sql = "SELECT COUNT(*) FROM batch_execution
+               WHERE job = $1 AND started_at = $2 AND command_line = $3 AND epoch = 0";
+    let (left,): (i64,) = db.fetch_one(sql, values![&start.job, start.at, line]).await?;
+    if left > 0 || (!start.is_made_up_for(cx.now()) && start.has_row(db).await?) {
+        return Ok(());
+    }
+    let request = lease::Request {
+        job: &start.job,
+        instance_key: "",
+        title: None,
+        exclusion_key: None,
+        command_line: line,
+        rerun: false,
+        retry_of: None,
+        now: start.at,
+        lease: Duration::ZERO,
+        identity: &ProcessIdentity::own(),
+        environment: cx.config.environment(),
+        time_zone: cx.time_zone(),
+    };
+    let row = lease::new_execution(&request, server_time, 1, 0);
+    let message = format!("the database could not be used: {reason}");
+    let row = row.ended_at_once(history::Status::Failed, ExitCode::TryLater, message);
+    let id = history::insert(db, &row).await?;
+    if start.is_made_up_for(cx.now()) {
+        let now = cx.machine_time();
+        retries::insert(db, id, retries::LOST, now, now, 1).await?;
+    }
+    Ok(())
 }
 
 impl Start {
@@ -341,18 +410,31 @@ impl Start {
         self.is_caught_up && self.last_chance.as_ref().is_none_or(|chance| now < chance.until)
     }
 
+    /// The command lines of the days that the malls had when it was started.
+    pub(super) async fn meant_lines(&self, db: &mut Db) -> anyhow::Result<Vec<String>> {
+        if self.line_of_day.is_empty() {
+            return Ok(vec![self.line.clone()]);
+        }
+        let mut lines: Vec<String> = Vec::new();
+        for day in days_of_malls(db, &self.malls, self.at).await? {
+            lines.extend(self.line_of_day.get(&day).cloned());
+        }
+        lines.dedup();
+        Ok(if lines.is_empty() { vec![self.line.clone()] } else { lines })
+    }
+
     /// What a person has to type, if nothing makes up for it.
-    fn to_type(&self, cx: &Context) -> Option<String> {
+    fn to_type(&self, cx: &Context) -> Vec<String> {
         match &self.last_chance {
             Some(chance) if self.is_caught_up && !self.is_made_up_for(cx.now()) => {
                 let command = cx.full_command(&chance.line_afterwards);
                 // A shell ignores the comment.
-                Some(format!("{command}  # all that can still be done of it"))
+                vec![format!("{command}  # all that can still be done of it")]
             }
-            _ => {
-                let is_lost = !self.is_caught_up && self.otherwise == MadeUpBy::Person;
-                is_lost.then(|| cx.full_command(&self.line))
+            _ if !self.is_caught_up && self.otherwise == MadeUpBy::Person => {
+                self.lines.iter().map(|line| cx.full_command(line)).collect()
             }
+            _ => Vec::new(),
         }
     }
 
@@ -368,10 +450,11 @@ fn is_claimed(until: Option<DateTime<Utc>>, now: DateTime<Utc>, longest: TimeDel
 }
 
 impl Outage {
-    fn new(cx: &Context, reason: &str) -> Self {
+    fn new(cx: &Context, cause: &Cause) -> Self {
         Self {
+            place: place_of(cx),
             since: cx.machine_time(),
-            reason: cx.config.redactor().redact(reason),
+            cause: Cause { reason: cx.config.redactor().redact(&cause.reason), ..cause.clone() },
             starts: Vec::new(),
             forgotten: 0,
             ending_until: None,
@@ -397,7 +480,10 @@ impl Outage {
     fn settle(&mut self, cx: &Context, claimed: &Self) {
         self.ending_until = None;
         for start in &mut self.starts {
-            start.is_left |= claimed.starts.iter().any(|left| left.line == start.line);
+            if let Some(left) = claimed.starts.iter().find(|left| left.line == start.line) {
+                start.lines.clone_from(&left.lines);
+                start.is_left = true;
+            }
         }
         if self.starts.iter().any(|start| !start.is_left) {
             return;
@@ -423,6 +509,18 @@ impl Outage {
         self.told.values().all(|told| told.is_complete)
     }
 
+    /// Whether it is an outage of the database at `here`, which can be used now: under that address, or under one that has
+    /// been corrected since. Another address is not a correction if `here` has an outage of its own (`is_noted`), or if the
+    /// noted database is known to be there.
+    fn is_of(&self, here: &Place, is_noted: bool) -> bool {
+        let is_elsewhere = match (&self.place, here) {
+            (Place::Server { address: one, .. }, Place::Server { address: other, .. }) => one != other,
+            (Place::File(_), Place::File(_)) => false,
+            _ => true,
+        };
+        self.place == *here || (!is_noted && (is_elsewhere || self.cause.may_be_misnamed))
+    }
+
     /// Whether nothing has begun or ended between the two states.
     fn is_the_same(&self, other: &Self) -> bool {
         self.since == other.since && self.is_over == other.is_over
@@ -439,7 +537,7 @@ impl Outage {
             self.recovery.clone()
         } else {
             vec![
-                self.reason.clone(),
+                self.cause.reason.clone(),
                 format!("since {}; no job can run", shown_instant(self.since, cx.time_zone())),
                 "Jobs for certain days run by themselves when it is back.".to_owned(),
                 cx.full_command("db check"),
@@ -451,7 +549,7 @@ impl Outage {
 
     /// What nothing makes up for, as commands to type.
     fn what_to_type(&self, cx: &Context) -> Vec<String> {
-        let lost: Vec<String> = self.starts.iter().filter_map(|start| start.to_type(cx)).collect();
+        let lost: Vec<String> = self.starts.iter().flat_map(|start| start.to_type(cx)).collect();
         let Some(first) = self.starts.first().filter(|_| !lost.is_empty()) else { return Vec::new() };
         let mut lines = vec!["not made up for; type what is still wanted:".to_owned()];
         lines.extend(lost.iter().take(MAX_LISTED).cloned());
@@ -465,8 +563,8 @@ impl Outage {
 
     fn end_in_words(&self, cx: &Context) -> Vec<String> {
         let starts = self.starts.iter().fold(0_u64, |sum, start| sum.saturating_add(start.times));
-        let mut lines =
-            vec![format!("it could not be used since {}", shown_instant(self.since, cx.time_zone()))];
+        let since = shown_instant(self.since, cx.time_zone());
+        let mut lines = vec![format!("{} could not be used since {since}", self.place)];
         if starts > 0 {
             lines.push(format!("{} failed", counted(starts, "start", "starts")));
         }
@@ -548,6 +646,38 @@ async fn tell_one(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn outage(url: &str, may_be_misnamed: bool) -> Outage {
+        serde_json::from_value(serde_json::json!({
+            "place": Place::of(url), "since": "2026-11-20T00:00:00Z", "starts": [], "told": {},
+            "cause": { "reason": "gone", "may_be_misnamed": may_be_misnamed },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn an_outage_ends_where_it_was_or_under_a_corrected_address() {
+        let is_of =
+            |noted, may_be_misnamed, here| outage(noted, may_be_misnamed).is_of(&Place::of(here), false);
+        let server = "postgres://shop:old@db/shop";
+        assert!(is_of(server, false, "postgres://app:new@db:5432/shop?sslmode=require"), "another login");
+        assert!(is_of(server, false, "postgres://shop@db2/shop"), "another server");
+        assert!(is_of(server, false, "sqlite:shop.db"), "not a server at all");
+        assert!(
+            !is_of(server, false, "postgres://shop@db/other"),
+            "another database that was there all the time"
+        );
+        assert!(is_of(server, true, "postgres://shop@db/other"), "there was none of the noted name");
+        assert!(is_of("sqlite:/nowhere/shop.db", true, "sqlite:/srv/shop.db"));
+        assert!(!is_of("sqlite:/srv/locked.db", false, "sqlite:/srv/shop.db"));
+    }
+
+    #[test]
+    fn a_database_with_an_outage_of_its_own_is_not_the_correction_of_another() {
+        let noted = outage("postgres://shop@db1/shop", false);
+        assert!(!noted.is_of(&Place::of("postgres://shop@db2/shop"), true));
+        assert!(noted.is_of(&Place::of("postgres://shop@db1/shop"), true));
+    }
 
     #[test]
     fn a_claim_of_a_clock_that_was_ahead_does_not_hold() {

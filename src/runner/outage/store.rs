@@ -1,6 +1,7 @@
-//! Where an outage is noted: a small file for each environment, beside the configuration. Where it cannot be written
+//! Where an outage is noted: a small file for each environment and database, beside the configuration. Where it cannot be written
 //! there (no permission, a full disk, a read-only one), it is in a folder of our own below `/var/tmp`.
 
+use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File};
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -13,21 +14,24 @@ use rustix::fs::{Access, FlockOperation, access, flock};
 use rustix::process::geteuid;
 
 use crate::context::Context;
-use crate::digest::fingerprint;
+use crate::db::Place;
+use crate::digest::{FINGERPRINT_DIGITS, fingerprint};
 use crate::failure::one_line;
 use crate::files::{read_regular, write_privately};
 
 use super::{MAX_STARTS, Outage};
 
+const SUFFIX: &str = ".outage.json";
 /// Where the folders of our own are. It outlives a restart of the machine, unlike `/tmp`.
 const OWN_ROOT: &str = "/var/tmp";
 /// The largest file that is read.
 const MAX_FILE: u64 = 4_000_000;
 /// How often another process that holds the file is asked again. It holds it for milliseconds.
-const LOCK_ATTEMPTS: u32 = 200;
+const LOCK_ATTEMPTS: u32 = 100;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// The two places of the file.
+#[derive(PartialEq, Eq)]
 pub(super) struct Store {
     /// The file beside the configuration.
     beside: PathBuf,
@@ -38,45 +42,53 @@ pub(super) struct Store {
 }
 
 impl Store {
-    pub(super) fn of(cx: &Context) -> Self {
-        Self::new(&cx.config.folder(), cx.config.environment(), Path::new(OWN_ROOT))
+    /// That of a database.
+    pub(super) fn of(cx: &Context, place: &Place) -> Self {
+        let name = format!("{}{}{SUFFIX}", prefix(cx), fingerprint(place.to_string()));
+        Self::new(&cx.config.folder(), &name, Path::new(OWN_ROOT))
     }
 
-    fn new(folder: &Path, environment: &str, root: &Path) -> Self {
-        let name = format!(".batchctl-{environment}.outage.json");
+    fn new(folder: &Path, name: &str, root: &Path) -> Self {
         let own_base = root.join(format!("batchctl-{}", geteuid().as_raw()));
         let own_folder = own_base.join(fingerprint(folder.as_os_str().as_encoded_bytes()));
-        Self { beside: folder.join(&name), own: own_folder.join(&name), own_base }
+        Self { beside: folder.join(name), own: own_folder.join(name), own_base }
     }
 
-    /// Whether there is anything to look at; without the lock, because every start asks.
-    pub(super) fn is_empty(&self) -> bool {
-        !self.beside.exists() && !self.own.exists()
+    /// Those with a file of ours, of all databases of the environment; without the lock, because every start asks.
+    pub(super) fn known(cx: &Context) -> Vec<Self> {
+        let folder = cx.config.folder();
+        Self::known_in(&folder, &prefix(cx), Path::new(OWN_ROOT))
+    }
+
+    fn known_in(folder: &Path, prefix: &str, root: &Path) -> Vec<Self> {
+        let own = Self::new(folder, "", root).own;
+        let names: BTreeSet<String> =
+            [folder, &own].into_iter().flat_map(|folder| names(folder, prefix)).collect();
+        let stores = names.into_iter().map(|name| Self::new(folder, &name, root));
+        // The file of another user has starts that are theirs.
+        stores.filter(Self::exists).collect()
+    }
+
+    /// Whether there is a file of ours.
+    pub(super) fn exists(&self) -> bool {
+        self.has_own() || refuse_foreign(&self.beside).is_ok()
     }
 
     /// Keeps other processes from the file until the result is dropped. A folder is locked and not the file, so that no
     /// file is left behind.
     pub(super) async fn lock(&self) -> anyhow::Result<Locked<'_>> {
         let beside = folder_of(&self.beside);
-        let folder = if access(beside, Access::WRITE_OK).is_ok() {
-            beside
-        } else {
-            make_own(&self.own_base)?;
-            &self.own_base
-        };
-        let file = File::open(folder).with_context(|| format!("failed to open `{}`", folder.display()))?;
-        for _ in 0..LOCK_ATTEMPTS {
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(Locked { store: self, _folder: file }),
-                Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => {
-                    tokio::time::sleep(LOCK_PAUSE).await;
-                }
-                Err(error) => {
-                    return Err(error).with_context(|| format!("failed to lock `{}`", folder.display()));
-                }
-            }
+        if access(beside, Access::WRITE_OK).is_ok()
+            && let Some(folder) = lock_folder(beside).await?
+        {
+            return Ok(Locked { store: self, _folder: folder });
         }
-        anyhow::bail!("another process keeps `{}` locked", folder.display())
+        // A crontab may hold that folder itself for as long as its command runs (`flock . batchctl …`).
+        make_own(&self.own_base)?;
+        match lock_folder(&self.own_base).await? {
+            Some(folder) => Ok(Locked { store: self, _folder: folder }),
+            None => anyhow::bail!("another process keeps `{}` locked", self.own_base.display()),
+        }
     }
 
     /// The folder of the file of our own, which only we can use.
@@ -130,6 +142,38 @@ impl Locked<'_> {
         drop(std::fs::remove_dir(folder_of(own)));
         Ok(())
     }
+}
+
+fn prefix(cx: &Context) -> String {
+    format!(".batchctl-{}.", cx.config.environment())
+}
+
+/// The names of the files of outages in a folder.
+fn names(folder: &Path, prefix: &str) -> impl Iterator<Item = String> {
+    let is_file = |name: &str| {
+        let digits = name.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(SUFFIX));
+        digits.is_some_and(|digits| digits.len() == FINGERPRINT_DIGITS && !digits.contains('.'))
+    };
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter(move |name| is_file(name)).collect::<Vec<_>>().into_iter()
+}
+
+/// Locks a folder; `None` if another process keeps it locked.
+async fn lock_folder(folder: &Path) -> anyhow::Result<Option<File>> {
+    let file = File::open(folder).with_context(|| format!("failed to open `{}`", folder.display()))?;
+    for _ in 0..LOCK_ATTEMPTS {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(Some(file)),
+            Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => {
+                tokio::time::sleep(LOCK_PAUSE).await;
+            }
+            Err(error) => {
+                return Err(error).with_context(|| format!("failed to lock `{}`", folder.display()));
+            }
+        }
+    }
+    Ok(None)
 }
 
 fn folder_of(path: &Path) -> &Path {
@@ -214,17 +258,20 @@ mod tests {
 
     use super::*;
 
+    const NAME: &str = ".batchctl-prod.0123456789abcdef.outage.json";
+
     /// A configuration's folder, and a root for the folders of our own.
     fn folders() -> (tempfile::TempDir, Store) {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("etc")).unwrap();
-        let store = Store::new(&folder.path().join("etc"), "prod", folder.path());
+        let store = Store::new(&folder.path().join("etc"), NAME, folder.path());
         (folder, store)
     }
 
     fn outage(reason: &str) -> Outage {
         serde_json::from_value(serde_json::json!({
-            "since": "2026-11-20T00:00:00Z", "reason": reason, "starts": [], "told": {},
+            "place": { "file": "/shop.db" }, "since": "2026-11-20T00:00:00Z", "starts": [], "told": {},
+            "cause": { "reason": reason, "may_be_misnamed": false },
         }))
         .unwrap()
     }
@@ -236,13 +283,13 @@ mod tests {
     #[tokio::test]
     async fn the_file_is_beside_the_configuration_and_leaves_nothing_behind() {
         let (folder, store) = folders();
-        assert!(store.is_empty());
+        assert!(!store.exists());
         let locked = store.lock().await.unwrap();
         locked.write(&outage("a")).unwrap();
-        assert!(folder.path().join("etc/.batchctl-prod.outage.json").is_file() && !store.is_empty());
+        assert!(folder.path().join("etc").join(NAME).is_file() && store.exists());
         assert_eq!(locked.read().unwrap(), Some(outage("a")));
         locked.remove().unwrap();
-        assert!(store.is_empty() && !store.own_base.exists());
+        assert!(!store.exists() && !store.own_base.exists());
     }
 
     #[tokio::test]
@@ -272,13 +319,13 @@ mod tests {
         write(&store.own, &outage("b")).unwrap();
         assert_eq!(locked.read().unwrap(), Some(outage("b")));
         locked.remove().unwrap();
-        assert!(store.is_empty());
+        assert!(!store.exists());
     }
 
     #[test]
     fn two_configurations_have_two_folders() {
         let (folder, store) = folders();
-        let other = Store::new(&folder.path().join("other"), "prod", folder.path());
+        let other = Store::new(&folder.path().join("other"), NAME, folder.path());
         assert_eq!(store.own_base, other.own_base);
         assert_ne!(store.own, other.own);
     }
@@ -330,5 +377,30 @@ mod tests {
             error.contains("it is a directory") && error.contains("is a link, belongs to another user"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn the_files_of_all_databases_of_an_environment_are_known() {
+        let (folder, store) = folders();
+        let etc = folder.path().join("etc");
+        let other = Store::new(&etc, ".batchctl-prod.fedcba9876543210.outage.json", folder.path());
+        write(&store.beside, &outage("a")).unwrap();
+        other.make_own_folder().unwrap();
+        write(&other.own, &outage("b")).unwrap();
+        for foreign in [".batchctl-dev.0123456789abcdef.outage.json", ".batchctl-prod.json", "..outage.json"]
+        {
+            std::fs::write(etc.join(foreign), "").unwrap();
+        }
+        let known = Store::known_in(&etc, ".batchctl-prod.", folder.path());
+        assert!(known == [store, other]);
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_its_owner_keeps_locked_does_not_keep_us_from_noting() {
+        let (folder, store) = folders();
+        let etc = File::open(folder.path().join("etc")).unwrap();
+        flock(&etc, FlockOperation::LockExclusive).unwrap();
+        store.lock().await.unwrap().write(&outage("a")).unwrap();
+        assert!(store.exists());
     }
 }

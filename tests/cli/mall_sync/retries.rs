@@ -17,6 +17,7 @@ on_both_databases![
     failed_items_are_tried_again_too,
     a_retry_whose_processor_was_killed_is_done_once,
     a_dead_host_in_the_middle_of_a_retry_loses_nothing,
+    a_start_that_was_lost_has_all_its_retries_when_it_is_made_up_for,
 ];
 
 const OPS: &str = "[alerts]\ndev_channel = \"ops\"\n[[alerts.channel]]\nname = \"ops\"\nkind = \"webhook\"\n\
@@ -51,6 +52,23 @@ fn let_pause_pass(shops: &Shops) {
     shops.execute(
         "UPDATE batch_retry_request SET due_at = '2026-01-01T00:00:00+00:00' WHERE status = 'PENDING' AND due_at IS NOT NULL",
     );
+}
+
+fn a_start_that_was_lost_has_all_its_retries_when_it_is_made_up_for(shops: &Shops) {
+    let ops = down(shops);
+    sync(shops, &ops).env("BATCHCTL_DATABASE_URL", "postgres://shop@127.0.0.1:1/shop").run().exits(75);
+    process(shops, &ops).run();
+    let waiting = "SELECT attempt FROM batch_retry_request WHERE status = 'PENDING'";
+    assert_eq!(shops.sql(waiting), [["1"]], "the first attempt was made now: {:?}", requests(shops));
+    for next in ["2", "3"] {
+        let_pause_pass(shops);
+        process(shops, &ops).run();
+        assert_eq!(shops.sql(waiting), [[next]]);
+    }
+    let_pause_pass(shops);
+    is_down(shops, 0);
+    process(shops, &ops).run().succeeds();
+    assert_eq!(shops.scalar("SELECT COUNT(*) FROM members"), "1");
 }
 
 /// Run, attempt and status of the requests.

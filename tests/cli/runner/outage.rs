@@ -8,11 +8,16 @@ use batchctl::digest::fingerprint;
 use rustix::process::{Signal, geteuid};
 
 use super::{NIGHTLY, TradingShop};
-use crate::support::{Answer, Batchctl, Database, Webhook, can_mount, eventually, on_both_databases, run_on};
+use crate::support::{
+    Answer, Arranged, Batchctl, Database, Webhook, can_mount, eventually, on_both_databases, run_on,
+};
 
 on_both_databases![
     a_night_without_a_database_is_told_once_and_done_when_it_is_back,
     days_lost_to_a_wrong_password_are_done_when_a_person_has_changed_it,
+    a_night_is_made_up_for_by_the_days_that_it_was_at_the_malls,
+    an_outage_of_one_database_is_not_ended_by_another,
+    each_database_makes_up_for_its_own_starts,
     a_person_and_a_log_collector_see_every_start,
     a_channel_that_could_not_be_told_is_told_by_the_next_start,
     a_recovery_that_was_refused_is_told_by_the_next_command,
@@ -33,7 +38,6 @@ const OPS: &str = "[alerts]\ndev_channel = \"ops\"\n[[alerts.channel]]\nname = \
                    url_variable = \"OPS_URL\"\n";
 /// Nobody listens there: only root may.
 const DOWN: &str = "postgres://shop:hunter2@127.0.0.1:1/shop";
-const FILE: &str = ".batchctl-dev.outage.json";
 
 fn ops(shop: &TradingShop, more: &str) -> Webhook {
     shop.write("batchctl.toml", format!("{OPS}{more}"));
@@ -42,6 +46,11 @@ fn ops(shop: &TradingShop, more: &str) -> Webhook {
         ops.answer(Answer::Http(200, Vec::new(), String::new()));
     }
     ops
+}
+
+/// The file in which the outage of `DOWN` is noted.
+fn file() -> String {
+    format!(".batchctl-dev.{}.outage.json", fingerprint("PostgreSQL at `127.0.0.1:1/shop`"))
 }
 
 /// A command at this time of 20 November.
@@ -85,18 +94,17 @@ fn a_night_without_a_database_is_told_once_and_done_when_it_is_back(shop: &Tradi
     lost(shop, &ops, "02:05", &PROCESS).run().exits(75).is_silent();
     assert_eq!(titles(&ops), ["the database cannot be used (dev)"]);
     // A start that was killed while it wrote.
-    shop.write(&format!(".{FILE}.x1y2z3"), "{");
+    shop.write(&format!(".{}.x1y2z3", file()), "{");
     let told = ops.requests()[0].json().to_string();
     assert!(!told.contains("hunter2"), "{told}");
     assert!(told.contains(&shop.command("dev", "db check")), "{told}");
 
     at(shop, &ops, "02:10", &PROCESS).run().succeeds().is_silent();
 
-    // And the day before, which is that night's day in a zone behind ours.
-    assert_eq!(reported(shop), ["2026-11-18", "2026-11-19"]);
-    assert_eq!(shop.scalar("SELECT COUNT(DISTINCT business_day) FROM daily_cancellations"), "2");
+    assert_eq!(reported(shop), ["2026-11-19"]);
+    assert_eq!(shop.scalar("SELECT COUNT(DISTINCT business_day) FROM daily_cancellations"), "1");
     assert_eq!(titles(&ops), ["the database cannot be used (dev)", "the database is back (dev)"]);
-    assert!(!shop.path(FILE).exists() && !shop.path(&format!(".{FILE}.x1y2z3")).exists());
+    assert!(!shop.path(&file()).exists() && !shop.path(&format!(".{}.x1y2z3", file())).exists());
     // Each lost start has left its row; those of the five-minute jobs were not caught up.
     assert_eq!(
         shop.sql("SELECT job, error_class FROM batch_execution WHERE instance_key = '' AND status = 'FAILED' ORDER BY id"),
@@ -125,8 +133,73 @@ fn days_lost_to_a_wrong_password_are_done_when_a_person_has_changed_it(shop: &Tr
     night("20").is_silent();
     assert_eq!(titles(&ops), ["the database cannot be used (dev)"]);
     at(shop, &ops, "09:00", &PROCESS).run().succeeds().is_silent();
-    // And the day before the first one, which is its day in a zone behind ours.
-    assert_eq!(reported(shop), ["2026-11-16", "2026-11-17", "2026-11-18", "2026-11-19"]);
+    assert_eq!(reported(shop), ["2026-11-17", "2026-11-18", "2026-11-19"]);
+}
+
+/// At half past midnight in Tokyo it is the day before in UTC, and in Honolulu half past five of that day.
+fn a_night_is_made_up_for_by_the_days_that_it_was_at_the_malls(shop: &TradingShop) {
+    let ops = ops(shop, "");
+    shop.mall("honolulu", "Pacific/Honolulu", "USD");
+    let zone = |command: Batchctl| command.env("BATCHCTL_TZ", "UTC");
+    zone(lost(shop, &ops, "00:30", &NIGHTLY)).run().exits(75);
+    zone(lost(shop, &ops, "00:30", &["report", "daily-cancellations", "--mall", "tokyo"])).run().exits(75);
+    let back = shop.batchctl(PROCESS).env("OPS_URL", ops.url("/")).now("2026-11-23T12:00:00Z");
+    zone(back).run().succeeds().is_silent();
+    // And for Honolulu, where it was the 19th, the 18th.
+    assert_eq!(reported(shop), ["2026-11-18", "2026-11-19"]);
+    assert_eq!(
+        shop.sql("SELECT DISTINCT business_day FROM daily_cancellations").concat(),
+        ["2026-11-19"],
+        "only Tokyo's day"
+    );
+    assert_eq!(
+        shop.scalar("SELECT COUNT(*) FROM batch_execution WHERE status = 'FAILED' AND settled_by IS NULL"),
+        "0"
+    );
+}
+
+fn an_outage_of_one_database_is_not_ended_by_another(shop: &TradingShop) {
+    let ops = ops(shop, "");
+    let other = TradingShop::on(shop.database());
+    let (url, code) = match shop.database() {
+        Database::Sqlite => {
+            shop.execute("BEGIN IMMEDIATE");
+            (format!("sqlite:{}", other.path("batchctl.db").display()), 75)
+        }
+        Database::Postgres => (other.database_url().to_owned(), 78),
+    };
+    let own = match shop.database() {
+        Database::Sqlite => shop.database_url().to_owned(),
+        Database::Postgres => shop.refused_database_url(),
+    };
+    at(shop, &ops, "01:00", &NIGHTLY).env("BATCHCTL_DATABASE_URL", own).run().exits(code);
+    at(shop, &ops, "01:05", &PROCESS).env("BATCHCTL_DATABASE_URL", &url).run().succeeds().is_silent();
+    assert_eq!(titles(&ops), ["the database cannot be used (dev)"]);
+    assert_eq!(other.scalar("SELECT COUNT(*) FROM batch_retry_request"), "0");
+
+    if shop.database() == Database::Sqlite {
+        shop.execute("ROLLBACK");
+    }
+    at(shop, &ops, "02:10", &PROCESS).run().succeeds().is_silent();
+    assert_eq!(reported(shop), ["2026-11-19"]);
+    assert_eq!(titles(&ops), ["the database cannot be used (dev)", "the database is back (dev)"]);
+}
+
+/// As where a loop over the databases of all tenants finds their server down.
+fn each_database_makes_up_for_its_own_starts(shop: &TradingShop) {
+    let ops = ops(shop, "");
+    let start =
+        |url: &str| at(shop, &ops, "01:00", &NIGHTLY).env("BATCHCTL_DATABASE_URL", url).run().exits(75);
+    start(DOWN).says("next:  it runs by itself");
+    start("postgres://shop@127.0.0.1:1/second").says("next:  it runs by itself");
+    assert_eq!(titles(&ops), ["the database cannot be used (dev)"; 2]);
+    at(shop, &ops, "02:10", &PROCESS).run().succeeds().is_silent();
+    // Both addresses were corrected, to the same database: its night is done once.
+    assert_eq!(reported(shop), ["2026-11-19"]);
+    let reports =
+        "SELECT COUNT(*) FROM batch_execution WHERE job = 'report daily-sales' AND status = 'COMPLETED'";
+    assert_eq!(shop.scalar(reports), "1");
+    assert_eq!(titles(&ops)[2..], ["the database is back (dev)"; 2]);
 }
 
 fn a_person_and_a_log_collector_see_every_start(shop: &TradingShop) {
@@ -163,7 +236,7 @@ fn a_recovery_that_was_refused_is_told_by_the_next_command(shop: &TradingShop) {
     }
     lost(shop, &ops, "01:00", &NIGHTLY).run().exits(75);
     at(shop, &ops, "02:10", &FLUSH).run().succeeds();
-    assert!(shop.path(FILE).exists(), "its end is still to be told");
+    assert!(shop.path(&file()).exists(), "its end is still to be told");
     at(shop, &ops, "02:15", &FLUSH).run().succeeds();
     at(shop, &ops, "02:20", &FLUSH).run().succeeds();
     let back = "the database is back (dev)";
@@ -181,7 +254,7 @@ fn a_slow_channel_loses_no_start(shop: &TradingShop) {
         .map(|day| lost(shop, &ops, "01:00", &["report", "daily-sales", "--date", day]).spawn())
         .collect();
     let noted = || {
-        let text = std::fs::read_to_string(shop.path(FILE)).unwrap_or_default();
+        let text = std::fs::read_to_string(shop.path(&file())).unwrap_or_default();
         days.iter().all(|day| text.contains(day))
     };
     eventually(noted, "all starts are noted, although the channel has not answered");
@@ -198,10 +271,10 @@ fn an_outage_that_another_start_is_ending_is_left_alone(shop: &TradingShop) {
     // Lost while it ended: for whoever comes next.
     lost(shop, &ops, "02:10", &CANCELLATIONS).run().exits(75).is_silent();
     first.release().wait().succeeds().is_silent();
-    assert!(shop.path(FILE).exists());
+    assert!(shop.path(&file()).exists());
     at(shop, &ops, "02:15", &PROCESS).run().succeeds().is_silent();
-    assert_eq!(reported(shop), ["2026-11-18", "2026-11-19"]);
-    assert_eq!(shop.scalar("SELECT COUNT(DISTINCT business_day) FROM daily_cancellations"), "2");
+    assert_eq!(reported(shop), ["2026-11-19"]);
+    assert_eq!(shop.scalar("SELECT COUNT(DISTINCT business_day) FROM daily_cancellations"), "1");
     assert_eq!(shop.scalar("SELECT COUNT(*) FROM batch_retry_request"), "2");
     assert_eq!(titles(&ops), ["the database cannot be used (dev)", "the database is back (dev)"]);
 }
@@ -214,14 +287,14 @@ fn a_process_that_was_killed_while_it_ended_an_outage_loses_no_start(shop: &Trad
         ending.run().is_killed_by(Signal::KILL);
         // As long as it may be at it, it is left alone.
         at(shop, &ops, "02:10", &FLUSH).run().succeeds().is_silent();
-        let mut noted: serde_json::Value = serde_json::from_str(&shop.read(FILE)).unwrap();
+        let mut noted: serde_json::Value = serde_json::from_str(&shop.read(&file())).unwrap();
         noted["ending_until"] = "2026-11-20T00:00:00Z".into();
-        shop.write(FILE, noted.to_string());
+        shop.write(&file(), noted.to_string());
         at(shop, &ops, "02:15", &PROCESS).run().succeeds().is_silent();
-        assert!(!shop.path(FILE).exists());
+        assert!(!shop.path(&file()).exists());
     }
-    assert_eq!(reported(shop), ["2026-11-18", "2026-11-19"]);
-    assert_eq!(shop.scalar("SELECT COUNT(DISTINCT business_day) FROM daily_cancellations"), "2");
+    assert_eq!(reported(shop), ["2026-11-19"]);
+    assert_eq!(shop.scalar("SELECT COUNT(DISTINCT business_day) FROM daily_cancellations"), "1");
     assert_eq!(shop.scalar("SELECT COUNT(*) FROM batch_retry_request"), "2", "each is requested once");
     assert_eq!(titles(&ops)[3..], ["the database is back (dev)"]);
 }
@@ -245,7 +318,7 @@ fn what_nothing_makes_up_for_is_printed_each_time_and_listed_at_the_end(shop: &T
     let file = shop.path("").canonicalize().unwrap().join("orders.csv");
     let commands = [
         format!("data import --kind orders -- '{}'", file.display()),
-        "report daily-sales --from 2026-11-18 --to 2026-11-19".to_owned(),
+        "report daily-sales --date 2026-11-19".to_owned(),
     ]
     .map(|words| shop.command("dev", &words));
     assert_eq!(
@@ -259,7 +332,7 @@ fn what_nothing_makes_up_for_is_printed_each_time_and_listed_at_the_end(shop: &T
     );
     assert_eq!(reported(shop).len(), 0);
     shop.typed_elsewhere(&commands[1]).run().succeeds();
-    assert_eq!(reported(shop), ["2026-11-18", "2026-11-19"]);
+    assert_eq!(reported(shop), ["2026-11-19"]);
 }
 
 fn a_snapshot_that_was_lost_is_taken_on_its_own_day_or_not_at_all(shop: &TradingShop) {
@@ -317,8 +390,8 @@ fn a_database_that_can_only_be_read_is_told_once_and_caught_up(shop: &TradingSho
         shop.execute(&format!("ALTER DATABASE {name} RESET default_transaction_read_only"));
     }
     at(shop, &ops, "02:10", &PROCESS).run().succeeds().is_silent();
-    assert_eq!(reported(shop), ["2026-11-18", "2026-11-19"]);
-    assert_eq!(shop.scalar("SELECT COUNT(DISTINCT business_day) FROM daily_cancellations"), "2");
+    assert_eq!(reported(shop), ["2026-11-19"]);
+    assert_eq!(shop.scalar("SELECT COUNT(DISTINCT business_day) FROM daily_cancellations"), "1");
     assert_eq!(titles(&ops), ["the database cannot be used (dev)", "the database is back (dev)"]);
 }
 
@@ -338,7 +411,7 @@ fn a_sqlite_file_that_another_program_locks_is_named_and_the_start_caught_up() {
             .says("  # once it is free\n");
         shop.execute("ROLLBACK");
         at(shop, &ops, "02:10", &PROCESS).run().succeeds().is_silent();
-        assert_eq!(reported(shop), ["2026-11-18", "2026-11-19"]);
+        assert_eq!(reported(shop), ["2026-11-19"]);
         assert_eq!(titles(&ops), ["the database cannot be used (dev)", "the database is back (dev)"]);
     });
 }
@@ -360,10 +433,10 @@ fn what_is_caught_up_can_be_set(shop: &TradingShop) {
 
 fn a_file_that_nobody_can_read_does_not_stop_anything(shop: &TradingShop) {
     let ops = ops(shop, "");
-    shop.write(FILE, "{\"since\":");
+    shop.write(&file(), "{\"since\":");
     lost(shop, &ops, "01:00", &NIGHTLY).run().exits(75).says("failed to connect to PostgreSQL");
     assert_eq!(titles(&ops).len(), 1);
-    shop.write(FILE, "nonsense");
+    shop.write(&file(), "nonsense");
     at(shop, &ops, "02:10", &NIGHTLY).run().succeeds();
     assert_eq!(reported(shop), ["2026-11-19"]);
 }
@@ -372,26 +445,26 @@ fn a_file_that_nobody_can_read_does_not_stop_anything(shop: &TradingShop) {
 fn own_file(shop: &TradingShop) -> PathBuf {
     let folder = shop.path("").canonicalize().unwrap();
     let own = PathBuf::from(format!("/var/tmp/batchctl-{}", geteuid().as_raw()));
-    own.join(fingerprint(folder.as_os_str().as_encoded_bytes())).join(FILE)
+    own.join(fingerprint(folder.as_os_str().as_encoded_bytes())).join(file())
 }
 
 fn a_file_that_cannot_be_written_there_is_in_a_folder_of_our_own(shop: &TradingShop) {
     let ops = ops(shop, "");
     // A folder in the place of the file: whoever runs the tests may be root, whom no mode stops.
-    std::fs::create_dir(shop.path(FILE)).unwrap();
+    std::fs::create_dir(shop.path(&file())).unwrap();
     lost(shop, &ops, "01:00", &NIGHTLY).run().exits(75).never_shows("failed to note");
     assert!(own_file(shop).is_file());
     lost(shop, &ops, "01:05", &NIGHTLY).run().exits(75).is_silent();
-    std::fs::remove_dir(shop.path(FILE)).unwrap();
+    std::fs::remove_dir(shop.path(&file())).unwrap();
     at(shop, &ops, "02:10", &PROCESS).run().succeeds().is_silent();
-    assert_eq!(reported(shop), ["2026-11-18", "2026-11-19"]);
+    assert_eq!(reported(shop), ["2026-11-19"]);
     assert_eq!(titles(&ops), ["the database cannot be used (dev)", "the database is back (dev)"]);
     assert!(!own_file(shop).parent().unwrap().exists());
 }
 
 fn an_outage_that_can_be_noted_nowhere_is_told_by_each_start(shop: &TradingShop) {
     let ops = ops(shop, "");
-    std::fs::create_dir(shop.path(FILE)).unwrap();
+    std::fs::create_dir(shop.path(&file())).unwrap();
     let own = own_file(shop);
     DirBuilder::new().recursive(true).mode(0o700).create(&own).unwrap();
     for _ in 0..2 {

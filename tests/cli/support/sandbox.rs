@@ -114,6 +114,15 @@ impl Sandbox {
         self.folder.path().join("work").join(name)
     }
 
+    /// Deletes what is noted of databases that could not be used.
+    pub(crate) fn forget_outages(&self) {
+        for entry in std::fs::read_dir(self.path("")).expect("it is there").flatten() {
+            if entry.file_name().to_string_lossy().ends_with(".outage.json") {
+                std::fs::remove_file(entry.path()).expect("it is ours");
+            }
+        }
+    }
+
     /// A command as messages quote it, to be typed in any folder.
     pub(crate) fn command(&self, environment: &str, words: &str) -> String {
         let folder = self.path("").canonicalize().expect("it is there");

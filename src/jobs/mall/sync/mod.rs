@@ -13,6 +13,7 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use chrono::NaiveDate;
 use clap::ValueEnum as _;
 
 use crate::clients::cafe24::{Cafe24, PLATFORM};
@@ -20,8 +21,8 @@ use crate::config::SkipLimit;
 use crate::context::Context;
 use crate::db::Db;
 use crate::failure::Failure;
-use crate::period::{DayRange, last_finished_day};
-use crate::runner::{Completed, Exclusion, Freshness, Items, Job, JobSpec, Planned, Run, minutes};
+use crate::period::{DayRange, day_before};
+use crate::runner::{Completed, Exclusion, Freshness, Items, Job, JobSpec, MeantDays, Planned, Run, minutes};
 use crate::severity::Severity;
 use crate::shop::malls::{Mall, MallArgs};
 use crate::shop::upsert::UpsertCounts;
@@ -136,8 +137,8 @@ impl Job for Args {
         })
     }
 
-    fn days_of_start(&self, cx: &Context) -> Option<DayRange> {
-        Some(DayRange::single(last_finished_day(cx.now(), cx.time_zone())))
+    fn days_of_start(&self, today: NaiveDate) -> Option<MeantDays> {
+        Some(MeantDays::OfMalls(DayRange::single(day_before(today))))
     }
 
     fn lanes(&self, cx: &Context) -> NonZeroUsize {

@@ -17,7 +17,7 @@ use crate::db::{Db, FromRow};
 use crate::failure::Failure;
 use crate::period::{DayRange, day_bounds, parse_day};
 use crate::runner::{
-    Completed, Exclusion, Freshness, Items, Job, JobSpec, LastChance, Planned, Run, minutes,
+    Completed, Exclusion, Freshness, Items, Job, JobSpec, LastChance, MeantDays, Planned, Run, minutes,
 };
 use crate::severity::Severity;
 use crate::shop::malls::{Mall, selected_malls};
@@ -68,8 +68,8 @@ impl Job for Args {
         ])
     }
 
-    fn days_of_start(&self, cx: &Context) -> Option<DayRange> {
-        Some(DayRange::single(cx.today()))
+    fn days_of_start(&self, today: NaiveDate) -> Option<MeantDays> {
+        Some(MeantDays::OfBusiness(DayRange::single(today)))
     }
 
     fn last_chance(&self, cx: &Context) -> Option<LastChance> {
