@@ -162,7 +162,8 @@ fn poison(value: &mut Value, hostile: &str) {
         Value::String(text) => {
             let is_plain = !text.starts_with(|first: char| first.is_ascii_digit())
                 && !text.starts_with("https://")
-                && !["JPY", "KRW", "USD", "money", "count", "percent"].contains(&text.as_str());
+                && !["JPY", "KRW", "USD", "money", "count", "orders", "people", "percent"]
+                    .contains(&text.as_str());
             if is_plain {
                 text.push_str(hostile);
             }
@@ -207,7 +208,7 @@ fn a_payment_notice_reads_well_with_and_without_what_may_be_missing() {
          이 결제는 회원님께서 신청하신 정기 구독 계약에 따른 것이며,\n신청하실 때 선택하신 결제 수단으로 결제하시게 됩니다.\n\
          기억나지 않는 결제이거나 결제에 관해 궁금하신 점이 있으면\n저희에게 문의해 주십시오.\n\n\
          구독을 변경하거나 해지하시려면 이 메일에 회신해 주십시오.\n\
-         오늘 이후에 해지하시면 오늘 결제는 그대로 진행되며, 다음 결제부터\n청구되지 않습니다.\n"
+         오늘 해지하시더라도 오늘 결제는 그대로 진행되며, 다음 결제부터\n청구되지 않습니다.\n"
     );
 }
 
@@ -256,7 +257,7 @@ fn a_file_in_the_folder_overrides_only_the_built_in_one() {
 
     let sandbox = overridden(&[("digest.en.html", "<p>{{ articles[0].title }}</p>")]);
     let ran = sandbox.batchctl(["mail", "templates", "preview", "digest"]).run().succeeds();
-    assert!(ran.stdout.contains("there are 2 new articles for you"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("There are 2 new articles for you"), "{}", ran.stdout);
     assert_eq!(sandbox.read("digest.en.preview.html"), "<p>Why small ports are growing again</p>");
 
     let listed = sandbox.batchctl(["mail", "templates", "list", "--format", "json"]).run().succeeds().stdout;

@@ -86,13 +86,18 @@ fn percent(value: &Value) -> Result<String, Error> {
     Ok(format!("{}%", group_digits(&one_decimal("percent", value)?)))
 }
 
-/// `12.34 | change`: `+12.3%`, with its sign, and `±0%` for no change.
-fn change(value: &Value) -> Result<String, Error> {
+/// `12.34 | change`: `+12.3%`, with its sign, and `±0%` for no change. `points=true` for the difference of two percentages:
+/// `+12.3 points`, `+12.3ポイント`.
+#[expect(clippy::needless_pass_by_value, reason = "a filter takes its options by value")]
+fn change(state: &State, value: &Value, options: Kwargs) -> Result<String, Error> {
+    let are_points = options.get::<Option<bool>>("points")?.unwrap_or(false);
+    options.assert_all_used()?;
+    let unit = if are_points { locale(state)?.pick(" points", "ポイント", "%p") } else { "%" };
     let text = one_decimal("change", value)?;
     Ok(match text.strip_prefix('-') {
-        Some(magnitude) => format!("-{}%", group_digits(magnitude)),
-        None if text == "0.0" => "±0%".to_owned(),
-        None => format!("+{}%", group_digits(&text)),
+        Some(magnitude) => format!("-{}{unit}", group_digits(magnitude)),
+        None if text == "0.0" => format!("±0{unit}"),
+        None => format!("+{}{unit}", group_digits(&text)),
     })
 }
 
@@ -137,16 +142,27 @@ fn datetime(state: &State, text: &str, time_zone: Tz) -> Result<String, Error> {
     Ok(time_in_words(instant.with_timezone(&time_zone).naive_local(), locale(state)?))
 }
 
-/// `value | figure(kind, currency)`: a value by its kind, `money`, `percent` or `count`.
+/// `value | figure(kind, currency)`: a value by its kind, `money`, `percent` or what is counted, which in Japanese and
+/// Korean decides on the unit: `orders`, `people`, `carts`, `products`, or `count` for no unit.
 fn figure(state: &State, value: &Value, kind: &str, currency: Option<&str>) -> Result<String, Error> {
     match (kind, currency) {
         ("money", Some(currency)) => money(state, value, currency),
         ("percent", _) => percent(value),
         // Money without a currency is a total over several currencies.
         ("money" | "count", _) => number(value),
-        _ => Err(wrong("figure", "a kind: money, percent or count", &Value::from(kind))),
+        _ => {
+            let (japanese, korean) = match kind {
+                "orders" | "carts" => ("件", "건"),
+                "people" => ("名", "명"),
+                "products" => ("点", "개"),
+                _ => return Err(wrong("figure", FIGURE_KINDS, &Value::from(kind))),
+            };
+            Ok(format!("{}{}", number(value)?, locale(state)?.pick("", japanese, korean)))
+        }
     }
 }
+
+const FIGURE_KINDS: &str = "a kind: money, percent, orders, people, carts, products or count";
 
 /// `text | wrap`: lines of at most 72 columns (`width`), each indented (`indent`), broken only at spaces; a text
 /// without spaces, such as Japanese, is not wrapped.
@@ -233,7 +249,12 @@ mod tests {
             ("-0.26 | change", ["-0.3%"; 3]),
             ("-0.04 | change", ["±0%"; 3]),
             ("0 | change", ["±0%"; 3]),
+            ("-0.4 | change(points=true)", ["-0.4 points", "-0.4ポイント", "-0.4%p"]),
+            ("0 | change(points=false)", ["±0%"; 3]),
             ("7 | figure('count', none)", ["7"; 3]),
+            ("1280 | figure('orders', none)", ["1,280", "1,280件", "1,280건"]),
+            ("41 | figure('people', none)", ["41", "41名", "41명"]),
+            ("7 | figure('products', none)", ["7", "7点", "7개"]),
             ("7 | figure('money', 'JPY')", ["¥7", "7円", "7엔"]),
             ("7 | figure('percent', none)", ["7.0%"; 3]),
         ];
@@ -257,7 +278,10 @@ mod tests {
                 "datetime: `2026-11-20` is not an instant such as 2026-11-20T09:05:00+09:00",
             ),
             ("'x' | percent", "percent: `x` is not a number"),
-            ("7 | figure('weight', none)", "figure: `weight` is not a kind: money, percent or count"),
+            (
+                "7 | figure('weight', none)",
+                "figure: `weight` is not a kind: money, percent, orders, people, carts, products or count",
+            ),
         ];
         for (expression, message) in cases {
             assert_eq!(render(expression, Locale::En), Err(message.to_owned()), "{expression}");

@@ -259,6 +259,17 @@ fn major(amount: i64, currency: &str) -> f64 {
     amount as f64 / 10_f64.powi(i32::try_from(currency_exponent(currency)).unwrap_or(0))
 }
 
+/// The kind of a figure for the filter `figure`.
+fn kind(measure: Measure) -> &'static str {
+    match measure {
+        Measure::NetSales | Measure::AverageOrder | Measure::CancelledAmount => "money",
+        Measure::Orders | Measure::CancelledOrders => "orders",
+        Measure::NewCustomers | Measure::ActiveMembers => "people",
+        Measure::OpenCarts => "carts",
+        Measure::SoldOutProducts => "products",
+    }
+}
+
 /// The variables of the template `executive`, except `attachments` and `has_chart`.
 pub(super) fn variables(figures: &Figures, locale: Locale) -> Value {
     let list: Vec<Value> = figures
@@ -268,7 +279,7 @@ pub(super) fn variables(figures: &Figures, locale: Locale) -> Value {
             json!({
                 "label": figure.measure.label(locale),
                 "value": figure.value,
-                "kind": if figure.currency.is_some() { "money" } else { "count" },
+                "kind": kind(figure.measure),
                 "currency": figure.currency,
                 "day_before_percent": figure.change(figure.day_before),
                 "week_before_percent": figure.change(figure.week_before),
