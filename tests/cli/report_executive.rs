@@ -307,11 +307,19 @@ fn figures_that_a_rerun_failed_to_replace_are_marked(shop: &Shop) {
     for (locale, text, html) in [
         (
             "en",
-            "\nOlder figures: osaka. Their recomputation did not complete.\n",
+            "\nOlder figures: osaka. Their recomputation has not completed.\n",
             "<strong>Older figures:</strong> osaka.",
         ),
-        ("ja", "\n※以前の数値：osaka（再集計が完了していません）\n", "<strong>以前の数値：</strong>osaka（"),
-        ("ko", "\n※ 이전 수치: osaka(재집계가 완료되지 않았습니다)\n", "<strong>이전 수치:</strong> osaka("),
+        (
+            "ja",
+            "\n※osakaは再集計が完了していないため、以前の数値を掲載しています。\n",
+            "<strong>osaka</strong>は再集計が",
+        ),
+        (
+            "ko",
+            "\n※ osaka: 재집계가 완료되지 않아 이전 수치를 표시합니다.\n",
+            "<strong>osaka:</strong> 재집계가",
+        ),
     ] {
         report(shop, &["--mail-to", "a@example.jp", "--locale", locale]).run().succeeds();
         let sql = format!("SELECT text_body, html_body FROM mails WHERE locale = '{locale}'");

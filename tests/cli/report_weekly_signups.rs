@@ -193,7 +193,7 @@ fn counts_that_a_rerun_failed_to_replace_are_marked(shop: &Shop) {
          2026-11-16,osaka,web,false,20,20,0,0,true\r\n"
     );
     for (locale, words) in
-        [("en", "Older figures: osaka"), ("ja", "以前の数値：osaka"), ("ko", "이전 수치: osaka")]
+        [("en", "Older figures: osaka"), ("ja", "※osakaは再集計が"), ("ko", "※ osaka: 재집계가")]
     {
         report(shop, &["--mail-to", "a@example.jp", "--format", "csv", "--locale", locale]).run().exits(3);
         let text = shop.scalar(&format!("SELECT text_body FROM mails WHERE locale = '{locale}'"));

@@ -29,8 +29,8 @@ pub async fn replace(
     replace_mall: impl AsyncFn(&mut Db, &Mall) -> anyhow::Result<()>,
 ) -> anyhow::Result<usize> {
     let mut malls: Vec<Mall> = run.usable_malls(due.to_vec()).into_iter().map(|(mall, _)| mall).collect();
-    run.read(malls.len() as u64);
     mark_outdated(run, table, period, due).await?;
+    run.read(malls.len() as u64);
     loop {
         let committed = run
             .chunk(None::<&str>, async |db| {

@@ -149,6 +149,10 @@ impl<R: Report> Job for R {
         Some(MeantDays::OfMalls(R::STEP.last_finished_on(today)))
     }
 
+    fn flag_without_days(&self) -> Option<&'static str> {
+        self.implied_flag()
+    }
+
     async fn plan(&self, cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Planned<DayRange>>> {
         let args = self.args();
         args.publication.check(cx)?;

@@ -101,7 +101,7 @@ pub fn fact(malls: &[OutdatedMall], time_zone: Tz, locale: Locale) -> Option<(St
 /// The note that explains the fact. None if none are older.
 pub fn note(malls: &[OutdatedMall], locale: Locale) -> Option<String> {
     let note = locale.pick(
-        "The recomputation did not complete for the malls under “Older figures”: what is shown for them is from the time stated there.",
+        "The recomputation has not completed for the malls under “Older figures”: what is shown for them is from the time stated there.",
         "「以前の数値」に挙げた店舗は再集計が完了していないため、記載の日時に集計した数値を表示しています。",
         "'이전 수치'에 표시된 몰은 재집계가 완료되지 않아, 해당 일시에 집계한 수치를 표시합니다.",
     );

@@ -189,7 +189,7 @@ fn figures_that_a_rerun_failed_to_replace_are_marked_in_every_form(shop: &Shop) 
     assert_eq!(document["facts"]["Older figures"], "osaka (2026-11-20 01:00 JST)");
     let table = shop.read("reports/daily-sales-2026-11-19.txt");
     assert!(table.contains("osaka (2026-11-20 01:00 JST)"), "{table}");
-    assert!(table.contains("The recomputation did not complete"), "{table}");
+    assert!(table.contains("The recomputation has not completed"), "{table}");
     let state = |mall: &str| {
         let is_row = |line: &&str| line.split_whitespace().nth(1) == Some(mall) && line.starts_with("2026");
         table.lines().find(is_row).unwrap().split_whitespace().last().unwrap().to_owned()
@@ -199,11 +199,19 @@ fn figures_that_a_rerun_failed_to_replace_are_marked_in_every_form(shop: &Shop) 
     for (locale, text, html) in [
         (
             "en",
-            "\nOlder figures: osaka. Their recomputation did not complete.\n",
+            "\nOlder figures: osaka. Their recomputation has not completed.\n",
             "<strong>Older figures:</strong> osaka.",
         ),
-        ("ja", "\n※以前の数値：osaka（再集計が完了していません）\n", "<strong>以前の数値：</strong>osaka（"),
-        ("ko", "\n※ 이전 수치: osaka(재집계가 완료되지 않았습니다)\n", "<strong>이전 수치:</strong> osaka("),
+        (
+            "ja",
+            "\n※osakaは再集計が完了していないため、以前の数値を掲載しています。\n",
+            "<strong>osaka</strong>は再集計が",
+        ),
+        (
+            "ko",
+            "\n※ osaka: 재집계가 완료되지 않아 이전 수치를 표시합니다.\n",
+            "<strong>osaka:</strong> 재집계가",
+        ),
     ] {
         report(shop, &["--mail-to", "a@example.jp", "--format", "csv", "--locale", locale]).run().exits(3);
         let sql = format!("SELECT text_body, html_body FROM mails WHERE locale = '{locale}'");
