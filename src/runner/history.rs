@@ -285,6 +285,24 @@ pub fn bigint(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
+/// The counts of a run up to its checkpoint, as they are stored; `None` without a checkpoint. Waits for a commit of the run
+/// that is on its way.
+pub async fn counts_at_checkpoint(db: &mut Db, id: i64) -> Result<Option<Counts>, DbError> {
+    let sql = format!(
+        "SELECT items_read, items_written, items_skipped, items_failed FROM batch_execution
+         WHERE id = $1 AND checkpoint IS NOT NULL {}",
+        db.pick("", "FOR UPDATE")
+    );
+    let found: Option<(i64, i64, i64, i64)> = db.fetch_optional(&sql, values![id]).await?;
+    let count = |items: i64| u64::try_from(items).unwrap_or(0);
+    Ok(found.map(|(read, written, skipped, failed)| Counts {
+        read: count(read),
+        written: count(written),
+        skipped: count(skipped),
+        failed: count(failed),
+    }))
+}
+
 /// Writes how a run ended, unless another process has already ended it. Returns whether this run still owned the row.
 pub async fn finish(db: &mut Db, id: i64, epoch: i64, ending: &Ending) -> Result<bool, DbError> {
     let checkpoint = if ending.discards_checkpoint { "NULL" } else { "checkpoint" };

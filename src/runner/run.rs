@@ -108,6 +108,26 @@ pub(super) struct Leftovers {
     pub(super) retry_once: Option<String>,
     /// What is there although the run did not succeed, in words.
     pub(super) left_behind: String,
+    /// For a run whose work was cut short: what is known of its last commit.
+    pub(super) last_commit: Option<LastCommit>,
+}
+
+/// What a run that was cut short knows of its last commit. The one after it may have been on its way.
+pub(super) struct LastCommit {
+    /// The counts.
+    counts: Counts,
+    /// How many items it had left out with others.
+    left_out: u64,
+    /// The same after the commit that was on its way, if there was one.
+    next_left_out: u64,
+}
+
+impl LastCommit {
+    /// What is stored, in the words of the job, if these are the counts of the run's row.
+    pub(super) fn left_behind(&self, items: &Items, stored: Counts) -> String {
+        let left_out = if stored == self.counts { self.left_out } else { self.next_left_out };
+        items.left_behind(stored, left_out, true, false)
+    }
 }
 
 impl<'a> Run<'a> {
@@ -254,6 +274,7 @@ impl<'a> Run<'a> {
     /// Starts over: the counts of earlier attempts are discarded.
     pub async fn start_over(&mut self) -> anyhow::Result<()> {
         self.counts = Counts::default();
+        self.left_out = 0;
         let (id, now) = (self.id(), self.cx.now());
         // What is still bad will be found again.
         self.chunk(None::<&str>, async |db| Ok(history::resolve_errors_of(db, id, now).await?)).await?;
@@ -436,6 +457,11 @@ impl<'a> Run<'a> {
         };
         Leftovers {
             left_behind: items.left_behind(counts, left_out, self.has_committed, is_work_done),
+            last_commit: (!is_work_done).then_some(LastCommit {
+                counts: Counts { written: self.counts.written, ..self.committed },
+                left_out: self.committed_left_out,
+                next_left_out: self.left_out,
+            }),
             errors: self.pending_errors,
             retry_items: self.scenario.retry_items,
             still_open: self.noted_items,

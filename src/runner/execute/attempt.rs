@@ -15,7 +15,7 @@ use crate::runner::interruption::Interruption;
 use crate::runner::lease::{Acquired, Grant, Heartbeat};
 use crate::runner::process::usage;
 use crate::runner::retries::Outlook;
-use crate::runner::run::{Run, Scenario};
+use crate::runner::run::{LastCommit, Run, Scenario};
 use crate::runner::verdict::{Terms, Verdict, panicked};
 
 use super::admission::in_time;
@@ -65,6 +65,8 @@ pub(super) struct Work {
     pub(super) quoted: Vec<String>,
     /// What is there although the run did not succeed, in words.
     pub(super) left_behind: String,
+    /// If it was cut short, and the next start goes on from its checkpoint: what is known of its last commit.
+    pub(super) last_commit: Option<LastCommit>,
 }
 
 impl Worker<'_> {
@@ -179,6 +181,7 @@ impl Worker<'_> {
             summary: left.summary,
             quoted: left.quoted,
             left_behind: left.left_behind,
+            last_commit: left.last_commit.filter(|_| !discards_checkpoint),
         })
     }
 }

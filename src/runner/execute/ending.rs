@@ -29,7 +29,7 @@ impl Worker<'_> {
         execution: &Execution,
         mut work: Work,
     ) -> Attempted {
-        (work.verdict, work.outlook) = self.write_ending(execution, &work).await;
+        (work.verdict, work.outlook) = self.write_ending(execution, &mut work).await;
         let (verdict, ending) = (&work.verdict, &work.ending);
         self.session.cx.output.event(
             "run ended",
@@ -46,7 +46,7 @@ impl Worker<'_> {
     }
 
     /// Records how the run ended. What could not be written did not happen, and the exit code reflects that.
-    async fn write_ending(&mut self, execution: &Execution, work: &Work) -> (Verdict, Outlook) {
+    async fn write_ending(&mut self, execution: &Execution, work: &mut Work) -> (Verdict, Outlook) {
         let (cx, spec) = (self.session.cx, self.session.spec);
         let verdict = work.verdict.clone();
         // A future that was dropped in the middle leaves its connection in an unknown state.
@@ -147,12 +147,14 @@ async fn write_ending_over(
     spec: &JobSpec,
     db: &mut Db,
     execution: &Execution,
-    work: &Work,
+    work: &mut Work,
 ) -> anyhow::Result<Option<Outlook>> {
-    let ending = &work.ending;
-    let resolves =
-        ending.status == Status::Completed && (execution.attempt > 1 || execution.retry_of.is_some());
     db.transaction(async |db| {
+        keep_to_checkpoint(db, spec, execution, work).await?;
+        let work = &*work;
+        let ending = &work.ending;
+        let resolves =
+            ending.status == Status::Completed && (execution.attempt > 1 || execution.retry_of.is_some());
         if !history::finish(db, execution.id, execution.epoch, ending).await? {
             // A commit whose acknowledgement was lost has written it already; CRASHED is always somebody else's word.
             let row = history::find(db, execution.id).await?;
@@ -189,4 +191,20 @@ async fn write_ending_over(
         Ok(Some(outlook))
     })
     .await
+}
+
+/// A run that was cut short and has a checkpoint goes on from there: what it counted and gave up on after that, it will
+/// count and give up on again. Its row knows more than the run: the deadline may have come while a commit was on its way.
+async fn keep_to_checkpoint(
+    db: &mut Db,
+    spec: &JobSpec,
+    execution: &Execution,
+    work: &mut Work,
+) -> anyhow::Result<()> {
+    let Some(last_commit) = &work.last_commit else { return Ok(()) };
+    let Some(stored) = history::counts_at_checkpoint(db, execution.id).await? else { return Ok(()) };
+    work.left_behind = last_commit.left_behind(&spec.items, stored);
+    work.ending.counts = stored;
+    work.errors.clear();
+    Ok(())
 }

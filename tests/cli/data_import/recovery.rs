@@ -1,5 +1,7 @@
 //! What a killed, stopped or overtaken import leaves behind, and that the next one completes it.
 
+use std::time::{Duration, Instant};
+
 use rustix::process::Signal;
 
 use super::{
@@ -13,6 +15,8 @@ on_both_databases![
     an_import_killed_after_a_chunk_continues_with_the_next,
     an_import_killed_after_its_last_chunk_reads_no_line_again,
     a_killed_import_with_bad_lines_is_partial_when_it_is_finished,
+    an_import_past_its_deadline_counts_each_line_once,
+    a_killed_import_knows_what_bad_lines_took_along,
     a_killed_import_of_the_other_kinds_continues_too,
     a_stopped_import_commits_its_chunk_and_continues_after_it,
     a_file_that_changed_after_a_crash_is_imported_as_it_is_now,
@@ -83,6 +87,59 @@ fn a_killed_import_with_bad_lines_is_partial_when_it_is_finished(shop: &Shop) {
     assert_eq!(shop.sql("SELECT status FROM batch_execution ORDER BY id"), [["CRASHED"], ["PARTIAL"]]);
     let errors = item_errors(shop);
     assert!(matches!(errors.as_slice(), [error] if error.starts_with("2 orders.csv:8 ")), "{errors:?}");
+}
+
+/// The deadline may come while a commit is on its way, or while a bad line is known that the next start will find again.
+fn an_import_past_its_deadline_counts_each_line_once(shop: &Shop) {
+    with_tokyo(shop);
+    shop.write("orders.csv", orders_file(45).replace("A000024,PAID", "A000024,PAYED"));
+    let deadline = Duration::from_secs(1);
+    for point in ["at-commit@3", "in-chunk@3"] {
+        shop.execute("DELETE FROM batch_error_log");
+        shop.execute("DELETE FROM batch_execution");
+        shop.execute("DELETE FROM order_items");
+        shop.execute("DELETE FROM orders");
+        let started = Instant::now();
+        let words = ["--skip-limit", "1", "--timeout", "1s"];
+        let mut held = import_by_tens(shop, &words).hold_at(point);
+        held.wait_until_reached();
+        eventually(|| started.elapsed() > deadline * 2, "the deadline has passed");
+        let ran = held.release().wait().exits(124);
+        let stored = shop.scalar("SELECT COUNT(*) FROM orders");
+        ran.says(&format!("data:  {stored} lines are stored; the rest is not"));
+
+        import_by_tens(shop, &["--skip-limit", "1"])
+            .run()
+            .exits(3)
+            .says("1 of 45 items failed")
+            .says("data:  44 of 45 lines are stored; 1 is not");
+        let counts =
+            "SELECT items_read, items_written, items_skipped FROM batch_execution ORDER BY id DESC LIMIT 1";
+        assert_eq!(shop.sql(counts), [["45", "44", "1"]], "{point}");
+        assert_eq!(shop.scalar("SELECT COUNT(*) FROM batch_error_log"), "1", "{point}");
+    }
+}
+
+/// What a bad line takes along is not stored, whoever counts it.
+fn a_killed_import_knows_what_bad_lines_took_along(shop: &Shop) {
+    with_tokyo(shop);
+    let mut text =
+        "order_no,status,ordered_at,paid_at,total_amount,product_code,quantity,unit_price_amount\n"
+            .to_owned();
+    for (order, quantity) in [("A1", "x"), ("A2", "1"), ("A3", "1")] {
+        for product in 1..=5 {
+            let quantity = if product == 2 { quantity } else { "1" };
+            text.push_str(&format!(
+                "{order},PAID,2026-11-19T12:00:00+09:00,2026-11-19T12:00:00+09:00,5000,P{product},{quantity},1000\n"
+            ));
+        }
+    }
+    shop.write("orders.csv", text);
+    let words =
+        ["--kind", "orders", "--mall", "tokyo", "--chunk-size", "5", "--skip-limit", "1", "orders.csv"];
+    import(shop, &words).failpoint("in-chunk@3=kill").run().is_killed_by(Signal::KILL);
+    import(shop, &words).run().exits(3).says("data:  10 of 15 lines are stored; 5 are not");
+    assert_eq!(shop.scalar("SELECT COUNT(*) FROM order_items"), "10");
 }
 
 fn a_killed_import_of_the_other_kinds_continues_too(shop: &Shop) {

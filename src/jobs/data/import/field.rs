@@ -182,8 +182,8 @@ fn missing_columns(
         let always = format!("`delimiter = \"{}\"`", delimiter.escape_default());
         return failure
             .hint(format!(
-                "the fields seem to be separated by {delimiter:?}: add {flag}, or {always} to [import.{kind}] in \
-                 batchctl.toml if its files always are"
+                "the fields seem to be separated by {delimiter:?}: add {flag}; if such files always are, set {always} in \
+                 [import.{kind}] of batchctl.toml"
             ))
             .retry_with(flag);
     }

@@ -464,6 +464,9 @@ fn note_more_bad_lines(run: &mut Run<'_>, file: &ImportedFile, more: u64) {
 struct Checkpoint {
     /// The lines of the file up to there, without the header.
     lines: u64,
+    /// The good ones of them that were left out with a bad one.
+    #[serde(default)]
+    left_out: u64,
     /// See [`interpretation`]. Checkpoints of older versions call it `manner`.
     #[serde(alias = "manner")]
     interpretation: String,
@@ -504,12 +507,13 @@ async fn load<K: FileKind>(
     checked: Checked,
 ) -> anyhow::Result<Loaded> {
     let earlier: Option<Checkpoint> = run.checkpoint()?;
-    let done_before = earlier
+    let (done_before, mut left_out) = earlier
         .filter(|earlier| earlier.interpretation == file.interpretation)
-        .map_or(0, |earlier| earlier.lines);
+        .map_or((0, 0), |earlier| (earlier.lines, earlier.left_out));
     if done_before == 0 && run.counts() != history::Counts::default() {
         run.start_over().await?;
     }
+    run.leave_out(left_out);
     run.show_progress_after(done_before, Some(checked.lines));
     let mut loaded = Loaded { done_before, ..Loaded::default() };
     let mut bad_lines = 0;
@@ -526,6 +530,7 @@ async fn load<K: FileKind>(
         };
         run.read(chunk.lines);
         run.leave_out(chunk.left_out);
+        left_out += chunk.left_out;
         let is_empty = chunk.rows.is_empty();
         let mut bad = chunk.bad;
         if K::LOOKS_UP {
@@ -541,7 +546,7 @@ async fn load<K: FileKind>(
         }
         loaded.lines += chunk.lines;
         let checkpoint =
-            Checkpoint { lines: chunk.lines_so_far, interpretation: file.interpretation.clone() };
+            Checkpoint { lines: chunk.lines_so_far, left_out, interpretation: file.interpretation.clone() };
         // As long as nothing was loaded, a later attempt starts over: a mall may have been added in the meantime.
         let is_worth_a_checkpoint = done_before > 0 || loaded.outcome != UpsertCounts::default() || !is_empty;
         let now = run.cx.now();

@@ -368,8 +368,8 @@ fn with_encoding(failure: Failure, fitting: &[TextEncoding]) -> Failure {
             let flag = format!("--encoding {only}");
             failure
                 .hint(format!(
-                    "the file can be read as {only}: add {flag}, or `encoding = \"{only}\"` to the [import] section of \
-                     its kind in batchctl.toml if its files always are"
+                    "the file can be read as {only}: add {flag}; if such files always are {only}, set \
+                     `encoding = \"{only}\"` for their kind in batchctl.toml"
                 ))
                 .retry_with(flag)
         }
