@@ -48,6 +48,11 @@ impl Config {
         }
     }
 
+    /// Whether the process that started this one has named it, rather than a file: each command may then have another one.
+    pub fn is_database_of_process(&self) -> bool {
+        self.is_from_process(URL)
+    }
+
     /// Whether the variable is set, rather than left to its default.
     pub fn is_database_named(&self) -> bool {
         self.variable(URL).is_some()

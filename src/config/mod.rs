@@ -282,6 +282,11 @@ impl Config {
         self.environment.get(name).map(|variable| variable.value.as_str())
     }
 
+    /// Whether a variable is set in the process's environment, and not in a file.
+    pub(super) fn is_from_process(&self, name: &str) -> bool {
+        self.environment.get(name).is_some_and(|variable| variable.source == Source::Process)
+    }
+
     /// A variable and where it was set, for a person who has to change it: `BATCHCTL_SMTP_URL (.env.prod line 4)`.
     pub fn set_at(&self, name: &str) -> String {
         match self.environment.origin(name) {

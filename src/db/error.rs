@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sqlx::error::ErrorKind;
+use sqlx::postgres::PgConnectOptions;
 
 use crate::failure::FailureKind;
 
@@ -48,7 +49,6 @@ pub struct DbError {
     hint: Option<String>,
     retry_once: Option<&'static str>,
     is_busy: bool,
-    is_unknown_database: bool,
 }
 
 /// Where a database is: without user and password.
@@ -59,10 +59,12 @@ pub enum Place {
     File(PathBuf),
     /// A database of a PostgreSQL server.
     Server {
-        /// The server's host and port; empty if the URL makes no sense.
+        /// The server's host, or the folder of its socket, and its port; empty if the URL makes no sense.
         address: String,
-        /// The database's name; empty for the one that is called like the user.
+        /// The database's name.
         database: String,
+        /// Settings of the session, such as a `search_path`, which chooses among the schemas of the database.
+        options: String,
     },
 }
 
@@ -73,13 +75,18 @@ impl Place {
             let path = path.trim_start_matches("//").split('?').next().unwrap_or(path);
             return Self::File(PathBuf::from(path));
         }
-        let Ok(url) = url::Url::parse(url) else {
-            return Self::Server { address: String::new(), database: String::new() };
+        let Ok(parsed) = url.parse::<PgConnectOptions>() else {
+            let nothing = String::new;
+            return Self::Server { address: nothing(), database: nothing(), options: nothing() };
         };
-        let (host, port) = (url.host_str().unwrap_or("localhost"), url.port().unwrap_or(5432));
+        let host = match parsed.get_socket() {
+            Some(socket) => socket.to_string_lossy().into_owned(),
+            None => parsed.get_host().to_owned(),
+        };
         Self::Server {
-            address: format!("{host}:{port}"),
-            database: url.path().trim_start_matches('/').to_owned(),
+            address: format!("{host}:{}", parsed.get_port()),
+            database: parsed.get_database().unwrap_or(parsed.get_username()).to_owned(),
+            options: parsed.get_options().unwrap_or_default().to_owned(),
         }
     }
 
@@ -98,10 +105,12 @@ impl fmt::Display for Place {
         match self {
             Self::File(path) => write!(formatter, "the SQLite file `{}`", path.display()),
             Self::Server { address, .. } if address.is_empty() => formatter.write_str("PostgreSQL"),
-            Self::Server { address, database } if database.is_empty() => {
-                write!(formatter, "PostgreSQL at `{address}`")
+            Self::Server { address, database, options } if options.is_empty() => {
+                write!(formatter, "PostgreSQL at `{address}/{database}`")
             }
-            Self::Server { address, database } => write!(formatter, "PostgreSQL at `{address}/{database}`"),
+            Self::Server { address, database, options } => {
+                write!(formatter, "PostgreSQL at `{address}/{database}` with `{options}`")
+            }
         }
     }
 }
@@ -139,13 +148,8 @@ impl DbError {
         self.is_busy
     }
 
-    /// Whether the server is there, but has no database of this name.
-    pub fn is_unknown_database(&self) -> bool {
-        self.is_unknown_database
-    }
-
     fn new(kind: DbErrorKind, message: String) -> Self {
-        Self { kind, message, hint: None, retry_once: None, is_busy: false, is_unknown_database: false }
+        Self { kind, message, hint: None, retry_once: None, is_busy: false }
     }
 
     pub(super) fn connecting(error: &sqlx::Error, place: &Place) -> Self {
@@ -155,10 +159,7 @@ impl DbError {
             DbErrorKind::Other => DbErrorKind::Configuration,
             kind => kind,
         };
-        Self {
-            is_unknown_database: code_of(error).as_deref() == Some(UNKNOWN_DATABASE),
-            ..Self::new(kind, format!("failed to connect to {place}: {}", describe(error)))
-        }
+        Self::new(kind, format!("failed to connect to {place}: {}", describe(error)))
     }
 
     /// A SQLite file that should be there and is not, or has lost its contents.
@@ -266,8 +267,6 @@ impl DbError {
 /// `53200` is `out_of_memory`; `53100`, `disk_full`.
 const OUT_OF_MEMORY: &str = "53200";
 const READ_ONLY: &str = "25006";
-/// `invalid_catalog_name`.
-const UNKNOWN_DATABASE: &str = "3D000";
 
 fn code_of(error: &sqlx::Error) -> Option<String> {
     error.as_database_error()?.code().map(std::borrow::Cow::into_owned)
@@ -335,7 +334,7 @@ fn classify_code(code: &str, message: &str) -> DbErrorKind {
         "57P01" | "57P02" | "57P03" | "57P05" | "53300" | "40001" | "40P01" | "55P03" | "25P03" | "57014" => {
             return DbErrorKind::Unreachable;
         }
-        "28000" | "28P01" | UNKNOWN_DATABASE | "3F000" | "42501" => return DbErrorKind::Configuration,
+        "28000" | "28P01" | "3D000" | "3F000" | "42501" => return DbErrorKind::Configuration,
         READ_ONLY => return DbErrorKind::ReadOnly,
         "42P01" => return DbErrorKind::MissingTable,
         "53100" | "53200" => return DbErrorKind::Full,

@@ -392,7 +392,7 @@ fn postgres_options(url: &str) -> Result<PgConnectOptions, sqlx::Error> {
             ("timezone", "UTC"),
             ("client_connection_check_interval", CLIENT_CHECK_INTERVAL_MS),
             // Our statements are short. Compiling one takes longer than running it, and a server without statistics of a
-            // table takes it for long each time: `mall sync` of 20,000 orders into new tables took 26 s instead of 11.
+            // table misjudges it as long each time: `mall sync` of 20,000 orders into new tables took 26 s instead of 11.
             ("jit", "off"),
         ])
         .disable_statement_logging())

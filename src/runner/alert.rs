@@ -526,6 +526,32 @@ struct PendingAlert {
     next_attempt_at: DateTime<Utc>,
 }
 
+/// Several runs of one command failed in the same way, and the first one's alert stands for all: unless it is sent already,
+/// it retries them all.
+pub async fn retry_all(cx: &Context, db: &mut Db, runs: &[i64], retry_with: Option<&str>) {
+    let changed = async {
+        let sql = "SELECT id, message FROM batch_alert WHERE delivered_at IS NULL AND attempts = 0
+                   ORDER BY id DESC LIMIT $1";
+        let alerts: Vec<(i64, String)> = db.fetch_all(sql, values![SENT_AT_ONCE]).await?;
+        for (id, text) in alerts {
+            let Ok(mut message) = serde_json::from_str::<AlertMessage>(&text) else { continue };
+            let own = cx.full_command(&retry_words(&[message.run], retry_with));
+            let Some(command) = message.commands.iter_mut().find(|command| **command == own) else {
+                continue;
+            };
+            if !runs.contains(&message.run) {
+                continue;
+            }
+            *command = cx.full_command(&retry_words(runs, retry_with));
+            let sql = "UPDATE batch_alert SET message = $1 WHERE id = $2";
+            db.execute(sql, values![serde_json::to_string(&message)?, id]).await?;
+        }
+        Ok(())
+    };
+    let changed = changed.await;
+    warn_on_failure(cx, changed);
+}
+
 /// Sends the alerts that are due, this command's own and those that could not be sent before.
 pub async fn send_pending(cx: &Context, db: &mut Db) {
     let sent = try_send_pending(cx, db).await;

@@ -131,6 +131,11 @@ impl Arguments {
         self.values(id).first().map(String::as_str)
     }
 
+    /// Whether an argument was given, by clap's id.
+    pub(super) fn is_given(&self, id: &str) -> bool {
+        self.all.iter().any(|argument| argument.id == id && argument.given.is_some())
+    }
+
     /// The values that were given for an argument, by clap's id.
     pub(super) fn values(&self, id: &str) -> &[String] {
         let argument = self.all.iter().find(|argument| argument.id == id);
@@ -185,10 +190,15 @@ impl Arguments {
         DAY_FLAGS.iter().any(|flag| self.all.iter().any(|argument| argument.id == *flag))
     }
 
+    /// Whether days were given.
+    pub(super) fn have_days(&self) -> bool {
+        DAY_FLAGS.iter().any(|flag| self.value(flag).is_some())
+    }
+
     /// The same arguments with these days, if none were given.
     pub(super) fn meaning(self, days: Option<DayRange>) -> Self {
         match days {
-            Some(days) if DAY_FLAGS.iter().all(|flag| self.value(flag).is_none()) => {
+            Some(days) if !self.have_days() => {
                 self.with_days(&days.first().to_string(), &days.last().to_string())
             }
             _ => self,

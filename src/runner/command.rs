@@ -201,6 +201,9 @@ pub trait AnyJob {
     /// See [`Job::days_of_start`].
     fn days_of_start(&self, today: NaiveDate) -> Option<MeantDays>;
 
+    /// See [`Job::flag_without_days`].
+    fn flag_without_days(&self) -> Option<&'static str>;
+
     /// See [`Job::last_chance`].
     fn last_chance(&self, cx: &Context) -> Option<LastChance>;
 
@@ -254,6 +257,10 @@ impl<J: Job> AnyJob for JobCommand<J> {
 
     fn days_of_start(&self, today: NaiveDate) -> Option<MeantDays> {
         self.job.days_of_start(today)
+    }
+
+    fn flag_without_days(&self) -> Option<&'static str> {
+        self.job.flag_without_days()
     }
 
     fn last_chance(&self, cx: &Context) -> Option<LastChance> {

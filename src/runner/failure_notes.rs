@@ -164,6 +164,12 @@ pub(super) struct FailureNotes {
 }
 
 impl FailureNotes {
+    /// The runs that failed in the same way, where there are several, and the flags with which retrying them helps.
+    pub(super) fn alike(&self) -> Vec<(Vec<i64>, Option<String>)> {
+        let several = self.groups.iter().filter(|group| group.runs.len() > 1);
+        several.map(|group| (group.runs.clone(), group.first.retry_with.clone())).collect()
+    }
+
     /// Notes one failure; once the lines are used up, it is only counted.
     pub(super) fn note(&mut self, mut note: FailureNote) {
         note.details.truncate(MAX_LINES / 2);

@@ -75,7 +75,8 @@ impl Items {
     }
 
     /// What a run that did not succeed leaves behind, from what is committed. `read` is the number of items if the run
-    /// came to its end; `left_out`, of those that were given up on with another one.
+    /// came to its end; `left_out` is the number of
+    /// items that were given up on because of another one.
     pub(super) fn left_behind(
         &self,
         counts: Counts,
@@ -238,6 +239,11 @@ pub trait Job {
     /// The days that the command means when it is started without days on the day `today`: a start that was lost in an
     /// outage has to mean them later.
     fn days_of_start(&self, _today: NaiveDate) -> Option<MeantDays> {
+        None
+    }
+
+    /// A flag, by clap's id, that is in force without days: a start that was lost, which is repeated with them, needs it.
+    fn flag_without_days(&self) -> Option<&'static str> {
         None
     }
 

@@ -34,11 +34,26 @@ pub(super) async fn settle_by_run(
         return Ok(0);
     }
     let chain = chain(db, done.retry_of).await?;
+    // The first run of the chain had done the whole instance again, and left only what this one has done.
+    let is_repeated = |failed: &Execution| {
+        !done.instance_key.is_empty()
+            && failed.instance_key == done.instance_key
+            && chain.first().is_some_and(|first| failed.id < *first)
+    };
     let is_settled = |failed: &Execution| {
-        is_retried(failed, &chain, &open, Some(done)) || (!is_limited && covers(done, failed))
+        is_retried(failed, &chain, &open, Some(done))
+            || is_repeated(failed)
+            || (!is_limited && covers(done, failed))
     };
     let settled: Vec<&Execution> = open.iter().filter(|failed| is_settled(failed)).collect();
     settle(db, &settled, done.id, now).await
+}
+
+/// Whether a failure of a job is open.
+pub(super) async fn has_open(db: &mut Db, job: &str) -> Result<bool, DbError> {
+    let sql = format!("SELECT EXISTS (SELECT 1 FROM batch_execution WHERE job = $1 AND {UNSETTLED})");
+    let (has_open,): (bool,) = db.fetch_one(&sql, values![job]).await?;
+    Ok(has_open)
 }
 
 /// Settles what a command has made good that ended well: the failures of the same command that belong to no instance, and
@@ -171,6 +186,7 @@ mod tests {
         a_success_settles_its_own_instance_and_the_same_file,
         a_sweep_settles_what_it_covers,
         a_retry_settles_the_whole_chain,
+        a_retry_of_the_last_failure_settles_those_that_it_repeated,
         a_command_settles_itself_and_what_it_retried,
     ];
 
@@ -206,6 +222,20 @@ mod tests {
         }
         assert_eq!(settled(db, sweep("a job --mall a --all", "COMPLETED"), false).await, ["2"]);
         assert_eq!(settled(db, sweep("a job --all", "COMPLETED"), false).await, ["1", "3"]);
+    }
+
+    async fn a_retry_of_the_last_failure_settles_those_that_it_repeated(db: &mut TestDb) {
+        let retry = |of: i64| Execution { retry_of: Some(of), ..failed("18") };
+        // Runs of the whole day, of which the third repeated the others; and the retry of the third.
+        for run in [failed("18"), failed("17"), failed("18"), retry(3)] {
+            db.run(&run).await;
+        }
+        assert_eq!(settled(db, retry(4), true).await, ["1", "3", "4"]);
+        // The retry of an older one says nothing about what failed after it.
+        for run in [failed("19"), failed("19")] {
+            db.run(&run).await;
+        }
+        assert_eq!(settled(db, Execution { retry_of: Some(6), ..failed("19") }, true).await, ["6"]);
     }
 
     async fn a_retry_settles_the_whole_chain(db: &mut TestDb) {

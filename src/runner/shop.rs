@@ -13,17 +13,17 @@ use crate::shop::recipients::{Addressed, Parsed, Purpose, drop_suppressed, item_
 
 use super::run::Run;
 
-/// The days that it was at these malls at an instant, or at all active ones if none is named; without those whose time zone
-/// does not exist, and none if a named one does not.
+/// The days that it was at these malls at these instants, or at all active ones if none is named; without those whose time
+/// zone does not exist, and none if a named one does not.
 pub(super) async fn days_of_malls(
     db: &mut Db,
     named: &[String],
-    at: DateTime<Utc>,
+    instants: [DateTime<Utc>; 2],
 ) -> Result<BTreeSet<NaiveDate>, DbError> {
     let malls = all_malls(db).await?;
     let Ok(malls) = choose(malls, named) else { return Ok(BTreeSet::new()) };
     let zones = malls.iter().filter_map(|mall| mall.time_zone().ok());
-    Ok(zones.map(|time_zone| local_day(at, time_zone)).collect())
+    Ok(zones.flat_map(|time_zone| instants.map(|at| local_day(at, time_zone))).collect())
 }
 
 impl Run<'_> {

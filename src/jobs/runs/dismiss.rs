@@ -62,6 +62,10 @@ pub(super) async fn dismiss(cx: &Context, args: &DismissArgs) -> anyhow::Result<
 }
 
 fn refuse_unfailed(run: &Execution) -> Result<(), Failure> {
+    if let Some(by) = run.settled_by {
+        let problem = format!("run {} was made good by run {by}: there is no failure to dismiss", run.id);
+        return Err(Failure::usage(problem));
+    }
     let problem = if run.is(Status::Completed) {
         "completed: there is no failure to dismiss"
     } else if run.is(Status::Running) {

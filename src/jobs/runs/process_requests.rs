@@ -230,13 +230,18 @@ async fn claim(run: &mut Run<'_>, request: &Request) -> anyhow::Result<bool> {
 struct Ended {
     /// Its exit code; -1 if a signal ended it.
     code: i64,
-    /// The first line of its output: the error, if it failed.
+    /// The first line of its output, which is the error if it failed, and its hints.
     said: Option<String>,
 }
 
 impl Ended {
     fn of(output: &std::process::Output) -> Self {
-        let said = String::from_utf8_lossy(&output.stderr).lines().next().map(str::to_owned);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let mut lines = stderr.lines();
+        let said = lines.next().map(|error| {
+            let hints = lines.map(str::trim).filter(|line| line.starts_with("hint: "));
+            std::iter::once(error).chain(hints).collect::<Vec<_>>().join("; ")
+        });
         Self { code: output.status.code().map_or(-1, i64::from), said }
     }
 
@@ -311,6 +316,13 @@ async fn note_result(run: &mut Run<'_>, request: &Request, ended: &Ended, newest
     if let Some(said) = ended.said.as_ref().filter(|_| ended.code != 0) {
         message.push_str(&format!(": {said}"));
     }
+    if is_recorded
+        && is_final(run, request).await?
+        && run.cx.config.alert_channels(Severity::Critical).is_empty()
+    {
+        // Without a channel nobody is told that it was given up but by whoever mails what cron's commands print.
+        run.cx.output.error(&message, &[]);
+    }
     match status {
         "DONE" => run.written(1),
         "FAILED" => {
@@ -329,6 +341,15 @@ async fn note_result(run: &mut Run<'_>, request: &Request, ended: &Ended, newest
         Ok(())
     })
     .await
+}
+
+/// Whether a request of the runner's was the last one for its failure.
+async fn is_final(run: &mut Run<'_>, request: &Request) -> anyhow::Result<bool> {
+    let found = history::find(run.db, request.execution_id).await?;
+    let specs = crate::jobs::specs();
+    let spec = found.and_then(|found| specs.into_iter().find(|spec| spec.name == found.job));
+    let last = spec.map_or(0, |spec| i64::from(retries::retries_of(run.cx, spec)));
+    Ok(request.attempt.is_some_and(|attempt| attempt >= last))
 }
 
 async fn newest_run(db: &mut Db) -> anyhow::Result<i64> {

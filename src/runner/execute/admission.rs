@@ -120,7 +120,7 @@ impl Worker<'_> {
             }
             refusals = refusals.saturating_add(1);
             if refusals == 1 {
-                self.say_that_it_waits(instance, holder);
+                self.announce_wait(instance, holder);
             }
             let remaining = patience.saturating_sub(waiting_since.elapsed());
             refused = Some(acquired);
@@ -132,7 +132,7 @@ impl Worker<'_> {
         }
     }
 
-    fn say_that_it_waits(&self, instance: &Instance, holder: &Execution) {
+    fn announce_wait(&self, instance: &Instance, holder: &Execution) {
         let session = self.session;
         session.cx.output.status(&format!(
             "{}: waiting for run {} (process {} on {}, since {})",
@@ -219,7 +219,7 @@ impl Worker<'_> {
         let subject = Subject { exclusion_key: None, ..self.subject(instance) };
         let message = format!("already running; {held}");
         let (run, outlook) = self.record_refusal(&subject, status, code, &message, is_locking).await?;
-        let mut details = vec![alive(holder, at, zone)];
+        let mut details = vec![sign_of_life(holder, at, zone)];
         if lease::process_of(holder).is_known_stopped(&self.session.identity) {
             details.push(format!("hint: {}", wake(holder.pid)));
         }
@@ -331,8 +331,8 @@ impl Worker<'_> {
     }
 }
 
-/// That the holder of a lease lives, and until when its lease is good without it.
-fn alive(holder: &Execution, at: DateTime<Utc>, zone: Tz) -> String {
+/// Says that the holder is alive, and when its lease ends without another heartbeat.
+fn sign_of_life(holder: &Execution, at: DateTime<Utc>, zone: Tz) -> String {
     let silence = (at - holder.heartbeat_at).to_std().unwrap_or_default();
     format!(
         "alive: its last heartbeat was {} ago; without another one its lease ends at {}, and the next start takes over by itself",

@@ -13,7 +13,6 @@ use crate::output::Progress;
 use crate::runner::command::Instance;
 use crate::runner::exit::ExitCode;
 use crate::runner::failure_notes::FailureNotes;
-use crate::runner::outage::Cause;
 use crate::runner::verdict::worse;
 
 use super::attempt::Attempted;
@@ -118,7 +117,7 @@ struct LaneEnd {
     failures: FailureNotes,
     is_database_gone: bool,
     /// Why the database cannot be used any more.
-    outage: Option<Cause>,
+    outage: Option<String>,
     /// What did not start because the lane got no connection, and why.
     without_connection: Option<(Vec<Instance>, anyhow::Error)>,
 }

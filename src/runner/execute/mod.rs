@@ -29,7 +29,7 @@ use super::exit::ExitCode;
 use super::failpoint;
 use super::interruption::Signals;
 use super::options::RunOptions;
-use super::outage::{self, Cause, Noted};
+use super::outage::{self, Noted};
 use super::verdict::{self, worse};
 use lanes::run_lanes;
 use session::Session;
@@ -78,8 +78,10 @@ async fn execute_under(cx: &Context, job: &dyn AnyJob, options: &RunOptions, sig
     };
     if code == ExitCode::Completed && !options.dry_run && !worker.is_database_gone {
         worker.settle_command().await;
+        outage::know(cx);
     }
     worker.note_outage(code).await;
+    worker.complete_alerts().await;
     worker.print_failures();
     // A stop does not wait for a chat service; the alerts are kept for the next command.
     if !code.is_stop() && !worker.is_database_gone {
@@ -94,8 +96,8 @@ async fn fail_to_connect(session: &Session<'_>, error: &anyhow::Error) -> ExitCo
     let (cx, code) = (session.cx, ExitCode::of(error));
     let mut next = None;
     let start = session.start();
-    if let Some(cause) = Cause::of(cx, error).filter(|_| !session.options.dry_run) {
-        let noted = outage::note(cx, start.clone(), &cause).await;
+    if let Some(reason) = outage::reason(error).filter(|_| !session.options.dry_run) {
+        let noted = outage::note(cx, start.clone(), &reason).await;
         if noted == Noted::Again && start.needs_nobody() && !cx.output.is_attended() {
             return code;
         }

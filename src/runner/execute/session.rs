@@ -79,17 +79,35 @@ impl<'a> Session<'a> {
             line_of_day: lines_of_days(self.cx, self.job, self.options),
             malls: self.job.arguments().values("mall").to_vec(),
             at: self.cx.now(),
+            last_at: self.cx.now(),
             times: 0,
             run: None,
             lines: Vec::new(),
             is_left: false,
             is_caught_up,
-            last_chance: self.job.last_chance(self.cx).map(|chance| outage::LastChance {
-                until: chance.until,
-                line_afterwards: self.line_afterwards(chance),
-            }),
+            last_chance: self.last_chance(),
             otherwise,
         }
+    }
+
+    fn last_chance(&self) -> Option<outage::LastChance> {
+        let chance = self.job.last_chance(self.cx)?;
+        let is_late = self.job.arguments().is_given(chance.flag_afterwards);
+        (!is_late).then(|| outage::LastChance {
+            until: chance.until,
+            line_afterwards: self.line_afterwards(chance),
+        })
+    }
+
+    /// The command line that would have done the work in time, if this one does what is left of it.
+    pub(super) fn line_in_time(&self) -> Option<String> {
+        let chance = self.job.last_chance(self.cx)?;
+        let mut arguments = arguments_of_start(self.cx, self.job, self.options, self.cx.today());
+        if !arguments.is_given(chance.flag_afterwards) {
+            return None;
+        }
+        arguments.set(chance.flag_afterwards, Vec::new()).ok()?;
+        Some(arguments.line(&self.redactor))
     }
 
     /// The command line that does what is left of the start's work once its own day is over.
@@ -123,9 +141,10 @@ pub fn line_of_start(cx: &Context, job: &dyn AnyJob, options: &RunOptions) -> St
     arguments_of_start(cx, job, options, cx.today()).line(&cx.config.redactor())
 }
 
-/// The same for each day that it may be at a mall; empty if it is the same line for all.
+/// The same for each day that it may be at a mall; empty if its days are not those of the malls.
 fn lines_of_days(cx: &Context, job: &dyn AnyJob, options: &RunOptions) -> BTreeMap<NaiveDate, String> {
-    if !matches!(job.days_of_start(cx.today()), Some(MeantDays::OfMalls(_))) {
+    let is_of_malls = matches!(job.days_of_start(cx.today()), Some(MeantDays::OfMalls(_)));
+    if !is_of_malls || job.arguments().have_days() {
         return BTreeMap::new();
     }
     let redactor = cx.config.redactor();
@@ -134,8 +153,12 @@ fn lines_of_days(cx: &Context, job: &dyn AnyJob, options: &RunOptions) -> BTreeM
 }
 
 fn arguments_of_start(cx: &Context, job: &dyn AnyJob, options: &RunOptions, today: NaiveDate) -> Arguments {
-    let days = job.days_of_start(today).map(MeantDays::days);
-    job.arguments().resolved(cx).meaning(days).rerun(options.rerun)
+    let mut arguments = job.arguments().resolved(cx);
+    if let Some(flag) = job.flag_without_days().filter(|_| !arguments.have_days()) {
+        // A job without this flag has nothing to add to its line.
+        arguments.set(flag, vec!["true".to_owned()]).ok();
+    }
+    arguments.meaning(job.days_of_start(today).map(MeantDays::days)).rerun(options.rerun)
 }
 
 /// What a command does outside its runs (planning, waiting, delivering) also has a deadline and obeys a stop.

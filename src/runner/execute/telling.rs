@@ -10,7 +10,7 @@ use crate::runner::command::Instance;
 use crate::runner::exit::ExitCode;
 use crate::runner::failure_notes::FailureNote;
 use crate::runner::history::{self, Execution, Status, bigint};
-use crate::runner::outage::Cause;
+use crate::runner::outage;
 use crate::runner::retries::Outlook;
 use crate::runner::settling;
 use crate::runner::verdict::{hint, retry_once, retry_with};
@@ -154,12 +154,31 @@ impl Worker<'_> {
         }
     }
 
+    /// The first of several runs that failed in the same way has an alert, which stands for all of them.
+    pub(super) async fn complete_alerts(&mut self) {
+        if self.is_database_gone {
+            return;
+        }
+        for (runs, retry_with) in self.failures.alike() {
+            let completing = alert::retry_all(self.session.cx, &mut self.db, &runs, retry_with.as_deref());
+            if !is_in_time(completing).await {
+                return self.give_up_database(None);
+            }
+        }
+    }
+
     /// The command ended well: settles what it has made good beyond its runs, and tells the channels if that was all.
     pub(super) async fn settle_command(&mut self) {
         let session = self.session;
         let now = session.cx.now();
         let settling = async {
-            let lines = session.start().meant_lines(&mut self.db).await?;
+            if !settling::has_open(&mut self.db, session.spec.name).await? {
+                return Ok(());
+            }
+            let mut lines = session.start().meant_lines(&mut self.db).await?;
+            lines.extend(session.line_in_time());
+            // As after a delivery of several days that failed.
+            lines.push(self.arguments.line(&session.redactor));
             let settled = settling::settle_by_command(
                 &mut self.db,
                 session.spec.name,
@@ -233,7 +252,7 @@ impl Worker<'_> {
             symptom: failure::symptom(error).map(str::to_owned),
             details: self.details("nothing was changed", error),
             // What failed for another cause, and could not even be recorded, is told for its own sake.
-            is_of_outage: row.is_none() && self.is_database_gone && Cause::of(cx, error).is_some(),
+            is_of_outage: row.is_none() && self.is_database_gone && outage::reason(error).is_some(),
             next: row
                 .and_then(|(_, outlook)| outlook.sentence(cx))
                 .map(|outlook| format!("next:  {outlook}")),

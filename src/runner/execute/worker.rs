@@ -6,9 +6,9 @@ use crate::runner::command::Instance;
 use crate::runner::exit::ExitCode;
 use crate::runner::failure_notes::FailureNotes;
 use crate::runner::lease;
-use crate::runner::outage::{self, Cause, Noted, Start};
+use crate::runner::outage::{self, Noted, Start};
 
-use super::session::Session;
+use super::session::{Session, line_of_start};
 
 /// With more instances than this in a lane, a bar and one summary line replace a line each.
 const LINES_OF_INSTANCES: usize = 7;
@@ -49,7 +49,7 @@ pub(super) struct Worker<'s> {
     pub(super) has_planned: bool,
     pub(super) failures: FailureNotes,
     /// Why the database cannot be used any more, if that is why the command ends.
-    pub(super) outage: Option<Cause>,
+    pub(super) outage: Option<String>,
     /// The database stopped answering: no further queries are sent.
     pub(super) is_database_gone: bool,
 }
@@ -82,11 +82,11 @@ impl<'s> Worker<'s> {
     /// the end that it cannot be used.
     pub(super) fn give_up_database(&mut self, error: Option<&anyhow::Error>) {
         self.is_database_gone = true;
-        let cause = match error {
-            Some(error) => Cause::of(self.session.cx, error),
-            None => Some(Cause::silence()),
+        let reason = match error {
+            Some(error) => outage::reason(error),
+            None => Some("the database does not answer".to_owned()),
         };
-        self.outage = self.outage.take().or(cause);
+        self.outage = self.outage.take().or(reason);
     }
 
     /// If the database cannot be used, notes that this start is lost, and says what becomes of it. Where people know of the
@@ -96,9 +96,9 @@ impl<'s> Worker<'s> {
         let (session, cx) = (self.session, self.session.cx);
         // A run that was stopped or passed its deadline is left to whoever started it.
         let is_lost = matches!(code, TryLater | Configuration | Failed);
-        let Some(cause) = self.outage.as_ref().filter(|_| is_lost) else { return };
+        let Some(reason) = self.outage.as_ref().filter(|_| is_lost) else { return };
         let start = Start { run: self.run, ..session.start() };
-        let noted = outage::note(cx, start.clone(), cause).await;
+        let noted = outage::note(cx, start.clone(), reason).await;
         let is_heard = start.needs_nobody() && !session.has_leased.get() && !cx.output.is_attended();
         if noted == Noted::Again && is_heard {
             self.failures.omit_those_of_outage();
@@ -110,7 +110,11 @@ impl<'s> Worker<'s> {
     /// Prints the failures that were noted so far.
     pub(super) fn print_failures(&mut self) {
         let session = self.session;
-        self.failures.print(session.cx, session.spec.name, &session.start().line);
+        self.failures.print(
+            session.cx,
+            session.spec.name,
+            &line_of_start(session.cx, session.job, session.options),
+        );
     }
 
     /// Replaces a connection that is lost or in an unknown state.

@@ -27,7 +27,7 @@ use super::lease;
 use super::process::ProcessIdentity;
 use super::retries;
 use super::shop::days_of_malls;
-use store::{Locked, Store};
+use store::{Locked, MAX_FILE, Store};
 
 /// The severity of an outage, which decides on the channels: no job can run.
 const SEVERITY: Severity = Severity::Critical;
@@ -53,8 +53,11 @@ struct Outage {
     place: Place,
     /// Since when it is known.
     since: DateTime<Utc>,
-    /// Why the database could not be used.
-    cause: Cause,
+    /// Why it could not be used, in one line.
+    reason: String,
+    /// Whether its address is another one than it was: written in a file, where it can be corrected, or given to the
+    /// process, by whoever may give others to others.
+    is_of_process: bool,
     /// The commands that could not run, in the order of their first start.
     starts: Vec<Start>,
     /// How many further commands are not remembered.
@@ -74,37 +77,6 @@ struct Outage {
     /// Until when a process is busy telling.
     #[serde(default)]
     telling_until: Option<DateTime<Utc>>,
-}
-
-/// Why a database cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Cause {
-    /// In one line.
-    reason: String,
-    /// Whether that may be because another database of the same kind and server was meant.
-    may_be_misnamed: bool,
-}
-
-impl Cause {
-    /// The cause that an error names, if it means that the database cannot be used at all: not that its schema is old, or
-    /// of another environment.
-    pub(super) fn of(cx: &Context, error: &anyhow::Error) -> Option<Self> {
-        use DbErrorKind::{Configuration, Full, ReadOnly, Unreachable};
-        let found = error
-            .chain()
-            .filter_map(|cause| cause.downcast_ref::<DbError>())
-            .find(|error| matches!(error.kind(), Unreachable | Configuration | ReadOnly | Full))?;
-        let may_be_misnamed = match place_of(cx) {
-            Place::File(_) => !found.is_busy(),
-            Place::Server { .. } => found.is_unknown_database(),
-        };
-        Some(Self { reason: one_line(error), may_be_misnamed })
-    }
-
-    /// The database was asked, and did not answer.
-    pub(super) fn silence() -> Self {
-        Self { reason: "the database does not answer".to_owned(), may_be_misnamed: false }
-    }
 }
 
 fn place_of(cx: &Context) -> Place {
@@ -135,6 +107,8 @@ pub(super) struct Start {
     pub(super) malls: Vec<String>,
     /// When it was started first.
     pub(super) at: DateTime<Utc>,
+    /// When it was started last.
+    pub(super) last_at: DateTime<Utc>,
     /// How often.
     #[serde(default)]
     pub(super) times: u64,
@@ -190,14 +164,24 @@ pub(super) enum Noted {
     Not,
 }
 
+/// Why the database cannot be used, if an error means that it cannot be used at all: not that its schema is old, or of
+/// another environment.
+pub(super) fn reason(error: &anyhow::Error) -> Option<String> {
+    use DbErrorKind::{Configuration, Full, ReadOnly, Unreachable};
+    let mut of_database = error.chain().filter_map(|cause| cause.downcast_ref::<DbError>());
+    of_database
+        .any(|error| matches!(error.kind(), Unreachable | Configuration | ReadOnly | Full))
+        .then(|| one_line(error))
+}
+
 /// Notes a start that failed because the database could not be used, and tells the channels if they do not know yet.
-pub(super) async fn note(cx: &Context, start: Start, cause: &Cause) -> Noted {
+pub(super) async fn note(cx: &Context, start: Start, reason: &str) -> Noted {
     let store = Store::of(cx, &place_of(cx));
-    let noted = match note_in(cx, &store, start, cause).await {
+    let noted = match note_in(cx, &store, start, reason).await {
         Ok(noted) => noted,
         Err(problem) => {
             cx.output.error(&format!("failed to note the outage: {}", one_line(&problem)), &[]);
-            tell_without_a_note(cx, cause).await;
+            tell_without_a_note(cx, reason).await;
             return Noted::Not;
         }
     };
@@ -227,23 +211,23 @@ pub(super) fn next(cx: &Context, noted: Noted, start: &Start) -> Option<String> 
     Some(format!("{becomes}{silence}"))
 }
 
-async fn note_in(cx: &Context, store: &Store, start: Start, cause: &Cause) -> anyhow::Result<Noted> {
+async fn note_in(cx: &Context, store: &Store, start: Start, reason: &str) -> anyhow::Result<Noted> {
     let locked = store.lock().await?;
     // One that nobody can read is left to whoever can; the end of an earlier outage that nobody could be told of is old
     // news by now.
     let known = locked.read().ok().flatten().filter(|outage| !outage.is_over);
     let noted = if known.is_none() { Noted::First } else { Noted::Again };
-    let mut outage = known.unwrap_or_else(|| Outage::new(cx, cause));
-    outage.add(start);
+    let mut outage = known.unwrap_or_else(|| Outage::new(cx, reason));
+    let is_remembered = outage.add(start);
     outage.tell_all(cx);
     locked.write(&outage)?;
-    Ok(noted)
+    Ok(if is_remembered { noted } else { Noted::Not })
 }
 
 /// Tells the channels of an outage that could not be noted anywhere. Nobody can know what earlier starts have told, so each
 /// one tells, once: too many messages on a night without a disk are better than none.
-async fn tell_without_a_note(cx: &Context, cause: &Cause) {
-    let mut outage = Outage::new(cx, cause);
+async fn tell_without_a_note(cx: &Context, reason: &str) {
+    let mut outage = Outage::new(cx, reason);
     outage.tell_all(cx);
     let message = outage.message(cx);
     for (name, told) in &mut outage.told {
@@ -259,9 +243,13 @@ async fn tell_without_a_note(cx: &Context, cause: &Cause) {
 pub(super) async fn end(cx: &Context, db: &mut Db) -> bool {
     let here = place_of(cx);
     let own = Store::of(cx, &here);
-    for store in Store::known(cx) {
-        let is_noted = store == own || own.exists();
-        match try_to_end(cx, db, &store, |outage| outage.is_of(&here, is_noted)).await {
+    let noted = Store::noted(cx);
+    let is_noted = noted.contains(&own);
+    for store in &noted {
+        let is_ours = |outage: &Outage| {
+            outage.place == here || (!is_noted && !store.is_of_known() && outage.is_corrected_by(cx))
+        };
+        match try_to_end(cx, db, store, is_ours).await {
             Ok(true) => {}
             Ok(false) => return false,
             Err(error) => {
@@ -271,6 +259,13 @@ pub(super) async fn end(cx: &Context, db: &mut Db) -> bool {
         }
     }
     true
+}
+
+/// A job has completed: its database is known to be one, so that no other one is taken for its correction.
+pub(super) fn know(cx: &Context) {
+    if cx.config.is_database_of_process() {
+        Store::of(cx, &place_of(cx)).know();
+    }
 }
 
 /// Without the lock while the database works: it may be slow or busy, and other starts have outages to note or work to do.
@@ -294,7 +289,7 @@ async fn try_to_end(
         update(&store.lock().await?, &claimed, |outage| outage.ending_until = None)?;
         return match leaving {
             // It can be read and not written, or does not answer: this start will fail, and be noted.
-            Ok(Err(error)) if Cause::of(cx, &error).is_some() => Ok(true),
+            Ok(Err(error)) if reason(&error).is_some() => Ok(true),
             Ok(Err(error)) => Err(error),
             _ => Ok(false),
         };
@@ -305,7 +300,7 @@ async fn try_to_end(
 
 /// Whose the end of an outage is.
 enum Ending {
-    Ours(Outage),
+    Ours(Box<Outage>),
     /// There is no outage of this database, or another process is ending it.
     Nobodys,
     /// Its end is only to be told.
@@ -330,7 +325,7 @@ fn claim_ending(
     }
     outage.ending_until = Some(now + ENDING_CLAIM);
     locked.write(&outage)?;
-    Ok(Ending::Ours(outage))
+    Ok(Ending::Ours(Box::new(outage)))
 }
 
 /// Changes the outage in the file, unless it has ended, or another one has begun, since it was `claimed`.
@@ -345,13 +340,19 @@ fn update(locked: &Locked<'_>, claimed: &Outage, change: impl FnOnce(&mut Outage
 /// Leaves a row of each lost start, and requests its retry if it is to be caught up. What was left already, by a process
 /// that died before it could say so, is not left twice.
 async fn leave_starts(cx: &Context, db: &mut Db, outage: &mut Outage) -> anyhow::Result<()> {
-    let Outage { starts, cause, .. } = outage;
+    let Outage { starts, reason, .. } = outage;
+    for start in starts.iter_mut().filter(|start| !start.is_left) {
+        start.lines = match start.meant_lines(db).await {
+            // A mall that cannot be read keeps no start from being made up for.
+            Err(error) if self::reason(&error).is_none() => vec![start.line.clone()],
+            lines => lines?,
+        };
+    }
     db.transaction(async |db| {
         let server_time = db.server_time().await?;
-        for start in starts.iter_mut().filter(|start| !start.is_left) {
-            start.lines = start.meant_lines(db).await?;
+        for start in starts.iter().filter(|start| !start.is_left) {
             for line in &start.lines {
-                leave(cx, db, start, line, &cause.reason, server_time).await?;
+                leave(cx, db, start, line, reason, server_time).await?;
             }
         }
         anyhow::Ok(())
@@ -416,7 +417,8 @@ impl Start {
             return Ok(vec![self.line.clone()]);
         }
         let mut lines: Vec<String> = Vec::new();
-        for day in days_of_malls(db, &self.malls, self.at).await? {
+        // Starts with one line are of one business day, so that a mall's day changes once between them at most.
+        for day in days_of_malls(db, &self.malls, [self.at, self.last_at]).await? {
             lines.extend(self.line_of_day.get(&day).cloned());
         }
         lines.dedup();
@@ -450,11 +452,12 @@ fn is_claimed(until: Option<DateTime<Utc>>, now: DateTime<Utc>, longest: TimeDel
 }
 
 impl Outage {
-    fn new(cx: &Context, cause: &Cause) -> Self {
+    fn new(cx: &Context, reason: &str) -> Self {
         Self {
             place: place_of(cx),
             since: cx.machine_time(),
-            cause: Cause { reason: cx.config.redactor().redact(&cause.reason), ..cause.clone() },
+            reason: cx.config.redactor().redact(reason),
+            is_of_process: cx.config.is_database_of_process(),
             starts: Vec::new(),
             forgotten: 0,
             ending_until: None,
@@ -465,14 +468,28 @@ impl Outage {
         }
     }
 
-    fn add(&mut self, start: Start) {
+    /// Returns whether it is remembered.
+    fn add(&mut self, start: Start) -> bool {
         if let Some(known) = self.starts.iter_mut().find(|known| known.line == start.line) {
             known.times = known.times.saturating_add(1);
-        } else if self.starts.len() < MAX_STARTS {
-            self.starts.push(Start { times: 1, ..start });
-        } else {
-            self.forgotten += 1;
+            known.last_at = start.last_at;
+            known.line_of_day.extend(start.line_of_day);
+            return true;
         }
+        if self.starts.len() < MAX_STARTS {
+            self.starts.push(Start { times: 1, ..start });
+            if self.fits() {
+                return true;
+            }
+            self.starts.pop();
+        }
+        self.forgotten += 1;
+        false
+    }
+
+    /// Whether its file can be read again.
+    fn fits(&self) -> bool {
+        serde_json::to_vec_pretty(self).is_ok_and(|text| text.len() as u64 <= MAX_FILE)
     }
 
     /// The lost starts that were `claimed` have left their rows. It is over, unless others were lost meanwhile: those are
@@ -491,9 +508,10 @@ impl Outage {
         self.recovery = self.end_in_words(cx);
         self.is_over = true;
         self.starts.clear();
+        // Whoever was not told of the outage need not be told of its end; somebody may just be telling them.
+        let is_being_told = is_claimed(self.telling_until, cx.machine_time(), TELLING_CLAIM);
+        self.told.retain(|_, told| told.is_complete || !told.parts.is_empty() || is_being_told);
         self.telling_until = None;
-        // Whoever was not told of the outage need not be told of its end.
-        self.told.retain(|_, told| told.is_complete || !told.parts.is_empty());
         self.told.values_mut().for_each(|told| *told = Told::default());
     }
 
@@ -509,16 +527,10 @@ impl Outage {
         self.told.values().all(|told| told.is_complete)
     }
 
-    /// Whether it is an outage of the database at `here`, which can be used now: under that address, or under one that has
-    /// been corrected since. Another address is not a correction if `here` has an outage of its own (`is_noted`), or if the
-    /// noted database is known to be there.
-    fn is_of(&self, here: &Place, is_noted: bool) -> bool {
-        let is_elsewhere = match (&self.place, here) {
-            (Place::Server { address: one, .. }, Place::Server { address: other, .. }) => one != other,
-            (Place::File(_), Place::File(_)) => false,
-            _ => true,
-        };
-        self.place == *here || (!is_noted && (is_elsewhere || self.cause.may_be_misnamed))
+    /// Whether the address of this command may be the noted one, corrected. What was written in a file is corrected in a
+    /// file; nobody has corrected it who gives another address to a process.
+    fn is_corrected_by(&self, cx: &Context) -> bool {
+        self.is_of_process || !cx.config.is_database_of_process()
     }
 
     /// Whether nothing has begun or ended between the two states.
@@ -537,7 +549,7 @@ impl Outage {
             self.recovery.clone()
         } else {
             vec![
-                self.cause.reason.clone(),
+                self.reason.clone(),
                 format!("since {}; no job can run", shown_instant(self.since, cx.time_zone())),
                 "Jobs for certain days run by themselves when it is back.".to_owned(),
                 cx.full_command("db check"),
@@ -646,38 +658,6 @@ async fn tell_one(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn outage(url: &str, may_be_misnamed: bool) -> Outage {
-        serde_json::from_value(serde_json::json!({
-            "place": Place::of(url), "since": "2026-11-20T00:00:00Z", "starts": [], "told": {},
-            "cause": { "reason": "gone", "may_be_misnamed": may_be_misnamed },
-        }))
-        .unwrap()
-    }
-
-    #[test]
-    fn an_outage_ends_where_it_was_or_under_a_corrected_address() {
-        let is_of =
-            |noted, may_be_misnamed, here| outage(noted, may_be_misnamed).is_of(&Place::of(here), false);
-        let server = "postgres://shop:old@db/shop";
-        assert!(is_of(server, false, "postgres://app:new@db:5432/shop?sslmode=require"), "another login");
-        assert!(is_of(server, false, "postgres://shop@db2/shop"), "another server");
-        assert!(is_of(server, false, "sqlite:shop.db"), "not a server at all");
-        assert!(
-            !is_of(server, false, "postgres://shop@db/other"),
-            "another database that was there all the time"
-        );
-        assert!(is_of(server, true, "postgres://shop@db/other"), "there was none of the noted name");
-        assert!(is_of("sqlite:/nowhere/shop.db", true, "sqlite:/srv/shop.db"));
-        assert!(!is_of("sqlite:/srv/locked.db", false, "sqlite:/srv/shop.db"));
-    }
-
-    #[test]
-    fn a_database_with_an_outage_of_its_own_is_not_the_correction_of_another() {
-        let noted = outage("postgres://shop@db1/shop", false);
-        assert!(!noted.is_of(&Place::of("postgres://shop@db2/shop"), true));
-        assert!(noted.is_of(&Place::of("postgres://shop@db1/shop"), true));
-    }
 
     #[test]
     fn a_claim_of_a_clock_that_was_ahead_does_not_hold() {

@@ -19,15 +19,17 @@ use crate::digest::{FINGERPRINT_DIGITS, fingerprint};
 use crate::failure::one_line;
 use crate::files::{read_regular, write_privately};
 
-use super::{MAX_STARTS, Outage};
+use super::{MAX_STARTS, Outage, Start};
 
 const SUFFIX: &str = ".outage.json";
 /// Where the folders of our own are. It outlives a restart of the machine, unlike `/tmp`.
 const OWN_ROOT: &str = "/var/tmp";
 /// The largest file that is read.
-const MAX_FILE: u64 = 4_000_000;
+pub(super) const MAX_FILE: u64 = 4_000_000;
 /// How often another process that holds the file is asked again. It holds it for milliseconds.
-const LOCK_ATTEMPTS: u32 = 100;
+const LOCK_ATTEMPTS: u32 = 200;
+/// The same where that is not decisive.
+const FEW_ATTEMPTS: u32 = 5;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// The two places of the file.
@@ -55,12 +57,12 @@ impl Store {
     }
 
     /// Those with a file of ours, of all databases of the environment; without the lock, because every start asks.
-    pub(super) fn known(cx: &Context) -> Vec<Self> {
+    pub(super) fn noted(cx: &Context) -> Vec<Self> {
         let folder = cx.config.folder();
-        Self::known_in(&folder, &prefix(cx), Path::new(OWN_ROOT))
+        Self::noted_in(&folder, &prefix(cx), Path::new(OWN_ROOT))
     }
 
-    fn known_in(folder: &Path, prefix: &str, root: &Path) -> Vec<Self> {
+    fn noted_in(folder: &Path, prefix: &str, root: &Path) -> Vec<Self> {
         let own = Self::new(folder, "", root).own;
         let names: BTreeSet<String> =
             [folder, &own].into_iter().flat_map(|folder| names(folder, prefix)).collect();
@@ -78,16 +80,33 @@ impl Store {
     /// file is left behind.
     pub(super) async fn lock(&self) -> anyhow::Result<Locked<'_>> {
         let beside = folder_of(&self.beside);
-        if access(beside, Access::WRITE_OK).is_ok()
-            && let Some(folder) = lock_folder(beside).await?
-        {
-            return Ok(Locked { store: self, _folder: folder });
-        }
-        // A crontab may hold that folder itself for as long as its command runs (`flock . batchctl …`).
-        make_own(&self.own_base)?;
-        match lock_folder(&self.own_base).await? {
-            Some(folder) => Ok(Locked { store: self, _folder: folder }),
-            None => anyhow::bail!("another process keeps `{}` locked", self.own_base.display()),
+        let own = match make_own(&self.own_base) {
+            Ok(()) => lock_folder(&self.own_base, LOCK_ATTEMPTS).await?,
+            // Without our own folder, that of the configuration has to do.
+            Err(error) if access(beside, Access::WRITE_OK).is_err() => return Err(error),
+            Err(_) => {
+                return Ok(Locked {
+                    store: self,
+                    _folders: [Some(lock_folder(beside, LOCK_ATTEMPTS).await?), None],
+                });
+            }
+        };
+        // Against other users, who have another folder of their own. A crontab may keep it locked for as long as its command
+        // runs (`flock . batchctl …`).
+        let beside = lock_folder(beside, FEW_ATTEMPTS).await.ok();
+        Ok(Locked { store: self, _folders: [Some(own), beside] })
+    }
+
+    /// Whether the database is known to be one, since a job has completed there.
+    pub(super) fn is_of_known(&self) -> bool {
+        [&self.beside, &self.own].into_iter().any(|file| mark_of(file).exists())
+    }
+
+    /// From now on it is. Without the mark, another database might be taken for its correction.
+    pub(super) fn know(&self) {
+        if !self.is_of_known() && File::create_new(mark_of(&self.beside)).is_err() {
+            let made = self.make_own_folder();
+            drop(made.map(|()| File::create_new(mark_of(&self.own))));
         }
     }
 
@@ -107,7 +126,7 @@ impl Store {
 /// The file, while no other process uses it.
 pub(super) struct Locked<'s> {
     store: &'s Store,
-    _folder: File,
+    _folders: [Option<File>; 2],
 }
 
 impl Locked<'_> {
@@ -149,22 +168,22 @@ fn prefix(cx: &Context) -> String {
 }
 
 /// The names of the files of outages in a folder.
-fn names(folder: &Path, prefix: &str) -> impl Iterator<Item = String> {
-    let is_file = |name: &str| {
+fn names(folder: &Path, prefix: &str) -> Vec<String> {
+    let is_hexadecimal = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_file = |name: &String| {
         let digits = name.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(SUFFIX));
-        digits.is_some_and(|digits| digits.len() == FINGERPRINT_DIGITS && !digits.contains('.'))
+        digits.is_some_and(|digits| digits.len() == FINGERPRINT_DIGITS && is_hexadecimal(digits))
     };
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-    names.filter(move |name| is_file(name)).collect::<Vec<_>>().into_iter()
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).filter(is_file).collect()
 }
 
-/// Locks a folder; `None` if another process keeps it locked.
-async fn lock_folder(folder: &Path) -> anyhow::Result<Option<File>> {
+/// Locks a folder, or fails if another process keeps it locked.
+async fn lock_folder(folder: &Path, attempts: u32) -> anyhow::Result<File> {
     let file = File::open(folder).with_context(|| format!("failed to open `{}`", folder.display()))?;
-    for _ in 0..LOCK_ATTEMPTS {
+    for _ in 0..attempts {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(Some(file)),
+            Ok(()) => return Ok(file),
             Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => {
                 tokio::time::sleep(LOCK_PAUSE).await;
             }
@@ -173,7 +192,13 @@ async fn lock_folder(folder: &Path) -> anyhow::Result<Option<File>> {
             }
         }
     }
-    Ok(None)
+    anyhow::bail!("another process keeps `{}` locked", folder.display())
+}
+
+/// The mark that the database of an outage's file is known.
+fn mark_of(file: &Path) -> PathBuf {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    file.with_file_name(name.replace(SUFFIX, ".known"))
 }
 
 fn folder_of(path: &Path) -> &Path {
@@ -229,8 +254,10 @@ fn read(path: &Path) -> anyhow::Result<Option<Outage>> {
     let mut outage: Option<Outage> = serde_json::from_slice(&bytes).ok();
     if let Some(outage) = &mut outage {
         outage.starts.truncate(MAX_STARTS);
-        // No database keeps other times.
-        outage.starts.retain(|start| (2_000..=9_998).contains(&start.at.year()));
+        // No database keeps other times or a NUL.
+        let is_storable =
+            |start: &Start| (2_000..=9_998).contains(&start.at.year()) && !start.line.contains('\0');
+        outage.starts.retain(is_storable);
     }
     Ok(outage)
 }
@@ -271,7 +298,7 @@ mod tests {
     fn outage(reason: &str) -> Outage {
         serde_json::from_value(serde_json::json!({
             "place": { "file": "/shop.db" }, "since": "2026-11-20T00:00:00Z", "starts": [], "told": {},
-            "cause": { "reason": reason, "may_be_misnamed": false },
+            "reason": reason, "is_of_process": false,
         }))
         .unwrap()
     }
@@ -289,7 +316,7 @@ mod tests {
         assert!(folder.path().join("etc").join(NAME).is_file() && store.exists());
         assert_eq!(locked.read().unwrap(), Some(outage("a")));
         locked.remove().unwrap();
-        assert!(!store.exists() && !store.own_base.exists());
+        assert!(!store.exists() && !folder_of(&store.own).exists());
     }
 
     #[tokio::test]
@@ -391,8 +418,8 @@ mod tests {
         {
             std::fs::write(etc.join(foreign), "").unwrap();
         }
-        let known = Store::known_in(&etc, ".batchctl-prod.", folder.path());
-        assert!(known == [store, other]);
+        let noted = Store::noted_in(&etc, ".batchctl-prod.", folder.path());
+        assert!(noted == [store, other]);
     }
 
     #[tokio::test]
@@ -400,7 +427,29 @@ mod tests {
         let (folder, store) = folders();
         let etc = File::open(folder.path().join("etc")).unwrap();
         flock(&etc, FlockOperation::LockExclusive).unwrap();
-        store.lock().await.unwrap().write(&outage("a")).unwrap();
+        let locked = store.lock().await.unwrap();
+        locked.write(&outage("a")).unwrap();
         assert!(store.exists());
+        // Whether the folder is locked or not, all lock the same one.
+        drop(etc);
+        assert!(lock_folder(&store.own_base, 1).await.is_err());
+        drop(locked);
+        assert!(lock_folder(&store.own_base, 1).await.is_ok());
+    }
+
+    #[test]
+    fn a_database_is_known_from_its_mark_on() {
+        let (folder, store) = folders();
+        assert!(!store.is_of_known());
+        store.know();
+        store.know();
+        assert!(store.is_of_known());
+        let other = Store::new(
+            &folder.path().join("etc"),
+            ".batchctl-prod.fedcba9876543210.outage.json",
+            folder.path(),
+        );
+        assert!(!other.is_of_known());
+        assert!(Store::noted_in(&folder.path().join("etc"), ".batchctl-prod.", folder.path()).is_empty());
     }
 }

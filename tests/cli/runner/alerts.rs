@@ -6,6 +6,7 @@ use super::{BACKFILL, NIGHTLY, TradingShop, runs};
 use crate::support::{Answer, Batchctl, Webhook, on_both_databases};
 
 on_both_databases![
+    the_alert_of_runs_that_failed_alike_retries_them_all,
     a_failure_is_posted_to_slack_and_to_a_webhook,
     an_alert_of_a_run_on_a_terminal_names_the_folder,
     only_high_and_critical_failures_mention_somebody,
@@ -105,6 +106,17 @@ fn kept(shop: &TradingShop) -> Vec<Vec<String>> {
 /// Makes what is kept due at once.
 fn let_time_pass(shop: &TradingShop) {
     shop.execute("UPDATE batch_alert SET next_attempt_at = created_at WHERE delivered_at IS NULL");
+}
+
+fn the_alert_of_runs_that_failed_alike_retries_them_all(shop: &TradingShop) {
+    shop.write("batchctl.toml", CHANNELS);
+    shop.only_mars();
+    let slack = slack();
+    let days = ["report", "daily-sales", "--from", "2026-11-18", "--to", "2026-11-19"];
+    let ran = shop.batchctl(days).env("DEV_URL", slack.url("/")).run().exits(1);
+    ran.says("runs retry 1 2");
+    let told: Vec<String> = slack.requests().iter().map(|request| request.json().to_string()).collect();
+    assert!(told.len() == 1 && told[0].contains("runs retry 1 2"), "{told:?}");
 }
 
 fn a_failure_is_posted_to_slack_and_to_a_webhook(shop: &TradingShop) {

@@ -17,6 +17,7 @@ on_both_databases![
     days_lost_to_a_wrong_password_are_done_when_a_person_has_changed_it,
     a_night_is_made_up_for_by_the_days_that_it_was_at_the_malls,
     an_outage_of_one_database_is_not_ended_by_another,
+    starts_of_one_business_day_are_made_up_for_by_the_days_of_each,
     each_database_makes_up_for_its_own_starts,
     a_person_and_a_log_collector_see_every_start,
     a_channel_that_could_not_be_told_is_told_by_the_next_start,
@@ -160,6 +161,8 @@ fn a_night_is_made_up_for_by_the_days_that_it_was_at_the_malls(shop: &TradingSho
 
 fn an_outage_of_one_database_is_not_ended_by_another(shop: &TradingShop) {
     let ops = ops(shop, "");
+    // From then on the database is known, and no other address is taken for a correction of its own.
+    at(shop, &ops, "00:50", &CANCELLATIONS).run().succeeds();
     let other = TradingShop::on(shop.database());
     let (url, code) = match shop.database() {
         Database::Sqlite => {
@@ -183,6 +186,18 @@ fn an_outage_of_one_database_is_not_ended_by_another(shop: &TradingShop) {
     at(shop, &ops, "02:10", &PROCESS).run().succeeds().is_silent();
     assert_eq!(reported(shop), ["2026-11-19"]);
     assert_eq!(titles(&ops), ["the database cannot be used (dev)", "the database is back (dev)"]);
+}
+
+fn starts_of_one_business_day_are_made_up_for_by_the_days_of_each(shop: &TradingShop) {
+    let ops = ops(shop, "");
+    // Half past nine in the morning in Tokyo, and half past one of the next night.
+    for at in ["2026-11-19T00:30:00Z", "2026-11-19T16:30:00Z"] {
+        let start = lost(shop, &ops, "00:00", &NIGHTLY).env("BATCHCTL_TZ", "UTC").now(at);
+        start.run().exits(75);
+    }
+    let back = at(shop, &ops, "00:00", &PROCESS).env("BATCHCTL_TZ", "UTC").now("2026-11-19T17:00:00Z");
+    back.run().succeeds().is_silent();
+    assert_eq!(reported(shop), ["2026-11-18", "2026-11-19"]);
 }
 
 /// As where a loop over the databases of all tenants finds their server down.
@@ -355,6 +370,11 @@ fn a_snapshot_that_was_lost_is_taken_on_its_own_day_or_not_at_all(shop: &Trading
     assert_eq!(last, format!("{command}  # all that can still be done of it"), "{told}");
     shop.typed_elsewhere(&last).run().succeeds();
     assert_eq!(shop.sql(taken), [["2026-11-19", "1"], ["2026-11-20", "0"]]);
+    // All that could still be done of it is done.
+    assert_eq!(
+        shop.scalar("SELECT COUNT(*) FROM batch_execution WHERE settled_by IS NULL AND status = 'FAILED'"),
+        "0"
+    );
 }
 
 fn a_database_that_can_only_be_read_is_told_once_and_caught_up(shop: &TradingShop) {

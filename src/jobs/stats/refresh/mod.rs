@@ -73,7 +73,7 @@ impl Job for Args {
     }
 
     fn last_chance(&self, cx: &Context) -> Option<LastChance> {
-        let day = self.day(cx).ok().filter(|_| !self.reconstruct)?;
+        let day = self.day(cx).ok()?;
         Some(LastChance { until: day_bounds(day, cx.time_zone()).end, flag_afterwards: "reconstruct" })
     }
 
