@@ -571,12 +571,11 @@ fn a_request_for_an_unknown_run_fails_alone(shop: &TradingShop) {
         .run()
         .exits(3)
         .says("request 1: `runs retry 99` exited 2: error: there is no run 99");
+    let list = shop.command("dev", "runs list");
+    let unknown = format!("`runs retry 99` exited 2: error: there is no run 99; hint: {list}");
     assert_eq!(
         shop.sql("SELECT status, exit_code, message FROM batch_retry_request ORDER BY id"),
-        [
-            ["FAILED", "2", "`runs retry 99` exited 2: error: there is no run 99"],
-            ["DONE", "0", "`runs retry 1` exited 0"]
-        ]
+        [["FAILED", "2", &unknown], ["DONE", "0", "`runs retry 1` exited 0"]]
     );
 }
 
