@@ -170,6 +170,13 @@ class Listing:
             self.starts.append(self.count)
         self.count += count
 
+    def at(self, place: int) -> float:
+        """The time of a record by its place."""
+        number = max(0, bisect.bisect_right(self.starts, place) - 1)
+        part = self.parts[number]
+        inner = part.start + place - self.starts[number]
+        return self.run.at(inner) if part.is_run and self.run else self.times[inner]
+
     def before(self, at: float) -> int:
         """How many records come before a time."""
         return self.rank(at, bisect.bisect_left)

@@ -19,6 +19,8 @@ on_both_databases![
     killed_after_the_last_page_bad_records_are_a_partial_success_and_can_be_retried,
     a_percentage_of_bad_records_is_checked_against_all_that_were_read,
     a_refund_of_an_order_the_shop_does_not_return_is_one_row,
+    a_bad_record_counts_once_however_often_it_is_read,
+    a_record_without_a_key_is_described_by_its_neighbours,
     hostile_text_is_stored_unchanged,
 ];
 
@@ -205,6 +207,63 @@ fn a_percentage_of_bad_records_is_checked_against_all_that_were_read(shops: &Sho
 
     let command = ["mall", "sync", "--mall", "demo", "--domain", "member", "--skip-limit", "1%"];
     shops.batchctl(command).run().exits(3).says("1 of 2501 items failed");
+}
+
+fn a_bad_record_counts_once_however_often_it_is_read(shops: &Shops) {
+    let day = "2026-11-19T10:00:00+09:00";
+    // Paid and cancelled on one day: they are in two lists.
+    let orders: Vec<Value> = (1..=4)
+        .map(|number| {
+            let mut order = order(&format!("20261119-000000{number}"), "kim01", day, 1_000);
+            order["canceled"] = "T".into();
+            order["cancel_date"] = day.into();
+            if number <= 3 {
+                order["currency"] = "WON".into();
+            }
+            order
+        })
+        .collect();
+    shops.data(json!({ "orders": orders }));
+    shops.batchctl(["mall", "sync", "--domain", "sales", "--skip-limit", "3"]).run().exits(3);
+    assert_eq!(shops.scalar("SELECT items_skipped FROM batch_execution"), "3");
+    assert_eq!(shops.open_errors().len(), 3);
+
+    // A wrong total has the whole list read again, in pieces.
+    some(shops, 5);
+    shops.data(json!({ "members": [{ "_at": "2026-11-19T10:00:00+09:00", "_raw": 17 }] }));
+    shops.faults(json!([{ "path": "customersprivacy/count", "fault": "status", "status": 200,
+        "body": { "count": 260 }, "times": 2 }]));
+    shops
+        .batchctl(["mall", "sync", "--domain", "member", "--page-size", "50", "--skip-limit", "6"])
+        .run()
+        .exits(3);
+    assert_eq!(
+        shops.sql("SELECT items_read, items_skipped, items_failed FROM batch_execution WHERE id = 2"),
+        [["251", "6", "0"]]
+    );
+    assert_eq!(shops.open_errors().len(), 9);
+}
+
+fn a_record_without_a_key_is_described_by_its_neighbours(shops: &Shops) {
+    let at = |second: u32| format!("2026-11-19T10:00:0{second}+09:00");
+    let nameless = json!({ "_at": at(2), "member_id": "", "created_date": at(2) });
+    shops.data(json!({ "members": [member("kim01", &at(1)), nameless, member("lee02", &at(3))] }));
+
+    shops.sync("member").run().exits(3);
+
+    let [[key, message]] = <[[String; 2]; 1]>::try_from(
+        shops
+            .open_errors()
+            .into_iter()
+            .map(|row| <[String; 2]>::try_from(row).expect("two columns"))
+            .collect::<Vec<_>>(),
+    )
+    .expect("one row");
+    assert!(key.starts_with("member without `member_id` ("), "{key}");
+    assert_eq!(
+        message,
+        "`member_id` is missing; its `created_date` is 2026-11-19T10:00:02+09:00, listed between `lee02` and `kim01`"
+    );
 }
 
 fn a_refund_of_an_order_the_shop_does_not_return_is_one_row(shops: &Shops) {

@@ -125,7 +125,7 @@ fn a_compressed_answer_is_read(shops: &Shops) {
     shops.control("demo", "settings", json!({ "gzip": true }));
     shops.sync("member").run().succeeds().is_silent();
     assert_eq!(shops.members(), "3500");
-    assert_eq!(shops.counted("packed"), 5, "four pages and the check of the front");
+    assert_eq!(shops.counted("packed"), 5, "four pages and their total");
 }
 
 fn what_was_stored_before_a_fault_stays_and_is_not_asked_for_again(shops: &Shops) {
@@ -134,8 +134,8 @@ fn what_was_stored_before_a_fault_stays_and_is_not_asked_for_again(shops: &Shops
     rule["after"] = 2.into();
     shops.faults(json!([rule]));
     shops.sync("member").run().exits(1);
-    // Two pages, of which the second begins with the last member of the first.
-    assert_eq!(shops.members(), "1999");
+    // Two pages, of which the second begins with the second at which the first ended.
+    assert_eq!(shops.members(), "1998");
     let before = shops.calls();
 
     shops.faults(json!([]));

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bad_records;
+mod completeness;
 mod crash;
 mod faults;
 mod members;

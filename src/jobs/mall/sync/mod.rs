@@ -9,12 +9,14 @@ mod period;
 mod source;
 mod store;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use chrono::NaiveDate;
 use clap::ValueEnum as _;
+use serde::{Deserialize, Serialize};
 
 use crate::clients::cafe24::{Cafe24, PLATFORM};
 use crate::config::SkipLimit;
@@ -37,6 +39,8 @@ const SKIP_LIMIT: SkipLimit = SkipLimit::Count(100);
 
 /// The most records that a page has (Cafe24's own limit).
 const MAX_RECORDS: u32 = 1000;
+/// Unusable records that are known by their keys: more would only make the checkpoint long.
+const MAX_NOTED: usize = 1_000;
 /// Records per commit when each is requested by its key, which takes one call per member.
 const NAMED_AT_ONCE: usize = 100;
 
@@ -156,20 +160,24 @@ impl Args {
     async fn sync(&self, run: &mut Run<'_>, target: &Target) -> anyhow::Result<()> {
         let source = self.source(run.cx, target)?;
         store::prepare(run.db, target.domain).await?;
-        let mut total = UpsertCounts::default();
+        let mut sync = Synchronised::default();
         if let Some(named) = named_records(run) {
             for named in named.chunks(NAMED_AT_ONCE) {
                 let page = source.named(named).await?;
-                store_page(run, &target.mall, page, &mut total).await?;
+                store_page(run, &target.mall, page, &mut sync).await?;
             }
         } else {
-            let from: Option<Position> = run.checkpoint()?;
-            show_progress(run, &source, from.as_ref()).await?;
-            let mut pages = Pages::read(source, from);
+            let from = checkpoint(run).await?;
+            let position = from.position;
+            sync.noted = from.noted;
+            show_progress(run, &source, &position).await?;
+            let mut pages = Pages::read(source, position);
             while let Some(page) = next_page(run, &mut pages).await? {
-                store_page(run, &target.mall, page, &mut total).await?;
+                store_page(run, &target.mall, page, &mut sync).await?;
             }
+            refuse_if_nothing_was_read(run, sync.gap.take())?;
         }
+        let total = sync.total;
         run.summarise(sentence(target.domain, &total));
         Ok(())
     }
@@ -260,14 +268,67 @@ fn named_records(run: &Run<'_>) -> Option<Vec<Named>> {
 
 // ---------------------------------------------------------------- page by page
 
+/// Where the next attempt continues.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Checkpoint {
+    #[serde(flatten)]
+    position: Position,
+    /// The rows of the error log that were written so far: a record is read again wherever a list is.
+    noted: BTreeSet<String>,
+}
+
+/// What a run has done so far.
+#[derive(Debug, Default)]
+struct Synchronised {
+    total: UpsertCounts,
+    noted: BTreeSet<String>,
+    /// The first part of a list that could not be read.
+    gap: Option<Failure>,
+}
+
+impl Synchronised {
+    /// Whether a row of the error log is not there yet.
+    fn is_unnoted(&mut self, key: &str) -> bool {
+        if self.noted.contains(key) {
+            return false;
+        }
+        if self.noted.len() < MAX_NOTED {
+            self.noted.insert(key.to_owned());
+        }
+        true
+    }
+}
+
+/// Where an earlier attempt ended. The positions of other versions of this program mean nothing to this one: it reads from
+/// the beginning, which stores what is stored once more.
+async fn checkpoint(run: &mut Run<'_>) -> anyhow::Result<Checkpoint> {
+    let Some(stored) = run.checkpoint::<serde_json::Value>()? else { return Ok(Checkpoint::default()) };
+    if let Ok(checkpoint) = serde_json::from_value(stored) {
+        return Ok(checkpoint);
+    }
+    run.start_over().await?;
+    Ok(Checkpoint::default())
+}
+
+/// Where nothing at all could be read, nothing is partly done.
+fn refuse_if_nothing_was_read(run: &mut Run<'_>, gap: Option<Failure>) -> anyhow::Result<()> {
+    match gap {
+        Some(gap) if run.counts().read == 0 => {
+            run.discard_checkpoint_on_failure();
+            Err(gap.into())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Shows progress. The total costs a call, so it is only requested if somebody watches.
-async fn show_progress(run: &mut Run<'_>, source: &Source, from: Option<&Position>) -> anyhow::Result<()> {
+async fn show_progress(run: &mut Run<'_>, source: &Source, from: &Position) -> anyhow::Result<()> {
     if run.is_watched() {
         let total = tokio::select! {
             total = source.count() => total.unwrap_or(None),
             _ = run.stop_requested() => None,
         };
-        run.show_progress_after(from.map_or(0, |position| position.read), total);
+        run.show_progress_after(from.read, total);
     }
     Ok(())
 }
@@ -284,28 +345,36 @@ async fn next_page(run: &Run<'_>, pages: &mut Pages) -> anyhow::Result<Option<Pa
     }
 }
 
-/// Stores a page, the position after it and its unusable records in one commit.
+/// Stores a page, the position after it, its unusable records and the gaps of its list in one commit.
 async fn store_page(
     run: &mut Run<'_>,
     mall: &Mall,
     mut page: Page,
-    total: &mut UpsertCounts,
+    sync: &mut Synchronised,
 ) -> anyhow::Result<()> {
     let now = run.cx.now();
     run.read(page.read);
     let unmatched = store::remove_unmatched_refunds(run.db, mall, &mut page).await?;
     for (key, problem) in page.bad.iter().chain(&unmatched) {
-        run.skip_item(key, "read", "BAD_RECORD", problem);
+        if sync.is_unnoted(key) {
+            run.skip_item(key, "read", "BAD_RECORD", problem);
+        }
     }
     if !page.bad.is_empty() || !unmatched.is_empty() {
         refuse_too_many(run)?;
     }
-    let checkpoint = page.next.as_ref();
+    for (key, gap) in std::mem::take(&mut page.gaps) {
+        if sync.is_unnoted(&key) {
+            run.fail_item(&key, "read", &gap.clone().into());
+            sync.gap.get_or_insert(gap);
+        }
+    }
+    let checkpoint = page.next.take().map(|position| Checkpoint { position, noted: sync.noted.clone() });
     let store = async |db: &mut Db| {
         let outcome = store::store(db, mall, &page, now).await?;
         Ok((outcome, u64::try_from(outcome.written_lines).unwrap_or(0)))
     };
-    total.add(run.chunk_writing(checkpoint, store).await?);
+    sync.total.add(run.chunk_writing(checkpoint.as_ref(), store).await?);
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use chrono_tz::Tz;
 use crate::failure::Failure;
 use crate::period::{PeriodError, day_bounds, last_finished_day, local_day, local_to_utc, parse_day};
 
-use super::cursor::{Span, second};
+use super::cursor::{Span, second_of};
 
 /// The synchronised period, to the second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,11 +42,11 @@ impl Period {
         };
         let first = match read("from", from)? {
             End::Day(day) => day_bounds(day, time_zone).start,
-            End::Instant(instant) => second(instant),
+            End::Instant(instant) => second_of(instant),
         };
         let last = match read("to", to)? {
             End::Day(day) => day_bounds(day, time_zone).end - TimeDelta::seconds(1),
-            End::Instant(instant) => second(instant),
+            End::Instant(instant) => second_of(instant),
         };
         let period = Self { span: Span { first, last }, time_zone };
         if first > last {

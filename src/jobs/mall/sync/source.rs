@@ -1,4 +1,9 @@
 //! A domain's lists at Cafe24 and their pages, each read ahead while the previous page is stored.
+//!
+//! A list is complete when it has as many records as Cafe24 counts. Refunds are not counted, but whether there is a
+//! record at the last offset, and none after it, tells whether there are as many as were read.
+
+use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -7,11 +12,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::clients::cafe24::records::{BadRecord, Fields, Member, Order, Refund};
-use crate::clients::cafe24::{ApiError, Cafe24, korean_time};
+use crate::clients::cafe24::{Answer, ApiError, Cafe24, korean_time};
+use crate::digest::fingerprint;
 use crate::failure::Failure;
 
 use super::Domain;
-use super::cursor::{Cursor, RecordPosition, Rules, Span, Window};
+use super::cursor::{Cursor, Gap, Listed, Question, Rules, Span, Step, Total};
 
 /// Pages that wait to be stored. One is enough to keep both sides busy, and limits memory.
 const PAGES_AHEAD: usize = 1;
@@ -19,6 +25,8 @@ const PAGES_AHEAD: usize = 1;
 const MAX_NUMBERS: usize = 100;
 /// Refunds per page (Cafe24's own limit).
 const MAX_REFUNDS: u32 = 500;
+/// The records that are asked for to see whether there is just one (Cafe24's own default).
+const PROBE: u32 = 10;
 /// A call may span three months, the shortest of which have 89 days.
 const MAX_WINDOW: TimeDelta = TimeDelta::days(89);
 
@@ -73,14 +81,13 @@ impl List {
         }
     }
 
-    /// A record's position in it: its key, and the time by which the list is filtered.
-    fn place(self, record: &Fields) -> RecordPosition {
-        let (key, time) = match self {
+    /// The field with a record's key, and the one with the time by which the list is filtered.
+    fn fields(self) -> (&'static str, &'static str) {
+        match self {
             Self::Members => ("member_id", "created_date"),
             Self::Orders(time) => ("order_id", time.names().1),
             Self::Refunds => ("refund_code", "refund_date"),
-        };
-        RecordPosition { key: record.key(key), at: record.moment(time) }
+        }
     }
 
     fn noun(self) -> &'static str {
@@ -91,45 +98,30 @@ impl List {
         }
     }
 
-    fn rules(self) -> Rules {
+    fn plural(self) -> &'static str {
         match self {
-            Self::Members => Rules { noun: "members", most_offset: 8_000, longest: None, walks: true },
-            Self::Orders(_) => {
-                Rules { noun: "orders", most_offset: 15_000, longest: Some(MAX_WINDOW), walks: false }
-            }
-            Self::Refunds => {
-                Rules { noun: "refunds", most_offset: 15_000, longest: Some(MAX_WINDOW), walks: false }
-            }
+            Self::Members => "members",
+            Self::Orders(_) => "orders",
+            Self::Refunds => "refunds",
         }
     }
 
-    fn limit(self, page_size: u32) -> u32 {
-        match self {
-            Self::Refunds => page_size.min(MAX_REFUNDS),
-            Self::Members | Self::Orders(_) => page_size,
-        }
+    /// Whether the service counts its records.
+    fn is_counted(self) -> bool {
+        self != Self::Refunds
     }
 
-    /// The query of a page, except `limit` and the shop.
-    fn query(self, cursor: &Cursor) -> Vec<(&'static str, String)> {
-        let window = match cursor {
-            Cursor::Walk(walk) => {
-                return vec![
-                    ("search_type", "created_date".to_owned()),
-                    ("created_start_date", plain_time(walk.from)),
-                ];
-            }
-            Cursor::Window(window) => window,
+    fn rules(self, page_size: u32) -> Rules {
+        let (most_offset, longest, limit) = match self {
+            Self::Members => (8_000, None, page_size),
+            Self::Orders(_) => (15_000, Some(MAX_WINDOW), page_size),
+            Self::Refunds => (15_000, Some(MAX_WINDOW), page_size.min(MAX_REFUNDS)),
         };
-        let mut query = self.span_query(window.span);
-        query.push(("offset", window.offset.to_string()));
-        if let Self::Orders(_) = self {
-            query.push(("embed", "items".to_owned()));
-        }
-        query
+        Rules { noun: self.plural(), most_offset, longest, limit }
     }
 
-    fn span_query(self, span: Span) -> Vec<(&'static str, String)> {
+    /// The query for the records of a span, except the page and the shop.
+    fn query(self, span: Span) -> Vec<(&'static str, String)> {
         let own = |name: &'static str, value: &str| (name, value.to_owned());
         let (mut query, write): (_, fn(DateTime<Utc>) -> String) = match self {
             Self::Members => {
@@ -165,12 +157,6 @@ pub(super) struct Position {
     pub(super) read: u64,
 }
 
-impl Position {
-    fn for_new_attempt(self) -> Self {
-        Self { cursor: self.cursor.map(Cursor::for_new_attempt), ..self }
-    }
-}
-
 /// The content of a page.
 #[derive(Debug, Default)]
 pub(super) struct Page {
@@ -179,6 +165,8 @@ pub(super) struct Page {
     pub(super) refunds: Vec<Refund>,
     /// Unusable records, by the key of their row in the error log.
     pub(super) bad: Vec<(String, String)>,
+    /// Parts of the list that could not be read in full, by the key of their row in the error log.
+    pub(super) gaps: Vec<(String, Failure)>,
     /// How many records of the list were not read before, including bad ones.
     pub(super) read: u64,
     /// When the shop returned them.
@@ -204,15 +192,13 @@ impl Source {
     pub(super) async fn count(&self) -> Result<Option<u64>, ApiError> {
         let mut total = 0;
         for list in List::of(self.domain) {
-            if *list == List::Refunds {
+            if !list.is_counted() {
                 return Ok(None);
             }
             let mut rest = Some(self.span);
             while let Some(span) = rest {
-                let (window, remaining) = span.split(list.rules().longest);
-                let mut query = list.span_query(window);
-                query.push(("shop_no", self.shop_no.to_string()));
-                total += self.api.count(list.path(), &query).await?;
+                let (window, remaining) = span.split(list.rules(self.page_size).longest);
+                total += self.count_of(*list, window).await?;
                 rest = remaining;
             }
         }
@@ -224,40 +210,98 @@ impl Source {
         position.list >= List::of(self.domain).len()
     }
 
-    /// Reads one page and finds out where to continue.
+    async fn count_of(&self, list: List, span: Span) -> Result<u64, ApiError> {
+        let mut query = list.query(span);
+        query.push(("shop_no", self.shop_no.to_string()));
+        self.api.count(list.path(), &query).await
+    }
+
+    /// Reads one page, and finds out where to continue. Whether it was the last is known with the page, so that a run
+    /// that was killed does not ask again.
     async fn page(&self, position: &Position) -> anyhow::Result<Page> {
         let lists = List::of(self.domain);
         let list = lists[position.list];
-        let rules = list.rules();
-        let cursor = position.cursor.clone().unwrap_or_else(|| Cursor::new(self.span, &rules));
-        let limit = list.limit(self.page_size);
-        let mut query = list.query(&cursor);
-        query.push(("shop_no", self.shop_no.to_string()));
-        query.push(("limit", limit.to_string()));
-        let answer = self.api.list(list.path(), list.path(), &query).await?;
-        refuse_overfull(answer.records.len(), limit as usize)?;
-        let records: Vec<_> = answer.records.iter().map(|record| Fields::of(record)).collect();
-        let place = |record: &Result<Fields, BadRecord>| {
-            record.as_ref().map_or_else(|_| RecordPosition::default(), |fields| list.place(fields))
-        };
-        let places: Vec<RecordPosition> = records.iter().map(place).collect();
-        let step = cursor.step(&places, limit, &rules)?;
-        let mut page = Page { as_of: Some(answer.as_of), ..Page::default() };
-        let is_ours = |record: &Result<Fields, BadRecord>| {
-            record.as_ref().map_or(true, |fields| fields.is_of_shop(self.shop_no))
-        };
-        let records = records.into_iter().enumerate();
-        for (index, record) in records.filter(|(index, record)| step.is_new[*index] && is_ours(record)) {
-            page.read += 1;
-            let nameless = || format!("{} {} of the page {}", list.noun(), index + 1, describe(&cursor));
-            self.take(list, record, nameless, &mut page);
+        let rules = list.rules(self.page_size);
+        let mut next = Some(position.cursor.clone().unwrap_or_else(|| Cursor::new(self.span, &rules)));
+        let mut page = Page::default();
+        while let Some(cursor) = next.take() {
+            let step = match cursor.question() {
+                Question::Page { .. } if page.as_of.is_some() => {
+                    next = Some(cursor);
+                    break;
+                }
+                Question::Page { span, offset } => {
+                    self.read_page(list, span, offset, cursor, &mut page).await?
+                }
+                Question::Total { span, expected } => {
+                    cursor.total(self.total(list, span, expected).await?, &rules)?
+                }
+            };
+            page.read += step.read;
+            page.gaps.extend(step.gaps.iter().map(|gap| described(list, gap)));
+            next = step.next;
         }
         if list == List::Refunds {
             self.add_orders_of_refunds(&mut page).await?;
         }
-        let list = if step.next.is_some() { position.list } else { position.list + 1 };
-        page.next = Some(Position { list, cursor: step.next, read: position.read + page.read });
+        let list = if next.is_some() { position.list } else { position.list + 1 };
+        page.next = Some(Position { list, cursor: next, read: position.read + page.read });
         Ok(page)
+    }
+
+    async fn read_page(
+        &self,
+        list: List,
+        span: Span,
+        offset: u32,
+        cursor: Cursor,
+        page: &mut Page,
+    ) -> anyhow::Result<Step> {
+        let rules = list.rules(self.page_size);
+        let answer = self.list(list, span, offset, rules.limit).await?;
+        let raw: Vec<&str> = answer.records.iter().map(|record| record.get()).collect();
+        let records: Vec<_> = answer.records.iter().map(|record| Fields::of(record)).collect();
+        let listed = listed(list, &records, &raw);
+        let mut step = cursor.page(&listed, &rules)?;
+        page.as_of = Some(answer.as_of);
+        let names: Vec<Option<String>> = records.iter().map(|record| name(list, record)).collect();
+        for (index, record) in records.into_iter().enumerate().filter(|(index, _)| step.is_new[*index]) {
+            if record.as_ref().is_ok_and(|fields| !fields.is_of_shop(self.shop_no)) {
+                step.read = step.read.saturating_sub(1);
+                continue;
+            }
+            let nameless = || Nameless::of(list, raw[index], listed[index].at, &names, index);
+            self.take(list, record, nameless, page);
+        }
+        Ok(step)
+    }
+
+    async fn list(&self, list: List, span: Span, offset: u32, limit: u32) -> anyhow::Result<Answer> {
+        let mut query = list.query(span);
+        query.push(("offset", offset.to_string()));
+        if let List::Orders(_) = list {
+            query.push(("embed", "items".to_owned()));
+        }
+        query.push(("shop_no", self.shop_no.to_string()));
+        query.push(("limit", limit.to_string()));
+        let answer = self.api.list(list.path(), list.path(), &query).await?;
+        refuse_overfull(answer.records.len(), limit as usize)?;
+        Ok(answer)
+    }
+
+    /// How many records a span has.
+    async fn total(&self, list: List, span: Span, expected: u64) -> anyhow::Result<Total> {
+        if list.is_counted() {
+            return Ok(Total::Is(self.count_of(list, span).await?));
+        }
+        // There is one at the last offset, and none after it.
+        let offset = expected.saturating_sub(1);
+        let most_offset = list.rules(self.page_size).most_offset;
+        let Some(offset) = u32::try_from(offset).ok().filter(|offset| *offset <= most_offset) else {
+            return Ok(Total::Differs);
+        };
+        let found = self.list(list, span, offset, PROBE).await?.records.len() as u64;
+        Ok(if found == expected.min(1) { Total::Is(expected) } else { Total::Differs })
     }
 
     /// Adds a record to its page.
@@ -265,7 +309,7 @@ impl Source {
         &self,
         list: List,
         record: Result<Fields, BadRecord>,
-        nameless: impl FnOnce() -> String,
+        nameless: impl FnOnce() -> Nameless,
         page: &mut Page,
     ) {
         let read = record.and_then(|fields| {
@@ -277,8 +321,13 @@ impl Source {
             Ok(())
         });
         if let Err(bad) = read {
-            let key = bad.key.map_or_else(nameless, |key| format!("{} {key}", list.noun()));
-            page.bad.push((key, bad.problem));
+            page.bad.push(match bad.key {
+                Some(key) => (format!("{} {key}", list.noun()), bad.problem),
+                None => {
+                    let Nameless { key, place } = nameless();
+                    (key, [bad.problem, place].join("; "))
+                }
+            });
         }
     }
 
@@ -312,7 +361,8 @@ impl Source {
             page.as_of = page.as_of.into_iter().chain([answer.as_of]).min();
             for record in &answer.records {
                 page.read += 1;
-                self.take(list, Fields::of(record), || "order without a number".to_owned(), &mut page);
+                let nameless = || Nameless::of(list, record.get(), None, &[], 0);
+                self.take(list, Fields::of(record), nameless, &mut page);
             }
         }
         Ok(page)
@@ -326,7 +376,8 @@ impl Source {
         if let Some(found) = self.api.one(&path, "customersprivacy", &query).await? {
             page.read = 1;
             page.as_of = Some(found.as_of);
-            let nameless = || format!("member {code}");
+            let nameless =
+                || Nameless { key: format!("member {code}"), place: "requested by its key".to_owned() };
             self.take(List::Members, Fields::of(&found.value), nameless, &mut page);
         }
         Ok(page)
@@ -396,14 +447,82 @@ fn refuse_overfull(records: usize, limit: usize) -> Result<(), Failure> {
     Err(Failure::failed(format!("Cafe24 returned {records} records in a page of at most {limit}")))
 }
 
-/// Describes a page for people.
-fn describe(cursor: &Cursor) -> String {
-    match cursor {
-        Cursor::Window(Window { span, offset, .. }) => {
-            format!("at offset {offset} from {}", zoned_time(span.first))
-        }
-        Cursor::Walk(walk) => format!("from {}", zoned_time(walk.from)),
+/// Each record's key and time. What has no key is known by its content, so that it counts once however often it is read.
+fn listed(list: List, records: &[Result<Fields, BadRecord>], raw: &[&str]) -> Vec<Listed> {
+    let mut alike: HashMap<String, u32> = HashMap::new();
+    let mut key = |place: usize, record: &Result<Fields, BadRecord>| {
+        name(list, record).unwrap_or_else(|| {
+            let digest = fingerprint(raw[place]);
+            let number = alike.entry(digest.clone()).or_default();
+            *number += 1;
+            format!("\0{digest} {number}")
+        })
+    };
+    records
+        .iter()
+        .enumerate()
+        .map(|(place, record)| Listed {
+            key: key(place, record),
+            at: record.as_ref().ok().and_then(|fields| fields.moment(list.fields().1)),
+        })
+        .collect()
+}
+
+fn name(list: List, record: &Result<Fields, BadRecord>) -> Option<String> {
+    record.as_ref().ok()?.key(list.fields().0)
+}
+
+/// A record without a key, described so that it can be found in the shop.
+struct Nameless {
+    /// The key of its row in the error log.
+    key: String,
+    /// Where it is.
+    place: String,
+}
+
+impl Nameless {
+    fn of(list: List, raw: &str, at: Option<DateTime<Utc>>, names: &[Option<String>], index: usize) -> Self {
+        let key = format!("{} without `{}` ({})", list.noun(), list.fields().0, fingerprint(raw));
+        let before = names.iter().take(index).rev().flatten().next();
+        let after = names.iter().skip(index + 1).flatten().next();
+        let when = at.map(|at| format!("its `{}` is {}", list.fields().1, zoned_time(at)));
+        let place = match (before, after) {
+            (Some(before), Some(after)) => Some(format!("listed between `{before}` and `{after}`")),
+            (Some(before), None) => Some(format!("listed after `{before}`")),
+            (None, Some(after)) => Some(format!("listed before `{after}`")),
+            (None, None) => None,
+        };
+        let parts: Vec<String> = when.into_iter().chain(place).collect();
+        let place =
+            if parts.is_empty() { "it has neither date nor neighbours".to_owned() } else { parts.join(", ") };
+        Self { key, place }
     }
+}
+
+/// A part of a list that could not be read in full: the key of its row in the error log, and what is wrong.
+fn described(list: List, gap: &Gap) -> (String, Failure) {
+    let Span { first, last } = gap.span;
+    let noun = list.plural();
+    let when = if first == last {
+        format!("of {}", zoned_time(first))
+    } else {
+        format!("from {} to {}", zoned_time(first), zoned_time(last))
+    };
+    let problem = match (gap.listed, gap.counted) {
+        (Some(listed), Some(counted)) => {
+            format!("the shop counts {counted} {noun} {when}, but lists {listed}")
+        }
+        (Some(listed), None) => {
+            format!("the shop lists {listed} {noun} {when}, but that is not all of them, or too many")
+        }
+        _ => {
+            format!("the {noun} {when} could not be read: the shop's pages do not agree with its own counts")
+        }
+    };
+    let failure = Failure::try_later(problem)
+        .symptom(format!("the shop's lists of {noun} do not agree with its own counts"))
+        .hint("what was listed is stored; a retry reads the list again");
+    (format!("{noun} by {} {when}", list.fields().1), failure)
 }
 
 /// The pages of a source, each read while the previous one is stored.
@@ -414,10 +533,10 @@ pub(super) struct Pages {
 
 impl Pages {
     /// Starts to read, from the beginning or where an earlier run ended.
-    pub(super) fn read(source: Source, from: Option<Position>) -> Self {
+    pub(super) fn read(source: Source, from: Position) -> Self {
         let (sender, pages) = mpsc::channel(PAGES_AHEAD);
         let reader = tokio::spawn(async move {
-            let mut next = Some(from.unwrap_or_default().for_new_attempt());
+            let mut next = Some(from);
             while let Some(position) = next.take().filter(|position| !source.is_finished(position)) {
                 let page = source.page(&position).await;
                 if let Ok(page) = &page {

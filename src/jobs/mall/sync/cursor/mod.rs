@@ -1,18 +1,34 @@
-//! Where to continue reading a list: by offset within time windows that are narrowed as needed and, for members beyond
-//! the maximum offset, by sign-up time.
+//! How a list is read so that nothing is missed, and how that is proved.
 //!
-//! Pages shift while they are read: records appear and disappear before the current position. So each page by offset
-//! begins with the last record of the previous page. If that record is not where it should be, records may have been
-//! missed, and the window is read again from its beginning, which stores known records again unchanged. A list that
-//! begins with the newest record is checked once more at the end for records that were added at its front.
+//! What was read is known by its key, not by its place: records appear and disappear while a list is read, those that
+//! share a second may come in another order at each call, and a page may be short or empty although there is more.
+//!
+//! - [`walk`]: the list is read from one end by time. Each page starts at the last second of the page before, and so
+//!   contains that second whole, in whatever order.
+//! - [`second`]: a second with more records than a page is read by offset, again and again until its keys are complete.
+//! - [`compare`]: what was read is compared with what the service counts. If they differ, the part that does is found.
+//! - [`pieces`]: that part is read again in pieces, each so small that a single page contains all that is counted in it.
+//!   This assumes nothing about the order of a list, so a list that is not sorted by time is read like this at once.
+//!
+//! What still differs is a [`Gap`]. A cursor makes no calls: it asks a [`Question`] and is told the answer, and between
+//! two of them it can be stored.
+
+mod compare;
+mod pieces;
+mod second;
+mod walk;
+
+use std::collections::HashSet;
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 
-/// The number of times a window is read again before the run fails because its list keeps changing.
-const MAX_RESTARTS: u32 = 20;
+use self::compare::{Compare, Ended, Stretch};
+use self::pieces::Pieces;
+use self::second::Second;
+use self::walk::Walk;
 
 /// A span of time, both ends included, to the second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,17 +42,39 @@ pub(super) struct Span {
 impl Span {
     /// Its beginning, at most `longest` long, and the rest after it.
     pub(super) fn split(self, longest: Option<TimeDelta>) -> (Self, Option<Self>) {
-        let last = longest.and_then(|longest| self.first.checked_add_signed(longest - TimeDelta::seconds(1)));
+        let last = longest.and_then(|longest| self.first.checked_add_signed(longest - ONE_SECOND));
         let last = last.map_or(self.last, |last| last.min(self.last));
         (Self { first: self.first, last }, self.after(last))
     }
 
+    fn of_second(at: DateTime<Utc>) -> Self {
+        Self { first: at, last: at }
+    }
+
+    /// The part before a given second, if there is any.
+    fn before(self, second: DateTime<Utc>) -> Option<Self> {
+        let last = second - ONE_SECOND;
+        (last >= self.first).then_some(Self { last, ..self })
+    }
+
     /// The part after a given second, if there is any.
     fn after(self, second: DateTime<Utc>) -> Option<Self> {
-        let first = second + TimeDelta::seconds(1);
+        let first = second + ONE_SECOND;
         (first <= self.last).then_some(Self { first, ..self })
     }
+
+    /// Its two halves; `None` for a single second.
+    fn halves(self) -> Option<(Self, Self)> {
+        let middle = second_of(self.first + (self.last - self.first) / 2);
+        self.after(middle).map(|rest| (Self { last: middle, ..self }, rest))
+    }
+
+    fn contains(self, second: DateTime<Utc>) -> bool {
+        (self.first..=self.last).contains(&second)
+    }
 }
+
+const ONE_SECOND: TimeDelta = TimeDelta::seconds(1);
 
 /// The limits of a list.
 #[derive(Debug, Clone, Copy)]
@@ -47,373 +85,194 @@ pub(super) struct Rules {
     pub(super) most_offset: u32,
     /// How long a window may be.
     pub(super) longest: Option<TimeDelta>,
-    /// Whether it can be read by creation time, without an offset.
-    pub(super) walks: bool,
+    /// The records of a page.
+    pub(super) limit: u32,
 }
 
-/// A record of a page: its key, and the time by which the list is filtered, if it has them.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct RecordPosition {
-    pub(super) key: Option<String>,
+impl Rules {
+    /// The most records of one second that can be listed.
+    fn most_at_once(&self) -> u64 {
+        u64::from(self.most_offset) + u64::from(self.limit)
+    }
+
+    fn is_full(&self, page: &[Listed]) -> bool {
+        page.len() >= self.limit as usize
+    }
+}
+
+/// A record of a page: its key, and the time by which the list is filtered, if it has one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Listed {
+    pub(super) key: String,
     pub(super) at: Option<DateTime<Utc>>,
 }
 
-/// The next page to request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Cursor {
-    /// By offset.
-    Window(Window),
-    /// By creation time.
-    Walk(Walk),
+impl Listed {
+    fn second(&self) -> Option<DateTime<Utc>> {
+        self.at.map(second_of)
+    }
 }
 
-/// A time window and the position in it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Window {
-    /// The window.
+/// What has to be known to continue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Question {
+    /// A page of the records in a span.
+    Page { span: Span, offset: u32 },
+    /// How many records a span has; a service that does not count can still say whether it is the expected number.
+    Total { span: Span, expected: u64 },
+}
+
+/// The answer about a total.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Total {
+    /// This many.
+    Is(u64),
+    /// Not as many as expected.
+    Differs,
+}
+
+impl Total {
+    fn is(self, expected: u64) -> bool {
+        self == Self::Is(expected)
+    }
+
+    fn number(self) -> Option<u64> {
+        match self {
+            Self::Is(number) => Some(number),
+            Self::Differs => None,
+        }
+    }
+}
+
+/// A part of a list that could not be read in full.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Gap {
+    /// Where.
     pub(super) span: Span,
-    /// The position.
-    pub(super) offset: u32,
-    /// The last record that was read: the next page has to begin with it.
-    last: Option<RecordPosition>,
-    /// The window's first record, which shows the direction in which the list is sorted.
-    first: Option<RecordPosition>,
-    /// Keys that were read before the window was narrowed.
-    seen: Vec<String>,
-    /// The number of restarts.
-    restarts: u32,
-    /// Whether its pages so far were sorted by time, in either direction: otherwise it cannot be split by time.
-    is_sorted: bool,
-    /// The front of the list that has to be checked again.
-    front: Option<Front>,
-    /// Whether it is such a check, which is not repeated.
-    is_last_look: bool,
-    /// What comes after the window.
-    then: Then,
+    /// How many records were listed, if that was established.
+    pub(super) listed: Option<u64>,
+    /// How many the service counts, if it says.
+    pub(super) counted: Option<u64>,
 }
 
-/// What comes after a window.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Then {
-    /// The windows of this span; `None` if everything was read.
-    Span(Option<Span>),
-    /// The walk continues after a second with more records than a page.
-    Walk(Walk),
-}
-
-/// The front of a list that begins with the newest record: more may have been added since it was read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Front {
-    /// From the second of the newest record.
-    span: Span,
-    /// The records of that second.
-    seen: Vec<String>,
-}
-
-/// Reads by creation time, in ascending order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Walk {
-    /// The second to start from.
-    pub(super) from: DateTime<Utc>,
-    /// The records of that second that were already read.
-    seen: Vec<String>,
-    /// The last second that is wanted.
-    until: DateTime<Utc>,
-    /// The front of the list that has to be checked again.
-    front: Option<Front>,
-}
-
-/// What follows from a page.
+/// What follows from an answer.
+#[derive(Debug)]
 pub(super) struct Step {
-    /// For each of its records, whether it is new and wanted.
+    /// For each record of a page, whether it was not read before.
     pub(super) is_new: Vec<bool>,
+    /// How many more records count as read.
+    pub(super) read: u64,
+    /// What was given up on.
+    pub(super) gaps: Vec<Gap>,
     /// Where to continue; `None` if everything was read.
     pub(super) next: Option<Cursor>,
+}
+
+impl Step {
+    fn to(next: Option<Cursor>) -> Self {
+        Self { is_new: Vec::new(), read: 0, gaps: Vec::new(), next }
+    }
+}
+
+/// Where a list is being read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Cursor {
+    /// The part of the list that is read as a whole.
+    window: Span,
+    /// The windows after it.
+    rest: Option<Span>,
+    /// How many records were read of each part of the window.
+    stretches: Vec<Stretch>,
+    /// How often the window as a whole was found to differ.
+    looks: u32,
+    stage: Stage,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Stage {
+    Walk(Walk),
+    Second(Second),
+    Ended(Ended),
+    Compare(Compare),
+    Pieces(Pieces),
 }
 
 impl Cursor {
     /// The beginning of a span.
     pub(super) fn new(span: Span, rules: &Rules) -> Self {
-        Self::Window(Window::of(span, rules))
-    }
-
-    /// The same position for a new attempt: a list that changed often yesterday need not do so today.
-    pub(super) fn for_new_attempt(self) -> Self {
-        match self {
-            Self::Window(window) => Self::Window(Window { restarts: 0, ..window }),
-            Self::Walk(walk) => Self::Walk(walk),
-        }
-    }
-
-    /// Where to continue after a page of at most `limit` records.
-    pub(super) fn step(&self, page: &[RecordPosition], limit: u32, rules: &Rules) -> Result<Step, Failure> {
-        match self {
-            Self::Window(window) => window.step(page, limit, rules),
-            Self::Walk(walk) => walk.step(page, limit, rules),
-        }
-    }
-}
-
-impl Window {
-    fn of(span: Span, rules: &Rules) -> Self {
         let (window, rest) = span.split(rules.longest);
-        Self::at(window, Then::Span(rest))
+        Self { window, rest, stretches: Vec::new(), looks: 0, stage: Stage::Walk(Walk::of(vec![window])) }
     }
 
-    fn at(span: Span, then: Then) -> Self {
-        Self {
-            span,
-            offset: 0,
-            last: None,
-            first: None,
-            seen: Vec::new(),
-            restarts: 0,
-            is_sorted: true,
-            front: None,
-            is_last_look: false,
-            then,
+    /// What it has to be told.
+    pub(super) fn question(&self) -> Question {
+        match &self.stage {
+            Stage::Walk(walk) => walk.question(),
+            Stage::Second(second) => second.question(),
+            Stage::Ended(_) => Question::Total { span: self.window, expected: self.read_of_window() },
+            Stage::Compare(compare) => compare.question(&self.stretches),
+            Stage::Pieces(pieces) => pieces.question(),
         }
     }
 
-    fn step(&self, page: &[RecordPosition], limit: u32, rules: &Rules) -> Result<Step, Failure> {
-        let Some(known) = self.known(page, limit) else { return self.restart(page, rules) };
-        let is_new: Vec<bool> = page
-            .iter()
-            .enumerate()
-            .map(|(index, place)| index >= known && !is_among(place, &self.seen))
-            .collect();
-        let Some(last) = page.last().filter(|_| page.len() >= limit as usize) else {
-            return Ok(Step { is_new, next: self.after(rules) });
-        };
-        // A record without a key cannot mark the position: it would look as if the list had shifted.
-        let back = u32::from(last.key.is_some());
-        let offset = self.offset + limit - back;
-        let first = self.first.clone().or_else(|| page.first().cloned());
-        let front = self.front.clone().or_else(|| self.front_of(page));
-        let is_sorted = self.is_sorted && is_sorted_by_time(first.as_ref(), page);
-        let next = if offset <= rules.most_offset {
-            Cursor::Window(Self {
-                offset,
-                last: last.key.is_some().then(|| last.clone()),
-                first,
-                front,
-                is_sorted,
-                ..self.clone()
-            })
-        } else if is_sorted {
-            self.narrowed(first.as_ref(), last, page, front, rules)?
-        } else {
-            self.halved(front, rules)?
-        };
-        Ok(Step { is_new, next: Some(next) })
-    }
-
-    /// How many records of the page were read before; `None` if the list has shifted so that some may have been missed, or
-    /// if a full page brings nothing new, as from a server that returns the same page forever.
-    fn known(&self, page: &[RecordPosition], limit: u32) -> Option<usize> {
-        let Some(last) = &self.last else { return Some(0) };
-        let known = page.iter().position(|place| place.key == last.key)? + 1;
-        (known < page.len() || page.len() < limit as usize).then_some(known)
-    }
-
-    fn restart(&self, page: &[RecordPosition], rules: &Rules) -> Result<Step, Failure> {
-        if self.restarts >= MAX_RESTARTS {
-            return Err(Failure::try_later(format!(
-                "the list of {} changed {MAX_RESTARTS} times while it was read",
-                rules.noun
-            ))
-            .hint("try again when the shop is less busy, or with a shorter period"));
-        }
-        let next = Self {
-            restarts: self.restarts + 1,
-            seen: self.seen.clone(),
-            front: self.front.clone(),
-            is_last_look: self.is_last_look,
-            ..Self::at(self.span, self.then.clone())
-        };
-        Ok(Step { is_new: vec![false; page.len()], next: Some(Cursor::Window(next)) })
-    }
-
-    /// The front, if this is the first of several pages and the newest record comes first.
-    fn front_of(&self, page: &[RecordPosition]) -> Option<Front> {
-        let (first, last) = page.first().zip(page.last())?;
-        let newest = second(first.at?);
-        let is_first = self.offset == 0 && !self.is_last_look;
-        let span = Span { first: newest, last: self.span.last };
-        (is_first && newest > second(last.at?) && newest <= span.last)
-            .then(|| Front { span, seen: keys_of_second(page, newest) })
-    }
-
-    fn after(&self, rules: &Rules) -> Option<Cursor> {
-        if let Some(front) = &self.front {
-            return Some(front.again(self.then.clone()));
-        }
-        match &self.then {
-            Then::Span(rest) => rest.map(|rest| Cursor::new(rest, rules)),
-            Then::Walk(walk) => Some(Cursor::Walk(walk.clone())),
+    /// Continues with the page that it asked for.
+    pub(super) fn page(mut self, page: &[Listed], rules: &Rules) -> Result<Step, Failure> {
+        match self.take_stage() {
+            Stage::Walk(walk) => Ok(self.walked(walk, page, rules)),
+            Stage::Second(second) => self.read_second(second, page, rules),
+            Stage::Pieces(pieces) => Ok(self.read_piece(pieces, page, rules)),
+            Stage::Ended(_) | Stage::Compare(_) => unreachable!("it asked for a total"),
         }
     }
 
-    /// The maximum offset is reached: what was read covers the window up to the last record's second, from either end.
-    fn narrowed(
-        &self,
-        first: Option<&RecordPosition>,
-        last: &RecordPosition,
-        page: &[RecordPosition],
-        front: Option<Front>,
-        rules: &Rules,
-    ) -> Result<Cursor, Failure> {
-        let times = first.and_then(|first| first.at).map(second).zip(last.at.map(second));
-        let (first_at, last_at) = times.ok_or_else(|| {
-            Failure::failed(format!(
-                "the list of {} has records without a time at the point where it has to be split",
-                rules.noun
-            ))
-        })?;
-        let seen = keys_of_second(page, last_at);
-        let is_within = |at| self.span.first <= at && at <= self.span.last;
-        if !is_within(first_at) || !is_within(last_at) {
-            return Err(Failure::failed(format!(
-                "the list of {} has records of {}, outside the requested period from {} to {}",
-                rules.noun,
-                in_utc(if is_within(first_at) { last_at } else { first_at }),
-                in_utc(self.span.first),
-                in_utc(self.span.last)
-            )));
+    /// Continues with the total that it asked for.
+    pub(super) fn total(mut self, total: Total, rules: &Rules) -> Result<Step, Failure> {
+        match self.take_stage() {
+            Stage::Ended(ended) => Ok(self.ended(ended, total, rules)),
+            Stage::Compare(compare) => Ok(self.compared(compare, total)),
+            Stage::Second(second) => self.counted_second(second, total, rules),
+            Stage::Pieces(pieces) => Ok(self.counted_piece(pieces, total, rules)),
+            Stage::Walk(_) => unreachable!("it asked for a page"),
         }
-        if first_at == last_at {
-            return Err(too_many_at(last_at, rules));
-        }
-        let is_ascending = first_at < last_at;
-        if rules.walks && matches!(self.then, Then::Span(_)) {
-            let (from, seen, until) = if is_ascending {
-                (last_at, seen, self.span.last)
-            } else {
-                (self.span.first, Vec::new(), last_at)
-            };
-            return Ok(Cursor::Walk(Walk { from, seen, until, front }));
-        }
-        let span = if is_ascending {
-            Span { first: last_at, ..self.span }
-        } else {
-            Span { last: last_at, ..self.span }
-        };
-        Ok(Cursor::Window(Self { seen, front, ..Self::at(span, self.then.clone()) }))
     }
 
-    /// The maximum offset is reached in a list that is not sorted by time: what was read covers no part of the window, so
-    /// its halves are read instead.
-    fn halved(&self, front: Option<Front>, rules: &Rules) -> Result<Cursor, Failure> {
-        let Span { first, last } = self.span;
-        if first == last {
-            return Err(too_many_at(first, rules));
-        }
-        let rest = match &self.then {
-            Then::Span(rest) => rest.map_or(last, |rest| rest.last),
-            Then::Walk(walk) => walk.until,
-        };
-        if rules.walks {
-            return Ok(Cursor::Walk(Walk { from: first, seen: Vec::new(), until: rest, front: None }));
-        }
-        let middle = second(first + (last - first) / 2);
-        let rest = Span { first, last: rest }.after(middle);
-        Ok(Cursor::Window(Self {
-            front,
-            is_last_look: self.is_last_look,
-            ..Self::at(Span { first, last: middle }, Then::Span(rest))
-        }))
+    fn take_stage(&mut self) -> Stage {
+        std::mem::replace(&mut self.stage, Stage::Walk(Walk::of(Vec::new())))
+    }
+
+    fn at(self, stage: Stage) -> Option<Self> {
+        Some(Self { stage, ..self })
+    }
+
+    /// The window is complete, or nothing more can be done about it.
+    fn after_window(self, rules: &Rules) -> Option<Self> {
+        self.rest.map(|rest| Self::new(rest, rules))
     }
 }
 
 fn too_many_at(at: DateTime<Utc>, rules: &Rules) -> Failure {
     Failure::failed(format!(
         "more than {} {} in the second {}: the service cannot list them all",
-        rules.most_offset,
+        rules.most_at_once(),
         rules.noun,
-        in_utc(at)
+        at.format("%Y-%m-%dT%H:%M:%SZ")
     ))
 }
 
-/// Whether a page is sorted by time, in the same direction as the window so far.
-fn is_sorted_by_time(first: Option<&RecordPosition>, page: &[RecordPosition]) -> bool {
-    let seconds: Vec<DateTime<Utc>> = page.iter().filter_map(|place| place.at.map(second)).collect();
-    let first = first.and_then(|first| first.at).map(second);
-    let rises = seconds.is_sorted() && first.is_none_or(|first| seconds.iter().all(|at| *at >= first));
-    let falls = seconds.is_sorted_by(|earlier, later| earlier >= later)
-        && first.is_none_or(|first| seconds.iter().all(|at| *at <= first));
-    rises || falls
+/// For each record of a page, whether it is neither among these keys nor earlier on the page.
+fn new_ones(page: &[Listed], seen: &[String]) -> Vec<bool> {
+    let mut known: HashSet<&str> = seen.iter().map(String::as_str).collect();
+    page.iter().map(|record| known.insert(&record.key)).collect()
 }
 
-impl Front {
-    fn again(&self, then: Then) -> Cursor {
-        // It is checked only once: later records belong to the next run.
-        let seen = self.seen.clone();
-        Cursor::Window(Window { seen, is_last_look: true, ..Window::at(self.span, then) })
-    }
-}
-
-impl Walk {
-    fn step(&self, page: &[RecordPosition], limit: u32, rules: &Rules) -> Result<Step, Failure> {
-        let seconds: Vec<DateTime<Utc>> = page.iter().filter_map(|place| place.at.map(second)).collect();
-        if seconds.first().is_some_and(|first| *first < self.from) || !seconds.is_sorted() {
-            return Err(Failure::failed(format!(
-                "the list of {} by creation time does not begin at the requested time, or is not sorted",
-                rules.noun
-            )));
-        }
-        let is_new: Vec<bool> = page
-            .iter()
-            .map(|place| place.at.is_none_or(|at| second(at) <= self.until) && !is_among(place, &self.seen))
-            .collect();
-        let is_last = page.len() < limit as usize || seconds.last().is_some_and(|last| *last > self.until);
-        if is_last {
-            return Ok(Step { is_new, next: self.after() });
-        }
-        let Some(reached) = seconds.last().copied() else {
-            return Err(Failure::failed(format!("a whole page of {} has no creation times", rules.noun)));
-        };
-        let next = if reached > self.from {
-            Cursor::Walk(Self { from: reached, seen: keys_of_second(page, reached), ..self.clone() })
-        } else {
-            // The second has more records than a page: it is read by offset, and the walk continues after it.
-            let second = Span { first: self.from, last: self.from };
-            let rest = Span { first: self.from, last: self.until }.after(self.from);
-            let (then, front) = match rest {
-                Some(rest) => (Then::Walk(Self { from: rest.first, seen: Vec::new(), ..self.clone() }), None),
-                None => (Then::Span(None), self.front.clone()),
-            };
-            let seen = keys_of_second(page, reached);
-            Cursor::Window(Window { seen, front, is_last_look: true, ..Window::at(second, then) })
-        };
-        Ok(Step { is_new, next: Some(next) })
-    }
-
-    fn after(&self) -> Option<Cursor> {
-        self.front.as_ref().map(|front| front.again(Then::Span(None)))
-    }
-}
-
-fn is_among(place: &RecordPosition, seen: &[String]) -> bool {
-    place.key.as_ref().is_some_and(|key| seen.contains(key))
-}
-
-/// The keys of the page's records of this second.
-fn keys_of_second(page: &[RecordPosition], at: DateTime<Utc>) -> Vec<String> {
-    page.iter()
-        .filter(|place| place.at.map(second) == Some(at))
-        .filter_map(|place| place.key.clone())
-        .collect()
-}
-
-fn in_utc(at: DateTime<Utc>) -> String {
-    at.format("%Y-%m-%dT%H:%M:%SZ").to_string()
+fn count(is_new: &[bool]) -> u64 {
+    is_new.iter().filter(|is_new| **is_new).count() as u64
 }
 
 /// Truncates to seconds, the resolution of the service.
-pub(super) fn second(at: DateTime<Utc>) -> DateTime<Utc> {
-    at.duration_trunc(TimeDelta::seconds(1)).unwrap_or(at)
+pub(super) fn second_of(at: DateTime<Utc>) -> DateTime<Utc> {
+    at.duration_trunc(ONE_SECOND).unwrap_or(at)
 }
 
 #[cfg(test)]

@@ -1,11 +1,32 @@
 use super::*;
 
-/// A list as the service would return it: members or orders with their second, which appear and disappear.
+/// In which order the service lists.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Order {
+    OldestFirst,
+    NewestFirst,
+    /// By something else than the time by which the list is filtered.
+    ByKey,
+}
+
+/// A list as the service would return it: records with their second, which appear and disappear.
 struct Shop {
     records: Vec<(String, i64)>,
-    is_descending: bool,
+    order: Order,
+    /// Whether the records of a second come in another order at each call.
+    shuffles: bool,
+    /// The most records of a page, whatever is asked for.
+    rows_max: usize,
+    /// The pages, by their number, that are empty or half as long although there is more.
+    empty: Vec<usize>,
+    short: Vec<usize>,
+    /// Whether it counts.
+    counts: bool,
+    /// What it counts too many.
+    miscounts: u64,
     rules: Rules,
-    calls: Vec<Cursor>,
+    pages: usize,
+    questions: Vec<Question>,
 }
 
 fn at(second: i64) -> DateTime<Utc> {
@@ -16,305 +37,379 @@ fn span(first: i64, last: i64) -> Span {
     Span { first: at(first), last: at(last) }
 }
 
-const MEMBERS: Rules = Rules { noun: "members", most_offset: 80, longest: None, walks: true };
-const ORDERS: Rules = Rules { noun: "orders", most_offset: 150, longest: None, walks: false };
+const RULES: Rules = Rules { noun: "orders", most_offset: 150, longest: None, limit: 10 };
+
+/// What was read.
+struct Reading {
+    keys: Vec<String>,
+    /// How many records counted as read.
+    read: u64,
+    gaps: Vec<Gap>,
+}
+
+impl Reading {
+    /// Each key once.
+    fn distinct(&self) -> Vec<String> {
+        let mut keys = self.keys.clone();
+        keys.sort();
+        keys.dedup();
+        keys
+    }
+}
 
 impl Shop {
     /// `count` records, `same` of them in each second.
-    fn of(count: i64, same: i64, rules: Rules) -> Self {
+    fn of(count: i64, same: i64) -> Self {
         let records = (0..count).map(|number| (format!("r{number:05}"), number / same)).collect();
-        Self { records, is_descending: false, rules, calls: Vec::new() }
+        Self {
+            records,
+            order: Order::NewestFirst,
+            shuffles: false,
+            rows_max: usize::MAX,
+            empty: Vec::new(),
+            short: Vec::new(),
+            counts: true,
+            miscounts: 0,
+            rules: RULES,
+            pages: 0,
+            questions: Vec::new(),
+        }
     }
 
-    fn page(&mut self, cursor: &Cursor, limit: u32) -> Vec<RecordPosition> {
-        self.calls.push(cursor.clone());
-        let mut records = self.records.clone();
-        records.sort_by(|(a, second_of_a), (b, second_of_b)| (second_of_a, a).cmp(&(second_of_b, b)));
-        let place =
-            |(key, second): &(String, i64)| RecordPosition { key: Some(key.clone()), at: Some(at(*second)) };
-        match cursor {
-            Cursor::Walk(walk) => {
-                let rest = records.iter().filter(|(_, second)| at(*second) >= walk.from);
-                rest.take(limit as usize).map(place).collect()
-            }
-            Cursor::Window(window) => {
-                assert!(window.offset <= self.rules.most_offset, "the service refuses a larger offset");
-                if self.is_descending {
-                    records.reverse();
-                }
-                let within = records
-                    .iter()
-                    .filter(|(_, second)| (window.span.first..=window.span.last).contains(&at(*second)));
-                within.skip(window.offset as usize).take(limit as usize).map(place).collect()
-            }
+    fn within(&self, span: Span) -> Vec<(String, i64)> {
+        self.records.iter().filter(|(_, second)| span.contains(at(*second))).cloned().collect()
+    }
+
+    fn page(&mut self, span: Span, offset: u32) -> Vec<Listed> {
+        assert!(offset <= self.rules.most_offset, "the service refuses a larger offset");
+        self.pages += 1;
+        let mut records = self.within(span);
+        if self.shuffles {
+            fastrand::Rng::with_seed(self.pages as u64).shuffle(&mut records);
         }
+        match self.order {
+            Order::OldestFirst => records.sort_by_key(|(_, second)| *second),
+            Order::NewestFirst => records.sort_by_key(|(_, second)| -second),
+            Order::ByKey => records.sort(),
+        }
+        let mut rows = (self.rules.limit as usize).min(self.rows_max);
+        if self.short.contains(&self.pages) {
+            rows /= 2;
+        }
+        if self.empty.contains(&self.pages) {
+            rows = 0;
+        }
+        let page = records.into_iter().skip(offset as usize).take(rows);
+        page.map(|(key, second)| Listed { key, at: Some(at(second)) }).collect()
+    }
+
+    fn total(&self, span: Span, expected: u64) -> Total {
+        let total = self.within(span).len() as u64 + self.miscounts;
+        if self.counts || total == expected { Total::Is(total) } else { Total::Differs }
     }
 
     /// Reads a whole span, and changes the list after each page.
-    fn read(
+    fn read_while(
         &mut self,
         span: Span,
-        limit: u32,
         mut change: impl FnMut(&mut Vec<(String, i64)>, usize),
-    ) -> Result<Vec<String>, Failure> {
-        let mut read = Vec::new();
+    ) -> Result<Reading, Failure> {
+        let mut reading = Reading { keys: Vec::new(), read: 0, gaps: Vec::new() };
         let mut cursor = Some(Cursor::new(span, &self.rules));
         while let Some(here) = cursor {
-            let page = self.page(&here, limit);
-            // As a run that was killed and restarted would read it.
-            let here: Cursor =
-                serde_json::from_str(&serde_json::to_string(&here).expect("a checkpoint")).expect("a cursor");
-            let step = here.step(&page, limit, &self.rules)?;
-            let new = page.into_iter().zip(step.is_new).filter(|(_, is_new)| *is_new);
-            read.extend(new.filter_map(|(place, _)| place.key));
+            // As a run that was killed and restarted would continue.
+            let stored = serde_json::to_string(&here).expect("a checkpoint");
+            let here: Cursor = serde_json::from_str(&stored).expect("a cursor");
+            let question = here.question();
+            self.questions.push(question);
+            let step = match question {
+                Question::Total { span, expected } => here.total(self.total(span, expected), &self.rules)?,
+                Question::Page { span, offset } => {
+                    let page = self.page(span, offset);
+                    let step = here.page(&page, &self.rules)?;
+                    let new = page.into_iter().zip(&step.is_new).filter(|(_, is_new)| **is_new);
+                    reading.keys.extend(new.map(|(record, _)| record.key));
+                    change(&mut self.records, self.pages);
+                    step
+                }
+            };
+            reading.read += step.read;
+            reading.gaps.extend(step.gaps);
             cursor = step.next;
-            assert!(self.calls.len() < 1_000, "the list has an end");
-            change(&mut self.records, self.calls.len());
+            assert!(self.questions.len() < 5_000, "the list has an end");
         }
-        Ok(read)
+        Ok(reading)
+    }
+
+    fn read(&mut self, span: Span) -> Reading {
+        self.read_while(span, |_, _| {}).expect("it is read")
     }
 
     fn all(&self) -> Vec<String> {
-        self.records.iter().map(|(key, _)| key.clone()).collect()
+        let mut keys: Vec<String> = self.records.iter().map(|(key, _)| key.clone()).collect();
+        keys.sort();
+        keys
     }
-}
 
-fn sorted(mut keys: Vec<String>) -> Vec<String> {
-    keys.sort();
-    keys
-}
-
-/// A record may be read twice after a change; the tables contain each once.
-fn distinct(keys: Vec<String>) -> Vec<String> {
-    let mut keys = sorted(keys);
-    keys.dedup();
-    keys
-}
-
-fn quiet(_: &mut Vec<(String, i64)>, _: usize) {}
-
-#[test]
-fn a_list_below_the_maximum_offset_is_paged_by_offset() {
-    for count in [0, 1, 9, 10, 11, 19, 20, 85] {
-        for is_descending in [false, true] {
-            let mut shop = Shop { is_descending, ..Shop::of(count, 3, ORDERS) };
-            let read = shop.read(span(0, 1_000), 10, quiet).expect("it is read");
-            assert_eq!(sorted(read), shop.all(), "{count} records");
-        }
+    #[track_caller]
+    fn assert_is_read(&mut self, span: Span) {
+        let reading = self.read(span);
+        assert_eq!(reading.gaps, []);
+        assert_eq!(reading.distinct(), self.all());
+        assert_eq!(reading.read, self.records.len() as u64, "each record counts once");
     }
 }
 
 #[test]
-fn orders_beyond_the_maximum_offset_are_read_once_in_narrowing_windows() {
-    for is_descending in [false, true] {
-        let mut shop = Shop { is_descending, ..Shop::of(2_000, 7, ORDERS) };
-        let read = shop.read(span(0, 1_000), 10, quiet).expect("it is read");
-        assert_eq!(sorted(read), shop.all());
-        assert!(shop.calls.len() < 2_000 / 9 + 30, "{} calls", shop.calls.len());
-    }
-}
-
-#[test]
-fn members_beyond_the_maximum_offset_are_each_walked_exactly_once() {
-    for (is_descending, same) in [(false, 1), (false, 7), (true, 7), (false, 10), (false, 25), (true, 25)] {
-        let mut shop = Shop { is_descending, ..Shop::of(1_000, same, MEMBERS) };
-        let read = shop.read(span(0, 999), 10, quiet).expect("it is read");
-        assert_eq!(distinct(read.clone()), shop.all(), "{same} in each second");
-        if !is_descending {
-            assert_eq!(read.len(), 1_000, "{same} in each second");
-        }
-        assert!(shop.calls.iter().any(|cursor| matches!(cursor, Cursor::Walk(_))));
-    }
-}
-
-#[test]
-fn a_walk_ends_with_its_period() {
-    let mut shop = Shop::of(1_000, 1, MEMBERS);
-    let read = shop.read(span(100, 399), 10, quiet).expect("it is read");
-    let wanted: Vec<String> = (100..400).map(|number| format!("r{number:05}")).collect();
-    assert_eq!(sorted(read), wanted);
-    assert!(shop.calls.len() < 40);
-}
-
-#[test]
-fn members_who_sign_up_in_the_meantime_are_read_too_and_nobody_is_lost() {
-    for is_descending in [false, true] {
-        let mut shop = Shop { is_descending, ..Shop::of(500, 7, MEMBERS) };
-        let read = shop
-            .read(span(0, 100_000), 10, |records, page| records.push((format!("new{page:05}"), 90_000)))
-            .expect("it is read");
-        let read = distinct(read);
-        assert!((0..500).all(|number| read.contains(&format!("r{number:05}"))));
-        // All records added before the last check of the front started; or before the last page of an ascending
-        // walk, after which there is a call for the seconds that follow.
-        let is_last_look = |cursor: &Cursor| matches!(cursor, Cursor::Window(window) if window.is_last_look);
-        let last_page = shop.calls.len() - 2;
-        let last = shop.calls.iter().position(is_last_look).filter(|_| is_descending).unwrap_or(last_page);
-        let missing: Vec<usize> =
-            (1..=last).filter(|page| !read.contains(&format!("new{page:05}"))).collect();
-        assert!(missing.is_empty(), "{missing:?} of {last}, descending {is_descending}");
-    }
-}
-
-#[test]
-fn records_added_at_the_front_are_read_even_if_the_list_was_restarted() {
-    let mut shop = Shop { is_descending: true, ..Shop::of(400, 3, ORDERS) };
-    let read = shop
-        .read(span(0, 1_000), 10, |records, page| match page {
-            3 => records.push(("new".to_owned(), 900)),
-            // In the second window, before the position.
-            22 => records.retain(|(key, _)| key != "r00240"),
-            _ => {}
-        })
-        .expect("it is read");
-    let read = distinct(read);
-    assert!(read.contains(&"new".to_owned()));
-    assert!(shop.all().iter().all(|key| read.contains(key)));
-}
-
-#[test]
-fn a_list_that_is_not_sorted_by_time_is_read_in_halves() {
-    for rules in [ORDERS, MEMBERS] {
-        // The order of the times differs from that of the keys, by which this service sorts.
-        let mut shop = Shop::of(0, 1, rules);
-        shop.records = (0..1_000).map(|number| (format!("r{number:05}"), number * 37 % 1_000)).collect();
-        let mut read = Vec::new();
-        let mut cursor = Some(Cursor::new(span(0, 999), &rules));
-        while let Some(here) = cursor {
-            let page = match &here {
-                Cursor::Walk(_) => shop.page(&here, 10),
-                Cursor::Window(window) => {
-                    assert!(window.offset <= rules.most_offset);
-                    let within =
-                        |second: i64| window.span.first <= at(second) && at(second) <= window.span.last;
-                    let records = shop.records.iter().filter(|(_, second)| within(*second));
-                    let place = |(key, second): &(String, i64)| RecordPosition {
-                        key: Some(key.clone()),
-                        at: Some(at(*second)),
-                    };
-                    records.skip(window.offset as usize).take(10).map(place).collect()
+fn a_list_of_any_length_and_order_is_read() {
+    for count in [0, 1, 9, 10, 11, 19, 20, 85, 600] {
+        for same in [1, 3, 7, 9] {
+            for order in [Order::OldestFirst, Order::NewestFirst, Order::ByKey] {
+                for (shuffles, counts) in [(false, true), (true, true), (false, false), (true, false)] {
+                    let mut shop = Shop { order, shuffles, counts, ..Shop::of(count, same) };
+                    shop.assert_is_read(span(0, 5_000));
                 }
-            };
-            let step = here.step(&page, 10, &rules).expect("it is read");
-            let new = page.into_iter().zip(step.is_new).filter(|(_, is_new)| *is_new);
-            read.extend(new.filter_map(|(place, _)| place.key));
-            cursor = step.next;
-            assert!(read.len() < 20_000, "it has an end");
-        }
-        assert_eq!(distinct(read), shop.all());
-    }
-}
-
-#[test]
-fn records_that_disappear_before_the_position_hide_no_others() {
-    for is_descending in [false, true] {
-        let mut shop = Shop { is_descending, ..Shop::of(120, 3, ORDERS) };
-        let mut gone = Vec::new();
-        let read = shop
-            .read(span(0, 1_000), 10, |records, page| {
-                if page % 3 == 2 && page < 30 {
-                    let place = if is_descending { records.len() - 1 } else { 0 };
-                    gone.push(records.remove(place).0);
-                }
-            })
-            .expect("it is read");
-        let read = distinct(read);
-        assert!(shop.all().iter().all(|key| read.contains(key)), "{gone:?} were deleted");
-    }
-}
-
-#[test]
-fn a_list_that_keeps_changing_is_an_error() {
-    let mut shop = Shop::of(120, 3, ORDERS);
-    let mut number = 0;
-    let failure = shop
-        .read(span(0, 1_000), 10, |records, _| {
-            number += 1;
-            for (index, record) in records.iter_mut().enumerate() {
-                record.0 = format!("x{number}-{index:05}");
             }
-        })
-        .expect_err("it ends");
-    assert_eq!(failure.kind, crate::failure::FailureKind::TryLater);
-    assert_eq!(failure.message, "the list of orders changed 20 times while it was read");
+        }
+    }
+}
+
+#[test]
+fn a_list_that_is_sorted_takes_a_call_a_page_and_one_for_its_total() {
+    for order in [Order::OldestFirst, Order::NewestFirst] {
+        let mut shop = Shop { order, ..Shop::of(9, 1) };
+        shop.assert_is_read(span(0, 1_000));
+        assert_eq!(shop.questions.len(), 2);
+        let mut shop = Shop { order, shuffles: true, ..Shop::of(2_000, 1) };
+        shop.assert_is_read(span(0, 2_000));
+        // Each page begins with the last record of the page before.
+        assert_eq!(shop.questions.len(), 2_000_usize.div_ceil(9) + 1);
+    }
+}
+
+#[test]
+fn a_second_with_more_records_than_a_page_is_complete_in_any_order() {
+    for (count, same) in [(25, 25), (10, 10), (300, 25), (120, 60), (150, 150)] {
+        for order in [Order::OldestFirst, Order::NewestFirst, Order::ByKey] {
+            for counts in [true, false] {
+                let mut shop = Shop { order, counts, shuffles: true, ..Shop::of(count, same) };
+                shop.assert_is_read(span(-100, 1_000));
+            }
+        }
+    }
+}
+
+#[test]
+fn an_empty_or_short_page_is_not_believed() {
+    for page in [1, 2, 5, 21, 22] {
+        for counts in [true, false] {
+            let mut shop = Shop { counts, empty: vec![page], ..Shop::of(200, 3) };
+            shop.assert_is_read(span(0, 1_000));
+            let mut shop = Shop { counts, short: vec![page], ..Shop::of(200, 3) };
+            shop.assert_is_read(span(0, 1_000));
+        }
+    }
+    let mut shop = Shop { empty: vec![1], ..Shop::of(5, 1) };
+    shop.assert_is_read(span(0, 1_000));
+    assert_eq!(shop.questions.len(), 3, "the total showed that there is more");
+}
+
+#[test]
+fn a_service_whose_pages_are_shorter_than_asked_for_is_read() {
+    for (order, shuffles) in [(Order::NewestFirst, true), (Order::OldestFirst, false), (Order::ByKey, true)] {
+        for counts in [true, false] {
+            let mut shop = Shop { order, shuffles, counts, rows_max: 4, ..Shop::of(200, 3) };
+            shop.assert_is_read(span(0, 1_000));
+        }
+    }
+}
+
+#[test]
+fn a_difference_is_looked_for_where_it_is() {
+    let mut shop = Shop::of(2_000, 3);
+    let mut is_changed = false;
+    let reading = shop.read_while(span(0, 1_000), |records, page| {
+        if page == 100 && !is_changed {
+            is_changed = true;
+            records.push(("late".to_owned(), 600));
+        }
+    });
+    let reading = reading.expect("it is read");
+    assert_eq!(reading.gaps, []);
+    assert!(reading.keys.contains(&"late".to_owned()));
+    assert_eq!(reading.read, 2_001);
+    let walked = 2_000_usize.div_ceil(7);
+    assert!(shop.pages < walked + 100, "{} pages", shop.pages);
+}
+
+#[test]
+fn records_that_disappear_hide_no_others() {
+    for order in [Order::OldestFirst, Order::NewestFirst, Order::ByKey] {
+        let mut shop = Shop { order, ..Shop::of(120, 3) };
+        let reading = shop.read_while(span(0, 1_000), |records, page| {
+            if page % 3 == 2 && page < 30 {
+                let place = if order == Order::NewestFirst { records.len() - 1 } else { 0 };
+                records.remove(place);
+            }
+        });
+        let reading = reading.expect("it is read");
+        assert!(shop.all().iter().all(|key| reading.keys.contains(key)), "{order:?}");
+        assert_eq!(reading.gaps, []);
+    }
+}
+
+#[test]
+fn a_list_from_which_two_records_disappear_at_each_page_is_read() {
+    // Anywhere, and from the page that was just read.
+    for first in [0, 40] {
+        let mut shop = Shop::of(400, 1);
+        let mut read: Vec<String> = Vec::new();
+        let mut seed = fastrand::Rng::with_seed(7);
+        let reading = shop.read_while(span(0, 1_000), |records, _| {
+            for _ in 0..2 {
+                if records.len() > 100 {
+                    let place = if first == 0 { seed.usize(0..records.len()) } else { records.len() - first };
+                    read.push(records.remove(place).0);
+                }
+            }
+        });
+        let reading = reading.expect("it is read");
+        assert_eq!(reading.gaps, []);
+        assert!(shop.all().iter().all(|key| reading.keys.contains(key)));
+        assert!(shop.questions.len() < 400, "{} questions", shop.questions.len());
+    }
+}
+
+#[test]
+fn records_that_appear_while_it_is_read_are_read_too() {
+    for order in [Order::OldestFirst, Order::NewestFirst] {
+        let mut shop = Shop { order, ..Shop::of(500, 7) };
+        let reading = shop.read_while(span(0, 100_000), |records, page| {
+            if page < 50 {
+                records.push((format!("new{page:05}"), 90_000));
+            }
+        });
+        let reading = reading.expect("it is read");
+        assert_eq!(reading.distinct(), shop.all());
+        assert_eq!(reading.gaps, []);
+    }
+}
+
+#[test]
+fn a_total_that_no_page_agrees_with_is_a_gap() {
+    for count in [0, 5, 200] {
+        let mut shop = Shop { miscounts: 3, ..Shop::of(count, 3) };
+        let reading = shop.read(span(0, 1_000));
+        assert_eq!(reading.distinct(), shop.all(), "what is listed is read");
+        assert!(!reading.gaps.is_empty());
+        assert!(shop.questions.len() < 1_000, "{} questions", shop.questions.len());
+    }
+    let mut shop = Shop { miscounts: 3, ..Shop::of(5, 1) };
+    let gaps = shop.read(span(0, 0)).gaps;
+    assert_eq!(gaps, [Gap { span: span(0, 0), listed: Some(1), counted: Some(4) }]);
+}
+
+#[test]
+fn a_service_that_is_always_empty_is_a_gap() {
+    let mut shop = Shop { rows_max: 0, ..Shop::of(95, 1) };
+    let reading = shop.read(span(0, 1_000));
+    assert_eq!(reading.gaps, [Gap { span: span(0, 1_000), listed: Some(0), counted: Some(95) }]);
+    assert!(shop.questions.len() < 20, "{} questions", shop.questions.len());
+}
+
+#[test]
+fn a_server_that_returns_the_same_page_for_ever_is_given_up_on() {
+    let page: Vec<Listed> =
+        (0..10).map(|number| Listed { key: format!("r{number}"), at: Some(at(number)) }).collect();
+    let mut cursor = Some(Cursor::new(span(0, 100_000), &RULES));
+    let (mut questions, mut gaps) = (0, Vec::new());
+    while let Some(here) = cursor {
+        questions += 1;
+        assert!(questions < 2_000, "it ends in time");
+        let step = match here.question() {
+            Question::Page { .. } => here.page(&page, &RULES),
+            Question::Total { .. } => here.total(Total::Is(100), &RULES),
+        };
+        let step = step.expect("it goes on");
+        gaps.extend(step.gaps);
+        cursor = step.next;
+    }
+    assert!(!gaps.is_empty());
 }
 
 #[test]
 fn a_second_with_more_records_than_the_service_can_list_is_an_error() {
-    let mut shop = Shop::of(1_000, 500, ORDERS);
-    let failure = shop.read(span(0, 1_000), 10, quiet).expect_err("it cannot be read");
-    assert!(failure.message.starts_with("more than 150 orders in the second "), "{}", failure.message);
+    let mut shop = Shop::of(1_000, 500);
+    let failure = shop.read_while(span(0, 1_000), |_, _| {}).err().expect("it cannot be read");
+    assert!(failure.message.starts_with("more than 160 orders in the second "), "{}", failure.message);
 }
 
 #[test]
 fn windows_are_no_longer_than_a_call_may_request() {
     let day = 86_400;
-    let rules = Rules { longest: Some(TimeDelta::days(89)), ..ORDERS };
+    let rules = Rules { longest: Some(TimeDelta::days(89)), ..RULES };
     let records = (0..400).map(|number| (format!("r{number:05}"), number * day)).collect();
-    let mut shop = Shop { records, is_descending: true, rules, calls: Vec::new() };
-    let read = shop.read(span(0, 400 * day - 1), 10, quiet).expect("it is read");
-    assert_eq!(sorted(read), shop.all());
-    for cursor in &shop.calls {
-        let Cursor::Window(window) = cursor else { panic!("orders are not walked") };
-        assert!(window.span.last - window.span.first < TimeDelta::days(89));
+    let mut shop = Shop { records, rules, ..Shop::of(0, 1) };
+    shop.assert_is_read(span(0, 400 * day - 1));
+    for question in &shop.questions {
+        let (Question::Page { span, .. } | Question::Total { span, .. }) = question;
+        assert!(span.last - span.first < TimeDelta::days(89));
     }
 }
 
 #[test]
-fn a_server_that_returns_the_same_page_for_ever_is_an_error() {
-    let page: Vec<RecordPosition> = (0..10)
-        .map(|number| RecordPosition { key: Some(format!("r{number}")), at: Some(at(number)) })
-        .collect();
-    for rules in [MEMBERS, ORDERS] {
-        let mut cursor = Cursor::new(span(0, 1_000), &rules);
-        let mut calls = 0;
-        let failure = loop {
-            calls += 1;
-            assert!(calls < 50, "it fails in time");
-            match cursor.step(&page, 10, &rules) {
-                Ok(step) => cursor = step.next.expect("a full page is not the last"),
-                Err(failure) => break failure,
+fn many_stretches_are_merged_and_still_cover_the_window() {
+    let mut shop = Shop { shuffles: true, ..Shop::of(3_000, 2) };
+    let mut cursor = Some(Cursor::new(span(0, 1_499), &RULES));
+    while let Some(here) = cursor {
+        cursor = match here.question() {
+            Question::Page { span, offset } => {
+                here.page(&shop.page(span, offset), &RULES).expect("a page").next
+            }
+            Question::Total { span: asked, expected } => {
+                assert_eq!((asked, expected), (span(0, 1_499), 3_000));
+                assert!(here.stretches.len() <= 65);
+                let mut stretches = here.stretches.clone();
+                stretches.sort_by_key(|stretch| stretch.span.first);
+                let is_tiled = |pair: &[Stretch]| pair[0].span.last + ONE_SECOND == pair[1].span.first;
+                assert!(stretches.windows(2).all(is_tiled), "{stretches:?}");
+                return;
             }
         };
-        assert!(failure.message.contains("changed 20 times"), "{}", failure.message);
     }
+    panic!("the total is asked for");
 }
 
 #[test]
-fn records_outside_the_period_are_an_error_before_the_window_narrows() {
-    let mut shop = Shop { is_descending: true, ..Shop::of(2_000, 7, ORDERS) };
-    let asked = span(500, 1_000);
-    let mut cursor = Cursor::new(asked, &ORDERS);
-    let failure = loop {
-        let Cursor::Window(window) = &cursor else { panic!("orders are not walked") };
-        // It lists records from before the period.
-        let wide = Cursor::Window(Window { span: span(0, 1_000), ..window.clone() });
-        let page = shop.page(&wide, 10);
-        match cursor.step(&page, 10, &ORDERS) {
-            Ok(step) => cursor = step.next.expect("there is more"),
-            Err(failure) => break failure,
-        }
-    };
-    assert!(failure.message.contains("outside the requested period"), "{}", failure.message);
-}
-
-#[test]
-fn a_walk_that_is_not_sorted_is_an_error() {
-    let walk = Cursor::Walk(Walk { from: at(0), seen: Vec::new(), until: at(100), front: None });
-    let place = |second| RecordPosition { key: Some(format!("r{second}")), at: Some(at(second)) };
-    let failure = walk.step(&[place(5), place(3)], 2, &MEMBERS).err().expect("it fails");
-    assert!(failure.message.contains("not sorted"));
-    let nameless = [RecordPosition::default(), RecordPosition::default()];
-    assert!(walk.step(&nameless, 2, &MEMBERS).is_err());
-}
-
-#[test]
-fn records_without_a_key_do_not_stop_the_pages() {
-    let rules = ORDERS;
-    let cursor = Cursor::new(span(0, 100), &rules);
-    let page = vec![RecordPosition { key: None, at: Some(at(1)) }; 10];
-    let step = cursor.step(&page, 10, &rules).expect("it continues");
-    assert!(step.is_new.iter().all(|is_new| *is_new));
-    let Some(Cursor::Window(window)) = step.next else { panic!("there is more") };
-    assert_eq!((window.offset, window.last), (10, None));
+fn records_without_a_time_are_read_once() {
+    let undated = |number: i64| Listed { key: format!("u{number}"), at: None };
+    let dated = |number: i64| Listed { key: format!("r{number:05}"), at: Some(at(number)) };
+    // One in four has no time that can be read; the service knows it, and lists by it.
+    let all: Vec<(i64, Listed)> = (0..100)
+        .map(|number| (number, if number % 4 == 0 { undated(number) } else { dated(number) }))
+        .collect();
+    let mut cursor = Some(Cursor::new(span(0, 1_000), &RULES));
+    let (mut keys, mut read) = (Vec::new(), 0);
+    while let Some(here) = cursor {
+        let within = |span: Span| all.iter().filter(move |(second, _)| span.contains(at(*second)));
+        let step = match here.question() {
+            Question::Page { span, offset } => {
+                let page: Vec<Listed> =
+                    within(span).skip(offset as usize).take(10).map(|(_, record)| record.clone()).collect();
+                let step = here.page(&page, &RULES).expect("a page");
+                let new = page.iter().zip(&step.is_new).filter(|(_, is_new)| **is_new);
+                keys.extend(new.map(|(record, _)| record.key.clone()));
+                step
+            }
+            Question::Total { span, .. } => {
+                here.total(Total::Is(within(span).count() as u64), &RULES).expect("a total")
+            }
+        };
+        assert_eq!(step.gaps, []);
+        read += step.read;
+        cursor = step.next;
+    }
+    keys.sort();
+    keys.dedup();
+    assert_eq!((keys.len(), read), (100, 100));
 }
