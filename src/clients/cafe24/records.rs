@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::korean_time;
-use crate::money::parse_major;
+use crate::money::{minor_to_display, parse_major};
 
 /// A record that cannot be used, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -464,14 +464,24 @@ fn read_line(item: &Fields, currency: &str) -> Read<OrderLine> {
 }
 
 impl Refund {
-    /// Reads a refund of a mall with this currency; `None` for one whose money has not been returned yet.
+    /// Reads a refund of a mall with this currency; `None` for one whose money has not been returned yet. One that has
+    /// both a date and an amount, but is not completed, is not dropped: whether its money went back, only the shop knows.
     pub fn read(fields: &Fields, mall_currency: &str) -> Result<Option<Self>, BadRecord> {
         let read = || {
             let code = fields.required_key("refund_code")?;
-            if fields.letter("status")? != 'T' {
-                return Ok(None);
-            }
+            let status = fields.letter("status")?;
             let currency = fields.currency(mall_currency)?;
+            if status != 'T' {
+                let amount = fields.amount("actual_refund_amount", &currency)?.filter(|amount| *amount > 0);
+                return match (fields.time("refund_date")?, amount) {
+                    (Some(at), Some(amount)) => Err(format!(
+                        "`status` is `{status}` and not `T`, but it has a `refund_date` ({}) and an amount ({})",
+                        korean_time::of(at).format("%Y-%m-%dT%H:%M:%S%:z"),
+                        minor_to_display(amount, &currency)
+                    )),
+                    _ => Ok(None),
+                };
+            }
             let (line, lines) = fields.first_of("order_item_code")?;
             Ok(Some(Self {
                 code,
@@ -733,7 +743,24 @@ mod tests {
         assert_eq!((read.amount, read.line_key.as_deref()), (9_800, Some("20260801-0000077-01")));
         let mut waiting = refund;
         waiting["status"] = "F".into();
-        waiting["refund_date"] = Value::Null;
-        assert_eq!(Refund::read(&fields(&waiting), "KRW"), Ok(None));
+        for (name, value) in [("refund_date", Value::Null), ("actual_refund_amount", "0.00".into())] {
+            let mut waiting = waiting.clone();
+            waiting[name] = value;
+            assert_eq!(Refund::read(&fields(&waiting), "KRW"), Ok(None));
+        }
+        for status in ["F", "M"] {
+            waiting["status"] = status.into();
+            let bad =
+                Refund::read(&fields(&waiting), "KRW").expect_err("whether it is one, only the shop knows");
+            assert_eq!(bad.key.as_deref(), Some("C20260802-0000001"));
+            assert!(
+                bad.problem
+                    .starts_with(&format!("`status` is `{status}` and not `T`, but it has a `refund_date`")),
+                "{}",
+                bad.problem
+            );
+            assert!(bad.problem.contains("2026-08-02T10:00:00+09:00"), "{}", bad.problem);
+            assert!(bad.problem.contains("9,800"), "{}", bad.problem);
+        }
     }
 }
