@@ -53,6 +53,8 @@ pub const MAX_BACKOFF: Duration = Duration::from_secs(30);
 const NOTABLE_WAIT: Duration = Duration::from_secs(3);
 /// A longer wait is treated as this, so that no absurd number overflows a clock.
 const MAX_PAUSE: Duration = Duration::from_hours(24);
+/// A pause that is no block is left to each process if it is longer: it decides whether to wait at all.
+const MAX_SHARED_PAUSE: Duration = Duration::from_mins(1);
 /// The usual [`Terms::longest_answer`]: a page of a thousand orders with items has a few MiB.
 pub const MAX_PAGE: usize = 32 * 1024 * 1024;
 /// The longest response of an API that returns only a few lines; the rest is not read.
@@ -60,13 +62,21 @@ pub const MAX_REPLY: usize = 64 * 1024;
 /// A body gets one more second per this many bytes: a slow line is not a silent server.
 const BYTES_PER_SECOND: u64 = 256 * 1024;
 
-/// Stores a block beyond this process: calling while blocked makes it longer.
+/// Stores what an API allows an account beyond this process: how long it is blocked, since calling while blocked makes
+/// that longer, and how much of its rate is used.
 pub trait Blocks: Send + Sync {
     /// How long calls stay blocked.
     fn blocked_for(&self) -> BoxFuture<'_, Result<Option<Duration>, Failure>>;
 
     /// Blocks calls for this long.
     fn block<'a>(&'a self, wait: Duration, reason: &'a str) -> BoxFuture<'a, Result<(), Failure>>;
+
+    /// Takes the next slot of a rate with one call in each `interval` behind a burst. Returns how long it is until the
+    /// slot begins.
+    fn slot(&self, interval: Duration, burst: u32) -> BoxFuture<'_, Result<Duration, Failure>>;
+
+    /// Leaves the rate no room for this long.
+    fn defer(&self, wait: Duration) -> BoxFuture<'_, Result<(), Failure>>;
 }
 
 /// How patient we are with an API.
@@ -431,6 +441,14 @@ impl Api {
         pause.wait = pause.wait.min(MAX_PAUSE);
         self.trace(|| format!("no call for {} ms: {}", pause.wait.as_millis(), pause.reason));
         self.destination.block(pause.wait, &pause.reason);
+        if !pause.is_block
+            && pause.wait <= MAX_SHARED_PAUSE
+            && let Some((blocks, interval)) = self.shared_rate()
+            && let Err(failure) =
+                blocks.defer(pause.wait + interval * self.terms.burst.saturating_sub(1)).await
+        {
+            self.trace(|| format!("failed to keep the pause for other processes: {failure}"));
+        }
         if pause.is_block
             && let Some(blocks) = &self.blocks
             && let Err(failure) = blocks.block(pause.wait, &pause.reason).await
@@ -441,10 +459,16 @@ impl Api {
         Some(pause.wait)
     }
 
+    /// The rate that other processes share, as the time that each call takes.
+    fn shared_rate(&self) -> Option<(&Arc<dyn Blocks>, Duration)> {
+        self.blocks.as_ref().zip(pace::interval(self.terms.calls_per_second))
+    }
+
     /// Waits until a call may be made; with `slot` it counts against the rate.
     async fn go(&self, slot: bool) -> Result<(), ApiError> {
+        let shared = self.shared_rate().filter(|_| slot);
         loop {
-            let rate = if slot { self.terms.calls_per_second } else { 0.0 };
+            let rate = if slot && shared.is_none() { self.terms.calls_per_second } else { 0.0 };
             match self.destination.next(rate, self.terms.burst) {
                 Go::Now => {}
                 Go::After(wait) => tokio::time::sleep(wait).await,
@@ -460,6 +484,13 @@ impl Api {
                     }
                     tokio::time::sleep(wait).await;
                     continue;
+                }
+            }
+            if let Some((blocks, interval)) = shared {
+                let wait = blocks.slot(interval, self.terms.burst).await?;
+                if !wait.is_zero() {
+                    self.trace(|| format!("waits {} ms for its turn", wait.as_millis()));
+                    tokio::time::sleep(wait).await;
                 }
             }
             // Right before the call: another process or task may have received a block while this one waited or was

@@ -52,6 +52,13 @@ impl Destination {
     }
 }
 
+/// The time that each call of a rate takes; `None` without a rate.
+pub(super) fn interval(rate: f64) -> Option<Duration> {
+    // One call per year is a valid setting too.
+    let each = || Duration::try_from_secs_f64(1.0 / rate).map_or(MAX_PAUSE, |each| each.min(MAX_PAUSE));
+    (rate > 0.0).then(each)
+}
+
 #[derive(Debug, Default)]
 struct Pace {
     /// When the bucket would be empty again: each call moves it by the interval of one call (GCRA).
@@ -67,11 +74,7 @@ impl Pace {
             return Go::Blocked(*until - now, reason.clone());
         }
         self.blocked = None;
-        if rate <= 0.0 {
-            return Go::Now;
-        }
-        // One call per year is a valid setting too.
-        let each = Duration::try_from_secs_f64(1.0 / rate).map_or(MAX_PAUSE, |each| each.min(MAX_PAUSE));
+        let Some(each) = interval(rate) else { return Go::Now };
         let empty_at = self.empty_at.map_or(now, |at| at.max(now));
         self.empty_at = Some(empty_at + each);
         let ahead = empty_at - now;

@@ -196,6 +196,14 @@ impl Blocks for Kept {
         self.0.lock().unwrap().push(wait.as_secs());
         Box::pin(async { Ok(()) })
     }
+
+    fn slot(&self, _interval: Duration, _burst: u32) -> BoxFuture<'_, Result<Duration, Failure>> {
+        Box::pin(async { Ok(Duration::ZERO) })
+    }
+
+    fn defer(&self, _wait: Duration) -> BoxFuture<'_, Result<(), Failure>> {
+        Box::pin(async { Ok(()) })
+    }
 }
 
 #[tokio::test]

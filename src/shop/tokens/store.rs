@@ -19,7 +19,17 @@ use super::{Keys, Refresher, TokenRow, as_failure, connect, find, missing};
 /// An access token that expires sooner is replaced before it is used: a call with its waits may take that long.
 const LEEWAY: TimeDelta = TimeDelta::minutes(2);
 
-/// The tokens and the block of one account of Cafe24, kept in the database.
+/// The furthest that calls queue up. What lies further ahead was written by a clock that has been set back since.
+const MOST_AHEAD_US: i64 = 10 * 60 * 1_000_000;
+
+/// The generic cell rate algorithm (ITU-T I.371) in one statement, so that no two processes get the same slot.
+const TAKE_SLOT: &str = "
+    INSERT INTO api_paces (platform, account, empty_at_us) VALUES ($1, $2, $3 + $4)
+    ON CONFLICT (platform, account) DO UPDATE SET empty_at_us = $4 + CASE
+        WHEN api_paces.empty_at_us BETWEEN $3 AND $3 + $5 THEN api_paces.empty_at_us ELSE $3 END
+    RETURNING empty_at_us - $4";
+
+/// The tokens, the block and the pace of one account of Cafe24, kept in the database.
 pub struct TokenStore {
     cx: Context,
     keys: Keys,
@@ -161,6 +171,39 @@ impl Blocks for TokenStore {
         })
     }
 
+    fn slot(&self, interval: Duration, burst: u32) -> BoxFuture<'_, Result<Duration, Failure>> {
+        Box::pin(async move {
+            let mut state = self.state.lock().await;
+            self.query(&mut state, async |db| {
+                let now = db.server_time().await?.timestamp_micros();
+                let each = microseconds(interval);
+                let values = values![PLATFORM, &self.account, now, each, MOST_AHEAD_US + 2 * each];
+                let (begins,): (i64,) = db.fetch_one(TAKE_SLOT, values).await?;
+                let wait = begins - now - each * i64::from(burst.saturating_sub(1));
+                Ok(Duration::from_micros(u64::try_from(wait).unwrap_or(0)))
+            })
+            .await
+        })
+    }
+
+    fn defer(&self, wait: Duration) -> BoxFuture<'_, Result<(), Failure>> {
+        Box::pin(async move {
+            let mut state = self.state.lock().await;
+            self.query(&mut state, async |db| {
+                let until = db.server_time().await?.timestamp_micros() + microseconds(wait);
+                db.execute(
+                    "INSERT INTO api_paces (platform, account, empty_at_us) VALUES ($1, $2, $3)
+                     ON CONFLICT (platform, account) DO UPDATE SET empty_at_us = excluded.empty_at_us
+                     WHERE api_paces.empty_at_us < excluded.empty_at_us",
+                    values![PLATFORM, &self.account, until],
+                )
+                .await?;
+                Ok(())
+            })
+            .await
+        })
+    }
+
     fn block<'a>(&'a self, wait: Duration, reason: &'a str) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async move {
             let mut state = self.state.lock().await;
@@ -179,5 +222,61 @@ impl Blocks for TokenStore {
             })
             .await
         })
+    }
+}
+
+fn microseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX / 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::testing::{TestDb, on_both_databases};
+    use crate::sealed::Seal;
+
+    on_both_databases![
+        two_processes_share_the_slots_of_an_account,
+        a_slot_that_a_wrong_clock_has_taken_does_not_hold,
+        a_pause_holds_for_other_processes,
+    ];
+
+    const MINUTE: Duration = Duration::from_mins(1);
+
+    /// The store of a process of its own.
+    fn store(db: &TestDb, account: &str) -> TokenStore {
+        TokenStore {
+            cx: db.context(),
+            keys: Keys(Seal::new(&Secret::new("a key of thirty-two bytes or more"))),
+            account: account.to_owned(),
+            state: Mutex::default(),
+        }
+    }
+
+    /// How many minutes a call of another process has to wait, at one a minute behind a burst of two.
+    async fn wait(db: &TestDb, account: &str) -> u64 {
+        store(db, account).slot(MINUTE, 2).await.unwrap().as_secs().div_ceil(60)
+    }
+
+    async fn two_processes_share_the_slots_of_an_account(db: &mut TestDb) {
+        let mut waits = Vec::new();
+        for account in ["demo", "demo", "demo", "other", "demo"] {
+            waits.push(wait(db, account).await);
+        }
+        assert_eq!(waits, [0, 0, 1, 0, 2]);
+    }
+
+    async fn a_slot_that_a_wrong_clock_has_taken_does_not_hold(db: &mut TestDb) {
+        wait(db, "demo").await;
+        db.execute("UPDATE api_paces SET empty_at_us = empty_at_us + 86400000000", values![]).await.unwrap();
+        assert_eq!([wait(db, "demo").await, wait(db, "demo").await, wait(db, "demo").await], [0, 0, 1]);
+    }
+
+    async fn a_pause_holds_for_other_processes(db: &mut TestDb) {
+        store(db, "demo").defer(5 * MINUTE).await.unwrap();
+        // The shorter of two changes nothing.
+        store(db, "demo").defer(MINUTE).await.unwrap();
+        assert_eq!(wait(db, "demo").await, 4);
+        assert_eq!(wait(db, "other").await, 0);
     }
 }

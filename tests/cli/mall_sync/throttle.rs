@@ -12,6 +12,7 @@ on_both_databases![
     a_block_that_one_process_learns_of_stops_another_at_once,
     the_bucket_does_not_overflow,
     calls_stay_below_the_rate_that_counts_as_abuse,
+    processes_of_one_mall_share_its_rate,
     a_block_that_is_too_long_to_wait_for_is_reported,
 ];
 
@@ -95,6 +96,24 @@ fn calls_stay_below_the_rate_that_counts_as_abuse(shops: &Shops) {
 
     assert_eq!(shops.counted("abuse"), 0);
     assert_eq!(shops.members(), "1900");
+}
+
+fn processes_of_one_mall_share_its_rate(shops: &Shops) {
+    shops.generate(json!({
+        "members": { "count": 900, "from": "2026-11-19T00:00:00+09:00", "step_seconds": 1 },
+        "orders": { "count": 900, "from": "2026-11-19T00:00:00+09:00", "step_seconds": 1, "items": 1, "paid": true }
+    }));
+    shops.control("demo", "settings", json!({ "throttle": "real", "bucket": 1000, "drain": 1000.0 }));
+    shops.write("batchctl.toml", shops.read("batchctl.toml").replace("calls_per_second = 0", ""));
+
+    let running = ["member", "order", "sales"]
+        .map(|domain| shops.batchctl(["mall", "sync", "--domain", domain, "--page-size", "100"]).spawn());
+    for running in running {
+        running.wait().succeeds().is_silent();
+    }
+
+    assert!(shops.counted("calls") > 30, "{} calls", shops.counted("calls"));
+    assert_eq!(shops.counted("abuse"), 0);
 }
 
 fn a_block_that_is_too_long_to_wait_for_is_reported(shops: &Shops) {
