@@ -136,6 +136,13 @@ impl Execution {
         self.status == status.word()
     }
 
+    /// Whether its work is not done and the next start goes on with it; it may be running.
+    pub fn is_unfinished(&self) -> bool {
+        [Status::Running, Status::Crashed, Status::Stopped, Status::TimedOut]
+            .iter()
+            .any(|status| self.is(*status))
+    }
+
     /// The same, ended the moment it began.
     #[must_use]
     pub(super) fn ended_at_once(self, status: Status, code: ExitCode, message: String) -> Self {
@@ -175,6 +182,15 @@ pub async fn last_attempt(db: &mut Db, job: &str, instance_key: &str) -> Result<
          WHERE job = $1 AND instance_key = $2 AND epoch > 0 ORDER BY id DESC LIMIT 1"
     );
     db.fetch_optional(&sql, values![job, instance_key]).await
+}
+
+/// The last run of the same instance that started before this one.
+pub async fn attempt_before(db: &mut Db, run: &Execution) -> Result<Option<Execution>, DbError> {
+    let sql = format!(
+        "SELECT {EXECUTION_COLUMNS} FROM batch_execution
+         WHERE job = $1 AND instance_key = $2 AND epoch > 0 AND id < $3 ORDER BY id DESC LIMIT 1"
+    );
+    db.fetch_optional(&sql, values![&run.job, &run.instance_key, run.id]).await
 }
 
 /// The number of the next attempt at an instance, counting those that failed before they started, but not refused

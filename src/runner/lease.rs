@@ -27,6 +27,8 @@ pub(super) enum Acquired {
     Granted(Box<Grant>),
     /// The instance was completed meanwhile.
     AlreadyCompleted(Box<Execution>),
+    /// The run that this one waited for did the instance, and could not do some of its items.
+    DoneInPart(Box<Execution>),
     /// Another run holds the key.
     Held {
         /// That run.
@@ -62,6 +64,8 @@ pub(super) struct Request<'a> {
     pub rerun: bool,
     /// The run whose items are retried.
     pub retry_of: Option<i64>,
+    /// The run of the same instance that this one has waited for.
+    pub waited_for: Option<i64>,
     /// The business time.
     pub now: DateTime<Utc>,
     /// How long the lease lasts without a heartbeat.
@@ -96,6 +100,16 @@ pub(super) async fn acquire(db: &mut Db, request: &Request<'_>) -> anyhow::Resul
             && !request.rerun
         {
             return Ok(Acquired::AlreadyCompleted(Box::new(last.clone())));
+        }
+        // What all of them wanted is done: each one that waited would otherwise do it once more.
+        if let Some(last) = &last
+            && request.waited_for == Some(last.id)
+            && last.is(Status::Partial)
+            && !is_repeatable
+            && !request.rerun
+            && request.retry_of.is_none()
+        {
+            return Ok(Acquired::DoneInPart(Box::new(last.clone())));
         }
         let attempt = history::next_attempt(db, request.job, request.instance_key).await?;
         let resumed_from = match last {
@@ -461,6 +475,7 @@ mod tests {
         the_first_gets_the_key_and_the_second_is_told_who_has_it,
         each_acquisition_of_a_key_raises_its_epoch,
         a_completed_instance_is_not_done_twice_unless_a_rerun_is_asked_for,
+        whoever_waited_for_a_run_that_ended_partial_does_not_repeat_it,
         a_dead_run_is_buried_and_its_work_resumes_from_its_checkpoint,
         a_rerun_starts_from_the_beginning,
         a_run_on_another_host_lives_as_long_as_its_lease,
@@ -478,6 +493,7 @@ mod tests {
             command_line: "a job --date 2026-11-19",
             rerun: false,
             retry_of: None,
+            waited_for: None,
             now: now(),
             lease: LEASE,
             identity,
@@ -490,6 +506,7 @@ mod tests {
         match acquire(db, request).await.unwrap() {
             Acquired::Granted(grant) => grant,
             Acquired::AlreadyCompleted(run) => panic!("already completed by run {}", run.id),
+            Acquired::DoneInPart(run) => panic!("done in part by run {}", run.id),
             Acquired::Held { holder, .. } => panic!("held by run {}", holder.id),
         }
     }
@@ -588,6 +605,24 @@ mod tests {
             db.sql("SELECT status, error_message, ended_at FROM batch_execution WHERE id = 1").await,
             [["CRASHED", &message, "2026-11-19T16:00:00+00:00"]]
         );
+    }
+
+    async fn whoever_waited_for_a_run_that_ended_partial_does_not_repeat_it(db: &mut TestDb) {
+        let (first, second) = (elsewhere(1), elsewhere(2));
+        let waiting = |waited_for| Request { waited_for, ..request(&second, "2026-11-19") };
+        granted(db, &request(&first, "2026-11-19")).await;
+        end(db, "PARTIAL").await;
+        for _ in 0..2 {
+            let joined = acquire(db, &waiting(Some(1))).await.unwrap();
+            assert!(matches!(joined, Acquired::DoneInPart(run) if run.id == 1));
+        }
+        let rerun = Request { rerun: true, ..waiting(Some(1)) };
+        assert_eq!(granted(db, &rerun).await.execution.id, 2);
+        end(db, "PARTIAL").await;
+        // Nor does whoever comes later wait for anybody.
+        assert_eq!(granted(db, &waiting(None)).await.execution.id, 3);
+        end(db, "FAILED").await;
+        assert_eq!(granted(db, &waiting(Some(3))).await.execution.id, 4);
     }
 
     async fn a_rerun_starts_from_the_beginning(db: &mut TestDb) {

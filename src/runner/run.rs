@@ -84,6 +84,8 @@ pub(super) struct Scenario {
     pub(super) retry_items: Option<BTreeSet<String>>,
     /// The instance is complete except for what has become due since.
     pub(super) only_due: bool,
+    /// Whether the run may do just what an earlier one left: nobody asked for everything, or for certain items.
+    pub(super) does_what_was_left: bool,
     /// How long the run may take.
     pub(super) deadline: Duration,
     /// The label of the run's bar, where several are shown at once.
@@ -209,6 +211,16 @@ impl<'a> Run<'a> {
     /// rest need not be repeated.
     pub fn only_due(&self) -> bool {
         self.scenario.only_due
+    }
+
+    /// What the last run of the instance left, if it did all but some items: that run, and those items.
+    pub async fn left_by_partial_run(&mut self) -> anyhow::Result<Option<(Execution, BTreeSet<String>)>> {
+        if !self.scenario.does_what_was_left || self.has_checkpoint {
+            return Ok(None);
+        }
+        let Some(last) = history::attempt_before(self.db, self.execution).await? else { return Ok(None) };
+        let items = history::items_to_retry(self.db, last.id).await?;
+        Ok(items.map(|items| (last, items)))
     }
 
     /// If this run fails, the next attempt starts over instead of resuming at the checkpoint: the cause may lie before

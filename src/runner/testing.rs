@@ -30,6 +30,7 @@ pub(crate) fn execution(job: &str, instance_key: &str) -> Execution {
         exclusion_key: None,
         command_line: "a command",
         rerun: false,
+        waited_for: None,
         retry_of: None,
         now: now(),
         lease: LEASE,

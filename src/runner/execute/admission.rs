@@ -80,6 +80,7 @@ impl Worker<'_> {
         let waiting_since = Instant::now();
         let mut refusals: u32 = 0;
         let mut refused = None;
+        let mut waited_for = None;
         loop {
             let request = lease::Request {
                 job: session.spec.name,
@@ -89,6 +90,7 @@ impl Worker<'_> {
                 command_line: &line,
                 rerun: again,
                 retry_of: session.options.retry_of,
+                waited_for,
                 now: session.cx.now(),
                 lease: session.cx.config.lease().lease(),
                 identity: &session.identity,
@@ -119,6 +121,9 @@ impl Worker<'_> {
                 return Ok(acquired);
             }
             refusals = refusals.saturating_add(1);
+            if holder.instance_key == instance.key {
+                waited_for = Some(holder.id);
+            }
             if refusals == 1 {
                 self.announce_wait(instance, holder);
             }
@@ -251,6 +256,30 @@ impl Worker<'_> {
         })
     }
 
+    /// The run that this one waited for did the instance, but not all of its items: it is reported by both.
+    pub(super) fn join(&mut self, instance: &Instance, done: &Execution) -> Attempted {
+        if self.session.options.allow_partial {
+            return Attempted { is_complete: true, ..Attempted::incomplete(ExitCode::Completed) };
+        }
+        self.failures.note(FailureNote {
+            name: instance.label(self.session.spec.name),
+            what: "was partly done by the run that it waited for".to_owned(),
+            run: Some(done.id),
+            code: ExitCode::Partial.number(),
+            took: None,
+            reason: done.error_message.clone().unwrap_or_else(|| "some items failed".to_owned()),
+            symptom: None,
+            details: Vec::new(),
+            next: None,
+            is_shown: true,
+            is_of_outage: false,
+            is_repeated: true,
+            retry_once: None,
+            retry_with: None,
+        });
+        Attempted { is_complete: true, ..Attempted::incomplete(ExitCode::Partial) }
+    }
+
     /// The instance as the subject of a row, with the key it would have held.
     pub(super) fn subject<'i>(&self, instance: &'i Instance) -> Subject<'i> {
         Subject {
@@ -280,6 +309,7 @@ impl Worker<'_> {
             command_line: &subject.arguments.line(&session.redactor),
             rerun: false,
             retry_of: session.options.retry_of,
+            waited_for: None,
             now: session.cx.now(),
             lease: Duration::ZERO,
             identity: &session.identity,

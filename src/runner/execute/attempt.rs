@@ -81,6 +81,7 @@ impl Worker<'_> {
                 self.say(&format!("{name}: already completed by run {}", run.id));
                 return Ok(Attempted::complete());
             }
+            Acquired::DoneInPart(run) => return Ok(self.join(instance, &run)),
             Acquired::Held { holder, at, is_locking } => {
                 return self.turn_away(instance, &holder, at, is_locking).await;
             }
@@ -88,13 +89,14 @@ impl Worker<'_> {
         self.session.has_leased.set(true);
         failpoint::reach(config, "after-lease");
         self.tell_of_dead_runs(&grant).await;
-        let work = self.work(instance, &grant, scope == Scope::Due).await?;
+        let work = self.work(instance, &grant, scope).await?;
         failpoint::reach(config, "before-finish");
         Ok(self.end(instance, &grant.execution, work).await)
     }
 
     /// Runs the job's work.
-    async fn work(&mut self, instance: &Instance, grant: &Grant, only_due: bool) -> anyhow::Result<Work> {
+    async fn work(&mut self, instance: &Instance, grant: &Grant, scope: Scope) -> anyhow::Result<Work> {
+        let (only_due, does_all) = (scope == Scope::Due, scope != Scope::Incomplete);
         let session = self.session;
         let (cx, execution) = (session.cx, &grant.execution);
         self.run = Some(execution.id);
@@ -108,6 +110,7 @@ impl Worker<'_> {
                 None => None,
             },
             only_due,
+            does_what_was_left: !does_all && session.options.retry_of.is_none(),
             deadline: session.deadline,
             progress_label: self.layout.is_side_by_side.then(|| instance.key.clone()),
         };

@@ -382,6 +382,7 @@ async fn leave(
         exclusion_key: None,
         command_line: line,
         rerun: false,
+        waited_for: None,
         retry_of: None,
         now: start.at,
         lease: Duration::ZERO,

@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::{Shops, order, refund};
+use super::{Shops, member, order, refund};
 use crate::support::{eventually, on_both_databases};
 
 on_both_databases![
@@ -13,6 +13,7 @@ on_both_databases![
     killed_at_ten_random_moments_it_is_finally_complete,
     killed_between_two_lists_of_the_sales_it_continues_with_the_second,
     killed_after_its_last_page_it_keeps_the_rows_of_unusable_records,
+    a_start_after_a_kill_in_the_sales_reads_no_finished_domain_again,
     stopped_by_a_signal_it_continues_where_it_stopped,
     a_stop_does_not_wait_for_a_slow_server,
 ];
@@ -145,6 +146,30 @@ fn killed_between_two_lists_of_the_sales_it_continues_with_the_second(shops: &Sh
     let kinds: Vec<&Value> = after.iter().map(|call| &call[1]["date_type"]).collect();
     // A page each, and whether it was all.
     assert_eq!(kinds, ["cancel_date", "cancel_date", "refund_date", "refund_date"]);
+}
+
+fn a_start_after_a_kill_in_the_sales_reads_no_finished_domain_again(shops: &Shops) {
+    let day = "2026-11-19T10:00:00+09:00";
+    shops.data(json!({
+        "members": [member("kim01", day), { "_at": day, "member_id": "lee02" }],
+        "orders": [order("20261119-0000001", "kim01", day, 1_000)]
+    }));
+    // A period that is over, with a domain that ended PARTIAL, and one that is not over.
+    for (to, asked_again) in [("2026-11-19", 1), ("2026-11-20", 1)] {
+        let sync = ["mall", "sync", "--mall", "demo", "--from", "2026-11-19", "--to", to];
+        shops.batchctl(sync).failpoint("after-chunk@3=kill").run().is_killed_by(Signal::KILL);
+        let before = shops.calls().len();
+
+        shops.batchctl(sync).run().exits(3);
+
+        let after = shops.calls()[before..].to_vec();
+        let of = |call: &Value, text: &str| call.to_string().contains(text);
+        let members = after.iter().filter(|call| of(call, "customersprivacy")).count();
+        let is_by_key = after.iter().any(|call| of(call, "customersprivacy/lee02"));
+        assert_eq!((members, is_by_key), (asked_again, true), "{after:?}");
+        assert!(!after.iter().any(|call| of(call, "order_date")), "{after:?}");
+        assert!(!after.iter().any(|call| of(call, "pay_date")), "{after:?}");
+    }
 }
 
 fn stopped_by_a_signal_it_continues_where_it_stopped(shops: &Shops) {

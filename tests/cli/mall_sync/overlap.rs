@@ -9,6 +9,7 @@ on_both_databases![
     of_the_same_command_twice_one_runs_and_one_exits_75,
     of_two_commands_for_all_domains_one_does_them_all,
     two_periods_of_one_mall_never_run_at_once,
+    those_who_wait_for_a_run_that_ends_partial_do_not_repeat_it,
     a_take_over_of_one_mall_does_not_affect_the_others,
     two_domains_of_one_mall_run_in_parallel_and_store_an_order_once,
     an_earlier_answer_does_not_overwrite_a_later_one,
@@ -62,6 +63,27 @@ fn two_periods_of_one_mall_never_run_at_once(shops: &Shops) {
     first.wait().succeeds();
     second.wait().succeeds();
     assert_eq!(shops.calls().len(), 4);
+}
+
+fn those_who_wait_for_a_run_that_ends_partial_do_not_repeat_it(shops: &Shops) {
+    let day = "2026-11-19T10:00:00+09:00";
+    shops.data(json!({ "members": [member("kim01", day), { "_at": day, "member_id": "lee02" }] }));
+    shops.faults(json!([{ "path": "customersprivacy", "fault": "hold", "times": 1 }]));
+    let first = shops.sync("member").spawn();
+    eventually(|| shops.counted("held") == 1, "the first is running");
+    let mut waiting = [(); 2].map(|()| shops.batchctl(["-v", "mall", "sync", "--domain", "member"]).spawn());
+    for waiting in &mut waiting {
+        eventually(|| waiting.so_far().stderr.contains("waiting for run 1"), "it waits");
+    }
+
+    shops.control("demo", "release", json!({}));
+
+    first.wait().exits(3);
+    for waiting in waiting {
+        waiting.wait().exits(3).says("was partly done by the run that it waited for").says("runs retry 1");
+    }
+    assert_eq!(shops.calls().len(), 2, "a page and its total");
+    assert_eq!(shops.runs().len(), 1);
 }
 
 fn a_take_over_of_one_mall_does_not_affect_the_others(shops: &Shops) {

@@ -14,7 +14,7 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use chrono::NaiveDate;
+use chrono::{NaiveDate, TimeDelta};
 use clap::ValueEnum as _;
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +24,10 @@ use crate::context::Context;
 use crate::db::Db;
 use crate::failure::Failure;
 use crate::period::{DayRange, day_before};
-use crate::runner::{Completed, Exclusion, Freshness, Items, Job, JobSpec, MeantDays, Planned, Run, minutes};
+use crate::runner::history::Execution;
+use crate::runner::{
+    Completed, Exclusion, Freshness, Items, Job, JobSpec, MeantDays, Planned, Run, history, minutes,
+};
 use crate::severity::Severity;
 use crate::shop::malls::{Mall, MallArgs};
 use crate::shop::upsert::UpsertCounts;
@@ -41,6 +44,8 @@ const SKIP_LIMIT: SkipLimit = SkipLimit::Count(100);
 const MAX_RECORDS: u32 = 1000;
 /// Unusable records that are known by their keys: more would only make the checkpoint long.
 const MAX_NOTED: usize = 1_000;
+/// A domain that was finished so recently is as current as the one after which the command goes on.
+const JUST_ENDED: TimeDelta = TimeDelta::hours(1);
 /// Records per commit when each is requested by its key, which takes one call per member.
 const NAMED_AT_ONCE: usize = 100;
 
@@ -126,15 +131,14 @@ impl Job for Args {
         Ok(planned)
     }
 
-    /// A run that started before its period was over has not seen all of it.
     async fn freshness(
         &self,
-        _cx: &Context,
-        _db: &mut Db,
+        cx: &Context,
+        db: &mut Db,
         completed: &Completed<'_, Target>,
     ) -> anyhow::Result<Freshness> {
         let run = completed.run;
-        Ok(if completed.unit.period.is_over(run.started_at) {
+        Ok(if is_current(cx, db, completed.unit, run).await? {
             Freshness::Current(None)
         } else {
             Freshness::Due(format!("the period was not over when run {} started", run.id))
@@ -161,7 +165,7 @@ impl Args {
         let source = self.source(run.cx, target)?;
         store::prepare(run.db, target.domain).await?;
         let mut sync = Synchronised::default();
-        if let Some(named) = named_records(run) {
+        if let Some(named) = named_records(run, target).await? {
             for named in named.chunks(NAMED_AT_ONCE) {
                 let page = source.named(named).await?;
                 store_page(run, &target.mall, page, &mut sync).await?;
@@ -191,12 +195,18 @@ pub struct Target {
 }
 
 impl Target {
+    /// The key of the same mall's and period's instance of a domain.
+    fn key_of(&self, domain: Domain) -> String {
+        format!("{} {domain} {}", self.mall.code, self.period.key())
+    }
+
     fn planned(self) -> Planned<Self> {
         let (code, domain, period) = (self.mall.code.clone(), self.domain, self.period);
+        let key = self.key_of(domain);
         // Shops of one account share its throttle.
         let lane = self.mall.account().to_owned();
         let [from, to] = period.ends();
-        Planned::new(format!("{code} {domain} {}", period.key()), self)
+        Planned::new(key, self)
             .exclusive_by(format!("{code} {domain}"))
             .in_lane(lane)
             .with("mall", code)
@@ -261,9 +271,35 @@ fn parse_concurrency(text: &str) -> Result<NonZeroUsize, String> {
     malls.ok_or_else(|| "write a number from 1 to 100".to_owned())
 }
 
-/// The records to which a retry is limited, if all failed records can be requested by their keys.
-fn named_records(run: &Run<'_>) -> Option<Vec<Named>> {
-    run.retry_items()?.iter().map(|item| Named::of(item)).collect()
+/// The records to which the run is limited, if all failed records can be requested by their keys: those of the retry, or
+/// those that a run of the whole period, which was over by then, could not use.
+async fn named_records(run: &mut Run<'_>, target: &Target) -> anyhow::Result<Option<Vec<Named>>> {
+    let named = |items: &BTreeSet<String>| items.iter().map(|item| Named::of(item)).collect();
+    if let Some(items) = run.retry_items() {
+        return Ok(named(items));
+    }
+    match run.left_by_partial_run().await? {
+        Some((last, items)) if is_current(run.cx, run.db, target, &last).await? => Ok(named(&items)),
+        _ => Ok(None),
+    }
+}
+
+/// Whether a run has seen all of its period. A command that goes on after a kill does not begin again with the domains that
+/// it had just finished, either.
+async fn is_current(cx: &Context, db: &mut Db, target: &Target, run: &Execution) -> anyhow::Result<bool> {
+    if target.period.is_over(run.started_at) {
+        return Ok(true);
+    }
+    if run.ended_at.is_none_or(|ended_at| cx.now() - ended_at >= JUST_ENDED) {
+        return Ok(false);
+    }
+    for &domain in Domain::value_variants().iter().filter(|domain| **domain != target.domain) {
+        let other = history::last_attempt(db, Args::SPEC.name, &target.key_of(domain)).await?;
+        if other.is_some_and(|other| other.id > run.id && other.is_unfinished()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 // ---------------------------------------------------------------- page by page
