@@ -30,6 +30,9 @@ const VERSION_HEADER: HeaderName = HeaderName::from_static("x-cafe24-api-version
 /// Calls at once before the rate applies: with the default of eight a second, no second has more than ten.
 const BURST: u32 = 2;
 
+/// How often a rejected token is replaced for one call.
+const MAX_REPLACED: u32 = 2;
+
 /// What is known about an account beyond one process: its token, and how long it is blocked.
 pub trait AccountState: Blocks {
     /// The access token to use now; refreshed first if it is about to expire.
@@ -106,7 +109,8 @@ impl Cafe24 {
         }
     }
 
-    /// Asks with the account's token, and once more with another one if Cafe24 rejects it.
+    /// Asks with the account's token, and again with another one if Cafe24 rejects it: the second one too may have been
+    /// replaced by another process before it arrived.
     async fn get<T>(
         &self,
         path: &str,
@@ -115,14 +119,15 @@ impl Cafe24 {
     ) -> Result<Answered<T>, ApiError> {
         // The token comes last: it may expire while a block is waited out.
         self.api.wait_out_block().await?;
-        let token = self.state.access_token().await?;
-        let answered = match self.get_with(path, query, &token, &decode).await {
-            Err(error) if error.status() == Some(401) => {
-                let fresh = self.state.after_rejection(&token).await?;
-                self.get_with(path, query, &fresh, &decode).await
+        let mut token = self.state.access_token().await?;
+        let mut answered = self.get_with(path, query, &token, &decode).await;
+        for replaced in 0..MAX_REPLACED {
+            if !answered.as_ref().is_err_and(|error| is_of_token(error, replaced)) {
+                break;
             }
-            answered => answered,
-        };
+            token = self.state.after_rejection(&token).await?;
+            answered = self.get_with(path, query, &token, &decode).await;
+        }
         answered.map_err(|error| match error.status() {
             Some(401 | 403) => error.hint(authorise_hint(&self.account)),
             _ => error,
@@ -151,6 +156,16 @@ impl Cafe24 {
             (VERSION_HEADER, self.version.clone()),
         ]);
         self.api.send(Call::get(path, query).headers(headers).secret(token), decode).await
+    }
+}
+
+/// Whether another token may be the answer to an error, after so many. A 403 that is not about a scope is what an app gets
+/// that was removed: a refresh tells, and is refused then, which every other command has to know.
+fn is_of_token(error: &ApiError, replaced: u32) -> bool {
+    match error.status() {
+        Some(401) => true,
+        Some(403) => replaced == 0 && !error.to_string().to_lowercase().contains("scope"),
+        _ => false,
     }
 }
 

@@ -34,7 +34,7 @@ fn server(answers: &[&str]) -> (String, Arc<Mutex<Vec<String>>>) {
     (address, requests)
 }
 
-/// Token `AT1`, and `AT2` once that was rejected.
+/// Token `AT1`, `AT2` once that was rejected, and then `AT3`.
 #[derive(Default)]
 struct Account {
     blocks: Mutex<Vec<u64>>,
@@ -67,7 +67,8 @@ impl AccountState for Account {
 
     fn after_rejection<'a>(&'a self, rejected: &'a Secret) -> BoxFuture<'a, Result<Secret, Failure>> {
         self.rejections.lock().unwrap().push(rejected.expose().to_owned());
-        Box::pin(async { Ok(Secret::new("AT2-canary")) })
+        let next = if rejected.expose() == "AT1-canary" { "AT2-canary" } else { "AT3-canary" };
+        Box::pin(async move { Ok(Secret::new(next)) })
     }
 }
 
@@ -113,17 +114,21 @@ async fn a_page_is_requested_as_the_documentation_says() {
 }
 
 #[tokio::test]
-async fn a_rejected_token_is_replaced_once() {
+async fn a_rejected_token_is_replaced_and_so_is_one_that_another_process_replaced() {
     let rejection =
         "401 No\n{\"error\":{\"code\":401,\"message\":\"access_token time expired. (invalid_token)\"}}";
     let account = Arc::default();
     let (url, requests) = server(&[rejection, "200 OK\n{\"count\":\"12\"}"]);
     assert_eq!(cafe24(&url, &account).count("orders", &[]).await.unwrap(), 12);
     assert!(requests.lock().unwrap()[1].contains("AT2-canary"));
-    let (url, requests) = server(&[rejection, rejection]);
+    let (url, requests) = server(&[rejection, rejection, "200 OK\n{\"count\":\"12\"}"]);
+    assert_eq!(cafe24(&url, &account).count("orders", &[]).await.unwrap(), 12);
+    assert!(requests.lock().unwrap()[2].contains("AT3-canary"));
+    let account = Arc::default();
+    let (url, requests) = server(&[rejection, rejection, rejection]);
     let error = cafe24(&url, &account).count("orders", &[]).await.unwrap_err();
-    assert_eq!((error.status(), requests.lock().unwrap().len()), (Some(401), 2));
-    assert_eq!(*account.rejections.lock().unwrap(), ["AT1-canary", "AT1-canary"]);
+    assert_eq!((error.status(), requests.lock().unwrap().len()), (Some(401), 3));
+    assert_eq!(*account.rejections.lock().unwrap(), ["AT1-canary", "AT2-canary"]);
     let failure = Failure::from(error);
     assert_eq!(failure.kind, FailureKind::Failed);
     assert!(failure.hint.unwrap().contains("batchctl mall token authorize demo"));

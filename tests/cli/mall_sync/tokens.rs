@@ -101,6 +101,7 @@ fn an_app_that_was_removed_stops_the_mall_and_is_not_asked_again(shops: &Shops) 
 
     assert_eq!(shops.runs(), [["demo member 2026-11-19", "1", "FAILED", "1"]]);
     assert!(shops.calls().len() <= 5, "a refused app is not asked again and again");
+    shops.batchctl(["mall", "token", "status"]).run().succeeds().prints("rejected");
     sync().run().exits(1);
     let alerts = webhook.requests();
     assert_eq!(alerts.len(), 1, "one alert per incident: {alerts:?}");
