@@ -261,7 +261,7 @@ fn a_run_is_shown_with_everything_known_about_it(shop: &TradingShop) {
         "started       2026-11-19 16:00:00Z (01:00:00 JST)\n",
         "exit code     3\n",
         "error         1 of 3 items failed\n",
-        "items         3 read, 2 written, 0 skipped, 1 failed\n",
+        "items         3 read, 2 written, 1 failed\n",
         "lease         report daily-sales 2026-11-19 (epoch 1)\n",
         "command       batchctl --env dev report daily-sales --date 2026-11-19\n",
         "open items    1 (inspect: batchctl --env dev runs errors 1; retry: batchctl --env dev runs retry 1)\n",

@@ -85,13 +85,7 @@ fn describe(cx: &Context, run: &Execution, open_items: usize) -> String {
         ("took", run.duration_ms.map(milliseconds)),
         ("exit code", run.exit_code.map(|code| code.to_string())),
         ("error", run.error_message.clone()),
-        (
-            "items",
-            Some(format!(
-                "{} read, {} written, {} skipped, {} failed",
-                run.items_read, run.items_written, run.items_skipped, run.items_failed
-            )),
-        ),
+        ("items", Some(items(run))),
         ("checkpoint", run.checkpoint.clone()),
         ("peak memory", run.peak_memory_bytes.map(|bytes| format!("{} MiB", bytes / 1024 / 1024))),
         ("CPU time", run.cpu_time_ms.map(milliseconds)),
@@ -175,4 +169,13 @@ pub(super) async fn errors(cx: &Context, args: &ErrorsArgs) -> anyhow::Result<()
         }
     };
     Ok(cx.output.data(text.as_bytes())?)
+}
+/// The items in numbers. Those that were skipped have failed too: what a run's message counts is the sum.
+fn items(run: &Execution) -> String {
+    let failed = run.items_failed + run.items_skipped;
+    let skipped = match run.items_skipped {
+        0 => String::new(),
+        skipped => format!(" ({skipped} skipped because of their data)"),
+    };
+    format!("{} read, {} written, {failed} failed{skipped}", run.items_read, run.items_written)
 }

@@ -41,6 +41,11 @@ fn a_bad_record_is_one_row_and_the_rest_is_stored(shops: &Shops) {
     let errors = shops.open_errors();
     assert_eq!(errors.len(), 3, "{errors:?}");
     assert_eq!(shops.runs(), [["demo member 2026-11-19", "1", "PARTIAL", "3"]]);
+    shops
+        .batchctl(["runs", "show", "1"])
+        .run()
+        .succeeds()
+        .prints("5 read, 2 written, 3 failed (3 skipped because of their data)");
 }
 
 fn an_order_that_the_shop_does_not_return_stays_open(shops: &Shops) {
