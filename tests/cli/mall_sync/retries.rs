@@ -15,6 +15,7 @@ on_both_databases![
     a_persons_request_goes_first_and_both_end,
     a_person_who_was_faster_leaves_nothing_to_retry,
     failed_items_are_tried_again_too,
+    of_two_malls_the_one_that_was_down_comes_back_by_itself,
     a_retry_whose_processor_was_killed_is_done_once,
     a_dead_host_in_the_middle_of_a_retry_loses_nothing,
     a_start_that_was_lost_has_all_its_retries_when_it_is_made_up_for,
@@ -52,6 +53,33 @@ fn let_pause_pass(shops: &Shops) {
     shops.execute(
         "UPDATE batch_retry_request SET due_at = '2026-01-01T00:00:00+00:00' WHERE status = 'PENDING' AND due_at IS NOT NULL",
     );
+}
+
+/// Exit code 3 starts nothing in Kubernetes, and a CronJob that retried it would do the good mall again.
+fn of_two_malls_the_one_that_was_down_comes_back_by_itself(shops: &Shops) {
+    let ops = down(shops);
+    shops.cafe24.configure(shops, OPS);
+    shops.open("second");
+    shops.control("second", "data", json!({ "members": [member("lee02", "2026-11-19T10:00:00+09:00")] }));
+    let sync = ["mall", "sync", "--domain", "member"];
+
+    let ran = shops.batchctl(sync).env("OPS_URL", ops.url("/")).run().exits(3);
+
+    ran.says("mall sync demo member 2026-11-19 failed").says("next:  it will be tried again at 20");
+    assert_eq!(shops.sql("SELECT member_code FROM members"), [["lee02"]]);
+    is_down(shops, 0);
+    let_pause_pass(shops);
+    let calls = shops.cafe24.log("second")["summary"]["calls"].clone();
+    process(shops, &ops).run().succeeds().is_silent();
+
+    assert_eq!(shops.sql("SELECT member_code FROM members ORDER BY 1"), [["kim01"], ["lee02"]]);
+    assert_eq!(shops.cafe24.log("second")["summary"]["calls"], calls, "the good mall is not read again");
+    assert_eq!(
+        shops.sql("SELECT instance_key, status FROM batch_execution WHERE job = 'mall sync' ORDER BY id DESC LIMIT 1"),
+        [["demo member 2026-11-19", "COMPLETED"]]
+    );
+    assert_eq!(requests(shops).len(), 1);
+    assert_eq!(requests(shops)[0][2], "DONE");
 }
 
 fn a_start_that_was_lost_has_all_its_retries_when_it_is_made_up_for(shops: &Shops) {
