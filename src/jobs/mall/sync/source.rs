@@ -321,12 +321,11 @@ impl Source {
             Ok(())
         });
         if let Err(bad) = read {
-            page.bad.push(match bad.key {
-                Some(key) => (format!("{} {key}", list.noun()), bad.problem),
-                None => {
-                    let Nameless { key, place } = nameless();
-                    (key, [bad.problem, place].join("; "))
-                }
+            page.bad.push(if let Some(key) = bad.key {
+                (format!("{} {key}", list.noun()), bad.problem)
+            } else {
+                let Nameless { key, place } = nameless();
+                (key, [bad.problem, place].join("; "))
             });
         }
     }

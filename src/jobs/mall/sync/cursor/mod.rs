@@ -169,8 +169,8 @@ pub(super) struct Step {
 }
 
 impl Step {
-    fn to(next: Option<Cursor>) -> Self {
-        Self { is_new: Vec::new(), read: 0, gaps: Vec::new(), next }
+    fn to(next: impl Into<Option<Cursor>>) -> Self {
+        Self { is_new: Vec::new(), read: 0, gaps: Vec::new(), next: next.into() }
     }
 }
 
@@ -241,8 +241,8 @@ impl Cursor {
         std::mem::replace(&mut self.stage, Stage::Walk(Walk::of(Vec::new())))
     }
 
-    fn at(self, stage: Stage) -> Option<Self> {
-        Some(Self { stage, ..self })
+    fn at(self, stage: Stage) -> Self {
+        Self { stage, ..self }
     }
 
     /// The window is complete, or nothing more can be done about it.

@@ -29,14 +29,24 @@ pub(super) struct Second {
     quiet: u32,
     /// How many records the service counts.
     total: Option<u64>,
-    /// Whether the total is the next question.
-    asks_total: bool,
-    /// Whether a short page of this pass has been questioned.
-    has_doubted: bool,
-    is_pass_over: bool,
+    pass: Pass,
     /// Whether records disappeared, so that it is read once more from nothing: they counted before.
     is_recount: bool,
     then: Then,
+}
+
+/// How far a pass is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Pass {
+    /// The next page is the question.
+    Going,
+    /// The same, after a short page that was not the last.
+    Doubted,
+    /// A page was short: the total is the question.
+    Short,
+    /// It is over: the total is the question.
+    Over,
 }
 
 /// What comes after it.
@@ -59,9 +69,7 @@ impl Second {
             is_fruitful: true,
             quiet: 0,
             total: None,
-            asks_total: false,
-            has_doubted: false,
-            is_pass_over: false,
+            pass: Pass::Going,
             is_recount: false,
             then,
         }
@@ -69,10 +77,10 @@ impl Second {
 
     pub(super) fn question(&self) -> Question {
         let span = Span::of_second(self.at);
-        if self.asks_total {
-            return Question::Total { span, expected: self.listed() };
+        match self.pass {
+            Pass::Going | Pass::Doubted => Question::Page { span, offset: self.offset },
+            Pass::Short | Pass::Over => Question::Total { span, expected: self.listed() },
         }
-        Question::Page { span, offset: self.offset }
     }
 
     fn listed(&self) -> u64 {
@@ -94,7 +102,11 @@ impl Cursor {
         second.keys.extend(new.map(|(record, _)| record.key.clone()));
         second.is_fruitful |= fresh > 0;
         second.offset = second.offset.saturating_add(u32::try_from(page.len()).unwrap_or(u32::MAX));
-        second.is_pass_over = page.is_empty() || second.offset > rules.most_offset;
+        if page.is_empty() || second.offset > rules.most_offset {
+            second.pass = Pass::Over;
+        } else if second.pass == Pass::Going && !rules.is_full(page) {
+            second.pass = Pass::Short;
+        }
         if second.listed() > rules.most_at_once() {
             return Err(too_many_at(second.at, rules));
         }
@@ -103,8 +115,6 @@ impl Cursor {
         if second.total == Some(second.listed()) {
             return Ok(Step { is_new, read, ..self.after_second(second, None, rules) });
         }
-        second.asks_total = second.is_pass_over || (!rules.is_full(page) && !second.has_doubted);
-        second.has_doubted |= second.asks_total;
         Ok(Step { is_new, read, ..Step::to(self.at(Stage::Second(second))) })
     }
 
@@ -115,7 +125,6 @@ impl Cursor {
         total: Total,
         rules: &Rules,
     ) -> Result<Step, Failure> {
-        second.asks_total = false;
         second.total = total.number();
         if total.is(second.listed()) {
             return Ok(self.after_second(second, None, rules));
@@ -123,7 +132,7 @@ impl Cursor {
         if second.total.is_some_and(|total| total > rules.most_at_once()) {
             return Err(too_many_at(second.at, rules));
         }
-        if second.is_pass_over {
+        if second.pass == Pass::Over {
             let has_fewer = second.total.is_some_and(|total| total < second.listed());
             second.quiet = if second.is_fruitful && !has_fewer { 0 } else { second.quiet + 1 };
             if has_fewer && second.quiet < MAX_QUIET {
@@ -135,8 +144,11 @@ impl Cursor {
                 let gap = Gap { span, listed: Some(second.listed()), counted: second.total };
                 return Ok(self.after_second(second, Some(gap), rules));
             }
-            second =
-                Second { offset: 0, is_fruitful: false, has_doubted: false, is_pass_over: false, ..second };
+            second.offset = 0;
+            second.is_fruitful = false;
+            second.pass = Pass::Going;
+        } else {
+            second.pass = Pass::Doubted;
         }
         Ok(Step::to(self.at(Stage::Second(second))))
     }

@@ -108,22 +108,22 @@ impl Cursor {
         let onward = if read > 0 { walk.clone().onward(span, page) } else { None };
         let next = if rules.is_full(page) {
             match onward {
-                Some(onward) => self.go(onward),
-                None => self.in_pieces(read),
+                Some(onward) => Some(self.go(onward)),
+                None => Some(self.in_pieces(read)),
             }
         } else if !is_only_part {
             // Whether it was short too early shows when the window is compared as a whole.
             self.add_stretch(whole);
-            self.at(Stage::Walk(Walk { seen: Vec::new(), undated: Vec::new(), ..walk }))
+            Some(self.at(Stage::Walk(Walk { seen: Vec::new(), undated: Vec::new(), ..walk })))
         } else if total == Some(self.read_of_window() + whole.read) {
             self.after_window(rules)
         } else {
             // A page that is not full is the last one only if the service counts no more than was read.
             match onward.or_else(|| (read == 0).then(|| walk.again(span)).flatten()) {
-                Some(onward) if total.is_some() => self.go(onward),
+                Some(onward) if total.is_some() => Some(self.go(onward)),
                 onward => {
                     self.stretches.push(whole);
-                    self.at(Stage::Ended(Ended { onward: onward.map(Box::new) }))
+                    Some(self.at(Stage::Ended(Ended { onward: onward.map(Box::new) })))
                 }
             }
         };
@@ -131,7 +131,7 @@ impl Cursor {
     }
 
     /// On from a page that is followed by more.
-    pub(super) fn go(mut self, onward: Onward) -> Option<Self> {
+    pub(super) fn go(mut self, onward: Onward) -> Self {
         if let Some(closed) = onward.closed {
             self.add_stretch(closed);
         }
@@ -139,7 +139,7 @@ impl Cursor {
     }
 
     /// The list cannot be walked: its whole window is read in pieces. `read` were read beside its stretches.
-    pub(super) fn in_pieces(mut self, read: u64) -> Option<Self> {
+    pub(super) fn in_pieces(mut self, read: u64) -> Self {
         let known = self.read_of_window() + read;
         self.stretches.clear();
         let window = self.window;
