@@ -349,6 +349,8 @@ fn classify_code(code: &str, message: &str) -> DbErrorKind {
         Ok(8 | 14 | 23 | 26 | 11) => DbErrorKind::Configuration,
         // SQLITE_FULL; SQLITE_IOERR, which a full disk or a lost volume also causes.
         Ok(10 | 13) => DbErrorKind::Full,
+        // SQLITE_CONSTRAINT of a trigger, which checks what a CHECK cannot.
+        Ok(19) => DbErrorKind::Constraint,
         _ => DbErrorKind::Other,
     }
 }

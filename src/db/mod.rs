@@ -7,6 +7,7 @@
 mod bulk;
 mod error;
 mod migrate;
+mod stored;
 #[cfg(test)]
 pub(crate) mod testing;
 mod value;
@@ -26,6 +27,7 @@ pub use bulk::{Bulk, BulkColumn, BulkRow, BulkValue, ColumnType, RowEncoder};
 pub use error::{DbError, DbErrorKind, Place};
 pub use migrate::{Readiness, latest_version};
 pub use sqlx::FromRow;
+pub use stored::{StoredText, StoredTime};
 pub use value::Value;
 
 /// How long to wait for a connection before the database counts as unreachable.
