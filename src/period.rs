@@ -101,6 +101,19 @@ pub fn parse_day(text: &str, today: NaiveDate) -> Result<NaiveDate, PeriodError>
     NaiveDate::parse_from_str(text, "%Y-%m-%d").map_err(|_| PeriodError::NoSuchDate(text.to_owned()))
 }
 
+/// Parses a moment in the past or the future: an instant (RFC 3339), a duration before now such as `2h`, or a day, of which it
+/// is the beginning in the time zone.
+pub fn parse_moment(text: &str, now: DateTime<Utc>, time_zone: Tz) -> Result<DateTime<Utc>, PeriodError> {
+    if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
+        return Ok(instant.to_utc());
+    }
+    if let Ok(ago) = parse_duration(text) {
+        let then = TimeDelta::from_std(ago).ok().and_then(|ago| now.checked_sub_signed(ago));
+        return then.ok_or_else(|| PeriodError::NotADuration(text.to_owned()));
+    }
+    parse_day(text, now.with_timezone(&time_zone).date_naive()).map(|day| day_bounds(day, time_zone).start)
+}
+
 /// The days that `text` means: any single day of [`parse_day`], `last-week` (Monday to Sunday before this
 /// week) or `last-month`.
 pub fn parse_days(text: &str, today: NaiveDate) -> Result<DayRange, PeriodError> {

@@ -17,6 +17,7 @@ use crate::config::{Config, DEFAULT_FILE};
 use crate::db::{self, Db, DbError, DbErrorKind, Kind, Place, latest_version};
 use crate::failure::{Failure, FailureKind};
 use crate::output::Output;
+use crate::period::parse_moment;
 
 use ending::Ending;
 pub use ending::{MAX_END, Unfinished};
@@ -126,6 +127,14 @@ impl Context {
     /// The business time zone.
     pub fn time_zone(&self) -> Tz {
         self.config.time_zone()
+    }
+
+    /// The moment that a flag names: a day, an instant or a duration before now.
+    pub fn moment(&self, flag: &str, text: &str) -> Result<DateTime<Utc>, Failure> {
+        parse_moment(text, self.now(), self.time_zone()).map_err(|error| {
+            Failure::usage(format!("{flag}: {error}"))
+                .hint("or an instant (RFC 3339), or a duration such as 2h")
+        })
     }
 
     /// Opens a connection that is ready for work: right environment, schema up to date. Outside prod a SQLite file is

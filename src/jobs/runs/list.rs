@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::db::{Db, FromRow, Value};
 use crate::documents::{Cell, Column, ColumnKind, ListFormat, Row, Table};
 use crate::failure::Failure;
-use crate::period::{day_bounds, format_duration, parse_day, parse_duration, shown_instant};
+use crate::period::{format_duration, shown_instant};
 use crate::printable::escaped;
 use crate::runner::history::{EXECUTION_COLUMNS, Execution, Status};
 use crate::runner::settling::UNSETTLED;
@@ -48,7 +48,7 @@ pub struct ListArgs {
 }
 
 pub(super) async fn list(cx: &Context, args: &ListArgs) -> anyhow::Result<()> {
-    let since = args.since.as_deref().map(|since| instant(cx, since)).transpose()?;
+    let since = args.since.as_deref().map(|since| cx.moment("--since", since)).transpose()?;
     let mut db = cx.db().await?;
     let mut runs = select(&mut db, args, since).await?;
     let most = usize::try_from(args.limit).unwrap_or(usize::MAX);
@@ -258,22 +258,6 @@ async fn select(
         values.len()
     );
     Ok(db.fetch_all(&sql, values).await?)
-}
-
-/// Parses `--since`: a day of the business time zone, an instant, or a duration before now.
-fn instant(cx: &Context, text: &str) -> anyhow::Result<DateTime<Utc>> {
-    if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
-        return Ok(instant.to_utc());
-    }
-    if let Ok(ago) = parse_duration(text) {
-        return Ok(cx.now() - ago);
-    }
-    match parse_day(text, cx.today()) {
-        Ok(day) => Ok(day_bounds(day, cx.time_zone()).start),
-        Err(error) => Err(Failure::usage(format!("--since: {error}"))
-            .hint("or an instant (RFC 3339), or a duration such as 2h")
-            .into()),
-    }
 }
 
 /// The status of a run, with a mark before one that a person may have to look at: colour alone would not be seen in a log,
