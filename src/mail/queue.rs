@@ -26,8 +26,8 @@ pub const BULK: i64 = 3;
 /// Resets a row of `mails` to be sent again, due at `$1`. Its Message-ID stays, so that a recipient who already has the
 /// mail can detect the duplicate.
 pub const AS_NEW: &str =
-    "status = 'QUEUED', due_at = $1, attempts = 0, unknown_attempts = 0, is_held = FALSE, is_paced = FALSE,
-     claimed_by = NULL, last_reply = NULL, ended_at = NULL";
+    "status = 'QUEUED', due_at = $1, attempts = 0, unknown_attempts = 0, take_overs = 0, is_held = FALSE,
+     is_paced = FALSE, claimed_by = NULL, last_reply = NULL, ended_at = NULL";
 
 /// A mail to be queued.
 #[derive(Debug, Clone)]

@@ -109,7 +109,7 @@ async fn suppressed(db: &mut Db, addresses: &[String], purpose: Purpose) -> anyh
         return Ok(HashSet::new());
     }
     let sql = format!(
-        "SELECT address FROM mail_suppressions WHERE address IN {} AND (scope = 'ALL' OR $2)",
+        "SELECT address FROM mail_suppressions WHERE address IN {} AND NOT is_held AND (scope = 'ALL' OR $2)",
         db.elements("$1")
     );
     let found: Vec<(String,)> =

@@ -12,6 +12,8 @@ on_both_databases![
     one_wrong_id_changes_nothing,
     a_mail_claimed_by_a_run_is_left_alone,
     an_address_is_suppressed_listed_and_released,
+    an_unsubscription_outlives_a_bounce,
+    suppressions_are_removed_in_bulk,
     old_mails_are_purged_with_their_files_and_waiting_ones_never,
 ];
 
@@ -175,15 +177,81 @@ fn an_address_is_suppressed_listed_and_released(sandbox: &Sandbox) {
         .succeeds()
         .is_silent();
     suppress(&["add", "hanako@example.jp", "--scope", "marketing"]).succeeds();
+    // A reason beside the other, which it neither replaces nor weakens.
     assert_eq!(
-        sandbox.sql("SELECT address, scope, reason, detail FROM mail_suppressions").concat(),
-        ["hanako@example.jp", "ALL", "COMPLAINT", "ticket 12"]
+        sandbox.sql("SELECT scope, reason, detail FROM mail_suppressions ORDER BY reason"),
+        [["ALL", "COMPLAINT", "ticket 12"], ["MARKETING", "MANUAL", "NULL"]]
     );
     suppress(&["list"]).succeeds().prints("h*****@example.jp").never_shows("hanako@");
+    suppress(&["list", "--limit", "1"]).succeeds().prints("1 to 1 of 2 suppressions");
     suppress(&["list", "--format", "json"]).succeeds().prints("hanako@example.jp");
     suppress(&["add", "hanako"]).exits(2).says("not a mail address");
-    suppress(&["remove", "HANAKO@example.jp"]).succeeds();
+    suppress(&["remove", "HANAKO@example.jp"])
+        .succeeds()
+        .prints("h*****@example.jp is still suppressed: COMPLAINT");
+    suppress(&["remove", "hanako@example.jp"])
+        .exits(1)
+        .says("h*****@example.jp is suppressed for another reason: COMPLAINT")
+        .says("--reason lifts");
+    suppress(&["remove", "hanako@example.jp", "--reason", "complaint"]).succeeds().is_silent();
     suppress(&["remove", "hanako@example.jp"]).exits(1).says("h*****@example.jp is not suppressed");
+}
+
+/// What docs/mail.md tells the shop's web application to do on an unsubscription.
+fn unsubscribe(sandbox: &Sandbox, address: &str) {
+    sandbox.execute(&format!(
+        "INSERT INTO mail_suppressions (address, scope, reason, created_at)
+         VALUES ('{address}', 'MARKETING', 'UNSUBSCRIBE', '2026-11-19T00:00:00+00:00') ON CONFLICT DO NOTHING"
+    ));
+}
+
+fn an_unsubscription_outlives_a_bounce(sandbox: &Sandbox) {
+    sandbox.batchctl(["mail", "suppress", "add", "a@example.jp", "--reason", "bounce"]).run().succeeds();
+    unsubscribe(sandbox, "a@example.jp");
+    // And the other way round.
+    unsubscribe(sandbox, "b@example.jp");
+    sandbox.batchctl(["mail", "suppress", "add", "b@example.jp", "--reason", "bounce"]).run().succeeds();
+    for address in ["a@example.jp", "b@example.jp"] {
+        unsubscribe(sandbox, address);
+        sandbox
+            .batchctl(["mail", "suppress", "remove", address])
+            .run()
+            .succeeds()
+            .prints("@example.jp is still suppressed: UNSUBSCRIBE (advertising)");
+    }
+    assert_eq!(
+        sandbox.sql("SELECT address, scope, reason FROM mail_suppressions ORDER BY address"),
+        [["a@example.jp", "MARKETING", "UNSUBSCRIBE"], ["b@example.jp", "MARKETING", "UNSUBSCRIBE"]]
+    );
+}
+
+fn suppressions_are_removed_in_bulk(sandbox: &Sandbox) {
+    for (address, reason, run, created_at) in [
+        ("old@example.jp", "BOUNCE", "7", "2026-11-01T00:00:00+00:00"),
+        ("new@example.jp", "BOUNCE", "8", "2026-11-19T00:00:00+00:00"),
+        ("hand@example.jp", "MANUAL", "NULL", "2026-11-19T00:00:00+00:00"),
+        ("spam@example.jp", "COMPLAINT", "NULL", "2026-11-19T00:00:00+00:00"),
+    ] {
+        sandbox.execute(&format!(
+            "INSERT INTO mail_suppressions (address, reason, run_id, created_at) VALUES ('{address}', '{reason}', {run}, '{created_at}')"
+        ));
+    }
+    unsubscribe(sandbox, "new@example.jp");
+    let remove =
+        |arguments: &[&str]| sandbox.batchctl(["mail", "suppress", "remove"].iter().chain(arguments)).run();
+    let left = || sandbox.sql("SELECT address FROM mail_suppressions ORDER BY address, reason").concat();
+    remove(&[]).exits(2);
+    remove(&["--reason", "unsubscribe"]).exits(2).says("one address at a time");
+    remove(&["--since", "2026-11-18", "--dry-run"]).succeeds().prints("would remove 2 suppressions");
+    assert_eq!(left().len(), 5);
+    remove(&["--run", "7"]).succeeds().prints("Removed 1 suppression");
+    remove(&["--run", "7"]).succeeds().prints("Removed 0 suppressions");
+    remove(&["--reason", "bounce", "--since", "2026-11-18", "--until", "2026-11-20"])
+        .succeeds()
+        .prints("Removed 1");
+    assert_eq!(left(), ["hand@example.jp", "new@example.jp", "spam@example.jp"]);
+    remove(&["--since", "30d"]).succeeds().prints("Removed 1 suppression");
+    assert_eq!(left(), ["new@example.jp", "spam@example.jp"], "what recipients have said stays");
 }
 
 fn old_mails_are_purged_with_their_files_and_waiting_ones_never(sandbox: &Sandbox) {

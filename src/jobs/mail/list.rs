@@ -1,14 +1,14 @@
 //! `mail list`: the mails in the queue, newest first.
 
-use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use serde::Serialize;
 
 use crate::context::Context;
-use crate::db::{Db, FromRow, Value};
+use crate::db::{Db, FromRow, StoredText, StoredTime, Value};
 use crate::documents::{Cell, Column, ColumnKind, ListFormat, Row, Table};
 use crate::mask::mask_email;
 use crate::period::shown_instant;
+use crate::wording::counted;
 
 /// How many mails are listed by default.
 const DEFAULT_LIMIT: u32 = 20;
@@ -67,22 +67,25 @@ pub struct ListArgs {
     format: ListFormat,
 }
 
+/// The most characters of a text in the list: others may write megabytes.
+const SHOWN_CHARACTERS: u32 = 1_000;
+
 /// A line of the list.
 #[derive(Debug, Serialize, FromRow)]
 struct Listed {
     id: i64,
-    kind: String,
-    locale: Option<String>,
-    recipient: String,
-    subject: Option<String>,
+    kind: StoredText,
+    locale: Option<StoredText>,
+    recipient: StoredText,
+    subject: Option<StoredText>,
     status: String,
     is_held: bool,
     attempts: i64,
     priority: i64,
-    queued_at: DateTime<Utc>,
-    due_at: DateTime<Utc>,
-    ended_at: Option<DateTime<Utc>>,
-    last_reply: Option<String>,
+    queued_at: StoredTime,
+    due_at: StoredTime,
+    ended_at: Option<StoredTime>,
+    last_reply: Option<StoredText>,
 }
 
 pub(super) async fn list(cx: &Context, args: &ListArgs) -> anyhow::Result<()> {
@@ -118,12 +121,42 @@ async fn select(db: &mut Db, args: &ListArgs) -> anyhow::Result<Vec<Listed>> {
     let filter =
         if conditions.is_empty() { String::new() } else { format!("WHERE {}", conditions.join(" AND ")) };
     let sql = format!(
-        "SELECT id, kind, locale, recipient, subject, status, is_held, attempts, priority, queued_at, due_at, ended_at,
-                last_reply
-         FROM mails {filter} ORDER BY id DESC LIMIT ${}",
-        values.len()
+        "SELECT id, {kind}, {locale}, {recipient}, {subject}, status, is_held, attempts, priority, queued_at, due_at, ended_at,
+                {last_reply}
+         FROM mails {filter} ORDER BY id DESC LIMIT ${last}",
+        kind = beginning("kind"),
+        locale = beginning("locale"),
+        recipient = beginning("recipient"),
+        subject = beginning("subject"),
+        last_reply = beginning("last_reply"),
+        last = values.len()
     );
     Ok(db.fetch_all(&sql, values).await?)
+}
+
+/// The beginning of a text column, however long it is.
+pub(super) fn beginning(column: &str) -> String {
+    format!("SUBSTR({column}, 1, {SHOWN_CHARACTERS}) AS {column}")
+}
+
+/// Says below a table how many there are beside those that it shows: also in a pipe.
+pub(super) fn print_rest(
+    cx: &Context,
+    format: ListFormat,
+    shown: usize,
+    offset: u32,
+    total: i64,
+    one: &str,
+    many: &str,
+) -> anyhow::Result<()> {
+    let first = i64::from(offset);
+    let last = first + i64::try_from(shown)?;
+    if format == ListFormat::Table && shown > 0 && (first > 0 || last < total) {
+        let more = if last < total { " (--limit and --offset list the others)" } else { "" };
+        let line = format!("{} to {last} of {}{more}\n", first + 1, counted(total, one, many));
+        cx.output.data(line.as_bytes())?;
+    }
+    Ok(())
 }
 
 /// Escapes the characters that are special to LIKE with a `!`.
@@ -136,27 +169,36 @@ pub(super) fn shown_status(status: &str, is_held: bool) -> String {
     if is_held { format!("{status} (held)") } else { status.to_owned() }
 }
 
+/// A time as shown to people; one that does not exist as it is stored.
+pub(super) fn shown_time(at: &StoredTime, time_zone: Tz) -> String {
+    match at {
+        StoredTime::At(at) => shown_instant(*at, time_zone),
+        StoredTime::NotTime(text) => format!("{text} (not a time)"),
+    }
+}
+
 fn table(mails: &[Listed], time_zone: Tz) -> Table {
     let text = |key, label| Column::new(key, label, ColumnKind::Text);
     let number = |key, label| Column::new(key, label, ColumnKind::Number);
-    let time = |at: DateTime<Utc>| shown_instant(at, time_zone);
+    let time = |at: &StoredTime| shown_time(at, time_zone);
+    let shown = |text: &Option<StoredText>| Cell::text(text.as_ref().map_or("", StoredText::shown));
     let rows = mails
         .iter()
         .map(|mail| {
             let waits = matches!(mail.status.as_str(), "QUEUED" | "RETRY" | "UNKNOWN") && !mail.is_held;
             Row::new(vec![
                 Cell::text(mail.id.to_string()),
-                Cell::text(mail.kind.as_str()),
-                Cell::text(mask_email(&mail.recipient)),
-                Cell::text(mail.subject.as_deref().unwrap_or_default()),
+                Cell::text(mail.kind.shown()),
+                Cell::text(mask_email(mail.recipient.shown())),
+                shown(&mail.subject),
                 Cell::text(shown_status(&mail.status, mail.is_held)),
                 Cell::Int(mail.attempts),
                 Cell::text(if waits {
-                    time(mail.due_at)
+                    time(&mail.due_at)
                 } else {
-                    mail.ended_at.map(time).unwrap_or_default()
+                    mail.ended_at.as_ref().map(time).unwrap_or_default()
                 }),
-                Cell::text(mail.last_reply.as_deref().unwrap_or_default()),
+                shown(&mail.last_reply),
             ])
         })
         .collect();

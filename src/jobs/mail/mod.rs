@@ -9,6 +9,7 @@ pub mod requeue;
 pub mod show;
 pub mod suppress;
 mod templates;
+mod wanted;
 
 use crate::context::Context;
 use crate::runner::{Action, Job, JobCommand, JobSpec};

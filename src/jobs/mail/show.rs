@@ -2,17 +2,15 @@
 
 use std::fmt::Write;
 
-use chrono::{DateTime, Utc};
-
 use crate::context::Context;
-use crate::db::FromRow;
+use crate::db::{Db, FromRow, StoredText, StoredTime};
 use crate::failure::Failure;
 use crate::mask::mask_email;
-use crate::period::shown_instant;
 use crate::printable::{escaped, escaped_lines};
 use crate::values;
+use crate::wording::counted;
 
-use super::list::shown_status;
+use super::list::{beginning, shown_status, shown_time};
 
 /// Show everything known about a mail
 #[derive(Debug, clap::Args)]
@@ -26,76 +24,102 @@ pub struct ShowArgs {
 
 #[derive(FromRow)]
 struct Shown {
-    kind: String,
+    kind: StoredText,
     category: String,
-    locale: Option<String>,
-    sender: Option<String>,
-    recipient: String,
-    reply_to: Option<String>,
-    subject: Option<String>,
-    text_body: Option<String>,
+    locale: Option<StoredText>,
+    sender: Option<StoredText>,
+    recipient: StoredText,
+    reply_to: Option<StoredText>,
+    subject: Option<StoredText>,
+    text_body: Option<StoredText>,
+    text_bytes: Option<i64>,
     html_bytes: Option<i64>,
-    headers: Option<String>,
+    headers: Option<StoredText>,
     priority: i64,
-    queued_at: DateTime<Utc>,
-    due_at: DateTime<Utc>,
-    ended_at: Option<DateTime<Utc>>,
-    dedup_key: Option<String>,
+    queued_at: StoredTime,
+    due_at: StoredTime,
+    ended_at: Option<StoredTime>,
+    dedup_key: Option<StoredText>,
     status: String,
     is_held: bool,
     attempts: i64,
+    take_overs: i64,
     claimed_by: Option<i64>,
-    message_id: Option<String>,
-    provider_message_id: Option<String>,
-    last_reply: Option<String>,
+    message_id: Option<StoredText>,
+    provider_message_id: Option<StoredText>,
+    last_reply: Option<StoredText>,
+}
+
+/// The most characters that are shown of the text part.
+const SHOWN_BODY_CHARACTERS: u32 = 1_000_000;
+/// The most attachments that are listed.
+const SHOWN_FILES: i64 = 100;
+
+/// Reads a mail, of its texts no more than can be shown.
+async fn read(db: &mut Db, id: i64) -> anyhow::Result<Option<Shown>> {
+    let heads = [
+        "kind",
+        "locale",
+        "sender",
+        "recipient",
+        "reply_to",
+        "subject",
+        "headers",
+        "dedup_key",
+        "message_id",
+        "provider_message_id",
+        "last_reply",
+    ];
+    let heads: Vec<String> = heads.iter().map(|head| beginning(head)).collect();
+    let sql = format!(
+        "SELECT category, SUBSTR(text_body, 1, {SHOWN_BODY_CHARACTERS}) AS text_body,
+                CAST(OCTET_LENGTH(text_body) AS BIGINT) AS text_bytes,
+                CAST(OCTET_LENGTH(html_body) AS BIGINT) AS html_bytes, priority, queued_at, due_at, ended_at, status, is_held,
+                attempts, take_overs, claimed_by, {}
+         FROM mails WHERE id = $1",
+        heads.join(", ")
+    );
+    Ok(db.fetch_optional(&sql, values![id]).await?)
 }
 
 pub(super) async fn show(cx: &Context, args: &ShowArgs) -> anyhow::Result<()> {
     let mut db = cx.db().await?;
-    let found: Option<Shown> = db
-        .fetch_optional(
-            "SELECT kind, category, locale, sender, recipient, reply_to, subject, text_body,
-                    CAST(OCTET_LENGTH(html_body) AS BIGINT) AS html_bytes, headers, priority, queued_at, due_at, ended_at,
-                    dedup_key, status, is_held, attempts, claimed_by, message_id, provider_message_id, last_reply
-             FROM mails WHERE id = $1",
-            values![args.id],
-        )
-        .await?;
+    let found = read(&mut db, args.id).await?;
     let Some(mail) = found else {
         return Err(Failure::failed(format!("there is no mail {}", args.id))
             .hint("`batchctl mail list` lists the mails")
             .into());
     };
-    let files: Vec<(String, String, i64)> = db
-        .fetch_all(
-            "SELECT name, content_type, CAST(COALESCE(OCTET_LENGTH(content), 0) AS BIGINT) FROM mail_attachments
-             WHERE mail_id = $1 ORDER BY id",
-            values![args.id],
-        )
-        .await?;
+    let sql = format!(
+        "SELECT {}, {}, CAST(COALESCE(OCTET_LENGTH(content), 0) AS BIGINT) FROM mail_attachments
+         WHERE mail_id = $1 ORDER BY id LIMIT $2",
+        beginning("name"),
+        beginning("content_type")
+    );
+    let files: Vec<File> = db.fetch_all(&sql, values![args.id, SHOWN_FILES]).await?;
     db.close().await;
     Ok(cx.output.data(text(cx, args, &mail, &files)?.as_bytes())?)
 }
 
-fn text(
-    cx: &Context,
-    args: &ShowArgs,
-    mail: &Shown,
-    files: &[(String, String, i64)],
-) -> anyhow::Result<String> {
-    let time = |at: DateTime<Utc>| shown_instant(at, cx.time_zone());
-    let address = |text: &str| if args.full { text.to_owned() } else { mask_email(text) };
+/// Name, media type and size.
+type File = (StoredText, StoredText, i64);
+
+fn text(cx: &Context, args: &ShowArgs, mail: &Shown, files: &[File]) -> anyhow::Result<String> {
+    let time = |at: &StoredTime| shown_time(at, cx.time_zone());
+    let shown = |text: &Option<StoredText>| text.as_ref().map(|text| text.shown().to_owned());
+    let address =
+        |text: &StoredText| if args.full { text.shown().to_owned() } else { mask_email(text.shown()) };
     let mut lines: Vec<(&str, String)> = vec![
         ("mail", args.id.to_string()),
-        ("kind", format!("{} ({})", mail.kind, mail.category.to_lowercase())),
+        ("kind", format!("{} ({})", mail.kind.shown(), mail.category.to_lowercase())),
         ("status", shown_status(&mail.status, mail.is_held)),
         ("to", address(&mail.recipient)),
     ];
     let mut add = |name, value: Option<String>| lines.extend(value.map(|value| (name, value)));
-    add("from", mail.sender.as_deref().map(address));
-    add("reply to", mail.reply_to.as_deref().map(address));
-    add("subject", mail.subject.clone());
-    add("language", mail.locale.clone());
+    add("from", mail.sender.as_ref().map(address));
+    add("reply to", mail.reply_to.as_ref().map(address));
+    add("subject", shown(&mail.subject));
+    add("language", shown(&mail.locale));
     add(
         "priority",
         Some(
@@ -107,19 +131,20 @@ fn text(
             .to_owned(),
         ),
     );
-    add("queued", Some(time(mail.queued_at)));
+    add("queued", Some(time(&mail.queued_at)));
     let waits = matches!(mail.status.as_str(), "QUEUED" | "RETRY" | "UNKNOWN") && !mail.is_held;
-    add("due", waits.then(|| time(mail.due_at)));
-    add("ended", mail.ended_at.map(time));
+    add("due", waits.then(|| time(&mail.due_at)));
+    add("ended", mail.ended_at.as_ref().map(time));
     add("attempts", Some(mail.attempts.to_string()));
+    add("died with it", (mail.take_overs > 0).then(|| counted(mail.take_overs, "run", "runs")));
     add("claimed by", mail.claimed_by.map(|run| format!("run {run}")));
-    add("last reply", mail.last_reply.clone());
-    add("message id", mail.message_id.clone());
-    add("service id", mail.provider_message_id.clone());
-    add("dedup key", mail.dedup_key.clone());
+    add("last reply", shown(&mail.last_reply));
+    add("message id", shown(&mail.message_id));
+    add("service id", shown(&mail.provider_message_id));
+    add("dedup key", shown(&mail.dedup_key));
     add("html part", mail.html_bytes.map(|bytes| format!("{bytes} bytes")));
     for (name, content_type, bytes) in files {
-        lines.push(("file", format!("{name} ({content_type}, {bytes} bytes)")));
+        lines.push(("file", format!("{} ({}, {bytes} bytes)", name.shown(), content_type.shown())));
     }
     let mut text = String::new();
     for (name, value) in lines {
@@ -127,9 +152,15 @@ fn text(
     }
     if args.full {
         if let Some(headers) = &mail.headers {
-            writeln!(text, "{:<13} {}", "headers", escaped(headers))?;
+            writeln!(text, "{:<13} {}", "headers", escaped(headers.shown()))?;
         }
-        writeln!(text, "\n{}", escaped_lines(mail.text_body.as_deref().unwrap_or("(no text part)")))?;
+        let body = mail.text_body.as_ref().map_or("(no text part)", StoredText::shown);
+        writeln!(text, "\n{}", escaped_lines(body))?;
+        if let Some(bytes) =
+            mail.text_bytes.filter(|bytes| usize::try_from(*bytes).is_ok_and(|bytes| bytes > body.len()))
+        {
+            writeln!(text, "(cut: the text has {bytes} bytes)")?;
+        }
     } else {
         writeln!(text, "(--full shows the address and the text)")?;
     }

@@ -1,25 +1,29 @@
 //! `mail suppress`: the addresses that get no mail or no advertising.
 
-use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
+use clap::ArgGroup;
 use serde::Serialize;
 
 use crate::address;
 use crate::context::Context;
-use crate::db::FromRow;
+use crate::db::{Db, FromRow, StoredText, StoredTime, Value};
 use crate::documents::{Cell, Column, ColumnKind, ListFormat, Row, Table};
 use crate::failure::Failure;
 use crate::mask::mask_email;
-use crate::period::shown_instant;
 use crate::values;
+use crate::wording::counted;
+
+use super::list::{beginning, print_rest, shown_status, shown_time};
 
 /// Manage the addresses that get no mail
 #[derive(Debug, clap::Subcommand)]
 pub enum Suppress {
     /// Suppress an address: send nothing more to it
     Add(AddArgs),
-    /// Remove an address from the list, so that mails are sent to it again
+    /// Remove suppressions, of an address or in bulk, so that mails are sent again
     Remove(RemoveArgs),
+    /// Confirm held suppressions, so that they come into force
+    Confirm(ConfirmArgs),
     /// List suppressed addresses, newest first
     List(ListArgs),
 }
@@ -46,6 +50,18 @@ enum Reason {
     Manual,
 }
 
+impl Reason {
+    /// Its value in the table.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Bounce => "BOUNCE",
+            Self::Complaint => "COMPLAINT",
+            Self::Unsubscribe => "UNSUBSCRIBE",
+            Self::Manual => "MANUAL",
+        }
+    }
+}
+
 /// Suppress an address: send nothing more to it
 #[derive(Debug, clap::Args)]
 pub struct AddArgs {
@@ -62,19 +78,67 @@ pub struct AddArgs {
     detail: Option<String>,
 }
 
-/// Remove an address from the list, so that mails are sent to it again
+/// Remove suppressions, of an address or in bulk, so that mails are sent again
+///
+/// Each reason is lifted by itself. What a recipient has said, an unsubscription or a complaint, is lifted only for one
+/// address and by its name.
 #[derive(Debug, clap::Args)]
+#[command(group(ArgGroup::new("removed").required(true).multiple(true).args(["address", "run", "since", "until", "held", "reason"])))]
 pub struct RemoveArgs {
     /// The address
-    address: String,
+    address: Option<String>,
+    /// Remove those for this reason (default: bounce and manual)
+    #[arg(long, value_enum)]
+    reason: Option<Reason>,
+    /// Remove those of this run of `mail flush`
+    #[arg(long, value_name = "ID")]
+    run: Option<i64>,
+    /// Remove those since this day, instant (RFC 3339) or duration ago, such as 2h
+    #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
+    since: Option<String>,
+    /// Remove those before this day, instant (RFC 3339) or duration ago
+    #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
+    until: Option<String>,
+    /// Remove those that wait to be confirmed
+    #[arg(long)]
+    held: bool,
+    /// Count what would be removed, and remove nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Confirm held suppressions, so that they come into force
+#[derive(Debug, clap::Args)]
+pub struct ConfirmArgs {
+    /// Confirm those of this run of `mail flush` (default: all)
+    #[arg(long, value_name = "ID")]
+    run: Option<i64>,
 }
 
 /// List suppressed addresses, newest first
 #[derive(Debug, clap::Args)]
 pub struct ListArgs {
+    /// List the suppressions of this address
+    #[arg(long, value_name = "ADDRESS")]
+    to: Option<String>,
+    /// List those for this reason
+    #[arg(long, value_enum)]
+    reason: Option<Reason>,
+    /// List those of this run of `mail flush`
+    #[arg(long, value_name = "ID")]
+    run: Option<i64>,
+    /// List those that wait to be confirmed
+    #[arg(long)]
+    held: bool,
+    /// List those since this day, instant (RFC 3339) or duration ago, such as 2h
+    #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
+    since: Option<String>,
     /// List at most this many
     #[arg(long, default_value_t = 20)]
     limit: u32,
+    /// Leave out this many of the newest
+    #[arg(long, default_value_t = 0)]
+    offset: u32,
     /// Print a table or JSON
     #[arg(long, value_enum, default_value = "table")]
     format: ListFormat,
@@ -85,6 +149,7 @@ impl Suppress {
         match self {
             Self::Add(args) => add(cx, args).await,
             Self::Remove(args) => remove(cx, args).await,
+            Self::Confirm(args) => confirm(cx, args).await,
             Self::List(args) => list(cx, args).await,
         }
     }
@@ -104,20 +169,15 @@ async fn add(cx: &Context, args: &AddArgs) -> anyhow::Result<()> {
         Scope::All => "ALL",
         Scope::Marketing => "MARKETING",
     };
-    let reason = match args.reason {
-        Reason::Bounce => "BOUNCE",
-        Reason::Complaint => "COMPLAINT",
-        Reason::Unsubscribe => "UNSUBSCRIBE",
-        Reason::Manual => "MANUAL",
-    };
     let mut db = cx.db().await?;
-    // A suppression of all mail is not weakened by one of advertising only.
+    // A suppression of all mail is not weakened by one of advertising only. Other reasons are other rows.
     db.execute(
-        "INSERT INTO mail_suppressions (address, scope, reason, detail, mail_id, created_at)
-         VALUES ($1, $2, $3, $4, NULL, $5)
-         ON CONFLICT (address) DO UPDATE SET scope = $2, reason = $3, detail = $4, created_at = $5
-         WHERE mail_suppressions.scope <> 'ALL' OR $2 = 'ALL'",
-        values![&address, scope, reason, args.detail.as_deref(), cx.now()],
+        "INSERT INTO mail_suppressions (address, scope, reason, detail, created_at)
+         VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (address, reason) DO UPDATE
+             SET scope = $2, detail = $4, created_at = $5, mail_id = NULL, run_id = NULL, is_held = FALSE
+         WHERE mail_suppressions.scope <> 'ALL' OR mail_suppressions.is_held OR $2 = 'ALL'",
+        values![&address, scope, args.reason.word(), args.detail.as_deref(), cx.now()],
     )
     .await?;
     db.close().await;
@@ -125,55 +185,204 @@ async fn add(cx: &Context, args: &AddArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn remove(cx: &Context, args: &RemoveArgs) -> anyhow::Result<()> {
-    let address = normalised(&args.address)?;
-    let mut db = cx.db().await?;
-    let removed = db.execute("DELETE FROM mail_suppressions WHERE address = $1", values![&address]).await?;
-    db.close().await;
-    if removed == 0 {
-        return Err(Failure::failed(format!("{} is not suppressed", mask_email(&address))).into());
+/// Conditions of a statement on suppressions, and their values.
+#[derive(Default)]
+struct Selection {
+    conditions: Vec<String>,
+    values: Vec<Value>,
+}
+
+impl Selection {
+    fn with(mut self, condition: &str, value: Option<impl Into<Value>>) -> Self {
+        if let Some(value) = value {
+            self.values.push(value.into());
+            self.conditions.push(condition.replace('?', &format!("${}", self.values.len())));
+        }
+        self
     }
-    cx.output.status(&format!("Removed the suppression of {}", mask_email(&address)));
+
+    fn only(mut self, condition: &str, is_asked_for: bool) -> Self {
+        if is_asked_for {
+            self.conditions.push(condition.to_owned());
+        }
+        self
+    }
+
+    fn clause(&self) -> String {
+        if self.conditions.is_empty() { "TRUE".to_owned() } else { self.conditions.join(" AND ") }
+    }
+}
+
+impl RemoveArgs {
+    /// Which suppressions are removed.
+    fn selection(&self, cx: &Context, address: Option<&str>) -> Result<Selection, Failure> {
+        if let (Some(Reason::Unsubscribe | Reason::Complaint), None) = (self.reason, address) {
+            return Err(Failure::usage(
+                "what recipients have said is lifted for one address at a time: name it",
+            ));
+        }
+        let moment =
+            |flag, text: &Option<String>| text.as_deref().map(|text| cx.moment(flag, text)).transpose();
+        Ok(Selection::default()
+            .with("address = ?", address)
+            .with("reason = ?", self.reason.map(Reason::word))
+            .only("reason IN ('BOUNCE', 'MANUAL')", self.reason.is_none())
+            .with("run_id = ?", self.run)
+            .with("created_at >= ?", moment("--since", &self.since)?)
+            .with("created_at < ?", moment("--until", &self.until)?)
+            .only("is_held", self.held))
+    }
+}
+
+async fn remove(cx: &Context, args: &RemoveArgs) -> anyhow::Result<()> {
+    let address = args.address.as_deref().map(normalised).transpose()?;
+    let selection = args.selection(cx, address.as_deref())?;
+    let mut db = cx.db().await?;
+    if args.dry_run {
+        let sql = format!("SELECT COUNT(*) FROM mail_suppressions WHERE {}", selection.clause());
+        let (count,): (i64,) = db.fetch_one(&sql, selection.values).await?;
+        db.close().await;
+        cx.output
+            .data(format!("would remove {}\n", counted(count, "suppression", "suppressions")).as_bytes())?;
+        return Ok(());
+    }
+    let removed = db
+        .transaction(async |db| {
+            forget_counts(db, &selection).await?;
+            let sql = format!("DELETE FROM mail_suppressions WHERE {}", selection.clause());
+            Ok(db.execute(&sql, selection.values).await?)
+        })
+        .await?;
+    let left = match &address {
+        Some(address) => reasons(&mut db, address).await?,
+        None => Vec::new(),
+    };
+    db.close().await;
+    match address {
+        Some(address) => tell_removed(cx, &mask_email(&address), removed, &left),
+        None => {
+            let count = counted(removed, "suppression", "suppressions");
+            Ok(cx.output.data(format!("Removed {count}\n").as_bytes())?)
+        }
+    }
+}
+
+/// What a person has decided about a run no longer speaks against the next ones.
+async fn forget_counts(db: &mut Db, selection: &Selection) -> anyhow::Result<()> {
+    let sql = format!(
+        "DELETE FROM mail_bounce_counts
+         WHERE run_id IN (SELECT run_id FROM mail_suppressions WHERE is_held AND {})",
+        selection.clause()
+    );
+    db.execute(&sql, selection.values.clone()).await?;
     Ok(())
+}
+
+/// For which reasons an address is suppressed, and what of its mail.
+async fn reasons(db: &mut Db, address: &str) -> anyhow::Result<Vec<String>> {
+    let sql = "SELECT reason || CASE WHEN scope = 'ALL' THEN '' ELSE ' (advertising)' END
+               FROM mail_suppressions WHERE address = $1 AND NOT is_held ORDER BY reason";
+    let found: Vec<(String,)> = db.fetch_all(sql, values![address]).await?;
+    Ok(found.into_iter().map(|(reason,)| reason).collect())
+}
+
+fn tell_removed(cx: &Context, address: &str, removed: u64, left: &[String]) -> anyhow::Result<()> {
+    let still = left.join(", ");
+    if removed == 0 {
+        let failure = match left {
+            [] => Failure::failed(format!("{address} is not suppressed")),
+            _ => Failure::failed(format!("{address} is suppressed for another reason: {still}"))
+                .hint("--reason lifts a suppression by its reason, such as --reason unsubscribe"),
+        };
+        return Err(failure.into());
+    }
+    match left {
+        [] => cx.output.status(&format!("Removed the suppression of {address}")),
+        // Also in a script: mails to it are still not sent.
+        _ => cx.output.data(format!("{address} is still suppressed: {still}\n").as_bytes())?,
+    }
+    Ok(())
+}
+
+async fn confirm(cx: &Context, args: &ConfirmArgs) -> anyhow::Result<()> {
+    let selection = Selection::default().only("is_held", true).with("run_id = ?", args.run);
+    let mut db = cx.db().await?;
+    let confirmed = db
+        .transaction(async |db| {
+            forget_counts(db, &selection).await?;
+            let sql = format!("UPDATE mail_suppressions SET is_held = FALSE WHERE {}", selection.clause());
+            Ok(db.execute(&sql, selection.values).await?)
+        })
+        .await?;
+    db.close().await;
+    let count = counted(confirmed, "suppression", "suppressions");
+    Ok(cx.output.data(format!("Confirmed {count}\n").as_bytes())?)
 }
 
 #[derive(Debug, Serialize, FromRow)]
 struct Suppressed {
-    address: String,
+    address: StoredText,
     scope: String,
     reason: String,
-    detail: Option<String>,
+    detail: Option<StoredText>,
     mail_id: Option<i64>,
-    created_at: DateTime<Utc>,
+    run_id: Option<i64>,
+    is_held: bool,
+    created_at: StoredTime,
 }
 
 async fn list(cx: &Context, args: &ListArgs) -> anyhow::Result<()> {
+    let address = args.to.as_deref().map(normalised).transpose()?;
+    let since = args.since.as_deref().map(|since| cx.moment("--since", since)).transpose()?;
+    let mut selection = Selection::default()
+        .with("address = ?", address)
+        .with("reason = ?", args.reason.map(Reason::word))
+        .with("run_id = ?", args.run)
+        .with("created_at >= ?", since)
+        .only("is_held", args.held);
+    let clause = selection.clause();
     let mut db = cx.db().await?;
+    let (total,): (i64,) = db
+        .fetch_one(
+            &format!("SELECT COUNT(*) FROM mail_suppressions WHERE {clause}"),
+            selection.values.clone(),
+        )
+        .await?;
+    selection.values.extend(values![i64::from(args.limit), i64::from(args.offset)]);
+    let last = selection.values.len();
     let suppressed: Vec<Suppressed> = db
         .fetch_all(
-            "SELECT address, scope, reason, detail, mail_id, created_at FROM mail_suppressions
-             ORDER BY created_at DESC, address LIMIT $1",
-            values![i64::from(args.limit)],
+            &format!(
+                "SELECT {address}, scope, reason, {detail}, mail_id, run_id, is_held, created_at FROM mail_suppressions
+                 WHERE {clause} ORDER BY created_at DESC, mail_suppressions.address, reason LIMIT ${limit} OFFSET ${last}",
+                address = beginning("address"),
+                detail = beginning("detail"),
+                limit = last - 1
+            ),
+            selection.values,
         )
         .await?;
     db.close().await;
     args.format.print(&cx.output, &suppressed, "no suppressed addresses", |suppressed| {
         table(suppressed, cx.time_zone())
-    })
+    })?;
+    print_rest(cx, args.format, suppressed.len(), args.offset, total, "suppression", "suppressions")
 }
 
 fn table(suppressed: &[Suppressed], time_zone: Tz) -> Table {
     let text = |key, label| Column::new(key, label, ColumnKind::Text);
+    let number = |id: Option<i64>| Cell::text(id.map(|id| id.to_string()).unwrap_or_default());
     let rows = suppressed
         .iter()
         .map(|row| {
             Row::new(vec![
-                Cell::text(mask_email(&row.address)),
+                Cell::text(mask_email(row.address.shown())),
                 Cell::text(row.scope.as_str()),
-                Cell::text(row.reason.as_str()),
-                Cell::text(shown_instant(row.created_at, time_zone)),
-                Cell::text(row.mail_id.map(|id| id.to_string()).unwrap_or_default()),
-                Cell::text(row.detail.as_deref().unwrap_or_default()),
+                Cell::text(shown_status(&row.reason, row.is_held)),
+                Cell::text(shown_time(&row.created_at, time_zone)),
+                number(row.mail_id),
+                number(row.run_id),
+                Cell::text(row.detail.as_ref().map_or("", StoredText::shown)),
             ])
         })
         .collect();
@@ -186,6 +395,7 @@ fn table(suppressed: &[Suppressed], time_zone: Tz) -> Table {
             text("reason", "Reason"),
             text("since", "Since"),
             text("mail", "Mail"),
+            text("run", "Run"),
             text("detail", "Detail").wide_only(),
         ],
         rows,

@@ -1,8 +1,10 @@
 //! `mail flush`: queued mails are sent, once.
 
 mod apis;
+mod bounces;
 mod faults;
 mod formats;
+mod hostile;
 mod interface;
 mod post_office;
 mod servers;

@@ -48,7 +48,12 @@ impl PostOffice {
 
     /// `mail flush` against a server, not started yet.
     pub(super) fn flush(&self, url: &str) -> Batchctl {
-        self.batchctl(["--env", "prod", "mail", "flush"])
+        self.sends(["mail", "flush"], url)
+    }
+
+    /// Any command against a server, not started yet.
+    pub(super) fn sends<'a>(&self, arguments: impl IntoIterator<Item = &'a str>, url: &str) -> Batchctl {
+        self.batchctl(["--env", "prod"].into_iter().chain(arguments))
             .real_clock()
             .env("BATCHCTL_SMTP_URL", url)
             .env("BATCHCTL_MAIL_FROM", "お花屋さん <shop@example.jp>")

@@ -3,7 +3,6 @@
 //! It runs concurrently with the senders on a separate connection and is throttled by a bounded channel, so that memory
 //! use is the same for ten mails and ten million.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,7 +20,8 @@ use crate::mail::queue::parse_headers;
 use crate::mail::template::{Category, RenderedMail, Templates};
 use crate::mail::unsubscribe::Unsubscribe;
 
-use super::ledger::{self, Bodies, Change, Claimed, Position};
+use super::super::wanted::unwanted;
+use super::ledger::{self, Bodies, Change, Claimed, Position, Unreadable};
 use super::pace::{Candidate, Rates, Turn};
 
 /// Mails per claim: one transaction, well under 50 ms.
@@ -69,6 +69,8 @@ pub(super) enum Intake {
         /// Whether that is a failure for the run's list of errors.
         is_failure: bool,
     },
+    /// A row that is not a mail.
+    Unreadable(Unreadable),
     /// A mail that this configuration cannot send: it stays as it is, and the run reports it at its end.
     Impossible(Failure),
 }
@@ -132,18 +134,50 @@ pub(super) struct Claimer {
     pub(super) until: Instant,
 }
 
-/// How far claiming has got in the queue.
+/// Where the next mails are claimed from.
 #[derive(Clone, Copy)]
-struct QueuePosition {
-    priority: i64,
-    position: Position,
+enum From {
+    /// A priority, as far as claiming has got in it.
+    Queue { priority: i64, position: Option<Position> },
+    /// The mails that a run may have died of, one by one, when nothing else is due.
+    Suspects,
+}
+
+impl From {
+    /// Where claiming continues.
+    fn after(self, position: Position) -> Option<Self> {
+        match self {
+            Self::Queue { priority, .. } => Some(Self::Queue { priority, position: Some(position) }),
+            Self::Suspects => None,
+        }
+    }
+}
+
+/// Claimed rows with the mails' turns in the rates.
+struct Scheduled {
+    mails: Vec<(Claimed, Instant)>,
+    unreadable: Vec<Unreadable>,
+    /// How many have to be claimed again when their turn comes.
+    later: u64,
+    position: Option<Position>,
+}
+
+impl Scheduled {
+    fn found(&self) -> u64 {
+        (self.mails.len() + self.unreadable.len()) as u64
+    }
+
+    /// Whether nothing was claimed.
+    fn is_empty(&self) -> bool {
+        self.found() + self.later == 0
+    }
 }
 
 impl Claimer {
     /// Works until nothing more is due. Returns the number of mails claimed.
     pub(super) async fn work(mut self) -> anyhow::Result<u64> {
         let mut claimed = 0;
-        let mut place: Option<QueuePosition> = None;
+        let mut place: Option<From> = None;
         let mut looked_around = Instant::now();
         let mut in_vain = 0;
         while !*self.stop.borrow() && in_vain < VAIN_CLAIMS && Instant::now() < self.until {
@@ -151,25 +185,26 @@ impl Claimer {
                 place = None;
                 looked_around = Instant::now();
             }
-            let (priority, position) = match place {
-                Some(place) => (place.priority, Some(place.position)),
+            let from = match place {
+                Some(place) => place,
                 None => match ledger::most_urgent(&mut self.db, self.clock.now()).await? {
-                    Some(priority) => (priority, None),
+                    Some(priority) => From::Queue { priority, position: None },
+                    None if ledger::has_suspect(&mut self.db, self.clock.now()).await? => From::Suspects,
                     None if self.wait_for_turns().await? => continue,
                     None => break,
                 },
             };
-            let (mails, reached) = self.claim(priority, position).await?;
-            if reached.is_none() && position.is_none() {
+            let claim = self.claim(from).await?;
+            if claim.is_empty() && place.is_none() {
                 // Another process was faster. What it leaves is found by the next claim.
                 in_vain += 1;
                 tokio::time::sleep(VAIN_PAUSE).await;
             } else {
                 in_vain = 0;
             }
-            place = reached.map(|position| QueuePosition { priority, position });
-            claimed += mails.len() as u64;
-            if !self.hand_over(mails).await? {
+            place = claim.position.and_then(|position| from.after(position));
+            claimed += claim.found();
+            if !self.hand_over(claim).await? {
                 break;
             }
         }
@@ -178,18 +213,21 @@ impl Claimer {
     }
 
     /// Claims a chunk and assigns each mail its turn; those whose turn is far off are returned.
-    async fn claim(
-        &mut self,
-        priority: i64,
-        position: Option<Position>,
-    ) -> anyhow::Result<(Vec<(Claimed, Instant)>, Option<Position>)> {
+    async fn claim(&mut self, from: From) -> anyhow::Result<Scheduled> {
         let (run, now, rates) = (self.run, self.clock.now(), &self.rates);
         let noticed = Instant::now();
         self.db
             .transaction(async |db| {
-                let (mails, position) = ledger::claim(db, run, priority, now, position, CLAIM).await?;
+                let found = match from {
+                    From::Queue { priority, position } => {
+                        ledger::claim(db, run, priority, now, position, CLAIM).await?
+                    }
+                    From::Suspects => ledger::claim_suspect(db, run, now).await?,
+                };
+                let ledger::Claim { mails, unreadable, position } = found;
                 if !rates.are_limited() {
-                    return Ok((mails.into_iter().map(|mail| (mail, noticed)).collect(), position));
+                    let mails = mails.into_iter().map(|mail| (mail, noticed)).collect();
+                    return Ok(Scheduled { mails, unreadable, later: 0, position });
                 }
                 let domains: Vec<String> = mails.iter().map(|mail| domain_of(&mail.recipient)).collect();
                 let candidates: Vec<Candidate<'_>> = mails
@@ -216,7 +254,7 @@ impl Claimer {
                     }
                 }
                 ledger::write(db, run, now, &later).await?;
-                Ok((soon, position))
+                Ok(Scheduled { mails: soon, unreadable, later: later.len() as u64, position })
             })
             .await
     }
@@ -241,7 +279,13 @@ impl Claimer {
     }
 
     /// Renders the claimed rows, page by page, and hands them over. Returns whether the receiver still exists.
-    async fn hand_over(&mut self, mut mails: Vec<(Claimed, Instant)>) -> anyhow::Result<bool> {
+    async fn hand_over(&mut self, claim: Scheduled) -> anyhow::Result<bool> {
+        let Scheduled { mut mails, unreadable, .. } = claim;
+        for row in unreadable {
+            if !self.pass_on(Intake::Unreadable(row)).await {
+                return Ok(false);
+            }
+        }
         while !mails.is_empty() {
             let mut bytes = 0;
             let fitting = mails
@@ -262,42 +306,50 @@ impl Claimer {
 
     async fn hand_over_page(&mut self, page: Vec<(Claimed, Instant)>) -> anyhow::Result<bool> {
         let ids: Vec<i64> = page.iter().map(|(mail, _)| mail.id).collect();
-        let mut bodies: HashMap<i64, Bodies> =
-            ledger::bodies(&mut self.db, &ids).await?.into_iter().map(|bodies| (bodies.id, bodies)).collect();
-        let with_files: HashMap<i64, i64> =
-            ledger::sizes_of_files(&mut self.db, &ids).await?.into_iter().collect();
+        let mut bodies = ledger::bodies(&mut self.db, &ids).await?;
         let recipients: Vec<(i64, String)> = page
             .iter()
             .filter_map(|(mail, _)| {
                 Some((mail.id, address::normalised(&address::parse(&mail.recipient).ok()?)))
             })
             .collect();
-        let mut unwanted: HashMap<i64, String> =
-            ledger::unwanted(&mut self.db, &recipients, self.consent).await?.into_iter().collect();
+        let mut unwanted = unwanted(&mut self.db, &recipients, self.consent).await?;
         for (row, wait_until) in page {
             let id = row.id;
             // Deleted in the meantime: there is nothing to send.
             let Some(bodies) = bodies.remove(&id) else { continue };
-            let files = with_files.get(&id).copied();
-            let Some(room) = self.room(row.bytes + files.unwrap_or(0)).await? else { return Ok(false) };
-            let intake = match unwanted.remove(&id) {
-                Some(because) => Intake::Settled {
+            let Some(room) = self.room(&row).await? else { return Ok(false) };
+            let intake = match (unwanted.remove(&id), bodies) {
+                (Some(because), _) => Intake::Settled {
                     change: Change { reply: Some(because), ..Change::to(id, ledger::CANCELLED) },
                     is_failure: false,
                 },
-                None => self.mail_of(row, bodies, files.is_some(), wait_until, room).await?,
+                (None, Ok(bodies)) => self.mail_of(row, bodies, wait_until, room).await?,
+                (None, Err(problem)) => failed(id, problem),
             };
-            tokio::select! {
-                sent = self.ready.send(intake) => if sent.is_err() { return Ok(false) },
-                _ = self.stop.wait_for(|stop| *stop) => return Ok(false),
+            if !self.pass_on(intake).await {
+                return Ok(false);
             }
         }
         Ok(true)
     }
 
-    /// Waits until there is room in memory for a mail of this size; `None` if the run is to stop.
-    async fn room(&mut self, bytes: i64) -> anyhow::Result<Option<OwnedSemaphorePermit>> {
-        let kibibytes = u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX).min(MEMORY_KIBIBYTES);
+    /// Passes on what became of a row. Returns whether the receiver still exists and wants more.
+    async fn pass_on(&mut self, intake: Intake) -> bool {
+        tokio::select! {
+            sent = self.ready.send(intake) => sent.is_ok(),
+            _ = self.stop.wait_for(|stop| *stop) => false,
+        }
+    }
+
+    /// Waits until there is room in memory for a mail; `None` if the run is to stop. A mail that a run may have died of takes
+    /// all of it: it is prepared and sent alone, so that no other comes under suspicion with it.
+    async fn room(&mut self, mail: &Claimed) -> anyhow::Result<Option<OwnedSemaphorePermit>> {
+        let kibibytes = if mail.is_suspect {
+            MEMORY_KIBIBYTES
+        } else {
+            u32::try_from(mail.bytes / 1024 + 1).unwrap_or(u32::MAX).min(MEMORY_KIBIBYTES)
+        };
         let room = Arc::clone(&self.memory).acquire_many_owned(kibibytes);
         tokio::select! {
             room = room => Ok(Some(room?)),
@@ -311,15 +363,11 @@ impl Claimer {
         &mut self,
         mut row: Claimed,
         bodies: Bodies,
-        has_files: bool,
         wait_until: Instant,
         room: OwnedSemaphorePermit,
     ) -> anyhow::Result<Intake> {
         let id = row.id;
-        let failed = |reply: String| {
-            let change = Change { reply: Some(reply), ..Change::to(id, ledger::FAILED) };
-            Ok(Intake::Settled { change, is_failure: true })
-        };
+        let failed = |problem: String| Ok(failed(id, problem));
         let recipient = match address::parse(&row.recipient) {
             Ok(recipient) => recipient,
             Err(problem) => return failed(format!("recipient: {problem}")),
@@ -369,7 +417,7 @@ impl Claimer {
             Ok(reply_to) => reply_to,
             Err(problem) => return failed(format!("reply_to: {problem}")),
         };
-        let attachments = match self.attachments(id, has_files).await? {
+        let attachments = match self.attachments(&row).await? {
             Ok(attachments) => attachments,
             Err(problem) => return failed(problem),
         };
@@ -454,31 +502,14 @@ impl Claimer {
             return Ok(None);
         }
         let asked = [(row.id, address::normalised(recipient))];
-        let found = ledger::unwanted(&mut self.db, &asked, self.consent).await?;
-        Ok(found.into_iter().next().map(|(_, because)| because))
+        Ok(unwanted(&mut self.db, &asked, self.consent).await?.remove(&row.id))
     }
 
-    async fn attachments(
-        &mut self,
-        id: i64,
-        has_files: bool,
-    ) -> anyhow::Result<Result<Vec<Attachment>, String>> {
-        if !has_files {
-            return Ok(Ok(Vec::new()));
+    async fn attachments(&mut self, mail: &Claimed) -> anyhow::Result<Result<Vec<Attachment>, String>> {
+        match mail.file_bytes {
+            Some(_) => ledger::files(&mut self.db, mail.id).await,
+            None => Ok(Ok(Vec::new())),
         }
-        let files = ledger::files(&mut self.db, id).await?;
-        Ok(files
-            .into_iter()
-            .map(|file| match file.content {
-                Some(bytes) => Ok(Attachment {
-                    name: file.name,
-                    content_type: file.content_type,
-                    content_id: file.content_id,
-                    bytes,
-                }),
-                None => Err(format!("the attachment `{}` no longer has any content", file.name)),
-            })
-            .collect())
     }
 
     fn new_message_id(&self, id: i64) -> String {
@@ -496,6 +527,12 @@ struct Texts {
     is_new: bool,
     /// Whether they are in a different language from the one the row requests.
     is_fallback: bool,
+}
+
+/// A mail that fails before it is sent.
+fn failed(id: i64, problem: String) -> Intake {
+    let change = Change { reply: Some(problem), ..Change::to(id, ledger::FAILED) };
+    Intake::Settled { change, is_failure: true }
 }
 
 fn domain_of(recipient: &str) -> String {

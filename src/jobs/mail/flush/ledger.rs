@@ -4,16 +4,19 @@
 //! outcome is durable before the same connection hands over the next mail: whenever a process dies, only the mails that
 //! were in transit have an unknown outcome.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use crate::config::{ConsentRule, OnUnknown};
-use crate::db::{Db, FromRow};
+use crate::config::OnUnknown;
+use crate::db::{Db, FromRow, StoredText, StoredTime, Value};
+use crate::mail::outgoing::Attachment;
 use crate::mail::queue::AS_NEW;
 use crate::values;
 
 /// A mail as it is claimed: without its bodies.
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone)]
 pub(super) struct Claimed {
     pub(super) id: i64,
     pub(super) kind: String,
@@ -30,8 +33,104 @@ pub(super) struct Claimed {
     pub(super) attempts: i64,
     pub(super) unknown_attempts: i64,
     pub(super) message_id: Option<String>,
-    /// The size of its bodies.
+    /// The size of its texts and its attachments.
     pub(super) bytes: i64,
+    /// How many of them belong to attachments; `None` if it has none.
+    pub(super) file_bytes: Option<i64>,
+    /// Whether a run died while it held this mail.
+    pub(super) is_suspect: bool,
+}
+
+/// A claimed row that is not a mail: it fails, and its number and the problem are all there is to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Unreadable {
+    pub(super) id: i64,
+    pub(super) problem: String,
+}
+
+/// The most bytes of a mail's texts and attachments. Services accept 40 MB, a relay of one's own may accept more; what is
+/// larger than this is not even read.
+pub(super) const MAX_MAIL_BYTES: i64 = 48 * 1024 * 1024;
+/// The most bytes of a column that is read with each claim. RFC 5322 limits a line to 998 characters.
+const MAX_HEAD_BYTES: i64 = 4 * 1024;
+/// The most bytes of `headers`.
+const MAX_HEADERS_BYTES: i64 = 64 * 1024;
+/// More attempts than any configuration allows: the column is ours, but others can write to it.
+const MAX_COUNTED: i64 = 1_000_000;
+
+/// A claimed row as it is stored. What other programs wrote may be anything; a text that is too long is not read.
+#[derive(FromRow)]
+struct StoredMail {
+    id: i64,
+    kind: Option<StoredText>,
+    category: String,
+    locale: Option<StoredText>,
+    sender: Option<StoredText>,
+    recipient: Option<StoredText>,
+    reply_to: Option<StoredText>,
+    headers: Option<StoredText>,
+    due_at: StoredTime,
+    queued_at: StoredTime,
+    status: String,
+    is_paced: bool,
+    attempts: i64,
+    unknown_attempts: i64,
+    message_id: Option<StoredText>,
+    head_bytes: i64,
+    header_bytes: i64,
+    text_bytes: i64,
+    take_overs: i64,
+}
+
+impl StoredMail {
+    /// The row as a mail, or the first problem with it, by its column.
+    fn read(self, file_bytes: Option<i64>) -> Result<Claimed, String> {
+        for (bytes, most, what) in [
+            (self.head_bytes, MAX_HEAD_BYTES, "the longest of kind, locale, addresses and message_id"),
+            (self.header_bytes, MAX_HEADERS_BYTES, "headers"),
+            (self.text_bytes, MAX_MAIL_BYTES, "subject, bodies and data"),
+            (file_bytes.unwrap_or(0), MAX_MAIL_BYTES, "the attachments"),
+            (self.text_bytes + file_bytes.unwrap_or(0), MAX_MAIL_BYTES, "the mail with its attachments"),
+        ] {
+            if bytes > most {
+                return Err(format!("too large: {what}: {bytes} bytes, of at most {most}"));
+            }
+        }
+        for (count, column) in [(self.attempts, "attempts"), (self.unknown_attempts, "unknown_attempts")] {
+            if !(0..=MAX_COUNTED).contains(&count) {
+                return Err(format!("{column}: {count} is not a count of attempts"));
+            }
+        }
+        Ok(Claimed {
+            id: self.id,
+            kind: required("kind", self.kind)?,
+            category: self.category,
+            locale: optional("locale", self.locale)?,
+            sender: optional("sender", self.sender)?,
+            recipient: required("recipient", self.recipient)?,
+            reply_to: optional("reply_to", self.reply_to)?,
+            headers: optional("headers", self.headers)?,
+            due_at: self.due_at.read().map_err(|problem| format!("due_at: {problem}"))?,
+            queued_at: self.queued_at.read().map_err(|problem| format!("queued_at: {problem}"))?,
+            status: self.status,
+            is_paced: self.is_paced,
+            attempts: self.attempts,
+            unknown_attempts: self.unknown_attempts,
+            message_id: optional("message_id", self.message_id)?,
+            bytes: self.text_bytes + file_bytes.unwrap_or(0),
+            file_bytes,
+            is_suspect: self.take_overs > 0,
+        })
+    }
+}
+
+/// A column's text, or the problem with its name.
+fn optional(column: &str, text: Option<StoredText>) -> Result<Option<String>, String> {
+    text.map(StoredText::read).transpose().map_err(|problem| format!("{column}: {problem}"))
+}
+
+fn required(column: &str, text: Option<StoredText>) -> Result<String, String> {
+    optional(column, text)?.ok_or_else(|| format!("{column}: it is missing"))
 }
 
 /// Where claiming continues within a priority: after the last claimed mail. Without it each claim would scan the index
@@ -50,7 +149,7 @@ pub(super) async fn most_urgent(db: &mut Db, now: DateTime<Utc>) -> anyhow::Resu
             "WITH level (priority) AS (VALUES (CAST(1 AS BIGINT)), (2), (3))
              SELECT priority FROM level
              WHERE (SELECT due_at FROM mails
-                    WHERE mails.priority = level.priority AND claimed_by IS NULL AND NOT is_held
+                    WHERE mails.priority = level.priority AND claimed_by IS NULL AND NOT is_held AND take_overs = 0
                       AND status IN ('QUEUED', 'RETRY', 'UNKNOWN')
                     ORDER BY due_at, id LIMIT 1) <= $1
              ORDER BY priority LIMIT 1",
@@ -60,20 +159,43 @@ pub(super) async fn most_urgent(db: &mut Db, now: DateTime<Utc>) -> anyhow::Resu
     Ok(found.map(|(priority,)| priority))
 }
 
+/// Whether any mail is due.
+pub(super) async fn is_any_due(db: &mut Db, now: DateTime<Utc>) -> anyhow::Result<bool> {
+    Ok(most_urgent(db, now).await?.is_some() || has_suspect(db, now).await?)
+}
+
+/// Whether a mail is due that a run may have died of.
+pub(super) async fn has_suspect(db: &mut Db, now: DateTime<Utc>) -> anyhow::Result<bool> {
+    let sql = "SELECT 1 FROM mails
+               WHERE take_overs > 0 AND due_at <= $1 AND claimed_by IS NULL AND NOT is_held
+                 AND status IN ('QUEUED', 'RETRY', 'UNKNOWN')
+               LIMIT 1";
+    Ok(db.fetch_optional::<(i32,)>(sql, values![now]).await?.is_some())
+}
+
 /// When the next mail that waits for its turn in a rate is due, after the given time.
 pub(super) async fn next_paced(db: &mut Db, after: DateTime<Utc>) -> anyhow::Result<Option<DateTime<Utc>>> {
-    let (next,): (Option<DateTime<Utc>>,) = db
+    let (next,): (Option<StoredTime>,) = db
         .fetch_one(
             "WITH level (priority) AS (VALUES (CAST(1 AS BIGINT)), (2), (3))
              SELECT MIN((SELECT due_at FROM mails
                          WHERE mails.priority = level.priority AND due_at > $1 AND is_paced AND claimed_by IS NULL
-                           AND NOT is_held AND status IN ('QUEUED', 'RETRY', 'UNKNOWN')
+                           AND NOT is_held AND take_overs = 0 AND status IN ('QUEUED', 'RETRY', 'UNKNOWN')
                          ORDER BY due_at, id LIMIT 1))
              FROM level",
             values![after],
         )
         .await?;
-    Ok(next)
+    Ok(next.and_then(|next| next.at()))
+}
+
+/// Claimed rows, the longest due first.
+#[derive(Debug, Default)]
+pub(super) struct Claim {
+    pub(super) mails: Vec<Claimed>,
+    pub(super) unreadable: Vec<Unreadable>,
+    /// After the last of the mails; `None` if there are none.
+    pub(super) position: Option<Position>,
 }
 
 /// Claims due mails of one priority for a run, the longest due first, after `position`.
@@ -84,108 +206,145 @@ pub(super) async fn claim(
     now: DateTime<Utc>,
     position: Option<Position>,
     most: i64,
-) -> anyhow::Result<(Vec<Claimed>, Option<Position>)> {
-    let mut values = values![run, priority, now, most];
-    let mut behind = "";
+) -> anyhow::Result<Claim> {
+    let mut values = values![run, now, most, priority];
+    let mut which = "priority = $4 AND take_overs = 0".to_owned();
     if let Some(position) = position {
-        behind = "AND (due_at, id) > ($5, $6)";
+        which.push_str(" AND (due_at, id) > ($5, $6)");
         values.extend(values![position.due_at, position.id]);
     }
+    take(db, &which, values).await
+}
+
+/// Claims the most urgent of the mails that are under suspicion, alone.
+pub(super) async fn claim_suspect(db: &mut Db, run: i64, now: DateTime<Utc>) -> anyhow::Result<Claim> {
+    take(db, "take_overs > 0", values![run, now, 1]).await
+}
+
+/// Claims at most `$3` of `which` mails that are due at `$2`, for the run `$1`.
+async fn take(db: &mut Db, which: &str, values: Vec<Value>) -> anyhow::Result<Claim> {
+    let heads = ["kind", "locale", "sender", "recipient", "reply_to", "message_id"];
+    let longest: Vec<String> =
+        heads.iter().map(|head| format!("COALESCE(OCTET_LENGTH({head}), 0)")).collect();
+    let within = |column: &str, most| {
+        format!("CASE WHEN OCTET_LENGTH({column}) <= {most} THEN {column} END AS {column}")
+    };
+    let heads: Vec<String> = heads.iter().map(|head| within(head, MAX_HEAD_BYTES)).collect();
     let sql = format!(
         "UPDATE mails SET claimed_by = $1
          WHERE id IN (SELECT id FROM mails
-                      WHERE priority = $2 AND due_at <= $3 {behind}
+                      WHERE {which} AND due_at <= $2
                         AND claimed_by IS NULL AND NOT is_held AND status IN ('QUEUED', 'RETRY', 'UNKNOWN')
-                      ORDER BY due_at, id LIMIT $4 {})
+                      ORDER BY priority, due_at, id LIMIT $3 {skip})
            AND claimed_by IS NULL
            AND EXISTS (SELECT 1 FROM batch_execution WHERE batch_execution.id = $1 AND batch_execution.status = 'RUNNING')
-         RETURNING id, kind, category, locale, sender, recipient, reply_to, headers, due_at,
-                   queued_at, status, is_paced, attempts, unknown_attempts, message_id,
-                   CAST(COALESCE(OCTET_LENGTH(text_body), 0) + COALESCE(OCTET_LENGTH(html_body), 0) AS BIGINT) AS bytes",
-        db.pick("", "FOR UPDATE SKIP LOCKED")
+         RETURNING id, {heads}, {headers}, category, due_at, queued_at, status, is_paced, attempts, unknown_attempts,
+                   take_overs, CAST({greatest}({longest}) AS BIGINT) AS head_bytes,
+                   CAST(COALESCE(OCTET_LENGTH(headers), 0) AS BIGINT) AS header_bytes,
+                   CAST(COALESCE(OCTET_LENGTH(subject), 0) + COALESCE(OCTET_LENGTH(text_body), 0)
+                        + COALESCE(OCTET_LENGTH(html_body), 0) + COALESCE(OCTET_LENGTH(data), 0) AS BIGINT) AS text_bytes",
+        skip = db.pick("", "FOR UPDATE SKIP LOCKED"),
+        heads = heads.join(", "),
+        headers = within("headers", MAX_HEADERS_BYTES),
+        greatest = db.pick("MAX", "GREATEST"),
+        longest = longest.join(", "),
     );
-    let mut claimed: Vec<Claimed> = db.fetch_all(&sql, values).await?;
-    claimed.sort_by_key(|mail| (mail.due_at, mail.id));
-    let position = claimed.last().map(|last| Position { due_at: last.due_at, id: last.id });
-    Ok((claimed, position))
+    let stored: Vec<StoredMail> = db.fetch_all(&sql, values).await?;
+    let mut files = sizes_of_files(db, &stored).await?;
+    let mut claim = Claim::default();
+    for row in stored {
+        let id = row.id;
+        match row.read(files.remove(&id)) {
+            Ok(mail) => claim.mails.push(mail),
+            Err(problem) => claim.unreadable.push(Unreadable { id, problem }),
+        }
+    }
+    claim.mails.sort_by_key(|mail| (mail.due_at, mail.id));
+    claim.position = claim.mails.last().map(|last| Position { due_at: last.due_at, id: last.id });
+    Ok(claim)
+}
+
+/// The sizes of the attachments of those mails that have any. Their names count, and what each of them costs beside.
+async fn sizes_of_files(db: &mut Db, mails: &[StoredMail]) -> anyhow::Result<HashMap<i64, i64>> {
+    if mails.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let ids: Vec<i64> = mails.iter().map(|mail| mail.id).collect();
+    let sql = format!(
+        "SELECT mail_id, CAST(SUM(200 + OCTET_LENGTH(name) + OCTET_LENGTH(content_type)
+                                  + COALESCE(OCTET_LENGTH(content_id), 0) + COALESCE(OCTET_LENGTH(content), 0)) AS BIGINT)
+         FROM mail_attachments WHERE mail_id IN {} GROUP BY mail_id",
+        db.numbers("$1")
+    );
+    let sizes: Vec<(i64, i64)> = db.fetch_all(&sql, values![json!(ids)]).await?;
+    Ok(sizes.into_iter().collect())
 }
 
 /// The bodies of a mail, or the template data that they are rendered from.
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone)]
 pub(super) struct Bodies {
-    pub(super) id: i64,
     pub(super) subject: Option<String>,
     pub(super) text_body: Option<String>,
     pub(super) html_body: Option<String>,
     pub(super) data: Option<String>,
 }
 
-/// The bodies of some mails.
-pub(super) async fn bodies(db: &mut Db, ids: &[i64]) -> anyhow::Result<Vec<Bodies>> {
+#[derive(FromRow)]
+struct StoredBodies {
+    id: i64,
+    subject: Option<StoredText>,
+    text_body: Option<StoredText>,
+    html_body: Option<StoredText>,
+    data: Option<StoredText>,
+}
+
+impl StoredBodies {
+    fn read(self) -> Result<Bodies, String> {
+        Ok(Bodies {
+            subject: optional("subject", self.subject)?,
+            text_body: optional("text_body", self.text_body)?,
+            html_body: optional("html_body", self.html_body)?,
+            data: optional("data", self.data)?,
+        })
+    }
+}
+
+/// The bodies of some mails, by mail, or what is wrong with them.
+pub(super) async fn bodies(db: &mut Db, ids: &[i64]) -> anyhow::Result<HashMap<i64, Result<Bodies, String>>> {
     let sql =
         format!("SELECT id, subject, text_body, html_body, data FROM mails WHERE id IN {}", db.numbers("$1"));
-    Ok(db.fetch_all(&sql, values![json!(ids)]).await?)
+    let stored: Vec<StoredBodies> = db.fetch_all(&sql, values![json!(ids)]).await?;
+    Ok(stored.into_iter().map(|bodies| (bodies.id, bodies.read())).collect())
 }
 
-/// An attachment of a mail; it may have lost its content.
-#[derive(Debug, FromRow)]
-pub(super) struct StoredFile {
-    pub(super) name: String,
-    pub(super) content_type: String,
-    pub(super) content_id: Option<String>,
-    pub(super) content: Option<Vec<u8>>,
+#[derive(FromRow)]
+struct StoredFile {
+    name: StoredText,
+    content_type: StoredText,
+    content_id: Option<StoredText>,
+    content: Option<Vec<u8>>,
 }
 
-/// The sizes of the attachments of those mails that have any.
-pub(super) async fn sizes_of_files(db: &mut Db, ids: &[i64]) -> anyhow::Result<Vec<(i64, i64)>> {
-    let sql = format!(
-        "SELECT mail_id, CAST(COALESCE(SUM(OCTET_LENGTH(content)), 0) AS BIGINT) FROM mail_attachments
-         WHERE mail_id IN {} GROUP BY mail_id",
-        db.numbers("$1")
-    );
-    Ok(db.fetch_all(&sql, values![json!(ids)]).await?)
+impl StoredFile {
+    fn read(self) -> Result<Attachment, String> {
+        let name = self.name.read().map_err(|problem| format!("the name of an attachment: {problem}"))?;
+        let of = |column: &str, problem: &str| format!("{column} of the attachment `{name}`: {problem}");
+        let content_type = self.content_type.read().map_err(|problem| of("content_type", problem))?;
+        let content_id =
+            self.content_id.map(StoredText::read).transpose().map_err(|problem| of("content_id", problem))?;
+        let Some(bytes) = self.content else {
+            return Err(format!("the attachment `{name}` no longer has any content"));
+        };
+        Ok(Attachment { name, content_type, content_id, bytes })
+    }
 }
 
-/// The attachments of a mail.
-pub(super) async fn files(db: &mut Db, mail: i64) -> anyhow::Result<Vec<StoredFile>> {
+/// The attachments of a mail, or what is wrong with one of them.
+pub(super) async fn files(db: &mut Db, mail: i64) -> anyhow::Result<Result<Vec<Attachment>, String>> {
     let sql =
         "SELECT name, content_type, content_id, content FROM mail_attachments WHERE mail_id = $1 ORDER BY id";
-    Ok(db.fetch_all(sql, values![mail]).await?)
-}
-
-/// Why some of these mails are no longer wanted, by mail: the address is suppressed, or the member withdrew, requested
-/// erasure or refused. Checked right before sending, because much may change while a mail waits.
-pub(super) async fn unwanted(
-    db: &mut Db,
-    mails: &[(i64, String)],
-    consent: ConsentRule,
-) -> anyhow::Result<Vec<(i64, String)>> {
-    let pairs: Vec<_> = mails.iter().map(|(id, address)| json!({ "id": id, "address": address })).collect();
-    let given = db.pick(
-        "SELECT value ->> 'id' AS id, value ->> 'address' AS address FROM json_each($1)",
-        "SELECT CAST(value ->> 'id' AS BIGINT) AS id, value ->> 'address' AS address FROM jsonb_array_elements($1)",
-    );
-    let sql = format!(
-        "WITH given AS ({given})
-         SELECT given.id, 'suppressed: ' || suppressed.reason AS because
-         FROM given JOIN mails ON mails.id = given.id
-         JOIN mail_suppressions suppressed ON suppressed.address = given.address
-         WHERE suppressed.scope = 'ALL' OR mails.category = 'MARKETING'
-         UNION ALL
-         SELECT given.id, CASE WHEN member.erasure_requested_at IS NOT NULL THEN 'the member asked to be forgotten'
-                               WHEN member.status = 'WITHDRAWN' THEN 'the member has withdrawn'
-                               ELSE 'the member has not agreed to advertising' END
-         FROM given JOIN mails ON mails.id = given.id
-         JOIN members member ON member.mall_id = mails.mall_id AND member.member_code = mails.member_code
-         LEFT JOIN mail_consents consent ON consent.mall_id = mails.mall_id AND consent.member_code = mails.member_code
-              AND consent.purpose = CASE WHEN mails.kind = 'digest' THEN 'DIGEST' ELSE 'MARKETING' END
-         WHERE member.erasure_requested_at IS NOT NULL
-            OR (mails.category = 'MARKETING'
-                AND (member.status = 'WITHDRAWN' OR NOT COALESCE(consent.is_granted, $2)))"
-    );
-    Ok(db
-        .fetch_all(&sql, values![serde_json::Value::from(pairs), consent.takes_silence_for_consent()])
-        .await?)
+    let stored: Vec<StoredFile> = db.fetch_all(sql, values![mail]).await?;
+    Ok(stored.into_iter().map(StoredFile::read).collect())
 }
 
 /// A change to a mail's row.
@@ -345,6 +504,25 @@ const WRITE_POSTGRES: &str = "
       AND EXISTS (SELECT 1 FROM batch_execution WHERE batch_execution.id = $1 AND batch_execution.status = 'RUNNING')
     RETURNING mails.id";
 
+/// Fails rows that cannot be read. It does not touch their times: SQLite checks each column that a statement sets, and one
+/// of them may be what is wrong.
+pub(super) async fn fail_unreadable(
+    db: &mut Db,
+    run: i64,
+    now: DateTime<Utc>,
+    rows: &[Unreadable],
+) -> anyhow::Result<()> {
+    for row in rows {
+        db.execute(
+            "UPDATE mails SET status = 'FAILED', last_reply = $1, ended_at = $2, claimed_by = NULL
+             WHERE id = $3 AND claimed_by = $4",
+            values![&row.problem, now, row.id, run],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
 /// Stores the rendered texts of a template, so that `mail show` shows what was sent.
 #[expect(clippy::too_many_arguments, reason = "the columns that it writes")]
 pub(super) async fn keep_texts(
@@ -373,47 +551,84 @@ pub(super) async fn release(db: &mut Db, run: i64) -> anyhow::Result<u64> {
     Ok(db.execute(sql, values![run]).await?)
 }
 
-/// A mail that was in transit when this many processes died is probably the cause: it waits for a person.
-const MAX_DEATHS: i64 = 20;
+/// A mail that this many processes died over is probably the cause: it fails, or waits for a person if it may have arrived.
+const MAX_TAKE_OVERS: i64 = 3;
+
+/// What became of the mails that dead runs held.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Recovered {
+    /// Those that were being sent and may have arrived, and whether they wait for a person.
+    pub(super) unknown: Vec<(i64, bool)>,
+    /// Those that too many runs died over, with what is said of them.
+    pub(super) failed: Vec<(i64, String)>,
+}
 
 /// Reclaims the mails that dead runs held. A mail that one of them was sending may have arrived: it becomes UNKNOWN,
-/// and depending on the configuration it is sent again or waits for a person. Returns those, and whether they wait. A
-/// process's death is not the mail's fault, so it does not count as an attempt.
-pub(super) async fn recover(
-    db: &mut Db,
-    now: DateTime<Utc>,
-    rule: OnUnknown,
-) -> anyhow::Result<Vec<(i64, bool)>> {
+/// and depending on the configuration it is sent again or waits for a person.
+///
+/// One of these mails may be what the process died of, by its size or its template: a take-over counts, and from then on
+/// such a mail is sent alone, after all others. One whose runs go on dying is not tried for ever.
+pub(super) async fn recover(db: &mut Db, now: DateTime<Utc>, rule: OnUnknown) -> anyhow::Result<Recovered> {
     let abandoned = "claimed_by IS NOT NULL AND claimed_by NOT IN (SELECT id FROM batch_execution WHERE status = 'RUNNING')";
+    // A run that ended by itself, and could not even release its mails, died of none of them.
+    let take_overs = "take_overs + CASE WHEN EXISTS (SELECT 1 FROM batch_execution
+                                                     WHERE batch_execution.id = mails.claimed_by
+                                                       AND batch_execution.status <> 'CRASHED') THEN 0 ELSE 1 END";
+    let failed = db
+        .fetch_all(
+            &format!(
+                "UPDATE mails SET claimed_by = NULL, status = 'FAILED', ended_at = $1, take_overs = {take_overs},
+                     last_reply = CAST({take_overs} AS TEXT) || ' runs died while they held this mail, the last one was run '
+                                  || CAST(claimed_by AS TEXT)
+                 WHERE {abandoned} AND status IN ('QUEUED', 'RETRY', 'UNKNOWN') AND {take_overs} >= $2
+                 RETURNING id, last_reply"
+            ),
+            values![now, MAX_TAKE_OVERS],
+        )
+        .await?;
     db.execute(
-        &format!("UPDATE mails SET claimed_by = NULL WHERE {abandoned} AND status IN ('QUEUED', 'RETRY', 'UNKNOWN')"),
+        &format!(
+            "UPDATE mails SET claimed_by = NULL, take_overs = {take_overs}
+             WHERE {abandoned} AND status IN ('QUEUED', 'RETRY', 'UNKNOWN')"
+        ),
         values![],
     )
     .await?;
     let is_unknown = format!(
-        "UPDATE mails SET claimed_by = NULL, status = 'UNKNOWN', due_at = $1, attempts = attempts - 1,
-             unknown_attempts = unknown_attempts + 1, is_held = ($2 OR unknown_attempts >= $3),
+        "UPDATE mails SET claimed_by = NULL, status = 'UNKNOWN', due_at = $1,
+             unknown_attempts = unknown_attempts + 1, take_overs = {take_overs}, is_held = ($2 OR {take_overs} >= $3),
              last_reply = 'run ' || CAST(claimed_by AS TEXT) || ' ended while it was sending'
          WHERE {abandoned} AND status = 'SENDING'
          RETURNING id, is_held"
     );
-    Ok(db.fetch_all(&is_unknown, values![now, rule == OnUnknown::Hold, MAX_DEATHS]).await?)
+    let unknown = db.fetch_all(&is_unknown, values![now, rule == OnUnknown::Hold, MAX_TAKE_OVERS]).await?;
+    Ok(Recovered { unknown, failed })
 }
 
-/// Suppresses all mail to an address.
+/// An address that its server says does not exist.
+#[derive(Debug, Clone)]
+pub(super) struct Bounce {
+    pub(super) address: String,
+    pub(super) mail: i64,
+    pub(super) reply: String,
+}
+
+/// Suppresses all mail to an address that bounced, beside whatever else is known of it. A suppression that is held is not in
+/// force until a person has confirmed it; one that was held comes into force when the address bounces once more in a run
+/// that is beyond doubt.
 pub(super) async fn suppress(
     db: &mut Db,
-    address: &str,
-    mail: i64,
-    detail: &str,
+    run: i64,
+    bounce: &Bounce,
+    is_held: bool,
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
     db.execute(
-        "INSERT INTO mail_suppressions (address, scope, reason, detail, mail_id, created_at)
-         VALUES ($1, 'ALL', 'BOUNCE', $2, $3, $4)
-         ON CONFLICT (address) DO UPDATE SET scope = 'ALL', reason = 'BOUNCE', detail = $2, mail_id = $3
-         WHERE mail_suppressions.scope <> 'ALL'",
-        values![address, detail, mail, now],
+        "INSERT INTO mail_suppressions (address, scope, reason, detail, mail_id, run_id, is_held, created_at)
+         VALUES ($1, 'ALL', 'BOUNCE', $2, $3, $4, $5, $6)
+         ON CONFLICT (address, reason) DO UPDATE SET scope = 'ALL', detail = $2, mail_id = $3, run_id = $4, is_held = $5
+         WHERE mail_suppressions.is_held OR mail_suppressions.scope <> 'ALL'",
+        values![&bounce.address, &bounce.reply, bounce.mail, run, is_held, now],
     )
     .await?;
     Ok(())
@@ -442,6 +657,9 @@ mod tests {
         a_mail_that_the_run_does_not_hold_is_left_alone,
         what_a_dead_run_held_is_reclaimed_and_what_it_was_sending_is_unknown,
         a_mail_that_many_processes_died_over_waits_for_a_person,
+        a_mail_that_runs_die_of_fails_and_the_others_do_not_wait_for_it,
+        a_run_that_ended_by_itself_died_of_no_mail,
+        what_is_too_large_or_no_count_is_known_before_it_is_read,
         a_changed_mail_is_found_by_its_number,
     ];
 
@@ -458,8 +676,8 @@ mod tests {
     }
 
     async fn claim_as(db: &mut Db, run: i64, most: i64) -> Vec<i64> {
-        let (claimed, _) = claim(db, run, 2, now(), None, most).await.unwrap();
-        claimed.into_iter().map(|mail| mail.id).collect()
+        let claimed = claim(db, run, 2, now(), None, most).await.unwrap();
+        claimed.mails.into_iter().map(|mail| mail.id).collect()
     }
 
     /// Id, status, attempts, attempts with unknown outcome, holder, and whether it waits for a person.
@@ -487,9 +705,9 @@ mod tests {
         let mut position = None;
         let mut claims = Vec::new();
         for _ in 0..3 {
-            let (claimed, last) = claim(db, run, 2, now(), position, 3).await.unwrap();
-            claims.push(claimed.into_iter().map(|mail| mail.id).collect::<Vec<_>>());
-            position = last;
+            let claimed = claim(db, run, 2, now(), position, 3).await.unwrap();
+            claims.push(claimed.mails.into_iter().map(|mail| mail.id).collect::<Vec<_>>());
+            position = claimed.position;
         }
         assert_eq!(claims, [vec![2, 3, 1], vec![5], vec![]]);
     }
@@ -566,36 +784,122 @@ mod tests {
         write(db, alive, now(), &[begun(3)]).await.unwrap();
         db.sql("UPDATE batch_execution SET status = 'CRASHED' WHERE id = 1").await;
 
-        assert_eq!(recover(db, now(), OnUnknown::Resend).await.unwrap(), [(1, false)]);
+        let recovered = Recovered { unknown: vec![(1, false)], failed: Vec::new() };
+        assert_eq!(recover(db, now(), OnUnknown::Resend).await.unwrap(), recovered);
 
-        assert_eq!(states(db).await, ["1 UNKNOWN 0 1 NULL 0", "2 QUEUED 0 0 NULL 0", "3 SENDING 1 0 2 0"]);
+        assert_eq!(states(db).await, ["1 UNKNOWN 1 1 NULL 0", "2 QUEUED 0 0 NULL 0", "3 SENDING 1 0 2 0"]);
         assert_eq!(
             db.scalar("SELECT last_reply FROM mails WHERE id = 1").await,
             "run 1 ended while it was sending"
         );
-        assert_eq!(recover(db, now(), OnUnknown::Resend).await.unwrap().len(), 0);
+        assert_eq!(recover(db, now(), OnUnknown::Resend).await.unwrap(), Recovered::default());
     }
 
     async fn a_mail_that_many_processes_died_over_waits_for_a_person(db: &mut TestDb) {
         queue(db, 2, LONG_AGO).await;
         let mut is_held = Vec::new();
-        for _ in 0..=MAX_DEATHS {
-            let run = db.run_that_is(Status::Running).await;
-            assert_eq!(claim_as(db, run, 1).await, [1]);
-            let begun = Change { attempts: 1, ..Change::to(1, SENDING) };
-            assert_eq!(write(db, run, now(), &[begun]).await.unwrap(), [1]);
-            db.sql("UPDATE batch_execution SET status = 'CRASHED'").await;
-            is_held.extend(recover(db, now(), OnUnknown::Resend).await.unwrap());
+        for _ in 0..MAX_TAKE_OVERS {
+            die_with(db, 1, true).await;
+            is_held.extend(recover(db, now(), OnUnknown::Resend).await.unwrap().unknown);
         }
-        let last = is_held.pop().unwrap();
-        assert!(is_held.iter().all(|(_, is_held)| !is_held));
-        assert_eq!(last, (1, true));
+        assert_eq!(is_held, [(1, false), (1, false), (1, true)]);
         // With `on_unknown = "hold"` the first death is enough.
-        db.sql("UPDATE mails SET unknown_attempts = 0, is_held = FALSE").await;
+        db.sql("UPDATE mails SET unknown_attempts = 0, take_overs = 0, is_held = FALSE").await;
+        die_with(db, 1, true).await;
+        assert_eq!(recover(db, now(), OnUnknown::Hold).await.unwrap().unknown, [(1, true)]);
+    }
+
+    /// A run claims at most so many mails, starts to send them or not, and dies.
+    async fn die_with(db: &mut TestDb, most: i64, is_sending: bool) {
+        let run = db.run_that_is(Status::Running).await;
+        let mut mails = claim_as(db, run, most).await;
+        if mails.is_empty() {
+            let suspect = claim_suspect(db, run, now()).await.unwrap();
+            mails = suspect.mails.into_iter().map(|mail| mail.id).collect();
+        }
+        if is_sending {
+            let begun: Vec<Change> =
+                mails.into_iter().map(|mail| Change { attempts: 1, ..Change::to(mail, SENDING) }).collect();
+            write(db, run, now(), &begun).await.unwrap();
+        }
+        db.sql("UPDATE batch_execution SET status = 'CRASHED'").await;
+    }
+
+    async fn a_mail_that_runs_die_of_fails_and_the_others_do_not_wait_for_it(db: &mut TestDb) {
+        for _ in 0..3 {
+            queue(db, 2, LONG_AGO).await;
+        }
+        // Which of the three it was, nobody knows yet.
+        die_with(db, 3, false).await;
+        assert_eq!(recover(db, now(), OnUnknown::Resend).await.unwrap(), Recovered::default());
+        let late = queue(db, 3, EARLIER).await;
+        assert_eq!(most_urgent(db, now()).await.unwrap(), Some(3), "those under suspicion come last");
+        db.sql(&format!("DELETE FROM mails WHERE id = {late}")).await;
+        assert!(is_any_due(db, now()).await.unwrap());
+        die_with(db, 3, false).await;
+        assert_eq!(recover(db, now(), OnUnknown::Resend).await.unwrap(), Recovered::default());
+        assert_eq!(db.lines("SELECT id, take_overs FROM mails").await, ["1 2", "2 1", "3 1"], "one by one");
+        die_with(db, 3, false).await;
+        let problem = "3 runs died while they held this mail, the last one was run 3".to_owned();
+        let recovered = Recovered { unknown: Vec::new(), failed: vec![(1, problem)] };
+        assert_eq!(recover(db, now(), OnUnknown::Resend).await.unwrap(), recovered);
+        assert_eq!(states(db).await, ["1 FAILED 0 0 NULL 0", "2 QUEUED 0 0 NULL 0", "3 QUEUED 0 0 NULL 0"]);
+    }
+
+    async fn a_run_that_ended_by_itself_died_of_no_mail(db: &mut TestDb) {
+        queue(db, 2, LONG_AGO).await;
         let run = db.run_that_is(Status::Running).await;
         assert_eq!(claim_as(db, run, 1).await, [1]);
-        write(db, run, now(), &[Change { attempts: 1, ..Change::to(1, SENDING) }]).await.unwrap();
-        db.sql("UPDATE batch_execution SET status = 'CRASHED'").await;
-        assert_eq!(recover(db, now(), OnUnknown::Hold).await.unwrap(), [(1, true)]);
+        db.sql("UPDATE batch_execution SET status = 'FAILED'").await;
+        recover(db, now(), OnUnknown::Resend).await.unwrap();
+        assert_eq!(db.scalar("SELECT take_overs FROM mails").await, "0");
+    }
+
+    async fn what_is_too_large_or_no_count_is_known_before_it_is_read(db: &mut TestDb) {
+        let run = db.run_that_is(Status::Running).await;
+        for _ in 0..6 {
+            queue(db, 2, LONG_AGO).await;
+        }
+        let (fill, blob) = db.pick(
+            ("REPLACE(HEX(ZEROBLOB($n / 2)), '00', 'ab')", "ZEROBLOB($n)"),
+            ("REPEAT('a', $n)", "CAST(REPEAT('a', $n) AS BYTEA)"),
+        );
+        let text = |bytes: i64| fill.replace("$n", &bytes.to_string());
+        let file = |bytes: i64| blob.replace("$n", &bytes.to_string());
+        let half = MAX_MAIL_BYTES / 2;
+        db.sql(&format!(
+            "UPDATE mails SET text_body = {}, html_body = {} WHERE id = 1",
+            text(half),
+            text(half)
+        ))
+        .await;
+        db.sql(&format!("UPDATE mails SET headers = {} WHERE id = 2", text(MAX_HEADERS_BYTES + 2))).await;
+        db.sql(&format!("UPDATE mails SET recipient = {} WHERE id = 3", text(MAX_HEAD_BYTES + 2))).await;
+        db.sql(&format!("UPDATE mails SET attempts = {} WHERE id = 4", i64::MAX)).await;
+        for name in ["a", "b"] {
+            db.sql(&format!(
+                "INSERT INTO mail_attachments (mail_id, name, content_type, content) VALUES (5, '{name}', 'text/csv', {})",
+                file(half)
+            ))
+            .await;
+        }
+        db.sql("INSERT INTO mail_attachments (mail_id, name, content_type) VALUES (6, 'c', 'text/csv')")
+            .await;
+        let claimed = claim(db, run, 2, now(), None, 10).await.unwrap();
+        let mut problems: Vec<String> =
+            claimed.unreadable.into_iter().map(|row| format!("{}: {}", row.id, row.problem)).collect();
+        problems.sort();
+        assert_eq!(
+            problems,
+            [
+                "1: too large: subject, bodies and data: 50331655 bytes, of at most 50331648",
+                "2: too large: headers: 65538 bytes, of at most 65536",
+                "3: too large: the longest of kind, locale, addresses and message_id: 4098 bytes, of at most 4096",
+                "4: attempts: 9223372036854775807 is not a count of attempts",
+                "5: too large: the attachments: 50332066 bytes, of at most 50331648",
+            ]
+        );
+        let sizes: Vec<_> = claimed.mails.iter().map(|mail| (mail.id, mail.bytes, mail.file_bytes)).collect();
+        assert_eq!(sizes, [(6, 220, Some(209))]);
     }
 }

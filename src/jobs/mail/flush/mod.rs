@@ -4,12 +4,13 @@
 //! hand them to the server over one connection each, and the run records their progress: that a mail is about to be
 //! sent, before the server can have it, and its outcome, before the same connection starts another one.
 
+mod breaker;
 mod intake;
 mod ledger;
 mod pace;
 mod senders;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,8 +31,9 @@ use crate::runner::{Exclusion, Items, Job, JobSpec, Planned, Run, history, minut
 use crate::severity::Severity;
 use crate::wording::counted;
 
+use self::breaker::{Breaker, bounced_mails};
 use self::intake::{Claimer, Intake, MEMORY_KIBIBYTES, Preparation, Ready, RunClock};
-use self::ledger::Change;
+use self::ledger::{Bounce, Change, Unreadable};
 use self::pace::Rates;
 use self::senders::{SenderReport, Senders};
 
@@ -56,6 +58,9 @@ const MAX_MARGIN: Duration = Duration::from_mins(2);
 const GATHERING: Duration = Duration::from_millis(1);
 /// After this many refusals in a row that blame the sender, going on would only hurt its reputation.
 const POLICY_REFUSALS: u32 = 20;
+
+/// Mails that bounced, per page.
+const BOUNCES: i64 = 500;
 
 /// The prefix of a mail's id in the list of errors.
 const ITEM: &str = "mail ";
@@ -96,7 +101,7 @@ impl Job for Args {
         let clock = RunClock::starting_at(run.cx.now());
         reclaim_mails_of_dead_runs(run, &policy, clock).await?;
         requeue_retried_mails(run, clock).await?;
-        if ledger::most_urgent(run.db, clock.now()).await?.is_none() {
+        if !ledger::is_any_due(run.db, clock.now()).await? {
             run.summarise("nothing to send".to_owned());
             return Ok(());
         }
@@ -131,10 +136,14 @@ async fn reclaim_mails_of_dead_runs(
 ) -> anyhow::Result<()> {
     let now = clock.now();
     let rule = policy.on_unknown;
-    let unknown = run.chunk(None::<&str>, async |db| ledger::recover(db, now, rule).await).await?;
+    let ledger::Recovered { unknown, failed } =
+        run.chunk(None::<&str>, async |db| ledger::recover(db, now, rule).await).await?;
     for (id, _) in unknown.iter().filter(|(_, is_held)| *is_held) {
         let error = anyhow::anyhow!("it was being sent when an earlier run died: it may have arrived");
         run.fail_item(&item_key(*id), "recover", &error);
+    }
+    for (id, problem) in failed {
+        run.fail_item(&item_key(id), "recover", &anyhow::anyhow!(problem));
     }
     if !unknown.is_empty() {
         run.cx.output.status(&format!(
@@ -269,11 +278,12 @@ struct Flush {
     stop_claiming: watch::Sender<bool>,
     waiting: VecDeque<Box<Ready>>,
     changes: Vec<Change>,
+    /// Rows that are to fail, because they cannot be read.
+    unreadable: Vec<Unreadable>,
     tally: MailTally,
-    /// Addresses that do not exist, with the mail and the reply.
-    bounced: Vec<(String, i64, String)>,
-    /// All such addresses of this run.
-    gone: HashSet<String>,
+    /// Addresses that do not exist and are not suppressed yet.
+    bounced: Vec<Bounce>,
+    breaker: Breaker,
     policy_refusals: u32,
     /// Why this configuration could not send some mails.
     impossible: Option<Failure>,
@@ -311,9 +321,11 @@ impl Flush {
         };
         let mut task = JoinSet::new();
         task.spawn(claimer.work());
+        let mut db = connect(cx, run.id()).await?;
+        let breaker = Breaker::load(&mut db, run.id(), clock.now()).await?;
         Ok(Self {
             run: run.id(),
-            db: connect(cx, run.id()).await?,
+            db,
             policy,
             redactor: config.redactor(),
             clock,
@@ -324,9 +336,10 @@ impl Flush {
             stop_claiming,
             waiting: VecDeque::new(),
             changes: Vec::new(),
+            unreadable: Vec::new(),
             tally: MailTally::default(),
             bounced: Vec::new(),
-            gone: HashSet::new(),
+            breaker,
             impossible: None,
             policy_refusals: 0,
             stop: None,
@@ -373,10 +386,19 @@ impl Flush {
             self.write_changes(run, begun).await?;
         }
         match (self.stop.take(), self.impossible.take(), self.untried.take()) {
+            (Some(_), _, _) if self.breaker.is_tripped() => Err(self.too_many_bounces().into()),
             (Some(stop), _, _) | (None, None, Some(stop)) => Err(stop_error(run.cx, stop)),
             (None, Some(failure), _) => Err(failure.into()),
             (None, None, None) => Ok(()),
         }
+    }
+
+    fn too_many_bounces(&self) -> Failure {
+        Failure::failed(format!("failed to send mails: {}", self.breaker.reason().unwrap_or_default())).hint(format!(
+            "the addresses are suppressed only once you have confirmed it; if the relay was wrong: `batchctl mail suppress \
+             remove --held`, then `batchctl runs retry {run}`; if they really do not exist: `batchctl mail suppress confirm`",
+            run = self.run
+        ))
     }
 
     /// Waits briefly for the other mails in transit: one commit for all of them costs little more than a commit for one,
@@ -403,7 +425,7 @@ impl Flush {
         let room = self.senders.room();
         while begun.len() < room && self.waiting.front().is_some_and(|mail| mail.wait_until <= now) {
             let Some(mail) = self.waiting.pop_front() else { break };
-            if self.gone.contains(&mail.address) {
+            if self.breaker.is_gone(&mail.address) {
                 // Found out after the mail was prepared.
                 self.tally.cancelled += 1;
                 let reply = Some("suppressed: BOUNCE".to_owned());
@@ -427,6 +449,7 @@ impl Flush {
             message_id: mail.row.message_id.clone().filter(|_| mail.has_new_id),
             ..Change::to(mail.row.id, ledger::SENDING)
         }));
+        self.fail_unreadable().await?;
         if !self.changes.is_empty() {
             let changes = std::mem::take(&mut self.changes);
             let written = ledger::write(&mut self.db, self.run, self.clock.now(), &changes).await?;
@@ -434,10 +457,7 @@ impl Flush {
                 // A row that was cancelled or deleted is not an error; a lost lease ends the run.
                 run.chunk(None::<&str>, async |_| Ok(())).await.or_else(unless_stopped)?;
             }
-            // At once: the next mail to the same address may already be waiting.
-            for (address, mail, reply) in std::mem::take(&mut self.bounced) {
-                ledger::suppress(&mut self.db, &address, mail, &reply, self.clock.now()).await?;
-            }
+            self.suppress_bounced().await?;
             self.senders.clear();
             for mail in begun {
                 if written.contains(&mail.row.id)
@@ -454,6 +474,24 @@ impl Flush {
         Ok(())
     }
 
+    /// At once: the next mail to the same address may already be waiting.
+    async fn suppress_bounced(&mut self) -> anyhow::Result<()> {
+        let bounced = std::mem::take(&mut self.bounced);
+        let is_held = self.breaker.is_tripped();
+        for bounce in &bounced {
+            ledger::suppress(&mut self.db, self.run, bounce, is_held, self.clock.now()).await?;
+        }
+        if is_held && !bounced.is_empty() {
+            self.breaker.hold_suppressions(&mut self.db, self.run).await?;
+        }
+        Ok(())
+    }
+
+    async fn fail_unreadable(&mut self) -> anyhow::Result<()> {
+        let rows = std::mem::take(&mut self.unreadable);
+        ledger::fail_unreadable(&mut self.db, self.run, self.clock.now(), &rows).await
+    }
+
     fn accept(&mut self, run: &mut Run<'_>, intake: Intake) {
         run.read(1);
         match intake {
@@ -462,6 +500,11 @@ impl Flush {
                 let place = self.waiting.partition_point(|other| other.wait_until <= mail.wait_until);
                 self.tally.fallbacks += u64::from(mail.is_fallback);
                 self.waiting.insert(place, mail);
+            }
+            Intake::Unreadable(row) => {
+                self.tally.failed += 1;
+                run.fail_item(&item_key(row.id), "claim", &anyhow::anyhow!(row.problem.clone()));
+                self.unreadable.push(row);
             }
             Intake::Impossible(failure) => drop(self.impossible.get_or_insert(failure)),
             Intake::Settled { change, is_failure } => {
@@ -528,14 +571,43 @@ impl Flush {
                 "the server's policy refused {POLICY_REFUSALS} mails in a row, the last with: {reply}"
             )));
         }
-        // A server's reply about the test address says nothing about the intended recipient.
-        if let Outcome::Rejected { because: Rejection::Address, .. } = outcome
-            && self.reaches_recipients
-        {
-            self.gone.insert(mail.address.clone());
-            self.bounced.push((mail.address.clone(), mail.row.id, reply));
-        }
+        self.note_recipient(mail, outcome, reply);
         self.changes.push(change);
+    }
+
+    /// What an outcome says about the recipient. A server's reply about the test address says nothing about the intended one.
+    fn note_recipient(&mut self, mail: &Ready, outcome: &Outcome, reply: String) {
+        if !self.reaches_recipients {
+            return;
+        }
+        match outcome {
+            Outcome::Accepted { .. } => self.breaker.note_delivery(&mail.address),
+            Outcome::Rejected { because: Rejection::Address, .. } => {
+                self.bounced.push(Bounce { address: mail.address.clone(), mail: mail.row.id, reply });
+                if self.breaker.note_bounce(&mail.address)
+                    && let Some(reason) = self.breaker.reason()
+                {
+                    self.note_stop(Stop::Refused(reason.to_owned()));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// After the breaker has tripped, the mails that bounced are not settled by their suppressions: `runs retry` sends them
+    /// again.
+    async fn list_bounced(&mut self, run: &mut Run<'_>) -> anyhow::Result<()> {
+        let mut position = 0;
+        loop {
+            let page = bounced_mails(&mut self.db, self.run, position, BOUNCES).await?;
+            let Some((last, _)) = page.last() else { break };
+            position = *last;
+            for (id, reply) in page {
+                run.fail_item(&item_key(id), "send", &anyhow::anyhow!(reply));
+            }
+            run.chunk(None::<&str>, async |_| Ok(())).await.or_else(unless_stopped)?;
+        }
+        Ok(())
     }
 
     /// One connection less is not a reason to stop while others work; having none is, and so is any problem that
@@ -560,11 +632,19 @@ impl Flush {
         while let Some(report) = self.senders.try_next() {
             self.handle_report(run, report);
         }
+        self.fail_unreadable().await?;
         let left = std::mem::take(&mut self.changes);
         if !left.is_empty() {
             ledger::write(&mut self.db, self.run, self.clock.now(), &left).await?;
         }
+        self.suppress_bounced().await?;
+        if self.reaches_recipients {
+            self.breaker.store(&mut self.db, self.run, self.clock.now()).await?;
+        }
         ledger::release(&mut self.db, self.run).await?;
+        if self.breaker.is_tripped() {
+            self.list_bounced(run).await?;
+        }
         claimed.transpose()?.transpose()?;
         Ok(())
     }

@@ -1,0 +1,115 @@
+//! Addresses that do not exist, and a server that says so of everybody.
+
+use super::post_office::PostOffice;
+use crate::support::{Fate, MailServer, Manners, on_both_databases};
+
+on_both_databases![
+    a_server_that_knows_nobody_suppresses_nobody_until_it_is_confirmed,
+    a_few_mails_a_run_add_up,
+    a_bounce_leaves_an_unsubscription_as_it_is,
+];
+
+/// Over one connection, so that no other mails are in transit.
+const ONE_BY_ONE: [&str; 4] = ["mail", "flush", "--connections", "1"];
+
+const GONE: Fate = Fate::Recipient("550 5.1.1 no such user");
+
+/// A server that knows none of these numbers of recipients, and their mails.
+fn stranger(office: &PostOffice, numbers: std::ops::Range<usize>, server: &MailServer) {
+    for number in numbers {
+        let address = format!("u{number}@example.jp");
+        server.fate(&address, [GONE]);
+        office.queue(&address);
+    }
+}
+
+fn url(server: &MailServer) -> String {
+    format!("smtp://{}", server.address())
+}
+
+fn held(office: &PostOffice) -> Vec<String> {
+    office.sql("SELECT is_held, COUNT(*) FROM mail_suppressions GROUP BY is_held").concat()
+}
+
+fn count(office: &PostOffice, status: &str) -> usize {
+    office.scalar(&format!("SELECT COUNT(*) FROM mails WHERE status = '{status}'")).parse().unwrap()
+}
+
+fn a_server_that_knows_nobody_suppresses_nobody_until_it_is_confirmed(office: &PostOffice) {
+    let wrong = MailServer::start(Manners::default());
+    stranger(office, 0..60, &wrong);
+    office
+        .flush(&url(&wrong))
+        .run()
+        .exits(1)
+        .says("recipients do not exist, says the server: too many to be true")
+        .says("mail suppress remove --held`, then");
+    let refused = count(office, "FAILED");
+    // Ten, and those that were in transit on other connections.
+    assert!((10..=26).contains(&refused), "{refused}");
+    assert_eq!(count(office, "QUEUED"), 60 - refused, "the others stay as they were");
+    assert_eq!(held(office), ["1".to_owned(), refused.to_string()]);
+    assert_eq!(
+        office.scalar("SELECT COUNT(*) FROM batch_error_log WHERE resolved_at IS NULL"),
+        refused.to_string()
+    );
+
+    // While nobody has decided, a run learns it from its first mail.
+    office.sends(ONE_BY_ONE, &url(&wrong)).run().exits(1);
+    assert!(count(office, "FAILED") <= refused + 2, "{refused}");
+
+    // The relay is corrected.
+    let right = MailServer::start(Manners::default());
+    office
+        .sends(["mail", "suppress", "remove", "--held"], &url(&wrong))
+        .run()
+        .succeeds()
+        .prints(&format!("Removed {} suppressions", count(office, "FAILED")));
+    for run in ["1", "2"] {
+        office.sends(["runs", "retry", run], &url(&right)).run().succeeds();
+    }
+    assert_eq!(count(office, "SENT"), 60);
+    assert_eq!(right.reached().len(), 60);
+}
+
+fn a_few_mails_a_run_add_up(office: &PostOffice) {
+    let wrong = MailServer::start(Manners::default());
+    for run in 0..3 {
+        stranger(office, run * 4..run * 4 + 4, &wrong);
+        let code = if run < 2 { 0 } else { 1 };
+        office.sends(ONE_BY_ONE, &url(&wrong)).run().exits(code);
+    }
+    // Those of the runs before are held too: they were not too many to be true yet.
+    assert_eq!(held(office)[0], "1");
+    assert_eq!(held(office).len(), 2);
+    let bounced = held(office)[1].clone();
+    // They really do not exist.
+    office
+        .sends(["mail", "suppress", "confirm"], &url(&wrong))
+        .run()
+        .succeeds()
+        .prints(&format!("Confirmed {bounced} suppressions"));
+    assert_eq!(held(office), ["0".to_owned(), bounced]);
+    // What was decided does not stop the next run.
+    wrong.fate("other@example.jp", [GONE]);
+    office.queue("other@example.jp");
+    office.queue("u0@example.jp");
+    office.execute("UPDATE mails SET status = 'CANCELLED' WHERE status = 'QUEUED' AND recipient NOT IN ('other@example.jp', 'u0@example.jp')");
+    office.flush(&url(&wrong)).run().succeeds();
+    let last = office.sql("SELECT status, last_reply FROM mails ORDER BY id DESC LIMIT 2");
+    assert_eq!(last, [["CANCELLED", "suppressed: BOUNCE"], ["FAILED", "550 5.1.1 no such user"]]);
+}
+
+fn a_bounce_leaves_an_unsubscription_as_it_is(office: &PostOffice) {
+    let server = MailServer::start(Manners::default());
+    office.execute(
+        "INSERT INTO mail_suppressions (address, scope, reason, created_at)
+         VALUES ('u0@example.jp', 'MARKETING', 'UNSUBSCRIBE', '2026-11-19T00:00:00+00:00')",
+    );
+    stranger(office, 0..1, &server);
+    office.flush(&url(&server)).run().succeeds();
+    assert_eq!(
+        office.sql("SELECT scope, reason FROM mail_suppressions ORDER BY reason"),
+        [["ALL", "BOUNCE"], ["MARKETING", "UNSUBSCRIBE"]]
+    );
+}
