@@ -233,7 +233,8 @@ mod tests {
         let value = match value_name {
             "DAY" | "DAY|INSTANT" => "2026-11-19",
             "DURATION" => "90m",
-            "N" | "LINES" | "COUNT" | "DAYS" => "17",
+            "N" | "LINES" | "COUNT" | "DAYS" | "ID" => "17",
+            "KIND" => "cart-reminder",
             "N|N%" => "1%",
             "fail|wait=DURATION" => "fail",
             "MALL" => "tokyo",

@@ -14,6 +14,9 @@ on_both_databases![
     an_address_is_suppressed_listed_and_released,
     an_unsubscription_outlives_a_bounce,
     suppressions_are_removed_in_bulk,
+    mails_are_filtered_and_paged,
+    mails_are_counted_by_state_kind_and_domain,
+    many_mails_are_requeued_by_filter_and_the_unwanted_are_told,
     old_mails_are_purged_with_their_files_and_waiting_ones_never,
 ];
 
@@ -138,7 +141,7 @@ fn every_failed_mail_of_a_kind_is_requeued_at_once(sandbox: &Sandbox) {
     sandbox.batchctl(["mail", "requeue", "--failed"]).run().succeeds();
     sandbox.batchctl(["-v", "mail", "requeue", "--failed"]).run().succeeds().says("Nothing to requeue");
     assert_eq!(states(sandbox), ["QUEUED", "QUEUED", "CANCELLED"]);
-    sandbox.batchctl(["mail", "requeue"]).run().exits(2).says("<IDS|--failed>");
+    sandbox.batchctl(["mail", "requeue"]).run().exits(2).says("<IDS|--failed|--unknown>");
     sandbox.batchctl(["mail", "cancel"]).run().exits(2).says("<IDS|--kind <KIND>>");
 }
 
@@ -252,6 +255,118 @@ fn suppressions_are_removed_in_bulk(sandbox: &Sandbox) {
     assert_eq!(left(), ["hand@example.jp", "new@example.jp", "spam@example.jp"]);
     remove(&["--since", "30d"]).succeeds().prints("Removed 1 suppression");
     assert_eq!(left(), ["new@example.jp", "spam@example.jp"], "what recipients have said stays");
+}
+
+/// The numbers of the mails that a list has.
+fn listed(sandbox: &Sandbox, arguments: &[&str]) -> Vec<i64> {
+    let ran = sandbox.batchctl(["mail", "list", "--format", "json"].iter().chain(arguments)).run().succeeds();
+    let mails: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    mails.as_array().unwrap().iter().map(|mail| mail["id"].as_i64().unwrap()).collect()
+}
+
+fn mails_are_filtered_and_paged(sandbox: &Sandbox) {
+    mail(
+        sandbox,
+        "a@example.jp",
+        "status = 'FAILED', last_reply = '550 5.7.1 Blocked', ended_at = '2026-11-19T03:00:00+00:00'",
+    );
+    mail(sandbox, "B <b@Example.JP>", "status = 'UNKNOWN', is_held = TRUE");
+    mail(
+        sandbox,
+        "c@shop.example.jp",
+        "status = 'FAILED', last_reply = '100% gone', ended_at = '2026-11-19T05:00:00+00:00'",
+    );
+    sandbox.execute(
+        "INSERT INTO mail_tries (mail_id, run_id, status, reply, tried_at)
+         VALUES (1, 7, 'FAILED', '550 5.7.1 Blocked', '2026-11-19T03:00:00+00:00')",
+    );
+    assert_eq!(listed(sandbox, &["--domain", "example.jp"]), [2, 1], "not its subdomains");
+    assert_eq!(listed(sandbox, &["--reply", "blocked"]), [1]);
+    assert_eq!(listed(sandbox, &["--reply", "0% g"]), [3], "a % is a %");
+    assert_eq!(listed(sandbox, &["--held"]), [2]);
+    assert_eq!(listed(sandbox, &["--run", "7"]), [1]);
+    assert_eq!(listed(sandbox, &["--since", "2026-11-19T04:00:00Z"]), [3]);
+    assert_eq!(listed(sandbox, &["--until", "2026-11-19T04:00:00Z", "--status", "failed"]), [1]);
+    assert_eq!(listed(sandbox, &["--before", "3", "--limit", "1"]), [2]);
+    let list =
+        |arguments: &[&str]| sandbox.batchctl(["mail", "list"].iter().chain(arguments)).run().succeeds();
+    list(&["--limit", "2"]).prints("there are more: --before 2 lists the next");
+    list(&["--before", "2"]).never_shows("--before");
+    sandbox.batchctl(["mail", "list", "--since", "soon"]).run().exits(2).says("--since");
+    sandbox
+        .batchctl(["mail", "show", "1"])
+        .run()
+        .succeeds()
+        .prints("try           2026-11-19 12:00:00 JST run 7 FAILED 550 5.7.1 Blocked");
+}
+
+fn mails_are_counted_by_state_kind_and_domain(sandbox: &Sandbox) {
+    sandbox.batchctl(["mail", "stats"]).run().succeeds().prints("no mails");
+    mail(sandbox, "a@example.jp", "due_at = '2026-11-18T00:00:00+00:00'");
+    mail(
+        sandbox,
+        "\"a@b\" <b@Example.JP>",
+        "status = 'UNKNOWN', is_held = TRUE, due_at = '2026-11-01T00:00:00+00:00'",
+    );
+    mail(sandbox, "c@other.jp", "kind = 'digest', status = 'SENT'");
+    let stats = |arguments: &[&str]| {
+        let ran =
+            sandbox.batchctl(["mail", "stats", "--format", "json"].iter().chain(arguments)).run().succeeds();
+        let groups: Vec<serde_json::Value> = serde_json::from_str(&ran.stdout).unwrap();
+        groups
+            .iter()
+            .map(|group| {
+                let count = |state: &str| group[state].as_i64().unwrap();
+                let name = group["name"].as_str().unwrap_or("-");
+                format!(
+                    "{name} {} {} {} {} {}",
+                    count("queued"),
+                    count("unknown"),
+                    count("held"),
+                    count("sent"),
+                    group["oldest_due_at"]
+                )
+            })
+            .collect::<Vec<_>>()
+    };
+    let due = "\"2026-11-18T00:00:00Z\"";
+    assert_eq!(
+        stats(&[]),
+        [
+            format!("- 1 1 1 1 {due}"),
+            format!("cart-reminder 1 1 1 0 {due}"),
+            "digest 0 0 0 1 null".to_owned()
+        ]
+    );
+    assert_eq!(
+        stats(&["--by", "domain"])[1..],
+        [format!("example.jp 1 1 1 0 {due}"), "other.jp 0 0 0 1 null".to_owned()]
+    );
+    assert_eq!(stats(&["--kind", "digest"]), ["- 0 0 0 1 null", "digest 0 0 0 1 null"]);
+    sandbox.batchctl(["mail", "stats"]).run().succeeds().prints("(all)").prints("2026-11-18 09:00:00 JST");
+}
+
+fn many_mails_are_requeued_by_filter_and_the_unwanted_are_told(sandbox: &Sandbox) {
+    mail(sandbox, "a@example.jp", "status = 'FAILED', last_reply = 'policy'");
+    mail(sandbox, "b@example.jp", "status = 'FAILED', last_reply = 'policy'");
+    mail(sandbox, "c@example.jp", "status = 'FAILED', last_reply = 'other'");
+    mail(sandbox, "d@other.jp", "status = 'UNKNOWN', is_held = TRUE");
+    mail(sandbox, "e@other.jp", "status = 'UNKNOWN'");
+    sandbox.batchctl(["mail", "suppress", "add", "b@example.jp", "--reason", "bounce"]).run().succeeds();
+    let requeue = |arguments: &[&str]| sandbox.batchctl(["mail", "requeue"].iter().chain(arguments)).run();
+    requeue(&["1", "--domain", "example.jp"]).exits(2).says("filters go with --failed");
+    requeue(&["--failed", "--reply", "policy", "--dry-run"]).succeeds().prints("Would requeue 2 mails");
+    assert_eq!(states(sandbox), ["FAILED", "FAILED", "FAILED", "UNKNOWN", "UNKNOWN"]);
+    requeue(&["--failed", "--reply", "policy"])
+        .succeeds()
+        .prints("Requeued 2 mails")
+        .prints("1 of 2 is not wanted and will be cancelled: suppressed: BOUNCE (1)");
+    assert_eq!(states(sandbox), ["QUEUED", "QUEUED", "FAILED", "UNKNOWN", "UNKNOWN"]);
+    requeue(&["--unknown", "--held", "--domain", "other.jp"]).succeeds().prints("Requeued 1 mail");
+    assert_eq!(states(sandbox), ["QUEUED", "QUEUED", "FAILED", "QUEUED", "UNKNOWN"]);
+    // One by its number, too.
+    sandbox.execute("UPDATE mails SET status = 'FAILED' WHERE id = 2");
+    requeue(&["2"]).succeeds().prints("1 of 1 is not wanted");
 }
 
 fn old_mails_are_purged_with_their_files_and_waiting_ones_never(sandbox: &Sandbox) {

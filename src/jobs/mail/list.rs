@@ -4,11 +4,13 @@ use chrono_tz::Tz;
 use serde::Serialize;
 
 use crate::context::Context;
-use crate::db::{Db, FromRow, StoredText, StoredTime, Value};
+use crate::db::{Db, FromRow, StoredText, StoredTime};
 use crate::documents::{Cell, Column, ColumnKind, ListFormat, Row, Table};
 use crate::mask::mask_email;
 use crate::period::shown_instant;
 use crate::wording::counted;
+
+use super::selection::{MailFilter, Selection};
 
 /// How many mails are listed by default.
 const DEFAULT_LIMIT: u32 = 20;
@@ -53,12 +55,11 @@ pub struct ListArgs {
     /// List mails in this state
     #[arg(long, value_enum, ignore_case = true)]
     status: Option<MailStatus>,
-    /// List mails of this kind, such as cart-reminder
-    #[arg(long)]
-    kind: Option<String>,
-    /// List mails to this address
-    #[arg(long, value_name = "ADDRESS")]
-    to: Option<String>,
+    #[command(flatten)]
+    filter: MailFilter,
+    /// List mails older than this one: the next page
+    #[arg(long, value_name = "ID")]
+    before: Option<i64>,
     /// List at most this many
     #[arg(long, default_value_t = DEFAULT_LIMIT)]
     limit: u32,
@@ -89,49 +90,40 @@ struct Listed {
 }
 
 pub(super) async fn list(cx: &Context, args: &ListArgs) -> anyhow::Result<()> {
+    // In the text rather than as a value: the partial index of the rare states is found by its literals.
+    let status = args.status.map(|status| format!("status = '{}'", status.word()));
+    let selection = Selection::default().only(status.as_deref().unwrap_or_default(), status.is_some());
+    let selection = args.filter.narrow(cx, selection)?.with("id < ?", args.before);
     let mut db = cx.db().await?;
-    let mails = select(&mut db, args).await?;
+    // One more, to know whether there are more.
+    let mut mails = select(&mut db, selection, i64::from(args.limit) + 1).await?;
     db.close().await;
-    args.format.print(&cx.output, &mails, "no mails", |mails| table(mails, cx.time_zone()))
+    let most = usize::try_from(args.limit)?;
+    let are_more = mails.len() > most;
+    mails.truncate(most);
+    args.format.print(&cx.output, &mails, "no mails", |mails| table(mails, cx.time_zone()))?;
+    if let Some(last) = mails.last().filter(|_| are_more && args.format == ListFormat::Table) {
+        let more = format!("there are more: --before {} lists the next, `mail stats` counts them\n", last.id);
+        cx.output.data(more.as_bytes())?;
+    }
+    Ok(())
 }
 
-/// Builds the WHERE clause from the given filters only: a condition that is always present would defeat its index.
-async fn select(db: &mut Db, args: &ListArgs) -> anyhow::Result<Vec<Listed>> {
-    let mut conditions = Vec::new();
-    let mut values: Vec<Value> = Vec::new();
-    if let Some(status) = args.status {
-        // In the text rather than as a value: the partial index of the rare states is found by its literals.
-        conditions.push(format!("status = '{}'", status.word()));
-    }
-    if let Some(kind) = &args.kind {
-        values.push(kind.into());
-        conditions.push(format!("kind = ${}", values.len()));
-    }
-    if let Some(address) = &args.to {
-        let address = address.to_lowercase();
-        values.push(address.as_str().into());
-        let whole = values.len();
-        values.push(format!("%<{}>", like_escaped(&address)).into());
-        conditions.push(format!(
-            "(LOWER(recipient) = ${whole} OR LOWER(recipient) LIKE ${} ESCAPE '!')",
-            values.len()
-        ));
-    }
-    values.push(i64::from(args.limit).into());
-    let filter =
-        if conditions.is_empty() { String::new() } else { format!("WHERE {}", conditions.join(" AND ")) };
+async fn select(db: &mut Db, mut selection: Selection, most: i64) -> anyhow::Result<Vec<Listed>> {
+    let filter = selection.clause();
+    selection.values.push(most.into());
     let sql = format!(
         "SELECT id, {kind}, {locale}, {recipient}, {subject}, status, is_held, attempts, priority, queued_at, due_at, ended_at,
                 {last_reply}
-         FROM mails {filter} ORDER BY id DESC LIMIT ${last}",
+         FROM mails WHERE {filter} ORDER BY mails.id DESC LIMIT ${last}",
         kind = beginning("kind"),
         locale = beginning("locale"),
         recipient = beginning("recipient"),
         subject = beginning("subject"),
         last_reply = beginning("last_reply"),
-        last = values.len()
+        last = selection.values.len()
     );
-    Ok(db.fetch_all(&sql, values).await?)
+    Ok(db.fetch_all(&sql, selection.values).await?)
 }
 
 /// The beginning of a text column, however long it is.
@@ -157,11 +149,6 @@ pub(super) fn print_rest(
         cx.output.data(line.as_bytes())?;
     }
     Ok(())
-}
-
-/// Escapes the characters that are special to LIKE with a `!`.
-fn like_escaped(text: &str) -> String {
-    text.chars().flat_map(|c| if matches!(c, '%' | '_' | '!') { vec!['!', c] } else { vec![c] }).collect()
 }
 
 /// The state as shown to people: a mail that waits for a decision says so.

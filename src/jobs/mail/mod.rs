@@ -6,7 +6,9 @@ pub mod list;
 pub mod payment_notice;
 pub mod purge;
 pub mod requeue;
+mod selection;
 pub mod show;
+pub mod stats;
 pub mod suppress;
 mod templates;
 mod wanted;
@@ -27,6 +29,8 @@ pub enum Mail {
     List(list::ListArgs),
     /// Show everything known about a mail
     Show(show::ShowArgs),
+    /// Count mails by state, and by kind or domain
+    Stats(stats::StatsArgs),
     /// Requeue mails that failed, were cancelled or have an unknown outcome
     Requeue(requeue::RequeueArgs),
     /// Cancel mails that are waiting to be sent
@@ -52,6 +56,7 @@ impl Mail {
             Self::Digest(job) => job.into(),
             Self::List(args) => Action::plain(cx, list::list(cx, args)),
             Self::Show(args) => Action::plain(cx, show::show(cx, args)),
+            Self::Stats(args) => Action::plain(cx, stats::stats(cx, args)),
             Self::Requeue(args) => Action::plain(cx, requeue::requeue(cx, args)),
             Self::Cancel(args) => Action::plain(cx, requeue::cancel(cx, args)),
             Self::Suppress(command) => Action::plain(cx, command.dispatch(cx)),

@@ -61,6 +61,10 @@ impl Job for Args {
             purged += deleted;
             after = range.last;
         }
+        run.chunk(None::<&str>, async |db| {
+            Ok(db.execute("DELETE FROM mail_bounce_counts WHERE counted_at < $1", values![before]).await?)
+        })
+        .await?;
         run.summarise(if purged == 0 {
             "nothing to purge".to_owned()
         } else {

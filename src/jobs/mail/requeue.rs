@@ -1,27 +1,40 @@
 //! `mail requeue` and `mail cancel`: an operator's decisions about individual mails.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use clap::ArgGroup;
+use serde_json::json;
 
+use crate::address;
+use crate::config::ConsentRule;
 use crate::context::Context;
-use crate::db::{Db, FromRow};
+use crate::db::{Db, FromRow, StoredText};
 use crate::failure::Failure;
 use crate::mail::queue::AS_NEW;
 use crate::values;
 use crate::wording::counted;
 
+use super::selection::{MailFilter, Selection};
+use super::wanted::unwanted;
+
 /// Requeue mails that failed, were cancelled or have an unknown outcome
 #[derive(Debug, clap::Args)]
-#[command(group(ArgGroup::new("requeued").required(true).args(["ids", "failed"])))]
+#[command(group(ArgGroup::new("requeued").required(true).args(["ids", "failed", "unknown"])))]
 pub struct RequeueArgs {
     /// The IDs of the mails
     ids: Vec<i64>,
-    /// Requeue every mail that failed, or those of --kind
+    /// Requeue every mail that failed, or those that the filters leave
     #[arg(long)]
     failed: bool,
-    /// With --failed: only mails of this kind
-    #[arg(long, requires = "failed")]
-    kind: Option<String>,
+    /// Requeue every mail with an unknown outcome, or those that the filters leave: some of them have arrived
+    #[arg(long)]
+    unknown: bool,
+    #[command(flatten)]
+    filter: MailFilter,
+    /// Count what would be requeued, and requeue nothing
+    #[arg(long, conflicts_with = "ids")]
+    dry_run: bool,
     /// Also requeue mails that were already sent
     #[arg(long)]
     resend: bool,
@@ -53,43 +66,148 @@ async fn state(db: &mut Db, id: i64) -> anyhow::Result<State> {
     })
 }
 
-/// All or none: a typo in the third id must not leave two mails changed.
-pub(super) async fn requeue(cx: &Context, args: &RequeueArgs) -> anyhow::Result<()> {
-    let mut db = cx.db().await?;
-    let now = cx.now();
-    let requeued = db
-        .transaction(async |db| {
-            if args.failed {
-                return requeue_failed(db, args.kind.as_deref(), now).await;
-            }
-            for id in &args.ids {
-                requeue_one(db, *id, args.resend, now).await?;
-            }
-            Ok(args.ids.len() as u64)
+/// Of the mails that were requeued, how many will not be sent after all, by the reason.
+#[derive(Default)]
+struct Requeued {
+    mails: u64,
+    unwanted: BTreeMap<String, u64>,
+}
+
+impl Requeued {
+    /// Counts mails, and those of them that are no longer wanted.
+    async fn add(
+        &mut self,
+        db: &mut Db,
+        rows: Vec<(i64, Option<StoredText>)>,
+        consent: ConsentRule,
+    ) -> anyhow::Result<()> {
+        self.mails += rows.len() as u64;
+        let addressed: Vec<(i64, String)> = rows
+            .into_iter()
+            .filter_map(|(id, recipient)| {
+                Some((id, address::normalised(&address::parse(&recipient?.read().ok()?).ok()?)))
+            })
+            .collect();
+        for because in unwanted(db, &addressed, consent).await?.into_values() {
+            *self.unwanted.entry(because).or_default() += 1;
+        }
+        Ok(())
+    }
+
+    /// What is said of those that will not be sent, if there are any.
+    fn warning(&self) -> Option<String> {
+        let all: u64 = self.unwanted.values().sum();
+        let reasons: Vec<String> =
+            self.unwanted.iter().map(|(because, count)| format!("{because} ({count})")).collect();
+        let them = if all == 1 { "is" } else { "are" };
+        (all > 0).then(|| {
+            format!("{all} of {} {them} not wanted and will be cancelled: {}", self.mails, reasons.join(", "))
         })
-        .await?;
+    }
+}
+
+/// What an UPDATE returns of the mails that it has requeued.
+const REQUEUED: &str =
+    "RETURNING id, CASE WHEN OCTET_LENGTH(recipient) <= 4096 THEN recipient END AS recipient";
+
+pub(super) async fn requeue(cx: &Context, args: &RequeueArgs) -> anyhow::Result<()> {
+    if !args.ids.is_empty() && !args.filter.is_empty() {
+        return Err(Failure::usage("filters go with --failed or --unknown, and not with IDs").into());
+    }
+    let mut db = cx.db().await?;
+    let requeued = if args.ids.is_empty() {
+        requeue_all(cx, &mut db, args).await?
+    } else {
+        requeue_these(cx, &mut db, args).await?
+    };
     db.close().await;
-    cx.output.status(&match requeued {
+    let count = counted(requeued.mails, "mail", "mails");
+    let done = match requeued.mails {
         0 => "Nothing to requeue".to_owned(),
-        count => format!("Requeued {}", counted(count, "mail", "mails")),
-    });
-    Ok(())
+        _ if args.dry_run => format!("Would requeue {count}"),
+        _ => format!("Requeued {count}"),
+    };
+    if args.ids.is_empty() {
+        tell(cx, &done)?
+    } else {
+        cx.output.status(&done)
+    }
+    match requeued.warning() {
+        Some(warning) => tell(cx, &warning),
+        None => Ok(()),
+    }
 }
 
-async fn requeue_failed(db: &mut Db, kind: Option<&str>, now: DateTime<Utc>) -> anyhow::Result<u64> {
-    let sql = format!(
-        "UPDATE mails SET {AS_NEW} WHERE status = 'FAILED' AND claimed_by IS NULL AND kind = COALESCE($2, kind)"
-    );
-    Ok(db.execute(&sql, values![now, kind]).await?)
+/// Says what was done to many mails: also in a pipe, where the count is what a script asks for.
+fn tell(cx: &Context, message: &str) -> anyhow::Result<()> {
+    if cx.output.is_attended() {
+        cx.output.status(message);
+        return Ok(());
+    }
+    Ok(cx.output.data(format!("{message}\n").as_bytes())?)
 }
 
-async fn requeue_one(db: &mut Db, id: i64, resend: bool, now: DateTime<Utc>) -> anyhow::Result<()> {
+/// All or none: a typo in the third id must not leave two mails changed.
+async fn requeue_these(cx: &Context, db: &mut Db, args: &RequeueArgs) -> anyhow::Result<Requeued> {
+    let (now, consent) = (cx.now(), cx.config.mail().consent);
+    db.transaction(async |db| {
+        let mut requeued = Requeued::default();
+        for id in &args.ids {
+            let row = requeue_one(db, *id, args.resend, now).await?;
+            requeued.add(db, vec![row], consent).await?;
+        }
+        Ok(requeued)
+    })
+    .await
+}
+
+/// Mails that are requeued in one commit.
+const CHUNK: i64 = 500;
+
+async fn requeue_all(cx: &Context, db: &mut Db, args: &RequeueArgs) -> anyhow::Result<Requeued> {
+    let consent = cx.config.mail().consent;
+    let state = if args.failed { "status = 'FAILED'" } else { "status = 'UNKNOWN'" };
+    let selection = args.filter.narrow(cx, Selection::default())?;
+    let selection = selection.only(state, true).only("claimed_by IS NULL", true);
+    let mut requeued = Requeued::default();
+    let mut position = 0;
+    loop {
+        let page = selection.clone().with("id > ?", Some(position));
+        let found = format!("SELECT id FROM mails WHERE {} ORDER BY id LIMIT {CHUNK}", page.clause());
+        let ids: Vec<(i64,)> = db.fetch_all(&found, page.values).await?;
+        let Some((last,)) = ids.last() else { return Ok(requeued) };
+        position = *last;
+        let ids: Vec<i64> = ids.into_iter().map(|(id,)| id).collect();
+        let numbers = db.numbers("$2");
+        let rows = if args.dry_run {
+            let sql = format!(
+                "SELECT id, CASE WHEN OCTET_LENGTH(recipient) <= 4096 THEN recipient END AS recipient FROM mails
+                 WHERE id IN {}",
+                db.numbers("$1")
+            );
+            db.fetch_all(&sql, values![json!(ids)]).await?
+        } else {
+            let sql = format!(
+                "UPDATE mails SET {AS_NEW} WHERE id IN {numbers} AND {state} AND claimed_by IS NULL {REQUEUED}"
+            );
+            db.fetch_all(&sql, values![cx.now(), json!(ids)]).await?
+        };
+        requeued.add(db, rows, consent).await?;
+    }
+}
+
+async fn requeue_one(
+    db: &mut Db,
+    id: i64,
+    resend: bool,
+    now: DateTime<Utc>,
+) -> anyhow::Result<(i64, Option<StoredText>)> {
     let sql = format!(
         "UPDATE mails SET {AS_NEW} WHERE id = $2 AND claimed_by IS NULL
-         AND (status IN ('RETRY', 'UNKNOWN', 'FAILED', 'CANCELLED') OR (status = 'SENT' AND $3))"
+         AND (status IN ('RETRY', 'UNKNOWN', 'FAILED', 'CANCELLED') OR (status = 'SENT' AND $3)) {REQUEUED}"
     );
-    if db.execute(&sql, values![now, id, resend]).await? == 1 {
-        return Ok(());
+    if let Some(row) = db.fetch_optional(&sql, values![now, id, resend]).await? {
+        return Ok(row);
     }
     let state = state(db, id).await?;
     Err(match (state.status.as_str(), state.claimed_by) {
@@ -119,10 +237,14 @@ pub(super) async fn cancel(cx: &Context, args: &CancelArgs) -> anyhow::Result<()
         })
         .await?;
     db.close().await;
-    cx.output.status(&match cancelled {
+    let done = match cancelled {
         0 => "Nothing to cancel".to_owned(),
         count => format!("Cancelled {}", counted(count, "mail", "mails")),
-    });
+    };
+    if args.kind.is_some() {
+        return tell(cx, &done);
+    }
+    cx.output.status(&done);
     Ok(())
 }
 

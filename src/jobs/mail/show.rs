@@ -97,14 +97,37 @@ pub(super) async fn show(cx: &Context, args: &ShowArgs) -> anyhow::Result<()> {
         beginning("content_type")
     );
     let files: Vec<File> = db.fetch_all(&sql, values![args.id, SHOWN_FILES]).await?;
+    let sql = format!(
+        "SELECT run_id, status, {}, tried_at FROM mail_tries WHERE mail_id = $1 ORDER BY mail_tries.id DESC LIMIT $2",
+        beginning("reply")
+    );
+    let mut tries: Vec<Try> = db.fetch_all(&sql, values![args.id, SHOWN_TRIES]).await?;
+    tries.reverse();
     db.close().await;
-    Ok(cx.output.data(text(cx, args, &mail, &files)?.as_bytes())?)
+    Ok(cx.output.data(text(cx, args, &mail, &files, &tries)?.as_bytes())?)
+}
+
+/// The most tries that are listed, the last ones.
+const SHOWN_TRIES: i64 = 50;
+
+#[derive(FromRow)]
+struct Try {
+    run_id: i64,
+    status: String,
+    reply: Option<StoredText>,
+    tried_at: StoredTime,
 }
 
 /// Name, media type and size.
 type File = (StoredText, StoredText, i64);
 
-fn text(cx: &Context, args: &ShowArgs, mail: &Shown, files: &[File]) -> anyhow::Result<String> {
+fn text(
+    cx: &Context,
+    args: &ShowArgs,
+    mail: &Shown,
+    files: &[File],
+    tries: &[Try],
+) -> anyhow::Result<String> {
     let time = |at: &StoredTime| shown_time(at, cx.time_zone());
     let shown = |text: &Option<StoredText>| text.as_ref().map(|text| text.shown().to_owned());
     let address =
@@ -145,6 +168,10 @@ fn text(cx: &Context, args: &ShowArgs, mail: &Shown, files: &[File]) -> anyhow::
     add("html part", mail.html_bytes.map(|bytes| format!("{bytes} bytes")));
     for (name, content_type, bytes) in files {
         lines.push(("file", format!("{} ({}, {bytes} bytes)", name.shown(), content_type.shown())));
+    }
+    for Try { run_id, status, reply, tried_at } in tries {
+        let reply = reply.as_ref().map_or("", StoredText::shown);
+        lines.push(("try", format!("{} run {run_id} {status} {reply}", time(tried_at))));
     }
     let mut text = String::new();
     for (name, value) in lines {

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::address;
 use crate::context::Context;
-use crate::db::{Db, FromRow, StoredText, StoredTime, Value};
+use crate::db::{Db, FromRow, StoredText, StoredTime};
 use crate::documents::{Cell, Column, ColumnKind, ListFormat, Row, Table};
 use crate::failure::Failure;
 use crate::mask::mask_email;
@@ -14,6 +14,7 @@ use crate::values;
 use crate::wording::counted;
 
 use super::list::{beginning, print_rest, shown_status, shown_time};
+use super::selection::Selection;
 
 /// Manage the addresses that get no mail
 #[derive(Debug, clap::Subcommand)]
@@ -183,34 +184,6 @@ async fn add(cx: &Context, args: &AddArgs) -> anyhow::Result<()> {
     db.close().await;
     cx.output.status(&format!("Suppressed {}", mask_email(&address)));
     Ok(())
-}
-
-/// Conditions of a statement on suppressions, and their values.
-#[derive(Default)]
-struct Selection {
-    conditions: Vec<String>,
-    values: Vec<Value>,
-}
-
-impl Selection {
-    fn with(mut self, condition: &str, value: Option<impl Into<Value>>) -> Self {
-        if let Some(value) = value {
-            self.values.push(value.into());
-            self.conditions.push(condition.replace('?', &format!("${}", self.values.len())));
-        }
-        self
-    }
-
-    fn only(mut self, condition: &str, is_asked_for: bool) -> Self {
-        if is_asked_for {
-            self.conditions.push(condition.to_owned());
-        }
-        self
-    }
-
-    fn clause(&self) -> String {
-        if self.conditions.is_empty() { "TRUE".to_owned() } else { self.conditions.join(" AND ") }
-    }
 }
 
 impl RemoveArgs {

@@ -54,6 +54,11 @@ fn a_server_that_knows_nobody_suppresses_nobody_until_it_is_confirmed(office: &P
         refused.to_string()
     );
 
+    assert_eq!(
+        office.sql("SELECT DISTINCT status, reply FROM mail_tries"),
+        [["FAILED", "550 5.1.1 no such user"]],
+        "each try is kept"
+    );
     // While nobody has decided, a run learns it from its first mail.
     office.sends(ONE_BY_ONE, &url(&wrong)).run().exits(1);
     assert!(count(office, "FAILED") <= refused + 2, "{refused}");

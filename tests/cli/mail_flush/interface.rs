@@ -6,6 +6,8 @@ use super::{FLUSH, Post};
 use crate::support::{Database, eventually, on_both_databases};
 
 on_both_databases![
+    only_the_mails_of_a_kind_or_number_are_sent,
+    each_try_is_kept_as_a_row,
     a_mail_inserted_by_plain_sql_is_sent,
     a_mail_that_names_a_template_is_rendered_when_it_is_sent,
     a_missing_folder_of_templates_fails_no_mail,
@@ -436,4 +438,34 @@ fn a_run_ends_cleanly_before_its_deadline(post: &Post) {
     let sent: usize = post.scalar("SELECT COUNT(*) FROM mails WHERE status = 'SENT'").parse().unwrap();
     assert!((1..100).contains(&sent), "{sent}");
     assert_eq!(post.files().len(), sent);
+}
+
+fn only_the_mails_of_a_kind_or_number_are_sent(post: &Post) {
+    post.mail("urgent@example.jp", "priority = 1");
+    post.mail("digest@example.jp", "kind = 'digest'");
+    post.mail("third@example.jp", "");
+    post.mail("fourth@example.jp", "take_overs = 1");
+    let flush = |arguments: &[&str]| post.batchctl(FLUSH.iter().chain(arguments)).run();
+    let states = || post.sql("SELECT status FROM mails ORDER BY id").concat().join(" ");
+    flush(&["--kind", "none"]).succeeds();
+    assert_eq!(states(), "QUEUED QUEUED QUEUED QUEUED");
+    flush(&["--kind", "digest"]).succeeds();
+    assert_eq!(states(), "QUEUED SENT QUEUED QUEUED");
+    flush(&["--id", "3", "--id", "4"]).succeeds();
+    assert_eq!(states(), "QUEUED SENT SENT SENT");
+    flush(&["--id", "3", "--kind", "digest"]).exits(2);
+}
+
+fn each_try_is_kept_as_a_row(post: &Post) {
+    post.mail("hanako@example.jp", "");
+    post.mail("no address", "");
+    post.flush().exits(3);
+    let tries = "SELECT mail_id, run_id, status FROM mail_tries ORDER BY id";
+    assert_eq!(post.sql(tries), [["1", "1", "SENT"]], "what was never sent was not tried");
+    post.batchctl(["mail", "requeue", "1", "--resend"]).run().succeeds();
+    post.flush().succeeds();
+    assert_eq!(post.sql(tries), [["1", "1", "SENT"], ["1", "2", "SENT"]]);
+    post.batchctl(["mail", "show", "1"]).run().succeeds().prints("run 1 SENT").prints("run 2 SENT");
+    post.execute("DELETE FROM mails WHERE id = 1");
+    assert_eq!(post.sql(tries).len(), 0);
 }

@@ -21,7 +21,7 @@ use crate::mail::template::{Category, RenderedMail, Templates};
 use crate::mail::unsubscribe::Unsubscribe;
 
 use super::super::wanted::unwanted;
-use super::ledger::{self, Bodies, Change, Claimed, Position, Unreadable};
+use super::ledger::{self, Bodies, Change, Claimed, Only, Position, Unreadable};
 use super::pace::{Candidate, Rates, Turn};
 
 /// Mails per claim: one transaction, well under 50 ms.
@@ -123,6 +123,7 @@ impl Preparation {
 pub(super) struct Claimer {
     pub(super) db: Db,
     pub(super) run: i64,
+    pub(super) only: Only,
     pub(super) clock: RunClock,
     pub(super) rates: Rates,
     pub(super) preparation: Preparation,
@@ -187,9 +188,11 @@ impl Claimer {
             }
             let from = match place {
                 Some(place) => place,
-                None => match ledger::most_urgent(&mut self.db, self.clock.now()).await? {
+                None => match ledger::most_urgent(&mut self.db, &self.only, self.clock.now()).await? {
                     Some(priority) => From::Queue { priority, position: None },
-                    None if ledger::has_suspect(&mut self.db, self.clock.now()).await? => From::Suspects,
+                    None if ledger::has_suspect(&mut self.db, &self.only, self.clock.now()).await? => {
+                        From::Suspects
+                    }
                     None if self.wait_for_turns().await? => continue,
                     None => break,
                 },
@@ -214,15 +217,15 @@ impl Claimer {
 
     /// Claims a chunk and assigns each mail its turn; those whose turn is far off are returned.
     async fn claim(&mut self, from: From) -> anyhow::Result<Scheduled> {
-        let (run, now, rates) = (self.run, self.clock.now(), &self.rates);
+        let (run, now, rates, only) = (self.run, self.clock.now(), &self.rates, &self.only);
         let noticed = Instant::now();
         self.db
             .transaction(async |db| {
                 let found = match from {
                     From::Queue { priority, position } => {
-                        ledger::claim(db, run, priority, now, position, CLAIM).await?
+                        ledger::claim(db, run, only, priority, now, position, CLAIM).await?
                     }
-                    From::Suspects => ledger::claim_suspect(db, run, now).await?,
+                    From::Suspects => ledger::claim_suspect(db, run, only, now).await?,
                 };
                 let ledger::Claim { mails, unreadable, position } = found;
                 if !rates.are_limited() {
@@ -265,7 +268,7 @@ impl Claimer {
             return Ok(false);
         }
         let now = self.clock.now();
-        let Some(next) = ledger::next_paced(&mut self.db, now).await? else { return Ok(false) };
+        let Some(next) = ledger::next_paced(&mut self.db, &self.only, now).await? else { return Ok(false) };
         let wait = (next - now).to_std().unwrap_or_default();
         if self.clock.since.elapsed() + wait > PATIENCE {
             return Ok(false);

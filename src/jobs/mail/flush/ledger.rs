@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use crate::config::OnUnknown;
-use crate::db::{Db, FromRow, StoredText, StoredTime, Value};
+use crate::db::{Db, FromRow, Kind, StoredText, StoredTime, Value};
 use crate::mail::outgoing::Attachment;
 use crate::mail::queue::AS_NEW;
 use crate::values;
@@ -133,6 +133,36 @@ fn required(column: &str, text: Option<StoredText>) -> Result<String, String> {
     optional(column, text)?.ok_or_else(|| format!("{column}: it is missing"))
 }
 
+/// Which mails a run sends.
+#[derive(Debug, Clone, Default)]
+pub(super) enum Only {
+    /// All.
+    #[default]
+    All,
+    /// Those of a kind.
+    Kind(String),
+    /// Those of these numbers.
+    Ids(Vec<i64>),
+}
+
+impl Only {
+    /// A further condition of a statement that has these values.
+    fn condition(&self, db: &Db, values: &mut Vec<Value>) -> String {
+        let place = format!("${}", values.len() + 1);
+        match self {
+            Self::All => String::new(),
+            Self::Kind(kind) => {
+                values.push(kind.into());
+                format!(" AND kind = {place}")
+            }
+            Self::Ids(ids) => {
+                values.push(json!(ids).into());
+                format!(" AND id IN {}", db.numbers(&place))
+            }
+        }
+    }
+}
+
 /// Where claiming continues within a priority: after the last claimed mail. Without it each claim would scan the index
 /// entries of all mails sent before, which PostgreSQL keeps until it vacuums.
 #[derive(Debug, Clone, Copy)]
@@ -142,48 +172,60 @@ pub(super) struct Position {
 }
 
 /// The most urgent priority with a mail that is due.
-pub(super) async fn most_urgent(db: &mut Db, now: DateTime<Utc>) -> anyhow::Result<Option<i64>> {
+pub(super) async fn most_urgent(db: &mut Db, only: &Only, now: DateTime<Utc>) -> anyhow::Result<Option<i64>> {
+    let mut values = values![now];
+    let only = only.condition(db, &mut values);
     let found: Option<(i64,)> = db
         .fetch_optional(
             // Not EXISTS: PostgreSQL would scan everything that is due, although one row is enough.
-            "WITH level (priority) AS (VALUES (CAST(1 AS BIGINT)), (2), (3))
+            &format!("WITH level (priority) AS (VALUES (CAST(1 AS BIGINT)), (2), (3))
              SELECT priority FROM level
              WHERE (SELECT due_at FROM mails
                     WHERE mails.priority = level.priority AND claimed_by IS NULL AND NOT is_held AND take_overs = 0
-                      AND status IN ('QUEUED', 'RETRY', 'UNKNOWN')
+                      AND status IN ('QUEUED', 'RETRY', 'UNKNOWN') {only}
                     ORDER BY due_at, id LIMIT 1) <= $1
-             ORDER BY priority LIMIT 1",
-            values![now],
+             ORDER BY priority LIMIT 1"),
+            values,
         )
         .await?;
     Ok(found.map(|(priority,)| priority))
 }
 
 /// Whether any mail is due.
-pub(super) async fn is_any_due(db: &mut Db, now: DateTime<Utc>) -> anyhow::Result<bool> {
-    Ok(most_urgent(db, now).await?.is_some() || has_suspect(db, now).await?)
+pub(super) async fn is_any_due(db: &mut Db, only: &Only, now: DateTime<Utc>) -> anyhow::Result<bool> {
+    Ok(most_urgent(db, only, now).await?.is_some() || has_suspect(db, only, now).await?)
 }
 
 /// Whether a mail is due that a run may have died of.
-pub(super) async fn has_suspect(db: &mut Db, now: DateTime<Utc>) -> anyhow::Result<bool> {
-    let sql = "SELECT 1 FROM mails
-               WHERE take_overs > 0 AND due_at <= $1 AND claimed_by IS NULL AND NOT is_held
-                 AND status IN ('QUEUED', 'RETRY', 'UNKNOWN')
-               LIMIT 1";
-    Ok(db.fetch_optional::<(i32,)>(sql, values![now]).await?.is_some())
+pub(super) async fn has_suspect(db: &mut Db, only: &Only, now: DateTime<Utc>) -> anyhow::Result<bool> {
+    let mut values = values![now];
+    let only = only.condition(db, &mut values);
+    let sql = format!(
+        "SELECT id FROM mails
+         WHERE take_overs > 0 AND due_at <= $1 AND claimed_by IS NULL AND NOT is_held
+           AND status IN ('QUEUED', 'RETRY', 'UNKNOWN') {only}
+         LIMIT 1"
+    );
+    Ok(db.fetch_optional::<(i64,)>(&sql, values).await?.is_some())
 }
 
 /// When the next mail that waits for its turn in a rate is due, after the given time.
-pub(super) async fn next_paced(db: &mut Db, after: DateTime<Utc>) -> anyhow::Result<Option<DateTime<Utc>>> {
+pub(super) async fn next_paced(
+    db: &mut Db,
+    only: &Only,
+    after: DateTime<Utc>,
+) -> anyhow::Result<Option<DateTime<Utc>>> {
+    let mut values = values![after];
+    let only = only.condition(db, &mut values);
     let (next,): (Option<StoredTime>,) = db
         .fetch_one(
-            "WITH level (priority) AS (VALUES (CAST(1 AS BIGINT)), (2), (3))
+            &format!("WITH level (priority) AS (VALUES (CAST(1 AS BIGINT)), (2), (3))
              SELECT MIN((SELECT due_at FROM mails
                          WHERE mails.priority = level.priority AND due_at > $1 AND is_paced AND claimed_by IS NULL
-                           AND NOT is_held AND take_overs = 0 AND status IN ('QUEUED', 'RETRY', 'UNKNOWN')
+                           AND NOT is_held AND take_overs = 0 AND status IN ('QUEUED', 'RETRY', 'UNKNOWN') {only}
                          ORDER BY due_at, id LIMIT 1))
-             FROM level",
-            values![after],
+             FROM level"),
+            values,
         )
         .await?;
     Ok(next.and_then(|next| next.at()))
@@ -202,6 +244,7 @@ pub(super) struct Claim {
 pub(super) async fn claim(
     db: &mut Db,
     run: i64,
+    only: &Only,
     priority: i64,
     now: DateTime<Utc>,
     position: Option<Position>,
@@ -213,16 +256,22 @@ pub(super) async fn claim(
         which.push_str(" AND (due_at, id) > ($5, $6)");
         values.extend(values![position.due_at, position.id]);
     }
-    take(db, &which, values).await
+    take(db, only, &which, values).await
 }
 
 /// Claims the most urgent of the mails that are under suspicion, alone.
-pub(super) async fn claim_suspect(db: &mut Db, run: i64, now: DateTime<Utc>) -> anyhow::Result<Claim> {
-    take(db, "take_overs > 0", values![run, now, 1]).await
+pub(super) async fn claim_suspect(
+    db: &mut Db,
+    run: i64,
+    only: &Only,
+    now: DateTime<Utc>,
+) -> anyhow::Result<Claim> {
+    take(db, only, "take_overs > 0", values![run, now, 1]).await
 }
 
 /// Claims at most `$3` of `which` mails that are due at `$2`, for the run `$1`.
-async fn take(db: &mut Db, which: &str, values: Vec<Value>) -> anyhow::Result<Claim> {
+async fn take(db: &mut Db, only: &Only, which: &str, mut values: Vec<Value>) -> anyhow::Result<Claim> {
+    let only = only.condition(db, &mut values);
     let heads = ["kind", "locale", "sender", "recipient", "reply_to", "message_id"];
     let longest: Vec<String> =
         heads.iter().map(|head| format!("COALESCE(OCTET_LENGTH({head}), 0)")).collect();
@@ -233,7 +282,7 @@ async fn take(db: &mut Db, which: &str, values: Vec<Value>) -> anyhow::Result<Cl
     let sql = format!(
         "UPDATE mails SET claimed_by = $1
          WHERE id IN (SELECT id FROM mails
-                      WHERE {which} AND due_at <= $2
+                      WHERE {which} AND due_at <= $2 {only}
                         AND claimed_by IS NULL AND NOT is_held AND status IN ('QUEUED', 'RETRY', 'UNKNOWN')
                       ORDER BY priority, due_at, id LIMIT $3 {skip})
            AND claimed_by IS NULL
@@ -370,6 +419,8 @@ pub(super) struct Change {
     pub(super) provider_message_id: Option<String>,
     /// The Message-ID, when the mail is assigned one.
     pub(super) message_id: Option<String>,
+    /// Whether it is what a try to send the mail led to, which is kept as a row.
+    pub(super) is_try: bool,
 }
 
 impl Change {
@@ -386,6 +437,7 @@ impl Change {
             reply: None,
             provider_message_id: None,
             message_id: None,
+            is_try: false,
         }
     }
 
@@ -438,14 +490,35 @@ pub(super) async fn write(
                 change.message_id,
                 i32::from(change.keeps_claim()),
                 i32::from(change.ends()),
+                i32::from(change.is_try),
             ])
         })
         .collect();
-    let written: Vec<(i64,)> = db
-        .fetch_all(db.pick(WRITE_SQLITE, WRITE_POSTGRES), values![run, now, serde_json::Value::from(rows)])
-        .await?;
+    let values = values![run, now, serde_json::Value::from(rows)];
+    let is_tried = changes.iter().any(|change| change.is_try);
+    let written: Vec<(i64,)> = match db.kind() {
+        Kind::Postgres => db.fetch_all(WRITE_POSTGRES, values).await?,
+        Kind::Sqlite if is_tried => {
+            db.transaction(async |db| {
+                let written = db.fetch_all(WRITE_SQLITE, values.clone()).await?;
+                db.execute(TRIES_SQLITE, values).await?;
+                Ok(written)
+            })
+            .await?
+        }
+        Kind::Sqlite => db.fetch_all(WRITE_SQLITE, values).await?,
+    };
     Ok(written.into_iter().map(|(id,)| id).collect())
 }
+
+/// Keeps the tries among the changes that were written, which SQLite cannot do in the same statement: a mail that this run
+/// has tried is in the state that the try led to.
+const TRIES_SQLITE: &str = "
+    INSERT INTO mail_tries (mail_id, run_id, status, reply, tried_at)
+    SELECT mails.id, $1, mails.status, changed.value ->> 7, $2
+    FROM json_each($3) changed JOIN mails ON mails.id = changed.value ->> 0
+    WHERE changed.value ->> 12 = 1 AND mails.status = changed.value ->> 1 AND mails.claimed_by IS NULL
+      AND EXISTS (SELECT 1 FROM batch_execution WHERE batch_execution.id = $1 AND batch_execution.status = 'RUNNING')";
 
 /// Neither compares `claimed_by` in a form that an index can use: the few changed rows are found by their ids instead
 /// of among the hundreds that the run holds.
@@ -480,29 +553,39 @@ const WRITE_SQLITE: &str = "
       AND EXISTS (SELECT 1 FROM batch_execution WHERE batch_execution.id = $1 AND batch_execution.status = 'RUNNING')
     RETURNING mails.id";
 const WRITE_POSTGRES: &str = "
-    UPDATE mails SET
-        status = changed.status,
-        due_at = COALESCE(changed.due_at, mails.due_at),
-        attempts = mails.attempts + changed.attempts,
-        unknown_attempts = mails.unknown_attempts + changed.unknown_attempts,
-        is_held = changed.is_held = 1,
-        is_paced = changed.is_paced = 1,
-        last_reply = COALESCE(changed.reply, mails.last_reply),
-        provider_message_id = COALESCE(changed.provider_message_id, mails.provider_message_id),
-        message_id = COALESCE(mails.message_id, changed.message_id),
-        claimed_by = CASE WHEN changed.keeps_claim = 1 THEN mails.claimed_by END,
-        ended_at = CASE WHEN changed.ends = 1 THEN $2 END
-    FROM (SELECT CAST(value ->> 0 AS BIGINT) AS id, value ->> 1 AS status,
-                 TIMESTAMPTZ '1970-01-01 00:00:00+00' + CAST(value ->> 2 AS BIGINT) * INTERVAL '1 microsecond' AS due_at,
-                 CAST(value ->> 3 AS BIGINT) AS attempts, CAST(value ->> 4 AS BIGINT) AS unknown_attempts,
-                 CAST(value ->> 5 AS BIGINT) AS is_held, CAST(value ->> 6 AS BIGINT) AS is_paced,
-                 value ->> 7 AS reply, value ->> 8 AS provider_message_id, value ->> 9 AS message_id,
-                 CAST(value ->> 10 AS BIGINT) AS keeps_claim, CAST(value ->> 11 AS BIGINT) AS ends
-          FROM jsonb_array_elements($3) LIMIT jsonb_array_length($3)) changed
-    WHERE mails.id = changed.id AND mails.claimed_by IS NOT DISTINCT FROM $1
-      AND (changed.status <> 'SENDING' OR mails.status IN ('QUEUED', 'RETRY', 'UNKNOWN'))
-      AND EXISTS (SELECT 1 FROM batch_execution WHERE batch_execution.id = $1 AND batch_execution.status = 'RUNNING')
-    RETURNING mails.id";
+    WITH changed AS (
+        SELECT CAST(value ->> 0 AS BIGINT) AS id, value ->> 1 AS status,
+               TIMESTAMPTZ '1970-01-01 00:00:00+00' + CAST(value ->> 2 AS BIGINT) * INTERVAL '1 microsecond' AS due_at,
+               CAST(value ->> 3 AS BIGINT) AS attempts, CAST(value ->> 4 AS BIGINT) AS unknown_attempts,
+               CAST(value ->> 5 AS BIGINT) AS is_held, CAST(value ->> 6 AS BIGINT) AS is_paced,
+               value ->> 7 AS reply, value ->> 8 AS provider_message_id, value ->> 9 AS message_id,
+               CAST(value ->> 10 AS BIGINT) AS keeps_claim, CAST(value ->> 11 AS BIGINT) AS ends,
+               CAST(value ->> 12 AS BIGINT) AS is_try
+        FROM jsonb_array_elements($3) LIMIT jsonb_array_length($3)
+    ), written AS (
+        UPDATE mails SET
+            status = changed.status,
+            due_at = COALESCE(changed.due_at, mails.due_at),
+            attempts = mails.attempts + changed.attempts,
+            unknown_attempts = mails.unknown_attempts + changed.unknown_attempts,
+            is_held = changed.is_held = 1,
+            is_paced = changed.is_paced = 1,
+            last_reply = COALESCE(changed.reply, mails.last_reply),
+            provider_message_id = COALESCE(changed.provider_message_id, mails.provider_message_id),
+            message_id = COALESCE(mails.message_id, changed.message_id),
+            claimed_by = CASE WHEN changed.keeps_claim = 1 THEN mails.claimed_by END,
+            ended_at = CASE WHEN changed.ends = 1 THEN $2 END
+        FROM changed
+        WHERE mails.id = changed.id AND mails.claimed_by IS NOT DISTINCT FROM $1
+          AND (changed.status <> 'SENDING' OR mails.status IN ('QUEUED', 'RETRY', 'UNKNOWN'))
+          AND EXISTS (SELECT 1 FROM batch_execution
+                      WHERE batch_execution.id = $1 AND batch_execution.status = 'RUNNING')
+        RETURNING mails.id, changed.status, changed.reply, changed.is_try
+    ), tried AS (
+        INSERT INTO mail_tries (mail_id, run_id, status, reply, tried_at)
+        SELECT id, $1, status, reply, $2 FROM written WHERE is_try = 1
+    )
+    SELECT id FROM written";
 
 /// Fails rows that cannot be read. It does not touch their times: SQLite checks each column that a statement sets, and one
 /// of them may be what is wrong.
@@ -676,7 +759,7 @@ mod tests {
     }
 
     async fn claim_as(db: &mut Db, run: i64, most: i64) -> Vec<i64> {
-        let claimed = claim(db, run, 2, now(), None, most).await.unwrap();
+        let claimed = claim(db, run, &Only::All, 2, now(), None, most).await.unwrap();
         claimed.mails.into_iter().map(|mail| mail.id).collect()
     }
 
@@ -705,7 +788,7 @@ mod tests {
         let mut position = None;
         let mut claims = Vec::new();
         for _ in 0..3 {
-            let claimed = claim(db, run, 2, now(), position, 3).await.unwrap();
+            let claimed = claim(db, run, &Only::All, 2, now(), position, 3).await.unwrap();
             claims.push(claimed.mails.into_iter().map(|mail| mail.id).collect::<Vec<_>>());
             position = claimed.position;
         }
@@ -713,14 +796,14 @@ mod tests {
     }
 
     async fn the_most_urgent_priority_is_that_of_a_due_mail(db: &mut TestDb) {
-        assert_eq!(most_urgent(db, now()).await.unwrap(), None);
+        assert_eq!(most_urgent(db, &Only::All, now()).await.unwrap(), None);
         queue(db, 1, TOMORROW).await;
         queue(db, 3, LONG_AGO).await;
-        assert_eq!(most_urgent(db, now()).await.unwrap(), Some(3));
+        assert_eq!(most_urgent(db, &Only::All, now()).await.unwrap(), Some(3));
         queue(db, 2, LONG_AGO).await;
-        assert_eq!(most_urgent(db, now()).await.unwrap(), Some(2));
+        assert_eq!(most_urgent(db, &Only::All, now()).await.unwrap(), Some(2));
         db.sql("UPDATE mails SET is_held = TRUE WHERE priority = 2").await;
-        assert_eq!(most_urgent(db, now()).await.unwrap(), Some(3));
+        assert_eq!(most_urgent(db, &Only::All, now()).await.unwrap(), Some(3));
     }
 
     async fn what_another_run_holds_is_skipped(db: &mut TestDb) {
@@ -814,7 +897,7 @@ mod tests {
         let run = db.run_that_is(Status::Running).await;
         let mut mails = claim_as(db, run, most).await;
         if mails.is_empty() {
-            let suspect = claim_suspect(db, run, now()).await.unwrap();
+            let suspect = claim_suspect(db, run, &Only::All, now()).await.unwrap();
             mails = suspect.mails.into_iter().map(|mail| mail.id).collect();
         }
         if is_sending {
@@ -833,9 +916,13 @@ mod tests {
         die_with(db, 3, false).await;
         assert_eq!(recover(db, now(), OnUnknown::Resend).await.unwrap(), Recovered::default());
         let late = queue(db, 3, EARLIER).await;
-        assert_eq!(most_urgent(db, now()).await.unwrap(), Some(3), "those under suspicion come last");
+        assert_eq!(
+            most_urgent(db, &Only::All, now()).await.unwrap(),
+            Some(3),
+            "those under suspicion come last"
+        );
         db.sql(&format!("DELETE FROM mails WHERE id = {late}")).await;
-        assert!(is_any_due(db, now()).await.unwrap());
+        assert!(is_any_due(db, &Only::All, now()).await.unwrap());
         die_with(db, 3, false).await;
         assert_eq!(recover(db, now(), OnUnknown::Resend).await.unwrap(), Recovered::default());
         assert_eq!(db.lines("SELECT id, take_overs FROM mails").await, ["1 2", "2 1", "3 1"], "one by one");
@@ -885,7 +972,7 @@ mod tests {
         }
         db.sql("INSERT INTO mail_attachments (mail_id, name, content_type) VALUES (6, 'c', 'text/csv')")
             .await;
-        let claimed = claim(db, run, 2, now(), None, 10).await.unwrap();
+        let claimed = claim(db, run, &Only::All, 2, now(), None, 10).await.unwrap();
         let mut problems: Vec<String> =
             claimed.unreadable.into_iter().map(|row| format!("{}: {}", row.id, row.problem)).collect();
         problems.sort();

@@ -33,7 +33,7 @@ use crate::wording::counted;
 
 use self::breaker::{Breaker, bounced_mails};
 use self::intake::{Claimer, Intake, MEMORY_KIBIBYTES, Preparation, Ready, RunClock};
-use self::ledger::{Bounce, Change, Unreadable};
+use self::ledger::{Bounce, Change, Only, Unreadable};
 use self::pace::Rates;
 use self::senders::{SenderReport, Senders};
 
@@ -71,6 +71,12 @@ pub struct Args {
     /// Send over this many parallel connections (default: `mail.connections`, else 8)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
     connections: Option<u16>,
+    /// Send only mails of this kind
+    #[arg(long, conflicts_with = "id")]
+    kind: Option<String>,
+    /// Send only this mail, or these, if they are due
+    #[arg(long, value_name = "ID")]
+    id: Vec<i64>,
 }
 
 impl Job for Args {
@@ -101,11 +107,12 @@ impl Job for Args {
         let clock = RunClock::starting_at(run.cx.now());
         reclaim_mails_of_dead_runs(run, &policy, clock).await?;
         requeue_retried_mails(run, clock).await?;
-        if !ledger::is_any_due(run.db, clock.now()).await? {
+        if !ledger::is_any_due(run.db, &self.only(), clock.now()).await? {
             run.summarise("nothing to send".to_owned());
             return Ok(());
         }
-        let mut flush = Flush::start(run, policy, clock, self.connections(run.cx.config.mail())).await?;
+        let mut flush =
+            Flush::start(run, policy, clock, self.only(), self.connections(run.cx.config.mail())).await?;
         let sent = flush.send_all(run).await;
         let ended = flush.end(run).await;
         run.summarise(flush.tally.sentence());
@@ -117,6 +124,15 @@ impl Job for Args {
 }
 
 impl Args {
+    /// Which mails are sent.
+    fn only(&self) -> Only {
+        match &self.kind {
+            Some(kind) => Only::Kind(kind.clone()),
+            None if self.id.is_empty() => Only::All,
+            None => Only::Ids(self.id.clone()),
+        }
+    }
+
     fn connections(&self, config: &MailConfig) -> usize {
         self.connections.map(usize::from).or(config.connections).unwrap_or(CONNECTIONS)
     }
@@ -299,6 +315,7 @@ impl Flush {
         run: &Run<'_>,
         policy: Policy,
         clock: RunClock,
+        only: Only,
         connections: usize,
     ) -> anyhow::Result<Self> {
         let cx = run.cx;
@@ -310,6 +327,7 @@ impl Flush {
         let claimer = Claimer {
             db: connect(cx, run.id()).await?,
             run: run.id(),
+            only,
             clock,
             rates: Rates::new(config.mail()),
             preparation: Preparation::new(config, gate),
@@ -543,6 +561,7 @@ impl Flush {
 
     fn note_outcome(&mut self, run: &mut Run<'_>, mail: &Ready, outcome: &Outcome) {
         let mut change = self.policy.change(mail, outcome, self.clock);
+        change.is_try = true;
         // A server may quote what it was sent.
         change.reply = change.reply.map(|reply| self.redactor.redact(&reply));
         let reply = change.reply.clone().unwrap_or_default();

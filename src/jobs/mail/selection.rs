@@ -1,0 +1,115 @@
+//! Which mails a command is about.
+
+use crate::context::Context;
+use crate::db::Value;
+use crate::failure::Failure;
+
+/// Conditions of a statement, and their values.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Selection {
+    pub(super) conditions: Vec<String>,
+    pub(super) values: Vec<Value>,
+}
+
+impl Selection {
+    /// A condition on a value, which stands where the `?` are, if there is a value.
+    pub(super) fn with(mut self, condition: &str, value: Option<impl Into<Value>>) -> Self {
+        if let Some(value) = value {
+            self.values.push(value.into());
+            self.conditions.push(condition.replace('?', &format!("${}", self.values.len())));
+        }
+        self
+    }
+
+    /// A condition, if it is asked for.
+    pub(super) fn only(mut self, condition: &str, is_asked_for: bool) -> Self {
+        if is_asked_for {
+            self.conditions.push(condition.to_owned());
+        }
+        self
+    }
+
+    /// All of them.
+    pub(super) fn clause(&self) -> String {
+        if self.conditions.is_empty() { "TRUE".to_owned() } else { self.conditions.join(" AND ") }
+    }
+}
+
+/// What the mails of a command have in common.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(super) struct MailFilter {
+    /// Mails of this kind, such as cart-reminder
+    #[arg(long)]
+    kind: Option<String>,
+    /// Mails to this address
+    #[arg(long, value_name = "ADDRESS")]
+    to: Option<String>,
+    /// Mails to addresses of this domain
+    #[arg(long)]
+    domain: Option<String>,
+    /// Mails whose last reply contains this text
+    #[arg(long, value_name = "TEXT")]
+    reply: Option<String>,
+    /// Mails that this run of `mail flush` has tried to send
+    #[arg(long, value_name = "ID")]
+    run: Option<i64>,
+    /// Mails that ended, or were queued if they have not, since this day, instant (RFC 3339) or duration ago, such as 2h
+    #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
+    since: Option<String>,
+    /// The same, before this day, instant or duration ago
+    #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
+    until: Option<String>,
+    /// Mails that wait for a person's decision
+    #[arg(long)]
+    held: bool,
+}
+
+impl MailFilter {
+    /// Whether it leaves out no mail.
+    pub(super) fn is_empty(&self) -> bool {
+        let texts = [&self.kind, &self.to, &self.domain, &self.reply, &self.since, &self.until];
+        texts.iter().all(|text| text.is_none()) && self.run.is_none() && !self.held
+    }
+
+    /// Adds only the conditions that were given: one that is always there would defeat its index.
+    pub(super) fn narrow(&self, cx: &Context, selection: Selection) -> Result<Selection, Failure> {
+        let moment =
+            |flag, text: &Option<String>| text.as_deref().map(|text| cx.moment(flag, text)).transpose();
+        let lower = |text: &Option<String>| text.as_deref().map(str::to_lowercase);
+        let mut selection = selection.with("kind = ?", self.kind.as_deref());
+        if let Some(address) = lower(&self.to) {
+            let ending = format!("%<{}>", like_escaped(&address));
+            let named = place(&mut selection, ending);
+            selection = selection.with(
+                &format!("(LOWER(recipient) = ? OR LOWER(recipient) LIKE {named} ESCAPE '!')"),
+                Some(address),
+            );
+        }
+        if let Some(domain) = lower(&self.domain) {
+            let domain = like_escaped(domain.trim_start_matches('@'));
+            let named = place(&mut selection, format!("%@{domain}>"));
+            selection = selection.with(
+                &format!("(LOWER(recipient) LIKE ? ESCAPE '!' OR LOWER(recipient) LIKE {named} ESCAPE '!')"),
+                Some(format!("%@{domain}")),
+            );
+        }
+        let reply = lower(&self.reply).map(|reply| format!("%{}%", like_escaped(&reply)));
+        Ok(selection
+            .with("LOWER(last_reply) LIKE ? ESCAPE '!'", reply)
+            .with("id IN (SELECT mail_id FROM mail_tries WHERE run_id = ?)", self.run)
+            .with("COALESCE(ended_at, queued_at) >= ?", moment("--since", &self.since)?)
+            .with("COALESCE(ended_at, queued_at) < ?", moment("--until", &self.until)?)
+            .only("is_held", self.held))
+    }
+}
+
+/// Binds a further value and returns its placeholder.
+fn place(selection: &mut Selection, value: String) -> String {
+    selection.values.push(value.into());
+    format!("${}", selection.values.len())
+}
+
+/// Escapes the characters that are special to LIKE with a `!`.
+fn like_escaped(text: &str) -> String {
+    text.chars().flat_map(|c| if matches!(c, '%' | '_' | '!') { vec!['!', c] } else { vec![c] }).collect()
+}
