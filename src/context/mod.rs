@@ -241,13 +241,14 @@ impl Context {
     fn unusable(&self, error: DbError) -> Failure {
         let origin = self.config.database_origin();
         let kind = error.kind();
+        let remedy = error.hint().map(|hint| format!("{hint}; ")).unwrap_or_default();
         let failure = Failure::of(kind.into(), error);
         match kind {
             DbErrorKind::Unreachable => failure
                 .hint(format!("wait until it is back or start it; if its address is wrong, correct {origin}"))
                 .retry_once("once the database answers"),
             DbErrorKind::Configuration => failure
-                .hint(format!("correct {origin}; `batchctl db check` reports whether it works"))
+                .hint(format!("{remedy}correct {origin}; `batchctl db check` reports whether it works"))
                 .retry_once("once the database can be used"),
             _ => failure,
         }

@@ -124,6 +124,9 @@ const CHECK_DISK: &str = "check the disk, its quota and `ulimit -f`, then run th
                           last commit ended";
 const WAIT_FOR_THE_PRIMARY: &str = "it may be a standby after a failover: wait until it is promoted, or point \
                                     BATCHCTL_DATABASE_URL at the primary";
+const ENCRYPT: &str = "off this machine TLS with a verified certificate is required: add `?sslrootcert=FILE` for an \
+                       authority that the system does not know, or, if everything on the way is trusted, \
+                       `?sslmode=require` (TLS, unverified) or `?sslmode=disable` (no TLS)";
 const CHECK_PERMISSIONS: &str =
     "check who may write the file and its folder, and whether their disk is mounted read-only";
 
@@ -155,11 +158,15 @@ impl DbError {
     pub(super) fn connecting(error: &sqlx::Error, place: &Place) -> Self {
         let kind = match classify(error) {
             DbErrorKind::Full => return Self::full(error, place),
+            _ if is_about_encryption(error) => DbErrorKind::Configuration,
             // Any other reason to refuse a connection has to do with the URL.
             DbErrorKind::Other => DbErrorKind::Configuration,
             kind => kind,
         };
-        Self::new(kind, format!("failed to connect to {place}: {}", describe(error)))
+        Self {
+            hint: is_about_encryption(error).then(|| ENCRYPT.to_owned()),
+            ..Self::new(kind, format!("failed to connect to {place}: {}", describe(error)))
+        }
     }
 
     /// A SQLite file that should be there and is not, or has lost its contents.
@@ -285,6 +292,19 @@ fn has_no_room(file: &Path) -> bool {
     };
     rustix::fs::statvfs(folder)
         .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < FULL_BELOW_BYTES)
+}
+
+/// Whether no encrypted connection came about as it was wanted. The driver reports what is wrong with a certificate as a
+/// failure of the network.
+fn is_about_encryption(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Tls(_) => true,
+        sqlx::Error::Io(error) => {
+            let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+            matches!(cause, Some(rustls::Error::InvalidCertificate(_) | rustls::Error::PeerIncompatible(_)))
+        }
+        _ => false,
+    }
 }
 
 fn classify(error: &sqlx::Error) -> DbErrorKind {

@@ -5,6 +5,7 @@
 //! One [`Db`] is one connection; concurrent tasks each open their own from the context.
 
 mod bulk;
+mod encryption;
 mod error;
 mod migrate;
 mod stored;
@@ -24,6 +25,7 @@ use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Connection};
 
 pub use batchctl_derive::FromRow;
 pub use bulk::{Bulk, BulkColumn, BulkRow, BulkValue, ColumnType, RowEncoder};
+pub use encryption::{Encryption, encryption};
 pub use error::{DbError, DbErrorKind, Place};
 pub use migrate::{Readiness, latest_version};
 pub use sqlx::FromRow;
@@ -387,8 +389,7 @@ fn sqlite_options(url: &str) -> Result<SqliteConnectOptions, sqlx::Error> {
 }
 
 fn postgres_options(url: &str) -> Result<PgConnectOptions, sqlx::Error> {
-    Ok(url
-        .parse::<PgConnectOptions>()?
+    Ok(encryption::encrypted(url)?
         .application_name("batchctl")
         .options([
             ("timezone", "UTC"),

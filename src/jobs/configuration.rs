@@ -3,6 +3,7 @@
 use crate::channels;
 use crate::config::{Config, TransportKind, UnsubscribeConfig};
 use crate::context::Context;
+use crate::db::{Place, encryption};
 use crate::documents::pdf;
 use crate::failure::{Failure, one_line};
 use crate::mail::dkim::DkimSigner;
@@ -44,6 +45,10 @@ impl ConfigCommand {
         }
         problems.extend(mail_problems(cx));
         problems.dedup();
+        if let Some(encryption) = encryption(cx.config.database_url()) {
+            let place = Place::of(cx.config.database_url());
+            cx.output.data(format!("{place}: {encryption}\n").as_bytes())?;
+        }
         if problems.is_empty() {
             let environment = cx.config.environment();
             return Ok(cx

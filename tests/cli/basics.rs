@@ -1,7 +1,10 @@
 //! What applies to every command: help, usage, configuration, the database's state and the environment guard.
 
 use std::fs::Permissions;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
+use std::thread;
 
 use batchctl::jobs::specs;
 
@@ -316,6 +319,43 @@ fn a_wrong_password_is_bad_configuration_and_not_shown() {
             .says("BATCHCTL_DATABASE_URL")
             .never_shows("hunter2");
     });
+}
+
+#[test]
+fn a_server_elsewhere_that_has_no_tls_is_bad_configuration_and_hears_nothing() {
+    // To a client the address is that of another machine; it is this one all the same.
+    let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+    let url = format!("postgres://shop:hunter2@0.0.0.0:{}/shop", listener.local_addr().unwrap().port());
+    let heard = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = [0; 8];
+        stream.read_exact(&mut request).unwrap();
+        stream.write_all(b"N").unwrap();
+        let mut packet = [0; 1024];
+        stream.read(&mut packet).unwrap_or_default()
+    });
+    let sandbox = Sandbox::new();
+    sandbox
+        .batchctl(["report", "daily-sales"])
+        .env("BATCHCTL_DATABASE_URL", &url)
+        .run()
+        .exits(78)
+        .says("server does not support TLS")
+        .says("`?sslmode=require` (TLS, unverified) or `?sslmode=disable` (no TLS)")
+        .never_shows("hunter2");
+    assert_eq!(heard.join().unwrap(), 0, "bytes in the clear");
+    for (more, in_force) in [
+        ("", "TLS, certificate and host name verified (sslmode=verify-full)"),
+        ("?sslmode=require", "TLS, but the server is not verified (sslmode=require)"),
+    ] {
+        sandbox
+            .batchctl(["config", "check"])
+            .env("BATCHCTL_DATABASE_URL", format!("{url}{more}"))
+            .run()
+            .succeeds()
+            .prints(&format!("/shop`: {in_force}"))
+            .never_shows("hunter2");
+    }
 }
 
 #[test]
