@@ -16,9 +16,26 @@ pub struct Gate {
     sender: Option<Mailbox>,
 }
 
-/// Prefixes of headers by which mail services accept further recipients or other instructions: outside prod they are
-/// dropped.
-const STEERING_HEADERS: [&str; 5] = ["x-smtpapi", "x-mc-", "x-mailgun-", "x-ses-", "x-pm-"];
+/// Headers of a mail's own that it keeps outside prod, in lower case: they say what it is, and have no software send
+/// anything to anybody. All others are dropped. By `Reply-To`, `Errors-To` or `Disposition-Notification-To` an answer
+/// reaches a real person, and by headers of their own the mail services take recipients (`X-SMTPAPI`, `X-MSYS-API`);
+/// nobody knows all of these.
+const KEPT_HEADERS: [&str; 14] = [
+    "auto-submitted",
+    "comments",
+    "feedback-id",
+    "importance",
+    "in-reply-to",
+    "keywords",
+    "list-id",
+    "list-unsubscribe",
+    "list-unsubscribe-post",
+    "precedence",
+    "priority",
+    "references",
+    "x-auto-response-suppress",
+    "x-priority",
+];
 
 impl Gate {
     /// The gate of this environment. Outside prod it requires `BATCHCTL_MAIL_REDIRECT_TO`.
@@ -101,14 +118,10 @@ impl OutgoingMail {
             return Self { content, to: recipient, is_redirected: false };
         };
         content.subject = format!("[to {}] {}", recipient.email, content.subject);
-        content.headers.retain(|(name, _)| {
-            let name = name.to_ascii_lowercase();
-            name != "x-original-to" && !STEERING_HEADERS.iter().any(|prefix| name.starts_with(prefix))
-        });
-        if let Some(sender) = &gate.sender {
-            // Bounces from a rehearsal must not reach real people either.
-            content.from = sender.clone();
-        }
+        content.headers.retain(|(name, _)| KEPT_HEADERS.contains(&name.to_ascii_lowercase().as_str()));
+        // Neither bounces nor answers of a rehearsal may reach real people either.
+        content.from = gate.sender.clone().unwrap_or_else(|| test_address.clone());
+        content.reply_to = None;
         content.headers.push(("X-Original-To".to_owned(), recipient.email.to_string()));
         Self { content, to: test_address.clone(), is_redirected: true }
     }
@@ -126,5 +139,67 @@ impl OutgoingMail {
     /// Its content.
     pub fn content(&self) -> &Content {
         &self.content
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn content(headers: &[&str]) -> Content {
+        Content {
+            message_id: "<1@example.jp>".to_owned(),
+            date: DateTime::UNIX_EPOCH,
+            from: "real@example.jp".parse().unwrap(),
+            reply_to: Some("support@example.jp".parse().unwrap()),
+            subject: "hello".to_owned(),
+            text: Some("text".to_owned()),
+            html: None,
+            headers: headers
+                .iter()
+                .map(|name| ((*name).to_owned(), "someone@example.jp".to_owned()))
+                .collect(),
+            attachments: Vec::new(),
+        }
+    }
+
+    fn names(mail: &OutgoingMail) -> Vec<&str> {
+        mail.content().headers.iter().map(|(name, _)| name.as_str()).collect()
+    }
+
+    const STEERING: [&str; 12] = [
+        "X-MSYS-API",
+        "X-SMTPAPI",
+        "X-Mailgun-Recipient-Variables",
+        "X-SES-CONFIGURATION-SET",
+        "Disposition-Notification-To",
+        "Return-Receipt-To",
+        "Errors-To",
+        "Mail-Followup-To",
+        "Mail-Reply-To",
+        "List-Owner",
+        "X-Original-To",
+        "X-Service-Of-Tomorrow",
+    ];
+
+    #[test]
+    fn outside_prod_only_known_headers_leave_and_no_answer_reaches_anybody() {
+        let test_address: Mailbox = "developer@example.jp".parse().unwrap();
+        let sender: Mailbox = "shop@example.jp".parse().unwrap();
+        let recipient: Mailbox = "hanako@example.com".parse().unwrap();
+        let all: Vec<&str> = STEERING.into_iter().chain(["List-Id", "AUTO-SUBMITTED"]).collect();
+        for (set, from) in [(Some(sender.clone()), sender), (None, test_address.clone())] {
+            let gate = Gate { redirect_to: Some(test_address.clone()), sender: set };
+            let mail = OutgoingMail::new(&gate, content(&all), recipient.clone());
+            assert_eq!(names(&mail), ["List-Id", "AUTO-SUBMITTED", "X-Original-To"]);
+            assert_eq!(mail.content().headers[2].1, "hanako@example.com");
+            assert_eq!(
+                (mail.to(), &mail.content().from, &mail.content().reply_to),
+                (&test_address, &from, &None)
+            );
+        }
+        let gate = Gate { redirect_to: None, sender: None };
+        let mail = OutgoingMail::new(&gate, content(&all), recipient.clone());
+        assert_eq!((names(&mail), mail.to()), (all, &recipient));
     }
 }

@@ -197,16 +197,22 @@ fn a_row_with_odd_bytes_fails_alone(post: &Post) {
 }
 
 fn outside_prod_no_header_and_no_sender_reaches_anybody_else(post: &Post) {
-    post.mail("hanako@example.jp", "sender = 'Real <real@customer.jp>', headers = '{\"X-SES-MESSAGE-TAGS\": \"a=b\", \"X-Order\": \"7\"}'");
+    post.mail("hanako@example.jp", "sender = 'Real <real@customer.jp>', headers = '{\"X-SES-MESSAGE-TAGS\": \"a=b\", \"X-Priority\": \"7\"}'");
+    post.mail("hanako@example.jp", "reply_to = 'real@customer.jp'");
+    let steering = ["X-MSYS-API", "Disposition-Notification-To", "Errors-To", "Return-Receipt-To", "X-Any"];
+    for header in steering {
+        post.mail("hanako@example.jp", &format!("headers = '{{\"{header}\": \"real@customer.jp\"}}'"));
+    }
     for header in ["Resent-Bcc", "X-SMTPAPI", "Bcc", "Apparently-To"] {
         post.mail("hanako@example.jp", &format!("headers = '{{\"{header}\": \"real@customer.jp\"}}'"));
     }
     post.flush();
+    assert_eq!(post.files().len(), 6 + steering.len(), "each without what steers");
     for mail in post.files() {
         assert!(!mail.contains("real@customer.jp") && !mail.contains("X-SES"), "{mail}");
     }
     assert!(
-        post.files().iter().any(|mail| mail.contains("X-Order: 7") && mail.contains("<shop@example.jp>"))
+        post.files().iter().any(|mail| mail.contains("X-Priority: 7") && mail.contains("<shop@example.jp>"))
     );
 }
 
