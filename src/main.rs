@@ -1,5 +1,6 @@
 //! Parses the command line, creates the context, dispatches, reports the error, exits with the code.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use batchctl::cli::{self, Cli};
@@ -9,12 +10,26 @@ use batchctl::jobs;
 use batchctl::mask::Redactor;
 use batchctl::output::{self, Output};
 use clap::Parser;
-use rustix::process::Signal;
+use futures_util::FutureExt as _;
+use rustix::process::{Resource, Rlimit, Signal, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
-    output::print_panics_in_one_line();
-    let cli = Cli::parse();
+    output::print_panics_in_one_line(Redactor::default());
+    keep_memory_out_of_files();
+    // A bug is a failure like any other; its line is printed by then.
+    catch_unwind(run).unwrap_or_else(|_| batchctl::runner::ExitCode::Failed.into())
+}
+
+/// A core dump would hold every password and whatever rows were being read.
+fn keep_memory_out_of_files() {
+    let limit = rustix::process::getrlimit(Resource::Core);
+    // Where it cannot be lowered, nothing is lost but this.
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), ..limit });
+}
+
+fn run() -> ExitCode {
+    let cli = Cli::try_parse().unwrap_or_else(|error| output::refuse_command_line(&error));
     let full_paths = !output::is_watched(cli.global.log_format);
     let options = LoadOptions::from_process(cli.global.env.clone(), full_paths);
     let known = options.as_ref().ok().cloned();
@@ -32,13 +47,16 @@ fn main() -> ExitCode {
     };
     let no_color = config.variable("NO_COLOR").is_some();
     let output = Output::new(cli.global.log_format, cli.global.verbosity, no_color, config.redactor());
+    output::print_panics_in_one_line(config.redactor());
     let cx = Context::new(config, output);
     match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
         Ok(runtime) => {
             let code = runtime.block_on(async {
                 // A file that may not grow (`ulimit -f`) is an error to report, not a signal to die by.
                 let _too_large = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()));
-                cli::dispatch(&cx, &cli.command).await
+                // Caught in here too, so that what must not be cut off below is not.
+                let dispatched = AssertUnwindSafe(cli::dispatch(&cx, &cli.command)).catch_unwind().await;
+                dispatched.unwrap_or(batchctl::runner::ExitCode::Failed)
             });
             // Whatever ended the run: some work must not be cut off.
             runtime.block_on(cx.finish());

@@ -16,8 +16,9 @@ use indicatif::{
 };
 use serde_json::json;
 
+use crate::failure::MAX_ERROR_CHARACTERS;
 use crate::mask::Redactor;
-use crate::printable::{escaped, escaped_json};
+use crate::printable::{escaped, escaped_json, escaped_lines, shortened};
 
 /// How messages on stderr look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -182,6 +183,12 @@ impl Output {
         written.map_err(StdoutError)
     }
 
+    /// Writes lines for people to stdout. Whatever is foreign in them cannot colour them, move the cursor or pose as
+    /// another line.
+    pub fn text(&self, lines: &str) -> Result<(), StdoutError> {
+        if lines.is_empty() { Ok(()) } else { self.data((escaped_lines(lines) + "\n").as_bytes()) }
+    }
+
     /// Reports what was done, in the past tense, on a terminal or with `-v`.
     pub fn status(&self, message: &str) {
         match self.format {
@@ -283,13 +290,32 @@ impl Output {
     }
 }
 
+/// Prints what clap says about the command line, and exits. A command line may be put together by a script, of texts
+/// that are not its own; then it is printed without clap's colours.
+#[expect(
+    clippy::disallowed_methods,
+    clippy::exit,
+    reason = "the only place that prints, and clap's own way to end"
+)]
+pub fn refuse_command_line(error: &clap::Error) -> ! {
+    let plain = error.render().to_string();
+    if escaped_lines(&plain) == plain.trim_end_matches('\n') {
+        error.exit();
+    }
+    // There is no way to report that stderr is closed.
+    drop(writeln!(io::stderr().lock(), "{}", escaped_lines(&plain)));
+    std::process::exit(error.exit_code())
+}
+
 /// Prints a panic on one line, like every failure, instead of a backtrace in somebody's cron mail.
 #[expect(clippy::disallowed_methods, reason = "this is the only place that prints")]
-pub fn print_panics_in_one_line() {
-    std::panic::set_hook(Box::new(|panic| {
-        let text = panic.to_string().replace('\n', " ");
+pub fn print_panics_in_one_line(redactor: Redactor) {
+    std::panic::set_hook(Box::new(move |panic| {
+        // The words of a bug may be anybody's data.
+        let text = redactor.redact(&panic.to_string().replace('\n', " "));
+        let text = shortened(&text, MAX_ERROR_CHARACTERS);
         // There is no way to report that stderr is closed.
-        drop(writeln!(io::stderr().lock(), "bug in batchctl: {text}"));
+        drop(writeln!(io::stderr().lock(), "bug in batchctl: {}", escaped(&text)));
     }));
 }
 

@@ -8,7 +8,7 @@ fn is_control(character: char) -> bool {
     character.is_control()
         || matches!(
             character,
-            '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}'
+            '\u{61c}' | '\u{fff9}'..='\u{fffb}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}'
         )
 }
 
@@ -81,11 +81,11 @@ pub fn shortened(text: &str, most: usize) -> Cow<'_, str> {
 mod tests {
     use super::*;
 
-    const HOSTILE: &str = "a\u{1b}[31mred\u{7}\u{9b}2J\tb\r\nc\u{202e}d\u{2028}e";
+    const HOSTILE: &str = "a\u{1b}[31mred\u{7}\u{9b}2J\tb\r\nc\u{202e}\u{61c}d\u{2028}e";
 
     #[test]
     fn control_characters_are_escaped_or_left_out() {
-        let shown = r"a\u{1b}[31mred\u{7}\u{9b}2J\tb\r\nc\u{202e}d\u{2028}e";
+        let shown = r"a\u{1b}[31mred\u{7}\u{9b}2J\tb\r\nc\u{202e}\u{61c}d\u{2028}e";
         assert_eq!(escaped(HOSTILE), shown);
         assert_eq!(escaped_lines("a\u{1b}b\r\n雪\n"), "a\\u{1b}b\n雪");
         assert_eq!(cleaned(HOSTILE), "a[31mred2J b  cd e");

@@ -197,6 +197,13 @@ impl DbError {
         Self::new(kind, message)
     }
 
+    /// A row that another program wrote, whose column holds what the schema does not mean.
+    pub(super) fn row(column: &str, key: Option<&str>, problem: &str, sql: &str) -> Self {
+        let row = key.map_or_else(|| "a row".to_owned(), |key| format!("the row with {key}"));
+        let message = format!("{row} has a `{column}` that {problem} (in `{}`)", opening(sql));
+        Self::new(DbErrorKind::Other, message)
+    }
+
     /// Others keep it from answering. On SQLite that may be any program, which only the operating system knows.
     fn busy(error: &sqlx::Error, place: &Place) -> Self {
         let place = place.absolute();

@@ -5,6 +5,7 @@
 //! One [`Db`] is one connection; concurrent tasks each open their own from the context.
 
 mod bulk;
+mod decode;
 mod encryption;
 mod error;
 mod migrate;
@@ -13,12 +14,14 @@ mod stored;
 pub(crate) mod testing;
 mod value;
 
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use futures_util::{Stream, TryStreamExt as _};
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous};
 use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Connection};
@@ -133,7 +136,11 @@ impl Db {
         let connecting = async {
             Ok::<_, sqlx::Error>(match Kind::of(url) {
                 Kind::Sqlite => {
-                    let mut connection = sqlite_options(url)?.create_if_missing(create).connect().await?;
+                    let options = sqlite_options(url)?.create_if_missing(create);
+                    if create {
+                        create_privately(&options);
+                    }
+                    let mut connection = options.connect().await?;
                     (Interrupt::watch(&mut connection).await?, Conn::Sqlite(connection))
                 }
                 Kind::Postgres => {
@@ -201,18 +208,31 @@ impl Db {
 
     /// All rows of a query whose result is known to be small; large results are read in bounded pages.
     pub async fn fetch_all<T: Row>(&mut self, sql: &str, values: Vec<Value>) -> Result<Vec<T>, DbError> {
-        let rows = on_connection!(self, sql, values, |connection, statement| {
-            sqlx::query_as_with(statement.0, statement.1).fetch_all(connection).await
-        });
-        rows.map_err(|error| DbError::query(&error, sql, &self.place))
+        let place = &self.place;
+        let mut all = Vec::new();
+        match &mut self.conn {
+            Conn::Sqlite(connection) => {
+                let query = sqlx::query_with(AssertSqlSafe(sql.to_owned()), sqlite_arguments(values)?);
+                let mut rows = query.fetch(connection);
+                while let Some(row) = next(&mut rows, sql, place).await? {
+                    all.push(decode::sqlite(&row, sql, place)?);
+                }
+            }
+            Conn::Postgres(connection) => {
+                let query = sqlx::query_with(AssertSqlSafe(sql.to_owned()), postgres_arguments(values)?);
+                let mut rows = query.fetch(connection);
+                while let Some(row) = next(&mut rows, sql, place).await? {
+                    all.push(decode::postgres(&row, sql, place)?);
+                }
+            }
+        }
+        Ok(all)
     }
 
     /// The single row of a query that always has one.
     pub async fn fetch_one<T: Row>(&mut self, sql: &str, values: Vec<Value>) -> Result<T, DbError> {
-        let row = on_connection!(self, sql, values, |connection, statement| {
-            sqlx::query_as_with(statement.0, statement.1).fetch_one(connection).await
-        });
-        row.map_err(|error| DbError::query(&error, sql, &self.place))
+        let row = self.fetch_optional(sql, values).await?;
+        row.ok_or_else(|| DbError::query(&sqlx::Error::RowNotFound, sql, &self.place))
     }
 
     /// The first row, if there is one.
@@ -221,10 +241,20 @@ impl Db {
         sql: &str,
         values: Vec<Value>,
     ) -> Result<Option<T>, DbError> {
-        let row = on_connection!(self, sql, values, |connection, statement| {
-            sqlx::query_as_with(statement.0, statement.1).fetch_optional(connection).await
-        });
-        row.map_err(|error| DbError::query(&error, sql, &self.place))
+        let place = &self.place;
+        let failed = |error| DbError::query(&error, sql, place);
+        match &mut self.conn {
+            Conn::Sqlite(connection) => {
+                let query = sqlx::query_with(AssertSqlSafe(sql.to_owned()), sqlite_arguments(values)?);
+                let row = query.fetch_optional(connection).await.map_err(failed)?;
+                row.map(|row| decode::sqlite(&row, sql, place)).transpose()
+            }
+            Conn::Postgres(connection) => {
+                let query = sqlx::query_with(AssertSqlSafe(sql.to_owned()), postgres_arguments(values)?);
+                let row = query.fetch_optional(connection).await.map_err(failed)?;
+                row.map(|row| decode::postgres(&row, sql, place)).transpose()
+            }
+        }
     }
 
     /// Runs a statement and returns the number of rows it affected.
@@ -371,10 +401,29 @@ impl Db {
     }
 }
 
+/// The next row of a result.
+async fn next<R>(
+    rows: &mut (impl Stream<Item = Result<R, sqlx::Error>> + Unpin),
+    sql: &str,
+    place: &Place,
+) -> Result<Option<R>, DbError> {
+    rows.try_next().await.map_err(|error| DbError::query(&error, sql, place))
+}
+
 /// The file of a SQLite URL; `None` for any other.
 pub fn sqlite_file(url: &str) -> Option<PathBuf> {
     let options = sqlite_options(url).ok().filter(|_| Kind::of(url) == Kind::Sqlite)?;
     Some(options.get_filename().to_owned())
+}
+
+/// Creates a file that only its owner may read: it will hold customers' addresses. SQLite itself would let everybody
+/// read it, and gives its log and index the permissions of the file. Where it fails, SQLite says why.
+fn create_privately(options: &SqliteConnectOptions) {
+    let file = options.get_filename();
+    let is_in_memory = file.as_os_str().is_empty() || file.to_string_lossy().starts_with("file:");
+    if !is_in_memory {
+        drop(std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file));
+    }
 }
 
 fn sqlite_options(url: &str) -> Result<SqliteConnectOptions, sqlx::Error> {

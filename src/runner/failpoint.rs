@@ -2,7 +2,7 @@
 //! nothing; no release has them.
 
 /// Does to this process what `BATCHCTL_FAILPOINT` asks for at the point `name`: `name=kill` (SIGKILL),
-/// `name=stop` (SIGSTOP) or `name=hold:PATH` (waits until the file exists). `name@3=kill` acts on the third pass.
+/// `name=stop` (SIGSTOP), `name=panic` (a bug) or `name=hold:PATH` (waits until the file exists). `name@3=kill` acts on the third pass.
 #[cfg(feature = "failpoints")]
 pub(super) fn reach(config: &crate::config::Config, name: &str) {
     use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,6 +28,8 @@ pub(super) fn reach(config: &crate::config::Config, name: &str) {
         None if action == "stop" => {
             let _ = kill_process(getpid(), Signal::STOP);
         }
+        // Of several lines, with what a terminal would obey.
+        None if action == "panic" => panic!("a bug\nat the point {name}\u{1b}[31m"),
         Some(("hold", path)) => {
             // Tells the test that the point is reached, then waits for its signal.
             let _ = std::fs::write(format!("{path}.reached"), "");
