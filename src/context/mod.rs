@@ -272,6 +272,8 @@ impl Context {
                     if self.config.is_prod() {
                         return Err(self.lost_file("holds no batchctl schema").into());
                     }
+                } else if readiness.environment.is_none() {
+                    self.refuse_unstamped_data(db).await?;
                 }
                 db.migrate(self.config.environment(), self.machine_time()).await?;
                 // Another process may have stamped it first, with another name.
@@ -390,6 +392,23 @@ impl Context {
     /// Where relative paths of a command start.
     pub fn working_dir(&self) -> &Path {
         self.config.working_dir()
+    }
+
+    /// A database that has data and does not say whose it is must not be given to whoever comes first: it may be prod's.
+    pub async fn refuse_unstamped_data(&self, db: &mut Db) -> anyhow::Result<()> {
+        let sql = "SELECT CAST(CASE WHEN EXISTS (SELECT 1 FROM malls) OR EXISTS (SELECT 1 FROM mails)
+                                      OR EXISTS (SELECT 1 FROM batch_execution) THEN 1 ELSE 0 END AS BIGINT)";
+        let (data,): (i64,) = db.fetch_one(sql, vec![]).await?;
+        // Another process may have stamped it since we looked.
+        if data == 0 || db.readiness().await?.environment.is_some() {
+            return Ok(());
+        }
+        let place = Place::of(self.config.database_url());
+        let problem =
+            format!("{place} has data, but the row that says which environment it belongs to is gone");
+        let hint = "whoever knows it restores the row: INSERT INTO batch_environment (id, name, stamped_at) \
+                    VALUES (1, 'NAME', '2026-01-01T00:00:00+00:00')";
+        Err(Failure::refused(problem).hint(hint).into())
     }
 
     /// A database that contains another program's tables instead of ours must not be migrated.

@@ -11,7 +11,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::{Document, Table};
 use crate::locale::Locale;
-use crate::printable::cleaned;
+use crate::printable::{cleaned, shortened};
 
 /// Blank columns between two columns of a table.
 const GAP: usize = 2;
@@ -21,6 +21,8 @@ const NARROWEST_TEXT: usize = 16;
 const NARROWEST_HEADING: usize = 8;
 /// Tables with more rows than this are not transposed: they would be hard to read.
 const MAX_ROWS_ON_SIDE: usize = 8;
+/// A longer text is cut: a table is as wide as its widest text in every row. Other formats have all of it.
+const MAX_CELL_CHARACTERS: usize = 500;
 /// Narrower terminals are treated as this wide; nothing readable fits into less.
 const NARROWEST_TERMINAL: usize = 20;
 
@@ -200,7 +202,9 @@ impl Page {
 
 impl Grid {
     fn new(table: &Table, locale: Locale) -> Self {
-        let clean = |texts: Vec<String>| texts.iter().map(|text| cleaned(text)).collect();
+        let clean = |texts: Vec<String>| {
+            texts.iter().map(|text| shortened(&cleaned(text), MAX_CELL_CHARACTERS).into_owned()).collect()
+        };
         Self {
             header: clean(table.headings()),
             figures: table.columns.iter().map(|column| column.kind.is_figure()).collect(),

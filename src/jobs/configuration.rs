@@ -47,7 +47,7 @@ impl ConfigCommand {
         problems.dedup();
         if let Some(encryption) = encryption(cx.config.database_url()) {
             let place = Place::of(cx.config.database_url());
-            cx.output.data(format!("{place}: {encryption}\n").as_bytes())?;
+            cx.output.text(&format!("{place}: {encryption}"))?;
         }
         if problems.is_empty() {
             let environment = cx.config.environment();
@@ -55,7 +55,7 @@ impl ConfigCommand {
                 .output
                 .data(format!("the configuration of `{environment}` is valid\n").as_bytes())?);
         }
-        cx.output.data((problems.join("\n") + "\n").as_bytes())?;
+        cx.output.text(&problems.join("\n"))?;
         let problems = counted(problems.len(), "problem", "problems");
         Err(Failure::configuration(format!("the configuration has {problems}")).into())
     }

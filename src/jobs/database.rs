@@ -39,8 +39,10 @@ async fn migrate(cx: &Context) -> anyhow::Result<()> {
             Failure::configuration("the database's schema is newer than this batchctl supports").into()
         );
     }
-    if before.version.is_none() {
-        cx.refuse_foreign_database(&mut db).await?;
+    match &before.environment {
+        _ if before.version.is_none() => cx.refuse_foreign_database(&mut db).await?,
+        None => cx.refuse_unstamped_data(&mut db).await?,
+        Some(_) => {}
     }
     db.migrate(cx.config.environment(), cx.machine_time()).await?;
     // Another process may have stamped it first, with another name.
@@ -85,7 +87,7 @@ async fn check(cx: &Context) -> anyhow::Result<()> {
         let problem = finding.problem.as_ref().map(|problem| format!(": {problem}")).unwrap_or_default();
         report.push_str(&format!("{mark:<8} {:<12} {}{problem}\n", finding.what, finding.value));
     }
-    cx.output.data(report.as_bytes())?;
+    cx.output.text(&report)?;
     let problems = findings.iter().filter(|finding| finding.problem.is_some()).count();
     if problems > 0 {
         let problems = counted(problems, "problem", "problems");

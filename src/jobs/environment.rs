@@ -33,6 +33,10 @@ impl EnvCommand {
                 }
             }
         }
-        Ok(cx.output.data(text.as_bytes())?)
+        match self {
+            // Quoted for the shell, which is to read what is there.
+            Self::Export => Ok(cx.output.data(text.as_bytes())?),
+            Self::Show => Ok(cx.output.text(&text)?),
+        }
     }
 }

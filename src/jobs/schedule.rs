@@ -10,10 +10,10 @@ pub enum Schedule {
     /// Print crontab lines for all scheduled jobs
     Crontab {
         /// The path of the program
-        #[arg(long, value_name = "PATH", default_value = "batchctl")]
+        #[arg(long, value_name = "PATH", default_value = "batchctl", value_parser = on_one_line)]
         program: String,
         /// The folder with `.env.NAME` and `batchctl.toml`
-        #[arg(long, value_name = "DIR", default_value = "/etc/batchctl")]
+        #[arg(long, value_name = "DIR", default_value = "/etc/batchctl", value_parser = on_one_line)]
         directory: String,
     },
 }
@@ -27,6 +27,14 @@ impl Schedule {
             }
         }
     }
+}
+
+/// A path on one line of a crontab: a line break begins another job, whatever quotes are around it.
+fn on_one_line(text: &str) -> Result<String, String> {
+    if text.chars().any(char::is_control) {
+        return Err("it contains a line break or another control character".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 /// A crontab of all scheduled jobs, with the changes of `batchctl.toml`.
@@ -66,6 +74,12 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_cannot_begin_another_line() {
+        assert_eq!(on_one_line("/etc/batch ctl"), Ok("/etc/batch ctl".to_owned()));
+        assert!(on_one_line("/etc\n* * * * * id").is_err() && on_one_line("a\rb").is_err());
+    }
 
     #[test]
     fn every_jobs_own_schedule_is_one_that_cron_takes() {

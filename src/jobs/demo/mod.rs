@@ -173,7 +173,7 @@ fn finish(cx: &Context, prepared: &Prepared) -> anyhow::Result<()> {
         Closing::Reports(reports) => reports_to_open(reports)?,
         Closing::Cafe24(folder) => cafe24::next_steps(folder),
     };
-    Ok(cx.output.data(text.as_bytes())?)
+    Ok(cx.output.text(&text)?)
 }
 
 fn reports_to_open(reports: &Path) -> anyhow::Result<String> {

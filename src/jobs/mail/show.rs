@@ -104,7 +104,7 @@ pub(super) async fn show(cx: &Context, args: &ShowArgs) -> anyhow::Result<()> {
     let mut tries: Vec<Try> = db.fetch_all(&sql, values![args.id, SHOWN_TRIES]).await?;
     tries.reverse();
     db.close().await;
-    Ok(cx.output.data(text(cx, args, &mail, &files, &tries)?.as_bytes())?)
+    Ok(cx.output.text(&text(cx, args, &mail, &files, &tries)?)?)
 }
 
 /// The most tries that are listed, the last ones.

@@ -4,15 +4,15 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::documents::{Cell, Column, ColumnKind, ListFormat, Row, Table, terminal};
 use crate::failure::Failure;
+use crate::files::write_atomically;
 use crate::locale::Locale;
 use crate::mail::template::{Category, Entry, FindingLevel, Origin, Templates};
-use crate::printable::escaped;
+use crate::printable::{escaped, escaped_json};
 use crate::wording::counted;
 
 /// Replaces, in a preview, a picture that only a sent mail has.
@@ -71,7 +71,7 @@ fn list(cx: &Context, templates: &Templates, format: ListFormat) -> anyhow::Resu
     let text = match format {
         ListFormat::Json => {
             let entries: Vec<Value> = entries.iter().map(described).collect();
-            serde_json::to_string_pretty(&entries)? + "\n"
+            escaped_json(&serde_json::to_string_pretty(&entries)?).into_owned() + "\n"
         }
         ListFormat::Table => {
             let table = table(&entries, cx.config.locale());
@@ -167,8 +167,9 @@ fn preview(cx: &Context, templates: &Templates, args: &PreviewArgs) -> anyhow::R
     };
     let name = format!("{}.{}.preview.html", mail.name, mail.locale);
     let path = cx.config.working_dir().join(args.out.clone().unwrap_or_else(|| PathBuf::from(name)));
-    std::fs::write(&path, html.replace("src=\"cid:chart\"", &format!("src=\"{PLACEHOLDER}\"")))
-        .with_context(|| format!("failed to write the preview `{}`", path.display()))?;
+    let html = html.replace("src=\"cid:chart\"", &format!("src=\"{PLACEHOLDER}\""));
+    // Replaces a link of that name rather than what it leads to.
+    write_atomically(&path, |file| Ok(file.write_all(html.as_bytes())?))?;
     cx.output.status(&format!("Wrote the HTML part to {}", path.display()));
     Ok(())
 }

@@ -62,7 +62,7 @@ pub(super) async fn list(cx: &Context, args: &ListArgs) -> anyhow::Result<()> {
     let is_for_people = args.format == ListFormat::Table;
     if is_for_people && args.is_overview() {
         let incidents = open_incidents(&mut db, args.job.as_deref()).await?;
-        cx.output.data(lines_of(cx, &incidents).as_bytes())?;
+        cx.output.text(&lines_of(cx, &incidents))?;
     }
     let idle = if args.folds_idle_runs() {
         // As far back as the list goes.
@@ -78,7 +78,7 @@ pub(super) async fn list(cx: &Context, args: &ListArgs) -> anyhow::Result<()> {
         cx.output.data(more.as_bytes())?;
     }
     if !idle.is_empty() {
-        cx.output.data(sentence_of(cx, &idle).as_bytes())?;
+        cx.output.text(&sentence_of(cx, &idle))?;
     }
     Ok(())
 }

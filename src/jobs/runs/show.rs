@@ -9,7 +9,7 @@ use crate::db::{Db, FromRow};
 use crate::documents::ListFormat;
 use crate::failure::Failure;
 use crate::period::format_duration;
-use crate::printable::escaped;
+use crate::printable::{escaped, escaped_json};
 use crate::runner::arguments;
 use crate::runner::history::{self, Execution};
 use crate::values;
@@ -52,10 +52,10 @@ pub(super) async fn show(cx: &Context, args: &ShowArgs) -> anyhow::Result<()> {
     let open_items = history::open_items(&mut db, run.id).await?.len();
     db.close().await;
     let text = match args.format {
-        ListFormat::Json => serde_json::to_string_pretty(&run)? + "\n",
+        ListFormat::Json => escaped_json(&serde_json::to_string_pretty(&run)?).into_owned() + "\n",
         ListFormat::Table => describe(cx, &run, open_items),
     };
-    Ok(cx.output.data(text.as_bytes())?)
+    Ok(cx.output.text(&text)?)
 }
 
 /// The command that repeats a run. A stored text may be anybody's: its words stay words.
@@ -152,7 +152,7 @@ pub(super) async fn errors(cx: &Context, args: &ErrorsArgs) -> anyhow::Result<()
         db.fetch_one("SELECT COUNT(*) FROM batch_error_log WHERE execution_id = $1", values![run.id]).await?;
     db.close().await;
     let text = match args.format {
-        ListFormat::Json => serde_json::to_string_pretty(&rows)? + "\n",
+        ListFormat::Json => escaped_json(&serde_json::to_string_pretty(&rows)?).into_owned() + "\n",
         ListFormat::Table if rows.is_empty() => format!("run {} has no failed or skipped items\n", run.id),
         ListFormat::Table => {
             let mut text = String::new();
@@ -168,7 +168,7 @@ pub(super) async fn errors(cx: &Context, args: &ErrorsArgs) -> anyhow::Result<()
             text
         }
     };
-    Ok(cx.output.data(text.as_bytes())?)
+    Ok(cx.output.text(&text)?)
 }
 /// The items in numbers. Those that were skipped have failed too: what a run's message counts is the sum.
 fn items(run: &Execution) -> String {
