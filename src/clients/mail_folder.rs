@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::config::Config;
 use crate::failure::{Failure, one_line};
-use crate::files::write_atomically;
+use crate::files::write_privately;
 use crate::mail::delivery::{Outcome, Stop};
 use crate::mail::message::Built;
 use crate::mail::outgoing::OutgoingMail;
@@ -43,7 +43,7 @@ impl MailFolder {
         let path = self.folder.join(&name);
         let bytes = built.bytes;
         let written =
-            tokio::task::spawn_blocking(move || write_atomically(&path, |file| Ok(file.write_all(&bytes)?)));
+            tokio::task::spawn_blocking(move || write_privately(&path, |file| Ok(file.write_all(&bytes)?)));
         match written.await {
             Ok(Ok(())) => {
                 Ok(Outcome::Accepted { reply: format!("written to `{name}`"), provider_message_id: None })

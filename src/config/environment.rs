@@ -12,6 +12,7 @@ use std::path::Path;
 
 use super::Folder;
 use super::error::ConfigError;
+use super::ownership;
 use crate::spelling;
 
 /// The default environment.
@@ -120,6 +121,7 @@ impl Environment {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(source) => return Err(ConfigError::Unreadable { path, source }),
             };
+            warnings.extend(ownership::check(&path, &name)?);
             let (entries, repeated) = parse_dotenv(&shown, &text)?;
             if name == PRODUCTION && is_readable_by_all(&path) {
                 exposed.push(format!(

@@ -41,6 +41,12 @@ pub enum ConfigError {
         /// What is wrong, naming the key.
         problem: String,
     },
+    /// A file that somebody else may change.
+    #[error("{problem}")]
+    Unsafe {
+        /// What is wrong, naming the file, and how to correct it.
+        problem: String,
+    },
     /// A file exists but cannot be read.
     #[error("failed to read {}", .path.display())]
     Unreadable {

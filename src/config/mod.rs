@@ -20,6 +20,7 @@ mod import;
 mod jobs;
 mod lease;
 mod mail;
+mod ownership;
 mod pdf;
 mod place;
 mod report;
@@ -168,9 +169,9 @@ impl Config {
     pub fn load(options: LoadOptions) -> Result<Self, ConfigError> {
         let LoadOptions { env_flag, working_dir, process_env, full_paths } = options;
         let folder = Folder { path: working_dir, full_paths };
-        let environment = Environment::load(env_flag.as_deref(), &folder, process_env)?;
+        let mut environment = Environment::load(env_flag.as_deref(), &folder, process_env)?;
         let mut variables = Variables::of(&environment);
-        let file = File::read(&mut variables, &folder)?;
+        let (file, warning) = File::read(&mut variables, &folder)?.unzip();
         let mut sections = match &file {
             Some(file) => Sections::parse(&file.shown, &file.text)?,
             None => Sections::default(),
@@ -181,6 +182,7 @@ impl Config {
         #[cfg(feature = "failpoints")]
         variables.text(FAILPOINT, Shown::Plain, "");
         let known = variables.into_known();
+        environment.warnings.extend(warning.flatten());
         Ok(Self { environment, folder, known, file, sections })
     }
 
@@ -363,14 +365,22 @@ impl Config {
 
 impl File {
     /// Reads the file that `BATCHCTL_CONFIG` names, which must exist, or the default one if it exists.
-    fn read(variables: &mut Variables<'_>, folder: &Folder) -> Result<Option<Self>, ConfigError> {
+    ///
+    /// With it comes a warning, if others may change it.
+    fn read(
+        variables: &mut Variables<'_>,
+        folder: &Folder,
+    ) -> Result<Option<(Self, Option<String>)>, ConfigError> {
         let is_there = folder.path.join(DEFAULT_FILE).exists();
         let named = variables.text(FILE_VARIABLE, Shown::Plain, if is_there { DEFAULT_FILE } else { "" });
         let name = named.unwrap_or(DEFAULT_FILE);
         let path = folder.path.join(name);
         let shown = folder.shown(name);
         match std::fs::read_to_string(&path) {
-            Ok(text) => Ok(Some(Self { name: name.to_owned(), shown, text })),
+            Ok(text) => {
+                let warning = ownership::check(&path, variables.environment())?;
+                Ok(Some((Self { name: name.to_owned(), shown, text }, warning)))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => match named {
                 Some(_) => Err(variables.wrong(FILE_VARIABLE, &format!("there is no file `{shown}`"))),
                 None => Ok(None),

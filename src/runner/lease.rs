@@ -251,12 +251,21 @@ async fn bury_dead_runs(
             format!("its process {} is gone", run.pid)
         } else if run.lease_expires_at <= server_time {
             format!("no sign of life since {}", shown_instant(run.heartbeat_at, request.time_zone))
+        } else if is_from_the_future(&run, server_time) {
+            let seen = shown_instant(run.heartbeat_at, request.time_zone);
+            format!("its last sign of life, {seen}, is in the future: the clock was set back since")
         } else {
             continue;
         };
         crashed.extend(bury(db, &run, &cause, request.now).await?);
     }
     Ok(crashed)
+}
+
+/// Whether a lease was given by a clock that was set back since, by more than the lease is long. Whoever is alive renews
+/// it by the clock as it is now; the lease of anybody else would hold until the old clock's time comes again.
+fn is_from_the_future(run: &Execution, server_time: DateTime<Utc>) -> bool {
+    run.heartbeat_at - server_time > run.lease_expires_at - run.heartbeat_at
 }
 
 /// Marks a dead run CRASHED and returns it as it is now; nothing if it is alive after all.
@@ -479,6 +488,7 @@ mod tests {
         a_dead_run_is_buried_and_its_work_resumes_from_its_checkpoint,
         a_rerun_starts_from_the_beginning,
         a_run_on_another_host_lives_as_long_as_its_lease,
+        a_lease_of_a_clock_that_was_set_back_does_not_hold,
         only_the_holder_of_the_epoch_renews_a_lease,
         runs_without_a_key_run_side_by_side,
         of_two_at_the_same_moment_one_gets_the_key,
@@ -526,6 +536,24 @@ mod tests {
         };
         assert_eq!((holder.id, holder.host.as_str(), holder.pid), (1, "host-1", 1));
         assert_eq!(db.scalar("SELECT COUNT(*) FROM batch_execution").await, "1");
+    }
+
+    async fn a_lease_of_a_clock_that_was_set_back_does_not_hold(db: &mut TestDb) {
+        let first = granted(db, &request(&elsewhere(1), "2026-11-19")).await.execution;
+        // A clock that is off by less than a lease may be that of a run that is alive.
+        let renewed = async |db: &mut TestDb, at: DateTime<Utc>| {
+            let sql = "UPDATE batch_execution SET heartbeat_at = $1, lease_expires_at = $2 WHERE id = $3";
+            db.execute(sql, values![at, at + LEASE, first.id]).await.unwrap();
+        };
+        let server_time = db.server_time().await.unwrap();
+        renewed(db, server_time + LEASE / 2).await;
+        let identity = elsewhere(2);
+        let other = request(&identity, "2026-11-19");
+        assert!(matches!(acquire(db, &other).await.unwrap(), Acquired::Held { .. }));
+        renewed(db, server_time + chrono::TimeDelta::days(1)).await;
+        let grant = granted(db, &other).await;
+        let told = grant.crashed[0].error_message.clone().unwrap_or_default();
+        assert!(told.ends_with("is in the future: the clock was set back since"), "{told}");
     }
 
     async fn each_acquisition_of_a_key_raises_its_epoch(db: &mut TestDb) {

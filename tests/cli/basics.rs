@@ -14,6 +14,8 @@ on_both_databases![
     a_migrated_database_is_accepted_and_migrating_it_again_changes_nothing,
     another_environments_database_is_refused_and_left_alone,
     migrating_another_environments_database_is_refused_and_leaves_it_alone,
+    a_database_with_data_whose_environment_is_unknown_is_given_to_nobody,
+    a_bug_ends_with_1_and_one_line,
 ];
 
 #[test]
@@ -288,6 +290,102 @@ fn migrating_another_environments_database_is_refused_and_leaves_it_alone(sandbo
     let before = sandbox.dump();
     sandbox.batchctl(["--env", "prod", "db", "migrate"]).real_clock().run().exits(77).says("`dev`");
     assert_eq!(sandbox.dump(), before);
+}
+
+fn a_database_with_data_whose_environment_is_unknown_is_given_to_nobody(sandbox: &Sandbox) {
+    let job = ["report", "daily-sales"];
+    let mall = ["mall", "add", "tokyo", "--name", "本店", "--time-zone", "Asia/Tokyo", "--currency", "JPY"];
+    sandbox.execute("DELETE FROM batch_environment");
+    // Nothing is in it yet: as good as a new one.
+    sandbox.batchctl(["db", "migrate"]).run().succeeds();
+    sandbox.batchctl(mall).run().succeeds();
+    sandbox.execute("DELETE FROM batch_environment");
+    let before = sandbox.dump();
+    for command in [&["db", "migrate"][..], &job] {
+        for environment in ["dev", "prod"] {
+            let words = ["--env", environment].into_iter().chain(command.iter().copied());
+            let ran = sandbox.batchctl(words).real_clock().run();
+            // PostgreSQL's schema is made by `db migrate` alone, which the job asks for.
+            if command[0] == "db" || sandbox.database() == Database::Sqlite {
+                ran.exits(77)
+                    .says("which environment it belongs to is gone")
+                    .says("INSERT INTO batch_environment");
+            } else {
+                ran.exits(78);
+            }
+        }
+    }
+    assert_eq!(sandbox.dump(), before);
+}
+
+fn a_bug_ends_with_1_and_one_line(sandbox: &Sandbox) {
+    // Outside the job's own work, which the runner guards.
+    let ran = sandbox.batchctl(["runs", "purge"]).failpoint("before-lease=panic").run().exits(1);
+    let lines: Vec<&str> = ran.stderr.lines().collect();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(
+        lines[0].starts_with("bug in batchctl: ") && lines[0].contains("a bug at the point before-lease")
+    );
+    assert!(lines[0].ends_with(r"\u{1b}[31m"), "{lines:?}");
+    sandbox.batchctl(["runs", "purge"]).run().succeeds();
+}
+
+#[test]
+fn settings_that_others_can_change_are_refused_in_prod_and_reported_elsewhere() {
+    let sandbox = Sandbox::new();
+    let in_prod = || sandbox.batchctl(["--env", "prod", "config", "check"]).real_clock();
+    in_prod().run().succeeds();
+    for file in [".env", ".env.prod", "batchctl.toml"] {
+        sandbox.write(file, "");
+        let chmod =
+            |mode| std::fs::set_permissions(sandbox.path(file), Permissions::from_mode(mode)).unwrap();
+        for mode in [0o602, 0o620] {
+            chmod(mode);
+            in_prod().run().exits(78).says("other users of this machine can change `").says("chmod go-w ");
+            let elsewhere = sandbox.batchctl(["config", "check"]).run();
+            if file == ".env.prod" {
+                elsewhere.succeeds();
+            } else {
+                elsewhere.exits(78).prints("other users of this machine can change `");
+            }
+        }
+        chmod(0o600);
+        in_prod().run().succeeds();
+    }
+}
+
+#[test]
+fn a_new_database_file_and_its_log_are_its_owners_alone() {
+    let sandbox = Sandbox::new();
+    sandbox
+        .batchctl([
+            "mall",
+            "add",
+            "tokyo",
+            "--name",
+            "本店",
+            "--time-zone",
+            "Asia/Tokyo",
+            "--currency",
+            "JPY",
+        ])
+        .env("BATCHCTL_DATABASE_URL", "sqlite:new.db")
+        .run()
+        .succeeds();
+    let mode = std::fs::metadata(sandbox.path("new.db")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn what_a_command_line_holds_is_printed_so_that_a_terminal_does_not_obey_it() {
+    let hostile = "\u{1b}[31m\u{202e}x\u{9b}2J";
+    for words in [&[hostile][..], &["runs", "show", hostile], &["--env", hostile, "runs", "list"]] {
+        let ran = Sandbox::new().batchctl(words).run();
+        assert!(matches!(ran.code, Some(2 | 78)), "{words:?}");
+        ran.says(r"\u{202e}x\u{9b}2J").never_shows("\u{202e}").never_shows("\u{1b}").never_shows("\u{9b}");
+    }
+    let crontab = ["schedule", "crontab", "--directory", "/etc\n* * * * * root id"];
+    Sandbox::new().batchctl(crontab).run().exits(2).says("--directory");
 }
 
 #[test]

@@ -390,7 +390,7 @@ fn a_preview_reports_where_the_html_is_and_shows_the_chart_of_the_mail() {
     assert!(html.contains("src=\"data:image/svg+xml,") && !html.contains("cid:chart"), "{html}");
     assert!(html.contains("alt=\"Chart: net sales of the last 30 days, up to 19 November 2026\""), "{html}");
     let arguments = ["mail", "templates", "preview", "executive", "--out", "no/such/folder.html"];
-    sandbox.batchctl(arguments).run().exits(1).says("failed to write the preview");
+    sandbox.batchctl(arguments).run().exits(1).says("no/such/folder.html`: the directory");
 }
 
 #[test]

@@ -36,7 +36,8 @@ impl Step {
 
 /// What a refusal while connecting means: there is no mail yet, so it always concerns all of them.
 pub(super) fn refused_connection(step: Step, server: &str, reply: &Reply) -> Stop {
-    let message = format!("`{server}` refused {}: {}", step.name(), reply.text());
+    let said = if step == Step::Auth { reply.codes() } else { reply.text() };
+    let message = format!("`{server}` refused {}: {said}", step.name());
     let is_temporary = reply.code / 100 == 4;
     match step {
         // Closed or busy, whatever the class: the server does not know us yet, so it is nothing we did.
@@ -56,7 +57,9 @@ pub(super) fn refused_mail(step: Step, reply: &Reply) -> Result<Outcome, Stop> {
     match (reply.code, enhanced) {
         // Credentials before anything else: the enhanced codes of 530 and 535 are 5.7.x, like those of a policy.
         (530 | 534 | 535, _) => {
-            return Err(Stop::Credentials(format!("the server refused {}: {text}", step.name())));
+            // 530 asks for a login; the others judge one.
+            let said = if reply.code == 530 { text } else { reply.codes() };
+            return Err(Stop::Credentials(format!("the server refused {}: {said}", step.name())));
         }
         // A full mailbox will be emptied some day, whatever the class of the code.
         (400..500, _) | (_, Some(Enhanced { subject: 2, detail: 2, .. })) => return deferred(),

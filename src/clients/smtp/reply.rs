@@ -64,6 +64,14 @@ impl Reply {
         is_whole.then_some(Enhanced { class, subject, detail })
     }
 
+    /// Its codes alone. What a server says to a login may repeat the password, in more spellings than anybody knows.
+    pub(super) fn codes(&self) -> String {
+        match self.enhanced() {
+            Some(Enhanced { class, subject, detail }) => format!("{} {class}.{subject}.{detail}", self.code),
+            None => self.code.to_string(),
+        }
+    }
+
     /// Code and text on one line, for people, without control characters.
     pub(super) fn text(&self) -> String {
         let mut text = self.code.to_string();

@@ -405,7 +405,7 @@ async fn the_right_password_lets_us_in_and_a_wrong_one_stops_all() {
 
         let url = format!("smtp://shop%40example.jp:hunter2@{}", server.address());
         let stop = SmtpServer::at(&url, Timeouts::default()).unwrap().connect().await.unwrap_err();
-        let message = format!("`{}` refused AUTH: 535 5.7.8 authentication failed", server.address());
+        let message = format!("`{}` refused AUTH: 535 5.7.8", server.address());
         assert_eq!(stop, Stop::Credentials(message));
 
         let server = MailServer::start(Manners { wrong_login: "454 4.7.0 try later", ..manners });

@@ -21,11 +21,14 @@ use serde_json::{Map, Value, json};
 
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::files::read_regular;
 use crate::locale::{Locale, locale_of};
 
 use check::UnknownVariable;
 pub use check::{Finding, FindingLevel};
 
+/// The longest file of a template: far more than a mail may have.
+const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 /// The suffix under which the engine finds a template's subject, a line of the text's front matter.
 const SUBJECT: &str = ".subject";
 
@@ -518,7 +521,8 @@ fn read(folder: Option<&Path>, file: &str) -> anyhow::Result<Option<(String, Ori
     }
     if let Some(folder) = folder {
         let path = folder.join(file);
-        match std::fs::read(&path) {
+        refuse_link_outside(folder, &path)?;
+        match read_regular(&path, MAX_FILE_BYTES) {
             Ok(bytes) => {
                 let text = String::from_utf8(bytes).map_err(|error| {
                     let readable = &error.as_bytes()[..error.utf8_error().valid_up_to()];
@@ -530,7 +534,7 @@ fn read(folder: Option<&Path>, file: &str) -> anyhow::Result<Option<(String, Ori
                 let text = text.trim_start_matches('\u{feff}').replace("\r\n", "\n");
                 return Ok(Some((text, Origin::Folder)));
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) if is_not_found(&error) => {}
             Err(error) => {
                 return Err(error)
                     .with_context(|| format!("failed to read the mail template `{}`", path.display()));
@@ -539,6 +543,26 @@ fn read(folder: Option<&Path>, file: &str) -> anyhow::Result<Option<(String, Ori
     }
     let built_in = built_in::FILES.iter().find(|(name, _)| *name == file);
     Ok(built_in.map(|(_, text)| ((*text).to_owned(), Origin::BuiltIn)))
+}
+
+/// Refuses a link that leads out of the folder: whoever may write a template must not be able to mail any other file of
+/// this machine. Links inside are how Kubernetes puts a `ConfigMap` there.
+fn refuse_link_outside(folder: &Path, path: &Path) -> anyhow::Result<()> {
+    // What does not exist is not read.
+    let (Ok(real), Ok(folder)) = (path.canonicalize(), folder.canonicalize()) else { return Ok(()) };
+    if real.starts_with(&folder) {
+        return Ok(());
+    }
+    let path = path.display();
+    Err(Failure::bad_input(format!(
+        "failed to read the mail template `{path}`: it is a link out of its folder"
+    ))
+    .hint("copy the file there")
+    .into())
+}
+
+fn is_not_found(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
 
 /// Splits a text template into its front matter and its text.
@@ -593,6 +617,27 @@ mod tests {
             std::fs::write(folder.path().join("own.en.html"), html).unwrap();
         }
         folder
+    }
+
+    #[test]
+    fn a_link_out_of_the_folder_is_not_a_template() {
+        let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let secret = elsewhere.path().join("secret");
+        std::fs::write(&secret, "hunter2").unwrap();
+        let link = folder.path().join("own.en.txt");
+        std::os::unix::fs::symlink(&secret, &link).unwrap();
+        let error = templates(Some(folder.path())).render("own", Locale::En, &json!({})).unwrap_err();
+        let error = format!("{error:#}");
+        assert!(error.contains("it is a link out of its folder") && !error.contains("hunter2"), "{error}");
+        // As Kubernetes does it.
+        std::fs::create_dir(folder.path().join("..data")).unwrap();
+        let real = folder.path().join("..data/own.en.txt");
+        let text = "+++\nsubject = \"s\"\ndescription = \"d\"\nowner = \"o\"\n+++\ntext\n";
+        std::fs::write(real, text).unwrap();
+        std::fs::remove_file(&link).unwrap();
+        std::os::unix::fs::symlink("..data/own.en.txt", &link).unwrap();
+        let mail = templates(Some(folder.path())).render("own", Locale::En, &json!({})).unwrap();
+        assert_eq!(mail.text, "text\n");
     }
 
     fn render(text: &str, html: Option<&str>, data: &Value) -> Result<RenderedMail, String> {
