@@ -58,7 +58,7 @@ const MAX_SHARED_PAUSE: Duration = Duration::from_mins(1);
 /// The usual [`Terms::longest_answer`]: a page of a thousand orders with items has a few MiB.
 pub const MAX_PAGE: usize = 32 * 1024 * 1024;
 /// The longest response of an API that returns only a few lines; the rest is not read.
-pub const MAX_REPLY: usize = 64 * 1024;
+pub const MAX_REPLY: usize = 16 * 1024;
 /// A body gets one more second per this many bytes: a slow line is not a silent server.
 const BYTES_PER_SECOND: u64 = 256 * 1024;
 

@@ -338,6 +338,21 @@ fn is_ok(answer: &Answer) -> Result<(), String> {
 }
 
 #[tokio::test]
+async fn of_a_chats_answer_a_few_kilobytes_are_read_whatever_it_unpacks_to() {
+    // 64 MiB of blanks in 64 KiB.
+    let packed = gzip(&vec![b' '; 64 * 1024 * 1024]);
+    for status in ["200 OK", "500 No"] {
+        let (api, asked) = webhook(answer(status, "Content-Encoding: gzip\r\n", &packed));
+        let heard = api.exchange(Call::post_json("", &json!({}))).await.unwrap();
+        assert_eq!((heard.body.len(), heard.is_whole()), (MAX_REPLY, false));
+        assert!(heard.body.capacity() <= 2 * MAX_REPLY, "{}", heard.body.capacity());
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
+        let (api, _) = webhook(answer(status, "Content-Encoding: gzip\r\n", &packed));
+        assert!(api.tell(Call::post_json("", &json!({})), is_ok).await.is_err());
+    }
+}
+
+#[tokio::test]
 async fn a_message_is_posted_once_and_the_caller_says_what_a_success_is() {
     for (given, kind, reason, wait) in [
         (
