@@ -29,6 +29,11 @@ pub use check::{Finding, FindingLevel};
 
 /// The longest file of a template: far more than a mail may have.
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
+/// How many steps of the engine one text may take: a hundred times what our longest takes, and a fraction of a second. A
+/// loop without an end would outlive deadline and SIGTERM, which nothing hears while a text is rendered.
+const FUEL: u64 = 1_000_000;
+/// The longest text that is rendered; no server accepts a mail of this size.
+const MAX_TEXT_BYTES: usize = 16 * 1024 * 1024;
 /// The suffix under which the engine finds a template's subject, a line of the text's front matter.
 const SUBJECT: &str = ".subject";
 
@@ -262,9 +267,17 @@ impl Templates {
     }
 
     fn render_file(&self, file: &str, variables: &minijinja::Value) -> Result<String, Failure> {
-        let rendered =
-            self.environment.get_template(file).and_then(|template| template.render(variables.clone()));
-        rendered.map_err(|error| self.problem(&error, variables))
+        let mut text = Bounded::default();
+        let rendered = self
+            .environment
+            .get_template(file)
+            .and_then(|template| template.render_captured_to(variables.clone(), &mut text).map(drop));
+        if text.is_full {
+            let (file, most) = (self.shown(file), MAX_TEXT_BYTES / 1024 / 1024);
+            return Err(Failure::bad_input(format!("failed to render {file}: it is longer than {most} MiB")));
+        }
+        rendered.map_err(|error| self.problem(&error, variables))?;
+        Ok(String::from_utf8_lossy(&text.bytes).into_owned())
     }
 
     /// An error of rendering on one line: file, line and what is wrong, and the variable that was most likely meant.
@@ -397,9 +410,32 @@ impl Templates {
     }
 }
 
+/// A text that takes no more than so many bytes.
+#[derive(Default)]
+struct Bounded {
+    bytes: Vec<u8>,
+    is_full: bool,
+}
+
+impl std::io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.bytes.len() + bytes.len() > MAX_TEXT_BYTES {
+            self.is_full = true;
+            return Err(std::io::ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// The engine: strict, escaping only in HTML, reading templates when they are needed.
 fn environment(folder: Option<PathBuf>, time_zone: chrono_tz::Tz) -> Environment<'static> {
     let mut environment = Environment::new();
+    environment.set_fuel(Some(FUEL));
     // Makes errors name the undefined variable.
     environment.set_debug(true);
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -468,6 +504,7 @@ fn detail(error: &minijinja::Error) -> String {
         None => error.kind().to_string(),
     };
     match error.kind() {
+        ErrorKind::OutOfFuel => format!("it takes too many steps (more than {FUEL}): a loop without an end?"),
         ErrorKind::UndefinedError if !detail.contains("undefined") => format!("undefined value: {detail}"),
         _ => detail,
     }
@@ -617,6 +654,20 @@ mod tests {
             std::fs::write(folder.path().join("own.en.html"), html).unwrap();
         }
         folder
+    }
+
+    #[test]
+    fn a_loop_without_an_end_and_a_text_without_one_are_errors() {
+        let loops = "{% for a in range(9999) %}{% for b in range(9999) %}{% for c in range(9999) %}\
+                     {% for d in range(9999) %}{% endfor %}{% endfor %}{% endfor %}{% endfor %}";
+        let error = render(loops, None, &json!({ "title": "t" })).unwrap_err();
+        assert!(error.contains("own.en.txt line ") && error.contains("it takes too many steps"), "{error}");
+        let long = "{% for a in range(9999) %}{{ title }}{% endfor %}";
+        let error = render(long, None, &json!({ "title": "x".repeat(4096) })).unwrap_err();
+        assert!(error.contains("own.en.txt: it is longer than 16 MiB"), "{error}");
+        // Ten times what a long list of articles takes.
+        let many = "{% for a in range(9999) %}{{ a }}{% if a %}, {% endif %}{% endfor %}";
+        render(many, None, &json!({ "title": "t" })).unwrap();
     }
 
     #[test]
