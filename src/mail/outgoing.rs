@@ -108,6 +108,7 @@ pub struct OutgoingMail {
     content: Content,
     to: Mailbox,
     is_redirected: bool,
+    dropped: Vec<(String, String)>,
 }
 
 impl OutgoingMail {
@@ -115,15 +116,19 @@ impl OutgoingMail {
     /// the start of the subject.
     pub fn new(gate: &Gate, mut content: Content, recipient: Mailbox) -> Self {
         let Some(test_address) = &gate.redirect_to else {
-            return Self { content, to: recipient, is_redirected: false };
+            return Self { content, to: recipient, is_redirected: false, dropped: Vec::new() };
         };
         content.subject = format!("[to {}] {}", recipient.email, content.subject);
-        content.headers.retain(|(name, _)| KEPT_HEADERS.contains(&name.to_ascii_lowercase().as_str()));
+        let (kept, dropped) = content
+            .headers
+            .into_iter()
+            .partition(|(name, _)| KEPT_HEADERS.contains(&name.to_ascii_lowercase().as_str()));
+        content.headers = kept;
         // Neither bounces nor answers of a rehearsal may reach real people either.
         content.from = gate.sender.clone().unwrap_or_else(|| test_address.clone());
         content.reply_to = None;
         content.headers.push(("X-Original-To".to_owned(), recipient.email.to_string()));
-        Self { content, to: test_address.clone(), is_redirected: true }
+        Self { content, to: test_address.clone(), is_redirected: true, dropped }
     }
 
     /// The single recipient.
@@ -134,6 +139,11 @@ impl OutgoingMail {
     /// Whether it goes to the test address, and its `X-Original-To` is therefore ours.
     pub fn is_redirected(&self) -> bool {
         self.is_redirected
+    }
+
+    /// The headers that do not leave outside prod. A mail that prod would refuse for one is refused here too.
+    pub fn dropped_headers(&self) -> &[(String, String)] {
+        &self.dropped
     }
 
     /// Its content.

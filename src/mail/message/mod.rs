@@ -66,6 +66,9 @@ pub fn build(mail: &OutgoingMail, signer: Option<&DkimSigner>) -> Result<Built, 
         .subject(content.subject.as_str())
         .date(date(content)?)
         .message_id(Some(message_id(content)?.to_owned()));
+    for (name, value) in mail.dropped_headers() {
+        further_header(name, value, mail.is_redirected())?;
+    }
     let mut seen: Vec<&str> = Vec::new();
     for (name, value) in &content.headers {
         let header = further_header(name, value, mail.is_redirected())?;
