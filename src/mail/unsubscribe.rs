@@ -1,7 +1,8 @@
 //! One-click unsubscription (RFC 8058): the headers of advertising mails, and the token in their link.
 //!
-//! A token is `BASE64URL(LIST ":" ADDRESS) "." BASE64URL(HMAC-SHA256(BATCHCTL_SECRET_KEY, the first part))`, without
-//! padding: the shop's web application checks it with the same key and needs no table. docs/mail.md has the recipe.
+//! A token is `BASE64URL(LIST ":" ADDRESS) "." BASE64URL(HMAC-SHA256(KEY, the first part))`, without padding: the shop's
+//! web application checks it with the same key and needs no table. docs/mail.md has the recipe. The key is derived from
+//! `BATCHCTL_SECRET_KEY`, which also opens the tokens of malls and must not be given to another program.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -9,6 +10,15 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crate::config::Config;
 use crate::digest::hmac_sha256;
 use crate::failure::Failure;
+use crate::mask::Secret;
+
+/// Separates this key from others that are derived from the same secret.
+const PURPOSE: &[u8] = b"batchctl unsubscribe links v1";
+
+/// The key that signs the links: for people and programs who know it, it is this text and not what it encodes.
+pub fn derived_key(secret_key: &Secret) -> Secret {
+    Secret::new(URL_SAFE_NO_PAD.encode(hmac_sha256(secret_key.expose().as_bytes(), PURPOSE)))
+}
 
 /// How recipients unsubscribe from advertising.
 #[derive(Debug, Clone)]
@@ -16,7 +26,7 @@ pub struct Unsubscribe {
     url: String,
     mailto: Option<String>,
     list_id: Option<String>,
-    key: crate::mask::Secret,
+    key: Secret,
 }
 
 impl Unsubscribe {
@@ -42,7 +52,7 @@ impl Unsubscribe {
             url: url.clone(),
             mailto: settings.mailto.clone(),
             list_id: settings.list_id.clone(),
-            key: key.clone(),
+            key: derived_key(key),
         })
     }
 

@@ -22,6 +22,7 @@ on_both_databases![
     a_server_that_is_down_invalidates_no_token,
     a_missing_key_is_named,
     another_key_is_named_with_the_account,
+    a_replaced_key_opens_tokens_until_all_are_encrypted_with_the_new_one,
     a_moved_row_does_not_open,
     the_owner_authorises_the_app,
     an_address_of_another_authorisation_is_refused,
@@ -276,6 +277,22 @@ fn another_key_is_named_with_the_account(sandbox: &Sandbox) {
     let class = sandbox.scalar("SELECT error_class FROM batch_error_log");
     assert_eq!((class.as_str(), cafe24.summary("shop1", "refreshes")), ("CONFIGURATION", 0));
     let status = sandbox.batchctl(["mall", "token", "status"]).env("BATCHCTL_SECRET_KEY", other);
+    status.run().succeeds().prints("unreadable");
+}
+
+fn a_replaced_key_opens_tokens_until_all_are_encrypted_with_the_new_one(sandbox: &Sandbox) {
+    let _cafe24 = with_mall(sandbox);
+    let new = "canary-another-key-of-32-characters-and-more";
+    let with = |words: &[&str], previous: &str| {
+        let command = sandbox.batchctl(words.iter().copied()).env("BATCHCTL_SECRET_KEY", new);
+        command.env("BATCHCTL_SECRET_KEY_PREVIOUS", previous).run()
+    };
+    // Docs/mail.md's steps.
+    with(&["mall", "token", "status"], SECRET_KEY).succeeds().prints("ok");
+    with(&["mall", "token", "refresh", "--all"], SECRET_KEY).succeeds();
+    with(&["mall", "token", "status"], "").succeeds().prints("ok");
+    with(&["mall", "token", "refresh", "--all"], "").succeeds();
+    let status = sandbox.batchctl(["mall", "token", "status"]);
     status.run().succeeds().prints("unreadable");
 }
 

@@ -11,6 +11,7 @@ pub mod show;
 pub mod stats;
 pub mod suppress;
 mod templates;
+mod unsubscribe_key;
 mod wanted;
 
 use crate::context::Context;
@@ -43,6 +44,8 @@ pub enum Mail {
     /// List, preview and check the texts of mails
     #[command(subcommand)]
     Templates(templates::TemplatesCommand),
+    /// Print the key with which your web application checks unsubscription links
+    UnsubscribeKey,
     Purge(JobCommand<purge::Args>),
 }
 
@@ -60,6 +63,7 @@ impl Mail {
             Self::Requeue(args) => Action::plain(cx, requeue::requeue(cx, args)),
             Self::Cancel(args) => Action::plain(cx, requeue::cancel(cx, args)),
             Self::Suppress(command) => Action::plain(cx, command.dispatch(cx)),
+            Self::UnsubscribeKey => Action::plain(cx, async move { unsubscribe_key::print(cx) }),
             Self::Templates(command) => Action::plain(cx, async move { command.dispatch(cx) }),
         }
     }

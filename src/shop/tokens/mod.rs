@@ -57,7 +57,11 @@ const COLUMNS: &str = "account, access_token, refresh_token, access_expires_at, 
                        issued_at, rejected_at, rejected_reason";
 
 /// Opens and seals tokens with the key of this configuration.
-pub struct Keys(Seal);
+pub struct Keys {
+    current: Seal,
+    /// Opens what was sealed before the key was replaced.
+    previous: Option<Seal>,
+}
 
 impl Keys {
     /// Derived from `BATCHCTL_SECRET_KEY`.
@@ -71,7 +75,7 @@ impl Keys {
                 ))
                 .retry_once("once the key is set")
         })?;
-        Ok(Self(Seal::new(key)))
+        Ok(Self { current: Seal::new(key), previous: config.previous_secret_key().map(Seal::new) })
     }
 
     /// The access token of a row.
@@ -85,7 +89,13 @@ impl Keys {
     }
 
     fn open(&self, account: &str, column: &str, sealed: &str) -> Result<Secret, Failure> {
-        self.0.open(sealed, Binding { platform: PLATFORM, account, column }).map_err(|error| {
+        let place = Binding { platform: PLATFORM, account, column };
+        let opened = self.current.open(sealed, place);
+        let opened = opened.or_else(|error| match &self.previous {
+            Some(previous) => previous.open(sealed, place).map_err(|_| error),
+            None => Err(error),
+        });
+        opened.map_err(|error| {
             Failure::configuration(format!(
                 "failed to open the tokens of account `{account}` with BATCHCTL_SECRET_KEY: {error}"
             ))
@@ -97,7 +107,7 @@ impl Keys {
 
     fn seal(&self, account: &str, column: &str, token: &Secret) -> Result<String, Failure> {
         let place = Binding { platform: PLATFORM, account, column };
-        self.0.seal(token, place).map_err(|error| {
+        self.current.seal(token, place).map_err(|error| {
             Failure::failed(format!("failed to encrypt the tokens of account `{account}`: {error}"))
         })
     }

@@ -26,6 +26,7 @@ on_both_databases![
     advertising_without_a_way_to_unsubscribe_is_not_sent,
     advertising_carries_the_headers_of_one_click_unsubscription,
     outside_prod_nobody_but_the_test_address_gets_anything,
+    while_the_secret_key_is_replaced_both_keys_of_the_links_are_printed,
     without_a_test_address_nothing_starts_outside_prod,
     an_idle_run_is_silent_and_a_second_flush_sends_nothing_again,
     rates_delay_mails_and_lose_none,
@@ -207,7 +208,7 @@ fn outside_prod_no_header_and_no_sender_reaches_anybody_else(post: &Post) {
         post.mail("hanako@example.jp", &format!("headers = '{{\"{header}\": \"real@customer.jp\"}}'"));
     }
     post.flush();
-    assert_eq!(post.files().len(), 6 + steering.len(), "each without what steers");
+    assert_eq!(post.files().len(), 2 + steering.len(), "the others are refused, as in prod");
     for mail in post.files() {
         assert!(!mail.contains("real@customer.jp") && !mail.contains("X-SES"), "{mail}");
     }
@@ -335,7 +336,20 @@ fn advertising_carries_the_headers_of_one_click_unsubscription(post: &Post) {
         links.strip_prefix("<https://shop.example.jp/unsubscribe?t=").unwrap().split('>').next().unwrap();
     assert!(links.contains("<mailto:unsubscribe@shop.example.jp?subject=unsubscribe%20"), "{links}");
     // Checked as docs/mail.md tells applications to do.
-    assert_eq!(Post::python_checks_token(token), "kind:hanako@example.jp");
+    assert_eq!(post.python_checks_token(token), "kind:hanako@example.jp");
+}
+
+fn while_the_secret_key_is_replaced_both_keys_of_the_links_are_printed(post: &Post) {
+    let keys = |current: &str, previous: &str| {
+        let command = post.batchctl(["mail", "unsubscribe-key"]).env("BATCHCTL_SECRET_KEY", current);
+        command.env("BATCHCTL_SECRET_KEY_PREVIOUS", previous).run().succeeds().stdout
+    };
+    let (old, new) = ("an old key of this test, 32 bytes long", "a new key of this test, 32 bytes long");
+    let (of_old, of_new) = (keys(old, ""), keys(new, ""));
+    assert!(of_old != of_new && of_old.trim_end().len() == 43, "{of_old}");
+    assert_eq!(keys(new, old), format!("{of_new}{of_old}"));
+    let without = post.batchctl(["mail", "unsubscribe-key"]).env("BATCHCTL_SECRET_KEY", "");
+    without.run().exits(78).says("`BATCHCTL_SECRET_KEY` is not set: the key of the links is derived from it");
 }
 
 fn outside_prod_nobody_but_the_test_address_gets_anything(post: &Post) {
