@@ -158,13 +158,18 @@ fn repeat(cx: &Context, stored: StoredCommand, retry: Retry) -> LocalBoxFuture<'
         // Flags that were added for the retry replace those of the stored line.
         let command = match parse_with(Cli::command().args_override_self(true), &stored.words) {
             Ok(command) => command,
-            Err(error) if stored.has_flags => {
+            Err(error) if !stored.flags.is_empty() => {
                 return report_error(cx, &Failure::usage(error.to_string()).into());
             }
             Err(error) => return report_error(cx, &error),
         };
         match command.action(cx) {
-            Action::Job(job) if job.spec().name == stored.job => Box::pin(job.retry(cx, retry)).await,
+            Action::Job(job) if job.spec().name == stored.job => {
+                match stored.refuse_foreign_files(cx, job.arguments().paths()) {
+                    Ok(()) => Box::pin(job.retry(cx, retry)).await,
+                    Err(failure) => report_error(cx, &failure.into()),
+                }
+            }
             _ => report_error(cx, &refuse_other_job(&stored).into()),
         }
     })

@@ -195,7 +195,7 @@ mod tests {
                                  AND conname = columns.table_name || '_' || columns.column_name || '_is_in_calendar')
              ORDER BY 1";
         let unchecked: Vec<(String,)> = db.fetch_all(unchecked, vec![]).await.unwrap();
-        assert_eq!(unchecked, Vec::<(String,)>::new(), "give them a CHECK as 0013_calendar.sql does");
+        assert_eq!(unchecked, Vec::<(String,)>::new(), "give them a CHECK as 0013_hostile_rows.sql does");
         for time in ["infinity", "-infinity", "10000-01-01T00:00:00Z"] {
             let sql = format!(
                 "INSERT INTO batch_lease (exclusion_key, epoch, updated_at) VALUES ('a', 1, '{time}')"

@@ -142,6 +142,12 @@ impl Arguments {
         argument.and_then(|argument| argument.given.as_deref()).unwrap_or_default()
     }
 
+    /// The files and folders that were given.
+    pub fn paths(&self) -> Vec<String> {
+        let paths = self.all.iter().filter(|argument| argument.is_path);
+        paths.filter_map(|argument| argument.given.clone()).flatten().filter(|path| path != "-").collect()
+    }
+
     /// The same arguments with relative days and paths resolved: what a retry repeats.
     pub(super) fn resolved(&self, cx: &Context) -> Self {
         self.clone().with_days_resolved(cx.today()).with_paths_resolved(cx.working_dir())

@@ -210,16 +210,16 @@ pub async fn next_attempt(db: &mut Db, job: &str, instance_key: &str) -> Result<
     })
 }
 
-/// Inserts a row and returns its id.
-pub async fn insert(db: &mut Db, row: &Execution) -> Result<i64, DbError> {
+/// Inserts a row and returns its id. `seal` proves that its command line is ours.
+pub async fn insert(db: &mut Db, row: &Execution, seal: Option<&str>) -> Result<i64, DbError> {
     let (id,): (i64,) = db
         .fetch_one(
             "INSERT INTO batch_execution (job, instance_key, command_line, attempt, status, started_at, ended_at,
                  heartbeat_at, lease_expires_at, exclusion_key, epoch, host, pid, pid_started_ticks, boot_id, retry_of,
                  items_read, items_written, items_skipped, items_failed, checkpoint, duration_ms, peak_memory_bytes,
-                 cpu_time_ms, exit_code, error_class, error_message, version, environment, title)
+                 cpu_time_ms, exit_code, error_class, error_message, version, environment, title, command_seal)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
-                 $22, $23, $24, $25, $26, $27, $28, $29, $30)
+                 $22, $23, $24, $25, $26, $27, $28, $29, $30, $31)
              RETURNING id",
             values![
                 &row.job,
@@ -252,6 +252,7 @@ pub async fn insert(db: &mut Db, row: &Execution) -> Result<i64, DbError> {
                 &row.version,
                 &row.environment,
                 row.title.clone(),
+                seal,
             ],
         )
         .await?;

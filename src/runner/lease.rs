@@ -60,6 +60,8 @@ pub(super) struct Request<'a> {
     pub exclusion_key: Option<&'a str>,
     /// The command line to store.
     pub command_line: &'a str,
+    /// What proves that it is ours.
+    pub command_seal: Option<&'a str>,
     /// Whether to run a completed instance again.
     pub rerun: bool,
     /// The run whose items are retried.
@@ -128,7 +130,7 @@ pub(super) async fn acquire(db: &mut Db, request: &Request<'_>) -> anyhow::Resul
             execution.items_skipped = earlier.items_skipped;
             execution.items_failed = earlier.items_failed;
         }
-        execution.id = history::insert(db, &execution).await?;
+        execution.id = history::insert(db, &execution, request.command_seal).await?;
         introduce(db, request.identity, Some(execution.id), request.lease).await?;
         if let Some(earlier) = &resumed_from {
             // The item errors follow the work to the run that finishes it, or the finished run would look whole.
@@ -501,6 +503,7 @@ mod tests {
             title: None,
             exclusion_key: Some("a job"),
             command_line: "a job --date 2026-11-19",
+            command_seal: None,
             rerun: false,
             retry_of: None,
             waited_for: None,

@@ -20,6 +20,7 @@ pub mod retries;
 mod run;
 pub mod settling;
 mod shop;
+pub mod stored_line;
 #[cfg(test)]
 pub(crate) mod testing;
 mod verdict;

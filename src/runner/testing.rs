@@ -29,6 +29,7 @@ pub(crate) fn execution(job: &str, instance_key: &str) -> Execution {
         title: None,
         exclusion_key: None,
         command_line: "a command",
+        command_seal: None,
         rerun: false,
         waited_for: None,
         retry_of: None,
@@ -44,7 +45,7 @@ pub(crate) fn execution(job: &str, instance_key: &str) -> Execution {
 impl TestDb {
     /// Adds a run and returns its id.
     pub(crate) async fn run(&mut self, execution: &Execution) -> i64 {
-        history::insert(self, execution).await.unwrap()
+        history::insert(self, execution, None).await.unwrap()
     }
 
     /// Adds runs of a job, each of an instance of its own, that completed with an item that failed.

@@ -21,6 +21,7 @@ on_both_databases![
     a_retry_of_a_partial_run_repeats_only_what_failed,
     a_retry_of_a_failed_run_that_succeeded_since_has_nothing_to_do,
     a_stored_line_that_does_not_start_the_runs_job_is_not_run,
+    a_stored_line_uses_only_files_that_batchctl_stored_with_it,
     a_dismissed_failure_is_closed,
     a_retry_of_process_requests_does_what_failed_in_it,
     a_request_that_cannot_be_done_fails_by_name,
@@ -416,6 +417,44 @@ fn a_stored_line_that_does_not_start_the_runs_job_is_not_run(shop: &TradingShop)
         let before = shop.dump();
         shop.batchctl(["runs", "retry", "1"]).run().exits(code);
         assert_eq!(shop.dump(), before, "{line}");
+    }
+}
+
+/// Nor to have any file of the machine read or written by that operator.
+fn a_stored_line_uses_only_files_that_batchctl_stored_with_it(shop: &TradingShop) {
+    let outside = tempfile::tempdir().unwrap();
+    let (out, key) = (outside.path().join("out"), "a key of this test, 32 bytes long");
+    let out = out.to_str().unwrap();
+    shop.open_on_mars();
+    let words: Vec<&str> = NIGHTLY.into_iter().chain(["--format", "csv", "--out", out]).collect();
+    shop.batchctl(&words).env("BATCHCTL_SECRET_KEY", key).run().exits(3);
+    std::fs::remove_dir_all(out).unwrap();
+    shop.bring_mars_home();
+    let retry = || shop.batchctl(["runs", "retry", "1", "--rerun"]).env("BATCHCTL_SECRET_KEY", key);
+    // What batchctl stored itself may be anywhere.
+    retry().run().succeeds();
+    assert!(std::path::Path::new(out).exists());
+
+    let elsewhere = outside.path().join("elsewhere");
+    let line = format!("report daily-sales --date 2026-11-19 --format csv --out {}", elsewhere.display());
+    shop.execute(&format!("UPDATE batch_execution SET command_line = '{line}'"));
+    retry().run().exits(77).says("nothing proves that batchctl stored it").says("runs show 1");
+    assert!(!elsewhere.exists());
+    // Typed by the operator, and in batchctl's own folder, it is used.
+    let typed = ["runs", "retry", "1", "--rerun", "--", "--out", out];
+    shop.batchctl(typed).env("BATCHCTL_SECRET_KEY", key).run().succeeds();
+    shop.execute("UPDATE batch_execution SET command_line = 'report daily-sales --date 2026-11-19 --format csv --out here'");
+    retry().run().succeeds();
+    assert!(shop.path("here").exists());
+    let escape = "UPDATE batch_execution SET command_line = 'report daily-sales --date 2026-11-19 --format csv --out ../up'";
+    shop.execute(escape);
+    retry().run().exits(77);
+    // Without a key nothing proves a line in a database that other users write.
+    shop.execute(&format!("UPDATE batch_execution SET command_line = '{line}'"));
+    let without = shop.batchctl(["runs", "retry", "1", "--rerun"]).run();
+    if shop.database() == Database::Postgres {
+        without.exits(77);
+        assert!(!elsewhere.exists());
     }
 }
 

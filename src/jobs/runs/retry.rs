@@ -6,6 +6,7 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::mask::MASK;
 use crate::runner::history::{self, Execution, Status};
+use crate::runner::stored_line::{self, Origin};
 use crate::runner::{ExitCode, OnOverlap, Retry, arguments, report_error, worse};
 
 use super::show::existing_run;
@@ -35,10 +36,14 @@ pub struct RetryArgs {
 pub struct StoredCommand {
     /// Its words, without the program. Flags that were added come last and replace earlier ones.
     pub words: Vec<String>,
-    /// Whether flags were added.
-    pub has_flags: bool,
+    /// The flags that were added: what they name was typed here.
+    pub flags: Vec<String>,
     /// The job of the run: a line that starts anything else is not run.
     pub job: String,
+    /// The run.
+    pub run: i64,
+    /// Where the line comes from.
+    pub origin: Origin,
 }
 
 pub(super) async fn retry(cx: &Context, args: &RetryArgs, repeat: Repeat) -> ExitCode {
@@ -83,6 +88,7 @@ async fn stored_command(cx: &Context, id: i64, args: &RetryArgs) -> anyhow::Resu
     let mut db = cx.db().await?;
     let run = existing_run(&mut db, id).await?;
     let last = history::last_attempt(&mut db, &run.job, &run.instance_key).await?;
+    let origin = stored_line::origin(cx, &mut db, run.id, &run.job, &run.command_line).await?;
     db.close().await;
     refuse_flags(&run.job, &args.flags)?;
     if !args.rerun
@@ -103,7 +109,7 @@ async fn stored_command(cx: &Context, id: i64, args: &RetryArgs) -> anyhow::Resu
         .hint("type the command again with the secret's value")
         .into());
     }
-    Ok(Some(StoredCommand { words, has_flags: !args.flags.is_empty(), job: run.job }))
+    Ok(Some(StoredCommand { words, flags: args.flags.clone(), job: run.job, run: run.id, origin }))
 }
 
 /// Why a run is not retried, if its work has been done.
@@ -113,6 +119,21 @@ fn nothing_to_retry(run: &Execution, last: Option<&Execution>) -> Option<String>
     }
     let last = last.filter(|last| last.id > run.id && last.is(Status::Completed))?;
     (!run.instance_key.is_empty()).then(|| format!("{} was completed by run {} since", run.label(), last.id))
+}
+
+impl StoredCommand {
+    /// Refuses to read or write files that only an unproven text names.
+    pub fn refuse_foreign_files(&self, cx: &Context, paths: Vec<String>) -> Result<(), Failure> {
+        let is_typed =
+            |path: &String| self.flags.iter().any(|flag| flag.split('=').next_back() == Some(path));
+        match self.origin {
+            Origin::Own => Ok(()),
+            Origin::Unproven => {
+                let stored: Vec<String> = paths.into_iter().filter(|path| !is_typed(path)).collect();
+                stored_line::refuse_foreign_files(cx, self.run, &stored)
+            }
+        }
+    }
 }
 
 /// The refusal of a stored line that does not start the job of its run.

@@ -19,6 +19,7 @@ use crate::runner::job::Exclusion;
 use crate::runner::lease::{self, Acquired, Blocker, Grant};
 use crate::runner::options::OnOverlap;
 use crate::runner::retries::{self, Outlook};
+use crate::runner::stored_line;
 
 use super::BOOKKEEPING_TIMEOUT;
 use super::attempt::Attempted;
@@ -77,6 +78,7 @@ impl Worker<'_> {
         let exclusion_key = self.exclusion_key(instance);
         let mut is_hasty = patience.is_zero();
         let line = instance.arguments.line(&session.redactor);
+        let seal = stored_line::seal(&session.cx.config, session.spec.name, &line);
         let waiting_since = Instant::now();
         let mut refusals: u32 = 0;
         let mut refused = None;
@@ -88,6 +90,7 @@ impl Worker<'_> {
                 title: instance.title.as_deref(),
                 exclusion_key: exclusion_key.as_deref(),
                 command_line: &line,
+                command_seal: seal.as_deref(),
                 rerun: again,
                 retry_of: session.options.retry_of,
                 waited_for,
@@ -301,12 +304,15 @@ impl Worker<'_> {
     ) -> anyhow::Result<(i64, Outlook)> {
         let session = self.session;
         let server_time = self.db.server_time().await?;
+        let line = subject.arguments.line(&session.redactor);
+        let seal = stored_line::seal(&session.cx.config, session.spec.name, &line);
         let request = lease::Request {
             job: session.spec.name,
             instance_key: subject.key,
             title: subject.title,
             exclusion_key: None,
-            command_line: &subject.arguments.line(&session.redactor),
+            command_line: &line,
+            command_seal: seal.as_deref(),
             rerun: false,
             retry_of: session.options.retry_of,
             waited_for: None,
@@ -324,7 +330,7 @@ impl Worker<'_> {
         }
         self.db
             .transaction(async |db| {
-                let id = history::insert(db, &row).await?;
+                let id = history::insert(db, &row, request.command_seal).await?;
                 // A sweep that finds the lease taken is done by whoever holds it.
                 let is_done_by_another = status == Status::Refused && subject.key.is_empty();
                 let outlook = if code == ExitCode::TryLater && !is_done_by_another {

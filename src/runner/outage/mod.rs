@@ -27,6 +27,7 @@ use super::lease;
 use super::process::ProcessIdentity;
 use super::retries;
 use super::shop::days_of_malls;
+use super::stored_line;
 use store::{Locked, MAX_FILE, Store};
 
 /// The severity of an outage, which decides on the channels: no job can run.
@@ -375,12 +376,14 @@ async fn leave(
     if left > 0 || (!start.is_made_up_for(cx.now()) && start.has_row(db).await?) {
         return Ok(());
     }
+    let seal = stored_line::seal(&cx.config, &start.job, line);
     let request = lease::Request {
         job: &start.job,
         instance_key: "",
         title: None,
         exclusion_key: None,
         command_line: line,
+        command_seal: seal.as_deref(),
         rerun: false,
         waited_for: None,
         retry_of: None,
@@ -393,7 +396,7 @@ async fn leave(
     let row = lease::new_execution(&request, server_time, 1, 0);
     let message = format!("the database could not be used: {reason}");
     let row = row.ended_at_once(history::Status::Failed, ExitCode::TryLater, message);
-    let id = history::insert(db, &row).await?;
+    let id = history::insert(db, &row, request.command_seal).await?;
     if start.is_made_up_for(cx.now()) {
         let now = cx.machine_time();
         retries::insert(db, id, retries::LOST, now, now, 1).await?;

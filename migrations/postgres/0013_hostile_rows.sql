@@ -1,3 +1,8 @@
+-- What keeps rows that others wrote from doing harm. The SQLite file of the same name has the same columns.
+--
+-- Proves that a stored command line is batchctl's own: a retry reads and writes the files that it names.
+ALTER TABLE batch_execution ADD COLUMN command_seal TEXT;
+
 -- Times and days that are in a calendar: PostgreSQL also has `infinity`, and years of six digits, with which nothing
 -- can be computed. A row that has one already keeps its place at the end of the calendar.
 --

@@ -1,0 +1,116 @@
+//! Proves that a stored command line is one that this program stored.
+//!
+//! A retry runs a text from a table. It starts only the job that its row names, but what that job reads or writes is in
+//! the text too: whoever can write the table, and nothing else, could have any file of this machine read or replaced by
+//! the operator who retries a run. So a line is stored with a seal under a key derived from `BATCHCTL_SECRET_KEY`, and
+//! files of a line without one are used only in the folder where batchctl works.
+
+use std::path::{Component, Path, PathBuf};
+
+use crate::config::Config;
+use crate::context::Context;
+use crate::db::{Db, Kind};
+use crate::digest::hmac_sha256;
+use crate::failure::Failure;
+use crate::values;
+
+/// Separates this key from others that are derived from the same secret.
+const PURPOSE: &[u8] = b"batchctl stored command lines v1";
+
+/// The seal of a job's line; `None` without a secret key.
+pub(super) fn seal(config: &Config, job: &str, line: &str) -> Option<String> {
+    let key = config.secret_key().ok()?;
+    Some(seal_with(key.expose(), config.environment(), job, line))
+}
+
+fn seal_with(secret_key: &str, environment: &str, job: &str, line: &str) -> String {
+    let key = hmac_sha256(secret_key.as_bytes(), PURPOSE);
+    // Neither an environment nor a job has a line break in its name.
+    hex::encode(hmac_sha256(&key, format!("{environment}\n{job}\n{line}").as_bytes()))
+}
+
+/// How far a stored line is to be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// This program stored it, or nobody else can write the table.
+    Own,
+    /// Anybody who can write the table may have.
+    Unproven,
+}
+
+/// Where the line of a run comes from.
+pub async fn origin(cx: &Context, db: &mut Db, run: i64, job: &str, line: &str) -> anyhow::Result<Origin> {
+    let sql = "SELECT command_seal FROM batch_execution WHERE id = $1";
+    let (stored,): (Option<String>,) = db.fetch_one(sql, values![run]).await?;
+    let keys = [cx.config.secret_key().ok(), cx.config.previous_secret_key()];
+    let mut keys = keys.into_iter().flatten().peekable();
+    // A file of SQLite is written by programs of its owner, who may as well start commands. With a key, it must fit.
+    if keys.peek().is_none() && db.kind() == Kind::Sqlite {
+        return Ok(Origin::Own);
+    }
+    let environment = cx.config.environment();
+    let is_own = keys.any(|key| stored.as_deref() == Some(&seal_with(key.expose(), environment, job, line)));
+    Ok(if is_own { Origin::Own } else { Origin::Unproven })
+}
+
+/// Refuses files of a line that nobody vouches for, unless they are in the folder where batchctl works.
+pub fn refuse_foreign_files(cx: &Context, run: i64, paths: &[String]) -> Result<(), Failure> {
+    let folders = [cx.working_dir().to_owned(), cx.config.folder()];
+    let is_ours = |path: &&String| folders.iter().any(|folder| is_inside(folder, &folder.join(path)));
+    let Some(foreign) = paths.iter().find(|path| !is_ours(path)) else { return Ok(()) };
+    Err(Failure::refused(format!(
+        "the stored command line of run {run} names the file `{foreign}`, and nothing proves that batchctl stored it"
+    ))
+    .hint(format!(
+        "if it is the one that was meant, type the command that `batchctl runs show {run}` prints; with \
+         BATCHCTL_SECRET_KEY set, lines are stored with a proof"
+    )))
+}
+
+/// Whether a path is in a folder, whatever links are on the way.
+fn is_inside(folder: &Path, path: &Path) -> bool {
+    if path.components().any(|part| part == Component::ParentDir) {
+        return false;
+    }
+    let Ok(folder) = folder.canonicalize() else { return false };
+    // What does not exist yet is where its folder is; a link that leads nowhere may lead somewhere tomorrow.
+    let mut existing: PathBuf = path.to_owned();
+    loop {
+        match existing.canonicalize() {
+            Ok(real) => return real.starts_with(&folder),
+            Err(_) if existing.is_symlink() || !existing.pop() => return false,
+            Err(_) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seal_is_of_one_job_one_line_one_environment_and_one_key() {
+        let seal = seal_with("key", "prod", "report x", "report x --out a");
+        assert_eq!(seal, seal_with("key", "prod", "report x", "report x --out a"));
+        for other in [
+            seal_with("kex", "prod", "report x", "report x --out a"),
+            seal_with("key", "dev", "report x", "report x --out a"),
+            seal_with("key", "prod", "report y", "report x --out a"),
+            seal_with("key", "prod", "report x", "report x --out b"),
+        ] {
+            assert_ne!(seal, other);
+        }
+    }
+
+    #[test]
+    fn a_path_is_inside_whatever_it_looks_like() {
+        let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::os::unix::fs::symlink(elsewhere.path(), folder.path().join("link")).unwrap();
+        std::os::unix::fs::symlink("/nowhere/at/all", folder.path().join("dangling")).unwrap();
+        let inside = |path: &str| is_inside(folder.path(), &folder.path().join(path));
+        assert!(inside("") && inside("reports") && inside("a/b/c.csv"));
+        for outside in ["../x", "reports/../../x", "link/x", "link", "dangling", "/etc/passwd", "/"] {
+            assert!(!inside(outside), "{outside}");
+        }
+    }
+}
