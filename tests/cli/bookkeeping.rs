@@ -43,6 +43,27 @@ fn the_page_of_commands_is_what_their_help_says() {
     }
 }
 
+/// What `cargo deny` checks with the whole of deny.toml, for whoever does not have it.
+#[test]
+fn no_crate_is_used_that_deny_toml_bans_and_none_from_elsewhere() {
+    let rules: toml::Table = repository_file("deny.toml").parse().unwrap();
+    let banned: Vec<&str> =
+        rules["bans"]["deny"].as_array().unwrap().iter().map(|ban| ban["crate"].as_str().unwrap()).collect();
+    assert!(banned.contains(&"rsa"), "{banned:?}");
+    let locked: toml::Table = repository_file("Cargo.lock").parse().unwrap();
+    for package in locked["package"].as_array().unwrap() {
+        let name = package["name"].as_str().unwrap();
+        assert!(!banned.contains(&name), "`{name}` is banned by deny.toml");
+        if let Some(source) = package.get("source") {
+            assert_eq!(
+                source.as_str(),
+                Some("registry+https://github.com/rust-lang/crates.io-index"),
+                "{name}"
+            );
+        }
+    }
+}
+
 #[test]
 fn every_job_of_the_command_line_is_among_the_specs() {
     assert_eq!(subcommands_with_runs(&Cli::command(), &[]), names(specs()));
