@@ -166,4 +166,15 @@ mod tests {
             .context("failed to write `a.eml`");
         assert!(matches!(failed(&error), Err(Stop::Unreachable(_))));
     }
+
+    #[tokio::test]
+    async fn only_the_owner_may_read_a_mail() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path());
+        let mails = MailFolder::new(&config).unwrap();
+        mails.send(&mail(&config, "<1@example.jp>", 0), built("private")).await.unwrap();
+        let file = fs::read_dir(folder.path().join("out/mails")).unwrap().next().unwrap().unwrap();
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
 }

@@ -366,6 +366,14 @@ mod tests {
     }
 
     #[test]
+    fn one_endless_text_does_not_make_every_row_endless() {
+        let mut rows: Vec<Row> = (0..30).map(|number| row("cup", number)).collect();
+        rows.push(row(&"x".repeat(100_000), 1));
+        let text = render(&stock(rows), None, false);
+        assert!(text.contains("x…") && text.len() < 40_000, "{} bytes", text.len());
+    }
+
+    #[test]
     fn figures_align_under_wide_characters_and_a_rule_sets_off_the_total() {
         let total = Row::total(vec![Cell::text("Total"), Cell::Int(1_212), Cell::Empty]);
         let text = render(&stock(vec![row("有田焼", 1_200), row("우산", 12), total]), Some(80), false);

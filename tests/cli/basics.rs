@@ -377,6 +377,17 @@ fn a_new_database_file_and_its_log_are_its_owners_alone() {
 }
 
 #[test]
+fn no_core_dump_is_written() {
+    let sandbox = Sandbox::new();
+    let mut held = sandbox.batchctl(["runs", "purge"]).hold_at("before-lease");
+    held.wait_until_reached();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", held.process().pid())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+    held.release().wait().succeeds();
+}
+
+#[test]
 fn what_a_command_line_holds_is_printed_so_that_a_terminal_does_not_obey_it() {
     let hostile = "\u{1b}[31m\u{202e}x\u{9b}2J";
     for words in [&[hostile][..], &["runs", "show", hostile], &["--env", hostile, "runs", "list"]] {

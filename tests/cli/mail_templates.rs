@@ -382,6 +382,17 @@ fn a_missing_language_falls_back_and_is_reported() {
 }
 
 #[test]
+fn a_preview_replaces_a_link_and_not_what_it_leads_to() {
+    let sandbox = Sandbox::without_schema(Database::Sqlite);
+    sandbox.write("precious.txt", "precious");
+    std::os::unix::fs::symlink(sandbox.path("precious.txt"), sandbox.path("figures.html")).unwrap();
+    let preview = ["mail", "templates", "preview", "executive", "--out", "figures.html"];
+    sandbox.batchctl(preview).run().succeeds();
+    assert_eq!(sandbox.read("precious.txt"), "precious");
+    assert!(sandbox.read("figures.html").contains("<html"));
+}
+
+#[test]
 fn a_preview_reports_where_the_html_is_and_shows_the_chart_of_the_mail() {
     let sandbox = Sandbox::without_schema(Database::Sqlite);
     let arguments = ["-v", "mail", "templates", "preview", "executive", "--out", "figures.html"];
