@@ -396,11 +396,19 @@ impl Context {
 
     /// A database that has data and does not say whose it is must not be given to whoever comes first: it may be prod's.
     pub async fn refuse_unstamped_data(&self, db: &mut Db) -> anyhow::Result<()> {
-        let sql = "SELECT CAST(CASE WHEN EXISTS (SELECT 1 FROM malls) OR EXISTS (SELECT 1 FROM mails)
-                                      OR EXISTS (SELECT 1 FROM batch_execution) THEN 1 ELSE 0 END AS BIGINT)";
-        let (data,): (i64,) = db.fetch_one(sql, vec![]).await?;
-        // Another process may have stamped it since we looked.
-        if data == 0 || db.readiness().await?.environment.is_some() {
+        // One by one: a migration by another process locks them all, in an order of its own.
+        let mut has_data = false;
+        for table in ["malls", "batch_execution", "mails"] {
+            let sql = format!("SELECT CAST(id AS BIGINT) FROM {table} LIMIT 1");
+            match db.fetch_optional::<(i64,)>(&sql, vec![]).await {
+                Ok(row) => has_data |= row.is_some(),
+                // That process is still at work, and there is no data yet.
+                Err(error) if error.kind() == DbErrorKind::MissingTable => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        // It may have stamped it since we looked.
+        if !has_data || db.readiness().await?.environment.is_some() {
             return Ok(());
         }
         let place = Place::of(self.config.database_url());
