@@ -247,7 +247,10 @@ mod tests {
     fn store(db: &TestDb, account: &str) -> TokenStore {
         TokenStore {
             cx: db.context(),
-            keys: Keys(Seal::new(&Secret::new("a key of thirty-two bytes or more"))),
+            keys: Keys {
+                current: Seal::new(&Secret::new("a key of thirty-two bytes or more")),
+                previous: None,
+            },
             account: account.to_owned(),
             state: Mutex::default(),
         }
