@@ -21,6 +21,7 @@ use super::wanted::unwanted;
 /// Requeue mails that failed, were cancelled or have an unknown outcome
 #[derive(Debug, clap::Args)]
 #[command(group(ArgGroup::new("requeued").required(true).args(["ids", "failed", "unknown"])))]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command")]
 pub struct RequeueArgs {
     /// The IDs of the mails
     ids: Vec<i64>,
@@ -128,9 +129,9 @@ pub(super) async fn requeue(cx: &Context, args: &RequeueArgs) -> anyhow::Result<
         _ => format!("Requeued {count}"),
     };
     if args.ids.is_empty() {
-        tell(cx, &done)?
+        tell(cx, &done)?;
     } else {
-        cx.output.status(&done)
+        cx.output.status(&done);
     }
     match requeued.warning() {
         Some(warning) => tell(cx, &warning),

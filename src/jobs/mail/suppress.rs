@@ -231,13 +231,11 @@ async fn remove(cx: &Context, args: &RemoveArgs) -> anyhow::Result<()> {
         None => Vec::new(),
     };
     db.close().await;
-    match address {
-        Some(address) => tell_removed(cx, &mask_email(&address), removed, &left),
-        None => {
-            let count = counted(removed, "suppression", "suppressions");
-            Ok(cx.output.data(format!("Removed {count}\n").as_bytes())?)
-        }
+    if let Some(address) = address {
+        return tell_removed(cx, &mask_email(&address), removed, &left);
     }
+    let count = counted(removed, "suppression", "suppressions");
+    Ok(cx.output.data(format!("Removed {count}\n").as_bytes())?)
 }
 
 /// What a person has decided about a run no longer speaks against the next ones.

@@ -947,12 +947,12 @@ mod tests {
         for _ in 0..6 {
             queue(db, 2, LONG_AGO).await;
         }
-        let (fill, blob) = db.pick(
+        let (fill, zeros) = db.pick(
             ("REPLACE(HEX(ZEROBLOB($n / 2)), '00', 'ab')", "ZEROBLOB($n)"),
             ("REPEAT('a', $n)", "CAST(REPEAT('a', $n) AS BYTEA)"),
         );
         let text = |bytes: i64| fill.replace("$n", &bytes.to_string());
-        let file = |bytes: i64| blob.replace("$n", &bytes.to_string());
+        let file = |bytes: i64| zeros.replace("$n", &bytes.to_string());
         let half = MAX_MAIL_BYTES / 2;
         db.sql(&format!(
             "UPDATE mails SET text_body = {}, html_body = {} WHERE id = 1",
