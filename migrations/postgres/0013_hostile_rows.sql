@@ -32,8 +32,8 @@ BEGIN
               'batch_error_log', 'batch_execution', 'batch_incident', 'batch_lease', 'batch_retry_request',
               'cart_items', 'cart_reminders', 'carts', 'coupons', 'daily_cancellations',
               'daily_cancellations_by_reason', 'daily_sales', 'daily_sales_breakdown', 'mail_attachments',
-              'mail_consents', 'mail_pace', 'mail_suppressions', 'mails', 'malls', 'members', 'order_items',
-              'orders', 'payment_notices', 'payments', 'products', 'refunds', 'statistics_snapshots', 'stock',
+              'mail_bounce_counts', 'mail_consents', 'mail_pace', 'mail_suppressions', 'mail_tries', 'mails', 'malls',
+              'members', 'order_items', 'orders', 'payment_notices', 'payments', 'products', 'refunds', 'statistics_snapshots', 'stock',
               'subscriptions', 'weekly_signups', 'weekly_signups_by_channel'
           )
         GROUP BY columns.table_name

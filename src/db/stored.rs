@@ -184,8 +184,8 @@ impl<'r> Decode<'r, Postgres> for StoredTime {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::db::Db;
     use crate::db::testing::{TestDb, at, on_both_databases};
+    use crate::db::{Db, Kind};
     use crate::values;
 
     on_both_databases![a_value_that_is_none_fails_only_itself, a_value_is_read_as_it_is];
@@ -196,15 +196,13 @@ mod tests {
 
     async fn a_value_that_is_none_fails_only_itself(db: &mut TestDb) {
         let not_time = |text: &str| StoredTime::NotTime(text.to_owned());
-        let sql = db.pick(
-            "SELECT * FROM (VALUES ('2026-02-30T00:00:00+00:00'), ('2026-11-20T24:00:00+00:00'), (CAST(x'ff' AS TEXT)))",
-            "SELECT * FROM (VALUES (TIMESTAMPTZ 'infinity'), (TIMESTAMPTZ '-infinity'), (TIMESTAMPTZ '294000-01-01 00:00+00')) v",
-        );
-        let found = db.pick(
-            ["2026-02-30T00:00:00+00:00", "2026-11-20T24:00:00+00:00", "\u{fffd}"],
-            ["infinity", "-infinity", "2000-01-01 + 9214629984000000000 µs"],
-        );
-        assert_eq!(times(db, sql).await, found.map(not_time));
+        // PostgreSQL holds only times, and our tables only those of the calendar.
+        if db.kind() == Kind::Sqlite {
+            let sql = "SELECT * FROM (VALUES ('2026-02-30T00:00:00+00:00'), ('2026-11-20T24:00:00+00:00'),
+                                             (CAST(x'ff' AS TEXT)))";
+            let found = ["2026-02-30T00:00:00+00:00", "2026-11-20T24:00:00+00:00", "\u{fffd}"];
+            assert_eq!(times(db, sql).await, found.map(not_time));
+        }
         let text = db.pick("SELECT CAST(x'61ff62' AS TEXT)", "SELECT CAST('a' AS TEXT)");
         let (text,): (StoredText,) = db.fetch_one(text, values![]).await.unwrap();
         let expected = db.pick((Err("the text is not UTF-8"), "a\u{fffd}b"), (Ok("a".to_owned()), "a"));

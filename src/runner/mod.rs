@@ -15,6 +15,7 @@ mod job;
 mod lease;
 mod options;
 mod outage;
+mod own_folder;
 mod process;
 pub mod retries;
 mod run;

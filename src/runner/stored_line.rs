@@ -2,8 +2,8 @@
 //!
 //! A retry runs a text from a table. It starts only the job that its row names, but what that job reads or writes is in
 //! the text too: whoever can write the table, and nothing else, could have any file of this machine read or replaced by
-//! the operator who retries a run. So a line is stored with a seal under a key derived from `BATCHCTL_SECRET_KEY`, and
-//! files of a line without one are used only in the folder where batchctl works.
+//! the operator who retries a run. So a line is stored with a seal under a key derived from `BATCHCTL_SECRET_KEY`, or from
+//! a key of this user's on this machine, and files of a line without one are used only in the folder where batchctl works.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -12,16 +12,47 @@ use crate::context::Context;
 use crate::db::{Db, Kind};
 use crate::digest::hmac_sha256;
 use crate::failure::Failure;
+use crate::files::{read_regular, write_privately};
+use crate::mask::Secret;
+use crate::sealed::random_word;
 use crate::values;
+
+use super::own_folder;
 
 /// Separates this key from others that are derived from the same secret.
 const PURPOSE: &[u8] = b"batchctl stored command lines v1";
 
-/// The seal of a job's line; `None` without a secret key.
+/// The key of this user's on this machine, in our own folder: for lines that are stored without a secret key.
+const KEY_FILE: &str = "stored-lines.key";
+const MAX_KEY: u64 = 1_024;
+
+/// The seal of a job's line; `None` without any key.
 pub(super) fn seal(config: &Config, job: &str, line: &str) -> Option<String> {
-    let key = config.secret_key().ok()?;
+    let key = config.secret_key().ok().cloned().or_else(|| local_key(Path::new(own_folder::ROOT)))?;
     Some(seal_with(key.expose(), config.environment(), job, line))
 }
+
+/// The key of this user's on this machine, which is made when it is needed first; `None` if it cannot be kept.
+fn local_key(root: &Path) -> Option<Secret> {
+    let folder = own_folder::base(root);
+    own_folder::make(&folder).ok()?;
+    let file = folder.join(KEY_FILE);
+    if !file.exists() {
+        let word = random_word().ok()?;
+        let made = folder.join(format!("{KEY_FILE}.{}", std::process::id()));
+        write_privately(&made, |out| Ok(out.write_all(word.as_bytes())?)).ok()?;
+        // Of two processes one links its key, and both read that one.
+        let linked = std::fs::hard_link(&made, &file);
+        std::fs::remove_file(&made).ok()?;
+        linked.ok().or_else(|| file.exists().then_some(()))?;
+    }
+    own_folder::refuse_foreign(&file).ok()?;
+    let word = String::from_utf8(read_regular(&file, MAX_KEY).ok()?).ok()?;
+    (word.len() >= MIN_KEY).then(|| Secret::new(&word))
+}
+
+/// Fewer characters are not what [`random_word`] makes.
+const MIN_KEY: usize = 16;
 
 fn seal_with(secret_key: &str, environment: &str, job: &str, line: &str) -> String {
     let key = hmac_sha256(secret_key.as_bytes(), PURPOSE);
@@ -43,13 +74,17 @@ pub async fn origin(cx: &Context, db: &mut Db, run: i64, job: &str, line: &str) 
     let sql = "SELECT command_seal FROM batch_execution WHERE id = $1";
     let (stored,): (Option<String>,) = db.fetch_one(sql, values![run]).await?;
     let keys = [cx.config.secret_key().ok(), cx.config.previous_secret_key()];
-    let mut keys = keys.into_iter().flatten().peekable();
+    let keys: Vec<Secret> = keys.into_iter().flatten().cloned().collect();
     // A file of SQLite is written by programs of its owner, who may as well start commands. With a key, it must fit.
-    if keys.peek().is_none() && db.kind() == Kind::Sqlite {
+    if keys.is_empty() && db.kind() == Kind::Sqlite {
         return Ok(Origin::Own);
     }
     let environment = cx.config.environment();
-    let is_own = keys.any(|key| stored.as_deref() == Some(&seal_with(key.expose(), environment, job, line)));
+    let local = local_key(Path::new(own_folder::ROOT));
+    let is_own = keys
+        .into_iter()
+        .chain(local)
+        .any(|key| stored.as_deref() == Some(&seal_with(key.expose(), environment, job, line)));
     Ok(if is_own { Origin::Own } else { Origin::Unproven })
 }
 
@@ -63,7 +98,7 @@ pub fn refuse_foreign_files(cx: &Context, run: i64, paths: &[String]) -> Result<
     ))
     .hint(format!(
         "if it is the one that was meant, type the command that `batchctl runs show {run}` prints; with \
-         BATCHCTL_SECRET_KEY set, lines are stored with a proof"
+         BATCHCTL_SECRET_KEY set, lines are stored with a proof that holds for all users and machines"
     )))
 }
 
@@ -100,6 +135,19 @@ mod tests {
         ] {
             assert_ne!(seal, other);
         }
+    }
+
+    #[test]
+    fn the_key_of_a_user_is_made_once_and_only_theirs() {
+        use std::os::unix::fs::PermissionsExt;
+        let root = tempfile::tempdir().unwrap();
+        let first = local_key(root.path()).unwrap();
+        assert_eq!(local_key(root.path()).unwrap().expose(), first.expose());
+        let file = own_folder::base(root.path()).join(KEY_FILE);
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        // One that others could have written proves nothing.
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o666)).unwrap();
+        assert!(local_key(root.path()).is_none());
     }
 
     #[test]

@@ -2,28 +2,25 @@
 //! there (no permission, a full disk, a read-only one), it is in a folder of our own below `/var/tmp`.
 
 use std::collections::BTreeSet;
-use std::fs::{DirBuilder, File};
+use std::fs::File;
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use chrono::Datelike;
 use rustix::fs::{Access, FlockOperation, access, flock};
-use rustix::process::geteuid;
 
 use crate::context::Context;
 use crate::db::Place;
 use crate::digest::{FINGERPRINT_DIGITS, fingerprint};
 use crate::failure::one_line;
 use crate::files::{read_regular, write_privately};
+use crate::runner::own_folder;
 
 use super::{MAX_STARTS, Outage, Start};
 
 const SUFFIX: &str = ".outage.json";
-/// Where the folders of our own are. It outlives a restart of the machine, unlike `/tmp`.
-const OWN_ROOT: &str = "/var/tmp";
 /// The largest file that is read.
 pub(super) const MAX_FILE: u64 = 4_000_000;
 /// How often another process that holds the file is asked again. It holds it for milliseconds.
@@ -47,11 +44,11 @@ impl Store {
     /// That of a database.
     pub(super) fn of(cx: &Context, place: &Place) -> Self {
         let name = format!("{}{}{SUFFIX}", prefix(cx), fingerprint(place.to_string()));
-        Self::new(&cx.config.folder(), &name, Path::new(OWN_ROOT))
+        Self::new(&cx.config.folder(), &name, Path::new(own_folder::ROOT))
     }
 
     fn new(folder: &Path, name: &str, root: &Path) -> Self {
-        let own_base = root.join(format!("batchctl-{}", geteuid().as_raw()));
+        let own_base = own_folder::base(root);
         let own_folder = own_base.join(fingerprint(folder.as_os_str().as_encoded_bytes()));
         Self { beside: folder.join(name), own: own_folder.join(name), own_base }
     }
@@ -59,7 +56,7 @@ impl Store {
     /// Those with a file of ours, of all databases of the environment; without the lock, because every start asks.
     pub(super) fn noted(cx: &Context) -> Vec<Self> {
         let folder = cx.config.folder();
-        Self::noted_in(&folder, &prefix(cx), Path::new(OWN_ROOT))
+        Self::noted_in(&folder, &prefix(cx), Path::new(own_folder::ROOT))
     }
 
     fn noted_in(folder: &Path, prefix: &str, root: &Path) -> Vec<Self> {
@@ -73,14 +70,14 @@ impl Store {
 
     /// Whether there is a file of ours.
     pub(super) fn exists(&self) -> bool {
-        self.has_own() || refuse_foreign(&self.beside).is_ok()
+        self.has_own() || own_folder::refuse_foreign(&self.beside).is_ok()
     }
 
     /// Keeps other processes from the file until the result is dropped. A folder is locked and not the file, so that no
     /// file is left behind.
     pub(super) async fn lock(&self) -> anyhow::Result<Locked<'_>> {
         let beside = folder_of(&self.beside);
-        let own = match make_own(&self.own_base) {
+        let own = match own_folder::make(&self.own_base) {
             Ok(()) => lock_folder(&self.own_base, LOCK_ATTEMPTS).await?,
             // Without our own folder, that of the configuration has to do.
             Err(error) if access(beside, Access::WRITE_OK).is_err() => return Err(error),
@@ -112,14 +109,14 @@ impl Store {
 
     /// The folder of the file of our own, which only we can use.
     fn make_own_folder(&self) -> anyhow::Result<()> {
-        make_own(&self.own_base)?;
-        make_own(folder_of(&self.own))
+        own_folder::make(&self.own_base)?;
+        own_folder::make(folder_of(&self.own))
     }
 
     /// Whether the file of our own is there, and nobody else could have put it there.
     fn has_own(&self) -> bool {
         let path = [&self.own_base, folder_of(&self.own), &self.own];
-        path.into_iter().all(|part| refuse_foreign(part).is_ok())
+        path.into_iter().all(|part| own_folder::refuse_foreign(part).is_ok())
     }
 }
 
@@ -205,40 +202,17 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new("."))
 }
 
-/// Creates a folder that only we can use, unless it is there.
-fn make_own(folder: &Path) -> anyhow::Result<()> {
-    match DirBuilder::new().mode(0o700).create(folder) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-            Err(error).with_context(|| format!("failed to create `{}`", folder.display()))
-        }
-        _ => refuse_foreign(folder),
-    }
-}
-
-/// Refuses what somebody else could have put there: its lines are run.
-fn refuse_foreign(path: &Path) -> anyhow::Result<()> {
-    let metadata =
-        std::fs::symlink_metadata(path).with_context(|| format!("failed to look at `{}`", path.display()))?;
-    let is_ours = metadata.uid() == geteuid().as_raw() && metadata.mode() & 0o022 == 0;
-    anyhow::ensure!(
-        is_ours && !metadata.is_symlink(),
-        "`{}` is a link, belongs to another user, or may be written by others",
-        path.display()
-    );
-    Ok(())
-}
-
-/// The same for a file that need not be there.
+/// Refuses a file that somebody else could have put there, if it is there.
 fn refuse_foreign_file(path: &Path) -> anyhow::Result<()> {
     match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        _ => refuse_foreign(path),
+        _ => own_folder::refuse_foreign(path),
     }
 }
 
 /// Deletes a file, if there is one and it is ours.
 fn remove_ours(path: &Path) -> anyhow::Result<()> {
-    if !path.is_file() || refuse_foreign(path).is_err() {
+    if !path.is_file() || own_folder::refuse_foreign(path).is_err() {
         return Ok(());
     }
     std::fs::remove_file(path).with_context(|| format!("failed to delete `{}`", path.display()))
@@ -248,7 +222,7 @@ fn read(path: &Path) -> anyhow::Result<Option<Outage>> {
     if std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
         return Ok(None);
     }
-    refuse_foreign(path)?;
+    own_folder::refuse_foreign(path)?;
     let bytes =
         read_regular(path, MAX_FILE).with_context(|| format!("failed to read `{}`", path.display()))?;
     let mut outage: Option<Outage> = serde_json::from_slice(&bytes).ok();
@@ -282,6 +256,8 @@ fn remove_leftovers(path: &Path) {
 mod tests {
     use std::fs::Permissions;
     use std::os::unix::fs::{PermissionsExt, chown, symlink};
+
+    use rustix::process::geteuid;
 
     use super::*;
 
@@ -370,14 +346,14 @@ mod tests {
             forged();
             let right = std::fs::metadata(part).unwrap().permissions();
             std::fs::set_permissions(part, Permissions::from_mode(right.mode() | 0o020)).unwrap();
-            assert!(refuse_foreign(part).is_err());
+            assert!(own_folder::refuse_foreign(part).is_err());
             assert_eq!(locked.read().unwrap(), None, "{} may be written by the group", part.display());
             std::fs::set_permissions(part, right).unwrap();
 
             let elsewhere = folder.path().join("elsewhere");
             std::fs::rename(part, &elsewhere).unwrap();
             symlink(&elsewhere, part).unwrap();
-            assert!(refuse_foreign(part).is_err());
+            assert!(own_folder::refuse_foreign(part).is_err());
             assert_eq!(locked.read().unwrap(), None, "{} is a link", part.display());
             std::fs::remove_file(part).unwrap();
             std::fs::rename(&elsewhere, part).unwrap();
@@ -385,7 +361,7 @@ mod tests {
             // Only root can give something away.
             if geteuid().is_root() {
                 chown(part, Some(65_534), None).unwrap();
-                assert!(refuse_foreign(part).is_err());
+                assert!(own_folder::refuse_foreign(part).is_err());
                 assert_eq!(locked.read().unwrap(), None, "{} belongs to another user", part.display());
                 chown(part, Some(0), None).unwrap();
             }
