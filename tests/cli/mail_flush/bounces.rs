@@ -81,7 +81,7 @@ fn a_few_mails_a_run_add_up(office: &PostOffice) {
     let wrong = MailServer::start(Manners::default());
     for run in 0..3 {
         stranger(office, run * 4..run * 4 + 4, &wrong);
-        let code = if run < 2 { 0 } else { 1 };
+        let code = i32::from(run >= 2);
         office.sends(ONE_BY_ONE, &url(&wrong)).run().exits(code);
     }
     // Those of the runs before are held too: they were not too many to be true yet.

@@ -952,7 +952,7 @@ mod tests {
             ("REPEAT('a', $n)", "CAST(REPEAT('a', $n) AS BYTEA)"),
         );
         let text = |bytes: i64| fill.replace("$n", &bytes.to_string());
-        let file = |bytes: i64| zeros.replace("$n", &bytes.to_string());
+        let content = |bytes: i64| zeros.replace("$n", &bytes.to_string());
         let half = MAX_MAIL_BYTES / 2;
         db.sql(&format!(
             "UPDATE mails SET text_body = {}, html_body = {} WHERE id = 1",
@@ -966,7 +966,7 @@ mod tests {
         for name in ["a", "b"] {
             db.sql(&format!(
                 "INSERT INTO mail_attachments (mail_id, name, content_type, content) VALUES (5, '{name}', 'text/csv', {})",
-                file(half)
+                content(half)
             ))
             .await;
         }
