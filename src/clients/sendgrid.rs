@@ -16,6 +16,7 @@ use super::mail_api::{self, ascii_address};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::mail::delivery::{Outcome, Rejection, Stop};
+use crate::mail::message::refused_header;
 use crate::mail::outgoing::{Attachment, OutgoingMail};
 use crate::mask::Secret;
 
@@ -25,26 +26,6 @@ const ENDPOINT: &str = "https://api.sendgrid.com";
 const PATH: &str = "v3/mail/send";
 /// The largest accepted request, including attachments in base64.
 const MAX_REQUEST_BYTES: usize = 30 * 1024 * 1024;
-/// Headers that `SendGrid` writes itself and refuses from us, and those that this program sets elsewhere, in lower
-/// case.
-const RESERVED_HEADERS: [&str; 15] = [
-    "bcc",
-    "cc",
-    "content-transfer-encoding",
-    "content-type",
-    "date",
-    "dkim-signature",
-    "from",
-    "message-id",
-    "mime-version",
-    "received",
-    "reply-to",
-    "subject",
-    "to",
-    "x-sg-eid",
-    "x-sg-id",
-];
-
 /// The variable of the key, unless the configuration names another.
 pub(super) const API_KEY: &str = "SENDGRID_API_KEY";
 
@@ -185,7 +166,7 @@ fn body(mail: &OutgoingMail) -> Result<Value, String> {
         "from": address(&content.from, "sender")?,
         "subject": content.subject,
         "content": parts,
-        "headers": headers(&content.message_id, &content.headers)?,
+        "headers": headers(&content.message_id, &content.headers, mail.is_redirected())?,
     });
     if let Some(reply_to) = &content.reply_to {
         body["reply_to"] = address(reply_to, "reply")?;
@@ -206,16 +187,17 @@ fn address(mailbox: &Mailbox, whose: &str) -> Result<Value, String> {
     })
 }
 
-fn headers(message_id: &str, further: &[(String, String)]) -> Result<Map<String, Value>, String> {
+fn headers(
+    message_id: &str,
+    further: &[(String, String)],
+    is_redirected: bool,
+) -> Result<Map<String, Value>, String> {
     let mut headers = Map::new();
     headers.insert("Message-ID".to_owned(), value("Message-ID", message_id)?);
     for (name, text) in further {
-        let lower = name.to_ascii_lowercase();
-        if RESERVED_HEADERS.contains(&lower.as_str()) {
-            return Err(format!("the header `{name}` must not be set from outside"));
-        }
+        refused_header(name, is_redirected)?;
         if headers.keys().any(|known| known.eq_ignore_ascii_case(name)) {
-            return Err(format!("the header `{name}` is set twice, which SendGrid cannot carry"));
+            return Err(format!("the header `{name}` occurs twice"));
         }
         headers.insert(name.clone(), value(name, text)?);
     }
@@ -355,19 +337,17 @@ mod tests {
     #[test]
     fn what_sendgrid_would_refuse_or_what_would_forge_a_header_is_not_sent() {
         for (name, value, problem) in [
-            ("Bcc", "all@example.jp", "the header `Bcc` must not be set from outside"),
-            ("reply-to", "all@example.jp", "the header `reply-to` must not be set from outside"),
+            ("Bcc", "all@example.jp", "the header `Bcc` is written by batchctl itself"),
+            ("reply-to", "all@example.jp", "the header `reply-to` is written by batchctl itself"),
+            ("X-SMTPAPI", "{}", "the header `X-SMTPAPI` is written by batchctl itself"),
+            ("Resent-To", "all@example.jp", "the header `Resent-To` is written by batchctl itself"),
             (
                 "X-A",
                 "1\r\nBcc: all@example.jp",
                 "the header `X-A` contains a line break or another control character",
             ),
             ("X-A: 1\r\nBcc", "all@example.jp", "`X-A: 1\\r\\nBcc` is not a header name"),
-            (
-                "List-unsubscribe",
-                "x",
-                "the header `List-unsubscribe` is set twice, which SendGrid cannot carry",
-            ),
+            ("List-unsubscribe", "x", "the header `List-unsubscribe` occurs twice"),
         ] {
             let mut content = content();
             content.headers.push((name.to_owned(), value.to_owned()));

@@ -4,11 +4,15 @@
 use std::borrow::Cow;
 use std::time::SystemTime;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use chrono::Datelike;
 use lettre::Address;
 use lettre::address::Envelope;
 use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
-use lettre::message::{Attachment as AttachmentPart, Body, Mailbox, Message, MultiPart, SinglePart};
+use lettre::message::{
+    Attachment as AttachmentPart, Body, Mailbox, Message, MessageBuilder, MultiPart, SinglePart,
+};
 
 use super::dkim::DkimSigner;
 use super::outgoing::{Attachment, Content, OutgoingMail};
@@ -18,8 +22,9 @@ const MAX_LINE_OCTETS: usize = 998;
 /// Longer headers are a mistake or an attack; servers truncate them at some length (Postfix at 100 KB in total).
 const MAX_HEADER_BYTES: usize = 8_000;
 
-/// Headers that this program writes itself, in lower case. All of `content-…` is refused.
-const OUR_HEADERS: [&str; 16] = [
+/// Headers that this program or a service writes itself, in lower case, whatever the transport: a mail that one of them
+/// accepts is accepted by all. So is what [`refused_header`] adds: all of `content-…` and `resent-…`.
+const OUR_HEADERS: [&str; 18] = [
     "apparently-to",
     "bcc",
     "cc",
@@ -34,6 +39,8 @@ const OUR_HEADERS: [&str; 16] = [
     "sender",
     "subject",
     "to",
+    "x-sg-eid",
+    "x-sg-id",
     "x-smtpapi",
     ORIGINAL_RECIPIENT,
 ];
@@ -62,8 +69,7 @@ pub fn build(mail: &OutgoingMail, signer: Option<&DkimSigner>) -> Result<Built, 
     if let Some(reply_to) = &content.reply_to {
         builder = builder.reply_to(sendable("the reply address", reply_to)?);
     }
-    builder = builder
-        .subject(content.subject.as_str())
+    builder = with_subject(builder, &content.subject)
         .date(date(content)?)
         .message_id(Some(message_id(content)?.to_owned()));
     for (name, value) in mail.dropped_headers() {
@@ -125,6 +131,26 @@ fn refuse_length(what: &str, text: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Words that fit into a line with the header's name.
+const MAX_WORD_OCTETS: usize = 900;
+/// Octets of an encoded word, which has at most 75 characters (RFC 2047 section 2).
+const ENCODED_WORD_OCTETS: usize = 45;
+
+/// The subject. Lines are folded at blanks alone, and ASCII is not encoded: a word longer than a line has to be.
+fn with_subject(builder: MessageBuilder, subject: &str) -> MessageBuilder {
+    if !subject.is_ascii() || subject.split(' ').all(|word| word.len() <= MAX_WORD_OCTETS) {
+        return builder.subject(subject);
+    }
+    let words = subject.as_bytes().chunks(ENCODED_WORD_OCTETS);
+    let words = words.map(|word| format!("=?utf-8?b?{}?=", STANDARD.encode(word)));
+    let encoded = words.collect::<Vec<_>>().join("\r\n ");
+    builder.raw_header(HeaderValue::dangerous_new_pre_encoded(
+        HeaderName::new_from_ascii_str("Subject"),
+        subject.to_owned(),
+        encoded,
+    ))
+}
+
 fn date(content: &Content) -> Result<SystemTime, String> {
     // The range of dates that the header can express.
     if !(1970..=9999).contains(&content.date.year()) {
@@ -147,11 +173,8 @@ fn message_id(content: &Content) -> Result<&str, String> {
     if is_valid { Ok(id) } else { Err("the Message-ID is not of the form `<left@right>`".to_owned()) }
 }
 
-fn further_header(name: &str, value: &str, is_redirected: bool) -> Result<HeaderValue, String> {
-    let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':');
-    let header_name = HeaderName::new_from_ascii(name.to_owned()).ok().filter(|_| is_name);
-    // The name itself is not quoted: it may contain anything.
-    let header_name = header_name.ok_or("the name of a header is not valid (RFC 5322)")?;
+/// Refuses a header that a row must not set, for all transports alike.
+pub fn refused_header(name: &str, is_redirected: bool) -> Result<(), String> {
     let lower = name.to_ascii_lowercase();
     let is_ours = lower.starts_with("content-")
         || lower.starts_with("resent-")
@@ -159,6 +182,15 @@ fn further_header(name: &str, value: &str, is_redirected: bool) -> Result<Header
     if is_ours && !(is_redirected && lower == ORIGINAL_RECIPIENT) {
         return Err(format!("the header `{name}` is written by batchctl itself"));
     }
+    Ok(())
+}
+
+fn further_header(name: &str, value: &str, is_redirected: bool) -> Result<HeaderValue, String> {
+    let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':');
+    let header_name = HeaderName::new_from_ascii(name.to_owned()).ok().filter(|_| is_name);
+    // The name itself is not quoted: it may contain anything.
+    let header_name = header_name.ok_or("the name of a header is not valid (RFC 5322)")?;
+    refused_header(name, is_redirected)?;
     refuse_breaks(&format!("the header `{name}`"), value)?;
     refuse_length(&format!("the header `{name}`"), value)?;
     Ok(HeaderValue::new(header_name, value.to_owned()))

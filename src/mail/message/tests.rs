@@ -179,6 +179,20 @@ fn pictures_are_inside_the_html_part_and_files_outside() {
 }
 
 #[test]
+fn a_long_subject_arrives_whether_it_is_ascii_or_not() {
+    for subject in
+        ["x".repeat(2_000), format!("Order {} has left", "0123456789".repeat(120)), "word ".repeat(400)]
+    {
+        let mut content = content();
+        content.subject = subject.trim().to_owned();
+        let built = built(content);
+        assert_eq!(header(&parsed(&built), "Subject"), Some(subject.trim()));
+        let text = String::from_utf8(built).unwrap();
+        assert!(text.lines().all(|line| line.len() <= 998));
+    }
+}
+
+#[test]
 fn long_lines_and_other_line_ends_are_sent_as_lines_that_every_server_accepts() {
     let mut content = content();
     content.text = Some(format!("{}\rold Mac\nunix\r\ndos", "x".repeat(5000)));
