@@ -1,5 +1,6 @@
 //! Mail addresses: `local@domain` or `Name <local@domain>`.
 
+use lettre::Address;
 use lettre::message::Mailbox;
 
 /// Why a text is not a mail address. It never quotes the text, which is personal or worse.
@@ -18,7 +19,27 @@ pub fn parse(text: &str) -> Result<Mailbox, AddressProblem> {
     if text.chars().any(char::is_control) {
         return Err(AddressProblem::ControlCharacter);
     }
-    text.trim().parse::<Mailbox>().map_err(|_| AddressProblem::Malformed)
+    let text = text.trim();
+    text.parse::<Mailbox>().ok().or_else(|| with_quoted_local_part(text)).ok_or(AddressProblem::Malformed)
+}
+
+/// `"hanako yamada"@example.jp` (RFC 5321 section 4.1.2): the parser of mailboxes loses the quotes, and then refuses what
+/// needs them.
+fn with_quoted_local_part(text: &str) -> Option<Mailbox> {
+    let (name, bare) = match text.strip_suffix('>') {
+        // The address begins at the last opening bracket that a quote follows.
+        Some(rest) => rest.rsplit_once("<\"").map(|(name, _)| (name.trim(), &rest[name.len() + 1..]))?,
+        None => ("", text),
+    };
+    let (local, _) = bare.rsplit_once('@')?;
+    let is_quoted = local.len() > 2 && local.starts_with('"') && local.ends_with('"');
+    let email: Address = bare.parse().ok().filter(|_| is_quoted)?;
+    if name.is_empty() {
+        return Some(Mailbox::new(None, email));
+    }
+    // Its name may be quoted itself.
+    let named: Mailbox = format!("{name} <name@example.com>").parse().ok()?;
+    Some(Mailbox::new(named.name, email))
 }
 
 /// The bare address in lower case: the key of suppressions and consents. A server may distinguish case in the local
@@ -50,6 +71,21 @@ mod tests {
         let named = parse("山田 花子 <hanako@example.jp>").unwrap();
         assert_eq!(named.name.as_deref(), Some("山田 花子"));
         assert_eq!(normalised(&named), "hanako@example.jp");
+    }
+
+    #[test]
+    fn a_local_part_may_be_quoted() {
+        let bare = |text: &str| parse(text).map(|mailbox| mailbox.email.to_string());
+        for text in ["\"hanako yamada\"@example.jp", "\"a@b\"@example.jp", "\"a<b>\"@example.jp"] {
+            assert_eq!(bare(text).as_deref(), Ok(text));
+            let named = parse(&format!("\"Yamada, Hanako\" <{text}>")).unwrap();
+            assert_eq!((named.name.as_deref(), named.email.as_ref() as &str), (Some("Yamada, Hanako"), text));
+        }
+        // The quotes are only needed where they are needed: it is the same mailbox, and suppressed as that.
+        assert_eq!(normalised(&parse("\"Hanako\"@example.jp").unwrap()), "hanako@example.jp");
+        for text in ["\"\"@example.jp", "\"a@example.jp", "a\"@example.jp", "\"a\"b\"@example.jp", "\"a\"@"] {
+            assert_eq!(bare(text), Err(AddressProblem::Malformed), "{text}");
+        }
     }
 
     #[test]

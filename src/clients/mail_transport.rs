@@ -148,7 +148,7 @@ impl MailConnection {
         }
         match &*self.transport.route {
             Route::Ses(ses) => {
-                ses.send(&mail.content().from.to_string(), mail.to().email.as_ref(), &built.bytes).await
+                ses.send(mail.content().from.email.as_ref(), mail.to().email.as_ref(), &built.bytes).await
             }
             Route::Folder(folder) => folder.send(mail, built).await,
             Route::SendGrid(_) | Route::Smtp(_) => {
