@@ -113,7 +113,9 @@ fn judged(outcome: Outcome) -> Result<(), Fault> {
     let fault = match outcome {
         Outcome::Accepted { .. } => return Ok(()),
         // A duplicate is better than no message: what may not have arrived is sent again.
-        Outcome::Deferred { reply } | Outcome::Unknown { reply } => Fault::passing(reply),
+        Outcome::Deferred { reply } | Outcome::SlowDown { reply, .. } | Outcome::Unknown { reply } => {
+            Fault::passing(reply)
+        }
         Outcome::Rejected { reply, .. } => Fault::lasting(reply),
     };
     Err(Fault { concerns_the_rest: false, ..fault })
@@ -122,7 +124,9 @@ fn judged(outcome: Outcome) -> Result<(), Fault> {
 fn stopped(stop: &Stop) -> Fault {
     match stop {
         Stop::Credentials(reason) => Fault::lasting(reason.clone()),
-        Stop::Unreachable(_) | Stop::Refused(_) | Stop::Configuration(_) => Fault::passing(stop.to_string()),
+        Stop::Unreachable(_) | Stop::Busy(_) | Stop::Refused(_) | Stop::Configuration(_) => {
+            Fault::passing(stop.to_string())
+        }
     }
 }
 

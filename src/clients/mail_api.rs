@@ -3,13 +3,20 @@
 
 use std::time::Duration;
 
+use chrono::DateTime;
 use url::Host;
 
-use super::api::{ApiError, ApiErrorKind, Terms};
-use crate::mail::delivery::{Outcome, Stop};
+use reqwest::StatusCode;
+use reqwest::header::RETRY_AFTER;
+
+use super::api::{Answer, Api, ApiError, ApiErrorKind, Terms, retry_after};
+use crate::mail::delivery::{Outcome, Rejection, Stop};
 
 /// How long one request may take, including the connection and the response but not sending its body.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A longer wait than this is not believed.
+const LONGEST_STATED_WAIT: Duration = Duration::from_hours(24);
 
 /// One request per mail: the queue decides about another attempt, and about the pace.
 pub(super) const fn terms(name: &'static str) -> Terms {
@@ -29,6 +36,57 @@ pub(super) fn unanswered(error: &ApiError) -> Result<Outcome, Stop> {
             Ok(Outcome::Unknown { reply: reason })
         }
     }
+}
+
+/// What an error means that is a fault of the service (5xx), or that the service did not sign with its own words: a page
+/// of a proxy, a firewall or a load balancer, which says little about the mail.
+pub(super) fn unsaid(
+    service: &str,
+    status: StatusCode,
+    is_signed: bool,
+    reply: String,
+    wait: Option<Duration>,
+) -> Result<Outcome, Stop> {
+    let foreign = || format!("the answer did not come from {service}: {reply}");
+    match status {
+        _ if is_signed => Ok(Outcome::SlowDown { reply, wait }),
+        // A gateway that did not get the service's answer, or not in time: the request may have been carried out. The
+        // last five are Cloudflare's.
+        StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => Ok(Outcome::Unknown { reply: foreign() }),
+        _ if (520..=524).contains(&status.as_u16()) => Ok(Outcome::Unknown { reply: foreign() }),
+        StatusCode::TOO_MANY_REQUESTS => Ok(Outcome::SlowDown { reply, wait }),
+        _ if status.is_server_error() => Ok(Outcome::SlowDown { reply, wait }),
+        StatusCode::REQUEST_TIMEOUT => Ok(Outcome::Deferred { reply }),
+        StatusCode::UNAUTHORIZED => Err(Stop::Credentials(reply)),
+        // Whether it is this mail or every mail is seen from the next ones.
+        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => {
+            Ok(Outcome::Rejected { reply: foreign(), because: Rejection::Policy })
+        }
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
+            Err(Stop::Configuration(format!("the address of {service}: {reply}")))
+        }
+        _ => Err(Stop::Refused(foreign())),
+    }
+}
+
+/// Whether an error is about how much the account may send, and not about who may.
+pub(super) fn is_about_quota(message: &str) -> bool {
+    let message = message.to_lowercase();
+    ["credits exceeded", "quota", "limit exceeded", "exceeded the limit", "exceeded your"]
+        .iter()
+        .any(|words| message.contains(words))
+}
+
+/// How long a response asks us to wait: by `Retry-After`, or until a second of the Unix clock in `X-RateLimit-Reset`.
+pub(super) fn stated_wait(answer: &Answer) -> Option<Duration> {
+    let now = Api::machine_time();
+    let after = answer.header(RETRY_AFTER.as_str());
+    let after = after.and_then(|_| retry_after(answer.status, &answer.headers, now)).map(|pause| pause.wait);
+    let reset = answer.header("X-RateLimit-Reset").and_then(|text| text.trim().parse().ok());
+    let reset = reset.and_then(|second| DateTime::from_timestamp(second, 0));
+    let reset = reset.and_then(|reset| (reset - now).to_std().ok());
+    // A wrong clock, or a number that is no time, must not close the service for ever.
+    after.or(reset).map(|wait| wait.min(LONGEST_STATED_WAIT))
 }
 
 /// An address as the services accept it: without a name, its domain in ASCII. `None` for one that no service can

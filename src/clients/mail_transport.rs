@@ -21,6 +21,8 @@ use super::smtp::{self, SmtpConnection, SmtpServer};
 #[derive(Clone)]
 pub struct MailTransport {
     route: Arc<Route>,
+    /// The server's name, for messages.
+    server: Arc<str>,
     /// Whose log-in it uses, and where that was written.
     login: Arc<str>,
     signer: Option<Arc<DkimSigner>>,
@@ -64,11 +66,23 @@ impl MailTransport {
             TransportKind::Sendgrid => Route::SendGrid(SendGrid::new(cx)?),
             TransportKind::Folder => Route::Folder(MailFolder::new(config)?),
         };
+        let server = match &route {
+            Route::Smtp(server) => server.name(),
+            Route::Ses(_) => "Amazon SES",
+            Route::SendGrid(_) => "SendGrid",
+            Route::Folder(_) => "the folder",
+        };
         Ok(Self {
+            server: server.into(),
             route: Arc::new(route),
             login: login(config, kind).into(),
             signer: DkimSigner::new(config)?.map(Arc::new),
         })
+    }
+
+    /// The server's name, for messages.
+    pub fn server(&self) -> &str {
+        &self.server
     }
 
     /// Whose log-in it uses, and where that was written, for a person who has to correct it.

@@ -3,6 +3,8 @@
 //! `SendGrid` builds and signs the message itself, and its 202 means only that it will try: what it drops later (its
 //! own suppressions, bounces) is reported only through its event webhook, under our Message-ID.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lettre::message::Mailbox;
@@ -105,30 +107,46 @@ fn outcome(answer: &Answer) -> Result<Outcome, Stop> {
             }
         }
     }
-    judge(answer.status, &errors, reply)
+    judge(answer.status, &errors, reply, mail_api::stated_wait(answer))
 }
 
 /// What an error means for this mail, or for all of them.
-fn judge(status: StatusCode, errors: &[(String, Option<String>)], reply: String) -> Result<Outcome, Stop> {
+fn judge(
+    status: StatusCode,
+    errors: &[(String, Option<String>)],
+    reply: String,
+    wait: Option<Duration>,
+) -> Result<Outcome, Stop> {
+    let is_signed = !errors.is_empty();
+    if status.is_server_error() {
+        return mail_api::unsaid("SendGrid", status, is_signed, reply, wait);
+    }
     match status {
         // A used-up plan is answered like a wrong key, and resolves itself.
-        StatusCode::UNAUTHORIZED
-            if errors.iter().any(|(message, _)| message.contains("credits exceeded")) =>
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
+            if errors.iter().any(|(message, _)| mail_api::is_about_quota(message)) =>
         {
-            Err(Stop::Unreachable(reply))
+            Err(Stop::Busy(reply))
         }
         // Not the key: the sender's identity is not verified.
         StatusCode::FORBIDDEN if errors.iter().any(|(_, field)| field.as_deref() == Some("from")) => {
             Err(Stop::Refused(reply))
         }
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(Stop::Credentials(reply)),
-        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => Ok(not_this_mail(reply)),
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Ok(Outcome::Deferred { reply }),
-        _ if status.is_server_error() => Ok(Outcome::Deferred { reply }),
+        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE if is_signed => Ok(not_this_mail(reply)),
+        StatusCode::TOO_MANY_REQUESTS => Ok(Outcome::SlowDown { reply, wait }),
+        // SendGrid accepts a mail only with 202. Another success is that of something in between, and says nothing about
+        // the mail, which may have been taken all the same.
+        _ if status.is_success() => {
+            Ok(Outcome::Unknown { reply: format!("the answer did not come from SendGrid: {reply}") })
+        }
+        _ if !is_signed && status != StatusCode::NOT_FOUND => {
+            mail_api::unsaid("SendGrid", status, is_signed, reply, wait)
+        }
+        StatusCode::REQUEST_TIMEOUT => Ok(Outcome::Deferred { reply }),
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
             Err(Stop::Configuration(format!("`mail.sendgrid.endpoint`: {reply}")))
         }
-        // SendGrid answers an accepted mail only with 202: something else answered.
         _ => Err(Stop::Refused(format!("the answer did not come from SendGrid: {reply}"))),
     }
 }
@@ -363,21 +381,34 @@ mod tests {
     fn each_error_means_what_it_says() {
         let from = [("The from address does not match".to_owned(), Some("from".to_owned()))];
         let spent = [("Maximum credits exceeded".to_owned(), None)];
+        let quota = [("You have exceeded your sending quota".to_owned(), None)];
+        let bad = [("Something is wrong".to_owned(), None)];
         for (status, errors, meaning) in [
-            (400, &[][..], "Mail"),
-            (413, &[], "Mail"),
+            (400, &bad[..], "Mail"),
+            (413, &bad, "Mail"),
+            // Pages of something in front of it.
+            (400, &[], "Policy"),
+            (413, &[], "Policy"),
             (401, &[], "stop Credentials"),
+            (401, &bad, "stop Credentials"),
             (403, &[], "stop Credentials"),
-            (401, &spent, "stop Unreachable"),
+            (403, &bad, "stop Credentials"),
+            (401, &spent, "stop Busy"),
+            (403, &spent, "stop Busy"),
+            (403, &quota, "stop Busy"),
             (403, &from, "stop Refused"),
-            (429, &[], "Deferred"),
-            (500, &[], "Deferred"),
-            (503, &[], "Deferred"),
+            (429, &[], "SlowDown"),
+            (500, &bad, "SlowDown"),
+            (503, &[], "SlowDown"),
+            (500, &[], "SlowDown"),
+            // It may have reached SendGrid, and only the answer is lost.
+            (502, &[], "Unknown"),
+            (504, &[], "Unknown"),
             (404, &[], "stop Configuration"),
-            (200, &[], "stop Refused"),
+            (200, &[], "Unknown"),
             (302, &[], "stop Refused"),
         ] {
-            let judged = match judge(StatusCode::from_u16(status).unwrap(), errors, String::new()) {
+            let judged = match judge(StatusCode::from_u16(status).unwrap(), errors, String::new(), None) {
                 Ok(Outcome::Rejected { because, .. }) => format!("{because:?}"),
                 Ok(outcome) => format!("{outcome:?}").split(' ').next().unwrap().to_owned(),
                 Err(stop) => format!("stop {stop:?}").split('(').next().unwrap().to_owned(),

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -165,13 +166,14 @@ fn outcome(answer: &Answer, from: &str) -> Result<Outcome, Stop> {
     let json = answer.json().unwrap_or_default();
     let text = |names: [&str; 2]| names.iter().find_map(|name| json[*name].as_str());
     if answer.status == StatusCode::OK {
-        let provider_message_id = text(["MessageId", "messageId"]).map(str::to_owned);
-        if provider_message_id.is_none() && answer.is_whole() {
-            // A proxy's page: SES always returns an id.
-            return Err(Stop::Refused("the answer did not come from Amazon SES: no MessageId".to_owned()));
-        }
-        let reply = answer.quote(provider_message_id.as_deref().unwrap_or_default());
-        return Ok(Outcome::Accepted { reply, provider_message_id });
+        let Some(id) = text(["MessageId", "messageId"]) else {
+            // SES always returns an id. A page of something in between says nothing about the mail, which may have been
+            // taken all the same.
+            return Ok(Outcome::Unknown {
+                reply: format!("no MessageId in the answer: {}", answer.quoted()),
+            });
+        };
+        return Ok(Outcome::Accepted { reply: answer.quote(id), provider_message_id: Some(id.to_owned()) });
     }
     // `BadRequestException:http://internal.amazon.com/…`, or `com.amazon.coral#BadRequestException` in the body.
     let kind = answer.header("x-amzn-ErrorType").or_else(|| text(["__type", "code"])).unwrap_or_default();
@@ -179,11 +181,21 @@ fn outcome(answer: &Answer, from: &str) -> Result<Outcome, Stop> {
     let message = text(["message", "Message"]).unwrap_or_default();
     let words = [kind, message].into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(": ");
     let reply = if words.is_empty() { answer.quoted() } else { answer.quote(&words) };
-    judge(answer.status, kind, message, from, reply)
+    judge(answer.status, kind, message, from, reply, mail_api::stated_wait(answer))
 }
 
 /// What an error means for this mail, or for all of them.
-fn judge(status: StatusCode, kind: &str, message: &str, from: &str, reply: String) -> Result<Outcome, Stop> {
+fn judge(
+    status: StatusCode,
+    kind: &str,
+    message: &str,
+    from: &str,
+    reply: String,
+    wait: Option<Duration>,
+) -> Result<Outcome, Stop> {
+    if status.is_server_error() || (kind.is_empty() && message.is_empty()) {
+        return mail_api::unsaid("Amazon SES", status, !kind.is_empty(), reply, wait);
+    }
     let is_about_credentials = status == StatusCode::FORBIDDEN
         || status == StatusCode::UNAUTHORIZED
         || ["Signature", "Token", "Credential", "AccessDenied", "RequestExpired"]
@@ -191,7 +203,7 @@ fn judge(status: StatusCode, kind: &str, message: &str, from: &str, reply: Strin
             .any(|word| kind.contains(word));
     match kind {
         // The daily quota is used up: no mail is sent before tomorrow.
-        _ if message.contains("Daily message quota") => Err(Stop::Unreachable(reply)),
+        _ if message.contains("Daily message quota") => Err(Stop::Busy(reply)),
         "AccountSuspendedException" | "SendingPausedException" | "MailFromDomainNotVerifiedException" => {
             Err(Stop::Refused(reply))
         }
@@ -210,12 +222,13 @@ fn judge(status: StatusCode, kind: &str, message: &str, from: &str, reply: Strin
             Ok(not_this_mail(reply))
         }
         "LimitExceededException" | "TooManyRequestsException" | "ThrottlingException" => {
-            Ok(Outcome::Deferred { reply })
+            Ok(Outcome::SlowDown { reply, wait })
         }
+        _ if status == StatusCode::FORBIDDEN && mail_api::is_about_quota(message) => Err(Stop::Busy(reply)),
         _ if is_about_credentials => Err(Stop::Credentials(reply)),
         _ => match status {
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Ok(Outcome::Deferred { reply }),
-            _ if status.is_server_error() => Ok(Outcome::Deferred { reply }),
+            StatusCode::TOO_MANY_REQUESTS => Ok(Outcome::SlowDown { reply, wait }),
+            StatusCode::REQUEST_TIMEOUT => Ok(Outcome::Deferred { reply }),
             StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => Ok(not_this_mail(reply)),
             StatusCode::NOT_FOUND => Err(Stop::Configuration(format!("`mail.ses.endpoint`: {reply}"))),
             _ => Err(Stop::Refused(reply)),
@@ -467,7 +480,7 @@ mod tests {
     /// What an error of this status, type and message means.
     fn judged(status: u16, kind: &str, message: &str) -> String {
         let status = StatusCode::from_u16(status).unwrap();
-        match judge(status, kind, message, "Shop@example.jp", String::new()) {
+        match judge(status, kind, message, "Shop@example.jp", String::new(), None) {
             Ok(Outcome::Rejected { because, .. }) => format!("{because:?}"),
             Ok(outcome) => format!("{outcome:?}").split(' ').next().unwrap().to_owned(),
             Err(stop) => format!("stop {stop:?}").split('(').next().unwrap().to_owned(),
@@ -481,18 +494,19 @@ mod tests {
         let sender = "Email address is not verified. The following identities failed the check in region \
                       AP-NORTHEAST-1: shop@example.jp";
         for (status, kind, message, meaning) in [
-            (429, "TooManyRequestsException", "Maximum sending rate exceeded.", "Deferred"),
-            (429, "", "", "Deferred"),
-            (400, "ThrottlingException", "Rate exceeded", "Deferred"),
-            (400, "LimitExceededException", "Too many instances", "Deferred"),
-            (429, "TooManyRequestsException", "Daily message quota exceeded.", "stop Unreachable"),
-            (400, "LimitExceededException", "Daily message quota exceeded", "stop Unreachable"),
+            (429, "TooManyRequestsException", "Maximum sending rate exceeded.", "SlowDown"),
+            (429, "", "", "SlowDown"),
+            (400, "ThrottlingException", "Rate exceeded", "SlowDown"),
+            (400, "LimitExceededException", "Too many instances", "SlowDown"),
+            (429, "TooManyRequestsException", "Daily message quota exceeded.", "stop Busy"),
+            (400, "LimitExceededException", "Daily message quota exceeded", "stop Busy"),
             (400, "AccountSuspendedException", "", "stop Refused"),
             (400, "SendingPausedException", "", "stop Refused"),
             (400, "MailFromDomainNotVerifiedException", "", "stop Refused"),
             (404, "NotFoundException", "Configuration set <x> does not exist", "stop Configuration"),
             (404, "", "", "stop Configuration"),
             (403, "SignatureDoesNotMatch", "", "stop Credentials"),
+            (403, "AccessDeniedException", "You have exceeded your sending limits", "stop Busy"),
             (403, "UnrecognizedClientException", "", "stop Credentials"),
             (403, "ExpiredTokenException", "", "stop Credentials"),
             (403, "AccessDeniedException", "", "stop Credentials"),
@@ -502,9 +516,21 @@ mod tests {
             (400, "MessageRejected", sender, "stop Refused"),
             (400, "MessageRejected", "Message contains a virus", "Mail"),
             (400, "BadRequestException", "Illegal address", "Mail"),
-            (413, "", "", "Mail"),
-            (500, "InternalFailure", "", "Deferred"),
-            (503, "", "", "Deferred"),
+            (413, "RequestEntityTooLarge", "", "Mail"),
+            // Pages of something in front of it.
+            (400, "", "", "Policy"),
+            (413, "", "", "Policy"),
+            (403, "", "", "stop Refused"),
+            (500, "InternalFailure", "", "SlowDown"),
+            (503, "", "", "SlowDown"),
+            // Whatever the name says, a 5xx is a fault of the service.
+            (500, "MessageRejected", "Message contains a virus", "SlowDown"),
+            (503, "AccessDeniedException", "", "SlowDown"),
+            (503, "NotFoundException", "", "SlowDown"),
+            (500, "", "", "SlowDown"),
+            // It may have reached the service, and only the answer is lost.
+            (502, "", "", "Unknown"),
+            (504, "", "", "Unknown"),
             (301, "", "", "stop Refused"),
         ] {
             assert_eq!(judged(status, kind, message), meaning, "{status} {kind} {message}");

@@ -1,5 +1,7 @@
 //! The result of delivering one mail to one recipient, whatever the transport, and what stops all deliveries.
 
+use std::time::Duration;
+
 /// The outcome of one mail. `reply` is the server's reply, shortened to a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -14,6 +16,13 @@ pub enum Outcome {
     Deferred {
         /// The server's reply, or what broke.
         reply: String,
+    },
+    /// The server takes no mails for the moment, whichever they are: this one stays as it was, and all go more slowly.
+    SlowDown {
+        /// The server's reply.
+        reply: String,
+        /// How long it asked to wait, if it said so.
+        wait: Option<Duration>,
     },
     /// Never: another attempt with the same mail will not help.
     Rejected {
@@ -34,7 +43,8 @@ pub enum Outcome {
 pub enum Rejection {
     /// The address does not exist (5.1.x, 5.2.1): nobody should write to it again.
     Address,
-    /// The server does not accept mail from this sender (5.7.x, 554): not the recipient's fault.
+    /// The server does not accept mail from this sender (5.7.x, 554), or something in front of it refused: not the
+    /// recipient's fault, and perhaps not this mail's.
     Policy,
     /// The mail itself: its size, its content, its form.
     Mail,
@@ -46,6 +56,9 @@ pub enum Stop {
     /// The server cannot be reached, or says it is closed: try again later (75).
     #[error("{0}")]
     Unreachable(String),
+    /// The server takes no more mails for now, as it said itself (75).
+    #[error("{0}")]
+    Busy(String),
     /// The credentials are wrong: only another configuration will help (1).
     #[error("{0}")]
     Credentials(String),

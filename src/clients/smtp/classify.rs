@@ -61,9 +61,14 @@ pub(super) fn refused_mail(step: Step, reply: &Reply) -> Result<Outcome, Stop> {
             let said = if reply.code == 530 { text } else { reply.codes() };
             return Err(Stop::Credentials(format!("the server refused {}: {said}", step.name())));
         }
+        _ if is_about_the_server(step, reply) => return Ok(Outcome::SlowDown { reply: text, wait: None }),
         // A full mailbox will be emptied some day, whatever the class of the code.
         (400..500, _) | (_, Some(Enhanced { subject: 2, detail: 2, .. })) => return deferred(),
         _ => {}
+    }
+    // "Daily sending quota exceeded": tomorrow.
+    if let Some(Enhanced { class: 5, subject: 4, detail: 5 }) = enhanced {
+        return Err(Stop::Busy(format!("the server refused {}: {text}", step.name())));
     }
     if let Some(because) = enhanced.filter(|code| code.class == 5).and_then(|code| by_enhanced(step, code)) {
         return rejected(because);
@@ -88,12 +93,45 @@ pub(super) fn refused_mail(step: Step, reply: &Reply) -> Result<Outcome, Stop> {
     }
 }
 
+/// Whether a temporary refusal is about the state of the server or about how much it gets from us, so that any other mail
+/// would be refused like this one.
+fn is_about_the_server(step: Step, reply: &Reply) -> bool {
+    if reply.code / 100 != 4 {
+        return false;
+    }
+    match reply.enhanced().map(|code| (code.subject, code.detail)) {
+        // "Closing the channel", whatever it adds.
+        _ if reply.code == 421 => true,
+        // The system cannot carry this mail: its features (4.3.3), or its size (4.3.4).
+        Some((3, 3 | 4)) => false,
+        // The recipient's mailbox, which gets too much as well.
+        Some((2, _)) => false,
+        // Clients are limited with whatever code.
+        _ if speaks_of_rates(&reply.text()) => true,
+        // System status: full (4.3.1), not accepting (4.3.2), wrongly configured (4.3.5). Congestion (4.4.5), too many
+        // recipients on this connection (4.5.3), and rates: Gmail's 4.7.28, Exchange Online's 4.7.500 to 4.7.699.
+        Some((3, _) | (4, 5) | (5, 3) | (7, 28 | 500..=699)) => true,
+        // Before any recipient is known. Only an address (4.1.x) is that of this mail's own sender.
+        Some((subject, _)) => step == Step::MailFrom && subject != 1,
+        // RFC 5321 section 4.2.3: insufficient system storage.
+        None => step == Step::MailFrom || reply.code == 452,
+    }
+}
+
+fn speaks_of_rates(text: &str) -> bool {
+    let text = text.to_lowercase();
+    ["too many", "too much mail", "rate limit", "ratelimit", "throttl"]
+        .iter()
+        .any(|words| text.contains(words))
+}
+
 /// What an enhanced code of class 5 means on its own.
 fn by_enhanced(step: Step, code: Enhanced) -> Option<Rejection> {
     match (code.subject, code.detail) {
         // 5.1.7 and 5.1.8 are about the sender's address, 5.1.9 about a relay on the way; and Postfix refuses an
         // unknown sender only after RCPT TO, with 5.1.0. Nobody must be suppressed for that.
-        (1, 0 | 7..=9) | (7, _) => Some(Rejection::Policy),
+        // 5.3.x but for the size is about the server's state.
+        (1, 0 | 7..=9) | (7, _) | (3, 0..=2 | 5) => Some(Rejection::Policy),
         (1, _) if step == Step::MailFrom => Some(Rejection::Policy),
         (1, _) | (2, 1) => Some(Rejection::Address),
         (2, 3) | (3, 4) | (6, _) => Some(Rejection::Mail),

@@ -40,6 +40,10 @@ fn deferred(reply: &str) -> Result<Outcome, Stop> {
     Ok(Outcome::Deferred { reply: reply.to_owned() })
 }
 
+fn slowed(reply: &str) -> Result<Outcome, Stop> {
+    Ok(Outcome::SlowDown { reply: reply.to_owned(), wait: None })
+}
+
 fn rejected(because: Rejection, reply: &str) -> Result<Outcome, Stop> {
     Ok(Outcome::Rejected { reply: reply.to_owned(), because })
 }
@@ -103,7 +107,23 @@ async fn each_reply_means_what_its_phase_and_codes_say_and_the_connection_goes_o
         (Recipient("550 5.1.8 bad sender domain"), rejected(Policy, "550 5.1.8 bad sender domain")),
         (Recipient("550 5.1.0 sender unknown"), rejected(Policy, "550 5.1.0 sender unknown")),
         (Recipient("571 not wanted"), rejected(Policy, "571 not wanted")),
-        (Data("451 4.3.0 later"), deferred("451 4.3.0 later")),
+        (Data("451 4.3.0 later"), slowed("451 4.3.0 later")),
+        // Of the whole server, or of how much it gets from us.
+        (Recipient("452 4.3.1 disk full"), slowed("452 4.3.1 disk full")),
+        (Recipient("452 no storage"), slowed("452 no storage")),
+        (Recipient("452 4.5.3 too many recipients"), slowed("452 4.5.3 too many recipients")),
+        (
+            Recipient("450 4.7.1 too many recipients from you"),
+            slowed("450 4.7.1 too many recipients from you"),
+        ),
+        (Recipient("451 4.7.500 server busy"), slowed("451 4.7.500 server busy")),
+        (Data("451 4.7.1 Rate limit exceeded"), slowed("451 4.7.1 Rate limit exceeded")),
+        (Message("451 4.3.5 misconfigured"), slowed("451 4.3.5 misconfigured")),
+        // Of this mail, or of its recipient.
+        (Message("452 4.3.4 too big for now"), deferred("452 4.3.4 too big for now")),
+        (Recipient("450 4.2.1 too many mails to this one"), deferred("450 4.2.1 too many mails to this one")),
+        (Recipient("450 4.7.1 greylisted"), deferred("450 4.7.1 greylisted")),
+        (Recipient("550 5.3.2 not accepting"), rejected(Policy, "550 5.3.2 not accepting")),
         (Data("554 5.7.1 no"), rejected(Policy, "554 5.7.1 no")),
         (
             Message("250-2.0.0 taken\r\n250 2.0.0 as 4711"),
@@ -147,7 +167,9 @@ async fn a_refused_sender_is_a_policy_unless_it_says_otherwise() {
         ("550 not you", rejected(Rejection::Policy, "550 not you")),
         ("553 5.1.8 no such sender", rejected(Rejection::Policy, "553 5.1.8 no such sender")),
         ("552 5.3.4 too big", rejected(Rejection::Mail, "552 5.3.4 too big")),
-        ("451 4.3.0 later", deferred("451 4.3.0 later")),
+        ("451 4.3.0 later", slowed("451 4.3.0 later")),
+        ("450 4.7.1 too much mail", slowed("450 4.7.1 too much mail")),
+        ("450 4.1.8 domain not found", deferred("450 4.1.8 domain not found")),
     ] {
         for (offers, after) in [(&[][..], ""), (PIPELINING, "503 5.5.1 no"), (PIPELINING, "354 go ahead")] {
             let manners = Manners { sender: Some(line), ..offering(offers) };
@@ -163,6 +185,15 @@ async fn a_refused_sender_is_a_policy_unless_it_says_otherwise() {
             assert_eq!(server.connections(), 1);
         }
     }
+}
+
+#[tokio::test]
+async fn a_daily_quota_that_is_used_up_stops_all_mails() {
+    let line = "550 5.4.5 daily sending quota exceeded";
+    let server = MailServer::start(Manners { sender: Some(line), ..Manners::default() });
+    let mut connection = client(&server, PATIENCE).connect().await.unwrap();
+    let stop = Stop::Busy(format!("the server refused MAIL FROM: {line}"));
+    assert_eq!(connection.send(&mail("a@example.jp")).await, Err(stop));
 }
 
 #[tokio::test]
@@ -185,7 +216,7 @@ async fn whatever_data_is_answered_after_a_refused_recipient_the_next_mail_goes_
 }
 
 #[tokio::test]
-async fn a_server_that_closes_in_the_middle_defers_the_mail_and_loses_the_connection() {
+async fn a_server_that_closes_in_the_middle_does_not_have_the_mail_and_the_connection_is_lost() {
     for offers in [&[][..], PIPELINING] {
         let server = MailServer::start(Manners { mails_per_connection: Some(1), ..offering(offers) });
         server.fate("closing@example.jp", [Fate::Recipient("421 4.3.2 closing")]);
@@ -200,6 +231,7 @@ async fn a_server_that_closes_in_the_middle_defers_the_mail_and_loses_the_connec
         ] {
             let mut connection = client.connect().await.unwrap();
             match connection.send(&mail(recipient)).await {
+                Ok(Outcome::SlowDown { reply, .. }) if begin.starts_with("421") => assert_eq!(reply, begin),
                 Ok(Outcome::Deferred { reply }) => assert!(reply.starts_with(begin), "{reply}"),
                 other => panic!("{recipient}: {other:?}"),
             }
@@ -225,7 +257,7 @@ async fn a_server_that_closes_in_the_middle_defers_the_mail_and_loses_the_connec
         assert_eq!(connection.send(&mail("a@example.jp")).await, accepted());
         assert_eq!(
             connection.send(&mail("b@example.jp")).await,
-            deferred("421 4.7.0 too many mails on this connection")
+            slowed("421 4.7.0 too many mails on this connection")
         );
         assert!(!connection.is_usable());
     }

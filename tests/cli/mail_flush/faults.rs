@@ -55,7 +55,6 @@ fn each_fault_leads_to_its_state_with_its_next_attempt(office: &PostOffice) {
         ("policy@example.jp", Fate::Message("554 5.7.1 blocked"), "FAILED", "554 5.7.1 blocked"),
         ("spam@example.jp", Fate::Message("554 not wanted"), "FAILED", "554 not wanted"),
         ("big@example.jp", Fate::Message("552 5.3.4 too big"), "FAILED", "552 5.3.4 too big"),
-        ("closing@example.jp", Fate::Recipient("421 4.3.2 going down"), "RETRY", "421 4.3.2 going down"),
         ("taken@example.jp", Fate::CutAfterDot { is_taken: true }, "UNKNOWN", no_reply),
         ("lost@example.jp", Fate::CutAfterDot { is_taken: false }, "UNKNOWN", no_reply),
         (

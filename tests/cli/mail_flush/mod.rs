@@ -9,6 +9,7 @@ mod interface;
 mod post_office;
 mod servers;
 mod sharing;
+mod slowness;
 
 use std::ops::Deref;
 use std::process::Command;

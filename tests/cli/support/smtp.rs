@@ -60,6 +60,8 @@ pub(crate) struct Manners {
     pub(crate) wrong_login: &'static str,
     /// The answer to every MAIL FROM, if it is a refusal.
     pub(crate) sender: Option<&'static str>,
+    /// The answer to this many MAIL FROM, before it accepts any.
+    pub(crate) busy: Option<(usize, &'static str)>,
     /// The answer to DATA if no recipient was accepted.
     pub(crate) data_without_recipient: &'static str,
     /// After this many mails it closes a connection with 421.
@@ -77,6 +79,7 @@ impl Default for Manners {
             login: None,
             wrong_login: "535 5.7.8 authentication failed",
             sender: None,
+            busy: None,
             data_without_recipient: "554 5.5.1 no valid recipients",
             mails_per_connection: None,
             closes_when_idle: false,
@@ -112,6 +115,8 @@ struct Shared {
 struct State {
     fates: BTreeMap<String, Vec<Fate>>,
     taken: Vec<Taken>,
+    /// How many senders were refused because it was busy.
+    refused: usize,
     commands: Vec<(usize, String)>,
     /// Reads from the network that held more than one command.
     packets: Vec<usize>,
@@ -296,6 +301,7 @@ impl<'a> Session<'a> {
             "MAIL" if manners.mails_per_connection == Some(self.mails) => {
                 Ok(self.answer("421 4.7.0 too many mails on this connection"))
             }
+            "MAIL" if self.is_busy() => Ok(self.answer(manners.busy.map_or("", |(_, line)| line))),
             "MAIL" => {
                 if manners.sender.is_none() {
                     command.clone_into(&mut self.sender);
@@ -307,6 +313,14 @@ impl<'a> Session<'a> {
             "DATA" => self.data(),
             _ => Ok(self.answer("502 5.5.2 unknown command")),
         }
+    }
+
+    /// Whether it still refuses every sender; each question counts.
+    fn is_busy(&self) -> bool {
+        let mut state = self.shared.lock();
+        let is_busy = self.shared.manners.busy.is_some_and(|(times, _)| state.refused < times);
+        state.refused += usize::from(is_busy);
+        is_busy
     }
 
     fn authenticate(&mut self, command: &str) -> io::Result<bool> {

@@ -52,6 +52,15 @@ impl RunClock {
         Self { start, since: Instant::now() }
     }
 
+    pub(super) fn started(&self) -> DateTime<Utc> {
+        self.start
+    }
+
+    /// The real time this long after the start.
+    pub(super) fn after(&self, time: Duration) -> Instant {
+        self.since + time
+    }
+
     pub(super) fn now(&self) -> DateTime<Utc> {
         (self.start + TimeDelta::from_std(self.since.elapsed()).unwrap_or_default())
             .trunc_subsecs(SUBSECOND_DIGITS)

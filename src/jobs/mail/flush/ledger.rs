@@ -421,6 +421,8 @@ pub(super) struct Change {
     pub(super) message_id: Option<String>,
     /// Whether it is what a try to send the mail led to, which is kept as a row.
     pub(super) is_try: bool,
+    /// Whether the run keeps the mail.
+    pub(super) keeps_claim: bool,
 }
 
 impl Change {
@@ -438,12 +440,8 @@ impl Change {
             provider_message_id: None,
             message_id: None,
             is_try: false,
+            keeps_claim: status == SENDING,
         }
-    }
-
-    /// Whether the run keeps its claim.
-    fn keeps_claim(&self) -> bool {
-        self.status == SENDING
     }
 
     fn ends(&self) -> bool {
@@ -488,7 +486,7 @@ pub(super) async fn write(
                 without_nul(change.reply.as_deref()),
                 without_nul(change.provider_message_id.as_deref()),
                 change.message_id,
-                i32::from(change.keeps_claim()),
+                i32::from(change.keeps_claim),
                 i32::from(change.ends()),
                 i32::from(change.is_try),
             ])
@@ -632,6 +630,29 @@ pub(super) async fn release(db: &mut Db, run: i64) -> anyhow::Result<u64> {
     let sql = "UPDATE mails SET claimed_by = NULL
                WHERE claimed_by = $1 AND status IN ('QUEUED', 'RETRY', 'UNKNOWN')";
     Ok(db.execute(sql, values![run]).await?)
+}
+
+/// Until when the server takes no mails, as it said itself to some run.
+pub(super) async fn server_closed_until(db: &mut Db, server: &str) -> anyhow::Result<Option<DateTime<Utc>>> {
+    let sql = "SELECT next_at FROM mail_pace WHERE bucket = $1";
+    let found: Option<(DateTime<Utc>,)> = db.fetch_optional(sql, values![server_bucket(server)]).await?;
+    Ok(found.map(|(until,)| until))
+}
+
+/// Keeps until when the server takes no mails: the limit is the account's, and other runs need not ask.
+pub(super) async fn close_server(db: &mut Db, server: &str, until: DateTime<Utc>) -> anyhow::Result<()> {
+    db.execute(
+        "INSERT INTO mail_pace (bucket, next_at, deferred_until) VALUES ($1, $2, $2)
+         ON CONFLICT (bucket) DO UPDATE SET next_at = excluded.next_at WHERE mail_pace.next_at < excluded.next_at",
+        values![server_bucket(server), until],
+    )
+    .await?;
+    Ok(())
+}
+
+/// The bucket of a server: no domain has a blank.
+fn server_bucket(server: &str) -> String {
+    format!("server {server}")
 }
 
 /// A mail that this many processes died over is probably the cause: it fails, or waits for a person if it may have arrived.

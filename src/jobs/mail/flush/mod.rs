@@ -5,16 +5,19 @@
 //! sent, before the server can have it, and its outcome, before the same connection starts another one.
 
 mod breaker;
+mod doubt;
 mod intake;
 mod ledger;
 mod pace;
 mod senders;
+mod tempo;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::TimeDelta;
+use anyhow::Context as _;
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -27,15 +30,20 @@ use crate::mail::delivery::{Outcome, Rejection, Stop};
 use crate::mail::outgoing::Gate;
 use crate::mail::template::Templates;
 use crate::mask::Redactor;
-use crate::runner::{Exclusion, Items, Job, JobSpec, Planned, Run, history, minutes, open_connection};
+use crate::period::shown_instant;
+use crate::runner::{
+    Exclusion, Interruption, Items, Job, JobSpec, Planned, Run, history, minutes, open_connection,
+};
 use crate::severity::Severity;
 use crate::wording::counted;
 
 use self::breaker::{Breaker, bounced_mails};
+use self::doubt::{Doubt, Refused};
 use self::intake::{Claimer, Intake, MEMORY_KIBIBYTES, Preparation, Ready, RunClock};
 use self::ledger::{Bounce, Change, Only, Unreadable};
 use self::pace::Rates;
-use self::senders::{SenderReport, Senders};
+use self::senders::{MailEnd, SenderReport, Senders, Standing};
+use self::tempo::{LONGEST_WAIT, Reaction, Tempo};
 
 /// Parallel connections by default: what a mail server accepts from one client without complaint.
 const CONNECTIONS: usize = 8;
@@ -54,10 +62,16 @@ const READY: usize = 64;
 const BOOKKEEPING: Duration = Duration::from_secs(1);
 /// Longer than most servers need for a mail.
 const MAX_MARGIN: Duration = Duration::from_mins(2);
+/// As long as a run has to end after SIGTERM.
+const MIN_MARGIN: Duration = Duration::from_secs(25);
 /// How long the outcome of one mail waits for those of the others.
 const GATHERING: Duration = Duration::from_millis(1);
-/// After this many refusals in a row that blame the sender, going on would only hurt its reputation.
-const POLICY_REFUSALS: u32 = 20;
+/// After this many mails in a row without an answer, each of which may have arrived, something is wrong with the line or
+/// with what answers.
+const UNANSWERED: u32 = 5;
+/// A mail that is told to slow down this many times, while others got through each time, is at fault itself: it costs
+/// that one a try.
+const SLOW_DOWNS: u32 = 3;
 
 /// Mails that bounced, per page.
 const BOUNCES: i64 = 500;
@@ -113,12 +127,21 @@ impl Job for Args {
         }
         let mut flush =
             Flush::start(run, policy, clock, self.only(), self.connections(run.cx.config.mail())).await?;
+        if let Err(error) = flush.heed_earlier_runs(run).await {
+            flush.end(run).await?;
+            return Err(error);
+        }
         let sent = flush.send_all(run).await;
         let ended = flush.end(run).await;
-        run.summarise(flush.tally.sentence());
+        let tally = flush.tally.sentence();
+        run.summarise(tally.clone());
         sent?;
         ended?;
-        run.check_stop()?;
+        run.check_stop().context(tally.clone())?;
+        if flush.is_late() && !flush.is_rated && ledger::is_any_due(run.db, &self.only(), clock.now()).await?
+        {
+            return Err(anyhow::Error::from(Interruption::TimedOut).context(tally));
+        }
         Ok(())
     }
 }
@@ -223,10 +246,10 @@ impl Policy {
                 provider_message_id: provider_message_id.clone(),
                 ..Change::to(row.id, ledger::SENT)
             },
-            Outcome::Deferred { reply } if attempts < self.attempts => {
+            Outcome::Deferred { reply } | Outcome::SlowDown { reply, .. } if attempts < self.attempts => {
                 Change { reply: Some(reply.clone()), due_at: again, ..Change::to(row.id, ledger::RETRY) }
             }
-            Outcome::Deferred { reply } => Change {
+            Outcome::Deferred { reply } | Outcome::SlowDown { reply, .. } => Change {
                 reply: Some(format!("given up after {attempts} attempts: {reply}")),
                 ..Change::to(row.id, ledger::FAILED)
             },
@@ -297,10 +320,28 @@ struct Flush {
     /// Rows that are to fail, because they cannot be read.
     unreadable: Vec<Unreadable>,
     tally: MailTally,
+    /// How fast the server takes them.
+    tempo: Tempo,
+    /// Mails of which the server said to slow down.
+    postponed: HashMap<i64, Postponed>,
+    /// Until when the server takes no mails, to be kept for other runs.
+    closed_until: Option<DateTime<Utc>>,
+    /// When no more mails are begun.
+    until: Instant,
+    /// Whether a configured rate decides how much a run does.
+    is_rated: bool,
+    /// Mails that the server did not take in this run, with what they were before.
+    untaken: Vec<(i64, &'static str)>,
+    /// Whether so many mails were refused that it cannot be their fault.
+    is_refused: bool,
+    /// Mails that left a sender and wait again, once their rows say so.
+    returned: Vec<Box<Ready>>,
     /// Addresses that do not exist and are not suppressed yet.
     bounced: Vec<Bounce>,
     breaker: Breaker,
-    policy_refusals: u32,
+    doubt: Doubt,
+    /// Mails in a row whose outcome is unknown.
+    unanswered: u32,
     /// Why this configuration could not send some mails.
     impossible: Option<Failure>,
     /// Why sending stopped.
@@ -308,6 +349,14 @@ struct Flush {
     /// Why a mail was released untried: the run did not do everything, even if other mails were sent.
     untried: Option<Stop>,
     booked: Instant,
+}
+
+/// How often a mail was told to slow down although others had been sent since the last time.
+#[derive(Debug, Default)]
+struct Postponed {
+    times: u32,
+    /// How many others had been sent at the last time.
+    sent: u64,
 }
 
 impl Flush {
@@ -335,8 +384,9 @@ impl Flush {
             stop,
             ready,
             memory: Arc::new(Semaphore::new(MEMORY_KIBIBYTES as usize)),
-            until: Instant::now() + run.deadline().saturating_sub(margin(run.deadline())),
+            until: clock.after(run.deadline().saturating_sub(margin(run.deadline()))),
         };
+        let (until, is_rated) = (claimer.until, claimer.rates.are_limited());
         let mut task = JoinSet::new();
         task.spawn(claimer.work());
         let mut db = connect(cx, run.id()).await?;
@@ -359,29 +409,59 @@ impl Flush {
             bounced: Vec::new(),
             breaker,
             impossible: None,
-            policy_refusals: 0,
+            doubt: Doubt::default(),
+            unanswered: 0,
+            tempo: Tempo::new(Instant::now()),
+            postponed: HashMap::new(),
+            closed_until: None,
+            until,
+            is_rated,
+            untaken: Vec::new(),
+            is_refused: false,
+            returned: Vec::new(),
             stop: None,
             untried: None,
             booked: Instant::now(),
         })
     }
 
-    /// Sends until nothing is due, the server is unusable, or the run is asked to stop.
+    /// A wait that the server stated to another run is kept by this one, without asking again.
+    async fn heed_earlier_runs(&mut self, run: &Run<'_>) -> anyhow::Result<()> {
+        let server = self.senders.server().to_owned();
+        let Some(until) = ledger::server_closed_until(&mut self.db, &server).await? else { return Ok(()) };
+        let Ok(wait) = (until - self.clock.now()).to_std() else { return Ok(()) };
+        if wait > LONGEST_WAIT {
+            let until = shown_instant(until, run.cx.time_zone());
+            let reason = format!("{server} takes none before {until}, as it told an earlier run");
+            return Err(stop_error(run.cx, Stop::Busy(reason)));
+        }
+        self.tempo.wait_until(Instant::now() + wait);
+        Ok(())
+    }
+
+    /// Whether it is too near to the deadline to begin a mail.
+    fn is_late(&self) -> bool {
+        Instant::now() >= self.until
+    }
+
+    /// Sends until nothing is due, the server is unusable, time is running out, or the run is asked to stop.
     async fn send_all(&mut self, run: &mut Run<'_>) -> anyhow::Result<()> {
         let mut is_claiming = true;
         loop {
-            let goes_on = self.stop.is_none() && run.check_stop().is_ok();
+            let goes_on = self.goes_on(run);
             if !goes_on {
                 self.stop_claiming.send_replace(true);
-                if self.senders.are_idle() {
+                // A mail that the server cannot have yet is left for another run.
+                if !self.senders.are_under_way() {
                     break;
                 }
             }
-            if !is_claiming && self.waiting.is_empty() && self.senders.are_idle() {
+            if !is_claiming && self.waiting.is_empty() && self.senders.are_empty() {
                 break;
             }
             let wants_more = goes_on && is_claiming && self.waiting.len() < READY;
             let next_turn = self.waiting.front().filter(|_| goes_on).map(|mail| mail.wait_until);
+            let next_turn = next_turn.map(|turn| self.tempo.next_at().map_or(turn, |next| next.max(turn)));
             tokio::select! {
                 biased;
                 Some(report) = self.senders.next() => self.handle_report(run, report),
@@ -390,6 +470,7 @@ impl Flush {
                     None => is_claiming = false,
                 },
                 () = until(next_turn), if next_turn.is_some() && self.senders.has_room() => {}
+                () = until(Some(self.until)), if goes_on => continue,
                 _ = run.stop_requested(), if goes_on => continue,
             }
             self.gather(run).await;
@@ -399,9 +480,21 @@ impl Flush {
             {
                 self.accept(run, intake);
             }
-            let begun =
-                if self.stop.is_none() && run.check_stop().is_ok() { self.start_ready() } else { Vec::new() };
-            self.write_changes(run, begun).await?;
+            let goes_on = self.goes_on(run);
+            if goes_on {
+                self.start_ready();
+            }
+            self.write_changes(run, goes_on).await?;
+        }
+        for meant in self.doubt.meant_at_end() {
+            self.note_meant(run, meant);
+        }
+        if let Some(last) = self.doubt.left().last() {
+            self.stop.get_or_insert(Stop::Refused(format!(
+                "the server refused {} in a row for reasons that may not be theirs, the last with: {}",
+                counted(self.doubt.left().len(), "mail", "mails"),
+                last.reply
+            )));
         }
         match (self.stop.take(), self.impossible.take(), self.untried.take()) {
             (Some(_), _, _) if self.breaker.is_tripped() => Err(self.too_many_bounces().into()),
@@ -435,55 +528,57 @@ impl Flush {
         }
     }
 
-    /// Chooses the mails that free senders can start now.
-    #[expect(clippy::vec_box, reason = "each box is passed on to its sender")]
-    fn start_ready(&mut self) -> Vec<Box<Ready>> {
+    /// Whether mails may still be begun.
+    fn goes_on(&self, run: &Run<'_>) -> bool {
+        self.stop.is_none() && !self.is_refused && run.check_stop().is_ok() && !self.is_late()
+    }
+
+    /// Assigns the mails that free senders can start now.
+    fn start_ready(&mut self) {
         let now = Instant::now();
-        let mut begun = Vec::new();
-        let room = self.senders.room();
-        while begun.len() < room && self.waiting.front().is_some_and(|mail| mail.wait_until <= now) {
+        let is_due = |mail: &Box<Ready>| mail.wait_until <= now;
+        while self.senders.room() > 0 && self.tempo.allows(now) && self.waiting.front().is_some_and(is_due) {
             let Some(mail) = self.waiting.pop_front() else { break };
             if self.breaker.is_gone(&mail.address) {
                 // Found out after the mail was prepared.
                 self.tally.cancelled += 1;
                 let reply = Some("suppressed: BOUNCE".to_owned());
                 self.changes.push(Change { reply, ..Change::to(mail.row.id, ledger::CANCELLED) });
+            } else if let Err(mail) = self.senders.assign(mail) {
+                self.waiting.push_front(mail);
+                break;
             } else {
-                begun.push(mail);
+                self.tempo.begin(now);
             }
         }
         // More mails than senders: open another connection if one more is allowed.
-        if self.waiting.front().is_some_and(|mail| mail.wait_until <= now) {
+        if self.tempo.allows(now) && self.waiting.front().is_some_and(is_due) {
             self.senders.grow();
         }
-        begun
     }
 
-    /// Writes all changes in one commit, then releases the mails that it made SENDING to their senders.
-    #[expect(clippy::vec_box, reason = "each box is passed on to its sender")]
-    async fn write_changes(&mut self, run: &mut Run<'_>, begun: Vec<Box<Ready>>) -> anyhow::Result<()> {
-        self.changes.extend(begun.iter().map(|mail| Change {
+    /// Writes all changes in one commit, and that the next mail of each sender is SENDING; then releases those to their
+    /// senders, unless no more are to begin.
+    async fn write_changes(&mut self, run: &mut Run<'_>, goes_on: bool) -> anyhow::Result<()> {
+        let next = if goes_on { self.senders.next_to_clear() } else { Vec::new() };
+        let asked: HashSet<i64> = next.iter().map(|(id, _)| *id).collect();
+        self.changes.extend(next.into_iter().map(|(id, message_id)| Change {
             attempts: 1,
-            message_id: mail.row.message_id.clone().filter(|_| mail.has_new_id),
-            ..Change::to(mail.row.id, ledger::SENDING)
+            message_id,
+            ..Change::to(id, ledger::SENDING)
         }));
         self.fail_unreadable().await?;
         if !self.changes.is_empty() {
             let changes = std::mem::take(&mut self.changes);
-            let written = ledger::write(&mut self.db, self.run, self.clock.now(), &changes).await?;
-            if written.len() < changes.len() {
-                // A row that was cancelled or deleted is not an error; a lost lease ends the run.
-                run.chunk(None::<&str>, async |_| Ok(())).await.or_else(unless_stopped)?;
-            }
+            let written = self.write(run, changes).await?;
             self.suppress_bounced().await?;
-            self.senders.clear();
-            for mail in begun {
-                if written.contains(&mail.row.id)
-                    && let Err(mail) = self.senders.send(mail)
-                {
-                    self.give_back(&mail);
-                }
-            }
+            self.senders.clear(&asked, &written);
+        }
+        for mail in std::mem::take(&mut self.returned) {
+            self.wait_again(mail);
+        }
+        if let Some(until) = self.closed_until.take() {
+            ledger::close_server(&mut self.db, self.senders.server(), until).await?;
         }
         if self.booked.elapsed() >= BOOKKEEPING {
             self.booked = Instant::now();
@@ -510,14 +605,36 @@ impl Flush {
         ledger::fail_unreadable(&mut self.db, self.run, self.clock.now(), &rows).await
     }
 
+    /// Writes changes, and returns the mails that are now SENDING. A statement changes a row once: a mail that was given
+    /// back and begins again takes two.
+    async fn write(&mut self, run: &mut Run<'_>, changes: Vec<Change>) -> anyhow::Result<HashSet<i64>> {
+        let mut sending = HashSet::new();
+        for round in rounds(changes) {
+            let written = ledger::write(&mut self.db, self.run, self.clock.now(), &round).await?;
+            if written.len() < round.len() {
+                // A row that was cancelled or deleted is not an error; a lost lease ends the run.
+                run.chunk(None::<&str>, async |_| Ok(())).await.or_else(unless_stopped)?;
+            }
+            let begun =
+                round.iter().filter(|change| change.status == ledger::SENDING).map(|change| change.id);
+            let begun: HashSet<i64> = begun.collect();
+            sending.extend(written.into_iter().filter(|id| begun.contains(id)));
+        }
+        Ok(sending)
+    }
+
+    /// Ordered by turn: a mail that has to wait does not hold back the others.
+    fn wait_again(&mut self, mail: Box<Ready>) {
+        let place = self.waiting.partition_point(|other| other.wait_until <= mail.wait_until);
+        self.waiting.insert(place, mail);
+    }
+
     fn accept(&mut self, run: &mut Run<'_>, intake: Intake) {
         run.read(1);
         match intake {
             Intake::Mail(mail) => {
-                // Ordered by turn: a mail that has to wait does not hold back the others.
-                let place = self.waiting.partition_point(|other| other.wait_until <= mail.wait_until);
                 self.tally.fallbacks += u64::from(mail.is_fallback);
-                self.waiting.insert(place, mail);
+                self.wait_again(mail);
             }
             Intake::Unreadable(row) => {
                 self.tally.failed += 1;
@@ -541,27 +658,151 @@ impl Flush {
     /// Handles a sender's report.
     fn handle_report(&mut self, run: &mut Run<'_>, report: SenderReport) {
         match report {
-            SenderReport::Done { mail, outcome } => self.note_outcome(run, &mail, &outcome),
-            SenderReport::NotTried { mail, stop } => {
-                self.give_back(&mail);
-                self.untried = Some(stop.clone());
-                self.note_stop(stop);
-            }
-            SenderReport::NoConnection { stop } => self.note_stop(stop),
-            SenderReport::Connected => {}
+            SenderReport::Mail { standing: Standing::Revoked, .. } => {}
+            SenderReport::Mail { mail, standing, end } => self.note_end(run, mail, standing, end),
+            SenderReport::Gone { stop: Some(stop) } => self.note_stop(stop),
+            SenderReport::Gone { stop: None } | SenderReport::Connected => {}
         }
     }
 
-    /// Restores a mail that was marked SENDING but never left.
-    fn give_back(&mut self, mail: &Ready) {
-        let change = Change { attempts: -1, ..Change::to(mail.row.id, intake::word(&mail.row.status)) };
-        self.changes.push(change);
-        self.untried.get_or_insert_with(|| Stop::Unreachable("the connection was lost".to_owned()));
+    fn note_end(&mut self, run: &mut Run<'_>, mail: Box<Ready>, standing: Standing, end: MailEnd) {
+        match end {
+            MailEnd::Outcome(outcome) => self.note_outcome(run, &mail, standing, &outcome),
+            MailEnd::NotTried(stop) => {
+                self.changes.push(restored(mail.row.id, intake::word(&mail.row.status), standing));
+                self.untried = Some(stop.clone());
+                self.note_stop(stop);
+            }
+            MailEnd::Returned => self.take_back(mail, standing),
+            // The next connection is closed before the server does it. Nothing else is wrong.
+            MailEnd::SlowDown { share: Some(share), .. } => {
+                self.senders.limit_mails_per_connection(share);
+                self.take_back(mail, standing);
+            }
+            MailEnd::SlowDown { reply, .. } if self.is_at_fault_itself(mail.row.id) => {
+                self.note_outcome(run, &mail, standing, &Outcome::Deferred { reply });
+            }
+            MailEnd::SlowDown { reply, wait, begun, share: None } => match self.slow_down(wait, begun) {
+                // The server took all others, and this one not for all our patience.
+                Reaction::GiveUp if wait.is_none() && self.tally.sent > 0 && self.is_rest_postponed() => {
+                    self.note_outcome(run, &mail, standing, &Outcome::Deferred { reply });
+                }
+                reaction => {
+                    match reaction {
+                        Reaction::Fewer => self.senders.halve(),
+                        Reaction::SameAgain => {}
+                        Reaction::GiveUp => {
+                            let reply = self.redactor.redact(&reply);
+                            let reason = format!("the server takes no more mails for now: {reply}");
+                            self.note_stop(Stop::Busy(reason));
+                        }
+                    }
+                    self.take_back_behind_others(mail, standing);
+                }
+            },
+        }
     }
 
-    fn note_outcome(&mut self, run: &mut Run<'_>, mail: &Ready, outcome: &Outcome) {
+    /// A mail that was not handed over waits for another sender, as it was.
+    fn take_back(&mut self, mail: Box<Ready>, standing: Standing) {
+        if standing == Standing::Cleared {
+            let restored = restored(mail.row.id, intake::word(&mail.row.status), standing);
+            self.changes.push(Change { keeps_claim: true, ..restored });
+        }
+        self.returned.push(mail);
+    }
+
+    /// The same, behind the others: if it is at fault itself, they go meanwhile.
+    fn take_back_behind_others(&mut self, mut mail: Box<Ready>, standing: Standing) {
+        mail.wait_until = Instant::now();
+        self.take_back(mail, standing);
+    }
+
+    /// Whether others got through each time that this mail was told to slow down.
+    fn is_at_fault_itself(&mut self, id: i64) -> bool {
+        let sent = self.tally.sent;
+        let postponed = self.postponed.entry(id).or_default();
+        if sent > postponed.sent {
+            postponed.times += 1;
+            postponed.sent = sent;
+        }
+        postponed.times >= SLOW_DOWNS
+    }
+
+    /// Whether nothing is left but mails that were told to slow down.
+    fn is_rest_postponed(&self) -> bool {
+        let is_postponed = |mail: &Box<Ready>| self.postponed.contains_key(&mail.row.id);
+        self.senders.are_empty() && self.waiting.iter().chain(&self.returned).all(is_postponed)
+    }
+
+    /// The server asks for less: a pause and fewer connections, or the end of the sending.
+    fn slow_down(&mut self, wait: Option<Duration>, begun: Instant) -> Reaction {
+        let wait = wait.filter(|wait| !wait.is_zero());
+        if let Some(wait) = wait.and_then(|wait| TimeDelta::from_std(wait).ok()) {
+            self.closed_until = self.closed_until.max(Some(self.clock.now() + wait));
+        }
+        self.tempo.slow_down(begun, wait, Instant::now(), self.until)
+    }
+
+    /// A mail of which the server turned out to mean its refusal.
+    fn note_meant(&mut self, run: &mut Run<'_>, refused: Refused) {
+        self.tally.failed += 1;
+        run.fail_item(&item_key(refused.id), "send", &anyhow::anyhow!(refused.reply.clone()));
+        let reply = Some(refused.reply);
+        self.changes.push(Change {
+            attempts: 1,
+            reply,
+            is_try: true,
+            ..Change::to(refused.id, ledger::FAILED)
+        });
+    }
+
+    /// A refusal that may not be this mail's fault: it stays as it was until another mail is accepted.
+    fn note_doubt(&mut self, mail: &Ready, standing: Standing, reply: &str) {
+        let status = intake::word(&mail.row.status);
+        if standing == Standing::Cleared {
+            let restored = restored(mail.row.id, status, standing);
+            self.changes.push(Change { keeps_claim: true, ..restored });
+        }
+        self.doubt.add(Refused { id: mail.row.id, status, reply: self.redactor.redact(reply) });
+        if self.doubt.is_too_general() {
+            self.stop_claiming.send_replace(true);
+            // Its message counts all refusals, of which more may be under way.
+            self.is_refused = true;
+        }
+    }
+
+    fn note_outcome(&mut self, run: &mut Run<'_>, mail: &Ready, standing: Standing, outcome: &Outcome) {
+        self.postponed.remove(&mail.row.id);
+        match outcome {
+            Outcome::Rejected { because: Rejection::Policy, reply } => {
+                return self.note_doubt(mail, standing, reply);
+            }
+            Outcome::Accepted { .. } => {
+                self.tempo.taken(Instant::now());
+                self.unanswered = 0;
+                for meant in self.doubt.accepted() {
+                    self.note_meant(run, meant);
+                }
+            }
+            Outcome::Unknown { reply } => {
+                self.unanswered += 1;
+                if self.unanswered >= UNANSWERED {
+                    let reply = self.redactor.redact(reply);
+                    self.note_stop(Stop::Busy(format!(
+                        "it is unknown of {UNANSWERED} mails in a row whether they arrived, of the last because: {reply}"
+                    )));
+                }
+            }
+            _ => {}
+        }
         let mut change = self.policy.change(mail, outcome, self.clock);
         change.is_try = true;
+        if standing == Standing::Assigned {
+            // Refused before it was marked as SENDING.
+            change.attempts += 1;
+            change.message_id = mail.row.message_id.clone().filter(|_| mail.has_new_id);
+        }
         // A server may quote what it was sent.
         change.reply = change.reply.map(|reply| self.redactor.redact(&reply));
         let reply = change.reply.clone().unwrap_or_default();
@@ -580,15 +821,6 @@ impl Flush {
             && self.reaches_recipients;
         if (change.status == ledger::FAILED && !is_settled) || change.is_held {
             run.fail_item(&item_key(mail.row.id), "send", &anyhow::anyhow!(reply.clone()));
-        }
-        self.policy_refusals = match outcome {
-            Outcome::Rejected { because: Rejection::Policy, .. } => self.policy_refusals + 1,
-            _ => 0,
-        };
-        if self.policy_refusals >= POLICY_REFUSALS {
-            self.note_stop(Stop::Refused(format!(
-                "the server's policy refused {POLICY_REFUSALS} mails in a row, the last with: {reply}"
-            )));
         }
         self.note_recipient(mail, outcome, reply);
         self.changes.push(change);
@@ -643,7 +875,9 @@ impl Flush {
         self.stop_claiming.send_replace(true);
         self.intake.close();
         while self.intake.try_recv().is_ok() {}
-        self.waiting.clear();
+        let untried = self.waiting.drain(..).chain(self.returned.drain(..));
+        let untaken = untried.filter(|mail| self.postponed.contains_key(&mail.row.id));
+        self.untaken.extend(untaken.map(|mail| (mail.row.id, intake::word(&mail.row.status))));
         // First, because the claimer may be waiting for the memory that these mails hold.
         self.senders.close().await;
         let claimed = self.claimer.join_next().await;
@@ -652,9 +886,17 @@ impl Flush {
             self.handle_report(run, report);
         }
         self.fail_unreadable().await?;
-        let left = std::mem::take(&mut self.changes);
-        if !left.is_empty() {
-            ledger::write(&mut self.db, self.run, self.clock.now(), &left).await?;
+        let mut left = std::mem::take(&mut self.changes);
+        // As they were, but behind what else is due: a mail that is at fault itself does not come first again.
+        let untaken =
+            self.untaken.drain(..).chain(self.doubt.left().iter().map(|mail| (mail.id, mail.status)));
+        let due_at = Some(self.clock.started());
+        left.extend(untaken.map(|(id, status)| Change { due_at, ..Change::to(id, status) }));
+        for round in rounds(left) {
+            ledger::write(&mut self.db, self.run, self.clock.now(), &round).await?;
+        }
+        if let Some(until) = self.closed_until.take() {
+            ledger::close_server(&mut self.db, self.senders.server(), until).await?;
         }
         self.suppress_bounced().await?;
         if self.reaches_recipients {
@@ -672,7 +914,28 @@ impl Flush {
 /// How long before its deadline a run starts no more mails: those in transit finish, and no mail is left with an
 /// unknown outcome. The next run does the rest.
 fn margin(deadline: Duration) -> Duration {
-    (deadline / 10).min(MAX_MARGIN)
+    (deadline / 10).clamp(MIN_MARGIN, MAX_MARGIN).min(deadline / 2)
+}
+
+/// A mail that did not leave, as it was before.
+fn restored(id: i64, status: &'static str, standing: Standing) -> Change {
+    let attempts = if standing == Standing::Cleared { -1 } else { 0 };
+    Change { attempts, ..Change::to(id, status) }
+}
+
+/// Changes in their order, so that each round has at most one per row.
+fn rounds(changes: Vec<Change>) -> Vec<Vec<Change>> {
+    let mut rounds: Vec<Vec<Change>> = Vec::new();
+    let mut seen: HashMap<i64, usize> = HashMap::new();
+    for change in changes {
+        let round = seen.entry(change.id).or_default();
+        if *round == rounds.len() {
+            rounds.push(Vec::new());
+        }
+        rounds[*round].push(change);
+        *round += 1;
+    }
+    rounds
 }
 
 /// The key of a mail in the list of errors.
@@ -688,8 +951,8 @@ async fn until(turn: Option<Instant>) {
 
 /// A stop is reported at the end, once everything that was started is recorded.
 fn unless_stopped(error: anyhow::Error) -> anyhow::Result<()> {
-    match error.downcast_ref::<crate::runner::Interruption>() {
-        Some(crate::runner::Interruption::Stopped(_)) => Ok(()),
+    match error.downcast_ref::<Interruption>() {
+        Some(Interruption::Stopped(_)) => Ok(()),
         _ => Err(error),
     }
 }
@@ -700,6 +963,9 @@ fn stop_error(cx: &Context, stop: Stop) -> anyhow::Error {
         Stop::Unreachable(reason) => Failure::try_later(format!("failed to reach the mail server: {reason}"))
             .hint("the mails stay queued; the next run will try again")
             .retry_once("once the mail server answers"),
+        Stop::Busy(reason) => Failure::try_later(format!("failed to send mails: {reason}"))
+            .hint("the mails that were not taken stay as they were; the next run will try again")
+            .retry_once("once the mail server takes mails again"),
         Stop::Credentials(reason) => {
             let login = cx.mail_transport().map(|transport| transport.login().to_owned()).unwrap_or_default();
             Failure::failed(format!("failed to log in to the mail server: {reason}"))

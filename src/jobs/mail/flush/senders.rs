@@ -1,10 +1,11 @@
 //! The senders: tasks that each hold a connection and send one mail at a time.
 //!
 //! A sender already has the next mail while it sends one: it sends the next envelope in the meantime, but holds the
-//! mail itself back until the outcome of the previous one is recorded. So a process that dies leaves at most one mail
-//! per connection that arrived without being marked as sent.
+//! mail itself back until the outcome of the previous one is recorded, and the mail is marked as SENDING. So a process
+//! that dies leaves at most one mail per connection that may have arrived, and it is known which.
 
-use std::time::Duration;
+use std::collections::{HashSet, VecDeque};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -23,25 +24,52 @@ const MAILS_IN_HAND: usize = 2;
 pub(super) enum SenderReport {
     /// Its connection is open: it accepts mails.
     Connected,
-    /// A mail has an outcome.
-    Done {
+    /// A mail leaves its hands.
+    Mail {
         /// The mail.
         mail: Box<Ready>,
-        /// Its outcome.
-        outcome: Outcome,
+        /// How far it got.
+        standing: Standing,
+        /// What became of it.
+        end: MailEnd,
     },
-    /// A mail was not handed over at all, and the sender has ended.
-    NotTried {
-        /// The mail.
-        mail: Box<Ready>,
-        /// The reason.
-        stop: Stop,
+    /// The sender has ended: because no connection could be made, or because the server asked for less.
+    Gone {
+        /// Why there is no connection.
+        stop: Option<Stop>,
     },
-    /// No connection could be made, and the sender has ended.
-    NoConnection {
-        /// The reason.
-        stop: Stop,
+}
+
+/// What became of a mail in a sender's hands.
+pub(super) enum MailEnd {
+    /// It has an outcome.
+    Outcome(Outcome),
+    /// The server asked for less, and the sender has ended.
+    SlowDown {
+        /// The server's reply.
+        reply: String,
+        /// How long it asked to wait, if it said so.
+        wait: Option<Duration>,
+        /// When the sender began with the mail.
+        begun: Instant,
+        /// How many mails the server took before on this connection, if it then closed it.
+        share: Option<usize>,
     },
+    /// It was not handed over at all, and the sender has ended for this reason.
+    NotTried(Stop),
+    /// It was not handed over at all, and another sender may have it.
+    Returned,
+}
+
+/// How far a mail got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// The server may know sender and recipient, but not the mail: its row is as it was.
+    Assigned,
+    /// Its row is SENDING: the server may have it.
+    Cleared,
+    /// Its row was changed by somebody else in the meantime: it is not sent.
+    Revoked,
 }
 
 /// A sender's report, and what is left of the sender.
@@ -51,28 +79,49 @@ struct SenderMessage {
     is_gone: bool,
 }
 
-/// A mail for a sender, and the clearance to send it.
+/// A mail for a sender, and the clearance to send it: false if it is not to be sent after all.
 struct Assignment {
     mail: Box<Ready>,
-    clearance: oneshot::Receiver<()>,
+    clearance: oneshot::Receiver<bool>,
+}
+
+/// A mail that a sender has.
+struct InHand {
+    id: i64,
+    /// The Message-ID to be stored with its clearance.
+    new_message_id: Option<String>,
+    standing: Standing,
+    clearance: Option<oneshot::Sender<bool>>,
 }
 
 /// The run's view of a sender.
 struct Sender {
-    assignments: mpsc::Sender<Assignment>,
+    /// `None` once it is to end.
+    assignments: Option<mpsc::Sender<Assignment>>,
     is_connected: bool,
-    /// Mails assigned to it that have no outcome yet.
-    in_hand: usize,
-    /// Whether one of its mails has an outcome that is not recorded yet.
-    is_unmarked: bool,
-    /// The clearance for the mail after that one.
-    next_clearance: Option<oneshot::Sender<()>>,
+    /// Mails assigned to it that have no outcome yet, in order.
+    in_hand: VecDeque<InHand>,
+    /// All mails ever assigned to it.
+    assigned: usize,
+}
+
+impl Sender {
+    /// How many more mails it could accept now.
+    fn room(&self, mails_per_connection: usize) -> usize {
+        if !self.is_connected || self.assignments.is_none() {
+            return 0;
+        }
+        let left = mails_per_connection.saturating_sub(self.assigned);
+        MAILS_IN_HAND.saturating_sub(self.in_hand.len()).min(left)
+    }
 }
 
 /// All senders of a run.
 pub(super) struct Senders {
     transport: MailTransport,
     most: usize,
+    /// How many mails the server takes on one connection, as far as is known.
+    mails_per_connection: usize,
     /// By index; `None` once it has ended.
     crew: Vec<Option<Sender>>,
     reports: mpsc::UnboundedReceiver<SenderMessage>,
@@ -83,13 +132,18 @@ pub(super) struct Senders {
 impl Senders {
     pub(super) fn new(transport: MailTransport, most: usize) -> Self {
         let (reporting, reports) = mpsc::unbounded_channel();
-        Self { transport, most, crew: Vec::new(), reports, reporting, tasks: JoinSet::new() }
+        let (crew, tasks) = (Vec::new(), JoinSet::new());
+        Self { transport, most, mails_per_connection: usize::MAX, crew, reports, reporting, tasks }
+    }
+
+    /// The server's name, for messages and for what is known about it.
+    pub(super) fn server(&self) -> &str {
+        self.transport.server()
     }
 
     /// How many mails they could accept now.
     pub(super) fn room(&self) -> usize {
-        let room = |sender: &Sender| MAILS_IN_HAND.saturating_sub(sender.in_hand);
-        self.crew.iter().flatten().filter(|sender| sender.is_connected).map(room).sum()
+        self.crew.iter().flatten().map(|sender| sender.room(self.mails_per_connection)).sum()
     }
 
     /// Whether a waiting mail could be assigned to a sender, or a new sender could be started for it.
@@ -97,14 +151,15 @@ impl Senders {
         self.room() > 0 || (!self.is_connecting() && self.count() < self.most)
     }
 
-    /// Whether no mail is in transit.
-    pub(super) fn are_idle(&self) -> bool {
-        self.crew.iter().flatten().all(|sender| sender.in_hand == 0)
+    /// Whether no mail is in any hands.
+    pub(super) fn are_empty(&self) -> bool {
+        self.crew.iter().flatten().all(|sender| sender.in_hand.is_empty())
     }
 
     /// Whether a mail has its clearance but no outcome yet.
     pub(super) fn are_under_way(&self) -> bool {
-        self.crew.iter().flatten().any(|sender| sender.in_hand > 0 && !sender.is_unmarked)
+        let is_cleared = |mail: &InHand| mail.standing == Standing::Cleared;
+        self.crew.iter().flatten().any(|sender| sender.in_hand.front().is_some_and(is_cleared))
     }
 
     /// Whether there is no sender, and none is being started.
@@ -120,47 +175,84 @@ impl Senders {
         self.crew.iter().flatten().any(|sender| !sender.is_connected)
     }
 
+    /// The server asked for less: half as many connections from now on.
+    pub(super) fn halve(&mut self) {
+        self.most = (self.most.min(self.count() + 1) / 2).max(1);
+    }
+
+    /// The server takes only so many mails on a connection: further ones are closed after that, before it does.
+    pub(super) fn limit_mails_per_connection(&mut self, most: usize) {
+        self.mails_per_connection = self.mails_per_connection.min(most.max(1));
+        self.release_worn_out();
+    }
+
+    /// Lets senders go whose connection has carried its share of mails.
+    fn release_worn_out(&mut self) {
+        let most = self.mails_per_connection;
+        for place in &mut self.crew {
+            let is_worn_out =
+                |sender: &Sender| sender.is_connected && sender.in_hand.is_empty() && sender.assigned >= most;
+            place.take_if(|sender| is_worn_out(sender));
+        }
+    }
+
     /// Starts one more sender if all are busy and the limit allows it. Only one connects at a time, so that a server that
     /// refuses is asked once.
     pub(super) fn grow(&mut self) {
-        let is_one_idle = self.crew.iter().flatten().any(|sender| sender.in_hand == 0);
+        let is_one_idle = self.crew.iter().flatten().any(|sender| sender.in_hand.is_empty());
         if is_one_idle || self.is_connecting() || self.count() >= self.most {
             return;
         }
         let (assignments, inbox) = mpsc::channel(MAILS_IN_HAND);
-        let sender =
-            Sender { assignments, is_connected: false, in_hand: 0, is_unmarked: false, next_clearance: None };
+        let sender = Sender {
+            assignments: Some(assignments),
+            is_connected: false,
+            in_hand: VecDeque::new(),
+            assigned: 0,
+        };
         let number = self.crew.len();
         self.crew.push(Some(sender));
         self.tasks.spawn(work(number, self.transport.clone(), inbox, self.reporting.clone()));
     }
 
     /// Assigns a mail to the sender with the least to do; returns the mail if that sender has ended in the meantime.
-    pub(super) fn send(&mut self, mail: Box<Ready>) -> Result<(), Box<Ready>> {
-        let open = self.crew.iter_mut().flatten().filter(|sender| sender.is_connected);
-        let Some(sender) = open.min_by_key(|sender| sender.in_hand) else { return Err(mail) };
+    pub(super) fn assign(&mut self, mail: Box<Ready>) -> Result<(), Box<Ready>> {
+        let most = self.mails_per_connection;
+        let open = self.crew.iter_mut().flatten().filter(|sender| sender.room(most) > 0);
+        let Some(sender) = open.min_by_key(|sender| sender.in_hand.len()) else { return Err(mail) };
+        let Some(assignments) = &sender.assignments else { return Err(mail) };
         let (clear, clearance) = oneshot::channel();
-        let is_next = sender.in_hand > 0 || sender.is_unmarked;
-        if let Err(refused) = sender.assignments.try_send(Assignment { mail, clearance }) {
+        let in_hand = InHand {
+            id: mail.row.id,
+            new_message_id: mail.row.message_id.clone().filter(|_| mail.has_new_id),
+            standing: Standing::Assigned,
+            clearance: Some(clear),
+        };
+        if let Err(refused) = assignments.try_send(Assignment { mail, clearance }) {
             return Err(refused.into_inner().mail);
         }
-        sender.in_hand += 1;
-        if is_next {
-            sender.next_clearance = Some(clear);
-        } else {
-            // A sender that has ended reports it itself.
-            let _ = clear.send(());
-        }
+        sender.assigned += 1;
+        sender.in_hand.push_back(in_hand);
         Ok(())
     }
 
-    /// The reported outcomes are recorded: the next mails may be sent.
-    pub(super) fn clear(&mut self) {
-        for sender in self.crew.iter_mut().flatten().filter(|sender| sender.is_unmarked) {
-            sender.is_unmarked = false;
-            if let Some(clear) = sender.next_clearance.take() {
+    /// The mails that could be sent now, with the Message-IDs to be stored before: the first of each sender, whose other
+    /// mails have outcomes.
+    pub(super) fn next_to_clear(&self) -> Vec<(i64, Option<String>)> {
+        let first = self.crew.iter().flatten().filter_map(|sender| sender.in_hand.front());
+        let first = first.filter(|mail| mail.standing == Standing::Assigned);
+        first.map(|mail| (mail.id, mail.new_message_id.clone())).collect()
+    }
+
+    /// These mails are SENDING: their senders may hand them over. The other ones of `asked` are no longer ours.
+    pub(super) fn clear(&mut self, asked: &HashSet<i64>, granted: &HashSet<i64>) {
+        let first = self.crew.iter_mut().flatten().filter_map(|sender| sender.in_hand.front_mut());
+        for mail in first.filter(|mail| mail.standing == Standing::Assigned && asked.contains(&mail.id)) {
+            let is_granted = granted.contains(&mail.id);
+            mail.standing = if is_granted { Standing::Cleared } else { Standing::Revoked };
+            if let Some(clear) = mail.clearance.take() {
                 // A sender that has ended reports it itself.
-                let _ = clear.send(());
+                let _ = clear.send(is_granted);
             }
         }
     }
@@ -183,28 +275,37 @@ impl Senders {
     }
 
     fn note(&mut self, message: SenderMessage) -> SenderReport {
-        if let Some(Some(sender)) = self.crew.get_mut(message.sender) {
-            match &message.report {
+        let SenderMessage { sender: number, mut report, is_gone } = message;
+        if let Some(Some(sender)) = self.crew.get_mut(number) {
+            match &mut report {
                 SenderReport::Connected => sender.is_connected = true,
-                SenderReport::NoConnection { .. } => {}
-                SenderReport::Done { .. } => {
-                    sender.in_hand = sender.in_hand.saturating_sub(1);
-                    sender.is_unmarked = true;
+                SenderReport::Gone { .. } => {}
+                SenderReport::Mail { standing, .. } => {
+                    if let Some(mail) = sender.in_hand.pop_front() {
+                        *standing = mail.standing;
+                    }
                 }
-                SenderReport::NotTried { .. } => sender.in_hand = sender.in_hand.saturating_sub(1),
             }
-            if message.is_gone {
-                self.crew[message.sender] = None;
-                // A server that accepts four connections is not asked for a fifth again and again.
-                self.most = self.count();
+            if is_gone {
+                self.crew[number] = None;
+                if let SenderReport::Gone { stop: Some(_) } = report {
+                    // A server that accepts four connections is not asked for a fifth again and again.
+                    self.most = self.count();
+                }
             }
         }
-        message.report
+        self.release_worn_out();
+        report
     }
 
     /// Closes all connections, cleanly if the server cooperates.
     pub(super) async fn close(&mut self) {
-        self.crew.clear();
+        for sender in self.crew.iter_mut().flatten() {
+            sender.assignments = None;
+            for mail in &mut sender.in_hand {
+                mail.clearance = None;
+            }
+        }
         let farewell = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
             self.tasks.shutdown().await;
@@ -233,37 +334,58 @@ async fn work(
 ) {
     // At the end of a run reports are no longer received, and none are needed.
     let say = |report, is_gone| drop(reports.send(SenderMessage { sender, report, is_gone }));
+    // How far the mail got is known to the run.
+    let part_with = |mail, end| say(SenderReport::Mail { mail, standing: Standing::Assigned, end }, false);
     let mut connection: Option<MailConnection> = None;
+    // How many mails the server took on this connection.
+    let mut taken = 0;
     let stop = loop {
         let mut open = match connection.take() {
             Some(open) => open,
             None => match transport.open().await {
                 Ok(open) => {
+                    taken = 0;
                     say(SenderReport::Connected, false);
                     open
                 }
-                Err(stop) => break stop,
+                Err(stop) => break Some(stop),
             },
         };
         let Some(Assignment { mail, clearance }) = inbox.recv().await else { return open.close().await };
-        // Without clearance the run is over: the connection is dropped in the middle of the mail.
-        match open.send_when(&mail.mail, async { clearance.await.is_ok() }).await {
+        let begun = Instant::now();
+        let mut is_over = false;
+        let clearance = async {
+            clearance.await.unwrap_or_else(|_| {
+                is_over = true;
+                false
+            })
+        };
+        match open.send_when(&mail.mail, clearance).await {
+            Ok(Some(Outcome::SlowDown { reply, wait })) => {
+                let share = (taken > 0 && !open.is_usable()).then_some(taken);
+                part_with(mail, MailEnd::SlowDown { reply, wait, begun, share });
+                open.close().await;
+                break None;
+            }
             Ok(Some(outcome)) => {
-                say(SenderReport::Done { mail, outcome }, false);
+                taken += usize::from(matches!(outcome, Outcome::Accepted { .. }));
+                part_with(mail, MailEnd::Outcome(outcome));
                 if open.is_usable() {
                     connection = Some(open);
                 }
             }
-            Ok(None) => return,
+            // The run is over: the connection is dropped before the mail.
+            Ok(None) if is_over => return,
+            Ok(None) => part_with(mail, MailEnd::Returned),
             Err(stop) => {
-                say(SenderReport::NotTried { mail, stop: stop.clone() }, false);
-                break stop;
+                part_with(mail, MailEnd::NotTried(stop.clone()));
+                break Some(stop);
             }
         }
     };
     inbox.close();
     while let Some(Assignment { mail, .. }) = inbox.recv().await {
-        say(SenderReport::NotTried { mail, stop: stop.clone() }, false);
+        part_with(mail, stop.clone().map_or(MailEnd::Returned, MailEnd::NotTried));
     }
-    say(SenderReport::NoConnection { stop }, true);
+    say(SenderReport::Gone { stop }, true);
 }

@@ -1,0 +1,180 @@
+//! Servers that ask for less, refuse everybody, or take too long: a matter of the whole server costs no mail a try.
+
+use std::time::{Duration, Instant};
+
+use super::post_office::PostOffice;
+use crate::support::{Batchctl, Fate, MailServer, Manners, on_both_databases};
+
+on_both_databases![
+    a_server_that_takes_nothing_for_now_leaves_the_mails_as_they_were,
+    a_server_that_closes_after_some_mails_gets_all_of_them_over_more_connections,
+    a_server_that_is_busy_for_a_moment_is_waited_for,
+    a_mail_that_is_refused_for_now_while_others_get_through_costs_itself_a_try,
+    what_the_server_did_not_take_goes_behind_what_else_is_due,
+    under_a_block_no_mail_fails_however_many_runs_there_are,
+    a_few_mails_that_are_all_refused_stay_and_one_among_others_fails,
+    mails_without_an_answer_are_not_begun_without_end,
+    a_run_whose_time_is_over_begins_nothing_more_and_cuts_nothing,
+];
+
+fn plain(server: &MailServer) -> String {
+    format!("smtp://{}", server.address())
+}
+
+fn fill(office: &PostOffice, mails: usize) {
+    let series = office.series(mails);
+    office.execute(&format!(
+        "INSERT INTO mails (kind, recipient, subject, text_body, due_at, queued_at)
+         SELECT 'bulk', 'member' || n || '@example.jp', 'mail ' || n, 'text', '2026-01-01T00:00:00+00:00', '2026-01-01T00:00:00+00:00'
+         FROM {series}"
+    ));
+}
+
+/// Status, attempts and how many mails.
+fn counts(office: &PostOffice) -> Vec<String> {
+    let rows = office.sql(
+        "SELECT status, attempts, COUNT(*) FROM mails GROUP BY status, attempts ORDER BY status, attempts",
+    );
+    rows.iter().map(|row| row.join(" ")).collect()
+}
+
+/// `mail flush` with a deadline.
+fn within(office: &PostOffice, time: &str, url: &str) -> Batchctl {
+    office
+        .batchctl(["--env", "prod", "mail", "flush", "--timeout", time])
+        .real_clock()
+        .env("BATCHCTL_SMTP_URL", url)
+        .env("BATCHCTL_MAIL_FROM", "shop@example.jp")
+}
+
+fn untouched(office: &PostOffice, mails: usize) {
+    assert_eq!(counts(office), [format!("QUEUED 0 {mails}")]);
+    let changed =
+        "SELECT COUNT(*) FROM mails WHERE last_reply IS NOT NULL OR claimed_by IS NOT NULL OR is_held";
+    assert_eq!(office.scalar(changed), "0");
+}
+
+fn a_server_that_takes_nothing_for_now_leaves_the_mails_as_they_were(office: &PostOffice) {
+    fill(office, 100);
+    for line in
+        ["452 4.3.1 insufficient system storage", "421 4.3.2 shutting down", "451 4.3.5 misconfigured"]
+    {
+        let server = MailServer::start(Manners {
+            sender: Some(line),
+            offers: vec!["PIPELINING"],
+            ..Manners::default()
+        });
+        office.flush(&plain(&server)).run().exits(75).says(line);
+        untouched(office, 100);
+        assert!(server.connections() <= 4, "{line}: {} connections", server.connections());
+    }
+    let server = MailServer::start(Manners::default());
+    office.flush(&plain(&server)).run().succeeds();
+    assert_eq!(counts(office), ["SENT 1 100"]);
+}
+
+fn a_server_that_closes_after_some_mails_gets_all_of_them_over_more_connections(office: &PostOffice) {
+    fill(office, 200);
+    for offers in [vec![], vec!["PIPELINING"]] {
+        office
+            .execute("UPDATE mails SET status = 'QUEUED', attempts = 0, last_reply = NULL, ended_at = NULL");
+        let server =
+            MailServer::start(Manners { mails_per_connection: Some(5), offers, ..Manners::default() });
+        office.flush(&plain(&server)).run().succeeds();
+        assert_eq!(counts(office), ["SENT 1 200"]);
+        assert_eq!(server.count_taken(), 200);
+        // 40 are needed; those that were open when the first one was closed had not learned it yet.
+        assert!(server.connections() <= 60, "{} connections", server.connections());
+    }
+}
+
+fn a_server_that_is_busy_for_a_moment_is_waited_for(office: &PostOffice) {
+    fill(office, 20);
+    let line = "451 4.7.500 server busy";
+    let server = MailServer::start(Manners { busy: Some((2, line)), ..Manners::default() });
+    office.flush(&plain(&server)).run().succeeds().is_silent();
+    assert_eq!(counts(office), ["SENT 1 20"]);
+}
+
+fn a_mail_that_is_refused_for_now_while_others_get_through_costs_itself_a_try(office: &PostOffice) {
+    let server = MailServer::start(Manners::default());
+    server.fate("big@example.jp", [Fate::Recipient("452 4.3.1 insufficient system storage")]);
+    office.queue("big@example.jp");
+    fill(office, 20);
+    within(office, "8s", &plain(&server)).run().succeeds();
+    assert_eq!(counts(office), ["RETRY 1 1", "SENT 1 20"]);
+    assert_eq!(office.states()[0][3], "452 4.3.1 insufficient system storage");
+}
+
+fn what_the_server_did_not_take_goes_behind_what_else_is_due(office: &PostOffice) {
+    office.write("batchctl.toml", "[mail]\nconnections = 1\n");
+    let server = MailServer::start(Manners::default());
+    for name in ["a", "b", "c", "d"] {
+        server.fate(&format!("{name}@example.jp"), [Fate::Recipient("452 4.3.1 no room for this one")]);
+        office.queue(&format!("{name}@example.jp"));
+    }
+    // More than a run tries before it gives up on a server that takes nothing.
+    fill(office, 100);
+    office.flush(&plain(&server)).run().exits(75);
+    assert_eq!(server.count_taken(), 0, "it gave up on the server");
+    within(office, "8s", &plain(&server)).run();
+    assert_eq!(office.scalar("SELECT COUNT(*) FROM mails WHERE status = 'SENT'"), "100");
+}
+
+fn under_a_block_no_mail_fails_however_many_runs_there_are(office: &PostOffice) {
+    fill(office, 60);
+    let line = "554 5.7.1 Service unavailable; client host blocked";
+    let blocked = MailServer::start(Manners { sender: Some(line), ..Manners::default() });
+    for _ in 0..3 {
+        office.flush(&plain(&blocked)).run().exits(1).says(line);
+        untouched(office, 60);
+    }
+    let server = MailServer::start(Manners::default());
+    office.flush(&plain(&server)).run().succeeds();
+    assert_eq!(counts(office), ["SENT 1 60"]);
+}
+
+fn a_few_mails_that_are_all_refused_stay_and_one_among_others_fails(office: &PostOffice) {
+    let server = MailServer::start(Manners::default());
+    for name in ["a", "b"] {
+        server.fate(&format!("{name}@example.jp"), [Fate::Message("550 5.7.26 unauthenticated")]);
+        office.queue(&format!("{name}@example.jp"));
+    }
+    office.flush(&plain(&server)).run().exits(1).says("refused 2 mails in a row").says("5.7.26");
+    untouched(office, 2);
+    fill(office, 5);
+    office.flush(&plain(&server)).run().exits(3);
+    assert_eq!(counts(office), ["FAILED 1 2", "SENT 1 5"]);
+    assert_eq!(office.states()[0][3], "550 5.7.26 unauthenticated");
+}
+
+fn mails_without_an_answer_are_not_begun_without_end(office: &PostOffice) {
+    office.write("batchctl.toml", "[mail]\nconnections = 1\n");
+    let server = MailServer::start(Manners::default());
+    fill(office, 30);
+    for number in 1..=30 {
+        server.fate(&format!("member{number}@example.jp"), [Fate::CutAfterDot { is_taken: true }]);
+    }
+    office.flush(&plain(&server)).run().exits(75).says("unknown of 5 mails in a row");
+    assert_eq!(counts(office), ["QUEUED 0 25", "UNKNOWN 1 5"]);
+}
+
+fn a_run_whose_time_is_over_begins_nothing_more_and_cuts_nothing(office: &PostOffice) {
+    let server = MailServer::start(Manners { offers: vec!["PIPELINING"], ..Manners::default() });
+    fill(office, 200);
+    for number in 1..=200 {
+        server.fate(&format!("member{number}@example.jp"), [Fate::Slowly(Duration::from_millis(400))]);
+    }
+    let url = plain(&server);
+    let started = Instant::now();
+    let ran = within(office, "4s", &url).run().exits(124);
+    assert!(started.elapsed() < Duration::from_secs(10));
+    let sent = server.count_taken();
+    assert!((1..200).contains(&sent), "{sent}");
+    ran.says(&format!("sent {sent} of {sent} mails"));
+    assert_eq!(counts(office), [format!("QUEUED 0 {}", 200 - sent), format!("SENT 1 {sent}")]);
+    assert_eq!(office.scalar("SELECT COUNT(*) FROM mails WHERE claimed_by IS NOT NULL"), "0");
+    let unfinished = server.commands().iter().filter(|(_, command)| command.starts_with("MAIL")).count();
+    // Of a mail that is not begun the server may know the envelope.
+    assert!(unfinished <= sent + 8, "{unfinished} envelopes, {sent} mails");
+}
