@@ -105,7 +105,8 @@ impl ConsentRule {
     }
 }
 
-/// `[mail.shop]`: what templates show about the sender, as `shop.name`, `shop.url`, `shop.address`, `shop.support`.
+/// `[mail.shop]`: what templates show about the sender, as `shop.name`, `shop.url`, `shop.address`, `shop.phone`,
+/// `shop.support`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ShopConfig {
@@ -115,6 +116,8 @@ pub struct ShopConfig {
     pub url: Option<String>,
     /// The sender's postal address, which the law requires in advertising (Japan, Korea, USA).
     pub address: Option<String>,
+    /// The sender's telephone number, which the law requires in advertising (Korea).
+    pub phone: Option<String>,
     /// Where customers get help: a mail address or a page.
     pub support: Option<String>,
 }

@@ -6,6 +6,7 @@ use crate::context::Context;
 use crate::db::{Place, encryption};
 use crate::documents::pdf;
 use crate::failure::{Failure, one_line};
+use crate::mail::advertising::Advertising;
 use crate::mail::dkim::DkimSigner;
 use crate::mail::outgoing::Gate;
 use crate::mail::template::{FindingLevel, Templates};
@@ -79,6 +80,7 @@ fn mail_problems(cx: &Context) -> Vec<String> {
     }
     if config.mail().unsubscribe != UnsubscribeConfig::default() {
         failures.push(Unsubscribe::new(config).err());
+        failures.push(Advertising::new(config).lacks(config.locale()));
     }
     if config.mail().from.is_none() {
         failures.push(Some(Failure::configuration("BATCHCTL_MAIL_FROM is not set: mails need a sender")));

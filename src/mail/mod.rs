@@ -1,5 +1,6 @@
 //! Mails, as shared by the queue, its producers and its transports. This module knows no job and no transport.
 
+pub mod advertising;
 pub mod delivery;
 pub mod dkim;
 pub mod message;

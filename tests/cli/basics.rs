@@ -486,12 +486,15 @@ fn the_configuration_is_invalid_if_the_mail_commands_would_fail() {
     let lines = |problems: &str| problems.lines().map(str::to_owned).collect::<Vec<_>>();
     let problems = lines(&sandbox.batchctl(["config", "check"]).run().exits(78).stdout);
     let begin = |line: &String, text: &str| assert!(line.starts_with(text), "{line}");
-    assert_eq!(problems.len(), 5, "{problems:?}");
+    assert_eq!(problems.len(), 6, "{problems:?}");
     begin(&problems[0], "`mail.template_dir`: failed to use");
     begin(&problems[1], "BATCHCTL_MAIL_REDIRECT_TO is not set");
     assert!(problems[2].contains("`SENDGRID_API_KEY` is not set"), "{}", problems[2]);
     begin(&problems[3], "variable `BATCHCTL_SECRET_KEY` is not set");
-    begin(&problems[4], "BATCHCTL_MAIL_FROM is not set");
+    begin(&problems[4], "`mail.shop.address` is not set: advertising in this language (`en`)");
+    begin(&problems[5], "BATCHCTL_MAIL_FROM is not set");
+    let config = sandbox.read("batchctl.toml");
+    sandbox.write("batchctl.toml", format!("{config}[mail.shop]\naddress = '1-2-3 Minatocho, Yokohama'\n"));
 
     assert!(!sandbox.path("mail").exists());
 

@@ -435,7 +435,8 @@ fn an_unknown_template_is_bad_input_with_a_hint() {
 fn a_check_finds_what_no_sample_would_show() {
     let marketing = own("x").replace("owner = \"Us\"", "owner = \"Us\"\ncategory = \"marketing\"");
     let with_link = marketing.replace("is_free = false", "unsubscribe_url = \"https://x.example/u\"");
-    let cases: [(&str, Files<'_>, &str); 8] = [
+    let korean = with_link.replace("subject = \"", "subject = \"(광고) ");
+    let cases: [(&str, Files<'_>, &str); 10] = [
         (
             "a branch not taken",
             &[("own.en.txt", &own("a\n{% if is_free %}\n{{ subscribe_link }}\n{% endif %}\n"))],
@@ -474,6 +475,16 @@ fn a_check_finds_what_no_sample_would_show() {
             "advertising without a link",
             &[("own.en.txt", &with_link)],
             "own.en.txt is marketing and does not show",
+        ),
+        (
+            "Korean advertising without the mark",
+            &[("own.ko.txt", &with_link)],
+            "own.ko.txt: the subject does not begin with `(광고)`",
+        ),
+        (
+            "Korean advertising without a refusal in Korean",
+            &[("own.ko.txt", &korean)],
+            "own.ko.txt: the text does not say how to refuse advertising",
         ),
         (
             "a null where one may be",

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::failure::one_line;
 use crate::locale::Locale;
+use crate::mail::advertising;
 use crate::spelling;
 
 use super::{Category, FrontMatter, Prepared, SUBJECT, Templates, filters};
@@ -188,7 +189,7 @@ impl Templates {
         unknown.map(|path| UnknownVariable { meant: meant(&known, &path), path }).collect()
     }
 
-    /// The parts of an advertisement that do not show how to unsubscribe.
+    /// What an advertisement lacks: the mark in its subject, and how to unsubscribe in each part.
     fn missing_unsubscribe_links(&self, mail: &super::RenderedMail, data: &Value) -> Vec<Finding> {
         let file = |extension: &str| self.shown(&format!("{}.{}.{extension}", mail.name, mail.locale));
         let Some(url) = data.get("unsubscribe_url").and_then(Value::as_str) else {
@@ -197,7 +198,11 @@ impl Templates {
                 file("txt")
             ))];
         };
-        let mut findings = Vec::new();
+        let subject = advertising::subject_problem(mail.locale, &mail.subject);
+        let refusal = advertising::refusal_problem(mail.locale, &mail.text);
+        let problems = subject.into_iter().chain(refusal);
+        let mut findings: Vec<Finding> =
+            problems.map(|problem| Finding::error(format!("{}: {problem}", file("txt")))).collect();
         let mut missing = |extension: &str| {
             findings.push(Finding::error(format!(
                 "{} is marketing and does not show `unsubscribe_url`: include `_footer.{}.{extension}`",
@@ -324,9 +329,10 @@ fn set(value: &mut Value, path: &[&str], change: &dyn Fn(&Value) -> Option<Value
 /// A shop without any settings, and one with all of them.
 fn shops() -> [Value; 2] {
     [
-        json!({ "name": null, "url": null, "address": null, "support": null }),
+        json!({ "name": null, "url": null, "address": null, "phone": null, "support": null }),
         json!({
             "name": "Shop", "url": "https://shop.example.com", "address": "1 Example Street, Tokyo",
+            "phone": "02-1234-5678",
             "support": "support@shop.example.com",
         }),
     ]

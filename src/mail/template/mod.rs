@@ -173,6 +173,7 @@ impl Templates {
             "name": known(mail.shop.name.as_deref()).or_else(|| known(display_name)),
             "url": known(mail.shop.url.as_deref()),
             "address": known(mail.shop.address.as_deref()),
+            "phone": known(mail.shop.phone.as_deref()),
             "support": known(mail.shop.support.as_deref()),
         });
         Self {
@@ -639,7 +640,7 @@ mod tests {
             default_locale: Locale::En,
             globals: Map::from_iter([(
                 "shop".to_owned(),
-                json!({ "name": "Shop", "url": null, "address": null, "support": null }),
+                json!({ "name": "Shop", "url": null, "address": null, "phone": null, "support": null }),
             )]),
             prepared: Mutex::new(HashMap::new()),
         }

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use super::{FLUSH, Post};
+use super::{FLUSH, Post, UNSUBSCRIPTION};
 use crate::support::{Database, eventually, on_both_databases};
 
 on_both_databases![
@@ -24,6 +24,7 @@ on_both_databases![
     failed_mails_stay_open_for_a_retry_whatever_later_runs_send,
     a_suppressed_address_and_a_member_who_left_get_nothing,
     advertising_without_a_way_to_unsubscribe_is_not_sent,
+    advertising_without_what_the_law_of_its_country_requires_is_not_sent,
     advertising_carries_the_headers_of_one_click_unsubscription,
     outside_prod_nobody_but_the_test_address_gets_anything,
     while_the_secret_key_is_replaced_both_keys_of_the_links_are_printed,
@@ -308,6 +309,35 @@ fn advertising_without_a_way_to_unsubscribe_is_not_sent(post: &Post) {
         "the others do not wait for it"
     );
     assert!(post.only_file().contains("taro@example.jp"));
+}
+
+fn advertising_without_what_the_law_of_its_country_requires_is_not_sent(post: &Post) {
+    let configure = |shop: &str| {
+        let (_, unsubscription) = UNSUBSCRIPTION.split_once("[mail.unsubscribe]").unwrap();
+        let shop = format!("[mail.shop]\n{shop}[mail.unsubscribe]{unsubscription}");
+        post.write("batchctl.toml", format!("[mail]\ntransport = \"folder\"\n{shop}"));
+    };
+    post.mail("emma@example.com", "category = 'MARKETING', locale = 'en'");
+    post.mail(
+        "minji@example.kr",
+        "category = 'MARKETING', locale = 'ko', subject = '(광고) 새 소식', text_body = '무료 수신 거부 / Unsubscribe: https://x'",
+    );
+    post.mail("jiho@example.kr", "category = 'MARKETING', locale = 'ko', subject = '[광고] 새 소식'");
+    post.mail("taro@example.jp", "");
+    let states = || post.sql("SELECT status, attempts FROM mails ORDER BY id").concat().join(" ");
+    configure("");
+    post.flush().exits(78).says("`mail.shop.address` is not set").says("postal address");
+    // As they were, and the one that is no advertising does not wait for them.
+    assert_eq!(states(), "QUEUED 0 QUEUED 0 QUEUED 0 SENT 1");
+    let check = post.batchctl(["config", "check"]).run().exits(78);
+    check.prints("`mail.shop.address` is not set");
+    configure("address = \"1-2-3 Minatocho, Yokohama\"\n");
+    post.flush().exits(78).says("`mail.shop.phone` is not set").says("Korea");
+    assert_eq!(states(), "SENT 1 QUEUED 0 QUEUED 0 SENT 1");
+    configure("address = \"1-2-3 Minatocho, Yokohama\"\nphone = \"02-1234-5678\"\n");
+    post.flush().exits(3).says("does not begin with `(광고)`");
+    assert_eq!(states(), "SENT 1 SENT 1 FAILED 0 SENT 1");
+    post.batchctl(["config", "check"]).run().succeeds();
 }
 
 fn advertising_carries_the_headers_of_one_click_unsubscription(post: &Post) {

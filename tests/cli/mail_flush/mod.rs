@@ -18,8 +18,12 @@ use crate::support::{Arranged, Batchctl, Database, Ran, Sandbox};
 
 const FLUSH: [&str; 2] = ["mail", "flush"];
 
-/// The unsubscription address of the tests' shop.
-const UNSUBSCRIPTION: &str = "[mail.unsubscribe]
+/// The unsubscription address of the tests' shop, and what the law wants to be known about it.
+const UNSUBSCRIPTION: &str = "[mail.shop]
+name = \"Example Shop\"
+address = \"1-2-3 Minatocho, Yokohama\"
+phone = \"02-1234-5678\"
+[mail.unsubscribe]
 url = \"https://shop.example.jp/unsubscribe?t={token}\"
 mailto = \"unsubscribe@shop.example.jp\"
 list_id = \"news.shop.example.jp\"

@@ -30,6 +30,7 @@ const TEMPLATES: [(&str, &str); 3] = [
 ];
 
 const CONFIG: &str = "[mail]\ntemplate_dir = 'mails'\n\
+                      [mail.shop]\naddress = '1-2-3 Minatocho, Yokohama'\nphone = '02-1234-5678'\n\
                       [mail.unsubscribe]\nurl = 'https://shop.example.jp/unsubscribe?t={token}'\n\
                       [digest]\nsubscribe_url = 'https://shop.example.jp/subscribe'\n";
 

@@ -15,6 +15,7 @@ use crate::config::{Config, ConsentRule};
 use crate::db::Db;
 use crate::failure::{Failure, one_line};
 use crate::locale::Locale;
+use crate::mail::advertising::{self, Advertising};
 use crate::mail::outgoing::{Attachment, Content, Gate, OutgoingMail};
 use crate::mail::queue::parse_headers;
 use crate::mail::template::{Category, RenderedMail, Templates};
@@ -107,6 +108,7 @@ pub(super) struct Preparation {
     pub(super) default_locale: Locale,
     pub(super) default_sender: Option<String>,
     pub(super) unsubscribe: Result<Unsubscribe, Failure>,
+    pub(super) advertising: Advertising,
     pub(super) host: String,
 }
 
@@ -123,6 +125,7 @@ impl Preparation {
             default_locale: config.locale(),
             default_sender,
             unsubscribe: Unsubscribe::new(config),
+            advertising: Advertising::new(config),
             host,
         }
     }
@@ -410,6 +413,16 @@ impl Claimer {
                 // The other mails do not wait for it.
                 Err(failure) => return Ok(Intake::Impossible(failure.clone())),
             };
+            let written_in = row.locale.as_deref().and_then(|tag| tag.parse().ok());
+            let language = written_in.filter(|_| !texts.is_new).unwrap_or(texts.locale);
+            if let Some(failure) = self.preparation.advertising.lacks(language) {
+                return Ok(Intake::Impossible(failure));
+            }
+            let body = texts.text.as_deref().or(texts.html.as_deref()).unwrap_or_default();
+            let problem = advertising::subject_problem(language, &texts.subject);
+            if let Some(problem) = problem.or_else(|| advertising::refusal_problem(language, body)) {
+                return failed(problem);
+            }
             headers.retain(|(name, _)| !name.to_ascii_lowercase().starts_with("list-"));
             headers.extend(unsubscribe.headers(&row.kind, &address::normalised(&recipient)));
         }
