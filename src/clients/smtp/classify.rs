@@ -102,10 +102,9 @@ fn is_about_the_server(step: Step, reply: &Reply) -> bool {
     match reply.enhanced().map(|code| (code.subject, code.detail)) {
         // "Closing the channel", whatever it adds.
         _ if reply.code == 421 => true,
-        // The system cannot carry this mail: its features (4.3.3), or its size (4.3.4).
-        Some((3, 3 | 4)) => false,
-        // The recipient's mailbox, which gets too much as well.
-        Some((2, _)) => false,
+        // The system cannot carry this mail: its features (4.3.3), or its size (4.3.4). The recipient's mailbox (4.2.x),
+        // which may get too much as well.
+        Some((3, 3 | 4) | (2, _)) => false,
         // Clients are limited with whatever code.
         _ if speaks_of_rates(&reply.text()) => true,
         // System status: full (4.3.1), not accepting (4.3.2), wrongly configured (4.3.5). Congestion (4.4.5), too many

@@ -335,7 +335,7 @@ struct Flush {
     /// Whether so many mails were refused that it cannot be their fault.
     is_refused: bool,
     /// Mails that left a sender and wait again, once their rows say so.
-    returned: Vec<Box<Ready>>,
+    returned: VecDeque<Box<Ready>>,
     /// Addresses that do not exist and are not suppressed yet.
     bounced: Vec<Bounce>,
     breaker: Breaker,
@@ -418,7 +418,7 @@ impl Flush {
             is_rated,
             untaken: Vec::new(),
             is_refused: false,
-            returned: Vec::new(),
+            returned: VecDeque::new(),
             stop: None,
             untried: None,
             booked: Instant::now(),
@@ -536,8 +536,7 @@ impl Flush {
     /// Assigns the mails that free senders can start now.
     fn start_ready(&mut self) {
         let now = Instant::now();
-        let is_due = |mail: &Box<Ready>| mail.wait_until <= now;
-        while self.senders.room() > 0 && self.tempo.allows(now) && self.waiting.front().is_some_and(is_due) {
+        while self.senders.room() > 0 && self.is_turn(now) {
             let Some(mail) = self.waiting.pop_front() else { break };
             if self.breaker.is_gone(&mail.address) {
                 // Found out after the mail was prepared.
@@ -552,9 +551,14 @@ impl Flush {
             }
         }
         // More mails than senders: open another connection if one more is allowed.
-        if self.tempo.allows(now) && self.waiting.front().is_some_and(is_due) {
+        if self.is_turn(now) {
             self.senders.grow();
         }
+    }
+
+    /// Whether the next mail may begin.
+    fn is_turn(&self, now: Instant) -> bool {
+        self.tempo.allows(now) && self.waiting.front().is_some_and(|mail| mail.wait_until <= now)
     }
 
     /// Writes all changes in one commit, and that the next mail of each sender is SENDING; then releases those to their
@@ -658,10 +662,11 @@ impl Flush {
     /// Handles a sender's report.
     fn handle_report(&mut self, run: &mut Run<'_>, report: SenderReport) {
         match report {
-            SenderReport::Mail { standing: Standing::Revoked, .. } => {}
+            SenderReport::Mail { standing: Standing::Revoked, .. }
+            | SenderReport::Gone { stop: None }
+            | SenderReport::Connected => {}
             SenderReport::Mail { mail, standing, end } => self.note_end(run, mail, standing, end),
             SenderReport::Gone { stop: Some(stop) } => self.note_stop(stop),
-            SenderReport::Gone { stop: None } | SenderReport::Connected => {}
         }
     }
 
@@ -709,7 +714,7 @@ impl Flush {
             let restored = restored(mail.row.id, intake::word(&mail.row.status), standing);
             self.changes.push(Change { keeps_claim: true, ..restored });
         }
-        self.returned.push(mail);
+        self.returned.push_back(mail);
     }
 
     /// The same, behind the others: if it is at fault itself, they go meanwhile.
@@ -731,8 +736,8 @@ impl Flush {
 
     /// Whether nothing is left but mails that were told to slow down.
     fn is_rest_postponed(&self) -> bool {
-        let is_postponed = |mail: &Box<Ready>| self.postponed.contains_key(&mail.row.id);
-        self.senders.are_empty() && self.waiting.iter().chain(&self.returned).all(is_postponed)
+        let mut left = self.waiting.iter().chain(&self.returned);
+        self.senders.are_empty() && left.all(|mail| self.postponed.contains_key(&mail.row.id))
     }
 
     /// The server asks for less: a pause and fewer connections, or the end of the sending.
