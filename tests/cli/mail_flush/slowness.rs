@@ -52,6 +52,14 @@ fn untouched(office: &PostOffice, mails: usize) {
     let changed =
         "SELECT COUNT(*) FROM mails WHERE last_reply IS NOT NULL OR claimed_by IS NOT NULL OR is_held";
     assert_eq!(office.scalar(changed), "0");
+    assert_eq!(office.scalar("SELECT COUNT(*) FROM mails WHERE take_overs <> 0"), "0");
+    assert_eq!(tries(office), [""; 0]);
+}
+
+/// What each attempt led to, and how many.
+fn tries(office: &PostOffice) -> Vec<String> {
+    let rows = office.sql("SELECT status, COUNT(*) FROM mail_tries GROUP BY status ORDER BY status");
+    rows.iter().map(|row| row.join(" ")).collect()
 }
 
 fn a_server_that_takes_nothing_for_now_leaves_the_mails_as_they_were(office: &PostOffice) {
@@ -103,6 +111,7 @@ fn a_mail_that_is_refused_for_now_while_others_get_through_costs_itself_a_try(of
     fill(office, 20);
     within(office, "8s", &plain(&server)).run().succeeds();
     assert_eq!(counts(office), ["RETRY 1 1", "SENT 1 20"]);
+    assert_eq!(tries(office), ["RETRY 1", "SENT 20"]);
     assert_eq!(office.states()[0][3], "452 4.3.1 insufficient system storage");
 }
 
@@ -145,6 +154,7 @@ fn a_few_mails_that_are_all_refused_stay_and_one_among_others_fails(office: &Pos
     fill(office, 5);
     office.flush(&plain(&server)).run().exits(3);
     assert_eq!(counts(office), ["FAILED 1 2", "SENT 1 5"]);
+    assert_eq!(tries(office), ["FAILED 2", "SENT 5"]);
     assert_eq!(office.states()[0][3], "550 5.7.26 unauthenticated");
 }
 

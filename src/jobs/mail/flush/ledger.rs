@@ -398,6 +398,7 @@ pub(super) async fn files(db: &mut Db, mail: i64) -> anyhow::Result<Result<Vec<A
 
 /// A change to a mail's row.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "columns of the row, and what is done beside")]
 pub(super) struct Change {
     /// The mail.
     pub(super) id: i64,
