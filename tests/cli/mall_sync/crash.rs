@@ -4,7 +4,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::{Shops, member, order, refund};
-use crate::support::{eventually, on_both_databases};
+use crate::support::{Database, eventually, on_both_databases};
 
 on_both_databases![
     killed_in_a_page_it_continues_with_that_page,
@@ -103,8 +103,15 @@ fn killed_at_ten_random_moments_it_is_finally_complete(shops: &Shops) {
         // A fourth call is made once the first page is stored: one page waits to be stored, and one waits to be queued.
         let wanted = calls + if turn == 0 { 4 } else { 1 + i64::from(fastrand::u8(0..3)) };
         eventually(|| shops.counted("calls") >= wanted, "enough calls are made");
+        let pid = running.pid();
         running.signal(Signal::KILL);
         running.wait().is_killed_by(Signal::KILL);
+        // PostgreSQL may still be at its last commit.
+        let connections =
+            format!("SELECT COUNT(*) FROM pg_stat_activity WHERE application_name LIKE 'batchctl {pid}.%'");
+        if shops.database() == Database::Postgres {
+            eventually(|| shops.scalar(&connections) == "0", "its connections are closed");
+        }
         if let Some(cursor) = &reached {
             let first = &shops.calls()[usize::try_from(calls).expect("a count")];
             assert!(is_of(first, cursor), "it continues after the last stored page: {first} after {cursor}");
