@@ -93,17 +93,17 @@ fn a_killed_import_with_bad_lines_is_partial_when_it_is_finished(shop: &Shop) {
 fn an_import_past_its_deadline_counts_each_line_once(shop: &Shop) {
     with_tokyo(shop);
     shop.write("orders.csv", orders_file(45).replace("A000024,PAID", "A000024,PAYED"));
-    let deadline = Duration::from_secs(1);
+    let deadline = Duration::from_secs(3);
     for point in ["at-commit@3", "in-chunk@3"] {
         shop.execute("DELETE FROM batch_error_log");
         shop.execute("DELETE FROM batch_execution");
         shop.execute("DELETE FROM order_items");
         shop.execute("DELETE FROM orders");
-        let started = Instant::now();
-        let words = ["--skip-limit", "1", "--timeout", "1s"];
+        let words = ["--skip-limit", "1", "--timeout", "3s"];
         let mut held = import_by_tens(shop, &words).hold_at(point);
         held.wait_until_reached();
-        eventually(|| started.elapsed() > deadline * 2, "the deadline has passed");
+        let reached = Instant::now();
+        eventually(|| reached.elapsed() > deadline, "the deadline has passed");
         let ran = held.release().wait().exits(124);
         let stored = shop.scalar("SELECT COUNT(*) FROM orders");
         ran.says(&format!("data:  {stored} lines are stored; the rest is not"));
