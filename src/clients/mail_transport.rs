@@ -57,7 +57,7 @@ impl MailTransport {
                 return Err(Failure::configuration(
                     "BATCHCTL_SMTP_URL is not set, and `mail.transport` names no other transport for mails",
                 )
-                .hint("write smtps://USER:PASSWORD@HOST, or choose transport = \"ses\" below [mail]"));
+                .hint("write smtps://USER:PASSWORD@HOST, or choose transport = \"ses\" below [mail] of batchctl.toml"));
             }
         };
         let route = match kind {

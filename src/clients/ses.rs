@@ -81,7 +81,7 @@ impl Ses {
         let settings = &config.mail().ses;
         let Some(region) = &settings.region else {
             return Err(Failure::configuration("`mail.ses.region` is not set: Amazon SES needs it")
-                .hint("write region = \"ap-northeast-1\" below [mail.ses]"));
+                .hint("write region = \"ap-northeast-1\" below [mail.ses] of batchctl.toml"));
         };
         if region.is_empty()
             || !region.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')

@@ -97,7 +97,7 @@ impl Advertising {
                  {name} in {} ({})",
                 rule.country, rule.law
             ))
-            .hint(format!("write {key} = \"{example}\" below [mail.shop]"))
+            .hint(format!("write the shop's own below [mail.shop] of batchctl.toml, in the form {key} = \"{example}\""))
             .retry_once("once it is set"),
         )
     }

@@ -37,7 +37,7 @@ impl Unsubscribe {
             return Err(Failure::configuration(
                 "`mail.unsubscribe.url` is not set: advertising requires one-click unsubscription (RFC 8058)",
             )
-            .hint("write url = \"https://shop.example.jp/unsubscribe?t={token}\" below [mail.unsubscribe]"));
+            .hint("write url = \"https://shop.example.jp/unsubscribe?t={token}\" below [mail.unsubscribe] of batchctl.toml"));
         };
         let key = config.secret_key().map_err(|error| {
             Failure::configuration(error.to_string())

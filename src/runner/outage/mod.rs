@@ -56,8 +56,8 @@ struct Outage {
     since: DateTime<Utc>,
     /// Why it could not be used, in one line.
     reason: String,
-    /// Whether its address is another one than it was: written in a file, where it can be corrected, or given to the
-    /// process, by whoever may give others to others.
+    /// Whether its address was given to the process, where other commands may get another one, and not written in a
+    /// file, where it can be corrected.
     is_of_process: bool,
     /// The commands that could not run, in the order of their first start.
     starts: Vec<Start>,
@@ -248,7 +248,7 @@ pub(super) async fn end(cx: &Context, db: &mut Db) -> bool {
     let is_noted = noted.contains(&own);
     for store in &noted {
         let is_ours = |outage: &Outage| {
-            outage.place == here || (!is_noted && !store.is_of_known() && outage.is_corrected_by(cx))
+            outage.place == here || (!is_noted && !store.is_known() && outage.is_corrected_by(cx))
         };
         match try_to_end(cx, db, store, is_ours).await {
             Ok(true) => {}

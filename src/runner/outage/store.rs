@@ -95,13 +95,13 @@ impl Store {
     }
 
     /// Whether the database is known to be one, since a job has completed there.
-    pub(super) fn is_of_known(&self) -> bool {
+    pub(super) fn is_known(&self) -> bool {
         [&self.beside, &self.own].into_iter().any(|file| mark_of(file).exists())
     }
 
     /// From now on it is. Without the mark, another database might be taken for its correction.
     pub(super) fn know(&self) {
-        if !self.is_of_known() && File::create_new(mark_of(&self.beside)).is_err() {
+        if !self.is_known() && File::create_new(mark_of(&self.beside)).is_err() {
             let made = self.make_own_folder();
             drop(made.map(|()| File::create_new(mark_of(&self.own))));
         }
@@ -138,7 +138,7 @@ impl Locked<'_> {
         if self.store.has_own() {
             return write(own, outage);
         }
-        // That of another user has starts that are his.
+        // That of another user has starts that are theirs.
         let written = refuse_foreign_file(beside).and_then(|()| write(beside, outage));
         let Err(error) = written else { return Ok(()) };
         self.store.make_own_folder().and_then(|()| write(own, outage)).with_context(|| one_line(&error))?;
@@ -416,16 +416,16 @@ mod tests {
     #[test]
     fn a_database_is_known_from_its_mark_on() {
         let (folder, store) = folders();
-        assert!(!store.is_of_known());
+        assert!(!store.is_known());
         store.know();
         store.know();
-        assert!(store.is_of_known());
+        assert!(store.is_known());
         let other = Store::new(
             &folder.path().join("etc"),
             ".batchctl-prod.fedcba9876543210.outage.json",
             folder.path(),
         );
-        assert!(!other.is_of_known());
+        assert!(!other.is_known());
         assert!(Store::noted_in(&folder.path().join("etc"), ".batchctl-prod.", folder.path()).is_empty());
     }
 }
