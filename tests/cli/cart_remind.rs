@@ -23,6 +23,7 @@ on_both_databases![
     another_mall_and_another_idle_time_can_be_asked_for,
     without_a_way_to_unsubscribe_nothing_is_queued,
     the_built_in_template_renders_a_full_and_a_minimal_cart,
+    a_template_that_takes_hours_does_not_outlive_the_deadline,
 ];
 
 const REMIND: [&str; 3] = ["--verbose", "cart", "remind"];
@@ -542,6 +543,20 @@ fn the_built_in_template_renders_a_full_and_a_minimal_cart(shop: &Customers) {
     for text in shop.sql("SELECT text_body || html_body FROM mails").concat() {
         assert!(text.contains("BACK") && text.contains("Tea A") && text.contains("unsubscribe"), "{text}");
     }
+}
+
+fn a_template_that_takes_hours_does_not_outlive_the_deadline(shop: &Customers) {
+    shop.member("M1");
+    shop.cart("C1", "M1", YESTERDAY, &["A"]);
+    shop.execute(&format!("UPDATE cart_items SET product_name = '{}'", "x".repeat(4 * 1024 * 1024)));
+    let slow = "{% for pass in range(9999) %}{{ items[0].name | replace('x', 'xy') | length }}{% endfor %}";
+    let front_matter = "+++\nsubject = \"s\"\ndescription = \"d\"\nowner = \"o\"\n+++\n";
+    shop.write("mails/cart-reminder.en.txt", format!("{front_matter}{slow}"));
+    shop.write("mails/cart-reminder.ja.txt", format!("{front_matter}{slow}"));
+
+    shop.job(&["cart", "remind", "--timeout", "3s"]).run().exits(124);
+
+    assert_eq!(shop.recipients(), Vec::<String>::new());
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::db::{Bulk, Db, FromRow};
 use crate::failure::Failure;
 use crate::locale::Locale;
 use crate::mail::queue::{BULK, NewMail, enqueue_many};
-use crate::mail::template::Templates;
+use crate::mail::template::Renderer;
 use crate::mail::unsubscribe::Unsubscribe;
 use crate::period::{day_bounds, parse_day};
 use crate::runner::{Exclusion, Items, Job, JobSpec, Planned, Run, minutes};
@@ -77,7 +77,7 @@ impl Job for Args {
     async fn run(&self, run: &mut Run<'_>, since: &NaiveDate) -> anyhow::Result<()> {
         let cx = run.cx;
         let texts =
-            Texts { templates: Templates::new(&cx.config), unsubscribe: Unsubscribe::new(&cx.config)? };
+            Texts { templates: Renderer::new(&cx.config), unsubscribe: Unsubscribe::new(&cx.config)? };
         let (mut to_subscribers, mut to_free_members) = (0, 0);
         run.db.plan_by_index().await?;
         run.db.analyze_unknown(&["members", "mail_consents", "subscriptions"]).await?;
@@ -116,7 +116,7 @@ impl Args {
 
 /// What turns articles into a mail.
 struct Texts {
-    templates: Templates,
+    templates: Renderer,
     unsubscribe: Unsubscribe,
 }
 
@@ -259,7 +259,7 @@ async fn send(
             ledger.push(&Delivery { member_id: reader.id, article_id: article.id, created_at: now });
         }
         let mails = if reader.is_subscriber { &mut to_subscribers } else { &mut to_free_members };
-        mails.push(mail(cx, texts, mall, reader, mailbox, &articles, now)?);
+        mails.push(mail(cx, texts, mall, reader, mailbox, &articles, now).await?);
     }
     db.load(&mut ledger).await?;
     Ok(Queued {
@@ -268,7 +268,7 @@ async fn send(
     })
 }
 
-fn mail(
+async fn mail(
     cx: &Context,
     texts: &Texts,
     mall: &Mall,
@@ -289,7 +289,7 @@ fn mail(
         "unsubscribe_url": texts.unsubscribe.link(KIND, &address::normalised(mailbox)),
     });
     Ok(NewMail {
-        rendered: texts.templates.render(KIND, reader.language(cx), &data)?,
+        rendered: texts.templates.render(KIND, reader.language(cx).tag(), data).await?,
         recipient: mailbox.email.to_string(),
         member: Some((mall.id, reader.member_code.clone())),
         priority: BULK,

@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::db::{Bulk, Db, FromRow};
 use crate::failure::Failure;
 use crate::mail::queue::{NewMail, USUAL, enqueue_many};
-use crate::mail::template::Templates;
+use crate::mail::template::Renderer;
 use crate::period::{DayRange, local_day, parse_day};
 use crate::runner::{Exclusion, Items, Job, JobSpec, MeantDays, Planned, Run, minutes};
 use crate::severity::Severity;
@@ -89,7 +89,7 @@ impl Job for Args {
         let cx = run.cx;
         // A run that catches up on an earlier day works this many days back in every mall.
         let days_ago = (cx.today() - *day).num_days();
-        let templates = Templates::new(&cx.config);
+        let templates = Renderer::new(&cx.config);
         let (mut before, mut on_day) = (0, 0);
         run.db.plan_by_index().await?;
         run.db.analyze_unknown(&["subscriptions", "members"]).await?;
@@ -139,7 +139,7 @@ struct Queued {
 /// Queues the notices of a mall, page by page.
 async fn notify_mall(
     run: &mut Run<'_>,
-    templates: &Templates,
+    templates: &Renderer,
     mall: &Mall,
     period: Period,
 ) -> anyhow::Result<Queued> {
@@ -182,7 +182,7 @@ bulk_row! {
 async fn notify(
     db: &mut Db,
     cx: &Context,
-    templates: &Templates,
+    templates: &Renderer,
     mall: &Mall,
     today: NaiveDate,
     charges: &[(Charge, Mailbox)],
@@ -198,7 +198,7 @@ async fn notify(
             created_at: now,
         });
         let mails = if charge.next_charge_day == today { &mut on_day } else { &mut before };
-        mails.push(mail(cx, templates, mall, today, charge, mailbox, now)?);
+        mails.push(mail(cx, templates, mall, today, charge, mailbox, now).await?);
     }
     db.load(&mut ledger).await?;
     Ok(Queued {
@@ -207,9 +207,9 @@ async fn notify(
     })
 }
 
-fn mail(
+async fn mail(
     cx: &Context,
-    templates: &Templates,
+    templates: &Renderer,
     mall: &Mall,
     today: NaiveDate,
     charge: &Charge,
@@ -231,7 +231,7 @@ fn mail(
     });
     let locale = language(&cx.config, charge.locale.as_deref(), None);
     Ok(NewMail {
-        rendered: templates.render(KIND, locale, &data)?,
+        rendered: templates.render(KIND, locale.tag(), data).await?,
         recipient: mailbox.email.to_string(),
         member: Some((mall.id, charge.member_code.clone())),
         priority: USUAL,

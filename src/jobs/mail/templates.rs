@@ -151,7 +151,7 @@ fn preview(cx: &Context, templates: &Templates, args: &PreviewArgs) -> anyhow::R
         Some(file) => read_data(&cx.config.working_dir().join(file))?,
         None => templates.sample(&args.name, language)?,
     };
-    let mail = templates.render_in(&args.name, language, &data)?;
+    let mail = templates.render(&args.name, language, &data)?;
     if let Some(fallback) = mail.fallback() {
         cx.output.warn(&fallback);
     }

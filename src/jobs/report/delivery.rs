@@ -21,7 +21,7 @@ use crate::failure::{Failure, one_line};
 use crate::locale::Locale;
 use crate::mail::outgoing::Attachment;
 use crate::mail::queue::{self, NewMail};
-use crate::mail::template::Templates;
+use crate::mail::template::Renderer;
 use crate::runner::JobSpec;
 use crate::shop::malls::{Mall, MallArgs, selected_malls};
 use crate::text_encoding::TextEncoding;
@@ -221,8 +221,9 @@ impl<'a> Sender<'a> {
         }
         let names: Vec<&str> = attachments.iter().map(|file| file.name.as_str()).collect();
         letter.data["attachments"] = json!(names);
-        let mut rendered = Templates::new(&cx.config)
-            .render(self.name, mailing.locale, &letter.data)
+        let mut rendered = Renderer::new(&cx.config)
+            .render(self.name, mailing.locale.tag(), letter.data)
+            .await
             .with_context(|| format!("failed to write the mail of report {}", self.name))?;
         if let Some(subject) = &mailing.subject {
             rendered.subject = subject.replace("{day}", &letter.period);

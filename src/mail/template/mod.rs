@@ -8,6 +8,7 @@
 mod built_in;
 mod check;
 mod filters;
+mod renderer;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -26,11 +27,12 @@ use crate::locale::{Locale, locale_of};
 
 use check::UnknownVariable;
 pub use check::{Finding, FindingLevel};
+pub use renderer::Renderer;
 
 /// The longest file of a template: far more than a mail may have.
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
-/// How many steps of the engine one text may take: a hundred times what our longest takes, and a fraction of a second. A
-/// loop without an end would outlive deadline and SIGTERM, which nothing hears while a text is rendered.
+/// How many steps of the engine one text may take: a hundred times what our longest takes. Steps are quick, except for a
+/// filter on a long text: [`Renderer`] limits the time.
 const FUEL: u64 = 1_000_000;
 /// The longest text that is rendered; no server accepts a mail of this size.
 const MAX_TEXT_BYTES: usize = 16 * 1024 * 1024;
@@ -186,15 +188,10 @@ impl Templates {
         }
     }
 
-    /// Renders a mail in a language, or in the next best one that the template has: the default language, English, any
-    /// other. `data` is an object with the template's variables.
-    pub fn render(&self, name: &str, locale: Locale, data: &Value) -> anyhow::Result<RenderedMail> {
-        self.render_in(name, locale.tag(), data)
-    }
-
-    /// Renders a mail in the language of a member's record: `ja`, `ja_JP`, `fr`. A language that we do not have falls back
-    /// as in [`Templates::render`], and [`RenderedMail::fallback`] reports it.
-    pub fn render_in(&self, name: &str, language: &str, data: &Value) -> anyhow::Result<RenderedMail> {
+    /// Renders a mail in the language of a member's record (`ja`, `ja_JP`, `fr`), or in the next best one that the template
+    /// has: the default language, English, any other; [`RenderedMail::fallback`] reports it. `data` is an object with the
+    /// template's variables. A job renders by [`Renderer`], which does not wait for a template that never ends.
+    pub fn render(&self, name: &str, language: &str, data: &Value) -> anyhow::Result<RenderedMail> {
         let wanted = locale_of(language);
         let (locale, prepared) = self.best(name, wanted)?;
         let variables = self.variables(prepared.front_matter.category, locale, data);
@@ -629,10 +626,10 @@ fn split<'t>(file: &str, source: &'t str) -> Result<(FrontMatter, &'t str), Fail
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn templates(folder: Option<&Path>) -> Templates {
+    pub(super) fn templates(folder: Option<&Path>) -> Templates {
         Templates {
             environment: environment(folder.map(Path::to_owned), chrono_tz::Asia::Tokyo),
             folder: folder.map(Path::to_owned),
@@ -647,7 +644,7 @@ mod tests {
     }
 
     /// A folder with one template in English only.
-    fn folder_with(text: &str, html: Option<&str>) -> tempfile::TempDir {
+    pub(super) fn folder_with(text: &str, html: Option<&str>) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         let front_matter = "+++\nsubject = \"{{ title }}\"\ndescription = \"d\"\nowner = \"o\"\n+++\n";
         std::fs::write(folder.path().join("own.en.txt"), format!("{front_matter}{text}")).unwrap();
@@ -678,7 +675,7 @@ mod tests {
         std::fs::write(&secret, "hunter2").unwrap();
         let link = folder.path().join("own.en.txt");
         std::os::unix::fs::symlink(&secret, &link).unwrap();
-        let error = templates(Some(folder.path())).render("own", Locale::En, &json!({})).unwrap_err();
+        let error = templates(Some(folder.path())).render("own", "en", &json!({})).unwrap_err();
         let error = format!("{error:#}");
         assert!(error.contains("it is a link out of its folder") && !error.contains("hunter2"), "{error}");
         // As Kubernetes does it.
@@ -688,7 +685,7 @@ mod tests {
         std::fs::write(real, text).unwrap();
         std::fs::remove_file(&link).unwrap();
         std::os::unix::fs::symlink("..data/own.en.txt", &link).unwrap();
-        let mail = templates(Some(folder.path())).render("own", Locale::En, &json!({})).unwrap();
+        let mail = templates(Some(folder.path())).render("own", "en", &json!({})).unwrap();
         assert_eq!(mail.text, "text\n");
     }
 
@@ -696,7 +693,7 @@ mod tests {
         let folder = folder_with(text, html);
         let path = format!("{}/", folder.path().display());
         templates(Some(folder.path()))
-            .render("own", Locale::En, data)
+            .render("own", "en", data)
             .map_err(|error| error.to_string().replace(&path, ""))
     }
 
@@ -801,7 +798,7 @@ mod tests {
             let path = folder.path().join("own.en.txt");
             let front_matter = "+++\nsubject = \"{{ title }}\"\ndescription = \"d\"\nowner = \"o\"\n+++\n";
             std::fs::write(&path, format!("{front_matter}{tag}")).unwrap();
-            let error = templates(Some(folder.path())).render("own", Locale::En, &data).unwrap_err();
+            let error = templates(Some(folder.path())).render("own", "en", &data).unwrap_err();
             let message = format!("failed to render {} line 6: {told}", path.display());
             assert!(error.to_string().starts_with(&message), "{error}");
             assert!(error.to_string().ends_with(&format!(" in `{tag}`")), "{error}");
@@ -814,7 +811,7 @@ mod tests {
             "+++\nsubject = \"s\"\ndescription = \"d\"\nowner = \"o\"\n+++\n{{ items | date }}",
         )
         .unwrap();
-        let error = templates(Some(folder.path())).render("own", Locale::En, &data).unwrap_err();
+        let error = templates(Some(folder.path())).render("own", "en", &data).unwrap_err();
         assert_eq!(
             (crate::failure::hint(&error), error.to_string().contains("undefined")),
             (None, false),
@@ -833,7 +830,7 @@ mod tests {
             assert!(error.contains("own.en.txt line 6"), "{error}");
         }
         for name in ["../own", "own.en", "", ".", "_footer", "a/b", "own\0"] {
-            let error = templates(None).render(name, Locale::En, &json!({})).unwrap_err();
+            let error = templates(None).render(name, "en", &json!({})).unwrap_err();
             assert_eq!(error.to_string(), format!("unknown mail template `{name}`"));
         }
     }
@@ -844,7 +841,7 @@ mod tests {
         let templates = templates(Some(folder.path()));
         for (language, asked) in [("en", None), ("en_GB", None), ("ja", Some("ja")), ("fr-FR", Some("fr-FR"))]
         {
-            let mail = templates.render_in("own", language, &json!({ "title": "t" })).unwrap();
+            let mail = templates.render("own", language, &json!({ "title": "t" })).unwrap();
             assert_eq!((mail.locale, mail.asked.as_deref()), (Locale::En, asked));
             assert_eq!(mail.fallback().is_some(), asked.is_some());
         }
@@ -854,9 +851,9 @@ mod tests {
     fn a_template_is_read_once_however_many_mails_it_makes() {
         let templates = templates(None);
         let data = templates.sample("payment-notice", "ja").unwrap();
-        let first = templates.render("payment-notice", Locale::Ja, &data).unwrap();
+        let first = templates.render("payment-notice", "ja", &data).unwrap();
         for _ in 0..200 {
-            assert_eq!(templates.render("payment-notice", Locale::Ja, &data).unwrap(), first);
+            assert_eq!(templates.render("payment-notice", "ja", &data).unwrap(), first);
         }
         // One entry per language and name, however many mails.
         assert_eq!(templates.prepared.lock().unwrap().len(), 1);

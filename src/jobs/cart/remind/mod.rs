@@ -23,7 +23,7 @@ use crate::context::Context;
 use crate::db::{Bulk, Db, FromRow};
 use crate::failure::Failure;
 use crate::mail::queue::{BULK, NewMail, enqueue_many};
-use crate::mail::template::Templates;
+use crate::mail::template::Renderer;
 use crate::mail::unsubscribe::Unsubscribe;
 use crate::period::{local_day, parse_duration};
 use crate::runner::{Exclusion, Items, Job, JobSpec, Planned, Run, minutes};
@@ -84,7 +84,7 @@ impl Job for Args {
     async fn run(&self, run: &mut Run<'_>, _unit: &()) -> anyhow::Result<()> {
         let cx = run.cx;
         let texts =
-            Texts { templates: Templates::new(&cx.config), unsubscribe: Unsubscribe::new(&cx.config)? };
+            Texts { templates: Renderer::new(&cx.config), unsubscribe: Unsubscribe::new(&cx.config)? };
         let mut tally = ReminderTally::default();
         run.db.plan_by_index().await?;
         run.db.analyze_unknown(&JOINED).await?;
@@ -121,7 +121,7 @@ struct Window {
 
 /// What turns a cart into a mail.
 struct Texts {
-    templates: Templates,
+    templates: Renderer,
     unsubscribe: Unsubscribe,
 }
 
@@ -251,7 +251,7 @@ async fn remind(
             coupon_id: coupon.as_ref().and_then(|coupon| coupon.id),
             created_at: window.now,
         });
-        mails.push(mail(cx, texts, mall, reminder, coupon.as_ref(), window.now)?);
+        mails.push(mail(cx, texts, mall, reminder, coupon.as_ref(), window.now).await?);
     }
     db.load(&mut ledger).await?;
     let covered = cover_other_carts(db, mall.id, reminders, window).await?;
@@ -267,7 +267,7 @@ async fn remind(
     })
 }
 
-fn mail(
+async fn mail(
     cx: &Context,
     texts: &Texts,
     mall: &Mall,
@@ -295,7 +295,7 @@ fn mail(
     });
     let locale = language(&cx.config, cart.locale.as_deref(), cart.cart_locale.as_deref());
     Ok(NewMail {
-        rendered: texts.templates.render(KIND, locale, &data)?,
+        rendered: texts.templates.render(KIND, locale.tag(), data).await?,
         recipient: reminder.mailbox.email.to_string(),
         member: Some((mall.id, cart.member_code.clone())),
         priority: BULK,

@@ -18,7 +18,7 @@ use crate::locale::Locale;
 use crate::mail::advertising::{self, Advertising};
 use crate::mail::outgoing::{Attachment, Content, Gate, OutgoingMail};
 use crate::mail::queue::parse_headers;
-use crate::mail::template::{Category, RenderedMail, Templates};
+use crate::mail::template::{Category, RenderedMail, Renderer};
 use crate::mail::unsubscribe::Unsubscribe;
 
 use super::super::wanted::unwanted;
@@ -104,7 +104,7 @@ pub(super) struct Ready {
 /// What turns rows into mails.
 pub(super) struct Preparation {
     pub(super) gate: Gate,
-    pub(super) templates: Templates,
+    pub(super) templates: Renderer,
     pub(super) default_locale: Locale,
     pub(super) default_sender: Option<String>,
     pub(super) unsubscribe: Result<Unsubscribe, Failure>,
@@ -121,7 +121,7 @@ impl Preparation {
             .map_or_else(|| "batchctl.invalid".to_owned(), |from| address::domain(&from));
         Self {
             gate,
-            templates: Templates::new(config),
+            templates: Renderer::new(config),
             default_locale: config.locale(),
             default_sender,
             unsubscribe: Unsubscribe::new(config),
@@ -387,7 +387,7 @@ impl Claimer {
             Ok(recipient) => recipient,
             Err(problem) => return failed(format!("recipient: {problem}")),
         };
-        let texts = match self.texts(&row, bodies) {
+        let texts = match self.texts(&row, bodies).await {
             Ok(texts) => texts,
             Err(problem) => return failed(problem),
         };
@@ -476,7 +476,7 @@ impl Claimer {
     }
 
     /// The texts of a row: as they are, or rendered from its template.
-    fn texts(&self, row: &Claimed, bodies: Bodies) -> Result<Texts, String> {
+    async fn texts(&self, row: &Claimed, bodies: Bodies) -> Result<Texts, String> {
         if let Some(subject) = bodies.subject {
             let category = Category::of(&row.category);
             let locale = self.preparation.default_locale;
@@ -503,7 +503,8 @@ impl Claimer {
         let rendered = self
             .preparation
             .templates
-            .render_in(&row.kind, language, &data)
+            .render(&row.kind, language, data)
+            .await
             .map_err(|error| one_line(&error))?;
         let is_fallback = rendered.fallback().is_some();
         let RenderedMail { subject, text, html, category, locale, .. } = rendered;
