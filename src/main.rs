@@ -49,7 +49,7 @@ fn run() -> ExitCode {
     let output = Output::new(cli.global.log_format, cli.global.verbosity, no_color, config.redactor());
     output::print_panics_in_one_line(config.redactor());
     let cx = Context::new(config, output);
-    match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
+    match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => {
             let code = runtime.block_on(async {
                 // A file that may not grow (`ulimit -f`) is an error to report, not a signal to die by.

@@ -39,9 +39,11 @@ pub(super) fn unanswered(error: &ApiError) -> Result<Outcome, Stop> {
 }
 
 /// What an error means that is a fault of the service (5xx), or that the service did not sign with its own words: a page
-/// of a proxy, a firewall or a load balancer, which says little about the mail.
+/// of a proxy, a firewall or a load balancer, which says little about the mail. `endpoint` is the setting of the service's
+/// address.
 pub(super) fn unsaid(
     service: &str,
+    endpoint: &str,
     status: StatusCode,
     is_signed: bool,
     reply: String,
@@ -63,7 +65,7 @@ pub(super) fn unsaid(
             Ok(Outcome::Rejected { reply: foreign(), because: Rejection::Policy })
         }
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
-            Err(Stop::Configuration(format!("the address of {service}: {reply}")))
+            Err(Stop::Configuration(format!("`{endpoint}`: {reply}")))
         }
         _ => Err(Stop::Refused(foreign())),
     }

@@ -119,7 +119,7 @@ fn judge(
 ) -> Result<Outcome, Stop> {
     let is_signed = !errors.is_empty();
     if status.is_server_error() {
-        return mail_api::unsaid("SendGrid", status, is_signed, reply, wait);
+        return mail_api::unsaid("SendGrid", "mail.sendgrid.endpoint", status, is_signed, reply, wait);
     }
     match status {
         // A used-up plan is answered like a wrong key, and resolves itself.
@@ -141,7 +141,7 @@ fn judge(
             Ok(Outcome::Unknown { reply: format!("the answer did not come from SendGrid: {reply}") })
         }
         _ if !is_signed && status != StatusCode::NOT_FOUND => {
-            mail_api::unsaid("SendGrid", status, is_signed, reply, wait)
+            mail_api::unsaid("SendGrid", "mail.sendgrid.endpoint", status, is_signed, reply, wait)
         }
         StatusCode::REQUEST_TIMEOUT => Ok(Outcome::Deferred { reply }),
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
@@ -184,7 +184,7 @@ fn body(mail: &OutgoingMail) -> Result<Value, String> {
         "from": address(&content.from, "sender")?,
         "subject": content.subject,
         "content": parts,
-        "headers": headers(&content.message_id, &content.headers, mail.is_redirected())?,
+        "headers": headers(mail)?,
     });
     if let Some(reply_to) = &content.reply_to {
         body["reply_to"] = address(reply_to, "reply")?;
@@ -205,15 +205,17 @@ fn address(mailbox: &Mailbox, whose: &str) -> Result<Value, String> {
     })
 }
 
-fn headers(
-    message_id: &str,
-    further: &[(String, String)],
-    is_redirected: bool,
-) -> Result<Map<String, Value>, String> {
+/// The mail's own headers. One that only prod would send is refused everywhere.
+fn headers(mail: &OutgoingMail) -> Result<Map<String, Value>, String> {
+    let content = mail.content();
+    for (name, text) in mail.dropped_headers() {
+        refused_header(name, mail.is_redirected())?;
+        value(name, text)?;
+    }
     let mut headers = Map::new();
-    headers.insert("Message-ID".to_owned(), value("Message-ID", message_id)?);
-    for (name, text) in further {
-        refused_header(name, is_redirected)?;
+    headers.insert("Message-ID".to_owned(), value("Message-ID", &content.message_id)?);
+    for (name, text) in &content.headers {
+        refused_header(name, mail.is_redirected())?;
         if headers.keys().any(|known| known.eq_ignore_ascii_case(name)) {
             return Err(format!("the header `{name}` occurs twice"));
         }
@@ -319,6 +321,11 @@ mod tests {
         OutgoingMail::new(&gate, content, "花子 <hanako@例え.jp>".parse().unwrap())
     }
 
+    fn rehearsed(content: Content) -> OutgoingMail {
+        let redirected = config("dev", &[("BATCHCTL_MAIL_REDIRECT_TO", "developer@example.jp")]);
+        OutgoingMail::new(&Gate::new(&redirected).unwrap(), content, "hanako@example.com".parse().unwrap())
+    }
+
     #[test]
     fn a_mail_becomes_a_request_with_all_its_parts() {
         let mut body = body(&mail(content())).unwrap();
@@ -369,7 +376,11 @@ mod tests {
         ] {
             let mut content = content();
             content.headers.push((name.to_owned(), value.to_owned()));
-            assert_eq!(body(&mail(content)).unwrap_err(), problem);
+            assert_eq!(body(&mail(content.clone())).unwrap_err(), problem);
+            // What does not leave dev is refused there too, so that prod brings no surprise.
+            if name != "List-unsubscribe" {
+                assert_eq!(body(&rehearsed(content)).unwrap_err(), problem);
+            }
         }
         let no_text = Content { text: Some(String::new()), html: None, ..content() };
         assert!(body(&mail(no_text)).unwrap_err().contains("without a text"));

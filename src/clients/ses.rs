@@ -165,10 +165,11 @@ impl Ses {
 fn outcome(answer: &Answer, from: &str) -> Result<Outcome, Stop> {
     let json = answer.json().unwrap_or_default();
     let text = |names: [&str; 2]| names.iter().find_map(|name| json[*name].as_str());
-    if answer.status == StatusCode::OK {
-        let Some(id) = text(["MessageId", "messageId"]) else {
-            // SES always returns an id. A page of something in between says nothing about the mail, which may have been
-            // taken all the same.
+    if answer.status.is_success() {
+        // SES answers with 200 and an id. Any other success is that of something in between and says nothing about the
+        // mail, which may have been taken all the same.
+        let id = text(["MessageId", "messageId"]).filter(|_| answer.status == StatusCode::OK);
+        let Some(id) = id else {
             return Ok(Outcome::Unknown {
                 reply: format!("no MessageId in the answer: {}", answer.quoted()),
             });
@@ -194,7 +195,7 @@ fn judge(
     wait: Option<Duration>,
 ) -> Result<Outcome, Stop> {
     if status.is_server_error() || (kind.is_empty() && message.is_empty()) {
-        return mail_api::unsaid("Amazon SES", status, !kind.is_empty(), reply, wait);
+        return mail_api::unsaid("Amazon SES", "mail.ses.endpoint", status, !kind.is_empty(), reply, wait);
     }
     let is_about_credentials = status == StatusCode::FORBIDDEN
         || status == StatusCode::UNAUTHORIZED
@@ -531,6 +532,12 @@ mod tests {
             // It may have reached the service, and only the answer is lost.
             (502, "", "", "Unknown"),
             (504, "", "", "Unknown"),
+            (520, "", "", "Unknown"),
+            (524, "", "", "Unknown"),
+            (525, "", "", "SlowDown"),
+            (408, "", "", "Deferred"),
+            (405, "", "", "stop Configuration"),
+            (401, "", "", "stop Credentials"),
             (301, "", "", "stop Refused"),
         ] {
             assert_eq!(judged(status, kind, message), meaning, "{status} {kind} {message}");

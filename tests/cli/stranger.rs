@@ -534,11 +534,11 @@ fn a_shop_whose_owner_has_to_authorise_the_app(sandbox: &Sandbox) {
     cafe24.control("shop1", "faults", &rejected);
     let night = Night::of(sandbox);
     let mail = night.fails(1, SYNC).says(&[
-        "let the shop's owner authorise the app again",
+        "let the shop's owner authorise the app: ",
         "mall token authorize tokyo",
         "# once the shop's owner has authorised the app",
     ]);
-    let command = mail.line("hint:").split_once("again: ").map(|(_, command)| command.to_owned()).unwrap();
+    let command = mail.line("hint:").split_once("app: ").map(|(_, command)| command.to_owned()).unwrap();
     let answer = sandbox.path("answer");
     let mut running = night
         .dressed(sandbox.typed_elsewhere(&format!("mkfifo '{}'; {command} <>answer", answer.display())))

@@ -52,7 +52,7 @@ pub const MAX_BACKOFF: Duration = Duration::from_secs(30);
 /// Waits of at least this length are shown; a shorter one is over before anyone has read it.
 const NOTABLE_WAIT: Duration = Duration::from_secs(3);
 /// A longer wait is treated as this, so that no absurd number overflows a clock.
-const MAX_PAUSE: Duration = Duration::from_hours(24);
+pub const MAX_PAUSE: Duration = Duration::from_hours(24);
 /// A pause that is no block is left to each process if it is longer: it decides whether to wait at all.
 const MAX_SHARED_PAUSE: Duration = Duration::from_mins(1);
 /// The usual [`Terms::longest_answer`]: a page of a thousand orders with items has a few MiB.

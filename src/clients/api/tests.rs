@@ -184,7 +184,7 @@ fn gzip(data: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// A stored block, and those that were recorded.
+/// A stored block, and the blocks and pauses that were recorded.
 struct Kept(Mutex<Vec<u64>>, Option<Duration>);
 
 impl Blocks for Kept {
@@ -201,7 +201,8 @@ impl Blocks for Kept {
         Box::pin(async { Ok(Duration::ZERO) })
     }
 
-    fn defer(&self, _wait: Duration) -> BoxFuture<'_, Result<(), Failure>> {
+    fn defer(&self, wait: Duration) -> BoxFuture<'_, Result<(), Failure>> {
+        self.0.lock().unwrap().push(wait.as_secs());
         Box::pin(async { Ok(()) })
     }
 }
@@ -226,6 +227,24 @@ async fn a_wait_that_is_too_long_ends_the_call_and_is_kept_for_others() {
     assert!(other.send(Call::get("things", &[]), number).await.is_err());
     assert_eq!(*kept.0.lock().unwrap(), [3600]);
     assert_eq!(asked.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_short_pause_is_kept_for_others_and_a_long_one_is_not() {
+    fn pause(wait: Duration) -> Option<Pause> {
+        Some(Pause { wait, reason: "too fast".to_owned(), is_block: false })
+    }
+    let short: Rule = |_, _, _| pause(Duration::from_millis(20));
+    let long: Rule = |_, _, _| pause(MAX_SHARED_PAUSE + Duration::from_secs(1));
+    for (rule, calls_per_second, recorded) in [(short, 1.0, &[2][..]), (long, 1.0, &[]), (short, 0.0, &[])] {
+        let (address, _) = server(vec![answer("200 OK", "", b"7")]);
+        let kept = Arc::new(Kept(Mutex::default(), None));
+        let paced = Terms { name: "Paced", rule, calls_per_second, burst: 3, ..terms() };
+        let api = api_at(&address, paced, Some(kept.clone())).unwrap();
+        api.send(Call::get("things", &[]), number).await.unwrap();
+        // The pause itself, and what a burst may take at once.
+        assert_eq!(*kept.0.lock().unwrap(), recorded);
+    }
 }
 
 #[tokio::test]

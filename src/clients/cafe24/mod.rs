@@ -171,10 +171,7 @@ fn is_of_token(error: &ApiError, replaced: u32) -> bool {
 
 /// What to do when an account's authorisation is gone.
 pub fn authorise_hint(account: &str) -> String {
-    format!(
-        "let the shop's owner authorise the app again: {}",
-        command(&["mall", "token", "authorize", account])
-    )
+    format!("let the shop's owner authorise the app: {}", command(&["mall", "token", "authorize", account]))
 }
 
 /// Whether it can be a mall's id at Cafe24: a label of a host name.

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use clap::ValueEnum as _;
 
+use crate::clients::api::MAX_PAUSE;
 use crate::clients::cafe24::PLATFORM;
 use crate::context::Context;
 use crate::db::{Db, FromRow};
@@ -69,8 +70,8 @@ async fn blocked_until(
 ) -> anyhow::Result<Option<DateTime<Utc>>> {
     let found: Option<(DateTime<Utc>,)> = db
         .fetch_optional(
-            "SELECT blocked_until FROM api_blocks WHERE platform = $1 AND account = $2 AND blocked_until > $3",
-            values![PLATFORM, account, now],
+            "SELECT blocked_until FROM api_blocks WHERE platform = $1 AND account = $2 AND blocked_until BETWEEN $3 AND $4",
+            values![PLATFORM, account, now, now + MAX_PAUSE],
         )
         .await?;
     Ok(found.map(|(until,)| until))

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::BoxFuture;
 use tokio::sync::Mutex;
 
-use crate::clients::api::Blocks;
+use crate::clients::api::{Blocks, MAX_PAUSE};
 use crate::clients::cafe24::{AccountState, PLATFORM};
 use crate::context::Context;
 use crate::db::Db;
@@ -165,7 +165,8 @@ impl Blocks for TokenStore {
                     .await?;
                 let Some((until,)) = found else { return Ok(None) };
                 let left = until - db.server_time().await?;
-                Ok(left.to_std().ok().filter(|left| !left.is_zero()))
+                // A longer one was written by a clock that has been set back since: none is stored that is.
+                Ok(left.to_std().ok().filter(|left| !left.is_zero() && *left <= MAX_PAUSE))
             })
             .await
         })
@@ -208,14 +209,14 @@ impl Blocks for TokenStore {
         Box::pin(async move {
             let mut state = self.state.lock().await;
             self.query(&mut state, async |db| {
-                let until = db.server_time().await? + wait;
-                // Of two responses, the newer one may arrive first: the later end wins.
+                let now = db.server_time().await?;
+                // Of two responses, the newer one may arrive first: the later end wins, unless it is impossibly late.
                 db.execute(
                     "INSERT INTO api_blocks (platform, account, blocked_until, reason) VALUES ($1, $2, $3, $4)
                      ON CONFLICT (platform, account) DO UPDATE
                      SET blocked_until = excluded.blocked_until, reason = excluded.reason
-                     WHERE api_blocks.blocked_until < excluded.blocked_until",
-                    values![PLATFORM, &self.account, until, reason],
+                     WHERE api_blocks.blocked_until < excluded.blocked_until OR api_blocks.blocked_until > $5",
+                    values![PLATFORM, &self.account, now + wait, reason, now + MAX_PAUSE],
                 )
                 .await?;
                 Ok(())
@@ -239,6 +240,7 @@ mod tests {
         two_processes_share_the_slots_of_an_account,
         a_slot_that_a_wrong_clock_has_taken_does_not_hold,
         a_pause_holds_for_other_processes,
+        a_block_holds_unless_a_wrong_clock_has_written_it,
     ];
 
     const MINUTE: Duration = Duration::from_mins(1);
@@ -273,6 +275,19 @@ mod tests {
         wait(db, "demo").await;
         db.execute("UPDATE api_paces SET empty_at_us = empty_at_us + 86400000000", values![]).await.unwrap();
         assert_eq!([wait(db, "demo").await, wait(db, "demo").await, wait(db, "demo").await], [0, 0, 1]);
+    }
+
+    async fn a_block_holds_unless_a_wrong_clock_has_written_it(db: &mut TestDb) {
+        store(db, "demo").block(MAX_PAUSE, "usage").await.unwrap();
+        let left = store(db, "demo").blocked_for().await.unwrap().unwrap();
+        assert!(left > MAX_PAUSE - MINUTE, "{left:?}");
+        assert_eq!(store(db, "other").blocked_for().await.unwrap(), None);
+        let future = Utc::now() + TimeDelta::days(365);
+        db.execute("UPDATE api_blocks SET blocked_until = $1", values![future]).await.unwrap();
+        assert_eq!(store(db, "demo").blocked_for().await.unwrap(), None);
+        // And it does not keep a real one from being written.
+        store(db, "demo").block(MINUTE, "usage").await.unwrap();
+        assert!(store(db, "demo").blocked_for().await.unwrap().is_some());
     }
 
     async fn a_pause_holds_for_other_processes(db: &mut TestDb) {
