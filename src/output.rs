@@ -299,11 +299,15 @@ impl Output {
 )]
 pub fn refuse_command_line(error: &clap::Error) -> ! {
     let plain = error.render().to_string();
-    if escaped_lines(&plain) == plain.trim_end_matches('\n') {
+    let foreign = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+    // A line break of a word would look like one of the message.
+    let broken = foreign.filter(|word| word.contains('\n') && plain.contains(word));
+    let shown = broken.fold(plain.clone(), |text, word| text.replace(&word, &escaped(&word)));
+    if escaped_lines(&shown) == plain.trim_end_matches('\n') {
         error.exit();
     }
     // There is no way to report that stderr is closed.
-    drop(writeln!(io::stderr().lock(), "{}", escaped_lines(&plain)));
+    drop(writeln!(io::stderr().lock(), "{}", escaped_lines(&shown)));
     std::process::exit(error.exit_code())
 }
 

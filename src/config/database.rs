@@ -4,6 +4,7 @@ use super::error::ConfigError;
 use super::section::Section;
 use super::variables::{Shown, Variables};
 use super::{Config, urls};
+use crate::db;
 use crate::mask::Secret;
 
 /// The variable.
@@ -62,15 +63,20 @@ impl Config {
 fn check_url(url: &str) -> Result<(), String> {
     const ADVICE: &str = "write sqlite:FILE or postgres://USER:PASSWORD@HOST/NAME";
     if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        if urls::is_readable(url) { Ok(()) } else { Err(urls::UNREADABLE.to_owned()) }
+        if !urls::is_readable(url) {
+            return Err(urls::UNREADABLE.to_owned());
+        }
     } else if let Some(file) = url.strip_prefix("sqlite:") {
-        if file.trim_start_matches('/').is_empty() { Err(format!("names no file: {ADVICE}")) } else { Ok(()) }
+        if file.trim_start_matches('/').is_empty() {
+            return Err(format!("names no file: {ADVICE}"));
+        }
     } else {
-        Err(match urls::scheme(url) {
+        return Err(match urls::scheme(url) {
             Some(scheme) => format!("the scheme `{scheme}` is not supported: {ADVICE}"),
             None => format!("has no scheme: {ADVICE}"),
-        })
+        });
     }
+    db::url_problem(url).map_or(Ok(()), Err)
 }
 
 #[cfg(test)]
@@ -90,6 +96,12 @@ mod tests {
                 "postgres://shop:22/hunter22@db/shop",
                 "is not a URL: percent-encode the characters @ : / ? # % of a password",
             ),
+            ("postgres://shop:hunter22@db/shop?sslmode=verify", "unknown value \"verify\" for `ssl_mode`"),
+            (
+                "postgres://shop:hunter22@db/shop?sslrootcert=/nowhere/ca.pem",
+                "`sslrootcert`: failed to read `/nowhere/ca.pem`: No such file or directory (os error 2)",
+            ),
+            ("sqlite:shop.db?mode=append", "unknown value \"append\" for `mode`"),
         ] {
             assert_eq!(check_url(url), Err(problem.to_owned()));
         }

@@ -101,6 +101,9 @@ fn plain(message: String) -> String {
     if message.starts_with("key with no value") {
         return "the key has no value: write `key = value`".to_owned();
     }
+    if let Some((_, "f32" | "f64")) = message.rsplit_once(", expected ") {
+        return "write a number, without quotes".to_owned();
+    }
     let Some((found, "u8" | "u16" | "u32" | "u64" | "usize" | "i64")) = message.rsplit_once(", expected ")
     else {
         return message;

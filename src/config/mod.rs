@@ -318,10 +318,23 @@ impl Config {
         if value.contains("-----BEGIN") {
             return Ok(Secret::new(value.replace("\\n", "\n")));
         }
-        std::fs::read_to_string(self.working_dir().join(&value)).map(Secret::new).map_err(|error| {
+        let path = self.working_dir().join(&value);
+        ownership::check(&path, self.environment())?;
+        std::fs::read_to_string(path).map(Secret::new).map_err(|error| {
             let problem = format!("is neither a PEM nor the name of a readable file: {}", error.kind());
             ConfigError::variable(name, problem)
         })
+    }
+
+    /// What others on this machine could change of the folders that hold settings and texts. The files of the settings are
+    /// checked whenever they are read.
+    pub fn doubts_about_folders(&self) -> Vec<String> {
+        let templates = self.mail().template_dir.as_ref().map(|folder| self.working_dir().join(folder));
+        let texts = [templates, self.pdf_template_dir()].into_iter().flatten();
+        ownership::doubt(&self.folder())
+            .into_iter()
+            .chain(texts.flat_map(|folder| ownership::doubts_about(&folder)))
+            .collect()
     }
 
     fn unset(&self, name: &str) -> ConfigError {

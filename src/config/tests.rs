@@ -464,6 +464,10 @@ fn a_wrong_value_is_named_with_its_key_and_line() {
             "batchctl.toml line 2: `jobs.\"mall sync\".retries`: write a whole number, without quotes",
         ),
         (
+            "[mail.domain_rates]\n\"gmail.com\" = \"fast\"",
+            "batchctl.toml line 2: `mail.domain_rates.\"gmail.com\"`: write a number, without quotes",
+        ),
+        (
             "[jobs.\"mall sync\"]\nretries = 1.5",
             "batchctl.toml line 2: `jobs.\"mall sync\".retries`: write a whole number",
         ),

@@ -81,6 +81,20 @@ fn says_how(url: &str) -> bool {
         .is_ok_and(|url| url.query_pairs().any(|(name, _)| SSL_MODE.iter().any(|known| name == *known)))
 }
 
+/// A certificate or key that the URL names and that cannot be read.
+pub(super) fn missing_file(url: &str) -> Option<String> {
+    let url = Url::parse(url).ok().filter(|url| super::Kind::of(url.as_str()) == super::Kind::Postgres)?;
+    url.query_pairs().find_map(|(name, file)| {
+        let error = match &*name {
+            "sslrootcert" | "ssl-root-cert" | "ssl-ca" | "sslcert" | "ssl-cert" | "sslkey" | "ssl-key" => {
+                std::fs::File::open(&*file).err()?
+            }
+            _ => return None,
+        };
+        Some(format!("`{name}`: failed to read `{file}`: {error}"))
+    })
+}
+
 fn is_socket(options: &PgConnectOptions) -> bool {
     options.get_socket().is_some() || options.get_host().starts_with('/')
 }
@@ -204,7 +218,10 @@ mod tests {
         let heard = without_tls(listener);
         let error = refused(&url).await;
         assert_eq!(heard.await.unwrap(), b"");
-        assert!(names_the_parameter(&error), "{error}: {:?}", error.hint());
+        assert_eq!(error.kind(), DbErrorKind::Configuration);
+        let hint = error.hint().unwrap();
+        // A certificate or `require` would change nothing.
+        assert!(hint.contains("`?sslmode=disable`") && !hint.contains("sslmode=require"), "{hint}");
         assert!(!error.to_string().contains("hunter2"));
     }
 

@@ -124,9 +124,11 @@ const CHECK_DISK: &str = "check the disk, its quota and `ulimit -f`, then run th
                           last commit ended";
 const WAIT_FOR_THE_PRIMARY: &str = "it may be a standby after a failover: wait until it is promoted, or point \
                                     BATCHCTL_DATABASE_URL at the primary";
-const ENCRYPT: &str = "off this machine TLS with a verified certificate is required: add `?sslrootcert=FILE` for an \
-                       authority that the system does not know, or, if everything on the way is trusted, \
-                       `?sslmode=require` (TLS, unverified) or `?sslmode=disable` (no TLS)";
+const VERIFY: &str = "off this machine TLS with a verified certificate is required: add `?sslrootcert=FILE` for an \
+                      authority that the system does not know, or, if everything on the way is trusted, \
+                      `?sslmode=require` (TLS, unverified)";
+const NO_TLS: &str = "off this machine TLS is required: switch it on at the server (`ssl = on` in postgresql.conf), or, if \
+                      everything on the way is trusted, write `?sslmode=disable`";
 const CHECK_PERMISSIONS: &str =
     "check who may write the file and its folder, and whether their disk is mounted read-only";
 
@@ -164,7 +166,10 @@ impl DbError {
             kind => kind,
         };
         Self {
-            hint: is_about_encryption(error).then(|| ENCRYPT.to_owned()),
+            hint: is_about_encryption(error).then(|| {
+                let has_none = describe(error).contains("does not support TLS");
+                if has_none { NO_TLS } else { VERIFY }.to_owned()
+            }),
             ..Self::new(kind, format!("failed to connect to {place}: {}", describe(error)))
         }
     }
@@ -383,14 +388,15 @@ fn classify_code(code: &str, message: &str) -> DbErrorKind {
 }
 
 /// Only the driver's message: its display adds a source line, and its causes repeat it.
-fn describe(error: &sqlx::Error) -> String {
+pub(super) fn describe(error: &sqlx::Error) -> String {
     let text = match error {
         sqlx::Error::Database(error) => error.message().to_owned(),
         sqlx::Error::Io(error) => error.to_string(),
         sqlx::Error::Configuration(error) | sqlx::Error::Tls(error) => error.to_string(),
         other => other.to_string(),
     };
-    text.replace('\n', " ")
+    // One error of the driver inside another.
+    text.trim_start_matches("error with configuration: ").replace('\n', " ")
 }
 
 /// The first words of a statement, on one line.

@@ -426,6 +426,16 @@ fn create_privately(options: &SqliteConnectOptions) {
     }
 }
 
+/// What the driver does not understand in a database URL, such as an unknown `sslmode`, or a certificate's file that it
+/// would not find.
+pub fn url_problem(url: &str) -> Option<String> {
+    let problem = match Kind::of(url) {
+        Kind::Sqlite => sqlite_options(url).err(),
+        Kind::Postgres => postgres_options(url).err(),
+    };
+    problem.map(|problem| error::describe(&problem)).or_else(|| encryption::missing_file(url))
+}
+
 fn sqlite_options(url: &str) -> Result<SqliteConnectOptions, sqlx::Error> {
     Ok(url
         .parse::<SqliteConnectOptions>()?

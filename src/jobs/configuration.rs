@@ -6,6 +6,7 @@ use crate::context::Context;
 use crate::db::{Place, encryption};
 use crate::documents::pdf;
 use crate::failure::{Failure, one_line};
+use crate::locale::Locale;
 use crate::mail::advertising::Advertising;
 use crate::mail::dkim::DkimSigner;
 use crate::mail::outgoing::Gate;
@@ -29,6 +30,9 @@ impl ConfigCommand {
     pub async fn dispatch(&self, cx: &Context) -> anyhow::Result<()> {
         // An error in a value or a key has already ended the program.
         let mut problems = cx.config.warnings();
+        if cx.config.is_prod() {
+            problems.extend(cx.config.doubts_about_folders());
+        }
         problems.extend(cx.refuse_unusable_environment().await.err().map(|error| one_line(&error)));
         problems.extend(data::import::mapping_problems(cx));
         for channel in Severity::ALL.iter().flat_map(|severity| cx.config.alert_channels(*severity)) {
@@ -49,6 +53,9 @@ impl ConfigCommand {
         if let Some(encryption) = encryption(cx.config.database_url()) {
             let place = Place::of(cx.config.database_url());
             cx.output.text(&format!("{place}: {encryption}"))?;
+        }
+        if let Some(note) = refused_languages(&cx.config) {
+            cx.output.text(&note)?;
         }
         if problems.is_empty() {
             let environment = cx.config.environment();
@@ -87,6 +94,24 @@ fn mail_problems(cx: &Context) -> Vec<String> {
     }
     let failures = failures.into_iter().flatten().map(|failure| failure.to_string());
     failures.chain(template_problems(config)).collect()
+}
+
+/// The other languages in which advertising would be refused: whether a shop writes in them is for its members to say.
+fn refused_languages(config: &Config) -> Option<String> {
+    if !uses_mail(config) || config.mail().unsubscribe == UnsubscribeConfig::default() {
+        return None;
+    }
+    let advertising = Advertising::new(config);
+    if advertising.lacks(config.locale()).is_some() {
+        return None;
+    }
+    let others = Locale::ALL.into_iter().filter(|language| *language != config.locale());
+    let refused: Vec<String> = others
+        .filter_map(|language| advertising.lacks(language))
+        .map(|failure| failure.to_string())
+        .collect();
+    (!refused.is_empty())
+        .then(|| format!("to members with another language nothing would be sent: {}", refused.join("; ")))
 }
 
 /// What `mail templates check` would report of texts that are not the built-in ones, which a test checks.

@@ -352,6 +352,22 @@ fn settings_that_others_can_change_are_refused_in_prod_and_reported_elsewhere() 
         chmod(0o600);
         in_prod().run().succeeds();
     }
+    // Whoever can change the folder can put other files in their place; whoever can change a template, its text.
+    sandbox.write("batchctl.toml", "[mail]\ntemplate_dir = \"texts\"\ntransport = \"folder\"\n");
+    sandbox
+        .write("texts/own.en.txt", "+++\nsubject = \"s\"\ndescription = \"d\"\nowner = \"o\"\n+++\ntext\n");
+    std::fs::set_permissions(sandbox.path("batchctl.toml"), Permissions::from_mode(0o600)).unwrap();
+    let in_prod = || in_prod().env("BATCHCTL_MAIL_FROM", "shop@example.jp").run();
+    in_prod().succeeds();
+    for (path, mode) in [("texts/own.en.txt", 0o644), ("texts", 0o755), ("", 0o755)] {
+        let path = sandbox.path(path);
+        std::fs::set_permissions(&path, Permissions::from_mode(mode | 0o020)).unwrap();
+        in_prod()
+            .exits(78)
+            .prints(&format!("can change `{}", path.display().to_string().trim_end_matches('/')));
+        std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+    }
+    in_prod().succeeds();
 }
 
 #[test]
@@ -395,6 +411,9 @@ fn what_a_command_line_holds_is_printed_so_that_a_terminal_does_not_obey_it() {
         assert!(matches!(ran.code, Some(2 | 78)), "{words:?}");
         ran.says(r"\u{202e}x\u{9b}2J").never_shows("\u{202e}").never_shows("\u{1b}").never_shows("\u{9b}");
     }
+    let forged = "7\nerror: the database is gone";
+    let ran = Sandbox::new().batchctl(["runs", "show", forged]).run();
+    ran.exits(2).says(r"7\nerror: the database is gone").never_shows(forged);
     let crontab = ["schedule", "crontab", "--directory", "/etc\n* * * * * root id"];
     Sandbox::new().batchctl(crontab).run().exits(2).says("--directory");
 }
@@ -450,7 +469,7 @@ fn a_server_elsewhere_that_has_no_tls_is_bad_configuration_and_hears_nothing() {
         .run()
         .exits(78)
         .says("server does not support TLS")
-        .says("`?sslmode=require` (TLS, unverified) or `?sslmode=disable` (no TLS)")
+        .says("or, if everything on the way is trusted, write `?sslmode=disable`")
         .never_shows("hunter2");
     assert_eq!(heard.join().unwrap(), 0, "bytes in the clear");
     for (more, in_force) in [
