@@ -48,6 +48,15 @@ pub fn normalised(mailbox: &Mailbox) -> String {
     format!("{}@{}", mailbox.email.user().to_lowercase(), domain(mailbox))
 }
 
+/// The ways in which another program may have written a normalised address: with its domain in ASCII, and as people do.
+pub fn spellings(normalised: &str) -> impl Iterator<Item = String> + use<> {
+    let national = normalised.rsplit_once('@').and_then(|(local, domain)| {
+        let (national, is_valid) = idna::domain_to_unicode(domain);
+        (is_valid.is_ok() && national != domain).then(|| format!("{local}@{national}"))
+    });
+    std::iter::once(normalised.to_owned()).chain(national)
+}
+
 /// The recipient's domain in lower case and in ASCII: `例え.jp` and `xn--r8jz45g.jp` are the same.
 pub fn domain(mailbox: &Mailbox) -> String {
     let domain = mailbox.email.domain().to_lowercase();
@@ -86,6 +95,14 @@ mod tests {
         for text in ["\"\"@example.jp", "\"a@example.jp", "a\"@example.jp", "\"a\"b\"@example.jp", "\"a\"@"] {
             assert_eq!(bare(text), Err(AddressProblem::Malformed), "{text}");
         }
+    }
+
+    #[test]
+    fn a_national_domain_is_written_in_two_ways() {
+        let spelled = |address: &str| spellings(&normalised(&parse(address).unwrap())).collect::<Vec<_>>();
+        assert_eq!(spelled("a@日本.JP"), ["a@xn--wgv71a.jp", "a@日本.jp"]);
+        assert_eq!(spelled("a@xn--wgv71a.jp"), ["a@xn--wgv71a.jp", "a@日本.jp"]);
+        assert_eq!(spelled("a@example.jp"), ["a@example.jp"]);
     }
 
     #[test]

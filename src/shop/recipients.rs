@@ -97,9 +97,10 @@ pub async fn drop_suppressed<T>(
     recipients: &mut Vec<(T, Mailbox)>,
     purpose: Purpose,
 ) -> anyhow::Result<()> {
-    let addresses: Vec<String> = recipients.iter().map(|(_, mailbox)| address::normalised(mailbox)).collect();
+    let spellings = |mailbox: &Mailbox| address::spellings(&address::normalised(mailbox));
+    let addresses: Vec<String> = recipients.iter().flat_map(|(_, mailbox)| spellings(mailbox)).collect();
     let suppressed = suppressed(db, &addresses, purpose).await?;
-    recipients.retain(|(_, mailbox)| !suppressed.contains(&address::normalised(mailbox)));
+    recipients.retain(|(_, mailbox)| !spellings(mailbox).any(|address| suppressed.contains(&address)));
     Ok(())
 }
 
