@@ -14,6 +14,7 @@ use crate::jobs::{
     cart, configuration, data, database, demo, environment, mail, mall, report, runs, schedule, stats,
 };
 use crate::output::{LogFormat, Output};
+use crate::runner::stored_line::Origin;
 use crate::runner::{Action, ExitCode, Retry, line_of_start, report_error};
 
 /// The batch jobs of an online business: each command runs once and exits
@@ -165,8 +166,11 @@ fn repeat(cx: &Context, stored: StoredCommand, retry: Retry) -> LocalBoxFuture<'
         };
         match command.action(cx) {
             Action::Job(job) if job.spec().name == stored.job => {
-                match stored.refuse_foreign_files(cx, job.arguments().paths()) {
-                    Ok(()) => Box::pin(job.retry(cx, retry)).await,
+                match stored.refuse_foreign_places(cx, job.arguments()) {
+                    Ok(()) => {
+                        let is_unproven = stored.origin == Origin::Unproven;
+                        Box::pin(job.retry(cx, Retry { is_unproven, ..retry })).await
+                    }
                     Err(failure) => report_error(cx, &failure.into()),
                 }
             }

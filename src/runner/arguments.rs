@@ -39,6 +39,8 @@ struct Argument {
     requires_equals: bool,
     /// Whether the values are paths: those of a `PathBuf`, or with a path hint.
     is_path: bool,
+    /// Whether the values are mail addresses.
+    is_address: bool,
     /// The values that were given; `None` if the argument was not.
     given: Option<Vec<String>>,
 }
@@ -55,6 +57,7 @@ impl Argument {
                 definition.get_value_hint(),
                 ValueHint::AnyPath | ValueHint::FilePath | ValueHint::DirPath
             ),
+            is_address: definition.get_value_hint() == ValueHint::EmailAddress,
             given: None,
         }
     }
@@ -146,6 +149,12 @@ impl Arguments {
     pub fn paths(&self) -> Vec<String> {
         let paths = self.all.iter().filter(|argument| argument.is_path);
         paths.filter_map(|argument| argument.given.clone()).flatten().filter(|path| path != "-").collect()
+    }
+
+    /// The mail addresses that were given.
+    pub fn addresses(&self) -> Vec<String> {
+        let addresses = self.all.iter().filter(|argument| argument.is_address);
+        addresses.filter_map(|argument| argument.given.clone()).flatten().collect()
     }
 
     /// The same arguments with relative days and paths resolved: what a retry repeats.

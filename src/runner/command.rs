@@ -140,6 +140,8 @@ pub struct Retry {
     pub run: i64,
     /// Run it again even if it completed.
     pub rerun: bool,
+    /// Nothing proves that the stored line is ours.
+    pub is_unproven: bool,
     /// What to do when another run holds the lease; by default, what the stored command says.
     pub on_overlap: Option<OnOverlap>,
 }
@@ -149,6 +151,7 @@ impl dyn AnyJob + '_ {
     pub async fn retry(&self, cx: &Context, retry: Retry) -> ExitCode {
         let mut options = self.options().clone();
         options.retry_of = Some(retry.run);
+        options.is_unproven = retry.is_unproven;
         options.rerun |= retry.rerun;
         // A stored line never has it: whoever wrote it there asks for nothing to be done.
         options.dry_run = false;

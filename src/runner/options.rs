@@ -38,6 +38,9 @@ pub struct RunOptions {
     /// The run whose failed items are to be run again; set by `runs retry`
     #[arg(skip)]
     pub retry_of: Option<i64>,
+    /// Nothing proves that the line of that run is ours, so that of this one is not either; set by `runs retry`
+    #[arg(skip)]
+    pub is_unproven: bool,
 }
 
 /// The options that apply only to this one command, by clap's id. The others decide what a run's result means and are

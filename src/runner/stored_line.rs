@@ -3,7 +3,8 @@
 //! A retry runs a text from a table. It starts only the job that its row names, but what that job reads or writes is in
 //! the text too: whoever can write the table, and nothing else, could have any file of this machine read or replaced by
 //! the operator who retries a run. So a line is stored with a seal under a key derived from `BATCHCTL_SECRET_KEY`, or from
-//! a key of this user's on this machine, and files of a line without one are used only in the folder where batchctl works.
+//! a key of this user's on this machine, and files of a line without one are used only in the folder where batchctl works, and
+//! nothing is mailed to an address that it names.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -93,18 +94,40 @@ pub async fn origin(cx: &Context, db: &mut Db, run: i64, job: &str, line: &str) 
     Ok(if is_own { Origin::Own } else { Origin::Unproven })
 }
 
-/// Refuses files of a line that nobody vouches for, unless they are in the folder where batchctl works.
+/// The files that jobs read and write, by their extensions: what else lies beside the configuration is not for them.
+const DATA_FILES: [&str; 8] = ["csv", "html", "json", "pdf", "png", "tsv", "txt", "xlsx"];
+
+/// Refuses files of a line that nobody vouches for, unless they are data in the folder where batchctl works.
 pub fn refuse_foreign_files(cx: &Context, run: i64, paths: &[String]) -> Result<(), Failure> {
     let folders = [cx.working_dir().to_owned(), cx.config.folder()];
-    let is_ours = |path: &&String| folders.iter().any(|folder| is_inside(folder, &folder.join(path)));
+    let is_ours = |path: &&String| {
+        folders.iter().any(|folder| {
+            let file = folder.join(path);
+            is_inside(folder, &file) && is_data(file.strip_prefix(folder).unwrap_or(&file), file.is_file())
+        })
+    };
     let Some(foreign) = paths.iter().find(|path| !is_ours(path)) else { return Ok(()) };
-    Err(Failure::refused(format!(
-        "the stored command line of run {run} names the file `{foreign}`, and nothing proves that batchctl stored it"
+    Err(unproven(run, &format!("names the file `{foreign}`")))
+}
+
+/// The refusal of what an unproven line asks for.
+pub fn unproven(run: i64, what: &str) -> Failure {
+    Failure::refused(format!(
+        "the stored command line of run {run} {what}, and nothing proves that batchctl stored it"
     ))
     .hint(format!(
-        "if it is the one that was meant, type the command that `batchctl runs show {run}` prints; with \
-         BATCHCTL_SECRET_KEY set, lines are stored with a proof that holds for all users and machines"
-    )))
+        "if that is what was meant, type the command that `batchctl runs show {run}` prints; lines are stored with a proof \
+         that holds for all users and machines where BATCHCTL_SECRET_KEY is set, and for as long as it or \
+         BATCHCTL_SECRET_KEY_PREVIOUS has the key they were stored under"
+    ))
+}
+
+/// Whether a path below the folder is a folder or may be a file of data. Settings and keys are kept in the folder too (`.env.prod`,
+/// `dkim.pem`), and an error quotes what it does not understand.
+fn is_data(path: &Path, is_file: bool) -> bool {
+    let is_hidden = path.components().any(|part| part.as_os_str().to_string_lossy().starts_with('.'));
+    let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
+    !is_hidden && extension.map_or(!is_file, |extension| DATA_FILES.contains(&extension.as_str()))
 }
 
 /// Whether a path is in a folder, whatever links are on the way.
@@ -153,6 +176,19 @@ mod tests {
         // One that others could have written proves nothing.
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o666)).unwrap();
         assert!(local_key(root.path()).is_none());
+    }
+
+    #[test]
+    fn settings_and_keys_are_not_data() {
+        for data in ["orders.csv", "in/orders.TSV", "reports/sales.xlsx"] {
+            assert!(is_data(Path::new(data), true), "{data}");
+        }
+        for secret in
+            [".env", ".env.prod", "batchctl.toml", "dkim.pem", "shop.key", ".kept/orders.csv", "id_rsa"]
+        {
+            assert!(!is_data(Path::new(secret), true), "{secret}");
+        }
+        assert!(is_data(Path::new("reports"), false) && is_data(Path::new("2026.11/reports"), false));
     }
 
     #[test]

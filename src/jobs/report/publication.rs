@@ -34,7 +34,7 @@ pub struct PublicationArgs {
     #[arg(long, value_enum)]
     pub locale: Option<Locale>,
     /// Mail the report to these addresses, with the files attached, instead of showing it
-    #[arg(long, value_delimiter = ',', value_name = "ADDRESS")]
+    #[arg(long, value_delimiter = ',', value_name = "ADDRESS", value_hint = clap::ValueHint::EmailAddress)]
     pub mail_to: Vec<String>,
 }
 

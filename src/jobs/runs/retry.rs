@@ -5,6 +5,7 @@ use futures_util::future::LocalBoxFuture;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::mask::MASK;
+use crate::runner::arguments::Arguments;
 use crate::runner::history::{self, Execution, Status};
 use crate::runner::stored_line::{self, Origin};
 use crate::runner::{ExitCode, OnOverlap, Retry, arguments, report_error, worse};
@@ -49,7 +50,7 @@ pub struct StoredCommand {
 pub(super) async fn retry(cx: &Context, args: &RetryArgs, repeat: Repeat) -> ExitCode {
     let mut worst = ExitCode::Completed;
     for run in &args.ids {
-        let retry = Retry { run: *run, rerun: args.rerun, on_overlap: args.on_overlap };
+        let retry = Retry { run: *run, rerun: args.rerun, is_unproven: true, on_overlap: args.on_overlap };
         let code = match stored_command(cx, *run, args).await {
             Ok(Some(stored)) => repeat(cx, stored, retry).await,
             Ok(None) => ExitCode::Completed,
@@ -122,16 +123,20 @@ fn nothing_to_retry(run: &Execution, last: Option<&Execution>) -> Option<String>
 }
 
 impl StoredCommand {
-    /// Refuses to read or write files that only an unproven text names.
-    pub fn refuse_foreign_files(&self, cx: &Context, paths: Vec<String>) -> Result<(), Failure> {
-        let is_typed =
-            |path: &String| self.flags.iter().any(|flag| flag.split('=').next_back() == Some(path));
-        match self.origin {
-            Origin::Own => Ok(()),
-            Origin::Unproven => {
-                let stored: Vec<String> = paths.into_iter().filter(|path| !is_typed(path)).collect();
-                stored_line::refuse_foreign_files(cx, self.run, &stored)
-            }
+    /// Refuses to read or write files, and to mail anything to anybody, that only an unproven text names.
+    pub fn refuse_foreign_places(&self, cx: &Context, arguments: &Arguments) -> Result<(), Failure> {
+        if self.origin == Origin::Own {
+            return Ok(());
+        }
+        let value = |flag: &str| flag.split_once('=').map_or(flag, |(_, value)| value).to_owned();
+        let typed: Vec<String> = self.flags.iter().map(|flag| value(flag)).collect();
+        let is_stored =
+            |place: &String| !typed.iter().any(|typed| typed.split(',').any(|part| part == place));
+        let paths: Vec<String> = arguments.paths().into_iter().filter(|path| !typed.contains(path)).collect();
+        stored_line::refuse_foreign_files(cx, self.run, &paths)?;
+        match arguments.addresses().iter().find(|address| is_stored(address)) {
+            Some(address) => Err(stored_line::unproven(self.run, &format!("mails something to `{address}`"))),
+            None => Ok(()),
         }
     }
 }

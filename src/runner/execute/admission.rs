@@ -19,7 +19,6 @@ use crate::runner::job::Exclusion;
 use crate::runner::lease::{self, Acquired, Blocker, Grant};
 use crate::runner::options::OnOverlap;
 use crate::runner::retries::{self, Outlook};
-use crate::runner::stored_line;
 
 use super::BOOKKEEPING_TIMEOUT;
 use super::attempt::Attempted;
@@ -78,7 +77,7 @@ impl Worker<'_> {
         let exclusion_key = self.exclusion_key(instance);
         let mut is_hasty = patience.is_zero();
         let line = instance.arguments.line(&session.redactor);
-        let seal = stored_line::seal(&session.cx.config, session.spec.name, &line);
+        let seal = session.seal(&line);
         let waiting_since = Instant::now();
         let mut refusals: u32 = 0;
         let mut refused = None;
@@ -305,7 +304,7 @@ impl Worker<'_> {
         let session = self.session;
         let server_time = self.db.server_time().await?;
         let line = subject.arguments.line(&session.redactor);
-        let seal = stored_line::seal(&session.cx.config, session.spec.name, &line);
+        let seal = session.seal(&line);
         let request = lease::Request {
             job: session.spec.name,
             instance_key: subject.key,

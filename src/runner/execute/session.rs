@@ -18,6 +18,7 @@ use crate::runner::options::RunOptions;
 use crate::runner::outage::{self, MadeUpBy, Start};
 use crate::runner::process::ProcessIdentity;
 use crate::runner::retries;
+use crate::runner::stored_line;
 
 /// A lease is granted or refused in milliseconds, unless the database is locked.
 const MIN_LEASE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -116,6 +117,14 @@ impl<'a> Session<'a> {
         // A job without this flag has nothing to add to its line.
         arguments.set(chance.flag_afterwards, vec!["true".to_owned()]).ok();
         arguments.line(&self.redactor)
+    }
+
+    /// The proof that a line that is stored with a run is ours; `None` if the run repeats one that is not proven.
+    pub(super) fn seal(&self, line: &str) -> Option<String> {
+        if self.options.is_unproven {
+            return None;
+        }
+        stored_line::seal(&self.cx.config, self.spec.name, line)
     }
 
     /// How long the current chunk may take after a stop signal.
