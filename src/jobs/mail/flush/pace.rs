@@ -156,6 +156,29 @@ impl Rates {
     }
 }
 
+/// Until when the server takes no mails, as it said itself to some run.
+pub(super) async fn server_closed_until(db: &mut Db, server: &str) -> anyhow::Result<Option<DateTime<Utc>>> {
+    let sql = "SELECT next_at FROM mail_pace WHERE bucket = $1";
+    let found: Option<(DateTime<Utc>,)> = db.fetch_optional(sql, values![server_bucket(server)]).await?;
+    Ok(found.map(|(until,)| until))
+}
+
+/// Keeps until when the server takes no mails: the limit is the account's, and other runs need not ask.
+pub(super) async fn close_server(db: &mut Db, server: &str, until: DateTime<Utc>) -> anyhow::Result<()> {
+    db.execute(
+        "INSERT INTO mail_pace (bucket, next_at, deferred_until) VALUES ($1, $2, $2)
+         ON CONFLICT (bucket) DO UPDATE SET next_at = excluded.next_at WHERE mail_pace.next_at < excluded.next_at",
+        values![server_bucket(server), until],
+    )
+    .await?;
+    Ok(())
+}
+
+/// The bucket of a server: no domain has a blank.
+fn server_bucket(server: &str) -> String {
+    format!("server {server}")
+}
+
 fn interval(rate: f64) -> TimeDelta {
     #[expect(clippy::cast_possible_truncation, reason = "the configuration takes positive finite rates only")]
     TimeDelta::microseconds((1_000_000.0 / rate).min(86_400e6) as i64)

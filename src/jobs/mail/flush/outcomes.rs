@@ -1,0 +1,257 @@
+//! What a report means: for the mail, for its recipient, and for the run.
+
+use std::time::{Duration, Instant};
+
+use chrono::TimeDelta;
+
+use crate::mail::delivery::{Outcome, Rejection, Stop};
+use crate::runner::Run;
+
+use super::changes::{self, Change};
+use super::doubt::Refused;
+use super::intake::{self, Intake, Ready};
+use super::senders::{MailEnd, SenderReport, Standing};
+use super::suppressions::Bounce;
+use super::tempo::Reaction;
+use super::{Flush, item_key};
+
+/// After this many mails in a row without an answer, each of which may have arrived, something is wrong with the line or
+/// with what answers.
+const UNANSWERED: u32 = 5;
+/// A mail that is told to slow down this many times, while others got through each time, is at fault itself: it costs
+/// that one a try.
+const SLOW_DOWNS: u32 = 3;
+
+impl Flush {
+    pub(super) fn accept(&mut self, run: &mut Run<'_>, intake: Intake) {
+        run.read(1);
+        match intake {
+            Intake::Mail(mail) => {
+                self.tally.fallbacks += u64::from(mail.is_fallback);
+                self.wait_again(mail);
+            }
+            Intake::Unreadable(row) => {
+                self.tally.failed += 1;
+                run.fail_item(&item_key(row.id), "claim", &anyhow::anyhow!(row.problem.clone()));
+                self.unreadable.push(row);
+            }
+            Intake::Impossible(failure) => drop(self.impossible.get_or_insert(failure)),
+            Intake::Settled { change, is_failure } => {
+                if is_failure {
+                    self.tally.failed += 1;
+                    let reply = change.reply.clone().unwrap_or_default();
+                    run.fail_item(&item_key(change.id), "prepare", &anyhow::anyhow!(reply));
+                } else {
+                    self.tally.cancelled += 1;
+                }
+                self.changes.push(change);
+            }
+        }
+    }
+
+    /// Handles a sender's report.
+    pub(super) fn handle_report(&mut self, run: &mut Run<'_>, report: SenderReport) {
+        match report {
+            SenderReport::Mail { standing: Standing::Revoked, .. }
+            | SenderReport::Gone { stop: None }
+            | SenderReport::Connected => {}
+            SenderReport::Mail { mail, standing, end } => self.note_end(run, mail, standing, end),
+            SenderReport::Gone { stop: Some(stop) } => self.note_stop(stop),
+        }
+    }
+
+    fn note_end(&mut self, run: &mut Run<'_>, mail: Box<Ready>, standing: Standing, end: MailEnd) {
+        match end {
+            MailEnd::Outcome(outcome) => self.note_outcome(run, &mail, standing, &outcome),
+            MailEnd::NotTried(stop) => {
+                self.changes.push(restored(mail.row.id, intake::word(&mail.row.status), standing));
+                self.untried = Some(stop.clone());
+                self.note_stop(stop);
+            }
+            MailEnd::Returned => self.take_back(mail, standing),
+            // The next connection is closed before the server does it. Nothing else is wrong.
+            MailEnd::SlowDown { share: Some(share), .. } => {
+                self.senders.limit_mails_per_connection(share);
+                self.take_back(mail, standing);
+            }
+            MailEnd::SlowDown { reply, .. } if self.is_at_fault_itself(mail.row.id) => {
+                self.note_outcome(run, &mail, standing, &Outcome::Deferred { reply });
+            }
+            MailEnd::SlowDown { reply, wait, begun, share: None } => match self.slow_down(wait, begun) {
+                // The server took all others, and this one not for all our patience.
+                Reaction::GiveUp if wait.is_none() && self.tally.sent > 0 && self.is_rest_postponed() => {
+                    self.note_outcome(run, &mail, standing, &Outcome::Deferred { reply });
+                }
+                reaction => {
+                    match reaction {
+                        Reaction::Fewer => self.senders.halve(),
+                        Reaction::SameAgain => {}
+                        Reaction::GiveUp => {
+                            let reply = self.redactor.redact(&reply);
+                            let reason = format!("the server takes no more mails for now: {reply}");
+                            self.note_stop(Stop::Busy(reason));
+                        }
+                    }
+                    self.take_back_behind_others(mail, standing);
+                }
+            },
+        }
+    }
+
+    /// A mail that was not handed over waits for another sender, as it was.
+    fn take_back(&mut self, mail: Box<Ready>, standing: Standing) {
+        if standing == Standing::Cleared {
+            let restored = restored(mail.row.id, intake::word(&mail.row.status), standing);
+            self.changes.push(Change { keeps_claim: true, ..restored });
+        }
+        self.returned.push_back(mail);
+    }
+
+    /// The same, behind the others: if it is at fault itself, they go meanwhile.
+    fn take_back_behind_others(&mut self, mut mail: Box<Ready>, standing: Standing) {
+        mail.wait_until = Instant::now();
+        self.take_back(mail, standing);
+    }
+
+    /// Whether others got through each time that this mail was told to slow down.
+    fn is_at_fault_itself(&mut self, id: i64) -> bool {
+        let sent = self.tally.sent;
+        let postponed = self.postponed.entry(id).or_default();
+        if sent > postponed.sent {
+            postponed.times += 1;
+            postponed.sent = sent;
+        }
+        postponed.times >= SLOW_DOWNS
+    }
+
+    /// Whether nothing is left but mails that were told to slow down.
+    fn is_rest_postponed(&self) -> bool {
+        let mut left = self.waiting.iter().chain(&self.returned);
+        self.senders.are_empty() && left.all(|mail| self.postponed.contains_key(&mail.row.id))
+    }
+
+    /// The server asks for less: a pause and fewer connections, or the end of the sending.
+    fn slow_down(&mut self, wait: Option<Duration>, begun: Instant) -> Reaction {
+        let wait = wait.filter(|wait| !wait.is_zero());
+        if let Some(wait) = wait.and_then(|wait| TimeDelta::from_std(wait).ok()) {
+            self.closed_until = self.closed_until.max(Some(self.clock.now() + wait));
+        }
+        self.tempo.slow_down(begun, wait, Instant::now(), self.until)
+    }
+
+    /// A mail of which the server turned out to mean its refusal.
+    pub(super) fn note_meant(&mut self, run: &mut Run<'_>, refused: Refused) {
+        self.tally.failed += 1;
+        run.fail_item(&item_key(refused.id), "send", &anyhow::anyhow!(refused.reply.clone()));
+        let reply = Some(refused.reply);
+        self.changes.push(Change {
+            attempts: 1,
+            reply,
+            is_try: true,
+            ..Change::to(refused.id, changes::FAILED)
+        });
+    }
+
+    /// A refusal that may not be this mail's fault: it stays as it was until another mail is accepted.
+    fn note_doubt(&mut self, mail: &Ready, standing: Standing, reply: &str) {
+        let status = intake::word(&mail.row.status);
+        if standing == Standing::Cleared {
+            let restored = restored(mail.row.id, status, standing);
+            self.changes.push(Change { keeps_claim: true, ..restored });
+        }
+        self.doubt.add(Refused { id: mail.row.id, status, reply: self.redactor.redact(reply) });
+        if self.doubt.is_too_general() {
+            self.stop_claiming.send_replace(true);
+            // Its message counts all refusals, of which more may be under way.
+            self.is_refused = true;
+        }
+    }
+
+    fn note_outcome(&mut self, run: &mut Run<'_>, mail: &Ready, standing: Standing, outcome: &Outcome) {
+        self.postponed.remove(&mail.row.id);
+        match outcome {
+            Outcome::Rejected { because: Rejection::Policy, reply } => {
+                return self.note_doubt(mail, standing, reply);
+            }
+            Outcome::Accepted { .. } => {
+                self.tempo.taken(Instant::now());
+                self.unanswered = 0;
+                for meant in self.doubt.accepted() {
+                    self.note_meant(run, meant);
+                }
+            }
+            Outcome::Unknown { reply } => {
+                self.unanswered += 1;
+                if self.unanswered >= UNANSWERED {
+                    let reply = self.redactor.redact(reply);
+                    self.note_stop(Stop::Busy(format!(
+                        "it is unknown of {UNANSWERED} mails in a row whether they arrived, of the last because: {reply}"
+                    )));
+                }
+            }
+            _ => {}
+        }
+        let mut change = self.policy.change(mail, outcome, self.clock);
+        change.is_try = true;
+        if standing == Standing::Assigned {
+            // Refused before it was marked as SENDING.
+            change.attempts += 1;
+            change.message_id = mail.row.message_id.clone().filter(|_| mail.has_new_id);
+        }
+        // A server may quote what it was sent.
+        change.reply = change.reply.map(|reply| self.redactor.redact(&reply));
+        let reply = change.reply.clone().unwrap_or_default();
+        let count = match change.status {
+            changes::SENT => {
+                run.written(1);
+                &mut self.tally.sent
+            }
+            changes::RETRY => &mut self.tally.again,
+            changes::UNKNOWN => &mut self.tally.unknown,
+            _ => &mut self.tally.failed,
+        };
+        *count += 1;
+        // An address that does not exist is settled by its suppression: nobody has to look at it.
+        let is_settled = matches!(outcome, Outcome::Rejected { because: Rejection::Address, .. })
+            && self.reaches_recipients;
+        if (change.status == changes::FAILED && !is_settled) || change.is_held {
+            run.fail_item(&item_key(mail.row.id), "send", &anyhow::anyhow!(reply.clone()));
+        }
+        self.note_recipient(mail, outcome, reply);
+        self.changes.push(change);
+    }
+
+    /// What an outcome says about the recipient. A server's reply about the test address says nothing about the intended one.
+    fn note_recipient(&mut self, mail: &Ready, outcome: &Outcome, reply: String) {
+        if !self.reaches_recipients {
+            return;
+        }
+        match outcome {
+            Outcome::Accepted { .. } => self.breaker.note_delivery(&mail.address),
+            Outcome::Rejected { because: Rejection::Address, .. } => {
+                self.bounced.push(Bounce { address: mail.address.clone(), mail: mail.row.id, reply });
+                if self.breaker.note_bounce(&mail.address)
+                    && let Some(reason) = self.breaker.reason()
+                {
+                    self.note_stop(Stop::Refused(reason.to_owned()));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// One connection less is not a reason to stop while others work; having none is, and so is any problem that
+    /// another connection would also have.
+    pub(super) fn note_stop(&mut self, stop: Stop) {
+        let ends = !matches!(stop, Stop::Unreachable(_)) || self.senders.are_gone();
+        if ends && self.stop.is_none() {
+            self.stop = Some(stop);
+        }
+    }
+}
+
+/// A mail that did not leave, as it was before.
+fn restored(id: i64, status: &'static str, standing: Standing) -> Change {
+    let attempts = if standing == Standing::Cleared { -1 } else { 0 };
+    Change { attempts, ..Change::to(id, status) }
+}
