@@ -14,6 +14,7 @@ on_both_databases![
     an_address_is_suppressed_listed_and_released,
     an_unsubscription_outlives_a_bounce,
     suppressions_are_removed_in_bulk,
+    mails_that_were_cancelled_as_suppressed_are_queued_again_once_they_no_longer_are,
     mails_are_filtered_and_paged,
     mails_are_counted_by_state_kind_and_domain,
     many_mails_are_requeued_by_filter_and_the_unwanted_are_told,
@@ -141,7 +142,7 @@ fn every_failed_mail_of_a_kind_is_requeued_at_once(sandbox: &Sandbox) {
     sandbox.batchctl(["mail", "requeue", "--failed"]).run().succeeds();
     sandbox.batchctl(["-v", "mail", "requeue", "--failed"]).run().succeeds().says("Nothing to requeue");
     assert_eq!(states(sandbox), ["QUEUED", "QUEUED", "CANCELLED"]);
-    sandbox.batchctl(["mail", "requeue"]).run().exits(2).says("<IDS|--failed|--unknown>");
+    sandbox.batchctl(["mail", "requeue"]).run().exits(2).says("<IDS|--failed|--unknown|--suppressed>");
     sandbox.batchctl(["mail", "cancel"]).run().exits(2).says("<IDS|--kind <KIND>>");
 }
 
@@ -255,6 +256,46 @@ fn suppressions_are_removed_in_bulk(sandbox: &Sandbox) {
     assert_eq!(left(), ["hand@example.jp", "new@example.jp", "spam@example.jp"]);
     remove(&["--since", "30d"]).succeeds().prints("Removed 1 suppression");
     assert_eq!(left(), ["new@example.jp", "spam@example.jp"], "what recipients have said stays");
+}
+
+fn mails_that_were_cancelled_as_suppressed_are_queued_again_once_they_no_longer_are(sandbox: &Sandbox) {
+    let cancelled = |address: &str, because: &str, ended_at: &str| {
+        mail(
+            sandbox,
+            address,
+            &format!("status = 'CANCELLED', last_reply = '{because}', ended_at = '{ended_at}'"),
+        )
+    };
+    cancelled("a@example.jp", "suppressed: BOUNCE", "2026-11-19T03:00:00+00:00");
+    cancelled("b@example.jp", "suppressed: BOUNCE", "2026-11-19T03:00:00+00:00");
+    cancelled("a@example.jp", "suppressed: BOUNCE", "2026-10-01T00:00:00+00:00");
+    cancelled("a@example.jp", "cancelled by hand", "2026-11-19T03:00:00+00:00");
+    for address in ["a", "b"] {
+        sandbox.execute(&format!(
+            "INSERT INTO mail_suppressions (address, reason, run_id, created_at)
+             VALUES ('{address}@example.jp', 'BOUNCE', 7, '2026-11-19T02:00:00+00:00')"
+        ));
+    }
+    sandbox.batchctl(["mail", "suppress", "add", "b@example.jp", "--reason", "complaint"]).run().succeeds();
+    let requeue = "mail requeue --suppressed --since 2026-11-19T02:00:00Z";
+    sandbox
+        .batchctl(["mail", "suppress", "remove", "--run", "7"])
+        .run()
+        .succeeds()
+        .prints("Removed 2 suppressions")
+        .prints(&format!(
+            "1 mail that would be sent now was cancelled since then; to queue it again: `batchctl {requeue}`"
+        ));
+    assert_eq!(states(sandbox), ["CANCELLED"; 4], "they may be out of date: a person decides");
+    let dry_run = requeue.split(' ').chain(["--dry-run"]);
+    sandbox.batchctl(dry_run).run().succeeds().prints("Would requeue 1 mail");
+    sandbox.batchctl(requeue.split(' ')).run().succeeds().prints("Requeued 1 mail");
+    assert_eq!(states(sandbox), ["QUEUED", "CANCELLED", "CANCELLED", "CANCELLED"]);
+    sandbox
+        .batchctl(["mail", "suppress", "remove", "b@example.jp", "--reason", "complaint"])
+        .run()
+        .succeeds()
+        .never_shows("requeue");
 }
 
 /// The numbers of the mails that a list has.

@@ -20,7 +20,7 @@ use super::wanted::unwanted;
 
 /// Requeue mails that failed, were cancelled or have an unknown outcome
 #[derive(Debug, clap::Args)]
-#[command(group(ArgGroup::new("requeued").required(true).args(["ids", "failed", "unknown"])))]
+#[command(group(ArgGroup::new("requeued").required(true).args(["ids", "failed", "unknown", "suppressed"])))]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command")]
 pub struct RequeueArgs {
     /// The IDs of the mails
@@ -31,6 +31,10 @@ pub struct RequeueArgs {
     /// Requeue every mail with an unknown outcome, or those that the filters leave: some of them have arrived
     #[arg(long)]
     unknown: bool,
+    /// Requeue every mail that was cancelled because of a suppression that is no longer in force, or those that the filters
+    /// leave
+    #[arg(long)]
+    suppressed: bool,
     #[command(flatten)]
     filter: MailFilter,
     /// Count what would be requeued, and requeue nothing
@@ -83,13 +87,7 @@ impl Requeued {
         consent: ConsentRule,
     ) -> anyhow::Result<()> {
         self.mails += rows.len() as u64;
-        let addressed: Vec<(i64, String)> = rows
-            .into_iter()
-            .filter_map(|(id, recipient)| {
-                Some((id, address::normalised(&address::parse(&recipient?.read().ok()?).ok()?)))
-            })
-            .collect();
-        for because in unwanted(db, &addressed, consent).await?.into_values() {
+        for because in unwanted(db, &addressed(rows), consent).await?.into_values() {
             *self.unwanted.entry(because).or_default() += 1;
         }
         Ok(())
@@ -113,11 +111,20 @@ const REQUEUED: &str =
 
 pub(super) async fn requeue(cx: &Context, args: &RequeueArgs) -> anyhow::Result<()> {
     if !args.ids.is_empty() && !args.filter.is_empty() {
-        return Err(Failure::usage("filters go with --failed or --unknown, and not with IDs").into());
+        return Err(
+            Failure::usage("filters go with --failed, --unknown or --suppressed, and not with IDs").into()
+        );
     }
     let mut db = cx.db().await?;
     let requeued = if args.ids.is_empty() {
-        requeue_all(cx, &mut db, args).await?
+        let which = if args.failed {
+            Which::Failed
+        } else if args.unknown {
+            Which::Unknown
+        } else {
+            Which::Suppressed
+        };
+        requeue_all(cx, &mut db, which, &args.filter, args.dry_run).await?
     } else {
         requeue_these(cx, &mut db, args).await?
     };
@@ -165,10 +172,40 @@ async fn requeue_these(cx: &Context, db: &mut Db, args: &RequeueArgs) -> anyhow:
 /// Mails that are requeued in one commit.
 const CHUNK: i64 = 500;
 
-async fn requeue_all(cx: &Context, db: &mut Db, args: &RequeueArgs) -> anyhow::Result<Requeued> {
+/// Which mails are requeued in bulk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    Failed,
+    Unknown,
+    /// Those that were cancelled as suppressed and no longer are.
+    Suppressed,
+}
+
+impl Which {
+    fn condition(self) -> &'static str {
+        match self {
+            Self::Failed => "status = 'FAILED'",
+            Self::Unknown => "status = 'UNKNOWN'",
+            Self::Suppressed => "status = 'CANCELLED' AND last_reply LIKE 'suppressed: %'",
+        }
+    }
+}
+
+/// How many mails were cancelled because of a suppression that is no longer in force.
+pub(super) async fn count_suppressed(cx: &Context, db: &mut Db, filter: &MailFilter) -> anyhow::Result<u64> {
+    Ok(requeue_all(cx, db, Which::Suppressed, filter, true).await?.mails)
+}
+
+async fn requeue_all(
+    cx: &Context,
+    db: &mut Db,
+    which: Which,
+    filter: &MailFilter,
+    is_dry_run: bool,
+) -> anyhow::Result<Requeued> {
     let consent = cx.config.mail().consent;
-    let state = if args.failed { "status = 'FAILED'" } else { "status = 'UNKNOWN'" };
-    let selection = args.filter.narrow(cx, Selection::default())?;
+    let state = which.condition();
+    let selection = filter.narrow(cx, Selection::default())?;
     let selection = selection.only(state, true).only("claimed_by IS NULL", true);
     let mut requeued = Requeued::default();
     let mut position = 0;
@@ -178,15 +215,13 @@ async fn requeue_all(cx: &Context, db: &mut Db, args: &RequeueArgs) -> anyhow::R
         let ids: Vec<(i64,)> = db.fetch_all(&found, page.values).await?;
         let Some((last,)) = ids.last() else { return Ok(requeued) };
         position = *last;
-        let ids: Vec<i64> = ids.into_iter().map(|(id,)| id).collect();
+        let mut ids: Vec<i64> = ids.into_iter().map(|(id,)| id).collect();
+        if which == Which::Suppressed {
+            ids = wanted(db, ids, consent).await?;
+        }
         let numbers = db.numbers("$2");
-        let rows = if args.dry_run {
-            let sql = format!(
-                "SELECT id, CASE WHEN OCTET_LENGTH(recipient) <= 4096 THEN recipient END AS recipient FROM mails
-                 WHERE id IN {}",
-                db.numbers("$1")
-            );
-            db.fetch_all(&sql, values![json!(ids)]).await?
+        let rows = if is_dry_run {
+            recipients(db, &ids).await?
         } else {
             let sql = format!(
                 "UPDATE mails SET {AS_NEW} WHERE id IN {numbers} AND {state} AND claimed_by IS NULL {REQUEUED}"
@@ -195,6 +230,32 @@ async fn requeue_all(cx: &Context, db: &mut Db, args: &RequeueArgs) -> anyhow::R
         };
         requeued.add(db, rows, consent).await?;
     }
+}
+
+/// The recipients of mails.
+async fn recipients(db: &mut Db, ids: &[i64]) -> anyhow::Result<Vec<(i64, Option<StoredText>)>> {
+    let sql = format!(
+        "SELECT id, CASE WHEN OCTET_LENGTH(recipient) <= 4096 THEN recipient END AS recipient FROM mails
+         WHERE id IN {}",
+        db.numbers("$1")
+    );
+    Ok(db.fetch_all(&sql, values![json!(ids)]).await?)
+}
+
+/// Those of these mails that would be sent.
+async fn wanted(db: &mut Db, ids: Vec<i64>, consent: ConsentRule) -> anyhow::Result<Vec<i64>> {
+    let addressed = addressed(recipients(db, &ids).await?);
+    let unwanted = unwanted(db, &addressed, consent).await?;
+    Ok(ids.into_iter().filter(|id| !unwanted.contains_key(id)).collect())
+}
+
+/// Mails with their normalised addresses, those without one left out.
+fn addressed(rows: Vec<(i64, Option<StoredText>)>) -> Vec<(i64, String)> {
+    rows.into_iter()
+        .filter_map(|(id, recipient)| {
+            Some((id, address::normalised(&address::parse(&recipient?.read().ok()?).ok()?)))
+        })
+        .collect()
 }
 
 async fn requeue_one(

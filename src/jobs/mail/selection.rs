@@ -35,7 +35,48 @@ impl Selection {
     }
 }
 
-/// What the mails of a command have in common.
+/// When rows of the mail queue came about, and whether they wait for somebody.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(super) struct Occurrence {
+    /// Those of this run of `mail flush`
+    #[arg(long, value_name = "ID")]
+    pub(super) run: Option<i64>,
+    /// Those since this day, instant (RFC 3339) or duration ago, such as 2h
+    #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
+    pub(super) since: Option<String>,
+    /// Those before this day, instant or duration ago
+    #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
+    pub(super) until: Option<String>,
+    /// Those that wait for a person's decision
+    #[arg(long)]
+    pub(super) held: bool,
+}
+
+impl Occurrence {
+    /// Whether it leaves out nothing.
+    fn is_empty(&self) -> bool {
+        self.since.is_none() && self.until.is_none() && self.run.is_none() && !self.held
+    }
+
+    /// Adds the conditions that were given, of rows with this time that are a run's by this condition.
+    pub(super) fn narrow(
+        &self,
+        cx: &Context,
+        selection: Selection,
+        of_run: &str,
+        time: &str,
+    ) -> Result<Selection, Failure> {
+        let moment =
+            |flag, text: &Option<String>| text.as_deref().map(|text| cx.moment(flag, text)).transpose();
+        Ok(selection
+            .with(of_run, self.run)
+            .with(&format!("{time} >= ?"), moment("--since", &self.since)?)
+            .with(&format!("{time} < ?"), moment("--until", &self.until)?)
+            .only("is_held", self.held))
+    }
+}
+
+/// What the mails of a command have in common. The time of a mail is when it ended, or was queued if it has not.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct MailFilter {
     /// Mails of this kind, such as cart-reminder
@@ -50,31 +91,25 @@ pub(super) struct MailFilter {
     /// Mails whose last reply contains this text
     #[arg(long, value_name = "TEXT")]
     reply: Option<String>,
-    /// Mails that this run of `mail flush` has tried to send
-    #[arg(long, value_name = "ID")]
-    run: Option<i64>,
-    /// Mails that ended, or were queued if they have not, since this day, instant (RFC 3339) or duration ago, such as 2h
-    #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
-    since: Option<String>,
-    /// The same, before this day, instant or duration ago
-    #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
-    until: Option<String>,
-    /// Mails that wait for a person's decision
-    #[arg(long)]
-    held: bool,
+    #[command(flatten)]
+    occurrence: Occurrence,
 }
 
 impl MailFilter {
     /// Whether it leaves out no mail.
     pub(super) fn is_empty(&self) -> bool {
-        let texts = [&self.kind, &self.to, &self.domain, &self.reply, &self.since, &self.until];
-        texts.iter().all(|text| text.is_none()) && self.run.is_none() && !self.held
+        let texts = [&self.kind, &self.to, &self.domain, &self.reply];
+        texts.iter().all(|text| text.is_none()) && self.occurrence.is_empty()
+    }
+
+    /// Mails to an address, or to any, since a moment.
+    pub(super) fn since(address: Option<String>, since: String) -> Self {
+        let occurrence = Occurrence { since: Some(since), ..Occurrence::default() };
+        Self { to: address, occurrence, ..Self::default() }
     }
 
     /// Adds only the conditions that were given: one that is always there would defeat its index.
     pub(super) fn narrow(&self, cx: &Context, selection: Selection) -> Result<Selection, Failure> {
-        let moment =
-            |flag, text: &Option<String>| text.as_deref().map(|text| cx.moment(flag, text)).transpose();
         let lower = |text: &Option<String>| text.as_deref().map(str::to_lowercase);
         let mut selection = selection.with("kind = ?", self.kind.as_deref());
         if let Some(address) = lower(&self.to) {
@@ -94,12 +129,9 @@ impl MailFilter {
             );
         }
         let reply = lower(&self.reply).map(|reply| format!("%{}%", like_escaped(&reply)));
-        Ok(selection
-            .with("LOWER(last_reply) LIKE ? ESCAPE '!'", reply)
-            .with("id IN (SELECT mail_id FROM mail_tries WHERE run_id = ?)", self.run)
-            .with("COALESCE(ended_at, queued_at) >= ?", moment("--since", &self.since)?)
-            .with("COALESCE(ended_at, queued_at) < ?", moment("--until", &self.until)?)
-            .only("is_held", self.held))
+        let tried = "id IN (SELECT mail_id FROM mail_tries WHERE run_id = ?)";
+        let selection = selection.with("LOWER(last_reply) LIKE ? ESCAPE '!'", reply);
+        self.occurrence.narrow(cx, selection, tried, "COALESCE(ended_at, queued_at)")
     }
 }
 

@@ -1,5 +1,6 @@
 //! `mail suppress`: the addresses that get no mail or no advertising.
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use chrono_tz::Tz;
 use clap::ArgGroup;
 use serde::Serialize;
@@ -14,7 +15,8 @@ use crate::values;
 use crate::wording::counted;
 
 use super::list::{beginning, print_rest, shown_status, shown_time};
-use super::selection::Selection;
+use super::requeue::count_suppressed;
+use super::selection::{MailFilter, Occurrence, Selection};
 
 /// Manage the addresses that get no mail
 #[derive(Debug, clap::Subcommand)]
@@ -91,18 +93,8 @@ pub struct RemoveArgs {
     /// Remove those for this reason (default: bounce and manual)
     #[arg(long, value_enum)]
     reason: Option<Reason>,
-    /// Remove those of this run of `mail flush`
-    #[arg(long, value_name = "ID")]
-    run: Option<i64>,
-    /// Remove those since this day, instant (RFC 3339) or duration ago, such as 2h
-    #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
-    since: Option<String>,
-    /// Remove those before this day, instant (RFC 3339) or duration ago
-    #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
-    until: Option<String>,
-    /// Remove those that wait to be confirmed
-    #[arg(long)]
-    held: bool,
+    #[command(flatten)]
+    occurrence: Occurrence,
     /// Count what would be removed, and remove nothing
     #[arg(long)]
     dry_run: bool,
@@ -125,15 +117,8 @@ pub struct ListArgs {
     /// List those for this reason
     #[arg(long, value_enum)]
     reason: Option<Reason>,
-    /// List those of this run of `mail flush`
-    #[arg(long, value_name = "ID")]
-    run: Option<i64>,
-    /// List those that wait to be confirmed
-    #[arg(long)]
-    held: bool,
-    /// List those since this day, instant (RFC 3339) or duration ago, such as 2h
-    #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
-    since: Option<String>,
+    #[command(flatten)]
+    occurrence: Occurrence,
     /// List at most this many
     #[arg(long, default_value_t = 20)]
     limit: u32,
@@ -194,16 +179,11 @@ impl RemoveArgs {
                 "what recipients have said is lifted for one address at a time: name it",
             ));
         }
-        let moment =
-            |flag, text: &Option<String>| text.as_deref().map(|text| cx.moment(flag, text)).transpose();
-        Ok(Selection::default()
+        let selection = Selection::default()
             .with("address = ?", address)
             .with("reason = ?", self.reason.map(Reason::word))
-            .only("reason IN ('BOUNCE', 'MANUAL')", self.reason.is_none())
-            .with("run_id = ?", self.run)
-            .with("created_at >= ?", moment("--since", &self.since)?)
-            .with("created_at < ?", moment("--until", &self.until)?)
-            .only("is_held", self.held))
+            .only("reason IN ('BOUNCE', 'MANUAL')", self.reason.is_none());
+        self.occurrence.narrow(cx, selection, "run_id = ?", "created_at")
     }
 }
 
@@ -219,23 +199,58 @@ async fn remove(cx: &Context, args: &RemoveArgs) -> anyhow::Result<()> {
             .data(format!("would remove {}\n", counted(count, "suppression", "suppressions")).as_bytes())?;
         return Ok(());
     }
-    let removed = db
+    let (removed, since) = db
         .transaction(async |db| {
             forget_counts(db, &selection).await?;
+            let since = earliest(db, &selection).await?;
             let sql = format!("DELETE FROM mail_suppressions WHERE {}", selection.clause());
-            Ok(db.execute(&sql, selection.values).await?)
+            Ok((db.execute(&sql, selection.values).await?, since))
         })
         .await?;
     let left = match &address {
         Some(address) => reasons(&mut db, address).await?,
         None => Vec::new(),
     };
+    let unsent = match since {
+        Some(since) => unsent(cx, &mut db, address.clone(), since).await?,
+        None => None,
+    };
     db.close().await;
     if let Some(address) = address {
-        return tell_removed(cx, &mask_email(&address), removed, &left);
+        tell_removed(cx, &mask_email(&address), removed, &left)?;
+    } else {
+        let count = counted(removed, "suppression", "suppressions");
+        cx.output.data(format!("Removed {count}\n").as_bytes())?;
     }
-    let count = counted(removed, "suppression", "suppressions");
-    Ok(cx.output.data(format!("Removed {count}\n").as_bytes())?)
+    // Also in a script: nothing else says that these mails exist.
+    unsent.map_or(Ok(()), |unsent| Ok(cx.output.data(format!("{unsent}\n").as_bytes())?))
+}
+
+/// When the first of these suppressions came about.
+async fn earliest(db: &mut Db, selection: &Selection) -> anyhow::Result<Option<DateTime<Utc>>> {
+    let sql = format!("SELECT MIN(created_at) FROM mail_suppressions WHERE {}", selection.clause());
+    let (since,): (Option<StoredTime>,) = db.fetch_one(&sql, selection.values.clone()).await?;
+    Ok(since.and_then(|since| since.at()))
+}
+
+/// The mails that were cancelled while these suppressions were in force, and how they are sent after all: they may be out of
+/// date by now, so that a person has to decide.
+async fn unsent(
+    cx: &Context,
+    db: &mut Db,
+    address: Option<String>,
+    since: DateTime<Utc>,
+) -> anyhow::Result<Option<String>> {
+    let since = since.to_rfc3339_opts(SecondsFormat::Secs, true);
+    let to = if address.is_some() { " --to ADDRESS" } else { "" };
+    let count = count_suppressed(cx, db, &MailFilter::since(address, since.clone())).await?;
+    let (mails, are, them) = if count == 1 { ("mail", "was", "it") } else { ("mails", "were", "them") };
+    Ok((count > 0).then(|| {
+        format!(
+            "{count} {mails} that would be sent now {are} cancelled since then; to queue {them} again: \
+             `batchctl mail requeue --suppressed --since {since}{to}`"
+        )
+    }))
 }
 
 /// What a person has decided about a run no longer speaks against the next ones.
@@ -304,13 +319,9 @@ struct Suppressed {
 
 async fn list(cx: &Context, args: &ListArgs) -> anyhow::Result<()> {
     let address = args.to.as_deref().map(normalised).transpose()?;
-    let since = args.since.as_deref().map(|since| cx.moment("--since", since)).transpose()?;
-    let mut selection = Selection::default()
-        .with("address = ?", address)
-        .with("reason = ?", args.reason.map(Reason::word))
-        .with("run_id = ?", args.run)
-        .with("created_at >= ?", since)
-        .only("is_held", args.held);
+    let selection =
+        Selection::default().with("address = ?", address).with("reason = ?", args.reason.map(Reason::word));
+    let mut selection = args.occurrence.narrow(cx, selection, "run_id = ?", "created_at")?;
     let clause = selection.clause();
     let mut db = cx.db().await?;
     let (total,): (i64,) = db
