@@ -37,6 +37,9 @@ pub struct MailConfig {
     /// The pause before the second attempt; it grows fourfold with each. 5 minutes by default.
     #[serde(deserialize_with = "duration")]
     pub backoff: Option<Duration>,
+    /// How long a mail alone may be told to wait while the server takes others; 5 days by default.
+    #[serde(deserialize_with = "duration")]
+    pub give_up_after: Option<Duration>,
     /// How long any one step of SMTP may take; by default as long as RFC 5321 allows a server, up to 10 minutes.
     #[serde(deserialize_with = "duration")]
     pub smtp_timeout: Option<Duration>,

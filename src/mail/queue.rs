@@ -27,7 +27,8 @@ pub const BULK: i64 = 3;
 /// mail can detect the duplicate.
 pub const AS_NEW: &str =
     "status = 'QUEUED', due_at = $1, attempts = 0, unknown_attempts = 0, take_overs = 0, is_held = FALSE,
-     is_paced = FALSE, claimed_by = NULL, last_reply = NULL, ended_at = NULL";
+     is_paced = FALSE, claimed_by = NULL, last_reply = NULL, ended_at = NULL, untaken_since = NULL, untaken_runs = 0,
+     untaken_by = NULL";
 
 /// A mail to be queued.
 #[derive(Debug, Clone)]

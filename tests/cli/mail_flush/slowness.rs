@@ -12,7 +12,9 @@ on_both_databases![
     a_mail_that_is_refused_for_now_while_others_get_through_costs_itself_a_try,
     what_the_server_did_not_take_goes_behind_what_else_is_due,
     under_a_block_no_mail_fails_however_many_runs_there_are,
-    a_few_mails_that_are_all_refused_stay_and_one_among_others_fails,
+    a_block_that_lets_some_through_fails_no_mail,
+    a_block_that_begins_at_the_end_of_a_run_fails_no_mail,
+    a_few_mails_that_are_all_refused_stay_and_fail_after_five_runs_that_get_others_through,
     mails_without_an_answer_are_not_begun_without_end,
     a_run_whose_time_is_over_begins_nothing_more_and_cuts_nothing,
 ];
@@ -143,19 +145,75 @@ fn under_a_block_no_mail_fails_however_many_runs_there_are(office: &PostOffice) 
     assert_eq!(counts(office), ["SENT 1 60"]);
 }
 
-fn a_few_mails_that_are_all_refused_stay_and_one_among_others_fails(office: &PostOffice) {
+fn a_block_that_lets_some_through_fails_no_mail(office: &PostOffice) {
+    office.write("batchctl.toml", "[mail]\nconnections = 1\n");
+    let line = "554 5.7.1 blocked by reputation";
+    let server = MailServer::start(Manners::default());
+    fill(office, 60);
+    for number in (1..=60).filter(|number| number % 5 != 0) {
+        server.fate(&format!("member{number}@example.jp"), [Fate::Message(line)]);
+    }
+    for _ in 0..6 {
+        office.make_due();
+        office.flush(&plain(&server)).run().exits(1).says("refused 20 of 2").says(line);
+    }
+    let waiting =
+        "SELECT COUNT(*) FROM mails WHERE status = 'QUEUED' AND attempts = 0 AND due_at < '2030-01-01'";
+    let sent: usize = office.scalar("SELECT COUNT(*) FROM mails WHERE status = 'SENT'").parse().unwrap();
+    assert!((1..=12).contains(&sent), "{sent}");
+    assert_eq!(office.scalar(waiting), (60 - sent).to_string());
+    assert_eq!(tries(office), [format!("SENT {sent}")]);
+}
+
+fn a_block_that_begins_at_the_end_of_a_run_fails_no_mail(office: &PostOffice) {
+    office.write("batchctl.toml", "[mail]\nconnections = 1\n");
+    let server = MailServer::start(Manners::default());
+    fill(office, 6);
+    for number in 4..=6 {
+        let refused = Fate::Message("550 5.7.1 blocked");
+        server.fate(&format!("member{number}@example.jp"), [refused, Fate::Accept]);
+    }
+    office.flush(&plain(&server)).run().succeeds();
+    assert_eq!(counts(office), ["RETRY 0 3", "SENT 1 3"]);
+    // While everything is refused, nothing is counted.
+    let blocked = MailServer::start(Manners { sender: Some("554 5.7.1 blocked"), ..Manners::default() });
+    for _ in 0..6 {
+        office.make_due();
+        office
+            .flush(&plain(&blocked))
+            .run()
+            .exits(1)
+            .says("3 mails wait that the server has not taken, the first since");
+    }
+    assert_eq!(counts(office), ["RETRY 0 3", "SENT 1 3"]);
+    office.make_due();
+    office.flush(&plain(&server)).run().succeeds();
+    assert_eq!(counts(office), ["SENT 1 6"]);
+}
+
+fn a_few_mails_that_are_all_refused_stay_and_fail_after_five_runs_that_get_others_through(
+    office: &PostOffice,
+) {
     let server = MailServer::start(Manners::default());
     for name in ["a", "b"] {
         server.fate(&format!("{name}@example.jp"), [Fate::Message("550 5.7.26 unauthenticated")]);
         office.queue(&format!("{name}@example.jp"));
     }
-    office.flush(&plain(&server)).run().exits(1).says("refused 2 mails in a row").says("5.7.26");
+    office.flush(&plain(&server)).run().exits(1).says("refused 2 of 2 mails").says("5.7.26");
     untouched(office, 2);
-    fill(office, 5);
-    office.flush(&plain(&server)).run().exits(3);
-    assert_eq!(counts(office), ["FAILED 1 2", "SENT 1 5"]);
-    assert_eq!(tries(office), ["FAILED 2", "SENT 5"]);
-    assert_eq!(office.states()[0][3], "550 5.7.26 unauthenticated");
+    for run in 1..=5 {
+        fill(office, 5);
+        office.make_due();
+        office.flush(&plain(&server)).run().exits(if run < 5 { 0 } else { 3 });
+        if run < 5 {
+            assert_eq!(counts(office), ["RETRY 0 2".to_owned(), format!("SENT 1 {}", run * 5)]);
+            assert_eq!(office.states()[0][3], "550 5.7.26 unauthenticated");
+        }
+    }
+    assert_eq!(counts(office), ["FAILED 1 2", "SENT 1 25"]);
+    assert_eq!(tries(office), ["FAILED 2", "RETRY 8", "SENT 25"]);
+    let reply = "refused in 5 runs that got others through: 550 5.7.26 unauthenticated";
+    assert_eq!(office.states()[0][3], reply);
 }
 
 fn mails_without_an_answer_are_not_begun_without_end(office: &PostOffice) {

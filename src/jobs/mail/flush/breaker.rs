@@ -9,7 +9,6 @@ use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::json;
 
 use crate::db::{Db, FromRow};
 use crate::values;
@@ -185,18 +184,12 @@ impl Breaker {
         Ok(())
     }
 
-    /// Holds the suppressions of this run and of those that it was judged with, and gives back what was cancelled because of
-    /// them.
-    pub(super) async fn hold_suppressions(&self, db: &mut Db, run: i64) -> anyhow::Result<()> {
+    /// The runs whose bounces are not believed: this one, and those that it was judged with.
+    pub(super) fn doubted_runs(&self, run: i64) -> Vec<i64> {
         let is_small = self.counted.recipients < SAMPLE;
         let mut runs = if is_small { self.recent_runs.clone() } else { Vec::new() };
         runs.push(run);
-        let runs_given = db.numbers("$1");
-        let sql = format!(
-            "UPDATE mail_suppressions SET is_held = TRUE WHERE reason = 'BOUNCE' AND run_id IN {runs_given}"
-        );
-        db.execute(&sql, values![json!(runs)]).await?;
-        Ok(())
+        runs
     }
 }
 
@@ -213,22 +206,6 @@ impl Counted {
         let count = |count: i64| u64::try_from(count).unwrap_or(0);
         Counts { recipients: count(self.recipients), bounced: count(self.bounced) }
     }
-}
-
-/// A page of the mails whose addresses bounced in a run, after `position`.
-pub(super) async fn bounced_mails(
-    db: &mut Db,
-    run: i64,
-    position: i64,
-    most: i64,
-) -> anyhow::Result<Vec<(i64, String)>> {
-    Ok(db
-        .fetch_all(
-            "SELECT mail_id, COALESCE(detail, '') FROM mail_suppressions
-             WHERE run_id = $1 AND reason = 'BOUNCE' AND mail_id > $2 ORDER BY mail_id LIMIT $3",
-            values![run, position, most],
-        )
-        .await?)
 }
 
 #[cfg(test)]

@@ -48,6 +48,33 @@ pub(super) struct Change {
     pub(super) is_try: bool,
     /// Whether the run keeps the mail.
     pub(super) keeps_claim: bool,
+    /// What it says about the server's not taking the mail.
+    pub(super) untaken: Untaken,
+}
+
+/// Whether the server did not take a mail for a reason that may not be the mail's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Untaken {
+    /// Nothing new.
+    Unchanged,
+    /// It did not, and nothing more is known.
+    Noted,
+    /// It did not, in a run that got others through.
+    WhileOthersWere,
+    /// The mail got an answer of its own.
+    Answered,
+}
+
+impl Untaken {
+    /// How many runs are added, or -1 to forget them.
+    fn code(self) -> Option<i64> {
+        match self {
+            Self::Unchanged => None,
+            Self::Noted => Some(0),
+            Self::WhileOthersWere => Some(1),
+            Self::Answered => Some(-1),
+        }
+    }
 }
 
 impl Change {
@@ -66,6 +93,7 @@ impl Change {
             message_id: None,
             is_try: false,
             keeps_claim: status == SENDING,
+            untaken: Untaken::Unchanged,
         }
     }
 
@@ -105,6 +133,7 @@ pub(super) async fn write(
                 i32::from(change.keeps_claim),
                 i32::from(change.ends()),
                 i32::from(change.is_try),
+                change.untaken.code(),
             ])
         })
         .collect();
@@ -154,13 +183,18 @@ pub(super) const WRITE_SQLITE: &str = "
         provider_message_id = COALESCE(changed.provider_message_id, mails.provider_message_id),
         message_id = COALESCE(mails.message_id, changed.message_id),
         claimed_by = CASE WHEN changed.keeps_claim = 1 THEN mails.claimed_by END,
+        untaken_since = CASE WHEN changed.untaken IS NULL THEN mails.untaken_since
+                             WHEN changed.untaken >= 0 THEN COALESCE(mails.untaken_since, $2) END,
+        untaken_runs = CASE WHEN changed.untaken < 0 THEN 0 ELSE mails.untaken_runs + COALESCE(changed.untaken, 0) END,
+        untaken_by = CASE WHEN changed.untaken IS NULL THEN mails.untaken_by WHEN changed.untaken >= 0 THEN $1 END,
         ended_at = CASE WHEN changed.ends = 1 THEN $2 END
     FROM (SELECT value ->> 0 AS id, value ->> 1 AS status,
                  strftime('%Y-%m-%dT%H:%M:%S', (value ->> 2) / 1000000, 'unixepoch')
                      || printf('.%06d+00:00', (value ->> 2) % 1000000) AS due_at,
                  value ->> 3 AS attempts, value ->> 4 AS unknown_attempts, value ->> 5 AS is_held,
                  value ->> 6 AS is_paced, value ->> 7 AS reply, value ->> 8 AS provider_message_id,
-                 value ->> 9 AS message_id, value ->> 10 AS keeps_claim, value ->> 11 AS ends
+                 value ->> 9 AS message_id, value ->> 10 AS keeps_claim, value ->> 11 AS ends,
+                 value ->> 13 AS untaken
           FROM json_each($3)) changed
     WHERE mails.id = changed.id AND +mails.claimed_by = $1
       AND (changed.status <> 'SENDING' OR mails.status IN ('QUEUED', 'RETRY', 'UNKNOWN'))
@@ -174,7 +208,7 @@ pub(super) const WRITE_POSTGRES: &str = "
                CAST(value ->> 5 AS BIGINT) AS is_held, CAST(value ->> 6 AS BIGINT) AS is_paced,
                value ->> 7 AS reply, value ->> 8 AS provider_message_id, value ->> 9 AS message_id,
                CAST(value ->> 10 AS BIGINT) AS keeps_claim, CAST(value ->> 11 AS BIGINT) AS ends,
-               CAST(value ->> 12 AS BIGINT) AS is_try
+               CAST(value ->> 12 AS BIGINT) AS is_try, CAST(value ->> 13 AS BIGINT) AS untaken
         FROM jsonb_array_elements($3) LIMIT jsonb_array_length($3)
     ), written AS (
         UPDATE mails SET
@@ -188,6 +222,10 @@ pub(super) const WRITE_POSTGRES: &str = "
             provider_message_id = COALESCE(changed.provider_message_id, mails.provider_message_id),
             message_id = COALESCE(mails.message_id, changed.message_id),
             claimed_by = CASE WHEN changed.keeps_claim = 1 THEN mails.claimed_by END,
+            untaken_since = CASE WHEN changed.untaken IS NULL THEN mails.untaken_since
+                                 WHEN changed.untaken >= 0 THEN COALESCE(mails.untaken_since, $2) END,
+            untaken_runs = CASE WHEN changed.untaken < 0 THEN 0 ELSE mails.untaken_runs + COALESCE(changed.untaken, 0) END,
+            untaken_by = CASE WHEN changed.untaken IS NULL THEN mails.untaken_by WHEN changed.untaken >= 0 THEN $1 END,
             ended_at = CASE WHEN changed.ends = 1 THEN $2 END
         FROM changed
         WHERE mails.id = changed.id AND mails.claimed_by IS NOT DISTINCT FROM $1

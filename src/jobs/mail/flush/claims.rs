@@ -37,6 +37,10 @@ pub(super) struct Claimed {
     pub(super) file_bytes: Option<i64>,
     /// Whether a run died while it held this mail.
     pub(super) is_suspect: bool,
+    /// Since when the server has not taken it, although the reason may not be this mail.
+    pub(super) untaken_since: Option<DateTime<Utc>>,
+    /// In how many runs that was so while the server took others.
+    pub(super) untaken_runs: i64,
 }
 
 /// A claimed row that is not a mail: it fails, and its number and the problem are all there is to say.
@@ -78,6 +82,8 @@ struct StoredMail {
     header_bytes: i64,
     text_bytes: i64,
     take_overs: i64,
+    untaken_since: Option<StoredTime>,
+    untaken_runs: i64,
 }
 
 impl StoredMail {
@@ -94,7 +100,11 @@ impl StoredMail {
                 return Err(format!("too large: {what}: {bytes} bytes, of at most {most}"));
             }
         }
-        for (count, column) in [(self.attempts, "attempts"), (self.unknown_attempts, "unknown_attempts")] {
+        for (count, column) in [
+            (self.attempts, "attempts"),
+            (self.unknown_attempts, "unknown_attempts"),
+            (self.untaken_runs, "untaken_runs"),
+        ] {
             if !(0..=MAX_COUNTED).contains(&count) {
                 return Err(format!("{column}: {count} is not a count of attempts"));
             }
@@ -118,6 +128,8 @@ impl StoredMail {
             bytes: self.text_bytes + file_bytes.unwrap_or(0),
             file_bytes,
             is_suspect: self.take_overs > 0,
+            untaken_since: self.untaken_since.and_then(|since| since.at()),
+            untaken_runs: self.untaken_runs,
         })
     }
 }
@@ -220,6 +232,18 @@ pub(super) async fn next_paced(
     Ok(next.and_then(|next| next.at()))
 }
 
+/// How many mails wait because the server did not take them, and since when the first of them does.
+pub(super) async fn untaken(db: &mut Db) -> anyhow::Result<Option<(i64, DateTime<Utc>)>> {
+    let (count, since): (i64, Option<StoredTime>) = db
+        .fetch_one(
+            "SELECT COUNT(*), MIN(untaken_since) FROM mails
+             WHERE untaken_since IS NOT NULL AND NOT is_held AND status IN ('QUEUED', 'RETRY', 'UNKNOWN')",
+            values![],
+        )
+        .await?;
+    Ok(since.and_then(|since| since.at()).map(|since| (count, since)))
+}
+
 /// Claimed rows, the longest due first.
 #[derive(Debug, Default)]
 pub(super) struct Claim {
@@ -277,7 +301,7 @@ async fn take(db: &mut Db, only: &Only, which: &str, mut values: Vec<Value>) -> 
            AND claimed_by IS NULL
            AND EXISTS (SELECT 1 FROM batch_execution WHERE batch_execution.id = $1 AND batch_execution.status = 'RUNNING')
          RETURNING id, {heads}, {headers}, category, due_at, queued_at, status, is_paced, attempts, unknown_attempts,
-                   take_overs, CAST({greatest}({longest}) AS BIGINT) AS head_bytes,
+                   take_overs, untaken_since, untaken_runs, CAST({greatest}({longest}) AS BIGINT) AS head_bytes,
                    CAST(COALESCE(OCTET_LENGTH(headers), 0) AS BIGINT) AS header_bytes,
                    CAST(COALESCE(OCTET_LENGTH(subject), 0) + COALESCE(OCTET_LENGTH(text_body), 0)
                         + COALESCE(OCTET_LENGTH(html_body), 0) + COALESCE(OCTET_LENGTH(data), 0) AS BIGINT) AS text_bytes",

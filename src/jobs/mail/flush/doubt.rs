@@ -1,9 +1,11 @@
 //! Refusals that may not be the mails' fault: an IP on a block list, a suspended account, a proxy in front of the service.
-//! They cost a mail nothing until the server has accepted another one, which shows that it meant those mails.
+//!
+//! While the server takes no more mails than it refuses, they say nothing about a mail. Otherwise a refusal is the mail's,
+//! and even that is believed only after several runs: a block may begin, or end, between two mails.
 
 /// After this many in a row, going on would only hurt the sender's reputation.
 const MOST: usize = 20;
-/// This many at the end of a run in which others were accepted were meant too.
+/// More than this many at the end of a run look like the beginning of a block.
 const FEW: usize = 3;
 
 /// A mail that was refused, without its contents.
@@ -12,45 +14,62 @@ pub(super) struct Refused {
     pub(super) id: i64,
     /// What it was before.
     pub(super) status: &'static str,
+    /// In how many runs it was refused before, while the server took others.
+    pub(super) runs: i64,
     /// The server's reply.
     pub(super) reply: String,
 }
 
-/// The refusals since the server last accepted a mail.
+/// The refusals that nothing is known about yet.
 #[derive(Debug, Default)]
 pub(super) struct Doubt {
-    refused: Vec<Refused>,
-    has_accepted: bool,
+    pending: Vec<Refused>,
+    /// How many of them came after the server last accepted a mail.
+    in_a_row: usize,
+    refused: usize,
+    accepted: usize,
 }
 
 impl Doubt {
     pub(super) fn add(&mut self, refused: Refused) {
-        self.refused.push(refused);
+        self.pending.push(refused);
+        self.in_a_row += 1;
+        self.refused += 1;
     }
 
-    /// The server accepted a mail: it meant those that it refused before.
+    /// The server accepted a mail. Returns those that it refused for what they are, as far as this run can tell.
     pub(super) fn accepted(&mut self) -> Vec<Refused> {
-        self.has_accepted = true;
-        std::mem::take(&mut self.refused)
+        self.accepted += 1;
+        self.in_a_row = 0;
+        if self.is_general() { Vec::new() } else { std::mem::take(&mut self.pending) }
     }
 
-    /// Whether there are so many that it cannot be the mails.
+    /// Whether more mails are refused than taken.
+    fn is_general(&self) -> bool {
+        self.refused > self.accepted
+    }
+
+    /// Whether there are so many that going on is of no use.
     pub(super) fn is_too_general(&self) -> bool {
-        self.refused.len() >= MOST
+        self.in_a_row >= MOST || (self.refused >= MOST && self.is_general())
     }
 
-    /// At the end of the run: those that were meant.
+    /// At the end of the run: those that were refused for what they are.
     pub(super) fn meant_at_end(&mut self) -> Vec<Refused> {
-        if self.has_accepted && self.refused.len() <= FEW {
-            std::mem::take(&mut self.refused)
-        } else {
-            Vec::new()
+        if self.is_general() || self.in_a_row > FEW {
+            return Vec::new();
         }
+        std::mem::take(&mut self.pending)
     }
 
     /// Those that nothing is known about.
     pub(super) fn left(&self) -> &[Refused] {
-        &self.refused
+        &self.pending
+    }
+
+    /// How many were refused, of how many that got an answer.
+    pub(super) fn share(&self) -> (usize, usize) {
+        (self.refused, self.refused + self.accepted)
     }
 }
 
@@ -58,8 +77,10 @@ impl Doubt {
 mod tests {
     use super::*;
 
+    const NONE: [i64; 0] = [];
+
     fn refused(id: i64) -> Refused {
-        Refused { id, status: "QUEUED", reply: "550 5.7.1 no".to_owned() }
+        Refused { id, status: "QUEUED", runs: 0, reply: "550 5.7.1 no".to_owned() }
     }
 
     fn ids(refused: &[Refused]) -> Vec<i64> {
@@ -67,29 +88,53 @@ mod tests {
     }
 
     #[test]
-    fn refusals_are_meant_once_another_mail_was_accepted() {
+    fn a_refusal_is_meant_once_as_many_mails_were_accepted() {
         let mut doubt = Doubt::default();
-        for id in 1..=3 {
+        for id in 1..=2 {
             doubt.add(refused(id));
         }
-        assert_eq!(ids(&doubt.meant_at_end()), [0; 0], "nothing was accepted in this run");
-        assert_eq!(ids(&doubt.accepted()), [1, 2, 3]);
+        assert_eq!(ids(&doubt.meant_at_end()), NONE, "nothing was accepted in this run");
+        assert_eq!(ids(&doubt.accepted()), NONE, "two of three were refused");
+        assert_eq!(ids(&doubt.accepted()), [1, 2]);
+        doubt.add(refused(3));
+        assert_eq!(ids(&doubt.meant_at_end()), NONE, "three of five");
+        doubt.accepted();
         doubt.add(refused(4));
-        assert_eq!(ids(&doubt.meant_at_end()), [4]);
+        doubt.accepted();
+        doubt.accepted();
+        doubt.add(refused(5));
+        assert_eq!(ids(&doubt.meant_at_end()), [5]);
         assert_eq!(doubt.left().len(), 0);
     }
 
     #[test]
     fn a_block_that_begins_in_the_middle_of_a_run_is_not_the_mails_fault() {
         let mut doubt = Doubt::default();
-        assert_eq!(ids(&doubt.accepted()), [0; 0]);
+        for _ in 0..1_000 {
+            assert_eq!(ids(&doubt.accepted()), NONE);
+        }
         for id in 1..20 {
             doubt.add(refused(id));
             assert!(!doubt.is_too_general());
         }
         doubt.add(refused(20));
         assert!(doubt.is_too_general());
-        assert_eq!(ids(&doubt.meant_at_end()), [0; 0]);
+        assert_eq!(ids(&doubt.meant_at_end()), NONE);
+        assert_eq!(doubt.left().len(), 20);
+    }
+
+    #[test]
+    fn a_block_that_lets_one_in_ten_through_is_not_the_mails_fault() {
+        let mut doubt = Doubt::default();
+        for id in 1..20 {
+            assert!(!doubt.is_too_general());
+            doubt.add(refused(id));
+            if id % 9 == 0 {
+                assert_eq!(ids(&doubt.accepted()), NONE);
+            }
+        }
+        doubt.add(refused(20));
+        assert!(doubt.is_too_general());
         assert_eq!(doubt.left().len(), 20);
     }
 }

@@ -44,6 +44,7 @@ use crate::mail::delivery::Stop;
 use crate::mail::outgoing::Gate;
 use crate::mail::template::Templates;
 use crate::mask::Redactor;
+use crate::period::shown_instant;
 use crate::runner::{
     Exclusion, Interruption, Items, Job, JobSpec, Planned, Run, history, minutes, open_connection,
 };
@@ -52,10 +53,10 @@ use crate::wording::counted;
 
 use self::breaker::Breaker;
 use self::changes::Change;
-use self::claims::{Only, Unreadable, is_any_due};
+use self::claims::{Only, Unreadable, is_any_due, untaken};
 use self::doubt::Doubt;
 use self::intake::{Intake, Ready, RunClock};
-use self::policy::Policy;
+use self::policy::{Policy, PutOff};
 use self::recovery::{Recovered, recover, requeue_failed};
 use self::senders::Senders;
 use self::suppressions::Bounce;
@@ -111,6 +112,7 @@ impl Job for Args {
         requeue_retried_mails(run, clock).await?;
         if !is_any_due(run.db, &self.only(), clock.now()).await? {
             run.summarise("nothing to send".to_owned());
+            untaken_mails(run).await?.into_iter().for_each(|sentence| run.summarise(sentence));
             return Ok(());
         }
         let mut flush =
@@ -123,7 +125,9 @@ impl Job for Args {
         let ended = flush.end(run).await;
         let tally = flush.tally.sentence();
         run.summarise(tally.clone());
-        sent?;
+        let untaken = if ended.is_ok() { untaken_mails(run).await? } else { None };
+        untaken.iter().for_each(|sentence| run.summarise(sentence.clone()));
+        sent.map_err(|error| told_with(error, untaken))?;
         ended?;
         run.check_stop().context(tally.clone())?;
         if flush.is_late() && !flush.is_rated && is_any_due(run.db, &self.only(), clock.now()).await? {
@@ -220,8 +224,8 @@ struct Flush {
     until: Instant,
     /// Whether a configured rate decides how much a run does.
     is_rated: bool,
-    /// Mails that the server did not take in this run, with what they were before.
-    untaken: Vec<(i64, &'static str)>,
+    /// Mails that the server told to wait for as long as this run went on.
+    put_off: Vec<PutOff>,
     /// Whether so many mails were refused that it cannot be their fault.
     is_refused: bool,
     /// Mails that left a sender and wait again, once their rows say so.
@@ -247,6 +251,28 @@ struct Postponed {
     times: u32,
     /// How many others had been sent at the last time.
     sent: u64,
+    /// The server's last reply.
+    reply: String,
+}
+
+/// How many mails wait because the server did not take them. Nobody would see them otherwise, since that costs nothing.
+async fn untaken_mails(run: &mut Run<'_>) -> anyhow::Result<Option<String>> {
+    let Some((count, since)) = untaken(run.db).await? else { return Ok(None) };
+    let since = shown_instant(since, run.cx.time_zone());
+    let mails = counted(count, "mail waits", "mails wait");
+    Ok(Some(format!("{mails} that the server has not taken, the first since {since}")))
+}
+
+/// The failure of a run with a further sentence, for readers who see no summary.
+fn told_with(error: anyhow::Error, sentence: Option<String>) -> anyhow::Error {
+    match (error.downcast::<Failure>(), sentence) {
+        (Ok(mut failure), Some(sentence)) => {
+            let hint = failure.hint.take().map(|hint| format!("{hint}; ")).unwrap_or_default();
+            failure.hint(format!("{hint}{sentence}")).into()
+        }
+        (Ok(failure), None) => failure.into(),
+        (Err(error), _) => error,
+    }
 }
 
 /// The key of a mail in the list of errors.

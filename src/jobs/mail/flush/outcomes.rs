@@ -7,9 +7,10 @@ use chrono::TimeDelta;
 use crate::mail::delivery::{Outcome, Rejection, Stop};
 use crate::runner::Run;
 
-use super::changes::{self, Change};
+use super::changes::{self, Change, Untaken};
 use super::doubt::Refused;
 use super::intake::{self, Intake, Ready};
+use super::policy::PutOff;
 use super::senders::{MailEnd, SenderReport, Standing};
 use super::suppressions::Bounce;
 use super::tempo::Reaction;
@@ -21,13 +22,19 @@ const UNANSWERED: u32 = 5;
 /// A mail that is told to slow down this many times, while others got through each time, is at fault itself: it costs
 /// that one a try.
 const SLOW_DOWNS: u32 = 3;
+/// How much later than the others of a run a mail begins that an earlier run did not get through: were it at fault itself,
+/// it would be what stops the run, and the others would never go.
+const OTHERS_FIRST: Duration = Duration::from_secs(1);
 
 impl Flush {
     pub(super) fn accept(&mut self, run: &mut Run<'_>, intake: Intake) {
         run.read(1);
         match intake {
-            Intake::Mail(mail) => {
+            Intake::Mail(mut mail) => {
                 self.tally.fallbacks += u64::from(mail.is_fallback);
+                if mail.row.untaken_since.is_some() {
+                    mail.wait_until = mail.wait_until.max(Instant::now() + OTHERS_FIRST);
+                }
                 self.wait_again(mail);
             }
             Intake::Unreadable(row) => {
@@ -92,7 +99,7 @@ impl Flush {
                             self.note_stop(Stop::Busy(reason));
                         }
                     }
-                    self.take_back_behind_others(mail, standing);
+                    self.take_back_behind_others(mail, standing, &reply);
                 }
             },
         }
@@ -108,8 +115,9 @@ impl Flush {
     }
 
     /// The same, behind the others: if it is at fault itself, they go meanwhile.
-    fn take_back_behind_others(&mut self, mut mail: Box<Ready>, standing: Standing) {
+    fn take_back_behind_others(&mut self, mut mail: Box<Ready>, standing: Standing, reply: &str) {
         mail.wait_until = Instant::now();
+        self.postponed.entry(mail.row.id).or_default().reply = self.redactor.redact(reply);
         self.take_back(mail, standing);
     }
 
@@ -139,27 +147,37 @@ impl Flush {
         self.tempo.slow_down(begun, wait, Instant::now(), self.until)
     }
 
-    /// A mail of which the server turned out to mean its refusal.
-    pub(super) fn note_meant(&mut self, run: &mut Run<'_>, refused: Refused) {
-        self.tally.failed += 1;
-        run.fail_item(&item_key(refused.id), "send", &anyhow::anyhow!(refused.reply.clone()));
-        let reply = Some(refused.reply);
-        self.changes.push(Change {
-            attempts: 1,
-            reply,
-            is_try: true,
-            ..Change::to(refused.id, changes::FAILED)
-        });
+    /// A mail of which the server turned out to mean its refusal, as far as this run can tell.
+    pub(super) fn note_meant(&mut self, run: &mut Run<'_>, refused: &Refused) {
+        let change = self.policy.refusal(refused, self.clock);
+        if change.status == changes::FAILED {
+            self.tally.failed += 1;
+            let reply = change.reply.clone().unwrap_or_default();
+            run.fail_item(&item_key(refused.id), "send", &anyhow::anyhow!(reply));
+        } else {
+            self.tally.again += 1;
+        }
+        self.changes.push(change);
     }
 
-    /// A refusal that may not be this mail's fault: it stays as it was until another mail is accepted.
-    fn note_doubt(&mut self, mail: &Ready, standing: Standing, reply: &str) {
-        let status = intake::word(&mail.row.status);
-        if standing == Standing::Cleared {
-            let restored = restored(mail.row.id, status, standing);
-            self.changes.push(Change { keeps_claim: true, ..restored });
+    /// A mail that was told to wait for as long as the run went on.
+    pub(super) fn note_put_off(&mut self, run: &mut Run<'_>, mail: &PutOff) {
+        let change = self.policy.put_off(mail, self.tally.sent > 0, self.clock);
+        if change.status == changes::FAILED {
+            self.tally.failed += 1;
+            let reply = change.reply.clone().unwrap_or_default();
+            run.fail_item(&item_key(mail.id), "send", &anyhow::anyhow!(reply));
         }
-        self.doubt.add(Refused { id: mail.row.id, status, reply: self.redactor.redact(reply) });
+        self.changes.push(change);
+    }
+
+    /// A refusal that may not be this mail's fault: the mail stays as it was until more is known, and the run keeps it.
+    fn note_doubt(&mut self, mail: &Ready, standing: Standing, reply: &str) {
+        let (id, status) = (mail.row.id, intake::word(&mail.row.status));
+        let untaken = Untaken::Noted;
+        self.changes.push(Change { keeps_claim: true, untaken, ..restored(id, status, standing) });
+        let (runs, reply) = (mail.row.untaken_runs, self.redactor.redact(reply));
+        self.doubt.add(Refused { id, status, runs, reply });
         if self.doubt.is_too_general() {
             self.stop_claiming.send_replace(true);
             // Its message counts all refusals, of which more may be under way.
@@ -177,7 +195,7 @@ impl Flush {
                 self.tempo.taken(Instant::now());
                 self.unanswered = 0;
                 for meant in self.doubt.accepted() {
-                    self.note_meant(run, meant);
+                    self.note_meant(run, &meant);
                 }
             }
             Outcome::Unknown { reply } => {

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::backoff::{Backoff, Jitter};
 use crate::config::{MailConfig, OnUnknown};
 use crate::mail::delivery::Outcome;
 
-use super::changes::{self, Change};
+use super::changes::{self, Change, Untaken};
+use super::doubt::Refused;
 use super::intake::{Ready, RunClock};
 
 /// Attempts per mail by default.
@@ -18,6 +19,13 @@ const BACKOFF: Duration = Duration::from_mins(5);
 /// The factor by which each pause is longer than the one before.
 const BACKOFF_GROWTH: u32 = 4;
 const MAX_BACKOFF: Duration = Duration::from_hours(24);
+/// How long a mail alone may be told to wait by default: as long as mail servers keep one (RFC 5321 section 4.5.4.1).
+const GIVE_UP_AFTER: Duration = Duration::from_hours(5 * 24);
+/// A mail that is refused by policy in so many runs that got others through is at fault itself: with the default pauses
+/// that is after seven hours, in which a block is noticed.
+const REFUSED_RUNS: i64 = 5;
+/// A mail that is told to wait in fewer runs that got others through was not tried often enough to be given up on.
+const UNTAKEN_RUNS: i64 = 3;
 /// The jitter of pauses in percent, so that mails that were deferred together do not come back together.
 const JITTER_PERCENT: u32 = 20;
 
@@ -27,6 +35,22 @@ pub(super) struct Policy {
     pub(super) attempts: i64,
     pub(super) backoff: Backoff,
     pub(super) on_unknown: OnUnknown,
+    /// How long a mail alone may be told to wait.
+    pub(super) give_up_after: TimeDelta,
+}
+
+/// A mail that was told to wait until the end of a run.
+#[derive(Debug, Clone)]
+pub(super) struct PutOff {
+    pub(super) id: i64,
+    /// What it was before.
+    pub(super) status: &'static str,
+    /// Since when it is told so, if that began in an earlier run.
+    pub(super) since: Option<DateTime<Utc>>,
+    /// In how many runs it was told so before, while the server took others.
+    pub(super) runs: i64,
+    /// The server's reply.
+    pub(super) reply: String,
 }
 
 impl Policy {
@@ -40,6 +64,8 @@ impl Policy {
                 jitter: Jitter::Percent(JITTER_PERCENT),
             },
             on_unknown: config.on_unknown,
+            give_up_after: TimeDelta::from_std(config.give_up_after.unwrap_or(GIVE_UP_AFTER))
+                .unwrap_or(TimeDelta::MAX),
         }
     }
 
@@ -47,6 +73,50 @@ impl Policy {
     fn pause(&self, attempts: i64) -> TimeDelta {
         let failures = u32::try_from(attempts).unwrap_or(1);
         TimeDelta::from_std(self.backoff.pause(failures)).unwrap_or_default()
+    }
+
+    /// What becomes of a mail that was refused by policy while the server took others.
+    pub(super) fn refusal(&self, refused: &Refused, clock: RunClock) -> Change {
+        let (id, runs) = (refused.id, refused.runs + 1);
+        if runs < REFUSED_RUNS {
+            return Change {
+                reply: Some(refused.reply.clone()),
+                due_at: Some(clock.now() + self.pause(runs)),
+                is_try: true,
+                untaken: Untaken::WhileOthersWere,
+                ..Change::to(id, changes::RETRY)
+            };
+        }
+        Change {
+            attempts: 1,
+            reply: Some(format!("refused in {runs} runs that got others through: {}", refused.reply)),
+            is_try: true,
+            ..Change::to(id, changes::FAILED)
+        }
+    }
+
+    /// What becomes of a mail that was told to wait until the end of a run, which got others through or not. It stays as it
+    /// was, but behind what else is due; if it alone has been told so for too long, it fails.
+    pub(super) fn put_off(&self, mail: &PutOff, others_were_taken: bool, clock: RunClock) -> Change {
+        let runs = mail.runs + i64::from(others_were_taken);
+        let waited = mail.since.map_or(TimeDelta::zero(), |since| clock.now() - since);
+        if others_were_taken && runs >= UNTAKEN_RUNS && waited >= self.give_up_after {
+            return Change {
+                attempts: 1,
+                reply: Some(format!(
+                    "given up after {} days in which the server took others: {}",
+                    waited.num_days(),
+                    mail.reply
+                )),
+                is_try: true,
+                ..Change::to(mail.id, changes::FAILED)
+            };
+        }
+        Change {
+            due_at: Some(clock.started()),
+            untaken: if others_were_taken { Untaken::WhileOthersWere } else { Untaken::Noted },
+            ..Change::to(mail.id, mail.status)
+        }
     }
 
     /// How an outcome changes the row.
@@ -62,7 +132,13 @@ impl Policy {
                 ..Change::to(row.id, changes::SENT)
             },
             Outcome::Deferred { reply } | Outcome::SlowDown { reply, .. } if attempts < self.attempts => {
-                Change { reply: Some(reply.clone()), due_at: again, ..Change::to(row.id, changes::RETRY) }
+                let untaken = Untaken::Answered;
+                Change {
+                    reply: Some(reply.clone()),
+                    due_at: again,
+                    untaken,
+                    ..Change::to(row.id, changes::RETRY)
+                }
             }
             Outcome::Deferred { reply } | Outcome::SlowDown { reply, .. } => Change {
                 reply: Some(format!("given up after {attempts} attempts: {reply}")),
@@ -75,6 +151,7 @@ impl Policy {
                 reply: Some(reply.clone()),
                 due_at: again,
                 unknown_attempts: 1,
+                untaken: Untaken::Answered,
                 // Sent again automatically once, with the same Message-ID; then a person has to decide.
                 is_held: self.on_unknown == OnUnknown::Hold || row.unknown_attempts >= 1,
                 ..Change::to(row.id, changes::UNKNOWN)

@@ -16,7 +16,7 @@ pub(super) const MAX_TAKE_OVERS: i64 = 3;
 pub(super) struct Recovered {
     /// Those that were being sent and may have arrived, and whether they wait for a person.
     pub(super) unknown: Vec<(i64, bool)>,
-    /// Those that too many runs died over, with what is said of them.
+    /// Those that too many runs died over, with what is said of them: they failed, or are held if they may have arrived.
     pub(super) failed: Vec<(i64, String)>,
 }
 
@@ -27,22 +27,26 @@ pub(super) struct Recovered {
 /// such a mail is sent alone, after all others. One whose runs go on dying is not tried for ever.
 pub(super) async fn recover(db: &mut Db, now: DateTime<Utc>, rule: OnUnknown) -> anyhow::Result<Recovered> {
     let abandoned = "claimed_by IS NOT NULL AND claimed_by NOT IN (SELECT id FROM batch_execution WHERE status = 'RUNNING')";
-    // A run that ended by itself, and could not even release its mails, died of none of them.
-    let take_overs = "take_overs + CASE WHEN EXISTS (SELECT 1 FROM batch_execution
+    // A run that ended by itself, and could not even release its mails, died of none of them. Nor did a run die of a mail
+    // that the server had already answered, and that it only kept until it knew what the answer meant.
+    let take_overs = "take_overs + CASE WHEN untaken_by = claimed_by AND status <> 'SENDING' THEN 0
+                                        WHEN EXISTS (SELECT 1 FROM batch_execution
                                                      WHERE batch_execution.id = mails.claimed_by
                                                        AND batch_execution.status <> 'CRASHED') THEN 0 ELSE 1 END";
-    let failed = db
-        .fetch_all(
-            &format!(
-                "UPDATE mails SET claimed_by = NULL, status = 'FAILED', ended_at = $1, take_overs = {take_overs},
-                     last_reply = CAST({take_overs} AS TEXT) || ' runs died while they held this mail, the last one was run '
-                                  || CAST(claimed_by AS TEXT)
-                 WHERE {abandoned} AND status IN ('QUEUED', 'RETRY', 'UNKNOWN') AND {take_overs} >= $2
-                 RETURNING id, last_reply"
-            ),
-            values![now, MAX_TAKE_OVERS],
+    let given_up = |status: &str, change: &str, more: &str| {
+        format!(
+            "UPDATE mails SET claimed_by = NULL, {change}, take_overs = {take_overs},
+                 last_reply = CAST({take_overs} AS TEXT) || ' runs died while they held this mail, the last one was run '
+                              || CAST(claimed_by AS TEXT) || '{more}'
+             WHERE {abandoned} AND status IN ({status}) AND {take_overs} >= $1
+             RETURNING id, last_reply"
         )
-        .await?;
+    };
+    // One that may have arrived is held, however little of this try is known.
+    let held = given_up("'UNKNOWN'", "is_held = TRUE", "; an earlier try may have arrived");
+    let mut failed: Vec<(i64, String)> = db.fetch_all(&held, values![MAX_TAKE_OVERS]).await?;
+    let given_up = given_up("'QUEUED', 'RETRY'", "status = 'FAILED', ended_at = $2", "");
+    failed.extend(db.fetch_all::<(i64, String)>(&given_up, values![MAX_TAKE_OVERS, now]).await?);
     db.execute(
         &format!(
             "UPDATE mails SET claimed_by = NULL, take_overs = {take_overs}

@@ -93,7 +93,7 @@ impl Flush {
             closed_until: None,
             until,
             is_rated,
-            untaken: Vec::new(),
+            put_off: Vec::new(),
             is_refused: false,
             returned: VecDeque::new(),
             stop: None,
@@ -164,12 +164,13 @@ impl Flush {
             self.write_changes(run, goes_on).await?;
         }
         for meant in self.doubt.meant_at_end() {
-            self.note_meant(run, meant);
+            self.note_meant(run, &meant);
         }
         if let Some(last) = self.doubt.left().last() {
+            let (refused, of) = self.doubt.share();
             self.stop.get_or_insert(Stop::Refused(format!(
-                "the server refused {} in a row for reasons that may not be theirs, the last with: {}",
-                counted(self.doubt.left().len(), "mail", "mails"),
+                "the server refused {refused} of {} for reasons that may not be theirs, the last with: {}",
+                counted(of, "mail", "mails"),
                 last.reply
             )));
         }
@@ -182,11 +183,10 @@ impl Flush {
     }
 
     fn too_many_bounces(&self) -> Failure {
-        Failure::failed(format!("failed to send mails: {}", self.breaker.reason().unwrap_or_default())).hint(format!(
-            "the addresses are suppressed only once you have confirmed it; if the relay was wrong: `batchctl mail suppress \
-             remove --held`, then `batchctl runs retry {run}`; if they really do not exist: `batchctl mail suppress confirm`",
-            run = self.run
-        ))
+        Failure::failed(format!("failed to send mails: {}", self.breaker.reason().unwrap_or_default())).hint(
+            "their mails stay queued until you decide; if the relay was wrong: `batchctl mail suppress remove --held`, and the \
+             next run sends them; if the addresses really do not exist: `batchctl mail suppress confirm`",
+        )
     }
 
     /// Waits briefly for the other mails in transit: one commit for all of them costs little more than a commit for one,

@@ -8,7 +8,7 @@ use crate::db::testing::{TestDb, at, now, on_both_databases};
 use crate::runner::history::Status;
 use crate::values;
 
-use super::changes::{Change, SENDING, SENT, WRITE_POSTGRES, WRITE_SQLITE, write};
+use super::changes::{Change, QUEUED, SENDING, SENT, Untaken, WRITE_POSTGRES, WRITE_SQLITE, write};
 use super::claims::{
     MAX_HEAD_BYTES, MAX_HEADERS_BYTES, MAX_MAIL_BYTES, Only, claim, claim_suspect, is_any_due, most_urgent,
 };
@@ -24,6 +24,8 @@ on_both_databases![
     a_mail_that_many_processes_died_over_waits_for_a_person,
     a_mail_that_runs_die_of_fails_and_the_others_do_not_wait_for_it,
     a_run_that_ended_by_itself_died_of_no_mail,
+    a_mail_that_may_have_arrived_is_held_and_not_failed_when_runs_die_of_it,
+    a_mail_that_the_server_had_answered_is_not_what_a_run_died_of,
     what_is_too_large_or_no_count_is_known_before_it_is_read,
     a_changed_mail_is_found_by_its_number,
 ];
@@ -218,6 +220,38 @@ async fn a_run_that_ended_by_itself_died_of_no_mail(db: &mut TestDb) {
     db.sql("UPDATE batch_execution SET status = 'FAILED'").await;
     recover(db, now(), OnUnknown::Resend).await.unwrap();
     assert_eq!(db.scalar("SELECT take_overs FROM mails").await, "0");
+}
+
+async fn a_mail_that_may_have_arrived_is_held_and_not_failed_when_runs_die_of_it(db: &mut TestDb) {
+    queue(db, 2, LONG_AGO).await;
+    db.sql("UPDATE mails SET status = 'UNKNOWN', unknown_attempts = 1, attempts = 1").await;
+    let mut failed = Vec::new();
+    for _ in 0..MAX_TAKE_OVERS {
+        die_with(db, 1, false).await;
+        failed.extend(recover(db, now(), OnUnknown::Resend).await.unwrap().failed);
+    }
+    let problem =
+        "3 runs died while they held this mail, the last one was run 3; an earlier try may have arrived";
+    assert_eq!(failed, [(1, problem.to_owned())]);
+    assert_eq!(states(db).await, ["1 UNKNOWN 1 1 NULL 1"]);
+}
+
+async fn a_mail_that_the_server_had_answered_is_not_what_a_run_died_of(db: &mut TestDb) {
+    let run = db.run_that_is(Status::Running).await;
+    for _ in 0..2 {
+        queue(db, 2, LONG_AGO).await;
+    }
+    assert_eq!(claim_as(db, run, 2).await, [1, 2]);
+    // It was refused by policy, and the run kept it until it knew what that meant.
+    let noted = Change { untaken: Untaken::Noted, keeps_claim: true, ..Change::to(1, QUEUED) };
+    assert_eq!(write(db, run, now(), &[noted]).await.unwrap(), [1]);
+    db.sql("UPDATE batch_execution SET status = 'CRASHED'").await;
+    assert_eq!(recover(db, now(), OnUnknown::Resend).await.unwrap(), Recovered::default());
+    assert_eq!(db.lines("SELECT id, take_overs, claimed_by FROM mails").await, ["1 0 NULL", "2 1 NULL"]);
+    // Another run dies while it holds it: of that one it may be the cause.
+    die_with(db, 1, false).await;
+    recover(db, now(), OnUnknown::Resend).await.unwrap();
+    assert_eq!(db.lines("SELECT id, take_overs FROM mails").await, ["1 1", "2 1"]);
 }
 
 async fn what_is_too_large_or_no_count_is_known_before_it_is_read(db: &mut TestDb) {

@@ -5,16 +5,14 @@ use std::time::{Duration, Instant};
 
 use crate::runner::Run;
 
-use super::breaker::bounced_mails;
-use super::changes::{self, Change};
+use super::changes::{self, Change, Untaken};
 use super::pace::close_server;
-use super::suppressions::suppress;
-use super::{Flush, intake, item_key, unless_stopped};
+use super::policy::PutOff;
+use super::suppressions::{give_back, hold, suppress};
+use super::{Flush, intake, unless_stopped};
 
 /// How often the run's row and its list of errors are written.
 const BOOKKEEPING: Duration = Duration::from_secs(1);
-/// Mails that bounced, per page.
-const BOUNCES: i64 = 500;
 
 impl Flush {
     /// Writes all changes in one commit, and that the next mail of each sender is SENDING; then releases those to their
@@ -55,7 +53,7 @@ impl Flush {
             suppress(&mut self.db, self.run, bounce, is_held, self.clock.now()).await?;
         }
         if is_held && !bounced.is_empty() {
-            self.breaker.hold_suppressions(&mut self.db, self.run).await?;
+            hold(&mut self.db, &self.breaker.doubted_runs(self.run)).await?;
         }
         Ok(())
     }
@@ -83,20 +81,19 @@ impl Flush {
         Ok(sending)
     }
 
-    /// After the breaker has tripped, the mails that bounced are not settled by their suppressions: `runs retry` sends them
-    /// again.
-    async fn list_bounced(&mut self, run: &mut Run<'_>) -> anyhow::Result<()> {
-        let mut position = 0;
-        loop {
-            let page = bounced_mails(&mut self.db, self.run, position, BOUNCES).await?;
-            let Some((last, _)) = page.last() else { break };
-            position = *last;
-            for (id, reply) in page {
-                run.fail_item(&item_key(id), "send", &anyhow::anyhow!(reply));
+    /// Lets go of the mails that wait, and notes which of them the server told to wait.
+    fn put_aside(&mut self) {
+        for mail in self.waiting.drain(..).chain(self.returned.drain(..)) {
+            if let Some(postponed) = self.postponed.remove(&mail.row.id) {
+                self.put_off.push(PutOff {
+                    id: mail.row.id,
+                    status: intake::word(&mail.row.status),
+                    since: mail.row.untaken_since,
+                    runs: mail.row.untaken_runs,
+                    reply: postponed.reply,
+                });
             }
-            run.chunk(None::<&str>, async |_| Ok(())).await.or_else(unless_stopped)?;
         }
-        Ok(())
     }
 
     /// Finishes what was started and releases what was not.
@@ -104,9 +101,7 @@ impl Flush {
         self.stop_claiming.send_replace(true);
         self.intake.close();
         while self.intake.try_recv().is_ok() {}
-        let untried = self.waiting.drain(..).chain(self.returned.drain(..));
-        let untaken = untried.filter(|mail| self.postponed.contains_key(&mail.row.id));
-        self.untaken.extend(untaken.map(|mail| (mail.row.id, intake::word(&mail.row.status))));
+        self.put_aside();
         // First, because the claimer may be waiting for the memory that these mails hold.
         self.senders.close().await;
         let claimed = self.claimer.join_next().await;
@@ -114,13 +109,19 @@ impl Flush {
         while let Some(report) = self.senders.try_next() {
             self.handle_report(run, report);
         }
+        self.put_aside();
+        for mail in std::mem::take(&mut self.put_off) {
+            self.note_put_off(run, &mail);
+        }
         self.fail_unreadable().await?;
         let mut left = std::mem::take(&mut self.changes);
         // As they were, but behind what else is due: a mail that is at fault itself does not come first again.
-        let untaken =
-            self.untaken.drain(..).chain(self.doubt.left().iter().map(|mail| (mail.id, mail.status)));
-        let due_at = Some(self.clock.started());
-        left.extend(untaken.map(|(id, status)| Change { due_at, ..Change::to(id, status) }));
+        let (due_at, untaken) = (Some(self.clock.started()), Untaken::Noted);
+        left.extend(self.doubt.left().iter().map(|mail| Change {
+            due_at,
+            untaken,
+            ..Change::to(mail.id, mail.status)
+        }));
         for round in rounds(left) {
             changes::write(&mut self.db, self.run, self.clock.now(), &round).await?;
         }
@@ -133,7 +134,9 @@ impl Flush {
         }
         changes::release(&mut self.db, self.run).await?;
         if self.breaker.is_tripped() {
-            self.list_bounced(run).await?;
+            let own = give_back(&mut self.db, self.run, self.clock.started()).await?;
+            self.tally.failed -= own.min(self.tally.failed);
+            self.tally.undecided += own;
         }
         claimed.transpose()?.transpose()?;
         Ok(())
