@@ -113,7 +113,7 @@ fn judged(outcome: Outcome) -> Result<(), Fault> {
     let fault = match outcome {
         Outcome::Accepted { .. } => return Ok(()),
         // A duplicate is better than no message: what may not have arrived is sent again.
-        Outcome::Deferred { reply } | Outcome::SlowDown { reply, .. } | Outcome::Unknown { reply } => {
+        Outcome::Deferred { reply, .. } | Outcome::SlowDown { reply, .. } | Outcome::Unknown { reply } => {
             Fault::passing(reply)
         }
         Outcome::Rejected { reply, .. } => Fault::lasting(reply),

@@ -10,7 +10,7 @@ use reqwest::StatusCode;
 use reqwest::header::RETRY_AFTER;
 
 use super::api::{Answer, Api, ApiError, ApiErrorKind, Terms, retry_after};
-use crate::mail::delivery::{Outcome, Rejection, Stop};
+use crate::mail::delivery::{Deferral, Outcome, Rejection, Stop};
 
 /// How long one request may take, including the connection and the response but not sending its body.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -58,7 +58,7 @@ pub(super) fn unsaid(
         _ if (520..=524).contains(&status.as_u16()) => Ok(Outcome::Unknown { reply: foreign() }),
         StatusCode::TOO_MANY_REQUESTS => Ok(Outcome::SlowDown { reply, wait }),
         _ if status.is_server_error() => Ok(Outcome::SlowDown { reply, wait }),
-        StatusCode::REQUEST_TIMEOUT => Ok(Outcome::Deferred { reply }),
+        StatusCode::REQUEST_TIMEOUT => Ok(Outcome::Deferred { reply, because: Deferral::Unsaid }),
         StatusCode::UNAUTHORIZED => Err(Stop::Credentials(reply)),
         // Whether it is this mail or every mail is seen from the next ones.
         StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => {

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::config::Config;
 use crate::failure::{Failure, one_line};
 use crate::files::write_privately;
-use crate::mail::delivery::{Outcome, Stop};
+use crate::mail::delivery::{Deferral, Outcome, Stop};
 use crate::mail::message::Built;
 use crate::mail::outgoing::OutgoingMail;
 
@@ -49,7 +49,10 @@ impl MailFolder {
                 Ok(Outcome::Accepted { reply: format!("written to `{name}`"), provider_message_id: None })
             }
             Ok(Err(error)) => failed(&error),
-            Err(error) => Ok(Outcome::Deferred { reply: format!("failed to write `{name}`: {error}") }),
+            Err(error) => Ok(Outcome::Deferred {
+                reply: format!("failed to write `{name}`: {error}"),
+                because: Deferral::Unsaid,
+            }),
         }
     }
 }
@@ -61,7 +64,7 @@ fn failed(error: &anyhow::Error) -> Result<Outcome, Stop> {
     match kind {
         Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => Err(Stop::Unreachable(message)),
         Some(io::ErrorKind::Interrupted | io::ErrorKind::ResourceBusy) => {
-            Ok(Outcome::Deferred { reply: message })
+            Ok(Outcome::Deferred { reply: message, because: Deferral::Unsaid })
         }
         _ => Err(Stop::Refused(message)),
     }

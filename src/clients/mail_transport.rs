@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 use crate::config::{Config, TransportKind};
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::mail::delivery::{Outcome, Rejection, Stop};
+use crate::mail::delivery::{Deferral, Outcome, Rejection, Stop};
 use crate::mail::dkim::DkimSigner;
 use crate::mail::message;
 use crate::mail::outgoing::OutgoingMail;
@@ -130,7 +130,8 @@ pub struct MailConnection {
 impl MailConnection {
     /// Sends one mail to its one recipient.
     pub async fn send(&mut self, mail: &OutgoingMail) -> Result<Outcome, Stop> {
-        let held_back = || Outcome::Deferred { reply: "the mail was held back".to_owned() };
+        let held_back =
+            || Outcome::Deferred { reply: "the mail was held back".to_owned(), because: Deferral::Unsaid };
         Ok(self.send_when(mail, std::future::ready(true)).await?.unwrap_or_else(held_back))
     }
 

@@ -17,7 +17,7 @@ use super::api::{Address, Answer, Api, Call};
 use super::mail_api::{self, ascii_address};
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::mail::delivery::{Outcome, Rejection, Stop};
+use crate::mail::delivery::{Deferral, Outcome, Rejection, Stop};
 use crate::mail::message::refused_header;
 use crate::mail::outgoing::{Attachment, OutgoingMail};
 use crate::mask::Secret;
@@ -143,7 +143,7 @@ fn judge(
         _ if !is_signed && status != StatusCode::NOT_FOUND => {
             mail_api::unsaid("SendGrid", "mail.sendgrid.endpoint", status, is_signed, reply, wait)
         }
-        StatusCode::REQUEST_TIMEOUT => Ok(Outcome::Deferred { reply }),
+        StatusCode::REQUEST_TIMEOUT => Ok(Outcome::Deferred { reply, because: Deferral::Unsaid }),
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
             Err(Stop::Configuration(format!("`mail.sendgrid.endpoint`: {reply}")))
         }

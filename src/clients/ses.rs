@@ -23,7 +23,7 @@ use super::mail_api::{self, ascii_address};
 use crate::context::Context;
 use crate::digest::hmac_sha256;
 use crate::failure::Failure;
-use crate::mail::delivery::{Outcome, Rejection, Stop};
+use crate::mail::delivery::{Deferral, Outcome, Rejection, Stop};
 use crate::mask::Secret;
 
 /// The path of `SendEmail`.
@@ -229,7 +229,7 @@ fn judge(
         _ if is_about_credentials => Err(Stop::Credentials(reply)),
         _ => match status {
             StatusCode::TOO_MANY_REQUESTS => Ok(Outcome::SlowDown { reply, wait }),
-            StatusCode::REQUEST_TIMEOUT => Ok(Outcome::Deferred { reply }),
+            StatusCode::REQUEST_TIMEOUT => Ok(Outcome::Deferred { reply, because: Deferral::Unsaid }),
             StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => Ok(not_this_mail(reply)),
             StatusCode::NOT_FOUND => Err(Stop::Configuration(format!("`mail.ses.endpoint`: {reply}"))),
             _ => Err(Stop::Refused(reply)),

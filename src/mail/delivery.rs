@@ -16,6 +16,8 @@ pub enum Outcome {
     Deferred {
         /// The server's reply, or what broke.
         reply: String,
+        /// What it is about.
+        because: Deferral,
     },
     /// The server takes no mails for the moment, whichever they are: this one stays as it was, and all go more slowly.
     SlowDown {
@@ -36,6 +38,15 @@ pub enum Outcome {
         /// What broke.
         reply: String,
     },
+}
+
+/// Why a mail was refused for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deferral {
+    /// This mail or its recipient: a full mailbox (4.2.2), a size (4.3.4).
+    Mail,
+    /// Greylisting, a broken connection, a fault of the server: other mails may meet it too.
+    Unsaid,
 }
 
 /// Why a mail was refused permanently.

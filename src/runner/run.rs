@@ -54,6 +54,7 @@ pub struct Run<'a> {
     /// When repeating them helps.
     retry_once: Option<String>,
     summary: Vec<String>,
+    left_behind: Option<String>,
     redactor: Redactor,
     progress: Progress,
 }
@@ -166,6 +167,7 @@ impl<'a> Run<'a> {
             hints: Vec::new(),
             retry_once: None,
             summary: Vec::new(),
+            left_behind: None,
             redactor: cx.config.redactor(),
             progress: Progress::hidden(),
         }
@@ -296,6 +298,11 @@ impl<'a> Run<'a> {
     /// Adds a sentence to the summary at the end.
     pub fn summarise(&mut self, sentence: String) {
         self.summary.push(sentence);
+    }
+
+    /// Says what is there if the run does not succeed, for a job whose items end in more ways than done and not done.
+    pub fn leaves(&mut self, sentence: String) {
+        self.left_behind = Some(sentence);
     }
 
     /// Gives up on an item because of its data. The row is written with the next chunk.
@@ -468,7 +475,9 @@ impl<'a> Run<'a> {
             }
         };
         Leftovers {
-            left_behind: items.left_behind(counts, left_out, self.has_committed, is_work_done),
+            left_behind: self
+                .left_behind
+                .unwrap_or_else(|| items.left_behind(counts, left_out, self.has_committed, is_work_done)),
             last_commit: (!is_work_done).then_some(LastCommit {
                 counts: Counts { written: self.counts.written, ..self.committed },
                 left_out: self.committed_left_out,

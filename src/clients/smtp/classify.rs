@@ -1,6 +1,6 @@
 //! What a reply means for this mail or for all of them, by the step it answers.
 
-use crate::mail::delivery::{Outcome, Rejection, Stop};
+use crate::mail::delivery::{Deferral, Outcome, Rejection, Stop};
 
 use super::reply::{Enhanced, Reply};
 
@@ -51,19 +51,24 @@ pub(super) fn refused_connection(step: Step, server: &str, reply: &Reply) -> Sto
 /// What a refusal of a mail means.
 pub(super) fn refused_mail(step: Step, reply: &Reply) -> Result<Outcome, Stop> {
     let text = reply.text();
-    let deferred = || Ok(Outcome::Deferred { reply: text.clone() });
+    let deferred = |because| Ok(Outcome::Deferred { reply: text.clone(), because });
     let rejected = |because| Ok(Outcome::Rejected { reply: text.clone(), because });
     let enhanced = reply.enhanced();
     match (reply.code, enhanced) {
-        // Credentials before anything else: the enhanced codes of 530 and 535 are 5.7.x, like those of a policy.
-        (530 | 534 | 535, _) => {
-            // 530 asks for a login; the others judge one.
-            let said = if reply.code == 530 { text } else { reply.codes() };
-            return Err(Stop::Credentials(format!("the server refused {}: {said}", step.name())));
+        // They speak of credentials, which all mails share; but a server that takes the next mail means this one.
+        (530, _) => return rejected(Rejection::Policy),
+        // What judges a login may quote it.
+        (534 | 535, _) => {
+            return Ok(Outcome::Rejected { reply: reply.codes(), because: Rejection::Policy });
         }
         _ if is_about_the_server(step, reply) => return Ok(Outcome::SlowDown { reply: text, wait: None }),
         // A full mailbox will be emptied some day, whatever the class of the code.
-        (400..500, _) | (_, Some(Enhanced { subject: 2, detail: 2, .. })) => return deferred(),
+        (_, Some(Enhanced { subject: 2, detail: 2, .. })) => return deferred(Deferral::Mail),
+        // About an address, a mailbox, or what the mail contains; and its size.
+        (400..500, Some(Enhanced { subject: 1 | 2 | 6, .. } | Enhanced { subject: 3, detail: 4, .. })) => {
+            return deferred(Deferral::Mail);
+        }
+        (400..500, _) => return deferred(Deferral::Unsaid),
         _ => {}
     }
     // "Daily sending quota exceeded": tomorrow.
@@ -77,17 +82,19 @@ pub(super) fn refused_mail(step: Step, reply: &Reply) -> Result<Outcome, Stop> {
         // About the recipient's address ("need fully-qualified address"), or the mail's content ("line too long"):
         // one mail, which must not stop the others.
         (Step::Recipient, 501 | 504) | (Step::Message, 500..=504) => rejected(Rejection::Mail),
-        // About our commands (555: their parameters): a bug, or a server that is not an SMTP server.
-        (_, 500..=504 | 555) => {
-            Err(Stop::Refused(format!("the server does not understand {}: {text}", step.name())))
-        }
+        // About our commands (555: their parameters): a bug, or a server that is not an SMTP server. If it understands the
+        // next mail's, it is something in this one.
+        (_, 500..=504 | 555) => Ok(Outcome::Rejected {
+            reply: format!("the server does not understand {}: {text}", step.name()),
+            because: Rejection::Policy,
+        }),
         (_, _) if enhanced.is_some_and(|code| code.class == 5 && matches!(code.subject, 2..=5)) => {
             rejected(if reply.code == 554 { Rejection::Policy } else { Rejection::Mail })
         }
         // Without an enhanced code it may be about the recipient or about us ("550 relay not permitted"): the mail is
         // refused, and nobody is suppressed, since that could hit every customer.
         // RFC 5321 section 4.5.3.1.10: after RCPT a 552 is to be treated as a 452.
-        (Step::Recipient, 552) => deferred(),
+        (Step::Recipient, 552) => deferred(Deferral::Mail),
         (_, 552) => rejected(Rejection::Mail),
         _ => rejected(Rejection::Policy),
     }

@@ -11,7 +11,7 @@ use lettre::transport::smtp::commands::{Auth, Data, Ehlo, Mail, Quit, Rcpt, Rset
 use lettre::transport::smtp::extension::{ClientId, MailBodyParameter, MailParameter};
 use lettre::transport::smtp::response::Response;
 
-use crate::mail::delivery::{Outcome, Rejection, Stop};
+use crate::mail::delivery::{Deferral, Outcome, Rejection, Stop};
 use crate::mail::message::Built;
 
 use super::classify::{Step, refused_connection, refused_mail};
@@ -356,14 +356,17 @@ impl SmtpConnection {
     async fn settle(&mut self, ended: Ended) -> Result<Outcome, Stop> {
         let (step, reply) = match ended {
             Ended::Broken(step, broken) => {
-                return Ok(Outcome::Deferred { reply: kept(&broken.describe(step)) });
+                return Ok(Outcome::Deferred {
+                    reply: kept(&broken.describe(step)),
+                    because: Deferral::Unsaid,
+                });
             }
             Ended::Refused(step, reply) => (step, reply),
         };
         if reply.code < 400 {
             // Neither yes nor no: the two sides are out of sync.
             let reply = format!("unexpected answer to {}: {}", step.name(), reply.text());
-            return Ok(Outcome::Deferred { reply: kept(&reply) });
+            return Ok(Outcome::Deferred { reply: kept(&reply), because: Deferral::Unsaid });
         }
         let outcome = refused_mail(step, &reply)?;
         if !self.is_lost && reply.code != CLOSING {

@@ -8,7 +8,7 @@ use lettre::address::Envelope;
 use super::fault_server::{Fate, Greeting, MailServer, Manners};
 use super::server::{SmtpServer, Timeouts};
 use crate::failure::FailureKind;
-use crate::mail::delivery::{Outcome, Rejection, Stop};
+use crate::mail::delivery::{Deferral, Outcome, Rejection, Stop};
 use crate::mail::message::Built;
 
 /// Long enough for two busy cores, short enough for the tests that wait for it.
@@ -37,7 +37,12 @@ fn with_text(recipient: &str, text: &str) -> Built {
 }
 
 fn deferred(reply: &str) -> Result<Outcome, Stop> {
-    Ok(Outcome::Deferred { reply: reply.to_owned() })
+    Ok(Outcome::Deferred { reply: reply.to_owned(), because: Deferral::Unsaid })
+}
+
+/// The same for a reason of this mail's or its recipient's own.
+fn own_deferred(reply: &str) -> Result<Outcome, Stop> {
+    Ok(Outcome::Deferred { reply: reply.to_owned(), because: Deferral::Mail })
 }
 
 fn slowed(reply: &str) -> Result<Outcome, Stop> {
@@ -88,9 +93,9 @@ async fn each_reply_means_what_its_phase_and_codes_say_and_the_connection_goes_o
     use Fate::{Data, Message, MessageBytes, Recipient};
     use Rejection::{Address, Mail, Policy};
     let cases = [
-        (Recipient("450 4.2.0 greylisted"), deferred("450 4.2.0 greylisted")),
+        (Recipient("450 4.2.0 greylisted"), own_deferred("450 4.2.0 greylisted")),
         (Recipient("451 local error"), deferred("451 local error")),
-        (Recipient("452 4.2.2 full"), deferred("452 4.2.2 full")),
+        (Recipient("452 4.2.2 full"), own_deferred("452 4.2.2 full")),
         (Recipient("550 5.1.1 no such user"), rejected(Address, "550 5.1.1 no such user")),
         (Recipient("550 no such user"), rejected(Policy, "550 no such user")),
         (Recipient("551 gone"), rejected(Policy, "551 gone")),
@@ -99,8 +104,8 @@ async fn each_reply_means_what_its_phase_and_codes_say_and_the_connection_goes_o
         (Recipient("550 5.2.1 disabled"), rejected(Address, "550 5.2.1 disabled")),
         (Recipient("501 5.1.3 bad address"), rejected(Address, "501 5.1.3 bad address")),
         (Recipient("504 5.5.2 need fully-qualified"), rejected(Mail, "504 5.5.2 need fully-qualified")),
-        (Recipient("552 5.2.2 full"), deferred("552 5.2.2 full")),
-        (Recipient("552 too many"), deferred("552 too many")),
+        (Recipient("552 5.2.2 full"), own_deferred("552 5.2.2 full")),
+        (Recipient("552 too many"), own_deferred("552 too many")),
         (Recipient("550 5.7.1 relaying denied"), rejected(Policy, "550 5.7.1 relaying denied")),
         (Recipient("554 5.7.1 blocked"), rejected(Policy, "554 5.7.1 blocked")),
         (Recipient("554 blocked"), rejected(Policy, "554 blocked")),
@@ -120,9 +125,22 @@ async fn each_reply_means_what_its_phase_and_codes_say_and_the_connection_goes_o
         (Data("451 4.7.1 Rate limit exceeded"), slowed("451 4.7.1 Rate limit exceeded")),
         (Message("451 4.3.5 misconfigured"), slowed("451 4.3.5 misconfigured")),
         // Of this mail, or of its recipient.
-        (Message("452 4.3.4 too big for now"), deferred("452 4.3.4 too big for now")),
-        (Recipient("450 4.2.1 too many mails to this one"), deferred("450 4.2.1 too many mails to this one")),
+        (Message("452 4.3.4 too big for now"), own_deferred("452 4.3.4 too big for now")),
+        (
+            Recipient("450 4.2.1 too many mails to this one"),
+            own_deferred("450 4.2.1 too many mails to this one"),
+        ),
         (Recipient("450 4.7.1 greylisted"), deferred("450 4.7.1 greylisted")),
+        // Of all mails, or of something in this one: the next one tells.
+        (Recipient("500 what?"), rejected(Policy, "the server does not understand RCPT TO: 500 what?")),
+        (
+            Recipient("555 5.5.4 parameters"),
+            rejected(Policy, "the server does not understand RCPT TO: 555 5.5.4 parameters"),
+        ),
+        (Data("503 5.5.1 no"), rejected(Policy, "the server does not understand DATA: 503 5.5.1 no")),
+        (Recipient("530 5.7.0 log in first"), rejected(Policy, "530 5.7.0 log in first")),
+        (Recipient("535 5.7.8 hunter2 is wrong"), rejected(Policy, "535 5.7.8")),
+        (Message("534 5.7.9 too weak"), rejected(Policy, "534 5.7.9")),
         (Recipient("550 5.3.2 not accepting"), rejected(Policy, "550 5.3.2 not accepting")),
         (Data("554 5.7.1 no"), rejected(Policy, "554 5.7.1 no")),
         (
@@ -131,7 +149,7 @@ async fn each_reply_means_what_its_phase_and_codes_say_and_the_connection_goes_o
         ),
         (Message("451 4.7.1 greylisted"), deferred("451 4.7.1 greylisted")),
         (Message("550 5.1.1 no such user"), rejected(Address, "550 5.1.1 no such user")),
-        (Message("552 5.2.2 full"), deferred("552 5.2.2 full")),
+        (Message("552 5.2.2 full"), own_deferred("552 5.2.2 full")),
         (Message("552 5.3.4 too big"), rejected(Mail, "552 5.3.4 too big")),
         (Message("552 too big"), rejected(Mail, "552 too big")),
         (Message("554 5.6.0 bad content"), rejected(Mail, "554 5.6.0 bad content")),
@@ -169,7 +187,7 @@ async fn a_refused_sender_is_a_policy_unless_it_says_otherwise() {
         ("552 5.3.4 too big", rejected(Rejection::Mail, "552 5.3.4 too big")),
         ("451 4.3.0 later", slowed("451 4.3.0 later")),
         ("450 4.7.1 too much mail", slowed("450 4.7.1 too much mail")),
-        ("450 4.1.8 domain not found", deferred("450 4.1.8 domain not found")),
+        ("450 4.1.8 domain not found", own_deferred("450 4.1.8 domain not found")),
     ] {
         for (offers, after) in [(&[][..], ""), (PIPELINING, "503 5.5.1 no"), (PIPELINING, "354 go ahead")] {
             let manners = Manners { sender: Some(line), ..offering(offers) };
@@ -232,7 +250,7 @@ async fn a_server_that_closes_in_the_middle_does_not_have_the_mail_and_the_conne
             let mut connection = client.connect().await.unwrap();
             match connection.send(&mail(recipient)).await {
                 Ok(Outcome::SlowDown { reply, .. }) if begin.starts_with("421") => assert_eq!(reply, begin),
-                Ok(Outcome::Deferred { reply }) => assert!(reply.starts_with(begin), "{reply}"),
+                Ok(Outcome::Deferred { reply, .. }) => assert!(reply.starts_with(begin), "{reply}"),
                 other => panic!("{recipient}: {other:?}"),
             }
             assert!(!connection.is_usable(), "{recipient}");
@@ -332,7 +350,7 @@ async fn a_server_that_closes_while_a_mail_waits_for_clearance_does_not_have_it(
         };
         let reply = "the server closed the connection before it answered the mail".to_owned();
         let outcome = connection.send_when(&mail("a@example.jp"), clearance).await;
-        assert_eq!(outcome, Ok(Some(Outcome::Deferred { reply })));
+        assert_eq!(outcome, Ok(Some(Outcome::Deferred { reply, because: Deferral::Unsaid })));
         assert!(!connection.is_usable());
     }
 }

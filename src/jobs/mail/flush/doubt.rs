@@ -1,12 +1,20 @@
-//! Refusals that may not be the mails' fault: an IP on a block list, a suspended account, a proxy in front of the service.
+//! Refusals that may not be the mails' fault: an IP on a block list, a suspended account, a proxy in front of the service, a
+//! server that answers everything with a temporary error or closes each connection.
 //!
 //! While the server takes no more mails than it refuses, they say nothing about a mail. Otherwise a refusal is the mail's,
 //! and even that is believed only after several runs: a block may begin, or end, between two mails.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::mail::delivery::Stop;
+use crate::wording::counted;
 
 /// After this many in a row, going on would only hurt the sender's reputation.
 const MOST: usize = 20;
 /// More than this many at the end of a run look like the beginning of a block.
 const FEW: usize = 3;
+/// A mail that is put off for so long without anything getting through is worth telling. Greylisting takes minutes.
+const WORTH_TELLING: TimeDelta = TimeDelta::hours(1);
 
 /// A mail that was refused, without its contents.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +22,12 @@ pub(super) struct Refused {
     pub(super) id: i64,
     /// What it was before.
     pub(super) status: &'static str,
+    /// Whether it was refused for now, and not for good.
+    pub(super) is_temporary: bool,
+    /// How many attempts it had before.
+    pub(super) attempts: i64,
+    /// Since when the server has not taken it, if that began in an earlier run.
+    pub(super) since: Option<DateTime<Utc>>,
     /// In how many runs it was refused before, while the server took others.
     pub(super) runs: i64,
     /// The server's reply.
@@ -67,9 +81,33 @@ impl Doubt {
         &self.pending
     }
 
-    /// How many were refused, of how many that got an answer.
-    pub(super) fn share(&self) -> (usize, usize) {
-        (self.refused, self.refused + self.accepted)
+    /// Whether those that nothing is known about are a few that were put off a while ago at most: nothing to wake anybody for.
+    pub(super) fn is_minor(&self, now: DateTime<Utc>) -> bool {
+        let is_recent = |mail: &Refused| mail.since.is_none_or(|since| now - since < WORTH_TELLING);
+        self.pending.len() <= FEW && self.pending.iter().all(|mail| mail.is_temporary && is_recent(mail))
+    }
+
+    /// Removes those that nothing is known about.
+    pub(super) fn take_left(&mut self) -> Vec<Refused> {
+        std::mem::take(&mut self.pending)
+    }
+
+    /// What stops the sending, if nothing is known about some. What passes by itself is only that if all does.
+    pub(super) fn stop(&self) -> Option<Stop> {
+        let last = self.pending.iter().rfind(|mail| !mail.is_temporary).or(self.pending.last())?;
+        let (refused, of) = (self.refused, counted(self.refused + self.accepted, "mail", "mails"));
+        let reply = &last.reply;
+        Some(match reply.get(..3) {
+            _ if last.is_temporary => {
+                Stop::Busy(format!("the server put off {refused} of {of}, the last with: {reply}"))
+            }
+            Some("530" | "534" | "535") => {
+                Stop::Credentials(format!("the server refused {refused} of {of}, the last with: {reply}"))
+            }
+            _ => Stop::Refused(format!(
+                "the server refused {refused} of {of} for reasons that may not be theirs, the last with: {reply}"
+            )),
+        })
     }
 }
 
@@ -79,8 +117,20 @@ mod tests {
 
     const NONE: [i64; 0] = [];
 
+    fn now() -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::days(1)
+    }
+
     fn refused(id: i64) -> Refused {
-        Refused { id, status: "QUEUED", runs: 0, reply: "550 5.7.1 no".to_owned() }
+        Refused {
+            id,
+            status: "QUEUED",
+            is_temporary: false,
+            attempts: 0,
+            since: None,
+            runs: 0,
+            reply: "550 5.7.1 no".to_owned(),
+        }
     }
 
     fn ids(refused: &[Refused]) -> Vec<i64> {
@@ -121,6 +171,21 @@ mod tests {
         assert!(doubt.is_too_general());
         assert_eq!(ids(&doubt.meant_at_end()), NONE);
         assert_eq!(doubt.left().len(), 20);
+    }
+
+    #[test]
+    fn a_few_mails_that_are_put_off_for_a_while_wake_nobody() {
+        let put_off = |id, since| Refused { is_temporary: true, since, ..refused(id) };
+        let minor = |mails: Vec<Refused>| {
+            let mut doubt = Doubt::default();
+            mails.into_iter().for_each(|mail| doubt.add(mail));
+            doubt.is_minor(now())
+        };
+        let lately = Some(now() - TimeDelta::minutes(59));
+        assert!(minor(vec![put_off(1, None), put_off(2, lately), put_off(3, lately)]));
+        assert!(!minor(vec![put_off(1, Some(now() - TimeDelta::hours(1)))]));
+        assert!(!minor((1..=4).map(|id| put_off(id, None)).collect()));
+        assert!(!minor(vec![put_off(1, None), refused(2)]));
     }
 
     #[test]

@@ -125,6 +125,9 @@ impl Job for Args {
         let ended = flush.end(run).await;
         let tally = flush.tally.sentence();
         run.summarise(tally.clone());
+        if flush.tally.all() > 0 {
+            run.leaves(format!("{tally}; the others are as they were"));
+        }
         let untaken = if ended.is_ok() { untaken_mails(run).await? } else { None };
         untaken.iter().for_each(|sentence| run.summarise(sentence.clone()));
         sent.map_err(|error| told_with(error, untaken))?;

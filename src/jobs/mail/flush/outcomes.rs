@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 
-use crate::mail::delivery::{Outcome, Rejection, Stop};
+use crate::mail::delivery::{Deferral, Outcome, Rejection, Stop};
 use crate::runner::Run;
 
 use super::changes::{self, Change, Untaken};
@@ -82,12 +82,12 @@ impl Flush {
                 self.take_back(mail, standing);
             }
             MailEnd::SlowDown { reply, .. } if self.is_at_fault_itself(mail.row.id) => {
-                self.note_outcome(run, &mail, standing, &Outcome::Deferred { reply });
+                self.note_outcome(run, &mail, standing, &deferred(reply));
             }
             MailEnd::SlowDown { reply, wait, begun, share: None } => match self.slow_down(wait, begun) {
                 // The server took all others, and this one not for all our patience.
                 Reaction::GiveUp if wait.is_none() && self.tally.sent > 0 && self.is_rest_postponed() => {
-                    self.note_outcome(run, &mail, standing, &Outcome::Deferred { reply });
+                    self.note_outcome(run, &mail, standing, &deferred(reply));
                 }
                 reaction => {
                     match reaction {
@@ -160,6 +160,12 @@ impl Flush {
         self.changes.push(change);
     }
 
+    /// A mail that was put off in a run that got nothing through.
+    pub(super) fn note_put_off_with_all(&mut self, refused: &Refused) {
+        self.tally.again += 1;
+        self.changes.push(self.policy.put_off_with_all(refused, self.clock));
+    }
+
     /// A mail that was told to wait for as long as the run went on.
     pub(super) fn note_put_off(&mut self, run: &mut Run<'_>, mail: &PutOff) {
         let change = self.policy.put_off(mail, self.tally.sent > 0, self.clock);
@@ -172,12 +178,13 @@ impl Flush {
     }
 
     /// A refusal that may not be this mail's fault: the mail stays as it was until more is known, and the run keeps it.
-    fn note_doubt(&mut self, mail: &Ready, standing: Standing, reply: &str) {
+    fn note_doubt(&mut self, mail: &Ready, standing: Standing, reply: &str, is_temporary: bool) {
         let (id, status) = (mail.row.id, intake::word(&mail.row.status));
         let untaken = Untaken::Noted;
         self.changes.push(Change { keeps_claim: true, untaken, ..restored(id, status, standing) });
-        let (runs, reply) = (mail.row.untaken_runs, self.redactor.redact(reply));
-        self.doubt.add(Refused { id, status, runs, reply });
+        let (attempts, since, runs) = (mail.row.attempts, mail.row.untaken_since, mail.row.untaken_runs);
+        let reply = self.redactor.redact(reply);
+        self.doubt.add(Refused { id, status, is_temporary, attempts, since, runs, reply });
         if self.doubt.is_too_general() {
             self.stop_claiming.send_replace(true);
             // Its message counts all refusals, of which more may be under way.
@@ -189,7 +196,10 @@ impl Flush {
         self.postponed.remove(&mail.row.id);
         match outcome {
             Outcome::Rejected { because: Rejection::Policy, reply } => {
-                return self.note_doubt(mail, standing, reply);
+                return self.note_doubt(mail, standing, reply, false);
+            }
+            Outcome::Deferred { because: Deferral::Unsaid, reply } => {
+                return self.note_doubt(mail, standing, reply, true);
             }
             Outcome::Accepted { .. } => {
                 self.tempo.taken(Instant::now());
@@ -266,6 +276,11 @@ impl Flush {
             self.stop = Some(stop);
         }
     }
+}
+
+/// The answer to a mail that alone was told to slow down.
+fn deferred(reply: String) -> Outcome {
+    Outcome::Deferred { reply, because: Deferral::Mail }
 }
 
 /// A mail that did not leave, as it was before.

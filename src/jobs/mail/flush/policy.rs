@@ -75,9 +75,13 @@ impl Policy {
         TimeDelta::from_std(self.backoff.pause(failures)).unwrap_or_default()
     }
 
-    /// What becomes of a mail that was refused by policy while the server took others.
+    /// What becomes of a mail that was refused while the server took others.
     pub(super) fn refusal(&self, refused: &Refused, clock: RunClock) -> Change {
         let (id, runs) = (refused.id, refused.runs + 1);
+        if refused.is_temporary {
+            let change = self.deferral(id, refused.attempts + 1, &refused.reply, clock);
+            return Change { attempts: 1, is_try: true, ..change };
+        }
         if runs < REFUSED_RUNS {
             return Change {
                 reply: Some(refused.reply.clone()),
@@ -92,6 +96,31 @@ impl Policy {
             reply: Some(format!("refused in {runs} runs that got others through: {}", refused.reply)),
             is_try: true,
             ..Change::to(id, changes::FAILED)
+        }
+    }
+
+    /// What becomes of a mail that was put off in a run that got nothing through: it costs no attempt.
+    pub(super) fn put_off_with_all(&self, refused: &Refused, clock: RunClock) -> Change {
+        Change {
+            reply: Some(refused.reply.clone()),
+            due_at: Some(clock.now() + self.pause(1)),
+            is_try: true,
+            untaken: Untaken::Noted,
+            ..Change::to(refused.id, changes::RETRY)
+        }
+    }
+
+    /// What becomes of a mail after its last attempt but for this one was put off; `attempts` includes it.
+    fn deferral(&self, id: i64, attempts: i64, reply: &str, clock: RunClock) -> Change {
+        if attempts >= self.attempts {
+            let reply = Some(format!("given up after {attempts} attempts: {reply}"));
+            return Change { reply, ..Change::to(id, changes::FAILED) };
+        }
+        Change {
+            reply: Some(reply.to_owned()),
+            due_at: Some(clock.now() + self.pause(attempts)),
+            untaken: Untaken::Answered,
+            ..Change::to(id, changes::RETRY)
         }
     }
 
@@ -131,19 +160,9 @@ impl Policy {
                 provider_message_id: provider_message_id.clone(),
                 ..Change::to(row.id, changes::SENT)
             },
-            Outcome::Deferred { reply } | Outcome::SlowDown { reply, .. } if attempts < self.attempts => {
-                let untaken = Untaken::Answered;
-                Change {
-                    reply: Some(reply.clone()),
-                    due_at: again,
-                    untaken,
-                    ..Change::to(row.id, changes::RETRY)
-                }
+            Outcome::Deferred { reply, .. } | Outcome::SlowDown { reply, .. } => {
+                self.deferral(row.id, attempts, reply, clock)
             }
-            Outcome::Deferred { reply } | Outcome::SlowDown { reply, .. } => Change {
-                reply: Some(format!("given up after {attempts} attempts: {reply}")),
-                ..Change::to(row.id, changes::FAILED)
-            },
             Outcome::Rejected { reply, .. } => {
                 Change { reply: Some(reply.clone()), ..Change::to(row.id, changes::FAILED) }
             }

@@ -12,7 +12,6 @@ use crate::mail::delivery::Stop;
 use crate::mail::outgoing::Gate;
 use crate::period::shown_instant;
 use crate::runner::Run;
-use crate::wording::counted;
 
 use super::breaker::Breaker;
 use super::changes::{self, Change};
@@ -166,13 +165,13 @@ impl Flush {
         for meant in self.doubt.meant_at_end() {
             self.note_meant(run, &meant);
         }
-        if let Some(last) = self.doubt.left().last() {
-            let (refused, of) = self.doubt.share();
-            self.stop.get_or_insert(Stop::Refused(format!(
-                "the server refused {refused} of {} for reasons that may not be theirs, the last with: {}",
-                counted(of, "mail", "mails"),
-                last.reply
-            )));
+        if self.doubt.is_minor(self.clock.now()) {
+            for mail in self.doubt.take_left() {
+                self.note_put_off_with_all(&mail);
+            }
+        }
+        if let Some(stop) = self.doubt.stop() {
+            self.stop.get_or_insert(stop);
         }
         match (self.stop.take(), self.impossible.take(), self.untried.take()) {
             (Some(_), _, _) if self.breaker.is_tripped() => Err(self.too_many_bounces().into()),

@@ -17,9 +17,13 @@ pub(super) struct MailTally {
 }
 
 impl MailTally {
+    /// How many mails something became of.
+    pub(super) fn all(&self) -> u64 {
+        self.sent + self.again + self.unknown + self.failed + self.cancelled + self.undecided
+    }
+
     pub(super) fn sentence(&self) -> String {
-        let all = self.sent + self.again + self.unknown + self.failed + self.cancelled + self.undecided;
-        let mut sentence = format!("sent {} of {}", self.sent, counted(all, "mail", "mails"));
+        let mut sentence = format!("sent {} of {}", self.sent, counted(self.all(), "mail", "mails"));
         for (count, what) in [
             (self.again, "to be retried"),
             (self.unknown, "with unknown outcome"),
