@@ -20,8 +20,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use reqwest::StatusCode;
 
-use crate::clients::api::{ApiError, ApiErrorKind, Rule, Terms};
+use crate::clients::api::{ApiError, ApiErrorKind, Rule, Terms, is_refused_login, refused_login};
 use crate::config::{AlertChannel, ChannelTarget, Config, ConfigError};
 use crate::context::Context;
 use crate::failure::Failure;
@@ -134,6 +135,18 @@ impl Fault {
     }
 }
 
+/// The chat services' errors of a refused log-in that are named to a person.
+const KNOWN_REFUSALS: [&str; 8] = [
+    "ACCESS_DENIED",
+    "DirectApiAuthorizationRequired",
+    "FORBIDDEN",
+    "UNAUTHORIZED",
+    "invalid_client",
+    "invalid_grant",
+    "invalid_token",
+    "no_permission",
+];
+
 impl From<ApiError> for Fault {
     fn from(error: ApiError) -> Self {
         let is_permanent = match error.kind() {
@@ -147,11 +160,16 @@ impl From<ApiError> for Fault {
             | ApiErrorKind::Unheard
             | ApiErrorKind::Ours => false,
         };
+        let status = error.status().and_then(|status| StatusCode::from_u16(status).ok());
+        let reason = match status.filter(|status| is_refused_login(*status)) {
+            Some(status) => refused_login(status, error.code().unwrap_or_default(), &KNOWN_REFUSALS),
+            None => error.reason().to_owned(),
+        };
         Self {
             is_permanent,
             status: error.status(),
             retry_after: error.retry_after(),
-            ..Self::passing(error.reason().to_owned())
+            ..Self::passing(reason)
         }
     }
 }

@@ -9,7 +9,7 @@ use url::Host;
 use reqwest::StatusCode;
 use reqwest::header::RETRY_AFTER;
 
-use super::api::{Answer, Api, ApiError, ApiErrorKind, Terms, retry_after};
+use super::api::{Answer, Api, ApiError, ApiErrorKind, Terms, is_refused_login, refused_login, retry_after};
 use crate::mail::delivery::{Deferral, Outcome, Rejection, Stop};
 
 /// How long one request may take, including the connection and the response but not sending its body.
@@ -49,6 +49,7 @@ pub(super) fn unsaid(
     reply: String,
     wait: Option<Duration>,
 ) -> Result<Outcome, Stop> {
+    let reply = if is_refused_login(status) { refused_login(status, "", &[]) } else { reply };
     let foreign = || format!("the answer did not come from {service}: {reply}");
     match status {
         _ if is_signed => Ok(Outcome::SlowDown { reply, wait }),
@@ -77,6 +78,11 @@ pub(super) fn is_about_quota(message: &str) -> bool {
     ["credits exceeded", "quota", "limit exceeded", "exceeded the limit", "exceeded your"]
         .iter()
         .any(|words| message.contains(words))
+}
+
+/// What is said of an account that may send no more. Services answer it like a wrong key, with whatever text.
+pub(super) fn quota_spent(status: StatusCode) -> String {
+    format!("HTTP {}: the account may send no more for now", status.as_u16())
 }
 
 /// How long a response asks us to wait: by `Retry-After`, or until a second of the Unix clock in `X-RateLimit-Reset`.

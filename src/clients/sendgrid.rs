@@ -13,7 +13,7 @@ use reqwest::StatusCode;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
 use serde_json::{Map, Value, json};
 
-use super::api::{Address, Answer, Api, Call};
+use super::api::{Address, Answer, Api, Call, refused_login};
 use super::mail_api::{self, ascii_address};
 use crate::context::Context;
 use crate::failure::Failure;
@@ -126,13 +126,15 @@ fn judge(
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
             if errors.iter().any(|(message, _)| mail_api::is_about_quota(message)) =>
         {
-            Err(Stop::Busy(reply))
+            Err(Stop::Busy(mail_api::quota_spent(status)))
         }
         // Not the key: the sender's identity is not verified.
         StatusCode::FORBIDDEN if errors.iter().any(|(_, field)| field.as_deref() == Some("from")) => {
-            Err(Stop::Refused(reply))
+            Err(Stop::Refused(format!("HTTP {}: the sender's address is not verified", status.as_u16())))
         }
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(Stop::Credentials(reply)),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            Err(Stop::Credentials(refused_login(status, "", &[])))
+        }
         StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE if is_signed => Ok(not_this_mail(reply)),
         StatusCode::TOO_MANY_REQUESTS => Ok(Outcome::SlowDown { reply, wait }),
         // SendGrid accepts a mail only with 202. Another success is that of something in between, and says nothing about

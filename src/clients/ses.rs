@@ -18,7 +18,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use url::{Position, Url};
 
-use super::api::{Address, Answer, Api, ApiError, Call};
+use super::api::{Address, Answer, Api, ApiError, Call, refused_login};
 use super::mail_api::{self, ascii_address};
 use crate::context::Context;
 use crate::digest::hmac_sha256;
@@ -35,6 +35,20 @@ const SIGNING_NAME: &str = "ses";
 /// The variables of the key, unless the configuration names others.
 pub(super) const ACCESS_KEY_ID: &str = "AWS_ACCESS_KEY_ID";
 pub(super) const SECRET_ACCESS_KEY: &str = "AWS_SECRET_ACCESS_KEY";
+/// The errors of a refused log-in that are named to a person.
+const KNOWN_REFUSALS: [&str; 11] = [
+    "AccessDeniedException",
+    "AccountSuspendedException",
+    "ExpiredTokenException",
+    "IncompleteSignature",
+    "InvalidClientTokenId",
+    "InvalidSignatureException",
+    "MissingAuthenticationTokenException",
+    "RequestExpired",
+    "SendingPausedException",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+];
 /// The largest message that SES accepts.
 const MAX_MESSAGE_BYTES: usize = 40 * 1024 * 1024;
 
@@ -202,6 +216,7 @@ fn judge(
         || ["Signature", "Token", "Credential", "AccessDenied", "RequestExpired"]
             .iter()
             .any(|word| kind.contains(word));
+    let reply = if is_about_credentials { refused_login(status, kind, &KNOWN_REFUSALS) } else { reply };
     match kind {
         // The daily quota is used up: no mail is sent before tomorrow.
         _ if message.contains("Daily message quota") => Err(Stop::Busy(reply)),
@@ -225,7 +240,9 @@ fn judge(
         "LimitExceededException" | "TooManyRequestsException" | "ThrottlingException" => {
             Ok(Outcome::SlowDown { reply, wait })
         }
-        _ if status == StatusCode::FORBIDDEN && mail_api::is_about_quota(message) => Err(Stop::Busy(reply)),
+        _ if status == StatusCode::FORBIDDEN && mail_api::is_about_quota(message) => {
+            Err(Stop::Busy(mail_api::quota_spent(status)))
+        }
         _ if is_about_credentials => Err(Stop::Credentials(reply)),
         _ => match status {
             StatusCode::TOO_MANY_REQUESTS => Ok(Outcome::SlowDown { reply, wait }),

@@ -137,6 +137,21 @@ impl Answer {
     }
 }
 
+/// What is said of a refused log-in: its status and, if it is one of these, the API's name for the error. Nothing else of
+/// the answer, which may repeat the secret in a form that no redaction knows: backwards, in Base64, in entities.
+pub fn refused_login(status: StatusCode, code: &str, known: &[&'static str]) -> String {
+    let status = status.as_u16();
+    match known.iter().find(|name| **name == code) {
+        Some(name) => format!("HTTP {status}: the log-in was refused ({name})"),
+        None => format!("HTTP {status}: the log-in was refused"),
+    }
+}
+
+/// Whether a status says that a log-in was refused.
+pub fn is_refused_login(status: StatusCode) -> bool {
+    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+}
+
 /// Whether the same call may succeed later.
 pub(super) fn may_pass(status: StatusCode) -> bool {
     status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)

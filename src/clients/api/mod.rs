@@ -38,8 +38,8 @@ use crate::output::Output;
 use crate::period::format_duration;
 
 pub use address::Address;
-pub use answer::Answer;
 use answer::End;
+pub use answer::{Answer, is_refused_login, refused_login};
 pub use call::Call;
 use error::Problem;
 pub use error::{ApiError, ApiErrorKind};

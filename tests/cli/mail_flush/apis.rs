@@ -1,5 +1,6 @@
 //! Mails by Amazon SES and by SendGrid, against servers that refuse what those services refuse.
 
+use base64::Engine as _;
 use serde_json::json;
 
 use crate::support::{Answer, Batchctl, Request, Sandbox, Webhook, on_both_databases, sendgrid, ses};
@@ -16,6 +17,7 @@ on_both_databases![
     a_success_without_the_services_own_words_leaves_the_outcome_unknown,
     a_refused_mail_fails_and_the_others_are_sent,
     a_wrong_key_stops_the_sending_and_is_not_shown,
+    what_a_refused_log_in_says_is_not_quoted,
     a_fault_of_the_service_is_waited_out,
     a_truncated_answer_leaves_the_outcome_unknown_and_the_mail_is_sent_once_more,
     an_exhausted_quota_leaves_the_mails_for_another_day,
@@ -367,6 +369,36 @@ fn a_refused_mail_fails_and_the_others_are_sent(sandbox: &Sandbox) {
     }
 }
 
+/// A server may repeat the key in a form that no redaction knows.
+fn what_a_refused_log_in_says_is_not_quoted(sandbox: &Sandbox) {
+    for mut service in services() {
+        let secret = if service.name == "SendGrid" { sendgrid::API_KEY } else { ses::SECRET };
+        let backwards: String = secret.chars().rev().collect();
+        let entities: String = secret.chars().map(|c| format!("&#{};", u32::from(c))).collect();
+        let encoded = base64::engine::general_purpose::STANDARD.encode(format!("user:{secret}"));
+        let words = format!("your key {backwards} or {encoded} or {entities} is wrong");
+        let bodies = [
+            json!({ "errors": [{ "message": words, "field": null }], "message": words, "__type": backwards }).to_string(),
+            json!({ "errors": [{ "message": words, "field": "from" }], "message": "quota of ".to_owned() + &words }).to_string(),
+            format!("<html>{words}</html>"),
+        ];
+        for (status, body) in bodies.iter().flat_map(|body| [(401, body.clone()), (403, body.clone())]) {
+            let says = body.clone();
+            let echo =
+                Webhook::checking(Box::new(move |_| Err(Answer::Http(status, Vec::new(), says.clone()))));
+            let direct = service.server.url("");
+            service.settings = service.settings.replace(&direct, &echo.url(""));
+            queue(sandbox, &["a@example.jp"]);
+            sandbox.execute("DELETE FROM mail_pace");
+            let ran = service.flush(sandbox).run().says(&format!("HTTP {status}"));
+            ran.never_shows(&backwards).never_shows(&encoded).never_shows("&#").never_shows("your key");
+            let dump = sandbox.dump();
+            assert!(!dump.contains(&backwards) && !dump.contains(&encoded) && !dump.contains("&#"), "{dump}");
+            service.settings = service.settings.replace(&echo.url(""), &direct);
+        }
+    }
+}
+
 fn a_wrong_key_stops_the_sending_and_is_not_shown(sandbox: &Sandbox) {
     for service in services() {
         queue(sandbox, &["a@example.jp", "b@example.jp", "c@example.jp"]);
@@ -480,7 +512,7 @@ fn a_forbidden_account_stops_the_sending() {
             1,
             "ExpiredTokenException",
         ),
-        (ses::error(403, "AccessDeniedException", "Sending limit exceeded"), 75, "Sending limit exceeded"),
+        (ses::error(403, "AccessDeniedException", "Sending limit exceeded"), 75, "may send no more for now"),
         (ses::error(404, "NotFoundException", "Configuration set"), 78, "mail.ses.configuration_set"),
     ] {
         let service = amazon();
@@ -490,14 +522,14 @@ fn a_forbidden_account_stops_the_sending() {
         assert_eq!(states(&sandbox), [["QUEUED", "0", "NULL"]], "{says}");
     }
     for (answer, code, says) in [
-        (sendgrid::error(403, "The from address does not match", Some("from")), 1, "The from address"),
+        (
+            sendgrid::error(403, "The from address does not match", Some("from")),
+            1,
+            "sender's address is not verified",
+        ),
         (sendgrid::error(403, "access forbidden", None), 1, "failed to log in"),
         (sendgrid::error(404, "not found", None), 78, "mail.sendgrid.endpoint"),
-        (
-            sendgrid::error(403, "You have exceeded your sending quota", None),
-            75,
-            "exceeded your sending quota",
-        ),
+        (sendgrid::error(403, "You have exceeded your sending quota", None), 75, "may send no more for now"),
     ] {
         let service = sendgrid();
         queue(&sandbox, &["a@example.jp"]);

@@ -196,6 +196,27 @@ fn a_refusal_of_the_workflow_keeps_the_alert() {
     assert!(!sandbox.dump().contains("canary"));
 }
 
+/// A server may repeat the signature of the URL in a form that no redaction knows.
+#[test]
+fn what_a_refused_log_in_says_is_not_quoted() {
+    let (_, signature) = teams::PATH.rsplit_once('=').unwrap();
+    let backwards: String = signature.chars().rev().collect();
+    for (status, body) in [
+        (401, json!({ "error": { "code": backwards, "message": format!("no {backwards}") } }).to_string()),
+        (403, format!("<html>{backwards}</html>")),
+    ] {
+        let sandbox = Sandbox::new();
+        let teams = teams::start();
+        configure(&sandbox, TEAMS);
+        insert_alert(&sandbox, "broken");
+        teams.answer(Answer::Http(status, Vec::new(), body));
+        sending(&sandbox).env("TEAMS_URL", teams.url(teams::PATH)).run().never_shows(&backwards);
+        let [row] = kept(&sandbox).try_into().unwrap();
+        assert_eq!(row[1], format!("HTTP {status}: the log-in was refused"));
+        assert!(!sandbox.dump().contains(&backwards));
+    }
+}
+
 #[test]
 fn a_connector_that_microsoft_has_retired_is_named_and_not_called() {
     let sandbox = Sandbox::new();
