@@ -19,8 +19,8 @@ struct Rule {
     shows: &'static [Particular],
     /// With what exactly the subject begins.
     subject_mark: Option<&'static str>,
-    /// Words of the languages in which the way to refuse is told.
-    refusal: &'static [&'static str],
+    /// How the way to refuse is told: of each group one word is there, without blanks and in lower case.
+    refusal: &'static [&'static [&'static str]],
 }
 
 /// What is shown about the sender.
@@ -38,7 +38,7 @@ const RULES: [Rule; 3] = [
         law: "Act on Regulation of Transmission of Specified Electronic Mail, article 4",
         shows: &[Particular::Name, Particular::PostalAddress],
         subject_mark: None,
-        refusal: &[],
+        refusal: &[&["停止", "解除", "拒否", "中止", "不要", "希望しない", "希望されない", "unsubscribe"]],
     },
     Rule {
         language: Locale::Ko,
@@ -47,7 +47,7 @@ const RULES: [Rule; 3] = [
         shows: &[Particular::Name, Particular::PostalAddress, Particular::Telephone],
         // `[광고]`, `(광 고)` or `AD` count as evasion.
         subject_mark: Some("(광고)"),
-        refusal: &["수신거부", "unsubscribe"],
+        refusal: &[&["수신거부"], &["unsubscribe"]],
     },
     Rule {
         language: Locale::En,
@@ -86,6 +86,12 @@ impl Advertising {
         Self { shop }
     }
 
+    /// The rules for a shop that says this about itself.
+    #[cfg(test)]
+    pub fn of(shop: ShopConfig) -> Self {
+        Self { shop }
+    }
+
     /// What the configuration lacks for advertising in a language. No mail can be sent before it is there.
     pub fn lacks(&self, language: Locale) -> Option<Failure> {
         let rule = rule(language);
@@ -103,13 +109,127 @@ impl Advertising {
     }
 
     fn is_unset(&self, particular: Particular) -> bool {
-        let value = match particular {
-            Particular::Name => &self.shop.name,
-            Particular::PostalAddress => &self.shop.address,
-            Particular::Telephone => &self.shop.phone,
-        };
-        value.as_deref().is_none_or(|value| value.trim().is_empty())
+        self.value(particular).is_none_or(|value| value.trim().is_empty())
     }
+
+    fn value(&self, particular: Particular) -> Option<&str> {
+        match particular {
+            Particular::Name => self.shop.name.as_deref(),
+            Particular::PostalAddress => self.shop.address.as_deref(),
+            Particular::Telephone => self.shop.phone.as_deref(),
+        }
+    }
+
+    /// Why advertising in a language may not have these texts: something that has to be shown is in neither of them. What is
+    /// set is compared by its letters and digits, however it is spaced, broken into lines, punctuated or marked up.
+    pub fn text_problem(&self, language: Locale, text: Option<&str>, html: Option<&str>) -> Option<String> {
+        let rule = rule(language);
+        let parts: Vec<String> =
+            text.map(compared).into_iter().chain(html.map(|html| compared(&seen(html)))).collect();
+        let is_shown = |value: &str| parts.iter().any(|part| part.contains(value));
+        let law = format!("as it has to in {} ({})", rule.country, rule.law);
+        for particular in rule.shows {
+            let value = self.value(*particular).map(compared).unwrap_or_default();
+            if !value.is_empty() && !is_shown(&value) {
+                let (key, name, _) = particular.setting();
+                return Some(format!(
+                    "the text does not show the sender's {name} (`mail.shop.{key}`), {law}"
+                ));
+            }
+        }
+        refusal_missing(rule, &parts)
+    }
+}
+
+/// Why advertising in a language may not have this text: it does not tell how to refuse in all the languages it has to.
+pub fn refusal_problem(language: Locale, text: &str) -> Option<String> {
+    refusal_missing(rule(language), &[compared(text)])
+}
+
+fn refusal_missing(rule: &Rule, parts: &[String]) -> Option<String> {
+    let is_told = |words: &[&str]| words.iter().any(|word| parts.iter().any(|part| part.contains(word)));
+    let lacking = rule.refusal.iter().find(|words| !is_told(words))?;
+    Some(format!(
+        "the text does not say how to refuse advertising (`{}`), as it has to in {} ({}): include `_footer.{}.txt`",
+        lacking[0], rule.country, rule.law, rule.language
+    ))
+}
+
+/// The letters and digits of a text, those of full width in their usual form: so an address is the same one on one line or
+/// on three, with `－` or `-`.
+fn compared(text: &str) -> String {
+    text.chars()
+        .map(|character| match character {
+            '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(character) - 0xfee0).unwrap_or(character),
+            _ => character,
+        })
+        // The long vowel is also written for a hyphen.
+        .filter(|character| character.is_alphanumeric() && *character != 'ー')
+        .flat_map(char::to_lowercase)
+        .collect()
+}
+
+/// What a reader of HTML sees of it: no tags, comments or styles, and entities as what they stand for.
+fn seen(html: &str) -> String {
+    let mut text = String::with_capacity(html.len());
+    let mut rest = html;
+    while let Some(start) = rest.find('<') {
+        text.push_str(&rest[..start]);
+        let markup = &rest[start..];
+        let is_element = |name: &str| {
+            markup.get(1..=name.len()).is_some_and(|found| found.eq_ignore_ascii_case(name))
+                && !markup[1 + name.len()..].starts_with(|next: char| next.is_ascii_alphanumeric())
+        };
+        let closing = if markup.starts_with("<!--") {
+            "-->"
+        } else if is_element("style") {
+            "</style>"
+        } else if is_element("script") {
+            "</script>"
+        } else if is_element("title") {
+            "</title>"
+        } else {
+            ">"
+        };
+        let end = position(markup, closing);
+        rest = end.map_or("", |end| &markup[end + closing.len()..]);
+    }
+    text.push_str(rest);
+    unescaped(&text)
+}
+
+/// Where an ASCII text begins in another, in any case.
+fn position(text: &str, wanted: &str) -> Option<usize> {
+    text.as_bytes().windows(wanted.len()).position(|found| found.eq_ignore_ascii_case(wanted.as_bytes()))
+}
+
+/// A text with its character references replaced. Of the named ones, those of punctuation are as good as none.
+fn unescaped(text: &str) -> String {
+    let mut result = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find('&') {
+        result.push_str(&rest[..start]);
+        let reference = &rest[start + 1..];
+        // The longest name has a few dozen characters; what is longer is not one.
+        let end = reference.bytes().take(40).position(|byte| byte == b';');
+        let Some(end) = end else {
+            result.push('&');
+            rest = reference;
+            continue;
+        };
+        let name = &reference[..end];
+        let number = match name.strip_prefix('#') {
+            Some(number) => match number.strip_prefix(['x', 'X']) {
+                Some(hex) => u32::from_str_radix(hex, 16).ok(),
+                None => number.parse().ok(),
+            },
+            None => None,
+        };
+        result.push(number.and_then(char::from_u32).unwrap_or(' '));
+        rest = &reference[end + 1..];
+    }
+    result.push_str(rest);
+    result
 }
 
 /// Why advertising in a language may not have this subject.
@@ -119,17 +239,6 @@ pub fn subject_problem(language: Locale, subject: &str) -> Option<String> {
     Some(format!(
         "the subject does not begin with `{mark}`, as that of advertising has to in {} ({})",
         rule.country, rule.law
-    ))
-}
-
-/// Why advertising in a language may not have this text: it does not tell how to refuse in all the languages it has to.
-pub fn refusal_problem(language: Locale, text: &str) -> Option<String> {
-    let rule = rule(language);
-    let text: String = text.to_lowercase().chars().filter(|character| !character.is_whitespace()).collect();
-    let lacking = rule.refusal.iter().find(|word| !text.contains(**word))?;
-    Some(format!(
-        "the text does not say how to refuse advertising (`{lacking}`), as it has to in {} ({}): include `_footer.{}.txt`",
-        rule.country, rule.law, rule.language
     ))
 }
 
@@ -190,12 +299,50 @@ mod tests {
     }
 
     #[test]
-    fn korean_advertising_says_how_to_refuse_in_korean_and_in_english() {
-        let lacks = |text: &str| refusal_problem(Locale::Ko, text).is_some();
-        assert!(!lacks("무료 수신 거부(로그인 없이 가능)\nUnsubscribe free of charge"));
-        assert!(
-            lacks("무료 수신 거부(로그인 없이 가능)") && lacks("Unsubscribe free of charge") && lacks("")
-        );
-        assert_eq!(refusal_problem(Locale::Ja, ""), None);
+    fn what_has_to_be_shown_is_found_however_it_is_written() {
+        let shop =
+            shop("お花屋さん", "〒231-0001 神奈川県横浜市中区港町1-2-3 O'Neill & Søn ビル", "045-123-4567");
+        let problem = |text: Option<&str>, html: Option<&str>| shop.text_problem(Locale::Ja, text, html);
+        let footer = "配信停止はこちら";
+        for text in [
+            "お花屋さん\n〒231-0001\n神奈川県横浜市中区港町１－２－３\n　O’Neill ＆ Søn ビル\n配信停止はこちら".to_owned(),
+            format!("お 花屋さん 231ー0001 神奈川県 横浜市中区港町 1ー2ー3, O'NEILL & SØN ビル {footer}"),
+        ] {
+            assert_eq!(problem(Some(&text), None), None, "{text}");
+        }
+        let html = "<STYLE>p { color: red }</STYLE><p>お花<b>屋さん</b>&nbsp;&#12306;231&#x2d;0001<br>神奈川県横浜市中区港町\
+                    1-&#50;-3 O&#x27;Neill &amp; S&#248;n ビル</p><a href='x'>配信<br>停止</a>";
+        assert_eq!(problem(Some("本文"), Some(html)), None, "either of the two shows it");
+        // What nobody sees does not count.
+        for hidden in [
+            html.replace("港町", "港町<!-- ").replace("ビル", "ビル -->"),
+            html.replace("<p>", "<p title=\"").replace("</p>", "\"></p>"),
+            html.replace("<p>", "<style>").replace("</p>", "</style>"),
+        ] {
+            assert!(problem(None, Some(&hidden)).is_some(), "{hidden}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let shop = shop("Shop", "1-2-3 Minatocho", "02-1234-5678");
+        let lacks = |language, text: &str| {
+            let problem = shop.text_problem(language, Some(text), None)?;
+            problem.split('`').nth(1).map(str::to_owned)
+        };
+        let ko = "Shop, 1-2-3 Minatocho, 02-1234-5678. 무료 수신 거부(로그인 없이 가능) / Unsubscribe";
+        assert_eq!(lacks(Locale::Ko, ko), None);
+        for (gone, missing) in [
+            ("Shop", "mail.shop.name"),
+            ("1-2-3", "mail.shop.address"),
+            ("5678", "mail.shop.phone"),
+            ("거부", "수신거부"),
+            ("Unsubscribe", "unsubscribe"),
+        ] {
+            assert_eq!(lacks(Locale::Ko, &ko.replace(gone, "")).as_deref(), Some(missing));
+        }
+        assert_eq!(lacks(Locale::En, "1-2-3 Minatocho"), None);
+        assert_eq!(lacks(Locale::En, "Shop").as_deref(), Some("mail.shop.address"));
+        assert_eq!(lacks(Locale::Ja, "Shop 1-2-3 Minatocho").as_deref(), Some("停止"));
     }
 }

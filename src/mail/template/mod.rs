@@ -669,6 +669,36 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn our_own_advertising_shows_what_the_law_asks_for() {
+        let shop = crate::config::ShopConfig {
+            name: Some("お花屋さん & 'Söhne' <꽃집>".to_owned()),
+            address: Some("〒231-0001 神奈川県横浜市中区港町1-2-3, \"A/B\" ビル".to_owned()),
+            phone: Some("+82 2-1234-5678".to_owned()),
+            ..crate::config::ShopConfig::default()
+        };
+        let shown = json!({ "name": shop.name, "url": null, "address": shop.address, "phone": shop.phone, "support": null });
+        let globals = Map::from_iter([("shop".to_owned(), shown)]);
+        let templates = Templates { globals, ..templates(None) };
+        let advertising = crate::mail::advertising::Advertising::of(shop);
+        let mut seen = 0;
+        for entry in templates.list().unwrap() {
+            if entry.front_matter.category != Category::Marketing {
+                continue;
+            }
+            seen += 1;
+            let mail = templates
+                .render(&entry.name, entry.locale, &check::sample_data(&entry.front_matter))
+                .unwrap();
+            // Each of the two parts by itself.
+            for (text, html) in [(Some(mail.text.as_str()), None), (None, mail.html.as_deref())] {
+                let problem = advertising.text_problem(entry.locale, text, html);
+                assert_eq!(problem, None, "{}.{}", entry.name, entry.locale);
+            }
+        }
+        assert_eq!(seen, 6, "two in three languages");
+    }
+
+    #[test]
     fn a_link_out_of_the_folder_is_not_a_template() {
         let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let secret = elsewhere.path().join("secret");

@@ -64,11 +64,12 @@ fn a_server_that_knows_nobody_suppresses_nobody_until_it_is_confirmed(office: &P
 
     // The relay is corrected.
     let right = MailServer::start(Manners::default());
+    let suppressed = held(office)[1].clone();
     office
         .sends(["mail", "suppress", "remove", "--held"], &url(&wrong))
         .run()
         .succeeds()
-        .prints(&format!("Removed {} suppressions", held(office)[1]));
+        .prints(&format!("Removed {suppressed} suppressions"));
     office.flush(&url(&right)).run().succeeds();
     assert_eq!(count(office, "SENT"), 60);
     assert_eq!(right.reached().len(), 60);

@@ -317,10 +317,13 @@ fn advertising_without_what_the_law_of_its_country_requires_is_not_sent(post: &P
         let shop = format!("[mail.shop]\n{shop}[mail.unsubscribe]{unsubscription}");
         post.write("batchctl.toml", format!("[mail]\ntransport = \"folder\"\n{shop}"));
     };
-    post.mail("emma@example.com", "category = 'MARKETING', locale = 'en'");
+    post.mail(
+        "emma@example.com",
+        "category = 'MARKETING', locale = 'en', text_body = '1-2-3 Minatocho, Yokohama'",
+    );
     post.mail(
         "minji@example.kr",
-        "category = 'MARKETING', locale = 'ko', subject = '(광고) 새 소식', text_body = '무료 수신 거부 / Unsubscribe: https://x'",
+        "category = 'MARKETING', locale = 'ko', subject = '(광고) 새 소식', text_body = 'Example Shop, 1-2-3 Minatocho, Yokohama, 02-1234-5678, 무료 수신 거부 / Unsubscribe: https://x'",
     );
     post.mail("jiho@example.kr", "category = 'MARKETING', locale = 'ko', subject = '[광고] 새 소식'");
     post.mail("taro@example.jp", "");
@@ -344,7 +347,7 @@ fn advertising_carries_the_headers_of_one_click_unsubscription(post: &Post) {
     post.set_up_unsubscription();
     post.mail(
         "Hanako@example.jp",
-        "category = 'MARKETING', headers = '{\"List-Unsubscribe\": \"<http://evil.example>\"}'",
+        "category = 'MARKETING', text_body = 'Example Shop, 1-2-3 Minatocho, Yokohama: 配信停止', headers = '{\"List-Unsubscribe\": \"<http://evil.example>\"}'",
     );
     post.mail("taro@example.jp", "");
     post.flush().succeeds();

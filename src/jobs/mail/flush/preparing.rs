@@ -97,9 +97,10 @@ impl Claimer {
             if let Some(failure) = self.preparation.advertising.lacks(language) {
                 return Ok(Intake::Impossible(failure));
             }
-            let body = texts.text.as_deref().or(texts.html.as_deref()).unwrap_or_default();
             let problem = advertising::subject_problem(language, &texts.subject);
-            if let Some(problem) = problem.or_else(|| advertising::refusal_problem(language, body)) {
+            let (text, html) = (texts.text.as_deref(), texts.html.as_deref());
+            let shown = || self.preparation.advertising.text_problem(language, text, html);
+            if let Some(problem) = problem.or_else(shown) {
                 return failed(problem);
             }
             headers.retain(|(name, _)| !name.to_ascii_lowercase().starts_with("list-"));
