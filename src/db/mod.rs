@@ -9,6 +9,7 @@ mod decode;
 mod encryption;
 mod error;
 mod migrate;
+mod problems;
 mod stored;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -31,8 +32,9 @@ pub use bulk::{Bulk, BulkColumn, BulkRow, BulkValue, ColumnType, RowEncoder};
 pub use encryption::{Encryption, encryption};
 pub use error::{DbError, DbErrorKind, Place};
 pub use migrate::{Readiness, latest_version};
+pub use problems::{Instead, Problems};
 pub use sqlx::FromRow;
-pub use stored::{StoredText, StoredTime};
+pub use stored::{StoredKey, StoredText, StoredTime};
 pub use value::Value;
 
 /// How long to wait for a connection before the database counts as unreachable.
@@ -187,6 +189,40 @@ impl Db {
             Kind::Postgres => {
                 format!("(SELECT CAST(value AS BIGINT) FROM jsonb_array_elements_text({placeholder}))")
             }
+        }
+    }
+
+    /// The condition that a column is empty, or holds a time that exists and is in UTC, as this program writes it or with a
+    /// `Z`. On SQLite any program can have written any text, and only these compare as the times that they are.
+    pub fn is_time(&self, column: &str) -> String {
+        // Without IS NULL, which SQLite leaves out of a query for a column that is never NULL, and then does not recognise
+        // the index with the same words.
+        match self.kind() {
+            Kind::Sqlite => format!(
+                "CASE ({column} GLOB '????-??-??T??:??:??*+00:00' OR {column} GLOB '????-??-??T??:??:??*Z') \
+                 WHEN TRUE THEN COALESCE(DATE({column}, '+0 days') = SUBSTR({column}, 1, 10), FALSE) AND \
+                 LENGTH(CAST({column} AS BLOB)) = LENGTH({column}) WHEN FALSE THEN FALSE ELSE TRUE END"
+            ),
+            Kind::Postgres => "TRUE".to_owned(),
+        }
+    }
+
+    /// The same of a day.
+    pub fn is_day(&self, column: &str) -> String {
+        match self.kind() {
+            Kind::Sqlite => format!(
+                "CASE {column} GLOB '????-??-??' WHEN TRUE THEN COALESCE(DATE({column}, '+0 days') = {column}, FALSE) \
+                 WHEN FALSE THEN FALSE ELSE TRUE END"
+            ),
+            Kind::Postgres => "TRUE".to_owned(),
+        }
+    }
+
+    /// A position in a text that rows are ordered by, bound to `placeholder` as a [`StoredKey`].
+    pub fn stored_key(&self, placeholder: &str) -> String {
+        match self.kind() {
+            Kind::Sqlite => format!("CAST({placeholder} AS TEXT)"),
+            Kind::Postgres => placeholder.to_owned(),
         }
     }
 

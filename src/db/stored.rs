@@ -10,6 +10,8 @@ use sqlx::postgres::{PgTypeInfo, PgValueFormat, PgValueRef};
 use sqlx::sqlite::{SqliteTypeInfo, SqliteValueRef};
 use sqlx::{Decode, Postgres, Sqlite, Type};
 
+use super::{Instead, Value};
+
 /// A text as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoredText {
@@ -75,6 +77,70 @@ impl Type<Postgres> for StoredText {
 impl<'r> Decode<'r, Postgres> for StoredText {
     fn decode(value: PgValueRef<'r>) -> Result<Self, BoxDynError> {
         // The server has checked it.
+        <String as Decode<Postgres>>::decode(value).map(Self::Text)
+    }
+}
+
+/// A text that rows are ordered by, byte for byte as it is stored: where the next page begins, also after a row whose text
+/// is none. See [`super::Db::stored_key`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoredKey {
+    /// On SQLite.
+    Bytes(Vec<u8>),
+    /// On PostgreSQL.
+    Text(String),
+}
+
+impl StoredKey {
+    /// Before the first row.
+    pub fn first() -> Self {
+        Self::Text(String::new())
+    }
+}
+
+impl From<&StoredKey> for Value {
+    fn from(key: &StoredKey) -> Self {
+        match key {
+            StoredKey::Bytes(bytes) => bytes.clone().into(),
+            StoredKey::Text(text) => text.into(),
+        }
+    }
+}
+
+impl Instead for StoredKey {
+    fn instead(_: &str) -> Option<Self> {
+        None
+    }
+
+    fn problem(_: &str) -> String {
+        "a value of another kind".to_owned()
+    }
+}
+
+impl Type<Sqlite> for StoredKey {
+    fn type_info() -> SqliteTypeInfo {
+        <String as Type<Sqlite>>::type_info()
+    }
+}
+
+impl<'r> Decode<'r, Sqlite> for StoredKey {
+    fn decode(value: SqliteValueRef<'r>) -> Result<Self, BoxDynError> {
+        <Vec<u8> as Decode<Sqlite>>::decode(value).map(Self::Bytes)
+    }
+}
+
+impl Type<Postgres> for StoredKey {
+    fn type_info() -> PgTypeInfo {
+        <String as Type<Postgres>>::type_info()
+    }
+
+    fn compatible(stored: &PgTypeInfo) -> bool {
+        <String as Type<Postgres>>::compatible(stored)
+    }
+}
+
+impl<'r> Decode<'r, Postgres> for StoredKey {
+    fn decode(value: PgValueRef<'r>) -> Result<Self, BoxDynError> {
         <String as Decode<Postgres>>::decode(value).map(Self::Text)
     }
 }

@@ -11,6 +11,8 @@ use syn::{Data, DeriveInput, Error, Field, Fields, Ident, parse_macro_input};
 ///
 /// - `#[row(flatten)]` reads the field, a struct that also derives `FromRow`, from the same row.
 /// - `#[row(skip)]` gives the field its default.
+/// - `#[row(problems)]`, on a field of the type `crate::db::Problems`, lets no value fail the row: one that cannot be read
+///   is replaced by what is nearest to it, and noted there.
 #[proc_macro_derive(FromRow, attributes(row))]
 pub fn derive_from_row(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
@@ -31,7 +33,13 @@ fn from_row(input: &DeriveInput) -> Result<TokenStream, Error> {
             "FromRow reads a struct with named fields and no parameters",
         ));
     };
-    let values = fields.iter().map(value).collect::<Result<Vec<_>, _>>()?;
+    let words = fields.iter().map(word).collect::<Result<Vec<_>, _>>()?;
+    let problems = fields.iter().zip(&words).find(|(_, word)| matches!(word, Some(Word::Problems)));
+    let problems = problems.and_then(|(field, _)| field.ident.as_ref());
+    let values = fields.iter().zip(&words).map(|(field, word)| value(field, word.as_ref(), problems));
+    let values: Vec<TokenStream> = values.collect();
+    let idents: Vec<_> = fields.iter().map(|field| &field.ident).collect();
+    let noted = problems.map(|field| quote!(let mut #field = crate::db::Problems::default();));
     let name = &input.ident;
     let rows = [quote!(::sqlx::sqlite::SqliteRow), quote!(::sqlx::postgres::PgRow)];
     Ok(rows
@@ -41,7 +49,9 @@ fn from_row(input: &DeriveInput) -> Result<TokenStream, Error> {
                 #[automatically_derived]
                 impl<'r> ::sqlx::FromRow<'r, #row> for #name {
                     fn from_row(row: &'r #row) -> ::sqlx::Result<Self> {
-                        ::std::result::Result::Ok(Self { #(#values),* })
+                        #noted
+                        #(#values)*
+                        ::std::result::Result::Ok(Self { #(#idents),* })
                     }
                 }
             }
@@ -49,19 +59,37 @@ fn from_row(input: &DeriveInput) -> Result<TokenStream, Error> {
         .collect())
 }
 
-/// `field: where its value comes from`.
-fn value(field: &Field) -> Result<TokenStream, Error> {
-    let name = &field.ident;
-    let mut from = None;
+/// What an attribute says of its field.
+enum Word {
+    Flatten,
+    Skip,
+    Problems,
+}
+
+fn word(field: &Field) -> Result<Option<Word>, Error> {
+    let mut found = None;
     for attribute in field.attrs.iter().filter(|attribute| attribute.path().is_ident("row")) {
         let word: Ident = attribute.parse_args()?;
-        from = Some(match word.to_string().as_str() {
-            "flatten" => quote!(::sqlx::FromRow::from_row(row)?),
-            "skip" => quote!(::std::default::Default::default()),
-            _ => return Err(Error::new_spanned(word, "expected `flatten` or `skip`")),
+        found = Some(match word.to_string().as_str() {
+            "flatten" => Word::Flatten,
+            "skip" => Word::Skip,
+            "problems" => Word::Problems,
+            _ => return Err(Error::new_spanned(word, "expected `flatten`, `skip` or `problems`")),
         });
     }
+    Ok(found)
+}
+
+/// `let field = where its value comes from;`. The field that the problems are noted in is a variable already.
+fn value(field: &Field, word: Option<&Word>, problems: Option<&Ident>) -> TokenStream {
+    let name = &field.ident;
     let column = name.as_ref().map(|name| name.to_string().trim_start_matches("r#").to_owned());
-    let from = from.unwrap_or_else(|| quote!(::sqlx::Row::try_get(row, #column)?));
-    Ok(quote!(#name: #from))
+    let from = match (word, problems) {
+        (Some(Word::Problems), _) => return TokenStream::new(),
+        (Some(Word::Flatten), _) => quote!(::sqlx::FromRow::from_row(row)?),
+        (Some(Word::Skip), _) => quote!(::std::default::Default::default()),
+        (None, Some(problems)) => quote!(#problems.read(row, #column)?),
+        (None, None) => quote!(::sqlx::Row::try_get(row, #column)?),
+    };
+    quote!(let #name = #from;)
 }
