@@ -84,3 +84,71 @@ impl Db {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::testing::{TestDb, now, on_both_databases};
+
+    on_both_databases![suppressions_keep_their_reasons_and_can_have_more];
+
+    impl Db {
+        /// Applies the migrations before this one.
+        pub(in crate::db) async fn migrate_before(&mut self, version: i64) {
+            fn earlier(migrations: &[Embedded], version: i64) -> Migrator {
+                let earlier = migrations.iter().filter(|migration| migration.version < version);
+                let earlier =
+                    earlier.map(|Embedded { version, name, sql }| Embedded { version: *version, name, sql });
+                migrator(&earlier.collect::<Vec<_>>())
+            }
+            match &mut self.conn {
+                Conn::Sqlite(connection) => earlier(SQLITE, version).run(connection).await.unwrap(),
+                Conn::Postgres(connection) => earlier(POSTGRES, version).run(connection).await.unwrap(),
+            }
+        }
+    }
+
+    /// What 0011 does to suppressions, of which until then each address had one: the last reason overwrote the others.
+    async fn suppressions_keep_their_reasons_and_can_have_more(db: &mut TestDb) {
+        let mut old = db.before_migration(11).await;
+        old.script(
+            "INSERT INTO mail_suppressions (address, scope, reason, detail, mail_id, created_at) VALUES
+                 ('bounced@example.jp', 'ALL', 'BOUNCE', '550 5.1.1 unknown', 7, '2026-11-01T00:00:00+00:00'),
+                 ('left@example.jp', 'MARKETING', 'UNSUBSCRIBE', NULL, NULL, '2026-11-02T00:00:00.123456+00:00'),
+                 ('angry@example.jp', 'ALL', 'COMPLAINT', 'abuse', 8, '2026-11-03T00:00:00+00:00'),
+                 ('vip@example.jp', 'MARKETING', 'MANUAL', 'asked by phone', NULL, '2026-11-04T00:00:00+00:00')",
+        )
+        .await
+        .unwrap();
+        let rows = "SELECT address, scope, reason, detail, mail_id, created_at FROM mail_suppressions";
+        let before = old.lines(rows).await;
+
+        old.migrate("dev", now()).await.unwrap();
+
+        assert_eq!(old.lines(rows).await, before);
+        assert_eq!(before.len(), 4);
+        // None is a run's, and all are in force.
+        let held = "SELECT COUNT(*) FROM mail_suppressions WHERE is_held OR run_id IS NOT NULL";
+        assert_eq!(old.scalar(held).await, "0");
+        // As docs/mail.md says to insert one: it counts beside the bounce, and a second time changes nothing.
+        for _ in 0..2 {
+            old.script(
+                "INSERT INTO mail_suppressions (address, scope, reason, created_at)
+                 VALUES ('bounced@example.jp', 'MARKETING', 'UNSUBSCRIBE', '2026-11-20T00:00:00+00:00')
+                 ON CONFLICT (address, reason) DO NOTHING",
+            )
+            .await
+            .unwrap();
+        }
+        old.script(
+            "DELETE FROM mail_suppressions WHERE address = 'bounced@example.jp' AND reason = 'BOUNCE'",
+        )
+        .await
+        .unwrap();
+        let left = old
+            .lines("SELECT scope, reason FROM mail_suppressions WHERE address = 'bounced@example.jp'")
+            .await;
+        assert_eq!(left, ["MARKETING UNSUBSCRIBE"]);
+        old.close().await;
+    }
+}

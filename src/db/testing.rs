@@ -136,6 +136,21 @@ impl TestDb {
         Self::on(self.kind()).await
     }
 
+    /// A database of the same kind that has only the migrations before this one, for a test of what it does to rows: they
+    /// are there before `migrate` does the rest.
+    pub(crate) async fn before_migration(&self, version: i64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (schema, mut db) = match self.kind() {
+            Kind::Sqlite => (None, sqlite(folder.path()).await),
+            Kind::Postgres => {
+                let (schema, db) = Schema::create().await;
+                (Some(schema), db)
+            }
+        };
+        db.migrate_before(version).await;
+        Self { db, folder, schema }
+    }
+
     /// A second connection, for a test of what happens concurrently.
     pub(crate) async fn another(&self) -> Db {
         match &self.schema {
@@ -401,19 +416,25 @@ static FREE: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 impl Schema {
     async fn take() -> (Self, Db) {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
         let free = FREE.lock().unwrap_or_else(PoisonError::into_inner).pop();
         if let Some(schema) = free.map(Self) {
             let mut db = Db::connect(&schema.url(), false).await.unwrap();
             db.script(EMPTY_SCHEMA).await.unwrap();
             return (schema, db);
         }
+        let (schema, mut db) = Self::create().await;
+        db.migrate("dev", now()).await.unwrap();
+        (schema, db)
+    }
+
+    /// An empty one, which has to be migrated by the end.
+    async fn create() -> (Self, Db) {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
         sweep().await;
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let schema = Self(format!("batchctl_test_{}_steps_{number}", std::process::id()));
         let mut db = Db::connect(&schema.url(), false).await.unwrap();
         db.script(&format!("CREATE SCHEMA {}", schema.0)).await.unwrap();
-        db.migrate("dev", now()).await.unwrap();
         (schema, db)
     }
 
