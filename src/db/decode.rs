@@ -17,7 +17,7 @@ const KEY_CHARACTERS: usize = 60;
 /// What a column is called that tells rows apart, best first; `…` is any beginning.
 const KEYS: [&str; 5] = ["id", "…_id", "…_code", "…_number", "…_key"];
 /// Times outside these years are mistakes, and arithmetic with them overflows.
-const YEARS: std::ops::RangeInclusive<i32> = 1..=9999;
+pub(super) const YEARS: std::ops::RangeInclusive<i32> = 1..=9999;
 
 /// A row of PostgreSQL.
 pub(super) fn postgres<T: for<'r> FromRow<'r, PgRow>>(
@@ -196,6 +196,15 @@ mod tests {
              ORDER BY 1";
         let unchecked: Vec<(String,)> = db.fetch_all(unchecked, vec![]).await.unwrap();
         assert_eq!(unchecked, Vec::<(String,)>::new(), "give them a CHECK as 0013_hostile_rows.sql does");
+        // Each of them says what it is named for.
+        let rules = "SELECT conname || ' ' || pg_get_constraintdef(oid) FROM pg_constraint
+                     WHERE connamespace = CAST(current_schema() AS regnamespace) AND conname LIKE '%_is_in_calendar'";
+        let rules: Vec<(String,)> = db.fetch_all(rules, vec![]).await.unwrap();
+        assert!(rules.len() > 50, "{}", rules.len());
+        for (rule,) in &rules {
+            let has_bounds = rule.contains(">= '0001-01-01") && rule.contains("<= '9999-12-31");
+            assert!(has_bounds, "{rule}");
+        }
         for time in ["infinity", "-infinity", "10000-01-01T00:00:00Z"] {
             let sql = format!(
                 "INSERT INTO batch_lease (exclusion_key, epoch, updated_at) VALUES ('a', 1, '{time}')"

@@ -88,9 +88,13 @@ impl Db {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::db::Kind;
     use crate::db::testing::{TestDb, now, on_both_databases};
 
-    on_both_databases![suppressions_keep_their_reasons_and_can_have_more];
+    on_both_databases![
+        suppressions_keep_their_reasons_and_can_have_more,
+        rows_without_a_proper_time_keep_no_database_from_being_migrated,
+    ];
 
     impl Db {
         /// Applies the migrations before this one.
@@ -149,6 +153,36 @@ mod tests {
             .lines("SELECT scope, reason FROM mail_suppressions WHERE address = 'bounced@example.jp'")
             .await;
         assert_eq!(left, ["MARKETING UNSUBSCRIBE"]);
+        old.close().await;
+    }
+
+    /// What 0015 finds when it comes, where 0013 could do nothing.
+    async fn rows_without_a_proper_time_keep_no_database_from_being_migrated(db: &mut TestDb) {
+        if db.kind() == Kind::Postgres {
+            return;
+        }
+        let mut old = db.before_migration(15).await;
+        old.script(
+            "INSERT INTO malls (id, code, name, platform, time_zone, currency, is_active, created_at, updated_at)
+                 VALUES (1, 'tokyo', 'Tokyo', 'csv', 'Asia/Tokyo', 'JPY', 1, 'x', 'x');
+             INSERT INTO members (mall_id, member_code, status, signed_up_at, created_at, updated_at)
+                 SELECT 1, 'M' || key, 'ACTIVE', value, 'x', 'x'
+                 FROM json_each('[\"now\", \"infinity\", \"2026-02-30T00:00:00+00:00\", \"\", \"2461000.5\",
+                                  \"2026-11-20T10:00:00+00:00\", \"2026-11-20T10:00:00.5+00:00\"]');
+             INSERT INTO members (mall_id, member_code, status, signed_up_at, created_at, updated_at)
+                 VALUES (1, 'M7', 'ACTIVE', CAST(x'32ff' AS TEXT), 'x', 'x')",
+        )
+        .await
+        .unwrap();
+
+        old.migrate("dev", now()).await.unwrap();
+
+        let mall = crate::shop::malls::all_malls(&mut old).await.unwrap().remove(0);
+        let found =
+            crate::shop::times::misdated(&mut old, &mall, &crate::shop::times::Dated::MEMBERS).await.unwrap();
+        let keys: Vec<&str> = found.iter().map(|row| row.key.as_str()).collect();
+        assert_eq!(keys, ["M0", "M1", "M2", "M3", "M4", "M7"]);
+        assert_eq!(old.scalar("SELECT COUNT(*) FROM members").await, "8");
         old.close().await;
     }
 }

@@ -9,7 +9,7 @@ use crate::backoff::{Backoff, Jitter};
 use crate::config::MAX_RETRY_PAUSE;
 use crate::context::Context;
 use crate::crontab;
-use crate::db::{Db, DbError, Kind};
+use crate::db::{Db, DbError};
 use crate::period::shown_instant;
 use crate::values;
 
@@ -217,14 +217,6 @@ async fn started_by(db: &mut Db, run: i64) -> Result<StartedBy, DbError> {
 /// A number that a retry can have: other programs write requests too.
 pub const PLAUSIBLE: &str = "attempt BETWEEN 1 AND 100";
 
-/// Whether a column holds an instant: in SQLite other programs can write any text into it.
-pub fn is_time(db: &Db, column: &str) -> String {
-    match db.kind() {
-        Kind::Sqlite => format!("(LENGTH({column}) >= 19 AND JULIANDAY({column}) IS NOT NULL)"),
-        Kind::Postgres => format!("{column} IS NOT NULL"),
-    }
-}
-
 /// The runner's request that waits for the instance of a run: its number, and when it falls due. What failed before its
 /// instances were known is known by its command.
 async fn waiting_request(
@@ -239,7 +231,7 @@ async fn waiting_request(
          WHERE status = 'PENDING' AND {PLAUSIBLE} AND {} AND due_at BETWEEN $2 AND $3
            AND instance_key = $4 AND (instance_key <> '' OR command_line = $5)
          ORDER BY request.id DESC LIMIT 1",
-        is_time(db, "due_at")
+        db.is_time("due_at")
     );
     // An impossible time must not keep us from recording how a run ended.
     let (earliest, latest) = (now - TimeDelta::days(3_650), now + TimeDelta::days(3_650));

@@ -5,6 +5,7 @@ pub mod orders;
 pub mod recipients;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod times;
 pub mod tokens;
 pub mod upsert;
 pub mod with_lines;

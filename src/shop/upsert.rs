@@ -142,7 +142,7 @@ impl Upsert {
                     .to_owned(),
             );
         }
-        let stale = self.stale();
+        let stale = self.stale(db);
         let key: Vec<String> = self.key.iter().map(|column| format!("t.{column} = s.{column}")).collect();
         let sql = format!(
             "UPDATE {} AS s SET target_id = t.id, is_stale = {stale}, is_changed = CASE WHEN {} THEN 1 ELSE 0 END
@@ -157,12 +157,12 @@ impl Upsert {
     }
 
     /// The SQL expression for whether a stored row is not updated: 1 or 0.
-    fn stale(&self) -> String {
-        let is_later = match self.source_time {
-            SourceTime::Unknown => None,
-            SourceTime::Recorded | SourceTime::AsOf => Some("t.source_updated_at > s.source_updated_at"),
-        };
-        let reasons: Vec<&str> = is_later.into_iter().chain(self.kept).collect();
+    fn stale(&self, db: &Db) -> String {
+        // A stored time that is none would be later than any, and keep its row from ever being updated.
+        let is_later = (self.source_time != SourceTime::Unknown).then(|| {
+            format!("(t.source_updated_at > s.source_updated_at AND {})", db.is_time("t.source_updated_at"))
+        });
+        let reasons: Vec<&str> = is_later.as_deref().into_iter().chain(self.kept).collect();
         if reasons.is_empty() {
             return "0".to_owned();
         }
@@ -230,7 +230,7 @@ impl Upsert {
             self.table,
             sets.join(", "),
             self.staging,
-            self.stale()
+            self.stale(db)
         );
         db.execute(&sql, values![now]).await?;
         Ok(())

@@ -7,6 +7,7 @@ use chrono::NaiveDate;
 use crate::db::Db;
 use crate::runner::Run;
 use crate::shop::malls::Mall;
+use crate::shop::times;
 
 use super::outdated::{self, FigureTable};
 
@@ -35,7 +36,10 @@ pub async fn replace(
         let committed = run
             .chunk(None::<&str>, async |db| {
                 for mall in &malls {
-                    let replaced = replace_mall(db, mall).await;
+                    let replaced = match times::check(db, mall, table.made_of).await {
+                        Ok(()) => replace_mall(db, mall).await,
+                        Err(error) => Err(error),
+                    };
                     replaced.map_err(|cause| {
                         if is_fault_of_database(&cause) {
                             cause

@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::db::Db;
 use crate::documents::{Cell, Column, ColumnKind};
 use crate::locale::Locale;
+use crate::shop::times::Dated;
 use crate::values;
 
 /// Whether these malls have figures of a period in the table of a report.
@@ -16,7 +17,7 @@ pub async fn exist(
     period: NaiveDate,
     malls: &[i64],
 ) -> anyhow::Result<bool> {
-    let FigureTable { name, period_column } = table;
+    let FigureTable { name, period_column, .. } = table;
     let sql = format!(
         "SELECT EXISTS (SELECT 1 FROM {name} WHERE {period_column} = $1 AND mall_id IN {})",
         db.numbers("$2")
@@ -33,7 +34,7 @@ pub async fn mark(
     malls: &[i64],
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
-    let FigureTable { name, period_column } = table;
+    let FigureTable { name, period_column, .. } = table;
     let sql = format!(
         "UPDATE {name} SET outdated_at = COALESCE(outdated_at, $1)
          WHERE {period_column} = $2 AND mall_id IN {}",
@@ -50,6 +51,8 @@ pub struct FigureTable {
     pub name: &'static str,
     /// Its column with the first day of the period.
     pub period_column: &'static str,
+    /// What its figures are made of.
+    pub made_of: &'static [Dated],
 }
 
 /// A mall whose figures are older than the last attempt to compute them.

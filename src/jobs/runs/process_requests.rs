@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::process::Command;
 
 use crate::context::Context;
-use crate::db::{Db, FromRow};
+use crate::db::{Db, FromRow, Problems};
 use crate::runner::alert::{self, Advice};
 use crate::runner::{
     Exclusion, ExitCode, Interruption, Items, Job, JobSpec, Planned, Run, bury_expired_runs, history,
@@ -197,6 +197,10 @@ struct DeadRun {
     id: i64,
     job: String,
     attempt: Option<i64>,
+    /// A job whose name cannot be read is none of ours.
+    #[row(problems)]
+    #[expect(dead_code, reason = "it only has the row be read")]
+    problems: Problems,
 }
 
 /// The next request that is due, or has no time that makes sense: first those of people, then the runner's own. What has to be tried again later is for
@@ -206,7 +210,7 @@ async fn next_due(run: &mut Run<'_>, seen: &BTreeSet<i64>) -> anyhow::Result<Opt
         "SELECT id, execution_id, attempt FROM batch_retry_request
          WHERE status = 'PENDING' AND (due_at IS NULL OR due_at <= $1 OR NOT {}) AND id NOT IN {}
          ORDER BY CASE WHEN attempt IS NULL THEN 0 ELSE 1 END, id LIMIT 1",
-        retries::is_time(run.db, "due_at"),
+        run.db.is_time("due_at"),
         run.db.numbers("$2")
     );
     Ok(run.db.fetch_optional(&sql, values![run.cx.machine_time(), json!(seen)]).await?)

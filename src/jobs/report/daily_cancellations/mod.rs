@@ -21,6 +21,7 @@ use crate::period::{DayRange, day_bounds};
 use crate::runner::{Exclusion, Items, JobSpec, Run, minutes};
 use crate::severity::Severity;
 use crate::shop::malls::Mall;
+use crate::shop::times::Dated;
 use crate::values;
 
 use super::by_mall;
@@ -34,7 +35,8 @@ use super::publication::Extent;
 const UNSPECIFIED: &str = "unspecified";
 
 /// The sums of a day and mall; the reasons follow them.
-const TABLE: FigureTable = FigureTable { name: "daily_cancellations", period_column: "business_day" };
+const TABLE: FigureTable =
+    FigureTable { name: "daily_cancellations", period_column: "business_day", made_of: &[Dated::ORDERS] };
 
 /// Arguments of `report daily-cancellations`.
 #[derive(Debug, Clone, clap::Args)]

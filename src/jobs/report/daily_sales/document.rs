@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use chrono_tz::Tz;
 
-use crate::db::{Db, FromRow};
+use crate::db::{Db, FromRow, Problems};
 use crate::documents::{Cell, Chart, Column, ColumnKind, Document, Row, Series, Table};
 use crate::jobs::report::outdated::{self, OutdatedMall, outdated_malls};
 use crate::jobs::report::publication::Extent;
@@ -63,7 +63,8 @@ struct DayRow {
     measures: Measures,
 }
 
-/// One product or payment method over the days.
+/// One product or payment method over the days. Its figures count whatever its name holds, which is shown as far as it can
+/// be read.
 #[derive(Debug, Clone, FromRow)]
 struct BreakdownRow {
     mall_id: i64,
@@ -71,6 +72,9 @@ struct BreakdownRow {
     breakdown: String,
     breakdown_key: String,
     name: String,
+    #[row(problems)]
+    #[expect(dead_code, reason = "it only has the row be read")]
+    problems: Problems,
     #[row(flatten)]
     measures: Measures,
 }

@@ -14,13 +14,14 @@ use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 
 use crate::context::Context;
-use crate::db::{Db, FromRow};
+use crate::db::{Db, FromRow, Problems};
 use crate::documents::{Document, Table};
 use crate::locale::Locale;
 use crate::period::{DayBounds, DayRange, day_bounds};
 use crate::runner::{Exclusion, Items, JobSpec, Run, minutes};
 use crate::severity::Severity;
 use crate::shop::malls::Mall;
+use crate::shop::times::Dated;
 use crate::values;
 use crate::wording::counted;
 
@@ -33,7 +34,11 @@ use super::publication::Extent;
 use store::replace_mall;
 
 /// The figures of a day and mall; the breakdowns follow them.
-const TABLE: FigureTable = FigureTable { name: "daily_sales", period_column: "business_day" };
+const TABLE: FigureTable = FigureTable {
+    name: "daily_sales",
+    period_column: "business_day",
+    made_of: &[Dated::ORDERS, Dated::REFUNDS],
+};
 
 /// Arguments of `report daily-sales`.
 #[derive(Debug, Clone, clap::Args)]
@@ -162,7 +167,7 @@ impl Report for Args {
 
 // ---------------------------------------------------------------- what is stored, what is newer
 
-/// What is stored for a mall's day, over its currencies.
+/// What is stored for a mall's day, over its currencies. Figures of an unknown time are none: they are computed again.
 #[derive(Debug, FromRow)]
 struct StoredDay {
     mall_id: i64,
@@ -171,6 +176,8 @@ struct StoredDay {
     orders: i64,
     cancelled_orders: i64,
     refunds: i64,
+    #[row(problems)]
+    problems: Problems,
 }
 
 async fn stored_days(db: &mut Db, day: NaiveDate) -> anyhow::Result<BTreeMap<i64, StoredDay>> {
@@ -183,7 +190,7 @@ async fn stored_days(db: &mut Db, day: NaiveDate) -> anyhow::Result<BTreeMap<i64
             values![day],
         )
         .await?;
-    Ok(rows.into_iter().map(|row| (row.mall_id, row)).collect())
+    Ok(rows.into_iter().filter(|row| row.problems.is_empty()).map(|row| (row.mall_id, row)).collect())
 }
 
 /// What has arrived since the figures were computed.

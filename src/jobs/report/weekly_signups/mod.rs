@@ -23,6 +23,7 @@ use crate::period::DayRange;
 use crate::runner::{Exclusion, Items, JobSpec, Run, minutes};
 use crate::severity::Severity;
 use crate::shop::malls::{Mall, selected_malls};
+use crate::shop::times::Dated;
 use crate::values;
 
 use super::by_mall;
@@ -34,7 +35,8 @@ use super::publication::Extent;
 use disclosure::{Disclosed, Statuses, disclose};
 
 /// The counts of a week and mall; those by channel follow them.
-const TABLE: FigureTable = FigureTable { name: "weekly_signups", period_column: "week_day" };
+const TABLE: FigureTable =
+    FigureTable { name: "weekly_signups", period_column: "week_day", made_of: &[Dated::MEMBERS] };
 
 /// Arguments of `report weekly-signups`.
 #[derive(Debug, Clone, clap::Args)]

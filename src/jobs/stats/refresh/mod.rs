@@ -11,6 +11,7 @@ mod tests;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
+use serde_json::json;
 
 use crate::context::Context;
 use crate::db::{Db, FromRow};
@@ -21,6 +22,7 @@ use crate::runner::{
 };
 use crate::severity::Severity;
 use crate::shop::malls::{Mall, selected_malls};
+use crate::shop::times::{self, Dated};
 use crate::values;
 use crate::wording::counted;
 
@@ -105,10 +107,16 @@ impl Job for Args {
         let day = *day;
         let malls = selected_malls(run.db, &[]).await?;
         run.read(malls.len() as u64);
+        let (malls, failed) =
+            if self.reconstruct { fail_misdated(run, malls).await? } else { (malls, vec![]) };
         let (id, now) = (run.id(), run.cx.now());
         let time_zone = run.cx.time_zone();
         run.chunk(None::<&str>, async |db| {
-            db.execute("DELETE FROM statistics_snapshots WHERE snapshot_day = $1", values![day]).await?;
+            let sql = format!(
+                "DELETE FROM statistics_snapshots WHERE snapshot_day = $1 AND mall_id NOT IN {}",
+                db.numbers("$2")
+            );
+            db.execute(&sql, values![day, json!(failed)]).await?;
             if self.reconstruct {
                 reconstruct_members(db, id, day, &malls, time_zone, now).await
             } else {
@@ -150,6 +158,21 @@ impl Args {
         }
         Ok(day)
     }
+}
+
+/// Fails the malls of whose members some cannot be placed in time, and returns the others and the numbers of the failed.
+async fn fail_misdated(run: &mut Run<'_>, malls: Vec<Mall>) -> anyhow::Result<(Vec<Mall>, Vec<i64>)> {
+    let (mut sound, mut failed) = (Vec::new(), Vec::new());
+    for mall in malls {
+        match times::check(run.db, &mall, &[Dated::MEMBERS]).await {
+            Ok(()) => sound.push(mall),
+            Err(error) => {
+                run.fail_item(&mall.code, "count", &error);
+                failed.push(mall.id);
+            }
+        }
+    }
+    Ok((sound, failed))
 }
 
 /// A snapshot that was taken on its day is better than any reconstruction.
