@@ -15,7 +15,7 @@ use crate::backoff::{Backoff, Jitter};
 use crate::channels::{Message, PostError};
 use crate::config::AlertChannel;
 use crate::context::Context;
-use crate::db::Db;
+use crate::db::{Db, Problems, StoredText};
 use crate::failure::one_line;
 use crate::period::{format_duration, shown_instant};
 use crate::severity::Severity;
@@ -200,6 +200,10 @@ struct Counted {
     occurrences: i64,
     opened_at: DateTime<Utc>,
     first_execution_id: i64,
+    /// One whose beginning cannot be read began long ago.
+    #[row(problems)]
+    #[expect(dead_code, reason = "it only has the row be read")]
+    problems: Problems,
 }
 
 /// Whether a failure within an open incident is told too: what failed, or how, has not been told yet. In one night all that
@@ -524,6 +528,8 @@ struct PendingAlert {
     message: String,
     attempts: i64,
     next_attempt_at: DateTime<Utc>,
+    #[row(problems)]
+    problems: Problems,
 }
 
 /// Several runs of one command failed in the same way, and the first one's alert stands for all: unless it is sent already,
@@ -532,9 +538,9 @@ pub async fn retry_all(cx: &Context, db: &mut Db, runs: &[i64], retry_with: Opti
     let changed = async {
         let sql = "SELECT id, message FROM batch_alert WHERE delivered_at IS NULL AND attempts = 0
                    ORDER BY id DESC LIMIT $1";
-        let alerts: Vec<(i64, String)> = db.fetch_all(sql, values![SENT_AT_ONCE]).await?;
+        let alerts: Vec<(i64, StoredText)> = db.fetch_all(sql, values![SENT_AT_ONCE]).await?;
         for (id, text) in alerts {
-            let Ok(mut message) = serde_json::from_str::<AlertMessage>(&text) else { continue };
+            let Ok(mut message) = serde_json::from_str::<AlertMessage>(text.shown()) else { continue };
             let own = cx.full_command(&retry_words(&[message.run], retry_with));
             let Some(command) = message.commands.iter_mut().find(|command| **command == own) else {
                 continue;
@@ -564,8 +570,12 @@ async fn try_send_pending(cx: &Context, db: &mut Db) -> anyhow::Result<()> {
     }
     let due: Vec<PendingAlert> = db
         .fetch_all(
-            "SELECT id, channel, message, attempts, next_attempt_at FROM batch_alert
-             WHERE delivered_at IS NULL AND next_attempt_at <= $1 ORDER BY next_attempt_at, id LIMIT $2",
+            &format!(
+                "SELECT id, channel, message, attempts, next_attempt_at FROM batch_alert
+                 WHERE delivered_at IS NULL AND (next_attempt_at <= $1 OR NOT {})
+                 ORDER BY next_attempt_at, id LIMIT $2",
+                db.is_time("next_attempt_at")
+            ),
             values![cx.machine_time(), SENT_AT_ONCE],
         )
         .await?;
@@ -587,8 +597,8 @@ async fn send_one(cx: &Context, db: &mut Db, alert: &PendingAlert) -> anyhow::Re
     let claimed = db
         .execute(
             "UPDATE batch_alert SET attempts = attempts + 1, next_attempt_at = $1
-             WHERE id = $2 AND next_attempt_at = $3 AND delivered_at IS NULL",
-            values![now + pause, alert.id, alert.next_attempt_at],
+             WHERE id = $2 AND (next_attempt_at = $3 OR $4) AND delivered_at IS NULL",
+            values![now + pause, alert.id, alert.next_attempt_at, alert.problems.include("next_attempt_at")],
         )
         .await?;
     if claimed == 0 {

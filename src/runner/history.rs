@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use crate::db::{Bulk, Db, DbError, Value};
+use crate::db::{Bulk, Db, DbError, Problems, StoredText, Value};
 use crate::{bulk_row, values};
 
 use super::exit::ExitCode;
@@ -48,7 +48,7 @@ impl Status {
     }
 }
 
-/// A row of `batch_execution`.
+/// A row of `batch_execution`, whatever it holds: a run of the past that cannot be read keeps no other from starting.
 #[derive(Debug, Clone, crate::db::FromRow, serde::Serialize)]
 pub struct Execution {
     /// The run's number.
@@ -121,6 +121,10 @@ pub struct Execution {
     pub dismissed_by: Option<String>,
     /// Why.
     pub dismissed_reason: Option<String>,
+    /// What cannot be read of its row.
+    #[row(problems)]
+    #[serde(skip_serializing_if = "Problems::is_empty")]
+    pub problems: Problems,
 }
 
 /// The columns of [`Execution`], for queries here and in `runs`.
@@ -205,7 +209,7 @@ pub async fn next_attempt(db: &mut Db, job: &str, instance_key: &str) -> Result<
         .await?;
     Ok(match last {
         Some((_, status)) if instance_key.is_empty() && status == Status::Completed.word() => 1,
-        Some((attempt, _)) => attempt + 1,
+        Some((attempt, _)) => attempt.saturating_add(1),
         None => 1,
     })
 }
@@ -519,13 +523,13 @@ pub async fn items_to_retry(db: &mut Db, run: i64) -> Result<Option<BTreeSet<Str
 
 /// The keys of a run's items that failed and are not resolved.
 pub async fn open_items(db: &mut Db, run: i64) -> Result<Vec<String>, DbError> {
-    let rows: Vec<(String,)> = db
+    let rows: Vec<(StoredText,)> = db
         .fetch_all(
             "SELECT DISTINCT item_key FROM batch_error_log WHERE execution_id = $1 AND resolved_at IS NULL ORDER BY item_key",
             values![run],
         )
         .await?;
-    Ok(rows.into_iter().map(|(key,)| key).collect())
+    Ok(rows.into_iter().map(|(key,)| key.shown().to_owned()).collect())
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use tokio::sync::watch;
 
-use crate::db::{Db, Kind};
+use crate::db::{Db, Kind, Problems};
 use crate::period::shown_instant;
 use crate::values;
 
@@ -116,7 +116,7 @@ pub(super) async fn acquire(db: &mut Db, request: &Request<'_>) -> anyhow::Resul
         let attempt = history::next_attempt(db, request.job, request.instance_key).await?;
         let resumed_from = match last {
             // A rerun does everything.
-            Some(last) if !request.rerun && last.checkpoint.is_some() && is_interrupted(&last) => {
+            Some(last) if !request.rerun && has_checkpoint(&last) && is_interrupted(&last) => {
                 may_go_on_from(db, request, &last).await?.then_some(last)
             }
             _ => None,
@@ -150,6 +150,11 @@ pub(super) async fn acquire(db: &mut Db, request: &Request<'_>) -> anyhow::Resul
         Ok(Acquired::Granted(Box::new(Grant { execution, crashed })))
     })
     .await
+}
+
+/// Whether a run left a checkpoint. One that cannot be read is none: the work starts over.
+fn has_checkpoint(execution: &Execution) -> bool {
+    execution.checkpoint.is_some() && !execution.problems.include("checkpoint")
 }
 
 /// Whether a run ended before its work was done, so that the next attempt resumes from its checkpoint.
@@ -241,7 +246,14 @@ async fn bury_dead_runs(
     let sql = format!(
         "SELECT {EXECUTION_COLUMNS} FROM batch_execution WHERE job = $1 AND status = 'RUNNING' ORDER BY id"
     );
-    let running: Vec<Execution> = db.fetch_all(&sql, values![request.job]).await?;
+    let mut running: Vec<Execution> = db.fetch_all(&sql, values![request.job]).await?;
+    // Whoever holds the key, whatever has become of the job's name in its row: it would hold the key for ever.
+    if let Some(key) = request.exclusion_key
+        && let Some(holder) = holder(db, key).await?
+        && running.iter().all(|run| run.id != holder.id)
+    {
+        running.push(holder);
+    }
     let mut crashed = Vec::new();
     for run in running {
         let process = process_of(&run);
@@ -251,6 +263,8 @@ async fn bury_dead_runs(
         }
         let cause = if process.is_known_dead(request.identity) {
             format!("its process {} is gone", run.pid)
+        } else if !run.problems.is_empty() {
+            unreadable(&run)
         } else if run.lease_expires_at <= server_time {
             format!("no sign of life since {}", shown_instant(run.heartbeat_at, request.time_zone))
         } else if is_from_the_future(&run, server_time) {
@@ -262,6 +276,10 @@ async fn bury_dead_runs(
         crashed.extend(bury(db, &run, &cause, request.now).await?);
     }
     Ok(crashed)
+}
+
+fn unreadable(run: &Execution) -> String {
+    format!("its row cannot be read: {}", run.problems)
 }
 
 /// Whether a lease was given by a clock that was set back since, by more than the lease is long. Whoever is alive renews
@@ -282,8 +300,8 @@ async fn bury(
         .execute(
             "UPDATE batch_execution
              SET status = 'CRASHED', ended_at = $1, error_class = 'CRASHED', error_message = $2
-             WHERE id = $3 AND status = 'RUNNING' AND lease_expires_at = $4",
-            values![now, cause, run.id, run.lease_expires_at],
+             WHERE id = $3 AND status = 'RUNNING' AND (lease_expires_at = $4 OR $5)",
+            values![now, cause, run.id, run.lease_expires_at, !run.problems.is_empty()],
         )
         .await?;
     // Its last commit may be newer than what was read: the update waited for its chunk.
@@ -300,13 +318,18 @@ pub async fn bury_expired_runs(
     let server_time = db.server_time().await?;
     let sql = format!(
         "SELECT {EXECUTION_COLUMNS} FROM batch_execution
-         WHERE status = 'RUNNING' AND lease_expires_at < $1 AND job IN {} ORDER BY id LIMIT 100",
+         WHERE status = 'RUNNING' AND (lease_expires_at < $1 OR NOT {}) AND job IN {} ORDER BY id LIMIT 100",
+        db.is_time("lease_expires_at"),
         db.elements("$2")
     );
     let dead: Vec<Execution> = db.fetch_all(&sql, values![server_time, serde_json::json!(jobs)]).await?;
     let mut crashed = Vec::new();
     for run in dead {
-        let cause = format!("no sign of life since {}", shown_instant(run.heartbeat_at, time_zone));
+        let cause = if run.problems.is_empty() {
+            format!("no sign of life since {}", shown_instant(run.heartbeat_at, time_zone))
+        } else {
+            unreadable(&run)
+        };
         crashed.extend(bury(db, &run, &cause, now).await?);
     }
     Ok(crashed)
@@ -397,6 +420,7 @@ pub(super) fn new_execution(
         dismissed_at: None,
         dismissed_by: None,
         dismissed_reason: None,
+        problems: Problems::default(),
     }
 }
 

@@ -5,7 +5,7 @@ use chrono_tz::Tz;
 use serde_json::json;
 
 use crate::context::Context;
-use crate::db::{Db, FromRow, Value};
+use crate::db::{Db, FromRow, Problems, Value};
 use crate::documents::{Cell, Column, ColumnKind, ListFormat, Row, Table};
 use crate::failure::Failure;
 use crate::period::{format_duration, shown_instant};
@@ -108,6 +108,8 @@ struct OpenIncident {
     opened_at: DateTime<Utc>,
     occurrences: i64,
     last_execution_id: i64,
+    #[row(problems)]
+    problems: Problems,
 }
 
 async fn open_incidents(db: &mut Db, job: Option<&str>) -> anyhow::Result<Vec<OpenIncident>> {
@@ -126,7 +128,7 @@ fn is_of(job: &str, name: &str) -> bool {
 fn lines_of(cx: &Context, incidents: &[OpenIncident]) -> String {
     let mut text = String::new();
     for incident in incidents {
-        let since = shown_instant(incident.opened_at, cx.time_zone());
+        let since = shown(cx, incident.opened_at, &incident.problems);
         let what = match (incident.kind.as_str(), incident.occurrences) {
             ("SLOW", _) => "is slower than usual".to_owned(),
             (_, 1) => "failed".to_owned(),
@@ -147,6 +149,8 @@ struct Idle {
     job: String,
     runs: i64,
     last_started_at: DateTime<Utc>,
+    #[row(problems)]
+    problems: Problems,
 }
 
 /// The idle runs among the listed ones, which are not listed.
@@ -167,12 +171,17 @@ async fn idle_runs(
     Ok(idle)
 }
 
+/// An instant for people; a question mark where it cannot be read.
+fn shown(cx: &Context, at: DateTime<Utc>, problems: &Problems) -> String {
+    if problems.is_empty() { shown_instant(at, cx.time_zone()) } else { "?".to_owned() }
+}
+
 fn sentence_of(cx: &Context, idle: &[Idle]) -> String {
     let runs: i64 = idle.iter().map(|idle| idle.runs).sum();
     let jobs: Vec<String> = idle
         .iter()
         .map(|idle| {
-            let last = shown_instant(idle.last_started_at, cx.time_zone());
+            let last = shown(cx, idle.last_started_at, &idle.problems);
             format!("{} {}, the last {last}", escaped(&idle.job), idle.runs)
         })
         .collect();
@@ -280,7 +289,12 @@ fn table(runs: &[Execution], time_zone: Tz) -> Table {
                 Cell::text(run.title.as_deref().unwrap_or(&run.instance_key)),
                 Cell::text(marked(&run.status)),
                 Cell::Int(run.attempt),
-                Cell::text(shown_instant(run.started_at, time_zone)),
+                // Where the time cannot be read, there is room to say what is wrong.
+                Cell::text(if run.problems.is_empty() {
+                    shown_instant(run.started_at, time_zone)
+                } else {
+                    format!("! {}", run.problems)
+                }),
                 Cell::text(
                     duration
                         .map_or(String::new(), |ms| format_duration(std::time::Duration::from_millis(ms))),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::context::Context;
-use crate::db::{Db, FromRow};
+use crate::db::{Db, FromRow, Problems};
 use crate::documents::ListFormat;
 use crate::failure::Failure;
 use crate::period::format_duration;
@@ -89,6 +89,7 @@ fn describe(cx: &Context, run: &Execution, open_items: usize) -> String {
         ("checkpoint", run.checkpoint.clone()),
         ("peak memory", run.peak_memory_bytes.map(|bytes| format!("{} MiB", bytes / 1024 / 1024))),
         ("CPU time", run.cpu_time_ms.map(milliseconds)),
+        ("unreadable", (!run.problems.is_empty()).then(|| run.problems.to_string())),
         ("process", Some(format!("{} on {}", run.pid, run.host))),
         (
             "lease",
@@ -136,6 +137,9 @@ struct ErrorRow {
     message: String,
     created_at: DateTime<Utc>,
     resolved_at: Option<DateTime<Utc>>,
+    #[row(problems)]
+    #[serde(skip_serializing_if = "Problems::is_empty")]
+    problems: Problems,
 }
 
 pub(super) async fn errors(cx: &Context, args: &ErrorsArgs) -> anyhow::Result<()> {
@@ -158,7 +162,12 @@ pub(super) async fn errors(cx: &Context, args: &ErrorsArgs) -> anyhow::Result<()
             let mut text = String::new();
             for row in &rows {
                 let resolved = if row.resolved_at.is_some() { " (resolved)" } else { "" };
-                let line = format!("{} {}: {}{resolved}", row.kind, row.item_key, row.message);
+                let problems = if row.problems.is_empty() {
+                    String::new()
+                } else {
+                    format!(" (unreadable: {})", row.problems)
+                };
+                let line = format!("{} {}: {}{resolved}{problems}", row.kind, row.item_key, row.message);
                 text.push_str(&escaped(&line));
                 text.push('\n');
             }
