@@ -2,13 +2,13 @@
 
 use chrono_tz::Tz;
 
-use crate::db::{Db, DbError, FromRow};
+use crate::db::{Db, DbError, FromRow, Problems};
 use crate::failure::Failure;
 use crate::spelling;
 use crate::values;
 use crate::wording::command;
 
-/// A row of `malls`.
+/// A row of `malls`. One that cannot be read has no time zone, like one whose time zone does not exist.
 #[derive(Debug, Clone, FromRow)]
 pub struct Mall {
     /// Its ID.
@@ -29,6 +29,9 @@ pub struct Mall {
     pub account: Option<String>,
     /// Which of the account's shops it is.
     pub shop_no: i64,
+    /// What cannot be read of it.
+    #[row(problems)]
+    pub problems: Problems,
 }
 
 impl Mall {
@@ -39,6 +42,7 @@ impl Mall {
 
     /// Its time zone, if the stored name is valid.
     pub fn time_zone(&self) -> anyhow::Result<Tz> {
+        self.check()?;
         self.time_zone.parse().map_err(|_| {
             Failure::configuration(format!(
                 "mall `{}` has the time zone `{}`, which does not exist",
@@ -47,6 +51,36 @@ impl Mall {
             .hint(command(&["mall", "add", &self.code, "--time-zone", nearest_zone(&self.time_zone)]))
             .into()
         })
+    }
+}
+
+impl Mall {
+    /// Refuses a row that holds what this program could not have written.
+    fn check(&self) -> Result<(), Failure> {
+        if self.problems.is_empty() {
+            return Ok(());
+        }
+        let failure = Failure::bad_input(format!("mall `{}` (ID {}): {}", self.code, self.id, self.problems));
+        if self.problems.include("code") {
+            return Err(
+                failure.hint(format!("correct its `code` in the table `malls`, by its ID {}", self.id))
+            );
+        }
+        let flags = [
+            ("name", "--name", "NAME"),
+            ("platform", "--platform", "PLATFORM"),
+            ("time_zone", "--time-zone", "ZONE"),
+            ("currency", "--currency", "CURRENCY"),
+            ("account", "--account", "ID"),
+        ];
+        let mut words = vec!["mall", "add", self.code.as_str()];
+        words.extend(
+            flags
+                .iter()
+                .filter(|(column, ..)| self.problems.include(column))
+                .flat_map(|(_, flag, value)| [*flag, *value]),
+        );
+        Err(failure.hint(command(&words)))
     }
 }
 

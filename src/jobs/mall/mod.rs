@@ -251,7 +251,7 @@ async fn list(cx: &Context) -> anyhow::Result<()> {
                 Cell::text(mall.currency.as_str()),
                 Cell::text(mall.platform.as_str()),
                 Cell::text(account_of(mall)),
-                Cell::text(if mall.is_active { "active" } else { "disabled" }),
+                Cell::text(state_of(mall)),
             ])
         })
         .collect();
@@ -271,6 +271,15 @@ async fn list(cx: &Context) -> anyhow::Result<()> {
         rows,
     };
     Ok(cx.output.data(terminal::render_list(&table, cx.output.width(), cx.output.colour()).as_bytes())?)
+}
+
+/// Whether jobs work on it; for a row that cannot be read, why they do not.
+fn state_of(mall: &Mall) -> String {
+    match (mall.is_active, mall.problems.is_empty()) {
+        (true, true) => "active".to_owned(),
+        (true, false) => format!("! {}", mall.problems),
+        (false, _) => "disabled".to_owned(),
+    }
 }
 
 /// The account, with the shop's number unless it is the first; empty if it is the same as the code.

@@ -6,7 +6,7 @@ use clap::ValueEnum as _;
 use crate::clients::api::MAX_PAUSE;
 use crate::clients::cafe24::PLATFORM;
 use crate::context::Context;
-use crate::db::{Db, FromRow};
+use crate::db::{Db, FromRow, Problems, StoredTime};
 use crate::shop::malls::{Mall, selected_malls};
 use crate::values;
 
@@ -39,6 +39,9 @@ async fn lines(cx: &Context, db: &mut Db, mall: &Mall) -> anyhow::Result<Vec<(St
         ("currency".to_owned(), mall.currency.clone()),
         ("platform".to_owned(), mall.platform.clone()),
     ];
+    if !mall.problems.is_empty() {
+        lines.push(("problem".to_owned(), mall.problems.to_string()));
+    }
     if mall.platform == PLATFORM {
         lines.push(("account".to_owned(), format!("{}, shop {}", mall.account(), mall.shop_no)));
         let row = tokens::find(db, mall.account()).await?;
@@ -57,7 +60,11 @@ async fn lines(cx: &Context, db: &mut Db, mall: &Mall) -> anyhow::Result<Vec<(St
         lines.push((label.to_owned(), count.to_string()));
     }
     for run in last_syncs(db, mall).await? {
-        let ended = run.ended_at.map(|at| format!(", ended {}", time(at))).unwrap_or_default();
+        let ended = match (run.ended_at, run.problems.is_empty()) {
+            (_, false) => format!("; {}", run.problems),
+            (Some(at), true) => format!(", ended {}", time(at)),
+            (None, true) => String::new(),
+        };
         lines.push((format!("last sync, {}", run.domain), format!("run {}, {}{ended}", run.id, run.status)));
     }
     Ok(lines)
@@ -68,13 +75,13 @@ async fn blocked_until(
     account: &str,
     now: DateTime<Utc>,
 ) -> anyhow::Result<Option<DateTime<Utc>>> {
-    let found: Option<(DateTime<Utc>,)> = db
+    let found: Option<(StoredTime,)> = db
         .fetch_optional(
             "SELECT blocked_until FROM api_blocks WHERE platform = $1 AND account = $2 AND blocked_until BETWEEN $3 AND $4",
             values![PLATFORM, account, now, now + MAX_PAUSE],
         )
         .await?;
-    Ok(found.map(|(until,)| until))
+    Ok(found.and_then(|(until,)| until.at()))
 }
 
 #[derive(FromRow)]
@@ -83,6 +90,8 @@ struct LastSync {
     domain: String,
     status: String,
     ended_at: Option<DateTime<Utc>>,
+    #[row(problems)]
+    problems: Problems,
 }
 
 /// The last run of each domain. A sync of one domain at a time has the exclusion key `mall sync CODE DOMAIN`.

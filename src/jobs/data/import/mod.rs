@@ -626,6 +626,7 @@ mod tests {
             is_active: true,
             account: None,
             shop_no: 1,
+            problems: crate::db::Problems::default(),
         };
         let layout = Layout::new(
             "orders",

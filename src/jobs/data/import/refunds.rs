@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::db::{Bulk, Db, FromRow};
+use crate::db::{Bulk, Db, FromRow, StoredText};
 use crate::shop::upsert::{MATCH_COLUMNS, Upsert, UpsertCounts};
 use crate::{bulk_row, columns, values};
 
@@ -54,7 +54,7 @@ struct Mismatch {
     line: i64,
     order_no: String,
     currency: String,
-    order_currency: Option<String>,
+    order_currency: Option<StoredText>,
 }
 
 impl FileKind for Refunds {
@@ -111,7 +111,8 @@ impl FileKind for Refunds {
             problem: match mismatch.order_currency {
                 None => format!("`order_no`: unknown order `{}`: import its orders first", mismatch.order_no),
                 Some(currency) => {
-                    format!("`currency`: the refund is in {}, its order in {currency}", mismatch.currency)
+                    let (own, other) = (mismatch.currency, currency.shown());
+                    format!("`currency`: the refund is in {own}, its order in {other}")
                 }
             },
         });

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use crate::clients::cafe24::records::{Member, Order, OrderLine, Refund};
-use crate::db::{Bulk, Db, Kind};
+use crate::db::{Bulk, Db, Kind, StoredText};
 use crate::shop::malls::Mall;
 use crate::shop::orders::{Orders, StagedLine, StagedOrder};
 use crate::shop::upsert::{MATCH_COLUMNS, SourceTime, Upsert, UpsertCounts};
@@ -83,9 +83,12 @@ pub(super) async fn remove_unmatched_refunds(
     }
     let numbers: Vec<&str> = page.refunds.iter().map(|refund| refund.order_number.as_str()).collect();
     let sql = currencies_sql(db);
-    let stored: Vec<(String, Option<String>)> = db.fetch_all(&sql, values![mall.id, json!(numbers)]).await?;
-    let mut currencies: HashMap<String, String> =
-        stored.into_iter().filter_map(|(number, currency)| Some((number, currency?))).collect();
+    let stored: Vec<(String, Option<StoredText>)> =
+        db.fetch_all(&sql, values![mall.id, json!(numbers)]).await?;
+    let mut currencies: HashMap<String, String> = stored
+        .into_iter()
+        .filter_map(|(number, currency)| Some((number, currency?.shown().to_owned())))
+        .collect();
     // The page's own orders are stored before its refunds.
     currencies.extend(page.orders.iter().map(|order| (order.number.clone(), order.currency.clone())));
     let mut unmatched = Vec::new();
