@@ -7,9 +7,12 @@ use chrono_tz::Tz;
 use lettre::message::Mailbox;
 
 use crate::db::{Db, DbError};
+use crate::failure::Failure;
 use crate::period::local_day;
 use crate::shop::malls::{Mall, all_malls, choose};
 use crate::shop::recipients::{Addressed, Parsed, Purpose, drop_suppressed, item_key, parse_addresses};
+
+use crate::shop::times::{Dated, Misdated, misdated};
 
 use super::run::Run;
 
@@ -42,8 +45,21 @@ impl Run<'_> {
         usable
     }
 
-    /// Those of a page who can be reached by mail, with their addresses. One with an invalid address is skipped; only
-    /// the first run that finds it reports it, not every night's run until somebody fixes it.
+    /// Fails a mall's rows that have no proper time: no query for a day or a period finds them.
+    pub async fn fail_misdated(&mut self, mall: &Mall, dated: &Dated) -> anyhow::Result<()> {
+        for Misdated { key, problem } in misdated(self.db, mall, dated).await? {
+            let key = format!("{}/{key}", mall.code);
+            if self.is_wanted(&key) || self.is_wanted(&mall.code) {
+                self.read(1);
+                self.fail_item(&key, "read", &Failure::bad_input(problem).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Those of a page who can be reached by mail, with their addresses. One whose row cannot be read fails. One with an
+    /// invalid address is skipped; only the first run that finds it reports it, not every night's run until somebody fixes
+    /// it.
     pub async fn reachable<T: Addressed>(
         &mut self,
         mut page: Vec<T>,
@@ -51,6 +67,13 @@ impl Run<'_> {
     ) -> anyhow::Result<Vec<(T, Mailbox)>> {
         // A mall that failed as a whole is wanted as a whole.
         page.retain(|one| self.is_wanted(&item_key(one)) || self.is_wanted(one.mall_code()));
+        page.retain(|one| match one.problems().check() {
+            Ok(()) => true,
+            Err(failure) => {
+                self.fail_item(&item_key(one), "read", &failure.into());
+                false
+            }
+        });
         let Parsed { mut found, unusable } = parse_addresses(page);
         self.skip_items_once(&unusable, "address", "BAD_INPUT").await?;
         drop_suppressed(self.db, &mut found, purpose).await?;

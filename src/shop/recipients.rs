@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::address;
 use crate::config::Config;
-use crate::db::Db;
+use crate::db::{Db, Problems};
 use crate::locale::{Locale, locale_of};
 use crate::values;
 
@@ -63,6 +63,8 @@ pub trait Addressed {
     fn key(&self) -> &str;
     /// The address as stored.
     fn email(&self) -> &str;
+    /// What cannot be read of its row.
+    fn problems(&self) -> &Problems;
 }
 
 /// The key of an item in the history, if it is skipped.

@@ -15,7 +15,7 @@ use serde_json::{Value as Json, json};
 
 use crate::address;
 use crate::context::Context;
-use crate::db::{Bulk, Db, FromRow};
+use crate::db::{Bulk, Db, FromRow, Problems, StoredKey};
 use crate::failure::Failure;
 use crate::locale::Locale;
 use crate::mail::queue::{BULK, NewMail, enqueue_many};
@@ -28,6 +28,7 @@ use crate::shop::malls::{Mall, MallArgs};
 use crate::shop::recipients::{
     ACTIVE_MEMBER, Addressed, PAGE, Purpose, agrees_to, assumes_consent, language,
 };
+use crate::shop::times::{Dated, Misdated, misdated};
 use crate::wording::counted;
 use crate::{bulk_row, values};
 
@@ -85,6 +86,7 @@ impl Job for Args {
         for (mall, time_zone) in run.usable_malls(malls) {
             let from = day_bounds(*since, time_zone).start;
             let articles = Offered::load(run.db, &mall, from, cx.now(), self.most_articles).await?;
+            let articles = fail_unreadable(run, &mall, articles).await?;
             let queued = send_to_mall(run, &texts, &mall, &articles).await?;
             to_subscribers += queued.to_subscribers;
             to_free_members += queued.to_free_members;
@@ -135,6 +137,9 @@ struct Article {
     title: String,
     summary: String,
     url: String,
+    key: String,
+    #[row(problems)]
+    problems: Problems,
 }
 
 /// The articles of a mall for each kind of reader, newest first.
@@ -168,6 +173,28 @@ impl Offered {
     }
 }
 
+/// Takes out the articles that cannot be read. Their mall fails by name, and the others are sent: once they are corrected, a
+/// retry has to ask all readers again.
+async fn fail_unreadable(run: &mut Run<'_>, mall: &Mall, mut offered: Offered) -> anyhow::Result<Offered> {
+    let mut problems: BTreeMap<String, String> = misdated(run.db, mall, &Dated::ARTICLES)
+        .await?
+        .into_iter()
+        .map(|Misdated { key, problem }| (key, problem))
+        .collect();
+    for articles in offered.0.values_mut() {
+        for article in articles.iter().filter(|article| !article.problems.is_empty()) {
+            problems.insert(article.key.clone(), article.problems.to_string());
+        }
+        articles.retain(|article| article.problems.is_empty());
+    }
+    for (key, problem) in problems {
+        let failure = Failure::bad_input(format!("the article `{key}` is left out: {problem}"));
+        run.read(1);
+        run.fail_item(&mall.code, "article", &failure.into());
+    }
+    Ok(offered)
+}
+
 async fn newest_articles(
     db: &mut Db,
     mall_id: i64,
@@ -179,11 +206,12 @@ async fn newest_articles(
 ) -> anyhow::Result<Vec<Article>> {
     // In lower case both databases compare `ja-jp-` with `ja-%` in the same way.
     let sql = format!(
-        "SELECT id, title, {} AS summary, url FROM articles
-         WHERE mall_id = $1 AND published_at >= $2 AND published_at <= $3 {}
+        "SELECT id, title, {} AS summary, url, article_key AS key FROM articles
+         WHERE mall_id = $1 AND published_at >= $2 AND published_at <= $3 AND {} {}
            AND (locale IS NULL OR LOWER(REPLACE(locale, '_', '-')) || '-' LIKE $4)
          ORDER BY published_at DESC, id DESC LIMIT $5",
         if is_free { "free_summary" } else { "summary" },
+        db.is_time("published_at"),
         if is_free { "AND free_summary IS NOT NULL" } else { "" },
     );
     Ok(db.fetch_all(&sql, values![mall_id, from, now, format!("{}-%", locale.tag()), most]).await?)
@@ -204,12 +232,12 @@ async fn send_to_mall(
         return Ok(total);
     }
     let by_silence = assumes_consent(&run.cx.config);
-    let mut after = String::new();
+    let mut after = StoredKey::first();
     loop {
         run.check_stop()?;
         let mut page = next_page(run.db, mall.id, &after, by_silence).await?;
         let Some(last) = page.last() else { return Ok(total) };
-        after.clone_from(&last.member_code);
+        after.clone_from(&last.position);
         run.read(page.len() as u64);
         for reader in &mut page {
             reader.mall_code.clone_from(&mall.code);
@@ -311,6 +339,9 @@ struct Reader {
     email: String,
     locale: Option<String>,
     is_subscriber: bool,
+    position: StoredKey,
+    #[row(problems)]
+    problems: Problems,
     #[row(skip)]
     mall_code: String,
 }
@@ -339,24 +370,29 @@ impl Addressed for Reader {
     fn email(&self) -> &str {
         &self.email
     }
+
+    fn problems(&self) -> &Problems {
+        &self.problems
+    }
 }
 
 /// The next members who may be sent digests.
 async fn next_page(
     db: &mut Db,
     mall_id: i64,
-    after: &str,
+    after: &StoredKey,
     assumes_consent: bool,
 ) -> anyhow::Result<Vec<Reader>> {
     // COUNT instead of EXISTS, for which PostgreSQL would build a hash of all subscriptions for each page.
     let sql = format!(
-        "SELECT m.id, m.member_code, m.name, m.email, m.locale,
+        "SELECT m.id, m.member_code, m.name, m.email, m.locale, m.member_code AS position,
                 (SELECT COUNT(*) FROM subscriptions s
                  WHERE s.mall_id = m.mall_id AND s.member_code = m.member_code AND s.status = 'ACTIVE') > 0
                     AS is_subscriber
          FROM members m
-         WHERE m.mall_id = $1 AND m.member_code > $2 AND {ACTIVE_MEMBER} AND {}
+         WHERE m.mall_id = $1 AND m.member_code > {} AND {ACTIVE_MEMBER} AND {}
          ORDER BY m.member_code LIMIT $4",
+        db.stored_key("$2"),
         agrees_to("DIGEST", "$3")
     );
     Ok(db.fetch_all(&sql, values![mall_id, after, assumes_consent, PAGE]).await?)

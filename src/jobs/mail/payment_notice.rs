@@ -12,7 +12,7 @@ use lettre::message::Mailbox;
 use serde_json::json;
 
 use crate::context::Context;
-use crate::db::{Bulk, Db, FromRow};
+use crate::db::{Bulk, Db, FromRow, Problems};
 use crate::failure::Failure;
 use crate::mail::queue::{NewMail, USUAL, enqueue_many};
 use crate::mail::template::Renderer;
@@ -21,6 +21,7 @@ use crate::runner::{Exclusion, Items, Job, JobSpec, MeantDays, Planned, Run, min
 use crate::severity::Severity;
 use crate::shop::malls::{Mall, MallArgs};
 use crate::shop::recipients::{Addressed, MEMBER_UNDER_CONTRACT, PAGE, Purpose, language};
+use crate::shop::times::Dated;
 use crate::wording::counted;
 use crate::{bulk_row, values};
 
@@ -144,6 +145,7 @@ async fn notify_mall(
     period: Period,
 ) -> anyhow::Result<Queued> {
     let mut total = Queued::default();
+    run.fail_misdated(mall, &Dated::SUBSCRIPTIONS).await?;
     let mut after = (period.first, i64::MIN);
     loop {
         run.check_stop()?;
@@ -266,6 +268,8 @@ struct Charge {
     name: Option<String>,
     email: String,
     locale: Option<String>,
+    #[row(problems)]
+    problems: Problems,
     #[row(skip)]
     mall_code: String,
 }
@@ -288,6 +292,10 @@ impl Addressed for Charge {
     fn email(&self) -> &str {
         &self.email
     }
+
+    fn problems(&self) -> &Problems {
+        &self.problems
+    }
 }
 
 /// The next charges of the period that were not announced yet. A charge of zero (a free month) is not one.
@@ -308,12 +316,14 @@ fn page_sql(db: &Db) -> String {
          FROM subscriptions s
          JOIN members m ON m.mall_id = s.mall_id AND m.member_code = s.member_code
          WHERE s.mall_id = $1 AND s.status = 'ACTIVE' AND s.next_charge_day IS NOT NULL AND s.amount > 0
-           AND (s.next_charge_day, s.id) > ($2, {}) AND s.next_charge_day <= $4 AND {MEMBER_UNDER_CONTRACT}
+           AND (s.next_charge_day, s.id) > ($2, {}) AND s.next_charge_day <= $4 AND {}
+           AND {MEMBER_UNDER_CONTRACT}
            AND NOT EXISTS (SELECT 1 FROM payment_notices n
                            WHERE n.subscription_id = s.id AND n.charge_day = s.next_charge_day
                              AND n.kind = CASE WHEN s.next_charge_day = $5 THEN 'ON_DAY' ELSE 'BEFORE' END)
          ORDER BY s.next_charge_day, s.id LIMIT $6",
-        db.row_number("$3")
+        db.row_number("$3"),
+        db.is_day("s.next_charge_day")
     )
 }
 

@@ -20,7 +20,7 @@ use serde_json::{Value as Json, json};
 use crate::address;
 use crate::config::CouponConfig;
 use crate::context::Context;
-use crate::db::{Bulk, Db, FromRow};
+use crate::db::{Bulk, Db, FromRow, Problems};
 use crate::failure::Failure;
 use crate::mail::queue::{BULK, NewMail, enqueue_many};
 use crate::mail::template::Renderer;
@@ -30,8 +30,9 @@ use crate::runner::{Exclusion, Items, Job, JobSpec, Planned, Run, minutes};
 use crate::severity::Severity;
 use crate::shop::malls::{Mall, MallArgs};
 use crate::shop::recipients::{
-    ACTIVE_MEMBER, Addressed, PAGE, Purpose, agrees_to, assumes_consent, language,
+    ACTIVE_MEMBER, Addressed, PAGE, Purpose, agrees_to, assumes_consent, item_key, language,
 };
+use crate::shop::times::Dated;
 use crate::wording::counted;
 use crate::{bulk_row, values};
 
@@ -42,6 +43,9 @@ const ITEMS: &str = include_str!("items.sql");
 
 /// The tables that are joined.
 const JOINED: [&str; 4] = ["carts", "cart_items", "members", "orders"];
+
+/// How many coupons whose rows cannot be read do not keep the ones behind them back.
+const SPARE_COUPONS: i64 = 100;
 
 /// Arguments of `cart remind`.
 #[derive(Debug, Clone, clap::Args)]
@@ -132,6 +136,8 @@ struct ReminderTally {
     covered: u64,
     without_coupon: u64,
     has_expired_coupon: bool,
+    /// Coupons whose rows cannot be read, by their numbers.
+    unusable_coupons: BTreeMap<i64, Problems>,
 }
 
 impl ReminderTally {
@@ -167,6 +173,7 @@ async fn remind_mall(
     window: Window,
     tally: &mut ReminderTally,
 ) -> anyhow::Result<()> {
+    run.fail_misdated(mall, &Dated::CARTS).await?;
     let mut before = (window.until, i64::MAX);
     loop {
         run.check_stop()?;
@@ -179,7 +186,7 @@ async fn remind_mall(
             cart.mall_code.clone_from(&mall.code);
         }
         let reachable = run.reachable(page, Purpose::Advertising).await?;
-        let reminders = reminders(run.db, reachable).await?;
+        let reminders = reminders(run, reachable).await?;
         if reminders.is_empty() {
             continue;
         }
@@ -187,6 +194,12 @@ async fn remind_mall(
         let done = run
             .chunk(None::<&str>, async |db| remind(db, cx, texts, mall, offer, window, &reminders).await)
             .await?;
+        for (coupon, problems) in &done.unusable_coupons {
+            if tally.unusable_coupons.insert(*coupon, problems.clone()).is_none() {
+                let key = format!("{}/coupon {coupon}", mall.code);
+                run.fail_item(&key, "coupon", &Failure::bad_input(problems.to_string()).into());
+            }
+        }
         run.written(done.mails);
         tally.mails += done.mails;
         tally.covered += done.covered;
@@ -202,19 +215,20 @@ struct Reminder {
     items: Vec<Item>,
 }
 
-/// The newest cart of each member that has something to offer.
-async fn reminders(db: &mut Db, carts: Vec<(Cart, Mailbox)>) -> anyhow::Result<Vec<Reminder>> {
+/// The newest cart of each member that has something to offer. One with an item that cannot be read fails.
+async fn reminders(run: &mut Run<'_>, carts: Vec<(Cart, Mailbox)>) -> anyhow::Result<Vec<Reminder>> {
     if carts.is_empty() {
         return Ok(Vec::new());
     }
     let ids: Vec<i64> = carts.iter().map(|(cart, _)| cart.cart_id).collect();
-    let mut items = items_of(db, &ids).await?;
+    let mut items = items_of(run.db, &ids).await?;
     let mut members = HashSet::new();
     let mut reminders = Vec::new();
     for (cart, mailbox) in carts {
-        if let Some(items) = items.remove(&cart.cart_id)
-            && members.insert(cart.member_code.clone())
-        {
+        let Some(items) = items.remove(&cart.cart_id) else { continue };
+        if let Some(failure) = items.iter().find_map(|item| item.problems.check().err()) {
+            run.fail_item(&item_key(&cart), "read", &failure.into());
+        } else if members.insert(cart.member_code.clone()) {
             reminders.push(Reminder { cart, mailbox, items });
         }
     }
@@ -241,7 +255,7 @@ async fn remind(
     window: Window,
     reminders: &[Reminder],
 ) -> anyhow::Result<ReminderTally> {
-    let coupons = offer.coupons(db, mall.id, reminders, window.now).await?;
+    let Claimed { coupons, unusable } = offer.coupons(db, mall.id, reminders, window.now).await?;
     let mut ledger = Bulk::new(db);
     let mut mails = Vec::with_capacity(reminders.len());
     for (reminder, coupon) in reminders.iter().zip(&coupons) {
@@ -264,6 +278,7 @@ async fn remind(
         covered,
         without_coupon,
         has_expired_coupon: matches!(offer, Offer::Expired),
+        unusable_coupons: unusable,
     })
 }
 
@@ -326,6 +341,17 @@ struct Coupon {
     code: String,
     description: String,
     expires_day: Option<NaiveDate>,
+    #[row(problems)]
+    #[serde(skip)]
+    problems: Problems,
+}
+
+/// A coupon for each reminder, as long as there are any.
+#[derive(Default)]
+struct Claimed {
+    coupons: Vec<Option<Coupon>>,
+    /// Those whose rows cannot be read, by their numbers.
+    unusable: BTreeMap<i64, Problems>,
 }
 
 impl Offer {
@@ -338,6 +364,7 @@ impl Offer {
                 code: code.clone(),
                 description: description.clone(),
                 expires_day: config.expires_day,
+                problems: Problems::default(),
             }),
             // The configuration has been checked: without a code the coupons come from the table.
             _ => Self::SingleUse { today },
@@ -351,34 +378,41 @@ impl Offer {
         mall_id: i64,
         reminders: &[Reminder],
         now: DateTime<Utc>,
-    ) -> anyhow::Result<Vec<Option<Coupon>>> {
-        let mut coupons = match self {
-            Self::Nothing | Self::Expired => Vec::new(),
-            Self::Fixed(coupon) => vec![Some(coupon.clone()); reminders.len()],
+    ) -> anyhow::Result<Claimed> {
+        let mut claimed = match self {
+            Self::Nothing | Self::Expired => Claimed::default(),
+            Self::Fixed(coupon) => {
+                Claimed { coupons: vec![Some(coupon.clone()); reminders.len()], ..Claimed::default() }
+            }
             Self::SingleUse { today } => claim_coupons(db, mall_id, *today, reminders, now).await?,
         };
-        coupons.resize(reminders.len(), None);
-        Ok(coupons)
+        claimed.coupons.resize(reminders.len(), None);
+        Ok(claimed)
     }
 }
 
 /// Takes the next single-use codes for these members. Two processes never get the same code: PostgreSQL skips rows that
-/// another process holds, and SQLite has one writer.
+/// another process holds, and SQLite has one writer. A code whose row cannot be read is given to nobody.
 async fn claim_coupons(
     db: &mut Db,
     mall_id: i64,
     today: NaiveDate,
     reminders: &[Reminder],
     now: DateTime<Utc>,
-) -> anyhow::Result<Vec<Option<Coupon>>> {
+) -> anyhow::Result<Claimed> {
     let free = format!(
         "SELECT id, code, description, expires_day FROM coupons
          WHERE mall_id = $1 AND assigned_at IS NULL AND (expires_day IS NULL OR expires_day >= $2)
          ORDER BY id LIMIT $3 {}",
         db.pick("", "FOR UPDATE SKIP LOCKED")
     );
-    let count = i64::try_from(reminders.len()).unwrap_or(i64::MAX);
-    let coupons: Vec<Coupon> = db.fetch_all(&free, values![mall_id, today, count]).await?;
+    // A few more, in case that some cannot be read.
+    let count = i64::try_from(reminders.len()).unwrap_or(i64::MAX).saturating_add(db.pick(SPARE_COUPONS, 0));
+    let found: Vec<Coupon> = db.fetch_all(&free, values![mall_id, today, count]).await?;
+    let (mut coupons, unusable): (Vec<Coupon>, Vec<Coupon>) =
+        found.into_iter().partition(|coupon| coupon.problems.is_empty());
+    coupons.truncate(reminders.len());
+    let unusable = unusable.into_iter().filter_map(|coupon| Some((coupon.id?, coupon.problems))).collect();
     let assigned: Vec<Json> = coupons
         .iter()
         .zip(reminders)
@@ -393,7 +427,7 @@ async fn claim_coupons(
     if !assigned.is_empty() {
         db.execute(&assign, values![json!(assigned), now]).await?;
     }
-    Ok(coupons.into_iter().map(Some).collect())
+    Ok(Claimed { coupons: coupons.into_iter().map(Some).collect(), unusable })
 }
 
 // ---------------------------------------------------------------- the queries
@@ -412,6 +446,8 @@ struct Cart {
     name: Option<String>,
     email: String,
     locale: Option<String>,
+    #[row(problems)]
+    problems: Problems,
     #[row(skip)]
     mall_code: String,
 }
@@ -427,6 +463,10 @@ impl Addressed for Cart {
 
     fn email(&self) -> &str {
         &self.email
+    }
+
+    fn problems(&self) -> &Problems {
+        &self.problems
     }
 }
 
@@ -449,11 +489,12 @@ fn page_sql(db: &Db) -> String {
          FROM carts c
          JOIN members m ON m.mall_id = c.mall_id AND m.member_code = c.member_code
          WHERE c.mall_id = $1 AND c.ordered_at IS NULL AND c.member_code IS NOT NULL
-           AND c.last_activity_at > $2 AND (c.last_activity_at, c.id) < ($3, {})
+           AND c.last_activity_at > $2 AND (c.last_activity_at, c.id) < ($3, {}) AND {}
            AND {ACTIVE_MEMBER} AND {}
            AND NOT EXISTS (SELECT 1 FROM cart_reminders r WHERE r.cart_id = c.id)
          ORDER BY c.last_activity_at DESC, c.id DESC LIMIT $6",
         db.row_number("$4"),
+        db.is_time("c.last_activity_at"),
         agrees_to("MARKETING", "$5")
     )
 }
@@ -467,6 +508,8 @@ struct Item {
     unit_price_amount: i64,
     url: Option<String>,
     image_url: Option<String>,
+    #[row(problems)]
+    problems: Problems,
 }
 
 /// The available items of these carts; a cart without any is left out.
