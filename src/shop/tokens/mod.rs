@@ -16,7 +16,7 @@ use crate::clients::cafe24::oauth::Tokens;
 use crate::clients::cafe24::{PLATFORM, authorise_hint};
 use crate::config::Config;
 use crate::context::Context;
-use crate::db::{Db, DbError, FromRow, Value};
+use crate::db::{Db, DbError, FromRow, Problems, Value};
 use crate::failure::{self, Failure, one_line};
 use crate::mask::Secret;
 use crate::sealed::{Binding, Seal};
@@ -30,7 +30,7 @@ pub use store::TokenStore;
 const STORE_TRIES: u32 = 10;
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 
-/// A row of `api_tokens`.
+/// A row of `api_tokens`. One whose times cannot be read has expired: a new pair replaces it.
 #[derive(Debug, Clone, FromRow)]
 pub struct TokenRow {
     /// The account it belongs to.
@@ -51,6 +51,9 @@ pub struct TokenRow {
     pub rejected_at: Option<DateTime<Utc>>,
     /// Why.
     pub rejected_reason: Option<String>,
+    /// What cannot be read of it.
+    #[row(problems)]
+    pub problems: Problems,
 }
 
 const COLUMNS: &str = "account, access_token, refresh_token, access_expires_at, refresh_expires_at, scopes, version, \

@@ -121,9 +121,12 @@ impl Refresher {
         let server_time = db.server_time().await?;
         let claimed = db
             .execute(
-                "UPDATE api_tokens SET claimed_by = $1, claimed_until = $2
-                 WHERE platform = $3 AND account = $4 AND version = $5
-                   AND (claimed_until IS NULL OR claimed_until <= $6 OR claimed_by = $1)",
+                &format!(
+                    "UPDATE api_tokens SET claimed_by = $1, claimed_until = $2
+                     WHERE platform = $3 AND account = $4 AND version = $5
+                       AND (claimed_until IS NULL OR claimed_until <= $6 OR claimed_by = $1 OR NOT {})",
+                    db.is_time("claimed_until")
+                ),
                 values![claimant, server_time + CLAIM, PLATFORM, &self.account, version, server_time],
             )
             .await?;

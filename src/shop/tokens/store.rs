@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 use crate::clients::api::{Blocks, MAX_PAUSE};
 use crate::clients::cafe24::{AccountState, PLATFORM};
 use crate::context::Context;
-use crate::db::Db;
+use crate::db::{Db, StoredTime};
 use crate::failure::Failure;
 use crate::mask::Secret;
 use crate::values;
@@ -157,13 +157,14 @@ impl Blocks for TokenStore {
         Box::pin(async {
             let mut state = self.state.lock().await;
             self.query(&mut state, async |db| {
-                let found: Option<(DateTime<Utc>,)> = db
+                let found: Option<(StoredTime,)> = db
                     .fetch_optional(
                         "SELECT blocked_until FROM api_blocks WHERE platform = $1 AND account = $2",
                         values![PLATFORM, &self.account],
                     )
                     .await?;
-                let Some((until,)) = found else { return Ok(None) };
+                // A block until no time is none; the next one replaces it.
+                let Some(until) = found.and_then(|(until,)| until.at()) else { return Ok(None) };
                 let left = until - db.server_time().await?;
                 // A longer one was written by a clock that has been set back since: none is stored that is.
                 Ok(left.to_std().ok().filter(|left| !left.is_zero() && *left <= MAX_PAUSE))

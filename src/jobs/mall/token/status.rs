@@ -69,6 +69,9 @@ fn state(
     settings: &Cafe24Config,
     now: DateTime<Utc>,
 ) -> (&'static str, Option<String>) {
+    if !row.problems.is_empty() {
+        return ("unreadable", Some(row.problems.to_string()));
+    }
     let unopened = match keys {
         None => Some("BATCHCTL_SECRET_KEY is not set".to_owned()),
         Some(keys) => {
