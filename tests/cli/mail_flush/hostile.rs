@@ -8,6 +8,7 @@ on_both_databases![
     a_row_that_cannot_be_read_fails_by_name_and_the_others_are_sent,
     a_time_that_does_not_exist_is_refused_by_the_table,
     a_mail_that_is_too_large_fails_before_anything_of_it_is_read,
+    a_mail_whose_text_is_too_large_fails_before_anything_of_it_is_read,
 ];
 
 /// The bytes `61 ff`, which are no text.
@@ -168,4 +169,27 @@ fn a_mail_that_is_too_large_fails_before_anything_of_it_is_read(post: &Post) {
     );
     let peak: u64 = post.scalar("SELECT peak_memory_bytes FROM batch_execution").parse().unwrap();
     assert!(peak < 120_000_000, "{peak}");
+}
+
+fn a_mail_whose_text_is_too_large_fails_before_anything_of_it_is_read(post: &Post) {
+    let text = post.pick("HEX(ZEROBLOB(100000000))", "REPEAT('a', 200000000)");
+    post.mail("big@example.jp", &format!("priority = 1, text_body = {text}"));
+    for number in 0..5 {
+        post.mail(&format!("u{number}@example.jp"), "");
+    }
+    post.flush().exits(3).says("mail 1: too large: subject, bodies and data: 2000000");
+    let statuses = || post.sql("SELECT status FROM mails ORDER BY id").concat().join(" ");
+    // On SQLite its row cannot be changed without reading and writing all of it.
+    assert_eq!(statuses(), post.pick("QUEUED SENT SENT SENT SENT SENT", "FAILED SENT SENT SENT SENT SENT"));
+    let peak: u64 = post.scalar("SELECT peak_memory_bytes FROM batch_execution").parse().unwrap();
+    assert!(peak < 120_000_000, "{peak}");
+    // It is named once, and keeps nothing waiting.
+    post.mail("late@example.jp", "");
+    post.flush().succeeds();
+    post.execute("UPDATE mails SET text_body = 'shorter' WHERE id = 1");
+    if post.database() == Database::Postgres {
+        post.batchctl(["mail", "requeue", "1"]).run().succeeds();
+    }
+    post.flush().succeeds();
+    assert_eq!(statuses(), "SENT SENT SENT SENT SENT SENT SENT");
 }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use crate::db::{Db, FromRow, StoredText, StoredTime, Value};
+use crate::db::{Db, FromRow, Kind, StoredText, StoredTime, Value};
 use crate::values;
 
 use super::contents::{optional, required};
@@ -92,12 +92,12 @@ impl StoredMail {
         for (bytes, most, what) in [
             (self.head_bytes, MAX_HEAD_BYTES, "the longest of kind, locale, addresses and message_id"),
             (self.header_bytes, MAX_HEADERS_BYTES, "headers"),
-            (self.text_bytes, MAX_MAIL_BYTES, "subject, bodies and data"),
+            (self.text_bytes, MAX_MAIL_BYTES, TEXTS),
             (file_bytes.unwrap_or(0), MAX_MAIL_BYTES, "the attachments"),
             (self.text_bytes + file_bytes.unwrap_or(0), MAX_MAIL_BYTES, "the mail with its attachments"),
         ] {
             if bytes > most {
-                return Err(format!("too large: {what}: {bytes} bytes, of at most {most}"));
+                return Err(too_large(what, bytes, most));
             }
         }
         for (count, column) in [
@@ -134,6 +134,12 @@ impl StoredMail {
     }
 }
 
+/// The bytes of a mail's texts. SQLite knows them without reading the texts.
+const TEXT_BYTES: &str = "(COALESCE(OCTET_LENGTH(subject), 0) + COALESCE(OCTET_LENGTH(text_body), 0)
+                        + COALESCE(OCTET_LENGTH(html_body), 0) + COALESCE(OCTET_LENGTH(data), 0))";
+/// How many mails that are too large are named in one run.
+const MOST_OVERSIZED: i64 = 100;
+
 /// Which mails a run sends.
 #[derive(Debug, Clone, Default)]
 pub(super) enum Only {
@@ -147,8 +153,14 @@ pub(super) enum Only {
 }
 
 impl Only {
-    /// A further condition of a statement that has these values.
+    /// Further conditions of a statement that has these values. A mail whose texts are too large is left where it is: see
+    /// [`oversized`].
     fn condition(&self, db: &Db, values: &mut Vec<Value>) -> String {
+        let fits = db.pick(format!(" AND {TEXT_BYTES} <= {MAX_MAIL_BYTES}"), String::new());
+        self.which(db, values) + &fits
+    }
+
+    fn which(&self, db: &Db, values: &mut Vec<Value>) -> String {
         let place = format!("${}", values.len() + 1);
         match self {
             Self::All => String::new(),
@@ -272,6 +284,39 @@ pub(super) async fn claim(
     take(db, only, &which, values).await
 }
 
+/// The due mails whose texts are too large, with what is wrong with them. On SQLite a mail cannot even be claimed, or be
+/// marked as failed, without reading all of its text: it stays as it is, and is named. On PostgreSQL it fails like any other.
+pub(super) async fn oversized(
+    db: &mut Db,
+    only: &Only,
+    now: DateTime<Utc>,
+) -> anyhow::Result<Vec<Unreadable>> {
+    if db.kind() == Kind::Postgres {
+        return Ok(Vec::new());
+    }
+    let mut values = values![now, MOST_OVERSIZED];
+    let only = only.which(db, &mut values);
+    let sql = format!(
+        "SELECT id, CAST({TEXT_BYTES} AS BIGINT) FROM mails INDEXED BY mails_oversized
+         WHERE COALESCE(LENGTH(CAST(subject AS BLOB)), 0) + COALESCE(LENGTH(CAST(text_body AS BLOB)), 0)
+                   + COALESCE(LENGTH(CAST(html_body AS BLOB)), 0) + COALESCE(LENGTH(CAST(data AS BLOB)), 0) > {MAX_MAIL_BYTES}
+           AND due_at <= $1 {only} AND claimed_by IS NULL AND NOT is_held AND status IN ('QUEUED', 'RETRY', 'UNKNOWN')
+         ORDER BY id LIMIT $2"
+    );
+    let found: Vec<(i64, i64)> = db.fetch_all(&sql, values).await?;
+    Ok(found
+        .into_iter()
+        .map(|(id, bytes)| Unreadable { id, problem: too_large(TEXTS, bytes, MAX_MAIL_BYTES) })
+        .collect())
+}
+
+/// The texts of a mail, for people.
+const TEXTS: &str = "subject, bodies and data";
+
+fn too_large(what: &str, bytes: i64, most: i64) -> String {
+    format!("too large: {what}: {bytes} bytes, of at most {most}")
+}
+
 /// Claims the most urgent of the mails that are under suspicion, alone.
 pub(super) async fn claim_suspect(
     db: &mut Db,
@@ -303,8 +348,7 @@ async fn take(db: &mut Db, only: &Only, which: &str, mut values: Vec<Value>) -> 
          RETURNING id, {heads}, {headers}, category, due_at, queued_at, status, is_paced, attempts, unknown_attempts,
                    take_overs, untaken_since, untaken_runs, CAST({greatest}({longest}) AS BIGINT) AS head_bytes,
                    CAST(COALESCE(OCTET_LENGTH(headers), 0) AS BIGINT) AS header_bytes,
-                   CAST(COALESCE(OCTET_LENGTH(subject), 0) + COALESCE(OCTET_LENGTH(text_body), 0)
-                        + COALESCE(OCTET_LENGTH(html_body), 0) + COALESCE(OCTET_LENGTH(data), 0) AS BIGINT) AS text_bytes",
+                   CAST({TEXT_BYTES} AS BIGINT) AS text_bytes",
         skip = db.pick("", "FOR UPDATE SKIP LOCKED"),
         heads = heads.join(", "),
         headers = within("headers", MAX_HEADERS_BYTES),

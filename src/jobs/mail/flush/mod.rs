@@ -53,7 +53,7 @@ use crate::wording::counted;
 
 use self::breaker::Breaker;
 use self::changes::Change;
-use self::claims::{Only, Unreadable, is_any_due, untaken};
+use self::claims::{Only, Unreadable, is_any_due, oversized, untaken};
 use self::doubt::Doubt;
 use self::intake::{Intake, Ready, RunClock};
 use self::policy::{Policy, PutOff};
@@ -110,6 +110,7 @@ impl Job for Args {
         let clock = RunClock::starting_at(run.cx.now());
         reclaim_mails_of_dead_runs(run, &policy, clock).await?;
         requeue_retried_mails(run, clock).await?;
+        skip_oversized(run, &self.only(), clock).await?;
         if !is_any_due(run.db, &self.only(), clock.now()).await? {
             run.summarise("nothing to send".to_owned());
             untaken_mails(run).await?.into_iter().for_each(|sentence| run.summarise(sentence));
@@ -138,6 +139,15 @@ impl Job for Args {
         }
         Ok(())
     }
+}
+
+/// Names the mails whose texts are too large to be touched, once.
+async fn skip_oversized(run: &mut Run<'_>, only: &Only, clock: RunClock) -> anyhow::Result<()> {
+    let found = oversized(run.db, only, clock.now()).await?;
+    let items: Vec<(String, String)> =
+        found.into_iter().map(|Unreadable { id, problem }| (item_key(id), problem)).collect();
+    run.read(items.len() as u64);
+    run.skip_items_once(&items, "size", "BAD_INPUT").await
 }
 
 impl Args {

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::config::MailConfig;
-use crate::db::{Db, FromRow};
+use crate::db::{Db, FromRow, Problems, StoredTime};
 use crate::values;
 
 /// Mails whose turn is further away than this wait in the queue.
@@ -55,10 +55,14 @@ struct Bucket {
     again_until: DateTime<Utc>,
 }
 
+/// Times that cannot be read are long past.
 #[derive(FromRow)]
 struct Stored {
     next_at: DateTime<Utc>,
     deferred_until: DateTime<Utc>,
+    #[row(problems)]
+    #[expect(dead_code, reason = "it only has the row be read")]
+    problems: Problems,
 }
 
 impl Rates {
@@ -159,8 +163,8 @@ impl Rates {
 /// Until when the server takes no mails, as it said itself to some run.
 pub(super) async fn server_closed_until(db: &mut Db, server: &str) -> anyhow::Result<Option<DateTime<Utc>>> {
     let sql = "SELECT next_at FROM mail_pace WHERE bucket = $1";
-    let found: Option<(DateTime<Utc>,)> = db.fetch_optional(sql, values![server_bucket(server)]).await?;
-    Ok(found.map(|(until,)| until))
+    let found: Option<(StoredTime,)> = db.fetch_optional(sql, values![server_bucket(server)]).await?;
+    Ok(found.and_then(|(until,)| until.at()))
 }
 
 /// Keeps until when the server takes no mails: the limit is the account's, and other runs need not ask.

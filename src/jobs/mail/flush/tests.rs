@@ -279,9 +279,15 @@ async fn what_is_too_large_or_no_count_is_known_before_it_is_read(db: &mut TestD
         .await;
     }
     db.sql("INSERT INTO mail_attachments (mail_id, name, content_type) VALUES (6, 'c', 'text/csv')").await;
+    let untouched = oversized(db, &Only::All, now()).await.unwrap();
+    assert_eq!(untouched.len(), db.pick(1, 0));
     let claimed = claim(db, run, &Only::All, 2, now(), None, 10).await.unwrap();
-    let mut problems: Vec<String> =
-        claimed.unreadable.into_iter().map(|row| format!("{}: {}", row.id, row.problem)).collect();
+    let mut problems: Vec<String> = claimed
+        .unreadable
+        .into_iter()
+        .chain(untouched)
+        .map(|row| format!("{}: {}", row.id, row.problem))
+        .collect();
     problems.sort();
     assert_eq!(
         problems,
