@@ -18,6 +18,7 @@ on_both_databases![
     a_refund_has_to_match_a_stored_order,
     a_quantity_of_zero_is_stored_and_a_negative_one_is_refused,
     every_bad_line_is_a_row_and_five_problems_are_quoted,
+    a_time_that_is_none_is_an_error_of_its_line_in_every_column,
 ];
 
 const ORDERS: &str = "mall,order_no,status,ordered_at,paid_at,cancelled_at,total_amount,currency,tax_amount,product_code,\
@@ -360,4 +361,102 @@ fn two_keys_that_mean_the_same_record_are_refused(shop: &Shop) {
         .says("twice.csv:2: the same product is also on line 3")
         .says("twice.csv:3: the same product is also on line 2");
     assert_eq!(shop_rows(shop), before);
+}
+
+/// Each kind with a time or a day: its header, a good line with `KEY` for its key, and those columns.
+const TIMED: [(&str, &str, &str, &[&str]); 7] = [
+    (
+        "orders",
+        ORDERS,
+        "tokyo,KEY,PAID,2026-11-19 10:00,2026-11-19 10:05,,1200,,,P1,1,1200",
+        &["ordered_at", "paid_at", "cancelled_at"],
+    ),
+    (
+        "members",
+        "mall,member_code,status,signed_up_at,confirmed_at,withdrawn_at,erasure_requested_at,updated_at",
+        "tokyo,KEY,WITHDRAWN,2026-11-01 10:00,2026-11-01 11:00,2026-11-02 10:00,2026-11-03 10:00,2026-11-04 10:00",
+        &["signed_up_at", "confirmed_at", "withdrawn_at", "erasure_requested_at", "updated_at"],
+    ),
+    (
+        "carts",
+        "mall,cart_key,last_activity_at,ordered_at,updated_at,product_code,quantity,unit_price_amount",
+        "tokyo,KEY,2026-11-01 10:00,2026-11-01 11:00,2026-11-01 11:00,P1,1,100",
+        &["last_activity_at", "ordered_at", "updated_at"],
+    ),
+    (
+        "subscriptions",
+        "mall,subscription_no,member_code,plan_name,status,amount,next_charge_day,cancel_by_day,updated_at",
+        "tokyo,KEY,M1,Premium,ACTIVE,980,2026-12-01,2026-11-30,2026-11-01 10:00",
+        &["next_charge_day", "cancel_by_day", "updated_at"],
+    ),
+    (
+        "articles",
+        "mall,article_key,title,summary,url,published_at,updated_at",
+        "tokyo,KEY,a title,a summary,https://news/a,2026-11-01 10:00,2026-11-01 10:00",
+        &["published_at", "updated_at"],
+    ),
+    (
+        "coupons",
+        "mall,code,description,expires_day,updated_at",
+        "tokyo,KEY,10 %,2026-12-31,2026-11-01 10:00",
+        &["expires_day", "updated_at"],
+    ),
+    (
+        "products",
+        "mall,product_code,name,price_amount,updated_at",
+        "tokyo,KEY,Tea,100,2026-11-01 10:00",
+        &["updated_at"],
+    ),
+];
+
+/// What an export of a damaged table may hold.
+const NOT_TIMES: [&str; 9] = [
+    "infinity",
+    "-infinity",
+    "garbage",
+    "now",
+    "2026-02-30",
+    "2026-02-30T10:00:00+00:00",
+    "2026-11-20T24:00:00+00:00",
+    "294276-12-31 00:00:00",
+    "0000-00-00 00:00:00",
+];
+
+fn a_time_that_is_none_is_an_error_of_its_line_in_every_column(shop: &Shop) {
+    with_tokyo(shop);
+    for (kind, header, good, columns) in TIMED {
+        let mut lines = vec![good.replace("KEY", "good")];
+        let mut expected = Vec::new();
+        for column in columns {
+            let place = header.split(',').position(|name| name == *column).unwrap();
+            for bad in NOT_TIMES {
+                let line = good.replace("KEY", &format!("K{}", lines.len()));
+                let mut fields: Vec<&str> = line.split(',').collect();
+                fields[place] = bad;
+                lines.push(fields.join(","));
+                expected.push((format!("bad.csv:{} ", lines.len() + 1), format!("`{column}`: ")));
+            }
+        }
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        shop.write("bad.csv", file(header, &lines));
+        let before = shop_rows(shop);
+        import(shop, &["--kind", kind, "bad.csv"]).run().exits(65);
+        assert_eq!(shop_rows(shop), before, "{kind}");
+        let errors = item_errors(shop);
+        let errors = &errors[errors.len() - expected.len()..];
+        for (error, (line, column)) in errors.iter().zip(&expected) {
+            assert!(error.contains(line) && error.contains(column), "{kind} {line}{column}: {error}");
+        }
+        // The one good line is stored where the others may be skipped.
+        import(shop, &["--kind", kind, "bad.csv", "--skip-limit", "100"]).run().exits(3);
+        assert_ne!(shop_rows(shop), before, "{kind}");
+        assert!(!shop_rows(shop).contains("infinity"), "{kind}");
+        // Bytes that are not UTF-8, in the key as anywhere.
+        let text = file(header, &[good]).replace("KEY", "K\u{1}");
+        let bytes: Vec<u8> = text.bytes().map(|byte| if byte == 1 { 0xff } else { byte }).collect();
+        shop.write("bytes.csv", bytes);
+        let before = shop_rows(shop);
+        import(shop, &["--kind", kind, "bytes.csv"]).run().exits(65).says("UTF-8");
+        assert_eq!(shop_rows(shop), before, "{kind}");
+    }
 }
