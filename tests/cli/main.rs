@@ -12,6 +12,7 @@ mod demo;
 mod exit_codes;
 mod fakes;
 mod harness;
+mod hostile_rows;
 mod mail;
 mod mail_digest;
 mod mail_flush;
