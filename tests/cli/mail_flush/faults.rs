@@ -87,6 +87,10 @@ fn each_fault_leads_to_its_state_with_its_next_attempt(office: &PostOffice) {
         ("last@example.jp", Fate::Accept, "SENT", "250 2.0.0 taken"),
         ("more@example.jp", Fate::Accept, "SENT", "250 2.0.0 taken"),
         ("most@example.jp", Fate::Accept, "SENT", "250 2.0.0 taken"),
+        // As many as are refused, or nothing would be known of those.
+        ("next@example.jp", Fate::Accept, "SENT", "250 2.0.0 taken"),
+        ("other@example.jp", Fate::Accept, "SENT", "250 2.0.0 taken"),
+        ("plain@example.jp", Fate::Accept, "SENT", "250 2.0.0 taken"),
     ];
     for (recipient, fate, ..) in &faults {
         server.fate(recipient, [fate.clone()]);
@@ -118,8 +122,8 @@ fn each_fault_leads_to_its_state_with_its_next_attempt(office: &PostOffice) {
     );
     let mut reached = server.reached();
     reached.sort();
-    let most = ["last@example.jp", "more@example.jp", "most@example.jp"];
-    assert_eq!(reached, [&most[..], &["ok@example.jp", "slow@example.jp", "taken@example.jp"]].concat());
+    let taken = ["last", "more", "most", "next", "ok", "other", "plain", "slow", "taken"];
+    assert_eq!(reached, taken.map(|name| format!("{name}@example.jp")));
     assert_eq!(server.most_commands_in_a_packet(), 3);
 }
 
@@ -369,10 +373,11 @@ fn a_connection_that_breaks_within_a_mail_defers_it(office: &PostOffice) {
     };
     office.queue_with("half@example.jp", "subject, text_body", &format!("'a', {text}"));
     office.flush(&plain(&server)).run().succeeds();
-    assert_eq!(office.states()[0][1..3], ["RETRY", "1"], "{:?}", office.states());
+    // Nothing else went either, so that it may be the server's fault.
+    assert_eq!(office.states()[0][1..3], ["RETRY", "0"], "{:?}", office.states());
     office.make_due();
     office.flush(&plain(&server)).run().succeeds();
-    assert_eq!(office.states()[0][1..3], ["SENT", "2"]);
+    assert_eq!(office.states()[0][1..3], ["SENT", "1"]);
     assert_eq!(server.reached(), ["half@example.jp"]);
 }
 
