@@ -6,6 +6,9 @@ use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+/// How much is quoted of what is not a count.
+const MAX_QUOTED: usize = 40;
+
 /// The records under `key`, in one pass; everything else in the response is ignored.
 pub(super) fn list(body: &[u8], key: &str) -> serde_json::Result<Vec<Box<RawValue>>> {
     under(body, key)
@@ -19,16 +22,14 @@ pub(super) fn one(body: &[u8], key: &str) -> serde_json::Result<Option<Box<RawVa
 
 /// The number of `{"count": 12}`, which may be a string, like other numbers from Cafe24.
 pub(super) fn count(body: &[u8]) -> serde_json::Result<u64> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Count {
-        Number(u64),
-        Text(String),
-    }
-    match under(body, "count")? {
-        Count::Number(count) => Ok(count),
-        Count::Text(text) => text.parse().map_err(|_| serde_json::Error::custom("`count` is not a number")),
-    }
+    let answered: Box<RawValue> = under(body, "count")?;
+    let text: Option<String> = serde_json::from_str(answered.get()).ok();
+    let count = text.as_deref().unwrap_or(answered.get()).trim().parse();
+    count.map_err(|_| {
+        let shown: String = answered.get().chars().take(MAX_QUOTED).collect();
+        let rest = if shown.len() < answered.get().len() { "…" } else { "" };
+        serde_json::Error::custom(format_args!("`count` is {shown}{rest}, which is not a count"))
+    })
 }
 
 fn under<'a, T: Deserialize<'a>>(body: &'a [u8], key: &str) -> serde_json::Result<T> {
@@ -118,9 +119,25 @@ mod tests {
     fn a_count_is_a_number_or_its_digits() {
         assert_eq!(count(br#"{"count":12}"#).unwrap(), 12);
         assert_eq!(count(br#"{"count":"12"}"#).unwrap(), 12);
-        for wrong in [r#"{"count":"many"}"#, r#"{"count":-1}"#, r#"{"count":null}"#, "{}"] {
-            assert!(count(wrong.as_bytes()).unwrap_err().is_data(), "{wrong}");
+        assert_eq!(count(br#"{"count":" 12 "}"#).unwrap(), 12);
+        for (answered, shown) in [
+            (r#""many""#, r#""many""#),
+            ("-1", "-1"),
+            ("3000.0", "3000.0"),
+            ("1e30", "1e30"),
+            ("18446744073709551616", "18446744073709551616"),
+            ("null", "null"),
+            (r#"{"count":3}"#, r#"{"count":3}"#),
+            (
+                &format!("[{}]", "1,".repeat(100)).replace(",]", "]"),
+                "[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1…",
+            ),
+        ] {
+            let error = count(format!(r#"{{"count":{answered}}}"#).as_bytes()).unwrap_err();
+            assert!(error.is_data(), "{answered}");
+            assert_eq!(error.to_string(), format!("`count` is {shown}, which is not a count"));
         }
+        assert!(count(b"{}").unwrap_err().is_data());
     }
 
     #[test]
