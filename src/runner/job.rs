@@ -75,17 +75,17 @@ impl Items {
     }
 
     /// What a run that did not succeed leaves behind, from what is committed. `read` is the number of items if the run
-    /// came to its end; `left_out` is the number of
-    /// items that were given up on because of another one.
+    /// came to its end; `left_out` is the number of items that were given up on because of another one, less the
+    /// failures that are not those of items.
     pub(super) fn left_behind(
         &self,
         counts: Counts,
-        left_out: u64,
+        left_out: i64,
         has_committed: bool,
         is_work_done: bool,
     ) -> String {
         let Self { one, many, done, only_written } = self;
-        let given_up = counts.skipped + counts.failed + left_out;
+        let given_up = (counts.skipped + counts.failed).saturating_add_signed(left_out);
         let read = counts.read.max(given_up);
         let finished =
             if *only_written || !has_committed { counts.written.min(read) } else { read - given_up };
@@ -98,6 +98,9 @@ impl Items {
         let shown = grouped(finished);
         if is_work_done {
             let (left, of) = (read - finished, grouped(read));
+            if left == 0 {
+                return format!("{shown} {} {} {done}", if read == 1 { one } else { many }, is(finished));
+            }
             return format!(
                 "{shown} of {of} {} {} {done}; {} {} not",
                 if read == 1 { one } else { many },
@@ -322,6 +325,9 @@ mod tests {
         }
         let with_its_order = lines.left_behind(counts(10, 0, 1), 4, true, true);
         assert_eq!(with_its_order, "5 of 10 lines are stored; 5 are not");
+        // What failed was no line.
+        let failed = Counts { failed: 1, ..counts(10, 0, 0) };
+        assert_eq!(lines.left_behind(failed, -1, true, true), "10 lines are stored");
         let mails = Items::finished_when_written("mail", "mails", "sent");
         assert_eq!(mails.left_behind(counts(10, 7, 1), 0, true, true), "7 of 10 mails are sent; 3 are not");
         assert_eq!(mails.left_behind(counts(2, 0, 2), 0, true, true), "0 of 2 mails are sent; 2 are not");

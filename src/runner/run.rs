@@ -38,11 +38,12 @@ pub struct Run<'a> {
     scenario: Scenario,
     discards_checkpoint: bool,
     counts: Counts,
-    /// Items that were given up on with another one, which is the one that counts.
-    left_out: u64,
+    /// Items that were given up on with another one, which is the one that counts; less those that failed and are not
+    /// what the job counts.
+    left_out: i64,
     /// The counts of the last commit.
     committed: Counts,
-    committed_left_out: u64,
+    committed_left_out: i64,
     /// Whether anything was committed, by this attempt or those that it continues.
     has_committed: bool,
     has_checkpoint: bool,
@@ -120,9 +121,9 @@ pub(super) struct LastCommit {
     /// The counts.
     counts: Counts,
     /// How many items it had left out with others.
-    left_out: u64,
+    left_out: i64,
     /// The same after the commit that was on its way, if there was one.
-    next_left_out: u64,
+    next_left_out: i64,
 }
 
 impl LastCommit {
@@ -343,7 +344,19 @@ impl<'a> Run<'a> {
 
     /// Notes items that have no fault of their own, but cannot be done without another one that was given up on.
     pub fn leave_out(&mut self, items: u64) {
-        self.left_out += items;
+        self.left_out += i64::try_from(items).unwrap_or(i64::MAX);
+    }
+
+    /// Notes that something failed which is not one of the items that the job counts: a part of a list, of which all that
+    /// was read is stored.
+    pub fn fail_part(&mut self, key: &str, phase: &str, error: &anyhow::Error) {
+        self.fail_item(key, phase, error);
+        self.left_out -= 1;
+    }
+
+    /// Notes that so many of the failures that an earlier attempt counted were those of parts.
+    pub fn failed_parts_before(&mut self, parts: u64) {
+        self.left_out -= i64::try_from(parts).unwrap_or(i64::MAX);
     }
 
     /// Notes that an item failed; the others go on. The row is written with the next chunk.
