@@ -173,7 +173,8 @@ impl Args {
         } else {
             let from = checkpoint(run).await?;
             let position = from.position;
-            sync.noted = from.noted;
+            (sync.noted, sync.gaps) = (from.noted, from.gaps);
+            run.failed_parts_before(sync.gaps);
             show_progress(run, &source, &position).await?;
             let mut pages = Pages::read(source, position);
             while let Some(page) = next_page(run, &mut pages).await? {
@@ -181,8 +182,7 @@ impl Args {
             }
             refuse_if_nothing_was_read(run, sync.gap.take())?;
         }
-        let total = sync.total;
-        run.summarise(sentence(target.domain, &total));
+        run.summarise(sentence(target.domain, &sync.compared()));
         Ok(())
     }
 }
@@ -311,18 +311,34 @@ struct Checkpoint {
     position: Position,
     /// The rows of the error log that were written so far: a record is read again wherever a list is.
     noted: BTreeSet<String>,
+    /// How many of those are parts of a list.
+    #[serde(default)]
+    gaps: u64,
 }
 
 /// What a run has done so far.
 #[derive(Debug, Default)]
 struct Synchronised {
-    total: UpsertCounts,
+    /// How many records were read, and how many of them could not be used.
+    read: u64,
+    unusable: u64,
+    /// How those that were stored compared, each time they were.
+    stored: UpsertCounts,
     noted: BTreeSet<String>,
-    /// The first part of a list that could not be read.
+    /// The first part of a list that could not be read, and how many there are.
     gap: Option<Failure>,
+    gaps: u64,
 }
 
 impl Synchronised {
+    /// How the records compared, each once: one that was read twice is unchanged the second time.
+    fn compared(&self) -> UpsertCounts {
+        let UpsertCounts { new, changed, stale, unchanged, .. } = self.stored;
+        let records = i64::try_from(self.read.saturating_sub(self.unusable)).unwrap_or(i64::MAX);
+        let others = (records - new - changed - stale).max(0);
+        UpsertCounts { unchanged: unchanged.min(others), ..self.stored }
+    }
+
     /// Whether a row of the error log is not there yet.
     fn is_unnoted(&mut self, key: &str) -> bool {
         if self.noted.contains(key) {
@@ -390,10 +406,12 @@ async fn store_page(
 ) -> anyhow::Result<()> {
     let now = run.cx.now();
     run.read(page.read);
+    sync.read += page.read;
     let unmatched = store::remove_unmatched_refunds(run.db, mall, &mut page).await?;
     for (key, problem) in page.bad.iter().chain(&unmatched) {
         if sync.is_unnoted(key) {
             run.skip_item(key, "read", "BAD_RECORD", problem);
+            sync.unusable += 1;
         }
     }
     if !page.bad.is_empty() || !unmatched.is_empty() {
@@ -401,16 +419,18 @@ async fn store_page(
     }
     for (key, gap) in std::mem::take(&mut page.gaps) {
         if sync.is_unnoted(&key) {
-            run.fail_item(&key, "read", &gap.clone().into());
+            run.fail_part(&key, "read", &gap.clone().into());
+            sync.gaps += 1;
             sync.gap.get_or_insert(gap);
         }
     }
-    let checkpoint = page.next.take().map(|position| Checkpoint { position, noted: sync.noted.clone() });
+    let checkpoint =
+        page.next.take().map(|position| Checkpoint { position, noted: sync.noted.clone(), gaps: sync.gaps });
     let store = async |db: &mut Db| {
         let outcome = store::store(db, mall, &page, now).await?;
         Ok((outcome, u64::try_from(outcome.written_lines).unwrap_or(0)))
     };
-    sync.total.add(run.chunk_writing(checkpoint.as_ref(), store).await?);
+    sync.stored.add(run.chunk_writing(checkpoint.as_ref(), store).await?);
     Ok(())
 }
 

@@ -17,7 +17,7 @@ use crate::digest::fingerprint;
 use crate::failure::Failure;
 
 use super::Domain;
-use super::cursor::{Cursor, Gap, Listed, Question, Rules, Span, Step, Total};
+use super::cursor::{Cursor, Gap, Listed, Question, Rules, Span, Step, Total, second_of};
 
 /// Pages that wait to be stored. One is enough to keep both sides busy, and limits memory.
 const PAGES_AHEAD: usize = 1;
@@ -198,7 +198,7 @@ impl Source {
             let mut rest = Some(self.span);
             while let Some(span) = rest {
                 let (window, remaining) = span.split(list.rules(self.page_size).longest);
-                total += self.count_of(*list, window).await?;
+                total = self.count_of(*list, window).await?.saturating_add(total);
                 rest = remaining;
             }
         }
@@ -265,6 +265,7 @@ impl Source {
         let mut step = cursor.page(&listed, &rules)?;
         page.as_of = Some(answer.as_of);
         let names: Vec<Option<String>> = records.iter().map(|record| name(list, record)).collect();
+        let taken = page.orders.len();
         for (index, record) in records.into_iter().enumerate().filter(|(index, _)| step.is_new[*index]) {
             if record.as_ref().is_ok_and(|fields| !fields.is_of_shop(self.shop_no)) {
                 step.read = step.read.saturating_sub(1);
@@ -273,7 +274,17 @@ impl Source {
             let nameless = || Nameless::of(list, raw[index], listed[index].at, &names, index);
             self.take(list, record, nameless, page);
         }
+        // An order counts once: these were in the list before.
+        if list == List::Orders(OrderTime::Cancelled) {
+            let counted = page.orders[taken..].iter().filter(|order| self.is_in_span(order.paid_at)).count();
+            step.read = step.read.saturating_sub(counted as u64);
+        }
         Ok(step)
+    }
+
+    /// Whether a time is in the period, so that an order with it is in the list of that time.
+    fn is_in_span(&self, at: Option<DateTime<Utc>>) -> bool {
+        at.is_some_and(|at| (self.span.first..=self.span.last).contains(&second_of(at)))
     }
 
     async fn list(&self, list: List, span: Span, offset: u32, limit: u32) -> anyhow::Result<Answer> {
@@ -330,16 +341,20 @@ impl Source {
         }
     }
 
-    /// Adds the refunds' orders, which they change and which may be older than any synchronised period.
+    /// Adds the refunds' orders, which they change and which may be older than any synchronised period. Those that were
+    /// paid or cancelled in it have counted, and so have those of refunds that were listed before.
     async fn add_orders_of_refunds(&self, page: &mut Page) -> anyhow::Result<()> {
         let mut numbers: Vec<String> =
             page.refunds.iter().map(|refund| refund.order_number.clone()).collect();
         numbers.sort_unstable();
         numbers.dedup();
         let orders = self.orders(&numbers).await?;
+        let is_listed =
+            |order: &&Order| self.is_in_span(order.paid_at) || self.is_in_span(order.cancelled_at);
+        let counted = orders.orders.iter().filter(is_listed).count() as u64;
+        page.read += orders.read.saturating_sub(counted).min(page.read);
         page.orders.extend(orders.orders);
         page.bad.extend(orders.bad);
-        page.read += orders.read;
         Ok(())
     }
 
@@ -507,16 +522,10 @@ fn described(list: List, gap: &Gap) -> (String, Failure) {
     } else {
         format!("from {} to {}", zoned_time(first), zoned_time(last))
     };
-    let problem = match (gap.listed, gap.counted) {
-        (Some(listed), Some(counted)) => {
-            format!("the shop counts {counted} {noun} {when}, but lists {listed}")
-        }
-        (Some(listed), None) => {
-            format!("the shop lists {listed} {noun} {when}, but that is not all of them, or too many")
-        }
-        _ => {
-            format!("the {noun} {when} could not be read: the shop's pages do not agree with its own counts")
-        }
+    let listed = gap.listed;
+    let problem = match gap.counted {
+        Some(counted) => format!("the shop counts {counted} {noun} {when}, but lists {listed}"),
+        None => format!("the shop lists {listed} {noun} {when}, but that is not all of them, or too many"),
     };
     let failure = Failure::try_later(problem)
         .symptom(format!("the shop's lists of {noun} do not agree with its own counts"))

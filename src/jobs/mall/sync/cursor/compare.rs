@@ -116,8 +116,9 @@ impl Cursor {
 
     /// Continues after the total of a window that seemed to be read.
     pub(super) fn ended(mut self, ended: Ended, total: Total, rules: &Rules) -> Step {
-        if total.is(self.read_of_window()) {
-            return Step::to(self.after_window(rules));
+        let read = self.read_of_window();
+        if total.is(read) {
+            return self.complete(read, rules);
         }
         if let Some(onward) = ended.onward {
             self.stretches.pop();
@@ -126,7 +127,7 @@ impl Cursor {
         self.looks += 1;
         self.stretches.sort_unstable_by_key(|stretch| stretch.span.first);
         if self.looks > 1 || self.stretches.len() < 2 {
-            return Step::to(self.in_pieces(0));
+            return Step::to(self.in_pieces());
         }
         let all = Range { from: 0, to: self.stretches.len(), differs: true, total: total.number() };
         let mut compare = Compare { ranges: Vec::new(), differing: Vec::new(), known: 0 };
@@ -160,7 +161,8 @@ impl Cursor {
             // The list changed in the meantime: the whole is compared once more.
             Stage::Ended(Ended { onward: None })
         } else {
-            Stage::Pieces(Pieces::of(compare.differing, compare.known))
+            let agreed = self.read_of_window() - compare.known;
+            Stage::Pieces(Pieces::of(compare.differing, agreed))
         };
         Step::to(self.at(stage))
     }
