@@ -17,6 +17,7 @@ on_both_databases![
     a_refund_with_date_and_amount_that_is_not_completed_is_named,
     the_daily_report_is_computed_from_synchronised_data,
     the_shop_of_an_account_is_requested,
+    an_order_that_is_in_several_lists_counts_once,
 ];
 
 fn orders_are_stored_with_their_lines(shops: &Shops) {
@@ -225,4 +226,22 @@ fn the_shop_of_an_account_is_requested(shops: &Shops) {
     shops.batchctl(["mall", "sync", "--mall", "demo-en", "--domain", "order"]).run().succeeds().is_silent();
 
     assert_eq!(shops.calls()[0]["query"]["shop_no"], "2");
+}
+
+fn an_order_that_is_in_several_lists_counts_once(shops: &Shops) {
+    let day = "2026-11-19T10:00:00+09:00";
+    let mut cancelled = order("20261119-0000001", "kim01", day, 1_000);
+    cancelled["canceled"] = "T".into();
+    cancelled["cancel_date"] = "2026-11-19T11:00:00+09:00".into();
+    let before = order("20261101-0000002", "kim01", "2026-11-01T10:00:00+09:00", 2_000);
+    let refunds = [
+        refund("C1", "20261119-0000001", "2026-11-19T12:00:00+09:00", 1_000),
+        refund("C2", "20261101-0000002", "2026-11-19T12:00:01+09:00", 500),
+    ];
+    shops.data(json!({ "orders": [cancelled, before], "refunds": refunds }));
+
+    let ran = shops.batchctl(["mall", "sync", "--domain", "sales", "-v"]).run().succeeds();
+
+    ran.says("4 orders and refunds: 4 new");
+    assert_eq!(shops.scalar("SELECT items_read FROM batch_execution"), "4");
 }
