@@ -687,7 +687,7 @@ pub(crate) mod tests {
             }
             seen += 1;
             let mail = templates
-                .render(&entry.name, entry.locale, &check::sample_data(&entry.front_matter))
+                .render(&entry.name, entry.locale.tag(), &check::sample_data(&entry.front_matter))
                 .unwrap();
             // Each of the two parts by itself.
             for (text, html) in [(Some(mail.text.as_str()), None), (None, mail.html.as_deref())] {

@@ -11,6 +11,7 @@ use crate::values;
 use super::changes::{Change, QUEUED, SENDING, SENT, Untaken, WRITE_POSTGRES, WRITE_SQLITE, write};
 use super::claims::{
     MAX_HEAD_BYTES, MAX_HEADERS_BYTES, MAX_MAIL_BYTES, Only, claim, claim_suspect, is_any_due, most_urgent,
+    oversized,
 };
 use super::recovery::{MAX_TAKE_OVERS, Recovered, recover};
 
