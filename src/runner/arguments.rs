@@ -27,6 +27,7 @@ pub struct Arguments {
 
 /// One argument of the subcommand.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "what clap knows of an argument")]
 struct Argument {
     /// clap's id.
     id: String,

@@ -9,6 +9,7 @@ use crate::period::parse_duration;
 /// How to run, for every job alike.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "How to run")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub struct RunOptions {
     /// Run a completed instance again and replace its results
     #[arg(long)]

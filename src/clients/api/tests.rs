@@ -231,11 +231,11 @@ async fn a_wait_that_is_too_long_ends_the_call_and_is_kept_for_others() {
 
 #[tokio::test]
 async fn a_short_pause_is_kept_for_others_and_a_long_one_is_not() {
-    fn pause(wait: Duration) -> Option<Pause> {
-        Some(Pause { wait, reason: "too fast".to_owned(), is_block: false })
+    fn pause(wait: Duration) -> Pause {
+        Pause { wait, reason: "too fast".to_owned(), is_block: false }
     }
-    let short: Rule = |_, _, _| pause(Duration::from_millis(20));
-    let long: Rule = |_, _, _| pause(MAX_SHARED_PAUSE + Duration::from_secs(1));
+    let short: Rule = |_, _, _| Some(pause(Duration::from_millis(20)));
+    let long: Rule = |_, _, _| Some(pause(MAX_SHARED_PAUSE + Duration::from_secs(1)));
     for (rule, calls_per_second, recorded) in [(short, 1.0, &[2][..]), (long, 1.0, &[]), (short, 0.0, &[])] {
         let (address, _) = server(vec![answer("200 OK", "", b"7")]);
         let kept = Arc::new(Kept(Mutex::default(), None));

@@ -15,6 +15,9 @@ on_both_databases![
     a_block_that_lets_some_through_fails_no_mail,
     a_block_that_begins_at_the_end_of_a_run_fails_no_mail,
     a_few_mails_that_are_all_refused_stay_and_fail_after_five_runs_that_get_others_through,
+    what_the_server_does_to_all_mails_costs_none_an_attempt,
+    a_few_mails_that_are_put_off_with_all_others_wait_in_silence_for_a_while,
+    a_mail_that_alone_is_not_understood_stops_no_other,
     mails_without_an_answer_are_not_begun_without_end,
     a_run_whose_time_is_over_begins_nothing_more_and_cuts_nothing,
 ];
@@ -214,6 +217,71 @@ fn a_few_mails_that_are_all_refused_stay_and_fail_after_five_runs_that_get_other
     assert_eq!(tries(office), ["FAILED 2", "RETRY 8", "SENT 25"]);
     let reply = "refused in 5 runs that got others through: 550 5.7.26 unauthenticated";
     assert_eq!(office.states()[0][3], reply);
+}
+
+fn what_the_server_does_to_all_mails_costs_none_an_attempt(office: &PostOffice) {
+    fill(office, 60);
+    for fate in [
+        Fate::Recipient("451 4.7.1 service unavailable"),
+        Fate::Recipient("450 4.4.1 no connection to the directory"),
+        Fate::CutAtRecipient,
+        Fate::Data("451 try again later"),
+        Fate::Message("451 local error"),
+        Fate::Recipient("530 5.7.0 log in first"),
+        Fate::Data("502 5.5.1 what is DATA?"),
+    ] {
+        let server = MailServer::start(Manners::default());
+        (1..=60).for_each(|n| server.fate(&format!("member{n}@example.jp"), [fate.clone()]));
+        let is_for_now = !matches!(
+            fate,
+            Fate::Recipient("530 5.7.0 log in first") | Fate::Data("502 5.5.1 what is DATA?")
+        );
+        // More runs than a mail has attempts.
+        for _ in 0..4 {
+            let ran = office.flush(&plain(&server)).run();
+            ran.exits(if is_for_now { 75 } else { 1 }).says("data:  nothing was changed");
+            office.make_due();
+        }
+        untouched(office, 60);
+    }
+    let right = MailServer::start(Manners::default());
+    office.flush(&plain(&right)).run().succeeds();
+    assert_eq!(counts(office), ["SENT 1 60"]);
+}
+
+fn a_few_mails_that_are_put_off_with_all_others_wait_in_silence_for_a_while(office: &PostOffice) {
+    let server = MailServer::start(Manners::default());
+    server.fate("member1@example.jp", [Fate::Recipient("451 4.7.1 greylisted")]);
+    server.fate("member2@example.jp", [Fate::Message("451 local error")]);
+    fill(office, 2);
+    for _ in 0..5 {
+        office.flush(&plain(&server)).run().succeeds().is_silent();
+        office.make_due();
+    }
+    assert_eq!(counts(office), ["RETRY 0 2"]);
+    assert_eq!(tries(office), ["RETRY 10"]);
+    // Not for ever.
+    office.execute("UPDATE mails SET untaken_since = queued_at");
+    office.flush(&plain(&server)).run().exits(75).says("the server put off 2 of 2 mails, the last with: 451");
+    // Once others get through, it is theirs.
+    fill(office, 20);
+    office.make_due();
+    office.flush(&plain(&server)).run().succeeds();
+    assert_eq!(counts(office), ["RETRY 1 2", "SENT 1 18"], "two have the same addresses");
+}
+
+fn a_mail_that_alone_is_not_understood_stops_no_other(office: &PostOffice) {
+    for line in
+        ["500 what?", "502 5.5.1 no", "530 5.7.0 log in first", "535 5.7.8 no", "555 5.5.4 parameters"]
+    {
+        office.execute("DELETE FROM mails");
+        let server = MailServer::start(Manners::default());
+        server.fate("member1@example.jp", [Fate::Recipient(line)]);
+        fill(office, 20);
+        office.flush(&plain(&server)).run().succeeds();
+        assert_eq!(counts(office), ["RETRY 0 1", "SENT 1 19"], "{line}");
+        assert_eq!(office.scalar("SELECT recipient FROM mails WHERE status = 'RETRY'"), "member1@example.jp");
+    }
 }
 
 fn mails_without_an_answer_are_not_begun_without_end(office: &PostOffice) {

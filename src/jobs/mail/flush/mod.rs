@@ -130,7 +130,9 @@ impl Job for Args {
             run.leaves(format!("{tally}; the others are as they were"));
         }
         let untaken = if ended.is_ok() { untaken_mails(run).await? } else { None };
-        untaken.iter().for_each(|sentence| run.summarise(sentence.clone()));
+        if let Some(sentence) = &untaken {
+            run.summarise(sentence.clone());
+        }
         sent.map_err(|error| told_with(error, untaken))?;
         ended?;
         run.check_stop().context(tally.clone())?;
