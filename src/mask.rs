@@ -165,6 +165,8 @@ enum Spelling {
     Percent,
     /// As in JSON or in `{:?}`.
     Json,
+    /// As in HTML: any character may be `&#104;`, `&#x68;` or `&amp;`.
+    Html,
 }
 
 impl Redactor {
@@ -208,28 +210,36 @@ impl Redactor {
     /// How many bytes at the start of `text` are a secret.
     fn match_at_start(&self, text: &str) -> Option<usize> {
         self.secrets.iter().find_map(|secret| {
-            [Spelling::Plain, Spelling::Percent, Spelling::Json]
+            [Spelling::Plain, Spelling::Percent, Spelling::Json, Spelling::Html]
                 .into_iter()
                 .find_map(|spelling| spelled(secret, text, spelling))
         })
     }
 }
 
-/// How many bytes at the start of `text` spell `secret`, or its beginning where the text was cut off.
+/// How many bytes at the start of `text` spell `secret` in capitals or not, or its beginning where the text was cut off.
 fn spelled(secret: &[char], text: &str, spelling: Spelling) -> Option<usize> {
     let mut rest = text;
     for (matched, c) in secret.iter().enumerate() {
         if matched >= MIN_SECRET_CHARACTERS && matches!(rest, "" | "…") {
             break;
         }
-        let length = match spelling {
-            Spelling::Plain => rest.starts_with(*c).then(|| c.len_utf8()),
-            Spelling::Percent => percent_character(*c, rest),
-            Spelling::Json => json_character(*c, rest),
-        }?;
+        let length = cases(*c).find_map(|c| match spelling {
+            Spelling::Plain => rest.starts_with(c).then(|| c.len_utf8()),
+            Spelling::Percent => percent_character(c, rest),
+            Spelling::Json => json_character(c, rest),
+            Spelling::Html => html_character(c, rest),
+        })?;
         rest = &rest[length..];
     }
     Some(text.len() - rest.len())
+}
+
+/// A character as it is, as a small letter, and as a capital.
+fn cases(c: char) -> impl Iterator<Item = char> {
+    let is_other = move |other: &char| *other != c;
+    let (small, capital) = (c.to_lowercase().filter(is_other), c.to_uppercase().filter(is_other));
+    std::iter::once(c).chain(small).chain(capital)
 }
 
 /// Bytes of `c` at the start of `text`, itself or as `%XX`: encoders differ in which characters they escape.
@@ -279,6 +289,27 @@ fn json_character(c: char, text: &str) -> Option<usize> {
         length += 6;
     }
     Some(length)
+}
+
+/// Bytes of `c` at the start of `text`, itself or as an HTML entity.
+fn html_character(c: char, text: &str) -> Option<usize> {
+    let plain = text.starts_with(c).then(|| c.len_utf8());
+    let entity = || {
+        let (name, _) = text.strip_prefix('&')?.split_once(';')?;
+        let is_it = match name.strip_prefix('#') {
+            Some(number) => {
+                let hexadecimal = number.strip_prefix(['x', 'X']);
+                let code =
+                    hexadecimal.map_or_else(|| number.parse(), |digits| u32::from_str_radix(digits, 16));
+                code == Ok(u32::from(c))
+            }
+            None => {
+                matches!((name, c), ("amp", '&') | ("lt", '<') | ("gt", '>') | ("quot", '"') | ("apos", '\''))
+            }
+        };
+        is_it.then(|| name.len() + 2)
+    };
+    entity().or(plain)
 }
 
 #[cfg(test)]
@@ -371,6 +402,21 @@ mod tests {
             assert_eq!(shown, "before *** after", "{text}");
         }
         assert_eq!(redacted(&["🔑secret"], "\\ud83d\\udd11secret"), "***");
+    }
+
+    #[test]
+    fn a_secret_is_found_in_capitals_and_in_html() {
+        let secret = "p@ss<&\"'>Wörd";
+        for text in [
+            "P@SS<&\"'>WÖRD",
+            "p@ss&lt;&amp;&quot;&#39;&gt;Wörd",
+            "&#112;&#x40;&#115;&#X73;&#60;&amp;&quot;&apos;&gt;w&#246;RD",
+            "%50%40SS%3C%26%22%27%3EW%C3%96RD",
+            "P@SS<&\\\"'>W\\u00d6RD",
+        ] {
+            assert_eq!(redacted(&[secret], &format!("550 {text}.")), "550 ***.", "{text}");
+        }
+        assert_eq!(redacted(&["hunter2!"], "&#104;unter2? Hunter &#x68"), "&#104;unter2? Hunter &#x68");
     }
 
     #[test]
