@@ -124,9 +124,11 @@ fn judged(outcome: Outcome) -> Result<(), Fault> {
 fn stopped(stop: &Stop) -> Fault {
     match stop {
         Stop::Credentials(reason) => Fault::lasting(reason.clone()),
-        Stop::Unreachable(_) | Stop::Busy(_) | Stop::Refused(_) | Stop::Configuration(_) => {
-            Fault::passing(stop.to_string())
-        }
+        Stop::Unreachable(_)
+        | Stop::TurnedAway(_)
+        | Stop::Busy(_)
+        | Stop::Refused(_)
+        | Stop::Configuration(_) => Fault::passing(stop.to_string()),
     }
 }
 

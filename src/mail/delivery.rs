@@ -67,6 +67,9 @@ pub enum Stop {
     /// The server cannot be reached, or says it is closed: try again later (75).
     #[error("{0}")]
     Unreachable(String),
+    /// The server takes no further connection for the moment, as it said itself; perhaps it takes the next one (75).
+    #[error("{0}")]
+    TurnedAway(String),
     /// The server takes no more mails for now, as it said itself (75).
     #[error("{0}")]
     Busy(String),

@@ -40,9 +40,10 @@ pub(super) fn refused_connection(step: Step, server: &str, reply: &Reply) -> Sto
     let message = format!("`{server}` refused {}: {said}", step.name());
     let is_temporary = reply.code / 100 == 4;
     match step {
-        // Closed or busy, whatever the class: the server does not know us yet, so it is nothing we did.
+        // One of several machines may be overloaded, or there are too many connections.
+        _ if is_temporary => Stop::TurnedAway(message),
+        // Closed, whatever the class: the server does not know us yet, so it is nothing we did.
         Step::Greeting => Stop::Unreachable(message),
-        _ if is_temporary => Stop::Unreachable(message),
         Step::Auth if !matches!(reply.code, 500..=504) => Stop::Credentials(message),
         _ => Stop::Refused(message),
     }

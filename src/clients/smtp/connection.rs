@@ -197,7 +197,7 @@ impl SmtpConnection {
         // Closed, or unsolicited data, while waiting for clearance: the server cannot have the mail yet, which could
         // no longer be known once it was on its way.
         if self.wire.is_closed() {
-            return self.settle(Ended::Broken(Step::Message, Break::Closed)).await;
+            return Ok(slowed(Step::Message, &Break::Closed));
         }
         if let Err(ended) = self.transmit(&mail.bytes).await {
             return self.settle(ended).await;
@@ -355,6 +355,8 @@ impl SmtpConnection {
     /// The outcome of a mail that was not delivered. The connection is kept if possible.
     async fn settle(&mut self, ended: Ended) -> Result<Outcome, Stop> {
         let (step, reply) = match ended {
+            // The server has heard nothing of this mail yet: whichever came next would have met with the same.
+            Ended::Broken(Step::MailFrom, broken) => return Ok(slowed(Step::MailFrom, &broken)),
             Ended::Broken(step, broken) => {
                 return Ok(Outcome::Deferred {
                     reply: kept(&broken.describe(step)),
@@ -384,6 +386,11 @@ impl SmtpConnection {
         }
         self.wire.close(self.timeouts.quit).await;
     }
+}
+
+/// The connection broke for no reason that the mail could have given.
+fn slowed(step: Step, broken: &Break) -> Outcome {
+    Outcome::SlowDown { reply: kept(&broken.describe(step)), wait: None }
 }
 
 fn is_ascii(envelope: &Envelope) -> bool {

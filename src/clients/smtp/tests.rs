@@ -348,9 +348,20 @@ async fn a_server_that_closes_while_a_mail_waits_for_clearance_does_not_have_it(
             }
             true
         };
-        let reply = "the server closed the connection before it answered the mail".to_owned();
+        let reply = "the server closed the connection before it answered the mail";
         let outcome = connection.send_when(&mail("a@example.jp"), clearance).await;
-        assert_eq!(outcome, Ok(Some(Outcome::Deferred { reply, because: Deferral::Unsaid })));
+        assert_eq!(outcome, slowed(reply).map(Some));
+        assert!(!connection.is_usable());
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_closed_before_the_sender_is_answered_says_nothing_about_the_mail() {
+    for offers in [&[][..], PIPELINING] {
+        let server = MailServer::start(Manners { hangs_up_after: Some(0), ..offering(offers) });
+        let mut connection = client(&server, PATIENCE).connect().await.unwrap();
+        let outcome = connection.send(&mail("a@example.jp")).await;
+        assert_eq!(outcome, slowed("the server closed the connection before it answered MAIL FROM"));
         assert!(!connection.is_usable());
     }
 }
@@ -401,10 +412,14 @@ async fn a_server_that_cannot_be_reached_or_is_closed_is_worth_another_try_later
         let expected = format!("failed to connect to `{}`: {expected}", server.address());
         assert_eq!(stop, Stop::Unreachable(expected));
     }
-    for line in ["554 no service for you", "421 4.3.2 too busy", "521 never"] {
+    for (line, stop) in [
+        ("554 no service for you", Stop::Unreachable as fn(String) -> Stop),
+        ("421 4.3.2 too busy", Stop::TurnedAway),
+        ("521 never", Stop::Unreachable),
+    ] {
         let server = MailServer::start(Manners { greeting: Says(line), ..Manners::default() });
-        let stop = client(&server, PATIENCE).connect().await.unwrap_err();
-        assert_eq!(stop, Stop::Unreachable(format!("`{}` refused the greeting: {line}", server.address())));
+        let refused = client(&server, PATIENCE).connect().await.unwrap_err();
+        assert_eq!(refused, stop(format!("`{}` refused the greeting: {line}", server.address())));
     }
     let closed = {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -461,7 +476,7 @@ async fn the_right_password_lets_us_in_and_a_wrong_one_stops_all() {
         let server = MailServer::start(Manners { wrong_login: "454 4.7.0 try later", ..manners });
         let url = format!("smtp://shop%40example.jp:hunter2@{}", server.address());
         let stop = SmtpServer::at(&url, Timeouts::default()).unwrap().connect().await.unwrap_err();
-        assert!(matches!(stop, Stop::Unreachable(_)), "{stop:?}");
+        assert!(matches!(stop, Stop::TurnedAway(_)), "{stop:?}");
     }
     let server = MailServer::start(Manners { login: Some(("a", "b")), ..Manners::default() });
     let mut connection = client(&server, PATIENCE).connect().await.unwrap();

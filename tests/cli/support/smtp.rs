@@ -68,6 +68,12 @@ pub(crate) struct Manners {
     pub(crate) mails_per_connection: Option<usize>,
     /// Closes a connection that has handed over a mail, without a reply.
     pub(crate) closes_when_idle: bool,
+    /// After this many mails it closes a connection at the next MAIL FROM, without a reply.
+    pub(crate) hangs_up_after: Option<usize>,
+    /// The answer to every so manieth MAIL FROM, counted over all connections.
+    pub(crate) refuses_every: Option<(usize, &'static str)>,
+    /// The greeting of every so manieth connection.
+    pub(crate) turns_away_every: Option<(usize, &'static str)>,
 }
 
 impl Default for Manners {
@@ -83,6 +89,9 @@ impl Default for Manners {
             data_without_recipient: "554 5.5.1 no valid recipients",
             mails_per_connection: None,
             closes_when_idle: false,
+            hangs_up_after: None,
+            refuses_every: None,
+            turns_away_every: None,
         }
     }
 }
@@ -117,6 +126,8 @@ struct State {
     taken: Vec<Taken>,
     /// How many senders were refused because it was busy.
     refused: usize,
+    /// How many MAIL FROM there were.
+    senders: usize,
     commands: Vec<(usize, String)>,
     /// Reads from the network that held more than one command.
     packets: Vec<usize>,
@@ -251,7 +262,9 @@ impl<'a> Session<'a> {
     }
 
     fn serve(mut self) -> io::Result<()> {
-        match self.shared.manners.greeting {
+        let turned_away = self.shared.manners.turns_away_every;
+        let turned_away = turned_away.filter(|(every, _)| self.number.is_multiple_of(*every));
+        match turned_away.map_or(self.shared.manners.greeting, |(_, line)| Greeting::Says(line)) {
             Greeting::Says(line) => {
                 if self.answer(line) {
                     return self.flush();
@@ -301,6 +314,10 @@ impl<'a> Session<'a> {
             "MAIL" if manners.mails_per_connection == Some(self.mails) => {
                 Ok(self.answer("421 4.7.0 too many mails on this connection"))
             }
+            "MAIL" if manners.hangs_up_after.is_some_and(|most| self.mails >= most) => Ok(true),
+            "MAIL" if self.is_refused_by_turn() => {
+                Ok(self.answer(manners.refuses_every.map_or("", |(_, line)| line)))
+            }
             "MAIL" if self.is_busy() => Ok(self.answer(manners.busy.map_or("", |(_, line)| line))),
             "MAIL" => {
                 if manners.sender.is_none() {
@@ -313,6 +330,13 @@ impl<'a> Session<'a> {
             "DATA" => self.data(),
             _ => Ok(self.answer("502 5.5.2 unknown command")),
         }
+    }
+
+    /// Whether it is this sender's turn to be refused; each question counts.
+    fn is_refused_by_turn(&self) -> bool {
+        let mut state = self.shared.lock();
+        state.senders += 1;
+        self.shared.manners.refuses_every.is_some_and(|(every, _)| state.senders.is_multiple_of(every))
     }
 
     /// Whether it still refuses every sender; each question counts.

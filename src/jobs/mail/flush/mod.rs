@@ -5,8 +5,8 @@
 //! sent, before the server can have it, and its outcome, before the same connection starts another one.
 //!
 //! In the order of a mail's way: `claims` finds it, `intake` supplies it with its turn in the rates (`pace`), `preparing`
-//! makes a message of its `contents`, `sending` gives it to one of the `senders` at the server's `tempo`, `outcomes` says
-//! what the answer means by the `policy`, and `writing` writes the `changes`.
+//! makes a message of its `contents`, `sending` gives it to one of the `senders` as fast as the server takes them
+//! (`throttle`), `outcomes` says what the answer means by the `policy`, and `writing` writes the `changes`.
 
 mod breaker;
 mod changes;
@@ -23,7 +23,7 @@ mod senders;
 mod sending;
 mod suppressions;
 mod tally;
-mod tempo;
+mod throttle;
 #[cfg(test)]
 mod tests;
 mod writing;
@@ -61,7 +61,7 @@ use self::recovery::{Recovered, recover, requeue_failed};
 use self::senders::Senders;
 use self::suppressions::Bounce;
 use self::tally::MailTally;
-use self::tempo::Tempo;
+use self::throttle::Throttle;
 
 /// Parallel connections by default: what a mail server accepts from one client without complaint.
 const CONNECTIONS: usize = 8;
@@ -230,7 +230,7 @@ struct Flush {
     unreadable: Vec<Unreadable>,
     tally: MailTally,
     /// How fast the server takes them.
-    tempo: Tempo,
+    throttle: Throttle,
     /// Mails of which the server said to slow down.
     postponed: HashMap<i64, Postponed>,
     /// Until when the server takes no mails, to be kept for other runs.
@@ -306,9 +306,11 @@ fn unless_stopped(error: anyhow::Error) -> anyhow::Result<()> {
 /// The error of a run that could not continue, with its exit code and what to do.
 fn stop_error(cx: &Context, stop: Stop) -> anyhow::Error {
     match stop {
-        Stop::Unreachable(reason) => Failure::try_later(format!("failed to reach the mail server: {reason}"))
-            .hint("the mails stay queued; the next run will try again")
-            .retry_once("once the mail server answers"),
+        Stop::Unreachable(reason) | Stop::TurnedAway(reason) => {
+            Failure::try_later(format!("failed to reach the mail server: {reason}"))
+                .hint("the mails stay queued; the next run will try again")
+                .retry_once("once the mail server answers")
+        }
         Stop::Busy(reason) => Failure::try_later(format!("failed to send mails: {reason}"))
             .hint("the mails that were not taken stay as they were; the next run will try again")
             .retry_once("once the mail server takes mails again"),

@@ -13,18 +13,21 @@ use super::intake::{self, Intake, Ready};
 use super::policy::PutOff;
 use super::senders::{MailEnd, SenderReport, Standing};
 use super::suppressions::Bounce;
-use super::tempo::Reaction;
+use super::throttle::Reaction;
 use super::{Flush, item_key};
 
 /// After this many mails in a row without an answer, each of which may have arrived, something is wrong with the line or
 /// with what answers.
 const UNANSWERED: u32 = 5;
 /// A mail that is told to slow down this many times, while others got through each time, is at fault itself: it costs
-/// that one a try.
+/// that one an attempt.
 const SLOW_DOWNS: u32 = 3;
 /// How much later than the others of a run a mail begins that an earlier run did not get through: were it at fault itself,
 /// it would be what stops the run, and the others would never go.
 const OTHERS_FIRST: Duration = Duration::from_secs(1);
+/// Where a share of the mails is told so whichever they are, it takes one more time for each so many percent of them: of a
+/// million mails one is told so as often by chance.
+const PERCENT_PER_SLOW_DOWN: u32 = 3;
 
 impl Flush {
     pub(super) fn accept(&mut self, run: &mut Run<'_>, intake: Intake) {
@@ -69,35 +72,39 @@ impl Flush {
 
     fn note_end(&mut self, run: &mut Run<'_>, mail: Box<Ready>, standing: Standing, end: MailEnd) {
         match end {
-            MailEnd::Outcome(outcome) => self.note_outcome(run, &mail, standing, &outcome),
+            MailEnd::Outcome { outcome, begun } => {
+                let is_taken = matches!(outcome, Outcome::Accepted { .. });
+                let reaction = self.throttle.answered(begun, is_taken, Instant::now());
+                self.adapt_connections(reaction);
+                self.note_outcome(run, &mail, standing, &outcome);
+            }
+            // Why there is no connection the sender reports itself, for the run to decide.
+            MailEnd::Returned | MailEnd::NotTried(Stop::Unreachable(_) | Stop::TurnedAway(_)) => {
+                self.take_back(mail, standing);
+            }
             MailEnd::NotTried(stop) => {
                 self.changes.push(restored(mail.row.id, intake::word(&mail.row.status), standing));
                 self.untried = Some(stop.clone());
                 self.note_stop(stop);
             }
-            MailEnd::Returned => self.take_back(mail, standing),
             // The next connection is closed before the server does it. Nothing else is wrong.
-            MailEnd::SlowDown { share: Some(share), .. } => {
-                self.senders.limit_mails_per_connection(share);
+            MailEnd::SlowDown { closed_after: Some(mails), .. } if self.senders.note_closed_after(mails) => {
                 self.take_back(mail, standing);
             }
             MailEnd::SlowDown { reply, .. } if self.is_at_fault_itself(mail.row.id) => {
                 self.note_outcome(run, &mail, standing, &deferred(reply));
             }
-            MailEnd::SlowDown { reply, wait, begun, share: None } => match self.slow_down(wait, begun) {
+            MailEnd::SlowDown { reply, wait, begun, .. } => match self.slow_down(wait, begun) {
                 // The server took all others, and this one not for all our patience.
                 Reaction::GiveUp if wait.is_none() && self.tally.sent > 0 && self.is_rest_postponed() => {
                     self.note_outcome(run, &mail, standing, &deferred(reply));
                 }
                 reaction => {
-                    match reaction {
-                        Reaction::Fewer => self.senders.halve(),
-                        Reaction::SameAgain => {}
-                        Reaction::GiveUp => {
-                            let reply = self.redactor.redact(&reply);
-                            let reason = format!("the server takes no more mails for now: {reply}");
-                            self.note_stop(Stop::Busy(reason));
-                        }
+                    self.adapt_connections(reaction);
+                    if reaction == Reaction::GiveUp {
+                        let reply = self.redactor.redact(&reply);
+                        let reason = format!("the server takes no more mails for now: {reply}");
+                        self.note_stop(Stop::Busy(reason));
                     }
                     self.take_back_behind_others(mail, standing, &reply);
                 }
@@ -129,7 +136,7 @@ impl Flush {
             postponed.times += 1;
             postponed.sent = sent;
         }
-        postponed.times >= SLOW_DOWNS
+        postponed.times >= SLOW_DOWNS + self.throttle.refused_percent() / PERCENT_PER_SLOW_DOWN
     }
 
     /// Whether nothing is left but mails that were told to slow down.
@@ -144,7 +151,15 @@ impl Flush {
         if let Some(wait) = wait.and_then(|wait| TimeDelta::from_std(wait).ok()) {
             self.closed_until = self.closed_until.max(Some(self.clock.now() + wait));
         }
-        self.tempo.slow_down(begun, wait, Instant::now(), self.until)
+        self.throttle.slow_down(begun, wait, Instant::now(), self.until)
+    }
+
+    fn adapt_connections(&mut self, reaction: Reaction) {
+        match reaction {
+            Reaction::Fewer => self.senders.halve(),
+            Reaction::More => self.senders.restore(),
+            Reaction::Same | Reaction::GiveUp => {}
+        }
     }
 
     /// A mail of which the server turned out to mean its refusal, as far as this run can tell.
@@ -202,7 +217,6 @@ impl Flush {
                 return self.note_doubt(mail, standing, reply, true);
             }
             Outcome::Accepted { .. } => {
-                self.tempo.taken(Instant::now());
                 self.unanswered = 0;
                 for meant in self.doubt.accepted() {
                     self.note_meant(run, &meant);
@@ -213,7 +227,7 @@ impl Flush {
                 if self.unanswered >= UNANSWERED {
                     let reply = self.redactor.redact(reply);
                     self.note_stop(Stop::Busy(format!(
-                        "it is unknown of {UNANSWERED} mails in a row whether they arrived, of the last because: {reply}"
+                        "{UNANSWERED} mails since the last accepted one may or may not have arrived, the last because: {reply}"
                     )));
                 }
             }
@@ -268,13 +282,20 @@ impl Flush {
         }
     }
 
-    /// One connection less is not a reason to stop while others work; having none is, and so is any problem that
-    /// another connection would also have.
     pub(super) fn note_stop(&mut self, stop: Stop) {
-        let ends = !matches!(stop, Stop::Unreachable(_)) || self.senders.are_gone();
-        if ends && self.stop.is_none() {
-            self.stop = Some(stop);
+        if !matches!(stop, Stop::Unreachable(_) | Stop::TurnedAway(_)) || self.is_cut_off(&stop) {
+            self.stop.get_or_insert(stop);
         }
+    }
+
+    /// One connection less is not a reason to stop while others work. Nor is having none, for a while, if the server takes
+    /// connections in general: it has taken mails, or it says itself that it does not for the moment.
+    fn is_cut_off(&mut self, stop: &Stop) -> bool {
+        if !self.senders.are_gone() {
+            return false;
+        }
+        let is_passing = self.throttle.has_taken() || matches!(stop, Stop::TurnedAway(_));
+        !is_passing || self.throttle.turned_away(Instant::now(), self.until) == Reaction::GiveUp
     }
 }
 

@@ -19,6 +19,11 @@ use super::intake::Ready;
 const FAREWELL: Duration = Duration::from_secs(2);
 /// The mail being sent and the next one.
 const MAILS_IN_HAND: usize = 2;
+/// How long a number of connections is kept that the server did not want to exceed, before one more is tried.
+const REGROWTH: Duration = Duration::from_secs(10);
+/// So many connections in a row that cannot be opened show a limit; a single one may have met the one machine of several
+/// that is overloaded.
+const FAILURES_OF_A_LIMIT: usize = 2;
 
 /// A sender's report.
 pub(super) enum SenderReport {
@@ -43,8 +48,13 @@ pub(super) enum SenderReport {
 /// What became of a mail in a sender's hands.
 pub(super) enum MailEnd {
     /// It has an outcome.
-    Outcome(Outcome),
-    /// The server asked for less, and the sender has ended.
+    Outcome {
+        /// The outcome.
+        outcome: Outcome,
+        /// When the sender began with the mail.
+        begun: Instant,
+    },
+    /// The server asked for less. The sender has ended if that closed its connection.
     SlowDown {
         /// The server's reply.
         reply: String,
@@ -53,7 +63,7 @@ pub(super) enum MailEnd {
         /// When the sender began with the mail.
         begun: Instant,
         /// How many mails the server took before on this connection, if it then closed it.
-        share: Option<usize>,
+        closed_after: Option<usize>,
     },
     /// It was not handed over at all, and the sender has ended for this reason.
     NotTried(Stop),
@@ -119,9 +129,18 @@ impl Sender {
 /// All senders of a run.
 pub(super) struct Senders {
     transport: MailTransport,
+    /// How many there may be.
+    limit: usize,
+    /// How many the server seems to want at most.
     most: usize,
+    /// When one more is tried.
+    grows_at: Instant,
+    /// Connections in a row that could not be opened.
+    failures: usize,
     /// How many mails the server takes on one connection, as far as is known.
     mails_per_connection: usize,
+    /// After how many it last closed one.
+    closed_after: Option<usize>,
     /// By index; `None` once it has ended.
     crew: Vec<Option<Sender>>,
     reports: mpsc::UnboundedReceiver<SenderMessage>,
@@ -130,10 +149,21 @@ pub(super) struct Senders {
 }
 
 impl Senders {
-    pub(super) fn new(transport: MailTransport, most: usize) -> Self {
+    pub(super) fn new(transport: MailTransport, limit: usize) -> Self {
         let (reporting, reports) = mpsc::unbounded_channel();
-        let (crew, tasks) = (Vec::new(), JoinSet::new());
-        Self { transport, most, mails_per_connection: usize::MAX, crew, reports, reporting, tasks }
+        Self {
+            transport,
+            limit,
+            most: limit,
+            grows_at: Instant::now(),
+            failures: 0,
+            mails_per_connection: usize::MAX,
+            closed_after: None,
+            crew: Vec::new(),
+            reports,
+            reporting,
+            tasks: JoinSet::new(),
+        }
     }
 
     /// The server's name, for messages and for what is known about it.
@@ -175,15 +205,47 @@ impl Senders {
         self.crew.iter().flatten().any(|sender| !sender.is_connected)
     }
 
-    /// The server asked for less: half as many connections from now on.
+    /// The server asked for less: half as many connections for now.
     pub(super) fn halve(&mut self) {
-        self.most = (self.most.min(self.count() + 1) / 2).max(1);
+        self.keep_to(self.most.min(self.count()) / 2);
+        self.release_surplus();
     }
 
-    /// The server takes only so many mails on a connection: further ones are closed after that, before it does.
-    pub(super) fn limit_mails_per_connection(&mut self, most: usize) {
-        self.mails_per_connection = self.mails_per_connection.min(most.max(1));
-        self.release_worn_out();
+    /// The server did not mean the number of connections.
+    pub(super) fn restore(&mut self) {
+        self.most = self.limit;
+    }
+
+    /// No more connections than so many, but one more after each while.
+    fn keep_to(&mut self, most: usize) {
+        self.most = most.max(1);
+        self.grows_at = Instant::now() + REGROWTH;
+    }
+
+    /// The server closed a connection on which it had taken so many mails. Twice after the same number is its rule, by which
+    /// further connections are closed before it does; returns whether it is.
+    pub(super) fn note_closed_after(&mut self, mails: usize) -> bool {
+        let is_rule = mails > 0 && self.closed_after.replace(mails) == Some(mails);
+        if is_rule {
+            self.mails_per_connection = mails;
+            self.release_worn_out();
+        } else if mails < self.mails_per_connection {
+            // What looked like a rule was chance.
+            self.mails_per_connection = usize::MAX;
+        }
+        is_rule
+    }
+
+    /// Lets idle senders go that are too many.
+    fn release_surplus(&mut self) {
+        let mut surplus = self.count().saturating_sub(self.most);
+        for place in &mut self.crew {
+            if surplus > 0
+                && place.take_if(|sender| sender.is_connected && sender.in_hand.is_empty()).is_some()
+            {
+                surplus -= 1;
+            }
+        }
     }
 
     /// Lets senders go whose connection has carried its share of mails.
@@ -199,6 +261,9 @@ impl Senders {
     /// Starts one more sender if all are busy and the limit allows it. Only one connects at a time, so that a server that
     /// refuses is asked once.
     pub(super) fn grow(&mut self) {
+        if self.most < self.limit && Instant::now() >= self.grows_at {
+            self.keep_to(self.most + 1);
+        }
         let is_one_idle = self.crew.iter().flatten().any(|sender| sender.in_hand.is_empty());
         if is_one_idle || self.is_connecting() || self.count() >= self.most {
             return;
@@ -278,7 +343,10 @@ impl Senders {
         let SenderMessage { sender: number, mut report, is_gone } = message;
         if let Some(Some(sender)) = self.crew.get_mut(number) {
             match &mut report {
-                SenderReport::Connected => sender.is_connected = true,
+                SenderReport::Connected => {
+                    sender.is_connected = true;
+                    self.failures = 0;
+                }
                 SenderReport::Gone { .. } => {}
                 SenderReport::Mail { standing, .. } => {
                     if let Some(mail) = sender.in_hand.pop_front() {
@@ -289,12 +357,16 @@ impl Senders {
             if is_gone {
                 self.crew[number] = None;
                 if let SenderReport::Gone { stop: Some(_) } = report {
-                    // A server that accepts four connections is not asked for a fifth again and again.
-                    self.most = self.count();
+                    self.failures += 1;
+                    if self.failures >= FAILURES_OF_A_LIMIT {
+                        // A server that accepts four connections is not asked for a fifth again and again.
+                        self.keep_to(self.count());
+                    }
                 }
             }
         }
         self.release_worn_out();
+        self.release_surplus();
         report
     }
 
@@ -362,14 +434,22 @@ async fn work(
         };
         match open.send_when(&mail.mail, clearance).await {
             Ok(Some(Outcome::SlowDown { reply, wait })) => {
-                let share = (taken > 0 && !open.is_usable()).then_some(taken);
-                part_with(mail, MailEnd::SlowDown { reply, wait, begun, share });
-                open.close().await;
-                break None;
+                let is_usable = open.is_usable();
+                let closed_after = (!is_usable).then_some(taken);
+                part_with(mail, MailEnd::SlowDown { reply, wait, begun, closed_after });
+                if !is_usable {
+                    open.close().await;
+                    break None;
+                }
+                // The next mail begins when the run says so.
+                while let Ok(Assignment { mail, .. }) = inbox.try_recv() {
+                    part_with(mail, MailEnd::Returned);
+                }
+                connection = Some(open);
             }
             Ok(Some(outcome)) => {
                 taken += usize::from(matches!(outcome, Outcome::Accepted { .. }));
-                part_with(mail, MailEnd::Outcome(outcome));
+                part_with(mail, MailEnd::Outcome { outcome, begun });
                 if open.is_usable() {
                     connection = Some(open);
                 }

@@ -23,7 +23,7 @@ use super::policy::Policy;
 use super::preparing::Preparation;
 use super::senders::Senders;
 use super::tally::MailTally;
-use super::tempo::{LONGEST_WAIT, Tempo};
+use super::throttle::{LONGEST_WAIT, Throttle};
 use super::{Flush, connect, stop_error};
 
 /// Prepared mails that wait for a sender.
@@ -87,7 +87,7 @@ impl Flush {
             impossible: None,
             doubt: Doubt::default(),
             unanswered: 0,
-            tempo: Tempo::new(Instant::now()),
+            throttle: Throttle::new(Instant::now()),
             postponed: HashMap::new(),
             closed_until: None,
             until,
@@ -111,7 +111,7 @@ impl Flush {
             let reason = format!("{server} takes none before {until}, as it told an earlier run");
             return Err(stop_error(run.cx, Stop::Busy(reason)));
         }
-        self.tempo.wait_until(Instant::now() + wait);
+        self.throttle.wait_until(Instant::now() + wait);
         Ok(())
     }
 
@@ -137,7 +137,7 @@ impl Flush {
             }
             let wants_more = goes_on && is_claiming && self.waiting.len() < READY;
             let next_turn = self.waiting.front().filter(|_| goes_on).map(|mail| mail.wait_until);
-            let next_turn = next_turn.map(|turn| self.tempo.next_at().map_or(turn, |next| next.max(turn)));
+            let next_turn = next_turn.map(|turn| self.throttle.next_at().map_or(turn, |next| next.max(turn)));
             tokio::select! {
                 biased;
                 Some(report) = self.senders.next() => self.handle_report(run, report),
@@ -223,7 +223,7 @@ impl Flush {
                 self.waiting.push_front(mail);
                 break;
             } else {
-                self.tempo.begin(now);
+                self.throttle.begin(now);
             }
         }
         // More mails than senders: open another connection if one more is allowed.
@@ -234,7 +234,7 @@ impl Flush {
 
     /// Whether the next mail may begin.
     fn is_turn(&self, now: Instant) -> bool {
-        self.tempo.allows(now) && self.waiting.front().is_some_and(|mail| mail.wait_until <= now)
+        self.throttle.allows(now) && self.waiting.front().is_some_and(|mail| mail.wait_until <= now)
     }
 
     /// Ordered by turn: a mail that has to wait does not hold back the others.
