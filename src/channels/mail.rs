@@ -152,6 +152,7 @@ fn content(message: &Message, from: &Mailbox, recipient: &str) -> Content {
         text: Some(text(message)),
         html: None,
         headers,
+        unsubscription: Vec::new(),
         attachments: Vec::new(),
     }
 }

@@ -106,6 +106,7 @@ mod tests {
             text: Some("text".to_owned()),
             html: None,
             headers: Vec::new(),
+            unsubscription: Vec::new(),
             attachments: Vec::new(),
         };
         OutgoingMail::new(&Gate::new(config).unwrap(), content, "hanako@example.jp".parse().unwrap())

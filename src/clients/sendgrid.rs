@@ -285,6 +285,7 @@ mod tests {
                 ("List-Unsubscribe-Post".to_owned(), "List-Unsubscribe=One-Click".to_owned()),
                 ("X-Shop".to_owned(), "山田商店".to_owned()),
             ],
+            unsubscription: Vec::new(),
             attachments: vec![
                 Attachment {
                     name: "chart.png".to_owned(),

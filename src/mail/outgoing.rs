@@ -18,18 +18,16 @@ pub struct Gate {
 
 /// Headers of a mail's own that it keeps outside prod, in lower case: they say what it is, and have no software send
 /// anything to anybody. All others are dropped. By `Reply-To`, `Errors-To` or `Disposition-Notification-To` an answer
-/// reaches a real person, and by headers of their own the mail services take recipients (`X-SMTPAPI`, `X-MSYS-API`);
-/// nobody knows all of these.
-const KEPT_HEADERS: [&str; 14] = [
+/// reaches a real person, a click on `List-Unsubscribe` unsubscribes one, a complaint is counted under the `Feedback-ID` of
+/// real mails, and by headers of their own the mail services take recipients (`X-SMTPAPI`, `X-MSYS-API`); nobody knows all
+/// of these.
+const KEPT_HEADERS: [&str; 11] = [
     "auto-submitted",
     "comments",
-    "feedback-id",
     "importance",
     "in-reply-to",
     "keywords",
     "list-id",
-    "list-unsubscribe",
-    "list-unsubscribe-post",
     "precedence",
     "priority",
     "references",
@@ -63,6 +61,12 @@ impl Gate {
     /// Whether mails go to their real recipients: what a server says about the test address says nothing about them.
     pub fn reaches_recipients(&self) -> bool {
         self.redirect_to.is_none()
+    }
+
+    /// Whom a link in a mail to this recipient unsubscribes: outside prod the test address, since whoever clicks there is
+    /// not the recipient.
+    pub fn unsubscribes<'a>(&'a self, recipient: &'a Mailbox) -> &'a Mailbox {
+        self.redirect_to.as_ref().unwrap_or(recipient)
     }
 }
 
@@ -98,6 +102,8 @@ pub struct Content {
     pub html: Option<String>,
     /// Further headers. Those that this program writes itself are refused.
     pub headers: Vec<(String, String)>,
+    /// How to unsubscribe, as this program writes it.
+    pub unsubscription: Vec<(String, String)>,
     /// Files and inline pictures.
     pub attachments: Vec<Attachment>,
 }
@@ -115,7 +121,9 @@ impl OutgoingMail {
     /// Addresses a mail. Outside prod it goes to the test address, with the intended recipient in `X-Original-To` and at
     /// the start of the subject.
     pub fn new(gate: &Gate, mut content: Content, recipient: Mailbox) -> Self {
+        let unsubscription = std::mem::take(&mut content.unsubscription);
         let Some(test_address) = &gate.redirect_to else {
+            content.headers.extend(unsubscription);
             return Self { content, to: recipient, is_redirected: false, dropped: Vec::new() };
         };
         content.subject = format!("[to {}] {}", recipient.email, content.subject);
@@ -124,6 +132,7 @@ impl OutgoingMail {
             .into_iter()
             .partition(|(name, _)| KEPT_HEADERS.contains(&name.to_ascii_lowercase().as_str()));
         content.headers = kept;
+        content.headers.extend(unsubscription);
         // Neither bounces nor answers of a rehearsal may reach real people either.
         content.from = gate.sender.clone().unwrap_or_else(|| test_address.clone());
         content.reply_to = None;
@@ -169,6 +178,7 @@ mod tests {
                 .iter()
                 .map(|name| ((*name).to_owned(), "someone@example.jp".to_owned()))
                 .collect(),
+            unsubscription: vec![("List-Unsubscribe".to_owned(), "<https://shop.example.jp/>".to_owned())],
             attachments: Vec::new(),
         }
     }
@@ -177,7 +187,7 @@ mod tests {
         mail.content().headers.iter().map(|(name, _)| name.as_str()).collect()
     }
 
-    const STEERING: [&str; 12] = [
+    const STEERING: [&str; 15] = [
         "X-MSYS-API",
         "X-SMTPAPI",
         "X-Mailgun-Recipient-Variables",
@@ -190,6 +200,9 @@ mod tests {
         "List-Owner",
         "X-Original-To",
         "X-Service-Of-Tomorrow",
+        "List-Unsubscribe",
+        "List-Unsubscribe-Post",
+        "Feedback-ID",
     ];
 
     #[test]
@@ -201,8 +214,10 @@ mod tests {
         for (set, from) in [(Some(sender.clone()), sender), (None, test_address.clone())] {
             let gate = Gate { redirect_to: Some(test_address.clone()), sender: set };
             let mail = OutgoingMail::new(&gate, content(&all), recipient.clone());
-            assert_eq!(names(&mail), ["List-Id", "AUTO-SUBMITTED", "X-Original-To"]);
-            assert_eq!(mail.content().headers[2].1, "hanako@example.com");
+            assert_eq!(names(&mail), ["List-Id", "AUTO-SUBMITTED", "List-Unsubscribe", "X-Original-To"]);
+            assert_eq!(mail.content().headers[2].1, "<https://shop.example.jp/>", "ours");
+            assert_eq!(mail.content().headers[3].1, "hanako@example.com");
+            assert_eq!(gate.unsubscribes(&recipient), &test_address);
             assert_eq!(
                 (mail.to(), &mail.content().from, &mail.content().reply_to),
                 (&test_address, &from, &None)
@@ -210,6 +225,8 @@ mod tests {
         }
         let gate = Gate { redirect_to: None, sender: None };
         let mail = OutgoingMail::new(&gate, content(&all), recipient.clone());
-        assert_eq!((names(&mail), mail.to()), (all, &recipient));
+        let sent = [all, vec!["List-Unsubscribe"]].concat();
+        assert_eq!((names(&mail), mail.to()), (sent, &recipient));
+        assert_eq!(gate.unsubscribes(&recipient), &recipient);
     }
 }

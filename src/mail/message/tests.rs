@@ -30,6 +30,7 @@ fn content() -> Content {
         text: Some("山田様\n\nありがとうございました。\n".to_owned()),
         html: None,
         headers: Vec::new(),
+        unsubscription: Vec::new(),
         attachments: Vec::new(),
     }
 }

@@ -86,6 +86,7 @@ impl Claimer {
             Ok(headers) => headers,
             Err(problem) => return failed(problem),
         };
+        let mut unsubscription = Vec::new();
         if Category::of(&row.category) == Category::Marketing {
             let unsubscribe = match &self.preparation.unsubscribe {
                 Ok(unsubscribe) => unsubscribe,
@@ -104,7 +105,7 @@ impl Claimer {
                 return failed(problem);
             }
             headers.retain(|(name, _)| !name.to_ascii_lowercase().starts_with("list-"));
-            headers.extend(unsubscribe.headers(&row.kind, &address::normalised(&recipient)));
+            unsubscription = unsubscribe.headers(&row.kind, &self.unsubscribed_address(&recipient));
         }
         let from =
             match row.sender.as_deref().or(self.preparation.default_sender.as_deref()).map(address::parse) {
@@ -140,6 +141,7 @@ impl Claimer {
             text: texts.text,
             html: texts.html,
             headers,
+            unsubscription,
             attachments,
         };
         let address = address::normalised(&recipient);
@@ -153,6 +155,11 @@ impl Claimer {
             is_fallback,
             _room: room,
         })))
+    }
+
+    /// Whom a link in a mail to this recipient unsubscribes.
+    fn unsubscribed_address(&self, recipient: &lettre::message::Mailbox) -> String {
+        address::normalised(self.preparation.gate.unsubscribes(recipient))
     }
 
     /// The texts of a row: as they are, or rendered from its template.
@@ -177,7 +184,7 @@ impl Claimer {
         if let (Some(object), Ok(unsubscribe), Ok(recipient)) =
             (data.as_object_mut(), &self.preparation.unsubscribe, address::parse(&row.recipient))
         {
-            let link = unsubscribe.link(&row.kind, &address::normalised(&recipient));
+            let link = unsubscribe.link(&row.kind, &self.unsubscribed_address(&recipient));
             object.entry("unsubscribe_url").or_insert(link.into());
         }
         let rendered = self
