@@ -318,7 +318,7 @@ fn mails_are_filtered_and_paged(sandbox: &Sandbox) {
         "status = 'FAILED', last_reply = '100% gone', ended_at = '2026-11-19T05:00:00+00:00'",
     );
     sandbox.execute(
-        "INSERT INTO mail_tries (mail_id, run_id, status, reply, tried_at)
+        "INSERT INTO mail_attempts (mail_id, run_id, status, reply, attempted_at)
          VALUES (1, 7, 'FAILED', '550 5.7.1 Blocked', '2026-11-19T03:00:00+00:00')",
     );
     assert_eq!(listed(sandbox, &["--domain", "example.jp"]), [2, 1], "not its subdomains");
@@ -338,7 +338,7 @@ fn mails_are_filtered_and_paged(sandbox: &Sandbox) {
         .batchctl(["mail", "show", "1"])
         .run()
         .succeeds()
-        .prints("try           2026-11-19 12:00:00 JST run 7 FAILED 550 5.7.1 Blocked");
+        .prints("attempt       2026-11-19 12:00:00 JST run 7 FAILED 550 5.7.1 Blocked");
 }
 
 fn mails_are_counted_by_state_kind_and_domain(sandbox: &Sandbox) {

@@ -129,9 +129,9 @@ impl MailFilter {
             );
         }
         let reply = lower(&self.reply).map(|reply| format!("%{}%", like_escaped(&reply)));
-        let tried = "id IN (SELECT mail_id FROM mail_tries WHERE run_id = ?)";
+        let attempted = "id IN (SELECT mail_id FROM mail_attempts WHERE run_id = ?)";
         let selection = selection.with("LOWER(last_reply) LIKE ? ESCAPE '!'", reply);
-        self.occurrence.narrow(cx, selection, tried, "COALESCE(ended_at, queued_at)")
+        self.occurrence.narrow(cx, selection, attempted, "COALESCE(ended_at, queued_at)")
     }
 }
 

@@ -98,24 +98,24 @@ pub(super) async fn show(cx: &Context, args: &ShowArgs) -> anyhow::Result<()> {
     );
     let files: Vec<File> = db.fetch_all(&sql, values![args.id, SHOWN_FILES]).await?;
     let sql = format!(
-        "SELECT run_id, status, {}, tried_at FROM mail_tries WHERE mail_id = $1 ORDER BY mail_tries.id DESC LIMIT $2",
+        "SELECT run_id, status, {}, attempted_at FROM mail_attempts WHERE mail_id = $1 ORDER BY mail_attempts.id DESC LIMIT $2",
         beginning("reply")
     );
-    let mut tries: Vec<Try> = db.fetch_all(&sql, values![args.id, SHOWN_TRIES]).await?;
-    tries.reverse();
+    let mut attempts: Vec<Attempt> = db.fetch_all(&sql, values![args.id, SHOWN_ATTEMPTS]).await?;
+    attempts.reverse();
     db.close().await;
-    Ok(cx.output.text(&text(cx, args, &mail, &files, &tries)?)?)
+    Ok(cx.output.text(&text(cx, args, &mail, &files, &attempts)?)?)
 }
 
-/// The most tries that are listed, the last ones.
-const SHOWN_TRIES: i64 = 50;
+/// The most attempts that are listed, the last ones.
+const SHOWN_ATTEMPTS: i64 = 50;
 
 #[derive(FromRow)]
-struct Try {
+struct Attempt {
     run_id: i64,
     status: String,
     reply: Option<StoredText>,
-    tried_at: StoredTime,
+    attempted_at: StoredTime,
 }
 
 /// Name, media type and size.
@@ -126,7 +126,7 @@ fn text(
     args: &ShowArgs,
     mail: &Shown,
     files: &[File],
-    tries: &[Try],
+    attempts: &[Attempt],
 ) -> anyhow::Result<String> {
     let time = |at: &StoredTime| shown_time(at, cx.time_zone());
     let shown = |text: &Option<StoredText>| text.as_ref().map(|text| text.shown().to_owned());
@@ -159,7 +159,8 @@ fn text(
     add("due", waits.then(|| time(&mail.due_at)));
     add("ended", mail.ended_at.as_ref().map(time));
     add("attempts", Some(mail.attempts.to_string()));
-    add("died with it", (mail.take_overs > 0).then(|| counted(mail.take_overs, "run", "runs")));
+    let taken_over = || format!("from {} that died", counted(mail.take_overs, "run", "runs"));
+    add("taken over", (mail.take_overs > 0).then(taken_over));
     add("claimed by", mail.claimed_by.map(|run| format!("run {run}")));
     add("last reply", shown(&mail.last_reply));
     add("message id", shown(&mail.message_id));
@@ -169,9 +170,9 @@ fn text(
     for (name, content_type, bytes) in files {
         lines.push(("file", format!("{} ({}, {bytes} bytes)", name.shown(), content_type.shown())));
     }
-    for Try { run_id, status, reply, tried_at } in tries {
+    for Attempt { run_id, status, reply, attempted_at } in attempts {
         let reply = reply.as_ref().map_or("", StoredText::shown);
-        lines.push(("try", format!("{} run {run_id} {status} {reply}", time(tried_at))));
+        lines.push(("attempt", format!("{} run {run_id} {status} {reply}", time(attempted_at))));
     }
     let mut text = String::new();
     for (name, value) in lines {

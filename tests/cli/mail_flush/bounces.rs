@@ -51,7 +51,7 @@ fn a_server_that_knows_nobody_suppresses_nobody_until_it_is_confirmed(office: &P
     assert_eq!(held(office)[0], "1");
     assert_eq!(count(office, "QUEUED"), 60, "nobody's mail is lost");
     assert_eq!(
-        office.sql("SELECT DISTINCT status, reply FROM mail_tries"),
+        office.sql("SELECT DISTINCT status, reply FROM mail_attempts"),
         [["FAILED", "550 5.1.1 no such user"]],
         "each try is kept"
     );

@@ -7,7 +7,7 @@ use crate::support::{Database, eventually, on_both_databases};
 
 on_both_databases![
     only_the_mails_of_a_kind_or_number_are_sent,
-    each_try_is_kept_as_a_row,
+    each_attempt_is_kept_as_a_row,
     a_mail_inserted_by_plain_sql_is_sent,
     a_mail_that_names_a_template_is_rendered_when_it_is_sent,
     a_missing_folder_of_templates_fails_no_mail,
@@ -517,11 +517,11 @@ fn only_the_mails_of_a_kind_or_number_are_sent(post: &Post) {
     flush(&["--id", "3", "--kind", "digest"]).exits(2);
 }
 
-fn each_try_is_kept_as_a_row(post: &Post) {
+fn each_attempt_is_kept_as_a_row(post: &Post) {
     post.mail("hanako@example.jp", "");
     post.mail("no address", "");
     post.flush().exits(3);
-    let tries = "SELECT mail_id, run_id, status FROM mail_tries ORDER BY id";
+    let tries = "SELECT mail_id, run_id, status FROM mail_attempts ORDER BY id";
     assert_eq!(post.sql(tries), [["1", "1", "SENT"]], "what was never sent was not tried");
     post.batchctl(["mail", "requeue", "1", "--resend"]).run().succeeds();
     post.flush().succeeds();

@@ -193,7 +193,7 @@ fn with_hold_the_mail_in_transit_waits_for_a_person(office: &PostOffice) {
     // The dead run may have died of any that it held, but the server may have only one of them.
     assert_eq!(count(office, "take_overs = 1"), "4");
     assert_eq!(count(office, "unknown_attempts = 1"), "1");
-    assert_eq!(office.scalar("SELECT COUNT(*) FROM mail_tries WHERE status = 'SENT'"), "4");
+    assert_eq!(office.scalar("SELECT COUNT(*) FROM mail_attempts WHERE status = 'SENT'"), "4");
     let before = server.count_taken();
     office.flush(&url).run().succeeds();
     assert_eq!(server.count_taken(), before);

@@ -66,7 +66,7 @@ fn untouched(office: &PostOffice, mails: usize) {
 
 /// What each attempt led to, and how many.
 fn tries(office: &PostOffice) -> Vec<String> {
-    let rows = office.sql("SELECT status, COUNT(*) FROM mail_tries GROUP BY status ORDER BY status");
+    let rows = office.sql("SELECT status, COUNT(*) FROM mail_attempts GROUP BY status ORDER BY status");
     rows.iter().map(|row| row.join(" ")).collect()
 }
 

@@ -157,7 +157,7 @@ pub(super) async fn write(
 /// Keeps the tries among the changes that were written, which SQLite cannot do in the same statement: a mail that this run
 /// has tried is in the state that the try led to.
 const TRIES_SQLITE: &str = "
-    INSERT INTO mail_tries (mail_id, run_id, status, reply, tried_at)
+    INSERT INTO mail_attempts (mail_id, run_id, status, reply, attempted_at)
     SELECT mails.id, $1, mails.status, changed.value ->> 7, $2
     FROM json_each($3) changed JOIN mails ON mails.id = changed.value ->> 0
     WHERE changed.value ->> 12 = 1 AND mails.status = changed.value ->> 1 AND mails.claimed_by IS NULL
@@ -234,7 +234,7 @@ pub(super) const WRITE_POSTGRES: &str = "
                       WHERE batch_execution.id = $1 AND batch_execution.status = 'RUNNING')
         RETURNING mails.id, changed.status, changed.reply, changed.is_try
     ), tried AS (
-        INSERT INTO mail_tries (mail_id, run_id, status, reply, tried_at)
+        INSERT INTO mail_attempts (mail_id, run_id, status, reply, attempted_at)
         SELECT id, $1, status, reply, $2 FROM written WHERE is_try = 1
     )
     SELECT id FROM written";
