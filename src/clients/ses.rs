@@ -182,7 +182,8 @@ fn outcome(answer: &Answer, from: &str) -> Result<Outcome, Stop> {
     if answer.status.is_success() {
         // SES answers with 200 and an id. Any other success is that of something in between and says nothing about the
         // mail, which may have been taken all the same.
-        let id = text(["MessageId", "messageId"]).filter(|_| answer.status == StatusCode::OK);
+        let id = text(["MessageId", "messageId"])
+            .filter(|id| answer.status == StatusCode::OK && !id.trim().is_empty());
         let Some(id) = id else {
             return Ok(Outcome::Unknown {
                 reply: format!("no MessageId in the answer: {}", answer.quoted()),

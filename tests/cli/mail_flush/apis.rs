@@ -249,7 +249,12 @@ fn a_stated_wait_is_kept_by_all_runs(sandbox: &Sandbox) {
         let untried: Vec<String> = ["QUEUED", "0", "NULL"].map(str::to_owned).to_vec();
         assert_eq!(states(sandbox), vec![untried.clone(); 2], "{}", service.name);
         let asked = service.server.requests().len();
-        service.flush(sandbox).run().exits(75).says(service.name).says("takes none before");
+        service
+            .flush(sandbox)
+            .run()
+            .exits(75)
+            .says(service.name)
+            .says("told an earlier run to send nothing before");
         assert_eq!(service.server.requests().len(), asked, "no call before the stated time");
         assert_eq!(states(sandbox), vec![untried; 2]);
         sandbox.execute("UPDATE mail_pace SET next_at = '2026-01-01T00:00:00+00:00'");
@@ -330,7 +335,7 @@ fn a_mail_that_alone_is_told_to_wait_stops_no_other_and_fails_after_days(sandbox
 fn a_success_without_the_services_own_words_leaves_the_outcome_unknown(sandbox: &Sandbox) {
     for service in services() {
         let pages = [
-            Answer::Http(200, Vec::new(), "{}".to_owned()),
+            Answer::Http(200, Vec::new(), r#"{"MessageId": ""}"#.to_owned()),
             Answer::Http(200, Vec::new(), "<html>sign in</html>".to_owned()),
         ];
         queue(sandbox, &["a@example.jp"]);

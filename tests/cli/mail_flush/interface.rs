@@ -7,6 +7,7 @@ use crate::support::{Database, eventually, on_both_databases};
 
 on_both_databases![
     only_the_mails_of_a_kind_or_number_are_sent,
+    a_clock_that_was_set_back_stops_no_mail,
     each_attempt_is_kept_as_a_row,
     a_mail_inserted_by_plain_sql_is_sent,
     a_mail_that_names_a_template_is_rendered_when_it_is_sent,
@@ -515,6 +516,18 @@ fn only_the_mails_of_a_kind_or_number_are_sent(post: &Post) {
     flush(&["--id", "3", "--id", "4"]).succeeds();
     assert_eq!(states(), "QUEUED SENT SENT SENT");
     flush(&["--id", "3", "--kind", "digest"]).exits(2);
+}
+
+fn a_clock_that_was_set_back_stops_no_mail(post: &Post) {
+    post.write("batchctl.toml", "[mail]\ntransport = \"folder\"\nrate_per_second = 10.0\n");
+    post.execute(
+        "INSERT INTO mail_pace (bucket, next_at, deferred_until)
+         VALUES ('*', '2027-11-20T00:00:00+00:00', '2027-11-20T00:00:00+00:00')",
+    );
+    post.mail("hanako@example.jp", "priority = 1");
+    post.mail("taro@example.jp", "is_paced = TRUE, due_at = '2027-11-20T00:00:00+00:00'");
+    post.flush().succeeds();
+    assert_eq!(post.sql("SELECT status FROM mails").concat(), ["SENT", "SENT"]);
 }
 
 fn each_attempt_is_kept_as_a_row(post: &Post) {

@@ -56,6 +56,7 @@ use self::changes::Change;
 use self::claims::{Only, Unreadable, is_any_due, oversized, untaken};
 use self::doubt::Doubt;
 use self::intake::{Intake, Ready, RunClock};
+use self::pace::wake_stranded;
 use self::policy::{Policy, PutOff};
 use self::recovery::{Recovered, recover, requeue_failed};
 use self::senders::Senders;
@@ -111,6 +112,7 @@ impl Job for Args {
         reclaim_mails_of_dead_runs(run, &policy, clock).await?;
         requeue_retried_mails(run, clock).await?;
         skip_oversized(run, &self.only(), clock).await?;
+        run.chunk(None::<&str>, async |db| wake_stranded(db, clock.now()).await).await?;
         if !is_any_due(run.db, &self.only(), clock.now()).await? {
             run.summarise("nothing to send".to_owned());
             untaken_mails(run).await?.into_iter().for_each(|sentence| run.summarise(sentence));

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::config::MailConfig;
-use crate::db::{Db, FromRow, Problems, StoredTime};
+use crate::db::{Db, FromRow, StoredTime};
 use crate::values;
 
 /// Mails whose turn is further away than this wait in the queue.
@@ -19,6 +19,13 @@ const HORIZON: TimeDelta = TimeDelta::seconds(2);
 const VALIDITY: TimeDelta = TimeDelta::minutes(5);
 /// The bucket of all mails; no domain has this name.
 const ALL: &str = "*";
+/// No mail waits longer for its turn, and no server may ask for a longer wait: what says otherwise was written by a clock
+/// that was wrong, or by somebody else.
+const MOST_AHEAD: TimeDelta = TimeDelta::hours(24);
+/// By how much the clocks of two hosts may differ.
+const CLOCK_SKEW: TimeDelta = TimeDelta::minutes(10);
+/// A mail that batchctl has put off for longer than this would wait for a clock that was wrong: no pause is as long.
+const LONGEST_PUT_OFF: TimeDelta = TimeDelta::hours(48);
 
 /// The rates in force.
 #[derive(Debug, Clone)]
@@ -55,14 +62,23 @@ struct Bucket {
     again_until: DateTime<Utc>,
 }
 
-/// Times that cannot be read are long past.
 #[derive(FromRow)]
 struct Stored {
-    next_at: DateTime<Utc>,
-    deferred_until: DateTime<Utc>,
-    #[row(problems)]
-    #[expect(dead_code, reason = "it only has the row be read")]
-    problems: Problems,
+    next_at: StoredTime,
+    deferred_until: StoredTime,
+}
+
+impl Stored {
+    /// The bucket as it is stored. One whose next mail is further ahead than any that it gives a turn to begins anew: a clock
+    /// that was set back would otherwise stop all mails until the time that it had.
+    fn bucket(&self, interval: TimeDelta, now: DateTime<Utc>) -> Bucket {
+        let furthest = now + HORIZON + interval + CLOCK_SKEW;
+        let next_at = self.next_at.at().filter(|next| *next <= furthest);
+        let deferred_until = self.deferred_until.at().filter(|_| next_at.is_some()).unwrap_or(now);
+        let next_at = next_at.unwrap_or(now).max(now);
+        let deferred_until = deferred_until.min(now + MOST_AHEAD).max(next_at);
+        Bucket { interval, next_at, deferred_until, again_until: next_at }
+    }
 }
 
 impl Rates {
@@ -122,14 +138,7 @@ impl Rates {
                 "SELECT next_at, deferred_until FROM mail_pace WHERE bucket = $1 FOR UPDATE",
             );
             let stored: Stored = db.fetch_one(sql, values![name]).await?;
-            let next_at = stored.next_at.max(now);
-            let bucket = Bucket {
-                interval: interval(rate),
-                next_at,
-                deferred_until: stored.deferred_until.max(next_at),
-                again_until: next_at,
-            };
-            buckets.insert(name, bucket);
+            buckets.insert(name, stored.bucket(interval(rate), now));
         }
         Ok(buckets)
     }
@@ -156,23 +165,42 @@ impl Rates {
                 due = due.max(*until);
             }
         }
-        Turn::Later(due)
+        Turn::Later(due.min(now + MOST_AHEAD))
     }
 }
 
 /// Until when the server takes no mails, as it said itself to some run.
-pub(super) async fn server_closed_until(db: &mut Db, server: &str) -> anyhow::Result<Option<DateTime<Utc>>> {
+pub(super) async fn server_closed_until(
+    db: &mut Db,
+    server: &str,
+    now: DateTime<Utc>,
+) -> anyhow::Result<Option<DateTime<Utc>>> {
     let sql = "SELECT next_at FROM mail_pace WHERE bucket = $1";
     let found: Option<(StoredTime,)> = db.fetch_optional(sql, values![server_bucket(server)]).await?;
-    Ok(found.and_then(|(until,)| until.at()))
+    Ok(found.and_then(|(until,)| until.at()).filter(|until| *until <= now + MOST_AHEAD))
+}
+
+/// Makes mails due that batchctl put off while its clock was wrong: they would wait for the time that it had.
+pub(super) async fn wake_stranded(db: &mut Db, now: DateTime<Utc>) -> anyhow::Result<u64> {
+    let sql = "UPDATE mails SET due_at = $1
+               WHERE due_at > $2 AND claimed_by IS NULL AND status IN ('QUEUED', 'RETRY', 'UNKNOWN')
+                 AND (is_paced OR status <> 'QUEUED')";
+    Ok(db.execute(sql, values![now, now + LONGEST_PUT_OFF]).await?)
 }
 
 /// Keeps until when the server takes no mails: the limit is the account's, and other runs need not ask.
-pub(super) async fn close_server(db: &mut Db, server: &str, until: DateTime<Utc>) -> anyhow::Result<()> {
+pub(super) async fn close_server(
+    db: &mut Db,
+    server: &str,
+    until: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    let furthest = now + MOST_AHEAD;
     db.execute(
         "INSERT INTO mail_pace (bucket, next_at, deferred_until) VALUES ($1, $2, $2)
-         ON CONFLICT (bucket) DO UPDATE SET next_at = excluded.next_at WHERE mail_pace.next_at < excluded.next_at",
-        values![server_bucket(server), until],
+         ON CONFLICT (bucket) DO UPDATE SET next_at = excluded.next_at
+         WHERE mail_pace.next_at < excluded.next_at OR mail_pace.next_at > $3",
+        values![server_bucket(server), until.min(furthest), furthest],
     )
     .await?;
     Ok(())
@@ -191,6 +219,73 @@ fn interval(rate: f64) -> TimeDelta {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::db::testing::{TestDb, at, now, on_both_databases};
+
+    on_both_databases![
+        a_clock_that_was_set_back_holds_no_mail_back,
+        a_wait_that_a_server_cannot_have_stated_is_not_kept,
+        mails_that_a_wrong_clock_put_off_are_due_again,
+    ];
+
+    const NEXT_YEAR: &str = "2027-11-20T00:00:00Z";
+
+    async fn a_clock_that_was_set_back_holds_no_mail_back(db: &mut TestDb) {
+        let rates = Rates { all: Some(10.0), per_domain: None, domains: BTreeMap::new() };
+        let candidates = [new("example.jp"), new("example.jp")];
+        let expected = [Turn::Taken(now()), Turn::Taken(now() + TimeDelta::milliseconds(100))];
+        for (next_at, deferred_until) in [(NEXT_YEAR, NEXT_YEAR), ("2026-11-19T16:00:00Z", NEXT_YEAR)] {
+            db.sql("DELETE FROM mail_pace").await;
+            db.execute(
+                "INSERT INTO mail_pace (bucket, next_at, deferred_until) VALUES ('*', $1, $2)",
+                values![at(next_at), at(deferred_until)],
+            )
+            .await
+            .unwrap();
+            assert_eq!(rates.turns(db, &candidates, now()).await.unwrap(), expected);
+        }
+        let many: Vec<_> = (0..100).map(|_| new("example.jp")).collect();
+        let turns = rates.turns(db, &many, now()).await.unwrap();
+        assert_eq!(turns.last(), Some(&Turn::Later(now() + MOST_AHEAD)), "even where a row says otherwise");
+    }
+
+    async fn a_wait_that_a_server_cannot_have_stated_is_not_kept(db: &mut TestDb) {
+        close_server(db, "relay", at(NEXT_YEAR), at(NEXT_YEAR) - TimeDelta::hours(1)).await.unwrap();
+        assert_eq!(server_closed_until(db, "relay", now()).await.unwrap(), None);
+        let soon = now() + TimeDelta::hours(1);
+        close_server(db, "relay", soon, now()).await.unwrap();
+        assert_eq!(server_closed_until(db, "relay", now()).await.unwrap(), Some(soon));
+        close_server(db, "relay", now() + TimeDelta::minutes(1), now()).await.unwrap();
+        assert_eq!(
+            server_closed_until(db, "relay", now()).await.unwrap(),
+            Some(soon),
+            "the longer one counts"
+        );
+        close_server(db, "relay", at(NEXT_YEAR), now()).await.unwrap();
+        assert_eq!(server_closed_until(db, "relay", now()).await.unwrap(), Some(now() + MOST_AHEAD));
+    }
+
+    async fn mails_that_a_wrong_clock_put_off_are_due_again(db: &mut TestDb) {
+        for (status, is_paced, due_at) in [
+            ("QUEUED", true, NEXT_YEAR),
+            ("RETRY", false, NEXT_YEAR),
+            // An application wants it then.
+            ("QUEUED", false, NEXT_YEAR),
+            ("SENT", true, NEXT_YEAR),
+            ("RETRY", false, "2026-11-21T00:00:00Z"),
+        ] {
+            db.execute(
+                "INSERT INTO mails (kind, recipient, subject, text_body, status, is_paced, due_at, queued_at)
+                 VALUES ('test', 'a@example.jp', 'subject', 'text', $1, $2, $3, $4)",
+                values![status, is_paced, at(due_at), now()],
+            )
+            .await
+            .unwrap();
+        }
+        assert_eq!(wake_stranded(db, now()).await.unwrap(), 2);
+        assert_eq!(wake_stranded(db, now()).await.unwrap(), 0);
+        let due = db.lines("SELECT id FROM mails WHERE due_at < '2026-11-20T00:00:00+00:00'").await;
+        assert_eq!(due, ["1", "2"]);
+    }
 
     fn second(seconds: i64) -> DateTime<Utc> {
         DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds)

@@ -104,11 +104,12 @@ impl Flush {
     /// A wait that the server stated to another run is kept by this one, without asking again.
     pub(super) async fn heed_earlier_runs(&mut self, run: &Run<'_>) -> anyhow::Result<()> {
         let server = self.senders.server().to_owned();
-        let Some(until) = server_closed_until(&mut self.db, &server).await? else { return Ok(()) };
-        let Ok(wait) = (until - self.clock.now()).to_std() else { return Ok(()) };
+        let now = self.clock.now();
+        let Some(until) = server_closed_until(&mut self.db, &server, now).await? else { return Ok(()) };
+        let Ok(wait) = (until - now).to_std() else { return Ok(()) };
         if wait > LONGEST_WAIT {
             let until = shown_instant(until, run.cx.time_zone());
-            let reason = format!("{server} takes none before {until}, as it told an earlier run");
+            let reason = format!("{server} told an earlier run to send nothing before {until}");
             return Err(stop_error(run.cx, Stop::Busy(reason)));
         }
         self.throttle.wait_until(Instant::now() + wait);

@@ -36,7 +36,7 @@ impl Flush {
             self.wait_again(mail);
         }
         if let Some(until) = self.closed_until.take() {
-            close_server(&mut self.db, self.senders.server(), until).await?;
+            close_server(&mut self.db, self.senders.server(), until, self.clock.now()).await?;
         }
         if self.booked.elapsed() >= BOOKKEEPING {
             self.booked = Instant::now();
@@ -126,7 +126,7 @@ impl Flush {
             changes::write(&mut self.db, self.run, self.clock.now(), &round).await?;
         }
         if let Some(until) = self.closed_until.take() {
-            close_server(&mut self.db, self.senders.server(), until).await?;
+            close_server(&mut self.db, self.senders.server(), until, self.clock.now()).await?;
         }
         self.suppress_bounced().await?;
         if self.reaches_recipients {
