@@ -246,7 +246,7 @@ fn suppressions_are_removed_in_bulk(sandbox: &Sandbox) {
     let left = || sandbox.sql("SELECT address FROM mail_suppressions ORDER BY address, reason").concat();
     remove(&[]).exits(2);
     remove(&["--reason", "unsubscribe"]).exits(2).says("one address at a time");
-    remove(&["--since", "2026-11-18", "--dry-run"]).succeeds().prints("would remove 2 suppressions");
+    remove(&["--since", "2026-11-18", "--dry-run"]).succeeds().prints("Would remove 2 suppressions");
     assert_eq!(left().len(), 5);
     remove(&["--run", "7"]).succeeds().prints("Removed 1 suppression");
     remove(&["--run", "7"]).succeeds().prints("Removed 0 suppressions");

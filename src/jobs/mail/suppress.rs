@@ -196,7 +196,7 @@ async fn remove(cx: &Context, args: &RemoveArgs) -> anyhow::Result<()> {
         let (count,): (i64,) = db.fetch_one(&sql, selection.values).await?;
         db.close().await;
         cx.output
-            .data(format!("would remove {}\n", counted(count, "suppression", "suppressions")).as_bytes())?;
+            .data(format!("Would remove {}\n", counted(count, "suppression", "suppressions")).as_bytes())?;
         return Ok(());
     }
     let (removed, since) = db

@@ -43,7 +43,7 @@ fn a_server_that_knows_nobody_suppresses_nobody_until_it_is_confirmed(office: &P
         .flush(&url(&wrong))
         .run()
         .exits(1)
-        .says("recipients do not exist, says the server: too many to be true")
+        .says("recipients as unknown, which is implausible")
         .says("mail suppress remove --held`, and the next run sends them");
     let refused: usize = held(office)[1].parse().unwrap();
     // Ten, and those that were in transit on other connections.

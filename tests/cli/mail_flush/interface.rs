@@ -7,6 +7,7 @@ use crate::support::{Database, eventually, on_both_databases};
 
 on_both_databases![
     only_the_mails_of_a_kind_or_number_are_sent,
+    a_mistyped_number_or_kind_is_no_success_without_a_word,
     a_clock_that_was_set_back_stops_no_mail,
     each_attempt_is_kept_as_a_row,
     a_mail_inserted_by_plain_sql_is_sent,
@@ -516,6 +517,16 @@ fn only_the_mails_of_a_kind_or_number_are_sent(post: &Post) {
     flush(&["--id", "3", "--id", "4"]).succeeds();
     assert_eq!(states(), "QUEUED SENT SENT SENT");
     flush(&["--id", "3", "--kind", "digest"]).exits(2);
+}
+
+fn a_mistyped_number_or_kind_is_no_success_without_a_word(post: &Post) {
+    post.mail("hanako@example.jp", "");
+    let flush = |arguments: &[&str]| post.batchctl(["-v"].iter().chain(&FLUSH).chain(arguments)).run();
+    flush(&["--id", "1", "--id", "999"]).exits(1).says("there is no mail 999; nothing was sent");
+    assert_eq!(post.files().len(), 0);
+    flush(&["--kind", "nonsense"]).succeeds().says("no mail of the kind `nonsense` is in the queue");
+    flush(&["--id", "1"]).succeeds();
+    flush(&["--id", "1"]).succeeds().says("nothing to send: mail 1 is SENT");
 }
 
 fn a_clock_that_was_set_back_stops_no_mail(post: &Post) {

@@ -15,6 +15,7 @@ on_both_databases![
     with_hold_the_mail_in_transit_waits_for_a_person,
     a_stop_finishes_what_was_started_and_releases_the_rest,
     a_run_frozen_past_its_lease_writes_nothing_more_and_does_not_block_others,
+    urgent_mails_of_a_dead_run_do_not_wait_for_the_rest_of_the_queue,
 ];
 
 /// Only PostgreSQL can lose its connections.
@@ -227,4 +228,21 @@ fn a_stop_finishes_what_was_started_and_releases_the_rest(office: &PostOffice) {
     );
     office.flush(&url).run().succeeds();
     assert_eq!((arrivals(&server).len(), duplicates(&server)), (MAILS, 0));
+}
+
+fn urgent_mails_of_a_dead_run_do_not_wait_for_the_rest_of_the_queue(office: &PostOffice) {
+    office.write("batchctl.toml", "[mail]\nconnections = 1\n");
+    let server = server();
+    fill(office, 300);
+    office.execute("UPDATE mails SET priority = 3");
+    for _ in 0..3 {
+        office.queue("urgent@example.jp");
+    }
+    office.execute("UPDATE mails SET priority = 1, take_overs = 1 WHERE recipient = 'urgent@example.jp'");
+    office.flush(&format!("smtp://{}", server.address())).run().succeeds();
+    let order = server.reached();
+    let urgent: Vec<usize> = (0..order.len()).filter(|place| order[*place] == "urgent@example.jp").collect();
+    // Others go before each of them: one of these mails may be what runs die of.
+    assert_eq!(urgent, [50, 101, 152]);
+    assert_eq!(order.len(), 303);
 }

@@ -346,7 +346,7 @@ fn a_run_whose_time_is_over_begins_nothing_more_and_cuts_nothing(office: &PostOf
     assert!(started.elapsed() < Duration::from_secs(10));
     let sent = server.count_taken();
     assert!((1..200).contains(&sent), "{sent}");
-    ran.says(&format!("sent {sent} of {sent} mails"));
+    ran.says(&format!("sent {sent} of {sent} mails, {} more are due", 200 - sent));
     assert_eq!(counts(office), [format!("QUEUED 0 {}", 200 - sent), format!("SENT 1 {sent}")]);
     assert_eq!(office.scalar("SELECT COUNT(*) FROM mails WHERE claimed_by IS NOT NULL"), "0");
     let unfinished = server.commands().iter().filter(|(_, command)| command.starts_with("MAIL")).count();

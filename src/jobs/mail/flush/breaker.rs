@@ -31,6 +31,8 @@ const SAMPLE: u64 = 50;
 const SAMPLE_HOURS: i64 = 24;
 /// The most runs that one is judged with.
 const SAMPLE_RUNS: i64 = 50;
+/// More recipients than a run can have: a row that says so was not written by one, and says nothing.
+const MOST_COUNTED: i64 = 1_000_000_000;
 /// Addresses of which it is known that they were counted; beyond these a recipient of two mails counts twice.
 const REMEMBERED: usize = 50_000;
 /// Addresses of which it is known that they bounced. Each is suppressed before the next mail is prepared: only those that
@@ -75,16 +77,18 @@ impl Breaker {
         let recent: Vec<Counted> = db
             .fetch_all(
                 "SELECT run_id, recipients, bounced FROM mail_bounce_counts
-                 WHERE run_id < $1 AND counted_at >= $2 ORDER BY run_id DESC LIMIT $3",
-                values![run, now - TimeDelta::hours(SAMPLE_HOURS), SAMPLE_RUNS],
+                 WHERE run_id < $1 AND counted_at >= $2 AND recipients BETWEEN 0 AND $4 AND bounced BETWEEN 0 AND recipients
+                 ORDER BY run_id DESC LIMIT $3",
+                values![run, now - TimeDelta::hours(SAMPLE_HOURS), SAMPLE_RUNS, MOST_COUNTED],
             )
             .await?;
         let past: Counted = db
             .fetch_one(
                 "SELECT CAST(0 AS BIGINT) AS run_id, CAST(COALESCE(SUM(recipients), 0) AS BIGINT) AS recipients,
                         CAST(COALESCE(SUM(bounced), 0) AS BIGINT) AS bounced
-                 FROM mail_bounce_counts WHERE counted_at >= $1 AND NOT is_tripped",
-                values![now - TimeDelta::days(PAST_DAYS)],
+                 FROM mail_bounce_counts
+                 WHERE counted_at >= $1 AND NOT is_tripped AND recipients BETWEEN 0 AND $2 AND bounced BETWEEN 0 AND recipients",
+                values![now - TimeDelta::days(PAST_DAYS), MOST_COUNTED],
             )
             .await?;
         let mut breaker = Self { past: past.counts(), ..Self::default() };
@@ -153,17 +157,17 @@ impl Breaker {
         }
         let of = format!("{} of the last {} recipients", judged.bounced, judged.recipients);
         if judged.reaches(MAX_PERCENT) {
-            return Some(format!("{of} do not exist, says the server: too many to be true"));
+            return Some(format!("the server reports {of} as unknown, which is implausible"));
         }
         let is_unlike_the_past = self.past.recipients >= LEAST_PAST
             && judged.reaches(SUSPICIOUS_PERCENT)
-            && judged.bounced * self.past.recipients
-                >= TIMES_THE_PAST * self.past.bounced * judged.recipients;
+            && u128::from(judged.bounced) * u128::from(self.past.recipients)
+                >= u128::from(TIMES_THE_PAST) * u128::from(self.past.bounced) * u128::from(judged.recipients);
         is_unlike_the_past.then(|| {
             let Counts { recipients, bounced } = self.past;
             format!(
-                "{of} do not exist, says the server, and only {bounced} of {recipients} in the last {PAST_DAYS} days: too many \
-                 to be true"
+                "the server reports {of} as unknown, and only {bounced} of {recipients} in the last {PAST_DAYS} days, which is \
+                 implausible"
             )
         })
     }
@@ -217,6 +221,7 @@ mod tests {
         a_run_is_judged_with_those_before_it_while_it_is_small,
         a_share_is_compared_with_the_past,
         what_is_long_ago_does_not_count,
+        a_row_that_no_run_wrote_stops_nothing,
     ];
 
     /// Notes so many deliveries and bounces, each of an address of its own; returns at which bounce it tripped.
@@ -279,6 +284,20 @@ mod tests {
         db.sql("UPDATE mail_bounce_counts SET bounced = 100").await;
         let mut breaker = Breaker::load(db, 2, now()).await.unwrap();
         assert_eq!(note(&mut breaker, 200, 49), None);
+    }
+
+    async fn a_row_that_no_run_wrote_stops_nothing(db: &mut TestDb) {
+        stored(db, 1, i64::MAX, i64::MAX, 0).await;
+        stored(db, 2, i64::MAX, 0, 0).await;
+        stored(db, 3, -5, -5, 0).await;
+        stored(db, 4, 10, 20, 0).await;
+        stored(db, 5, 2_000, 1, 2).await;
+        let mut breaker = Breaker::load(db, 6, now()).await.unwrap();
+        assert_eq!(
+            (breaker.past, breaker.recent),
+            (Counts { recipients: 2_000, bounced: 1 }, Counts::default())
+        );
+        assert_eq!(note(&mut breaker, 200, 100), Some(11));
     }
 
     async fn what_is_long_ago_does_not_count(db: &mut TestDb) {

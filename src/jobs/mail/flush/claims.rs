@@ -84,6 +84,7 @@ struct StoredMail {
     take_overs: i64,
     untaken_since: Option<StoredTime>,
     untaken_runs: i64,
+    is_held: i64,
 }
 
 impl StoredMail {
@@ -108,6 +109,12 @@ impl StoredMail {
             if !(0..=MAX_COUNTED).contains(&count) {
                 return Err(format!("{column}: {count} is not a count of attempts"));
             }
+        }
+        if !(0..=MAX_COUNTED).contains(&self.take_overs) {
+            return Err(format!("take_overs: {} is not a count of runs", self.take_overs));
+        }
+        if self.is_held != 0 {
+            return Err(format!("is_held: {} is neither 0 nor 1", self.is_held));
         }
         Ok(Claimed {
             id: self.id,
@@ -176,6 +183,40 @@ impl Only {
     }
 }
 
+/// Those of these mails that do not exist.
+pub(super) async fn unknown_ids(db: &mut Db, ids: &[i64]) -> anyhow::Result<Vec<i64>> {
+    let sql = format!("SELECT id FROM mails WHERE id IN {}", db.numbers("$1"));
+    let found: Vec<(i64,)> = db.fetch_all(&sql, values![json!(ids)]).await?;
+    Ok(ids.iter().copied().filter(|id| !found.contains(&(*id,))).collect())
+}
+
+/// Why none of these mails is due, mail by mail, or that there is none.
+pub(super) async fn why_none_is_due(db: &mut Db, only: &Only) -> anyhow::Result<Option<String>> {
+    let mut values = Vec::new();
+    let condition = only.condition(db, &mut values);
+    match only {
+        Only::All => Ok(None),
+        Only::Kind(kind) => {
+            let sql = format!(
+                "SELECT id FROM mails WHERE status IN ('QUEUED', 'RETRY', 'UNKNOWN', 'SENDING') {condition} LIMIT 1"
+            );
+            let found: Option<(i64,)> = db.fetch_optional(&sql, values).await?;
+            Ok(found.is_none().then(|| format!("no mail of the kind `{kind}` is in the queue")))
+        }
+        Only::Ids(_) => {
+            let sql = format!(
+                "SELECT id, status, claimed_by FROM mails WHERE TRUE {condition} ORDER BY id LIMIT 20"
+            );
+            let found: Vec<(i64, String, Option<i64>)> = db.fetch_all(&sql, values).await?;
+            let states = found.into_iter().map(|(id, status, run)| match run {
+                Some(run) => format!("mail {id} is {status} and belongs to run {run}"),
+                None => format!("mail {id} is {status}"),
+            });
+            Ok(Some(states.collect::<Vec<_>>().join(", ")))
+        }
+    }
+}
+
 /// Where claiming continues within a priority: after the last claimed mail. Without it each claim would scan the index
 /// entries of all mails sent before, which PostgreSQL keeps until it vacuums.
 #[derive(Debug, Clone, Copy)]
@@ -184,7 +225,7 @@ pub(super) struct Position {
     id: i64,
 }
 
-/// The most urgent priority with a mail that is due.
+/// The most urgent priority with a mail that is due. Those that a run may have died of have their own.
 pub(super) async fn most_urgent(db: &mut Db, only: &Only, now: DateTime<Utc>) -> anyhow::Result<Option<i64>> {
     let mut values = values![now];
     let only = only.condition(db, &mut values);
@@ -194,7 +235,7 @@ pub(super) async fn most_urgent(db: &mut Db, only: &Only, now: DateTime<Utc>) ->
             &format!("WITH level (priority) AS (VALUES (CAST(1 AS BIGINT)), (2), (3))
              SELECT priority FROM level
              WHERE (SELECT due_at FROM mails
-                    WHERE mails.priority = level.priority AND claimed_by IS NULL AND NOT is_held AND take_overs = 0
+                    WHERE mails.priority = level.priority AND claimed_by IS NULL AND is_held <> TRUE AND take_overs <= 0
                       AND status IN ('QUEUED', 'RETRY', 'UNKNOWN') {only}
                     ORDER BY due_at, id LIMIT 1) <= $1
              ORDER BY priority LIMIT 1"),
@@ -206,20 +247,41 @@ pub(super) async fn most_urgent(db: &mut Db, only: &Only, now: DateTime<Utc>) ->
 
 /// Whether any mail is due.
 pub(super) async fn is_any_due(db: &mut Db, only: &Only, now: DateTime<Utc>) -> anyhow::Result<bool> {
-    Ok(most_urgent(db, only, now).await?.is_some() || has_suspect(db, only, now).await?)
+    Ok(most_urgent(db, only, now).await?.is_some() || most_urgent_suspect(db, only, now).await?.is_some())
 }
 
-/// Whether a mail is due that a run may have died of.
-pub(super) async fn has_suspect(db: &mut Db, only: &Only, now: DateTime<Utc>) -> anyhow::Result<bool> {
+/// How many mails are due that no run holds.
+pub(super) async fn count_due(db: &mut Db, only: &Only, now: DateTime<Utc>) -> anyhow::Result<u64> {
+    let mut values = values![now];
+    let only = only.condition(db, &mut values);
+    // Each half has an index.
+    let half = |which: &str| {
+        format!(
+            "(SELECT COUNT(*) FROM mails
+              WHERE {which} AND due_at <= $1 AND claimed_by IS NULL AND is_held <> TRUE
+                AND status IN ('QUEUED', 'RETRY', 'UNKNOWN') {only})"
+        )
+    };
+    let sql = format!("SELECT {} + {}", half("take_overs <= 0"), half("take_overs > 0"));
+    let (count,): (i64,) = db.fetch_one(&sql, values).await?;
+    Ok(u64::try_from(count)?)
+}
+
+/// The most urgent priority with a mail that is due and that a run may have died of.
+pub(super) async fn most_urgent_suspect(
+    db: &mut Db,
+    only: &Only,
+    now: DateTime<Utc>,
+) -> anyhow::Result<Option<i64>> {
     let mut values = values![now];
     let only = only.condition(db, &mut values);
     let sql = format!(
-        "SELECT id FROM mails
-         WHERE take_overs > 0 AND due_at <= $1 AND claimed_by IS NULL AND NOT is_held
+        "SELECT priority FROM mails
+         WHERE take_overs > 0 AND due_at <= $1 AND claimed_by IS NULL AND is_held <> TRUE
            AND status IN ('QUEUED', 'RETRY', 'UNKNOWN') {only}
-         LIMIT 1"
+         ORDER BY priority, due_at, id LIMIT 1"
     );
-    Ok(db.fetch_optional::<(i64,)>(&sql, values).await?.is_some())
+    Ok(db.fetch_optional::<(i64,)>(&sql, values).await?.map(|(priority,)| priority))
 }
 
 /// When the next mail that waits for its turn in a rate is due, after the given time.
@@ -235,7 +297,7 @@ pub(super) async fn next_paced(
             &format!("WITH level (priority) AS (VALUES (CAST(1 AS BIGINT)), (2), (3))
              SELECT MIN((SELECT due_at FROM mails
                          WHERE mails.priority = level.priority AND due_at > $1 AND is_paced AND claimed_by IS NULL
-                           AND NOT is_held AND take_overs = 0 AND status IN ('QUEUED', 'RETRY', 'UNKNOWN') {only}
+                           AND is_held <> TRUE AND take_overs <= 0 AND status IN ('QUEUED', 'RETRY', 'UNKNOWN') {only}
                          ORDER BY due_at, id LIMIT 1))
              FROM level"),
             values,
@@ -276,7 +338,7 @@ pub(super) async fn claim(
     most: i64,
 ) -> anyhow::Result<Claim> {
     let mut values = values![run, now, most, priority];
-    let mut which = "priority = $4 AND take_overs = 0".to_owned();
+    let mut which = "priority = $4 AND take_overs <= 0".to_owned();
     if let Some(position) = position {
         which.push_str(" AND (due_at, id) > ($5, $6)");
         values.extend(values![position.due_at, position.id]);
@@ -341,12 +403,13 @@ async fn take(db: &mut Db, only: &Only, which: &str, mut values: Vec<Value>) -> 
         "UPDATE mails SET claimed_by = $1
          WHERE id IN (SELECT id FROM mails
                       WHERE {which} AND due_at <= $2 {only}
-                        AND claimed_by IS NULL AND NOT is_held AND status IN ('QUEUED', 'RETRY', 'UNKNOWN')
+                        AND claimed_by IS NULL AND is_held <> TRUE AND status IN ('QUEUED', 'RETRY', 'UNKNOWN')
                       ORDER BY priority, due_at, id LIMIT $3 {skip})
            AND claimed_by IS NULL
            AND EXISTS (SELECT 1 FROM batch_execution WHERE batch_execution.id = $1 AND batch_execution.status = 'RUNNING')
          RETURNING id, {heads}, {headers}, category, due_at, queued_at, status, is_paced, attempts, unknown_attempts,
-                   take_overs, untaken_since, untaken_runs, CAST({greatest}({longest}) AS BIGINT) AS head_bytes,
+                   take_overs, untaken_since, untaken_runs, CAST(CAST(is_held AS INTEGER) AS BIGINT) AS is_held,
+                   CAST({greatest}({longest}) AS BIGINT) AS head_bytes,
                    CAST(COALESCE(OCTET_LENGTH(headers), 0) AS BIGINT) AS header_bytes,
                    CAST({TEXT_BYTES} AS BIGINT) AS text_bytes",
         skip = db.pick("", "FOR UPDATE SKIP LOCKED"),

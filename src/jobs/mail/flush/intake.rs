@@ -25,6 +25,9 @@ use super::preparing::{Preparation, failed};
 
 /// Mails per claim: one transaction, well under 50 ms.
 const CLAIM: i64 = 500;
+/// So many others go before each mail that a run may have died of, however urgent it is: if this run dies of it too, it has
+/// got something done.
+const BEFORE_SUSPECT: i64 = 50;
 /// How many bytes of bodies are read at a time.
 const PAGE_BYTES: i64 = 512 * 1024;
 /// Mails per page of bodies.
@@ -120,7 +123,9 @@ pub(super) struct Claimer {
 enum From {
     /// A priority, as far as claiming has got in it.
     Queue { priority: i64, position: Option<Position> },
-    /// The mails that a run may have died of, one by one, when nothing else is due.
+    /// The most urgent ones, a few of them.
+    SomeOf { priority: i64 },
+    /// The mails that a run may have died of, one by one.
     Suspects,
 }
 
@@ -129,7 +134,7 @@ impl From {
     fn after(self, position: Position) -> Option<Self> {
         match self {
             Self::Queue { priority, .. } => Some(Self::Queue { priority, position: Some(position) }),
-            Self::Suspects => None,
+            Self::SomeOf { .. } | Self::Suspects => None,
         }
     }
 }
@@ -161,6 +166,7 @@ impl Claimer {
         let mut place: Option<From> = None;
         let mut looked_around = Instant::now();
         let mut in_vain = 0;
+        let mut others_have_gone = false;
         while !*self.stop.borrow() && in_vain < VAIN_CLAIMS && Instant::now() < self.until {
             if looked_around.elapsed() >= LOOK_AROUND {
                 place = None;
@@ -168,15 +174,17 @@ impl Claimer {
             }
             let from = match place {
                 Some(place) => place,
-                None => match claims::most_urgent(&mut self.db, &self.only, self.clock.now()).await? {
-                    Some(priority) => From::Queue { priority, position: None },
-                    None if claims::has_suspect(&mut self.db, &self.only, self.clock.now()).await? => {
-                        From::Suspects
-                    }
+                None => match self.next_place(others_have_gone).await? {
+                    Some(place) => place,
                     None if self.wait_for_turns().await? => continue,
                     None => break,
                 },
             };
+            let is_suspect = matches!(from, From::Suspects);
+            if is_suspect && !self.is_alone().await? {
+                break;
+            }
+            others_have_gone = !is_suspect;
             let claim = self.claim(from).await?;
             if claim.is_empty() && place.is_none() {
                 // Another process was faster. What it leaves is found by the next claim.
@@ -187,12 +195,37 @@ impl Claimer {
             }
             place = claim.position.and_then(|position| from.after(position));
             claimed += claim.found();
-            if !self.hand_over(claim).await? {
+            // Nothing else is claimed while it is sent: that would come under suspicion with it.
+            if !self.hand_over(claim).await? || (is_suspect && !self.is_alone().await?) {
                 break;
             }
         }
         self.db.close().await;
         Ok(claimed)
+    }
+
+    /// Where the next mails are claimed from. Mails that a run may have died of go within their priority, and others between
+    /// them, so that nobody waits until the last of them has killed its runs.
+    async fn next_place(&mut self, others_have_gone: bool) -> anyhow::Result<Option<From>> {
+        let now = self.clock.now();
+        let others = claims::most_urgent(&mut self.db, &self.only, now).await?;
+        let suspect = claims::most_urgent_suspect(&mut self.db, &self.only, now).await?;
+        Ok(match (others, suspect) {
+            (None, None) => None,
+            (None, Some(_)) => Some(From::Suspects),
+            (Some(priority), Some(suspect)) if suspect < priority => {
+                Some(if others_have_gone { From::Suspects } else { From::SomeOf { priority } })
+            }
+            (Some(priority), _) => Some(From::Queue { priority, position: None }),
+        })
+    }
+
+    /// Waits until no mail is in memory. Returns whether more is wanted.
+    async fn is_alone(&mut self) -> anyhow::Result<bool> {
+        tokio::select! {
+            room = self.memory.acquire_many(MEMORY_KIBIBYTES) => Ok(room.map(|_| true)?),
+            _ = self.stop.wait_for(|stop| *stop) => Ok(false),
+        }
     }
 
     /// Claims a chunk and assigns each mail its turn; those whose turn is far off are returned.
@@ -204,6 +237,9 @@ impl Claimer {
                 let found = match from {
                     From::Queue { priority, position } => {
                         claims::claim(db, run, only, priority, now, position, CLAIM).await?
+                    }
+                    From::SomeOf { priority } => {
+                        claims::claim(db, run, only, priority, now, None, BEFORE_SUSPECT).await?
                     }
                     From::Suspects => claims::claim_suspect(db, run, only, now).await?,
                 };

@@ -23,9 +23,9 @@ mod senders;
 mod sending;
 mod suppressions;
 mod tally;
-mod throttle;
 #[cfg(test)]
 mod tests;
+mod throttle;
 mod writing;
 
 use std::collections::{HashMap, VecDeque};
@@ -53,7 +53,9 @@ use crate::wording::counted;
 
 use self::breaker::Breaker;
 use self::changes::Change;
-use self::claims::{Only, Unreadable, is_any_due, oversized, untaken};
+use self::claims::{
+    Only, Unreadable, count_due, is_any_due, oversized, unknown_ids, untaken, why_none_is_due,
+};
 use self::doubt::Doubt;
 use self::intake::{Intake, Ready, RunClock};
 use self::pace::wake_stranded;
@@ -108,13 +110,17 @@ impl Job for Args {
 
     async fn run(&self, run: &mut Run<'_>, _unit: &()) -> anyhow::Result<()> {
         let policy = Policy::new(run.cx.config.mail());
+        self.refuse_unknown_ids(run.db).await?;
         let clock = RunClock::starting_at(run.cx.now());
         reclaim_mails_of_dead_runs(run, &policy, clock).await?;
         requeue_retried_mails(run, clock).await?;
         skip_oversized(run, &self.only(), clock).await?;
         run.chunk(None::<&str>, async |db| wake_stranded(db, clock.now()).await).await?;
         if !is_any_due(run.db, &self.only(), clock.now()).await? {
-            run.summarise("nothing to send".to_owned());
+            let why = why_none_is_due(run.db, &self.only()).await?;
+            run.summarise(
+                why.map_or_else(|| "nothing to send".to_owned(), |why| format!("nothing to send: {why}")),
+            );
             untaken_mails(run).await?.into_iter().for_each(|sentence| run.summarise(sentence));
             return Ok(());
         }
@@ -138,8 +144,13 @@ impl Job for Args {
         sent.map_err(|error| told_with(error, untaken))?;
         ended?;
         run.check_stop().context(tally.clone())?;
-        if flush.is_late() && !flush.is_rated && is_any_due(run.db, &self.only(), clock.now()).await? {
-            return Err(anyhow::Error::from(Interruption::TimedOut).context(tally));
+        if flush.is_late() && !flush.is_rated {
+            let left = count_due(run.db, &self.only(), clock.now()).await?;
+            if left > 0 {
+                let left = counted(left, "more is due", "more are due");
+                let why = format!("{tally}, {left}; none is begun shortly before the deadline");
+                return Err(anyhow::Error::from(Interruption::TimedOut).context(why));
+            }
         }
         Ok(())
     }
@@ -162,6 +173,15 @@ impl Args {
             None if self.id.is_empty() => Only::All,
             None => Only::Ids(self.id.clone()),
         }
+    }
+
+    /// A mistyped number must not look like a success.
+    async fn refuse_unknown_ids(&self, db: &mut Db) -> anyhow::Result<()> {
+        let unknown = unknown_ids(db, &self.id).await?;
+        let Some(first) = unknown.first() else { return Ok(()) };
+        Err(Failure::failed(format!("there is no mail {first}; nothing was sent"))
+            .hint("`batchctl mail list` lists the mails")
+            .into())
     }
 
     fn connections(&self, config: &MailConfig) -> usize {

@@ -24,7 +24,7 @@ pub(super) struct Recovered {
 /// and depending on the configuration it is sent again or waits for a person.
 ///
 /// One of these mails may be what the process died of, by its size or its template: a take-over counts, and from then on
-/// such a mail is sent alone, after all others. One whose runs go on dying is not tried for ever.
+/// such a mail is sent alone. One whose runs go on dying is not tried for ever.
 pub(super) async fn recover(db: &mut Db, now: DateTime<Utc>, rule: OnUnknown) -> anyhow::Result<Recovered> {
     let abandoned = "claimed_by IS NOT NULL AND claimed_by NOT IN (SELECT id FROM batch_execution WHERE status = 'RUNNING')";
     // A run that ended by itself, and could not even release its mails, died of none of them. Nor did a run die of a mail
@@ -57,7 +57,7 @@ pub(super) async fn recover(db: &mut Db, now: DateTime<Utc>, rule: OnUnknown) ->
     .await?;
     let is_unknown = format!(
         "UPDATE mails SET claimed_by = NULL, status = 'UNKNOWN', due_at = $1,
-             unknown_attempts = unknown_attempts + 1, take_overs = {take_overs}, is_held = ($2 OR {take_overs} >= $3),
+             unknown_attempts = unknown_attempts + 1, take_overs = {take_overs}, is_held = ($2 OR unknown_attempts >= 1 OR {take_overs} >= $3),
              last_reply = 'run ' || CAST(claimed_by AS TEXT) || ' ended while it was sending'
          WHERE {abandoned} AND status = 'SENDING'
          RETURNING id, is_held"

@@ -3,15 +3,17 @@
 use serde_json::json;
 
 use crate::config::OnUnknown;
-use crate::db::Db;
 use crate::db::testing::{TestDb, at, now, on_both_databases};
+use crate::db::{Db, Kind};
 use crate::runner::history::Status;
 use crate::values;
 
-use super::changes::{Change, QUEUED, SENDING, SENT, Untaken, WRITE_POSTGRES, WRITE_SQLITE, write};
+use super::changes::{
+    Change, QUEUED, SENDING, SENT, Untaken, WRITE_POSTGRES, WRITE_SQLITE, fail_unreadable, write,
+};
 use super::claims::{
     MAX_HEAD_BYTES, MAX_HEADERS_BYTES, MAX_MAIL_BYTES, Only, claim, claim_suspect, is_any_due, most_urgent,
-    oversized,
+    most_urgent_suspect, oversized,
 };
 use super::recovery::{MAX_TAKE_OVERS, Recovered, recover};
 
@@ -22,12 +24,14 @@ on_both_databases![
     a_run_that_has_ended_claims_nothing_and_writes_nothing,
     a_mail_that_the_run_does_not_hold_is_left_alone,
     what_a_dead_run_held_is_reclaimed_and_what_it_was_sending_is_unknown,
+    a_mail_that_may_have_arrived_twice_waits_for_a_person,
     a_mail_that_many_processes_died_over_waits_for_a_person,
     a_mail_that_runs_die_of_fails_and_the_others_do_not_wait_for_it,
     a_run_that_ended_by_itself_died_of_no_mail,
     a_mail_that_may_have_arrived_is_held_and_not_failed_when_runs_die_of_it,
     a_mail_that_the_server_had_answered_is_not_what_a_run_died_of,
     what_is_too_large_or_no_count_is_known_before_it_is_read,
+    a_value_that_a_column_of_ours_cannot_have_hides_no_mail,
     a_changed_mail_is_found_by_its_number,
 ];
 
@@ -163,14 +167,27 @@ async fn what_a_dead_run_held_is_reclaimed_and_what_it_was_sending_is_unknown(db
     assert_eq!(recover(db, now(), OnUnknown::Resend).await.unwrap(), Recovered::default());
 }
 
+async fn a_mail_that_may_have_arrived_twice_waits_for_a_person(db: &mut TestDb) {
+    queue(db, 2, LONG_AGO).await;
+    for is_held in [false, true] {
+        die_with(db, 1, true).await;
+        let recovered = recover(db, now(), OnUnknown::Resend).await.unwrap();
+        assert_eq!(recovered.unknown, [(1, is_held)]);
+    }
+    // The first time it was no run that died, but an answer that did not come.
+    db.sql("UPDATE mails SET unknown_attempts = 1, take_overs = 0, is_held = FALSE").await;
+    die_with(db, 1, true).await;
+    assert_eq!(recover(db, now(), OnUnknown::Resend).await.unwrap().unknown, [(1, true)]);
+}
+
 async fn a_mail_that_many_processes_died_over_waits_for_a_person(db: &mut TestDb) {
     queue(db, 2, LONG_AGO).await;
-    let mut is_held = Vec::new();
-    for _ in 0..MAX_TAKE_OVERS {
-        die_with(db, 1, true).await;
-        is_held.extend(recover(db, now(), OnUnknown::Resend).await.unwrap().unknown);
+    for _ in 1..MAX_TAKE_OVERS {
+        die_with(db, 1, false).await;
+        assert_eq!(recover(db, now(), OnUnknown::Resend).await.unwrap(), Recovered::default());
     }
-    assert_eq!(is_held, [(1, false), (1, false), (1, true)]);
+    die_with(db, 1, true).await;
+    assert_eq!(recover(db, now(), OnUnknown::Resend).await.unwrap().unknown, [(1, true)]);
     // With `on_unknown = "hold"` the first death is enough.
     db.sql("UPDATE mails SET unknown_attempts = 0, take_overs = 0, is_held = FALSE").await;
     die_with(db, 1, true).await;
@@ -201,7 +218,8 @@ async fn a_mail_that_runs_die_of_fails_and_the_others_do_not_wait_for_it(db: &mu
     die_with(db, 3, false).await;
     assert_eq!(recover(db, now(), OnUnknown::Resend).await.unwrap(), Recovered::default());
     let late = queue(db, 3, EARLIER).await;
-    assert_eq!(most_urgent(db, &Only::All, now()).await.unwrap(), Some(3), "those under suspicion come last");
+    assert_eq!(most_urgent(db, &Only::All, now()).await.unwrap(), Some(3), "of those that no run died of");
+    assert_eq!(most_urgent_suspect(db, &Only::All, now()).await.unwrap(), Some(2));
     db.sql(&format!("DELETE FROM mails WHERE id = {late}")).await;
     assert!(is_any_due(db, &Only::All, now()).await.unwrap());
     die_with(db, 3, false).await;
@@ -302,4 +320,27 @@ async fn what_is_too_large_or_no_count_is_known_before_it_is_read(db: &mut TestD
     );
     let sizes: Vec<_> = claimed.mails.iter().map(|mail| (mail.id, mail.bytes, mail.file_bytes)).collect();
     assert_eq!(sizes, [(6, 220, Some(209))]);
+}
+
+async fn a_value_that_a_column_of_ours_cannot_have_hides_no_mail(db: &mut TestDb) {
+    let run = db.run_that_is(Status::Running).await;
+    for _ in 0..3 {
+        queue(db, 2, LONG_AGO).await;
+    }
+    db.sql("UPDATE mails SET take_overs = -1 WHERE id = 1").await;
+    let mut expected = vec!["1: take_overs: -1 is not a count of runs"];
+    if db.kind() == Kind::Sqlite {
+        db.sql("UPDATE mails SET is_held = -1 WHERE id = 2").await;
+        expected.push("2: is_held: -1 is neither 0 nor 1");
+    }
+    db.sql("UPDATE mails SET status = 'CANCELLED' WHERE id = 3").await;
+    assert_eq!(most_urgent(db, &Only::All, now()).await.unwrap(), Some(2));
+    let claimed = claim(db, run, &Only::All, 2, now(), None, 10).await.unwrap();
+    let mut problems: Vec<String> =
+        claimed.unreadable.iter().map(|row| format!("{}: {}", row.id, row.problem)).collect();
+    problems.sort();
+    assert_eq!(problems, expected);
+    fail_unreadable(db, run, now(), &claimed.unreadable).await.unwrap();
+    assert_eq!(most_urgent(db, &Only::All, now()).await.unwrap(), None);
+    assert_eq!(db.scalar("SELECT status FROM mails WHERE id = 1").await, "FAILED");
 }
