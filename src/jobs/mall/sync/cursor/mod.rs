@@ -347,6 +347,7 @@ fn too_many_at(at: DateTime<Utc>, counted: Option<u64>, listed: u64, rules: &Rul
         "{seen}, but its API can list no more than {} of one second",
         rules.most_at_once()
     ))
+    .hint("read what is before and after that second: --from and --to take instants")
 }
 
 /// For each record of a page, whether it is neither among these keys nor earlier on the page.
