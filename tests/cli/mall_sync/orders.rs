@@ -244,4 +244,20 @@ fn an_order_that_is_in_several_lists_counts_once(shops: &Shops) {
 
     ran.says("4 orders and refunds: 4 new");
     assert_eq!(shops.scalar("SELECT items_read FROM batch_execution"), "4");
+
+    // Dates out of order have the refunds read in pieces, and the orders of each page again.
+    let number = |refund: usize| format!("20261101-1{refund:06}");
+    let mut refunds: Vec<Value> = (0..60)
+        .map(|place| refund(&format!("P{place}"), &number(place), "2026-11-18T12:00:00+09:00", 10))
+        .collect();
+    for (place, shown) in [(10, "2026-11-18T01:00:00+09:00"), (40, "2026-11-18T20:00:00+09:00")] {
+        refunds[place]["_at"] = refunds[place]["refund_date"].take();
+        refunds[place]["refund_date"] = shown.into();
+    }
+    let orders = (0..60).map(|place| order(&number(place), "kim01", "2026-11-01T10:00:00+09:00", 2_000));
+    shops.data(json!({ "orders": orders.collect::<Vec<_>>(), "refunds": refunds }));
+    let day = "2026-11-18";
+    let sync = ["mall", "sync", "--domain", "sales", "--from", day, "--to", day, "--page-size", "20", "-v"];
+    shops.batchctl(sync).run().succeeds().says("120 orders and refunds: 120 new");
+    assert_eq!(shops.scalar("SELECT items_read FROM batch_execution ORDER BY id DESC LIMIT 1"), "120");
 }

@@ -182,6 +182,7 @@ impl Args {
             }
             refuse_if_nothing_was_read(run, sync.gap.take())?;
         }
+        run.read(sync.count_stored());
         run.summarise(sentence(target.domain, &sync.compared()));
         Ok(())
     }
@@ -331,12 +332,23 @@ struct Synchronised {
 }
 
 impl Synchronised {
-    /// How the records compared, each once: one that was read twice is unchanged the second time.
+    /// How many more records were read than have counted, at the end. An order that is read because of a refund counts with
+    /// it, which is not on its page where the list of refunds is read in pieces.
+    fn count_stored(&mut self) -> u64 {
+        let UpsertCounts { new, changed, .. } = self.stored;
+        let least = self.unusable + u64::try_from(new + changed).unwrap_or(0);
+        let more = least.saturating_sub(self.read);
+        self.read += more;
+        more
+    }
+
+    /// How the records compared, each once: one that was read twice is unchanged the second time, or kept once more.
     fn compared(&self) -> UpsertCounts {
-        let UpsertCounts { new, changed, stale, unchanged, .. } = self.stored;
+        let UpsertCounts { new, changed, unchanged, stale, .. } = self.stored;
         let records = i64::try_from(self.read.saturating_sub(self.unusable)).unwrap_or(i64::MAX);
-        let others = (records - new - changed - stale).max(0);
-        UpsertCounts { unchanged: unchanged.min(others), ..self.stored }
+        let others = (records - new - changed).max(0);
+        let stale = stale.min(others);
+        UpsertCounts { unchanged: unchanged.min(others - stale), stale, ..self.stored }
     }
 
     /// Whether a row of the error log is not there yet.
