@@ -379,7 +379,7 @@ fn what_a_refused_log_in_says_is_not_quoted(sandbox: &Sandbox) {
     for mut service in services() {
         let secret = if service.name == "SendGrid" { sendgrid::API_KEY } else { ses::SECRET };
         let backwards: String = secret.chars().rev().collect();
-        let entities: String = secret.chars().map(|c| format!("&#{};", u32::from(c))).collect();
+        let entities = secret.chars().map(|c| format!("&#{};", u32::from(c))).collect::<Vec<_>>().concat();
         let encoded = base64::engine::general_purpose::STANDARD.encode(format!("user:{secret}"));
         let words = format!("your key {backwards} or {encoded} or {entities} is wrong");
         let bodies = [

@@ -178,7 +178,9 @@ mod tests {
         let put_off = |id, since| Refused { is_temporary: true, since, ..refused(id) };
         let minor = |mails: Vec<Refused>| {
             let mut doubt = Doubt::default();
-            mails.into_iter().for_each(|mail| doubt.add(mail));
+            for mail in mails {
+                doubt.add(mail);
+            }
             doubt.is_minor(now())
         };
         let lately = Some(now() - TimeDelta::minutes(59));
