@@ -158,7 +158,7 @@ fn a_mail_that_is_refused_for_now_while_others_get_through_costs_itself_a_try(of
 fn what_the_server_did_not_take_goes_behind_what_else_is_due(office: &PostOffice) {
     office.write("batchctl.toml", "[mail]\nconnections = 1\n");
     let server = MailServer::start(Manners::default());
-    for name in ["a", "b", "c", "d", "e", "f"] {
+    for name in ["a", "b", "c", "d", "e", "f", "g", "h"] {
         server.fate(&format!("{name}@example.jp"), [Fate::Recipient("452 4.3.1 no room for this one")]);
         office.queue(&format!("{name}@example.jp"));
     }
