@@ -111,8 +111,8 @@ pub async fn misdated(db: &mut Db, mall: &Mall, dated: &Dated) -> anyhow::Result
     let index = format!("{table}_misdated");
     let (is_there,): (bool,) = db
         .fetch_one(
-            "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = $1)",
-            values![&index],
+            "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = $1 AND tbl_name = $2)",
+            values![&index, *table],
         )
         .await?;
     let by = if is_there { format!("INDEXED BY {index}") } else { String::new() };

@@ -97,7 +97,7 @@ fn what_was_cancelled_before_the_breaker_tripped_comes_back(office: &PostOffice)
             "UPDATE mails SET due_at = '2025-01-01T00:00:00+00:00' WHERE recipient = 'other@example.jp'",
         );
         office.sends(ONE_BY_ONE, &url(&wrong)).run().exits(1);
-        let tried: usize = office.scalar("SELECT COUNT(*) FROM mail_tries").parse().unwrap();
+        let tried: usize = office.scalar("SELECT COUNT(*) FROM mail_attempts").parse().unwrap();
         assert!((10..=13).contains(&tried), "{tried}: the others were cancelled");
         assert_eq!(
             (count(office, "QUEUED"), count(office, "CANCELLED")),

@@ -44,8 +44,8 @@ pub(super) struct Change {
     pub(super) provider_message_id: Option<String>,
     /// The Message-ID, when the mail is assigned one.
     pub(super) message_id: Option<String>,
-    /// Whether it is what a try to send the mail led to, which is kept as a row.
-    pub(super) is_try: bool,
+    /// Whether it is what an attempt led to, which is kept as a row.
+    pub(super) is_attempt: bool,
     /// Whether the run keeps the mail.
     pub(super) keeps_claim: bool,
     /// What it says about the server's not taking the mail.
@@ -91,7 +91,7 @@ impl Change {
             reply: None,
             provider_message_id: None,
             message_id: None,
-            is_try: false,
+            is_attempt: false,
             keeps_claim: status == SENDING,
             untaken: Untaken::Unchanged,
         }
@@ -132,16 +132,16 @@ pub(super) async fn write(
                 change.message_id,
                 i32::from(change.keeps_claim),
                 i32::from(change.ends()),
-                i32::from(change.is_try),
+                i32::from(change.is_attempt),
                 change.untaken.code(),
             ])
         })
         .collect();
     let values = values![run, now, serde_json::Value::from(rows)];
-    let is_tried = changes.iter().any(|change| change.is_try);
+    let has_attempts = changes.iter().any(|change| change.is_attempt);
     let written: Vec<(i64,)> = match db.kind() {
         Kind::Postgres => db.fetch_all(WRITE_POSTGRES, values).await?,
-        Kind::Sqlite if is_tried => {
+        Kind::Sqlite if has_attempts => {
             db.transaction(async |db| {
                 let written = db.fetch_all(WRITE_SQLITE, values.clone()).await?;
                 db.execute(TRIES_SQLITE, values).await?;
@@ -208,7 +208,7 @@ pub(super) const WRITE_POSTGRES: &str = "
                CAST(value ->> 5 AS BIGINT) AS is_held, CAST(value ->> 6 AS BIGINT) AS is_paced,
                value ->> 7 AS reply, value ->> 8 AS provider_message_id, value ->> 9 AS message_id,
                CAST(value ->> 10 AS BIGINT) AS keeps_claim, CAST(value ->> 11 AS BIGINT) AS ends,
-               CAST(value ->> 12 AS BIGINT) AS is_try, CAST(value ->> 13 AS BIGINT) AS untaken
+               CAST(value ->> 12 AS BIGINT) AS is_attempt, CAST(value ->> 13 AS BIGINT) AS untaken
         FROM jsonb_array_elements($3) LIMIT jsonb_array_length($3)
     ), written AS (
         UPDATE mails SET
@@ -232,10 +232,10 @@ pub(super) const WRITE_POSTGRES: &str = "
           AND (changed.status <> 'SENDING' OR mails.status IN ('QUEUED', 'RETRY', 'UNKNOWN'))
           AND EXISTS (SELECT 1 FROM batch_execution
                       WHERE batch_execution.id = $1 AND batch_execution.status = 'RUNNING')
-        RETURNING mails.id, changed.status, changed.reply, changed.is_try
+        RETURNING mails.id, changed.status, changed.reply, changed.is_attempt
     ), tried AS (
         INSERT INTO mail_attempts (mail_id, run_id, status, reply, attempted_at)
-        SELECT id, $1, status, reply, $2 FROM written WHERE is_try = 1
+        SELECT id, $1, status, reply, $2 FROM written WHERE is_attempt = 1
     )
     SELECT id FROM written";
 

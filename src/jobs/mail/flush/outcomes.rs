@@ -234,7 +234,7 @@ impl Flush {
             _ => {}
         }
         let mut change = self.policy.change(mail, outcome, self.clock);
-        change.is_try = true;
+        change.is_attempt = true;
         if standing == Standing::Assigned {
             // Refused before it was marked as SENDING.
             change.attempts += 1;

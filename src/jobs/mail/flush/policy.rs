@@ -80,13 +80,13 @@ impl Policy {
         let (id, runs) = (refused.id, refused.runs + 1);
         if refused.is_temporary {
             let change = self.deferral(id, refused.attempts + 1, &refused.reply, clock);
-            return Change { attempts: 1, is_try: true, ..change };
+            return Change { attempts: 1, is_attempt: true, ..change };
         }
         if runs < REFUSED_RUNS {
             return Change {
                 reply: Some(refused.reply.clone()),
                 due_at: Some(clock.now() + self.pause(runs)),
-                is_try: true,
+                is_attempt: true,
                 untaken: Untaken::WhileOthersWere,
                 ..Change::to(id, changes::RETRY)
             };
@@ -94,7 +94,7 @@ impl Policy {
         Change {
             attempts: 1,
             reply: Some(format!("refused in {runs} runs that got others through: {}", refused.reply)),
-            is_try: true,
+            is_attempt: true,
             ..Change::to(id, changes::FAILED)
         }
     }
@@ -104,7 +104,7 @@ impl Policy {
         Change {
             reply: Some(refused.reply.clone()),
             due_at: Some(clock.now() + self.pause(1)),
-            is_try: true,
+            is_attempt: true,
             untaken: Untaken::Noted,
             ..Change::to(refused.id, changes::RETRY)
         }
@@ -137,7 +137,7 @@ impl Policy {
                     waited.num_days(),
                     mail.reply
                 )),
-                is_try: true,
+                is_attempt: true,
                 ..Change::to(mail.id, changes::FAILED)
             };
         }

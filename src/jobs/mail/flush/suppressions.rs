@@ -66,12 +66,12 @@ pub(super) async fn give_back(db: &mut Db, run: i64, due_at: DateTime<Utc>) -> a
     loop {
         let bounced: Vec<Bounced> = db
             .fetch_all(
-                "SELECT tried.id, tried.run_id, mails.id,
+                "SELECT attempt.id, attempt.run_id, mails.id,
                         CASE WHEN OCTET_LENGTH(mails.recipient) <= 4096 THEN mails.recipient END
-                 FROM mail_tries tried JOIN mails ON mails.id = tried.mail_id
-                 WHERE tried.run_id IN (SELECT run_id FROM mail_suppressions WHERE is_held AND reason = 'BOUNCE')
-                   AND tried.status = 'FAILED' AND mails.status = 'FAILED' AND tried.id > $1
-                 ORDER BY tried.id LIMIT $2",
+                 FROM mail_attempts attempt JOIN mails ON mails.id = attempt.mail_id
+                 WHERE attempt.run_id IN (SELECT run_id FROM mail_suppressions WHERE is_held AND reason = 'BOUNCE')
+                   AND attempt.status = 'FAILED' AND mails.status = 'FAILED' AND attempt.id > $1
+                 ORDER BY attempt.id LIMIT $2",
                 values![position, CHUNK],
             )
             .await?;
