@@ -60,12 +60,23 @@ const RULES: [Rule; 3] = [
 ];
 
 impl Particular {
-    /// Its key, its name, and an example.
-    fn setting(self) -> (&'static str, &'static str, &'static str) {
+    /// Its key, its name, and an example as the language's country writes it.
+    fn setting(self, language: Locale) -> (&'static str, &'static str, &'static str) {
         match self {
-            Self::Name => ("name", "name", "サンプルショップ"),
-            Self::PostalAddress => ("address", "postal address", "〒231-0001 神奈川県横浜市中区港町1-2-3"),
-            Self::Telephone => ("phone", "telephone number", "02-1234-5678"),
+            Self::Name => ("name", "name", language.pick("Sample Shop", "サンプルショップ", "샘플 쇼핑몰")),
+            Self::PostalAddress => {
+                let example = language.pick(
+                    "12 Sample Street, Springfield, IL 62701, USA",
+                    "〒231-0001 神奈川県横浜市中区港町1-2-3",
+                    "서울특별시 중구 세종대로 110",
+                );
+                ("address", "postal address", example)
+            }
+            Self::Telephone => (
+                "phone",
+                "telephone number",
+                language.pick("+1 217 555 0100", "045-000-0000", "02-1234-5678"),
+            ),
         }
     }
 }
@@ -96,7 +107,7 @@ impl Advertising {
     pub fn lacks(&self, language: Locale) -> Option<Failure> {
         let rule = rule(language);
         let lacking = rule.shows.iter().find(|particular| self.is_unset(**particular))?;
-        let (key, name, example) = lacking.setting();
+        let (key, name, example) = lacking.setting(language);
         Some(
             Failure::configuration(format!(
                 "`mail.shop.{key}` is not set: advertising in this language (`{language}`) has to show the sender's \
@@ -131,7 +142,7 @@ impl Advertising {
         for particular in rule.shows {
             let value = self.value(*particular).map(compared).unwrap_or_default();
             if !value.is_empty() && !is_shown(&value) {
-                let (key, name, _) = particular.setting();
+                let (key, name, _) = particular.setting(rule.language);
                 return Some(format!(
                     "the text does not show the sender's {name} (`mail.shop.{key}`), {law}"
                 ));

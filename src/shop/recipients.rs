@@ -119,3 +119,37 @@ async fn suppressed(db: &mut Db, addresses: &[String], purpose: Purpose) -> anyh
         db.fetch_all(&sql, values![json!(addresses), purpose == Purpose::Advertising]).await?;
     Ok(found.into_iter().map(|(address,)| address).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::testing::{TestDb, now, on_both_databases};
+
+    on_both_databases![who_is_suppressed_gets_nothing_unless_that_is_held];
+
+    async fn who_is_suppressed_gets_nothing_unless_that_is_held(db: &mut TestDb) {
+        for (address, scope, is_held) in [
+            ("all@example.jp", "ALL", false),
+            ("marketing@example.jp", "MARKETING", false),
+            ("held@example.jp", "ALL", true),
+            ("national@日本.jp", "ALL", false),
+        ] {
+            let sql = "INSERT INTO mail_suppressions (address, scope, reason, is_held, created_at)
+                       VALUES ($1, $2, 'BOUNCE', $3, $4)";
+            db.execute(sql, values![address, scope, is_held, now()]).await.unwrap();
+        }
+        for (purpose, left) in [
+            (Purpose::Advertising, &["held@example.jp", "other@example.jp"][..]),
+            (Purpose::Contract, &["marketing@example.jp", "held@example.jp", "other@example.jp"]),
+        ] {
+            let names = ["all", "marketing", "held", "other"].map(|name| format!("{name}@example.jp"));
+            let all = names.into_iter().chain(["National@xn--wgv71a.jp".to_owned()]);
+            let mut recipients: Vec<((), Mailbox)> =
+                all.map(|address| ((), address::parse(&address).unwrap())).collect();
+            drop_suppressed(db, &mut recipients, purpose).await.unwrap();
+            let kept: Vec<String> =
+                recipients.iter().map(|((), mailbox)| mailbox.email.to_string()).collect();
+            assert_eq!(kept, left, "{purpose:?}");
+        }
+    }
+}

@@ -13,6 +13,7 @@ on_both_databases![
     a_mail_claimed_by_a_run_is_left_alone,
     an_address_is_suppressed_listed_and_released,
     an_unsubscription_outlives_a_bounce,
+    a_suppression_is_found_however_its_domain_is_written,
     suppressions_are_removed_in_bulk,
     mails_that_were_cancelled_as_suppressed_are_queued_again_once_they_no_longer_are,
     mails_are_filtered_and_paged,
@@ -229,6 +230,25 @@ fn an_unsubscription_outlives_a_bounce(sandbox: &Sandbox) {
     );
 }
 
+fn a_suppression_is_found_however_its_domain_is_written(sandbox: &Sandbox) {
+    unsubscribe(sandbox, "one@日本.jp");
+    sandbox
+        .batchctl(["mail", "suppress", "list", "--to", "one@日本.jp"])
+        .run()
+        .succeeds()
+        .prints("UNSUBSCRIBE");
+    let remove = |address: &str| {
+        sandbox.batchctl(["mail", "suppress", "remove", address, "--reason", "unsubscribe"]).run()
+    };
+    sandbox
+        .batchctl(["mail", "suppress", "remove", "one@xn--wgv71a.jp"])
+        .run()
+        .exits(1)
+        .says("is suppressed for another reason: UNSUBSCRIBE");
+    remove("one@xn--wgv71a.jp").succeeds();
+    assert_eq!(sandbox.scalar("SELECT COUNT(*) FROM mail_suppressions"), "0");
+}
+
 fn suppressions_are_removed_in_bulk(sandbox: &Sandbox) {
     for (address, reason, run, created_at) in [
         ("old@example.jp", "BOUNCE", "7", "2026-11-01T00:00:00+00:00"),
@@ -423,7 +443,13 @@ fn old_mails_are_purged_with_their_files_and_waiting_ones_never(sandbox: &Sandbo
     mail(sandbox, "7@example.jp", "");
     sandbox.execute("INSERT INTO mail_attachments (mail_id, name, content_type) VALUES (1, 'a', 'text/csv'), (7, 'b', 'text/csv')");
 
+    sandbox.execute(
+        "INSERT INTO mail_bounce_counts (run_id, recipients, bounced, is_tripped, counted_at)
+         VALUES (1, 9, 1, FALSE, '2026-05-02T00:00:00+00:00'), (2, 9, 1, FALSE, '2026-11-19T00:00:00+00:00')",
+    );
+
     sandbox.batchctl(["mail", "purge"]).run().succeeds().is_silent();
+    assert_eq!(sandbox.sql("SELECT run_id FROM mail_bounce_counts").concat(), ["2"]);
     assert_eq!(sandbox.sql("SELECT id FROM mails ORDER BY id").concat(), ["2", "5", "6", "7"]);
     assert_eq!(sandbox.scalar("SELECT name FROM mail_attachments"), "b");
     sandbox.batchctl(["-v", "mail", "purge"]).run().succeeds().says("nothing to purge");

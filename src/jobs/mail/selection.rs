@@ -1,5 +1,6 @@
 //! Which mails a command is about.
 
+use crate::address::spellings;
 use crate::context::Context;
 use crate::db::Value;
 use crate::failure::Failure;
@@ -130,9 +131,26 @@ impl MailFilter {
         }
         let reply = lower(&self.reply).map(|reply| format!("%{}%", like_escaped(&reply)));
         let attempted = "id IN (SELECT mail_id FROM mail_attempts WHERE run_id = ?)";
-        let selection = selection.with("LOWER(last_reply) LIKE ? ESCAPE '!'", reply);
+        // SQLite knows capitals only of ASCII: others are found as they are written.
+        if let Some(typed) = &self.reply {
+            let typed = place(&mut selection, format!("%{}%", like_escaped(typed)));
+            selection = selection.with(
+                &format!("(LOWER(last_reply) LIKE ? ESCAPE '!' OR last_reply LIKE {typed} ESCAPE '!')"),
+                reply,
+            );
+        }
         self.occurrence.narrow(cx, selection, attempted, "COALESCE(ended_at, queued_at)")
     }
+}
+
+/// Of an address, whichever way its domain is written.
+pub(super) fn of_address(mut selection: Selection, address: Option<&str>) -> Selection {
+    if let Some(address) = address {
+        let other = spellings(address).last().unwrap_or_default();
+        let other = place(&mut selection, other);
+        selection = selection.with(&format!("(address = ? OR address = {other})"), Some(address));
+    }
+    selection
 }
 
 /// Binds a further value and returns its placeholder.

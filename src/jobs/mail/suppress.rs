@@ -4,8 +4,9 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use chrono_tz::Tz;
 use clap::ArgGroup;
 use serde::Serialize;
+use serde_json::json;
 
-use crate::address;
+use crate::address::{self, spellings};
 use crate::context::Context;
 use crate::db::{Db, FromRow, StoredText, StoredTime};
 use crate::documents::{Cell, Column, ColumnKind, ListFormat, Row, Table};
@@ -16,7 +17,7 @@ use crate::wording::counted;
 
 use super::list::{beginning, print_rest, shown_status, shown_time};
 use super::requeue::count_suppressed;
-use super::selection::{MailFilter, Occurrence, Selection};
+use super::selection::{MailFilter, Occurrence, Selection, of_address};
 
 /// Manage the addresses that get no mail
 #[derive(Debug, clap::Subcommand)]
@@ -179,8 +180,7 @@ impl RemoveArgs {
                 "what recipients have said is lifted for one address at a time: name it",
             ));
         }
-        let selection = Selection::default()
-            .with("address = ?", address)
+        let selection = of_address(Selection::default(), address)
             .with("reason = ?", self.reason.map(Reason::word))
             .only("reason IN ('BOUNCE', 'MANUAL')", self.reason.is_none());
         self.occurrence.narrow(cx, selection, "run_id = ?", "created_at")
@@ -266,9 +266,13 @@ async fn forget_counts(db: &mut Db, selection: &Selection) -> anyhow::Result<()>
 
 /// For which reasons an address is suppressed, and what of its mail.
 async fn reasons(db: &mut Db, address: &str) -> anyhow::Result<Vec<String>> {
-    let sql = "SELECT reason || CASE WHEN scope = 'ALL' THEN '' ELSE ' (advertising)' END
-               FROM mail_suppressions WHERE address = $1 AND NOT is_held ORDER BY reason";
-    let found: Vec<(String,)> = db.fetch_all(sql, values![address]).await?;
+    let sql = format!(
+        "SELECT reason || CASE WHEN scope = 'ALL' THEN '' ELSE ' (advertising)' END
+         FROM mail_suppressions WHERE address IN {} AND NOT is_held ORDER BY reason",
+        db.elements("$1")
+    );
+    let found: Vec<(String,)> =
+        db.fetch_all(&sql, values![json!(spellings(address).collect::<Vec<_>>())]).await?;
     Ok(found.into_iter().map(|(reason,)| reason).collect())
 }
 
@@ -319,8 +323,8 @@ struct Suppressed {
 
 async fn list(cx: &Context, args: &ListArgs) -> anyhow::Result<()> {
     let address = args.to.as_deref().map(normalised).transpose()?;
-    let selection =
-        Selection::default().with("address = ?", address).with("reason = ?", args.reason.map(Reason::word));
+    let selection = of_address(Selection::default(), address.as_deref())
+        .with("reason = ?", args.reason.map(Reason::word));
     let mut selection = args.occurrence.narrow(cx, selection, "run_id = ?", "created_at")?;
     let clause = selection.clause();
     let mut db = cx.db().await?;

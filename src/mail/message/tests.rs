@@ -279,6 +279,11 @@ fn headers_that_batchctl_writes_cannot_be_set() {
         let problem = problem(|content| content.headers = vec![(name.to_owned(), "x".to_owned())]);
         assert_eq!(problem, "the name of a header is not valid (RFC 5322)", "{name}");
     }
+    // A rehearsal drops most headers, and refuses what prod would.
+    let mut rehearsed = content();
+    rehearsed.headers = vec![("Bcc".to_owned(), "all@example.jp".to_owned())];
+    let rehearsed = OutgoingMail::new(&gate("dev"), rehearsed, "hanako@example.jp".parse().unwrap());
+    assert_eq!(build(&rehearsed, None), Err("the header `Bcc` is written by batchctl itself".to_owned()));
     let twice = vec![("X-A".to_owned(), "1".to_owned()), ("x-a".to_owned(), "2".to_owned())];
     assert_eq!(problem(|content| content.headers = twice), "the header `x-a` occurs twice");
 }

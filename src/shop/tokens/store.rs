@@ -283,7 +283,7 @@ mod tests {
         let left = store(db, "demo").blocked_for().await.unwrap().unwrap();
         assert!(left + MINUTE > MAX_PAUSE, "{left:?}");
         assert_eq!(store(db, "other").blocked_for().await.unwrap(), None);
-        let future = Utc::now() + TimeDelta::days(365);
+        let future = db.server_time().await.unwrap() + TimeDelta::days(365);
         db.execute("UPDATE api_blocks SET blocked_until = $1", values![future]).await.unwrap();
         assert_eq!(store(db, "demo").blocked_for().await.unwrap(), None);
         // And it does not keep a real one from being written.
