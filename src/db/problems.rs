@@ -43,6 +43,11 @@ impl Problems {
         self.0.iter().any(|problem| problem.column == column)
     }
 
+    /// Whether a column other than this one cannot be read.
+    pub fn include_other_than(&self, column: &str) -> bool {
+        self.0.iter().any(|problem| problem.column != column)
+    }
+
     /// The error of an item whose row cannot be read.
     pub fn check(&self) -> Result<(), Failure> {
         if self.is_empty() { Ok(()) } else { Err(Failure::bad_input(self.to_string())) }

@@ -594,13 +594,15 @@ async fn send_one(cx: &Context, db: &mut Db, alert: &PendingAlert) -> anyhow::Re
     // This attempt counts as failed until it is known to have succeeded.
     let pause = PAUSE.pause(u32::try_from(alert.attempts + 1).unwrap_or(u32::MAX));
     // Moving the next attempt is the claim: another process sees it as not due, and if this one dies it is due again.
-    let claimed = db
-        .execute(
-            "UPDATE batch_alert SET attempts = attempts + 1, next_attempt_at = $1
-             WHERE id = $2 AND (next_attempt_at = $3 OR $4) AND delivered_at IS NULL",
-            values![now + pause, alert.id, alert.next_attempt_at, alert.problems.include("next_attempt_at")],
-        )
-        .await?;
+    // A time in another form than ours equals nothing, and is replaced.
+    let sql = format!(
+        "UPDATE batch_alert SET attempts = attempts + 1, next_attempt_at = $1
+         WHERE id = $2 AND (next_attempt_at = $3 OR $4 OR NOT {}) AND delivered_at IS NULL",
+        db.is_time("next_attempt_at")
+    );
+    let is_unreadable = alert.problems.include("next_attempt_at");
+    let claimed =
+        db.execute(&sql, values![now + pause, alert.id, alert.next_attempt_at, is_unreadable]).await?;
     if claimed == 0 {
         return Ok(());
     }

@@ -263,7 +263,7 @@ async fn bury_dead_runs(
         }
         let cause = if process.is_known_dead(request.identity) {
             format!("its process {} is gone", run.pid)
-        } else if !run.problems.is_empty() {
+        } else if has_no_lease(&run) {
             unreadable(&run)
         } else if run.lease_expires_at <= server_time {
             format!("no sign of life since {}", shown_instant(run.heartbeat_at, request.time_zone))
@@ -276,6 +276,12 @@ async fn bury_dead_runs(
         crashed.extend(bury(db, &run, &cause, request.now).await?);
     }
     Ok(crashed)
+}
+
+/// Whether somebody spoilt its row, so that nothing tells how long it may be alive. A checkpoint that is too long to be shown
+/// is our own.
+fn has_no_lease(run: &Execution) -> bool {
+    run.problems.include_other_than("checkpoint")
 }
 
 fn unreadable(run: &Execution) -> String {
@@ -295,15 +301,16 @@ async fn bury(
     cause: &str,
     now: DateTime<Utc>,
 ) -> anyhow::Result<Option<Execution>> {
-    // The condition on the expiry lets a heartbeat that arrives at this very moment win.
-    let buried = db
-        .execute(
-            "UPDATE batch_execution
-             SET status = 'CRASHED', ended_at = $1, error_class = 'CRASHED', error_message = $2
-             WHERE id = $3 AND status = 'RUNNING' AND (lease_expires_at = $4 OR $5)",
-            values![now, cause, run.id, run.lease_expires_at, !run.problems.is_empty()],
-        )
-        .await?;
+    // The condition on the expiry lets a heartbeat that arrives at this very moment win. A time in another form than ours,
+    // which no heartbeat writes, equals nothing.
+    let sql = format!(
+        "UPDATE batch_execution
+         SET status = 'CRASHED', ended_at = $1, error_class = 'CRASHED', error_message = $2
+         WHERE id = $3 AND status = 'RUNNING' AND (lease_expires_at = $4 OR $5 OR NOT {})",
+        db.is_time("lease_expires_at")
+    );
+    let buried =
+        db.execute(&sql, values![now, cause, run.id, run.lease_expires_at, has_no_lease(run)]).await?;
     // Its last commit may be newer than what was read: the update waited for its chunk.
     if buried == 1 { Ok(history::find(db, run.id).await?) } else { Ok(None) }
 }

@@ -103,7 +103,13 @@ pub fn refuse_foreign_files(cx: &Context, run: i64, paths: &[String]) -> Result<
     let is_ours = |path: &&String| {
         folders.iter().any(|folder| {
             let file = folder.join(path);
-            is_inside(folder, &file) && is_data(file.strip_prefix(folder).unwrap_or(&file), file.is_file())
+            // A link is what it leads to.
+            let (real, root) = (real(&file), real(folder));
+            let names = [(&file, folder), (&real, &root)];
+            is_inside(folder, &file)
+                && names
+                    .iter()
+                    .all(|(file, root)| is_data(file.strip_prefix(root).unwrap_or(file), file.is_file()))
         })
     };
     let Some(foreign) = paths.iter().find(|path| !is_ours(path)) else { return Ok(()) };
@@ -120,6 +126,10 @@ pub fn unproven(run: i64, what: &str) -> Failure {
          that holds for all users and machines where BATCHCTL_SECRET_KEY is set, and for as long as it or \
          BATCHCTL_SECRET_KEY_PREVIOUS has the key they were stored under"
     ))
+}
+
+fn real(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
 /// Whether a path below the folder is a folder or may be a file of data. Settings and keys are kept in the folder too (`.env.prod`,

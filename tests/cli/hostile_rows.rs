@@ -302,6 +302,10 @@ fn a_run_of_the_past_that_cannot_be_read_keeps_none_from_starting() {
             shop.execute("DELETE FROM batch_execution WHERE id > (SELECT MIN(id) FROM batch_execution)");
         });
     }
+    // A lease in a form that SQLite's own functions write holds no longer than any other.
+    shop.execute("UPDATE batch_execution SET status = 'RUNNING', lease_expires_at = '2026-11-18 12:00:00', boot_id = 'other'");
+    job().run().succeeds();
+    shop.execute("DELETE FROM batch_execution WHERE id > (SELECT MIN(id) FROM batch_execution)");
     shop.execute("UPDATE batch_execution SET started_at = '2026-02-30T00:00:00+00:00'");
     let list = shop.batchctl(["runs", "list", "--all"]).run().succeeds();
     list.prints("! the column `started_at` of `batch_execution` holds `2026-02-30T00:00:00+00:00`, which is not a time");
