@@ -1,6 +1,6 @@
 //! Which mails a command is about.
 
-use crate::address::spellings;
+use crate::address::{self, spellings};
 use crate::context::Context;
 use crate::db::Value;
 use crate::failure::Failure;
@@ -114,10 +114,17 @@ impl MailFilter {
         let lower = |text: &Option<String>| text.as_deref().map(str::to_lowercase);
         let mut selection = selection.with("kind = ?", self.kind.as_deref());
         if let Some(address) = lower(&self.to) {
-            let ending = format!("%<{}>", like_escaped(&address));
-            let named = place(&mut selection, ending);
+            let other = address::parse(&address).ok().map(|one| address::normalised(&one));
+            let other = other.and_then(|one| spellings(&one).find(|spelling| *spelling != address));
+            let other = other.unwrap_or_else(|| address.clone());
+            let named = place(&mut selection, format!("%<{}>", like_escaped(&address)));
+            let other_named = place(&mut selection, format!("%<{}>", like_escaped(&other)));
+            let other = place(&mut selection, other);
             selection = selection.with(
-                &format!("(LOWER(recipient) = ? OR LOWER(recipient) LIKE {named} ESCAPE '!')"),
+                &format!(
+                    "(LOWER(recipient) IN (?, {other}) OR LOWER(recipient) LIKE {named} ESCAPE '!'
+                      OR LOWER(recipient) LIKE {other_named} ESCAPE '!')"
+                ),
                 Some(address),
             );
         }

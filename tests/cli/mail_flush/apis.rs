@@ -316,7 +316,7 @@ fn a_mail_that_alone_is_told_to_wait_stops_no_other_and_fails_after_days(sandbox
         }
         if run == 3 {
             sandbox.execute(
-                "UPDATE mails SET untaken_since = '2026-11-10T00:00:00+00:00' WHERE untaken_runs > 0",
+                "UPDATE mails SET untaken_since = '2026-11-10T00:00:00+00:00' WHERE untaken_since IS NOT NULL",
             );
         }
         let mut flushed = service.flush(sandbox).run().exits(75);

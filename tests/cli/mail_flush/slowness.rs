@@ -13,6 +13,7 @@ on_both_databases![
     a_balancer_with_an_overloaded_machine_gets_all_mails,
     a_server_that_turns_every_connection_away_is_left_alone_soon,
     a_mail_that_is_refused_for_now_while_others_get_through_costs_itself_a_try,
+    a_server_that_is_full_after_some_mails_costs_the_rest_no_attempt,
     what_the_server_did_not_take_goes_behind_what_else_is_due,
     under_a_block_no_mail_fails_however_many_runs_there_are,
     a_block_that_lets_some_through_fails_no_mail,
@@ -153,6 +154,22 @@ fn a_mail_that_is_refused_for_now_while_others_get_through_costs_itself_a_try(of
     assert_eq!(counts(office), ["RETRY 1 1", "SENT 1 20"]);
     assert_eq!(tries(office), ["RETRY 1", "SENT 20"]);
     assert_eq!(office.states()[0][3], "452 4.3.1 insufficient system storage");
+}
+
+fn a_server_that_is_full_after_some_mails_costs_the_rest_no_attempt(office: &PostOffice) {
+    office.write("batchctl.toml", "[mail]\nconnections = 1\n");
+    fill(office, 43);
+    let line = "452 4.3.1 insufficient system storage";
+    for left in [33, 23, 13, 3] {
+        let server = MailServer::start(Manners { full_after: Some((10, line)), ..Manners::default() });
+        // Far less than all its patience: the deadline says nothing about a mail either.
+        let code = within(office, "12s", &plain(&server)).run().code;
+        assert!(matches!(code, Some(75 | 124)), "{code:?}");
+        assert_eq!(counts(office), [format!("QUEUED 0 {left}"), format!("SENT 1 {}", 43 - left)]);
+    }
+    let server = MailServer::start(Manners::default());
+    office.flush(&plain(&server)).run().succeeds();
+    assert_eq!(counts(office), ["SENT 1 43"]);
 }
 
 fn what_the_server_did_not_take_goes_behind_what_else_is_due(office: &PostOffice) {

@@ -62,6 +62,8 @@ pub(crate) struct Manners {
     pub(crate) sender: Option<&'static str>,
     /// The answer to this many MAIL FROM, before it accepts any.
     pub(crate) busy: Option<(usize, &'static str)>,
+    /// After this many mails the answer to every MAIL FROM.
+    pub(crate) full_after: Option<(usize, &'static str)>,
     /// The answer to DATA if no recipient was accepted.
     pub(crate) data_without_recipient: &'static str,
     /// After this many mails it closes a connection with 421.
@@ -86,6 +88,7 @@ impl Default for Manners {
             wrong_login: "535 5.7.8 authentication failed",
             sender: None,
             busy: None,
+            full_after: None,
             data_without_recipient: "554 5.5.1 no valid recipients",
             mails_per_connection: None,
             closes_when_idle: false,
@@ -318,6 +321,7 @@ impl<'a> Session<'a> {
             "MAIL" if self.is_refused_by_turn() => {
                 Ok(self.answer(manners.refuses_every.map_or("", |(_, line)| line)))
             }
+            "MAIL" if self.is_full() => Ok(self.answer(manners.full_after.map_or("", |(_, line)| line))),
             "MAIL" if self.is_busy() => Ok(self.answer(manners.busy.map_or("", |(_, line)| line))),
             "MAIL" => {
                 if manners.sender.is_none() {
@@ -337,6 +341,12 @@ impl<'a> Session<'a> {
         let mut state = self.shared.lock();
         state.senders += 1;
         self.shared.manners.refuses_every.is_some_and(|(every, _)| state.senders.is_multiple_of(every))
+    }
+
+    /// Whether it has taken all that it takes.
+    fn is_full(&self) -> bool {
+        let taken = self.shared.lock().taken.len();
+        self.shared.manners.full_after.is_some_and(|(most, _)| taken >= most)
     }
 
     /// Whether it still refuses every sender; each question counts.

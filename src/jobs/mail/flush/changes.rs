@@ -144,7 +144,7 @@ pub(super) async fn write(
         Kind::Sqlite if has_attempts => {
             db.transaction(async |db| {
                 let written = db.fetch_all(WRITE_SQLITE, values.clone()).await?;
-                db.execute(TRIES_SQLITE, values).await?;
+                db.execute(ATTEMPTS_SQLITE, values).await?;
                 Ok(written)
             })
             .await?
@@ -156,7 +156,7 @@ pub(super) async fn write(
 
 /// Keeps the tries among the changes that were written, which SQLite cannot do in the same statement: a mail that this run
 /// has tried is in the state that the try led to.
-const TRIES_SQLITE: &str = "
+const ATTEMPTS_SQLITE: &str = "
     INSERT INTO mail_attempts (mail_id, run_id, status, reply, attempted_at)
     SELECT mails.id, $1, mails.status, changed.value ->> 7, $2
     FROM json_each($3) changed JOIN mails ON mails.id = changed.value ->> 0

@@ -193,7 +193,7 @@ pub(super) async fn unknown_ids(db: &mut Db, ids: &[i64]) -> anyhow::Result<Vec<
 /// Why none of these mails is due, mail by mail, or that there is none.
 pub(super) async fn why_none_is_due(db: &mut Db, only: &Only) -> anyhow::Result<Option<String>> {
     let mut values = Vec::new();
-    let condition = only.condition(db, &mut values);
+    let condition = only.which(db, &mut values);
     match only {
         Only::All => Ok(None),
         Only::Kind(kind) => {

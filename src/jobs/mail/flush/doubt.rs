@@ -92,6 +92,12 @@ impl Doubt {
         std::mem::take(&mut self.pending)
     }
 
+    /// What stopped the sending, although it turned out afterwards what the refusals meant.
+    pub(super) fn pause(&self) -> Stop {
+        let of = counted(self.refused + self.accepted, "mail", "mails");
+        Stop::Busy(format!("the server refused {} of {of}", self.refused))
+    }
+
     /// What stops the sending, if nothing is known about some. What passes by itself is only that if all does.
     pub(super) fn stop(&self) -> Option<Stop> {
         let last = self.pending.iter().rfind(|mail| !mail.is_temporary).or(self.pending.last())?;

@@ -282,10 +282,12 @@ struct Flush {
     booked: Instant,
 }
 
-/// How often a mail was told to slow down although others had been sent since the last time.
+/// How often a mail was told to slow down although others had been sent since the time before.
 #[derive(Debug, Default)]
 struct Postponed {
     times: u32,
+    /// How many others had been sent at the first time; `None` until then.
+    sent_before: Option<u64>,
     /// How many others had been sent at the last time.
     sent: u64,
     /// The server's last reply.

@@ -95,8 +95,10 @@ impl Flush {
                 self.note_outcome(run, &mail, standing, &deferred(reply));
             }
             MailEnd::SlowDown { reply, wait, begun, .. } => match self.slow_down(wait, begun) {
-                // The server took all others, and this one not for all our patience.
-                Reaction::GiveUp if wait.is_none() && self.tally.sent > 0 && self.is_rest_postponed() => {
+                // The server took the others since, and this one not for all our patience.
+                Reaction::GiveUp
+                    if wait.is_none() && self.was_overtaken(mail.row.id) && self.is_rest_postponed() =>
+                {
                     self.note_outcome(run, &mail, standing, &deferred(reply));
                 }
                 reaction => {
@@ -132,11 +134,22 @@ impl Flush {
     fn is_at_fault_itself(&mut self, id: i64) -> bool {
         let sent = self.tally.sent;
         let postponed = self.postponed.entry(id).or_default();
+        // What was sent before the server asked for less says nothing about this mail.
+        if postponed.sent_before.is_none() {
+            postponed.sent_before = Some(sent);
+            postponed.sent = sent;
+        }
         if sent > postponed.sent {
             postponed.times += 1;
             postponed.sent = sent;
         }
         postponed.times >= SLOW_DOWNS + self.throttle.refused_percent() / PERCENT_PER_SLOW_DOWN
+    }
+
+    /// Whether others got through since this mail was first told to slow down.
+    fn was_overtaken(&self, id: i64) -> bool {
+        let first = self.postponed.get(&id).and_then(|postponed| postponed.sent_before);
+        first.is_some_and(|sent| self.tally.sent > sent)
     }
 
     /// Whether nothing is left but mails that were told to slow down.

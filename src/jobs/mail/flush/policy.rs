@@ -24,8 +24,6 @@ const GIVE_UP_AFTER: Duration = Duration::from_hours(5 * 24);
 /// A mail that is refused by policy in so many runs that got others through is at fault itself: with the default pauses
 /// that is after seven hours, in which a block is noticed.
 const REFUSED_RUNS: i64 = 5;
-/// A mail that is told to wait in fewer runs that got others through was not tried often enough to be given up on.
-const UNTAKEN_RUNS: i64 = 3;
 /// The jitter of pauses in percent, so that mails that were deferred together do not come back together.
 const JITTER_PERCENT: u32 = 20;
 
@@ -47,8 +45,6 @@ pub(super) struct PutOff {
     pub(super) status: &'static str,
     /// Since when it is told so, if that began in an earlier run.
     pub(super) since: Option<DateTime<Utc>>,
-    /// In how many runs it was told so before, while the server took others.
-    pub(super) runs: i64,
     /// The server's reply.
     pub(super) reply: String,
 }
@@ -127,9 +123,8 @@ impl Policy {
     /// What becomes of a mail that was told to wait until the end of a run, which got others through or not. It stays as it
     /// was, but behind what else is due; if it alone has been told so for too long, it fails.
     pub(super) fn put_off(&self, mail: &PutOff, others_were_taken: bool, clock: RunClock) -> Change {
-        let runs = mail.runs + i64::from(others_were_taken);
         let waited = mail.since.map_or(TimeDelta::zero(), |since| clock.now() - since);
-        if others_were_taken && runs >= UNTAKEN_RUNS && waited >= self.give_up_after {
+        if others_were_taken && waited >= self.give_up_after {
             return Change {
                 attempts: 1,
                 reply: Some(format!(
@@ -141,11 +136,9 @@ impl Policy {
                 ..Change::to(mail.id, changes::FAILED)
             };
         }
-        Change {
-            due_at: Some(clock.started()),
-            untaken: if others_were_taken { Untaken::WhileOthersWere } else { Untaken::Noted },
-            ..Change::to(mail.id, mail.status)
-        }
+        // Its time begins once others are taken: before that it is not this mail that is told to wait.
+        let untaken = if others_were_taken { Untaken::Noted } else { Untaken::Unchanged };
+        Change { due_at: Some(clock.started()), untaken, ..Change::to(mail.id, mail.status) }
     }
 
     /// How an outcome changes the row.

@@ -24,7 +24,7 @@ pub(super) struct Recovered {
 /// and depending on the configuration it is sent again or waits for a person.
 ///
 /// One of these mails may be what the process died of, by its size or its template: a take-over counts, and from then on
-/// such a mail is sent alone. One whose runs go on dying is not tried for ever.
+/// such a mail is sent alone. One whose runs go on dying is not sent for ever.
 pub(super) async fn recover(db: &mut Db, now: DateTime<Utc>, rule: OnUnknown) -> anyhow::Result<Recovered> {
     let abandoned = "claimed_by IS NOT NULL AND claimed_by NOT IN (SELECT id FROM batch_execution WHERE status = 'RUNNING')";
     // A run that ended by itself, and could not even release its mails, died of none of them. Nor did a run die of a mail
@@ -43,7 +43,7 @@ pub(super) async fn recover(db: &mut Db, now: DateTime<Utc>, rule: OnUnknown) ->
         )
     };
     // One that may have arrived is held, however little of this try is known.
-    let held = given_up("'UNKNOWN'", "is_held = TRUE", "; an earlier try may have arrived");
+    let held = given_up("'UNKNOWN'", "is_held = TRUE", "; an earlier attempt may have arrived");
     let mut failed: Vec<(i64, String)> = db.fetch_all(&held, values![MAX_TAKE_OVERS]).await?;
     let given_up = given_up("'QUEUED', 'RETRY'", "status = 'FAILED', ended_at = $2", "");
     failed.extend(db.fetch_all::<(i64, String)>(&given_up, values![MAX_TAKE_OVERS, now]).await?);

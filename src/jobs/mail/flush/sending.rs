@@ -173,6 +173,9 @@ impl Flush {
         }
         if let Some(stop) = self.doubt.stop() {
             self.stop.get_or_insert(stop);
+        } else if self.is_refused {
+            // The last mails under way were taken after all: what is due is left, and the next run goes on with it.
+            self.stop.get_or_insert_with(|| self.doubt.pause());
         }
         match (self.stop.take(), self.impossible.take(), self.untried.take()) {
             (Some(_), _, _) if self.breaker.is_tripped() => Err(self.too_many_bounces().into()),

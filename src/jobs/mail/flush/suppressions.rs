@@ -33,7 +33,7 @@ pub(super) async fn suppress(
         "INSERT INTO mail_suppressions (address, scope, reason, detail, mail_id, run_id, is_held, created_at)
          VALUES ($1, 'ALL', 'BOUNCE', $2, $3, $4, $5, $6)
          ON CONFLICT (address, reason) DO UPDATE SET scope = 'ALL', detail = $2, mail_id = $3, run_id = $4, is_held = $5
-         WHERE mail_suppressions.is_held OR mail_suppressions.scope <> 'ALL'",
+         WHERE mail_suppressions.is_held OR (mail_suppressions.scope <> 'ALL' AND NOT $5)",
         values![&bounce.address, &bounce.reply, bounce.mail, run, is_held, now],
     )
     .await?;

@@ -250,7 +250,7 @@ async fn a_mail_that_may_have_arrived_is_held_and_not_failed_when_runs_die_of_it
         failed.extend(recover(db, now(), OnUnknown::Resend).await.unwrap().failed);
     }
     let problem =
-        "3 runs died while they held this mail, the last one was run 3; an earlier try may have arrived";
+        "3 runs died while they held this mail, the last one was run 3; an earlier attempt may have arrived";
     assert_eq!(failed, [(1, problem.to_owned())]);
     assert_eq!(states(db).await, ["1 UNKNOWN 1 1 NULL 1"]);
 }

@@ -89,7 +89,6 @@ impl Flush {
                     id: mail.row.id,
                     status: intake::word(&mail.row.status),
                     since: mail.row.untaken_since,
-                    runs: mail.row.untaken_runs,
                     reply: postponed.reply,
                 });
             }
