@@ -6,6 +6,7 @@ mod tests;
 use chrono::{DateTime, NaiveDate, Utc};
 
 use crate::db::{Db, FromRow};
+use crate::failure::Failure;
 use crate::money::average_half_up;
 use crate::period::day_bounds;
 use crate::shop::malls::Mall;
@@ -14,6 +15,17 @@ use crate::values;
 const TOTALS: &str = include_str!("totals.sql");
 const BY_PRODUCT: &str = include_str!("by_product.sql");
 const BY_PAYMENT_METHOD: &str = include_str!("by_payment_method.sql");
+
+/// What is left of the sales once the refunds are taken off. A row of another program may hold an amount that no shop has.
+fn net_amount(total: &Totals) -> anyhow::Result<i64> {
+    total.gross_amount.checked_sub(total.refunded_amount).ok_or_else(|| {
+        Failure::bad_input(format!(
+            "the sales of {} and the refunds of {} in {} have no difference: look for a refund that cannot be",
+            total.gross_amount, total.refunded_amount, total.currency
+        ))
+        .into()
+    })
+}
 
 /// A row of `totals.sql`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, FromRow)]
@@ -87,7 +99,7 @@ async fn insert_totals(
             total.tax_amount,
             total.cancelled_orders,
             total.refunded_amount,
-            total.gross_amount - total.refunded_amount,
+            net_amount(total)?,
             average_half_up(total.gross_amount, total.orders),
             total.new_customers,
             total.returning_customers,
