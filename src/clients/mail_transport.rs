@@ -109,7 +109,13 @@ fn login(config: &Config, kind: TransportKind) -> String {
             let url = settings.smtp_url.as_ref().and_then(|url| url::Url::parse(url.expose()).ok());
             let user = url.map(|url| percent_decode_str(url.username()).decode_utf8_lossy().into_owned());
             let user = user.unwrap_or_default();
-            format!("the user `{user}` and the password in {}", config.set_at(smtp::VARIABLE))
+            let place = config.set_at(smtp::VARIABLE);
+            if user.is_empty() {
+                return format!(
+                    "the URL in {place}, which has no user and password (smtp://USER:PASSWORD@HOST)"
+                );
+            }
+            format!("the user `{user}` and the password in {place}")
         }
         TransportKind::Ses => format!(
             "{} and {}",

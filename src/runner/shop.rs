@@ -11,7 +11,6 @@ use crate::failure::Failure;
 use crate::period::local_day;
 use crate::shop::malls::{Mall, all_malls, choose};
 use crate::shop::recipients::{Addressed, Parsed, Purpose, drop_suppressed, item_key, parse_addresses};
-
 use crate::shop::times::{Dated, Misdated, misdated};
 
 use super::run::Run;

@@ -154,8 +154,8 @@ pub(super) async fn write(
     Ok(written.into_iter().map(|(id,)| id).collect())
 }
 
-/// Keeps the tries among the changes that were written, which SQLite cannot do in the same statement: a mail that this run
-/// has tried is in the state that the try led to.
+/// Keeps the attempts among the changes that were written, which SQLite cannot do in the same statement: a mail that this
+/// run has attempted is in the state that the attempt led to.
 const ATTEMPTS_SQLITE: &str = "
     INSERT INTO mail_attempts (mail_id, run_id, status, reply, attempted_at)
     SELECT mails.id, $1, mails.status, changed.value ->> 7, $2
@@ -233,7 +233,7 @@ pub(super) const WRITE_POSTGRES: &str = "
           AND EXISTS (SELECT 1 FROM batch_execution
                       WHERE batch_execution.id = $1 AND batch_execution.status = 'RUNNING')
         RETURNING mails.id, changed.status, changed.reply, changed.is_attempt
-    ), tried AS (
+    ), attempts AS (
         INSERT INTO mail_attempts (mail_id, run_id, status, reply, attempted_at)
         SELECT id, $1, status, reply, $2 FROM written WHERE is_attempt = 1
     )

@@ -120,7 +120,7 @@ pub(super) struct Claimer {
 
 /// Where the next mails are claimed from.
 #[derive(Clone, Copy)]
-enum From {
+enum Place {
     /// A priority, as far as claiming has got in it.
     Queue { priority: i64, position: Option<Position> },
     /// The most urgent ones, a few of them.
@@ -129,7 +129,7 @@ enum From {
     Suspects,
 }
 
-impl From {
+impl Place {
     /// Where claiming continues.
     fn after(self, position: Position) -> Option<Self> {
         match self {
@@ -163,7 +163,7 @@ impl Claimer {
     /// Works until nothing more is due. Returns the number of mails claimed.
     pub(super) async fn work(mut self) -> anyhow::Result<u64> {
         let mut claimed = 0;
-        let mut place: Option<From> = None;
+        let mut place: Option<Place> = None;
         let mut looked_around = Instant::now();
         let mut in_vain = 0;
         let mut others_have_gone = false;
@@ -180,7 +180,7 @@ impl Claimer {
                     None => break,
                 },
             };
-            let is_suspect = matches!(from, From::Suspects);
+            let is_suspect = matches!(from, Place::Suspects);
             if is_suspect && !self.is_alone().await? {
                 break;
             }
@@ -206,17 +206,17 @@ impl Claimer {
 
     /// Where the next mails are claimed from. Mails that a run may have died of go within their priority, and others between
     /// them, so that nobody waits until the last of them has killed its runs.
-    async fn next_place(&mut self, others_have_gone: bool) -> anyhow::Result<Option<From>> {
+    async fn next_place(&mut self, others_have_gone: bool) -> anyhow::Result<Option<Place>> {
         let now = self.clock.now();
         let others = claims::most_urgent(&mut self.db, &self.only, now).await?;
         let suspect = claims::most_urgent_suspect(&mut self.db, &self.only, now).await?;
         Ok(match (others, suspect) {
             (None, None) => None,
-            (None, Some(_)) => Some(From::Suspects),
+            (None, Some(_)) => Some(Place::Suspects),
             (Some(priority), Some(suspect)) if suspect < priority => {
-                Some(if others_have_gone { From::Suspects } else { From::SomeOf { priority } })
+                Some(if others_have_gone { Place::Suspects } else { Place::SomeOf { priority } })
             }
-            (Some(priority), _) => Some(From::Queue { priority, position: None }),
+            (Some(priority), _) => Some(Place::Queue { priority, position: None }),
         })
     }
 
@@ -229,19 +229,19 @@ impl Claimer {
     }
 
     /// Claims a chunk and assigns each mail its turn; those whose turn is far off are returned.
-    async fn claim(&mut self, from: From) -> anyhow::Result<Scheduled> {
+    async fn claim(&mut self, from: Place) -> anyhow::Result<Scheduled> {
         let (run, now, rates, only) = (self.run, self.clock.now(), &self.rates, &self.only);
         let noticed = Instant::now();
         self.db
             .transaction(async |db| {
                 let found = match from {
-                    From::Queue { priority, position } => {
+                    Place::Queue { priority, position } => {
                         claims::claim(db, run, only, priority, now, position, CLAIM).await?
                     }
-                    From::SomeOf { priority } => {
+                    Place::SomeOf { priority } => {
                         claims::claim(db, run, only, priority, now, None, BEFORE_SUSPECT).await?
                     }
-                    From::Suspects => claims::claim_suspect(db, run, only, now).await?,
+                    Place::Suspects => claims::claim_suspect(db, run, only, now).await?,
                 };
                 let Claim { mails, unreadable, position } = found;
                 if !rates.are_limited() {

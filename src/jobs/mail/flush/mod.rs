@@ -261,7 +261,7 @@ struct Flush {
     until: Instant,
     /// Whether a configured rate decides how much a run does.
     is_rated: bool,
-    /// Mails that the server told to wait for as long as this run went on.
+    /// Mails that the server told to wait until the end of this run.
     put_off: Vec<PutOff>,
     /// Whether so many mails were refused that it cannot be their fault.
     is_refused: bool,
@@ -345,7 +345,11 @@ fn stop_error(cx: &Context, stop: Stop) -> anyhow::Error {
                 .retry_once("once the log-in is right")
         }
         Stop::Refused(reason) => Failure::failed(format!("failed to send mails: {reason}"))
-            .hint("the mails stay queued; send them once this is fixed"),
+            .hint(
+                "the mails stay queued; ask whoever runs the mail server what it objects to in this sender, its domain or its \
+                 address on the network",
+            )
+            .retry_once("once the mail server takes mails from this sender"),
         Stop::Configuration(reason) => Failure::configuration(reason),
     }
     .into()

@@ -188,10 +188,10 @@ impl Flush {
         self.changes.push(change);
     }
 
-    /// A mail that was put off in a run that got nothing through.
-    pub(super) fn note_put_off_with_all(&mut self, refused: &Refused) {
+    /// One of a few mails that were put off, where nothing tells whose fault it is.
+    pub(super) fn note_unclear(&mut self, refused: &Refused) {
         self.tally.again += 1;
-        self.changes.push(self.policy.put_off_with_all(refused, self.clock));
+        self.changes.push(self.policy.unclear(refused, self.clock));
     }
 
     /// A mail that was told to wait for as long as the run went on.

@@ -95,8 +95,8 @@ impl Policy {
         }
     }
 
-    /// What becomes of a mail that was put off in a run that got nothing through: it costs no attempt.
-    pub(super) fn put_off_with_all(&self, refused: &Refused, clock: RunClock) -> Change {
+    /// What becomes of one of a few mails that were put off, where nothing tells whose fault it is: it costs no attempt.
+    pub(super) fn unclear(&self, refused: &Refused, clock: RunClock) -> Change {
         Change {
             reply: Some(refused.reply.clone()),
             due_at: Some(clock.now() + self.pause(1)),

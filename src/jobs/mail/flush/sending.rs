@@ -168,7 +168,7 @@ impl Flush {
         }
         if self.doubt.is_minor(self.clock.now()) {
             for mail in self.doubt.take_left() {
-                self.note_put_off_with_all(&mail);
+                self.note_unclear(&mail);
             }
         }
         if let Some(stop) = self.doubt.stop() {
