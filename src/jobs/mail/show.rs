@@ -44,6 +44,8 @@ struct Shown {
     is_held: bool,
     attempts: i64,
     take_overs: i64,
+    untaken_since: Option<StoredTime>,
+    untaken_runs: i64,
     claimed_by: Option<i64>,
     message_id: Option<StoredText>,
     provider_message_id: Option<StoredText>,
@@ -75,7 +77,7 @@ async fn read(db: &mut Db, id: i64) -> anyhow::Result<Option<Shown>> {
         "SELECT category, SUBSTR(text_body, 1, {SHOWN_BODY_CHARACTERS}) AS text_body,
                 CAST(OCTET_LENGTH(text_body) AS BIGINT) AS text_bytes,
                 CAST(OCTET_LENGTH(html_body) AS BIGINT) AS html_bytes, priority, queued_at, due_at, ended_at, status, is_held,
-                attempts, take_overs, claimed_by, {}
+                attempts, take_overs, untaken_since, untaken_runs, claimed_by, {}
          FROM mails WHERE id = $1",
         heads.join(", ")
     );
@@ -161,6 +163,12 @@ fn text(
     add("attempts", Some(mail.attempts.to_string()));
     let taken_over = || format!("from {} that died", counted(mail.take_overs, "run", "runs"));
     add("taken over", (mail.take_overs > 0).then(taken_over));
+    let refusing = match mail.untaken_runs {
+        0 => String::new(),
+        runs => format!(", in {} that got others through", counted(runs, "run", "runs")),
+    };
+    let untaken = mail.untaken_since.as_ref().map(|since| format!("since {}{refusing}", time(since)));
+    add("not taken", untaken);
     add("claimed by", mail.claimed_by.map(|run| format!("run {run}")));
     add("last reply", shown(&mail.last_reply));
     add("message id", shown(&mail.message_id));

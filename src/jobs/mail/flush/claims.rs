@@ -245,6 +245,28 @@ pub(super) async fn most_urgent(db: &mut Db, only: &Only, now: DateTime<Utc>) ->
     Ok(found.map(|(priority,)| priority))
 }
 
+/// The priorities with a due mail that no earlier run left in doubt.
+pub(super) async fn priorities_with_untried(
+    db: &mut Db,
+    only: &Only,
+    now: DateTime<Utc>,
+) -> anyhow::Result<Vec<i64>> {
+    let mut values = values![now];
+    let only = only.condition(db, &mut values);
+    // From the newest on: those in doubt have been due for longer.
+    let sql = format!(
+        "WITH level (priority) AS (VALUES (CAST(1 AS BIGINT)), (2), (3))
+         SELECT priority FROM level
+         WHERE (SELECT due_at FROM mails
+                WHERE mails.priority = level.priority AND due_at <= $1 AND untaken_since IS NULL AND claimed_by IS NULL
+                  AND is_held <> TRUE AND take_overs <= 0 AND status IN ('QUEUED', 'RETRY', 'UNKNOWN') {only}
+                ORDER BY due_at DESC, id DESC LIMIT 1) IS NOT NULL
+         ORDER BY priority"
+    );
+    let found: Vec<(i64,)> = db.fetch_all(&sql, values).await?;
+    Ok(found.into_iter().map(|(priority,)| priority).collect())
+}
+
 /// Whether any mail is due.
 pub(super) async fn is_any_due(db: &mut Db, only: &Only, now: DateTime<Utc>) -> anyhow::Result<bool> {
     Ok(most_urgent(db, only, now).await?.is_some() || most_urgent_suspect(db, only, now).await?.is_some())
@@ -343,7 +365,20 @@ pub(super) async fn claim(
         which.push_str(" AND (due_at, id) > ($5, $6)");
         values.extend(values![position.due_at, position.id]);
     }
-    take(db, only, &which, values).await
+    take(db, only, &which, OLDEST, values).await
+}
+
+/// Claims due mails of one priority that no earlier run left in doubt, the shortest due first.
+pub(super) async fn claim_newest_untried(
+    db: &mut Db,
+    run: i64,
+    only: &Only,
+    priority: i64,
+    now: DateTime<Utc>,
+    most: i64,
+) -> anyhow::Result<Claim> {
+    let which = "priority = $4 AND take_overs <= 0 AND untaken_since IS NULL";
+    take(db, only, which, "due_at DESC, id DESC", values![run, now, most, priority]).await
 }
 
 /// The due mails whose texts are too large, with what is wrong with them. On SQLite a mail cannot even be claimed, or be
@@ -386,11 +421,20 @@ pub(super) async fn claim_suspect(
     only: &Only,
     now: DateTime<Utc>,
 ) -> anyhow::Result<Claim> {
-    take(db, only, "take_overs > 0", values![run, now, 1]).await
+    take(db, only, "take_overs > 0", OLDEST, values![run, now, 1]).await
 }
 
-/// Claims at most `$3` of `which` mails that are due at `$2`, for the run `$1`.
-async fn take(db: &mut Db, only: &Only, which: &str, mut values: Vec<Value>) -> anyhow::Result<Claim> {
+/// The order of the queue.
+const OLDEST: &str = "priority, due_at, id";
+
+/// Claims at most `$3` of `which` mails that are due at `$2`, for the run `$1`, the first in this order.
+async fn take(
+    db: &mut Db,
+    only: &Only,
+    which: &str,
+    order: &str,
+    mut values: Vec<Value>,
+) -> anyhow::Result<Claim> {
     let only = only.condition(db, &mut values);
     let heads = ["kind", "locale", "sender", "recipient", "reply_to", "message_id"];
     let longest: Vec<String> =
@@ -404,7 +448,7 @@ async fn take(db: &mut Db, only: &Only, which: &str, mut values: Vec<Value>) -> 
          WHERE id IN (SELECT id FROM mails
                       WHERE {which} AND due_at <= $2 {only}
                         AND claimed_by IS NULL AND is_held <> TRUE AND status IN ('QUEUED', 'RETRY', 'UNKNOWN')
-                      ORDER BY priority, due_at, id LIMIT $3 {skip})
+                      ORDER BY {order} LIMIT $3 {skip})
            AND claimed_by IS NULL
            AND EXISTS (SELECT 1 FROM batch_execution WHERE batch_execution.id = $1 AND batch_execution.status = 'RUNNING')
          RETURNING id, {heads}, {headers}, category, due_at, queued_at, status, is_paced, attempts, unknown_attempts,

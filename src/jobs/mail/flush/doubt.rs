@@ -16,6 +16,11 @@ const FEW: usize = 3;
 /// A mail that is put off for so long without anything getting through is worth telling. Greylisting takes minutes.
 const WORTH_TELLING: TimeDelta = TimeDelta::hours(1);
 
+/// Whether so many mails that earlier runs left in doubt are a group, and not one or two that are at fault themselves.
+pub(super) fn is_group(mails: i64) -> bool {
+    usize::try_from(mails).is_ok_and(|mails| mails > FEW)
+}
+
 /// A mail that was refused, without its contents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refused {
@@ -37,6 +42,8 @@ pub(super) struct Refused {
 /// The refusals that nothing is known about yet.
 #[derive(Debug, Default)]
 pub(super) struct Doubt {
+    /// Whether earlier runs left a group of mails in doubt.
+    is_ongoing: bool,
     pending: Vec<Refused>,
     /// How many of them came after the server last accepted a mail.
     in_a_row: usize,
@@ -45,6 +52,14 @@ pub(super) struct Doubt {
 }
 
 impl Doubt {
+    pub(super) fn after_earlier_runs(is_ongoing: bool) -> Self {
+        Self { is_ongoing, ..Self::default() }
+    }
+
+    pub(super) fn is_ongoing(&self) -> bool {
+        self.is_ongoing
+    }
+
     pub(super) fn add(&mut self, refused: Refused) {
         self.pending.push(refused);
         self.in_a_row += 1;

@@ -28,6 +28,11 @@ const CLAIM: i64 = 500;
 /// So many others go before each mail that a run may have died of, however urgent it is: if this run dies of it too, it has
 /// got something done.
 const BEFORE_SUSPECT: i64 = 50;
+/// While a group of mails is refused for reasons that may not be theirs, a few of them are tried at a time, and between them
+/// as many as this of the newest that were not: whatever the group is, a run that stops for it has sent others.
+const AMONG_DOUBTFUL: i64 = 12;
+/// How many of the oldest go in between: fewer, since the run stops once more are refused than taken.
+const DOUBTFUL: i64 = 6;
 /// How many bytes of bodies are read at a time.
 const PAGE_BYTES: i64 = 512 * 1024;
 /// Mails per page of bodies.
@@ -116,6 +121,10 @@ pub(super) struct Claimer {
     pub(super) memory: Arc<Semaphore>,
     /// After this time no more mails are started, so that the run ends cleanly before its deadline.
     pub(super) until: Instant,
+    /// Whether earlier runs were refused mails for reasons that may not be theirs.
+    pub(super) is_in_doubt: bool,
+    /// While that is so: the priority whose newest were claimed last, or 0 after the oldest.
+    pub(super) last_tried: i64,
 }
 
 /// Where the next mails are claimed from.
@@ -123,8 +132,10 @@ pub(super) struct Claimer {
 enum Place {
     /// A priority, as far as claiming has got in it.
     Queue { priority: i64, position: Option<Position> },
-    /// The most urgent ones, a few of them.
-    SomeOf { priority: i64 },
+    /// The most urgent ones, so many of them.
+    SomeOf { priority: i64, most: i64 },
+    /// The newest of a priority that no run left in doubt, a few of them.
+    NewestOf { priority: i64 },
     /// The mails that a run may have died of, one by one.
     Suspects,
 }
@@ -134,7 +145,7 @@ impl Place {
     fn after(self, position: Position) -> Option<Self> {
         match self {
             Self::Queue { priority, .. } => Some(Self::Queue { priority, position: Some(position) }),
-            Self::SomeOf { .. } | Self::Suspects => None,
+            Self::SomeOf { .. } | Self::NewestOf { .. } | Self::Suspects => None,
         }
     }
 }
@@ -213,10 +224,26 @@ impl Claimer {
         Ok(match (others, suspect) {
             (None, None) => None,
             (None, Some(_)) => Some(Place::Suspects),
-            (Some(priority), Some(suspect)) if suspect < priority => {
-                Some(if others_have_gone { Place::Suspects } else { Place::SomeOf { priority } })
-            }
+            (Some(priority), Some(suspect)) if suspect < priority => Some(if others_have_gone {
+                Place::Suspects
+            } else {
+                Place::SomeOf { priority, most: BEFORE_SUSPECT }
+            }),
+            (Some(priority), _) if self.is_in_doubt => Some(self.place_in_doubt(priority).await?),
             (Some(priority), _) => Some(Place::Queue { priority, position: None }),
+        })
+    }
+
+    /// Where the next mails are claimed from while a group of mails is refused: from the newest of each priority in turn, and
+    /// then a few of the oldest, since the reason may have passed.
+    async fn place_in_doubt(&mut self, most_urgent: i64) -> anyhow::Result<Place> {
+        let now = self.clock.now();
+        let untried = claims::priorities_with_untried(&mut self.db, &self.only, now).await?;
+        let next = untried.into_iter().find(|priority| *priority > self.last_tried);
+        self.last_tried = next.unwrap_or(0);
+        Ok(match next {
+            Some(priority) => Place::NewestOf { priority },
+            None => Place::SomeOf { priority: most_urgent, most: DOUBTFUL },
         })
     }
 
@@ -238,8 +265,11 @@ impl Claimer {
                     Place::Queue { priority, position } => {
                         claims::claim(db, run, only, priority, now, position, CLAIM).await?
                     }
-                    Place::SomeOf { priority } => {
-                        claims::claim(db, run, only, priority, now, None, BEFORE_SUSPECT).await?
+                    Place::SomeOf { priority, most } => {
+                        claims::claim(db, run, only, priority, now, None, most).await?
+                    }
+                    Place::NewestOf { priority } => {
+                        claims::claim_newest_untried(db, run, only, priority, now, AMONG_DOUBTFUL).await?
                     }
                     Place::Suspects => claims::claim_suspect(db, run, only, now).await?,
                 };

@@ -35,7 +35,8 @@ impl Flush {
         match intake {
             Intake::Mail(mut mail) => {
                 self.tally.fallbacks += u64::from(mail.is_fallback);
-                if mail.row.untaken_since.is_some() {
+                // While a whole group is in doubt the claimer mixes it with others; if all of it waited, nothing else would go.
+                if mail.row.untaken_since.is_some() && !self.doubt.is_ongoing() {
                     mail.wait_until = mail.wait_until.max(Instant::now() + OTHERS_FIRST);
                 }
                 self.wait_again(mail);

@@ -15,8 +15,8 @@ use crate::runner::Run;
 
 use super::breaker::Breaker;
 use super::changes::{self, Change};
-use super::claims::Only;
-use super::doubt::Doubt;
+use super::claims::{Only, untaken};
+use super::doubt::{Doubt, is_group};
 use super::intake::{Claimer, MEMORY_KIBIBYTES, Ready, RunClock};
 use super::pace::{Rates, server_closed_until};
 use super::policy::Policy;
@@ -49,6 +49,8 @@ impl Flush {
         let reaches_recipients = gate.reaches_recipients();
         let (ready, intake) = mpsc::channel(READY);
         let (stop_claiming, stop) = watch::channel(false);
+        let mut db = connect(cx, run.id()).await?;
+        let is_in_doubt = untaken(&mut db).await?.is_some_and(|(mails, _)| is_group(mails));
         let claimer = Claimer {
             db: connect(cx, run.id()).await?,
             run: run.id(),
@@ -61,11 +63,12 @@ impl Flush {
             ready,
             memory: Arc::new(Semaphore::new(MEMORY_KIBIBYTES as usize)),
             until: clock.after(run.deadline().saturating_sub(margin(run.deadline()))),
+            is_in_doubt,
+            last_tried: 0,
         };
         let (until, is_rated) = (claimer.until, claimer.rates.are_limited());
         let mut task = JoinSet::new();
         task.spawn(claimer.work());
-        let mut db = connect(cx, run.id()).await?;
         let breaker = Breaker::load(&mut db, run.id(), clock.now()).await?;
         Ok(Self {
             run: run.id(),
@@ -85,7 +88,7 @@ impl Flush {
             bounced: Vec::new(),
             breaker,
             impossible: None,
-            doubt: Doubt::default(),
+            doubt: Doubt::after_earlier_runs(is_in_doubt),
             unanswered: 0,
             throttle: Throttle::new(Instant::now()),
             postponed: HashMap::new(),
