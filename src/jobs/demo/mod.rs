@@ -1,8 +1,8 @@
 //! `demo`: a deterministic example shop, and the day's jobs on it, run as a user would type them.
 //!
-//! Three malls (Tokyo, Seoul, New York) sell for sixty days, which include New York's clock change. The data is loaded
-//! as a real shop's is: from CSV files with `data import`, which stay behind as examples. With `--cafe24` it is two
-//! malls of a local Cafe24 instead, and `mall sync`.
+//! Three malls (Tokyo, Seoul, New York) have sold for sixty days, up to the newest finished one. The data is loaded as a
+//! real shop's is: from CSV files with `data import`, which stay behind as examples. With `--cafe24` it is two malls of a
+//! local Cafe24 instead, and `mall sync`.
 
 mod cafe24;
 mod shop;
@@ -10,7 +10,7 @@ mod shop;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
 use futures_util::future::LocalBoxFuture;
 use url::Url;
 
@@ -21,8 +21,6 @@ use crate::files::write_atomically;
 use crate::runner::{ExitCode, report_error};
 use crate::values;
 
-/// The last day of the example. Fixed, so that every demo is the same; New York's clocks went back on 1 November.
-const LAST_DAY: &str = "2026-11-18";
 /// How many days the shop has sold.
 const DAYS: u64 = 60;
 /// Marks the demo's own malls, so that a second demo recognises them.
@@ -86,7 +84,6 @@ async fn prepare(cx: &Context, args: &Args) -> anyhow::Result<Prepared> {
     if let Some(address) = &args.cafe24 {
         return cafe24::prepare(cx, address, &cx.working_dir().join(&args.out).join("cafe24")).await;
     }
-    let last: NaiveDate = LAST_DAY.parse().context("failed to read the demo's last day")?;
     let mut db = cx.db().await?;
     refuse_other_data(&mut db).await?;
     let folder = cx.working_dir().join(&args.out);
@@ -95,13 +92,17 @@ async fn prepare(cx: &Context, args: &Args) -> anyhow::Result<Prepared> {
         .with_context(|| format!("failed to create the folder `{}`", data.display()))?;
     add_malls(&mut db, cx.machine_time()).await?;
     db.close().await;
-    for (name, content) in shop::Shop::new(last, DAYS).files() {
+    for (name, content) in shop::Shop::new(cx.now(), DAYS).files() {
         write_atomically(&data.join(name), |file| Ok(file.write_all(content.as_bytes())?))?;
     }
     cx.output
         .status(&format!("Created an example shop with three malls and {DAYS} days in {}", data.display()));
     let reports = folder.join("reports");
-    Ok(Prepared { commands: commands(&data, &reports, last), cx: None, closing: Closing::Reports(reports) })
+    Ok(Prepared {
+        commands: commands(&data, &reports, cx.now()),
+        cx: None,
+        closing: Closing::Reports(reports),
+    })
 }
 
 /// The demo must not mix with anything real.
@@ -130,7 +131,11 @@ async fn add_malls(db: &mut Db, now: DateTime<Utc>) -> anyhow::Result<()> {
 }
 
 /// The commands of a day, in the order in which a shop would run them.
-fn commands(data: &Path, reports: &Path, last: NaiveDate) -> Vec<Vec<String>> {
+fn commands(data: &Path, reports: &Path, now: DateTime<Utc>) -> Vec<Vec<String>> {
+    let last_days = || shop::MALLS.iter().map(|mall| mall.last_day(now));
+    let newest = last_days().max().unwrap_or_default();
+    // Over in each mall: in New York a day ends when the next one is half over in Tokyo.
+    let last = last_days().min().unwrap_or_default();
     let path = |path: PathBuf| path.to_string_lossy().into_owned();
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     let mut commands = Vec::new();
@@ -139,9 +144,9 @@ fn commands(data: &Path, reports: &Path, last: NaiveDate) -> Vec<Vec<String>> {
         import.push(path(data.join(format!("{kind}.csv"))));
         commands.push(import);
     }
-    let first = last - chrono::Days::new(DAYS - 1);
+    let first = newest - chrono::Days::new(DAYS - 1);
     let mut backfill = words(&["report", "daily-sales"]);
-    backfill.extend(["--from".to_owned(), first.to_string(), "--to".to_owned(), last.to_string()]);
+    backfill.extend(["--from".to_owned(), first.to_string(), "--to".to_owned(), newest.to_string()]);
     // Without a format the table of all sixty days would fill the terminal.
     backfill.extend([
         "--format".to_owned(),

@@ -1,4 +1,4 @@
-//! The example shop's data: the same in every run, and as uneven as a real shop's.
+//! The example shop's data: the same for a day in every run, and as uneven as a real shop's.
 
 use std::fmt::Write;
 
@@ -6,7 +6,7 @@ use chrono::{DateTime, Datelike, Days, NaiveDate, TimeDelta, Utc};
 use chrono_tz::Tz;
 
 use crate::money::minor_to_plain;
-use crate::period::day_bounds;
+use crate::period::{day_bounds, local_day};
 
 /// One of the example's malls.
 pub(super) struct DemoMall {
@@ -117,12 +117,12 @@ pub(super) const MALLS: [DemoMall; 3] = [
     },
 ];
 
-/// Members of each mall.
-const MEMBERS: u64 = 600;
+/// How many days of sign-ups there are.
+const SIGN_UP_DAYS: u64 = 400;
 
 /// The four files of the example.
 pub(super) struct Shop {
-    last: NaiveDate,
+    now: DateTime<Utc>,
     days: u64,
     products: String,
     members: String,
@@ -131,10 +131,10 @@ pub(super) struct Shop {
 }
 
 impl Shop {
-    /// Generates the data of the days up to `last`.
-    pub(super) fn new(last: NaiveDate, days: u64) -> Self {
+    /// Generates the data of so many days of each mall, up to its newest finished one.
+    pub(super) fn new(now: DateTime<Utc>, days: u64) -> Self {
         let mut shop = Self {
-            last,
+            now,
             days,
             products: "mall,product_code,name,price_amount,status,stock_quantity,stock_alert_threshold\n"
                 .to_owned(),
@@ -145,11 +145,10 @@ impl Shop {
                 .to_owned(),
             refunds: "mall,order_no,refund_no,amount,refunded_at,product_code,reason\n".to_owned(),
         };
-        for (number, mall) in MALLS.iter().enumerate() {
-            let mut random = Random(number as u64 + 1);
-            shop.add_products(mall, &mut random);
-            shop.add_members(mall, &mut random);
-            shop.add_orders(mall, &mut random);
+        for mall in &MALLS {
+            shop.add_products(mall);
+            shop.add_members(mall);
+            shop.add_orders(mall);
         }
         shop
     }
@@ -164,11 +163,8 @@ impl Shop {
         ]
     }
 
-    fn first(&self) -> NaiveDate {
-        self.last - Days::new(self.days - 1)
-    }
-
-    fn add_products(&mut self, mall: &DemoMall, random: &mut Random) {
+    fn add_products(&mut self, mall: &DemoMall) {
+        let mut random = Random::of(mall, NaiveDate::default());
         for (number, (name, price)) in mall.products.iter().enumerate() {
             let status = if random.below(12) == 0 { "SOLD_OUT" } else { "ON_SALE" };
             let stock = if status == "SOLD_OUT" { 0 } else { random.below(180) };
@@ -180,41 +176,57 @@ impl Shop {
         }
     }
 
-    fn add_members(&mut self, mall: &DemoMall, random: &mut Random) {
+    fn add_members(&mut self, mall: &DemoMall) {
         let locale = match mall.currency {
             "JPY" => "ja",
             "KRW" => "ko",
             _ => "en",
         };
-        for number in 0..MEMBERS {
-            let day = self.last - Days::new(random.below(400));
-            let signed_up = time_of_day(day, mall.time_zone, random);
-            let status = ["ACTIVE", "ACTIVE", "ACTIVE", "ACTIVE", "UNCONFIRMED", "WITHDRAWN"][random.pick(6)];
-            let channel = ["WEB", "APP", "LINE", "REFERRAL"][random.pick(4)];
-            let name = mall.people[random.pick(mall.people.len())];
-            // example.com is reserved for examples (RFC 2606): nobody can be reached there.
-            let email = format!("{}-{number}@example.com", mall.code);
-            row(
-                &mut self.members,
-                &[mall.code, &member_code(number), name, &email, status, &text(signed_up), channel, locale],
-            );
+        for day in days_up_to(mall.last_day(self.now), SIGN_UP_DAYS) {
+            // Not the numbers of the day's orders, which come and go with a change to either.
+            let mut random = Random::of(mall, day + Days::new(40_000));
+            for number in 0..=random.below(2) {
+                let signed_up = time_of_day(day, mall.time_zone, &mut random);
+                let status =
+                    ["ACTIVE", "ACTIVE", "ACTIVE", "ACTIVE", "UNCONFIRMED", "WITHDRAWN"][random.pick(6)];
+                let channel = ["WEB", "APP", "LINE", "REFERRAL"][random.pick(4)];
+                let name = mall.people[random.pick(mall.people.len())];
+                let code = member_code(day, number);
+                // example.com is reserved for examples (RFC 2606): nobody can be reached there.
+                let email = format!("{}-{code}@example.com", mall.code);
+                row(
+                    &mut self.members,
+                    &[mall.code, &code, name, &email, status, &text(signed_up), channel, locale],
+                );
+            }
         }
     }
 
-    fn add_orders(&mut self, mall: &DemoMall, random: &mut Random) {
-        for day in self.first().iter_days().take(usize::try_from(self.days).unwrap_or(0)) {
+    fn add_orders(&mut self, mall: &DemoMall) {
+        let last = mall.last_day(self.now);
+        // Of what happens later the shop knows nothing yet.
+        let until = day_bounds(last, mall.time_zone).end;
+        for day in days_up_to(last, self.days) {
+            let mut random = Random::of(mall, day);
             // Weekends sell more, and the shop grows a little.
             let weekend = if day.weekday().number_from_monday() >= 6 { 14 } else { 10 };
             let growth = 100 + u64::from(day.ordinal() % 60) / 2;
             let count =
                 mall.orders_a_day * weekend * growth / 1_000 + random.below(mall.orders_a_day / 4 + 1);
             for number in 0..count {
-                self.add_order(mall, day, number, random);
+                self.add_order(mall, day, number, until, &mut random);
             }
         }
     }
 
-    fn add_order(&mut self, mall: &DemoMall, day: NaiveDate, number: u64, random: &mut Random) {
+    fn add_order(
+        &mut self,
+        mall: &DemoMall,
+        day: NaiveDate,
+        number: u64,
+        until: DateTime<Utc>,
+        random: &mut Random,
+    ) {
         let order_no = format!("{}-{number:04}", day.format("%Y%m%d"));
         let lines: Vec<(usize, i64)> =
             (0..=random.below(3)).map(|_| (random.pick(mall.products.len()), 1 + random.small())).collect();
@@ -234,19 +246,27 @@ impl Shop {
         let is_slow = matches!(method, "KONBINI" | "BANK_TRANSFER" | "VIRTUAL_ACCOUNT");
         let payment_delay = if is_slow { random.below(60 * 40) } else { random.below(4) };
         let fate = Fate::of(random);
-        let paid = (fate.is_paid()).then(|| ordered + minutes(payment_delay));
-        let cancelled = match fate {
-            Fate::Expired => Some(ordered + minutes(5)),
-            Fate::Cancelled => Some(ordered + minutes(payment_delay + 60 + random.below(60 * 24))),
-            _ => None,
+        let (hours_to_cancel, days_to_refund) = (1 + random.below(24), 1 + random.below(6));
+        let paid_at = ordered + minutes(payment_delay);
+        let changed_at = match fate {
+            Fate::Expired => ordered + minutes(5),
+            Fate::Cancelled => paid_at + minutes(60 * hours_to_cancel),
+            Fate::Refunded | Fate::PartlyRefunded => paid_at + minutes(60 * 24 * days_to_refund),
+            _ => paid_at,
         };
+        let fate = fate.as_of(until, paid_at, changed_at);
+        let paid = fate.is_paid().then_some(paid_at);
+        let cancelled = matches!(fate, Fate::Expired | Fate::Cancelled).then_some(changed_at);
         let reason = match fate {
             Fate::Expired => "PAYMENT_TIMEOUT",
             Fate::Cancelled => ["CUSTOMER_REQUEST", "OUT_OF_STOCK", "WRONG_ADDRESS"][random.pick(3)],
             _ => "",
         };
         // Guests buy too.
-        let member = if random.below(8) == 0 { String::new() } else { member_code(random.below(MEMBERS)) };
+        // Some buy on the day on which they sign up.
+        let member_for = if random.below(8) == 0 { 0 } else { random.below(SIGN_UP_DAYS / 2) };
+        let signed_up = day - Days::new(member_for);
+        let member = if random.below(8) == 0 { String::new() } else { member_code(signed_up, 0) };
         let money = |amount| minor_to_plain(amount, mall.currency);
         for (line, (product, quantity)) in lines.iter().enumerate() {
             let (name, price) = mall.products[*product];
@@ -276,19 +296,17 @@ impl Shop {
         }
         let (first_product, first_quantity) = lines[0];
         let refund = match fate {
-            Fate::Cancelled => Some((cancelled.unwrap_or(ordered), total, String::new(), "ORDER_CANCELLED")),
-            Fate::Refunded => {
-                Some((ordered + minutes(60 * 24 * (1 + random.below(6))), total, String::new(), "RETURNED"))
-            }
+            Fate::Cancelled => Some((total, String::new(), "ORDER_CANCELLED")),
+            Fate::Refunded => Some((total, String::new(), "RETURNED")),
             Fate::PartlyRefunded => {
                 let amount = (mall.products[first_product].1 * first_quantity).min(total);
-                let at = ordered + minutes(60 * 24 * (1 + random.below(6)));
-                Some((at, amount, product_code(first_product), "DAMAGED"))
+                Some((amount, product_code(first_product), "DAMAGED"))
             }
             _ => None,
         };
-        if let Some((at, amount, product, reason)) = refund {
-            row(&mut self.refunds, &[mall.code, &order_no, "1", &money(amount), &text(at), &product, reason]);
+        if let Some((amount, product, reason)) = refund {
+            let at = text(changed_at);
+            row(&mut self.refunds, &[mall.code, &order_no, "1", &money(amount), &at, &product, reason]);
         }
     }
 }
@@ -317,6 +335,17 @@ impl Fate {
             13..=30 => Self::Paid,
             31..=50 => Self::Shipped,
             _ => Self::Delivered,
+        }
+    }
+
+    /// What is known of it before a time.
+    fn as_of(self, until: DateTime<Utc>, paid_at: DateTime<Utc>, changed_at: DateTime<Utc>) -> Self {
+        match self {
+            _ if self.is_paid() && paid_at >= until => Self::Waiting,
+            Self::Expired if changed_at >= until => Self::Waiting,
+            Self::Cancelled if changed_at >= until => Self::Paid,
+            Self::Refunded | Self::PartlyRefunded if changed_at >= until => Self::Delivered,
+            fate => fate,
         }
     }
 
@@ -357,8 +386,20 @@ fn product_code(number: usize) -> String {
     format!("P{:03}", number + 1)
 }
 
-fn member_code(number: u64) -> String {
-    format!("M{:05}", number + 1)
+/// Everybody who signed up on a day has a number there; somebody did each day.
+fn member_code(signed_up: NaiveDate, number: u64) -> String {
+    format!("M{}-{}", signed_up.format("%y%m%d"), number + 1)
+}
+
+fn days_up_to(last: NaiveDate, days: u64) -> impl Iterator<Item = NaiveDate> {
+    (0..days).rev().map(move |before| last - Days::new(before))
+}
+
+impl DemoMall {
+    /// Its newest finished day.
+    pub(super) fn last_day(&self, now: DateTime<Utc>) -> NaiveDate {
+        local_day(now, self.time_zone) - Days::new(1)
+    }
 }
 
 /// Appends one line, quoted as RFC 4180 requires.
@@ -379,6 +420,12 @@ fn row(file: &mut String, fields: &[&str]) {
 struct Random(u64);
 
 impl Random {
+    /// Those of a mall's day: another demo has the same for it.
+    fn of(mall: &DemoMall, day: NaiveDate) -> Self {
+        let mall = mall.code.bytes().fold(0_u64, |sum, byte| sum * 31 + u64::from(byte));
+        Self(mall.wrapping_mul(1_000_003).wrapping_add_signed(i64::from(day.num_days_from_ce())))
+    }
+
     fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
@@ -408,8 +455,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_demos_are_the_same_shop() {
-        let last = NaiveDate::from_ymd_opt(2026, 11, 18).unwrap();
-        assert_eq!(Shop::new(last, 3).files(), Shop::new(last, 3).files());
+    fn two_demos_are_the_same_shop_and_a_later_one_has_the_same_days() {
+        let now: DateTime<Utc> = "2026-11-20T03:00:00Z".parse().unwrap();
+        let shop = Shop::new(now, 30);
+        assert_eq!(shop.files(), Shop::new(now, 30).files());
+        let later = Shop::new(now + TimeDelta::days(10), 30);
+        // Everything of the first days is settled by the end of both.
+        let of_day = |shop: &Shop| -> Vec<String> {
+            let lines = shop.orders.lines().filter(|line| line.starts_with("tokyo,20261105-"));
+            lines.map(str::to_owned).collect()
+        };
+        assert!(of_day(&shop).len() > 60);
+        assert_eq!(of_day(&shop), of_day(&later));
+    }
+
+    #[test]
+    fn nothing_happens_after_the_last_finished_day_of_a_mall() {
+        // Noon in Tokyo is the evening before in New York.
+        let now: DateTime<Utc> = "2026-11-20T03:00:00Z".parse().unwrap();
+        let shop = Shop::new(now, 10);
+        let last = MALLS.each_ref().map(|mall| mall.last_day(now).to_string());
+        assert_eq!(last, ["2026-11-19", "2026-11-19", "2026-11-18"]);
+        for (mall, end) in [("tokyo", "2026-11-19T15:00:00Z"), ("new-york", "2026-11-19T05:00:00Z")] {
+            let beginning = format!("{mall},");
+            let lines = shop.orders.lines().chain(shop.refunds.lines()).chain(shop.members.lines());
+            let times: Vec<&str> = lines
+                .filter(|line| line.starts_with(&beginning))
+                .flat_map(|line| line.split(','))
+                .filter(|field| field.len() == 20 && field.ends_with('Z'))
+                .collect();
+            assert!(times.len() > 500);
+            assert!(times.iter().all(|time| *time < end), "{mall}");
+        }
     }
 }
