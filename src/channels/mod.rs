@@ -7,6 +7,8 @@
 //!
 //! To add a kind: its file here, its keys in the configuration, and its line in `open`.
 
+mod chatwork;
+mod google_chat;
 mod line_works;
 mod mail;
 mod message;
@@ -51,6 +53,10 @@ fn open(cx: &Context, channel: &AlertChannel) -> Result<Arc<dyn Poster>, Fault> 
     Ok(match target {
         ChannelTarget::Slack(variable) => Arc::new(slack::Slack::new(cx, &secret(variable)?, mention)?),
         ChannelTarget::Teams(variable) => Arc::new(teams::Teams::new(cx, &secret(variable)?, mention)?),
+        ChannelTarget::Chatwork(target) => Arc::new(chatwork::Chatwork::new(cx, channel, target)?),
+        ChannelTarget::GoogleChat(variable) => {
+            Arc::new(google_chat::GoogleChat::new(cx, &secret(variable)?, mention)?)
+        }
         ChannelTarget::LineWorks(target) => Arc::new(line_works::LineWorks::new(cx, channel, target)?),
         ChannelTarget::Mail(recipients) => Arc::new(mail::Mail::new(cx, recipients)?),
         ChannelTarget::Webhook(variable) => Arc::new(webhook::Webhook::new(cx, &secret(variable)?)?),
@@ -59,14 +65,22 @@ fn open(cx: &Context, channel: &AlertChannel) -> Result<Arc<dyn Poster>, Fault> 
 
 /// What is wrong with the URL that a channel's variable holds, for `config check`.
 pub fn url_problem(config: &Config, channel: &AlertChannel) -> Option<String> {
-    let Ok(ChannelTarget::Teams(variable)) = channel.target() else { return None };
-    config.variable(variable).filter(|url| teams::is_retired(url)).map(|_| {
-        format!(
-            "{variable} is the URL of an Office 365 connector, which Microsoft has retired: alerts.channel `{}` needs \
-             the URL of a workflow",
-            channel.name
-        )
-    })
+    match channel.target() {
+        Ok(ChannelTarget::Teams(variable)) => {
+            config.variable(variable).filter(|url| teams::is_retired(url)).map(|_| {
+                format!(
+                    "{variable} is the URL of an Office 365 connector, which Microsoft has retired: alerts.channel \
+                     `{}` needs the URL of a workflow",
+                    channel.name
+                )
+            })
+        }
+        Ok(ChannelTarget::GoogleChat(variable)) => config
+            .variable(variable)
+            .and_then(google_chat::problem)
+            .map(|problem| format!("{variable}, for alerts.channel `{}`, {problem}", channel.name)),
+        _ => None,
+    }
 }
 
 /// The limits for a chat service: one request per message and one message a second, which all of them accept

@@ -14,11 +14,15 @@ pub struct AlertChannel {
     pub name: String,
     /// How to post to it.
     pub kind: ChannelKind,
-    /// Slack, Teams, webhook: the variable that holds its URL; the URL is a secret.
+    /// Slack, Teams, Google Chat, webhook: the variable that holds its URL; the URL is a secret.
     pub url_variable: Option<String>,
-    /// Slack, Teams, LINE WORKS: who is mentioned by high and critical alerts, in the service's own form:
-    /// `<!subteam^S123>`, `Kim <kim@example.com>`, a LINE WORKS user's id or `all`.
+    /// Who is mentioned by high and critical alerts, in the service's own form: `<!subteam^S123>` (Slack), `Kim
+    /// <kim@example.com>` (Teams), or a user's id or `all` (LINE WORKS, Chatwork, Google Chat).
     pub mention: Option<String>,
+    /// Chatwork: the variable of the API token.
+    pub token_variable: Option<String>,
+    /// Chatwork: the room's number, as in its address `#!rid123456`.
+    pub room_id: Option<String>,
     /// LINE WORKS: the variable of the app's client id.
     pub client_id_variable: Option<String>,
     /// LINE WORKS: the variable of the app's client secret.
@@ -35,7 +39,8 @@ pub struct AlertChannel {
     pub user_id: Option<String>,
     /// LINE WORKS: an address for tokens other than `https://auth.worksmobile.com`.
     pub auth_endpoint: Option<String>,
-    /// LINE WORKS: an address for messages other than `https://www.worksapis.com`.
+    /// LINE WORKS, Chatwork: an address for messages other than `https://www.worksapis.com` or
+    /// `https://api.chatwork.com`.
     pub api_endpoint: Option<String>,
     /// Mail: the recipients.
     pub to: Option<Vec<String>>,
@@ -51,6 +56,10 @@ pub enum ChannelKind {
     Teams,
     /// A LINE WORKS bot.
     LineWorks,
+    /// A room of Chatwork.
+    Chatwork,
+    /// An incoming webhook of a Google Chat space.
+    GoogleChat,
     /// A mail, sent at once and not through the queue.
     Mail,
     /// A JSON document posted to any URL.
@@ -66,6 +75,10 @@ pub enum ChannelTarget<'a> {
     Teams(&'a str),
     /// A LINE WORKS bot.
     LineWorks(LineWorksTarget<'a>),
+    /// A room of Chatwork.
+    Chatwork(ChatworkTarget<'a>),
+    /// A space of Google Chat, whose webhook's URL this variable holds.
+    GoogleChat(&'a str),
     /// These recipients.
     Mail(&'a [String]),
     /// Any URL, which this variable holds.
@@ -89,6 +102,15 @@ pub struct LineWorksTarget<'a> {
     pub reader: LineWorksReader<'a>,
 }
 
+/// A room of Chatwork, and who writes there.
+#[derive(Debug, Clone, Copy)]
+pub struct ChatworkTarget<'a> {
+    /// The variable of the API token.
+    pub token_variable: &'a str,
+    /// The room's number.
+    pub room_id: &'a str,
+}
+
 /// Who reads what a LINE WORKS bot writes.
 #[derive(Debug, Clone, Copy)]
 pub enum LineWorksReader<'a> {
@@ -99,9 +121,11 @@ pub enum LineWorksReader<'a> {
 }
 
 /// The keys that not every kind has, in the order in which they are asked for.
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 14] = [
     "url_variable",
     "mention",
+    "token_variable",
+    "room_id",
     "client_id_variable",
     "client_secret_variable",
     "service_account",
@@ -121,6 +145,8 @@ impl ChannelKind {
             Self::Slack => "slack",
             Self::Teams => "teams",
             Self::LineWorks => "line_works",
+            Self::Chatwork => "chatwork",
+            Self::GoogleChat => "google_chat",
             Self::Mail => "mail",
             Self::Webhook => "webhook",
         }
@@ -129,8 +155,9 @@ impl ChannelKind {
     /// Whether a channel of this kind may have this key.
     fn has(self, key: &str) -> bool {
         match self {
-            Self::Slack | Self::Teams => matches!(key, "url_variable" | "mention"),
-            Self::LineWorks => !matches!(key, "url_variable" | "to"),
+            Self::Slack | Self::Teams | Self::GoogleChat => matches!(key, "url_variable" | "mention"),
+            Self::LineWorks => !matches!(key, "url_variable" | "token_variable" | "room_id" | "to"),
+            Self::Chatwork => matches!(key, "token_variable" | "room_id" | "mention" | "api_endpoint"),
             Self::Mail => key == "to",
             Self::Webhook => key == "url_variable",
         }
@@ -145,6 +172,11 @@ impl AlertChannel {
             ChannelKind::Slack => ChannelTarget::Slack(url_variable()?),
             ChannelKind::Teams => ChannelTarget::Teams(url_variable()?),
             ChannelKind::Webhook => ChannelTarget::Webhook(url_variable()?),
+            ChannelKind::GoogleChat => ChannelTarget::GoogleChat(url_variable()?),
+            ChannelKind::Chatwork => ChannelTarget::Chatwork(ChatworkTarget {
+                token_variable: self.token_variable.as_deref().ok_or("token_variable")?,
+                room_id: self.room_id.as_deref().ok_or("room_id")?,
+            }),
             ChannelKind::Mail => {
                 ChannelTarget::Mail(self.to.as_deref().filter(|to| !to.is_empty()).ok_or("to")?)
             }
@@ -171,6 +203,8 @@ impl AlertChannel {
         let text = match key {
             "url_variable" => &self.url_variable,
             "mention" => &self.mention,
+            "token_variable" => &self.token_variable,
+            "room_id" => &self.room_id,
             "client_id_variable" => &self.client_id_variable,
             "client_secret_variable" => &self.client_secret_variable,
             "service_account" => &self.service_account,
@@ -201,7 +235,9 @@ impl AlertChannel {
         for (key, variable) in self.variables() {
             let example = match (key, self.kind) {
                 ("url_variable", ChannelKind::Teams) => "OPS_TEAMS_URL",
+                ("url_variable", ChannelKind::GoogleChat) => "OPS_GOOGLE_CHAT_URL",
                 ("url_variable", _) => "OPS_SLACK_URL",
+                ("token_variable", _) => "CHATWORK_TOKEN",
                 ("client_id_variable", _) => "LINE_WORKS_CLIENT_ID",
                 ("client_secret_variable", _) => "LINE_WORKS_CLIENT_SECRET",
                 _ => "LINE_WORKS_PRIVATE_KEY",
@@ -229,6 +265,14 @@ impl AlertChannel {
             let problem =
                 format!("alerts.channel `{name}` has a `channel_id` already: it writes to one of them");
             return error("user_id", problem);
+        }
+        let is_number = |id: &str| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit());
+        if let Some(room) = self.room_id.as_deref().filter(|room| !is_number(room)) {
+            let problem = format!(
+                "`room_id` of alerts.channel `{name}`: `{room}` is not a room's number: write the digits behind `rid` in \
+                 the room's address"
+            );
+            return error("room_id", problem);
         }
         for (entry, recipient) in self.to.iter().flatten().enumerate() {
             if address::parse(recipient).is_err() {
@@ -265,6 +309,10 @@ impl AlertChannel {
                 (!is_word(id)).then_some("Kim <kim@example.com>, or just the user's Entra object id")
             }
             ChannelKind::LineWorks => (!is_word(mention)).then_some("a user's id, or all"),
+            ChannelKind::Chatwork | ChannelKind::GoogleChat => {
+                let is_id = mention == "all" || mention.bytes().all(|byte| byte.is_ascii_digit());
+                (mention.is_empty() || !is_id).then_some("the digits of a user's id, or all")
+            }
             ChannelKind::Slack | ChannelKind::Mail | ChannelKind::Webhook => None,
         }
     }
@@ -302,6 +350,8 @@ channel_id = \"room-1\"
             channel("webhook", "url_variable = \"A\""),
             channel("teams", "url_variable = \"A\"\nmention = \"Kim <kim@example.com>\""),
             channel("mail", "to = [\"ops@example.jp\", \"当番 <duty@example.jp>\"]"),
+            channel("google_chat", "url_variable = \"A\"\nmention = \"all\""),
+            channel("chatwork", "token_variable = \"A\"\nroom_id = \"12\"\nmention = \"34\""),
             LINE_WORKS.to_owned(),
             LINE_WORKS.replace("channel_id", "user_id"),
         ] {
@@ -318,6 +368,20 @@ channel_id = \"room-1\"
     fn what_a_kind_needs_and_what_it_has_no_use_for_is_named_with_its_line() {
         for (text, message) in [
             (channel("teams", ""), "1: `alerts.channel` `ops` of the kind `teams` needs `url_variable`"),
+            (
+                channel("chatwork", "room_id = \"1\""),
+                "1: `alerts.channel` `ops` of the kind `chatwork` needs `token_variable`",
+            ),
+            (
+                channel("chatwork", "token_variable = \"A\"\nroom_id = \"rid1\""),
+                "5: `room_id` of alerts.channel `ops`: `rid1` is not a room's number: write the digits behind `rid` in the \
+                 room's address",
+            ),
+            (
+                channel("google_chat", "url_variable = \"A\"\nmention = \"<users/all>\""),
+                "5: `mention` of alerts.channel `ops` mentions nobody on `google_chat`: write the digits of a user's id, or \
+                 all",
+            ),
             (channel("mail", ""), "1: `alerts.channel` `ops` of the kind `mail` needs `to`"),
             (channel("mail", "to = []"), "1: `alerts.channel` `ops` of the kind `mail` needs `to`"),
             (
@@ -361,8 +425,8 @@ channel_id = \"room-1\"
             ),
             (
                 channel("team", ""),
-                "3: `alerts.channel.kind`: unknown variant `team`, expected one of `slack`, `teams`, `line_works`, \
-                 `mail`, `webhook`",
+                "3: `alerts.channel.kind`: unknown variant `team`, expected one of `slack`, `teams`, `line_works`, `chatwork`, \
+                 `google_chat`, `mail`, `webhook`",
             ),
             (
                 format!("{LINE_WORKS}bot = \"1\""),

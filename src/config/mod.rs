@@ -33,7 +33,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use channel::{AlertChannel, ChannelKind, ChannelTarget, LineWorksReader, LineWorksTarget};
+pub use channel::{
+    AlertChannel, ChannelKind, ChannelTarget, ChatworkTarget, LineWorksReader, LineWorksTarget,
+};
 pub use effective::Setting;
 pub use environment::Source;
 pub use error::ConfigError;

@@ -44,8 +44,8 @@ pub use call::Call;
 use error::Problem;
 pub use error::{ApiError, ApiErrorKind};
 use pace::{Destination, Go};
-pub use timing::{Pause, Rule, no_rule, retry_after};
-use timing::{as_of, http_date};
+use timing::as_of;
+pub use timing::{Pause, Rule, http_date, no_rule, retry_after};
 
 /// The default cap of the backoff between two attempts.
 pub const MAX_BACKOFF: Duration = Duration::from_secs(30);

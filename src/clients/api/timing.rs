@@ -43,7 +43,7 @@ pub fn no_rule(_: StatusCode, _: &HeaderMap, _: DateTime<Utc>) -> Option<Pause> 
 }
 
 /// An HTTP date (RFC 9110 section 5.6.7), in any of the three forms that a recipient has to accept.
-pub(super) fn http_date(text: &str) -> Option<DateTime<Utc>> {
+pub fn http_date(text: &str) -> Option<DateTime<Utc>> {
     httpdate::parse_http_date(text).ok().map(DateTime::from)
 }
 

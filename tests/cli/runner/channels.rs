@@ -1,4 +1,4 @@
-//! Alert channels other than Slack: Teams, LINE WORKS and mail, against servers that refuse what those services refuse.
+//! Alert channels other than Slack: Teams, LINE WORKS, Chatwork, Google Chat and mail, against servers that refuse what those services refuse.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -8,7 +8,8 @@ use serde_json::json;
 use super::{NIGHTLY, TradingShop, runs};
 use crate::support::line_works::{self, PRIVATE_KEY};
 use crate::support::{
-    Answer, Arranged, Batchctl, Database, Sandbox, Webhook, on_both_databases, sendgrid, ses, teams,
+    Answer, Arranged, Batchctl, Database, Sandbox, Webhook, chatwork, google_chat, on_both_databases,
+    sendgrid, ses, teams,
 };
 
 on_both_databases![
@@ -17,6 +18,8 @@ on_both_databases![
     after_a_fault_in_the_middle_only_the_rest_is_sent_again,
     a_failure_is_posted_to_a_line_works_room_with_a_mention,
     a_long_message_to_line_works_is_several_texts,
+    a_failure_is_posted_to_a_chatwork_room_with_a_mention,
+    a_failure_is_posted_to_a_google_chat_space_with_a_mention,
     a_mail_goes_to_each_recipient_and_after_a_fault_only_to_the_rest,
     recipients_who_change_between_two_attempts_each_get_an_alert_once,
 ];
@@ -39,6 +42,23 @@ service_account = "abcde.serviceaccount@example"
 private_key_variable = "WORKS_KEY"
 bot_id = "2000001"
 channel_id = "room/1"
+mention = "all"
+"#;
+
+const CHATWORK: &str = r#"
+[[alerts.channel]]
+name = "ops"
+kind = "chatwork"
+token_variable = "CHATWORK_TOKEN"
+room_id = "123456"
+mention = "998877"
+"#;
+
+const GOOGLE_CHAT: &str = r#"
+[[alerts.channel]]
+name = "ops"
+kind = "google_chat"
+url_variable = "CHAT_URL"
 mention = "all"
 "#;
 
@@ -351,6 +371,188 @@ fn a_wrong_key_gets_no_token_and_is_not_shown() {
     with_works_secrets(sending(&sandbox)).env("WORKS_KEY", one_line).run().succeeds();
     assert_eq!(kept(&sandbox), NONE);
     assert!(!sandbox.dump().contains("canary"));
+}
+
+fn a_failure_is_posted_to_a_chatwork_room_with_a_mention(shop: &TradingShop) {
+    let server = chatwork::start();
+    configure(shop, &format!("{CHATWORK}api_endpoint = \"{}\"\n", server.url("")));
+    failing(shop).env("CHATWORK_TOKEN", chatwork::TOKEN).run().exits(1);
+    let host = shop.scalar("SELECT host FROM batch_execution");
+    let text = format!(
+        "[To:998877]\n[info][title]report daily-sales 2026-11-19 FAILED (dev)[/title]1 of 1 items failed\nmars: mall `mars` \
+         has the time zone `Mars/Base`, which does not exist\nnothing was changed\nhint: {}\nrun 1 on {host}, severity high\n\
+         {}\n{}[/info]",
+        shop.command("dev", "mall add mars --time-zone ZONE"),
+        shop.command("dev", "runs show 1"),
+        shop.command("dev", "runs retry 1")
+    );
+    assert_eq!(chatwork::texts(&server), [text]);
+    assert_eq!(kept(shop), NONE);
+    assert!(!shop.dump().contains("canary"));
+
+    // A long one is several.
+    insert_alert(shop, &long_error(200, 100));
+    sending(shop).env("CHATWORK_TOKEN", chatwork::TOKEN).run().succeeds();
+    let texts = chatwork::texts(&server);
+    assert!(texts.len() > 2 && texts[1].contains("FAILED (dev) (1/2)[/title]0001 長"), "{}", texts[1]);
+    assert_eq!(kept(shop), NONE);
+}
+
+#[test]
+fn chatwork_is_called_again_when_it_says_and_its_refusals_are_told() {
+    let sandbox = Sandbox::new();
+    let server = chatwork::start();
+    configure(&sandbox, &format!("{CHATWORK}api_endpoint = \"{}\"\n", server.url("")));
+    insert_alert(&sandbox, "broken");
+    let send = |token: &str| sending(&sandbox).env("CHATWORK_TOKEN", token).run().succeeds();
+    let headers = vec![
+        ("Date", "Fri, 20 Nov 2026 00:00:00 GMT".to_owned()),
+        ("x-ratelimit-remaining", "0".to_owned()),
+        ("x-ratelimit-reset", "1795132980".to_owned()),
+    ];
+    server.answer(Answer::Http(429, headers, json!({ "errors": ["Rate limit exceeded"] }).to_string()));
+    send(chatwork::TOKEN);
+    let pause = |name: &str| parsed(&sandbox.scalar(&format!("SELECT MAX({name}) FROM batch_alert")));
+    let before = parsed(&sandbox.scalar("SELECT MAX(heartbeat_at) FROM batch_execution"));
+    let wait = (pause("next_attempt_at") - before).num_seconds();
+    assert!((175..240).contains(&wait), "{wait}");
+    // A proxy's page is no delivery.
+    server.answer(Answer::Http(200, Vec::new(), "<html>log in</html>".to_owned()));
+    send(chatwork::TOKEN);
+    let [row] = kept(&sandbox).try_into().unwrap();
+    assert!(row[1].contains("the answer did not come from Chatwork: "), "{}", row[1]);
+    send("canary-wrong").never_shows("canary");
+    let [row] = kept(&sandbox).try_into().unwrap();
+    assert_eq!(row[1], "HTTP 401: the log-in was refused");
+    server.answer(chatwork::error(403, "You don't have permission to send messages in this room"));
+    send(chatwork::TOKEN);
+    let [row] = kept(&sandbox).try_into().unwrap();
+    assert_eq!(row[1], "HTTP 403: the log-in was refused");
+    send(chatwork::TOKEN);
+    assert_eq!(kept(&sandbox), NONE);
+}
+
+fn a_failure_is_posted_to_a_google_chat_space_with_a_mention(shop: &TradingShop) {
+    let chat = google_chat::start();
+    configure(shop, GOOGLE_CHAT);
+    failing(shop).env("CHAT_URL", chat.url(google_chat::PATH)).run().exits(1);
+    let host = shop.scalar("SELECT host FROM batch_execution");
+    let text = format!(
+        "<users/all> *report daily-sales 2026-11-19 FAILED (dev)*\n```\n1 of 1 items failed\nmars: mall `mars` has the time \
+         zone `Mars/Base`, which does not exist\nnothing was changed\nhint: {}\nrun 1 on {host}, severity high\n{}\n{}\n```",
+        shop.command("dev", "mall add mars --time-zone ZONE"),
+        shop.command("dev", "runs show 1"),
+        shop.command("dev", "runs retry 1")
+    );
+    let [(told, _)] = google_chat::texts(&chat).try_into().unwrap();
+    assert_eq!(told, text);
+    assert_eq!(kept(shop), NONE);
+    assert!(!shop.dump().contains("canary"));
+
+    // A long one is several, in one thread.
+    insert_alert(shop, &long_error(200, 100));
+    sending(shop).env("CHAT_URL", chat.url(google_chat::PATH)).run().succeeds();
+    let texts = google_chat::texts(&chat);
+    assert!(texts.len() > 3 && texts[1].0.contains("FAILED (dev) (1/3)*\n```\n0001 長"), "{texts:?}");
+    assert!(texts[2..].iter().all(|(_, thread)| *thread == texts[1].1), "{texts:?}");
+    let requests = chat.requests();
+    for pair in requests[1..].windows(2) {
+        // More than a second between sends, minus the time that the first took to arrive.
+        let gap = pair[1].arrived - pair[0].arrived;
+        assert!(gap >= Duration::from_millis(600), "{gap:?}");
+    }
+    assert_eq!(kept(shop), NONE);
+}
+
+#[test]
+fn a_google_chat_that_refuses_is_told_and_a_url_that_was_copied_wrongly_is_named() {
+    let sandbox = Sandbox::new();
+    let chat = google_chat::start();
+    configure(&sandbox, GOOGLE_CHAT);
+    insert_alert(&sandbox, "broken");
+    let url = chat.url(google_chat::PATH);
+    let send = |url: &str| sending(&sandbox).env("CHAT_URL", url).run().succeeds().never_shows("canary");
+    chat.answer(google_chat::error(
+        429,
+        "RESOURCE_EXHAUSTED",
+        "Resource has been exhausted (e.g. check quota).",
+    ));
+    send(&url);
+    let [row] = kept(&sandbox).try_into().unwrap();
+    assert!(row[1].starts_with("HTTP 429: Resource has been exhausted"), "{}", row[1]);
+    send(&url.replace("canary-token", "canary-old"));
+    let [row] = kept(&sandbox).try_into().unwrap();
+    assert_eq!(row[1], "HTTP 403: the log-in was refused");
+    let wrong = url.replace('&', "&amp;");
+    send(&wrong);
+    let [row] = kept(&sandbox).try_into().unwrap();
+    assert_eq!(row[1], "the URL contains `&amp;`: it was copied from HTML; write `&`");
+    sandbox
+        .batchctl(["config", "check"])
+        .env("CHAT_URL", &wrong)
+        .run()
+        .exits(78)
+        .prints("CHAT_URL, for alerts.channel `ops`, contains `&amp;`: it was copied from HTML; write `&`")
+        .never_shows("canary");
+    send(&url);
+    assert_eq!(kept(&sandbox), NONE);
+}
+
+#[test]
+fn a_channel_can_be_tried_before_the_first_alert_needs_it() {
+    let sandbox = Sandbox::new();
+    let (chat, room) = (google_chat::start(), chatwork::start());
+    let room_url = room.url("");
+    let finance = format!(
+        "[[alerts.channel]]\nname = \"finance\"\nkind = \"chatwork\"\ntoken_variable = \"CHATWORK_TOKEN\"\n\
+         room_id = \"123456\"\napi_endpoint = \"{room_url}\"\n"
+    );
+    let file = format!("[alerts.routes]\nhigh = [\"ops\"]\ncritical = [\"ops\"]\n{GOOGLE_CHAT}{finance}");
+    sandbox.write("batchctl.toml", &file);
+    sandbox.execute("UPDATE batch_environment SET name = 'prod'");
+    let test = |arguments: &[&str]| {
+        let line = ["--env", "prod", "alerts", "test"].iter().chain(arguments).copied();
+        sandbox
+            .batchctl(line)
+            .real_clock()
+            .env("CHAT_URL", chat.url(google_chat::PATH))
+            .env("CHATWORK_TOKEN", chatwork::TOKEN)
+    };
+    let ran = test(&[]).run().succeeds();
+    assert_eq!(ran.stdout, "ops (google_chat): delivered\nfinance (chatwork): delivered\n");
+    let [(told, _)] = google_chat::texts(&chat).try_into().unwrap();
+    assert_eq!(
+        told,
+        "*Test of the alert channel ˋopsˋ (prod)*\n```\nbatchctl alerts test: nothing is wrong\n\
+         in prod `ops` gets alerts of the severity high, critical\n```"
+    );
+    let [told] = chatwork::texts(&room).try_into().unwrap();
+    assert!(told.contains("no severity is routed to `finance`: in prod it gets no alerts"), "{told}");
+    test(&["ops", "--mention"]).run().succeeds();
+    assert!(google_chat::texts(&chat)[1].0.starts_with("<users/all> *Test"));
+
+    // One that cannot be reached does not keep the others from being tried.
+    let ran = test(&[])
+        .env("CHAT_URL", chat.url("/v1/spaces/AAA/messages?key=canary-key&token=canary-old"))
+        .run()
+        .exits(1);
+    ran.says("1 of 2 channels failed: failed to post to `ops`: HTTP 403")
+        .prints("finance (chatwork): delivered");
+    test(&["opps"]).run().exits(2).says("there is no alert channel `opps`: did you mean `ops`?");
+    test(&["ops"]).unset("CHAT_URL").run().exits(75).says("CHAT_URL");
+    sandbox.write("batchctl.toml", "");
+    test(&[]).run().exits(78).says("no alert channel is configured");
+
+    // Elsewhere all go to the dev channel, and without one nothing is said to have worked.
+    sandbox.execute("UPDATE batch_environment SET name = 'dev'");
+    sandbox.write("batchctl.toml", &file);
+    let dev = || sandbox.batchctl(["alerts", "test", "finance"]).env("CHAT_URL", chat.url(google_chat::PATH));
+    dev()
+        .run()
+        .exits(78)
+        .says("in `dev` alerts go to `alerts.dev_channel` only, which is not set: nothing was posted");
+    sandbox.write("batchctl.toml", format!("[alerts]\ndev_channel = \"ops\"\n{file}"));
+    dev().run().succeeds().prints("finance (chatwork): delivered to the dev channel `ops`");
 }
 
 /// The `.eml` files of the folder, by name.

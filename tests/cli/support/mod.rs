@@ -2,8 +2,10 @@
 
 mod as_text;
 pub(crate) mod cafe24;
+pub(crate) mod chatwork;
 mod customers;
 mod database;
+pub(crate) mod google_chat;
 pub(crate) mod line_works;
 mod process;
 mod rows;
