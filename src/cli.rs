@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::jobs::runs::{StoredCommand, refuse_other_job};
 use crate::jobs::{
-    cart, configuration, data, database, demo, environment, mail, mall, report, runs, schedule, stats,
+    alerts, cart, configuration, data, database, demo, environment, mail, mall, report, runs, schedule, stats,
 };
 use crate::output::{LogFormat, Output};
 use crate::runner::stored_line::Origin;
@@ -77,6 +77,9 @@ pub enum Command {
     /// Show the environment's settings
     #[command(subcommand)]
     Env(environment::EnvCommand),
+    /// Try the channels that alerts are posted to
+    #[command(subcommand)]
+    Alerts(alerts::Alerts),
     /// Check the configuration
     #[command(subcommand)]
     Config(configuration::ConfigCommand),
@@ -110,6 +113,7 @@ impl Command {
             Self::Db(group) => Action::plain(cx, group.dispatch(cx)),
             Self::Schedule(group) => Action::plain(cx, async move { group.dispatch(cx) }),
             Self::Env(group) => Action::plain(cx, async move { group.dispatch(cx) }),
+            Self::Alerts(group) => Action::plain(cx, group.dispatch(cx)),
             Self::Config(group) => Action::plain(cx, group.dispatch(cx)),
             Self::Demo(args) => Action::other(demo::demo(cx, args, run_line)),
             Self::Completions { shell } => Action::plain(cx, async move { completions(cx, *shell) }),

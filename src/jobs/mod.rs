@@ -1,5 +1,6 @@
 //! The jobs, one folder per group and one file per job, and the few commands that do no batch work.
 
+pub mod alerts;
 pub mod cart;
 pub mod configuration;
 pub mod data;
