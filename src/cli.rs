@@ -122,6 +122,31 @@ impl Command {
     }
 }
 
+impl Cli {
+    /// Parses the program's own command line.
+    pub fn of_process() -> Result<Self, clap::Error> {
+        let matches = with_globals_shown_once(Self::command()).try_get_matches()?;
+        Self::from_arg_matches(&matches)
+    }
+}
+
+/// Shows the flags that every command has in the help of the program only: repeated in each, they hide what is special there.
+fn with_globals_shown_once(mut command: clap::Command) -> clap::Command {
+    // Before that the subcommands do not have them.
+    command.build();
+    command.mut_subcommands(without_globals)
+}
+
+fn without_globals(command: clap::Command) -> clap::Command {
+    let elsewhere = "Every command: --env, --log-format and --verbose (`batchctl --help`)";
+    let facts = command.get_after_long_help().or(command.get_after_help()).map(ToString::to_string);
+    let facts = facts.map_or_else(|| elsewhere.to_owned(), |facts| format!("{facts}\n{elsewhere}"));
+    command
+        .mut_args(|argument| if argument.is_global_set() { argument.hide(true) } else { argument })
+        .after_long_help(facts)
+        .mut_subcommands(without_globals)
+}
+
 /// Runs the chosen command.
 pub async fn dispatch(cx: &Context, command: &Command) -> ExitCode {
     command.action(cx).run(cx).await

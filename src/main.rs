@@ -9,7 +9,6 @@ use batchctl::context::Context;
 use batchctl::jobs;
 use batchctl::mask::Redactor;
 use batchctl::output::{self, Output};
-use clap::Parser;
 use futures_util::FutureExt as _;
 use rustix::process::{Resource, Rlimit, Signal, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
@@ -29,7 +28,7 @@ fn keep_memory_out_of_files() {
 }
 
 fn run() -> ExitCode {
-    let cli = Cli::try_parse().unwrap_or_else(|error| output::refuse_command_line(&error));
+    let cli = Cli::of_process().unwrap_or_else(|error| output::refuse_command_line(&error));
     let full_paths = !output::is_watched(cli.global.log_format);
     let options = LoadOptions::from_process(cli.global.env.clone(), full_paths);
     let known = options.as_ref().ok().cloned();

@@ -41,6 +41,28 @@ fn help_lists_every_job() {
 }
 
 #[test]
+fn the_flags_of_every_command_are_explained_once() {
+    let sandbox = Sandbox::new();
+    let help = |words: &[&str]| sandbox.batchctl(words).run().succeeds().stdout;
+    assert!(help(&["--help"]).contains("--log-format <FORMAT>"));
+    for words in [
+        ["report", "daily-sales", "--help"].as_slice(),
+        &["mail", "suppress", "add", "-h"],
+        &["db", "--help"],
+    ] {
+        let help = help(words);
+        assert!(!help.contains("--log-format <FORMAT>"), "{help}");
+        assert_eq!(
+            help.contains("Every command: --env, --log-format and --verbose"),
+            !words.contains(&"-h"),
+            "{help}"
+        );
+    }
+    // They are accepted where they always were.
+    sandbox.batchctl(["env", "show", "--env", "dev", "--log-format", "json", "-v"]).run().succeeds();
+}
+
+#[test]
 fn help_needs_neither_a_good_configuration_nor_a_database() {
     let sandbox = Sandbox::without_schema(Database::Sqlite);
     sandbox.batchctl(["report", "daily-sales", "--help"]).env("BATCHCTL_TZ", "Mars").run().succeeds();
