@@ -141,6 +141,7 @@ struct Server {
     time_zone: String,
     clock: DateTime<Utc>,
     can_create: bool,
+    can_stage: bool,
 }
 
 async fn check_postgres(db: &mut Db, now: DateTime<Utc>) -> anyhow::Result<Vec<Finding>> {
@@ -148,7 +149,8 @@ async fn check_postgres(db: &mut Db, now: DateTime<Utc>) -> anyhow::Result<Vec<F
         .fetch_one(
             "SELECT current_setting('server_version') AS version, current_setting('server_encoding') AS encoding,
                     current_setting('TimeZone') AS time_zone, clock_timestamp() AS clock,
-                    COALESCE(has_schema_privilege(current_schema(), 'CREATE'), FALSE) AS can_create",
+                    COALESCE(has_schema_privilege(current_schema(), 'CREATE'), FALSE) AS can_create,
+                    has_database_privilege(current_database(), 'TEMPORARY') AS can_stage",
             values![],
         )
         .await?;
@@ -173,10 +175,10 @@ async fn check_postgres(db: &mut Db, now: DateTime<Utc>) -> anyhow::Result<Vec<F
         ),
         Finding::new(
             "privileges",
-            if server.can_create { "may create tables" } else { "may not create tables" },
+            if server.can_create { "may migrate" } else { "may not migrate: that is for the tables' owner" },
             unless(
-                !server.can_create,
-                "GRANT CREATE ON SCHEMA to this user, or let `db migrate` run as the owner".into(),
+                !server.can_stage,
+                "imports are staged in temporary tables: GRANT TEMPORARY ON DATABASE to this user".into(),
             ),
         ),
         writable(db).await,

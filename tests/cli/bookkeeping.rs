@@ -10,7 +10,7 @@ use clap::CommandFactory as _;
 
 use crate::support::{Arranged, Database, Sandbox};
 
-fn repository_file(name: &str) -> String {
+pub(crate) fn repository_file(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }

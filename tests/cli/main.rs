@@ -20,6 +20,7 @@ mod mail_payment_notice;
 mod mail_templates;
 mod mall_sync;
 mod mall_token;
+mod operations;
 mod report_daily_cancellations;
 mod report_daily_sales;
 mod report_executive;

@@ -186,6 +186,15 @@ impl Sandbox {
         self.sql(sql);
     }
 
+    /// Runs statements that the database refuses, and returns its message.
+    #[track_caller]
+    pub(crate) fn refuses(&self, sql: &str) -> String {
+        self.with_session(|session| match session.try_run(sql) {
+            Err(error) => error.to_string(),
+            Ok(rows) => panic!("`{sql}` was not refused: {rows:?}"),
+        })
+    }
+
     /// The numbers from 1, as rows `n` of a FROM clause.
     pub(crate) fn series(&self, most: usize) -> String {
         match self.database() {

@@ -1,0 +1,150 @@
+//! What `docs/operations.md` says, done as it says it.
+
+use crate::bookkeeping::repository_file;
+use crate::support::{Database, Fate, MailServer, Manners, Sandbox};
+
+/// The blocks of SQL of the page.
+fn blocks() -> Vec<String> {
+    let page = repository_file("docs/operations.md");
+    let blocks = page.split("```sql\n").skip(1);
+    blocks.map(|rest| rest.split_once("```").unwrap().0.to_owned()).collect()
+}
+
+/// The roles of the page suffice for what it says, and for no more.
+#[test]
+fn the_roles_of_the_page_suffice_and_can_do_no_more() {
+    if !Database::Postgres.is_available() {
+        return;
+    }
+    let sandbox = Sandbox::without_schema(Database::Postgres);
+    let database = sandbox.scalar("SELECT current_database()");
+    // Roles belong to the whole server, which other tests use too.
+    let own = |text: &str| {
+        ["batchctl_owner", "shop_app", "batchctl"].iter().fold(text.to_owned(), |text, role| {
+            let renamed = format!("{}_{database}", role.replace("batchctl", "runs"));
+            text.replace(&format!("{role} "), &format!("{renamed} "))
+                .replace(&format!("{role},"), &format!("{renamed},"))
+                .replace(&format!("{role};"), &format!("{renamed};"))
+        })
+    };
+    let own = |text: &str| own(text).replace("DATABASE shop ", &format!("DATABASE {database} "));
+    let [roles, rights, application, _] = <[String; 4]>::try_from(blocks()).unwrap();
+    for statement in roles.lines().filter(|line| line.starts_with("CREATE ROLE")) {
+        sandbox.execute(&own(statement));
+    }
+    let [owner, runs, app] = ["batchctl_owner", "batchctl", "shop_app"]
+        .map(|role| own(&format!("{role};")).trim_end_matches(';').to_owned());
+    sandbox.execute(&format!("ALTER DATABASE {database} OWNER TO {owner}"));
+    let url = |role: &str, password: &str| {
+        let mut url = url::Url::parse(&sandbox.database_url()).unwrap();
+        url.set_username(role).unwrap();
+        url.set_password(Some(password)).unwrap();
+        url.to_string()
+    };
+    let as_role = |role: &str, text: &str| {
+        let statements = own(text);
+        sandbox.execute(&format!("SET ROLE {role}; {statements}; RESET ROLE"));
+    };
+    as_role(&owner, &rights);
+    sandbox
+        .batchctl(["db", "migrate"])
+        .env("BATCHCTL_DATABASE_URL", url(&owner, "change-me-1"))
+        .run()
+        .succeeds();
+    as_role(&owner, &application);
+
+    let command = |words: &[&str]| {
+        sandbox
+            .batchctl(words.iter().copied())
+            .env("BATCHCTL_DATABASE_URL", url(&runs, "change-me-2"))
+            .env("BATCHCTL_MAIL_FROM", "shop@example.jp")
+            .env("BATCHCTL_MAIL_REDIRECT_TO", "developer@example.jp")
+    };
+    command(&["demo"]).run().succeeds();
+    as_role(
+        &app,
+        "INSERT INTO mails (kind, recipient, subject, text_body, dedup_key, due_at, queued_at)
+         VALUES ('order', 'hanako@example.jp', 'Thank you', 'text', 'order.1', '2026-11-19T10:00:00Z', '2026-11-19T10:00:00Z')
+         RETURNING id;
+         INSERT INTO mail_suppressions (address, scope, reason, created_at)
+         VALUES ('taro@example.jp', 'MARKETING', 'UNSUBSCRIBE', '2026-11-19T10:00:00Z') ON CONFLICT DO NOTHING;
+         INSERT INTO batch_retry_request (execution_id, reason, requested_by, requested_at)
+         VALUES (1, 'again', 'admin', '2026-11-19T10:00:00Z')",
+    );
+    for job in [
+        &["report", "daily-cancellations"] as &[&str],
+        &["report", "weekly-signups"],
+        &["stats", "refresh"],
+        &["report", "executive"],
+        &["mail", "payment-notice"],
+        &["mail", "flush"],
+        &["mail", "purge"],
+        &["runs", "process-requests"],
+        &["runs", "purge"],
+    ] {
+        command(job).run().succeeds();
+    }
+    command(&["db", "check"]).run().succeeds().prints("may not migrate: that is for the tables' owner");
+    assert_eq!(sandbox.scalar("SELECT status FROM mails"), "SENT");
+    assert_eq!(
+        sandbox.scalar("SELECT COUNT(*) FROM batch_retry_request WHERE processed_at IS NOT NULL"),
+        "1"
+    );
+    for (role, refused) in [
+        (&runs, "CREATE TABLE public.mine (id BIGINT)"),
+        (&runs, "DROP TABLE orders"),
+        (&app, "SELECT recipient FROM mails"),
+        (&app, "UPDATE mails SET status = 'SENT'"),
+        (&app, "SELECT COUNT(*) FROM orders"),
+    ] {
+        let error = sandbox.refuses(&format!("SET ROLE {role}; {refused}"));
+        assert!(error.contains("permission denied") || error.contains("must be owner"), "{refused}: {error}");
+    }
+    sandbox.execute(&own("REVOKE TEMPORARY ON DATABASE shop FROM batchctl;"));
+    command(&["db", "check"]).run().exits(78).prints("GRANT TEMPORARY ON DATABASE to this user");
+    for role in [&runs, &app, &owner] {
+        sandbox.execute(&format!(
+            "REASSIGN OWNED BY {role} TO CURRENT_USER; DROP OWNED BY {role}; DROP ROLE {role}"
+        ));
+    }
+}
+
+/// Mails of a restored database may have been sent since.
+#[test]
+fn what_a_restored_database_would_send_again_waits_for_a_person() {
+    for database in [Database::Sqlite, Database::Postgres] {
+        if !database.is_available() {
+            continue;
+        }
+        let sandbox = Sandbox::of_environment(database, "dev");
+        let at = "2026-11-19T10:00:00+00:00";
+        for (number, status) in [(1, "QUEUED"), (2, "SENDING"), (3, "SENT")] {
+            sandbox.execute(&format!(
+                "INSERT INTO mails (kind, recipient, subject, text_body, status, due_at, queued_at)
+                 VALUES ('order', 'm{number}@example.jp', 's', 't', '{status}', '{at}', '{at}')"
+            ));
+        }
+        sandbox.execute(blocks().last().unwrap().trim_end().trim_end_matches(';'));
+        let server = MailServer::start(Manners::default());
+        server.fate("m1@example.jp", [Fate::Accept]);
+        let command = |words: &[&str]| {
+            sandbox
+                .batchctl(words.iter().copied())
+                .env("BATCHCTL_SMTP_URL", format!("smtp://{}", server.address()))
+                .env("BATCHCTL_MAIL_FROM", "shop@example.jp")
+                .env("BATCHCTL_MAIL_REDIRECT_TO", "developer@example.jp")
+        };
+        command(&["mail", "flush"]).run().succeeds();
+        assert_eq!(server.count_taken(), 0);
+        let held = command(&["mail", "list", "--held"]).run().succeeds().stdout;
+        assert!(held.matches("UNKNOWN").count() == 2 && !held.contains("SENT"), "{held}");
+        command(&["mail", "requeue", "1"]).run().succeeds();
+        command(&["mail", "cancel", "2"]).run().succeeds();
+        command(&["mail", "flush"]).run().succeeds();
+        assert_eq!(server.count_taken(), 1);
+        assert_eq!(
+            sandbox.sql("SELECT status, is_held FROM mails WHERE id <= 2 ORDER BY id").concat()[0],
+            "SENT"
+        );
+    }
+}
