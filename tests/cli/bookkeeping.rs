@@ -86,6 +86,23 @@ fn the_readmes_table_of_jobs_is_what_their_specs_say() {
 }
 
 #[test]
+fn the_translated_readmes_list_every_job_in_the_same_order() {
+    for (name, by_hand) in [("README.ja.md", "手動"), ("README.ko.md", "수동")] {
+        let readme = repository_file(name);
+        let rows: Vec<&str> = readme
+            .lines()
+            .filter(|line| specs().any(|spec| line.starts_with(&format!("| `{}` |", spec.name))))
+            .collect();
+        let when = |schedule: Option<&str>| schedule.map_or(by_hand.to_owned(), |when| format!("`{when}`"));
+        assert_eq!(rows.len(), specs().count(), "{name}: {rows:#?}");
+        for (row, spec) in rows.iter().zip(specs()) {
+            let expected = format!("| `{}` | {} | ", spec.name, when(spec.schedule));
+            assert!(row.starts_with(&expected), "{name}: `{row}` should begin with `{expected}`");
+        }
+    }
+}
+
+#[test]
 fn a_jobs_name_is_its_commands_words_and_no_other_job_has_it() {
     assert_eq!(names(specs()).len(), specs().count());
     for spec in specs() {
