@@ -7,5 +7,6 @@ pub mod recipients;
 pub(crate) mod testing;
 pub mod times;
 pub mod tokens;
+pub mod undated;
 pub mod upsert;
 pub mod with_lines;

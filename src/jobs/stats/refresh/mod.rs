@@ -23,6 +23,7 @@ use crate::runner::{
 use crate::severity::Severity;
 use crate::shop::malls::{Mall, selected_malls};
 use crate::shop::times::{self, Dated};
+use crate::shop::undated::{self, Reach};
 use crate::values;
 use crate::wording::counted;
 
@@ -112,6 +113,9 @@ impl Job for Args {
         let (id, now) = (run.id(), run.cx.now());
         let time_zone = run.cx.time_zone();
         run.chunk(None::<&str>, async |db| {
+            // Only these: what else was counted with them cannot be counted again, and is there by itself.
+            let counted: Vec<i64> = malls.iter().map(|mall| mall.id).collect();
+            undated::remove(db, "statistics_snapshots", "snapshot_day", &counted, Reach::Row).await?;
             let sql = format!(
                 "DELETE FROM statistics_snapshots WHERE snapshot_day = $1 AND mall_id NOT IN {}",
                 db.numbers("$2")
