@@ -521,6 +521,28 @@ pub async fn items_to_retry(db: &mut Db, run: i64) -> Result<Option<BTreeSet<Str
     Ok(Some(items).filter(|items| !items.is_empty()))
 }
 
+/// Why an item failed in a job's newest run for an instance, whichever malls that named, if it is not resolved: the run
+/// and the message.
+pub async fn open_item_error(
+    db: &mut Db,
+    job: &str,
+    instance: &str,
+    item: &str,
+) -> Result<Option<(i64, String)>, DbError> {
+    let found: Option<(i64, StoredText)> = db
+        .fetch_optional(
+            "SELECT runs.id, errors.message
+             FROM batch_execution runs
+             JOIN batch_error_log errors ON errors.execution_id = runs.id
+             WHERE runs.job = $1 AND (runs.instance_key = $2 OR runs.instance_key LIKE $3)
+               AND errors.item_key = $4 AND errors.kind = 'FAILED' AND errors.resolved_at IS NULL
+             ORDER BY runs.id DESC, errors.id DESC LIMIT 1",
+            values![job, instance, format!("{instance} mall=%"), item],
+        )
+        .await?;
+    Ok(found.map(|(run, message)| (run, message.shown().to_owned())))
+}
+
 /// The keys of a run's items that failed and are not resolved.
 pub async fn open_items(db: &mut Db, run: i64) -> Result<Vec<String>, DbError> {
     let rows: Vec<(StoredText,)> = db

@@ -21,7 +21,12 @@ const NOT_TIMES: [&str; 4] = [
 /// Spoils the columns of the first row of a table, one after the other and each as it was afterwards, and runs a test with
 /// each. A column that a CHECK protects stays as it is.
 fn with_each_column_spoilt(shop: &Sandbox, table: &str, test: impl Fn(&str)) {
-    let row = format!("rowid = (SELECT MIN(rowid) FROM {table})");
+    let first = format!("rowid = (SELECT MIN(rowid) FROM {table})");
+    with_each_column_of_row_spoilt(shop, table, &first, test);
+}
+
+/// The same with another row, a condition that whatever the row holds must not change.
+fn with_each_column_of_row_spoilt(shop: &Sandbox, table: &str, row: &str, test: impl Fn(&str)) {
     let columns = shop.sql(&format!("SELECT name FROM pragma_table_info('{table}') WHERE type = 'TEXT'"));
     assert!(!columns.is_empty(), "{table} has columns");
     for column in columns.concat() {
@@ -196,6 +201,293 @@ fn trading() -> (Shop, Mall, Mall) {
         shop.member(Member { mall, code: "M1", signed_up_at: DAY, ..Member::default() });
     }
     (shop, tokyo, osaka)
+}
+
+/// A week of two malls, with members enough for their channels to be disclosed.
+fn trading_for_a_week() -> (Shop, Mall, Mall) {
+    let (shop, tokyo, osaka) = trading();
+    for mall in [tokyo, osaka] {
+        for code in ["M2", "M3", "M4", "M5", "M6"] {
+            shop.member(Member { mall, code, signed_up_at: DAY, channel: Some("web"), ..Member::default() });
+        }
+        for day in 12..=18 {
+            let (number, at) = (format!("{}-{day}", mall.id), format!("2026-11-{day}T12:00:00+09:00"));
+            let order = Order { mall, order_no: &number, total: 300, ..Order::default() };
+            let cancelled_at = Some("2026-11-19T13:00:00+09:00");
+            shop.order(Order { ordered_at: &at, paid_at: Some(&at), cancelled_at, ..order });
+        }
+    }
+    (shop, tokyo, osaka)
+}
+
+const EVERY_FORMAT: [&str; 4] = ["--format", "csv,xlsx,json,pdf,table", "--out", "reports"];
+
+/// The lines of a CSV that was written.
+fn lines(shop: &Sandbox, file: &str) -> Vec<String> {
+    shop.read(&format!("reports/{file}.csv")).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn figures_that_cannot_be_read_are_computed_again() {
+    let (shop, ..) = trading_for_a_week();
+    for (report, file, tables) in [
+        ("daily-sales", "daily-sales-2026-11-19", &["daily_sales", "daily_sales_breakdown"][..]),
+        (
+            "daily-cancellations",
+            "daily-cancellations-2026-11-19",
+            &["daily_cancellations", "daily_cancellations_by_reason"],
+        ),
+        (
+            "weekly-signups",
+            "weekly-signups-2026-11-16_2026-11-22",
+            &["weekly_signups", "weekly_signups_by_channel"],
+        ),
+    ] {
+        let job = || {
+            let words = ["report", report, "--date", "2026-11-19"].into_iter().chain(EVERY_FORMAT);
+            shop.batchctl(words).now("2026-11-24T01:00:00+09:00")
+        };
+        job().run().succeeds();
+        let right = lines(&shop, file);
+        assert!(right.len() > 4, "{right:?}");
+        let rows = |table| shop.scalar(&format!("SELECT COUNT(*) FROM {table}"));
+        for table in tables {
+            let stored = rows(table);
+            assert_ne!(stored, "0", "{table}");
+            with_each_column_spoilt(&shop, table, |spoilt| {
+                // A product's name and code are the shop's own.
+                if ["name", "breakdown_key"].iter().any(|own| spoilt.contains(&format!("breakdown.{own} "))) {
+                    job().run().succeeds();
+                    shop.batchctl(["report", report, "--date", "2026-11-19", "--rerun"])
+                        .now("2026-11-24T01:00:00+09:00")
+                        .run()
+                        .succeeds();
+                    return;
+                }
+                let ran = job().run();
+                assert_eq!(ran.code, Some(0), "{spoilt}: {ran:?}");
+                assert_eq!(lines(&shop, file), right, "{spoilt}");
+                assert_eq!(rows(table), stored, "{spoilt}: nothing is left of it");
+            });
+        }
+    }
+}
+
+#[test]
+fn figures_that_cannot_be_read_are_removed_if_they_cannot_be_computed_again() {
+    let (shop, ..) = trading_for_a_week();
+    let job = |more: &[&str]| {
+        let words = ["report", "daily-sales", "--date", "2026-11-19"];
+        shop.batchctl(words.iter().chain(&EVERY_FORMAT).chain(more)).run()
+    };
+    let malls = || {
+        let sql = "SELECT code FROM daily_sales JOIN malls ON malls.id = mall_id ORDER BY code";
+        shop.sql(sql).concat()
+    };
+    job(&[]).succeeds();
+    let right = lines(&shop, "daily-sales-2026-11-19");
+    let spoil = || shop.execute("UPDATE daily_sales SET outdated_at = 'infinity' WHERE mall_id = 1");
+    shop.execute("UPDATE orders SET paid_at = '2026-02-30T12:00:00+00:00' WHERE id = 1");
+    let problem = "tokyo: the row of `orders` whose order_no is `1` cannot be placed in time";
+    spoil();
+    // Osaka was complete, and there is nothing to do for it.
+    job(&[]).exits(1).says(problem).says(
+        "data:  the figures of tokyo for 2026-11-19, which could not be read, are removed; nothing else was changed",
+    );
+    assert_eq!(malls(), ["osaka"]);
+    shop.execute("UPDATE orders SET paid_at = '2026-11-19T03:00:00+00:00' WHERE id = 1");
+    job(&[]).succeeds();
+    assert_eq!(lines(&shop, "daily-sales-2026-11-19"), right);
+    spoil();
+    shop.execute("UPDATE orders SET paid_at = '2026-02-30T12:00:00+00:00' WHERE id = 1");
+    job(&["--rerun"]).exits(3).says(problem);
+    assert_eq!(malls(), ["osaka"]);
+    let others: Vec<String> = right.into_iter().filter(|line| !line.contains(",tokyo,")).collect();
+    assert_eq!(lines(&shop, "daily-sales-2026-11-19"), others);
+}
+
+#[test]
+fn a_row_of_no_day_takes_no_other_days_figures_along_unseen() {
+    let (shop, tokyo, _) = trading_for_a_week();
+    let at = "2026-11-18T13:00:00+09:00";
+    let dollars = Mall { currency: "USD", ..tokyo };
+    let order = Order { mall: dollars, order_no: "usd", total: 700, ..Order::default() };
+    shop.order(Order { ordered_at: at, paid_at: Some(at), ..order });
+    let report = |day: &str| shop.batchctl(["report", "daily-sales", "--date", day]);
+    report("2026-11-18").run().succeeds();
+    let of_tokyo = || {
+        let sql =
+            "SELECT currency, net_amount FROM daily_sales WHERE business_day = '2026-11-18' AND mall_id = 1
+                   ORDER BY currency";
+        shop.sql(sql)
+    };
+    let right = of_tokyo();
+    assert_eq!(right.len(), 2, "{right:?}");
+    shop.execute("UPDATE daily_sales SET business_day = '2026-11-31' WHERE currency = 'USD'");
+    // The night's run for another day removes it, with what would be the rest of a sum.
+    report("2026-11-19").run().succeeds();
+    assert_eq!(of_tokyo(), [[""; 2]; 0]);
+    report("2026-11-18").run().succeeds();
+    assert_eq!(of_tokyo(), right);
+}
+
+/// The reports that the one for management is made of.
+fn with_figures() -> (Shop, Mall, Mall) {
+    let (shop, tokyo, osaka) = trading_for_a_week();
+    for job in ["daily-sales", "daily-cancellations"] {
+        let words = ["report", job, "--from", "2026-11-12", "--to", "2026-11-19"];
+        shop.batchctl(words).run().succeeds();
+    }
+    for day in ["2026-11-13", "2026-11-19", "2026-11-20"] {
+        let now = format!("{day}T01:00:00+09:00");
+        shop.batchctl(["stats", "refresh"]).now(&now).run().succeeds();
+    }
+    (shop, tokyo, osaka)
+}
+
+#[test]
+fn a_mall_whose_figures_cannot_be_read_is_missed_in_no_sum_of_the_executive_report() {
+    let (shop, tokyo, _) = with_figures();
+    let job = |more: &[&str]| {
+        let words = ["report", "executive", "--date", "2026-11-19"].iter().chain(&EVERY_FORMAT).chain(more);
+        shop.batchctl(words)
+    };
+    let figures = |more: &[&str]| {
+        let ran = job(more).run();
+        (ran, lines(&shop, "executive-2026-11-19"))
+    };
+    let (ran, right) = figures(&[]);
+    ran.succeeds();
+    let (ran, of_osaka) = figures(&["--mall", "osaka"]);
+    ran.succeeds();
+    let value = |lines: &[String], figure: &str| {
+        lines.iter().find(|line| line.contains(&format!(",,{figure},"))).cloned()
+    };
+    for (table, day_column, day, figure) in [
+        ("daily_sales", "business_day", "2026-11-19", "net_amount"),
+        ("daily_cancellations", "business_day", "2026-11-19", "cancelled_amount"),
+        ("statistics_snapshots", "snapshot_day", "2026-11-20", "active_members"),
+    ] {
+        let condition = format!("mall_id = {} AND {day_column} = '{day}'", tokyo.id);
+        let is_right_row = match table {
+            "statistics_snapshots" => "AND status = 'ACTIVE'",
+            _ => "",
+        };
+        let sql = format!("SELECT rowid FROM {table} WHERE {condition} {is_right_row}");
+        let row = format!("rowid = {}", shop.scalar(&sql));
+        with_each_column_of_row_spoilt(&shop, table, &row, |spoilt| {
+            if spoilt.contains(".subject ") {
+                return;
+            }
+            let (ran, lines) = figures(&["--rerun"]);
+            let ran = ran.exits(3).says(&format!("`{table}` holds ")).says("tokyo");
+            assert!(ran.stderr.contains("hint: "), "{spoilt}: {ran:?}");
+            let all = |lines: &[String]| {
+                lines.iter().filter(|line| line.contains(",osaka,")).cloned().collect::<Vec<_>>()
+            };
+            assert_eq!(all(&lines), all(&right), "{spoilt}");
+            if table == "daily_sales" {
+                assert_eq!(lines, of_osaka, "{spoilt}");
+            } else {
+                // A sum that would lack a mall is not there; those that are there are of both.
+                assert_eq!(value(&lines, figure), None, "{spoilt}: {lines:?}");
+                assert_eq!(value(&lines, "net_amount"), value(&right, "net_amount"), "{spoilt}");
+            }
+            let (ran, lines) = figures(&["--mall", "osaka", "--rerun"]);
+            ran.succeeds();
+            assert_eq!(lines, of_osaka, "{spoilt}");
+        });
+        assert_eq!(figures(&["--rerun"]).1, right, "{table} as it was");
+    }
+}
+
+#[test]
+fn a_comparison_that_cannot_be_read_is_a_dash_of_the_executive_report() {
+    let (shop, tokyo, osaka) = with_figures();
+    let report = |more: &[&str]| {
+        let words = ["report", "executive", "--date", "2026-11-19", "--rerun", "--verbose"];
+        shop.batchctl(words.iter().chain(&EVERY_FORMAT).chain(more))
+    };
+    for mall in [tokyo, osaka] {
+        shop.execute(&format!(
+            "UPDATE daily_sales SET computed_at = '2026-02-30T00:00:00+00:00'
+             WHERE mall_id = {} AND business_day = '2026-11-18'",
+            mall.id
+        ));
+        let code = if mall.id == tokyo.id { "tokyo" } else { "osaka" };
+        report(&[]).run().succeeds().says(&format!(
+            "warning: nothing is compared with the figures of mall `{code}` for 2026-11-18, which cannot be read: the column \
+             `computed_at` of `daily_sales` holds `2026-02-30T00:00:00+00:00`, which is not a time"
+        ));
+    }
+    let of_net: Vec<String> =
+        lines(&shop, "executive-2026-11-19").into_iter().filter(|line| line.contains("net_amount")).collect();
+    // There is no day before; the week before is there.
+    assert_eq!(
+        of_net,
+        [
+            "2026-11-19,,net_amount,JPY,800,,600,false",
+            "2026-11-19,tokyo,net_amount,JPY,400,,,false",
+            "2026-11-19,osaka,net_amount,JPY,400,,,false",
+        ]
+    );
+}
+
+#[test]
+fn what_the_hint_of_an_executive_report_says_repairs_it() {
+    let (shop, ..) = with_figures();
+    for (spoil, hint) in [
+        (
+            "UPDATE daily_sales SET computed_at = 'infinity' WHERE mall_id = 1 AND business_day = '2026-11-19'",
+            "report daily-sales --date 2026-11-19 --mall tokyo --rerun",
+        ),
+        (
+            "UPDATE daily_sales SET business_day = '2026-11-31' WHERE mall_id = 1 AND business_day = '2026-11-18'",
+            "report daily-sales --date 2026-11-19 --mall tokyo --rerun",
+        ),
+        (
+            "UPDATE daily_cancellations SET business_day = 'then' WHERE mall_id = 1 AND business_day = '2026-11-19'",
+            "report daily-cancellations --date 2026-11-19 --mall tokyo --rerun",
+        ),
+        (
+            "UPDATE statistics_snapshots SET taken_at = 'infinity' WHERE mall_id = 1 AND snapshot_day = '2026-11-20'",
+            "stats refresh --rerun",
+        ),
+        (
+            "UPDATE statistics_snapshots SET snapshot_day = 'then' WHERE mall_id = 1 AND snapshot_day = '2026-11-13'",
+            "stats refresh --rerun",
+        ),
+    ] {
+        shop.execute(spoil);
+        let report = || shop.batchctl(["report", "executive", "--rerun"]).run();
+        report().exits(3).says("tokyo").says(&shop.command("dev", hint));
+        shop.batchctl(hint.split(' ')).run().succeeds();
+        report().succeeds();
+    }
+}
+
+#[test]
+fn an_order_that_cannot_be_read_keeps_no_other_mall_from_the_executive_report() {
+    let (shop, ..) = trading_for_a_week();
+    shop.execute("UPDATE orders SET paid_at = '2026-02-30T12:00:00+00:00' WHERE id = 1");
+    shop.batchctl(["report", "daily-sales"]).run().exits(3);
+    for asked in [&[][..], &["--date", "2026-11-19"]] {
+        let words = ["report", "executive", "--rerun"].iter().chain(asked).chain(&EVERY_FORMAT);
+        let ran = shop.batchctl(words).run().exits(3);
+        ran.says("tokyo: report daily-sales of 2026-11-19 failed for `tokyo` in run 1: the row of `orders` whose order_no is `1`")
+            .says(&shop.command("dev", "runs retry 1"));
+        let of_osaka: Vec<String> = lines(&shop, "executive-2026-11-19")
+            .into_iter()
+            .filter(|line| line.contains("net_amount"))
+            .collect();
+        assert_eq!(
+            of_osaka,
+            ["2026-11-19,,net_amount,JPY,400,,,false", "2026-11-19,osaka,net_amount,JPY,400,,,false"]
+        );
+    }
+    shop.execute("UPDATE orders SET paid_at = '2026-11-19T03:00:00+00:00' WHERE id = 1");
+    shop.batchctl(["runs", "retry", "1"]).run().succeeds();
+    shop.batchctl(["report", "executive", "--date", "2026-11-19", "--rerun"]).run().succeeds();
 }
 
 const REPORTS: [(&str, &str); 3] = [

@@ -9,7 +9,9 @@ use crate::runner::Run;
 use crate::shop::malls::Mall;
 use crate::shop::times;
 
+use super::driver::Due;
 use super::outdated::{self, FigureTable};
+use super::soundness;
 
 /// A mall that could not be computed; the others of its period still are.
 #[derive(Debug, thiserror::Error)]
@@ -26,11 +28,13 @@ pub async fn replace(
     run: &mut Run<'_>,
     table: FigureTable,
     period: NaiveDate,
-    due: &[Mall],
+    due: &Due,
     replace_mall: impl AsyncFn(&mut Db, &Mall) -> anyhow::Result<()>,
 ) -> anyhow::Result<usize> {
-    let mut malls: Vec<Mall> = run.usable_malls(due.to_vec()).into_iter().map(|(mall, _)| mall).collect();
-    mark_outdated(run, table, period, due).await?;
+    let mut malls: Vec<Mall> =
+        run.usable_malls(due.malls.clone()).into_iter().map(|(mall, _)| mall).collect();
+    let discarded = discard_unreadable(run, table, period, due).await?;
+    mark_outdated(run, table, period, &due.malls).await?;
     run.read(malls.len() as u64);
     loop {
         let committed = run
@@ -54,6 +58,12 @@ pub async fn replace(
         match committed.map_err(anyhow::Error::downcast::<MallFailure>) {
             Ok(()) => {
                 run.written(malls.len() as u64);
+                if malls.is_empty() && !discarded.is_empty() {
+                    run.leaves(format!(
+                        "the figures of {} for {period}, which could not be read, are removed; nothing else was changed",
+                        discarded.join(", ")
+                    ));
+                }
                 return Ok(malls.len());
             }
             Err(Ok(failure)) => {
@@ -63,6 +73,31 @@ pub async fn replace(
             Err(Err(error)) => return Err(error),
         }
     }
+}
+
+/// Figures that cannot be read are none: if they are not replaced, nobody must find them. What is of no period is removed
+/// too, with all that was computed with it. Returns the malls that have none of the period now.
+async fn discard_unreadable(
+    run: &mut Run<'_>,
+    table: FigureTable,
+    period: NaiveDate,
+    due: &Due,
+) -> anyhow::Result<Vec<String>> {
+    let ids_of = |is_meant: &dyn Fn(i64) -> bool| -> Vec<i64> {
+        due.malls.iter().map(|mall| mall.id).filter(|mall| is_meant(*mall)).collect()
+    };
+    let of_none = ids_of(&|mall| due.unreadable.include_none(mall));
+    let of_period = ids_of(&|mall| due.unreadable.include_rows_of(mall, period));
+    if of_none.is_empty() && of_period.is_empty() {
+        return Ok(Vec::new());
+    }
+    run.chunk(None::<&str>, async |db| {
+        soundness::discard_without_period(db, table, &of_none).await?;
+        soundness::discard(db, table, period, &of_period).await
+    })
+    .await?;
+    let discarded = due.malls.iter().filter(|mall| of_period.contains(&mall.id));
+    Ok(discarded.map(|mall| mall.code.clone()).collect())
 }
 
 /// In a commit of its own, before the work: a run that is killed cannot mark anything.

@@ -18,6 +18,7 @@ use crate::wording::counted;
 use super::delivery::{Letter, Mailing, Sender};
 use super::periods::{self, Step};
 use super::publication::{Content, Extent, PublicationArgs, first_failure};
+use super::soundness::Unreadable;
 
 /// The arguments of every report.
 #[derive(Debug, Clone, clap::Args)]
@@ -100,6 +101,15 @@ pub trait Report {
         Ok(Vec::new())
     }
 
+    /// What cannot be read of the malls' stored figures of the period: they count as lacking.
+    async fn unreadable(
+        &self,
+        cx: &Context,
+        db: &mut Db,
+        period: DayRange,
+        malls: &[Mall],
+    ) -> anyhow::Result<Unreadable>;
+
     /// What is newer than the final figures of a period, in a sentence.
     async fn news(&self, _db: &mut Db, _period: DayRange, _malls: &[Mall]) -> anyhow::Result<Option<String>> {
         Ok(None)
@@ -121,6 +131,11 @@ pub trait Report {
         periods: &BTreeSet<NaiveDate>,
         audience: &Audience<'_>,
     ) -> anyhow::Result<Self::Figures>;
+
+    /// Refuses figures that lack malls whose rows cannot be read. What could be read is shown and mailed before.
+    fn check(_figures: &Self::Figures) -> Result<(), Failure> {
+        Ok(())
+    }
 
     /// When the figures were computed; `now` if there are none.
     fn computed_at(figures: &Self::Figures, now: DateTime<Utc>) -> DateTime<Utc>;
@@ -186,6 +201,15 @@ impl<R: Report> Job for R {
             let codes: Vec<&str> = lacking.iter().map(|mall| mall.code.as_str()).collect();
             return Ok(Freshness::Due(format!("no final figures yet for {}", codes.join(", "))));
         }
+        let unreadable = self.unreadable(cx, db, period, &reportable).await?;
+        let unreadable: Vec<&str> = reportable
+            .iter()
+            .filter(|mall| unreadable.include(mall.id, period.first()))
+            .map(|mall| mall.code.as_str())
+            .collect();
+        if !unreadable.is_empty() {
+            return Ok(Freshness::Due(format!("the figures of {} cannot be read", unreadable.join(", "))));
+        }
         Ok(Freshness::Current(self.news(db, period, &reportable).await?))
     }
 
@@ -222,6 +246,8 @@ async fn reportable<R: Report>(
 pub struct Due {
     /// Those whose figures it replaces.
     pub malls: Vec<Mall>,
+    /// What cannot be read of their stored figures.
+    pub unreadable: Unreadable,
     /// Selected malls in which the period is not over.
     not_over: Vec<String>,
 }
@@ -233,10 +259,17 @@ impl Due {
         let reportable = reportable(report, run.cx, run.db, period).await?;
         let mut not_over = report.args().malls.selected(run.db).await?;
         not_over.retain(|mall| !reportable.iter().any(|reportable| reportable.id == mall.id));
-        let mut malls =
-            if run.only_due() { report.lacking(run.db, period, &reportable).await? } else { reportable };
+        let unreadable = report.unreadable(run.cx, run.db, period, &reportable).await?;
+        let mut malls = reportable;
+        if run.only_due() {
+            let lacking = report.lacking(run.db, period, &malls).await?;
+            malls.retain(|mall| {
+                unreadable.include(mall.id, period.first())
+                    || lacking.iter().any(|lacking| lacking.id == mall.id)
+            });
+        }
         malls.retain(|mall| run.is_wanted(&mall.code));
-        Ok(Self { malls, not_over: not_over.into_iter().map(|mall| mall.code).collect() })
+        Ok(Self { malls, unreadable, not_over: not_over.into_iter().map(|mall| mall.code).collect() })
     }
 
     /// "reported 3 malls, not over yet: new-york"
@@ -277,7 +310,9 @@ async fn publish<R: Report>(
     for periods in grouped(periods, R::IS_SHOWN_BY_PERIOD) {
         let published = async {
             let figures = report.load(cx, db, &periods, &Audience::Command).await?;
-            publication.publish(cx, &content::<R>(cx, &figures, publication.locale(cx))).await
+            let published =
+                publication.publish(cx, &content::<R>(cx, &figures, publication.locale(cx))).await;
+            first_failure(cx, published, R::check(&figures).map_err(Into::into))
         };
         result = first_failure(cx, result, published.await);
     }
@@ -331,8 +366,10 @@ async fn mail_figures<R: Report>(
     periods: &BTreeSet<NaiveDate>,
 ) -> anyhow::Result<()> {
     let figures = report.load(cx, db, periods, &Audience::Mail(mailing)).await?;
-    let Some(letter) = R::letter(cx, &figures, periods, mailing)? else { return Ok(()) };
-    sender.send(cx, db, mailing, letter, &content::<R>(cx, &figures, mailing.locale)).await
+    if let Some(letter) = R::letter(cx, &figures, periods, mailing)? {
+        sender.send(cx, db, mailing, letter, &content::<R>(cx, &figures, mailing.locale)).await?;
+    }
+    Ok(R::check(&figures)?)
 }
 
 /// The periods of each document or mail.

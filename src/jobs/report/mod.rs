@@ -10,6 +10,7 @@ pub mod executive;
 pub mod outdated;
 pub mod periods;
 pub mod publication;
+pub mod soundness;
 pub mod weekly_signups;
 
 use crate::context::Context;

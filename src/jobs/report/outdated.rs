@@ -1,5 +1,7 @@
 //! Figures that a later run did not replace: they stay, and every form of the report says that they are older.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 use serde_json::json;
@@ -53,6 +55,28 @@ pub struct FigureTable {
     pub period_column: &'static str,
     /// What its figures are made of.
     pub made_of: &'static [Dated],
+    /// What its figures are split into.
+    pub parts: &'static [Parts],
+}
+
+impl FigureTable {
+    /// Its own name and those of its parts, each once.
+    pub fn tables(&self) -> BTreeSet<&'static str> {
+        self.parts.iter().map(|parts| parts.name).chain([self.name]).collect()
+    }
+}
+
+/// Where the parts of a report's figures are stored, such as its products: they add up to them.
+#[derive(Debug, Clone, Copy)]
+pub struct Parts {
+    /// The table, with the same column for the period.
+    pub name: &'static str,
+    /// Which of its rows are one split of the figures, as a condition.
+    pub which: &'static str,
+    /// The columns that both tables have for what the figures are about, besides period and mall.
+    pub by: &'static [&'static str],
+    /// The columns that add up.
+    pub sums: &'static [&'static str],
 }
 
 /// A mall whose figures are older than the last attempt to compute them.

@@ -6,11 +6,13 @@ use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 use serde_json::{Value, json};
 
-use super::UNSPECIFIED;
-use crate::db::{Db, FromRow};
+use super::{TABLE, UNSPECIFIED};
+use crate::db::{Db, FromRow, Problems};
 use crate::documents::{Cell, Column, ColumnKind, Document, Row, Table};
+use crate::failure::Failure;
 use crate::jobs::report::outdated::{self, OutdatedMall, outdated_malls};
 use crate::jobs::report::publication::Extent;
+use crate::jobs::report::soundness::Unreadable;
 use crate::locale::Locale;
 use crate::shop::malls::Mall;
 use crate::values;
@@ -24,6 +26,8 @@ struct DayRow {
     cancelled_amount: i64,
     computed_at: DateTime<Utc>,
     outdated_at: Option<DateTime<Utc>>,
+    #[row(problems)]
+    problems: Problems,
 }
 
 #[derive(Debug, Clone, FromRow)]
@@ -34,6 +38,8 @@ struct ReasonRow {
     reason: String,
     cancelled_orders: i64,
     cancelled_amount: i64,
+    #[row(problems)]
+    problems: Problems,
 }
 
 /// A count and its amount.
@@ -50,10 +56,14 @@ pub struct Figures {
     malls: BTreeMap<i64, Mall>,
     days: Vec<DayRow>,
     reasons: Vec<ReasonRow>,
+    asked: BTreeSet<NaiveDate>,
+    /// What is left out, with its whole mall.
+    pub(super) unreadable: Unreadable,
 }
 
 impl Figures {
-    /// Loads the malls' stored figures of the days, which may have gaps.
+    /// Loads the malls' stored figures of the days, which may have gaps. A mall with a row that cannot be read is left out:
+    /// a sum without that row would be wrong.
     pub(super) async fn load(
         db: &mut Db,
         days: &BTreeSet<NaiveDate>,
@@ -73,7 +83,6 @@ impl Figures {
                 values![first, last],
             )
             .await?;
-        rows.retain(|row| is_asked(row.business_day, row.mall_id));
         let mut reasons: Vec<ReasonRow> = db
             .fetch_all(
                 "SELECT business_day, mall_id, currency, reason, cancelled_orders, cancelled_amount
@@ -81,7 +90,17 @@ impl Figures {
                 values![first, last],
             )
             .await?;
-        reasons.retain(|row| is_asked(row.business_day, row.mall_id));
+        let mut unreadable = Unreadable::default();
+        for row in &rows {
+            unreadable.note_row(row.mall_id, row.business_day, "business_day", &row.problems);
+        }
+        for row in &reasons {
+            unreadable.note_row(row.mall_id, row.business_day, "business_day", &row.problems);
+        }
+        unreadable.look_for(db, TABLE, first, last).await?;
+        let is_shown = |day: NaiveDate, mall: i64| is_asked(day, mall) && !unreadable.include_any(mall, days);
+        rows.retain(|row| is_shown(row.business_day, row.mall_id));
+        reasons.retain(|row| is_shown(row.business_day, row.mall_id));
         // The most frequent first; sorted in Rust because the databases sort texts differently.
         reasons.sort_by(|one, other| {
             let key = |row: &ReasonRow| (row.business_day, row.mall_id, row.currency.clone());
@@ -90,7 +109,12 @@ impl Figures {
                 .then(other.cancelled_orders.cmp(&one.cancelled_orders))
                 .then_with(|| one.reason.cmp(&other.reason))
         });
-        Ok(Self { first, last, malls, days: rows, reasons })
+        Ok(Self { first, last, malls, days: rows, reasons, asked: days.clone(), unreadable })
+    }
+
+    /// Refuses figures that lack a mall.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        self.unreadable.check("daily-cancellations", &self.asked, self.malls.values())
     }
 
     /// When the newest of the figures were computed; `otherwise` if there are none.

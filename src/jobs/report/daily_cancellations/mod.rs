@@ -16,6 +16,7 @@ use chrono_tz::Tz;
 use crate::context::Context;
 use crate::db::{Db, FromRow};
 use crate::documents::{Document, Table};
+use crate::failure::Failure;
 use crate::locale::Locale;
 use crate::period::{DayRange, day_bounds};
 use crate::runner::{Exclusion, Items, JobSpec, Run, minutes};
@@ -27,16 +28,26 @@ use crate::values;
 use super::by_mall;
 use super::delivery::{Letter, Mailing};
 use super::driver::{Audience, Due, Report, ReportArgs};
-use super::outdated::FigureTable;
+use super::outdated::{FigureTable, Parts};
 use super::periods::Step;
 use super::publication::Extent;
+use super::soundness::Unreadable;
 
 /// The reason of a cancellation for which the shop stated none.
 const UNSPECIFIED: &str = "unspecified";
 
 /// The sums of a day and mall; the reasons follow them.
-const TABLE: FigureTable =
-    FigureTable { name: "daily_cancellations", period_column: "business_day", made_of: &[Dated::ORDERS] };
+const TABLE: FigureTable = FigureTable {
+    name: "daily_cancellations",
+    period_column: "business_day",
+    made_of: &[Dated::ORDERS],
+    parts: &[Parts {
+        name: "daily_cancellations_by_reason",
+        which: "TRUE",
+        by: &["currency"],
+        sums: &["cancelled_orders", "cancelled_amount"],
+    }],
+};
 
 /// Arguments of `report daily-cancellations`.
 #[derive(Debug, Clone, clap::Args)]
@@ -73,6 +84,17 @@ impl Report for Args {
         without_figures(db, period.first(), malls).await
     }
 
+    async fn unreadable(
+        &self,
+        _cx: &Context,
+        db: &mut Db,
+        period: DayRange,
+        malls: &[Mall],
+    ) -> anyhow::Result<Unreadable> {
+        let figures = document::Figures::load(db, &BTreeSet::from([period.first()]), malls).await?;
+        Ok(figures.unreadable)
+    }
+
     async fn news(&self, db: &mut Db, period: DayRange, malls: &[Mall]) -> anyhow::Result<Option<String>> {
         news(db, period.first(), malls).await
     }
@@ -82,7 +104,7 @@ impl Report for Args {
         let due = Due::find(self, run, period).await?;
         let (id, now) = (run.id(), run.cx.now());
         let replace_mall = async |db: &mut Db, mall: &Mall| replace_mall(db, id, day, mall, now).await;
-        let computed = by_mall::replace(run, TABLE, day, &due.malls, replace_mall).await?;
+        let computed = by_mall::replace(run, TABLE, day, &due, replace_mall).await?;
         run.summarise(due.sentence(computed));
         Ok(())
     }
@@ -96,6 +118,10 @@ impl Report for Args {
     ) -> anyhow::Result<document::Figures> {
         let malls = audience.malls(&self.report, db).await?;
         document::Figures::load(db, periods, &malls).await
+    }
+
+    fn check(figures: &document::Figures) -> Result<(), Failure> {
+        figures.check()
     }
 
     fn computed_at(figures: &document::Figures, now: DateTime<Utc>) -> DateTime<Utc> {

@@ -5,10 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use chrono_tz::Tz;
 
+use super::TABLE;
+use crate::context::Context;
 use crate::db::{Db, FromRow, Problems};
 use crate::documents::{Cell, Chart, Column, ColumnKind, Document, Row, Series, Table};
+use crate::failure::Failure;
 use crate::jobs::report::outdated::{self, OutdatedMall, outdated_malls};
 use crate::jobs::report::publication::Extent;
+use crate::jobs::report::soundness::Unreadable;
 use crate::locale::Locale;
 use crate::money::{average_half_up, currency_exponent};
 use crate::shop::malls::Mall;
@@ -59,12 +63,14 @@ struct DayRow {
     is_final: bool,
     computed_at: DateTime<Utc>,
     outdated_at: Option<DateTime<Utc>>,
+    #[row(problems)]
+    problems: Problems,
     #[row(flatten)]
     measures: Measures,
 }
 
-/// One product or payment method over the days. Its figures count whatever its name holds, which is shown as far as it can
-/// be read.
+/// One product or payment method over the days. Its figures count whatever its key and name hold, which are the shop's own
+/// and are shown as far as they can be read.
 #[derive(Debug, Clone, FromRow)]
 struct BreakdownRow {
     mall_id: i64,
@@ -73,7 +79,6 @@ struct BreakdownRow {
     breakdown_key: String,
     name: String,
     #[row(problems)]
-    #[expect(dead_code, reason = "it only has the row be read")]
     problems: Problems,
     #[row(flatten)]
     measures: Measures,
@@ -85,6 +90,8 @@ struct ChartRow {
     mall_id: i64,
     currency: String,
     net_amount: i64,
+    #[row(problems)]
+    problems: Problems,
 }
 
 /// Everything a document of these days needs, as stored.
@@ -95,10 +102,14 @@ pub(super) struct Figures {
     days: Vec<DayRow>,
     breakdowns: Vec<BreakdownRow>,
     chart: Vec<ChartRow>,
+    asked: BTreeSet<NaiveDate>,
+    /// What is left out, with its whole mall; in the chart just its day.
+    pub(super) unreadable: Unreadable,
 }
 
 impl Figures {
-    /// Loads the malls' stored figures of the days, which may have gaps.
+    /// Loads the malls' stored figures of the days, which may have gaps. A mall with a row that cannot be read is left out:
+    /// a sum without that row would be wrong.
     pub(super) async fn load(
         db: &mut Db,
         days: &BTreeSet<NaiveDate>,
@@ -118,7 +129,6 @@ impl Figures {
                 values![first, last],
             )
             .await?;
-        rows.retain(|row| days.contains(&row.business_day) && malls.contains_key(&row.mall_id));
         let mut breakdowns: Vec<BreakdownRow> = db
             .fetch_all(
                 "SELECT mall_id, currency, breakdown, breakdown_key, MAX(name) AS name,
@@ -138,16 +148,45 @@ impl Figures {
                 values![first, last],
             )
             .await?;
-        breakdowns.retain(|row| malls.contains_key(&row.mall_id));
         let chart_start = last.checked_sub_days(Days::new(CHART_DAYS - 1)).unwrap_or(last);
-        let chart: Vec<ChartRow> = db
+        let mut chart: Vec<ChartRow> = db
             .fetch_all(
                 "SELECT business_day, mall_id, currency, net_amount FROM daily_sales
                  WHERE business_day BETWEEN $1 AND $2 ORDER BY business_day",
                 values![chart_start, last],
             )
             .await?;
-        Ok(Self { first, last, malls, days: rows, breakdowns, chart })
+        let mut unreadable = Unreadable::default();
+        for row in &rows {
+            unreadable.note_row(row.mall_id, row.business_day, "business_day", &row.problems);
+        }
+        if first == last {
+            // Of several days it is one, which the sums below tell.
+            for row in breakdowns.iter().filter(|row| row.problems.include("currency")) {
+                unreadable.note(row.mall_id, Some(first), &row.problems);
+            }
+        }
+        for row in &chart {
+            unreadable.note_row(row.mall_id, row.business_day, "business_day", &row.problems);
+        }
+        unreadable.look_for(db, TABLE, first, last).await?;
+        let is_shown = |mall: i64| malls.contains_key(&mall) && !unreadable.include_any(mall, days);
+        rows.retain(|row| days.contains(&row.business_day) && is_shown(row.mall_id));
+        breakdowns.retain(|row| is_shown(row.mall_id));
+        // A day of which a row cannot be read is a gap.
+        chart.retain(|row| is_shown(row.mall_id) && !unreadable.include(row.mall_id, row.business_day));
+        Ok(Self { first, last, malls, days: rows, breakdowns, chart, asked: days.clone(), unreadable })
+    }
+
+    /// Refuses figures that lack a mall.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        self.unreadable.check("daily-sales", &self.asked, self.malls.values())
+    }
+
+    /// Warns of days that lack a mall, of those with which others are compared.
+    pub(super) fn warn(&self, cx: &Context, is_compared: impl Fn(NaiveDate) -> bool) {
+        let malls: Vec<Mall> = self.malls.values().cloned().collect();
+        self.unreadable.warnings(&malls, is_compared).for_each(|warning| cx.output.warn(&warning));
     }
 
     /// When the newest of the figures were computed; `otherwise` if there are none.

@@ -16,6 +16,7 @@ use chrono_tz::Tz;
 use crate::context::Context;
 use crate::db::{Db, FromRow, Problems};
 use crate::documents::{Document, Table};
+use crate::failure::Failure;
 use crate::locale::Locale;
 use crate::period::{DayBounds, DayRange, day_bounds};
 use crate::runner::{Exclusion, Items, JobSpec, Run, minutes};
@@ -28,9 +29,10 @@ use crate::wording::counted;
 use super::by_mall;
 use super::delivery::{Letter, Mailing};
 use super::driver::{Audience, Due, Report, ReportArgs};
-use super::outdated::FigureTable;
+use super::outdated::{FigureTable, Parts};
 use super::periods::Step;
 use super::publication::Extent;
+use super::soundness::Unreadable;
 use store::replace_mall;
 
 /// The figures of a day and mall; the breakdowns follow them.
@@ -38,7 +40,18 @@ const TABLE: FigureTable = FigureTable {
     name: "daily_sales",
     period_column: "business_day",
     made_of: &[Dated::ORDERS, Dated::REFUNDS],
+    parts: &[split_into("breakdown = 'PRODUCT'"), split_into("breakdown = 'PAYMENT_METHOD'")],
 };
+
+/// A split of the figures. An order of two products counts for each of them, so that only items and money add up.
+const fn split_into(which: &'static str) -> Parts {
+    Parts {
+        name: "daily_sales_breakdown",
+        which,
+        by: &["currency"],
+        sums: &["items", "gross_amount", "refunded_amount"],
+    }
+}
 
 /// Arguments of `report daily-sales`.
 #[derive(Debug, Clone, clap::Args)]
@@ -91,6 +104,17 @@ impl Report for Args {
         Ok(malls.iter().filter(|mall| !is_final(mall)).cloned().collect())
     }
 
+    async fn unreadable(
+        &self,
+        _cx: &Context,
+        db: &mut Db,
+        period: DayRange,
+        malls: &[Mall],
+    ) -> anyhow::Result<Unreadable> {
+        let figures = document::Figures::load(db, &BTreeSet::from([period.first()]), malls).await?;
+        Ok(figures.unreadable)
+    }
+
     async fn news(&self, db: &mut Db, period: DayRange, malls: &[Mall]) -> anyhow::Result<Option<String>> {
         let day = period.first();
         let stored = stored_days(db, day).await?;
@@ -108,14 +132,14 @@ impl Report for Args {
         let due = Due::find(self, run, period).await?;
         let (id, now) = (run.id(), run.cx.now());
         let replace_mall = async |db: &mut Db, mall: &Mall| replace_mall(db, id, day, mall, now).await;
-        let computed = by_mall::replace(run, TABLE, day, &due.malls, replace_mall).await?;
+        let computed = by_mall::replace(run, TABLE, day, &due, replace_mall).await?;
         run.summarise(due.sentence(computed));
         Ok(())
     }
 
     async fn load(
         &self,
-        _cx: &Context,
+        cx: &Context,
         db: &mut Db,
         periods: &BTreeSet<NaiveDate>,
         audience: &Audience<'_>,
@@ -123,16 +147,25 @@ impl Report for Args {
         let Audience::Mail(mailing) = audience else {
             let malls = self.report.malls.selected(db).await?;
             let days = document::Figures::load(db, periods, &malls).await?;
+            days.warn(cx, |day| !periods.contains(&day));
             return Ok(Figures { days, day_before: None, missing: Vec::new() });
         };
         let mut days = document::Figures::load(db, periods, &mailing.malls).await?;
+        days.warn(cx, |day| !periods.contains(&day));
         if mailing.is_scheduled {
             days.retain_final();
         }
         let day_before = document::Figures::load_day_before(db, &days).await?;
+        if let Some(before) = &day_before {
+            before.warn(cx, |day| day.succ_opt().is_some_and(|next| periods.contains(&next)));
+        }
         let missing = days.missing(mailing.malls.iter().chain(&mailing.waiting));
         let missing = missing.into_iter().map(str::to_owned).collect();
         Ok(Figures { days, day_before, missing })
+    }
+
+    fn check(figures: &Figures) -> Result<(), Failure> {
+        figures.days.check()
     }
 
     fn computed_at(figures: &Figures, now: DateTime<Utc>) -> DateTime<Utc> {

@@ -5,14 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use chrono_tz::Tz;
 
-use crate::db::{Db, FromRow};
+use crate::db::{Db, FromRow, Problems};
 use crate::failure::Failure;
+use crate::jobs::report::daily_sales;
+use crate::jobs::report::driver::Report;
 use crate::jobs::report::outdated::{OutdatedMall, outdated_malls};
+use crate::jobs::report::soundness::{self, Unreadable};
 use crate::money::average_half_up;
 use crate::period::day_bounds;
+use crate::runner::history;
 use crate::shop::malls::Mall;
 use crate::values;
-use crate::wording::counted;
+use crate::wording::{command, counted};
 
 /// How many days the chart shows.
 pub(super) const CHART_DAYS: u64 = 30;
@@ -30,6 +34,8 @@ struct SalesRow {
     new_customers: i64,
     computed_at: DateTime<Utc>,
     outdated_at: Option<DateTime<Utc>>,
+    #[row(problems)]
+    problems: Problems,
 }
 
 #[derive(Debug, Clone, FromRow)]
@@ -40,6 +46,8 @@ struct CancellationRow {
     cancelled_amount: i64,
     computed_at: DateTime<Utc>,
     outdated_at: Option<DateTime<Utc>>,
+    #[row(problems)]
+    problems: Problems,
 }
 
 #[derive(Debug, Clone, FromRow)]
@@ -51,6 +59,8 @@ struct SnapshotRow {
     quantity: i64,
     is_reconstructed: bool,
     taken_at: DateTime<Utc>,
+    #[row(problems)]
+    problems: Problems,
 }
 
 /// What a figure counts.
@@ -98,7 +108,7 @@ pub struct Figures {
     pub(super) computed_at: DateTime<Utc>,
     pub(super) list: Vec<Figure>,
     pub(super) malls: Vec<MallFigures>,
-    /// The malls that are left out because their sales are not reported yet: code and name.
+    /// The malls that are left out because their sales are not reported: code and name.
     pub(super) missing: Vec<(String, String)>,
     /// The malls with figures of the day that a later run failed to replace.
     pub(super) outdated: Vec<OutdatedMall>,
@@ -106,25 +116,88 @@ pub struct Figures {
     pub(super) charts: BTreeMap<String, Vec<(NaiveDate, Option<i64>)>>,
 }
 
-impl Figures {
-    /// Loads the figures of a day for malls. If `may_lack_some`, malls whose sales are not reported yet are left out and
-    /// named; otherwise, or if no mall remains, this fails.
-    pub(super) async fn load(
-        db: &mut Db,
-        day: NaiveDate,
-        malls: &[Mall],
-        may_lack_some: bool,
-        time_zone: Tz,
-    ) -> anyhow::Result<Self> {
+/// What a report is about.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    pub(super) day: NaiveDate,
+    /// Whether malls whose sales are not reported yet are left out and named.
+    pub(super) may_lack_some: bool,
+    /// The business time zone, to which the days of snapshots belong.
+    pub(super) time_zone: Tz,
+    pub(super) today: NaiveDate,
+}
+
+/// A mall, or a part of its figures, that the report lacks because it could not be computed or read.
+pub(super) struct Lacked {
+    /// What failed: the mall's code, with the table if it is only a part.
+    pub(super) key: String,
+    pub(super) is_part: bool,
+    pub(super) failure: Failure,
+}
+
+/// The figures, with what they lack.
+pub(super) struct Loaded {
+    /// `None` if no mall remains.
+    pub(super) figures: Option<Figures>,
+    pub(super) lacked: Vec<Lacked>,
+    /// What is not compared with, and why.
+    pub(super) warnings: Vec<String>,
+}
+
+/// What cannot be read of the malls' rows of a day in any of the tables.
+pub(super) async fn unreadable(db: &mut Db, terms: Terms, malls: &[Mall]) -> anyhow::Result<Unreadable> {
+    let Unread { mut sales, cancellations, snapshots } =
+        Stored::load(db, terms.day, malls, terms.time_zone).await?.unread;
+    sales.append(cancellations);
+    sales.append(snapshots);
+    Ok(sales)
+}
+
+impl Loaded {
+    /// Loads the figures of a day for malls. One whose sales failed or cannot be read is left out and named. If
+    /// `may_lack_some`, so are malls whose sales are not reported yet; otherwise, or if no mall remains, these are an error.
+    pub(super) async fn load(db: &mut Db, terms: Terms, malls: &[Mall]) -> anyhow::Result<Self> {
+        let Terms { day, may_lack_some, time_zone, .. } = terms;
         let mut stored = Stored::load(db, day, malls, time_zone).await?;
-        let (malls, missing): (Vec<Mall>, Vec<Mall>) =
-            malls.iter().cloned().partition(|mall| stored.is_reported(mall.id, day));
-        if !missing.is_empty() && (malls.is_empty() || !may_lack_some) {
-            return Err(not_reported(day, &missing).into());
+        let (mut reported, mut not_reported, mut missing, mut lacked) = (vec![], vec![], vec![], vec![]);
+        for mall in malls {
+            let failure = match stored.unread.sales.of(mall.id, day) {
+                Some(problem) => Some(soundness::failure("daily-sales", mall, day, problem)),
+                None if stored.is_reported(mall.id, day) => None,
+                None => match sales_failure(db, day, mall).await? {
+                    Some(failure) => Some(failure),
+                    None => {
+                        not_reported.push(mall.clone());
+                        continue;
+                    }
+                },
+            };
+            match failure {
+                Some(failure) => {
+                    missing.push(mall.clone());
+                    lacked.push(Lacked { key: mall.code.clone(), is_part: false, failure });
+                }
+                None => reported.push(mall.clone()),
+            }
         }
-        stored.retain(&malls);
-        let malls = &malls;
-        let before = [day.checked_sub_days(Days::new(1)), day.checked_sub_days(Days::new(7))];
+        if !not_reported.is_empty() && (reported.is_empty() || !may_lack_some) {
+            return Err(not_yet(day, &not_reported).into());
+        }
+        missing.extend(not_reported);
+        stored.retain(&reported);
+        for mall in &reported {
+            lacked.extend(stored.unread.parts_of(mall, &terms));
+        }
+        let warnings = stored.unread.warnings(day, &reported);
+        let figures = (!reported.is_empty()).then(|| Figures::of(&stored, day, &reported, missing));
+        Ok(Self { figures, lacked, warnings })
+    }
+}
+
+impl Figures {
+    /// Computes them from what is stored of these malls.
+    fn of(stored: &Stored, day: NaiveDate, malls: &[Mall], missing: Vec<Mall>) -> Self {
+        let before = days_before(day);
         let compare = |measure, currency: Option<&str>, of: &dyn Fn(NaiveDate) -> Option<i64>| {
             let [day_before, week_before] = before.map(|day| day.and_then(of));
             of(day).map(|value| Figure {
@@ -165,7 +238,7 @@ impl Figures {
         for (measure, subject, status) in states {
             figures.extend(compare(measure, None, &|at| stored.snapshot(at, subject, status)));
         }
-        Ok(Self {
+        Self {
             day,
             computed_at: stored.computed_at(day),
             list: figures,
@@ -173,16 +246,22 @@ impl Figures {
             missing: missing.into_iter().map(|mall| (mall.code, mall.name)).collect(),
             outdated: stored.outdated(day, malls),
             charts: stored.charts(day),
-        })
+        }
+    }
+
+    /// How many malls are in it.
+    pub(super) fn reported_malls(&self) -> usize {
+        let malls: BTreeSet<&str> = self.malls.iter().map(|mall| mall.code.as_str()).collect();
+        malls.len()
     }
 
     /// "reported 128 orders of 2 malls, not reported yet: bangkok"
     pub(super) fn sentence(&self) -> String {
         let orders = self.list.iter().find(|figure| figure.measure == Measure::Orders);
         let orders = orders.map_or(0, |figure| figure.value);
-        let malls: BTreeSet<&str> = self.malls.iter().map(|mall| mall.code.as_str()).collect();
         let orders = counted(orders, "order", "orders");
-        let mut sentence = format!("reported {orders} of {}", counted(malls.len(), "mall", "malls"));
+        let mut sentence =
+            format!("reported {orders} of {}", counted(self.reported_malls(), "mall", "malls"));
         if !self.missing.is_empty() {
             let codes: Vec<&str> = self.missing.iter().map(|(code, _)| code.as_str()).collect();
             sentence.push_str(&format!(", not reported yet: {}", codes.join(", ")));
@@ -202,6 +281,43 @@ struct Stored {
     first_days: BTreeMap<i64, NaiveDate>,
     cancellations: Vec<CancellationRow>,
     snapshots: Vec<SnapshotRow>,
+    unread: Unread,
+}
+
+/// What cannot be read of each table, and is left out with all rows of the same mall and day.
+#[derive(Default)]
+struct Unread {
+    sales: Unreadable,
+    cancellations: Unreadable,
+    /// By the day whose end they show.
+    snapshots: Unreadable,
+}
+
+impl Unread {
+    /// What the day's figures of a mall that is reported lack: they are not shown without it.
+    fn parts_of(&self, mall: &Mall, terms: &Terms) -> Vec<Lacked> {
+        let day = terms.day;
+        let part =
+            |table: &str, failure| Lacked { key: format!("{}/{table}", mall.code), is_part: true, failure };
+        let cancellations = self.cancellations.of(mall.id, day).map(|problem| {
+            part("daily_cancellations", soundness::failure("daily-cancellations", mall, day, problem))
+        });
+        let snapshot = self.snapshots.of(mall.id, day).map(|problem| {
+            part("statistics_snapshots", snapshot_failure(mall, terms, problem, &self.snapshots))
+        });
+        cancellations.into_iter().chain(snapshot).collect()
+    }
+
+    /// What is not compared with, each once.
+    fn warnings(&self, day: NaiveDate, malls: &[Mall]) -> Vec<String> {
+        let before = days_before(day);
+        let is_before = |at: NaiveDate| before.contains(&Some(at));
+        let of_sales = self.sales.warnings(malls, |at| at != day);
+        let of_others = [&self.cancellations, &self.snapshots];
+        let of_others = of_others.into_iter().flat_map(|found| found.warnings(malls, is_before));
+        let warnings: BTreeSet<String> = of_sales.chain(of_others).collect();
+        warnings.into_iter().collect()
+    }
 }
 
 impl Stored {
@@ -209,7 +325,7 @@ impl Stored {
         let zone = |mall: &Mall| mall.time_zone().unwrap_or(time_zone);
         let malls: BTreeMap<i64, Tz> = malls.iter().map(|mall| (mall.id, zone(mall))).collect();
         let first = day.checked_sub_days(Days::new(CHART_DAYS - 1)).unwrap_or(day);
-        let sales: Vec<SalesRow> = db
+        let mut sales: Vec<SalesRow> = db
             .fetch_all(
                 "SELECT business_day, mall_id, currency, orders, gross_amount, net_amount, cancelled_orders,
                         new_customers, computed_at, outdated_at
@@ -220,26 +336,49 @@ impl Stored {
             .await?;
         let first_days: Vec<(i64, NaiveDate)> = db
             .fetch_all(
-                "SELECT mall_id, MIN(business_day) FROM daily_sales WHERE is_final GROUP BY mall_id",
+                &format!(
+                    "SELECT mall_id, MIN(business_day) FROM daily_sales WHERE is_final AND {} GROUP BY mall_id",
+                    db.is_day("business_day")
+                ),
                 values![],
             )
             .await?;
-        let cancellations: Vec<CancellationRow> = db
+        let mut cancellations: Vec<CancellationRow> = db
             .fetch_all(
                 "SELECT business_day, mall_id, currency, cancelled_amount, computed_at, outdated_at
                  FROM daily_cancellations WHERE business_day BETWEEN $1 AND $2",
                 values![first, day],
             )
             .await?;
-        let snapshots: Vec<SnapshotRow> = db
+        let mut snapshots: Vec<SnapshotRow> = db
             .fetch_all(
                 "SELECT snapshot_day, mall_id, subject, status, quantity, is_reconstructed, taken_at
                  FROM statistics_snapshots WHERE snapshot_day BETWEEN $1 AND $2",
                 values![first, day.checked_add_days(Days::new(1)).unwrap_or(day)],
             )
             .await?;
+        let mut unread = Unread::default();
+        for row in &sales {
+            unread.sales.note_row(row.mall_id, row.business_day, "business_day", &row.problems);
+        }
+        for row in &cancellations {
+            unread.cancellations.note_row(row.mall_id, row.business_day, "business_day", &row.problems);
+        }
+        for row in &snapshots {
+            let day = row.snapshot_day.pred_opt().unwrap_or(row.snapshot_day);
+            unread.snapshots.note_row(row.mall_id, day, "snapshot_day", &row.problems);
+        }
+        unread.sales.note_without_period(db, "daily_sales", "business_day").await?;
+        unread.cancellations.note_without_period(db, "daily_cancellations", "business_day").await?;
+        unread.snapshots.note_without_period(db, "statistics_snapshots", "snapshot_day").await?;
+        sales.retain(|row| !unread.sales.include(row.mall_id, row.business_day));
+        cancellations.retain(|row| !unread.cancellations.include(row.mall_id, row.business_day));
+        snapshots.retain(|row| {
+            let day = row.snapshot_day.pred_opt().unwrap_or(row.snapshot_day);
+            !unread.snapshots.include(row.mall_id, day)
+        });
         let first_days = first_days.into_iter().collect();
-        Ok(Self { malls, time_zone, sales, first_days, cancellations, snapshots })
+        Ok(Self { malls, time_zone, sales, first_days, cancellations, snapshots, unread })
     }
 
     /// Drops the rows of other malls.
@@ -389,8 +528,38 @@ impl Stored {
     }
 }
 
+/// The days that a day is compared with: the one before, and the same of the week before.
+fn days_before(day: NaiveDate) -> [Option<NaiveDate>; 2] {
+    [day.checked_sub_days(Days::new(1)), day.checked_sub_days(Days::new(7))]
+}
+
+/// Why a mall has no sales of a day, if its report failed for it.
+async fn sales_failure(db: &mut Db, day: NaiveDate, mall: &Mall) -> anyhow::Result<Option<Failure>> {
+    let job = <daily_sales::Args as Report>::SPEC.name;
+    let Some((run, message)) = history::open_item_error(db, job, &day.to_string(), &mall.code).await? else {
+        return Ok(None);
+    };
+    let failure =
+        Failure::failed(format!("{job} of {day} failed for `{}` in run {run}: {message}", mall.code));
+    Ok(Some(failure.hint(format!("correct that, then {}", command(&["runs", "retry", &run.to_string()])))))
+}
+
+/// Today's snapshot can be taken again, and that removes rows of no day; an older one cannot.
+fn snapshot_failure(mall: &Mall, terms: &Terms, problem: &str, snapshots: &Unreadable) -> Failure {
+    let morning = terms.day.succ_opt().unwrap_or(terms.day);
+    let failure = Failure::bad_input(format!(
+        "the snapshot of mall `{}` for {morning} cannot be read: {problem}",
+        mall.code
+    ));
+    failure.hint(if morning == terms.today || snapshots.include_none(mall.id) {
+        command(&["stats", "refresh", "--rerun"])
+    } else {
+        format!("correct that row in the database, by its `mall_id` {}, or delete it", mall.id)
+    })
+}
+
 /// A failure instead of a zero, which would look like a real figure.
-fn not_reported(day: NaiveDate, missing: &[Mall]) -> Failure {
+fn not_yet(day: NaiveDate, missing: &[Mall]) -> Failure {
     let codes: Vec<&str> = missing.iter().map(|mall| mall.code.as_str()).collect();
     // Not "try later": that would end the command, although other days can still be reported.
     Failure::failed(format!("the sales of {day} are not reported yet for {}", codes.join(", ")))

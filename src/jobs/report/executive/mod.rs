@@ -2,8 +2,9 @@
 //!
 //! Runs every morning for the newest finished day of each mall, on what `report daily-sales`, `report
 //! daily-cancellations` and `stats refresh` stored: it computes no sales itself. A mall whose sales are not reported
-//! yet is left out and named; if none is left, the report fails with that error. A missing comparison is shown as a
-//! dash. The report is sent as a mail with a chart inside.
+//! yet is left out and named; if none is left, the report fails with that error. A mall whose sales failed, or whose
+//! stored figures cannot be read, is a failed item beside those that are reported. A missing comparison is shown as a dash.
+//! The report is sent as a mail with a chart inside.
 
 mod document;
 mod figures;
@@ -29,7 +30,8 @@ use super::delivery::{Letter, Mailing};
 use super::driver::{Audience, Report, ReportArgs};
 use super::periods::{Step, current_in};
 use super::publication::{Extent, font_folders, missing_characters};
-use figures::Figures;
+use super::soundness::Unreadable;
+use figures::{Figures, Lacked, Loaded, Terms};
 
 /// The content id by which the template refers to the chart: `<img src="cid:chart">`.
 const CHART_CONTENT_ID: &str = "chart";
@@ -72,11 +74,35 @@ impl Report for Args {
         self.leaves_out_missing().then_some("leave_out_missing")
     }
 
+    async fn unreadable(
+        &self,
+        cx: &Context,
+        db: &mut Db,
+        period: DayRange,
+        malls: &[Mall],
+    ) -> anyhow::Result<Unreadable> {
+        figures::unreadable(db, self.terms(cx, period.first()), malls).await
+    }
+
+    /// A mall whose sales failed or cannot be read is a failed item, and the others are reported. So is a part of a mall's
+    /// figures that cannot be read: the report is without it.
     async fn compute(&self, run: &mut Run<'_>, period: DayRange) -> anyhow::Result<()> {
         let malls = self.malls_about(run.cx, run.db, period.first()).await?;
-        let figures = self.figures(run.cx, run.db, period.first(), &malls).await?;
+        let terms = self.terms(run.cx, period.first());
+        let Loaded { figures, lacked, warnings } = Loaded::load(run.db, terms, &malls).await?;
         run.read(malls.len() as u64);
-        run.summarise(figures.sentence());
+        for Lacked { key, is_part, failure } in lacked {
+            if is_part {
+                run.fail_part(&key, "read", &failure.into());
+            } else {
+                run.fail_item(&key, "read", &failure.into());
+            }
+        }
+        warnings.iter().for_each(|warning| run.cx.output.warn(warning));
+        if let Some(figures) = figures {
+            run.written(figures.reported_malls() as u64);
+            run.summarise(figures.sentence());
+        }
         Ok(())
     }
 
@@ -92,7 +118,13 @@ impl Report for Args {
             Audience::Mail(mailing) if mailing.is_scheduled => mailing.malls.clone(),
             Audience::Mail(_) | Audience::Command => self.malls_about(cx, db, day).await?,
         };
-        self.figures(cx, db, day, &malls).await
+        // What it lacks has failed in the run.
+        let Loaded { figures, lacked, .. } = Loaded::load(db, self.terms(cx, day), &malls).await?;
+        match (figures, lacked.into_iter().next()) {
+            (Some(figures), _) => Ok(figures),
+            (None, Some(first)) => Err(first.failure.into()),
+            (None, None) => anyhow::bail!("no mall to report on"),
+        }
     }
 
     fn computed_at(figures: &Figures, _now: DateTime<Utc>) -> DateTime<Utc> {
@@ -148,15 +180,9 @@ impl Args {
         self.leave_out_missing || (!self.report.dates.is_given() && self.report.malls.named().is_empty())
     }
 
-    /// A day's figures. The scheduled report does not wait for any mall; one that was asked for is complete.
-    async fn figures(
-        &self,
-        cx: &Context,
-        db: &mut Db,
-        day: NaiveDate,
-        malls: &[Mall],
-    ) -> anyhow::Result<Figures> {
-        Figures::load(db, day, malls, self.leaves_out_missing(), cx.time_zone()).await
+    /// The scheduled report does not wait for any mall; one that was asked for is complete.
+    fn terms(&self, cx: &Context, day: NaiveDate) -> Terms {
+        Terms { day, may_lack_some: self.leaves_out_missing(), time_zone: cx.time_zone(), today: cx.today() }
     }
 }
 

@@ -6,10 +6,13 @@ use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 use serde_json::{Value, json};
 
-use crate::db::{Db, FromRow};
+use super::TABLE;
+use crate::db::{Db, FromRow, Problems};
 use crate::documents::{Cell, Column, ColumnKind, Document, Row, Table};
+use crate::failure::Failure;
 use crate::jobs::report::outdated::{self, OutdatedMall, outdated_malls};
 use crate::jobs::report::publication::Extent;
+use crate::jobs::report::soundness::Unreadable;
 use crate::locale::Locale;
 use crate::period::DayRange;
 use crate::shop::malls::Mall;
@@ -26,6 +29,8 @@ struct MallRow {
     withdrawn: Option<i64>,
     computed_at: DateTime<Utc>,
     outdated_at: Option<DateTime<Utc>>,
+    #[row(problems)]
+    problems: Problems,
 }
 
 impl MallRow {
@@ -44,6 +49,8 @@ struct GroupRow {
     active: Option<i64>,
     unconfirmed: Option<i64>,
     withdrawn: Option<i64>,
+    #[row(problems)]
+    problems: Problems,
 }
 
 /// Everything a document of these weeks needs, as stored.
@@ -52,10 +59,13 @@ pub struct Figures {
     malls: BTreeMap<i64, Mall>,
     rows: Vec<MallRow>,
     groups: Vec<GroupRow>,
+    /// What is left out, with its whole mall.
+    pub(super) unreadable: Unreadable,
 }
 
 impl Figures {
-    /// Loads the malls' stored counts of the weeks that begin on these Mondays.
+    /// Loads the malls' stored counts of the weeks that begin on these Mondays. A mall with a row that cannot be read is
+    /// left out: a sum without that row would be wrong.
     pub(super) async fn load(
         db: &mut Db,
         weeks: &BTreeSet<NaiveDate>,
@@ -74,7 +84,6 @@ impl Figures {
                 values![first, last],
             )
             .await?;
-        rows.retain(|row| is_asked(row.week_day, row.mall_id));
         let mut groups: Vec<GroupRow> = db
             .fetch_all(
                 "SELECT week_day, mall_id, channel, is_other, signups, active, unconfirmed, withdrawn
@@ -82,13 +91,29 @@ impl Figures {
                 values![first, last],
             )
             .await?;
-        groups.retain(|row| is_asked(row.week_day, row.mall_id));
+        let mut unreadable = Unreadable::default();
+        for row in &rows {
+            unreadable.note_row(row.mall_id, row.week_day, "week_day", &row.problems);
+        }
+        for row in &groups {
+            unreadable.note_row(row.mall_id, row.week_day, "week_day", &row.problems);
+        }
+        unreadable.look_for(db, TABLE, first, last).await?;
+        let is_shown =
+            |week: NaiveDate, mall: i64| is_asked(week, mall) && !unreadable.include_any(mall, weeks);
+        rows.retain(|row| is_shown(row.week_day, row.mall_id));
+        groups.retain(|row| is_shown(row.week_day, row.mall_id));
         // The largest first, "other" last; sorted in Rust because the databases sort texts differently.
         groups.sort_by(|one, other| {
             let key = |row: &GroupRow| (row.week_day, row.mall_id, row.is_other, -row.signups);
             key(one).cmp(&key(other)).then_with(|| one.channel.cmp(&other.channel))
         });
-        Ok(Self { weeks: weeks.clone(), malls, rows, groups })
+        Ok(Self { weeks: weeks.clone(), malls, rows, groups, unreadable })
+    }
+
+    /// Refuses counts that lack a mall.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        self.unreadable.check("weekly-signups", &self.weeks, self.malls.values())
     }
 
     /// When the newest of the counts were computed; `otherwise` if there are none.

@@ -29,14 +29,19 @@ use crate::values;
 use super::by_mall;
 use super::delivery::{Letter, Mailing};
 use super::driver::{Audience, Due, Report, ReportArgs};
-use super::outdated::FigureTable;
+use super::outdated::{FigureTable, Parts};
 use super::periods::{self, Step};
 use super::publication::Extent;
+use super::soundness::Unreadable;
 use disclosure::{Disclosed, Statuses, disclose};
 
 /// The counts of a week and mall; those by channel follow them.
-const TABLE: FigureTable =
-    FigureTable { name: "weekly_signups", period_column: "week_day", made_of: &[Dated::MEMBERS] };
+const TABLE: FigureTable = FigureTable {
+    name: "weekly_signups",
+    period_column: "week_day",
+    made_of: &[Dated::MEMBERS],
+    parts: &[Parts { name: "weekly_signups_by_channel", which: "TRUE", by: &[], sums: &["signups"] }],
+};
 
 /// Arguments of `report weekly-signups`.
 #[derive(Debug, Clone, clap::Args)]
@@ -77,6 +82,17 @@ impl Report for Args {
         without_counts(db, period.first(), malls).await
     }
 
+    async fn unreadable(
+        &self,
+        _cx: &Context,
+        db: &mut Db,
+        period: DayRange,
+        malls: &[Mall],
+    ) -> anyhow::Result<Unreadable> {
+        let figures = document::Figures::load(db, &BTreeSet::from([period.first()]), malls).await?;
+        Ok(figures.unreadable)
+    }
+
     async fn news(&self, db: &mut Db, period: DayRange, _malls: &[Mall]) -> anyhow::Result<Option<String>> {
         let week = period.first();
         let selected = self.report.malls.selected(db).await?;
@@ -106,7 +122,7 @@ impl Report for Args {
             replace_mall(db, week, mall, &disclose(channels, min_cell), &Made { run: id, now, min_cell })
                 .await
         };
-        let computed = by_mall::replace(run, TABLE, week, &due.malls, replace_mall).await?;
+        let computed = by_mall::replace(run, TABLE, week, &due, replace_mall).await?;
         let mut sentence = due.sentence(computed);
         if min_cell > self.min_cell {
             sentence.push_str(&format!(", with --min-cell {min_cell} like the rest of the week"));
@@ -133,6 +149,10 @@ impl Report for Args {
     ) -> anyhow::Result<document::Figures> {
         let malls = audience.malls(&self.report, db).await?;
         document::Figures::load(db, periods, &malls).await
+    }
+
+    fn check(figures: &document::Figures) -> Result<(), Failure> {
+        figures.check()
     }
 
     fn computed_at(figures: &document::Figures, now: DateTime<Utc>) -> DateTime<Utc> {
