@@ -36,7 +36,7 @@ fn the_roles_of_the_page_suffice_and_can_do_no_more() {
         .map(|role| own(&format!("{role};")).trim_end_matches(';').to_owned());
     sandbox.execute(&format!("ALTER DATABASE {database} OWNER TO {owner}"));
     let url = |role: &str, password: &str| {
-        let mut url = url::Url::parse(&sandbox.database_url()).unwrap();
+        let mut url = url::Url::parse(sandbox.database_url()).unwrap();
         url.set_username(role).unwrap();
         url.set_password(Some(password)).unwrap();
         url.to_string()

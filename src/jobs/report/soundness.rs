@@ -91,21 +91,20 @@ impl Unreadable {
     ) -> anyhow::Result<()> {
         let FigureTable { name, period_column, .. } = table;
         let Parts { name: parts_name, which, by, sums } = parts;
-        let by: String = by.iter().map(|column| format!(", {column}")).collect();
+        let by: String = by.iter().flat_map(|column| [", ", *column]).collect();
         // Remainders, whose sum cannot be too large, whatever the amounts are.
-        let terms = |sign: &str| -> String {
-            sums.iter()
-                .map(|column| format!(", {sign}COALESCE({column}, 0) % 1000000007 AS {column}"))
-                .collect()
+        let terms = |sign: &str| {
+            let remainder = |column: &&str| format!("{sign}COALESCE({column}, 0) % 1000000007 AS {column}");
+            sums.iter().map(remainder).collect::<Vec<_>>().join(", ")
         };
         let differs: Vec<String> =
             sums.iter().map(|column| format!("SUM({column}) % 1000000007 <> 0")).collect();
         let sql = format!(
             "SELECT DISTINCT mall_id, period
-             FROM (SELECT {period_column} AS period, mall_id{by}{} FROM {name}
+             FROM (SELECT {period_column} AS period, mall_id{by}, {} FROM {name}
                    WHERE {period_column} BETWEEN $1 AND $2
                    UNION ALL
-                   SELECT {period_column}, mall_id{by}{} FROM {parts_name}
+                   SELECT {period_column}, mall_id{by}, {} FROM {parts_name}
                    WHERE {period_column} BETWEEN $1 AND $2 AND {which}) figures
              GROUP BY mall_id, period{by} HAVING {}",
             terms(""),

@@ -161,23 +161,19 @@ impl Loaded {
         let mut stored = Stored::load(db, day, malls, time_zone).await?;
         let (mut reported, mut not_reported, mut missing, mut lacked) = (vec![], vec![], vec![], vec![]);
         for mall in malls {
+            let is_reported = stored.is_reported(mall.id, day);
             let failure = match stored.unread.sales.of(mall.id, day) {
                 Some(problem) => Some(soundness::failure("daily-sales", mall, day, problem)),
-                None if stored.is_reported(mall.id, day) => None,
-                None => match sales_failure(db, day, mall).await? {
-                    Some(failure) => Some(failure),
-                    None => {
-                        not_reported.push(mall.clone());
-                        continue;
-                    }
-                },
+                None if is_reported => None,
+                None => sales_failure(db, day, mall).await?,
             };
             match failure {
                 Some(failure) => {
                     missing.push(mall.clone());
                     lacked.push(Lacked { key: mall.code.clone(), is_part: false, failure });
                 }
-                None => reported.push(mall.clone()),
+                None if is_reported => reported.push(mall.clone()),
+                None => not_reported.push(mall.clone()),
             }
         }
         if !not_reported.is_empty() && (reported.is_empty() || !may_lack_some) {

@@ -98,7 +98,9 @@ impl Report for Args {
                 run.fail_item(&key, "read", &failure.into());
             }
         }
-        warnings.iter().for_each(|warning| run.cx.output.warn(warning));
+        for warning in &warnings {
+            run.cx.output.warn(warning);
+        }
         if let Some(figures) = figures {
             run.written(figures.reported_malls() as u64);
             run.summarise(figures.sentence());
