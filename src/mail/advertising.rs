@@ -21,7 +21,25 @@ struct Rule {
     subject_mark: Option<&'static str>,
     /// How the way to refuse is told: of each group one word is there, without blanks and in lower case.
     refusal: &'static [&'static [&'static str]],
+    /// How a consent has to be confirmed to whoever gave it.
+    confirmation: Option<Confirmation>,
 }
+
+/// A consent has to be confirmed to whoever gave it, again and again. Silence keeps it.
+#[derive(Debug)]
+pub struct Confirmation {
+    /// The language that it is about.
+    pub language: Locale,
+    /// A consent is confirmed before this many months are over, counted from the day on which it was given.
+    pub months: u32,
+    /// Where it is written.
+    law: &'static str,
+    /// What is shown about the sender.
+    shows: &'static [Particular],
+}
+
+/// The kind of the mails that confirm consents. They are no advertising, and pointless once the consent is gone.
+pub const CONSENT_NOTICE: &str = "consent-notice";
 
 /// What is shown about the sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +57,7 @@ const RULES: [Rule; 3] = [
         shows: &[Particular::Name, Particular::PostalAddress],
         subject_mark: None,
         refusal: &[&["停止", "解除", "拒否", "中止", "不要", "希望しない", "希望されない", "unsubscribe"]],
+        confirmation: None,
     },
     Rule {
         language: Locale::Ko,
@@ -48,6 +67,13 @@ const RULES: [Rule; 3] = [
         // `[광고]`, `(광 고)` or `AD` count as evasion.
         subject_mark: Some("(광고)"),
         refusal: &[&["수신거부"], &["unsubscribe"]],
+        // The decree names what it shows: the sender, that and on which day consent was given, how to keep and to withdraw it.
+        confirmation: Some(Confirmation {
+            language: Locale::Ko,
+            months: 24,
+            law: "Network Act, article 50(8), and article 62-3 of its decree",
+            shows: &[Particular::Name],
+        }),
     },
     Rule {
         language: Locale::En,
@@ -56,6 +82,7 @@ const RULES: [Rule; 3] = [
         shows: &[Particular::PostalAddress],
         subject_mark: None,
         refusal: &[],
+        confirmation: None,
     },
 ];
 
@@ -106,15 +133,28 @@ impl Advertising {
     /// What the configuration lacks for advertising in a language. No mail can be sent before it is there.
     pub fn lacks(&self, language: Locale) -> Option<Failure> {
         let rule = rule(language);
-        let lacking = rule.shows.iter().find(|particular| self.is_unset(**particular))?;
+        let law = format!("in {} ({})", rule.country, rule.law);
+        self.lacking(rule.shows, language, &format!("advertising in this language (`{language}`)"), &law)
+    }
+
+    /// What the configuration lacks for the notices that confirm consents.
+    pub fn lacks_for_notices(&self, confirmation: &Confirmation) -> Option<Failure> {
+        let language = confirmation.language;
+        let law = format!("in {} ({})", rule(language).country, confirmation.law);
+        let what = format!("a notice that confirms a consent to advertising in this language (`{language}`)");
+        self.lacking(confirmation.shows, language, &what, &law)
+    }
+
+    fn lacking(&self, shows: &[Particular], language: Locale, what: &str, law: &str) -> Option<Failure> {
+        let lacking = shows.iter().find(|particular| self.is_unset(**particular))?;
         let (key, name, example) = lacking.setting(language);
         Some(
             Failure::configuration(format!(
-                "`mail.shop.{key}` is not set: advertising in this language (`{language}`) has to show the sender's \
-                 {name} in {} ({})",
-                rule.country, rule.law
+                "`mail.shop.{key}` is not set: {what} has to show the sender's {name} {law}"
             ))
-            .hint(format!("write the shop's own below [mail.shop] of batchctl.toml, in the form {key} = \"{example}\""))
+            .hint(format!(
+                "write the shop's own below [mail.shop] of batchctl.toml, in the form {key} = \"{example}\""
+            ))
             .retry_once("once it is set"),
         )
     }
@@ -135,21 +175,48 @@ impl Advertising {
     /// set is compared by its letters and digits, however it is spaced, broken into lines, punctuated or marked up.
     pub fn text_problem(&self, language: Locale, text: Option<&str>, html: Option<&str>) -> Option<String> {
         let rule = rule(language);
-        let parts: Vec<String> =
-            text.map(compared).into_iter().chain(html.map(|html| compared(&seen(html)))).collect();
-        let is_shown = |value: &str| parts.iter().any(|part| part.contains(value));
-        let law = format!("as it has to in {} ({})", rule.country, rule.law);
-        for particular in rule.shows {
-            let value = self.value(*particular).map(compared).unwrap_or_default();
-            if !value.is_empty() && !is_shown(&value) {
-                let (key, name, _) = particular.setting(rule.language);
-                return Some(format!(
-                    "the text does not show the sender's {name} (`mail.shop.{key}`), {law}"
-                ));
-            }
-        }
-        refusal_missing(rule, &parts)
+        let parts = compared_parts(text, html);
+        self.unshown(rule.shows, rule, rule.law, &parts).or_else(|| refusal_missing(rule, &parts))
     }
+
+    /// Why a notice that confirms a consent may not have these texts.
+    pub fn notice_problem(
+        &self,
+        confirmation: &Confirmation,
+        text: Option<&str>,
+        html: Option<&str>,
+    ) -> Option<String> {
+        let rule = rule(confirmation.language);
+        let parts = compared_parts(text, html);
+        self.unshown(confirmation.shows, rule, confirmation.law, &parts)
+            .or_else(|| refusal_missing(rule, &parts))
+    }
+
+    /// What of the sender is in none of these texts.
+    fn unshown(&self, shows: &[Particular], rule: &Rule, law: &str, parts: &[String]) -> Option<String> {
+        let is_shown = |value: &str| parts.iter().any(|part| part.contains(value));
+        shows.iter().find_map(|particular| {
+            let value = self.value(*particular).map(compared).unwrap_or_default();
+            if value.is_empty() || is_shown(&value) {
+                return None;
+            }
+            let (key, name, _) = particular.setting(rule.language);
+            Some(format!(
+                "the text does not show the sender's {name} (`mail.shop.{key}`), as it has to in {} ({law})",
+                rule.country
+            ))
+        })
+    }
+}
+
+/// The rules by which consents have to be confirmed.
+pub fn confirmations() -> impl Iterator<Item = &'static Confirmation> {
+    RULES.iter().filter_map(|rule| rule.confirmation.as_ref())
+}
+
+/// The parts of a mail as they are compared.
+fn compared_parts(text: Option<&str>, html: Option<&str>) -> Vec<String> {
+    text.map(compared).into_iter().chain(html.map(|html| compared(&seen(html)))).collect()
 }
 
 /// Why advertising in a language may not have this text: it does not tell how to refuse in all the languages it has to.
@@ -277,6 +344,30 @@ mod tests {
     fn each_language_has_a_rule() {
         for language in Locale::ALL {
             assert_eq!(rule(language).language, language);
+            let confirmation = rule(language).confirmation.as_ref();
+            assert!(confirmation.is_none_or(|confirmation| confirmation.language == language));
+        }
+    }
+
+    #[test]
+    fn a_notice_shows_who_sends_it_and_how_to_withdraw() {
+        let korean = confirmations().next().unwrap();
+        let nameless = shop("", "1-2-3 Minatocho", "02-1");
+        let lacks = |shop: &Advertising| shop.lacks_for_notices(korean).map(|failure| failure.message);
+        assert_eq!(
+            lacks(&nameless).unwrap(),
+            "`mail.shop.name` is not set: a notice that confirms a consent to advertising in this language (`ko`) has to \
+             show the sender's name in Korea (Network Act, article 50(8), and article 62-3 of its decree)"
+        );
+        let shop = shop("Shop", "", "");
+        assert_eq!(lacks(&shop), None);
+        let text = "Shop, 무료 수신 거부 / unsubscribe";
+        assert_eq!(shop.notice_problem(korean, Some(text), None), None);
+        for (gone, missing) in
+            [("Shop", "mail.shop.name"), ("거부", "수신거부"), ("unsubscribe", "unsubscribe")]
+        {
+            let problem = shop.notice_problem(korean, Some(&text.replace(gone, "")), None).unwrap();
+            assert_eq!(problem.split('`').nth(1), Some(missing));
         }
     }
 

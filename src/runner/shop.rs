@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::period::local_day;
 use crate::shop::malls::{Mall, all_malls, choose};
 use crate::shop::recipients::{Addressed, Parsed, Purpose, drop_suppressed, item_key, parse_addresses};
-use crate::shop::times::{Dated, Misdated, misdated};
+use crate::shop::times::{Dated, Misdated, misdated_where};
 
 use super::run::Run;
 
@@ -46,7 +46,17 @@ impl Run<'_> {
 
     /// Fails a mall's rows that have no proper time: no query for a day or a period finds them.
     pub async fn fail_misdated(&mut self, mall: &Mall, dated: &Dated) -> anyhow::Result<()> {
-        for Misdated { key, problem } in misdated(self.db, mall, dated).await? {
+        self.fail_misdated_where(mall, dated, "TRUE").await
+    }
+
+    /// The same for those for which a condition holds.
+    pub async fn fail_misdated_where(
+        &mut self,
+        mall: &Mall,
+        dated: &Dated,
+        condition: &str,
+    ) -> anyhow::Result<()> {
+        for Misdated { key, problem } in misdated_where(self.db, mall, dated, condition).await? {
             let key = format!("{}/{key}", mall.code);
             if self.is_wanted(&key) || self.is_wanted(&mall.code) {
                 self.read(1);

@@ -55,6 +55,20 @@ pub fn language(config: &Config, own: Option<&str>, fallback: Option<&str>) -> L
     [own, fallback].into_iter().flatten().find_map(locale_of).unwrap_or_else(|| config.locale())
 }
 
+/// The condition on a member `m` whose language, as [`language`] finds it without a fallback, is this one.
+pub fn reads(wanted: Locale, configured: Locale) -> String {
+    let is = |locale: Locale| {
+        format!(
+            "(LOWER(SUBSTR(TRIM(m.locale), 1, 2)) = '{locale}' AND SUBSTR(TRIM(m.locale), 3, 1) IN ('', '-', '_', '.', '@'))"
+        )
+    };
+    if wanted != configured {
+        return is(wanted);
+    }
+    let others: Vec<String> = Locale::ALL.into_iter().filter(|locale| *locale != wanted).map(is).collect();
+    format!("COALESCE(NOT ({}), TRUE)", others.join(" OR "))
+}
+
 /// Somebody on a page of a job's query.
 pub trait Addressed {
     /// The code of their mall.
@@ -125,7 +139,40 @@ mod tests {
     use super::*;
     use crate::db::testing::{TestDb, now, on_both_databases};
 
-    on_both_databases![who_is_suppressed_gets_nothing_unless_that_is_held];
+    on_both_databases![
+        who_is_suppressed_gets_nothing_unless_that_is_held,
+        a_member_reads_the_same_language_in_a_query_and_in_a_program,
+    ];
+
+    async fn a_member_reads_the_same_language_in_a_query_and_in_a_program(db: &mut TestDb) {
+        let locales = [
+            None,
+            Some(""),
+            Some("ko"),
+            Some(" KO "),
+            Some("ko-KR"),
+            Some("ko_KR.UTF-8"),
+            Some("ko@hanja"),
+            Some("kok-IN"),
+            Some("k"),
+            Some("ja_JP"),
+            Some("en"),
+            Some("fr"),
+        ];
+        for configured in Locale::ALL {
+            for wanted in Locale::ALL {
+                let sql = format!(
+                    "SELECT COALESCE({}, FALSE) FROM (SELECT CAST($1 AS TEXT) AS locale) m",
+                    reads(wanted, configured)
+                );
+                for locale in locales {
+                    let (is_read,): (bool,) = db.fetch_one(&sql, values![locale]).await.unwrap();
+                    let expected = locale.and_then(locale_of).unwrap_or(configured) == wanted;
+                    assert_eq!(is_read, expected, "{locale:?} {wanted} {configured}");
+                }
+            }
+        }
+    }
 
     async fn who_is_suppressed_gets_nothing_unless_that_is_held(db: &mut TestDb) {
         for (address, scope, is_held) in [

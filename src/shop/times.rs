@@ -55,6 +55,9 @@ impl Dated {
         Self::of("subscriptions", "subscription_no", &[], &["next_charge_day"], "status = 'ACTIVE'");
     /// Articles.
     pub const ARTICLES: Self = Self::of("articles", "article_key", &["published_at"], &[], "TRUE");
+    /// Consents to advertising.
+    pub const CONSENTS: Self =
+        Self::of("mail_consents", "member_code", &["source_updated_at", "created_at"], &[], "is_granted");
 
     const fn of(
         table: &'static str,
@@ -95,6 +98,16 @@ pub struct Misdated {
 
 /// The first of a mall's rows that have no proper time.
 pub async fn misdated(db: &mut Db, mall: &Mall, dated: &Dated) -> anyhow::Result<Vec<Misdated>> {
+    misdated_where(db, mall, dated, "TRUE").await
+}
+
+/// The same of the rows for which a condition holds.
+pub async fn misdated_where(
+    db: &mut Db,
+    mall: &Mall,
+    dated: &Dated,
+    condition: &str,
+) -> anyhow::Result<Vec<Misdated>> {
     if db.kind() == Kind::Postgres {
         return Ok(Vec::new());
     }
@@ -118,7 +131,7 @@ pub async fn misdated(db: &mut Db, mall: &Mall, dated: &Dated) -> anyhow::Result
     let by = if is_there { format!("INDEXED BY {index}") } else { String::new() };
     let sql = format!(
         "SELECT {key} AS key, {} AS column_name, {} AS value FROM {table} {by}
-         WHERE mall_id = $1 AND ({}) AND {which} ORDER BY id LIMIT $2",
+         WHERE mall_id = $1 AND ({}) AND {which} AND ({condition}) ORDER BY id LIMIT $2",
         case(|column| format!("'{column}'")),
         case(|column| format!("SUBSTR({column}, 1, 100)")),
         conditions.join(" OR ")
@@ -166,8 +179,15 @@ mod tests {
 
     on_both_databases![a_row_without_a_proper_time_is_found_by_its_index, a_time_is_one_in_utc_that_exists];
 
-    const ALL: [Dated; 6] =
-        [Dated::ORDERS, Dated::REFUNDS, Dated::MEMBERS, Dated::CARTS, Dated::SUBSCRIPTIONS, Dated::ARTICLES];
+    const ALL: [Dated; 7] = [
+        Dated::ORDERS,
+        Dated::REFUNDS,
+        Dated::MEMBERS,
+        Dated::CARTS,
+        Dated::SUBSCRIPTIONS,
+        Dated::ARTICLES,
+        Dated::CONSENTS,
+    ];
 
     /// One row in each table, with proper times.
     const ROWS: &str = "
@@ -182,7 +202,9 @@ mod tests {
         INSERT INTO subscriptions (mall_id, subscription_no, member_code, plan_name, status, currency, amount,
             next_charge_day, created_at, updated_at) VALUES (1, 'K', 'K', 'P', 'ACTIVE', 'JPY', 1, '2026-11-21', $, $);
         INSERT INTO articles (mall_id, article_key, title, summary, url, published_at, created_at, updated_at)
-            VALUES (1, 'K', 't', 's', 'u', $, $, $)";
+            VALUES (1, 'K', 't', 's', 'u', $, $, $);
+        INSERT INTO mail_consents (mall_id, member_code, purpose, is_granted, source_updated_at, created_at, updated_at)
+            VALUES (1, 'K', 'MARKETING', TRUE, $, $, $)";
 
     async fn a_row_without_a_proper_time_is_found_by_its_index(db: &mut TestDb) {
         db.mall("tokyo", "Asia/Tokyo", "JPY").await;
