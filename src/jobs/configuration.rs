@@ -7,7 +7,7 @@ use crate::db::{Place, encryption};
 use crate::documents::pdf;
 use crate::failure::{Failure, one_line};
 use crate::locale::Locale;
-use crate::mail::advertising::Advertising;
+use crate::mail::advertising::{Advertising, confirmations};
 use crate::mail::dkim::DkimSigner;
 use crate::mail::outgoing::Gate;
 use crate::mail::template::{FindingLevel, Templates};
@@ -85,7 +85,7 @@ fn mail_problems(cx: &Context) -> Vec<String> {
     if !goes_to_a_folder {
         failures.push(cx.mail_transport().err());
     }
-    if config.mail().unsubscribe != UnsubscribeConfig::default() {
+    if config.mail().unsubscribe != UnsubscribeConfig::default() || confirms_consents(config) {
         failures.push(Unsubscribe::new(config).err());
         failures.push(Advertising::new(config).lacks(config.locale()));
     }
@@ -94,6 +94,12 @@ fn mail_problems(cx: &Context) -> Vec<String> {
     }
     let failures = failures.into_iter().flatten().map(|failure| failure.to_string());
     failures.chain(template_problems(config)).collect()
+}
+
+/// Whether there is advertising to readers whose consents have to be confirmed, which takes a link to withdraw them.
+fn confirms_consents(config: &Config) -> bool {
+    let is_advertising = ["digest", "cart_remind"].into_iter().any(|table| config.has_table(table));
+    is_advertising && confirmations().any(|confirmation| confirmation.language == config.locale())
 }
 
 /// The other languages in which advertising would be refused: whether a shop writes in them is for its members to say.
