@@ -170,6 +170,53 @@ fn a_reader_or_an_article_that_cannot_be_read_keeps_no_other_from_its_digest() {
 }
 
 #[test]
+fn a_consent_that_cannot_be_read_keeps_no_other_from_its_notice() {
+    let shop = customers();
+    let then = "2024-11-20T12:00:00+00:00";
+    for member in ["M1", "M2"] {
+        shop.execute(&format!(
+            "INSERT INTO mail_consents (mall_id, member_code, purpose, is_granted, source_updated_at, created_at, updated_at)
+             VALUES (1, '{member}', 'MARKETING', TRUE, '{then}', '{then}', '{then}')"
+        ));
+    }
+    let job = || {
+        let job = shop.job(&["mail", "consent-notice"]).env("BATCHCTL_LOCALE", "ko");
+        job.env("BATCHCTL_MAIL_FROM", "Sample Shop <shop@example.jp>")
+    };
+    let seconds = || shop.scalar("SELECT COUNT(*) FROM mails WHERE member_code = 'M2'");
+    for table in ["mail_consents", "members"] {
+        with_each_column_spoilt(&shop, table, |spoilt| {
+            goes_on(job(), spoilt);
+            assert_eq!(seconds(), "1", "{spoilt}");
+            shop.execute("DELETE FROM mails");
+            shop.execute("DELETE FROM consent_notices");
+        });
+    }
+    // In the ledger too.
+    job().run().succeeds();
+    shop.execute("DELETE FROM consent_notices WHERE member_code = 'M2'");
+    with_each_column_spoilt(&shop, "consent_notices", |spoilt| {
+        shop.execute("DELETE FROM mails");
+        goes_on(job(), spoilt);
+        assert_eq!(seconds(), "1", "{spoilt}");
+        shop.execute("DELETE FROM consent_notices WHERE rowid > (SELECT MIN(rowid) FROM consent_notices)");
+    });
+    shop.execute("DELETE FROM consent_notices");
+    shop.execute("UPDATE mail_consents SET source_updated_at = '2024-02-30T12:00:00+00:00' WHERE id = 1");
+    let misdated = "tokyo/M1: the column `source_updated_at` of `mail_consents` holds `2024-02-30T12:00:00+00:00`, which is \
+                    not a time";
+    job().run().exits(3).says(misdated);
+    // It is no matter of this job for a member whom the law does not mean.
+    shop.execute("UPDATE members SET locale = 'ja'");
+    job().run().succeeds();
+    shop.execute("UPDATE members SET locale = NULL");
+    shop.execute(&format!("UPDATE mail_consents SET source_updated_at = '{then}' WHERE id = 1"));
+    shop.execute("DELETE FROM mails");
+    job().run().succeeds();
+    assert_eq!(shop.recipients(), ["M1@example.jp"], "once it is corrected");
+}
+
+#[test]
 fn members_beyond_one_that_cannot_be_read_are_on_the_next_page() {
     let shop = Customers::on(Database::Sqlite);
     shop.members(600);

@@ -14,6 +14,7 @@ mod fakes;
 mod harness;
 mod hostile_rows;
 mod mail;
+mod mail_consent_notice;
 mod mail_digest;
 mod mail_flush;
 mod mail_payment_notice;

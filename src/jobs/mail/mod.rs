@@ -1,5 +1,6 @@
 //! Mail: the queue, the jobs that fill it and the job that empties it.
 
+pub mod consent_notice;
 pub mod digest;
 pub mod flush;
 pub mod list;
@@ -18,8 +19,13 @@ use crate::context::Context;
 use crate::runner::{Action, Job, JobCommand, JobSpec};
 
 /// The jobs of mail.
-pub const SPECS: &[JobSpec] =
-    &[flush::Args::SPEC, purge::Args::SPEC, payment_notice::Args::SPEC, digest::Args::SPEC];
+pub const SPECS: &[JobSpec] = &[
+    flush::Args::SPEC,
+    purge::Args::SPEC,
+    payment_notice::Args::SPEC,
+    digest::Args::SPEC,
+    consent_notice::Args::SPEC,
+];
 
 /// Send mails, and manage their queue and their texts
 #[derive(Debug, clap::Subcommand)]
@@ -41,6 +47,7 @@ pub enum Mail {
     Suppress(suppress::Suppress),
     PaymentNotice(JobCommand<payment_notice::Args>),
     Digest(JobCommand<digest::Args>),
+    ConsentNotice(JobCommand<consent_notice::Args>),
     /// List, preview and check the texts of mails
     #[command(subcommand)]
     Templates(templates::TemplatesCommand),
@@ -57,6 +64,7 @@ impl Mail {
             Self::Purge(job) => job.into(),
             Self::PaymentNotice(job) => job.into(),
             Self::Digest(job) => job.into(),
+            Self::ConsentNotice(job) => job.into(),
             Self::List(args) => Action::plain(cx, list::list(cx, args)),
             Self::Show(args) => Action::plain(cx, show::show(cx, args)),
             Self::Stats(args) => Action::plain(cx, stats::stats(cx, args)),

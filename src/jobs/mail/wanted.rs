@@ -7,11 +7,12 @@ use serde_json::json;
 use crate::address::spellings;
 use crate::config::ConsentRule;
 use crate::db::Db;
+use crate::mail::advertising::CONSENT_NOTICE;
 use crate::values;
 
 /// Why some of these mails, each with its normalised address, are no longer wanted, by mail: the address is suppressed, or
-/// the member withdrew, requested erasure or refused. Checked right before sending, because much may change while a mail
-/// waits.
+/// the member withdrew, requested erasure or refused; a notice that confirms a consent is pointless without one. Checked
+/// right before sending, because much may change while a mail waits.
 pub(super) async fn unwanted(
     db: &mut Db,
     mails: &[(i64, String)],
@@ -30,11 +31,13 @@ pub(super) async fn unwanted(
          SELECT given.id, 'suppressed: ' || MIN(suppressed.reason) AS because
          FROM given JOIN mails ON mails.id = given.id
          JOIN mail_suppressions suppressed ON suppressed.address = given.address
-         WHERE NOT suppressed.is_held AND (suppressed.scope = 'ALL' OR mails.category = 'MARKETING')
+         WHERE NOT suppressed.is_held
+           AND (suppressed.scope = 'ALL' OR mails.category = 'MARKETING' OR mails.kind = '{CONSENT_NOTICE}')
          GROUP BY given.id
          UNION ALL
          SELECT given.id, CASE WHEN member.erasure_requested_at IS NOT NULL THEN 'the member asked to be forgotten'
                                WHEN member.status = 'WITHDRAWN' THEN 'the member has withdrawn'
+                               WHEN mails.category <> 'MARKETING' THEN 'the member has taken back the consent'
                                ELSE 'the member has not agreed to advertising' END
          FROM given JOIN mails ON mails.id = given.id
          JOIN members member ON member.mall_id = mails.mall_id AND member.member_code = mails.member_code
@@ -42,7 +45,12 @@ pub(super) async fn unwanted(
               AND consent.purpose = CASE WHEN mails.kind = 'digest' THEN 'DIGEST' ELSE 'MARKETING' END
          WHERE member.erasure_requested_at IS NOT NULL
             OR (mails.category = 'MARKETING'
-                AND (member.status = 'WITHDRAWN' OR NOT COALESCE(consent.is_granted, $2)))"
+                AND (member.status = 'WITHDRAWN' OR NOT COALESCE(consent.is_granted, $2)))
+            OR (mails.kind = '{CONSENT_NOTICE}'
+                AND (member.status = 'WITHDRAWN'
+                     OR NOT EXISTS (SELECT 1 FROM mail_consents agreed
+                                    WHERE agreed.mall_id = mails.mall_id AND agreed.member_code = mails.member_code
+                                      AND agreed.is_granted)))"
     );
     let found: Vec<(i64, String)> = db
         .fetch_all(&sql, values![serde_json::Value::from(pairs), consent.takes_silence_for_consent()])

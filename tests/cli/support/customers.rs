@@ -10,7 +10,7 @@ use super::sandbox::Arranged;
 use super::shop::Shop;
 
 /// A text that shows the values of a mail on one line; the subject names the language.
-const TEMPLATES: [(&str, &str); 3] = [
+const TEMPLATES: [(&str, &str); 4] = [
     (
         "cart-reminder",
         "{{ member_name or '-' }}: {% for item in items %}{{ item.quantity }} {{ item.name }} at {{ item.unit_price_amount }} \
@@ -26,6 +26,11 @@ const TEMPLATES: [(&str, &str); 3] = [
         "digest",
         "{{ member_name or '-' }}: {% for article in articles %}{{ article.title }} = {{ article.summary }} {{ article.url }}, \
          {% endfor %}{{ subscribe_url if is_free else 'subscriber' }}\n{{ unsubscribe_url }}\n",
+    ),
+    (
+        "consent-notice",
+        "{{ member_name or '-' }}: {% for consent in consents %}{{ consent.purpose }} {{ consent.day }}, {% endfor %}\
+         {{ years }} years\n{{ shop.name }}, 수신 거부, unsubscribe: {{ unsubscribe_url }}\n",
     ),
 ];
 
@@ -53,7 +58,7 @@ impl Arranged for Customers {
         let shop = Shop::on(database);
         let mall = shop.mall("tokyo", "Asia/Tokyo", "JPY");
         for (name, text) in TEMPLATES {
-            let category = if name == "payment-notice" { "transactional" } else { "marketing" };
+            let category = if name.ends_with("-notice") { "transactional" } else { "marketing" };
             for locale in ["en", "ja", "ko"] {
                 let front = format!(
                     "+++\nsubject = \"{name} in {locale}\"\ndescription = \"a test\"\ncategory = \"{category}\"\n\
