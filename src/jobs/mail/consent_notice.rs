@@ -341,6 +341,7 @@ async fn mail(
 /// A member with a consent to confirm: when each was given, if it is due, and from when its period counts, if it was
 /// confirmed before.
 #[derive(Debug, FromRow)]
+#[expect(clippy::struct_field_names, reason = "the query's own names")]
 struct Member {
     member_code: String,
     name: Option<String>,
