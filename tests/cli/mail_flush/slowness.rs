@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use super::post_office::PostOffice;
-use crate::support::{Batchctl, Fate, MailServer, Manners, on_both_databases};
+use crate::support::{Batchctl, Fate, MailServer, Manners, eventually, on_both_databases};
 
 on_both_databases![
     a_server_that_takes_nothing_for_now_leaves_the_mails_as_they_were,
@@ -184,8 +186,12 @@ fn what_the_server_did_not_take_goes_behind_what_else_is_due(office: &PostOffice
     fill(office, 100);
     office.flush(&plain(&server)).run().exits(75);
     assert_eq!(server.count_taken(), 0, "it gave up on the server");
-    within(office, "8s", &plain(&server)).run();
-    assert_eq!(office.scalar("SELECT COUNT(*) FROM mails WHERE status = 'SENT'"), "100");
+    // It goes on asking for those that are refused.
+    let mut running = within(office, "60s", &plain(&server)).spawn();
+    let sent = || office.scalar("SELECT COUNT(*) FROM mails WHERE status = 'SENT'") == "100";
+    eventually(sent, "all others are sent");
+    running.signal(Signal::TERM);
+    running.wait();
 }
 
 fn under_a_block_no_mail_fails_however_many_runs_there_are(office: &PostOffice) {
