@@ -77,7 +77,7 @@ pub enum Command {
     /// Show the environment's settings
     #[command(subcommand)]
     Env(environment::EnvCommand),
-    /// Try the channels that alerts are posted to
+    /// Test the alert channels
     #[command(subcommand)]
     Alerts(alerts::Alerts),
     /// Check the configuration

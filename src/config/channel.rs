@@ -269,7 +269,7 @@ impl AlertChannel {
         let is_number = |id: &str| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit());
         if let Some(room) = self.room_id.as_deref().filter(|room| !is_number(room)) {
             let problem = format!(
-                "`room_id` of alerts.channel `{name}`: `{room}` is not a room's number: write the digits behind `rid` in \
+                "`room_id` of alerts.channel `{name}`: `{room}` is not a room's number: write the digits after `rid` in \
                  the room's address"
             );
             return error("room_id", problem);
@@ -374,7 +374,7 @@ channel_id = \"room-1\"
             ),
             (
                 channel("chatwork", "token_variable = \"A\"\nroom_id = \"rid1\""),
-                "5: `room_id` of alerts.channel `ops`: `rid1` is not a room's number: write the digits behind `rid` in the \
+                "5: `room_id` of alerts.channel `ops`: `rid1` is not a room's number: write the digits after `rid` in the \
                  room's address",
             ),
             (

@@ -463,8 +463,8 @@ fn a_comparison_that_cannot_be_read_is_a_dash_of_the_executive_report() {
         ));
         let code = if mall.id == tokyo.id { "tokyo" } else { "osaka" };
         report(&[]).run().succeeds().says(&format!(
-            "warning: nothing is compared with the figures of mall `{code}` for 2026-11-18, which cannot be read: the column \
-             `computed_at` of `daily_sales` holds `2026-02-30T00:00:00+00:00`, which is not a time"
+            "warning: comparisons and charts leave out the figures of mall `{code}` for 2026-11-18, which cannot be read: the \
+             column `computed_at` of `daily_sales` holds `2026-02-30T00:00:00+00:00`, which is not a time"
         ));
     }
     let of_net: Vec<String> =

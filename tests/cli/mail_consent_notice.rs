@@ -279,7 +279,7 @@ fn a_consent_that_was_taken_back_meanwhile_is_not_confirmed(shop: &Customers) {
     assert_eq!(
         mails,
         [
-            "taken-back CANCELLED the member has taken back the consent",
+            "taken-back CANCELLED the member has withdrawn the consent",
             "unsubscribed CANCELLED suppressed: MANUAL",
             "withdrawn CANCELLED the member has withdrawn",
         ]
@@ -424,7 +424,7 @@ fn the_built_in_text_says_what_the_law_asks_for(shop: &Customers) {
             "샘플 쇼핑몰",
             "2024년 12월 20일 수신 동의",
             "2024년 6월 1일 수신 동의",
-            "별도로 하실 일은 없습니다",
+            "별도의 조치가 필요하지 않습니다",
             "무료 수신 거부 및 동의 철회",
             "Unsubscribe and withdraw your consent",
             "https://shop.example.jp/unsubscribe?t=Y29uc2VudC1ub3RpY2U6bTFAZXhhbXBsZS5qcA.",
@@ -441,7 +441,7 @@ fn the_text_reads_well_in_each_language() {
         for (locale, day, nothing_to_do) in [
             ("en", "agreed on 20 December 2024", "nothing you need to do"),
             ("ja", "2024年12月20日にご同意", "お手続きは不要です"),
-            ("ko", "2024년 12월 20일 수신 동의", "별도로 하실 일은 없습니다"),
+            ("ko", "2024년 12월 20일 수신 동의", "별도의 조치가 필요하지 않습니다"),
         ] {
             let words = ["mail", "templates", "preview", "consent-notice", "--locale", locale];
             let text = shop.batchctl(words).run().succeeds().stdout;

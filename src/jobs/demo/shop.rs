@@ -262,10 +262,10 @@ impl Shop {
             Fate::Cancelled => ["CUSTOMER_REQUEST", "OUT_OF_STOCK", "WRONG_ADDRESS"][random.pick(3)],
             _ => "",
         };
-        // Guests buy too.
         // Some buy on the day on which they sign up.
         let member_for = if random.below(8) == 0 { 0 } else { random.below(SIGN_UP_DAYS / 2) };
         let signed_up = day - Days::new(member_for);
+        // Guests buy too.
         let member = if random.below(8) == 0 { String::new() } else { member_code(signed_up, 0) };
         let money = |amount| minor_to_plain(amount, mall.currency);
         for (line, (product, quantity)) in lines.iter().enumerate() {

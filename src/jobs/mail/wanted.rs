@@ -37,7 +37,7 @@ pub(super) async fn unwanted(
          UNION ALL
          SELECT given.id, CASE WHEN member.erasure_requested_at IS NOT NULL THEN 'the member asked to be forgotten'
                                WHEN member.status = 'WITHDRAWN' THEN 'the member has withdrawn'
-                               WHEN mails.category <> 'MARKETING' THEN 'the member has taken back the consent'
+                               WHEN mails.category <> 'MARKETING' THEN 'the member has withdrawn the consent'
                                ELSE 'the member has not agreed to advertising' END
          FROM given JOIN mails ON mails.id = given.id
          JOIN members member ON member.mall_id = mails.mall_id AND member.member_code = mails.member_code

@@ -163,7 +163,7 @@ impl Unreadable {
         }
     }
 
-    /// The warning that a comparison lacks a mall: a row of another period than those that are reported.
+    /// The warning that a comparison or a chart lacks a mall: a row of another period than those that are reported.
     pub fn warnings<'u>(
         &'u self,
         malls: &'u [Mall],
@@ -173,7 +173,7 @@ impl Unreadable {
             let period = found.period.filter(|period| is_compared(*period))?;
             let mall = malls.iter().find(|mall| mall.id == found.mall)?;
             Some(format!(
-                "nothing is compared with the figures of mall `{}` for {period}, which cannot be read: {}",
+                "comparisons and charts leave out the figures of mall `{}` for {period}, which cannot be read: {}",
                 mall.code, found.problem
             ))
         })

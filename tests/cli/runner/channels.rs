@@ -524,7 +524,7 @@ fn a_channel_can_be_tried_before_the_first_alert_needs_it() {
     assert_eq!(
         told,
         "*Test of the alert channel ˋopsˋ (prod)*\n```\nbatchctl alerts test: nothing is wrong\n\
-         in prod `ops` gets alerts of the severity high, critical\n```"
+         in prod `ops` gets alerts of severity high, critical\n```"
     );
     let [told] = chatwork::texts(&room).try_into().unwrap();
     assert!(told.contains("no severity is routed to `finance`: in prod it gets no alerts"), "{told}");
@@ -539,7 +539,7 @@ fn a_channel_can_be_tried_before_the_first_alert_needs_it() {
     ran.says("1 of 2 channels failed: failed to post to `ops`: HTTP 403")
         .prints("finance (chatwork): delivered");
     test(&["opps"]).run().exits(2).says("there is no alert channel `opps`: did you mean `ops`?");
-    test(&["ops"]).unset("CHAT_URL").run().exits(75).says("CHAT_URL");
+    test(&["ops"]).unset("CHAT_URL").run().exits(78).says("CHAT_URL");
     sandbox.write("batchctl.toml", "");
     test(&[]).run().exits(78).says("no alert channel is configured");
 
