@@ -1,4 +1,4 @@
-//! Lists the migrations for the program to embed, and packs its relative relocations (`DT_RELR`), if the C library
+//! Lists the migrations and the presets of imports for the program to embed, and packs its relative relocations (`DT_RELR`), if the C library
 //! that it will run with can read them.
 //!
 //! Unpacked, each of them takes 24 bytes that every start reads before doing anything else; packed, it takes one bit.
@@ -9,6 +9,7 @@ use std::process::Command;
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     embed_migrations();
+    embed_presets();
     pack_relocations();
 }
 
@@ -38,6 +39,31 @@ fn embed_migrations() {
     }
     let folder = std::env::var("OUT_DIR").expect("cargo sets it");
     std::fs::write(Path::new(&folder).join("migrations.rs"), code).expect("cargo has created the folder");
+}
+
+/// Writes `presets.rs`: the names and texts of the presets of `data import`, in order.
+#[expect(clippy::disallowed_methods, reason = "how cargo communicates with a build script")]
+fn embed_presets() {
+    let folder = "src/jobs/data/import/presets";
+    println!("cargo:rerun-if-changed={folder}");
+    let entries =
+        std::fs::read_dir(folder).unwrap_or_else(|error| panic!("failed to read `{folder}`: {error}"));
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| {
+            Some(entry.ok()?.file_name().into_string().ok()?.strip_suffix(".toml")?.to_owned())
+        })
+        .collect();
+    names.sort();
+    let mut code = "/// The presets' names and texts.\nconst PRESETS: &[(&str, &str)] = &[\n".to_owned();
+    for name in names {
+        let path = format!("/{folder}/{name}.toml");
+        code.push_str(&format!(
+            "    ({name:?}, include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), {path:?}))),\n"
+        ));
+    }
+    code.push_str("];\n");
+    let folder = std::env::var("OUT_DIR").expect("cargo sets it");
+    std::fs::write(Path::new(&folder).join("presets.rs"), code).expect("cargo has created the folder");
 }
 
 /// `0007_late_orders.sql` is version 7, `late orders`.

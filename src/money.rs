@@ -3,6 +3,8 @@
 //! Knows how many decimals a currency has, and how amounts are written, read and averaged.
 //! Never a floating-point number, never an exchange rate.
 
+use std::borrow::Cow;
+
 use crate::locale::{Locale, group_digits};
 
 /// The codes of ISO 4217 in alphabetical order, without withdrawn ones.
@@ -40,6 +42,14 @@ pub enum MoneyError {
         currency: String,
         /// The decimals of that currency.
         exponent: u32,
+    },
+    /// Not as the file writes amounts.
+    #[error("`{text}` is not a number: write it like `{like}`")]
+    NotInStyle {
+        /// The text as it was read.
+        text: String,
+        /// An amount as it is written there.
+        like: String,
     },
     /// Beyond [`MAX_AMOUNT`].
     #[error("`{0}` is too large an amount")]
@@ -159,6 +169,74 @@ pub fn parse_major(text: &str, currency: &str) -> Result<i64, MoneyError> {
     Ok(if negative { amount } else { -amount })
 }
 
+/// How a file writes amounts, if not plainly.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AmountStyle {
+    /// What separates groups of three digits, if anything may.
+    pub thousands: Option<char>,
+    /// The decimal point.
+    pub decimal: char,
+    /// What may stand before or after the digits.
+    pub signs: Vec<String>,
+}
+
+impl AmountStyle {
+    /// The same amount as [`parse_major`] reads it.
+    pub fn plain<'t>(&self, text: &'t str) -> Result<Cow<'t, str>, MoneyError> {
+        if text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Ok(Cow::Borrowed(text));
+        }
+        self.digits(text)
+            .map(Cow::Owned)
+            .ok_or_else(|| MoneyError::NotInStyle { text: text.to_owned(), like: self.example() })
+    }
+
+    fn digits(&self, text: &str) -> Option<String> {
+        let (is_negative, rest) = without_minus(text);
+        let rest = self.without_sign(rest);
+        // Some write `¥-100`, others `-¥100`.
+        let (is_negative, rest) = if is_negative { (true, rest) } else { without_minus(rest) };
+        let (whole, fraction) = match rest.split_once(self.decimal) {
+            Some((whole, fraction)) => (whole, Some(fraction)),
+            None => (rest, None),
+        };
+        let groups: Vec<&str> = match self.thousands {
+            Some(separator) => whole.split(separator).collect(),
+            None => vec![whole],
+        };
+        let is_grouped =
+            groups.len() == 1 || groups[0].len() <= 3 && groups[1..].iter().all(|group| group.len() == 3);
+        let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        if !is_grouped || !groups.iter().copied().all(is_digits) || !fraction.is_none_or(is_digits) {
+            return None;
+        }
+        let sign = if is_negative { "-" } else { "" };
+        let fraction = fraction.map(|fraction| format!(".{fraction}")).unwrap_or_default();
+        Some(format!("{sign}{}{fraction}", groups.concat()))
+    }
+
+    fn without_sign<'t>(&self, text: &'t str) -> &'t str {
+        for sign in &self.signs {
+            if let Some(rest) = text.strip_prefix(sign.as_str()) {
+                return rest.trim_start();
+            }
+            if let Some(rest) = text.strip_suffix(sign.as_str()) {
+                return rest.trim_end();
+            }
+        }
+        text
+    }
+
+    fn example(&self) -> String {
+        let thousands = self.thousands.map(String::from).unwrap_or_default();
+        format!("1{thousands}234{}50", self.decimal)
+    }
+}
+
+fn without_minus(text: &str) -> (bool, &str) {
+    text.strip_prefix('-').map_or((false, text), |rest| (true, rest.trim_start()))
+}
+
 /// The amount that a text means which is written with full-width characters, or in groups of three digits. A comma alone
 /// may be somebody's decimal point.
 fn otherwise(text: &str, decimals: u32) -> Option<String> {
@@ -207,6 +285,34 @@ pub fn average_half_up(total: i64, count: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_amount_is_read_in_the_style_that_was_declared_and_in_no_other() {
+        let signs = ["US$", "$", "¥", "円"].map(str::to_owned).to_vec();
+        let style = AmountStyle { thousands: Some(','), decimal: '.', signs };
+        let read = |text: &str| style.plain(text).map(Cow::into_owned).ok();
+        for (text, plain) in [
+            ("1200", "1200"),
+            ("1,234,567", "1234567"),
+            ("¥1,200", "1200"),
+            ("-¥1,200", "-1200"),
+            ("¥-1,200", "-1200"),
+            ("1,200円", "1200"),
+            ("US$ 12.50", "12.50"),
+        ] {
+            assert_eq!(read(text).as_deref(), Some(plain), "{text}");
+        }
+        for text in
+            ["1,20", "1,2345", "12,34,567", ",100", "€5", "--5", "1.2.3", "¥", "1e5", "5.", "¥¥5", "１００"]
+        {
+            assert_eq!(read(text), None, "{text}");
+        }
+        let error = style.plain("1,20").unwrap_err();
+        assert_eq!(error.to_string(), "`1,20` is not a number: write it like `1,234.50`");
+        let european = AmountStyle { thousands: Some('.'), decimal: ',', signs: Vec::new() };
+        assert_eq!(european.plain("1.234,50").unwrap(), "1234.50");
+        assert!(european.plain("1,234.50").is_err());
+    }
 
     #[test]
     fn a_currency_has_its_own_number_of_decimals() {

@@ -207,6 +207,32 @@ pub fn encodings_of(mut bytes: impl Read, is_whole: bool) -> io::Result<Vec<Text
     Ok(if fitting.contains(&TextEncoding::Utf8) { vec![TextEncoding::Utf8] } else { fitting })
 }
 
+/// The encoding that a file's byte order mark names, else the first of these in which all of it is text, if there is one.
+pub fn first_fitting<R: Read>(
+    open: impl Fn() -> io::Result<R>,
+    candidates: &[TextEncoding],
+) -> io::Result<Option<TextEncoding>> {
+    let mut start = Vec::new();
+    open()?.take(UTF8_BOM.len() as u64).read_to_end(&mut start)?;
+    if start == UTF8_BOM {
+        return Ok(Some(TextEncoding::Utf8));
+    }
+    let mut buffer = vec![0; CHUNK_BYTES];
+    for candidate in candidates {
+        let mut reader = DecodingReader::new(open()?, *candidate);
+        loop {
+            match reader.read(&mut buffer) {
+                Ok(0) => return Ok(Some(*candidate)),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => break,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(None)
+}
+
 /// Reads a file in any of our encodings as UTF-8, in bounded memory.
 ///
 /// Drops a UTF-8 byte order mark. At bytes that are not text it first returns everything before them, then fails

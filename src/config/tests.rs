@@ -348,13 +348,13 @@ fn the_example_files_load_without_a_warning() {
 #[test]
 fn the_example_means_what_it_says() {
     let config = example();
-    assert_eq!(config.import()["orders"].columns.len(), 15);
+    assert_eq!(config.import()["orders"].own.columns.len(), 15);
     assert_eq!(config.report().locale, Some(Locale::Ja));
     assert_eq!(config.report().delivery[0].to.len(), 2);
     assert_eq!(config.alerts().channels(Severity::High, true)[0].name, "ops");
     assert_eq!(config.alerts().channels(Severity::High, false)[0].name, "dev");
-    assert_eq!(config.import()["orders"].columns["order_no"], "注文番号");
-    assert_eq!(config.import()["orders"].values["status"]["支払済"], "PAID");
+    assert_eq!(config.import()["orders"].own.columns["order_no"].plain(), Some("注文番号"));
+    assert_eq!(config.import()["orders"].own.values["status"]["支払済"], "PAID");
     let job = &config.jobs()["report daily-sales"];
     assert_eq!(job.timeout, Some(Duration::from_mins(45)));
     assert_eq!(job.skip_limit, Some(SkipLimit::Percent(1.0)));

@@ -36,8 +36,8 @@ impl<J: Job> JobCommand<J> {
         Self { job, options, arguments: Arguments::none(J::SPEC.name) }
     }
 
-    #[cfg(test)]
-    pub(super) fn job(&self) -> &J {
+    /// The job's own arguments.
+    pub fn job(&self) -> &J {
         &self.job
     }
 

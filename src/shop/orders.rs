@@ -30,6 +30,8 @@ bulk_row! {
         shipping_amount: i64,
         /// The tax in the total.
         tax_amount: i64,
+        /// Fees, such as for payment on delivery.
+        fee_amount: i64,
         /// How it is paid, as the shop names it.
         payment_method: Option<&'r str>,
         /// When it was ordered.

@@ -85,8 +85,8 @@ impl<R: HasLines> WithLines<R> {
         Self { records: Bulk::for_database(kind), lines: Bulk::for_database(kind), ordinal: 1 }
     }
 
-    /// Adds a record with its lines.
-    pub fn push<Record, Line>(&mut self, record: &Record, lines: impl IntoIterator<Item = Line>)
+    /// Adds a record with its lines; the number that it is staged with.
+    pub fn push<Record, Line>(&mut self, record: &Record, lines: impl IntoIterator<Item = Line>) -> i64
     where
         Record: BulkRow<Owned = R>,
         Line: BulkRow<Owned = R::Line>,
@@ -99,6 +99,7 @@ impl<R: HasLines> WithLines<R> {
         }
         self.records.push(&Numbered { ordinal, line_count, record });
         self.ordinal += 1;
+        ordinal
     }
 
     /// Whether no record is waiting.

@@ -3,7 +3,7 @@
 pub mod import;
 
 use crate::context::Context;
-use crate::runner::{Action, Job, JobCommand, JobSpec};
+use crate::runner::{Action, AnyJob as _, ExitCode, Job, JobCommand, JobSpec};
 
 /// The jobs of data.
 pub const SPECS: &[JobSpec] = &[import::Args::SPEC];
@@ -13,13 +13,24 @@ pub const SPECS: &[JobSpec] = &[import::Args::SPEC];
 #[expect(missing_docs, reason = "the help of a job is its spec")]
 pub enum Data {
     Import(JobCommand<import::Args>),
+    #[command(subcommand)]
+    Presets(import::presets::Presets),
 }
 
 impl Data {
     /// What the chosen command does.
-    pub fn action<'a>(&'a self, _cx: &'a Context) -> Action<'a> {
+    pub fn action<'a>(&'a self, cx: &'a Context) -> Action<'a> {
         match self {
+            Self::Import(job) if job.job().only_checks() => Action::plain(cx, job.job().check_file(cx)),
+            // What would run, and then whether it could.
+            Self::Import(job) if job.options().dry_run => Action::other(async move {
+                match Action::from(job).run(cx).await {
+                    ExitCode::Completed => Action::plain(cx, job.job().check_file(cx)).run(cx).await,
+                    other => other,
+                }
+            }),
             Self::Import(job) => job.into(),
+            Self::Presets(presets) => presets.action(cx),
         }
     }
 }

@@ -4,11 +4,15 @@ use std::ops::RangeInclusive;
 
 use chrono::{DateTime, Utc};
 
-use crate::shop::with_lines::HasLines;
+use crate::db::Db;
+use crate::shop::upsert::{SourceTime, UpsertCounts};
+use crate::shop::with_lines::{HasLines, WithLines};
 use crate::{bulk_row, columns};
 
-use super::field::{Column, Fields, Parsed, YES_OR_NO, optional, required};
-use super::with_lines::{Item, Lined, RecordKind};
+use super::field::{Column, Fields, Holds, Problems, YES_OR_NO, amount, optional, required, time};
+use super::kind::Notes;
+use super::layout::Layout;
+use super::with_lines::{Item, Lined, Lines, RecordKind};
 
 /// Carts and their items.
 pub(super) type Carts = Lined<CartFile>;
@@ -80,7 +84,7 @@ impl RecordKind for CartFile {
     const QUANTITY: usize = QUANTITY;
     const IF_NEGATIVE_QUANTITY: &'static str = "leave out what was removed from the cart";
 
-    type Staged = StagedCart<'static>;
+    type Rows = WithLines<StagedCart<'static>>;
     type Record<'r> = StagedCart<'r>;
     type Line<'r> = StagedItem<'r>;
 
@@ -88,16 +92,16 @@ impl RecordKind for CartFile {
         vec![
             optional("mall"),
             required("cart_key"),
-            required("last_activity_at"),
+            time("last_activity_at").required(),
             optional("member_code"),
             optional("currency"),
             optional("locale"),
             optional("url"),
-            optional("ordered_at"),
-            optional("updated_at"),
+            time("ordered_at"),
+            time("updated_at"),
             required("product_code"),
-            required("quantity"),
-            required("unit_price_amount"),
+            required("quantity").holding(Holds::Number),
+            amount("unit_price_amount").required(),
             optional("line_no"),
             optional("product_name"),
             optional("item_url"),
@@ -106,34 +110,56 @@ impl RecordKind for CartFile {
         ]
     }
 
-    fn record<'r>(fields: &Fields<'r>) -> Parsed<StagedCart<'r>> {
-        let shop = fields.shop()?;
-        Ok(StagedCart {
+    fn record<'r>(
+        fields: &Fields<'r>,
+        _lines: &Lines<'r>,
+        problems: &mut Problems,
+        _notes: &mut Notes,
+    ) -> StagedCart<'r> {
+        let shop = fields.shop_or_any(problems);
+        StagedCart {
             mall_id: shop.id,
-            cart_key: fields.text(CART_KEY)?,
-            member_code: fields.optional_text(MEMBER_CODE)?,
-            currency: fields.currency(CURRENCY, &shop.currency)?,
-            locale: fields.optional_text(LOCALE)?,
-            url: fields.optional_text(URL)?,
-            last_activity_at: fields.time(LAST_ACTIVITY_AT, shop)?,
-            ordered_at: fields.optional_time(ORDERED_AT, shop)?,
-            source_updated_at: fields.optional_time(UPDATED_AT, shop)?,
-        })
+            cart_key: problems.take(fields.text(CART_KEY)),
+            member_code: problems.take(fields.optional_text(MEMBER_CODE)),
+            currency: fields.currency_or_any(CURRENCY, &shop.currency, problems),
+            locale: problems.take(fields.optional_text(LOCALE)),
+            url: problems.take(fields.optional_text(URL)),
+            last_activity_at: problems.take(fields.time(LAST_ACTIVITY_AT, shop)),
+            ordered_at: problems.take(fields.optional_time(ORDERED_AT, shop)),
+            source_updated_at: problems.take(fields.optional_time(UPDATED_AT, shop)),
+        }
     }
 
-    fn line<'r>(fields: &Fields<'r>, item: &Item<'r>, cart: &StagedCart<'r>) -> Parsed<StagedItem<'r>> {
+    fn line<'r>(
+        fields: &Fields<'r>,
+        item: &Item<'r>,
+        cart: &StagedCart<'r>,
+        problems: &mut Problems,
+    ) -> StagedItem<'r> {
         let unit_price_amount = fields
-            .positive_money(UNIT_PRICE_AMOUNT, cart.currency, IF_NEGATIVE_PRICE)?
-            .ok_or_else(|| fields.wrong(UNIT_PRICE_AMOUNT, "is empty"))?;
-        Ok(StagedItem {
+            .positive_money(UNIT_PRICE_AMOUNT, cart.currency, IF_NEGATIVE_PRICE)
+            .and_then(|price| price.ok_or_else(|| fields.wrong(UNIT_PRICE_AMOUNT, "is empty")));
+        StagedItem {
             line_key: item.key,
             product_code: item.product_code,
-            product_name: fields.optional_text(PRODUCT_NAME)?.unwrap_or(item.product_code),
+            product_name: problems.take(fields.optional_text(PRODUCT_NAME)).unwrap_or(item.product_code),
             quantity: item.quantity,
-            unit_price_amount,
-            url: fields.optional_text(ITEM_URL)?,
-            image_url: fields.optional_text(IMAGE_URL)?,
-            is_purchased: fields.is_yes(PURCHASED)?,
-        })
+            unit_price_amount: problems.take(unit_price_amount),
+            url: problems.take(fields.optional_text(ITEM_URL)),
+            image_url: problems.take(fields.optional_text(IMAGE_URL)),
+            is_purchased: problems.take(fields.is_yes(PURCHASED)),
+        }
+    }
+
+    fn push<'r>(rows: &mut Self::Rows, cart: StagedCart<'r>, items: impl Iterator<Item = StagedItem<'r>>) {
+        rows.push(&cart, items);
+    }
+
+    async fn prepare(db: &mut Db) -> anyhow::Result<()> {
+        Self::Rows::prepare(db).await
+    }
+
+    async fn store(db: &mut Db, _layout: &Layout, now: DateTime<Utc>) -> anyhow::Result<UpsertCounts> {
+        Self::Rows::store(db, SourceTime::Recorded, now).await
     }
 }

@@ -10,8 +10,8 @@ use crate::db::Kind as DbKind;
 use crate::failure::Failure;
 
 use super::duplicates::Duplicates;
-use super::field::Layout;
-use super::kind::{BadLine, FileKind, Rows};
+use super::kind::{BadLine, FileKind, Notes, Rows};
+use super::layout::Layout;
 use super::reader::{Record, Source};
 
 /// Chunks that wait while the database works on another: one is enough to overlap, and limits memory.
@@ -57,8 +57,10 @@ pub(super) struct Chunk<R> {
     pub(super) rows: R,
     /// The bad ones.
     pub(super) bad: Vec<BadLine>,
-    /// The number of good ones that are left out because another line of their record is bad.
+    /// The number of good ones that are left out, because another line of their record is bad or by a rule.
     pub(super) left_out: u64,
+    /// What is worth knowing about the good ones.
+    pub(super) notes: Notes,
 }
 
 /// What is known at the end of the file.
@@ -140,7 +142,14 @@ struct PassState<'p, K: FileKind> {
 }
 
 fn empty_chunk<R: Rows>(plan: &ReadPlan, lines_so_far: u64) -> Chunk<R> {
-    Chunk { lines: 0, lines_so_far, rows: R::none(plan.database), bad: Vec::new(), left_out: 0 }
+    Chunk {
+        lines: 0,
+        lines_so_far,
+        rows: R::none(plan.database),
+        bad: Vec::new(),
+        left_out: 0,
+        notes: Notes::default(),
+    }
 }
 
 impl<K: FileKind> PassState<'_, K> {
@@ -162,9 +171,13 @@ impl<K: FileKind> PassState<'_, K> {
         let mut record: Vec<Record> = Vec::new();
         let mut length = 0;
         while reader.next_record(&mut line)? {
+            self.layout.derive(&mut line, &record[..length]);
             if length > 0 && !self.continues(&record[0], &line) {
-                self.take(&record[..length])?;
+                self.take(&mut record[..length])?;
                 length = 0;
+                if self.layout.counts_lines() {
+                    self.layout.derive(&mut line, &[]);
+                }
             }
             if length == K::MAX_LINES {
                 return Err(Failure::bad_input(format!(
@@ -183,7 +196,7 @@ impl<K: FileKind> PassState<'_, K> {
             length += 1;
         }
         if length > 0 {
-            self.take(&record[..length])?;
+            self.take(&mut record[..length])?;
         }
         self.send()?;
         Ok(reader.into_hash())
@@ -200,41 +213,73 @@ impl<K: FileKind> PassState<'_, K> {
     }
 
     /// Adds a record to the chunk, and sends the chunk if it is full.
-    fn take(&mut self, record: &[Record]) -> Result<(), Interrupted> {
-        let first = record[0].line();
+    fn take(&mut self, record: &mut [Record]) -> Result<(), Interrupted> {
         let lines = record.len() as u64;
-        if let Pass::Check = self.plan.pass {
-            self.note_key(&record[0])?;
-        }
+        self.chunk.lines_so_far += lines;
         let is_wanted = self
             .plan
             .wanted
             .as_ref()
             .is_none_or(|wanted| record.iter().any(|line| wanted.contains(&line.line())));
-        self.chunk.lines_so_far += lines;
+        let kept = self.kept(record, is_wanted);
+        if let (Pass::Check, Some(first)) = (&self.plan.pass, kept.first()) {
+            self.note_key(first)?;
+        }
         if is_wanted {
             self.chunk.lines += lines;
-            let bad_before = self.chunk.bad.len();
-            match &self.plan.pass {
-                Pass::Load { duplicates, .. } if duplicates.contains_key(&first) => {
-                    let problem = duplicate_problem::<K>(duplicates[&first]);
-                    self.chunk.bad.push(BadLine { line: first, problem });
-                }
-                Pass::Check if !K::LOOKS_UP => self.note_bad(K::read(self.layout, record, None)),
-                Pass::Check | Pass::Load { .. } => {
-                    let read = K::read(self.layout, record, Some(&mut self.chunk.rows));
-                    self.note_bad(read);
-                }
-            }
-            match (self.chunk.bad.len() - bad_before) as u64 {
-                0 => {}
-                bad => self.chunk.left_out += lines - bad,
+            self.chunk.left_out += lines - kept.len() as u64;
+            if !kept.is_empty() {
+                self.read(kept);
             }
         }
         if self.chunk.lines >= self.plan.chunk_lines || self.chunk.rows.bytes() >= CHUNK_BYTES {
             self.send()?;
         }
         Ok(())
+    }
+
+    /// The lines of a record that no rule leaves out, in order.
+    fn kept<'l>(&mut self, record: &'l mut [Record], is_wanted: bool) -> &'l [Record] {
+        let rules = self.layout.skip_rules();
+        if rules.is_empty() {
+            return record;
+        }
+        let of_record =
+            record.iter().filter_map(|line| line.skipped_by).find(|rule| rules[*rule].whole_record);
+        let mut kept = 0;
+        for place in 0..record.len() {
+            match of_record.or(record[place].skipped_by) {
+                None => {
+                    record.swap(kept, place);
+                    kept += 1;
+                }
+                Some(rule) if is_wanted => *self.chunk.notes.left_out.entry(rule).or_default() += 1,
+                Some(_) => {}
+            }
+        }
+        &record[..kept]
+    }
+
+    /// Reads the lines of a record.
+    fn read(&mut self, record: &[Record]) {
+        let first = record[0].line();
+        let bad_before = self.chunk.bad.len();
+        match &self.plan.pass {
+            Pass::Load { duplicates, .. } if duplicates.contains_key(&first) => {
+                let problem = duplicate_problem::<K>(duplicates[&first]);
+                self.chunk.bad.push(BadLine::new(first, problem));
+            }
+            pass => {
+                let is_staged = K::LOOKS_UP || matches!(pass, Pass::Load { .. });
+                let rows = is_staged.then_some(&mut self.chunk.rows);
+                let read = K::read(self.layout, record, rows, &mut self.chunk.notes);
+                self.note_bad(read);
+            }
+        }
+        match (self.chunk.bad.len() - bad_before) as u64 {
+            0 => {}
+            bad => self.chunk.left_out += record.len() as u64 - bad,
+        }
     }
 
     fn note_bad(&mut self, read: Result<(), Vec<BadLine>>) {

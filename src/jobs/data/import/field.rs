@@ -2,17 +2,17 @@
 //!
 //! A problem with a field is a sentence that begins with our name of the column.
 
-use std::collections::{BTreeMap, HashMap};
+use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, SubsecRound, Utc};
 use chrono_tz::Tz;
 
-use crate::config::ImportFile;
-use crate::failure::{Failure, one_line};
 use crate::money::{MAX_AMOUNT, is_known_currency, parse_major};
 use crate::period::local_to_utc;
 use crate::shop::malls::Mall;
 
+use super::layout::{Layout, Sum, known_malls};
 use super::reader::Record;
 
 /// No real field is longer; an unclosed quote or a wrong delimiter produces longer ones.
@@ -27,6 +27,57 @@ const LAST_YEAR: i32 = 9999;
 /// A typed field, or what is wrong with it.
 pub(super) type Parsed<T> = Result<T, String>;
 
+/// What is wrong with a line: everything, and not only what was found first.
+#[derive(Debug, Default)]
+pub(super) struct Problems(Vec<String>);
+
+impl Problems {
+    /// Those of a line that were found when its fields were derived.
+    pub(super) fn of(record: &Record) -> Self {
+        Self(record.problems.clone())
+    }
+
+    /// The value, or any value beside a problem.
+    pub(super) fn take<T: Default>(&mut self, parsed: Parsed<T>) -> T {
+        parsed.unwrap_or_else(|problem| {
+            self.add(problem);
+            T::default()
+        })
+    }
+
+    /// Adds a problem, unless its column has one already: the one follows from the other.
+    pub(super) fn add(&mut self, problem: String) {
+        let column = |problem: &str| problem.split_once("`: ").map(|(column, _)| column.to_owned());
+        let own = column(&problem);
+        if own.is_none() || self.0.iter().all(|other| column(other) != own) {
+            self.0.push(problem);
+        }
+    }
+
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All of them.
+    pub(super) fn into_vec(self) -> Vec<String> {
+        self.0
+    }
+}
+
+/// What the fields of a column hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holds {
+    /// A text, or one of some words.
+    Text,
+    /// An amount of money.
+    Amount,
+    /// A number.
+    Number,
+    /// An instant or a day.
+    Time,
+}
+
 /// A column of a kind of file.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Column {
@@ -36,12 +87,26 @@ pub(super) struct Column {
     pub(super) is_required: bool,
     /// The only values that it may have; none if it holds something else.
     pub(super) words: &'static [&'static str],
+    /// What its fields hold.
+    pub(super) holds: Holds,
+    /// Whether it may differ between the lines of a record.
+    pub(super) is_of_line: bool,
 }
 
 impl Column {
     /// Restricts it to one of these values.
     pub(super) const fn one_of(self, words: &'static [&'static str]) -> Self {
         Self { words, ..self }
+    }
+
+    /// Makes it hold something else than text.
+    pub(super) const fn holding(self, holds: Holds) -> Self {
+        Self { holds, ..self }
+    }
+
+    /// Whether it holds an amount of money.
+    pub(super) fn is_amount(&self) -> bool {
+        self.holds == Holds::Amount
     }
 }
 
@@ -50,12 +115,29 @@ pub(super) const YES_OR_NO: &[&str] = &["yes", "no"];
 
 /// A required column.
 pub(super) const fn required(name: &'static str) -> Column {
-    Column { name, is_required: true, words: &[] }
+    Column { name, is_required: true, words: &[], holds: Holds::Text, is_of_line: false }
 }
 
 /// An optional column.
 pub(super) const fn optional(name: &'static str) -> Column {
-    Column { name, is_required: false, words: &[] }
+    Column { is_required: false, ..required(name) }
+}
+
+/// An optional column for an amount of money.
+pub(super) const fn amount(name: &'static str) -> Column {
+    optional(name).holding(Holds::Amount)
+}
+
+/// An optional column for a time.
+pub(super) const fn time(name: &'static str) -> Column {
+    optional(name).holding(Holds::Time)
+}
+
+impl Column {
+    /// Refuses a file without it.
+    pub(super) const fn required(self) -> Self {
+        Self { is_required: true, ..self }
+    }
 }
 
 /// The mall's column: the first of every kind.
@@ -73,148 +155,15 @@ pub(super) struct Shop {
 
 impl Shop {
     /// The values of a mall whose time zone exists.
-    fn new(mall: &Mall) -> anyhow::Result<Self> {
+    pub(super) fn new(mall: &Mall) -> anyhow::Result<Self> {
         Ok(Self { id: mall.id, currency: mall.currency.clone(), time_zone: mall.time_zone()? })
     }
 }
 
-/// The names of a file's columns, and what their values mean.
-#[derive(Debug)]
-pub(super) struct Layout {
-    /// The kind of file, as `[import.KIND]` names it.
-    kind: &'static str,
-    columns: Vec<Column>,
-    /// Where each of our columns is in the file.
-    places: Vec<Option<usize>>,
-    /// The mapping of the file's values to ours, by our column.
-    values: Vec<Option<BTreeMap<String, String>>>,
-    time_format: Option<String>,
-    shops: HashMap<String, Result<Shop, String>>,
-    /// The mall of the whole file, from a flag or the configuration.
-    mall: Option<String>,
-}
-
-impl Layout {
-    /// Finds the columns in a header. `mall` is the one that the whole file belongs to, if specified.
-    pub(super) fn new(
-        kind: &'static str,
-        file_name: &str,
-        header: &[String],
-        columns: Vec<Column>,
-        config: &ImportFile,
-        malls: &[Mall],
-        mall: Option<String>,
-    ) -> Result<Self, Failure> {
-        refuse_duplicate_names(file_name, header)?;
-        let mut places = Vec::with_capacity(columns.len());
-        let mut missing = Vec::new();
-        for (index, column) in columns.iter().enumerate() {
-            let wanted = config.columns.get(column.name).map_or(column.name, |name| name.trim());
-            let place = header.iter().position(|name| name == wanted);
-            let is_required = column.is_required || (index == MALL && mall.is_none());
-            // Whoever maps a column expects it: reading it as empty would make wrong figures without a word.
-            let is_mapped = config.columns.contains_key(column.name);
-            if place.is_none() && (is_required || is_mapped) {
-                missing.push((column.name, wanted));
-            }
-            places.push(place);
-        }
-        if !missing.is_empty() {
-            let codes: Vec<&str> = malls.iter().map(|mall| mall.code.as_str()).collect();
-            return Err(missing_columns(kind, file_name, header, &missing, mall.is_none().then_some(&codes)));
-        }
-        let values = columns.iter().map(|column| config.values.get(column.name).cloned()).collect();
-        // A mall that cannot be used fails its own lines only.
-        let shop = |mall: &Mall| Shop::new(mall).map_err(|error| one_line(&error));
-        let shops = malls.iter().map(|mall| (mall.code.clone(), shop(mall))).collect();
-        Ok(Self { kind, columns, places, values, time_format: config.time_format.clone(), shops, mall })
-    }
-
-    /// Whether the file has a column.
-    pub(super) fn has(&self, column: usize) -> bool {
-        self.places[column].is_some()
-    }
-
-    /// The fields of a record.
-    pub(super) fn fields<'r>(&'r self, record: &'r Record) -> Fields<'r> {
-        Fields { layout: self, record }
-    }
-}
-
-fn refuse_duplicate_names(file_name: &str, header: &[String]) -> Result<(), Failure> {
-    for (place, name) in header.iter().enumerate() {
-        if !name.is_empty() && header[..place].contains(name) {
-            return Err(Failure::bad_input(format!(
-                "failed to read `{file_name}`: line 1: two columns are named `{name}`"
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// `malls` are the codes of the malls that the file could belong to, if it has to say so itself.
-fn missing_columns(
-    kind: &str,
-    file_name: &str,
-    header: &[String],
-    missing: &[(&str, &str)],
-    malls: Option<&Vec<&str>>,
-) -> Failure {
-    let names: Vec<String> = missing
-        .iter()
-        .map(|(ours, wanted)| {
-            if ours == wanted { format!("`{ours}`") } else { format!("`{ours}` (looked for as `{wanted}`)") }
-        })
-        .collect();
-    let found: Vec<String> = header.iter().map(|name| format!("`{name}`")).collect();
-    let failure = Failure::bad_input(format!(
-        "failed to read `{file_name}`: line 1: missing column {}; the header has {}",
-        names.join(", "),
-        found.join(", ")
-    ));
-    if let [only] = header
-        && let Some(delimiter) = ['\t', ';', ',', '|'].into_iter().find(|delimiter| only.contains(*delimiter))
-    {
-        let flag = match delimiter {
-            '\t' => "--delimiter tab".to_owned(),
-            delimiter => format!("--delimiter '{delimiter}'"),
-        };
-        let always = format!("`delimiter = \"{}\"`", delimiter.escape_default());
-        return failure
-            .hint(format!(
-                "the fields seem to be separated by {delimiter:?}: add {flag}; if such files always are, set {always} in \
-                 [import.{kind}] of batchctl.toml"
-            ))
-            .retry_with(flag);
-    }
-    match (missing, malls.map(Vec::as_slice)) {
-        ([("mall", _)], Some([only])) => {
-            let flag = format!("--mall {only}");
-            failure.hint(format!("name the mall of the whole file: add {flag}")).retry_with(flag)
-        }
-        ([("mall", _)], Some(malls)) => failure
-            .hint(format!("name the mall of the whole file with --mall CODE{}", known_malls(malls)))
-            .retry_with("--mall CODE"),
-        _ if missing.iter().any(|(ours, wanted)| ours != wanted) => failure.hint(format!(
-            "correct the names in batchctl.toml, [import.{kind}.columns], or remove the columns that the file does not have"
-        )),
-        _ => failure.hint(format!(
-            "map the file's column names in batchctl.toml: [import.{kind}.columns] ours = \"theirs\""
-        )),
-    }
-}
-
-/// The most malls that a message lists.
-const MAX_LISTED_MALLS: usize = 5;
-
-/// `; the malls are osaka, tokyo`, as long as that is a short list.
-fn known_malls(codes: &[&str]) -> String {
-    match codes.len() {
-        0 => String::new(),
-        1..=MAX_LISTED_MALLS => format!("; the malls are {}", codes.join(", ")),
-        _ => "; `batchctl mall list` shows the malls".to_owned(),
-    }
-}
+/// Stands in for a mall that is not known, so that the rest of its line is checked too: with as many decimals as any
+/// currency has.
+static ANY_SHOP: LazyLock<Shop> =
+    LazyLock::new(|| Shop { id: 0, currency: "CLF".to_owned(), time_zone: Tz::UTC });
 
 /// The fields of one record.
 #[derive(Clone, Copy)]
@@ -224,28 +173,55 @@ pub(super) struct Fields<'r> {
 }
 
 impl<'r> Fields<'r> {
+    /// The fields of a record.
+    pub(super) fn new(layout: &'r Layout, record: &'r Record) -> Self {
+        Self { layout, record }
+    }
+
+    /// The record.
+    pub(super) fn record(&self) -> &'r Record {
+        self.record
+    }
+
+    /// How the file is read.
+    pub(super) fn layout(&self) -> &'r Layout {
+        self.layout
+    }
+
     /// Whether the file has a column.
     pub(super) fn has(&self, column: usize) -> bool {
         self.layout.has(column)
     }
 
-    /// A field as it is in the file; empty for a column that the file does not have.
+    /// A field as the file writes it; empty for a column that the file does not have.
     pub(super) fn raw(&self, column: usize) -> &'r str {
-        self.layout.places[column].map_or("", |place| self.record.field(place))
+        self.layout.written[column].map_or("", |place| self.record.field(place))
     }
 
     /// A field with its value mapped by the configuration.
     pub(super) fn meant(&self, column: usize) -> &'r str {
-        let raw = self.raw(column);
-        match &self.layout.values[column] {
-            Some(values) => values.get(raw).map_or(raw, String::as_str),
-            None => raw,
+        self.layout.places[column].map_or("", |place| self.record.field(place))
+    }
+
+    /// Whether a column means the same in both records.
+    pub(super) fn is_same(&self, other: &Fields<'_>, column: usize) -> bool {
+        match &self.layout.sums[column] {
+            None => self.meant(column) == other.meant(column),
+            Some(sum) => sum.places().all(|place| self.record.field(place) == other.record.field(place)),
+        }
+    }
+
+    /// Whether a column is empty in the record.
+    pub(super) fn is_blank(&self, column: usize) -> bool {
+        match &self.layout.sums[column] {
+            None => self.meant(column).is_empty(),
+            Some(sum) => sum.places().all(|place| self.record.field(place).is_empty()),
         }
     }
 
     /// Whether all of our columns mean the same in both records.
     pub(super) fn equal(&self, other: &Fields<'_>) -> bool {
-        (0..self.layout.columns.len()).all(|column| self.meant(column) == other.meant(column))
+        (0..self.layout.columns.len()).all(|column| self.is_same(other, column))
     }
 
     /// A message about what is wrong with a column.
@@ -278,13 +254,9 @@ impl<'r> Fields<'r> {
         let Some(text) = self.optional_text(column)? else { return Ok(None) };
         let words = self.layout.columns[column].words;
         words.iter().find(|word| **word == text).copied().map(Some).ok_or_else(|| {
-            let problem = format!(
-                "`{text}` is not one of {}: map it in batchctl.toml, [import.{}.values.{}]",
-                words.join(", "),
-                self.layout.kind,
-                self.layout.columns[column].name
-            );
-            self.wrong(column, &problem)
+            let table = format!("values.{}", self.layout.columns[column].name);
+            let place = self.layout.mapping.at(&table);
+            self.wrong(column, &format!("`{text}` is not one of {}: map it in {place}", words.join(", ")))
         })
     }
 
@@ -297,10 +269,11 @@ impl<'r> Fields<'r> {
     pub(super) fn optional_day(&self, column: usize) -> Parsed<Option<NaiveDate>> {
         let Some(text) = self.optional_text(column)? else { return Ok(None) };
         let parsed = parse_day(text).or_else(|| {
-            let format = self.layout.time_format.as_deref()?;
-            NaiveDate::parse_from_str(text, format)
-                .or_else(|_| NaiveDateTime::parse_from_str(text, format).map(|time| time.date()))
-                .ok()
+            self.layout.time_formats[column].iter().find_map(|format| {
+                NaiveDate::parse_from_str(text, format)
+                    .or_else(|_| NaiveDateTime::parse_from_str(text, format).map(|time| time.date()))
+                    .ok()
+            })
         });
         parsed.filter(|day| (FIRST_YEAR..=LAST_YEAR).contains(&day.year())).map(Some).ok_or_else(|| {
             self.wrong(column, &format!("`{text}` is not a day that exists: write YYYY-MM-DD"))
@@ -321,13 +294,18 @@ impl<'r> Fields<'r> {
     pub(super) fn optional_integer(&self, column: usize) -> Parsed<Option<i64>> {
         let Some(text) = self.optional_text(column)? else { return Ok(None) };
         // JPY has no decimals: an amount in it is a whole number, with the same error messages.
-        match parse_major(text, "JPY") {
-            Ok(number) => Ok(Some(number)),
-            Err(error) => {
-                Err(self
-                    .wrong(column, &error.to_string().replace("too many decimals: JPY has 0", "decimals")))
-            }
-        }
+        self.number(text, "JPY").map(Some).map_err(|problem| {
+            self.wrong(column, &problem.replace("too many decimals: JPY has 0", "decimals"))
+        })
+    }
+
+    /// A number as the file writes numbers.
+    fn number(&self, text: &str, currency: &str) -> Parsed<i64> {
+        let plain = match &self.layout.amounts {
+            None => Cow::Borrowed(text),
+            Some(style) => style.plain(text).map_err(|error| error.to_string())?,
+        };
+        parse_major(&plain, currency).map_err(|error| error.to_string())
     }
 
     /// A whole number that must not be empty.
@@ -337,13 +315,32 @@ impl<'r> Fields<'r> {
 
     /// An amount in minor units that may be empty.
     pub(super) fn optional_money(&self, column: usize, currency: &str) -> Parsed<Option<i64>> {
+        if let Some(sum) = &self.layout.sums[column] {
+            return self.sum(column, sum, currency);
+        }
         let Some(text) = self.optional_text(column)? else { return Ok(None) };
-        parse_major(text, currency).map(Some).map_err(|error| self.wrong(column, &error.to_string()))
+        self.number(text, currency).map(Some).map_err(|problem| self.wrong(column, &problem))
     }
 
-    /// An amount in minor units that must not be empty.
-    pub(super) fn money(&self, column: usize, currency: &str) -> Parsed<i64> {
-        self.optional_money(column, currency)?.ok_or_else(|| self.wrong(column, "is empty"))
+    /// An amount that is made of several fields; empty if all of them are.
+    fn sum(&self, column: usize, sum: &Sum, currency: &str) -> Parsed<Option<i64>> {
+        let mut total = None;
+        let parts = sum.plus.iter().map(|place| (place, 1)).chain(sum.minus.iter().map(|place| (place, -1)));
+        for (place, sign) in parts {
+            let text = self.record.field(*place);
+            if text.is_empty() {
+                continue;
+            }
+            let amount = self.number(text, currency).map_err(|problem| self.wrong(column, &problem))?;
+            // Each is at most a nine-thousandth of what fits.
+            total = Some(total.unwrap_or(0) + sign * amount);
+        }
+        match total {
+            Some(total) if total.unsigned_abs() > MAX_AMOUNT.unsigned_abs() => {
+                Err(self.wrong(column, "is too large an amount"))
+            }
+            total => Ok(total),
+        }
     }
 
     /// An amount that is not negative, even where it is deducted. `if_negative` is what to do about one that is.
@@ -362,7 +359,9 @@ impl<'r> Fields<'r> {
     /// A message about a negative number, with what it most likely is. To drop its sign is never the advice: it would
     /// turn a refund into a sale.
     pub(super) fn negative(&self, column: usize, if_negative: &str) -> String {
-        self.wrong(column, &format!("`{}` is negative: {if_negative}", self.raw(column)))
+        let raw = self.raw(column);
+        let shown = if raw.is_empty() { "the amount".to_owned() } else { format!("`{raw}`") };
+        self.wrong(column, &format!("{shown} is negative: {if_negative}"))
     }
 
     /// A currency that may be empty.
@@ -375,12 +374,25 @@ impl<'r> Fields<'r> {
         }
     }
 
+    /// A currency, or any beside a problem: one with as many decimals as any has.
+    pub(super) fn currency_or_any(
+        &self,
+        column: usize,
+        default: &'r str,
+        problems: &mut Problems,
+    ) -> &'r str {
+        self.currency(column, default).unwrap_or_else(|problem| {
+            problems.add(problem);
+            &ANY_SHOP.currency
+        })
+    }
+
     /// An instant that may be empty.
     pub(super) fn optional_time(&self, column: usize, shop: &Shop) -> Parsed<Option<DateTime<Utc>>> {
         let Some(text) = self.optional_text(column)? else { return Ok(None) };
-        let parsed = match &self.layout.time_format {
-            Some(format) => formatted_time(text, format, shop.time_zone),
-            None => plain_time(text, shop.time_zone),
+        let parsed = match self.layout.time_formats[column].as_slice() {
+            [] => plain_time(text, shop.time_zone),
+            formats => formatted_time(text, formats, shop.time_zone, &self.layout.mapping.origin),
         };
         parsed.and_then(within_years(text)).map(Some).map_err(|problem| self.wrong(column, &problem))
     }
@@ -392,11 +404,18 @@ impl<'r> Fields<'r> {
 
     /// The code of the record's mall, whether it exists or not.
     pub(super) fn mall_code(&self) -> &'r str {
-        match self.layout.values[MALL].as_ref().and_then(|values| values.get(self.raw(MALL))) {
-            Some(translated) => translated,
-            None if self.raw(MALL).is_empty() => self.layout.mall.as_deref().unwrap_or_default(),
-            None => self.raw(MALL),
+        match self.meant(MALL) {
+            "" => self.layout.mall.as_deref().unwrap_or_default(),
+            code => code,
         }
+    }
+
+    /// The record's mall, or any beside a problem.
+    pub(super) fn shop_or_any(&self, problems: &mut Problems) -> &'r Shop {
+        self.shop().unwrap_or_else(|problem| {
+            problems.add(problem);
+            &ANY_SHOP
+        })
     }
 
     /// The record's mall: from its column, otherwise that of the whole file; both must agree.
@@ -444,22 +463,38 @@ fn within_years(text: &str) -> impl Fn(DateTime<Utc>) -> Parsed<DateTime<Utc>> {
     }
 }
 
-/// A time in the configured format.
-fn formatted_time(text: &str, format: &str, time_zone: Tz) -> Parsed<DateTime<Utc>> {
+/// A time in one of the formats that are configured at `origin`.
+fn formatted_time(text: &str, formats: &[String], time_zone: Tz, origin: &str) -> Parsed<DateTime<Utc>> {
+    let mut is_no_time = false;
+    for format in formats {
+        match time_in_format(text, format, time_zone) {
+            Ok(time) => return time,
+            Err(error) => is_no_time |= error.kind() == chrono::format::ParseErrorKind::OutOfRange,
+        }
+    }
+    Err(match formats {
+        _ if is_no_time => format!("`{text}` is not a time that exists"),
+        [only] => format!("`{text}` is not a time in the format `{only}` of {origin}"),
+        several => {
+            format!("`{text}` is not a time in one of the formats `{}` of {origin}", several.join("`, `"))
+        }
+    })
+}
+
+/// A time in a format; the inner error is that of a time which the format fits.
+fn time_in_format(
+    text: &str,
+    format: &str,
+    time_zone: Tz,
+) -> Result<Parsed<DateTime<Utc>>, chrono::format::ParseError> {
     if let Ok(time) = DateTime::parse_from_str(text, format) {
-        return Ok(time.to_utc());
+        return Ok(Ok(time.to_utc()));
     }
     let local = NaiveDateTime::parse_from_str(text, format).or_else(|error| {
         // A format without a time of day: the day begins at midnight.
         NaiveDate::parse_from_str(text, format).map(|day| day.and_time(NaiveTime::MIN)).map_err(|_| error)
-    });
-    match local {
-        Ok(local) => local_to_utc(local, time_zone).map_err(|error| error.to_string()),
-        Err(error) if error.kind() == chrono::format::ParseErrorKind::OutOfRange => {
-            Err(format!("`{text}` is not a time that exists"))
-        }
-        Err(_) => Err(format!("`{text}` is not a time in the format `{format}` of batchctl.toml")),
-    }
+    })?;
+    Ok(local_to_utc(local, time_zone).map_err(|error| error.to_string()))
 }
 
 /// `YYYY-MM-DD HH:MM[:SS[.ffffff]]`, with a space or a `T` in between; with an offset or `Z` (RFC 3339) it is an
@@ -575,7 +610,9 @@ mod tests {
     #[test]
     fn a_custom_format_may_omit_the_time_of_day() {
         let tokyo = chrono_tz::Asia::Tokyo;
-        let read = |text, format| formatted_time(text, format, tokyo).map(|time| time.to_rfc3339());
+        let read = |text, format: &str| {
+            formatted_time(text, &[format.to_owned()], tokyo, "batchctl.toml").map(|time| time.to_rfc3339())
+        };
         assert_eq!(read("2026/11/19 08:30", "%Y/%m/%d %H:%M"), Ok("2026-11-18T23:30:00+00:00".to_owned()));
         assert_eq!(read("20261119", "%Y%m%d"), Ok("2026-11-18T15:00:00+00:00".to_owned()));
         assert_eq!(
@@ -594,10 +631,11 @@ mod tests {
     #[test]
     fn where_the_clock_changes_the_first_of_two_instants_counts_and_a_skipped_time_is_bad() {
         let new_york = chrono_tz::America::New_York;
-        let formatted = |text| match formatted_time(text, "%Y/%m/%d %H:%M", new_york) {
-            Ok(time) => time.to_rfc3339(),
-            Err(problem) => problem,
-        };
+        let formatted =
+            |text| match formatted_time(text, &["%Y/%m/%d %H:%M".to_owned()], new_york, "batchctl.toml") {
+                Ok(time) => time.to_rfc3339(),
+                Err(problem) => problem,
+            };
         let twice = ["2026-11-01 01:30", "2026-11-01T01:30:00", "2026-11-01 01:30:00-04:00"];
         assert_eq!(twice.map(|text| time(text, new_york)), ["2026-11-01T05:30:00+00:00"; 3]);
         assert_eq!(formatted("2026/11/01 01:30"), "2026-11-01T05:30:00+00:00");

@@ -1,12 +1,15 @@
 //! What the kinds of files have in common, and what each of them defines.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 
 use crate::db::{Bulk, BulkRow, Db, DbError, Kind as DbKind};
 use crate::shop::upsert::UpsertCounts;
 use crate::shop::with_lines::{HasLines, WithLines};
 
-use super::field::{Column, Fields, Layout};
+use super::field::{Column, Fields};
+use super::layout::Layout;
 use super::reader::Record;
 
 /// A bad line, and why it is bad.
@@ -14,8 +17,91 @@ use super::reader::Record;
 pub(super) struct BadLine {
     /// The line, counted from 1.
     pub(super) line: u64,
-    /// What is wrong with it.
-    pub(super) problem: String,
+    /// All that is wrong with it.
+    pub(super) problems: Vec<String>,
+}
+
+impl BadLine {
+    /// A line with one problem.
+    pub(super) fn new(line: u64, problem: String) -> Self {
+        Self { line, problems: vec![problem] }
+    }
+
+    /// All that is wrong with it, in one line.
+    pub(super) fn text(&self) -> String {
+        self.problems.join("; ")
+    }
+}
+
+/// Examples that a note names.
+const NOTE_EXAMPLES: usize = 3;
+
+/// Good records of which something is worth knowing.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Noted {
+    /// How many there are.
+    pub(super) count: u64,
+    /// An amount of theirs, by currency.
+    pub(super) amounts: BTreeMap<String, i128>,
+    /// The first few.
+    pub(super) examples: Vec<String>,
+}
+
+impl Noted {
+    /// Notes a record with an amount.
+    pub(super) fn add(&mut self, currency: &str, amount: i64, example: impl FnOnce() -> String) {
+        self.count += 1;
+        match self.amounts.get_mut(currency) {
+            Some(sum) => *sum += i128::from(amount),
+            None => drop(self.amounts.insert(currency.to_owned(), i128::from(amount))),
+        }
+        if self.examples.len() < NOTE_EXAMPLES {
+            self.examples.push(example());
+        }
+    }
+
+    fn append(&mut self, others: Self) {
+        self.count += others.count;
+        for (currency, amount) in others.amounts {
+            *self.amounts.entry(currency).or_default() += amount;
+        }
+        self.examples.extend(others.examples);
+        self.examples.truncate(NOTE_EXAMPLES);
+    }
+}
+
+/// What is worth knowing about lines that are not bad.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Notes {
+    /// Orders whose money went back without an amount that says how much: all of it is taken for refunded.
+    pub(super) assumed_refunds: Noted,
+    /// Orders whose money went back without an amount, of which nothing is taken for refunded.
+    pub(super) kept_refunds: Noted,
+    /// Paid orders without a payment day.
+    pub(super) assumed_payments: Noted,
+    /// Cancelled orders without the day of it.
+    pub(super) assumed_cancellations: Noted,
+    /// Orders that wait for a payment which they have.
+    pub(super) paid_waiting: Noted,
+    /// Orders whose totals do not add up.
+    pub(super) unbalanced: Noted,
+    /// The lines that each rule left out, by the rule's place.
+    pub(super) left_out: BTreeMap<usize, u64>,
+}
+
+impl Notes {
+    /// Adds those of the lines that follow.
+    pub(super) fn append(&mut self, others: Self) {
+        self.assumed_refunds.append(others.assumed_refunds);
+        self.kept_refunds.append(others.kept_refunds);
+        self.assumed_payments.append(others.assumed_payments);
+        self.assumed_cancellations.append(others.assumed_cancellations);
+        self.paid_waiting.append(others.paid_waiting);
+        self.unbalanced.append(others.unbalanced);
+        for (rule, lines) in others.left_out {
+            *self.left_out.entry(rule).or_default() += lines;
+        }
+    }
 }
 
 /// The rows of a chunk, to be loaded into the staging tables.
@@ -90,7 +176,12 @@ pub(super) trait FileKind: 'static {
     fn key<'r>(fields: &Fields<'r>) -> (&'r str, &'r str);
 
     /// Reads a record's lines and stages it if `rows` is given. Returns the bad lines.
-    fn read(layout: &Layout, lines: &[Record], rows: Option<&mut Self::Rows>) -> Result<(), Vec<BadLine>>;
+    fn read(
+        layout: &Layout,
+        lines: &[Record],
+        rows: Option<&mut Self::Rows>,
+        notes: &mut Notes,
+    ) -> Result<(), Vec<BadLine>>;
 
     /// Creates the staging tables, once per connection.
     async fn prepare(db: &mut Db) -> anyhow::Result<()>;

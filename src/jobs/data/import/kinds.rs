@@ -1,5 +1,7 @@
 //! The list of file kinds; each is defined in its own file.
 
+use crate::context::Context;
+use crate::db::Db;
 use crate::runner::Run;
 
 use super::field::Column;
@@ -45,6 +47,18 @@ macro_rules! kinds {
             ) -> anyhow::Result<()> {
                 match self {
                     $(Self::$variant => args.import::<$type>(run, file).await,)+
+                }
+            }
+
+            /// Checks a file of this kind, and stores nothing.
+            pub(super) async fn check(
+                self,
+                args: &Args,
+                cx: &Context,
+                db: &mut Db,
+            ) -> anyhow::Result<()> {
+                match self {
+                    $(Self::$variant => args.check::<$type>(cx, db).await,)+
                 }
             }
         }

@@ -8,8 +8,9 @@ use chrono::{DateTime, NaiveDate, Utc};
 use crate::db::{Bulk, BulkColumn, BulkRow, BulkValue, Db, RowEncoder};
 use crate::shop::upsert::{MATCH_COLUMNS, SourceTime, Upsert, UpsertCounts};
 
-use super::field::{Column, Fields, Layout, Parsed, Shop, YES_OR_NO};
-use super::kind::{BadLine, FileKind};
+use super::field::{Column, Fields, Holds, Parsed, Problems, Shop, YES_OR_NO};
+use super::kind::{BadLine, FileKind, Notes};
+use super::layout::Layout;
 use super::reader::Record;
 
 /// The meaning of a field, which decides the type of its column.
@@ -49,6 +50,16 @@ impl Meaning {
             Self::Word(words) | Self::WordOrFirst(words) => words,
             Self::YesOrNo => YES_OR_NO,
             _ => &[],
+        }
+    }
+
+    /// What such a field holds, for whoever maps it.
+    fn holds(self) -> Holds {
+        match self {
+            Self::Amount { .. } => Holds::Amount,
+            Self::Integer => Holds::Number,
+            Self::Time | Self::SourceTime | Self::Day => Holds::Time,
+            _ => Holds::Text,
         }
     }
 }
@@ -170,6 +181,8 @@ impl<K: LineKind> FileKind for K {
             name: column.name,
             is_required: column.is_required,
             words: column.meaning.words(),
+            holds: column.meaning.holds(),
+            is_of_line: false,
         });
         std::iter::once(super::field::optional("mall")).chain(own).collect()
     }
@@ -187,10 +200,11 @@ impl<K: LineKind> FileKind for K {
         layout: &Layout,
         lines: &[Record],
         mut rows: Option<&mut Self::Rows>,
+        _notes: &mut Notes,
     ) -> Result<(), Vec<BadLine>> {
         for record in lines {
             let line = read_line::<K>(&layout.fields(record))
-                .map_err(|problem| vec![BadLine { line: record.line(), problem }])?;
+                .map_err(|problems| vec![BadLine { line: record.line(), problems }])?;
             if let Some(rows) = &mut rows {
                 rows.push(&line);
             }
@@ -282,18 +296,26 @@ enum Field<'r> {
 }
 
 /// Reads a complete line before any of it is staged, because a staged row cannot be withdrawn.
-fn read_line<'r, K: LineKind>(fields: &Fields<'r>) -> Parsed<StagedLine<'r, K>> {
-    let shop = fields.shop()?;
+fn read_line<'r, K: LineKind>(fields: &Fields<'r>) -> Result<StagedLine<'r, K>, Vec<String>> {
+    let mut problems = Problems::of(fields.record());
+    let shop = fields.shop_or_any(&mut problems);
     let currency = match K::LINE_COLUMNS.iter().position(|column| column.meaning == Meaning::Currency) {
-        Some(index) => fields.currency(place(index), &shop.currency)?,
+        Some(index) => fields.currency_or_any(place(index), &shop.currency, &mut problems),
         None => &shop.currency,
     };
     let mut read = Vec::with_capacity(K::LINE_COLUMNS.len());
     for (index, column) in K::LINE_COLUMNS.iter().enumerate() {
-        read.push(read_field(fields, place(index), column, shop, currency)?);
+        match read_field(fields, place(index), column, shop, currency) {
+            Ok(field) => read.push(field),
+            Err(problem) => problems.add(problem),
+        }
     }
-    K::check(fields)?;
-    Ok(StagedLine { mall_id: shop.id, fields: read, kind: PhantomData })
+    problems.take(K::check(fields));
+    if problems.is_empty() {
+        Ok(StagedLine { mall_id: shop.id, fields: read, kind: PhantomData })
+    } else {
+        Err(problems.into_vec())
+    }
 }
 
 fn read_field<'r>(

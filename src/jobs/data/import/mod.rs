@@ -5,6 +5,7 @@
 //! a run that was killed continues after its last chunk.
 
 mod articles;
+mod bad_lines;
 mod carts;
 mod consents;
 mod coupons;
@@ -16,15 +17,21 @@ mod field;
 mod foreign;
 mod kind;
 mod kinds;
+mod layout;
 mod line;
 mod mapping;
 mod members;
 mod orders;
+mod plan;
+pub mod presets;
 mod products;
 mod reader;
 mod refunds;
 mod subscriptions;
+#[cfg(test)]
+mod tests;
 mod with_lines;
+mod words;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;
@@ -33,30 +40,33 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{ImportFile, SkipLimit};
+use crate::config::{ImportColumn, ImportSection, SkipLimit};
 use crate::context::Context;
 use crate::db::{Db, Kind as DbKind};
 use crate::digest::{FINGERPRINT_DIGITS, fingerprint};
 use crate::failure::Failure;
+use crate::money::minor_to_display;
 use crate::runner::{Completed, Exclusion, Freshness, Items, Job, JobSpec, Planned, Run, history, minutes};
 use crate::severity::Severity;
-use crate::shop::malls::{self, all_malls, selected_malls};
+use crate::shop::malls::{all_malls, selected_malls};
 use crate::shop::upsert::UpsertCounts;
 use crate::text_encoding::TextEncoding;
-use crate::wording::{command, counted, share};
+use crate::wording::counted;
 
+use self::bad_lines::{BadLines, SHOWN_BAD_LINES};
 use self::feed::{Feed, FeedMessage, Pass, ReadPlan, duplicate_problem};
-use self::field::Layout;
-use self::kind::{BadLine, FileKind, Rows};
+use self::kind::{BadLine, FileKind, Noted, Notes, Rows};
 use self::kinds::Kind;
-use self::reader::{Source, content_hash};
+use self::layout::Layout;
+use self::mapping::{Choice, Mapping};
+use self::reader::{Source, content_hash, encoding_of};
 
 pub use self::mapping::{check_kinds, mapping_problems};
 
 /// Lines to a commit: large enough that the statements' own cost vanishes, small enough that three chunks (one
 /// being read, one waiting, one in the database) stay within a few MiB and a stop takes effect within a second.
 const CHUNK_LINES: u64 = 10_000;
-/// Bad lines that are stored as rows. More of them are not informative, and somebody has to read each.
+/// Bad lines that were skipped and are stored as rows. More of them are not informative, and somebody has to read each.
 const KEPT_BAD_LINES: u64 = 5_000;
 
 /// Arguments of `data import`.
@@ -68,6 +78,16 @@ pub struct Args {
     /// The mall that all its lines belong to, by code or ID (default: the column `mall`, or the configuration)
     #[arg(long, value_name = "MALL")]
     mall: Option<String>,
+    /// The platform whose export it is: see `data presets list` (default: the configuration's)
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
+    /// The section of the configuration that says how it is written: NAME for `[import.KIND.NAME]` (default: the mall's, else
+    /// `[import.KIND]`)
+    #[arg(long, value_name = "NAME")]
+    section: Option<String>,
+    /// Check the whole file, show everything that is wrong with it, and store nothing; exit 65 if it is bad
+    #[arg(long)]
+    check: bool,
     /// The encoding of the file (default: the configuration's, else utf-8)
     #[arg(long, value_enum)]
     encoding: Option<TextEncoding>,
@@ -102,6 +122,7 @@ impl Job for Args {
 
     async fn plan(&self, cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Planned<File>>> {
         let mall = self.mall_code(db).await?;
+        self.mapping(cx, mall.as_deref())?;
         let mut hash = content_hash(&self.path(cx))?;
         hash.truncate(FINGERPRINT_DIGITS);
         let kind = self.kind.name();
@@ -124,8 +145,10 @@ impl Job for Args {
     ) -> anyhow::Result<Freshness> {
         let checkpoint = completed.run.checkpoint.as_deref();
         let earlier = checkpoint.and_then(|checkpoint| serde_json::from_str::<Checkpoint>(checkpoint).ok());
-        let mall = self.mall_of_file(cx, db).await?;
-        let now = interpretation(&self.source(cx), mall.as_deref(), self.config(cx));
+        let mall = self.mall_code(db).await?;
+        let mapping = self.mapping(cx, mall.as_deref())?;
+        let mall = self.mall_of_file(mall, &mapping, db).await?;
+        let now = self.interpretation(mall.as_deref(), &mapping.keys);
         // The same content has a different meaning under another mapping.
         Ok(match earlier {
             Some(earlier) if earlier.interpretation != now => {
@@ -141,83 +164,164 @@ impl Job for Args {
 }
 
 impl Args {
+    /// Whether the file is only to be checked.
+    pub fn only_checks(&self) -> bool {
+        self.check
+    }
+
+    /// Checks the file, shows what is wrong with it, and stores nothing.
+    pub async fn check_file(&self, cx: &Context) -> anyhow::Result<()> {
+        let mut db = cx.db().await?;
+        let checked = self.kind.check(self, cx, &mut db).await;
+        db.close().await;
+        checked
+    }
+
     /// Checks the file, then loads it.
     async fn import<K: FileKind>(&self, run: &mut Run<'_>, file: &File) -> anyhow::Result<()> {
-        let file = self.open::<K>(run, file).await?;
+        let (mut file, source) = self.open::<K>(run.cx, run.db, file.short_hash.clone()).await?;
+        file.wanted = wanted_lines(run, &source).await?.map(Arc::new);
         prepare::<K>(run.db).await?;
-        let checked = check::<K>(run, &file).await?;
-        self.refuse_no_lines(run.cx, &file, &checked)?;
+        let checked = check_all::<K>(run, &file).await?;
+        self.refuse_no_lines(&file, &checked)?;
         refuse_too_many_bad_lines(run, &file, &checked)?;
+        let notes = notes_in_words::<K>(&file.layout, &checked.notes);
         let loaded = load::<K>(run, &file, checked).await?;
         run.summarise(loaded.sentence::<K>());
+        for note in notes {
+            run.cx.output.warn(&format!("{source}: {note}"));
+            run.summarise(note);
+        }
         Ok(())
     }
 
+    /// Checks the file, and shows what is wrong with it and how it is read.
+    async fn check<K: FileKind>(&self, cx: &Context, db: &mut Db) -> anyhow::Result<()> {
+        let (file, _) = self.open::<K>(cx, db, String::new()).await?;
+        prepare::<K>(db).await?;
+        let mut checking = Checking::<K>::start(&file, db);
+        while checking.advance(&file, db).await? {}
+        let checked = checking.checked;
+        self.refuse_no_lines(&file, &checked)?;
+        let mut text = String::new();
+        for note in notes_in_words::<K>(&file.layout, &checked.notes) {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "note: {note}");
+        }
+        let lines = counted(checked.lines, "line", "lines");
+        if checked.bad.is_empty() {
+            let _ = writeln!(text, "{}: {lines}, all good; nothing was stored", file.name);
+            return Ok(cx.output.text(&text)?);
+        }
+        text.push_str(&checked.bad.table(cx));
+        if let Some(sample) = checked.bad.sample(&file) {
+            text.push_str(&sample);
+        }
+        cx.output.text(&text)?;
+        Err(checked.bad.failure("nothing was stored", checked.lines).into())
+    }
+
     /// A header alone is far more often an export that failed than a day on which nothing happened.
-    fn refuse_no_lines(&self, cx: &Context, file: &ImportedFile, checked: &Checked) -> Result<(), Failure> {
+    fn refuse_no_lines(&self, file: &ImportedFile, checked: &Checked) -> Result<(), Failure> {
+        let allows_empty = file.layout.mapping.keys.allow_empty == Some(true);
         // A retry reads only the lines that failed.
-        if checked.lines > 0 || file.wanted.is_some() || self.allow_empty || self.config(cx).allow_empty {
+        if checked.lines > 0 || file.wanted.is_some() || self.allow_empty || allows_empty {
             return Ok(());
         }
         let path = file.source.path.display();
         Err(Failure::bad_input(format!("`{path}` has a header and no lines; nothing was imported"))
             .hint(format!(
-                "if nothing happened that day, add --allow-empty; if that is usual, set allow_empty = true in [import.{}]",
-                self.kind.name()
+                "if nothing happened that day, add --allow-empty; if that is usual, set allow_empty = true in [{}]",
+                file.layout.mapping.section
             ))
             .retry_with("--allow-empty")
             .retry_once("if nothing happened that day"))
     }
 
-    /// Finds the columns in the file's header, and which lines to process.
-    async fn open<K: FileKind>(&self, run: &mut Run<'_>, file: &File) -> anyhow::Result<ImportedFile> {
-        let config = self.config(run.cx);
-        let source = self.source(run.cx);
-        mapping::refuse_unknown_columns(config, self.kind)?;
-        let mall = self.mall_of_file(run.cx, run.db).await?;
-        let malls = all_malls(run.db).await?;
+    /// Finds the columns in the file's header. Returns the file's name too.
+    async fn open<K: FileKind>(
+        &self,
+        cx: &Context,
+        db: &mut Db,
+        short_hash: String,
+    ) -> anyhow::Result<(ImportedFile, String)> {
+        let mall = self.mall_code(db).await?;
+        let mapping = self.mapping(cx, mall.as_deref())?;
+        mapping.refuse_misuse()?;
+        let mall = self.mall_of_file(mall, &mapping, db).await?;
+        let malls = all_malls(db).await?;
         if let Some(mall) = malls.iter().find(|one| Some(&one.code) == mall.as_ref()) {
             mall.time_zone()?;
         }
+        let source = self.source(cx, &mapping.keys)?;
         let (_, header) = source.open()?;
         let file_name = source.path.display().to_string();
-        let interpretation = interpretation(&source, mall.as_deref(), config);
-        let layout = Layout::new(self.kind.name(), &file_name, &header, K::columns(), config, &malls, mall)?;
-        Ok(ImportedFile {
-            name: source.name(),
-            wanted: wanted_lines(run, &source.name()).await?.map(Arc::new),
+        let interpretation = self.interpretation(mall.as_deref(), &mapping.keys);
+        let layout = Layout::new(&mapping, &file_name, &header, K::columns(), &malls, mall)?;
+        let name = source.name();
+        let file = ImportedFile {
+            name: name.clone(),
+            wanted: None,
             source,
             layout: Arc::new(layout),
-            short_hash: file.short_hash.clone(),
+            short_hash,
             interpretation,
             chunk_lines: self.chunk_size,
-        })
+        };
+        Ok((file, name))
     }
 
-    fn config<'c>(&self, cx: &'c Context) -> &'c ImportFile {
-        cx.config.import_file(self.kind.name())
+    /// How the file is written, by the flags and the configuration. `mall` is that of the flag.
+    fn mapping(&self, cx: &Context, mall: Option<&str>) -> anyhow::Result<Mapping> {
+        let (section, preset) = (self.section.as_deref(), self.preset.as_deref());
+        Mapping::choose(&cx.config, self.kind, Choice { section, preset, mall })
     }
 
     fn path(&self, cx: &Context) -> PathBuf {
         cx.working_dir().join(&self.file)
     }
 
-    fn source(&self, cx: &Context) -> Source {
-        let config = self.config(cx);
-        let delimiter = self.delimiter.or(config.delimiter).unwrap_or(',');
-        Source {
-            path: self.path(cx),
-            encoding: self.encoding.unwrap_or(config.encoding),
-            // Both the flag and the configuration accept only ASCII.
-            delimiter: u8::try_from(delimiter).unwrap_or(b','),
+    /// The encodings to be tried.
+    fn encodings(&self, keys: &ImportSection) -> Vec<TextEncoding> {
+        match self.encoding {
+            Some(encoding) => vec![encoding],
+            None if keys.encoding.is_empty() => vec![TextEncoding::default()],
+            None => keys.encoding.to_vec(),
         }
     }
 
+    fn delimiter(&self, keys: &ImportSection) -> u8 {
+        let delimiter = self.delimiter.or(keys.delimiter).unwrap_or(',');
+        // Both the flag and the configuration accept only ASCII.
+        u8::try_from(delimiter).unwrap_or(b',')
+    }
+
+    fn source(&self, cx: &Context, keys: &ImportSection) -> Result<Source, Failure> {
+        let path = self.path(cx);
+        Ok(Source {
+            encoding: encoding_of(&path, &self.encodings(keys))?,
+            path,
+            delimiter: self.delimiter(keys),
+            quotes: keys.quotes != Some(false),
+        })
+    }
+
+    /// A digest of how a file's columns and values are interpreted: a later attempt continues, and a success remains valid,
+    /// only if that has not changed.
+    fn interpretation(&self, mall: Option<&str>, keys: &ImportSection) -> String {
+        interpretation(&self.encodings(keys), self.delimiter(keys), mall, keys)
+    }
+
     /// The code of the mall that all lines belong to, from the flag or the configuration.
-    async fn mall_of_file(&self, cx: &Context, db: &mut Db) -> anyhow::Result<Option<String>> {
-        match (self.mall_code(db).await?, &self.config(cx).mall) {
+    async fn mall_of_file(
+        &self,
+        mall: Option<String>,
+        mapping: &Mapping,
+        db: &mut Db,
+    ) -> anyhow::Result<Option<String>> {
+        match (mall, &mapping.keys.mall) {
             (Some(mall), _) => Ok(Some(mall)),
-            (None, Some(configured)) => Ok(Some(configured_mall(db, configured, self.kind).await?)),
+            (None, Some(configured)) => Ok(Some(configured_mall(db, configured, &mapping.section).await?)),
             (None, None) => Ok(None),
         }
     }
@@ -247,11 +351,11 @@ fn parse_delimiter(text: &str) -> Result<char, String> {
     }
 }
 
-async fn configured_mall(db: &mut Db, configured: &str, kind: Kind) -> anyhow::Result<String> {
+async fn configured_mall(db: &mut Db, configured: &str, section: &str) -> anyhow::Result<String> {
     let found = selected_malls(db, &[configured.to_owned()]).await.map_err(|error| {
         match error.downcast::<Failure>() {
             Ok(failure) => {
-                let message = format!("[import.{}] mall: {}", kind.name(), failure.message);
+                let message = format!("[{section}] mall: {}", failure.message);
                 let named = Failure::configuration(message);
                 match failure.hint {
                     Some(hint) => named.hint(hint).into(),
@@ -264,18 +368,111 @@ async fn configured_mall(db: &mut Db, configured: &str, kind: Kind) -> anyhow::R
     Ok(found.into_iter().next().map_or_else(|| configured.to_owned(), |mall| mall.code))
 }
 
-/// A digest of how a file's columns and values are interpreted: a later attempt continues, and a success remains valid,
-/// only if that has not changed.
-fn interpretation(source: &Source, mall: Option<&str>, config: &ImportFile) -> String {
-    // Without `allow_empty`, which says nothing about a line.
-    let ImportFile { columns, time_format, mall: mall_of_file, encoding, delimiter, values, allow_empty: _ } =
-        config;
-    let config = format!(
-        "ImportFile {{ columns: {columns:?}, time_format: {time_format:?}, mall: {mall_of_file:?}, \
-         encoding: {encoding:?}, delimiter: {delimiter:?}, values: {values:?} }}"
+/// See [`Args::interpretation`]. The mapping is that of the section and its preset together, without what says nothing about
+/// a line.
+fn interpretation(
+    encodings: &[TextEncoding],
+    delimiter: u8,
+    mall: Option<&str>,
+    keys: &ImportSection,
+) -> String {
+    let mut meaning = keys.clone();
+    meaning.allow_empty = None;
+    let plain: Option<BTreeMap<&String, &str>> =
+        keys.columns.iter().map(|(ours, theirs)| Some((ours, theirs.plain()?))).collect();
+    // What could be said before there were presets has the digest that it had: a file that was imported stays so.
+    if let (Some(columns), [encoding], formats @ ([] | [_])) = (plain, encodings, keys.time_format.as_ref()) {
+        let mut old = ImportSection::default();
+        old.mall.clone_from(&keys.mall);
+        old.encoding = keys.encoding.clone();
+        old.delimiter = keys.delimiter;
+        old.time_format = keys.time_format.clone();
+        old.columns =
+            columns.iter().map(|(ours, theirs)| ((*ours).clone(), ImportColumn::named(theirs))).collect();
+        old.values.clone_from(&keys.values);
+        if old == meaning {
+            let (format, values) = (formats.first(), &keys.values);
+            let encoded = keys.encoding.first().copied().unwrap_or_default();
+            let config = format!(
+                "ImportFile {{ columns: {columns:?}, time_format: {format:?}, mall: {:?}, \
+                 encoding: {encoded:?}, delimiter: {:?}, values: {values:?} }}",
+                keys.mall, keys.delimiter
+            );
+            return fingerprint(format!("{encoding} {delimiter} {mall:?} {config}"));
+        }
+    }
+    fingerprint(format!("{encodings:?} {delimiter} {mall:?} {meaning:?}"))
+}
+
+/// What is worth knowing about the good lines of a file, in words.
+fn notes_in_words<K: FileKind>(layout: &Layout, notes: &Notes) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut say = |noted: &Noted, one: &str, many: &str, more: &str| {
+        if noted.count > 0 {
+            let amounts: Vec<String> =
+                noted.amounts.iter().map(|(currency, amount)| money_in_words(*amount, currency)).collect();
+            words.push(format!(
+                "{} ({}){more}: {}",
+                counted(noted.count, one, many),
+                amounts.join(", "),
+                examples(noted)
+            ));
+        }
+    };
+    say(
+        &notes.assumed_refunds,
+        "order is REFUNDED, or was cancelled after it was paid, without an amount",
+        "orders are REFUNDED, or were cancelled after they were paid, without an amount",
+        " and counts as refunded in full",
     );
-    let text = format!("{} {} {mall:?} {config}", source.encoding, source.delimiter);
-    fingerprint(text)
+    say(
+        &notes.kept_refunds,
+        "order is REFUNDED, or was cancelled after it was paid, without an amount",
+        "orders are REFUNDED, or were cancelled after they were paid, without an amount",
+        " and counts in full until its refund is imported",
+    );
+    say(
+        &notes.assumed_payments,
+        "paid order has no payment day and counts on another of its days",
+        "paid orders have no payment day and count on another of their days",
+        "",
+    );
+    say(
+        &notes.assumed_cancellations,
+        "cancelled order has no day of it and counts on another of its days",
+        "cancelled orders have no day of it and count on another of their days",
+        "",
+    );
+    say(
+        &notes.paid_waiting,
+        "order waits for its payment (PAYMENT_WAIT) but has a payment day, and counts as paid",
+        "orders wait for their payment (PAYMENT_WAIT) but have a payment day, and count as paid",
+        "",
+    );
+    say(
+        &notes.unbalanced,
+        "total is not the sum of its lines, shipping, fees and tax less discounts",
+        "totals are not the sums of their lines, shipping, fees and taxes less discounts",
+        "",
+    );
+    for (rule, lines) in &notes.left_out {
+        let name = layout.skip_rules().get(*rule).map_or("", |rule| rule.name.as_str());
+        words.push(format!("{} left out by the rule `{name}`", counted(*lines, "line was", "lines were")));
+    }
+    words
+}
+
+fn money_in_words(amount: i128, currency: &str) -> String {
+    match i64::try_from(amount) {
+        Ok(amount) => format!("{} {currency}", minor_to_display(amount, currency)),
+        Err(_) => format!("more than can be counted in {currency}"),
+    }
+}
+
+/// The first few of those that were noted.
+fn examples(noted: &Noted) -> String {
+    let more = if noted.count > noted.examples.len() as u64 { ", …" } else { "" };
+    format!("{}{more}", noted.examples.join("; "))
 }
 
 /// The lines that failed in the run that is retried, if that run loaded all the others; otherwise all lines: a run
@@ -338,34 +535,35 @@ impl ImportedFile {
 #[derive(Default)]
 struct Checked {
     lines: u64,
-    /// The first bad lines.
-    bad: Vec<BadLine>,
-    bad_lines: u64,
+    bad: BadLines,
     duplicates: BTreeMap<u64, u64>,
+    notes: Notes,
 }
 
-impl Checked {
-    fn note(&mut self, bad: Vec<BadLine>) {
-        self.bad_lines += bad.len() as u64;
-        let room = usize::try_from(KEPT_BAD_LINES).unwrap_or(usize::MAX).saturating_sub(self.bad.len());
-        self.bad.extend(bad.into_iter().take(room));
+/// A first pass: reads the whole file as the load will, and writes nothing.
+struct Checking<K: FileKind> {
+    feed: Feed<K::Rows>,
+    checked: Checked,
+}
+
+impl<K: FileKind> Checking<K> {
+    fn start(file: &ImportedFile, db: &Db) -> Self {
+        Self { feed: file.feed::<K>(Pass::Check, db), checked: Checked::default() }
     }
-}
 
-/// Reads the whole file as the load will, and writes nothing.
-async fn check<K: FileKind>(run: &mut Run<'_>, file: &ImportedFile) -> anyhow::Result<Checked> {
-    let mut checked = Checked::default();
-    let mut feed = file.feed::<K>(Pass::Check, run.db);
-    loop {
-        run.check_stop()?;
-        match feed.next().await? {
+    /// Takes the next chunk; false at the end.
+    async fn advance(&mut self, file: &ImportedFile, db: &mut Db) -> anyhow::Result<bool> {
+        let checked = &mut self.checked;
+        match self.feed.next().await? {
             FeedMessage::Chunk(mut chunk) => {
                 checked.lines += chunk.lines;
-                checked.note(chunk.bad);
+                checked.notes.append(chunk.notes);
+                checked.bad.note(chunk.bad);
                 if K::LOOKS_UP {
-                    chunk.rows.stage(run.db).await?;
-                    checked.note(K::look_up(run.db).await?);
+                    chunk.rows.stage(db).await?;
+                    checked.bad.note(K::look_up(db).await?);
                 }
+                Ok(true)
             }
             FeedMessage::End(end) => {
                 file.refuse_other_content(
@@ -377,16 +575,27 @@ async fn check<K: FileKind>(run: &mut Run<'_>, file: &ImportedFile) -> anyhow::R
                     .duplicates
                     .iter()
                     .filter(|(line, _)| is_wanted(line))
-                    .map(|(line, other)| BadLine { line: *line, problem: duplicate_problem::<K>(*other) });
-                checked.note(twice.collect());
+                    .map(|(line, other)| BadLine::new(*line, duplicate_problem::<K>(*other)));
+                checked.bad.note(twice.collect());
                 if end.more_duplicates > 0 {
                     return Err(
                         too_many_duplicates::<K>(file, end.duplicates.len() + end.more_duplicates).into()
                     );
                 }
                 checked.duplicates = end.duplicates;
-                return Ok(checked);
+                Ok(false)
             }
+        }
+    }
+}
+
+/// Reads the whole file of a run as its load will, and writes nothing.
+async fn check_all<K: FileKind>(run: &mut Run<'_>, file: &ImportedFile) -> anyhow::Result<Checked> {
+    let mut checking = Checking::<K>::start(file, run.db);
+    loop {
+        run.check_stop()?;
+        if !checking.advance(file, run.db).await? {
+            return Ok(checking.checked);
         }
     }
 }
@@ -419,41 +628,29 @@ fn refuse_too_many_bad_lines(
         return Ok(());
     }
     let limit = run.skip_limit(SkipLimit::Count(0));
-    if !limit.is_exceeded(checked.bad_lines, checked.lines) {
+    if !limit.is_exceeded(checked.bad.count(), checked.lines) {
         return Ok(());
     }
     run.read(checked.lines);
-    for bad in &checked.bad {
-        run.skip_item(&file.item_key(bad.line), "check", "BAD_INPUT", &bad.problem);
+    let shown = checked.bad.first(SHOWN_BAD_LINES);
+    for bad in shown {
+        run.skip_item(&file.item_key(bad.line), "check", "BAD_INPUT", &bad.text());
     }
-    let more = checked.bad_lines - checked.bad.len() as u64;
-    note_more_bad_lines(run, file, more);
-    Err(Failure::bad_input(format!(
-        "{} bad, more than the skip limit of {limit}; nothing was imported",
-        share(checked.bad_lines, checked.lines, "line", "lines")
-    ))
-    .hint(match checked.bad.iter().find_map(|bad| unknown_mall(&bad.problem)) {
-        None => "fix the file, or skip bad lines with --skip-limit N".to_owned(),
-        Some(code) => {
-            let add = command(&["mall", "add", code, "--currency", "CURRENCY", "--time-zone", "ZONE"]);
-            format!("fix the file, or add the mall with `{add}`, or skip bad lines with --skip-limit N")
-        }
-    })
-    .into())
+    note_more_bad_lines(run, file, "check", &checked.bad, shown.len());
+    let advice = format!("more than the skip limit of {limit}; nothing was imported");
+    Err(checked.bad.failure(&advice, checked.lines).into())
 }
 
-/// The mall that a line belongs to, if its problem is that there is no such mall and there could be.
-fn unknown_mall(problem: &str) -> Option<&str> {
-    let (code, _) = problem.strip_prefix("`mall`: unknown mall `")?.split_once('`')?;
-    malls::is_code(code).then_some(code)
-}
-
-/// One row represents the bad lines beyond those that have their own rows.
-fn note_more_bad_lines(run: &mut Run<'_>, file: &ImportedFile, more: u64) {
-    if more > 0 {
-        run.skip_more(more - 1);
-        let lines = counted(more, "more line is", "more lines are");
-        run.skip_item(&file.name, "check", "BAD_INPUT", &format!("{lines} bad"));
+/// A row for each kind of problem represents the bad lines beyond those that have their own rows.
+fn note_more_bad_lines(run: &mut Run<'_>, file: &ImportedFile, phase: &str, bad: &BadLines, shown: usize) {
+    let more = bad.count() - shown as u64;
+    if more == 0 {
+        return;
+    }
+    let kinds = bad.kinds_in_words(usize::try_from(more).unwrap_or(usize::MAX));
+    run.skip_more(more - kinds.len() as u64);
+    for kind in kinds {
+        run.skip_item(&file.name, phase, "BAD_INPUT", &kind);
     }
 }
 
@@ -516,7 +713,7 @@ async fn load<K: FileKind>(
     run.leave_out(left_out);
     run.show_progress_after(done_before, Some(checked.lines));
     let mut loaded = Loaded { done_before, ..Loaded::default() };
-    let mut bad_lines = 0;
+    let mut bad_lines = BadLines::default();
     let pass = Pass::Load { duplicates: checked.duplicates, done_lines: done_before };
     let mut feed = file.feed::<K>(pass, run.db);
     loop {
@@ -539,10 +736,10 @@ async fn load<K: FileKind>(
             bad.extend(K::look_up(run.db).await?);
         }
         for bad in bad {
-            bad_lines += 1;
-            if bad_lines <= KEPT_BAD_LINES {
-                run.skip_item(&file.item_key(bad.line), "load", "BAD_INPUT", &bad.problem);
+            if bad_lines.count() < KEPT_BAD_LINES {
+                run.skip_item(&file.item_key(bad.line), "load", "BAD_INPUT", &bad.text());
             }
+            bad_lines.note(vec![bad]);
         }
         loaded.lines += chunk.lines;
         let checkpoint =
@@ -568,7 +765,8 @@ async fn load<K: FileKind>(
     if run.db.kind() == DbKind::Postgres {
         run.db.script(COMMIT_TO_DISK).await?;
     }
-    note_more_bad_lines(run, file, bad_lines.saturating_sub(KEPT_BAD_LINES));
+    let kept = usize::try_from(bad_lines.count().min(KEPT_BAD_LINES)).unwrap_or(usize::MAX);
+    note_more_bad_lines(run, file, "load", &bad_lines, kept);
     Ok(loaded)
 }
 
@@ -603,108 +801,4 @@ async fn prepare<K: FileKind>(db: &mut Db) -> anyhow::Result<()> {
     db.plan_by_index().await?;
     db.script(db.pick(CACHE_INDEXES, COMMIT_WITHOUT_WAITING)).await?;
     K::prepare(db).await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The problems that the first pass finds in a file, without a database.
-    fn problems<K: FileKind>(text: &str, config: &ImportFile) -> Vec<String> {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("file.csv");
-        std::fs::write(&path, text).unwrap();
-        let source = Source { path, encoding: TextEncoding::Utf8, delimiter: b',' };
-        let (mut reader, header) = source.open().unwrap();
-        let mall = crate::shop::malls::Mall {
-            id: 1,
-            code: "main".to_owned(),
-            name: "main".to_owned(),
-            platform: "csv".to_owned(),
-            time_zone: "Asia/Tokyo".to_owned(),
-            currency: "JPY".to_owned(),
-            is_active: true,
-            account: None,
-            shop_no: 1,
-            problems: crate::db::Problems::default(),
-        };
-        let layout = Layout::new(
-            "orders",
-            "file.csv",
-            &header,
-            K::columns(),
-            config,
-            &[mall],
-            Some("main".to_owned()),
-        )
-        .unwrap();
-        let mut lines = Vec::new();
-        let mut line = reader::Record::default();
-        while reader.next_record(&mut line).unwrap() {
-            lines.push(std::mem::take(&mut line));
-        }
-        let bad = K::read(&layout, &lines, None).err().unwrap_or_default();
-        bad.into_iter().map(|bad| format!("{}: {}", bad.line, bad.problem)).collect()
-    }
-
-    fn order_problems(lines: &str) -> Vec<String> {
-        let header = "order_no,status,ordered_at,total_amount,product_code,quantity,unit_price_amount,paid_at,cancelled_at";
-        problems::<orders::Orders>(&format!("{header}\n{lines}"), &ImportFile::default())
-    }
-
-    #[test]
-    fn a_good_order_has_no_problems() {
-        let lines = "1,PAID,2026-11-19 10:00,300,A,1,100,2026-11-19 10:05,\n1,PAID,2026-11-19 10:00,300,B,2,100,2026-11-19 10:05,\n";
-        assert_eq!(order_problems(lines), Vec::<String>::new());
-    }
-
-    #[test]
-    fn an_order_without_the_day_its_report_needs_is_bad() {
-        assert_eq!(
-            order_problems("1,SHIPPED,2026-11-19 10:00,300,A,1,100,,\n"),
-            ["2: `paid_at`: is empty, but the order is SHIPPED"]
-        );
-        assert_eq!(
-            order_problems("1,ORDER_CANCELLED,2026-11-19 10:00,300,A,1,100,,\n"),
-            ["2: `cancelled_at`: is empty, but the order is ORDER_CANCELLED"]
-        );
-    }
-
-    #[test]
-    fn lines_of_one_order_must_agree_and_be_distinguishable() {
-        let lines = "1,PAYMENT_WAIT,2026-11-19 10:00,300,A,1,100,,\n\
-                     1,PAYMENT_WAIT,2026-11-19 10:00,400,B,1,100,,\n\
-                     1,PAYMENT_WAIT,2026-11-19 10:00,300,A,2,100,,\n\
-                     1,PAYMENT_WAIT,2026-11-19 10:00,300,A,2,100,,\n\
-                     1,PAYMENT_WAIT,2026-11-19 10:00,300,A,1,100,,\n";
-        assert_eq!(
-            order_problems(lines),
-            [
-                "3: `total_amount`: `400` differs from `300` on line 2 of the same order",
-                "4: `product_code`: `A` occurs twice in the same order: distinguish its lines with a column `line_no`",
-                "5: the line is the same as line 4: remove it, or, if the product really is in the order twice, number \
-                 both lines in a column `line_no`",
-                "6: the line is the same as line 2: remove it, or, if the product really is in the order twice, number \
-                 both lines in a column `line_no`",
-            ]
-        );
-    }
-
-    #[test]
-    fn a_mapped_header_and_a_mapped_value_become_ours() {
-        let mut config = ImportFile::default();
-        config.columns.insert("member_code".to_owned(), "会員番号".to_owned());
-        config.values.insert("status".to_owned(), [("有効".to_owned(), "ACTIVE".to_owned())].into());
-        let file = "\u{feff} 会員番号 ,status,signed_up_at\nM1,有効,2026-11-19 10:00\n";
-        assert_eq!(problems::<members::Members>(file, &config), Vec::<String>::new());
-    }
-
-    #[test]
-    fn a_delimiter_is_one_ascii_character() {
-        assert_eq!(parse_delimiter("tab"), Ok('\t'));
-        assert_eq!(parse_delimiter(";"), Ok(';'));
-        assert!(
-            parse_delimiter("").is_err() && parse_delimiter("；").is_err() && parse_delimiter("::").is_err()
-        );
-    }
 }

@@ -1,11 +1,24 @@
 //! Orders: each line of the file is a line of an order and repeats the order's own columns.
+//!
+//! Status and money have to agree: an order whose money went back has a refund, one that was paid has a day on which that
+//! was. Where a file does not say so, a stated rule does, and the run says how often.
 
 use std::ops::RangeInclusive;
 
-use crate::shop::orders::{StagedLine, StagedOrder};
+use chrono::{DateTime, Utc};
 
-use super::field::{Column, Fields, Parsed, line_amount, optional, required};
-use super::with_lines::{Item, Lined, RecordKind};
+use crate::bulk_row;
+use crate::config::{CancelledWithoutTime, PaidWithoutTime, RefundedWithoutAmount};
+use crate::db::{Bulk, Db, DbError, Kind as DbKind};
+use crate::money::{MAX_AMOUNT, average_half_up, minor_to_display};
+use crate::shop::orders::{Orders as OrdersWithLines, StagedLine, StagedOrder};
+use crate::shop::upsert::{SourceTime, UpsertCounts};
+use crate::values;
+
+use super::field::{Column, Fields, Holds, Parsed, Problems, amount, line_amount, optional, required, time};
+use super::kind::{Notes, Rows};
+use super::layout::{Layout, Role};
+use super::with_lines::{Item, Lined, Lines, RecordKind};
 
 /// Orders and their lines.
 pub(super) type Orders = Lined<OrderFile>;
@@ -26,14 +39,19 @@ const PAYMENT_METHOD: usize = 10;
 const DISCOUNT_AMOUNT: usize = 11;
 const SHIPPING_AMOUNT: usize = 12;
 const TAX_AMOUNT: usize = 13;
-const UPDATED_AT: usize = 14;
-const PRODUCT_CODE: usize = 15;
-const QUANTITY: usize = 16;
-const UNIT_PRICE_AMOUNT: usize = 17;
-const LINE_NO: usize = 18;
-const PRODUCT_NAME: usize = 19;
-const LINE_DISCOUNT_AMOUNT: usize = 20;
-const LINE_TAX_AMOUNT: usize = 21;
+const FEE_AMOUNT: usize = 14;
+const REFUNDED_AMOUNT: usize = 15;
+const REFUNDED_AT: usize = 16;
+const CANCELLED_AMOUNT: usize = 17;
+const UPDATED_AT: usize = 18;
+const PRODUCT_CODE: usize = 19;
+const QUANTITY: usize = 20;
+const UNIT_PRICE_AMOUNT: usize = 21;
+const LINE_NO: usize = 22;
+const PRODUCT_NAME: usize = 23;
+const LINE_DISCOUNT_AMOUNT: usize = 24;
+const LINE_TAX_AMOUNT: usize = 25;
+const LINE_AMOUNT: usize = 26;
 
 /// Some shops export what was paid back as a negative order. As a positive one it would be a sale.
 const IF_NEGATIVE: &str = "most likely a refund or a cancellation; import a refund with --kind refunds, and a cancelled \
@@ -41,8 +59,78 @@ const IF_NEGATIVE: &str = "most likely a refund or a cancellation; import a refu
 /// Some shops export what is deducted as a negative amount, others a surcharge.
 const IF_NEGATIVE_DISCOUNT: &str = "the column is how much was deducted; export the discount like that, and a surcharge as a \
                                     line of its own";
+const IF_NEGATIVE_REFUND: &str = "the column is how much was paid back; export it like that";
 
 const STATUSES: &[&str] = &["PAYMENT_WAIT", "PAID", "SHIPPED", "DELIVERED", "ORDER_CANCELLED", "REFUNDED"];
+
+/// The numbers of refunds that follow from an order's own file, as a list in SQL. A refund of `--kind refunds` has the
+/// shop's number.
+pub(super) const DERIVED_REFUNDS: &str = "('(total)', '(cancelled)', '(assumed)')";
+/// What the file says was paid back of an order.
+const STATED: &str = "(total)";
+/// What was cancelled of an order that was paid and stands.
+const CANCELLED_PART: &str = "(cancelled)";
+/// All of an order whose money went back, for want of an amount.
+const ASSUMED: &str = "(assumed)";
+
+bulk_row! {
+    /// A refund that follows from an order's own file.
+    pub(super) struct DerivedRefund<'r> => "staged_order_refunds" {
+        ordinal: i64,
+        refund_key: &'r str,
+        currency: &'r str,
+        amount: i64,
+        refunded_at: DateTime<Utc>,
+        is_day_stated: bool,
+    }
+}
+
+/// An order that was read.
+pub(super) struct ReadOrder<'r> {
+    order: StagedOrder<'r>,
+    /// What the file says was paid back; nothing if it says nothing.
+    refunded_amount: Option<i64>,
+    refunded_at: Option<DateTime<Utc>>,
+    cancelled_amount: i64,
+    refund: Option<FollowingRefund>,
+}
+
+/// The refund that follows from an order.
+struct FollowingRefund {
+    key: &'static str,
+    amount: i64,
+    at: DateTime<Utc>,
+    is_day_stated: bool,
+}
+
+/// A chunk of orders, with the refunds that follow from them.
+pub(super) struct OrderRows {
+    orders: OrdersWithLines,
+    refunds: Bulk<DerivedRefund<'static>>,
+}
+
+impl Rows for OrderRows {
+    fn none(database: DbKind) -> Self {
+        Self { orders: OrdersWithLines::new(database), refunds: Bulk::for_database(database) }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.orders.is_empty()
+    }
+
+    fn bytes(&self) -> usize {
+        self.orders.bytes() + self.refunds.bytes()
+    }
+
+    async fn stage(&mut self, db: &mut Db) -> Result<(), DbError> {
+        self.orders.stage(db).await?;
+        // PostgreSQL empties the table at the end of each transaction.
+        if db.kind() == DbKind::Postgres && self.refunds.is_empty() {
+            return Ok(());
+        }
+        db.stage(&mut self.refunds).await
+    }
+}
 
 impl RecordKind for OrderFile {
     const NOUNS: (&'static str, &'static str) = ("order", "orders");
@@ -52,8 +140,8 @@ impl RecordKind for OrderFile {
     const QUANTITY: usize = QUANTITY;
     const IF_NEGATIVE_QUANTITY: &'static str = IF_NEGATIVE;
 
-    type Staged = StagedOrder<'static>;
-    type Record<'r> = StagedOrder<'r>;
+    type Rows = OrderRows;
+    type Record<'r> = ReadOrder<'r>;
     type Line<'r> = StagedLine<'r>;
 
     fn columns() -> Vec<Column> {
@@ -61,76 +149,496 @@ impl RecordKind for OrderFile {
             optional("mall"),
             required("order_no"),
             required("status").one_of(STATUSES),
-            required("ordered_at"),
-            required("total_amount"),
+            time("ordered_at").required(),
+            amount("total_amount").required(),
             optional("member_code"),
             optional("currency"),
-            optional("paid_at"),
-            optional("cancelled_at"),
+            time("paid_at"),
+            time("cancelled_at"),
             optional("cancel_reason"),
             optional("payment_method"),
-            optional("discount_amount"),
-            optional("shipping_amount"),
-            optional("tax_amount"),
-            optional("updated_at"),
+            amount("discount_amount"),
+            amount("shipping_amount"),
+            amount("tax_amount"),
+            amount("fee_amount"),
+            amount("refunded_amount"),
+            time("refunded_at"),
+            amount("cancelled_amount"),
+            time("updated_at"),
             required("product_code"),
-            required("quantity"),
-            required("unit_price_amount"),
+            required("quantity").holding(Holds::Number),
+            amount("unit_price_amount").required(),
             optional("line_no"),
             optional("product_name"),
-            optional("line_discount_amount"),
-            optional("line_tax_amount"),
+            amount("line_discount_amount"),
+            amount("line_tax_amount"),
+            amount("line_amount"),
         ]
     }
 
-    fn record<'r>(fields: &Fields<'r>) -> Parsed<StagedOrder<'r>> {
-        let shop = fields.shop()?;
-        let currency = fields.currency(CURRENCY, &shop.currency)?;
-        let amount = |column| fields.positive_money(column, currency, IF_NEGATIVE);
-        let discount = fields.positive_money(DISCOUNT_AMOUNT, currency, IF_NEGATIVE_DISCOUNT);
-        let order = StagedOrder {
-            mall_id: shop.id,
-            order_no: fields.text(ORDER_NO)?,
-            member_code: fields.optional_text(MEMBER_CODE)?,
-            status: fields.word(STATUS)?,
-            currency,
-            total_amount: amount(TOTAL_AMOUNT)?.ok_or_else(|| fields.wrong(TOTAL_AMOUNT, "is empty"))?,
-            discount_amount: discount?.unwrap_or(0),
-            shipping_amount: amount(SHIPPING_AMOUNT)?.unwrap_or(0),
-            tax_amount: amount(TAX_AMOUNT)?.unwrap_or(0),
-            payment_method: fields.optional_text(PAYMENT_METHOD)?,
-            ordered_at: fields.time(ORDERED_AT, shop)?,
-            paid_at: fields.optional_time(PAID_AT, shop)?,
-            cancelled_at: fields.optional_time(CANCELLED_AT, shop)?,
-            cancel_reason: fields.optional_text(CANCEL_REASON)?,
-            source_updated_at: fields.optional_time(UPDATED_AT, shop)?,
+    fn record<'r>(
+        fields: &Fields<'r>,
+        lines: &Lines<'r>,
+        problems: &mut Problems,
+        notes: &mut Notes,
+    ) -> ReadOrder<'r> {
+        let shop = fields.shop_or_any(problems);
+        let currency = fields.currency_or_any(CURRENCY, &shop.currency, problems);
+        let mut money =
+            |column, if_negative| problems.take(order_money(fields, lines, column, currency, if_negative));
+        let discount_amount = money(DISCOUNT_AMOUNT, IF_NEGATIVE_DISCOUNT).unwrap_or(0);
+        let shipping_amount = money(SHIPPING_AMOUNT, IF_NEGATIVE).unwrap_or(0);
+        let tax_amount = money(TAX_AMOUNT, IF_NEGATIVE).unwrap_or(0);
+        let fee_amount = money(FEE_AMOUNT, IF_NEGATIVE).unwrap_or(0);
+        let refunded_amount = money(REFUNDED_AMOUNT, IF_NEGATIVE_REFUND);
+        let cancelled_amount = money(CANCELLED_AMOUNT, IF_NEGATIVE_REFUND).unwrap_or(0);
+        let total_amount = match order_money(fields, lines, TOTAL_AMOUNT, currency, IF_NEGATIVE) {
+            Ok(None) if !fields.layout().is_computed(TOTAL_AMOUNT) => {
+                Err(fields.wrong(TOTAL_AMOUNT, "is empty"))
+            }
+            total => total,
         };
+        let mut order = StagedOrder {
+            mall_id: shop.id,
+            order_no: problems.take(fields.text(ORDER_NO)),
+            member_code: problems.take(fields.optional_text(MEMBER_CODE)),
+            status: problems.take(fields.word(STATUS)),
+            currency,
+            total_amount: problems.take(total_amount).unwrap_or(0),
+            discount_amount,
+            shipping_amount,
+            tax_amount,
+            fee_amount,
+            payment_method: problems.take(fields.optional_text(PAYMENT_METHOD)),
+            ordered_at: problems.take(fields.time(ORDERED_AT, shop)),
+            paid_at: problems.take(fields.optional_time(PAID_AT, shop)),
+            cancelled_at: problems.take(fields.optional_time(CANCELLED_AT, shop)),
+            cancel_reason: problems.take(fields.optional_text(CANCEL_REASON)),
+            source_updated_at: problems.take(fields.optional_time(UPDATED_AT, shop)),
+        };
+        let refunded_at = problems.take(fields.optional_time(REFUNDED_AT, shop));
         // Without these days the order would be in no report.
-        match order.status {
-            "PAID" | "SHIPPED" | "DELIVERED" | "REFUNDED" if order.paid_at.is_none() => {
-                Err(fields.wrong(PAID_AT, &format!("is empty, but the order is {}", order.status)))
-            }
-            "ORDER_CANCELLED" if order.cancelled_at.is_none() => {
-                Err(fields.wrong(CANCELLED_AT, "is empty, but the order is ORDER_CANCELLED"))
-            }
-            _ => Ok(order),
+        settle_payment_day(&mut order, fields, problems, notes);
+        settle_cancellation_day(&mut order, fields, problems, notes);
+        ReadOrder { order, refunded_amount, refunded_at, cancelled_amount, refund: None }
+    }
+
+    fn line<'r>(
+        fields: &Fields<'r>,
+        item: &Item<'r>,
+        read: &ReadOrder<'r>,
+        problems: &mut Problems,
+    ) -> StagedLine<'r> {
+        let amounts = LineAmounts::read(fields, item.quantity, item.is_gift, read.order.currency, problems);
+        let tax_amount = fields.positive_money(LINE_TAX_AMOUNT, read.order.currency, IF_NEGATIVE);
+        StagedLine {
+            line_key: item.key,
+            product_code: item.product_code,
+            product_name: problems.take(fields.optional_text(PRODUCT_NAME)).unwrap_or(item.product_code),
+            quantity: item.quantity,
+            unit_price_amount: amounts.unit_price,
+            discount_amount: amounts.discount,
+            tax_amount: problems.take(tax_amount).unwrap_or(0),
+            line_amount: amounts.line,
         }
     }
 
-    fn line<'r>(fields: &Fields<'r>, item: &Item<'r>, order: &StagedOrder<'r>) -> Parsed<StagedLine<'r>> {
-        let unit_price_amount = fields.money(UNIT_PRICE_AMOUNT, order.currency)?;
-        let discount_amount =
-            fields.positive_money(LINE_DISCOUNT_AMOUNT, order.currency, IF_NEGATIVE_DISCOUNT)?.unwrap_or(0);
-        let tax_amount = fields.positive_money(LINE_TAX_AMOUNT, order.currency, IF_NEGATIVE)?.unwrap_or(0);
-        Ok(StagedLine {
-            line_key: item.key,
-            product_code: item.product_code,
-            product_name: fields.optional_text(PRODUCT_NAME)?.unwrap_or(item.product_code),
-            quantity: item.quantity,
-            unit_price_amount,
-            discount_amount,
-            tax_amount,
-            line_amount: line_amount(item.quantity, unit_price_amount, discount_amount)?,
-        })
+    /// Adds the amount of a line that is no product to its order.
+    fn other_line<'r>(fields: &Fields<'r>, role: Role, read: &mut ReadOrder<'r>, problems: &mut Problems) {
+        if role == Role::Skipped {
+            return;
+        }
+        let quantity = problems.take(fields.optional_integer(QUANTITY)).unwrap_or(1);
+        // Each is at most a nine-thousandth of what fits, and an order has 2,000 lines.
+        let amount = LineAmounts::read(fields, quantity, false, read.order.currency, problems).line;
+        let order = &mut read.order;
+        match role {
+            Role::Shipping => order.shipping_amount += amount,
+            Role::Fee => order.fee_amount += amount,
+            Role::Tax => order.tax_amount += amount,
+            Role::Discount => order.discount_amount += amount.abs(),
+            Role::Refund => read.refunded_amount = Some(read.refunded_amount.unwrap_or(0) + amount.abs()),
+            Role::Product | Role::Gift | Role::Skipped => {}
+        }
     }
+
+    fn complete<'r>(
+        read: &mut ReadOrder<'r>,
+        lines: &[(&'r str, StagedLine<'r>)],
+        fields: &Fields<'r>,
+        problems: &mut Problems,
+        notes: &mut Notes,
+    ) {
+        refuse_negative_parts(&read.order, fields, problems);
+        let parts = Parts::of(&read.order, lines);
+        let layout = fields.layout();
+        if layout.is_computed(TOTAL_AMOUNT) {
+            read.order.total_amount = problems.take(parts.total(layout.mapping.keys.tax_included, fields));
+        } else if parts.are_unbalanced(&read.order, layout) {
+            note_unbalanced(&read.order, &parts, fields, notes);
+        }
+        let is_standing = !matches!(read.order.status, "ORDER_CANCELLED" | "REFUNDED");
+        if is_standing && read.order.paid_at.is_none() && read.cancelled_amount > 0 {
+            // What was cancelled before it was paid is not going to be paid.
+            read.order.total_amount -= read.cancelled_amount;
+            if read.order.total_amount < 0 {
+                problems.add(fields.wrong(CANCELLED_AMOUNT, "is more than the order's total"));
+            }
+        }
+        read.refund = following_refund(read, fields, problems, notes);
+    }
+
+    fn push<'r>(rows: &mut OrderRows, read: ReadOrder<'r>, lines: impl Iterator<Item = StagedLine<'r>>) {
+        let ordinal = rows.orders.push(&read.order, lines);
+        if let Some(refund) = read.refund {
+            rows.refunds.push(&DerivedRefund {
+                ordinal,
+                refund_key: refund.key,
+                currency: read.order.currency,
+                amount: refund.amount,
+                refunded_at: refund.at,
+                is_day_stated: refund.is_day_stated,
+            });
+        }
+    }
+
+    async fn prepare(db: &mut Db) -> anyhow::Result<()> {
+        OrdersWithLines::prepare(db).await?;
+        Ok(db.create_staging::<DerivedRefund>("PRIMARY KEY (ordinal)").await?)
+    }
+
+    async fn store(db: &mut Db, layout: &Layout, now: DateTime<Utc>) -> anyhow::Result<UpsertCounts> {
+        let outcome = OrdersWithLines::store(db, SourceTime::Recorded, now).await?;
+        store_refunds(db, states_refunds(layout), outcome, now).await?;
+        Ok(outcome)
+    }
+}
+
+// ---------------------------------------------------------------- amounts
+
+/// An amount of a whole order.
+fn order_money(
+    fields: &Fields<'_>,
+    lines: &Lines<'_>,
+    column: usize,
+    currency: &str,
+    if_negative: &str,
+) -> Parsed<Option<i64>> {
+    match lines.added_up(column, currency).unwrap_or_else(|| fields.optional_money(column, currency))? {
+        Some(amount) if amount < 0 => Err(fields.negative(column, if_negative)),
+        Some(amount) if amount > MAX_AMOUNT => Err(fields.wrong(column, "is too large an amount")),
+        amount => Ok(amount),
+    }
+}
+
+/// What a line costs.
+struct LineAmounts {
+    unit_price: i64,
+    discount: i64,
+    line: i64,
+}
+
+impl LineAmounts {
+    fn read(
+        fields: &Fields<'_>,
+        quantity: i64,
+        is_gift: bool,
+        currency: &str,
+        problems: &mut Problems,
+    ) -> Self {
+        let discount = fields.positive_money(LINE_DISCOUNT_AMOUNT, currency, IF_NEGATIVE_DISCOUNT);
+        let discount = problems.take(discount).unwrap_or(0);
+        let unit_price = problems.take(fields.optional_money(UNIT_PRICE_AMOUNT, currency));
+        let line = problems.take(fields.optional_money(LINE_AMOUNT, currency));
+        match (unit_price, line) {
+            (unit_price, Some(line)) => {
+                // The line's amount is what counts; the price of one unit may have been rounded.
+                let one = || average_half_up(line.saturating_add(discount), quantity);
+                Self { unit_price: unit_price.unwrap_or_else(one), discount, line }
+            }
+            (None, None) if !is_gift => {
+                let column = if fields.has(LINE_AMOUNT) { LINE_AMOUNT } else { UNIT_PRICE_AMOUNT };
+                problems.add(fields.wrong(column, "is empty"));
+                Self { unit_price: 0, discount, line: 0 }
+            }
+            (unit_price, None) => {
+                let unit_price = unit_price.unwrap_or(0);
+                let line = problems.take(line_amount(quantity, unit_price, discount));
+                Self { unit_price, discount, line }
+            }
+        }
+    }
+}
+
+/// The lines of a role may add up to what an order cannot have.
+fn refuse_negative_parts(order: &StagedOrder<'_>, fields: &Fields<'_>, problems: &mut Problems) {
+    for (column, amount) in [
+        (SHIPPING_AMOUNT, order.shipping_amount),
+        (FEE_AMOUNT, order.fee_amount),
+        (TAX_AMOUNT, order.tax_amount),
+        (DISCOUNT_AMOUNT, order.discount_amount),
+    ] {
+        if amount < 0 {
+            problems.add(fields.negative(column, IF_NEGATIVE));
+        } else if amount > MAX_AMOUNT {
+            problems.add(fields.wrong(column, "is too large an amount"));
+        }
+    }
+}
+
+/// What an order's total is made of.
+struct Parts {
+    /// The lines, shipping and fees.
+    charged: i128,
+    /// The order's own discount.
+    discount: i128,
+    /// The discounts of its lines, which the order's own may or may not include.
+    line_discounts: i128,
+    tax: i128,
+}
+
+impl Parts {
+    fn of(order: &StagedOrder<'_>, lines: &[(&str, StagedLine<'_>)]) -> Self {
+        let mut parts = Self {
+            charged: i128::from(order.shipping_amount) + i128::from(order.fee_amount),
+            discount: i128::from(order.discount_amount),
+            line_discounts: 0,
+            tax: i128::from(order.tax_amount),
+        };
+        for (_, line) in lines {
+            parts.charged += i128::from(line.line_amount);
+            parts.line_discounts += i128::from(line.discount_amount);
+        }
+        parts
+    }
+
+    /// What the parts add up to, with the tax if prices are without it.
+    fn sum(&self, adds_tax: bool) -> i128 {
+        self.charged - self.discount + if adds_tax { self.tax } else { 0 }
+    }
+
+    /// The total of an order whose file has none.
+    fn total(&self, tax_included: Option<bool>, fields: &Fields<'_>) -> Parsed<i64> {
+        let total = i64::try_from(self.sum(tax_included == Some(false))).ok();
+        match total.filter(|total| *total <= MAX_AMOUNT) {
+            Some(total) if total < 0 => {
+                Err(fields.wrong(TOTAL_AMOUNT, "the order's lines and discounts add up to less than nothing"))
+            }
+            Some(total) => Ok(total),
+            None => Err(fields.wrong(TOTAL_AMOUNT, "is too large an amount")),
+        }
+    }
+
+    /// Whether the total is another than all that its parts may add up to, and no part that the file lacks can be why.
+    fn are_unbalanced(&self, order: &StagedOrder<'_>, layout: &Layout) -> bool {
+        let total = i128::from(order.total_amount);
+        let included = layout.mapping.keys.tax_included;
+        let with_tax: &[bool] = match included {
+            Some(true) => &[false],
+            Some(false) => &[true],
+            None => &[false, true],
+        };
+        let is_sum = |adds_tax: &bool| {
+            let sum = self.sum(*adds_tax);
+            total == sum || total == sum + self.discount.min(self.line_discounts)
+        };
+        if with_tax.iter().any(is_sum) {
+            return false;
+        }
+        let has = |column: usize, role: Role| {
+            layout.has(column) || layout.roles.as_ref().is_some_and(|(_, words)| words.has(&role))
+        };
+        if total < self.sum(with_tax[0]) {
+            return has(DISCOUNT_AMOUNT, Role::Discount);
+        }
+        has(SHIPPING_AMOUNT, Role::Shipping)
+            && has(FEE_AMOUNT, Role::Fee)
+            && (included == Some(true) || has(TAX_AMOUNT, Role::Tax))
+    }
+}
+
+fn note_unbalanced(order: &StagedOrder<'_>, parts: &Parts, fields: &Fields<'_>, notes: &mut Notes) {
+    let adds_tax = fields.layout().mapping.keys.tax_included == Some(false);
+    let sum = i64::try_from(parts.sum(adds_tax)).unwrap_or(i64::MAX);
+    let currency = order.currency;
+    notes.unbalanced.add(currency, order.total_amount - sum, || {
+        format!(
+            "line {}, order {}: {} instead of {} {currency}",
+            fields.record().line(),
+            order.order_no,
+            minor_to_display(order.total_amount, currency),
+            minor_to_display(sum, currency)
+        )
+    });
+}
+
+// ---------------------------------------------------------------- days
+
+fn example(order: &StagedOrder<'_>, fields: &Fields<'_>) -> String {
+    format!("line {}, order {}", fields.record().line(), order.order_no)
+}
+
+/// Gives a paid order the day that the mapping's rule says, if it has none.
+fn settle_payment_day(
+    order: &mut StagedOrder<'_>,
+    fields: &Fields<'_>,
+    problems: &mut Problems,
+    notes: &mut Notes,
+) {
+    let is_paid = matches!(order.status, "PAID" | "SHIPPED" | "DELIVERED" | "REFUNDED");
+    if order.status == "PAYMENT_WAIT" && order.paid_at.is_some() {
+        notes.paid_waiting.add(order.currency, order.total_amount, || example(order, fields));
+    }
+    if !is_paid || order.paid_at.is_some() {
+        return;
+    }
+    order.paid_at = match fields.layout().mapping.keys.paid_without_time.unwrap_or_default() {
+        PaidWithoutTime::Refuse => None,
+        PaidWithoutTime::OrderedAt => Some(order.ordered_at),
+        PaidWithoutTime::UpdatedAt => order.source_updated_at,
+    };
+    if order.paid_at.is_none() {
+        problems.add(fields.wrong(PAID_AT, &format!("is empty, but the order is {}", order.status)));
+    } else {
+        notes.assumed_payments.add(order.currency, order.total_amount, || example(order, fields));
+    }
+}
+
+/// Gives a cancelled order the day that the mapping's rule says, if it has none.
+fn settle_cancellation_day(
+    order: &mut StagedOrder<'_>,
+    fields: &Fields<'_>,
+    problems: &mut Problems,
+    notes: &mut Notes,
+) {
+    if order.status != "ORDER_CANCELLED" || order.cancelled_at.is_some() {
+        return;
+    }
+    let rule = fields.layout().mapping.keys.cancelled_without_time.unwrap_or_default();
+    order.cancelled_at = match rule {
+        CancelledWithoutTime::Refuse => None,
+        CancelledWithoutTime::UpdatedAt => order.source_updated_at,
+        CancelledWithoutTime::PaidAt => Some(order.paid_at.unwrap_or(order.ordered_at)),
+        CancelledWithoutTime::OrderedAt => Some(order.ordered_at),
+    };
+    if order.cancelled_at.is_none() {
+        problems.add(fields.wrong(CANCELLED_AT, "is empty, but the order is ORDER_CANCELLED"));
+    } else {
+        notes.assumed_cancellations.add(order.currency, order.total_amount, || example(order, fields));
+    }
+}
+
+// ---------------------------------------------------------------- refunds
+
+/// What was paid back of an order, by its own file.
+fn following_refund(
+    read: &mut ReadOrder<'_>,
+    fields: &Fields<'_>,
+    problems: &mut Problems,
+    notes: &mut Notes,
+) -> Option<FollowingRefund> {
+    let order = &mut read.order;
+    let is_cancelled = order.status == "ORDER_CANCELLED";
+    let is_standing = !is_cancelled && order.status != "REFUNDED";
+    let day = refund_day(order, read.refunded_at);
+    if is_standing && read.cancelled_amount > 0 {
+        // The order is not cancelled, and must not be counted as if it were.
+        order.cancelled_at = None;
+    }
+    order.paid_at?;
+    let is_day_stated = read.refunded_at.is_some();
+    let back = |key, amount| Some(FollowingRefund { key, amount, at: day, is_day_stated });
+    match read.refunded_amount {
+        Some(amount) if amount > 0 => return back(STATED, amount),
+        // An explicit zero: the shop kept the money.
+        Some(_) if is_cancelled => return None,
+        _ => {}
+    }
+    if is_standing {
+        return if read.cancelled_amount > 0 { back(CANCELLED_PART, read.cancelled_amount) } else { None };
+    }
+    if order.total_amount == 0 {
+        return None;
+    }
+    let noted = match fields.layout().mapping.keys.refunded_without_amount.unwrap_or_default() {
+        RefundedWithoutAmount::Total => &mut notes.assumed_refunds,
+        RefundedWithoutAmount::Keep => &mut notes.kept_refunds,
+        RefundedWithoutAmount::Refuse => {
+            let state = if is_cancelled { "was paid and is ORDER_CANCELLED" } else { "is REFUNDED" };
+            problems.add(fields.wrong(REFUNDED_AMOUNT, &format!("is empty, but the order {state}")));
+            return None;
+        }
+    };
+    noted.add(order.currency, order.total_amount, || example(order, fields));
+    let keeps = fields.layout().mapping.keys.refunded_without_amount == Some(RefundedWithoutAmount::Keep);
+    if keeps { None } else { back(ASSUMED, order.total_amount) }
+}
+
+/// The day on which an order's money went back: as stated, else of its cancellation, else of its last change, else of its
+/// payment.
+fn refund_day(order: &StagedOrder<'_>, stated: Option<DateTime<Utc>>) -> DateTime<Utc> {
+    let of_cancellation = if order.status == "REFUNDED" { None } else { order.cancelled_at };
+    stated
+        .or(of_cancellation)
+        .or(order.source_updated_at)
+        .or(order.cancelled_at)
+        .or(order.paid_at)
+        .unwrap_or(order.ordered_at)
+}
+
+/// Whether a file says what was paid back: then what it does not say was not.
+fn states_refunds(layout: &Layout) -> bool {
+    let has_role = layout.roles.as_ref().is_some_and(|(_, words)| words.has(&Role::Refund));
+    has_role || layout.has(REFUNDED_AMOUNT) || layout.has(CANCELLED_AMOUNT)
+}
+
+const STAGED_REFUNDS: &str = "SELECT COUNT(*) FROM staged_order_refunds";
+const UPDATE_REFUNDS: &str = "
+    UPDATE refunds AS t
+    SET amount = s.amount, currency = s.currency, updated_at = $1,
+        refunded_at = CASE WHEN s.is_day_stated OR t.amount <> s.amount THEN s.refunded_at ELSE t.refunded_at END
+    FROM staged_order_refunds AS s JOIN staged_orders AS r ON r.ordinal = s.ordinal
+    WHERE t.order_id = r.target_id AND t.refund_key = s.refund_key AND r.is_stale = 0
+        AND (t.amount <> s.amount OR t.currency <> s.currency
+             OR (s.is_day_stated AND t.refunded_at <> s.refunded_at))";
+/// Refunds that were imported for themselves are what was paid back: nothing that follows from the order stands beside
+/// them.
+const INSERT_REFUNDS: &str = "
+    INSERT INTO refunds (mall_id, order_id, refund_key, currency, amount, refunded_at, created_at, updated_at)
+    SELECT r.mall_id, COALESCE(r.target_id, r.new_id), s.refund_key, s.currency, s.amount, s.refunded_at, $1, $1
+    FROM staged_order_refunds AS s JOIN staged_orders AS r ON r.ordinal = s.ordinal
+    WHERE r.is_stale = 0
+        AND NOT EXISTS (SELECT 1 FROM refunds AS t WHERE t.order_id = COALESCE(r.target_id, r.new_id))";
+
+/// Stores the refunds that follow from the staged orders, and deletes those that no longer do.
+async fn store_refunds(
+    db: &mut Db,
+    are_stated: bool,
+    orders: UpsertCounts,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    let (staged,): (i64,) = db.fetch_one(STAGED_REFUNDS, values![]).await?;
+    if are_stated || orders.changed > 0 {
+        db.execute(&delete_refunds(are_stated), values![]).await?;
+    }
+    if staged > 0 {
+        db.execute(UPDATE_REFUNDS, values![now]).await?;
+        db.execute(INSERT_REFUNDS, values![now]).await?;
+    }
+    Ok(())
+}
+
+/// A file that does not say what was paid back takes back only what was assumed, of the orders that it changes.
+fn delete_refunds(are_stated: bool) -> String {
+    let outdated = if are_stated {
+        format!("t.refund_key IN {DERIVED_REFUNDS}")
+    } else {
+        format!("t.refund_key = '{ASSUMED}' AND r.is_changed = 1")
+    };
+    format!(
+        "DELETE FROM refunds WHERE id IN (
+             SELECT t.id FROM staged_orders AS r JOIN refunds AS t ON t.order_id = r.target_id
+             LEFT JOIN staged_order_refunds AS s ON s.ordinal = r.ordinal AND s.refund_key = t.refund_key
+             WHERE r.is_stale = 0 AND s.ordinal IS NULL AND {outdated})"
+    )
 }

@@ -11,7 +11,7 @@ use csv_core::ReadRecordResult;
 use sha2::{Digest, Sha256};
 
 use crate::failure::Failure;
-use crate::text_encoding::{DecodingReader, MalformedText, TextEncoding, encodings_of};
+use crate::text_encoding::{DecodingReader, MalformedText, TextEncoding, encodings_of, first_fitting};
 
 use super::foreign::refuse_foreign;
 
@@ -36,6 +36,8 @@ pub(super) struct Source {
     pub(super) encoding: TextEncoding,
     /// The delimiter between fields.
     pub(super) delimiter: u8,
+    /// Whether a `"` encloses a field.
+    pub(super) quotes: bool,
 }
 
 impl Source {
@@ -91,6 +93,19 @@ fn open(path: &Path) -> Result<File, Failure> {
     File::open(path).map_err(|error| failed(&error))
 }
 
+/// The encoding of a file: that of its byte order mark, else the first of these in which all of it is text. If there is
+/// none, reading in the first one says what is wrong.
+pub(super) fn encoding_of(path: &Path, candidates: &[TextEncoding]) -> Result<TextEncoding, Failure> {
+    let first = match candidates {
+        [] => return Ok(TextEncoding::Utf8),
+        [only] => return Ok(*only),
+        [first, ..] => *first,
+    };
+    open(path)?;
+    let fitting = first_fitting(|| File::open(path), candidates);
+    Ok(fitting.map_err(|error| unreadable(path, &error))?.unwrap_or(first))
+}
+
 /// The SHA-256 of a file's content, in hexadecimal.
 pub(super) fn content_hash(path: &Path) -> Result<String, Failure> {
     let mut file = Hashing::new(open(path)?);
@@ -136,12 +151,19 @@ impl Read for Hashing {
     }
 }
 
-/// One record: its fields and the line it starts on. Reused, so that reading allocates nothing.
+/// One record: its fields, those that a mapping derived from them, and the line it starts on. Reused, so that reading
+/// allocates nothing.
 #[derive(Debug, Default)]
 pub(super) struct Record {
     text: String,
     ends: Vec<usize>,
     line: u64,
+    /// The derived fields as ranges of the text; their places follow those of the file's own.
+    derived: Vec<(usize, usize)>,
+    /// What could not be derived, and why.
+    pub(super) problems: Vec<String>,
+    /// The rule that leaves the line out.
+    pub(super) skipped_by: Option<usize>,
 }
 
 impl Record {
@@ -157,9 +179,53 @@ impl Record {
 
     /// A field without surrounding blanks, including ideographic ones; empty if there is none.
     pub(super) fn field(&self, place: usize) -> &str {
-        let start = if place == 0 { 0 } else { self.ends.get(place - 1).copied().unwrap_or(0) };
-        let end = self.ends.get(place).copied().unwrap_or(start);
+        let Some(end) = self.ends.get(place).copied() else {
+            let derived = self.derived.get(place - self.ends.len());
+            return derived.map_or("", |(start, end)| trimmed(&self.text[*start..*end]));
+        };
+        let start = if place == 0 { 0 } else { self.ends[place - 1] };
         trimmed(&self.text[start..end])
+    }
+
+    /// Forgets the derived fields.
+    pub(super) fn clear_derived(&mut self) {
+        self.text.truncate(self.ends.last().copied().unwrap_or(0));
+        self.derived.clear();
+        self.problems.clear();
+        self.skipped_by = None;
+    }
+
+    /// Derives a field that is the same as another.
+    pub(super) fn derive_same(&mut self, place: usize) {
+        self.derive_part(place, 0, self.field(place).len());
+    }
+
+    /// Derives a field that is a part of another.
+    pub(super) fn derive_part(&mut self, place: usize, start: usize, end: usize) {
+        let field = self.field(place);
+        // Where it is in the text: an empty one may be anywhere.
+        let offset = field.as_ptr().addr().saturating_sub(self.text.as_ptr().addr());
+        let range = if start == end { (0, 0) } else { (offset + start, offset + end) };
+        self.derived.push(range);
+    }
+
+    /// Derives a field with a text of its own.
+    pub(super) fn derive_text(&mut self, text: &str) {
+        let start = self.text.len();
+        self.text.push_str(text);
+        self.derived.push((start, self.text.len()));
+    }
+
+    /// Derives a field from all of these that are not empty, with a text in between.
+    pub(super) fn derive_joined(&mut self, places: &[usize], separator: &str) {
+        let mut joined = String::new();
+        for field in places.iter().map(|place| self.field(*place)).filter(|field| !field.is_empty()) {
+            if !joined.is_empty() {
+                joined.push_str(separator);
+            }
+            joined.push_str(field);
+        }
+        self.derive_text(&joined);
     }
 }
 
@@ -196,7 +262,7 @@ impl Reader {
         Self {
             path: source.path.clone(),
             source: DecodingReader::new(Hashing::new(file), source.encoding),
-            core: csv_core::ReaderBuilder::new().delimiter(source.delimiter).build(),
+            core: csv_core::ReaderBuilder::new().delimiter(source.delimiter).quoting(source.quotes).build(),
             buffer: vec![0; BUFFER_BYTES],
             start: 0,
             end: 0,
@@ -284,6 +350,7 @@ impl Reader {
         record.text.push_str(text);
         record.ends.clear();
         record.ends.extend_from_slice(&self.ends[..fields]);
+        record.clear_derived();
         Ok(())
     }
 
@@ -389,7 +456,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("file.csv");
         std::fs::write(&path, content).unwrap();
-        let source = Source { path: path.clone(), encoding: TextEncoding::Utf8, delimiter: b',' };
+        let source =
+            Source { path: path.clone(), encoding: TextEncoding::Utf8, delimiter: b',', quotes: true };
         let folder = format!("{}/", directory.path().display());
         let mut read = Vec::new();
         let mut reading = || -> Result<(), Failure> {

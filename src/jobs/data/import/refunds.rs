@@ -6,8 +6,10 @@ use crate::db::{Bulk, Db, FromRow, StoredText};
 use crate::shop::upsert::{MATCH_COLUMNS, Upsert, UpsertCounts};
 use crate::{bulk_row, columns, values};
 
-use super::field::{Column, Fields, Layout, Parsed, optional, required};
-use super::kind::{BadLine, FileKind};
+use super::field::{Column, Fields, Problems, amount, optional, required, time};
+use super::kind::{BadLine, FileKind, Notes};
+use super::layout::Layout;
+use super::orders::DERIVED_REFUNDS;
 use super::reader::Record;
 
 /// Refunds.
@@ -69,8 +71,8 @@ impl FileKind for Refunds {
             optional("mall"),
             required("order_no"),
             required("refund_no"),
-            required("amount"),
-            required("refunded_at"),
+            amount("amount").required(),
+            time("refunded_at").required(),
             optional("product_code"),
             optional("currency"),
             optional("reason"),
@@ -85,10 +87,11 @@ impl FileKind for Refunds {
         layout: &Layout,
         lines: &[Record],
         mut rows: Option<&mut Self::Rows>,
+        _notes: &mut Notes,
     ) -> Result<(), Vec<BadLine>> {
         for record in lines {
             let refund = read_refund(&layout.fields(record), record.line())
-                .map_err(|problem| vec![BadLine { line: record.line(), problem }])?;
+                .map_err(|problems| vec![BadLine { line: record.line(), problems }])?;
             if let Some(rows) = &mut rows {
                 rows.push(&refund);
             }
@@ -106,15 +109,15 @@ impl FileKind for Refunds {
         db.execute(FIND_ORDERS, values![]).await?;
         let mismatches: Vec<Mismatch> = db.fetch_all(MISMATCHES, values![]).await?;
         db.execute(DROP_MISFITS, values![]).await?;
-        let bad = mismatches.into_iter().map(|mismatch| BadLine {
-            line: u64::try_from(mismatch.line).unwrap_or(0),
-            problem: match mismatch.order_currency {
+        let bad = mismatches.into_iter().map(|mismatch| {
+            let problem = match mismatch.order_currency {
                 None => format!("`order_no`: unknown order `{}`: import its orders first", mismatch.order_no),
                 Some(currency) => {
                     let (own, other) = (mismatch.currency, currency.shown());
                     format!("`currency`: the refund is in {own}, its order in {other}")
                 }
-            },
+            };
+            BadLine::new(u64::try_from(mismatch.line).unwrap_or(0), problem)
         });
         Ok(bad.collect())
     }
@@ -127,26 +130,39 @@ impl FileKind for Refunds {
         let refunds = Upsert::of::<StagedRefund>("refunds", &["order_id", "refund_key"])
             .not_stored(columns![StagedRefund: line, order_no])
             .only_inserted(&kept);
-        refunds.store(db, now).await
+        let outcome = refunds.store(db, now).await?;
+        // What the orders' own file said or made assume of them gives way to the refunds themselves.
+        db.execute(&give_way(), values![]).await?;
+        Ok(outcome)
     }
 }
 
-fn read_refund<'r>(fields: &Fields<'r>, line: u64) -> Parsed<StagedRefund<'r>> {
-    let shop = fields.shop()?;
-    let order_no = fields.text(ORDER_NO)?;
-    let refund_key = fields.text(REFUND_NO)?;
-    let currency = fields.currency(CURRENCY, &shop.currency)?;
-    Ok(StagedRefund {
+fn give_way() -> String {
+    format!(
+        "DELETE FROM refunds WHERE refund_key IN {DERIVED_REFUNDS}
+             AND order_id IN (SELECT order_id FROM import_refunds WHERE refund_key NOT IN {DERIVED_REFUNDS})"
+    )
+}
+
+fn read_refund<'r>(fields: &Fields<'r>, line: u64) -> Result<StagedRefund<'r>, Vec<String>> {
+    let mut problems = Problems::of(fields.record());
+    let shop = fields.shop_or_any(&mut problems);
+    let order_no = problems.take(fields.text(ORDER_NO));
+    let refund_key = problems.take(fields.text(REFUND_NO));
+    let currency = fields.currency_or_any(CURRENCY, &shop.currency, &mut problems);
+    let amount = fields
+        .positive_money(AMOUNT, currency, IF_NEGATIVE)
+        .and_then(|amount| amount.ok_or_else(|| fields.wrong(AMOUNT, "is empty")));
+    let refund = StagedRefund {
         line: i64::try_from(line).unwrap_or(i64::MAX),
         order_no,
         refund_key,
         mall_id: shop.id,
         currency,
-        amount: fields
-            .positive_money(AMOUNT, currency, IF_NEGATIVE)?
-            .ok_or_else(|| fields.wrong(AMOUNT, "is empty"))?,
-        refunded_at: fields.time(REFUNDED_AT, shop)?,
-        product_code: fields.optional_text(PRODUCT_CODE)?,
-        reason: fields.optional_text(REASON)?,
-    })
+        amount: problems.take(amount),
+        refunded_at: problems.take(fields.time(REFUNDED_AT, shop)),
+        product_code: problems.take(fields.optional_text(PRODUCT_CODE)),
+        reason: problems.take(fields.optional_text(REASON)),
+    };
+    if problems.is_empty() { Ok(refund) } else { Err(problems.into_vec()) }
 }

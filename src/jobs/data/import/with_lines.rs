@@ -5,12 +5,12 @@ use std::ops::RangeInclusive;
 
 use chrono::{DateTime, Utc};
 
-use crate::db::{BulkRow, Db};
-use crate::shop::upsert::{SourceTime, UpsertCounts};
-use crate::shop::with_lines::{HasLines, WithLines};
+use crate::db::Db;
+use crate::shop::upsert::UpsertCounts;
 
-use super::field::{Column, Fields, Layout, Parsed};
-use super::kind::{BadLine, FileKind};
+use super::field::{Column, Fields, Parsed, Problems};
+use super::kind::{BadLine, FileKind, Notes, Rows};
+use super::layout::{Layout, PerRecord, Role};
 use super::reader::Record;
 
 /// The position of the record's key in every such file: after the mall.
@@ -31,21 +31,94 @@ pub(super) trait RecordKind: 'static {
     /// What to do about a negative one.
     const IF_NEGATIVE_QUANTITY: &'static str;
 
-    /// What records are staged as.
-    type Staged: HasLines;
+    /// What a chunk's records are staged as.
+    type Rows: Rows;
     /// A record that was read.
-    type Record<'r>: BulkRow<Owned = Self::Staged>;
+    type Record<'r>;
     /// A line that was read.
-    type Line<'r>: BulkRow<Owned = <Self::Staged as HasLines>::Line>;
+    type Line<'r>;
 
     /// Its columns: the mall's, the record's key, all others.
     fn columns() -> Vec<Column>;
 
-    /// Reads the record's own columns.
-    fn record<'r>(fields: &Fields<'r>) -> Parsed<Self::Record<'r>>;
+    /// Reads the record's own columns, from the line that has all of them.
+    fn record<'r>(
+        fields: &Fields<'r>,
+        lines: &Lines<'r>,
+        problems: &mut Problems,
+        notes: &mut Notes,
+    ) -> Self::Record<'r>;
 
     /// Reads the rest of a line.
-    fn line<'r>(fields: &Fields<'r>, item: &Item<'r>, record: &Self::Record<'r>) -> Parsed<Self::Line<'r>>;
+    fn line<'r>(
+        fields: &Fields<'r>,
+        item: &Item<'r>,
+        record: &Self::Record<'r>,
+        problems: &mut Problems,
+    ) -> Self::Line<'r>;
+
+    /// Reads a line that is no item of its record.
+    fn other_line<'r>(
+        _fields: &Fields<'r>,
+        _role: Role,
+        _record: &mut Self::Record<'r>,
+        _problems: &mut Problems,
+    ) {
+    }
+
+    /// Completes a good record with what follows from all of its lines.
+    fn complete<'r>(
+        _record: &mut Self::Record<'r>,
+        _lines: &[(&'r str, Self::Line<'r>)],
+        _fields: &Fields<'r>,
+        _problems: &mut Problems,
+        _notes: &mut Notes,
+    ) {
+    }
+
+    /// Stages a record with its lines.
+    fn push<'r>(rows: &mut Self::Rows, record: Self::Record<'r>, lines: impl Iterator<Item = Self::Line<'r>>);
+
+    /// Creates the staging tables, once per connection.
+    async fn prepare(db: &mut Db) -> anyhow::Result<()>;
+
+    /// Stores the staged records.
+    async fn store(db: &mut Db, layout: &Layout, now: DateTime<Utc>) -> anyhow::Result<UpsertCounts>;
+}
+
+/// The lines of a record.
+#[derive(Clone, Copy)]
+pub(super) struct Lines<'r> {
+    layout: &'r Layout,
+    lines: &'r [Record],
+}
+
+impl Lines<'_> {
+    /// An amount that is added up over the lines; nothing if the column is not one that is.
+    pub(super) fn added_up(&self, column: usize, currency: &str) -> Option<Parsed<Option<i64>>> {
+        let per_record = self.layout.sums[column].as_ref()?.per_record?;
+        Some(self.total(column, currency, per_record))
+    }
+
+    fn total(&self, column: usize, currency: &str, per_record: PerRecord) -> Parsed<Option<i64>> {
+        let mut total: Option<i64> = None;
+        // A record has a few destinations.
+        let mut counted: Vec<&str> = Vec::new();
+        for line in self.lines {
+            if let PerRecord::Each(place) = per_record {
+                let of = line.field(place);
+                if counted.contains(&of) {
+                    continue;
+                }
+                counted.push(of);
+            }
+            if let Some(amount) = self.layout.fields(line).optional_money(column, currency)? {
+                // Each of at most 2,000 is at most a nine-thousandth of what fits.
+                total = Some(total.unwrap_or(0) + amount);
+            }
+        }
+        Ok(total)
+    }
 }
 
 /// What each line has.
@@ -56,6 +129,8 @@ pub(super) struct Item<'r> {
     pub(super) product_code: &'r str,
     /// The number of units; not negative.
     pub(super) quantity: i64,
+    /// Whether it was given away.
+    pub(super) is_gift: bool,
     has_number: bool,
 }
 
@@ -68,113 +143,160 @@ impl<K: RecordKind> FileKind for Lined<K> {
     const MAX_LINES: usize = 2_000;
     const LOOKS_UP: bool = false;
 
-    type Rows = WithLines<K::Staged>;
+    type Rows = K::Rows;
 
     fn columns() -> Vec<Column> {
-        K::columns()
+        let mut columns = K::columns();
+        for column in &mut columns[K::RECORD_COLUMNS.end() + 1..] {
+            column.is_of_line = true;
+        }
+        columns
     }
 
     fn key<'r>(fields: &Fields<'r>) -> (&'r str, &'r str) {
         (fields.meant(KEY), "")
     }
 
-    fn read(layout: &Layout, lines: &[Record], rows: Option<&mut Self::Rows>) -> Result<(), Vec<BadLine>> {
-        let Some(first) = lines.first() else { return Ok(()) };
-        // Without its record a line's amounts have no currency, so only the first line's fault is reported.
-        let record = K::record(&layout.fields(first))
-            .map_err(|problem| vec![BadLine { line: first.line(), problem }])?;
+    fn read(
+        layout: &Layout,
+        lines: &[Record],
+        rows: Option<&mut Self::Rows>,
+        notes: &mut Notes,
+    ) -> Result<(), Vec<BadLine>> {
+        // The record's own fields are those of its first item; lines of another kind may lack them.
+        let is_item = |line: &Record| layout.role(line).is_ok_and(Role::is_item);
+        let head = if layout.roles.is_some() { lines.iter().position(is_item).unwrap_or(0) } else { 0 };
+        let Some(first) = lines.get(head) else { return Ok(()) };
+        let fields = layout.fields(first);
+        let mut of_record = Problems::of(first);
+        let mut record = K::record(&fields, &Lines { layout, lines }, &mut of_record, notes);
         let mut bad = Vec::new();
         let mut read: Vec<(&str, K::Line<'_>)> = Vec::with_capacity(lines.len());
         for (place, line) in lines.iter().enumerate() {
-            match read_line::<K>(layout, line, &lines[..place], &record, &read) {
-                Ok(good) => read.push(good),
-                Err(problem) => bad.push(BadLine { line: line.line(), problem }),
+            let mut problems =
+                if place == head { std::mem::take(&mut of_record) } else { Problems::of(line) };
+            read_line::<K>(layout, lines, (place, head), &mut record, &mut read, &mut problems);
+            if !problems.is_empty() {
+                bad.push(BadLine { line: line.line(), problems: problems.into_vec() });
+            }
+        }
+        if bad.is_empty() {
+            if read.is_empty() {
+                of_record.add(format!("no line of the {} is a product", K::NOUNS.0));
+            }
+            K::complete(&mut record, &read, &fields, &mut of_record, notes);
+            if !of_record.is_empty() {
+                bad.push(BadLine { line: first.line(), problems: of_record.into_vec() });
             }
         }
         if !bad.is_empty() {
             return Err(bad);
         }
         if let Some(rows) = rows {
-            rows.push(&record, read.into_iter().map(|(_, line)| line));
+            K::push(rows, record, read.into_iter().map(|(_, line)| line));
         }
         Ok(())
     }
 
     async fn prepare(db: &mut Db) -> anyhow::Result<()> {
-        Self::Rows::prepare(db).await
+        K::prepare(db).await
     }
 
-    async fn store(db: &mut Db, _layout: &Layout, now: DateTime<Utc>) -> anyhow::Result<UpsertCounts> {
-        Self::Rows::store(db, SourceTime::Recorded, now).await
+    async fn store(db: &mut Db, layout: &Layout, now: DateTime<Utc>) -> anyhow::Result<UpsertCounts> {
+        K::store(db, layout, now).await
     }
 }
 
-/// Reads a line and returns it with its key. `before` are the preceding lines of the same record, and `read` the good ones
-/// of them; most records have two or three.
+/// Reads the line at `place`, the record's own fields being those of the line at `head`. `read` are the good ones before,
+/// with their keys; most records have two or three.
 fn read_line<'r, K: RecordKind>(
     layout: &'r Layout,
-    line: &'r Record,
-    before: &[Record],
-    record: &K::Record<'r>,
-    read: &[(&'r str, K::Line<'r>)],
-) -> Parsed<(&'r str, K::Line<'r>)> {
-    let fields = layout.fields(line);
-    if let Some(first) = before.first() {
-        same_record::<K>(&layout.fields(first), &fields, first.line())?;
+    lines: &'r [Record],
+    (place, head): (usize, usize),
+    record: &mut K::Record<'r>,
+    read: &mut Vec<(&'r str, K::Line<'r>)>,
+    problems: &mut Problems,
+) {
+    let fields = layout.fields(&lines[place]);
+    let role = match layout.role(&lines[place]) {
+        Ok(role) => role,
+        Err(problem) => return problems.add(problem),
+    };
+    if place != head {
+        same_record::<K>(layout, &lines[head], &fields, role, problems);
     }
-    let item = Item::read::<K>(&fields)?;
-    let line = K::line(&fields, &item, record)?;
-    if read.iter().all(|(key, _)| *key != item.key) {
-        return Ok((item.key, line));
+    if !role.is_item() {
+        return K::other_line(&fields, role, record, problems);
     }
-    // Exports repeat lines by mistake: to number them would double what was bought.
-    if let Some(twin) = before.iter().find(|earlier| layout.fields(earlier).equal(&fields)) {
-        return Err(format!(
-            "the line is the same as line {}: remove it, or, if the product really is in the {} twice, number both lines in \
-             a column `line_no`",
-            twin.line(),
-            K::NOUNS.0
-        ));
+    let item = Item::read::<K>(&fields, role, problems);
+    let line = K::line(&fields, &item, record, problems);
+    if read.iter().any(|(key, _)| *key == item.key) {
+        problems.add(twice::<K>(layout, &lines[..place], &fields, &item));
+    } else if problems.is_empty() {
+        read.push((item.key, line));
     }
+}
+
+/// What is wrong with a line whose key another line of the record has. Exports repeat lines by mistake: to number them
+/// would double what was bought.
+fn twice<K: RecordKind>(layout: &Layout, before: &[Record], fields: &Fields<'_>, item: &Item<'_>) -> String {
     let (key, noun) = (item.key, K::NOUNS.0);
-    Err(if item.has_number {
+    if let Some(twin) = before.iter().find(|earlier| layout.fields(earlier).equal(fields)) {
+        return format!(
+            "the line is the same as line {}: remove it, or, if the product really is in the {noun} twice, number both lines \
+             in a column `line_no`",
+            twin.line(),
+        );
+    }
+    if item.has_number {
         format!("`line_no`: `{key}` occurs twice in the same {noun}")
     } else {
         format!(
             "`product_code`: `{key}` occurs twice in the same {noun}: distinguish its lines with a column `line_no`"
         )
-    })
+    }
 }
 
 /// Checks that a line agrees with the first line of its record in the columns of the record.
-fn same_record<K: RecordKind>(first: &Fields<'_>, fields: &Fields<'_>, first_line: u64) -> Parsed<()> {
+fn same_record<K: RecordKind>(
+    layout: &Layout,
+    first: &Record,
+    fields: &Fields<'_>,
+    role: Role,
+    problems: &mut Problems,
+) {
+    let head = layout.fields(first);
     for column in K::RECORD_COLUMNS {
-        if first.meant(column) != fields.meant(column) {
-            let problem = format!(
-                "`{}` differs from `{}` on line {first_line} of the same {}",
-                fields.raw(column),
-                first.raw(column),
-                K::NOUNS.0
-            );
-            return Err(fields.wrong(column, &problem));
+        let is_added_up = layout.sums[column].as_ref().is_some_and(|sum| sum.per_record.is_some());
+        let is_lacking = !role.is_item() && fields.is_blank(column);
+        if is_added_up || is_lacking || head.is_same(fields, column) {
+            continue;
         }
+        let problem = format!(
+            "`{}` differs from `{}` on line {} of the same {}",
+            fields.raw(column),
+            head.raw(column),
+            first.line(),
+            K::NOUNS.0
+        );
+        problems.add(fields.wrong(column, &problem));
     }
-    Ok(())
 }
 
 impl<'r> Item<'r> {
-    fn read<K: RecordKind>(fields: &Fields<'r>) -> Parsed<Self> {
-        let product_code = fields.text(K::PRODUCT_CODE)?;
-        let line_no = fields.optional_text(K::LINE_NO)?;
-        let quantity = fields.integer(K::QUANTITY)?;
+    fn read<K: RecordKind>(fields: &Fields<'r>, role: Role, problems: &mut Problems) -> Self {
+        let product_code = problems.take(fields.text(K::PRODUCT_CODE));
+        let line_no = problems.take(fields.optional_text(K::LINE_NO));
+        let quantity = problems.take(fields.integer(K::QUANTITY));
         if quantity < 0 {
-            return Err(fields.negative(K::QUANTITY, K::IF_NEGATIVE_QUANTITY));
+            problems.add(fields.negative(K::QUANTITY, K::IF_NEGATIVE_QUANTITY));
         }
-        Ok(Self {
+        Self {
             key: line_no.unwrap_or(product_code),
             product_code,
             quantity,
+            is_gift: role == Role::Gift,
             has_number: line_no.is_some(),
-        })
+        }
     }
 }

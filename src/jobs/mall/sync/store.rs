@@ -219,6 +219,7 @@ fn staged_order<'p>(order: &'p Order, mall: &Mall, as_of: DateTime<Utc>) -> Stag
         discount_amount: order.discount_amount,
         shipping_amount: order.shipping_amount,
         tax_amount: 0,
+        fee_amount: 0,
         payment_method: order.payment_method.as_deref(),
         ordered_at: order.ordered_at,
         paid_at: order.paid_at,

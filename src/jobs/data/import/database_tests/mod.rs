@@ -21,35 +21,49 @@ fn file(header: &str, lines: &[&str]) -> String {
 /// Imports a file: the sentence that a run ends with, or which lines are bad and why. A file without a column `mall`
 /// belongs to `tokyo`, as with `--mall tokyo`.
 async fn import(db: &mut TestDb, kind: &str, text: &str, now: &str) -> Result<String, Vec<String>> {
+    import_as(db, kind, &ImportSection::default(), text, now).await
+}
+
+/// The same with a mapping.
+async fn import_as(
+    db: &mut TestDb,
+    kind: &str,
+    mapping: &ImportSection,
+    text: &str,
+    now: &str,
+) -> Result<String, Vec<String>> {
     let now = crate::db::testing::at(now);
     match kind {
-        "orders" => import_kind::<orders::Orders>(db, text, now).await,
-        "members" => import_kind::<members::Members>(db, text, now).await,
-        "products" => import_kind::<products::Products>(db, text, now).await,
-        "refunds" => import_kind::<refunds::Refunds>(db, text, now).await,
-        "carts" => import_kind::<carts::Carts>(db, text, now).await,
-        "coupons" => import_kind::<coupons::Coupons>(db, text, now).await,
-        "subscriptions" => import_kind::<subscriptions::Subscriptions>(db, text, now).await,
-        "articles" => import_kind::<articles::Articles>(db, text, now).await,
-        "consents" => import_kind::<consents::Consents>(db, text, now).await,
+        "orders" => import_kind::<orders::Orders>(db, kind, mapping, text, now).await,
+        "members" => import_kind::<members::Members>(db, kind, mapping, text, now).await,
+        "products" => import_kind::<products::Products>(db, kind, mapping, text, now).await,
+        "refunds" => import_kind::<refunds::Refunds>(db, kind, mapping, text, now).await,
+        "carts" => import_kind::<carts::Carts>(db, kind, mapping, text, now).await,
+        "coupons" => import_kind::<coupons::Coupons>(db, kind, mapping, text, now).await,
+        "subscriptions" => import_kind::<subscriptions::Subscriptions>(db, kind, mapping, text, now).await,
+        "articles" => import_kind::<articles::Articles>(db, kind, mapping, text, now).await,
+        "consents" => import_kind::<consents::Consents>(db, kind, mapping, text, now).await,
         _ => panic!("`{kind}` is not a kind of file"),
     }
 }
 
 async fn import_kind<K: FileKind>(
     db: &mut TestDb,
+    kind: &str,
+    mapping: &ImportSection,
     text: &str,
     now: DateTime<Utc>,
 ) -> Result<String, Vec<String>> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file.csv");
     std::fs::write(&path, text).unwrap();
-    let source = Source { path, encoding: TextEncoding::Utf8, delimiter: b',' };
+    let source = Source { path, encoding: TextEncoding::Utf8, delimiter: b',', quotes: true };
     let (_, header) = source.open().unwrap();
     let malls = db.malls().await;
     let mall = (!header.iter().any(|name| name == "mall")).then(|| "tokyo".to_owned());
-    let layout =
-        Layout::new("KIND", "file.csv", &header, K::columns(), &ImportFile::default(), &malls, mall).unwrap();
+    let kind = Kind::ALL.iter().find(|one| one.name() == kind).unwrap();
+    let mapping = Mapping::plain(*kind, mapping.clone());
+    let layout = Layout::new(&mapping, "file.csv", &header, K::columns(), &malls, mall).unwrap();
     let file = ImportedFile {
         name: "file.csv".to_owned(),
         source,
@@ -80,12 +94,7 @@ async fn checked<K: FileKind>(db: &mut TestDb, file: &ImportedFile) -> Result<()
             }
             FeedMessage::End(end) => {
                 let twice = end.duplicates.iter();
-                bad.extend(
-                    twice.map(|(line, other)| BadLine {
-                        line: *line,
-                        problem: duplicate_problem::<K>(*other),
-                    }),
-                );
+                bad.extend(twice.map(|(line, other)| BadLine::new(*line, duplicate_problem::<K>(*other))));
                 break;
             }
         }
@@ -93,7 +102,7 @@ async fn checked<K: FileKind>(db: &mut TestDb, file: &ImportedFile) -> Result<()
     if bad.is_empty() {
         return Ok(());
     }
-    Err(bad.into_iter().map(|bad| format!("{}: {}", bad.line, bad.problem)).collect())
+    Err(bad.into_iter().map(|bad| format!("{}: {}", bad.line, bad.text())).collect())
 }
 
 /// The second pass, a transaction for each chunk.

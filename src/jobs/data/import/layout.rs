@@ -1,0 +1,685 @@
+//! Where each of our columns is in a file, found once by its header: a plain header is a place, everything else that a
+//! mapping says becomes steps of a [`Plan`].
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::config::{DuplicateHeaders, ImportColumn, ImportSection, OneOrMore, Skip};
+use crate::failure::{Failure, one_line};
+use crate::money::AmountStyle;
+use crate::shop::malls::Mall;
+
+use super::field::{Column, Fields, MALL, Shop};
+use super::mapping::Mapping;
+use super::plan::{Condition, Cut, KeyPlaces, Plan, SkipRule, Step};
+use super::reader::Record;
+use super::words::{Words, normal};
+
+/// The position of the record's key in every kind: after the mall.
+const KEY: usize = 1;
+
+/// How an amount is made of several fields.
+#[derive(Debug, Default)]
+pub(super) struct Sum {
+    /// The fields that are added.
+    pub(super) plus: Vec<usize>,
+    /// The fields that are subtracted.
+    pub(super) minus: Vec<usize>,
+    /// What is added up within a record.
+    pub(super) per_record: Option<PerRecord>,
+}
+
+impl Sum {
+    /// Its fields.
+    pub(super) fn places(&self) -> impl Iterator<Item = usize> {
+        self.plus.iter().chain(&self.minus).copied()
+    }
+}
+
+/// Which lines' amounts are added up.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum PerRecord {
+    /// All of them.
+    Lines,
+    /// One for each value of this field.
+    Each(usize),
+}
+
+/// What a line of a record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Something that was sold.
+    Product,
+    /// Something that was given away.
+    Gift,
+    /// Shipping.
+    Shipping,
+    /// A fee.
+    Fee,
+    /// A discount.
+    Discount,
+    /// Tax.
+    Tax,
+    /// What was paid back.
+    Refund,
+    /// Nothing that counts.
+    Skipped,
+}
+
+impl Role {
+    fn of(name: &str) -> Self {
+        match name {
+            "gift" => Self::Gift,
+            "shipping" => Self::Shipping,
+            "fee" => Self::Fee,
+            "discount" => Self::Discount,
+            "tax" => Self::Tax,
+            "refund" => Self::Refund,
+            "skip" => Self::Skipped,
+            _ => Self::Product,
+        }
+    }
+
+    /// Whether the line is one of the record's items.
+    pub(super) fn is_item(self) -> bool {
+        matches!(self, Self::Product | Self::Gift)
+    }
+}
+
+/// The names of a file's columns, and what their values mean.
+#[derive(Debug)]
+pub(super) struct Layout {
+    /// How the files are written.
+    pub(super) mapping: Mapping,
+    /// The kind's columns.
+    pub(super) columns: Vec<Column>,
+    /// Where the value of each of our columns is.
+    pub(super) places: Vec<Option<usize>>,
+    /// Where it is as the file writes it, before words are mapped.
+    pub(super) written: Vec<Option<usize>>,
+    /// The amounts that are made of several fields.
+    pub(super) sums: Vec<Option<Box<Sum>>>,
+    /// The ways in which the times of each column are written.
+    pub(super) time_formats: Vec<Vec<String>>,
+    /// How amounts are written, unless plainly.
+    pub(super) amounts: Option<AmountStyle>,
+    /// Which lines are no products: the place that says it, and its words.
+    pub(super) roles: Option<(usize, Words<Role>)>,
+    /// How the derived fields are made.
+    plan: Option<Plan>,
+    /// The malls by their codes.
+    pub(super) shops: HashMap<String, Result<Shop, String>>,
+    /// The mall of the whole file, from a flag or the configuration.
+    pub(super) mall: Option<String>,
+}
+
+impl Layout {
+    /// Finds the columns in a header. `mall` is the one that the whole file belongs to, if specified.
+    pub(super) fn new(
+        mapping: &Mapping,
+        file_name: &str,
+        header: &[String],
+        columns: Vec<Column>,
+        malls: &[Mall],
+        mall: Option<String>,
+    ) -> Result<Self, Failure> {
+        let keys = &mapping.keys;
+        if keys.duplicate_headers != Some(DuplicateHeaders::First) {
+            refuse_duplicate_names(file_name, header, mapping)?;
+        }
+        let mut compiler = Compiler {
+            keys,
+            columns: &columns,
+            header: Header::new(header, keys.duplicate_headers.is_some()),
+            plan: Plan::new(header.len()),
+            filled: HashMap::new(),
+            missing: Vec::new(),
+            ambiguous: None,
+        };
+        let mut found = Found::default();
+        for (index, column) in columns.iter().enumerate() {
+            let is_required = column.is_required || (index == MALL && mall.is_none());
+            compiler.column(column, is_required, &mut found);
+        }
+        let roles = compiler.roles();
+        compiler.skips();
+        compiler.fill_from_first();
+        let Compiler { plan, missing, ambiguous, .. } = compiler;
+        if let Some(problem) = ambiguous {
+            return Err(Failure::bad_input(format!("failed to read `{file_name}`: line 1: {problem}"))
+                .hint("name the header exactly as it is in the file"));
+        }
+        if !missing.is_empty() {
+            let codes: Vec<&str> = malls.iter().map(|mall| mall.code.as_str()).collect();
+            let malls = mall.is_none().then_some(&codes);
+            return Err(missing_columns(mapping, file_name, header, &missing, malls));
+        }
+        // A mall that cannot be used fails its own lines only.
+        let shop = |mall: &Mall| Shop::new(mall).map_err(|error| one_line(&error));
+        let shops = malls.iter().map(|mall| (mall.code.clone(), shop(mall))).collect();
+        let time_formats = columns.iter().map(|column| time_formats(keys, column.name)).collect();
+        Ok(Self {
+            mapping: mapping.clone(),
+            columns,
+            places: found.places,
+            written: found.written,
+            sums: found.sums,
+            time_formats,
+            amounts: amount_style(keys),
+            roles,
+            plan: (!plan.is_empty()).then_some(plan),
+            shops,
+            mall,
+        })
+    }
+
+    /// Whether the file has a column.
+    pub(super) fn has(&self, column: usize) -> bool {
+        self.written[column].is_some() || self.sums[column].is_some()
+    }
+
+    /// Whether a column is made of others of ours.
+    pub(super) fn is_computed(&self, column: usize) -> bool {
+        self.mapping.keys.columns.get(self.columns[column].name).is_some_and(|column| column.computed)
+    }
+
+    /// The fields of a record.
+    pub(super) fn fields<'r>(&'r self, record: &'r Record) -> Fields<'r> {
+        Fields::new(self, record)
+    }
+
+    /// Makes the derived fields of a line. `before` are the lines that may belong to the same record.
+    pub(super) fn derive(&self, record: &mut Record, before: &[Record]) {
+        if let Some(plan) = &self.plan {
+            plan.derive(record, before);
+        }
+    }
+
+    /// Whether a line's place within its record is one of its fields.
+    pub(super) fn counts_lines(&self) -> bool {
+        self.plan.as_ref().is_some_and(Plan::counts_lines)
+    }
+
+    /// The rules that leave out lines, in order.
+    pub(super) fn skip_rules(&self) -> &[SkipRule] {
+        self.plan.as_ref().map_or(&[], |plan| &plan.skips)
+    }
+
+    /// What a line is.
+    pub(super) fn role(&self, record: &Record) -> Result<Role, String> {
+        let Some((place, words)) = &self.roles else { return Ok(Role::Product) };
+        let word = record.field(*place);
+        words.find(word).copied().ok_or_else(|| {
+            let column = self.mapping.keys.lines.column.as_deref().unwrap_or_default();
+            format!(
+                "`{column}`: `{word}` is not a kind of line: add it to one of the lists in {}",
+                self.mapping.at("lines")
+            )
+        })
+    }
+}
+
+/// The ways in which the times of a column are written.
+fn time_formats(keys: &ImportSection, column: &str) -> Vec<String> {
+    let own =
+        keys.columns.get(column).map(|column| &column.time_format).filter(|formats| !formats.is_empty());
+    own.unwrap_or(&keys.time_format).to_vec()
+}
+
+/// How amounts are written, unless plainly.
+fn amount_style(keys: &ImportSection) -> Option<AmountStyle> {
+    let signs = keys.currency_signs.clone().unwrap_or_default();
+    let decimal = keys.decimal.unwrap_or('.');
+    if keys.thousands.is_none() && decimal == '.' && signs.is_empty() {
+        return None;
+    }
+    Some(AmountStyle { thousands: keys.thousands, decimal, signs })
+}
+
+/// A header's names, and where they are.
+struct Header<'h> {
+    names: &'h [String],
+    /// By how they are meant; empty until a name is not found as it is written.
+    meant: BTreeMap<String, Vec<usize>>,
+    first_counts: bool,
+}
+
+impl<'h> Header<'h> {
+    fn new(names: &'h [String], first_counts: bool) -> Self {
+        let mut meant: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (place, name) in names.iter().enumerate() {
+            meant.entry(normal(name).into_owned()).or_default().push(place);
+        }
+        Self { names, meant, first_counts }
+    }
+
+    fn exactly(&self, wanted: &str) -> Option<usize> {
+        self.names.iter().position(|name| name == wanted)
+    }
+
+    /// The place of a name as it is written, else as it is meant; an error if that may be one of several.
+    fn find(&self, wanted: &str) -> Result<Option<usize>, String> {
+        if let Some(place) = self.exactly(wanted) {
+            return Ok(Some(place));
+        }
+        match self.meant.get(normal(wanted).as_ref()).map_or(&[][..], Vec::as_slice) {
+            [] => Ok(None),
+            [place] => Ok(Some(*place)),
+            [place, ..] if self.first_counts => Ok(Some(*place)),
+            [one, other, ..] => {
+                Err(format!("`{wanted}` may be either `{}` or `{}`", self.names[*one], self.names[*other]))
+            }
+        }
+    }
+}
+
+/// What was found for each column, in order.
+#[derive(Default)]
+struct Found {
+    places: Vec<Option<usize>>,
+    written: Vec<Option<usize>>,
+    sums: Vec<Option<Box<Sum>>>,
+}
+
+/// Finds the places of columns, and adds the steps that they need to the plan.
+struct Compiler<'c> {
+    keys: &'c ImportSection,
+    columns: &'c [Column],
+    header: Header<'c>,
+    plan: Plan,
+    /// The places of the fields that are filled from a record's first line, by their own.
+    filled: HashMap<usize, usize>,
+    /// Our columns that the file does not have, and what was looked for.
+    missing: Vec<(String, String)>,
+    ambiguous: Option<String>,
+}
+
+impl Compiler<'_> {
+    /// The place of a header, if the file has it.
+    fn find(&mut self, header: &str) -> Option<usize> {
+        match self.header.find(header.trim()) {
+            Ok(place) => place,
+            Err(problem) => {
+                self.ambiguous.get_or_insert(problem);
+                None
+            }
+        }
+    }
+
+    /// The place of a field as a column of the record reads it: filled, if blank fields are.
+    fn field(&mut self, place: usize, is_of_line: bool) -> usize {
+        if self.keys.fill_down != Some(true) || is_of_line || self.is_read_by_a_line(place) {
+            return place;
+        }
+        if let Some(filled) = self.filled.get(&place) {
+            return *filled;
+        }
+        let filled = self.plan.add(Step::Filled(place));
+        self.filled.insert(place, filled);
+        filled
+    }
+
+    /// Whether a column of the lines reads the field.
+    fn is_read_by_a_line(&self, place: usize) -> bool {
+        let of_lines = self.columns.iter().filter(|column| column.is_of_line);
+        let role = self.keys.lines.column.as_deref();
+        let mapped = of_lines.flat_map(|column| match self.keys.columns.get(column.name) {
+            Some(mapped) => mapped.headers().collect::<Vec<_>>(),
+            None => vec![column.name],
+        });
+        mapped.chain(role).any(|header| self.header.find(header.trim()) == Ok(Some(place)))
+    }
+
+    /// The places of the headers that the file has.
+    fn fields(&mut self, headers: &[String], is_of_line: bool) -> Vec<usize> {
+        let mut places = Vec::with_capacity(headers.len());
+        for header in headers {
+            if let Some(place) = self.find(header) {
+                places.push(self.field(place, is_of_line));
+            }
+        }
+        places
+    }
+
+    fn column(&mut self, column: &Column, is_required: bool, found: &mut Found) {
+        let mapped = self.keys.columns.get(column.name);
+        let mut sum = None;
+        let written = match mapped {
+            // Only a mapping says how a header is meant: our own names are just that.
+            None => {
+                let place = self.header.exactly(column.name);
+                let is_set = self.keys.rules.iter().any(|rule| rule.set.contains_key(column.name));
+                if place.is_none() && is_required && !is_set && !self.may_be_missing(column) {
+                    self.missing.push((column.name.to_owned(), column.name.to_owned()));
+                }
+                place.map(|place| self.field(place, column.is_of_line))
+            }
+            Some(mapped) if column.is_amount() && is_sum(mapped) => {
+                sum = self.sum(column, mapped);
+                if sum.is_none() && is_required && !self.missing.iter().any(|(ours, _)| ours == column.name) {
+                    self.missing.push((column.name.to_owned(), either(&mapped.add)));
+                }
+                None
+            }
+            Some(mapped) => self.source(column, mapped, is_required),
+        };
+        let mapped_words = written.and_then(|place| self.words(column, place));
+        let ruled = self.ruled(column, mapped_words.or(written));
+        found.places.push(ruled.or(mapped_words).or(written));
+        found.written.push(written.or(ruled));
+        found.sums.push(sum.map(Box::new));
+    }
+
+    /// Whether other keys make up for a column that the file does not have.
+    fn may_be_missing(&self, column: &Column) -> bool {
+        // A line's price follows from its amount.
+        column.name == "unit_price_amount" && self.has("line_amount")
+    }
+
+    fn has(&self, column: &str) -> bool {
+        match self.keys.columns.get(column) {
+            None => self.header.exactly(column).is_some(),
+            Some(mapped) => {
+                mapped.headers().any(|header| self.header.find(header.trim()).is_ok_and(|at| at.is_some()))
+            }
+        }
+    }
+
+    /// The place of what a mapped column is made of.
+    fn source(&mut self, column: &Column, mapped: &ImportColumn, is_required: bool) -> Option<usize> {
+        if let Some(constant) = &mapped.constant {
+            return Some(self.plan.add(Step::Constant(constant.clone())));
+        }
+        if mapped.position {
+            return Some(self.plan.add(Step::Position));
+        }
+        if mapped.computed {
+            return None;
+        }
+        let places = self.fields(&mapped.from, column.is_of_line);
+        let mut place = match places.as_slice() {
+            [] => {
+                // Whoever maps a column expects it: reading it as empty would make wrong figures without a word.
+                if !mapped.optional
+                    || (is_required && mapped.default.is_none() && !self.may_be_missing(column))
+                {
+                    self.missing.push((column.name.to_owned(), either(&mapped.from)));
+                }
+                return mapped.default.clone().map(|text| self.plan.add(Step::Constant(text)));
+            }
+            [only] => *only,
+            _ => self.plan.add(match &mapped.join {
+                Some(separator) => Step::Joined(places, separator.clone()),
+                None => Step::First(places),
+            }),
+        };
+        if let Some(characters) = &mapped.strip {
+            place = self.plan.add(Step::Stripped(place, characters.clone()));
+        }
+        // The configuration accepts only patterns that compile.
+        if let Some(regex) =
+            mapped.pattern.as_deref().and_then(|pattern| regex_lite::Regex::new(pattern).ok())
+        {
+            let cut = Cut {
+                column: column.name,
+                regex,
+                replace: mapped.replace.clone(),
+                or_whole: mapped.or_whole,
+            };
+            place = self.plan.add(Step::Cut(place, Box::new(cut)));
+        }
+        if let Some(text) = &mapped.default {
+            place = self.plan.add(Step::Default(place, text.clone()));
+        }
+        Some(place)
+    }
+
+    /// The fields of an amount that is made of several.
+    fn sum(&mut self, column: &Column, mapped: &ImportColumn) -> Option<Sum> {
+        let from = if mapped.from.is_empty() { None } else { self.source(column, mapped, false) };
+        let lacking = |header: &&String| {
+            !mapped.optional && self.header.find(header.trim()).is_ok_and(|place| place.is_none())
+        };
+        let missing: Vec<String> =
+            mapped.add.iter().chain(mapped.subtract.iter()).filter(lacking).cloned().collect();
+        self.missing
+            .extend(missing.into_iter().map(|header| (column.name.to_owned(), format!("`{header}`"))));
+        let added = self.fields(&mapped.add, column.is_of_line);
+        let minus = self.fields(&mapped.subtract, column.is_of_line);
+        let per_record = match (&mapped.once_per, mapped.per) {
+            (Some(header), _) => match self.find(header) {
+                Some(place) => Some(PerRecord::Each(place)),
+                None if mapped.optional => None,
+                None => {
+                    self.missing.push((column.name.to_owned(), format!("`{header}`")));
+                    None
+                }
+            },
+            (None, Some(_)) => Some(PerRecord::Lines),
+            (None, None) => None,
+        };
+        // A field that is added up stands for its own line alone.
+        let plus: Vec<usize> = from.into_iter().chain(added).collect();
+        let mut words = |places: Vec<usize>| -> Vec<usize> {
+            places.into_iter().map(|place| self.words(column, place).unwrap_or(place)).collect()
+        };
+        let sum = Sum { plus: words(plus), minus: words(minus), per_record };
+        let is_there = sum.places().next().is_some();
+        is_there.then_some(sum)
+    }
+
+    /// The place of a field's meaning, if the words of the column are mapped.
+    fn words(&mut self, column: &Column, place: usize) -> Option<usize> {
+        let values = self.keys.values.get(column.name)?;
+        let words = Words::new(values.iter().map(|(theirs, ours)| (theirs.as_str(), ours.clone())));
+        Some(self.plan.add(Step::Mapped(place, words)))
+    }
+
+    /// The place of what rules set a column to, else of the field at `place`.
+    fn ruled(&mut self, column: &Column, place: Option<usize>) -> Option<usize> {
+        let mut rules = Vec::new();
+        for rule in &self.keys.rules {
+            if let Some(value) = rule.set.get(column.name)
+                && let Some(condition) = self.condition(&rule.when, rule.optional, column.is_of_line)
+            {
+                rules.push((condition, value.clone()));
+            }
+        }
+        (!rules.is_empty()).then(|| self.plan.add(Step::Ruled(place, rules)))
+    }
+
+    /// The condition of a rule; nothing if the file lacks one of its headers.
+    fn condition(
+        &mut self,
+        when: &BTreeMap<String, OneOrMore<String>>,
+        is_optional: bool,
+        is_of_line: bool,
+    ) -> Option<Condition> {
+        let mut fields = Vec::with_capacity(when.len());
+        for (header, words) in when {
+            let Some(place) = self.find(header) else {
+                let lacking = ("rules".to_owned(), format!("`{header}`"));
+                if !is_optional && !self.missing.contains(&lacking) {
+                    self.missing.push(lacking);
+                }
+                return None;
+            };
+            let place = self.field(place, is_of_line);
+            fields.push((place, Words::new(words.iter().map(|word| (word.as_str(), ())))));
+        }
+        Some(Condition(fields))
+    }
+
+    fn skips(&mut self) {
+        for rule in &self.keys.rules {
+            let Some(skip) = rule.skip else { continue };
+            let is_read_by_a_line =
+                |header: &String| {
+                    self.header.find(header.trim()).ok().flatten().is_some_and(|place| {
+                        self.is_read_by_a_line(place) || !self.is_read_by_a_record(place)
+                    })
+                };
+            let whole_record = match skip {
+                Skip::Order => true,
+                Skip::Line => false,
+                Skip::Either => !rule.when.keys().any(is_read_by_a_line),
+            };
+            let Some(condition) = self.condition(&rule.when, rule.optional, !whole_record) else { continue };
+            let name = rule.name.clone().unwrap_or_else(|| described(&rule.when));
+            self.plan.skips.push(SkipRule { condition, whole_record, name });
+        }
+    }
+
+    fn is_read_by_a_record(&self, place: usize) -> bool {
+        let of_records = self.columns.iter().filter(|column| !column.is_of_line);
+        let mut mapped = of_records.flat_map(|column| match self.keys.columns.get(column.name) {
+            Some(mapped) => mapped.headers().collect::<Vec<_>>(),
+            None => vec![column.name],
+        });
+        mapped.any(|header| self.header.find(header.trim()) == Ok(Some(place)))
+    }
+
+    fn roles(&mut self) -> Option<(usize, Words<Role>)> {
+        let lines = &self.keys.lines;
+        let header = lines.column.as_deref()?;
+        let Some(place) = self.find(header) else {
+            self.missing.push(("lines.column".to_owned(), format!("`{header}`")));
+            return None;
+        };
+        let roles = lines.roles();
+        let words =
+            roles.iter().flat_map(|(role, words)| words.iter().map(|word| (word.as_str(), Role::of(role))));
+        Some((place, Words::new(words)))
+    }
+
+    /// Where a record's key is, so that blank fields can be filled.
+    fn fill_from_first(&mut self) {
+        if self.keys.fill_down != Some(true) {
+            return;
+        }
+        let columns = self.columns;
+        let mut own = |column: &Column| match self.keys.columns.get(column.name) {
+            None => self.header.exactly(column.name),
+            Some(mapped) => mapped.from.iter().find_map(|header| self.find(header)),
+        };
+        let (mall, key) = (own(&columns[MALL]), own(&columns[KEY]));
+        self.plan.filling = key.map(|key| KeyPlaces { key, mall });
+    }
+}
+
+/// Whether an amount is made of more than one field.
+fn is_sum(mapped: &ImportColumn) -> bool {
+    !mapped.add.is_empty() || !mapped.subtract.is_empty() || mapped.per.is_some() || mapped.once_per.is_some()
+}
+
+/// `` `Paid at` or `Created at` ``.
+fn either(headers: &[String]) -> String {
+    headers.iter().map(|header| format!("`{}`", header.trim())).collect::<Vec<_>>().join(" or ")
+}
+
+/// What a rule without a name is called.
+fn described(when: &BTreeMap<String, OneOrMore<String>>) -> String {
+    let part = |(header, words): (&String, &OneOrMore<String>)| {
+        let words: Vec<&str> =
+            words.iter().map(|word| if word.is_empty() { "(empty)" } else { word.as_str() }).collect();
+        format!("{header} = {}", words.join(" or "))
+    };
+    when.iter().map(part).collect::<Vec<_>>().join(" and ")
+}
+
+fn refuse_duplicate_names(file_name: &str, header: &[String], mapping: &Mapping) -> Result<(), Failure> {
+    for (place, name) in header.iter().enumerate() {
+        if !name.is_empty() && header[..place].contains(name) {
+            return Err(Failure::bad_input(format!(
+                "failed to read `{file_name}`: line 1: two columns are named `{name}`"
+            ))
+            .hint(format!(
+                "if the first one counts, set duplicate_headers = \"first\" in [{}] of batchctl.toml",
+                mapping.section
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// `malls` are the codes of the malls that the file could belong to, if it has to say so itself.
+fn missing_columns(
+    mapping: &Mapping,
+    file_name: &str,
+    header: &[String],
+    missing: &[(String, String)],
+    malls: Option<&Vec<&str>>,
+) -> Failure {
+    let section = &mapping.section;
+    let names: Vec<String> =
+        missing
+            .iter()
+            .map(|(ours, wanted)| {
+                if ours == wanted {
+                    format!("`{ours}`")
+                } else {
+                    format!("`{ours}` (looked for as {wanted})")
+                }
+            })
+            .collect();
+    let found: Vec<String> = header.iter().map(|name| format!("`{name}`")).collect();
+    let failure = Failure::bad_input(format!(
+        "failed to read `{file_name}`: line 1: missing column {}; the header has {}",
+        names.join(", "),
+        found.join(", ")
+    ));
+    if let [only] = header
+        && let Some(delimiter) = ['\t', ';', ',', '|'].into_iter().find(|delimiter| only.contains(*delimiter))
+    {
+        let flag = match delimiter {
+            '\t' => "--delimiter tab".to_owned(),
+            delimiter => format!("--delimiter '{delimiter}'"),
+        };
+        let always = format!("`delimiter = \"{}\"`", delimiter.escape_default());
+        return failure
+            .hint(format!(
+                "the fields seem to be separated by {delimiter:?}: add {flag}; if such files always are, set {always} in \
+                 [{section}] of batchctl.toml"
+            ))
+            .retry_with(flag);
+    }
+    match (missing, malls.map(Vec::as_slice)) {
+        ([(mall, _)], Some([only])) if mall == "mall" => {
+            let flag = format!("--mall {only}");
+            failure.hint(format!("name the mall of the whole file: add {flag}")).retry_with(flag)
+        }
+        ([(mall, _)], Some(malls)) if mall == "mall" => failure
+            .hint(format!("name the mall of the whole file with --mall CODE{}", known_malls(malls)))
+            .retry_with("--mall CODE"),
+        _ if !mapping.others.is_empty() => failure.hint(format!(
+            "[{section}] does not fit: choose another section with --section NAME ({})",
+            mapping.others.join(", ")
+        )),
+        _ if mapping.preset.is_some() => {
+            let preset = mapping.preset.as_deref().unwrap_or_default();
+            failure.hint(format!(
+                "is it the export that the preset is for? `batchctl data presets show {preset}` says which; name columns \
+                 that the shop calls otherwise in batchctl.toml: [{section}] preset = \"{preset}\", [{section}.columns] \
+                 ours = \"theirs\""
+            ))
+        }
+        _ if missing.iter().any(|(ours, wanted)| ours != wanted) => failure.hint(format!(
+            "correct the names in batchctl.toml, [{section}.columns], or remove the columns that the file does not have"
+        )),
+        _ => failure.hint(format!(
+            "map the file's column names in batchctl.toml: [{section}.columns] ours = \"theirs\"; for the export of a \
+             well-known platform there may be a preset (`batchctl data presets list`)"
+        )),
+    }
+}
+
+/// The most malls that a message lists.
+const MAX_LISTED_MALLS: usize = 5;
+
+/// `; the malls are osaka, tokyo`, as long as that is a short list.
+pub(super) fn known_malls(codes: &[&str]) -> String {
+    match codes.len() {
+        0 => String::new(),
+        1..=MAX_LISTED_MALLS => format!("; the malls are {}", codes.join(", ")),
+        _ => "; `batchctl mall list` shows the malls".to_owned(),
+    }
+}
