@@ -3,6 +3,7 @@
 
 mod bad_files;
 mod bad_lines;
+mod checking;
 mod contents;
 mod customer_mail;
 mod disk_full;

@@ -143,7 +143,9 @@ impl BadLines {
                 continue;
             }
             let mut text = format!("line {line}, its values masked:\n");
-            for (place, name) in header.iter().enumerate() {
+            for (place, name) in
+                header.iter().enumerate().filter(|(place, _)| !record.field(*place).is_empty())
+            {
                 // Writing to a String cannot fail.
                 let _ = writeln!(text, "  {name}: {}", masked(record.field(place)));
             }

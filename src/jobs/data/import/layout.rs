@@ -362,10 +362,18 @@ impl Compiler<'_> {
             }
             Some(mapped) => self.source(column, mapped, is_required),
         };
-        let mapped_words = written.and_then(|place| self.words(column, place));
-        let ruled = self.ruled(column, mapped_words.or(written));
-        found.places.push(ruled.or(mapped_words).or(written));
-        found.written.push(written.or(ruled));
+        let meant = written.and_then(|place| self.words(column, place)).or(written);
+        // A default is a value of ours: words are not looked up for it.
+        let meant = match mapped.and_then(|mapped| mapped.default.clone()) {
+            Some(text) if sum.is_none() => Some(self.plan.add(match meant {
+                Some(place) => Step::Default(place, text),
+                None => Step::Constant(text),
+            })),
+            _ => meant,
+        };
+        let meant = self.ruled(column, meant).or(meant);
+        found.places.push(meant);
+        found.written.push(written.or(meant));
         found.sums.push(sum.map(Box::new));
     }
 
@@ -404,7 +412,7 @@ impl Compiler<'_> {
                 {
                     self.missing.push((column.name.to_owned(), either(&mapped.from)));
                 }
-                return mapped.default.clone().map(|text| self.plan.add(Step::Constant(text)));
+                return None;
             }
             [only] => *only,
             _ => self.plan.add(match &mapped.join {
@@ -427,44 +435,39 @@ impl Compiler<'_> {
             };
             place = self.plan.add(Step::Cut(place, Box::new(cut)));
         }
-        if let Some(text) = &mapped.default {
-            place = self.plan.add(Step::Default(place, text.clone()));
-        }
         Some(place)
     }
 
     /// The fields of an amount that is made of several.
     fn sum(&mut self, column: &Column, mapped: &ImportColumn) -> Option<Sum> {
+        let per_record = self.per_record(column, mapped);
+        // A field that is added up stands for its own line alone: a blank one is nothing, and not filled.
+        let column = &Column { is_of_line: column.is_of_line || per_record.is_some(), ..*column };
         let from = if mapped.from.is_empty() { None } else { self.source(column, mapped, false) };
-        let lacking = |header: &&String| {
-            !mapped.optional && self.header.find(header.trim()).is_ok_and(|place| place.is_none())
-        };
-        let missing: Vec<String> =
-            mapped.add.iter().chain(mapped.subtract.iter()).filter(lacking).cloned().collect();
-        self.missing
-            .extend(missing.into_iter().map(|header| (column.name.to_owned(), format!("`{header}`"))));
+        for header in mapped.add.iter().chain(mapped.subtract.iter()) {
+            if self.find(header).is_none() && !mapped.optional {
+                self.missing.push((column.name.to_owned(), format!("`{header}`")));
+            }
+        }
         let added = self.fields(&mapped.add, column.is_of_line);
         let minus = self.fields(&mapped.subtract, column.is_of_line);
-        let per_record = match (&mapped.once_per, mapped.per) {
-            (Some(header), _) => match self.find(header) {
-                Some(place) => Some(PerRecord::Each(place)),
-                None if mapped.optional => None,
-                None => {
-                    self.missing.push((column.name.to_owned(), format!("`{header}`")));
-                    None
-                }
-            },
-            (None, Some(_)) => Some(PerRecord::Lines),
-            (None, None) => None,
-        };
-        // A field that is added up stands for its own line alone.
-        let plus: Vec<usize> = from.into_iter().chain(added).collect();
         let mut words = |places: Vec<usize>| -> Vec<usize> {
             places.into_iter().map(|place| self.words(column, place).unwrap_or(place)).collect()
         };
-        let sum = Sum { plus: words(plus), minus: words(minus), per_record };
+        let plus = words(from.into_iter().chain(added).collect());
+        let sum = Sum { plus, minus: words(minus), per_record };
         let is_there = sum.places().next().is_some();
         is_there.then_some(sum)
+    }
+
+    /// What an amount is added up over.
+    fn per_record(&mut self, column: &Column, mapped: &ImportColumn) -> Option<PerRecord> {
+        let Some(header) = &mapped.once_per else { return mapped.per.map(|_| PerRecord::Lines) };
+        let place = self.find(header);
+        if place.is_none() && !mapped.optional {
+            self.missing.push((column.name.to_owned(), format!("`{header}`")));
+        }
+        place.map(PerRecord::Each)
     }
 
     /// The place of a field's meaning, if the words of the column are mapped.

@@ -189,7 +189,6 @@ impl Args {
         let loaded = load::<K>(run, &file, checked).await?;
         run.summarise(loaded.sentence::<K>());
         for note in notes {
-            run.cx.output.warn(&format!("{source}: {note}"));
             run.summarise(note);
         }
         Ok(())
@@ -210,14 +209,12 @@ impl Args {
         }
         let lines = counted(checked.lines, "line", "lines");
         if checked.bad.is_empty() {
-            let _ = writeln!(text, "{}: {lines}, all good; nothing was stored", file.name);
+            let _ = write!(text, "{}: {lines}, all good; nothing was stored", file.name);
             return Ok(cx.output.text(&text)?);
         }
-        text.push_str(&checked.bad.table(cx));
-        if let Some(sample) = checked.bad.sample(&file) {
-            text.push_str(&sample);
-        }
-        cx.output.text(&text)?;
+        cx.output.data(checked.bad.table(cx).as_bytes())?;
+        text.push_str(&checked.bad.sample(&file).unwrap_or_default());
+        cx.output.text(text.trim_end())?;
         Err(checked.bad.failure("nothing was stored", checked.lines).into())
     }
 
@@ -407,12 +404,12 @@ fn interpretation(
 /// What is worth knowing about the good lines of a file, in words.
 fn notes_in_words<K: FileKind>(layout: &Layout, notes: &Notes) -> Vec<String> {
     let mut words = Vec::new();
-    let mut say = |noted: &Noted, one: &str, many: &str, more: &str| {
+    let mut say = |noted: &Noted, one: &str, many: &str| {
         if noted.count > 0 {
             let amounts: Vec<String> =
                 noted.amounts.iter().map(|(currency, amount)| money_in_words(*amount, currency)).collect();
             words.push(format!(
-                "{} ({}){more}: {}",
+                "{} ({}): {}",
                 counted(noted.count, one, many),
                 amounts.join(", "),
                 examples(noted)
@@ -421,39 +418,33 @@ fn notes_in_words<K: FileKind>(layout: &Layout, notes: &Notes) -> Vec<String> {
     };
     say(
         &notes.assumed_refunds,
-        "order is REFUNDED, or was cancelled after it was paid, without an amount",
-        "orders are REFUNDED, or were cancelled after they were paid, without an amount",
-        " and counts as refunded in full",
+        "order counts as refunded in full: it is REFUNDED, or was cancelled after it was paid, without an amount",
+        "orders count as refunded in full: they are REFUNDED, or were cancelled after they were paid, without an amount",
     );
     say(
         &notes.kept_refunds,
-        "order is REFUNDED, or was cancelled after it was paid, without an amount",
-        "orders are REFUNDED, or were cancelled after they were paid, without an amount",
-        " and counts in full until its refund is imported",
+        "order counts in full until its refund is imported: it is REFUNDED, or was cancelled after it was paid",
+        "orders count in full until their refunds are imported: they are REFUNDED, or were cancelled after they were paid",
     );
     say(
         &notes.assumed_payments,
         "paid order has no payment day and counts on another of its days",
         "paid orders have no payment day and count on another of their days",
-        "",
     );
     say(
         &notes.assumed_cancellations,
         "cancelled order has no day of it and counts on another of its days",
         "cancelled orders have no day of it and count on another of their days",
-        "",
     );
     say(
         &notes.paid_waiting,
         "order waits for its payment (PAYMENT_WAIT) but has a payment day, and counts as paid",
         "orders wait for their payment (PAYMENT_WAIT) but have a payment day, and count as paid",
-        "",
     );
     say(
         &notes.unbalanced,
         "total is not the sum of its lines, shipping, fees and tax less discounts",
         "totals are not the sums of their lines, shipping, fees and taxes less discounts",
-        "",
     );
     for (rule, lines) in &notes.left_out {
         let name = layout.skip_rules().get(*rule).map_or("", |rule| rule.name.as_str());
@@ -638,7 +629,9 @@ fn refuse_too_many_bad_lines(
     }
     note_more_bad_lines(run, file, "check", &checked.bad, shown.len());
     let advice = format!("more than the skip limit of {limit}; nothing was imported");
-    Err(checked.bad.failure(&advice, checked.lines).into())
+    let failure = checked.bad.failure(&advice, checked.lines);
+    let hint = format!("{}; --check shows all that is wrong", failure.hint.as_deref().unwrap_or_default());
+    Err(failure.hint(hint).into())
 }
 
 /// A row for each kind of problem represents the bad lines beyond those that have their own rows.

@@ -86,7 +86,7 @@ impl Presets {
                 Self::List => list(cx),
                 Self::Show { name } => {
                     let text = text_of(name).ok_or_else(|| unknown(name))?;
-                    Ok(cx.output.text(&as_sections(text))?)
+                    Ok(cx.output.text(as_sections(text).trim_end())?)
                 }
             }
         })

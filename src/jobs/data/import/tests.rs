@@ -115,3 +115,258 @@ fn a_delimiter_is_one_ascii_character() {
     assert_eq!(parse_delimiter(";"), Ok(';'));
     assert!(parse_delimiter("").is_err() && parse_delimiter("；").is_err() && parse_delimiter("::").is_err());
 }
+
+#[test]
+fn all_that_is_wrong_with_a_line_is_said() {
+    let header = "mall,order_no,status,ordered_at,total_amount,product_code,quantity,unit_price_amount";
+    let lines = "osaka,1,BOUGHT,yesterday,¥5,A,one,1\nosaka,1,BOUGHT,yesterday,¥5,,1,\n";
+    let text = format!("{header}\n{lines}");
+    let found = problems::<orders::Orders>(Kind::Orders, &text, &ImportSection::default());
+    assert_eq!(found.len(), 2, "{found:#?}");
+    for column in ["mall", "total_amount", "status", "ordered_at", "quantity"] {
+        assert!(found[0].contains(&format!("`{column}`: ")), "{column}: {}", found[0]);
+    }
+    for column in ["product_code", "unit_price_amount"] {
+        assert!(found[1].contains(&format!("`{column}`: is empty")), "{column}: {}", found[1]);
+    }
+    let members = "member_code,status,signed_up_at\n,GONE,never\n";
+    let found = problems::<members::Members>(Kind::Members, members, &ImportSection::default());
+    assert!(found[0].starts_with("2: `member_code`: is empty; `status`: `GONE` is not one of"), "{found:?}");
+    assert!(found[0].contains("; `signed_up_at`: `never` is not a time"), "{found:?}");
+}
+
+#[test]
+fn a_mapping_that_does_not_fit_the_header_says_what_it_looked_for() {
+    let header = "order_no,status,ordered_at,total_amount,product_code,quantity,unit_price_amount,Paid,paid ";
+    let found = |keys: &str| {
+        let found = problems::<orders::Orders>(Kind::Orders, &format!("{header}\n"), &section(keys));
+        found
+            .into_iter()
+            .next()
+            .map(|problem| problem.replace("failed to read `file.csv`: line 1: ", ""))
+            .unwrap_or_default()
+    };
+    let missing = |keys: &str| found(keys).split("; the header has").next().unwrap_or_default().to_owned();
+    assert_eq!(missing("columns.status = ['a', 'b']"), "missing column `status` (looked for as `a` or `b`)");
+    assert_eq!(missing("columns.paid_at = { from = 'a', optional = true }"), "");
+    assert_eq!(
+        missing("columns.discount_amount = { add = ['status', 'nowhere'] }"),
+        "missing column `discount_amount` (looked for as `nowhere`)"
+    );
+    assert_eq!(
+        missing("columns.shipping_amount = { from = 'total_amount', once_per = 'destination' }"),
+        "missing column `shipping_amount` (looked for as `destination`)"
+    );
+    assert_eq!(
+        missing("[[rules]]\nwhen = { kind = 'x' }\nskip = 'line'"),
+        "missing column `rules` (looked for as `kind`)"
+    );
+    assert_eq!(
+        missing("[lines]\ncolumn = 'kind'\nproduct = ['1']"),
+        "missing column `lines.column` (looked for as `kind`)"
+    );
+    assert_eq!(missing("columns.paid_at = 'PAID'"), "`PAID` may be either `Paid` or `paid`");
+    assert_eq!(missing("duplicate_headers = 'first'\ncolumns.paid_at = 'PAID'"), "");
+    // What is written exactly is not a question of meaning.
+    assert_eq!(missing("columns.paid_at = 'paid'"), "");
+}
+
+#[test]
+fn a_mapping_that_a_kind_cannot_have_is_refused_by_its_key() {
+    let misuse = |kind: Kind, keys: &str| {
+        Mapping::plain(kind, section(keys))
+            .refuse_misuse()
+            .err()
+            .map(|failure| failure.message)
+            .unwrap_or_default()
+    };
+    for (kind, keys, message) in [
+        (
+            Kind::Orders,
+            "columns.status = { add = ['a'] }",
+            "[import.orders.columns] status: `add` is for amounts",
+        ),
+        (
+            Kind::Orders,
+            "columns.line_amount = { from = 'a', per = 'order' }",
+            "[import.orders.columns] line_amount: `per` is for amounts of a whole order",
+        ),
+        (
+            Kind::Orders,
+            "columns.status = { from = 'a', time_format = '%Y' }",
+            "[import.orders.columns] status: `time_format` is for times",
+        ),
+        (
+            Kind::Orders,
+            "columns.tax_amount = { computed = true }",
+            "[import.orders.columns] tax_amount: `computed` is for `total_amount`",
+        ),
+        (
+            Kind::Orders,
+            "columns.product_code = { position = true }",
+            "[import.orders.columns] product_code: `position` is for `line_no`",
+        ),
+        (
+            Kind::Members,
+            "fill_down = true",
+            "[import.members] `fill_down` is for records of several lines, which members are not",
+        ),
+        (Kind::Carts, "[lines]\ncolumn = 'a'\nskip = ['x']", "[import.carts] `lines` is for orders"),
+        (
+            Kind::Orders,
+            "columns.fee_amount = 'fee'\n[lines]\ncolumn = 'a'\nfee = ['x']",
+            "[import.orders] counts fee twice, as `columns.fee_amount` and as `lines.fee`: drop the column, or move the \
+             words to `lines.skip`",
+        ),
+        (
+            Kind::Orders,
+            "[[rules]]\nwhen = { a = 'b' }\nset = { state = 'PAID' }",
+            "[import.orders.rules] names `state`, which is not a column of orders",
+        ),
+    ] {
+        assert_eq!(misuse(kind, keys), message);
+    }
+    let words = Mapping::plain(Kind::Orders, section("columns.status = { constant = 'PAYED' }")).problems();
+    assert!(
+        words[0].starts_with("[import.orders.columns] sets `status` to `PAYED`, which is not one of"),
+        "{words:?}"
+    );
+}
+
+#[test]
+fn a_field_that_its_pattern_does_not_match_and_a_line_of_no_kind_are_bad() {
+    let keys = "[columns]\nproduct_code = { from = 'sku', pattern = '^[A-Z]' }\n[lines]\ncolumn = 'kind'\nproduct = ['1']";
+    let text = "order_no,status,ordered_at,total_amount,sku,quantity,unit_price_amount,kind\n\
+                1,PAYMENT_WAIT,2026-11-19 10:00,100,a1,1,100,1\n\
+                2,PAYMENT_WAIT,2026-11-19 10:00,100,B,1,100,7\n";
+    assert_eq!(
+        problems::<orders::Orders>(Kind::Orders, text, &section(keys)),
+        [
+            "2: `product_code`: `a1` does not match the pattern `^[A-Z]`",
+            "3: `kind`: `7` is not a kind of line: add it to one of the lists in batchctl.toml, [import.orders.lines]",
+        ]
+    );
+}
+
+#[test]
+fn an_amount_or_time_that_is_not_as_declared_says_how_it_should_be() {
+    let keys = "thousands = ','\ntime_format = ['%Y/%m/%d', '%Y-%m-%d']";
+    let text = "order_no,status,ordered_at,total_amount,product_code,quantity,unit_price_amount\n\
+                1,PAYMENT_WAIT,19.11.2026,¥100,A,1,\"1,00\"\n";
+    assert_eq!(
+        problems::<orders::Orders>(Kind::Orders, text, &section(keys)),
+        [
+            "2: `total_amount`: `¥100` is not a number: write it like `1,234.50`; `ordered_at`: `19.11.2026` is not a time in one \
+          of the formats `%Y/%m/%d`, `%Y-%m-%d` of batchctl.toml; `unit_price_amount`: `1,00` is not a number: write it like \
+          `1,234.50`"
+        ]
+    );
+}
+
+#[test]
+fn status_and_money_that_disagree_are_noted_with_count_sum_and_examples() {
+    let header = "order_no,status,ordered_at,paid_at,cancelled_at,updated_at,total_amount,shipping_amount,fee_amount,discount_amount,tax_amount,\
+                  product_code,quantity,unit_price_amount,line_discount_amount";
+    let at = "2026-11-19 10:00";
+    let lines = [
+        format!("1,REFUNDED,{at},{at},,,1000,0,0,0,0,A,1,1000,"),
+        format!("2,ORDER_CANCELLED,{at},{at},{at},,500,0,0,0,0,A,1,500,"),
+        format!("3,PAYMENT_WAIT,{at},{at},,,500,0,0,0,0,A,1,500,"),
+        // Tax on top or within, a discount that repeats those of the lines or not: all of them add up.
+        format!("4,PAID,{at},{at},,,1600,500,0,0,100,A,1,1000,"),
+        format!("5,PAID,{at},{at},,,1500,500,0,0,100,A,1,1000,"),
+        format!("6,PAID,{at},{at},,,900,0,0,100,0,A,1,1000,100"),
+        format!("7,PAID,{at},{at},,,1550,500,0,0,100,A,1,1000,"),
+        format!("8,PAID,{at},{at},,,1,500,0,0,100,A,1,1000,"),
+        format!("9,ORDER_CANCELLED,{at},,,{at},500,0,0,0,0,A,1,500,"),
+    ];
+    let text = format!("{header}\n{}\n", lines.join("\n"));
+    let (bad, notes) = checked::<orders::Orders>(Kind::Orders, &text, &ImportSection::default());
+    assert_eq!(bad, Vec::<String>::new());
+    assert_eq!(
+        notes,
+        [
+            "2 orders count as refunded in full: they are REFUNDED, or were cancelled after they were paid, without an amount (1,500 JPY): line 2, order 1; line 3, order 2",
+            "1 cancelled order has no day of it and counts on another of its days (500 JPY): line 10, order 9",
+            "1 order waits for its payment (PAYMENT_WAIT) but has a payment day, and counts as paid (500 JPY): line 4, order 3",
+            "2 totals are not the sums of their lines, shipping, fees and taxes less discounts (-1,449 JPY): line 8, order 7: 1,550 instead of 1,500 JPY; line 9, order 8: 1 instead of 1,500 JPY",
+        ]
+    );
+    // What a column that the file lacks may explain is no contradiction.
+    let without: Vec<String> = text
+        .lines()
+        .map(|line| {
+            let fields: Vec<&str> = line.split(',').collect();
+            [&fields[..8], &fields[9..]].concat().join(",")
+        })
+        .collect();
+    let (_, notes) =
+        checked::<orders::Orders>(Kind::Orders, &(without.join("\n") + "\n"), &ImportSection::default());
+    assert!(notes[3].starts_with("1 total is not the sum"), "{notes:?}");
+    // Prices without tax are not a sum without it.
+    let (_, notes) = checked::<orders::Orders>(Kind::Orders, &text, &section("tax_included = false"));
+    assert!(notes[3].starts_with("3 totals are not the sums"), "{notes:?}");
+}
+
+#[test]
+fn lines_that_a_rule_leaves_out_are_counted_by_rule() {
+    let keys = "[[rules]]\nname = 'drafts'\nwhen = { status = 'draft' }\nskip = true\n\
+                [[rules]]\nwhen = { sku = ['', 'X'] }\nskip = true\n[columns]\nproduct_code = 'sku'";
+    let text = "order_no,status,ordered_at,total_amount,sku,quantity,unit_price_amount\n\
+                1,draft,,,A,1,100\n1,draft,,,B,1,100\n2,PAYMENT_WAIT,2026-11-19 10:00,100,X,1,100\n\
+                2,PAYMENT_WAIT,2026-11-19 10:00,100,A,1,100\n3,PAYMENT_WAIT,2026-11-19 10:00,100,,1,100\n";
+    let (bad, notes) = checked::<orders::Orders>(Kind::Orders, text, &section(keys));
+    assert_eq!(bad, Vec::<String>::new());
+    assert_eq!(
+        notes,
+        [
+            "2 lines were left out by the rule `drafts`",
+            "2 lines were left out by the rule `sku = (empty) or X`"
+        ]
+    );
+}
+
+/// A file that was imported under an older version is not imported again for having been described in another way.
+#[test]
+fn what_could_be_said_before_has_the_digest_that_it_had() {
+    let keys = section(
+        "mall = 'main'\ndelimiter = ';'\ntime_format = '%Y'\n[columns]\nstatus = '状態'\n[values.status]\na = 'PAID'",
+    );
+    let old = "utf-8 59 Some(\"main\") ImportFile { columns: {\"status\": \"状態\"}, time_format: Some(\"%Y\"), mall: Some(\"main\"), \
+               encoding: Utf8, delimiter: Some(';'), values: {\"status\": {\"a\": \"PAID\"}} }";
+    let now = |keys: &ImportSection| {
+        let encodings =
+            if keys.encoding.is_empty() { vec![TextEncoding::Utf8] } else { keys.encoding.to_vec() };
+        interpretation(&encodings, b';', Some("main"), keys)
+    };
+    assert_eq!(now(&keys), fingerprint(old));
+    for more in ["allow_empty = true", "allow_empty = false"] {
+        let same = section(&format!(
+            "{more}\nmall = 'main'\ndelimiter = ';'\ntime_format = '%Y'\n[columns]\nstatus = '状態'\n[values.status]\na = 'PAID'"
+        ));
+        assert_eq!(now(&same), now(&keys));
+    }
+    let mut digests: Vec<String> = [
+        "",
+        "thousands = ','",
+        "quotes = false",
+        "fill_down = true",
+        "tax_included = true",
+        "paid_without_time = 'ordered_at'",
+        "cancelled_without_time = 'ordered_at'",
+        "refunded_without_amount = 'keep'",
+        "columns.status = ['a', 'b']",
+        "columns.status = { constant = 'PAID' }",
+        "[[rules]]\nwhen = { a = 'b' }\nskip = true",
+        "[lines]\ncolumn = 'a'\nfee = ['b']",
+        "encoding = ['utf-8', 'shift_jis']",
+        "time_format = ['%Y', '%m']",
+    ]
+    .iter()
+    .map(|keys| now(&section(keys)))
+    .collect();
+    digests.sort();
+    let count = digests.len();
+    digests.dedup();
+    assert_eq!(digests.len(), count, "each of them changes what a line means");
+}

@@ -1,6 +1,7 @@
 //! What an import stores in the tables: files are read and stored as a run does it, but without a process or a run.
 
 mod contents;
+mod mapping;
 mod updates;
 
 use super::*;
