@@ -153,8 +153,10 @@ pub struct ImportColumn {
     pub per: Option<Per>,
     /// The header for each of whose values an amount counts once within its order.
     pub once_per: Option<String>,
-    /// Whether the amount follows from the others of its order.
+    /// Whether the amount follows from the others of its order, with those of `add` and `subtract` on top.
     pub computed: bool,
+    /// Of the words that the lines of an order have, the first of these counts.
+    pub first_of: OneOrMore<String>,
     /// Whether the value is the line's place within its record.
     pub position: bool,
 }
@@ -445,8 +447,9 @@ impl ImportColumn {
     fn fault(&self) -> Option<(&'static str, String)> {
         let wrong = |key, problem: &str| Some((key, problem.to_owned()));
         let is_sum = !self.add.is_empty() || !self.subtract.is_empty();
-        let sources =
-            [self.constant.is_some(), self.computed, self.position, is_sum || !self.from.is_empty()];
+        // What is computed may have amounts on top.
+        let is_read = !self.from.is_empty() || (is_sum && !self.computed);
+        let sources = [self.constant.is_some(), self.computed, self.position, is_read];
         match sources.iter().filter(|is_there| **is_there).count() {
             0 => return wrong("from", "is missing: name the header, or write `constant`"),
             1 => {}
@@ -855,6 +858,10 @@ mod tests {
             (
                 column("{ from = 'a', constant = 'b' }"),
                 "line 2: `import.orders.columns.status.from` has several sources: keep one of `from`, `constant`, `computed` and `position`",
+            ),
+            (
+                column("{ from = 'a', add = ['b'], computed = true }"),
+                "line 2: `import.orders.columns.status.from` has several sources: keep one of",
             ),
             (column("['a', '']"), "line 2: `import.orders.columns.status.from` has an empty header"),
             (

@@ -10,7 +10,6 @@ use crate::shop::with_lines::{HasLines, WithLines};
 use crate::{bulk_row, columns};
 
 use super::field::{Column, Fields, Holds, Problems, YES_OR_NO, amount, optional, required, time};
-use super::kind::Notes;
 use super::layout::Layout;
 use super::with_lines::{Item, Lined, Lines, RecordKind};
 
@@ -110,12 +109,7 @@ impl RecordKind for CartFile {
         ]
     }
 
-    fn record<'r>(
-        fields: &Fields<'r>,
-        _lines: &Lines<'r>,
-        problems: &mut Problems,
-        _notes: &mut Notes,
-    ) -> StagedCart<'r> {
+    fn record<'r>(fields: &Fields<'r>, _lines: &Lines<'r>, problems: &mut Problems) -> StagedCart<'r> {
         let shop = fields.shop_or_any(problems);
         StagedCart {
             mall_id: shop.id,

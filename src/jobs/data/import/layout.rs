@@ -182,6 +182,11 @@ impl Layout {
         self.mapping.keys.columns.get(self.columns[column].name).is_some_and(|column| column.computed)
     }
 
+    /// The words of a column of which the first that a line of the record has counts; none if all lines have the same.
+    pub(super) fn first_of(&self, column: usize) -> &[String] {
+        self.mapping.keys.columns.get(self.columns[column].name).map_or(&[], |column| &column.first_of)
+    }
+
     /// The fields of a record.
     pub(super) fn fields<'r>(&'r self, record: &'r Record) -> Fields<'r> {
         Fields::new(self, record)

@@ -230,7 +230,7 @@ impl Mapping {
             }
         }
         for (name, column) in &self.keys.columns {
-            for ours in column.constant.iter().chain(&column.default) {
+            for ours in column.constant.iter().chain(&column.default).chain(column.first_of.iter()) {
                 check(name, ours, &|| format!("columns] sets `{name}` to"));
             }
         }
@@ -259,6 +259,9 @@ fn misuse(column: &Column, mapped: &ImportColumn, has_lines: bool) -> Option<(&'
     }
     if !mapped.time_format.is_empty() && column.holds != Holds::Time {
         return Some(("time_format", "is for times".to_owned()));
+    }
+    if !mapped.first_of.is_empty() && (column.words.is_empty() || column.is_of_line || !has_lines) {
+        return Some(("first_of", "is for the words of a whole order".to_owned()));
     }
     if mapped.computed && column.name != "total_amount" {
         return Some(("computed", "is for `total_amount`".to_owned()));

@@ -92,6 +92,10 @@ pub(super) struct ReadOrder<'r> {
     refunded_amount: Option<i64>,
     refunded_at: Option<DateTime<Utc>>,
     cancelled_amount: i64,
+    /// Whether the file has a column for the payment day and leaves it blank, so that a rule gave it.
+    has_assumed_payment: bool,
+    /// Likewise the day of the cancellation.
+    has_assumed_cancellation: bool,
     refund: Option<FollowingRefund>,
 }
 
@@ -176,12 +180,7 @@ impl RecordKind for OrderFile {
         ]
     }
 
-    fn record<'r>(
-        fields: &Fields<'r>,
-        lines: &Lines<'r>,
-        problems: &mut Problems,
-        notes: &mut Notes,
-    ) -> ReadOrder<'r> {
+    fn record<'r>(fields: &Fields<'r>, lines: &Lines<'r>, problems: &mut Problems) -> ReadOrder<'r> {
         let shop = fields.shop_or_any(problems);
         let currency = fields.currency_or_any(CURRENCY, &shop.currency, problems);
         let mut money =
@@ -192,17 +191,18 @@ impl RecordKind for OrderFile {
         let fee_amount = money(FEE_AMOUNT, IF_NEGATIVE).unwrap_or(0);
         let refunded_amount = money(REFUNDED_AMOUNT, IF_NEGATIVE_REFUND);
         let cancelled_amount = money(CANCELLED_AMOUNT, IF_NEGATIVE_REFUND).unwrap_or(0);
-        let total_amount = match order_money(fields, lines, TOTAL_AMOUNT, currency, IF_NEGATIVE) {
-            Ok(None) if !fields.layout().is_computed(TOTAL_AMOUNT) => {
-                Err(fields.wrong(TOTAL_AMOUNT, "is empty"))
-            }
-            total => total,
+        let total_amount = if fields.layout().is_computed(TOTAL_AMOUNT) {
+            // What comes on top of the parts, and may be deducted from them.
+            fields.optional_money(TOTAL_AMOUNT, currency)
+        } else {
+            order_money(fields, lines, TOTAL_AMOUNT, currency, IF_NEGATIVE)
+                .and_then(|total| total.map(Some).ok_or_else(|| fields.wrong(TOTAL_AMOUNT, "is empty")))
         };
         let mut order = StagedOrder {
             mall_id: shop.id,
             order_no: problems.take(fields.text(ORDER_NO)),
             member_code: problems.take(fields.optional_text(MEMBER_CODE)),
-            status: problems.take(fields.word(STATUS)),
+            status: problems.take(lines.word(STATUS, fields)),
             currency,
             total_amount: problems.take(total_amount).unwrap_or(0),
             discount_amount,
@@ -218,9 +218,17 @@ impl RecordKind for OrderFile {
         };
         let refunded_at = problems.take(fields.optional_time(REFUNDED_AT, shop));
         // Without these days the order would be in no report.
-        settle_payment_day(&mut order, fields, problems, notes);
-        settle_cancellation_day(&mut order, fields, problems, notes);
-        ReadOrder { order, refunded_amount, refunded_at, cancelled_amount, refund: None }
+        let has_assumed_payment = settle_payment_day(&mut order, fields, problems);
+        let has_assumed_cancellation = settle_cancellation_day(&mut order, fields, problems);
+        ReadOrder {
+            order,
+            refunded_amount,
+            refunded_at,
+            cancelled_amount,
+            has_assumed_payment,
+            has_assumed_cancellation,
+            refund: None,
+        }
     }
 
     fn line<'r>(
@@ -273,10 +281,12 @@ impl RecordKind for OrderFile {
         let parts = Parts::of(&read.order, lines);
         let layout = fields.layout();
         if layout.is_computed(TOTAL_AMOUNT) {
+            let parts = Parts { charged: parts.charged + i128::from(read.order.total_amount), ..parts };
             read.order.total_amount = problems.take(parts.total(layout.mapping.keys.tax_included, fields));
         } else if parts.are_unbalanced(&read.order, layout) {
             note_unbalanced(&read.order, &parts, fields, notes);
         }
+        note_assumed_days(read, fields, notes);
         let is_standing = !matches!(read.order.status, "ORDER_CANCELLED" | "REFUNDED");
         if is_standing && read.order.paid_at.is_none() && read.cancelled_amount > 0 {
             // What was cancelled before it was paid is not going to be paid.
@@ -478,19 +488,12 @@ fn example(order: &StagedOrder<'_>, fields: &Fields<'_>) -> String {
     format!("line {}, order {}", fields.record().line(), order.order_no)
 }
 
-/// Gives a paid order the day that the mapping's rule says, if it has none.
-fn settle_payment_day(
-    order: &mut StagedOrder<'_>,
-    fields: &Fields<'_>,
-    problems: &mut Problems,
-    notes: &mut Notes,
-) {
+/// Gives a paid order the day that the mapping's rule says, if it has none; whether that is worth a note. A file without
+/// the column is as its mapping says.
+fn settle_payment_day(order: &mut StagedOrder<'_>, fields: &Fields<'_>, problems: &mut Problems) -> bool {
     let is_paid = matches!(order.status, "PAID" | "SHIPPED" | "DELIVERED" | "REFUNDED");
-    if order.status == "PAYMENT_WAIT" && order.paid_at.is_some() {
-        notes.paid_waiting.add(order.currency, order.total_amount, || example(order, fields));
-    }
     if !is_paid || order.paid_at.is_some() {
-        return;
+        return false;
     }
     order.paid_at = match fields.layout().mapping.keys.paid_without_time.unwrap_or_default() {
         PaidWithoutTime::Refuse => None,
@@ -499,20 +502,18 @@ fn settle_payment_day(
     };
     if order.paid_at.is_none() {
         problems.add(fields.wrong(PAID_AT, &format!("is empty, but the order is {}", order.status)));
-    } else {
-        notes.assumed_payments.add(order.currency, order.total_amount, || example(order, fields));
     }
+    fields.has(PAID_AT)
 }
 
-/// Gives a cancelled order the day that the mapping's rule says, if it has none.
+/// Gives a cancelled order the day that the mapping's rule says, if it has none; whether that is worth a note.
 fn settle_cancellation_day(
     order: &mut StagedOrder<'_>,
     fields: &Fields<'_>,
     problems: &mut Problems,
-    notes: &mut Notes,
-) {
+) -> bool {
     if order.status != "ORDER_CANCELLED" || order.cancelled_at.is_some() {
-        return;
+        return false;
     }
     let rule = fields.layout().mapping.keys.cancelled_without_time.unwrap_or_default();
     order.cancelled_at = match rule {
@@ -523,8 +524,22 @@ fn settle_cancellation_day(
     };
     if order.cancelled_at.is_none() {
         problems.add(fields.wrong(CANCELLED_AT, "is empty, but the order is ORDER_CANCELLED"));
-    } else {
-        notes.assumed_cancellations.add(order.currency, order.total_amount, || example(order, fields));
+    }
+    fields.has(CANCELLED_AT)
+}
+
+/// Notes what a rule said about an order's days, now that its total is known.
+fn note_assumed_days(read: &ReadOrder<'_>, fields: &Fields<'_>, notes: &mut Notes) {
+    let order = &read.order;
+    let is_paid_waiting = order.status == "PAYMENT_WAIT" && order.paid_at.is_some();
+    for (is_so, noted) in [
+        (is_paid_waiting, &mut notes.paid_waiting),
+        (read.has_assumed_payment, &mut notes.assumed_payments),
+        (read.has_assumed_cancellation, &mut notes.assumed_cancellations),
+    ] {
+        if is_so {
+            noted.add(order.currency, order.total_amount, || example(order, fields));
+        }
     }
 }
 

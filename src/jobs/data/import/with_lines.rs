@@ -42,12 +42,7 @@ pub(super) trait RecordKind: 'static {
     fn columns() -> Vec<Column>;
 
     /// Reads the record's own columns, from the line that has all of them.
-    fn record<'r>(
-        fields: &Fields<'r>,
-        lines: &Lines<'r>,
-        problems: &mut Problems,
-        notes: &mut Notes,
-    ) -> Self::Record<'r>;
+    fn record<'r>(fields: &Fields<'r>, lines: &Lines<'r>, problems: &mut Problems) -> Self::Record<'r>;
 
     /// Reads the rest of a line.
     fn line<'r>(
@@ -98,6 +93,26 @@ impl Lines<'_> {
     pub(super) fn added_up(&self, column: usize, currency: &str) -> Option<Parsed<Option<i64>>> {
         let per_record = self.layout.sums[column].as_ref()?.per_record?;
         Some(self.total(column, currency, per_record))
+    }
+
+    /// The word of a column of the record: that of its first item, unless the mapping ranks the words that its items have.
+    pub(super) fn word(&self, column: usize, first: &Fields<'_>) -> Parsed<&'static str> {
+        let ranking = self.layout.first_of(column);
+        if ranking.is_empty() {
+            return first.word(column);
+        }
+        let mut best: Option<(usize, &'static str)> = None;
+        for line in self.lines.iter().filter(|line| self.layout.role(line).is_ok_and(Role::is_item)) {
+            let fields = self.layout.fields(line);
+            let word = fields.word(column)?;
+            let Some(rank) = ranking.iter().position(|ranked| ranked == word) else {
+                return Err(fields.wrong(column, &format!("`{word}` is not in its `first_of`")));
+            };
+            if best.is_none_or(|(of_best, _)| rank < of_best) {
+                best = Some((rank, word));
+            }
+        }
+        best.map_or_else(|| first.word(column), |(_, word)| Ok(word))
     }
 
     fn total(&self, column: usize, currency: &str, per_record: PerRecord) -> Parsed<Option<i64>> {
@@ -169,7 +184,7 @@ impl<K: RecordKind> FileKind for Lined<K> {
         let Some(first) = lines.get(head) else { return Ok(()) };
         let fields = layout.fields(first);
         let mut of_record = Problems::of(first);
-        let mut record = K::record(&fields, &Lines { layout, lines }, &mut of_record, notes);
+        let mut record = K::record(&fields, &Lines { layout, lines }, &mut of_record);
         let mut bad = Vec::new();
         let mut read: Vec<(&str, K::Line<'_>)> = Vec::with_capacity(lines.len());
         for (place, line) in lines.iter().enumerate() {
@@ -269,7 +284,8 @@ fn same_record<K: RecordKind>(
     for column in K::RECORD_COLUMNS {
         let is_added_up = layout.sums[column].as_ref().is_some_and(|sum| sum.per_record.is_some());
         let is_lacking = !role.is_item() && fields.is_blank(column);
-        if is_added_up || is_lacking || head.is_same(fields, column) {
+        let is_ranked = !layout.first_of(column).is_empty();
+        if is_added_up || is_ranked || is_lacking || head.is_same(fields, column) {
             continue;
         }
         let problem = format!(
