@@ -8,6 +8,7 @@ mod contents;
 mod customer_mail;
 mod disk_full;
 mod layouts;
+mod presets;
 mod recovery;
 mod repeats;
 mod size;

@@ -5,6 +5,7 @@ pub(crate) mod cafe24;
 pub(crate) mod chatwork;
 mod customers;
 mod database;
+pub(crate) mod exports;
 pub(crate) mod google_chat;
 pub(crate) mod line_works;
 mod process;

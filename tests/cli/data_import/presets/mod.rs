@@ -1,0 +1,182 @@
+//! Files as shops' platforms export them are imported by a preset alone, and the reports show what they amount to.
+
+mod members_and_products;
+
+use super::import;
+use crate::support::exports::{
+    Export, FIRST_DAY, Figures, LAST_DAY, ORDERS, amazon_jp, base, cafe24, color_me, ec_cube, makeshop,
+    rakuten, shopify, woocommerce,
+};
+use crate::support::{Sandbox, Shop, on_both_databases};
+
+on_both_databases![
+    shopify_orders,
+    woocommerce_orders,
+    color_me_orders,
+    ec_cube_orders,
+    base_orders,
+    makeshop_orders,
+    rakuten_orders,
+    amazon_jp_orders,
+    cafe24_orders,
+    makeshop_orders_need_columns_of_the_shop,
+    a_state_that_somebody_has_to_look_at_is_a_bad_line,
+];
+
+fn shopify_orders(shop: &Shop) {
+    are_reported_as_they_were(shop, "shopify", &shopify::exports());
+}
+
+fn woocommerce_orders(shop: &Shop) {
+    are_reported_as_they_were(shop, "woocommerce", &woocommerce::exports());
+}
+
+fn color_me_orders(shop: &Shop) {
+    are_reported_as_they_were(shop, "colorme", &color_me::exports());
+}
+
+fn ec_cube_orders(shop: &Shop) {
+    are_reported_as_they_were(shop, "ec-cube", &ec_cube::exports());
+}
+
+fn base_orders(shop: &Shop) {
+    are_reported_as_they_were(shop, "base", &base::exports());
+}
+
+/// The template is the shop's own, so that the shop has to name its columns.
+fn makeshop_orders(shop: &Shop) {
+    shop.write("batchctl.toml", makeshop::SECTION);
+    are_reported_as_they_were(shop, "makeshop", &makeshop::exports());
+}
+
+fn makeshop_orders_need_columns_of_the_shop(shop: &Shop) {
+    let [export, _] = makeshop::exports();
+    shop.mall(export.mall, export.time_zone, export.currency);
+    shop.write("orders.csv", &export.file);
+    let words = ["--kind", "orders", "--preset", "makeshop", "--mall", export.mall, "orders.csv"];
+    import(shop, &words)
+        .run()
+        .exits(65)
+        .says("missing column `total_amount`, `product_code`, `quantity`, `unit_price_amount`; the header has `日付`")
+        .says("preset = \"makeshop\"");
+    assert_eq!(shop.scalar("SELECT COUNT(*) FROM orders"), "0");
+}
+
+fn rakuten_orders(shop: &Shop) {
+    are_reported_as_they_were(shop, "rakuten", &rakuten::exports());
+}
+
+fn amazon_jp_orders(shop: &Shop) {
+    are_reported_as_they_were(shop, "amazon-jp", &amazon_jp::exports());
+}
+
+fn cafe24_orders(shop: &Shop) {
+    are_reported_as_they_were(shop, "cafe24", &cafe24::exports());
+}
+
+/// A parcel that came back, an exchange: neither a sale nor a refund until somebody says so.
+fn a_state_that_somebody_has_to_look_at_is_a_bad_line(shop: &Shop) {
+    for (preset, [export, _], from, to) in [
+        ("amazon-jp", amazon_jp::exports(), "Shipped - Picked Up", "Shipped - Returned to Seller"),
+        ("cafe24", cafe24::exports(), "거래종료", "교환완료"),
+    ] {
+        shop.mall(export.mall, export.time_zone, export.currency);
+        let place = export.file.windows(from.len()).position(|bytes| bytes == from.as_bytes());
+        let (before, after) = export.file.split_at(place.expect("an order with this state"));
+        shop.write("orders.csv", [before, to.as_bytes(), &after[from.len()..]].concat());
+        let words = ["--kind", "orders", "--preset", preset, "--mall", export.mall, "orders.csv"];
+        let status = if preset == "cafe24" { "교환" } else { to };
+        import(shop, &words)
+            .run()
+            .exits(65)
+            .says("1 of ")
+            .says(&format!("`status`: `{status}` is not one of PAYMENT_WAIT, "))
+            .says("[import.orders.values.status]");
+    }
+    assert_eq!(shop.scalar("SELECT COUNT(*) FROM orders"), "0");
+}
+
+/// Imports the files of the malls and compares every figure of every day.
+#[track_caller]
+fn are_reported_as_they_were(shop: &Shop, preset: &str, exports: &[Export]) {
+    for Export { mall, time_zone, currency, file, told } in exports {
+        assert!(told.len() * 10 > ORDERS * 9, "{mall}: {} orders", told.len());
+        shop.mall(mall, time_zone, currency);
+        let name = format!("{mall}.csv");
+        shop.write(&name, file);
+        let words = ["--kind", "orders", "--preset", preset, "--mall", mall, &name];
+        // Lines, discounts, shipping, fees and taxes add up to the totals.
+        import(shop, &words).run().succeeds().never_shows("not the sum");
+    }
+    for report in ["daily-sales", "daily-cancellations"] {
+        let (first, last) = (FIRST_DAY.to_string(), LAST_DAY.to_string());
+        shop.batchctl(["report", report, "--from", &first, "--to", &last]).run().succeeds();
+    }
+    let expected = Figures::of(exports);
+    let reported = reported(shop);
+    for (what, reported, expected) in [
+        ("days", &reported.days, &expected.days),
+        ("cancellations", &reported.cancellations, &expected.cancellations),
+        ("reasons", &reported.reasons, &expected.reasons),
+        ("breakdowns", &reported.breakdowns, &expected.breakdowns),
+    ] {
+        let differs = reported.iter().zip(expected).find(|(reported, expected)| reported != expected);
+        assert_eq!(differs, None, "{preset}: {what}: reported, expected");
+        assert_eq!(reported.len(), expected.len(), "{preset}: {what}");
+    }
+}
+
+/// The figures as the reports stored them.
+fn reported(shop: &Shop) -> Figures {
+    let rows = |sql: &str| {
+        let mut rows: Vec<String> = shop.sql(sql).into_iter().map(|row| row.join(" ")).collect();
+        rows.sort();
+        rows
+    };
+    Figures {
+        days: rows(
+            "SELECT business_day, code, s.currency, orders, items, gross_amount, discount_amount, shipping_amount,
+                    tax_amount, cancelled_orders, refunds, refunded_amount, net_amount, average_order_amount,
+                    new_customers, returning_customers
+             FROM daily_sales s JOIN malls ON malls.id = mall_id",
+        ),
+        breakdowns: rows(
+            "SELECT business_day, code, s.currency, breakdown, breakdown_key, s.name, orders, items, gross_amount,
+                    discount_amount, shipping_amount, tax_amount, cancelled_orders, refunded_amount, net_amount,
+                    new_customers, returning_customers
+             FROM daily_sales_breakdown s JOIN malls ON malls.id = mall_id",
+        ),
+        cancellations: rows(
+            "SELECT business_day, code, s.currency, cancelled_orders, cancelled_amount
+             FROM daily_cancellations s JOIN malls ON malls.id = mall_id",
+        ),
+        reasons: rows(
+            "SELECT business_day, code, s.currency, reason, cancelled_orders, cancelled_amount
+             FROM daily_cancellations_by_reason s JOIN malls ON malls.id = mall_id",
+        ),
+    }
+}
+
+#[test]
+fn every_platform_has_a_preset_that_says_how_sure_it_is() {
+    let sandbox = Sandbox::new();
+    let list = sandbox.batchctl(["data", "presets", "list"]).run().succeeds().stdout;
+    let platforms = [
+        "amazon-jp",
+        "base",
+        "cafe24",
+        "colorme",
+        "ec-cube",
+        "makeshop",
+        "rakuten",
+        "shopify",
+        "woocommerce",
+    ];
+    for preset in platforms {
+        assert!(list.lines().any(|line| line.starts_with(preset)), "{preset}: {list}");
+        let shown = sandbox.batchctl(["data", "presets", "show", preset]).run().succeeds().stdout;
+        assert!(shown.contains("\n[import.orders.columns]\n"), "{shown}");
+        // The marks of where each statement comes from.
+        assert!(["[C]", "[D]", "[S]"].iter().any(|mark| shown.contains(mark)), "{shown}");
+    }
+}
