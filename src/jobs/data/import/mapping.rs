@@ -401,7 +401,7 @@ mod tests {
         .unwrap();
         let problems = Mapping::plain(Kind::Orders, file).problems();
         assert_eq!(
-            problems[..4],
+            [&problems[..3], &problems[4..]].concat(),
             [
                 "[import.orders] time_format: `YYYY/MM/DD` has no `%`: write one like %Y/%m/%d %H:%M",
                 "[import.orders.columns] names `order_nr`, which is not a column of orders: did you mean `order_no`?",
@@ -411,10 +411,9 @@ mod tests {
                  SHIPPED, DELIVERED, ORDER_CANCELLED, REFUNDED: did you mean `PAID`?",
             ]
         );
-        assert!(problems[4].starts_with(
+        assert!(problems[3].starts_with(
             "[import.orders.values] names `zzz`, which is not a column of orders: the columns are mall, order_no"
         ));
-        assert_eq!(problems.len(), 5);
     }
 
     #[test]

@@ -441,7 +441,7 @@ async fn the_fault_of_a_line_is_reported(db: &mut TestDb) {
             SUBSCRIPTIONS,
             "S1,M1,Premium,RUNNING,980,,2027-01-31,,,,",
             "`status`: `RUNNING` is not one of ACTIVE, PAUSED, CANCELLED: map it in batchctl.toml, \
-             [import.KIND.values.status]",
+             [import.subscriptions.values.status]",
         ),
         (
             "subscriptions",
@@ -467,7 +467,7 @@ async fn the_fault_of_a_line_is_reported(db: &mut TestDb) {
             "consents",
             consents,
             "M1,SPAM,yes",
-            "`purpose`: `SPAM` is not one of MARKETING, DIGEST: map it in batchctl.toml, [import.KIND.values.purpose]",
+            "`purpose`: `SPAM` is not one of MARKETING, DIGEST: map it in batchctl.toml, [import.consents.values.purpose]",
         ),
         ("consents", consents, "M1,DIGEST,", "`granted`: is empty"),
         ("articles", articles, "A1,,s,u,2026-11-18 09:00,", "`title`: is empty"),
@@ -475,7 +475,7 @@ async fn the_fault_of_a_line_is_reported(db: &mut TestDb) {
             "articles",
             articles,
             "A1,t,s,u,2026-11-18 09:00,fr",
-            "`locale`: `fr` is not one of en, ja, ko: map it in batchctl.toml, [import.KIND.values.locale]",
+            "`locale`: `fr` is not one of en, ja, ko: map it in batchctl.toml, [import.articles.values.locale]",
         ),
         (
             "carts",
@@ -493,7 +493,7 @@ async fn the_fault_of_a_line_is_reported(db: &mut TestDb) {
             "carts",
             carts,
             "C1,2026-11-18 21:00,A,1,5,maybe",
-            "`purchased`: `maybe` is not one of yes, no: map it in batchctl.toml, [import.KIND.values.purchased]",
+            "`purchased`: `maybe` is not one of yes, no: map it in batchctl.toml, [import.carts.values.purchased]",
         ),
         (
             "coupons",
