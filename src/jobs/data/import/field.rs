@@ -205,9 +205,10 @@ impl<'r> Fields<'r> {
 
     /// Whether a column means the same in both records.
     pub(super) fn is_same(&self, other: &Fields<'_>, column: usize) -> bool {
-        match &self.layout.sums[column] {
-            None => self.meant(column) == other.meant(column),
-            Some(sum) => sum.places().all(|place| self.record.field(place) == other.record.field(place)),
+        match (self.layout.places[column], &self.layout.sums[column]) {
+            (Some(place), None) => self.record.field(place) == other.record.field(place),
+            (None, None) => true,
+            (_, Some(sum)) => sum.places().all(|place| self.record.field(place) == other.record.field(place)),
         }
     }
 
@@ -231,12 +232,12 @@ impl<'r> Fields<'r> {
 
     /// A text that may be empty.
     pub(super) fn optional_text(&self, column: usize) -> Parsed<Option<&'r str>> {
-        let raw = self.raw(column);
-        if raw.len() > MAX_FIELD_CHARACTERS && raw.chars().count() > MAX_FIELD_CHARACTERS {
+        let Some(place) = self.layout.places[column] else { return Ok(None) };
+        let text = self.record.field(place);
+        if text.len() > MAX_FIELD_CHARACTERS && text.chars().count() > MAX_FIELD_CHARACTERS {
             return Err(self.wrong(column, &format!("is longer than {MAX_FIELD_CHARACTERS} characters")));
         }
-        let meant = self.meant(column);
-        Ok((!meant.is_empty()).then_some(meant))
+        Ok((!text.is_empty()).then_some(text))
     }
 
     /// A text that must not be empty.

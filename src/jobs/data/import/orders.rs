@@ -319,7 +319,7 @@ impl RecordKind for OrderFile {
 
     async fn store(db: &mut Db, layout: &Layout, now: DateTime<Utc>) -> anyhow::Result<UpsertCounts> {
         let outcome = OrdersWithLines::store(db, SourceTime::Recorded, now).await?;
-        store_refunds(db, states_refunds(layout), outcome, now).await?;
+        store_refunds(db, Outdated::of(layout), outcome, now).await?;
         Ok(outcome)
     }
 }
@@ -601,10 +601,38 @@ fn refund_day(order: &StagedOrder<'_>, stated: Option<DateTime<Utc>>) -> DateTim
         .unwrap_or(order.ordered_at)
 }
 
-/// Whether a file says what was paid back: then what it does not say was not.
-fn states_refunds(layout: &Layout) -> bool {
-    let has_role = layout.roles.as_ref().is_some_and(|(_, words)| words.has(&Role::Refund));
-    has_role || layout.has(REFUNDED_AMOUNT) || layout.has(CANCELLED_AMOUNT)
+/// Which stored refunds are outdated if nothing that is staged for their order repeats them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outdated {
+    /// All that follow from an order's file: this one says what was paid back.
+    All,
+    /// What was assumed, because nothing is assumed any more.
+    Assumed,
+    /// What was assumed of orders that have changed.
+    AssumedOfChanged,
+}
+
+impl Outdated {
+    fn of(layout: &Layout) -> Self {
+        let has_role = layout.roles.as_ref().is_some_and(|(_, words)| words.has(&Role::Refund));
+        let assumes = layout.mapping.keys.refunded_without_amount.unwrap_or_default();
+        if has_role || layout.has(REFUNDED_AMOUNT) || layout.has(CANCELLED_AMOUNT) {
+            Self::All
+        } else if assumes == RefundedWithoutAmount::Total {
+            Self::AssumedOfChanged
+        } else {
+            Self::Assumed
+        }
+    }
+
+    /// The condition on a stored refund `t` of a staged order `r`.
+    fn condition(self) -> String {
+        match self {
+            Self::All => format!("t.refund_key IN {DERIVED_REFUNDS}"),
+            Self::Assumed => format!("t.refund_key = '{ASSUMED}'"),
+            Self::AssumedOfChanged => format!("t.refund_key = '{ASSUMED}' AND r.is_changed = 1"),
+        }
+    }
 }
 
 const STAGED_REFUNDS: &str = "SELECT COUNT(*) FROM staged_order_refunds";
@@ -628,14 +656,14 @@ const INSERT_REFUNDS: &str = "
 /// Stores the refunds that follow from the staged orders, and deletes those that no longer do.
 async fn store_refunds(
     db: &mut Db,
-    are_stated: bool,
+    outdated: Outdated,
     orders: UpsertCounts,
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
-    let (staged,): (i64,) = db.fetch_one(STAGED_REFUNDS, values![]).await?;
-    if are_stated || orders.changed > 0 {
-        db.execute(&delete_refunds(are_stated), values![]).await?;
+    if outdated != Outdated::AssumedOfChanged || orders.changed > 0 {
+        db.execute(&delete_outdated(outdated), values![]).await?;
     }
+    let (staged,): (i64,) = db.fetch_one(STAGED_REFUNDS, values![]).await?;
     if staged > 0 {
         db.execute(UPDATE_REFUNDS, values![now]).await?;
         db.execute(INSERT_REFUNDS, values![now]).await?;
@@ -643,17 +671,12 @@ async fn store_refunds(
     Ok(())
 }
 
-/// A file that does not say what was paid back takes back only what was assumed, of the orders that it changes.
-fn delete_refunds(are_stated: bool) -> String {
-    let outdated = if are_stated {
-        format!("t.refund_key IN {DERIVED_REFUNDS}")
-    } else {
-        format!("t.refund_key = '{ASSUMED}' AND r.is_changed = 1")
-    };
+fn delete_outdated(outdated: Outdated) -> String {
     format!(
         "DELETE FROM refunds WHERE id IN (
              SELECT t.id FROM staged_orders AS r JOIN refunds AS t ON t.order_id = r.target_id
              LEFT JOIN staged_order_refunds AS s ON s.ordinal = r.ordinal AND s.refund_key = t.refund_key
-             WHERE r.is_stale = 0 AND s.ordinal IS NULL AND {outdated})"
+             WHERE r.is_stale = 0 AND s.ordinal IS NULL AND {})",
+        outdated.condition()
     )
 }

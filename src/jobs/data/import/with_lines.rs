@@ -233,7 +233,7 @@ fn read_line<'r, K: RecordKind>(
     problems: &mut Problems,
 ) {
     let fields = layout.fields(&lines[place]);
-    let role = match layout.role(&lines[place]) {
+    let role = match layout.role(fields.record()) {
         Ok(role) => role,
         Err(problem) => return problems.add(problem),
     };
@@ -282,10 +282,12 @@ fn same_record<K: RecordKind>(
 ) {
     let head = layout.fields(first);
     for column in K::RECORD_COLUMNS {
+        if head.is_same(fields, column) {
+            continue;
+        }
         let is_added_up = layout.sums[column].as_ref().is_some_and(|sum| sum.per_record.is_some());
         let is_lacking = !role.is_item() && fields.is_blank(column);
-        let is_ranked = !layout.first_of(column).is_empty();
-        if is_added_up || is_ranked || is_lacking || head.is_same(fields, column) {
+        if is_added_up || is_lacking || !layout.first_of(column).is_empty() {
             continue;
         }
         let problem = format!(
