@@ -124,6 +124,7 @@ section_keys! {
 /// or a table.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(remote = "Self", deny_unknown_fields, default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of the table")]
 pub struct ImportColumn {
     /// Headers, of which the first that is not empty counts.
     pub from: OneOrMore<String>,
