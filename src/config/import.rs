@@ -472,6 +472,9 @@ impl ImportColumn {
         if is_sum && (self.join.is_some() || self.pattern.is_some()) {
             return wrong("add", "adds amounts, which are neither joined nor cut");
         }
+        if is_sum && self.default.is_some() && self.from.is_empty() {
+            return wrong("default", "is for an empty `from`, which the sum does not have");
+        }
         if self.once_per.is_some() && self.per.is_some() {
             return wrong(
                 "once_per",
@@ -859,6 +862,10 @@ mod tests {
             (
                 column("{ from = 'a', constant = 'b' }"),
                 "line 2: `import.orders.columns.status.from` has several sources: keep one of `from`, `constant`, `computed` and `position`",
+            ),
+            (
+                column("{ add = ['a', 'b'], default = '0' }"),
+                "line 2: `import.orders.columns.status.default` is for an empty `from`, which the sum does not have",
             ),
             (
                 column("{ from = 'a', add = ['b'], computed = true }"),

@@ -459,8 +459,12 @@ impl Compiler<'_> {
         let mut words = |places: Vec<usize>| -> Vec<usize> {
             places.into_iter().map(|place| self.words(column, place).unwrap_or(place)).collect()
         };
-        let plus = words(from.into_iter().chain(added).collect());
-        let sum = Sum { plus, minus: words(minus), per_record };
+        let mut plus = words(from.into_iter().chain(added).collect());
+        let minus = words(minus);
+        if let (Some(text), Some(_), [first, ..]) = (&mapped.default, from, plus.as_mut_slice()) {
+            *first = self.plan.add(Step::Default(*first, text.clone()));
+        }
+        let sum = Sum { plus, minus, per_record };
         let is_there = sum.places().next().is_some();
         is_there.then_some(sum)
     }

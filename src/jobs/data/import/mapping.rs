@@ -230,8 +230,11 @@ impl Mapping {
             }
         }
         for (name, column) in &self.keys.columns {
-            for ours in column.constant.iter().chain(&column.default).chain(column.first_of.iter()) {
+            for ours in column.constant.iter().chain(&column.default) {
                 check(name, ours, &|| format!("columns] sets `{name}` to"));
+            }
+            for ours in column.first_of.iter() {
+                check(name, ours, &|| format!("columns] {name}: `first_of` has"));
             }
         }
         problems

@@ -207,6 +207,16 @@ fn a_mapping_that_a_kind_cannot_have_is_refused_by_its_key() {
             "[import.orders.columns] product_code: `position` is for `line_no`",
         ),
         (
+            Kind::Orders,
+            "columns.member_code = { from = 'a', first_of = ['b'] }",
+            "[import.orders.columns] member_code: `first_of` is for the words of a whole order",
+        ),
+        (
+            Kind::Members,
+            "columns.status = { from = 'a', first_of = ['ACTIVE'] }",
+            "[import.members.columns] status: `first_of` is for the words of a whole order",
+        ),
+        (
             Kind::Members,
             "fill_down = true",
             "[import.members] `fill_down` is for records of several lines, which members are not",
@@ -231,6 +241,44 @@ fn a_mapping_that_a_kind_cannot_have_is_refused_by_its_key() {
         words[0].starts_with("[import.orders.columns] sets `status` to `PAYED`, which is not one of"),
         "{words:?}"
     );
+    let ranked = "columns.status = { from = 'a', first_of = ['PAID', 'SHIPED'] }";
+    assert_eq!(
+        Mapping::plain(Kind::Orders, section(ranked)).problems(),
+        [
+            "[import.orders.columns] status: `first_of` has `SHIPED`, which is not one of PAYMENT_WAIT, PAID, SHIPPED, \
+             DELIVERED, ORDER_CANCELLED, REFUNDED: did you mean `SHIPPED`?"
+        ]
+    );
+}
+
+#[test]
+fn a_word_that_is_not_ranked_and_a_computed_total_below_nothing_are_bad() {
+    let keys = "[columns]\nstatus = { from = 'state', first_of = ['PAID', 'ORDER_CANCELLED'] }\n\
+                total_amount = { computed = true, add = ['adjustment'] }";
+    let text = "order_no,state,ordered_at,paid_at,adjustment,product_code,quantity,unit_price_amount\n\
+                1,PAID,2026-11-19 10:00,2026-11-19 10:00,0,A,1,100\n\
+                1,DELIVERED,2026-11-19 10:00,2026-11-19 10:00,0,B,1,100\n\
+                2,PAID,2026-11-19 10:00,2026-11-19 10:00,-101,A,1,100\n";
+    assert_eq!(
+        problems::<orders::Orders>(Kind::Orders, text, &section(keys)),
+        [
+            "2: `status`: `DELIVERED` is not in its `first_of`",
+            "4: `total_amount`: the order's lines and discounts add up to less than nothing",
+        ]
+    );
+}
+
+/// A file without the column of a day is as its mapping says, every night; the amounts are those of computed totals.
+#[test]
+fn a_day_that_a_rule_gave_is_noted_where_the_file_left_it_blank() {
+    let keys = "paid_without_time = 'ordered_at'\n[columns]\ntotal_amount = { computed = true }";
+    let header = "order_no,status,ordered_at,paid_at,product_code,quantity,unit_price_amount";
+    let at = "2026-11-19 10:00";
+    let text = format!("{header}\n1,PAID,{at},,A,1,100\n2,PAID,{at},,A,2,100\n3,PAID,{at},{at},A,2,100\n");
+    let noted = |text: &str| checked::<orders::Orders>(Kind::Orders, text, &section(keys));
+    let note = "2 paid orders have no payment day and count on another of their days (300 JPY): line 2, order 1; line 3, order 2";
+    assert_eq!(noted(&text), (vec![], vec![note.to_owned()]));
+    assert_eq!(noted(&text.replace("paid_at", "paid")), (vec![], vec![]));
 }
 
 #[test]

@@ -9,6 +9,7 @@ on_both_databases![
     columns_fall_back_join_cut_and_default,
     amounts_are_added_up_over_fields_lines_and_destinations,
     a_lines_total_becomes_its_price_and_an_orders_parts_its_total,
+    an_order_has_the_first_of_the_words_that_its_items_have,
     lines_that_are_no_products_count_for_their_order,
     rules_set_columns_and_leave_out_lines_and_orders,
     numbers_and_times_are_read_as_they_are_written,
@@ -141,6 +142,41 @@ async fn a_lines_total_becomes_its_price_and_an_orders_parts_its_total(db: &mut 
         items(db, "product_code, quantity, unit_price_amount, order_items.discount_amount, line_amount")
             .await,
         ["1 | A | 3 | 335 | 5 | 1000", "1 | B | 2 | 200 | 0 | 400"]
+    );
+    // The default is that of an empty `from`, and a part of the sum like any other.
+    let keys = "[columns]\nstatus = { constant = 'PAID' }\ntotal_amount = { computed = true }\n\
+                line_amount = { from = 'line total', default = '0', subtract = ['promotion'] }";
+    let header = "order_no,ordered_at,paid_at,product_code,quantity,line total,promotion";
+    let lines = [format!("2,{at},A,2,1000,100"), format!("2,{at},B,1,,"), format!("2,{at},C,1,,-7")];
+    import_mapped(db, keys, header, &lines.each_ref().map(String::as_str)).await.unwrap();
+    assert_eq!(orders(db, "order_no, total_amount").await[1], "2 | 907");
+    assert_eq!(items(db, "product_code, line_amount").await[2..], ["2 | A | 900", "2 | B | 0", "2 | C | 7"]);
+}
+
+async fn an_order_has_the_first_of_the_words_that_its_items_have(db: &mut TestDb) {
+    with_tokyo(db).await;
+    let keys = "[columns]\nstatus = { from = 'state', first_of = ['SHIPPED', 'PAID', 'ORDER_CANCELLED'] }\n\
+                total_amount = { computed = true, add = ['adjustment'], subtract = ['voucher'] }\n\
+                [values.status]\nsent = 'SHIPPED'\nnew = 'PAID'\ngone = 'ORDER_CANCELLED'\n\
+                [lines]\ncolumn = 'kind'\nproduct = ['T']\nskip = ['F']";
+    let header = "order_no,state,ordered_at,paid_at,cancelled_at,adjustment,voucher,product_code,quantity,unit_price_amount,kind";
+    let at = "2026-11-19 10:00";
+    let line = |order: &str, state: &str, product: &str, kind: &str| {
+        format!("{order},{state},{at},{at},{at},-30,5,{product},1,100,{kind}")
+    };
+    let lines = [
+        line("1", "gone", "A", "T"),
+        line("1", "sent", "B", "T"),
+        line("1", "new", "C", "T"),
+        line("2", "gone", "A", "T"),
+        line("2", "gone", "B", "T"),
+        // No item of the order.
+        line("2", "sent", "A", "F"),
+    ];
+    import_mapped(db, keys, header, &lines.each_ref().map(String::as_str)).await.unwrap();
+    assert_eq!(
+        orders(db, "order_no, status, total_amount").await,
+        ["1 | SHIPPED | 265", "2 | ORDER_CANCELLED | 165"]
     );
 }
 
