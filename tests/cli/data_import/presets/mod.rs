@@ -2,6 +2,8 @@
 
 mod members_and_products;
 
+use encoding_rs::SHIFT_JIS;
+
 use super::import;
 use crate::support::exports::{
     Export, FIRST_DAY, Figures, LAST_DAY, ORDERS, amazon_jp, base, cafe24, color_me, ec_cube, makeshop,
@@ -19,6 +21,7 @@ on_both_databases![
     rakuten_orders,
     amazon_jp_orders,
     cafe24_orders,
+    a_template_with_the_necessary_columns_is_enough,
     makeshop_orders_need_columns_of_the_shop,
     a_state_that_somebody_has_to_look_at_is_a_bad_line,
 ];
@@ -47,6 +50,44 @@ fn base_orders(shop: &Shop) {
 fn makeshop_orders(shop: &Shop) {
     shop.write("batchctl.toml", makeshop::SECTION);
     are_reported_as_they_were(shop, "makeshop", &makeshop::exports());
+}
+
+/// Shops choose the columns of some platforms' files.
+fn a_template_with_the_necessary_columns_is_enough(shop: &Shop) {
+    shop.mall("main", "Asia/Tokyo", "JPY");
+    for (preset, header, line) in [
+        (
+            "ec-cube",
+            "注文番号,対応状況(ID),受注日,入金日,支払合計,明細区分(ID),商品コード,商品名,価格,個数",
+            "1,6,2026-11-19 10:00:00,2026-11-19 10:05:00,1100.00,1,TEA,煎茶,1000.00,1",
+        ),
+        (
+            "rakuten",
+            "注文番号,ステータス,注文日時,請求金額,商品管理番号,商品名,単価,個数",
+            "2,発送待ち,2026/11/19 10:05:00,1100,TEA,煎茶,1100,1",
+        ),
+        (
+            "cafe24",
+            "주문번호,주문상태,주문일시,결제일시(입금확인일),결제구분,총결제금액,자체상품코드,주문상품명(옵션포함),수량,판매가",
+            "3,배송 준비중,2026-11-19 10:00:00,2026-11-19 10:05:00,T,\"1,100\",TEA,煎茶,1,\"1,100\"",
+        ),
+    ] {
+        let text = format!("{header}\n{line}\n");
+        let is_japanese_only = preset == "rakuten";
+        let file = if is_japanese_only { SHIFT_JIS.encode(&text).0.into_owned() } else { text.into_bytes() };
+        shop.write("orders.csv", file);
+        import(shop, &["--kind", "orders", "--preset", preset, "--mall", "main", "orders.csv"])
+            .run()
+            .succeeds()
+            .is_silent();
+    }
+    let orders = "SELECT order_no, status, paid_at, total_amount, product_code, product_name
+                  FROM orders JOIN order_items ON order_id = id ORDER BY order_no";
+    let at = "2026-11-19T01:05:00+00:00";
+    assert_eq!(
+        shop.sql(orders),
+        ["1", "2", "3"].map(|order_no| [order_no, "PAID", at, "1100", "TEA", "煎茶"])
+    );
 }
 
 fn makeshop_orders_need_columns_of_the_shop(shop: &Shop) {
