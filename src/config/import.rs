@@ -322,6 +322,13 @@ impl Config {
 }
 
 impl ImportSection {
+    /// Every header that its columns and rules read.
+    pub fn headers(&self) -> impl Iterator<Item = &str> {
+        let of_columns = self.columns.values().flat_map(ImportColumn::headers);
+        let of_rules = self.rules.iter().flat_map(|rule| rule.when.keys());
+        of_columns.chain(of_rules.chain(&self.lines.column).map(String::as_str))
+    }
+
     /// These keys on top of others.
     #[must_use]
     pub fn over(self, base: Self) -> Self {

@@ -21,6 +21,7 @@ impl Data {
     /// What the chosen command does.
     pub fn action<'a>(&'a self, cx: &'a Context) -> Action<'a> {
         match self {
+            Self::Import(job) if job.job().only_guesses() => Action::plain(cx, job.job().guess_mapping(cx)),
             Self::Import(job) if job.job().only_checks() => Action::plain(cx, job.job().check_file(cx)),
             // What would run, and then whether it could.
             Self::Import(job) if job.options().dry_run => Action::other(async move {

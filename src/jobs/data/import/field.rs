@@ -500,6 +500,11 @@ fn time_in_format(
 
 /// `YYYY-MM-DD HH:MM[:SS[.ffffff]]`, with a space or a `T` in between; with an offset or `Z` (RFC 3339) it is an
 /// instant, without one it is local.
+/// Whether a text is a time or a day in the form that needs no setting, in a zone without changes of the clock.
+pub(super) fn is_plain_time(text: &str) -> bool {
+    plain_time(text, Tz::UTC).is_ok()
+}
+
 fn plain_time(text: &str, time_zone: Tz) -> Parsed<DateTime<Utc>> {
     let unreadable = || {
         format!(

@@ -1,13 +1,18 @@
 //! The list of file kinds; each is defined in its own file.
 
+use std::sync::Arc;
+
 use crate::context::Context;
 use crate::db::Db;
 use crate::runner::Run;
 
+use super::bad_lines::BadLines;
 use super::field::Column;
 use super::kind::FileKind;
+use super::layout::Layout;
+use super::reader::Source;
 use super::{
-    Args, File, articles, carts, consents, coupons, members, orders, products, refunds, subscriptions,
+    Args, File, articles, carts, consents, coupons, guess, members, orders, products, refunds, subscriptions,
 };
 
 /// Makes a variant for each kind from its help, its name on the command line and in `batchctl.toml`, and the type that
@@ -47,6 +52,18 @@ macro_rules! kinds {
             ) -> anyhow::Result<()> {
                 match self {
                     $(Self::$variant => args.import::<$type>(run, file).await,)+
+                }
+            }
+
+            /// Reads the lines of a sample as its layout says. Returns how many there were, and the bad ones.
+            pub(super) async fn try_lines(
+                self,
+                source: &Source,
+                layout: &Arc<Layout>,
+                is_whole: bool,
+            ) -> anyhow::Result<(u64, BadLines)> {
+                match self {
+                    $(Self::$variant => guess::try_lines::<$type>(source, layout, is_whole).await,)+
                 }
             }
 

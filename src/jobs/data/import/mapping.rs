@@ -65,7 +65,6 @@ impl Mapping {
     }
 
     /// A preset as it is.
-    #[cfg(test)]
     pub(super) fn of_preset(kind: Kind, preset: &str) -> anyhow::Result<Self> {
         Self::new(kind, None, ImportSection::default(), Some(preset.to_owned()), Vec::new())
     }
@@ -91,6 +90,17 @@ impl Mapping {
             }
         };
         Ok(Self { kind, section, preset, origin, others, keys })
+    }
+
+    /// A section, on top of the preset that it names.
+    pub(super) fn of_section(kind: Kind, keys: ImportSection) -> anyhow::Result<Self> {
+        let preset = keys.preset.clone();
+        Self::new(kind, None, keys, preset, Vec::new())
+    }
+
+    /// What its files contain.
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// A section alone.

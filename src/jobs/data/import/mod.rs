@@ -15,6 +15,7 @@ mod duplicates;
 mod feed;
 mod field;
 mod foreign;
+mod guess;
 mod kind;
 mod kinds;
 mod layout;
@@ -73,7 +74,13 @@ const KEPT_BAD_LINES: u64 = 5_000;
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// What the file contains
-    #[arg(long, value_enum)]
+    #[arg(
+        long,
+        value_enum,
+        required = false,
+        required_unless_present = "guess",
+        default_value_if("guess", clap::builder::ArgPredicate::IsPresent, "orders")
+    )]
     kind: Kind,
     /// The mall that all its lines belong to, by code or ID (default: the column `mall`, or the configuration)
     #[arg(long, value_name = "MALL")]
@@ -88,6 +95,10 @@ pub struct Args {
     /// Check the whole file, show everything that is wrong with it, and store nothing; exit 65 if it is bad
     #[arg(long)]
     check: bool,
+    /// Look at the header and some lines, print the mapping that they seem to need, with its doubts as comments, and store
+    /// nothing
+    #[arg(long, conflicts_with = "check")]
+    guess: bool,
     /// The encoding of the file (default: the configuration's, else utf-8)
     #[arg(long, value_enum)]
     encoding: Option<TextEncoding>,
@@ -167,6 +178,24 @@ impl Args {
     /// Whether the file is only to be checked.
     pub fn only_checks(&self) -> bool {
         self.check
+    }
+
+    /// Whether only the mapping of the file is asked for.
+    pub fn only_guesses(&self) -> bool {
+        self.guess
+    }
+
+    /// Prints the mapping that the file seems to need.
+    pub async fn guess_mapping(&self, cx: &Context) -> anyhow::Result<()> {
+        let question = guess::Question {
+            path: &self.path(cx),
+            shown: &self.file,
+            // Orders are what is not said otherwise.
+            kind: Some(self.kind).filter(|kind| *kind != Kind::Orders),
+            encoding: self.encoding,
+            delimiter: self.delimiter,
+        };
+        guess::guess(cx, &question).await
     }
 
     /// Checks the file, shows what is wrong with it, and stores nothing.

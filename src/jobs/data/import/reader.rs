@@ -46,6 +46,11 @@ impl Source {
         self.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
     }
 
+    /// Refuses what cannot be read more than once, and files of other formats.
+    pub(super) fn refuse_other_formats(&self) -> Result<(), Failure> {
+        refuse_foreign(&self.path, &mut open(&self.path)?)
+    }
+
     /// Opens the file and reads its header.
     pub(super) fn open(&self) -> Result<(Reader, Vec<String>), Failure> {
         let mut file = open(&self.path)?;

@@ -1,0 +1,147 @@
+//! Looks at a file without reading all of it: its beginning, and some places further on.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write as _};
+use std::path::Path;
+
+use crate::failure::Failure;
+use crate::text_encoding::{TextEncoding, encodings_of};
+
+use super::super::reader::{Record, Source, unreadable};
+
+/// How much is read of the beginning, and of each place further on.
+const BEGINNING_BYTES: u64 = 4 * 1024 * 1024;
+const PLACE_BYTES: u64 = 256 * 1024;
+/// How many places further on are looked at, evenly spaced.
+const PLACES: u64 = 8;
+/// How many lines of the beginning are tried.
+pub(super) const LINES: usize = 10_000;
+/// The delimiters that are tried.
+const DELIMITERS: [char; 4] = [',', '\t', ';', '|'];
+
+/// What is known of a file from some of its bytes.
+pub(super) struct Sample {
+    /// The sampled lines with the header, as a file of its own.
+    file: tempfile::NamedTempFile,
+    /// The places further on, each with the header.
+    places: Vec<tempfile::NamedTempFile>,
+    /// The encodings in which all that was read is text.
+    pub(super) encodings: Vec<TextEncoding>,
+    /// Whether all of the file was read.
+    pub(super) is_whole: bool,
+}
+
+/// A line that ends with the sample is left out: it may be cut.
+fn whole_lines(bytes: &[u8]) -> &[u8] {
+    bytes.iter().rposition(|byte| *byte == b'\n').map_or(&[], |end| &bytes[..=end])
+}
+
+fn temporary(parts: &[&[u8]]) -> io::Result<tempfile::NamedTempFile> {
+    let mut file = tempfile::NamedTempFile::new()?;
+    for part in parts {
+        file.write_all(part)?;
+    }
+    file.flush()?;
+    Ok(file)
+}
+
+impl Sample {
+    /// Reads some of a file.
+    pub(super) fn of(path: &Path) -> Result<Self, Failure> {
+        // Says what is wrong with what is no file, or is one of another format.
+        Source { path: path.to_owned(), encoding: TextEncoding::Utf8, delimiter: b',', quotes: false }
+            .refuse_other_formats()?;
+        Self::read(path).map_err(|error| unreadable(path, &error))
+    }
+
+    fn read(path: &Path) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        let length = file.metadata()?.len();
+        let mut beginning = Vec::new();
+        Read::by_ref(&mut file).take(BEGINNING_BYTES).read_to_end(&mut beginning)?;
+        let is_whole = beginning.len() as u64 >= length;
+        let beginning = if is_whole { &beginning[..] } else { whole_lines(&beginning) };
+        let header_end =
+            beginning.iter().position(|byte| *byte == b'\n').map_or(beginning.len(), |end| end + 1);
+        let header = &beginning[..header_end];
+        let mut all = beginning.to_vec();
+        let mut places = Vec::new();
+        for place in 1..=PLACES {
+            let start = length / (PLACES + 1) * place;
+            if is_whole || start < BEGINNING_BYTES {
+                continue;
+            }
+            file.seek(SeekFrom::Start(start))?;
+            let mut bytes = Vec::new();
+            Read::by_ref(&mut file).take(PLACE_BYTES).read_to_end(&mut bytes)?;
+            let begin = bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |end| end + 1);
+            let lines = whole_lines(&bytes[begin..]);
+            all.extend_from_slice(lines);
+            places.push(temporary(&[header, lines])?);
+        }
+        Ok(Self {
+            encodings: encodings_of(&all[..], true)?,
+            file: temporary(&[beginning])?,
+            places,
+            is_whole,
+        })
+    }
+
+    /// Whether each line of the beginning has as many fields as the header.
+    pub(super) fn can_be_read(&self, encoding: TextEncoding, delimiter: char, quotes: bool) -> bool {
+        let source = self.source(encoding, u8::try_from(delimiter).unwrap_or(b','), quotes);
+        let Ok((mut reader, header)) = source.open() else { return false };
+        let mut record = Record::default();
+        for _ in 0..LINES {
+            match reader.next_record(&mut record) {
+                Ok(true) if record.len() <= header.len() => {}
+                Ok(false) => return true,
+                Ok(true) | Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    /// The lines of the beginning, as a file.
+    pub(super) fn source(&self, encoding: TextEncoding, delimiter: u8, quotes: bool) -> Source {
+        Source { path: self.file.path().to_owned(), encoding, delimiter, quotes }
+    }
+
+    /// The delimiter that makes the most of the header, if any is there.
+    pub(super) fn delimiter(&self, encoding: TextEncoding) -> Option<char> {
+        let width = |delimiter: char| {
+            let source = self.source(encoding, u8::try_from(delimiter).unwrap_or(b','), true);
+            source.open().map_or(0, |(_, header)| header.len())
+        };
+        DELIMITERS
+            .into_iter()
+            .map(|delimiter| (width(delimiter), delimiter))
+            .max_by_key(|(width, delimiter)| {
+                // The first of those that make as many.
+                (*width, DELIMITERS.iter().rev().position(|one| one == delimiter))
+            })
+            .filter(|(width, _)| *width > 1)
+            .map(|(_, delimiter)| delimiter)
+    }
+
+    /// Calls `see` with each line of the sample; from its places further on those that can be read.
+    pub(super) fn lines(&self, source: &Source, mut see: impl FnMut(&Record)) -> Result<(), Failure> {
+        let mut record = Record::default();
+        let (mut reader, _) = source.open()?;
+        for _ in 0..LINES {
+            if !reader.next_record(&mut record)? {
+                break;
+            }
+            see(&record);
+        }
+        for place in &self.places {
+            let source = Source { path: place.path().to_owned(), ..source.clone() };
+            let Ok((mut reader, _)) = source.open() else { continue };
+            // It may begin inside a quoted field, and is of no use then.
+            while let Ok(true) = reader.next_record(&mut record) {
+                see(&record);
+            }
+        }
+        Ok(())
+    }
+}
