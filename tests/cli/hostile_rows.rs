@@ -481,6 +481,27 @@ fn a_comparison_that_cannot_be_read_is_a_dash_of_the_executive_report() {
 }
 
 #[test]
+fn a_sum_that_does_not_fit_is_a_dash_of_the_executive_report() {
+    let (shop, ..) = with_figures();
+    for column in ["orders", "net_amount", "gross_amount"] {
+        shop.execute(&format!(
+            "UPDATE daily_sales SET {column} = 9223372036854775807 WHERE business_day = '2026-11-12'"
+        ));
+        let words = ["report", "executive", "--date", "2026-11-19", "--rerun"];
+        shop.batchctl(words.iter().chain(&EVERY_FORMAT)).run().succeeds();
+        let of_net = lines(&shop, "executive-2026-11-19");
+        let of_net = of_net.iter().find(|line| line.starts_with("2026-11-19,,net_amount,JPY,"));
+        let week_before = if column == "net_amount" { "" } else { "600" };
+        assert_eq!(
+            of_net,
+            Some(&format!("2026-11-19,,net_amount,JPY,800,600,{week_before},false")),
+            "{column}"
+        );
+        shop.execute(&format!("UPDATE daily_sales SET {column} = 300 WHERE business_day = '2026-11-12'"));
+    }
+}
+
+#[test]
 fn what_the_hint_of_an_executive_report_says_repairs_it() {
     let (shop, ..) = with_figures();
     for (spoil, hint) in [

@@ -266,6 +266,11 @@ impl Figures {
     }
 }
 
+/// A sum; `None` if it does not fit: no shop sells that much, and another sum would be a lie.
+fn sum(mut amounts: impl Iterator<Item = i64>) -> Option<i64> {
+    amounts.try_fold(0_i64, i64::checked_add)
+}
+
 /// The stored rows of the report's malls.
 struct Stored {
     /// The malls with their time zones.
@@ -407,14 +412,15 @@ impl Stored {
     ) -> Option<i64> {
         let is_meant = |row: &&SalesRow| currency.is_none_or(|currency| row.currency == currency);
         let is_comparable = self.of_day(day).filter(is_meant).all(|row| self.is_reported(row.mall_id, at));
-        is_comparable.then(|| self.of_day(at).filter(is_meant).map(value).sum())
+        is_comparable.then(|| sum(self.of_day(at).filter(is_meant).map(value))).flatten()
     }
 
     fn cancelled_amount(&self, at: NaiveDate, currency: &str) -> Option<i64> {
         let of_day = || self.cancellations_of_day(at);
         let is_whole = self.malls.keys().all(|mall| of_day().any(|row| row.mall_id == *mall));
         is_whole
-            .then(|| of_day().filter(|row| row.currency == currency).map(|row| row.cancelled_amount).sum())
+            .then(|| sum(of_day().filter(|row| row.currency == currency).map(|row| row.cancelled_amount)))
+            .flatten()
     }
 
     /// The state at the end of a day: the snapshot of the next morning. `None` if that was taken before the day was over in
@@ -434,7 +440,7 @@ impl Stored {
             let end = day_bounds(at, *zone).end;
             rows().any(|row| row.mall_id == *mall && instant_of(row) >= end)
         });
-        is_whole.then(|| rows().map(|row| row.quantity).sum())
+        is_whole.then(|| sum(rows().map(|row| row.quantity))).flatten()
     }
 
     fn cancellations_of_day(&self, day: NaiveDate) -> impl Iterator<Item = &CancellationRow> {
@@ -482,11 +488,11 @@ impl Stored {
         let before = day.pred_opt();
         let figures = |row: &SalesRow| {
             let mall = malls.iter().find(|mall| mall.id == row.mall_id)?;
-            let net_before = before.filter(|before| self.is_reported(mall.id, *before)).map(|before| {
-                self.of_day(before)
-                    .filter(|then| then.mall_id == mall.id && then.currency == row.currency)
-                    .map(|then| then.net_amount)
-                    .sum()
+            let net_before = before.filter(|before| self.is_reported(mall.id, *before)).and_then(|before| {
+                let then = self
+                    .of_day(before)
+                    .filter(|then| then.mall_id == mall.id && then.currency == row.currency);
+                sum(then.map(|then| then.net_amount))
             });
             Some(MallFigures {
                 code: mall.code.clone(),
@@ -514,9 +520,8 @@ impl Stored {
                     .collect();
                 let is_whole =
                     !existing.is_empty() && existing.iter().all(|mall| self.is_reported(**mall, at));
-                is_whole.then(|| {
-                    self.of_day(at).filter(|row| row.currency == currency).map(|row| row.net_amount).sum()
-                })
+                let net = self.of_day(at).filter(|row| row.currency == currency).map(|row| row.net_amount);
+                is_whole.then(|| sum(net)).flatten()
             };
             days.iter().map(|at| (*at, net_of(*at))).collect()
         };
