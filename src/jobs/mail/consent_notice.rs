@@ -107,13 +107,17 @@ struct Window {
     latest_start: NaiveDate,
     /// The end of that day.
     given_before: DateTime<Utc>,
+    /// No notice was written after this: one that says so was written by a clock that was wrong, and proves nothing.
+    written_before: DateTime<Utc>,
 }
 
 impl Window {
     fn new(confirmation: &'static Confirmation, today: NaiveDate, days_before: u32, time_zone: Tz) -> Self {
         let latest_start = latest_start(today + Days::new(u64::from(days_before)), confirmation.months);
         let given_before = day_bounds(latest_start, time_zone).end;
-        Self { confirmation, time_zone, today, latest_start, given_before }
+        // A day of tolerance: two hosts may not agree.
+        let written_before = day_bounds(today + Days::new(1), time_zone).end;
+        Self { confirmation, time_zone, today, latest_start, given_before, written_before }
     }
 
     /// The day on which a consent of this day was given, or counts from, comes round.
@@ -424,7 +428,8 @@ async fn next_page(
     window: &Window,
     after: &StoredKey,
 ) -> anyhow::Result<Vec<Member>> {
-    let values = values![mall_id, after, window.given_before, window.latest_start, PAGE];
+    let values =
+        values![mall_id, after, window.given_before, window.latest_start, PAGE, window.written_before];
     Ok(db.fetch_all(&page_sql(db, who), values).await?)
 }
 
@@ -464,7 +469,7 @@ const OF_MEMBER: &str = "k.mall_id = m.mall_id AND k.member_code = m.member_code
 /// The condition on a row `n` of the ledger that it is of the consent `k` as it stands: who gives it again after the notice
 /// begins a new period.
 const CONFIRMS: &str = "n.mall_id = k.mall_id AND n.member_code = k.member_code AND n.purpose = k.purpose
-                        AND n.created_at > COALESCE(k.source_updated_at, k.created_at)";
+                        AND n.created_at > COALESCE(k.source_updated_at, k.created_at) AND n.created_at < $6";
 
 /// The condition on a consent `k` that is due: given before `$3`, and not confirmed for a period that counts from after
 /// `$4`.
@@ -502,7 +507,8 @@ mod tests {
         let (given_before, latest_start) = (window.given_before, window.latest_start);
         let sql = page_sql(db, &who(Locale::Ko, Locale::En));
         let after = StoredKey::Text("M2".to_owned());
-        let values = || values![1, &after, given_before, latest_start, PAGE];
+        let written_before = given_before + chrono::TimeDelta::days(3650);
+        let values = || values![1, &after, given_before, latest_start, PAGE, written_before];
         assert_eq!(db.found_by("m", &sql, values()).await, ["mall_id, member_code"]);
         let by_member = ["mall_id, member_code", "mall_id, member_code, purpose"];
         assert_eq!(db.found_by("k", &sql, values()).await, by_member);

@@ -49,6 +49,9 @@ pub(super) async fn unwanted(
             OR (mails.kind = '{CONSENT_NOTICE}'
                 AND (member.status = 'WITHDRAWN'
                      OR NOT EXISTS (SELECT 1 FROM mail_consents agreed
+                                    JOIN consent_notices named
+                                      ON named.mall_id = agreed.mall_id AND named.member_code = agreed.member_code
+                                         AND named.purpose = agreed.purpose AND named.created_at = mails.queued_at
                                     WHERE agreed.mall_id = mails.mall_id AND agreed.member_code = mails.member_code
                                       AND agreed.is_granted)))"
     );
