@@ -86,7 +86,8 @@ fn a_server_that_takes_nothing_for_now_leaves_the_mails_as_they_were(office: &Po
         });
         office.flush(&plain(&server)).run().exits(75).says(line);
         untouched(office, 100);
-        assert!(server.connections() <= 5, "{line}: {} connections", server.connections());
+        // Four refusals, and what was under way meanwhile: not one for each mail.
+        assert!(server.connections() <= 8, "{line}: {} connections", server.connections());
     }
     let server = MailServer::start(Manners::default());
     office.flush(&plain(&server)).run().succeeds();
