@@ -7,6 +7,7 @@ mod checking;
 mod contents;
 mod customer_mail;
 mod disk_full;
+mod guessing;
 mod layouts;
 mod presets;
 mod recovery;

@@ -149,13 +149,11 @@ fn form(sample: &Sample, question: &Question<'_>) -> Result<Form, Failure> {
             best.unwrap_or_default()
         }
     };
-    let delimiter = match question.delimiter.or_else(|| sample.delimiter(encoding)) {
-        Some(delimiter) => delimiter,
-        None => {
-            doubts.push("the file has one column only: another delimiter?".to_owned());
-            ','
-        }
-    };
+    let delimiter = question.delimiter.or_else(|| sample.delimiter(encoding));
+    if delimiter.is_none() {
+        doubts.push("the file has one column only: another delimiter?".to_owned());
+    }
+    let delimiter = delimiter.unwrap_or(',');
     // A quote in the middle of a field that is not quoted as a whole: quotes are characters like others there.
     let quotes =
         sample.can_be_read(encoding, delimiter, true) || !sample.can_be_read(encoding, delimiter, false);
@@ -373,10 +371,10 @@ fn general(
     let mut formats: Vec<&'static str> = Vec::new();
     for column in times {
         let Some(shape) = found.get(column.name).and_then(|place| shapes.get(place)) else { continue };
-        match shape.time_formats() {
-            Some([]) | None => {}
-            Some([first, ..]) if !formats.contains(first) => formats.push(first),
-            Some(_) => {}
+        if let Some([first, ..]) = shape.time_formats()
+            && !formats.contains(first)
+        {
+            formats.push(first);
         }
         if let Some(doubt) = shape.doubt_about_days() {
             doubts.push(format!("`{}`: {doubt}", column.name));
@@ -456,12 +454,11 @@ fn values(
     let mut section = String::new();
     for (word, count) in words.iter().filter(|(word, _)| !ours.contains_key(*word)) {
         let count = counted(*count, "line", "lines");
-        let _ = match meaning(word) {
-            Some(ours) => writeln!(section, "{} = \"{ours}\"   # {count}", quoted(word)),
-            None => {
-                doubts.push(format!("what the {column} `{}` means", shortened(word, WORD_CHARACTERS)));
-                writeln!(section, "#{} = \"?\"   # {count}: what does it mean?", quoted(word))
-            }
+        let _ = if let Some(ours) = meaning(word) {
+            writeln!(section, "{} = \"{ours}\"   # {count}", quoted(word))
+        } else {
+            doubts.push(format!("what the {column} `{}` means", shortened(word, WORD_CHARACTERS)));
+            writeln!(section, "#{} = \"?\"   # {count}: what does it mean?", quoted(word))
         };
     }
     if section.is_empty() {
@@ -488,9 +485,9 @@ fn words_at(sample: &Sample, source: &Source, place: usize) -> anyhow::Result<BT
     Ok(words)
 }
 
-/// A text as TOML writes it.
+/// A text as TOML writes it, on one line: JSON's escapes are those of TOML, but for DEL.
 fn quoted(text: &str) -> String {
-    toml::Value::String(text.to_owned()).to_string()
+    serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007F")
 }
 
 // ---------------------------------------------------------------- trying and writing it

@@ -186,7 +186,9 @@ mod tests {
 
     fn shape(values: &[&str]) -> Shape {
         let mut shape = Shape::new();
-        values.iter().for_each(|value| shape.see(value));
+        for value in values {
+            shape.see(value);
+        }
         shape
     }
 
