@@ -273,6 +273,7 @@ mod tests {
             "DURATION" => "90m",
             "N" | "LINES" | "COUNT" | "DAYS" | "ID" => "17",
             "KIND" => "cart-reminder",
+            "NAME" => "shopify",
             "N|N%" => "1%",
             "fail|wait=DURATION" => "fail",
             "MALL" => "tokyo",
@@ -349,6 +350,11 @@ mod tests {
         for spec in specs() {
             let all: Vec<clap::Arg> = subcommand(spec.name).get_arguments().cloned().collect();
             for argument in &all {
+                // With these it is no run, and nothing is stored.
+                let is_a_look = ["check", "guess", "dry_run"].contains(&argument.get_id().as_str());
+                if spec.name == "data import" && is_a_look {
+                    continue;
+                }
                 let mut words = line(spec.name, &all, &[argument]);
                 if is_incomplete(&words) {
                     // It requires another one: `--to` requires `--from`.

@@ -822,6 +822,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a case each")]
     fn what_no_file_could_be_read_by_is_refused_by_its_key() {
         let orders = |keys: &str| format!("[import.orders]\n{keys}");
         let column = |table: &str| format!("[import.orders.columns]\nstatus = {table}");

@@ -12,7 +12,7 @@ pub const SPECS: &[JobSpec] = &[import::Args::SPEC];
 #[derive(Debug, clap::Subcommand)]
 #[expect(missing_docs, reason = "the help of a job is its spec")]
 pub enum Data {
-    Import(JobCommand<import::Args>),
+    Import(Box<JobCommand<import::Args>>),
     #[command(subcommand)]
     Presets(import::presets::Presets),
 }
@@ -25,12 +25,12 @@ impl Data {
             Self::Import(job) if job.job().only_checks() => Action::plain(cx, job.job().check_file(cx)),
             // What would run, and then whether it could.
             Self::Import(job) if job.options().dry_run => Action::other(async move {
-                match Action::from(job).run(cx).await {
+                match Action::from(&**job).run(cx).await {
                     ExitCode::Completed => Action::plain(cx, job.job().check_file(cx)).run(cx).await,
                     other => other,
                 }
             }),
-            Self::Import(job) => job.into(),
+            Self::Import(job) => Action::from(&**job),
             Self::Presets(presets) => presets.action(cx),
         }
     }

@@ -129,7 +129,7 @@ fn a_preset_or_section_that_there_is_not_is_refused(shop: &Shop) {
         .says("batchctl.toml line 2: `import.orders.osaka.preset` is not the name of a preset");
 }
 
-/// 26 orders that said REFUNDED or ORDER_CANCELLED were counted in full, without a word.
+/// 26 orders that said REFUNDED or `ORDER_CANCELLED` were counted in full, without a word.
 fn an_order_whose_money_went_back_is_not_counted_in_full(shop: &Shop) {
     with_tokyo(shop);
     let header = format!("{ORDERS},cancelled_at,updated_at");

@@ -64,7 +64,7 @@ impl BadLines {
     fn note_kind(&mut self, problem: &str, line: u64) {
         let (mut kind, value) = kind_of(problem);
         if self.kinds.len() == KINDS && !self.kinds.contains_key(&kind) {
-            kind = "another problem".to_owned();
+            "another problem".clone_into(&mut kind);
         }
         let kind = self.kinds.entry(kind).or_default();
         kind.count += 1;

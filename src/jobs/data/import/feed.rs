@@ -76,7 +76,7 @@ pub(super) struct End {
 /// A message from the thread.
 pub(super) enum FeedMessage<R> {
     /// A chunk.
-    Chunk(Chunk<R>),
+    Chunk(Box<Chunk<R>>),
     /// The file's end.
     End(End),
 }
@@ -303,7 +303,7 @@ impl<K: FileKind> PassState<'_, K> {
     fn send(&mut self) -> Result<(), Interrupted> {
         let next = empty_chunk(self.plan, self.chunk.lines_so_far);
         let chunk = std::mem::replace(&mut self.chunk, next);
-        self.sender.blocking_send(Ok(FeedMessage::Chunk(chunk))).map_err(|_| Interrupted::Deserted)
+        self.sender.blocking_send(Ok(FeedMessage::Chunk(Box::new(chunk)))).map_err(|_| Interrupted::Deserted)
     }
 
     fn end(self, hash: String) -> Result<End, Failure> {

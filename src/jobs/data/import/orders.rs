@@ -575,7 +575,7 @@ fn following_refund(
     if order.total_amount == 0 {
         return None;
     }
-    let noted = match fields.layout().mapping.keys.refunded_without_amount.unwrap_or_default() {
+    let told = match fields.layout().mapping.keys.refunded_without_amount.unwrap_or_default() {
         RefundedWithoutAmount::Total => &mut notes.assumed_refunds,
         RefundedWithoutAmount::Keep => &mut notes.kept_refunds,
         RefundedWithoutAmount::Refuse => {
@@ -584,7 +584,7 @@ fn following_refund(
             return None;
         }
     };
-    noted.add(order.currency, order.total_amount, || example(order, fields));
+    told.add(order.currency, order.total_amount, || example(order, fields));
     let keeps = fields.layout().mapping.keys.refunded_without_amount == Some(RefundedWithoutAmount::Keep);
     if keeps { None } else { back(ASSUMED, order.total_amount) }
 }

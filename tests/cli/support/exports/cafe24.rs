@@ -95,7 +95,9 @@ impl Shop {
             ),
             ("배송메시지", text(order.note)),
         ];
-        if !self.is_other {
+        if self.is_other {
+            cells.push(("수량클레임 여부", text("N")));
+        } else {
             cells.extend([
                 ("네이버 포인트", self.money(0)),
                 ("상품번호", (line.product.id % 1000).to_string()),
@@ -104,8 +106,6 @@ impl Shop {
                 ("주문자명", text("김, 하나")),
                 ("수령인 우편번호", text("03045")),
             ]);
-        } else {
-            cells.push(("수량클레임 여부", text("N")));
         }
         cells
     }

@@ -1,4 +1,4 @@
-//! MakeShop: a template that the shop makes. Only the columns of the order itself are known; the others are named here as a
+//! `MakeShop`: a template that the shop makes. Only the columns of the order itself are known; the others are named here as a
 //! shop might.
 
 use super::model::{Amounts, Fate, Line, Order, orders};

@@ -45,7 +45,6 @@ fn the_headers_have_as_many_columns_as_those_of_the_platforms() {
         (&rakuten::exports()[0], b',', 158),
     ] {
         let header = export.file.split(|byte| *byte == b'\n').next().expect("a first line");
-        let delimiters = header.iter().filter(|byte| **byte == delimiter).count();
-        assert_eq!(delimiters + 1, columns, "{}", export.mall);
+        assert_eq!(header.split(|byte| *byte == delimiter).count(), columns, "{}", export.mall);
     }
 }

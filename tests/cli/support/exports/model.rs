@@ -191,6 +191,7 @@ pub(super) fn contained_tax(amount: i64) -> i64 {
 
 /// The kinds of amounts that a platform has.
 #[derive(Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a platform's own")]
 pub(super) struct Amounts {
     /// Discounts of a single line.
     pub(super) line_discounts: bool,

@@ -1,4 +1,4 @@
-//! WooCommerce by the plugin Advanced Order Export: its default columns, status in the site's language, minutes of the
+//! `WooCommerce` by the plugin Advanced Order Export: its default columns, status in the site's language, minutes of the
 //! site's clock.
 
 use super::model::{Amounts, Fate, Line, Order, orders};
@@ -67,7 +67,7 @@ impl Site {
         for order in orders(seed, Amounts { coupons: true, ..Amounts::SHIPPING }) {
             self.write(&mut sheet, &order);
             if !is_draft(&order) {
-                told.push(self.told(&order));
+                told.push(Self::told(&order));
             }
         }
         let form =
@@ -146,7 +146,7 @@ impl Site {
     }
 
     /// The file has the time of the order alone: all counts for that day, and what was cancelled was never sold.
-    fn told(&self, order: &Order) -> Told {
+    fn told(order: &Order) -> Told {
         let day = order.ordered_at.date();
         let line = |line: &Line| ToldLine {
             code: line.product.code.map_or_else(|| item_name(line), str::to_owned),
@@ -171,7 +171,7 @@ impl Site {
     }
 }
 
-/// An order that a buyer has begun, which WooCommerce numbers like any other.
+/// An order that a buyer has begun, which `WooCommerce` numbers like any other.
 fn is_draft(order: &Order) -> bool {
     order.fate == Fate::Waiting && order.serial.is_multiple_of(7)
 }
