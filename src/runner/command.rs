@@ -229,6 +229,9 @@ pub trait AnyJob {
         completed_by: &'a Execution,
     ) -> LocalBoxFuture<'a, anyhow::Result<Freshness>>;
 
+    /// See [`Job::try_out`].
+    fn try_out<'a>(&'a self, cx: &'a Context, db: &'a mut Db) -> LocalBoxFuture<'a, anyhow::Result<()>>;
+
     /// See [`Job::run`].
     fn run<'a, 'r: 'a>(
         &'a self,
@@ -310,6 +313,10 @@ impl<J: Job> AnyJob for JobCommand<J> {
             let completed = Completed { unit: instance.unit()?, run: completed_by };
             self.job.freshness(cx, db, &completed).await
         })
+    }
+
+    fn try_out<'a>(&'a self, cx: &'a Context, db: &'a mut Db) -> LocalBoxFuture<'a, anyhow::Result<()>> {
+        Box::pin(self.job.try_out(cx, db))
     }
 
     fn run<'a, 'r: 'a>(

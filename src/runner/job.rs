@@ -270,6 +270,11 @@ pub trait Job {
         Ok(Freshness::Current(None))
     }
 
+    /// What a dry run finds out beyond what would run, such as whether a file is good. It stores nothing.
+    async fn try_out(&self, _cx: &Context, _db: &mut Db) -> anyhow::Result<()> {
+        Ok(())
+    }
+
     /// Does the work of one instance.
     async fn run(&self, run: &mut Run<'_>, unit: &Self::Unit) -> anyhow::Result<()>;
 

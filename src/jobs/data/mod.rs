@@ -3,7 +3,7 @@
 pub mod import;
 
 use crate::context::Context;
-use crate::runner::{Action, AnyJob as _, ExitCode, Job, JobCommand, JobSpec};
+use crate::runner::{Action, Job, JobCommand, JobSpec};
 
 /// The jobs of data.
 pub const SPECS: &[JobSpec] = &[import::Args::SPEC];
@@ -23,13 +23,6 @@ impl Data {
         match self {
             Self::Import(job) if job.job().only_guesses() => Action::plain(cx, job.job().guess_mapping(cx)),
             Self::Import(job) if job.job().only_checks() => Action::plain(cx, job.job().check_file(cx)),
-            // What would run, and then whether it could.
-            Self::Import(job) if job.options().dry_run => Action::other(async move {
-                match Action::from(&**job).run(cx).await {
-                    ExitCode::Completed => Action::plain(cx, job.job().check_file(cx)).run(cx).await,
-                    other => other,
-                }
-            }),
             Self::Import(job) => Action::from(&**job),
             Self::Presets(presets) => presets.action(cx),
         }

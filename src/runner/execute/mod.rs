@@ -123,6 +123,10 @@ async fn run_all(session: &Session<'_>, worker: &mut Worker<'_>) -> anyhow::Resu
         return match session.bounds().keep(worker.show_plan(&instances)).await {
             // `--dry-run | head`: the reader has seen enough.
             Err(error) if failure::is_broken_pipe(&error) => Ok(ExitCode::Completed),
+            Ok(ExitCode::Completed) => {
+                let tried = session.bounds().keep(session.job.try_out(session.cx, &mut worker.db)).await;
+                Ok(end_plain(session.cx, tried))
+            }
             shown => shown,
         };
     }

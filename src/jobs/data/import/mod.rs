@@ -169,6 +169,10 @@ impl Job for Args {
         })
     }
 
+    async fn try_out(&self, cx: &Context, db: &mut Db) -> anyhow::Result<()> {
+        self.kind.check(self, cx, db).await
+    }
+
     async fn run(&self, run: &mut Run<'_>, file: &File) -> anyhow::Result<()> {
         self.kind.import(self, run, file).await
     }
@@ -201,7 +205,7 @@ impl Args {
     /// Checks the file, shows what is wrong with it, and stores nothing.
     pub async fn check_file(&self, cx: &Context) -> anyhow::Result<()> {
         let mut db = cx.db().await?;
-        let checked = self.kind.check(self, cx, &mut db).await;
+        let checked = self.try_out(cx, &mut db).await;
         db.close().await;
         checked
     }
