@@ -106,6 +106,24 @@ fn what_could_not_be_told_is_named() {
     assert!(guessed.stdout.contains("# Tried on all 2 lines: 2 are bad:"), "{}", guessed.stdout);
 }
 
+/// The sample is a file of its own, of which nobody knows the name.
+#[test]
+fn a_fault_of_the_file_is_told_of_it_and_not_of_its_sample() {
+    let sandbox = Sandbox::new();
+    let header = "order no,status,order date,total,sku,qty,price\n";
+    sandbox.write("orders.csv", header.to_owned() + &"1,paid,2026-11-19,10,A,1,10\n".repeat(2001));
+    let guessed = guess(&sandbox, "orders.csv").succeeds();
+    let fault = "# Tried: failed to read `orders.csv`: line 2002: the order has more than 2000 lines";
+    assert!(guessed.stdout.contains(fault), "{}", guessed.stdout);
+    assert!(
+        guessed.stdout.contains("data import --kind orders --mall CODE --check orders.csv"),
+        "{}",
+        guessed.stdout
+    );
+    sandbox.write("wide.csv", header.to_owned() + "1,paid,2026-11-19,10,A,1,10,more\n");
+    guess(&sandbox, "wide.csv").exits(65).says("failed to read `wide.csv`: line 2");
+}
+
 /// What a file is called and what is in it may be anything; what is printed goes into a configuration.
 #[test]
 fn nothing_of_a_hostile_file_gets_out_of_its_quotes_or_comments() {

@@ -6,8 +6,8 @@ use crate::context::Context;
 use crate::db::Db;
 use crate::runner::Run;
 
-use super::bad_lines::BadLines;
 use super::field::Column;
+use super::guess::Trial;
 use super::kind::FileKind;
 use super::layout::Layout;
 use super::reader::Source;
@@ -55,13 +55,13 @@ macro_rules! kinds {
                 }
             }
 
-            /// Reads the lines of a sample as its layout says. Returns how many there were, and the bad ones.
+            /// Reads the lines of a sample as its layout says.
             pub(super) async fn try_lines(
                 self,
                 source: &Source,
                 layout: &Arc<Layout>,
                 is_whole: bool,
-            ) -> anyhow::Result<(u64, BadLines)> {
+            ) -> anyhow::Result<Trial> {
                 match self {
                     $(Self::$variant => guess::try_lines::<$type>(source, layout, is_whole).await,)+
                 }

@@ -5,7 +5,7 @@
 mod sample;
 mod shape;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::money::is_known_currency;
 use crate::printable::{escaped, shortened};
 use crate::shop::malls::Mall;
 use crate::text_encoding::TextEncoding;
-use crate::wording::counted;
+use crate::wording::{command, counted};
 
 use super::bad_lines::BadLines;
 use super::feed::{Feed, FeedMessage, Pass, ReadPlan};
@@ -95,26 +95,27 @@ struct Proposal {
     missing: Vec<&'static str>,
 }
 
+impl Question<'_> {
+    /// A text about the sample as one about the file that it is of.
+    fn about_the_file(&self, text: &str, sample: &Sample) -> String {
+        let file = escaped(&self.shown.display().to_string()).into_owned();
+        text.replace(&sample.path().display().to_string(), &file)
+    }
+}
+
 /// Prints the mapping of a file. An error if something that is needed could not be told.
 pub(super) async fn guess(cx: &Context, question: &Question<'_>) -> anyhow::Result<()> {
     let sample = Sample::of(question.path)?;
-    let form = form(&sample, question)?;
-    let source = sample.source(form.encoding, u8::try_from(form.delimiter).unwrap_or(b','), form.quotes);
-    let (_, header) = source.open()?;
-    let proposal = match preset_of(question.kind, &header) {
-        Some((kind, preset)) => of_preset(kind, preset, &sample, &source, &header)?,
-        None => by_names(question.kind, &sample, &source, &header)?,
-    };
-    let text = written(&form, &proposal);
-    let trial = if proposal.missing.is_empty() {
-        trial(&text, &proposal, &sample, &source, &header).await?
-    } else {
-        None
-    };
-    let mut page = heading(question, &sample, &proposal, trial.as_ref());
-    page.push_str(&text);
-    cx.output.data(page.as_bytes())?;
-    match proposal.missing.as_slice() {
+    let proposed = propose(question, &sample).await.map_err(|error| match error.downcast::<Failure>() {
+        Ok(mut failure) => {
+            failure.message = question.about_the_file(&failure.message, &sample);
+            failure.into()
+        }
+        Err(error) => error,
+    });
+    let (page, missing) = proposed?;
+    cx.output.data(question.about_the_file(&page, &sample).as_bytes())?;
+    match missing.as_slice() {
         [] => Ok(()),
         missing => Err(Failure::bad_input(format!(
             "could not tell which columns of `{}` are {}",
@@ -126,8 +127,27 @@ pub(super) async fn guess(cx: &Context, question: &Question<'_>) -> anyhow::Resu
     }
 }
 
+/// What is printed, and the required columns that could not be told.
+async fn propose(question: &Question<'_>, sample: &Sample) -> anyhow::Result<(String, Vec<&'static str>)> {
+    let words = Vocabularies::read()?;
+    let form = form(sample, question, &words)?;
+    let source = sample.source(form.encoding, u8::try_from(form.delimiter).unwrap_or(b','), form.quotes);
+    let (_, header) = source.open()?;
+    let proposal = match preset_of(question.kind, &header) {
+        Some((kind, preset)) => of_preset(kind, preset, sample, &source, &header)?,
+        None => by_names(question.kind, &words, sample, &source, &header)?,
+    };
+    let text = written(&form, &proposal);
+    let trial = if proposal.missing.is_empty() {
+        trial(&text, &proposal, sample, &source, &header).await?
+    } else {
+        None
+    };
+    Ok((heading(question, sample, &proposal, trial.as_ref()) + &text, proposal.missing))
+}
+
 /// The encoding, the delimiter, and whether quotes enclose fields.
-fn form(sample: &Sample, question: &Question<'_>) -> Result<Form, Failure> {
+fn form(sample: &Sample, question: &Question<'_>, words: &Vocabularies) -> Result<Form, Failure> {
     let mut doubts = Vec::new();
     let encoding = match (question.encoding, sample.encodings.as_slice()) {
         (Some(encoding), _) => encoding,
@@ -140,7 +160,7 @@ fn form(sample: &Sample, question: &Question<'_>) -> Result<Form, Failure> {
         }
         (None, [only]) => *only,
         (None, several) => {
-            let best = several.iter().copied().max_by_key(|encoding| known_headers(sample, *encoding));
+            let best = several.iter().copied().max_by_key(|encoding| known_headers(sample, words, *encoding));
             let names: Vec<&str> = several.iter().map(|encoding| encoding.name()).collect();
             doubts.push(format!(
                 "the encoding may be {}: look at a name or two after the import",
@@ -160,25 +180,31 @@ fn form(sample: &Sample, question: &Question<'_>) -> Result<Form, Failure> {
     Ok(Form { encoding, delimiter, quotes, doubts })
 }
 
-/// How many headers are known to the vocabulary if the file is in this encoding.
-fn known_headers(sample: &Sample, encoding: TextEncoding) -> usize {
+/// How many headers are known if the file is in this encoding.
+fn known_headers(sample: &Sample, words: &Vocabularies, encoding: TextEncoding) -> usize {
     let delimiter = sample.delimiter(encoding).and_then(|delimiter| u8::try_from(delimiter).ok());
     let header = sample.source(encoding, delimiter.unwrap_or(b','), true).open().map(|(_, header)| header);
     let header = header.unwrap_or_default();
-    let is_known = |name: &&String| {
-        KINDS.iter().any(|kind| {
-            let vocabulary = vocabulary(*kind);
-            vocabulary.columns.values().flatten().any(|known| normal(known) == normal(name))
-        })
-    };
+    let known = KINDS.iter().flat_map(|kind| words.of(*kind).columns.values().flatten());
+    let known: BTreeSet<String> = known.map(|name| normal(name).into_owned()).collect();
+    let is_known = |name: &&String| known.contains(normal(name).as_ref());
     let in_presets = KINDS.iter().flat_map(|kind| candidates(*kind, &header)).map(|(known, _)| known).max();
     header.iter().filter(is_known).count().max(in_presets.unwrap_or(0))
 }
 
-fn vocabulary(kind: Kind) -> Vocabulary {
-    let mut all: BTreeMap<String, Vocabulary> =
-        toml::from_str(include_str!("words.toml")).unwrap_or_default();
-    all.remove(kind.name()).unwrap_or(Vocabulary { columns: BTreeMap::new(), values: BTreeMap::new() })
+/// What shops call things, by the kind of file.
+struct Vocabularies(BTreeMap<String, Vocabulary>);
+
+impl Vocabularies {
+    fn read() -> anyhow::Result<Self> {
+        Ok(Self(toml::from_str(include_str!("words.toml"))?))
+    }
+
+    /// That of a kind; nothing for one whose files are made for batchctl.
+    fn of(&self, kind: Kind) -> &Vocabulary {
+        static NONE: Vocabulary = Vocabulary { columns: BTreeMap::new(), values: BTreeMap::new() };
+        self.0.get(kind.name()).unwrap_or(&NONE)
+    }
 }
 
 // ---------------------------------------------------------------- presets
@@ -193,7 +219,7 @@ fn candidates(kind: Kind, header: &[String]) -> Vec<(usize, &'static str)> {
         }
         let names: Vec<String> = header.iter().map(|name| normal(name).into_owned()).collect();
         let known = mapping.keys.headers().filter(|wanted| names.contains(&normal(wanted).into_owned()));
-        let known: std::collections::BTreeSet<&str> = known.collect();
+        let known: BTreeSet<&str> = known.collect();
         fitting.push((known.len(), name));
     }
     fitting
@@ -258,14 +284,15 @@ fn of_preset(
 /// A mapping by what headers are called.
 fn by_names(
     kind: Option<Kind>,
+    words: &Vocabularies,
     sample: &Sample,
     source: &Source,
     header: &[String],
 ) -> anyhow::Result<Proposal> {
-    let kind = kind.unwrap_or_else(|| likely_kind(header));
-    let vocabulary = vocabulary(kind);
+    let kind = kind.unwrap_or_else(|| likely_kind(words, header));
+    let vocabulary = words.of(kind);
     let columns = kind.columns();
-    let found = found(&vocabulary, &columns, header);
+    let found = found(vocabulary, &columns, header);
     let shapes = shape::of(sample, source, found.values().copied())?;
     let mut doubts = Vec::new();
     let mut section = general(&columns, &found, &shapes, &mut doubts);
@@ -311,10 +338,10 @@ fn by_names(
 }
 
 /// The kind whose words the header has most of; the orders of a file that has none.
-fn likely_kind(header: &[String]) -> Kind {
+fn likely_kind(words: &Vocabularies, header: &[String]) -> Kind {
     let found_of = |kind: Kind| {
         let columns = kind.columns();
-        let found = found(&vocabulary(kind), &columns, header);
+        let found = found(words.of(kind), &columns, header);
         let required =
             columns.iter().filter(|column| column.is_required && found.contains_key(column.name)).count();
         (required, found.len())
@@ -541,9 +568,12 @@ fn layout(mapping: &Mapping, header: &[String], currency: &str) -> Result<Layout
 }
 
 /// What is wrong with the sampled lines if they are read as proposed.
-struct Trial {
+#[derive(Default)]
+pub(super) struct Trial {
     lines: u64,
     bad: BadLines,
+    /// A fault of the file, which would end its import.
+    fault: Option<String>,
 }
 
 /// Reads the sampled lines as proposed; `None` if that needs the stored data.
@@ -566,22 +596,22 @@ async fn trial(
     for currency in CURRENCIES {
         let layout = Arc::new(layout(&mapping, header, currency)?);
         let tried = proposal.kind.try_lines(source, &layout, sample.is_whole).await?;
-        if best.as_ref().is_none_or(|best: &Trial| tried.1.count() < best.bad.count()) {
-            best = Some(Trial { lines: tried.0, bad: tried.1 });
+        if tried.bad.is_empty() {
+            return Ok(Some(tried));
         }
-        if best.as_ref().is_some_and(|best| best.bad.is_empty()) {
-            break;
+        if best.as_ref().is_none_or(|best| tried.bad.count() < best.bad.count()) {
+            best = Some(tried);
         }
     }
     Ok(best)
 }
 
-/// Reads the lines of the sample. Returns how many there were, and the bad ones.
+/// Reads the lines of the sample.
 pub(super) async fn try_lines<K: FileKind>(
     source: &Source,
     layout: &Arc<Layout>,
     is_whole: bool,
-) -> anyhow::Result<(u64, BadLines)> {
+) -> anyhow::Result<Trial> {
     let plan = ReadPlan {
         pass: Pass::Check,
         wanted: None,
@@ -589,18 +619,24 @@ pub(super) async fn try_lines<K: FileKind>(
         database: DbKind::Sqlite,
     };
     let mut feed = Feed::<K::Rows>::start::<K>(source, layout, plan);
-    let (mut lines, mut bad) = (0, BadLines::default());
+    let mut trial = Trial::default();
     loop {
-        match feed.next().await? {
+        let message = match feed.next().await.map_err(anyhow::Error::downcast::<Failure>) {
+            Ok(message) => message,
+            // A fault of the file would end its import: that is worth saying, and no reason to say nothing else.
+            Err(Ok(fault)) => return Ok(Trial { fault: Some(fault.message), ..trial }),
+            Err(Err(error)) => return Err(error),
+        };
+        match message {
             FeedMessage::Chunk(chunk) => {
-                lines += chunk.lines;
-                bad.note(chunk.bad);
+                trial.lines += chunk.lines;
+                trial.bad.note(chunk.bad);
                 // The last order of a sample may go on behind it.
-                if !is_whole && lines >= sample::LINES as u64 {
-                    return Ok((lines, bad));
+                if !is_whole && trial.lines >= sample::LINES as u64 {
+                    return Ok(trial);
                 }
             }
-            FeedMessage::End(_) => return Ok((lines, bad)),
+            FeedMessage::End(_) => return Ok(trial),
         }
     }
 }
@@ -621,7 +657,9 @@ fn heading(question: &Question<'_>, sample: &Sample, proposal: &Proposal, trial:
     for doubt in &proposal.doubts {
         let _ = writeln!(text, "# doubt: {}", escaped(doubt));
     }
-    if let Some(Trial { lines, bad }) = trial {
+    if let Some(Trial { fault: Some(fault), .. }) = trial {
+        let _ = writeln!(text, "# Tried: {}", escaped(fault));
+    } else if let Some(Trial { lines, bad, .. }) = trial {
         let lines = counted(*lines, "line", "lines");
         let of = if sample.is_whole { "all" } else { "the first" };
         let _ = match bad.count() {
@@ -632,11 +670,42 @@ fn heading(question: &Question<'_>, sample: &Sample, proposal: &Proposal, trial:
             let _ = writeln!(text, "#   {}", escaped(&problem));
         }
     }
-    let _ = writeln!(
-        text,
-        "# Put it into batchctl.toml, then: batchctl data import --kind {} --mall CODE --check {}\n",
-        proposal.kind.name(),
-        escaped(&file.to_string())
-    );
+    let file = file.to_string();
+    let next =
+        command(&["data", "import", "--kind", proposal.kind.name(), "--mall", "CODE", "--check", &file]);
+    let _ = writeln!(text, "# Put it into batchctl.toml, then: {}\n", escaped(&next));
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_vocabulary_names_only_columns_and_words_that_there_are_and_no_word_twice() {
+        let words = Vocabularies::read().unwrap();
+        assert_eq!(words.0.len(), KINDS.len());
+        for kind in KINDS {
+            let Vocabulary { columns, values } = words.of(kind);
+            let known = kind.columns();
+            let column = |name: &str| {
+                known
+                    .iter()
+                    .find(|column| column.name == name)
+                    .unwrap_or_else(|| panic!("{}: {name}", kind.name()))
+            };
+            for name in columns.keys() {
+                assert_eq!(column(name).name, name);
+            }
+            for (name, ours) in values {
+                let mut seen = BTreeSet::new();
+                for (word, theirs) in ours {
+                    assert!(column(name).words.contains(&word.as_str()), "{} {name}: {word}", kind.name());
+                    for word in theirs {
+                        assert!(seen.insert(normal(word).into_owned()), "{} {name}: {word}", kind.name());
+                    }
+                }
+            }
+        }
+    }
 }
