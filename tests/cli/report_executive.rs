@@ -136,23 +136,23 @@ fn a_mall_that_is_not_reported_yet_is_left_out_and_named(shop: &Shop) {
         "batchctl.toml",
         "[[report.delivery]]\nreport = \"executive\"\nto = [\"a@example.jp\"]\nlocale = \"en\"\n",
     );
-    report(shop, &["--verbose"]).run().succeeds().says("reported 2 orders of 1 mall, not reported yet: bkk");
+    report(shop, &["--verbose"]).run().succeeds().says("reported 2 orders of 1 mall, not included: bkk");
     // With its day it would insist on all malls; a retry means what the schedule meant.
     let line = shop.scalar("SELECT command_line FROM batch_execution WHERE job = 'report executive'");
     assert_eq!(line, "report executive --date 2026-11-19 --leave-out-missing");
     report(shop, &["--date", "2026-11-19", "--leave-out-missing", "--rerun"]).run().succeeds();
     let shown = report(shop, &["--format", "table", "--out", "-"]).run().succeeds();
-    assert!(shown.stdout.contains("Not reported yet") && shown.stdout.contains("bkk"), "{shown:?}");
+    assert!(shown.stdout.contains("Not included") && shown.stdout.contains("bkk"), "{shown:?}");
     let csv = report(shop, &CSV).run().succeeds();
     assert!(csv.stdout.contains("2026-11-19,,net_amount,JPY,1800,1500,"), "of Tokyo alone: {csv:?}");
     let mails = || shop.sql("SELECT text_body, html_body FROM mails ORDER BY id");
     let [mail] = mails().try_into().unwrap();
-    assert!(mail.iter().all(|body| body.contains("Not reported yet: bkk")), "{mail:?}");
+    assert!(mail.iter().all(|body| body.contains("Not included: bkk")), "{mail:?}");
     shop.batchctl(["report", "daily-sales"]).now(MORNING).run().succeeds();
     report(shop, &[]).run().succeeds();
     let mails = mails();
     assert_eq!(mails.len(), 2, "complete, it is another report");
-    assert!(mails[1].iter().all(|body| !body.contains("Not reported yet")), "{mails:?}");
+    assert!(mails[1].iter().all(|body| !body.contains("Not included")), "{mails:?}");
 }
 
 fn what_was_counted_before_a_malls_day_was_over_is_left_out(shop: &Shop) {

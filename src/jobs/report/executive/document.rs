@@ -136,7 +136,7 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent:
         ),
     ];
     if !figures.missing.is_empty() {
-        let label = locale.pick("Not reported yet", "未集計の店舗", "아직 집계되지 않은 몰");
+        let label = locale.pick("Not included", "集計に含まれていない店舗", "집계에서 제외된 쇼핑몰");
         facts.push((label.to_owned(), missing_names(figures).join(" / ")));
     }
     facts.extend(outdated::fact(&figures.outdated, time_zone, locale));

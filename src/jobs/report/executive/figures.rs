@@ -251,7 +251,7 @@ impl Figures {
         malls.len()
     }
 
-    /// "reported 128 orders of 2 malls, not reported yet: bangkok"
+    /// "reported 128 orders of 2 malls, not included: bangkok"
     pub(super) fn sentence(&self) -> String {
         let orders = self.list.iter().find(|figure| figure.measure == Measure::Orders);
         let orders = orders.map_or(0, |figure| figure.value);
@@ -260,7 +260,7 @@ impl Figures {
             format!("reported {orders} of {}", counted(self.reported_malls(), "mall", "malls"));
         if !self.missing.is_empty() {
             let codes: Vec<&str> = self.missing.iter().map(|(code, _)| code.as_str()).collect();
-            sentence.push_str(&format!(", not reported yet: {}", codes.join(", ")));
+            sentence.push_str(&format!(", not included: {}", codes.join(", ")));
         }
         sentence
     }
