@@ -15,6 +15,8 @@ on_both_databases![
     members_who_have_nothing_to_confirm_get_nothing,
     only_korean_readers_are_written_to,
     a_consent_that_was_taken_back_meanwhile_is_not_confirmed,
+    a_notice_that_names_only_a_withdrawn_consent_is_not_sent_whatever_else_stands,
+    what_a_clock_that_was_ahead_wrote_confirms_nothing,
     an_invalid_address_is_a_skipped_item,
     a_consent_of_a_day_that_cannot_be_is_a_failed_item,
     a_limit_leaves_the_others_to_the_next_run,
@@ -285,6 +287,43 @@ fn a_consent_that_was_taken_back_meanwhile_is_not_confirmed(shop: &Customers) {
         ]
     );
     assert_eq!(shop.scalar("SELECT COUNT(*) FROM mails WHERE status = 'SENT'"), "2");
+}
+
+fn a_notice_that_names_only_a_withdrawn_consent_is_not_sent_whatever_else_stands(shop: &Customers) {
+    for member in ["named", "other"] {
+        shop.agreeing(member, THEN);
+        // Not due for a year.
+        shop.agreed(member, "DIGEST", "2026-01-01T00:00:00+00:00");
+    }
+    shop.notices(TODAY).run().succeeds().says("queued 2 notices");
+    let withdraw = |member: &str, purpose: &str| {
+        shop.execute(&format!(
+            "UPDATE mail_consents SET is_granted = FALSE WHERE member_code = '{member}' AND purpose = '{purpose}'"
+        ));
+    };
+    withdraw("named", "MARKETING");
+    withdraw("other", "DIGEST");
+    shop.with_name(&["mail", "flush"]).now("2026-11-20T10:05:00+09:00").run().succeeds();
+    assert_eq!(
+        shop.sql("SELECT member_code, status FROM mails ORDER BY member_code"),
+        [["named", "CANCELLED"], ["other", "SENT"]]
+    );
+}
+
+fn what_a_clock_that_was_ahead_wrote_confirms_nothing(shop: &Customers) {
+    shop.agreeing("M1", THEN);
+    shop.notices("2036-11-20").run().succeeds().says("queued 1 notice");
+    shop.notices(TODAY).run().succeeds().says("queued 1 notice");
+    shop.notices("2026-11-21").run().succeeds().says("no consent to confirm");
+    shop.notices("2028-11-20").run().succeeds().says("queued 1 notice");
+    assert_eq!(
+        shop.confirmed(),
+        [
+            "M1 MARKETING 2024-12-20 2026-12-20 2026-12-20",
+            "M1 MARKETING 2024-12-20 2026-12-20 2036-11-20",
+            "M1 MARKETING 2024-12-20 2028-12-20 2028-12-20",
+        ]
+    );
 }
 
 fn an_invalid_address_is_a_skipped_item(shop: &Customers) {
