@@ -116,6 +116,19 @@ fn the_roles_of_the_page_suffice_and_can_do_no_more() {
     }
 }
 
+/// Without its environment a command would answer from a development database, and an empty one looks like a quiet one.
+#[test]
+fn every_command_of_the_page_names_its_environment() {
+    let page = repository_file("docs/operations.md").split_whitespace().collect::<Vec<_>>().join(" ");
+    // Those that follow a backquote or stand in a block; the others are the program's name.
+    let commands: Vec<&str> = page.split("batchctl ").skip(1).collect();
+    let groups = ["mail ", "report ", "runs ", "db ", "config ", "schedule ", "alerts ", "mall ", "data "];
+    let bare: Vec<&&str> =
+        commands.iter().filter(|rest| groups.iter().any(|group| rest.starts_with(group))).collect();
+    assert!(commands.iter().filter(|rest| rest.starts_with("--env prod ")).count() >= 12, "{commands:?}");
+    assert!(bare.is_empty(), "{bare:?}");
+}
+
 /// Mails of a restored database may have been sent since.
 #[test]
 fn what_a_restored_database_would_send_again_waits_for_a_person() {

@@ -229,9 +229,7 @@ impl Throttle {
         // The last pause ends with the patience: a longer one would give up on a server shortly before it takes mails again.
         let patience = PATIENCE.saturating_sub(now.saturating_duration_since(self.taken_at));
         let is_hopeless = self.pauses >= HOPELESS && (!self.has_taken || patience.is_zero());
-        let own = || {
-            PAUSES.pause(self.pauses).min(if self.has_taken { patience.max(PAUSES.first) } else { PATIENCE })
-        };
+        let own = || PAUSES.pause(self.pauses).min(patience.max(PAUSES.first));
         let pause = stated.unwrap_or_else(own).max(self.gap);
         if pause > LONGEST_WAIT || is_hopeless || now + pause >= end {
             return Reaction::GiveUp;
