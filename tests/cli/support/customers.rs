@@ -39,6 +39,17 @@ const CONFIG: &str = "[mail]\ntemplate_dir = 'mails'\n\
                       [mail.unsubscribe]\nurl = 'https://shop.example.jp/unsubscribe?t={token}'\n\
                       [digest]\nsubscribe_url = 'https://shop.example.jp/subscribe'\n";
 
+/// Members who get no advertising, whatever they agreed to.
+pub(crate) const UNREACHABLE: [&str; 7] = [
+    "withdrawn",
+    "withdrawn-at",
+    "unconfirmed",
+    "to-be-forgotten",
+    "without-address",
+    "suppressed",
+    "unsubscribed",
+];
+
 /// A shop with the mall `tokyo`.
 pub(crate) struct Customers {
     shop: Shop,
@@ -143,6 +154,20 @@ impl Customers {
             literal(address),
             literal(scope)
         ));
+    }
+
+    /// Makes the members [`UNREACHABLE`], who exist already, what their codes say.
+    #[track_caller]
+    pub(crate) fn make_unreachable(&self) {
+        self.change_member("withdrawn", "status = 'WITHDRAWN'");
+        self.change_member("withdrawn-at", &format!("withdrawn_at = {LONG_AGO}"));
+        self.change_member("unconfirmed", "status = 'UNCONFIRMED'");
+        self.change_member("to-be-forgotten", &format!("erasure_requested_at = {LONG_AGO}"));
+        self.change_member("without-address", "email = NULL");
+        // As the shop writes it; suppressions are stored in lower case.
+        self.change_member("suppressed", "email = 'Suppressed@Example.JP'");
+        self.suppress("suppressed@example.jp", "ALL");
+        self.suppress("unsubscribed@example.jp", "MARKETING");
     }
 
     /// The first line of each mail's text, in byte order: its recipient and its values.

@@ -23,7 +23,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 pub(crate) use cafe24::Cafe24;
-pub(crate) use customers::Customers;
+pub(crate) use customers::{Customers, UNREACHABLE};
 pub(crate) use database::Database;
 pub(crate) use process::{Batchctl, Ran, Running};
 pub(crate) use rows::{Line, Mall, Member, Order, Refund};
