@@ -1,5 +1,5 @@
-//! Lists the migrations and the presets of imports for the program to embed, and packs its relative relocations (`DT_RELR`), if the C library
-//! that it will run with can read them.
+//! Lists the migrations and the presets of imports for the program to embed, and packs its relative relocations
+//! (`DT_RELR`), if the C library that it will run with can read them.
 //!
 //! Unpacked, each of them takes 24 bytes that every start reads before doing anything else; packed, it takes one bit.
 

@@ -38,7 +38,7 @@ pub struct Confirmation {
     shows: &'static [Particular],
 }
 
-/// The kind of the mails that confirm consents. They are no advertising, and pointless once the consent is gone.
+/// The kind of the mails that confirm consents. They are not advertising, and pointless once the consent is gone.
 pub const CONSENT_NOTICE: &str = "consent-notice";
 
 /// What is shown about the sender.
