@@ -118,6 +118,8 @@ section_keys! {
     refunded_without_amount: Option<RefundedWithoutAmount>,
     /// Whether a file with a header and no lines is fine.
     allow_empty: Option<bool>,
+    /// The names of such files in the folder of an inbox; `*` and `?` stand for any characters and any one.
+    inbox_pattern: OneOrMore<String>,
 }
 
 /// What one of our columns is made of: in the file, a header, a list of headers of which the first that is not empty counts,
@@ -360,6 +362,7 @@ impl ImportSection {
             cancelled_without_time: self.cancelled_without_time.or(base.cancelled_without_time),
             refunded_without_amount: self.refunded_without_amount.or(base.refunded_without_amount),
             allow_empty: self.allow_empty.or(base.allow_empty),
+            inbox_pattern: either(self.inbox_pattern, base.inbox_pattern),
             unknown: Vec::new(),
         }
     }
@@ -377,6 +380,10 @@ impl ImportSection {
         }
         if let Some((key, problem)) = self.amount_fault() {
             return Some((path(&[key]), problem));
+        }
+        if let Some(pattern) = self.inbox_pattern.iter().find(|one| one.is_empty() || one.contains('/')) {
+            let problem = format!("`{pattern}` is not the name of a file: write it like \"orders*.csv\"");
+            return Some((path(&["inbox_pattern"]), problem));
         }
         for (name, column) in &self.columns {
             if let Some((key, problem)) = column.fault() {

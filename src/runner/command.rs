@@ -239,6 +239,14 @@ pub trait AnyJob {
         instance: &'a Instance,
     ) -> LocalBoxFuture<'a, anyhow::Result<()>>;
 
+    /// See [`Job::clear_away`].
+    fn clear_away<'a>(
+        &'a self,
+        cx: &'a Context,
+        db: &'a mut Db,
+        instance: &'a Instance,
+    ) -> LocalBoxFuture<'a, anyhow::Result<()>>;
+
     /// See [`Job::deliver`].
     fn deliver<'a>(
         &'a self,
@@ -325,6 +333,15 @@ impl<J: Job> AnyJob for JobCommand<J> {
         instance: &'a Instance,
     ) -> LocalBoxFuture<'a, anyhow::Result<()>> {
         Box::pin(async move { self.job.run(run, instance.unit()?).await })
+    }
+
+    fn clear_away<'a>(
+        &'a self,
+        cx: &'a Context,
+        db: &'a mut Db,
+        instance: &'a Instance,
+    ) -> LocalBoxFuture<'a, anyhow::Result<()>> {
+        Box::pin(async move { self.job.clear_away(cx, db, instance.unit()?).await })
     }
 
     fn deliver<'a>(

@@ -150,6 +150,8 @@ fn without_repeating(line: &str) -> Option<String> {
 pub(super) fn retry_words(runs: &[i64], flags: Option<&str>) -> String {
     let runs = runs.iter().map(i64::to_string).collect::<Vec<_>>().join(" ");
     match flags {
+        // The retry's own.
+        Some("--rerun") => format!("runs retry {runs} --rerun"),
         Some(flags) => format!("runs retry {runs} -- {flags}"),
         None => format!("runs retry {runs}"),
     }

@@ -188,6 +188,15 @@ pub async fn last_attempt(db: &mut Db, job: &str, instance_key: &str) -> Result<
     db.fetch_optional(&sql, values![job, instance_key]).await
 }
 
+/// The last runs of a job that completed, the newest first.
+pub async fn completed_lately(db: &mut Db, job: &str, most: i64) -> Result<Vec<Execution>, DbError> {
+    let sql = format!(
+        "SELECT {EXECUTION_COLUMNS} FROM batch_execution
+         WHERE job = $1 AND status = 'COMPLETED' ORDER BY id DESC LIMIT $2"
+    );
+    db.fetch_all(&sql, values![job, most]).await
+}
+
 /// The last run of the same instance that started before this one.
 pub async fn attempt_before(db: &mut Db, run: &Execution) -> Result<Option<Execution>, DbError> {
     let sql = format!(

@@ -278,6 +278,13 @@ pub trait Job {
     /// Does the work of one instance.
     async fn run(&self, run: &mut Run<'_>, unit: &Self::Unit) -> anyhow::Result<()>;
 
+    /// Clears away what an instance came from, once its end is stored: a file that was imported leaves the folder of those
+    /// that wait. Runs after each instance, even if it had been completed before or failed; a command that is killed before
+    /// does it at its next start, so that it has to be able to do so again. A failure is told, and changes no result.
+    async fn clear_away(&self, _cx: &Context, _db: &mut Db, _unit: &Self::Unit) -> anyhow::Result<()> {
+        Ok(())
+    }
+
     /// Shows or writes the output that was asked for, from the stored results of the completed instances. Runs once at
     /// the end, even if all of them had been completed before.
     async fn deliver(&self, _cx: &Context, _db: &mut Db, _completed: &[&Self::Unit]) -> anyhow::Result<()> {

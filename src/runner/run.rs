@@ -86,6 +86,8 @@ pub(super) struct Scenario {
     pub(super) retry_items: Option<BTreeSet<String>>,
     /// The instance is complete except for what has become due since.
     pub(super) only_due: bool,
+    /// Somebody asked for all of it again, even if it was complete.
+    pub(super) is_again: bool,
     /// Whether the run may do just what an earlier one left: nobody asked for everything, or for certain items.
     pub(super) does_what_was_left: bool,
     /// How long the run may take.
@@ -214,6 +216,16 @@ impl<'a> Run<'a> {
     /// rest need not be repeated.
     pub fn only_due(&self) -> bool {
         self.scenario.only_due
+    }
+
+    /// Whether the run retries another one, and nobody asked for all of it again.
+    pub fn is_plain_retry(&self) -> bool {
+        self.execution.retry_of.is_some() && !self.scenario.is_again
+    }
+
+    /// Whether somebody asked for all of it again.
+    pub fn is_asked_again(&self) -> bool {
+        self.scenario.is_again
     }
 
     /// What the last run of the instance left, if it did all but some items: that run, and those items.

@@ -25,8 +25,13 @@ pub enum SourceTime {
     Unknown,
     /// When the record changed, according to its source: a different time alone is a change.
     Recorded,
+    /// The same, while stored times up to this one may be those of [`Self::Exported`], which say nothing about when the record
+    /// changed.
+    RecordedOver(DateTime<Utc>),
     /// When its source was read: a different time alone is not a change.
     AsOf,
+    /// When all records were read from their source, each as it was then: noted too for one that is as it was.
+    Exported(DateTime<Utc>),
 }
 
 /// A staging table and its target.
@@ -129,31 +134,72 @@ impl Upsert {
         let outcome = self.count(db).await?;
         self.insert_new(db, outcome.new, now).await?;
         self.update_changed(db, outcome.changed, now).await?;
+        self.note_unchanged(db, outcome.unchanged).await?;
         Ok(outcome)
     }
 
     /// Finds the stored row of each staged one and whether it differs or is newer. Returns the number of matches.
     pub async fn match_stored(&self, db: &mut Db) -> anyhow::Result<u64> {
+        match self.source_time {
+            SourceTime::Exported(at) => {
+                let sql = format!("UPDATE {} SET source_updated_at = $1", self.staging);
+                db.execute(&sql, values![at]).await?;
+            }
+            SourceTime::RecordedOver(at) => self.forget_exports(db, at).await?,
+            SourceTime::Unknown | SourceTime::Recorded | SourceTime::AsOf => {}
+        }
         let mut different: Vec<String> =
             self.replaced.iter().map(|column| format!("t.{column} IS DISTINCT FROM s.{column}")).collect();
-        if self.source_time == SourceTime::Recorded {
+        if matches!(self.source_time, SourceTime::Recorded | SourceTime::RecordedOver(_)) {
             different.push(
                 "(s.source_updated_at IS NOT NULL AND t.source_updated_at IS DISTINCT FROM s.source_updated_at)"
                     .to_owned(),
             );
         }
         let stale = self.stale(db);
-        let key: Vec<String> = self.key.iter().map(|column| format!("t.{column} = s.{column}")).collect();
         let sql = format!(
             "UPDATE {} AS s SET target_id = t.id, is_stale = {stale}, is_changed = CASE WHEN {} THEN 1 ELSE 0 END
              FROM {} AS t WHERE {}",
             self.staging,
             different.join(" OR "),
             self.table,
-            key.join(" AND ")
+            self.same_key()
         );
         // While a table fills up, the plan that suited the first chunk does not suit the hundredth.
         Ok(db.execute_unprepared(&sql).await?)
+    }
+
+    fn same_key(&self) -> String {
+        let same: Vec<String> = self.key.iter().map(|column| format!("t.{column} = s.{column}")).collect();
+        same.join(" AND ")
+    }
+
+    /// Takes away the time of stored rows that would look later than their own change, because it is that of an export.
+    async fn forget_exports(&self, db: &mut Db, at: DateTime<Utc>) -> anyhow::Result<()> {
+        let sql = format!(
+            "UPDATE {} AS t SET source_updated_at = NULL FROM {} AS s
+             WHERE {} AND t.source_updated_at > s.source_updated_at AND t.source_updated_at <= $1",
+            self.table,
+            self.staging,
+            self.same_key()
+        );
+        db.execute(&sql, values![at]).await?;
+        Ok(())
+    }
+
+    /// Notes that rows which are as they were have been seen so by a later export: an older one does not change them.
+    pub async fn note_unchanged(&self, db: &mut Db, count: i64) -> anyhow::Result<()> {
+        if count == 0 || !matches!(self.source_time, SourceTime::Exported(_)) {
+            return Ok(());
+        }
+        let sql = format!(
+            "UPDATE {} AS t SET source_updated_at = s.source_updated_at FROM {} AS s
+             WHERE t.id = s.target_id AND s.is_stale = 0 AND s.is_changed = 0
+               AND (t.source_updated_at IS NULL OR t.source_updated_at < s.source_updated_at)",
+            self.table, self.staging
+        );
+        db.execute_unprepared(&sql).await?;
+        Ok(())
     }
 
     /// The SQL expression for whether a stored row is not updated: 1 or 0.

@@ -182,6 +182,7 @@ impl<R: HasLines> WithLines<R> {
         let outcome = records.count(db).await?;
         records.insert_new(db, outcome.new, now).await?;
         records.update_changed(db, outcome.changed, now).await?;
+        records.note_unchanged(db, outcome.unchanged).await?;
         if outcome.changed > 0 {
             db.execute(&delete_changed_lines::<R>(), values![]).await?;
         }

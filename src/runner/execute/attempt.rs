@@ -110,6 +110,7 @@ impl Worker<'_> {
                 None => None,
             },
             only_due,
+            is_again: scope == Scope::Again,
             does_what_was_left: !does_all && session.options.retry_of.is_none(),
             deadline: session.deadline,
             progress_label: self.layout.is_side_by_side.then(|| instance.key.clone()),

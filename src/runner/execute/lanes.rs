@@ -12,6 +12,7 @@ use futures_util::stream;
 use crate::output::Progress;
 use crate::runner::command::Instance;
 use crate::runner::exit::ExitCode;
+use crate::runner::failpoint;
 use crate::runner::failure_notes::FailureNotes;
 use crate::runner::verdict::worse;
 
@@ -19,6 +20,9 @@ use super::attempt::Attempted;
 use super::plan::Plan;
 use super::session::Session;
 use super::worker::{PlanShape, Worker};
+
+/// What is stored when a file that was imported could not be moved.
+const NOT_CLEARED: &str = "what the runs stored stays, and is not stored again";
 
 /// How many instances ended how.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -265,6 +269,7 @@ impl Worker<'_> {
             };
             shared.bar.advance(1);
             results.worst = worse(results.worst, attempted.code);
+            results.worst = worse(results.worst, self.clear_away(&instance).await);
             if attempted.is_turned_away {
                 results.turned_away += 1;
                 // Two commands in one lane would alternate between its instances: the first one does them all.
@@ -282,6 +287,22 @@ impl Worker<'_> {
             }
         }
         Ok(results)
+    }
+
+    /// Clears away what an instance came from. What it stored stays, whatever becomes of this.
+    async fn clear_away(&mut self, instance: &Instance) -> ExitCode {
+        if self.is_database_gone || self.db.is_in_transaction() {
+            return ExitCode::Completed;
+        }
+        let (cx, job) = (self.session.cx, self.session.job);
+        failpoint::reach(&cx.config, "before-clearing");
+        let clearing = job.clear_away(cx, &mut self.db, instance);
+        let cleared = self.session.bounds().keep(clearing).await;
+        failpoint::reach(&cx.config, "after-clearing");
+        match cleared {
+            Ok(()) => ExitCode::Completed,
+            Err(error) => self.fail_outside_runs(&error, NOT_CLEARED).await,
+        }
     }
 
     /// Runs one instance, unless its history shows that there is nothing to do.

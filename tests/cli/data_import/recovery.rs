@@ -31,7 +31,7 @@ on_both_databases![
 
 /// Waits until a process has said something.
 #[track_caller]
-fn wait_until_said(running: &mut Running, text: &str) {
+pub(super) fn wait_until_said(running: &mut Running, text: &str) {
     eventually(
         || running.so_far().stderr.contains(text) || running.has_ended(),
         &format!("it says `{text}`"),

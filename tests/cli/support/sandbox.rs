@@ -6,6 +6,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use chrono::{DateTime, Utc};
 use tempfile::TempDir;
 
 use super::database::{Database, Place, Session};
@@ -137,6 +138,15 @@ impl Sandbox {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().expect("it is below the folder")).expect("folders can be made");
         std::fs::write(path, content).expect("a file can be written");
+        self.date(name, NOW);
+    }
+
+    /// Sets when a file was last written: by the sandbox's clock, unless a test is about other times.
+    #[track_caller]
+    pub(crate) fn date(&self, name: &str, instant: &str) {
+        let instant: DateTime<Utc> = instant.parse().expect("an instant");
+        let file = std::fs::File::options().write(true).open(self.path(name)).expect("it is there");
+        file.set_modified(instant.into()).expect("a file has a time");
     }
 
     /// Reads a text file of the working directory.

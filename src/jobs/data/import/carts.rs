@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use chrono::{DateTime, Utc};
 
 use crate::db::Db;
-use crate::shop::upsert::{SourceTime, UpsertCounts};
+use crate::shop::upsert::UpsertCounts;
 use crate::shop::with_lines::{HasLines, WithLines};
 use crate::{bulk_row, columns};
 
@@ -153,7 +153,7 @@ impl RecordKind for CartFile {
         Self::Rows::prepare(db).await
     }
 
-    async fn store(db: &mut Db, _layout: &Layout, now: DateTime<Utc>) -> anyhow::Result<UpsertCounts> {
-        Self::Rows::store(db, SourceTime::Recorded, now).await
+    async fn store(db: &mut Db, layout: &Layout, now: DateTime<Utc>) -> anyhow::Result<UpsertCounts> {
+        Self::Rows::store(db, layout.source_time, now).await
     }
 }

@@ -182,7 +182,7 @@ impl<K: FileKind> PassState<'_, K> {
             if length == K::MAX_LINES {
                 return Err(Failure::bad_input(format!(
                     "failed to read `{}`: line {}: the {} has more than {} lines",
-                    source.path.display(),
+                    source.path().display(),
                     line.line(),
                     K::NOUNS.0,
                     K::MAX_LINES

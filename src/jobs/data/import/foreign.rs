@@ -36,8 +36,15 @@ impl Foreign {
             Self::OpenDocument => {
                 ("an OpenDocument spreadsheet", "save it as CSV (UTF-8) in LibreOffice, and import that file")
             }
-            Self::Zip => ("a ZIP archive", "unpack it, and import the CSV file that it contains"),
-            Self::Gzip => ("packed with gzip", "unpack it with gunzip, and import the CSV file"),
+            // Only what is packed twice gets here.
+            Self::Zip => (
+                "a ZIP archive within another packed file",
+                "unpack it, and import the CSV file that it contains",
+            ),
+            Self::Gzip => (
+                "packed with gzip within another packed file",
+                "unpack it with gunzip, and import the CSV file",
+            ),
             Self::Pdf => ("a PDF document", "export the data as CSV"),
             Self::WebPage => (
                 "a web page (HTML)",
@@ -45,6 +52,24 @@ impl Foreign {
             ),
         }
     }
+}
+
+/// How a file that may hold a CSV file is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Packed {
+    /// As a stream.
+    Gzip,
+    /// As the members of an archive.
+    Zip,
+}
+
+/// How a file is packed, if it is; it is left at its beginning.
+pub(super) fn packed(file: &mut (impl Read + Seek)) -> io::Result<Option<Packed>> {
+    Ok(match recognise(file)? {
+        Some(Foreign::Gzip) => Some(Packed::Gzip),
+        Some(Foreign::Zip) => Some(Packed::Zip),
+        _ => None,
+    })
 }
 
 /// Refuses a file that is not text, and leaves it at its beginning otherwise.

@@ -20,7 +20,7 @@ use super::{
 macro_rules! kinds {
     ($($(#[doc = $help:literal])+ $variant:ident = $name:literal: $type:ty,)+) => {
         /// What a file holds
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
         pub(super) enum Kind {
             $($(#[doc = $help])+ #[value(name = $name)] $variant,)+
         }

@@ -3,10 +3,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use chrono::{DateTime, Utc};
+
 use crate::config::{DuplicateHeaders, ImportColumn, ImportSection, OneOrMore, Skip};
 use crate::failure::{Failure, one_line};
 use crate::money::AmountStyle;
 use crate::shop::malls::Mall;
+use crate::shop::upsert::SourceTime;
 
 use super::field::{Column, Fields, MALL, Shop};
 use super::mapping::Mapping;
@@ -16,6 +19,8 @@ use super::words::{Words, normal};
 
 /// The position of the record's key in every kind: after the mall.
 const KEY: usize = 1;
+/// The column for when the shop last changed a record.
+const UPDATED_AT: &str = "updated_at";
 
 /// How an amount is made of several fields.
 #[derive(Debug, Default)]
@@ -110,9 +115,29 @@ pub(super) struct Layout {
     pub(super) shops: HashMap<String, Result<Shop, String>>,
     /// The mall of the whole file, from a flag or the configuration.
     pub(super) mall: Option<String>,
+    /// What decides which of a record and the stored one is the later.
+    pub(super) source_time: SourceTime,
 }
 
 impl Layout {
+    /// The same for a file that was exported then. Where no column says when a record changed, this decides between it and
+    /// the stored one. `before` is when the last file was exported of which that was so, if the stored times may still be
+    /// its own.
+    pub(super) fn exported(self, at: DateTime<Utc>, before: Option<DateTime<Utc>>) -> Self {
+        let source_time = match before {
+            _ if !self.records_changes() => SourceTime::Exported(at),
+            Some(before) => SourceTime::RecordedOver(before),
+            None => SourceTime::Recorded,
+        };
+        Self { source_time, ..self }
+    }
+
+    /// Whether the file says when a record changed, or the kind has no such column.
+    pub(super) fn records_changes(&self) -> bool {
+        let column = self.columns.iter().position(|column| column.name == UPDATED_AT);
+        column.is_none_or(|place| self.has(place))
+    }
+
     /// Finds the columns in a header. `mall` is the one that the whole file belongs to, if specified.
     pub(super) fn new(
         mapping: &Mapping,
@@ -169,6 +194,7 @@ impl Layout {
             plan: (!plan.is_empty()).then_some(plan),
             shops,
             mall,
+            source_time: SourceTime::Recorded,
         })
     }
 

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use chrono::{DateTime, NaiveDate, Utc};
 
 use crate::db::{Bulk, BulkColumn, BulkRow, BulkValue, Db, RowEncoder};
-use crate::shop::upsert::{MATCH_COLUMNS, SourceTime, Upsert, UpsertCounts};
+use crate::shop::upsert::{MATCH_COLUMNS, Upsert, UpsertCounts};
 
 use super::field::{Column, Fields, Holds, Parsed, Problems, Shop, YES_OR_NO};
 use super::kind::{BadLine, FileKind, Notes};
@@ -224,6 +224,7 @@ impl<K: LineKind> FileKind for K {
         let mut outcome = upsert.count(db).await?;
         upsert.insert_new(db, outcome.new, now).await?;
         upsert.update_changed(db, outcome.changed, now).await?;
+        upsert.note_unchanged(db, outcome.unchanged).await?;
         K::store_related(db, &mut outcome, now).await?;
         Ok(outcome)
     }
@@ -250,7 +251,7 @@ fn upsert<K: LineKind>(layout: &Layout) -> Upsert {
         key: std::iter::once("mall_id").chain(of_role(Role::Key)).collect(),
         columns: of_role(Role::Value).collect(),
         replaced: replaced.collect(),
-        source_time: SourceTime::Recorded,
+        source_time: layout.source_time,
         kept: None,
         uses_staged_ids: false,
     }

@@ -1,4 +1,4 @@
-//! `data import`: loads a shop's data from a CSV file: orders, members, products, refunds and the data of mails.
+//! `data import`: loads a shop's data from CSV files: orders, members, products, refunds and the data of mails.
 //!
 //! For shops without an API. A first pass checks the whole file before anything is written; a second one loads it in
 //! chunks. Stored records are replaced by their natural keys, so that loading the same file twice changes nothing, and
@@ -8,6 +8,7 @@ mod articles;
 mod bad_lines;
 mod carts;
 mod consents;
+mod container;
 mod coupons;
 #[cfg(test)]
 mod database_tests;
@@ -16,6 +17,7 @@ mod feed;
 mod field;
 mod foreign;
 mod guess;
+mod inbox;
 mod kind;
 mod kinds;
 mod layout;
@@ -24,10 +26,12 @@ mod mapping;
 mod members;
 mod orders;
 mod plan;
+mod precedence;
 pub mod presets;
 mod products;
 mod reader;
 mod refunds;
+mod selection;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
@@ -37,17 +41,24 @@ mod words;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
+use anyhow::Context as _;
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{ImportColumn, ImportSection, SkipLimit};
+use crate::config::{ImportColumn, ImportSection, OneOrMore, SkipLimit};
 use crate::context::Context;
 use crate::db::{Db, Kind as DbKind};
-use crate::digest::{FINGERPRINT_DIGITS, fingerprint};
+use crate::digest::fingerprint;
 use crate::failure::Failure;
 use crate::money::minor_to_display;
-use crate::runner::{Completed, Exclusion, Freshness, Items, Job, JobSpec, Planned, Run, history, minutes};
+use crate::period::{parse_duration, shown_instant};
+use crate::runner::{
+    Completed, Exclusion, Freshness, Items, Job, JobSpec, Planned, Run, history, minutes, report_error,
+};
 use crate::severity::Severity;
 use crate::shop::malls::{all_malls, selected_malls};
 use crate::shop::upsert::UpsertCounts;
@@ -55,12 +66,16 @@ use crate::text_encoding::TextEncoding;
 use crate::wording::counted;
 
 use self::bad_lines::{BadLines, SHOWN_BAD_LINES};
+use self::container::{Input, STANDARD_INPUT};
 use self::feed::{Feed, FeedMessage, Pass, ReadPlan, duplicate_problem};
+use self::inbox::{Seen, Waiting};
 use self::kind::{BadLine, FileKind, Noted, Notes, Rows};
 use self::kinds::Kind;
 use self::layout::Layout;
 use self::mapping::{Choice, Mapping};
-use self::reader::{Source, content_hash, encoding_of};
+use self::precedence::{Newest, Precedence, refuse_old};
+use self::reader::{Source, encoding_of};
+use self::selection::{Selected, short_hash};
 
 pub use self::mapping::{check_kinds, mapping_problems};
 
@@ -73,15 +88,9 @@ const KEPT_BAD_LINES: u64 = 5_000;
 /// Arguments of `data import`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// What the file contains
-    #[arg(
-        long,
-        value_enum,
-        required = false,
-        required_unless_present = "guess",
-        default_value_if("guess", clap::builder::ArgPredicate::IsPresent, "orders")
-    )]
-    kind: Kind,
+    /// What the files contain
+    #[arg(long, value_enum, required_unless_present_any = ["inbox", "guess"])]
+    kind: Option<Kind>,
     /// The mall that all its lines belong to, by code or ID (default: the column `mall`, or the configuration)
     #[arg(long, value_name = "MALL")]
     mall: Option<String>,
@@ -97,7 +106,7 @@ pub struct Args {
     check: bool,
     /// Look at the header and some lines, print the mapping that they seem to need, with its doubts as comments, and store
     /// nothing
-    #[arg(long, conflicts_with = "check")]
+    #[arg(long, conflicts_with_all = ["check", "inbox"])]
     guess: bool,
     /// The encoding of the file (default: the configuration's, else utf-8)
     #[arg(long, value_enum)]
@@ -112,15 +121,41 @@ pub struct Args {
     /// it is refused)
     #[arg(long)]
     allow_empty: bool,
-    /// The file
-    file: PathBuf,
+    /// When the file was exported: an instant (RFC 3339), a day (its beginning), or a duration such as 2h for two hours ago
+    /// (default: when the file was last written)
+    #[arg(long, value_name = "INSTANT")]
+    as_of: Option<String>,
+    /// Import what waits in this folder, oldest first, and move each file to `done` or `failed` below it
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["file", "as_of"])]
+    inbox: Option<PathBuf>,
+    /// Leave a file in the inbox alone that was written less than this long ago
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "1m", requires = "inbox")]
+    min_age: Duration,
+    /// Only this file of the inbox, at once, and even if it was moved already
+    #[arg(long, value_name = "NAME", requires = "inbox")]
+    inbox_file: Option<String>,
+    /// Only this member of a ZIP archive
+    #[arg(long, value_name = "NAME")]
+    member: Option<String>,
+    /// The beginning of the hash of the content that is meant, if several files have had the name
+    #[arg(long, value_name = "HASH", requires = "inbox_file", hide = true)]
+    content: Option<String>,
+    /// The files: CSV, also packed with gzip or in a ZIP archive; `-` is standard input
+    #[arg(required_unless_present = "inbox")]
+    file: Vec<PathBuf>,
+    /// What is read, once it is chosen.
+    #[arg(skip)]
+    input: Option<Input>,
+    /// What messages call the file, if it cannot be read.
+    #[arg(skip)]
+    called: Option<PathBuf>,
 }
 
 impl Job for Args {
     const SPEC: JobSpec = JobSpec {
         name: "data import",
-        summary: "Load a shop's orders, members, products and other data from a CSV file",
-        details: "The whole file is checked before anything is written. Loading the same file twice changes nothing.",
+        summary: "Load a shop's orders, members, products and other data from CSV files",
+        details: "A whole file is checked before anything is written. Loading the same file twice changes nothing.",
         page: Some("docs/import.md"),
         schedule: None,
         deadline: minutes(120),
@@ -132,20 +167,18 @@ impl Job for Args {
     type Unit = File;
 
     async fn plan(&self, cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Planned<File>>> {
-        let mall = self.mall_code(db).await?;
-        self.mapping(cx, mall.as_deref())?;
-        let mut hash = content_hash(&self.path(cx))?;
-        hash.truncate(FINGERPRINT_DIGITS);
-        let kind = self.kind.name();
-        let key = format!("{kind} {} {hash}", mall.as_deref().unwrap_or("*"));
-        let mut planned = Planned::new(key, File { short_hash: hash })
-            .titled(format!("{kind} {}", self.path(cx).display()))
-            // Two files of one kind may contain the same orders, in an older and a newer state.
-            .exclusive_by(kind);
-        if let Some(mall) = mall {
-            planned = planned.with("mall", mall);
+        if let Some(kind) = self.kind {
+            self.mapping(cx, kind, self.mall_code(db).await?.as_deref())?;
         }
-        Ok(vec![planned])
+        let selected = self.select(cx).await?;
+        let is_alone = selected.len() == 1;
+        let mut planned = Vec::new();
+        for (place, one) in selected.into_iter().enumerate() {
+            let one = one.planned(cx, db).await?;
+            // A failure of one file is no other's.
+            planned.push(if is_alone { one } else { one.in_lane(place.to_string()) });
+        }
+        Ok(planned)
     }
 
     async fn freshness(
@@ -156,25 +189,114 @@ impl Job for Args {
     ) -> anyhow::Result<Freshness> {
         let checkpoint = completed.run.checkpoint.as_deref();
         let earlier = checkpoint.and_then(|checkpoint| serde_json::from_str::<Checkpoint>(checkpoint).ok());
-        let mall = self.mall_code(db).await?;
-        let mapping = self.mapping(cx, mall.as_deref())?;
-        let mall = self.mall_of_file(mall, &mapping, db).await?;
-        let now = self.interpretation(mall.as_deref(), &mapping.keys);
+        let file = completed.unit;
+        let args = &file.args;
+        let mall = args.mall_code(db).await?;
+        let mapping = args.mapping(cx, args.kind()?, mall.as_deref())?;
+        let mall = args.mall_of_file(mall, &mapping, db).await?;
+        let now = args.interpretation(mall.as_deref(), &mapping.keys);
         // The same content has a different meaning under another mapping.
-        Ok(match earlier {
-            Some(earlier) if earlier.interpretation != now => {
-                Freshness::Due("the mapping, the encoding or the mall has changed since".to_owned())
-            }
-            _ => Freshness::Current(None),
-        })
+        if earlier.is_some_and(|earlier| earlier.interpretation != now) {
+            return Ok(Freshness::Due("the mapping, the encoding or the mall has changed since".to_owned()));
+        }
+        let Some(newest) = file.overtaken_by(db, completed.run.id).await? else {
+            return Ok(Freshness::Current(None));
+        };
+        let news = newest.named(cx);
+        // As the shop wrote it again, or as somebody took an old file for a new one: the run asks which.
+        if file.exported > newest.exported {
+            return Ok(Freshness::Due(news));
+        }
+        Ok(Freshness::Current(Some(format!("{news}: add --rerun to import this one again"))))
     }
 
     async fn try_out(&self, cx: &Context, db: &mut Db) -> anyhow::Result<()> {
-        self.kind.check(self, cx, db).await
+        let mut checked = Ok(());
+        for Selected { args, refused, .. } in self.select(cx).await? {
+            let found = match refused {
+                Some(refused) => Err(refused.into()),
+                None => args.kind()?.check(&args, cx, db).await,
+            };
+            if let Err(error) = found {
+                // The last of several bad files is told by the command's end.
+                if let Err(earlier) = std::mem::replace(&mut checked, Err(error)) {
+                    report_error(cx, &earlier);
+                }
+            }
+        }
+        checked
     }
 
     async fn run(&self, run: &mut Run<'_>, file: &File) -> anyhow::Result<()> {
-        self.kind.import(self, run, file).await
+        if let Some(refused) = &file.refused {
+            return Err(refused.clone().into());
+        }
+        file.refuse_if_old(run).await?;
+        file.args.kind()?.import(&file.args, run, file).await
+    }
+
+    async fn clear_away(&self, cx: &Context, db: &mut Db, file: &File) -> anyhow::Result<()> {
+        let Some(waiting) = &file.waiting else { return Ok(()) };
+        let last = history::last_attempt(db, Self::SPEC.name, &file.key).await?;
+        if let Some(left) = waiting.end(last.as_ref())? {
+            cx.output.warn(&left);
+        }
+        Ok(())
+    }
+}
+
+impl Selected {
+    /// The instance that imports it.
+    async fn planned(self, cx: &Context, db: &mut Db) -> anyhow::Result<Planned<File>> {
+        let Self { args, waiting, mut refused, exported } = self;
+        let mall = args.mall_code(db).await?;
+        args.mapping(cx, args.kind()?, mall.as_deref())?;
+        let hash = match &args.input {
+            Some(input) if refused.is_none() => match short_hash(input) {
+                Ok(hash) => Some(hash),
+                // Of the files in an inbox, each fails alone.
+                Err(failure) if waiting.is_some() => {
+                    refused = Some(failure);
+                    None
+                }
+                Err(failure) => return Err(failure.into()),
+            },
+            _ => None,
+        };
+        let kind = args.kind()?.name();
+        let shown = args.shown();
+        let scope = format!("{kind} {}", mall.as_deref().unwrap_or("*"));
+        let key = match &hash {
+            Some(hash) => format!("{scope} {hash}"),
+            // The same file again is the same instance, as long as nobody writes to it.
+            None => {
+                let seen = Seen::at(&shown).map(|seen| seen.as_text());
+                format!("{scope} unread-{}", fingerprint(format!("{} {seen:?}", shown.display())))
+            }
+        };
+        let title = match &hash {
+            // Two streams have nothing in common but their name.
+            Some(hash) if args.input.as_ref().is_some_and(Input::is_standard_input) => {
+                format!("{kind} {} {hash}", shown.display())
+            }
+            _ => format!("{kind} {}", shown.display()),
+        };
+        let file = File {
+            short_hash: hash.clone().unwrap_or_default(),
+            key: key.clone(),
+            exported,
+            waiting: waiting.clone(),
+            refused,
+            args: args.clone(),
+        };
+        let mut planned = Planned::new(key, file)
+            .titled(title)
+            // Two files of one kind may contain the same orders, in an older and a newer state.
+            .exclusive_by(kind);
+        for (argument, value) in args.repeated(cx, mall, hash)? {
+            planned = planned.with(argument, value);
+        }
+        Ok(planned)
     }
 }
 
@@ -191,11 +313,12 @@ impl Args {
 
     /// Prints the mapping that the file seems to need.
     pub async fn guess_mapping(&self, cx: &Context) -> anyhow::Result<()> {
+        let input = self.selected_alone(cx).await?;
         let question = guess::Question {
-            path: &self.path(cx),
-            shown: &self.file,
-            // Orders are what is not said otherwise.
-            kind: Some(self.kind).filter(|kind| *kind != Kind::Orders),
+            content: &input.content()?,
+            file: self.file.first().context("a file that was not named")?,
+            member: input.member(),
+            kind: self.kind,
             encoding: self.encoding,
             delimiter: self.delimiter,
         };
@@ -212,7 +335,7 @@ impl Args {
 
     /// Checks the file, then loads it.
     async fn import<K: FileKind>(&self, run: &mut Run<'_>, file: &File) -> anyhow::Result<()> {
-        let (mut file, source) = self.open::<K>(run.cx, run.db, file.short_hash.clone()).await?;
+        let (mut file, source) = self.open::<K>(run.cx, run.db, file).await?;
         file.wanted = wanted_lines(run, &source).await?.map(Arc::new);
         prepare::<K>(run.db).await?;
         let checked = check_all::<K>(run, &file).await?;
@@ -229,7 +352,7 @@ impl Args {
 
     /// Checks the file, and shows what is wrong with it and how it is read.
     async fn check<K: FileKind>(&self, cx: &Context, db: &mut Db) -> anyhow::Result<()> {
-        let (file, _) = self.open::<K>(cx, db, String::new()).await?;
+        let (file, _) = self.open::<K>(cx, db, &File::unknown(self, cx)).await?;
         prepare::<K>(db).await?;
         let mut checking = Checking::<K>::start(&file, db);
         while checking.advance(&file, db).await? {}
@@ -258,7 +381,7 @@ impl Args {
         if checked.lines > 0 || file.wanted.is_some() || self.allow_empty || allows_empty {
             return Ok(());
         }
-        let path = file.source.path.display();
+        let path = file.source.path().display();
         Err(Failure::bad_input(format!("`{path}` has a header and no lines; nothing was imported"))
             .hint(format!(
                 "if nothing happened that day, add --allow-empty; if that is usual, set allow_empty = true in [{}]",
@@ -273,42 +396,82 @@ impl Args {
         &self,
         cx: &Context,
         db: &mut Db,
-        short_hash: String,
+        file: &File,
     ) -> anyhow::Result<(ImportedFile, String)> {
         let mall = self.mall_code(db).await?;
-        let mapping = self.mapping(cx, mall.as_deref())?;
+        let mapping = self.mapping(cx, self.kind()?, mall.as_deref())?;
         mapping.refuse_misuse()?;
         let mall = self.mall_of_file(mall, &mapping, db).await?;
         let malls = all_malls(db).await?;
         if let Some(mall) = malls.iter().find(|one| Some(&one.code) == mall.as_ref()) {
             mall.time_zone()?;
         }
-        let source = self.source(cx, &mapping.keys)?;
+        let source = self.source(&mapping.keys)?;
         let (_, header) = source.open()?;
-        let file_name = source.path.display().to_string();
+        let file_name = source.path().display().to_string();
         let interpretation = self.interpretation(mall.as_deref(), &mapping.keys);
-        let layout = Layout::new(&mapping, &file_name, &header, K::columns(), &malls, mall)?;
+        let before = Precedence::of(db, &file.key).await?.dated_by_export;
+        let layout = Layout::new(&mapping, &file_name, &header, K::columns(), &malls, mall)?
+            .exported(file.exported, before);
         let name = source.name();
         let file = ImportedFile {
             name: name.clone(),
             wanted: None,
             source,
             layout: Arc::new(layout),
-            short_hash,
+            short_hash: file.short_hash.clone(),
+            exported: file.exported,
             interpretation,
             chunk_lines: self.chunk_size,
         };
         Ok((file, name))
     }
 
-    /// How the file is written, by the flags and the configuration. `mall` is that of the flag.
-    fn mapping(&self, cx: &Context, mall: Option<&str>) -> anyhow::Result<Mapping> {
+    /// How a file of this kind is written, by the flags and the configuration. `mall` is that of the flag.
+    fn mapping(&self, cx: &Context, kind: Kind, mall: Option<&str>) -> anyhow::Result<Mapping> {
         let (section, preset) = (self.section.as_deref(), self.preset.as_deref());
-        Mapping::choose(&cx.config, self.kind, Choice { section, preset, mall })
+        Mapping::choose(&cx.config, kind, Choice { section, preset, mall })
     }
 
-    fn path(&self, cx: &Context) -> PathBuf {
-        cx.working_dir().join(&self.file)
+    /// What the file contains, once that is known.
+    fn kind(&self) -> anyhow::Result<Kind> {
+        self.kind.context("a file whose kind is not known")
+    }
+
+    /// What messages call the file.
+    fn shown(&self) -> PathBuf {
+        let called = self.called.as_ref().or(self.file.first()).cloned();
+        self.input.as_ref().map_or_else(|| called.unwrap_or_default(), Input::shown)
+    }
+
+    /// The arguments of the line that imports this content again, where they differ from those that were given.
+    fn repeated(
+        &self,
+        cx: &Context,
+        mall: Option<String>,
+        hash: Option<String>,
+    ) -> anyhow::Result<Vec<(&'static str, String)>> {
+        let mut repeated = Vec::new();
+        let mut repeat =
+            |argument, value: Option<String>| repeated.extend(value.map(|value| (argument, value)));
+        repeat("mall", mall);
+        repeat("member", self.input.as_ref().and_then(Input::member).map(str::to_owned));
+        if let Some(text) = &self.as_of {
+            repeat("as_of", Some(cx.moment("--as-of", text)?.to_rfc3339()));
+        }
+        match (&self.inbox, self.file.as_slice()) {
+            (Some(_), _) => {
+                repeat("kind", Some(self.kind()?.name().to_owned()));
+                repeat("section", self.section.clone());
+                repeat("inbox_file", self.inbox_file.clone());
+                repeat("content", hash);
+            }
+            (None, [file]) if file.as_os_str() != STANDARD_INPUT => {
+                repeat("file", Some(cx.working_dir().join(file).to_string_lossy().into_owned()));
+            }
+            (None, files) => repeat("file", files.first().map(|file| file.to_string_lossy().into_owned())),
+        }
+        Ok(repeated)
     }
 
     /// The encodings to be tried.
@@ -326,11 +489,11 @@ impl Args {
         u8::try_from(delimiter).unwrap_or(b',')
     }
 
-    fn source(&self, cx: &Context, keys: &ImportSection) -> Result<Source, Failure> {
-        let path = self.path(cx);
+    fn source(&self, keys: &ImportSection) -> anyhow::Result<Source> {
+        let content = self.input.as_ref().context("a file that was not chosen")?.content()?;
         Ok(Source {
-            encoding: encoding_of(&path, &self.encodings(keys))?,
-            path,
+            encoding: encoding_of(&content, &self.encodings(keys))?,
+            content,
             delimiter: self.delimiter(keys),
             quotes: keys.quotes != Some(false),
         })
@@ -368,6 +531,53 @@ impl Args {
 pub struct File {
     /// The beginning of the hash of its content.
     short_hash: String,
+    /// The instance's key.
+    key: String,
+    /// When it was exported.
+    exported: DateTime<Utc>,
+    /// The file of an inbox that it is, or is in.
+    waiting: Option<Rc<Waiting>>,
+    /// Why it cannot be read.
+    refused: Option<Failure>,
+    /// The command for it alone.
+    args: Args,
+}
+
+impl File {
+    /// A file that is only checked.
+    fn unknown(args: &Args, cx: &Context) -> Self {
+        Self {
+            short_hash: String::new(),
+            key: String::new(),
+            exported: cx.now(),
+            waiting: None,
+            refused: None,
+            args: args.clone(),
+        }
+    }
+
+    /// The import of a newer file of its kind and mall after this run, if there was one.
+    async fn overtaken_by(&self, db: &mut Db, run: i64) -> anyhow::Result<Option<Newest>> {
+        Ok(Precedence::of(db, &self.key).await?.newest.filter(|newest| newest.run > run))
+    }
+
+    /// Refuses to import once more what may not be the latest state, unless somebody says so.
+    async fn refuse_if_old(&self, run: &mut Run<'_>) -> anyhow::Result<()> {
+        if run.is_asked_again() || self.args.as_of.is_some() {
+            return Ok(());
+        }
+        let Precedence { own, newest, .. } = Precedence::of(run.db, &self.key).await?;
+        let Some(newest) = newest else { return Ok(()) };
+        let shown = self.args.shown().display().to_string();
+        if let Some(own) = own.filter(|own| newest.run > *own && self.exported > newest.exported) {
+            return Err(refuse_old(run.cx, &shown, &format!("is what run {own} imported"), &newest).into());
+        }
+        if run.is_plain_retry() && newest.exported > self.exported {
+            let when = shown_instant(self.exported, run.cx.time_zone());
+            return Err(refuse_old(run.cx, &shown, &format!("was exported {when}"), &newest).into());
+        }
+        Ok(())
+    }
 }
 
 fn parse_delimiter(text: &str) -> Result<char, String> {
@@ -408,6 +618,7 @@ fn interpretation(
 ) -> String {
     let mut meaning = keys.clone();
     meaning.allow_empty = None;
+    meaning.inbox_pattern = OneOrMore::default();
     let plain: Option<BTreeMap<&String, &str>> =
         keys.columns.iter().map(|(ours, theirs)| Some((ours, theirs.plain()?))).collect();
     // What could be said before there were presets has the digest that it had: a file that was imported stays so.
@@ -524,6 +735,8 @@ struct ImportedFile {
     wanted: Option<Arc<HashSet<u64>>>,
     /// The beginning of the hash of the instance's content.
     short_hash: String,
+    /// When it was exported.
+    exported: DateTime<Utc>,
     interpretation: String,
     chunk_lines: u64,
 }
@@ -548,7 +761,7 @@ impl ImportedFile {
         if hash.starts_with(&self.short_hash) {
             return Ok(());
         }
-        Err(Failure::bad_input(format!("`{}` changed while it was read", self.source.path.display()))
+        Err(Failure::bad_input(format!("`{}` changed while it was read", self.source.path().display()))
             .hint(advice))
     }
 }
@@ -627,7 +840,7 @@ async fn check_all<K: FileKind>(run: &mut Run<'_>, file: &ImportedFile) -> anyho
 fn too_many_duplicates<K: FileKind>(file: &ImportedFile, lines: usize) -> Failure {
     Failure::bad_input(format!(
         "failed to read `{}`: {lines} {} occur more than once; nothing was imported",
-        file.source.path.display(),
+        file.source.path().display(),
         K::NOUNS.1
     ))
     .hint(if K::MAX_LINES > 1 {
@@ -693,6 +906,12 @@ struct Checkpoint {
     /// See [`interpretation`]. Checkpoints of older versions call it `manner`.
     #[serde(alias = "manner")]
     interpretation: String,
+    /// When the file was exported.
+    #[serde(default)]
+    exported: Option<DateTime<Utc>>,
+    /// Whether that is the time of its records.
+    #[serde(default)]
+    dates_records: bool,
 }
 
 /// What the second pass did.
@@ -768,8 +987,13 @@ async fn load<K: FileKind>(
             bad_lines.note(vec![bad]);
         }
         loaded.lines += chunk.lines;
-        let checkpoint =
-            Checkpoint { lines: chunk.lines_so_far, left_out, interpretation: file.interpretation.clone() };
+        let checkpoint = Checkpoint {
+            lines: chunk.lines_so_far,
+            left_out,
+            interpretation: file.interpretation.clone(),
+            exported: Some(file.exported),
+            dates_records: !file.layout.records_changes(),
+        };
         // As long as nothing was loaded, a later attempt starts over: a mall may have been added in the meantime.
         let is_worth_a_checkpoint = done_before > 0 || loaded.outcome != UpsertCounts::default() || !is_empty;
         let now = run.cx.now();

@@ -12,7 +12,7 @@ use crate::config::{CancelledWithoutTime, PaidWithoutTime, RefundedWithoutAmount
 use crate::db::{Bulk, Db, DbError, Kind as DbKind};
 use crate::money::{MAX_AMOUNT, average_half_up, minor_to_display};
 use crate::shop::orders::{Orders as OrdersWithLines, StagedLine, StagedOrder};
-use crate::shop::upsert::{SourceTime, UpsertCounts};
+use crate::shop::upsert::UpsertCounts;
 use crate::values;
 
 use super::field::{Column, Fields, Holds, Parsed, Problems, amount, line_amount, optional, required, time};
@@ -318,7 +318,7 @@ impl RecordKind for OrderFile {
     }
 
     async fn store(db: &mut Db, layout: &Layout, now: DateTime<Utc>) -> anyhow::Result<UpsertCounts> {
-        let outcome = OrdersWithLines::store(db, SourceTime::Recorded, now).await?;
+        let outcome = OrdersWithLines::store(db, layout.source_time, now).await?;
         store_refunds(db, Outdated::of(layout), outcome, now).await?;
         Ok(outcome)
     }

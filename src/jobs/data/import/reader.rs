@@ -3,9 +3,8 @@
 //! A fault of the file (a wrong encoding, an unclosed quote, a line with too many fields) ends the import whatever the
 //! skip limit, because nobody knows what the rest of such a file means.
 
-use std::fs::File;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use csv_core::ReadRecordResult;
 use sha2::{Digest, Sha256};
@@ -13,6 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::failure::Failure;
 use crate::text_encoding::{DecodingReader, MalformedText, TextEncoding, encodings_of, first_fitting};
 
+use super::container::{Content, Opened};
 use super::foreign::refuse_foreign;
 
 /// No shop's export has more columns; a file that does is something else.
@@ -24,14 +24,12 @@ const MAX_RECORD_BYTES: usize = 1024 * 1024;
 /// How much of a file is tried in other encodings, from the place on where it turned out not to be in its own: enough for
 /// almost every file as a whole, and read in a fraction of a second.
 const TRIED_BYTES: u64 = 64 * 1024 * 1024;
-/// Bytes read at a time to hash a file.
-const HASH_BUFFER_BYTES: usize = 256 * 1024;
 
 /// A file and its format.
 #[derive(Debug, Clone)]
 pub(super) struct Source {
     /// Where it is.
-    pub(super) path: PathBuf,
+    pub(super) content: Content,
     /// The encoding of its text.
     pub(super) encoding: TextEncoding,
     /// The delimiter between fields.
@@ -41,29 +39,32 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// The file's name without its folder, as in item keys and messages.
-    pub(super) fn name(&self) -> String {
-        self.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+    /// What messages call it.
+    pub(super) fn path(&self) -> &Path {
+        self.content.shown()
     }
 
-    /// Refuses what cannot be read more than once, and files of other formats.
-    pub(super) fn refuse_other_formats(&self) -> Result<(), Failure> {
-        refuse_foreign(&self.path, &mut open(&self.path)?)
+    /// The file's name without its folder, as in item keys and messages.
+    pub(super) fn name(&self) -> String {
+        self.path().file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
     }
 
     /// Opens the file and reads its header.
     pub(super) fn open(&self) -> Result<(Reader, Vec<String>), Failure> {
-        let mut file = open(&self.path)?;
-        refuse_foreign(&self.path, &mut file)?;
+        let mut file = self.content.open()?;
+        refuse_foreign(self.path(), &mut file)?;
         let mut reader = Reader::new(file, self);
         let mut header = Record::default();
         if !reader.next_record(&mut header)? {
-            return Err(Failure::bad_input(format!("`{}` is empty: it has no header", self.path.display())));
+            return Err(Failure::bad_input(format!(
+                "`{}` is empty: it has no header",
+                self.path().display()
+            )));
         }
         if header.len() > MAX_COLUMNS {
             return Err(Failure::bad_input(format!(
                 "`{}` has {} columns, more than {MAX_COLUMNS}",
-                self.path.display(),
+                self.path().display(),
                 header.len()
             ))
             .hint("check that the first line is the header, and that the delimiter is right"));
@@ -74,55 +75,17 @@ impl Source {
     }
 }
 
-/// Opens a file that can be read more than once.
-fn open(path: &Path) -> Result<File, Failure> {
-    let failed =
-        |error: &io::Error| Failure::bad_input(format!("failed to open `{}`: {error}", path.display()));
-    // Checked before it is opened: opening a pipe waits for its writer, forever if there is none.
-    let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => {
-            Failure::bad_input(format!("failed to open `{}`: it does not exist", path.display()))
-        }
-        _ => failed(&error),
-    })?;
-    if metadata.is_dir() {
-        return Err(Failure::bad_input(format!("failed to open `{}`: it is a directory", path.display())));
-    }
-    if !metadata.is_file() {
-        return Err(Failure::bad_input(format!(
-            "failed to open `{}`: it is not a regular file",
-            path.display()
-        ))
-        .hint("an import reads its file more than once: save the stream to a file first"));
-    }
-    File::open(path).map_err(|error| failed(&error))
-}
-
 /// The encoding of a file: that of its byte order mark, else the first of these in which all of it is text. If there is
 /// none, reading in the first one says what is wrong.
-pub(super) fn encoding_of(path: &Path, candidates: &[TextEncoding]) -> Result<TextEncoding, Failure> {
+pub(super) fn encoding_of(content: &Content, candidates: &[TextEncoding]) -> Result<TextEncoding, Failure> {
     let first = match candidates {
         [] => return Ok(TextEncoding::Utf8),
         [only] => return Ok(*only),
         [first, ..] => *first,
     };
-    open(path)?;
-    let fitting = first_fitting(|| File::open(path), candidates);
-    Ok(fitting.map_err(|error| unreadable(path, &error))?.unwrap_or(first))
-}
-
-/// The SHA-256 of a file's content, in hexadecimal.
-pub(super) fn content_hash(path: &Path) -> Result<String, Failure> {
-    let mut file = Hashing::new(open(path)?);
-    let mut buffer = vec![0; HASH_BUFFER_BYTES];
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => return Ok(hexadecimal(file.hash)),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(unreadable(path, &error)),
-        }
-    }
+    content.open()?;
+    let fitting = first_fitting(|| content.open().map_err(io::Error::other), candidates);
+    Ok(fitting.map_err(|error| unreadable(content.shown(), &error))?.unwrap_or(first))
 }
 
 /// A file that could be opened and not be read.
@@ -136,13 +99,13 @@ fn hexadecimal(hash: Sha256) -> String {
 
 /// Hashes what is read.
 struct Hashing {
-    file: File,
+    file: Opened,
     hash: Sha256,
     bytes: u64,
 }
 
 impl Hashing {
-    fn new(file: File) -> Self {
+    fn new(file: Opened) -> Self {
         Self { file, hash: Sha256::new(), bytes: 0 }
     }
 }
@@ -246,7 +209,7 @@ fn trimmed(text: &str) -> &str {
 
 /// Reads a file's records.
 pub(super) struct Reader {
-    path: PathBuf,
+    content: Content,
     source: DecodingReader<Hashing>,
     core: csv_core::Reader,
     buffer: Vec<u8>,
@@ -263,9 +226,9 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    fn new(file: File, source: &Source) -> Self {
+    fn new(file: Opened, source: &Source) -> Self {
         Self {
-            path: source.path.clone(),
+            content: source.content.clone(),
             source: DecodingReader::new(Hashing::new(file), source.encoding),
             core: csv_core::ReaderBuilder::new().delimiter(source.delimiter).quoting(source.quotes).build(),
             buffer: vec![0; BUFFER_BYTES],
@@ -394,13 +357,14 @@ impl Reader {
             }
             Err(error) => match error.get_ref().and_then(|cause| cause.downcast_ref::<MalformedText>()) {
                 Some(malformed) => Err(self.malformed(malformed)),
-                None => Err(unreadable(&self.path, &error)),
+                None => Err(unreadable(self.content.shown(), &error)),
             },
         }
     }
 
     fn malformed(&self, malformed: &MalformedText) -> Failure {
-        let failure = Failure::bad_input(format!("failed to read `{}`: {malformed}", self.path.display()));
+        let failure =
+            Failure::bad_input(format!("failed to read `{}`: {malformed}", self.content.shown().display()));
         match self.fitting_encodings() {
             Ok(fitting) if malformed.looks_like != Some("UTF-16") => with_encoding(failure, &fitting),
             // What the message says is all that is known.
@@ -410,14 +374,17 @@ impl Reader {
 
     /// The encodings in which the file can be read, up to what was read of it and some way beyond.
     fn fitting_encodings(&self) -> io::Result<Vec<TextEncoding>> {
-        let file = File::open(&self.path)?;
+        let file = self.content.open().map_err(io::Error::other)?;
         let tried = self.source.get_ref().bytes + TRIED_BYTES;
-        let is_whole = file.metadata()?.len() <= tried;
+        let is_whole = file.length()? <= tried;
         encodings_of(file.take(tried), is_whole)
     }
 
     fn fault(&self, line: u64, problem: &str) -> Failure {
-        Failure::bad_input(format!("failed to read `{}`: line {line}: {problem}", self.path.display()))
+        Failure::bad_input(format!(
+            "failed to read `{}`: line {line}: {problem}",
+            self.content.shown().display()
+        ))
     }
 
     /// The SHA-256 of everything that was read, in hexadecimal: of the whole file at its end.
@@ -461,8 +428,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("file.csv");
         std::fs::write(&path, content).unwrap();
-        let source =
-            Source { path: path.clone(), encoding: TextEncoding::Utf8, delimiter: b',', quotes: true };
+        let source = Source {
+            content: Content::of(&path),
+            encoding: TextEncoding::Utf8,
+            delimiter: b',',
+            quotes: true,
+        };
         let folder = format!("{}/", directory.path().display());
         let mut read = Vec::new();
         let mut reading = || -> Result<(), Failure> {
@@ -472,7 +443,7 @@ mod tests {
                 let fields: Vec<&str> = (0..record.len()).map(|place| record.field(place)).collect();
                 read.push(format!("{}: {}", record.line(), fields.join("|")));
             }
-            assert_eq!(reader.into_hash(), content_hash(&path)?);
+            assert_eq!(reader.into_hash(), hex::encode(Sha256::digest(content)));
             Ok(())
         };
         if let Err(fault) = reading() {

@@ -1,5 +1,6 @@
 //! What the first pass finds in a file, without a database.
 
+use super::container::Content;
 use super::*;
 use crate::shop::malls::Mall;
 
@@ -28,8 +29,12 @@ fn checked<K: FileKind>(kind: Kind, text: &str, keys: &ImportSection) -> (Vec<St
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("file.csv");
     std::fs::write(&path, text).unwrap();
-    let source =
-        Source { path, encoding: TextEncoding::Utf8, delimiter: b',', quotes: keys.quotes != Some(false) };
+    let source = Source {
+        content: Content::of(&path),
+        encoding: TextEncoding::Utf8,
+        delimiter: b',',
+        quotes: keys.quotes != Some(false),
+    };
     let (_, header) = source.open().unwrap();
     assert_eq!(keys.fault(), None);
     let mapping = Mapping::plain(kind, keys.clone());

@@ -4,6 +4,7 @@ mod contents;
 mod mapping;
 mod updates;
 
+use super::container::Content;
 use super::*;
 use crate::db::testing::TestDb;
 use chrono::{DateTime, Utc};
@@ -58,7 +59,8 @@ async fn import_kind<K: FileKind>(
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file.csv");
     std::fs::write(&path, text).unwrap();
-    let source = Source { path, encoding: TextEncoding::Utf8, delimiter: b',', quotes: true };
+    let source =
+        Source { content: Content::of(&path), encoding: TextEncoding::Utf8, delimiter: b',', quotes: true };
     let (_, header) = source.open().unwrap();
     let malls = db.malls().await;
     let mall = (!header.iter().any(|name| name == "mall")).then(|| "tokyo".to_owned());
@@ -71,6 +73,7 @@ async fn import_kind<K: FileKind>(
         layout: Arc::new(layout),
         wanted: None,
         short_hash: String::new(),
+        exported: now,
         interpretation: String::new(),
         // Most of the files are loaded in several chunks.
         chunk_lines: 2,

@@ -23,6 +23,7 @@ use crate::text_encoding::TextEncoding;
 use crate::wording::{command, counted};
 
 use super::bad_lines::BadLines;
+use super::container::Content;
 use super::feed::{Feed, FeedMessage, Pass, ReadPlan};
 use super::field::{Column, Holds};
 use super::kind::FileKind;
@@ -62,10 +63,12 @@ struct Vocabulary {
 
 /// What is asked.
 pub(super) struct Question<'a> {
-    /// The file.
-    pub(super) path: &'a Path,
-    /// What it is called in messages.
-    pub(super) shown: &'a Path,
+    /// What is looked at.
+    pub(super) content: &'a Content,
+    /// The file as it was named, which may be an archive.
+    pub(super) file: &'a Path,
+    /// The member of the archive.
+    pub(super) member: Option<&'a str>,
     /// What it contains, if that is known.
     pub(super) kind: Option<Kind>,
     /// Its encoding, if that is known.
@@ -95,31 +98,16 @@ struct Proposal {
     missing: Vec<&'static str>,
 }
 
-impl Question<'_> {
-    /// A text about the sample as one about the file that it is of.
-    fn about_the_file(&self, text: &str, sample: &Sample) -> String {
-        let file = escaped(&self.shown.display().to_string()).into_owned();
-        text.replace(&sample.path().display().to_string(), &file)
-    }
-}
-
 /// Prints the mapping of a file. An error if something that is needed could not be told.
 pub(super) async fn guess(cx: &Context, question: &Question<'_>) -> anyhow::Result<()> {
-    let sample = Sample::of(question.path)?;
-    let proposed = propose(question, &sample).await.map_err(|error| match error.downcast::<Failure>() {
-        Ok(mut failure) => {
-            failure.message = question.about_the_file(&failure.message, &sample);
-            failure.into()
-        }
-        Err(error) => error,
-    });
-    let (page, missing) = proposed?;
-    cx.output.data(question.about_the_file(&page, &sample).as_bytes())?;
+    let sample = Sample::of(question.content)?;
+    let (page, missing) = propose(question, &sample).await?;
+    cx.output.data(page.as_bytes())?;
     match missing.as_slice() {
         [] => Ok(()),
         missing => Err(Failure::bad_input(format!(
             "could not tell which columns of `{}` are {}",
-            question.shown.display(),
+            question.file.display(),
             missing.join(", ")
         ))
         .hint("name their headers in what was printed; docs/import.md says what each column means")
@@ -154,7 +142,7 @@ fn form(sample: &Sample, question: &Question<'_>, words: &Vocabularies) -> Resul
         (None, []) => {
             return Err(Failure::bad_input(format!(
                 "`{}` is not text in UTF-8, Shift_JIS or EUC-KR",
-                question.shown.display()
+                question.file.display()
             ))
             .hint("save it in one of them; in Excel: \"CSV UTF-8\""));
         }
@@ -644,7 +632,7 @@ pub(super) async fn try_lines<K: FileKind>(
 /// What stands above the section.
 fn heading(question: &Question<'_>, sample: &Sample, proposal: &Proposal, trial: Option<&Trial>) -> String {
     let mut text = String::new();
-    let file = question.shown.display();
+    let file = question.file.display();
     let _ = writeln!(
         text,
         "# {} by the header and some lines of {}.",
@@ -671,9 +659,12 @@ fn heading(question: &Question<'_>, sample: &Sample, proposal: &Proposal, trial:
         }
     }
     let file = file.to_string();
-    let next =
-        command(&["data", "import", "--kind", proposal.kind.name(), "--mall", "CODE", "--check", &file]);
-    let _ = writeln!(text, "# Put it into batchctl.toml, then: {}\n", escaped(&next));
+    let mut next = vec!["data", "import", "--kind", proposal.kind.name(), "--mall", "CODE", "--check"];
+    if let Some(member) = question.member {
+        next.extend(["--member", member]);
+    }
+    next.push(&file);
+    let _ = writeln!(text, "# Put it into batchctl.toml, then: {}\n", escaped(&command(&next)));
     text
 }
 

@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write as _};
-use std::path::Path;
 
 use crate::failure::Failure;
 use crate::text_encoding::{TextEncoding, encodings_of};
 
+use super::super::container::{Content, Opened};
+use super::super::foreign::refuse_foreign;
 use super::super::reader::{Record, Source, unreadable};
 
 /// How much is read of the beginning, and of each place further on.
@@ -22,9 +23,9 @@ const DELIMITERS: [char; 4] = [',', '\t', ';', '|'];
 /// What is known of a file from some of its bytes.
 pub(super) struct Sample {
     /// The sampled lines with the header, as a file of its own.
-    file: tempfile::NamedTempFile,
+    file: Content,
     /// The places further on, each with the header.
-    places: Vec<tempfile::NamedTempFile>,
+    places: Vec<Content>,
     /// The encodings in which all that was read is text.
     pub(super) encodings: Vec<TextEncoding>,
     /// Whether all of the file was read.
@@ -36,8 +37,8 @@ fn whole_lines(bytes: &[u8]) -> &[u8] {
     bytes.iter().rposition(|byte| *byte == b'\n').map_or(&[], |end| &bytes[..=end])
 }
 
-fn temporary(parts: &[&[u8]]) -> io::Result<tempfile::NamedTempFile> {
-    let mut file = tempfile::NamedTempFile::new()?;
+fn temporary(parts: &[&[u8]]) -> io::Result<File> {
+    let mut file = tempfile::tempfile()?;
     for part in parts {
         file.write_all(part)?;
     }
@@ -47,16 +48,14 @@ fn temporary(parts: &[&[u8]]) -> io::Result<tempfile::NamedTempFile> {
 
 impl Sample {
     /// Reads some of a file.
-    pub(super) fn of(path: &Path) -> Result<Self, Failure> {
-        // Says what is wrong with what is no file, or is one of another format.
-        Source { path: path.to_owned(), encoding: TextEncoding::Utf8, delimiter: b',', quotes: false }
-            .refuse_other_formats()?;
-        Self::read(path).map_err(|error| unreadable(path, &error))
+    pub(super) fn of(content: &Content) -> Result<Self, Failure> {
+        let mut file = content.open()?;
+        refuse_foreign(content.shown(), &mut file)?;
+        Self::read(content, file).map_err(|error| unreadable(content.shown(), &error))
     }
 
-    fn read(path: &Path) -> io::Result<Self> {
-        let mut file = File::open(path)?;
-        let length = file.metadata()?.len();
+    fn read(content: &Content, mut file: Opened) -> io::Result<Self> {
+        let length = file.length()?;
         let mut beginning = Vec::new();
         Read::by_ref(&mut file).take(BEGINNING_BYTES).read_to_end(&mut beginning)?;
         let is_whole = beginning.len() as u64 >= length;
@@ -77,11 +76,11 @@ impl Sample {
             let begin = bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |end| end + 1);
             let lines = whole_lines(&bytes[begin..]);
             all.extend_from_slice(lines);
-            places.push(temporary(&[header, lines])?);
+            places.push(content.part(temporary(&[header, lines])?));
         }
         Ok(Self {
             encodings: encodings_of(&all[..], true)?,
-            file: temporary(&[beginning])?,
+            file: content.part(temporary(&[beginning])?),
             places,
             is_whole,
         })
@@ -109,7 +108,7 @@ impl Sample {
 
     /// The lines of the beginning, as a file.
     pub(super) fn source(&self, encoding: TextEncoding, delimiter: u8, quotes: bool) -> Source {
-        Source { path: self.file.path().to_owned(), encoding, delimiter, quotes }
+        Source { content: self.file.clone(), encoding, delimiter, quotes }
     }
 
     /// The delimiter that makes the most of the header, if any is there.
@@ -140,7 +139,7 @@ impl Sample {
             see(&record);
         }
         for place in &self.places {
-            let source = Source { path: place.path().to_owned(), ..source.clone() };
+            let source = Source { content: place.clone(), ..source.clone() };
             let Ok((mut reader, _)) = source.open() else { continue };
             // It may begin inside a quoted field, and is of no use then.
             while let Ok(true) = reader.next_record(&mut record) {

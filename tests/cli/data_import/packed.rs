@@ -1,0 +1,120 @@
+//! Files that are packed, several at once, or piped in.
+
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
+
+use super::{ORDERS, file, import, order_line, order_numbers, orders_file, stored_orders, with_tokyo};
+use crate::support::{Shop, on_both_databases};
+
+on_both_databases![
+    a_packed_file_is_the_same_as_the_file,
+    each_member_of_an_archive_is_a_run_of_its_own,
+    what_is_piped_in_is_imported,
+    several_files_are_several_runs,
+];
+
+fn gzipped(content: &str) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(content.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zipped(members: &[(&str, &str)]) -> Vec<u8> {
+    let mut writer = ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, content) in members {
+        writer.start_file(*name, SimpleFileOptions::default()).unwrap();
+        writer.write_all(content.as_bytes()).unwrap();
+    }
+    writer.finish().unwrap().into_inner()
+}
+
+fn a_packed_file_is_the_same_as_the_file(shop: &Shop) {
+    with_tokyo(shop);
+    shop.write("orders.csv.gz", gzipped(&orders_file(30)));
+    import(shop, &["--kind", "orders", "orders.csv.gz"]).run().succeeds();
+    assert_eq!(stored_orders(shop), order_numbers(1..=30));
+    shop.write("orders.csv", orders_file(30));
+    shop.write("orders.zip", zipped(&[("a.csv", &orders_file(30))]));
+    for name in ["orders.csv", "orders.zip"] {
+        import(shop, &["--verbose", "--kind", "orders", name])
+            .run()
+            .succeeds()
+            .says("already completed by run 1");
+    }
+    let bad = orders_file(2).replace("A000002,PAID", "A000002,PAYED");
+    shop.write("bad.csv.gz", gzipped(&bad));
+    import(shop, &["--kind", "orders", "bad.csv.gz"]).run().exits(65).says("bad.csv.gz:3");
+    shop.write("twice.gz", gzipped("x"));
+    let inner = std::fs::read(shop.path("twice.gz")).unwrap();
+    shop.write("twice.zip", {
+        let mut writer = ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        writer.start_file("inner.gz", SimpleFileOptions::default()).unwrap();
+        writer.write_all(&inner).unwrap();
+        writer.finish().unwrap().into_inner()
+    });
+    import(shop, &["--kind", "orders", "twice.zip"])
+        .run()
+        .exits(65)
+        .says("twice.zip/inner.gz` is packed with gzip within another packed file, not a CSV file");
+}
+
+fn each_member_of_an_archive_is_a_run_of_its_own(shop: &Shop) {
+    with_tokyo(shop);
+    let [one, two, three] = [1, 2, 3].map(|number| file(ORDERS, &[&order_line(number)]));
+    let bad = two.replace("PAID", "PAYED");
+    shop.write("in/orders.zip", zipped(&[("1.csv", &one), ("../2.csv", &bad), ("3.csv", &three)]));
+    let inbox = ["--kind", "orders", "--inbox", "in", "--min-age", "0s"];
+    import(shop, &inbox).run().exits(3).says("in/orders.zip/../2.csv failed (run 2, exit 65");
+    assert_eq!(stored_orders(shop), order_numbers([1, 3]));
+    assert!(shop.path("in/failed/orders.run3.zip").exists());
+
+    shop.write(
+        "in/failed/orders.run3.zip",
+        zipped(&[("1.csv", &one), ("../2.csv", &two), ("3.csv", &three)]),
+    );
+    shop.batchctl(["runs", "retry", "2"]).run().succeeds();
+    assert_eq!(stored_orders(shop), order_numbers(1..=3));
+    assert!(shop.path("in/done/orders.run4.zip").exists());
+    assert_eq!(shop.scalar("SELECT COUNT(*) FROM batch_execution"), "4");
+}
+
+fn what_is_piped_in_is_imported(shop: &Shop) {
+    with_tokyo(shop);
+    let piped = || import(shop, &["--kind", "orders", "--chunk-size", "10", "-"]);
+    piped().stdin(orders_file(30)).run().succeeds().is_silent();
+    assert_eq!(stored_orders(shop), order_numbers(1..=30));
+    // By its content, it is the same as a file.
+    shop.write("orders.csv", orders_file(30));
+    import(shop, &["--verbose", "--kind", "orders", "orders.csv"])
+        .run()
+        .succeeds()
+        .says("already completed by run 1");
+    shop.batchctl(["runs", "list"]).run().succeeds().prints("standard input");
+    piped().run().exits(65).says("`standard input` is empty: it has no header");
+    let bad = orders_file(2).replace("A000002,PAID", "A000002,PAYED");
+    piped().stdin(bad).run().exits(65).says("standard input:3");
+    import(shop, &["--kind", "orders", "-", "-"]).stdin(orders_file(1)).run().exits(2).says("only once");
+}
+
+fn several_files_are_several_runs(shop: &Shop) {
+    with_tokyo(shop);
+    shop.write("1.csv", file(ORDERS, &[&order_line(1)]));
+    shop.write("2.csv", file(ORDERS, &[&order_line(2).replace("PAID", "PAYED")]));
+    shop.write("3.csv", file(ORDERS, &[&order_line(3)]));
+    import(shop, &["--kind", "orders", "1.csv", "2.csv", "3.csv"])
+        .run()
+        .exits(3)
+        .says("2.csv failed (run 2, exit 65");
+    assert_eq!(stored_orders(shop), order_numbers([1, 3]));
+    shop.write("2.csv", file(ORDERS, &[&order_line(2)]));
+    shop.batchctl(["runs", "retry", "2"]).run().succeeds();
+    assert_eq!(stored_orders(shop), order_numbers(1..=3));
+    import(shop, &["--kind", "orders", "--check", "1.csv", "3.csv"])
+        .run()
+        .succeeds()
+        .prints("3.csv: 1 line, all good");
+}
