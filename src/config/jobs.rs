@@ -13,6 +13,7 @@ use super::error::ConfigError;
 use super::section::{Place, Section, duration};
 use crate::crontab;
 use crate::period::format_duration;
+use crate::printable::escaped;
 use crate::severity::Severity;
 
 /// `[jobs]`: a table for each job, by the job's name.
@@ -39,7 +40,9 @@ pub struct JobOverride {
     /// Whether its starts that were lost in an outage of the database are run when it is over; by default those of jobs
     /// for certain days.
     pub catch_up: Option<bool>,
-    /// Whether `schedule` lists it; true by default.
+    /// What its line in the crontab has after the job's name.
+    pub arguments: Option<String>,
+    /// Whether `schedule` lists it; by default, if it has a schedule.
     pub enabled: Option<bool>,
 }
 
@@ -113,6 +116,15 @@ impl Section for JobsConfig {
             {
                 let problem = format!("`jobs.\"{name}\".schedule`: `{schedule}` is not a schedule: {advice}");
                 return Err(place.error(&[name, "schedule"], problem));
+            }
+            let is_line = |text: &String| !text.contains(char::is_control) && shlex::split(text).is_some();
+            if let Some(arguments) = job.arguments.as_ref().filter(|text| !is_line(text)) {
+                let problem = format!(
+                    "`jobs.\"{name}\".arguments`: `{}` is not a part of a command line: close its quotes, and write it on one \
+                     line",
+                    escaped(arguments)
+                );
+                return Err(place.error(&[name, "arguments"], problem));
             }
             if let Some(retries) = job.retries.filter(|retries| *retries > MAX_RETRIES) {
                 let problem = format!(

@@ -4,6 +4,10 @@ use crate::context::Context;
 
 use super::specs;
 
+/// Jobs that not every shop needs, and that need something of the user's own: their lines are there, switched off, with what
+/// they usually are.
+const BY_CHOICE: [(&str, &str, &str); 1] = [("data import", "30 0 * * *", "--inbox /var/lib/batchctl/inbox")];
+
 /// Print the jobs' schedules
 #[derive(Debug, clap::Subcommand)]
 pub enum Schedule {
@@ -50,17 +54,26 @@ fn crontab(cx: &Context, program: &str, directory: &str) -> String {
     );
     for spec in specs() {
         let changed = cx.config.job(spec.name);
-        let Some(schedule) = changed.and_then(|job| job.schedule.as_deref()).or(spec.schedule) else {
+        let usual = BY_CHOICE.iter().find(|(name, ..)| *name == spec.name);
+        let own = changed.and_then(|job| job.schedule.as_deref());
+        let Some(schedule) = own.or(spec.schedule).or(usual.map(|(_, schedule, _)| *schedule)) else {
             continue;
         };
-        let mark = if changed.and_then(|job| job.enabled).unwrap_or(true) { "" } else { "# disabled: " };
+        let is_chosen = own.is_some() || spec.schedule.is_some();
+        let is_enabled = changed.and_then(|job| job.enabled).unwrap_or(is_chosen);
+        let mark = if is_enabled { "" } else { "# disabled: " };
+        let arguments = changed.and_then(|job| job.arguments.as_deref());
+        let arguments = arguments.or(usual.map(|(.., arguments)| *arguments)).unwrap_or_default();
+        let words =
+            spec.name.split(' ').map(str::to_owned).chain(shlex::split(arguments).unwrap_or_default());
+        let command: Vec<String> = words.map(|word| quoted(&word)).collect();
         text.push_str(&format!(
             "\n# {}\n{mark}{schedule} cd {} && {} --env {} {}\n",
             spec.summary,
             quoted(directory),
             quoted(program),
             cx.config.environment(),
-            spec.name
+            command.join(" ")
         ));
     }
     text
