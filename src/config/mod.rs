@@ -16,6 +16,7 @@ mod document;
 mod effective;
 mod environment;
 mod error;
+mod freshness;
 mod import;
 mod jobs;
 mod lease;
@@ -57,6 +58,7 @@ sections! {
     tables {
         pdf: PdfConfig,
         report: ReportConfig,
+        freshness: FreshnessConfig,
         alerts: AlertsConfig,
         import: ImportConfig,
         mail: MailConfig,

@@ -74,6 +74,12 @@ impl Items {
         Self { only_written: true, ..Self::new(one, many, done) }
     }
 
+    /// What a run says of which all items are done, some of them with results that are not final.
+    pub(super) fn provisional(&self, count: u64, of: u64) -> String {
+        let noun = if of == 1 { self.one } else { self.many };
+        format!("{count} of {of} {noun} provisional: not all data has arrived")
+    }
+
     /// What a run that did not succeed leaves behind, from what is committed. `read` is the number of items if the run
     /// came to its end; `left_out` is the number of items that were given up on because of another one, less the
     /// failures that are not those of items.

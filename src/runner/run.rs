@@ -26,6 +26,8 @@ use crate::config::SkipLimit;
 const QUOTED_ERRORS: usize = 5;
 /// The most pieces of advice about failed items in one message.
 const MAX_HINTS: usize = 3;
+/// The class of an item whose results are not final. Nothing is gained by trying it again soon.
+const PROVISIONAL: &str = "PROVISIONAL";
 
 /// One attempt at an instance, handed to the job.
 pub struct Run<'a> {
@@ -44,6 +46,8 @@ pub struct Run<'a> {
     /// The counts of the last commit.
     committed: Counts,
     committed_left_out: i64,
+    /// Items that are done, with results that are not final.
+    provisional: u64,
     /// Whether anything was committed, by this attempt or those that it continues.
     has_committed: bool,
     has_checkpoint: bool,
@@ -160,6 +164,7 @@ impl<'a> Run<'a> {
             discards_checkpoint: false,
             counts,
             left_out: 0,
+            provisional: 0,
             committed: counts,
             committed_left_out: 0,
             has_committed: counts != Counts::default(),
@@ -366,6 +371,19 @@ impl<'a> Run<'a> {
         self.left_out -= 1;
     }
 
+    /// Notes that an item is done, but that its results are not final, for a reason that is not the item's: the run is
+    /// partial, and the item is not finished until another run says otherwise.
+    pub fn note_provisional(&mut self, item_key: &str, phase: &str, reason: &Failure) {
+        self.provisional += 1;
+        self.skip_item(item_key, phase, PROVISIONAL, &reason.message);
+        self.advise(reason.hint.as_deref());
+    }
+
+    /// How many items are done with results that are not final.
+    pub(super) fn provisional(&self) -> u64 {
+        self.provisional
+    }
+
     /// Notes that so many of the failures that an earlier attempt counted were those of parts.
     pub fn failed_parts_before(&mut self, parts: u64) {
         self.left_out -= i64::try_from(parts).unwrap_or(i64::MAX);
@@ -374,16 +392,21 @@ impl<'a> Run<'a> {
     /// Notes that an item failed; the others go on. The row is written with the next chunk.
     pub fn fail_item(&mut self, item_key: &str, phase: &str, error: &anyhow::Error) {
         self.counts.failed += 1;
-        if let Some(hint) = verdict::hint(error).map(|hint| self.redactor.redact(hint))
+        self.advise(verdict::hint(error));
+        if self.retry_once.is_none() {
+            self.retry_once = verdict::retry_once(error).map(str::to_owned);
+        }
+        self.note_error(item_key, phase, "FAILED", ExitCode::of(error).class(), &one_line(error));
+    }
+
+    /// Notes what to do about an item, each advice once.
+    fn advise(&mut self, hint: Option<&str>) {
+        if let Some(hint) = hint.map(|hint| self.redactor.redact(hint))
             && self.hints.len() < MAX_HINTS
             && !self.hints.contains(&hint)
         {
             self.hints.push(hint);
         }
-        if self.retry_once.is_none() {
-            self.retry_once = verdict::retry_once(error).map(str::to_owned);
-        }
-        self.note_error(item_key, phase, "FAILED", ExitCode::of(error).class(), &one_line(error));
     }
 
     fn note_error(&mut self, item_key: &str, phase: &str, kind: &str, class: &str, message: &str) {
@@ -439,8 +462,20 @@ impl<'a> Run<'a> {
         checkpoint: Option<&(impl Serialize + ?Sized)>,
         work: impl AsyncFnOnce(&mut Db) -> anyhow::Result<(T, u64)>,
     ) -> anyhow::Result<T> {
-        self.check_stop()?;
         let checkpoint = checkpoint.map(serde_json::to_string).transpose()?;
+        self.chunk_ending(async |db| {
+            let (result, written) = work(db).await?;
+            Ok((result, written, checkpoint))
+        })
+        .await
+    }
+
+    /// The same for work that knows only at its end what its checkpoint holds, which it returns as JSON.
+    pub async fn chunk_ending<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut Db) -> anyhow::Result<(T, u64, Option<String>)>,
+    ) -> anyhow::Result<T> {
+        self.check_stop()?;
         // They stay here until the commit: the deadline may drop this future at any await.
         let errors = &self.pending_errors;
         let (execution, counts, left_out, cx) = (self.execution, self.counts, self.left_out, self.cx);
@@ -448,7 +483,8 @@ impl<'a> Run<'a> {
         let result = self
             .db
             .transaction(async |db| {
-                let (result, written) = work(db).await?;
+                let (result, written, checkpoint) = work(db).await?;
+                let has_checkpoint = checkpoint.is_some();
                 history::insert_errors(db, execution.id, errors, cx.now()).await?;
                 failpoint::reach(&cx.config, "in-chunk");
                 // Last, so that the row is locked only for the moment of the commit: the heartbeat writes it too.
@@ -460,7 +496,7 @@ impl<'a> Run<'a> {
                              items_skipped = $4, items_failed = $5, heartbeat_at = $6, lease_expires_at = $7
                          WHERE id = $8 AND epoch = $9 AND status = 'RUNNING'",
                         values![
-                            checkpoint.clone(),
+                            checkpoint,
                             bigint(counts.read),
                             bigint(counts.written + written),
                             bigint(counts.skipped),
@@ -474,25 +510,28 @@ impl<'a> Run<'a> {
                     .await?;
                 anyhow::ensure!(owned == 1, Interruption::LeaseLost);
                 failpoint::reach(&cx.config, "at-commit");
-                Ok((result, written))
+                Ok((result, written, has_checkpoint))
             })
             .await;
-        if let Ok((_, written)) = &result {
+        if let Ok((_, written, has_checkpoint)) = &result {
             self.pending_errors.clear();
             self.counts.written += written;
             self.committed = Counts { written: self.counts.written, ..counts };
             self.committed_left_out = left_out;
             self.has_committed = true;
-            self.has_checkpoint |= checkpoint.is_some();
+            self.has_checkpoint |= has_checkpoint;
         }
         failpoint::reach(&cx.config, "after-chunk");
-        let (result, _) = result?;
+        let (result, ..) = result?;
         self.check_stop()?;
         Ok(result)
     }
 
     /// What remains to be written at the run's end, and what is there already, in the words of the job.
     pub(super) fn into_leftovers(self, items: &Items, is_work_done: bool) -> Leftovers {
+        // What is provisional is there.
+        let there =
+            |counts: Counts| Counts { skipped: counts.skipped.saturating_sub(self.provisional), ..counts };
         let (counts, left_out) = match (is_work_done, self.has_committed) {
             (true, _) | (_, false) => (self.counts, self.left_out),
             (false, true) => {
@@ -500,9 +539,9 @@ impl<'a> Run<'a> {
             }
         };
         Leftovers {
-            left_behind: self
-                .left_behind
-                .unwrap_or_else(|| items.left_behind(counts, left_out, self.has_committed, is_work_done)),
+            left_behind: self.left_behind.unwrap_or_else(|| {
+                items.left_behind(there(counts), left_out, self.has_committed, is_work_done)
+            }),
             last_commit: (!is_work_done).then_some(LastCommit {
                 counts: Counts { written: self.counts.written, ..self.committed },
                 left_out: self.committed_left_out,

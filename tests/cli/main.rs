@@ -11,6 +11,7 @@ mod data_import;
 mod demo;
 mod exit_codes;
 mod fakes;
+mod freshness;
 mod harness;
 mod hostile_rows;
 mod mail;

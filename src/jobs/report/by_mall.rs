@@ -2,15 +2,20 @@
 //! Figures of an earlier run are marked as older before they are replaced, and stay so marked if they are not: their mall
 //! failed, or the run was killed or passed its deadline.
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 
+use crate::config::FreshnessConfig;
 use crate::db::Db;
+use crate::period::DayRange;
 use crate::runner::Run;
+use crate::shop::arrivals::{self, Awaited};
 use crate::shop::malls::Mall;
 use crate::shop::times;
 
+use super::awaited::{self, AwaitedColumns};
 use super::driver::Due;
 use super::outdated::{self, FigureTable};
+use super::periods;
 use super::soundness;
 
 /// A mall that could not be computed; the others of its period still are.
@@ -27,24 +32,30 @@ struct MallFailure {
 pub async fn replace(
     run: &mut Run<'_>,
     table: FigureTable,
-    period: NaiveDate,
+    period: DayRange,
     due: &Due,
-    replace_mall: impl AsyncFn(&mut Db, &Mall) -> anyhow::Result<()>,
+    replace_mall: impl AsyncFn(&mut Db, &Mall, &AwaitedColumns) -> anyhow::Result<()>,
 ) -> anyhow::Result<usize> {
     let mut malls: Vec<Mall> =
         run.usable_malls(due.malls.clone()).into_iter().map(|(mall, _)| mall).collect();
-    let discarded = discard_unreadable(run, table, period, due).await?;
-    mark_outdated(run, table, period, &due.malls).await?;
+    let first = period.first();
+    let discarded = discard_unreadable(run, table, first, due).await?;
+    mark_outdated(run, table, first, &due.malls).await?;
     run.read(malls.len() as u64);
+    let (config, now) = (run.cx.config.freshness(), run.cx.now());
     loop {
         let committed = run
             .chunk(None::<&str>, async |db| {
+                let mut awaiting = Vec::new();
                 for mall in &malls {
-                    let replaced = match times::check(db, mall, table.made_of).await {
-                        Ok(()) => replace_mall(db, mall).await,
-                        Err(error) => Err(error),
+                    let replacing = async {
+                        times::check(db, mall, table.made_of).await?;
+                        let awaited = awaited_of(db, config, table, mall, period, now).await?;
+                        replace_mall(db, mall, &AwaitedColumns::from(awaited)).await?;
+                        awaiting.extend(awaited.map(|awaited| (mall.clone(), awaited)));
+                        anyhow::Ok(())
                     };
-                    replaced.map_err(|cause| {
+                    replacing.await.map_err(|cause| {
                         if is_fault_of_database(&cause) {
                             cause
                         } else {
@@ -52,15 +63,16 @@ pub async fn replace(
                         }
                     })?;
                 }
-                Ok(())
+                Ok(awaiting)
             })
             .await;
         match committed.map_err(anyhow::Error::downcast::<MallFailure>) {
-            Ok(()) => {
+            Ok(awaiting) => {
+                awaited::note_in_run(run, &awaiting);
                 run.written(malls.len() as u64);
                 if malls.is_empty() && !discarded.is_empty() {
                     run.leaves(format!(
-                        "the figures of {} for {period}, which could not be read, are removed; nothing else was changed",
+                        "the figures of {} for {first}, which could not be read, are removed; nothing else was changed",
                         discarded.join(", ")
                     ));
                 }
@@ -98,6 +110,21 @@ async fn discard_unreadable(
     .await?;
     let discarded = due.malls.iter().filter(|mall| of_period.contains(&mall.id));
     Ok(discarded.map(|mall| mall.code.clone()).collect())
+}
+
+/// What a mall's figures of a period that is over still wait for.
+async fn awaited_of(
+    db: &mut Db,
+    config: &FreshnessConfig,
+    table: FigureTable,
+    mall: &Mall,
+    period: DayRange,
+    now: DateTime<Utc>,
+) -> anyhow::Result<Option<Awaited>> {
+    if periods::bounds(period, mall.time_zone()?).end > now {
+        return Ok(None);
+    }
+    arrivals::awaited(db, config, mall, period, table.awaits).await
 }
 
 /// In a commit of its own, before the work: a run that is killed cannot mark anything.

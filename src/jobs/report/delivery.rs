@@ -28,6 +28,7 @@ use crate::text_encoding::TextEncoding;
 use crate::values;
 use crate::wording::counted;
 
+use super::awaited;
 use super::driver::Report;
 use super::periods::{Step, bounds, current_in, zone_of};
 use super::publication::{Content, PublicationArgs};
@@ -88,8 +89,10 @@ pub struct Mailing {
 pub struct Letter {
     /// The day, the week or the range, for people.
     pub period: String,
-    /// The template's variables, except `attachments`.
+    /// The template's variables, except `attachments` and `provisional_malls`.
     pub data: Value,
+    /// The malls whose figures are provisional, with the reasons: the template's `provisional_malls`.
+    pub awaiting: Value,
     /// What identifies the mail: its figures, without those they are compared with.
     pub identity: Table,
     /// Pictures inside the HTML.
@@ -221,12 +224,20 @@ impl<'a> Sender<'a> {
         }
         let names: Vec<&str> = attachments.iter().map(|file| file.name.as_str()).collect();
         letter.data["attachments"] = json!(names);
+        letter.data["provisional_malls"] = letter.awaiting.clone();
+        letter.data["correction"] = Value::Null;
+        let is_provisional = letter.awaiting.as_array().is_some_and(|malls| !malls.is_empty());
         let mut rendered = Renderer::new(&cx.config)
             .render(self.name, mailing.locale.tag(), letter.data)
             .await
             .with_context(|| format!("failed to write the mail of report {}", self.name))?;
         if let Some(subject) = &mailing.subject {
             rendered.subject = subject.replace("{day}", &letter.period);
+        }
+        if is_provisional {
+            // Whatever the template: a reader of subjects alone has to see it.
+            rendered.subject =
+                marked_subject(&rendered.subject, awaited::word(mailing.locale), mailing.locale);
         }
         attachments.append(&mut letter.pictures);
         let now = cx.now();
@@ -286,6 +297,18 @@ async fn malls_of_delivery(db: &mut Db, delivery: &DeliveryConfig) -> anyhow::Re
 fn without_duplicates(addresses: &[String]) -> Vec<String> {
     let mut seen = BTreeSet::new();
     addresses.iter().filter(|address| seen.insert(address.to_lowercase())).cloned().collect()
+}
+
+/// A subject that begins with a word: `Provisional: Sales of …`, `【仮】…`, `[잠정] …`.
+fn marked_subject(subject: &str, word: &str, locale: Locale) -> String {
+    let mut initials = word.chars();
+    let capitalised: String =
+        initials.next().into_iter().flat_map(char::to_uppercase).chain(initials).collect();
+    locale.pick(
+        format!("{capitalised}: {subject}"),
+        format!("【{word}】{subject}"),
+        format!("[{word}] {subject}"),
+    )
 }
 
 /// The fingerprint of the figures in a key.

@@ -15,6 +15,7 @@ use crate::runner::{Completed, Freshness, Job, JobSpec, MeantDays, Planned, Run}
 use crate::shop::malls::{Mall, MallArgs};
 use crate::wording::counted;
 
+use super::awaited;
 use super::delivery::{Letter, Mailing, Sender};
 use super::periods::{self, Step};
 use super::publication::{Content, Extent, PublicationArgs, first_failure};
@@ -173,6 +174,7 @@ impl<R: Report> Job for R {
         args.publication.check(cx)?;
         let malls = args.malls.selected(db).await?;
         Sender::of(self).check(cx, db).await?;
+        awaited::check_malls(cx, db).await?;
         let periods = periods::asked(cx, R::STEP, &args.dates, &malls, self.so_far())?;
         if malls.is_empty() {
             cx.output.status("No active mall: nothing to report (add one with `batchctl mall add`)");

@@ -1,5 +1,6 @@
 //! Reports: the figures of a period, stored, shown, written and mailed.
 
+pub mod awaited;
 pub mod by_mall;
 pub mod change;
 pub mod daily_cancellations;

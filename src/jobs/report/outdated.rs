@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::db::Db;
 use crate::documents::{Cell, Column, ColumnKind};
 use crate::locale::Locale;
+use crate::shop::arrivals::Subject;
 use crate::shop::times::Dated;
 use crate::values;
 
@@ -57,6 +58,8 @@ pub struct FigureTable {
     pub made_of: &'static [Dated],
     /// What its figures are split into.
     pub parts: &'static [Parts],
+    /// Which data has to have come before they are final.
+    pub awaits: &'static [Subject],
 }
 
 impl FigureTable {

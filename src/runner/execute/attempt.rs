@@ -152,11 +152,14 @@ impl Worker<'_> {
         };
         failpoint::reach(&cx.config, "after-work");
         let (is_done, discards_checkpoint) = (result.is_ok(), run.discards_checkpoint());
-        let counts = run.counts_at_end(is_done);
+        let (counts, provisional) = (run.counts_at_end(is_done), run.provisional());
         let left = run.into_leftovers(&session.spec.items, is_done);
         drop(heartbeat);
 
         let mut verdict = Verdict::of(result, counts, &terms);
+        if verdict.status == Status::Partial && provisional == counts.skipped + counts.failed {
+            verdict.message = Some(session.spec.items.provisional(provisional, counts.read));
+        }
         if verdict.message.is_some() && verdict.hint.is_none() && !left.hints.is_empty() {
             verdict.hint = Some(left.hints.join("; "));
         }

@@ -4,6 +4,7 @@
 //! chunks. Stored records are replaced by their natural keys, so that loading the same file twice changes nothing, and
 //! a run that was killed continues after its last chunk.
 
+mod arrival;
 mod articles;
 mod bad_lines;
 mod carts;
@@ -60,11 +61,13 @@ use crate::runner::{
     Completed, Exclusion, Freshness, Items, Job, JobSpec, Planned, Run, history, minutes, report_error,
 };
 use crate::severity::Severity;
+use crate::shop::arrivals::FileDays;
 use crate::shop::malls::{all_malls, selected_malls};
 use crate::shop::upsert::UpsertCounts;
 use crate::text_encoding::TextEncoding;
 use crate::wording::counted;
 
+use self::arrival::Arriving;
 use self::bad_lines::{BadLines, SHOWN_BAD_LINES};
 use self::container::{Input, STANDARD_INPUT};
 use self::feed::{Feed, FeedMessage, Pass, ReadPlan, duplicate_problem};
@@ -411,6 +414,7 @@ impl Args {
         let file_name = source.path().display().to_string();
         let interpretation = self.interpretation(mall.as_deref(), &mapping.keys);
         let before = Precedence::of(db, &file.key).await?.dated_by_export;
+        let arriving = Arriving::of(self, file.exported, malls.clone(), mall.as_deref())?;
         let layout = Layout::new(&mapping, &file_name, &header, K::columns(), &malls, mall)?
             .exported(file.exported, before);
         let name = source.name();
@@ -422,6 +426,7 @@ impl Args {
             short_hash: file.short_hash.clone(),
             exported: file.exported,
             interpretation,
+            arriving,
             chunk_lines: self.chunk_size,
         };
         Ok((file, name))
@@ -738,6 +743,8 @@ struct ImportedFile {
     /// When it was exported.
     exported: DateTime<Utc>,
     interpretation: String,
+    /// What tells which days have come with it.
+    arriving: Option<Arriving>,
     chunk_lines: u64,
 }
 
@@ -896,7 +903,7 @@ fn note_more_bad_lines(run: &mut Run<'_>, file: &ImportedFile, phase: &str, bad:
 // ---------------------------------------------------------------- the second pass
 
 /// Where a chunk ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Checkpoint {
     /// The lines of the file up to there, without the header.
     lines: u64,
@@ -912,6 +919,9 @@ struct Checkpoint {
     /// Whether that is the time of its records.
     #[serde(default)]
     dates_records: bool,
+    /// How many rows of each day there were.
+    #[serde(default, skip_serializing_if = "FileDays::is_empty")]
+    days: FileDays,
 }
 
 /// What the second pass did.
@@ -949,9 +959,8 @@ async fn load<K: FileKind>(
     checked: Checked,
 ) -> anyhow::Result<Loaded> {
     let earlier: Option<Checkpoint> = run.checkpoint()?;
-    let (done_before, mut left_out) = earlier
-        .filter(|earlier| earlier.interpretation == file.interpretation)
-        .map_or((0, 0), |earlier| (earlier.lines, earlier.left_out));
+    let Checkpoint { lines: done_before, mut left_out, mut days, .. } =
+        earlier.filter(|earlier| earlier.interpretation == file.interpretation).unwrap_or_default();
     if done_before == 0 && run.counts() != history::Counts::default() {
         run.start_over().await?;
     }
@@ -993,23 +1002,30 @@ async fn load<K: FileKind>(
             interpretation: file.interpretation.clone(),
             exported: Some(file.exported),
             dates_records: !file.layout.records_changes(),
+            days: days.clone(),
         };
         // As long as nothing was loaded, a later attempt starts over: a mall may have been added in the meantime.
         let is_worth_a_checkpoint = done_before > 0 || loaded.outcome != UpsertCounts::default() || !is_empty;
         let now = run.cx.now();
         let layout = Arc::clone(&file.layout);
-        let outcome = run
-            .chunk_writing(is_worth_a_checkpoint.then_some(&checkpoint), async |db| {
-                if is_empty {
-                    return Ok((UpsertCounts::default(), 0));
+        let (outcome, days_so_far) = run
+            .chunk_ending(async |db| {
+                let (mut outcome, mut checkpoint) = (UpsertCounts::default(), checkpoint);
+                if !is_empty {
+                    if !K::LOOKS_UP {
+                        chunk.rows.stage(db).await?;
+                    }
+                    if let Some(arriving) = &file.arriving {
+                        arriving.add(db, &mut checkpoint.days).await?;
+                    }
+                    outcome = K::store(db, &layout, now).await?;
                 }
-                if !K::LOOKS_UP {
-                    chunk.rows.stage(db).await?;
-                }
-                let outcome = K::store(db, &layout, now).await?;
-                Ok((outcome, u64::try_from(outcome.written_lines).unwrap_or(0)))
+                let written = u64::try_from(outcome.written_lines).unwrap_or(0);
+                let stored = is_worth_a_checkpoint.then(|| serde_json::to_string(&checkpoint)).transpose()?;
+                Ok(((outcome, checkpoint.days), written, stored))
             })
             .await?;
+        days = days_so_far;
         loaded.outcome.add(outcome);
     }
     if run.db.kind() == DbKind::Postgres {
@@ -1017,6 +1033,10 @@ async fn load<K: FileKind>(
     }
     let kept = usize::try_from(bad_lines.count().min(KEPT_BAD_LINES)).unwrap_or(usize::MAX);
     note_more_bad_lines(run, file, "load", &bad_lines, kept);
+    // A retry reads only the lines that failed: the days came with the others.
+    if let Some(arriving) = file.arriving.as_ref().filter(|_| file.wanted.is_none()) {
+        arriving.note(run, &days).await?;
+    }
     Ok(loaded)
 }
 

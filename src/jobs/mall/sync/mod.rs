@@ -29,10 +29,12 @@ use crate::runner::{
     Completed, Exclusion, Freshness, Items, Job, JobSpec, MeantDays, Planned, Run, history, minutes,
 };
 use crate::severity::Severity;
+use crate::shop::arrivals::{self, Arrival, Subject};
 use crate::shop::malls::{Mall, MallArgs};
 use crate::shop::upsert::UpsertCounts;
 use crate::wording::{command, counted};
 
+use self::cursor::Span;
 use self::period::Period;
 use self::source::{Named, Page, Pages, Position, Source};
 use crate::shop::tokens::{TokenStore, for_mall};
@@ -181,6 +183,9 @@ impl Args {
                 store_page(run, &target.mall, page, &mut sync).await?;
             }
             refuse_if_nothing_was_read(run, sync.gap.take())?;
+            if sync.gaps == 0 {
+                note_arrival(run, target).await?;
+            }
         }
         run.read(sync.count_stored());
         run.summarise(sentence(target.domain, &sync.compared()));
@@ -372,6 +377,25 @@ async fn checkpoint(run: &mut Run<'_>) -> anyhow::Result<Checkpoint> {
     }
     run.start_over().await?;
     Ok(Checkpoint::default())
+}
+
+/// Notes the days that are all there now: those that were over when the run began to read.
+async fn note_arrival(run: &mut Run<'_>, target: &Target) -> anyhow::Result<()> {
+    let id = run.id();
+    let Some(began_at) = history::find(run.db, id).await?.map(|own| own.started_at) else { return Ok(()) };
+    if !target.period.is_over(began_at) {
+        return Ok(());
+    }
+    let subject = match target.domain {
+        Domain::Member => Subject::Member,
+        Domain::Order => Subject::Order,
+        Domain::Sales => Subject::Sales,
+    };
+    let Span { first, last } = target.period.span;
+    let days = arrivals::whole_days(first, last, target.mall.time_zone()?);
+    let arrival = Arrival { source: arrivals::Source::Sync, as_of: began_at, run: id, at: run.cx.now() };
+    run.chunk(None::<&str>, async |db| arrivals::note(db, target.mall.id, subject, &days, &arrival).await)
+        .await
 }
 
 /// Where nothing at all could be read, nothing is partly done.

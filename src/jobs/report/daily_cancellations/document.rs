@@ -10,6 +10,7 @@ use super::{TABLE, UNSPECIFIED};
 use crate::db::{Db, FromRow, Problems};
 use crate::documents::{Cell, Column, ColumnKind, Document, Row, Table};
 use crate::failure::Failure;
+use crate::jobs::report::awaited::{self, AwaitedColumns, AwaitingMall, awaiting_malls};
 use crate::jobs::report::outdated::{self, OutdatedMall, outdated_malls};
 use crate::jobs::report::publication::Extent;
 use crate::jobs::report::soundness::Unreadable;
@@ -28,6 +29,8 @@ struct DayRow {
     outdated_at: Option<DateTime<Utc>>,
     #[row(problems)]
     problems: Problems,
+    #[row(flatten)]
+    awaited: AwaitedColumns,
 }
 
 #[derive(Debug, Clone, FromRow)]
@@ -77,7 +80,7 @@ impl Figures {
         let mut rows: Vec<DayRow> = db
             .fetch_all(
                 "SELECT business_day, mall_id, currency, cancelled_orders, cancelled_amount, computed_at,
-                        outdated_at
+                        outdated_at, awaited_subject, awaited_since
                  FROM daily_cancellations WHERE business_day BETWEEN $1 AND $2
                  ORDER BY business_day, mall_id, currency",
                 values![first, last],
@@ -140,6 +143,11 @@ impl Figures {
     fn outdated(&self) -> Vec<OutdatedMall> {
         let rows = self.days.iter().filter(|row| row.outdated_at.is_some());
         outdated_malls(rows.map(|row| (row.mall_id, self.name(row.mall_id), row.computed_at)))
+    }
+
+    /// The malls whose figures wait for data.
+    pub(super) fn awaiting(&self) -> Vec<AwaitingMall> {
+        awaiting_malls(self.days.iter().map(|row| (row.mall_id, self.name(row.mall_id), &row.awaited)))
     }
 
     fn code(&self, id: i64) -> &str {
@@ -208,7 +216,7 @@ fn columns(locale: Locale, with_reason: bool) -> Vec<Column> {
 
 /// The document for people, and for JSON and XLSX.
 pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent: Extent) -> Document {
-    let outdated = figures.outdated();
+    let (outdated, awaiting) = (figures.outdated(), figures.awaiting());
     let mut rows: Vec<Row> = figures
         .days
         .iter()
@@ -240,17 +248,23 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent:
         rows,
     };
     if extent == Extent::Everything {
-        malls.columns.push(outdated::column(locale));
-        let marks = figures.days.iter().map(|row| outdated::cell(row.outdated_at.is_some()));
+        malls.columns.extend([awaited::final_column(locale), outdated::column(locale)]);
+        let marks = figures.days.iter().map(marks_of);
         // The totals come last.
-        for (row, mark) in malls.rows.iter_mut().zip(marks.chain(std::iter::repeat(Cell::Empty))) {
-            row.cells.push(mark);
+        for (row, marks) in
+            malls.rows.iter_mut().zip(marks.chain(std::iter::repeat([Cell::Empty, Cell::Empty])))
+        {
+            row.cells.extend(marks);
         }
     }
     let period = figures.period();
     Document {
         name: format!("daily-cancellations-{}", period.replace("..", "_")),
-        title: locale.pick("Daily cancellations report", "日次キャンセルレポート", "일일 취소 보고서").to_owned(),
+        title: awaited::marked_title(
+            locale.pick("Daily cancellations report", "日次キャンセルレポート", "일일 취소 보고서"),
+            !awaiting.is_empty(),
+            locale,
+        ),
         facts: [
             (locale.pick("Business day", "営業日", "영업일").to_owned(), period),
             (
@@ -263,13 +277,15 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent:
             ),
         ]
         .into_iter()
+        .chain(awaited::fact(&awaiting, time_zone, locale))
         .chain(outdated::fact(&outdated, time_zone, locale))
         .collect(),
         locale,
         tables: vec![malls, reasons_table(figures, locale)],
         charts: Vec::new(),
-        notes: outdated::note(&outdated, locale)
+        notes: awaited::note(&awaiting, locale)
             .into_iter()
+            .chain(outdated::note(&outdated, locale))
             .chain([locale
                 .pick(
                     "A cancellation counts on the day it happened, in the mall's own time zone, whether or not the order had been paid. The amount is the total of the orders; it is not what was refunded.",
@@ -279,6 +295,11 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent:
                 .to_owned()])
             .collect(),
     }
+}
+
+/// Whether a row's figures are final, and whether they are older than the last attempt.
+fn marks_of(row: &DayRow) -> [Cell; 2] {
+    [awaited::final_cell(row.awaited.is_awaiting()), outdated::cell(row.outdated_at.is_some())]
 }
 
 fn reasons_table(figures: &Figures, locale: Locale) -> Table {
@@ -306,30 +327,27 @@ fn reasons_table(figures: &Figures, locale: Locale) -> Table {
 
 /// The single table of a CSV: the totals are the rows without a reason.
 pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
-    let outdated: BTreeSet<(NaiveDate, i64)> = figures
-        .days
-        .iter()
-        .filter(|row| row.outdated_at.is_some())
-        .map(|row| (row.business_day, row.mall_id))
-        .collect();
-    let mark = |day, mall| outdated::cell(outdated.contains(&(day, mall)));
+    let marks: BTreeMap<(NaiveDate, i64), [Cell; 2]> =
+        figures.days.iter().map(|row| ((row.business_day, row.mall_id), marks_of(row))).collect();
+    let marks = |day, mall| marks.get(&(day, mall)).cloned().unwrap_or([Cell::Empty, Cell::Empty]);
     let mut rows: Vec<Row> = figures
         .days
         .iter()
         .map(|row| {
-            Row::new(vec![
+            let mut cells = vec![
                 Cell::Date(row.business_day),
                 Cell::text(figures.code(row.mall_id)),
                 Cell::text(row.currency.as_str()),
                 Cell::Empty,
                 Cell::Int(row.cancelled_orders),
                 Cell::money(row.cancelled_amount, row.currency.as_str()),
-                mark(row.business_day, row.mall_id),
-            ])
+            ];
+            cells.extend(marks(row.business_day, row.mall_id));
+            Row::new(cells)
         })
         .collect();
     rows.extend(figures.reasons.iter().map(|row| {
-        Row::new(vec![
+        let mut cells = vec![
             Cell::Date(row.business_day),
             Cell::text(figures.code(row.mall_id)),
             Cell::text(row.currency.as_str()),
@@ -337,11 +355,12 @@ pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
             Cell::text(row.reason.as_str()),
             Cell::Int(row.cancelled_orders),
             Cell::money(row.cancelled_amount, row.currency.as_str()),
-            mark(row.business_day, row.mall_id),
-        ])
+        ];
+        cells.extend(marks(row.business_day, row.mall_id));
+        Row::new(cells)
     }));
     let mut columns = columns(locale, true);
-    columns.push(outdated::column(locale));
+    columns.extend([awaited::final_column(locale), outdated::column(locale)]);
     Table { key: "daily_cancellations", title: String::new(), columns, rows }
 }
 

@@ -21,10 +21,12 @@ use crate::locale::Locale;
 use crate::period::{DayRange, day_bounds};
 use crate::runner::{Exclusion, Items, JobSpec, Run, minutes};
 use crate::severity::Severity;
+use crate::shop::arrivals::Subject;
 use crate::shop::malls::Mall;
 use crate::shop::times::Dated;
 use crate::values;
 
+use super::awaited::{self, AwaitedColumns};
 use super::by_mall;
 use super::delivery::{Letter, Mailing};
 use super::driver::{Audience, Due, Report, ReportArgs};
@@ -47,6 +49,7 @@ const TABLE: FigureTable = FigureTable {
         by: &["currency"],
         sums: &["cancelled_orders", "cancelled_amount"],
     }],
+    awaits: &[Subject::Order, Subject::Sales],
 };
 
 /// Arguments of `report daily-cancellations`.
@@ -103,8 +106,10 @@ impl Report for Args {
         let day = period.first();
         let due = Due::find(self, run, period).await?;
         let (id, now) = (run.id(), run.cx.now());
-        let replace_mall = async |db: &mut Db, mall: &Mall| replace_mall(db, id, day, mall, now).await;
-        let computed = by_mall::replace(run, TABLE, day, &due, replace_mall).await?;
+        let replace_mall = async |db: &mut Db, mall: &Mall, awaited: &AwaitedColumns| {
+            replace_mall(db, &Made { run: id, now, awaited: awaited.clone() }, day, mall).await
+        };
+        let computed = by_mall::replace(run, TABLE, period, &due, replace_mall).await?;
         run.summarise(due.sentence(computed));
         Ok(())
     }
@@ -137,7 +142,7 @@ impl Report for Args {
     }
 
     fn letter(
-        _cx: &Context,
+        cx: &Context,
         figures: &document::Figures,
         _periods: &BTreeSet<NaiveDate>,
         mailing: &Mailing,
@@ -148,6 +153,7 @@ impl Report for Args {
         Ok(Some(Letter {
             period: figures.period(),
             data: document::variables(figures, mailing.locale),
+            awaiting: awaited::variables(&figures.awaiting(), cx.time_zone(), mailing.locale),
             identity: document::flat_table(figures, mailing.locale),
             pictures: Vec::new(),
         }))
@@ -173,14 +179,15 @@ struct Sum {
     cancelled_amount: i64,
 }
 
-/// Replaces one mall's rows of the day.
-async fn replace_mall(
-    db: &mut Db,
+/// The run that computes the figures, with its time, and the data that they wait for.
+struct Made {
     run: i64,
-    day: NaiveDate,
-    mall: &Mall,
     now: DateTime<Utc>,
-) -> anyhow::Result<()> {
+    awaited: AwaitedColumns,
+}
+
+/// Replaces one mall's rows of the day.
+async fn replace_mall(db: &mut Db, made: &Made, day: NaiveDate, mall: &Mall) -> anyhow::Result<()> {
     let bounds = day_bounds(day, mall.time_zone()?);
     for table in [
         "DELETE FROM daily_cancellations WHERE business_day = $1 AND mall_id = $2",
@@ -206,16 +213,18 @@ async fn replace_mall(
         let of_currency = || sums.iter().filter(|sum| sum.currency == currency);
         db.execute(
             "INSERT INTO daily_cancellations (business_day, mall_id, currency, cancelled_orders, cancelled_amount,
-                 execution_id, computed_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+                 execution_id, computed_at, awaited_subject, awaited_since)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
             values![
                 day,
                 mall.id,
                 currency,
                 of_currency().map(|sum| sum.cancelled_orders).sum::<i64>(),
                 of_currency().map(|sum| sum.cancelled_amount).sum::<i64>(),
-                run,
-                now,
+                made.run,
+                made.now,
+                made.awaited.awaited_subject.as_deref(),
+                made.awaited.awaited_since,
             ],
         )
         .await?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Days, NaiveDate, SecondsFormat, TimeDelta, Utc};
 use chrono_tz::Tz;
 
-use super::replace_mall;
+use super::{AwaitedColumns, Made, replace_mall};
 use crate::db::testing::{TestDb, now, on_both_databases};
 use crate::shop::testing::{Mall, Order};
 
@@ -21,7 +21,8 @@ async fn reported(db: &mut TestDb, from: &str, to: &str) {
     let malls = db.malls().await;
     for day in from.iter_days().take_while(|day| *day <= to) {
         for mall in &malls {
-            replace_mall(db, 1, day, mall, now()).await.unwrap();
+            let made = Made { run: 1, now: now(), awaited: AwaitedColumns::default() };
+            replace_mall(db, &made, day, mall).await.unwrap();
         }
     }
 }

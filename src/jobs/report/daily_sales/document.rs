@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::db::{Db, FromRow, Problems};
 use crate::documents::{Cell, Chart, Column, ColumnKind, Document, Row, Series, Table};
 use crate::failure::Failure;
+use crate::jobs::report::awaited::{self, AwaitedColumns, AwaitingMall, awaiting_malls};
 use crate::jobs::report::outdated::{self, OutdatedMall, outdated_malls};
 use crate::jobs::report::publication::Extent;
 use crate::jobs::report::soundness::Unreadable;
@@ -66,6 +67,8 @@ struct DayRow {
     #[row(problems)]
     problems: Problems,
     #[row(flatten)]
+    awaited: AwaitedColumns,
+    #[row(flatten)]
     measures: Measures,
 }
 
@@ -121,8 +124,8 @@ impl Figures {
         let malls: BTreeMap<i64, Mall> = malls.iter().map(|mall| (mall.id, mall.clone())).collect();
         let mut rows: Vec<DayRow> = db
             .fetch_all(
-                "SELECT business_day, mall_id, currency, is_final, computed_at, outdated_at, orders, items,
-                        gross_amount, discount_amount, shipping_amount, tax_amount, cancelled_orders, refunded_amount,
+                "SELECT business_day, mall_id, currency, is_final, computed_at, outdated_at, awaited_subject,
+                        awaited_since, orders, items, gross_amount, discount_amount, shipping_amount, tax_amount, cancelled_orders, refunded_amount,
                         net_amount, new_customers, returning_customers
                  FROM daily_sales WHERE business_day BETWEEN $1 AND $2
                  ORDER BY business_day, mall_id, currency",
@@ -205,9 +208,18 @@ impl Figures {
         Ok(Some(before))
     }
 
+    /// Drops the figures of days that were not over.
+    pub(super) fn retain_over(&mut self) {
+        self.retain(|day| day.is_final || day.awaited.is_awaiting());
+    }
+
     /// Drops provisional figures.
-    pub(super) fn retain_final(&mut self) {
-        self.days.retain(|day| day.is_final);
+    fn retain_final(&mut self) {
+        self.retain(|day| day.is_final);
+    }
+
+    fn retain(&mut self, is_kept: impl Fn(&DayRow) -> bool) {
+        self.days.retain(is_kept);
         let reported: BTreeSet<i64> = self.days.iter().map(|day| day.mall_id).collect();
         self.breakdowns.retain(|row| reported.contains(&row.mall_id));
     }
@@ -223,9 +235,17 @@ impl Figures {
         malls.filter(is_missing).map(|mall| mall.name.as_str()).collect()
     }
 
-    /// Whether some of the figures are provisional.
-    pub(super) fn is_provisional(&self) -> bool {
-        self.days.iter().any(|day| !day.is_final)
+    /// Whether some of the figures are those of a day that was not over.
+    pub(super) fn is_unfinished(&self) -> bool {
+        self.days.iter().any(|day| !day.is_final && !day.awaited.is_awaiting())
+    }
+
+    /// The malls whose figures wait for data.
+    pub(super) fn awaiting(&self) -> Vec<AwaitingMall> {
+        awaiting_malls(self.days.iter().map(|day| {
+            let name = self.malls.get(&day.mall_id).map_or("", |mall| mall.name.as_str());
+            (day.mall_id, name, &day.awaited)
+        }))
     }
 
     /// The malls with figures that a later run failed to replace.
@@ -298,13 +318,17 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent:
         .map(|mall| format!("{} ({}, {})", mall.name, mall.time_zone, mall.currency))
         .collect();
     let period = figures.period();
-    let outdated = figures.outdated();
+    let (outdated, awaiting) = (figures.outdated(), figures.awaiting());
     let mut tables = vec![summary_table(figures, locale, extent)];
     tables.extend(breakdown_tables(figures, locale, extent, Breakdown::Product));
     tables.extend(breakdown_tables(figures, locale, extent, Breakdown::PaymentMethod));
     Document {
         name: format!("daily-sales-{}", period.replace("..", "_")),
-        title: locale.pick("Daily sales report", "日次売上レポート", "일일 매출 보고서").to_owned(),
+        title: awaited::marked_title(
+            locale.pick("Daily sales report", "日次売上レポート", "일일 매출 보고서"),
+            !awaiting.is_empty(),
+            locale,
+        ),
         facts: [
             (locale.pick("Business day", "営業日", "영업일").to_owned(), period),
             (locale.pick("Malls", "対象店舗", "대상 몰").to_owned(), malls.join(" / ")),
@@ -318,12 +342,17 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent:
             ),
         ]
         .into_iter()
+        .chain(awaited::fact(&awaiting, time_zone, locale))
         .chain(outdated::fact(&outdated, time_zone, locale))
         .collect(),
         locale,
         tables,
         charts: charts(figures, locale),
-        notes: outdated::note(&outdated, locale).into_iter().chain(notes(figures, locale, extent)).collect(),
+        notes: awaited::note(&awaiting, locale)
+            .into_iter()
+            .chain(outdated::note(&outdated, locale))
+            .chain(notes(figures, locale, extent))
+            .collect(),
     }
 }
 
@@ -359,6 +388,7 @@ fn summary_table(figures: &Figures, locale: Locale, extent: Extent) -> Table {
             Extent::Top(_) => cells.push(Cell::text(match (is_outdated, day.is_final) {
                 (true, _) => locale.pick("older", "以前の数値", "이전 수치"),
                 (false, true) => locale.pick("final", "確定", "확정"),
+                (false, false) if day.awaited.is_awaiting() => awaited::word(locale),
                 (false, false) => locale.pick("provisional", "速報", "잠정"),
             })),
         }
@@ -646,7 +676,7 @@ fn notes(figures: &Figures, locale: Locale, extent: Extent) -> Vec<String> {
             )
             .to_owned(),
     ];
-    if figures.days.iter().any(|day| !day.is_final) {
+    if figures.is_unfinished() {
         notes.push(
             locale
                 .pick(

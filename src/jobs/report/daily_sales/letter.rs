@@ -34,7 +34,7 @@ pub(super) fn variables(figures: &Figures, before: Option<&Figures>, missing: &[
         "day": figures.period(),
         "malls": malls,
         "totals": totals,
-        "provisional": figures.is_provisional(),
+        "provisional": figures.is_unfinished(),
         "missing_malls": missing,
         "outdated_malls": outdated::names(&figures.outdated()),
     })

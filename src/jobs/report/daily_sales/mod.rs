@@ -21,11 +21,13 @@ use crate::locale::Locale;
 use crate::period::{DayBounds, DayRange, day_bounds};
 use crate::runner::{Exclusion, Items, JobSpec, Run, minutes};
 use crate::severity::Severity;
+use crate::shop::arrivals::Subject;
 use crate::shop::malls::Mall;
 use crate::shop::times::Dated;
 use crate::values;
 use crate::wording::counted;
 
+use super::awaited::{self, AwaitedColumns};
 use super::by_mall;
 use super::delivery::{Letter, Mailing};
 use super::driver::{Audience, Due, Report, ReportArgs};
@@ -33,7 +35,7 @@ use super::outdated::{FigureTable, Parts};
 use super::periods::Step;
 use super::publication::Extent;
 use super::soundness::Unreadable;
-use store::replace_mall;
+use store::{Made, replace_mall};
 
 /// The figures of a day and mall; the breakdowns follow them.
 const TABLE: FigureTable = FigureTable {
@@ -41,6 +43,7 @@ const TABLE: FigureTable = FigureTable {
     period_column: "business_day",
     made_of: &[Dated::ORDERS, Dated::REFUNDS],
     parts: &[split_into("breakdown = 'PRODUCT'"), split_into("breakdown = 'PAYMENT_METHOD'")],
+    awaits: &[Subject::Order, Subject::Sales, Subject::Refund],
 };
 
 /// A split of the figures. An order of two products counts for each of them, so that only items and money add up.
@@ -131,8 +134,10 @@ impl Report for Args {
         let day = period.first();
         let due = Due::find(self, run, period).await?;
         let (id, now) = (run.id(), run.cx.now());
-        let replace_mall = async |db: &mut Db, mall: &Mall| replace_mall(db, id, day, mall, now).await;
-        let computed = by_mall::replace(run, TABLE, day, &due, replace_mall).await?;
+        let replace_mall = async |db: &mut Db, mall: &Mall, awaited: &AwaitedColumns| {
+            replace_mall(db, &Made { run: id, now, awaited: awaited.clone() }, day, mall).await
+        };
+        let computed = by_mall::replace(run, TABLE, period, &due, replace_mall).await?;
         run.summarise(due.sentence(computed));
         Ok(())
     }
@@ -153,7 +158,7 @@ impl Report for Args {
         let mut days = document::Figures::load(db, periods, &mailing.malls).await?;
         days.warn(cx, |day| !periods.contains(&day));
         if mailing.is_scheduled {
-            days.retain_final();
+            days.retain_over();
         }
         let day_before = document::Figures::load_day_before(db, &days).await?;
         if let Some(before) = &day_before {
@@ -181,7 +186,7 @@ impl Report for Args {
     }
 
     fn letter(
-        _cx: &Context,
+        cx: &Context,
         figures: &Figures,
         _periods: &BTreeSet<NaiveDate>,
         mailing: &Mailing,
@@ -192,6 +197,7 @@ impl Report for Args {
         Ok(Some(Letter {
             period: figures.days.period(),
             data: letter::variables(&figures.days, figures.day_before.as_ref(), &figures.missing),
+            awaiting: awaited::variables(&figures.days.awaiting(), cx.time_zone(), mailing.locale),
             identity: document::flat_table(&figures.days, mailing.locale),
             pictures: Vec::new(),
         }))

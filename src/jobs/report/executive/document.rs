@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::figures::{CHART_DAYS, Figure, Figures, Measure};
 use crate::documents::{Cell, Chart, Column, ColumnKind, Document, Row, Series, Table};
+use crate::jobs::report::awaited;
 use crate::jobs::report::change::percent;
 use crate::jobs::report::outdated;
 use crate::jobs::report::publication::Extent;
@@ -119,14 +120,16 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent:
         rows: rows.collect(),
     };
     if extent == Extent::Everything {
-        let marks = |table: &mut Table, marks: Vec<bool>| {
-            table.columns.push(outdated::column(locale));
-            for (row, is_outdated) in table.rows.iter_mut().zip(marks) {
-                row.cells.push(outdated::cell(is_outdated));
+        let mark = |table: &mut Table, marks: Vec<[Cell; 2]>| {
+            table.columns.extend([awaited::final_column(locale), outdated::column(locale)]);
+            for (row, marks) in table.rows.iter_mut().zip(marks) {
+                row.cells.extend(marks);
             }
         };
-        marks(&mut whole, figures.list.iter().map(|figure| figure.is_outdated).collect());
-        marks(&mut malls, figures.malls.iter().map(|mall| mall.is_outdated).collect());
+        let marks_of = figures.list.iter().map(|figure| marks(figure.is_awaiting, figure.is_outdated));
+        mark(&mut whole, marks_of.collect());
+        let marks_of = figures.malls.iter().map(|mall| marks(mall.is_awaiting, mall.is_outdated));
+        mark(&mut malls, marks_of.collect());
     }
     let mut facts = vec![
         (locale.pick("Business day", "営業日", "영업일").to_owned(), figures.day.to_string()),
@@ -139,16 +142,22 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent:
         let label = locale.pick("Not included", "集計に含まれていない店舗", "집계에서 제외된 쇼핑몰");
         facts.push((label.to_owned(), missing_names(figures).join(" / ")));
     }
+    facts.extend(awaited::fact(&figures.awaiting, time_zone, locale));
     facts.extend(outdated::fact(&figures.outdated, time_zone, locale));
     Document {
         name: format!("executive-{}", figures.day),
-        title: locale.pick("Business figures", "経営指標レポート", "경영 지표 보고서").to_owned(),
+        title: awaited::marked_title(
+            locale.pick("Business figures", "経営指標レポート", "경영 지표 보고서"),
+            !figures.awaiting.is_empty(),
+            locale,
+        ),
         facts,
         locale,
         tables: vec![whole, malls],
         charts: charts(figures, locale),
-        notes: outdated::note(&figures.outdated, locale)
+        notes: awaited::note(&figures.awaiting, locale)
             .into_iter()
+            .chain(outdated::note(&figures.outdated, locale))
             .chain([locale
                 .pick(
                     "Changes are relative to the day before and to the same day of the week before; “–” means that there is nothing to compare with. Members, carts and products are counted on the following morning.",
@@ -158,6 +167,11 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent:
                 .to_owned()])
             .collect(),
     }
+}
+
+/// Whether figures are final, and whether they are older than the last attempt.
+fn marks(is_awaiting: bool, is_outdated: bool) -> [Cell; 2] {
+    [awaited::final_cell(is_awaiting), outdated::cell(is_outdated)]
 }
 
 fn missing_names(figures: &Figures) -> Vec<&str> {
@@ -180,6 +194,7 @@ pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
         money("value", locale.pick("Value", "値", "값")),
         money("day_before", locale.pick("Day before", "前日", "전일")),
         money("week_before", locale.pick("Week before", "前週", "전주")),
+        awaited::final_column(locale),
         outdated::column(locale),
     ];
     let mut rows: Vec<Row> = figures
@@ -195,6 +210,7 @@ pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
                 cell(Some(figure.value)),
                 cell(figure.day_before),
                 cell(figure.week_before),
+                awaited::final_cell(figure.is_awaiting),
                 outdated::cell(figure.is_outdated),
             ])
         })
@@ -211,6 +227,7 @@ pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
             cell(Some(mall.net_amount)),
             cell(mall.net_before),
             Cell::Empty,
+            awaited::final_cell(mall.is_awaiting),
             outdated::cell(mall.is_outdated),
         ])
     }));

@@ -9,6 +9,7 @@ use crate::db::{Db, FromRow, Problems};
 use crate::failure::Failure;
 use crate::jobs::report::daily_sales;
 use crate::jobs::report::driver::Report;
+use crate::jobs::report::awaited::{AwaitedColumns, AwaitingMall, awaiting_malls};
 use crate::jobs::report::outdated::{OutdatedMall, outdated_malls};
 use crate::jobs::report::soundness::{self, Unreadable};
 use crate::money::average_half_up;
@@ -36,6 +37,8 @@ struct SalesRow {
     outdated_at: Option<DateTime<Utc>>,
     #[row(problems)]
     problems: Problems,
+    #[row(flatten)]
+    awaited: AwaitedColumns,
 }
 
 #[derive(Debug, Clone, FromRow)]
@@ -48,6 +51,8 @@ struct CancellationRow {
     outdated_at: Option<DateTime<Utc>>,
     #[row(problems)]
     problems: Problems,
+    #[row(flatten)]
+    awaited: AwaitedColumns,
 }
 
 #[derive(Debug, Clone, FromRow)]
@@ -88,6 +93,8 @@ pub(super) struct Figure {
     pub(super) week_before: Option<i64>,
     /// Whether the day's figure of a mall in it is one that a later run failed to replace.
     pub(super) is_outdated: bool,
+    /// Whether it waits for the data of a mall in it.
+    pub(super) is_awaiting: bool,
 }
 
 /// A mall's row.
@@ -100,6 +107,8 @@ pub(super) struct MallFigures {
     pub(super) net_amount: i64,
     pub(super) net_before: Option<i64>,
     pub(super) is_outdated: bool,
+    /// Whether it waits for the data of a mall in it.
+    pub(super) is_awaiting: bool,
 }
 
 /// Everything in the report.
@@ -112,6 +121,8 @@ pub struct Figures {
     pub(super) missing: Vec<(String, String)>,
     /// The malls with figures of the day that a later run failed to replace.
     pub(super) outdated: Vec<OutdatedMall>,
+    /// The malls whose figures of the day wait for data.
+    pub(super) awaiting: Vec<AwaitingMall>,
     /// The net sales of the last days for each currency; `None` where a mall's day is missing.
     pub(super) charts: BTreeMap<String, Vec<(NaiveDate, Option<i64>)>>,
 }
@@ -202,7 +213,8 @@ impl Figures {
                 value,
                 day_before,
                 week_before,
-                is_outdated: stored.is_outdated(day, measure, currency),
+                is_outdated: stored.is_any(day, measure, currency, |outdated, _| outdated),
+                is_awaiting: stored.is_any(day, measure, currency, |_, awaited| awaited),
             })
         };
         let mut figures = Vec::new();
@@ -241,6 +253,7 @@ impl Figures {
             malls: stored.malls(day, malls),
             missing: missing.into_iter().map(|mall| (mall.code, mall.name)).collect(),
             outdated: stored.outdated(day, malls),
+            awaiting: stored.awaiting(day, malls),
             charts: stored.charts(day),
         }
     }
@@ -329,8 +342,10 @@ impl Stored {
         let mut sales: Vec<SalesRow> = db
             .fetch_all(
                 "SELECT business_day, mall_id, currency, orders, gross_amount, net_amount, cancelled_orders,
-                        new_customers, computed_at, outdated_at
-                 FROM daily_sales WHERE business_day BETWEEN $1 AND $2 AND is_final
+                        new_customers, computed_at, outdated_at, awaited_subject, awaited_since
+                 FROM daily_sales
+                 WHERE business_day BETWEEN $1 AND $2
+                   AND (is_final OR (business_day = $2 AND awaited_subject IS NOT NULL))
                  ORDER BY business_day, mall_id, currency",
                 values![first, day],
             )
@@ -346,8 +361,10 @@ impl Stored {
             .await?;
         let mut cancellations: Vec<CancellationRow> = db
             .fetch_all(
-                "SELECT business_day, mall_id, currency, cancelled_amount, computed_at, outdated_at
-                 FROM daily_cancellations WHERE business_day BETWEEN $1 AND $2",
+                "SELECT business_day, mall_id, currency, cancelled_amount, computed_at, outdated_at,
+                        awaited_subject, awaited_since
+                 FROM daily_cancellations
+                 WHERE business_day BETWEEN $1 AND $2 AND (business_day = $2 OR awaited_subject IS NULL)",
                 values![first, day],
             )
             .await?;
@@ -447,23 +464,39 @@ impl Stored {
         self.cancellations.iter().filter(move |row| row.business_day == day)
     }
 
-    /// Whether some of a figure comes from rows that a later run failed to replace. A snapshot has none: it is taken of all
-    /// malls at once.
-    fn is_outdated(&self, day: NaiveDate, measure: Measure, currency: Option<&str>) -> bool {
+    /// Whether some of a figure comes from rows of which this is so: that a later run failed to replace, or that wait for
+    /// data. A snapshot is neither: it is taken of all malls at once.
+    fn is_any(
+        &self,
+        day: NaiveDate,
+        measure: Measure,
+        currency: Option<&str>,
+        is_so: impl Fn(bool, bool) -> bool,
+    ) -> bool {
         let is_meant = |of: &str| currency.is_none_or(|currency| of == currency);
         match measure {
-            Measure::CancelledAmount => {
-                self.cancellations_of_day(day).any(|row| is_meant(&row.currency) && row.outdated_at.is_some())
-            }
+            Measure::CancelledAmount => self.cancellations_of_day(day).any(|row| {
+                is_meant(&row.currency) && is_so(row.outdated_at.is_some(), row.awaited.is_awaiting())
+            }),
             Measure::ActiveMembers | Measure::OpenCarts | Measure::SoldOutProducts => false,
             Measure::NetSales
             | Measure::AverageOrder
             | Measure::Orders
             | Measure::CancelledOrders
-            | Measure::NewCustomers => {
-                self.of_day(day).any(|row| is_meant(&row.currency) && row.outdated_at.is_some())
-            }
+            | Measure::NewCustomers => self.of_day(day).any(|row| {
+                is_meant(&row.currency) && is_so(row.outdated_at.is_some(), row.awaited.is_awaiting())
+            }),
         }
+    }
+
+    fn awaiting(&self, day: NaiveDate, malls: &[Mall]) -> Vec<AwaitingMall> {
+        let sales = self.of_day(day).map(|row| (row.mall_id, &row.awaited));
+        let rows: Vec<(i64, &AwaitedColumns)> =
+            sales.chain(self.cancellations_of_day(day).map(|row| (row.mall_id, &row.awaited))).collect();
+        awaiting_malls(malls.iter().flat_map(|mall| {
+            let of_mall = rows.iter().filter(|(id, _)| *id == mall.id);
+            of_mall.map(|(id, awaited)| (*id, mall.name.as_str(), *awaited))
+        }))
     }
 
     fn outdated(&self, day: NaiveDate, malls: &[Mall]) -> Vec<OutdatedMall> {
@@ -502,6 +535,7 @@ impl Stored {
                 net_amount: row.net_amount,
                 net_before,
                 is_outdated: row.outdated_at.is_some(),
+                is_awaiting: row.awaited.is_awaiting(),
             })
         };
         self.of_day(day).filter_map(figures).collect()

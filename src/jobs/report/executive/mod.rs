@@ -26,6 +26,7 @@ use crate::runner::{Exclusion, Items, JobSpec, Run, minutes};
 use crate::severity::Severity;
 use crate::shop::malls::Mall;
 
+use super::awaited;
 use super::delivery::{Letter, Mailing};
 use super::driver::{Audience, Report, ReportArgs};
 use super::periods::{Step, current_in};
@@ -161,6 +162,7 @@ impl Report for Args {
         Ok(Some(Letter {
             period: day.to_string(),
             data,
+            awaiting: awaited::variables(&figures.awaiting, cx.time_zone(), locale),
             identity: document::without_comparisons(figures, locale),
             pictures: picture.into_iter().map(|picture| inline(picture.bytes)).collect(),
         }))

@@ -10,6 +10,7 @@ use super::TABLE;
 use crate::db::{Db, FromRow, Problems};
 use crate::documents::{Cell, Column, ColumnKind, Document, Row, Table};
 use crate::failure::Failure;
+use crate::jobs::report::awaited::{self, AwaitedColumns, AwaitingMall, awaiting_malls};
 use crate::jobs::report::outdated::{self, OutdatedMall, outdated_malls};
 use crate::jobs::report::publication::Extent;
 use crate::jobs::report::soundness::Unreadable;
@@ -31,6 +32,8 @@ struct MallRow {
     outdated_at: Option<DateTime<Utc>>,
     #[row(problems)]
     problems: Problems,
+    #[row(flatten)]
+    awaited: AwaitedColumns,
 }
 
 impl MallRow {
@@ -79,7 +82,7 @@ impl Figures {
         let mut rows: Vec<MallRow> = db
             .fetch_all(
                 "SELECT week_day, mall_id, min_cell, signups, active, unconfirmed, withdrawn, computed_at,
-                        outdated_at
+                        outdated_at, awaited_subject, awaited_since
                  FROM weekly_signups WHERE week_day BETWEEN $1 AND $2 ORDER BY week_day, mall_id",
                 values![first, last],
             )
@@ -130,6 +133,11 @@ impl Figures {
     fn outdated(&self) -> Vec<OutdatedMall> {
         let rows = self.rows.iter().filter(|row| row.outdated_at.is_some());
         outdated_malls(rows.map(|row| (row.mall_id, self.name(row.mall_id), row.computed_at)))
+    }
+
+    /// The malls whose counts wait for data.
+    pub(super) fn awaiting(&self) -> Vec<AwaitingMall> {
+        awaiting_malls(self.rows.iter().map(|row| (row.mall_id, self.name(row.mall_id), &row.awaited)))
     }
 
     fn code(&self, id: i64) -> &str {
@@ -191,7 +199,7 @@ fn count_cells(counts: [Option<i64>; 4], withheld: &Cell) -> impl Iterator<Item 
 
 /// The document for people, and for JSON and XLSX.
 pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent: Extent) -> Document {
-    let outdated = figures.outdated();
+    let (outdated, awaiting) = (figures.outdated(), figures.awaiting());
     let withheld = Cell::text("–");
     let mut rows: Vec<Row> = figures
         .rows
@@ -214,11 +222,13 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent:
         rows,
     };
     if extent == Extent::Everything {
-        malls.columns.push(outdated::column(locale));
-        let marks = figures.rows.iter().map(|row| outdated::cell(row.outdated_at.is_some()));
+        malls.columns.extend([awaited::final_column(locale), outdated::column(locale)]);
+        let marks = figures.rows.iter().map(marks_of);
         // The total comes last.
-        for (row, mark) in malls.rows.iter_mut().zip(marks.chain(std::iter::repeat(Cell::Empty))) {
-            row.cells.push(mark);
+        for (row, marks) in
+            malls.rows.iter_mut().zip(marks.chain(std::iter::repeat([Cell::Empty, Cell::Empty])))
+        {
+            row.cells.extend(marks);
         }
     }
     let (first, last) = (figures.weeks.first().copied(), figures.weeks.last().copied());
@@ -228,9 +238,11 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent:
     let period = period.map(|period| period.to_string()).unwrap_or_default();
     Document {
         name: format!("weekly-signups-{}", period.replace("..", "_")),
-        title: locale
-            .pick("Weekly sign-ups report", "週次新規会員レポート", "주간 신규 회원 보고서")
-            .to_owned(),
+        title: awaited::marked_title(
+            locale.pick("Weekly sign-ups report", "週次新規会員レポート", "주간 신규 회원 보고서"),
+            !awaiting.is_empty(),
+            locale,
+        ),
         facts: [
             (locale.pick("Week", "対象週", "대상 주").to_owned(), period),
             (
@@ -243,13 +255,23 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent:
             ),
         ]
         .into_iter()
+        .chain(awaited::fact(&awaiting, time_zone, locale))
         .chain(outdated::fact(&outdated, time_zone, locale))
         .collect(),
         locale,
         tables: vec![malls, groups_table(figures, locale, &withheld)],
         charts: Vec::new(),
-        notes: outdated::note(&outdated, locale).into_iter().chain(notes(figures, locale)).collect(),
+        notes: awaited::note(&awaiting, locale)
+            .into_iter()
+            .chain(outdated::note(&outdated, locale))
+            .chain(notes(figures, locale))
+            .collect(),
     }
+}
+
+/// Whether a row's counts are final, and whether they are older than the last attempt.
+fn marks_of(row: &MallRow) -> [Cell; 2] {
+    [awaited::final_cell(row.awaited.is_awaiting()), outdated::cell(row.outdated_at.is_some())]
 }
 
 fn groups_table(figures: &Figures, locale: Locale, withheld: &Cell) -> Table {
@@ -296,15 +318,11 @@ fn notes(figures: &Figures, locale: Locale) -> Vec<String> {
 /// The single table of a CSV: a mall's total is the row without a channel; a withheld count is empty.
 pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
     let mut table_columns = columns(locale, true);
-    table_columns.push(outdated::column(locale));
+    table_columns.extend([awaited::final_column(locale), outdated::column(locale)]);
     table_columns.insert(3, Column::new("is_other", locale.pick("Merged", "統合", "통합"), ColumnKind::Text));
-    let outdated: BTreeSet<(NaiveDate, i64)> = figures
-        .rows
-        .iter()
-        .filter(|row| row.outdated_at.is_some())
-        .map(|row| (row.week_day, row.mall_id))
-        .collect();
-    let mark = |week, mall| outdated::cell(outdated.contains(&(week, mall)));
+    let marks: BTreeMap<(NaiveDate, i64), [Cell; 2]> =
+        figures.rows.iter().map(|row| ((row.week_day, row.mall_id), marks_of(row))).collect();
+    let marks = |week, mall| marks.get(&(week, mall)).cloned().unwrap_or([Cell::Empty, Cell::Empty]);
     let mut rows: Vec<Row> = figures
         .rows
         .iter()
@@ -316,7 +334,7 @@ pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
                 Cell::Empty,
             ];
             cells.extend(count_cells(row.counts(), &Cell::Empty));
-            cells.push(mark(row.week_day, row.mall_id));
+            cells.extend(marks(row.week_day, row.mall_id));
             Row::new(cells)
         })
         .collect();
@@ -329,7 +347,7 @@ pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
         ];
         let counts = [Some(group.signups), group.active, group.unconfirmed, group.withdrawn];
         cells.extend(count_cells(counts, &Cell::Empty));
-        cells.push(mark(group.week_day, group.mall_id));
+        cells.extend(marks(group.week_day, group.mall_id));
         Row::new(cells)
     }));
     Table { key: "weekly_signups", title: String::new(), columns: table_columns, rows }

@@ -22,10 +22,12 @@ use crate::locale::Locale;
 use crate::period::DayRange;
 use crate::runner::{Exclusion, Items, JobSpec, Run, minutes};
 use crate::severity::Severity;
+use crate::shop::arrivals::Subject;
 use crate::shop::malls::{Mall, selected_malls};
 use crate::shop::times::Dated;
 use crate::values;
 
+use super::awaited::{self, AwaitedColumns};
 use super::by_mall;
 use super::delivery::{Letter, Mailing};
 use super::driver::{Audience, Due, Report, ReportArgs};
@@ -41,6 +43,7 @@ const TABLE: FigureTable = FigureTable {
     period_column: "week_day",
     made_of: &[Dated::MEMBERS],
     parts: &[Parts { name: "weekly_signups_by_channel", which: "TRUE", by: &[], sums: &["signups"] }],
+    awaits: &[Subject::Member],
 };
 
 /// Arguments of `report weekly-signups`.
@@ -117,12 +120,12 @@ impl Report for Args {
         let min_cell = kept.last().copied().unwrap_or(0).max(self.min_cell);
         self.refuse_smaller(kept, week)?;
         let (id, now) = (run.id(), run.cx.now());
-        let replace_mall = async |db: &mut Db, mall: &Mall| {
+        let replace_mall = async |db: &mut Db, mall: &Mall, awaited: &AwaitedColumns| {
             let channels = count(db, week, mall).await?;
-            replace_mall(db, week, mall, &disclose(channels, min_cell), &Made { run: id, now, min_cell })
-                .await
+            let made = Made { run: id, now, min_cell, awaited: awaited.clone() };
+            replace_mall(db, week, mall, &disclose(channels, min_cell), &made).await
         };
-        let computed = by_mall::replace(run, TABLE, week, &due, replace_mall).await?;
+        let computed = by_mall::replace(run, TABLE, period, &due, replace_mall).await?;
         let mut sentence = due.sentence(computed);
         if min_cell > self.min_cell {
             sentence.push_str(&format!(", with --min-cell {min_cell} like the rest of the week"));
@@ -168,7 +171,7 @@ impl Report for Args {
     }
 
     fn letter(
-        _cx: &Context,
+        cx: &Context,
         figures: &document::Figures,
         periods: &BTreeSet<NaiveDate>,
         mailing: &Mailing,
@@ -178,6 +181,7 @@ impl Report for Args {
         Ok(Some(Letter {
             period: week.to_string(),
             data: document::variables(figures, week, mailing.locale),
+            awaiting: awaited::variables(&figures.awaiting(), cx.time_zone(), mailing.locale),
             identity: document::flat_table(figures, mailing.locale),
             pictures: Vec::new(),
         }))
@@ -250,11 +254,12 @@ async fn count(db: &mut Db, week: NaiveDate, mall: &Mall) -> anyhow::Result<Vec<
         .collect())
 }
 
-/// The run that computed the counts, with its time and minimum.
+/// The run that computed the counts, with its time and minimum, and the data that they wait for.
 struct Made {
     run: i64,
     now: DateTime<Utc>,
     min_cell: i64,
+    awaited: AwaitedColumns,
 }
 
 /// Replaces one mall's rows of the week. Only what may be disclosed is ever stored.
@@ -274,8 +279,8 @@ async fn replace_mall(
     let [active, unconfirmed, withdrawn] = told.statuses;
     db.execute(
         "INSERT INTO weekly_signups (week_day, mall_id, min_cell, signups, active, unconfirmed, withdrawn,
-             execution_id, computed_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+             execution_id, computed_at, awaited_subject, awaited_since)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         values![
             week,
             mall.id,
@@ -285,7 +290,9 @@ async fn replace_mall(
             unconfirmed,
             withdrawn,
             made.run,
-            made.now
+            made.now,
+            made.awaited.awaited_subject.as_deref(),
+            made.awaited.awaited_since,
         ],
     )
     .await?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, NaiveDate, SecondsFormat, TimeDelta, Utc};
 use chrono_tz::Tz;
 
-use super::{Made, count, disclose, replace_mall};
+use super::{AwaitedColumns, Made, count, disclose, replace_mall};
 use crate::db::testing::{TestDb, now, on_both_databases};
 use crate::shop::testing::{Mall, Member};
 
@@ -20,7 +20,7 @@ on_both_databases![
 /// Counts a week of every mall, by its Monday.
 async fn reported(db: &mut TestDb, week: &str) {
     let week: NaiveDate = week.parse().unwrap();
-    let made = Made { run: 1, now: now(), min_cell: 5 };
+    let made = Made { run: 1, now: now(), min_cell: 5, awaited: AwaitedColumns::default() };
     for mall in db.malls().await {
         let told = disclose(count(db, week, &mall).await.unwrap(), made.min_cell);
         replace_mall(db, week, &mall, &told, &made).await.unwrap();

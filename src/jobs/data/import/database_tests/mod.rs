@@ -75,6 +75,7 @@ async fn import_kind<K: FileKind>(
         short_hash: String::new(),
         exported: now,
         interpretation: String::new(),
+        arriving: None,
         // Most of the files are loaded in several chunks.
         chunk_lines: 2,
     };

@@ -7,6 +7,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 
 use crate::db::{Db, FromRow};
 use crate::failure::Failure;
+use crate::jobs::report::awaited::AwaitedColumns;
 use crate::money::average_half_up;
 use crate::period::day_bounds;
 use crate::shop::malls::Mall;
@@ -44,13 +45,19 @@ struct Totals {
     returning_customers: i64,
 }
 
+/// The run that computes the figures, with its time, and the data that they wait for.
+pub(super) struct Made {
+    pub(super) run: i64,
+    pub(super) now: DateTime<Utc>,
+    pub(super) awaited: AwaitedColumns,
+}
+
 /// Replaces one mall's rows of the day.
 pub(super) async fn replace_mall(
     db: &mut Db,
-    run: i64,
+    made: &Made,
     day: NaiveDate,
     mall: &Mall,
-    now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
     let bounds = day_bounds(day, mall.time_zone()?);
     db.execute("DELETE FROM daily_sales WHERE business_day = $1 AND mall_id = $2", values![day, mall.id])
@@ -66,7 +73,8 @@ pub(super) async fn replace_mall(
         totals.push(Totals { currency: mall.currency.clone(), ..Totals::default() });
     }
     for total in &totals {
-        insert_totals(db, run, day, mall, total, bounds.end <= now, now).await?;
+        insert_totals(db, made, day, mall, total, bounds.end <= made.now && !made.awaited.is_awaiting())
+            .await?;
     }
     db.execute(BY_PRODUCT, values![mall.id, bounds.start, bounds.end, day]).await?;
     db.execute(BY_PAYMENT_METHOD, values![mall.id, bounds.start, bounds.end, day]).await?;
@@ -75,18 +83,18 @@ pub(super) async fn replace_mall(
 
 async fn insert_totals(
     db: &mut Db,
-    run: i64,
+    made: &Made,
     day: NaiveDate,
     mall: &Mall,
     total: &Totals,
     is_final: bool,
-    now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
     db.execute(
         "INSERT INTO daily_sales (business_day, mall_id, currency, orders, items, gross_amount, discount_amount,
              shipping_amount, tax_amount, cancelled_orders, refunded_amount, net_amount, average_order_amount,
-             new_customers, returning_customers, refunds, is_final, execution_id, computed_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)",
+             new_customers, returning_customers, refunds, is_final, execution_id, computed_at,
+             awaited_subject, awaited_since)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)",
         values![
             day,
             mall.id,
@@ -105,8 +113,10 @@ async fn insert_totals(
             total.returning_customers,
             total.refunds,
             is_final,
-            run,
-            now,
+            made.run,
+            made.now,
+            made.awaited.awaited_subject.as_deref(),
+            made.awaited.awaited_since,
         ],
     )
     .await?;

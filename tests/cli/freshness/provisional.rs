@@ -1,0 +1,258 @@
+//! A day whose data has not come: what is stored, shown, mailed and told.
+
+use super::{daily_sales, export, figures, import, night, orders, subjects, with_tokyo};
+use crate::support::{Answer, Member, Order, Shop, Webhook, on_both_databases};
+
+on_both_databases![
+    a_day_whose_file_is_missing_is_provisional_until_it_comes,
+    every_form_says_that_figures_are_provisional_and_why,
+    every_report_waits_for_its_data,
+    an_operator_is_told_once,
+    a_mall_that_its_application_writes_is_always_final,
+    what_is_expected_can_be_declared,
+    a_file_is_as_old_as_it_was_when_it_was_written_or_as_somebody_says,
+    an_import_that_was_killed_covers_nothing_until_it_is_done,
+    a_new_mall_does_not_make_the_others_provisional,
+    a_file_that_was_exported_before_the_day_was_over_does_not_cover_it,
+];
+
+const DELIVERY: &str = "
+[[report.delivery]]
+report = \"daily-sales\"
+to = [\"boss@example.jp\"]
+format = [\"csv\"]
+";
+
+/// Files of the 17th and 18th came, each in its night; that of the 19th did not.
+fn without_the_19th(shop: &Shop) {
+    with_tokyo(shop);
+    for day in [17, 18] {
+        let (name, next) = (format!("{day}.csv"), day + 1);
+        export(shop, &name, &orders(&[(day, 12, 1000)]), &format!("2026-11-{next}T02:00:00+09:00"));
+        import(shop, &name, &night(next)).succeeds();
+    }
+}
+
+fn a_day_whose_file_is_missing_is_provisional_until_it_comes(shop: &Shop) {
+    without_the_19th(shop);
+    daily_sales(shop, 19, &[]).run().succeeds().is_silent();
+    let ran = daily_sales(shop, 20, &[]).run().exits(3);
+    ran.says("1 of 1 mall provisional: not all data has arrived")
+        .says("tokyo: no orders have arrived since 2026-11-19 02:00 JST: its figures are provisional")
+        .says("data:  1 mall is computed")
+        .says("hint: import or sync the data: the next nightly run makes the figures final");
+    assert_eq!(figures(shop), ["2026-11-18 tokyo 1 1000 1", "2026-11-19 tokyo 0 0 0"]);
+    // Nothing has come: another run says the same.
+    daily_sales(shop, 20, &[]).run().exits(3);
+    export(shop, "19.csv", &orders(&[(19, 12, 3000)]), "2026-11-20T04:00:00+09:00");
+    import(shop, "19.csv", "2026-11-20T05:00:00+09:00").succeeds();
+    daily_sales(shop, 20, &["--date", "2026-11-19"]).run().succeeds().is_silent();
+    assert_eq!(figures(shop), ["2026-11-18 tokyo 1 1000 1", "2026-11-19 tokyo 1 3000 1"]);
+    let awaited =
+        "SELECT COUNT(*) FROM daily_sales WHERE awaited_subject IS NOT NULL OR awaited_since IS NOT NULL";
+    assert_eq!(shop.scalar(awaited), "0");
+}
+
+fn every_form_says_that_figures_are_provisional_and_why(shop: &Shop) {
+    without_the_19th(shop);
+    shop.write("batchctl.toml", DELIVERY);
+    let reason = "no orders have arrived since 2026-11-19 02:00 JST";
+    daily_sales(shop, 20, &["--format", "csv,json,table,pdf,xlsx", "--out", "out"]).run().exits(3);
+    let csv = shop.read("out/daily-sales-2026-11-19.csv");
+    let row = csv.lines().find(|line| line.contains(",total,")).unwrap();
+    assert!(row.ends_with(",false,false"), "{row}");
+    let json: serde_json::Value =
+        serde_json::from_str(&shop.read("out/daily-sales-2026-11-19.json")).unwrap();
+    assert_eq!(json["title"], "Daily sales report (provisional)");
+    assert_eq!(json["facts"]["Provisional"], format!("tokyo: {reason}"));
+    let table = shop.read("out/daily-sales-2026-11-19.txt");
+    assert!(table.contains("Daily sales report (provisional)") && table.contains(reason), "{table}");
+    let pdf = std::process::Command::new("pdftotext")
+        .args(["-layout", "daily-sales-2026-11-19.pdf", "-"])
+        .current_dir(shop.path("out"))
+        .output()
+        .expect("poppler-utils is installed");
+    let pdf = String::from_utf8_lossy(&pdf.stdout).into_owned();
+    assert!(
+        pdf.contains("Daily sales report (provisional)") && pdf.contains("no orders have arrived"),
+        "{pdf}"
+    );
+
+    assert_eq!(subjects(shop), ["Provisional: Sales of Thu 19 November 2026"]);
+    for (locale, subject, text) in [
+        ("en", "Provisional: ", format!("tokyo: {reason}\n")),
+        ("ja", "【仮】", "tokyo：注文データが2026-11-19 02:00 JST以降届いていません\n".to_owned()),
+        ("ko", "[잠정] ", "tokyo: 2026-11-19 02:00 JST 이후 주문 데이터가 들어오지 않았습니다\n".to_owned()),
+    ] {
+        daily_sales(shop, 20, &["--mail-to", "a@example.jp", "--locale", locale, "--format", "csv"])
+            .run()
+            .exits(3);
+        let sql = format!(
+            "SELECT subject, text_body, html_body FROM mails WHERE locale = '{locale}' AND recipient = 'a@example.jp'"
+        );
+        let [mail] = shop.sql(&sql).try_into().unwrap();
+        assert!(mail[0].starts_with(subject), "{mail:?}");
+        assert!(mail[1].contains(&text) && mail[2].contains(text.trim_end()), "{mail:?}");
+    }
+    // Whatever a template of one's own says.
+    shop.write("batchctl.toml", format!("{DELIVERY}subject = \"Figures of {{day}}\"\n"));
+    shop.execute("DELETE FROM mail_attachments");
+    shop.execute("DELETE FROM mails");
+    daily_sales(shop, 20, &[]).run().exits(3);
+    assert_eq!(subjects(shop), ["Provisional: Figures of 2026-11-19"]);
+}
+
+fn every_report_waits_for_its_data(shop: &Shop) {
+    without_the_19th(shop);
+    let cancellations = |day: u32| {
+        shop.batchctl(["report", "daily-cancellations", "--format", "csv", "--out", "-"]).now(&night(day))
+    };
+    cancellations(19).run().succeeds();
+    let ran = cancellations(20).run().exits(3).says("no orders have arrived since 2026-11-19 02:00 JST");
+    assert!(ran.stdout.contains("2026-11-19,tokyo,JPY,,0,0,false,false"), "{}", ran.stdout);
+    daily_sales(shop, 20, &[]).run().exits(3);
+    // The report for management shows what is there, and says what it is.
+    let executive = shop
+        .batchctl(["report", "executive", "--format", "csv", "--out", "-"])
+        .now(&night(20))
+        .run()
+        .succeeds();
+    assert!(executive.stdout.contains("2026-11-19,,orders,,0,,,false,false"), "{}", executive.stdout);
+    let shown = shop
+        .batchctl(["report", "executive", "--format", "table", "--out", "-"])
+        .now(&night(20))
+        .run()
+        .succeeds();
+    assert!(shown.stdout.contains("Business figures (provisional)"), "{}", shown.stdout);
+    assert!(shown.stdout.contains("tokyo: no orders have arrived since"), "{}", shown.stdout);
+    // Members came once, on Thursday: the week is not complete.
+    let header = "member_code,status,signed_up_at\n";
+    export(
+        shop,
+        "members.csv",
+        &format!("{header}M1,ACTIVE,2026-11-18 10:00\n"),
+        "2026-11-19T02:00:00+09:00",
+    );
+    shop.batchctl(["data", "import", "--kind", "members", "--mall", "tokyo", "members.csv"])
+        .now(&night(19))
+        .run()
+        .succeeds();
+    let weekly = shop
+        .batchctl(["report", "weekly-signups", "--format", "csv", "--out", "-"])
+        .now(&night(23))
+        .run()
+        .exits(3);
+    assert!(weekly.stdout.contains("2026-11-16,tokyo,,,,,,,false,false"), "{}", weekly.stdout);
+    weekly.says("tokyo: no members have arrived since 2026-11-19 02:00 JST");
+}
+
+fn an_operator_is_told_once(shop: &Shop) {
+    without_the_19th(shop);
+    let channel = Webhook::start();
+    shop.write(
+        "batchctl.toml",
+        "[[alerts.channel]]
+name = \"dev\"
+kind = \"webhook\"
+url_variable = \"DEV_URL\"
+",
+    );
+    channel.answer(Answer::Http(200, Vec::new(), "ok".to_owned()));
+    channel.answer(Answer::Http(200, Vec::new(), "ok".to_owned()));
+    let url = channel.url("/hook");
+    for _ in 0..3 {
+        daily_sales(shop, 20, &[]).env("DEV_URL", &url).run().exits(3);
+    }
+    let texts: Vec<String> = channel.requests().iter().map(|request| request.json().to_string()).collect();
+    assert_eq!(texts.len(), 1, "{texts:?}");
+    assert!(
+        texts[0].contains("1 of 1 mall provisional") && texts[0].contains("no orders have arrived since"),
+        "{texts:?}"
+    );
+    assert_eq!(shop.sql("SELECT occurrences, closed_at FROM batch_incident"), [["3", "NULL"]]);
+    assert_eq!(
+        shop.sql("SELECT DISTINCT item_key, phase, kind, error_class FROM batch_error_log"),
+        [["tokyo", "freshness", "SKIPPED", "PROVISIONAL"]]
+    );
+    assert_eq!(shop.scalar("SELECT COUNT(*) FROM batch_retry_request"), "0", "no data comes by trying again");
+    export(shop, "19.csv", &orders(&[(19, 12, 3000)]), "2026-11-20T04:00:00+09:00");
+    import(shop, "19.csv", "2026-11-20T05:00:00+09:00").succeeds();
+    daily_sales(shop, 20, &[]).env("DEV_URL", &url).run().succeeds();
+    assert_eq!(shop.scalar("SELECT COUNT(*) FROM batch_incident WHERE closed_at IS NULL"), "0");
+    assert_eq!(shop.scalar("SELECT COUNT(*) FROM batch_error_log WHERE resolved_at IS NULL"), "0");
+}
+
+fn a_mall_that_its_application_writes_is_always_final(shop: &Shop) {
+    let mall = shop.mall("tokyo", "Asia/Tokyo", "JPY");
+    shop.order(Order { mall, ..Order::default() });
+    shop.member(Member { mall, ..Member::default() });
+    // A Sunday on which nobody bought anything.
+    daily_sales(shop, 23, &[]).run().succeeds().is_silent();
+    assert_eq!(figures(shop), ["2026-11-22 tokyo 0 0 1"]);
+    shop.batchctl(["report", "weekly-signups"]).now(&night(23)).run().succeeds().is_silent();
+}
+
+fn what_is_expected_can_be_declared(shop: &Shop) {
+    without_the_19th(shop);
+    shop.mall("osaka", "Asia/Tokyo", "JPY");
+    shop.write(
+        "batchctl.toml",
+        "[freshness.malls.tokyo]\norders = \"never\"\n[freshness.malls.osaka]\norders = \"always\"\n",
+    );
+    daily_sales(shop, 20, &[])
+        .run()
+        .exits(3)
+        .says("osaka: no orders have ever arrived: its figures are provisional")
+        .says("hint: import or sync the data, or expect none: see [freshness.malls.osaka]");
+    assert_eq!(figures(shop), ["2026-11-19 osaka 0 0 0", "2026-11-19 tokyo 0 0 1"]);
+    shop.write("batchctl.toml", "[freshness.malls.kobe]\norders = \"never\"\n");
+    daily_sales(shop, 20, &[]).run().exits(78).says("`freshness.malls`: unknown mall `kobe`");
+}
+
+fn a_file_is_as_old_as_it_was_when_it_was_written_or_as_somebody_says(shop: &Shop) {
+    without_the_19th(shop);
+    let covered = || shop.sql("SELECT business_day FROM data_arrivals ORDER BY business_day").concat();
+    assert_eq!(covered(), ["2026-11-17", "2026-11-18"]);
+    // The file of the 18th again, copied since: nothing in it says that the 19th is over.
+    export(shop, "again.csv", &orders(&[(18, 12, 1000), (18, 13, 10)]), "2026-11-20T02:30:00+09:00");
+    import(shop, "again.csv", &night(20)).succeeds();
+    assert_eq!(covered(), ["2026-11-17", "2026-11-18"]);
+    // Somebody knows that nothing was sold.
+    let again = ["data", "import", "--kind", "orders", "--mall", "tokyo", "again.csv", "--rerun", "--as-of"];
+    let as_of = |at: &str| shop.batchctl(again.iter().copied().chain([at])).now(&night(20)).run();
+    as_of("yesterday").succeeds();
+    assert_eq!(covered(), ["2026-11-17", "2026-11-18"]);
+    as_of("2026-11-20T02:30:00+09:00").succeeds();
+    assert_eq!(covered(), ["2026-11-17", "2026-11-18", "2026-11-19"]);
+    as_of("soon").exits(2).says("--as-of");
+}
+
+fn an_import_that_was_killed_covers_nothing_until_it_is_done(shop: &Shop) {
+    without_the_19th(shop);
+    export(shop, "19.csv", &orders(&[(19, 9, 1), (19, 10, 2), (19, 11, 3)]), "2026-11-20T02:00:00+09:00");
+    let words = ["data", "import", "--kind", "orders", "--mall", "tokyo", "--chunk-size", "1", "19.csv"];
+    let import = || shop.batchctl(words).now(&night(20));
+    import().failpoint("after-chunk@2=kill").run().is_killed_by(rustix::process::Signal::KILL);
+    daily_sales(shop, 20, &[]).run().exits(3);
+    assert_eq!(figures(shop), ["2026-11-19 tokyo 2 3 0"]);
+    import().run().succeeds();
+    daily_sales(shop, 20, &[]).run().succeeds();
+    assert_eq!(figures(shop), ["2026-11-19 tokyo 3 6 1"]);
+}
+
+fn a_new_mall_does_not_make_the_others_provisional(shop: &Shop) {
+    without_the_19th(shop);
+    export(shop, "19.csv", &orders(&[(19, 12, 3000)]), "2026-11-20T02:00:00+09:00");
+    import(shop, "19.csv", &night(20)).succeeds();
+    shop.mall("osaka", "Asia/Tokyo", "JPY");
+    daily_sales(shop, 20, &[]).run().succeeds();
+    assert_eq!(figures(shop), ["2026-11-19 osaka 0 0 1", "2026-11-19 tokyo 1 3000 1"]);
+}
+
+fn a_file_that_was_exported_before_the_day_was_over_does_not_cover_it(shop: &Shop) {
+    without_the_19th(shop);
+    export(shop, "19.csv", &orders(&[(19, 12, 3000)]), "2026-11-19T23:59:00+09:00");
+    import(shop, "19.csv", &night(20)).succeeds();
+    daily_sales(shop, 20, &[]).run().exits(3).says("since 2026-11-19 02:00 JST");
+    assert_eq!(figures(shop), ["2026-11-19 tokyo 1 3000 0"]);
+}
