@@ -14,8 +14,21 @@ use crate::locale::Locale;
 pub struct ReportConfig {
     /// The language of labels; by default that of `BATCHCTL_LOCALE`.
     pub locale: Option<Locale>,
+    /// What becomes of the mails of figures whose data has not come.
+    pub provisional: ProvisionalMails,
     /// `[[report.delivery]]`: who gets which report by mail.
     pub delivery: Vec<DeliveryConfig>,
+}
+
+/// What becomes of the mails of figures whose data has not come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProvisionalMails {
+    /// They are sent, and say so; when the data has come, another one follows.
+    #[default]
+    Mail,
+    /// They wait until the figures are final.
+    Hold,
 }
 
 /// `[[report.delivery]]`: a standing delivery.

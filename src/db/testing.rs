@@ -395,7 +395,8 @@ const EMPTY_SCHEMA: &str = "
             SELECT relname FROM pg_class
             WHERE relnamespace = CAST(current_schema() AS regnamespace) AND relkind = 'r'
                 AND relname NOT IN ('_sqlx_migrations', 'batch_environment')
-            ORDER BY oid DESC
+            -- Last, because triggers of the others write it.
+            ORDER BY relname = 'sales_changes', oid DESC
         LOOP
             EXECUTE format('DELETE FROM %I', found.relname);
         END LOOP;

@@ -169,6 +169,10 @@ pub struct Instance {
     pub(super) title: Option<String>,
     pub(super) exclusion: String,
     pub(super) lane: String,
+    /// See [`super::job::Planned::refreshed`].
+    pub(super) is_refreshed: bool,
+    /// See [`super::job::Planned::added`].
+    pub(super) is_added: bool,
     /// The arguments that repeat exactly this instance, with relative dates resolved.
     pub(super) arguments: Arguments,
     unit: Rc<dyn Any>,
@@ -302,6 +306,8 @@ impl<J: Job> AnyJob for JobCommand<J> {
                     title: planned.title,
                     exclusion: planned.exclusion,
                     lane: planned.lane,
+                    is_refreshed: planned.is_refreshed,
+                    is_added: planned.is_added,
                     arguments,
                     unit: Rc::new(planned.unit),
                 });

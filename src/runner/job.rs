@@ -133,6 +133,10 @@ pub struct Planned<U> {
     pub(super) title: Option<String>,
     pub(super) exclusion: String,
     pub(super) lane: String,
+    /// Whether it is done again if its data has changed since.
+    pub(super) is_refreshed: bool,
+    /// Whether it was added to what the command asks for.
+    pub(super) is_added: bool,
     /// The arguments that differ in the line that repeats this instance, by clap's id; no values if the argument is
     /// omitted there.
     pub(super) arguments: Vec<(&'static str, Vec<String>)>,
@@ -154,8 +158,23 @@ impl<U> Planned<U> {
             title: None,
             exclusion: String::new(),
             lane: String::new(),
+            is_refreshed: false,
+            is_added: false,
             arguments: Vec::new(),
         }
+    }
+
+    /// Has the instance done again if it is complete and its data has changed since (see [`Freshness::Stale`]).
+    #[must_use]
+    pub fn refreshed(self, is_refreshed: bool) -> Self {
+        Self { is_refreshed, ..self }
+    }
+
+    /// Says that the command does not ask for the instance, but does it beside: a retry of the command's own end leaves it
+    /// out.
+    #[must_use]
+    pub fn added(self, is_added: bool) -> Self {
+        Self { is_added, ..self }
     }
 
     /// What people call the instance, where its key means nothing to them: the file whose content the key is made of. A
@@ -231,6 +250,9 @@ pub enum Freshness {
     Current(Option<String>),
     /// Something has become due since (a new mall): it has to run again.
     Due(String),
+    /// Its data has changed since, as the text says ("13 orders of that day are newer"). It runs again if that was asked for,
+    /// or if it is one that is kept up to date (see [`Planned::refreshed`]).
+    Stale(String),
 }
 
 /// A job: its parameters are the implementing type.

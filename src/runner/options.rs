@@ -14,7 +14,8 @@ pub struct RunOptions {
     /// Run a completed instance again and replace its results
     #[arg(long)]
     pub rerun: bool,
-    /// Choose instances by their history: those that have not succeeded yet (default), those whose last run failed, or all
+    /// Choose instances by their history: those that have not succeeded yet (default), those whose last run failed, those
+    /// whose data has changed since, or all
     #[arg(long, value_enum, value_name = "WHICH")]
     pub only: Option<Only>,
     /// Show what would run and why, and change nothing
@@ -55,6 +56,8 @@ pub enum Only {
     Missing,
     /// Those whose last run failed, in whole or in part
     Failed,
+    /// Those whose data has changed or come since their last run
+    Stale,
     /// All, completed ones too
     All,
 }

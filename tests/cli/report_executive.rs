@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::support::{Batchctl, Mall, Order, Shop, on_both_databases};
+use crate::support::{Batchctl, Mall, Member, Order, Shop, on_both_databases};
 
 on_both_databases![
     the_figures_are_those_of_the_reports_with_true_changes,
@@ -13,6 +13,8 @@ on_both_databases![
     the_chart_is_inside_the_mail_and_named_by_its_html,
     it_is_mailed_once_and_after_a_kill_too,
     a_sum_that_lacks_a_mall_is_compared_with_nothing,
+    a_mall_that_is_new_is_compared_with_the_time_before_it,
+    a_figure_without_a_source_is_a_dash,
     each_language_has_its_own_labels,
     figures_that_a_rerun_failed_to_replace_are_marked,
     a_mall_whose_day_is_not_over_is_reported_on_its_own_day,
@@ -70,9 +72,9 @@ fn the_figures_are_those_of_the_reports_with_true_changes(shop: &Shop) {
          2026-11-19,,orders,,2,1,1,true,false\r\n\
          2026-11-19,,cancelled_orders,,1,0,0,true,false\r\n\
          2026-11-19,,new_customers,,2,1,1,true,false\r\n\
-         2026-11-19,,active_members,,0,,,true,false\r\n\
-         2026-11-19,,open_carts,,0,,,true,false\r\n\
-         2026-11-19,,sold_out_products,,0,,,true,false\r\n\
+         2026-11-19,,active_members,,,,,true,false\r\n\
+         2026-11-19,,open_carts,,,,,true,false\r\n\
+         2026-11-19,,sold_out_products,,,,,true,false\r\n\
          2026-11-19,tokyo,net_amount,JPY,1800,1500,,true,false\r\n"
     );
     report(shop, &["--mail-to", "boss@example.jp"]).run().succeeds().is_silent();
@@ -107,6 +109,7 @@ fn a_missing_comparison_is_a_dash_and_not_zero(shop: &Shop) {
 fn without_the_days_sales_it_says_so_and_sends_nothing(shop: &Shop) {
     tokyo(shop);
     shop.mall("osaka", "Asia/Tokyo", "JPY");
+    shop.execute("UPDATE malls SET created_at = '2026-11-01T00:00:00+00:00'");
     let flags = ["--mail-to", "boss@example.jp"];
     report(shop, &flags)
         .run()
@@ -156,7 +159,8 @@ fn a_mall_that_is_not_reported_yet_is_left_out_and_named(shop: &Shop) {
 }
 
 fn what_was_counted_before_a_malls_day_was_over_is_left_out(shop: &Shop) {
-    shop.mall("new-york", "America/New_York", "USD");
+    let mall = shop.mall("new-york", "America/New_York", "USD");
+    shop.member(Member { mall, status: "WITHDRAWN", ..Member::default() });
     // One in the morning of the 19th in Tokyo is eleven in the morning of the 18th in New York.
     shop.batchctl(["stats", "refresh"]).now("2026-11-19T01:00:00+09:00").run().succeeds();
     shop.batchctl(["report", "daily-sales"]).now(MORNING).run().succeeds();
@@ -214,12 +218,59 @@ fn a_sum_that_lacks_a_mall_is_compared_with_nothing(shop: &Shop) {
     tokyo(shop);
     run_reports(shop);
     let osaka = shop.mall("osaka", "Asia/Tokyo", "JPY");
+    // It was there before, but nobody reported it.
+    sell(shop, osaka, "0", "10", 5000);
     sell(shop, osaka, "1", "19", 5000);
-    shop.batchctl(["report", "daily-sales"]).run().succeeds();
+    shop.batchctl(["report", "daily-sales", "--date", "2026-11-19"]).run().succeeds();
     let ran = report(shop, &CSV).run().succeeds();
     assert!(ran.stdout.contains("2026-11-19,,net_amount,JPY,6800,,,true,false\r\n"), "{ran:?}");
     assert!(ran.stdout.contains("2026-11-19,tokyo,net_amount,JPY,1800,1500,,true,false\r\n"), "{ran:?}");
     assert!(ran.stdout.contains("2026-11-19,osaka,net_amount,JPY,5000,,,true,false\r\n"), "{ran:?}");
+}
+
+fn a_mall_that_is_new_is_compared_with_the_time_before_it(shop: &Shop) {
+    tokyo(shop);
+    run_reports(shop);
+    let osaka = shop.mall("osaka", "Asia/Tokyo", "JPY");
+    sell(shop, osaka, "1", "19", 5000);
+    shop.batchctl(["report", "daily-sales", "--date", "2026-11-19"]).run().succeeds();
+    let ran = report(shop, &CSV).run().succeeds();
+    assert!(ran.stdout.contains("2026-11-19,,net_amount,JPY,6800,1500,1000,true,false\r\n"), "{ran:?}");
+    assert!(ran.stdout.contains("2026-11-19,osaka,net_amount,JPY,5000,,,true,false\r\n"), "{ran:?}");
+    // Of a day before it, nothing is missing.
+    let before = report(shop, &[&CSV[..], &["--date", "2026-11-18"]].concat()).run().succeeds();
+    assert!(before.stdout.contains("2026-11-18,,net_amount,JPY,1500,1000,,true,false\r\n"), "{before:?}");
+}
+
+fn a_figure_without_a_source_is_a_dash(shop: &Shop) {
+    let mall = shop.mall("tokyo", "Asia/Tokyo", "JPY");
+    shop.order(Order { mall, ..Order::default() });
+    run_reports(shop);
+    shop.batchctl(["stats", "refresh"]).run().succeeds();
+    let shown = report(shop, &["--format", "table", "--out", "-"]).run().succeeds().stdout;
+    let line = |label: &str| {
+        let line = shown.lines().find(|line| line.starts_with(label)).unwrap();
+        line[label.len()..].split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    for label in ["New customers", "Active members", "Open carts", "Products sold out"] {
+        assert_eq!(line(label), ["–", "–", "–"], "{shown}");
+    }
+    assert_eq!(line("Cancelled orders")[0], "0", "{shown}");
+    report(shop, &["--mail-to", "boss@example.jp"]).run().succeeds();
+    let text = shop.scalar("SELECT text_body FROM mails");
+    assert!(text.contains("Active members: –\n") && text.contains("Orders: 1\n"), "{text}");
+    let daily = shop.batchctl(["report", "daily-sales", "--format", "csv,table", "--out", "out"]).run();
+    daily.succeeds();
+    let csv = shop.read("out/daily-sales-2026-11-19.csv");
+    assert!(csv.lines().nth(1).unwrap().ends_with(",1000,,,true,false"), "{csv}");
+    // Once there is one, none is none.
+    shop.member(Member { mall, status: "WITHDRAWN", ..Member::default() });
+    shop.order(Order { mall, order_no: "2", member: Some("M1"), ..Order::default() });
+    shop.batchctl(["report", "daily-sales", "--date", "2026-11-19", "--rerun"]).run().succeeds();
+    let csv = report(shop, &CSV).run().succeeds().stdout;
+    assert!(csv.contains("2026-11-19,,new_customers,,1,0,0,true,false"), "{csv}");
+    assert!(csv.contains("2026-11-19,,active_members,,0,,,true,false"), "{csv}");
+    assert!(csv.contains("2026-11-19,,open_carts,,,,,true,false"), "{csv}");
 }
 
 fn each_language_has_its_own_labels(shop: &Shop) {

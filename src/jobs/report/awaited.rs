@@ -1,7 +1,7 @@
 //! Figures of a day whose data has not come: they are provisional, every form of the report says so and why, and they are
 //! replaced once the data is there.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 use serde_json::{Value, json};
 
@@ -13,6 +13,9 @@ use crate::locale::Locale;
 use crate::runner::Run;
 use crate::shop::arrivals::{Awaited, Subject};
 use crate::shop::malls::{Mall, all_malls};
+use crate::values;
+
+use super::outdated::FigureTable;
 
 /// The columns of a table of figures that say what they wait for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, FromRow)]
@@ -98,6 +101,22 @@ fn reason(awaited: &Awaited, time_zone: Tz, locale: Locale) -> String {
             format!("{noun}가 아직 한 번도 들어오지 않았습니다"),
         ),
     }
+}
+
+/// Whether a mall's stored figures of a period wait for data.
+pub async fn are_awaiting(
+    db: &mut Db,
+    table: FigureTable,
+    period: NaiveDate,
+    mall: i64,
+) -> anyhow::Result<bool> {
+    let FigureTable { name, period_column, .. } = table;
+    let sql = format!(
+        "SELECT EXISTS (SELECT 1 FROM {name}
+                        WHERE {period_column} = $1 AND mall_id = $2 AND awaited_subject IS NOT NULL)"
+    );
+    let (are,): (bool,) = db.fetch_one(&sql, values![period, mall]).await?;
+    Ok(are)
 }
 
 /// Refuses expectations of a mall that does not exist, which would be those of none.

@@ -16,7 +16,9 @@ use super::awaited::{self, AwaitedColumns};
 use super::driver::Due;
 use super::outdated::{self, FigureTable};
 use super::periods;
+use super::restatements::{self, Restatement, Why};
 use super::soundness;
+use super::stale;
 
 /// A mall that could not be computed; the others of its period still are.
 #[derive(Debug, thiserror::Error)]
@@ -42,32 +44,44 @@ pub async fn replace(
     let discarded = discard_unreadable(run, table, first, due).await?;
     mark_outdated(run, table, first, &due.malls).await?;
     run.read(malls.len() as u64);
-    let (config, now) = (run.cx.config.freshness(), run.cx.now());
+    let work = Work {
+        table,
+        period,
+        discarded: &discarded,
+        config: run.cx.config.freshness(),
+        run: run.id(),
+        now: run.cx.now(),
+    };
+    let time_zone = run.cx.time_zone();
     loop {
         let committed = run
             .chunk(None::<&str>, async |db| {
-                let mut awaiting = Vec::new();
+                stale::turn_notes_into_marks(db, work.now, time_zone).await?;
+                let mut replaced = Vec::new();
                 for mall in &malls {
-                    let replacing = async {
-                        times::check(db, mall, table.made_of).await?;
-                        let awaited = awaited_of(db, config, table, mall, period, now).await?;
-                        replace_mall(db, mall, &AwaitedColumns::from(awaited)).await?;
-                        awaiting.extend(awaited.map(|awaited| (mall.clone(), awaited)));
-                        anyhow::Ok(())
-                    };
-                    replacing.await.map_err(|cause| {
+                    let figures = work.replace(db, mall, &replace_mall).await.map_err(|cause| {
                         if is_fault_of_database(&cause) {
                             cause
                         } else {
                             MallFailure { mall: mall.code.clone(), cause }.into()
                         }
                     })?;
+                    replaced.push((mall.clone(), figures));
                 }
-                Ok(awaiting)
+                Ok(replaced)
             })
             .await;
         match committed.map_err(anyhow::Error::downcast::<MallFailure>) {
-            Ok(awaiting) => {
+            Ok(replaced) => {
+                for (mall, figures) in &replaced {
+                    if !figures.restated.is_empty() {
+                        run.summarise(restatements::sentence(mall, &figures.restated));
+                    }
+                }
+                let awaiting: Vec<(Mall, Awaited)> = replaced
+                    .into_iter()
+                    .filter_map(|(mall, figures)| Some((mall, figures.awaited?)))
+                    .collect();
                 awaited::note_in_run(run, &awaiting);
                 run.written(malls.len() as u64);
                 if malls.is_empty() && !discarded.is_empty() {
@@ -110,6 +124,62 @@ async fn discard_unreadable(
     .await?;
     let discarded = due.malls.iter().filter(|mall| of_period.contains(&mall.id));
     Ok(discarded.map(|mall| mall.code.clone()).collect())
+}
+
+/// What a run computes, and when.
+struct Work<'c> {
+    table: FigureTable,
+    period: DayRange,
+    /// The malls whose figures could not be read and are removed: nobody knows what they were.
+    discarded: &'c [String],
+    config: &'c FreshnessConfig,
+    run: i64,
+    now: DateTime<Utc>,
+}
+
+/// A mall's figures that were replaced.
+struct Replaced {
+    /// What they wait for.
+    awaited: Option<Awaited>,
+    /// Those that were reported with another value.
+    restated: Vec<Restatement>,
+}
+
+impl Work<'_> {
+    /// Replaces a mall's figures, and notes whom that concerns.
+    async fn replace(
+        &self,
+        db: &mut Db,
+        mall: &Mall,
+        replace_mall: &impl AsyncFn(&mut Db, &Mall, &AwaitedColumns) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Replaced> {
+        let (table, first, now) = (self.table, self.period.first(), self.now);
+        times::check(db, mall, table.made_of).await?;
+        // Before the data is read: what is written from here on is noted again.
+        let was_overtaken = stale::unmark(db, table.report, first, mall.id).await?;
+        let was_there = outdated::exist(db, table, first, &[mall.id]).await?;
+        let was_awaiting = awaited::are_awaiting(db, table, first, mall.id).await?;
+        let before = restatements::reported(db, table, first, mall.id).await?;
+        let awaited = awaited_of(db, self.config, table, mall, self.period, now).await?;
+        replace_mall(db, mall, &AwaitedColumns::from(awaited)).await?;
+        let after = restatements::reported(db, table, first, mall.id).await?;
+        let restated = restatements::compare(table, &before, &after);
+        let why = match (was_awaiting, was_overtaken) {
+            (true, _) => Why::DataArrived,
+            (false, true) => Why::DataChanged,
+            (false, false) => Why::Rerun,
+        };
+        restatements::write(db, table, first, mall.id, &restated, why, (self.run, now)).await?;
+        let may_differ = was_there && (was_overtaken || was_awaiting || !restated.is_empty());
+        // Whoever was told of them when they could be read is told if they are others now.
+        if may_differ || self.discarded.contains(&mall.code) {
+            stale::note_followup(db, table.report, first, now).await?;
+            if table.report != stale::WEEKLY_SIGNUPS {
+                stale::mark(db, stale::EXECUTIVE, first, mall.id, now).await?;
+            }
+        }
+        Ok(Replaced { awaited, restated })
+    }
 }
 
 /// What a mall's figures of a period that is over still wait for.

@@ -9,10 +9,11 @@ use std::collections::BTreeSet;
 
 use anyhow::Context as _;
 use chrono::NaiveDate;
+use clap::ValueEnum as _;
 use serde_json::{Value, json};
 
 use crate::address;
-use crate::config::{Config, ConfigError, DeliveryConfig};
+use crate::config::{Config, ConfigError, DeliveryConfig, ProvisionalMails};
 use crate::context::Context;
 use crate::db::Db;
 use crate::digest::fingerprint;
@@ -23,7 +24,7 @@ use crate::mail::outgoing::Attachment;
 use crate::mail::queue::{self, NewMail};
 use crate::mail::template::Renderer;
 use crate::runner::JobSpec;
-use crate::shop::malls::{Mall, MallArgs, selected_malls};
+use crate::shop::malls::{Mall, MallArgs, all_malls, selected_malls};
 use crate::text_encoding::TextEncoding;
 use crate::values;
 use crate::wording::counted;
@@ -32,6 +33,7 @@ use super::awaited;
 use super::driver::Report;
 use super::periods::{Step, bounds, current_in, zone_of};
 use super::publication::{Content, PublicationArgs};
+use super::told::{self, Address, Headline, Mailed};
 
 /// What a job provides to have its report mailed.
 pub struct Sender<'a> {
@@ -63,6 +65,11 @@ pub fn check_deliveries(config: &Config, jobs: &[JobSpec]) -> Result<(), ConfigE
     }
 }
 
+/// The name of a report, in `batchctl.toml` and in the database.
+pub fn report_name<R: Report>() -> &'static str {
+    name_of(&<R as Report>::SPEC)
+}
+
 /// The name of the report that a job makes.
 fn name_of(job: &JobSpec) -> &'static str {
     job.name.strip_prefix(GROUP).unwrap_or(job.name)
@@ -85,7 +92,37 @@ pub struct Mailing {
     subject: Option<String>,
 }
 
+/// A mail that is to be queued for one recipient.
+struct Due {
+    address: Address,
+    key: String,
+    /// Which of the mails about the period it is.
+    version: i64,
+    /// Whether a mail is noted, if only as held back.
+    is_held_before: bool,
+}
+
+impl Mailing {
+    fn address_of(&self, recipient: &str) -> Address {
+        let mut malls: Vec<i64> = self.malls.iter().map(|mall| mall.id).collect();
+        malls.sort_unstable();
+        let joined = |words: Vec<String>| words.join(",");
+        Address {
+            recipient: recipient.to_owned(),
+            malls: joined(malls.iter().map(i64::to_string).collect()),
+            formats: joined(self.formats.iter().map(Format::to_string).collect()),
+            locale: self.locale.tag().to_owned(),
+        }
+    }
+
+    /// Whether two mailings differ in their recipients alone.
+    fn is_like(&self, other: &Self) -> bool {
+        self.address_of("") == other.address_of("") && self.subject == other.subject
+    }
+}
+
 /// The content of a mailing.
+#[derive(Clone)]
 pub struct Letter {
     /// The day, the week or the range, for people.
     pub period: String,
@@ -97,6 +134,15 @@ pub struct Letter {
     pub identity: Table,
     /// Pictures inside the HTML.
     pub pictures: Vec<Attachment>,
+    /// The figures by which readers know the period; `None` if nobody has to be told when they change: those of several
+    /// periods together, or of one that was not over.
+    pub headlines: Option<Vec<Headline>>,
+}
+
+impl Letter {
+    fn is_provisional(&self) -> bool {
+        self.awaiting.as_array().is_some_and(|malls| !malls.is_empty())
+    }
 }
 
 impl<'a> Sender<'a> {
@@ -104,7 +150,7 @@ impl<'a> Sender<'a> {
     pub fn of<R: Report>(report: &'a R) -> Self {
         let args = report.args();
         Self {
-            name: name_of(&<R as Report>::SPEC),
+            name: report_name::<R>(),
             step: R::STEP,
             publication: &args.publication,
             malls: &args.malls,
@@ -169,7 +215,51 @@ impl<'a> Sender<'a> {
         Ok(mailings)
     }
 
-    /// Queues a mailing: a mail for each recipient who has not received this content yet, all or none.
+    /// The mails about a period that were sent or held back before, to those who still receive the report.
+    pub async fn mailings_told(
+        &self,
+        cx: &Context,
+        db: &mut Db,
+        period: NaiveDate,
+    ) -> anyhow::Result<Vec<Mailing>> {
+        let scheduled = self.scheduled(cx).flat_map(|delivery| delivery.to.iter());
+        let receiving: BTreeSet<String> = self
+            .publication
+            .mail_to
+            .iter()
+            .chain(scheduled)
+            .filter_map(|address| normalised(address))
+            .collect();
+        let malls = all_malls(db).await?;
+        let mut mailings: Vec<Mailing> = Vec::new();
+        for told in told::all_told(db, self.name, period).await? {
+            if !normalised(&told.recipient).is_some_and(|address| receiving.contains(&address)) {
+                continue;
+            }
+            let Ok(locale) = told.locale.parse() else { continue };
+            let ids: Vec<i64> = told.malls.split(',').filter_map(|id| id.parse().ok()).collect();
+            let formats = told.formats.split(',').filter_map(|format| Format::from_str(format, true).ok());
+            let mailing = Mailing {
+                periods: BTreeSet::from([period]),
+                malls: malls.iter().filter(|mall| ids.contains(&mall.id)).cloned().collect(),
+                locale,
+                waiting: Vec::new(),
+                is_scheduled: true,
+                recipients: vec![told.recipient.clone()],
+                formats: formats.collect(),
+                subject: told.subject.clone(),
+            };
+            // The files are made once for all who get the same.
+            match mailings.iter_mut().find(|other| other.is_like(&mailing)) {
+                Some(other) => other.recipients.extend(mailing.recipients),
+                None => mailings.push(mailing),
+            }
+        }
+        Ok(mailings)
+    }
+
+    /// Queues a mailing: a mail for each recipient who has not received this content yet, all or none. Who was told something
+    /// else about the period is told what has changed.
     pub async fn send(
         &self,
         cx: &Context,
@@ -182,27 +272,100 @@ impl<'a> Sender<'a> {
         let digest = digest(&letter.identity)?;
         let formats: Vec<String> = mailing.formats.iter().map(Format::to_string).collect();
         let about = format!("{name}/{}/{digest}/{}/{}", letter.period, formats.join("+"), mailing.locale);
-        let mut keyed = Vec::new();
+        let period = mailing.periods.first().copied().filter(|_| mailing.periods.len() == 1);
+        let told_of = period.zip(letter.headlines.as_ref());
+        let told = match told_of {
+            Some((period, _)) => told::all_told(db, name, period).await?,
+            None => Vec::new(),
+        };
+        let is_held = letter.is_provisional()
+            && mailing.is_scheduled
+            && cx.config.report().provisional == ProvisionalMails::Hold;
+        // What each has to be told differs only if they were told different things.
+        let mut due: Vec<(Value, Vec<Due>)> = Vec::new();
         for recipient in &mailing.recipients {
             let mailbox = address::parse(recipient)
                 .map_err(|problem| Failure::usage(format!("failed to address a report: {problem}")))?;
-            let key = format!("report/{about}/{}", address::normalised(&mailbox));
+            let address = mailing.address_of(recipient);
+            let before = told.iter().find(|told| told.is_to(&address));
+            if before.is_some_and(|before| before.digest.as_deref() == Some(&digest)) {
+                continue;
+            }
+            let version =
+                before.filter(|before| before.digest.is_some()).map_or(1, |before| before.version + 1);
+            let mut key = format!("report/{about}/{}", address::normalised(&mailbox));
+            if version > 1 {
+                // What was told before may become true again.
+                key.push_str(&format!("/{version}"));
+            }
             // Checked first, because rendering the files of a report takes time.
             let had: Option<(i64,)> =
                 db.fetch_optional("SELECT id FROM mails WHERE dedup_key = $1", values![&key]).await?;
-            if had.is_none() {
-                keyed.push((recipient, key));
+            if had.is_some() {
+                continue;
+            }
+            let correction = match (before, &letter.headlines) {
+                (Some(before), Some(headlines)) => before.correction(headlines, letter.is_provisional()),
+                _ => Value::Null,
+            };
+            let one = Due { address, key, version, is_held_before: before.is_some() };
+            match due.iter_mut().find(|(other, _)| *other == correction) {
+                Some((_, others)) => others.push(one),
+                None => due.push((correction, vec![one])),
             }
         }
-        if keyed.is_empty() {
+        if due.is_empty() {
             cx.output.status(&format!("Report {name} {} was already mailed", letter.period));
             return Ok(());
         }
-        let queued = self.queue(cx, db, mailing, letter, content, &keyed).await?;
+        let mailed = told_of.map(|(period, headlines)| Mailed {
+            report: name,
+            period,
+            subject: mailing.subject.as_deref(),
+            digest: Some(&digest),
+            is_provisional: letter.is_provisional(),
+            headlines,
+        });
+        if is_held {
+            return self.hold(cx, db, &letter, mailed.as_ref(), &due).await;
+        }
+        let mut queued = 0;
+        for (correction, recipients) in &due {
+            let mut letter = letter.clone();
+            letter.data["correction"] = correction.clone();
+            queued += self.queue(cx, db, mailing, letter, content, recipients, mailed.as_ref()).await?;
+        }
         cx.output.status(&format!("Queued {}", counted(queued, "mail", "mails")));
         Ok(())
     }
 
+    /// Notes mails that wait until the figures are final. Who was told something before is not told less.
+    async fn hold(
+        &self,
+        cx: &Context,
+        db: &mut Db,
+        letter: &Letter,
+        mailed: Option<&Mailed<'_>>,
+        due: &[(Value, Vec<Due>)],
+    ) -> anyhow::Result<()> {
+        let now = cx.now();
+        if let Some(mailed) = mailed {
+            let held = Mailed { digest: None, headlines: &[], ..*mailed };
+            db.transaction(async |db| {
+                let recipients = due.iter().flat_map(|(_, recipients)| recipients);
+                for one in recipients.filter(|one| !one.is_held_before) {
+                    told::note(db, &held, &one.address, 0, now).await?;
+                }
+                anyhow::Ok(())
+            })
+            .await?;
+        }
+        let (name, period) = (self.name, &letter.period);
+        cx.output.status(&format!("Report {name} {period} is held back until its figures are final"));
+        Ok(())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what a mail is made of")]
     async fn queue(
         &self,
         cx: &Context,
@@ -210,7 +373,8 @@ impl<'a> Sender<'a> {
         mailing: &Mailing,
         mut letter: Letter,
         content: &Content<'_>,
-        keyed: &[(&String, String)],
+        recipients: &[Due],
+        mailed: Option<&Mailed<'_>>,
     ) -> anyhow::Result<usize> {
         let mut attachments = Vec::new();
         for &format in &mailing.formats {
@@ -223,37 +387,43 @@ impl<'a> Sender<'a> {
             });
         }
         let names: Vec<&str> = attachments.iter().map(|file| file.name.as_str()).collect();
+        let locale = mailing.locale;
+        let word = match letter.data["correction"]["was_provisional"].as_bool() {
+            _ if letter.is_provisional() => Some(awaited::word(locale)),
+            Some(was_provisional) => Some(told::word(was_provisional, locale)),
+            None => None,
+        };
         letter.data["attachments"] = json!(names);
         letter.data["provisional_malls"] = letter.awaiting.clone();
-        letter.data["correction"] = Value::Null;
-        let is_provisional = letter.awaiting.as_array().is_some_and(|malls| !malls.is_empty());
         let mut rendered = Renderer::new(&cx.config)
-            .render(self.name, mailing.locale.tag(), letter.data)
+            .render(self.name, locale.tag(), letter.data)
             .await
             .with_context(|| format!("failed to write the mail of report {}", self.name))?;
         if let Some(subject) = &mailing.subject {
             rendered.subject = subject.replace("{day}", &letter.period);
         }
-        if is_provisional {
+        if let Some(word) = word {
             // Whatever the template: a reader of subjects alone has to see it.
-            rendered.subject =
-                marked_subject(&rendered.subject, awaited::word(mailing.locale), mailing.locale);
+            rendered.subject = marked_subject(&rendered.subject, word, locale);
         }
         attachments.append(&mut letter.pictures);
         let now = cx.now();
         db.transaction(async |db| {
             let mut queued = 0;
-            for (recipient, key) in keyed {
+            for one in recipients {
                 let mail = NewMail {
                     rendered: rendered.clone(),
-                    recipient: (*recipient).clone(),
+                    recipient: one.address.recipient.clone(),
                     member: None,
                     priority: queue::USUAL,
                     due_at: now,
-                    dedup_key: Some(key.clone()),
+                    dedup_key: Some(one.key.clone()),
                     attachments: attachments.clone(),
                 };
                 queued += usize::from(queue::enqueue(db, &mail, now).await?.is_some());
+                if let Some(mailed) = mailed {
+                    told::note(db, mailed, &one.address, one.version, now).await?;
+                }
             }
             Ok(queued)
         })
@@ -297,6 +467,10 @@ async fn malls_of_delivery(db: &mut Db, delivery: &DeliveryConfig) -> anyhow::Re
 fn without_duplicates(addresses: &[String]) -> Vec<String> {
     let mut seen = BTreeSet::new();
     addresses.iter().filter(|address| seen.insert(address.to_lowercase())).cloned().collect()
+}
+
+fn normalised(recipient: &str) -> Option<String> {
+    address::parse(recipient).ok().map(|mailbox| address::normalised(&mailbox))
 }
 
 /// A subject that begins with a word: `Provisional: Sales of …`, `【仮】…`, `[잠정] …`.

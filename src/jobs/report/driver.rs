@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Days, NaiveDate, Utc};
 use chrono_tz::Tz;
 
 use crate::context::Context;
@@ -16,10 +16,20 @@ use crate::shop::malls::{Mall, MallArgs};
 use crate::wording::counted;
 
 use super::awaited;
-use super::delivery::{Letter, Mailing, Sender};
+use super::delivery::{Letter, Mailing, Sender, report_name};
+use super::outdated::FigureTable;
 use super::periods::{self, Step};
 use super::publication::{Content, Extent, PublicationArgs, first_failure};
 use super::soundness::Unreadable;
+use super::stale;
+use super::told;
+
+/// How many days a nightly run looks back at: most returns and late payments are in by then, and whoever is responsible for
+/// a file that never came has noticed.
+const STALE_DAYS: u64 = 14;
+
+/// How long it is known what was mailed to whom: longer than anybody looks back.
+const TOLD_DAYS: u64 = 400;
 
 /// The arguments of every report.
 #[derive(Debug, Clone, clap::Args)]
@@ -30,6 +40,10 @@ pub struct ReportArgs {
     /// The malls.
     #[command(flatten)]
     pub malls: MallArgs,
+    /// Without days, also compute those of the last N days again whose data has changed since, and tell the recipients of
+    /// their mails what has changed; 0 for none
+    #[arg(long, value_name = "N", default_value_t = STALE_DAYS, value_parser = clap::value_parser!(u64).range(..=TOLD_DAYS))]
+    pub stale_days: u64,
     /// The formats and their destination.
     #[command(flatten)]
     pub publication: PublicationArgs,
@@ -80,6 +94,9 @@ pub trait Report {
     /// Whether its mails carry the report as it prints, unless other files are asked for; not if the mail contains
     /// everything.
     const IS_ATTACHED: bool;
+
+    /// Where it stores its figures, by period and mall.
+    const TABLE: Option<FigureTable>;
 
     /// The stored figures of some periods, ready to be shown.
     type Figures;
@@ -175,13 +192,21 @@ impl<R: Report> Job for R {
         let malls = args.malls.selected(db).await?;
         Sender::of(self).check(cx, db).await?;
         awaited::check_malls(cx, db).await?;
-        let periods = periods::asked(cx, R::STEP, &args.dates, &malls, self.so_far())?;
+        let mut periods = periods::asked(cx, R::STEP, &args.dates, &malls, self.so_far())?;
         if malls.is_empty() {
             cx.output.status("No active mall: nothing to report (add one with `batchctl mall add`)");
             return Ok(Vec::new());
         }
+        let asked = periods.clone();
+        let window = refreshed_window(self, &asked);
+        if let Some(window) = window {
+            periods.extend(stale::find(cx, db, source::<R>(), &malls, window).await?.into_keys());
+            periods.extend(stale::followups(db, source::<R>().report, window).await?.into_keys());
+        }
         let planned = periods.into_iter().map(|first| {
-            let planned = planned(R::STEP, first, &args.malls, &malls);
+            let planned = planned(R::STEP, first, &args.malls, &malls)
+                .refreshed(window.is_some())
+                .added(!asked.contains(&first));
             match self.implied_flag() {
                 Some(flag) => planned.with(flag, "true"),
                 None => planned,
@@ -212,7 +237,11 @@ impl<R: Report> Job for R {
         if !unreadable.is_empty() {
             return Ok(Freshness::Due(format!("the figures of {} cannot be read", unreadable.join(", "))));
         }
-        Ok(Freshness::Current(self.news(db, period, &reportable).await?))
+        let news = self.news(db, period, &reportable).await?;
+        if !stale_malls::<R>(cx, db, &reportable, period).await?.is_empty() {
+            return Ok(Freshness::Stale(news.unwrap_or_else(|| "its data has changed since".to_owned())));
+        }
+        Ok(Freshness::Current(news.map(|news| format!("{news}: add --rerun"))))
     }
 
     async fn run(&self, run: &mut Run<'_>, period: &DayRange) -> anyhow::Result<()> {
@@ -220,17 +249,53 @@ impl<R: Report> Job for R {
     }
 
     async fn deliver(&self, cx: &Context, db: &mut Db, completed: &[&DayRange]) -> anyhow::Result<()> {
-        let periods: BTreeSet<NaiveDate> = completed.iter().map(|period| period.first()).collect();
+        let completed: BTreeSet<NaiveDate> = completed.iter().map(|period| period.first()).collect();
+        // Those that were only refreshed are not what was asked for.
+        let malls = self.args().malls.selected(db).await?;
+        let mut periods = periods::asked(cx, R::STEP, &self.args().dates, &malls, self.so_far())?;
+        periods.retain(|period| completed.contains(period));
         self.check_stored(db, &periods).await?;
         // A file that cannot be written must not keep the mails back.
         let published = publish(self, cx, db, &periods).await.map_err(with_hint_that_figures_are_stored);
         let mailed = mail(self, cx, db, &periods).await;
+        let corrected = correct(self, cx, db, &completed).await;
+        let mailed = first_failure(cx, mailed, corrected);
         match published {
             // The reader of stdout has seen enough: that is not a failure, and must not hide one.
             Err(error) if failure::is_broken_pipe(&error) => mailed,
             published => first_failure(cx, published, mailed),
         }
     }
+}
+
+/// The report, and where it stores its figures.
+fn source<R: Report>() -> stale::Source {
+    stale::Source { report: report_name::<R>(), step: R::STEP, table: R::TABLE }
+}
+
+/// The days that a nightly run looks back at: none if somebody asked for certain days.
+fn refreshed_window<R: Report>(report: &R, asked: &BTreeSet<NaiveDate>) -> Option<DayRange> {
+    let args = report.args();
+    if args.dates.is_given() || args.stale_days == 0 {
+        return None;
+    }
+    // The days before the newest one that is over.
+    stale::window(R::STEP.around(*asked.last()?).last(), args.stale_days + 1)
+}
+
+/// Those of these malls whose figures of a period their data has overtaken.
+async fn stale_malls<R: Report>(
+    cx: &Context,
+    db: &mut Db,
+    malls: &[Mall],
+    period: DayRange,
+) -> anyhow::Result<Vec<Mall>> {
+    let found = stale::find(cx, db, source::<R>(), malls, period).await?;
+    Ok(found
+        .into_iter()
+        .find(|(first, _)| *first == period.first())
+        .map(|(_, malls)| malls)
+        .unwrap_or_default())
 }
 
 /// The selected malls for which the period can be reported.
@@ -265,10 +330,12 @@ impl Due {
         let mut malls = reportable;
         if run.only_due() {
             let lacking = report.lacking(run.db, period, &malls).await?;
-            malls.retain(|mall| {
+            let stale = stale_malls::<R>(run.cx, run.db, &malls, period).await?;
+            let is_due = |mall: &Mall| {
                 unreadable.include(mall.id, period.first())
-                    || lacking.iter().any(|lacking| lacking.id == mall.id)
-            });
+                    || lacking.iter().chain(&stale).any(|due| due.id == mall.id)
+            };
+            malls.retain(is_due);
         }
         malls.retain(|mall| run.is_wanted(&mall.code));
         Ok(Self { malls, unreadable, not_over: not_over.into_iter().map(|mall| mall.code).collect() })
@@ -305,7 +372,7 @@ async fn publish<R: Report>(
     periods: &BTreeSet<NaiveDate>,
 ) -> anyhow::Result<()> {
     let publication = &report.args().publication;
-    if publication.formats(cx).is_empty() {
+    if periods.is_empty() || publication.formats(cx).is_empty() {
         return Ok(());
     }
     let mut result = Ok(());
@@ -330,11 +397,44 @@ async fn mail<R: Report>(
 ) -> anyhow::Result<()> {
     let sender = Sender::of(report);
     let mut result = Ok(());
+    if periods.is_empty() {
+        return result;
+    }
     for mailing in sender.mailings(cx, db, periods).await? {
         for periods in grouped(&mailing.periods, R::IS_MAILED_BY_PERIOD) {
             let mailed = mail_figures(report, cx, db, &sender, &mailing, &periods).await;
             result = first_failure(cx, result, mailed);
         }
+    }
+    result
+}
+
+/// Tells those who were mailed other figures of these periods, and still receive the report. A mail that fails does not stop
+/// the others; it is sent by the next run.
+async fn correct<R: Report>(
+    report: &R,
+    cx: &Context,
+    db: &mut Db,
+    periods: &BTreeSet<NaiveDate>,
+) -> anyhow::Result<()> {
+    let (Some(&first), Some(&last)) = (periods.first(), periods.last()) else { return Ok(()) };
+    let sender = Sender::of(report);
+    if let Some(before) =
+        last.checked_sub_days(Days::new(TOLD_DAYS)).filter(|_| !report.args().dates.is_given())
+    {
+        told::forget(db, sender.name, before).await?;
+    }
+    let mut noted = stale::followups(db, sender.name, DayRange::new(first, last)?).await?;
+    noted.retain(|period, _| periods.contains(period));
+    let mut result = Ok(());
+    for (period, noted_at) in noted {
+        let correcting = async {
+            for mailing in sender.mailings_told(cx, db, period).await? {
+                correct_figures(report, cx, db, &sender, &mailing).await?;
+            }
+            stale::end_followup(db, sender.name, period, noted_at).await
+        };
+        result = first_failure(cx, result, correcting.await);
     }
     result
 }
@@ -368,10 +468,33 @@ async fn mail_figures<R: Report>(
     periods: &BTreeSet<NaiveDate>,
 ) -> anyhow::Result<()> {
     let figures = report.load(cx, db, periods, &Audience::Mail(mailing)).await?;
-    if let Some(letter) = R::letter(cx, &figures, periods, mailing)? {
-        sender.send(cx, db, mailing, letter, &content::<R>(cx, &figures, mailing.locale)).await?;
-    }
+    send::<R>(cx, db, sender, mailing, periods, &figures).await?;
     Ok(R::check(&figures)?)
+}
+
+/// Unlike a first mail, a correction that lacks a mall would take back what its readers know of it: it waits.
+async fn correct_figures<R: Report>(
+    report: &R,
+    cx: &Context,
+    db: &mut Db,
+    sender: &Sender<'_>,
+    mailing: &Mailing,
+) -> anyhow::Result<()> {
+    let figures = report.load(cx, db, &mailing.periods, &Audience::Mail(mailing)).await?;
+    R::check(&figures)?;
+    send::<R>(cx, db, sender, mailing, &mailing.periods, &figures).await
+}
+
+async fn send<R: Report>(
+    cx: &Context,
+    db: &mut Db,
+    sender: &Sender<'_>,
+    mailing: &Mailing,
+    periods: &BTreeSet<NaiveDate>,
+    figures: &R::Figures,
+) -> anyhow::Result<()> {
+    let Some(letter) = R::letter(cx, figures, periods, mailing)? else { return Ok(()) };
+    sender.send(cx, db, mailing, letter, &content::<R>(cx, figures, mailing.locale)).await
 }
 
 /// The periods of each document or mail.

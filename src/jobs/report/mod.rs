@@ -11,7 +11,10 @@ pub mod executive;
 pub mod outdated;
 pub mod periods;
 pub mod publication;
+pub mod restatements;
 pub mod soundness;
+pub mod stale;
+pub mod told;
 pub mod weekly_signups;
 
 use crate::context::Context;

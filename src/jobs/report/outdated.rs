@@ -60,6 +60,12 @@ pub struct FigureTable {
     pub parts: &'static [Parts],
     /// Which data has to have come before they are final.
     pub awaits: &'static [Subject],
+    /// The report's name.
+    pub report: &'static str,
+    /// The figures by which people know a period, which are restated if they change; they have a currency.
+    pub figures: &'static [&'static str],
+    /// The condition that a row was reported as that of a period that is over.
+    pub is_reported: &'static str,
 }
 
 impl FigureTable {

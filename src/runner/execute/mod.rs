@@ -130,8 +130,8 @@ async fn run_all(session: &Session<'_>, worker: &mut Worker<'_>) -> anyhow::Resu
             shown => shown,
         };
     }
-    worker.arguments =
-        worker.arguments.clone().spanning(instances.iter().map(|instance| &instance.arguments));
+    let asked = instances.iter().filter(|instance| !instance.is_added);
+    worker.arguments = worker.arguments.clone().spanning(asked.map(|instance| &instance.arguments));
     worker.layout = PlanShape::of(&instances);
     worker.has_planned = true;
     let results = run_lanes(session, worker, instances).await?;

@@ -39,26 +39,35 @@ impl Worker<'_> {
             return Ok(run("asked to run again", Scope::Again));
         }
         let is_failed_wanted = options.only == Some(Only::Failed);
+        let is_stale_wanted = options.only == Some(Only::Stale);
         Ok(match last {
-            None if is_failed_wanted => Plan::Skip {
-                because: "never ran, and only failed ones are wanted".to_owned(),
-                is_complete: false,
-            },
+            None if is_failed_wanted || is_stale_wanted => {
+                let which = if is_failed_wanted { "failed" } else { "stale" };
+                let because = format!("never ran, and only {which} ones are wanted");
+                Plan::Skip { because, is_complete: false }
+            }
             None => run("no run yet", Scope::Incomplete),
-            Some(last) if last.is(Status::Completed) => {
+            Some(last) if last.is(Status::Completed) || is_stale_wanted => {
                 let job = self.session.job;
+                let is_refreshed = instance.is_refreshed || is_stale_wanted;
+                let is_complete = last.is(Status::Completed);
+                let completed = if is_complete { "already completed by" } else { "not stale since" };
                 match job.freshness(self.session.cx, &mut self.db, instance, &last).await? {
                     Freshness::Current(news) => {
                         let news = news.map(|news| format!("; {news}")).unwrap_or_default();
-                        let because = format!("already completed by run {}{news}", last.id);
-                        Plan::Skip { because, is_complete: true }
+                        let because = format!("{completed} run {}{news}", last.id);
+                        Plan::Skip { because, is_complete }
                     }
-                    Freshness::Due(reason) if !is_failed_wanted => {
+                    Freshness::Stale(news) if !is_refreshed => {
+                        let because = format!("already completed by run {}; {news}: add --rerun", last.id);
+                        Plan::Skip { because, is_complete }
+                    }
+                    Freshness::Due(reason) | Freshness::Stale(reason) if !is_failed_wanted => {
                         Plan::Run { because: reason, scope: Scope::Due }
                     }
-                    Freshness::Due(_) => {
+                    Freshness::Due(_) | Freshness::Stale(_) => {
                         let because = format!("completed by run {}", last.id);
-                        Plan::Skip { because, is_complete: true }
+                        Plan::Skip { because, is_complete }
                     }
                 }
             }

@@ -1,7 +1,10 @@
 //! Truth before speed: a day whose data has not come is provisional, a day that changed since is done again, and whoever
 //! was told something else is told so.
 
+mod corrections;
 mod provisional;
+mod stale;
+mod story;
 
 use std::fmt::Write;
 use std::fs::File;

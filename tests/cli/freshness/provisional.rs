@@ -98,6 +98,7 @@ fn every_form_says_that_figures_are_provisional_and_why(shop: &Shop) {
     shop.write("batchctl.toml", format!("{DELIVERY}subject = \"Figures of {{day}}\"\n"));
     shop.execute("DELETE FROM mail_attachments");
     shop.execute("DELETE FROM mails");
+    shop.execute("DELETE FROM report_mailings");
     daily_sales(shop, 20, &[]).run().exits(3);
     assert_eq!(subjects(shop), ["Provisional: Figures of 2026-11-19"]);
 }
@@ -151,11 +152,7 @@ fn an_operator_is_told_once(shop: &Shop) {
     let channel = Webhook::start();
     shop.write(
         "batchctl.toml",
-        "[[alerts.channel]]
-name = \"dev\"
-kind = \"webhook\"
-url_variable = \"DEV_URL\"
-",
+        "[alerts]\ndev_channel = \"dev\"\n[[alerts.channel]]\nname = \"dev\"\nkind = \"webhook\"\nurl_variable = \"DEV_URL\"\n",
     );
     channel.answer(Answer::Http(200, Vec::new(), "ok".to_owned()));
     channel.answer(Answer::Http(200, Vec::new(), "ok".to_owned()));

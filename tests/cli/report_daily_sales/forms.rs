@@ -80,21 +80,25 @@ const MEASURES: [&str; 12] = [
 const FIGURES: [&str; 12] = [
     "tokyo JPY malls - 2 4 3800 0 300 299 0 0 3800 1900 1 0",
     "tokyo USD malls - 1 1 1050 0 0 0 0 0 1050 1050 1 0",
-    "seoul KRW malls - 1 1 11000 1000 0 0 0 500 10500 11000 0 0",
+    "seoul KRW malls - 1 1 11000 1000 0 0 0 500 10500 11000 – –",
     "tokyo JPY products T-1 2 2 3000 0 0 272 0 0 3000 1500 1 0",
     "tokyo JPY products =1+1 1 2 500 0 0 0 0 0 500 500 1 0",
     "tokyo JPY products - 0 0 300 0 300 27 0 0 300 0 0 0",
     "tokyo USD products P-9 1 1 1050 0 0 0 0 0 1050 1050 1 0",
-    "seoul KRW products K-1 1 1 11000 1000 0 0 0 500 10500 11000 0 0",
+    "seoul KRW products K-1 1 1 11000 1000 0 0 0 500 10500 11000 – –",
     "tokyo JPY payment_methods card 1 3 2300 0 300 163 0 0 2300 2300 1 0",
     "tokyo JPY payment_methods - 1 1 1500 0 0 136 0 0 1500 1500 1 0",
     "tokyo USD payment_methods card 1 1 1050 0 0 0 0 0 1050 1050 1 0",
-    "seoul KRW payment_methods card 1 1 11000 1000 0 0 0 500 10500 11000 0 0",
+    "seoul KRW payment_methods card 1 1 11000 1000 0 0 0 500 10500 11000 – –",
 ];
 
 /// A row in the form of [`FIGURES`], from texts in major units.
 fn figures_of(mall: &str, currency: &str, table: &str, key: &str, measures: &[String]) -> String {
     let minor = |(name, text): (&&str, &String)| {
+        if text.is_empty() {
+            // None of the mall's orders names a customer.
+            return "–".to_owned();
+        }
         let number: f64 = text.parse().unwrap_or_else(|error| panic!("{name} `{text}`: {error}"));
         let is_cents = currency == "USD" && name.ends_with("_amount");
         if is_cents { format!("{:.0}", number * 100.0) } else { format!("{number}") }
@@ -163,8 +167,8 @@ Cancelled               0
 Refunded              500
 Net                10,500
 Average order      11,000
-New customers           0
-Returning               0
+New customers           –
+Returning               –
 Status              final
 
 Sales by product: 서울몰 (KRW)
@@ -242,7 +246,11 @@ fn figures_of_json(document: &Value) -> Vec<String> {
         for row in document["tables"][table].as_array().unwrap() {
             let text = |key: &str| row[key].as_str().unwrap_or_default();
             let key = if matches!(text(key), "" | "not stated") { "-" } else { text(key) };
-            let measures = MEASURES.map(|measure| row[measure].as_i64().unwrap().to_string()).join(" ");
+            let measures = MEASURES
+                .map(|measure| {
+                    row[measure].as_i64().map_or_else(|| "–".to_owned(), |value| value.to_string())
+                })
+                .join(" ");
             figures.push(format!("{} {} {table} {key} {measures}", text("mall"), text("currency")));
         }
     }

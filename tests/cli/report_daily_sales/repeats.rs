@@ -54,11 +54,11 @@ fn a_second_run_is_reported_on_a_terminal(shop: &Shop) {
 
 fn a_second_run_writes_the_stored_figures(shop: &Shop) {
     let mall = reported(shop);
-    let csv = ["--format", "csv", "--out", "-"];
+    let csv = ["--date", "2026-11-19", "--format", "csv", "--out", "-"];
     let first = report(shop, &csv).run().succeeds().stdout;
     add_late_order(shop, mall, "late");
     let before = shop.dump();
-    report(shop, &["--format", "csv,json", "--out", "reports/new", "--verbose"])
+    report(shop, &["--date", "2026-11-19", "--format", "csv,json", "--out", "reports/new", "--verbose"])
         .run()
         .succeeds()
         .says("already completed by run 1; 1 order of that day is newer: add --rerun\n")
@@ -81,7 +81,7 @@ fn orders_that_have_arrived_since_are_counted(shop: &Shop) {
         paid_at: Some("2026-11-20T00:00:00+09:00"),
         ..Order::default()
     });
-    let ran = report(shop, &["--verbose"]).run().succeeds();
+    let ran = report(shop, &["--date", "2026-11-19", "--verbose"]).run().succeeds();
     assert_eq!(
         ran.stderr,
         "report daily-sales 2026-11-19: already completed by run 1; \
@@ -93,7 +93,10 @@ fn orders_that_have_arrived_since_are_counted(shop: &Shop) {
 fn an_order_that_was_changed_since_is_counted(shop: &Shop) {
     reported(shop);
     shop.execute("UPDATE orders SET total_amount = 900, updated_at = '2026-11-19T16:00:00.000001+00:00'");
-    report(shop, &["--verbose"]).run().succeeds().says("; 1 order of that day is newer: add --rerun\n");
+    report(shop, &["--date", "2026-11-19", "--verbose"])
+        .run()
+        .succeeds()
+        .says("; 1 order of that day is newer: add --rerun\n");
 }
 
 fn newer_rows_of_all_malls_are_reported_together(shop: &Shop) {
@@ -109,7 +112,7 @@ fn newer_rows_of_all_malls_are_reported_together(shop: &Shop) {
         cancelled_at: Some("2026-11-19T23:00:00+09:00"),
         ..Order::default()
     });
-    report(shop, &["--verbose"])
+    report(shop, &["--date", "2026-11-19", "--verbose"])
         .run()
         .succeeds()
         .says("; 2 orders and 1 cancellation of that day are newer: add --rerun\n");

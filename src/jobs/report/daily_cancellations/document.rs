@@ -14,7 +14,9 @@ use crate::jobs::report::awaited::{self, AwaitedColumns, AwaitingMall, awaiting_
 use crate::jobs::report::outdated::{self, OutdatedMall, outdated_malls};
 use crate::jobs::report::publication::Extent;
 use crate::jobs::report::soundness::Unreadable;
-use crate::locale::Locale;
+use crate::jobs::report::told::Headline;
+use crate::locale::{Locale, group_digits};
+use crate::money::minor_in_words;
 use crate::shop::malls::Mall;
 use crate::values;
 
@@ -362,6 +364,30 @@ pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
     let mut columns = columns(locale, true);
     columns.extend([awaited::final_column(locale), outdated::column(locale)]);
     Table { key: "daily_cancellations", title: String::new(), columns, rows }
+}
+
+/// The figures by which readers know the day.
+pub(super) fn headlines(figures: &Figures, locale: Locale) -> Vec<Headline> {
+    let of_mall = |((mall, currency), sum): ((i64, &str), Sum)| {
+        let name = figures.name(mall);
+        [
+            Headline::new(
+                (mall, name),
+                "cancelled_orders",
+                Some(currency),
+                locale.pick("Cancelled orders", "キャンセル件数", "취소 건수"),
+                group_digits(&sum.orders.to_string()),
+            ),
+            Headline::new(
+                (mall, name),
+                "cancelled_amount",
+                Some(currency),
+                locale.pick("Amount", "キャンセル金額", "취소 금액"),
+                minor_in_words(sum.amount, currency, locale),
+            ),
+        ]
+    };
+    figures.sums().into_iter().flat_map(of_mall).collect()
 }
 
 /// The variables of the template `daily-cancellations`, except `attachments`.

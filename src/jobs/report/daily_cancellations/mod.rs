@@ -34,6 +34,7 @@ use super::outdated::{FigureTable, Parts};
 use super::periods::Step;
 use super::publication::Extent;
 use super::soundness::Unreadable;
+use super::stale;
 
 /// The reason of a cancellation for which the shop stated none.
 const UNSPECIFIED: &str = "unspecified";
@@ -50,6 +51,9 @@ const TABLE: FigureTable = FigureTable {
         sums: &["cancelled_orders", "cancelled_amount"],
     }],
     awaits: &[Subject::Order, Subject::Sales],
+    report: stale::DAILY_CANCELLATIONS,
+    figures: &["cancelled_amount", "cancelled_orders"],
+    is_reported: "TRUE",
 };
 
 /// Arguments of `report daily-cancellations`.
@@ -76,6 +80,8 @@ impl Report for Args {
     const IS_SHOWN_BY_PERIOD: bool = false;
     const IS_MAILED_BY_PERIOD: bool = false;
     const IS_ATTACHED: bool = true;
+
+    const TABLE: Option<FigureTable> = Some(TABLE);
 
     type Figures = document::Figures;
 
@@ -156,6 +162,7 @@ impl Report for Args {
             awaiting: awaited::variables(&figures.awaiting(), cx.time_zone(), mailing.locale),
             identity: document::flat_table(figures, mailing.locale),
             pictures: Vec::new(),
+            headlines: Some(document::headlines(figures, mailing.locale)),
         }))
     }
 }
@@ -270,7 +277,7 @@ async fn news(db: &mut Db, day: NaiveDate, malls: &[Mall]) -> anyhow::Result<Opt
     }
     Ok(match newer {
         0 => None,
-        1 => Some("1 cancellation of that day is newer: add --rerun".to_owned()),
-        _ => Some(format!("{newer} cancellations of that day are newer: add --rerun")),
+        1 => Some("1 cancellation of that day is newer".to_owned()),
+        _ => Some(format!("{newer} cancellations of that day are newer")),
     })
 }

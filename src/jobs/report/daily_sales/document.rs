@@ -105,6 +105,8 @@ pub(super) struct Figures {
     days: Vec<DayRow>,
     breakdowns: Vec<BreakdownRow>,
     chart: Vec<ChartRow>,
+    /// The malls whose orders never name a customer: that is not the same as no customers.
+    without_customers: BTreeSet<i64>,
     asked: BTreeSet<NaiveDate>,
     /// What is left out, with its whole mall; in the chart just its day.
     pub(super) unreadable: Unreadable,
@@ -178,7 +180,30 @@ impl Figures {
         breakdowns.retain(|row| is_shown(row.mall_id));
         // A day of which a row cannot be read is a gap.
         chart.retain(|row| is_shown(row.mall_id) && !unreadable.include(row.mall_id, row.business_day));
-        Ok(Self { first, last, malls, days: rows, breakdowns, chart, asked: days.clone(), unreadable })
+        let mut without_customers = BTreeSet::new();
+        for &mall in malls.keys() {
+            let (has_customers,): (bool,) = db
+                .fetch_one(
+                    "SELECT EXISTS (SELECT 1 FROM orders
+                                    WHERE mall_id = $1 AND member_code IS NOT NULL AND paid_at IS NOT NULL)",
+                    values![mall],
+                )
+                .await?;
+            if !has_customers {
+                without_customers.insert(mall);
+            }
+        }
+        Ok(Self {
+            first,
+            last,
+            malls,
+            days: rows,
+            breakdowns,
+            chart,
+            without_customers,
+            asked: days.clone(),
+            unreadable,
+        })
     }
 
     /// Refuses figures that lack a mall.
@@ -381,7 +406,7 @@ fn summary_table(figures: &Figures, locale: Locale, extent: Extent) -> Table {
             Cell::text(figures.mall(day.mall_id)),
             Cell::text(day.currency.as_str()),
         ];
-        cells.extend(measure_cells(&day.measures, &day.currency));
+        cells.extend(shown_cells(figures, day.mall_id, &day.measures, &day.currency, extent));
         let is_outdated = day.outdated_at.is_some();
         match extent {
             Extent::Everything => cells.extend([Cell::Bool(day.is_final), outdated::cell(is_outdated)]),
@@ -403,7 +428,7 @@ fn summary_table(figures: &Figures, locale: Locale, extent: Extent) -> Table {
                 Extent::Top(_) => Cell::text(locale.pick("Total", "合計", "합계")),
             };
             let mut cells = vec![day, Cell::text(figures.mall(mall)), Cell::text(currency)];
-            cells.extend(measure_cells(&measures, currency));
+            cells.extend(shown_cells(figures, mall, &measures, currency, extent));
             cells.push(Cell::Empty);
             if extent == Extent::Everything {
                 cells.push(Cell::Empty);
@@ -455,7 +480,7 @@ fn breakdown_table(figures: &Figures, locale: Locale, kind: Breakdown, title: &s
                 // Machines get no value for "none", whatever the language.
                 cells[2] = Cell::Empty;
             }
-            cells.extend(measure_cells(&row.measures, &row.currency));
+            cells.extend(shown_cells(figures, row.mall_id, &row.measures, &row.currency, Extent::Everything));
             Row::new(cells)
         })
         .collect();
@@ -560,7 +585,7 @@ pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
             Cell::Empty,
             Cell::Empty,
         ];
-        cells.extend(measure_cells(&day.measures, &day.currency));
+        cells.extend(shown_cells(figures, day.mall_id, &day.measures, &day.currency, Extent::Everything));
         cells.extend([Cell::Bool(day.is_final), outdated::cell(day.outdated_at.is_some())]);
         rows.push(Row::new(cells));
     }
@@ -583,7 +608,7 @@ pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
                 Cell::text(row.breakdown_key.as_str()),
                 Cell::text(name),
             ];
-            cells.extend(measure_cells(&row.measures, &row.currency));
+            cells.extend(shown_cells(figures, row.mall_id, &row.measures, &row.currency, Extent::Everything));
             cells.extend([Cell::Empty, outdated::cell(outdated.contains(&row.mall_id))]);
             rows.push(Row::new(cells));
         }
@@ -609,6 +634,29 @@ fn measure_columns(locale: Locale) -> Vec<Column> {
         number("returning_customers", locale.pick("Returning", "既存顧客", "재구매 고객")),
     ]
 }
+
+/// The cells of [`measure_columns`] as a mall shows them: new and returning customers only if its orders name any.
+fn shown_cells(
+    figures: &Figures,
+    mall: i64,
+    measures: &Measures,
+    currency: &str,
+    extent: Extent,
+) -> Vec<Cell> {
+    let mut cells = measure_cells(measures, currency);
+    if figures.without_customers.contains(&mall) {
+        let nothing = match extent {
+            Extent::Top(_) => Cell::text("–"),
+            Extent::Everything => Cell::Empty,
+        };
+        let first = cells.len().saturating_sub(CUSTOMER_COLUMNS);
+        cells[first..].fill(nothing);
+    }
+    cells
+}
+
+/// The columns about customers, which come last.
+const CUSTOMER_COLUMNS: usize = 2;
 
 /// The cells of [`measure_columns`]. The average is computed from the sums, rounded half up to the minor unit.
 fn measure_cells(measures: &Measures, currency: &str) -> Vec<Cell> {

@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use super::document::{Figures, Measures};
 use crate::jobs::report::change::percent;
 use crate::jobs::report::outdated;
-use crate::money::average_half_up;
+use crate::jobs::report::told::Headline;
+use crate::locale::{Locale, group_digits};
+use crate::money::{average_half_up, minor_in_words};
 
 /// The variables of the template `daily-sales`, except `attachments`. `before` is the day before, for comparison;
 /// `missing` names the malls that have no figures.
@@ -38,6 +40,36 @@ pub(super) fn variables(figures: &Figures, before: Option<&Figures>, missing: &[
         "missing_malls": missing,
         "outdated_malls": outdated::names(&figures.outdated()),
     })
+}
+
+/// The figures by which readers know the day.
+pub(super) fn headlines(figures: &Figures, locale: Locale) -> Vec<Headline> {
+    let mut headlines = Vec::new();
+    for ((mall, currency), (name, measures)) in figures.sums() {
+        let money = |figure: &str, label: &str, amount| {
+            Headline::new(
+                (mall, name),
+                figure,
+                Some(currency),
+                label,
+                minor_in_words(amount, currency, locale),
+            )
+        };
+        let orders = group_digits(&measures.orders.to_string());
+        headlines.extend([
+            money("net_amount", locale.pick("Net", "純売上（税込）", "순매출"), measures.net_amount),
+            money("gross_amount", locale.pick("Gross", "総売上（税込）", "총매출"), measures.gross_amount),
+            money("refunded_amount", locale.pick("Refunded", "返金額", "환불액"), measures.refunded_amount),
+            Headline::new(
+                (mall, name),
+                "orders",
+                Some(currency),
+                locale.pick("Orders", "注文件数", "주문 건수"),
+                orders,
+            ),
+        ]);
+    }
+    headlines
 }
 
 fn describe(measures: &Measures, currency: &str, net_before: Option<i64>) -> Value {

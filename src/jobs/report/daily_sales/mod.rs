@@ -35,6 +35,7 @@ use super::outdated::{FigureTable, Parts};
 use super::periods::Step;
 use super::publication::Extent;
 use super::soundness::Unreadable;
+use super::stale;
 use store::{Made, replace_mall};
 
 /// The figures of a day and mall; the breakdowns follow them.
@@ -44,6 +45,21 @@ const TABLE: FigureTable = FigureTable {
     made_of: &[Dated::ORDERS, Dated::REFUNDS],
     parts: &[split_into("breakdown = 'PRODUCT'"), split_into("breakdown = 'PAYMENT_METHOD'")],
     awaits: &[Subject::Order, Subject::Sales, Subject::Refund],
+    report: stale::DAILY_SALES,
+    figures: &[
+        "net_amount",
+        "orders",
+        "gross_amount",
+        "refunded_amount",
+        "cancelled_orders",
+        "items",
+        "discount_amount",
+        "shipping_amount",
+        "tax_amount",
+        "new_customers",
+        "returning_customers",
+    ],
+    is_reported: "(is_final OR awaited_subject IS NOT NULL)",
 };
 
 /// A split of the figures. An order of two products counts for each of them, so that only items and money add up.
@@ -90,6 +106,8 @@ impl Report for Args {
     const IS_SHOWN_BY_PERIOD: bool = false;
     const IS_MAILED_BY_PERIOD: bool = false;
     const IS_ATTACHED: bool = true;
+
+    const TABLE: Option<FigureTable> = Some(TABLE);
 
     type Figures = Figures;
 
@@ -200,6 +218,8 @@ impl Report for Args {
             awaiting: awaited::variables(&figures.days.awaiting(), cx.time_zone(), mailing.locale),
             identity: document::flat_table(&figures.days, mailing.locale),
             pictures: Vec::new(),
+            headlines: (!figures.days.is_unfinished())
+                .then(|| letter::headlines(&figures.days, mailing.locale)),
         }))
     }
 }
@@ -265,7 +285,7 @@ impl News {
         } else {
             "are"
         };
-        Some(format!("{} of that day {is} newer: add --rerun", parts.join(" and ")))
+        Some(format!("{} of that day {is} newer", parts.join(" and ")))
     }
 }
 
@@ -310,10 +330,7 @@ mod tests {
     fn newer_rows_are_reported_in_a_sentence() {
         assert_eq!(News::default().sentence(), None);
         let sentence = |orders, cancellations, refunds| News { orders, cancellations, refunds }.sentence();
-        assert_eq!(sentence(1, 0, 0).as_deref(), Some("1 order of that day is newer: add --rerun"));
-        assert_eq!(
-            sentence(13, 0, 1).as_deref(),
-            Some("13 orders and 1 refund of that day are newer: add --rerun")
-        );
+        assert_eq!(sentence(1, 0, 0).as_deref(), Some("1 order of that day is newer"));
+        assert_eq!(sentence(13, 0, 1).as_deref(), Some("13 orders and 1 refund of that day are newer"));
     }
 }

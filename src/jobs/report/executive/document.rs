@@ -11,8 +11,9 @@ use crate::jobs::report::awaited;
 use crate::jobs::report::change::percent;
 use crate::jobs::report::outdated;
 use crate::jobs::report::publication::Extent;
-use crate::locale::Locale;
-use crate::money::currency_exponent;
+use crate::jobs::report::told::Headline;
+use crate::locale::{Locale, group_digits};
+use crate::money::{currency_exponent, minor_in_words};
 
 /// What is shown if there is nothing to compare with.
 const NOTHING: &str = "–";
@@ -56,7 +57,7 @@ impl Figure {
     }
 
     fn change(&self, before: Option<i64>) -> Option<f64> {
-        before.and_then(|before| percent(before, self.value))
+        before.zip(self.value).and_then(|(before, value)| percent(before, value))
     }
 }
 
@@ -80,7 +81,11 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent:
         Row::new(vec![
             Cell::text(figure.measure.label(locale)),
             Cell::text(figure.currency.as_deref().unwrap_or_default()),
-            figure.cell(figure.value),
+            match (figure.value, extent) {
+                (Some(value), _) => figure.cell(value),
+                (None, Extent::Top(_)) => Cell::text(NOTHING),
+                (None, Extent::Everything) => Cell::Empty,
+            },
             Cell::text(change_text(figure.change(figure.day_before))),
             Cell::text(change_text(figure.change(figure.week_before))),
         ])
@@ -160,9 +165,9 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent:
             .chain(outdated::note(&figures.outdated, locale))
             .chain([locale
                 .pick(
-                    "Changes are relative to the day before and to the same day of the week before; “–” means that there is nothing to compare with. Members, carts and products are counted on the following morning.",
-                    "前日比・前週比は前日および前週同曜日との比較で、「–」は比較対象がないことを示します。会員・カート・商品は翌朝の時点の数です。",
-                    "전일 대비와 전주 대비는 전날 및 전주 같은 요일과의 비교이며, '–'는 비교 대상이 없음을 뜻합니다. 회원·장바구니·상품은 다음 날 아침 기준입니다.",
+                    "Changes are relative to the day before and to the same day of the week before; “–” means that there is nothing to compare with, or that a figure has no source: none of its data has ever come. Members, carts and products are counted on the following morning.",
+                    "前日比・前週比は前日および前週同曜日との比較で、「–」は比較対象がないこと、または元になるデータがまだ一度も届いていないことを示します。会員・カート・商品は翌朝の時点の数です。",
+                    "전일 대비와 전주 대비는 전날 및 전주 같은 요일과의 비교이며, '–'는 비교 대상이 없거나 근거가 되는 데이터가 한 번도 들어오지 않았음을 뜻합니다. 회원·장바구니·상품은 다음 날 아침 기준입니다.",
                 )
                 .to_owned()])
             .collect(),
@@ -207,7 +212,7 @@ pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
                 Cell::Empty,
                 Cell::text(figure.measure.key()),
                 Cell::text(figure.currency.as_deref().unwrap_or_default()),
-                cell(Some(figure.value)),
+                cell(figure.value),
                 cell(figure.day_before),
                 cell(figure.week_before),
                 awaited::final_cell(figure.is_awaiting),
@@ -285,6 +290,26 @@ fn kind(measure: Measure) -> &'static str {
         Measure::OpenCarts => "carts",
         Measure::SoldOutProducts => "products",
     }
+}
+
+/// The figures by which readers know the day.
+pub(super) fn headlines(figures: &Figures, locale: Locale) -> Vec<Headline> {
+    let shown = |value: i64, currency: Option<&str>| match currency {
+        Some(currency) => minor_in_words(value, currency, locale),
+        None => group_digits(&value.to_string()),
+    };
+    let of_all = figures.list.iter().map(|figure| {
+        let currency = figure.currency.as_deref();
+        let measure = figure.measure;
+        let value = figure.value.map_or_else(|| NOTHING.to_owned(), |value| shown(value, currency));
+        Headline::new((0, ""), measure.key(), currency, measure.label(locale), value)
+    });
+    let of_malls = figures.malls.iter().map(|mall| {
+        let (measure, currency) = (Measure::NetSales, mall.currency.as_str());
+        let value = shown(mall.net_amount, Some(currency));
+        Headline::new((mall.id, &mall.name), measure.key(), Some(currency), measure.label(locale), value)
+    });
+    of_all.chain(of_malls).collect()
 }
 
 /// The variables of the template `executive`, except `attachments` and `has_chart`.

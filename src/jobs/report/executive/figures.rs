@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use chrono_tz::Tz;
 
-use crate::db::{Db, FromRow, Problems};
+use crate::db::{Db, FromRow, Problems, StoredTime};
 use crate::failure::Failure;
+use crate::jobs::report::awaited::{AwaitedColumns, AwaitingMall, awaiting_malls};
 use crate::jobs::report::daily_sales;
 use crate::jobs::report::driver::Report;
-use crate::jobs::report::awaited::{AwaitedColumns, AwaitingMall, awaiting_malls};
 use crate::jobs::report::outdated::{OutdatedMall, outdated_malls};
 use crate::jobs::report::soundness::{self, Unreadable};
 use crate::money::average_half_up;
@@ -88,7 +88,8 @@ pub(super) struct Figure {
     pub(super) measure: Measure,
     /// The currency of an amount of money.
     pub(super) currency: Option<String>,
-    pub(super) value: i64,
+    /// `None` if nothing it counts has ever come: that is not the same as none.
+    pub(super) value: Option<i64>,
     pub(super) day_before: Option<i64>,
     pub(super) week_before: Option<i64>,
     /// Whether the day's figure of a mall in it is one that a later run failed to replace.
@@ -100,6 +101,7 @@ pub(super) struct Figure {
 /// A mall's row.
 #[derive(Debug, Clone)]
 pub(super) struct MallFigures {
+    pub(super) id: i64,
     pub(super) code: String,
     pub(super) name: String,
     pub(super) currency: String,
@@ -131,6 +133,8 @@ pub struct Figures {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Terms {
     pub(super) day: NaiveDate,
+    /// Whether somebody named the malls.
+    pub(super) are_named: bool,
     /// Whether malls whose sales are not reported yet are left out and named.
     pub(super) may_lack_some: bool,
     /// The business time zone, to which the days of snapshots belong.
@@ -168,7 +172,7 @@ impl Loaded {
     /// Loads the figures of a day for malls. One whose sales failed or cannot be read is left out and named. If
     /// `may_lack_some`, so are malls whose sales are not reported yet; otherwise, or if no mall remains, these are an error.
     pub(super) async fn load(db: &mut Db, terms: Terms, malls: &[Mall]) -> anyhow::Result<Self> {
-        let Terms { day, may_lack_some, time_zone, .. } = terms;
+        let Terms { day, are_named, may_lack_some, time_zone, .. } = terms;
         let mut stored = Stored::load(db, day, malls, time_zone).await?;
         let (mut reported, mut not_reported, mut missing, mut lacked) = (vec![], vec![], vec![], vec![]);
         for mall in malls {
@@ -186,6 +190,10 @@ impl Loaded {
                 None if is_reported => reported.push(mall.clone()),
                 None => not_reported.push(mall.clone()),
             }
+        }
+        if !reported.is_empty() && !are_named {
+            // Nobody misses the sales of a mall that was not there yet.
+            not_reported.retain(|mall: &Mall| !stored.is_new(mall.id, day));
         }
         if !not_reported.is_empty() && (reported.is_empty() || !may_lack_some) {
             return Err(not_yet(day, &not_reported).into());
@@ -206,11 +214,12 @@ impl Figures {
     fn of(stored: &Stored, day: NaiveDate, malls: &[Mall], missing: Vec<Mall>) -> Self {
         let before = days_before(day);
         let compare = |measure, currency: Option<&str>, of: &dyn Fn(NaiveDate) -> Option<i64>| {
-            let [day_before, week_before] = before.map(|day| day.and_then(of));
+            let has_source = stored.sources.have(measure);
+            let [day_before, week_before] = before.map(|day| day.filter(|_| has_source).and_then(of));
             of(day).map(|value| Figure {
                 measure,
                 currency: currency.map(str::to_owned),
-                value,
+                value: has_source.then_some(value),
                 day_before,
                 week_before,
                 is_outdated: stored.is_any(day, measure, currency, |outdated, _| outdated),
@@ -267,7 +276,7 @@ impl Figures {
     /// "reported 128 orders of 2 malls, not included: bangkok"
     pub(super) fn sentence(&self) -> String {
         let orders = self.list.iter().find(|figure| figure.measure == Measure::Orders);
-        let orders = orders.map_or(0, |figure| figure.value);
+        let orders = orders.and_then(|figure| figure.value).unwrap_or(0);
         let orders = counted(orders, "order", "orders");
         let mut sentence =
             format!("reported {orders} of {}", counted(self.reported_malls(), "mall", "malls"));
@@ -296,6 +305,9 @@ struct Stored {
     cancellations: Vec<CancellationRow>,
     snapshots: Vec<SnapshotRow>,
     unread: Unread,
+    /// When each mall opened: it was added here, or had its first order.
+    opened: BTreeMap<i64, DateTime<Utc>>,
+    sources: Sources,
 }
 
 /// What cannot be read of each table, and is left out with all rows of the same mall and day.
@@ -331,6 +343,54 @@ impl Unread {
         let of_others = of_others.into_iter().flat_map(|found| found.warnings(malls, is_before));
         let warnings: BTreeSet<String> = of_sales.chain(of_others).collect();
         warnings.into_iter().collect()
+    }
+}
+
+/// Which kinds of data have ever come for one of the malls.
+#[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a kind of data")]
+struct Sources {
+    customers: bool,
+    members: bool,
+    carts: bool,
+    products: bool,
+}
+
+impl Sources {
+    async fn find(db: &mut Db, malls: impl Iterator<Item = i64>) -> anyhow::Result<Self> {
+        let mut found = Self::default();
+        for mall in malls {
+            let (customers, members, carts, products): (bool, bool, bool, bool) = db
+                .fetch_one(
+                    "SELECT EXISTS (SELECT 1 FROM orders
+                                    WHERE mall_id = $1 AND member_code IS NOT NULL AND paid_at IS NOT NULL),
+                            EXISTS (SELECT 1 FROM members WHERE mall_id = $1)
+                                OR EXISTS (SELECT 1 FROM data_arrivals WHERE mall_id = $1 AND subject = 'MEMBER'),
+                            EXISTS (SELECT 1 FROM carts WHERE mall_id = $1),
+                            EXISTS (SELECT 1 FROM products WHERE mall_id = $1)",
+                    values![mall],
+                )
+                .await?;
+            found.customers |= customers;
+            found.members |= members;
+            found.carts |= carts;
+            found.products |= products;
+        }
+        Ok(found)
+    }
+
+    fn have(&self, measure: Measure) -> bool {
+        match measure {
+            Measure::NewCustomers => self.customers,
+            Measure::ActiveMembers => self.members,
+            Measure::OpenCarts => self.carts,
+            Measure::SoldOutProducts => self.products,
+            Measure::NetSales
+            | Measure::AverageOrder
+            | Measure::CancelledAmount
+            | Measure::Orders
+            | Measure::CancelledOrders => true,
+        }
     }
 }
 
@@ -396,7 +456,9 @@ impl Stored {
             !unread.snapshots.include(row.mall_id, day)
         });
         let first_days = first_days.into_iter().collect();
-        Ok(Self { malls, time_zone, sales, first_days, cancellations, snapshots, unread })
+        let opened = opened(db, malls.keys().copied()).await?;
+        let sources = Sources::find(db, malls.keys().copied()).await?;
+        Ok(Self { malls, time_zone, sales, first_days, cancellations, snapshots, unread, opened, sources })
     }
 
     /// Drops the rows of other malls.
@@ -415,6 +477,13 @@ impl Stored {
         self.of_day(day).any(|row| row.mall_id == mall)
     }
 
+    /// Whether a mall was not there yet on a day: it had no sales then, and nothing is missing.
+    fn is_new(&self, mall: i64, day: NaiveDate) -> bool {
+        let zone = self.malls.get(&mall).copied().unwrap_or(self.time_zone);
+        self.opened.get(&mall).is_some_and(|opened| *opened >= day_bounds(day, zone).end)
+            && !self.is_reported(mall, day)
+    }
+
     fn currencies(&self, day: NaiveDate) -> BTreeSet<String> {
         self.of_day(day).map(|row| row.currency.clone()).collect()
     }
@@ -428,13 +497,17 @@ impl Stored {
         value: impl Fn(&SalesRow) -> i64,
     ) -> Option<i64> {
         let is_meant = |row: &&SalesRow| currency.is_none_or(|currency| row.currency == currency);
-        let is_comparable = self.of_day(day).filter(is_meant).all(|row| self.is_reported(row.mall_id, at));
+        let is_there = |mall| self.is_reported(mall, at) || self.is_new(mall, at);
+        // With a time before all of them there is nothing to compare.
+        let is_comparable = self.of_day(day).filter(is_meant).all(|row| is_there(row.mall_id))
+            && self.of_day(day).filter(is_meant).any(|row| self.is_reported(row.mall_id, at));
         is_comparable.then(|| sum(self.of_day(at).filter(is_meant).map(value))).flatten()
     }
 
     fn cancelled_amount(&self, at: NaiveDate, currency: &str) -> Option<i64> {
         let of_day = || self.cancellations_of_day(at);
-        let is_whole = self.malls.keys().all(|mall| of_day().any(|row| row.mall_id == *mall));
+        let is_there = |mall: &i64| of_day().any(|row| row.mall_id == *mall) || self.is_new(*mall, at);
+        let is_whole = self.malls.keys().all(is_there) && of_day().next().is_some();
         is_whole
             .then(|| sum(of_day().filter(|row| row.currency == currency).map(|row| row.cancelled_amount)))
             .flatten()
@@ -455,9 +528,9 @@ impl Stored {
         };
         let is_whole = self.malls.iter().all(|(mall, zone)| {
             let end = day_bounds(at, *zone).end;
-            rows().any(|row| row.mall_id == *mall && instant_of(row) >= end)
+            self.is_new(*mall, at) || rows().any(|row| row.mall_id == *mall && instant_of(row) >= end)
         });
-        is_whole.then(|| sum(rows().map(|row| row.quantity))).flatten()
+        (is_whole && rows().next().is_some()).then(|| sum(rows().map(|row| row.quantity))).flatten()
     }
 
     fn cancellations_of_day(&self, day: NaiveDate) -> impl Iterator<Item = &CancellationRow> {
@@ -528,6 +601,7 @@ impl Stored {
                 sum(then.map(|then| then.net_amount))
             });
             Some(MallFigures {
+                id: mall.id,
                 code: mall.code.clone(),
                 name: mall.name.clone(),
                 currency: row.currency.clone(),
@@ -561,6 +635,26 @@ impl Stored {
         };
         self.currencies(day).iter().map(|currency| (currency.clone(), chart(currency))).collect()
     }
+}
+
+/// When each mall opened. One whose times cannot be read has been there for ever.
+async fn opened(
+    db: &mut Db,
+    malls: impl Iterator<Item = i64>,
+) -> anyhow::Result<BTreeMap<i64, DateTime<Utc>>> {
+    let mut opened = BTreeMap::new();
+    for mall in malls {
+        let (added, sold): (StoredTime, Option<StoredTime>) = db
+            .fetch_one(
+                "SELECT created_at, (SELECT MIN(ordered_at) FROM orders WHERE mall_id = $1) FROM malls WHERE id = $1",
+                values![mall],
+            )
+            .await?;
+        let sold = sold.map(|sold| sold.at().unwrap_or(DateTime::UNIX_EPOCH));
+        let added = added.at().unwrap_or(DateTime::UNIX_EPOCH);
+        opened.insert(mall, sold.map_or(added, |sold| sold.min(added)));
+    }
+    Ok(opened)
 }
 
 /// The days that a day is compared with: the one before, and the same of the week before.

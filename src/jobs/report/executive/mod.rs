@@ -29,9 +29,11 @@ use crate::shop::malls::Mall;
 use super::awaited;
 use super::delivery::{Letter, Mailing};
 use super::driver::{Audience, Report, ReportArgs};
+use super::outdated::FigureTable;
 use super::periods::{Step, current_in};
 use super::publication::{Extent, font_folders, missing_characters};
 use super::soundness::Unreadable;
+use super::stale;
 use figures::{Figures, Lacked, Loaded, Terms};
 
 /// The content id by which the template refers to the chart: `<img src="cid:chart">`.
@@ -64,6 +66,8 @@ impl Report for Args {
     const IS_SHOWN_BY_PERIOD: bool = true;
     const IS_MAILED_BY_PERIOD: bool = true;
     const IS_ATTACHED: bool = false;
+
+    const TABLE: Option<FigureTable> = None;
 
     type Figures = Figures;
 
@@ -102,11 +106,10 @@ impl Report for Args {
         for warning in &warnings {
             run.cx.output.warn(warning);
         }
-        if let Some(figures) = figures {
-            run.written(figures.reported_malls() as u64);
-            run.summarise(figures.sentence());
-        }
-        Ok(())
+        let Some(figures) = figures else { return Ok(()) };
+        run.written(figures.reported_malls() as u64);
+        run.summarise(figures.sentence());
+        follow_up(run, period.first(), &malls).await
     }
 
     async fn load(
@@ -165,6 +168,7 @@ impl Report for Args {
             awaiting: awaited::variables(&figures.awaiting, cx.time_zone(), locale),
             identity: document::without_comparisons(figures, locale),
             pictures: picture.into_iter().map(|picture| inline(picture.bytes)).collect(),
+            headlines: Some(document::headlines(figures, locale)),
         }))
     }
 }
@@ -177,7 +181,12 @@ impl Args {
             return self.report.malls_of(cx, db, DayRange::single(day), false).await;
         }
         let malls = self.report.malls.selected(db).await?;
-        Ok(current_in(cx, Step::Day, day, malls))
+        let current = current_in(cx, Step::Day, day, malls);
+        if current.is_empty() {
+            // An earlier day, whose figures have changed since.
+            return self.report.malls_of(cx, db, DayRange::single(day), false).await;
+        }
+        Ok(current)
     }
 
     fn leaves_out_missing(&self) -> bool {
@@ -186,8 +195,29 @@ impl Args {
 
     /// The scheduled report does not wait for any mall; one that was asked for is complete.
     fn terms(&self, cx: &Context, day: NaiveDate) -> Terms {
-        Terms { day, may_lack_some: self.leaves_out_missing(), time_zone: cx.time_zone(), today: cx.today() }
+        Terms {
+            day,
+            are_named: !self.report.malls.named().is_empty(),
+            may_lack_some: self.leaves_out_missing(),
+            time_zone: cx.time_zone(),
+            today: cx.today(),
+        }
     }
+}
+
+/// What it shows was computed again: whoever was told of it has to be told again.
+async fn follow_up(run: &mut Run<'_>, day: NaiveDate, malls: &[Mall]) -> anyhow::Result<()> {
+    if stale::find_marked(run.db, stale::EXECUTIVE, day).await?.is_empty() {
+        return Ok(());
+    }
+    let now = run.cx.now();
+    run.chunk(None::<&str>, async |db| {
+        for mall in malls {
+            stale::unmark(db, stale::EXECUTIVE, day, mall.id).await?;
+        }
+        stale::note_followup(db, stale::EXECUTIVE, day, now).await
+    })
+    .await
 }
 
 fn inline(bytes: Vec<u8>) -> Attachment {
