@@ -396,7 +396,7 @@ async fn covered_in(
         known_from.iter_days().take_while(|day| *day < turn).any(|day| !known.contains(&day))
     });
     let mut stored: BTreeMap<NaiveDate, i64> = BTreeMap::new();
-    if has_gap || days.rows.get(&turn).is_none() {
+    if has_gap || !days.rows.contains_key(&turn) {
         let sql = format!(
             "SELECT {hour}, COUNT(*) FROM {stored_in} WHERE mall_id = $1 AND {time} >= $2 AND {time} < $3 GROUP BY 1"
         );

@@ -168,10 +168,8 @@ async fn a_mall_that_sold_nothing_came_with_the_others(db: &mut TestDb) {
     let staged = StagedRows::of("orders").unwrap();
     file.note(db, &File { staged, exported, mall: None, malls: &malls }, 8, now()).await.unwrap();
     assert_eq!(
-        db.lines(&format!(
-            "SELECT code FROM data_arrivals JOIN malls ON malls.id = mall_id WHERE execution_id = 8"
-        ))
-        .await,
+        db.lines("SELECT code FROM data_arrivals JOIN malls ON malls.id = mall_id WHERE execution_id = 8")
+            .await,
         ["osaka", "tokyo"]
     );
 }
