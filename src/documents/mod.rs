@@ -6,6 +6,7 @@ pub mod csv;
 pub mod json;
 mod list;
 pub mod pdf;
+mod phrases;
 pub mod picture;
 pub mod terminal;
 pub mod xlsx;

@@ -9,7 +9,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle};
 use unicode_width::UnicodeWidthStr;
 
-use super::{Document, Table};
+use super::{Document, Table, phrases};
 use crate::locale::Locale;
 use crate::printable::{cleaned, shortened};
 
@@ -17,8 +17,8 @@ use crate::printable::{cleaned, shortened};
 const GAP: usize = 2;
 /// A text column is not wrapped narrower than this, in terminal columns.
 const NARROWEST_TEXT: usize = 16;
-/// A heading without spaces (Japanese) is not wrapped narrower than this, in terminal columns.
-const NARROWEST_HEADING: usize = 8;
+/// A value beside its label is not wrapped narrower than this, in terminal columns.
+const NARROWEST_VALUE: usize = 8;
 /// Tables with more rows than this are not transposed: they would be hard to read.
 const MAX_ROWS_ON_SIDE: usize = 8;
 /// A longer text is cut: a table is as wide as its widest text in every row. Other formats have all of it.
@@ -58,6 +58,8 @@ struct Grid {
     figures: Vec<bool>,
     rows: Vec<Vec<String>>,
     emphasis: Vec<bool>,
+    /// Whether its header holds values, which may be as long as they like, and not our headings.
+    is_transposed: bool,
 }
 
 impl Page {
@@ -114,8 +116,12 @@ impl Page {
     /// Lays the grid out, wrapping texts and headings as needed; `None` if it does not fit.
     fn grid(&self, grid: &Grid) -> Option<String> {
         let widths = grid.widths_within(self.width)?;
-        let header: Vec<String> =
-            grid.header.iter().zip(&widths).map(|(text, width)| wrap(text, *width).join("\n")).collect();
+        let header: Vec<String> = grid
+            .header
+            .iter()
+            .zip(&widths)
+            .map(|(text, width)| grid.heading(text, *width).join("\n"))
+            .collect();
         let mut table = comfy_table::Table::new();
         table
             .load_style(NOTHING.header_separator(LineStyle::none().fill('─')))
@@ -210,7 +216,18 @@ impl Grid {
             figures: table.columns.iter().map(|column| column.kind.is_figure()).collect(),
             rows: table.displayed(locale).into_iter().map(clean).collect(),
             emphasis: table.rows.iter().map(|row| row.emphasis).collect(),
+            is_transposed: false,
         }
+    }
+
+    /// The lines of a heading.
+    fn heading(&self, text: &str, width: usize) -> Vec<String> {
+        if self.is_transposed { wrap(text, width) } else { phrases::lines(text, width) }
+    }
+
+    /// What a heading needs at least.
+    fn narrowest_heading(&self, text: &str) -> usize {
+        if self.is_transposed { text.width().min(NARROWEST_TEXT) } else { phrases::narrowest(text) }
     }
 
     /// Rows become columns: three malls side by side, a figure on each line.
@@ -230,6 +247,7 @@ impl Grid {
             figures,
             rows: (1..=lines).map(side).collect(),
             emphasis: vec![false; lines],
+            is_transposed: true,
         })
     }
 
@@ -253,6 +271,7 @@ impl Grid {
                 .collect(),
             rows: self.rows.iter().map(keep).collect(),
             emphasis: self.emphasis.clone(),
+            is_transposed: self.is_transposed,
         }
     }
 
@@ -267,7 +286,7 @@ impl Grid {
         let least: Vec<usize> = (0..column_count)
             .map(|index| {
                 let cell = if self.figures[index] { cells[index] } else { cells[index].min(NARROWEST_TEXT) };
-                cell.max(narrowest_heading(&self.header[index])).max(1)
+                cell.max(self.narrowest_heading(&self.header[index])).max(1)
             })
             .collect();
         let gaps = GAP * column_count.saturating_sub(1);
@@ -287,19 +306,10 @@ impl Grid {
     }
 }
 
-/// The width below which a heading would break inside a word.
-fn narrowest_heading(label: &str) -> usize {
-    label
-        .split(' ')
-        .map(|word| if word.is_ascii() { word.width() } else { word.width().min(NARROWEST_HEADING) })
-        .max()
-        .unwrap_or(0)
-}
-
 /// Appends `label  value`, with the value's further lines aligned under its first.
 fn push_labelled(text: &mut String, label: &str, label_width: usize, value: &str, width: Option<usize>) {
     let indent = label_width + GAP;
-    let room = width.map_or(usize::MAX, |width| width.saturating_sub(indent).max(NARROWEST_HEADING));
+    let room = width.map_or(usize::MAX, |width| width.saturating_sub(indent).max(NARROWEST_VALUE));
     let lines = wrap(value, room);
     for (index, line) in lines.iter().enumerate() {
         let label = if index == 0 { label } else { "" };

@@ -323,7 +323,7 @@ impl Composer<'_> {
         panel: &Panel,
         element: Option<ElementId>,
     ) -> anyhow::Result<()> {
-        let style = Type::bold(panel.size, self.style.colours.muted);
+        let style = self.heading_style(table, panel)?;
         let mut labels = Vec::new();
         for (column, width) in &panel.columns {
             let label = &table.columns[*column].label;
@@ -347,6 +347,20 @@ impl Composer<'_> {
         let edges = self.panel_edges(panel);
         self.sheet.rule(self.y, edges, RULE, self.style.colours.rule);
         Ok(())
+    }
+
+    /// The type of the column headings: where columns are narrower than a word, which happens on a small page, it is smaller
+    /// than the cells' and the word stays whole.
+    fn heading_style(&mut self, table: &ShownTable, panel: &Panel) -> anyhow::Result<Type> {
+        let mut style = Type::bold(panel.size, self.style.colours.muted);
+        for (column, width) in &panel.columns {
+            let widest = self.sheet.widest_phrase(&table.columns[*column].label, style)?;
+            let room = width - 2.0 * CELL_INSET;
+            if widest > room {
+                style.size *= room / widest;
+            }
+        }
+        Ok(style)
     }
 
     fn row(

@@ -3,6 +3,7 @@
 use super::fonts::{Fonts, Weight};
 use super::scene::{Colour, ElementId, Mark, Point};
 use super::text::{self, TextLine};
+use crate::documents::phrases::phrases;
 use crate::printable::shortened;
 
 /// The height of capitals in em: where a line's top is.
@@ -15,9 +16,6 @@ const MAX_LINE_CHARACTERS: usize = 1_000;
 
 /// A text fits into a width this much smaller than its own, since sums of fractions are not exact.
 const ROUNDING: f32 = 0.01;
-
-/// A line narrower than this holds one character of Japanese or Korean, in em.
-const ORPHAN: f32 = 1.5;
 
 /// How a text looks.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -66,8 +64,7 @@ impl Sheet<'_> {
         text::set_lines(self.fonts, text, style.weight, (width + ROUNDING) / style.size)
     }
 
-    /// Breaks the heading of a column into lines: between its words, and before text in brackets, if those parts fit;
-    /// otherwise anywhere.
+    /// Breaks the heading of a column into lines, between its words.
     pub(super) fn heading_lines(
         &mut self,
         heading: &str,
@@ -76,12 +73,9 @@ impl Sheet<'_> {
     ) -> anyhow::Result<Vec<TextLine>> {
         let mut lines = vec![String::new()];
         for phrase in phrases(heading) {
-            if self.width_of(phrase.trim_end(), style)? > width + ROUNDING {
-                return self.lines_without_orphan(heading, style, width);
-            }
             let Some(last) = lines.last_mut() else { break };
             let longer = format!("{last}{phrase}");
-            if self.width_of(longer.trim_end(), style)? <= width + ROUNDING {
+            if last.is_empty() || self.width_of(longer.trim_end(), style)? <= width + ROUNDING {
                 *last = longer;
             } else {
                 lines.push(phrase.to_owned());
@@ -91,16 +85,13 @@ impl Sheet<'_> {
         lines.into_iter().map(set).collect()
     }
 
-    /// Breaks a text into lines; avoids a last line of a single character if a narrower column allows it.
-    fn lines_without_orphan(&mut self, text: &str, style: Type, width: f32) -> anyhow::Result<Vec<TextLine>> {
-        let lines = self.lines_of(text, style, width)?;
-        if lines.len() > 1 && lines.last().is_some_and(|last| last.width < ORPHAN) {
-            let narrower = self.lines_of(text, style, width - style.size)?;
-            if narrower.len() == lines.len() {
-                return Ok(narrower);
-            }
+    /// The width of a heading's widest word, below which it would have to break inside one.
+    pub(super) fn widest_phrase(&mut self, heading: &str, style: Type) -> anyhow::Result<f32> {
+        let mut widest: f32 = 0.0;
+        for phrase in phrases(heading) {
+            widest = widest.max(self.width_of(phrase.trim_end(), style)?);
         }
-        Ok(lines)
+        Ok(widest)
     }
 
     /// Draws a line with the top of its capitals at `top`, between two edges.
@@ -175,32 +166,6 @@ impl Sheet<'_> {
     pub(super) fn part(&mut self, element: Option<ElementId>) {
         self.marks.push(Mark::Part(element));
     }
-}
-
-/// The parts of a heading that stay together: words with the space after them, what is in brackets, and in Japanese what
-/// is written in katakana.
-pub(super) fn phrases(heading: &str) -> impl Iterator<Item = &str> {
-    heading.split_inclusive(' ').flat_map(|word| {
-        let bracket = word.find('（').filter(|at| *at > 0).unwrap_or(word.len());
-        let (before, after) = word.split_at(bracket);
-        katakana_apart(before).into_iter().chain([after]).filter(|part| !part.is_empty())
-    })
-}
-
-/// `キャンセル件数` as `キャンセル` and `件数`.
-fn katakana_apart(word: &str) -> Vec<&str> {
-    let is_katakana = |character: char| matches!(character, '\u{30a0}'..='\u{30ff}');
-    let mut parts = Vec::new();
-    let mut start = 0;
-    for (at, character) in word.char_indices().skip(1) {
-        let before = word[..at].chars().next_back().is_some_and(is_katakana);
-        if before != is_katakana(character) {
-            parts.push(&word[start..at]);
-            start = at;
-        }
-    }
-    parts.push(&word[start..]);
-    parts
 }
 
 /// A small count as a factor of lengths.

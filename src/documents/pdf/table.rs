@@ -2,8 +2,8 @@
 
 use unicode_width::UnicodeWidthStr;
 
-use super::sheet::{Sheet, Type, count, phrases};
-use crate::documents::{CURRENCY_COLUMN_KEY, ColumnKind, Table};
+use super::sheet::{Sheet, Type, count};
+use crate::documents::{CURRENCY_COLUMN_KEY, ColumnKind, Table, phrases};
 use crate::locale::Locale;
 use crate::printable::cleaned;
 
@@ -20,8 +20,6 @@ const COLUMN_MARGIN: usize = 2;
 const MAX_TEXT: usize = 30;
 /// A text column is not squeezed below this, at 10 points.
 const MIN_TEXT: f32 = 90.0;
-/// A heading in Japanese may break anywhere, but not into single characters: this much at 10 points stays together.
-const MIN_JAPANESE: f32 = 40.0;
 /// Each column gets up to this many times the font size of spare width; the first text column gets the rest.
 const MAX_SPARE: f32 = 1.6;
 /// A heading of a figure column stays on one line unless it is wider than this many times the figures.
@@ -83,8 +81,7 @@ impl ShownTable {
     /// Whether it needs a landscape page.
     pub(super) fn is_wide(&self) -> bool {
         let width = |(index, column): (usize, &ShownColumn)| {
-            // Headings wrap between their words.
-            let word = column.label.split(' ').map(UnicodeWidthStr::width).max().unwrap_or(0);
+            let word = phrases::narrowest(&column.label);
             let cells = self.rows.iter().filter_map(|row| row.cells.get(index)).map(|cell| cell.width());
             cells.chain([word]).max().unwrap_or(0).min(MAX_TEXT) + COLUMN_MARGIN
         };
@@ -172,14 +169,7 @@ impl ShownTable {
             for (_, text) in longest {
                 cells = cells.max(sheet.width_of(text, style)?);
             }
-            let mut heading: f32 = 0.0;
-            for phrase in phrases(&column.label) {
-                let width = sheet.width_of(phrase.trim_end(), style)?;
-                // A word in katakana is read as a whole.
-                let is_breakable =
-                    phrase.chars().any(|c| matches!(c, '\u{3040}'..='\u{309f}' | '\u{3400}'..='\u{9fff}'));
-                heading = heading.max(if is_breakable { width.min(MIN_JAPANESE) } else { width });
-            }
+            let heading = sheet.widest_phrase(&column.label, style)?;
             let least_and_wish = cells.max(heading);
             needs.push(if column.is_figure || column.is_date {
                 let label = sheet.width_of(&column.label, style)?;
