@@ -42,6 +42,13 @@ pub fn write(
     Ok(())
 }
 
+/// Whether a program that guesses the encoding needs a mark to read the table: whether anything in it is not ASCII.
+pub fn needs_mark(table: &Table, locale: Locale) -> bool {
+    let is_foreign = |cell: &Cell| matches!(cell, Cell::Text(text) if !text.is_ascii());
+    table.columns.iter().any(|column| !heading(column, locale).is_ascii())
+        || table.rows.iter().any(|row| row.cells.iter().any(is_foreign))
+}
+
 fn heading(column: &Column, locale: Locale) -> Cow<'_, str> {
     Cow::Borrowed(locale.pick(column.key, column.label.as_str(), column.label.as_str()))
 }
@@ -54,6 +61,8 @@ fn field(cell: &Cell) -> Cow<'_, str> {
         Cell::Money { amount, currency } => Cow::Owned(minor_to_plain(*amount, currency)),
         Cell::Date(day) => Cow::Owned(day.to_string()),
         Cell::Bool(value) => Cow::Borrowed(if *value { "true" } else { "false" }),
+        Cell::Change(None) => Cow::Borrowed(""),
+        Cell::Change(Some(tenths)) => Cow::Owned((f64::from(*tenths) / 10.0).to_string()),
     }
 }
 
@@ -136,6 +145,14 @@ mod tests {
              \"a \"\"b\"\", c\",-1200,-1234.50,2026-11-19,true\r\n\
              \"two\nlines\",-1200,-1234.50,2026-11-19,true\r\n"
         );
+    }
+
+    #[test]
+    fn a_mark_is_needed_for_what_is_not_ascii() {
+        assert!(!needs_mark(&table(&["Socks"]), Locale::En));
+        assert!(needs_mark(&table(&["Socks", "靴下"]), Locale::En));
+        assert!(needs_mark(&table(&["Café"]), Locale::En));
+        assert!(needs_mark(&table(&["Socks"]), Locale::Ja), "the header");
     }
 
     #[test]

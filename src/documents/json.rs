@@ -80,6 +80,7 @@ impl Serialize for Value<'_> {
             Cell::Money { amount, .. } => serializer.serialize_i64(*amount),
             Cell::Date(day) => day.serialize(serializer),
             Cell::Bool(value) => serializer.serialize_bool(*value),
+            Cell::Change(tenths) => tenths.map(|tenths| f64::from(tenths) / 10.0).serialize(serializer),
         }
     }
 }

@@ -80,6 +80,8 @@ pub struct Column {
     pub kind: ColumnKind,
     /// Whether a terminal that is too narrow may omit it; files always have it.
     pub wide_only: bool,
+    /// Whether only programs need it, such as a code whose name is in another column.
+    pub is_for_programs: bool,
 }
 
 /// The kind of value in a column.
@@ -115,7 +117,12 @@ pub enum Cell {
     Date(NaiveDate),
     /// Yes or no.
     Bool(bool),
+    /// A change in tenths of a percent; `None` if there is nothing to compare with.
+    Change(Option<i32>),
 }
+
+/// What is shown of a change if there is nothing to compare with.
+const NO_CHANGE: &str = "–";
 
 /// A line or bar for each day.
 #[derive(Clone, Debug, PartialEq)]
@@ -142,7 +149,14 @@ pub struct Series {
 impl Column {
     /// A column that is always shown.
     pub fn new(key: &'static str, label: impl Into<String>, kind: ColumnKind) -> Self {
-        Self { key, label: label.into(), kind, wide_only: false }
+        Self { key, label: label.into(), kind, wide_only: false, is_for_programs: false }
+    }
+
+    /// Leaves the column to programs.
+    #[must_use]
+    pub fn for_programs(mut self) -> Self {
+        self.is_for_programs = true;
+        self
     }
 
     /// Lets a narrow terminal leave the column out.
@@ -193,7 +207,25 @@ impl Cell {
             Self::Date(day) => day.to_string(),
             Self::Bool(true) => locale.pick("yes", "はい", "예").to_owned(),
             Self::Bool(false) => locale.pick("no", "いいえ", "아니요").to_owned(),
+            Self::Change(None) => NO_CHANGE.to_owned(),
+            Self::Change(Some(0)) => "±0%".to_owned(),
+            Self::Change(Some(tenths)) => {
+                let sign = if *tenths < 0 { '-' } else { '+' };
+                let tenths = tenths.unsigned_abs();
+                format!("{sign}{}.{}%", group_digits(&(tenths / 10).to_string()), tenths % 10)
+            }
         }
+    }
+}
+
+impl Document {
+    /// The document as people read it: without the columns that only programs need.
+    #[must_use]
+    pub fn for_people(mut self) -> Self {
+        for table in &mut self.tables {
+            table.retain_columns(|column| !column.is_for_programs);
+        }
+        self
     }
 }
 
@@ -208,6 +240,17 @@ enum CurrencyPlace {
 }
 
 impl Table {
+    /// Drops columns, and their cells.
+    pub fn retain_columns(&mut self, is_kept: impl Fn(&Column) -> bool) {
+        let kept: Vec<bool> = self.columns.iter().map(is_kept).collect();
+        for row in &mut self.rows {
+            let mut kept = kept.iter();
+            row.cells.retain(|_| kept.next() == Some(&true));
+        }
+        let mut kept = kept.iter();
+        self.columns.retain(|_| kept.next() == Some(&true));
+    }
+
     fn currency_place(&self, column: usize) -> CurrencyPlace {
         if self.columns.iter().any(|column| column.key == CURRENCY_COLUMN_KEY) {
             return CurrencyPlace::Elsewhere;
@@ -258,6 +301,26 @@ mod tests {
 
     fn amounts(columns: Vec<Column>, rows: Vec<Vec<Cell>>) -> Table {
         Table { key: "t", title: "T".into(), columns, rows: rows.into_iter().map(Row::new).collect() }
+    }
+
+    #[test]
+    fn a_change_has_its_sign_and_a_dash_stands_for_none() {
+        let shown = |tenths| Cell::Change(tenths).display(Locale::En);
+        assert_eq!(
+            [None, Some(0), Some(32), Some(-5), Some(-1_000), Some(12_345)].map(shown),
+            ["–", "±0%", "+3.2%", "-0.5%", "-100.0%", "+1,234.5%"]
+        );
+    }
+
+    #[test]
+    fn people_read_names_and_no_codes() {
+        let text = |key| Column::new(key, key, ColumnKind::Text);
+        let mut document = sample::sales(Locale::En, 0);
+        let columns = vec![text("code").for_programs(), text("name")];
+        document.tables = vec![amounts(columns, vec![vec![Cell::text("c"), Cell::text("n")]])];
+        let shown = document.for_people();
+        let keys: Vec<&str> = shown.tables[0].columns.iter().map(|column| column.key).collect();
+        assert_eq!((keys, shown.tables[0].displayed(Locale::En)), (vec!["name"], vec![vec!["n".to_owned()]]));
     }
 
     #[test]
