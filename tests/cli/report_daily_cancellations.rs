@@ -69,10 +69,10 @@ fn it_is_written_in_each_format_and_mailed_once(shop: &Shop) {
     report(shop, &["--format", "csv,json,xlsx,pdf", "--out", "out"]).run().succeeds();
     assert_eq!(
         shop.read("out/daily-cancellations-2026-11-19.csv"),
-        "business_day,mall,currency,reason,cancelled_orders,cancelled_amount,is_final,is_outdated\r\n\
-         2026-11-19,tokyo,JPY,,2,2000,true,false\r\n\
-         2026-11-19,tokyo,JPY,'=cmd|' /C calc'!A0,1,1500,true,false\r\n\
-         2026-11-19,tokyo,JPY,unspecified,1,500,true,false\r\n"
+        "business_day,mall,currency,reason,cancelled_orders,cancelled_amount,is_final,is_outdated,mall_name,reason_name\r\n\
+         2026-11-19,tokyo,JPY,,2,2000,true,false,tokyo,\r\n\
+         2026-11-19,tokyo,JPY,'=cmd|' /C calc'!A0,1,1500,true,false,tokyo,'=cmd|' /C calc'!A0\r\n\
+         2026-11-19,tokyo,JPY,unspecified,1,500,true,false,tokyo,not stated\r\n"
     );
     assert!(shop.path("out/daily-cancellations-2026-11-19.pdf").exists());
     for locale in ["en", "ja", "ko"] {
@@ -122,16 +122,16 @@ fn figures_that_a_rerun_failed_to_replace_are_marked(shop: &Shop) {
     report(shop, &["--rerun", "--format", "csv,json", "--out", "out"]).run().exits(3).says("osaka");
     assert_eq!(
         shop.read("out/daily-cancellations-2026-11-19.csv"),
-        "business_day,mall,currency,reason,cancelled_orders,cancelled_amount,is_final,is_outdated\r\n\
-         2026-11-19,tokyo,JPY,,1,700,true,false\r\n\
-         2026-11-19,osaka,JPY,,1,500,true,true\r\n\
-         2026-11-19,tokyo,JPY,late,1,700,true,false\r\n\
-         2026-11-19,osaka,JPY,late,1,500,true,true\r\n"
+        "business_day,mall,currency,reason,cancelled_orders,cancelled_amount,is_final,is_outdated,mall_name,reason_name\r\n\
+         2026-11-19,osaka,JPY,,1,500,true,true,osaka,\r\n\
+         2026-11-19,tokyo,JPY,,1,700,true,false,tokyo,\r\n\
+         2026-11-19,osaka,JPY,late,1,500,true,true,osaka,late\r\n\
+         2026-11-19,tokyo,JPY,late,1,700,true,false,tokyo,late\r\n"
     );
     let document: serde_json::Value =
         serde_json::from_str(&shop.read("out/daily-cancellations-2026-11-19.json")).unwrap();
     let marks = document["tables"]["malls"].as_array().unwrap().iter().map(|row| row["is_outdated"].clone());
-    assert_eq!(marks.collect::<Vec<_>>(), [false, true]);
+    assert_eq!(marks.collect::<Vec<_>>(), [true, false]);
     for (locale, words) in
         [("en", "Older figures: osaka"), ("ja", "※osakaは再集計が"), ("ko", "※ osaka: 재집계가")]
     {

@@ -65,17 +65,17 @@ fn the_figures_are_those_of_the_reports_with_true_changes(shop: &Shop) {
     let ran = report(shop, &CSV).run().succeeds();
     assert_eq!(
         ran.stdout,
-        "business_day,mall,figure,currency,value,day_before,week_before,is_final,is_outdated\r\n\
-         2026-11-19,,net_amount,JPY,1800,1500,1000,true,false\r\n\
-         2026-11-19,,average_order_amount,JPY,900,1500,1000,true,false\r\n\
-         2026-11-19,,cancelled_amount,JPY,700,0,0,true,false\r\n\
-         2026-11-19,,orders,,2,1,1,true,false\r\n\
-         2026-11-19,,cancelled_orders,,1,0,0,true,false\r\n\
-         2026-11-19,,new_customers,,2,1,1,true,false\r\n\
-         2026-11-19,,active_members,,,,,true,false\r\n\
-         2026-11-19,,open_carts,,,,,true,false\r\n\
-         2026-11-19,,sold_out_products,,,,,true,false\r\n\
-         2026-11-19,tokyo,net_amount,JPY,1800,1500,,true,false\r\n"
+        "business_day,mall,figure,currency,value,day_before,week_before,is_final,is_outdated,mall_name\r\n\
+         2026-11-19,,net_amount,JPY,1800,1500,1000,true,false,\r\n\
+         2026-11-19,,average_order_amount,JPY,900,1500,1000,true,false,\r\n\
+         2026-11-19,,cancelled_amount,JPY,700,0,0,true,false,\r\n\
+         2026-11-19,,orders,,2,1,1,true,false,\r\n\
+         2026-11-19,,cancelled_orders,,1,0,0,true,false,\r\n\
+         2026-11-19,,new_customers,,2,1,1,true,false,\r\n\
+         2026-11-19,,active_members,,,,,true,false,\r\n\
+         2026-11-19,,open_carts,,,,,true,false,\r\n\
+         2026-11-19,,sold_out_products,,,,,true,false,\r\n\
+         2026-11-19,tokyo,net_amount,JPY,1800,1500,,true,false,tokyo\r\n"
     );
     report(shop, &["--mail-to", "boss@example.jp"]).run().succeeds().is_silent();
     let text = shop.scalar("SELECT text_body FROM mails");
@@ -94,7 +94,7 @@ fn a_missing_comparison_is_a_dash_and_not_zero(shop: &Shop) {
     tokyo(shop);
     shop.batchctl(["report", "daily-sales", "--date", "2026-11-19"]).run().succeeds();
     let ran = report(shop, &CSV).run().succeeds();
-    assert!(ran.stdout.contains("net_amount,JPY,1800,,,true,false\r\n"), "{ran:?}");
+    assert!(ran.stdout.contains("net_amount,JPY,1800,,,true,false,\r\n"), "{ran:?}");
     assert!(!ran.stdout.contains("cancelled_amount"), "never reported, so not shown: {ran:?}");
     assert!(!ran.stdout.contains("open_carts"), "{ran:?}");
     let shown = report(shop, &["--format", "table", "--out", "-"]).run().succeeds();
@@ -224,7 +224,10 @@ fn a_sum_that_lacks_a_mall_is_compared_with_nothing(shop: &Shop) {
     shop.batchctl(["report", "daily-sales", "--date", "2026-11-19"]).run().succeeds();
     let ran = report(shop, &CSV).run().succeeds();
     assert!(ran.stdout.contains("2026-11-19,,net_amount,JPY,6800,,,true,false\r\n"), "{ran:?}");
-    assert!(ran.stdout.contains("2026-11-19,tokyo,net_amount,JPY,1800,1500,,true,false\r\n"), "{ran:?}");
+    assert!(
+        ran.stdout.contains("2026-11-19,tokyo,net_amount,JPY,1800,1500,,true,false,tokyo\r\n"),
+        "{ran:?}"
+    );
     assert!(ran.stdout.contains("2026-11-19,osaka,net_amount,JPY,5000,,,true,false\r\n"), "{ran:?}");
 }
 
@@ -317,7 +320,7 @@ fn a_day_that_is_not_reported_does_not_hold_up_another(shop: &Shop) {
 /// The rows that are marked as older: mall, figure and value.
 fn outdated(shop: &Shop) -> Vec<String> {
     let csv = report(shop, &CSV).run().succeeds().stdout;
-    let older = csv.lines().filter_map(|line| line.strip_suffix(",true"));
+    let older = csv.lines().filter(|line| line.contains(",true,true,"));
     older.map(|line| line.split(',').skip(1).take(4).collect::<Vec<_>>().join(" ")).collect()
 }
 

@@ -156,10 +156,10 @@ fn a_small_mall_is_withheld_and_in_no_total(shop: &Shop) {
     let ran = report(shop, &flags).run().succeeds();
     assert_eq!(
         ran.stdout,
-        "week_day,mall,channel,is_other,signups,active,unconfirmed,withdrawn,is_final,is_outdated\r\n\
-         2026-11-16,tokyo,,,20,20,0,0,true,false\r\n\
-         2026-11-16,tiny,,,,,,,true,false\r\n\
-         2026-11-16,tokyo,web,false,20,20,0,0,true,false\r\n"
+        "week_day,mall,channel,is_other,signups,active,unconfirmed,withdrawn,is_final,is_outdated,mall_name\r\n\
+         2026-11-16,tiny,,,,,,,true,false,tiny\r\n\
+         2026-11-16,tokyo,,,20,20,0,0,true,false,tokyo\r\n\
+         2026-11-16,tokyo,web,false,20,20,0,0,true,false,tokyo\r\n"
     );
     for locale in ["en", "ja", "ko"] {
         let flags = ["--mail-to", "a@example.jp", "--format", "csv", "--locale", locale];
@@ -186,11 +186,11 @@ fn counts_that_a_rerun_failed_to_replace_are_marked(shop: &Shop) {
     let ran = report(shop, &["--rerun", "--format", "csv", "--out", "-"]).run().exits(3);
     assert_eq!(
         ran.stdout,
-        "week_day,mall,channel,is_other,signups,active,unconfirmed,withdrawn,is_final,is_outdated\r\n\
-         2026-11-16,tokyo,,,20,20,0,0,true,false\r\n\
-         2026-11-16,osaka,,,20,20,0,0,true,true\r\n\
-         2026-11-16,tokyo,web,false,20,20,0,0,true,false\r\n\
-         2026-11-16,osaka,web,false,20,20,0,0,true,true\r\n"
+        "week_day,mall,channel,is_other,signups,active,unconfirmed,withdrawn,is_final,is_outdated,mall_name\r\n\
+         2026-11-16,osaka,,,20,20,0,0,true,true,osaka\r\n\
+         2026-11-16,tokyo,,,20,20,0,0,true,false,tokyo\r\n\
+         2026-11-16,osaka,web,false,20,20,0,0,true,true,osaka\r\n\
+         2026-11-16,tokyo,web,false,20,20,0,0,true,false,tokyo\r\n"
     );
     for (locale, words) in
         [("en", "Older figures: osaka"), ("ja", "※osakaは再集計が"), ("ko", "※ osaka: 재집계가")]

@@ -3,13 +3,18 @@
 /// The change from one figure to another in percent, to one decimal; `None` from zero or from a negative figure, for
 /// which a percentage is meaningless.
 pub fn percent(before: i64, now: i64) -> Option<f64> {
+    tenths(before, now).map(|tenths| f64::from(tenths) / 10.0)
+}
+
+/// The same in tenths of a percent.
+pub fn tenths(before: i64, now: i64) -> Option<i32> {
     if before <= 0 {
         return None;
     }
     let (before, now) = (i128::from(before), i128::from(now));
     let thousandths = (now - before) * 1000;
     let tenths = (2 * thousandths.abs() + before) / (2 * before) * thousandths.signum();
-    i32::try_from(tenths).ok().map(|tenths| f64::from(tenths) / 10.0)
+    i32::try_from(tenths).ok()
 }
 
 #[cfg(test)]

@@ -485,10 +485,17 @@ fn marked_subject(subject: &str, word: &str, locale: Locale) -> String {
     )
 }
 
-/// The fingerprint of the figures in a key.
+/// The columns that only say what a code in another one is called: they change with the settings, and no figure does.
+const NAMES: [&str; 3] = ["mall_name", "name", "reason_name"];
+
+/// The fingerprint of the figures in a key, whatever they are called and in whatever order.
 fn digest(figures: &Table) -> anyhow::Result<String> {
+    let mut figures = figures.clone();
+    figures.retain_columns(|column| !NAMES.contains(&column.key));
     let mut bytes = Vec::new();
-    csv::write(figures, Locale::En, TextEncoding::Utf8, &mut bytes)
+    csv::write(&figures, Locale::En, TextEncoding::Utf8, &mut bytes)
         .map_err(|error| Failure::failed(one_line(&error)))?;
-    Ok(fingerprint(bytes))
+    let mut lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
+    lines.sort_unstable();
+    Ok(fingerprint(lines.join(&b'\n')))
 }

@@ -20,6 +20,7 @@ use super::delivery::{Letter, Mailing, Sender, report_name};
 use super::outdated::FigureTable;
 use super::periods::{self, Step};
 use super::publication::{Content, Extent, PublicationArgs, first_failure};
+use super::shown_malls;
 use super::soundness::Unreadable;
 use super::stale;
 use super::told;
@@ -192,6 +193,7 @@ impl<R: Report> Job for R {
         let malls = args.malls.selected(db).await?;
         Sender::of(self).check(cx, db).await?;
         awaited::check_malls(cx, db).await?;
+        shown_malls::check_order(cx, db).await?;
         let mut periods = periods::asked(cx, R::STEP, &args.dates, &malls, self.so_far())?;
         if malls.is_empty() {
             cx.output.status("No active mall: nothing to report (add one with `batchctl mall add`)");

@@ -12,10 +12,12 @@ pub mod outdated;
 pub mod periods;
 pub mod publication;
 pub mod restatements;
+pub mod shown_malls;
 pub mod soundness;
 pub mod stale;
 pub mod told;
 pub mod weekly_signups;
+pub mod wordings;
 
 use crate::context::Context;
 use crate::runner::{Action, Job, JobCommand, JobSpec};

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 
 use crate::address;
+use crate::config::CsvBom;
 use crate::context::Context;
 use crate::documents::pdf::{FontFolders, Pdf, PdfOptions};
 use crate::documents::{Document, Format, Table, csv, json, pdf, terminal, xlsx};
@@ -27,7 +28,7 @@ pub struct PublicationArgs {
     /// Write files to this folder; `-` writes one format to stdout
     #[arg(long, value_name = "DIR|-")]
     pub out: Option<PathBuf>,
-    /// Use this encoding for CSV (default: utf-8; utf-8-bom for files in Japanese and Korean, which Excel needs)
+    /// Use this encoding for CSV (default: utf-8; utf-8-bom for a file with anything but ASCII, which Excel needs)
     #[arg(long, value_enum, value_name = "ENCODING")]
     pub encoding: Option<TextEncoding>,
     /// Write labels in this language (default: `BATCHCTL_LOCALE`)
@@ -158,12 +159,16 @@ impl PublicationArgs {
         Ok(())
     }
 
-    /// The default encoding of CSV: a Japanese or Korean file is opened by a double click in Excel, which recognises UTF-8
-    /// only by its byte order mark; stdout is read by a program.
-    fn csv_encoding(&self, locale: Locale, is_file: bool) -> TextEncoding {
-        self.encoding.unwrap_or(match locale {
-            Locale::Ja | Locale::Ko if is_file => TextEncoding::Utf8Bom,
-            _ => TextEncoding::Utf8,
+    /// The encoding of a CSV. By default a file has a byte order mark where it holds anything that is not ASCII: it is opened
+    /// by a double click in Excel, which recognises UTF-8 only by the mark; stdout is read by a program.
+    fn csv_encoding(&self, cx: &Context, table: &Table, locale: Locale, is_file: bool) -> TextEncoding {
+        self.encoding.unwrap_or_else(|| {
+            let has_mark = match cx.config.report().csv_bom {
+                CsvBom::Auto => is_file && csv::needs_mark(table, locale),
+                CsvBom::Always => is_file,
+                CsvBom::Never => false,
+            };
+            if has_mark { TextEncoding::Utf8Bom } else { TextEncoding::Utf8 }
         })
     }
 
@@ -209,11 +214,12 @@ impl PublicationArgs {
         content: &Content<'_>,
         is_file: bool,
     ) -> anyhow::Result<Rendered> {
-        let document = (content.document)(Extent::of(format));
+        let mut document = (content.document)(Extent::of(format));
+        if matches!(format, Format::Table | Format::Pdf | Format::Xlsx) {
+            document = document.for_people();
+        }
         let name = format!("{}.{}", document.name, format.extension());
-        let encoding = self.csv_encoding(document.locale, is_file);
-        let media_type = match format {
-            Format::Csv => format!("text/csv; charset={}", encoding.charset()),
+        let mut media_type = match format {
             Format::Table => "text/plain; charset=utf-8".to_owned(),
             other => other.media_type().to_owned(),
         };
@@ -225,7 +231,10 @@ impl PublicationArgs {
             }
             Format::Csv => {
                 let mut bytes = Vec::new();
-                csv::write(&(content.flat)(), document.locale, encoding, &mut bytes)
+                let table = (content.flat)();
+                let encoding = self.csv_encoding(cx, &table, document.locale, is_file);
+                media_type = format!("text/csv; charset={}", encoding.charset());
+                csv::write(&table, document.locale, encoding, &mut bytes)
                     .with_context(|| format!("failed to write `{name}`"))
                     .map_err(with_hint_on_encoding)?;
                 bytes

@@ -60,7 +60,7 @@ fn every_form_says_that_figures_are_provisional_and_why(shop: &Shop) {
     daily_sales(shop, 20, &["--format", "csv,json,table,pdf,xlsx", "--out", "out"]).run().exits(3);
     let csv = shop.read("out/daily-sales-2026-11-19.csv");
     let row = csv.lines().find(|line| line.contains(",total,")).unwrap();
-    assert!(row.ends_with(",false,false"), "{row}");
+    assert!(row.ends_with(",false,false,tokyo"), "{row}");
     let json: serde_json::Value =
         serde_json::from_str(&shop.read("out/daily-sales-2026-11-19.json")).unwrap();
     assert_eq!(json["title"], "Daily sales report (provisional)");

@@ -78,18 +78,18 @@ const MEASURES: [&str; 12] = [
 
 /// What every format has to contain: mall, currency, table, key and [`MEASURES`] in minor units.
 const FIGURES: [&str; 12] = [
+    "seoul KRW malls - 1 1 11000 1000 0 0 0 500 10500 11000 – –",
     "tokyo JPY malls - 2 4 3800 0 300 299 0 0 3800 1900 1 0",
     "tokyo USD malls - 1 1 1050 0 0 0 0 0 1050 1050 1 0",
-    "seoul KRW malls - 1 1 11000 1000 0 0 0 500 10500 11000 – –",
+    "seoul KRW products K-1 1 1 11000 1000 0 0 0 500 10500 11000 – –",
     "tokyo JPY products T-1 2 2 3000 0 0 272 0 0 3000 1500 1 0",
     "tokyo JPY products =1+1 1 2 500 0 0 0 0 0 500 500 1 0",
     "tokyo JPY products - 0 0 300 0 300 27 0 0 300 0 0 0",
     "tokyo USD products P-9 1 1 1050 0 0 0 0 0 1050 1050 1 0",
-    "seoul KRW products K-1 1 1 11000 1000 0 0 0 500 10500 11000 – –",
+    "seoul KRW payment_methods card 1 1 11000 1000 0 0 0 500 10500 11000 – –",
     "tokyo JPY payment_methods card 1 3 2300 0 300 163 0 0 2300 2300 1 0",
     "tokyo JPY payment_methods - 1 1 1500 0 0 136 0 0 1500 1500 1 0",
     "tokyo USD payment_methods card 1 1 1050 0 0 0 0 0 1050 1050 1 0",
-    "seoul KRW payment_methods card 1 1 11000 1000 0 0 0 500 10500 11000 – –",
 ];
 
 /// A row in the form of [`FIGURES`], from texts in major units.
@@ -153,23 +153,24 @@ Malls         서울몰 (Asia/Seoul, KRW)
 Computed      2026-11-20 01:00 JST
 
 Sales by mall
-Day            2026-11-19
-─────────────────────────
-Mall                seoul
-Currency              KRW
-Orders                  1
-Items                   1
-Gross              11,000
-Discounts           1,000
-Shipping                0
-Tax                     0
-Cancelled               0
-Refunded              500
-Net                10,500
-Average order      11,000
-New customers           –
-Returning               –
-Status              final
+Mall           서울몰
+─────────────────────
+Currency          KRW
+Orders              1
+Items               1
+Gross          11,000
+Discounts       1,000
+Shipping            0
+Tax                 0
+Cancelled           0
+Refunded          500
+Net            10,500
+Day before          –
+Week before         –
+Average order  11,000
+New customers       –
+Returning           –
+Status          final
 
 Sales by product: 서울몰 (KRW)
 Product  Name  Orders  Items  Gross (KRW)  Cancelled  Refunded (KRW)  Net (KRW)
@@ -179,7 +180,7 @@ K-1      김치       1      1       11,000          0             500     10,50
 Sales by payment method: 서울몰 (KRW)
 Payment method  Orders  Items  Gross (KRW)  Cancelled  Refunded (KRW)  Net (KRW)
 ────────────────────────────────────────────────────────────────────────────────
-card                 1      1       11,000          0             500     10,500
+Credit card          1      1       11,000          0             500     10,500
 "
     );
 }
@@ -207,16 +208,16 @@ fn csv_is_written_correctly(shop: &Shop) {
     let lines = [
         "business_day,mall,currency,breakdown,key,name,orders,items,gross_amount,discount_amount,shipping_amount,\
          tax_amount,cancelled_orders,refunded_amount,net_amount,average_order_amount,new_customers,\
-         returning_customers,is_final,is_outdated",
-        "2026-11-19,tokyo,JPY,total,,,2,4,3800,0,300,299,0,0,3800,1900,1,0,true,false",
-        "2026-11-19,tokyo,USD,total,,,1,1,10.50,0.00,0.00,0.00,0,0.00,10.50,10.50,1,0,true,false",
-        "2026-11-19,tokyo,JPY,product,T-1,緑茶、粉末,2,2,3000,0,0,272,0,0,3000,1500,1,0,,false",
-        "2026-11-19,tokyo,JPY,product,'=1+1,'@SUM(A1:A9),1,2,500,0,0,0,0,0,500,500,1,0,,false",
-        "2026-11-19,tokyo,JPY,product,,\"(shipping, added tax, order discounts, refunds of whole orders)\",0,0,300,0,300,27,0,0,300,0,0,0,,false",
-        "2026-11-19,tokyo,USD,product,P-9,\"Pen, \"\"fine\"\"\",1,1,10.50,0.00,0.00,0.00,0,0.00,10.50,10.50,1,0,,false",
-        "2026-11-19,tokyo,JPY,payment_method,card,card,1,3,2300,0,300,163,0,0,2300,2300,1,0,,false",
-        "2026-11-19,tokyo,JPY,payment_method,,,1,1,1500,0,0,136,0,0,1500,1500,1,0,,false",
-        "2026-11-19,tokyo,USD,payment_method,card,card,1,1,10.50,0.00,0.00,0.00,0,0.00,10.50,10.50,1,0,,false",
+         returning_customers,is_final,is_outdated,mall_name",
+        "2026-11-19,tokyo,JPY,total,,,2,4,3800,0,300,299,0,0,3800,1900,1,0,true,false,東京本店",
+        "2026-11-19,tokyo,USD,total,,,1,1,10.50,0.00,0.00,0.00,0,0.00,10.50,10.50,1,0,true,false,東京本店",
+        "2026-11-19,tokyo,JPY,product,T-1,緑茶、粉末,2,2,3000,0,0,272,0,0,3000,1500,1,0,,false,東京本店",
+        "2026-11-19,tokyo,JPY,product,'=1+1,'@SUM(A1:A9),1,2,500,0,0,0,0,0,500,500,1,0,,false,東京本店",
+        "2026-11-19,tokyo,JPY,product,,\"(shipping, added tax, order discounts, refunds of whole orders)\",0,0,300,0,300,27,0,0,300,0,0,0,,false,東京本店",
+        "2026-11-19,tokyo,USD,product,P-9,\"Pen, \"\"fine\"\"\",1,1,10.50,0.00,0.00,0.00,0,0.00,10.50,10.50,1,0,,false,東京本店",
+        "2026-11-19,tokyo,JPY,payment_method,card,Credit card,1,3,2300,0,300,163,0,0,2300,2300,1,0,,false,東京本店",
+        "2026-11-19,tokyo,JPY,payment_method,,,1,1,1500,0,0,136,0,0,1500,1500,1,0,,false,東京本店",
+        "2026-11-19,tokyo,USD,payment_method,card,Credit card,1,1,10.50,0.00,0.00,0.00,0,0.00,10.50,10.50,1,0,,false,東京本店",
     ];
     assert_eq!(ran.stdout, lines.join("\r\n") + "\r\n");
 }
@@ -267,24 +268,31 @@ fn json_contains_the_figures(shop: &Shop) {
     let whole = "(shipping, added tax, order discounts, refunds of whole orders)";
     assert_eq!(
         names.collect::<Value>(),
-        json!(["緑茶、粉末", "@SUM(A1:A9)", whole, "Pen, \"fine\"", "김치"])
+        json!(["김치", "緑茶、粉末", "@SUM(A1:A9)", whole, "Pen, \"fine\""])
     );
 }
 
 fn a_workbook_contains_the_figures(shop: &Shop) {
     two_malls(shop);
     let mut workbook: Xlsx<_> = Xlsx::new(Cursor::new(file(shop, "xlsx", &[]))).unwrap();
-    let sheets = ["Sales by mall", "Sales by product", "Sales by payment method", "About"];
+    let sheets = ["Summary", "Sales by mall", "Sales by product", "Sales by payment method", "Chart data"];
     assert_eq!(workbook.sheet_names(), sheets);
     let mut figures = Vec::new();
-    for (sheet, table, first) in [(0, "malls", 3), (1, "products", 4), (2, "payment_methods", 3)] {
+    for (sheet, table, first) in [(1, "malls", 3), (2, "products", 4), (3, "payment_methods", 3)] {
         let cells = workbook.worksheet_range(sheets[sheet]).unwrap();
         for row in cells.rows().skip(1) {
-            let texts: Vec<String> = row.iter().map(cell_text).collect();
+            let mut texts: Vec<String> = row.iter().map(cell_text).collect();
+            if table == "malls" {
+                // The changes since the day and the week before.
+                texts.drain(12..14);
+            }
             let (mall, currency, key) = match table {
                 "malls" => (&texts[1], &texts[2], ""),
                 _ => (&texts[0], &texts[1], texts[2].as_str()),
             };
+            // People read names.
+            let mall = if mall == "東京本店" { "tokyo" } else { "seoul" };
+            let key = if key == "Credit card" { "card" } else { key };
             figures.push(figures_of(mall, currency, table, key, &texts[first..first + 12]));
         }
     }
@@ -345,13 +353,15 @@ fn csv_is_written_in_each_encoding(shop: &Shop) {
 
 fn a_character_that_an_encoding_lacks_is_named_and_no_file_is_left(shop: &Shop) {
     two_malls(shop);
-    for (encoding, character) in [("shift_jis", "`김` (U+AE40)"), ("euc-kr", "`緑` (U+7DD1)")] {
+    for (encoding, column, character) in
+        [("shift_jis", "mall_name", "`서` (U+C11C)"), ("euc-kr", "name", "`緑` (U+7DD1)")]
+    {
         report(shop, &["--format", "csv", "--encoding", encoding, "--out", "reports"])
             .run()
             .exits(1)
             .says("failed to write `daily-sales-2026-11-19.csv`: failed to write row ")
             .says(&format!(
-                ", column `name` of table `daily_sales`: {character} does not exist in {encoding}\n"
+                ", column `{column}` of table `daily_sales`: {character} does not exist in {encoding}\n"
             ));
         assert_eq!(files(shop), [""; 0]);
     }
@@ -389,12 +399,12 @@ fn labels_are_in_the_language_asked_for(shop: &Shop) {
     assert_eq!(
         header("ja"),
         "営業日,店舗,通貨,区分,コード,名称,注文件数,販売点数,総売上（税込）,値引額,送料,消費税,キャンセル件数,返金額,\
-         純売上（税込）,平均注文単価,新規顧客,既存顧客,確定,以前の数値"
+         純売上（税込）,平均注文単価,新規顧客,既存顧客,確定,以前の数値,店舗名"
     );
     assert_eq!(
         header("ko"),
         "영업일,몰,통화,구분,코드,이름,주문 건수,판매 수량,총매출,할인액,배송비,부가세,취소 건수,환불액,순매출,평균 주문액,\
-         신규 고객,재구매 고객,확정,이전 수치"
+         신규 고객,재구매 고객,확정,이전 수치,몰 이름"
     );
     assert_eq!(["en", "ja", "ko"].map(title), ["Daily sales report", "日次売上レポート", "일일 매출 보고서"]);
     // The configured language, unless the command overrides it.
@@ -503,7 +513,8 @@ fn files_are_replaced_as_a_whole(shop: &Shop) {
     shop.write("reports/daily-sales-2026-11-19.csv", "x".repeat(100_000));
     shop.write("reports/other.csv", "theirs");
     let bytes = file(shop, "csv", &[]);
-    assert_eq!(bytes, report(shop, &["--format", "csv"]).run().succeeds().stdout.into_bytes());
+    let shown = report(shop, &["--format", "csv"]).run().succeeds().stdout.into_bytes();
+    assert_eq!(bytes, [b"\xEF\xBB\xBF", shown.as_slice()].concat());
     assert_eq!(files(shop), ["daily-sales-2026-11-19.csv", "other.csv"]);
     assert_eq!(shop.read("reports/other.csv"), "theirs");
 }

@@ -4,6 +4,7 @@ mod delivery;
 mod forms;
 mod malls;
 mod ranges;
+mod readers;
 mod repeats;
 
 use crate::support::{Batchctl, Shop};

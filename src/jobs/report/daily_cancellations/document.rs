@@ -1,5 +1,6 @@
 //! The stored cancellations as a document and as the variables of their mail.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, NaiveDate, Utc};
@@ -7,14 +8,17 @@ use chrono_tz::Tz;
 use serde_json::{Value, json};
 
 use super::{TABLE, UNSPECIFIED};
+use crate::config::ReportConfig;
 use crate::db::{Db, FromRow, Problems};
 use crate::documents::{Cell, Column, ColumnKind, Document, Row, Table};
 use crate::failure::Failure;
 use crate::jobs::report::awaited::{self, AwaitedColumns, AwaitingMall, awaiting_malls};
 use crate::jobs::report::outdated::{self, OutdatedMall, outdated_malls};
 use crate::jobs::report::publication::Extent;
+use crate::jobs::report::shown_malls::ShownMalls;
 use crate::jobs::report::soundness::Unreadable;
 use crate::jobs::report::told::Headline;
+use crate::jobs::report::wordings::{Wordings, distinct};
 use crate::locale::{Locale, group_digits};
 use crate::money::minor_in_words;
 use crate::shop::malls::Mall;
@@ -58,12 +62,13 @@ struct Sum {
 pub struct Figures {
     first: NaiveDate,
     last: NaiveDate,
-    malls: BTreeMap<i64, Mall>,
+    malls: ShownMalls,
     days: Vec<DayRow>,
     reasons: Vec<ReasonRow>,
     asked: BTreeSet<NaiveDate>,
     /// What is left out, with its whole mall.
     pub(super) unreadable: Unreadable,
+    wordings: Wordings,
 }
 
 impl Figures {
@@ -73,11 +78,12 @@ impl Figures {
         db: &mut Db,
         days: &BTreeSet<NaiveDate>,
         malls: &[Mall],
+        config: &ReportConfig,
     ) -> anyhow::Result<Self> {
         let (Some(&first), Some(&last)) = (days.first(), days.last()) else {
             anyhow::bail!("a report needs a day");
         };
-        let malls: BTreeMap<i64, Mall> = malls.iter().map(|mall| (mall.id, mall.clone())).collect();
+        let malls = ShownMalls::new(malls, config);
         let is_asked = |day, mall| days.contains(&day) && malls.contains_key(&mall);
         let mut rows: Vec<DayRow> = db
             .fetch_all(
@@ -105,16 +111,19 @@ impl Figures {
         unreadable.look_for(db, TABLE, first, last).await?;
         let is_shown = |day: NaiveDate, mall: i64| is_asked(day, mall) && !unreadable.include_any(mall, days);
         rows.retain(|row| is_shown(row.business_day, row.mall_id));
+        // Stable: within a mall they stay as the database sorted them.
+        rows.sort_by_key(|row| (row.business_day, malls.place(row.mall_id)));
         reasons.retain(|row| is_shown(row.business_day, row.mall_id));
         // The most frequent first; sorted in Rust because the databases sort texts differently.
         reasons.sort_by(|one, other| {
-            let key = |row: &ReasonRow| (row.business_day, row.mall_id, row.currency.clone());
+            let key = |row: &ReasonRow| (row.business_day, malls.place(row.mall_id), row.currency.clone());
             key(one)
                 .cmp(&key(other))
                 .then(other.cancelled_orders.cmp(&one.cancelled_orders))
                 .then_with(|| one.reason.cmp(&other.reason))
         });
-        Ok(Self { first, last, malls, days: rows, reasons, asked: days.clone(), unreadable })
+        let (asked, wordings) = (days.clone(), Wordings::new(config));
+        Ok(Self { first, last, malls, days: rows, reasons, asked, unreadable, wordings })
     }
 
     /// Refuses figures that lack a mall.
@@ -153,21 +162,57 @@ impl Figures {
     }
 
     fn code(&self, id: i64) -> &str {
-        self.malls.get(&id).map_or("", |mall| mall.code.as_str())
+        self.malls.code(id)
     }
 
     fn name(&self, id: i64) -> &str {
-        self.malls.get(&id).map_or("", |mall| mall.name.as_str())
+        self.malls.name(id)
     }
 
-    fn sums(&self) -> BTreeMap<(i64, &str), Sum> {
-        let mut sums: BTreeMap<(i64, &str), Sum> = BTreeMap::new();
+    /// The cells of [`mall_columns`].
+    fn mall_cells(&self, id: i64) -> [Cell; 2] {
+        [Cell::text(self.code(id)), Cell::text(self.name(id))]
+    }
+
+    /// The sums over the days for each mall and currency, in the order of the malls.
+    fn sums(&self) -> Vec<((i64, &str), Sum)> {
+        let mut sums: BTreeMap<(usize, &str), ((i64, &str), Sum)> = BTreeMap::new();
         for row in &self.days {
-            let sum = sums.entry((row.mall_id, &row.currency)).or_default();
+            let (mall, currency) = (row.mall_id, row.currency.as_str());
+            let (_, sum) = sums
+                .entry((self.malls.place(mall), currency))
+                .or_insert_with(|| ((mall, currency), Sum::default()));
             sum.orders += row.cancelled_orders;
             sum.amount += row.cancelled_amount;
         }
-        sums
+        sums.into_values().collect()
+    }
+
+    /// What readers call reasons that stand together.
+    fn reason_names(&self, reasons: &[&str], locale: Locale) -> Vec<String> {
+        let names: Vec<_> = reasons.iter().map(|reason| self.reason_name(reason, locale)).collect();
+        distinct(reasons.iter().copied().zip(names.iter().map(AsRef::as_ref)))
+    }
+
+    fn reason_name<'r>(&self, reason: &'r str, locale: Locale) -> Cow<'r, str> {
+        if reason == UNSPECIFIED {
+            Cow::Borrowed(locale.pick("not stated", "理由の記載なし", "사유 미기재"))
+        } else {
+            self.wordings.cancellation_reason(reason, locale)
+        }
+    }
+
+    /// The reasons of a day with what readers call them.
+    fn named_reasons(&self, locale: Locale) -> Vec<(&ReasonRow, String)> {
+        let is_together = |one: &ReasonRow, other: &ReasonRow| {
+            (one.business_day, one.mall_id, &one.currency)
+                == (other.business_day, other.mall_id, &other.currency)
+        };
+        let name = |rows: &'_ [ReasonRow]| {
+            let reasons: Vec<&str> = rows.iter().map(|row| row.reason.as_str()).collect();
+            self.reason_names(&reasons, locale)
+        };
+        self.reasons.chunk_by(is_together).flat_map(|rows| rows.iter().zip(name(rows))).collect()
     }
 
     /// The sums of a mall's reasons over the days, the most frequent first.
@@ -184,24 +229,19 @@ impl Figures {
     }
 }
 
-/// A reason for readers: ours in their language, the shop's unchanged.
-fn reason_text(reason: &str, locale: Locale) -> &str {
-    if reason == UNSPECIFIED {
-        locale.pick("not stated", "理由の記載なし", "사유 미기재")
-    } else {
-        reason
-    }
-}
-
+/// The columns of a document: to programs the codes and what they are called, to people only that.
 fn columns(locale: Locale, with_reason: bool) -> Vec<Column> {
     let text = |key, label| Column::new(key, label, ColumnKind::Text);
+    let (mall, reason) =
+        (locale.pick("Mall", "店舗", "몰"), locale.pick("Reason", "キャンセル理由", "취소 사유"));
     let mut columns = vec![
         Column::new("business_day", locale.pick("Day", "営業日", "영업일"), ColumnKind::Date),
-        text("mall", locale.pick("Mall", "店舗", "몰")),
+        text("mall", mall).for_programs(),
+        text("mall_name", mall),
         text("currency", locale.pick("Currency", "通貨", "통화")),
     ];
     if with_reason {
-        columns.push(text("reason", locale.pick("Reason", "キャンセル理由", "취소 사유")));
+        columns.extend([text("reason", reason).for_programs(), text("reason_name", reason)]);
     }
     columns.push(Column::new(
         "cancelled_orders",
@@ -223,9 +263,11 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent:
         .days
         .iter()
         .map(|row| {
+            let [code, name] = figures.mall_cells(row.mall_id);
             Row::new(vec![
                 Cell::Date(row.business_day),
-                Cell::text(figures.code(row.mall_id)),
+                code,
+                name,
                 Cell::text(row.currency.as_str()),
                 Cell::Int(row.cancelled_orders),
                 Cell::money(row.cancelled_amount, row.currency.as_str()),
@@ -234,9 +276,11 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent:
         .collect();
     if figures.first != figures.last {
         rows.extend(figures.sums().into_iter().map(|((mall, currency), sum)| {
+            let [code, name] = figures.mall_cells(mall);
             Row::total(vec![
                 Cell::Empty,
-                Cell::text(figures.code(mall)),
+                code,
+                name,
                 Cell::text(currency),
                 Cell::Int(sum.orders),
                 Cell::money(sum.amount, currency),
@@ -306,14 +350,17 @@ fn marks_of(row: &DayRow) -> [Cell; 2] {
 
 fn reasons_table(figures: &Figures, locale: Locale) -> Table {
     let rows = figures
-        .reasons
-        .iter()
-        .map(|row| {
+        .named_reasons(locale)
+        .into_iter()
+        .map(|(row, reason_name)| {
+            let [code, name] = figures.mall_cells(row.mall_id);
             Row::new(vec![
                 Cell::Date(row.business_day),
-                Cell::text(figures.code(row.mall_id)),
+                code,
+                name,
                 Cell::text(row.currency.as_str()),
-                Cell::text(reason_text(&row.reason, locale)),
+                Cell::text(row.reason.as_str()),
+                Cell::text(reason_name),
                 Cell::Int(row.cancelled_orders),
                 Cell::money(row.cancelled_amount, row.currency.as_str()),
             ])
@@ -345,10 +392,11 @@ pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
                 Cell::money(row.cancelled_amount, row.currency.as_str()),
             ];
             cells.extend(marks(row.business_day, row.mall_id));
+            cells.extend([Cell::text(figures.name(row.mall_id)), Cell::Empty]);
             Row::new(cells)
         })
         .collect();
-    rows.extend(figures.reasons.iter().map(|row| {
+    rows.extend(figures.named_reasons(locale).into_iter().map(|(row, reason_name)| {
         let mut cells = vec![
             Cell::Date(row.business_day),
             Cell::text(figures.code(row.mall_id)),
@@ -359,10 +407,18 @@ pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
             Cell::money(row.cancelled_amount, row.currency.as_str()),
         ];
         cells.extend(marks(row.business_day, row.mall_id));
+        cells.extend([Cell::text(figures.name(row.mall_id)), Cell::text(reason_name)]);
         Row::new(cells)
     }));
+    let text = |key, label| Column::new(key, label, ColumnKind::Text);
     let mut columns = columns(locale, true);
+    columns.retain(|column| !["mall_name", "reason_name"].contains(&column.key));
     columns.extend([awaited::final_column(locale), outdated::column(locale)]);
+    // Last, so that a program that counts columns still finds those that it knows.
+    columns.extend([
+        text("mall_name", locale.pick("Mall name", "店舗名", "몰 이름")),
+        text("reason_name", locale.pick("Reason name", "キャンセル理由名", "취소 사유명")),
+    ]);
     Table { key: "daily_cancellations", title: String::new(), columns, rows }
 }
 
@@ -396,12 +452,15 @@ pub(super) fn variables(figures: &Figures, locale: Locale) -> Value {
         .sums()
         .into_iter()
         .map(|((mall, currency), sum)| {
+            let reasons = figures.reasons_of(mall, currency);
+            let names: Vec<&str> = reasons.iter().map(|(reason, _)| *reason).collect();
             let reasons: Vec<Value> = figures
-                .reasons_of(mall, currency)
+                .reason_names(&names, locale)
                 .into_iter()
-                .map(|(reason, sum)| {
+                .zip(reasons)
+                .map(|(name, (_, sum))| {
                     json!({
-                        "reason": reason_text(reason, locale),
+                        "reason": name,
                         "orders": sum.orders,
                         "amount": sum.amount,
                     })

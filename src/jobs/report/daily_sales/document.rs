@@ -6,6 +6,7 @@ use chrono::{DateTime, Days, NaiveDate, Utc};
 use chrono_tz::Tz;
 
 use super::TABLE;
+use crate::config::ReportConfig;
 use crate::context::Context;
 use crate::db::{Db, FromRow, Problems};
 use crate::documents::{Cell, Chart, Column, ColumnKind, Document, Row, Series, Table};
@@ -13,11 +14,15 @@ use crate::failure::Failure;
 use crate::jobs::report::awaited::{self, AwaitedColumns, AwaitingMall, awaiting_malls};
 use crate::jobs::report::outdated::{self, OutdatedMall, outdated_malls};
 use crate::jobs::report::publication::Extent;
+use crate::jobs::report::shown_malls::{ShownMalls, in_order};
 use crate::jobs::report::soundness::Unreadable;
+use crate::jobs::report::wordings::{Wordings, distinct};
 use crate::locale::Locale;
 use crate::money::{average_half_up, currency_exponent};
 use crate::shop::malls::Mall;
 use crate::values;
+
+use super::comparisons::{Back, Comparisons};
 
 /// How many days the chart shows.
 const CHART_DAYS: u64 = 30;
@@ -101,10 +106,12 @@ struct ChartRow {
 pub(super) struct Figures {
     first: NaiveDate,
     last: NaiveDate,
-    malls: BTreeMap<i64, Mall>,
+    malls: ShownMalls,
     days: Vec<DayRow>,
     breakdowns: Vec<BreakdownRow>,
     chart: Vec<ChartRow>,
+    comparisons: Comparisons,
+    wordings: Wordings,
     /// The malls whose orders never name a customer: that is not the same as no customers.
     without_customers: BTreeSet<i64>,
     asked: BTreeSet<NaiveDate>,
@@ -119,11 +126,12 @@ impl Figures {
         db: &mut Db,
         days: &BTreeSet<NaiveDate>,
         malls: &[Mall],
+        config: &ReportConfig,
     ) -> anyhow::Result<Self> {
         let (Some(&first), Some(&last)) = (days.first(), days.last()) else {
             anyhow::bail!("a report needs a day");
         };
-        let malls: BTreeMap<i64, Mall> = malls.iter().map(|mall| (mall.id, mall.clone())).collect();
+        let malls = ShownMalls::new(malls, config);
         let mut rows: Vec<DayRow> = db
             .fetch_all(
                 "SELECT business_day, mall_id, currency, is_final, computed_at, outdated_at, awaited_subject,
@@ -174,10 +182,15 @@ impl Figures {
         for row in &chart {
             unreadable.note_row(row.mall_id, row.business_day, "business_day", &row.problems);
         }
-        unreadable.look_for(db, TABLE, first, last).await?;
+        let mut comparisons = Comparisons::load(db, first, last, &mut unreadable).await?;
+        unreadable.look_for(db, TABLE, comparisons.first_day(), last).await?;
+        comparisons.leave_out(&unreadable);
         let is_shown = |mall: i64| malls.contains_key(&mall) && !unreadable.include_any(mall, days);
         rows.retain(|row| days.contains(&row.business_day) && is_shown(row.mall_id));
+        // Stable: within a mall they stay as the database sorted them.
+        rows.sort_by_key(|row| (row.business_day, malls.place(row.mall_id)));
         breakdowns.retain(|row| is_shown(row.mall_id));
+        breakdowns.sort_by_key(|row| malls.place(row.mall_id));
         // A day of which a row cannot be read is a gap.
         chart.retain(|row| is_shown(row.mall_id) && !unreadable.include(row.mall_id, row.business_day));
         let mut without_customers = BTreeSet::new();
@@ -200,6 +213,8 @@ impl Figures {
             days: rows,
             breakdowns,
             chart,
+            comparisons,
+            wordings: Wordings::new(config),
             without_customers,
             asked: days.clone(),
             unreadable,
@@ -214,7 +229,8 @@ impl Figures {
     /// Warns of days that lack a mall, of those with which others are compared.
     pub(super) fn warn(&self, cx: &Context, is_compared: impl Fn(NaiveDate) -> bool) {
         let malls: Vec<Mall> = self.malls.values().cloned().collect();
-        self.unreadable.warnings(&malls, is_compared).for_each(|warning| cx.output.warn(&warning));
+        let warnings: BTreeSet<String> = self.unreadable.warnings(&malls, is_compared).collect();
+        warnings.iter().for_each(|warning| cx.output.warn(warning));
     }
 
     /// When the newest of the figures were computed; `otherwise` if there are none.
@@ -222,25 +238,9 @@ impl Figures {
         self.days.iter().map(|row| row.computed_at).max().unwrap_or(otherwise)
     }
 
-    /// The stored figures of the day before, for the same malls; `None` for a range.
-    pub(super) async fn load_day_before(db: &mut Db, figures: &Self) -> anyhow::Result<Option<Self>> {
-        let Some(day) = figures.first.pred_opt().filter(|_| figures.first == figures.last) else {
-            return Ok(None);
-        };
-        let malls: Vec<Mall> = figures.malls.values().cloned().collect();
-        let mut before = Self::load(db, &BTreeSet::from([day]), &malls).await?;
-        before.retain_final();
-        Ok(Some(before))
-    }
-
     /// Drops the figures of days that were not over.
     pub(super) fn retain_over(&mut self) {
         self.retain(|day| day.is_final || day.awaited.is_awaiting());
-    }
-
-    /// Drops provisional figures.
-    fn retain_final(&mut self) {
-        self.retain(|day| day.is_final);
     }
 
     fn retain(&mut self, is_kept: impl Fn(&DayRow) -> bool) {
@@ -255,9 +255,14 @@ impl Figures {
     }
 
     /// The names of the malls that have no figures at all.
-    pub(super) fn missing<'m>(&self, malls: impl Iterator<Item = &'m Mall>) -> Vec<&'m str> {
-        let is_missing = |mall: &&Mall| !self.days.iter().any(|day| day.mall_id == mall.id);
-        malls.filter(is_missing).map(|mall| mall.name.as_str()).collect()
+    pub(super) fn missing<'m>(
+        &self,
+        malls: impl Iterator<Item = &'m Mall>,
+        config: &ReportConfig,
+    ) -> Vec<String> {
+        let is_missing = |mall: &Mall| !self.days.iter().any(|day| day.mall_id == mall.id);
+        let malls = in_order(malls.cloned().collect(), config);
+        malls.into_iter().filter(is_missing).map(|mall| mall.name).collect()
     }
 
     /// Whether some of the figures are those of a day that was not over.
@@ -267,30 +272,34 @@ impl Figures {
 
     /// The malls whose figures wait for data.
     pub(super) fn awaiting(&self) -> Vec<AwaitingMall> {
-        awaiting_malls(self.days.iter().map(|day| {
-            let name = self.malls.get(&day.mall_id).map_or("", |mall| mall.name.as_str());
-            (day.mall_id, name, &day.awaited)
-        }))
+        awaiting_malls(self.days.iter().map(|day| (day.mall_id, self.malls.name(day.mall_id), &day.awaited)))
     }
 
     /// The malls with figures that a later run failed to replace.
     pub(super) fn outdated(&self) -> Vec<OutdatedMall> {
         let rows = self.days.iter().filter(|day| day.outdated_at.is_some());
-        outdated_malls(rows.map(|day| {
-            let name = self.malls.get(&day.mall_id).map_or("", |mall| mall.name.as_str());
-            (day.mall_id, name, day.computed_at)
-        }))
+        outdated_malls(rows.map(|day| (day.mall_id, self.malls.name(day.mall_id), day.computed_at)))
     }
 
-    /// The sums over the days for each mall and currency, with the mall's name.
-    pub(super) fn sums(&self) -> BTreeMap<(i64, &str), (&str, Measures)> {
-        let mut sums: BTreeMap<(i64, &str), (&str, Measures)> = BTreeMap::new();
+    /// The sums over the days for each mall and currency, with the mall's name, in the order of the malls.
+    pub(super) fn sums(&self) -> Vec<((i64, &str), (&str, Measures))> {
+        let mut sums: BTreeMap<(usize, &str), ((i64, &str), (&str, Measures))> = BTreeMap::new();
         for day in &self.days {
-            let name = self.malls.get(&day.mall_id).map_or("", |mall| mall.name.as_str());
-            let sum = sums.entry((day.mall_id, &day.currency)).or_insert((name, Measures::default()));
-            sum.1.add(&day.measures);
+            let (mall, currency) = (day.mall_id, day.currency.as_str());
+            let sum = sums
+                .entry((self.malls.place(mall), currency))
+                .or_insert_with(|| ((mall, currency), (self.malls.name(mall), Measures::default())));
+            sum.1.1.add(&day.measures);
         }
-        sums
+        sums.into_values().collect()
+    }
+
+    /// The net amount of a mall's earlier day, to compare the only one with; `None` for a range.
+    pub(super) fn net_before(&self, mall: i64, currency: &str, back: Back) -> Option<i64> {
+        if self.first != self.last {
+            return None;
+        }
+        self.comparisons.net_before(self.first, mall, currency, back)
     }
 
     /// The day, or the first and the last one.
@@ -302,12 +311,45 @@ impl Figures {
         }
     }
 
-    fn mall(&self, id: i64) -> &str {
-        self.malls.get(&id).map_or("", |mall| mall.code.as_str())
+    /// The cells of [`mall_columns`].
+    fn mall_cells(&self, id: i64) -> [Cell; 2] {
+        [Cell::text(self.malls.code(id)), Cell::text(self.malls.name(id))]
+    }
+
+    /// The cells of [`change_columns`].
+    fn change_cells(&self, day: &DayRow) -> [Cell; 2] {
+        let (mall, currency, net) = (day.mall_id, day.currency.as_str(), day.measures.net_amount);
+        [Back::Day, Back::Week]
+            .map(|back| Cell::Change(self.comparisons.change(day.business_day, mall, currency, net, back)))
+    }
+
+    /// What readers call the payment methods of these rows of a mall.
+    fn payment_names(&self, rows: &[&BreakdownRow], locale: Locale) -> Vec<String> {
+        let names: Vec<_> = rows
+            .iter()
+            .map(|row| {
+                let platform = self.malls.platform(row.mall_id);
+                self.wordings.payment_method(&row.breakdown_key, platform, locale)
+            })
+            .collect();
+        distinct(rows.iter().zip(&names).map(|(row, name)| (row.breakdown_key.as_str(), name.as_ref())))
     }
 
     fn breakdown(&self, kind: Breakdown) -> impl Iterator<Item = &BreakdownRow> {
         self.breakdowns.iter().filter(move |row| row.breakdown == kind.word())
+    }
+
+    /// The rows of each mall and currency, in the order of the malls.
+    fn breakdown_by_mall(&self, kind: Breakdown) -> Vec<((i64, &str), Vec<&BreakdownRow>)> {
+        let mut malls: Vec<((i64, &str), Vec<&BreakdownRow>)> = Vec::new();
+        for row in self.breakdown(kind) {
+            let mall = (row.mall_id, row.currency.as_str());
+            match malls.last_mut() {
+                Some((last, rows)) if *last == mall => rows.push(row),
+                _ => malls.push((mall, vec![row])),
+            }
+        }
+        malls
     }
 }
 
@@ -383,12 +425,20 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent:
 
 /// One row per mall and day; over several days also a total for each mall and currency.
 fn summary_table(figures: &Figures, locale: Locale, extent: Extent) -> Table {
-    let mut columns = vec![
-        Column::new("business_day", locale.pick("Day", "営業日", "영업일"), ColumnKind::Date),
-        Column::new("mall", locale.pick("Mall", "店舗", "몰"), ColumnKind::Text),
-        Column::new("currency", locale.pick("Currency", "通貨", "통화"), ColumnKind::Text),
-    ];
+    let is_range = figures.first != figures.last;
+    let mut day_column =
+        Column::new("business_day", locale.pick("Day", "営業日", "영업일"), ColumnKind::Date);
+    if extent != Extent::Everything && !is_range {
+        // Said once, above the tables.
+        day_column = day_column.for_programs();
+    }
+    let mut columns = vec![day_column];
+    columns.extend(mall_columns(locale));
+    columns.push(Column::new("currency", locale.pick("Currency", "通貨", "통화"), ColumnKind::Text));
     columns.extend(measure_columns(locale));
+    let beside_net =
+        columns.iter().position(|column| column.key == "net_amount").map_or(0, |place| place + 1);
+    columns.splice(beside_net..beside_net, change_columns(locale));
     columns.push(match extent {
         Extent::Top(_) => {
             Column::new("status", locale.pick("Status", "状態", "상태"), ColumnKind::Text).wide_only()
@@ -399,14 +449,12 @@ fn summary_table(figures: &Figures, locale: Locale, extent: Extent) -> Table {
         columns.push(outdated::column(locale));
     }
     let mut rows = Vec::new();
-    let mut totals: BTreeMap<(i64, &str), Measures> = BTreeMap::new();
     for day in &figures.days {
-        let mut cells = vec![
-            Cell::Date(day.business_day),
-            Cell::text(figures.mall(day.mall_id)),
-            Cell::text(day.currency.as_str()),
-        ];
+        let mut cells = vec![Cell::Date(day.business_day)];
+        cells.extend(figures.mall_cells(day.mall_id));
+        cells.push(Cell::text(day.currency.as_str()));
         cells.extend(shown_cells(figures, day.mall_id, &day.measures, &day.currency, extent));
+        cells.splice(beside_net..beside_net, figures.change_cells(day));
         let is_outdated = day.outdated_at.is_some();
         match extent {
             Extent::Everything => cells.extend([Cell::Bool(day.is_final), outdated::cell(is_outdated)]),
@@ -418,17 +466,19 @@ fn summary_table(figures: &Figures, locale: Locale, extent: Extent) -> Table {
             })),
         }
         rows.push(Row::new(cells));
-        totals.entry((day.mall_id, &day.currency)).or_default().add(&day.measures);
     }
-    if figures.first != figures.last {
-        for ((mall, currency), measures) in totals {
+    if is_range {
+        for ((mall, currency), (_, measures)) in figures.sums() {
             // Machines recognise a total by the missing day; people by the word.
             let day = match extent {
                 Extent::Everything => Cell::Empty,
                 Extent::Top(_) => Cell::text(locale.pick("Total", "合計", "합계")),
             };
-            let mut cells = vec![day, Cell::text(figures.mall(mall)), Cell::text(currency)];
+            let mut cells = vec![day];
+            cells.extend(figures.mall_cells(mall));
+            cells.push(Cell::text(currency));
             cells.extend(shown_cells(figures, mall, &measures, currency, extent));
+            cells.splice(beside_net..beside_net, [Cell::Empty, Cell::Empty]);
             cells.push(Cell::Empty);
             if extent == Extent::Everything {
                 cells.push(Cell::Empty);
@@ -457,33 +507,26 @@ fn breakdown_tables(figures: &Figures, locale: Locale, extent: Extent, kind: Bre
         Extent::Everything => return vec![breakdown_table(figures, locale, kind, title)],
         Extent::Top(most) => most,
     };
-    let mut malls: Vec<(i64, &str)> =
-        figures.breakdown(kind).map(|row| (row.mall_id, row.currency.as_str())).collect();
-    malls.dedup();
-    malls.into_iter().map(|mall| top_table(figures, locale, kind, title, mall, most)).collect()
+    let malls = figures.breakdown_by_mall(kind).into_iter();
+    malls.map(|(mall, rows)| top_table(figures, locale, kind, title, mall, &rows, most)).collect()
 }
 
 /// Every row with every figure.
 fn breakdown_table(figures: &Figures, locale: Locale, kind: Breakdown, title: &str) -> Table {
-    let mut columns = vec![
-        Column::new("mall", locale.pick("Mall", "店舗", "몰"), ColumnKind::Text),
-        Column::new("currency", locale.pick("Currency", "通貨", "통화"), ColumnKind::Text),
-    ];
+    let mut columns: Vec<Column> = mall_columns(locale).into();
+    columns.push(Column::new("currency", locale.pick("Currency", "通貨", "통화"), ColumnKind::Text));
     columns.extend(item_columns(locale, kind));
     columns.extend(measure_columns(locale));
-    let rows = figures
-        .breakdown(kind)
-        .map(|row| {
-            let mut cells = vec![Cell::text(figures.mall(row.mall_id)), Cell::text(row.currency.as_str())];
-            cells.extend(item_cells(locale, kind, row));
-            if row.breakdown_key.is_empty() {
-                // Machines get no value for "none", whatever the language.
-                cells[2] = Cell::Empty;
-            }
+    let mut rows = Vec::new();
+    for (_, of_mall) in figures.breakdown_by_mall(kind) {
+        for (row, item) in of_mall.iter().zip(item_cells(figures, locale, kind, &of_mall)) {
+            let mut cells: Vec<Cell> = figures.mall_cells(row.mall_id).into();
+            cells.push(Cell::text(row.currency.as_str()));
+            cells.extend(item);
             cells.extend(shown_cells(figures, row.mall_id, &row.measures, &row.currency, Extent::Everything));
-            Row::new(cells)
-        })
-        .collect();
+            rows.push(Row::new(cells));
+        }
+    }
     Table { key: kind.table_key(), title: title.to_owned(), columns, rows }
 }
 
@@ -494,6 +537,7 @@ fn top_table(
     kind: Breakdown,
     title: &str,
     (mall_id, currency): (i64, &str),
+    rows: &[&BreakdownRow],
     most: usize,
 ) -> Table {
     let mut columns = item_columns(locale, kind);
@@ -503,29 +547,50 @@ fn top_table(
     );
     let kept: Vec<bool> =
         measure_columns(locale).iter().map(|column| TOP_COLUMNS.contains(&column.key)).collect();
-    let rows = figures
-        .breakdown(kind)
-        .filter(|row| row.mall_id == mall_id && row.currency == currency)
-        // The row that belongs to no single item is always shown: without it the figures do not add up.
+    // The row that belongs to no single item is always shown: without it the figures do not add up.
+    let shown: Vec<&BreakdownRow> = rows
+        .iter()
         .scan(0, |shown, row| {
             *shown += usize::from(!row.breakdown_key.is_empty());
-            Some((*shown <= most || row.breakdown_key.is_empty()).then_some(row))
+            Some((*shown <= most || row.breakdown_key.is_empty()).then_some(*row))
         })
         .flatten()
-        .map(|row| {
-            let mut cells = item_cells(locale, kind, row);
+        .collect();
+    let items = item_cells(figures, locale, kind, &shown);
+    let rows = shown
+        .iter()
+        .zip(items)
+        .map(|(row, mut cells)| {
             let measures = measure_cells(&row.measures, currency).into_iter().zip(&kept);
             cells.extend(measures.filter(|(_, kept)| **kept).map(|(cell, _)| cell));
             Row::new(cells)
         })
         .collect();
-    let mall = figures.malls.get(&mall_id).map_or("", |mall| mall.name.as_str());
+    let mall = figures.malls.name(mall_id);
     Table { key: kind.table_key(), title: format!("{title}: {mall} ({currency})"), columns, rows }
 }
 
 /// The figures of a breakdown that fit into the width of a page or a terminal.
 const TOP_COLUMNS: [&str; 6] =
     ["orders", "items", "gross_amount", "cancelled_orders", "refunded_amount", "net_amount"];
+
+/// What names a mall: its code to programs, its name to people.
+fn mall_columns(locale: Locale) -> [Column; 2] {
+    let text = |key, label| Column::new(key, label, ColumnKind::Text);
+    [
+        text("mall", locale.pick("Mall", "店舗", "몰")).for_programs(),
+        text("mall_name", locale.pick("Mall", "店舗", "몰")),
+    ]
+}
+
+/// The change of the net amount.
+fn change_columns(locale: Locale) -> [Column; 2] {
+    let change = |key, label| Column::new(key, label, ColumnKind::Number);
+    [
+        change("day_before_percent", locale.pick("Day before", "前日比", "전일 대비")),
+        change("week_before_percent", locale.pick("Week before", "前週比", "전주 대비")),
+    ]
+}
 
 fn item_columns(locale: Locale, kind: Breakdown) -> Vec<Column> {
     let text = |key, label| Column::new(key, label, ColumnKind::Text);
@@ -535,20 +600,26 @@ fn item_columns(locale: Locale, kind: Breakdown) -> Vec<Column> {
             text("name", locale.pick("Name", "商品名", "상품명")),
         ],
         Breakdown::PaymentMethod => {
-            vec![text("payment_method", locale.pick("Payment method", "支払方法", "결제 수단"))]
+            let label = locale.pick("Payment method", "支払方法", "결제 수단");
+            vec![text("payment_method", label).for_programs(), text("payment_method_name", label)]
         }
     }
 }
 
-fn item_cells(locale: Locale, kind: Breakdown, row: &BreakdownRow) -> Vec<Cell> {
-    match (kind, row.breakdown_key.as_str()) {
+/// The cells of [`item_columns`] of a mall's rows. Programs get no value for "none", whatever the language.
+fn item_cells(figures: &Figures, locale: Locale, kind: Breakdown, rows: &[&BreakdownRow]) -> Vec<Vec<Cell>> {
+    let names = match kind {
+        Breakdown::Product => rows.iter().map(|row| row.name.clone()).collect(),
+        Breakdown::PaymentMethod => figures.payment_names(rows, locale),
+    };
+    let cells = |(row, name): (&&BreakdownRow, String)| match (kind, row.breakdown_key.as_str()) {
         (Breakdown::Product, "") => vec![Cell::Empty, Cell::text(whole_orders(locale))],
-        (Breakdown::Product, key) => vec![Cell::text(key), Cell::text(row.name.as_str())],
         (Breakdown::PaymentMethod, "") => {
-            vec![Cell::text(locale.pick("not stated", "記載なし", "미기재"))]
+            vec![Cell::Empty, Cell::text(locale.pick("not stated", "記載なし", "미기재"))]
         }
-        (Breakdown::PaymentMethod, key) => vec![Cell::text(key)],
-    }
+        (_, key) => vec![Cell::text(key), Cell::text(name)],
+    };
+    rows.iter().zip(names).map(cells).collect()
 }
 
 fn whole_orders(locale: Locale) -> &'static str {
@@ -572,6 +643,8 @@ pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
     columns.extend(measure_columns(locale));
     columns.push(Column::new("is_final", locale.pick("Final", "確定", "확정"), ColumnKind::Text));
     columns.push(outdated::column(locale));
+    // Last, so that a program that counts columns still finds those that it knows.
+    columns.push(Column::new("mall_name", locale.pick("Mall name", "店舗名", "몰 이름"), ColumnKind::Text));
     let outdated: BTreeSet<i64> =
         figures.days.iter().filter(|day| day.outdated_at.is_some()).map(|day| day.mall_id).collect();
     let total = locale.pick("total", "合計", "합계");
@@ -579,7 +652,7 @@ pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
     for day in &figures.days {
         let mut cells = vec![
             Cell::text(day.business_day.to_string()),
-            Cell::text(figures.mall(day.mall_id)),
+            Cell::text(figures.malls.code(day.mall_id)),
             Cell::text(day.currency.as_str()),
             Cell::text(total),
             Cell::Empty,
@@ -587,6 +660,7 @@ pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
         ];
         cells.extend(shown_cells(figures, day.mall_id, &day.measures, &day.currency, Extent::Everything));
         cells.extend([Cell::Bool(day.is_final), outdated::cell(day.outdated_at.is_some())]);
+        cells.push(Cell::text(figures.malls.name(day.mall_id)));
         rows.push(Row::new(cells));
     }
     let kinds = [
@@ -594,23 +668,28 @@ pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
         (Breakdown::PaymentMethod, locale.pick("payment_method", "支払方法", "결제 수단")),
     ];
     for (kind, word) in kinds {
-        for row in figures.breakdown(kind) {
-            let name = if kind == Breakdown::Product && row.breakdown_key.is_empty() {
-                whole_orders(locale)
-            } else {
-                row.name.as_str()
-            };
-            let mut cells = vec![
-                Cell::text(figures.period()),
-                Cell::text(figures.mall(row.mall_id)),
-                Cell::text(row.currency.as_str()),
-                Cell::text(word),
-                Cell::text(row.breakdown_key.as_str()),
-                Cell::text(name),
-            ];
-            cells.extend(shown_cells(figures, row.mall_id, &row.measures, &row.currency, Extent::Everything));
-            cells.extend([Cell::Empty, outdated::cell(outdated.contains(&row.mall_id))]);
-            rows.push(Row::new(cells));
+        for (_, of_mall) in figures.breakdown_by_mall(kind) {
+            let payment_names = figures.payment_names(&of_mall, locale);
+            for (row, payment_name) in of_mall.into_iter().zip(&payment_names) {
+                let name = match (kind, row.breakdown_key.as_str()) {
+                    (Breakdown::Product, "") => whole_orders(locale),
+                    (Breakdown::Product, _) => row.name.as_str(),
+                    (Breakdown::PaymentMethod, "") => "",
+                    (Breakdown::PaymentMethod, _) => payment_name,
+                };
+                let mut cells = vec![
+                    Cell::text(figures.period()),
+                    Cell::text(figures.malls.code(row.mall_id)),
+                    Cell::text(row.currency.as_str()),
+                    Cell::text(word),
+                    Cell::text(row.breakdown_key.as_str()),
+                    Cell::text(name),
+                ];
+                cells.extend(shown_cells(figures, row.mall_id, &row.measures, &row.currency, Extent::Everything));
+                cells.extend([Cell::Empty, outdated::cell(outdated.contains(&row.mall_id))]);
+                cells.push(Cell::text(figures.malls.name(row.mall_id)));
+                rows.push(Row::new(cells));
+            }
         }
     }
     Table { key: "daily_sales", title: String::new(), columns, rows }
@@ -681,10 +760,10 @@ fn measure_cells(measures: &Measures, currency: &str) -> Vec<Cell> {
 fn charts(figures: &Figures, locale: Locale) -> Vec<Chart> {
     let days: Vec<NaiveDate> =
         (0..CHART_DAYS).rev().filter_map(|back| figures.last.checked_sub_days(Days::new(back))).collect();
-    let keys: BTreeSet<(i64, &str)> =
-        figures.days.iter().map(|row| (row.mall_id, row.currency.as_str())).collect();
-    keys.into_iter()
-        .map(|(mall_id, currency)| {
+    let malls = figures.sums();
+    malls
+        .into_iter()
+        .map(|((mall_id, currency), (name, _))| {
             let amounts: BTreeMap<NaiveDate, f64> = figures
                 .chart
                 .iter()
@@ -693,8 +772,7 @@ fn charts(figures: &Figures, locale: Locale) -> Vec<Chart> {
                 .collect();
             Chart {
                 title: format!(
-                    "{}: {}",
-                    figures.malls.get(&mall_id).map_or("", |mall| mall.name.as_str()),
+                    "{name}: {}",
                     locale.pick("net sales, last 30 days", "純売上（税込、直近30日間）", "순매출(최근 30일)")
                 ),
                 unit: currency.to_owned(),
@@ -724,6 +802,17 @@ fn notes(figures: &Figures, locale: Locale, extent: Extent) -> Vec<String> {
             )
             .to_owned(),
     ];
+    if !figures.days.is_empty() {
+        notes.push(
+            locale
+                .pick(
+                    "“Day before” and “Week before” are the changes of net sales since the day before and since the same weekday a week before. Only final figures are compared; “–” means that there is nothing to compare with.",
+                    "前日比・前週比は、前日および前週の同じ曜日の純売上との比較です。確定した数値どうしのみを比較し、「–」は比較対象がないことを示します。",
+                    "전일 대비와 전주 대비는 전날 및 전주 같은 요일의 순매출과 비교한 것입니다. 확정된 수치만 비교하며, '–'는 비교 대상이 없음을 뜻합니다.",
+                )
+                .to_owned(),
+        );
+    }
     if figures.is_unfinished() {
         notes.push(
             locale

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::comparisons::Back;
 use super::document::{Figures, Measures};
 use crate::jobs::report::change::percent;
 use crate::jobs::report::outdated;
@@ -11,20 +12,19 @@ use crate::jobs::report::told::Headline;
 use crate::locale::{Locale, group_digits};
 use crate::money::{average_half_up, minor_in_words};
 
-/// The variables of the template `daily-sales`, except `attachments`. `before` is the day before, for comparison;
-/// `missing` names the malls that have no figures.
-pub(super) fn variables(figures: &Figures, before: Option<&Figures>, missing: &[String]) -> Value {
-    let sums = figures.sums();
-    let earlier = before.map(Figures::sums).unwrap_or_default();
-    let mut totals: BTreeMap<&str, (Measures, Option<i64>)> = BTreeMap::new();
+/// The variables of the template `daily-sales`, except `attachments`. `missing` names the malls that have no figures.
+pub(super) fn variables(figures: &Figures, missing: &[String]) -> Value {
+    let mut totals: BTreeMap<&str, (Measures, NetBefore)> = BTreeMap::new();
     let mut malls = Vec::new();
-    for ((mall, currency), (name, measures)) in &sums {
-        let net_before = earlier.get(&(*mall, *currency)).map(|(_, before)| before.net_amount);
-        let total = totals.entry(currency).or_insert_with(|| (Measures::default(), Some(0)));
-        total.0.add(measures);
-        // A sum without all malls is not comparable.
-        total.1 = total.1.zip(net_before).map(|(sum, net)| sum + net);
-        let mut mall = describe(measures, currency, net_before);
+    for ((mall, currency), (name, measures)) in figures.sums() {
+        let before = [Back::Day, Back::Week].map(|back| figures.net_before(mall, currency, back));
+        let total = totals.entry(currency).or_insert_with(|| (Measures::default(), [Some(0); 2]));
+        total.0.add(&measures);
+        for (sum, net) in total.1.iter_mut().zip(before) {
+            // A sum without all malls is not comparable.
+            *sum = sum.zip(net).and_then(|(sum, net)| sum.checked_add(net));
+        }
+        let mut mall = describe(&measures, currency, before);
         mall["name"] = json!(name);
         malls.push(mall);
     }
@@ -72,7 +72,11 @@ pub(super) fn headlines(figures: &Figures, locale: Locale) -> Vec<Headline> {
     headlines
 }
 
-fn describe(measures: &Measures, currency: &str, net_before: Option<i64>) -> Value {
+/// The net amounts of the day and of the week before.
+type NetBefore = [Option<i64>; 2];
+
+fn describe(measures: &Measures, currency: &str, before: NetBefore) -> Value {
+    let [day, week] = before.map(|before| before.and_then(|before| percent(before, measures.net_amount)));
     json!({
         "currency": currency,
         "orders": measures.orders,
@@ -80,6 +84,7 @@ fn describe(measures: &Measures, currency: &str, net_before: Option<i64>) -> Val
         "refunded_amount": measures.refunded_amount,
         "net_amount": measures.net_amount,
         "average_order_amount": average_half_up(measures.gross_amount, measures.orders),
-        "change_percent": net_before.and_then(|before| percent(before, measures.net_amount)),
+        "change_percent": day,
+        "week_change_percent": week,
     })
 }

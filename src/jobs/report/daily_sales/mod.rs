@@ -4,6 +4,7 @@
 //! refund to the day it happened, whatever the day of the order; days are in the mall's own time zone. The figures are
 //! stored, and everything shown or written comes from the stored figures.
 
+mod comparisons;
 mod document;
 mod letter;
 mod store;
@@ -82,10 +83,9 @@ pub struct Args {
     so_far: bool,
 }
 
-/// The figures to show, and those that a mail compares them with.
+/// The figures to show, and who is missing in a mail.
 pub struct Figures {
     days: document::Figures,
-    day_before: Option<document::Figures>,
     missing: Vec<String>,
 }
 
@@ -127,12 +127,13 @@ impl Report for Args {
 
     async fn unreadable(
         &self,
-        _cx: &Context,
+        cx: &Context,
         db: &mut Db,
         period: DayRange,
         malls: &[Mall],
     ) -> anyhow::Result<Unreadable> {
-        let figures = document::Figures::load(db, &BTreeSet::from([period.first()]), malls).await?;
+        let days = BTreeSet::from([period.first()]);
+        let figures = document::Figures::load(db, &days, malls, cx.config.report()).await?;
         Ok(figures.unreadable)
     }
 
@@ -167,24 +168,20 @@ impl Report for Args {
         periods: &BTreeSet<NaiveDate>,
         audience: &Audience<'_>,
     ) -> anyhow::Result<Figures> {
+        let config = cx.config.report();
         let Audience::Mail(mailing) = audience else {
             let malls = self.report.malls.selected(db).await?;
-            let days = document::Figures::load(db, periods, &malls).await?;
+            let days = document::Figures::load(db, periods, &malls, config).await?;
             days.warn(cx, |day| !periods.contains(&day));
-            return Ok(Figures { days, day_before: None, missing: Vec::new() });
+            return Ok(Figures { days, missing: Vec::new() });
         };
-        let mut days = document::Figures::load(db, periods, &mailing.malls).await?;
+        let mut days = document::Figures::load(db, periods, &mailing.malls, config).await?;
         days.warn(cx, |day| !periods.contains(&day));
         if mailing.is_scheduled {
             days.retain_over();
         }
-        let day_before = document::Figures::load_day_before(db, &days).await?;
-        if let Some(before) = &day_before {
-            before.warn(cx, |day| day.succ_opt().is_some_and(|next| periods.contains(&next)));
-        }
-        let missing = days.missing(mailing.malls.iter().chain(&mailing.waiting));
-        let missing = missing.into_iter().map(str::to_owned).collect();
-        Ok(Figures { days, day_before, missing })
+        let missing = days.missing(mailing.malls.iter().chain(&mailing.waiting), config);
+        Ok(Figures { days, missing })
     }
 
     fn check(figures: &Figures) -> Result<(), Failure> {
@@ -214,7 +211,7 @@ impl Report for Args {
         }
         Ok(Some(Letter {
             period: figures.days.period(),
-            data: letter::variables(&figures.days, figures.day_before.as_ref(), &figures.missing),
+            data: letter::variables(&figures.days, &figures.missing),
             awaiting: awaited::variables(&figures.days.awaiting(), cx.time_zone(), mailing.locale),
             identity: document::flat_table(&figures.days, mailing.locale),
             pictures: Vec::new(),

@@ -105,6 +105,7 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent:
     let rows = figures.malls.iter().map(|mall| {
         let change = mall.net_before.and_then(|before| percent(before, mall.net_amount));
         Row::new(vec![
+            Cell::text(mall.code.as_str()),
             Cell::text(mall.name.as_str()),
             Cell::text(mall.currency.as_str()),
             Cell::Int(mall.orders),
@@ -116,7 +117,8 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent:
         key: "malls",
         title: locale.pick("By mall", "店舗別", "몰별").to_owned(),
         columns: vec![
-            text("mall", locale.pick("Mall", "店舗", "몰")),
+            text("mall", locale.pick("Mall", "店舗", "몰")).for_programs(),
+            text("mall_name", locale.pick("Mall", "店舗", "몰")),
             text("currency", locale.pick("Currency", "通貨", "통화")),
             number("orders", locale.pick("Orders", "注文件数", "주문 건수")),
             Column::new("net_amount", locale.pick("Net sales", "純売上", "순매출"), ColumnKind::Money),
@@ -201,6 +203,8 @@ pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
         money("week_before", locale.pick("Week before", "前週", "전주")),
         awaited::final_column(locale),
         outdated::column(locale),
+        // Last, so that a program that counts columns still finds those that it knows.
+        text("mall_name", locale.pick("Mall name", "店舗名", "몰 이름")),
     ];
     let mut rows: Vec<Row> = figures
         .list
@@ -217,6 +221,7 @@ pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
                 cell(figure.week_before),
                 awaited::final_cell(figure.is_awaiting),
                 outdated::cell(figure.is_outdated),
+                Cell::Empty,
             ])
         })
         .collect();
@@ -234,6 +239,7 @@ pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
             Cell::Empty,
             awaited::final_cell(mall.is_awaiting),
             outdated::cell(mall.is_outdated),
+            Cell::text(mall.name.as_str()),
         ])
     }));
     Table { key: "executive", title: String::new(), columns, rows }

@@ -612,7 +612,10 @@ impl Stored {
                 is_awaiting: row.awaited.is_awaiting(),
             })
         };
-        self.of_day(day).filter_map(figures).collect()
+        let mut shown: Vec<MallFigures> = self.of_day(day).filter_map(figures).collect();
+        // Stable: within a mall they stay as the database sorted them.
+        shown.sort_by_key(|shown| malls.iter().position(|mall| mall.code == shown.code));
+        shown
     }
 
     fn charts(&self, day: NaiveDate) -> BTreeMap<String, Vec<(NaiveDate, Option<i64>)>> {

@@ -32,6 +32,7 @@ use super::driver::{Audience, Report, ReportArgs};
 use super::outdated::FigureTable;
 use super::periods::{Step, current_in};
 use super::publication::{Extent, font_folders, missing_characters};
+use super::shown_malls::in_order;
 use super::soundness::Unreadable;
 use super::stale;
 use figures::{Figures, Lacked, Loaded, Terms};
@@ -93,6 +94,7 @@ impl Report for Args {
     /// figures that cannot be read: the report is without it.
     async fn compute(&self, run: &mut Run<'_>, period: DayRange) -> anyhow::Result<()> {
         let malls = self.malls_about(run.cx, run.db, period.first()).await?;
+        let malls = in_order(malls, run.cx.config.report());
         let terms = self.terms(run.cx, period.first());
         let Loaded { figures, lacked, warnings } = Loaded::load(run.db, terms, &malls).await?;
         run.read(malls.len() as u64);
@@ -124,6 +126,7 @@ impl Report for Args {
             Audience::Mail(mailing) if mailing.is_scheduled => mailing.malls.clone(),
             Audience::Mail(_) | Audience::Command => self.malls_about(cx, db, day).await?,
         };
+        let malls = in_order(malls, cx.config.report());
         // What it lacks has failed in the run.
         let Loaded { figures, lacked, .. } = Loaded::load(db, self.terms(cx, day), &malls).await?;
         match (figures, lacked.into_iter().next()) {

@@ -7,12 +7,14 @@ use chrono_tz::Tz;
 use serde_json::{Value, json};
 
 use super::TABLE;
+use crate::config::ReportConfig;
 use crate::db::{Db, FromRow, Problems};
 use crate::documents::{Cell, Column, ColumnKind, Document, Row, Table};
 use crate::failure::Failure;
 use crate::jobs::report::awaited::{self, AwaitedColumns, AwaitingMall, awaiting_malls};
 use crate::jobs::report::outdated::{self, OutdatedMall, outdated_malls};
 use crate::jobs::report::publication::Extent;
+use crate::jobs::report::shown_malls::ShownMalls;
 use crate::jobs::report::soundness::Unreadable;
 use crate::locale::Locale;
 use crate::period::DayRange;
@@ -59,7 +61,7 @@ struct GroupRow {
 /// Everything a document of these weeks needs, as stored.
 pub struct Figures {
     weeks: BTreeSet<NaiveDate>,
-    malls: BTreeMap<i64, Mall>,
+    malls: ShownMalls,
     rows: Vec<MallRow>,
     groups: Vec<GroupRow>,
     /// What is left out, with its whole mall.
@@ -73,11 +75,12 @@ impl Figures {
         db: &mut Db,
         weeks: &BTreeSet<NaiveDate>,
         malls: &[Mall],
+        config: &ReportConfig,
     ) -> anyhow::Result<Self> {
         let (Some(&first), Some(&last)) = (weeks.first(), weeks.last()) else {
             anyhow::bail!("a report needs a week");
         };
-        let malls: BTreeMap<i64, Mall> = malls.iter().map(|mall| (mall.id, mall.clone())).collect();
+        let malls = ShownMalls::new(malls, config);
         let is_asked = |week, mall| weeks.contains(&week) && malls.contains_key(&mall);
         let mut rows: Vec<MallRow> = db
             .fetch_all(
@@ -105,10 +108,12 @@ impl Figures {
         let is_shown =
             |week: NaiveDate, mall: i64| is_asked(week, mall) && !unreadable.include_any(mall, weeks);
         rows.retain(|row| is_shown(row.week_day, row.mall_id));
+        rows.sort_by_key(|row| (row.week_day, malls.place(row.mall_id)));
         groups.retain(|row| is_shown(row.week_day, row.mall_id));
         // The largest first, "other" last; sorted in Rust because the databases sort texts differently.
         groups.sort_by(|one, other| {
-            let key = |row: &GroupRow| (row.week_day, row.mall_id, row.is_other, -row.signups);
+            let place = |mall| malls.place(mall);
+            let key = |row: &GroupRow| (row.week_day, place(row.mall_id), row.is_other, -row.signups);
             key(one).cmp(&key(other)).then_with(|| one.channel.cmp(&other.channel))
         });
         Ok(Self { weeks: weeks.clone(), malls, rows, groups, unreadable })
@@ -141,11 +146,11 @@ impl Figures {
     }
 
     fn code(&self, id: i64) -> &str {
-        self.malls.get(&id).map_or("", |mall| mall.code.as_str())
+        self.malls.code(id)
     }
 
     fn name(&self, id: i64) -> &str {
-        self.malls.get(&id).map_or("", |mall| mall.name.as_str())
+        self.malls.name(id)
     }
 
     fn min_cell(&self) -> i64 {
@@ -179,7 +184,8 @@ fn columns(locale: Locale, with_channel: bool) -> Vec<Column> {
     let number = |key, label| Column::new(key, label, ColumnKind::Number);
     let mut columns = vec![
         Column::new("week_day", locale.pick("Week from", "週（月曜日）", "주(월요일)"), ColumnKind::Date),
-        text("mall", locale.pick("Mall", "店舗", "몰")),
+        text("mall", locale.pick("Mall", "店舗", "몰")).for_programs(),
+        text("mall_name", locale.pick("Mall", "店舗", "몰")),
     ];
     if with_channel {
         columns.push(text("channel", locale.pick("Channel", "登録経路", "가입 경로")));
@@ -205,13 +211,18 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent:
         .rows
         .iter()
         .map(|row| {
-            let mut cells = vec![Cell::Date(row.week_day), Cell::text(figures.code(row.mall_id))];
+            let mut cells = vec![
+                Cell::Date(row.week_day),
+                Cell::text(figures.code(row.mall_id)),
+                Cell::text(figures.name(row.mall_id)),
+            ];
             cells.extend(count_cells(row.counts(), &withheld));
             Row::new(cells)
         })
         .collect();
     if figures.weeks.len() == 1 && figures.rows.len() > 1 {
-        let mut cells = vec![Cell::Empty, Cell::text(locale.pick("Total", "合計", "합계"))];
+        let total = Cell::text(locale.pick("Total", "合計", "합계"));
+        let mut cells = vec![Cell::Empty, total.clone(), total];
         cells.extend(count_cells(figures.total(), &withheld));
         rows.push(Row::total(cells));
     }
@@ -282,6 +293,7 @@ fn groups_table(figures: &Figures, locale: Locale, withheld: &Cell) -> Table {
             let mut cells = vec![
                 Cell::Date(group.week_day),
                 Cell::text(figures.code(group.mall_id)),
+                Cell::text(figures.name(group.mall_id)),
                 Cell::text(group_name(group, locale)),
             ];
             let counts = [Some(group.signups), group.active, group.unconfirmed, group.withdrawn];
@@ -318,7 +330,14 @@ fn notes(figures: &Figures, locale: Locale) -> Vec<String> {
 /// The single table of a CSV: a mall's total is the row without a channel; a withheld count is empty.
 pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
     let mut table_columns = columns(locale, true);
+    table_columns.retain(|column| column.key != "mall_name");
     table_columns.extend([awaited::final_column(locale), outdated::column(locale)]);
+    // Last, so that a program that counts columns still finds those that it knows.
+    table_columns.push(Column::new(
+        "mall_name",
+        locale.pick("Mall name", "店舗名", "몰 이름"),
+        ColumnKind::Text,
+    ));
     table_columns.insert(3, Column::new("is_other", locale.pick("Merged", "統合", "통합"), ColumnKind::Text));
     let marks: BTreeMap<(NaiveDate, i64), [Cell; 2]> =
         figures.rows.iter().map(|row| ((row.week_day, row.mall_id), marks_of(row))).collect();
@@ -335,6 +354,7 @@ pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
             ];
             cells.extend(count_cells(row.counts(), &Cell::Empty));
             cells.extend(marks(row.week_day, row.mall_id));
+            cells.push(Cell::text(figures.name(row.mall_id)));
             Row::new(cells)
         })
         .collect();
@@ -348,6 +368,7 @@ pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
         let counts = [Some(group.signups), group.active, group.unconfirmed, group.withdrawn];
         cells.extend(count_cells(counts, &Cell::Empty));
         cells.extend(marks(group.week_day, group.mall_id));
+        cells.push(Cell::text(figures.name(group.mall_id)));
         Row::new(cells)
     }));
     Table { key: "weekly_signups", title: String::new(), columns: table_columns, rows }

@@ -94,12 +94,13 @@ impl Report for Args {
 
     async fn unreadable(
         &self,
-        _cx: &Context,
+        cx: &Context,
         db: &mut Db,
         period: DayRange,
         malls: &[Mall],
     ) -> anyhow::Result<Unreadable> {
-        let figures = document::Figures::load(db, &BTreeSet::from([period.first()]), malls).await?;
+        let days = BTreeSet::from([period.first()]);
+        let figures = document::Figures::load(db, &days, malls, cx.config.report()).await?;
         Ok(figures.unreadable)
     }
 
@@ -152,13 +153,13 @@ impl Report for Args {
 
     async fn load(
         &self,
-        _cx: &Context,
+        cx: &Context,
         db: &mut Db,
         periods: &BTreeSet<NaiveDate>,
         audience: &Audience<'_>,
     ) -> anyhow::Result<document::Figures> {
         let malls = audience.malls(&self.report, db).await?;
-        document::Figures::load(db, periods, &malls).await
+        document::Figures::load(db, periods, &malls, cx.config.report()).await
     }
 
     fn check(figures: &document::Figures) -> Result<(), Failure> {
