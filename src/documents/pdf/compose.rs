@@ -356,7 +356,7 @@ impl Composer<'_> {
         for (column, width) in &panel.columns {
             let widest = self.sheet.widest_phrase(&table.columns[*column].label, style)?;
             let room = width - 2.0 * CELL_INSET;
-            if widest > room {
+            if widest > room && room > 0.0 {
                 style.size *= room / widest;
             }
         }
