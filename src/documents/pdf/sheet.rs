@@ -172,3 +172,27 @@ impl Sheet<'_> {
 pub(super) fn count(number: usize) -> f32 {
     u16::try_from(number).map_or(f32::from(u16::MAX), f32::from)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::documents::pdf::FontFolders;
+    use crate::locale::Locale;
+
+    #[test]
+    fn a_heading_is_not_broken_inside_a_word_however_narrow_its_column() {
+        let mut fonts = Fonts::new(Locale::Ja, &[], FontFolders::default()).unwrap();
+        let mut sheet = Sheet { fonts: &mut fonts, marks: Vec::new() };
+        let style = Type::bold(10.0, Colour { red: 0, green: 0, blue: 0 });
+        let mut lines = |heading: &str, width: f32| -> Vec<String> {
+            let text = |line: &TextLine| line.runs.iter().map(|run| run.text.as_str()).collect::<String>();
+            sheet.heading_lines(heading, style, width).unwrap().iter().map(text).collect()
+        };
+        assert_eq!(lines("純売上（税込）", 71.0), ["純売上（税込）"]);
+        for width in [69.0, 41.0, 39.0, 20.0, 1.0] {
+            assert_eq!(lines("純売上（税込）", width), ["純売上", "（税込）"], "{width}");
+        }
+        assert_eq!(lines("平均注文単価", 41.0), ["平均注文", "単価"]);
+        assert_eq!(lines("平均注文単価", 5.0), ["平均", "注文", "単価"]);
+    }
+}
