@@ -572,7 +572,7 @@ mod tests {
         document.charts.clear();
         let bytes = render(&document, created()).unwrap();
         let sheet = &parts(&bytes, "worksheets/sheet1.xml")[0];
-        let height = sheet.rsplit("ht=\"").next().unwrap().split('"').next().unwrap();
+        let height = sheet.split(" ht=\"").nth(1).unwrap().split('"').next().unwrap();
         assert!(height.parse::<f64>().unwrap() > 4.0 * ROW_HEIGHT, "{height}");
         let mut workbook = open(bytes);
         let summary = workbook.worksheet_range("Summary").unwrap();
