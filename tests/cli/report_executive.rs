@@ -223,12 +223,12 @@ fn a_sum_that_lacks_a_mall_is_compared_with_nothing(shop: &Shop) {
     sell(shop, osaka, "1", "19", 5000);
     shop.batchctl(["report", "daily-sales", "--date", "2026-11-19"]).run().succeeds();
     let ran = report(shop, &CSV).run().succeeds();
-    assert!(ran.stdout.contains("2026-11-19,,net_amount,JPY,6800,,,true,false\r\n"), "{ran:?}");
+    assert!(ran.stdout.contains("2026-11-19,,net_amount,JPY,6800,,,true,false,\r\n"), "{ran:?}");
     assert!(
         ran.stdout.contains("2026-11-19,tokyo,net_amount,JPY,1800,1500,,true,false,tokyo\r\n"),
         "{ran:?}"
     );
-    assert!(ran.stdout.contains("2026-11-19,osaka,net_amount,JPY,5000,,,true,false\r\n"), "{ran:?}");
+    assert!(ran.stdout.contains("2026-11-19,osaka,net_amount,JPY,5000,,,true,false,osaka\r\n"), "{ran:?}");
 }
 
 fn a_mall_that_is_new_is_compared_with_the_time_before_it(shop: &Shop) {
