@@ -55,13 +55,12 @@ fn heading(column: &Column, locale: Locale) -> Cow<'_, str> {
 
 fn field(cell: &Cell) -> Cow<'_, str> {
     match cell {
-        Cell::Empty => Cow::Borrowed(""),
+        Cell::Empty | Cell::Change(None) => Cow::Borrowed(""),
         Cell::Text(text) => defused(text),
         Cell::Int(number) => Cow::Owned(number.to_string()),
         Cell::Money { amount, currency } => Cow::Owned(minor_to_plain(*amount, currency)),
         Cell::Date(day) => Cow::Owned(day.to_string()),
         Cell::Bool(value) => Cow::Borrowed(if *value { "true" } else { "false" }),
-        Cell::Change(None) => Cow::Borrowed(""),
         Cell::Change(Some(tenths)) => Cow::Owned((f64::from(*tenths) / 10.0).to_string()),
     }
 }

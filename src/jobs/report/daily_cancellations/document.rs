@@ -58,6 +58,9 @@ struct Sum {
     amount: i64,
 }
 
+/// A mall's id and one of its currencies.
+type MallCurrency<'f> = (i64, &'f str);
+
 /// Everything a document of these days needs, as stored.
 pub struct Figures {
     first: NaiveDate,
@@ -175,8 +178,8 @@ impl Figures {
     }
 
     /// The sums over the days for each mall and currency, in the order of the malls.
-    fn sums(&self) -> Vec<((i64, &str), Sum)> {
-        let mut sums: BTreeMap<(usize, &str), ((i64, &str), Sum)> = BTreeMap::new();
+    fn sums(&self) -> Vec<(MallCurrency<'_>, Sum)> {
+        let mut sums: BTreeMap<(usize, &str), (MallCurrency<'_>, Sum)> = BTreeMap::new();
         for row in &self.days {
             let (mall, currency) = (row.mall_id, row.currency.as_str());
             let (_, sum) = sums

@@ -102,6 +102,12 @@ struct ChartRow {
     problems: Problems,
 }
 
+/// A mall's id and one of its currencies.
+type MallCurrency<'f> = (i64, &'f str);
+
+/// Sums with the name of their mall.
+type NamedSums<'f> = (&'f str, Measures);
+
 /// Everything a document of these days needs, as stored.
 pub(super) struct Figures {
     first: NaiveDate,
@@ -282,8 +288,8 @@ impl Figures {
     }
 
     /// The sums over the days for each mall and currency, with the mall's name, in the order of the malls.
-    pub(super) fn sums(&self) -> Vec<((i64, &str), (&str, Measures))> {
-        let mut sums: BTreeMap<(usize, &str), ((i64, &str), (&str, Measures))> = BTreeMap::new();
+    pub(super) fn sums(&self) -> Vec<(MallCurrency<'_>, NamedSums<'_>)> {
+        let mut sums: BTreeMap<(usize, &str), (MallCurrency<'_>, NamedSums<'_>)> = BTreeMap::new();
         for day in &self.days {
             let (mall, currency) = (day.mall_id, day.currency.as_str());
             let sum = sums
@@ -340,8 +346,8 @@ impl Figures {
     }
 
     /// The rows of each mall and currency, in the order of the malls.
-    fn breakdown_by_mall(&self, kind: Breakdown) -> Vec<((i64, &str), Vec<&BreakdownRow>)> {
-        let mut malls: Vec<((i64, &str), Vec<&BreakdownRow>)> = Vec::new();
+    fn breakdown_by_mall(&self, kind: Breakdown) -> Vec<(MallCurrency<'_>, Vec<&BreakdownRow>)> {
+        let mut malls: Vec<(MallCurrency<'_>, Vec<&BreakdownRow>)> = Vec::new();
         for row in self.breakdown(kind) {
             let mall = (row.mall_id, row.currency.as_str());
             match malls.last_mut() {
