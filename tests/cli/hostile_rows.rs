@@ -473,9 +473,9 @@ fn a_comparison_that_cannot_be_read_is_a_dash_of_the_executive_report() {
     assert_eq!(
         of_net,
         [
-            "2026-11-19,,net_amount,JPY,800,,600,false",
-            "2026-11-19,tokyo,net_amount,JPY,400,,,false",
-            "2026-11-19,osaka,net_amount,JPY,400,,,false",
+            "2026-11-19,,net_amount,JPY,800,,600,true,false,",
+            "2026-11-19,osaka,net_amount,JPY,400,,,true,false,osaka",
+            "2026-11-19,tokyo,net_amount,JPY,400,,,true,false,tokyo",
         ]
     );
 }
@@ -494,7 +494,7 @@ fn a_sum_that_does_not_fit_is_a_dash_of_the_executive_report() {
         let week_before = if column == "net_amount" { "" } else { "600" };
         assert_eq!(
             of_net,
-            Some(&format!("2026-11-19,,net_amount,JPY,800,600,{week_before},false")),
+            Some(&format!("2026-11-19,,net_amount,JPY,800,600,{week_before},true,false,")),
             "{column}"
         );
         shop.execute(&format!("UPDATE daily_sales SET {column} = 300 WHERE business_day = '2026-11-12'"));
@@ -550,7 +550,10 @@ fn an_order_that_cannot_be_read_keeps_no_other_mall_from_the_executive_report() 
             .collect();
         assert_eq!(
             of_osaka,
-            ["2026-11-19,,net_amount,JPY,400,,,false", "2026-11-19,osaka,net_amount,JPY,400,,,false"]
+            [
+                "2026-11-19,,net_amount,JPY,400,,,true,false,",
+                "2026-11-19,osaka,net_amount,JPY,400,,,true,false,osaka"
+            ]
         );
     }
     shop.execute("UPDATE orders SET paid_at = '2026-11-19T03:00:00+00:00' WHERE id = 1");

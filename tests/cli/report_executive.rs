@@ -238,11 +238,11 @@ fn a_mall_that_is_new_is_compared_with_the_time_before_it(shop: &Shop) {
     sell(shop, osaka, "1", "19", 5000);
     shop.batchctl(["report", "daily-sales", "--date", "2026-11-19"]).run().succeeds();
     let ran = report(shop, &CSV).run().succeeds();
-    assert!(ran.stdout.contains("2026-11-19,,net_amount,JPY,6800,1500,1000,true,false\r\n"), "{ran:?}");
-    assert!(ran.stdout.contains("2026-11-19,osaka,net_amount,JPY,5000,,,true,false\r\n"), "{ran:?}");
+    assert!(ran.stdout.contains("2026-11-19,,net_amount,JPY,6800,1500,1000,true,false,\r\n"), "{ran:?}");
+    assert!(ran.stdout.contains("2026-11-19,osaka,net_amount,JPY,5000,,,true,false,osaka\r\n"), "{ran:?}");
     // Of a day before it, nothing is missing.
     let before = report(shop, &[&CSV[..], &["--date", "2026-11-18"]].concat()).run().succeeds();
-    assert!(before.stdout.contains("2026-11-18,,net_amount,JPY,1500,1000,,true,false\r\n"), "{before:?}");
+    assert!(before.stdout.contains("2026-11-18,,net_amount,JPY,1500,1000,,true,false,\r\n"), "{before:?}");
 }
 
 fn a_figure_without_a_source_is_a_dash(shop: &Shop) {

@@ -1,6 +1,7 @@
 //! `data import --guess`: the mapping that it proposes imports the file, or says what it could not tell.
 
 use super::import;
+use super::packed::{gzipped, zipped};
 use crate::support::exports::{
     Export, amazon_jp, base, cafe24, color_me, ec_cube, makeshop, rakuten, shopify, woocommerce,
 };
@@ -122,6 +123,29 @@ fn a_fault_of_the_file_is_told_of_it_and_not_of_its_sample() {
     );
     sandbox.write("wide.csv", header.to_owned() + "1,paid,2026-11-19,10,A,1,10,more\n");
     guess(&sandbox, "wide.csv").exits(65).says("failed to read `wide.csv`: line 2");
+}
+
+/// As an import reads them; two mappings would not fit into one configuration.
+#[test]
+fn a_packed_or_piped_file_is_looked_at_and_of_several_none() {
+    let sandbox = Sandbox::new();
+    let file = "order no,status,order date,total,sku,qty,price\n1,shipped,2026-01-02,10,A,1,10\n";
+    let is_told = |ran: Ran, called: &str| {
+        let ran = ran.succeeds();
+        assert!(ran.stdout.contains("order_no = \"order no\""), "{}", ran.stdout);
+        assert!(ran.stdout.contains(&format!("--check {called}\n")), "{}", ran.stdout);
+    };
+    sandbox.write("orders.csv.gz", gzipped(file));
+    is_told(guess(&sandbox, "orders.csv.gz"), "orders.csv.gz");
+    is_told(sandbox.batchctl(["data", "import", "--guess", "-"]).stdin(file).run(), "-");
+    sandbox.write("orders.zip", zipped(&[("1.csv", file), ("2 b.csv", "x\n")]));
+    guess(&sandbox, "orders.zip")
+        .exits(2)
+        .says("--guess looks at one file, and 2 were named")
+        .says("add --member NAME, such as `1.csv`");
+    let of_member = sandbox.batchctl(["data", "import", "--guess", "--member", "1.csv", "orders.zip"]).run();
+    is_told(of_member, "--member 1.csv orders.zip");
+    sandbox.batchctl(["data", "import", "--guess", "orders.csv.gz", "-"]).stdin(file).run().exits(2);
 }
 
 /// What a file is called and what is in it may be anything; what is printed goes into a configuration.

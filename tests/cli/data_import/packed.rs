@@ -17,13 +17,13 @@ on_both_databases![
     several_files_are_several_runs,
 ];
 
-fn gzipped(content: &str) -> Vec<u8> {
+pub(super) fn gzipped(content: &str) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(content.as_bytes()).unwrap();
     encoder.finish().unwrap()
 }
 
-fn zipped(members: &[(&str, &str)]) -> Vec<u8> {
+pub(super) fn zipped(members: &[(&str, &str)]) -> Vec<u8> {
     let mut writer = ZipWriter::new(std::io::Cursor::new(Vec::new()));
     for (name, content) in members {
         writer.start_file(*name, SimpleFileOptions::default()).unwrap();
