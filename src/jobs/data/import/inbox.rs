@@ -176,7 +176,9 @@ impl Inbox {
                 })
                 .collect();
             moved.sort_by(|one, other| other.cmp(one));
-            moved.into_iter().for_each(|(_, path)| add(path));
+            for (_, path) in moved {
+                add(path);
+            }
         }
         found
     }

@@ -269,13 +269,12 @@ impl Selected {
         let kind = args.kind()?.name();
         let shown = args.shown();
         let scope = format!("{kind} {}", mall.as_deref().unwrap_or("*"));
-        let key = match &hash {
-            Some(hash) => format!("{scope} {hash}"),
+        let key = if let Some(hash) = &hash {
+            format!("{scope} {hash}")
+        } else {
             // The same file again is the same instance, as long as nobody writes to it.
-            None => {
-                let seen = Seen::at(&shown).map(|seen| seen.as_text());
-                format!("{scope} unread-{}", fingerprint(format!("{} {seen:?}", shown.display())))
-            }
+            let seen = Seen::at(&shown).map(|seen| seen.as_text());
+            format!("{scope} unread-{}", fingerprint(format!("{} {seen:?}", shown.display())))
         };
         let title = match &hash {
             // Two streams have nothing in common but their name.

@@ -116,14 +116,13 @@ impl Args {
     fn select_waiting(&self, cx: &Context, folder: &Path) -> anyhow::Result<Vec<Selected>> {
         let inbox = Rc::new(Inbox::new(folder.to_owned()));
         let wanted = self.wanted(cx)?;
-        let found = match &self.inbox_file {
-            Some(name) => vec![self.found_again(&inbox, name)?],
-            None => {
-                let is_wanted = |name: &str| wanted.iter().any(|wanted| wanted.has(name));
-                let contents = inbox.look(is_wanted, self.min_age, cx.machine_time())?;
-                tell_of_rest(cx, &inbox, &contents);
-                contents.files
-            }
+        let found = if let Some(name) = &self.inbox_file {
+            vec![self.found_again(&inbox, name)?]
+        } else {
+            let is_wanted = |name: &str| wanted.iter().any(|wanted| wanted.has(name));
+            let contents = inbox.look(is_wanted, self.min_age, cx.machine_time())?;
+            tell_of_rest(cx, &inbox, &contents);
+            contents.files
         };
         let mut selected = Vec::new();
         for found in found {

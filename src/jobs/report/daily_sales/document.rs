@@ -235,8 +235,11 @@ impl Figures {
     /// Warns of days that lack a mall, of those with which others are compared.
     pub(super) fn warn(&self, cx: &Context, is_compared: impl Fn(NaiveDate) -> bool) {
         let malls: Vec<Mall> = self.malls.values().cloned().collect();
+        // A day may be in the chart and be compared with.
         let warnings: BTreeSet<String> = self.unreadable.warnings(&malls, is_compared).collect();
-        warnings.iter().for_each(|warning| cx.output.warn(warning));
+        for warning in &warnings {
+            cx.output.warn(warning);
+        }
     }
 
     /// When the newest of the figures were computed; `otherwise` if there are none.
@@ -691,7 +694,13 @@ pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
                     Cell::text(row.breakdown_key.as_str()),
                     Cell::text(name),
                 ];
-                cells.extend(shown_cells(figures, row.mall_id, &row.measures, &row.currency, Extent::Everything));
+                cells.extend(shown_cells(
+                    figures,
+                    row.mall_id,
+                    &row.measures,
+                    &row.currency,
+                    Extent::Everything,
+                ));
                 cells.extend([Cell::Empty, outdated::cell(outdated.contains(&row.mall_id))]);
                 cells.push(Cell::text(figures.malls.name(row.mall_id)));
                 rows.push(Row::new(cells));

@@ -102,30 +102,7 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent:
         ],
         rows: rows.collect(),
     };
-    let rows = figures.malls.iter().map(|mall| {
-        let change = mall.net_before.and_then(|before| percent(before, mall.net_amount));
-        Row::new(vec![
-            Cell::text(mall.code.as_str()),
-            Cell::text(mall.name.as_str()),
-            Cell::text(mall.currency.as_str()),
-            Cell::Int(mall.orders),
-            Cell::money(mall.net_amount, mall.currency.as_str()),
-            Cell::text(change_text(change)),
-        ])
-    });
-    let mut malls = Table {
-        key: "malls",
-        title: locale.pick("By mall", "店舗別", "몰별").to_owned(),
-        columns: vec![
-            text("mall", locale.pick("Mall", "店舗", "몰")).for_programs(),
-            text("mall_name", locale.pick("Mall", "店舗", "몰")),
-            text("currency", locale.pick("Currency", "通貨", "통화")),
-            number("orders", locale.pick("Orders", "注文件数", "주문 건수")),
-            Column::new("net_amount", locale.pick("Net sales", "純売上", "순매출"), ColumnKind::Money),
-            number("day_before", day_before),
-        ],
-        rows: rows.collect(),
-    };
+    let mut malls = malls_table(figures, locale);
     if extent == Extent::Everything {
         let mark = |table: &mut Table, marks: Vec<[Cell; 2]>| {
             table.columns.extend([awaited::final_column(locale), outdated::column(locale)]);
@@ -173,6 +150,36 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent:
                 )
                 .to_owned()])
             .collect(),
+    }
+}
+
+/// What each mall has sold.
+fn malls_table(figures: &Figures, locale: Locale) -> Table {
+    let text = |key, label| Column::new(key, label, ColumnKind::Text);
+    let number = |key, label| Column::new(key, label, ColumnKind::Number);
+    let rows = figures.malls.iter().map(|mall| {
+        let change = mall.net_before.and_then(|before| percent(before, mall.net_amount));
+        Row::new(vec![
+            Cell::text(mall.code.as_str()),
+            Cell::text(mall.name.as_str()),
+            Cell::text(mall.currency.as_str()),
+            Cell::Int(mall.orders),
+            Cell::money(mall.net_amount, mall.currency.as_str()),
+            Cell::text(change_text(change)),
+        ])
+    });
+    Table {
+        key: "malls",
+        title: locale.pick("By mall", "店舗別", "몰별").to_owned(),
+        columns: vec![
+            text("mall", locale.pick("Mall", "店舗", "몰")).for_programs(),
+            text("mall_name", locale.pick("Mall", "店舗", "몰")),
+            text("currency", locale.pick("Currency", "通貨", "통화")),
+            number("orders", locale.pick("Orders", "注文件数", "주문 건수")),
+            Column::new("net_amount", locale.pick("Net sales", "純売上", "순매출"), ColumnKind::Money),
+            number("day_before", locale.pick("Day before", "前日比", "전일 대비")),
+        ],
+        rows: rows.collect(),
     }
 }
 
