@@ -352,7 +352,8 @@ mod tests {
             let all: Vec<clap::Arg> = subcommand(spec.name).get_arguments().cloned().collect();
             // With these it is no run, and nothing is stored.
             let starts_none = |argument: &&clap::Arg| {
-                spec.name == "data import" && ["check", "guess"].contains(&argument.get_id().as_str())
+                spec.name == "data import"
+                    && ["check", "guess", "dry_run"].contains(&argument.get_id().as_str())
             };
             let all_of_runs: Vec<&clap::Arg> = all.iter().filter(|argument| !starts_none(argument)).collect();
             for &argument in &all_of_runs {

@@ -265,7 +265,7 @@ fn a_figure_without_a_source_is_a_dash(shop: &Shop) {
     let daily = shop.batchctl(["report", "daily-sales", "--format", "csv,table", "--out", "out"]).run();
     daily.succeeds();
     let csv = shop.read("out/daily-sales-2026-11-19.csv");
-    assert!(csv.lines().nth(1).unwrap().ends_with(",1000,,,true,false"), "{csv}");
+    assert!(csv.lines().nth(1).unwrap().ends_with(",1000,,,true,false,tokyo"), "{csv}");
     // Once there is one, none is none.
     shop.member(Member { mall, status: "WITHDRAWN", ..Member::default() });
     shop.order(Order { mall, order_no: "2", member: Some("M1"), ..Order::default() });

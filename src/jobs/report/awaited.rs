@@ -6,7 +6,7 @@ use chrono_tz::Tz;
 use serde_json::{Value, json};
 
 use crate::context::Context;
-use crate::db::{Db, FromRow};
+use crate::db::{Db, FromRow, Problems};
 use crate::documents::{Cell, Column, ColumnKind};
 use crate::failure::Failure;
 use crate::locale::Locale;
@@ -24,6 +24,9 @@ pub struct AwaitedColumns {
     pub awaited_subject: Option<String>,
     /// Up to when that kind of data had come.
     pub awaited_since: Option<DateTime<Utc>>,
+    /// What cannot be read of them.
+    #[row(problems)]
+    pub problems: Problems,
 }
 
 impl From<Option<Awaited>> for AwaitedColumns {
@@ -31,6 +34,7 @@ impl From<Option<Awaited>> for AwaitedColumns {
         Self {
             awaited_subject: awaited.map(|awaited| awaited.subject.word().to_owned()),
             awaited_since: awaited.and_then(|awaited| awaited.since),
+            problems: Problems::default(),
         }
     }
 }

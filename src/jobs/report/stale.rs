@@ -277,7 +277,7 @@ async fn stored(
     );
     let rows: Vec<Stored> = db.fetch_all(&sql, values![window.first(), window.last()]).await?;
     // What cannot be read is found by the run of its period, and waits for nothing.
-    let rows = rows.into_iter().filter(|row| row.problems.is_empty());
+    let rows = rows.into_iter().filter(|row| row.problems.is_empty() && row.awaited.problems.is_empty());
     Ok(rows.map(|row| ((row.period_day, row.mall_id), row.awaited)).collect())
 }
 

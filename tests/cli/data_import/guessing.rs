@@ -44,7 +44,7 @@ fn the_export_of_a_known_platform_is_recognised_and_imported(shop: &Shop) {
         import(shop, &["--kind", "orders", "--mall", export.mall, &name]).run().succeeds();
         let (orders, sum) = (export.told.len(), shop.scalar("SELECT COUNT(*) FROM orders"));
         assert_eq!(sum, orders.to_string(), "{preset}");
-        for table in ["refunds", "order_items", "orders", "malls"] {
+        for table in ["data_arrivals", "refunds", "order_items", "orders", "malls"] {
             shop.execute(&format!("DELETE FROM {table}"));
         }
         shop.execute("DELETE FROM batch_execution");

@@ -107,6 +107,7 @@ impl Figures {
         let mut unreadable = Unreadable::default();
         for row in &rows {
             unreadable.note_row(row.mall_id, row.business_day, "business_day", &row.problems);
+            unreadable.note_row(row.mall_id, row.business_day, "business_day", &row.awaited.problems);
         }
         for row in &reasons {
             unreadable.note_row(row.mall_id, row.business_day, "business_day", &row.problems);

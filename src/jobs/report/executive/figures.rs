@@ -438,9 +438,16 @@ impl Stored {
         let mut unread = Unread::default();
         for row in &sales {
             unread.sales.note_row(row.mall_id, row.business_day, "business_day", &row.problems);
+            unread.sales.note_row(row.mall_id, row.business_day, "business_day", &row.awaited.problems);
         }
         for row in &cancellations {
             unread.cancellations.note_row(row.mall_id, row.business_day, "business_day", &row.problems);
+            unread.cancellations.note_row(
+                row.mall_id,
+                row.business_day,
+                "business_day",
+                &row.awaited.problems,
+            );
         }
         for row in &snapshots {
             let day = row.snapshot_day.pred_opt().unwrap_or(row.snapshot_day);

@@ -100,6 +100,7 @@ impl Figures {
         let mut unreadable = Unreadable::default();
         for row in &rows {
             unreadable.note_row(row.mall_id, row.week_day, "week_day", &row.problems);
+            unreadable.note_row(row.mall_id, row.week_day, "week_day", &row.awaited.problems);
         }
         for row in &groups {
             unreadable.note_row(row.mall_id, row.week_day, "week_day", &row.problems);
