@@ -86,11 +86,6 @@ impl Sample {
         })
     }
 
-    /// Where the lines of the beginning are.
-    pub(super) fn path(&self) -> &Path {
-        self.file.path()
-    }
-
     /// Whether each line of the beginning has as many fields as the header.
     pub(super) fn can_be_read(&self, encoding: TextEncoding, delimiter: char, quotes: bool) -> bool {
         let source = self.source(encoding, u8::try_from(delimiter).unwrap_or(b','), quotes);
