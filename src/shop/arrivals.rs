@@ -5,7 +5,7 @@
 //! expected to get one for every day after its first; a mall without any, whose orders an application writes by itself, is
 //! always up to date.
 //!
-//! A synchronisation knows the period that it asked for. A file does not say what it leaves out: see [`FileDays::covered`].
+//! A synchronisation knows the period that it asked for. A file does not say what it leaves out: see `MallDays::covered`.
 
 use std::collections::{BTreeMap, BTreeSet};
 

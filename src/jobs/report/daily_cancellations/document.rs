@@ -173,7 +173,7 @@ impl Figures {
         self.malls.name(id)
     }
 
-    /// The cells of [`mall_columns`].
+    /// A mall by code and by name, for programs and for people.
     fn mall_cells(&self, id: i64) -> [Cell; 2] {
         [Cell::text(self.code(id)), Cell::text(self.name(id))]
     }
