@@ -422,7 +422,7 @@ fn an_unknown_key_is_named_with_its_line_section_and_nearest_name() {
         ("reports = 1", "batchctl.toml line 1: unknown key `reports`: did you mean `report`?"),
         (
             "zzz = 1",
-            "batchctl.toml line 1: unknown key `zzz`: known are pdf, report, alerts, import, mail, \
+            "batchctl.toml line 1: unknown key `zzz`: known are pdf, report, freshness, alerts, import, mail, \
              cart_remind, digest, cafe24, jobs",
         ),
         (

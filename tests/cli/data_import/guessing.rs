@@ -114,15 +114,16 @@ fn a_fault_of_the_file_is_told_of_it_and_not_of_its_sample() {
     let header = "order no,status,order date,total,sku,qty,price\n";
     sandbox.write("orders.csv", header.to_owned() + &"1,paid,2026-11-19,10,A,1,10\n".repeat(2001));
     let guessed = guess(&sandbox, "orders.csv").succeeds();
-    let fault = "# Tried: failed to read `orders.csv`: line 2002: the order has more than 2000 lines";
-    assert!(guessed.stdout.contains(fault), "{}", guessed.stdout);
+    let called = |name: &str| format!("failed to read `{}`: line", sandbox.path(name).display());
+    let fault = format!("# Tried: {} 2002: the order has more than 2000 lines", called("orders.csv"));
+    assert!(guessed.stdout.contains(&fault), "{}", guessed.stdout);
     assert!(
         guessed.stdout.contains("data import --kind orders --mall CODE --check orders.csv"),
         "{}",
         guessed.stdout
     );
     sandbox.write("wide.csv", header.to_owned() + "1,paid,2026-11-19,10,A,1,10,more\n");
-    guess(&sandbox, "wide.csv").exits(65).says("failed to read `wide.csv`: line 2");
+    guess(&sandbox, "wide.csv").exits(65).says(&format!("{} 2: ", called("wide.csv")));
 }
 
 /// As an import reads them; two mappings would not fit into one configuration.

@@ -12,6 +12,7 @@ use crate::support::{Shop, on_both_databases};
 
 on_both_databases![
     a_packed_file_is_the_same_as_the_file,
+    a_packed_file_that_is_damaged_is_bad_input,
     each_member_of_an_archive_is_a_run_of_its_own,
     what_is_piped_in_is_imported,
     several_files_are_several_runs,
@@ -60,6 +61,21 @@ fn a_packed_file_is_the_same_as_the_file(shop: &Shop) {
         .run()
         .exits(65)
         .says("twice.zip/inner.gz` is packed with gzip within another packed file, not a CSV file");
+}
+
+fn a_packed_file_that_is_damaged_is_bad_input(shop: &Shop) {
+    with_tokyo(shop);
+    let packed = gzipped(&orders_file(30));
+    shop.write("orders.csv.gz", &packed[..packed.len() - 9]);
+    shop.write("orders.zip", &zipped(&[("a.csv", &orders_file(30))])[..200]);
+    let advice = "hint: get the file again: the download, or the copy, has most likely failed";
+    import(shop, &["--kind", "orders", "orders.csv.gz"])
+        .run()
+        .exits(65)
+        .says("orders.csv.gz`: it is damaged or cut off: ")
+        .says(advice);
+    import(shop, &["--kind", "orders", "orders.zip"]).run().exits(65).says("failed to unpack `").says(advice);
+    assert!(stored_orders(shop).is_empty());
 }
 
 fn each_member_of_an_archive_is_a_run_of_its_own(shop: &Shop) {

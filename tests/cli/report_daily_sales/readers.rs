@@ -115,6 +115,7 @@ fn a_currency_that_sold_nothing_before_has_no_percentage(shop: &Shop) {
 fn a_mail_has_both_changes_in_each_language(shop: &Shop) {
     tokyo(shop);
     let text = |locale: &str| {
+        shop.execute("DELETE FROM report_mailings");
         shop.execute("DELETE FROM mail_attachments");
         shop.execute("DELETE FROM mails");
         report(shop, &["--mail-to", "a@example.jp", "--format", "csv", "--locale", locale]).run().succeeds();

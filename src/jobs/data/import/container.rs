@@ -32,6 +32,8 @@ const MAX_MEMBERS: usize = 200;
 /// Bytes read at a time.
 const BUFFER_BYTES: usize = 256 * 1024;
 /// What standard input is called.
+/// What to do about a packed file that cannot be unpacked.
+const DAMAGED: &str = "get the file again: the download, or the copy, has most likely failed";
 pub(super) const STANDARD_INPUT: &str = "-";
 
 /// A content to be imported.
@@ -183,6 +185,7 @@ impl Input {
             Interrupted::Reading(error) if self.packing == Packing::None => unreadable(&self.shown(), &error),
             Interrupted::Reading(error) => {
                 Failure::bad_input(format!("failed to unpack `{shown}`: it is damaged or cut off: {error}"))
+                    .hint(DAMAGED)
             }
             Interrupted::Keeping(error) => not_kept(&shown.to_string(), &error),
         }
@@ -338,7 +341,8 @@ fn not_kept(shown: &str, error: &io::Error) -> Failure {
 /// The members of an archive that are files, in their order: their places and names.
 fn members(path: &Path, file: Opened) -> Result<Vec<(usize, String)>, Failure> {
     let shown = path.display();
-    let damaged = |error: &ZipError| Failure::bad_input(format!("failed to unpack `{shown}`: {error}"));
+    let damaged =
+        |error: &ZipError| Failure::bad_input(format!("failed to unpack `{shown}`: {error}")).hint(DAMAGED);
     let refused = |name: &str, why: &str| {
         Failure::bad_input(format!("failed to unpack `{shown}`: its member `{name}` {why}"))
             .hint("unpack it, look at it, and import the CSV files that it contains")
