@@ -162,8 +162,8 @@ fn a_start_after_a_kill_in_the_sales_reads_no_finished_domain_again(shops: &Shop
         "orders": [order("20261119-0000001", "kim01", day, 1_000)]
     }));
     // A period that is over, with a domain that ended PARTIAL, and one that is not over.
-    // Of the former, it is noted too that its orders have come.
-    for (to, in_the_sales) in [("2026-11-19", "after-chunk@4=kill"), ("2026-11-20", "after-chunk@3=kill")] {
+    // Of the former, it is noted too that its members and its orders have come.
+    for (to, in_the_sales) in [("2026-11-19", "after-chunk@5=kill"), ("2026-11-20", "after-chunk@3=kill")] {
         let sync = ["mall", "sync", "--mall", "demo", "--from", "2026-11-19", "--to", to];
         shops.batchctl(sync).failpoint(in_the_sales).run().is_killed_by(Signal::KILL);
         let before = shops.calls().len();

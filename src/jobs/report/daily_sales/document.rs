@@ -134,6 +134,18 @@ impl Figures {
         malls: &[Mall],
         config: &ReportConfig,
     ) -> anyhow::Result<Self> {
+        let mut figures = Self::load_stored(db, days, malls, config).await?;
+        figures.find_without_customers(db).await?;
+        Ok(figures)
+    }
+
+    /// Loads just what is stored, by which it is known what cannot be read.
+    pub(super) async fn load_stored(
+        db: &mut Db,
+        days: &BTreeSet<NaiveDate>,
+        malls: &[Mall],
+        config: &ReportConfig,
+    ) -> anyhow::Result<Self> {
         let (Some(&first), Some(&last)) = (days.first(), days.last()) else {
             anyhow::bail!("a report needs a day");
         };
@@ -200,19 +212,6 @@ impl Figures {
         breakdowns.sort_by_key(|row| malls.place(row.mall_id));
         // A day of which a row cannot be read is a gap.
         chart.retain(|row| is_shown(row.mall_id) && !unreadable.include(row.mall_id, row.business_day));
-        let mut without_customers = BTreeSet::new();
-        for &mall in malls.keys() {
-            let (has_customers,): (bool,) = db
-                .fetch_one(
-                    "SELECT EXISTS (SELECT 1 FROM orders
-                                    WHERE mall_id = $1 AND member_code IS NOT NULL AND paid_at IS NOT NULL)",
-                    values![mall],
-                )
-                .await?;
-            if !has_customers {
-                without_customers.insert(mall);
-            }
-        }
         Ok(Self {
             first,
             last,
@@ -222,10 +221,27 @@ impl Figures {
             chart,
             comparisons,
             wordings: Wordings::new(config),
-            without_customers,
+            without_customers: BTreeSet::new(),
             asked: days.clone(),
             unreadable,
         })
+    }
+
+    /// Which malls have no order that names a customer: who is new among theirs is not known.
+    async fn find_without_customers(&mut self, db: &mut Db) -> anyhow::Result<()> {
+        for &mall in self.malls.keys() {
+            let (has_customers,): (bool,) = db
+                .fetch_one(
+                    "SELECT EXISTS (SELECT 1 FROM orders
+                                    WHERE mall_id = $1 AND member_code IS NOT NULL AND paid_at IS NOT NULL)",
+                    values![mall],
+                )
+                .await?;
+            if !has_customers {
+                self.without_customers.insert(mall);
+            }
+        }
+        Ok(())
     }
 
     /// Refuses figures that lack a mall.

@@ -133,7 +133,7 @@ impl Report for Args {
         malls: &[Mall],
     ) -> anyhow::Result<Unreadable> {
         let days = BTreeSet::from([period.first()]);
-        let figures = document::Figures::load(db, &days, malls, cx.config.report()).await?;
+        let figures = document::Figures::load_stored(db, &days, malls, cx.config.report()).await?;
         Ok(figures.unreadable)
     }
 
