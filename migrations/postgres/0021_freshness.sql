@@ -22,20 +22,27 @@ CREATE TABLE data_arrivals (
         CHECK (arrived_at BETWEEN '0001-01-01T00:00:00Z' AND '9999-12-31T23:59:59.999999Z')
 );
 
--- Figures of a day whose data has not come are provisional: what they wait for, and up to when that kind of data had come
--- (NULL: never). They are replaced once it has.
+-- Figures of a day whose data has not come are provisional: which kind of data they wait for, up to when that of the days
+-- before had come (NULL: none has), of which day it is missing, and the run that has stored a part of it, if one has. They
+-- are replaced once it has come.
 ALTER TABLE daily_sales ADD COLUMN awaited_subject TEXT;
 ALTER TABLE daily_sales ADD COLUMN awaited_since TIMESTAMPTZ
     CONSTRAINT daily_sales_awaited_since_is_in_calendar
     CHECK (awaited_since BETWEEN '0001-01-01T00:00:00Z' AND '9999-12-31T23:59:59.999999Z');
+ALTER TABLE daily_sales ADD COLUMN awaited_day DATE;
+ALTER TABLE daily_sales ADD COLUMN awaited_run BIGINT;
 ALTER TABLE daily_cancellations ADD COLUMN awaited_subject TEXT;
 ALTER TABLE daily_cancellations ADD COLUMN awaited_since TIMESTAMPTZ
     CONSTRAINT daily_cancellations_awaited_since_is_in_calendar
     CHECK (awaited_since BETWEEN '0001-01-01T00:00:00Z' AND '9999-12-31T23:59:59.999999Z');
+ALTER TABLE daily_cancellations ADD COLUMN awaited_day DATE;
+ALTER TABLE daily_cancellations ADD COLUMN awaited_run BIGINT;
 ALTER TABLE weekly_signups ADD COLUMN awaited_subject TEXT;
 ALTER TABLE weekly_signups ADD COLUMN awaited_since TIMESTAMPTZ
     CONSTRAINT weekly_signups_awaited_since_is_in_calendar
     CHECK (awaited_since BETWEEN '0001-01-01T00:00:00Z' AND '9999-12-31T23:59:59.999999Z');
+ALTER TABLE weekly_signups ADD COLUMN awaited_day DATE;
+ALTER TABLE weekly_signups ADD COLUMN awaited_run BIGINT;
 
 -- ---------------------------------------------------------------- what has changed
 

@@ -17,14 +17,21 @@ CREATE TABLE data_arrivals (
     PRIMARY KEY (mall_id, subject, business_day)
 ) STRICT;
 
--- Figures of a day whose data has not come are provisional: what they wait for, and up to when that kind of data had come
--- (NULL: never). They are replaced once it has.
+-- Figures of a day whose data has not come are provisional: which kind of data they wait for, up to when that of the days
+-- before had come (NULL: none has), of which day it is missing, and the run that has stored a part of it, if one has. They
+-- are replaced once it has come.
 ALTER TABLE daily_sales ADD COLUMN awaited_subject TEXT;
 ALTER TABLE daily_sales ADD COLUMN awaited_since TEXT;
+ALTER TABLE daily_sales ADD COLUMN awaited_day TEXT;
+ALTER TABLE daily_sales ADD COLUMN awaited_run INTEGER;
 ALTER TABLE daily_cancellations ADD COLUMN awaited_subject TEXT;
 ALTER TABLE daily_cancellations ADD COLUMN awaited_since TEXT;
+ALTER TABLE daily_cancellations ADD COLUMN awaited_day TEXT;
+ALTER TABLE daily_cancellations ADD COLUMN awaited_run INTEGER;
 ALTER TABLE weekly_signups ADD COLUMN awaited_subject TEXT;
 ALTER TABLE weekly_signups ADD COLUMN awaited_since TEXT;
+ALTER TABLE weekly_signups ADD COLUMN awaited_day TEXT;
+ALTER TABLE weekly_signups ADD COLUMN awaited_run INTEGER;
 
 -- ---------------------------------------------------------------- what has changed
 

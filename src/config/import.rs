@@ -118,8 +118,18 @@ section_keys! {
     refunded_without_amount: Option<RefundedWithoutAmount>,
     /// Whether a file with a header and no lines is fine.
     allow_empty: Option<bool>,
+    /// What such a file holds, which it does not say itself.
+    holds: Option<Holdings>,
     /// The names of such files in the folder of an inbox; `*` and `?` stand for any characters and any one.
     inbox_pattern: OneOrMore<String>,
+}
+
+/// What a file holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Holdings {
+    /// Everything of the days from that of its first line on, up to its export.
+    Period,
 }
 
 /// What one of our columns is made of: in the file, a header, a list of headers of which the first that is not empty counts,
@@ -362,6 +372,7 @@ impl ImportSection {
             cancelled_without_time: self.cancelled_without_time.or(base.cancelled_without_time),
             refunded_without_amount: self.refunded_without_amount.or(base.refunded_without_amount),
             allow_empty: self.allow_empty.or(base.allow_empty),
+            holds: self.holds.or(base.holds),
             inbox_pattern: either(self.inbox_pattern, base.inbox_pattern),
             unknown: Vec::new(),
         }

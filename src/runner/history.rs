@@ -188,13 +188,33 @@ pub async fn last_attempt(db: &mut Db, job: &str, instance_key: &str) -> Result<
     db.fetch_optional(&sql, values![job, instance_key]).await
 }
 
-/// The last runs of a job that completed, the newest first.
-pub async fn completed_lately(db: &mut Db, job: &str, most: i64) -> Result<Vec<Execution>, DbError> {
+/// The last run of an instance that has stored a checkpoint, however it ended.
+pub async fn last_with_checkpoint(
+    db: &mut Db,
+    job: &str,
+    instance_key: &str,
+) -> Result<Option<Execution>, DbError> {
     let sql = format!(
         "SELECT {EXECUTION_COLUMNS} FROM batch_execution
-         WHERE job = $1 AND status = 'COMPLETED' ORDER BY id DESC LIMIT $2"
+         WHERE job = $1 AND instance_key = $2 AND checkpoint IS NOT NULL ORDER BY id DESC LIMIT 1"
     );
-    db.fetch_all(&sql, values![job, most]).await
+    db.fetch_optional(&sql, values![job, instance_key]).await
+}
+
+/// The last runs of a job that have stored a checkpoint, however they ended, of the instances whose keys begin like this; the
+/// newest first.
+pub async fn with_checkpoint_lately(
+    db: &mut Db,
+    job: &str,
+    key_prefix: &str,
+    most: i64,
+) -> Result<Vec<Execution>, DbError> {
+    let sql = format!(
+        "SELECT {EXECUTION_COLUMNS} FROM batch_execution
+         WHERE job = $1 AND checkpoint IS NOT NULL AND SUBSTR(instance_key, 1, LENGTH($2)) = $2
+         ORDER BY id DESC LIMIT $3"
+    );
+    db.fetch_all(&sql, values![job, key_prefix, most]).await
 }
 
 /// The last run of the same instance that started before this one.

@@ -14,6 +14,7 @@ use crate::runner::Run;
 use crate::shop::arrivals::{Awaited, Subject};
 use crate::shop::malls::{Mall, all_malls};
 use crate::values;
+use crate::wording::command;
 
 use super::outdated::FigureTable;
 
@@ -22,8 +23,12 @@ use super::outdated::FigureTable;
 pub struct AwaitedColumns {
     /// [`Subject::word`]; `None` for figures that wait for nothing.
     pub awaited_subject: Option<String>,
-    /// Up to when that kind of data had come.
+    /// Up to when that kind of data had come of the days before.
     pub awaited_since: Option<DateTime<Utc>>,
+    /// The first day that it is missing of.
+    pub awaited_day: Option<NaiveDate>,
+    /// The run that has stored it in part.
+    pub awaited_run: Option<i64>,
     /// What cannot be read of them.
     #[row(problems)]
     pub problems: Problems,
@@ -34,6 +39,8 @@ impl From<Option<Awaited>> for AwaitedColumns {
         Self {
             awaited_subject: awaited.map(|awaited| awaited.subject.word().to_owned()),
             awaited_since: awaited.and_then(|awaited| awaited.since),
+            awaited_day: awaited.map(|awaited| awaited.day),
+            awaited_run: awaited.and_then(|awaited| awaited.partial_run),
             problems: Problems::default(),
         }
     }
@@ -48,7 +55,12 @@ impl AwaitedColumns {
     fn awaited(&self) -> Option<Awaited> {
         let word = self.awaited_subject.as_deref()?;
         // A word that this version does not know says no less that data is missing.
-        Some(Awaited { subject: Subject::of(word).unwrap_or(Subject::Order), since: self.awaited_since })
+        Some(Awaited {
+            subject: Subject::of(word).unwrap_or(Subject::Order),
+            day: self.awaited_day?,
+            since: self.awaited_since,
+            partial_run: self.awaited_run,
+        })
     }
 }
 
@@ -86,23 +98,31 @@ impl AwaitingMall {
 fn reason(awaited: &Awaited, time_zone: Tz, locale: Locale) -> String {
     let noun = match awaited.subject {
         Subject::Order => locale.pick("orders", "注文データ", "주문 데이터"),
-        Subject::Sales => locale.pick("payments", "入金・キャンセルデータ", "결제·취소 데이터"),
+        Subject::Sales => locale.pick("payments", "決済・キャンセルデータ", "결제·취소 데이터"),
         Subject::Refund => locale.pick("refunds", "返金データ", "환불 데이터"),
         Subject::Member => locale.pick("members", "会員データ", "회원 데이터"),
     };
+    let day = awaited.day;
+    if let Some(run) = awaited.partial_run {
+        return locale.pick(
+            format!("the {noun} of {day} have been stored only in part (run {run})"),
+            format!("{day}の{noun}は一部しか取り込まれていません（実行番号 {run}）"),
+            format!("{day} {noun}가 일부만 수집되었습니다(실행 번호 {run})"),
+        );
+    }
     match awaited.since {
         Some(since) => {
             let since = since.with_timezone(&time_zone).format("%Y-%m-%d %H:%M %Z");
             locale.pick(
-                format!("no {noun} have arrived since {since}"),
-                format!("{noun}が{since}以降届いていません"),
-                format!("{since} 이후 {noun}가 들어오지 않았습니다"),
+                format!("the {noun} of {day} have not arrived; those before are as of {since}"),
+                format!("{day}の{noun}が未着です（それ以前は{since}時点）"),
+                format!("{day} {noun}가 아직 들어오지 않았습니다(이전 데이터는 {since} 기준)"),
             )
         }
         None => locale.pick(
-            format!("no {noun} have ever arrived"),
-            format!("{noun}がまだ一度も届いていません"),
-            format!("{noun}가 아직 한 번도 들어오지 않았습니다"),
+            format!("the {noun} of {day} have not arrived, nor any before"),
+            format!("{day}の{noun}が未着です（それ以前も届いていません）"),
+            format!("{day} {noun}가 아직 들어오지 않았습니다(이전 데이터도 없습니다)"),
         ),
     }
 }
@@ -147,9 +167,18 @@ pub fn note_in_run(run: &mut Run<'_>, malls: &[(Mall, Awaited)]) {
     let time_zone = run.cx.time_zone();
     for (mall, awaited) in malls {
         let reason = reason(awaited, time_zone, Locale::En);
-        let hint = match awaited.since {
-            Some(_) => "import or sync the data: the next nightly run makes the figures final".to_owned(),
-            None => format!("import or sync the data, or expect none: see [freshness.malls.{}]", mall.code),
+        let hint = match (awaited.partial_run, awaited.since) {
+            (Some(run), _) => format!(
+                "{}; or accept what is missing: {}",
+                command(&["runs", "retry", &run.to_string()]),
+                command(&["runs", "dismiss", &run.to_string(), "--reason", "TEXT"])
+            ),
+            (None, Some(_)) => {
+                "import or sync the data: the next nightly run makes the figures final".to_owned()
+            }
+            (None, None) => {
+                format!("import or sync the data, or expect none: see [freshness.malls.{}]", mall.code)
+            }
         };
         let failure = Failure::bad_input(format!("{reason}: its figures are provisional")).hint(hint);
         run.note_provisional(&mall.code, "freshness", &failure);

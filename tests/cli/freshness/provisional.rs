@@ -14,6 +14,11 @@ on_both_databases![
     an_import_that_was_killed_covers_nothing_until_it_is_done,
     a_new_mall_does_not_make_the_others_provisional,
     a_file_that_was_exported_before_the_day_was_over_does_not_cover_it,
+    a_file_of_changes_does_not_make_up_for_one_that_never_came,
+    a_file_that_was_imported_in_part_covers_nothing_until_that_is_settled,
+    the_same_content_of_a_later_night_shows_that_nothing_happened,
+    quiet_days_come_with_a_header_alone,
+    files_of_two_shops_are_not_older_and_newer_states_of_one,
 ];
 
 const DELIVERY: &str = "
@@ -38,7 +43,7 @@ fn a_day_whose_file_is_missing_is_provisional_until_it_comes(shop: &Shop) {
     daily_sales(shop, 19, &[]).run().succeeds().is_silent();
     let ran = daily_sales(shop, 20, &[]).run().exits(3);
     ran.says("1 of 1 mall provisional: not all data has arrived")
-        .says("tokyo: no orders have arrived since 2026-11-19 02:00 JST: its figures are provisional")
+        .says("tokyo: the orders of 2026-11-19 have not arrived; those before are as of 2026-11-19 02:00 JST: its figures are provisional")
         .says("data:  1 mall is computed")
         .says("hint: import or sync the data: the next nightly run makes the figures final");
     assert_eq!(figures(shop), ["2026-11-18 tokyo 1 1000 1", "2026-11-19 tokyo 0 0 0"]);
@@ -56,7 +61,7 @@ fn a_day_whose_file_is_missing_is_provisional_until_it_comes(shop: &Shop) {
 fn every_form_says_that_figures_are_provisional_and_why(shop: &Shop) {
     without_the_19th(shop);
     shop.write("batchctl.toml", DELIVERY);
-    let reason = "no orders have arrived since 2026-11-19 02:00 JST";
+    let reason = "the orders of 2026-11-19 have not arrived; those before are as of 2026-11-19 02:00 JST";
     daily_sales(shop, 20, &["--format", "csv,json,table,pdf,xlsx", "--out", "out"]).run().exits(3);
     let csv = shop.read("out/daily-sales-2026-11-19.csv");
     let row = csv.lines().find(|line| line.contains(",total,")).unwrap();
@@ -74,15 +79,16 @@ fn every_form_says_that_figures_are_provisional_and_why(shop: &Shop) {
         .expect("poppler-utils is installed");
     let pdf = String::from_utf8_lossy(&pdf.stdout).into_owned();
     assert!(
-        pdf.contains("Daily sales report (provisional)") && pdf.contains("no orders have arrived"),
+        pdf.contains("Daily sales report (provisional)")
+            && pdf.contains("the orders of 2026-11-19 have not arrived"),
         "{pdf}"
     );
 
     assert_eq!(subjects(shop), ["Provisional: Sales of Thu 19 November 2026"]);
     for (locale, subject, text) in [
         ("en", "Provisional: ", format!("tokyo: {reason}\n")),
-        ("ja", "【仮】", "tokyo：注文データが2026-11-19 02:00 JST以降届いていません\n".to_owned()),
-        ("ko", "[잠정] ", "tokyo: 2026-11-19 02:00 JST 이후 주문 데이터가 들어오지 않았습니다\n".to_owned()),
+        ("ja", "【仮】", "tokyo：2026-11-19の注文データが未着です（それ以前は2026-11-19 02:00 JST時点）\n".to_owned()),
+        ("ko", "[잠정] ", "tokyo: 2026-11-19 주문 데이터가 아직 들어오지 않았습니다(이전 데이터는 2026-11-19 02:00 JST 기준)\n".to_owned()),
     ] {
         daily_sales(shop, 20, &["--mail-to", "a@example.jp", "--locale", locale, "--format", "csv"])
             .run()
@@ -109,7 +115,10 @@ fn every_report_waits_for_its_data(shop: &Shop) {
         shop.batchctl(["report", "daily-cancellations", "--format", "csv", "--out", "-"]).now(&night(day))
     };
     cancellations(19).run().succeeds();
-    let ran = cancellations(20).run().exits(3).says("no orders have arrived since 2026-11-19 02:00 JST");
+    let ran = cancellations(20)
+        .run()
+        .exits(3)
+        .says("the orders of 2026-11-19 have not arrived; those before are as of 2026-11-19 02:00 JST");
     assert!(ran.stdout.contains("2026-11-19,tokyo,JPY,,0,0,false,false"), "{}", ran.stdout);
     daily_sales(shop, 20, &[]).run().exits(3);
     // The report for management shows what is there, and says what it is.
@@ -125,7 +134,7 @@ fn every_report_waits_for_its_data(shop: &Shop) {
         .run()
         .succeeds();
     assert!(shown.stdout.contains("Business figures (provisional)"), "{}", shown.stdout);
-    assert!(shown.stdout.contains("tokyo: no orders have arrived since"), "{}", shown.stdout);
+    assert!(shown.stdout.contains("tokyo: the orders of 2026-11-19 have not arrived"), "{}", shown.stdout);
     // Members came once, on Thursday: the week is not complete.
     let header = "member_code,status,signed_up_at\n";
     export(
@@ -144,7 +153,9 @@ fn every_report_waits_for_its_data(shop: &Shop) {
         .run()
         .exits(3);
     assert!(weekly.stdout.contains("2026-11-16,tokyo,,,,,,,false,false"), "{}", weekly.stdout);
-    weekly.says("tokyo: no members have arrived since 2026-11-19 02:00 JST");
+    weekly.says(
+        "tokyo: the members of 2026-11-19 have not arrived; those before are as of 2026-11-19 02:00 JST",
+    );
 }
 
 fn an_operator_is_told_once(shop: &Shop) {
@@ -163,7 +174,8 @@ fn an_operator_is_told_once(shop: &Shop) {
     let texts: Vec<String> = channel.requests().iter().map(|request| request.json().to_string()).collect();
     assert_eq!(texts.len(), 1, "{texts:?}");
     assert!(
-        texts[0].contains("1 of 1 mall provisional") && texts[0].contains("no orders have arrived since"),
+        texts[0].contains("1 of 1 mall provisional")
+            && texts[0].contains("the orders of 2026-11-19 have not arrived"),
         "{texts:?}"
     );
     assert_eq!(shop.sql("SELECT occurrences, closed_at FROM batch_incident"), [["3", "NULL"]]);
@@ -199,7 +211,7 @@ fn what_is_expected_can_be_declared(shop: &Shop) {
     daily_sales(shop, 20, &[])
         .run()
         .exits(3)
-        .says("osaka: no orders have ever arrived: its figures are provisional")
+        .says("osaka: the orders of 2026-11-19 have not arrived, nor any before: its figures are provisional")
         .says("hint: import or sync the data, or expect none: see [freshness.malls.osaka]");
     assert_eq!(figures(shop), ["2026-11-19 osaka 0 0 0", "2026-11-19 tokyo 0 0 1"]);
     shop.write("batchctl.toml", "[freshness.malls.kobe]\norders = \"never\"\n");
@@ -250,6 +262,109 @@ fn a_file_that_was_exported_before_the_day_was_over_does_not_cover_it(shop: &Sho
     without_the_19th(shop);
     export(shop, "19.csv", &orders(&[(19, 12, 3000)]), "2026-11-19T23:59:00+09:00");
     import(shop, "19.csv", &night(20)).succeeds();
-    daily_sales(shop, 20, &[]).run().exits(3).says("since 2026-11-19 02:00 JST");
+    daily_sales(shop, 20, &[]).run().exits(3).says("as of 2026-11-19 02:00 JST");
     assert_eq!(figures(shop), ["2026-11-19 tokyo 1 3000 0"]);
+}
+
+/// The shop exports what changed since: an order of the missing day was paid or shipped a day later.
+fn a_file_of_changes_does_not_make_up_for_one_that_never_came(shop: &Shop) {
+    without_the_19th(shop);
+    let shipped = orders(&[(18, 12, 1000)]).replace("PAID", "SHIPPED");
+    let of_the_19th = orders(&[(19, 12, 3000), (20, 12, 500)]);
+    let changes = shipped + of_the_19th.split_once('\n').unwrap().1;
+    export(shop, "20.csv", &changes, "2026-11-21T02:00:00+09:00");
+    import(shop, "20.csv", &night(21)).succeeds();
+    daily_sales(shop, 21, &["--from", "2026-11-19", "--to", "2026-11-20"]).run().exits(3).says(
+        "tokyo: the orders of 2026-11-19 have not arrived; those before are as of 2026-11-19 02:00 JST",
+    );
+    assert_eq!(figures(shop), ["2026-11-19 tokyo 1 3000 0", "2026-11-20 tokyo 1 500 1"]);
+}
+
+fn a_file_that_was_imported_in_part_covers_nothing_until_that_is_settled(shop: &Shop) {
+    without_the_19th(shop);
+    let bad = orders(&[(19, 12, 3000), (19, 13, 500)]).replace("19-13,PAID", "19-13,PAYED");
+    export(shop, "19.csv", &bad, "2026-11-20T02:00:00+09:00");
+    let words = ["data", "import", "--kind", "orders", "--mall", "tokyo", "--skip-limit", "5", "19.csv"];
+    shop.batchctl(words).now(&night(20)).run().exits(3);
+    daily_sales(shop, 20, &[])
+        .run()
+        .exits(3)
+        .says("tokyo: the orders of 2026-11-19 have been stored only in part (run 3): its figures are provisional")
+        .says("runs retry 3; or accept what is missing: ")
+        .says("runs dismiss 3 --reason");
+    assert_eq!(figures(shop), ["2026-11-19 tokyo 1 3000 0"]);
+    export(shop, "19.csv", &bad.replace("PAYED", "PAID"), "2026-11-20T02:00:00+09:00");
+    shop.batchctl(["runs", "retry", "3"]).now(&night(20)).run().succeeds();
+    daily_sales(shop, 20, &["--date", "2026-11-19"]).run().succeeds();
+    assert_eq!(figures(shop), ["2026-11-19 tokyo 2 3500 1"]);
+    // Somebody decides that the line does not matter.
+    let bad = orders(&[(20, 12, 3000), (20, 13, 500)]).replace("20-13,PAID", "20-13,PAYED");
+    export(shop, "20.csv", &bad, "2026-11-21T02:00:00+09:00");
+    let words = words.map(|word| if word == "19.csv" { "20.csv" } else { word });
+    shop.batchctl(words).now(&night(21)).run().exits(3);
+    let run = shop.scalar("SELECT MAX(id) FROM batch_execution");
+    shop.batchctl(["runs", "dismiss", &run, "--reason", "a test order"]).now(&night(21)).run().succeeds();
+    daily_sales(shop, 21, &[]).run().succeeds();
+    assert_eq!(figures(shop), ["2026-11-19 tokyo 2 3500 1", "2026-11-20 tokyo 1 3000 1"]);
+}
+
+/// A shop that exports everything writes the same bytes after a day without orders.
+fn the_same_content_of_a_later_night_shows_that_nothing_happened(shop: &Shop) {
+    with_tokyo(shop);
+    let all = orders(&[(17, 9, 1), (17, 10, 2), (18, 9, 3), (18, 10, 4)]);
+    for next in [19, 20] {
+        export(shop, "all.csv", &all, &format!("2026-11-{next}T02:00:00+09:00"));
+        import(shop, "all.csv", &night(next)).succeeds();
+    }
+    daily_sales(shop, 20, &["--from", "2026-11-18", "--to", "2026-11-19"]).run().succeeds();
+    assert_eq!(figures(shop), ["2026-11-18 tokyo 2 7 1", "2026-11-19 tokyo 0 0 1"]);
+    // In the same night it is the same file.
+    import(shop, "all.csv", &night(20)).succeeds().is_silent();
+    assert_eq!(shop.scalar("SELECT COUNT(*) FROM batch_execution WHERE job = 'data import'"), "2");
+}
+
+fn quiet_days_come_with_a_header_alone(shop: &Shop) {
+    without_the_19th(shop);
+    shop.write("batchctl.toml", "[import.orders]\nallow_empty = true\n");
+    for day in [19, 20, 22] {
+        if day == 22 {
+            export(shop, "21.csv", &orders(&[(21, 12, 10)]), "2026-11-22T02:00:00+09:00");
+            import(shop, "21.csv", &night(22)).succeeds();
+        }
+        let next = day + 1;
+        export(shop, "quiet.csv", &orders(&[]), &format!("2026-11-{next}T02:00:00+09:00"));
+        import(shop, "quiet.csv", &night(next)).succeeds();
+        daily_sales(shop, next, &[]).run().succeeds();
+    }
+    assert_eq!(figures(shop), ["2026-11-19 tokyo 0 0 1", "2026-11-20 tokyo 0 0 1", "2026-11-22 tokyo 0 0 1"]);
+}
+
+/// In a folder of several shops, a shop without news exports what it exported before.
+fn files_of_two_shops_are_not_older_and_newer_states_of_one(shop: &Shop) {
+    with_tokyo(shop);
+    shop.mall("osaka", "Asia/Tokyo", "JPY");
+    shop.write(
+        "batchctl.toml",
+        "[import.orders.tokyo]\nmall = \"tokyo\"\ninbox_pattern = \"tokyo*\"\n\
+         [import.orders.osaka]\nmall = \"osaka\"\ninbox_pattern = \"osaka*\"\n",
+    );
+    std::fs::create_dir(shop.path("in")).unwrap();
+    let all = orders(&[(17, 9, 1), (17, 10, 2), (18, 9, 3), (18, 10, 4)]);
+    for (next, more) in [(19, ""), (20, "19-09,PAID,2026-11-19 09:00,2026-11-19 09:00,7,P1,1,7,M7\n")] {
+        let at = format!("2026-11-{next}T02:00:00+09:00");
+        export(shop, "in/tokyo.csv", &all, &at);
+        export(shop, "in/osaka.csv", &(all.clone() + more), &at);
+        let nightly = ["data", "import", "--inbox", "in", "--min-age", "0s"];
+        shop.batchctl(nightly).now(&night(next)).run().succeeds();
+        daily_sales(shop, next, &[]).run().succeeds();
+    }
+    assert_eq!(
+        figures(shop),
+        [
+            "2026-11-18 osaka 2 7 1",
+            "2026-11-18 tokyo 2 7 1",
+            "2026-11-19 osaka 1 7 1",
+            "2026-11-19 tokyo 0 0 1",
+        ]
+    );
 }

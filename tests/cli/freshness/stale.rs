@@ -259,8 +259,10 @@ fn a_missing_day_becomes_final_by_the_next_run(shop: &Shop) {
     // The next day's file does not have it, and another run cannot make it up.
     daily_sales(shop, 21, &[]).run().succeeds();
     assert_eq!(figures(shop), ["2026-11-19 tokyo 0 0 0", "2026-11-20 tokyo 1 1000 1"]);
-    export(shop, "19.csv", &orders(&[(19, 12, 3000)]), "2026-11-21T09:00:00+09:00");
-    import(shop, "19.csv", "2026-11-21T09:00:00+09:00").succeeds();
+    // Its name says of which day it is; its own time is that of the upload.
+    let late = "orders-2026-11-19.csv";
+    export(shop, late, &orders(&[(19, 12, 3000)]), "2026-11-21T09:00:00+09:00");
+    import(shop, late, "2026-11-21T09:00:00+09:00").succeeds();
     daily_sales(shop, 22, &["--dry-run"])
         .run()
         .succeeds()
@@ -268,7 +270,7 @@ fn a_missing_day_becomes_final_by_the_next_run(shop: &Shop) {
     daily_sales(shop, 22, &[])
         .run()
         .exits(3)
-        .says("tokyo: no orders have arrived since 2026-11-21 09:00 JST");
+        .says("tokyo: the orders of 2026-11-21 have not arrived; those before are as of 2026-11-21 ");
     assert_eq!(
         figures(shop),
         ["2026-11-19 tokyo 1 3000 1", "2026-11-20 tokyo 1 1000 1", "2026-11-21 tokyo 0 0 0"]

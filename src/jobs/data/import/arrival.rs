@@ -3,8 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::db::Db;
-use crate::runner::Run;
-use crate::shop::arrivals::{Exported, File, FileDays, StagedRows};
+use crate::shop::arrivals::files::{Exported, File, FileDays, StagedRows, named_day};
 use crate::shop::malls::Mall;
 
 use super::Args;
@@ -18,29 +17,41 @@ pub(super) struct Arriving {
 }
 
 impl Arriving {
-    /// `mall` is the code of the one that all of the file is about.
+    /// `mall` is the code of the one that all of the file is about; `is_of_period` as in [`Exported`].
     pub(super) fn of(
         args: &Args,
         exported: DateTime<Utc>,
+        is_of_period: bool,
         malls: Vec<Mall>,
         mall: Option<&str>,
     ) -> anyhow::Result<Option<Self>> {
         let Some(staged) = StagedRows::of(args.kind()?.name()) else { return Ok(None) };
         let mall = malls.iter().find(|one| Some(one.code.as_str()) == mall).map(|mall| mall.id);
-        let exported = Exported { at: exported, is_stated: args.as_of.is_some() };
+        let name = args.shown().file_name().map(|name| name.to_string_lossy().into_owned());
+        let exported = Exported {
+            at: exported,
+            is_stated: args.as_of.is_some(),
+            named_day: name.as_deref().and_then(named_day),
+            is_of_period,
+        };
         Ok(Some(Self { staged, exported, malls, mall }))
     }
 
-    /// Counts the rows of the chunk that is staged.
+    /// Counts the rows of the chunk that is stored, while they are staged.
     pub(super) async fn add(&self, db: &mut Db, days: &mut FileDays) -> anyhow::Result<()> {
         days.add(db, &self.staged, self.exported, &self.malls).await
     }
 
-    /// Notes the days that have come.
-    pub(super) async fn note(&self, run: &mut Run<'_>, days: &FileDays) -> anyhow::Result<()> {
+    /// Notes the days that have come, in the transaction that ends the import.
+    pub(super) async fn note(
+        &self,
+        db: &mut Db,
+        days: &FileDays,
+        run: i64,
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<()> {
         let Self { staged, exported, mall, malls } = self;
         let file = File { staged: *staged, exported: *exported, mall: *mall, malls };
-        let (id, now) = (run.id(), run.cx.now());
-        run.chunk(None::<&str>, async |db| days.note(db, &file, id, now).await).await
+        days.note(db, &file, run, now).await
     }
 }

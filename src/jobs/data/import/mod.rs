@@ -50,18 +50,18 @@ use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{ImportColumn, ImportSection, OneOrMore, SkipLimit};
+use crate::config::{Holdings, ImportColumn, ImportSection, OneOrMore, SkipLimit};
 use crate::context::Context;
 use crate::db::{Db, Kind as DbKind};
 use crate::digest::fingerprint;
 use crate::failure::Failure;
 use crate::money::minor_to_display;
-use crate::period::{parse_duration, shown_instant};
+use crate::period::{last_finished_day, parse_duration, shown_instant};
 use crate::runner::{
     Completed, Exclusion, Freshness, Items, Job, JobSpec, Planned, Run, history, minutes, report_error,
 };
 use crate::severity::Severity;
-use crate::shop::arrivals::FileDays;
+use crate::shop::arrivals::files::{FileDays, StagedRows};
 use crate::shop::malls::{all_malls, selected_malls};
 use crate::shop::upsert::UpsertCounts;
 use crate::text_encoding::TextEncoding;
@@ -76,7 +76,7 @@ use self::kind::{BadLine, FileKind, Noted, Notes, Rows};
 use self::kinds::Kind;
 use self::layout::Layout;
 use self::mapping::{Choice, Mapping};
-use self::precedence::{Newest, Precedence, refuse_old};
+use self::precedence::{Newest, Own, Precedence, refuse_old};
 use self::reader::{Source, encoding_of};
 use self::selection::{Selected, short_hash};
 
@@ -199,8 +199,12 @@ impl Job for Args {
         let mall = args.mall_of_file(mall, &mapping, db).await?;
         let now = args.interpretation(mall.as_deref(), &mapping.keys);
         // The same content has a different meaning under another mapping.
-        if earlier.is_some_and(|earlier| earlier.interpretation != now) {
+        if earlier.as_ref().is_some_and(|earlier| earlier.interpretation != now) {
             return Ok(Freshness::Due("the mapping, the encoding or the mall has changed since".to_owned()));
+        }
+        let was_exported = earlier.as_ref().and_then(|earlier| earlier.exported);
+        if file.may_cover_more(db, was_exported).await? {
+            return Ok(Freshness::Due("it was exported once more, and nothing had changed".to_owned()));
         }
         let Some(newest) = file.overtaken_by(db, completed.run.id).await? else {
             return Ok(Freshness::Current(None));
@@ -253,7 +257,11 @@ impl Selected {
     async fn planned(self, cx: &Context, db: &mut Db) -> anyhow::Result<Planned<File>> {
         let Self { args, waiting, mut refused, exported } = self;
         let mall = args.mall_code(db).await?;
-        args.mapping(cx, args.kind()?, mall.as_deref())?;
+        let mapping = args.mapping(cx, args.kind()?, mall.as_deref())?;
+        // One that does not exist is the run's failure.
+        let of_file = args.mall_of_file(mall.clone(), &mapping, db).await.unwrap_or_default();
+        let origin =
+            format!("{} {}", of_file.as_deref().unwrap_or("*"), args.section.as_deref().unwrap_or_default());
         let hash = match &args.input {
             Some(input) if refused.is_none() => match short_hash(input) {
                 Ok(hash) => Some(hash),
@@ -286,6 +294,7 @@ impl Selected {
         let file = File {
             short_hash: hash.clone().unwrap_or_default(),
             key: key.clone(),
+            origin,
             exported,
             waiting: waiting.clone(),
             refused,
@@ -412,8 +421,9 @@ impl Args {
         let (_, header) = source.open()?;
         let file_name = source.path().display().to_string();
         let interpretation = self.interpretation(mall.as_deref(), &mapping.keys);
-        let before = Precedence::of(db, &file.key).await?.dated_by_export;
-        let arriving = Arriving::of(self, file.exported, malls.clone(), mall.as_deref())?;
+        let before = Precedence::of(db, &file.key, &file.origin).await?.dated_by_export;
+        let is_of_period = mapping.keys.holds == Some(Holdings::Period);
+        let arriving = Arriving::of(self, file.exported, is_of_period, malls.clone(), mall.as_deref())?;
         let layout = Layout::new(&mapping, &file_name, &header, K::columns(), &malls, mall)?
             .exported(file.exported, before);
         let name = source.name();
@@ -421,6 +431,7 @@ impl Args {
             name: name.clone(),
             wanted: None,
             source,
+            origin: file.origin.clone(),
             layout: Arc::new(layout),
             short_hash: file.short_hash.clone(),
             exported: file.exported,
@@ -537,6 +548,8 @@ pub struct File {
     short_hash: String,
     /// The instance's key.
     key: String,
+    /// See [`Checkpoint::origin`].
+    origin: String,
     /// When it was exported.
     exported: DateTime<Utc>,
     /// The file of an inbox that it is, or is in.
@@ -553,6 +566,7 @@ impl File {
         Self {
             short_hash: String::new(),
             key: String::new(),
+            origin: String::new(),
             exported: cx.now(),
             waiting: None,
             refused: None,
@@ -562,7 +576,20 @@ impl File {
 
     /// The import of a newer file of its kind and mall after this run, if there was one.
     async fn overtaken_by(&self, db: &mut Db, run: i64) -> anyhow::Result<Option<Newest>> {
-        Ok(Precedence::of(db, &self.key).await?.newest.filter(|newest| newest.run > run))
+        Ok(Precedence::of(db, &self.key, &self.origin).await?.newest.filter(|newest| newest.run > run))
+    }
+
+    /// Whether the same content shows that nothing happened on a day since: it was exported when a later day was over.
+    async fn may_cover_more(&self, db: &mut Db, before: Option<DateTime<Utc>>) -> anyhow::Result<bool> {
+        let Some(before) =
+            before.filter(|_| StagedRows::of(self.args.kind().map_or("", Kind::name)).is_some())
+        else {
+            return Ok(false);
+        };
+        let zones = all_malls(db).await?.into_iter().filter_map(|mall| mall.time_zone().ok());
+        Ok(zones
+            .into_iter()
+            .any(|zone| last_finished_day(self.exported, zone) > last_finished_day(before, zone)))
     }
 
     /// Refuses to import once more what may not be the latest state, unless somebody says so.
@@ -570,10 +597,11 @@ impl File {
         if run.is_asked_again() || self.args.as_of.is_some() {
             return Ok(());
         }
-        let Precedence { own, newest, .. } = Precedence::of(run.db, &self.key).await?;
+        let Precedence { own, newest, .. } = Precedence::of(run.db, &self.key, &self.origin).await?;
         let Some(newest) = newest else { return Ok(()) };
         let shown = self.args.shown().display().to_string();
-        if let Some(own) = own.filter(|own| newest.run > *own && self.exported > newest.exported) {
+        let is_again = |own: &Own| !own.is_empty && newest.run > own.run && self.exported > newest.exported;
+        if let Some(Own { run: own, .. }) = own.filter(is_again) {
             return Err(refuse_old(run.cx, &shown, &format!("is what run {own} imported"), &newest).into());
         }
         if run.is_plain_retry() && newest.exported > self.exported {
@@ -623,6 +651,7 @@ fn interpretation(
     let mut meaning = keys.clone();
     meaning.allow_empty = None;
     meaning.inbox_pattern = OneOrMore::default();
+    meaning.holds = None;
     let plain: Option<BTreeMap<&String, &str>> =
         keys.columns.iter().map(|(ours, theirs)| Some((ours, theirs.plain()?))).collect();
     // What could be said before there were presets has the digest that it had: a file that was imported stays so.
@@ -739,6 +768,8 @@ struct ImportedFile {
     wanted: Option<Arc<HashSet<u64>>>,
     /// The beginning of the hash of the instance's content.
     short_hash: String,
+    /// See [`Checkpoint::origin`].
+    origin: String,
     /// When it was exported.
     exported: DateTime<Utc>,
     interpretation: String,
@@ -748,6 +779,19 @@ struct ImportedFile {
 }
 
 impl ImportedFile {
+    /// The checkpoint after so many lines.
+    fn checkpoint(&self, lines: u64, left_out: u64, days: FileDays) -> Checkpoint {
+        Checkpoint {
+            lines,
+            left_out,
+            interpretation: self.interpretation.clone(),
+            exported: Some(self.exported),
+            dates_records: !self.layout.records_changes(),
+            origin: Some(self.origin.clone()),
+            days,
+        }
+    }
+
     fn feed<K: FileKind>(&self, pass: Pass, db: &Db) -> Feed<K::Rows> {
         let plan = ReadPlan {
             pass,
@@ -918,6 +962,9 @@ struct Checkpoint {
     /// Whether that is the time of its records.
     #[serde(default)]
     dates_records: bool,
+    /// The mall and the section of the configuration: files of others are not older or newer states of the same.
+    #[serde(default)]
+    origin: Option<String>,
     /// How many rows of each day there were.
     #[serde(default, skip_serializing_if = "FileDays::is_empty")]
     days: FileDays,
@@ -957,6 +1004,7 @@ async fn load<K: FileKind>(
     file: &ImportedFile,
     checked: Checked,
 ) -> anyhow::Result<Loaded> {
+    let (id, now) = (run.id(), run.cx.now());
     let earlier: Option<Checkpoint> = run.checkpoint()?;
     let Checkpoint { lines: done_before, mut left_out, mut days, .. } =
         earlier.filter(|earlier| earlier.interpretation == file.interpretation).unwrap_or_default();
@@ -995,17 +1043,9 @@ async fn load<K: FileKind>(
             bad_lines.note(vec![bad]);
         }
         loaded.lines += chunk.lines;
-        let checkpoint = Checkpoint {
-            lines: chunk.lines_so_far,
-            left_out,
-            interpretation: file.interpretation.clone(),
-            exported: Some(file.exported),
-            dates_records: !file.layout.records_changes(),
-            days: days.clone(),
-        };
+        let checkpoint = file.checkpoint(chunk.lines_so_far, left_out, days.clone());
         // As long as nothing was loaded, a later attempt starts over: a mall may have been added in the meantime.
         let is_worth_a_checkpoint = done_before > 0 || loaded.outcome != UpsertCounts::default() || !is_empty;
-        let now = run.cx.now();
         let layout = Arc::clone(&file.layout);
         let (outcome, days_so_far) = run
             .chunk_ending(async |db| {
@@ -1014,10 +1054,10 @@ async fn load<K: FileKind>(
                     if !K::LOOKS_UP {
                         chunk.rows.stage(db).await?;
                     }
+                    outcome = K::store(db, &layout, now).await?;
                     if let Some(arriving) = &file.arriving {
                         arriving.add(db, &mut checkpoint.days).await?;
                     }
-                    outcome = K::store(db, &layout, now).await?;
                 }
                 let written = u64::try_from(outcome.written_lines).unwrap_or(0);
                 let stored = is_worth_a_checkpoint.then(|| serde_json::to_string(&checkpoint)).transpose()?;
@@ -1033,8 +1073,14 @@ async fn load<K: FileKind>(
     let kept = usize::try_from(bad_lines.count().min(KEPT_BAD_LINES)).unwrap_or(usize::MAX);
     note_more_bad_lines(run, file, "load", &bad_lines, kept);
     // A retry reads only the lines that failed: the days came with the others.
-    if let Some(arriving) = file.arriving.as_ref().filter(|_| file.wanted.is_none()) {
-        arriving.note(run, &days).await?;
+    if file.wanted.is_none() {
+        let is_unnoted = done_before == 0 && loaded.outcome == UpsertCounts::default();
+        let checkpoint = is_unnoted.then(|| file.checkpoint(0, left_out, FileDays::default()));
+        run.chunk(checkpoint.as_ref(), async |db| match &file.arriving {
+            Some(arriving) => arriving.note(db, &days, id, now).await,
+            None => Ok(()),
+        })
+        .await?;
     }
     Ok(loaded)
 }

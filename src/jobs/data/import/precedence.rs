@@ -12,20 +12,28 @@ use crate::runner::history;
 
 use super::{Args, Checkpoint};
 
-/// Imports that are looked at: those of a few months of nights.
-const EXAMINED_RUNS: i64 = 500;
+/// Imports of a kind and mall that are looked at: those of two months of nights.
+const EXAMINED_RUNS: i64 = 60;
 
-/// The imports of an instance and of the other files of the same kind and mall.
+/// The imports of the same content, and of the other files of the same kind, mall and section.
 pub(super) struct Precedence {
-    /// The last run that completed the instance.
-    pub(super) own: Option<i64>,
+    /// The last run that stored the same content, or a part of it.
+    pub(super) own: Option<Own>,
     /// The import of the newest one of the others.
     pub(super) newest: Option<Newest>,
     /// When the last file was exported, if that is the time of its records.
     pub(super) dated_by_export: Option<DateTime<Utc>>,
 }
 
-/// An import that completed.
+/// An import of the same content.
+pub(super) struct Own {
+    /// Its run.
+    pub(super) run: i64,
+    /// Whether it stored nothing: there is no state that it could take back.
+    pub(super) is_empty: bool,
+}
+
+/// An import that stored something. It may have ended in any way: what is stored is stored.
 pub(super) struct Newest {
     /// Its run.
     pub(super) run: i64,
@@ -35,27 +43,30 @@ pub(super) struct Newest {
 }
 
 impl Precedence {
-    /// What the history knows of them.
-    pub(super) async fn of(db: &mut Db, instance_key: &str) -> anyhow::Result<Self> {
+    /// What the history knows of them. `origin` is that of the file, as in the checkpoints of others.
+    pub(super) async fn of(db: &mut Db, instance_key: &str, origin: &str) -> anyhow::Result<Self> {
         // All but the content's hash.
-        let scope = |key: &str| key.rsplit_once(' ').map(|(scope, _)| scope.to_owned());
-        let runs = history::completed_lately(db, Args::SPEC.name, EXAMINED_RUNS).await?;
-        let runs = runs.into_iter().filter(|run| scope(&run.instance_key) == scope(instance_key));
-        let (mut own, mut newest, mut dated_by_export) = (None, None::<Newest>, None);
-        for (place, run) in runs.enumerate() {
-            let is_own = run.instance_key == instance_key;
-            let checkpoint = run.checkpoint.as_deref();
-            let checkpoint = checkpoint.and_then(|text| serde_json::from_str::<Checkpoint>(text).ok());
-            if is_own && own.is_none() {
-                own = Some(run.id);
-            }
-            let Some(Checkpoint { exported: Some(exported), dates_records, .. }) = checkpoint else {
-                continue;
-            };
+        let scope = instance_key.trim_end_matches(|character| character != ' ');
+        let runs = history::with_checkpoint_lately(db, Args::SPEC.name, scope, EXAMINED_RUNS).await?;
+        let last = history::last_with_checkpoint(db, Args::SPEC.name, instance_key).await?;
+        let own = last.and_then(|last| {
+            let checkpoint = serde_json::from_str::<Checkpoint>(last.checkpoint.as_deref()?).ok()?;
+            Some(Own { run: last.id, is_empty: checkpoint.lines == 0 })
+        });
+        let others = runs.into_iter().filter_map(|run| {
+            let checkpoint = serde_json::from_str::<Checkpoint>(run.checkpoint.as_deref()?).ok()?;
+            // Versions that did not note it had one source for all.
+            let is_of_origin = checkpoint.origin.as_deref().is_none_or(|other| other == origin);
+            is_of_origin.then_some((run, checkpoint))
+        });
+        let (mut newest, mut dated_by_export) = (None::<Newest>, None);
+        for (place, (run, checkpoint)) in others.enumerate() {
+            let Checkpoint { exported: Some(exported), dates_records, .. } = checkpoint else { continue };
             // The last one, and what came before it in a row of such files.
             if dates_records && (place == 0 || dated_by_export.is_some()) {
                 dated_by_export = dated_by_export.max(Some(exported));
             }
+            let is_own = run.instance_key == instance_key;
             if !is_own && newest.as_ref().is_none_or(|newest| newest.exported < exported) {
                 let title = run.title.unwrap_or(run.instance_key);
                 newest = Some(Newest { run: run.id, title, exported });

@@ -91,7 +91,7 @@ impl Figures {
         let mut rows: Vec<DayRow> = db
             .fetch_all(
                 "SELECT business_day, mall_id, currency, cancelled_orders, cancelled_amount, computed_at,
-                        outdated_at, awaited_subject, awaited_since
+                        outdated_at, awaited_subject, awaited_since, awaited_day, awaited_run
                  FROM daily_cancellations WHERE business_day BETWEEN $1 AND $2
                  ORDER BY business_day, mall_id, currency",
                 values![first, last],

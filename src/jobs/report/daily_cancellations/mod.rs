@@ -221,8 +221,8 @@ async fn replace_mall(db: &mut Db, made: &Made, day: NaiveDate, mall: &Mall) -> 
         let of_currency = || sums.iter().filter(|sum| sum.currency == currency);
         db.execute(
             "INSERT INTO daily_cancellations (business_day, mall_id, currency, cancelled_orders, cancelled_amount,
-                 execution_id, computed_at, awaited_subject, awaited_since)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+                 execution_id, computed_at, awaited_subject, awaited_since, awaited_day, awaited_run)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
             values![
                 day,
                 mall.id,
@@ -233,6 +233,8 @@ async fn replace_mall(db: &mut Db, made: &Made, day: NaiveDate, mall: &Mall) -> 
                 made.now,
                 made.awaited.awaited_subject.as_deref(),
                 made.awaited.awaited_since,
+                made.awaited.awaited_day,
+                made.awaited.awaited_run,
             ],
         )
         .await?;

@@ -153,7 +153,7 @@ impl Figures {
         let mut rows: Vec<DayRow> = db
             .fetch_all(
                 "SELECT business_day, mall_id, currency, is_final, computed_at, outdated_at, awaited_subject,
-                        awaited_since, orders, items, gross_amount, discount_amount, shipping_amount, tax_amount, cancelled_orders, refunded_amount,
+                        awaited_since, awaited_day, awaited_run, orders, items, gross_amount, discount_amount, shipping_amount, tax_amount, cancelled_orders, refunded_amount,
                         net_amount, new_customers, returning_customers
                  FROM daily_sales WHERE business_day BETWEEN $1 AND $2
                  ORDER BY business_day, mall_id, currency",

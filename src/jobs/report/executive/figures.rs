@@ -402,7 +402,7 @@ impl Stored {
         let mut sales: Vec<SalesRow> = db
             .fetch_all(
                 "SELECT business_day, mall_id, currency, orders, gross_amount, net_amount, cancelled_orders,
-                        new_customers, computed_at, outdated_at, awaited_subject, awaited_since
+                        new_customers, computed_at, outdated_at, awaited_subject, awaited_since, awaited_day, awaited_run
                  FROM daily_sales
                  WHERE business_day BETWEEN $1 AND $2
                    AND (is_final OR (business_day = $2 AND awaited_subject IS NOT NULL))
@@ -422,7 +422,7 @@ impl Stored {
         let mut cancellations: Vec<CancellationRow> = db
             .fetch_all(
                 "SELECT business_day, mall_id, currency, cancelled_amount, computed_at, outdated_at,
-                        awaited_subject, awaited_since
+                        awaited_subject, awaited_since, awaited_day, awaited_run
                  FROM daily_cancellations
                  WHERE business_day BETWEEN $1 AND $2 AND (business_day = $2 OR awaited_subject IS NULL)",
                 values![first, day],

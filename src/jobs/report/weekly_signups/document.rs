@@ -85,7 +85,7 @@ impl Figures {
         let mut rows: Vec<MallRow> = db
             .fetch_all(
                 "SELECT week_day, mall_id, min_cell, signups, active, unconfirmed, withdrawn, computed_at,
-                        outdated_at, awaited_subject, awaited_since
+                        outdated_at, awaited_subject, awaited_since, awaited_day, awaited_run
                  FROM weekly_signups WHERE week_day BETWEEN $1 AND $2 ORDER BY week_day, mall_id",
                 values![first, last],
             )

@@ -289,8 +289,8 @@ async fn replace_mall(
     let [active, unconfirmed, withdrawn] = told.statuses;
     db.execute(
         "INSERT INTO weekly_signups (week_day, mall_id, min_cell, signups, active, unconfirmed, withdrawn,
-             execution_id, computed_at, awaited_subject, awaited_since)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+             execution_id, computed_at, awaited_subject, awaited_since, awaited_day, awaited_run)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
         values![
             week,
             mall.id,
@@ -303,6 +303,8 @@ async fn replace_mall(
             made.now,
             made.awaited.awaited_subject.as_deref(),
             made.awaited.awaited_since,
+            made.awaited.awaited_day,
+            made.awaited.awaited_run,
         ],
     )
     .await?;

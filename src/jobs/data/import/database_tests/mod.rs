@@ -73,6 +73,7 @@ async fn import_kind<K: FileKind>(
         layout: Arc::new(layout),
         wanted: None,
         short_hash: String::new(),
+        origin: String::new(),
         exported: now,
         interpretation: String::new(),
         arriving: None,

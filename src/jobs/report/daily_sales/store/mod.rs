@@ -93,8 +93,9 @@ async fn insert_totals(
         "INSERT INTO daily_sales (business_day, mall_id, currency, orders, items, gross_amount, discount_amount,
              shipping_amount, tax_amount, cancelled_orders, refunded_amount, net_amount, average_order_amount,
              new_customers, returning_customers, refunds, is_final, execution_id, computed_at,
-             awaited_subject, awaited_since)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)",
+             awaited_subject, awaited_since, awaited_day, awaited_run)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,
+                 $23)",
         values![
             day,
             mall.id,
@@ -117,6 +118,8 @@ async fn insert_totals(
             made.now,
             made.awaited.awaited_subject.as_deref(),
             made.awaited.awaited_since,
+            made.awaited.awaited_day,
+            made.awaited.awaited_run,
         ],
     )
     .await?;

@@ -1,0 +1,276 @@
+//! Which business days of a mall's data have come, by import or synchronisation, and which are still awaited.
+//!
+//! A day that nobody sold anything on and a day whose file never came look alike in the orders. So whoever loads data notes
+//! here for which days it is all there, and a report of any other day is provisional. A mall that has such notes is
+//! expected to get one for every day after its first; a mall without any, whose orders an application writes by itself, is
+//! always up to date.
+//!
+//! What a run has stored in part only, because some of its records failed, has not come until that run is settled: the
+//! records were stored by a later one, or somebody dismissed them.
+//!
+//! A synchronisation knows the period that it asked for. A file does not say what it leaves out: see [`files`].
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono_tz::Tz;
+
+use crate::config::{Expectation, FreshnessConfig};
+use crate::db::{Db, FromRow, Problems, StoredTime};
+use crate::period::{DayRange, day_bounds, local_day};
+use crate::values;
+
+use super::malls::Mall;
+
+pub mod files;
+
+/// The condition that what an arrival (`a`) is of has been stored completely. A run that was allowed to be partial counts as
+/// a success; one that was purged since has been settled or given up long ago.
+const IS_COMPLETE: &str = "NOT EXISTS (SELECT 1 FROM batch_execution e
+                                       WHERE e.id = a.execution_id AND e.status = 'PARTIAL' AND e.exit_code <> 0
+                                         AND e.settled_by IS NULL AND e.dismissed_at IS NULL)";
+
+/// A kind of data that comes by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// Orders, by the time they were placed.
+    Order,
+    /// Payments, cancellations and refunds, by the time they happened.
+    Sales,
+    /// Refunds, from files of their own.
+    Refund,
+    /// Members, by the time they signed up.
+    Member,
+}
+
+impl Subject {
+    const ALL: [Self; 4] = [Self::Order, Self::Sales, Self::Refund, Self::Member];
+
+    /// Its word in the database.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Order => "ORDER",
+            Self::Sales => "SALES",
+            Self::Refund => "REFUND",
+            Self::Member => "MEMBER",
+        }
+    }
+
+    /// The subject of a word.
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|subject| subject.word() == word)
+    }
+
+    /// What has not come, in a sentence for operators.
+    pub fn noun(self) -> &'static str {
+        match self {
+            Self::Order => "orders",
+            Self::Sales => "payments",
+            Self::Refund => "refunds",
+            Self::Member => "members",
+        }
+    }
+}
+
+/// How data came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// From a file.
+    Import,
+    /// From a shop's API.
+    Sync,
+}
+
+impl Source {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Import => "IMPORT",
+            Self::Sync => "SYNC",
+        }
+    }
+}
+
+/// Up to when a source knew, and who read it.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival {
+    /// How it came.
+    pub source: Source,
+    /// Up to when the source knew: when a file was exported, when a synchronisation began.
+    pub as_of: DateTime<Utc>,
+    /// The run.
+    pub run: i64,
+    /// When it came.
+    pub at: DateTime<Utc>,
+}
+
+/// Notes that these days have come. A day that had come before stays as it is.
+pub async fn note(
+    db: &mut Db,
+    mall: i64,
+    subject: Subject,
+    days: &BTreeSet<NaiveDate>,
+    arrival: &Arrival,
+) -> anyhow::Result<()> {
+    let (Some(&first), Some(&last)) = (days.first(), days.last()) else { return Ok(()) };
+    let known = known_days(db, mall, subject, DayRange::new(first, last)?).await?;
+    for day in days.difference(&known) {
+        db.execute(
+            "INSERT INTO data_arrivals (mall_id, subject, business_day, source, as_of, execution_id, arrived_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)
+             ON CONFLICT (mall_id, subject, business_day) DO UPDATE
+             SET source = excluded.source, as_of = excluded.as_of, execution_id = excluded.execution_id,
+                 arrived_at = excluded.arrived_at",
+            values![
+                mall,
+                subject.word(),
+                *day,
+                arrival.source.word(),
+                arrival.as_of,
+                arrival.run,
+                arrival.at
+            ],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+/// The whole days of a period that was over when a synchronisation began.
+pub fn whole_days(first: DateTime<Utc>, last: DateTime<Utc>, time_zone: Tz) -> BTreeSet<NaiveDate> {
+    let days = DayRange::new(local_day(first, time_zone), local_day(last, time_zone));
+    let is_whole = |day: &NaiveDate| {
+        let bounds = day_bounds(*day, time_zone);
+        bounds.start >= first && bounds.end <= last + TimeDelta::seconds(1)
+    };
+    days.map(|days| days.iter().filter(is_whole).collect()).unwrap_or_default()
+}
+
+/// A noted day. Other programs can write these rows, too: one that cannot be read is of a day that has not come.
+#[derive(FromRow)]
+struct Noted {
+    business_day: NaiveDate,
+    execution_id: i64,
+    is_complete: bool,
+    #[row(problems)]
+    problems: Problems,
+}
+
+async fn noted_days(db: &mut Db, mall: i64, subject: Subject, days: DayRange) -> anyhow::Result<Vec<Noted>> {
+    let sql = format!(
+        "SELECT business_day, execution_id, {IS_COMPLETE} AS is_complete FROM data_arrivals a
+         WHERE mall_id = $1 AND subject = $2 AND business_day BETWEEN $3 AND $4"
+    );
+    let mut noted: Vec<Noted> =
+        db.fetch_all(&sql, values![mall, subject.word(), days.first(), days.last()]).await?;
+    noted.retain(|noted| noted.problems.is_empty());
+    Ok(noted)
+}
+
+/// The days that have come as a whole.
+async fn known_days(
+    db: &mut Db,
+    mall: i64,
+    subject: Subject,
+    days: DayRange,
+) -> anyhow::Result<BTreeSet<NaiveDate>> {
+    let noted = noted_days(db, mall, subject, days).await?;
+    Ok(noted.into_iter().filter(|noted| noted.is_complete).map(|noted| noted.business_day).collect())
+}
+
+// ---------------------------------------------------------------- what a report waits for
+
+/// The data that a period still waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Awaited {
+    /// Its kind.
+    pub subject: Subject,
+    /// The first day that it is missing of.
+    pub day: NaiveDate,
+    /// Up to when the data of the days before had come; `None` if none has.
+    pub since: Option<DateTime<Utc>>,
+    /// The run that has stored the day's data only in part, if one has.
+    pub partial_run: Option<i64>,
+}
+
+/// The first of these kinds of data that has not come for all days of a mall's period, if it is expected.
+pub async fn awaited(
+    db: &mut Db,
+    config: &FreshnessConfig,
+    mall: &Mall,
+    period: DayRange,
+    subjects: &[Subject],
+) -> anyhow::Result<Option<Awaited>> {
+    for &subject in subjects {
+        let expectation = match subject {
+            Subject::Order | Subject::Sales => config.of(&mall.code).orders,
+            Subject::Refund => config.of(&mall.code).refunds,
+            Subject::Member => config.of(&mall.code).members,
+        };
+        // Payments come with the orders, unless they are known to come by themselves.
+        let is_always = expectation == Expectation::Always && subject != Subject::Sales;
+        if expectation == Expectation::Never {
+            continue;
+        }
+        let expected_from = match first_noted(db, mall.id, subject).await? {
+            _ if is_always => period.first(),
+            Some(first) if first <= period.last() => first.max(period.first()),
+            // Before its first day nothing is known of its rhythm.
+            _ => continue,
+        };
+        let noted = noted_days(db, mall.id, subject, DayRange::new(expected_from, period.last())?).await?;
+        let of = |day: NaiveDate| noted.iter().find(|noted| noted.business_day == day);
+        let missing = DayRange::new(expected_from, period.last())?
+            .iter()
+            .find(|day| of(*day).is_none_or(|noted| !noted.is_complete));
+        if let Some(day) = missing {
+            let since = last_before(db, mall.id, subject, day).await?;
+            let partial_run = of(day).map(|noted| noted.execution_id);
+            return Ok(Some(Awaited { subject, day, since, partial_run }));
+        }
+    }
+    Ok(None)
+}
+
+/// The first day that was ever noted.
+async fn first_noted(db: &mut Db, mall: i64, subject: Subject) -> anyhow::Result<Option<NaiveDate>> {
+    let sql = format!(
+        "SELECT MIN(business_day) FROM data_arrivals WHERE mall_id = $1 AND subject = $2 AND {}",
+        db.is_day("business_day")
+    );
+    let (first,): (Option<NaiveDate>,) = db.fetch_one(&sql, values![mall, subject.word()]).await?;
+    Ok(first)
+}
+
+/// Up to when the newest source knew that brought a day before this one.
+async fn last_before(
+    db: &mut Db,
+    mall: i64,
+    subject: Subject,
+    day: NaiveDate,
+) -> anyhow::Result<Option<DateTime<Utc>>> {
+    let sql = format!(
+        "SELECT MAX(as_of) FROM data_arrivals a
+         WHERE mall_id = $1 AND subject = $2 AND business_day < $3 AND {} AND {IS_COMPLETE}",
+        db.is_time("as_of")
+    );
+    let (since,): (Option<StoredTime>,) = db.fetch_one(&sql, values![mall, subject.word(), day]).await?;
+    Ok(since.and_then(|since| since.at()))
+}
+
+/// Whether a kind of data has ever come for a mall, by whatever way.
+pub async fn has_ever_come(db: &mut Db, mall: i64, subject: Subject) -> anyhow::Result<bool> {
+    let table = match subject {
+        Subject::Order | Subject::Sales => "orders",
+        Subject::Refund => "refunds",
+        Subject::Member => "members",
+    };
+    let sql = format!(
+        "SELECT EXISTS (SELECT 1 FROM data_arrivals WHERE mall_id = $1 AND subject = $2)
+             OR EXISTS (SELECT 1 FROM {table} WHERE mall_id = $1)"
+    );
+    let (has,): (bool,) = db.fetch_one(&sql, values![mall, subject.word()]).await?;
+    Ok(has)
+}
+
+#[cfg(test)]
+mod tests;
