@@ -86,8 +86,8 @@ section_keys! {
     encoding: OneOrMore<TextEncoding>,
     /// The field delimiter; a comma by default. One ASCII character.
     delimiter: Option<char>,
-    /// Whether a `"` encloses a field, as it does by default, or is a character like any other.
-    quotes: Option<bool>,
+    /// What a `"` means.
+    quotes: Option<Quotes>,
     /// The ways in which times are written (strftime); RFC 3339 by default.
     time_format: OneOrMore<String>,
     /// What separates groups of three digits in an amount.
@@ -180,6 +180,24 @@ pub struct ImportColumn {
 pub enum Per {
     /// Each order.
     Order,
+}
+
+/// What a `"` in a file means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Quotes {
+    /// It encloses a field.
+    #[default]
+    Enclose,
+    /// It is a character like any other.
+    Text,
+    /// It encloses a field on each line that can be read so, and is text on each that can be read only without.
+    Auto,
+}
+
+impl From<bool> for Quotes {
+    fn from(encloses: bool) -> Self {
+        if encloses { Self::Enclose } else { Self::Text }
+    }
 }
 
 /// What to do about headers that occur more than once.
@@ -736,6 +754,31 @@ impl<'de> Deserialize<'de> for ImportColumn {
             }
         }
         deserializer.deserialize_any(OfColumn)
+    }
+}
+
+impl<'de> Deserialize<'de> for Quotes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OfQuotes;
+        impl Visitor<'_> for OfQuotes {
+            type Value = Quotes;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("true, false or \"auto\"")
+            }
+
+            fn visit_bool<E: de::Error>(self, encloses: bool) -> Result<Quotes, E> {
+                Ok(encloses.into())
+            }
+
+            fn visit_str<E: de::Error>(self, word: &str) -> Result<Quotes, E> {
+                match word {
+                    "auto" => Ok(Quotes::Auto),
+                    _ => Err(E::invalid_value(de::Unexpected::Str(word), &self)),
+                }
+            }
+        }
+        deserializer.deserialize_any(OfQuotes)
     }
 }
 

@@ -510,7 +510,7 @@ impl Args {
             encoding: encoding_of(&content, &self.encodings(keys))?,
             content,
             delimiter: self.delimiter(keys),
-            quotes: keys.quotes != Some(false),
+            quotes: keys.quotes.unwrap_or_default(),
         })
     }
 

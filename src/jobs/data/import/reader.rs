@@ -1,6 +1,6 @@
 //! Reads a file's records: decoding, quotes, line numbers, and faults of the file itself.
 //!
-//! A fault of the file (a wrong encoding, an unclosed quote, a line with too many fields) ends the import whatever the
+//! A fault of the file (a wrong encoding, a quote out of place, a line with too many fields) ends the import whatever the
 //! skip limit, because nobody knows what the rest of such a file means.
 
 use std::io::{self, Read};
@@ -9,6 +9,7 @@ use std::path::Path;
 use csv_core::ReadRecordResult;
 use sha2::{Digest, Sha256};
 
+use crate::config::Quotes;
 use crate::failure::Failure;
 use crate::text_encoding::{DecodingReader, MalformedText, TextEncoding, encodings_of, first_fitting};
 
@@ -34,8 +35,8 @@ pub(super) struct Source {
     pub(super) encoding: TextEncoding,
     /// The delimiter between fields.
     pub(super) delimiter: u8,
-    /// Whether a `"` encloses a field.
-    pub(super) quotes: bool,
+    /// What a `"` means.
+    pub(super) quotes: Quotes,
 }
 
 impl Source {
@@ -201,7 +202,11 @@ fn trimmed(text: &str) -> &str {
     // Most fields are plain: checking both ends is cheaper than trimming.
     let is_blank = |byte: &u8| byte.is_ascii_whitespace() || !byte.is_ascii();
     if text.as_bytes().first().is_some_and(is_blank) || text.as_bytes().last().is_some_and(is_blank) {
-        text.trim_matches(|character: char| character.is_ascii_whitespace() || character == '\u{3000}')
+        // No-break spaces and marks without width come along when a cell is copied from a web page.
+        let is_blank = |character: char| {
+            character.is_whitespace() || matches!(character, '\u{200b}' | '\u{2060}' | '\u{feff}')
+        };
+        text.trim_matches(is_blank)
     } else {
         text
     }
@@ -211,12 +216,17 @@ fn trimmed(text: &str) -> &str {
 pub(super) struct Reader {
     content: Content,
     source: DecodingReader<Hashing>,
-    core: csv_core::Reader,
+    delimiter: u8,
+    quotes: Quotes,
+    /// Reads records in which a `"` encloses a field.
+    quoting: csv_core::Reader,
+    /// Reads records in which it is a character like any other.
+    plain: csv_core::Reader,
     buffer: Vec<u8>,
     start: usize,
     end: usize,
     at_end: bool,
-    /// Line ends that were skipped between records and not counted by `core`.
+    /// Line ends that were skipped between records and not counted by either.
     skipped_lines: u64,
     /// Buffers of the record being read.
     output: Vec<u8>,
@@ -227,10 +237,15 @@ pub(super) struct Reader {
 
 impl Reader {
     fn new(file: Opened, source: &Source) -> Self {
+        let core =
+            |quoting| csv_core::ReaderBuilder::new().delimiter(source.delimiter).quoting(quoting).build();
         Self {
             content: source.content.clone(),
             source: DecodingReader::new(Hashing::new(file), source.encoding),
-            core: csv_core::ReaderBuilder::new().delimiter(source.delimiter).quoting(source.quotes).build(),
+            delimiter: source.delimiter,
+            quotes: source.quotes,
+            quoting: core(true),
+            plain: core(false),
             buffer: vec![0; BUFFER_BYTES],
             start: 0,
             end: 0,
@@ -247,9 +262,11 @@ impl Reader {
         if !self.skip_line_ends()? {
             return Ok(false);
         }
-        record.line = self.core.line() + self.skipped_lines;
+        record.line = self.line();
         let (mut output_length, mut field_count) = (0, 0);
         let mut is_closed = false;
+        let encloses = self.encloses()?;
+        let mut quotes = QuoteState::default();
         loop {
             if self.start == self.end && !self.at_end {
                 self.fill()?;
@@ -261,11 +278,12 @@ impl Reader {
             }
             let input = if at_end { b"\n".as_slice() } else { &self.buffer[self.start..self.end] };
             is_closed = at_end;
-            let (result, read, written, fields) = self.core.read_record(
-                input,
-                &mut self.output[output_length..],
-                &mut self.ends[field_count..],
-            );
+            let core = if encloses { &mut self.quoting } else { &mut self.plain };
+            let (result, read, written, fields) =
+                core.read_record(input, &mut self.output[output_length..], &mut self.ends[field_count..]);
+            if encloses && !quotes.follow(&input[..read], self.delimiter) {
+                return Err(self.stray_quote(record.line));
+            }
             if !at_end {
                 self.start += read;
             }
@@ -291,7 +309,79 @@ impl Reader {
         }
         self.take_over(record, output_length, field_count)?;
         self.check(record)?;
+        let has_lines = encloses && self.width > 0 && record.text.contains(['\n', '\r']);
+        if has_lines && has_swallowed(record, char::from(self.delimiter)) {
+            return Err(self.swallowed_lines(record));
+        }
         Ok(true)
+    }
+
+    /// The line that is read next, counted from 1.
+    fn line(&self) -> u64 {
+        // Both begin at 1.
+        self.quoting.line() + self.plain.line() - 1 + self.skipped_lines
+    }
+
+    /// Whether a `"` encloses a field in the next record.
+    fn encloses(&mut self) -> Result<bool, Failure> {
+        match self.quotes {
+            Quotes::Enclose => Ok(true),
+            Quotes::Text => Ok(false),
+            Quotes::Auto => {
+                self.buffer_line()?;
+                let line = &self.buffer[self.start..self.end];
+                let line = line.split(|byte| matches!(byte, b'\n' | b'\r')).next().unwrap_or_default();
+                Ok(!line.contains(&b'"') || self.is_read_with_quotes(line))
+            }
+        }
+    }
+
+    /// Whether a line that has quotes can be read as enclosing fields, or cannot be read without that either.
+    fn is_read_with_quotes(&self, line: &[u8]) -> bool {
+        let has_width = |fields: usize| self.width == 0 || fields == self.width;
+        let mut quotes = QuoteState::default();
+        let mut fields = 1;
+        let is_well_formed = line.chunks(1).all(|byte| {
+            fields += usize::from(byte[0] == self.delimiter && quotes != QuoteState::Quoted);
+            quotes.follow(byte, self.delimiter)
+        });
+        let without = 1 + line.iter().filter(|byte| **byte == self.delimiter).count();
+        (is_well_formed && quotes != QuoteState::Quoted && has_width(fields)) || !has_width(without)
+    }
+
+    /// Reads until the buffer holds the whole next line, or as much as a line may have.
+    fn buffer_line(&mut self) -> Result<(), Failure> {
+        let mut seen = self.start;
+        while !self.buffer[seen..self.end].iter().any(|byte| matches!(byte, b'\n' | b'\r'))
+            && !self.at_end
+            && self.end - self.start < MAX_RECORD_BYTES
+        {
+            self.buffer.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+            seen = self.end;
+            if self.buffer.len() - self.end < BUFFER_BYTES {
+                self.buffer.resize(self.end + BUFFER_BYTES, 0);
+            }
+            self.read_more()?;
+        }
+        Ok(())
+    }
+
+    fn stray_quote(&self, line: u64) -> Failure {
+        self.fault(line, "there is text after a closing quote").hint(
+            "write a `\"` in a field as `\"\"`, and the field in quotes; if the platform does not quote fields at all, set \
+             quotes = false for such files in batchctl.toml",
+        )
+    }
+
+    fn swallowed_lines(&self, record: &Record) -> Failure {
+        let last = record.line + record.text.matches('\n').count() as u64;
+        let problem =
+            format!("a quoted field goes on to line {last}, over what looks like lines of their own");
+        self.fault(record.line, &problem).hint(
+            "a field begins with a `\"` that is not closed: write it as `\"\"`, and the field in quotes; if the platform does \
+             not quote fields at all, set quotes = false for such files in batchctl.toml",
+        )
     }
 
     /// Moves to the first byte of the next record; false at the end.
@@ -349,9 +439,14 @@ impl Reader {
     fn fill(&mut self) -> Result<(), Failure> {
         self.start = 0;
         self.end = 0;
-        match self.source.read(&mut self.buffer) {
+        self.read_more()
+    }
+
+    /// Reads behind what the buffer holds.
+    fn read_more(&mut self) -> Result<(), Failure> {
+        match self.source.read(&mut self.buffer[self.end..]) {
             Ok(count) => {
-                self.end = count;
+                self.end += count;
                 self.at_end = count == 0;
                 Ok(())
             }
@@ -393,6 +488,83 @@ impl Reader {
     }
 }
 
+/// Where a record that is read with quotes has come to. `csv_core` reads `"a"b` as `ab`; no program writes that, so that a
+/// quote which is followed by text was not meant to close a field, or not meant to open one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum QuoteState {
+    /// At the beginning of a field.
+    #[default]
+    Start,
+    /// In a field without quotes.
+    Plain,
+    /// In a quoted field.
+    Quoted,
+    /// After a quote in a quoted field: it closes the field, or is the first of two that stand for one.
+    Closing,
+    /// After blanks that follow a closing quote.
+    Closed,
+}
+
+impl QuoteState {
+    /// Goes on over further bytes; false if there is text after a closing quote.
+    fn follow(&mut self, bytes: &[u8], delimiter: u8) -> bool {
+        let is_plain = !matches!(self, Self::Quoted | Self::Closing | Self::Closed);
+        if is_plain && !bytes.contains(&b'"') {
+            // Most records have no quotes; what matters is how the piece ends.
+            *self = match bytes.last() {
+                None => *self,
+                Some(last) if *last == delimiter || matches!(last, b'\n' | b'\r') => Self::Start,
+                Some(_) => Self::Plain,
+            };
+            return true;
+        }
+        for byte in bytes {
+            *self = match (*self, *byte) {
+                (Self::Quoted, b'"') => Self::Closing,
+                (Self::Start | Self::Closing, b'"') | (Self::Quoted, _) => Self::Quoted,
+                (_, byte) if byte == delimiter || matches!(byte, b'\n' | b'\r') => Self::Start,
+                (Self::Closing | Self::Closed, b' ') => Self::Closed,
+                (Self::Closing | Self::Closed, _) => return false,
+                (Self::Start | Self::Plain, _) => Self::Plain,
+            };
+        }
+        true
+    }
+}
+
+/// Whether a quoted field of a record contains whole lines of the file: its lines have just as many fields as that takes, and
+/// most of them begin as those of the record do. A note of several lines has not.
+fn has_swallowed(record: &Record, delimiter: char) -> bool {
+    (0..record.len()).any(|place| {
+        let field = record.field(place);
+        let lines: Vec<&str> = field.split(['\n', '\r']).filter(|line| !line.trim().is_empty()).collect();
+        let [first, between @ .., last] = lines.as_slice() else { return false };
+        let first: Vec<&str> = first.split(delimiter).collect();
+        let last: Vec<&str> = last.split(delimiter).collect();
+        let width = record.len();
+        let are_lines = first.len() == width - place
+            && last.len() == place + 1
+            && between.iter().all(|line| line.split(delimiter).count() == width);
+        if !are_lines {
+            return false;
+        }
+        let own = |place: usize| record.field(place);
+        let after = first[1..].iter().enumerate().map(|(at, text)| (*text, own(place + 1 + at)));
+        let before = last[..place].iter().enumerate().map(|(at, text)| (*text, own(at)));
+        let (alike, other): (Vec<_>, Vec<_>) = after
+            .chain(before)
+            .filter(|(text, own)| !text.trim().is_empty() && !own.is_empty())
+            .partition(|(text, own)| begins_with(text) == begins_with(own));
+        alike.len() > other.len()
+    })
+}
+
+/// What a field begins with: a digit, a letter, or another character.
+fn begins_with(text: &str) -> (bool, bool) {
+    let first = text.trim_start().chars().next();
+    (first.is_some_and(char::is_numeric), first.is_some_and(char::is_alphabetic))
+}
+
 /// Advises on the encoding of a file that can be read in these.
 fn with_encoding(failure: Failure, fitting: &[TextEncoding]) -> Failure {
     let listed = |encodings: &[TextEncoding], and: &str| {
@@ -425,15 +597,15 @@ mod tests {
 
     /// The records after the header as `line: field|field`, or the fault without the folder.
     fn read(content: &[u8]) -> Vec<String> {
+        read_with(Quotes::Enclose, content)
+    }
+
+    fn read_with(quotes: Quotes, content: &[u8]) -> Vec<String> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("file.csv");
         std::fs::write(&path, content).unwrap();
-        let source = Source {
-            content: Content::of(&path),
-            encoding: TextEncoding::Utf8,
-            delimiter: b',',
-            quotes: true,
-        };
+        let source =
+            Source { content: Content::of(&path), encoding: TextEncoding::Utf8, delimiter: b',', quotes };
         let folder = format!("{}/", directory.path().display());
         let mut read = Vec::new();
         let mut reading = || -> Result<(), Failure> {
@@ -475,6 +647,64 @@ mod tests {
             ]
         );
         assert_eq!(read(b"a,b\n3,\"x\""), ["2: 3|x"]);
+    }
+
+    #[test]
+    fn text_after_a_closing_quote_is_refused() {
+        let stray = "there is text after a closing quote";
+        for (content, line) in [
+            // The first field is meant to begin with a quote: it would go on to the one of the next line.
+            ("a,b,c\n1,\"x,3\n4,\"y\",6\n", 2),
+            ("a,b,c\n0,0,0\n1,\"1\"00,3\n", 3),
+            ("a,b,c\n1,2,\"x\" y\n", 2),
+            ("a,b,\"c\"d\n", 1),
+        ] {
+            let read = read(content.as_bytes());
+            let fault = format!("failed to read `file.csv`: line {line}: {stray}");
+            assert_eq!(read.last(), Some(&fault), "{content}");
+        }
+        assert_eq!(
+            read(b"a,b,c\n1,\"x\" ,\"\"\n2,27\" TV,\"27\"\" \"\"TV\"\r\n3,\"\"\"\",\"\"\"x\""),
+            ["2: 1|x|", "3: 2|27\" TV|27\" \"TV", "4: 3|\"|\"x"]
+        );
+    }
+
+    /// A field that begins with a stray quote ends at the next one, and what is between them was orders.
+    #[test]
+    fn a_quoted_field_that_contains_lines_of_the_file_is_refused() {
+        let swallowed = |content: &str| {
+            let last = read(content.as_bytes()).pop().unwrap_or_default();
+            last.ends_with("over what looks like lines of their own")
+        };
+        assert!(swallowed("no,name,amount\n1,\"mug,100\n2,dish,200\n3,27\",300\n"));
+        assert!(swallowed("name,no,amount\n\"mug,1,100\r\n27\",2,200\r\n"));
+        assert!(swallowed("no,amount,name\n1,100,\"mug\n\n2,200,27\"\n"));
+        for note in ["one, two\nthree", "one\ntwo, three, four\nfive", "a,b\n,c", "1,100\nand so on"] {
+            let content = format!("no,note,amount\n1,\"{note}\",100\n2,x,200\n");
+            assert_eq!(read(content.as_bytes()).len(), 2, "{note}: {:?}", read(content.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn quotes_that_may_be_text_enclose_a_field_only_where_the_line_can_be_read_so() {
+        let auto = |content: &str| read_with(Quotes::Auto, content.as_bytes());
+        assert_eq!(
+            auto("a,b,c\n1,\"x,3\n4,\"y, z\",6\n7,27\"TV,9\n10,\"two\nlines\",12\n13,\"q\",\"15\n"),
+            ["2: 1|\"x|3", "3: 4|y, z|6", "4: 7|27\"TV|9", "5: 10|two\nlines|12", "7: 13|\"q\"|\"15"]
+        );
+        assert_eq!(auto("a,b\n\"x,1\n27\",2")[..], ["2: \"x|1", "3: 27\"|2"]);
+        // A line longer than the buffer, and one that no reading makes sense of.
+        let long = "x".repeat(3 * BUFFER_BYTES);
+        assert_eq!(
+            auto(&format!("a,b\n\"{long},1\n2,\"3\"")),
+            [format!("2: \"{long}|1"), "3: 2|3".to_owned()]
+        );
+        assert!(auto("a,b\n1,\"x\"y,3\n")[0].contains("line 2: there is text after a closing quote"));
+    }
+
+    #[test]
+    fn blanks_that_cannot_be_seen_are_not_part_of_a_field() {
+        assert_eq!(read("a,b\n1\u{a0},\u{feff}2\u{200b}\u{2003}\n".as_bytes()), ["2: 1|2"]);
     }
 
     #[test]

@@ -33,7 +33,7 @@ fn checked<K: FileKind>(kind: Kind, text: &str, keys: &ImportSection) -> (Vec<St
         content: Content::of(&path),
         encoding: TextEncoding::Utf8,
         delimiter: b',',
-        quotes: keys.quotes != Some(false),
+        quotes: keys.quotes.unwrap_or_default(),
     };
     let (_, header) = source.open().unwrap();
     assert_eq!(keys.fault(), None);

@@ -6,6 +6,7 @@ mod updates;
 
 use super::container::Content;
 use super::*;
+use crate::config::Quotes;
 use crate::db::testing::TestDb;
 use chrono::{DateTime, Utc};
 
@@ -59,8 +60,12 @@ async fn import_kind<K: FileKind>(
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file.csv");
     std::fs::write(&path, text).unwrap();
-    let source =
-        Source { content: Content::of(&path), encoding: TextEncoding::Utf8, delimiter: b',', quotes: true };
+    let source = Source {
+        content: Content::of(&path),
+        encoding: TextEncoding::Utf8,
+        delimiter: b',',
+        quotes: Quotes::Enclose,
+    };
     let (_, header) = source.open().unwrap();
     let malls = db.malls().await;
     let mall = (!header.iter().any(|name| name == "mall")).then(|| "tokyo".to_owned());

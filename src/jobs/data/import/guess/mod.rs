@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::config::ImportSection;
+use crate::config::{ImportSection, Quotes};
 use crate::context::Context;
 use crate::db::{Kind as DbKind, Problems};
 use crate::failure::Failure;
@@ -517,7 +517,7 @@ fn written(form: &Form, proposal: &Proposal) -> String {
             (keys.encoding.contains(&form.encoding)
                 || (keys.encoding.is_empty() && form.encoding == TextEncoding::Utf8))
                 && keys.delimiter.unwrap_or(',') == form.delimiter
-                && keys.quotes.unwrap_or(true) == form.quotes
+                && [Quotes::Auto, form.quotes.into()].contains(&keys.quotes.unwrap_or_default())
         })
     });
     if !is_said {

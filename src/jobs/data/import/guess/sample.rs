@@ -103,7 +103,7 @@ impl Sample {
 
     /// The lines of the beginning, as a file.
     pub(super) fn source(&self, encoding: TextEncoding, delimiter: u8, quotes: bool) -> Source {
-        Source { content: self.file.clone(), encoding, delimiter, quotes }
+        Source { content: self.file.clone(), encoding, delimiter, quotes: quotes.into() }
     }
 
     /// The delimiter that makes the most of the header, if any is there.
