@@ -35,4 +35,5 @@ pub mod severity;
 pub mod shop;
 pub mod spelling;
 pub mod text_encoding;
+pub mod time_format;
 pub mod wording;

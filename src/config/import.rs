@@ -6,7 +6,6 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
 
-use chrono::format::{Item, StrftimeItems};
 use regex_lite::Regex;
 use serde::de::value::{MapAccessDeserializer, StrDeserializer};
 use serde::de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -18,6 +17,7 @@ use super::error::ConfigError;
 use super::section::{Place, Section};
 use crate::spelling::nearest;
 use crate::text_encoding::TextEncoding;
+use crate::time_format::TimeFormat;
 
 /// `[import]`: a table for each kind of file, by the kind's name.
 pub type ImportConfig = BTreeMap<String, ImportSections>;
@@ -463,9 +463,8 @@ impl ImportSection {
 }
 
 fn time_format_problem(formats: &[String]) -> Option<String> {
-    let is_wrong = |format: &&String| StrftimeItems::new(format).any(|item| item == Item::Error);
-    let wrong = formats.iter().find(is_wrong)?;
-    Some(format!("`{wrong}` is not a time format: write one like %Y/%m/%d %H:%M"))
+    let problem = |format: &String| Some(format!("`{format}` {}", TimeFormat::new(format).err()?));
+    formats.iter().find_map(problem)
 }
 
 impl ImportColumn {
@@ -530,10 +529,8 @@ impl ImportColumn {
             (Some(pattern), replace) => match Regex::new(pattern) {
                 Err(error) => Some(("pattern", format!("`{pattern}` is not a regular expression: {error}"))),
                 Ok(regex) => {
-                    let groups = regex.captures_len() - 1;
-                    let unknown =
-                        replace.as_deref().and_then(largest_group).filter(|group| *group > groups)?;
-                    Some(("replace", format!("`${unknown}` is not a group: the pattern has {groups}")))
+                    let problem = replace.as_deref().and_then(|replace| unknown_group(replace, &regex))?;
+                    Some(("replace", problem))
                 }
             },
             (None, None) => None,
@@ -541,15 +538,40 @@ impl ImportColumn {
     }
 }
 
-/// The largest number that `$1`, `${1}` refer to.
-fn largest_group(replace: &str) -> Option<usize> {
-    let parts = replace.split('$').skip(1);
-    let number = |part: &str| {
-        let digits = part.trim_start_matches('{');
-        let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
-        digits[..end].parse().ok()
-    };
-    parts.filter_map(number).max()
+/// A group that `replace` refers to and that the pattern does not have: it would be replaced by nothing. In `$1x` that is
+/// the group of the name `1x`.
+fn unknown_group(replace: &str, regex: &Regex) -> Option<String> {
+    let groups = regex.captures_len() - 1;
+    let mut rest = replace;
+    while let Some((_, after)) = rest.split_once('$') {
+        if let Some(after) = after.strip_prefix('$') {
+            rest = after;
+            continue;
+        }
+        rest = after;
+        let name = match after.strip_prefix('{') {
+            Some(braced) => braced.split_once('}')?.0,
+            None => {
+                let is_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+                &after[..after.find(|c| !is_of_name(c)).unwrap_or(after.len())]
+            }
+        };
+        let is_known = match name.parse::<usize>() {
+            Ok(number) => number <= groups,
+            Err(_) => name.is_empty() || regex.capture_names().flatten().any(|known| known == name),
+        };
+        if !is_known {
+            let digits = name.bytes().take_while(u8::is_ascii_digit).count();
+            let advice = match name.split_at(digits) {
+                ("", _) | (_, "") => format!("the pattern has {groups}"),
+                (number, text) => {
+                    format!("write `${{{number}}}{text}` for the group {number} and a text after it")
+                }
+            };
+            return Some(format!("`${name}` is not a group: {advice}"));
+        }
+    }
+    None
 }
 
 impl ImportRule {
@@ -956,6 +978,22 @@ mod tests {
             (
                 column("{ from = 'a', pattern = '(a)', replace = '$1-${2}' }"),
                 "line 2: `import.orders.columns.status.replace`: `$2` is not a group: the pattern has 1",
+            ),
+            (
+                column("{ from = 'a', pattern = '(a)', replace = '$$1 $1x' }"),
+                "line 2: `import.orders.columns.status.replace`: `$1x` is not a group: write `${1}x` for the group 1 and",
+            ),
+            (
+                orders("time_format = '%Y/%m/%d %H %z'"),
+                "line 2: `import.orders.time_format`: `%Y/%m/%d %H %z` has an hour without minutes, which is not read: add `%M`",
+            ),
+            (
+                column("{ from = 'a', time_format = '%Y/%m/%d %H:%M %Z' }"),
+                "line 2: `import.orders.columns.status.time_format`: `%Y/%m/%d %H:%M %Z` has `%Z`, which reads",
+            ),
+            (
+                orders("quotes = 'some'"),
+                "line 2: `import.orders.quotes`: invalid value: string \"some\", expected true, false or \"auto\"",
             ),
             (
                 column("{ from = 'a', wrong = 1 }"),

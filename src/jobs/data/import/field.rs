@@ -5,12 +5,13 @@
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
-use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, SubsecRound, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, SubsecRound, Utc};
 use chrono_tz::Tz;
 
 use crate::money::{MAX_AMOUNT, is_known_currency, parse_major};
 use crate::period::local_to_utc;
 use crate::shop::malls::Mall;
+use crate::time_format::{Moment, TimeFormat, TimeFormatError};
 
 use super::layout::{Layout, Sum, known_malls};
 use super::reader::Record;
@@ -269,13 +270,8 @@ impl<'r> Fields<'r> {
     /// A calendar day that may be empty: `YYYY-MM-DD`, or the day of a time in the configured format.
     pub(super) fn optional_day(&self, column: usize) -> Parsed<Option<NaiveDate>> {
         let Some(text) = self.optional_text(column)? else { return Ok(None) };
-        let parsed = parse_day(text).or_else(|| {
-            self.layout.time_formats[column].iter().find_map(|format| {
-                NaiveDate::parse_from_str(text, format)
-                    .or_else(|_| NaiveDateTime::parse_from_str(text, format).map(|time| time.date()))
-                    .ok()
-            })
-        });
+        let parsed = parse_day(text)
+            .or_else(|| self.layout.time_formats[column].iter().find_map(|format| format.day(text)));
         parsed.filter(|day| (FIRST_YEAR..=LAST_YEAR).contains(&day.year())).map(Some).ok_or_else(|| {
             self.wrong(column, &format!("`{text}` is not a day that exists: write YYYY-MM-DD"))
         })
@@ -465,16 +461,20 @@ fn within_years(text: &str) -> impl Fn(DateTime<Utc>) -> Parsed<DateTime<Utc>> {
 }
 
 /// A time in one of the formats that are configured at `origin`.
-fn formatted_time(text: &str, formats: &[String], time_zone: Tz, origin: &str) -> Parsed<DateTime<Utc>> {
-    let mut is_no_time = false;
+fn formatted_time(text: &str, formats: &[TimeFormat], time_zone: Tz, origin: &str) -> Parsed<DateTime<Utc>> {
+    let mut exists = true;
     for format in formats {
-        match time_in_format(text, format, time_zone) {
-            Ok(time) => return time,
-            Err(error) => is_no_time |= error.kind() == chrono::format::ParseErrorKind::OutOfRange,
+        match format.moment(text) {
+            Ok(Moment::Instant(instant)) => return Ok(instant),
+            Ok(Moment::Local(local)) => {
+                return local_to_utc(local, time_zone).map_err(|error| error.to_string());
+            }
+            Err(error) => exists &= error != TimeFormatError::DoesNotExist,
         }
     }
-    Err(match formats {
-        _ if is_no_time => format!("`{text}` is not a time that exists"),
+    let names: Vec<&str> = formats.iter().map(TimeFormat::as_str).collect();
+    Err(match names.as_slice() {
+        _ if !exists => format!("`{text}` is not a time that exists"),
         [only] => format!("`{text}` is not a time in the format `{only}` of {origin}"),
         several => {
             format!("`{text}` is not a time in one of the formats `{}` of {origin}", several.join("`, `"))
@@ -482,29 +482,13 @@ fn formatted_time(text: &str, formats: &[String], time_zone: Tz, origin: &str) -
     })
 }
 
-/// A time in a format; the inner error is that of a time which the format fits.
-fn time_in_format(
-    text: &str,
-    format: &str,
-    time_zone: Tz,
-) -> Result<Parsed<DateTime<Utc>>, chrono::format::ParseError> {
-    if let Ok(time) = DateTime::parse_from_str(text, format) {
-        return Ok(Ok(time.to_utc()));
-    }
-    let local = NaiveDateTime::parse_from_str(text, format).or_else(|error| {
-        // A format without a time of day: the day begins at midnight.
-        NaiveDate::parse_from_str(text, format).map(|day| day.and_time(NaiveTime::MIN)).map_err(|_| error)
-    })?;
-    Ok(local_to_utc(local, time_zone).map_err(|error| error.to_string()))
-}
-
-/// `YYYY-MM-DD HH:MM[:SS[.ffffff]]`, with a space or a `T` in between; with an offset or `Z` (RFC 3339) it is an
-/// instant, without one it is local.
 /// Whether a text is a time or a day in the form that needs no setting, in a zone without changes of the clock.
 pub(super) fn is_plain_time(text: &str) -> bool {
     plain_time(text, Tz::UTC).is_ok()
 }
 
+/// `YYYY-MM-DD HH:MM[:SS[.ffffff]]`, with a space or a `T` in between; with an offset or `Z` (RFC 3339) it is an
+/// instant, without one it is local.
 fn plain_time(text: &str, time_zone: Tz) -> Parsed<DateTime<Utc>> {
     let unreadable = || {
         format!(
@@ -594,9 +578,13 @@ mod tests {
     #[test]
     fn a_time_that_does_not_exist_is_reported() {
         let tokyo = chrono_tz::Asia::Tokyo;
-        for text in
-            ["2026-02-30 10:00", "2026-11-19 24:00", "2026-13-01 00:00:00", "2026-11-19 08:30:15+24:00"]
-        {
+        for text in [
+            "2026-02-30 10:00",
+            "2026-11-19 24:00",
+            "2026-13-01 00:00:00",
+            "2026-11-19 08:30:15+24:00",
+            "2026-11-19 08:30:60",
+        ] {
             assert_eq!(time(text, tokyo), format!("`{text}` is not a time that exists"));
         }
         for text in [
@@ -617,7 +605,8 @@ mod tests {
     fn a_custom_format_may_omit_the_time_of_day() {
         let tokyo = chrono_tz::Asia::Tokyo;
         let read = |text, format: &str| {
-            formatted_time(text, &[format.to_owned()], tokyo, "batchctl.toml").map(|time| time.to_rfc3339())
+            let format = TimeFormat::new(format).unwrap();
+            formatted_time(text, &[format], tokyo, "batchctl.toml").map(|time| time.to_rfc3339())
         };
         assert_eq!(read("2026/11/19 08:30", "%Y/%m/%d %H:%M"), Ok("2026-11-18T23:30:00+00:00".to_owned()));
         assert_eq!(read("20261119", "%Y%m%d"), Ok("2026-11-18T15:00:00+00:00".to_owned()));
@@ -637,11 +626,11 @@ mod tests {
     #[test]
     fn where_the_clock_changes_the_first_of_two_instants_counts_and_a_skipped_time_is_bad() {
         let new_york = chrono_tz::America::New_York;
-        let formatted =
-            |text| match formatted_time(text, &["%Y/%m/%d %H:%M".to_owned()], new_york, "batchctl.toml") {
-                Ok(time) => time.to_rfc3339(),
-                Err(problem) => problem,
-            };
+        let format = [TimeFormat::new("%Y/%m/%d %H:%M").unwrap()];
+        let formatted = |text| match formatted_time(text, &format, new_york, "batchctl.toml") {
+            Ok(time) => time.to_rfc3339(),
+            Err(problem) => problem,
+        };
         let twice = ["2026-11-01 01:30", "2026-11-01T01:30:00", "2026-11-01 01:30:00-04:00"];
         assert_eq!(twice.map(|text| time(text, new_york)), ["2026-11-01T05:30:00+00:00"; 3]);
         assert_eq!(formatted("2026/11/01 01:30"), "2026-11-01T05:30:00+00:00");

@@ -10,6 +10,7 @@ use crate::failure::{Failure, one_line};
 use crate::money::AmountStyle;
 use crate::shop::malls::Mall;
 use crate::shop::upsert::SourceTime;
+use crate::time_format::TimeFormat;
 
 use super::field::{Column, Fields, MALL, Shop};
 use super::mapping::Mapping;
@@ -104,7 +105,7 @@ pub(super) struct Layout {
     /// The amounts that are made of several fields.
     pub(super) sums: Vec<Option<Box<Sum>>>,
     /// The ways in which the times of each column are written.
-    pub(super) time_formats: Vec<Vec<String>>,
+    pub(super) time_formats: Vec<Vec<TimeFormat>>,
     /// How amounts are written, unless plainly.
     pub(super) amounts: Option<AmountStyle>,
     /// Which lines are no products: the place that says it, and its words.
@@ -250,10 +251,11 @@ impl Layout {
 }
 
 /// The ways in which the times of a column are written.
-fn time_formats(keys: &ImportSection, column: &str) -> Vec<String> {
+fn time_formats(keys: &ImportSection, column: &str) -> Vec<TimeFormat> {
     let own =
         keys.columns.get(column).map(|column| &column.time_format).filter(|formats| !formats.is_empty());
-    own.unwrap_or(&keys.time_format).to_vec()
+    // The configuration accepts only forms that can be read.
+    own.unwrap_or(&keys.time_format).iter().filter_map(|format| TimeFormat::new(format).ok()).collect()
 }
 
 /// How amounts are written, unless plainly.
