@@ -171,13 +171,9 @@ impl<K: FileKind> PassState<'_, K> {
         let mut record: Vec<Record> = Vec::new();
         let mut length = 0;
         while reader.next_record(&mut line)? {
-            self.layout.derive(&mut line, &record[..length]);
-            if length > 0 && !self.continues(&record[0], &line) {
+            if !self.derive(&mut line, &record[..length]) {
                 self.take(&mut record[..length])?;
                 length = 0;
-                if self.layout.counts_lines() {
-                    self.layout.derive(&mut line, &[]);
-                }
             }
             if length == K::MAX_LINES {
                 return Err(Failure::bad_input(format!(
@@ -200,6 +196,33 @@ impl<K: FileKind> PassState<'_, K> {
         }
         self.send()?;
         Ok(reader.into_hash())
+    }
+
+    /// Makes a line's derived fields, as one more of these lines of a record if it is one. Whether it is.
+    fn derive(&self, line: &mut Record, before: &[Record]) -> bool {
+        let layout = self.layout;
+        let Some(first) = before.first() else {
+            layout.derive(line, &[]);
+            return true;
+        };
+        if !layout.looks_back() {
+            layout.derive(line, &[]);
+            return self.continues(first, line);
+        }
+        if layout.may_continue(first, line) {
+            layout.derive(line, before);
+            if self.continues(first, line) {
+                return true;
+            }
+        }
+        // On its own a line shows whose it is: what was filled from another record must not.
+        layout.derive(line, &[]);
+        if !self.continues(first, line) {
+            return false;
+        }
+        // The same key, written in another way.
+        layout.derive(line, before);
+        true
     }
 
     /// Whether a line belongs to the same record as the one before.

@@ -14,7 +14,7 @@ use crate::time_format::TimeFormat;
 
 use super::field::{Column, Fields, MALL, Shop};
 use super::mapping::Mapping;
-use super::plan::{Condition, Cut, KeyPlaces, Plan, SkipRule, Step};
+use super::plan::{Condition, Cut, Plan, SkipRule, Step};
 use super::reader::Record;
 use super::words::{Words, normal};
 
@@ -219,16 +219,22 @@ impl Layout {
         Fields::new(self, record)
     }
 
-    /// Makes the derived fields of a line. `before` are the lines that may belong to the same record.
+    /// Makes the derived fields of a line that follows these of its record.
     pub(super) fn derive(&self, record: &mut Record, before: &[Record]) {
         if let Some(plan) = &self.plan {
             plan.derive(record, before);
         }
     }
 
-    /// Whether a line's place within its record is one of its fields.
-    pub(super) fn counts_lines(&self) -> bool {
-        self.plan.as_ref().is_some_and(Plan::counts_lines)
+    /// Whether a line's fields depend on those before it in its record.
+    pub(super) fn looks_back(&self) -> bool {
+        self.plan.as_ref().is_some_and(Plan::looks_back)
+    }
+
+    /// Whether the file has blank or the same cells for a line's key as for that of a record's first line; true if it has
+    /// to say so on each line.
+    pub(super) fn may_continue(&self, first: &Record, line: &Record) -> bool {
+        self.plan.as_ref().is_none_or(|plan| plan.may_continue(first, line))
     }
 
     /// The rules that leave out lines, in order.
@@ -597,12 +603,15 @@ impl Compiler<'_> {
             return;
         }
         let columns = self.columns;
-        let mut own = |column: &Column| match self.keys.columns.get(column.name) {
-            None => self.header.exactly(column.name),
-            Some(mapped) => mapped.from.iter().find_map(|header| self.find(header)),
+        let mut own = |column: &Column| -> Vec<usize> {
+            match self.keys.columns.get(column.name) {
+                None => self.find(column.name).into_iter().collect(),
+                Some(mapped) => mapped.from.iter().filter_map(|header| self.find(header)).collect(),
+            }
         };
-        let (mall, key) = (own(&columns[MALL]), own(&columns[KEY]));
-        self.plan.filling = key.map(|key| KeyPlaces { key, mall });
+        let mut places = own(&columns[KEY]);
+        places.extend(own(&columns[MALL]));
+        self.plan.filling = Some(places);
     }
 }
 

@@ -68,15 +68,6 @@ pub(super) struct SkipRule {
     pub(super) name: String,
 }
 
-/// The fields that decide which lines a record has, for filling blank ones.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct KeyPlaces {
-    /// The record's key, as it is in the file.
-    pub(super) key: usize,
-    /// Its mall, if the file has it.
-    pub(super) mall: Option<usize>,
-}
-
 /// How a record's fields become our columns.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
@@ -86,8 +77,8 @@ pub(super) struct Plan {
     pub(super) steps: Vec<Step>,
     /// The rules that leave out lines, in order.
     pub(super) skips: Vec<SkipRule>,
-    /// Where a record's key is, if blank fields are filled.
-    pub(super) filling: Option<KeyPlaces>,
+    /// The fields of a record's key and mall as they are in the file, if blank fields are filled.
+    pub(super) filling: Option<Vec<usize>>,
 }
 
 impl Plan {
@@ -107,24 +98,25 @@ impl Plan {
         self.steps.is_empty() && self.skips.is_empty()
     }
 
-    /// Whether a line's place within its record is one of its fields.
-    pub(super) fn counts_lines(&self) -> bool {
-        self.steps.iter().any(|step| matches!(step, Step::Position))
+    /// Whether a line's fields depend on those before it in its record.
+    pub(super) fn looks_back(&self) -> bool {
+        self.filling.is_some() || self.steps.iter().any(|step| matches!(step, Step::Position))
     }
 
-    /// Makes the derived fields of a line. `before` are the lines that may belong to the same record.
+    /// Whether none of a line's own cells says that its record is another than that of a first line: a key may be made of
+    /// several, each of which may be blank.
+    pub(super) fn may_continue(&self, first: &Record, line: &Record) -> bool {
+        let is_same = |place: &usize| {
+            let own = line.field(*place);
+            own.is_empty() || own == first.field(*place)
+        };
+        self.filling.as_ref().is_none_or(|places| places.iter().all(is_same))
+    }
+
+    /// Makes the derived fields of a line that follows these of its record.
     pub(super) fn derive(&self, record: &mut Record, before: &[Record]) {
         record.clear_derived();
-        let is_same = |first: &Record, record: &Record, place: usize| {
-            let own = record.field(place);
-            own.is_empty() || own == first.field(place)
-        };
-        let first = self.filling.and_then(|places| {
-            let first = before.first()?;
-            let is_continued = is_same(first, record, places.key)
-                && places.mall.is_none_or(|mall| is_same(first, record, mall));
-            is_continued.then_some(first)
-        });
+        let first = before.first();
         for step in &self.steps {
             step.derive(record, first, before.len());
         }

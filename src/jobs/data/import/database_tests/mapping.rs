@@ -17,6 +17,7 @@ on_both_databases![
     an_order_whose_money_went_back_counts_as_refunded_until_its_refunds_come,
     what_was_cancelled_of_an_order_that_stands_goes_back_or_is_not_paid,
     a_state_without_its_day_has_the_day_of_the_rule,
+    an_order_is_filled_from_its_own_first_line_alone,
 ];
 
 fn section(keys: &str) -> ImportSection {
@@ -388,4 +389,56 @@ async fn a_state_without_its_day_has_the_day_of_the_rule(db: &mut TestDb) {
             "4: `cancelled_at`: is empty, but the order is ORDER_CANCELLED"
         ]
     );
+}
+
+/// The key of an order may be made of several headers, and is another as soon as one of them is.
+async fn an_order_is_filled_from_its_own_first_line_alone(db: &mut TestDb) {
+    with_tokyo(db).await;
+    let header = "store,no,status,ordered_at,paid_at,member_code,refunded_amount,total_amount,product_code,quantity,unit_price_amount";
+    let at = "2026-11-19 10:00";
+    let keys = |order_no: &str| format!("fill_down = true\n[columns]\norder_no = {order_no}");
+    let order = |cells: &str| cells.replace("AT", at);
+    let lines = [
+        order("S,1,PAID,AT,AT,M1,40,300,A,1,100"),
+        order("S,,,,,,,,B,1,200"),
+        order("S,2,PAYMENT_WAIT,AT,,,,50,A,1,50"),
+        order(",,,,,,,,B,1,0"),
+        order("T,2,PAYMENT_WAIT,AT,,,,70,A,1,70"),
+    ];
+    let joined = keys("{ from = ['store', 'no'], join = '-' }");
+    import_mapped(db, &joined, header, &lines.each_ref().map(String::as_str)).await.unwrap();
+    let stored = "order_no, status, paid_at IS NULL, member_code, total_amount";
+    let is_null = |is: bool| {
+        if db.kind() == crate::db::Kind::Sqlite { i32::from(is).to_string() } else { is.to_string() }
+    };
+    let (no, yes) = (is_null(false), is_null(true));
+    assert_eq!(
+        orders(db, stored).await,
+        [
+            format!("S-1 | PAID | {no} | M1 | 300"),
+            format!("S-2 | PAYMENT_WAIT | {yes} | NULL | 50"),
+            format!("T-2 | PAYMENT_WAIT | {yes} | NULL | 70"),
+        ]
+    );
+    assert_eq!(refunds(db).await, ["S-1 | (total) | 40 | 2026-11-19T01:00:00+00:00"]);
+    assert_eq!(items(db, "product_code").await, ["S-1 | A", "S-1 | B", "S-2 | A", "S-2 | B", "T-2 | A"]);
+
+    // A header of which the first that is not blank counts.
+    let lines = [
+        order("N1,O1,PAID,AT,AT,M1,,300,A,1,300"),
+        order(",O2,PAYMENT_WAIT,AT,,,,50,A,1,50"),
+        order(",,,,,,,,B,1,0"),
+        order("N3,,PAYMENT_WAIT,AT,,,,70,A,1,70"),
+    ];
+    let either = keys("['store', 'no']");
+    import_mapped(db, &either, header, &lines.each_ref().map(String::as_str)).await.unwrap();
+    assert_eq!(
+        orders(db, "order_no, member_code, total_amount").await[..3],
+        ["N1 | M1 | 300", "N3 | NULL | 70", "O2 | NULL | 50"]
+    );
+    // The same order, whose items the file tells apart in the same cell.
+    let lines = [order("U1-1,,PAID,AT,AT,M1,,300,A,1,300"), order("U1-2,,,,,,,,B,1,0")];
+    let cut = keys("{ from = 'store', pattern = '^(.+)-' }");
+    import_mapped(db, &cut, header, &lines.each_ref().map(String::as_str)).await.unwrap();
+    assert_eq!(items(db, "product_code").await[8..], ["U1 | A", "U1 | B"]);
 }
