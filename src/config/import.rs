@@ -116,6 +116,8 @@ section_keys! {
     cancelled_without_time: Option<CancelledWithoutTime>,
     /// What was paid back of an order whose money went back, if no amount says it.
     refunded_without_amount: Option<RefundedWithoutAmount>,
+    /// What becomes of an order of which more was paid back than it cost.
+    refunded_above_total: Option<RefundedAboveTotal>,
     /// Whether a file with a header and no lines is fine.
     allow_empty: Option<bool>,
     /// What such a file holds, which it does not say itself.
@@ -218,7 +220,7 @@ pub struct ImportRule {
     pub when: BTreeMap<String, OneOrMore<String>>,
     /// Our columns and their values on such lines.
     pub set: BTreeMap<String, String>,
-    /// Leaves out such lines, or their whole records.
+    /// Leaves out such lines, or their whole records. Beside `set`, a record stays of which no other line is left.
     pub skip: Option<Skip>,
     /// Whether a file without one of the headers is fine; then the rule never applies.
     pub optional: bool,
@@ -344,6 +346,17 @@ pub enum RefundedWithoutAmount {
     Keep,
 }
 
+/// What becomes of an order of which more was paid back than it cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefundedAboveTotal {
+    /// The line is bad.
+    #[default]
+    Refuse,
+    /// It was paid back.
+    Keep,
+}
+
 impl Config {
     /// How files of a kind are written, if the configuration says anything about it.
     pub fn import_sections(&self, kind: &str) -> Option<&ImportSections> {
@@ -389,6 +402,7 @@ impl ImportSection {
             paid_without_time: self.paid_without_time.or(base.paid_without_time),
             cancelled_without_time: self.cancelled_without_time.or(base.cancelled_without_time),
             refunded_without_amount: self.refunded_without_amount.or(base.refunded_without_amount),
+            refunded_above_total: self.refunded_above_total.or(base.refunded_above_total),
             allow_empty: self.allow_empty.or(base.allow_empty),
             holds: self.holds.or(base.holds),
             inbox_pattern: either(self.inbox_pattern, base.inbox_pattern),
@@ -579,8 +593,13 @@ impl ImportRule {
         if self.when.is_empty() {
             return Some(("when", "is missing: name the headers and their words".to_owned()));
         }
-        if self.set.is_empty() == self.skip.is_none() {
+        if self.set.is_empty() && self.skip.is_none() {
             return Some(("when", "needs either `set` or `skip`".to_owned()));
+        }
+        if !self.set.is_empty() && self.skip.is_some_and(|skip| skip != Skip::Line) {
+            let problem =
+                "beside `set` has to be \"line\": an order of which no line is left becomes what `set` says";
+            return Some(("skip", problem.to_owned()));
         }
         let (header, _) = self.when.iter().find(|(_, words)| words.is_empty())?;
         Some(("when", format!("`{header}` has no words: `*` is any, `\"\"` is an empty field")))
@@ -1010,6 +1029,11 @@ mod tests {
             (
                 "[[import.orders.rules]]\nwhen = { a = 'b' }".to_owned(),
                 "line 2: `import.orders.rules.when` needs either `set` or `skip`",
+            ),
+            (
+                "[[import.orders.rules]]\nwhen = { a = 'b' }\nset = { status = 'PAID' }\nskip = 'order'"
+                    .to_owned(),
+                "line 4: `import.orders.rules.skip` beside `set` has to be \"line\": an order of which",
             ),
             (
                 "[[import.orders.rules]]\nwhen = { a = [] }\nskip = true".to_owned(),

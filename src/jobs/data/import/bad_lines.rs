@@ -226,7 +226,7 @@ fn push_without_lines(kind: &mut String, text: &str) {
 
 /// A value's shape: digits as 9, letters as x and X, all other characters of words as 字. What is left shows how dates and
 /// amounts are written, and nobody's name.
-fn masked(value: &str) -> String {
+pub(super) fn masked(value: &str) -> String {
     const MOST: usize = 60;
     let mask = |character: char| match character {
         '0'..='9' => '9',

@@ -10,7 +10,7 @@ use crate::db::Kind as DbKind;
 use crate::failure::Failure;
 
 use super::duplicates::Duplicates;
-use super::kind::{BadLine, FileKind, Notes, Rows};
+use super::kind::{BadLine, FileKind, LeftOut, Notes, Rows};
 use super::layout::Layout;
 use super::reader::{Record, Source};
 
@@ -59,6 +59,8 @@ pub(super) struct Chunk<R> {
     pub(super) bad: Vec<BadLine>,
     /// The number of good ones that are left out, because another line of their record is bad or by a rule.
     pub(super) left_out: u64,
+    /// The records that a rule leaves out as a whole; only of a check.
+    pub(super) left_out_records: Vec<LeftOut>,
     /// What is worth knowing about the good ones.
     pub(super) notes: Notes,
 }
@@ -148,6 +150,7 @@ fn empty_chunk<R: Rows>(plan: &ReadPlan, lines_so_far: u64) -> Chunk<R> {
         rows: R::none(plan.database),
         bad: Vec::new(),
         left_out: 0,
+        left_out_records: Vec::new(),
         notes: Notes::default(),
     }
 }
@@ -244,9 +247,12 @@ impl<K: FileKind> PassState<'_, K> {
             .wanted
             .as_ref()
             .is_none_or(|wanted| record.iter().any(|line| wanted.contains(&line.line())));
-        let kept = self.kept(record, is_wanted);
-        if let (Pass::Check, Some(first)) = (&self.plan.pass, kept.first()) {
-            self.note_key(first)?;
+        let count = self.kept(record, is_wanted);
+        let kept = &record[..count];
+        match (&self.plan.pass, kept.first()) {
+            (Pass::Check, Some(first)) => self.note_key(first)?,
+            (Pass::Check, None) if is_wanted => self.note_left_out(&record[0]),
+            _ => {}
         }
         if is_wanted {
             self.chunk.lines += lines;
@@ -261,14 +267,19 @@ impl<K: FileKind> PassState<'_, K> {
         Ok(())
     }
 
-    /// The lines of a record that no rule leaves out, in order.
-    fn kept<'l>(&mut self, record: &'l mut [Record], is_wanted: bool) -> &'l [Record] {
+    /// Moves the lines of a record that no rule leaves out to its beginning, in order; how many there are.
+    fn kept(&mut self, record: &mut [Record], is_wanted: bool) -> usize {
         let rules = self.layout.skip_rules();
         if rules.is_empty() {
-            return record;
+            return record.len();
         }
         let of_record =
             record.iter().filter_map(|line| line.skipped_by).find(|rule| rules[*rule].whole_record);
+        let sets_last = |line: &Record| line.skipped_by.is_some_and(|rule| rules[rule].sets_last);
+        if of_record.is_none() && record.iter().all(sets_last) {
+            // An order all of whose items are cancelled is a cancelled order, and not one that never was.
+            return record.len();
+        }
         let mut kept = 0;
         for place in 0..record.len() {
             match of_record.or(record[place].skipped_by) {
@@ -280,7 +291,17 @@ impl<K: FileKind> PassState<'_, K> {
                 Some(_) => {}
             }
         }
-        &record[..kept]
+        kept
+    }
+
+    /// Notes a record that is left out as a whole, unless its mall or key is unknown.
+    fn note_left_out(&mut self, first: &Record) {
+        let fields = self.layout.fields(first);
+        let key = K::key(&fields).0;
+        if let Some(shop) = fields.shop().ok().filter(|_| !key.is_empty()) {
+            let (line, mall_id, key) = (first.line(), shop.id, key.to_owned());
+            self.chunk.left_out_records.push(LeftOut { line, mall_id, key });
+        }
     }
 
     /// Reads the lines of a record.

@@ -141,6 +141,9 @@ impl Column {
     }
 }
 
+/// Stands for the place of a part of an amount that a rule gave.
+pub(super) const RULED: usize = usize::MAX;
+
 /// The mall's column: the first of every kind.
 pub(super) const MALL: usize = 0;
 
@@ -209,16 +212,48 @@ impl<'r> Fields<'r> {
         match (self.layout.places[column], &self.layout.sums[column]) {
             (Some(place), None) => self.record.field(place) == other.record.field(place),
             (None, None) => true,
-            (_, Some(sum)) => sum.places().all(|place| self.record.field(place) == other.record.field(place)),
+            (_, Some(sum)) => match (sum.ruled(self.record), sum.ruled(other.record)) {
+                (None, None) => {
+                    sum.places().all(|place| self.record.field(place) == other.record.field(place))
+                }
+                (own, other) => own == other,
+            },
         }
     }
 
-    /// Whether a column is empty in the record.
+    /// Whether the file leaves a column blank, whatever the mapping makes of that.
     pub(super) fn is_blank(&self, column: usize) -> bool {
         match &self.layout.sums[column] {
-            None => self.meant(column).is_empty(),
-            Some(sum) => sum.places().all(|place| self.record.field(place).is_empty()),
+            None => self.raw(column).is_empty(),
+            Some(sum) => sum.written.iter().all(|place| self.record.field(*place).is_empty()),
         }
+    }
+
+    /// A field as the file writes it, for messages; the parts of one that is made of several.
+    pub(super) fn shown(&self, column: usize) -> Cow<'r, str> {
+        match &self.layout.sums[column] {
+            None => Cow::Borrowed(self.raw(column)),
+            Some(sum) => {
+                let parts: Vec<&str> = sum.written.iter().map(|place| self.record.field(*place)).collect();
+                Cow::Owned(parts.join(" + "))
+            }
+        }
+    }
+
+    /// Whether a rule says what an amount is that would be made of others.
+    pub(super) fn is_ruled(&self, column: usize) -> bool {
+        self.layout.sums[column].as_ref().is_some_and(|sum| sum.ruled(self.record).is_some())
+    }
+
+    /// Whether an amount that the column deducts is negative, and so adds to it.
+    pub(super) fn has_negative_deduction(&self, column: usize) -> bool {
+        let Some(sum) = &self.layout.sums[column] else { return false };
+        let is_negative = |place: &usize| {
+            let text = self.record.field(*place);
+            // The signs of currencies may stand before a minus.
+            text.contains('-') && self.number(text, "CLF").is_ok_and(|amount| amount < 0)
+        };
+        sum.ruled(self.record).is_none() && sum.minus.iter().any(is_negative)
     }
 
     /// Whether all of our columns mean the same in both records.
@@ -316,22 +351,47 @@ impl<'r> Fields<'r> {
             return self.sum(column, sum, currency);
         }
         let Some(text) = self.optional_text(column)? else { return Ok(None) };
-        self.number(text, currency).map(Some).map_err(|problem| self.wrong(column, &problem))
+        self.money(text, currency).map(Some).map_err(|problem| self.wrong(column, &problem))
+    }
+
+    /// An amount as the file writes amounts.
+    fn money(&self, text: &str, currency: &str) -> Parsed<i64> {
+        let amount = self.number(text, currency)?;
+        let decimals = text.rsplit_once('.').map_or("", |(_, decimals)| decimals);
+        let decimals = decimals.trim_end_matches(|character: char| !character.is_ascii_digit());
+        if self.layout.may_be_thousands(decimals, currency) {
+            return Err(format!(
+                "`{text}` has either decimals or thousands after its point: set decimal = \".\", or thousands = \".\" and \
+                 decimal = \",\""
+            ));
+        }
+        Ok(amount)
+    }
+
+    /// The parts of an amount that is made of several fields, with the place of each; negative if it is deducted. What a
+    /// rule says instead has the place `RULED`.
+    pub(super) fn parts(&self, column: usize, sum: &Sum, currency: &str) -> Parsed<Vec<(usize, i64)>> {
+        let read = |text: &str| self.money(text, currency).map_err(|problem| self.wrong(column, &problem));
+        if let Some(ruled) = sum.ruled(self.record) {
+            return if ruled.is_empty() { Ok(Vec::new()) } else { Ok(vec![(RULED, read(ruled)?)]) };
+        }
+        let signed =
+            sum.plus.iter().map(|place| (*place, 1)).chain(sum.minus.iter().map(|place| (*place, -1)));
+        let mut parts = Vec::new();
+        for (place, sign) in signed {
+            let text = self.record.field(place);
+            if !text.is_empty() {
+                parts.push((place, sign * read(text)?));
+            }
+        }
+        Ok(parts)
     }
 
     /// An amount that is made of several fields; empty if all of them are.
     fn sum(&self, column: usize, sum: &Sum, currency: &str) -> Parsed<Option<i64>> {
-        let mut total = None;
-        let parts = sum.plus.iter().map(|place| (place, 1)).chain(sum.minus.iter().map(|place| (place, -1)));
-        for (place, sign) in parts {
-            let text = self.record.field(*place);
-            if text.is_empty() {
-                continue;
-            }
-            let amount = self.number(text, currency).map_err(|problem| self.wrong(column, &problem))?;
-            // Each is at most a nine-thousandth of what fits.
-            total = Some(total.unwrap_or(0) + sign * amount);
-        }
+        // Each is at most a nine-thousandth of what fits.
+        let total =
+            self.parts(column, sum, currency)?.into_iter().map(|(_, amount)| amount).reduce(|a, b| a + b);
         match total {
             Some(total) if total.unsigned_abs() > MAX_AMOUNT.unsigned_abs() => {
                 Err(self.wrong(column, "is too large an amount"))

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use crate::db::{Bulk, BulkRow, Db, DbError, Kind as DbKind};
+use crate::db::{Bulk, BulkRow, Db, DbError, FromRow, Kind as DbKind};
 use crate::shop::upsert::UpsertCounts;
 use crate::shop::with_lines::{HasLines, WithLines};
 
@@ -83,6 +83,20 @@ pub(super) struct Notes {
     pub(super) assumed_cancellations: Noted,
     /// Orders that wait for a payment which they have.
     pub(super) paid_waiting: Noted,
+    /// Orders that stand and have the day of a cancellation.
+    pub(super) standing_cancelled: Noted,
+    /// Orders that were cancelled after they were paid and of which nothing was paid back.
+    pub(super) kept_cancellations: Noted,
+    /// Orders of which more was paid back than they cost.
+    pub(super) refunds_above_total: Noted,
+    /// Refunds of orders that were not paid.
+    pub(super) refunds_of_unpaid: Noted,
+    /// Orders that stand with items that do not, and without an amount for those.
+    pub(super) partly_cancelled: Noted,
+    /// Orders with a negative amount among those that are deducted.
+    pub(super) negative_deductions: Noted,
+    /// Orders that a rule leaves out and that are stored as sales.
+    pub(super) left_out_sales: Noted,
     /// Orders whose totals do not add up.
     pub(super) unbalanced: Noted,
     /// The lines that each rule left out, by the rule's place.
@@ -97,11 +111,42 @@ impl Notes {
         self.assumed_payments.append(others.assumed_payments);
         self.assumed_cancellations.append(others.assumed_cancellations);
         self.paid_waiting.append(others.paid_waiting);
+        self.standing_cancelled.append(others.standing_cancelled);
+        self.kept_cancellations.append(others.kept_cancellations);
+        self.refunds_above_total.append(others.refunds_above_total);
+        self.refunds_of_unpaid.append(others.refunds_of_unpaid);
+        self.partly_cancelled.append(others.partly_cancelled);
+        self.negative_deductions.append(others.negative_deductions);
+        self.left_out_sales.append(others.left_out_sales);
         self.unbalanced.append(others.unbalanced);
         for (rule, lines) in others.left_out {
             *self.left_out.entry(rule).or_default() += lines;
         }
     }
+}
+
+/// A record that a rule leaves out as a whole.
+#[derive(Debug)]
+pub(super) struct LeftOut {
+    /// Its first line.
+    pub(super) line: u64,
+    /// Its mall's ID.
+    pub(super) mall_id: i64,
+    /// Its key in that mall.
+    pub(super) key: String,
+}
+
+/// A stored record.
+#[derive(Debug, FromRow)]
+pub(super) struct StoredRecord {
+    /// The line of the file that leaves it out.
+    pub(super) line: i64,
+    /// Its key.
+    pub(super) key: String,
+    /// The currency of its amount.
+    pub(super) currency: String,
+    /// Its amount.
+    pub(super) amount: i64,
 }
 
 /// The rows of a chunk, to be loaded into the staging tables.
@@ -188,6 +233,11 @@ pub(super) trait FileKind: 'static {
 
     /// The staged lines that do not fit the stored data.
     async fn look_up(_db: &mut Db) -> anyhow::Result<Vec<BadLine>> {
+        Ok(Vec::new())
+    }
+
+    /// Of records that are left out, those that are stored and count, with an amount of theirs.
+    async fn stored_of(_db: &mut Db, _left_out: &[LeftOut]) -> anyhow::Result<Vec<StoredRecord>> {
         Ok(Vec::new())
     }
 

@@ -7,19 +7,23 @@ use chrono::{DateTime, Utc};
 
 use crate::config::{DuplicateHeaders, ImportColumn, ImportSection, OneOrMore, Skip};
 use crate::failure::{Failure, one_line};
-use crate::money::AmountStyle;
+use crate::money::{AmountStyle, currency_exponent};
 use crate::shop::malls::Mall;
 use crate::shop::upsert::SourceTime;
 use crate::time_format::TimeFormat;
+use crate::wording::counted;
 
+use super::bad_lines::masked;
 use super::field::{Column, Fields, MALL, Shop};
-use super::mapping::Mapping;
+use super::mapping::{Mapping, ROLE_COLUMNS};
 use super::plan::{Condition, Cut, Plan, SkipRule, Step};
 use super::reader::Record;
 use super::words::{Words, normal};
 
 /// The position of the record's key in every kind: after the mall.
 const KEY: usize = 1;
+/// Who looks for a header that none of our columns does.
+const READ_BY_A_RULE: &str = "read by a rule";
 /// The column for when the shop last changed a record.
 const UPDATED_AT: &str = "updated_at";
 
@@ -32,12 +36,21 @@ pub(super) struct Sum {
     pub(super) minus: Vec<usize>,
     /// What is added up within a record.
     pub(super) per_record: Option<PerRecord>,
+    /// All of them as the file writes them.
+    pub(super) written: Vec<usize>,
+    /// What some lines say instead, in order.
+    pub(super) rules: Vec<(Condition, String)>,
 }
 
 impl Sum {
     /// Its fields.
     pub(super) fn places(&self) -> impl Iterator<Item = usize> {
         self.plus.iter().chain(&self.minus).copied()
+    }
+
+    /// What a rule says of a record instead, if one applies.
+    pub(super) fn ruled(&self, record: &Record) -> Option<&str> {
+        self.rules.iter().find(|(condition, _)| condition.holds(record)).map(|(_, value)| value.as_str())
     }
 }
 
@@ -108,7 +121,7 @@ pub(super) struct Layout {
     pub(super) time_formats: Vec<Vec<TimeFormat>>,
     /// How amounts are written, unless plainly.
     pub(super) amounts: Option<AmountStyle>,
-    /// Which lines are no products: the place that says it, and its words.
+    /// Which lines are not products: the place that says it, and its words.
     pub(super) roles: Option<(usize, Words<Role>)>,
     /// How the derived fields are made.
     plan: Option<Plan>,
@@ -179,6 +192,7 @@ impl Layout {
             let malls = mall.is_none().then_some(&codes);
             return Err(missing_columns(mapping, file_name, header, &missing, malls));
         }
+        refuse_counting_twice(mapping, file_name, &columns, roles.as_ref().map(|(_, words)| words), &found)?;
         // A mall that cannot be used fails its own lines only.
         let shop = |mall: &Mall| Shop::new(mall).map_err(|error| one_line(&error));
         let shops = malls.iter().map(|mall| (mall.code.clone(), shop(mall))).collect();
@@ -214,6 +228,12 @@ impl Layout {
         self.mapping.keys.columns.get(self.columns[column].name).map_or(&[], |column| &column.first_of)
     }
 
+    /// The header for each of whose values an amount of a column counts once.
+    pub(super) fn once_per(&self, column: usize) -> &str {
+        let mapped = self.mapping.keys.columns.get(self.columns[column].name);
+        mapped.and_then(|column| column.once_per.as_deref()).unwrap_or_default()
+    }
+
     /// The fields of a record.
     pub(super) fn fields<'r>(&'r self, record: &'r Record) -> Fields<'r> {
         Fields::new(self, record)
@@ -240,6 +260,14 @@ impl Layout {
     /// The rules that leave out lines, in order.
     pub(super) fn skip_rules(&self) -> &[SkipRule] {
         self.plan.as_ref().map_or(&[], |plan| &plan.skips)
+    }
+
+    /// Whether decimals may as well be a group of three digits: three of them, in a currency that has fewer, in a file whose
+    /// section does not say what a point is.
+    pub(super) fn may_be_thousands(&self, decimals: &str, currency: &str) -> bool {
+        let keys = &self.mapping.keys;
+        let is_declared = keys.decimal.is_some() || keys.thousands.is_some();
+        decimals.len() == 3 && !is_declared && currency_exponent(currency) < 3
     }
 
     /// What a line is.
@@ -383,9 +411,8 @@ impl Compiler<'_> {
         let mapped = self.keys.columns.get(column.name);
         let mut sum = None;
         let written = match mapped {
-            // Only a mapping says how a header is meant: our own names are just that.
             None => {
-                let place = self.header.exactly(column.name);
+                let place = self.find(column.name);
                 let is_set = self.keys.rules.iter().any(|rule| rule.set.contains_key(column.name));
                 if place.is_none() && is_required && !is_set && !self.may_be_missing(column) {
                     self.missing.push((column.name.to_owned(), column.name.to_owned()));
@@ -410,7 +437,13 @@ impl Compiler<'_> {
             })),
             _ => meant,
         };
-        let meant = self.ruled(column, meant).or(meant);
+        let meant = match &mut sum {
+            Some(sum) => {
+                sum.rules = self.rules(column);
+                meant
+            }
+            None => self.ruled(column, meant).or(meant),
+        };
         found.places.push(meant);
         found.written.push(written.or(meant));
         found.sums.push(sum.map(Box::new));
@@ -424,7 +457,7 @@ impl Compiler<'_> {
 
     fn has(&self, column: &str) -> bool {
         match self.keys.columns.get(column) {
-            None => self.header.exactly(column).is_some(),
+            None => self.header.find(column).is_ok_and(|at| at.is_some()),
             Some(mapped) => {
                 mapped.headers().any(|header| self.header.find(header.trim()).is_ok_and(|at| at.is_some()))
             }
@@ -493,13 +526,14 @@ impl Compiler<'_> {
         let mut words = |places: Vec<usize>| -> Vec<usize> {
             places.into_iter().map(|place| self.words(column, place).unwrap_or(place)).collect()
         };
+        let written: Vec<usize> = from.iter().chain(&added).chain(&minus).copied().collect();
         let mut plus = words(from.into_iter().chain(added).collect());
         let minus = words(minus);
         if let (Some(text), Some(_), [first, ..]) = (&mapped.default, from, plus.as_mut_slice()) {
             *first = self.plan.add(Step::Default(*first, text.clone()));
         }
-        let sum = Sum { plus, minus, per_record };
-        let is_there = sum.places().next().is_some();
+        let sum = Sum { plus, minus, per_record, written, rules: Vec::new() };
+        let is_there = sum.places().next().is_some() || mapped.computed;
         is_there.then_some(sum)
     }
 
@@ -522,6 +556,12 @@ impl Compiler<'_> {
 
     /// The place of what rules set a column to, else of the field at `place`.
     fn ruled(&mut self, column: &Column, place: Option<usize>) -> Option<usize> {
+        let rules = self.rules(column);
+        (!rules.is_empty()).then(|| self.plan.add(Step::Ruled(place, rules)))
+    }
+
+    /// What rules set a column to.
+    fn rules(&mut self, column: &Column) -> Vec<(Condition, String)> {
         let mut rules = Vec::new();
         for rule in &self.keys.rules {
             if let Some(value) = rule.set.get(column.name)
@@ -530,7 +570,7 @@ impl Compiler<'_> {
                 rules.push((condition, value.clone()));
             }
         }
-        (!rules.is_empty()).then(|| self.plan.add(Step::Ruled(place, rules)))
+        rules
     }
 
     /// The condition of a rule; nothing if the file lacks one of its headers.
@@ -543,7 +583,7 @@ impl Compiler<'_> {
         let mut fields = Vec::with_capacity(when.len());
         for (header, words) in when {
             let Some(place) = self.find(header) else {
-                let lacking = ("rules".to_owned(), format!("`{header}`"));
+                let lacking = (format!("{header} ({READ_BY_A_RULE})"), String::new());
                 if !is_optional && !self.missing.contains(&lacking) {
                     self.missing.push(lacking);
                 }
@@ -571,7 +611,8 @@ impl Compiler<'_> {
             };
             let Some(condition) = self.condition(&rule.when, rule.optional, !whole_record) else { continue };
             let name = rule.name.clone().unwrap_or_else(|| described(&rule.when));
-            self.plan.skips.push(SkipRule { condition, whole_record, name });
+            let sets_last = !rule.set.is_empty();
+            self.plan.skips.push(SkipRule { condition, whole_record, sets_last, name });
         }
     }
 
@@ -588,7 +629,7 @@ impl Compiler<'_> {
         let lines = &self.keys.lines;
         let header = lines.column.as_deref()?;
         let Some(place) = self.find(header) else {
-            self.missing.push(("lines.column".to_owned(), format!("`{header}`")));
+            self.missing.push((format!("{header} (read by `lines`)"), String::new()));
             return None;
         };
         let roles = lines.roles();
@@ -615,9 +656,10 @@ impl Compiler<'_> {
     }
 }
 
-/// Whether an amount is made of more than one field.
+/// Whether an amount is made of others, rather than of one field.
 fn is_sum(mapped: &ImportColumn) -> bool {
-    !mapped.add.is_empty() || !mapped.subtract.is_empty() || mapped.per.is_some() || mapped.once_per.is_some()
+    let is_added = !mapped.add.is_empty() || !mapped.subtract.is_empty();
+    is_added || mapped.computed || mapped.per.is_some() || mapped.once_per.is_some()
 }
 
 /// `` `Paid at` or `Created at` ``.
@@ -635,9 +677,59 @@ fn described(when: &BTreeMap<String, OneOrMore<String>>) -> String {
     when.iter().map(part).collect::<Vec<_>>().join(" and ")
 }
 
+/// A file may have our own name for an amount that some of its lines are added to.
+fn refuse_counting_twice(
+    mapping: &Mapping,
+    file_name: &str,
+    columns: &[Column],
+    roles: Option<&Words<Role>>,
+    found: &Found,
+) -> Result<(), Failure> {
+    let section = &mapping.section;
+    for (role, own) in ROLE_COLUMNS {
+        let place = columns.iter().position(|column| column.name == own);
+        let has_column = place.is_some_and(|place| found.written[place].is_some());
+        if has_column && roles.is_some_and(|words| words.has(&Role::of(role))) {
+            return Err(Failure::bad_input(format!(
+                "failed to read `{file_name}`: line 1: {role} would count twice, as the column `{own}` and as \
+                 `lines.{role}` of [{section}]"
+            ))
+            .hint("move the words to `lines.skip` if the column is the order's, or rename the column in the file"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether what should be a header seems to be a line of data: a header rarely has names that are a number, a day or an
+/// address, and an order always has several of them.
+fn is_data(header: &[String]) -> bool {
+    header.iter().filter(|name| is_value(name)).count() > 1
+}
+
+/// Whether a text is a number, a day, a time or a mail address.
+fn is_value(text: &str) -> bool {
+    let is_of_number = |character: char| {
+        character.is_ascii_digit()
+            || character.is_whitespace()
+            || "-/:.,+¥￥$€₩%TZ年月日時分秒円년월일시분초원".contains(character)
+    };
+    text.contains('@') || (text.contains(|one: char| one.is_ascii_digit()) && text.chars().all(is_of_number))
+}
+
+fn no_header(file_name: &str, header: &[String], problem: &str) -> Failure {
+    Failure::bad_input(format!(
+        "failed to read `{file_name}`: line 1: {problem}; the line has {} and looks like data: the header seems to be missing",
+        counted(header.len() as u64, "field", "fields")
+    ))
+    .hint("export the file with its header line, which the platform may offer as an option; it names the columns")
+}
+
 fn refuse_duplicate_names(file_name: &str, header: &[String], mapping: &Mapping) -> Result<(), Failure> {
     for (place, name) in header.iter().enumerate() {
         if !name.is_empty() && header[..place].contains(name) {
+            if is_data(header) {
+                return Err(no_header(file_name, header, "two columns have the same name"));
+            }
             return Err(Failure::bad_input(format!(
                 "failed to read `{file_name}`: line 1: two columns are named `{name}`"
             ))
@@ -659,18 +751,24 @@ fn missing_columns(
     malls: Option<&Vec<&str>>,
 ) -> Failure {
     let section = &mapping.section;
-    let names: Vec<String> =
-        missing
-            .iter()
-            .map(|(ours, wanted)| {
-                if ours == wanted {
-                    format!("`{ours}`")
-                } else {
-                    format!("`{ours}` (looked for as {wanted})")
-                }
-            })
-            .collect();
-    let found: Vec<String> = header.iter().map(|name| format!("`{name}`")).collect();
+    let names: Vec<String> = missing
+        .iter()
+        .map(|(ours, wanted)| {
+            if let Some((header, reader)) = ours.split_once(" (") {
+                format!("`{header}` ({reader}")
+            } else if ours == wanted {
+                format!("`{ours}`")
+            } else {
+                format!("`{ours}` (looked for as {wanted})")
+            }
+        })
+        .collect();
+    if is_data(header) {
+        return no_header(file_name, header, &format!("missing column {}", names.join(", ")));
+    }
+    // A name that is a value may be somebody's: errors are mailed and kept.
+    let shown = |name: &String| if is_value(name) { masked(name) } else { name.clone() };
+    let found: Vec<String> = header.iter().map(|name| format!("`{}`", shown(name))).collect();
     let failure = Failure::bad_input(format!(
         "failed to read `{file_name}`: line 1: missing column {}; the header has {}",
         names.join(", "),

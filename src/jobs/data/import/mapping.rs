@@ -202,6 +202,12 @@ impl Mapping {
             let words = self.keys.lines.roles().into_iter().find(|(name, _)| *name == role);
             let is_used =
                 self.keys.lines.column.is_some() && words.is_some_and(|(_, words)| !words.is_empty());
+            let is_set = self.keys.rules.iter().any(|rule| rule.set.contains_key(own));
+            if is_used && is_set {
+                misuses.push(format!(
+                    "[{section}] counts {role} twice, as `{own}` of a rule and as `lines.{role}`: drop the one or the other"
+                ));
+            }
             if is_used && self.keys.columns.contains_key(own) {
                 misuses.push(format!(
                     "[{section}] counts {role} twice, as `columns.{own}` and as `lines.{role}`: drop the column, or move the \
@@ -209,7 +215,26 @@ impl Mapping {
                 ));
             }
         }
+        misuses.extend(self.multiplied_settings());
         misuses
+    }
+
+    /// What rules set an amount to that is added up over the lines of a record: it would count on each of them.
+    fn multiplied_settings(&self) -> Vec<String> {
+        let is_added_up = |name: &String| {
+            let mapped = self.keys.columns.get(name);
+            mapped.is_some_and(|column| column.per.is_some() || column.once_per.is_some())
+        };
+        let settings = self.keys.rules.iter().flat_map(|rule| &rule.set);
+        settings
+            .filter(|(name, value)| is_added_up(name) && !matches!(value.as_str(), "" | "0"))
+            .map(|(name, value)| {
+                format!(
+                    "[{}.rules] sets `{name}` to `{value}`, but it is added up over the lines: only \"0\" or \"\" can be set for a line",
+                    self.section
+                )
+            })
+            .collect()
     }
 
     /// The values that a column cannot have.
@@ -252,7 +277,7 @@ impl Mapping {
 }
 
 /// The roles of lines, and the column of an order that each of them is added to.
-const ROLE_COLUMNS: [(&str, &str); 5] = [
+pub(super) const ROLE_COLUMNS: [(&str, &str); 5] = [
     ("shipping", "shipping_amount"),
     ("fee", "fee_amount"),
     ("discount", "discount_amount"),

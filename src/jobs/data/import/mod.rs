@@ -72,7 +72,7 @@ use self::bad_lines::{BadLines, SHOWN_BAD_LINES};
 use self::container::{Input, STANDARD_INPUT};
 use self::feed::{Feed, FeedMessage, Pass, ReadPlan, duplicate_problem};
 use self::inbox::{Seen, Waiting};
-use self::kind::{BadLine, FileKind, Noted, Notes, Rows};
+use self::kind::{BadLine, FileKind, LeftOut, Noted, Notes, Rows};
 use self::kinds::Kind;
 use self::layout::Layout;
 use self::mapping::{Choice, Mapping};
@@ -719,6 +719,41 @@ fn notes_in_words<K: FileKind>(layout: &Layout, notes: &Notes) -> Vec<String> {
         "orders wait for their payment (PAYMENT_WAIT) but have a payment day, and count as paid",
     );
     say(
+        &notes.standing_cancelled,
+        "order has the day of a cancellation but is not ORDER_CANCELLED, and counts among the cancelled ones too",
+        "orders have the day of a cancellation but are not ORDER_CANCELLED, and count among the cancelled ones too",
+    );
+    say(
+        &notes.kept_cancellations,
+        "order was cancelled after it was paid and counts in full: nothing of it was paid back",
+        "orders were cancelled after they were paid and count in full: nothing of them was paid back",
+    );
+    say(
+        &notes.refunds_above_total,
+        "order had more paid back than it cost",
+        "orders had more paid back than they cost",
+    );
+    say(
+        &notes.refunds_of_unpaid,
+        "order has an amount that was paid back but no payment day, and counts neither as a sale nor as a refund",
+        "orders have an amount that was paid back but no payment day, and count neither as sales nor as refunds",
+    );
+    say(
+        &notes.partly_cancelled,
+        "order counts in full although some of its items were cancelled or returned: no amount says what was paid back",
+        "orders count in full although some of their items were cancelled or returned: no amount says what was paid back",
+    );
+    say(
+        &notes.negative_deductions,
+        "order has a negative amount where one is deducted, which adds to it",
+        "orders have a negative amount where one is deducted, which adds to them",
+    );
+    say(
+        &notes.left_out_sales,
+        "order that a rule leaves out was stored earlier as a sale, and stays one",
+        "orders that a rule leaves out were stored earlier as sales, and stay so",
+    );
+    say(
         &notes.unbalanced,
         "total is not the sum of its lines, shipping, fees and tax less discounts",
         "totals are not the sums of their lines, shipping, fees and taxes less discounts",
@@ -846,6 +881,7 @@ impl<K: FileKind> Checking<K> {
                 checked.lines += chunk.lines;
                 checked.notes.append(chunk.notes);
                 checked.bad.note(chunk.bad);
+                checked.notes.append(left_out_sales::<K>(db, &chunk.left_out_records).await?);
                 if K::LOOKS_UP {
                     chunk.rows.stage(db).await?;
                     checked.bad.note(K::look_up(db).await?);
@@ -874,6 +910,18 @@ impl<K: FileKind> Checking<K> {
             }
         }
     }
+}
+
+/// Notes which of the records that are left out were stored earlier: they stay as they are.
+async fn left_out_sales<K: FileKind>(db: &mut Db, left_out: &[LeftOut]) -> anyhow::Result<Notes> {
+    let mut notes = Notes::default();
+    if !left_out.is_empty() {
+        for stored in K::stored_of(db, left_out).await? {
+            let example = || format!("line {}, {} {}", stored.line, K::NOUNS.0, stored.key);
+            notes.left_out_sales.add(&stored.currency, stored.amount, example);
+        }
+    }
+    Ok(notes)
 }
 
 /// Reads the whole file of a run as its load will, and writes nothing.

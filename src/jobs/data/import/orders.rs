@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use chrono::{DateTime, Utc};
 
 use crate::bulk_row;
-use crate::config::{CancelledWithoutTime, PaidWithoutTime, RefundedWithoutAmount};
+use crate::config::{CancelledWithoutTime, PaidWithoutTime, RefundedAboveTotal, RefundedWithoutAmount};
 use crate::db::{Bulk, Db, DbError, Kind as DbKind};
 use crate::money::{MAX_AMOUNT, average_half_up, minor_to_display};
 use crate::shop::orders::{Orders as OrdersWithLines, StagedLine, StagedOrder};
@@ -16,7 +16,7 @@ use crate::shop::upsert::UpsertCounts;
 use crate::values;
 
 use super::field::{Column, Fields, Holds, Parsed, Problems, amount, line_amount, optional, required, time};
-use super::kind::{Notes, Rows};
+use super::kind::{LeftOut, Notes, Rows, StoredRecord};
 use super::layout::{Layout, Role};
 use super::with_lines::{Item, Lined, Lines, RecordKind};
 
@@ -85,6 +85,21 @@ bulk_row! {
     }
 }
 
+bulk_row! {
+    /// An order that a rule leaves out.
+    pub(super) struct LeftOutOrder<'r> => "import_left_out" {
+        line: i64,
+        mall_id: i64,
+        order_no: &'r str,
+    }
+}
+
+const LEFT_OUT_SALES: &str = "
+    SELECT s.line, t.order_no AS key, t.currency, t.total_amount AS amount
+    FROM import_left_out AS s JOIN orders AS t ON t.mall_id = s.mall_id AND t.order_no = s.order_no
+    WHERE t.paid_at IS NOT NULL AND t.status NOT IN ('ORDER_CANCELLED', 'REFUNDED')
+    ORDER BY s.line";
+
 /// An order that was read.
 pub(super) struct ReadOrder<'r> {
     order: StagedOrder<'r>,
@@ -96,6 +111,10 @@ pub(super) struct ReadOrder<'r> {
     has_assumed_payment: bool,
     /// Likewise the day of the cancellation.
     has_assumed_cancellation: bool,
+    /// Whether some of its items were cancelled or returned.
+    has_cancelled_items: bool,
+    /// Whether an amount that is deducted is negative.
+    deducts_negatives: bool,
     refund: Option<FollowingRefund>,
 }
 
@@ -191,7 +210,7 @@ impl RecordKind for OrderFile {
         let fee_amount = money(FEE_AMOUNT, IF_NEGATIVE).unwrap_or(0);
         let refunded_amount = money(REFUNDED_AMOUNT, IF_NEGATIVE_REFUND);
         let cancelled_amount = money(CANCELLED_AMOUNT, IF_NEGATIVE_REFUND).unwrap_or(0);
-        let total_amount = if fields.layout().is_computed(TOTAL_AMOUNT) {
+        let total_amount = if is_total_computed(fields) {
             // What comes on top of the parts, and may be deducted from them.
             fields.optional_money(TOTAL_AMOUNT, currency)
         } else {
@@ -227,6 +246,8 @@ impl RecordKind for OrderFile {
             cancelled_amount,
             has_assumed_payment,
             has_assumed_cancellation,
+            has_cancelled_items: lines.have_word(STATUS, &["ORDER_CANCELLED", "REFUNDED"]),
+            deducts_negatives: lines.deduct_negatives(),
             refund: None,
         }
     }
@@ -251,7 +272,7 @@ impl RecordKind for OrderFile {
         }
     }
 
-    /// Adds the amount of a line that is no product to its order.
+    /// Adds the amount of a line that is not a product to its order.
     fn other_line<'r>(fields: &Fields<'r>, role: Role, read: &mut ReadOrder<'r>, problems: &mut Problems) {
         if role == Role::Skipped {
             return;
@@ -280,7 +301,7 @@ impl RecordKind for OrderFile {
         refuse_negative_parts(&read.order, fields, problems);
         let parts = Parts::of(&read.order, lines);
         let layout = fields.layout();
-        if layout.is_computed(TOTAL_AMOUNT) {
+        if is_total_computed(fields) {
             let parts = Parts { charged: parts.charged + i128::from(read.order.total_amount), ..parts };
             read.order.total_amount = problems.take(parts.total(layout.mapping.keys.tax_included, fields));
         } else if parts.are_unbalanced(&read.order, layout) {
@@ -295,6 +316,7 @@ impl RecordKind for OrderFile {
                 problems.add(fields.wrong(CANCELLED_AMOUNT, "is more than the order's total"));
             }
         }
+        note_contradictions(read, fields, notes);
         read.refund = following_refund(read, fields, problems, notes);
     }
 
@@ -312,8 +334,20 @@ impl RecordKind for OrderFile {
         }
     }
 
+    async fn stored_of(db: &mut Db, left_out: &[LeftOut]) -> anyhow::Result<Vec<StoredRecord>> {
+        let mut rows = Bulk::for_database(db.kind());
+        for LeftOut { line, mall_id, key } in left_out {
+            let line = i64::try_from(*line).unwrap_or(i64::MAX);
+            rows.push(&LeftOutOrder { line, mall_id: *mall_id, order_no: key });
+        }
+        db.stage(&mut rows).await?;
+        Ok(db.fetch_all(LEFT_OUT_SALES, values![]).await?)
+    }
+
     async fn prepare(db: &mut Db) -> anyhow::Result<()> {
         OrdersWithLines::prepare(db).await?;
+        // Looked up outside of a transaction.
+        db.create_lasting_staging::<LeftOutOrder>("PRIMARY KEY (line)").await?;
         Ok(db.create_staging::<DerivedRefund>("PRIMARY KEY (ordinal)").await?)
     }
 
@@ -325,6 +359,11 @@ impl RecordKind for OrderFile {
 }
 
 // ---------------------------------------------------------------- amounts
+
+/// Whether an order's total is made of its parts: a rule may say what it is instead.
+fn is_total_computed(fields: &Fields<'_>) -> bool {
+    fields.layout().is_computed(TOTAL_AMOUNT) && !fields.is_ruled(TOTAL_AMOUNT)
+}
 
 /// An amount of a whole order.
 fn order_money(
@@ -461,6 +500,10 @@ impl Parts {
         if total < self.sum(with_tax[0]) {
             return has(DISCOUNT_AMOUNT, Role::Discount);
         }
+        if total > 2 * self.charged + self.tax {
+            // No fee is more than all the rest.
+            return true;
+        }
         has(SHIPPING_AMOUNT, Role::Shipping)
             && has(FEE_AMOUNT, Role::Fee)
             && (included == Some(true) || has(TAX_AMOUNT, Role::Tax))
@@ -543,6 +586,41 @@ fn note_assumed_days(read: &ReadOrder<'_>, fields: &Fields<'_>, notes: &mut Note
     }
 }
 
+/// Notes what an order says of itself that cannot all be meant.
+fn note_contradictions(read: &ReadOrder<'_>, fields: &Fields<'_>, notes: &mut Notes) {
+    let order = &read.order;
+    let is_cancelled = order.status == "ORDER_CANCELLED";
+    let is_standing = !is_cancelled && order.status != "REFUNDED";
+    let went_back = read.refunded_amount.unwrap_or(0);
+    let has_amount = went_back > 0 || read.cancelled_amount > 0;
+    for (is_so, noted, amount) in [
+        (
+            is_standing && order.cancelled_at.is_some() && read.cancelled_amount == 0,
+            &mut notes.standing_cancelled,
+            order.total_amount,
+        ),
+        (
+            is_cancelled
+                && order.paid_at.is_some()
+                && order.total_amount > 0
+                && read.refunded_amount == Some(0),
+            &mut notes.kept_cancellations,
+            order.total_amount,
+        ),
+        (order.paid_at.is_none() && went_back > 0, &mut notes.refunds_of_unpaid, went_back),
+        (
+            is_standing && read.has_cancelled_items && !has_amount,
+            &mut notes.partly_cancelled,
+            order.total_amount,
+        ),
+        (read.deducts_negatives, &mut notes.negative_deductions, order.total_amount),
+    ] {
+        if is_so {
+            noted.add(order.currency, amount, || example(order, fields));
+        }
+    }
+}
+
 // ---------------------------------------------------------------- refunds
 
 /// What was paid back of an order, by its own file.
@@ -563,6 +641,14 @@ fn following_refund(
     order.paid_at?;
     let is_day_stated = read.refunded_at.is_some();
     let back = |key, amount| Some(FollowingRefund { key, amount, at: day, is_day_stated });
+    let (column, amount) = match read.refunded_amount {
+        Some(amount) if amount > 0 => (REFUNDED_AMOUNT, amount),
+        _ if is_standing => (CANCELLED_AMOUNT, read.cancelled_amount),
+        _ => (REFUNDED_AMOUNT, 0),
+    };
+    if amount > order.total_amount {
+        settle_refund_above_total(order, column, amount, fields, problems, notes);
+    }
     match read.refunded_amount {
         Some(amount) if amount > 0 => return back(STATED, amount),
         // An explicit zero: the shop kept the money.
@@ -587,6 +673,31 @@ fn following_refund(
     told.add(order.currency, order.total_amount, || example(order, fields));
     let keeps = fields.layout().mapping.keys.refunded_without_amount == Some(RefundedWithoutAmount::Keep);
     if keeps { None } else { back(ASSUMED, order.total_amount) }
+}
+
+/// Nobody is paid back more than they paid: the amount is another's, was added up twice, or is in another unit.
+fn settle_refund_above_total(
+    order: &StagedOrder<'_>,
+    column: usize,
+    amount: i64,
+    fields: &Fields<'_>,
+    problems: &mut Problems,
+    notes: &mut Notes,
+) {
+    let currency = order.currency;
+    match fields.layout().mapping.keys.refunded_above_total.unwrap_or_default() {
+        RefundedAboveTotal::Keep => {
+            notes.refunds_above_total.add(currency, amount - order.total_amount, || example(order, fields));
+        }
+        RefundedAboveTotal::Refuse => {
+            let problem = format!(
+                "{} is more than the order's total, {} {currency}: correct it, or set refunded_above_total = \"keep\"",
+                minor_to_display(amount, currency),
+                minor_to_display(order.total_amount, currency)
+            );
+            problems.add(fields.wrong(column, &problem));
+        }
+    }
 }
 
 /// The day on which an order's money went back: as stated, else of its cancellation, else of its last change, else of its

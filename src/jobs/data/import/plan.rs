@@ -52,7 +52,8 @@ pub(super) struct Cut {
 pub(super) struct Condition(pub(super) Vec<(usize, Words<()>)>);
 
 impl Condition {
-    fn holds(&self, record: &Record) -> bool {
+    /// Whether a record has them.
+    pub(super) fn holds(&self, record: &Record) -> bool {
         self.0.iter().all(|(place, words)| words.find(record.field(*place)).is_some())
     }
 }
@@ -64,6 +65,8 @@ pub(super) struct SkipRule {
     pub(super) condition: Condition,
     /// Whether the whole record is left out.
     pub(super) whole_record: bool,
+    /// Whether a record of which no other line is left stays, with what the rule sets.
+    pub(super) sets_last: bool,
     /// What it is called.
     pub(super) name: String,
 }

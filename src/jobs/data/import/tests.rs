@@ -164,11 +164,11 @@ fn a_mapping_that_does_not_fit_the_header_says_what_it_looked_for() {
     );
     assert_eq!(
         missing("[[rules]]\nwhen = { kind = 'x' }\nskip = 'line'"),
-        "missing column `rules` (looked for as `kind`)"
+        "missing column `kind` (read by a rule)"
     );
     assert_eq!(
         missing("[lines]\ncolumn = 'kind'\nproduct = ['1']"),
-        "missing column `lines.column` (looked for as `kind`)"
+        "missing column `kind` (read by `lines`)"
     );
     assert_eq!(missing("columns.paid_at = 'PAID'"), "`PAID` may be either `Paid` or `paid`");
     assert_eq!(missing("duplicate_headers = 'first'\ncolumns.paid_at = 'PAID'"), "");
@@ -232,6 +232,17 @@ fn a_mapping_that_a_kind_cannot_have_is_refused_by_its_key() {
             "columns.fee_amount = 'fee'\n[lines]\ncolumn = 'a'\nfee = ['x']",
             "[import.orders] counts fee twice, as `columns.fee_amount` and as `lines.fee`: drop the column, or move the \
              words to `lines.skip`",
+        ),
+        (
+            Kind::Orders,
+            "[lines]\ncolumn = 'a'\nfee = ['x']\n[[rules]]\nwhen = { a = 'b' }\nset = { fee_amount = '0' }",
+            "[import.orders] counts fee twice, as `fee_amount` of a rule and as `lines.fee`: drop the one or the other",
+        ),
+        (
+            Kind::Orders,
+            "columns.fee_amount = { from = 'fee', per = 'order' }\n[[rules]]\nwhen = { a = 'b' }\nset = { fee_amount = '500' }",
+            "[import.orders.rules] sets `fee_amount` to `500`, but it is added up over the lines: only \"0\" or \"\" can be set \
+             for a line",
         ),
         (
             Kind::Orders,
@@ -422,4 +433,181 @@ fn what_could_be_said_before_has_the_digest_that_it_had() {
     let count = digests.len();
     digests.dedup();
     assert_eq!(digests.len(), count, "each of them changes what a line means");
+}
+
+const AMOUNTS: &str = "order_no,status,ordered_at,paid_at,cancelled_at,total_amount,refunded_amount,cancelled_amount,\
+                       shipping_amount,product_code,quantity,unit_price_amount";
+
+#[test]
+fn what_an_order_says_of_itself_that_cannot_all_be_meant_is_noted() {
+    let at = "2026-11-19 10:00";
+    let lines = [
+        format!("1,PAID,{at},{at},{at},100,,,,A,1,100"),
+        format!("2,ORDER_CANCELLED,{at},{at},{at},200,0,,,A,1,200"),
+        format!("3,PAYMENT_WAIT,{at},,,300,30,,,A,1,300"),
+        // Nothing to say: a part was cancelled, or was never paid.
+        format!("4,PAID,{at},{at},{at},400,,40,,A,1,400"),
+        format!("5,ORDER_CANCELLED,{at},,{at},500,0,,,A,1,500"),
+        // More than twice what it is made of, and no fee is so large.
+        format!("6,PAID,{at},{at},,9000,,,1000,A,1,1000"),
+    ];
+    let text = format!("{AMOUNTS}\n{}\n", lines.join("\n"));
+    assert_eq!(
+        checked::<orders::Orders>(Kind::Orders, &text, &ImportSection::default()),
+        (
+            vec![],
+            [
+                "1 order has the day of a cancellation but is not ORDER_CANCELLED, and counts among the cancelled ones too (100 JPY): line 2, order 1",
+                "1 order was cancelled after it was paid and counts in full: nothing of it was paid back (200 JPY): line 3, order 2",
+                "1 order has an amount that was paid back but no payment day, and counts neither as a sale nor as a refund (30 JPY): line 4, order 3",
+                "1 total is not the sum of its lines, shipping, fees and tax less discounts (7,000 JPY): line 7, order 6: 9,000 instead of 2,000 JPY",
+            ]
+            .map(str::to_owned)
+            .to_vec()
+        )
+    );
+}
+
+#[test]
+fn more_than_an_order_cost_is_not_paid_back_unless_that_is_said_to_be_so() {
+    let at = "2026-11-19 10:00";
+    let lines = [
+        format!("1,PAID,{at},{at},,600,5000,,,A,1,600"),
+        format!("2,PAID,{at},{at},{at},600,,601,,A,1,600"),
+        format!("3,REFUNDED,{at},{at},,600,600,,,A,1,600"),
+    ];
+    let text = format!("{AMOUNTS}\n{}\n", lines.join("\n"));
+    assert_eq!(
+        problems::<orders::Orders>(Kind::Orders, &text, &ImportSection::default()),
+        [
+            "2: `refunded_amount`: 5,000 is more than the order's total, 600 JPY: correct it, or set refunded_above_total = \"keep\"",
+            "3: `cancelled_amount`: 601 is more than the order's total, 600 JPY: correct it, or set refunded_above_total = \"keep\"",
+        ]
+    );
+    assert_eq!(
+        checked::<orders::Orders>(Kind::Orders, &text, &section("refunded_above_total = 'keep'")),
+        (
+            vec![],
+            vec![
+                "2 orders had more paid back than they cost (4,401 JPY): line 2, order 1; line 3, order 2"
+                    .to_owned()
+            ]
+        )
+    );
+}
+
+#[test]
+fn an_item_that_was_cancelled_without_an_amount_and_a_negative_deduction_are_noted() {
+    let keys = "[columns]\nstatus = { from = 'status', first_of = ['PAID', 'ORDER_CANCELLED'] }\n\
+                line_amount = { from = 'price', subtract = ['rebate'] }";
+    let at = "2026-11-19 10:00";
+    let header =
+        "order_no,status,ordered_at,paid_at,total_amount,refunded_amount,product_code,quantity,price,rebate";
+    let text = [
+        header.to_owned(),
+        format!("1,PAID,{at},{at},300,,A,1,100,"),
+        format!("1,ORDER_CANCELLED,{at},{at},300,,B,1,200,0"),
+        format!("2,PAID,{at},{at},300,200,A,1,100,"),
+        format!("2,ORDER_CANCELLED,{at},{at},300,200,B,1,200,"),
+        format!("3,PAID,{at},{at},150,,A,1,100,-50"),
+    ];
+    assert_eq!(
+        checked::<orders::Orders>(Kind::Orders, &(text.join("\n") + "\n"), &section(keys)),
+        (
+            vec![],
+            vec![
+                "1 order counts in full although some of its items were cancelled or returned: no amount says what was paid \
+                 back (300 JPY): line 2, order 1"
+                    .to_owned(),
+                "1 order has a negative amount where one is deducted, which adds to it (150 JPY): line 6, order 3".to_owned(),
+            ]
+        )
+    );
+}
+
+#[test]
+fn two_amounts_of_one_destination_or_order_are_both_named() {
+    let keys = "[columns]\nshipping_amount = { from = 'postage', once_per = 'to' }\nfee_amount = { add = ['cod', 'wrap'] }\n\
+                line_no = { position = true }";
+    let at = "2026-11-19 10:00";
+    let text = format!(
+        "order_no,status,ordered_at,total_amount,postage,to,cod,wrap,product_code,quantity,unit_price_amount\n\
+         1,PAYMENT_WAIT,{at},600,500,x,1,,A,1,100\n1,PAYMENT_WAIT,{at},600,600,x,1,,A,1,0\n\
+         2,PAYMENT_WAIT,{at},600,,x,1,100,A,1,600\n2,PAYMENT_WAIT,{at},600,,x,1,0,A,1,0\n"
+    );
+    assert_eq!(
+        problems::<orders::Orders>(Kind::Orders, &text, &section(keys)),
+        [
+            "2: `shipping_amount`: `600` on line 3 differs from the amount on line 2, which is for the same `to`",
+            "5: `fee_amount`: `1 + 0` differs from `1 + 100` on line 4 of the same order",
+        ]
+    );
+}
+
+#[test]
+fn our_own_column_of_an_amount_that_lines_are_added_to_is_refused() {
+    let keys = "[lines]\ncolumn = 'kind'\nproduct = ['1']\nrefund = ['4']";
+    let text = "kind,Refunded_Amount,order_no,status,ordered_at,total_amount,product_code,quantity,unit_price_amount\n";
+    assert_eq!(
+        problems::<orders::Orders>(Kind::Orders, text, &section(keys)),
+        [
+            "failed to read `file.csv`: line 1: refund would count twice, as the column `refunded_amount` and as `lines.refund` of [import.orders]"
+        ]
+    );
+    assert_eq!(
+        problems::<orders::Orders>(Kind::Orders, &text.replace("Refunded", "Repaid"), &section(keys)),
+        [""; 0]
+    );
+}
+
+/// `3.000` is three yen where a point begins decimals, and three thousand where it groups digits.
+#[test]
+fn three_decimals_of_a_currency_that_has_fewer_are_refused_unless_the_point_is_declared() {
+    let at = "2026-11-19 10:00";
+    let header = "order_no,status,ordered_at,total_amount,currency,product_code,quantity,unit_price_amount";
+    let file =
+        |total: &str, currency: &str| format!("{header}\n1,PAYMENT_WAIT,{at},{total},{currency},A,1.000,1\n");
+    let found = |text: &str, keys: &str| problems::<orders::Orders>(Kind::Orders, text, &section(keys));
+    let refused = |text: &str| {
+        [format!(
+            "2: `total_amount`: `{text}` has either decimals or thousands after its point: set decimal = \".\", or thousands = \
+             \".\" and decimal = \",\""
+        )]
+    };
+    assert_eq!(found(&file("3.000", "JPY"), ""), refused("3.000"));
+    assert_eq!(found(&file("1.500", "EUR"), ""), refused("1.500"));
+    assert_eq!(found(&file("3.000円", "JPY"), "currency_signs = ['円']"), refused("3.000円"));
+    for (total, currency, keys) in [
+        ("3.000", "JPY", "decimal = '.'"),
+        ("3.000", "JPY", "thousands = ','"),
+        ("3.00", "JPY", ""),
+        ("3.0000", "USD", ""),
+        ("3.000", "KWD", ""),
+    ] {
+        assert_eq!(found(&file(total, currency), keys), [""; 0], "{total} {currency} {keys}");
+    }
+}
+
+/// An error is mailed and kept, so that a customer's line must not be in it.
+#[test]
+fn a_line_of_data_in_the_place_of_the_header_is_recognised_and_not_shown() {
+    let data = "1001,2026/6/1,髙橋 花子,0600001,北海道,hanako@example.com,090-1234-5678,1200";
+    let found = |header: &str| {
+        problems::<orders::Orders>(Kind::Orders, &format!("{header}\n"), &ImportSection::default())
+    };
+    for header in [data.to_owned(), format!("{data},髙橋 花子")] {
+        let fields = header.split(',').count();
+        let [refused] = found(&header).try_into().unwrap();
+        assert!(
+            refused.ends_with(&format!(
+                "; the line has {fields} fields and looks like data: the header seems to be missing"
+            )),
+            "{refused}"
+        );
+        for value in ["花子", "hanako", "090", "北海道", "1001"] {
+            assert!(!refused.contains(value), "{value}: {refused}");
+        }
+    }
+    let [refused] = found("order,2026-11-19,total").try_into().unwrap();
+    assert!(refused.ends_with("; the header has `order`, `9999-99-99`, `total`"), "{refused}");
 }

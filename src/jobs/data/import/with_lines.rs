@@ -9,8 +9,8 @@ use crate::db::Db;
 use crate::shop::upsert::UpsertCounts;
 
 use super::field::{Column, Fields, Parsed, Problems};
-use super::kind::{BadLine, FileKind, Notes, Rows};
-use super::layout::{Layout, PerRecord, Role};
+use super::kind::{BadLine, FileKind, LeftOut, Notes, Rows, StoredRecord};
+use super::layout::{Layout, PerRecord, Role, Sum};
 use super::reader::Record;
 
 /// The position of the record's key in every such file: after the mall.
@@ -52,7 +52,7 @@ pub(super) trait RecordKind: 'static {
         problems: &mut Problems,
     ) -> Self::Line<'r>;
 
-    /// Reads a line that is no item of its record.
+    /// Reads a line that is not an item of its record.
     fn other_line<'r>(
         _fields: &Fields<'r>,
         _role: Role,
@@ -69,6 +69,11 @@ pub(super) trait RecordKind: 'static {
         _problems: &mut Problems,
         _notes: &mut Notes,
     ) {
+    }
+
+    /// Of records that are left out, those that are stored and count, with an amount of theirs.
+    async fn stored_of(_db: &mut Db, _left_out: &[LeftOut]) -> anyhow::Result<Vec<StoredRecord>> {
+        Ok(Vec::new())
     }
 
     /// Stages a record with its lines.
@@ -91,8 +96,32 @@ pub(super) struct Lines<'r> {
 impl Lines<'_> {
     /// An amount that is added up over the lines; nothing if the column is not one that is.
     pub(super) fn added_up(&self, column: usize, currency: &str) -> Option<Parsed<Option<i64>>> {
-        let per_record = self.layout.sums[column].as_ref()?.per_record?;
-        Some(self.total(column, currency, per_record))
+        let sum = self.layout.sums[column].as_ref()?;
+        Some(match sum.per_record? {
+            PerRecord::Lines => self.total(column, currency),
+            PerRecord::Each(place) => self.total_of_each(column, sum, currency, place),
+        })
+    }
+
+    /// Whether one of the items has one of these words in a column whose words are ranked.
+    pub(super) fn have_word(&self, column: usize, words: &[&str]) -> bool {
+        !self.layout.first_of(column).is_empty()
+            && self
+                .items()
+                .any(|line| self.layout.fields(line).word(column).is_ok_and(|word| words.contains(&word)))
+    }
+
+    /// Whether one of the lines deducts a negative amount.
+    pub(super) fn deduct_negatives(&self) -> bool {
+        let deducts =
+            |column: &usize| self.layout.sums[*column].as_ref().is_some_and(|sum| !sum.minus.is_empty());
+        (0..self.layout.columns.len()).filter(deducts).any(|column| {
+            self.lines.iter().any(|line| self.layout.fields(line).has_negative_deduction(column))
+        })
+    }
+
+    fn items(&self) -> impl Iterator<Item = &Record> {
+        self.lines.iter().filter(|line| self.layout.role(line).is_ok_and(Role::is_item))
     }
 
     /// The word of a column of the record: that of its first item, unless the mapping ranks the words that its items have.
@@ -102,7 +131,7 @@ impl Lines<'_> {
             return first.word(column);
         }
         let mut best: Option<(usize, &'static str)> = None;
-        for line in self.lines.iter().filter(|line| self.layout.role(line).is_ok_and(Role::is_item)) {
+        for line in self.items() {
             let fields = self.layout.fields(line);
             let word = fields.word(column)?;
             let Some(rank) = ranking.iter().position(|ranked| ranked == word) else {
@@ -115,24 +144,44 @@ impl Lines<'_> {
         best.map_or_else(|| first.word(column), |(_, word)| Ok(word))
     }
 
-    fn total(&self, column: usize, currency: &str, per_record: PerRecord) -> Parsed<Option<i64>> {
+    /// The amounts of all lines.
+    fn total(&self, column: usize, currency: &str) -> Parsed<Option<i64>> {
         let mut total: Option<i64> = None;
-        // A record has a few destinations.
-        let mut counted: Vec<&str> = Vec::new();
         for line in self.lines {
-            if let PerRecord::Each(place) = per_record {
-                let of = line.field(place);
-                if counted.contains(&of) {
-                    continue;
-                }
-                counted.push(of);
-            }
             if let Some(amount) = self.layout.fields(line).optional_money(column, currency)? {
                 // Each of at most 2,000 is at most a nine-thousandth of what fits.
                 total = Some(total.unwrap_or(0) + amount);
             }
         }
         Ok(total)
+    }
+
+    /// The amounts of one line for each value of the field at `place`. A blank one or a zero on some of the lines of a value
+    /// says nothing; two that differ are not one amount.
+    fn total_of_each(&self, column: usize, sum: &Sum, currency: &str, place: usize) -> Parsed<Option<i64>> {
+        // A record has a few destinations.
+        let mut counted: Vec<((&str, usize), i64, u64)> = Vec::new();
+        for line in self.lines {
+            let fields = self.layout.fields(line);
+            for (part, amount) in fields.parts(column, sum, currency)? {
+                let key = (line.field(place), part);
+                match counted.iter_mut().find(|(known, ..)| *known == key) {
+                    None => counted.push((key, amount, line.line())),
+                    Some((_, known, of_line)) if *known == 0 => (*known, *of_line) = (amount, line.line()),
+                    Some((_, known, _)) if amount == 0 || amount == *known => {}
+                    Some((_, _, first)) => {
+                        let header = self.layout.once_per(column);
+                        let problem = format!(
+                            "`{}` on line {} differs from the amount on line {first}, which is for the same `{header}`",
+                            fields.shown(column),
+                            line.line()
+                        );
+                        return Err(fields.wrong(column, &problem));
+                    }
+                }
+            }
+        }
+        Ok(counted.into_iter().map(|(_, amount, _)| amount).reduce(|a, b| a + b))
     }
 }
 
@@ -217,6 +266,10 @@ impl<K: RecordKind> FileKind for Lined<K> {
         K::prepare(db).await
     }
 
+    async fn stored_of(db: &mut Db, left_out: &[LeftOut]) -> anyhow::Result<Vec<StoredRecord>> {
+        K::stored_of(db, left_out).await
+    }
+
     async fn store(db: &mut Db, layout: &Layout, now: DateTime<Utc>) -> anyhow::Result<UpsertCounts> {
         K::store(db, layout, now).await
     }
@@ -292,8 +345,8 @@ fn same_record<K: RecordKind>(
         }
         let problem = format!(
             "`{}` differs from `{}` on line {} of the same {}",
-            fields.raw(column),
-            head.raw(column),
+            fields.shown(column),
+            head.shown(column),
             first.line(),
             K::NOUNS.0
         );

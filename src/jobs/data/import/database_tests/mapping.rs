@@ -18,6 +18,10 @@ on_both_databases![
     what_was_cancelled_of_an_order_that_stands_goes_back_or_is_not_paid,
     a_state_without_its_day_has_the_day_of_the_rule,
     an_order_is_filled_from_its_own_first_line_alone,
+    a_rule_goes_before_an_amount_that_is_made_of_others,
+    an_order_of_which_no_line_is_left_becomes_what_the_rule_sets,
+    an_amount_of_a_destination_may_be_blank_on_some_of_its_lines,
+    our_own_names_are_found_in_capitals_and_blank_cells_of_other_lines_are_blank,
 ];
 
 fn section(keys: &str) -> ImportSection {
@@ -441,4 +445,76 @@ async fn an_order_is_filled_from_its_own_first_line_alone(db: &mut TestDb) {
     let cut = keys("{ from = 'store', pattern = '^(.+)-' }");
     import_mapped(db, &cut, header, &lines.each_ref().map(String::as_str)).await.unwrap();
     assert_eq!(items(db, "product_code").await[8..], ["U1 | A", "U1 | B"]);
+}
+
+async fn a_rule_goes_before_an_amount_that_is_made_of_others(db: &mut TestDb) {
+    with_tokyo(db).await;
+    let keys = "[columns]\nstatus = { constant = 'PAID' }\nshipping_amount = { add = ['postage', 'island'] }\n\
+                fee_amount = { from = 'fee', per = 'order' }\ntax_amount = { from = 'tax', once_per = 'to' }\n\
+                total_amount = { computed = true }\nline_amount = { from = 'price', subtract = ['rebate'] }\n\
+                [[rules]]\nwhen = { free = 'yes' }\nset = { shipping_amount = '0', total_amount = '7' }\n\
+                [[rules]]\nwhen = { item = 'gone' }\nset = { fee_amount = '', tax_amount = '0', line_amount = '1' }";
+    let header =
+        "order_no,ordered_at,paid_at,postage,island,free,fee,tax,to,item,product_code,quantity,price,rebate";
+    let at = "2026-11-19 10:00,2026-11-19 10:00";
+    let lines = [
+        format!("1,{at},500,30,yes,5,10,x,,A,1,100,10"),
+        format!("1,{at},500,30,yes,6,20,y,gone,B,1,100,10"),
+        format!("2,{at},500,30,,5,10,x,,A,1,100,10"),
+    ];
+    import_mapped(db, keys, header, &lines.each_ref().map(String::as_str)).await.unwrap();
+    assert_eq!(
+        orders(db, "order_no, total_amount, shipping_amount, fee_amount, tax_amount").await,
+        ["1 | 7 | 0 | 5 | 10", "2 | 625 | 530 | 5 | 10"]
+    );
+    assert_eq!(items(db, "product_code, line_amount").await, ["1 | A | 90", "1 | B | 1", "2 | A | 90"]);
+}
+
+async fn an_order_of_which_no_line_is_left_becomes_what_the_rule_sets(db: &mut TestDb) {
+    with_tokyo(db).await;
+    let keys = "cancelled_without_time = 'ordered_at'\n\
+                [[rules]]\nwhen = { item = 'gone' }\nset = { status = 'ORDER_CANCELLED' }\nskip = 'line'";
+    let header =
+        "order_no,status,ordered_at,paid_at,total_amount,item,product_code,quantity,unit_price_amount";
+    let at = "2026-11-19 10:00";
+    let lines = [
+        format!("1,PAID,{at},{at},300,gone,A,1,100"),
+        format!("1,PAID,{at},{at},300,,B,1,300"),
+        format!("2,PAYMENT_WAIT,{at},,300,gone,A,1,100"),
+        format!("2,PAYMENT_WAIT,{at},,300,gone,B,1,200"),
+    ];
+    import_mapped(db, keys, header, &lines.each_ref().map(String::as_str)).await.unwrap();
+    assert_eq!(orders(db, "order_no, status").await, ["1 | PAID", "2 | ORDER_CANCELLED"]);
+    assert_eq!(items(db, "product_code").await, ["1 | B", "2 | A", "2 | B"]);
+}
+
+async fn an_amount_of_a_destination_may_be_blank_on_some_of_its_lines(db: &mut TestDb) {
+    with_tokyo(db).await;
+    let keys = "[columns]\nstatus = { constant = 'PAID' }\nshipping_amount = { from = 'postage', add = ['wrap'], once_per = 'to' }";
+    let header =
+        "order_no,ordered_at,paid_at,total_amount,postage,wrap,to,product_code,quantity,unit_price_amount";
+    let at = "2026-11-19 10:00,2026-11-19 10:00";
+    let lines = [
+        format!("1,{at},900,,5,tokyo,A,1,100"),
+        format!("1,{at},900,500,0,tokyo,B,1,100"),
+        format!("1,{at},900,0,,osaka,C,1,100"),
+        format!("1,{at},900,700,7,osaka,D,1,100"),
+    ];
+    import_mapped(db, keys, header, &lines.each_ref().map(String::as_str)).await.unwrap();
+    assert_eq!(orders(db, "shipping_amount").await, ["1212"]);
+}
+
+async fn our_own_names_are_found_in_capitals_and_blank_cells_of_other_lines_are_blank(db: &mut TestDb) {
+    with_tokyo(db).await;
+    let keys = "[columns]\npayment_method = { from = 'pay', default = 'card' }\n[values.status]\n'' = 'PAYMENT_WAIT'\npaid = 'PAID'\n\
+                [values.discount_amount]\n'' = '0'\n[lines]\ncolumn = 'kind'\nproduct = ['1']\nshipping = ['2']";
+    let header = "Order_No,STATUS,ordered_at,paid_at,total_amount,discount_amount,pay,Refunded_Amount,kind,product_code,quantity,unit_price_amount";
+    let at = "2026-11-19 10:00";
+    let lines = [format!("1,paid,{at},{at},500,10,cash,40,1,A,1,100"), "1,,,,,,,,2,,1,400".to_owned()];
+    import_mapped(db, keys, header, &lines.each_ref().map(String::as_str)).await.unwrap();
+    assert_eq!(
+        orders(db, "status, payment_method, shipping_amount, discount_amount").await,
+        ["PAID | cash | 400 | 10"]
+    );
+    assert_eq!(refunds(db).await, ["1 | (total) | 40 | 2026-11-19T01:00:00+00:00"]);
 }
