@@ -9,7 +9,7 @@ use crate::support::exports::{
     Export, FIRST_DAY, Figures, LAST_DAY, ORDERS, amazon_jp, base, cafe24, color_me, ec_cube, makeshop,
     rakuten, shopify, woocommerce,
 };
-use crate::support::{Sandbox, Shop, on_both_databases};
+use crate::support::{Batchctl, Sandbox, Shop, on_both_databases};
 
 on_both_databases![
     shopify_orders,
@@ -24,6 +24,10 @@ on_both_databases![
     a_template_with_the_necessary_columns_is_enough,
     makeshop_orders_need_columns_of_the_shop,
     a_state_that_somebody_has_to_look_at_is_a_bad_line,
+    a_name_may_begin_with_a_quotation_mark_where_fields_are_not_quoted,
+    a_sale_that_was_thrown_away_or_cancelled_item_by_item_is_none_any_more,
+    a_stored_sale_that_a_rule_leaves_out_is_said,
+    what_a_platform_may_write_is_read,
 ];
 
 fn shopify_orders(shop: &Shop) {
@@ -135,6 +139,138 @@ fn a_state_that_somebody_has_to_look_at_is_a_bad_line(shop: &Shop) {
             .says("[import.orders.values.status]");
     }
     assert_eq!(shop.scalar("SELECT COUNT(*) FROM orders"), "0");
+}
+
+/// A file of a preset's, in code page 932 if it is one of a Japanese platform.
+fn write(shop: &Shop, preset: &str, lines: &[&str]) {
+    let text = lines.join("\n") + "\n";
+    let is_japanese = matches!(preset, "colorme" | "base" | "rakuten");
+    shop.write(
+        "orders.csv",
+        if is_japanese { SHIFT_JIS.encode(&text).0.into_owned() } else { text.into_bytes() },
+    );
+}
+
+fn with_preset(shop: &Shop, preset: &str) -> Batchctl {
+    import(
+        shop,
+        &["--kind", "orders", "--preset", preset, "--mall", "main", "--verbose", "--rerun", "orders.csv"],
+    )
+}
+
+/// Between two names that begin or end with one, four orders would become two.
+fn a_name_may_begin_with_a_quotation_mark_where_fields_are_not_quoted(shop: &Shop) {
+    shop.mall("main", "Asia/Tokyo", "JPY");
+    let header = "売上ID,受注日,購入者 顧客ID,消費税(商品合計に対する),送料合計,決済手数料,熨斗手数料合計,メッセージカード手数料合計,\
+                  ラッピング手数料合計,ショップポイントによる割引金額,外部ポイントによる割引金額,割引金額,総合計金額,決済方法,入金状態,\
+                  発送状態,売上詳細ID,購入商品 型番,購入商品 商品ID,購入商品 商品名,購入商品 販売価格(消費税込),購入商品 販売個数";
+    let order = |no: u32, name: &str| {
+        format!("{no},2026/11/19,9,0,0,0,0,0,0,0,0,0,100,代引,入金済,発送済,{no}1,X{no},{no},{name},100,1")
+    };
+    let lines = [order(1, "\"限定マグ"), order(2, "皿"), order(3, "モニター27\""), order(4, "\"茶, 緑\"")];
+    let lines: Vec<&str> = std::iter::once(header).chain(lines.iter().map(String::as_str)).collect();
+    write(shop, "colorme", &lines);
+    with_preset(shop, "colorme").run().succeeds().says("4 orders new");
+    let names = shop.sql("SELECT product_name FROM order_items ORDER BY product_code");
+    assert_eq!(names, [["\"限定マグ"], ["皿"], ["モニター27\""], ["茶, 緑"]]);
+    // Where fields are quoted, such a file is refused: what is between the two would be gone.
+    shop.write("batchctl.toml", "[import.orders]\npreset = \"colorme\"\nquotes = true\n");
+    with_preset(shop, "colorme")
+        .run()
+        .exits(65)
+        .says("line 2: a quoted field goes on to line 4")
+        .says("quotes = false");
+}
+
+const WOOCOMMERCE: &str = "Order Number,Order Status,Order Date,Order Total Amount,Order Refund Amount,SKU,Item #,Item Name,Quantity,Item Cost";
+const AMAZON: &str = "amazon-order-id\tpurchase-date\tlast-updated-date\torder-status\tsku\tasin\tproduct-name\titem-status\t\
+                      quantity\tcurrency\titem-price\titem-tax\tshipping-price\tshipping-tax\tgift-wrap-price\tgift-wrap-tax\t\
+                      item-promotion-discount\tship-promotion-discount";
+
+fn a_sale_that_was_thrown_away_or_cancelled_item_by_item_is_none_any_more(shop: &Shop) {
+    shop.mall("main", "Asia/Tokyo", "JPY");
+    let amazon = |item: &str, price: &str| {
+        format!(
+            "A1\t2026-11-18T01:00:00+00:00\t2026-11-18T02:00:00+00:00\tUnshipped\tS\tB\tTV\t{item}\t1\tJPY\t{price}{}",
+            "\t".repeat(7)
+        )
+    };
+    for (preset, header, before, after) in [
+        (
+            "woocommerce",
+            WOOCOMMERCE,
+            "501,Processing,2026-11-18 10:00,1000,0,M,1,Mug,1,1000".to_owned(),
+            "501,Trash,2026-11-18 10:00,1000,0,M,1,Mug,1,1000".to_owned(),
+        ),
+        ("amazon-jp", AMAZON, amazon("Unshipped", "1000"), amazon("Cancelled", "")),
+    ] {
+        for (line, expected) in [(before, ["1", "0"]), (after, ["0", "1"])] {
+            write(shop, preset, &[header, &line]);
+            with_preset(shop, preset).run().succeeds().says("1 order");
+            let counted = "SELECT COUNT(paid_at), COUNT(cancelled_at) FROM orders";
+            assert_eq!(shop.sql(counted), [expected], "{preset}: {line}");
+        }
+        shop.execute("DELETE FROM order_items");
+        shop.execute("DELETE FROM orders");
+    }
+}
+
+fn a_stored_sale_that_a_rule_leaves_out_is_said(shop: &Shop) {
+    shop.mall("main", "Asia/Tokyo", "JPY");
+    let line = |no: u32, status: &str| format!("{no},{status},2026-11-18 10:00,1000,0,M,1,Mug,1,1000");
+    write(shop, "woocommerce", &[WOOCOMMERCE, &line(501, "Processing"), &line(502, "Pending payment")]);
+    with_preset(shop, "woocommerce").run().succeeds().never_shows("left out");
+    // One was a sale, one was not, one is new.
+    let drafts = [501, 502, 503].map(|no| line(no, "Draft"));
+    let lines: Vec<&str> = std::iter::once(WOOCOMMERCE).chain(drafts.iter().map(String::as_str)).collect();
+    write(shop, "woocommerce", &lines);
+    let note = "1 order that a rule leaves out was stored earlier as a sale, and stays one (1,000 JPY): line 2, order 501";
+    import(shop, &["--kind", "orders", "--preset", "woocommerce", "--mall", "main", "--check", "orders.csv"])
+        .run()
+        .succeeds()
+        .prints(note);
+    with_preset(shop, "woocommerce").run().succeeds().says(note);
+}
+
+/// Items in different states, amounts that are not fixed yet, what was withdrawn: figures, or a line that names it.
+fn what_a_platform_may_write_is_read(shop: &Shop) {
+    shop.mall("main", "Asia/Tokyo", "JPY");
+    let totals =
+        "SELECT order_no, status, total_amount, shipping_amount, fee_amount FROM orders ORDER BY order_no";
+    write(
+        shop,
+        "base",
+        &[
+            "注文ID,注文日時,メールアドレス(請求先),商品名,価格,数量,送料,支払い方法,代引き手数料,発送状況,商品ID,種類ID,商品コード,調整金額",
+            "B1,2026-11-18 10:00:00,a@example.com,皿,1000,1,500,card,0,未発送,1,,,0",
+            "B1,2026-11-18 10:00:00,a@example.com,商品オプション「名入れ」,300,,500,card,0,発送済み,,,,0",
+            "B1,2026-11-18 10:00:00,a@example.com,椀,700,1,500,card,0,キャンセル,2,,,0",
+            "B2,2026-11-18 10:00:00,a@example.com,椀,700,1,500,card,0,キャンセル,2,,,0",
+        ],
+    );
+    with_preset(shop, "base").run().succeeds();
+    write(
+        shop,
+        "rakuten",
+        &[
+            "注文番号,ステータス,注文日時,請求金額,送料合計,消費税合計,代引料合計,決済手数料,ラッピング料金1,ラッピング料金2,ポイント利用額,\
+         クーポン利用総額,商品管理番号,商品名,単価,個数,商品明細ID,送付先ID",
+            "R1,300,2026-11-18 10:00:00,2600,500,-9999,-9999,0,100,0,0,0,TEA,茶,1000,1,1,1",
+            "R1,300,2026-11-18 10:00:00,2600,500,-9999,-9999,0,0,0,0,0,TEA,茶,1000,1,2,1",
+        ],
+    );
+    with_preset(shop, "rakuten").run().succeeds();
+    let rows = shop.sql(totals).into_iter().map(|row| row.join(" ")).collect::<Vec<_>>();
+    assert_eq!(rows, ["B1 SHIPPED 1800 500 0", "B2 ORDER_CANCELLED 1200 500 0", "R1 PAID 2600 500 100"]);
+    write(
+        shop,
+        "cafe24",
+        &[
+            "주문번호,주문 상태,주문일시,결제일시(입금확인일),결제구분,총 결제금액,자체상품코드,주문상품명(옵션포함),수량,판매가",
+            "C1,반품 철회,2026-11-19 10:00:00,2026-11-19 10:05:00,T,1000,TEA,차,1,1000",
+        ],
+    );
+    with_preset(shop, "cafe24").run().exits(65).says("`status`: `반품 철회` is not one of");
 }
 
 /// Imports the files of the malls and compares every figure of every day.
