@@ -216,7 +216,7 @@ CREATE INDEX report_restatements_day ON report_restatements (report, business_da
 
 -- What was mailed to whom about which period, last: the fingerprint and the figures of the mail, to say later what has
 -- changed. digest is NULL where the mail is held back until the figures are final. malls and formats are lists in their
--- order; version counts the mails.
+-- order; version counts the mails; revision is that of the figures (report_revisions) that the recipient knows of.
 CREATE TABLE report_mailings (
     report TEXT NOT NULL,
     period_day DATE NOT NULL,
@@ -229,6 +229,7 @@ CREATE TABLE report_mailings (
     is_provisional BOOLEAN NOT NULL,
     figures TEXT NOT NULL,
     version BIGINT NOT NULL,
+    revision BIGINT NOT NULL,
     mailed_at TIMESTAMPTZ NOT NULL,
     PRIMARY KEY (report, period_day, recipient, malls, formats, locale),
     CONSTRAINT report_mailings_period_day_is_in_calendar CHECK (period_day BETWEEN '0001-01-01' AND '9999-12-31'),
@@ -236,14 +237,15 @@ CREATE TABLE report_mailings (
         CHECK (mailed_at BETWEEN '0001-01-01T00:00:00Z' AND '9999-12-31T23:59:59.999999Z')
 );
 
--- The periods whose recipients have to be told something else than they were: written with the new figures, gone once it
--- is queued.
-CREATE TABLE report_followups (
+-- How often the figures of a report's period have been replaced: raised in the transaction that replaces them. A recipient
+-- whose mail is of an earlier revision has to be told of this one.
+CREATE TABLE report_revisions (
     report TEXT NOT NULL,
     period_day DATE NOT NULL,
-    noted_at TIMESTAMPTZ NOT NULL,
+    revision BIGINT NOT NULL,
+    revised_at TIMESTAMPTZ NOT NULL,
     PRIMARY KEY (report, period_day),
-    CONSTRAINT report_followups_period_day_is_in_calendar CHECK (period_day BETWEEN '0001-01-01' AND '9999-12-31'),
-    CONSTRAINT report_followups_noted_at_is_in_calendar
-        CHECK (noted_at BETWEEN '0001-01-01T00:00:00Z' AND '9999-12-31T23:59:59.999999Z')
+    CONSTRAINT report_revisions_period_day_is_in_calendar CHECK (period_day BETWEEN '0001-01-01' AND '9999-12-31'),
+    CONSTRAINT report_revisions_revised_at_is_in_calendar
+        CHECK (revised_at BETWEEN '0001-01-01T00:00:00Z' AND '9999-12-31T23:59:59.999999Z')
 );

@@ -229,7 +229,7 @@ CREATE INDEX report_restatements_day ON report_restatements (report, business_da
 
 -- What was mailed to whom about which period, last: the fingerprint and the figures of the mail, to say later what has
 -- changed. digest is NULL where the mail is held back until the figures are final. malls and formats are lists in their
--- order; version counts the mails.
+-- order; version counts the mails; revision is that of the figures (report_revisions) that the recipient knows of.
 CREATE TABLE report_mailings (
     report TEXT NOT NULL,
     period_day TEXT NOT NULL,
@@ -242,15 +242,17 @@ CREATE TABLE report_mailings (
     is_provisional INTEGER NOT NULL,
     figures TEXT NOT NULL,
     version INTEGER NOT NULL,
+    revision INTEGER NOT NULL,
     mailed_at TEXT NOT NULL,
     PRIMARY KEY (report, period_day, recipient, malls, formats, locale)
 ) STRICT;
 
--- The periods whose recipients have to be told something else than they were: written with the new figures, gone once it
--- is queued.
-CREATE TABLE report_followups (
+-- How often the figures of a report's period have been replaced: raised in the transaction that replaces them. A recipient
+-- whose mail is of an earlier revision has to be told of this one.
+CREATE TABLE report_revisions (
     report TEXT NOT NULL,
     period_day TEXT NOT NULL,
-    noted_at TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    revised_at TEXT NOT NULL,
     PRIMARY KEY (report, period_day)
 ) STRICT;

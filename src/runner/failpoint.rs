@@ -4,7 +4,7 @@
 /// Does to this process what `BATCHCTL_FAILPOINT` asks for at the point `name`: `name=kill` (SIGKILL),
 /// `name=stop` (SIGSTOP), `name=panic` (a bug) or `name=hold:PATH` (waits until the file exists). `name@3=kill` acts on the third pass.
 #[cfg(feature = "failpoints")]
-pub(super) fn reach(config: &crate::config::Config, name: &str) {
+pub fn reach(config: &crate::config::Config, name: &str) {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use rustix::process::{Signal, getpid, kill_process};
@@ -47,4 +47,4 @@ pub(super) fn reach(config: &crate::config::Config, name: &str) {
 
 /// Does nothing: this build has no failpoints.
 #[cfg(not(feature = "failpoints"))]
-pub(super) fn reach(_config: &crate::config::Config, _name: &str) {}
+pub fn reach(_config: &crate::config::Config, _name: &str) {}

@@ -7,7 +7,7 @@ pub mod arguments;
 mod command;
 mod execute;
 mod exit;
-mod failpoint;
+pub mod failpoint;
 mod failure_notes;
 pub mod history;
 mod interruption;

@@ -19,6 +19,7 @@ use super::periods;
 use super::restatements::{self, Restatement, Why};
 use super::soundness;
 use super::stale;
+use super::told;
 
 /// A mall that could not be computed; the others of its period still are.
 #[derive(Debug, thiserror::Error)]
@@ -173,7 +174,7 @@ impl Work<'_> {
         let may_differ = was_there && (was_overtaken || was_awaiting || !restated.is_empty());
         // Whoever was told of them when they could be read is told if they are others now.
         if may_differ || self.discarded.contains(&mall.code) {
-            stale::note_followup(db, table.report, first, now).await?;
+            told::revise(db, table.report, first, now).await?;
             if table.report != stale::WEEKLY_SIGNUPS {
                 stale::mark(db, stale::EXECUTIVE, first, mall.id, now).await?;
             }

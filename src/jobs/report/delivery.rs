@@ -23,7 +23,7 @@ use crate::locale::Locale;
 use crate::mail::outgoing::Attachment;
 use crate::mail::queue::{self, NewMail};
 use crate::mail::template::Renderer;
-use crate::runner::JobSpec;
+use crate::runner::{JobSpec, failpoint};
 use crate::shop::malls::{Mall, MallArgs, all_malls, selected_malls};
 use crate::text_encoding::TextEncoding;
 use crate::values;
@@ -33,7 +33,7 @@ use super::awaited;
 use super::driver::Report;
 use super::periods::{Step, bounds, current_in, zone_of};
 use super::publication::{Content, PublicationArgs};
-use super::told::{self, Address, Headline, Mailed};
+use super::told::{self, Address, Headline, Mailed, Place, Standing};
 
 /// What a job provides to have its report mailed.
 pub struct Sender<'a> {
@@ -97,9 +97,7 @@ struct Due {
     address: Address,
     key: String,
     /// Which of the mails about the period it is.
-    version: i64,
-    /// Whether a mail is noted, if only as held back.
-    is_held_before: bool,
+    place: Place,
 }
 
 impl Mailing {
@@ -215,32 +213,40 @@ impl<'a> Sender<'a> {
         Ok(mailings)
     }
 
-    /// The mails about a period that were sent or held back before, to those who still receive the report.
-    pub async fn mailings_told(
+    /// Those who receive the report from this run, as normalised addresses.
+    fn receiving(&self, cx: &Context) -> BTreeSet<String> {
+        let scheduled = self.scheduled(cx).flat_map(|delivery| delivery.to.iter());
+        let receiving = self.publication.mail_to.iter().chain(scheduled);
+        receiving.filter_map(|address| normalised(address)).collect()
+    }
+
+    /// The periods of which those who receive the report from this run were told something else than is stored now.
+    pub async fn owed_periods(&self, cx: &Context, db: &mut Db) -> anyhow::Result<BTreeSet<NaiveDate>> {
+        let receiving = self.receiving(cx);
+        if receiving.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let owed = told::owed(db, self.name, cx.now()).await?.into_iter();
+        Ok(owed.filter(|(_, recipient)| is_among(recipient, &receiving)).map(|(period, _)| period).collect())
+    }
+
+    /// The mails about a period that were sent or held back before, to those who receive the report from this run and have
+    /// to be told something else.
+    pub async fn mailings_owed(
         &self,
         cx: &Context,
         db: &mut Db,
-        period: NaiveDate,
+        standing: &Standing,
     ) -> anyhow::Result<Vec<Mailing>> {
-        let scheduled = self.scheduled(cx).flat_map(|delivery| delivery.to.iter());
-        let receiving: BTreeSet<String> = self
-            .publication
-            .mail_to
-            .iter()
-            .chain(scheduled)
-            .filter_map(|address| normalised(address))
-            .collect();
+        let receiving = self.receiving(cx);
         let malls = all_malls(db).await?;
         let mut mailings: Vec<Mailing> = Vec::new();
-        for told in told::all_told(db, self.name, period).await? {
-            if !normalised(&told.recipient).is_some_and(|address| receiving.contains(&address)) {
-                continue;
-            }
+        for told in standing.owed().filter(|told| is_among(&told.recipient, &receiving)) {
             let Ok(locale) = told.locale.parse() else { continue };
             let ids: Vec<i64> = told.malls.split(',').filter_map(|id| id.parse().ok()).collect();
             let formats = told.formats.split(',').filter_map(|format| Format::from_str(format, true).ok());
             let mailing = Mailing {
-                periods: BTreeSet::from([period]),
+                periods: BTreeSet::from([standing.period]),
                 malls: malls.iter().filter(|mall| ids.contains(&mall.id)).cloned().collect(),
                 locale,
                 waiting: Vec::new(),
@@ -259,7 +265,8 @@ impl<'a> Sender<'a> {
     }
 
     /// Queues a mailing: a mail for each recipient who has not received this content yet, all or none. Who was told something
-    /// else about the period is told what has changed.
+    /// else about the period is told what has changed. `standing` is what was known before the figures were loaded, of a mail
+    /// about a single period.
     pub async fn send(
         &self,
         cx: &Context,
@@ -267,17 +274,13 @@ impl<'a> Sender<'a> {
         mailing: &Mailing,
         letter: Letter,
         content: &Content<'_>,
+        standing: Option<&Standing>,
     ) -> anyhow::Result<()> {
         let name = self.name;
         let digest = digest(&letter.identity)?;
         let formats: Vec<String> = mailing.formats.iter().map(Format::to_string).collect();
         let about = format!("{name}/{}/{digest}/{}/{}", letter.period, formats.join("+"), mailing.locale);
-        let period = mailing.periods.first().copied().filter(|_| mailing.periods.len() == 1);
-        let told_of = period.zip(letter.headlines.as_ref());
-        let told = match told_of {
-            Some((period, _)) => told::all_told(db, name, period).await?,
-            None => Vec::new(),
-        };
+        let told_of = standing.zip(letter.headlines.as_ref());
         let is_held = letter.is_provisional()
             && mailing.is_scheduled
             && cx.config.report().provisional == ProvisionalMails::Hold;
@@ -287,12 +290,16 @@ impl<'a> Sender<'a> {
             let mailbox = address::parse(recipient)
                 .map_err(|problem| Failure::usage(format!("failed to address a report: {problem}")))?;
             let address = mailing.address_of(recipient);
-            let before = told.iter().find(|told| told.is_to(&address));
-            if before.is_some_and(|before| before.digest.as_deref() == Some(&digest)) {
+            let before = told_of.and_then(|(standing, _)| Some((standing, standing.of(&address)?)));
+            if let Some((standing, told)) = before
+                && (told.digest.as_deref() == Some(&digest) || is_held)
+            {
+                // What was told is true again, or is followed by what is final.
+                told::settle(db, name, standing, &address, told).await?;
                 continue;
             }
             let version =
-                before.filter(|before| before.digest.is_some()).map_or(1, |before| before.version + 1);
+                before.filter(|(_, told)| told.digest.is_some()).map_or(1, |(_, told)| told.version + 1);
             let mut key = format!("report/{about}/{}", address::normalised(&mailbox));
             if version > 1 {
                 // What was told before may become true again.
@@ -302,25 +309,36 @@ impl<'a> Sender<'a> {
             let had: Option<(i64,)> =
                 db.fetch_optional("SELECT id FROM mails WHERE dedup_key = $1", values![&key]).await?;
             if had.is_some() {
+                if let Some((standing, told)) = before {
+                    told::settle(db, name, standing, &address, told).await?;
+                }
                 continue;
             }
+            let before = before.map(|(_, told)| told);
             let correction = match (before, &letter.headlines) {
                 (Some(before), Some(headlines)) => before.correction(headlines, letter.is_provisional()),
                 _ => Value::Null,
             };
-            let one = Due { address, key, version, is_held_before: before.is_some() };
+            let place = Place { after: before.map(|before| before.version), version };
+            let one = Due { address, key, place };
             match due.iter_mut().find(|(other, _)| *other == correction) {
                 Some((_, others)) => others.push(one),
                 None => due.push((correction, vec![one])),
             }
         }
         if due.is_empty() {
-            cx.output.status(&format!("Report {name} {} was already mailed", letter.period));
+            let period = &letter.period;
+            cx.output.status(&if is_held {
+                format!("Report {name} {period} is held back until its figures are final")
+            } else {
+                format!("Report {name} {period} was already mailed")
+            });
             return Ok(());
         }
-        let mailed = told_of.map(|(period, headlines)| Mailed {
+        let mailed = told_of.map(|(standing, headlines)| Mailed {
             report: name,
-            period,
+            period: standing.period,
+            revision: standing.revision,
             subject: mailing.subject.as_deref(),
             digest: Some(&digest),
             is_provisional: letter.is_provisional(),
@@ -339,7 +357,7 @@ impl<'a> Sender<'a> {
         Ok(())
     }
 
-    /// Notes mails that wait until the figures are final. Who was told something before is not told less.
+    /// Notes first mails that wait until the figures are final.
     async fn hold(
         &self,
         cx: &Context,
@@ -353,8 +371,8 @@ impl<'a> Sender<'a> {
             let held = Mailed { digest: None, headlines: &[], ..*mailed };
             db.transaction(async |db| {
                 let recipients = due.iter().flat_map(|(_, recipients)| recipients);
-                for one in recipients.filter(|one| !one.is_held_before) {
-                    told::note(db, &held, &one.address, 0, now).await?;
+                for one in recipients {
+                    told::note(db, &held, &one.address, Place { version: 0, ..one.place }, now).await?;
                 }
                 anyhow::Ok(())
             })
@@ -408,9 +426,16 @@ impl<'a> Sender<'a> {
         }
         attachments.append(&mut letter.pictures);
         let now = cx.now();
+        failpoint::reach(&cx.config, "mails-made");
         db.transaction(async |db| {
             let mut queued = 0;
             for one in recipients {
+                if let Some(mailed) = mailed
+                    && !told::note(db, mailed, &one.address, one.place, now).await?
+                {
+                    // Another run has told him something meanwhile. If that was less than this, the next one goes on from it.
+                    continue;
+                }
                 let mail = NewMail {
                     rendered: rendered.clone(),
                     recipient: one.address.recipient.clone(),
@@ -421,13 +446,12 @@ impl<'a> Sender<'a> {
                     attachments: attachments.clone(),
                 };
                 queued += usize::from(queue::enqueue(db, &mail, now).await?.is_some());
-                if let Some(mailed) = mailed {
-                    told::note(db, mailed, &one.address, one.version, now).await?;
-                }
             }
+            failpoint::reach(&cx.config, "mails-noted");
             Ok(queued)
         })
         .await
+        .inspect(|_| failpoint::reach(&cx.config, "mails-queued"))
     }
 
     fn scheduled<'c>(&self, cx: &'c Context) -> impl Iterator<Item = &'c DeliveryConfig> + use<'c> {
@@ -467,6 +491,11 @@ async fn malls_of_delivery(db: &mut Db, delivery: &DeliveryConfig) -> anyhow::Re
 fn without_duplicates(addresses: &[String]) -> Vec<String> {
     let mut seen = BTreeSet::new();
     addresses.iter().filter(|address| seen.insert(address.to_lowercase())).cloned().collect()
+}
+
+/// Whether an address is one of these normalised ones.
+fn is_among(recipient: &str, addresses: &BTreeSet<String>) -> bool {
+    normalised(recipient).is_some_and(|address| addresses.contains(&address))
 }
 
 fn normalised(recipient: &str) -> Option<String> {

@@ -23,14 +23,11 @@ use super::publication::{Content, Extent, PublicationArgs, first_failure};
 use super::shown_malls;
 use super::soundness::Unreadable;
 use super::stale;
-use super::told;
+use super::told::{self, Standing, TOLD_DAYS};
 
 /// How many days a nightly run looks back at: most returns and late payments are in by then, and whoever is responsible for
 /// a file that never came has noticed.
 const STALE_DAYS: u64 = 14;
-
-/// How long it is known what was mailed to whom: longer than anybody looks back.
-const TOLD_DAYS: u64 = 400;
 
 /// The arguments of every report.
 #[derive(Debug, Clone, clap::Args)]
@@ -203,7 +200,7 @@ impl<R: Report> Job for R {
         let window = refreshed_window(self, &asked);
         if let Some(window) = window {
             periods.extend(stale::find(cx, db, source::<R>(), &malls, window).await?.into_keys());
-            periods.extend(stale::followups(db, source::<R>().report, window).await?.into_keys());
+            periods.extend(Sender::of(self).owed_periods(cx, db).await?);
         }
         let planned = periods.into_iter().map(|first| {
             let planned = planned(R::STEP, first, &args.malls, &malls)
@@ -411,32 +408,28 @@ async fn mail<R: Report>(
     result
 }
 
-/// Tells those who were mailed other figures of these periods, and still receive the report. A mail that fails does not stop
-/// the others; it is sent by the next run.
+/// Tells those who were mailed other figures of these periods and receive the report from this run; whoever receives it from
+/// another one is told by that one. A mail that fails does not stop the others; it is sent by the next run.
 async fn correct<R: Report>(
     report: &R,
     cx: &Context,
     db: &mut Db,
     periods: &BTreeSet<NaiveDate>,
 ) -> anyhow::Result<()> {
-    let (Some(&first), Some(&last)) = (periods.first(), periods.last()) else { return Ok(()) };
+    let Some(&last) = periods.last() else { return Ok(()) };
     let sender = Sender::of(report);
     if let Some(before) =
         last.checked_sub_days(Days::new(TOLD_DAYS)).filter(|_| !report.args().dates.is_given())
     {
         told::forget(db, sender.name, before).await?;
     }
-    let mut noted = stale::followups(db, sender.name, DayRange::new(first, last)?).await?;
-    noted.retain(|period, _| periods.contains(period));
     let mut result = Ok(());
-    for (period, noted_at) in noted {
-        let correcting = async {
-            for mailing in sender.mailings_told(cx, db, period).await? {
-                correct_figures(report, cx, db, &sender, &mailing).await?;
-            }
-            stale::end_followup(db, sender.name, period, noted_at).await
-        };
-        result = first_failure(cx, result, correcting.await);
+    for period in sender.owed_periods(cx, db).await?.intersection(periods) {
+        let standing = Standing::load(db, sender.name, *period).await?;
+        for mailing in sender.mailings_owed(cx, db, &standing).await? {
+            let corrected = correct_figures(report, cx, db, &sender, &mailing, &standing).await;
+            result = first_failure(cx, result, corrected);
+        }
     }
     result
 }
@@ -469,8 +462,13 @@ async fn mail_figures<R: Report>(
     mailing: &Mailing,
     periods: &BTreeSet<NaiveDate>,
 ) -> anyhow::Result<()> {
+    // First, so that what is noted of the figures is no later than they are.
+    let standing = match periods.first() {
+        Some(&period) if periods.len() == 1 => Some(Standing::load(db, sender.name, period).await?),
+        _ => None,
+    };
     let figures = report.load(cx, db, periods, &Audience::Mail(mailing)).await?;
-    send::<R>(cx, db, sender, mailing, periods, &figures).await?;
+    send::<R>(cx, db, sender, mailing, periods, &figures, standing.as_ref()).await?;
     Ok(R::check(&figures)?)
 }
 
@@ -481,10 +479,11 @@ async fn correct_figures<R: Report>(
     db: &mut Db,
     sender: &Sender<'_>,
     mailing: &Mailing,
+    standing: &Standing,
 ) -> anyhow::Result<()> {
     let figures = report.load(cx, db, &mailing.periods, &Audience::Mail(mailing)).await?;
     R::check(&figures)?;
-    send::<R>(cx, db, sender, mailing, &mailing.periods, &figures).await
+    send::<R>(cx, db, sender, mailing, &mailing.periods, &figures, Some(standing)).await
 }
 
 async fn send<R: Report>(
@@ -494,9 +493,10 @@ async fn send<R: Report>(
     mailing: &Mailing,
     periods: &BTreeSet<NaiveDate>,
     figures: &R::Figures,
+    standing: Option<&Standing>,
 ) -> anyhow::Result<()> {
     let Some(letter) = R::letter(cx, figures, periods, mailing)? else { return Ok(()) };
-    sender.send(cx, db, mailing, letter, &content::<R>(cx, figures, mailing.locale)).await
+    sender.send(cx, db, mailing, letter, &content::<R>(cx, figures, mailing.locale), standing).await
 }
 
 /// The periods of each document or mail.

@@ -1,14 +1,25 @@
 //! What the recipients of a report were told last about a period, and what they have to be told now.
+//!
+//! Whatever replaces the figures of a period raises its revision, in the same transaction. A mail is noted with the revision
+//! that there was before its figures were read, so that each recipient is up to date or not by himself, whoever else was
+//! told, and whatever was killed or ran side by side.
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Days, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::db::{Db, FromRow};
 use crate::locale::Locale;
 use crate::values;
+
+/// How long it is known what was mailed to whom: longer than anybody looks back.
+pub const TOLD_DAYS: u64 = 400;
+
+/// How long after the figures were replaced a recipient is still told: an address of `--mail-to` that no run has named for so
+/// long does not receive the report any more. A weekly report is mailed four times in it.
+const OWED_DAYS: u64 = 30;
 
 /// A figure by which readers know a period, in words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,23 +82,80 @@ pub struct Told {
     figures: String,
     /// How many mails there were.
     pub version: i64,
+    /// The revision of the figures that the recipient knows of.
+    pub revision: i64,
 }
 
-/// What was mailed to everybody about a period.
-pub async fn all_told(db: &mut Db, report: &str, period: NaiveDate) -> anyhow::Result<Vec<Told>> {
+/// What everybody knows of a period, as it was before its figures were loaded.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// The period's first day.
+    pub period: NaiveDate,
+    /// The revision of its figures, or an earlier one; 0 if they were never replaced.
+    pub revision: i64,
+    told: Vec<Told>,
+}
+
+impl Standing {
+    /// Loads it. What is loaded of the figures afterwards is of this revision or of a later one.
+    pub async fn load(db: &mut Db, report: &str, period: NaiveDate) -> anyhow::Result<Self> {
+        let revised: Option<(i64,)> = db
+            .fetch_optional(
+                "SELECT revision FROM report_revisions WHERE report = $1 AND period_day = $2",
+                values![report, period],
+            )
+            .await?;
+        let told = db
+            .fetch_all(
+                "SELECT recipient, malls, formats, locale, subject, digest, is_provisional, figures, version, revision
+                 FROM report_mailings WHERE report = $1 AND period_day = $2
+                 ORDER BY recipient, malls, formats, locale",
+                values![report, period],
+            )
+            .await?;
+        Ok(Self { period, revision: revised.map_or(0, |(revision,)| revision), told })
+    }
+
+    /// What a mail like this said last.
+    pub fn of(&self, address: &Address) -> Option<&Told> {
+        self.told.iter().find(|told| told.is_to(address))
+    }
+
+    /// Those whose mail is of an earlier revision.
+    pub fn owed(&self) -> impl Iterator<Item = &Told> {
+        self.told.iter().filter(|told| told.revision < self.revision)
+    }
+}
+
+/// Raises the revision of a period's figures; in the transaction that replaces them, so that no kill comes between.
+pub async fn revise(db: &mut Db, report: &str, period: NaiveDate, now: DateTime<Utc>) -> anyhow::Result<()> {
+    db.execute(
+        "INSERT INTO report_revisions (report, period_day, revision, revised_at) VALUES ($1, $2, 1, $3)
+         ON CONFLICT (report, period_day) DO UPDATE
+         SET revision = report_revisions.revision + 1, revised_at = excluded.revised_at",
+        values![report, period, now],
+    )
+    .await?;
+    Ok(())
+}
+
+/// The periods that somebody has to be told of again, with the recipients, of the last [`OWED_DAYS`].
+pub async fn owed(db: &mut Db, report: &str, now: DateTime<Utc>) -> anyhow::Result<Vec<(NaiveDate, String)>> {
+    let since = now.checked_sub_days(Days::new(OWED_DAYS)).unwrap_or(now);
     Ok(db
         .fetch_all(
-            "SELECT recipient, malls, formats, locale, subject, digest, is_provisional, figures, version
-             FROM report_mailings WHERE report = $1 AND period_day = $2
-             ORDER BY recipient, malls, formats, locale",
-            values![report, period],
+            "SELECT DISTINCT m.period_day, m.recipient
+             FROM report_revisions r
+             JOIN report_mailings m ON m.report = r.report AND m.period_day = r.period_day
+             WHERE r.report = $1 AND r.revised_at >= $2 AND m.revision < r.revision",
+            values![report, since],
         )
         .await?)
 }
 
 impl Told {
     /// Whether it was this mail.
-    pub fn is_to(&self, address: &Address) -> bool {
+    fn is_to(&self, address: &Address) -> bool {
         self.recipient == address.recipient
             && self.malls == address.malls
             && self.formats == address.formats
@@ -126,6 +194,8 @@ pub struct Mailed<'m> {
     pub report: &'m str,
     /// The first day of its period.
     pub period: NaiveDate,
+    /// The revision of its figures.
+    pub revision: i64,
     /// The subject from the configuration.
     pub subject: Option<&'m str>,
     /// The fingerprint of its figures; `None` if it is held back.
@@ -136,21 +206,35 @@ pub struct Mailed<'m> {
     pub headlines: &'m [Headline],
 }
 
-/// Notes what somebody is told; in the transaction that queues the mail.
+/// Which mail about a period it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    /// The version of the mail before; `None` if there was none.
+    pub after: Option<i64>,
+    /// Its own version; 0 if it is held back.
+    pub version: i64,
+}
+
+/// Notes what somebody is told; in the transaction that queues the mail. Returns whether it is: not if another run has told
+/// him something since it was looked up.
 pub async fn note(
     db: &mut Db,
     mailed: &Mailed<'_>,
     address: &Address,
-    version: i64,
+    place: Place,
     now: DateTime<Utc>,
-) -> anyhow::Result<()> {
-    db.execute(
+) -> anyhow::Result<bool> {
+    // No mail has a version below 0: a first one is noted only if there is none.
+    let after = place.after.unwrap_or(-1);
+    let noted = db.execute(
         "INSERT INTO report_mailings (report, period_day, recipient, malls, formats, locale, subject, digest,
-             is_provisional, figures, version, mailed_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+             is_provisional, figures, version, revision, mailed_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
          ON CONFLICT (report, period_day, recipient, malls, formats, locale) DO UPDATE
          SET subject = excluded.subject, digest = excluded.digest, is_provisional = excluded.is_provisional,
-             figures = excluded.figures, version = excluded.version, mailed_at = excluded.mailed_at",
+             figures = excluded.figures, version = excluded.version, revision = excluded.revision,
+             mailed_at = excluded.mailed_at
+         WHERE report_mailings.version = $14",
         values![
             mailed.report,
             mailed.period,
@@ -162,8 +246,40 @@ pub async fn note(
             mailed.digest,
             mailed.is_provisional,
             serde_json::to_string(mailed.headlines)?,
-            version,
-            now
+            place.version,
+            mailed.revision,
+            now,
+            after
+        ],
+    )
+    .await?;
+    Ok(noted > 0)
+}
+
+/// Notes that a recipient needs no mail about a revision: what he was told is still true, or is replaced by what is final.
+pub async fn settle(
+    db: &mut Db,
+    report: &str,
+    standing: &Standing,
+    address: &Address,
+    told: &Told,
+) -> anyhow::Result<()> {
+    if told.revision >= standing.revision {
+        return Ok(());
+    }
+    db.execute(
+        "UPDATE report_mailings SET revision = $1
+         WHERE report = $2 AND period_day = $3 AND recipient = $4 AND malls = $5 AND formats = $6 AND locale = $7
+           AND version = $8 AND revision < $1",
+        values![
+            standing.revision,
+            report,
+            standing.period,
+            &address.recipient,
+            &address.malls,
+            &address.formats,
+            &address.locale,
+            told.version
         ],
     )
     .await?;
@@ -172,8 +288,12 @@ pub async fn note(
 
 /// Forgets what was told of periods before a day: nobody is told of them any more.
 pub async fn forget(db: &mut Db, report: &str, before: NaiveDate) -> anyhow::Result<()> {
-    db.execute("DELETE FROM report_mailings WHERE report = $1 AND period_day < $2", values![report, before])
-        .await?;
+    for sql in [
+        "DELETE FROM report_mailings WHERE report = $1 AND period_day < $2",
+        "DELETE FROM report_revisions WHERE report = $1 AND period_day < $2",
+    ] {
+        db.execute(sql, values![report, before]).await?;
+    }
     Ok(())
 }
 

@@ -3,13 +3,12 @@
 use rustix::process::Signal;
 
 use super::{daily_sales, export, figures, import, night, orders, subjects, with_tokyo};
-use crate::support::{Mall, Order, Shop, on_both_databases};
+use crate::support::{Batchctl, Mall, Order, Shop, on_both_databases};
 
 on_both_databases![
     a_correction_shows_old_and_new_side_by_side,
     a_correction_goes_only_to_those_who_were_told_and_still_receive_the_report,
     a_kill_before_the_correction_sends_it_once,
-    a_kill_while_it_is_queued_sends_it_once,
     figures_that_become_true_again_are_corrected_again,
     provisional_figures_are_followed_by_final_ones,
     provisional_mails_can_be_held_back,
@@ -17,6 +16,12 @@ on_both_databases![
     a_rerun_by_hand_corrects_at_once,
     a_correction_speaks_the_language_of_its_mail,
     every_daily_report_is_corrected,
+    whoever_has_a_line_of_his_own_is_corrected_by_that_line,
+    provisional_figures_are_followed_on_a_line_of_its_own_too,
+    an_address_that_no_run_names_for_thirty_days_is_not_told_any_more,
+    a_kill_at_any_point_of_a_mailing_tells_each_once,
+    two_runs_at_once_tell_a_recipient_once,
+    a_run_that_was_overtaken_does_not_take_back_what_is_newer,
 ];
 
 fn delivery(report: &str) -> String {
@@ -43,6 +48,24 @@ fn add(shop: &Shop, mall: Mall, day: u32, order_no: &str, total: i64) {
         updated_at: &at,
         ..Order::default()
     });
+}
+
+/// Who has to be told of which day again.
+fn owed(shop: &Shop) -> Vec<Vec<String>> {
+    shop.sql(
+        "SELECT m.recipient, m.period_day FROM report_mailings m JOIN report_revisions r
+             ON r.report = m.report AND r.period_day = m.period_day AND r.revision > m.revision",
+    )
+}
+
+/// The subjects of the mails to somebody, in the order of the queueing.
+fn subjects_to(shop: &Shop, recipient: &str) -> Vec<String> {
+    shop.sql(&format!("SELECT subject FROM mails WHERE recipient = '{recipient}' ORDER BY id")).concat()
+}
+
+/// A crontab line for an address that no delivery names.
+fn line_for(shop: &Shop, day: u32, address: &str) -> Batchctl {
+    daily_sales(shop, day, &["--format", "csv", "--mail-to", address])
 }
 
 fn text(shop: &Shop, mail: usize) -> String {
@@ -72,7 +95,7 @@ fn a_correction_shows_old_and_new_side_by_side(shop: &Shop) {
     daily_sales(shop, 19, &[]).run().succeeds();
     daily_sales(shop, 20, &[]).run().succeeds();
     assert_eq!(subjects(shop).len(), 4, "one for the 19th, and no other correction");
-    assert_eq!(shop.scalar("SELECT COUNT(*) FROM report_followups"), "0");
+    assert_eq!(owed(shop), [[""; 0]; 0]);
 }
 
 fn a_correction_goes_only_to_those_who_were_told_and_still_receive_the_report(shop: &Shop) {
@@ -109,19 +132,6 @@ fn a_kill_before_the_correction_sends_it_once(shop: &Shop) {
         subjects(shop)[2..],
         ["Sales of Thu 19 November 2026", "Correction: Sales of Tue 17 November 2026"]
     );
-}
-
-fn a_kill_while_it_is_queued_sends_it_once(shop: &Shop) {
-    let to = "[[report.delivery]]\nreport = \"daily-sales\"\nto = [\"a@example.jp\", \"b@example.jp\"]\nformat = [\"csv\"]\n";
-    shop.write("batchctl.toml", to);
-    let mall = reported(shop, [17, 18]);
-    add(shop, mall, 17, "late", 500);
-    // The mails and the note of them are one commit: what is repeated here is all after it.
-    daily_sales(shop, 19, &[]).run().succeeds();
-    shop.execute("INSERT INTO report_followups (report, period_day, noted_at) VALUES ('daily-sales', '2026-11-17', '2026-11-18T18:00:00+00:00')");
-    daily_sales(shop, 19, &[]).run().succeeds();
-    assert_eq!(subjects(shop).len(), 6);
-    assert_eq!(shop.scalar("SELECT COUNT(*) FROM report_followups"), "0");
 }
 
 fn figures_that_become_true_again_are_corrected_again(shop: &Shop) {
@@ -263,4 +273,168 @@ fn every_daily_report_is_corrected(shop: &Shop) {
         ]
     );
     assert!(text(shop, 2).contains("tokyo: Amount ¥0 → ¥1,000"), "{}", text(shop, 2));
+}
+
+fn whoever_has_a_line_of_his_own_is_corrected_by_that_line(shop: &Shop) {
+    shop.write("batchctl.toml", delivery("daily-sales"));
+    let mall = shop.mall("tokyo", "Asia/Tokyo", "JPY");
+    let recipients = ["boss@example.jp", "x@example.jp", "z@example.jp"];
+    let crontab = |day: u32| {
+        daily_sales(shop, day, &[]).run().succeeds().is_silent();
+        for address in &recipients[1..] {
+            line_for(shop, day, address).run().succeeds().is_silent();
+        }
+    };
+    add(shop, mall, 17, "17", 1000);
+    crontab(18);
+    add(shop, mall, 18, "18", 1000);
+    add(shop, mall, 17, "late", 500);
+    crontab(19);
+    crontab(19);
+    for recipient in recipients {
+        assert_eq!(
+            subjects_to(shop, recipient),
+            [
+                "Sales of Tue 17 November 2026",
+                "Sales of Wed 18 November 2026",
+                "Correction: Sales of Tue 17 November 2026",
+            ],
+            "{recipient}"
+        );
+    }
+    let texts = shop.sql("SELECT text_body FROM mails WHERE subject LIKE 'Correction%'").concat();
+    assert!(texts.iter().all(|text| text.contains("tokyo: Net ¥1,000 → ¥1,500")), "{texts:?}");
+    assert_eq!(owed(shop), [[""; 0]; 0]);
+    // A day is computed once, however many lines there are.
+    assert_eq!(shop.scalar("SELECT COUNT(*) FROM batch_execution"), "3");
+}
+
+fn provisional_figures_are_followed_on_a_line_of_its_own_too(shop: &Shop) {
+    without_the_19th(shop);
+    daily_sales(shop, 20, &[]).run().exits(3);
+    line_for(shop, 20, "x@example.jp").run().exits(3);
+    late_19th(shop);
+    daily_sales(shop, 21, &[]).run().exits(3);
+    line_for(shop, 21, "x@example.jp").run().exits(3);
+    line_for(shop, 21, "x@example.jp").run().exits(3);
+    assert_eq!(
+        subjects(shop),
+        [
+            "Provisional: Sales of Thu 19 November 2026",
+            "Provisional: Sales of Fri 20 November 2026",
+            "Final: Sales of Thu 19 November 2026",
+        ]
+    );
+}
+
+fn an_address_that_no_run_names_for_thirty_days_is_not_told_any_more(shop: &Shop) {
+    let mall = reported(shop, [17]);
+    for address in ["x@example.jp", "z@example.jp"] {
+        line_for(shop, 18, address).run().succeeds();
+    }
+    add(shop, mall, 17, "late", 500);
+    daily_sales(shop, 19, &[]).run().succeeds();
+    assert_eq!(owed(shop).len(), 2);
+    // A day that lies so far back that no run looks for changes of it any more.
+    line_for(shop, 19, "x@example.jp").now("2026-12-19T02:59:00+09:00").run().succeeds();
+    line_for(shop, 19, "z@example.jp").now("2026-12-19T03:01:00+09:00").run().succeeds();
+    let corrected = "SELECT recipient FROM mails WHERE subject LIKE 'Correction%'";
+    assert_eq!(shop.sql(corrected), [["x@example.jp"]]);
+}
+
+fn a_kill_at_any_point_of_a_mailing_tells_each_once(shop: &Shop) {
+    let recipients = ["a@example.jp", "b@example.jp", "x@example.jp"];
+    shop.write(
+        "batchctl.toml",
+        "[[report.delivery]]\nreport = \"daily-sales\"\nto = [\"a@example.jp\", \"b@example.jp\"]\nformat = [\"csv\"]\n",
+    );
+    let mall = shop.mall("tokyo", "Asia/Tokyo", "JPY");
+    add(shop, mall, 17, "17", 1000);
+    line_for(shop, 18, "x@example.jp").run().succeeds();
+    let points = [
+        "at-commit",
+        "after-chunk",
+        "before-deliver",
+        "mails-made",
+        "mails-noted",
+        "mails-queued",
+        "mails-noted@2",
+    ];
+    for (point, corrections) in points.into_iter().zip(1..) {
+        let (day, order_no) = (18 + corrections, format!("late-{corrections}"));
+        add(shop, mall, 17, &order_no, 500);
+        let killed = line_for(shop, day, "x@example.jp").failpoint(&format!("{point}=kill")).run();
+        killed.is_killed_by(Signal::KILL);
+        for _ in 0..2 {
+            line_for(shop, day, "x@example.jp").run().succeeds();
+        }
+        for recipient in recipients {
+            let of_the_17th: Vec<String> = subjects_to(shop, recipient)
+                .into_iter()
+                .filter(|subject| subject.contains("Tue 17"))
+                .collect();
+            assert_eq!(of_the_17th.len(), usize::try_from(1 + corrections).unwrap(), "{recipient}, {point}");
+        }
+        let last =
+            shop.sql("SELECT text_body FROM mails WHERE subject LIKE 'Correction%' ORDER BY id").concat();
+        let now = 1000 + 500 * i64::from(corrections);
+        let change = format!("Net ¥{} → ¥{}", thousands(now - 500), thousands(now));
+        assert!(last.iter().filter(|text| text.contains(&change)).count() == 3, "{point}: {last:?}");
+    }
+}
+
+fn thousands(amount: i64) -> String {
+    format!("{},{:03}", amount / 1000, amount % 1000)
+}
+
+fn two_runs_at_once_tell_a_recipient_once(shop: &Shop) {
+    let mall = reported(shop, [17]);
+    line_for(shop, 18, "x@example.jp").run().succeeds();
+    add(shop, mall, 17, "late", 500);
+    daily_sales(shop, 19, &[]).run().succeeds();
+    // Its first mail is that of the 18th, its second one the correction.
+    let mut first = line_for(shop, 19, "x@example.jp").hold_at("mails-made@2");
+    first.wait_until_reached();
+    line_for(shop, 19, "x@example.jp").run().succeeds();
+    first.release().wait().succeeds();
+    assert_eq!(
+        subjects(shop),
+        [
+            "Sales of Tue 17 November 2026",
+            "Sales of Wed 18 November 2026",
+            "Correction: Sales of Tue 17 November 2026",
+        ]
+    );
+}
+
+fn a_run_that_was_overtaken_does_not_take_back_what_is_newer(shop: &Shop) {
+    let mall = reported(shop, [17]);
+    line_for(shop, 18, "x@example.jp").run().succeeds();
+    add(shop, mall, 17, "late", 500);
+    daily_sales(shop, 19, &[]).run().succeeds();
+    let mut slow = line_for(shop, 19, "x@example.jp").hold_at("mails-made@2");
+    slow.wait_until_reached();
+    add(shop, mall, 17, "later", 200);
+    line_for(shop, 19, "x@example.jp").run().succeeds();
+    slow.release().wait().succeeds();
+    let corrections =
+        shop.sql("SELECT text_body FROM mails WHERE subject LIKE 'Correction%' ORDER BY id").concat();
+    assert_eq!(corrections.len(), 1, "{corrections:?}");
+    assert!(corrections[0].contains("Net ¥1,000 → ¥1,700"), "{corrections:?}");
+    assert_eq!(owed(shop), [[""; 0]; 0]);
+
+    // The other way round: what is slow tells something that is already replaced, and is followed.
+    add(shop, mall, 17, "latest", 100);
+    daily_sales(shop, 19, &[]).run().succeeds();
+    let mut slow = line_for(shop, 19, "x@example.jp").hold_at("mails-made");
+    slow.wait_until_reached();
+    add(shop, mall, 17, "last", 50);
+    daily_sales(shop, 19, &[]).run().succeeds();
+    slow.release().wait().succeeds();
+    assert_eq!(owed(shop), [["x@example.jp", "2026-11-17"]]);
+    line_for(shop, 19, "x@example.jp").run().succeeds();
+    let corrections =
+        shop.sql("SELECT text_body FROM mails WHERE subject LIKE 'Correction%' ORDER BY id").concat();
+    assert!(corrections[1].contains("Net ¥1,700 → ¥1,800"), "{corrections:?}");
+    assert!(corrections[2].contains("Net ¥1,800 → ¥1,850"), "{corrections:?}");
 }

@@ -3,6 +3,7 @@
 use rustix::process::Signal;
 
 use super::{daily_sales, export, figures, import, night, orders, with_tokyo};
+use crate::runner::wait_until_said;
 use crate::support::{Line, Mall, Order, Refund, Shop, on_both_databases};
 
 on_both_databases![
@@ -303,7 +304,8 @@ fn two_at_once_restate_a_day_once(shop: &Shop) {
     add(shop, mall, 17, "late", 500);
     let mut first = daily_sales(shop, 19, &[]).hold_at("after-lease");
     first.wait_until_reached();
-    let second = daily_sales(shop, 19, &[]).spawn();
+    let mut second = daily_sales(shop, 19, &["--verbose"]).spawn();
+    wait_until_said(&mut second, "waiting for run");
     first.release().wait().succeeds();
     second.wait().succeeds();
     assert_eq!(figures(shop)[0], "2026-11-17 tokyo 2 1500 1");

@@ -35,6 +35,7 @@ use super::publication::{Extent, font_folders, missing_characters};
 use super::shown_malls::in_order;
 use super::soundness::Unreadable;
 use super::stale;
+use super::told;
 use figures::{Figures, Lacked, Loaded, Terms};
 
 /// The content id by which the template refers to the chart: `<img src="cid:chart">`.
@@ -218,7 +219,7 @@ async fn follow_up(run: &mut Run<'_>, day: NaiveDate, malls: &[Mall]) -> anyhow:
         for mall in malls {
             stale::unmark(db, stale::EXECUTIVE, day, mall.id).await?;
         }
-        stale::note_followup(db, stale::EXECUTIVE, day, now).await
+        told::revise(db, stale::EXECUTIVE, day, now).await
     })
     .await
 }
