@@ -55,7 +55,7 @@ const PAYMENT_METHODS: &[Entry] = &[
         ["Real-time bank transfer", "リアルタイム口座振替", "실시간 계좌이체"],
         &["account_transfer", "realtime_transfer", "계좌이체"],
     ),
-    (["Virtual account", "仮想口座", "가상계좌"], &["vbank", "virtual_bank"]),
+    (["Virtual account", "バーチャル口座", "가상계좌"], &["vbank", "virtual_bank", "仮想口座"]),
     (
         ["Convenience store", "コンビニ決済", "편의점 결제"],
         &[
@@ -69,8 +69,17 @@ const PAYMENT_METHODS: &[Entry] = &[
         ],
     ),
     (
-        ["Cash on delivery", "代金引換", "대금상환"],
-        &["cod", "cash_on_delivery_cod", "代引", "代引き", "商品代引", "代金引換払い", "착불 결제"],
+        ["Cash on delivery", "代金引換", "착불 결제(대금 상환)"],
+        &[
+            "cod",
+            "cash_on_delivery_cod",
+            "代引",
+            "代引き",
+            "商品代引",
+            "代金引換払い",
+            "착불 결제",
+            "대금상환",
+        ],
     ),
     (
         ["Pay later", "後払い", "후불 결제"],
@@ -90,7 +99,7 @@ const PAYMENT_METHODS: &[Entry] = &[
         ],
     ),
     (["Pay-easy", "Pay-easy（ペイジー）", "Pay-easy"], &["ペイジー"]),
-    (["Postal transfer", "郵便振替", "우편 대체"], &["ゆうちょ振替", "ゆうちょ銀行振込"]),
+    (["Postal transfer", "郵便振替", "우체국 계좌이체"], &["ゆうちょ振替", "ゆうちょ銀行振込", "우편 대체"]),
     (["PayPal", "PayPal", "PayPal"], &["paypal_express_checkout", "ペイパル", "페이팔"]),
     (["Apple Pay", "Apple Pay", "Apple Pay"], &["애플페이"]),
     (["Google Pay", "Google Pay", "Google Pay"], &["구글페이"]),
@@ -98,7 +107,7 @@ const PAYMENT_METHODS: &[Entry] = &[
     (["PayPay", "PayPay", "PayPay"], &["ペイペイ", "페이페이"]),
     (["Rakuten Pay", "楽天ペイ", "라쿠텐페이"], &["楽天pay"]),
     (["LINE Pay", "LINE Pay", "라인페이"], &["ラインペイ"]),
-    (["d Barai", "d払い", "d바라이"], &["docomo"]),
+    (["d Barai", "d払い", "d払い(디바라이)"], &["docomo", "d바라이"]),
     (["au PAY", "au PAY", "au PAY"], &["aupay", "auかんたん決済"]),
     (["Merpay", "メルペイ", "메르페이"], &[]),
     (["KakaoPay", "カカオペイ", "카카오페이"], &[]),
@@ -129,7 +138,10 @@ const CANCELLATION_REASONS: &[Entry] = &[
         ["Customer request", "お客様都合", "고객 요청"],
         &["customer", "buyer_request", "requested_by_customer", "お客様のご都合", "購入者都合", "고객 사정"],
     ),
-    (["Changed mind", "お気持ちの変化", "단순 변심"], &["change_of_mind", "changed_my_mind", "변심"]),
+    (
+        ["Changed mind", "購入意思の変更", "단순 변심"],
+        &["change_of_mind", "changed_my_mind", "お気持ちの変化", "변심"],
+    ),
     (
         ["Ordered by mistake", "誤注文", "주문 실수"],
         &["order_mistake", "wrong_order", "mistake", "ご注文間違い", "注文間違い"],
@@ -153,13 +165,14 @@ const CANCELLATION_REASONS: &[Entry] = &[
         ],
     ),
     (
-        ["Payment declined", "決済不承認", "결제 실패"],
+        ["Payment declined", "決済エラー（承認不可）", "결제 실패"],
         &[
             "declined",
             "payment_failed",
             "payment_failure",
             "payment_error",
             "決済エラー",
+            "決済不承認",
             "決済失敗",
             "결제 오류",
         ],
@@ -174,12 +187,12 @@ const CANCELLATION_REASONS: &[Entry] = &[
         ["Delivery delay", "配送遅延", "배송 지연"],
         &["delayed", "shipping_delay", "delivery_delayed", "late_delivery", "発送遅延"],
     ),
-    (["Pricing error", "価格誤り", "가격 오류"], &["price_error", "wrong_price"]),
+    (["Pricing error", "価格誤表示", "가격 오류"], &["price_error", "wrong_price", "価格誤り"]),
     (["Damaged", "破損", "상품 파손"], &["damaged_in_transit", "파손"]),
     (["Defective", "商品不良", "상품 불량"], &["defect", "不良品", "初期不良", "불량"]),
     (["Returned", "返品", "반품"], &["return"]),
     (["Shop's decision", "店舗都合", "판매자 사정"], &["shop_request", "seller", "merchant", "판매자 요청"]),
-    (["Staff error", "スタッフの誤り", "직원 실수"], &["staff"]),
+    (["Staff error", "スタッフのミス", "직원 실수"], &["staff", "スタッフの誤り"]),
     (["Test order", "テスト注文", "테스트 주문"], &["test"]),
     (["Other", "その他", "기타"], &["others", "etc"]),
 ];
@@ -288,7 +301,7 @@ mod tests {
         }
         assert_eq!(method("KONBINI"), ["Convenience store", "コンビニ決済", "편의점 결제"]);
         assert_eq!(method("銀行振込（前払い）"), ["Bank transfer", "銀行振込", "무통장입금"]);
-        assert_eq!(method("VIRTUAL_ACCOUNT"), ["Virtual account", "仮想口座", "가상계좌"]);
+        assert_eq!(method("VIRTUAL_ACCOUNT"), ["Virtual account", "バーチャル口座", "가상계좌"]);
         assert_eq!(method("PAYPAY"), ["PayPay", "PayPay", "PayPay"]);
         let reason = |code: &str| in_each(|locale| words.cancellation_reason(code, locale).into_owned());
         assert_eq!(reason("CUSTOMER_REQUEST"), ["Customer request", "お客様都合", "고객 요청"]);
