@@ -210,7 +210,7 @@ END;
 -- ---------------------------------------------------------------- what was said, and what is true now
 
 -- An interface for finance: each figure that was reported and has another value now. currency is NULL for a figure that is
--- no money and belongs to none; a figure that was or is not there is NULL. why: DATA_ARRIVED (it was provisional),
+-- no money and belongs to none; a figure that was or is not there is NULL. why: DATA_ARRIVED (it was provisional, and its data has come),
 -- DATA_CHANGED (rows were written since), RERUN (somebody asked).
 CREATE TABLE report_restatements (
     id INTEGER PRIMARY KEY,

@@ -77,7 +77,8 @@ impl Items {
     /// What a run says of which all items are done, some of them with results that are not final.
     pub(super) fn provisional(&self, count: u64, of: u64) -> String {
         let noun = if of == 1 { self.one } else { self.many };
-        format!("{count} of {of} {noun} provisional: not all data has arrived")
+        let are = if count == 1 { "is" } else { "are" };
+        format!("{count} of {of} {noun} {are} provisional: not all data has arrived")
     }
 
     /// What a run that did not succeed leaves behind, from what is committed. `read` is the number of items if the run

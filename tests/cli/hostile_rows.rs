@@ -449,6 +449,40 @@ fn a_mall_whose_figures_cannot_be_read_is_missed_in_no_sum_of_the_executive_repo
 }
 
 #[test]
+fn a_correction_waits_for_figures_that_cannot_be_read() {
+    let (shop, tokyo, osaka) = with_figures();
+    shop.write("batchctl.toml", "[[report.delivery]]\nreport = \"executive\"\nto = [\"boss@example.jp\"]\n");
+    shop.batchctl(["report", "executive"]).run().succeeds();
+    shop.execute(&format!(
+        "UPDATE orders SET total_amount = total_amount + 500 WHERE mall_id = {}",
+        osaka.id
+    ));
+    shop.batchctl(["report", "daily-sales"]).run().succeeds();
+    let of_tokyo = format!("business_day = '2026-11-19' AND mall_id = {}", tokyo.id);
+    let marked =
+        "SELECT COUNT(*) FROM stale_periods WHERE report = 'executive' AND period_day = '2026-11-19'";
+    for table in ["daily_sales", "daily_cancellations"] {
+        let row = format!("{of_tokyo} AND rowid = (SELECT MIN(rowid) FROM {table} WHERE {of_tokyo})");
+        let was = shop.scalar(&format!("SELECT computed_at FROM {table} WHERE {row}"));
+        shop.execute(&format!("UPDATE {table} SET computed_at = 'infinity' WHERE {row}"));
+        shop.execute(&format!(
+            "INSERT OR IGNORE INTO stale_periods VALUES ('executive', '2026-11-19', {}, '2026-11-19T16:00:00+00:00')",
+            tokyo.id
+        ));
+        let ran = shop.batchctl(["report", "executive"]).run();
+        ran.says("the figures of mall `tokyo` for 2026-11-19 cannot be read");
+        assert_eq!(shop.scalar("SELECT COUNT(*) FROM mails"), "1", "{table}");
+        assert_eq!(shop.scalar(marked), "1", "{table}: that of tokyo is kept");
+        shop.execute(&format!("UPDATE {table} SET computed_at = '{was}' WHERE {row}"));
+    }
+    shop.batchctl(["report", "executive"]).run().succeeds();
+    assert_eq!(shop.scalar(marked), "0");
+    let [correction] =
+        shop.sql("SELECT text_body FROM mails WHERE subject LIKE 'Correction%'").concat().try_into().unwrap();
+    assert!(correction.contains("osaka: Net sales") && !correction.contains("→ –"), "{correction}");
+}
+
+#[test]
 fn a_comparison_that_cannot_be_read_is_a_dash_of_the_executive_report() {
     let (shop, tokyo, osaka) = with_figures();
     let report = |more: &[&str]| {

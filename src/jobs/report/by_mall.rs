@@ -45,14 +45,7 @@ pub async fn replace(
     let discarded = discard_unreadable(run, table, first, due).await?;
     mark_outdated(run, table, first, &due.malls).await?;
     run.read(malls.len() as u64);
-    let work = Work {
-        table,
-        period,
-        discarded: &discarded,
-        config: run.cx.config.freshness(),
-        run: run.id(),
-        now: run.cx.now(),
-    };
+    let work = Work { table, period, config: run.cx.config.freshness(), run: run.id(), now: run.cx.now() };
     let time_zone = run.cx.time_zone();
     loop {
         let committed = run
@@ -113,7 +106,7 @@ async fn discard_unreadable(
     let ids_of = |is_meant: &dyn Fn(i64) -> bool| -> Vec<i64> {
         due.malls.iter().map(|mall| mall.id).filter(|mall| is_meant(*mall)).collect()
     };
-    let of_none = ids_of(&|mall| due.unreadable.include_none(mall));
+    let of_none = ids_of(&|mall| due.unreadable.has_rows_without_period(mall));
     let of_period = ids_of(&|mall| due.unreadable.include_rows_of(mall, period));
     if of_none.is_empty() && of_period.is_empty() {
         return Ok(Vec::new());
@@ -131,8 +124,6 @@ async fn discard_unreadable(
 struct Work<'c> {
     table: FigureTable,
     period: DayRange,
-    /// The malls whose figures could not be read and are removed: nobody knows what they were.
-    discarded: &'c [String],
     config: &'c FreshnessConfig,
     run: i64,
     now: DateTime<Utc>,
@@ -165,21 +156,29 @@ impl Work<'_> {
         replace_mall(db, mall, &AwaitedColumns::from(awaited)).await?;
         let after = restatements::reported(db, table, first, mall.id).await?;
         let restated = restatements::compare(table, &before, &after);
-        let why = match (was_awaiting, was_overtaken) {
+        let has_arrived = was_awaiting && awaited.is_none();
+        let why = match (has_arrived, was_overtaken) {
             (true, _) => Why::DataArrived,
             (false, true) => Why::DataChanged,
             (false, false) => Why::Rerun,
         };
         restatements::write(db, table, first, mall.id, &restated, why, (self.run, now)).await?;
-        let may_differ = was_there && (was_overtaken || was_awaiting || !restated.is_empty());
-        // Whoever was told of them when they could be read is told if they are others now.
-        if may_differ || self.discarded.contains(&mall.code) {
-            told::revise(db, table.report, first, now).await?;
-            if table.report != stale::WEEKLY_SIGNUPS {
-                stale::mark(db, stale::EXECUTIVE, first, mall.id, now).await?;
-            }
+        if !was_there || was_overtaken || was_awaiting || !restated.is_empty() {
+            self.follow_up(db, mall, was_there).await?;
         }
         Ok(Replaced { awaited, restated })
+    }
+
+    /// Whoever was told of figures that may be others now, or of none, has to be told again.
+    async fn follow_up(&self, db: &mut Db, mall: &Mall, was_there: bool) -> anyhow::Result<()> {
+        let (report, first) = (self.table.report, self.period.first());
+        told::revise(db, report, first, self.now).await?;
+        let are_in_executive = report != stale::WEEKLY_SIGNUPS;
+        // Figures that are there for the first time were not shown to anybody, but they were perhaps missed.
+        if are_in_executive && (was_there || told::is_anybody_told(db, stale::EXECUTIVE, first).await?) {
+            stale::mark(db, stale::EXECUTIVE, first, mall.id, self.now).await?;
+        }
+        Ok(())
     }
 }
 

@@ -27,13 +27,14 @@ use crate::runner::{JobSpec, failpoint};
 use crate::shop::malls::{Mall, MallArgs, all_malls, selected_malls};
 use crate::text_encoding::TextEncoding;
 use crate::values;
-use crate::wording::counted;
+use crate::wording::{command, counted};
 
 use super::awaited;
 use super::driver::Report;
 use super::periods::{Step, bounds, current_in, zone_of};
 use super::publication::{Content, PublicationArgs};
-use super::told::{self, Address, Headline, Mailed, Place, Standing};
+use super::stale;
+use super::told::{self, Address, Headline, Mailed, Place, Standing, Told};
 
 /// What a job provides to have its report mailed.
 pub struct Sender<'a> {
@@ -130,6 +131,8 @@ pub struct Letter {
     pub awaiting: Value,
     /// What identifies the mail: its figures, without those they are compared with.
     pub identity: Table,
+    /// What its figures lack because it could not be computed or read, if anything.
+    pub lacking: Option<Failure>,
     /// Pictures inside the HTML.
     pub pictures: Vec<Attachment>,
     /// The figures by which readers know the period; `None` if nobody has to be told when they change: those of several
@@ -284,6 +287,7 @@ impl<'a> Sender<'a> {
         let is_held = letter.is_provisional()
             && mailing.is_scheduled
             && cx.config.report().provisional == ProvisionalMails::Hold;
+        let mut waiting = Ok(());
         // What each has to be told differs only if they were told different things.
         let mut due: Vec<(Value, Vec<Due>)> = Vec::new();
         for recipient in &mailing.recipients {
@@ -296,6 +300,12 @@ impl<'a> Sender<'a> {
             {
                 // What was told is true again, or is followed by what is final.
                 told::settle(db, name, standing, &address, told).await?;
+                continue;
+            }
+            if let Some((standing, told)) = before
+                && let Some(failure) = self.lacking(mailing, &letter, standing, told)
+            {
+                waiting = Err(failure);
                 continue;
             }
             let version =
@@ -326,6 +336,9 @@ impl<'a> Sender<'a> {
                 None => due.push((correction, vec![one])),
             }
         }
+        if due.is_empty() && waiting.is_err() {
+            return Ok(waiting?);
+        }
         if due.is_empty() {
             let period = &letter.period;
             cx.output.status(&if is_held {
@@ -345,7 +358,8 @@ impl<'a> Sender<'a> {
             headlines,
         });
         if is_held {
-            return self.hold(cx, db, &letter, mailed.as_ref(), &due).await;
+            self.hold(cx, db, &letter, mailed.as_ref(), &due).await?;
+            return Ok(waiting?);
         }
         let mut queued = 0;
         for (correction, recipients) in &due {
@@ -354,7 +368,23 @@ impl<'a> Sender<'a> {
             queued += self.queue(cx, db, mailing, letter, content, recipients, mailed.as_ref()).await?;
         }
         cx.output.status(&format!("Queued {}", counted(queued, "mail", "mails")));
-        Ok(())
+        Ok(waiting?)
+    }
+
+    /// What new figures lack of those that somebody was told. Unlike a first mail, one that lacks a mall would take back what
+    /// its reader knows of it: it waits.
+    fn lacking(
+        &self,
+        mailing: &Mailing,
+        letter: &Letter,
+        standing: &Standing,
+        told: &Told,
+    ) -> Option<Failure> {
+        let is_told = told.digest.is_some();
+        letter.lacking.clone().filter(|_| is_told).or_else(|| {
+            let mall = told.missing(&mailing.malls, letter.headlines.as_deref()?)?;
+            Some(waits_for(self.name, standing.period, mall))
+        })
     }
 
     /// Notes first mails that wait until the figures are final.
@@ -472,6 +502,16 @@ impl<'a> Sender<'a> {
         }
         formats
     }
+}
+
+fn waits_for(report: &str, period: NaiveDate, mall: &Mall) -> Failure {
+    let failure = Failure::failed(format!(
+        "the new figures of report {report} {period} are not mailed yet: those of mall `{}`, which were mailed before, are missing",
+        mall.code
+    ));
+    // The report for management shows what that on sales has stored.
+    let computing = if report == stale::EXECUTIVE { stale::DAILY_SALES } else { report };
+    failure.hint(command(&["report", computing, "--date", &period.to_string(), "--mall", &mall.code]))
 }
 
 /// The malls of a scheduled delivery. An unknown one is a mistake in the file, not in the command.

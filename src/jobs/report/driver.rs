@@ -120,11 +120,16 @@ pub trait Report {
     /// What cannot be read of the malls' stored figures of the period: they count as lacking.
     async fn unreadable(
         &self,
-        cx: &Context,
+        _cx: &Context,
         db: &mut Db,
         period: DayRange,
-        malls: &[Mall],
-    ) -> anyhow::Result<Unreadable>;
+        _malls: &[Mall],
+    ) -> anyhow::Result<Unreadable> {
+        match Self::TABLE {
+            Some(table) => Unreadable::of_period(db, table, period.first()).await,
+            None => Ok(Unreadable::default()),
+        }
+    }
 
     /// What is newer than the final figures of a period, in a sentence.
     async fn news(&self, _db: &mut Db, _period: DayRange, _malls: &[Mall]) -> anyhow::Result<Option<String>> {
@@ -427,7 +432,7 @@ async fn correct<R: Report>(
     for period in sender.owed_periods(cx, db).await?.intersection(periods) {
         let standing = Standing::load(db, sender.name, *period).await?;
         for mailing in sender.mailings_owed(cx, db, &standing).await? {
-            let corrected = correct_figures(report, cx, db, &sender, &mailing, &standing).await;
+            let corrected = mail_figures(report, cx, db, &sender, &mailing, &mailing.periods).await;
             result = first_failure(cx, result, corrected);
         }
     }
@@ -468,35 +473,11 @@ async fn mail_figures<R: Report>(
         _ => None,
     };
     let figures = report.load(cx, db, periods, &Audience::Mail(mailing)).await?;
-    send::<R>(cx, db, sender, mailing, periods, &figures, standing.as_ref()).await?;
+    if let Some(letter) = R::letter(cx, &figures, periods, mailing)? {
+        let content = content::<R>(cx, &figures, mailing.locale);
+        sender.send(cx, db, mailing, letter, &content, standing.as_ref()).await?;
+    }
     Ok(R::check(&figures)?)
-}
-
-/// Unlike a first mail, a correction that lacks a mall would take back what its readers know of it: it waits.
-async fn correct_figures<R: Report>(
-    report: &R,
-    cx: &Context,
-    db: &mut Db,
-    sender: &Sender<'_>,
-    mailing: &Mailing,
-    standing: &Standing,
-) -> anyhow::Result<()> {
-    let figures = report.load(cx, db, &mailing.periods, &Audience::Mail(mailing)).await?;
-    R::check(&figures)?;
-    send::<R>(cx, db, sender, mailing, &mailing.periods, &figures, Some(standing)).await
-}
-
-async fn send<R: Report>(
-    cx: &Context,
-    db: &mut Db,
-    sender: &Sender<'_>,
-    mailing: &Mailing,
-    periods: &BTreeSet<NaiveDate>,
-    figures: &R::Figures,
-    standing: Option<&Standing>,
-) -> anyhow::Result<()> {
-    let Some(letter) = R::letter(cx, figures, periods, mailing)? else { return Ok(()) };
-    sender.send(cx, db, mailing, letter, &content::<R>(cx, figures, mailing.locale), standing).await
 }
 
 /// The periods of each document or mail.

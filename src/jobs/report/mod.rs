@@ -14,6 +14,7 @@ pub mod publication;
 pub mod restatements;
 pub mod shown_malls;
 pub mod soundness;
+pub mod sources;
 pub mod stale;
 pub mod told;
 pub mod weekly_signups;

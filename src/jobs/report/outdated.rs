@@ -58,6 +58,8 @@ pub struct FigureTable {
     pub made_of: &'static [Dated],
     /// What its figures are split into.
     pub parts: &'static [Parts],
+    /// The columns with words that the figures are about, with their tables: a row of which one cannot be read has none.
+    pub words: &'static [(&'static str, &'static str)],
     /// Which data has to have come before they are final.
     pub awaits: &'static [Subject],
     /// The report's name.
@@ -139,7 +141,7 @@ pub fn note(malls: &[OutdatedMall], locale: Locale) -> Option<String> {
     let note = locale.pick(
         "The recomputation has not completed for the malls under “Older figures”: what is shown for them is from the time stated there.",
         "「以前の数値」に挙げた店舗は再集計が完了していないため、記載の日時に集計した数値を表示しています。",
-        "'이전 수치'에 표시된 몰은 재집계가 완료되지 않아, 해당 일시에 집계한 수치를 표시합니다.",
+        "'이전 수치'에 표시된 쇼핑몰은 재집계가 완료되지 않아, 해당 일시에 집계한 수치를 표시합니다.",
     );
     (!malls.is_empty()).then(|| note.to_owned())
 }

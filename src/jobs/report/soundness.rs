@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 use serde_json::json;
 
 use crate::db::{Db, FromRow, Problems};
@@ -14,6 +14,7 @@ use crate::shop::undated::{self, Reach};
 use crate::values;
 use crate::wording::command;
 
+use super::awaited::AwaitedColumns;
 use super::outdated::{FigureTable, Parts};
 
 /// What cannot be read of stored figures.
@@ -29,7 +30,57 @@ struct Finding {
     problem: String,
 }
 
+/// What all tables of figures have.
+#[derive(FromRow)]
+struct StoredFigures {
+    mall_id: i64,
+    period: NaiveDate,
+    #[expect(dead_code, reason = "only whether it can be read is asked")]
+    computed_at: DateTime<Utc>,
+    #[expect(dead_code, reason = "only whether it can be read is asked")]
+    outdated_at: Option<DateTime<Utc>>,
+    #[row(problems)]
+    problems: Problems,
+    #[row(flatten)]
+    awaited: AwaitedColumns,
+}
+
+/// A word that figures are about: their currency, their reason.
+#[derive(FromRow)]
+struct StoredWord {
+    mall_id: i64,
+    #[expect(dead_code, reason = "only whether it can be read is asked")]
+    word: String,
+    #[row(problems)]
+    problems: Problems,
+}
+
 impl Unreadable {
+    /// Finds what cannot be read of a period's figures, without loading them.
+    pub async fn of_period(db: &mut Db, table: FigureTable, period: NaiveDate) -> anyhow::Result<Self> {
+        let mut found = Self::default();
+        let FigureTable { name, period_column, .. } = table;
+        let sql = format!(
+            "SELECT {period_column} AS period, mall_id, computed_at, outdated_at, awaited_subject, awaited_since
+             FROM {name} WHERE {period_column} = $1"
+        );
+        let rows: Vec<StoredFigures> = db.fetch_all(&sql, values![period]).await?;
+        for row in rows {
+            found.note_row(row.mall_id, row.period, "period", &row.problems);
+            found.note_row(row.mall_id, row.period, "period", &row.awaited.problems);
+        }
+        for (name, column) in table.words {
+            let sql =
+                format!("SELECT DISTINCT mall_id, {column} AS word FROM {name} WHERE {period_column} = $1");
+            let rows: Vec<StoredWord> = db.fetch_all(&sql, values![period]).await?;
+            for row in rows {
+                found.note(row.mall_id, Some(period), &row.problems);
+            }
+        }
+        found.look_for(db, table, period, period).await?;
+        Ok(found)
+    }
+
     /// Looks for what a table's own rows do not show: rows of no period, and figures with parts that do not add up to them.
     pub async fn look_for(
         &mut self,
@@ -131,8 +182,8 @@ impl Unreadable {
         periods.iter().any(|period| self.include(mall, *period))
     }
 
-    /// Whether some of a mall's rows are of no period.
-    pub fn include_none(&self, mall: i64) -> bool {
+    /// Whether a mall has rows that belong to no period.
+    pub fn has_rows_without_period(&self, mall: i64) -> bool {
         self.0.iter().any(|found| found.mall == mall && found.period.is_none())
     }
 

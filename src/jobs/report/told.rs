@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::db::{Db, FromRow};
 use crate::locale::Locale;
+use crate::shop::malls::Mall;
 use crate::values;
 
 /// How long it is known what was mailed to whom: longer than anybody looks back.
@@ -26,7 +27,7 @@ const OWED_DAYS: u64 = 30;
 pub struct Headline {
     /// What it is, the same in every language.
     pub key: String,
-    /// The mall's name; empty for a figure of all.
+    /// The mall's name, or what the malls are together.
     pub mall: String,
     /// The figure's name.
     pub label: String,
@@ -46,6 +47,15 @@ impl Headline {
         let (id, name) = mall;
         let key = format!("{id}/{figure}/{}", currency.unwrap_or_default());
         Self { key, mall: name.to_owned(), label: label.into(), shown }
+    }
+
+    /// That a mall is reported, of a report whose changes are not shown.
+    pub fn of_presence(mall: (i64, &str)) -> Self {
+        Self::new(mall, "", None, "", String::new())
+    }
+
+    fn is_shown(&self) -> bool {
+        !self.label.is_empty()
     }
 }
 
@@ -139,6 +149,13 @@ pub async fn revise(db: &mut Db, report: &str, period: NaiveDate, now: DateTime<
     Ok(())
 }
 
+/// Whether anybody was told of a period.
+pub async fn is_anybody_told(db: &mut Db, report: &str, period: NaiveDate) -> anyhow::Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM report_mailings WHERE report = $1 AND period_day = $2)";
+    let (is_told,): (bool,) = db.fetch_one(sql, values![report, period]).await?;
+    Ok(is_told)
+}
+
 /// The periods that somebody has to be told of again, with the recipients, of the last [`OWED_DAYS`].
 pub async fn owed(db: &mut Db, report: &str, now: DateTime<Utc>) -> anyhow::Result<Vec<(NaiveDate, String)>> {
     let since = now.checked_sub_days(Days::new(OWED_DAYS)).unwrap_or(now);
@@ -162,12 +179,26 @@ impl Told {
             && self.locale == address.locale
     }
 
+    /// The first of some malls of which something was told, and nothing is there to be told now.
+    pub fn missing<'m>(&self, malls: &'m [Mall], now: &[Headline]) -> Option<&'m Mall> {
+        let before = self.headlines();
+        let are_of = |headlines: &[Headline], mall: &Mall| {
+            let prefix = format!("{}/", mall.id);
+            headlines.iter().any(|headline| headline.key.starts_with(&prefix))
+        };
+        malls.iter().find(|mall| are_of(&before, mall) && !are_of(now, mall))
+    }
+
+    fn headlines(&self) -> Vec<Headline> {
+        serde_json::from_str(&self.figures).unwrap_or_default()
+    }
+
     /// What has changed since, as the template's `correction`; null if what was told was not final, and this is not either.
     pub fn correction(&self, now: &[Headline], is_provisional: bool) -> Value {
         if self.digest.is_none() || (self.is_provisional && is_provisional) {
             return Value::Null;
         }
-        let before: Vec<Headline> = serde_json::from_str(&self.figures).unwrap_or_default();
+        let before = self.headlines();
         json!({ "was_provisional": self.is_provisional, "rows": changes(&before, now) })
     }
 }
@@ -178,12 +209,13 @@ fn changes(before: &[Headline], now: &[Headline]) -> Vec<Value> {
     let row = |figure: &Headline, before: &str, after: &str| json!({ "mall": figure.mall, "figure": figure.label, "before": before, "after": after });
     let mut rows: Vec<Value> = now
         .iter()
+        .filter(|figure| figure.is_shown())
         .filter_map(|figure| {
             let before = old.get(figure.key.as_str()).map_or("–", |old| old.shown.as_str());
             (before != figure.shown).then(|| row(figure, before, &figure.shown))
         })
         .collect();
-    let is_gone = |figure: &&Headline| now.iter().all(|now| now.key != figure.key);
+    let is_gone = |figure: &&Headline| figure.is_shown() && now.iter().all(|now| now.key != figure.key);
     rows.extend(before.iter().filter(is_gone).map(|figure| row(figure, &figure.shown, "–")));
     rows
 }

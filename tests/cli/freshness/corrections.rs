@@ -22,6 +22,9 @@ on_both_databases![
     a_kill_at_any_point_of_a_mailing_tells_each_once,
     two_runs_at_once_tell_a_recipient_once,
     a_run_that_was_overtaken_does_not_take_back_what_is_newer,
+    a_correction_for_management_waits_for_a_mall_that_is_missing,
+    a_mall_that_was_missed_in_a_mail_is_added_for_each_recipient,
+    a_total_is_named_in_the_language_of_its_mail,
 ];
 
 fn delivery(report: &str) -> String {
@@ -217,7 +220,8 @@ fn the_report_for_management_is_corrected_too(shop: &Shop) {
             "Correction: Business figures of Tue 17 November 2026",
         ]
     );
-    assert!(text(shop, 2).contains("Net sales ¥1,000 → ¥1,500"), "{}", text(shop, 2));
+    assert!(text(shop, 2).contains("  Total: Net sales ¥1,000 → ¥1,500\n"), "{}", text(shop, 2));
+    assert!(text(shop, 2).contains("  tokyo: Net sales ¥1,000 → ¥1,500\n"), "{}", text(shop, 2));
     // Killed between the figures and the mail.
     shop.execute("DELETE FROM orders WHERE order_no = 'late'");
     daily_sales(shop, 19, &[]).run().succeeds();
@@ -437,4 +441,88 @@ fn a_run_that_was_overtaken_does_not_take_back_what_is_newer(shop: &Shop) {
         shop.sql("SELECT text_body FROM mails WHERE subject LIKE 'Correction%' ORDER BY id").concat();
     assert!(corrections[1].contains("Net ¥1,700 → ¥1,800"), "{corrections:?}");
     assert!(corrections[2].contains("Net ¥1,800 → ¥1,850"), "{corrections:?}");
+}
+
+fn executive(shop: &Shop, day: u32, flags: &[&str]) -> Batchctl {
+    shop.batchctl(["report", "executive"].iter().chain(flags)).now(&night(day))
+}
+
+/// The malls tokyo and osaka, of which the 17th and the 18th were reported to management.
+fn reported_to_management(shop: &Shop) -> Mall {
+    shop.write("batchctl.toml", delivery("executive"));
+    let malls = ["tokyo", "osaka"].map(|code| shop.mall(code, "Asia/Tokyo", "JPY"));
+    for day in [17, 18] {
+        for mall in malls {
+            add(shop, mall, day, &day.to_string(), 1000);
+        }
+        daily_sales(shop, day + 1, &[]).run().succeeds();
+        executive(shop, day + 1, &[]).run().succeeds();
+    }
+    malls[1]
+}
+
+fn a_correction_for_management_waits_for_a_mall_that_is_missing(shop: &Shop) {
+    let osaka = reported_to_management(shop);
+    add(shop, osaka, 17, "late", 500);
+    daily_sales(shop, 19, &[]).run().succeeds();
+    shop.execute(
+        "DELETE FROM daily_sales WHERE business_day = '2026-11-17'
+             AND mall_id = (SELECT id FROM malls WHERE code = 'tokyo')",
+    );
+    for _ in 0..2 {
+        executive(shop, 19, &[])
+            .run()
+            .exits(1)
+            .says("the new figures of report executive 2026-11-17 are not mailed yet: those of mall `tokyo`")
+            .says("batchctl --env dev report daily-sales --date 2026-11-17 --mall tokyo");
+    }
+    assert_eq!(subjects(shop).len(), 2);
+    daily_sales(shop, 19, &["--date", "2026-11-17", "--mall", "tokyo"]).run().succeeds();
+    executive(shop, 19, &[]).run().succeeds();
+    assert_eq!(subjects(shop)[2..], ["Correction: Business figures of Tue 17 November 2026"]);
+    let expected = "mailed before.\n  Total: Net sales ¥2,000 → ¥2,500\n  Total: Average order ¥1,000 → ¥833\n  \
+                    Total: Orders 2 → 3\n  osaka: Net sales ¥1,000 → ¥1,500\n\n";
+    assert!(text(shop, 2).contains(expected), "{}", text(shop, 2));
+}
+
+fn a_mall_that_was_missed_in_a_mail_is_added_for_each_recipient(shop: &Shop) {
+    shop.write("batchctl.toml", delivery("daily-sales"));
+    let [tokyo, osaka] = ["tokyo", "osaka"].map(|code| shop.mall(code, "Asia/Tokyo", "JPY"));
+    for mall in [tokyo, osaka] {
+        add(shop, mall, 17, "17", 1000);
+    }
+    // What osaka sold is more than there is money.
+    add(shop, osaka, 17, "too-much", i64::MAX);
+    daily_sales(shop, 18, &[]).run().exits(3);
+    line_for(shop, 18, "x@example.jp").run().exits(3);
+    assert_eq!(subjects(shop).len(), 2);
+    shop.execute("DELETE FROM orders WHERE order_no = 'too-much'");
+    daily_sales(shop, 18, &[]).run().succeeds();
+    line_for(shop, 19, "x@example.jp").run().succeeds();
+    for recipient in ["boss@example.jp", "x@example.jp"] {
+        let text = format!(
+            "SELECT text_body FROM mails WHERE recipient = '{recipient}' AND subject LIKE 'Correction%'"
+        );
+        let [text] = shop.sql(&text).concat().try_into().unwrap();
+        assert!(text.contains("  osaka: Net – → ¥1,000\n"), "{text}");
+    }
+}
+
+fn a_total_is_named_in_the_language_of_its_mail(shop: &Shop) {
+    let osaka = reported_to_management(shop);
+    for locale in ["ja", "ko"] {
+        executive(shop, 19, &["--date", "2026-11-17", "--mail-to", "x@example.jp", "--locale", locale])
+            .run()
+            .succeeds();
+    }
+    add(shop, osaka, 17, "late", 500);
+    daily_sales(shop, 19, &[]).run().succeeds();
+    executive(shop, 19, &["--mail-to", "x@example.jp"]).run().succeeds();
+    let texts = shop.sql(
+        "SELECT text_body FROM mails WHERE recipient = 'x@example.jp' AND (subject LIKE '%訂正%' OR subject LIKE '%정정%')
+         ORDER BY locale",
+    );
+    let texts = texts.concat();
+    assert!(texts[0].contains("  合計：純売上 2,000円 → 2,500円\n"), "{texts:?}");
+    assert!(texts[1].contains("  합계: 순매출 2,000엔 → 2,500엔\n"), "{texts:?}");
 }

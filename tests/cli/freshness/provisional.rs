@@ -1,12 +1,13 @@
 //! A day whose data has not come: what is stored, shown, mailed and told.
 
 use super::{daily_sales, export, figures, import, night, orders, subjects, with_tokyo};
-use crate::support::{Answer, Member, Order, Shop, Webhook, on_both_databases};
+use crate::support::{Answer, Member, Order, Ran, Shop, Webhook, on_both_databases};
 
 on_both_databases![
     a_day_whose_file_is_missing_is_provisional_until_it_comes,
     every_form_says_that_figures_are_provisional_and_why,
     every_report_waits_for_its_data,
+    provisional_figures_are_compared_with_nothing,
     an_operator_is_told_once,
     a_mall_that_its_application_writes_is_always_final,
     what_is_expected_can_be_declared,
@@ -42,7 +43,7 @@ fn a_day_whose_file_is_missing_is_provisional_until_it_comes(shop: &Shop) {
     without_the_19th(shop);
     daily_sales(shop, 19, &[]).run().succeeds().is_silent();
     let ran = daily_sales(shop, 20, &[]).run().exits(3);
-    ran.says("1 of 1 mall provisional: not all data has arrived")
+    ran.says("1 of 1 mall is provisional: not all data has arrived")
         .says("tokyo: the orders of 2026-11-19 have not arrived; those before are as of 2026-11-19 02:00 JST: its figures are provisional")
         .says("data:  1 mall is computed")
         .says("hint: import or sync the data: the next nightly run makes the figures final");
@@ -158,6 +159,50 @@ fn every_report_waits_for_its_data(shop: &Shop) {
     );
 }
 
+fn provisional_figures_are_compared_with_nothing(shop: &Shop) {
+    without_the_19th(shop);
+    daily_sales(shop, 19, &[]).run().succeeds();
+    daily_sales(shop, 20, &[]).run().exits(3);
+    let executive = |flags: &[&str]| {
+        shop.batchctl(["report", "executive", "--verbose"].iter().chain(flags))
+            .now(&night(20))
+            .run()
+            .succeeds()
+    };
+    let lines = |ran: Ran| -> Vec<String> {
+        ran.stdout.lines().filter(|line| line.contains("net_amount")).map(str::to_owned).collect()
+    };
+    let csv =
+        executive(&["--format", "csv", "--out", "-"]).says("reported 0 orders of 1 mall, provisional: tokyo");
+    assert_eq!(
+        lines(csv),
+        [
+            "2026-11-19,,net_amount,JPY,0,,,false,false,",
+            "2026-11-19,tokyo,net_amount,JPY,0,,,false,false,tokyo",
+        ]
+    );
+    executive(&["--mail-to", "a@example.jp", "--locale", "en"]);
+    let [mail] = shop.sql("SELECT subject, text_body, html_body FROM mails").try_into().unwrap();
+    assert!(mail[0].starts_with("Provisional: ") && mail[1].contains("Provisional, not final"), "{mail:?}");
+    let percentages = |text: &str| text.matches("%").count();
+    assert_eq!(percentages(&mail[1]), 0, "{}", mail[1]);
+
+    export(shop, "19.csv", &orders(&[(19, 12, 1500)]), "2026-11-20T04:00:00+09:00");
+    import(shop, "19.csv", "2026-11-20T05:00:00+09:00").succeeds();
+    daily_sales(shop, 20, &["--date", "2026-11-19"]).run().succeeds();
+    let csv = executive(&["--rerun", "--format", "csv", "--out", "-"]).says("reported 1 order of 1 mall");
+    assert_eq!(
+        lines(csv),
+        [
+            "2026-11-19,,net_amount,JPY,1500,1000,,true,false,",
+            "2026-11-19,tokyo,net_amount,JPY,1500,1000,,true,false,tokyo",
+        ]
+    );
+    executive(&["--mail-to", "a@example.jp", "--locale", "en"]);
+    let last = shop.sql("SELECT subject, text_body FROM mails ORDER BY id").swap_remove(1);
+    assert!(last[0].starts_with("Final: ") && percentages(&last[1]) > 0, "{last:?}");
+}
+
 fn an_operator_is_told_once(shop: &Shop) {
     without_the_19th(shop);
     let channel = Webhook::start();
@@ -174,7 +219,7 @@ fn an_operator_is_told_once(shop: &Shop) {
     let texts: Vec<String> = channel.requests().iter().map(|request| request.json().to_string()).collect();
     assert_eq!(texts.len(), 1, "{texts:?}");
     assert!(
-        texts[0].contains("1 of 1 mall provisional")
+        texts[0].contains("1 of 1 mall is provisional")
             && texts[0].contains("the orders of 2026-11-19 have not arrived"),
         "{texts:?}"
     );

@@ -12,6 +12,7 @@ on_both_databases![
     only_what_a_report_counts_is_noticed,
     a_late_customer_makes_others_no_less_returning,
     restatements_are_rows_for_finance,
+    what_arrives_is_told_from_what_changes,
     only_stale_does_just_that,
     a_day_that_was_asked_for_is_not_refreshed_by_itself,
     days_further_back_are_left_alone,
@@ -210,6 +211,30 @@ fn restatements_are_rows_for_finance(shop: &Shop) {
     assert_eq!(
         shop.sql(sql),
         [[mall.id.to_string().as_str(), "2026-11-18T18:00:00+00:00", "report daily-sales"]]
+    );
+}
+
+fn what_arrives_is_told_from_what_changes(shop: &Shop) {
+    with_tokyo(shop);
+    let import_of = |day: u32, name: &str, of: &[(u32, u32, i64)], exported_at: &str| {
+        export(shop, name, &orders(of), exported_at);
+        import(shop, name, &night(day)).succeeds();
+    };
+    import_of(18, "17.csv", &[(17, 12, 1000)], "2026-11-18T02:00:00+09:00");
+    daily_sales(shop, 19, &[]).run().exits(3);
+    // A file of the 18th that was exported before the day was over: it changes figures that still wait for the rest.
+    import_of(19, "18-early.csv", &[(18, 9, 300)], "2026-11-18T12:00:00+09:00");
+    daily_sales(shop, 19, &[]).run().exits(3);
+    import_of(19, "18.csv", &[(18, 9, 300), (18, 19, 200)], "2026-11-19T02:30:00+09:00");
+    daily_sales(shop, 19, &[]).run().succeeds();
+    assert_eq!(
+        restatements(shop),
+        [
+            "daily-sales 2026-11-18 JPY net_amount 0 300 DATA_CHANGED",
+            "daily-sales 2026-11-18 JPY orders 0 1 DATA_CHANGED",
+            "daily-sales 2026-11-18 JPY net_amount 300 500 DATA_ARRIVED",
+            "daily-sales 2026-11-18 JPY orders 1 2 DATA_ARRIVED",
+        ]
     );
 }
 

@@ -250,8 +250,8 @@ fn a_csv_is_attached_in_the_encoding_asked_for(shop: &Shop) {
     report(shop, &flags).run().succeeds();
     assert_eq!(attachments(shop), ["1 | daily-sales-2026-11-19.csv | text/csv; charset=shift_jis | NULL"]);
     let content = shop.scalar("SELECT content FROM mail_attachments");
-    // 営業日
-    assert!(content.starts_with("\\x89638bc693fa"), "{content}");
+    // 対象日
+    assert!(content.starts_with("\\x91ce8fdb93fa"), "{content}");
     report(shop, &["--mail-to", "b@example.jp", "--format", "csv", "--locale", "ja"]).run().succeeds();
     let content = shop.scalar("SELECT content FROM mail_attachments WHERE mail_id = 2");
     assert!(content.starts_with("\\xefbbbf"), "Excel recognises UTF-8 by its mark: {content}");

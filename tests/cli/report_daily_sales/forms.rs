@@ -398,13 +398,13 @@ fn labels_are_in_the_language_asked_for(shop: &Shop) {
     assert!(header("en").starts_with("business_day,mall,currency,breakdown,key,name,orders,"));
     assert_eq!(
         header("ja"),
-        "営業日,店舗,通貨,区分,コード,名称,注文件数,販売点数,総売上（税込）,値引額,送料,消費税,キャンセル件数,返金額,\
+        "対象日,店舗,通貨,区分,コード,名称,注文件数,販売点数,総売上（税込）,値引額,送料,消費税,キャンセル件数,返金額,\
          純売上（税込）,平均注文単価,新規顧客,既存顧客,確定,以前の数値,店舗名"
     );
     assert_eq!(
         header("ko"),
-        "영업일,몰,통화,구분,코드,이름,주문 건수,판매 수량,총매출,할인액,배송비,부가세,취소 건수,환불액,순매출,평균 주문액,\
-         신규 고객,재구매 고객,확정,이전 수치,몰 이름"
+        "기준일,쇼핑몰,통화,구분,코드,이름,주문 건수,판매 수량,총매출,할인액,배송비,부가세,취소 건수,환불액,순매출,평균 주문액,\
+         신규 고객,재구매 고객,확정,이전 수치,쇼핑몰 이름"
     );
     assert_eq!(["en", "ja", "ko"].map(title), ["Daily sales report", "日次売上レポート", "일일 매출 보고서"]);
     // The configured language, unless the command overrides it.

@@ -70,7 +70,7 @@ pub struct Figures {
     reasons: Vec<ReasonRow>,
     asked: BTreeSet<NaiveDate>,
     /// What is left out, with its whole mall.
-    pub(super) unreadable: Unreadable,
+    unreadable: Unreadable,
     wordings: Wordings,
 }
 
@@ -237,9 +237,9 @@ impl Figures {
 fn columns(locale: Locale, with_reason: bool) -> Vec<Column> {
     let text = |key, label| Column::new(key, label, ColumnKind::Text);
     let (mall, reason) =
-        (locale.pick("Mall", "店舗", "몰"), locale.pick("Reason", "キャンセル理由", "취소 사유"));
+        (locale.pick("Mall", "店舗", "쇼핑몰"), locale.pick("Reason", "キャンセル理由", "취소 사유"));
     let mut columns = vec![
-        Column::new("business_day", locale.pick("Day", "営業日", "영업일"), ColumnKind::Date),
+        Column::new("business_day", locale.pick("Day", "対象日", "기준일"), ColumnKind::Date),
         text("mall", mall).for_programs(),
         text("mall_name", mall),
         text("currency", locale.pick("Currency", "通貨", "통화")),
@@ -293,7 +293,7 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent:
     }
     let mut malls = Table {
         key: "malls",
-        title: locale.pick("Cancellations by mall", "店舗別キャンセル", "몰별 취소").to_owned(),
+        title: locale.pick("Cancellations by mall", "店舗別キャンセル", "쇼핑몰별 취소").to_owned(),
         columns: columns(locale, false),
         rows,
     };
@@ -316,7 +316,7 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent:
             locale,
         ),
         facts: [
-            (locale.pick("Business day", "営業日", "영업일").to_owned(), period),
+            (locale.pick("Business day", "対象日", "기준일").to_owned(), period),
             (
                 locale.pick("Computed", "集計日時", "집계 일시").to_owned(),
                 figures
@@ -340,7 +340,7 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent:
                 .pick(
                     "A cancellation counts on the day it happened, in the mall's own time zone, whether or not the order had been paid. The amount is the total of the orders; it is not what was refunded.",
                     "キャンセルは発生日に計上し、日付は各店舗のタイムゾーンによります。未入金の注文も含みます。金額は注文の合計額であり、返金額ではありません。",
-                    "취소는 발생일 기준으로 집계하며 날짜는 각 몰의 시간대를 따릅니다. 미결제 주문도 포함됩니다. 금액은 주문 합계이며 환불액이 아닙니다.",
+                    "취소는 발생일 기준으로 집계하며 날짜는 각 쇼핑몰의 시간대를 따릅니다. 미결제 주문도 포함됩니다. 금액은 주문 합계이며 환불액이 아닙니다.",
                 )
                 .to_owned()])
             .collect(),
@@ -420,8 +420,8 @@ pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
     columns.extend([awaited::final_column(locale), outdated::column(locale)]);
     // Last, so that a program that counts columns still finds those that it knows.
     columns.extend([
-        text("mall_name", locale.pick("Mall name", "店舗名", "몰 이름")),
-        text("reason_name", locale.pick("Reason name", "キャンセル理由名", "취소 사유명")),
+        text("mall_name", locale.pick("Mall name", "店舗名", "쇼핑몰 이름")),
+        text("reason_name", locale.pick("Reason name", "キャンセル理由（表示名）", "취소 사유명")),
     ]);
     Table { key: "daily_cancellations", title: String::new(), columns, rows }
 }

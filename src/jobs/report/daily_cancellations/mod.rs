@@ -33,7 +33,6 @@ use super::driver::{Audience, Due, Report, ReportArgs};
 use super::outdated::{FigureTable, Parts};
 use super::periods::Step;
 use super::publication::Extent;
-use super::soundness::Unreadable;
 use super::stale;
 
 /// The reason of a cancellation for which the shop stated none.
@@ -50,6 +49,11 @@ const TABLE: FigureTable = FigureTable {
         by: &["currency"],
         sums: &["cancelled_orders", "cancelled_amount"],
     }],
+    words: &[
+        ("daily_cancellations", "currency"),
+        ("daily_cancellations_by_reason", "currency"),
+        ("daily_cancellations_by_reason", "reason"),
+    ],
     awaits: &[Subject::Order, Subject::Sales],
     report: stale::DAILY_CANCELLATIONS,
     figures: &["cancelled_amount", "cancelled_orders"],
@@ -93,18 +97,6 @@ impl Report for Args {
         without_figures(db, period.first(), malls).await
     }
 
-    async fn unreadable(
-        &self,
-        cx: &Context,
-        db: &mut Db,
-        period: DayRange,
-        malls: &[Mall],
-    ) -> anyhow::Result<Unreadable> {
-        let days = BTreeSet::from([period.first()]);
-        let figures = document::Figures::load(db, &days, malls, cx.config.report()).await?;
-        Ok(figures.unreadable)
-    }
-
     async fn news(&self, db: &mut Db, period: DayRange, malls: &[Mall]) -> anyhow::Result<Option<String>> {
         news(db, period.first(), malls).await
     }
@@ -114,7 +106,7 @@ impl Report for Args {
         let due = Due::find(self, run, period).await?;
         let (id, now) = (run.id(), run.cx.now());
         let replace_mall = async |db: &mut Db, mall: &Mall, awaited: &AwaitedColumns| {
-            replace_mall(db, &Made { run: id, now, awaited: awaited.clone() }, day, mall).await
+            replace_mall(db, &Computation { run: id, now, awaited: awaited.clone() }, day, mall).await
         };
         let computed = by_mall::replace(run, TABLE, period, &due, replace_mall).await?;
         run.summarise(due.sentence(computed));
@@ -163,6 +155,7 @@ impl Report for Args {
             awaiting: awaited::variables(&figures.awaiting(), cx.time_zone(), mailing.locale),
             identity: document::flat_table(figures, mailing.locale),
             pictures: Vec::new(),
+            lacking: Self::check(figures).err(),
             headlines: Some(document::headlines(figures, mailing.locale)),
         }))
     }
@@ -188,14 +181,19 @@ struct Sum {
 }
 
 /// The run that computes the figures, with its time, and the data that they wait for.
-struct Made {
+struct Computation {
     run: i64,
     now: DateTime<Utc>,
     awaited: AwaitedColumns,
 }
 
 /// Replaces one mall's rows of the day.
-async fn replace_mall(db: &mut Db, made: &Made, day: NaiveDate, mall: &Mall) -> anyhow::Result<()> {
+async fn replace_mall(
+    db: &mut Db,
+    computation: &Computation,
+    day: NaiveDate,
+    mall: &Mall,
+) -> anyhow::Result<()> {
     let bounds = day_bounds(day, mall.time_zone()?);
     for table in [
         "DELETE FROM daily_cancellations WHERE business_day = $1 AND mall_id = $2",
@@ -229,12 +227,12 @@ async fn replace_mall(db: &mut Db, made: &Made, day: NaiveDate, mall: &Mall) -> 
                 currency,
                 of_currency().map(|sum| sum.cancelled_orders).sum::<i64>(),
                 of_currency().map(|sum| sum.cancelled_amount).sum::<i64>(),
-                made.run,
-                made.now,
-                made.awaited.awaited_subject.as_deref(),
-                made.awaited.awaited_since,
-                made.awaited.awaited_day,
-                made.awaited.awaited_run,
+                computation.run,
+                computation.now,
+                computation.awaited.awaited_subject.as_deref(),
+                computation.awaited.awaited_since,
+                computation.awaited.awaited_day,
+                computation.awaited.awaited_run,
             ],
         )
         .await?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Days, NaiveDate, SecondsFormat, TimeDelta, Utc};
 use chrono_tz::Tz;
 
-use super::{AwaitedColumns, Made, replace_mall};
+use super::{AwaitedColumns, Computation, replace_mall};
 use crate::db::testing::{TestDb, now, on_both_databases};
 use crate::shop::testing::{Mall, Order};
 
@@ -21,8 +21,8 @@ async fn reported(db: &mut TestDb, from: &str, to: &str) {
     let malls = db.malls().await;
     for day in from.iter_days().take_while(|day| *day <= to) {
         for mall in &malls {
-            let made = Made { run: 1, now: now(), awaited: AwaitedColumns::default() };
-            replace_mall(db, &made, day, mall).await.unwrap();
+            let computation = Computation { run: 1, now: now(), awaited: AwaitedColumns::default() };
+            replace_mall(db, &computation, day, mall).await.unwrap();
         }
     }
 }

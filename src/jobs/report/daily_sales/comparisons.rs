@@ -12,12 +12,12 @@ use crate::values;
 
 /// How far back a comparison goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Back {
+pub(super) enum ComparedWith {
     Day,
     Week,
 }
 
-impl Back {
+impl ComparedWith {
     const fn days(self) -> u64 {
         match self {
             Self::Day => 1,
@@ -51,7 +51,7 @@ impl Comparisons {
         last: NaiveDate,
         unreadable: &mut Unreadable,
     ) -> anyhow::Result<Self> {
-        let earliest = first.checked_sub_days(Days::new(Back::Week.days())).unwrap_or(first);
+        let earliest = first.checked_sub_days(Days::new(ComparedWith::Week.days())).unwrap_or(first);
         let rows: Vec<Row> = db
             .fetch_all(
                 "SELECT business_day, mall_id, currency, net_amount FROM daily_sales
@@ -82,8 +82,14 @@ impl Comparisons {
 
     /// The net amount that a mall's day is compared with: zero for a currency in which a final day sold nothing. `None` if
     /// either day is not final.
-    pub(super) fn net_before(&self, day: NaiveDate, mall: i64, currency: &str, back: Back) -> Option<i64> {
-        let before = day.checked_sub_days(Days::new(back.days()))?;
+    pub(super) fn net_before(
+        &self,
+        day: NaiveDate,
+        mall: i64,
+        currency: &str,
+        with: ComparedWith,
+    ) -> Option<i64> {
+        let before = day.checked_sub_days(Days::new(with.days()))?;
         self.final_days.get(&(day, mall))?;
         let amounts = self.final_days.get(&(before, mall))?;
         Some(amounts.get(currency).copied().unwrap_or(0))
@@ -96,9 +102,9 @@ impl Comparisons {
         mall: i64,
         currency: &str,
         net_amount: i64,
-        back: Back,
+        with: ComparedWith,
     ) -> Option<i32> {
-        let before = self.net_before(day, mall, currency, back)?;
+        let before = self.net_before(day, mall, currency, with)?;
         change::tenths(before, net_amount)
     }
 }

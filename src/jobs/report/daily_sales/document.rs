@@ -16,13 +16,14 @@ use crate::jobs::report::outdated::{self, OutdatedMall, outdated_malls};
 use crate::jobs::report::publication::Extent;
 use crate::jobs::report::shown_malls::{ShownMalls, in_order};
 use crate::jobs::report::soundness::Unreadable;
+use crate::jobs::report::sources;
 use crate::jobs::report::wordings::{Wordings, distinct};
 use crate::locale::Locale;
 use crate::money::{average_half_up, currency_exponent};
 use crate::shop::malls::Mall;
 use crate::values;
 
-use super::comparisons::{Back, Comparisons};
+use super::comparisons::{ComparedWith, Comparisons};
 
 /// How many days the chart shows.
 const CHART_DAYS: u64 = 30;
@@ -103,10 +104,10 @@ struct ChartRow {
 }
 
 /// A mall's id and one of its currencies.
-type MallCurrency<'f> = (i64, &'f str);
+pub(super) type MallCurrency<'f> = (i64, &'f str);
 
 /// Sums with the name of their mall.
-type NamedSums<'f> = (&'f str, Measures);
+pub(super) type NamedSums<'f> = (&'f str, Measures);
 
 /// Everything a document of these days needs, as stored.
 pub(super) struct Figures {
@@ -122,25 +123,13 @@ pub(super) struct Figures {
     without_customers: BTreeSet<i64>,
     asked: BTreeSet<NaiveDate>,
     /// What is left out, with its whole mall; in the chart just its day.
-    pub(super) unreadable: Unreadable,
+    unreadable: Unreadable,
 }
 
 impl Figures {
     /// Loads the malls' stored figures of the days, which may have gaps. A mall with a row that cannot be read is left out:
     /// a sum without that row would be wrong.
     pub(super) async fn load(
-        db: &mut Db,
-        days: &BTreeSet<NaiveDate>,
-        malls: &[Mall],
-        config: &ReportConfig,
-    ) -> anyhow::Result<Self> {
-        let mut figures = Self::load_stored(db, days, malls, config).await?;
-        figures.find_without_customers(db).await?;
-        Ok(figures)
-    }
-
-    /// Loads just what is stored, by which it is known what cannot be read.
-    pub(super) async fn load_stored(
         db: &mut Db,
         days: &BTreeSet<NaiveDate>,
         malls: &[Mall],
@@ -212,6 +201,12 @@ impl Figures {
         breakdowns.sort_by_key(|row| malls.place(row.mall_id));
         // A day of which a row cannot be read is a gap.
         chart.retain(|row| is_shown(row.mall_id) && !unreadable.include(row.mall_id, row.business_day));
+        let mut without_customers = BTreeSet::new();
+        for &mall in malls.keys() {
+            if !sources::has_customers(db, mall).await? {
+                without_customers.insert(mall);
+            }
+        }
         Ok(Self {
             first,
             last,
@@ -221,27 +216,10 @@ impl Figures {
             chart,
             comparisons,
             wordings: Wordings::new(config),
-            without_customers: BTreeSet::new(),
+            without_customers,
             asked: days.clone(),
             unreadable,
         })
-    }
-
-    /// Which malls have no order that names a customer: who is new among theirs is not known.
-    async fn find_without_customers(&mut self, db: &mut Db) -> anyhow::Result<()> {
-        for &mall in self.malls.keys() {
-            let (has_customers,): (bool,) = db
-                .fetch_one(
-                    "SELECT EXISTS (SELECT 1 FROM orders
-                                    WHERE mall_id = $1 AND member_code IS NOT NULL AND paid_at IS NOT NULL)",
-                    values![mall],
-                )
-                .await?;
-            if !has_customers {
-                self.without_customers.insert(mall);
-            }
-        }
-        Ok(())
     }
 
     /// Refuses figures that lack a mall.
@@ -321,11 +299,11 @@ impl Figures {
     }
 
     /// The net amount of a mall's earlier day, to compare the only one with; `None` for a range.
-    pub(super) fn net_before(&self, mall: i64, currency: &str, back: Back) -> Option<i64> {
+    pub(super) fn net_before(&self, mall: i64, currency: &str, with: ComparedWith) -> Option<i64> {
         if self.first != self.last {
             return None;
         }
-        self.comparisons.net_before(self.first, mall, currency, back)
+        self.comparisons.net_before(self.first, mall, currency, with)
     }
 
     /// The day, or the first and the last one.
@@ -345,8 +323,8 @@ impl Figures {
     /// The cells of [`change_columns`].
     fn change_cells(&self, day: &DayRow) -> [Cell; 2] {
         let (mall, currency, net) = (day.mall_id, day.currency.as_str(), day.measures.net_amount);
-        [Back::Day, Back::Week]
-            .map(|back| Cell::Change(self.comparisons.change(day.business_day, mall, currency, net, back)))
+        [ComparedWith::Day, ComparedWith::Week]
+            .map(|with| Cell::Change(self.comparisons.change(day.business_day, mall, currency, net, with)))
     }
 
     /// What readers call the payment methods of these rows of a mall.
@@ -423,8 +401,8 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent:
             locale,
         ),
         facts: [
-            (locale.pick("Business day", "営業日", "영업일").to_owned(), period),
-            (locale.pick("Malls", "対象店舗", "대상 몰").to_owned(), malls.join(" / ")),
+            (locale.pick("Business day", "対象日", "기준일").to_owned(), period),
+            (locale.pick("Malls", "対象店舗", "대상 쇼핑몰").to_owned(), malls.join(" / ")),
             (
                 locale.pick("Computed", "集計日時", "집계 일시").to_owned(),
                 figures
@@ -453,7 +431,7 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent:
 fn summary_table(figures: &Figures, locale: Locale, extent: Extent) -> Table {
     let is_range = figures.first != figures.last;
     let mut day_column =
-        Column::new("business_day", locale.pick("Day", "営業日", "영업일"), ColumnKind::Date);
+        Column::new("business_day", locale.pick("Day", "対象日", "기준일"), ColumnKind::Date);
     if extent != Extent::Everything && !is_range {
         // Said once, above the tables.
         day_column = day_column.for_programs();
@@ -469,7 +447,7 @@ fn summary_table(figures: &Figures, locale: Locale, extent: Extent) -> Table {
         Extent::Top(_) => {
             Column::new("status", locale.pick("Status", "状態", "상태"), ColumnKind::Text).wide_only()
         }
-        Extent::Everything => Column::new("is_final", locale.pick("Final", "確定", "확정"), ColumnKind::Text),
+        Extent::Everything => awaited::final_column(locale),
     });
     if extent == Extent::Everything {
         columns.push(outdated::column(locale));
@@ -514,7 +492,7 @@ fn summary_table(figures: &Figures, locale: Locale, extent: Extent) -> Table {
     }
     Table {
         key: "malls",
-        title: locale.pick("Sales by mall", "店舗別売上", "몰별 매출").to_owned(),
+        title: locale.pick("Sales by mall", "店舗別売上", "쇼핑몰별 매출").to_owned(),
         columns,
         rows,
     }
@@ -604,8 +582,8 @@ const TOP_COLUMNS: [&str; 6] =
 fn mall_columns(locale: Locale) -> [Column; 2] {
     let text = |key, label| Column::new(key, label, ColumnKind::Text);
     [
-        text("mall", locale.pick("Mall", "店舗", "몰")).for_programs(),
-        text("mall_name", locale.pick("Mall", "店舗", "몰")),
+        text("mall", locale.pick("Mall", "店舗", "쇼핑몰")).for_programs(),
+        text("mall_name", locale.pick("Mall", "店舗", "쇼핑몰")),
     ]
 }
 
@@ -659,18 +637,22 @@ fn whole_orders(locale: Locale) -> &'static str {
 /// The single table of a CSV: totals and breakdowns have the same columns.
 pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
     let mut columns = vec![
-        Column::new("business_day", locale.pick("Business day", "営業日", "영업일"), ColumnKind::Text),
-        Column::new("mall", locale.pick("Mall", "店舗", "몰"), ColumnKind::Text),
+        Column::new("business_day", locale.pick("Business day", "対象日", "기준일"), ColumnKind::Text),
+        Column::new("mall", locale.pick("Mall", "店舗", "쇼핑몰"), ColumnKind::Text),
         Column::new("currency", locale.pick("Currency", "通貨", "통화"), ColumnKind::Text),
         Column::new("breakdown", locale.pick("Breakdown", "区分", "구분"), ColumnKind::Text),
         Column::new("key", locale.pick("Key", "コード", "코드"), ColumnKind::Text),
         Column::new("name", locale.pick("Name", "名称", "이름"), ColumnKind::Text),
     ];
     columns.extend(measure_columns(locale));
-    columns.push(Column::new("is_final", locale.pick("Final", "確定", "확정"), ColumnKind::Text));
+    columns.push(awaited::final_column(locale));
     columns.push(outdated::column(locale));
     // Last, so that a program that counts columns still finds those that it knows.
-    columns.push(Column::new("mall_name", locale.pick("Mall name", "店舗名", "몰 이름"), ColumnKind::Text));
+    columns.push(Column::new(
+        "mall_name",
+        locale.pick("Mall name", "店舗名", "쇼핑몰 이름"),
+        ColumnKind::Text,
+    ));
     let outdated: BTreeSet<i64> =
         figures.days.iter().filter(|day| day.outdated_at.is_some()).map(|day| day.mall_id).collect();
     let total = locale.pick("total", "合計", "합계");
@@ -727,7 +709,8 @@ pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
     Table { key: "daily_sales", title: String::new(), columns, rows }
 }
 
-fn measure_columns(locale: Locale) -> Vec<Column> {
+/// The columns of the figures that every row has.
+pub(super) fn measure_columns(locale: Locale) -> Vec<Column> {
     let number = |key, label| Column::new(key, label, ColumnKind::Number);
     let money = |key, label| Column::new(key, label, ColumnKind::Money);
     vec![
@@ -830,7 +813,7 @@ fn notes(figures: &Figures, locale: Locale, extent: Extent) -> Vec<String> {
             .pick(
                 "A sale counts on the day it was paid, a cancellation or refund on the day it happened, in the mall's own time zone. Gross is what buyers paid: after discounts, with shipping and tax. Net is gross less refunds.",
                 "売上は決済日、キャンセルと返金はその発生日に計上し、日付は各店舗のタイムゾーンによります。総売上は値引後の支払額（送料・税込）、純売上は総売上から返金額を差し引いた額です。",
-                "매출은 결제일, 취소와 환불은 발생일 기준으로 집계하며 날짜는 각 몰의 시간대를 따릅니다. 총매출은 할인 적용 후 실제 결제액(배송비·세금 포함)이고, 순매출은 총매출에서 환불액을 뺀 금액입니다.",
+                "매출은 결제일, 취소와 환불은 발생일 기준으로 집계하며 날짜는 각 쇼핑몰의 시간대를 따릅니다. 총매출은 할인 적용 후 실제 결제액(배송비·세금 포함)이고, 순매출은 총매출에서 환불액을 뺀 금액입니다.",
             )
             .to_owned(),
     ];
@@ -839,8 +822,8 @@ fn notes(figures: &Figures, locale: Locale, extent: Extent) -> Vec<String> {
             locale
                 .pick(
                     "“Day before” and “Week before” are the changes of net sales since the day before and since the same weekday a week before. Only final figures are compared; “–” means that there is nothing to compare with.",
-                    "前日比・前週比は、前日および前週の同じ曜日の純売上との比較です。確定した数値どうしのみを比較し、「–」は比較対象がないことを示します。",
-                    "전일 대비와 전주 대비는 전날 및 전주 같은 요일의 순매출과 비교한 것입니다. 확정된 수치만 비교하며, '–'는 비교 대상이 없음을 뜻합니다.",
+                    "前日比・前週比は、前日および前週の同じ曜日の純売上との比較です。確定値どうしを比較しており、「–」は比較対象がないことを示します。",
+                    "전일 대비와 전주 대비는 전날 및 지난주 같은 요일의 순매출과 비교한 것입니다. 확정된 수치끼리만 비교하며, '–'는 비교 대상이 없음을 뜻합니다.",
                 )
                 .to_owned(),
         );
@@ -850,7 +833,7 @@ fn notes(figures: &Figures, locale: Locale, extent: Extent) -> Vec<String> {
             locale
                 .pick(
                     "Some days were not over when this was computed: their figures are provisional.",
-                    "集計時点で終了していない日が含まれており、その数値は速報値です。",
+                    "集計時点で終了していない日が含まれており、その数値は速報値です（「仮」は、終了した日のうちデータが揃っていないものを指します）。",
                     "집계 시점에 끝나지 않은 날짜가 포함되어 있으며 해당 수치는 잠정치입니다.",
                 )
                 .to_owned(),
@@ -867,7 +850,7 @@ fn notes(figures: &Figures, locale: Locale, extent: Extent) -> Vec<String> {
             notes.push(locale.pick(
                 format!("Products: the top {most} of each mall by net sales; CSV, XLSX and JSON contain all {products} rows."),
                 format!("商品別は各店舗の純売上上位{most}件です。全{products}行はCSV・XLSX・JSONに含まれます。"),
-                format!("상품별 표는 몰마다 순매출 상위 {most}건입니다. 전체 {products}행은 CSV·XLSX·JSON 파일에 있습니다."),
+                format!("상품별 표는 쇼핑몰마다 순매출 상위 {most}건입니다. 전체 {products}행은 CSV·XLSX·JSON 파일에 있습니다."),
             ));
         }
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::comparisons::Back;
-use super::document::{Figures, Measures};
+use super::comparisons::ComparedWith;
+use super::document::{Figures, MallCurrency, Measures, NamedSums, measure_columns};
 use crate::jobs::report::change::percent;
 use crate::jobs::report::outdated;
 use crate::jobs::report::told::Headline;
@@ -17,7 +17,8 @@ pub(super) fn variables(figures: &Figures, missing: &[String]) -> Value {
     let mut totals: BTreeMap<&str, (Measures, NetBefore)> = BTreeMap::new();
     let mut malls = Vec::new();
     for ((mall, currency), (name, measures)) in figures.sums() {
-        let before = [Back::Day, Back::Week].map(|back| figures.net_before(mall, currency, back));
+        let before =
+            [ComparedWith::Day, ComparedWith::Week].map(|with| figures.net_before(mall, currency, with));
         let total = totals.entry(currency).or_insert_with(|| (Measures::default(), [Some(0); 2]));
         total.0.add(&measures);
         for (sum, net) in total.1.iter_mut().zip(before) {
@@ -44,32 +45,20 @@ pub(super) fn variables(figures: &Figures, missing: &[String]) -> Value {
 
 /// The figures by which readers know the day.
 pub(super) fn headlines(figures: &Figures, locale: Locale) -> Vec<Headline> {
-    let mut headlines = Vec::new();
-    for ((mall, currency), (name, measures)) in figures.sums() {
-        let money = |figure: &str, label: &str, amount| {
-            Headline::new(
-                (mall, name),
-                figure,
-                Some(currency),
-                label,
-                minor_in_words(amount, currency, locale),
-            )
-        };
-        let orders = group_digits(&measures.orders.to_string());
-        headlines.extend([
-            money("net_amount", locale.pick("Net", "純売上（税込）", "순매출"), measures.net_amount),
-            money("gross_amount", locale.pick("Gross", "総売上（税込）", "총매출"), measures.gross_amount),
-            money("refunded_amount", locale.pick("Refunded", "返金額", "환불액"), measures.refunded_amount),
-            Headline::new(
-                (mall, name),
-                "orders",
-                Some(currency),
-                locale.pick("Orders", "注文件数", "주문 건수"),
-                orders,
-            ),
-        ]);
-    }
-    headlines
+    let columns = measure_columns(locale);
+    let label =
+        |key: &str| columns.iter().find(|column| column.key == key).map_or("", |column| column.label.as_str());
+    let of_mall = |((mall, currency), (name, measures)): (MallCurrency<'_>, NamedSums<'_>)| {
+        let money = |amount| minor_in_words(amount, currency, locale);
+        [
+            ("net_amount", money(measures.net_amount)),
+            ("gross_amount", money(measures.gross_amount)),
+            ("refunded_amount", money(measures.refunded_amount)),
+            ("orders", group_digits(&measures.orders.to_string())),
+        ]
+        .map(|(key, shown)| Headline::new((mall, name), key, Some(currency), label(key), shown))
+    };
+    figures.sums().into_iter().flat_map(of_mall).collect()
 }
 
 /// The net amounts of the day and of the week before.

@@ -35,9 +35,8 @@ use super::driver::{Audience, Due, Report, ReportArgs};
 use super::outdated::{FigureTable, Parts};
 use super::periods::Step;
 use super::publication::Extent;
-use super::soundness::Unreadable;
 use super::stale;
-use store::{Made, replace_mall};
+use store::{Computation, replace_mall};
 
 /// The figures of a day and mall; the breakdowns follow them.
 const TABLE: FigureTable = FigureTable {
@@ -45,6 +44,7 @@ const TABLE: FigureTable = FigureTable {
     period_column: "business_day",
     made_of: &[Dated::ORDERS, Dated::REFUNDS],
     parts: &[split_into("breakdown = 'PRODUCT'"), split_into("breakdown = 'PAYMENT_METHOD'")],
+    words: &[("daily_sales", "currency"), ("daily_sales_breakdown", "currency")],
     awaits: &[Subject::Order, Subject::Sales, Subject::Refund],
     report: stale::DAILY_SALES,
     figures: &[
@@ -125,18 +125,6 @@ impl Report for Args {
         Ok(malls.iter().filter(|mall| !is_final(mall)).cloned().collect())
     }
 
-    async fn unreadable(
-        &self,
-        cx: &Context,
-        db: &mut Db,
-        period: DayRange,
-        malls: &[Mall],
-    ) -> anyhow::Result<Unreadable> {
-        let days = BTreeSet::from([period.first()]);
-        let figures = document::Figures::load_stored(db, &days, malls, cx.config.report()).await?;
-        Ok(figures.unreadable)
-    }
-
     async fn news(&self, db: &mut Db, period: DayRange, malls: &[Mall]) -> anyhow::Result<Option<String>> {
         let day = period.first();
         let stored = stored_days(db, day).await?;
@@ -154,7 +142,7 @@ impl Report for Args {
         let due = Due::find(self, run, period).await?;
         let (id, now) = (run.id(), run.cx.now());
         let replace_mall = async |db: &mut Db, mall: &Mall, awaited: &AwaitedColumns| {
-            replace_mall(db, &Made { run: id, now, awaited: awaited.clone() }, day, mall).await
+            replace_mall(db, &Computation { run: id, now, awaited: awaited.clone() }, day, mall).await
         };
         let computed = by_mall::replace(run, TABLE, period, &due, replace_mall).await?;
         run.summarise(due.sentence(computed));
@@ -215,6 +203,7 @@ impl Report for Args {
             awaiting: awaited::variables(&figures.days.awaiting(), cx.time_zone(), mailing.locale),
             identity: document::flat_table(&figures.days, mailing.locale),
             pictures: Vec::new(),
+            lacking: Self::check(figures).err(),
             headlines: (!figures.days.is_unfinished())
                 .then(|| letter::headlines(&figures.days, mailing.locale)),
         }))

@@ -116,7 +116,7 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent:
         mark(&mut malls, marks_of.collect());
     }
     let mut facts = vec![
-        (locale.pick("Business day", "営業日", "영업일").to_owned(), figures.day.to_string()),
+        (locale.pick("Business day", "対象日", "기준일").to_owned(), figures.day.to_string()),
         (
             locale.pick("Computed", "集計日時", "집계 일시").to_owned(),
             in_words(figures.computed_at, time_zone),
@@ -144,9 +144,9 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent:
             .chain(outdated::note(&figures.outdated, locale))
             .chain([locale
                 .pick(
-                    "Changes are relative to the day before and to the same day of the week before; “–” means that there is nothing to compare with, or that a figure has no source: none of its data has ever come. Members, carts and products are counted on the following morning.",
-                    "前日比・前週比は前日および前週同曜日との比較で、「–」は比較対象がないこと、または元になるデータがまだ一度も届いていないことを示します。会員・カート・商品は翌朝の時点の数です。",
-                    "전일 대비와 전주 대비는 전날 및 전주 같은 요일과의 비교이며, '–'는 비교 대상이 없거나 근거가 되는 데이터가 한 번도 들어오지 않았음을 뜻합니다. 회원·장바구니·상품은 다음 날 아침 기준입니다.",
+                    "Changes are relative to the day before and to the same day of the week before. Only final figures are compared; “–” means that there is nothing to compare with, or that a figure has no source: none of its data has ever come. Members, carts and products are counted on the following morning.",
+                    "前日比・前週比は前日および前週同曜日の確定値どうしの比較です。「–」は比較対象がないこと、または元になるデータがまだ一度も届いていないことを示します。会員・カート・商品は翌朝の時点の数です。",
+                    "전일 대비와 전주 대비는 전날 및 지난주 같은 요일과의 확정 수치 비교이며, '–'는 비교 대상이 없거나 근거가 되는 데이터가 한 번도 들어오지 않았음을 뜻합니다. 회원·장바구니·상품은 다음 날 아침 기준입니다.",
                 )
                 .to_owned()])
             .collect(),
@@ -170,10 +170,10 @@ fn malls_table(figures: &Figures, locale: Locale) -> Table {
     });
     Table {
         key: "malls",
-        title: locale.pick("By mall", "店舗別", "몰별").to_owned(),
+        title: locale.pick("By mall", "店舗別", "쇼핑몰별").to_owned(),
         columns: vec![
-            text("mall", locale.pick("Mall", "店舗", "몰")).for_programs(),
-            text("mall_name", locale.pick("Mall", "店舗", "몰")),
+            text("mall", locale.pick("Mall", "店舗", "쇼핑몰")).for_programs(),
+            text("mall_name", locale.pick("Mall", "店舗", "쇼핑몰")),
             text("currency", locale.pick("Currency", "通貨", "통화")),
             number("orders", locale.pick("Orders", "注文件数", "주문 건수")),
             Column::new("net_amount", locale.pick("Net sales", "純売上", "순매출"), ColumnKind::Money),
@@ -201,8 +201,8 @@ pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
     let text = |key, label| Column::new(key, label, ColumnKind::Text);
     let money = |key, label| Column::new(key, label, ColumnKind::Money);
     let columns = vec![
-        Column::new("business_day", locale.pick("Business day", "営業日", "영업일"), ColumnKind::Date),
-        text("mall", locale.pick("Mall", "店舗", "몰")),
+        Column::new("business_day", locale.pick("Business day", "対象日", "기준일"), ColumnKind::Date),
+        text("mall", locale.pick("Mall", "店舗", "쇼핑몰")),
         text("figure", locale.pick("Figure", "指標", "지표")),
         text("currency", locale.pick("Currency", "通貨", "통화")),
         money("value", locale.pick("Value", "値", "값")),
@@ -211,7 +211,7 @@ pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
         awaited::final_column(locale),
         outdated::column(locale),
         // Last, so that a program that counts columns still finds those that it knows.
-        text("mall_name", locale.pick("Mall name", "店舗名", "몰 이름")),
+        text("mall_name", locale.pick("Mall name", "店舗名", "쇼핑몰 이름")),
     ];
     let mut rows: Vec<Row> = figures
         .list
@@ -315,7 +315,13 @@ pub(super) fn headlines(figures: &Figures, locale: Locale) -> Vec<Headline> {
         let currency = figure.currency.as_deref();
         let measure = figure.measure;
         let value = figure.value.map_or_else(|| NOTHING.to_owned(), |value| shown(value, currency));
-        Headline::new((0, ""), measure.key(), currency, measure.label(locale), value)
+        Headline::new(
+            (0, locale.pick("Total", "合計", "합계")),
+            measure.key(),
+            currency,
+            measure.label(locale),
+            value,
+        )
     });
     let of_malls = figures.malls.iter().map(|mall| {
         let (measure, currency) = (Measure::NetSales, mall.currency.as_str());

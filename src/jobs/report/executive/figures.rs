@@ -12,6 +12,7 @@ use crate::jobs::report::daily_sales;
 use crate::jobs::report::driver::Report;
 use crate::jobs::report::outdated::{OutdatedMall, outdated_malls};
 use crate::jobs::report::soundness::{self, Unreadable};
+use crate::jobs::report::sources;
 use crate::money::average_half_up;
 use crate::period::day_bounds;
 use crate::runner::history;
@@ -92,9 +93,9 @@ pub(super) struct Figure {
     pub(super) value: Option<i64>,
     pub(super) day_before: Option<i64>,
     pub(super) week_before: Option<i64>,
-    /// Whether the day's figure of a mall in it is one that a later run failed to replace.
+    /// Whether it contains figures of a mall that a later run failed to replace.
     pub(super) is_outdated: bool,
-    /// Whether it waits for the data of a mall in it.
+    /// Whether it contains figures of a mall that wait for data.
     pub(super) is_awaiting: bool,
 }
 
@@ -109,7 +110,7 @@ pub(super) struct MallFigures {
     pub(super) net_amount: i64,
     pub(super) net_before: Option<i64>,
     pub(super) is_outdated: bool,
-    /// Whether it waits for the data of a mall in it.
+    /// Whether the mall's figures wait for data.
     pub(super) is_awaiting: bool,
 }
 
@@ -125,13 +126,15 @@ pub struct Figures {
     pub(super) outdated: Vec<OutdatedMall>,
     /// The malls whose figures of the day wait for data.
     pub(super) awaiting: Vec<AwaitingMall>,
+    /// Why a mall or a part of its figures is not in it, if one could not be computed or read.
+    pub(super) lacking: Option<Failure>,
     /// The net sales of the last days for each currency; `None` where a mall's day is missing.
     pub(super) charts: BTreeMap<String, Vec<(NaiveDate, Option<i64>)>>,
 }
 
 /// What a report is about.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Terms {
+pub(super) struct ReportScope {
     pub(super) day: NaiveDate,
     /// Whether somebody named the malls.
     pub(super) are_named: bool,
@@ -143,7 +146,8 @@ pub(super) struct Terms {
 }
 
 /// A mall, or a part of its figures, that the report lacks because it could not be computed or read.
-pub(super) struct Lacked {
+pub(super) struct MissingPart {
+    pub(super) mall: i64,
     /// What failed: the mall's code, with the table if it is only a part.
     pub(super) key: String,
     pub(super) is_part: bool,
@@ -154,15 +158,19 @@ pub(super) struct Lacked {
 pub(super) struct Loaded {
     /// `None` if no mall remains.
     pub(super) figures: Option<Figures>,
-    pub(super) lacked: Vec<Lacked>,
+    pub(super) lacking: Vec<MissingPart>,
     /// What is not compared with, and why.
     pub(super) warnings: Vec<String>,
 }
 
 /// What cannot be read of the malls' rows of a day in any of the tables.
-pub(super) async fn unreadable(db: &mut Db, terms: Terms, malls: &[Mall]) -> anyhow::Result<Unreadable> {
-    let Unread { mut sales, cancellations, snapshots } =
-        Stored::load(db, terms.day, malls, terms.time_zone).await?.unread;
+pub(super) async fn unreadable(
+    db: &mut Db,
+    scope: ReportScope,
+    malls: &[Mall],
+) -> anyhow::Result<Unreadable> {
+    let UnreadableByTable { mut sales, cancellations, snapshots } =
+        Stored::load(db, scope.day, malls, scope.time_zone).await?.unreadable;
     sales.append(cancellations);
     sales.append(snapshots);
     Ok(sales)
@@ -171,13 +179,13 @@ pub(super) async fn unreadable(db: &mut Db, terms: Terms, malls: &[Mall]) -> any
 impl Loaded {
     /// Loads the figures of a day for malls. One whose sales failed or cannot be read is left out and named. If
     /// `may_lack_some`, so are malls whose sales are not reported yet; otherwise, or if no mall remains, these are an error.
-    pub(super) async fn load(db: &mut Db, terms: Terms, malls: &[Mall]) -> anyhow::Result<Self> {
-        let Terms { day, are_named, may_lack_some, time_zone, .. } = terms;
+    pub(super) async fn load(db: &mut Db, scope: ReportScope, malls: &[Mall]) -> anyhow::Result<Self> {
+        let ReportScope { day, are_named, may_lack_some, time_zone, .. } = scope;
         let mut stored = Stored::load(db, day, malls, time_zone).await?;
-        let (mut reported, mut not_reported, mut missing, mut lacked) = (vec![], vec![], vec![], vec![]);
+        let (mut reported, mut not_reported, mut missing, mut lacking) = (vec![], vec![], vec![], vec![]);
         for mall in malls {
             let is_reported = stored.is_reported(mall.id, day);
-            let failure = match stored.unread.sales.of(mall.id, day) {
+            let failure = match stored.unreadable.sales.of(mall.id, day) {
                 Some(problem) => Some(soundness::failure("daily-sales", mall, day, problem)),
                 None if is_reported => None,
                 None => sales_failure(db, day, mall).await?,
@@ -185,7 +193,12 @@ impl Loaded {
             match failure {
                 Some(failure) => {
                     missing.push(mall.clone());
-                    lacked.push(Lacked { key: mall.code.clone(), is_part: false, failure });
+                    lacking.push(MissingPart {
+                        mall: mall.id,
+                        key: mall.code.clone(),
+                        is_part: false,
+                        failure,
+                    });
                 }
                 None if is_reported => reported.push(mall.clone()),
                 None => not_reported.push(mall.clone()),
@@ -201,11 +214,11 @@ impl Loaded {
         missing.extend(not_reported);
         stored.retain(&reported);
         for mall in &reported {
-            lacked.extend(stored.unread.parts_of(mall, &terms));
+            lacking.extend(stored.unreadable.parts_of(mall, &scope));
         }
-        let warnings = stored.unread.warnings(day, &reported);
+        let warnings = stored.unreadable.warnings(day, &reported);
         let figures = (!reported.is_empty()).then(|| Figures::of(&stored, day, &reported, missing));
-        Ok(Self { figures, lacked, warnings })
+        Ok(Self { figures, lacking, warnings })
     }
 }
 
@@ -215,7 +228,10 @@ impl Figures {
         let before = days_before(day);
         let compare = |measure, currency: Option<&str>, of: &dyn Fn(NaiveDate) -> Option<i64>| {
             let has_source = stored.sources.have(measure);
-            let [day_before, week_before] = before.map(|day| day.filter(|_| has_source).and_then(of));
+            let is_awaiting = stored.is_any(day, measure, currency, |_, awaited| awaited);
+            // What is not final is not compared: a day without data has not sold 100 % less.
+            let is_comparable = has_source && !is_awaiting;
+            let [day_before, week_before] = before.map(|day| day.filter(|_| is_comparable).and_then(of));
             of(day).map(|value| Figure {
                 measure,
                 currency: currency.map(str::to_owned),
@@ -223,7 +239,7 @@ impl Figures {
                 day_before,
                 week_before,
                 is_outdated: stored.is_any(day, measure, currency, |outdated, _| outdated),
-                is_awaiting: stored.is_any(day, measure, currency, |_, awaited| awaited),
+                is_awaiting,
             })
         };
         let mut figures = Vec::new();
@@ -263,6 +279,7 @@ impl Figures {
             missing: missing.into_iter().map(|mall| (mall.code, mall.name)).collect(),
             outdated: stored.outdated(day, malls),
             awaiting: stored.awaiting(day, malls),
+            lacking: None,
             charts: stored.charts(day),
         }
     }
@@ -273,13 +290,19 @@ impl Figures {
         malls.len()
     }
 
-    /// "reported 128 orders of 2 malls, not included: bangkok"
+    /// "reported 128 orders of 2 malls, provisional: osaka, not included: bangkok"
     pub(super) fn sentence(&self) -> String {
         let orders = self.list.iter().find(|figure| figure.measure == Measure::Orders);
         let orders = orders.and_then(|figure| figure.value).unwrap_or(0);
         let orders = counted(orders, "order", "orders");
         let mut sentence =
             format!("reported {orders} of {}", counted(self.reported_malls(), "mall", "malls"));
+        let awaiting: BTreeSet<&str> =
+            self.malls.iter().filter(|mall| mall.is_awaiting).map(|mall| mall.code.as_str()).collect();
+        if !awaiting.is_empty() {
+            let codes: Vec<&str> = awaiting.into_iter().collect();
+            sentence.push_str(&format!(", provisional: {}", codes.join(", ")));
+        }
         if !self.missing.is_empty() {
             let codes: Vec<&str> = self.missing.iter().map(|(code, _)| code.as_str()).collect();
             sentence.push_str(&format!(", not included: {}", codes.join(", ")));
@@ -304,7 +327,7 @@ struct Stored {
     first_days: BTreeMap<i64, NaiveDate>,
     cancellations: Vec<CancellationRow>,
     snapshots: Vec<SnapshotRow>,
-    unread: Unread,
+    unreadable: UnreadableByTable,
     /// When each mall opened: it was added here, or had its first order.
     opened: BTreeMap<i64, DateTime<Utc>>,
     sources: Sources,
@@ -312,24 +335,26 @@ struct Stored {
 
 /// What cannot be read of each table, and is left out with all rows of the same mall and day.
 #[derive(Default)]
-struct Unread {
+struct UnreadableByTable {
     sales: Unreadable,
     cancellations: Unreadable,
     /// By the day whose end they show.
     snapshots: Unreadable,
 }
 
-impl Unread {
+impl UnreadableByTable {
     /// What the day's figures of a mall that is reported lack: they are not shown without it.
-    fn parts_of(&self, mall: &Mall, terms: &Terms) -> Vec<Lacked> {
-        let day = terms.day;
-        let part =
-            |table: &str, failure| Lacked { key: format!("{}/{table}", mall.code), is_part: true, failure };
+    fn parts_of(&self, mall: &Mall, scope: &ReportScope) -> Vec<MissingPart> {
+        let day = scope.day;
+        let part = |table: &str, failure| {
+            let key = format!("{}/{table}", mall.code);
+            MissingPart { mall: mall.id, key, is_part: true, failure }
+        };
         let cancellations = self.cancellations.of(mall.id, day).map(|problem| {
             part("daily_cancellations", soundness::failure("daily-cancellations", mall, day, problem))
         });
         let snapshot = self.snapshots.of(mall.id, day).map(|problem| {
-            part("statistics_snapshots", snapshot_failure(mall, terms, problem, &self.snapshots))
+            part("statistics_snapshots", snapshot_failure(mall, scope, problem, &self.snapshots))
         });
         cancellations.into_iter().chain(snapshot).collect()
     }
@@ -360,18 +385,16 @@ impl Sources {
     async fn find(db: &mut Db, malls: impl Iterator<Item = i64>) -> anyhow::Result<Self> {
         let mut found = Self::default();
         for mall in malls {
-            let (customers, members, carts, products): (bool, bool, bool, bool) = db
+            let (members, carts, products): (bool, bool, bool) = db
                 .fetch_one(
-                    "SELECT EXISTS (SELECT 1 FROM orders
-                                    WHERE mall_id = $1 AND member_code IS NOT NULL AND paid_at IS NOT NULL),
-                            EXISTS (SELECT 1 FROM members WHERE mall_id = $1)
+                    "SELECT EXISTS (SELECT 1 FROM members WHERE mall_id = $1)
                                 OR EXISTS (SELECT 1 FROM data_arrivals WHERE mall_id = $1 AND subject = 'MEMBER'),
                             EXISTS (SELECT 1 FROM carts WHERE mall_id = $1),
                             EXISTS (SELECT 1 FROM products WHERE mall_id = $1)",
                     values![mall],
                 )
                 .await?;
-            found.customers |= customers;
+            found.customers |= sources::has_customers(db, mall).await?;
             found.members |= members;
             found.carts |= carts;
             found.products |= products;
@@ -435,14 +458,14 @@ impl Stored {
                 values![first, day.checked_add_days(Days::new(1)).unwrap_or(day)],
             )
             .await?;
-        let mut unread = Unread::default();
+        let mut unreadable = UnreadableByTable::default();
         for row in &sales {
-            unread.sales.note_row(row.mall_id, row.business_day, "business_day", &row.problems);
-            unread.sales.note_row(row.mall_id, row.business_day, "business_day", &row.awaited.problems);
+            unreadable.sales.note_row(row.mall_id, row.business_day, "business_day", &row.problems);
+            unreadable.sales.note_row(row.mall_id, row.business_day, "business_day", &row.awaited.problems);
         }
         for row in &cancellations {
-            unread.cancellations.note_row(row.mall_id, row.business_day, "business_day", &row.problems);
-            unread.cancellations.note_row(
+            unreadable.cancellations.note_row(row.mall_id, row.business_day, "business_day", &row.problems);
+            unreadable.cancellations.note_row(
                 row.mall_id,
                 row.business_day,
                 "business_day",
@@ -451,21 +474,31 @@ impl Stored {
         }
         for row in &snapshots {
             let day = row.snapshot_day.pred_opt().unwrap_or(row.snapshot_day);
-            unread.snapshots.note_row(row.mall_id, day, "snapshot_day", &row.problems);
+            unreadable.snapshots.note_row(row.mall_id, day, "snapshot_day", &row.problems);
         }
-        unread.sales.note_without_period(db, "daily_sales", "business_day").await?;
-        unread.cancellations.note_without_period(db, "daily_cancellations", "business_day").await?;
-        unread.snapshots.note_without_period(db, "statistics_snapshots", "snapshot_day").await?;
-        sales.retain(|row| !unread.sales.include(row.mall_id, row.business_day));
-        cancellations.retain(|row| !unread.cancellations.include(row.mall_id, row.business_day));
+        unreadable.sales.note_without_period(db, "daily_sales", "business_day").await?;
+        unreadable.cancellations.note_without_period(db, "daily_cancellations", "business_day").await?;
+        unreadable.snapshots.note_without_period(db, "statistics_snapshots", "snapshot_day").await?;
+        sales.retain(|row| !unreadable.sales.include(row.mall_id, row.business_day));
+        cancellations.retain(|row| !unreadable.cancellations.include(row.mall_id, row.business_day));
         snapshots.retain(|row| {
             let day = row.snapshot_day.pred_opt().unwrap_or(row.snapshot_day);
-            !unread.snapshots.include(row.mall_id, day)
+            !unreadable.snapshots.include(row.mall_id, day)
         });
         let first_days = first_days.into_iter().collect();
         let opened = opened(db, malls.keys().copied()).await?;
         let sources = Sources::find(db, malls.keys().copied()).await?;
-        Ok(Self { malls, time_zone, sales, first_days, cancellations, snapshots, unread, opened, sources })
+        Ok(Self {
+            malls,
+            time_zone,
+            sales,
+            first_days,
+            cancellations,
+            snapshots,
+            unreadable,
+            opened,
+            sources,
+        })
     }
 
     /// Drops the rows of other malls.
@@ -601,7 +634,9 @@ impl Stored {
         let before = day.pred_opt();
         let figures = |row: &SalesRow| {
             let mall = malls.iter().find(|mall| mall.id == row.mall_id)?;
-            let net_before = before.filter(|before| self.is_reported(mall.id, *before)).and_then(|before| {
+            let is_awaiting = row.awaited.is_awaiting();
+            let is_comparable = |before: &NaiveDate| !is_awaiting && self.is_reported(mall.id, *before);
+            let net_before = before.filter(is_comparable).and_then(|before| {
                 let then = self
                     .of_day(before)
                     .filter(|then| then.mall_id == mall.id && then.currency == row.currency);
@@ -616,7 +651,7 @@ impl Stored {
                 net_amount: row.net_amount,
                 net_before,
                 is_outdated: row.outdated_at.is_some(),
-                is_awaiting: row.awaited.is_awaiting(),
+                is_awaiting,
             })
         };
         let mut shown: Vec<MallFigures> = self.of_day(day).filter_map(figures).collect();
@@ -684,13 +719,13 @@ async fn sales_failure(db: &mut Db, day: NaiveDate, mall: &Mall) -> anyhow::Resu
 }
 
 /// Today's snapshot can be taken again, and that removes rows of no day; an older one cannot.
-fn snapshot_failure(mall: &Mall, terms: &Terms, problem: &str, snapshots: &Unreadable) -> Failure {
-    let morning = terms.day.succ_opt().unwrap_or(terms.day);
+fn snapshot_failure(mall: &Mall, scope: &ReportScope, problem: &str, snapshots: &Unreadable) -> Failure {
+    let morning = scope.day.succ_opt().unwrap_or(scope.day);
     let failure = Failure::bad_input(format!(
         "the snapshot of mall `{}` for {morning} cannot be read: {problem}",
         mall.code
     ));
-    failure.hint(if morning == terms.today || snapshots.include_none(mall.id) {
+    failure.hint(if morning == scope.today || snapshots.has_rows_without_period(mall.id) {
         command(&["stats", "refresh", "--rerun"])
     } else {
         format!("correct that row in the database, by its `mall_id` {}, or delete it", mall.id)

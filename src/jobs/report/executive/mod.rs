@@ -36,7 +36,7 @@ use super::shown_malls::in_order;
 use super::soundness::Unreadable;
 use super::stale;
 use super::told;
-use figures::{Figures, Lacked, Loaded, Terms};
+use figures::{Figures, Loaded, MissingPart, ReportScope};
 
 /// The content id by which the template refers to the chart: `<img src="cid:chart">`.
 const CHART_CONTENT_ID: &str = "chart";
@@ -88,7 +88,7 @@ impl Report for Args {
         period: DayRange,
         malls: &[Mall],
     ) -> anyhow::Result<Unreadable> {
-        figures::unreadable(db, self.terms(cx, period.first()), malls).await
+        figures::unreadable(db, self.scope(cx, period.first()), malls).await
     }
 
     /// A mall whose sales failed or cannot be read is a failed item, and the others are reported. So is a part of a mall's
@@ -96,10 +96,12 @@ impl Report for Args {
     async fn compute(&self, run: &mut Run<'_>, period: DayRange) -> anyhow::Result<()> {
         let malls = self.malls_about(run.cx, run.db, period.first()).await?;
         let malls = in_order(malls, run.cx.config.report());
-        let terms = self.terms(run.cx, period.first());
-        let Loaded { figures, lacked, warnings } = Loaded::load(run.db, terms, &malls).await?;
+        let scope = self.scope(run.cx, period.first());
+        let Loaded { figures, lacking, warnings } = Loaded::load(run.db, scope, &malls).await?;
         run.read(malls.len() as u64);
-        for Lacked { key, is_part, failure } in lacked {
+        let mut whole = malls;
+        whole.retain(|mall| lacking.iter().all(|part| part.mall != mall.id));
+        for MissingPart { key, is_part, failure, .. } in lacking {
             if is_part {
                 run.fail_part(&key, "read", &failure.into());
             } else {
@@ -112,7 +114,8 @@ impl Report for Args {
         let Some(figures) = figures else { return Ok(()) };
         run.written(figures.reported_malls() as u64);
         run.summarise(figures.sentence());
-        follow_up(run, period.first(), &malls).await
+        whole.retain(|mall| figures.malls.iter().any(|reported| reported.id == mall.id));
+        follow_up(run, period.first(), &whole).await
     }
 
     async fn load(
@@ -129,9 +132,9 @@ impl Report for Args {
         };
         let malls = in_order(malls, cx.config.report());
         // What it lacks has failed in the run.
-        let Loaded { figures, lacked, .. } = Loaded::load(db, self.terms(cx, day), &malls).await?;
-        match (figures, lacked.into_iter().next()) {
-            (Some(figures), _) => Ok(figures),
+        let Loaded { figures, lacking, .. } = Loaded::load(db, self.scope(cx, day), &malls).await?;
+        match (figures, lacking.into_iter().next()) {
+            (Some(figures), first) => Ok(Figures { lacking: first.map(|part| part.failure), ..figures }),
             (None, Some(first)) => Err(first.failure.into()),
             (None, None) => anyhow::bail!("no mall to report on"),
         }
@@ -171,6 +174,7 @@ impl Report for Args {
             data,
             awaiting: awaited::variables(&figures.awaiting, cx.time_zone(), locale),
             identity: document::without_comparisons(figures, locale),
+            lacking: figures.lacking.clone(),
             pictures: picture.into_iter().map(|picture| inline(picture.bytes)).collect(),
             headlines: Some(document::headlines(figures, locale)),
         }))
@@ -198,8 +202,8 @@ impl Args {
     }
 
     /// The scheduled report does not wait for any mall; one that was asked for is complete.
-    fn terms(&self, cx: &Context, day: NaiveDate) -> Terms {
-        Terms {
+    fn scope(&self, cx: &Context, day: NaiveDate) -> ReportScope {
+        ReportScope {
             day,
             are_named: !self.report.malls.named().is_empty(),
             may_lack_some: self.leaves_out_missing(),
@@ -209,9 +213,11 @@ impl Args {
     }
 }
 
-/// What it shows was computed again: whoever was told of it has to be told again.
+/// What it shows of these malls was computed again: whoever was told of it has to be told again. A mall that it lacks keeps
+/// its mark, so that this is done again once its figures can be read.
 async fn follow_up(run: &mut Run<'_>, day: NaiveDate, malls: &[Mall]) -> anyhow::Result<()> {
-    if stale::find_marked(run.db, stale::EXECUTIVE, day).await?.is_empty() {
+    let marked = stale::find_marked(run.db, stale::EXECUTIVE, day).await?;
+    if malls.iter().all(|mall| !marked.contains(&mall.id)) {
         return Ok(());
     }
     let now = run.cx.now();

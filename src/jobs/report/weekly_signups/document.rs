@@ -65,7 +65,7 @@ pub struct Figures {
     rows: Vec<MallRow>,
     groups: Vec<GroupRow>,
     /// What is left out, with its whole mall.
-    pub(super) unreadable: Unreadable,
+    unreadable: Unreadable,
 }
 
 impl Figures {
@@ -135,6 +135,11 @@ impl Figures {
         self.rows.is_empty()
     }
 
+    /// The malls that have counts, by id and name.
+    pub(super) fn reported(&self) -> impl Iterator<Item = (i64, &str)> {
+        self.rows.iter().map(|row| (row.mall_id, self.name(row.mall_id)))
+    }
+
     /// The malls with counts that a later run failed to replace.
     fn outdated(&self) -> Vec<OutdatedMall> {
         let rows = self.rows.iter().filter(|row| row.outdated_at.is_some());
@@ -185,8 +190,8 @@ fn columns(locale: Locale, with_channel: bool) -> Vec<Column> {
     let number = |key, label| Column::new(key, label, ColumnKind::Number);
     let mut columns = vec![
         Column::new("week_day", locale.pick("Week from", "週（月曜日）", "주(월요일)"), ColumnKind::Date),
-        text("mall", locale.pick("Mall", "店舗", "몰")).for_programs(),
-        text("mall_name", locale.pick("Mall", "店舗", "몰")),
+        text("mall", locale.pick("Mall", "店舗", "쇼핑몰")).for_programs(),
+        text("mall_name", locale.pick("Mall", "店舗", "쇼핑몰")),
     ];
     if with_channel {
         columns.push(text("channel", locale.pick("Channel", "登録経路", "가입 경로")));
@@ -229,7 +234,7 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent:
     }
     let mut malls = Table {
         key: "malls",
-        title: locale.pick("Sign-ups by mall", "店舗別新規登録", "몰별 신규 가입").to_owned(),
+        title: locale.pick("Sign-ups by mall", "店舗別新規登録", "쇼핑몰별 신규 가입").to_owned(),
         columns: columns(locale, false),
         rows,
     };
@@ -315,15 +320,15 @@ fn notes(figures: &Figures, locale: Locale) -> Vec<String> {
     vec![
         locale
             .pick(
-                "Each member is counted once, in the week of the sign-up in the mall's own time zone, by the status at the time of this report. Members who requested erasure are not counted.",
-                "会員は、各店舗のタイムゾーンで登録した週に一度だけ、集計時点の状態で計上します。消去を請求した会員は含みません。",
-                "회원은 각 몰의 시간대를 기준으로 가입한 주에 한 번만, 집계 시점의 상태로 집계합니다. 삭제를 요청한 회원은 포함하지 않습니다.",
+                "Each member is counted once, in the week of the sign-up in the mall's own time zone, by the status at the end of that week. Members who requested erasure are not counted.",
+                "会員は、各店舗のタイムゾーンで登録した週に一度だけ、その週の終了時点の状態で計上します。消去を請求した会員は含みません。",
+                "회원은 각 쇼핑몰의 시간대를 기준으로 가입한 주에 한 번만, 그 주가 끝난 시점의 상태로 집계합니다. 삭제를 요청한 회원은 포함하지 않습니다.",
             )
             .to_owned(),
         locale.pick(
             format!("No count of fewer than {least} people is disclosed: small channels are merged into \"other\", and “–” means withheld. Totals include only malls that are not withheld."),
             format!("{least}人未満の人数は表示しません。人数の少ない経路は「その他」にまとめ、「–」は非表示です。合計は表示した店舗の合計です。"),
-            format!("{least}명 미만의 인원수는 표시하지 않습니다. 인원이 적은 경로는 '기타'로 묶고, '–'는 비공개입니다. 합계는 표시된 몰의 합계입니다."),
+            format!("{least}명 미만의 인원수는 표시하지 않습니다. 인원이 적은 경로는 '기타'로 묶고, '–'는 비공개입니다. 합계는 표시된 쇼핑몰의 합계입니다."),
         ),
     ]
 }
@@ -336,7 +341,7 @@ pub(super) fn flat_table(figures: &Figures, locale: Locale) -> Table {
     // Last, so that a program that counts columns still finds those that it knows.
     table_columns.push(Column::new(
         "mall_name",
-        locale.pick("Mall name", "店舗名", "몰 이름"),
+        locale.pick("Mall name", "店舗名", "쇼핑몰 이름"),
         ColumnKind::Text,
     ));
     table_columns.insert(3, Column::new("is_other", locale.pick("Merged", "統合", "통합"), ColumnKind::Text));

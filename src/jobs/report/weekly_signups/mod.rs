@@ -1,7 +1,7 @@
 //! `report weekly-signups`: how many members signed up in each mall in a week, by channel and current status.
 //!
 //! Runs on Monday for the week (Monday to Sunday) that is over in each mall's own time zone. Each member is counted
-//! once, in the week of their sign-up, by the status they have at the time of the report. Only counts are disclosed,
+//! once, in the week of their sign-up, by the status they had at its end. Only counts are disclosed,
 //! and no small ones: see `weekly_signups/disclosure.rs`. Members who requested erasure are not counted at all.
 
 mod disclosure;
@@ -34,8 +34,8 @@ use super::driver::{Audience, Due, Report, ReportArgs};
 use super::outdated::{FigureTable, Parts};
 use super::periods::{self, Step};
 use super::publication::Extent;
-use super::soundness::Unreadable;
 use super::stale;
+use super::told::Headline;
 use disclosure::{Disclosed, Statuses, disclose};
 
 /// The counts of a week and mall; those by channel follow them.
@@ -44,6 +44,7 @@ const TABLE: FigureTable = FigureTable {
     period_column: "week_day",
     made_of: &[Dated::MEMBERS],
     parts: &[Parts { name: "weekly_signups_by_channel", which: "TRUE", by: &[], sums: &["signups"] }],
+    words: &[("weekly_signups_by_channel", "channel")],
     awaits: &[Subject::Member],
     report: stale::WEEKLY_SIGNUPS,
     // The difference between two disclosed counts may be a single person.
@@ -92,18 +93,6 @@ impl Report for Args {
         without_counts(db, period.first(), malls).await
     }
 
-    async fn unreadable(
-        &self,
-        cx: &Context,
-        db: &mut Db,
-        period: DayRange,
-        malls: &[Mall],
-    ) -> anyhow::Result<Unreadable> {
-        let days = BTreeSet::from([period.first()]);
-        let figures = document::Figures::load(db, &days, malls, cx.config.report()).await?;
-        Ok(figures.unreadable)
-    }
-
     async fn news(&self, db: &mut Db, period: DayRange, _malls: &[Mall]) -> anyhow::Result<Option<String>> {
         let week = period.first();
         let selected = self.report.malls.selected(db).await?;
@@ -130,8 +119,8 @@ impl Report for Args {
         let (id, now) = (run.id(), run.cx.now());
         let replace_mall = async |db: &mut Db, mall: &Mall, awaited: &AwaitedColumns| {
             let channels = count(db, week, mall).await?;
-            let made = Made { run: id, now, min_cell, awaited: awaited.clone() };
-            replace_mall(db, week, mall, &disclose(channels, min_cell), &made).await
+            let computation = Computation { run: id, now, min_cell, awaited: awaited.clone() };
+            replace_mall(db, week, mall, &disclose(channels, min_cell), &computation).await
         };
         let computed = by_mall::replace(run, TABLE, period, &due, replace_mall).await?;
         let mut sentence = due.sentence(computed);
@@ -192,8 +181,9 @@ impl Report for Args {
             awaiting: awaited::variables(&figures.awaiting(), cx.time_zone(), mailing.locale),
             identity: document::flat_table(figures, mailing.locale),
             pictures: Vec::new(),
+            lacking: Self::check(figures).err(),
             // That they have changed is said, and not by how much: the difference may be a single person.
-            headlines: Some(Vec::new()),
+            headlines: Some(figures.reported().map(Headline::of_presence).collect()),
         }))
     }
 }
@@ -240,17 +230,24 @@ struct ChannelRow {
     withdrawn: i64,
 }
 
-/// Counts the week's sign-ups by channel; '' if the shop states none.
+/// Counts the week's sign-ups by channel; '' if the shop states none. By the status at the week's end, so that a later count
+/// of the same members comes to the same: who confirms or leaves afterwards changes nothing. If it is not known when a
+/// member left or confirmed, that was before.
 async fn count(db: &mut Db, week: NaiveDate, mall: &Mall) -> anyhow::Result<Vec<(String, Statuses)>> {
     let bounds = periods::bounds(DayRange::week_of(week), mall.time_zone()?);
     let rows: Vec<ChannelRow> = db
         .fetch_all(
             "SELECT TRIM(COALESCE(channel, '')) AS channel,
-                    COUNT(*) FILTER (WHERE status = 'ACTIVE') AS active,
-                    COUNT(*) FILTER (WHERE status = 'UNCONFIRMED') AS unconfirmed,
-                    COUNT(*) FILTER (WHERE status = 'WITHDRAWN') AS withdrawn
-             FROM members
-             WHERE mall_id = $1 AND signed_up_at >= $2 AND signed_up_at < $3 AND erasure_requested_at IS NULL
+                    COUNT(*) FILTER (WHERE status_then = 'ACTIVE') AS active,
+                    COUNT(*) FILTER (WHERE status_then = 'UNCONFIRMED') AS unconfirmed,
+                    COUNT(*) FILTER (WHERE status_then = 'WITHDRAWN') AS withdrawn
+             FROM (SELECT channel,
+                          CASE WHEN status = 'WITHDRAWN' AND (withdrawn_at IS NULL OR withdrawn_at < $3) THEN 'WITHDRAWN'
+                               WHEN status = 'UNCONFIRMED' OR confirmed_at >= $3 THEN 'UNCONFIRMED'
+                               ELSE 'ACTIVE' END AS status_then
+                   FROM members
+                   WHERE mall_id = $1 AND signed_up_at >= $2 AND signed_up_at < $3
+                     AND erasure_requested_at IS NULL) signed_up
              GROUP BY TRIM(COALESCE(channel, ''))",
             values![mall.id, bounds.start, bounds.end],
         )
@@ -265,7 +262,7 @@ async fn count(db: &mut Db, week: NaiveDate, mall: &Mall) -> anyhow::Result<Vec<
 }
 
 /// The run that computed the counts, with its time and minimum, and the data that they wait for.
-struct Made {
+struct Computation {
     run: i64,
     now: DateTime<Utc>,
     min_cell: i64,
@@ -278,7 +275,7 @@ async fn replace_mall(
     week: NaiveDate,
     mall: &Mall,
     told: &Disclosed,
-    made: &Made,
+    computation: &Computation,
 ) -> anyhow::Result<()> {
     for table in [
         "DELETE FROM weekly_signups WHERE week_day = $1 AND mall_id = $2",
@@ -294,17 +291,17 @@ async fn replace_mall(
         values![
             week,
             mall.id,
-            made.min_cell,
+            computation.min_cell,
             told.signups,
             active,
             unconfirmed,
             withdrawn,
-            made.run,
-            made.now,
-            made.awaited.awaited_subject.as_deref(),
-            made.awaited.awaited_since,
-            made.awaited.awaited_day,
-            made.awaited.awaited_run,
+            computation.run,
+            computation.now,
+            computation.awaited.awaited_subject.as_deref(),
+            computation.awaited.awaited_since,
+            computation.awaited.awaited_day,
+            computation.awaited.awaited_run,
         ],
     )
     .await?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, NaiveDate, SecondsFormat, TimeDelta, Utc};
 use chrono_tz::Tz;
 
-use super::{AwaitedColumns, Made, count, disclose, replace_mall};
+use super::{AwaitedColumns, Computation, count, disclose, replace_mall};
 use crate::db::testing::{TestDb, now, on_both_databases};
 use crate::shop::testing::{Mall, Member};
 
@@ -15,15 +15,16 @@ on_both_databases![
     a_week_begins_on_monday_of_the_malls_own_zone,
     a_week_with_a_clock_change_is_complete,
     a_week_without_signups_is_zeros,
+    who_leaves_or_confirms_after_the_week_changes_nothing,
 ];
 
 /// Counts a week of every mall, by its Monday.
 async fn reported(db: &mut TestDb, week: &str) {
     let week: NaiveDate = week.parse().unwrap();
-    let made = Made { run: 1, now: now(), min_cell: 5, awaited: AwaitedColumns::default() };
+    let computation = Computation { run: 1, now: now(), min_cell: 5, awaited: AwaitedColumns::default() };
     for mall in db.malls().await {
-        let told = disclose(count(db, week, &mall).await.unwrap(), made.min_cell);
-        replace_mall(db, week, &mall, &told, &made).await.unwrap();
+        let told = disclose(count(db, week, &mall).await.unwrap(), computation.min_cell);
+        replace_mall(db, week, &mall, &told, &computation).await.unwrap();
     }
 }
 
@@ -145,4 +146,31 @@ async fn a_week_without_signups_is_zeros(db: &mut TestDb) {
     reported(db, "2026-11-16").await;
     assert_eq!(stored(db).await, ["2026-11-16 tokyo 0 0 0 0"]);
     assert_eq!(groups(db).await.len(), 0);
+}
+
+async fn who_leaves_or_confirms_after_the_week_changes_nothing(db: &mut TestDb) {
+    let mall = db.mall("tokyo", "Asia/Tokyo", "JPY").await;
+    members(db, mall, "stays", 12, WEDNESDAY).await;
+    let signed_up = Member { mall, signed_up_at: WEDNESDAY, channel: Some("web"), ..Member::default() };
+    for number in 0..6 {
+        let (left, waits) = (format!("left-{number}"), format!("waits-{number}"));
+        let withdrawn_at = Some("2026-11-22T23:59:59+09:00");
+        db.member(Member { code: &left, status: "WITHDRAWN", withdrawn_at, ..signed_up }).await;
+        db.member(Member { code: &waits, status: "UNCONFIRMED", ..signed_up }).await;
+    }
+    reported(db, "2026-11-16").await;
+    let at_first = stored(db).await;
+    assert_eq!(at_first, ["2026-11-16 tokyo 24 12 6 6"]);
+    db.sql(
+        "UPDATE members SET status = 'WITHDRAWN', withdrawn_at = '2026-11-22T15:00:00+00:00'
+         WHERE member_code IN ('stays-0', 'stays-1', 'stays-2')",
+    )
+    .await;
+    db.sql(
+        "UPDATE members SET status = 'ACTIVE', confirmed_at = '2026-11-22T15:00:00+00:00'
+         WHERE member_code IN ('waits-0', 'waits-1')",
+    )
+    .await;
+    reported(db, "2026-11-16").await;
+    assert_eq!(stored(db).await, at_first);
 }

@@ -46,7 +46,7 @@ struct Totals {
 }
 
 /// The run that computes the figures, with its time, and the data that they wait for.
-pub(super) struct Made {
+pub(super) struct Computation {
     pub(super) run: i64,
     pub(super) now: DateTime<Utc>,
     pub(super) awaited: AwaitedColumns,
@@ -55,7 +55,7 @@ pub(super) struct Made {
 /// Replaces one mall's rows of the day.
 pub(super) async fn replace_mall(
     db: &mut Db,
-    made: &Made,
+    computation: &Computation,
     day: NaiveDate,
     mall: &Mall,
 ) -> anyhow::Result<()> {
@@ -73,8 +73,15 @@ pub(super) async fn replace_mall(
         totals.push(Totals { currency: mall.currency.clone(), ..Totals::default() });
     }
     for total in &totals {
-        insert_totals(db, made, day, mall, total, bounds.end <= made.now && !made.awaited.is_awaiting())
-            .await?;
+        insert_totals(
+            db,
+            computation,
+            day,
+            mall,
+            total,
+            bounds.end <= computation.now && !computation.awaited.is_awaiting(),
+        )
+        .await?;
     }
     db.execute(BY_PRODUCT, values![mall.id, bounds.start, bounds.end, day]).await?;
     db.execute(BY_PAYMENT_METHOD, values![mall.id, bounds.start, bounds.end, day]).await?;
@@ -83,7 +90,7 @@ pub(super) async fn replace_mall(
 
 async fn insert_totals(
     db: &mut Db,
-    made: &Made,
+    computation: &Computation,
     day: NaiveDate,
     mall: &Mall,
     total: &Totals,
@@ -114,12 +121,12 @@ async fn insert_totals(
             total.returning_customers,
             total.refunds,
             is_final,
-            made.run,
-            made.now,
-            made.awaited.awaited_subject.as_deref(),
-            made.awaited.awaited_since,
-            made.awaited.awaited_day,
-            made.awaited.awaited_run,
+            computation.run,
+            computation.now,
+            computation.awaited.awaited_subject.as_deref(),
+            computation.awaited.awaited_since,
+            computation.awaited.awaited_day,
+            computation.awaited.awaited_run,
         ],
     )
     .await?;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveTime, SecondsFormat, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 
-use super::{AwaitedColumns, BY_PAYMENT_METHOD, BY_PRODUCT, Made, TOTALS, replace_mall};
+use super::{AwaitedColumns, BY_PAYMENT_METHOD, BY_PRODUCT, Computation, TOTALS, replace_mall};
 use crate::db::testing::{TestDb, at, now, on_both_databases};
 use crate::shop::testing::{Line, Mall, Order, Refund};
 use crate::values;
@@ -35,8 +35,9 @@ async fn reported(db: &mut TestDb, from: &str, to: &str, now: DateTime<Utc>) {
     let malls = db.malls().await;
     for day in from.iter_days().take_while(|day| *day <= to) {
         for mall in &malls {
-            let made = Made { run: i64::from(day.day()), now, awaited: AwaitedColumns::default() };
-            replace_mall(db, &made, day, mall).await.unwrap();
+            let computation =
+                Computation { run: i64::from(day.day()), now, awaited: AwaitedColumns::default() };
+            replace_mall(db, &computation, day, mall).await.unwrap();
         }
     }
 }
