@@ -74,11 +74,7 @@ CREATE TABLE stale_periods (
         CHECK (noted_at BETWEEN '0001-01-01T00:00:00Z' AND '9999-12-31T23:59:59.999999Z')
 );
 
--- The functions of the triggers run as the owner of the tables and in their schema, whatever role and search_path an
--- application has. Those that join what a statement changed with what it was do so without a nested loop, which is
--- quadratic where one statement changes very many rows.
-
-CREATE FUNCTION note_orders() RETURNS TRIGGER LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+CREATE FUNCTION note_orders() RETURNS TRIGGER LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     INSERT INTO sales_changes (mall_id, subject, changed_hour)
     SELECT DISTINCT mall_id, CASE WHEN member_code IS NULL THEN 'ORDER' ELSE 'CUSTOMER' END,
@@ -97,7 +93,7 @@ CREATE TRIGGER orders_deleted AFTER DELETE ON orders
 
 -- A row whose updated_at alone was set was touched on purpose: something that belongs to it has changed.
 CREATE FUNCTION note_changed_orders() RETURNS TRIGGER LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path FROM CURRENT SET enable_nestloop = off AS $$
+    SET enable_nestloop = off AS $$
 BEGIN
     INSERT INTO sales_changes (mall_id, subject, changed_hour)
     WITH changed AS (
@@ -132,7 +128,7 @@ CREATE TRIGGER orders_updated AFTER UPDATE ON orders
 
 -- Lines are only added together with their order, or with a change of it; their orders are looked up one by one, by
 -- construction.
-CREATE FUNCTION note_order_items() RETURNS TRIGGER LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+CREATE FUNCTION note_order_items() RETURNS TRIGGER LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     INSERT INTO sales_changes (mall_id, subject, changed_hour)
     SELECT DISTINCT mall_id, 'ORDER', changed_hour
@@ -148,7 +144,7 @@ CREATE TRIGGER order_items_deleted AFTER DELETE ON order_items
 CREATE TRIGGER order_items_updated AFTER UPDATE ON order_items
     REFERENCING NEW TABLE AS noted FOR EACH STATEMENT EXECUTE FUNCTION note_order_items();
 
-CREATE FUNCTION note_refunds() RETURNS TRIGGER LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+CREATE FUNCTION note_refunds() RETURNS TRIGGER LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     INSERT INTO sales_changes (mall_id, subject, changed_hour)
     SELECT DISTINCT mall_id, 'REFUND', date_trunc('hour', refunded_at, 'UTC') FROM noted;
@@ -161,7 +157,7 @@ CREATE TRIGGER refunds_deleted AFTER DELETE ON refunds
     REFERENCING OLD TABLE AS noted FOR EACH STATEMENT EXECUTE FUNCTION note_refunds();
 
 CREATE FUNCTION note_changed_refunds() RETURNS TRIGGER LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path FROM CURRENT SET enable_nestloop = off AS $$
+    SET enable_nestloop = off AS $$
 BEGIN
     INSERT INTO sales_changes (mall_id, subject, changed_hour)
     WITH changed AS (
@@ -181,7 +177,7 @@ CREATE TRIGGER refunds_updated AFTER UPDATE ON refunds
     REFERENCING OLD TABLE AS was NEW TABLE AS noted FOR EACH STATEMENT EXECUTE FUNCTION note_changed_refunds();
 
 -- Members are counted by the status that they have when the week is over: a member who leaves later changes nothing.
-CREATE FUNCTION note_members() RETURNS TRIGGER LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+CREATE FUNCTION note_members() RETURNS TRIGGER LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     INSERT INTO sales_changes (mall_id, subject, changed_hour)
     SELECT DISTINCT mall_id, 'MEMBER', date_trunc('hour', signed_up_at, 'UTC') FROM noted;
@@ -190,6 +186,24 @@ END
 $$;
 CREATE TRIGGER members_inserted AFTER INSERT ON members
     REFERENCING NEW TABLE AS noted FOR EACH STATEMENT EXECUTE FUNCTION note_members();
+
+-- The functions run as the owner of the tables and in their schema, whatever role and search_path an application has:
+--   - pg_temp is last in their search_path, because a role may create a temporary table of any name. Unless it is named, it
+--     comes first.
+--   - Nobody else may make triggers of them: the types of another table bring casts of their own, which would run as the
+--     owner too.
+DO $$
+DECLARE
+    noting REGPROCEDURE;
+BEGIN
+    FOREACH noting IN ARRAY CAST(ARRAY['note_orders()', 'note_changed_orders()', 'note_order_items()', 'note_refunds()',
+        'note_changed_refunds()', 'note_members()'] AS REGPROCEDURE[])
+    LOOP
+        EXECUTE format('ALTER FUNCTION %s SET search_path = pg_catalog, %I, pg_temp', noting, current_schema());
+        EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', noting);
+    END LOOP;
+END
+$$;
 
 -- ---------------------------------------------------------------- what was said, and what is true now
 

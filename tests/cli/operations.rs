@@ -116,6 +116,85 @@ fn the_roles_of_the_page_suffice_and_can_do_no_more() {
     }
 }
 
+/// A role of an application that changes orders, in a session of its own.
+struct OrderingApplication<'s> {
+    sandbox: &'s Sandbox,
+    role: String,
+}
+
+impl<'s> OrderingApplication<'s> {
+    fn new(sandbox: &'s Sandbox) -> Self {
+        let database = sandbox.scalar("SELECT current_database()");
+        let role = format!("ordering_{database}");
+        sandbox.execute(&format!(
+            "CREATE ROLE {role}; GRANT TEMPORARY ON DATABASE {database} TO {role}; GRANT USAGE ON SCHEMA public TO {role};
+             GRANT SELECT, INSERT, UPDATE ON orders TO {role}"
+        ));
+        Self { sandbox, role }
+    }
+
+    fn does(&self, sql: &str) {
+        self.sandbox.execute(&format!("SET ROLE {}; {sql}; RESET ROLE", self.role));
+    }
+
+    fn may_not(&self, sql: &str) -> String {
+        self.sandbox.refuses(&format!("SET ROLE {}; {sql}", self.role))
+    }
+}
+
+impl Drop for OrderingApplication<'_> {
+    fn drop(&mut self) {
+        self.sandbox.execute(&format!("RESET ROLE; DROP OWNED BY {0} CASCADE; DROP ROLE {0}", self.role));
+    }
+}
+
+/// The triggers of its tables run as their owner, and nothing that belongs to an application may run with them.
+#[test]
+fn an_application_that_changes_orders_runs_nothing_as_their_owner() {
+    if !Database::Postgres.is_available() {
+        return;
+    }
+    let sandbox = Sandbox::of_environment(Database::Postgres, "dev");
+    let at = "'2026-11-19T10:00:00Z'";
+    sandbox.execute(&format!(
+        "INSERT INTO malls (id, code, name, platform, time_zone, currency, is_active, created_at, updated_at)
+         VALUES (1, 'tokyo', 'tokyo', 'file', 'Asia/Tokyo', 'JPY', TRUE, {at}, {at});
+         INSERT INTO orders (id, mall_id, order_no, status, currency, total_amount, discount_amount, shipping_amount,
+             tax_amount, ordered_at, paid_at, created_at, updated_at)
+         VALUES (1, 1, '1', 'PAID', 'JPY', 1, 0, 0, 0, {at}, {at}, {at}, {at});
+         DELETE FROM sales_changes"
+    ));
+    let application = OrderingApplication::new(&sandbox);
+    // Tables of the names that the triggers use, with a trigger that tells who runs it.
+    application.does(
+        "CREATE TEMPORARY TABLE ran_as (name TEXT);
+         GRANT ALL ON pg_temp.ran_as TO PUBLIC;
+         CREATE TEMPORARY TABLE sales_changes (mall_id BIGINT, subject TEXT, changed_hour TIMESTAMPTZ);
+         GRANT ALL ON pg_temp.sales_changes TO PUBLIC;
+         CREATE TEMPORARY TABLE refunds (mall_id BIGINT, order_id BIGINT, refunded_at TIMESTAMPTZ);
+         GRANT ALL ON pg_temp.refunds TO PUBLIC;
+         CREATE FUNCTION pg_temp.tell() RETURNS TRIGGER LANGUAGE plpgsql AS
+             $$ BEGIN INSERT INTO pg_temp.ran_as VALUES (current_user); RETURN NEW; END $$;
+         CREATE TRIGGER tell BEFORE INSERT ON pg_temp.sales_changes FOR EACH ROW EXECUTE FUNCTION pg_temp.tell();
+         UPDATE public.orders SET total_amount = 2, payment_method = 'card'",
+    );
+    assert_eq!(sandbox.sql("SELECT name FROM pg_temp.ran_as"), Vec::<Vec<String>>::new());
+    assert_eq!(sandbox.scalar("SELECT COUNT(*) FROM public.sales_changes"), "1");
+    // A table of its own, whose types have casts of its own.
+    let refused = application.may_not(
+        "CREATE TEMPORARY TABLE mine (mall_id BIGINT, refunded_at TIMESTAMPTZ);
+         CREATE TRIGGER noted AFTER INSERT ON mine REFERENCING NEW TABLE AS noted FOR EACH STATEMENT
+             EXECUTE FUNCTION public.note_refunds()",
+    );
+    assert!(refused.contains("permission denied for function"), "{refused}");
+    let open = sandbox.sql(
+        "SELECT p.proname FROM pg_proc p WHERE p.prosecdef AND p.pronamespace = CAST('public' AS regnamespace)
+             AND (has_function_privilege('public', p.oid, 'EXECUTE')
+                  OR NOT p.proconfig @> ARRAY['search_path=pg_catalog, public, pg_temp'])",
+    );
+    assert_eq!(open, Vec::<Vec<String>>::new());
+}
+
 /// Without its environment a command would answer from a development database, and an empty one looks like a quiet one.
 #[test]
 fn every_command_of_the_page_names_its_environment() {
