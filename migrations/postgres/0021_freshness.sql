@@ -1,6 +1,11 @@
 -- Which data has come, which figures it has overtaken, and what was told of them. The SQLite file of the same name has the
 -- same tables with the same columns in the same order.
 
+-- Triggers and columns for tables that an application writes at the same moment: whoever waits for a lock makes every later
+-- writer of its table wait too. Rather than behind a long transaction of an application, the migration ends here, and is
+-- started again (`docs/operations.md`, "Upgrading").
+SELECT set_config('lock_timeout', '5s', TRUE) WHERE current_setting('lock_timeout') = '0';
+
 -- ---------------------------------------------------------------- what has come
 
 -- The business days of a mall of which a kind of data has come as a whole: by a file that was exported, or a
@@ -73,6 +78,17 @@ CREATE TABLE stale_periods (
     CONSTRAINT stale_periods_noted_at_is_in_calendar
         CHECK (noted_at BETWEEN '0001-01-01T00:00:00Z' AND '9999-12-31T23:59:59.999999Z')
 );
+
+-- What changed before there were triggers is not known: the newest figures are computed once more.
+INSERT INTO stale_periods (report, period_day, mall_id, noted_at)
+SELECT 'daily-sales', business_day, mall_id, MAX(computed_at) FROM daily_sales
+WHERE business_day >= (SELECT MAX(business_day) - 14 FROM daily_sales) GROUP BY business_day, mall_id
+UNION ALL
+SELECT 'daily-cancellations', business_day, mall_id, MAX(computed_at) FROM daily_cancellations
+WHERE business_day >= (SELECT MAX(business_day) - 14 FROM daily_cancellations) GROUP BY business_day, mall_id
+UNION ALL
+SELECT 'weekly-signups', week_day, mall_id, MAX(computed_at) FROM weekly_signups
+WHERE week_day >= (SELECT MAX(week_day) - 14 FROM weekly_signups) GROUP BY week_day, mall_id;
 
 CREATE FUNCTION note_orders() RETURNS TRIGGER LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN

@@ -129,6 +129,9 @@ const VERIFY: &str = "off this machine TLS with a verified certificate is requir
                       `?sslmode=require` (TLS, unverified)";
 const NO_TLS: &str = "off this machine TLS is required: switch it on at the server (`ssl = on` in postgresql.conf), or, if \
                       everything on the way is trusted, write `?sslmode=disable`";
+const FIND_LONG_TRANSACTION: &str = "nothing was changed; `SELECT pid, usename, application_name, xact_start, query FROM \
+                                     pg_stat_activity WHERE xact_start IS NOT NULL ORDER BY xact_start` shows the oldest \
+                                     transaction: once it has ended, run `batchctl db migrate` again";
 const CHECK_PERMISSIONS: &str =
     "check who may write the file and its folder, and whether their disk is mounted read-only";
 
@@ -274,6 +277,9 @@ impl DbError {
             MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
                 match classify(error) {
                     DbErrorKind::Full => return Self::full(error, place),
+                    _ if code_of(error).as_deref() == Some(LOCK_NOT_AVAILABLE) => {
+                        return Self::locked_table(error);
+                    }
                     kind => kind,
                 }
             }
@@ -281,11 +287,26 @@ impl DbError {
         };
         Self::new(kind, format!("failed to migrate the database: {error}"))
     }
+
+    /// A migration that would have kept every writer of a table waiting behind a transaction that does not end.
+    fn locked_table(error: &sqlx::Error) -> Self {
+        let message = format!(
+            "failed to migrate the database: another transaction holds a table for too long: {}",
+            describe(error)
+        );
+        Self {
+            hint: Some(FIND_LONG_TRANSACTION.to_owned()),
+            retry_once: Some("once that transaction has ended"),
+            is_busy: true,
+            ..Self::new(DbErrorKind::Unreachable, message)
+        }
+    }
 }
 
 /// `53200` is `out_of_memory`; `53100`, `disk_full`.
 const OUT_OF_MEMORY: &str = "53200";
 const READ_ONLY: &str = "25006";
+const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 fn code_of(error: &sqlx::Error) -> Option<String> {
     error.as_database_error()?.code().map(std::borrow::Cow::into_owned)

@@ -90,10 +90,13 @@ mod tests {
     use super::*;
     use crate::db::Kind;
     use crate::db::testing::{TestDb, now, on_both_databases};
+    use crate::failure::FailureKind;
 
     on_both_databases![
         suppressions_keep_their_reasons_and_can_have_more,
         rows_without_a_proper_time_keep_no_database_from_being_migrated,
+        what_changed_before_the_triggers_is_computed_once_more,
+        a_table_that_somebody_holds_keeps_nobody_else_waiting,
     ];
 
     impl Db {
@@ -183,6 +186,82 @@ mod tests {
         let keys: Vec<&str> = found.iter().map(|row| row.key.as_str()).collect();
         assert_eq!(keys, ["M0", "M1", "M2", "M3", "M4", "M7"]);
         assert_eq!(old.scalar("SELECT COUNT(*) FROM members").await, "8");
+        old.close().await;
+    }
+
+    /// What 0021 knows of the time before it: the newest periods may have changed.
+    async fn what_changed_before_the_triggers_is_computed_once_more(db: &mut TestDb) {
+        let mut old = db.before_migration(21).await;
+        let at = "'2026-11-20T00:00:00+00:00'";
+        old.script(&format!(
+            "INSERT INTO malls (id, code, name, platform, time_zone, currency, is_active, created_at, updated_at)
+                 VALUES (1, 'tokyo', 'Tokyo', 'csv', 'Asia/Tokyo', 'JPY', TRUE, {at}, {at})"
+        ))
+        .await
+        .unwrap();
+        for day in ["2026-11-04", "2026-11-05", "2026-11-19"] {
+            old.script(&format!(
+                "INSERT INTO daily_cancellations (business_day, mall_id, currency, cancelled_orders, cancelled_amount,
+                     execution_id, computed_at)
+                 VALUES ('{day}', 1, 'JPY', 0, 0, 1, {at}), ('{day}', 1, 'USD', 0, 0, 1, {at});
+                 INSERT INTO weekly_signups (week_day, mall_id, min_cell, signups, active, unconfirmed, withdrawn,
+                     execution_id, computed_at)
+                 VALUES ('{day}', 1, 5, 0, 0, 0, 0, 1, {at})"
+            ))
+            .await
+            .unwrap();
+        }
+        if db.kind() == Kind::Sqlite {
+            old.script(
+                "INSERT INTO daily_cancellations (business_day, mall_id, currency, cancelled_orders, cancelled_amount,
+                     execution_id, computed_at)
+                 VALUES ('infinity', 1, 'JPY', 0, 0, 1, 'x'), (CAST(x'ff' AS TEXT), 1, 'JPY', 0, 0, 1, 'x')",
+            )
+            .await
+            .unwrap();
+        }
+
+        old.migrate("dev", now()).await.unwrap();
+
+        assert_eq!(
+            old.lines("SELECT report, period_day, mall_id FROM stale_periods").await,
+            [
+                "daily-cancellations 2026-11-05 1",
+                "daily-cancellations 2026-11-19 1",
+                "weekly-signups 2026-11-05 1",
+                "weekly-signups 2026-11-19 1",
+            ]
+        );
+        old.close().await;
+    }
+
+    /// A migration that waits for a lock has everybody else wait behind it.
+    async fn a_table_that_somebody_holds_keeps_nobody_else_waiting(db: &mut TestDb) {
+        if db.kind() == Kind::Sqlite {
+            return;
+        }
+        let mut old = db.before_migration(21).await;
+        let mut application = old.another().await;
+        application.script("BEGIN; LOCK TABLE orders IN ROW EXCLUSIVE MODE").await.unwrap();
+        // What somebody has set is not overridden; a test does not wait for five seconds.
+        old.script("SET lock_timeout = '1ms'").await.unwrap();
+        let error = old.migrate("dev", now()).await.unwrap_err();
+        let error = error.downcast_ref::<DbError>().unwrap();
+        assert_eq!(
+            (FailureKind::from(error.kind()), error.is_busy(), error.to_string().as_str()),
+            (
+                FailureKind::TryLater,
+                true,
+                "failed to migrate the database: another transaction holds a table for too long: canceling statement due to \
+                 lock timeout"
+            )
+        );
+        assert!(error.hint().is_some_and(|hint| hint.contains("pg_stat_activity")), "{error:?}");
+        application.script("ROLLBACK").await.unwrap();
+        old.script("RESET lock_timeout").await.unwrap();
+        old.migrate("dev", now()).await.unwrap();
+        assert_eq!(old.scalar("SELECT current_setting('lock_timeout')").await, "0");
+        application.close().await;
         old.close().await;
     }
 }
