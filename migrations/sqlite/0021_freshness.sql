@@ -1,4 +1,4 @@
--- Which data has come, which figures it has overtaken, and what was told of them. The PostgreSQL file of the same name has
+-- Which data has come, which figures are stale because of it, and what was told of them. The PostgreSQL file of the same name has
 -- the same tables with the same columns in the same order.
 
 -- ---------------------------------------------------------------- what has come
@@ -36,18 +36,18 @@ ALTER TABLE weekly_signups ADD COLUMN awaited_run INTEGER;
 -- ---------------------------------------------------------------- what has changed
 
 -- In which hours (UTC) of a mall something changed that reports count, noted by triggers: whoever writes the tables, an
--- import, a synchronisation or an application, need not know of it. ORDER: what an order of that hour came to; CUSTOMER: the
--- same, of a member, which also decides who is a new customer later on; CANCELLATION, REFUND and MEMBER by the time
--- they happened. A report that computes figures turns them into stale_periods.
+-- import, a synchronisation or an application, need not know of it. ORDER: what an order that was paid in that hour came to;
+-- CUSTOMER: the same, of a member, which also decides who is a new customer later on; CANCELLATION, REFUND and MEMBER by the
+-- time they happened. A report that computes figures, and `runs purge`, turn them into stale_periods.
 CREATE TABLE sales_changes (
     id INTEGER PRIMARY KEY,
     mall_id INTEGER NOT NULL,
-    subject TEXT NOT NULL,
+    subject TEXT NOT NULL CHECK (subject IN ('ORDER', 'CUSTOMER', 'CANCELLATION', 'REFUND', 'MEMBER')),
     changed_hour TEXT NOT NULL
 ) STRICT;
 CREATE INDEX sales_changes_hour ON sales_changes (mall_id, subject, changed_hour);
 
--- The figures that something was changed under: the report, the first day of the period, the mall. Gone once they are
+-- The stored figures whose data has changed since: the report, the first day of the period, the mall. Gone once they are
 -- computed again.
 CREATE TABLE stale_periods (
     report TEXT NOT NULL,
@@ -75,8 +75,19 @@ WHERE week_day BETWEEN (SELECT DATE(MAX(week_day), '-14 days') FROM weekly_signu
     AND (SELECT MAX(week_day) FROM weekly_signups WHERE week_day = DATE(week_day, '+0 days'))
 GROUP BY week_day, mall_id;
 
--- A time that is none belongs to no hour: its row is found by orders_misdated. No trigger has a conflict that the statement
--- of an application could resolve in its own way.
+-- What the triggers write: a time, whose hour is noted once. An invalid time belongs to no hour; its row is found by
+-- orders_misdated. Nothing here conflicts with anything, which the statement of an application (`INSERT OR REPLACE`) would
+-- resolve in its own way.
+CREATE VIEW sales_change_times AS SELECT mall_id, subject, changed_hour AS changed_at FROM sales_changes;
+CREATE TRIGGER sales_change_times_noted INSTEAD OF INSERT ON sales_change_times
+WHEN NEW.changed_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:*'
+    AND NOT EXISTS (SELECT 1 FROM sales_changes
+                    WHERE mall_id = NEW.mall_id AND subject = NEW.subject
+                      AND changed_hour = SUBSTR(NEW.changed_at, 1, 14) || '00:00+00:00')
+BEGIN
+    INSERT INTO sales_changes (mall_id, subject, changed_hour)
+    VALUES (NEW.mall_id, NEW.subject, SUBSTR(NEW.changed_at, 1, 14) || '00:00+00:00');
+END;
 
 -- An import inserts millions of orders of few hours: whether an hour is noted is asked before the trigger's body is entered,
 -- which is a third of the cost.
@@ -86,150 +97,164 @@ WHEN NEW.paid_at IS NOT NULL
                     WHERE mall_id = NEW.mall_id AND subject = CASE WHEN NEW.member_code IS NULL THEN 'ORDER' ELSE 'CUSTOMER' END
                       AND changed_hour = SUBSTR(NEW.paid_at, 1, 14) || '00:00+00:00')
 BEGIN
-    INSERT INTO sales_changes (mall_id, subject, changed_hour)
-    SELECT NEW.mall_id, CASE WHEN NEW.member_code IS NULL THEN 'ORDER' ELSE 'CUSTOMER' END,
-           SUBSTR(NEW.paid_at, 1, 14) || '00:00+00:00'
-    WHERE NEW.paid_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:*';
+    INSERT INTO sales_change_times (mall_id, subject, changed_at)
+    VALUES (NEW.mall_id, CASE WHEN NEW.member_code IS NULL THEN 'ORDER' ELSE 'CUSTOMER' END, NEW.paid_at);
 END;
-CREATE TRIGGER orders_inserted_cancelled AFTER INSERT ON orders
-WHEN NEW.cancelled_at IS NOT NULL
-    AND NOT EXISTS (SELECT 1 FROM sales_changes
-                    WHERE mall_id = NEW.mall_id AND subject = 'CANCELLATION' AND changed_hour = SUBSTR(NEW.cancelled_at, 1, 14) || '00:00+00:00')
+CREATE TRIGGER orders_inserted_cancelled AFTER INSERT ON orders WHEN NEW.cancelled_at IS NOT NULL BEGIN
+    INSERT INTO sales_change_times (mall_id, subject, changed_at)
+    VALUES (NEW.mall_id, 'CANCELLATION', NEW.cancelled_at);
+END;
+-- A row that INSERT OR REPLACE replaces is deleted without a trigger. What differs is noted here; a statement that conflicts
+-- and updates the row, or does nothing, notes too much at worst.
+CREATE TRIGGER orders_replaced BEFORE INSERT ON orders
+WHEN EXISTS (SELECT 1 FROM orders o WHERE o.mall_id = NEW.mall_id AND o.order_no = NEW.order_no)
+    OR EXISTS (SELECT 1 FROM orders o WHERE o.id = NEW.id)
 BEGIN
-    INSERT INTO sales_changes (mall_id, subject, changed_hour)
-    SELECT NEW.mall_id, 'CANCELLATION', SUBSTR(NEW.cancelled_at, 1, 14) || '00:00+00:00'
-    WHERE NEW.cancelled_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:*';
+    INSERT INTO sales_change_times (mall_id, subject, changed_at)
+    WITH replaced AS (
+        SELECT o.*,
+               (o.mall_id, o.paid_at, o.cancelled_at, o.member_code, o.currency, o.total_amount, o.discount_amount,
+                o.shipping_amount, o.tax_amount, o.payment_method, o.cancel_reason)
+               IS NOT
+               (NEW.mall_id, NEW.paid_at, NEW.cancelled_at, NEW.member_code, NEW.currency, NEW.total_amount,
+                NEW.discount_amount, NEW.shipping_amount, NEW.tax_amount, NEW.payment_method, NEW.cancel_reason) AS differs,
+               (o.id, o.payment_method) IS NOT (NEW.id, NEW.payment_method) AS loses_refunds
+        FROM orders o WHERE (o.mall_id = NEW.mall_id AND o.order_no = NEW.order_no) OR o.id = NEW.id
+    )
+    SELECT mall_id, CASE WHEN member_code IS NULL THEN 'ORDER' ELSE 'CUSTOMER' END, paid_at FROM replaced WHERE differs
+    UNION ALL
+    SELECT mall_id, 'CANCELLATION', cancelled_at FROM replaced WHERE differs
+    UNION ALL
+    SELECT r.mall_id, 'REFUND', r.refunded_at FROM replaced JOIN refunds r ON r.order_id = replaced.id
+    WHERE loses_refunds;
 END;
-CREATE TRIGGER orders_deleted AFTER DELETE ON orders WHEN OLD.paid_at IS NOT NULL OR OLD.cancelled_at IS NOT NULL BEGIN
-    INSERT INTO sales_changes (mall_id, subject, changed_hour)
-    SELECT OLD.mall_id, CASE WHEN OLD.member_code IS NULL THEN 'ORDER' ELSE 'CUSTOMER' END, SUBSTR(OLD.paid_at, 1, 13) || ':00:00+00:00'
-    WHERE OLD.paid_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:*'
-      AND NOT EXISTS (SELECT 1 FROM sales_changes
-                      WHERE mall_id = OLD.mall_id AND subject = CASE WHEN OLD.member_code IS NULL THEN 'ORDER' ELSE 'CUSTOMER' END
-                        AND changed_hour = SUBSTR(OLD.paid_at, 1, 13) || ':00:00+00:00');
-    INSERT INTO sales_changes (mall_id, subject, changed_hour)
-    SELECT OLD.mall_id, 'CANCELLATION', SUBSTR(OLD.cancelled_at, 1, 13) || ':00:00+00:00'
-    WHERE OLD.cancelled_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:*'
-      AND NOT EXISTS (SELECT 1 FROM sales_changes
-                      WHERE mall_id = OLD.mall_id AND subject = 'CANCELLATION'
-                        AND changed_hour = SUBSTR(OLD.cancelled_at, 1, 13) || ':00:00+00:00');
+-- The refunds of an order are deleted with it, unless a program has switched foreign keys off.
+CREATE TRIGGER orders_deleted AFTER DELETE ON orders BEGIN
+    INSERT INTO sales_change_times (mall_id, subject, changed_at)
+    SELECT OLD.mall_id, CASE WHEN OLD.member_code IS NULL THEN 'ORDER' ELSE 'CUSTOMER' END, OLD.paid_at
+    UNION ALL
+    SELECT OLD.mall_id, 'CANCELLATION', OLD.cancelled_at
+    UNION ALL
+    SELECT mall_id, 'REFUND', refunded_at FROM refunds WHERE order_id = OLD.id;
 END;
--- A row whose updated_at alone was set was touched on purpose: something that belongs to it has changed.
+-- Refunds are counted by the payment method of their order. A row whose updated_at alone was set was touched on purpose:
+-- something that belongs to it has changed.
 CREATE TRIGGER orders_updated AFTER UPDATE ON orders
-WHEN OLD.mall_id IS NOT NEW.mall_id
-    OR OLD.paid_at IS NOT NEW.paid_at
-    OR OLD.cancelled_at IS NOT NEW.cancelled_at
-    OR OLD.member_code IS NOT NEW.member_code
-    OR OLD.currency IS NOT NEW.currency
-    OR OLD.total_amount IS NOT NEW.total_amount
-    OR OLD.discount_amount IS NOT NEW.discount_amount
-    OR OLD.shipping_amount IS NOT NEW.shipping_amount
-    OR OLD.tax_amount IS NOT NEW.tax_amount
-    OR OLD.payment_method IS NOT NEW.payment_method
-    OR OLD.cancel_reason IS NOT NEW.cancel_reason
+WHEN (OLD.id, OLD.mall_id, OLD.paid_at, OLD.cancelled_at, OLD.member_code, OLD.currency, OLD.total_amount,
+      OLD.discount_amount, OLD.shipping_amount, OLD.tax_amount, OLD.payment_method, OLD.cancel_reason)
+     IS NOT
+     (NEW.id, NEW.mall_id, NEW.paid_at, NEW.cancelled_at, NEW.member_code, NEW.currency, NEW.total_amount,
+      NEW.discount_amount, NEW.shipping_amount, NEW.tax_amount, NEW.payment_method, NEW.cancel_reason)
     OR (OLD.updated_at <> NEW.updated_at AND OLD.status = NEW.status
         AND OLD.source_updated_at IS NEW.source_updated_at)
 BEGIN
-    INSERT INTO sales_changes (mall_id, subject, changed_hour)
-    SELECT OLD.mall_id, CASE WHEN COALESCE(OLD.member_code, NEW.member_code) IS NOT NULL
-                AND (OLD.mall_id IS NOT NEW.mall_id OR OLD.paid_at IS NOT NEW.paid_at OR OLD.member_code IS NOT NEW.member_code)
-           THEN 'CUSTOMER' ELSE 'ORDER' END, SUBSTR(OLD.paid_at, 1, 13) || ':00:00+00:00'
-    WHERE OLD.paid_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:*'
-      AND NOT EXISTS (SELECT 1 FROM sales_changes
-                      WHERE mall_id = OLD.mall_id AND subject = CASE WHEN COALESCE(OLD.member_code, NEW.member_code) IS NOT NULL
-                AND (OLD.mall_id IS NOT NEW.mall_id OR OLD.paid_at IS NOT NEW.paid_at OR OLD.member_code IS NOT NEW.member_code)
-           THEN 'CUSTOMER' ELSE 'ORDER' END
-                        AND changed_hour = SUBSTR(OLD.paid_at, 1, 13) || ':00:00+00:00');
-    INSERT INTO sales_changes (mall_id, subject, changed_hour)
-    SELECT NEW.mall_id, CASE WHEN COALESCE(OLD.member_code, NEW.member_code) IS NOT NULL
-                AND (OLD.mall_id IS NOT NEW.mall_id OR OLD.paid_at IS NOT NEW.paid_at OR OLD.member_code IS NOT NEW.member_code)
-           THEN 'CUSTOMER' ELSE 'ORDER' END, SUBSTR(NEW.paid_at, 1, 13) || ':00:00+00:00'
-    WHERE NEW.paid_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:*'
-      AND NOT EXISTS (SELECT 1 FROM sales_changes
-                      WHERE mall_id = NEW.mall_id AND subject = CASE WHEN COALESCE(OLD.member_code, NEW.member_code) IS NOT NULL
-                AND (OLD.mall_id IS NOT NEW.mall_id OR OLD.paid_at IS NOT NEW.paid_at OR OLD.member_code IS NOT NEW.member_code)
-           THEN 'CUSTOMER' ELSE 'ORDER' END
-                        AND changed_hour = SUBSTR(NEW.paid_at, 1, 13) || ':00:00+00:00');
-    INSERT INTO sales_changes (mall_id, subject, changed_hour)
-    SELECT OLD.mall_id, 'CANCELLATION', SUBSTR(OLD.cancelled_at, 1, 13) || ':00:00+00:00'
-    WHERE OLD.cancelled_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:*'
-      AND NOT EXISTS (SELECT 1 FROM sales_changes
-                      WHERE mall_id = OLD.mall_id AND subject = 'CANCELLATION'
-                        AND changed_hour = SUBSTR(OLD.cancelled_at, 1, 13) || ':00:00+00:00');
-    INSERT INTO sales_changes (mall_id, subject, changed_hour)
-    SELECT NEW.mall_id, 'CANCELLATION', SUBSTR(NEW.cancelled_at, 1, 13) || ':00:00+00:00'
-    WHERE NEW.cancelled_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:*'
-      AND NOT EXISTS (SELECT 1 FROM sales_changes
-                      WHERE mall_id = NEW.mall_id AND subject = 'CANCELLATION'
-                        AND changed_hour = SUBSTR(NEW.cancelled_at, 1, 13) || ':00:00+00:00');
+    INSERT INTO sales_change_times (mall_id, subject, changed_at)
+    SELECT paid.mall_id,
+           CASE WHEN COALESCE(OLD.member_code, NEW.member_code) IS NOT NULL
+                 AND (OLD.mall_id, OLD.paid_at, OLD.member_code) IS NOT (NEW.mall_id, NEW.paid_at, NEW.member_code)
+                THEN 'CUSTOMER' ELSE 'ORDER' END,
+           paid.changed_at
+    FROM (SELECT OLD.mall_id AS mall_id, OLD.paid_at AS changed_at
+          UNION ALL SELECT NEW.mall_id, NEW.paid_at) AS paid
+    UNION ALL
+    SELECT OLD.mall_id, 'CANCELLATION', OLD.cancelled_at
+    UNION ALL
+    SELECT NEW.mall_id, 'CANCELLATION', NEW.cancelled_at
+    UNION ALL
+    SELECT mall_id, 'REFUND', refunded_at FROM refunds
+    WHERE order_id IN (OLD.id, NEW.id) AND (OLD.id, OLD.payment_method) IS NOT (NEW.id, NEW.payment_method);
+END;
+
+-- Lines are counted when their order was paid and cancelled, and name the products of its refunds. Those of an order that
+-- was just inserted have nothing to add to what it has noted.
+CREATE TRIGGER order_items_inserted AFTER INSERT ON order_items
+WHEN NOT EXISTS (SELECT 1 FROM orders o
+                 JOIN sales_changes c ON c.mall_id = o.mall_id AND c.subject IN ('CUSTOMER', 'ORDER')
+                     AND c.changed_hour = SUBSTR(o.paid_at, 1, 14) || '00:00+00:00'
+                 WHERE o.id = NEW.order_id AND o.cancelled_at IS NULL)
+    OR EXISTS (SELECT 1 FROM refunds WHERE order_id = NEW.order_id)
+BEGIN
+    INSERT INTO sales_change_times (mall_id, subject, changed_at)
+    SELECT mall_id, 'ORDER', paid_at FROM orders WHERE id = NEW.order_id
+    UNION ALL
+    SELECT mall_id, 'CANCELLATION', cancelled_at FROM orders WHERE id = NEW.order_id
+    UNION ALL
+    SELECT mall_id, 'REFUND', refunded_at FROM refunds WHERE order_id = NEW.order_id;
 END;
 CREATE TRIGGER order_items_deleted AFTER DELETE ON order_items BEGIN
-    INSERT INTO sales_changes (mall_id, subject, changed_hour)
-    SELECT o.mall_id, 'ORDER', SUBSTR(o.paid_at, 1, 13) || ':00:00+00:00' FROM orders o
-    WHERE o.id = OLD.order_id AND o.paid_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:*'
-      AND NOT EXISTS (SELECT 1 FROM sales_changes c
-                      WHERE c.mall_id = o.mall_id AND c.subject = 'ORDER'
-                        AND c.changed_hour = SUBSTR(o.paid_at, 1, 13) || ':00:00+00:00');
+    INSERT INTO sales_change_times (mall_id, subject, changed_at)
+    SELECT mall_id, 'ORDER', paid_at FROM orders WHERE id = OLD.order_id
+    UNION ALL
+    SELECT mall_id, 'CANCELLATION', cancelled_at FROM orders WHERE id = OLD.order_id
+    UNION ALL
+    SELECT mall_id, 'REFUND', refunded_at FROM refunds WHERE order_id = OLD.order_id;
 END;
-CREATE TRIGGER order_items_updated AFTER UPDATE ON order_items BEGIN
-    INSERT INTO sales_changes (mall_id, subject, changed_hour)
-    SELECT o.mall_id, 'ORDER', SUBSTR(o.paid_at, 1, 13) || ':00:00+00:00' FROM orders o
-    WHERE o.id = NEW.order_id AND o.paid_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:*'
-      AND NOT EXISTS (SELECT 1 FROM sales_changes c
-                      WHERE c.mall_id = o.mall_id AND c.subject = 'ORDER'
-                        AND c.changed_hour = SUBSTR(o.paid_at, 1, 13) || ':00:00+00:00');
+CREATE TRIGGER order_items_updated AFTER UPDATE ON order_items
+WHEN (OLD.order_id, OLD.product_code, OLD.product_name, OLD.quantity, OLD.line_amount, OLD.discount_amount, OLD.tax_amount)
+     IS NOT
+     (NEW.order_id, NEW.product_code, NEW.product_name, NEW.quantity, NEW.line_amount, NEW.discount_amount, NEW.tax_amount)
+BEGIN
+    INSERT INTO sales_change_times (mall_id, subject, changed_at)
+    SELECT mall_id, 'ORDER', paid_at FROM orders WHERE id IN (OLD.order_id, NEW.order_id)
+    UNION ALL
+    SELECT mall_id, 'CANCELLATION', cancelled_at FROM orders WHERE id IN (OLD.order_id, NEW.order_id)
+    UNION ALL
+    SELECT mall_id, 'REFUND', refunded_at FROM refunds WHERE order_id IN (OLD.order_id, NEW.order_id);
 END;
+
 CREATE TRIGGER refunds_inserted AFTER INSERT ON refunds BEGIN
-    INSERT INTO sales_changes (mall_id, subject, changed_hour)
-    SELECT NEW.mall_id, 'REFUND', SUBSTR(NEW.refunded_at, 1, 13) || ':00:00+00:00'
-    WHERE NEW.refunded_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:*'
-      AND NOT EXISTS (SELECT 1 FROM sales_changes
-                      WHERE mall_id = NEW.mall_id AND subject = 'REFUND'
-                        AND changed_hour = SUBSTR(NEW.refunded_at, 1, 13) || ':00:00+00:00');
+    INSERT INTO sales_change_times (mall_id, subject, changed_at) VALUES (NEW.mall_id, 'REFUND', NEW.refunded_at);
+END;
+CREATE TRIGGER refunds_replaced BEFORE INSERT ON refunds
+WHEN EXISTS (SELECT 1 FROM refunds r WHERE r.order_id = NEW.order_id AND r.refund_key = NEW.refund_key)
+    OR EXISTS (SELECT 1 FROM refunds r WHERE r.id = NEW.id)
+BEGIN
+    INSERT INTO sales_change_times (mall_id, subject, changed_at)
+    SELECT r.mall_id, 'REFUND', r.refunded_at FROM refunds r
+    WHERE ((r.order_id = NEW.order_id AND r.refund_key = NEW.refund_key) OR r.id = NEW.id)
+      AND (r.mall_id, r.order_id, r.refunded_at, r.currency, r.amount, r.product_code)
+          IS NOT (NEW.mall_id, NEW.order_id, NEW.refunded_at, NEW.currency, NEW.amount, NEW.product_code);
 END;
 CREATE TRIGGER refunds_deleted AFTER DELETE ON refunds BEGIN
-    INSERT INTO sales_changes (mall_id, subject, changed_hour)
-    SELECT OLD.mall_id, 'REFUND', SUBSTR(OLD.refunded_at, 1, 13) || ':00:00+00:00'
-    WHERE OLD.refunded_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:*'
-      AND NOT EXISTS (SELECT 1 FROM sales_changes
-                      WHERE mall_id = OLD.mall_id AND subject = 'REFUND'
-                        AND changed_hour = SUBSTR(OLD.refunded_at, 1, 13) || ':00:00+00:00');
+    INSERT INTO sales_change_times (mall_id, subject, changed_at) VALUES (OLD.mall_id, 'REFUND', OLD.refunded_at);
 END;
 CREATE TRIGGER refunds_updated AFTER UPDATE ON refunds
-WHEN OLD.mall_id IS NOT NEW.mall_id
-    OR OLD.refunded_at IS NOT NEW.refunded_at
-    OR OLD.currency IS NOT NEW.currency
-    OR OLD.amount IS NOT NEW.amount
-    OR OLD.product_code IS NOT NEW.product_code
+WHEN (OLD.mall_id, OLD.order_id, OLD.refunded_at, OLD.currency, OLD.amount, OLD.product_code)
+     IS NOT (NEW.mall_id, NEW.order_id, NEW.refunded_at, NEW.currency, NEW.amount, NEW.product_code)
 BEGIN
-    INSERT INTO sales_changes (mall_id, subject, changed_hour)
-    SELECT OLD.mall_id, 'REFUND', SUBSTR(OLD.refunded_at, 1, 13) || ':00:00+00:00'
-    WHERE OLD.refunded_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:*'
-      AND NOT EXISTS (SELECT 1 FROM sales_changes
-                      WHERE mall_id = OLD.mall_id AND subject = 'REFUND'
-                        AND changed_hour = SUBSTR(OLD.refunded_at, 1, 13) || ':00:00+00:00');
-    INSERT INTO sales_changes (mall_id, subject, changed_hour)
-    SELECT NEW.mall_id, 'REFUND', SUBSTR(NEW.refunded_at, 1, 13) || ':00:00+00:00'
-    WHERE NEW.refunded_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:*'
-      AND NOT EXISTS (SELECT 1 FROM sales_changes
-                      WHERE mall_id = NEW.mall_id AND subject = 'REFUND'
-                        AND changed_hour = SUBSTR(NEW.refunded_at, 1, 13) || ':00:00+00:00');
+    INSERT INTO sales_change_times (mall_id, subject, changed_at)
+    VALUES (OLD.mall_id, 'REFUND', OLD.refunded_at), (NEW.mall_id, 'REFUND', NEW.refunded_at);
 END;
--- Members are counted by the status that they have when the week is over: a member who leaves later changes nothing.
+
 CREATE TRIGGER members_inserted AFTER INSERT ON members BEGIN
-    INSERT INTO sales_changes (mall_id, subject, changed_hour)
-    SELECT NEW.mall_id, 'MEMBER', SUBSTR(NEW.signed_up_at, 1, 13) || ':00:00+00:00'
-    WHERE NEW.signed_up_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:*'
-      AND NOT EXISTS (SELECT 1 FROM sales_changes
-                      WHERE mall_id = NEW.mall_id AND subject = 'MEMBER'
-                        AND changed_hour = SUBSTR(NEW.signed_up_at, 1, 13) || ':00:00+00:00');
+    INSERT INTO sales_change_times (mall_id, subject, changed_at) VALUES (NEW.mall_id, 'MEMBER', NEW.signed_up_at);
+END;
+CREATE TRIGGER members_replaced BEFORE INSERT ON members
+WHEN EXISTS (SELECT 1 FROM members m WHERE m.mall_id = NEW.mall_id AND m.member_code = NEW.member_code)
+    OR EXISTS (SELECT 1 FROM members m WHERE m.id = NEW.id)
+BEGIN
+    INSERT INTO sales_change_times (mall_id, subject, changed_at)
+    SELECT m.mall_id, 'MEMBER', m.signed_up_at FROM members m
+    WHERE ((m.mall_id = NEW.mall_id AND m.member_code = NEW.member_code) OR m.id = NEW.id)
+      AND (m.mall_id, m.signed_up_at, m.channel) IS NOT (NEW.mall_id, NEW.signed_up_at, NEW.channel);
+END;
+CREATE TRIGGER members_deleted AFTER DELETE ON members BEGIN
+    INSERT INTO sales_change_times (mall_id, subject, changed_at) VALUES (OLD.mall_id, 'MEMBER', OLD.signed_up_at);
+END;
+-- Not their status, nor that they asked to be forgotten: a week is counted with what was known when it was over, and must not
+-- be reported once more for each member who leaves.
+CREATE TRIGGER members_updated AFTER UPDATE ON members
+WHEN (OLD.mall_id, OLD.signed_up_at, OLD.channel) IS NOT (NEW.mall_id, NEW.signed_up_at, NEW.channel)
+BEGIN
+    INSERT INTO sales_change_times (mall_id, subject, changed_at)
+    VALUES (OLD.mall_id, 'MEMBER', OLD.signed_up_at), (NEW.mall_id, 'MEMBER', NEW.signed_up_at);
 END;
 
 -- ---------------------------------------------------------------- what was said, and what is true now
 
 -- An interface for finance: each figure that was reported and has another value now. currency is NULL for a figure that is
--- no money and belongs to none; a figure that was or is not there is NULL. why: DATA_ARRIVED (it was provisional, and its data has come),
--- DATA_CHANGED (rows were written since), RERUN (somebody asked).
+-- not an amount; a figure that was or is not there is NULL. why: DATA_ARRIVED (it was provisional, and its data has
+-- come), DATA_CHANGED (rows were written since), RERUN (somebody asked).
 CREATE TABLE report_restatements (
     id INTEGER PRIMARY KEY,
     report TEXT NOT NULL,

@@ -2,6 +2,7 @@
 //! was told something else is told so.
 
 mod corrections;
+mod noticed;
 mod provisional;
 mod stale;
 mod story;
