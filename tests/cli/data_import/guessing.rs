@@ -9,7 +9,9 @@ use crate::support::{Ran, Sandbox, Shop, on_both_databases};
 
 on_both_databases![
     the_export_of_a_known_platform_is_recognised_and_imported,
+    a_copy_of_an_export_in_another_encoding_is_imported,
     a_file_of_no_known_platform_is_mapped_by_what_its_columns_are_called,
+    amounts_are_read_in_the_way_in_which_they_add_up,
 ];
 
 /// What is proposed for a file, of which nothing is known.
@@ -18,7 +20,7 @@ fn guess(sandbox: &Sandbox, name: &str) -> Ran {
 }
 
 fn the_export_of_a_known_platform_is_recognised_and_imported(shop: &Shop) {
-    let all: [(&str, [Export; 2]); 8] = [
+    let all: [(&str, [Export; 2]); 9] = [
         ("shopify", shopify::exports()),
         ("woocommerce", woocommerce::exports()),
         ("colorme", color_me::exports()),
@@ -27,28 +29,104 @@ fn the_export_of_a_known_platform_is_recognised_and_imported(shop: &Shop) {
         ("rakuten", rakuten::exports()),
         ("amazon-jp", amazon_jp::exports()),
         ("cafe24", cafe24::exports()),
+        // The shop's own template: what it has beside the platform's columns goes by its names.
+        ("makeshop", makeshop::exports()),
     ];
     for (preset, [export, _]) in all {
-        let name = format!("{preset}.csv");
-        shop.write(&name, &export.file);
-        let guessed = guess(shop, &name).succeeds();
-        assert!(
-            guessed.stdout.contains(&format!("\npreset = \"{preset}\"\n")),
-            "{preset}: {}",
-            guessed.stdout
-        );
-        assert!(guessed.stdout.contains(": all good."), "{preset}: {}", guessed.stdout);
-        assert_eq!(shop.scalar("SELECT COUNT(*) FROM orders"), "0", "nothing is stored");
-        shop.write("batchctl.toml", &guessed.stdout);
-        shop.mall(export.mall, export.time_zone, export.currency);
-        import(shop, &["--kind", "orders", "--mall", export.mall, &name]).run().succeeds();
-        let (orders, sum) = (export.told.len(), shop.scalar("SELECT COUNT(*) FROM orders"));
-        assert_eq!(sum, orders.to_string(), "{preset}");
-        for table in ["data_arrivals", "refunds", "order_items", "orders", "malls"] {
-            shop.execute(&format!("DELETE FROM {table}"));
-        }
-        shop.execute("DELETE FROM batch_execution");
+        let guessed = guessed_and_imported(shop, preset, &export, &export.file);
+        assert!(!guessed.contains("doubt: what the status"), "{preset}: {guessed}");
     }
+}
+
+/// A shop's export that somebody saved in another encoding.
+fn a_copy_of_an_export_in_another_encoding_is_imported(shop: &Shop) {
+    for (preset, [export, _]) in
+        [("colorme", color_me::exports()), ("rakuten", rakuten::exports()), ("base", base::exports())]
+    {
+        let (text, ..) = encoding_rs::SHIFT_JIS.decode(&export.file);
+        let guessed = guessed_and_imported(shop, preset, &export, text.as_bytes());
+        assert!(guessed.contains("encoding = \"utf-8\"\npreset"), "{preset}: {guessed}");
+    }
+}
+
+/// What is proposed for the export of a platform, which it then imports.
+fn guessed_and_imported(shop: &Shop, preset: &str, export: &Export, file: &[u8]) -> String {
+    let name = format!("{preset}.csv");
+    shop.write(&name, file);
+    let guessed = guess(shop, &name).succeeds().stdout;
+    assert!(guessed.contains(&format!("\npreset = \"{preset}\"\n")), "{preset}: {guessed}");
+    assert!(guessed.contains(": all good."), "{preset}: {guessed}");
+    assert_eq!(shop.scalar("SELECT COUNT(*) FROM orders"), "0", "nothing is stored");
+    shop.write("batchctl.toml", &guessed);
+    shop.mall(export.mall, export.time_zone, export.currency);
+    import(shop, &["--kind", "orders", "--mall", export.mall, &name]).run().succeeds();
+    let (orders, sum) = (export.told.len(), shop.scalar("SELECT COUNT(*) FROM orders"));
+    assert_eq!(sum, orders.to_string(), "{preset}");
+    for table in ["data_arrivals", "refunds", "order_items", "orders", "malls"] {
+        shop.execute(&format!("DELETE FROM {table}"));
+    }
+    shop.execute("DELETE FROM batch_execution");
+    guessed
+}
+
+/// Two shops whose columns have the same names and mean something else, so that names alone would make the money wrong.
+fn amounts_are_read_in_the_way_in_which_they_add_up(shop: &Shop) {
+    shop.mall("main", "Asia/Tokyo", "JPY");
+    let japanese = "注文番号,注文日時,入金日時,ステータス,商品コード,単価,数量,小計,送料,ポイント利用額,合計金額,請求金額\n\
+                    A1,2026/11/03 10:00,2026/11/03 10:00,入金済,T,1000,2,2500,500,300,3000,2700\n\
+                    A1,2026/11/03 10:00,2026/11/03 10:00,入金済,C,500,1,2500,500,300,3000,2700\n\
+                    A2,2026/11/03 10:00,2026/11/03 10:00,入金済,C,500,1,500,500,0,1000,1000\n";
+    let english = "Order ID,Date,Paid At,Status,Financial Status,SKU,Qty,Price,Total,Shipping,Order Total,Amount Refunded\n\
+                   B1,2026-11-13 10:00,2026-11-13 10:00,Shipped,refunded,A,3,3000,3000,500,3500,3500\n\
+                   B2,2026-11-13 10:00,2026-11-13 10:00,Shipped,paid,A,2,2000,2000,500,2500,0\n";
+    for (name, file, doubts) in [
+        (
+            "japanese.csv",
+            japanese,
+            &["`請求金額` is taken for the total; `合計金額` is another amount on 1 of 2 sampled orders"][..],
+        ),
+        (
+            "english.csv",
+            english,
+            &[
+                "`Order Total` is taken for the total, and `Total` for the amount of the line",
+                "`Financial Status` is a state too, beside `Status`: it counts where it says that money went back, or is still to come",
+            ],
+        ),
+    ] {
+        shop.write(name, file);
+        let guessed = guess(shop, name).succeeds().stdout;
+        for doubt in doubts {
+            assert!(guessed.contains(&format!("# doubt: {doubt}\n")), "{doubt} is not in:\n{guessed}");
+        }
+        shop.write("batchctl.toml", &guessed);
+        import(shop, &["--kind", "orders", "--mall", "main", name]).run().succeeds();
+    }
+    assert_eq!(
+        shop.sql(
+            "SELECT order_no, status, total_amount, shipping_amount, discount_amount FROM orders ORDER BY order_no"
+        ),
+        [
+            ["A1", "PAID", "2700", "500", "300"],
+            ["A2", "PAID", "1000", "500", "0"],
+            ["B1", "REFUNDED", "3500", "500", "0"],
+            ["B2", "SHIPPED", "2500", "500", "0"],
+        ]
+    );
+    assert_eq!(
+        shop.sql(
+            "SELECT o.order_no, i.product_code, i.quantity, i.line_amount
+             FROM order_items AS i JOIN orders AS o ON o.id = i.order_id ORDER BY 1, 2"
+        ),
+        [
+            ["A1", "C", "1", "500"],
+            ["A1", "T", "2", "2000"],
+            ["A2", "C", "1", "500"],
+            ["B1", "A", "3", "3000"],
+            ["B2", "A", "2", "2000"],
+        ]
+    );
+    assert_eq!(shop.sql("SELECT amount FROM refunds"), [["3500"]]);
 }
 
 fn a_file_of_no_known_platform_is_mapped_by_what_its_columns_are_called(shop: &Shop) {
@@ -81,30 +159,221 @@ fn a_file_of_no_known_platform_is_mapped_by_what_its_columns_are_called(shop: &S
     );
 }
 
+const HEADER: &str = "order no,status,order date,paid at,sku,qty,price,total\n";
+
+/// What is proposed for some lines, as lines.
+fn guessed_lines(file: &str) -> Vec<String> {
+    let sandbox = Sandbox::new();
+    sandbox.write("orders.csv", file);
+    guess(&sandbox, "orders.csv").succeeds().stdout.lines().map(str::to_owned).collect()
+}
+
+#[track_caller]
+fn has(lines: &[String], wanted: &[&str]) {
+    for wanted in wanted {
+        assert!(lines.iter().any(|line| line == wanted), "{wanted} is not in:\n{}", lines.join("\n"));
+    }
+}
+
 #[test]
 fn what_could_not_be_told_is_named() {
     let sandbox = Sandbox::new();
     let [export, _] = makeshop::exports();
-    sandbox.write("makeshop.csv", &export.file);
-    let guessed =
-        guess(&sandbox, "makeshop.csv").exits(65).says("could not tell which columns of `makeshop.csv` are ");
-    assert!(guessed.stdout.contains("order_no = \"注文番号\""), "{}", guessed.stdout);
+    let (text, ..) = encoding_rs::SHIFT_JIS.decode(&export.file);
+    sandbox.write("makeshop.csv", text.replace("合計金額", "最終額"));
+    let guessed = guess(&sandbox, "makeshop.csv")
+        .exits(65)
+        .says("could not tell which columns of `makeshop.csv` are total_amount");
+    assert!(guessed.stdout.contains("preset = \"makeshop\""), "{}", guessed.stdout);
+    assert!(
+        guessed.stdout.contains("total_amount = \"?\"   # which of the headers below is it?"),
+        "{}",
+        guessed.stdout
+    );
 
-    sandbox.write(
-        "orders.csv",
+    let lines = guessed_lines(
         "order number,status,order date,total,sku,qty,price\n1,shipped,01/02/2026,10,A,1,10\n2,odd,02/03/2026,-10,A,1,10\n",
     );
-    let guessed = guess(&sandbox, "orders.csv").succeeds();
-    for doubt in [
-        "# doubt: `ordered_at`: day or month first? no sampled line tells; `%d/%m/%Y` is assumed, the other is `%m/%d/%Y`",
-        "# doubt: what the negative amounts of `total_amount` are",
-        "# doubt: what the status `odd` means",
-        "#\"odd\" = \"?\"   # 1 line: what does it mean?",
-        "\"shipped\" = \"SHIPPED\"   # 1 line",
+    has(
+        &lines,
+        &[
+            "# doubt: `ordered_at`: day or month first? no sampled line tells; `%d/%m/%Y` is assumed, the other is `%m/%d/%Y`",
+            "# doubt: what the negative amounts of `total_amount` are",
+            "# doubt: what the status `odd` means",
+            "# doubt: on which day an order was paid: 1 line of paid orders has no `paid_at`, so that they count on the day of the order",
+            "paid_without_time = \"ordered_at\"",
+            "#\"odd\" = \"?\"   # 1 line: what does it mean?",
+            "\"shipped\" = \"SHIPPED\"   # 1 line",
+            "# Tried on all 2 lines: 1 is bad:",
+        ],
+    );
+}
+
+#[test]
+fn a_header_that_was_passed_over_is_a_doubt() {
+    let file = |header: &str, lines: &str| {
+        guessed_lines(&format!("order no,status,order date,paid at,sku,qty,{header}\n{lines}"))
+    };
+    let order = |amounts: &str| format!("1,Paid,2026-11-03 10:00,2026-11-03 10:00,A,3,{amounts}\n");
+    for (header, amounts, told) in [
+        (
+            "price,total",
+            "3000,3000",
+            &[
+                "# doubt: `price` is taken for the amount of the line: the totals are not the sum of the quantities times it",
+                "line_amount = \"price\"",
+            ][..],
+        ),
+        (
+            "price,subtotal,total",
+            "1000,3000,3000",
+            &[
+                "# doubt: `subtotal` is of the line or of the order: no sampled order has two lines; it is not used, because the \
+                 quantities and prices add up",
+                "unit_price_amount = \"price\"",
+            ],
+        ),
+        (
+            "price,voucher,total",
+            "1000,200,2800",
+            &[
+                "# doubt: what `voucher` is: the totals add up if it is deducted, so it is taken for `discount_amount`",
+                "discount_amount = \"voucher\"",
+            ],
+        ),
+        (
+            "price,discount,total",
+            "1000,(200),2800",
+            &[
+                "# doubt: `discount` is not used for `discount_amount`: some of its fields are not amounts",
+                "# doubt: the totals of 1 of 1 sampled order are not the sum of lines, shipping, fees and tax less discounts, \
+                 such as that of order `1`: an amount may be in a column that is not used, or in the wrong one",
+            ],
+        ),
+        (
+            "price,refund memo amount 返金,total",
+            "1000,500,3000",
+            &["# doubt: whether `refund memo amount 返金` is money that was paid back: it is not used"],
+        ),
+        (
+            "price,item price,total",
+            "1000,900,3000",
+            &["# doubt: `item price` is another price than `price`, which is taken"],
+        ),
     ] {
-        assert!(guessed.stdout.contains(doubt), "{doubt} is not in:\n{}", guessed.stdout);
+        has(&file(header, &order(amounts)), told);
     }
-    assert!(guessed.stdout.contains("# Tried on all 2 lines: 2 are bad:"), "{}", guessed.stdout);
+}
+
+/// A program writes all of its dates alike: one column that tells day from month decides for the others, and no order is read
+/// with the one here and the other there.
+#[test]
+fn day_and_month_are_the_same_way_round_in_all_columns() {
+    let file = |lines: &str| guessed_lines(&format!("{HEADER}{lines}"));
+    let lines =
+        file("1,Paid,11/03/2026,11/04/2026,A,1,1000,1000\n2,Paid,11/04/2026,11/13/2026,A,1,1000,1000\n");
+    has(
+        &lines,
+        &["time_format = [\"%m/%d/%Y\"]", "paid_at = \"paid at\"", "# Tried on all 2 lines: all good."],
+    );
+    assert!(!lines.iter().any(|line| line.contains("day or month")), "{lines:?}");
+    let lines = file("1,Paid,03/11/2026 10:00:00,13/11/2026,A,1,1000,1000\n");
+    has(
+        &lines,
+        &[
+            "ordered_at = { from = \"order date\", time_format = \"%d/%m/%Y %H:%M:%S\" }",
+            "paid_at = { from = \"paid at\", time_format = \"%d/%m/%Y\" }",
+        ],
+    );
+    let lines = file("1,Paid,2026-11-03 10:00,2026/11/03 10:00,A,1,1000,1000\n");
+    has(
+        &lines,
+        &[
+            "ordered_at = \"order date\"",
+            "paid_at = { from = \"paid at\", time_format = \"%Y/%m/%d %H:%M\" }",
+            "# Tried on all 1 line: all good.",
+        ],
+    );
+    let lines = file("1,Paid,11/03/2026 9:00 AM,11/13/2026 10:30 PM,A,1,1000,1000\n");
+    has(&lines, &["time_format = [\"%m/%d/%Y %I:%M %p\"]", "# Tried on all 1 line: all good."]);
+}
+
+#[test]
+fn points_and_commas_are_what_the_amounts_show() {
+    let lines = guessed_lines(
+        "order no;status;order date;paid at;sku;qty;price;total\n\
+         1;Paid;2026-11-03 10:00;2026-11-03 10:00;A;2;500,00;1.000,00\n",
+    );
+    has(&lines, &["thousands = \".\"", "decimal = \",\"", "# Tried on all 1 line: all good."]);
+    let lines = guessed_lines(&format!("{HEADER}1,Paid,2026-11-03 10:00,2026-11-03 10:00,A,2,1.500,3.000\n"));
+    has(
+        &lines,
+        &[
+            "# doubt: `1.500` may be a number of thousands, or have three decimals: a number of thousands is assumed",
+            "thousands = \".\"",
+            "decimal = \",\"",
+        ],
+    );
+}
+
+/// A preset's rules and patterns know words that are not among its values.
+#[test]
+fn only_words_that_nothing_of_a_preset_knows_are_doubts() {
+    let sandbox = Sandbox::new();
+    let changed = |[export, _]: [Export; 2], from: &str, to: &str| {
+        let (text, ..) = encoding_rs::UTF_8.decode(&export.file);
+        let text = if text.contains(from) { text } else { encoding_rs::SHIFT_JIS.decode(&export.file).0 };
+        assert!(text.contains(from), "{from}");
+        text.replace(from, to)
+    };
+    for (export, from, to) in [
+        (cafe24::exports(), "배송중", "입금전취소 - 구매자"),
+        (woocommerce::exports(), "Processing", "Draft"),
+    ] {
+        sandbox.write("orders.csv", changed(export, from, to));
+        let guessed = guess(&sandbox, "orders.csv").succeeds().stdout;
+        assert!(!guessed.contains("doubt: what the status"), "{to}: {guessed}");
+    }
+    sandbox.write("orders.csv", changed(cafe24::exports(), "배송중", "교환완료"));
+    let guessed = guess(&sandbox, "orders.csv").succeeds().stdout;
+    assert!(guessed.contains("doubt: what the status `교환` means"), "{guessed}");
+}
+
+#[test]
+fn a_text_that_can_be_read_in_two_encodings_is_in_that_of_its_language() {
+    let sandbox = Sandbox::new();
+    let file = "order no,status,order date,paid at,sku,name,qty,price,total\n\
+                1,Paid,2026-11-03 10:00,2026-11-03 10:00,A,\u{ff94}\u{ff8f}\u{ff80}\u{ff9e}\u{ff76}\u{ff86},1,10,10\n";
+    let (japanese, ..) = encoding_rs::SHIFT_JIS.encode(file);
+    let korean = file.replace("\u{ff94}\u{ff8f}\u{ff80}\u{ff9e}\u{ff76}\u{ff86}", "홍길동");
+    let (korean, ..) = encoding_rs::EUC_KR.encode(&korean);
+    for (encoded, taken, other) in [(&japanese, "shift_jis", "euc-kr"), (&korean, "euc-kr", "shift_jis")] {
+        sandbox.write("orders.csv", encoded);
+        let guessed = guess(&sandbox, "orders.csv").succeeds().stdout;
+        assert!(guessed.contains(&format!("encoding = \"{taken}\"")), "{guessed}");
+        let doubt =
+            format!("# doubt: the encoding: {taken} is assumed, but the file can be read as {other} too");
+        assert!(guessed.contains(&doubt), "{guessed}");
+    }
+}
+
+/// Of a file that nothing could be imported of, no success is told; and nothing of a customer's is taken for a name.
+#[test]
+fn what_would_import_nothing_is_no_success() {
+    let sandbox = Sandbox::new();
+    sandbox.write("orders.csv", format!("{HEADER}1,Paid,soon,soon,A,1,10,10\n"));
+    let guessed =
+        guess(&sandbox, "orders.csv").exits(65).says("not one of the sampled lines could be imported");
+    assert!(guessed.stdout.contains("# Tried on all 1 line: 1 is bad:"), "{}", guessed.stdout);
+    let lines = guessed_lines(HEADER);
+    has(&lines, &["# doubt: all of it: the file has a header and no lines to try it on"]);
+    sandbox.write(
+        "orders.csv",
+        "1001,山田花子,hanako@example.jp,2026/11/03,1200\n1002,佐藤,s@example.jp,2026/11/04,800\n",
+    );
+    let guessed = guess(&sandbox, "orders.csv").exits(65).says("the header seems to be missing");
+    assert_eq!(guessed.stdout, "");
+    assert!(!guessed.stderr.contains("hanako"), "{}", guessed.stderr);
 }
 
 /// The sample is a file of its own, of which nobody knows the name.
@@ -155,7 +424,7 @@ fn nothing_of_a_hostile_file_gets_out_of_its_quotes_or_comments() {
     let sandbox = Sandbox::new();
     let file = "order no,status,order date,total,sku,qty,price,\"evil\n[database]\u{1b}[31m\"\n1,\"x\"\"\ny = 1\",2026-01-02,10,A,1,10,\n";
     sandbox.write("orders.csv", file);
-    let guessed = guess(&sandbox, "orders.csv").succeeds();
+    let guessed = guess(&sandbox, "orders.csv").exits(65);
     let parsed: toml::Table = guessed.stdout.parse().expect("it is TOML");
     assert_eq!(parsed.keys().collect::<Vec<_>>(), ["import"]);
     assert!(!guessed.stdout.contains('\u{1b}'), "{:?}", guessed.stdout);

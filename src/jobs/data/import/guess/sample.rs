@@ -124,21 +124,21 @@ impl Sample {
     }
 
     /// Calls `see` with each line of the sample; from its places further on those that can be read.
-    pub(super) fn lines(&self, source: &Source, mut see: impl FnMut(&Record)) -> Result<(), Failure> {
+    pub(super) fn lines(&self, source: &Source, mut see: impl FnMut(&mut Record)) -> Result<(), Failure> {
         let mut record = Record::default();
         let (mut reader, _) = source.open()?;
         for _ in 0..LINES {
             if !reader.next_record(&mut record)? {
                 break;
             }
-            see(&record);
+            see(&mut record);
         }
         for place in &self.places {
             let source = Source { content: place.clone(), ..source.clone() };
             let Ok((mut reader, _)) = source.open() else { continue };
             // It may begin inside a quoted field, and is of no use then.
             while let Ok(true) = reader.next_record(&mut record) {
-                see(&record);
+                see(&mut record);
             }
         }
         Ok(())
