@@ -17,6 +17,7 @@ use crate::support::{Arranged, Batchctl, Database, Sandbox, Shop, can_mount, on_
 on_both_databases![
     files_are_imported_oldest_first_and_moved,
     a_file_that_cannot_be_imported_is_no_others_failure,
+    a_long_name_is_shortened_and_keeps_nobody_elses_file,
     a_command_that_is_killed_at_any_point_is_completed_by_the_next,
     a_file_that_is_still_being_written_is_left,
     a_file_that_grows_while_it_is_imported_is_imported_again,
@@ -94,7 +95,10 @@ fn a_file_that_cannot_be_imported_is_no_others_failure(shop: &Shop) {
     shop.write("in/1.csv", file(ORDERS, &[&order_line(1)]));
     shop.write("in/2.csv", file(ORDERS, &[&order_line(2).replace("PAID", "PAYED")]));
     shop.write("in/3.csv", file(ORDERS, &[&order_line(3)]));
-    import_inbox(shop, &[]).run().exits(3).says("in/2.csv failed (run 2, exit 65");
+    let place = format!("the file is moved to `{}`", shop.path("in/failed/2.run2.csv").display());
+    import_inbox(shop, &[]).run().exits(3).says("in/2.csv failed (run 2, exit 65").says(&place);
+    // Its row outlives what was printed, and names the place at which the file can be fixed.
+    shop.batchctl(["runs", "show", "2"]).run().succeeds().prints(&place);
     assert_eq!(stored_orders(shop), order_numbers([1, 3]));
     assert_eq!(files(shop), ["done/1.run1.csv", "done/3.run3.csv", "failed/2.run2.csv"]);
     // It waits no more.
@@ -105,6 +109,22 @@ fn a_file_that_cannot_be_imported_is_no_others_failure(shop: &Shop) {
     assert_eq!(stored_orders(shop), order_numbers(1..=3));
     assert_eq!(files(shop), ["done/1.run1.csv", "done/2.run4.csv", "done/3.run3.csv"]);
     assert_eq!(shop.scalar("SELECT settled_by FROM batch_execution WHERE id = 2"), "4");
+}
+
+/// With the number of its run, it would be longer than a name may be.
+fn a_long_name_is_shortened_and_keeps_nobody_elses_file(shop: &Shop) {
+    with_tokyo(shop);
+    let long = format!("{}.csv", "a".repeat(248));
+    shop.write(&format!("in/{long}"), file(ORDERS, &[&order_line(1).replace("PAID", "PAYED")]));
+    shop.write("in/b.csv", file(ORDERS, &[&order_line(2)]));
+    let moved = format!("failed/{}.run1.csv", "a".repeat(246));
+    import_inbox(shop, &[]).run().exits(3).says(&moved);
+    assert_eq!(files(shop), ["done/b.run2.csv".to_owned(), moved.clone()]);
+    // Its own name still finds it.
+    shop.write(&format!("in/{moved}"), file(ORDERS, &[&order_line(1)]));
+    shop.batchctl(["runs", "retry", "1"]).run().succeeds();
+    assert_eq!(stored_orders(shop), order_numbers(1..=2));
+    assert_eq!(files(shop), [format!("done/{}.run3.csv", "a".repeat(246)), "done/b.run2.csv".to_owned()]);
 }
 
 fn a_command_that_is_killed_at_any_point_is_completed_by_the_next(shop: &Shop) {
@@ -368,6 +388,15 @@ fn the_name_decides_what_a_file_is(shop: &Shop) {
     assert_eq!(files(shop).len(), 4);
     assert!(files(shop).contains(&"notes.txt".to_owned()));
 
+    shop.write(
+        "batchctl.toml",
+        "[import.orders]\ninbox_pattern = \"notes*\"\n[import.members]\ninbox_pattern = \"*.txt\"\nmall = \"tokyo\"\n",
+    );
+    inbox(&[])
+        .run()
+        .exits(78)
+        .says("notes.txt` matches the inbox_pattern of both [import.orders] and [import.members]")
+        .says("hint: narrow one of the two patterns");
     shop.write("batchctl.toml", "");
     inbox(&[]).run().exits(78).says("no section of [import] in batchctl.toml has an inbox_pattern");
     inbox(&["--kind", "orders", "--inbox", "nowhere"]).run().exits(2);

@@ -32,6 +32,8 @@ const DONE: &str = "done";
 const FAILED: &str = "failed";
 /// What programs that transfer files call one that is not complete yet.
 const INCOMPLETE: [&str; 7] = [".part", ".partial", ".tmp", ".temp", ".filepart", ".crdownload", ".download"];
+/// How long a name may be on the file systems of Linux.
+const MAX_NAME_BYTES: usize = 255;
 /// Names that a file of the same name and run may get.
 const MOST_NAMES: u32 = 1_000;
 
@@ -170,10 +172,7 @@ impl Inbox {
             let Ok(entries) = fs::read_dir(self.folder.join(below)) else { continue };
             let mut moved: Vec<(u64, PathBuf)> = entries
                 .filter_map(Result::ok)
-                .filter_map(|entry| {
-                    let (original, run) = original(&entry.file_name())?;
-                    (original == OsStr::new(name)).then(|| (run, entry.path()))
-                })
+                .filter_map(|entry| Some((run_in(&entry.file_name(), OsStr::new(name))?, entry.path())))
                 .collect();
             moved.sort_by(|one, other| other.cmp(one));
             for (_, path) in moved {
@@ -197,30 +196,50 @@ impl Inbox {
     fn clear(&self, path: &Path, name: &OsStr, below: &str, run: i64) -> Result<(), Failure> {
         let target = self.folder.join(below);
         let moved = folder_at(&target).and_then(|()| {
-            // A name is taken only by a file of the same name and content.
-            let mut names = (1..=MOST_NAMES).map(|copy| target.join(numbered(name, run, copy)));
-            let free = names.find(|target| fs::symlink_metadata(target).is_err());
+            let free = free_name(&target, name, run);
             fs::rename(path, free.ok_or_else(|| io::Error::from(io::ErrorKind::AlreadyExists))?)
         });
         match moved {
             Ok(()) => Ok(()),
             // By another command that found it imported too.
             Err(_) if Seen::at(path).is_none() => Ok(()),
-            Err(error) => {
-                self.is_stuck.set(true);
-                Err(Failure::failed(format!(
-                    "failed to move `{}` to `{}`: {error}",
-                    path.display(),
-                    target.display()
-                ))
-                .hint(
-                    "its run is over, and is not done again while the file stays: let the user that runs batchctl write to \
-                     the folder and what is in it, or move the file by hand",
-                )
-                .retry_once("once the folder can be written to"))
-            }
+            Err(error) => Err(self.unmoved(path, &target, &error)),
         }
     }
+
+    /// Why a file could not be moved. What concerns the folder concerns all others too.
+    fn unmoved(&self, path: &Path, target: &Path, error: &io::Error) -> Failure {
+        let is_of_folder = concerns_folder(error);
+        self.is_stuck.set(self.is_stuck.get() || is_of_folder);
+        let failure = Failure::failed(format!(
+            "failed to move `{}` to `{}`: {error}",
+            path.display(),
+            target.display()
+        ));
+        if is_of_folder {
+            return failure
+                .hint(
+                    "its run is over, and is not run again while the file stays: let the user that runs batchctl write to \
+                     the folder and what is in it, make room on its disk, or move the file by hand",
+                )
+                .retry_once("once the folder can be written to");
+        }
+        failure
+            .hint("its run is over, and is not run again while the file stays: move the file by hand")
+            .retry_once("once the file was moved")
+    }
+}
+
+/// Whether an error is about the folder, its rights or its disk, and not about one file.
+fn concerns_folder(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::PermissionDenied
+            | io::ErrorKind::ReadOnlyFilesystem
+            | io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::NotADirectory
+    )
 }
 
 /// A file of the folder while it is imported, alone or as the members of the archive that it is.
@@ -233,7 +252,9 @@ pub(super) struct Waiting {
     seen: Seen,
     /// Whether it may be moved.
     is_ours: bool,
-    /// The members whose runs have not ended.
+    /// How many contents it has.
+    contents: usize,
+    /// Those whose runs have not ended.
     open: Cell<usize>,
     ends: RefCell<Vec<(End, i64)>>,
 }
@@ -254,7 +275,7 @@ impl End {
         if last.is(Status::Completed) || last.is(Status::Partial) {
             return Self::Done;
         }
-        // Anything else is no fault of the file.
+        // Anything else is not the file's fault.
         let is_bad =
             last.is(Status::Failed) && last.exit_code == Some(i64::from(ExitCode::BadInput.number()));
         if is_bad { Self::Bad } else { Self::Open }
@@ -270,6 +291,7 @@ impl Waiting {
             name: original(&found.name).map_or_else(|| found.name.clone(), |(name, _)| name),
             seen: found.seen,
             is_ours: found.refused.is_none_or(|reason| reason == NOT_TEXT),
+            contents,
             open: Cell::new(contents),
             ends: RefCell::default(),
         }
@@ -283,6 +305,17 @@ impl Waiting {
     /// What it is called in messages, wherever it is by now.
     pub(super) fn shown(&self) -> PathBuf {
         self.inbox.folder.join(&self.name)
+    }
+
+    /// Where it is found once a run that cannot import it has ended; nothing if it stays where it is.
+    pub(super) fn place_of_failure(&self, run: i64) -> Option<PathBuf> {
+        if !self.is_ours || self.inbox.is_stuck.get() || Seen::at(&self.path) != Some(self.seen) {
+            return None;
+        }
+        let target = self.inbox.folder.join(FAILED);
+        // An archive moves with the number of its last run.
+        let is_alone = self.contents == 1;
+        Some(if is_alone { free_name(&target, &self.name, run).unwrap_or(target) } else { target })
     }
 
     /// Notes how the run of one of its contents ended; after the last one, moves the file. Returns why it stays, if that is
@@ -360,7 +393,7 @@ fn has_ending(name: &str, ending: &str) -> bool {
 fn folder_at(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_dir() => Ok(()),
-        Ok(_) => Err(io::Error::other("it is not a folder")),
+        Ok(_) => Err(io::Error::new(io::ErrorKind::NotADirectory, "it is not a folder")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::create_dir(path) {
             // By another command.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -380,13 +413,38 @@ fn endings(name: &[u8]) -> usize {
     last
 }
 
-/// A name with the number of a run before its endings: `orders.csv` becomes `orders.run12.csv`.
+/// Where a file of a run may be moved in a folder. A name is taken only by a file of the same name and content.
+fn free_name(folder: &Path, name: &OsStr, run: i64) -> Option<PathBuf> {
+    let mut names = (1..=MOST_NAMES).map(|copy| folder.join(numbered(name, run, copy)));
+    names.find(|name| fs::symlink_metadata(name).is_err_and(|error| error.kind() == io::ErrorKind::NotFound))
+}
+
+/// A name with the number of a run before its endings: `orders.csv` becomes `orders.run12.csv`. One that would be longer than
+/// names may be loses the end of what stands before the number.
 fn numbered(name: &OsStr, run: i64, copy: u32) -> OsString {
     let name = name.as_bytes();
-    let place = endings(name);
+    let (stem, endings) = name.split_at(endings(name));
     let copy = if copy == 1 { String::new() } else { format!("-{copy}") };
     let number = format!(".run{run}{copy}");
-    OsString::from_vec([&name[..place], number.as_bytes(), &name[place..]].concat())
+    let room = MAX_NAME_BYTES.saturating_sub(number.len() + endings.len());
+    OsString::from_vec([cut(stem, room), number.as_bytes(), endings].concat())
+}
+
+/// The beginning of a name, at most so long, without half a character at its end.
+fn cut(name: &[u8], most: usize) -> &[u8] {
+    let Some(cut) = name.get(..most).filter(|_| name.len() > most) else { return name };
+    match std::str::from_utf8(cut) {
+        Err(error) if error.error_len().is_none() => &cut[..error.valid_up_to()],
+        _ => cut,
+    }
+}
+
+/// The run after which a file with one name was moved to the other; `None` if it was not.
+fn run_in(moved: &OsStr, name: &OsStr) -> Option<u64> {
+    let (_, run) = original(moved)?;
+    // A long name has lost its end, so that only the way there tells.
+    let number = i64::try_from(run).ok()?;
+    (1..=MOST_NAMES).any(|copy| numbered(name, number, copy) == moved).then_some(run)
 }
 
 /// The name that a file had before it was moved, and its run; `None` if it never was.
@@ -466,6 +524,31 @@ mod tests {
         }
         let raw = OsStr::from_bytes(b"\xFF.csv");
         assert_eq!(original(&numbered(raw, 1, 1)), Some((raw.to_owned(), 1)));
+    }
+
+    #[test]
+    fn a_name_that_would_be_too_long_loses_its_end_and_is_known_by_what_is_left() {
+        let long = format!("{}.csv", "a".repeat(248));
+        let japanese = format!("{}.csv.gz", "注".repeat(81));
+        for name in [&long, &japanese] {
+            for (run, copy) in [(7, 1), (12_345, 1), (7, 12)] {
+                let moved = numbered(OsStr::new(name), run, copy);
+                assert!((MAX_NAME_BYTES - 2..=MAX_NAME_BYTES).contains(&moved.len()), "{}", moved.len());
+                assert!(moved.to_str().is_some());
+                assert_eq!(run_in(&moved, OsStr::new(name)), u64::try_from(run).ok());
+                assert_eq!(run_in(&moved, OsStr::new("other.csv")), None);
+            }
+        }
+        assert_eq!(run_in(OsStr::new("orders.csv"), OsStr::new("orders.csv")), None);
+    }
+
+    #[test]
+    fn only_what_concerns_the_folder_keeps_other_files_from_being_moved() {
+        use rustix::io::Errno;
+
+        let is = |error: Errno| concerns_folder(&error.into());
+        assert!([Errno::ACCESS, Errno::ROFS, Errno::NOSPC, Errno::DQUOT, Errno::NOTDIR].into_iter().all(is));
+        assert!(![Errno::NAMETOOLONG, Errno::NOENT, Errno::IO, Errno::EXIST].into_iter().any(is));
     }
 
     #[test]

@@ -54,7 +54,7 @@ use crate::config::{Holdings, ImportColumn, ImportSection, OneOrMore, SkipLimit}
 use crate::context::Context;
 use crate::db::{Db, Kind as DbKind};
 use crate::digest::fingerprint;
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::money::minor_to_display;
 use crate::period::{last_finished_day, parse_duration, shown_instant};
 use crate::runner::{
@@ -235,11 +235,11 @@ impl Job for Args {
     }
 
     async fn run(&self, run: &mut Run<'_>, file: &File) -> anyhow::Result<()> {
-        if let Some(refused) = &file.refused {
-            return Err(refused.clone().into());
-        }
-        file.refuse_if_old(run).await?;
-        file.args.kind()?.import(&file.args, run, file).await
+        let done = match &file.refused {
+            Some(refused) => Err(refused.clone().into()),
+            None => file.import(run).await,
+        };
+        done.map_err(|error| file.with_its_place(error, run.id()))
     }
 
     async fn clear_away(&self, cx: &Context, db: &mut Db, file: &File) -> anyhow::Result<()> {
@@ -571,6 +571,26 @@ impl File {
             waiting: None,
             refused: None,
             args: args.clone(),
+        }
+    }
+
+    async fn import(&self, run: &mut Run<'_>) -> anyhow::Result<()> {
+        self.refuse_if_old(run).await?;
+        self.args.kind()?.import(&self.args, run, self).await
+    }
+
+    /// What is wrong with a file of an inbox, with the place at which it can be fixed: it is about to leave the one that the
+    /// message names.
+    fn with_its_place(&self, error: anyhow::Error, run: i64) -> anyhow::Error {
+        let place = self.waiting.as_ref().and_then(|waiting| waiting.place_of_failure(run));
+        match (error.downcast::<Failure>(), place) {
+            (Ok(mut failure), Some(place)) if failure.kind == FailureKind::BadInput => {
+                // Writing to a String cannot fail.
+                let _ = write!(failure.message, "; the file is moved to `{}`", place.display());
+                failure.into()
+            }
+            (Ok(failure), _) => failure.into(),
+            (Err(error), _) => error,
         }
     }
 

@@ -157,9 +157,10 @@ impl Args {
             (None, [one, other, ..]) if self.inbox_file.is_none() => {
                 let (one, other) = (one.section(), other.section());
                 Err(Failure::configuration(format!(
-                    "`{}` fits the inbox_pattern of {one} and of {other}: it is not known which it is",
+                    "`{}` matches the inbox_pattern of both {one} and {other}",
                     called.display()
-                )))
+                ))
+                .hint("narrow one of the two patterns, so that each name matches only one"))
             }
             _ => Input::of_untrusted_file(found.path.clone(), called.clone())
                 .and_then(|inputs| self.of_member(inputs)),
