@@ -4,6 +4,7 @@ use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use rustix::process::Signal;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
@@ -13,6 +14,7 @@ use crate::support::{Shop, on_both_databases};
 on_both_databases![
     a_packed_file_is_the_same_as_the_file,
     a_packed_file_that_is_damaged_is_bad_input,
+    a_packed_file_that_takes_long_to_unpack_obeys_the_deadline_and_a_stop,
     each_member_of_an_archive_is_a_run_of_its_own,
     what_is_piped_in_is_imported,
     several_files_are_several_runs,
@@ -75,6 +77,22 @@ fn a_packed_file_that_is_damaged_is_bad_input(shop: &Shop) {
         .says("orders.csv.gz`: it is damaged or cut off: ")
         .says(advice);
     import(shop, &["--kind", "orders", "orders.zip"]).run().exits(65).says("failed to unpack `").says(advice);
+    assert!(stored_orders(shop).is_empty());
+}
+
+/// Its hash, by which an import knows it, needs all of it: more seconds than anybody gives it here.
+fn a_packed_file_that_takes_long_to_unpack_obeys_the_deadline_and_a_stop(shop: &Shop) {
+    with_tokyo(shop);
+    // A file of many parts, each of a mebibyte, as `cat *.gz` makes it.
+    let part = gzipped(&"x".repeat(1024 * 1024));
+    shop.write("in/orders.csv.gz", part.repeat(30_000));
+    let inbox = ["--kind", "orders", "--inbox", "in", "--min-age", "0s"];
+    import(shop, &[inbox.as_slice(), &["--timeout", "1s"]].concat()).run().exits(124);
+    let mut held = import(shop, &[inbox.as_slice(), &["--grace", "1s"]].concat()).hold_at("start");
+    held.wait_until_reached();
+    held.process().signal(Signal::TERM);
+    held.release().wait().exits(143);
+    assert!(shop.path("in/orders.csv.gz").exists());
     assert!(stored_orders(shop).is_empty());
 }
 

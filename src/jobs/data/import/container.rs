@@ -9,6 +9,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use flate2::read::MultiGzDecoder;
 use rustix::fs::OFlags;
@@ -31,10 +32,43 @@ const HARMLESS_BYTES: u64 = 64 * 1024 * 1024;
 const MAX_MEMBERS: usize = 200;
 /// Bytes read at a time.
 const BUFFER_BYTES: usize = 256 * 1024;
-/// What standard input is called.
 /// What to do about a packed file that cannot be unpacked.
 const DAMAGED: &str = "get the file again: the download, or the copy, has most likely failed";
+/// What standard input is called.
 pub(super) const STANDARD_INPUT: &str = "-";
+
+/// Whether what a thread works on is still wanted.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Wanted(Arc<AtomicBool>);
+
+impl Wanted {
+    fn check(&self) -> io::Result<()> {
+        match self.0.load(Ordering::Relaxed) {
+            true => Err(io::Error::other("nobody waits for it any more")),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Tells a thread that nobody waits for it any more.
+struct GivesUp(Wanted);
+
+impl Drop for GivesUp {
+    fn drop(&mut self) {
+        self.0.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Does what reads or unpacks a whole content on a thread of its own, so that heartbeats, deadlines and stops go on meanwhile.
+/// Whoever waits for it no longer, because of one of these, ends it too: the process does not wait for a content that may
+/// unpack to gigabytes.
+pub(super) async fn on_a_thread<T: Send + 'static>(
+    work: impl FnOnce(&Wanted) -> Result<T, Failure> + Send + 'static,
+) -> anyhow::Result<Result<T, Failure>> {
+    let wanted = Wanted::default();
+    let _gives_up = GivesUp(wanted.clone());
+    Ok(tokio::task::spawn_blocking(move || work(&wanted)).await?)
+}
 
 /// A content to be imported.
 #[derive(Debug, Clone)]
@@ -124,9 +158,9 @@ impl Input {
     }
 
     /// The SHA-256 of the content, in hexadecimal.
-    pub(super) fn hash(&self) -> Result<String, Failure> {
+    pub(super) fn hash(&self, wanted: &Wanted) -> Result<String, Failure> {
         let mut hash = Sha256::new();
-        self.read_through(&mut |bytes| {
+        self.read_through(wanted, &mut |bytes| {
             hash.update(bytes);
             Ok(())
         })
@@ -135,19 +169,24 @@ impl Input {
     }
 
     /// A file with the content, to be read as often as needed.
-    pub(super) fn content(&self) -> Result<Content, Failure> {
+    pub(super) fn content(&self, wanted: &Wanted) -> Result<Content, Failure> {
         let shown = self.shown();
         let kept = if self.packing == Packing::None {
             self.kept.clone()
         } else {
-            let unpacked = keep(|file| self.read_through(&mut |bytes| file.write_all(bytes)));
+            let unpacked = keep(|file| self.read_through(wanted, &mut |bytes| file.write_all(bytes)));
             Some(Arc::new(unpacked.map_err(|interrupted| self.fault(interrupted))?))
         };
         Ok(Content { path: self.path.clone(), shown, kept, follows_links: self.follows_links })
     }
 
     /// Reads the content from its beginning to its end.
-    fn read_through(&self, take: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> Result<(), Interrupted> {
+    fn read_through(
+        &self,
+        wanted: &Wanted,
+        take: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<(), Interrupted> {
+        let take = &mut |bytes: &[u8]| wanted.check().and_then(|()| take(bytes));
         let file = self.open_packed()?;
         let packed_bytes = file.length().map_err(Interrupted::Reading)?;
         match &self.packing {
@@ -221,6 +260,24 @@ impl Content {
     /// Opens it at its beginning.
     pub(super) fn open(&self) -> Result<Opened, Failure> {
         open_either(self.kept.as_ref(), &self.path, self.follows_links)
+    }
+
+    /// The same, to be read as long as that is wanted.
+    pub(super) fn open_while(&self, wanted: &Wanted) -> Result<impl Read, Failure> {
+        Ok(WhileWanted { file: self.open()?, wanted: wanted.clone() })
+    }
+}
+
+/// A file that ends with an error once nobody wants it any more.
+struct WhileWanted {
+    file: Opened,
+    wanted: Wanted,
+}
+
+impl Read for WhileWanted {
+    fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
+        self.wanted.check()?;
+        self.file.read(target)
     }
 }
 
@@ -448,10 +505,10 @@ mod tests {
         let read = || -> Result<Vec<(String, Vec<u8>)>, Failure> {
             let mut contents = Vec::new();
             for input in Input::of_untrusted_file(path.clone(), path.clone())? {
-                let content = input.content()?;
+                let content = input.content(&Wanted::default())?;
                 let mut bytes = Vec::new();
                 content.open()?.read_to_end(&mut bytes).unwrap();
-                assert_eq!(input.hash()?, hex::encode(Sha256::digest(&bytes)));
+                assert_eq!(input.hash(&Wanted::default())?, hex::encode(Sha256::digest(&bytes)));
                 contents.push((content.shown().display().to_string().replace(&prefix, ""), bytes));
             }
             Ok(contents)
@@ -481,7 +538,7 @@ mod tests {
             let inputs = Input::of_standard_input(&mut piped.as_slice()).unwrap();
             let [input] = inputs.as_slice() else { panic!("{inputs:?}") };
             let mut bytes = Vec::new();
-            let content = input.content().unwrap();
+            let content = input.content(&Wanted::default()).unwrap();
             content.open().unwrap().read_to_end(&mut bytes).unwrap();
             content.open().unwrap().read_to_end(&mut bytes).unwrap();
             assert_eq!(bytes, [CSV, CSV].concat());
@@ -532,6 +589,24 @@ mod tests {
         let names: Vec<String> = contents(&archive).unwrap().into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, [format!("orders/{absolute}"), format!("orders/{relative}")]);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_nobody_waits_for_any_more_is_not_unpacked_to_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("orders.csv.gz");
+        std::fs::write(&path, gzipped(&vec![b'x'; 3 * BUFFER_BYTES])).unwrap();
+        let input = Input::of_file(path).unwrap().remove(0);
+        let wanted = Wanted::default();
+        let (mut pieces, gives_up) = (0, GivesUp(wanted.clone()));
+        let mut gives_up = Some(gives_up);
+        let read = input.read_through(&wanted, &mut |_| {
+            pieces += 1;
+            drop(gives_up.take());
+            Ok(())
+        });
+        assert!(read.is_err());
+        assert_eq!(pieces, 1);
     }
 
     #[test]

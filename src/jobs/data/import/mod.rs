@@ -69,7 +69,7 @@ use crate::wording::counted;
 
 use self::arrival::Arriving;
 use self::bad_lines::{BadLines, SHOWN_BAD_LINES};
-use self::container::{Input, STANDARD_INPUT};
+use self::container::{Input, STANDARD_INPUT, on_a_thread};
 use self::feed::{Feed, FeedMessage, Pass, ReadPlan, duplicate_problem};
 use self::inbox::{Seen, Waiting};
 use self::kind::{BadLine, FileKind, LeftOut, Noted, Notes, Rows};
@@ -263,7 +263,7 @@ impl Selected {
         let origin =
             format!("{} {}", of_file.as_deref().unwrap_or("*"), args.section.as_deref().unwrap_or_default());
         let hash = match &args.input {
-            Some(input) if refused.is_none() => match short_hash(input) {
+            Some(input) if refused.is_none() => match short_hash(input).await? {
                 Ok(hash) => Some(hash),
                 // Of the files in an inbox, each fails alone.
                 Err(failure) if waiting.is_some() => {
@@ -325,8 +325,12 @@ impl Args {
     /// Prints the mapping that the file seems to need.
     pub async fn guess_mapping(&self, cx: &Context) -> anyhow::Result<()> {
         let input = self.selected_alone(cx).await?;
+        let content = {
+            let input = input.clone();
+            on_a_thread(move |wanted| input.content(wanted)).await??
+        };
         let question = guess::Question {
-            content: &input.content()?,
+            content: &content,
             file: self.file.first().context("a file that was not named")?,
             member: input.member(),
             kind: self.kind,
@@ -417,7 +421,7 @@ impl Args {
         if let Some(mall) = malls.iter().find(|one| Some(&one.code) == mall.as_ref()) {
             mall.time_zone()?;
         }
-        let source = self.source(&mapping.keys)?;
+        let source = self.source(&mapping.keys).await?;
         let (_, header) = source.open()?;
         let file_name = source.path().display().to_string();
         let interpretation = self.interpretation(mall.as_deref(), &mapping.keys);
@@ -504,14 +508,16 @@ impl Args {
         u8::try_from(delimiter).unwrap_or(b',')
     }
 
-    fn source(&self, keys: &ImportSection) -> anyhow::Result<Source> {
-        let content = self.input.as_ref().context("a file that was not chosen")?.content()?;
-        Ok(Source {
-            encoding: encoding_of(&content, &self.encodings(keys))?,
-            content,
-            delimiter: self.delimiter(keys),
-            quotes: keys.quotes.unwrap_or_default(),
+    async fn source(&self, keys: &ImportSection) -> anyhow::Result<Source> {
+        let input = self.input.clone().context("a file that was not chosen")?;
+        let encodings = self.encodings(keys);
+        let (content, encoding) = on_a_thread(move |wanted| {
+            let content = input.content(wanted)?;
+            let encoding = encoding_of(&content, &encodings, wanted)?;
+            Ok((content, encoding))
         })
+        .await??;
+        Ok(Source { encoding, content, delimiter: self.delimiter(keys), quotes: keys.quotes.unwrap_or_default() })
     }
 
     /// A digest of how a file's columns and values are interpreted: a later attempt continues, and a success remains valid,

@@ -13,7 +13,7 @@ use crate::config::Quotes;
 use crate::failure::Failure;
 use crate::text_encoding::{DecodingReader, MalformedText, TextEncoding, encodings_of, first_fitting};
 
-use super::container::{Content, Opened};
+use super::container::{Content, Opened, Wanted};
 use super::foreign::refuse_foreign;
 
 /// No shop's export has more columns; a file that does is something else.
@@ -78,14 +78,18 @@ impl Source {
 
 /// The encoding of a file: that of its byte order mark, else the first of these in which all of it is text. If there is
 /// none, reading in the first one says what is wrong.
-pub(super) fn encoding_of(content: &Content, candidates: &[TextEncoding]) -> Result<TextEncoding, Failure> {
+pub(super) fn encoding_of(
+    content: &Content,
+    candidates: &[TextEncoding],
+    wanted: &Wanted,
+) -> Result<TextEncoding, Failure> {
     let first = match candidates {
         [] => return Ok(TextEncoding::Utf8),
         [only] => return Ok(*only),
         [first, ..] => *first,
     };
     content.open()?;
-    let fitting = first_fitting(|| content.open().map_err(io::Error::other), candidates);
+    let fitting = first_fitting(|| content.open_while(wanted).map_err(io::Error::other), candidates);
     Ok(fitting.map_err(|error| unreadable(content.shown(), &error))?.unwrap_or(first))
 }
 

@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::wording::counted;
 
 use super::Args;
-use super::container::{Input, STANDARD_INPUT};
+use super::container::{Input, STANDARD_INPUT, on_a_thread};
 use super::inbox::{Contents, Found, Inbox, Waiting, matches};
 use super::kinds::Kind;
 
@@ -56,7 +56,7 @@ impl Args {
     /// What the command imports, in the order in which it does.
     pub(super) async fn select(&self, cx: &Context) -> anyhow::Result<Vec<Selected>> {
         match &self.inbox {
-            Some(folder) => self.select_waiting(cx, &cx.working_dir().join(folder)),
+            Some(folder) => self.select_waiting(cx, &cx.working_dir().join(folder)).await,
             None => self.select_named(cx).await,
         }
     }
@@ -113,11 +113,11 @@ impl Args {
         Ok(found)
     }
 
-    fn select_waiting(&self, cx: &Context, folder: &Path) -> anyhow::Result<Vec<Selected>> {
+    async fn select_waiting(&self, cx: &Context, folder: &Path) -> anyhow::Result<Vec<Selected>> {
         let inbox = Rc::new(Inbox::new(folder.to_owned()));
         let wanted = self.wanted(cx)?;
         let found = if let Some(name) = &self.inbox_file {
-            vec![self.found_again(&inbox, name)?]
+            vec![self.found_again(&inbox, name).await?]
         } else {
             let is_wanted = |name: &str| wanted.iter().any(|wanted| wanted.has(name));
             let contents = inbox.look(is_wanted, self.min_age, cx.machine_time())?;
@@ -190,19 +190,16 @@ impl Args {
 
     /// The file of that name: if its content is known, the one that has it, wherever it was moved; else the newest one that
     /// still has to be imported.
-    fn found_again(&self, inbox: &Inbox, name: &str) -> anyhow::Result<Found> {
+    async fn found_again(&self, inbox: &Inbox, name: &str) -> anyhow::Result<Found> {
         let mut places = inbox.places_of(name);
-        let has_content = |found: &Found| {
-            let inputs = Input::of_untrusted_file(found.path.clone(), found.path.clone());
-            let inputs = inputs.and_then(|inputs| self.of_member(inputs)).unwrap_or_default();
-            inputs
-                .iter()
-                .any(|input| short_hash(input).is_ok_and(|hash| Some(&hash) == self.content.as_ref()))
-        };
-        let place = self.content.as_ref().and_then(|_| {
+        let place = match &self.content {
+            None => None,
             // One that was corrected has another content by now, and is where it was moved as it failed.
-            places.iter().position(has_content).or_else(|| places.iter().position(Found::has_failed))
-        });
+            Some(hash) => self
+                .place_of_content(&places, hash)
+                .await?
+                .or_else(|| places.iter().position(Found::has_failed)),
+        };
         if places.is_empty() {
             return Err(Failure::bad_input(format!(
                 "`{name}` is neither in the inbox `{}` nor where files are moved from there",
@@ -211,6 +208,19 @@ impl Args {
             .into());
         }
         Ok(places.swap_remove(place.unwrap_or(0)))
+    }
+
+    /// The first place at which the content with this hash is.
+    async fn place_of_content(&self, places: &[Found], hash: &str) -> anyhow::Result<Option<usize>> {
+        for (place, found) in places.iter().enumerate() {
+            let inputs = Input::of_untrusted_file(found.path.clone(), found.path.clone());
+            for input in inputs.and_then(|inputs| self.of_member(inputs)).unwrap_or_default() {
+                if short_hash(&input).await?.is_ok_and(|own| own == hash) {
+                    return Ok(Some(place));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Which names are wanted in an inbox, and what they mean.
@@ -252,11 +262,14 @@ impl Args {
     }
 }
 
-/// The beginning of the hash of a content.
-pub(super) fn short_hash(input: &Input) -> Result<String, Failure> {
-    let mut hash = input.hash()?;
-    hash.truncate(FINGERPRINT_DIGITS);
-    Ok(hash)
+/// The beginning of the hash of a content, or why it cannot be read.
+pub(super) async fn short_hash(input: &Input) -> anyhow::Result<Result<String, Failure>> {
+    let input = input.clone();
+    let hash = on_a_thread(move |wanted| input.hash(wanted)).await?;
+    Ok(hash.map(|mut hash| {
+        hash.truncate(FINGERPRINT_DIGITS);
+        hash
+    }))
 }
 
 /// Reads standard input on a thread of its own, so that a stop need not wait for whoever writes it.
