@@ -563,12 +563,11 @@ fn unknown_group(replace: &str, regex: &Regex) -> Option<String> {
             continue;
         }
         rest = after;
-        let name = match after.strip_prefix('{') {
-            Some(braced) => braced.split_once('}')?.0,
-            None => {
-                let is_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-                &after[..after.find(|c| !is_of_name(c)).unwrap_or(after.len())]
-            }
+        let name = if let Some(braced) = after.strip_prefix('{') {
+            braced.split_once('}')?.0
+        } else {
+            let is_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            &after[..after.find(|c| !is_of_name(c)).unwrap_or(after.len())]
         };
         let is_known = match name.parse::<usize>() {
             Ok(number) => number <= groups,
@@ -1012,7 +1011,7 @@ mod tests {
             ),
             (
                 orders("quotes = 'some'"),
-                "line 2: `import.orders.quotes`: invalid value: string \"some\", expected true, false or \"auto\"",
+                "line 2: `import.orders.quotes`: invalid value: string, expected true, false or \"auto\"",
             ),
             (
                 column("{ from = 'a', wrong = 1 }"),

@@ -182,6 +182,7 @@ impl Layout {
         let roles = compiler.roles();
         compiler.skips();
         compiler.fill_from_first();
+        let is_any_known = columns.iter().any(|column| compiler.has(column.name));
         let Compiler { plan, missing, ambiguous, .. } = compiler;
         if let Some(problem) = ambiguous {
             return Err(Failure::bad_input(format!("failed to read `{file_name}`: line 1: {problem}"))
@@ -190,6 +191,10 @@ impl Layout {
         if !missing.is_empty() {
             let codes: Vec<&str> = malls.iter().map(|mall| mall.code.as_str()).collect();
             let malls = mall.is_none().then_some(&codes);
+            let is_data = is_data(header) || (header.iter().any(|name| is_value(name)) && !is_any_known);
+            if is_data {
+                return Err(no_header(file_name, header, &missing_in_words(&missing)));
+            }
             return Err(missing_columns(mapping, file_name, header, &missing, malls));
         }
         refuse_counting_twice(mapping, file_name, &columns, roles.as_ref().map(|(_, words)| words), &found)?;
@@ -262,12 +267,12 @@ impl Layout {
         self.plan.as_ref().map_or(&[], |plan| &plan.skips)
     }
 
-    /// Whether decimals may as well be a group of three digits: three of them, in a currency that has fewer, in a file whose
+    /// Whether decimals may as well be a group of three digits: three of them, in a currency that has none, in a file whose
     /// section does not say what a point is.
     pub(super) fn may_be_thousands(&self, decimals: &str, currency: &str) -> bool {
         let keys = &self.mapping.keys;
         let is_declared = keys.decimal.is_some() || keys.thousands.is_some();
-        decimals.len() == 3 && !is_declared && currency_exponent(currency) < 3
+        decimals.len() == 3 && !is_declared && currency_exponent(currency) == 0
     }
 
     /// What a line is.
@@ -742,6 +747,23 @@ fn refuse_duplicate_names(file_name: &str, header: &[String], mapping: &Mapping)
     Ok(())
 }
 
+/// `` missing column `status` (looked for as `a` or `b`) ``.
+fn missing_in_words(missing: &[(String, String)]) -> String {
+    let names: Vec<String> = missing
+        .iter()
+        .map(|(ours, wanted)| {
+            if let Some((header, reader)) = ours.rsplit_once(" (") {
+                format!("`{header}` ({reader}")
+            } else if ours == wanted {
+                format!("`{ours}`")
+            } else {
+                format!("`{ours}` (looked for as {wanted})")
+            }
+        })
+        .collect();
+    format!("missing column {}", names.join(", "))
+}
+
 /// `malls` are the codes of the malls that the file could belong to, if it has to say so itself.
 fn missing_columns(
     mapping: &Mapping,
@@ -751,27 +773,12 @@ fn missing_columns(
     malls: Option<&Vec<&str>>,
 ) -> Failure {
     let section = &mapping.section;
-    let names: Vec<String> = missing
-        .iter()
-        .map(|(ours, wanted)| {
-            if let Some((header, reader)) = ours.split_once(" (") {
-                format!("`{header}` ({reader}")
-            } else if ours == wanted {
-                format!("`{ours}`")
-            } else {
-                format!("`{ours}` (looked for as {wanted})")
-            }
-        })
-        .collect();
-    if is_data(header) {
-        return no_header(file_name, header, &format!("missing column {}", names.join(", ")));
-    }
     // A name that is a value may be somebody's: errors are mailed and kept.
     let shown = |name: &String| if is_value(name) { masked(name) } else { name.clone() };
     let found: Vec<String> = header.iter().map(|name| format!("`{}`", shown(name))).collect();
     let failure = Failure::bad_input(format!(
-        "failed to read `{file_name}`: line 1: missing column {}; the header has {}",
-        names.join(", "),
+        "failed to read `{file_name}`: line 1: {}; the header has {}",
+        missing_in_words(missing),
         found.join(", ")
     ));
     if let [only] = header

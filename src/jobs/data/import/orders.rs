@@ -101,6 +101,7 @@ const LEFT_OUT_SALES: &str = "
     ORDER BY s.line";
 
 /// An order that was read.
+#[expect(clippy::struct_excessive_bools, reason = "each is a note of its own")]
 pub(super) struct ReadOrder<'r> {
     order: StagedOrder<'r>,
     /// What the file says was paid back; nothing if it says nothing.

@@ -349,7 +349,7 @@ impl Reader {
             fields += usize::from(byte[0] == self.delimiter && quotes != QuoteState::Quoted);
             quotes.follow(byte, self.delimiter)
         });
-        let without = 1 + line.iter().filter(|byte| **byte == self.delimiter).count();
+        let without = line.split(|byte| *byte == self.delimiter).count();
         (is_well_formed && quotes != QuoteState::Quoted && has_width(fields)) || !has_width(without)
     }
 

@@ -562,7 +562,7 @@ fn our_own_column_of_an_amount_that_lines_are_added_to_is_refused() {
 
 /// `3.000` is three yen where a point begins decimals, and three thousand where it groups digits.
 #[test]
-fn three_decimals_of_a_currency_that_has_fewer_are_refused_unless_the_point_is_declared() {
+fn three_decimals_of_a_currency_that_has_none_are_refused_unless_the_point_is_declared() {
     let at = "2026-11-19 10:00";
     let header = "order_no,status,ordered_at,total_amount,currency,product_code,quantity,unit_price_amount";
     let file =
@@ -575,13 +575,13 @@ fn three_decimals_of_a_currency_that_has_fewer_are_refused_unless_the_point_is_d
         )]
     };
     assert_eq!(found(&file("3.000", "JPY"), ""), refused("3.000"));
-    assert_eq!(found(&file("1.500", "EUR"), ""), refused("1.500"));
+    assert_eq!(found(&file("12.000", "KRW"), ""), refused("12.000"));
     assert_eq!(found(&file("3.000円", "JPY"), "currency_signs = ['円']"), refused("3.000円"));
     for (total, currency, keys) in [
         ("3.000", "JPY", "decimal = '.'"),
         ("3.000", "JPY", "thousands = ','"),
         ("3.00", "JPY", ""),
-        ("3.0000", "USD", ""),
+        ("3.000", "USD", ""),
         ("3.000", "KWD", ""),
     ] {
         assert_eq!(found(&file(total, currency), keys), [""; 0], "{total} {currency} {keys}");
@@ -595,7 +595,8 @@ fn a_line_of_data_in_the_place_of_the_header_is_recognised_and_not_shown() {
     let found = |header: &str| {
         problems::<orders::Orders>(Kind::Orders, &format!("{header}\n"), &ImportSection::default())
     };
-    for header in [data.to_owned(), format!("{data},髙橋 花子")] {
+    for header in [data.to_owned(), format!("{data},髙橋 花子"), "M-1,髙橋 花子,2026-11-19".to_owned()]
+    {
         let fields = header.split(',').count();
         let [refused] = found(&header).try_into().unwrap();
         assert!(
@@ -608,6 +609,6 @@ fn a_line_of_data_in_the_place_of_the_header_is_recognised_and_not_shown() {
             assert!(!refused.contains(value), "{value}: {refused}");
         }
     }
-    let [refused] = found("order,2026-11-19,total").try_into().unwrap();
-    assert!(refused.ends_with("; the header has `order`, `9999-99-99`, `total`"), "{refused}");
+    let [refused] = found("order_no,2026-11-19,total").try_into().unwrap();
+    assert!(refused.ends_with("; the header has `order_no`, `9999-99-99`, `total`"), "{refused}");
 }

@@ -7,13 +7,14 @@ use encoding_rs::SHIFT_JIS;
 use super::import;
 use crate::support::exports::{
     Export, FIRST_DAY, Figures, LAST_DAY, ORDERS, amazon_jp, base, cafe24, color_me, ec_cube, makeshop,
-    rakuten, shopify, woocommerce,
+    rakuten, shopify, woocommerce, woocommerce_skyverge,
 };
 use crate::support::{Batchctl, Sandbox, Shop, on_both_databases};
 
 on_both_databases![
     shopify_orders,
     woocommerce_orders,
+    woocommerce_orders_by_skyverge,
     color_me_orders,
     ec_cube_orders,
     base_orders,
@@ -36,6 +37,10 @@ fn shopify_orders(shop: &Shop) {
 
 fn woocommerce_orders(shop: &Shop) {
     are_reported_as_they_were(shop, "woocommerce", &woocommerce::exports());
+}
+
+fn woocommerce_orders_by_skyverge(shop: &Shop) {
+    are_reported_as_they_were(shop, "woocommerce-skyverge", &woocommerce_skyverge::exports());
 }
 
 fn color_me_orders(shop: &Shop) {
@@ -206,7 +211,7 @@ fn a_sale_that_was_thrown_away_or_cancelled_item_by_item_is_none_any_more(shop: 
     ] {
         for (line, expected) in [(before, ["1", "0"]), (after, ["0", "1"])] {
             write(shop, preset, &[header, &line]);
-            with_preset(shop, preset).run().succeeds().says("1 order");
+            with_preset(shop, preset).run().succeeds().says("read 1 line,");
             let counted = "SELECT COUNT(paid_at), COUNT(cancelled_at) FROM orders";
             assert_eq!(shop.sql(counted), [expected], "{preset}: {line}");
         }
@@ -348,6 +353,7 @@ fn every_platform_has_a_preset_that_says_how_sure_it_is() {
         "rakuten",
         "shopify",
         "woocommerce",
+        "woocommerce-skyverge",
     ];
     for preset in platforms {
         assert!(list.lines().any(|line| line.starts_with(preset)), "{preset}: {list}");

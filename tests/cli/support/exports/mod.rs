@@ -16,6 +16,7 @@ pub(crate) mod rakuten;
 mod sheet;
 pub(crate) mod shopify;
 pub(crate) mod woocommerce;
+pub(crate) mod woocommerce_skyverge;
 
 pub(crate) use figures::{Figures, Told, ToldLine};
 pub(crate) use model::{FIRST_DAY, LAST_DAY, ORDERS};
