@@ -166,13 +166,16 @@ BEGIN
 END;
 
 -- Lines are counted when their order was paid and cancelled, and name the products of its refunds. Those of an order that
--- was just inserted have nothing to add to what it has noted.
+-- was just inserted have nothing to add to what it has noted, which is asked first: an import inserts millions of them.
 CREATE TRIGGER order_items_inserted AFTER INSERT ON order_items
-WHEN NOT EXISTS (SELECT 1 FROM orders o
-                 JOIN sales_changes c ON c.mall_id = o.mall_id AND c.subject IN ('CUSTOMER', 'ORDER')
-                     AND c.changed_hour = SUBSTR(o.paid_at, 1, 14) || '00:00+00:00'
-                 WHERE o.id = NEW.order_id AND o.cancelled_at IS NULL)
-    OR EXISTS (SELECT 1 FROM refunds WHERE order_id = NEW.order_id)
+WHEN EXISTS (SELECT 1 FROM orders o
+             WHERE o.id = NEW.order_id
+               AND (o.cancelled_at IS NOT NULL
+                    OR (o.paid_at IS NOT NULL
+                        AND NOT EXISTS (SELECT 1 FROM sales_changes c
+                                        WHERE c.mall_id = o.mall_id
+                                          AND c.subject = CASE WHEN o.member_code IS NULL THEN 'ORDER' ELSE 'CUSTOMER' END
+                                          AND c.changed_hour = SUBSTR(o.paid_at, 1, 14) || '00:00+00:00'))))
 BEGIN
     INSERT INTO sales_change_times (mall_id, subject, changed_at)
     SELECT mall_id, 'ORDER', paid_at FROM orders WHERE id = NEW.order_id

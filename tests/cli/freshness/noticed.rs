@@ -127,7 +127,9 @@ fn moved_and_missed(
     let spare = shop.mall("spare", "Asia/Tokyo", "JPY");
     let malls: Vec<Mall> = names.iter().map(|name| trading(shop, name)).collect();
     if is_about_members {
-        malls.iter().for_each(|mall| signed_up(shop, *mall));
+        for mall in &malls {
+            signed_up(shop, *mall);
+        }
     }
     let range = if is_about_members { WEEKS } else { DAYS };
     for name in reports {
@@ -147,10 +149,10 @@ fn moved_and_missed(
         report(shop, &[&[*name, "--rerun"], &range[..]].concat());
     }
     let true_ones: Vec<_> = malls.iter().chain([&spare]).map(|mall| figures(shop, *mall)).collect();
-    let named =
+    let change_of =
         |index: usize| changes.get(index).map_or("the mall it came to", |change| &change.name).to_owned();
     let differ = |left: &[Vec<String>]| -> BTreeSet<String> {
-        (0..left.len()).filter(|&index| left[index] != true_ones[index]).map(named).collect()
+        (0..left.len()).filter(|&index| left[index] != true_ones[index]).map(change_of).collect()
     };
     (differ(&before), differ(&refreshed))
 }
