@@ -251,6 +251,8 @@ pub enum Freshness {
     Current(Option<String>),
     /// Something has become due since (a new mall): it has to run again.
     Due(String),
+    /// The same, while the data of what it has done has changed or come since.
+    DueAndStale(String),
     /// Its data has changed since, as the text says ("13 orders of that day are newer"). It runs again if that was asked for,
     /// or if it is one that is kept up to date (see [`Planned::refreshed`]).
     Stale(String),

@@ -227,10 +227,12 @@ impl<R: Report> Job for R {
     ) -> anyhow::Result<Freshness> {
         let period = *completed.unit;
         let reportable = reportable(self, cx, db, period).await?;
+        let is_stale = !stale_malls::<R>(cx, db, &reportable, period).await?.is_empty();
+        let due = |reason| if is_stale { Freshness::DueAndStale(reason) } else { Freshness::Due(reason) };
         let lacking = self.lacking(db, period, &reportable).await?;
         if !lacking.is_empty() {
             let codes: Vec<&str> = lacking.iter().map(|mall| mall.code.as_str()).collect();
-            return Ok(Freshness::Due(format!("no final figures yet for {}", codes.join(", "))));
+            return Ok(due(format!("no final figures yet for {}", codes.join(", "))));
         }
         let unreadable = self.unreadable(cx, db, period, &reportable).await?;
         let unreadable: Vec<&str> = reportable
@@ -239,10 +241,10 @@ impl<R: Report> Job for R {
             .map(|mall| mall.code.as_str())
             .collect();
         if !unreadable.is_empty() {
-            return Ok(Freshness::Due(format!("the figures of {} cannot be read", unreadable.join(", "))));
+            return Ok(due(format!("the figures of {} cannot be read", unreadable.join(", "))));
         }
         let news = self.news(db, period, &reportable).await?;
-        if !stale_malls::<R>(cx, db, &reportable, period).await?.is_empty() {
+        if is_stale {
             return Ok(Freshness::Stale(news.unwrap_or_else(|| "its data has changed since".to_owned())));
         }
         Ok(Freshness::Current(news.map(|news| format!("{news}: add --rerun"))))
@@ -287,7 +289,7 @@ fn refreshed_window<R: Report>(report: &R, asked: &BTreeSet<NaiveDate>) -> Optio
     stale::window(R::STEP.around(*asked.last()?).last(), args.stale_days + 1)
 }
 
-/// Those of these malls whose figures of a period their data has overtaken.
+/// Those of these malls whose figures of a period are stale.
 async fn stale_malls<R: Report>(
     cx: &Context,
     db: &mut Db,

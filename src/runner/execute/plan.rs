@@ -62,10 +62,16 @@ impl Worker<'_> {
                         let because = format!("already completed by run {}; {news}: add --rerun", last.id);
                         Plan::Skip { because, is_complete }
                     }
-                    Freshness::Due(reason) | Freshness::Stale(reason) if !is_failed_wanted => {
+                    Freshness::Due(reason) if is_stale_wanted => {
+                        let because = format!("not stale since run {}; {reason}", last.id);
+                        Plan::Skip { because, is_complete: false }
+                    }
+                    Freshness::Due(reason) | Freshness::DueAndStale(reason) | Freshness::Stale(reason)
+                        if !is_failed_wanted =>
+                    {
                         Plan::Run { because: reason, scope: Scope::Due }
                     }
-                    Freshness::Due(_) | Freshness::Stale(_) => {
+                    Freshness::Due(_) | Freshness::DueAndStale(_) | Freshness::Stale(_) => {
                         let because = format!("completed by run {}", last.id);
                         Plan::Skip { because, is_complete }
                     }

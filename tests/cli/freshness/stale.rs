@@ -250,6 +250,18 @@ fn only_stale_does_just_that(shop: &Shop) {
     let range = ["--from", "2026-11-15", "--to", "2026-11-17", "--only", "stale"];
     daily_sales(shop, 19, &range).run().succeeds();
     assert_eq!(figures(shop), ["2026-11-16 tokyo 2 1500 1", "2026-11-17 tokyo 2 1200 1"]);
+    // A day that lacks the figures of a new mall is due, and not stale.
+    shop.mall("osaka", "Asia/Tokyo", "JPY");
+    let ran = daily_sales(shop, 19, &[&range[..], &["--verbose"]].concat()).run().succeeds();
+    ran.says("report daily-sales 2026-11-17: not stale since run").says("; no final figures yet for osaka");
+    assert_eq!(figures(shop).len(), 2);
+    // It may be both.
+    add(shop, mall, 17, "latest", 100);
+    daily_sales(shop, 19, &range).run().succeeds();
+    assert_eq!(
+        figures(shop),
+        ["2026-11-16 tokyo 2 1500 1", "2026-11-17 osaka 0 0 1", "2026-11-17 tokyo 3 1300 1"]
+    );
 }
 
 fn a_day_that_was_asked_for_is_not_refreshed_by_itself(shop: &Shop) {
