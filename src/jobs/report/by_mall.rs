@@ -50,7 +50,7 @@ pub async fn replace(
     loop {
         let committed = run
             .chunk(None::<&str>, async |db| {
-                stale::turn_notes_into_marks(db, work.now, time_zone).await?;
+                stale::mark_stale_periods(db, work.now, time_zone).await?;
                 let mut replaced = Vec::new();
                 for mall in &malls {
                     let figures = work.replace(db, mall, &replace_mall).await.map_err(|cause| {
@@ -148,7 +148,7 @@ impl Work<'_> {
         let (table, first, now) = (self.table, self.period.first(), self.now);
         times::check(db, mall, table.made_of).await?;
         // Before the data is read: what is written from here on is noted again.
-        let was_overtaken = stale::unmark(db, table.report, first, mall.id).await?;
+        let was_stale = stale::unmark(db, table.report, first, mall.id).await?;
         let was_there = outdated::exist(db, table, first, &[mall.id]).await?;
         let was_awaiting = awaited::are_awaiting(db, table, first, mall.id).await?;
         let before = restatements::reported(db, table, first, mall.id).await?;
@@ -157,13 +157,13 @@ impl Work<'_> {
         let after = restatements::reported(db, table, first, mall.id).await?;
         let restated = restatements::compare(table, &before, &after);
         let has_arrived = was_awaiting && awaited.is_none();
-        let why = match (has_arrived, was_overtaken) {
+        let why = match (has_arrived, was_stale) {
             (true, _) => Why::DataArrived,
             (false, true) => Why::DataChanged,
             (false, false) => Why::Rerun,
         };
         restatements::write(db, table, first, mall.id, &restated, why, (self.run, now)).await?;
-        if !was_there || was_overtaken || was_awaiting || !restated.is_empty() {
+        if !was_there || was_stale || was_awaiting || !restated.is_empty() {
             self.follow_up(db, mall, was_there).await?;
         }
         Ok(Replaced { awaited, restated })

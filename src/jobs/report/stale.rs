@@ -1,13 +1,15 @@
-//! Figures that their data has overtaken: which ones they are, and what is noted when they are computed again.
+//! Stale figures: which ones their data has changed under, and what is noted when they are computed again.
 //!
 //! Triggers note in which hours something changed, whoever wrote it (`sales_changes`). The transaction that computes figures
 //! turns these notes into marks of the periods they fall into (`stale_periods`), removes the mark of its own period, and
 //! only then reads the data: what was written meanwhile is noted again, and at worst a period is computed once too often.
+//! Where no report runs, `runs purge` does the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 use chrono_tz::Tz;
+use serde_json::json;
 
 use crate::config::FreshnessConfig;
 use crate::context::Context;
@@ -21,11 +23,11 @@ use super::awaited::AwaitedColumns;
 use super::outdated::FigureTable;
 use super::periods::Step;
 
-/// How many notes are turned into marks at a time: one statement, whatever there is.
-const NOTES_AT_ONCE: i64 = 10_000;
-
 /// How far back a change makes later customers less new: nobody looks back further, and a time in the year 1 is a mistake.
 const LATER_DAYS: u64 = 400;
+
+/// How long a mark is kept of figures that nobody has stored: longer than a run that is storing them may take.
+const UNSTORED_HOURS: i64 = 48;
 
 /// The report with a day's sales.
 pub const DAILY_SALES: &str = "daily-sales";
@@ -50,7 +52,7 @@ struct Change {
 /// The zones by which notes become days.
 struct Zones {
     of_malls: BTreeMap<i64, Tz>,
-    /// Of a mall that has none that exists.
+    /// Of a mall whose own does not exist.
     otherwise: Tz,
 }
 
@@ -66,36 +68,36 @@ impl Zones {
     }
 }
 
-/// The periods whose figures some changes have overtaken: report, first day and mall.
-fn overtaken(
+/// The periods whose figures some changes have made stale: mall, report and first day.
+fn periods_of(
     changes: &[Change],
     zones: &Zones,
     now: DateTime<Utc>,
-) -> BTreeSet<(&'static str, NaiveDate, i64)> {
+) -> BTreeSet<(i64, &'static str, NaiveDate)> {
     let mut found = BTreeSet::new();
-    // Who bought on a day is no new customer on a later one.
+    // Who bought on a day is not a new customer on a later one.
     let mut customers_since: BTreeMap<i64, NaiveDate> = BTreeMap::new();
     for change in changes {
-        // A note that this program could not have made is not one of a trigger, and means nothing.
+        // A note that no trigger could have made means nothing.
         let Some(hour) = change.changed_hour.at() else { continue };
         let (mall, zone) = (change.mall_id, zones.of(change.mall_id));
         // A zone may be half an hour off: the hour then belongs to two days.
         for day in [local_day(hour, zone), local_day(hour + TimeDelta::minutes(59), zone)] {
             match change.subject.shown() {
                 "ORDER" | "REFUND" => {
-                    found.insert((DAILY_SALES, day, mall));
+                    found.insert((mall, DAILY_SALES, day));
                 }
                 "CUSTOMER" => {
-                    found.insert((DAILY_SALES, day, mall));
+                    found.insert((mall, DAILY_SALES, day));
                     let since = customers_since.entry(mall).or_insert(day);
                     *since = day.min(*since);
                 }
                 "CANCELLATION" => {
-                    found.insert((DAILY_SALES, day, mall));
-                    found.insert((DAILY_CANCELLATIONS, day, mall));
+                    found.insert((mall, DAILY_SALES, day));
+                    found.insert((mall, DAILY_CANCELLATIONS, day));
                 }
                 "MEMBER" => {
-                    found.insert((WEEKLY_SIGNUPS, DayRange::week_of(day).first(), mall));
+                    found.insert((mall, WEEKLY_SIGNUPS, DayRange::week_of(day).first()));
                 }
                 _ => {}
             }
@@ -105,37 +107,101 @@ fn overtaken(
         let today = local_day(now, zones.of(mall));
         let oldest = today.checked_sub_days(Days::new(LATER_DAYS)).unwrap_or(today);
         let days = since.max(oldest).iter_days().take_while(|day| *day <= today);
-        found.extend(days.map(|day| (DAILY_SALES, day, mall)));
+        found.extend(days.map(|day| (mall, DAILY_SALES, day)));
     }
     found
 }
 
-/// Turns the notes of the triggers into marks. Inside the transaction that computes figures. What another transaction is
-/// turning into marks at the same moment is left to it.
-pub async fn turn_notes_into_marks(db: &mut Db, now: DateTime<Utc>, time_zone: Tz) -> anyhow::Result<()> {
-    let (has_notes,): (bool,) =
-        db.fetch_one("SELECT EXISTS (SELECT 1 FROM sales_changes)", values![]).await?;
-    if !has_notes {
-        return Ok(());
+/// Turns the notes of the triggers into marks, and returns how many periods they concern. Inside the transaction that
+/// computes figures. What another transaction is turning into marks at the same moment is left to it.
+///
+/// Mall by mall, so that no more than the hours of one are in memory. Reports that run side by side mark periods in the same
+/// order, by mall, report and day, and cannot wait for each other in a circle.
+pub async fn mark_stale_periods(db: &mut Db, now: DateTime<Utc>, time_zone: Tz) -> anyhow::Result<usize> {
+    let malls: Vec<(i64,)> =
+        db.fetch_all("SELECT DISTINCT mall_id FROM sales_changes ORDER BY mall_id", values![]).await?;
+    if malls.is_empty() {
+        return Ok(0);
     }
     let zones = Zones::load(db, time_zone).await?;
-    let take = format!(
-        "DELETE FROM sales_changes WHERE id IN (SELECT id FROM sales_changes ORDER BY id LIMIT $1{})
-         RETURNING mall_id, subject, changed_hour",
-        db.pick("", " FOR UPDATE SKIP LOCKED")
-    );
-    loop {
-        let taken: Vec<Change> = db.fetch_all(&take, values![NOTES_AT_ONCE]).await?;
-        for (report, day, mall) in overtaken(&taken, &zones, now) {
-            mark(db, report, day, mall, now).await?;
-        }
-        if i64::try_from(taken.len()).unwrap_or(0) < NOTES_AT_ONCE {
-            return Ok(());
+    let mut marked = 0;
+    for (mall,) in malls {
+        let periods = periods_of(&take_notes(db, mall).await?, &zones, now);
+        marked += periods.len();
+        for report in [DAILY_CANCELLATIONS, DAILY_SALES, WEEKLY_SIGNUPS] {
+            let of_report = periods.iter().filter(|(_, name, _)| *name == report);
+            let days: Vec<NaiveDate> = of_report.map(|(_, _, day)| *day).collect();
+            mark_days(db, report, &days, mall, now).await?;
         }
     }
+    Ok(marked)
 }
 
-/// Marks a report's figures of a period and mall as overtaken.
+/// Removes a mall's notes and returns each hour once. In one statement: on PostgreSQL a second one would read again what the
+/// first has deleted. Rows are found by where they are, which no other transaction can change once they are locked; by their
+/// number it takes three times as long.
+async fn take_notes(db: &mut Db, mall: i64) -> anyhow::Result<Vec<Change>> {
+    let take = db.pick(
+        "DELETE FROM sales_changes WHERE mall_id = $1 RETURNING mall_id, subject, changed_hour",
+        "WITH taken AS (
+             DELETE FROM sales_changes
+             WHERE ctid = ANY(ARRAY(SELECT ctid FROM sales_changes WHERE mall_id = $1 FOR UPDATE SKIP LOCKED))
+             RETURNING mall_id, subject, changed_hour
+         )
+         SELECT DISTINCT mall_id, subject, changed_hour FROM taken",
+    );
+    Ok(db.fetch_all(take, values![mall]).await?)
+}
+
+/// Marks a report's figures of some days, in their order.
+async fn mark_days(
+    db: &mut Db,
+    report: &str,
+    days: &[NaiveDate],
+    mall: i64,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    if days.is_empty() {
+        return Ok(());
+    }
+    let sql = format!(
+        "INSERT INTO stale_periods (report, period_day, mall_id, noted_at)
+         SELECT $1, {}, $2, $3 FROM {} AS days WHERE TRUE ORDER BY value
+         ON CONFLICT (report, period_day, mall_id) DO NOTHING",
+        db.pick("value", "CAST(value AS DATE)"),
+        db.elements("$4")
+    );
+    db.execute(&sql, values![report, mall, now, json!(days)]).await?;
+    Ok(())
+}
+
+/// Forgets marks that nobody will ask for: of periods that a report has not stored, and of mails that are forgotten. Marks
+/// whose day does not exist go with them.
+pub async fn forget_marks(db: &mut Db, now: DateTime<Utc>) -> anyhow::Result<u64> {
+    let unstored = |report: &str, table: &str, column: &str| {
+        format!(
+            "(report = '{report}' AND NOT EXISTS (SELECT 1 FROM {table} f WHERE f.{column} = stale_periods.period_day
+                                                  AND f.mall_id = stale_periods.mall_id))"
+        )
+    };
+    let sql = format!(
+        "DELETE FROM stale_periods
+         WHERE (noted_at < $1
+                AND ({} OR {} OR {}
+                     OR (report = '{EXECUTIVE}' AND NOT EXISTS (SELECT 1 FROM report_mailings m
+                                                                WHERE m.report = '{EXECUTIVE}'
+                                                                  AND m.period_day = stale_periods.period_day))))
+            OR NOT {} OR NOT {}",
+        unstored(DAILY_SALES, "daily_sales", "business_day"),
+        unstored(DAILY_CANCELLATIONS, "daily_cancellations", "business_day"),
+        unstored(WEEKLY_SIGNUPS, "weekly_signups", "week_day"),
+        db.is_day("period_day"),
+        db.is_time("noted_at"),
+    );
+    Ok(db.execute(&sql, values![now - TimeDelta::hours(UNSTORED_HOURS)]).await?)
+}
+
+/// Marks a report's figures of a period and mall as stale.
 pub async fn mark(
     db: &mut Db,
     report: &str,
@@ -169,8 +235,8 @@ pub struct Source {
     pub table: Option<FigureTable>,
 }
 
-/// The periods whose figures have been overtaken, or wait for data that has come, with the malls whose they are. `window` is
-/// the days that are looked at. Reads only.
+/// The periods whose figures are stale, or wait for data that has come, with their malls. `window` is the days that are looked
+/// at. Reads only.
 pub async fn find(
     cx: &Context,
     db: &mut Db,
@@ -228,13 +294,22 @@ pub async fn find_marked(db: &mut Db, report: &str, period: NaiveDate) -> anyhow
 }
 
 async fn marked(db: &mut Db, report: &str, window: DayRange) -> anyhow::Result<BTreeSet<PeriodOfMall>> {
-    let rows: Vec<(NaiveDate, i64)> = db
+    #[derive(FromRow)]
+    struct Mark {
+        period_day: NaiveDate,
+        mall_id: i64,
+        #[row(problems)]
+        problems: Problems,
+    }
+    let rows: Vec<Mark> = db
         .fetch_all(
             "SELECT period_day, mall_id FROM stale_periods WHERE report = $1 AND period_day BETWEEN $2 AND $3",
             values![report, window.first(), window.last()],
         )
         .await?;
-    Ok(rows.into_iter().collect())
+    // A mark of a day that does not exist marks nothing.
+    let rows = rows.into_iter().filter(|row| row.problems.is_empty());
+    Ok(rows.map(|row| (row.period_day, row.mall_id)).collect())
 }
 
 /// What the notes of the triggers will mark.
@@ -244,15 +319,32 @@ async fn noted(
     report: &str,
     window: DayRange,
 ) -> anyhow::Result<BTreeSet<PeriodOfMall>> {
-    let changes: Vec<Change> =
-        db.fetch_all("SELECT DISTINCT mall_id, subject, changed_hour FROM sales_changes", values![]).await?;
+    let changes = notes_about(db, window).await?;
     if changes.is_empty() {
         return Ok(BTreeSet::new());
     }
     let zones = Zones::load(db, cx.time_zone()).await?;
-    let overtaken = overtaken(&changes, &zones, cx.now());
-    let of_report = overtaken.into_iter().filter(|(of, day, _)| *of == report && window.contains(*day));
-    Ok(of_report.map(|(_, day, mall)| (day, mall)).collect())
+    let periods = periods_of(&changes, &zones, cx.now());
+    let of_report = periods.into_iter().filter(|(_, of, day)| *of == report && window.contains(*day));
+    Ok(of_report.map(|(mall, _, day)| (day, mall)).collect())
+}
+
+/// The notes that concern a window, wherever on earth: those of its hours, and of each mall's customers the oldest.
+async fn notes_about(db: &mut Db, window: DayRange) -> anyhow::Result<Vec<Change>> {
+    let edge = |day: NaiveDate| day.and_time(chrono::NaiveTime::MIN).and_utc();
+    let from = edge(window.first()).checked_sub_days(Days::new(1)).unwrap_or(DateTime::<Utc>::MIN_UTC);
+    // A week that begins in the window may end after it.
+    let to = edge(window.last()).checked_add_days(Days::new(9)).unwrap_or(DateTime::<Utc>::MAX_UTC);
+    let is_time = db.is_time("changed_hour");
+    let sql = format!(
+        "SELECT DISTINCT mall_id, subject, changed_hour FROM sales_changes
+         WHERE changed_hour >= $1 AND changed_hour < $2 AND {is_time}
+         UNION ALL
+         SELECT mall_id, subject, MIN(changed_hour) FROM sales_changes
+         WHERE subject = 'CUSTOMER' AND changed_hour < $1 AND {is_time}
+         GROUP BY mall_id, subject"
+    );
+    Ok(db.fetch_all(&sql, values![from, to]).await?)
 }
 
 /// The stored figures of a window: what each mall's wait for.
@@ -288,14 +380,22 @@ async fn told_of(
     window: DayRange,
     mut stale: BTreeSet<PeriodOfMall>,
 ) -> anyhow::Result<BTreeSet<PeriodOfMall>> {
+    #[derive(FromRow)]
+    struct ToldOf {
+        period_day: NaiveDate,
+        #[row(problems)]
+        problems: Problems,
+    }
     if !stale.is_empty() {
-        let told: Vec<(NaiveDate,)> = db
+        let told: Vec<ToldOf> = db
             .fetch_all(
                 "SELECT DISTINCT period_day FROM report_mailings WHERE report = $1 AND period_day BETWEEN $2 AND $3",
                 values![report, window.first(), window.last()],
             )
             .await?;
-        stale.retain(|(day, _)| told.contains(&(*day,)));
+        let told = told.into_iter().filter(|row| row.problems.is_empty());
+        let told: BTreeSet<NaiveDate> = told.map(|row| row.period_day).collect();
+        stale.retain(|(day, _)| told.contains(day));
     }
     Ok(stale)
 }

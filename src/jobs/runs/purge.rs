@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::context::Context;
 use crate::db::{Db, FromRow};
+use crate::jobs::report::stale;
 use crate::runner::{Exclusion, Items, Job, JobSpec, Planned, Run, minutes};
 use crate::severity::Severity;
 use crate::values;
@@ -55,6 +56,7 @@ impl Job for Args {
             purged += chunk.purged;
         }
         purge_incidents(run, before).await?;
+        settle_sales_changes(run).await?;
         run.summarise(if purged == 0 {
             "nothing to purge".to_owned()
         } else {
@@ -129,6 +131,19 @@ async fn purge_incidents(run: &mut Run<'_>, before: DateTime<Utc>) -> anyhow::Re
             values![before],
         )
         .await?;
+        Ok(())
+    })
+    .await
+}
+
+/// Turns the notes of what changed in the shop's tables into marks of stale figures, and forgets marks that nobody asks for:
+/// a report does so when it runs, but not every shop runs reports.
+async fn settle_sales_changes(run: &mut Run<'_>) -> anyhow::Result<()> {
+    let (now, time_zone) = (run.cx.now(), run.cx.time_zone());
+    run.chunk(None::<&str>, async |db| {
+        stale::mark_stale_periods(db, now, time_zone).await?;
+        stale::forget_marks(db, now).await?;
+        stale::forget_followups(db).await?;
         Ok(())
     })
     .await

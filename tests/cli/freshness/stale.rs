@@ -22,6 +22,8 @@ on_both_databases![
     days_follow_the_clock_of_their_mall,
     rows_that_other_programs_spoil_stop_nothing,
     a_failing_mall_keeps_its_mark,
+    notes_become_marks_where_no_report_runs,
+    many_notes_of_an_hour_are_one_mark,
 ];
 
 /// A mall in Tokyo with an order of 1,000 on each of these days, reported night by night up to the 20th.
@@ -428,4 +430,56 @@ fn a_failing_mall_keeps_its_mark(shop: &Shop) {
     shop.execute("DELETE FROM refunds");
     daily_sales(shop, 20, &[]).run().succeeds();
     assert_eq!(figures(shop)[0], "2026-11-17 osaka 1 500 1");
+}
+
+fn notes_become_marks_where_no_report_runs(shop: &Shop) {
+    let mall = reported(shop, [16, 17]);
+    add(shop, mall, 16, "late", 500);
+    add(shop, mall, 19, "19", 1000);
+    let purge = |day: u32| shop.batchctl(["runs", "purge"]).now(&night(day)).run().succeeds();
+    let marks = || {
+        let marks = shop.sql("SELECT report, period_day FROM stale_periods ORDER BY report, period_day");
+        marks.into_iter().map(|mark| mark.join(" ")).collect::<Vec<_>>()
+    };
+    purge(20);
+    assert_eq!(shop.scalar("SELECT COUNT(*) FROM sales_changes"), "0");
+    // A run that is storing the figures of the 19th at this moment may not have seen the change.
+    assert_eq!(marks(), ["daily-sales 2026-11-16", "daily-sales 2026-11-19"]);
+    shop.execute(
+        "INSERT INTO stale_periods VALUES ('executive', '2026-11-16', 1, '2026-11-19T18:00:00+00:00')",
+    );
+    if shop.database() == crate::support::Database::Sqlite {
+        shop.execute(
+            "INSERT INTO stale_periods VALUES ('daily-sales', '2026-11-1x', 1, '2026-11-19T18:00:00+00:00')",
+        );
+        shop.execute(
+            "INSERT INTO report_followups VALUES ('daily-sales', '2026-11-1x', '2026-11-19T18:00:00+00:00')",
+        );
+    }
+    purge(23);
+    assert_eq!(marks(), ["daily-sales 2026-11-16"]);
+    assert_eq!(shop.scalar("SELECT COUNT(*) FROM report_followups"), "0");
+    daily_sales(shop, 20, &["--only", "stale"]).run().succeeds();
+    assert_eq!(figures(shop), ["2026-11-16 tokyo 2 1500 1", "2026-11-17 tokyo 1 1000 1"]);
+    // The report of the day before is for those who were mailed it.
+    assert_eq!(marks(), ["executive 2026-11-16"]);
+}
+
+/// On PostgreSQL each statement of an application notes its hour.
+fn many_notes_of_an_hour_are_one_mark(shop: &Shop) {
+    let mall = reported(shop, [16, 17]);
+    let osaka = shop.mall("osaka", "Asia/Tokyo", "JPY");
+    for mall in [mall, osaka] {
+        shop.execute(&format!(
+            "INSERT INTO sales_changes (mall_id, subject, changed_hour)
+             SELECT {}, 'ORDER', '2026-11-16T03:00:00+00:00' FROM {}",
+            mall.id,
+            shop.series(30_000)
+        ));
+    }
+    shop.batchctl(["runs", "purge"]).now(&night(20)).run().succeeds();
+    assert_eq!(shop.scalar("SELECT COUNT(*) FROM sales_changes"), "0");
+    let marks = shop.sql("SELECT report, period_day, mall_id FROM stale_periods ORDER BY mall_id");
+    let of = |mall: Mall| vec!["daily-sales".to_owned(), "2026-11-16".to_owned(), mall.id.to_string()];
+    assert_eq!(marks, [of(mall), of(osaka)]);
 }
