@@ -740,6 +740,68 @@ fn what_else_the_runner_reads_keeps_no_job_from_running() {
     }
 }
 
+#[test]
+fn what_is_noted_of_stale_figures_keeps_no_report_from_running() {
+    let (shop, ..) = trading();
+    shop.write(
+        "batchctl.toml",
+        "[[report.delivery]]\nreport = \"daily-sales\"\nto = [\"boss@example.jp\"]\n",
+    );
+    let job = |words: &[&str]| {
+        let job = shop.batchctl(["report"].iter().chain(words)).env("BATCHCTL_MAIL_FROM", "shop@example.jp");
+        job.env("BATCHCTL_MAIL_REDIRECT_TO", "developer@example.jp")
+    };
+    let note = |table: &str| {
+        shop.execute(match table {
+            "sales_changes" => {
+                "INSERT INTO sales_changes (mall_id, subject, changed_hour) VALUES (1, 'ORDER', '2026-11-19T03:00:00+00:00')"
+            }
+            "stale_periods" => {
+                "INSERT INTO stale_periods VALUES ('daily-sales', '2026-11-19', 1, '2026-11-19T03:00:00+00:00')"
+            }
+            "report_followups" => {
+                "INSERT INTO report_followups VALUES ('daily-sales', '2026-11-19', '2026-11-19T03:00:00+00:00')"
+            }
+            _ => {
+                "INSERT INTO report_mailings VALUES ('daily-sales', '2026-11-19', 'boss@example.jp', '1,2', 'csv', 'en', NULL,
+                     'other', FALSE, '[]', 1, '2026-11-19T03:00:00+00:00'),
+                     ('executive', '2026-11-19', 'boss@example.jp', '1,2', 'csv', 'en', NULL, 'other', FALSE, '[]', 1,
+                      '2026-11-19T03:00:00+00:00');
+                 INSERT INTO report_followups VALUES ('daily-sales', '2026-11-19', '2026-11-19T03:00:00+00:00');
+                 INSERT INTO stale_periods VALUES ('executive', '2026-11-19', 1, '2026-11-19T03:00:00+00:00')"
+            }
+        });
+    };
+    let tables = ["sales_changes", "stale_periods", "report_followups", "report_mailings"];
+    job(&["daily-sales"]).run().succeeds();
+    for table in tables {
+        let columns = format!("SELECT name FROM pragma_table_info('{table}') WHERE type = 'TEXT'");
+        for column in shop.sql(&columns).concat() {
+            let is_time = ["_at", "_day", "_hour"].iter().any(|end| column.ends_with(end));
+            // They sort into the days that a run looks at.
+            let days = ["'2026-11-1x'", "CAST(x'323032362d31312d3138ff' AS TEXT)"];
+            for bad in if is_time { &days[..] } else { &[NOT_TEXT] } {
+                for table in tables {
+                    shop.execute(&format!("DELETE FROM {table}"));
+                }
+                note(table);
+                shop.execute(&format!("UPDATE OR IGNORE {table} SET {column} = {bad}"));
+                let spoilt = format!("{table}.{column} = {bad}");
+                for report in ["daily-sales", "daily-cancellations", "weekly-signups", "executive"] {
+                    goes_on(job(&[report]), &spoilt);
+                }
+                goes_on(job(&["daily-sales", "--rerun"]), &spoilt);
+                goes_on(shop.batchctl(["runs", "purge"]), &spoilt);
+                assert_eq!(
+                    shop.scalar("SELECT net_amount FROM daily_sales WHERE mall_id = 2"),
+                    "400",
+                    "{spoilt}"
+                );
+            }
+        }
+    }
+}
+
 fn a_text_of_a_hundred_megabytes_is_cut_where_it_is_shown(shop: &Shop) {
     shop.mall("tokyo", "Asia/Tokyo", "JPY");
     shop.mall("osaka", "Asia/Tokyo", "JPY");

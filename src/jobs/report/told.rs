@@ -10,7 +10,7 @@ use chrono::{DateTime, Days, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::db::{Db, FromRow};
+use crate::db::{Db, FromRow, Problems};
 use crate::locale::Locale;
 use crate::shop::malls::Mall;
 use crate::values;
@@ -94,6 +94,9 @@ pub struct Told {
     pub version: i64,
     /// The revision of the figures that the recipient knows of.
     pub revision: i64,
+    /// What cannot be read of it.
+    #[row(problems)]
+    problems: Problems,
 }
 
 /// What everybody knows of a period, as it was before its figures were loaded.
@@ -115,7 +118,7 @@ impl Standing {
                 values![report, period],
             )
             .await?;
-        let told = db
+        let mut told: Vec<Told> = db
             .fetch_all(
                 "SELECT recipient, malls, formats, locale, subject, digest, is_provisional, figures, version, revision
                  FROM report_mailings WHERE report = $1 AND period_day = $2
@@ -123,6 +126,8 @@ impl Standing {
                 values![report, period],
             )
             .await?;
+        // Of a row that cannot be read nobody knows who was told what.
+        told.retain(|told| told.problems.is_empty());
         Ok(Self { period, revision: revised.map_or(0, |(revision,)| revision), told })
     }
 
@@ -158,8 +163,15 @@ pub async fn is_anybody_told(db: &mut Db, report: &str, period: NaiveDate) -> an
 
 /// The periods that somebody has to be told of again, with the recipients, of the last [`OWED_DAYS`].
 pub async fn owed(db: &mut Db, report: &str, now: DateTime<Utc>) -> anyhow::Result<Vec<(NaiveDate, String)>> {
+    #[derive(FromRow)]
+    struct Owed {
+        period_day: NaiveDate,
+        recipient: String,
+        #[row(problems)]
+        problems: Problems,
+    }
     let since = now.checked_sub_days(Days::new(OWED_DAYS)).unwrap_or(now);
-    Ok(db
+    let owed: Vec<Owed> = db
         .fetch_all(
             "SELECT DISTINCT m.period_day, m.recipient
              FROM report_revisions r
@@ -167,7 +179,10 @@ pub async fn owed(db: &mut Db, report: &str, now: DateTime<Utc>) -> anyhow::Resu
              WHERE r.report = $1 AND r.revised_at >= $2 AND m.revision < r.revision",
             values![report, since],
         )
-        .await?)
+        .await?;
+    // Nobody knows what such a row says that somebody was told, or whom.
+    let owed = owed.into_iter().filter(|owed| owed.problems.is_empty());
+    Ok(owed.map(|owed| (owed.period_day, owed.recipient)).collect())
 }
 
 impl Told {
