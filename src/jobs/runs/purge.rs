@@ -2,6 +2,8 @@
 //!
 //! A running run is never deleted, nor one with an open retry request, nor an instance's last success: without it a
 //! completed day would be done twice, and health checks need a job's last success, however old it is.
+//!
+//! It also keeps what triggers note of changes from growing where no report reads it.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
