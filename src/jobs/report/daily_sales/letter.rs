@@ -46,8 +46,9 @@ pub(super) fn variables(figures: &Figures, missing: &[String]) -> Value {
 /// The figures by which readers know the day.
 pub(super) fn headlines(figures: &Figures, locale: Locale) -> Vec<Headline> {
     let columns = measure_columns(locale);
-    let label =
-        |key: &str| columns.iter().find(|column| column.key == key).map_or("", |column| column.label.as_str());
+    let label = |key: &str| {
+        columns.iter().find(|column| column.key == key).map_or("", |column| column.label.as_str())
+    };
     let of_mall = |((mall, currency), (name, measures)): (MallCurrency<'_>, NamedSums<'_>)| {
         let money = |amount| minor_in_words(amount, currency, locale);
         [
