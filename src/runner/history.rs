@@ -188,6 +188,13 @@ pub async fn last_attempt(db: &mut Db, job: &str, instance_key: &str) -> Result<
     db.fetch_optional(&sql, values![job, instance_key]).await
 }
 
+/// The numbers of all runs of an instance.
+pub async fn runs_of(db: &mut Db, job: &str, instance_key: &str) -> Result<Vec<i64>, DbError> {
+    let sql = "SELECT id FROM batch_execution WHERE job = $1 AND instance_key = $2 ORDER BY id";
+    let ids: Vec<(i64,)> = db.fetch_all(sql, values![job, instance_key]).await?;
+    Ok(ids.into_iter().map(|(id,)| id).collect())
+}
+
 /// The last run of an instance that has stored a checkpoint, however it ended.
 pub async fn last_with_checkpoint(
     db: &mut Db,

@@ -145,7 +145,6 @@ async fn settle_sales_changes(run: &mut Run<'_>) -> anyhow::Result<()> {
     run.chunk(None::<&str>, async |db| {
         stale::mark_stale_periods(db, now, time_zone).await?;
         stale::forget_marks(db, now).await?;
-        stale::forget_followups(db).await?;
         Ok(())
     })
     .await

@@ -18,6 +18,8 @@ on_both_databases![
     files_are_imported_oldest_first_and_moved,
     a_file_that_cannot_be_imported_is_no_others_failure,
     a_long_name_is_shortened_and_keeps_nobody_elses_file,
+    a_file_that_was_turned_away_stays_however_an_earlier_run_ended,
+    a_retry_reads_the_file_of_its_own_run,
     a_command_that_is_killed_at_any_point_is_completed_by_the_next,
     a_file_that_is_still_being_written_is_left,
     a_file_that_grows_while_it_is_imported_is_imported_again,
@@ -125,6 +127,55 @@ fn a_long_name_is_shortened_and_keeps_nobody_elses_file(shop: &Shop) {
     shop.batchctl(["runs", "retry", "1"]).run().succeeds();
     assert_eq!(stored_orders(shop), order_numbers(1..=2));
     assert_eq!(files(shop), [format!("done/{}.run3.csv", "a".repeat(246)), "done/b.run2.csv".to_owned()]);
+}
+
+fn a_file_that_was_turned_away_stays_however_an_earlier_run_ended(shop: &Shop) {
+    with_tokyo(shop);
+    shop.write("in/orders.csv", file(ORDERS, &[&order_line(1)]));
+    import_inbox(shop, &[]).run().succeeds();
+    // The same content again, under another mapping: it has to be imported once more.
+    shop.write("batchctl.toml", "[import.orders.columns]\norder_no = \"order_no\"\n");
+    shop.write("in/orders.csv", file(ORDERS, &[&order_line(1)]));
+    shop.write("other.csv", file(ORDERS, &[&order_line(2)]));
+    let mut held = import(shop, &["--kind", "orders", "other.csv"]).hold_at("before-finish");
+    held.wait_until_reached();
+    import_inbox(shop, &["--on-overlap", "fail"]).run().exits(75);
+    assert_eq!(files(shop), ["done/orders.run1.csv", "orders.csv"]);
+    held.release().wait().succeeds();
+    import_inbox(shop, &[]).run().succeeds();
+    assert!(!shop.path("in/orders.csv").exists());
+    assert_eq!(stored_orders(shop), order_numbers(1..=2));
+}
+
+/// The shop gives each night's file the same name.
+fn a_retry_reads_the_file_of_its_own_run(shop: &Shop) {
+    with_tokyo(shop);
+    for night in [1, 2] {
+        shop.write("in/orders.csv", file(ORDERS, &[&order_line(night).replace("PAID", "PAYED")]));
+        import_inbox(shop, &[]).run().exits(65);
+    }
+    shop.write("in/failed/orders.run1.csv", file(ORDERS, &[&order_line(1)]));
+    shop.batchctl(["runs", "retry", "1"]).run().succeeds();
+    assert_eq!(stored_orders(shop), order_numbers([1]));
+    assert_eq!(files(shop), ["done/orders.run3.csv", "failed/orders.run2.csv"]);
+
+    // One that cannot be read at all has no hash: its state tells it from the one that waits by now.
+    shop.write("in/night.csv.gz", &super::packed::gzipped(&orders_file(2))[..40]);
+    import_inbox(shop, &[]).run().exits(65);
+    let run = shop.scalar("SELECT MAX(id) FROM batch_execution");
+    shop.write("in/night.csv.gz", super::packed::gzipped(&orders_file(9)));
+    shop.batchctl(["runs", "retry", &run]).run().exits(65).says("it is damaged or cut off");
+    assert!(shop.path("in/night.csv.gz").exists());
+    assert_eq!(stored_orders(shop), order_numbers([1]));
+
+    // One that was put back keeps the name that it has by now.
+    fs::rename(shop.path("in/failed/orders.run2.csv"), shop.path("in/orders.run2.csv")).unwrap();
+    fs::remove_file(shop.path("in/night.csv.gz")).unwrap();
+    import_inbox(shop, &[]).run().exits(65).says("in/orders.run2.csv failed");
+    let run = shop.scalar("SELECT MAX(id) FROM batch_execution");
+    shop.write(&format!("in/failed/orders.run2.run{run}.csv"), file(ORDERS, &[&order_line(2)]));
+    shop.batchctl(["runs", "retry", &run]).run().succeeds();
+    assert_eq!(stored_orders(shop), order_numbers(1..=2));
 }
 
 fn a_command_that_is_killed_at_any_point_is_completed_by_the_next(shop: &Shop) {

@@ -128,6 +128,7 @@ fn what_is_piped_in_is_imported(shop: &Shop) {
         .succeeds()
         .says("already completed by run 1");
     shop.batchctl(["runs", "list"]).run().succeeds().prints("standard input");
+    import(shop, &["--kind", "orders", "--dry-run", "-"]).stdin(orders_file(40)).run().succeeds();
     piped().run().exits(65).says("`standard input` is empty: it has no header");
     let bad = orders_file(2).replace("A000002,PAID", "A000002,PAYED");
     piped().stdin(bad).run().exits(65).says("standard input:3");
@@ -147,6 +148,15 @@ fn several_files_are_several_runs(shop: &Shop) {
     shop.write("2.csv", file(ORDERS, &[&order_line(2)]));
     shop.batchctl(["runs", "retry", "2"]).run().succeeds();
     assert_eq!(stored_orders(shop), order_numbers(1..=3));
+    // Neither one that is not there, nor one that cannot be unpacked.
+    shop.write("4.csv.gz", &gzipped(&orders_file(30))[..40]);
+    shop.write("5.csv", file(ORDERS, &[&order_line(5)]));
+    import(shop, &["--kind", "orders", "missing.csv", "4.csv.gz", "5.csv"])
+        .run()
+        .exits(3)
+        .says("missing.csv`: it does not exist")
+        .says("4.csv.gz`: it is damaged or cut off");
+    assert_eq!(stored_orders(shop), order_numbers([1, 2, 3, 5]));
     import(shop, &["--kind", "orders", "--check", "1.csv", "3.csv"])
         .run()
         .succeeds()

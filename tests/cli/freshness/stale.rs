@@ -452,13 +452,9 @@ fn notes_become_marks_where_no_report_runs(shop: &Shop) {
         shop.execute(
             "INSERT INTO stale_periods VALUES ('daily-sales', '2026-11-1x', 1, '2026-11-19T18:00:00+00:00')",
         );
-        shop.execute(
-            "INSERT INTO report_followups VALUES ('daily-sales', '2026-11-1x', '2026-11-19T18:00:00+00:00')",
-        );
     }
     purge(23);
     assert_eq!(marks(), ["daily-sales 2026-11-16"]);
-    assert_eq!(shop.scalar("SELECT COUNT(*) FROM report_followups"), "0");
     daily_sales(shop, 20, &["--only", "stale"]).run().succeeds();
     assert_eq!(figures(shop), ["2026-11-16 tokyo 2 1500 1", "2026-11-17 tokyo 1 1000 1"]);
     // The report of the day before is for those who were mailed it.

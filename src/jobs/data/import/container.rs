@@ -43,10 +43,10 @@ pub(super) struct Wanted(Arc<AtomicBool>);
 
 impl Wanted {
     fn check(&self) -> io::Result<()> {
-        match self.0.load(Ordering::Relaxed) {
-            true => Err(io::Error::other("nobody waits for it any more")),
-            false => Ok(()),
+        if self.0.load(Ordering::Relaxed) {
+            return Err(io::Error::other("nobody waits for it any more"));
         }
+        Ok(())
     }
 }
 
@@ -395,6 +395,37 @@ fn not_kept(shown: &str, error: &io::Error) -> Failure {
     .retry_once("once there is room")
 }
 
+/// How many members the end of an archive says that it has; `None` if it has no such end.
+fn declared_members(file: &Opened) -> io::Result<Option<u64>> {
+    const END: &[u8] = b"PK\x05\x06";
+    const END_BYTES: usize = 22;
+    const END_64: &[u8] = b"PK\x06\x06";
+    const LOCATOR_64: &[u8] = b"PK\x06\x07";
+    const LOCATOR_BYTES: usize = 20;
+    let number = |bytes: &[u8]| bytes.iter().rev().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    // A comment of at most 64 KiB may follow it, and the locator of a large archive stands before it.
+    let length = file.length()?;
+    let start = length.saturating_sub((LOCATOR_BYTES + END_BYTES + usize::from(u16::MAX)) as u64);
+    let mut tail = Vec::new();
+    Opened { file: Arc::clone(&file.file), offset: start }.read_to_end(&mut tail)?;
+    let ends_file = |place: &usize| {
+        let end = &tail[*place..];
+        end.len() >= END_BYTES
+            && end.starts_with(END)
+            && number(&end[20..22]) == (end.len() - END_BYTES) as u64
+    };
+    let Some(place) = (0..tail.len()).rev().find(ends_file) else { return Ok(None) };
+    let members = number(&tail[place + 10..place + 12]);
+    let locator = place.checked_sub(LOCATOR_BYTES).map(|start| &tail[start..place]);
+    let Some(locator) = locator.filter(|locator| locator.starts_with(LOCATOR_64)) else {
+        return Ok(Some(members));
+    };
+    let mut end = [0; 40];
+    let at = number(&locator[8..16]);
+    Opened { file: Arc::clone(&file.file), offset: at }.read_exact(&mut end)?;
+    Ok(if end.starts_with(END_64) { Some(number(&end[32..40])) } else { None })
+}
+
 /// The members of an archive that are files, in their order: their places and names.
 fn members(path: &Path, file: Opened) -> Result<Vec<(usize, String)>, Failure> {
     let shown = path.display();
@@ -404,13 +435,22 @@ fn members(path: &Path, file: Opened) -> Result<Vec<(usize, String)>, Failure> {
         Failure::bad_input(format!("failed to unpack `{shown}`: its member `{name}` {why}"))
             .hint("unpack it, look at it, and import the CSV files that it contains")
     };
-    let mut archive = ZipArchive::new(io::BufReader::new(file)).map_err(|error| damaged(&error))?;
-    if archive.len() > MAX_MEMBERS {
+    let unpack = "unpack it, and import the CSV files that it contains";
+    // Known before the list of members is read, which takes memory for each.
+    let declared = declared_members(&file).map_err(|error| unreadable(path, &error))?;
+    if let Some(declared) = declared.filter(|declared| *declared > MAX_MEMBERS as u64) {
         return Err(Failure::bad_input(format!(
-            "failed to unpack `{shown}`: it has {} members, more than {MAX_MEMBERS}",
-            archive.len()
+            "failed to unpack `{shown}`: it has {declared} members, more than {MAX_MEMBERS}"
         ))
-        .hint("unpack it, and import the CSV files that it contains"));
+        .hint(unpack));
+    }
+    let mut archive = ZipArchive::new(io::BufReader::new(file)).map_err(|error| damaged(&error))?;
+    // Of members of one name, only the last is listed: the others would be lost without a word.
+    if declared.is_some_and(|declared| declared != archive.len() as u64) {
+        return Err(Failure::bad_input(format!(
+            "failed to unpack `{shown}`: several of its members have the same name"
+        ))
+        .hint(unpack));
     }
     let mut members = Vec::new();
     for place in 0..archive.len() {
@@ -563,6 +603,19 @@ mod tests {
         assert_eq!(
             contents(&zipped(&members)).unwrap_err(),
             "failed to unpack `orders`: it has 201 members, more than 200"
+        );
+    }
+
+    /// A list by name has only the last of them.
+    #[test]
+    fn members_of_one_name_are_refused() {
+        let mut archive = zipped(&[("1.csv", CSV), ("2.csv", b"c\n")]);
+        while let Some(place) = archive.windows(5).position(|bytes| bytes == b"2.csv") {
+            archive[place] = b'1';
+        }
+        assert_eq!(
+            contents(&archive).unwrap_err(),
+            "failed to unpack `orders`: several of its members have the same name"
         );
     }
 

@@ -17,6 +17,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use rustix::io::Errno;
 use rustix::process::{Flock, FlockType, fcntl_getlk};
 
 use crate::failure::Failure;
@@ -65,6 +66,8 @@ pub(super) struct Found {
     pub(super) seen: Seen,
     /// Why it cannot be read, whatever is in it.
     pub(super) refused: Option<&'static str>,
+    /// The run after which it was moved.
+    pub(super) run: Option<i64>,
 }
 
 impl Found {
@@ -140,7 +143,13 @@ impl Inbox {
             let path = self.folder.join(&name);
             // Moved by another command since it was listed.
             let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
-            let found = Found { refused: refusal(&name, &metadata), seen: Seen::of(&metadata), name, path };
+            let found = Found {
+                refused: refusal(&name, &metadata),
+                seen: Seen::of(&metadata),
+                name,
+                path,
+                run: None,
+            };
             match found
                 .refused
                 .is_none()
@@ -158,15 +167,16 @@ impl Inbox {
     /// first.
     pub(super) fn places_of(&self, name: &str) -> Vec<Found> {
         let mut found = Vec::new();
-        let mut add = |path: PathBuf| {
+        let mut add = |path: PathBuf, run: Option<u64>| {
             if let Ok(metadata) = fs::symlink_metadata(&path)
                 && metadata.is_file()
             {
-                found.push(Found { name: name.into(), path, seen: Seen::of(&metadata), refused: None });
+                let run = run.and_then(|run| i64::try_from(run).ok());
+                found.push(Found { name: name.into(), path, seen: Seen::of(&metadata), refused: None, run });
             }
         };
         if Path::new(name).file_name() == Some(OsStr::new(name)) {
-            add(self.folder.join(name));
+            add(self.folder.join(name), None);
         }
         for below in [FAILED, DONE] {
             let Ok(entries) = fs::read_dir(self.folder.join(below)) else { continue };
@@ -175,8 +185,8 @@ impl Inbox {
                 .filter_map(|entry| Some((run_in(&entry.file_name(), OsStr::new(name))?, entry.path())))
                 .collect();
             moved.sort_by(|one, other| other.cmp(one));
-            for (_, path) in moved {
-                add(path);
+            for (run, path) in moved {
+                add(path, Some(run));
             }
         }
         found
@@ -232,6 +242,10 @@ impl Inbox {
 
 /// Whether an error is about the folder, its rights or its disk, and not about one file.
 fn concerns_folder(error: &io::Error) -> bool {
+    // In a folder like `/tmp`, only its owner moves a file.
+    if error.raw_os_error() == Some(Errno::PERM.raw_os_error()) {
+        return false;
+    }
     matches!(
         error.kind(),
         io::ErrorKind::PermissionDenied
@@ -288,13 +302,23 @@ impl Waiting {
         Self {
             inbox: Rc::clone(inbox),
             path: found.path.clone(),
-            name: original(&found.name).map_or_else(|| found.name.clone(), |(name, _)| name),
+            name: found.name.clone(),
             seen: found.seen,
             is_ours: found.refused.is_none_or(|reason| reason == NOT_TEXT),
             contents,
             open: Cell::new(contents),
             ends: RefCell::default(),
         }
+    }
+
+    /// Whether it is no longer where it was found.
+    pub(super) fn is_gone(&self) -> bool {
+        Seen::at(&self.path).is_none()
+    }
+
+    /// Its state when it was found.
+    pub(super) fn seen(&self) -> Seen {
+        self.seen
     }
 
     /// The name that it came with.
@@ -544,11 +568,9 @@ mod tests {
 
     #[test]
     fn only_what_concerns_the_folder_keeps_other_files_from_being_moved() {
-        use rustix::io::Errno;
-
         let is = |error: Errno| concerns_folder(&error.into());
         assert!([Errno::ACCESS, Errno::ROFS, Errno::NOSPC, Errno::DQUOT, Errno::NOTDIR].into_iter().all(is));
-        assert!(![Errno::NAMETOOLONG, Errno::NOENT, Errno::IO, Errno::EXIST].into_iter().any(is));
+        assert!(![Errno::NAMETOOLONG, Errno::PERM, Errno::IO, Errno::EXIST].into_iter().any(is));
     }
 
     #[test]

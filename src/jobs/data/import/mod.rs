@@ -39,6 +39,7 @@ mod tests;
 mod with_lines;
 mod words;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -78,7 +79,7 @@ use self::layout::Layout;
 use self::mapping::{Choice, Mapping};
 use self::precedence::{Newest, Own, Precedence, refuse_old};
 use self::reader::{Source, encoding_of};
-use self::selection::{Selected, short_hash};
+use self::selection::{Piped, Selected, instance_key, short_hash, unread};
 
 pub use self::mapping::{check_kinds, mapping_problems};
 
@@ -152,6 +153,9 @@ pub struct Args {
     /// What messages call the file, if it cannot be read.
     #[arg(skip)]
     called: Option<PathBuf>,
+    /// Standard input, once it was read.
+    #[arg(skip)]
+    piped: Piped,
 }
 
 impl Job for Args {
@@ -173,11 +177,11 @@ impl Job for Args {
         if let Some(kind) = self.kind {
             self.mapping(cx, kind, self.mall_code(db).await?.as_deref())?;
         }
-        let selected = self.select(cx).await?;
+        let selected = self.select(cx, db).await?;
         let is_alone = selected.len() == 1;
         let mut planned = Vec::new();
         for (place, one) in selected.into_iter().enumerate() {
-            let one = one.planned(cx, db).await?;
+            let Some(one) = one.planned(cx, db, is_alone).await? else { continue };
             // A failure of one file is no other's.
             planned.push(if is_alone { one } else { one.in_lane(place.to_string()) });
         }
@@ -207,6 +211,7 @@ impl Job for Args {
             return Ok(Freshness::Due("it was exported once more, and nothing had changed".to_owned()));
         }
         let Some(newest) = file.overtaken_by(db, completed.run.id).await? else {
+            file.is_imported.set(true);
             return Ok(Freshness::Current(None));
         };
         let news = newest.named(cx);
@@ -214,12 +219,13 @@ impl Job for Args {
         if file.exported > newest.exported {
             return Ok(Freshness::Due(news));
         }
+        file.is_imported.set(true);
         Ok(Freshness::Current(Some(format!("{news}: add --rerun to import this one again"))))
     }
 
     async fn try_out(&self, cx: &Context, db: &mut Db) -> anyhow::Result<()> {
         let mut checked = Ok(());
-        for Selected { args, refused, .. } in self.select(cx).await? {
+        for Selected { args, refused, .. } in self.select(cx, db).await? {
             let found = match refused {
                 Some(refused) => Err(refused.into()),
                 None => args.kind()?.check(&args, cx, db).await,
@@ -245,6 +251,8 @@ impl Job for Args {
     async fn clear_away(&self, cx: &Context, db: &mut Db, file: &File) -> anyhow::Result<()> {
         let Some(waiting) = &file.waiting else { return Ok(()) };
         let last = history::last_attempt(db, Self::SPEC.name, &file.key).await?;
+        // One that was turned away, or stopped before it began, is still to be imported, however an earlier run ended.
+        let last = last.filter(|last| file.is_imported.get() || Some(last.id) > file.attempt_before);
         if let Some(left) = waiting.end(last.as_ref())? {
             cx.output.warn(&left);
         }
@@ -254,7 +262,12 @@ impl Job for Args {
 
 impl Selected {
     /// The instance that imports it.
-    async fn planned(self, cx: &Context, db: &mut Db) -> anyhow::Result<Planned<File>> {
+    async fn planned(
+        self,
+        cx: &Context,
+        db: &mut Db,
+        is_alone: bool,
+    ) -> anyhow::Result<Option<Planned<File>>> {
         let Self { args, waiting, mut refused, exported } = self;
         let mall = args.mall_code(db).await?;
         let mapping = args.mapping(cx, args.kind()?, mall.as_deref())?;
@@ -265,8 +278,10 @@ impl Selected {
         let hash = match &args.input {
             Some(input) if refused.is_none() => match short_hash(input).await? {
                 Ok(hash) => Some(hash),
-                // Of the files in an inbox, each fails alone.
-                Err(failure) if waiting.is_some() => {
+                // Another command has taken it since it was found.
+                Err(_) if waiting.as_ref().is_some_and(|waiting| waiting.is_gone()) => return Ok(None),
+                // Of several files, and of those in an inbox, each fails alone.
+                Err(failure) if waiting.is_some() || !is_alone && failure.kind == FailureKind::BadInput => {
                     refused = Some(failure);
                     None
                 }
@@ -276,14 +291,12 @@ impl Selected {
         };
         let kind = args.kind()?.name();
         let shown = args.shown();
-        let scope = format!("{kind} {}", mall.as_deref().unwrap_or("*"));
-        let key = if let Some(hash) = &hash {
-            format!("{scope} {hash}")
-        } else {
-            // The same file again is the same instance, as long as nobody writes to it.
-            let seen = Seen::at(&shown).map(|seen| seen.as_text());
-            format!("{scope} unread-{}", fingerprint(format!("{} {seen:?}", shown.display())))
-        };
+        let content = hash.clone().unwrap_or_else(|| {
+            let seen = waiting.as_ref().map_or_else(|| Seen::at(&shown), |waiting| Some(waiting.seen()));
+            unread(&shown, seen)
+        });
+        let key = instance_key(args.kind()?, mall.as_deref(), &content);
+        let attempt_before = history::last_attempt(db, Args::SPEC.name, &key).await?.map(|last| last.id);
         let title = match &hash {
             // Two streams have nothing in common but their name.
             Some(hash) if args.input.as_ref().is_some_and(Input::is_standard_input) => {
@@ -298,16 +311,18 @@ impl Selected {
             exported,
             waiting: waiting.clone(),
             refused,
+            attempt_before,
+            is_imported: Cell::new(false),
             args: args.clone(),
         };
         let mut planned = Planned::new(key, file)
             .titled(title)
             // Two files of one kind may contain the same orders, in an older and a newer state.
             .exclusive_by(kind);
-        for (argument, value) in args.repeated(cx, mall, hash)? {
+        for (argument, value) in args.repeated(cx, mall, Some(content))? {
             planned = planned.with(argument, value);
         }
-        Ok(planned)
+        Ok(Some(planned))
     }
 }
 
@@ -562,6 +577,10 @@ pub struct File {
     waiting: Option<Rc<Waiting>>,
     /// Why it cannot be read.
     refused: Option<Failure>,
+    /// The last run of the instance before this command.
+    attempt_before: Option<i64>,
+    /// Whether this command found it imported already.
+    is_imported: Cell<bool>,
     /// The command for it alone.
     args: Args,
 }
@@ -576,6 +595,8 @@ impl File {
             exported: cx.now(),
             waiting: None,
             refused: None,
+            attempt_before: None,
+            is_imported: Cell::new(false),
             args: args.clone(),
         }
     }

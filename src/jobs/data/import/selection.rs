@@ -3,18 +3,22 @@
 use std::io::IsTerminal;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
 use chrono::{DateTime, SubsecRound, Utc};
 
 use crate::clock::SUBSECOND_DIGITS;
 use crate::context::Context;
-use crate::digest::FINGERPRINT_DIGITS;
-use crate::failure::Failure;
+use crate::db::Db;
+use crate::digest::{FINGERPRINT_DIGITS, fingerprint};
+use crate::failure::{Failure, FailureKind};
+use crate::runner::{Job as _, history};
 use crate::wording::counted;
 
 use super::Args;
 use super::container::{Input, STANDARD_INPUT, on_a_thread};
-use super::inbox::{Contents, Found, Inbox, Waiting, matches};
+use super::inbox::{Contents, Found, Inbox, Seen, Waiting, matches};
 use super::kinds::Kind;
 
 /// The names of an inbox's files, if `--kind` says what they are and the configuration does not name them.
@@ -54,9 +58,9 @@ impl Wanted {
 
 impl Args {
     /// What the command imports, in the order in which it does.
-    pub(super) async fn select(&self, cx: &Context) -> anyhow::Result<Vec<Selected>> {
+    pub(super) async fn select(&self, cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Selected>> {
         match &self.inbox {
-            Some(folder) => self.select_waiting(cx, &cx.working_dir().join(folder)).await,
+            Some(folder) => self.select_waiting(cx, db, &cx.working_dir().join(folder)).await,
             None => self.select_named(cx).await,
         }
     }
@@ -83,15 +87,27 @@ impl Args {
         let mut selected = Vec::new();
         let mut has_read = false;
         for file in &self.file {
-            let inputs = if file.as_os_str() == STANDARD_INPUT {
+            let read = if file.as_os_str() == STANDARD_INPUT {
                 if std::mem::replace(&mut has_read, true) {
                     return Err(Failure::usage("standard input (`-`) can be read only once").into());
                 }
-                read_standard_input().await?
+                Ok(self.piped.read().await?)
             } else {
-                Input::of_file(cx.working_dir().join(file))?
+                Input::of_file(cx.working_dir().join(file))
             };
-            for input in self.of_member(inputs)? {
+            let inputs = match read.and_then(|inputs| self.of_member(inputs)) {
+                Ok(inputs) => inputs,
+                // Of several files, each fails alone.
+                Err(failure) if self.file.len() > 1 && failure.kind == FailureKind::BadInput => {
+                    let called = Some(cx.working_dir().join(file));
+                    let args = Self { file: vec![file.clone()], called, ..self.clone() };
+                    let exported = cx.now();
+                    selected.push(Selected { args, waiting: None, refused: Some(failure), exported });
+                    continue;
+                }
+                Err(failure) => return Err(failure.into()),
+            };
+            for input in inputs {
                 let args = Self { file: vec![file.clone()], input: Some(input), ..self.clone() };
                 let exported = args.exported(cx)?;
                 selected.push(Selected { args, waiting: None, refused: None, exported });
@@ -113,11 +129,16 @@ impl Args {
         Ok(found)
     }
 
-    async fn select_waiting(&self, cx: &Context, folder: &Path) -> anyhow::Result<Vec<Selected>> {
+    async fn select_waiting(
+        &self,
+        cx: &Context,
+        db: &mut Db,
+        folder: &Path,
+    ) -> anyhow::Result<Vec<Selected>> {
         let inbox = Rc::new(Inbox::new(folder.to_owned()));
         let wanted = self.wanted(cx)?;
         let found = if let Some(name) = &self.inbox_file {
-            vec![self.found_again(&inbox, name).await?]
+            vec![self.found_again(db, &inbox, name).await?]
         } else {
             let is_wanted = |name: &str| wanted.iter().any(|wanted| wanted.has(name));
             let contents = inbox.look(is_wanted, self.min_age, cx.machine_time())?;
@@ -174,6 +195,8 @@ impl Args {
         };
         let inputs = match read {
             Ok(inputs) => inputs,
+            // Another command has taken it since.
+            Err(_) if Seen::at(&found.path).is_none() => return Ok(Vec::new()),
             Err(failure) => {
                 let waiting = Some(Rc::new(waiting(1)));
                 return Ok(vec![Selected { exported: cx.now(), args, waiting, refused: Some(failure) }]);
@@ -188,17 +211,25 @@ impl Args {
         inputs.into_iter().map(one).collect()
     }
 
-    /// The file of that name: if its content is known, the one that has it, wherever it was moved; else the newest one that
-    /// still has to be imported.
-    async fn found_again(&self, inbox: &Inbox, name: &str) -> anyhow::Result<Found> {
+    /// The file of that name: if its content is known, the one that has it, wherever it was moved; else the one that was moved
+    /// after a run of that content, because somebody has corrected it since; else the newest one that still has to be
+    /// imported.
+    async fn found_again(&self, db: &mut Db, inbox: &Inbox, name: &str) -> anyhow::Result<Found> {
         let mut places = inbox.places_of(name);
         let place = match &self.content {
             None => None,
-            // One that was corrected has another content by now, and is where it was moved as it failed.
-            Some(hash) => self
-                .place_of_content(&places, hash)
-                .await?
-                .or_else(|| places.iter().position(Found::has_failed)),
+            Some(content) => {
+                let unread = |found: &Found| unread(&inbox.folder().join(name), Some(found.seen));
+                let same = match places.iter().position(|found| unread(found) == *content) {
+                    Some(place) => Some(place),
+                    None => self.place_of_content(&places, content).await?,
+                };
+                let runs = self.runs_of_content(db, content).await?;
+                same.or_else(|| {
+                    places.iter().position(|found| found.run.is_some_and(|run| runs.contains(&run)))
+                })
+                .or_else(|| places.iter().position(Found::has_failed))
+            }
         };
         if places.is_empty() {
             return Err(Failure::bad_input(format!(
@@ -208,6 +239,13 @@ impl Args {
             .into());
         }
         Ok(places.swap_remove(place.unwrap_or(0)))
+    }
+
+    /// The runs of the content with this hash.
+    async fn runs_of_content(&self, db: &mut Db, content: &str) -> anyhow::Result<Vec<i64>> {
+        let Some(kind) = self.kind else { return Ok(Vec::new()) };
+        let key = instance_key(kind, self.mall_code(db).await?.as_deref(), content);
+        Ok(history::runs_of(db, Self::SPEC.name, &key).await?)
     }
 
     /// The first place at which the content with this hash is.
@@ -257,8 +295,43 @@ impl Args {
         if let Some(text) = &self.as_of {
             return Ok(cx.moment("--as-of", text)?.min(now));
         }
-        let written: Option<DateTime<Utc>> = self.input.as_ref().and_then(Input::modified).map(Into::into);
+        let written = self.input.as_ref().and_then(Input::modified).map(instant);
         Ok(written.map_or(now, |written| now.min(written)).trunc_subsecs(SUBSECOND_DIGITS))
+    }
+}
+
+/// When a file was written. Its time may be anything: neither databases nor calendars reach as far as file systems.
+fn instant(written: SystemTime) -> DateTime<Utc> {
+    let seconds = written.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let instant = i64::try_from(seconds.as_secs())
+        .ok()
+        .and_then(|whole| DateTime::from_timestamp(whole, seconds.subsec_nanos()));
+    instant.unwrap_or(DateTime::<Utc>::MAX_UTC)
+}
+
+/// The key of the instance that imports a content.
+pub(super) fn instance_key(kind: Kind, mall: Option<&str>, content: &str) -> String {
+    format!("{} {} {content}", kind.name(), mall.unwrap_or("*"))
+}
+
+/// What stands for the content of a file that cannot be read: the same file again is the same instance, wherever it was
+/// moved, as long as nobody writes to it.
+pub(super) fn unread(shown: &Path, seen: Option<Seen>) -> String {
+    let seen = seen.map(|seen| seen.as_text());
+    format!("unread-{}", fingerprint(format!("{} {seen:?}", shown.display())))
+}
+
+/// Standard input, once it was read: a dry run looks at it twice.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Piped(Arc<OnceLock<Vec<Input>>>);
+
+impl Piped {
+    async fn read(&self) -> anyhow::Result<Vec<Input>> {
+        if let Some(read) = self.0.get() {
+            return Ok(read.clone());
+        }
+        let read = read_standard_input().await?;
+        Ok(self.0.get_or_init(|| read).clone())
     }
 }
 
@@ -293,5 +366,20 @@ fn tell_of_rest(cx: &Context, inbox: &Inbox, contents: &Contents) {
     }
     if contents.files.is_empty() {
         cx.output.status(&format!("Nothing to import in `{}`", inbox.folder().display()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_time_of_a_file_may_be_anything() {
+        let epoch = SystemTime::UNIX_EPOCH;
+        assert_eq!(instant(epoch + Duration::from_millis(1_500)).timestamp_millis(), 1_500);
+        assert_eq!(instant(epoch + Duration::from_secs(9_000_000_000_000)), DateTime::<Utc>::MAX_UTC);
+        assert_eq!(instant(epoch - Duration::from_secs(9_000_000_000_000_000)), DateTime::UNIX_EPOCH);
     }
 }
