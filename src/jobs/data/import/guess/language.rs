@@ -1,4 +1,4 @@
-//! Which of two encodings a text is in that can be read in both: Shift_JIS or EUC-KR. The text that comes out is either
+//! Which of two encodings a text is in that can be read in both: `Shift_JIS` or EUC-KR. The text that comes out is either
 //! plausible Japanese or plausible Korean.
 
 use encoding_rs::EUC_KR;

@@ -98,7 +98,7 @@ pub(super) fn tell(
 
 /// Amounts of the sampled orders.
 struct Orders {
-    orders: Vec<Order>,
+    read: Vec<Order>,
     /// What the fields at each place are.
     places: Vec<Place>,
     has_several_lines: bool,
@@ -131,29 +131,30 @@ impl Orders {
         sample: &Sample,
         source: &Source,
     ) -> Result<Self, Failure> {
-        let mut read =
-            Self { orders: Vec::new(), places: vec![Place::default(); width], has_several_lines: false };
+        let mut sampled =
+            Self { read: Vec::new(), places: vec![Place::default(); width], has_several_lines: false };
         sample.lines(source, |record| {
-            let fields = (0..width).map(|place| read.places[place].see(record.field(place), style)).collect();
+            let fields =
+                (0..width).map(|place| sampled.places[place].see(record.field(place), style)).collect();
             let own = record.field(order_no);
             // One more, so that the last one is whole.
-            let is_full = read.orders.len() > ORDERS;
-            match read.orders.last_mut() {
+            let is_full = sampled.read.len() > ORDERS;
+            match sampled.read.last_mut() {
                 Some(last) if own.is_empty() || last.number == own => last.lines.push(fields),
                 _ if is_full || own.is_empty() => {}
-                _ => read.orders.push(Order { number: own.to_owned(), lines: vec![fields] }),
+                _ => sampled.read.push(Order { number: own.to_owned(), lines: vec![fields] }),
             }
         })?;
-        read.orders.truncate(ORDERS);
-        for order in &read.orders {
-            read.has_several_lines |= order.lines.len() > 1;
-            for (place, told) in read.places.iter_mut().enumerate() {
+        sampled.read.truncate(ORDERS);
+        for order in &sampled.read {
+            sampled.has_several_lines |= order.lines.len() > 1;
+            for (place, told) in sampled.places.iter_mut().enumerate() {
                 let mut amounts = order.lines.iter().filter_map(|line| line[place]);
                 let first = amounts.next();
                 told.varies |= amounts.any(|other| Some(other) != first);
             }
         }
-        Ok(read)
+        Ok(sampled)
     }
 
     fn is_number(&self, place: usize) -> bool {
@@ -175,12 +176,12 @@ impl Orders {
             let mut amounts = order.lines.iter().filter_map(|line| line[place]).map(i128::from);
             if per_order { amounts.reduce(|sum, amount| sum + amount) } else { amounts.next() }
         };
-        self.orders.iter().map(of).collect()
+        self.read.iter().map(of).collect()
     }
 
     /// Whether something holds for every line that has both amounts.
     fn all_lines(&self, one: usize, other: usize, holds: impl Fn(&[Option<i64>], i64, i64) -> bool) -> bool {
-        let lines = self.orders.iter().flat_map(|order| &order.lines);
+        let lines = self.read.iter().flat_map(|order| &order.lines);
         lines
             .filter_map(|line| Some((line, line[one]?, line[other]?)))
             .all(|(line, one, other)| holds(line, one, other))
@@ -218,8 +219,8 @@ impl Candidates {
         let normal_header: Vec<String> = header.iter().map(|name| normal(name).into_owned()).collect();
         let is_other = |place: usize| found.iter().any(|(column, used)| *used == place && !is_told(column));
         let of = |column: &'static str| {
-            let names = vocabulary.columns.get(column).into_iter().flatten();
-            let named = names.filter_map(|name| normal_header.iter().position(|one| *one == *normal(name)));
+            let usual = vocabulary.columns.get(column).into_iter().flatten();
+            let named = usual.filter_map(|name| normal_header.iter().position(|one| *one == *normal(name)));
             // A header that has our own name leaves no question.
             let places: Vec<usize> = match header.iter().position(|name| name == column) {
                 Some(own) => vec![own],
@@ -324,7 +325,7 @@ impl Search<'_> {
     fn best(&self, unnamed: &[usize]) -> Option<Reading> {
         let named = self.named_parts();
         let best = self.best_with(&named)?;
-        if best.right == self.orders.orders.len() {
+        if best.right == self.orders.read.len() {
             return Some(best);
         }
         let either = |place: &usize| {
@@ -425,7 +426,7 @@ impl Search<'_> {
             .collect();
         let of_choice = |choice: usize| {
             let added = amounts.iter().enumerate().filter(|(part, _)| choice & (1 << part) != 0);
-            added.fold(vec![0; self.orders.orders.len()], |sums, (_, amounts)| {
+            added.fold(vec![0; self.orders.read.len()], |sums, (_, amounts)| {
                 sums.iter().zip(amounts).map(|(sum, amount)| sum + amount).collect()
             })
         };
@@ -434,7 +435,7 @@ impl Search<'_> {
 
     fn of_lines(&self, lines: Lines) -> Vec<Option<i128>> {
         let of = |order: &Order| order.lines.iter().map(|line| lines.of_line(line, self.quantity)).sum();
-        self.orders.orders.iter().map(of).collect()
+        self.orders.read.iter().map(of).collect()
     }
 }
 
@@ -651,14 +652,14 @@ impl Telling<'_> {
             } else if different == 0 {
                 format!("`{name}` and `{other}` are the same on every sampled order: `{name}` is taken for the total")
             } else {
-                let of = counted(orders.orders.len() as u64, "sampled order", "sampled orders");
+                let of = counted(orders.read.len() as u64, "sampled order", "sampled orders");
                 format!("`{name}` is taken for the total; `{other}` is another amount on {different} of {of}")
             });
         }
     }
 
     fn doubt_sum(&mut self) {
-        let orders = &self.search.orders.orders;
+        let orders = &self.search.orders.read;
         let totals = self.search.orders.amounts(self.best.total);
         let of_lines = self.search.of_lines(self.best.lines);
         let sums = self.search.sums(&self.best.parts).pop().unwrap_or_default();

@@ -331,11 +331,9 @@ impl Looking<'_> {
         for place in rivals {
             let mut words: BTreeMap<String, Vec<String>> = BTreeMap::new();
             for word in words_at(self.sample, self.source, place)?.into_keys() {
-                match meaning(ours, &word) {
-                    Some(meant @ ("REFUNDED" | "ORDER_CANCELLED" | "PAYMENT_WAIT")) => {
-                        words.entry(meant.to_owned()).or_default().push(word);
-                    }
-                    _ => {}
+                let meant = meaning(ours, &word);
+                if let Some(meant @ ("REFUNDED" | "ORDER_CANCELLED" | "PAYMENT_WAIT")) = meant {
+                    words.entry(meant.to_owned()).or_default().push(word);
                 }
             }
             let (name, main) = (&self.header[place], states.main.map(|main| self.header[main].as_str()));

@@ -91,11 +91,11 @@ pub(super) enum Written {
     In(Vec<&'static str>),
 }
 
-/// The forms of a column, with those that it has if the day comes first, or the month.
+/// The forms of a column, by what may come first in them beside the year.
 struct Readings {
-    year_first: Written,
-    day_first: Written,
-    month_first: Written,
+    neither: Written,
+    day: Written,
+    month: Written,
 }
 
 impl Times {
@@ -136,9 +136,9 @@ impl Times {
 
     fn readings(&self) -> Readings {
         Readings {
-            year_first: self.covered(&[First::Year]),
-            day_first: self.covered(&[First::Year, First::Day]),
-            month_first: self.covered(&[First::Year, First::Month]),
+            neither: self.covered(&[First::Year]),
+            day: self.covered(&[First::Year, First::Day]),
+            month: self.covered(&[First::Year, First::Month]),
         }
     }
 }
@@ -175,7 +175,7 @@ pub(super) fn of_columns<'t>(
     let mut open = Vec::new();
     let (mut day, mut month) = (None, None);
     for (name, times) in columns.filter(|(_, times)| !times.fitting.is_empty()) {
-        let Readings { year_first, day_first, month_first } = times.readings();
+        let Readings { neither: year_first, day: day_first, month: month_first } = times.readings();
         let is_known = |reading: &Written| *reading != Written::Unknown;
         match (is_known(&year_first), is_known(&day_first), is_known(&month_first)) {
             (false, true, true) => open.push((name, day_first, month_first)),
