@@ -215,7 +215,7 @@ pub fn fact(malls: &[AwaitingMall], time_zone: Tz, locale: Locale) -> Option<(St
             )
         })
         .collect();
-    let label = locale.pick("Provisional", "仮の数値", "잠정 수치");
+    let label = locale.pick("Provisional", "暫定値", "잠정 수치");
     Some((label.to_owned(), malls.join(" / ")))
 }
 
@@ -223,8 +223,8 @@ pub fn fact(malls: &[AwaitingMall], time_zone: Tz, locale: Locale) -> Option<(St
 pub fn note(malls: &[AwaitingMall], locale: Locale) -> Option<String> {
     let note = locale.pick(
         "The figures of the malls under “Provisional” are not final: their data has not arrived completely. They are computed again once it has.",
-        "「仮の数値」に挙げた店舗はデータが揃っていないため、数値は確定していません。データが届き次第、再集計します。",
-        "'잠정 수치'에 표시된 몰은 데이터가 모두 들어오지 않아 수치가 확정되지 않았습니다. 데이터가 들어오면 다시 집계합니다.",
+        "「暫定値」に挙げた店舗はデータが揃っていないため、数値は確定していません。データが届き次第、再集計します。",
+        "'잠정 수치'에 표시된 쇼핑몰은 데이터가 모두 들어오지 않아 수치가 확정되지 않았습니다. 데이터가 들어오면 다시 집계합니다.",
     );
     (!malls.is_empty()).then(|| note.to_owned())
 }

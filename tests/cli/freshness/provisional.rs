@@ -184,7 +184,7 @@ fn provisional_figures_are_compared_with_nothing(shop: &Shop) {
     executive(&["--mail-to", "a@example.jp", "--locale", "en"]);
     let [mail] = shop.sql("SELECT subject, text_body, html_body FROM mails").try_into().unwrap();
     assert!(mail[0].starts_with("Provisional: ") && mail[1].contains("Provisional, not final"), "{mail:?}");
-    let percentages = |text: &str| text.matches("%").count();
+    let percentages = |text: &str| text.matches('%').count();
     assert_eq!(percentages(&mail[1]), 0, "{}", mail[1]);
 
     export(shop, "19.csv", &orders(&[(19, 12, 1500)]), "2026-11-20T04:00:00+09:00");

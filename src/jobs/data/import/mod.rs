@@ -532,7 +532,12 @@ impl Args {
             Ok((content, encoding))
         })
         .await??;
-        Ok(Source { encoding, content, delimiter: self.delimiter(keys), quotes: keys.quotes.unwrap_or_default() })
+        Ok(Source {
+            encoding,
+            content,
+            delimiter: self.delimiter(keys),
+            quotes: keys.quotes.unwrap_or_default(),
+        })
     }
 
     /// A digest of how a file's columns and values are interpreted: a later attempt continues, and a success remains valid,
