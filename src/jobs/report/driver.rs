@@ -17,7 +17,7 @@ use crate::wording::counted;
 
 use super::awaited;
 use super::delivery::{Letter, Mailing, Sender, report_name};
-use super::outdated::FigureTable;
+use super::outdated::{self, FigureTable};
 use super::periods::{self, Step};
 use super::publication::{Content, Extent, PublicationArgs, first_failure};
 use super::shown_malls;
@@ -261,6 +261,7 @@ impl<R: Report> Job for R {
         let mut periods = periods::asked(cx, R::STEP, &self.args().dates, &malls, self.so_far())?;
         periods.retain(|period| completed.contains(period));
         self.check_stored(db, &periods).await?;
+        mark_stale_figures::<R>(cx, db, &malls, &periods).await?;
         // A file that cannot be written must not keep the mails back.
         let published = publish(self, cx, db, &periods).await.map_err(with_hint_that_figures_are_stored);
         let mailed = mail(self, cx, db, &periods).await;
@@ -302,6 +303,33 @@ async fn stale_malls<R: Report>(
         .find(|(first, _)| *first == period.first())
         .map(|(_, malls)| malls)
         .unwrap_or_default())
+}
+
+/// Marks those of the figures that are to be shown which are stale: a day that somebody asks for is not computed again by
+/// itself, and every form then says that its figures are older.
+async fn mark_stale_figures<R: Report>(
+    cx: &Context,
+    db: &mut Db,
+    malls: &[Mall],
+    periods: &BTreeSet<NaiveDate>,
+) -> anyhow::Result<()> {
+    let (Some(table), Some(&first), Some(&last)) = (R::TABLE, periods.first(), periods.last()) else {
+        return Ok(());
+    };
+    let window = DayRange::new(R::STEP.around(first).first(), R::STEP.around(last).last())?;
+    let mut stale = stale::find(cx, db, source::<R>(), malls, window).await?;
+    stale.retain(|period, _| periods.contains(period));
+    if stale.is_empty() {
+        return Ok(());
+    }
+    db.transaction(async |db| {
+        for (period, malls) in &stale {
+            let malls: Vec<i64> = malls.iter().map(|mall| mall.id).collect();
+            outdated::mark(db, table, *period, &malls, cx.now()).await?;
+        }
+        Ok(())
+    })
+    .await
 }
 
 /// The selected malls for which the period can be reported.

@@ -1,4 +1,5 @@
-//! Figures that a later run did not replace: they stay, and every form of the report says that they are older.
+//! Figures that a later run did not replace, or that are shown although their data has changed since: every form of the report
+//! says that they are older.
 
 use std::collections::BTreeSet;
 

@@ -55,8 +55,12 @@ fn a_second_run_is_reported_on_a_terminal(shop: &Shop) {
 fn a_second_run_writes_the_stored_figures(shop: &Shop) {
     let mall = reported(shop);
     let csv = ["--date", "2026-11-19", "--format", "csv", "--out", "-"];
-    let first = report(shop, &csv).run().succeeds().stdout;
+    let current = report(shop, &csv).run().succeeds().stdout;
     add_late_order(shop, mall, "late");
+    // The same figures, of which it is said now that they are older than their data.
+    let first = current.replace(",true,false", ",true,true");
+    assert_ne!(first, current);
+    assert_eq!(report(shop, &csv).run().succeeds().stdout, first);
     let before = shop.dump();
     report(shop, &["--date", "2026-11-19", "--format", "csv,json", "--out", "reports/new", "--verbose"])
         .run()
