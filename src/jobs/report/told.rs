@@ -161,7 +161,7 @@ pub async fn is_anybody_told(db: &mut Db, report: &str, period: NaiveDate) -> an
     Ok(is_told)
 }
 
-/// The periods that somebody has to be told of again, with the recipients, of the last [`OWED_DAYS`].
+/// The periods that somebody has to be told of again, with the recipients, of the last `OWED_DAYS`.
 pub async fn owed(db: &mut Db, report: &str, now: DateTime<Utc>) -> anyhow::Result<Vec<(NaiveDate, String)>> {
     #[derive(FromRow)]
     struct Owed {

@@ -1,5 +1,5 @@
 //! Which days have come with a file. It does not say what it leaves out, and its name and its time may be those of a copy: see
-//! [`MallDays::covered`].
+//! `MallDays::covered`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
