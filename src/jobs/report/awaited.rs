@@ -47,6 +47,9 @@ impl From<Option<Awaited>> for AwaitedColumns {
 }
 
 impl AwaitedColumns {
+    /// Their names, for a query.
+    pub const NAMES: &'static str = "awaited_subject, awaited_since, awaited_day, awaited_run";
+
     /// Whether the figures wait for data.
     pub fn is_awaiting(&self) -> bool {
         self.awaited_subject.is_some()

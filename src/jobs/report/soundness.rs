@@ -61,8 +61,9 @@ impl Unreadable {
         let mut found = Self::default();
         let FigureTable { name, period_column, .. } = table;
         let sql = format!(
-            "SELECT {period_column} AS period, mall_id, computed_at, outdated_at, awaited_subject, awaited_since
-             FROM {name} WHERE {period_column} = $1"
+            "SELECT {period_column} AS period, mall_id, computed_at, outdated_at, {}
+             FROM {name} WHERE {period_column} = $1",
+            AwaitedColumns::NAMES
         );
         let rows: Vec<StoredFigures> = db.fetch_all(&sql, values![period]).await?;
         for row in rows {

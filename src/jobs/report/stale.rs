@@ -364,8 +364,9 @@ async fn stored(
     }
     let FigureTable { name, period_column, .. } = table;
     let sql = format!(
-        "SELECT DISTINCT {period_column} AS period_day, mall_id, awaited_subject, awaited_since, awaited_day, awaited_run
-         FROM {name} WHERE {period_column} BETWEEN $1 AND $2"
+        "SELECT DISTINCT {period_column} AS period_day, mall_id, {} FROM {name}
+         WHERE {period_column} BETWEEN $1 AND $2",
+        AwaitedColumns::NAMES
     );
     let rows: Vec<Stored> = db.fetch_all(&sql, values![window.first(), window.last()]).await?;
     // What cannot be read is found by the run of its period, and waits for nothing.
