@@ -75,4 +75,5 @@ impl HasLines for StagedOrder<'static> {
     const KEY: &'static [&'static str] = columns![StagedOrder: mall_id, order_no];
     const LINES_STORED_IN: &'static str = "order_items";
     const REFERENCE: &'static str = "order_id";
+    const ARE_CHANGES_NOTED: bool = true;
 }

@@ -27,7 +27,15 @@ pub trait HasLines: BulkRow + 'static {
     const LINES_STORED_IN: &'static str;
     /// The column by which a stored line refers to its record.
     const REFERENCE: &'static str;
+    /// Whether triggers note what is written (migration 0021).
+    const ARE_CHANGES_NOTED: bool = false;
 }
+
+/// Says to the triggers of SQLite that all lines which follow are those of new records: what is noted of a record holds for
+/// them. On PostgreSQL the triggers run once for a statement.
+const BEGIN_NEW_RECORDS: &str =
+    "INSERT INTO sales_changes (id, mall_id, subject, changed_hour) VALUES (-1, 0, 'NEW', '')";
+const END_NEW_RECORDS: &str = "DELETE FROM sales_changes WHERE id = -1";
 
 /// A chunk of records and their lines, waiting to be staged.
 pub struct WithLines<R: HasLines> {
@@ -180,6 +188,10 @@ impl<R: HasLines> WithLines<R> {
             db.execute_unprepared(&compare_lines::<R>()).await?;
         }
         let outcome = records.count(db).await?;
+        let are_all_new = R::ARE_CHANGES_NOTED && db.kind() == Kind::Sqlite && outcome.changed == 0;
+        if are_all_new {
+            db.script(BEGIN_NEW_RECORDS).await?;
+        }
         records.insert_new(db, outcome.new, now).await?;
         records.update_changed(db, outcome.changed, now).await?;
         records.note_unchanged(db, outcome.unchanged).await?;
@@ -188,6 +200,9 @@ impl<R: HasLines> WithLines<R> {
         }
         if outcome.new + outcome.changed > 0 {
             db.execute(&insert_lines::<R>(), values![]).await?;
+        }
+        if are_all_new {
+            db.script(END_NEW_RECORDS).await?;
         }
         Ok(outcome)
     }
