@@ -34,7 +34,7 @@ pub trait HasLines: BulkRow + 'static {
 /// Says to the triggers of SQLite that all lines which follow are those of new records: what is noted of a record holds for
 /// them. On PostgreSQL the triggers run once for a statement.
 const BEGIN_NEW_RECORDS: &str =
-    "INSERT INTO sales_changes (id, mall_id, subject, changed_hour) VALUES (-1, 0, 'NEW', '')";
+    "INSERT INTO sales_changes (id, mall_id, subject, changed_hour) VALUES (-1, 0, 'ORDER', '')";
 const END_NEW_RECORDS: &str = "DELETE FROM sales_changes WHERE id = -1";
 
 /// A chunk of records and their lines, waiting to be staged.
