@@ -759,20 +759,22 @@ fn what_is_noted_of_stale_figures_keeps_no_report_from_running() {
             "stale_periods" => {
                 "INSERT INTO stale_periods VALUES ('daily-sales', '2026-11-19', 1, '2026-11-19T03:00:00+00:00')"
             }
-            "report_followups" => {
-                "INSERT INTO report_followups VALUES ('daily-sales', '2026-11-19', '2026-11-19T03:00:00+00:00')"
+            "report_revisions" => {
+                "INSERT INTO report_revisions VALUES ('daily-sales', '2026-11-19', 7, '2026-11-19T18:00:00+00:00')"
             }
             _ => {
-                "INSERT INTO report_mailings VALUES ('daily-sales', '2026-11-19', 'boss@example.jp', '1,2', 'csv', 'en', NULL,
-                     'other', FALSE, '[]', 1, '2026-11-19T03:00:00+00:00'),
-                     ('executive', '2026-11-19', 'boss@example.jp', '1,2', 'csv', 'en', NULL, 'other', FALSE, '[]', 1,
-                      '2026-11-19T03:00:00+00:00');
-                 INSERT INTO report_followups VALUES ('daily-sales', '2026-11-19', '2026-11-19T03:00:00+00:00');
+                "INSERT INTO report_mailings (report, period_day, recipient, malls, formats, locale, digest, is_provisional,
+                     figures, version, mailed_at, revision)
+                 VALUES ('daily-sales', '2026-11-19', 'boss@example.jp', '1,2', 'csv', 'en', 'other', FALSE, '[]', 1,
+                         '2026-11-19T03:00:00+00:00', 0),
+                        ('executive', '2026-11-19', 'boss@example.jp', '1,2', 'csv', 'en', 'other', FALSE, '[]', 1,
+                         '2026-11-19T03:00:00+00:00', 0);
+                 INSERT INTO report_revisions VALUES ('daily-sales', '2026-11-19', 7, '2026-11-19T18:00:00+00:00');
                  INSERT INTO stale_periods VALUES ('executive', '2026-11-19', 1, '2026-11-19T03:00:00+00:00')"
             }
         });
     };
-    let tables = ["sales_changes", "stale_periods", "report_followups", "report_mailings"];
+    let tables = ["sales_changes", "stale_periods", "report_revisions", "report_mailings"];
     job(&["daily-sales"]).run().succeeds();
     for table in tables {
         let columns = format!("SELECT name FROM pragma_table_info('{table}') WHERE type = 'TEXT'");
