@@ -554,13 +554,14 @@ fn marked_subject(subject: &str, word: &str, locale: Locale) -> String {
     )
 }
 
-/// The columns that only say what a code in another one is called: they change with the settings, and no figure does.
-const NAMES: [&str; 3] = ["mall_name", "name", "reason_name"];
+/// The columns of which no figure changes: what a code in another one is called, and that the data of the figures has
+/// changed since.
+const NO_FIGURES: [&str; 4] = ["mall_name", "name", "reason_name", "is_outdated"];
 
 /// The fingerprint of the figures in a key, whatever they are called and in whatever order.
 fn digest(figures: &Table) -> anyhow::Result<String> {
     let mut figures = figures.clone();
-    figures.retain_columns(|column| !NAMES.contains(&column.key));
+    figures.retain_columns(|column| !NO_FIGURES.contains(&column.key));
     let mut bytes = Vec::new();
     csv::write(&figures, Locale::En, TextEncoding::Utf8, &mut bytes)
         .map_err(|error| Failure::failed(one_line(&error)))?;
