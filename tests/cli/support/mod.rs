@@ -81,7 +81,7 @@ pub(crate) fn eventually(mut condition: impl FnMut() -> bool, what: &str) {
     }
 }
 
-/// Whether a test can mount a small disk of its own, as root can; if not, it is skipped with a notice. In CI it fails.
+/// Whether a test can mount a small disk of its own, as root can; if not, it is skipped with a notice.
 #[expect(clippy::disallowed_methods, reason = "the test program would swallow a notice that is `eprint`ed")]
 pub(crate) fn can_mount() -> bool {
     let probe = Command::new("unshare").args(["-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]).output();
