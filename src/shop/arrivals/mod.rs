@@ -60,16 +60,6 @@ impl Subject {
     pub fn of(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|subject| subject.word() == word)
     }
-
-    /// What has not come, in a sentence for operators.
-    pub fn noun(self) -> &'static str {
-        match self {
-            Self::Order => "orders",
-            Self::Sales => "payments",
-            Self::Refund => "refunds",
-            Self::Member => "members",
-        }
-    }
 }
 
 /// How data came.
@@ -255,21 +245,6 @@ async fn last_before(
     );
     let (since,): (Option<StoredTime>,) = db.fetch_one(&sql, values![mall, subject.word(), day]).await?;
     Ok(since.and_then(|since| since.at()))
-}
-
-/// Whether a kind of data has ever come for a mall, by whatever way.
-pub async fn has_ever_come(db: &mut Db, mall: i64, subject: Subject) -> anyhow::Result<bool> {
-    let table = match subject {
-        Subject::Order | Subject::Sales => "orders",
-        Subject::Refund => "refunds",
-        Subject::Member => "members",
-    };
-    let sql = format!(
-        "SELECT EXISTS (SELECT 1 FROM data_arrivals WHERE mall_id = $1 AND subject = $2)
-             OR EXISTS (SELECT 1 FROM {table} WHERE mall_id = $1)"
-    );
-    let (has,): (bool,) = db.fetch_one(&sql, values![mall, subject.word()]).await?;
-    Ok(has)
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use rustix::process::Signal;
 
-use super::{daily_sales, export, figures, import, night, orders, subjects, with_tokyo};
-use crate::support::{Batchctl, Mall, Order, Shop, on_both_databases};
+use super::{add, daily_sales, export, figures, import, night, orders, reported, subjects, with_tokyo};
+use crate::support::{Batchctl, Mall, Shop, on_both_databases};
 
 on_both_databases![
     a_correction_shows_old_and_new_side_by_side,
@@ -29,28 +29,6 @@ on_both_databases![
 
 fn delivery(report: &str) -> String {
     format!("[[report.delivery]]\nreport = \"{report}\"\nto = [\"boss@example.jp\"]\nformat = [\"csv\"]\n")
-}
-
-fn reported(shop: &Shop, days: impl IntoIterator<Item = u32>) -> Mall {
-    let mall = shop.mall("tokyo", "Asia/Tokyo", "JPY");
-    for day in days {
-        add(shop, mall, day, &day.to_string(), 1000);
-        daily_sales(shop, day + 1, &[]).run().succeeds().is_silent();
-    }
-    mall
-}
-
-fn add(shop: &Shop, mall: Mall, day: u32, order_no: &str, total: i64) {
-    let at = format!("2026-11-{day}T12:00:00+09:00");
-    shop.order(Order {
-        mall,
-        order_no,
-        total,
-        ordered_at: &at,
-        paid_at: Some(&at),
-        updated_at: &at,
-        ..Order::default()
-    });
 }
 
 /// Who has to be told of which day again.

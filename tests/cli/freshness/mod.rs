@@ -13,7 +13,7 @@ use std::time::SystemTime;
 
 use chrono::DateTime;
 
-use crate::support::{Batchctl, Ran, Sandbox, Shop};
+use crate::support::{Batchctl, Mall, Order, Ran, Sandbox, Shop};
 
 /// The columns of the files of orders.
 const ORDERS: &str =
@@ -70,4 +70,29 @@ fn figures(shop: &Sandbox) -> Vec<String> {
 /// The subjects of the mails, in the order of the queueing.
 fn subjects(shop: &Sandbox) -> Vec<String> {
     shop.sql("SELECT subject FROM mails ORDER BY id").concat()
+}
+
+/// A mall in Tokyo with an order of 1,000 on each of these days, reported night by night up to the 20th.
+fn reported(shop: &Shop, days: impl IntoIterator<Item = u32>) -> Mall {
+    let mall = shop.mall("tokyo", "Asia/Tokyo", "JPY");
+    for day in days {
+        add(shop, mall, day, &day.to_string(), 1000);
+        daily_sales(shop, day + 1, &[]).run().succeeds().is_silent();
+    }
+    mall
+}
+
+/// An application writes an order by itself.
+fn add(shop: &Shop, mall: Mall, day: u32, order_no: &str, total: i64) -> i64 {
+    let at = format!("2026-11-{day}T12:00:00+09:00");
+    let order = Order {
+        mall,
+        order_no,
+        total,
+        ordered_at: &at,
+        paid_at: Some(&at),
+        updated_at: &at,
+        ..Order::default()
+    };
+    shop.order(order)
 }

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use super::{daily_sales, export, figures, import, night, orders, with_tokyo};
+use super::{add, daily_sales, export, figures, import, night, orders, reported, with_tokyo};
 use crate::runner::wait_until_said;
 use crate::support::{Line, Mall, Order, Refund, Shop, on_both_databases};
 
@@ -25,31 +25,6 @@ on_both_databases![
     notes_become_marks_where_no_report_runs,
     many_notes_of_an_hour_are_one_mark,
 ];
-
-/// A mall in Tokyo with an order of 1,000 on each of these days, reported night by night up to the 20th.
-fn reported(shop: &Shop, days: impl IntoIterator<Item = u32>) -> Mall {
-    let mall = shop.mall("tokyo", "Asia/Tokyo", "JPY");
-    for day in days {
-        add(shop, mall, day, &day.to_string(), 1000);
-        daily_sales(shop, day + 1, &[]).run().succeeds().is_silent();
-    }
-    mall
-}
-
-/// An application writes an order by itself.
-fn add(shop: &Shop, mall: Mall, day: u32, order_no: &str, total: i64) -> i64 {
-    let at = format!("2026-11-{day}T12:00:00+09:00");
-    let order = Order {
-        mall,
-        order_no,
-        total,
-        ordered_at: &at,
-        paid_at: Some(&at),
-        updated_at: &at,
-        ..Order::default()
-    };
-    shop.order(order)
-}
 
 /// report, day, currency, figure, before, after, why.
 fn restatements(shop: &Shop) -> Vec<String> {

@@ -499,7 +499,7 @@ pub(super) fn open(path: &Path, follows_links: bool) -> Result<File, Failure> {
     }
     // Others may write to the folder, and exchange the file for a link or a pipe at any moment.
     let flags = if follows_links { OFlags::empty() } else { OFlags::NOFOLLOW | OFlags::NONBLOCK };
-    let flags = i32::try_from(flags.bits()).unwrap_or_default();
+    let flags = flags.bits().cast_signed();
     let file =
         OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| failed(&error))?;
     if !follows_links && !file.metadata().is_ok_and(|metadata| metadata.is_file()) {

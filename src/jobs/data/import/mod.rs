@@ -271,8 +271,12 @@ impl Selected {
         let Self { args, waiting, mut refused, exported } = self;
         let mall = args.mall_code(db).await?;
         let mapping = args.mapping(cx, args.kind()?, mall.as_deref())?;
-        // One that does not exist is the run's failure.
-        let of_file = args.mall_of_file(mall.clone(), &mapping, db).await.unwrap_or_default();
+        let of_file = match args.mall_of_file(mall.clone(), &mapping, db).await {
+            Ok(of_file) => of_file,
+            // That it does not exist is the run's failure.
+            Err(error) if error.is::<Failure>() => None,
+            Err(error) => return Err(error),
+        };
         let origin =
             format!("{} {}", of_file.as_deref().unwrap_or("*"), args.section.as_deref().unwrap_or_default());
         let hash = match &args.input {
