@@ -8,6 +8,7 @@ mod arrival;
 mod articles;
 mod bad_lines;
 mod carts;
+mod checkpoint;
 mod consents;
 mod container;
 mod coupons;
@@ -16,15 +17,19 @@ mod database_tests;
 mod duplicates;
 mod feed;
 mod field;
+mod first_pass;
 mod foreign;
 mod guess;
+mod imported_file;
 mod inbox;
+mod interpretation;
 mod kind;
 mod kinds;
 mod layout;
 mod line;
 mod mapping;
 mod members;
+mod notes;
 mod orders;
 mod plan;
 mod precedence;
@@ -32,62 +37,57 @@ pub mod presets;
 mod products;
 mod reader;
 mod refunds;
+mod second_pass;
 mod selection;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
+mod unit;
 mod with_lines;
 mod words;
 
-use std::cell::Cell;
-use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;
 use std::path::PathBuf;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 
-use crate::config::{Holdings, ImportColumn, ImportSection, OneOrMore, SkipLimit};
+use crate::config::{Holdings, ImportSection};
 use crate::context::Context;
-use crate::db::{Db, Kind as DbKind};
-use crate::digest::fingerprint;
-use crate::failure::{Failure, FailureKind};
-use crate::money::minor_to_display;
-use crate::period::{last_finished_day, parse_duration, shown_instant};
+use crate::db::Db;
+use crate::failure::Failure;
+use crate::period::parse_duration;
 use crate::runner::{
     Completed, Exclusion, Freshness, Items, Job, JobSpec, Planned, Run, history, minutes, report_error,
 };
 use crate::severity::Severity;
-use crate::shop::arrivals::files::{FileDays, StagedRows};
 use crate::shop::malls::{all_malls, selected_malls};
-use crate::shop::upsert::UpsertCounts;
 use crate::text_encoding::TextEncoding;
 use crate::wording::counted;
 
 use self::arrival::Arriving;
-use self::bad_lines::{BadLines, SHOWN_BAD_LINES};
+use self::checkpoint::Checkpoint;
 use self::container::{Input, STANDARD_INPUT, on_a_thread};
-use self::feed::{Feed, FeedMessage, Pass, ReadPlan, duplicate_problem};
-use self::inbox::{Seen, Waiting};
-use self::kind::{BadLine, FileKind, LeftOut, Noted, Notes, Rows};
+use self::first_pass::{Checked, Checking, check_all, refuse_too_many_bad_lines};
+use self::imported_file::ImportedFile;
+use self::interpretation::interpretation;
+use self::kind::FileKind;
 use self::kinds::Kind;
 use self::layout::Layout;
 use self::mapping::{Choice, Mapping};
-use self::precedence::{Newest, Own, Precedence, refuse_old};
+use self::notes::notes_in_words;
+use self::precedence::Precedence;
 use self::reader::{Source, encoding_of};
-use self::selection::{Piped, Selected, instance_key, short_hash, unread};
+use self::second_pass::{load, prepare, wanted_lines};
+use self::selection::{Piped, Selected};
 
 pub use self::mapping::{check_kinds, mapping_problems};
+pub use self::unit::File;
 
 /// Lines to a commit: large enough that the statements' own cost vanishes, small enough that three chunks (one
 /// being read, one waiting, one in the database) stay within a few MiB and a stop takes effect within a second.
 const CHUNK_LINES: u64 = 10_000;
-/// Bad lines that were skipped and are stored as rows. More of them are not informative, and somebody has to read each.
-const KEPT_BAD_LINES: u64 = 5_000;
 
 /// Arguments of `data import`.
 #[derive(Debug, Clone, clap::Args)]
@@ -257,76 +257,6 @@ impl Job for Args {
             cx.output.warn(&left);
         }
         Ok(())
-    }
-}
-
-impl Selected {
-    /// The instance that imports it.
-    async fn planned(
-        self,
-        cx: &Context,
-        db: &mut Db,
-        is_alone: bool,
-    ) -> anyhow::Result<Option<Planned<File>>> {
-        let Self { args, waiting, mut refused, exported } = self;
-        let mall = args.mall_code(db).await?;
-        let mapping = args.mapping(cx, args.kind()?, mall.as_deref())?;
-        let of_file = match args.mall_of_file(mall.clone(), &mapping, db).await {
-            Ok(of_file) => of_file,
-            // That it does not exist is the run's failure.
-            Err(error) if error.is::<Failure>() => None,
-            Err(error) => return Err(error),
-        };
-        let origin =
-            format!("{} {}", of_file.as_deref().unwrap_or("*"), args.section.as_deref().unwrap_or_default());
-        let hash = match &args.input {
-            Some(input) if refused.is_none() => match short_hash(input).await? {
-                Ok(hash) => Some(hash),
-                // Another command has taken it since it was found.
-                Err(_) if waiting.as_ref().is_some_and(|waiting| waiting.is_gone()) => return Ok(None),
-                // Of several files, and of those in an inbox, each fails alone.
-                Err(failure) if waiting.is_some() || !is_alone && failure.kind == FailureKind::BadInput => {
-                    refused = Some(failure);
-                    None
-                }
-                Err(failure) => return Err(failure.into()),
-            },
-            _ => None,
-        };
-        let kind = args.kind()?.name();
-        let shown = args.shown();
-        let content = hash.clone().unwrap_or_else(|| {
-            let seen = waiting.as_ref().map_or_else(|| Seen::at(&shown), |waiting| Some(waiting.seen()));
-            unread(&shown, seen)
-        });
-        let key = instance_key(args.kind()?, mall.as_deref(), &content);
-        let attempt_before = history::last_attempt(db, Args::SPEC.name, &key).await?.map(|last| last.id);
-        let title = match &hash {
-            // Two streams have nothing in common but their name.
-            Some(hash) if args.input.as_ref().is_some_and(Input::is_standard_input) => {
-                format!("{kind} {} {hash}", shown.display())
-            }
-            _ => format!("{kind} {}", shown.display()),
-        };
-        let file = File {
-            short_hash: hash.clone().unwrap_or_default(),
-            key: key.clone(),
-            origin,
-            exported,
-            waiting: waiting.clone(),
-            refused,
-            attempt_before,
-            is_imported: Cell::new(false),
-            args: args.clone(),
-        };
-        let mut planned = Planned::new(key, file)
-            .titled(title)
-            // Two files of one kind may contain the same orders, in an older and a newer state.
-            .exclusive_by(kind);
-        for (argument, value) in args.repeated(cx, mall, Some(content))? {
-            planned = planned.with(argument, value);
-        }
-        Ok(Some(planned))
     }
 }
 
@@ -572,102 +502,6 @@ impl Args {
     }
 }
 
-/// A file by its content.
-pub struct File {
-    /// The beginning of the hash of its content.
-    short_hash: String,
-    /// The instance's key.
-    key: String,
-    /// See [`Checkpoint::origin`].
-    origin: String,
-    /// When it was exported.
-    exported: DateTime<Utc>,
-    /// The file of an inbox that it is, or is in.
-    waiting: Option<Rc<Waiting>>,
-    /// Why it cannot be read.
-    refused: Option<Failure>,
-    /// The last run of the instance before this command.
-    attempt_before: Option<i64>,
-    /// Whether this command found it imported already.
-    is_imported: Cell<bool>,
-    /// The command for it alone.
-    args: Args,
-}
-
-impl File {
-    /// A file that is only checked.
-    fn unknown(args: &Args, cx: &Context) -> Self {
-        Self {
-            short_hash: String::new(),
-            key: String::new(),
-            origin: String::new(),
-            exported: cx.now(),
-            waiting: None,
-            refused: None,
-            attempt_before: None,
-            is_imported: Cell::new(false),
-            args: args.clone(),
-        }
-    }
-
-    async fn import(&self, run: &mut Run<'_>) -> anyhow::Result<()> {
-        self.refuse_if_old(run).await?;
-        self.args.kind()?.import(&self.args, run, self).await
-    }
-
-    /// What is wrong with a file of an inbox, with the place at which it can be fixed: it is about to leave the one that the
-    /// message names.
-    fn with_its_place(&self, error: anyhow::Error, run: i64) -> anyhow::Error {
-        let place = self.waiting.as_ref().and_then(|waiting| waiting.place_of_failure(run));
-        match (error.downcast::<Failure>(), place) {
-            (Ok(mut failure), Some(place)) if failure.kind == FailureKind::BadInput => {
-                // Writing to a String cannot fail.
-                let _ = write!(failure.message, "; the file is moved to `{}`", place.display());
-                failure.into()
-            }
-            (Ok(failure), _) => failure.into(),
-            (Err(error), _) => error,
-        }
-    }
-
-    /// The import of a newer file of its kind and mall after this run, if there was one.
-    async fn overtaken_by(&self, db: &mut Db, run: i64) -> anyhow::Result<Option<Newest>> {
-        Ok(Precedence::of(db, &self.key, &self.origin).await?.newest.filter(|newest| newest.run > run))
-    }
-
-    /// Whether the same content shows that nothing happened on a day since: it was exported when a later day was over.
-    async fn may_cover_more(&self, db: &mut Db, before: Option<DateTime<Utc>>) -> anyhow::Result<bool> {
-        let Some(before) =
-            before.filter(|_| StagedRows::of(self.args.kind().map_or("", Kind::name)).is_some())
-        else {
-            return Ok(false);
-        };
-        let zones = all_malls(db).await?.into_iter().filter_map(|mall| mall.time_zone().ok());
-        Ok(zones
-            .into_iter()
-            .any(|zone| last_finished_day(self.exported, zone) > last_finished_day(before, zone)))
-    }
-
-    /// Refuses to import once more what may not be the latest state, unless somebody says so.
-    async fn refuse_if_old(&self, run: &mut Run<'_>) -> anyhow::Result<()> {
-        if run.is_asked_again() || self.args.as_of.is_some() {
-            return Ok(());
-        }
-        let Precedence { own, newest, .. } = Precedence::of(run.db, &self.key, &self.origin).await?;
-        let Some(newest) = newest else { return Ok(()) };
-        let shown = self.args.shown().display().to_string();
-        let is_again = |own: &Own| !own.is_empty && newest.run > own.run && self.exported > newest.exported;
-        if let Some(Own { run: own, .. }) = own.filter(is_again) {
-            return Err(refuse_old(run.cx, &shown, &format!("is what run {own} imported"), &newest).into());
-        }
-        if run.is_plain_retry() && newest.exported > self.exported {
-            let when = shown_instant(self.exported, run.cx.time_zone());
-            return Err(refuse_old(run.cx, &shown, &format!("was exported {when}"), &newest).into());
-        }
-        Ok(())
-    }
-}
-
 fn parse_delimiter(text: &str) -> Result<char, String> {
     let mut characters = text.chars();
     match (characters.next(), characters.next()) {
@@ -694,530 +528,4 @@ async fn configured_mall(db: &mut Db, configured: &str, section: &str) -> anyhow
         }
     })?;
     Ok(found.into_iter().next().map_or_else(|| configured.to_owned(), |mall| mall.code))
-}
-
-/// See [`Args::interpretation`]. The mapping is that of the section and its preset together, without what says nothing about
-/// a line.
-fn interpretation(
-    encodings: &[TextEncoding],
-    delimiter: u8,
-    mall: Option<&str>,
-    keys: &ImportSection,
-) -> String {
-    let mut meaning = keys.clone();
-    meaning.allow_empty = None;
-    meaning.inbox_pattern = OneOrMore::default();
-    meaning.holds = None;
-    let plain: Option<BTreeMap<&String, &str>> =
-        keys.columns.iter().map(|(ours, theirs)| Some((ours, theirs.plain()?))).collect();
-    // What could be said before there were presets has the digest that it had: a file that was imported stays so.
-    if let (Some(columns), [encoding], formats @ ([] | [_])) = (plain, encodings, keys.time_format.as_ref()) {
-        let mut old = ImportSection::default();
-        old.mall.clone_from(&keys.mall);
-        old.encoding = keys.encoding.clone();
-        old.delimiter = keys.delimiter;
-        old.time_format = keys.time_format.clone();
-        old.columns =
-            columns.iter().map(|(ours, theirs)| ((*ours).clone(), ImportColumn::named(theirs))).collect();
-        old.values.clone_from(&keys.values);
-        if old == meaning {
-            let (format, values) = (formats.first(), &keys.values);
-            let encoded = keys.encoding.first().copied().unwrap_or_default();
-            let config = format!(
-                "ImportFile {{ columns: {columns:?}, time_format: {format:?}, mall: {:?}, \
-                 encoding: {encoded:?}, delimiter: {:?}, values: {values:?} }}",
-                keys.mall, keys.delimiter
-            );
-            return fingerprint(format!("{encoding} {delimiter} {mall:?} {config}"));
-        }
-    }
-    fingerprint(format!("{encodings:?} {delimiter} {mall:?} {meaning:?}"))
-}
-
-/// What is worth knowing about the good lines of a file, in words.
-fn notes_in_words<K: FileKind>(layout: &Layout, notes: &Notes) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut say = |noted: &Noted, one: &str, many: &str| {
-        if noted.count > 0 {
-            let amounts: Vec<String> =
-                noted.amounts.iter().map(|(currency, amount)| money_in_words(*amount, currency)).collect();
-            words.push(format!(
-                "{} ({}): {}",
-                counted(noted.count, one, many),
-                amounts.join(", "),
-                examples(noted)
-            ));
-        }
-    };
-    say(
-        &notes.assumed_refunds,
-        "order counts as refunded in full: it is REFUNDED, or was cancelled after it was paid, without an amount",
-        "orders count as refunded in full: they are REFUNDED, or were cancelled after they were paid, without an amount",
-    );
-    say(
-        &notes.kept_refunds,
-        "order counts in full until its refund is imported: it is REFUNDED, or was cancelled after it was paid",
-        "orders count in full until their refunds are imported: they are REFUNDED, or were cancelled after they were paid",
-    );
-    say(
-        &notes.assumed_payments,
-        "paid order has no payment day and counts on another of its days",
-        "paid orders have no payment day and count on another of their days",
-    );
-    say(
-        &notes.assumed_cancellations,
-        "cancelled order has no day of it and counts on another of its days",
-        "cancelled orders have no day of it and count on another of their days",
-    );
-    say(
-        &notes.paid_waiting,
-        "order waits for its payment (PAYMENT_WAIT) but has a payment day, and counts as paid",
-        "orders wait for their payment (PAYMENT_WAIT) but have a payment day, and count as paid",
-    );
-    say(
-        &notes.standing_cancelled,
-        "order has the day of a cancellation but is not ORDER_CANCELLED, and counts among the cancelled ones too",
-        "orders have the day of a cancellation but are not ORDER_CANCELLED, and count among the cancelled ones too",
-    );
-    say(
-        &notes.kept_cancellations,
-        "order was cancelled after it was paid and counts in full: nothing of it was paid back",
-        "orders were cancelled after they were paid and count in full: nothing of them was paid back",
-    );
-    say(
-        &notes.refunds_above_total,
-        "order had more paid back than it cost",
-        "orders had more paid back than they cost",
-    );
-    say(
-        &notes.refunds_of_unpaid,
-        "order has an amount that was paid back but no payment day, and counts neither as a sale nor as a refund",
-        "orders have an amount that was paid back but no payment day, and count neither as sales nor as refunds",
-    );
-    say(
-        &notes.partly_cancelled,
-        "order counts in full although some of its items were cancelled or returned: no amount says what was paid back",
-        "orders count in full although some of their items were cancelled or returned: no amount says what was paid back",
-    );
-    say(
-        &notes.negative_deductions,
-        "order has a negative amount where one is deducted, which adds to it",
-        "orders have a negative amount where one is deducted, which adds to them",
-    );
-    say(
-        &notes.left_out_sales,
-        "order that a rule leaves out was stored earlier as a sale, and stays one",
-        "orders that a rule leaves out were stored earlier as sales, and stay so",
-    );
-    say(
-        &notes.unbalanced,
-        "total is not the sum of its lines, shipping, fees and tax less discounts",
-        "totals are not the sums of their lines, shipping, fees and taxes less discounts",
-    );
-    for (rule, lines) in &notes.left_out {
-        let name = layout.skip_rules().get(*rule).map_or("", |rule| rule.name.as_str());
-        words.push(format!("{} left out by the rule `{name}`", counted(*lines, "line was", "lines were")));
-    }
-    words
-}
-
-fn money_in_words(amount: i128, currency: &str) -> String {
-    match i64::try_from(amount) {
-        Ok(amount) => format!("{} {currency}", minor_to_display(amount, currency)),
-        Err(_) => format!("more than can be counted in {currency}"),
-    }
-}
-
-/// The first few of those that were noted.
-fn examples(noted: &Noted) -> String {
-    let more = if noted.count > noted.examples.len() as u64 { ", …" } else { "" };
-    format!("{}{more}", noted.examples.join("; "))
-}
-
-/// The lines that failed in the run that is retried, if that run loaded all the others; otherwise all lines: a run
-/// that was refused because of its bad lines loaded none, and one that was killed did not load all of them.
-async fn wanted_lines(run: &mut Run<'_>, file_name: &str) -> anyhow::Result<Option<HashSet<u64>>> {
-    let Some(items) = run.retry_items() else { return Ok(None) };
-    let line_of = |item: &String| item.strip_prefix(file_name)?.strip_prefix(':')?.parse().ok();
-    let Some(lines) = items.iter().map(line_of).collect::<Option<HashSet<u64>>>() else { return Ok(None) };
-    let id = run.id();
-    let retried = match history::find(run.db, id).await?.and_then(|own| own.retry_of) {
-        Some(retried) => history::find(run.db, retried).await?,
-        None => None,
-    };
-    let did_the_others = retried.is_some_and(|retried| {
-        retried.is(history::Status::Partial) && retried.instance_key == run.instance_key()
-    });
-    Ok(did_the_others.then_some(lines))
-}
-
-/// A file, how it is read, and which lines to process.
-struct ImportedFile {
-    name: String,
-    source: Source,
-    layout: Arc<Layout>,
-    wanted: Option<Arc<HashSet<u64>>>,
-    /// The beginning of the hash of the instance's content.
-    short_hash: String,
-    /// See [`Checkpoint::origin`].
-    origin: String,
-    /// When it was exported.
-    exported: DateTime<Utc>,
-    interpretation: String,
-    /// What tells which days have come with it.
-    arriving: Option<Arriving>,
-    chunk_lines: u64,
-}
-
-impl ImportedFile {
-    /// The checkpoint after so many lines.
-    fn checkpoint(&self, lines: u64, left_out: u64, days: FileDays) -> Checkpoint {
-        Checkpoint {
-            lines,
-            left_out,
-            interpretation: self.interpretation.clone(),
-            exported: Some(self.exported),
-            dates_records: !self.layout.records_changes(),
-            origin: Some(self.origin.clone()),
-            days,
-        }
-    }
-
-    fn feed<K: FileKind>(&self, pass: Pass, db: &Db) -> Feed<K::Rows> {
-        let plan = ReadPlan {
-            pass,
-            wanted: self.wanted.clone(),
-            chunk_lines: self.chunk_lines,
-            database: db.kind(),
-        };
-        Feed::start::<K>(&self.source, &self.layout, plan)
-    }
-
-    fn item_key(&self, line: u64) -> String {
-        format!("{}:{line}", self.name)
-    }
-
-    /// Refuses a content other than that of the run's instance.
-    fn refuse_other_content(&self, hash: &str, advice: &str) -> Result<(), Failure> {
-        if hash.starts_with(&self.short_hash) {
-            return Ok(());
-        }
-        Err(Failure::bad_input(format!("`{}` changed while it was read", self.source.path().display()))
-            .hint(advice))
-    }
-}
-
-// ---------------------------------------------------------------- the first pass
-
-/// What the first pass found.
-#[derive(Default)]
-struct Checked {
-    lines: u64,
-    bad: BadLines,
-    duplicates: BTreeMap<u64, u64>,
-    notes: Notes,
-}
-
-/// A first pass: reads the whole file as the load will, and writes nothing.
-struct Checking<K: FileKind> {
-    feed: Feed<K::Rows>,
-    checked: Checked,
-}
-
-impl<K: FileKind> Checking<K> {
-    fn start(file: &ImportedFile, db: &Db) -> Self {
-        Self { feed: file.feed::<K>(Pass::Check, db), checked: Checked::default() }
-    }
-
-    /// Takes the next chunk; false at the end.
-    async fn advance(&mut self, file: &ImportedFile, db: &mut Db) -> anyhow::Result<bool> {
-        let checked = &mut self.checked;
-        match self.feed.next().await? {
-            FeedMessage::Chunk(mut chunk) => {
-                checked.lines += chunk.lines;
-                checked.notes.append(chunk.notes);
-                checked.bad.note(chunk.bad);
-                checked.notes.append(left_out_sales::<K>(db, &chunk.left_out_records).await?);
-                if K::LOOKS_UP {
-                    chunk.rows.stage(db).await?;
-                    checked.bad.note(K::look_up(db).await?);
-                }
-                Ok(true)
-            }
-            FeedMessage::End(end) => {
-                file.refuse_other_content(
-                    &end.hash,
-                    "nothing was imported; run the command again once the file is complete",
-                )?;
-                let is_wanted = |line: &u64| file.wanted.as_ref().is_none_or(|wanted| wanted.contains(line));
-                let twice = end
-                    .duplicates
-                    .iter()
-                    .filter(|(line, _)| is_wanted(line))
-                    .map(|(line, other)| BadLine::new(*line, duplicate_problem::<K>(*other)));
-                checked.bad.note(twice.collect());
-                if end.more_duplicates > 0 {
-                    return Err(
-                        too_many_duplicates::<K>(file, end.duplicates.len() + end.more_duplicates).into()
-                    );
-                }
-                checked.duplicates = end.duplicates;
-                Ok(false)
-            }
-        }
-    }
-}
-
-/// Notes which of the records that are left out were stored earlier: they stay as they are.
-async fn left_out_sales<K: FileKind>(db: &mut Db, left_out: &[LeftOut]) -> anyhow::Result<Notes> {
-    let mut notes = Notes::default();
-    if !left_out.is_empty() {
-        for stored in K::stored_of(db, left_out).await? {
-            let example = || format!("line {}, {} {}", stored.line, K::NOUNS.0, stored.key);
-            notes.left_out_sales.add(&stored.currency, stored.amount, example);
-        }
-    }
-    Ok(notes)
-}
-
-/// Reads the whole file of a run as its load will, and writes nothing.
-async fn check_all<K: FileKind>(run: &mut Run<'_>, file: &ImportedFile) -> anyhow::Result<Checked> {
-    let mut checking = Checking::<K>::start(file, run.db);
-    loop {
-        run.check_stop()?;
-        if !checking.advance(file, run.db).await? {
-            return Ok(checking.checked);
-        }
-    }
-}
-
-fn too_many_duplicates<K: FileKind>(file: &ImportedFile, lines: usize) -> Failure {
-    Failure::bad_input(format!(
-        "failed to read `{}`: {lines} {} occur more than once; nothing was imported",
-        file.source.path().display(),
-        K::NOUNS.1
-    ))
-    .hint(if K::MAX_LINES > 1 {
-        format!(
-            "the lines of each {0} have to be consecutive: sort the file by `{1}`, and delete each {0} that is there twice",
-            K::NOUNS.0,
-            K::columns()[1].name
-        )
-    } else {
-        "is this a file of another kind?".to_owned()
-    })
-}
-
-/// Fails the run if more lines are bad than may be skipped, with the bad ones as its item errors.
-fn refuse_too_many_bad_lines(
-    run: &mut Run<'_>,
-    file: &ImportedFile,
-    checked: &Checked,
-) -> anyhow::Result<()> {
-    if file.wanted.is_some() {
-        // The run that is retried was allowed to skip these lines; those that are good now are loaded.
-        return Ok(());
-    }
-    let limit = run.skip_limit(SkipLimit::Count(0));
-    if !limit.is_exceeded(checked.bad.count(), checked.lines) {
-        return Ok(());
-    }
-    run.read(checked.lines);
-    let shown = checked.bad.first(SHOWN_BAD_LINES);
-    for bad in shown {
-        run.skip_item(&file.item_key(bad.line), "check", "BAD_INPUT", &bad.text());
-    }
-    note_more_bad_lines(run, file, "check", &checked.bad, shown.len());
-    let advice = format!("more than the skip limit of {limit}; nothing was imported");
-    let failure = checked.bad.failure(&advice, checked.lines);
-    let hint = format!("{}; --check shows all that is wrong", failure.hint.as_deref().unwrap_or_default());
-    Err(failure.hint(hint).into())
-}
-
-/// A row for each kind of problem represents the bad lines beyond those that have their own rows.
-fn note_more_bad_lines(run: &mut Run<'_>, file: &ImportedFile, phase: &str, bad: &BadLines, shown: usize) {
-    let more = bad.count() - shown as u64;
-    if more == 0 {
-        return;
-    }
-    let kinds = bad.kinds_in_words(usize::try_from(more).unwrap_or(usize::MAX));
-    run.skip_more(more - kinds.len() as u64);
-    for kind in kinds {
-        run.skip_item(&file.name, phase, "BAD_INPUT", &kind);
-    }
-}
-
-// ---------------------------------------------------------------- the second pass
-
-/// Where a chunk ended.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Checkpoint {
-    /// The lines of the file up to there, without the header.
-    lines: u64,
-    /// The good ones of them that were left out with a bad one.
-    #[serde(default)]
-    left_out: u64,
-    /// See [`interpretation`]. Checkpoints of older versions call it `manner`.
-    #[serde(alias = "manner")]
-    interpretation: String,
-    /// When the file was exported.
-    #[serde(default)]
-    exported: Option<DateTime<Utc>>,
-    /// Whether that is the time of its records.
-    #[serde(default)]
-    dates_records: bool,
-    /// The mall and the section of the configuration: files of others are not older or newer states of the same.
-    #[serde(default)]
-    origin: Option<String>,
-    /// How many rows of each day there were.
-    #[serde(default, skip_serializing_if = "FileDays::is_empty")]
-    days: FileDays,
-}
-
-/// What the second pass did.
-#[derive(Default)]
-struct Loaded {
-    lines: u64,
-    done_before: u64,
-    outcome: UpsertCounts,
-}
-
-impl Loaded {
-    fn sentence<K: FileKind>(&self) -> String {
-        let UpsertCounts { new, changed, unchanged, stale, .. } = self.outcome;
-        let mut sentence = format!(
-            "read {}, {} new, {changed} changed, {unchanged} unchanged",
-            counted(self.lines, "line", "lines"),
-            counted(new, K::NOUNS.0, K::NOUNS.1)
-        );
-        if stale > 0 {
-            // Writing to a String cannot fail.
-            let _ = write!(sentence, ", {stale} older than the stored ones");
-        }
-        if self.done_before > 0 {
-            let lines = counted(self.done_before, "line", "lines");
-            let _ = write!(sentence, " (after {lines} of an earlier attempt)");
-        }
-        sentence
-    }
-}
-
-/// Loads the good lines, chunk by chunk, from the point where an earlier attempt ended.
-async fn load<K: FileKind>(
-    run: &mut Run<'_>,
-    file: &ImportedFile,
-    checked: Checked,
-) -> anyhow::Result<Loaded> {
-    let (id, now) = (run.id(), run.cx.now());
-    let earlier: Option<Checkpoint> = run.checkpoint()?;
-    let Checkpoint { lines: done_before, mut left_out, mut days, .. } =
-        earlier.filter(|earlier| earlier.interpretation == file.interpretation).unwrap_or_default();
-    if done_before == 0 && run.counts() != history::Counts::default() {
-        run.start_over().await?;
-    }
-    run.leave_out(left_out);
-    run.show_progress_after(done_before, Some(checked.lines));
-    let mut loaded = Loaded { done_before, ..Loaded::default() };
-    let mut bad_lines = BadLines::default();
-    let pass = Pass::Load { duplicates: checked.duplicates, done_lines: done_before };
-    let mut feed = file.feed::<K>(pass, run.db);
-    loop {
-        run.check_stop()?;
-        let mut chunk = match feed.next().await.map_err(changed_during_import)? {
-            FeedMessage::Chunk(chunk) => chunk,
-            FeedMessage::End(end) => {
-                file.refuse_other_content(&end.hash, CHANGED_ADVICE)?;
-                break;
-            }
-        };
-        run.read(chunk.lines);
-        run.leave_out(chunk.left_out);
-        left_out += chunk.left_out;
-        let is_empty = chunk.rows.is_empty();
-        let mut bad = chunk.bad;
-        if K::LOOKS_UP {
-            // Before the chunk, so that the findings go into the history with the chunk.
-            chunk.rows.stage(run.db).await?;
-            bad.extend(K::look_up(run.db).await?);
-        }
-        for bad in bad {
-            if bad_lines.count() < KEPT_BAD_LINES {
-                run.skip_item(&file.item_key(bad.line), "load", "BAD_INPUT", &bad.text());
-            }
-            bad_lines.note(vec![bad]);
-        }
-        loaded.lines += chunk.lines;
-        let checkpoint = file.checkpoint(chunk.lines_so_far, left_out, days.clone());
-        // As long as nothing was loaded, a later attempt starts over: a mall may have been added in the meantime.
-        let is_worth_a_checkpoint = done_before > 0 || loaded.outcome != UpsertCounts::default() || !is_empty;
-        let layout = Arc::clone(&file.layout);
-        let (outcome, days_so_far) = run
-            .chunk_ending(async |db| {
-                let (mut outcome, mut checkpoint) = (UpsertCounts::default(), checkpoint);
-                if !is_empty {
-                    if !K::LOOKS_UP {
-                        chunk.rows.stage(db).await?;
-                    }
-                    outcome = K::store(db, &layout, now).await?;
-                    if let Some(arriving) = &file.arriving {
-                        arriving.add(db, &mut checkpoint.days).await?;
-                    }
-                }
-                let written = u64::try_from(outcome.written_lines).unwrap_or(0);
-                let stored = is_worth_a_checkpoint.then(|| serde_json::to_string(&checkpoint)).transpose()?;
-                Ok(((outcome, checkpoint.days), written, stored))
-            })
-            .await?;
-        days = days_so_far;
-        loaded.outcome.add(outcome);
-    }
-    if run.db.kind() == DbKind::Postgres {
-        run.db.script(COMMIT_TO_DISK).await?;
-    }
-    let kept = usize::try_from(bad_lines.count().min(KEPT_BAD_LINES)).unwrap_or(usize::MAX);
-    note_more_bad_lines(run, file, "load", &bad_lines, kept);
-    // A retry reads only the lines that failed: the days came with the others.
-    if file.wanted.is_none() {
-        let is_unnoted = done_before == 0 && loaded.outcome == UpsertCounts::default();
-        let checkpoint = is_unnoted.then(|| file.checkpoint(0, left_out, FileDays::default()));
-        run.chunk(checkpoint.as_ref(), async |db| match &file.arriving {
-            Some(arriving) => arriving.note(db, &days, id, now).await,
-            None => Ok(()),
-        })
-        .await?;
-    }
-    Ok(loaded)
-}
-
-const CHANGED_ADVICE: &str = "what was already imported stays; import the changed file to load the rest";
-
-/// A fault that the first pass did not find must be new: the file changed.
-fn changed_during_import(error: anyhow::Error) -> anyhow::Error {
-    match error.downcast::<Failure>() {
-        Ok(failure) => {
-            Failure::bad_input(format!("the file changed while it was imported: {}", failure.message))
-                .hint(CHANGED_ADVICE)
-                .into()
-        }
-        Err(error) => error,
-    }
-}
-
-// ---------------------------------------------------------------- staging
-
-/// PostgreSQL does not have to wait for the disk at each chunk: after a server crash the last chunks and their
-/// checkpoint are lost together, and the next start continues before them.
-const COMMIT_WITHOUT_WAITING: &str = "SET synchronous_commit = off";
-/// The run's end waits for the disk, and so for all previous chunks.
-const COMMIT_TO_DISK: &str = "SET synchronous_commit = on";
-/// SQLite's page cache for the tables' indexes: 8 MiB, because its default of 2 MiB holds the inner pages of only a few
-/// million orders. And its log is copied into the file after 40 MB instead of after each chunk, so that an index page
-/// that many chunks touch is copied once.
-const CACHE_INDEXES: &str = "PRAGMA cache_size = -8192; PRAGMA wal_autocheckpoint = 10000";
-
-async fn prepare<K: FileKind>(db: &mut Db) -> anyhow::Result<()> {
-    // The staging tables are never analysed, and plans are cached.
-    db.plan_by_index().await?;
-    db.script(db.pick(CACHE_INDEXES, COMMIT_WITHOUT_WAITING)).await?;
-    K::prepare(db).await
 }

@@ -1,7 +1,11 @@
 //! What the first pass finds in a file, without a database.
 
 use super::container::Content;
+use super::feed::{Feed, FeedMessage, Pass, ReadPlan};
+use super::kind::Notes;
 use super::*;
+use crate::db::Kind as DbKind;
+use crate::digest::fingerprint;
 use crate::shop::malls::Mall;
 
 fn main_mall() -> Mall {

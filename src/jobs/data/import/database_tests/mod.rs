@@ -4,7 +4,12 @@ mod contents;
 mod mapping;
 mod updates;
 
+use std::collections::BTreeMap;
+
 use super::container::Content;
+use super::feed::{FeedMessage, Pass, duplicate_problem};
+use super::kind::{BadLine, Rows};
+use super::second_pass::Loaded;
 use super::*;
 use crate::config::Quotes;
 use crate::db::testing::TestDb;

@@ -1,0 +1,192 @@
+//! A file as the runner sees it: an instance by its content, with what decides whether it is still to be imported.
+
+use std::cell::Cell;
+use std::fmt::Write;
+use std::rc::Rc;
+
+use chrono::{DateTime, Utc};
+
+use crate::context::Context;
+use crate::db::Db;
+use crate::failure::{Failure, FailureKind};
+use crate::period::{last_finished_day, shown_instant};
+use crate::runner::{Job, Planned, Run, history};
+use crate::shop::arrivals::files::StagedRows;
+use crate::shop::malls::all_malls;
+
+use super::Args;
+use super::container::Input;
+use super::inbox::{Seen, Waiting};
+use super::kinds::Kind;
+use super::precedence::{Newest, Own, Precedence, refuse_old};
+use super::selection::{Selected, instance_key, short_hash, unread};
+
+impl Selected {
+    /// The instance that imports it.
+    pub(super) async fn planned(
+        self,
+        cx: &Context,
+        db: &mut Db,
+        is_alone: bool,
+    ) -> anyhow::Result<Option<Planned<File>>> {
+        let Self { args, waiting, mut refused, exported } = self;
+        let mall = args.mall_code(db).await?;
+        let mapping = args.mapping(cx, args.kind()?, mall.as_deref())?;
+        let of_file = match args.mall_of_file(mall.clone(), &mapping, db).await {
+            Ok(of_file) => of_file,
+            // That it does not exist is the run's failure.
+            Err(error) if error.is::<Failure>() => None,
+            Err(error) => return Err(error),
+        };
+        let origin =
+            format!("{} {}", of_file.as_deref().unwrap_or("*"), args.section.as_deref().unwrap_or_default());
+        let hash = match &args.input {
+            Some(input) if refused.is_none() => match short_hash(input).await? {
+                Ok(hash) => Some(hash),
+                // Another command has taken it since it was found.
+                Err(_) if waiting.as_ref().is_some_and(|waiting| waiting.is_gone()) => return Ok(None),
+                // Of several files, and of those in an inbox, each fails alone.
+                Err(failure) if waiting.is_some() || !is_alone && failure.kind == FailureKind::BadInput => {
+                    refused = Some(failure);
+                    None
+                }
+                Err(failure) => return Err(failure.into()),
+            },
+            _ => None,
+        };
+        let kind = args.kind()?.name();
+        let shown = args.shown();
+        let content = hash.clone().unwrap_or_else(|| {
+            let seen = waiting.as_ref().map_or_else(|| Seen::at(&shown), |waiting| Some(waiting.seen()));
+            unread(&shown, seen)
+        });
+        let key = instance_key(args.kind()?, mall.as_deref(), &content);
+        let attempt_before = history::last_attempt(db, Args::SPEC.name, &key).await?.map(|last| last.id);
+        let title = match &hash {
+            // Two streams have nothing in common but their name.
+            Some(hash) if args.input.as_ref().is_some_and(Input::is_standard_input) => {
+                format!("{kind} {} {hash}", shown.display())
+            }
+            _ => format!("{kind} {}", shown.display()),
+        };
+        let file = File {
+            short_hash: hash.clone().unwrap_or_default(),
+            key: key.clone(),
+            origin,
+            exported,
+            waiting: waiting.clone(),
+            refused,
+            attempt_before,
+            is_imported: Cell::new(false),
+            args: args.clone(),
+        };
+        let mut planned = Planned::new(key, file)
+            .titled(title)
+            // Two files of one kind may contain the same orders, in an older and a newer state.
+            .exclusive_by(kind);
+        for (argument, value) in args.repeated(cx, mall, Some(content))? {
+            planned = planned.with(argument, value);
+        }
+        Ok(Some(planned))
+    }
+}
+
+/// A file by its content.
+pub struct File {
+    /// The beginning of the hash of its content.
+    pub(super) short_hash: String,
+    /// The instance's key.
+    pub(super) key: String,
+    /// See [`Checkpoint::origin`].
+    pub(super) origin: String,
+    /// When it was exported.
+    pub(super) exported: DateTime<Utc>,
+    /// The file of an inbox that it is, or is in.
+    pub(super) waiting: Option<Rc<Waiting>>,
+    /// Why it cannot be read.
+    pub(super) refused: Option<Failure>,
+    /// The last run of the instance before this command.
+    pub(super) attempt_before: Option<i64>,
+    /// Whether this command found it imported already.
+    pub(super) is_imported: Cell<bool>,
+    /// The command for it alone.
+    pub(super) args: Args,
+}
+
+impl File {
+    /// A file that is only checked.
+    pub(super) fn unknown(args: &Args, cx: &Context) -> Self {
+        Self {
+            short_hash: String::new(),
+            key: String::new(),
+            origin: String::new(),
+            exported: cx.now(),
+            waiting: None,
+            refused: None,
+            attempt_before: None,
+            is_imported: Cell::new(false),
+            args: args.clone(),
+        }
+    }
+
+    pub(super) async fn import(&self, run: &mut Run<'_>) -> anyhow::Result<()> {
+        self.refuse_if_old(run).await?;
+        self.args.kind()?.import(&self.args, run, self).await
+    }
+
+    /// What is wrong with a file of an inbox, with the place at which it can be fixed: it is about to leave the one that the
+    /// message names.
+    pub(super) fn with_its_place(&self, error: anyhow::Error, run: i64) -> anyhow::Error {
+        let place = self.waiting.as_ref().and_then(|waiting| waiting.place_of_failure(run));
+        match (error.downcast::<Failure>(), place) {
+            (Ok(mut failure), Some(place)) if failure.kind == FailureKind::BadInput => {
+                // Writing to a String cannot fail.
+                let _ = write!(failure.message, "; the file is moved to `{}`", place.display());
+                failure.into()
+            }
+            (Ok(failure), _) => failure.into(),
+            (Err(error), _) => error,
+        }
+    }
+
+    /// The import of a newer file of its kind and mall after this run, if there was one.
+    pub(super) async fn overtaken_by(&self, db: &mut Db, run: i64) -> anyhow::Result<Option<Newest>> {
+        Ok(Precedence::of(db, &self.key, &self.origin).await?.newest.filter(|newest| newest.run > run))
+    }
+
+    /// Whether the same content shows that nothing happened on a day since: it was exported when a later day was over.
+    pub(super) async fn may_cover_more(
+        &self,
+        db: &mut Db,
+        before: Option<DateTime<Utc>>,
+    ) -> anyhow::Result<bool> {
+        let Some(before) =
+            before.filter(|_| StagedRows::of(self.args.kind().map_or("", Kind::name)).is_some())
+        else {
+            return Ok(false);
+        };
+        let zones = all_malls(db).await?.into_iter().filter_map(|mall| mall.time_zone().ok());
+        Ok(zones
+            .into_iter()
+            .any(|zone| last_finished_day(self.exported, zone) > last_finished_day(before, zone)))
+    }
+
+    /// Refuses to import once more what may not be the latest state, unless somebody says so.
+    pub(super) async fn refuse_if_old(&self, run: &mut Run<'_>) -> anyhow::Result<()> {
+        if run.is_asked_again() || self.args.as_of.is_some() {
+            return Ok(());
+        }
+        let Precedence { own, newest, .. } = Precedence::of(run.db, &self.key, &self.origin).await?;
+        let Some(newest) = newest else { return Ok(()) };
+        let shown = self.args.shown().display().to_string();
+        let is_again = |own: &Own| !own.is_empty && newest.run > own.run && self.exported > newest.exported;
+        if let Some(Own { run: own, .. }) = own.filter(is_again) {
+            return Err(refuse_old(run.cx, &shown, &format!("is what run {own} imported"), &newest).into());
+        }
+        if run.is_plain_retry() && newest.exported > self.exported {
+            let when = shown_instant(self.exported, run.cx.time_zone());
+            return Err(refuse_old(run.cx, &shown, &format!("was exported {when}"), &newest).into());
+        }
+        Ok(())
+    }
+}
