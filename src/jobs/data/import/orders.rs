@@ -63,9 +63,17 @@ const IF_NEGATIVE_REFUND: &str = "the column is how much was paid back; export i
 
 const STATUSES: &[&str] = &["PAYMENT_WAIT", "PAID", "SHIPPED", "DELIVERED", "ORDER_CANCELLED", "REFUNDED"];
 
-/// The numbers of refunds that follow from an order's own file, as a list in SQL. A refund of `--kind refunds` has the
-/// shop's number.
-pub(super) const DERIVED_REFUNDS: &str = "('(total)', '(cancelled)', '(assumed)')";
+/// The numbers of refunds that follow from an order's own file, as a list in SQL: of the first refund, and without the
+/// number of a later one (`(total) 2`). A refund of `--kind refunds` has the shop's number.
+const DERIVED_REFUNDS: &str = "('(total)', '(cancelled)', '(assumed)')";
+/// The SQL condition on a refund's number that it follows from an order's own file.
+pub(super) fn is_derived(refund_key: &str) -> String {
+    format!(
+        "({refund_key} IN {DERIVED_REFUNDS} OR {refund_key} LIKE '{STATED} %' OR {refund_key} LIKE '{CANCELLED_PART} %' \
+          OR {refund_key} LIKE '{ASSUMED} %')"
+    )
+}
+
 /// What the file says was paid back of an order.
 const STATED: &str = "(total)";
 /// What was cancelled of an order that was paid and stands.
@@ -82,6 +90,14 @@ bulk_row! {
         amount: i64,
         refunded_at: DateTime<Utc>,
         is_day_stated: bool,
+    }
+}
+
+bulk_row! {
+    /// A cancelled order whose day of it is that of its last change, for want of a better one.
+    pub(super) struct AssumedCancellation => "staged_assumed_cancellations" {
+        ordinal: i64,
+        assumed_at: DateTime<Utc>,
     }
 }
 
@@ -112,6 +128,8 @@ pub(super) struct ReadOrder<'r> {
     has_assumed_payment: bool,
     /// Likewise the day of the cancellation.
     has_assumed_cancellation: bool,
+    /// Whether that day is the one of its last change: a memo that is written later changes it again.
+    is_cancellation_of_last_change: bool,
     /// Whether some of its items were cancelled or returned.
     has_cancelled_items: bool,
     /// Whether an amount that is deducted is negative.
@@ -131,11 +149,16 @@ struct FollowingRefund {
 pub(super) struct OrderRows {
     orders: OrdersWithLines,
     refunds: Bulk<DerivedRefund<'static>>,
+    assumed_cancellations: Bulk<AssumedCancellation>,
 }
 
 impl Rows for OrderRows {
     fn none(database: DbKind) -> Self {
-        Self { orders: OrdersWithLines::new(database), refunds: Bulk::for_database(database) }
+        Self {
+            orders: OrdersWithLines::new(database),
+            refunds: Bulk::for_database(database),
+            assumed_cancellations: Bulk::for_database(database),
+        }
     }
 
     fn is_empty(&self) -> bool {
@@ -143,16 +166,20 @@ impl Rows for OrderRows {
     }
 
     fn bytes(&self) -> usize {
-        self.orders.bytes() + self.refunds.bytes()
+        self.orders.bytes() + self.refunds.bytes() + self.assumed_cancellations.bytes()
     }
 
     async fn stage(&mut self, db: &mut Db) -> Result<(), DbError> {
         self.orders.stage(db).await?;
-        // PostgreSQL empties the table at the end of each transaction.
-        if db.kind() == DbKind::Postgres && self.refunds.is_empty() {
-            return Ok(());
+        // PostgreSQL empties these tables at the end of each transaction.
+        let are_emptied = db.kind() == DbKind::Postgres;
+        if !(are_emptied && self.refunds.is_empty()) {
+            db.stage(&mut self.refunds).await?;
         }
-        db.stage(&mut self.refunds).await
+        if !(are_emptied && self.assumed_cancellations.is_empty()) {
+            db.stage(&mut self.assumed_cancellations).await?;
+        }
+        Ok(())
     }
 }
 
@@ -239,7 +266,12 @@ impl RecordKind for OrderFile {
         let refunded_at = problems.take(fields.optional_time(REFUNDED_AT, shop));
         // Without these days the order would be in no report.
         let has_assumed_payment = settle_payment_day(&mut order, fields, problems);
+        let has_no_cancellation_day = order.cancelled_at.is_none();
         let has_assumed_cancellation = settle_cancellation_day(&mut order, fields, problems);
+        let rule = fields.layout().mapping.keys.cancelled_without_time.unwrap_or_default();
+        let is_cancellation_of_last_change = has_no_cancellation_day
+            && order.cancelled_at.is_some()
+            && rule == CancelledWithoutTime::UpdatedAt;
         ReadOrder {
             order,
             refunded_amount,
@@ -247,6 +279,7 @@ impl RecordKind for OrderFile {
             cancelled_amount,
             has_assumed_payment,
             has_assumed_cancellation,
+            is_cancellation_of_last_change,
             has_cancelled_items: lines.have_word(STATUS, &["ORDER_CANCELLED", "REFUNDED"]),
             deducts_negatives: lines.deduct_negatives(),
             refund: None,
@@ -323,6 +356,9 @@ impl RecordKind for OrderFile {
 
     fn push<'r>(rows: &mut OrderRows, read: ReadOrder<'r>, lines: impl Iterator<Item = StagedLine<'r>>) {
         let ordinal = rows.orders.push(&read.order, lines);
+        if let Some(assumed_at) = read.order.cancelled_at.filter(|_| read.is_cancellation_of_last_change) {
+            rows.assumed_cancellations.push(&AssumedCancellation { ordinal, assumed_at });
+        }
         if let Some(refund) = read.refund {
             rows.refunds.push(&DerivedRefund {
                 ordinal,
@@ -349,10 +385,12 @@ impl RecordKind for OrderFile {
         OrdersWithLines::prepare(db).await?;
         // Looked up outside of a transaction.
         db.create_lasting_staging::<LeftOutOrder>("PRIMARY KEY (line)").await?;
+        db.create_staging::<AssumedCancellation>("PRIMARY KEY (ordinal)").await?;
         Ok(db.create_staging::<DerivedRefund>("PRIMARY KEY (ordinal)").await?)
     }
 
     async fn store(db: &mut Db, layout: &Layout, now: DateTime<Utc>) -> anyhow::Result<UpsertCounts> {
+        db.execute_unprepared(&keep_cancellation_days(db)).await?;
         let outcome = OrdersWithLines::store(db, layout.source_time, now).await?;
         store_refunds(db, Outdated::of(layout), outcome, now).await?;
         Ok(outcome)
@@ -572,6 +610,19 @@ fn settle_cancellation_day(
     fields.has(CANCELLED_AT)
 }
 
+/// An order that was cancelled when it was last read stays cancelled on that day: what changed since, such as a memo, is not
+/// its cancellation.
+fn keep_cancellation_days(db: &Db) -> String {
+    format!(
+        "UPDATE staged_orders AS r SET cancelled_at = t.cancelled_at
+         FROM staged_assumed_cancellations AS s, orders AS t
+         WHERE s.ordinal = r.ordinal AND t.mall_id = r.mall_id AND t.order_no = r.order_no
+             AND t.status = 'ORDER_CANCELLED' AND t.source_updated_at < r.source_updated_at
+             AND t.cancelled_at < s.assumed_at AND {}",
+        db.is_time("t.cancelled_at")
+    )
+}
+
 /// Notes what a rule said about an order's days, now that its total is known.
 fn note_assumed_days(read: &ReadOrder<'_>, fields: &Fields<'_>, notes: &mut Notes) {
     let order = &read.order;
@@ -740,7 +791,7 @@ impl Outdated {
     /// The condition on a stored refund `t` of a staged order `r`.
     fn condition(self) -> String {
         match self {
-            Self::All => format!("t.refund_key IN {DERIVED_REFUNDS}"),
+            Self::All => is_derived("t.refund_key"),
             Self::Assumed => format!("t.refund_key = '{ASSUMED}'"),
             Self::AssumedOfChanged => format!("t.refund_key = '{ASSUMED}' AND r.is_changed = 1"),
         }
@@ -748,14 +799,47 @@ impl Outdated {
 }
 
 const STAGED_REFUNDS: &str = "SELECT COUNT(*) FROM staged_order_refunds";
-const UPDATE_REFUNDS: &str = "
+/// What is stored for each staged refund: `(total)` and, if more was paid back later, `(total) 2` and so on.
+const STORED_REFUNDS: &str = "
+    SELECT s.ordinal, MIN(t.id) AS first_id, MAX(t.id) AS last_id, COUNT(*) AS count, CAST(SUM(t.amount) AS BIGINT) AS amount,
+           COUNT(*) FILTER (WHERE t.currency <> s.currency) AS of_another_currency
+    FROM staged_order_refunds AS s
+    JOIN staged_orders AS r ON r.ordinal = s.ordinal AND r.is_stale = 0
+    JOIN refunds AS t ON t.order_id = r.target_id
+        AND (t.refund_key = s.refund_key OR t.refund_key LIKE s.refund_key || ' %')
+    GROUP BY s.ordinal";
+/// An amount that has shrunk, or is in another currency, was wrong: it becomes one refund, on the day of the first.
+const CORRECT_FIRST_REFUND: &str = "
     UPDATE refunds AS t
     SET amount = s.amount, currency = s.currency, updated_at = $1,
-        refunded_at = CASE WHEN s.is_day_stated OR t.amount <> s.amount THEN s.refunded_at ELSE t.refunded_at END
-    FROM staged_order_refunds AS s JOIN staged_orders AS r ON r.ordinal = s.ordinal
-    WHERE t.order_id = r.target_id AND t.refund_key = s.refund_key AND r.is_stale = 0
-        AND (t.amount <> s.amount OR t.currency <> s.currency
-             OR (s.is_day_stated AND t.refunded_at <> s.refunded_at))";
+        refunded_at = CASE WHEN s.is_day_stated THEN s.refunded_at ELSE t.refunded_at END
+    FROM (STORED_REFUNDS) AS stored JOIN staged_order_refunds AS s ON s.ordinal = stored.ordinal
+    WHERE t.id = stored.first_id AND (stored.amount > s.amount OR stored.of_another_currency > 0)";
+/// The first one is all of it now.
+const DELETE_FURTHER_REFUNDS: &str = "
+    DELETE FROM refunds WHERE id IN (
+        SELECT t.id FROM (STORED_REFUNDS) AS stored
+        JOIN staged_order_refunds AS s ON s.ordinal = stored.ordinal
+        JOIN staged_orders AS r ON r.ordinal = s.ordinal
+        JOIN refunds AS t ON t.order_id = r.target_id AND t.id <> stored.first_id AND t.refund_key LIKE s.refund_key || ' %'
+        WHERE stored.amount > s.amount OR stored.of_another_currency > 0)";
+/// An amount that has grown on the day of the last refund was incomplete, and a stated day that differs was wrong.
+const AMEND_LAST_REFUND: &str = "
+    UPDATE refunds AS t
+    SET amount = t.amount + s.amount - stored.amount, refunded_at = s.refunded_at, updated_at = $1
+    FROM (STORED_REFUNDS) AS stored JOIN staged_order_refunds AS s ON s.ordinal = stored.ordinal
+    WHERE t.id = stored.last_id AND stored.of_another_currency = 0
+        AND ((stored.amount < s.amount AND t.refunded_at = s.refunded_at)
+             OR (stored.amount = s.amount AND s.is_day_stated AND t.refunded_at <> s.refunded_at))";
+/// An amount that has grown since is a further refund, of the difference: what went back earlier went back on its own day.
+const INSERT_FURTHER_REFUNDS: &str = "
+    INSERT INTO refunds (mall_id, order_id, refund_key, currency, amount, refunded_at, created_at, updated_at)
+    SELECT r.mall_id, r.target_id, s.refund_key || ' ' || (stored.count + 1), s.currency, s.amount - stored.amount,
+           s.refunded_at, $1, $1
+    FROM (STORED_REFUNDS) AS stored
+    JOIN staged_order_refunds AS s ON s.ordinal = stored.ordinal
+    JOIN staged_orders AS r ON r.ordinal = s.ordinal
+    WHERE stored.amount < s.amount AND stored.of_another_currency = 0";
 /// Refunds that were imported for themselves are what was paid back: nothing that follows from the order stands beside
 /// them.
 const INSERT_REFUNDS: &str = "
@@ -777,7 +861,13 @@ async fn store_refunds(
     }
     let (staged,): (i64,) = db.fetch_one(STAGED_REFUNDS, values![]).await?;
     if staged > 0 {
-        db.execute(UPDATE_REFUNDS, values![now]).await?;
+        if orders.changed + orders.unchanged > 0 {
+            let of_stored = |sql: &str| sql.replace("STORED_REFUNDS", STORED_REFUNDS);
+            db.execute(&of_stored(CORRECT_FIRST_REFUND), values![now]).await?;
+            db.execute(&of_stored(DELETE_FURTHER_REFUNDS), values![]).await?;
+            db.execute(&of_stored(AMEND_LAST_REFUND), values![now]).await?;
+            db.execute(&of_stored(INSERT_FURTHER_REFUNDS), values![now]).await?;
+        }
         db.execute(INSERT_REFUNDS, values![now]).await?;
     }
     Ok(())
@@ -787,7 +877,8 @@ fn delete_outdated(outdated: Outdated) -> String {
     format!(
         "DELETE FROM refunds WHERE id IN (
              SELECT t.id FROM staged_orders AS r JOIN refunds AS t ON t.order_id = r.target_id
-             LEFT JOIN staged_order_refunds AS s ON s.ordinal = r.ordinal AND s.refund_key = t.refund_key
+             LEFT JOIN staged_order_refunds AS s ON s.ordinal = r.ordinal
+                 AND (t.refund_key = s.refund_key OR t.refund_key LIKE s.refund_key || ' %')
              WHERE r.is_stale = 0 AND s.ordinal IS NULL AND {})",
         outdated.condition()
     )

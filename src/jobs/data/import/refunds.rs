@@ -9,7 +9,7 @@ use crate::{bulk_row, columns, values};
 use super::field::{Column, Fields, Problems, amount, optional, required, time};
 use super::kind::{BadLine, FileKind, Notes};
 use super::layout::Layout;
-use super::orders::DERIVED_REFUNDS;
+use super::orders::is_derived;
 use super::reader::Record;
 
 /// Refunds.
@@ -139,8 +139,9 @@ impl FileKind for Refunds {
 
 fn give_way() -> String {
     format!(
-        "DELETE FROM refunds WHERE refund_key IN {DERIVED_REFUNDS}
-             AND order_id IN (SELECT order_id FROM import_refunds WHERE refund_key NOT IN {DERIVED_REFUNDS})"
+        "DELETE FROM refunds WHERE {derived}
+             AND order_id IN (SELECT order_id FROM import_refunds WHERE NOT {derived})",
+        derived = is_derived("refund_key")
     )
 }
 

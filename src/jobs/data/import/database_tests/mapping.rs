@@ -14,6 +14,7 @@ on_both_databases![
     rules_set_columns_and_leave_out_lines_and_orders,
     numbers_and_times_are_read_as_they_are_written,
     a_refunded_amount_is_a_refund_that_follows_the_file,
+    a_later_change_of_a_cancelled_order_does_not_move_its_cancellation,
     an_order_whose_money_went_back_counts_as_refunded_until_its_refunds_come,
     what_was_cancelled_of_an_order_that_stands_goes_back_or_is_not_paid,
     a_state_without_its_day_has_the_day_of_the_rule,
@@ -272,18 +273,58 @@ async fn a_refunded_amount_is_a_refund_that_follows_the_file(db: &mut TestDb) {
     // The same amount stays on its day, although the order changed later.
     import_good(db, "orders", REFUNDED, &[&line("21", "300")]).await;
     assert_eq!(refunds(db).await, ["1 | (total) | 300 | 2026-11-20T01:00:00+00:00"]);
-    import_good(db, "orders", REFUNDED, &[&line("22", "500")]).await;
-    assert_eq!(refunds(db).await, ["1 | (total) | 500 | 2026-11-22T01:00:00+00:00"]);
-    // An older file does not take it back.
-    import_good(db, "orders", REFUNDED, &[&line("20", "300")]).await;
-    assert_eq!(refunds(db).await, ["1 | (total) | 500 | 2026-11-22T01:00:00+00:00"]);
-    import_good(db, "orders", REFUNDED, &[&line("23", "0")]).await;
+    // What is more of it went back later; an older file does not take it back.
+    for (day, amount) in [("22", "500"), ("20", "300"), ("23", "500")] {
+        import_good(db, "orders", REFUNDED, &[&line(day, amount)]).await;
+        assert_eq!(
+            refunds(db).await,
+            [
+                "1 | (total) | 300 | 2026-11-20T01:00:00+00:00",
+                "1 | (total) 2 | 200 | 2026-11-22T01:00:00+00:00",
+            ]
+        );
+    }
+    import_good(db, "orders", REFUNDED, &[&line("24", "600")]).await;
+    assert_eq!(
+        refunds(db).await,
+        [
+            "1 | (total) | 300 | 2026-11-20T01:00:00+00:00",
+            "1 | (total) 2 | 200 | 2026-11-22T01:00:00+00:00",
+            "1 | (total) 3 | 100 | 2026-11-24T01:00:00+00:00",
+        ]
+    );
+    // An amount that was too large is one refund, on the first day.
+    import_good(db, "orders", REFUNDED, &[&line("25", "450")]).await;
+    assert_eq!(refunds(db).await, ["1 | (total) | 450 | 2026-11-20T01:00:00+00:00"]);
+    import_good(db, "orders", REFUNDED, &[&line("26", "500")]).await;
+    import_good(db, "orders", REFUNDED, &[&line("27", "0")]).await;
     assert_eq!(refunds(db).await, [""; 0]);
     // A day that the file states is that day, whatever it was before.
     let stated = format!("{REFUNDED},refunded_at");
-    import_good(db, "orders", &stated, &[&format!("{},2026-11-24 10:00", line("25", "500"))]).await;
-    import_good(db, "orders", &stated, &[&format!("{},2026-11-23 10:00", line("26", "500"))]).await;
+    import_good(db, "orders", &stated, &[&format!("{},2026-11-24 10:00", line("28", "500"))]).await;
+    import_good(db, "orders", &stated, &[&format!("{},2026-11-23 10:00", line("29", "500"))]).await;
     assert_eq!(refunds(db).await, ["1 | (total) | 500 | 2026-11-23T01:00:00+00:00"]);
+    // More on the day that is stored already is the same refund.
+    import_good(db, "orders", &stated, &[&format!("{},2026-11-23 10:00", line("30", "600"))]).await;
+    assert_eq!(refunds(db).await, ["1 | (total) | 600 | 2026-11-23T01:00:00+00:00"]);
+}
+
+async fn a_later_change_of_a_cancelled_order_does_not_move_its_cancellation(db: &mut TestDb) {
+    with_tokyo(db).await;
+    let header = "order_no,status,ordered_at,paid_at,updated_at,total_amount,product_code,quantity,unit_price_amount,payment_method";
+    let line = |status: &str, day: &str, method: &str| {
+        format!("1,{status},2026-11-18 10:00,2026-11-18 10:00,2026-11-{day} 10:00,1000,A,1,1000,{method}")
+    };
+    let days = "status, cancelled_at, payment_method";
+    import_good(db, "orders", header, &[&line("ORDER_CANCELLED", "20", "card")]).await;
+    import_good(db, "orders", header, &[&line("ORDER_CANCELLED", "21", "bank")]).await;
+    assert_eq!(orders(db, days).await, ["ORDER_CANCELLED | 2026-11-20T01:00:00+00:00 | bank"]);
+    assert_eq!(refunds(db).await, ["1 | (assumed) | 1000 | 2026-11-20T01:00:00+00:00"]);
+    // It was taken back, and cancelled once more.
+    import_good(db, "orders", header, &[&line("PAID", "22", "bank")]).await;
+    import_good(db, "orders", header, &[&line("ORDER_CANCELLED", "23", "bank")]).await;
+    assert_eq!(orders(db, days).await, ["ORDER_CANCELLED | 2026-11-23T01:00:00+00:00 | bank"]);
+    assert_eq!(refunds(db).await, ["1 | (assumed) | 1000 | 2026-11-23T01:00:00+00:00"]);
 }
 
 async fn an_order_whose_money_went_back_counts_as_refunded_until_its_refunds_come(db: &mut TestDb) {
