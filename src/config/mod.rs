@@ -152,7 +152,8 @@ impl Sections {
     /// Reads the tables from the text of a file and checks them; `file` is its name in errors.
     fn parse(file: &str, text: &str) -> Result<Self, ConfigError> {
         let document = Document::parse(file, text)?;
-        let sections: Self = toml::from_str(text).map_err(|error| document.explain(&error))?;
+        let mut sections: Self = toml::from_str(text).map_err(|error| document.explain(&error))?;
+        sections.freshness.announce(&sections.import);
         for (name, section) in sections.all() {
             let place = Place::new(&document, name);
             section.check(&place)?;

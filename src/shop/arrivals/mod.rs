@@ -17,7 +17,7 @@ use chrono_tz::Tz;
 
 use crate::config::{Expectation, FreshnessConfig};
 use crate::db::{Db, FromRow, Problems, StoredTime};
-use crate::period::{DayRange, day_bounds, local_day};
+use crate::period::{DayRange, day_before, day_bounds, local_day};
 use crate::values;
 
 use super::malls::Mall;
@@ -29,6 +29,10 @@ pub mod files;
 const IS_COMPLETE: &str = "NOT EXISTS (SELECT 1 FROM batch_execution e
                                        WHERE e.id = a.execution_id AND e.status = 'PARTIAL' AND e.exit_code <> 0
                                          AND e.settled_by IS NULL AND e.dismissed_at IS NULL)";
+
+/// How long after a mall was added its first file can come for the days between to have been missed. Files that begin later
+/// belong to a mall that was there before them.
+const LATE_START_DAYS: i64 = 31;
 
 /// A kind of data that comes by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -197,14 +201,19 @@ pub async fn awaited(
             Subject::Member => config.of(&mall.code).members,
         };
         // Payments come with the orders, unless they are known to come by themselves.
-        let is_always = expectation == Expectation::Always && subject != Subject::Sales;
-        if expectation == Expectation::Never {
-            continue;
-        }
-        let expected_from = match first_noted(db, mall.id, subject).await? {
-            _ if is_always => period.first(),
-            Some(first) if first <= period.last() => first.max(period.first()),
+        let expectation = match expectation {
+            Expectation::Always | Expectation::Announced if subject == Subject::Sales => Expectation::Learned,
+            expectation => expectation,
+        };
+        let expected_from = match expectation {
+            Expectation::Never => None,
+            Expectation::Always => Some(period.first()),
             // Before its first day nothing is known of its rhythm.
+            Expectation::Learned => first_noted(db, mall.id, subject).await?,
+            Expectation::Announced => first_announced(db, mall, subject).await?,
+        };
+        let expected_from = match expected_from {
+            Some(first) if first <= period.last() => first.max(period.first()),
             _ => continue,
         };
         let noted = noted_days(db, mall.id, subject, DayRange::new(expected_from, period.last())?).await?;
@@ -219,6 +228,21 @@ pub async fn awaited(
         }
     }
     Ok(None)
+}
+
+/// The first day that is expected of files that are announced. Whoever adds a mall and looks at its first report sees the day
+/// before; once something has come, that begins with the mall, or with the files if these came a long time afterwards.
+async fn first_announced(db: &mut Db, mall: &Mall, subject: Subject) -> anyhow::Result<Option<NaiveDate>> {
+    let first = first_noted(db, mall.id, subject).await?;
+    let (added,): (StoredTime,) =
+        db.fetch_one("SELECT created_at FROM malls WHERE id = $1", values![mall.id]).await?;
+    let Some(added) = added.at() else { return Ok(first) };
+    let added = local_day(added, mall.time_zone().unwrap_or(Tz::UTC));
+    Ok(Some(match first {
+        None => day_before(added),
+        Some(first) if first - added <= TimeDelta::days(LATE_START_DAYS) => first.min(added),
+        Some(first) => first,
+    }))
 }
 
 /// The first day that was ever noted.

@@ -179,7 +179,7 @@ async fn a_mall_without_arrivals_is_waited_for_only_if_that_is_declared(db: &mut
     let mall = tokyo(db).await;
     let mut config = FreshnessConfig::default();
     assert_eq!(of_the_19th(db, &config, &mall).await, None);
-    config.orders = Expectation::Always;
+    config.orders = Some(Expectation::Always);
     assert_eq!(of_the_19th(db, &config, &mall).await, Some(missing("19", None)));
     note(db, mall.id, Subject::Order, &days("19"), &arrival("2026-11-19T17:00:00Z")).await.unwrap();
     assert_eq!(of_the_19th(db, &config, &mall).await, None);
@@ -198,7 +198,7 @@ async fn a_day_after_the_first_that_came_is_waited_for(db: &mut TestDb) {
     let found = awaited(db, &config, &mall, week, &[Subject::Order]).await.unwrap();
     assert_eq!(found, None, "days before the first are not waited for");
     let mut config = config;
-    config.orders = Expectation::Never;
+    config.orders = Some(Expectation::Never);
     assert_eq!(of_the_19th(db, &config, &mall).await, None);
 }
 

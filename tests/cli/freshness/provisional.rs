@@ -20,6 +20,9 @@ on_both_databases![
     the_same_content_of_a_later_night_shows_that_nothing_happened,
     quiet_days_come_with_a_header_alone,
     files_of_two_shops_are_not_older_and_newer_states_of_one,
+    a_file_that_is_too_young_in_the_first_night_leaves_the_day_provisional,
+    an_announced_file_that_never_came_is_not_made_up_for_by_the_next_one,
+    an_announced_mall_without_history_leaves_the_others_and_its_past_alone,
 ];
 
 const DELIVERY: &str = "
@@ -412,4 +415,85 @@ fn files_of_two_shops_are_not_older_and_newer_states_of_one(shop: &Shop) {
             "2026-11-19 tokyo 0 0 1",
         ]
     );
+}
+
+/// An inbox takes the orders of the mall `tokyo`, which was added in the night after the 19th.
+fn announced(shop: &Shop) {
+    with_tokyo(shop);
+    shop.write(
+        "batchctl.toml",
+        format!("[import.orders]\nmall = \"tokyo\"\ninbox_pattern = \"*.csv\"\n{DELIVERY}"),
+    );
+    std::fs::create_dir(shop.path("in")).unwrap();
+}
+
+/// Imports what waits in the inbox, in the night of this day of November.
+fn from_inbox(shop: &Shop, day: u32, flags: &[&str]) -> Ran {
+    let nightly = ["data", "import", "--inbox", "in"].iter().chain(flags);
+    shop.batchctl(nightly).now(&night(day)).run().succeeds()
+}
+
+fn a_file_that_is_too_young_in_the_first_night_leaves_the_day_provisional(shop: &Shop) {
+    announced(shop);
+    export(shop, "in/19.csv", &orders(&[(19, 12, 3000)]), "2026-11-20T02:00:00+09:00");
+    from_inbox(shop, 20, &["--min-age", "1h"]);
+    daily_sales(shop, 20, &[])
+        .run()
+        .exits(3)
+        .says("tokyo: the orders of 2026-11-19 have not arrived, nor any before: its figures are provisional");
+    assert_eq!(figures(shop), ["2026-11-19 tokyo 0 0 0"]);
+    assert_eq!(subjects(shop), ["Provisional: Sales of Thu 19 November 2026"]);
+    export(shop, "in/20.csv", &orders(&[(20, 12, 500)]), "2026-11-21T02:00:00+09:00");
+    from_inbox(shop, 21, &["--min-age", "0s"]);
+    daily_sales(shop, 21, &[]).run().succeeds().is_silent();
+    assert_eq!(figures(shop), ["2026-11-19 tokyo 1 3000 1", "2026-11-20 tokyo 1 500 1"]);
+    assert_eq!(
+        subjects(shop)[1..],
+        ["Sales of Fri 20 November 2026", "Final: Sales of Thu 19 November 2026"]
+    );
+}
+
+fn an_announced_file_that_never_came_is_not_made_up_for_by_the_next_one(shop: &Shop) {
+    announced(shop);
+    daily_sales(shop, 21, &[]).run().exits(3);
+    export(shop, "in/21.csv", &orders(&[(21, 12, 500)]), "2026-11-22T02:00:00+09:00");
+    from_inbox(shop, 22, &["--min-age", "0s"]);
+    daily_sales(shop, 22, &[]).run().succeeds();
+    assert_eq!(figures(shop), ["2026-11-20 tokyo 0 0 0", "2026-11-21 tokyo 1 500 1"]);
+    export(shop, "in/20.csv", &orders(&[(20, 12, 800)]), "2026-11-21T02:00:00+09:00");
+    from_inbox(shop, 23, &["--min-age", "0s"]);
+    daily_sales(shop, 22, &[]).run().succeeds();
+    assert_eq!(figures(shop), ["2026-11-20 tokyo 1 800 1", "2026-11-21 tokyo 1 500 1"]);
+}
+
+fn an_announced_mall_without_history_leaves_the_others_and_its_past_alone(shop: &Shop) {
+    announced(shop);
+    let osaka = shop.mall("osaka", "Asia/Tokyo", "JPY");
+    for (no, paid_at) in [("18", "2026-11-18T12:00:00+09:00"), ("19", "2026-11-19T12:00:00+09:00")] {
+        let paid_at = Some(paid_at);
+        shop.order(Order { mall: osaka, order_no: no, paid_at, ..Order::default() });
+    }
+    let days = ["--from", "2026-11-18", "--to", "2026-11-19", "--format", "csv", "--out", "-"];
+    let ran = daily_sales(shop, 20, &days).run().exits(3);
+    assert_eq!(ran.stdout.lines().filter(|line| line.contains(",total,")).count(), 4, "{}", ran.stdout);
+    assert_eq!(
+        figures(shop),
+        [
+            "2026-11-18 osaka 1 1000 1",
+            "2026-11-18 tokyo 0 0 1",
+            "2026-11-19 osaka 1 1000 1",
+            "2026-11-19 tokyo 0 0 0",
+        ]
+    );
+    let executive = ["report", "executive", "--format", "csv", "--out", "-"];
+    let shown = shop.batchctl(executive).now(&night(20)).run().succeeds().stdout;
+    assert!(shown.contains("2026-11-19,osaka,net_amount,JPY,1000,"), "{shown}");
+    // Nothing is expected before the shop opens.
+    shop.write(
+        "batchctl.toml",
+        "[import.orders]\nmall = \"tokyo\"\ninbox_pattern = \"*.csv\"\n\
+         [freshness.malls.tokyo]\norders = \"learned\"\n",
+    );
+    daily_sales(shop, 20, &[]).run().succeeds();
+    assert_eq!(figures(shop)[3], "2026-11-19 tokyo 0 0 1");
 }
