@@ -233,6 +233,14 @@ pub trait AnyJob {
         completed_by: &'a Execution,
     ) -> LocalBoxFuture<'a, anyhow::Result<Freshness>>;
 
+    /// See [`Job::stored_by`].
+    fn stored_by<'a>(
+        &'a self,
+        cx: &'a Context,
+        db: &'a mut Db,
+        instance: &'a Instance,
+    ) -> LocalBoxFuture<'a, anyhow::Result<Option<i64>>>;
+
     /// See [`Job::try_out`].
     fn try_out<'a>(&'a self, cx: &'a Context, db: &'a mut Db) -> LocalBoxFuture<'a, anyhow::Result<()>>;
 
@@ -327,6 +335,15 @@ impl<J: Job> AnyJob for JobCommand<J> {
             let completed = Completed { unit: instance.unit()?, run: completed_by };
             self.job.freshness(cx, db, &completed).await
         })
+    }
+
+    fn stored_by<'a>(
+        &'a self,
+        cx: &'a Context,
+        db: &'a mut Db,
+        instance: &'a Instance,
+    ) -> LocalBoxFuture<'a, anyhow::Result<Option<i64>>> {
+        Box::pin(async move { self.job.stored_by(cx, db, instance.unit()?).await })
     }
 
     fn try_out<'a>(&'a self, cx: &'a Context, db: &'a mut Db) -> LocalBoxFuture<'a, anyhow::Result<()>> {

@@ -301,6 +301,17 @@ pub trait Job {
         Ok(Freshness::Current(None))
     }
 
+    /// The newest run that stored results of an instance, if that may be one of another instance: of all malls, while this one
+    /// is of some of them.
+    async fn stored_by(
+        &self,
+        _cx: &Context,
+        _db: &mut Db,
+        _unit: &Self::Unit,
+    ) -> anyhow::Result<Option<i64>> {
+        Ok(None)
+    }
+
     /// What a dry run finds out beyond what would run, such as whether a file is good. It stores nothing.
     async fn try_out(&self, _cx: &Context, _db: &mut Db) -> anyhow::Result<()> {
         Ok(())

@@ -250,6 +250,13 @@ impl<R: Report> Job for R {
         Ok(Freshness::Current(news.map(|news| format!("{news}: add --rerun"))))
     }
 
+    async fn stored_by(&self, cx: &Context, db: &mut Db, period: &DayRange) -> anyhow::Result<Option<i64>> {
+        let Some(table) = R::TABLE else { return Ok(None) };
+        let malls: Vec<i64> =
+            reportable(self, cx, db, *period).await?.into_iter().map(|mall| mall.id).collect();
+        outdated::stored_by(db, table, period.first(), &malls).await
+    }
+
     async fn run(&self, run: &mut Run<'_>, period: &DayRange) -> anyhow::Result<()> {
         self.compute(run, *period).await
     }

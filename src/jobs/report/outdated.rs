@@ -30,6 +30,22 @@ pub async fn exist(
     Ok(exist)
 }
 
+/// The newest run that stored figures of these malls for a period.
+pub async fn stored_by(
+    db: &mut Db,
+    table: FigureTable,
+    period: NaiveDate,
+    malls: &[i64],
+) -> anyhow::Result<Option<i64>> {
+    let FigureTable { name, period_column, .. } = table;
+    let sql = format!(
+        "SELECT MAX(execution_id) FROM {name} WHERE {period_column} = $1 AND mall_id IN {}",
+        db.numbers("$2")
+    );
+    let (run,): (Option<i64>,) = db.fetch_one(&sql, values![period, json!(malls)]).await?;
+    Ok(run)
+}
+
 /// Marks these figures, from the first attempt on that does not replace them. What replaces them is unmarked again.
 pub async fn mark(
     db: &mut Db,

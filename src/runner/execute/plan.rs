@@ -3,7 +3,7 @@
 use crate::printable::escaped;
 use crate::runner::command::Instance;
 use crate::runner::exit::ExitCode;
-use crate::runner::history::{self, Status};
+use crate::runner::history::{self, Execution, Status};
 use crate::runner::job::Freshness;
 use crate::runner::options::Only;
 
@@ -34,12 +34,15 @@ impl Worker<'_> {
             return Ok(run("runs every time", Scope::Incomplete));
         }
         let (spec, options) = (self.session.spec, self.session.options);
-        let last = history::last_attempt(&mut self.db, spec.name, &instance.key).await?;
+        let mut last = history::last_attempt(&mut self.db, spec.name, &instance.key).await?;
         if options.rerun || options.only == Some(Only::All) {
             return Ok(run("asked to run again", Scope::Again));
         }
         let is_failed_wanted = options.only == Some(Only::Failed);
         let is_stale_wanted = options.only == Some(Only::Stale);
+        if is_stale_wanted {
+            last = self.last_to_store(instance, last).await?;
+        }
         Ok(match last {
             None if is_failed_wanted || is_stale_wanted => {
                 let which = if is_failed_wanted { "failed" } else { "stale" };
@@ -79,6 +82,19 @@ impl Worker<'_> {
             }
             Some(last) => run(&format!("run {} is {}", last.id, last.status), Scope::Incomplete),
         })
+    }
+
+    /// The newer of an instance's own last attempt and the run that stored its results.
+    async fn last_to_store(
+        &mut self,
+        instance: &Instance,
+        own: Option<Execution>,
+    ) -> anyhow::Result<Option<Execution>> {
+        let stored_by = self.session.job.stored_by(self.session.cx, &mut self.db, instance).await?;
+        match stored_by.filter(|id| own.as_ref().is_none_or(|own| own.id < *id)) {
+            Some(id) => Ok(history::find(&mut self.db, id).await?.or(own)),
+            None => Ok(own),
+        }
     }
 
     /// `--dry-run`: which instances would run and why.

@@ -14,6 +14,7 @@ on_both_databases![
     restatements_are_rows_for_finance,
     what_arrives_is_told_from_what_changes,
     only_stale_does_just_that,
+    only_stale_goes_by_whichever_run_stored_the_figures,
     a_day_that_was_asked_for_is_not_refreshed_by_itself,
     days_further_back_are_left_alone,
     a_missing_day_becomes_final_by_the_next_run,
@@ -239,6 +240,24 @@ fn only_stale_does_just_that(shop: &Shop) {
         figures(shop),
         ["2026-11-16 tokyo 2 1500 1", "2026-11-17 osaka 0 0 1", "2026-11-17 tokyo 3 1300 1"]
     );
+}
+
+fn only_stale_goes_by_whichever_run_stored_the_figures(shop: &Shop) {
+    let tokyo = reported(shop, [16, 17]);
+    let stale = |flags: &[&str]| {
+        let flags = ["--date", "2026-11-17", "--only", "stale", "--verbose"].iter().chain(flags);
+        daily_sales(shop, 19, &flags.copied().collect::<Vec<_>>()).run().succeeds()
+    };
+    stale(&["--mall", "tokyo"]).says("report daily-sales 2026-11-17 mall=tokyo: not stale since run 2");
+    add(shop, tokyo, 17, "late", 500);
+    stale(&["--mall", "tokyo"]).says("tokyo: net ¥1,000 → ¥1,500");
+    assert_eq!(figures(shop), ["2026-11-16 tokyo 1 1000 1", "2026-11-17 tokyo 2 1500 1"]);
+    // The other way round, and of several runs the newest.
+    stale(&[]).says("report daily-sales 2026-11-17: not stale since run 3");
+    shop.mall("osaka", "Asia/Tokyo", "JPY");
+    stale(&["--mall", "osaka"])
+        .says("report daily-sales 2026-11-17 mall=osaka: never ran, and only stale ones are wanted");
+    assert_eq!(runs(shop), 3);
 }
 
 fn a_day_that_was_asked_for_is_not_refreshed_by_itself(shop: &Shop) {
