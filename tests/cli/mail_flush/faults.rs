@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta};
-
 use super::post_office::PostOffice;
 use crate::support::{Database, Fate, Greeting, MailServer, Manners, Webhook, on_both_databases};
 
@@ -30,20 +28,9 @@ fn pipelining() -> Manners {
     Manners { offers: vec!["PIPELINING", "SIZE 10485760", "8BITMIME"], ..Manners::default() }
 }
 
-/// Checks that a mail that waits for another attempt is due about five minutes after the last run.
-#[track_caller]
-fn next_try_is_in_five_minutes(office: &PostOffice, recipient: &str) {
-    let instant = |text: &str| DateTime::parse_from_rfc3339(text).unwrap();
-    let due = office.scalar(&format!("SELECT due_at FROM mails WHERE recipient = '{recipient}'"));
-    let run = office.sql("SELECT started_at, ended_at FROM batch_execution ORDER BY id DESC LIMIT 1");
-    // 5 minutes, and up to 20 % more or less.
-    let (earliest, latest) =
-        (instant(&run[0][0]) + TimeDelta::minutes(4), instant(&run[0][1]) + TimeDelta::minutes(6));
-    assert!((earliest..=latest).contains(&instant(&due)), "{recipient}: {due}, run {run:?}");
-}
-
 fn each_fault_leads_to_its_state_with_its_next_attempt(office: &PostOffice) {
-    office.write("batchctl.toml", "[mail]\nsmtp_timeout = \"1500ms\"\n");
+    // Long enough for a busy machine: only the two mails that are not answered at all take it.
+    office.write("batchctl.toml", "[mail]\nsmtp_timeout = \"5s\"\n");
     let server = MailServer::start(pipelining());
     let no_reply = "the server closed the connection before it answered the mail";
     let faults = [
@@ -57,19 +44,7 @@ fn each_fault_leads_to_its_state_with_its_next_attempt(office: &PostOffice) {
         ("big@example.jp", Fate::Message("552 5.3.4 too big"), "FAILED", "552 5.3.4 too big"),
         ("taken@example.jp", Fate::CutAfterDot { is_taken: true }, "UNKNOWN", no_reply),
         ("lost@example.jp", Fate::CutAfterDot { is_taken: false }, "UNKNOWN", no_reply),
-        (
-            "deaf@example.jp",
-            Fate::SilentAtRecipient,
-            "RETRY",
-            "the server did not answer RCPT TO within 1.5 s",
-        ),
-        (
-            "mute@example.jp",
-            Fate::SilentAfterDot,
-            "UNKNOWN",
-            "the server did not answer the mail within 1.5 s",
-        ),
-        ("data@example.jp", Fate::Data("451 4.3.0 disk full"), "RETRY", "451 4.3.0 disk full"),
+        ("data@example.jp", Fate::Data("451 4.2.0 mailbox busy"), "RETRY", "451 4.2.0 mailbox busy"),
         (
             "cut@example.jp",
             Fate::CutAtRecipient,
@@ -83,6 +58,10 @@ fn each_fault_leads_to_its_state_with_its_next_attempt(office: &PostOffice) {
             "RETRY",
             "550 5.7.1 \u{fffd}\u{17a}\u{fffd}",
         ),
+        // A mail that waits behind one of these ends last: it has to be one that is accepted, since refusals at the end of a
+        // run look like the beginning of a block.
+        ("deaf@example.jp", Fate::SilentAtRecipient, "RETRY", "the server did not answer RCPT TO within 5 s"),
+        ("mute@example.jp", Fate::SilentAfterDot, "UNKNOWN", "the server did not answer the mail within 5 s"),
         ("slow@example.jp", Fate::Slowly(Duration::from_millis(100)), "SENT", "250 2.0.0 taken"),
         ("last@example.jp", Fate::Accept, "SENT", "250 2.0.0 taken"),
         ("more@example.jp", Fate::Accept, "SENT", "250 2.0.0 taken"),
@@ -111,7 +90,7 @@ fn each_fault_leads_to_its_state_with_its_next_attempt(office: &PostOffice) {
     assert_eq!(office.states(), expected);
     for (recipient, _, status, _) in &faults {
         if matches!(*status, "RETRY" | "UNKNOWN") {
-            next_try_is_in_five_minutes(office, recipient);
+            office.next_try_is_in_five_minutes(recipient);
         }
     }
     // Only addresses that do not exist are suppressed.

@@ -2,6 +2,8 @@
 
 use std::ops::Deref;
 
+use chrono::{DateTime, TimeDelta};
+
 use crate::support::{Arranged, Batchctl, Database, Sandbox};
 
 /// A sandbox whose database is stamped `prod`, and a queue to be filled.
@@ -68,5 +70,17 @@ impl PostOffice {
     /// Suppressed addresses with scope and reason.
     pub(super) fn suppressions(&self) -> Vec<Vec<String>> {
         self.sql("SELECT address, scope, reason FROM mail_suppressions ORDER BY address")
+    }
+
+    /// Checks that a mail that waits for another attempt is due about five minutes after the last run.
+    #[track_caller]
+    pub(super) fn next_try_is_in_five_minutes(&self, recipient: &str) {
+        let instant = |text: &str| DateTime::parse_from_rfc3339(text).unwrap();
+        let due = self.scalar(&format!("SELECT due_at FROM mails WHERE recipient = '{recipient}'"));
+        let run = self.sql("SELECT started_at, ended_at FROM batch_execution ORDER BY id DESC LIMIT 1");
+        // 5 minutes, and up to 20 % more or less.
+        let (earliest, latest) =
+            (instant(&run[0][0]) + TimeDelta::minutes(4), instant(&run[0][1]) + TimeDelta::minutes(6));
+        assert!((earliest..=latest).contains(&instant(&due)), "{recipient}: {due}, run {run:?}");
     }
 }
