@@ -118,13 +118,14 @@ async fn fail_to_connect(session: &Session<'_>, error: &anyhow::Error) -> ExitCo
 
 /// Runs the instances, then delivers the requested output.
 async fn run_all(session: &Session<'_>, worker: &mut Worker<'_>) -> anyhow::Result<ExitCode> {
-    let instances = session.bounds().keep(session.job.plan(session.cx, &mut worker.db)).await?;
+    let planning = session.bounds_of_planning();
+    let instances = planning.keep(session.job.plan(session.cx, &mut worker.db)).await?;
     if session.options.dry_run {
-        return match session.bounds().keep(worker.show_plan(&instances)).await {
+        return match planning.keep(worker.show_plan(&instances)).await {
             // `--dry-run | head`: the reader has seen enough.
             Err(error) if failure::is_broken_pipe(&error) => Ok(ExitCode::Completed),
             Ok(ExitCode::Completed) => {
-                let tried = session.bounds().keep(session.job.try_out(session.cx, &mut worker.db)).await;
+                let tried = planning.keep(session.job.try_out(session.cx, &mut worker.db)).await;
                 Ok(end_plain(session.cx, tried))
             }
             shown => shown,

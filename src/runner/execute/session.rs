@@ -137,6 +137,12 @@ impl<'a> Session<'a> {
         Bounds { signals: self.signals.clone(), deadline: self.deadline, grace: self.grace() }
     }
 
+    /// The bounds of finding out what there is to do, which may wait for whoever writes standard input: nothing is begun yet
+    /// that a stop would have to let end.
+    pub(super) fn bounds_of_planning(&self) -> Bounds {
+        Bounds { grace: Duration::ZERO, ..self.bounds() }
+    }
+
     /// The bounds of asking for a lease: however short the deadline is, a lease that is granted the moment before it is
     /// not forgotten, and the run that has it ends by its own deadline.
     pub(super) fn bounds_of_lease(&self) -> Bounds {

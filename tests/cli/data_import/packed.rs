@@ -17,8 +17,12 @@ on_both_databases![
     a_packed_file_that_takes_long_to_unpack_obeys_the_deadline_and_a_stop,
     each_member_of_an_archive_is_a_run_of_its_own,
     what_is_piped_in_is_imported,
+    a_stop_does_not_wait_for_whoever_writes_what_is_piped_in,
     several_files_are_several_runs,
 ];
+
+/// Linux: the bytes that a pipe takes before somebody reads them.
+const PIPE_BUFFER: usize = 64 * 1024;
 
 pub(super) fn gzipped(content: &str) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
@@ -133,6 +137,32 @@ fn what_is_piped_in_is_imported(shop: &Shop) {
     let bad = orders_file(2).replace("A000002,PAID", "A000002,PAYED");
     piped().stdin(bad).run().exits(65).says("standard input:3");
     import(shop, &["--kind", "orders", "-", "-"]).stdin(orders_file(1)).run().exits(2).says("only once");
+}
+
+fn a_stop_does_not_wait_for_whoever_writes_what_is_piped_in(shop: &Shop) {
+    with_tokyo(shop);
+    // Once this much is written, the command has read some of it, and waits for more.
+    let beginning = orders_file(5_000);
+    assert!(beginning.len() > 2 * PIPE_BUFFER, "{}", beginning.len());
+    let stopped_by = |signal: Signal, options: &[&str]| {
+        // A grace that no test waits for.
+        let words = [&["--kind", "orders", "--grace", "1h"], options, &["-"]].concat();
+        let mut reading = import(shop, &words).spawn_with_open_stdin(beginning.as_str());
+        reading.signal(signal);
+        reading.wait()
+    };
+    stopped_by(Signal::TERM, &[]).exits(143).says("stopped by SIGTERM").says("data:  nothing was changed");
+    stopped_by(Signal::INT, &[]).exits(130).says("stopped by SIGINT");
+    stopped_by(Signal::TERM, &["--dry-run"]).exits(143);
+    assert_eq!(
+        shop.sql("SELECT status, exit_code, error_class, error_message FROM batch_execution ORDER BY id"),
+        [
+            ["STOPPED", "143", "TERMINATED", "stopped by SIGTERM"],
+            ["STOPPED", "130", "INTERRUPTED", "stopped by SIGINT"],
+        ]
+    );
+    import(shop, &["--kind", "orders", "-"]).stdin(orders_file(30)).run().succeeds().is_silent();
+    assert_eq!(stored_orders(shop), order_numbers(1..=30));
 }
 
 fn several_files_are_several_runs(shop: &Shop) {

@@ -98,6 +98,14 @@ impl Batchctl {
         self
     }
 
+    /// Starts it with a pipe as stdin that holds `text` and is never closed. What is longer than a pipe's buffer is written only
+    /// once the program reads.
+    #[track_caller]
+    pub(crate) fn spawn_with_open_stdin(mut self, text: impl Into<String>) -> Running {
+        self.typed = Some(text.into());
+        self.spawn()
+    }
+
     /// Lets a shell start it: `script` finds the program and its arguments in `"$@"`.
     pub(crate) fn through_shell(mut self, script: &str) -> Self {
         let mut shell = Command::new("sh");
