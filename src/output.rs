@@ -209,6 +209,14 @@ impl Output {
         }
     }
 
+    /// Reports what somebody should read once although nothing failed: in cron too, which mails it. A terminal and a log show
+    /// it with the summary of the run.
+    pub fn notice(&self, message: &str) {
+        if !self.is_attended() {
+            self.line(&format!("notice: {message}"));
+        }
+    }
+
     /// Reports requests to outside systems and their responses; only with `-vv`.
     pub fn trace(&self, message: &str) {
         match self.format {

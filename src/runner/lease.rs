@@ -427,6 +427,7 @@ pub(super) fn new_execution(
         dismissed_at: None,
         dismissed_by: None,
         dismissed_reason: None,
+        summary: None,
         problems: Problems::default(),
     }
 }

@@ -315,7 +315,8 @@ impl<'a> Run<'a> {
 
     /// Adds a sentence to the summary at the end.
     pub fn summarise(&mut self, sentence: String) {
-        self.summary.push(sentence);
+        // It is stored, and may quote a file.
+        self.summary.push(self.redactor.redact(&sentence).replace('\0', "␀"));
     }
 
     /// Says what is there if the run does not succeed, for a job whose items end in more ways than done and not done.

@@ -72,6 +72,7 @@ fn a_successful_run_leaves_a_complete_row(shop: &TradingShop) {
         ("dismissed_at", Value::Null),
         ("dismissed_by", Value::Null),
         ("dismissed_reason", Value::Null),
+        ("summary", "reported 2 malls".into()),
     ];
     for (name, expected) in &facts {
         assert_eq!(run[name], *expected, "{name}");

@@ -86,6 +86,7 @@ fn describe(cx: &Context, run: &Execution, open_items: usize) -> String {
         ("exit code", run.exit_code.map(|code| code.to_string())),
         ("error", run.error_message.clone()),
         ("items", Some(items(run))),
+        ("summary", run.summary.as_ref().map(|summary| summary.replace('\n', "; "))),
         ("checkpoint", run.checkpoint.clone()),
         ("peak memory", run.peak_memory_bytes.map(|bytes| format!("{} MiB", bytes / 1024 / 1024))),
         ("CPU time", run.cpu_time_ms.map(milliseconds)),

@@ -174,6 +174,7 @@ impl Worker<'_> {
             exit_code: i64::from(verdict.code.number()),
             error_class: verdict.message.as_ref().map(|_| verdict.code.class().to_owned()),
             error_message: verdict.message.clone(),
+            summary: kept_summary(&left.summary),
             counts,
             // After work that ended there is nothing to resume: once the bad data is fixed, the next run starts over.
             discards_checkpoint: (discards_checkpoint || is_done) && verdict.status == Status::Failed,
@@ -191,4 +192,23 @@ impl Worker<'_> {
             last_commit: left.last_commit.filter(|_| !discards_checkpoint),
         })
     }
+}
+
+/// How much of a summary is kept: some dozens of sentences.
+const SUMMARY_BYTES: usize = 8 * 1024;
+
+/// A summary as it is kept with the run, without sentences beyond its length.
+fn kept_summary(sentences: &[String]) -> Option<String> {
+    let mut kept = String::new();
+    for sentence in sentences {
+        let line = sentence.replace('\n', " ");
+        if kept.len() + line.len() >= SUMMARY_BYTES {
+            break;
+        }
+        if !kept.is_empty() {
+            kept.push('\n');
+        }
+        kept.push_str(&line);
+    }
+    (!kept.is_empty()).then_some(kept)
 }

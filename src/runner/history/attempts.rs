@@ -41,20 +41,25 @@ pub async fn last_with_checkpoint(
     db.fetch_optional(&sql, values![job, instance_key]).await
 }
 
-/// The last runs of a job that have stored a checkpoint, however they ended, of the instances whose keys begin like this; the
-/// newest first.
+/// The last runs of a job that have stored a checkpoint with this text or without the key that it begins with, however they
+/// ended, of the instances whose keys begin like this; the newest first.
 pub async fn with_checkpoint_lately(
     db: &mut Db,
     job: &str,
     key_prefix: &str,
+    (key, value): (&str, &str),
     most: i64,
 ) -> Result<Vec<Execution>, DbError> {
+    let position = db.pick("INSTR", "STRPOS");
     let sql = format!(
         "SELECT {EXECUTION_COLUMNS} FROM batch_execution
          WHERE job = $1 AND checkpoint IS NOT NULL AND SUBSTR(instance_key, 1, LENGTH($2)) = $2
-         ORDER BY id DESC LIMIT $3"
+             AND ({position}(checkpoint, $3) > 0 OR {position}(checkpoint, $4) = 0)
+         ORDER BY id DESC LIMIT $5"
     );
-    db.fetch_all(&sql, values![job, key_prefix, most]).await
+    let key = format!("\"{key}\":");
+    let pair = format!("{key}{}", serde_json::Value::from(value));
+    db.fetch_all(&sql, values![job, key_prefix, pair, key, most]).await
 }
 
 /// The last run of the same instance that started before this one.

@@ -133,6 +133,8 @@ pub struct Execution {
     pub dismissed_by: Option<String>,
     /// Why.
     pub dismissed_reason: Option<String>,
+    /// What it said of its work at its end, a sentence a line.
+    pub summary: Option<String>,
     /// What cannot be read of its row.
     #[row(problems)]
     #[serde(skip_serializing_if = "Problems::is_empty")]
@@ -144,7 +146,7 @@ pub const EXECUTION_COLUMNS: &str = "id, job, instance_key, command_line, attemp
     heartbeat_at, lease_expires_at, exclusion_key, epoch, host, pid, pid_started_ticks, boot_id, retry_of, \
     items_read, items_written, items_skipped, items_failed, checkpoint, duration_ms, peak_memory_bytes, \
     cpu_time_ms, exit_code, error_class, error_message, version, environment, title, settled_by, dismissed_at, \
-    dismissed_by, dismissed_reason";
+    dismissed_by, dismissed_reason, summary";
 
 impl Execution {
     /// Whether it has the status.

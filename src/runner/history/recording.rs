@@ -75,6 +75,8 @@ pub struct Ending {
     pub error_class: Option<String>,
     /// Its error.
     pub error_message: Option<String>,
+    /// What it said of its work, a sentence a line.
+    pub summary: Option<String>,
     /// Items read, written, skipped, failed.
     pub counts: Counts,
     /// Whether the next attempt starts over instead of resuming.
@@ -126,8 +128,8 @@ pub async fn finish(db: &mut Db, id: i64, epoch: i64, ending: &Ending) -> Result
                 "UPDATE batch_execution
              SET status = $1, ended_at = $2, duration_ms = $3, peak_memory_bytes = $4, cpu_time_ms = $5, exit_code = $6,
                  error_class = $7, error_message = $8, items_read = $9, items_written = $10, items_skipped = $11,
-                 items_failed = $12, checkpoint = {checkpoint}
-             WHERE id = $13 AND epoch = $14 AND status = 'RUNNING'"
+                 items_failed = $12, summary = $13, checkpoint = {checkpoint}
+             WHERE id = $14 AND epoch = $15 AND status = 'RUNNING'"
             ),
             values![
                 ending.status.word(),
@@ -142,6 +144,7 @@ pub async fn finish(db: &mut Db, id: i64, epoch: i64, ending: &Ending) -> Result
                 bigint(ending.counts.written),
                 bigint(ending.counts.skipped),
                 bigint(ending.counts.failed),
+                ending.summary.clone(),
                 id,
                 epoch,
             ],

@@ -23,6 +23,7 @@ on_both_databases![
     what_a_sweep_was_limited_to_is_not_compared_with_each_error,
     what_a_run_resolves_is_found_by_the_runs_before_it,
     the_last_durations_are_those_of_successes_under_the_key,
+    runs_with_another_text_in_their_checkpoints_hide_none,
 ];
 
 /// Adds a run of `a job 2026-11-19` with this status and returns its id.
@@ -148,6 +149,7 @@ async fn only_the_holder_of_the_epoch_ends_a_run_and_only_once(db: &mut TestDb) 
         exit_code: 3,
         error_class: None,
         error_message: None,
+        summary: None,
         counts: Counts { read: 4, written: 2, skipped: 1, failed: 1 },
         discards_checkpoint: true,
     };
@@ -253,4 +255,21 @@ async fn the_last_durations_are_those_of_successes_under_the_key(db: &mut TestDb
     assert_eq!(last_durations(db, "a job", None, 6, 3).await.unwrap(), [(5, 50), (4, 40), (2, 20)]);
     assert_eq!(last_durations(db, "a job", Some("tokyo"), 5, 9).await.unwrap(), [(4, 40), (1, 10)]);
     assert_eq!(last_durations(db, "another job", None, 6, 9).await.unwrap(), [(0, 0); 0]);
+}
+
+async fn runs_with_another_text_in_their_checkpoints_hide_none(db: &mut TestDb) {
+    let run = |key: &str, checkpoint: Option<serde_json::Value>| Execution {
+        checkpoint: checkpoint.map(|checkpoint| checkpoint.to_string()),
+        ..execution("a job", key)
+    };
+    let of = |origin: &str| Some(json!({ "lines": 1, "origin": origin }));
+    let own = db.run(&run("orders 1", of("a \"b\""))).await;
+    let older = db.run(&run("orders 2", Some(json!({ "lines": 1 })))).await;
+    for other in ["a", "a \"b\"c", "%"] {
+        db.run(&run("orders 3", of(other))).await;
+    }
+    db.run(&run("products 1", of("a \"b\""))).await;
+    db.run(&run("orders 4", None)).await;
+    let found = with_checkpoint_lately(db, "a job", "orders ", ("origin", "a \"b\""), 2).await.unwrap();
+    assert_eq!(found.iter().map(|run| run.id).collect::<Vec<_>>(), [older, own]);
 }

@@ -1,0 +1,3 @@
+-- What a run said of its work at its end, a sentence a line: what is worth knowing although nothing failed, in a night that
+-- nobody watches. The PostgreSQL file of the same name has the same column.
+ALTER TABLE batch_execution ADD COLUMN summary TEXT;
