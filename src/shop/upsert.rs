@@ -4,7 +4,7 @@
 //! their natural key, then the new ones are inserted and the different ones updated. An unchanged row is not touched,
 //! so that its `updated_at` shows when it last changed.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Days, SecondsFormat, Utc};
 
 use crate::db::{BulkRow, Db, DbErrorKind, FromRow};
 use crate::failure::Failure;
@@ -28,6 +28,9 @@ pub enum SourceTime {
     /// The same, while stored times up to this one may be those of [`Self::Exported`], which say nothing about when the record
     /// changed.
     RecordedOver(DateTime<Utc>),
+    /// The same in a source that a newer one has overtaken: of two records that changed at the same time, or of which one does
+    /// not say when, the stored one is the later one.
+    RecordedInOlder,
     /// When its source was read: a different time alone is not a change.
     AsOf,
     /// When all records were read from their source, each as it was then: noted too for one that is as it was.
@@ -130,7 +133,7 @@ impl Upsert {
 
     /// Stores the staged rows, and returns how they compared.
     pub async fn store(&self, db: &mut Db, now: DateTime<Utc>) -> anyhow::Result<UpsertCounts> {
-        self.match_stored(db).await?;
+        self.match_stored(db, now).await?;
         let outcome = self.count(db).await?;
         self.insert_new(db, outcome.new, now).await?;
         self.update_changed(db, outcome.changed, now).await?;
@@ -139,24 +142,27 @@ impl Upsert {
     }
 
     /// Finds the stored row of each staged one and whether it differs or is newer. Returns the number of matches.
-    pub async fn match_stored(&self, db: &mut Db) -> anyhow::Result<u64> {
+    pub async fn match_stored(&self, db: &mut Db, now: DateTime<Utc>) -> anyhow::Result<u64> {
         match self.source_time {
             SourceTime::Exported(at) => {
                 let sql = format!("UPDATE {} SET source_updated_at = $1", self.staging);
                 db.execute(&sql, values![at]).await?;
             }
             SourceTime::RecordedOver(at) => self.forget_exports(db, at).await?,
-            SourceTime::Unknown | SourceTime::Recorded | SourceTime::AsOf => {}
+            SourceTime::Unknown | SourceTime::Recorded | SourceTime::RecordedInOlder | SourceTime::AsOf => {}
         }
         let mut different: Vec<String> =
             self.replaced.iter().map(|column| format!("t.{column} IS DISTINCT FROM s.{column}")).collect();
-        if matches!(self.source_time, SourceTime::Recorded | SourceTime::RecordedOver(_)) {
+        if matches!(
+            self.source_time,
+            SourceTime::Recorded | SourceTime::RecordedOver(_) | SourceTime::RecordedInOlder
+        ) {
             different.push(
                 "(s.source_updated_at IS NOT NULL AND t.source_updated_at IS DISTINCT FROM s.source_updated_at)"
                     .to_owned(),
             );
         }
-        let stale = self.stale(db);
+        let stale = self.stale(db, now);
         let sql = format!(
             "UPDATE {} AS s SET target_id = t.id, is_stale = {stale}, is_changed = CASE WHEN {} THEN 1 ELSE 0 END
              FROM {} AS t WHERE {}",
@@ -203,11 +209,23 @@ impl Upsert {
     }
 
     /// The SQL expression for whether a stored row is not updated: 1 or 0.
-    fn stale(&self, db: &Db) -> String {
-        // A stored time that is none would be later than any, and keep its row from ever being updated.
-        let is_later = (self.source_time != SourceTime::Unknown).then(|| {
-            format!("(t.source_updated_at > s.source_updated_at AND {})", db.is_time("t.source_updated_at"))
-        });
+    fn stale(&self, db: &Db, now: DateTime<Utc>) -> String {
+        // A stored time that is none, or is in the future because a clock was ahead, would be later than any, and keep its row
+        // from ever being updated. A shop may be in a zone where it is tomorrow.
+        let tomorrow = now.checked_add_days(Days::new(1)).unwrap_or(now);
+        let is_possible = format!(
+            "t.source_updated_at <= '{}' AND {}",
+            tomorrow.to_rfc3339_opts(SecondsFormat::AutoSi, false),
+            db.is_time("t.source_updated_at")
+        );
+        let is_later = match self.source_time {
+            SourceTime::Unknown => None,
+            SourceTime::RecordedInOlder => Some(format!(
+                "(t.source_updated_at IS NULL OR s.source_updated_at IS NULL
+                  OR (t.source_updated_at >= s.source_updated_at AND {is_possible}))"
+            )),
+            _ => Some(format!("(t.source_updated_at > s.source_updated_at AND {is_possible})")),
+        };
         let reasons: Vec<&str> = is_later.as_deref().into_iter().chain(self.kept).collect();
         if reasons.is_empty() {
             return "0".to_owned();
@@ -276,7 +294,7 @@ impl Upsert {
             self.table,
             sets.join(", "),
             self.staging,
-            self.stale(db)
+            self.stale(db, now)
         );
         db.execute(&sql, values![now]).await?;
         Ok(())

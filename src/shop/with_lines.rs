@@ -178,7 +178,7 @@ impl<R: HasLines> WithLines<R> {
             ))
             .await?;
         }
-        if records.match_stored(db).await? > 0 {
+        if records.match_stored(db, now).await? > 0 {
             if db.kind() == Kind::Postgres {
                 // Only records that are stored already are compared line by line; a first load does without the index.
                 let lines = R::Line::TABLE;

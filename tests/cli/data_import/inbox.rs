@@ -28,6 +28,11 @@ on_both_databases![
     a_file_that_cannot_be_moved_is_not_imported_again,
     an_old_file_changes_nothing_that_a_newer_one_said,
     a_column_with_the_time_of_the_change_takes_over_from_that_of_the_export,
+    a_tie_is_decided_by_when_the_files_were_exported,
+    a_time_in_the_future_is_later_than_nothing,
+    an_old_file_between_does_not_make_a_newer_one_old,
+    what_a_flag_says_of_the_mall_is_the_same_as_the_configuration,
+    money_that_went_back_on_no_day_counts_when_an_export_first_says_so,
     a_retry_of_an_old_file_asks_whether_it_is_meant,
     an_old_file_that_comes_again_asks_whether_it_is_meant,
     the_name_decides_what_a_file_is,
@@ -372,6 +377,117 @@ fn a_column_with_the_time_of_the_change_takes_over_from_that_of_the_export(shop:
     put(shop, "in/fri.csv", &changed("PAID", "2026-11-16 10:00"), "2026-11-19T02:00:00Z");
     import_inbox(shop, &["--verbose"]).run().succeeds().says("1 older than the stored ones");
     assert_eq!(status(shop), "SHIPPED");
+}
+
+/// A file of the order A000001 in this status, with when it changed.
+fn changed_order_file(status: &str, at: &str) -> String {
+    let header = ORDERS.replace("total_amount", "total_amount,updated_at");
+    file(&header, &[&order_line(1).replace("PAID", status).replace(",1200,P1", &format!(",1200,{at},P1"))])
+}
+
+fn a_tie_is_decided_by_when_the_files_were_exported(shop: &Shop) {
+    with_tokyo(shop);
+    // Days alone, as some shops know them; and orders that have none.
+    for (number, at) in ["2026-11-10 00:00", "", "2026-11-10 00:00"].into_iter().enumerate() {
+        put(shop, &format!("in/wed{number}.csv"), &changed_order_file("SHIPPED", at), WEDNESDAY);
+        import_inbox(shop, &[]).run().succeeds();
+        assert_eq!(status(shop), "SHIPPED");
+        for (late, at) in ["", "2026-11-10 00:00"].into_iter().enumerate() {
+            let name = format!("in/tue{number}{late}.csv");
+            put(
+                shop,
+                &name,
+                &changed_order_file("PAID", at),
+                &TUESDAY.replace("01:00", &format!("0{number}:0{late}")),
+            );
+            import_inbox(shop, &["--verbose"]).run().succeeds().says("1 older than the stored ones");
+            assert_eq!(status(shop), "SHIPPED");
+        }
+    }
+    put(shop, "in/thu.csv", &changed_order_file("DELIVERED", "2026-11-10 00:00"), "2026-11-19T01:00:00Z");
+    import_inbox(shop, &[]).run().succeeds();
+    assert_eq!(status(shop), "DELIVERED");
+}
+
+fn a_time_in_the_future_is_later_than_nothing(shop: &Shop) {
+    with_tokyo(shop);
+    // A clock that was a year ahead, and a shop that writes nonsense.
+    put(shop, "in/ahead.csv", &order_file("SHIPPED"), "2027-11-18T01:00:00Z");
+    import_inbox(shop, &[]).now("2027-11-18T16:00:00Z").run().succeeds();
+    put(shop, "in/wed.csv", &order_file("DELIVERED"), WEDNESDAY);
+    import_inbox(shop, &[]).now("2026-11-20T16:00:00Z").run().succeeds();
+    assert_eq!(status(shop), "DELIVERED");
+
+    put(shop, "in/thu.csv", &changed_order_file("PAID", "2062-11-19 00:00"), "2026-11-19T01:00:00Z");
+    import_inbox(shop, &[])
+        .now("2026-11-20T16:00:00Z")
+        .run()
+        .succeeds()
+        .says("notice: in/thu.csv: 1 order has a day that was still to come when the file was exported (1,200 JPY): line 2, \
+               order A000001");
+    assert_eq!(status(shop), "PAID");
+    put(shop, "in/fri.csv", &changed_order_file("SHIPPED", "2026-11-20 01:00"), "2026-11-20T01:00:00Z");
+    import_inbox(shop, &[]).now("2026-11-20T16:00:00Z").run().succeeds().is_silent();
+    assert_eq!(status(shop), "SHIPPED");
+}
+
+/// An older file that came late does not make the newer one an old one when that comes once more.
+fn an_old_file_between_does_not_make_a_newer_one_old(shop: &Shop) {
+    with_tokyo(shop);
+    put(shop, "in/tue.csv", &order_file("SHIPPED"), TUESDAY);
+    import_inbox(shop, &[]).run().succeeds();
+    put(shop, "in/mon.csv", &order_file("PAID"), MONDAY);
+    import_inbox(shop, &[]).run().succeeds();
+    put(shop, "in/tue.csv", &order_file("SHIPPED"), WEDNESDAY);
+    import_inbox(shop, &[]).run().succeeds();
+    assert_eq!(status(shop), "SHIPPED");
+    assert_eq!(files(shop), ["done/mon.run2.csv", "done/tue.run1.csv", "done/tue.run3.csv"]);
+}
+
+fn what_a_flag_says_of_the_mall_is_the_same_as_the_configuration(shop: &Shop) {
+    with_tokyo(shop);
+    shop.write("batchctl.toml", "[import.orders]\nmall = 'tokyo'\n");
+    let without_mall = |status: &str| order_file(status).replace("mall,", "").replace("tokyo,", "");
+    put(shop, "in/mon.csv", &without_mall("PAID"), MONDAY);
+    import_inbox(shop, &[]).run().succeeds();
+    put(shop, "tue.csv", &without_mall("SHIPPED"), TUESDAY);
+    import(shop, &["--kind", "orders", "--mall", "tokyo", "tue.csv"]).run().succeeds();
+    put(shop, "in/again.csv", &without_mall("PAID"), WEDNESDAY);
+    import_inbox(shop, &[])
+        .run()
+        .exits(65)
+        .says("in/again.csv` is what run 1 imported, and run 2 has imported");
+    assert_eq!(status(shop), "SHIPPED");
+}
+
+/// A shop that exports the amount without its day, as Shopify does.
+fn money_that_went_back_on_no_day_counts_when_an_export_first_says_so(shop: &Shop) {
+    with_tokyo(shop);
+    let header = ORDERS.replace("total_amount", "total_amount,refunded_amount");
+    let line = |number: usize, refunded: &str| {
+        order_line(number).replace("11-19", "11-10").replace(",1200,P1", &format!(",1200,{refunded},P1"))
+    };
+    let refunds = || {
+        rows(shop, "SELECT order_no, amount, refunded_at FROM refunds JOIN orders ON orders.id = order_id")
+    };
+    put(shop, "in/mon.csv", &file(&header, &[&line(1, "0"), &line(2, "100")]), MONDAY);
+    import_inbox(shop, &[])
+        .run()
+        .succeeds()
+        .says("1 order's money went back on a day that the file does not say")
+        .says("(100 JPY): line 3, order A000002");
+    put(shop, "in/tue.csv", &file(&header, &[&line(1, "500"), &line(2, "100")]), TUESDAY);
+    import_inbox(shop, &[]).run().succeeds();
+    put(shop, "in/wed.csv", &file(&header, &[&line(1, "700"), &line(2, "100")]), WEDNESDAY);
+    import_inbox(shop, &[]).run().succeeds();
+    assert_eq!(
+        refunds(),
+        [
+            "A000001 | 200 | 2026-11-18T01:00:00+00:00",
+            "A000001 | 500 | 2026-11-17T01:00:00+00:00",
+            "A000002 | 100 | 2026-11-10T01:05:00+00:00",
+        ]
+    );
 }
 
 fn a_retry_of_an_old_file_asks_whether_it_is_meant(shop: &Shop) {

@@ -437,10 +437,9 @@ fn a_file_that_is_too_young_in_the_first_night_leaves_the_day_provisional(shop: 
     announced(shop);
     export(shop, "in/19.csv", &orders(&[(19, 12, 3000)]), "2026-11-20T02:00:00+09:00");
     from_inbox(shop, 20, &["--min-age", "1h"]);
-    daily_sales(shop, 20, &[])
-        .run()
-        .exits(3)
-        .says("tokyo: the orders of 2026-11-19 have not arrived, nor any before: its figures are provisional");
+    daily_sales(shop, 20, &[]).run().exits(3).says(
+        "tokyo: the orders of 2026-11-19 have not arrived, nor any before: its figures are provisional",
+    );
     assert_eq!(figures(shop), ["2026-11-19 tokyo 0 0 0"]);
     assert_eq!(subjects(shop), ["Provisional: Sales of Thu 19 November 2026"]);
     export(shop, "in/20.csv", &orders(&[(20, 12, 500)]), "2026-11-21T02:00:00+09:00");

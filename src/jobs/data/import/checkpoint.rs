@@ -25,6 +25,9 @@ pub(super) struct Checkpoint {
     /// The mall and the section of the configuration: files of others are not older or newer states of the same.
     #[serde(default)]
     pub(super) origin: Option<String>,
+    /// What the run said of the file's good lines, as a digest; nothing if that was nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) noted: Option<String>,
     /// How many rows of each day there were.
     #[serde(default, skip_serializing_if = "FileDays::is_empty")]
     pub(super) days: FileDays,

@@ -29,6 +29,10 @@ pub(super) struct ImportedFile {
     /// When it was exported.
     pub(super) exported: DateTime<Utc>,
     pub(super) interpretation: String,
+    /// See [`Checkpoint::noted`].
+    pub(super) noted: Option<String>,
+    /// The same of the last import of its kind, mall and section.
+    pub(super) noted_before: Option<String>,
     /// What tells which days have come with it.
     pub(super) arriving: Option<Arriving>,
     pub(super) chunk_lines: u64,
@@ -44,6 +48,7 @@ impl ImportedFile {
             exported: Some(self.exported),
             dates_records: !self.layout.records_changes(),
             origin: Some(self.origin.clone()),
+            noted: self.noted.clone(),
             days,
         }
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use crate::db::{Bulk, BulkRow, Db, DbError, FromRow, Kind as DbKind};
+use crate::digest::fingerprint;
 use crate::shop::upsert::UpsertCounts;
 use crate::shop::with_lines::{HasLines, WithLines};
 
@@ -97,6 +98,10 @@ pub(super) struct Notes {
     pub(super) negative_deductions: Noted,
     /// Orders that a rule leaves out and that are stored as sales.
     pub(super) left_out_sales: Noted,
+    /// Orders with a day after that of the export.
+    pub(super) future: Noted,
+    /// Orders whose money went back on a day that nothing says.
+    pub(super) undated_refunds: Noted,
     /// Orders whose totals do not add up.
     pub(super) unbalanced: Noted,
     /// The lines that each rule left out, by the rule's place.
@@ -104,21 +109,41 @@ pub(super) struct Notes {
 }
 
 impl Notes {
+    fn of_orders(&mut self) -> [&mut Noted; 15] {
+        [
+            &mut self.assumed_refunds,
+            &mut self.kept_refunds,
+            &mut self.assumed_payments,
+            &mut self.assumed_cancellations,
+            &mut self.paid_waiting,
+            &mut self.standing_cancelled,
+            &mut self.kept_cancellations,
+            &mut self.refunds_above_total,
+            &mut self.refunds_of_unpaid,
+            &mut self.partly_cancelled,
+            &mut self.negative_deductions,
+            &mut self.left_out_sales,
+            &mut self.future,
+            &mut self.undated_refunds,
+            &mut self.unbalanced,
+        ]
+    }
+
+    /// A digest of how many orders there are of each kind, with their amounts; nothing if there are none. What a rule leaves
+    /// out is as the mapping wants it.
+    pub(super) fn fingerprint(&self) -> Option<String> {
+        let mut counts = Self { left_out: BTreeMap::new(), ..self.clone() };
+        for noted in counts.of_orders() {
+            noted.examples.clear();
+        }
+        (counts != Self::default()).then(|| fingerprint(format!("{counts:?}")))
+    }
+
     /// Adds those of the lines that follow.
-    pub(super) fn append(&mut self, others: Self) {
-        self.assumed_refunds.append(others.assumed_refunds);
-        self.kept_refunds.append(others.kept_refunds);
-        self.assumed_payments.append(others.assumed_payments);
-        self.assumed_cancellations.append(others.assumed_cancellations);
-        self.paid_waiting.append(others.paid_waiting);
-        self.standing_cancelled.append(others.standing_cancelled);
-        self.kept_cancellations.append(others.kept_cancellations);
-        self.refunds_above_total.append(others.refunds_above_total);
-        self.refunds_of_unpaid.append(others.refunds_of_unpaid);
-        self.partly_cancelled.append(others.partly_cancelled);
-        self.negative_deductions.append(others.negative_deductions);
-        self.left_out_sales.append(others.left_out_sales);
-        self.unbalanced.append(others.unbalanced);
+    pub(super) fn append(&mut self, mut others: Self) {
+        for (noted, other) in self.of_orders().into_iter().zip(others.of_orders()) {
+            noted.append(std::mem::take(other));
+        }
         for (rule, lines) in others.left_out {
             *self.left_out.entry(rule).or_default() += lines;
         }

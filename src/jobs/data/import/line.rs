@@ -219,7 +219,7 @@ impl<K: LineKind> FileKind for K {
 
     async fn store(db: &mut Db, layout: &Layout, now: DateTime<Utc>) -> anyhow::Result<UpsertCounts> {
         let upsert = upsert::<K>(layout);
-        upsert.match_stored(db).await?;
+        upsert.match_stored(db, now).await?;
         K::compare_related(db).await?;
         let mut outcome = upsert.count(db).await?;
         upsert.insert_new(db, outcome.new, now).await?;

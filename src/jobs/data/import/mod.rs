@@ -210,7 +210,8 @@ impl Job for Args {
         if file.may_cover_more(db, was_exported).await? {
             return Ok(Freshness::Due("it was exported once more, and nothing had changed".to_owned()));
         }
-        let Some(newest) = file.overtaken_by(db, completed.run.id).await? else {
+        let before = (completed.run.id, was_exported);
+        let Some(newest) = file.overtaken_by(db, before, cx.now()).await? else {
             file.is_imported.set(true);
             return Ok(Freshness::Current(None));
         };
@@ -306,9 +307,17 @@ impl Args {
         self.refuse_no_lines(&file, &checked)?;
         refuse_too_many_bad_lines(run, &file, &checked)?;
         let notes = notes_in_words::<K>(&file.layout, &checked.notes);
+        // A retry reads only the lines that failed.
+        let is_whole = file.wanted.is_none();
+        file.noted = if is_whole { checked.notes.fingerprint() } else { file.noted_before.clone() };
         let loaded = load::<K>(run, &file, checked).await?;
         run.summarise(loaded.sentence::<K>());
+        // A shop that exports all of its orders every night would have the same said every night.
+        let is_news = file.noted.is_some() && file.noted != file.noted_before;
         for note in notes {
+            if is_news {
+                run.cx.output.notice(&format!("{}: {note}", file.name));
+            }
             run.summarise(note);
         }
         Ok(())
@@ -374,11 +383,16 @@ impl Args {
         let (_, header) = source.open()?;
         let file_name = source.path().display().to_string();
         let interpretation = self.interpretation(mall.as_deref(), &mapping.keys);
-        let before = Precedence::of(db, &file.key, &file.origin).await?.dated_by_export;
+        let Precedence { newest, noted, dated_by_export, .. } =
+            Precedence::of(db, &file.key, &file.origin, cx.now()).await?;
+        let is_overtaken = newest.is_some_and(|newest| newest.exported > file.exported);
         let is_of_period = mapping.keys.holds == Some(Holdings::Period);
         let arriving = Arriving::of(self, file.exported, is_of_period, malls.clone(), mall.as_deref())?;
-        let layout = Layout::new(&mapping, &file_name, &header, K::columns(), &malls, mall)?
-            .exported(file.exported, before);
+        let layout = Layout::new(&mapping, &file_name, &header, K::columns(), &malls, mall)?.exported(
+            file.exported,
+            dated_by_export,
+            is_overtaken,
+        );
         let name = source.name();
         let file = ImportedFile {
             name: name.clone(),
@@ -389,6 +403,8 @@ impl Args {
             short_hash: file.short_hash.clone(),
             exported: file.exported,
             interpretation,
+            noted: None,
+            noted_before: noted,
             arriving,
             chunk_lines: self.chunk_size,
         };

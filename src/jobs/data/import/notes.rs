@@ -82,6 +82,18 @@ pub(super) fn notes_in_words<K: FileKind>(layout: &Layout, notes: &Notes) -> Vec
         "orders that a rule leaves out were stored earlier as sales, and stay so",
     );
     say(
+        &notes.future,
+        "order has a day that was still to come when the file was exported",
+        "orders have a day that was still to come when the file was exported",
+    );
+    say(
+        &notes.undated_refunds,
+        "order's money went back on a day that the file does not say: it counts on the day of the payment, or of the export that \
+         first said it",
+        "orders' money went back on days that the file does not say: it counts on the days of the payments, or of the exports that \
+         first said it",
+    );
+    say(
         &notes.unbalanced,
         "total is not the sum of its lines, shipping, fees and tax less discounts",
         "totals are not the sums of their lines, shipping, fees and taxes less discounts",

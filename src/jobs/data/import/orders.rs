@@ -5,7 +5,7 @@
 
 use std::ops::RangeInclusive;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Days, Utc};
 
 use crate::bulk_row;
 use crate::config::{CancelledWithoutTime, PaidWithoutTime, RefundedAboveTotal, RefundedWithoutAmount};
@@ -90,6 +90,7 @@ bulk_row! {
         amount: i64,
         refunded_at: DateTime<Utc>,
         is_day_stated: bool,
+        is_day_known: bool,
     }
 }
 
@@ -143,6 +144,7 @@ struct FollowingRefund {
     amount: i64,
     at: DateTime<Utc>,
     is_day_stated: bool,
+    is_day_known: bool,
 }
 
 /// A chunk of orders, with the refunds that follow from them.
@@ -367,6 +369,7 @@ impl RecordKind for OrderFile {
                 amount: refund.amount,
                 refunded_at: refund.at,
                 is_day_stated: refund.is_day_stated,
+                is_day_known: refund.is_day_known,
             });
         }
     }
@@ -392,6 +395,9 @@ impl RecordKind for OrderFile {
     async fn store(db: &mut Db, layout: &Layout, now: DateTime<Utc>) -> anyhow::Result<UpsertCounts> {
         db.execute_unprepared(&keep_cancellation_days(db)).await?;
         let outcome = OrdersWithLines::store(db, layout.source_time, now).await?;
+        if let Some(exported) = layout.exported {
+            db.execute(DATE_REFUNDS_BY_EXPORT, values![exported]).await?;
+        }
         store_refunds(db, Outdated::of(layout), outcome, now).await?;
         Ok(outcome)
     }
@@ -645,7 +651,17 @@ fn note_contradictions(read: &ReadOrder<'_>, fields: &Fields<'_>, notes: &mut No
     let is_standing = !is_cancelled && order.status != "REFUNDED";
     let went_back = read.refunded_amount.unwrap_or(0);
     let has_amount = went_back > 0 || read.cancelled_amount > 0;
+    let tomorrow = fields.layout().exported.and_then(|exported| exported.checked_add_days(Days::new(1)));
+    let days = [
+        Some(order.ordered_at),
+        order.paid_at,
+        order.cancelled_at,
+        order.source_updated_at,
+        read.refunded_at,
+    ];
+    let is_in_future = tomorrow.is_some_and(|tomorrow| days.into_iter().flatten().any(|day| day > tomorrow));
     for (is_so, noted, amount) in [
+        (is_in_future, &mut notes.future, order.total_amount),
         (
             is_standing && order.cancelled_at.is_some() && read.cancelled_amount == 0,
             &mut notes.standing_cancelled,
@@ -686,13 +702,15 @@ fn following_refund(
     let is_cancelled = order.status == "ORDER_CANCELLED";
     let is_standing = !is_cancelled && order.status != "REFUNDED";
     let day = refund_day(order, read.refunded_at);
+    let is_day_known =
+        read.refunded_at.is_some() || order.cancelled_at.is_some() || order.source_updated_at.is_some();
     if is_standing && read.cancelled_amount > 0 {
         // The order is not cancelled, and must not be counted as if it were.
         order.cancelled_at = None;
     }
     order.paid_at?;
     let is_day_stated = read.refunded_at.is_some();
-    let back = |key, amount| Some(FollowingRefund { key, amount, at: day, is_day_stated });
+    let back = |key, amount| Some(FollowingRefund { key, amount, at: day, is_day_stated, is_day_known });
     let (column, amount) = match read.refunded_amount {
         Some(amount) if amount > 0 => (REFUNDED_AMOUNT, amount),
         _ if is_standing => (CANCELLED_AMOUNT, read.cancelled_amount),
@@ -700,6 +718,9 @@ fn following_refund(
     };
     if amount > order.total_amount {
         settle_refund_above_total(order, column, amount, fields, problems, notes);
+    }
+    if amount > 0 && !is_day_known {
+        notes.undated_refunds.add(order.currency, amount, || example(order, fields));
     }
     match read.refunded_amount {
         Some(amount) if amount > 0 => return back(STATED, amount),
@@ -797,6 +818,11 @@ impl Outdated {
         }
     }
 }
+
+/// Money that nothing says the day of went back before the file was exported, and after the order was stored without that.
+const DATE_REFUNDS_BY_EXPORT: &str = "
+    UPDATE staged_order_refunds SET refunded_at = $1
+    WHERE NOT is_day_known AND ordinal IN (SELECT ordinal FROM staged_orders WHERE target_id IS NOT NULL)";
 
 const STAGED_REFUNDS: &str = "SELECT COUNT(*) FROM staged_order_refunds";
 /// What is stored for each staged refund: `(total)` and, if more was paid back later, `(total) 2` and so on.

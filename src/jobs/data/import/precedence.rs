@@ -1,18 +1,18 @@
 //! Which of two files of a kind is the newer one, by when they were exported: an old file that is imported late must not
 //! pass for the latest state.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Days, Utc};
 
 use crate::context::Context;
 use crate::db::Db;
 use crate::failure::Failure;
 use crate::period::shown_instant;
 use crate::runner::Job;
-use crate::runner::history;
+use crate::runner::history::{self, Status};
 
 use super::{Args, Checkpoint};
 
-/// Imports of a kind and mall that are looked at: those of two months of nights.
+/// Imports of a kind, mall and section that are looked at: those of two months of nights.
 const EXAMINED_RUNS: i64 = 60;
 
 /// The imports of the same content, and of the other files of the same kind, mall and section.
@@ -21,6 +21,8 @@ pub(super) struct Precedence {
     pub(super) own: Option<Own>,
     /// The import of the newest one of the others.
     pub(super) newest: Option<Newest>,
+    /// What the last one that ended well said of its lines.
+    pub(super) noted: Option<String>,
     /// When the last file was exported, if that is the time of its records.
     pub(super) dated_by_export: Option<DateTime<Utc>>,
 }
@@ -31,6 +33,8 @@ pub(super) struct Own {
     pub(super) run: i64,
     /// Whether it stored nothing: there is no state that it could take back.
     pub(super) is_empty: bool,
+    /// When the content was exported then.
+    pub(super) exported: Option<DateTime<Utc>>,
 }
 
 /// An import that stored something. It may have ended in any way: what is stored is stored.
@@ -44,14 +48,23 @@ pub(super) struct Newest {
 
 impl Precedence {
     /// What the history knows of them. `origin` is that of the file, as in the checkpoints of others.
-    pub(super) async fn of(db: &mut Db, instance_key: &str, origin: &str) -> anyhow::Result<Self> {
-        // All but the content's hash.
-        let scope = instance_key.trim_end_matches(|character| character != ' ');
-        let runs = history::with_checkpoint_lately(db, Args::SPEC.name, scope, EXAMINED_RUNS).await?;
+    pub(super) async fn of(
+        db: &mut Db,
+        instance_key: &str,
+        origin: &str,
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<Self> {
+        // The kind. Which mall it is for may be said by a flag or by the configuration.
+        let scope = instance_key.split_inclusive(' ').next().unwrap_or_default();
+        let job = Args::SPEC.name;
+        let of_origin = ("origin", origin);
+        let runs = history::with_checkpoint_lately(db, job, scope, of_origin, EXAMINED_RUNS).await?;
+        // What was exported later was so by a clock that was ahead. A shop may be in a zone where it is tomorrow.
+        let tomorrow = now.checked_add_days(Days::new(1)).unwrap_or(now);
         let last = history::last_with_checkpoint(db, Args::SPEC.name, instance_key).await?;
         let own = last.and_then(|last| {
             let checkpoint = serde_json::from_str::<Checkpoint>(last.checkpoint.as_deref()?).ok()?;
-            Some(Own { run: last.id, is_empty: checkpoint.lines == 0 })
+            Some(Own { run: last.id, is_empty: checkpoint.lines == 0, exported: checkpoint.exported })
         });
         let others = runs.into_iter().filter_map(|run| {
             let checkpoint = serde_json::from_str::<Checkpoint>(run.checkpoint.as_deref()?).ok()?;
@@ -59,9 +72,15 @@ impl Precedence {
             let is_of_origin = checkpoint.origin.as_deref().is_none_or(|other| other == origin);
             is_of_origin.then_some((run, checkpoint))
         });
-        let (mut newest, mut dated_by_export) = (None::<Newest>, None);
+        let (mut newest, mut noted, mut dated_by_export) = (None::<Newest>, None, None);
         for (place, (run, checkpoint)) in others.enumerate() {
+            if noted.is_none() && (run.is(Status::Completed) || run.is(Status::Partial)) {
+                noted = Some(checkpoint.noted.clone());
+            }
             let Checkpoint { exported: Some(exported), dates_records, .. } = checkpoint else { continue };
+            if exported > tomorrow {
+                continue;
+            }
             // The last one, and what came before it in a row of such files.
             if dates_records && (place == 0 || dated_by_export.is_some()) {
                 dated_by_export = dated_by_export.max(Some(exported));
@@ -72,7 +91,7 @@ impl Precedence {
                 newest = Some(Newest { run: run.id, title, exported });
             }
         }
-        Ok(Self { own, newest, dated_by_export })
+        Ok(Self { own, newest, noted: noted.flatten(), dated_by_export })
     }
 }
 

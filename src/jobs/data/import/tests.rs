@@ -494,7 +494,10 @@ fn more_than_an_order_cost_is_not_paid_back_unless_that_is_said_to_be_so() {
             vec![],
             vec![
                 "2 orders had more paid back than they cost (4,401 JPY): line 2, order 1; line 3, order 2"
-                    .to_owned()
+                    .to_owned(),
+                "2 orders' money went back on days that the file does not say: it counts on the days of the payments, or \
+                 of the exports that first said it (5,600 JPY): line 2, order 1; line 4, order 3"
+                    .to_owned(),
             ]
         )
     );
@@ -524,6 +527,9 @@ fn an_item_that_was_cancelled_without_an_amount_and_a_negative_deduction_are_not
                  back (300 JPY): line 2, order 1"
                     .to_owned(),
                 "1 order has a negative amount where one is deducted, which adds to it (150 JPY): line 6, order 3".to_owned(),
+                "1 order's money went back on a day that the file does not say: it counts on the day of the payment, or of \
+                 the export that first said it (200 JPY): line 4, order 2"
+                    .to_owned(),
             ]
         )
     );

@@ -149,9 +149,15 @@ impl File {
         }
     }
 
-    /// The import of a newer file of its kind and mall after this run, if there was one.
-    pub(super) async fn overtaken_by(&self, db: &mut Db, run: i64) -> anyhow::Result<Option<Newest>> {
-        Ok(Precedence::of(db, &self.key, &self.origin).await?.newest.filter(|newest| newest.run > run))
+    /// The import of a newer file of its kind, mall and section after this one's, if there was one.
+    pub(super) async fn overtaken_by(
+        &self,
+        db: &mut Db,
+        (run, exported): (i64, Option<DateTime<Utc>>),
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<Option<Newest>> {
+        let newest = Precedence::of(db, &self.key, &self.origin, now).await?.newest;
+        Ok(newest.filter(|newest| newest.run > run && Some(newest.exported) > exported))
     }
 
     /// Whether the same content shows that nothing happened on a day since: it was exported when a later day was over.
@@ -176,10 +182,14 @@ impl File {
         if run.is_asked_again() || self.args.as_of.is_some() {
             return Ok(());
         }
-        let Precedence { own, newest, .. } = Precedence::of(run.db, &self.key, &self.origin).await?;
+        let now = run.cx.now();
+        let Precedence { own, newest, .. } = Precedence::of(run.db, &self.key, &self.origin, now).await?;
         let Some(newest) = newest else { return Ok(()) };
         let shown = self.args.shown().display().to_string();
-        let is_again = |own: &Own| !own.is_empty && newest.run > own.run && self.exported > newest.exported;
+        let is_again = |own: &Own| {
+            let is_overtaken = newest.run > own.run && Some(newest.exported) > own.exported;
+            !own.is_empty && is_overtaken && self.exported > newest.exported
+        };
         if let Some(Own { run: own, .. }) = own.filter(is_again) {
             return Err(refuse_old(run.cx, &shown, &format!("is what run {own} imported"), &newest).into());
         }

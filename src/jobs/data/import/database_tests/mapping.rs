@@ -279,8 +279,8 @@ async fn a_refunded_amount_is_a_refund_that_follows_the_file(db: &mut TestDb) {
         assert_eq!(
             refunds(db).await,
             [
-                "1 | (total) | 300 | 2026-11-20T01:00:00+00:00",
                 "1 | (total) 2 | 200 | 2026-11-22T01:00:00+00:00",
+                "1 | (total) | 300 | 2026-11-20T01:00:00+00:00",
             ]
         );
     }
@@ -288,9 +288,9 @@ async fn a_refunded_amount_is_a_refund_that_follows_the_file(db: &mut TestDb) {
     assert_eq!(
         refunds(db).await,
         [
-            "1 | (total) | 300 | 2026-11-20T01:00:00+00:00",
             "1 | (total) 2 | 200 | 2026-11-22T01:00:00+00:00",
             "1 | (total) 3 | 100 | 2026-11-24T01:00:00+00:00",
+            "1 | (total) | 300 | 2026-11-20T01:00:00+00:00",
         ]
     );
     // An amount that was too large is one refund, on the first day.

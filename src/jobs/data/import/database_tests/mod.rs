@@ -86,6 +86,8 @@ async fn import_kind<K: FileKind>(
         origin: String::new(),
         exported: now,
         interpretation: String::new(),
+        noted: None,
+        noted_before: None,
         arriving: None,
         // Most of the files are loaded in several chunks.
         chunk_lines: 2,

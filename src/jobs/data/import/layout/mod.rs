@@ -63,25 +63,38 @@ pub(super) struct Layout {
     pub(super) mall: Option<String>,
     /// What decides which of a record and the stored one is the later.
     pub(super) source_time: SourceTime,
+    /// When the file was exported, if that is known.
+    pub(super) exported: Option<DateTime<Utc>>,
 }
 
 impl Layout {
     /// The same for a file that was exported then. Where no column says when a record changed, this decides between it and
     /// the stored one. `before` is when the last file was exported of which that was so, if the stored times may still be
-    /// its own.
-    pub(super) fn exported(self, at: DateTime<Utc>, before: Option<DateTime<Utc>>) -> Self {
-        let source_time = match before {
-            _ if !self.records_changes() => SourceTime::Exported(at),
-            Some(before) => SourceTime::RecordedOver(before),
-            None => SourceTime::Recorded,
+    /// its own. `is_overtaken` says that a newer file was imported already.
+    pub(super) fn exported(
+        self,
+        at: DateTime<Utc>,
+        before: Option<DateTime<Utc>>,
+        is_overtaken: bool,
+    ) -> Self {
+        let source_time = match (self.has_change_times(), before) {
+            (Some(false), _) => SourceTime::Exported(at),
+            (Some(true), _) if is_overtaken => SourceTime::RecordedInOlder,
+            (_, Some(before)) => SourceTime::RecordedOver(before),
+            (_, None) => SourceTime::Recorded,
         };
-        Self { source_time, ..self }
+        Self { source_time, exported: Some(at), ..self }
     }
 
     /// Whether the file says when a record changed, or the kind has no such column.
     pub(super) fn records_changes(&self) -> bool {
+        self.has_change_times() != Some(false)
+    }
+
+    /// Whether the file says when a record changed; nothing if the kind has no such column.
+    fn has_change_times(&self) -> Option<bool> {
         let column = self.columns.iter().position(|column| column.name == UPDATED_AT);
-        column.is_none_or(|place| self.has(place))
+        column.map(|place| self.has(place))
     }
 
     /// Finds the columns in a header. `mall` is the one that the whole file belongs to, if specified.
@@ -147,6 +160,7 @@ impl Layout {
             shops,
             mall,
             source_time: SourceTime::Recorded,
+            exported: None,
         })
     }
 
