@@ -437,6 +437,7 @@ impl<'a> Sender<'a> {
         let names: Vec<&str> = attachments.iter().map(|file| file.name.as_str()).collect();
         let locale = mailing.locale;
         let word = match letter.data["correction"]["was_provisional"].as_bool() {
+            Some(_) if letter.is_provisional() => Some(told::word_beside_provisional(locale)),
             _ if letter.is_provisional() => Some(awaited::word(locale)),
             Some(was_provisional) => Some(told::word(was_provisional, locale)),
             None => None,

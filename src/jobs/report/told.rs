@@ -33,6 +33,12 @@ pub struct Headline {
     pub label: String,
     /// Its value.
     pub shown: String,
+    /// What stands for values that are not shown: it changes with them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<String>,
+    /// Whether it waits for data.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_provisional: bool,
 }
 
 impl Headline {
@@ -46,16 +52,27 @@ impl Headline {
     ) -> Self {
         let (id, name) = mall;
         let key = format!("{id}/{figure}/{}", currency.unwrap_or_default());
-        Self { key, mall: name.to_owned(), label: label.into(), shown }
+        Self { key, mall: name.to_owned(), label: label.into(), shown, mark: None, is_provisional: false }
     }
 
-    /// That a mall is reported, of a report whose changes are not shown.
-    pub fn of_presence(mall: (i64, &str)) -> Self {
-        Self::new(mall, "", None, "", String::new())
+    /// That a mall is reported, of a report whose changes are not shown. The mark changes with its figures.
+    pub fn of_presence(mall: (i64, &str), mark: String) -> Self {
+        Self { mark: Some(mark), ..Self::new(mall, "", None, "", String::new()) }
+    }
+
+    /// The same, provisional if it waits for data.
+    #[must_use]
+    pub fn awaiting(self, is_provisional: bool) -> Self {
+        Self { is_provisional, ..self }
     }
 
     fn is_shown(&self) -> bool {
         !self.label.is_empty()
+    }
+
+    /// Whether it has another value now. Of what was told without a mark that is not known.
+    fn differs_from(&self, now: &Self) -> bool {
+        self.shown != now.shown || (self.mark.is_some() && self.mark != now.mark)
     }
 }
 
@@ -208,20 +225,50 @@ impl Told {
         serde_json::from_str(&self.figures).unwrap_or_default()
     }
 
-    /// What has changed since, as the template's `correction`; null if what was told was not final, and this is not either.
+    /// What has changed since, as the template's `correction`. Null if what was told was not final, and this is not either:
+    /// apart from the malls of which final figures were told beside the others, and have changed.
     pub fn correction(&self, now: &[Headline], is_provisional: bool) -> Value {
-        if self.digest.is_none() || (self.is_provisional && is_provisional) {
+        if self.digest.is_none() {
             return Value::Null;
         }
-        let before = self.headlines();
-        json!({ "was_provisional": self.is_provisional, "rows": changes(&before, now) })
+        let mut before = self.headlines();
+        let mut now = now.to_vec();
+        if self.is_provisional && is_provisional {
+            // A mail of an earlier version does not say whose figures were provisional.
+            if before.iter().all(|figure| !figure.is_provisional) {
+                return Value::Null;
+            }
+            before.retain(|figure| !figure.is_provisional);
+            now.retain(|figure| before.iter().any(|told| told.key == figure.key));
+            let is_changed = |told: &Headline| {
+                now.iter()
+                    .find(|figure| figure.key == told.key)
+                    .is_none_or(|figure| told.differs_from(figure))
+            };
+            if !before.iter().any(is_changed) {
+                return Value::Null;
+            }
+            return json!({ "was_provisional": false, "rows": changes(&before, &now) });
+        }
+        json!({ "was_provisional": self.is_provisional, "rows": changes(&before, &now) })
     }
 }
 
 /// The figures that differ, old and new side by side.
 fn changes(before: &[Headline], now: &[Headline]) -> Vec<Value> {
     let old: BTreeMap<&str, &Headline> = before.iter().map(|figure| (figure.key.as_str(), figure)).collect();
-    let row = |figure: &Headline, before: &str, after: &str| json!({ "mall": figure.mall, "figure": figure.label, "before": before, "after": after });
+    // Among provisional figures alone it is worth saying.
+    let is_any_provisional = before.iter().any(|figure| figure.is_provisional);
+    let row = |figure: &Headline, before: &str, after: &str| {
+        let old = old.get(figure.key.as_str());
+        json!({
+            "mall": figure.mall,
+            "figure": figure.label,
+            "before": before,
+            "after": after,
+            "was_final": is_any_provisional && old.is_some_and(|old| !old.is_provisional),
+        })
+    };
     let mut rows: Vec<Value> = now
         .iter()
         .filter(|figure| figure.is_shown())
@@ -342,6 +389,11 @@ pub async fn forget(db: &mut Db, report: &str, before: NaiveDate) -> anyhow::Res
         db.execute(sql, values![report, before]).await?;
     }
     Ok(())
+}
+
+/// The word that marks a mail of provisional figures that also corrects final ones.
+pub fn word_beside_provisional(locale: Locale) -> &'static str {
+    locale.pick("provisional, with a correction", "仮・訂正あり", "잠정·정정 포함")
 }
 
 /// The word that marks a mail whose figures replace others that were mailed.

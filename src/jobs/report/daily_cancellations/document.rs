@@ -165,6 +165,10 @@ impl Figures {
         awaiting_malls(self.days.iter().map(|row| (row.mall_id, self.name(row.mall_id), &row.awaited)))
     }
 
+    fn is_awaiting(&self, mall: i64) -> bool {
+        self.days.iter().any(|day| day.mall_id == mall && day.awaited.is_awaiting())
+    }
+
     fn code(&self, id: i64) -> &str {
         self.malls.code(id)
     }
@@ -437,14 +441,16 @@ pub(super) fn headlines(figures: &Figures, locale: Locale) -> Vec<Headline> {
                 Some(currency),
                 locale.pick("Cancelled orders", "キャンセル件数", "취소 건수"),
                 group_digits(&sum.orders.to_string()),
-            ),
+            )
+            .awaiting(figures.is_awaiting(mall)),
             Headline::new(
                 (mall, name),
                 "cancelled_amount",
                 Some(currency),
                 locale.pick("Amount", "キャンセル金額", "취소 금액"),
                 minor_in_words(sum.amount, currency, locale),
-            ),
+            )
+            .awaiting(figures.is_awaiting(mall)),
         ]
     };
     figures.sums().into_iter().flat_map(of_mall).collect()

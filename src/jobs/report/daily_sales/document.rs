@@ -279,6 +279,11 @@ impl Figures {
         awaiting_malls(self.days.iter().map(|day| (day.mall_id, self.malls.name(day.mall_id), &day.awaited)))
     }
 
+    /// Whether a mall's figures wait for data.
+    pub(super) fn is_awaiting(&self, mall: i64) -> bool {
+        self.days.iter().any(|day| day.mall_id == mall && day.awaited.is_awaiting())
+    }
+
     /// The malls with figures that a later run failed to replace.
     pub(super) fn outdated(&self) -> Vec<OutdatedMall> {
         let rows = self.days.iter().filter(|day| day.outdated_at.is_some());

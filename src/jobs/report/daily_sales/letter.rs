@@ -57,7 +57,10 @@ pub(super) fn headlines(figures: &Figures, locale: Locale) -> Vec<Headline> {
             ("refunded_amount", money(measures.refunded_amount)),
             ("orders", group_digits(&measures.orders.to_string())),
         ]
-        .map(|(key, shown)| Headline::new((mall, name), key, Some(currency), label(key), shown))
+        .map(|(key, shown)| {
+            Headline::new((mall, name), key, Some(currency), label(key), shown)
+                .awaiting(figures.is_awaiting(mall))
+        })
     };
     figures.sums().into_iter().flat_map(of_mall).collect()
 }

@@ -322,11 +322,13 @@ pub(super) fn headlines(figures: &Figures, locale: Locale) -> Vec<Headline> {
             measure.label(locale),
             value,
         )
+        .awaiting(figure.is_awaiting)
     });
     let of_malls = figures.malls.iter().map(|mall| {
         let (measure, currency) = (Measure::NetSales, mall.currency.as_str());
         let value = shown(mall.net_amount, Some(currency));
         Headline::new((mall.id, &mall.name), measure.key(), Some(currency), measure.label(locale), value)
+            .awaiting(mall.is_awaiting)
     });
     of_all.chain(of_malls).collect()
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::TABLE;
 use crate::config::ReportConfig;
 use crate::db::{Db, FromRow, Problems};
+use crate::digest::fingerprint;
 use crate::documents::{Cell, Column, ColumnKind, Document, Row, Table};
 use crate::failure::Failure;
 use crate::jobs::report::awaited::{self, AwaitedColumns, AwaitingMall, awaiting_malls};
@@ -16,6 +17,7 @@ use crate::jobs::report::outdated::{self, OutdatedMall, outdated_malls};
 use crate::jobs::report::publication::Extent;
 use crate::jobs::report::shown_malls::ShownMalls;
 use crate::jobs::report::soundness::Unreadable;
+use crate::jobs::report::told::Headline;
 use crate::locale::Locale;
 use crate::period::DayRange;
 use crate::shop::malls::Mall;
@@ -135,9 +137,21 @@ impl Figures {
         self.rows.is_empty()
     }
 
-    /// The malls that have counts, by id and name.
-    pub(super) fn reported(&self) -> impl Iterator<Item = (i64, &str)> {
-        self.rows.iter().map(|row| (row.mall_id, self.name(row.mall_id)))
+    /// That each mall has counts. That they have changed is said, and not by how much: the difference may be a single person.
+    pub(super) fn headlines(&self) -> Vec<Headline> {
+        let of_row = |row: &MallRow| {
+            let groups = self.groups.iter().filter(|group| group.mall_id == row.mall_id);
+            let counts: Vec<_> = groups
+                .map(|group| {
+                    let counts = (group.signups, group.active, group.unconfirmed, group.withdrawn);
+                    (&group.channel, group.is_other, counts)
+                })
+                .collect();
+            let mark = fingerprint(format!("{:?} {counts:?}", row.counts()));
+            Headline::of_presence((row.mall_id, self.name(row.mall_id)), mark)
+                .awaiting(row.awaited.is_awaiting())
+        };
+        self.rows.iter().map(of_row).collect()
     }
 
     /// The malls with counts that a later run failed to replace.

@@ -35,7 +35,6 @@ use super::outdated::{FigureTable, Parts};
 use super::periods::{self, Step};
 use super::publication::Extent;
 use super::stale;
-use super::told::Headline;
 use disclosure::{Disclosed, Statuses, disclose};
 
 /// The counts of a week and mall; those by channel follow them.
@@ -182,8 +181,7 @@ impl Report for Args {
             identity: document::flat_table(figures, mailing.locale),
             pictures: Vec::new(),
             lacking: Self::check(figures).err(),
-            // That they have changed is said, and not by how much: the difference may be a single person.
-            headlines: Some(figures.reported().map(Headline::of_presence).collect()),
+            headlines: Some(figures.headlines()),
         }))
     }
 }
