@@ -326,7 +326,9 @@ impl<'a> Sender<'a> {
             }
             let before = before.map(|(_, told)| told);
             let correction = match (before, &letter.headlines) {
-                (Some(before), Some(headlines)) => before.correction(headlines, letter.is_provisional()),
+                (Some(before), Some(headlines)) => {
+                    before.correction(headlines, letter.is_provisional(), mailing.locale)
+                }
                 _ => Value::Null,
             };
             let place = Place { after: before.map(|before| before.version), version };

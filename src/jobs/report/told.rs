@@ -4,7 +4,7 @@
 //! that there was before its figures were read, so that each recipient is up to date or not by himself, whoever else was
 //! told, and whatever was killed or ran side by side.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,9 @@ pub const TOLD_DAYS: u64 = 400;
 /// How long after the figures were replaced a recipient is still told: an address of `--mail-to` that no run has named for so
 /// long does not receive the report any more. A weekly report is mailed four times in it.
 const OWED_DAYS: u64 = 30;
+
+/// What stands for a mall's id in the key of a figure of all malls.
+const ALL_MALLS: &str = "0";
 
 /// A figure by which readers know a period, in words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +45,7 @@ pub struct Headline {
 }
 
 impl Headline {
-    /// A figure of a mall.
+    /// A figure of a mall, or of all malls with the id 0.
     pub fn new(
         mall: (i64, &str),
         figure: &str,
@@ -60,6 +63,20 @@ impl Headline {
         Self { mark: Some(mark), ..Self::new(mall, "", None, "", String::new()) }
     }
 
+    /// What a mall's figures are split into, such as its products: too many to be named. The mark changes with them.
+    pub fn of_parts(
+        mall: (i64, &str),
+        parts: &str,
+        currency: &str,
+        label: &str,
+        locale: Locale,
+        mark: String,
+    ) -> Self {
+        let shown =
+            locale.pick("changed (see the report)", "変更あり（レポート参照）", "변경됨(보고서 참조)");
+        Self { mark: Some(mark), ..Self::new(mall, parts, Some(currency), label, shown.to_owned()) }
+    }
+
     /// The same, provisional if it waits for data.
     #[must_use]
     pub fn awaiting(self, is_provisional: bool) -> Self {
@@ -68,6 +85,16 @@ impl Headline {
 
     fn is_shown(&self) -> bool {
         !self.label.is_empty()
+    }
+
+    fn is_of_parts(&self) -> bool {
+        self.is_shown() && self.mark.is_some()
+    }
+
+    /// Of which mall and in which currency it is.
+    fn group(&self) -> (&str, &str) {
+        let (mall, rest) = self.key.split_once('/').unwrap_or_default();
+        (mall, rest.rsplit_once('/').unwrap_or_default().1)
     }
 
     /// Whether it has another value now. Of what was told without a mark that is not known.
@@ -227,7 +254,7 @@ impl Told {
 
     /// What has changed since, as the template's `correction`. Null if what was told was not final, and this is not either:
     /// apart from the malls of which final figures were told beside the others, and have changed.
-    pub fn correction(&self, now: &[Headline], is_provisional: bool) -> Value {
+    pub fn correction(&self, now: &[Headline], is_provisional: bool, locale: Locale) -> Value {
         if self.digest.is_none() {
             return Value::Null;
         }
@@ -248,14 +275,14 @@ impl Told {
             if !before.iter().any(is_changed) {
                 return Value::Null;
             }
-            return json!({ "was_provisional": false, "rows": changes(&before, &now) });
+            return json!({ "was_provisional": false, "rows": changes(&before, &now, locale) });
         }
-        json!({ "was_provisional": self.is_provisional, "rows": changes(&before, &now) })
+        json!({ "was_provisional": self.is_provisional, "rows": changes(&before, &now, locale) })
     }
 }
 
 /// The figures that differ, old and new side by side.
-fn changes(before: &[Headline], now: &[Headline]) -> Vec<Value> {
+fn changes(before: &[Headline], now: &[Headline], locale: Locale) -> Vec<Value> {
     let old: BTreeMap<&str, &Headline> = before.iter().map(|figure| (figure.key.as_str(), figure)).collect();
     // Among provisional figures alone it is worth saying.
     let is_any_provisional = before.iter().any(|figure| figure.is_provisional);
@@ -269,16 +296,37 @@ fn changes(before: &[Headline], now: &[Headline]) -> Vec<Value> {
             "was_final": is_any_provisional && old.is_some_and(|old| !old.is_provisional),
         })
     };
-    let mut rows: Vec<Value> = now
-        .iter()
-        .filter(|figure| figure.is_shown())
-        .filter_map(|figure| {
-            let before = old.get(figure.key.as_str()).map_or("–", |old| old.shown.as_str());
-            (before != figure.shown).then(|| row(figure, before, &figure.shown))
-        })
-        .collect();
-    let is_gone = |figure: &&Headline| figure.is_shown() && now.iter().all(|now| now.key != figure.key);
-    rows.extend(before.iter().filter(is_gone).map(|figure| row(figure, &figure.shown, "–")));
+    let mut changed = BTreeSet::new();
+    let mut rows = Vec::new();
+    for figure in now.iter().filter(|figure| figure.is_shown() && !figure.is_of_parts()) {
+        let told = match old.get(figure.key.as_str()) {
+            Some(told) => told.shown.as_str(),
+            // An earlier version told fewer figures of a mall: this one may have been the same.
+            None if figure.group().0 != ALL_MALLS
+                && before.iter().any(|told| told.group() == figure.group()) =>
+            {
+                continue;
+            }
+            None => "–",
+        };
+        if told != figure.shown {
+            changed.insert(figure.group());
+            rows.push(row(figure, told, &figure.shown));
+        }
+    }
+    let is_gone = |figure: &&Headline| now.iter().all(|now| now.key != figure.key);
+    for figure in before.iter().filter(|figure| figure.is_shown() && !figure.is_of_parts()).filter(is_gone) {
+        changed.insert(figure.group());
+        rows.push(row(figure, &figure.shown, "–"));
+    }
+    // Where a figure has changed, its parts have too.
+    let parts = now.iter().filter(|figure| figure.is_of_parts() && !changed.contains(&figure.group()));
+    for figure in parts {
+        if old.get(figure.key.as_str()).is_some_and(|told| told.differs_from(figure)) {
+            let as_mailed = locale.pick("as mailed", "送付時", "발송 시");
+            rows.push(row(figure, as_mailed, &figure.shown));
+        }
+    }
     rows
 }
 
@@ -413,14 +461,45 @@ mod tests {
         Headline::new((1, "Tokyo"), figure, Some("JPY"), figure, shown.to_owned())
     }
 
+    /// `net ¥1 ¥2`: a figure before and after.
+    fn rows(before: &[Headline], now: &[Headline], locale: Locale) -> Vec<String> {
+        let row = |row: &Value| format!("{} {} {}", row["figure"], row["before"], row["after"]);
+        changes(before, now, locale).iter().map(|of| row(of).replace('"', "")).collect()
+    }
+
     #[test]
     fn what_differs_is_shown_side_by_side() {
         let before = [headline("net", "¥1"), headline("orders", "2"), headline("gone", "3")];
-        let now = [headline("net", "¥2"), headline("orders", "2"), headline("new", "4")];
-        let rows: Vec<String> = changes(&before, &now)
-            .iter()
-            .map(|row| format!("{} {} {}", row["figure"], row["before"], row["after"]).replace('"', ""))
-            .collect();
-        assert_eq!(rows, ["net ¥1 ¥2", "new – 4", "gone 3 –"]);
+        let now = [headline("net", "¥2"), headline("orders", "2")];
+        assert_eq!(rows(&before, &now, Locale::En), ["net ¥1 ¥2", "gone 3 –"]);
+    }
+
+    #[test]
+    fn a_figure_that_was_not_told_is_new_only_with_its_mall_or_currency() {
+        let dollars = Headline::new((1, "Tokyo"), "net", Some("USD"), "net", "$4".to_owned());
+        let now = [headline("net", "¥1"), headline("tax", "¥5"), dollars];
+        assert_eq!(rows(&[headline("net", "¥1")], &now, Locale::En), ["net – $4"]);
+        let total = |figure: &str| Headline::new((0, "Total"), figure, Some("JPY"), figure, "¥1".to_owned());
+        assert_eq!(rows(&[total("net")], &[total("net"), total("fees")], Locale::En), ["fees – ¥1"]);
+    }
+
+    #[test]
+    fn parts_are_named_where_nothing_else_has_changed() {
+        let parts = |mark: &str, locale| {
+            Headline::of_parts((1, "Tokyo"), "products", "JPY", "by product", locale, mark.to_owned())
+        };
+        for (locale, row) in [
+            (Locale::En, "by product as mailed changed (see the report)"),
+            (Locale::Ja, "by product 送付時 変更あり（レポート参照）"),
+            (Locale::Ko, "by product 발송 시 변경됨(보고서 참조)"),
+        ] {
+            let [before, now] = ["a", "b"].map(|mark| [headline("net", "¥1"), parts(mark, locale)]);
+            assert_eq!(rows(&before, &now, locale), [row]);
+            assert_eq!(rows(&before, &before, locale), [""; 0]);
+            let now = [headline("net", "¥2"), parts("b", locale)];
+            assert_eq!(rows(&before, &now, locale), ["net ¥1 ¥2"]);
+            // Told by a version that did not know of parts.
+            assert_eq!(rows(&before[..1], &now[1..], locale)[..], ["net ¥1 –"]);
+        }
     }
 }

@@ -27,6 +27,8 @@ on_both_databases![
     a_total_is_named_in_the_language_of_its_mail,
     a_provisional_mail_corrects_what_was_final_beside_it,
     a_final_mail_tells_what_was_final_from_what_was_provisional,
+    every_figure_that_changed_is_shown_side_by_side,
+    what_changed_in_the_parts_of_figures_is_named,
 ];
 
 fn delivery(report: &str) -> String {
@@ -70,7 +72,8 @@ fn a_correction_shows_old_and_new_side_by_side(shop: &Shop) {
     );
     let text = text(shop, 2);
     let expected = "Correction: these figures differ from those that were mailed before.\n  \
-                    tokyo: Net ¥1,000 → ¥1,500\n  tokyo: Gross ¥1,000 → ¥1,500\n  tokyo: Orders 1 → 2\n";
+                    tokyo: Net ¥1,000 → ¥1,500\n  tokyo: Orders 1 → 2\n  tokyo: Gross ¥1,000 → ¥1,500\n  \
+                    tokyo: Average order ¥1,000 → ¥750\n\n";
     assert!(text.contains(expected), "{text}");
     let html = shop.sql("SELECT html_body FROM mails ORDER BY id").concat().swap_remove(2);
     assert!(html.contains("¥1,000") && html.contains("¥1,500"), "{html}");
@@ -461,7 +464,7 @@ fn a_correction_for_management_waits_for_a_mall_that_is_missing(shop: &Shop) {
     executive(shop, 19, &[]).run().succeeds();
     assert_eq!(subjects(shop)[2..], ["Correction: Business figures of Tue 17 November 2026"]);
     let expected = "mailed before.\n  Total: Net sales ¥2,000 → ¥2,500\n  Total: Average order ¥1,000 → ¥833\n  \
-                    Total: Orders 2 → 3\n  osaka: Net sales ¥1,000 → ¥1,500\n\n";
+                    Total: Orders 2 → 3\n  osaka: Net sales ¥1,000 → ¥1,500\n  osaka: Orders 1 → 2\n\n";
     assert!(text(shop, 2).contains(expected), "{}", text(shop, 2));
 }
 
@@ -566,4 +569,39 @@ fn a_final_mail_tells_what_was_final_from_what_was_provisional(shop: &Shop) {
     assert!(mail[0].contains("  osaka: Net (reported as final before) ¥1,000 → ¥1,500\n"), "{}", mail[0]);
     assert!(mail[0].contains("  tokyo: Net ¥0 → ¥3,000\n"), "{}", mail[0]);
     assert!(mail[1].contains("Net (reported as final before)"), "{}", mail[1]);
+}
+
+/// What the last mail in a language shows as changed.
+fn changed_lines(shop: &Shop, locale: &str) -> Vec<String> {
+    let texts = shop.sql(&format!("SELECT text_body FROM mails WHERE locale = '{locale}' ORDER BY id DESC"));
+    let text = &texts[0][0];
+    text.lines().filter(|line| line.contains(" → ")).map(|line| line.trim().to_owned()).collect()
+}
+
+fn in_every_language() -> String {
+    let of = |locale: &str| format!("{}locale = \"{locale}\"\n", delivery("daily-sales"));
+    ["en", "ja", "ko"].map(of).concat()
+}
+
+fn every_figure_that_changed_is_shown_side_by_side(shop: &Shop) {
+    shop.write("batchctl.toml", in_every_language());
+    reported(shop, [17, 18]);
+    shop.execute("UPDATE orders SET tax_amount = 90, shipping_amount = 500 WHERE order_no = '17'");
+    daily_sales(shop, 19, &[]).run().succeeds();
+    assert_eq!(changed_lines(shop, "en"), ["tokyo: Shipping ¥0 → ¥500", "tokyo: Tax ¥0 → ¥90"]);
+    assert_eq!(changed_lines(shop, "ja"), ["tokyo：送料 0円 → 500円", "tokyo：消費税 0円 → 90円"]);
+    assert_eq!(changed_lines(shop, "ko"), ["tokyo: 배송비 0엔 → 500엔", "tokyo: 부가세 0엔 → 90엔"]);
+}
+
+fn what_changed_in_the_parts_of_figures_is_named(shop: &Shop) {
+    shop.write("batchctl.toml", in_every_language());
+    reported(shop, [17, 18]);
+    shop.execute("UPDATE orders SET payment_method = 'BANK' WHERE order_no = '17'");
+    daily_sales(shop, 19, &[]).run().succeeds();
+    assert_eq!(
+        changed_lines(shop, "en"),
+        ["tokyo: Sales by payment method as mailed → changed (see the report)"]
+    );
+    assert_eq!(changed_lines(shop, "ja"), ["tokyo：支払方法別売上 送付時 → 変更あり（レポート参照）"]);
+    assert_eq!(changed_lines(shop, "ko"), ["tokyo: 결제 수단별 매출 발송 시 → 변경됨(보고서 참조)"]);
 }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::{TABLE, UNSPECIFIED};
 use crate::config::ReportConfig;
 use crate::db::{Db, FromRow, Problems};
+use crate::digest::fingerprint;
 use crate::documents::{Cell, Column, ColumnKind, Document, Row, Table};
 use crate::failure::Failure;
 use crate::jobs::report::awaited::{self, AwaitedColumns, AwaitingMall, awaiting_malls};
@@ -223,6 +224,17 @@ impl Figures {
         self.reasons.chunk_by(is_together).flat_map(|rows| rows.iter().zip(name(rows))).collect()
     }
 
+    /// Changes with a mall's reasons.
+    fn mark_of_reasons(&self, mall: i64, currency: &str) -> String {
+        let mut reasons: Vec<(&str, i64, i64)> = self
+            .reasons_of(mall, currency)
+            .into_iter()
+            .map(|(reason, sum)| (reason, sum.orders, sum.amount))
+            .collect();
+        reasons.sort_unstable();
+        fingerprint(format!("{reasons:?}"))
+    }
+
     /// The sums of a mall's reasons over the days, the most frequent first.
     fn reasons_of(&self, mall: i64, currency: &str) -> Vec<(&str, Sum)> {
         let mut sums: BTreeMap<&str, Sum> = BTreeMap::new();
@@ -356,6 +368,10 @@ fn marks_of(row: &DayRow) -> [Cell; 2] {
     [awaited::final_cell(row.awaited.is_awaiting()), outdated::cell(row.outdated_at.is_some())]
 }
 
+fn reasons_title(locale: Locale) -> &'static str {
+    locale.pick("Cancellations by reason", "理由別キャンセル", "사유별 취소")
+}
+
 fn reasons_table(figures: &Figures, locale: Locale) -> Table {
     let rows = figures
         .named_reasons(locale)
@@ -374,12 +390,7 @@ fn reasons_table(figures: &Figures, locale: Locale) -> Table {
             ])
         })
         .collect();
-    Table {
-        key: "reasons",
-        title: locale.pick("Cancellations by reason", "理由別キャンセル", "사유별 취소").to_owned(),
-        columns: columns(locale, true),
-        rows,
-    }
+    Table { key: "reasons", title: reasons_title(locale).to_owned(), columns: columns(locale, true), rows }
 }
 
 /// The single table of a CSV: the totals are the rows without a reason.
@@ -449,6 +460,15 @@ pub(super) fn headlines(figures: &Figures, locale: Locale) -> Vec<Headline> {
                 Some(currency),
                 locale.pick("Amount", "キャンセル金額", "취소 금액"),
                 minor_in_words(sum.amount, currency, locale),
+            )
+            .awaiting(figures.is_awaiting(mall)),
+            Headline::of_parts(
+                (mall, name),
+                "reasons",
+                currency,
+                reasons_title(locale),
+                locale,
+                figures.mark_of_reasons(mall, currency),
             )
             .awaiting(figures.is_awaiting(mall)),
         ]

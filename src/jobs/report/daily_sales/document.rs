@@ -9,6 +9,7 @@ use super::TABLE;
 use crate::config::ReportConfig;
 use crate::context::Context;
 use crate::db::{Db, FromRow, Problems};
+use crate::digest::fingerprint;
 use crate::documents::{Cell, Chart, Column, ColumnKind, Document, Row, Series, Table};
 use crate::failure::Failure;
 use crate::jobs::report::awaited::{self, AwaitedColumns, AwaitingMall, awaiting_malls};
@@ -32,19 +33,35 @@ const CHART_DAYS: u64 = 30;
 #[derive(Debug, Clone, Default, PartialEq, Eq, FromRow)]
 pub(super) struct Measures {
     pub(super) orders: i64,
-    items: i64,
+    pub(super) items: i64,
     pub(super) gross_amount: i64,
-    discount_amount: i64,
-    shipping_amount: i64,
-    tax_amount: i64,
-    cancelled_orders: i64,
+    pub(super) discount_amount: i64,
+    pub(super) shipping_amount: i64,
+    pub(super) tax_amount: i64,
+    pub(super) cancelled_orders: i64,
     pub(super) refunded_amount: i64,
     pub(super) net_amount: i64,
-    new_customers: i64,
-    returning_customers: i64,
+    pub(super) new_customers: i64,
+    pub(super) returning_customers: i64,
 }
 
 impl Measures {
+    fn values(&self) -> [i64; 11] {
+        [
+            self.orders,
+            self.items,
+            self.gross_amount,
+            self.discount_amount,
+            self.shipping_amount,
+            self.tax_amount,
+            self.cancelled_orders,
+            self.refunded_amount,
+            self.net_amount,
+            self.new_customers,
+            self.returning_customers,
+        ]
+    }
+
     /// Adds another row's figures.
     pub(super) fn add(&mut self, other: &Self) {
         self.orders += other.orders;
@@ -348,6 +365,20 @@ impl Figures {
         self.breakdowns.iter().filter(move |row| row.breakdown == kind.word())
     }
 
+    /// Changes with the rows of a mall's breakdown, whatever they are called.
+    pub(super) fn mark_of(&self, kind: Breakdown, (mall, currency): MallCurrency<'_>) -> String {
+        let rows = self.breakdown(kind).filter(|row| row.mall_id == mall && row.currency == currency);
+        let mut rows: Vec<(&str, [i64; 11])> =
+            rows.map(|row| (row.breakdown_key.as_str(), row.measures.values())).collect();
+        rows.sort_unstable();
+        fingerprint(format!("{rows:?}"))
+    }
+
+    /// Whether new and returning customers can be told apart: not if the mall's orders never name any.
+    pub(super) fn has_customers(&self, mall: i64) -> bool {
+        !self.without_customers.contains(&mall)
+    }
+
     /// The rows of each mall and currency, in the order of the malls.
     fn breakdown_by_mall(&self, kind: Breakdown) -> Vec<(MallCurrency<'_>, Vec<&BreakdownRow>)> {
         let mut malls: Vec<(MallCurrency<'_>, Vec<&BreakdownRow>)> = Vec::new();
@@ -363,7 +394,7 @@ impl Figures {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Breakdown {
+pub(super) enum Breakdown {
     Product,
     PaymentMethod,
 }
@@ -376,10 +407,19 @@ impl Breakdown {
         }
     }
 
-    fn table_key(self) -> &'static str {
+    pub(super) fn table_key(self) -> &'static str {
         match self {
             Self::Product => "products",
             Self::PaymentMethod => "payment_methods",
+        }
+    }
+
+    pub(super) fn title(self, locale: Locale) -> &'static str {
+        match self {
+            Self::Product => locale.pick("Sales by product", "商品別売上", "상품별 매출"),
+            Self::PaymentMethod => {
+                locale.pick("Sales by payment method", "支払方法別売上", "결제 수단별 매출")
+            }
         }
     }
 }
@@ -506,12 +546,7 @@ fn summary_table(figures: &Figures, locale: Locale, extent: Extent) -> Table {
 /// Products or payment methods, the largest net amount first within each mall: for machines one table with every
 /// figure, for people a table for each mall with the figures that fit on a page.
 fn breakdown_tables(figures: &Figures, locale: Locale, extent: Extent, kind: Breakdown) -> Vec<Table> {
-    let title = match kind {
-        Breakdown::Product => locale.pick("Sales by product", "商品別売上", "상품별 매출"),
-        Breakdown::PaymentMethod => {
-            locale.pick("Sales by payment method", "支払方法別売上", "결제 수단별 매출")
-        }
-    };
+    let title = kind.title(locale);
     let most = match extent {
         Extent::Everything => return vec![breakdown_table(figures, locale, kind, title)],
         Extent::Top(most) => most,
@@ -743,7 +778,7 @@ fn shown_cells(
     extent: Extent,
 ) -> Vec<Cell> {
     let mut cells = measure_cells(measures, currency);
-    if figures.without_customers.contains(&mall) {
+    if !figures.has_customers(mall) {
         let nothing = match extent {
             Extent::Top(_) => Cell::text("–"),
             Extent::Everything => Cell::Empty,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::comparisons::ComparedWith;
-use super::document::{Figures, MallCurrency, Measures, NamedSums, measure_columns};
+use super::document::{Breakdown, Figures, MallCurrency, Measures, NamedSums, measure_columns};
 use crate::jobs::report::change::percent;
 use crate::jobs::report::outdated;
 use crate::jobs::report::told::Headline;
@@ -43,7 +43,7 @@ pub(super) fn variables(figures: &Figures, missing: &[String]) -> Value {
     })
 }
 
-/// The figures by which readers know the day.
+/// The figures of which readers are told when they change, those that they look for first.
 pub(super) fn headlines(figures: &Figures, locale: Locale) -> Vec<Headline> {
     let columns = measure_columns(locale);
     let label = |key: &str| {
@@ -51,19 +51,36 @@ pub(super) fn headlines(figures: &Figures, locale: Locale) -> Vec<Headline> {
     };
     let of_mall = |((mall, currency), (name, measures)): (MallCurrency<'_>, NamedSums<'_>)| {
         let money = |amount| minor_in_words(amount, currency, locale);
-        [
+        let count = |count: i64| group_digits(&count.to_string());
+        let customers = |number| if figures.has_customers(mall) { count(number) } else { NOTHING.to_owned() };
+        let average = average_half_up(measures.gross_amount, measures.orders);
+        let values = [
             ("net_amount", money(measures.net_amount)),
+            ("orders", count(measures.orders)),
             ("gross_amount", money(measures.gross_amount)),
             ("refunded_amount", money(measures.refunded_amount)),
-            ("orders", group_digits(&measures.orders.to_string())),
+            ("cancelled_orders", count(measures.cancelled_orders)),
+            ("items", count(measures.items)),
+            ("discount_amount", money(measures.discount_amount)),
+            ("shipping_amount", money(measures.shipping_amount)),
+            ("tax_amount", money(measures.tax_amount)),
+            ("average_order_amount", money(average)),
+            ("new_customers", customers(measures.new_customers)),
+            ("returning_customers", customers(measures.returning_customers)),
         ]
-        .map(|(key, shown)| {
-            Headline::new((mall, name), key, Some(currency), label(key), shown)
-                .awaiting(figures.is_awaiting(mall))
-        })
+        .map(|(key, shown)| Headline::new((mall, name), key, Some(currency), label(key), shown));
+        let parts = [Breakdown::Product, Breakdown::PaymentMethod].map(|kind| {
+            let mark = figures.mark_of(kind, (mall, currency));
+            Headline::of_parts((mall, name), kind.table_key(), currency, kind.title(locale), locale, mark)
+        });
+        let headlines: Vec<Headline> = values.into_iter().chain(parts).collect();
+        headlines.into_iter().map(move |headline| headline.awaiting(figures.is_awaiting(mall)))
     };
     figures.sums().into_iter().flat_map(of_mall).collect()
 }
+
+/// What stands for a figure that nothing is known of.
+const NOTHING: &str = "–";
 
 /// The net amounts of the day and of the week before.
 type NetBefore = [Option<i64>; 2];

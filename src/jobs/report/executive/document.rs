@@ -324,11 +324,13 @@ pub(super) fn headlines(figures: &Figures, locale: Locale) -> Vec<Headline> {
         )
         .awaiting(figure.is_awaiting)
     });
-    let of_malls = figures.malls.iter().map(|mall| {
-        let (measure, currency) = (Measure::NetSales, mall.currency.as_str());
-        let value = shown(mall.net_amount, Some(currency));
-        Headline::new((mall.id, &mall.name), measure.key(), Some(currency), measure.label(locale), value)
-            .awaiting(mall.is_awaiting)
+    let of_malls = figures.malls.iter().flat_map(|mall| {
+        let currency = Some(mall.currency.as_str());
+        [(Measure::NetSales, shown(mall.net_amount, currency)), (Measure::Orders, shown(mall.orders, None))]
+            .map(|(measure, value)| {
+                Headline::new((mall.id, &mall.name), measure.key(), currency, measure.label(locale), value)
+                    .awaiting(mall.is_awaiting)
+            })
     });
     of_all.chain(of_malls).collect()
 }
