@@ -11,7 +11,7 @@ use crate::documents::{Document, Table};
 use crate::failure::{self, Failure, one_line};
 use crate::locale::Locale;
 use crate::period::{DateArgs, DayRange};
-use crate::runner::{Completed, Freshness, Job, JobSpec, MeantDays, Planned, Run};
+use crate::runner::{Completed, Freshness, Job, JobSpec, MeantDays, Planned, Run, failpoint};
 use crate::shop::malls::{Mall, MallArgs};
 use crate::wording::counted;
 
@@ -313,7 +313,7 @@ async fn stale_malls<R: Report>(
 }
 
 /// Marks those of the figures that are to be shown which are stale: a day that somebody asks for is not computed again by
-/// itself, and every form then says that its figures are older.
+/// itself, and every form then says that its figures are older. Those that another run replaces meanwhile are left alone.
 async fn mark_stale_figures<R: Report>(
     cx: &Context,
     db: &mut Db,
@@ -324,15 +324,22 @@ async fn mark_stale_figures<R: Report>(
         return Ok(());
     };
     let window = DayRange::new(R::STEP.around(first).first(), R::STEP.around(last).last())?;
+    // First, so that what is found to be stale is no newer than these.
+    let computed_by = outdated::computed_by(db, table, window).await?;
     let mut stale = stale::find(cx, db, source::<R>(), malls, window).await?;
     stale.retain(|period, _| periods.contains(period));
     if stale.is_empty() {
         return Ok(());
     }
+    failpoint::reach(&cx.config, "stale-found");
     db.transaction(async |db| {
         for (period, malls) in &stale {
-            let malls: Vec<i64> = malls.iter().map(|mall| mall.id).collect();
-            outdated::mark(db, table, *period, &malls, cx.now()).await?;
+            for mall in malls {
+                let figures = (*period, mall.id);
+                if let Some(&run) = computed_by.get(&figures) {
+                    outdated::mark_computed_by(db, table, figures, run, cx.now()).await?;
+                }
+            }
         }
         Ok(())
     })

@@ -1,15 +1,16 @@
 //! Figures that a later run did not replace, or that are shown although their data has changed since: every form of the report
 //! says that they are older.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 use serde_json::json;
 
-use crate::db::Db;
+use crate::db::{Db, FromRow, Problems};
 use crate::documents::{Cell, Column, ColumnKind};
 use crate::locale::Locale;
+use crate::period::DayRange;
 use crate::shop::arrivals::Subject;
 use crate::shop::times::Dated;
 use crate::values;
@@ -61,6 +62,47 @@ pub async fn mark(
         db.numbers("$3")
     );
     db.execute(&sql, values![now, period, json!(malls)]).await?;
+    Ok(())
+}
+
+/// Which run computed the figures of each period and mall of a window; of those that cannot be read that is not known.
+pub async fn computed_by(
+    db: &mut Db,
+    table: FigureTable,
+    window: DayRange,
+) -> anyhow::Result<BTreeMap<(NaiveDate, i64), i64>> {
+    #[derive(FromRow)]
+    struct Computed {
+        period_day: NaiveDate,
+        mall_id: i64,
+        execution_id: i64,
+        #[row(problems)]
+        problems: Problems,
+    }
+    let FigureTable { name, period_column, .. } = table;
+    let sql = format!(
+        "SELECT DISTINCT {period_column} AS period_day, mall_id, execution_id FROM {name}
+         WHERE {period_column} BETWEEN $1 AND $2"
+    );
+    let rows: Vec<Computed> = db.fetch_all(&sql, values![window.first(), window.last()]).await?;
+    let rows = rows.into_iter().filter(|row| row.problems.is_empty());
+    Ok(rows.map(|row| ((row.period_day, row.mall_id), row.execution_id)).collect())
+}
+
+/// Marks a mall's figures of a period, if they are still those that a run computed.
+pub async fn mark_computed_by(
+    db: &mut Db,
+    table: FigureTable,
+    (period, mall): (NaiveDate, i64),
+    run: i64,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    let FigureTable { name, period_column, .. } = table;
+    let sql = format!(
+        "UPDATE {name} SET outdated_at = COALESCE(outdated_at, $1)
+         WHERE {period_column} = $2 AND mall_id = $3 AND execution_id = $4"
+    );
+    db.execute(&sql, values![now, period, mall, run]).await?;
     Ok(())
 }
 

@@ -16,6 +16,7 @@ on_both_databases![
     only_stale_does_just_that,
     only_stale_goes_by_whichever_run_stored_the_figures,
     a_day_that_was_asked_for_is_not_refreshed_by_itself,
+    figures_that_are_replaced_meanwhile_are_not_marked_as_older,
     days_further_back_are_left_alone,
     a_missing_day_becomes_final_by_the_next_run,
     a_kill_between_the_marks_and_the_figures_loses_nothing,
@@ -269,6 +270,24 @@ fn a_day_that_was_asked_for_is_not_refreshed_by_itself(shop: &Shop) {
     assert_eq!(figures(shop)[0], "2026-11-17 tokyo 1 1000 1");
     daily_sales(shop, 19, &[]).run().succeeds();
     assert_eq!(figures(shop)[0], "2026-11-17 tokyo 2 1500 1");
+}
+
+fn figures_that_are_replaced_meanwhile_are_not_marked_as_older(shop: &Shop) {
+    let mall = reported(shop, [17, 18]);
+    add(shop, mall, 17, "late", 500);
+    let marked = || shop.sql("SELECT business_day FROM daily_sales WHERE outdated_at IS NOT NULL").concat();
+    let asked = ["--date", "2026-11-17", "--format", "csv", "--out", "-"];
+    let mut slow = daily_sales(shop, 19, &asked).hold_at("stale-found");
+    slow.wait_until_reached();
+    daily_sales(shop, 19, &["--date", "2026-11-17", "--rerun"]).run().succeeds();
+    let shown = slow.release().wait().succeeds().stdout;
+    assert!(shown.contains(",total,,,2,") && !shown.contains(",true,true,"), "{shown}");
+    assert_eq!(marked(), [""; 0]);
+    assert_eq!(figures(shop)[0], "2026-11-17 tokyo 2 1500 1");
+    // Those that stand are.
+    add(shop, mall, 17, "later", 200);
+    daily_sales(shop, 19, &asked).run().succeeds();
+    assert_eq!(marked(), ["2026-11-17"]);
 }
 
 fn days_further_back_are_left_alone(shop: &Shop) {
