@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::breakdowns::Breakdown;
+use super::columns::measure_columns;
 use super::comparisons::ComparedWith;
-use super::document::{Breakdown, Figures, MallCurrency, Measures, NamedSums, measure_columns};
+use super::figures::{Figures, MallCurrency, Measures, NamedSums};
 use crate::jobs::report::change::percent;
 use crate::jobs::report::outdated;
 use crate::jobs::report::told::Headline;

@@ -4,8 +4,13 @@
 //! refund to the day it happened, whatever the day of the order; days are in the mall's own time zone. The figures are
 //! stored, and everything shown or written comes from the stored figures.
 
+mod breakdowns;
+mod charts;
+mod columns;
 mod comparisons;
 mod document;
+mod figures;
+mod flat_table;
 mod letter;
 mod store;
 
@@ -85,7 +90,7 @@ pub struct Args {
 
 /// The figures to show, and who is missing in a mail.
 pub struct Figures {
-    days: document::Figures,
+    days: figures::Figures,
     missing: Vec<String>,
 }
 
@@ -159,11 +164,11 @@ impl Report for Args {
         let config = cx.config.report();
         let Audience::Mail(mailing) = audience else {
             let malls = self.report.malls.selected(db).await?;
-            let days = document::Figures::load(db, periods, &malls, config).await?;
+            let days = figures::Figures::load(db, periods, &malls, config).await?;
             days.warn(cx, |day| !periods.contains(&day));
             return Ok(Figures { days, missing: Vec::new() });
         };
-        let mut days = document::Figures::load(db, periods, &mailing.malls, config).await?;
+        let mut days = figures::Figures::load(db, periods, &mailing.malls, config).await?;
         days.warn(cx, |day| !periods.contains(&day));
         if mailing.is_scheduled {
             days.retain_over();
@@ -185,7 +190,7 @@ impl Report for Args {
     }
 
     fn flat_table(figures: &Figures, locale: Locale) -> Table {
-        document::flat_table(&figures.days, locale)
+        flat_table::flat_table(&figures.days, locale)
     }
 
     fn letter(
@@ -201,7 +206,7 @@ impl Report for Args {
             period: figures.days.period(),
             data: letter::variables(&figures.days, &figures.missing),
             awaiting: awaited::variables(&figures.days.awaiting(), cx.time_zone(), mailing.locale),
-            identity: document::flat_table(&figures.days, mailing.locale),
+            identity: flat_table::flat_table(&figures.days, mailing.locale),
             pictures: Vec::new(),
             lacking: Self::check(figures).err(),
             headlines: (!figures.days.is_unfinished())
