@@ -10,6 +10,7 @@ use crate::db::testing::{TestDb, at, now, on_both_databases};
 on_both_databases![
     a_mall_without_arrivals_is_waited_for_only_if_that_is_declared,
     a_day_after_the_first_that_came_is_waited_for,
+    announced_data_is_waited_for_from_when_the_mall_was_added,
     a_day_that_came_before_stays_as_it_is,
     what_came_in_part_has_not_come_until_that_is_settled,
     what_cannot_be_read_has_not_come,
@@ -199,6 +200,32 @@ async fn a_day_after_the_first_that_came_is_waited_for(db: &mut TestDb) {
     assert_eq!(found, None, "days before the first are not waited for");
     let mut config = config;
     config.orders = Some(Expectation::Never);
+    assert_eq!(of_the_19th(db, &config, &mall).await, None);
+}
+
+async fn announced_data_is_waited_for_from_when_the_mall_was_added(db: &mut TestDb) {
+    let mall = tokyo(db).await;
+    let mut config = FreshnessConfig::default();
+    assert_eq!(of_the_19th(db, &config, &mall).await, None);
+    config.orders = Some(Expectation::Announced);
+    let added = async |db: &mut TestDb, at: &str| {
+        let sql = "UPDATE malls SET created_at = $1";
+        db.execute(sql, values![at.parse::<DateTime<Utc>>().unwrap()]).await.unwrap();
+    };
+    // The day before it was added, until something has come.
+    added(db, "2026-11-20T01:00:00+09:00").await;
+    assert_eq!(of_the_19th(db, &config, &mall).await, Some(missing("19", None)));
+    added(db, "2026-11-21T01:00:00+09:00").await;
+    assert_eq!(of_the_19th(db, &config, &mall).await, None);
+    note(db, mall.id, Subject::Order, &days("21"), &arrival("2026-11-21T17:00:00Z")).await.unwrap();
+    added(db, "2026-11-20T01:00:00+09:00").await;
+    assert_eq!(of_the_19th(db, &config, &mall).await, None);
+    // A file that never came, and a mall that had none for a long time.
+    added(db, "2026-11-19T01:00:00+09:00").await;
+    assert_eq!(of_the_19th(db, &config, &mall).await, Some(missing("19", None)));
+    added(db, "2026-10-21T01:00:00+09:00").await;
+    assert_eq!(of_the_19th(db, &config, &mall).await, Some(missing("19", None)));
+    added(db, "2026-10-20T01:00:00+09:00").await;
     assert_eq!(of_the_19th(db, &config, &mall).await, None);
 }
 

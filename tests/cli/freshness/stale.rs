@@ -249,12 +249,12 @@ fn only_stale_goes_by_whichever_run_stored_the_figures(shop: &Shop) {
         let flags = ["--date", "2026-11-17", "--only", "stale", "--verbose"].iter().chain(flags);
         daily_sales(shop, 19, &flags.copied().collect::<Vec<_>>()).run().succeeds()
     };
-    stale(&["--mall", "tokyo"]).says("report daily-sales 2026-11-17 mall=tokyo: not stale since run 2");
+    stale(&["--mall", "tokyo"]).says("report daily-sales 2026-11-17 mall=tokyo: already completed by run 2");
     add(shop, tokyo, 17, "late", 500);
     stale(&["--mall", "tokyo"]).says("tokyo: net ¥1,000 → ¥1,500");
     assert_eq!(figures(shop), ["2026-11-16 tokyo 1 1000 1", "2026-11-17 tokyo 2 1500 1"]);
     // The other way round, and of several runs the newest.
-    stale(&[]).says("report daily-sales 2026-11-17: not stale since run 3");
+    stale(&[]).says("report daily-sales 2026-11-17: already completed by run 3");
     shop.mall("osaka", "Asia/Tokyo", "JPY");
     stale(&["--mall", "osaka"])
         .says("report daily-sales 2026-11-17 mall=osaka: never ran, and only stale ones are wanted");
