@@ -75,5 +75,14 @@ impl HasLines for StagedOrder<'static> {
     const KEY: &'static [&'static str] = columns![StagedOrder: mall_id, order_no];
     const LINES_STORED_IN: &'static str = "order_items";
     const REFERENCE: &'static str = "order_id";
-    const ARE_CHANGES_NOTED: bool = true;
+    const NOTE_NEW: Option<&'static str> = Some(NOTE_NEW_ORDERS);
 }
+
+/// The hours of the new orders: of an import they are few.
+const NOTE_NEW_ORDERS: &str = "
+    INSERT INTO sales_change_times (mall_id, subject, changed_at)
+    SELECT DISTINCT mall_id, CASE WHEN member_code IS NULL THEN 'ORDER' ELSE 'CUSTOMER' END, SUBSTR(paid_at, 1, 14) || '00:00+00:00'
+    FROM staged_orders WHERE target_id IS NULL AND paid_at IS NOT NULL
+    UNION ALL
+    SELECT DISTINCT mall_id, 'CANCELLATION', SUBSTR(cancelled_at, 1, 14) || '00:00+00:00'
+    FROM staged_orders WHERE target_id IS NULL AND cancelled_at IS NOT NULL";

@@ -27,12 +27,13 @@ pub trait HasLines: BulkRow + 'static {
     const LINES_STORED_IN: &'static str;
     /// The column by which a stored line refers to its record.
     const REFERENCE: &'static str;
-    /// Whether triggers note what is written (migration 0021).
-    const ARE_CHANGES_NOTED: bool = false;
+    /// The statement for SQLite that notes what of the staged records is new, as the triggers of the table would (migrations
+    /// 0021 and 0023); nothing for a table without such triggers.
+    const NOTE_NEW: Option<&'static str> = None;
 }
 
-/// Says to the triggers of SQLite that all lines which follow are those of new records: what is noted of a record holds for
-/// them. On PostgreSQL the triggers run once for a statement.
+/// Says to the triggers of SQLite that all records which follow are new, and noted already. On PostgreSQL the triggers run
+/// once for a statement.
 const BEGIN_NEW_RECORDS: &str =
     "INSERT INTO sales_changes (id, mall_id, subject, changed_hour) VALUES (-1, 0, 'ORDER', '')";
 const END_NEW_RECORDS: &str = "DELETE FROM sales_changes WHERE id = -1";
@@ -188,8 +189,10 @@ impl<R: HasLines> WithLines<R> {
             db.execute_unprepared(&compare_lines::<R>()).await?;
         }
         let outcome = records.count(db).await?;
-        let are_all_new = R::ARE_CHANGES_NOTED && db.kind() == Kind::Sqlite && outcome.changed == 0;
-        if are_all_new {
+        let is_silent = db.kind() == Kind::Sqlite && outcome.changed == 0 && outcome.new > 0;
+        let note_new = R::NOTE_NEW.filter(|_| is_silent);
+        if let Some(note_new) = note_new {
+            db.execute(note_new, values![]).await?;
             db.script(BEGIN_NEW_RECORDS).await?;
         }
         records.insert_new(db, outcome.new, now).await?;
@@ -201,7 +204,7 @@ impl<R: HasLines> WithLines<R> {
         if outcome.new + outcome.changed > 0 {
             db.execute(&insert_lines::<R>(), values![]).await?;
         }
-        if are_all_new {
+        if note_new.is_some() {
             db.script(END_NEW_RECORDS).await?;
         }
         Ok(outcome)

@@ -1,0 +1,1 @@
+-- Nothing: on PostgreSQL the triggers of 0021 run once for a statement. See the SQLite file of the same name.
