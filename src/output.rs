@@ -209,11 +209,11 @@ impl Output {
         }
     }
 
-    /// Reports what somebody should read once although nothing failed: in cron too, which mails it. A terminal and a log show
-    /// it with the summary of the run.
+    /// Reports what somebody has to know or to do although nothing failed. Cron mails it: for what is said once.
     pub fn notice(&self, message: &str) {
-        if !self.is_attended() {
-            self.line(&format!("notice: {message}"));
+        match self.format {
+            LogFormat::Json => self.log("warning", message, &json!({})),
+            LogFormat::Text => self.line(&format!("note: {message}")),
         }
     }
 

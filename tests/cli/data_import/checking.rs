@@ -154,7 +154,7 @@ fn an_order_whose_money_went_back_is_not_counted_in_full(shop: &Shop) {
         shop.write("orders.csv", file(&header, &all.each_ref().map(String::as_str)));
         let ended = import(shop, &["--kind", "orders", "orders.csv"]).run().succeeds();
         if is_news {
-            ended.says("notice: orders.csv: 2 orders count as refunded in full").says("(2,300 JPY)");
+            ended.says("note: orders.csv: 2 orders count as refunded in full").says("(2,300 JPY)");
         } else {
             ended.is_silent();
             shop.batchctl(["runs", "show", &run.to_string()]).run().succeeds().prints(summary);

@@ -53,7 +53,7 @@ fn orders_are_imported_with_their_lines(shop: &Shop) {
     shop.write("orders.csv", file(header, &lines));
 
     import(shop, &["--kind", "orders", "orders.csv"]).run().succeeds().says(
-        "notice: orders.csv: 1 total is not the sum of its lines, shipping, fees and tax less discounts (1,200 JPY): line 6, order \
+        "note: orders.csv: 1 total is not the sum of its lines, shipping, fees and tax less discounts (1,200 JPY): line 6, order \
          B-2: 1,200 instead of 0 JPY\n",
     );
 

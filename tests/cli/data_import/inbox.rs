@@ -423,7 +423,7 @@ fn a_time_in_the_future_is_later_than_nothing(shop: &Shop) {
         .now("2026-11-20T16:00:00Z")
         .run()
         .succeeds()
-        .says("notice: in/thu.csv: 1 order has a day that was still to come when the file was exported (1,200 JPY): line 2, \
+        .says("note: in/thu.csv: 1 order has a day that was still to come when the file was exported (1,200 JPY): line 2, \
                order A000001");
     assert_eq!(status(shop), "PAID");
     put(shop, "in/fri.csv", &changed_order_file("SHIPPED", "2026-11-20 01:00"), "2026-11-20T01:00:00Z");

@@ -314,8 +314,10 @@ impl Args {
         run.summarise(loaded.sentence::<K>());
         // A shop that exports all of its orders every night would have the same said every night.
         let is_news = file.noted.is_some() && file.noted != file.noted_before;
+        // Who reads every message reads the summary.
+        let is_announced = is_news && !run.cx.output.is_attended();
         for note in notes {
-            if is_news {
+            if is_announced {
                 run.cx.output.notice(&format!("{}: {note}", file.name));
             }
             run.summarise(note);
