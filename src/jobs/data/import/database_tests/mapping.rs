@@ -266,65 +266,65 @@ const REFUNDED: &str = "order_no,status,ordered_at,paid_at,updated_at,total_amou
 async fn a_refunded_amount_is_a_refund_that_follows_the_file(db: &mut TestDb) {
     with_tokyo(db).await;
     let line = |day: &str, refunded: &str| {
-        format!("1,PAID,2026-11-19 10:00,2026-11-19 10:00,2026-11-{day} 10:00,1000,{refunded},A,1,1000")
+        format!("1,PAID,2026-11-01 10:00,2026-11-01 10:00,2026-11-{day} 10:00,1000,{refunded},A,1,1000")
     };
-    import_good(db, "orders", REFUNDED, &[&line("20", "300")]).await;
-    assert_eq!(refunds(db).await, ["1 | (total) | 300 | 2026-11-20T01:00:00+00:00"]);
+    import_good(db, "orders", REFUNDED, &[&line("02", "300")]).await;
+    assert_eq!(refunds(db).await, ["1 | (total) | 300 | 2026-11-02T01:00:00+00:00"]);
     // The same amount stays on its day, although the order changed later.
-    import_good(db, "orders", REFUNDED, &[&line("21", "300")]).await;
-    assert_eq!(refunds(db).await, ["1 | (total) | 300 | 2026-11-20T01:00:00+00:00"]);
+    import_good(db, "orders", REFUNDED, &[&line("03", "300")]).await;
+    assert_eq!(refunds(db).await, ["1 | (total) | 300 | 2026-11-02T01:00:00+00:00"]);
     // What is more of it went back later; an older file does not take it back.
-    for (day, amount) in [("22", "500"), ("20", "300"), ("23", "500")] {
+    for (day, amount) in [("04", "500"), ("02", "300"), ("05", "500")] {
         import_good(db, "orders", REFUNDED, &[&line(day, amount)]).await;
         assert_eq!(
             refunds(db).await,
             [
-                "1 | (total) 2 | 200 | 2026-11-22T01:00:00+00:00",
-                "1 | (total) | 300 | 2026-11-20T01:00:00+00:00",
+                "1 | (total) 2 | 200 | 2026-11-04T01:00:00+00:00",
+                "1 | (total) | 300 | 2026-11-02T01:00:00+00:00",
             ]
         );
     }
-    import_good(db, "orders", REFUNDED, &[&line("24", "600")]).await;
+    import_good(db, "orders", REFUNDED, &[&line("06", "600")]).await;
     assert_eq!(
         refunds(db).await,
         [
-            "1 | (total) 2 | 200 | 2026-11-22T01:00:00+00:00",
-            "1 | (total) 3 | 100 | 2026-11-24T01:00:00+00:00",
-            "1 | (total) | 300 | 2026-11-20T01:00:00+00:00",
+            "1 | (total) 2 | 200 | 2026-11-04T01:00:00+00:00",
+            "1 | (total) 3 | 100 | 2026-11-06T01:00:00+00:00",
+            "1 | (total) | 300 | 2026-11-02T01:00:00+00:00",
         ]
     );
     // An amount that was too large is one refund, on the first day.
-    import_good(db, "orders", REFUNDED, &[&line("25", "450")]).await;
-    assert_eq!(refunds(db).await, ["1 | (total) | 450 | 2026-11-20T01:00:00+00:00"]);
-    import_good(db, "orders", REFUNDED, &[&line("26", "500")]).await;
-    import_good(db, "orders", REFUNDED, &[&line("27", "0")]).await;
+    import_good(db, "orders", REFUNDED, &[&line("07", "450")]).await;
+    assert_eq!(refunds(db).await, ["1 | (total) | 450 | 2026-11-02T01:00:00+00:00"]);
+    import_good(db, "orders", REFUNDED, &[&line("08", "500")]).await;
+    import_good(db, "orders", REFUNDED, &[&line("09", "0")]).await;
     assert_eq!(refunds(db).await, [""; 0]);
     // A day that the file states is that day, whatever it was before.
     let stated = format!("{REFUNDED},refunded_at");
-    import_good(db, "orders", &stated, &[&format!("{},2026-11-24 10:00", line("28", "500"))]).await;
-    import_good(db, "orders", &stated, &[&format!("{},2026-11-23 10:00", line("29", "500"))]).await;
-    assert_eq!(refunds(db).await, ["1 | (total) | 500 | 2026-11-23T01:00:00+00:00"]);
+    import_good(db, "orders", &stated, &[&format!("{},2026-11-06 10:00", line("10", "500"))]).await;
+    import_good(db, "orders", &stated, &[&format!("{},2026-11-05 10:00", line("11", "500"))]).await;
+    assert_eq!(refunds(db).await, ["1 | (total) | 500 | 2026-11-05T01:00:00+00:00"]);
     // More on the day that is stored already is the same refund.
-    import_good(db, "orders", &stated, &[&format!("{},2026-11-23 10:00", line("30", "600"))]).await;
-    assert_eq!(refunds(db).await, ["1 | (total) | 600 | 2026-11-23T01:00:00+00:00"]);
+    import_good(db, "orders", &stated, &[&format!("{},2026-11-05 10:00", line("12", "600"))]).await;
+    assert_eq!(refunds(db).await, ["1 | (total) | 600 | 2026-11-05T01:00:00+00:00"]);
 }
 
 async fn a_later_change_of_a_cancelled_order_does_not_move_its_cancellation(db: &mut TestDb) {
     with_tokyo(db).await;
     let header = "order_no,status,ordered_at,paid_at,updated_at,total_amount,product_code,quantity,unit_price_amount,payment_method";
     let line = |status: &str, day: &str, method: &str| {
-        format!("1,{status},2026-11-18 10:00,2026-11-18 10:00,2026-11-{day} 10:00,1000,A,1,1000,{method}")
+        format!("1,{status},2026-11-01 10:00,2026-11-01 10:00,2026-11-{day} 10:00,1000,A,1,1000,{method}")
     };
     let days = "status, cancelled_at, payment_method";
-    import_good(db, "orders", header, &[&line("ORDER_CANCELLED", "20", "card")]).await;
-    import_good(db, "orders", header, &[&line("ORDER_CANCELLED", "21", "bank")]).await;
-    assert_eq!(orders(db, days).await, ["ORDER_CANCELLED | 2026-11-20T01:00:00+00:00 | bank"]);
-    assert_eq!(refunds(db).await, ["1 | (assumed) | 1000 | 2026-11-20T01:00:00+00:00"]);
+    import_good(db, "orders", header, &[&line("ORDER_CANCELLED", "02", "card")]).await;
+    import_good(db, "orders", header, &[&line("ORDER_CANCELLED", "03", "bank")]).await;
+    assert_eq!(orders(db, days).await, ["ORDER_CANCELLED | 2026-11-02T01:00:00+00:00 | bank"]);
+    assert_eq!(refunds(db).await, ["1 | (assumed) | 1000 | 2026-11-02T01:00:00+00:00"]);
     // It was taken back, and cancelled once more.
-    import_good(db, "orders", header, &[&line("PAID", "22", "bank")]).await;
-    import_good(db, "orders", header, &[&line("ORDER_CANCELLED", "23", "bank")]).await;
-    assert_eq!(orders(db, days).await, ["ORDER_CANCELLED | 2026-11-23T01:00:00+00:00 | bank"]);
-    assert_eq!(refunds(db).await, ["1 | (assumed) | 1000 | 2026-11-23T01:00:00+00:00"]);
+    import_good(db, "orders", header, &[&line("PAID", "04", "bank")]).await;
+    import_good(db, "orders", header, &[&line("ORDER_CANCELLED", "05", "bank")]).await;
+    assert_eq!(orders(db, days).await, ["ORDER_CANCELLED | 2026-11-05T01:00:00+00:00 | bank"]);
+    assert_eq!(refunds(db).await, ["1 | (assumed) | 1000 | 2026-11-05T01:00:00+00:00"]);
 }
 
 async fn an_order_whose_money_went_back_counts_as_refunded_until_its_refunds_come(db: &mut TestDb) {
