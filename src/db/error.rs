@@ -49,6 +49,7 @@ pub struct DbError {
     hint: Option<String>,
     retry_once: Option<&'static str>,
     is_busy: bool,
+    is_conflict: bool,
 }
 
 /// Where a database is: without user and password.
@@ -156,8 +157,13 @@ impl DbError {
         self.is_busy
     }
 
+    /// Whether the transaction failed because of what others wrote meanwhile, and succeeds if it starts over.
+    pub(super) fn is_conflict(&self) -> bool {
+        self.is_conflict
+    }
+
     fn new(kind: DbErrorKind, message: String) -> Self {
-        Self { kind, message, hint: None, retry_once: None, is_busy: false }
+        Self { kind, message, hint: None, retry_once: None, is_busy: false, is_conflict: false }
     }
 
     pub(super) fn connecting(error: &sqlx::Error, place: &Place) -> Self {
@@ -226,6 +232,7 @@ impl DbError {
             hint,
             retry_once: Some("once it is free"),
             is_busy: true,
+            is_conflict: is_conflict(error),
             ..Self::new(DbErrorKind::Unreachable, message)
         }
     }
@@ -375,6 +382,11 @@ fn is_busy(error: &sqlx::Error) -> bool {
         code_of(error).as_deref(),
         Some("5" | "6" | "261" | "262" | "517" | "55P03" | "57014" | "40001" | "40P01")
     )
+}
+
+/// `40001` is `serialization_failure`; `40P01`, `deadlock_detected`.
+fn is_conflict(error: &sqlx::Error) -> bool {
+    matches!(code_of(error).as_deref(), Some("40001" | "40P01"))
 }
 
 /// PostgreSQL's SQLSTATE (five characters, appendix A of its manual) or SQLite's extended result code, whose

@@ -13,6 +13,7 @@ mod problems;
 mod stored;
 #[cfg(test)]
 pub(crate) mod testing;
+mod transaction;
 mod value;
 
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -368,50 +369,6 @@ impl Db {
             self.script(&format!("ANALYZE {table}")).await?;
         }
         Ok(())
-    }
-
-    /// Runs `work` in one transaction: committed if it succeeds, rolled back if it fails.
-    ///
-    /// On SQLite the transaction takes the write lock at once (`BEGIN IMMEDIATE`), because a read that later
-    /// turns into a write fails as "locked" whatever the timeout. Nesting is an error: on PostgreSQL an inner
-    /// `COMMIT` would commit the outer work.
-    pub async fn transaction<T>(
-        &mut self,
-        work: impl AsyncFnOnce(&mut Self) -> anyhow::Result<T>,
-    ) -> anyhow::Result<T> {
-        anyhow::ensure!(!self.in_transaction, "a transaction is already open on this connection");
-        self.script(self.pick("BEGIN IMMEDIATE", "BEGIN")).await?;
-        self.in_transaction = true;
-        let result = work(self).await;
-        match result {
-            Ok(value) => {
-                let committed = self.script("COMMIT").await;
-                if committed.is_err() {
-                    // A failed commit leaves SQLite's transaction open (disk full, busy).
-                    self.roll_back().await;
-                } else {
-                    self.in_transaction = false;
-                }
-                committed?;
-                Ok(value)
-            }
-            Err(error) => {
-                self.roll_back().await;
-                Err(error)
-            }
-        }
-    }
-
-    /// Rolls back a failed transaction. A failure to do so adds nothing to the error that led here: the connection is
-    /// lost, the database ends its transaction on its own, and the flag stays set so that the connection is not used
-    /// again. SQLite rolls back automatically on a full disk; a second ROLLBACK then fails harmlessly.
-    async fn roll_back(&mut self) {
-        let rolled_back = self.script("ROLLBACK").await;
-        self.in_transaction = match (&self.conn, rolled_back) {
-            (_, Ok(())) => false,
-            (Conn::Sqlite(_), Err(error)) => !error.to_string().contains("no transaction is active"),
-            (Conn::Postgres(_), Err(_)) => true,
-        };
     }
 
     /// The time by the one clock that all hosts share: the server's on PostgreSQL, the machine's on SQLite. Leases use it,

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::context::Context;
-use crate::db::Db;
+use crate::db::{Db, Kind};
 use crate::failure::{Failure, MAX_ERROR_CHARACTERS, one_line};
 use crate::mask::Redactor;
 use crate::output::Progress;
@@ -79,6 +79,47 @@ impl QuotedError {
             0 => format!("{item_key}: {message}"),
             more => format!("{item_key} and {more} more: {message}"),
         }
+    }
+}
+
+/// What a run writes with each chunk: the item errors so far, its counts, and that it still owns its instance.
+struct Confirmation<'r> {
+    cx: &'r Context,
+    execution: &'r Execution,
+    counts: Counts,
+    /// They stay with the run until the commit: the deadline may drop its future at any await.
+    errors: &'r [ItemError],
+}
+
+impl Confirmation<'_> {
+    async fn write(&self, db: &mut Db, checkpoint: Option<String>, written: u64) -> anyhow::Result<()> {
+        let Self { cx, execution, counts, errors } = self;
+        history::insert_errors(db, execution.id, errors, cx.now()).await?;
+        failpoint::reach(&cx.config, "in-chunk");
+        // Last, so that the row is locked only for the moment of the commit: the heartbeat writes it too.
+        let server_time = db.server_time().await?;
+        let owned = db
+            .execute(
+                "UPDATE batch_execution
+                 SET checkpoint = COALESCE($1, checkpoint), items_read = $2, items_written = $3,
+                     items_skipped = $4, items_failed = $5, heartbeat_at = $6, lease_expires_at = $7
+                 WHERE id = $8 AND epoch = $9 AND status = 'RUNNING'",
+                values![
+                    checkpoint,
+                    bigint(counts.read),
+                    bigint(counts.written + written),
+                    bigint(counts.skipped),
+                    bigint(counts.failed),
+                    server_time,
+                    server_time + cx.config.lease().lease(),
+                    execution.id,
+                    execution.epoch,
+                ],
+            )
+            .await?;
+        anyhow::ensure!(owned == 1, Interruption::LeaseLost);
+        failpoint::reach(&cx.config, "at-commit");
+        Ok(())
     }
 }
 
@@ -477,52 +518,61 @@ impl<'a> Run<'a> {
         work: impl AsyncFnOnce(&mut Db) -> anyhow::Result<(T, u64, Option<String>)>,
     ) -> anyhow::Result<T> {
         self.check_stop()?;
-        // They stay here until the commit: the deadline may drop this future at any await.
-        let errors = &self.pending_errors;
-        let (execution, counts, left_out, cx) = (self.execution, self.counts, self.left_out, self.cx);
-        let lease = cx.config.lease().lease();
+        let confirmation = Confirmation {
+            cx: self.cx,
+            execution: self.execution,
+            counts: self.counts,
+            errors: &self.pending_errors,
+        };
         let result = self
             .db
             .transaction(async |db| {
                 let (result, written, checkpoint) = work(db).await?;
                 let has_checkpoint = checkpoint.is_some();
-                history::insert_errors(db, execution.id, errors, cx.now()).await?;
-                failpoint::reach(&cx.config, "in-chunk");
-                // Last, so that the row is locked only for the moment of the commit: the heartbeat writes it too.
-                let server_time = db.server_time().await?;
-                let owned = db
-                    .execute(
-                        "UPDATE batch_execution
-                         SET checkpoint = COALESCE($1, checkpoint), items_read = $2, items_written = $3,
-                             items_skipped = $4, items_failed = $5, heartbeat_at = $6, lease_expires_at = $7
-                         WHERE id = $8 AND epoch = $9 AND status = 'RUNNING'",
-                        values![
-                            checkpoint,
-                            bigint(counts.read),
-                            bigint(counts.written + written),
-                            bigint(counts.skipped),
-                            bigint(counts.failed),
-                            server_time,
-                            server_time + lease,
-                            execution.id,
-                            execution.epoch,
-                        ],
-                    )
-                    .await?;
-                anyhow::ensure!(owned == 1, Interruption::LeaseLost);
-                failpoint::reach(&cx.config, "at-commit");
+                confirmation.write(db, checkpoint, written).await?;
                 Ok((result, written, has_checkpoint))
             })
             .await;
+        self.after_chunk(result)
+    }
+
+    /// A chunk of which all statements see the database as it was at one moment, without a checkpoint: for figures that
+    /// are added up by several of them. If others write the same rows meanwhile, `work` starts over.
+    pub async fn chunk_on_snapshot<T>(
+        &mut self,
+        work: impl AsyncFn(&mut Db) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        self.check_stop()?;
+        // The heartbeat writes the run's row all the time, so that it cannot be written on the snapshot.
+        let mut other = match self.db.kind() {
+            Kind::Sqlite => None,
+            Kind::Postgres => Some(super::open_connection(self.cx, self.execution.id).await?),
+        };
+        let confirmation = Confirmation {
+            cx: self.cx,
+            execution: self.execution,
+            counts: self.counts,
+            errors: &self.pending_errors,
+        };
+        let confirm = async |db: &mut Db| confirmation.write(db, None, 0).await;
+        let result = self.db.transaction_on_snapshot(other.as_mut(), work, confirm).await;
+        if let Some(other) = other {
+            other.close().await;
+        }
+        self.after_chunk(result.map(|result| (result, 0, false)))
+    }
+
+    /// Notes what a chunk has committed: its result, how many items it has written and whether it has a checkpoint.
+    fn after_chunk<T>(&mut self, result: anyhow::Result<(T, u64, bool)>) -> anyhow::Result<T> {
         if let Ok((_, written, has_checkpoint)) = &result {
             self.pending_errors.clear();
             self.counts.written += written;
-            self.committed = Counts { written: self.counts.written, ..counts };
-            self.committed_left_out = left_out;
+            self.committed = self.counts;
+            self.committed_left_out = self.left_out;
             self.has_committed = true;
             self.has_checkpoint |= has_checkpoint;
         }
-        failpoint::reach(&cx.config, "after-chunk");
+        failpoint::reach(&self.cx.config, "after-chunk");
         let (result, ..) = result?;
         self.check_stop()?;
         Ok(result)

@@ -17,7 +17,7 @@ use super::driver::Due;
 use super::outdated::{self, FigureTable};
 use super::periods;
 use super::restatements::{self, Restatement, Why};
-use super::soundness;
+use super::soundness::{self, Unreadable};
 use super::stale;
 use super::told;
 
@@ -30,8 +30,9 @@ struct MallFailure {
     cause: anyhow::Error,
 }
 
-/// Replaces the figures of all malls in one transaction, so that a reader never sees half a period. A mall that fails
-/// is recorded, and the transaction starts over without it. Returns how many malls were computed.
+/// Replaces the figures of all malls in one transaction, so that a reader never sees half a period, and on one snapshot, so
+/// that their parts add up to them whatever is committed meanwhile. A mall that fails is recorded, and the transaction starts
+/// over without it. Returns how many malls were computed.
 pub async fn replace(
     run: &mut Run<'_>,
     table: FigureTable,
@@ -42,14 +43,22 @@ pub async fn replace(
     let mut malls: Vec<Mall> =
         run.usable_malls(due.malls.clone()).into_iter().map(|(mall, _)| mall).collect();
     let first = period.first();
-    let discarded = discard_unreadable(run, table, first, due).await?;
     mark_outdated(run, table, first, &due.malls).await?;
     run.read(malls.len() as u64);
-    let work = Work { table, period, config: run.cx.config.freshness(), run: run.id(), now: run.cx.now() };
+    let work = Work {
+        table,
+        period,
+        unreadable: &due.unreadable,
+        config: run.cx.config.freshness(),
+        run: run.id(),
+        now: run.cx.now(),
+    };
     let time_zone = run.cx.time_zone();
     loop {
+        let mut left = due.malls.clone();
+        left.retain(|mall| malls.iter().all(|computed| computed.id != mall.id));
         let committed = run
-            .chunk(None::<&str>, async |db| {
+            .chunk_on_snapshot(async |db| {
                 stale::mark_stale_periods(db, work.now, time_zone).await?;
                 let mut replaced = Vec::new();
                 for mall in &malls {
@@ -62,6 +71,7 @@ pub async fn replace(
                     })?;
                     replaced.push((mall.clone(), figures));
                 }
+                work.discard_unreadable(db, &left).await?;
                 Ok(replaced)
             })
             .await;
@@ -78,7 +88,9 @@ pub async fn replace(
                     .collect();
                 awaited::note_in_run(run, &awaiting);
                 run.written(malls.len() as u64);
-                if malls.is_empty() && !discarded.is_empty() {
+                left.retain(|mall| due.unreadable.include_rows_of(mall.id, first));
+                if malls.is_empty() && !left.is_empty() {
+                    let discarded: Vec<&str> = left.iter().map(|mall| mall.code.as_str()).collect();
                     run.leaves(format!(
                         "the figures of {} for {first}, which could not be read, are removed; nothing else was changed",
                         discarded.join(", ")
@@ -95,35 +107,11 @@ pub async fn replace(
     }
 }
 
-/// Figures that cannot be read are none: if they are not replaced, nobody must find them. What is of no period is removed
-/// too, with all that was computed with it. Returns the malls that have none of the period now.
-async fn discard_unreadable(
-    run: &mut Run<'_>,
-    table: FigureTable,
-    period: NaiveDate,
-    due: &Due,
-) -> anyhow::Result<Vec<String>> {
-    let ids_of = |is_meant: &dyn Fn(i64) -> bool| -> Vec<i64> {
-        due.malls.iter().map(|mall| mall.id).filter(|mall| is_meant(*mall)).collect()
-    };
-    let of_none = ids_of(&|mall| due.unreadable.has_rows_without_period(mall));
-    let of_period = ids_of(&|mall| due.unreadable.include_rows_of(mall, period));
-    if of_none.is_empty() && of_period.is_empty() {
-        return Ok(Vec::new());
-    }
-    run.chunk(None::<&str>, async |db| {
-        soundness::discard_without_period(db, table, &of_none).await?;
-        soundness::discard(db, table, period, &of_period).await
-    })
-    .await?;
-    let discarded = due.malls.iter().filter(|mall| of_period.contains(&mall.id));
-    Ok(discarded.map(|mall| mall.code.clone()).collect())
-}
-
 /// What a run computes, and when.
 struct Work<'c> {
     table: FigureTable,
     period: DayRange,
+    unreadable: &'c Unreadable,
     config: &'c FreshnessConfig,
     run: i64,
     now: DateTime<Utc>,
@@ -152,6 +140,10 @@ impl Work<'_> {
         let was_there = outdated::exist(db, table, first, &[mall.id]).await?;
         let was_awaiting = awaited::are_awaiting(db, table, first, mall.id).await?;
         let before = restatements::reported(db, table, first, mall.id).await?;
+        let was_unreadable = self.unreadable.include(mall.id, first);
+        if self.unreadable.has_rows_without_period(mall.id) {
+            soundness::discard_without_period(db, table, &[mall.id]).await?;
+        }
         let awaited = awaited_of(db, self.config, table, mall, self.period, now).await?;
         replace_mall(db, mall, &AwaitedColumns::from(awaited)).await?;
         let after = restatements::reported(db, table, first, mall.id).await?;
@@ -163,10 +155,23 @@ impl Work<'_> {
             (false, false) => Why::Rerun,
         };
         restatements::write(db, table, first, mall.id, &restated, why, (self.run, now)).await?;
-        if !was_there || was_stale || was_awaiting || !restated.is_empty() {
+        if !was_there || was_unreadable || was_stale || was_awaiting || !restated.is_empty() {
             self.follow_up(db, mall, was_there).await?;
         }
         Ok(Replaced { awaited, restated })
+    }
+
+    /// Figures that cannot be read are none: if they are not replaced, nobody must find them. What is of no period is
+    /// removed too, with all that was computed with it.
+    async fn discard_unreadable(&self, db: &mut Db, malls: &[Mall]) -> anyhow::Result<()> {
+        let first = self.period.first();
+        let ids_of = |is_meant: &dyn Fn(i64) -> bool| -> Vec<i64> {
+            malls.iter().map(|mall| mall.id).filter(|mall| is_meant(*mall)).collect()
+        };
+        let of_none = ids_of(&|mall| self.unreadable.has_rows_without_period(mall));
+        let of_period = ids_of(&|mall| self.unreadable.include_rows_of(mall, first));
+        soundness::discard_without_period(db, self.table, &of_none).await?;
+        soundness::discard(db, self.table, first, &of_period).await
     }
 
     /// Whoever was told of figures that may be others now, or of none, has to be told again.

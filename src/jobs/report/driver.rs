@@ -426,7 +426,7 @@ async fn publish<R: Report>(
     let mut result = Ok(());
     for periods in grouped(periods, R::IS_SHOWN_BY_PERIOD) {
         let published = async {
-            let figures = report.load(cx, db, &periods, &Audience::Command).await?;
+            let figures = load(report, cx, db, &periods, &Audience::Command).await?;
             let published =
                 publication.publish(cx, &content::<R>(cx, &figures, publication.locale(cx))).await;
             first_failure(cx, published, R::check(&figures).map_err(Into::into))
@@ -516,12 +516,23 @@ async fn mail_figures<R: Report>(
         Some(&period) if periods.len() == 1 => Some(Standing::load(db, sender.name, period).await?),
         _ => None,
     };
-    let figures = report.load(cx, db, periods, &Audience::Mail(mailing)).await?;
+    let figures = load(report, cx, db, periods, &Audience::Mail(mailing)).await?;
     if let Some(letter) = R::letter(cx, &figures, periods, mailing)? {
         let content = content::<R>(cx, &figures, mailing.locale);
         sender.send(cx, db, mailing, letter, &content, standing.as_ref()).await?;
     }
     Ok(R::check(&figures)?)
+}
+
+/// Loads figures as they were at one moment, whatever another run replaces meanwhile.
+async fn load<R: Report>(
+    report: &R,
+    cx: &Context,
+    db: &mut Db,
+    periods: &BTreeSet<NaiveDate>,
+    audience: &Audience<'_>,
+) -> anyhow::Result<R::Figures> {
+    db.read_on_snapshot(async |db| report.load(cx, db, periods, audience).await).await
 }
 
 /// The periods of each document or mail.

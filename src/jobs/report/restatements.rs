@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use crate::db::Db;
+use crate::db::{Db, FromRow, Problems};
 use crate::locale::{Locale, group_digits};
 use crate::money::minor_in_words;
 use crate::shop::malls::Mall;
@@ -49,7 +49,7 @@ pub struct Restatement {
     after: Option<i64>,
 }
 
-/// What is stored of a mall's period; nothing of a day that was not over, which nobody takes for the day's figures.
+/// What can be read of what is stored of a mall's period; nothing of a day that was not over, which nobody takes for the day's figures.
 pub async fn reported(
     db: &mut Db,
     table: FigureTable,
@@ -57,18 +57,27 @@ pub async fn reported(
     mall: i64,
 ) -> anyhow::Result<Reported> {
     let FigureTable { name, period_column, figures, is_reported, .. } = table;
+    #[derive(FromRow)]
+    struct Row {
+        currency: String,
+        figure: String,
+        value: i64,
+        #[row(problems)]
+        problems: Problems,
+    }
     if figures.is_empty() {
         return Ok(Reported::new());
     }
     let of_figure = |figure: &&str| {
         format!(
-            "SELECT currency, '{figure}', {figure} FROM {name}
+            "SELECT currency, '{figure}' AS figure, {figure} AS value FROM {name}
              WHERE {period_column} = $1 AND mall_id = $2 AND {is_reported}"
         )
     };
     let sql = figures.iter().map(of_figure).collect::<Vec<_>>().join(" UNION ALL ");
-    let rows: Vec<(String, String, i64)> = db.fetch_all(&sql, values![period, mall]).await?;
-    Ok(rows.into_iter().map(|(currency, figure, value)| ((currency, figure), value)).collect())
+    let rows: Vec<Row> = db.fetch_all(&sql, values![period, mall]).await?;
+    let rows = rows.into_iter().filter(|row| row.problems.is_empty());
+    Ok(rows.map(|row| ((row.currency, row.figure), row.value)).collect())
 }
 
 /// The figures that differ, in the order of the table's. Nothing is restated where nothing was reported.

@@ -4,6 +4,7 @@
 mod corrections;
 mod noticed;
 mod provisional;
+mod snapshot;
 mod stale;
 mod story;
 

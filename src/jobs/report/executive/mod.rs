@@ -97,7 +97,8 @@ impl Report for Args {
         let malls = self.malls_about(run.cx, run.db, period.first()).await?;
         let malls = in_order(malls, run.cx.config.report());
         let scope = self.scope(run.cx, period.first());
-        let Loaded { figures, lacking, warnings } = Loaded::load(run.db, scope, &malls).await?;
+        let loaded = run.db.read_on_snapshot(async |db| Loaded::load(db, scope, &malls).await).await?;
+        let Loaded { figures, lacking, warnings } = loaded;
         run.read(malls.len() as u64);
         let mut whole = malls;
         whole.retain(|mall| lacking.iter().all(|part| part.mall != mall.id));
