@@ -19,6 +19,7 @@ on_both_databases![
     figures_that_a_rerun_failed_to_replace_are_marked,
     a_mall_whose_day_is_not_over_is_reported_on_its_own_day,
     a_day_that_is_not_reported_does_not_hold_up_another,
+    malls_whose_days_end_at_different_hours_are_each_mailed_once,
 ];
 
 const MORNING: &str = "2026-11-20T10:00:00+09:00";
@@ -389,4 +390,38 @@ fn figures_that_a_rerun_failed_to_replace_are_marked(shop: &Shop) {
     let texts = shop.sql("SELECT text_body FROM mails WHERE locale = 'en' ORDER BY id").concat();
     assert_eq!(texts.len(), 2, "what was older is told again once it is not");
     assert!(!texts[1].contains("Older figures"), "{texts:?}");
+}
+
+fn malls_whose_days_end_at_different_hours_are_each_mailed_once(shop: &Shop) {
+    let tokyo = shop.mall("tokyo", "Asia/Tokyo", "JPY");
+    let new_york = shop.mall("new-york", "America/New_York", "USD");
+    for day in 15..=18 {
+        sell(shop, tokyo, &format!("t{day}"), &day.to_string(), 1000);
+        sell(shop, new_york, &format!("n{day}"), &day.to_string(), 1000);
+    }
+    for day in 17..=19 {
+        for job in ["daily-sales", "daily-cancellations"] {
+            let at = format!("2026-11-{day}T02:00:00+09:00");
+            shop.batchctl(["report", job]).now(&at).run().succeeds().is_silent();
+        }
+        let morning = format!("2026-11-{day}T10:00:00+09:00");
+        let report = shop.batchctl(["report", "executive", "--mail-to", "boss@example.jp"]);
+        report.now(&morning).run().succeeds().is_silent();
+    }
+    let mailed = shop.sql("SELECT subject, text_body FROM mails ORDER BY id");
+    let mailed: Vec<(&str, bool, bool)> = mailed
+        .iter()
+        .map(|mail| (mail[0].as_str(), mail[1].contains("tokyo"), mail[1].contains("new-york")))
+        .collect();
+    assert_eq!(
+        mailed,
+        [
+            ("Business figures of Sun 15 November 2026", false, true),
+            ("Business figures of Mon 16 November 2026", true, false),
+            ("Business figures of Mon 16 November 2026", false, true),
+            ("Business figures of Tue 17 November 2026", true, false),
+            ("Business figures of Tue 17 November 2026", false, true),
+            ("Business figures of Wed 18 November 2026", true, false),
+        ]
+    );
 }

@@ -48,6 +48,8 @@ pub struct Sender<'a> {
     pub malls: &'a MallArgs,
     /// See [`Report::IS_ATTACHED`].
     pub is_attached: bool,
+    /// Whether the command named days.
+    pub are_days_named: bool,
 }
 
 /// The group whose jobs are delivered: a report's name is the rest of its job's.
@@ -156,6 +158,7 @@ impl<'a> Sender<'a> {
             publication: &args.publication,
             malls: &args.malls,
             is_attached: R::IS_ATTACHED,
+            are_days_named: args.dates.is_given(),
         }
     }
 
@@ -177,16 +180,27 @@ impl<'a> Sender<'a> {
         let selected = self.malls.selected(db).await?;
         let mut mailings = Vec::new();
         if !self.publication.mail_to.is_empty() {
-            mailings.push(Mailing {
-                periods: periods.clone(),
-                malls: selected.clone(),
-                waiting: Vec::new(),
+            let mailing = |periods: BTreeSet<NaiveDate>, malls: Vec<Mall>, waiting: Vec<Mall>| Mailing {
+                periods,
+                malls,
+                waiting,
                 locale: self.publication.locale(cx),
                 is_scheduled: false,
                 recipients: without_duplicates(&self.publication.mail_to),
                 formats: self.formats(&self.publication.format),
                 subject: None,
-            });
+            };
+            if self.are_days_named {
+                mailings.push(mailing(periods.clone(), selected.clone(), Vec::new()));
+            } else {
+                // Where days end at different hours, the newest one of each mall: each mall is mailed once for each day.
+                for &period in periods {
+                    let malls = current_in(cx, self.step, period, selected.clone());
+                    let waiting = self.waiting(cx, period, &selected);
+                    mailings.push(mailing(BTreeSet::from([period]), malls, waiting));
+                }
+                mailings.retain(|mailing| !mailing.malls.is_empty());
+            }
         }
         for delivery in self.scheduled(cx) {
             let malls = malls_of_delivery(db, delivery).await?;
@@ -195,8 +209,7 @@ impl<'a> Sender<'a> {
                 continue;
             }
             for &period in periods {
-                let mut waiting = malls.clone();
-                waiting.retain(|mall| bounds(self.step.around(period), zone_of(cx, mall)).end > cx.now());
+                let waiting = self.waiting(cx, period, &malls);
                 let malls = current_in(cx, self.step, period, malls.clone());
                 if malls.is_empty() {
                     continue;
@@ -214,6 +227,12 @@ impl<'a> Sender<'a> {
             }
         }
         Ok(mailings)
+    }
+
+    /// Those of the malls in which a period is not over yet.
+    fn waiting(&self, cx: &Context, period: NaiveDate, malls: &[Mall]) -> Vec<Mall> {
+        let period = self.step.around(period);
+        malls.iter().filter(|mall| bounds(period, zone_of(cx, mall)).end > cx.now()).cloned().collect()
     }
 
     /// Those who receive the report from this run, as normalised addresses.
