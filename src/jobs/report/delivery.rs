@@ -303,9 +303,7 @@ impl<'a> Sender<'a> {
         let formats: Vec<String> = mailing.formats.iter().map(Format::to_string).collect();
         let about = format!("{name}/{}/{digest}/{}/{}", letter.period, formats.join("+"), mailing.locale);
         let told_of = standing.zip(letter.headlines.as_ref());
-        let is_held = letter.is_provisional()
-            && mailing.is_scheduled
-            && cx.config.report().provisional == ProvisionalMails::Hold;
+        let is_held = letter.is_provisional() && cx.config.report().provisional == ProvisionalMails::Hold;
         let mut waiting = Ok(());
         // What each has to be told differs only if they were told different things.
         let mut due: Vec<(Value, Vec<Due>)> = Vec::new();
@@ -418,18 +416,24 @@ impl<'a> Sender<'a> {
         due: &[(Value, Vec<Due>)],
     ) -> anyhow::Result<()> {
         let now = cx.now();
-        if let Some(mailed) = mailed {
-            let held = Mailed { digest: None, headlines: &[], ..*mailed };
-            db.transaction(async |db| {
-                let recipients = due.iter().flat_map(|(_, recipients)| recipients);
-                for one in recipients {
-                    told::note(db, &held, &one.address, Place { version: 0, ..one.place }, now).await?;
-                }
-                anyhow::Ok(())
-            })
-            .await?;
-        }
         let (name, period) = (self.name, &letter.period);
+        let Some(mailed) = mailed else {
+            // Nobody follows up a mail about several days.
+            cx.output.notice(&format!(
+                "report {name} {period} is not mailed, because not all of its figures are final (`report.provisional` is \
+                 \"hold\"): run it again once they are"
+            ));
+            return Ok(());
+        };
+        let held = Mailed { digest: None, headlines: &[], ..*mailed };
+        db.transaction(async |db| {
+            let recipients = due.iter().flat_map(|(_, recipients)| recipients);
+            for one in recipients {
+                told::note(db, &held, &one.address, Place { version: 0, ..one.place }, now).await?;
+            }
+            anyhow::Ok(())
+        })
+        .await?;
         cx.output.status(&format!("Report {name} {period} is held back until its figures are final"));
         Ok(())
     }

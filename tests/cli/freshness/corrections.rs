@@ -12,6 +12,7 @@ on_both_databases![
     figures_that_become_true_again_are_corrected_again,
     provisional_figures_are_followed_by_final_ones,
     provisional_mails_can_be_held_back,
+    a_mail_that_a_command_asks_for_is_held_back_too,
     the_report_for_management_is_corrected_too,
     a_rerun_by_hand_corrects_at_once,
     a_correction_speaks_the_language_of_its_mail,
@@ -214,6 +215,21 @@ fn the_report_for_management_is_corrected_too(shop: &Shop) {
     executive(19);
     executive(19);
     assert_eq!(subjects(shop).len(), 4);
+}
+
+fn a_mail_that_a_command_asks_for_is_held_back_too(shop: &Shop) {
+    shop.write("batchctl.toml", "[report]\nprovisional = \"hold\"\n");
+    without_the_19th(shop);
+    line_for(shop, 20, "x@example.jp").run().exits(3);
+    let range = ["--from", "2026-11-18", "--to", "2026-11-19", "--mail-to", "y@example.jp"];
+    daily_sales(shop, 20, &range)
+        .run()
+        .exits(3)
+        .says("note: report daily-sales 2026-11-18..2026-11-19 is not mailed, because not all of its figures are final");
+    assert_eq!(subjects(shop), [""; 0]);
+    late_19th(shop);
+    line_for(shop, 21, "x@example.jp").run().exits(3);
+    assert_eq!(subjects(shop), ["Sales of Thu 19 November 2026"]);
 }
 
 fn a_rerun_by_hand_corrects_at_once(shop: &Shop) {
