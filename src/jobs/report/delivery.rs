@@ -30,7 +30,9 @@ use crate::values;
 use crate::wording::{command, counted};
 
 use super::awaited;
+use super::daily_sales;
 use super::driver::Report;
+use super::outdated::FigureTable;
 use super::periods::{Step, bounds, current_in, zone_of};
 use super::publication::{Content, PublicationArgs};
 use super::stale;
@@ -50,6 +52,8 @@ pub struct Sender<'a> {
     pub is_attached: bool,
     /// Whether the command named days.
     pub are_days_named: bool,
+    /// Where the figures are that it shows.
+    pub table: FigureTable,
 }
 
 /// The group whose jobs are delivered: a report's name is the rest of its job's.
@@ -93,6 +97,17 @@ pub struct Mailing {
     recipients: Vec<String>,
     formats: Vec<Format>,
     subject: Option<String>,
+    /// The malls, as [`Address::malls`], that the first mail about the period was about; `None` if they are the same.
+    addressed_malls: Option<String>,
+}
+
+/// Who receives a report from a run, and about which malls.
+struct Subscription {
+    /// Normalised addresses.
+    recipients: BTreeSet<String>,
+    malls: Vec<Mall>,
+    formats: String,
+    locale: Locale,
 }
 
 /// A mail that is to be queued for one recipient.
@@ -107,19 +122,28 @@ impl Mailing {
     fn address_of(&self, recipient: &str) -> Address {
         let mut malls: Vec<i64> = self.malls.iter().map(|mall| mall.id).collect();
         malls.sort_unstable();
-        let joined = |words: Vec<String>| words.join(",");
+        let malls: Vec<String> = malls.iter().map(i64::to_string).collect();
         Address {
             recipient: recipient.to_owned(),
-            malls: joined(malls.iter().map(i64::to_string).collect()),
-            formats: joined(self.formats.iter().map(Format::to_string).collect()),
+            malls: self.addressed_malls.clone().unwrap_or_else(|| malls.join(",")),
+            formats: joined(&self.formats),
             locale: self.locale.tag().to_owned(),
         }
     }
 
     /// Whether two mailings differ in their recipients alone.
     fn is_like(&self, other: &Self) -> bool {
-        self.address_of("") == other.address_of("") && self.subject == other.subject
+        let are_same = |(one, other): (&Mall, &Mall)| one.id == other.id;
+        self.address_of("") == other.address_of("")
+            && self.malls.len() == other.malls.len()
+            && self.malls.iter().zip(&other.malls).all(are_same)
+            && self.subject == other.subject
     }
+}
+
+/// Formats as [`Address::formats`].
+fn joined(formats: &[Format]) -> String {
+    formats.iter().map(Format::to_string).collect::<Vec<_>>().join(",")
 }
 
 /// The content of a mailing.
@@ -159,6 +183,7 @@ impl<'a> Sender<'a> {
             malls: &args.malls,
             is_attached: R::IS_ATTACHED,
             are_days_named: args.dates.is_given(),
+            table: R::TABLE.unwrap_or(daily_sales::TABLE),
         }
     }
 
@@ -189,6 +214,7 @@ impl<'a> Sender<'a> {
                 recipients: without_duplicates(&self.publication.mail_to),
                 formats: self.formats(&self.publication.format),
                 subject: None,
+                addressed_malls: None,
             };
             if self.are_days_named {
                 mailings.push(mailing(periods.clone(), selected.clone(), Vec::new()));
@@ -223,6 +249,7 @@ impl<'a> Sender<'a> {
                     recipients: without_duplicates(&delivery.to),
                     formats: self.formats(&delivery.format),
                     subject: delivery.subject.clone(),
+                    addressed_malls: None,
                 });
             }
         }
@@ -262,20 +289,30 @@ impl<'a> Sender<'a> {
     ) -> anyhow::Result<Vec<Mailing>> {
         let receiving = self.receiving(cx);
         let malls = all_malls(db).await?;
+        let subscriptions = self.subscriptions(cx, db).await?;
+        let with_figures = malls_with_figures(db, self.table, standing.period).await?;
+        let marked = stale::find_marked(db, self.table.report, standing.period).await?;
         let mut mailings: Vec<Mailing> = Vec::new();
         for told in standing.owed().filter(|told| is_among(&told.recipient, &receiving)) {
             let Ok(locale) = told.locale.parse() else { continue };
-            let ids: Vec<i64> = told.malls.split(',').filter_map(|id| id.parse().ok()).collect();
+            let mut ids = told.mall_ids();
+            let added = self.added_since(cx, &subscriptions, standing, told);
+            // One that is not computed yet although its data has come is named instead.
+            let is_waiting = |mall: &Mall| {
+                added.contains(&mall.id) && marked.contains(&mall.id) && !with_figures.contains(&mall.id)
+            };
+            ids.extend(added.intersection(&with_figures));
             let formats = told.formats.split(',').filter_map(|format| Format::from_str(format, true).ok());
             let mailing = Mailing {
                 periods: BTreeSet::from([standing.period]),
                 malls: malls.iter().filter(|mall| ids.contains(&mall.id)).cloned().collect(),
                 locale,
-                waiting: Vec::new(),
+                waiting: malls.iter().filter(|mall| is_waiting(mall)).cloned().collect(),
                 is_scheduled: true,
                 recipients: vec![told.recipient.clone()],
                 formats: formats.collect(),
                 subject: told.subject.clone(),
+                addressed_malls: Some(told.malls.clone()),
             };
             // The files are made once for all who get the same.
             match mailings.iter_mut().find(|other| other.is_like(&mailing)) {
@@ -284,6 +321,50 @@ impl<'a> Sender<'a> {
             }
         }
         Ok(mailings)
+    }
+
+    async fn subscriptions(&self, cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Subscription>> {
+        let normalised = |addresses: &[String]| addresses.iter().filter_map(|to| normalised(to)).collect();
+        let mut subscriptions = vec![Subscription {
+            recipients: normalised(&self.publication.mail_to),
+            malls: self.malls.selected(db).await?,
+            formats: joined(&self.formats(&self.publication.format)),
+            locale: self.publication.locale(cx),
+        }];
+        for delivery in self.scheduled(cx) {
+            subscriptions.push(Subscription {
+                recipients: normalised(&delivery.to),
+                malls: malls_of_delivery(db, delivery).await?,
+                formats: joined(&self.formats(&delivery.format)),
+                locale: delivery.locale.unwrap_or_else(|| self.publication.default_locale(cx)),
+            });
+        }
+        Ok(subscriptions)
+    }
+
+    /// The malls that were added to what somebody receives after he was told of a period: its total would lack them. Not
+    /// those of which he was told by a mail of their own, or will be, because their days end at another hour.
+    fn added_since(
+        &self,
+        cx: &Context,
+        subscriptions: &[Subscription],
+        standing: &Standing,
+        told: &Told,
+    ) -> BTreeSet<i64> {
+        let Some(recipient) = normalised(&told.recipient) else { return BTreeSet::new() };
+        let known = standing.malls_told(told);
+        let is_same = |subscription: &&Subscription| {
+            subscription.recipients.contains(&recipient)
+                && subscription.formats == told.formats
+                && subscription.locale.tag() == told.locale
+                && told.mall_ids().iter().all(|id| subscription.malls.iter().any(|mall| mall.id == *id))
+        };
+        let malls = subscriptions.iter().filter(is_same).flat_map(|subscription| &subscription.malls);
+        let is_added = |mall: &&Mall| {
+            let newest = self.step.last_finished(cx.now(), zone_of(cx, mall)).first();
+            !known.contains(&mall.id) && newest > standing.period
+        };
+        malls.filter(is_added).map(|mall| mall.id).collect()
     }
 
     /// Queues a mailing: a mail for each recipient who has not received this content yet, all or none. Who was told something
@@ -528,6 +609,20 @@ impl<'a> Sender<'a> {
         }
         formats
     }
+}
+
+/// The malls of which a period's stored figures are not all 0.
+async fn malls_with_figures(
+    db: &mut Db,
+    table: FigureTable,
+    period: NaiveDate,
+) -> anyhow::Result<BTreeSet<i64>> {
+    let FigureTable { name, period_column, figures, .. } = table;
+    let are_there: Vec<String> = figures.iter().map(|figure| format!("{figure} <> 0")).collect();
+    let are_there = if are_there.is_empty() { "TRUE".to_owned() } else { are_there.join(" OR ") };
+    let sql = format!("SELECT DISTINCT mall_id FROM {name} WHERE {period_column} = $1 AND ({are_there})");
+    let malls: Vec<(i64,)> = db.fetch_all(&sql, values![period]).await?;
+    Ok(malls.into_iter().map(|(mall,)| mall).collect())
 }
 
 fn waits_for(report: &str, period: NaiveDate, mall: &Mall) -> Failure {

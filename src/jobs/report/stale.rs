@@ -235,8 +235,8 @@ pub struct Source {
     pub table: Option<FigureTable>,
 }
 
-/// The periods whose figures are stale, or wait for data that has come, with their malls. `window` is the days that are looked
-/// at. Reads only.
+/// The periods whose figures are stale, or wait for data that has come, with their malls; of a period that was reported for
+/// some malls, also those whose data came later than that. `window` is the days that are looked at. Reads only.
 pub async fn find(
     cx: &Context,
     db: &mut Db,
@@ -252,7 +252,9 @@ pub async fn find(
         None => stale = told_of(db, source.report, window, stale).await?,
         Some(table) => {
             let stored = stored(db, table, window).await?;
-            stale.retain(|period| stored.contains_key(period));
+            let days: BTreeSet<NaiveDate> = stored.keys().map(|(day, _)| *day).collect();
+            // Also of a mall that was added since, whose sum with the others is not what was reported.
+            stale.retain(|(day, _)| days.contains(day));
             let awaiting = stored.iter().filter(|(_, columns)| columns.is_awaiting());
             for (&(day, id), _) in awaiting {
                 let Some(mall) = malls.iter().find(|mall| mall.id == id) else { continue };

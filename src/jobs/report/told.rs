@@ -180,6 +180,14 @@ impl Standing {
         self.told.iter().find(|told| told.is_to(address))
     }
 
+    /// The malls of which the recipient of a mail was told by mails of the same form.
+    pub fn malls_told(&self, told: &Told) -> BTreeSet<i64> {
+        let is_same_form = |other: &&Told| {
+            other.recipient == told.recipient && other.formats == told.formats && other.locale == told.locale
+        };
+        self.told.iter().filter(is_same_form).flat_map(Told::mall_ids).collect()
+    }
+
     /// Those whose mail is of an earlier revision.
     pub fn owed(&self) -> impl Iterator<Item = &Told> {
         self.told.iter().filter(|told| told.revision < self.revision)
@@ -236,6 +244,11 @@ impl Told {
             && self.malls == address.malls
             && self.formats == address.formats
             && self.locale == address.locale
+    }
+
+    /// The malls that it was about at first, by id.
+    pub fn mall_ids(&self) -> Vec<i64> {
+        self.malls.split(',').filter_map(|id| id.parse().ok()).collect()
     }
 
     /// The first of some malls of which something was told, and nothing is there to be told now.

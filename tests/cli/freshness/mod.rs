@@ -1,6 +1,7 @@
 //! Truth before speed: a day whose data has not come is provisional, a day that changed since is done again, and whoever
 //! was told something else is told so.
 
+mod added_mall;
 mod corrections;
 mod noticed;
 mod provisional;

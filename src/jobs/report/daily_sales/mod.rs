@@ -44,7 +44,7 @@ use super::stale;
 use store::{Computation, replace_mall};
 
 /// The figures of a day and mall; the breakdowns follow them.
-const TABLE: FigureTable = FigureTable {
+pub(super) const TABLE: FigureTable = FigureTable {
     name: "daily_sales",
     period_column: "business_day",
     made_of: &[Dated::ORDERS, Dated::REFUNDS],
