@@ -466,7 +466,7 @@ fn a_correction_waits_for_figures_that_cannot_be_read() {
         let was = shop.scalar(&format!("SELECT computed_at FROM {table} WHERE {row}"));
         shop.execute(&format!("UPDATE {table} SET computed_at = 'infinity' WHERE {row}"));
         shop.execute(&format!(
-            "INSERT OR IGNORE INTO stale_periods VALUES ('executive', '2026-11-19', {}, '2026-11-19T16:00:00+00:00')",
+            "INSERT OR IGNORE INTO stale_periods (report, period_day, mall_id, noted_at) VALUES ('executive', '2026-11-19', {}, '2026-11-19T16:00:00+00:00')",
             tokyo.id
         ));
         let ran = shop.batchctl(["report", "executive"]).run();
@@ -757,7 +757,7 @@ fn what_is_noted_of_stale_figures_keeps_no_report_from_running() {
                 "INSERT INTO sales_changes (mall_id, subject, changed_hour) VALUES (1, 'ORDER', '2026-11-19T03:00:00+00:00')"
             }
             "stale_periods" => {
-                "INSERT INTO stale_periods VALUES ('daily-sales', '2026-11-19', 1, '2026-11-19T03:00:00+00:00')"
+                "INSERT INTO stale_periods (report, period_day, mall_id, noted_at) VALUES ('daily-sales', '2026-11-19', 1, '2026-11-19T03:00:00+00:00')"
             }
             "report_revisions" => {
                 "INSERT INTO report_revisions VALUES ('daily-sales', '2026-11-19', 7, '2026-11-19T18:00:00+00:00')"
@@ -770,7 +770,7 @@ fn what_is_noted_of_stale_figures_keeps_no_report_from_running() {
                         ('executive', '2026-11-19', 'boss@example.jp', '1,2', 'csv', 'en', 'other', FALSE, '[]', 1,
                          '2026-11-19T03:00:00+00:00', 0);
                  INSERT INTO report_revisions VALUES ('daily-sales', '2026-11-19', 7, '2026-11-19T18:00:00+00:00');
-                 INSERT INTO stale_periods VALUES ('executive', '2026-11-19', 1, '2026-11-19T03:00:00+00:00')"
+                 INSERT INTO stale_periods (report, period_day, mall_id, noted_at) VALUES ('executive', '2026-11-19', 1, '2026-11-19T03:00:00+00:00')"
             }
         });
     };

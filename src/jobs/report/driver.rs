@@ -13,7 +13,7 @@ use crate::locale::Locale;
 use crate::period::{DateArgs, DayRange};
 use crate::runner::{Completed, Freshness, Job, JobSpec, MeantDays, Planned, Run, failpoint};
 use crate::shop::malls::{Mall, MallArgs};
-use crate::wording::counted;
+use crate::wording::{command, counted};
 
 use super::awaited;
 use super::delivery::{Letter, Mailing, Sender, report_name};
@@ -22,7 +22,7 @@ use super::periods::{self, Step};
 use super::publication::{Content, Extent, PublicationArgs, first_failure};
 use super::shown_malls;
 use super::soundness::Unreadable;
-use super::stale;
+use super::stale::{self, MOST_EARLIER};
 use super::told::{self, Standing, TOLD_DAYS};
 
 /// How many days a nightly run looks back at: most returns and late payments are in by then, and whoever is responsible for
@@ -38,8 +38,8 @@ pub struct ReportArgs {
     /// The malls.
     #[command(flatten)]
     pub malls: MallArgs,
-    /// Without days, also compute those of the last N days again whose data has changed since, and tell the recipients of
-    /// their mails what has changed; 0 for none
+    /// Without days, also compute those of the last N days again whose data has changed since, and up to 31 earlier ones, and
+    /// tell the recipients of their mails what has changed; 0 for none
     #[arg(long, value_name = "N", default_value_t = STALE_DAYS, value_parser = clap::value_parser!(u64).range(..=TOLD_DAYS))]
     pub stale_days: u64,
     /// The formats and their destination.
@@ -205,6 +205,10 @@ impl<R: Report> Job for R {
         let window = refreshed_window(self, &asked);
         if let Some(window) = window {
             periods.extend(stale::find(cx, db, source::<R>(), &malls, window).await?.into_keys());
+            let earlier = stale::find_earlier(cx, db, source::<R>(), &malls, window.first()).await?;
+            if earlier.len() <= MOST_EARLIER {
+                periods.extend(earlier.into_keys());
+            }
             periods.extend(Sender::of(self).owed_periods(cx, db).await?);
         }
         let planned = periods.into_iter().map(|first| {
@@ -266,6 +270,9 @@ impl<R: Report> Job for R {
         // Those that were only refreshed are not what was asked for.
         let malls = self.args().malls.selected(db).await?;
         let mut periods = periods::asked(cx, R::STEP, &self.args().dates, &malls, self.so_far())?;
+        if let Some(window) = refreshed_window(self, &periods) {
+            announce_earlier(self, cx, db, &malls, window.first()).await?;
+        }
         periods.retain(|period| completed.contains(period));
         self.check_stored(db, &periods).await?;
         mark_stale_figures::<R>(cx, db, &malls, &periods).await?;
@@ -295,6 +302,39 @@ fn refreshed_window<R: Report>(report: &R, asked: &BTreeSet<NaiveDate>) -> Optio
     }
     // The days before the newest one that is over.
     stale::window(R::STEP.around(*asked.last()?).last(), args.stale_days + 1)
+}
+
+/// Says once which figures before the days that a nightly run looks at are stale, if they are more than it computes.
+async fn announce_earlier<R: Report>(
+    report: &R,
+    cx: &Context,
+    db: &mut Db,
+    malls: &[Mall],
+    before: NaiveDate,
+) -> anyhow::Result<()> {
+    let source = source::<R>();
+    let earlier = stale::find_earlier(cx, db, source, malls, before).await?;
+    let (Some(first), Some(last)) = (earlier.keys().next(), earlier.keys().next_back()) else {
+        return Ok(());
+    };
+    let clock = (cx.now(), cx.time_zone());
+    if earlier.len() <= MOST_EARLIER || !stale::announce(db, source.report, before, clock).await? {
+        return Ok(());
+    }
+    let (first, last) = (first.to_string(), R::STEP.around(*last).last().to_string());
+    let mut words = vec!["report", source.report, "--only", "stale", "--from", &first, "--to", &last];
+    words.extend(report.args().malls.named().iter().flat_map(|mall| ["--mall", mall]));
+    let (one, many) = match R::STEP {
+        Step::Day => ("day", "days"),
+        Step::Week => ("week", "weeks"),
+    };
+    cx.output.notice(&format!(
+        "the data of {} from {first} to {last} has changed since report {} stored them, too many to compute by itself: {}",
+        counted(earlier.len(), one, many),
+        source.report,
+        cx.hint(&command(&words)),
+    ));
+    Ok(())
 }
 
 /// Those of these malls whose figures of a period are stale.

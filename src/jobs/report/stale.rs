@@ -224,6 +224,74 @@ pub async fn unmark(db: &mut Db, report: &str, period: NaiveDate, mall: i64) -> 
     Ok(db.execute(sql, values![report, period, mall]).await? > 0)
 }
 
+/// The most periods before those that a nightly run looks at that it computes too: a late refund or payment changes one or a
+/// few. More change by what somebody does on purpose, such as importing a year again, and that takes long.
+pub const MOST_EARLIER: usize = 31;
+
+/// The first day that anybody looks back to; a time before it is a mistake.
+const EARLIEST: NaiveDate = NaiveDate::from_ymd_opt(1, 1, 3).expect("it exists");
+
+/// Stored periods before a day whose data has changed since, with their malls. Reads only.
+pub async fn find_earlier(
+    cx: &Context,
+    db: &mut Db,
+    source: Source,
+    malls: &[Mall],
+    before: NaiveDate,
+) -> anyhow::Result<BTreeMap<NaiveDate, Vec<Mall>>> {
+    let Some(last) = before.pred_opt().filter(|last| *last >= EARLIEST) else { return Ok(BTreeMap::new()) };
+    let window = DayRange::new(EARLIEST, last)?;
+    let mut stale = marked(db, source.report, window).await?;
+    stale.extend(noted(cx, db, source.report, window).await?);
+    if stale.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let stale = match source.table {
+        None => told_of(db, source.report, window, stale).await?,
+        Some(table) => {
+            let stored = stored_of(db, table, &stale).await?;
+            stale.intersection(&stored).copied().collect()
+        }
+    };
+    Ok(by_period(stale, malls))
+}
+
+/// Those of some periods that are stored.
+async fn stored_of(
+    db: &mut Db,
+    table: FigureTable,
+    periods: &BTreeSet<PeriodOfMall>,
+) -> anyhow::Result<BTreeSet<PeriodOfMall>> {
+    let FigureTable { name, period_column, .. } = table;
+    let days: BTreeSet<NaiveDate> = periods.iter().map(|(day, _)| *day).collect();
+    let day = db.pick("value", "CAST(value AS DATE)");
+    let sql = format!(
+        "SELECT DISTINCT {period_column}, mall_id FROM {name}
+         WHERE {period_column} IN (SELECT {day} FROM {} AS days)",
+        db.elements("$1")
+    );
+    Ok(db.fetch_all(&sql, values![json!(days)]).await?.into_iter().collect())
+}
+
+/// Notes that somebody is told of the stale periods before a day, and returns whether he has to be: whether there are some of
+/// which nobody was.
+pub async fn announce(
+    db: &mut Db,
+    report: &str,
+    before: NaiveDate,
+    (now, time_zone): (DateTime<Utc>, Tz),
+) -> anyhow::Result<bool> {
+    let announced = db
+        .transaction(async |db| {
+            mark_stale_periods(db, now, time_zone).await?;
+            let sql = "UPDATE stale_periods SET announced_at = $1
+                       WHERE report = $2 AND period_day < $3 AND announced_at IS NULL";
+            Ok(db.execute(sql, values![now, report, before]).await?)
+        })
+        .await?;
+    Ok(announced > 0)
+}
+
 /// A report, and where it stores its figures.
 #[derive(Debug, Clone, Copy)]
 pub struct Source {
@@ -264,13 +332,17 @@ pub async fn find(
             }
         }
     }
+    Ok(by_period(stale, malls))
+}
+
+fn by_period(periods: BTreeSet<PeriodOfMall>, malls: &[Mall]) -> BTreeMap<NaiveDate, Vec<Mall>> {
     let mut found: BTreeMap<NaiveDate, Vec<Mall>> = BTreeMap::new();
-    for (day, id) in stale {
+    for (day, id) in periods {
         if let Some(mall) = malls.iter().find(|mall| mall.id == id) {
             found.entry(day).or_default().push(mall.clone());
         }
     }
-    Ok(found)
+    found
 }
 
 /// The days before a day that a nightly run looks at.

@@ -17,7 +17,8 @@ on_both_databases![
     only_stale_goes_by_whichever_run_stored_the_figures,
     a_day_that_was_asked_for_is_not_refreshed_by_itself,
     figures_that_are_replaced_meanwhile_are_not_marked_as_older,
-    days_further_back_are_left_alone,
+    a_few_days_further_back_are_refreshed_too,
+    many_days_further_back_are_named_once,
     a_missing_day_becomes_final_by_the_next_run,
     a_kill_between_the_marks_and_the_figures_loses_nothing,
     two_at_once_restate_a_day_once,
@@ -290,13 +291,55 @@ fn figures_that_are_replaced_meanwhile_are_not_marked_as_older(shop: &Shop) {
     assert_eq!(marked(), ["2026-11-17"]);
 }
 
-fn days_further_back_are_left_alone(shop: &Shop) {
+fn a_few_days_further_back_are_refreshed_too(shop: &Shop) {
     let mall = reported(shop, [10, 24]);
-    add(shop, mall, 10, "late", 500);
-    daily_sales(shop, 26, &["--stale-days", "14"]).run().succeeds();
+    let order = add(shop, mall, 10, "late", 500);
+    daily_sales(shop, 26, &["--stale-days", "0"]).run().succeeds().is_silent();
     assert_eq!(figures(shop)[0], "2026-11-10 tokyo 1 1000 1");
-    daily_sales(shop, 26, &["--stale-days", "15"]).run().succeeds();
+    daily_sales(shop, 26, &[]).run().succeeds().is_silent();
     assert_eq!(figures(shop)[0], "2026-11-10 tokyo 2 1500 1");
+    // It counts on the day of the payment.
+    let at = "2026-11-10T12:00:00+09:00";
+    shop.refund(Refund { order, amount: 200, refunded_at: at, ..Refund::default() });
+    daily_sales(shop, 27, &[]).run().succeeds().is_silent();
+    assert_eq!(figures(shop)[0], "2026-11-10 tokyo 2 1300 1");
+}
+
+fn many_days_further_back_are_named_once(shop: &Shop) {
+    let mall = shop.mall("tokyo", "Asia/Tokyo", "JPY");
+    let range = ["report", "daily-sales", "--from", "2026-09-01", "--to", "2026-10-04"];
+    shop.batchctl(range).now(&night(20)).run().succeeds();
+    daily_sales(shop, 20, &[]).run().succeeds().is_silent();
+    // Of a customer of the first day, all later ones are not new any more.
+    let at = "2026-09-01T12:00:00+09:00";
+    let order = Order {
+        mall,
+        order_no: "1",
+        member: Some("M1"),
+        ordered_at: at,
+        paid_at: Some(at),
+        ..Order::default()
+    };
+    shop.order(order);
+    let command = "batchctl --env dev report daily-sales --only stale --from 2026-09-01 --to 2026-10-04";
+    daily_sales(shop, 20, &[])
+        .run()
+        .succeeds()
+        .says("note: the data of 34 days from 2026-09-01 to 2026-10-04")
+        .says(command);
+    assert_eq!(figures(shop)[0], "2026-09-01 tokyo 0 0 1");
+    daily_sales(shop, 20, &[]).run().succeeds().is_silent();
+    daily_sales(shop, 21, &[]).run().succeeds().is_silent();
+    shop.execute("UPDATE orders SET total_amount = 500");
+    daily_sales(shop, 22, &[]).run().succeeds().is_silent();
+    let by_hand = ["--only", "stale", "--from", "2026-09-01", "--to", "2026-10-04"];
+    daily_sales(shop, 22, &by_hand).run().succeeds();
+    assert_eq!(figures(shop)[0], "2026-09-01 tokyo 1 500 1");
+    shop.execute("UPDATE orders SET member_code = 'M2'");
+    daily_sales(shop, 23, &[])
+        .run()
+        .succeeds()
+        .says("note: the data of 34 days from 2026-09-01 to 2026-10-04");
 }
 
 fn a_missing_day_becomes_final_by_the_next_run(shop: &Shop) {
@@ -459,11 +502,11 @@ fn notes_become_marks_where_no_report_runs(shop: &Shop) {
     // A run that is storing the figures of the 19th at this moment may not have seen the change.
     assert_eq!(marks(), ["daily-sales 2026-11-16", "daily-sales 2026-11-19"]);
     shop.execute(
-        "INSERT INTO stale_periods VALUES ('executive', '2026-11-16', 1, '2026-11-19T18:00:00+00:00')",
+        "INSERT INTO stale_periods (report, period_day, mall_id, noted_at) VALUES ('executive', '2026-11-16', 1, '2026-11-19T18:00:00+00:00')",
     );
     if shop.database() == crate::support::Database::Sqlite {
         shop.execute(
-            "INSERT INTO stale_periods VALUES ('daily-sales', '2026-11-1x', 1, '2026-11-19T18:00:00+00:00')",
+            "INSERT INTO stale_periods (report, period_day, mall_id, noted_at) VALUES ('daily-sales', '2026-11-1x', 1, '2026-11-19T18:00:00+00:00')",
         );
     }
     purge(23);
