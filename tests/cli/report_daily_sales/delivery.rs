@@ -20,6 +20,7 @@ on_both_databases![
     an_empty_column_and_redundant_totals_are_left_out,
     a_run_of_one_mall_does_not_deliver_for_all,
     a_csv_is_attached_in_the_encoding_asked_for,
+    a_mail_says_on_which_day_a_sale_counts_of_a_shop_that_does_not_state_it,
 ];
 
 const DELIVERY: &str = r#"
@@ -255,4 +256,28 @@ fn a_csv_is_attached_in_the_encoding_asked_for(shop: &Shop) {
     report(shop, &["--mail-to", "b@example.jp", "--format", "csv", "--locale", "ja"]).run().succeeds();
     let content = shop.scalar("SELECT content FROM mail_attachments WHERE mail_id = 2");
     assert!(content.starts_with("\\xefbbbf"), "Excel recognises UTF-8 by its mark: {content}");
+}
+
+fn a_mail_says_on_which_day_a_sale_counts_of_a_shop_that_does_not_state_it(shop: &Shop) {
+    tokyo(shop);
+    for (locale, words) in [
+        ("en", "its import settings name"),
+        ("ja", "取込設定で定めた日"),
+        ("ko", "가져오기 설정에서 정한 날"),
+    ] {
+        for job in ["daily-sales", "daily-cancellations"] {
+            let flags =
+                ["--date", "2026-11-18", "--mail-to", "a@example.jp", "--format", "json", "--locale", locale];
+            shop.batchctl(["report", job].iter().chain(&flags)).run().succeeds();
+        }
+        let mails = shop.sql(&format!(
+            "SELECT m.text_body, m.html_body, a.content FROM mails m JOIN mail_attachments a ON a.mail_id = m.id
+             WHERE m.locale = '{locale}'"
+        ));
+        let in_hexadecimal: String = words.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let says = |mail: &Vec<String>| {
+            mail[0].contains(words) && mail[1].contains(words) && mail[2].contains(&in_hexadecimal)
+        };
+        assert_eq!(mails.iter().map(says).collect::<Vec<_>>(), [true, true], "{locale}: {mails:?}");
+    }
 }

@@ -354,9 +354,9 @@ pub(super) fn document(figures: &Figures, time_zone: Tz, locale: Locale, extent:
             .chain(outdated::note(&outdated, locale))
             .chain([locale
                 .pick(
-                    "A cancellation counts on the day it happened, in the mall's own time zone, whether or not the order had been paid. The amount is the total of the orders; it is not what was refunded.",
-                    "キャンセルは発生日に計上し、日付は各店舗のタイムゾーンによります。未入金の注文も含みます。金額は注文の合計額であり、返金額ではありません。",
-                    "취소는 발생일 기준으로 집계하며 날짜는 각 쇼핑몰의 시간대를 따릅니다. 미결제 주문도 포함됩니다. 금액은 주문 합계이며 환불액이 아닙니다.",
+                    "A cancellation counts on the day it happened, in the mall's own time zone, whether or not the order had been paid; where a shop's export does not state that day, on the day that its import settings name. The amount is the total of the orders; it is not what was refunded.",
+                    "キャンセルは発生日（店舗の出力データにその日付がない場合は、取込設定で定めた日）に計上し、日付は各店舗のタイムゾーンによります。未入金の注文も含みます。金額は注文の合計額であり、返金額ではありません。",
+                    "취소는 발생일(쇼핑몰 데이터에 그 날짜가 없으면 가져오기 설정에서 정한 날) 기준으로 집계하며 날짜는 각 쇼핑몰의 시간대를 따릅니다. 미결제 주문도 포함됩니다. 금액은 주문 합계이며 환불액이 아닙니다.",
                 )
                 .to_owned()])
             .collect(),

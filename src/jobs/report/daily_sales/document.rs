@@ -137,9 +137,9 @@ fn notes(figures: &Figures, locale: Locale, extent: Extent) -> Vec<String> {
     let mut notes = vec![
         locale
             .pick(
-                "A sale counts on the day it was paid, a cancellation or refund on the day it happened, in the mall's own time zone. Gross is what buyers paid: after discounts, with shipping and tax. Net is gross less refunds.",
-                "売上は決済日、キャンセルと返金はその発生日に計上し、日付は各店舗のタイムゾーンによります。総売上は値引後の支払額（送料・税込）、純売上は総売上から返金額を差し引いた額です。",
-                "매출은 결제일, 취소와 환불은 발생일 기준으로 집계하며 날짜는 각 쇼핑몰의 시간대를 따릅니다. 총매출은 할인 적용 후 실제 결제액(배송비·세금 포함)이고, 순매출은 총매출에서 환불액을 뺀 금액입니다.",
+                "A sale counts on the day it was paid, a cancellation or refund on the day it happened, in the mall's own time zone; where a shop's export does not state that day, on the day that its import settings name. Gross is what buyers paid: after discounts, with shipping and tax. Net is gross less refunds.",
+                "売上は決済日、キャンセルと返金はその発生日（店舗の出力データにその日付がない場合は、取込設定で定めた日）に計上し、日付は各店舗のタイムゾーンによります。総売上は値引後の支払額（送料・税込）、純売上は総売上から返金額を差し引いた額です。",
+                "매출은 결제일, 취소와 환불은 발생일(쇼핑몰 데이터에 그 날짜가 없으면 가져오기 설정에서 정한 날) 기준으로 집계하며 날짜는 각 쇼핑몰의 시간대를 따릅니다. 총매출은 할인 적용 후 실제 결제액(배송비·세금 포함)이고, 순매출은 총매출에서 환불액을 뺀 금액입니다.",
             )
             .to_owned(),
     ];
