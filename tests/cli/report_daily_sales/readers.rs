@@ -20,6 +20,7 @@ on_both_databases![
     two_codes_of_one_payment_method_are_told_apart,
     headings_break_between_words_only,
     a_csv_file_has_a_mark_where_excel_needs_it,
+    a_tax_that_no_order_states_is_a_dash,
 ];
 
 const PRINTED: [&str; 4] = ["--format", "json", "--out", "-"];
@@ -361,4 +362,29 @@ fn a_csv_file_has_a_mark_where_excel_needs_it(shop: &Shop) {
     assert!(starts_with_mark(&["--mall", "tokyo"]));
     shop.write("batchctl.toml", "[report]\ncsv_bom = \"sometimes\"\n");
     report(shop, &[]).run().exits(78).says("expected one of `auto`, `always`, `never`");
+}
+
+fn a_tax_that_no_order_states_is_a_dash(shop: &Shop) {
+    let base = shop.mall("base", "Asia/Tokyo", "JPY");
+    let own = shop.mall("own", "Asia/Tokyo", "JPY");
+    for (mall, tax) in [(base, 0), (own, 90)] {
+        shop.order(Order { mall, tax, ..Order::default() });
+    }
+    let taxes = |day: &str| {
+        let document = document(shop, &["--date", day]);
+        let rows = document["tables"]["malls"].as_array().unwrap().iter();
+        rows.map(|row| json!([row["mall"], row["tax_amount"]])).collect::<Value>()
+    };
+    assert_eq!(taxes("2026-11-19"), json!([["base", null], ["own", 90]]));
+    assert_eq!(taxes("2026-11-18"), json!([["base", null], ["own", 0]]), "nothing was sold, and no tax paid");
+    let csv = report(shop, &["--format", "csv", "--out", "-"]).run().succeeds().stdout;
+    assert!(csv.contains("2026-11-19,base,JPY,total,,,1,0,1000,0,0,,0,0,1000"), "{csv}");
+    assert!(csv.contains("2026-11-19,own,JPY,total,,,1,0,1000,0,0,90,0,0,1000"), "{csv}");
+    let table = report(shop, &["--format", "table", "--out", "-"]).run().succeeds().stdout;
+    let row = table.lines().find(|line| line.contains("base")).unwrap();
+    let (header, _) = table.split_once("base").unwrap();
+    assert!(header.contains("Tax") && row.contains('–'), "{table}");
+    shop.execute("UPDATE orders SET tax_amount = 50 WHERE tax_amount = 0");
+    report(shop, &["--rerun"]).run().succeeds();
+    assert_eq!(taxes("2026-11-18"), json!([["base", 0], ["own", 0]]));
 }

@@ -44,7 +44,7 @@ pub(super) fn measure_columns(locale: Locale) -> Vec<Column> {
     ]
 }
 
-/// The cells of [`measure_columns`] as a mall shows them: new and returning customers only if its orders name any.
+/// The cells of [`measure_columns`] as a mall shows them: tax, and new and returning customers, only if its orders state any.
 pub(super) fn shown_cells(
     figures: &Figures,
     mall: i64,
@@ -53,16 +53,22 @@ pub(super) fn shown_cells(
     extent: Extent,
 ) -> Vec<Cell> {
     let mut cells = measure_cells(measures, currency);
+    let nothing = match extent {
+        Extent::Top(_) => Cell::text("–"),
+        Extent::Everything => Cell::Empty,
+    };
+    if !figures.has_tax(mall) {
+        cells[TAX_COLUMN] = nothing.clone();
+    }
     if !figures.has_customers(mall) {
-        let nothing = match extent {
-            Extent::Top(_) => Cell::text("–"),
-            Extent::Everything => Cell::Empty,
-        };
         let first = cells.len().saturating_sub(CUSTOMER_COLUMNS);
         cells[first..].fill(nothing);
     }
     cells
 }
+
+/// The place of the tax.
+const TAX_COLUMN: usize = 5;
 
 /// The columns about customers, which come last.
 const CUSTOMER_COLUMNS: usize = 2;

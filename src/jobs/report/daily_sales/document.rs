@@ -147,9 +147,9 @@ fn notes(figures: &Figures, locale: Locale, extent: Extent) -> Vec<String> {
         notes.push(
             locale
                 .pick(
-                    "“Day before” and “Week before” are the changes of net sales since the day before and since the same weekday a week before. Only final figures are compared; “–” means that there is nothing to compare with.",
-                    "前日比・前週比は、前日および前週の同じ曜日の純売上との比較です。確定値どうしを比較しており、「–」は比較対象がないことを示します。",
-                    "전일 대비와 전주 대비는 전날 및 지난주 같은 요일의 순매출과 비교한 것입니다. 확정된 수치끼리만 비교하며, '–'는 비교 대상이 없음을 뜻합니다.",
+                    "“Day before” and “Week before” are the changes of net sales since the day before and since the same weekday a week before. Only final figures are compared; “–” means that there is nothing to compare with, or that a figure has no source: no order of the mall has ever stated it.",
+                    "前日比・前週比は、前日および前週の同じ曜日の純売上との比較です。確定値どうしを比較しており、「–」は比較対象がないこと、または元になるデータ（その店舗の注文に記載された値）が一度もないことを示します。",
+                    "전일 대비와 전주 대비는 전날 및 지난주 같은 요일의 순매출과 비교한 것입니다. 확정된 수치끼리만 비교하며, '–'는 비교 대상이 없거나 해당 쇼핑몰의 주문에 그 값이 한 번도 기재된 적이 없음을 뜻합니다.",
                 )
                 .to_owned(),
         );

@@ -132,7 +132,9 @@ pub(super) struct Figures {
     pub(super) comparisons: Comparisons,
     pub(super) wordings: Wordings,
     /// The malls whose orders never name a customer: that is not the same as no customers.
-    pub(super) without_customers: BTreeSet<i64>,
+    without_customers: BTreeSet<i64>,
+    /// The malls whose orders never state a tax: that is not the same as no tax.
+    without_tax: BTreeSet<i64>,
     pub(super) asked: BTreeSet<NaiveDate>,
     /// What is left out, with its whole mall; in the chart just its day.
     pub(super) unreadable: Unreadable,
@@ -213,10 +215,13 @@ impl Figures {
         breakdowns.sort_by_key(|row| malls.place(row.mall_id));
         // A day of which a row cannot be read is a gap.
         chart.retain(|row| is_shown(row.mall_id) && !unreadable.include(row.mall_id, row.business_day));
-        let mut without_customers = BTreeSet::new();
+        let (mut without_customers, mut without_tax) = (BTreeSet::new(), BTreeSet::new());
         for &mall in malls.keys() {
             if !sources::has_customers(db, mall).await? {
                 without_customers.insert(mall);
+            }
+            if !sources::has_tax(db, mall).await? {
+                without_tax.insert(mall);
             }
         }
         Ok(Self {
@@ -229,6 +234,7 @@ impl Figures {
             comparisons,
             wordings: Wordings::new(config),
             without_customers,
+            without_tax,
             asked: days.clone(),
             unreadable,
         })
@@ -372,6 +378,11 @@ impl Figures {
     /// Whether new and returning customers can be told apart: not if the mall's orders never name any.
     pub(super) fn has_customers(&self, mall: i64) -> bool {
         !self.without_customers.contains(&mall)
+    }
+
+    /// Whether it is known how much tax there is: not if the mall's orders never state any.
+    pub(super) fn has_tax(&self, mall: i64) -> bool {
+        !self.without_tax.contains(&mall)
     }
 
     /// The rows of each mall and currency, in the order of the malls.
