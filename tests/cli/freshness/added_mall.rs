@@ -1,12 +1,13 @@
 //! A mall that is added later, with its history: the days that were reported without it are reported with it.
 
-use super::{add, daily_sales, figures, night, reported, subjects};
+use super::{add, daily_sales, export, figures, night, orders, reported, subjects};
 use crate::support::{Order, Refund, Shop, on_both_databases};
 
 on_both_databases![
     the_history_of_a_mall_that_is_added_is_part_of_the_days_that_were_reported,
     a_mall_that_is_added_is_in_the_report_for_management_too,
     a_mall_that_cannot_be_computed_is_named_in_the_correction_of_others,
+    a_day_that_was_provisional_for_an_added_mall_is_compared_with_nothing,
 ];
 
 fn delivery(report: &str) -> String {
@@ -92,4 +93,26 @@ fn a_mall_that_cannot_be_computed_is_named_in_the_correction_of_others(shop: &Sh
     daily_sales(shop, 19, &[]).run().exits(3).says("osaka");
     assert_eq!(subjects(shop).last().unwrap(), "Correction: Sales of Tue 17 November 2026");
     assert!(last_text(shop).contains("Not included yet: osaka"), "{}", last_text(shop));
+}
+
+fn a_day_that_was_provisional_for_an_added_mall_is_compared_with_nothing(shop: &Shop) {
+    let mall = shop.mall("tokyo", "Asia/Tokyo", "JPY");
+    for day in [13, 19, 20] {
+        add(shop, mall, day, &day.to_string(), 1000);
+    }
+    daily_sales(shop, 20, &["--date", "2026-11-13"]).run().succeeds();
+    // Added after the 19th was over, and before it is reported.
+    shop.mall("osaka", "Asia/Tokyo", "JPY");
+    shop.write("batchctl.toml", "[import.orders.osaka]\nmall = \"osaka\"\ninbox_pattern = \"*.csv\"\n");
+    daily_sales(shop, 20, &[]).run().exits(3);
+    export(shop, "o.csv", &orders(&[(20, 12, 1000)]), "2026-11-21T02:00:00+09:00");
+    shop.batchctl(["data", "import", "--kind", "orders", "--mall", "osaka", "o.csv"])
+        .now(&night(21))
+        .run()
+        .succeeds();
+    daily_sales(shop, 21, &["--date", "2026-11-20"]).run().succeeds();
+    let report = ["report", "executive", "--format", "csv", "--out", "-"];
+    let csv = shop.batchctl(report).now(&night(21)).run().succeeds().stdout;
+    let orders = csv.lines().find(|line| line.contains(",orders,")).unwrap();
+    assert_eq!(orders, "2026-11-20,,orders,,2,,1,true,false,", "{csv}");
 }

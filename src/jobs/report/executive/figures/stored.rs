@@ -72,6 +72,8 @@ pub(super) struct Stored {
     pub(super) cancellations: Vec<CancellationRow>,
     pub(super) snapshots: Vec<SnapshotRow>,
     pub(super) unreadable: UnreadableByTable,
+    /// The earlier days whose figures were reported and are not final: they are nothing to compare with.
+    not_final: BTreeSet<(NaiveDate, i64)>,
     /// When each mall opened: it was added here, or had its first order.
     pub(super) opened: BTreeMap<i64, DateTime<Utc>>,
     pub(super) sources: Sources,
@@ -123,6 +125,19 @@ impl Stored {
                 values![first, day.checked_add_days(Days::new(1)).unwrap_or(day)],
             )
             .await?;
+        let not_final: Vec<(NaiveDate, i64)> = db
+            .fetch_all(
+                &format!(
+                    "SELECT business_day, mall_id FROM daily_sales
+                     WHERE business_day BETWEEN $1 AND $2 AND NOT is_final AND {is_day}
+                     UNION
+                     SELECT business_day, mall_id FROM daily_cancellations
+                     WHERE business_day BETWEEN $1 AND $2 AND awaited_subject IS NOT NULL AND {is_day}",
+                    is_day = db.is_day("business_day")
+                ),
+                values![first, day.pred_opt().unwrap_or(day)],
+            )
+            .await?;
         let mut unreadable = UnreadableByTable::default();
         for row in &sales {
             unreadable.sales.note_row(row.mall_id, row.business_day, "business_day", &row.problems);
@@ -161,6 +176,7 @@ impl Stored {
             cancellations,
             snapshots,
             unreadable,
+            not_final: not_final.into_iter().collect(),
             opened,
             sources,
         })
@@ -186,11 +202,13 @@ impl Stored {
         self.of_day(day).any(|row| row.mall_id == mall)
     }
 
-    /// Whether a mall was not there yet on a day: it had no sales then, and nothing is missing.
+    /// Whether a mall was not there yet on a day: it had no sales then, and nothing is missing. One whose files are awaited
+    /// was reported for the day before it was added, and is missing there until the first has come.
     pub(super) fn is_new(&self, mall: i64, day: NaiveDate) -> bool {
         let zone = self.malls.get(&mall).copied().unwrap_or(self.time_zone);
         self.opened.get(&mall).is_some_and(|opened| *opened >= day_bounds(day, zone).end)
             && !self.is_reported(mall, day)
+            && !self.not_final.contains(&(day, mall))
     }
 
     pub(super) fn currencies(&self, day: NaiveDate) -> BTreeSet<String> {
