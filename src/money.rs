@@ -60,6 +60,10 @@ pub enum MoneyError {
 /// day can hold, which are 64 bits.
 pub const MAX_AMOUNT: i64 = 1_000_000_000_000_000;
 
+/// Signs of money that files write; a longer one before those that it contains. A backslash is how the sign of the yen of
+/// code page 932 reads.
+pub const CURRENCY_SIGNS: [&str; 11] = ["US$", "¥", "￥", "\\", "円", "₩", "￦", "원", "$", "€", "£"];
+
 /// The number of decimals of a currency (ISO 4217): 0 for JPY and KRW, 2 for most and for unknown ones.
 pub fn currency_exponent(currency: &str) -> u32 {
     match currency {

@@ -265,6 +265,221 @@ fn a_header_that_was_passed_over_is_a_doubt() {
     }
 }
 
+/// What is said of a header beside those of a file whose amounts add up, with its cells of two orders of 3,000.
+fn doubts_beside(header: &str, cells: [&str; 2]) -> Vec<String> {
+    let order = |no: u32, cell: &str| {
+        format!("{no},入金済,2026-11-03 10:00,2026-11-03 10:00,A,3,1000,3000,\"{cell}\"\n")
+    };
+    let lines = guessed_lines(&format!(
+        "注文番号,ステータス,注文日時,入金日時,商品コード,数量,単価,合計,{header}\n{}{}",
+        order(1, cells[0]),
+        order(2, cells[1])
+    ));
+    let doubts = lines.into_iter().filter_map(|line| Some(line.strip_prefix("# doubt: ")?.to_owned()));
+    doubts.collect()
+}
+
+/// The rule is what cells say and headers are made of, and no list: a shop has names of its own.
+#[test]
+fn what_was_cancelled_or_went_back_is_a_doubt_under_any_header() {
+    let of_amounts = [
+        "返品金額",
+        "払い戻し",
+        "キャンセル金額",
+        "返品数",
+        "返品数量",
+        "キャンセル数量",
+        "Returned Amount",
+        "Chargeback",
+        "Credit",
+        "Cancelled Qty",
+        "취소금액",
+    ];
+    let of_flags = [
+        "返金状況",
+        "返品状況",
+        "キャンセル状況",
+        "キャンセルフラグ",
+        "Refund Status",
+        "Return Status",
+        "Cancelled",
+        "Is Cancelled",
+        "テスト注文",
+        "Void",
+        "削除フラグ",
+        "취소여부",
+        "取引区分",
+        "区分",
+        "Type",
+        "Transaction Type",
+        "Order Type",
+    ];
+    for header in of_amounts {
+        let doubts = doubts_beside(header, ["0", "2"]);
+        assert!(doubts.len() == 1 && doubts[0].contains(&format!("`{header}`")), "{header}: {doubts:?}");
+        assert_eq!(doubts_beside(header, ["0", ""]), [""; 0], "{header}");
+    }
+    for header in of_flags {
+        let doubts = doubts_beside(header, ["", "○"]);
+        assert!(doubts.len() == 1 && doubts[0].contains(&format!("`{header}`")), "{header}: {doubts:?}");
+        assert_eq!(doubts_beside(header, ["", "no"]), [""; 0], "{header}");
+    }
+    for (header, cell, word) in [
+        ("明細状態", "返品", "返品"),
+        ("商品状態", "ｷｬﾝｾﾙ", "キャンセル"),
+        ("Delivery Status", "Returned to sender", "returned"),
+        ("備考", "テスト", "テスト"),
+        ("x", "부분취소", "취소"),
+    ] {
+        assert_eq!(
+            doubts_beside(header, ["急ぎ", cell]),
+            [format!(
+                "`{header}` says `{word}` on 1 of 2 sampled lines, but is not used: was something cancelled, returned or paid back?"
+            )]
+        );
+    }
+    assert_eq!(doubts_beside("備考", ["返品不可", "コンテスト用"]), [""; 0]);
+    assert_eq!(
+        doubts_beside("取引区分", ["売上", "赤"]),
+        ["`取引区分` is not used, but has words such as `売上`, `赤`: does it tell sales from other lines?"]
+    );
+}
+
+#[test]
+fn an_amount_that_no_used_column_repeats_is_a_doubt() {
+    for header in [
+        "入金額",
+        "決済金額",
+        "実支払額",
+        "実請求額",
+        "差引金額",
+        "Paid Amount",
+        "Amount Paid",
+        "Charged",
+        "Net",
+    ] {
+        assert_eq!(
+            doubts_beside(header, ["3000", "2,700"]),
+            [format!(
+                "`{header}` is an amount that is not used: it differs from `合計`, the total, on 1 of 2 sampled lines"
+            )]
+        );
+        assert_eq!(doubts_beside(header, ["¥3,000", "3000"]), [""; 0], "{header}");
+    }
+    for header in ["お支払金額", "ご請求額"] {
+        let doubts = doubts_beside(header, ["3000", "2700"]);
+        assert!(doubts[0].contains("another amount on 1 of 2 sampled orders"), "{doubts:?}");
+    }
+    assert_eq!(
+        doubts_beside("注文_番号", ["1", "7"]),
+        [
+            "`注文_番号` is not used: its name reads like that of `注文番号`, and it differs on 1 of 2 sampled lines"
+        ]
+    );
+    let file = "order_no,status,ordered_at,paid_at,product_code,quantity,unit_price_amount,total_amount,Total Amount\n\
+                1,PAID,2026-11-03 10:00,2026-11-03 10:00,A,1,1000,1000,900\n";
+    has(
+        &guessed_lines(file),
+        &[
+            "# doubt: `Total Amount` is not used: its name reads like that of `total_amount`, and it differs on 1 of 1 sampled line",
+        ],
+    );
+    for header in ["税率", "会計番号", "お支払回数", "獲得ポイント"] {
+        assert_eq!(doubts_beside(header, ["8", "10"]), [""; 0], "{header}");
+    }
+}
+
+#[test]
+fn a_second_state_is_not_said_to_be_harmless_if_it_is_not() {
+    assert_eq!(
+        doubts_beside("決済状況", ["決済済", "返金"]),
+        [
+            "`決済状況` is a state too, beside `ステータス`: it counts where it says that money went back, or is still to come"
+        ]
+    );
+    assert_eq!(
+        doubts_beside("配送状況", ["発送済", "返送"]),
+        [
+            "`配送状況` is a state too, beside `ステータス`: it is not used; is an order that it calls `返送` a sale?"
+        ]
+    );
+}
+
+#[test]
+fn usual_names_are_known() {
+    for tax in [
+        "うち消費税",
+        "うち消費税額",
+        "(内消費税)",
+        "（内消費税）",
+        "消費税等",
+        "税",
+        "合計消費税",
+        "消費税(10%)",
+        "Tax included",
+        "VAT amount",
+        "부가세액",
+        "부가가치세",
+    ] {
+        let lines = guessed_lines(&format!(
+            "{}{tax}\n1,Paid,2026-11-03 10:00,2026-11-03 10:00,A,1,1100,1100,100\n",
+            HEADER.replace('\n', ",")
+        ));
+        has(&lines, &[&format!("tax_amount = \"{tax}\"")]);
+        assert!(!lines.iter().any(|line| line.starts_with("# doubt: `")), "{tax}: {lines:?}");
+    }
+    let lines = guessed_lines(
+        "注文番号,処理ステータス,受付日,ご入金日,お支払方法,商品CD,数量,単価,値引額,ご請求額,Cancellation Date\n\
+         1,入金確認済,2026/11/13,2026/11/13,カード,A,1,1000,100,900,\n",
+    );
+    has(
+        &lines,
+        &[
+            "status = \"処理ステータス\"",
+            "ordered_at = \"受付日\"",
+            "paid_at = \"ご入金日\"",
+            "payment_method = \"お支払方法\"",
+            "product_code = \"商品CD\"",
+            "discount_amount = \"値引額\"",
+            "total_amount = \"ご請求額\"",
+            "\"入金確認済\" = \"PAID\"   # 1 line",
+            "# Tried on all 1 line: all good.",
+        ],
+    );
+    assert!(lines.iter().any(|line| line.starts_with("cancelled_at = \"Cancellation Date\"")), "{lines:?}");
+    for status in ["注文状況", "受注状況"] {
+        let lines = guessed_lines(&format!(
+            "{}1,Paid,2026-11-03 10:00,2026-11-03 10:00,A,1,10,10\n",
+            HEADER.replace("status", status)
+        ));
+        has(&lines, &[&format!("status = \"{status}\"")]);
+    }
+}
+
+#[test]
+fn a_time_of_day_beside_a_day_is_joined_with_it() {
+    let lines = guessed_lines(
+        "注文番号,ステータス,注文日,注文時刻,商品コード,数量,単価,合計\n1,入金済,2026/11/03,9:05,A,1,1000,1000\n",
+    );
+    has(
+        &lines,
+        &[
+            "time_format = [\"%Y/%m/%d %H:%M\"]",
+            "ordered_at = { from = [\"注文日\", \"注文時刻\"], join = \" \" }",
+            "# Tried on all 1 line: all good.",
+        ],
+    );
+}
+
+/// Read as code page 932, the sign of the yen is a backslash.
+#[test]
+fn the_yen_of_code_page_932_is_a_sign_of_money() {
+    let lines = guessed_lines(&format!(
+        "{HEADER}1,Paid,2026-11-03 10:00,2026-11-03 10:00,A,1,\"\\1,200\",\"\\1,200\"\n"
+    ));
+    has(&lines, &["thousands = \",\"", "currency_signs = [\"\\\\\"]", "# Tried on all 1 line: all good."]);
+}
+
 /// A program writes all of its dates alike: one column that tells day from month decides for the others, and no order is read
 /// with the one here and the other there.
 #[test]
@@ -357,6 +572,26 @@ fn a_text_that_can_be_read_in_two_encodings_is_in_that_of_its_language() {
     }
 }
 
+/// These bytes can be read as code page 932 as well, as a word that nobody wrote.
+#[test]
+fn lines_in_two_encodings_are_a_doubt() {
+    let sandbox = Sandbox::new();
+    let header = "注文番号,ステータス,注文日時,入金日時,商品コード,商品名,数量,単価,合計\n";
+    let line =
+        |no: u32, status: &str| format!("{no},{status},2026-11-03 10:00,2026-11-03 10:00,A,cup,1,10,10\n");
+    let shift_jis = |text: &str| encoding_rs::SHIFT_JIS.encode(text).0.into_owned();
+    let (of_one, of_other) = (shift_jis(&(header.to_owned() + &line(1, "入金済み"))), line(2, "入金済み"));
+    let doubt = "# doubt: the encoding: shift_jis is assumed, but 1 sampled line looks like UTF-8";
+    for (name, content, is_doubtful) in [
+        ("mixed.csv", [&of_one[..], of_other.as_bytes()].concat(), true),
+        ("alike.csv", [&of_one[..], &shift_jis(&of_other)].concat(), false),
+    ] {
+        sandbox.write(name, &content);
+        let guessed = guess(&sandbox, name).succeeds().stdout;
+        assert_eq!(guessed.contains(doubt), is_doubtful, "{guessed}");
+    }
+}
+
 /// Of a file that nothing could be imported of, no success is told; and nothing of a customer's is taken for a name.
 #[test]
 fn what_would_import_nothing_is_no_success() {
@@ -435,6 +670,14 @@ fn what_is_no_table_is_refused_as_by_an_import() {
     let sandbox = Sandbox::new();
     sandbox.write("empty.csv", "");
     guess(&sandbox, "empty.csv").exits(65).says("is empty: it has no header");
+    // Longer than what is looked at, without an end.
+    sandbox.write("long.csv", "x".repeat(5 * 1024 * 1024));
+    guess(&sandbox, "long.csv").exits(65).says("line 1: the line is longer than 1 MiB");
+    let twice = HEADER.replace("price", "qty,price") + "1,paid,2026-11-19,2026-11-19,A,1,1,10,10\n";
+    sandbox.write("twice.csv", twice);
+    guess(&sandbox, "twice.csv")
+        .exits(65)
+        .says("failed to read `twice.csv`: line 1: two columns are named `qty`");
     sandbox.write("book.xlsx", b"PK\x03\x04rest");
     guess(&sandbox, "book.xlsx").exits(65);
     sandbox.write("binary.csv", [0xff, 0xfe, 0x00, 0x41, 0x00]);

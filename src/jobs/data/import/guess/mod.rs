@@ -6,6 +6,7 @@ mod language;
 mod money;
 mod names;
 mod numbers;
+mod passed_over;
 mod platform;
 mod sample;
 mod shape;
@@ -200,6 +201,13 @@ fn form(sample: &Sample, question: &Question<'_>, words: &Vocabularies) -> Resul
             best
         }
     };
+    let is_utf8 = matches!(encoding, TextEncoding::Utf8 | TextEncoding::Utf8Bom);
+    if !is_utf8 && sample.utf8_lines > 0 {
+        let lines = counted(sample.utf8_lines as u64, "sampled line looks", "sampled lines look");
+        doubts.push(format!(
+            "the encoding: {encoding} is assumed, but {lines} like UTF-8: were two files put together? Their names would be wrong"
+        ));
+    }
     let delimiter = question.delimiter.or_else(|| sample.delimiter(encoding));
     if delimiter.is_none() {
         doubts.push("the file has one column only: another delimiter?".to_owned());

@@ -53,12 +53,19 @@ pub(super) struct Made {
     pub(super) places: Vec<usize>,
     /// Whether all lines of an order are added up.
     pub(super) per_order: bool,
+    /// Whether the headers are joined to one text, rather than added up.
+    pub(super) is_joined: bool,
 }
 
 impl Made {
     /// One header as it is.
     pub(super) fn of(place: usize) -> Self {
-        Self { places: vec![place], per_order: false }
+        Self { places: vec![place], per_order: false, is_joined: false }
+    }
+
+    /// Headers that are added up.
+    pub(super) fn sum_of(places: Vec<usize>, per_order: bool) -> Self {
+        Self { places, per_order, is_joined: false }
     }
 }
 
@@ -69,6 +76,8 @@ pub(super) struct Told {
     pub(super) columns: BTreeMap<&'static str, Made>,
     /// What could not be told.
     pub(super) doubts: Vec<String>,
+    /// Headers that say once more what the lines of an order cost.
+    pub(super) repeated: BTreeSet<usize>,
 }
 
 /// Whether a column is one of those that are told by adding up.
@@ -91,7 +100,9 @@ pub(super) fn tell(
     let quantity = found.get("quantity").copied().filter(|place| orders.is_number(*place));
     let unnamed = unnamed(vocabulary, header, found, &orders);
     let search = Search { orders: &orders, candidates: &candidates, quantity };
-    Ok(search.best(&unnamed).map(|best| Telling { search, best, header, doubts: Vec::new() }.told()))
+    Ok(search
+        .best(&unnamed)
+        .map(|best| Telling { search, best, header, doubts: Vec::new(), repeated: BTreeSet::new() }.told()))
 }
 
 // ---------------------------------------------------------------- the orders
@@ -452,13 +463,14 @@ struct Telling<'a> {
     best: Reading,
     header: &'a [String],
     doubts: Vec<String>,
+    repeated: BTreeSet<usize>,
 }
 
 impl Telling<'_> {
     fn told(mut self) -> Told {
         let mut columns = BTreeMap::new();
         let (place, per_order) = self.best.total;
-        columns.insert("total_amount", Made { places: vec![place], per_order });
+        columns.insert("total_amount", Made::sum_of(vec![place], per_order));
         self.lines(&mut columns);
         for (column, _) in PARTS {
             if let Some(made) = self.part(column) {
@@ -472,7 +484,7 @@ impl Telling<'_> {
                 .push(format!("`{name}` is not used for `{column}`: some of its fields are not amounts"));
         }
         self.doubt_sum();
-        Told { columns, doubts: self.doubts }
+        Told { columns, doubts: self.doubts, repeated: self.repeated }
     }
 
     fn name(&self, place: usize) -> String {
@@ -563,6 +575,8 @@ impl Telling<'_> {
                 self.doubts.push(format!(
                     "what `{name}` is: neither the amount of a line nor of an order's lines; it is not used"
                 ));
+            } else {
+                self.repeated.insert(amount);
             }
         }
         found
@@ -605,14 +619,14 @@ impl Telling<'_> {
         }
         let places: Vec<usize> = of_column.iter().map(|part| part.place).collect();
         let per_order = places.iter().any(|place| orders.varies(*place));
-        Some(Made { places, per_order })
+        Some(Made::sum_of(places, per_order))
     }
 
     /// A part that the total does not have, by its name.
     fn part_of_no_total(&mut self, column: &'static str, others: &[usize]) -> Option<Made> {
         let orders = self.search.orders;
         let place = others.first().copied()?;
-        let made = Made { places: vec![place], per_order: orders.varies(place) };
+        let made = Made::sum_of(vec![place], orders.varies(place));
         // Whether a price has the tax in it is the shop's choice.
         if !orders.has_amounts(place) || column == "tax_amount" || self.best.right == 0 {
             return Some(made);

@@ -14,10 +14,11 @@ use super::super::mapping::Mapping;
 use super::super::reader::Source;
 use super::super::words::normal;
 use super::money::{self, Made};
-use super::numbers::{Numbers, number};
+use super::numbers::Numbers;
+use super::passed_over::{self, reversal_in};
 use super::sample::Sample;
 use super::shape::{self, Shape};
-use super::times::{self, Written};
+use super::times::{self, TimesOfDay, Written};
 use super::{Form, KINDS, Proposal, Vocabularies, Vocabulary};
 
 /// Different words of a column that are listed. A column with more has no states.
@@ -26,8 +27,6 @@ pub(super) const MOST_WORDS: usize = 60;
 pub(super) const WORD_CHARACTERS: usize = 40;
 /// States of an order that was paid.
 const PAID: [&str; 4] = ["PAID", "SHIPPED", "DELIVERED", "REFUNDED"];
-/// Parts of headers that are about money which went back.
-const OF_REFUNDS: [&str; 6] = ["refund", "返金", "払戻", "返品額", "환불", "반품금액"];
 
 /// Looks at a file by the names in it.
 struct Looking<'a> {
@@ -41,6 +40,8 @@ struct Looking<'a> {
     source: &'a Source,
     header: &'a [String],
     found: BTreeMap<&'static str, usize>,
+    /// Headers that say once more what others do.
+    repeated: BTreeSet<usize>,
     doubts: Vec<String>,
 }
 
@@ -67,6 +68,7 @@ pub(super) fn by_names(
         source,
         header,
         found,
+        repeated: BTreeSet::new(),
         doubts: Vec::new(),
     };
     Ok(Proposal { preset, ..looking.proposal()? })
@@ -78,8 +80,9 @@ impl Looking<'_> {
         let all = self.found.values().copied().chain(amounts.iter().copied());
         let shapes = shape::of(self.sample, self.source, all)?;
         let style = self.style(&amounts, &shapes);
-        let made = self.made(&style)?;
-        let times = self.times(&shapes);
+        let mut made = self.made(&style)?;
+        let mut times = self.times(&shapes);
+        self.add_times_of_day(&mut made, &mut times)?;
         let states = self.states()?;
         let mut section = String::new();
         if let Some(preset) = self.preset.as_ref().and_then(|mapping| mapping.preset.as_ref()) {
@@ -92,7 +95,7 @@ impl Looking<'_> {
         }
         let _ = writeln!(section, "\n[import.{}.columns]", self.kind.name());
         let missing = self.add_columns(&made, &times, &shapes, &mut section);
-        self.add_unused(&made, &states, &mut section)?;
+        self.add_unused(&made, &states, &style, &mut section)?;
         self.add_rules(&states, &mut section);
         self.add_values(&mut section)?;
         Ok(Proposal { kind: self.kind, preset: None, section, doubts: self.doubts, missing })
@@ -136,6 +139,7 @@ impl Looking<'_> {
         let told = money::tell(self.vocabulary, self.header, &self.found, style, self.sample, self.source)?;
         let Some(told) = told else { return Ok(by_name(&self.found)) };
         self.doubts.extend(told.doubts);
+        self.repeated = told.repeated;
         self.found.retain(|column, _| !money::is_told(column));
         let mut made: BTreeMap<&'static str, Made> = by_name(&self.found);
         made.extend(told.columns);
@@ -152,6 +156,39 @@ impl Looking<'_> {
         let times = times::of_columns(self.columns.iter().filter(is_time).filter_map(of_column), &mut doubts);
         self.doubts.extend(doubts);
         times
+    }
+
+    /// Joins days with the times of day that stand beside them under a name of the same kind (`注文日` and `注文時刻`).
+    fn add_times_of_day(
+        &self,
+        made: &mut BTreeMap<&'static str, Made>,
+        times: &mut BTreeMap<&'static str, Written>,
+    ) -> Result<(), Failure> {
+        for (column, written) in times.iter_mut() {
+            let Written::In(days) = &*written else { continue };
+            let Some([day]) = made.get(column).map(|made| made.places.as_slice()) else { continue };
+            if days.iter().any(|form| times::has_time_of_day(form)) {
+                continue;
+            }
+            let named = times::names_beside(&self.header[*day]);
+            let beside = named.iter().find_map(|name| place(self.header, name));
+            let Some(beside) = beside.filter(|place| !made.values().any(|made| made.places.contains(place)))
+            else {
+                continue;
+            };
+            let mut of_day = TimesOfDay::default();
+            self.sample.lines(self.source, |record| {
+                if !record.field(*day).is_empty() {
+                    of_day.see(record.field(beside));
+                }
+            })?;
+            if let Some(joined) = of_day.joined(days) {
+                *written = Written::In(joined);
+                let both = Made { places: vec![*day, beside], per_order: false, is_joined: true };
+                made.insert(column, both);
+            }
+        }
+        Ok(())
     }
 
     /// The keys that concern the whole file.
@@ -212,7 +249,7 @@ impl Looking<'_> {
                 Some(Written::In(formats)) if !is_common => formats.as_slice(),
                 _ => &[],
             };
-            let _ = write!(section, "{} = {}", column.name, value(&headers, own.per_order, formats));
+            let _ = write!(section, "{} = {}", column.name, value(&headers, own, formats));
             let shape = shapes.get(&own.places[0]);
             let remarks = remarks(column, shape, times.get(column.name), &mut doubts);
             if !remarks.is_empty() {
@@ -227,11 +264,12 @@ impl Looking<'_> {
         missing
     }
 
-    /// Says which headers are not used; one that changes what was paid back is a doubt.
+    /// Says which headers are not used; those that may change the money are doubts.
     fn add_unused(
         &mut self,
         made: &BTreeMap<&'static str, Made>,
         states: &States,
+        style: &AmountStyle,
         section: &mut String,
     ) -> Result<(), Failure> {
         let of_preset: BTreeSet<String> = self
@@ -244,35 +282,35 @@ impl Looking<'_> {
                 || states.others.iter().any(|other| other.place == *place)
                 || of_preset.contains(normal(&self.header[*place]).as_ref())
         };
-        let unused: Vec<usize> = (0..self.header.len())
-            .filter(|place| !self.header[*place].is_empty() && !is_used(place))
-            .collect();
+        let (used, unused): (BTreeSet<usize>, BTreeSet<usize>) =
+            (0..self.header.len()).filter(|place| !self.header[*place].is_empty()).partition(is_used);
         if self.kind == Kind::Orders {
-            for place in &unused {
-                let name = self.header[*place].as_str();
-                let is_about_refunds = OF_REFUNDS.iter().any(|part| normal(name).contains(part));
-                if is_about_refunds && self.has_numbers(*place)? {
-                    self.doubts.push(format!(
-                        "whether `{}` is money that was paid back: it is not used",
-                        shortened(name, WORD_CHARACTERS)
-                    ));
-                }
-            }
+            let is_named = |place: &&usize| {
+                let name = format!("`{}`", shortened(&self.header[**place], WORD_CHARACTERS));
+                self.doubts.iter().any(|doubt| doubt.contains(&name))
+            };
+            let passed_over: Vec<usize> = unused
+                .iter()
+                .filter(|place| !self.repeated.contains(place) && !is_named(place))
+                .copied()
+                .collect();
+            let place = |column: &str| made.get(column).map(|made| made.places[0]);
+            let known = passed_over::Known {
+                header: self.header,
+                style,
+                order_no: place("order_no"),
+                total: place("total_amount"),
+                used: &used,
+                passed_over: &passed_over,
+            };
+            let doubts = passed_over::doubts(&known, self.sample, self.source)?;
+            self.doubts.extend(doubts);
         }
         if !unused.is_empty() {
             let names: Vec<&str> = unused.iter().map(|place| self.header[*place].as_str()).collect();
             let _ = writeln!(section, "# not used: {}", escaped(&names.join(", ")));
         }
         Ok(())
-    }
-
-    fn has_numbers(&self, place: usize) -> Result<bool, Failure> {
-        let style = AmountStyle { thousands: Some(','), decimal: '.', signs: Vec::new() };
-        let mut has_numbers = false;
-        self.sample.lines(self.source, |record| {
-            has_numbers |= number(record.field(place), &style).is_some_and(|number| number != 0);
-        })?;
-        Ok(has_numbers)
     }
 
     /// The words of the states.
@@ -330,22 +368,39 @@ impl Looking<'_> {
             .collect();
         for place in rivals {
             let mut words: BTreeMap<String, Vec<String>> = BTreeMap::new();
+            let mut unknown = Vec::new();
             for word in words_at(self.sample, self.source, place)?.into_keys() {
-                let meant = meaning(ours, &word);
-                if let Some(meant @ ("REFUNDED" | "ORDER_CANCELLED" | "PAYMENT_WAIT")) = meant {
-                    words.entry(meant.to_owned()).or_default().push(word);
+                match meaning(ours, &word) {
+                    Some(meant @ ("REFUNDED" | "ORDER_CANCELLED" | "PAYMENT_WAIT")) => {
+                        words.entry(meant.to_owned()).or_default().push(word);
+                    }
+                    None if reversal_in(&word).is_some() => {
+                        unknown.push(format!("`{}`", shortened(&word, WORD_CHARACTERS)));
+                    }
+                    _ => {}
                 }
             }
             let (name, main) = (&self.header[place], states.main.map(|main| self.header[main].as_str()));
+            let use_of_it = match (words.is_empty(), unknown.is_empty()) {
+                (true, true) => {
+                    "it is not used, because none of its sampled words says that money went back or is still to come"
+                        .to_owned()
+                }
+                (true, false) => {
+                    format!("it is not used; is an order that it calls {} a sale?", unknown.join(", "))
+                }
+                (false, true) => {
+                    "it counts where it says that money went back, or is still to come".to_owned()
+                }
+                (false, false) => format!(
+                    "it counts where it says that money went back, or is still to come; is an order that it calls {} a sale?",
+                    unknown.join(", ")
+                ),
+            };
             self.doubts.push(format!(
-                "`{}` is a state too, beside `{}`: {}",
+                "`{}` is a state too, beside `{}`: {use_of_it}",
                 shortened(name, WORD_CHARACTERS),
                 shortened(main.unwrap_or_default(), WORD_CHARACTERS),
-                if words.is_empty() {
-                    "it is not used, because none of its sampled words says that money went back or is still to come"
-                } else {
-                    "it counts where it says that money went back, or is still to come"
-                }
             ));
             if !words.is_empty() {
                 states.others.push(OtherState { place, words });
@@ -486,17 +541,19 @@ fn place(header: &[String], wanted: &str) -> Option<usize> {
 }
 
 /// The forms that all columns of times have in common, if they need any.
-fn common_formats<'t>(times: &'t BTreeMap<&'static str, Written>) -> Option<&'t [&'static str]> {
+fn common_formats<'t>(times: &'t BTreeMap<&'static str, Written>) -> Option<&'t [String]> {
     let mut known = times.values().filter(|written| **written != Written::Unknown);
     let Some(Written::In(formats)) = known.next() else { return None };
     known.all(|other| *other == Written::In(formats.clone())).then_some(formats.as_slice())
 }
 
 /// What a column is made of, as the configuration says it.
-fn value(headers: &[&str], per_order: bool, formats: &[&str]) -> String {
+fn value(headers: &[&str], made: &Made, formats: &[String]) -> String {
+    let per_order = made.per_order;
     let from = match headers {
         [only] if !per_order && formats.is_empty() => return quoted(only),
         [only] => format!("from = {}", quoted(only)),
+        several if made.is_joined => format!("from = [{}], join = \" \"", listed(several)),
         several => format!("add = [{}]", listed(several)),
     };
     let per = if per_order { ", per = \"order\"" } else { "" };

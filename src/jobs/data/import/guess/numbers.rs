@@ -3,10 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::money::{AmountStyle, parse_major};
+use crate::money::{AmountStyle, CURRENCY_SIGNS, parse_major};
 
-/// Signs of money that are known; a longer one before those that it contains.
-const SIGNS: [&str; 10] = ["US$", "¥", "￥", "円", "₩", "￦", "원", "$", "€", "£"];
 /// What separates groups of three digits beside points and commas.
 const OTHER_SEPARATORS: [char; 4] = ['\'', ' ', '\u{a0}', '\u{202f}'];
 /// A currency with as many decimals as any has, so that amounts of all currencies can be compared.
@@ -54,7 +52,7 @@ impl Numbers {
     /// Looks at a field.
     pub(super) fn see(&mut self, text: &str) {
         let (mut rest, mut signs) = (text.trim(), Vec::new());
-        for sign in SIGNS {
+        for sign in CURRENCY_SIGNS {
             let bare = rest.trim_start_matches('-');
             if let Some(without) = bare.strip_prefix(sign).or_else(|| bare.strip_suffix(sign)) {
                 signs.push(sign);
@@ -152,6 +150,20 @@ pub(super) fn number(text: &str, style: &AmountStyle) -> Option<i64> {
     parse_major(&style.plain(text).ok()?, FINEST_CURRENCY).ok()
 }
 
+/// The number that a field means which may have signs and separators that the columns of the style do not have.
+pub(super) fn loose_number(text: &str, style: &AmountStyle) -> Option<i64> {
+    if let Some(number) = number(text, style) {
+        return Some(number);
+    }
+    let thousands = style.thousands.or(Some(if style.decimal == ',' { '.' } else { ',' }));
+    let signs = CURRENCY_SIGNS.map(str::to_owned).to_vec();
+    let loose = AmountStyle { thousands, decimal: style.decimal, signs };
+    // Bookkeepers write what is deducted as `(200)` or `△200`.
+    let bare = text.trim_start_matches(['(', '△', '▲', '+']).trim_end_matches(')');
+    let number = number(bare, &loose)?;
+    Some(if bare.len() == text.trim_start_matches('+').len() { number } else { -number })
+}
+
 /// The units that make one of [`number`].
 pub(super) const UNITS: i128 = 10_000;
 
@@ -193,11 +205,33 @@ mod tests {
     }
 
     #[test]
+    fn an_amount_of_another_column_may_be_written_in_another_style() {
+        let style = AmountStyle { thousands: None, decimal: '.', signs: Vec::new() };
+        let read = |text| loose_number(text, &style).map(|number| i128::from(number) / UNITS);
+        for (text, amount) in [
+            ("1200", Some(1200)),
+            ("¥1,200", Some(1200)),
+            ("\\1,200", Some(1200)),
+            ("(200)", Some(-200)),
+            ("△200", Some(-200)),
+            ("-200円", Some(-200)),
+            ("2026/11/03", None),
+            ("なし", None),
+        ] {
+            assert_eq!(read(text), amount, "{text}");
+        }
+    }
+
+    #[test]
     fn amounts_show_their_signs() {
         let mut numbers = Numbers::default();
         for value in ["¥1,200", "-300円", "-¥5", "12", "¥ each"] {
             numbers.see(value);
         }
+        let mut of_code_page_932 = Numbers::default();
+        of_code_page_932.see("\\1,200");
+        let style = of_code_page_932.style(',', &mut Vec::new());
+        assert_eq!((style.thousands, style.signs), (Some(','), vec!["\\".to_owned()]));
         let style = numbers.style(',', &mut Vec::new());
         assert!(numbers.is_negative);
         assert_eq!(style.signs, ["¥", "円"]);

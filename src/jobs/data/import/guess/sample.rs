@@ -30,11 +30,20 @@ pub(super) struct Sample {
     pub(super) encodings: Vec<TextEncoding>,
     /// Whether all of the file was read.
     pub(super) is_whole: bool,
+    /// How many lines are UTF-8 and hardly anything else, although they may have been read in another encoding.
+    pub(super) utf8_lines: usize,
 }
 
 /// A line that ends with the sample is left out: it may be cut.
 fn whole_lines(bytes: &[u8]) -> &[u8] {
     bytes.iter().rposition(|byte| *byte == b'\n').map_or(&[], |end| &bytes[..=end])
+}
+
+/// Whether a line has letters of East Asia in UTF-8. In an older encoding hardly any text has such bytes by accident.
+fn is_utf8(line: &[u8]) -> bool {
+    const FIRST_OF_THREE_BYTES: char = '\u{800}';
+    std::str::from_utf8(line)
+        .is_ok_and(|line| line.chars().any(|character| character >= FIRST_OF_THREE_BYTES))
 }
 
 fn temporary(parts: &[&[u8]]) -> io::Result<File> {
@@ -59,7 +68,13 @@ impl Sample {
         let mut beginning = Vec::new();
         Read::by_ref(&mut file).take(BEGINNING_BYTES).read_to_end(&mut beginning)?;
         let is_whole = beginning.len() as u64 >= length;
-        let beginning = if is_whole { &beginning[..] } else { whole_lines(&beginning) };
+        let beginning = match whole_lines(&beginning) {
+            // A line that goes on behind it is kept: reading it says that it is too long.
+            [] => &beginning[..],
+            lines if !is_whole => lines,
+            _ => &beginning[..],
+        };
+        let is_cut = !is_whole && !beginning.ends_with(b"\n");
         let header_end =
             beginning.iter().position(|byte| *byte == b'\n').map_or(beginning.len(), |end| end + 1);
         let header = &beginning[..header_end];
@@ -79,7 +94,8 @@ impl Sample {
             places.push(content.part(temporary(&[header, lines])?));
         }
         Ok(Self {
-            encodings: encodings_of(&all[..], true)?,
+            encodings: encodings_of(&all[..], !is_cut)?,
+            utf8_lines: all.split(|byte| *byte == b'\n').filter(|line| is_utf8(line)).count(),
             file: content.part(temporary(&[beginning])?),
             places,
             is_whole,

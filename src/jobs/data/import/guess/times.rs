@@ -6,9 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime};
 
 use super::super::field::is_plain_time;
+use super::super::words::normal;
 
 /// What comes first in a form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +65,19 @@ const FORMS: [(&str, First); 43] = [
     ("%m-%d-%Y", First::Month),
     ("%b %d, %Y", First::Month),
 ];
+/// The forms of times of day that are tried, the most likely first.
+const TIMES_OF_DAY: [&str; 7] =
+    ["%H:%M:%S", "%H:%M", "%H%M%S", "%H%M", "%H時%M分%S秒", "%H時%M分", "%I:%M %p"];
+/// How the names of days end, and those of the times of day beside them.
+const ENDS: [(&str, &[&str]); 7] = [
+    ("年月日", &["時刻", "時間"]),
+    ("日付", &["時刻", "時間"]),
+    ("日", &["時刻", "時間"]),
+    ("일자", &["시간", "시각"]),
+    ("날짜", &["시간", "시각"]),
+    ("일", &["시간", "시각"]),
+    ("date", &["time"]),
+];
 /// The bit of the form that needs no setting.
 const PLAIN: u64 = 1 << 63;
 /// A column in more forms than these holds something else.
@@ -88,7 +102,7 @@ pub(super) enum Written {
     /// In the form that needs no setting.
     Plainly,
     /// In these.
-    In(Vec<&'static str>),
+    In(Vec<String>),
 }
 
 /// The forms of a column, by what may come first in them beside the year.
@@ -129,7 +143,7 @@ impl Times {
                 break;
             }
             left.retain(|bits, _| bits & (1 << best) == 0);
-            forms.push(FORMS[best].0);
+            forms.push(FORMS[best].0.to_owned());
         }
         if left.is_empty() { Written::In(forms) } else { Written::Unknown }
     }
@@ -164,6 +178,53 @@ fn is_time(text: &str, form: &str) -> bool {
 /// Whether a text is a time in any form that is known.
 pub(super) fn is_any_time(text: &str) -> bool {
     is_plain_time(text) || FORMS.iter().any(|(form, _)| is_time(text, form))
+}
+
+/// Whether a form has a time of day.
+pub(super) fn has_time_of_day(form: &str) -> bool {
+    ["%H", "%I", "%+"].iter().any(|part| form.contains(part))
+}
+
+/// What the time of day is called that belongs to the day of this name.
+pub(super) fn names_beside(day: &str) -> Vec<String> {
+    let day = normal(day);
+    let end = ENDS.iter().find_map(|(end, others)| Some((day.strip_suffix(end)?, others)));
+    let Some((stem, others)) = end else { return Vec::new() };
+    others.iter().map(|other| format!("{stem}{other}")).collect()
+}
+
+/// The times of day that stand beside a column of days.
+#[derive(Debug, Default)]
+pub(super) struct TimesOfDay {
+    forms: Vec<&'static str>,
+    has_blank: bool,
+    has_other: bool,
+}
+
+impl TimesOfDay {
+    /// Looks at the field beside a day.
+    pub(super) fn see(&mut self, text: &str) {
+        let is_in = |form: &&&str| NaiveTime::parse_from_str(text, form).is_ok();
+        if text.is_empty() {
+            self.has_blank = true;
+        } else if let Some(form) = self.forms.iter().find(is_in).or_else(|| TIMES_OF_DAY.iter().find(is_in)) {
+            if !self.forms.contains(form) {
+                self.forms.push(form);
+            }
+        } else {
+            self.has_other = true;
+        }
+    }
+
+    /// The forms of both together; `None` if they are not times of day.
+    pub(super) fn joined(&self, days: &[String]) -> Option<Vec<String>> {
+        if self.forms.is_empty() || self.has_other {
+            return None;
+        }
+        let both = days.iter().flat_map(|day| self.forms.iter().map(move |time| format!("{day} {time}")));
+        let alone = days.iter().filter(|_| self.has_blank).cloned();
+        Some(both.chain(alone).collect())
+    }
 }
 
 /// The forms of all columns of a file that hold times, by our names, with what is doubtful about them.
@@ -255,7 +316,7 @@ mod tests {
             (["07/01/2026 9:05 AM", "12/31/2026 10:00 PM"], "%m/%d/%Y %I:%M %p"),
             (["01.07.2026 09:05", "31.12.2026 10:00"], "%d.%m.%Y %H:%M"),
         ] {
-            assert_eq!(forms(&[&values]), (vec![Written::In(vec![form])], 0), "{values:?}");
+            assert_eq!(forms(&[&values]), (vec![Written::In(vec![form.to_owned()])], 0), "{values:?}");
         }
         assert_eq!(forms(&[&["2026-07-01 09:05", "2026-07-01T09:05:00Z"]]).0, [Written::Plainly]);
         assert_eq!(forms(&[&["2026-07-01", "soon"]]).0, [Written::Unknown]);
@@ -265,7 +326,7 @@ mod tests {
 
     #[test]
     fn a_column_may_be_in_several_forms() {
-        let both = |forms: [&'static str; 2]| (vec![Written::In(forms.to_vec())], 0);
+        let both = |forms: [&str; 2]| (vec![Written::In(forms.map(str::to_owned).to_vec())], 0);
         assert_eq!(
             forms(&[&["2026-11-03 10:00", "2026/11/03", "2026/11/04"]]),
             both(["%Y/%m/%d", "%Y-%m-%d %H:%M"])
@@ -275,8 +336,28 @@ mod tests {
     }
 
     #[test]
+    fn a_day_is_joined_with_the_time_of_day_beside_it() {
+        assert_eq!(names_beside("注文日"), ["注文時刻", "注文時間"]);
+        assert_eq!(names_beside("Order Date"), ["ordertime"]);
+        assert_eq!(names_beside("주문일자"), ["주문시간", "주문시각"]);
+        assert!(names_beside("備考").is_empty());
+        let joined = |cells: &[&str]| {
+            let mut of_day = TimesOfDay::default();
+            for cell in cells {
+                of_day.see(cell);
+            }
+            of_day.joined(&["%Y/%m/%d".to_owned()])
+        };
+        let forms = |forms: &[&str]| Some(forms.iter().map(|form| (*form).to_owned()).collect::<Vec<_>>());
+        assert_eq!(joined(&["9:05", "23:59"]), forms(&["%Y/%m/%d %H:%M"]));
+        assert_eq!(joined(&["093005", ""]), forms(&["%Y/%m/%d %H%M%S", "%Y/%m/%d"]));
+        assert_eq!(joined(&["9:05", "午前中"]), None);
+        assert_eq!(joined(&["", ""]), None);
+    }
+
+    #[test]
     fn a_column_that_tells_day_from_month_decides_for_the_others() {
-        let form = |form| Written::In(vec![form]);
+        let form = |form: &str| Written::In(vec![form.to_owned()]);
         let open = &["11/03/2026", "11/04/2026"];
         assert_eq!(forms(&[open, &["11/13/2026"]]), (vec![form("%m/%d/%Y"); 2], 0));
         assert_eq!(forms(&[open, &["13/11/2026"]]), (vec![form("%d/%m/%Y"); 2], 0));

@@ -21,11 +21,11 @@ const CURRENCIES: [&str; 3] = ["JPY", "KRW", "USD"];
 
 /// How a mapping reads a header.
 pub(super) fn layout(mapping: &Mapping, header: &[String]) -> Result<Layout, Failure> {
-    layout_in(mapping, header, CURRENCIES[0])
+    layout_in(mapping, "the file", header, CURRENCIES[0])
 }
 
 /// A mall stands in: which one it is says the command line.
-fn layout_in(mapping: &Mapping, header: &[String], currency: &str) -> Result<Layout, Failure> {
+fn layout_in(mapping: &Mapping, file: &str, header: &[String], currency: &str) -> Result<Layout, Failure> {
     let mall = Mall {
         id: 1,
         code: MALL.to_owned(),
@@ -39,7 +39,7 @@ fn layout_in(mapping: &Mapping, header: &[String], currency: &str) -> Result<Lay
         problems: Problems::default(),
     };
     let columns = mapping.kind().columns();
-    Layout::new(mapping, "the file", header, columns, &[mall], Some(MALL.to_owned()))
+    Layout::new(mapping, file, header, columns, &[mall], Some(MALL.to_owned()))
 }
 
 /// What is wrong with the sampled lines if they are read as proposed.
@@ -74,7 +74,7 @@ pub(super) async fn trial(
     let mut best: Option<Trial> = None;
     // Which currency a mall has is not in the file; amounts with decimals do not fit all of them.
     for currency in CURRENCIES {
-        let layout = Arc::new(layout_in(mapping, header, currency)?);
+        let layout = Arc::new(layout_in(mapping, &source.name(), header, currency)?);
         let tried = kind.try_lines(source, &layout, sample.is_whole).await?;
         if tried.bad.is_empty() {
             return Ok(Some(tried));
