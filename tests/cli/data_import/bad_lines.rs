@@ -82,13 +82,16 @@ fn an_invalid_field_is_named(shop: &Shop) {
             line("2026-11-19 10:00", "0026-11-19 10:00"),
             "`ordered_at`: `0026-11-19 10:00` has an implausible year: write four digits",
         ),
-        (line(",1200,", ",\"1,200\","), "`total_amount`: `1,200` is not a number: write `1200`"),
+        (
+            line(",1200,", ",\"1,200\","),
+            "`total_amount`: `1,200` is not a number: write `1200`, or set thousands = ','",
+        ),
         (line(",1200,", ",1200.5,"), "`total_amount`: `1200.5` has too many decimals: JPY has 0"),
         (line(",1200,,", ",12.345,USD,"), "`total_amount`: `12.345` has too many decimals: USD has 2"),
         (line(",1200,", ",１２００,"), "`total_amount`: `１２００` is not a number: write `1200`"),
         (
             line(",1200,", ",¥1200,"),
-            "`total_amount`: `¥1200` is not a number: use only digits, one `.` and a leading `-`",
+            "`total_amount`: `¥1200` is not a number: use only digits, one `.` and a leading `-`, or set currency_signs = ['¥']",
         ),
         (
             line(",1200,", ",9223372036854775808,"),

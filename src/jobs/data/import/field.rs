@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use chrono::{DateTime, Datelike, NaiveDate, SubsecRound, Utc};
 use chrono_tz::Tz;
 
-use crate::money::{MAX_AMOUNT, is_known_currency, parse_major};
+use crate::money::{CURRENCY_SIGNS, MAX_AMOUNT, is_known_currency, parse_major};
 use crate::period::local_to_utc;
 use crate::shop::malls::Mall;
 use crate::time_format::{Moment, TimeFormat, TimeFormatError};
@@ -240,6 +240,16 @@ impl<'r> Fields<'r> {
         }
     }
 
+    /// What a column means, for messages: what a rule says instead of what the file writes.
+    pub(super) fn shown_as_meant(&self, column: usize) -> Cow<'r, str> {
+        match &self.layout.sums[column] {
+            None => Cow::Borrowed(self.meant(column)),
+            Some(sum) => sum
+                .ruled(self.record)
+                .map_or_else(|| self.shown(column), |ruled| Cow::Owned(ruled.to_owned())),
+        }
+    }
+
     /// Whether a rule says what an amount is that would be made of others.
     pub(super) fn is_ruled(&self, column: usize) -> bool {
         self.layout.sums[column].as_ref().is_some_and(|sum| sum.ruled(self.record).is_some())
@@ -340,6 +350,25 @@ impl<'r> Fields<'r> {
         parse_major(&plain, currency).map_err(|error| error.to_string())
     }
 
+    /// The keys of the section that may make an amount readable that is not.
+    fn keys_for(&self, text: &str) -> String {
+        let keys = &self.layout.mapping.keys;
+        let mut wanted = Vec::new();
+        let sign = CURRENCY_SIGNS.into_iter().find(|sign| text.contains(sign));
+        let is_declared = |sign: &str| keys.currency_signs.iter().flatten().any(|one| one == sign);
+        if let Some(sign) = sign.filter(|sign| !is_declared(sign)) {
+            wanted.push(format!("currency_signs = ['{sign}']"));
+        }
+        if text.contains(',') && keys.thousands.is_none() && keys.decimal.is_none() {
+            wanted.push("thousands = ','".to_owned());
+        }
+        match wanted.as_slice() {
+            _ if !text.contains(|one: char| one.is_ascii_digit()) => String::new(),
+            [] => String::new(),
+            keys => format!(", or set {}", keys.join(" and ")),
+        }
+    }
+
     /// A whole number that must not be empty.
     pub(super) fn integer(&self, column: usize) -> Parsed<i64> {
         self.optional_integer(column)?.ok_or_else(|| self.wrong(column, "is empty"))
@@ -356,7 +385,7 @@ impl<'r> Fields<'r> {
 
     /// An amount as the file writes amounts.
     fn money(&self, text: &str, currency: &str) -> Parsed<i64> {
-        let amount = self.number(text, currency)?;
+        let amount = self.number(text, currency).map_err(|problem| problem + &self.keys_for(text))?;
         let decimals = text.rsplit_once('.').map_or("", |(_, decimals)| decimals);
         let decimals = decimals.trim_end_matches(|character: char| !character.is_ascii_digit());
         if self.layout.may_be_thousands(decimals, currency) {

@@ -324,9 +324,39 @@ fn an_amount_or_time_that_is_not_as_declared_says_how_it_should_be() {
     assert_eq!(
         problems::<orders::Orders>(Kind::Orders, text, &section(keys)),
         [
-            "2: `total_amount`: `¥100` is not a number: write it like `1,234.50`; `ordered_at`: `19.11.2026` is not a time in one \
+            "2: `total_amount`: `¥100` is not a number: write it like `1,234.50`, or set currency_signs = ['¥']; `ordered_at`: `19.11.2026` is not a time in one \
           of the formats `%Y/%m/%d`, `%Y-%m-%d` of batchctl.toml; `unit_price_amount`: `1,00` is not a number: write it like \
           `1,234.50`"
+        ]
+    );
+}
+
+#[test]
+fn an_amount_with_signs_or_separators_names_the_keys_for_them() {
+    let said = |amount: &str| {
+        let line = format!("1,PAYMENT_WAIT,2026-11-19 10:00,\"{amount}\",A,1,100,,\n");
+        order_problems(&line).join("\n").split("` is not a number: ").nth(1).unwrap_or_default().to_owned()
+    };
+    let digits = "use only digits, one `.` and a leading `-`";
+    assert_eq!(said("¥1,200"), format!("{digits}, or set currency_signs = ['¥'] and thousands = ','"));
+    assert_eq!(said("\\1,200"), format!("{digits}, or set currency_signs = ['\\'] and thousands = ','"));
+    assert_eq!(said("1200円"), format!("{digits}, or set currency_signs = ['円']"));
+    assert_eq!(said("1,200"), "write `1200`, or set thousands = ','");
+    assert_eq!(said("x"), digits);
+}
+
+/// A rule sets a state on one of the items: what the file writes is the same on both lines.
+#[test]
+fn lines_that_differ_by_a_rule_say_what_it_makes_of_them() {
+    let keys = "[[rules]]\nwhen = { product_code = 'B' }\nset = { status = 'ORDER_CANCELLED' }";
+    let text = "order_no,status,ordered_at,paid_at,total_amount,product_code,quantity,unit_price_amount\n\
+                1,PAID,2026-11-19 10:00,2026-11-19 10:00,200,A,1,100\n\
+                1,PAID,2026-11-19 10:00,2026-11-19 10:00,200,B,1,100\n";
+    assert_eq!(
+        problems::<orders::Orders>(Kind::Orders, text, &section(keys)),
+        [
+            "3: `status`: `ORDER_CANCELLED` differs from `PAID` on line 2 of the same order: a rule holds for one of them only; \
+             let it name headers that are the same on all lines, or set `first_of`"
         ]
     );
 }

@@ -343,10 +343,17 @@ fn same_record<K: RecordKind>(
         if is_added_up || is_lacking || !layout.first_of(column).is_empty() {
             continue;
         }
+        let (own, others, by_rule) = match (fields.shown(column), head.shown(column)) {
+            (own, others) if own != others => (own, others, ""),
+            // The file writes the same, and a rule makes something else of it on one of the lines.
+            _ => (
+                fields.shown_as_meant(column),
+                head.shown_as_meant(column),
+                ": a rule holds for one of them only; let it name headers that are the same on all lines, or set `first_of`",
+            ),
+        };
         let problem = format!(
-            "`{}` differs from `{}` on line {} of the same {}",
-            fields.shown(column),
-            head.shown(column),
+            "`{own}` differs from `{others}` on line {} of the same {}{by_rule}",
             first.line(),
             K::NOUNS.0
         );

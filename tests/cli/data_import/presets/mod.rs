@@ -29,6 +29,7 @@ on_both_databases![
     a_sale_that_was_thrown_away_or_cancelled_item_by_item_is_none_any_more,
     a_stored_sale_that_a_rule_leaves_out_is_said,
     what_a_platform_may_write_is_read,
+    a_header_that_a_rule_of_a_preset_reads_is_renamed_in_a_copy,
 ];
 
 fn shopify_orders(shop: &Shop) {
@@ -276,6 +277,26 @@ fn what_a_platform_may_write_is_read(shop: &Shop) {
         ],
     );
     with_preset(shop, "cafe24").run().exits(65).says("`status`: `반품 철회` is not one of");
+}
+
+/// To name a column of ours in `columns` would change nothing about what a rule reads.
+fn a_header_that_a_rule_of_a_preset_reads_is_renamed_in_a_copy(shop: &Shop) {
+    shop.mall("main", "Asia/Tokyo", "JPY");
+    let [export, _] = color_me::exports();
+    let (text, ..) = SHIFT_JIS.decode(&export.file);
+    let renamed = text.replace("発送状態", "発送の状態");
+    assert_ne!(text, renamed);
+    shop.write("orders.csv", SHIFT_JIS.encode(&renamed).0);
+    with_preset(shop, "colorme")
+        .run()
+        .exits(65)
+        .says("missing column `発送状態` (read by a rule)")
+        .says("data presets show colorme` prints into [import.orders] of ")
+        .says("without `preset`, and rename the header there");
+    // As it says.
+    let preset = shop.batchctl(["data", "presets", "show", "colorme"]).run().succeeds().stdout;
+    shop.write("batchctl.toml", preset.replace("発送状態", "発送の状態"));
+    import(shop, &["--kind", "orders", "--mall", "main", "orders.csv"]).run().succeeds();
 }
 
 /// Imports the files of the malls and compares every figure of every day.

@@ -127,6 +127,14 @@ pub(super) fn missing_columns(
         )),
         _ if mapping.preset.is_some() => {
             let preset = mapping.preset.as_deref().unwrap_or_default();
+            // `columns` renames what columns read, and nothing what rules and kinds of lines do.
+            if missing.iter().any(|(_, wanted)| wanted.is_empty()) {
+                return failure.hint(format!(
+                    "is it the export that the preset is for? if the shop calls the header otherwise, copy what `batchctl \
+                     data presets show {preset}` prints into [{section}] of batchctl.toml, without `preset`, and rename the \
+                     header there"
+                ));
+            }
             failure.hint(format!(
                 "is it the export that the preset is for? `batchctl data presets show {preset}` says which; name columns \
                  that the shop calls otherwise in batchctl.toml: [{section}] preset = \"{preset}\", [{section}.columns] \
