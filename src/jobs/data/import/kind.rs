@@ -96,6 +96,10 @@ pub(super) struct Notes {
     pub(super) partly_cancelled: Noted,
     /// Orders with a negative amount among those that are deducted.
     pub(super) negative_deductions: Noted,
+    /// Orders whose items repeat what other lines say went back.
+    pub(super) repeated_refunds: Noted,
+    /// Orders whose items say that more went back than other lines do.
+    pub(super) added_refunds: Noted,
     /// Orders that a rule leaves out and that are stored as sales.
     pub(super) left_out_sales: Noted,
     /// Orders with a day after that of the export.
@@ -109,7 +113,7 @@ pub(super) struct Notes {
 }
 
 impl Notes {
-    fn of_orders(&mut self) -> [&mut Noted; 15] {
+    fn of_orders(&mut self) -> [&mut Noted; 17] {
         [
             &mut self.assumed_refunds,
             &mut self.kept_refunds,
@@ -122,6 +126,8 @@ impl Notes {
             &mut self.refunds_of_unpaid,
             &mut self.partly_cancelled,
             &mut self.negative_deductions,
+            &mut self.repeated_refunds,
+            &mut self.added_refunds,
             &mut self.left_out_sales,
             &mut self.future,
             &mut self.undated_refunds,

@@ -77,6 +77,16 @@ pub(super) fn notes_in_words<K: FileKind>(layout: &Layout, notes: &Notes) -> Vec
         "orders have a negative amount where one is deducted, which adds to them",
     );
     say(
+        &notes.repeated_refunds,
+        "order has what was paid back on a line of its own and again on its items, and counts it once",
+        "orders have what was paid back on a line of their own and again on their items, and count it once",
+    );
+    say(
+        &notes.added_refunds,
+        "order has amounts that were paid back on a line of its own and other ones on its items: they are added up",
+        "orders have amounts that were paid back on a line of their own and other ones on their items: they are added up",
+    );
+    say(
         &notes.left_out_sales,
         "order that a rule leaves out was stored earlier as a sale, and stays one",
         "orders that a rule leaves out were stored earlier as sales, and stay so",

@@ -135,7 +135,31 @@ pub(super) struct ReadOrder<'r> {
     has_cancelled_items: bool,
     /// Whether an amount that is deducted is negative.
     deducts_negatives: bool,
+    /// What went back if the items say it too.
+    repeated_refund: Option<RepeatedRefund>,
     refund: Option<FollowingRefund>,
+}
+
+/// An amount that went back, of which lines that are no items and items both say something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RepeatedRefund {
+    /// The items repeat it.
+    Same(i64),
+    /// They say something else, so that all is added up to this.
+    Added(i64),
+}
+
+impl RepeatedRefund {
+    /// By the amounts of the items, and the sum of those of the other lines.
+    fn of((of_items, of_others): (Vec<i64>, i64)) -> Option<Self> {
+        let sum: i64 = of_items.iter().sum();
+        if sum == 0 || of_others == 0 {
+            return None;
+        }
+        // Each item has its own, or each that of the order.
+        let is_same = sum == of_others || of_items.iter().all(|amount| [0, of_others].contains(amount));
+        Some(if is_same { Self::Same(of_others) } else { Self::Added(sum + of_others) })
+    }
 }
 
 /// The refund that follows from an order.
@@ -239,6 +263,12 @@ impl RecordKind for OrderFile {
         let tax_amount = money(TAX_AMOUNT, IF_NEGATIVE).unwrap_or(0);
         let fee_amount = money(FEE_AMOUNT, IF_NEGATIVE).unwrap_or(0);
         let refunded_amount = money(REFUNDED_AMOUNT, IF_NEGATIVE_REFUND);
+        let refunds_by_role = lines.amounts_by_role(REFUNDED_AMOUNT, currency).unwrap_or_default();
+        let repeated_refund = RepeatedRefund::of(refunds_by_role);
+        let refunded_amount = match repeated_refund {
+            Some(RepeatedRefund::Same(amount)) => Some(amount),
+            _ => refunded_amount,
+        };
         let cancelled_amount = money(CANCELLED_AMOUNT, IF_NEGATIVE_REFUND).unwrap_or(0);
         let total_amount = if is_total_computed(fields) {
             // What comes on top of the parts, and may be deducted from them.
@@ -284,6 +314,7 @@ impl RecordKind for OrderFile {
             is_cancellation_of_last_change,
             has_cancelled_items: lines.have_word(STATUS, &["ORDER_CANCELLED", "REFUNDED"]),
             deducts_negatives: lines.deduct_negatives(),
+            repeated_refund,
             refund: None,
         }
     }
@@ -682,6 +713,12 @@ fn note_contradictions(read: &ReadOrder<'_>, fields: &Fields<'_>, notes: &mut No
             order.total_amount,
         ),
         (read.deducts_negatives, &mut notes.negative_deductions, order.total_amount),
+        (
+            matches!(read.repeated_refund, Some(RepeatedRefund::Same(_))),
+            &mut notes.repeated_refunds,
+            went_back,
+        ),
+        (matches!(read.repeated_refund, Some(RepeatedRefund::Added(_))), &mut notes.added_refunds, went_back),
     ] {
         if is_so {
             noted.add(order.currency, amount, || example(order, fields));

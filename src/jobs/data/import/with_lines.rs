@@ -103,6 +103,24 @@ impl Lines<'_> {
         })
     }
 
+    /// The amounts of the items in a column that is added up, and the sum of those of all other lines.
+    pub(super) fn amounts_by_role(&self, column: usize, currency: &str) -> Parsed<(Vec<i64>, i64)> {
+        let (mut of_items, mut of_others) = (Vec::new(), 0);
+        let is_added_up = self.layout.roles.is_some()
+            && self.layout.sums[column]
+                .as_ref()
+                .is_some_and(|sum| matches!(sum.per_record, Some(PerRecord::Lines)));
+        for line in self.lines.iter().filter(|_| is_added_up) {
+            let amount = self.layout.fields(line).optional_money(column, currency)?.unwrap_or(0);
+            if self.layout.role(line).is_ok_and(Role::is_item) {
+                of_items.push(amount);
+            } else {
+                of_others += amount;
+            }
+        }
+        Ok((of_items, of_others))
+    }
+
     /// Whether one of the items has one of these words in a column whose words are ranked.
     pub(super) fn have_word(&self, column: usize, words: &[&str]) -> bool {
         !self.layout.first_of(column).is_empty()

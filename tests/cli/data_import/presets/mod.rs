@@ -29,6 +29,7 @@ on_both_databases![
     a_sale_that_was_thrown_away_or_cancelled_item_by_item_is_none_any_more,
     a_stored_sale_that_a_rule_leaves_out_is_said,
     what_a_platform_may_write_is_read,
+    a_refund_that_cafe24_repeats_on_the_items_counts_once,
     a_header_that_a_rule_of_a_preset_reads_is_renamed_in_a_copy,
 ];
 
@@ -277,6 +278,38 @@ fn what_a_platform_may_write_is_read(shop: &Shop) {
         ],
     );
     with_preset(shop, "cafe24").run().exits(65).says("`status`: `반품 철회` is not one of");
+}
+
+fn a_refund_that_cafe24_repeats_on_the_items_counts_once(shop: &Shop) {
+    shop.mall("main", "Asia/Seoul", "KRW");
+    let header = "주문번호,주문 상태,주문일시,결제일시(입금확인일),결제구분,총 결제금액,자체상품코드,주문상품명(옵션포함),수량,판매가,실제 환불금액";
+    let line = |no: &str, kind: &str, code: &str, refund: &str| {
+        let (state, paid_at) =
+            if kind == "F" { ("취소완료", "") } else { ("배송완료", "2026-11-19 10:05:00") };
+        format!("{no},{state},2026-11-19 10:00:00,{paid_at},{kind},3000,{code},차,1,1500,{refund}")
+    };
+    let lines = [
+        line("C1", "T", "A", "500"),
+        line("C1", "T", "B", "500"),
+        line("C1", "F", "A", "500"),
+        // The refund's line comes first.
+        line("C2", "F", "A", "700"),
+        line("C2", "T", "A", ""),
+        line("C2", "T", "B", ""),
+        line("C3", "T", "A", "100"),
+        line("C3", "T", "B", ""),
+        line("C3", "F", "A", "700"),
+    ];
+    let lines: Vec<&str> = std::iter::once(header).chain(lines.iter().map(String::as_str)).collect();
+    write(shop, "cafe24", &lines);
+    with_preset(shop, "cafe24")
+        .run()
+        .succeeds()
+        .says("1 order has what was paid back on a line of its own and again on its items, and counts it once (500 KRW): line 2, order C1")
+        .says("1 order has amounts that were paid back on a line of its own and other ones on its items: they are added up (800 KRW): line 8, order C3");
+    let refunds = "SELECT order_no, amount, refunded_at FROM refunds AS r JOIN orders AS o ON o.id = r.order_id ORDER BY order_no";
+    let at = "2026-11-19T01:05:00+00:00";
+    assert_eq!(shop.sql(refunds), [["C1", "500", at], ["C2", "700", at], ["C3", "800", at]]);
 }
 
 /// To name a column of ours in `columns` would change nothing about what a rule reads.
