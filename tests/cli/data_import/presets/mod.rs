@@ -30,6 +30,7 @@ on_both_databases![
     a_stored_sale_that_a_rule_leaves_out_is_said,
     what_a_platform_may_write_is_read,
     a_refund_that_cafe24_repeats_on_the_items_counts_once,
+    an_amazon_order_without_a_price_is_no_sale_of_nothing,
     a_header_that_a_rule_of_a_preset_reads_is_renamed_in_a_copy,
 ];
 
@@ -310,6 +311,34 @@ fn a_refund_that_cafe24_repeats_on_the_items_counts_once(shop: &Shop) {
     let refunds = "SELECT order_no, amount, refunded_at FROM refunds AS r JOIN orders AS o ON o.id = r.order_id ORDER BY order_no";
     let at = "2026-11-19T01:05:00+00:00";
     assert_eq!(shop.sql(refunds), [["C1", "500", at], ["C2", "700", at], ["C3", "800", at]]);
+}
+
+fn an_amazon_order_without_a_price_is_no_sale_of_nothing(shop: &Shop) {
+    shop.mall("main", "Asia/Tokyo", "JPY");
+    let line = |no: u32, status: &str, price: &str, discount: &str| {
+        format!(
+            "A{no}\t2026-11-18T01:00:00+00:00\t2026-11-18T02:00:00+00:00\t{status}\tS\tB\tTV\t{status}\t1\tJPY\t{price}\t\t\t\t\t\t{discount}\t"
+        )
+    };
+    for (status, discount) in [("Shipped", ""), ("Unshipped", ""), ("Shipped", "100")] {
+        write(shop, "amazon-jp", &[AMAZON, &line(1, status, "", discount)]);
+        with_preset(shop, "amazon-jp").run().exits(65).says("`line_amount`: is empty");
+    }
+    write(
+        shop,
+        "amazon-jp",
+        &[
+            AMAZON,
+            &line(1, "Pending", "", ""),
+            &line(2, "Cancelled", "", ""),
+            &line(3, "Shipped", "900.00", "100.00"),
+        ],
+    );
+    with_preset(shop, "amazon-jp").run().succeeds();
+    assert_eq!(
+        shop.sql("SELECT order_no, status, total_amount FROM orders ORDER BY order_no"),
+        [["A1", "PAYMENT_WAIT", "0"], ["A2", "ORDER_CANCELLED", "0"], ["A3", "SHIPPED", "800"]]
+    );
 }
 
 /// To name a column of ours in `columns` would change nothing about what a rule reads.
