@@ -100,6 +100,8 @@ pub(super) struct Notes {
     pub(super) repeated_refunds: Noted,
     /// Orders whose items say that more went back than other lines do.
     pub(super) added_refunds: Noted,
+    /// Orders with a line whose amount is not its quantity times its price.
+    pub(super) unequal_lines: Noted,
     /// Orders that a rule leaves out and that are stored as sales.
     pub(super) left_out_sales: Noted,
     /// Orders with a day after that of the export.
@@ -113,7 +115,7 @@ pub(super) struct Notes {
 }
 
 impl Notes {
-    fn of_orders(&mut self) -> [&mut Noted; 17] {
+    fn of_orders(&mut self) -> [&mut Noted; 18] {
         [
             &mut self.assumed_refunds,
             &mut self.kept_refunds,
@@ -128,6 +130,7 @@ impl Notes {
             &mut self.negative_deductions,
             &mut self.repeated_refunds,
             &mut self.added_refunds,
+            &mut self.unequal_lines,
             &mut self.left_out_sales,
             &mut self.future,
             &mut self.undated_refunds,

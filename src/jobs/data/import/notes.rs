@@ -87,6 +87,11 @@ pub(super) fn notes_in_words<K: FileKind>(layout: &Layout, notes: &Notes) -> Vec
         "orders have amounts that were paid back on a line of their own and other ones on their items: they are added up",
     );
     say(
+        &notes.unequal_lines,
+        "order has a line whose amount is not its quantity times its price: the amount counts",
+        "orders have lines whose amounts are not their quantities times their prices: the amounts count",
+    );
+    say(
         &notes.left_out_sales,
         "order that a rule leaves out was stored earlier as a sale, and stays one",
         "orders that a rule leaves out were stored earlier as sales, and stay so",

@@ -374,6 +374,7 @@ impl RecordKind for OrderFile {
         } else if parts.are_unbalanced(&read.order, layout) {
             note_unbalanced(&read.order, &parts, fields, notes);
         }
+        note_unequal_line(&read.order, lines, fields, notes);
         note_assumed_days(read, fields, notes);
         let is_standing = !matches!(read.order.status, "ORDER_CANCELLED" | "REFUNDED");
         if is_standing && read.order.paid_at.is_none() && read.cancelled_amount > 0 {
@@ -597,6 +598,38 @@ fn note_unbalanced(order: &StagedOrder<'_>, parts: &Parts, fields: &Fields<'_>, 
             order.order_no,
             minor_to_display(order.total_amount, currency),
             minor_to_display(sum, currency)
+        )
+    });
+}
+
+/// Notes an order with a line whose amount is not its quantity times its price, if the file has both.
+fn note_unequal_line(
+    order: &StagedOrder<'_>,
+    lines: &[(&str, StagedLine<'_>)],
+    fields: &Fields<'_>,
+    notes: &mut Notes,
+) {
+    if !fields.has(UNIT_PRICE_AMOUNT) || !fields.has(LINE_AMOUNT) {
+        return;
+    }
+    let product = |line: &StagedLine<'_>| {
+        i128::from(line.quantity) * i128::from(line.unit_price_amount) - i128::from(line.discount_amount)
+    };
+    let is_unequal = |line: &&StagedLine<'_>| {
+        let difference = i128::from(line.line_amount) - product(line);
+        // Prices are rounded, with the tax or without it.
+        let rounding = i128::from(line.quantity).max(1);
+        [0, line.tax_amount].into_iter().all(|tax| (difference.abs() - i128::from(tax)).abs() >= rounding)
+    };
+    let Some(line) = lines.iter().map(|(_, line)| line).find(is_unequal) else { return };
+    let currency = order.currency;
+    let instead = i64::try_from(product(line)).unwrap_or(i64::MAX);
+    notes.unequal_lines.add(currency, line.line_amount - instead, || {
+        format!(
+            "{}: {} instead of {} {currency}",
+            example(order, fields),
+            minor_to_display(line.line_amount, currency),
+            minor_to_display(instead, currency)
         )
     });
 }

@@ -362,6 +362,21 @@ fn lines_that_differ_by_a_rule_say_what_it_makes_of_them() {
 }
 
 #[test]
+fn a_line_whose_amount_is_not_its_quantity_times_its_price_is_noted() {
+    let text = "order_no,status,ordered_at,total_amount,product_code,quantity,unit_price_amount,line_amount,line_tax_amount\n\
+                1,PAYMENT_WAIT,2026-11-19 10:00,2100,A,2,1000,2100,0\n\
+                2,PAYMENT_WAIT,2026-11-19 10:00,2200,A,2,1000,2200,200\n\
+                3,PAYMENT_WAIT,2026-11-19 10:00,1000,A,3,333,1000,0\n";
+    assert_eq!(
+        checked::<orders::Orders>(Kind::Orders, text, &ImportSection::default()).1,
+        [
+            "1 order has a line whose amount is not its quantity times its price: the amount counts (100 JPY): line 2, order 1: \
+             2,100 instead of 2,000 JPY"
+        ]
+    );
+}
+
+#[test]
 fn status_and_money_that_disagree_are_noted_with_count_sum_and_examples() {
     let header = "order_no,status,ordered_at,paid_at,cancelled_at,updated_at,total_amount,shipping_amount,fee_amount,discount_amount,tax_amount,\
                   product_code,quantity,unit_price_amount,line_discount_amount";

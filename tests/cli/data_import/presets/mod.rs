@@ -31,6 +31,7 @@ on_both_databases![
     what_a_platform_may_write_is_read,
     a_refund_that_cafe24_repeats_on_the_items_counts_once,
     an_amazon_order_without_a_price_is_no_sale_of_nothing,
+    a_line_of_base_that_is_not_its_price_times_its_quantity_is_said,
     a_header_that_a_rule_of_a_preset_reads_is_renamed_in_a_copy,
 ];
 
@@ -338,6 +339,23 @@ fn an_amazon_order_without_a_price_is_no_sale_of_nothing(shop: &Shop) {
     assert_eq!(
         shop.sql("SELECT order_no, status, total_amount FROM orders ORDER BY order_no"),
         [["A1", "PAYMENT_WAIT", "0"], ["A2", "ORDER_CANCELLED", "0"], ["A3", "SHIPPED", "800"]]
+    );
+}
+
+fn a_line_of_base_that_is_not_its_price_times_its_quantity_is_said(shop: &Shop) {
+    shop.mall("main", "Asia/Tokyo", "JPY");
+    let header = "注文ID,注文日時,メールアドレス(請求先),商品名,価格,数量,合計金額,送料,支払い方法,代引き手数料,発送状況,商品ID,種類ID,商品コード,調整金額";
+    let line = |no: u32, total: &str| {
+        format!("B{no},2026-11-18 10:00:00,a@example.com,皿,1000,2,{total},500,card,0,未発送,1,,,0")
+    };
+    write(shop, "base", &[header, &line(1, "2000"), &line(2, "1800"), &line(3, "")]);
+    with_preset(shop, "base").run().succeeds().says(
+        "1 order has a line whose amount is not its quantity times its price: the amount counts (-200 JPY): line 3, order B2: \
+         1,800 instead of 2,000 JPY",
+    );
+    assert_eq!(
+        shop.sql("SELECT order_no, total_amount FROM orders ORDER BY order_no"),
+        [["B1", "2500"], ["B2", "2300"], ["B3", "2500"]]
     );
 }
 
