@@ -376,8 +376,10 @@ impl Db {
             Conn::Sqlite(connection) => {
                 let values: Vec<String> =
                     (0..columns.len()).map(|place| format!("value ->> {place}")).collect();
+                // Not json_each, whose rows are texts again: each would be parsed once more, and searched from its beginning for
+                // each column.
                 let sql =
-                    format!("INSERT INTO {table} ({names}) SELECT {} FROM json_each($1)", values.join(", "));
+                    format!("INSERT INTO {table} ({names}) SELECT {} FROM jsonb_each($1)", values.join(", "));
                 let mut arguments = sqlx::sqlite::SqliteArguments::default();
                 arguments.add(format!("[{rows}]")).map_err(sqlx::Error::Encode)?;
                 let done = sqlx::query_with(AssertSqlSafe(sql), arguments).execute(connection).await?;

@@ -145,7 +145,10 @@ impl Upsert {
     pub async fn match_stored(&self, db: &mut Db, now: DateTime<Utc>) -> anyhow::Result<u64> {
         match self.source_time {
             SourceTime::Exported(at) => {
-                let sql = format!("UPDATE {} SET source_updated_at = $1", self.staging);
+                let sql = format!(
+                    "UPDATE {} SET source_updated_at = $1 WHERE source_updated_at IS NULL",
+                    self.staging
+                );
                 db.execute(&sql, values![at]).await?;
             }
             SourceTime::RecordedOver(at) => self.forget_exports(db, at).await?,

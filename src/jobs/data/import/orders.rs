@@ -12,7 +12,7 @@ use crate::config::{CancelledWithoutTime, PaidWithoutTime, RefundedAboveTotal, R
 use crate::db::{Bulk, Db, DbError, Kind as DbKind};
 use crate::money::{MAX_AMOUNT, average_half_up, minor_to_display};
 use crate::shop::orders::{Orders as OrdersWithLines, StagedLine, StagedOrder};
-use crate::shop::upsert::UpsertCounts;
+use crate::shop::upsert::{SourceTime, UpsertCounts};
 use crate::values;
 
 use super::field::{Column, Fields, Holds, Parsed, Problems, amount, line_amount, optional, required, time};
@@ -386,6 +386,10 @@ impl RecordKind for OrderFile {
         }
         note_contradictions(read, fields, notes);
         read.refund = following_refund(read, fields, problems, notes);
+        if let SourceTime::Exported(at) = layout.source_time {
+            // Only now: no rule takes it for the time of a change.
+            read.order.source_updated_at = Some(at);
+        }
     }
 
     fn push<'r>(rows: &mut OrderRows, read: ReadOrder<'r>, lines: impl Iterator<Item = StagedLine<'r>>) {
@@ -686,7 +690,8 @@ fn keep_cancellation_days(db: &Db) -> String {
     format!(
         "UPDATE staged_orders AS r SET cancelled_at = t.cancelled_at
          FROM staged_assumed_cancellations AS s, orders AS t
-         WHERE s.ordinal = r.ordinal AND t.mall_id = r.mall_id AND t.order_no = r.order_no
+         WHERE r.ordinal IN (SELECT ordinal FROM staged_assumed_cancellations) AND s.ordinal = r.ordinal
+             AND t.mall_id = r.mall_id AND t.order_no = r.order_no
              AND t.status = 'ORDER_CANCELLED' AND t.source_updated_at < r.source_updated_at
              AND t.cancelled_at < s.assumed_at AND {}",
         db.is_time("t.cancelled_at")
