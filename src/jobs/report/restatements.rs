@@ -56,7 +56,6 @@ pub async fn reported(
     period: NaiveDate,
     mall: i64,
 ) -> anyhow::Result<Reported> {
-    let FigureTable { name, period_column, figures, is_reported, .. } = table;
     #[derive(FromRow)]
     struct Row {
         currency: String,
@@ -65,6 +64,7 @@ pub async fn reported(
         #[row(problems)]
         problems: Problems,
     }
+    let FigureTable { name, period_column, figures, is_reported, .. } = table;
     if figures.is_empty() {
         return Ok(Reported::new());
     }

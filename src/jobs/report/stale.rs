@@ -228,8 +228,8 @@ pub async fn unmark(db: &mut Db, report: &str, period: NaiveDate, mall: i64) -> 
 /// few. More change by what somebody does on purpose, such as importing a year again, and that takes long.
 pub const MOST_EARLIER: usize = 31;
 
-/// The first day that anybody looks back to; a time before it is a mistake.
-const EARLIEST: NaiveDate = NaiveDate::from_ymd_opt(1, 1, 3).expect("it exists");
+/// How far back a nightly run looks for what has changed: ten years, since a time long before them is a mistake.
+const EARLIER_DAYS: u64 = 3_650;
 
 /// Stored periods before a day whose data has changed since, with their malls. Reads only.
 pub async fn find_earlier(
@@ -239,8 +239,9 @@ pub async fn find_earlier(
     malls: &[Mall],
     before: NaiveDate,
 ) -> anyhow::Result<BTreeMap<NaiveDate, Vec<Mall>>> {
-    let Some(last) = before.pred_opt().filter(|last| *last >= EARLIEST) else { return Ok(BTreeMap::new()) };
-    let window = DayRange::new(EARLIEST, last)?;
+    let Some(window) = before.pred_opt().and_then(|last| window(last, EARLIER_DAYS)) else {
+        return Ok(BTreeMap::new());
+    };
     let mut stale = marked(db, source.report, window).await?;
     stale.extend(noted(cx, db, source.report, window).await?);
     if stale.is_empty() {
@@ -273,20 +274,25 @@ async fn stored_of(
     Ok(db.fetch_all(&sql, values![json!(days)]).await?.into_iter().collect())
 }
 
-/// Notes that somebody is told of the stale periods before a day, and returns whether he has to be: whether there are some of
-/// which nobody was.
+/// Notes that somebody is told of these malls' stale periods before a day, and returns whether he has to be: whether there
+/// are some of which nobody was.
 pub async fn announce(
     db: &mut Db,
     report: &str,
+    malls: &[Mall],
     before: NaiveDate,
     (now, time_zone): (DateTime<Utc>, Tz),
 ) -> anyhow::Result<bool> {
+    let malls: Vec<i64> = malls.iter().map(|mall| mall.id).collect();
     let announced = db
         .transaction(async |db| {
             mark_stale_periods(db, now, time_zone).await?;
-            let sql = "UPDATE stale_periods SET announced_at = $1
-                       WHERE report = $2 AND period_day < $3 AND announced_at IS NULL";
-            Ok(db.execute(sql, values![now, report, before]).await?)
+            let sql = format!(
+                "UPDATE stale_periods SET announced_at = $1
+                 WHERE report = $2 AND period_day < $3 AND announced_at IS NULL AND mall_id IN {}",
+                db.numbers("$4")
+            );
+            Ok(db.execute(&sql, values![now, report, before, json!(malls)]).await?)
         })
         .await?;
     Ok(announced > 0)

@@ -274,7 +274,8 @@ fn a_mail_says_on_which_day_a_sale_counts_of_a_shop_that_does_not_state_it(shop:
             "SELECT m.text_body, m.html_body, a.content FROM mails m JOIN mail_attachments a ON a.mail_id = m.id
              WHERE m.locale = '{locale}'"
         ));
-        let in_hexadecimal: String = words.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let bytes: Vec<String> = words.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let in_hexadecimal = bytes.concat();
         let says = |mail: &Vec<String>| {
             mail[0].contains(words) && mail[1].contains(words) && mail[2].contains(&in_hexadecimal)
         };
