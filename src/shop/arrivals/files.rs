@@ -106,21 +106,21 @@ impl FileDays {
         malls: &[Mall],
     ) -> anyhow::Result<()> {
         let StagedRows { table, time, .. } = staged;
-        let hour = hour_of(db, time);
+        let quarter = quarter_of(db, time);
         // What a shop dates in the future belongs to no day that a file of today covers.
         let sql = format!(
-            "SELECT mall_id, CASE WHEN {time} < $1 THEN '' ELSE {hour} END, COUNT(*),
+            "SELECT mall_id, CASE WHEN {time} < $1 THEN '' ELSE {quarter} END, COUNT(*),
                     COUNT(*) FILTER (WHERE target_id IS NOT NULL AND is_changed = 0)
              FROM {table} WHERE {time} < $2 GROUP BY 1, 2"
         );
         let counted: Vec<(i64, String, i64, i64)> =
             db.fetch_all(&sql, values![examined_from(exported.at), exported.at]).await?;
-        for (mall, hour, rows, unchanged) in counted {
+        for (mall, quarter, rows, unchanged) in counted {
             let days = self.malls.entry(mall).or_default();
             let time_zone = malls.iter().find(|one| one.id == mall).and_then(|mall| mall.time_zone().ok());
-            match (parsed_hour(&hour), time_zone) {
-                (Some(hour), Some(time_zone)) => {
-                    let day = local_day(hour, time_zone);
+            match (parsed_quarter(&quarter), time_zone) {
+                (Some(quarter), Some(time_zone)) => {
+                    let day = local_day(quarter, time_zone);
                     *days.rows.entry(day).or_default() += rows;
                     *days.unchanged.entry(day).or_default() += unchanged;
                 }
@@ -200,7 +200,7 @@ async fn covered_in(
     let first = local_day(from, time_zone);
     let known = known_days(db, mall.id, file.staged.subject, DayRange::new(first.min(turn), turn)?).await?;
     let StagedRows { stored_in, time, .. } = file.staged;
-    let hour = hour_of(db, time);
+    let quarter = quarter_of(db, time);
     // Only if days are missing does it matter what else is stored of those that are there.
     let has_gap = known.first().is_some_and(|known_from| {
         known_from.iter_days().take_while(|day| *day < turn).any(|day| !known.contains(&day))
@@ -208,13 +208,13 @@ async fn covered_in(
     let mut stored: BTreeMap<NaiveDate, i64> = BTreeMap::new();
     if has_gap || !days.rows.contains_key(&turn) {
         let sql = format!(
-            "SELECT {hour}, COUNT(*) FROM {stored_in} WHERE mall_id = $1 AND {time} >= $2 AND {time} < $3 GROUP BY 1"
+            "SELECT {quarter}, COUNT(*) FROM {stored_in} WHERE mall_id = $1 AND {time} >= $2 AND {time} < $3 GROUP BY 1"
         );
         let to = day_bounds(turn, time_zone).end;
         let counted: Vec<(String, i64)> = db.fetch_all(&sql, values![mall.id, from, to]).await?;
-        for (hour, rows) in counted {
-            if let Some(hour) = parsed_hour(&hour) {
-                *stored.entry(local_day(hour, time_zone)).or_default() += rows;
+        for (quarter, rows) in counted {
+            if let Some(quarter) = parsed_quarter(&quarter) {
+                *stored.entry(local_day(quarter, time_zone)).or_default() += rows;
             }
         }
     }
@@ -355,16 +355,21 @@ pub fn named_day(name: &str) -> Option<NaiveDate> {
     found
 }
 
-/// The time of a column to the hour, as a text that is the same on both databases.
-fn hour_of(db: &Db, time: &str) -> String {
+/// The time of a column to the quarter of an hour, as a text that is the same on both databases. Every time zone's days begin
+/// at one: India's at 18:30 UTC, Nepal's at 18:15.
+fn quarter_of(db: &Db, time: &str) -> String {
     match db.kind() {
-        Kind::Sqlite => format!("SUBSTR({time}, 1, 13)"),
-        Kind::Postgres => format!("TO_CHAR({time} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24')"),
+        Kind::Sqlite => format!(
+            "SUBSTR({time}, 1, 14) || SUBSTR('00153045', 1 + 2 * (CAST(SUBSTR({time}, 15, 2) AS INTEGER) / 15), 2)"
+        ),
+        Kind::Postgres => format!(
+            "TO_CHAR(DATE_BIN('15 minutes', {time}, '2000-01-01T00:00:00Z') AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI')"
+        ),
     }
 }
 
-fn parsed_hour(text: &str) -> Option<DateTime<Utc>> {
-    format!("{text}:00:00Z").parse().ok()
+fn parsed_quarter(text: &str) -> Option<DateTime<Utc>> {
+    format!("{text}:00Z").parse().ok()
 }
 
 fn examined_from(exported: DateTime<Utc>) -> DateTime<Utc> {

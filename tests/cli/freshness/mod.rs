@@ -4,6 +4,7 @@
 mod added_mall;
 mod corrections;
 mod noticed;
+mod proof;
 mod provisional;
 mod snapshot;
 mod stale;

@@ -1,0 +1,38 @@
+//! What proves that a day's data has come: what a file says of a day, and what it does not.
+
+use super::{export, figures, orders};
+use crate::support::{Shop, on_both_databases};
+
+on_both_databases![a_day_begins_at_its_midnight_in_every_zone];
+
+/// Files of a week from its Monday on, in zones that are half an hour and three quarters off: that of Sunday's end did not come.
+fn a_day_begins_at_its_midnight_in_every_zone(shop: &Shop) {
+    shop.write("batchctl.toml", "[import.orders]\nholds = \"period\"\n");
+    let import = |mall: &str, name: &str, now: &str| {
+        shop.batchctl(["data", "import", "--kind", "orders", "--mall", mall, name]).now(now).run().succeeds();
+    };
+    for (mall, zone, offset) in
+        [("delhi", "Asia/Kolkata", "+05:30"), ("kathmandu", "Asia/Kathmandu", "+05:45")]
+    {
+        shop.mall(mall, zone, "EUR");
+        let at = |day: u32, time: &str| format!("2026-11-{day:02}T{time}:00{offset}");
+        export(shop, "week.csv", &orders(&[(6, 12, 1), (7, 12, 2)]), &at(8, "01:00"));
+        import(mall, "week.csv", &at(8, "02:00"));
+        let monday = orders(&[(9, 0, 3), (9, 12, 4)]).replace("09 00:00", "09 00:10");
+        export(shop, "next.csv", &monday, &at(10, "01:00"));
+        import(mall, "next.csv", &at(10, "02:00"));
+        let days = ["report", "daily-sales", "--from", "2026-11-07", "--to", "2026-11-09", "--mall", mall];
+        shop.batchctl(days).now(&at(10, "03:00")).run().exits(3);
+    }
+    assert_eq!(
+        figures(shop),
+        [
+            "2026-11-07 delhi 1 200 1",
+            "2026-11-07 kathmandu 1 200 1",
+            "2026-11-08 delhi 0 0 0",
+            "2026-11-08 kathmandu 0 0 0",
+            "2026-11-09 delhi 2 700 1",
+            "2026-11-09 kathmandu 2 700 1",
+        ]
+    );
+}
