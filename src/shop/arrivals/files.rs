@@ -1,5 +1,5 @@
 //! Which days have come with a file. It does not say what it leaves out, and its name and its time may be those of a copy: see
-//! `MallDays::covered`.
+//! `MallDays::covered`. How files of the same source were exported before tells more: see [`super::habits`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::db::{Db, Kind};
-use crate::period::{DayRange, day_bounds, last_finished_day, local_day};
+use crate::period::{DayRange, day_before, day_bounds, last_finished_day, local_day};
 use crate::shop::malls::Mall;
 use crate::values;
 
+use super::habits::{EarlierFile, Habits};
 use super::{Arrival, Source, Subject, known_days, note};
 
 /// How far back a file is examined. What is older came before, or is asked for by `mall sync` or `--as-of`.
@@ -76,6 +77,8 @@ pub struct File<'a> {
     pub mall: Option<i64>,
     /// All malls.
     pub malls: &'a [Mall],
+    /// Those before it of the same kind, mall and section.
+    pub earlier: &'a [EarlierFile],
 }
 
 /// When a file was exported, and what is known of how.
@@ -146,8 +149,10 @@ impl FileDays {
         for (&id, days) in &self.malls {
             let Some(mall) = file.malls.iter().find(|mall| mall.id == id) else { continue };
             let Ok(time_zone) = mall.time_zone() else { continue };
-            let covered = covered_in(db, mall, days, file, time_zone).await?;
-            note(db, id, subject, &covered, &arrival).await?;
+            let mut habits = Habits::of(file.earlier, id, time_zone);
+            habits.note(days, file.exported.at, time_zone);
+            let covered = covered_in(db, mall, days, file, &habits, time_zone).await?;
+            note_with_habits(db, file, (id, time_zone), &covered, &habits, &arrival).await?;
             said_of_all = Some(match said_of_all {
                 None => covered,
                 Some(said) => said.intersection(&covered).copied().collect(),
@@ -155,12 +160,13 @@ impl FileDays {
         }
         for mall in file.malls.iter().filter(|mall| together.contains(&mall.id)) {
             let Ok(time_zone) = mall.time_zone() else { continue };
+            let habits = Habits::of(file.earlier, mall.id, time_zone);
             let days = match &said_of_all {
                 Some(days) => days.clone(),
                 // A file without a line, which somebody allowed.
                 None => BTreeSet::from([last_finished_day(file.exported.at, time_zone)]),
             };
-            note(db, mall.id, subject, &days, &arrival).await?;
+            note_with_habits(db, file, (mall.id, time_zone), &days, &habits, &arrival).await?;
         }
         Ok(())
     }
@@ -187,12 +193,32 @@ impl FileDays {
     }
 }
 
+/// Notes the days that a file covers, and the one whose beginning is in it and whose end had come before.
+async fn note_with_habits(
+    db: &mut Db,
+    file: &File<'_>,
+    (mall, time_zone): (i64, Tz),
+    covered: &BTreeSet<NaiveDate>,
+    habits: &Habits,
+    arrival: &Arrival,
+) -> anyhow::Result<()> {
+    let subject = file.staged.subject;
+    let alone = covered.first().filter(|_| covered.len() == 1);
+    let run = alone.and_then(|day| habits.begun_in_part(*day)).unwrap_or(arrival.run);
+    note(db, mall, subject, covered, &Arrival { run, ..*arrival }).await?;
+    let Some((day, ended_by)) = habits.ended_before(file.exported.at, time_zone) else { return Ok(()) };
+    let run = if ended_by.is_partial { ended_by.run } else { arrival.run };
+    let arrival = Arrival { run, as_of: ended_by.exported, ..*arrival };
+    note(db, mall, subject, &BTreeSet::from([day]), &arrival).await
+}
+
 /// The days of a mall that a file covers.
 async fn covered_in(
     db: &mut Db,
     mall: &Mall,
     days: &MallDays,
     file: &File<'_>,
+    habits: &Habits,
     time_zone: Tz,
 ) -> anyhow::Result<BTreeSet<NaiveDate>> {
     let turn = last_finished_day(file.exported.at, time_zone);
@@ -218,7 +244,7 @@ async fn covered_in(
             }
         }
     }
-    Ok(days.covered(&Known { days: &known, stored: &stored }, first, turn, file.exported))
+    Ok(days.covered(&Known { days: &known, stored: &stored, habits }, first, turn, file.exported))
 }
 
 /// What is known of a mall before a file.
@@ -227,6 +253,8 @@ pub(super) struct Known<'k> {
     pub(super) days: &'k BTreeSet<NaiveDate>,
     /// How many rows are stored of each day, those of the file included.
     pub(super) stored: &'k BTreeMap<NaiveDate, i64>,
+    /// How its files were exported, this one included.
+    pub(super) habits: &'k Habits,
 }
 
 /// How far back a file proves to be complete.
@@ -243,6 +271,11 @@ impl Reach {
     fn is_proven(&self) -> bool {
         self.unchanged >= PROOFS
     }
+
+    /// Whether the file holds more than one day, all along.
+    fn is_of_several_days(&self) -> bool {
+        self.is_proven() && self.whole_days >= 2
+    }
 }
 
 impl MallDays {
@@ -255,6 +288,9 @@ impl MallDays {
     /// some of them just as they were; or if somebody declared what such files hold. A day on which it has no rows at all is
     /// covered only if it holds two such days, which the file of a day does not, however late it was copied; or if
     /// somebody said when it was exported.
+    ///
+    /// A file of what changed since that was exported at two in the morning lacks the first two hours of its turn: those are
+    /// in the file of the night before, without which that day is not complete either.
     pub(super) fn covered(
         &self,
         known: &Known<'_>,
@@ -262,20 +298,28 @@ impl MallDays {
         turn: NaiveDate,
         exported: Exported,
     ) -> BTreeSet<NaiveDate> {
-        let reach = self.reach(known, first, turn);
-        let is_there = self.rows_of(turn) > 0 || (reach.is_proven() && reach.whole_days >= 2);
-        let (from, last) = if is_there || exported.is_stated {
-            (self.complete_from(known, &reach, turn, exported), turn)
-        } else if let Some(last) = self.last_of_an_old_file(known, turn, exported) {
-            let reach = self.reach(known, first, last);
-            (self.complete_from(known, &reach, last, exported), last)
-        } else {
-            return BTreeSet::new();
-        };
-        from.iter_days().take_while(|day| *day <= last).collect()
+        let mut last = turn;
+        let mut reach = self.reach(known, first, last);
+        if self.rows_of(turn) == 0 && !reach.is_of_several_days() && !exported.is_stated {
+            let Some(last_of_rows) = self.last_of_an_old_file(known, turn, exported) else {
+                return BTreeSet::new();
+            };
+            last = last_of_rows;
+            reach = self.reach(known, first, last);
+        }
+        if self.holds_everything(known, &reach, exported) {
+            return reach.from.iter_days().take_while(|day| *day <= last).collect();
+        }
+        if known.habits.has_begun(last) { BTreeSet::from([last]) } else { BTreeSet::new() }
     }
 
-    fn rows_of(&self, day: NaiveDate) -> i64 {
+    /// Whether the file ends within the day of its export, and has rows of the day before too.
+    pub(super) fn ends_within_a_day(&self, exported: DateTime<Utc>, time_zone: Tz) -> bool {
+        let exported_on = local_day(exported, time_zone);
+        self.rows_of(exported_on) > 0 && self.rows_of(day_before(exported_on)) > 0
+    }
+
+    pub(super) fn rows_of(&self, day: NaiveDate) -> i64 {
         self.rows.get(&day).copied().unwrap_or(0)
     }
 
@@ -302,18 +346,11 @@ impl MallDays {
         reach
     }
 
-    /// From which day on the file holds everything up to `last`.
-    fn complete_from(
-        &self,
-        known: &Known<'_>,
-        reach: &Reach,
-        last: NaiveDate,
-        exported: Exported,
-    ) -> NaiveDate {
-        let has_all_of_its_days = self.begins().is_none_or(|begins| begins == reach.from);
-        let is_first = known.days.is_empty() && has_all_of_its_days;
+    /// Whether the file holds everything from where it reaches back to.
+    fn holds_everything(&self, known: &Known<'_>, reach: &Reach, exported: Exported) -> bool {
+        let is_first = known.days.is_empty() && self.begins().is_none_or(|begins| begins == reach.from);
         let is_of_period = exported.is_of_period && self.begins() == Some(reach.from);
-        if is_first || is_of_period || reach.is_proven() { reach.from } else { last }
+        is_first || is_of_period || reach.is_proven()
     }
 
     /// The last day with rows of a file that is older than its own time says, because it was copied: its name has that day,
@@ -325,9 +362,15 @@ impl MallDays {
         exported: Exported,
     ) -> Option<NaiveDate> {
         let last = self.rows.keys().rev().find(|day| **day < turn && self.rows_of(**day) > 0).copied()?;
-        let is_named =
-            exported.named_day.is_some_and(|named| named == last || Some(named) == last.succ_opt());
-        (is_named || known.days.is_empty()).then_some(last)
+        if known.days.is_empty() {
+            return Some(last);
+        }
+        let named = exported.named_day?;
+        if named == last && known.habits.end_within_a_day {
+            // The day of its export, which it does not hold to its end.
+            return Some(day_before(last)).filter(|day| self.rows_of(*day) > 0);
+        }
+        (named == last || Some(named) == last.succ_opt()).then_some(last)
     }
 }
 

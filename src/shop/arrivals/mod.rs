@@ -23,6 +23,7 @@ use crate::values;
 use super::malls::Mall;
 
 pub mod files;
+pub mod habits;
 
 /// The condition that what an arrival (`a`) is of has been stored completely. A run that was allowed to be partial counts as
 /// a success; one that was purged since has been settled or given up long ago.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::files::{Exported, File, FileDays, Known, MallDays, StagedRows, named_day};
+use super::habits::{EarlierFile, Habits};
 use super::*;
 use crate::db::Kind;
 use crate::db::testing::{TestDb, at, now, on_both_databases};
@@ -39,6 +40,9 @@ fn file(text: &str, unchanged: &str) -> MallDays {
     MallDays { has_older: false, rows: rows(text), unchanged: rows(unchanged) }
 }
 
+const MALL: i64 = 1;
+const TOKYO: Tz = chrono_tz::Asia::Tokyo;
+
 /// How a file was exported, in the night after the 19th.
 const IN_THE_NIGHT: fn() -> Exported = || Exported {
     at: at("2026-11-20T02:00:00+09:00"),
@@ -53,8 +57,20 @@ fn covered(file: &MallDays, known: &str, stored: &str) -> Vec<String> {
 }
 
 fn covered_by(file: &MallDays, known: &str, stored: &str, exported: Exported) -> Vec<String> {
+    covered_after(&[], file, (known, stored), exported)
+}
+
+/// After these files.
+fn covered_after(
+    earlier: &[EarlierFile],
+    file: &MallDays,
+    (known, stored): (&str, &str),
+    exported: Exported,
+) -> Vec<String> {
     let (known, stored) = (days(known), rows(stored));
-    let known = Known { days: &known, stored: &stored };
+    let mut habits = Habits::of(earlier, MALL, TOKYO);
+    habits.note(file, exported.at, TOKYO);
+    let known = Known { days: &known, stored: &stored, habits: &habits };
     let covered = file.covered(&known, day("01"), day("19"), exported);
     covered.iter().map(|day| day.format("%d").to_string()).collect()
 }
@@ -133,6 +149,34 @@ fn a_day_without_sales_needs_a_proof() {
     assert_eq!(covered(&file("15:5", ""), "", "15:5"), ["15"], "the first one");
     let stated = Exported { is_stated: true, ..IN_THE_NIGHT() };
     assert_eq!(covered_by(&one_day(""), "17", "17:5 18:5", stated), ["19"], "somebody said so");
+}
+
+/// A file that was exported at this instant.
+fn earlier(exported: &str, text: &str) -> EarlierFile {
+    let malls = BTreeMap::from([(MALL, file(text, ""))]);
+    EarlierFile { run: 1, is_partial: false, exported: at(exported), days: FileDays { malls } }
+}
+
+#[test]
+fn a_day_that_begins_in_a_missing_file_has_not_come() {
+    let none = Vec::<String>::new();
+    let first = earlier("2026-11-18T02:00:00+09:00", "17:5 18:1");
+    let second = earlier("2026-11-19T02:00:00+09:00", "18:5 19:1");
+    let all_came = ("17 18", "17:5 18:6 19:6");
+    let one_is_missing = ("17", "17:5 18:1 19:5");
+    for changes in [file("19:5 20:1", ""), file("19:5", ""), file("17:1 19:5 20:1", "")] {
+        let both = [first.clone(), second.clone()];
+        assert_eq!(covered_after(&both, &changes, all_came, IN_THE_NIGHT()), ["19"]);
+        assert_eq!(covered_after(&both[..1], &changes, one_is_missing, IN_THE_NIGHT()), none);
+    }
+    let of_a_day = earlier("2026-11-18T02:00:00+09:00", "17:5");
+    assert_eq!(covered_after(&[of_a_day], &file("19:5", ""), one_is_missing, IN_THE_NIGHT()), ["19"]);
+    let all = file("17:5 18:6 19:5 20:1", "17:5");
+    assert_eq!(
+        covered_after(&[first], &all, one_is_missing, IN_THE_NIGHT()),
+        ["17", "18", "19"],
+        "all of it"
+    );
 }
 
 #[test]
@@ -254,7 +298,9 @@ async fn a_mall_that_sold_nothing_came_with_the_others(db: &mut TestDb) {
     let file = FileDays { malls: BTreeMap::from([(tokyo, file("19:5", ""))]) };
     let exported = IN_THE_NIGHT();
     let staged = StagedRows::of("orders").unwrap();
-    file.note(db, &File { staged, exported, mall: None, malls: &malls }, 8, now()).await.unwrap();
+    file.note(db, &File { staged, exported, mall: None, malls: &malls, earlier: &[] }, 8, now())
+        .await
+        .unwrap();
     assert_eq!(
         db.lines("SELECT code FROM data_arrivals JOIN malls ON malls.id = mall_id WHERE execution_id = 8")
             .await,

@@ -1,9 +1,12 @@
 //! What proves that a day's data has come: what a file says of a day, and what it does not.
 
-use super::{export, figures, orders};
+use super::{daily_sales, export, figures, import, night, orders, with_tokyo};
 use crate::support::{Shop, on_both_databases};
 
-on_both_databases![a_day_begins_at_its_midnight_in_every_zone];
+on_both_databases![
+    a_day_begins_at_its_midnight_in_every_zone,
+    a_day_of_which_the_first_hours_are_in_a_missing_file_is_provisional,
+];
 
 /// Files of a week from its Monday on, in zones that are half an hour and three quarters off: that of Sunday's end did not come.
 fn a_day_begins_at_its_midnight_in_every_zone(shop: &Shop) {
@@ -33,6 +36,51 @@ fn a_day_begins_at_its_midnight_in_every_zone(shop: &Shop) {
             "2026-11-08 kathmandu 0 0 0",
             "2026-11-09 delhi 2 700 1",
             "2026-11-09 kathmandu 2 700 1",
+        ]
+    );
+}
+
+/// At two in the morning a shop exports what was ordered since the last time. The file of the night after the 19th is missing,
+/// and with it the first two hours of the 20th.
+fn a_day_of_which_the_first_hours_are_in_a_missing_file_is_provisional(shop: &Shop) {
+    with_tokyo(shop);
+    let bring = |day: u32, now: u32| {
+        let (name, next) = (format!("{day}.csv"), day + 1);
+        export(
+            shop,
+            &name,
+            &orders(&[(day, 12, 1), (next, 1, 2)]),
+            &format!("2026-11-{next}T02:00:00+09:00"),
+        );
+        import(shop, &name, &night(now)).succeeds();
+    };
+    for day in [17, 18, 20, 21] {
+        bring(day, day + 1);
+    }
+    let days = ["--from", "2026-11-18", "--to", "2026-11-21"];
+    daily_sales(shop, 22, &days)
+        .run()
+        .exits(3)
+        .says("the orders of 2026-11-19 have not arrived")
+        .says("the orders of 2026-11-20 have not arrived");
+    assert_eq!(
+        figures(shop),
+        [
+            "2026-11-18 tokyo 2 3 1",
+            "2026-11-19 tokyo 1 2 0",
+            "2026-11-20 tokyo 1 1 0",
+            "2026-11-21 tokyo 2 3 1"
+        ]
+    );
+    bring(19, 22);
+    daily_sales(shop, 22, &["--only", "stale"]).run().succeeds();
+    assert_eq!(
+        figures(shop),
+        [
+            "2026-11-18 tokyo 2 3 1",
+            "2026-11-19 tokyo 2 3 1",
+            "2026-11-20 tokyo 2 3 1",
+            "2026-11-21 tokyo 2 3 1"
         ]
     );
 }

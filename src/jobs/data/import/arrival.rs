@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 
 use crate::db::Db;
 use crate::shop::arrivals::files::{Exported, File, FileDays, StagedRows, named_day};
+use crate::shop::arrivals::habits::EarlierFile;
 use crate::shop::malls::Mall;
 
 use super::Args;
@@ -14,6 +15,7 @@ pub(super) struct Arriving {
     exported: Exported,
     malls: Vec<Mall>,
     mall: Option<i64>,
+    earlier: Vec<EarlierFile>,
 }
 
 impl Arriving {
@@ -24,6 +26,7 @@ impl Arriving {
         is_of_period: bool,
         malls: Vec<Mall>,
         mall: Option<&str>,
+        earlier: Vec<EarlierFile>,
     ) -> anyhow::Result<Option<Self>> {
         let Some(staged) = StagedRows::of(args.kind()?.name()) else { return Ok(None) };
         let mall = malls.iter().find(|one| Some(one.code.as_str()) == mall).map(|mall| mall.id);
@@ -34,7 +37,7 @@ impl Arriving {
             named_day: name.as_deref().and_then(named_day),
             is_of_period,
         };
-        Ok(Some(Self { staged, exported, malls, mall }))
+        Ok(Some(Self { staged, exported, malls, mall, earlier }))
     }
 
     /// Counts the rows of the chunk that is stored, while they are staged.
@@ -50,8 +53,11 @@ impl Arriving {
         run: i64,
         now: DateTime<Utc>,
     ) -> anyhow::Result<()> {
-        let Self { staged, exported, mall, malls } = self;
-        let file = File { staged: *staged, exported: *exported, mall: *mall, malls };
-        days.note(db, &file, run, now).await
+        days.note(db, &self.file(), run, now).await
+    }
+
+    fn file(&self) -> File<'_> {
+        let Self { staged, exported, mall, malls, earlier } = self;
+        File { staged: *staged, exported: *exported, mall: *mall, malls, earlier }
     }
 }

@@ -385,11 +385,12 @@ impl Args {
         let (_, header) = source.open()?;
         let file_name = source.path().display().to_string();
         let interpretation = self.interpretation(mall.as_deref(), &mapping.keys);
-        let Precedence { newest, noted, dated_by_export, .. } =
+        let Precedence { newest, noted, dated_by_export, earlier, .. } =
             Precedence::of(db, &file.key, &file.origin, cx.now()).await?;
         let is_overtaken = newest.is_some_and(|newest| newest.exported > file.exported);
         let is_of_period = mapping.keys.holds == Some(Holdings::Period);
-        let arriving = Arriving::of(self, file.exported, is_of_period, malls.clone(), mall.as_deref())?;
+        let arriving =
+            Arriving::of(self, file.exported, is_of_period, malls.clone(), mall.as_deref(), earlier)?;
         let layout = Layout::new(&mapping, &file_name, &header, K::columns(), &malls, mall)?.exported(
             file.exported,
             dated_by_export,

@@ -9,6 +9,7 @@ use crate::failure::Failure;
 use crate::period::shown_instant;
 use crate::runner::Job;
 use crate::runner::history::{self, Status};
+use crate::shop::arrivals::habits::EarlierFile;
 
 use super::{Args, Checkpoint};
 
@@ -25,6 +26,8 @@ pub(super) struct Precedence {
     pub(super) noted: Option<String>,
     /// When the last file was exported, if that is the time of its records.
     pub(super) dated_by_export: Option<DateTime<Utc>>,
+    /// All that were read to their end.
+    pub(super) earlier: Vec<EarlierFile>,
 }
 
 /// An import of the same content.
@@ -72,14 +75,23 @@ impl Precedence {
             let is_of_origin = checkpoint.origin.as_deref().is_none_or(|other| other == origin);
             is_of_origin.then_some((run, checkpoint))
         });
-        let (mut newest, mut noted, mut dated_by_export) = (None::<Newest>, None, None);
+        let (mut newest, mut noted, mut dated_by_export, mut earlier) =
+            (None::<Newest>, None, None, Vec::new());
         for (place, (run, checkpoint)) in others.enumerate() {
-            if noted.is_none() && (run.is(Status::Completed) || run.is(Status::Partial)) {
-                noted = Some(checkpoint.noted.clone());
+            let is_partial = run.is(Status::Partial);
+            let has_ended_well = is_partial || run.is(Status::Completed);
+            let Checkpoint { exported: Some(exported), dates_records, noted: of_run, days, .. } = checkpoint
+            else {
+                continue;
+            };
+            if has_ended_well && noted.is_none() {
+                noted = Some(of_run);
             }
-            let Checkpoint { exported: Some(exported), dates_records, .. } = checkpoint else { continue };
             if exported > tomorrow {
                 continue;
+            }
+            if has_ended_well {
+                earlier.push(EarlierFile { run: run.id, is_partial, exported, days });
             }
             // The last one, and what came before it in a row of such files.
             if dates_records && (place == 0 || dated_by_export.is_some()) {
@@ -91,7 +103,7 @@ impl Precedence {
                 newest = Some(Newest { run: run.id, title, exported });
             }
         }
-        Ok(Self { own, newest, noted: noted.flatten(), dated_by_export })
+        Ok(Self { own, newest, noted: noted.flatten(), dated_by_export, earlier })
     }
 }
 
