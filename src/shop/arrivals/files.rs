@@ -13,7 +13,7 @@ use crate::period::{DayRange, day_before, day_bounds, last_finished_day, local_d
 use crate::shop::malls::Mall;
 use crate::values;
 
-use super::habits::{EarlierFile, Habits};
+use super::habits::{EarlierFile, Habits, is_before_noon};
 use super::{Arrival, Source, Subject, known_days, note};
 
 /// How far back a file is examined. What is older came before, or is asked for by `mall sync` or `--as-of`.
@@ -164,7 +164,7 @@ impl FileDays {
             let days = match &said_of_all {
                 Some(days) => days.clone(),
                 // A file without a line, which somebody allowed.
-                None => BTreeSet::from([last_finished_day(file.exported.at, time_zone)]),
+                None => habits.day_of_an_empty_file(file.exported, time_zone).into_iter().collect(),
             };
             note_with_habits(db, file, (mall.id, time_zone), &days, &habits, &arrival).await?;
         }
@@ -244,7 +244,8 @@ async fn covered_in(
             }
         }
     }
-    Ok(days.covered(&Known { days: &known, stored: &stored, habits }, first, turn, file.exported))
+    let is_early = is_before_noon(file.exported.at, time_zone);
+    Ok(days.covered(&Known { days: &known, stored: &stored, habits, is_early }, first, turn, file.exported))
 }
 
 /// What is known of a mall before a file.
@@ -255,6 +256,8 @@ pub(super) struct Known<'k> {
     pub(super) stored: &'k BTreeMap<NaiveDate, i64>,
     /// How its files were exported, this one included.
     pub(super) habits: &'k Habits,
+    /// Whether the file was exported in the morning after its turn, and not later on that day.
+    pub(super) is_early: bool,
 }
 
 /// How far back a file proves to be complete.
@@ -285,9 +288,7 @@ impl MallDays {
     /// Shops export in three ways: a day at a time, everything up to now, or what changed since. Only the second one makes up
     /// for a file that never came, and the third one looks like it: an order of the missing day that was paid or shipped
     /// since is in there. So a file fills a gap only if it also holds all rows of days before that are known to be complete,
-    /// some of them just as they were; or if somebody declared what such files hold. A day on which it has no rows at all is
-    /// covered only if it holds two such days, which the file of a day does not, however late it was copied; or if
-    /// somebody said when it was exported.
+    /// some of them just as they were; or if somebody declared what such files hold.
     ///
     /// A file of what changed since that was exported at two in the morning lacks the first two hours of its turn: those are
     /// in the file of the night before, without which that day is not complete either.
@@ -300,7 +301,7 @@ impl MallDays {
     ) -> BTreeSet<NaiveDate> {
         let mut last = turn;
         let mut reach = self.reach(known, first, last);
-        if self.rows_of(turn) == 0 && !reach.is_of_several_days() && !exported.is_stated {
+        if self.rows_of(turn) == 0 && !self.tells_of_a_quiet_day(known, &reach, turn, exported) {
             let Some(last_of_rows) = self.last_of_an_old_file(known, turn, exported) else {
                 return BTreeSet::new();
             };
@@ -311,6 +312,30 @@ impl MallDays {
             return reach.from.iter_days().take_while(|day| *day <= last).collect();
         }
         if known.habits.has_begun(last) { BTreeSet::from([last]) } else { BTreeSet::new() }
+    }
+
+    /// Whether the file, which has no row of its turn, says that nothing was sold on that day: if it holds two days before,
+    /// however late it was exported; if it is declared to hold everything from an earlier day on, and was exported later; or if
+    /// somebody said that it was exported in the morning after. The file of another day says nothing, and one that was
+    /// exported later on the next day may hold just what was sold on that.
+    fn tells_of_a_quiet_day(
+        &self,
+        known: &Known<'_>,
+        reach: &Reach,
+        turn: NaiveDate,
+        exported: Exported,
+    ) -> bool {
+        if reach.is_of_several_days() {
+            return true;
+        }
+        let begins_later = self.begins().is_some_and(|begins| begins > turn);
+        let goes_on = self.rows.keys().next_back().is_some_and(|last| *last > turn);
+        if exported.is_of_period && self.begins() == Some(reach.from) && !begins_later {
+            return goes_on || exported.is_stated;
+        }
+        let is_of_another_day = !self.has_older && self.rows.len() == 1 && !known.habits.end_within_a_day;
+        let says_nothing = is_of_another_day || (exported.is_of_period && begins_later);
+        exported.is_stated && known.is_early && !says_nothing
     }
 
     /// Whether the file ends within the day of its export, and has rows of the day before too.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::files::{Exported, File, FileDays, Known, MallDays, StagedRows, named_day};
-use super::habits::{EarlierFile, Habits};
+use super::habits::{EarlierFile, Habits, is_before_noon};
 use super::*;
 use crate::db::Kind;
 use crate::db::testing::{TestDb, at, now, on_both_databases};
@@ -70,7 +70,8 @@ fn covered_after(
     let (known, stored) = (days(known), rows(stored));
     let mut habits = Habits::of(earlier, MALL, TOKYO);
     habits.note(file, exported.at, TOKYO);
-    let known = Known { days: &known, stored: &stored, habits: &habits };
+    let is_early = is_before_noon(exported.at, TOKYO);
+    let known = Known { days: &known, stored: &stored, habits: &habits, is_early };
     let covered = file.covered(&known, day("01"), day("19"), exported);
     covered.iter().map(|day| day.format("%d").to_string()).collect()
 }
@@ -147,14 +148,45 @@ fn a_day_without_sales_needs_a_proof() {
     let old = file("15:5 16:5", "15:5 16:5");
     assert_eq!(covered(&old, "15 16 17", "15:5 16:5 17:5"), none, "an old file again");
     assert_eq!(covered(&file("15:5", ""), "", "15:5"), ["15"], "the first one");
+}
+
+#[test]
+fn when_a_file_was_exported_says_something_of_a_quiet_day_only_in_the_morning_after() {
+    let none = Vec::<String>::new();
     let stated = Exported { is_stated: true, ..IN_THE_NIGHT() };
-    assert_eq!(covered_by(&one_day(""), "17", "17:5 18:5", stated), ["19"], "somebody said so");
+    let at_noon = Exported { at: at("2026-11-20T12:00:00+09:00"), ..stated };
+    let changes = file("15:1 18:5", "");
+    assert_eq!(covered_by(&changes, "15 17", "15:5 17:5 18:5", stated), ["19"], "somebody said so");
+    assert_eq!(covered_by(&changes, "15 17", "15:5 17:5 18:5", at_noon), none, "the running day");
+    let one_day = file("18:5", "");
+    assert_eq!(covered_by(&one_day, "17", "17:5 18:5", stated), none, "the file of a day is of no other");
+    let so_far = file("20:3", "");
+    assert_eq!(covered_by(&so_far, "17 18", "17:5 18:5", stated), none, "the running day so far");
+    let two_days = file("17:5 18:5", "17:5 18:5");
+    assert_eq!(covered_by(&two_days, "17 18", "17:5 18:5", at_noon), ["17", "18", "19"], "everything");
+}
+
+#[test]
+fn a_file_of_a_period_says_nothing_of_the_days_before() {
+    let none = Vec::<String>::new();
+    let declared = Exported { is_of_period: true, is_stated: true, ..IN_THE_NIGHT() };
+    let next_week = file("20:2", "");
+    assert_eq!(covered_by(&next_week, "17 18", "17:5 18:5", declared), none, "it begins later");
+    let declared = Exported { at: at("2026-11-20T20:00:00+09:00"), is_stated: false, ..declared };
+    let week = file("17:5 18:5 20:2", "");
+    assert_eq!(covered_by(&week, "17 18", "17:5 18:5", declared), ["17", "18", "19"], "it goes on");
 }
 
 /// A file that was exported at this instant.
 fn earlier(exported: &str, text: &str) -> EarlierFile {
     let malls = BTreeMap::from([(MALL, file(text, ""))]);
-    EarlierFile { run: 1, is_partial: false, exported: at(exported), days: FileDays { malls } }
+    EarlierFile {
+        run: 1,
+        is_partial: false,
+        exported: at(exported),
+        named_day: None,
+        days: FileDays { malls },
+    }
 }
 
 #[test]
@@ -177,6 +209,32 @@ fn a_day_that_begins_in_a_missing_file_has_not_come() {
         ["17", "18", "19"],
         "all of it"
     );
+}
+
+#[test]
+fn a_header_alone_is_of_the_day_before_its_export_or_of_that_in_its_name() {
+    let habits = |earlier: &[EarlierFile]| Habits::of(earlier, MALL, TOKYO);
+    let empty = |time: &str, named: Option<&str>| Exported {
+        at: at(&format!("2026-11-20T{time}:00+09:00")),
+        named_day: named.map(day),
+        ..IN_THE_NIGHT()
+    };
+    let of = |habits: &Habits, exported| habits.day_of_an_empty_file(exported, TOKYO);
+    let unknown = habits(&[]);
+    assert_eq!(of(&unknown, empty("02:00", None)), Some(day("19")));
+    assert_eq!(of(&unknown, empty("20:00", None)), None, "that of the running day");
+    assert_eq!(of(&unknown, empty("20:00", Some("19"))), Some(day("19")));
+    assert_eq!(of(&unknown, empty("02:00", Some("20"))), Some(day("19")), "the day of its export");
+    assert_eq!(of(&unknown, empty("20:00", Some("20"))), None);
+    assert_eq!(of(&unknown, empty("02:00", Some("17"))), None, "that day, or the one before");
+    let named = |named: &str| {
+        let file = earlier("2026-11-16T02:00:00+09:00", "15:5");
+        habits(&[EarlierFile { named_day: Some(day(named)), ..file }])
+    };
+    assert_eq!(of(&named("15"), empty("02:00", Some("17"))), Some(day("17")), "as the others are named");
+    assert_eq!(of(&named("16"), empty("02:00", Some("17"))), Some(day("16")));
+    let end_within_a_day = habits(&[earlier("2026-11-18T02:00:00+09:00", "17:5 18:1")]);
+    assert_eq!(of(&end_within_a_day, empty("02:00", None)), None, "the file before is missing");
 }
 
 #[test]

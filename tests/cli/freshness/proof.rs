@@ -6,6 +6,7 @@ use crate::support::{Shop, on_both_databases};
 on_both_databases![
     a_day_begins_at_its_midnight_in_every_zone,
     a_day_of_which_the_first_hours_are_in_a_missing_file_is_provisional,
+    an_export_of_the_running_day_says_nothing_of_the_day_before,
 ];
 
 /// Files of a week from its Monday on, in zones that are half an hour and three quarters off: that of Sunday's end did not come.
@@ -83,4 +84,30 @@ fn a_day_of_which_the_first_hours_are_in_a_missing_file_is_provisional(shop: &Sh
             "2026-11-21 tokyo 2 3 1"
         ]
     );
+}
+
+/// The file of the 19th is missing, and on the next day somebody exports what there is so far.
+fn an_export_of_the_running_day_says_nothing_of_the_day_before(shop: &Shop) {
+    with_tokyo(shop);
+    let import = |name: &str, now: &str, flags: &[&str]| {
+        let words = ["data", "import", "--kind", "orders", "--mall", "tokyo", name];
+        shop.batchctl(words.iter().chain(flags)).now(now).run().succeeds();
+    };
+    shop.write("18.csv", orders(&[(17, 12, 1), (18, 12, 2)]));
+    import("18.csv", &night(19), &["--as-of", "2026-11-19T00:10:00+09:00"]);
+    let (at_noon, in_the_evening) = ("2026-11-20T12:00:00+09:00", "2026-11-20T20:00:00+09:00");
+    let is_provisional = || {
+        daily_sales(shop, 21, &["--date", "2026-11-19", "--rerun"]).run().exits(3);
+        assert_eq!(figures(shop), ["2026-11-19 tokyo 0 0 0"]);
+    };
+    shop.write("20.csv", orders(&[(20, 9, 3)]));
+    import("20.csv", at_noon, &["--as-of", at_noon]);
+    is_provisional();
+    shop.write("batchctl.toml", "[import.orders]\nholds = \"period\"\n");
+    import("20.csv", in_the_evening, &["--as-of", in_the_evening, "--rerun"]);
+    is_provisional();
+    shop.write("batchctl.toml", "");
+    export(shop, "so-far.csv", &orders(&[]), in_the_evening);
+    import("so-far.csv", in_the_evening, &["--allow-empty"]);
+    is_provisional();
 }

@@ -274,7 +274,8 @@ fn a_file_is_as_old_as_it_was_when_it_was_written_or_as_somebody_says(shop: &Sho
     export(shop, "again.csv", &orders(&[(18, 12, 1000), (18, 13, 10)]), "2026-11-20T02:30:00+09:00");
     import(shop, "again.csv", &night(20)).succeeds();
     assert_eq!(covered(), ["2026-11-17", "2026-11-18"]);
-    // Somebody knows that nothing was sold.
+    // Somebody knows that nothing was sold, and exports both days once more.
+    export(shop, "again.csv", &orders(&[(17, 12, 10), (18, 13, 10)]), "2026-11-20T02:30:00+09:00");
     let again = ["data", "import", "--kind", "orders", "--mall", "tokyo", "again.csv", "--rerun", "--as-of"];
     let as_of = |at: &str| shop.batchctl(again.iter().copied().chain([at])).now(&night(20)).run();
     as_of("yesterday").succeeds();

@@ -9,6 +9,7 @@ use crate::failure::Failure;
 use crate::period::shown_instant;
 use crate::runner::Job;
 use crate::runner::history::{self, Status};
+use crate::shop::arrivals::files::named_day;
 use crate::shop::arrivals::habits::EarlierFile;
 
 use super::{Args, Checkpoint};
@@ -91,7 +92,9 @@ impl Precedence {
                 continue;
             }
             if has_ended_well {
-                earlier.push(EarlierFile { run: run.id, is_partial, exported, days });
+                let name = run.title.as_deref().and_then(|title| title.rsplit('/').next());
+                let named_day = name.and_then(named_day);
+                earlier.push(EarlierFile { run: run.id, is_partial, exported, named_day, days });
             }
             // The last one, and what came before it in a row of such files.
             if dates_records && (place == 0 || dated_by_export.is_some()) {
