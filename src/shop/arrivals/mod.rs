@@ -12,15 +12,15 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, Days, DurationRound, NaiveDate, TimeDelta, Utc};
 use chrono_tz::Tz;
 
 use crate::config::{Expectation, FreshnessConfig};
 use crate::db::{Db, FromRow, Problems, StoredTime};
-use crate::period::{DayRange, day_before, day_bounds, local_day};
+use crate::period::{DayRange, day_before, day_bounds, last_finished_day, local_day};
 use crate::values;
 
-use super::malls::Mall;
+use super::malls::{Mall, all_malls};
 
 pub mod files;
 pub mod habits;
@@ -34,6 +34,10 @@ const IS_COMPLETE: &str = "NOT EXISTS (SELECT 1 FROM batch_execution e
 /// How long after a mall was added its first file can come for the days between to have been missed. Files that begin later
 /// belong to a mall that was there before them.
 const LATE_START_DAYS: i64 = 31;
+
+/// How many days before its first file a mall's figures can have been stored as final and still matter: nobody looks back
+/// further by himself.
+const EXPECTED_DAYS: u64 = 62;
 
 /// A kind of data that comes by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -107,27 +111,79 @@ pub async fn note(
     arrival: &Arrival,
 ) -> anyhow::Result<()> {
     let (Some(&first), Some(&last)) = (days.first(), days.last()) else { return Ok(()) };
+    let first_before = first_noted(db, mall, subject).await?;
     let known = known_days(db, mall, subject, DayRange::new(first, last)?).await?;
     for day in days.difference(&known) {
+        store(db, mall, subject, *day, arrival).await?;
+    }
+    note_expected_days(db, mall, subject, (first, first_before), days, arrival.at).await
+}
+
+async fn store(
+    db: &mut Db,
+    mall: i64,
+    subject: Subject,
+    day: NaiveDate,
+    arrival: &Arrival,
+) -> anyhow::Result<()> {
+    let Arrival { source, as_of, run, at } = *arrival;
+    db.execute(
+        "INSERT INTO data_arrivals (mall_id, subject, business_day, source, as_of, execution_id, arrived_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)
+         ON CONFLICT (mall_id, subject, business_day) DO UPDATE
+         SET source = excluded.source, as_of = excluded.as_of, execution_id = excluded.execution_id,
+             arrived_at = excluded.arrived_at",
+        values![mall, subject.word(), day, source.word(), as_of, run, at],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Days from a mall's first one on are expected, which until now nobody knew of: where figures were stored as final although
+/// nothing of them has come, a change is noted.
+async fn note_expected_days(
+    db: &mut Db,
+    mall: i64,
+    subject: Subject,
+    (first, first_before): (NaiveDate, Option<NaiveDate>),
+    come: &BTreeSet<NaiveDate>,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    if first_before.is_some_and(|before| before <= first) {
+        return Ok(());
+    }
+    let time_zone = zone_of(db, mall).await?;
+    let last = first_before.map_or_else(|| last_finished_day(now, time_zone), day_before);
+    let oldest = last.checked_sub_days(Days::new(EXPECTED_DAYS)).unwrap_or(last);
+    let Ok(expected) = DayRange::new(first.max(oldest), last) else { return Ok(()) };
+    let known = known_days(db, mall, subject, expected).await?;
+    // Of all that is noted of a day, what makes the figures stale that wait for the subject.
+    let change = match subject {
+        Subject::Order | Subject::Sales => "CANCELLATION",
+        Subject::Refund => "REFUND",
+        Subject::Member => "MEMBER",
+    };
+    for day in expected.iter().filter(|day| !known.contains(day) && !come.contains(day)) {
+        let noon = day_bounds(day, time_zone).start + TimeDelta::hours(12);
+        let hour = noon.duration_trunc(TimeDelta::hours(1)).unwrap_or(noon);
         db.execute(
-            "INSERT INTO data_arrivals (mall_id, subject, business_day, source, as_of, execution_id, arrived_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)
-             ON CONFLICT (mall_id, subject, business_day) DO UPDATE
-             SET source = excluded.source, as_of = excluded.as_of, execution_id = excluded.execution_id,
-                 arrived_at = excluded.arrived_at",
-            values![
-                mall,
-                subject.word(),
-                *day,
-                arrival.source.word(),
-                arrival.as_of,
-                arrival.run,
-                arrival.at
-            ],
+            "INSERT INTO sales_changes (mall_id, subject, changed_hour)
+             SELECT $1, $2, $3
+             WHERE EXISTS (SELECT 1 FROM daily_sales WHERE mall_id = $1 AND business_day = $4)
+                OR EXISTS (SELECT 1 FROM daily_cancellations WHERE mall_id = $1 AND business_day = $4)
+                OR EXISTS (SELECT 1 FROM weekly_signups WHERE mall_id = $1 AND week_day = $5)",
+            values![mall, change, hour, day, DayRange::week_of(day).first()],
         )
         .await?;
     }
     Ok(())
+}
+
+/// The zone of a mall; UTC if its own does not exist.
+async fn zone_of(db: &mut Db, mall: i64) -> anyhow::Result<Tz> {
+    let malls = all_malls(db).await?;
+    let mall = malls.into_iter().find(|one| one.id == mall);
+    Ok(mall.and_then(|mall| mall.time_zone().ok()).unwrap_or(Tz::UTC))
 }
 
 /// The whole days of a period that was over when a synchronisation began.

@@ -6,6 +6,7 @@ use crate::support::{Shop, on_both_databases};
 on_both_databases![
     a_day_begins_at_its_midnight_in_every_zone,
     a_day_of_which_the_first_hours_are_in_a_missing_file_is_provisional,
+    days_that_were_final_before_the_first_file_are_awaited_once_it_has_come,
     an_export_of_the_running_day_says_nothing_of_the_day_before,
 ];
 
@@ -82,6 +83,53 @@ fn a_day_of_which_the_first_hours_are_in_a_missing_file_is_provisional(shop: &Sh
             "2026-11-19 tokyo 2 3 1",
             "2026-11-20 tokyo 2 3 1",
             "2026-11-21 tokyo 2 3 1"
+        ]
+    );
+}
+
+/// A mall is reported for two nights before anything comes; then it turns out that files of these days were missing.
+fn days_that_were_final_before_the_first_file_are_awaited_once_it_has_come(shop: &Shop) {
+    with_tokyo(shop);
+    let cancellations = |day: u32| shop.batchctl(["report", "daily-cancellations"]).now(&night(day)).run();
+    for day in [17, 18] {
+        daily_sales(shop, day, &[]).run().succeeds();
+        cancellations(day).succeeds();
+    }
+    let bring = |day: u32, now: u32| {
+        let name = format!("{day}.csv");
+        export(shop, &name, &orders(&[(day, 12, 1000)]), &format!("2026-11-{}T00:10:00+09:00", day + 1));
+        import(shop, &name, &night(now)).succeeds();
+    };
+    bring(15, 19);
+    bring(18, 19);
+    daily_sales(shop, 19, &[]).run().exits(3).says("the orders of 2026-11-16 have not arrived");
+    cancellations(19).exits(3);
+    let zeros = ["2026-11-16 tokyo 0 0 0", "2026-11-17 tokyo 0 0 0", "2026-11-18 tokyo 1 1000 1"];
+    assert_eq!(figures(shop), zeros);
+    let cancelled = "SELECT business_day FROM daily_cancellations WHERE awaited_subject = 'ORDER' ORDER BY 1";
+    assert_eq!(shop.sql(cancelled).concat(), ["2026-11-16", "2026-11-17"]);
+    bring(16, 19);
+    bring(17, 19);
+    daily_sales(shop, 19, &["--only", "stale"]).run().succeeds();
+    let final_ones = ["2026-11-16 tokyo 1 1000 1", "2026-11-17 tokyo 1 1000 1", "2026-11-18 tokyo 1 1000 1"];
+    assert_eq!(figures(shop), final_ones);
+
+    // The same of refunds, of which files begin to come.
+    let refunds = "order_no,refund_no,amount,refunded_at\n16-12,R1,300,2026-11-17 10:00\n";
+    export(shop, "refunds.csv", refunds, "2026-11-18T00:10:00+09:00");
+    shop.batchctl(["data", "import", "--kind", "refunds", "--mall", "tokyo", "refunds.csv"])
+        .now(&night(20))
+        .run()
+        .succeeds();
+    bring(19, 20);
+    daily_sales(shop, 20, &[]).run().exits(3).says("the refunds of 2026-11-18 have not arrived");
+    assert_eq!(
+        figures(shop),
+        [
+            "2026-11-16 tokyo 1 1000 1",
+            "2026-11-17 tokyo 1 700 1",
+            "2026-11-18 tokyo 1 1000 0",
+            "2026-11-19 tokyo 1 1000 0",
         ]
     );
 }
