@@ -171,6 +171,20 @@ impl FileDays {
         Ok(())
     }
 
+    /// Whether a file with a header alone says of a day that nothing happened, of which nothing has come so far.
+    pub async fn is_news_of_an_empty_file(db: &mut Db, file: &File<'_>) -> anyhow::Result<bool> {
+        let together = Self::default().malls_without_rows(db, file).await?;
+        for mall in file.malls.iter().filter(|mall| together.contains(&mall.id)) {
+            let Ok(time_zone) = mall.time_zone() else { continue };
+            let habits = Habits::of(file.earlier, mall.id, time_zone);
+            let Some(day) = habits.day_of_an_empty_file(file.exported, time_zone) else { continue };
+            if known_days(db, mall.id, file.staged.subject, DayRange::single(day)).await?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// The malls that the file is about although it has no rows of them: its only one, or those that came with the others
     /// the last time.
     async fn malls_without_rows(&self, db: &mut Db, file: &File<'_>) -> anyhow::Result<BTreeSet<i64>> {

@@ -8,6 +8,7 @@ on_both_databases![
     a_day_of_which_the_first_hours_are_in_a_missing_file_is_provisional,
     days_that_were_final_before_the_first_file_are_awaited_once_it_has_come,
     an_export_of_the_running_day_says_nothing_of_the_day_before,
+    a_late_file_with_a_header_alone_counts_for_its_day,
 ];
 
 /// Files of a week from its Monday on, in zones that are half an hour and three quarters off: that of Sunday's end did not come.
@@ -158,4 +159,37 @@ fn an_export_of_the_running_day_says_nothing_of_the_day_before(shop: &Shop) {
     export(shop, "so-far.csv", &orders(&[]), in_the_evening);
     import("so-far.csv", in_the_evening, &["--allow-empty"]);
     is_provisional();
+    // The day in the name says of which one it is.
+    export(shop, "orders-2026-11-19.csv", &orders(&[]), in_the_evening);
+    import("orders-2026-11-19.csv", in_the_evening, &["--allow-empty"]);
+    daily_sales(shop, 21, &["--date", "2026-11-19", "--rerun"]).run().succeeds();
+    assert_eq!(figures(shop), ["2026-11-19 tokyo 0 0 1"]);
+}
+
+/// Two quiet days, whose files are the same to the byte: that of the first one comes last.
+fn a_late_file_with_a_header_alone_counts_for_its_day(shop: &Shop) {
+    with_tokyo(shop);
+    shop.write(
+        "batchctl.toml",
+        "[import.orders]\nmall = \"tokyo\"\nallow_empty = true\ninbox_pattern = \"*.csv\"\n",
+    );
+    std::fs::create_dir(shop.path("in")).unwrap();
+    let bring = |day: u32, content: &str, now: u32| {
+        let name = format!("in/orders-{day}.csv");
+        export(shop, &name, content, &format!("2026-11-{}T01:00:00+09:00", day + 1));
+        let nightly = ["data", "import", "--inbox", "in", "--min-age", "0s"];
+        shop.batchctl(nightly).now(&night(now)).run().succeeds();
+    };
+    let runs = || shop.scalar("SELECT COUNT(*) FROM batch_execution WHERE job = 'data import'");
+    bring(17, &orders(&[(17, 12, 1)]), 18);
+    bring(19, &orders(&[]), 20);
+    let days = ["--from", "2026-11-18", "--to", "2026-11-19"];
+    daily_sales(shop, 20, &days).run().exits(3);
+    bring(18, &orders(&[]), 21);
+    assert_eq!(runs(), "3");
+    daily_sales(shop, 21, &["--only", "stale"]).run().succeeds();
+    assert_eq!(figures(shop), ["2026-11-18 tokyo 0 0 1", "2026-11-19 tokyo 0 0 1"]);
+    // Once more it is the same file.
+    bring(18, &orders(&[]), 21);
+    assert_eq!(runs(), "3");
 }

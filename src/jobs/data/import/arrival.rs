@@ -56,6 +56,11 @@ impl Arriving {
         days.note(db, &self.file(), run, now).await
     }
 
+    /// Whether a file with a header alone says of a day that nothing happened, of which nothing has come so far.
+    pub(super) async fn is_news_of_an_empty_file(&self, db: &mut Db) -> anyhow::Result<bool> {
+        FileDays::is_news_of_an_empty_file(db, &self.file()).await
+    }
+
     fn file(&self) -> File<'_> {
         let Self { staged, exported, mall, malls, earlier } = self;
         File { staged: *staged, exported: *exported, mall: *mall, malls, earlier }

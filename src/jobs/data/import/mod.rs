@@ -206,8 +206,7 @@ impl Job for Args {
         if earlier.as_ref().is_some_and(|earlier| earlier.interpretation != now) {
             return Ok(Freshness::Due("the mapping, the encoding or the mall has changed since".to_owned()));
         }
-        let was_exported = earlier.as_ref().and_then(|earlier| earlier.exported);
-        if file.may_cover_more(db, was_exported).await? {
+        if file.may_cover_more(db, earlier.as_ref()).await? {
             return Ok(Freshness::Due("it was exported once more, and nothing had changed".to_owned()));
         }
         let before = (completed.run.id, was_exported);

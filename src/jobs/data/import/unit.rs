@@ -15,9 +15,10 @@ use crate::shop::arrivals::files::StagedRows;
 use crate::shop::malls::all_malls;
 
 use super::Args;
+use super::arrival::Arriving;
+use super::checkpoint::Checkpoint;
 use super::container::Input;
 use super::inbox::{Seen, Waiting};
-use super::kinds::Kind;
 use super::precedence::{Newest, Own, Precedence, refuse_old};
 use super::selection::{Selected, instance_key, short_hash, unread};
 
@@ -73,6 +74,7 @@ impl Selected {
             short_hash: hash.clone().unwrap_or_default(),
             key: key.clone(),
             origin,
+            mall: of_file,
             exported,
             waiting: waiting.clone(),
             refused,
@@ -99,6 +101,8 @@ pub struct File {
     pub(super) key: String,
     /// See [`Checkpoint::origin`].
     pub(super) origin: String,
+    /// The code of the mall that all of it is about.
+    pub(super) mall: Option<String>,
     /// When it was exported.
     pub(super) exported: DateTime<Utc>,
     /// The file of an inbox that it is, or is in.
@@ -120,6 +124,7 @@ impl File {
             short_hash: String::new(),
             key: String::new(),
             origin: String::new(),
+            mall: None,
             exported: cx.now(),
             waiting: None,
             refused: None,
@@ -160,21 +165,29 @@ impl File {
         Ok(newest.filter(|newest| newest.run > run && Some(newest.exported) > exported))
     }
 
-    /// Whether the same content shows that nothing happened on a day since: it was exported when a later day was over.
+    /// Whether the same content shows that nothing happened on a day since: it was exported when a later day was over. That of
+    /// a header alone is the same on every such day, whichever of its files comes first.
     pub(super) async fn may_cover_more(
         &self,
         db: &mut Db,
-        before: Option<DateTime<Utc>>,
+        before: Option<&Checkpoint>,
     ) -> anyhow::Result<bool> {
-        let Some(before) =
-            before.filter(|_| StagedRows::of(self.args.kind().map_or("", Kind::name)).is_some())
-        else {
+        let Some(Checkpoint { exported: Some(exported), lines, .. }) = before else { return Ok(false) };
+        if StagedRows::of(self.args.kind()?.name()).is_none() {
             return Ok(false);
-        };
-        let zones = all_malls(db).await?.into_iter().filter_map(|mall| mall.time_zone().ok());
-        Ok(zones
-            .into_iter()
-            .any(|zone| last_finished_day(self.exported, zone) > last_finished_day(before, zone)))
+        }
+        let malls = all_malls(db).await?;
+        if *lines > 0 {
+            let mut zones = malls.iter().filter_map(|mall| mall.time_zone().ok());
+            return Ok(
+                zones.any(|zone| last_finished_day(self.exported, zone) > last_finished_day(*exported, zone))
+            );
+        }
+        let earlier = Precedence::of(db, &self.key, &self.origin).await?.earlier;
+        match Arriving::of(&self.args, self.exported, false, malls, self.mall.as_deref(), earlier)? {
+            Some(arriving) => arriving.is_news_of_an_empty_file(db).await,
+            None => Ok(false),
+        }
     }
 
     /// Refuses to import once more what may not be the latest state, unless somebody says so.
