@@ -14,7 +14,7 @@ use crate::shop::malls::Mall;
 use crate::values;
 
 use super::habits::{EarlierFile, Habits, is_before_noon};
-use super::{Arrival, Source, Subject, known_days, note};
+use super::{Arrival, Source, Subject, forget_expected, known_days, note};
 
 /// How far back a file is examined. What is older came before, or is asked for by `mall sync` or `--as-of`.
 const EXAMINED_DAYS: u64 = 62;
@@ -143,6 +143,7 @@ impl FileDays {
     ) -> anyhow::Result<()> {
         let subject = file.staged.subject;
         let arrival = Arrival { source: Source::Import, as_of: file.exported.at, run, at: now };
+        forget_expected(db, subject, run).await?;
         let together = self.malls_without_rows(db, file).await?;
         // What the file says of all malls that it has rows of, it says of one that sold nothing too.
         let mut said_of_all: Option<BTreeSet<NaiveDate>> = None;

@@ -26,10 +26,16 @@ pub mod files;
 pub mod habits;
 
 /// The condition that what an arrival (`a`) is of has been stored completely. A run that was allowed to be partial counts as
-/// a success; one that was purged since has been settled or given up long ago.
+/// a success; one that was purged since has been settled or given up long ago. An import that has not ended well has noted
+/// what is expected, and not what has come.
 const IS_COMPLETE: &str = "NOT EXISTS (SELECT 1 FROM batch_execution e
-                                       WHERE e.id = a.execution_id AND e.status = 'PARTIAL' AND e.exit_code <> 0
-                                         AND e.settled_by IS NULL AND e.dismissed_at IS NULL)";
+                                       WHERE e.id = a.execution_id AND e.dismissed_at IS NULL
+                                         AND ((e.status = 'PARTIAL' AND e.exit_code <> 0 AND e.settled_by IS NULL)
+                                              OR (a.source = 'IMPORT' AND e.status NOT IN ('COMPLETED', 'PARTIAL'))))";
+
+/// The condition that a run has stored what an arrival (`a`) is of in part.
+const IS_PARTIAL: &str =
+    "EXISTS (SELECT 1 FROM batch_execution e WHERE e.id = a.execution_id AND e.status = 'PARTIAL')";
 
 /// How long after a mall was added its first file can come for the days between to have been missed. Files that begin later
 /// belong to a mall that was there before them.
@@ -186,6 +192,31 @@ async fn zone_of(db: &mut Db, mall: i64) -> anyhow::Result<Tz> {
     Ok(mall.and_then(|mall| mall.time_zone().ok()).unwrap_or(Tz::UTC))
 }
 
+/// Notes, as an import begins, that files of a mall come: until the first one has come the last day that was over is awaited,
+/// however this import ends.
+pub async fn expect(
+    db: &mut Db,
+    mall: i64,
+    subject: Subject,
+    run: i64,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    if first_noted(db, mall, subject).await?.is_some() {
+        return Ok(());
+    }
+    let day = last_finished_day(now, zone_of(db, mall).await?);
+    let arrival = Arrival { source: Source::Import, as_of: now, run, at: now };
+    store(db, mall, subject, day, &arrival).await?;
+    note_expected_days(db, mall, subject, (day, None), &BTreeSet::new(), now).await
+}
+
+/// Forgets what an import has noted when it began, now that it knows better.
+async fn forget_expected(db: &mut Db, subject: Subject, run: i64) -> anyhow::Result<()> {
+    let sql = "DELETE FROM data_arrivals WHERE subject = $1 AND execution_id = $2";
+    db.execute(sql, values![subject.word(), run]).await?;
+    Ok(())
+}
+
 /// The whole days of a period that was over when a synchronisation began.
 pub fn whole_days(first: DateTime<Utc>, last: DateTime<Utc>, time_zone: Tz) -> BTreeSet<NaiveDate> {
     let days = DayRange::new(local_day(first, time_zone), local_day(last, time_zone));
@@ -202,13 +233,15 @@ struct Noted {
     business_day: NaiveDate,
     execution_id: i64,
     is_complete: bool,
+    is_partial: bool,
     #[row(problems)]
     problems: Problems,
 }
 
 async fn noted_days(db: &mut Db, mall: i64, subject: Subject, days: DayRange) -> anyhow::Result<Vec<Noted>> {
     let sql = format!(
-        "SELECT business_day, execution_id, {IS_COMPLETE} AS is_complete FROM data_arrivals a
+        "SELECT business_day, execution_id, {IS_COMPLETE} AS is_complete, {IS_PARTIAL} AS is_partial
+         FROM data_arrivals a
          WHERE mall_id = $1 AND subject = $2 AND business_day BETWEEN $3 AND $4"
     );
     let mut noted: Vec<Noted> =
@@ -226,6 +259,15 @@ async fn known_days(
 ) -> anyhow::Result<BTreeSet<NaiveDate>> {
     let noted = noted_days(db, mall, subject, days).await?;
     Ok(noted.into_iter().filter(|noted| noted.is_complete).map(|noted| noted.business_day).collect())
+}
+
+/// Whether anything of a kind of data has ever come.
+pub async fn has_any_come(db: &mut Db, mall: i64, subject: Subject) -> anyhow::Result<bool> {
+    let sql = format!(
+        "SELECT EXISTS (SELECT 1 FROM data_arrivals a WHERE mall_id = $1 AND subject = $2 AND {IS_COMPLETE})"
+    );
+    let (has,): (bool,) = db.fetch_one(&sql, values![mall, subject.word()]).await?;
+    Ok(has)
 }
 
 // ---------------------------------------------------------------- what a report waits for
@@ -280,7 +322,7 @@ pub async fn awaited(
             .find(|day| of(*day).is_none_or(|noted| !noted.is_complete));
         if let Some(day) = missing {
             let since = last_before(db, mall.id, subject, day).await?;
-            let partial_run = of(day).map(|noted| noted.execution_id);
+            let partial_run = of(day).filter(|noted| noted.is_partial).map(|noted| noted.execution_id);
             return Ok(Some(Awaited { subject, day, since, partial_run }));
         }
     }

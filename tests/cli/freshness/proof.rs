@@ -9,6 +9,7 @@ on_both_databases![
     days_that_were_final_before_the_first_file_are_awaited_once_it_has_come,
     an_export_of_the_running_day_says_nothing_of_the_day_before,
     a_late_file_with_a_header_alone_counts_for_its_day,
+    a_mall_whose_first_import_fails_is_waited_for,
 ];
 
 /// Files of a week from its Monday on, in zones that are half an hour and three quarters off: that of Sunday's end did not come.
@@ -192,4 +193,39 @@ fn a_late_file_with_a_header_alone_counts_for_its_day(shop: &Shop) {
     // Once more it is the same file.
     bring(18, &orders(&[]), 21);
     assert_eq!(runs(), "3");
+}
+
+/// Whoever imports a file of a mall expects the next ones, even if nothing of the first one was stored.
+fn a_mall_whose_first_import_fails_is_waited_for(shop: &Shop) {
+    let bad = |day: u32| orders(&[(day, 12, 1000)]).replace("PAID", "PAYED");
+    let (tokyo, osaka) = ("mall = \"tokyo\"", "mall = \"osaka\"");
+    for mall in ["tokyo", "osaka", "kobe"] {
+        shop.mall(mall, "Asia/Tokyo", "JPY");
+    }
+    shop.write(
+        "batchctl.toml",
+        format!(
+            "[import.orders.tokyo]\n{tokyo}\ninbox_pattern = \"*.csv\"\n[import.orders.osaka]\n{osaka}\n"
+        ),
+    );
+    // A report was made before anybody knew.
+    daily_sales(shop, 20, &[]).run().exits(3);
+    assert_eq!(figures(shop), ["2026-11-19 kobe 0 0 1", "2026-11-19 osaka 0 0 1", "2026-11-19 tokyo 0 0 0"]);
+    std::fs::create_dir(shop.path("in")).unwrap();
+    export(shop, "in/19.csv", &bad(19), "2026-11-20T02:00:00+09:00");
+    export(shop, "19.csv", &bad(19), "2026-11-20T02:00:00+09:00");
+    shop.batchctl(["data", "import", "--inbox", "in", "--min-age", "0s"]).now(&night(20)).run().exits(65);
+    let words = ["data", "import", "--kind", "orders", "--section", "osaka", "19.csv"];
+    let import = |now: u32| shop.batchctl(words).now(&night(now)).run();
+    import(20).exits(65);
+    daily_sales(shop, 20, &[])
+        .run()
+        .exits(3)
+        .says("osaka and 1 more: the orders of 2026-11-19 have not arrived, nor any before");
+    let provisional = ["2026-11-19 kobe 0 0 1", "2026-11-19 osaka 0 0 0", "2026-11-19 tokyo 0 0 0"];
+    assert_eq!(figures(shop), provisional);
+    export(shop, "19.csv", &orders(&[(19, 12, 1000)]), "2026-11-20T02:00:00+09:00");
+    import(21).succeeds();
+    daily_sales(shop, 20, &["--date", "2026-11-19", "--mall", "osaka"]).run().succeeds();
+    assert_eq!(figures(shop)[1], "2026-11-19 osaka 1 1000 1");
 }

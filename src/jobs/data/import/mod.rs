@@ -241,6 +241,7 @@ impl Job for Args {
     }
 
     async fn run(&self, run: &mut Run<'_>, file: &File) -> anyhow::Result<()> {
+        file.announce(run).await?;
         let done = match &file.refused {
             Some(refused) => Err(refused.clone().into()),
             None => file.import(run).await,

@@ -11,6 +11,7 @@ use crate::db::Db;
 use crate::failure::{Failure, FailureKind};
 use crate::period::{last_finished_day, shown_instant};
 use crate::runner::{Job, Planned, Run, history};
+use crate::shop::arrivals;
 use crate::shop::arrivals::files::StagedRows;
 use crate::shop::malls::all_malls;
 
@@ -188,6 +189,17 @@ impl File {
             Some(arriving) => arriving.is_news_of_an_empty_file(db).await,
             None => Ok(false),
         }
+    }
+
+    /// Whoever imports a file of a mall expects the next ones, even if this one, the first of all, fails.
+    pub(super) async fn announce(&self, run: &mut Run<'_>) -> anyhow::Result<()> {
+        let Some(staged) = StagedRows::of(self.args.kind()?.name()) else { return Ok(()) };
+        let malls = all_malls(run.db).await?;
+        let Some(mall) = malls.iter().find(|mall| Some(&mall.code) == self.mall.as_ref()) else {
+            return Ok(());
+        };
+        let (mall, id, now) = (mall.id, run.id(), run.cx.now());
+        run.db.transaction(async |db| arrivals::expect(db, mall, staged.subject, id, now).await).await
     }
 
     /// Refuses to import once more what may not be the latest state, unless somebody says so.

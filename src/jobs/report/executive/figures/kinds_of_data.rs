@@ -3,6 +3,7 @@
 use super::Measure;
 use crate::db::Db;
 use crate::jobs::report::sources;
+use crate::shop::arrivals::{self, Subject};
 use crate::values;
 
 /// Which kinds of data have ever come for one of the malls.
@@ -21,15 +22,14 @@ impl Sources {
         for mall in malls {
             let (members, carts, products): (bool, bool, bool) = db
                 .fetch_one(
-                    "SELECT EXISTS (SELECT 1 FROM members WHERE mall_id = $1)
-                                OR EXISTS (SELECT 1 FROM data_arrivals WHERE mall_id = $1 AND subject = 'MEMBER'),
+                    "SELECT EXISTS (SELECT 1 FROM members WHERE mall_id = $1),
                             EXISTS (SELECT 1 FROM carts WHERE mall_id = $1),
                             EXISTS (SELECT 1 FROM products WHERE mall_id = $1)",
                     values![mall],
                 )
                 .await?;
             found.customers |= sources::has_customers(db, mall).await?;
-            found.members |= members;
+            found.members |= members || arrivals::has_any_come(db, mall, Subject::Member).await?;
             found.carts |= carts;
             found.products |= products;
         }
