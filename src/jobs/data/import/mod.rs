@@ -206,10 +206,10 @@ impl Job for Args {
         if earlier.as_ref().is_some_and(|earlier| earlier.interpretation != now) {
             return Ok(Freshness::Due("the mapping, the encoding or the mall has changed since".to_owned()));
         }
-        if file.may_cover_more(db, earlier.as_ref()).await? {
+        if file.may_cover_more(db, earlier.as_ref(), cx.now()).await? {
             return Ok(Freshness::Due("it was exported once more, and nothing had changed".to_owned()));
         }
-        let before = (completed.run.id, was_exported);
+        let before = (completed.run.id, earlier.and_then(|earlier| earlier.exported));
         let Some(newest) = file.overtaken_by(db, before, cx.now()).await? else {
             file.is_imported.set(true);
             return Ok(Freshness::Current(None));

@@ -172,6 +172,7 @@ impl File {
         &self,
         db: &mut Db,
         before: Option<&Checkpoint>,
+        now: DateTime<Utc>,
     ) -> anyhow::Result<bool> {
         let Some(Checkpoint { exported: Some(exported), lines, .. }) = before else { return Ok(false) };
         if StagedRows::of(self.args.kind()?.name()).is_none() {
@@ -184,7 +185,7 @@ impl File {
                 zones.any(|zone| last_finished_day(self.exported, zone) > last_finished_day(*exported, zone))
             );
         }
-        let earlier = Precedence::of(db, &self.key, &self.origin).await?.earlier;
+        let earlier = Precedence::of(db, &self.key, &self.origin, now).await?.earlier;
         match Arriving::of(&self.args, self.exported, false, malls, self.mall.as_deref(), earlier)? {
             Some(arriving) => arriving.is_news_of_an_empty_file(db).await,
             None => Ok(false),
