@@ -318,7 +318,7 @@ async fn announce_earlier<R: Report>(
         return Ok(());
     };
     let clock = (cx.now(), cx.time_zone());
-    if earlier.len() <= MOST_EARLIER || !stale::announce(db, source.report, malls, before, clock).await? {
+    if earlier.len() <= MOST_EARLIER || !stale::announce(db, source.report, &earlier, clock).await? {
         return Ok(());
     }
     let (first, last) = (first.to_string(), R::STEP.around(*last).last().to_string());

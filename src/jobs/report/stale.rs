@@ -274,25 +274,28 @@ async fn stored_of(
     Ok(db.fetch_all(&sql, values![json!(days)]).await?.into_iter().collect())
 }
 
-/// Notes that somebody is told of these malls' stale periods before a day, and returns whether he has to be: whether there
-/// are some of which nobody was.
+/// Notes that somebody is told of these stale periods, and returns whether he has to be: whether there are some of which
+/// nobody was.
 pub async fn announce(
     db: &mut Db,
     report: &str,
-    malls: &[Mall],
-    before: NaiveDate,
+    periods: &BTreeMap<NaiveDate, Vec<Mall>>,
     (now, time_zone): (DateTime<Utc>, Tz),
 ) -> anyhow::Result<bool> {
-    let malls: Vec<i64> = malls.iter().map(|mall| mall.id).collect();
+    let malls: BTreeSet<i64> = periods.values().flatten().map(|mall| mall.id).collect();
+    let days: Vec<NaiveDate> = periods.keys().copied().collect();
     let announced = db
         .transaction(async |db| {
             mark_stale_periods(db, now, time_zone).await?;
             let sql = format!(
                 "UPDATE stale_periods SET announced_at = $1
-                 WHERE report = $2 AND period_day < $3 AND announced_at IS NULL AND mall_id IN {}",
-                db.numbers("$4")
+                 WHERE report = $2 AND announced_at IS NULL AND mall_id IN {}
+                   AND period_day IN (SELECT {} FROM {} AS days)",
+                db.numbers("$3"),
+                db.pick("value", "CAST(value AS DATE)"),
+                db.elements("$4")
             );
-            Ok(db.execute(&sql, values![now, report, before, json!(malls)]).await?)
+            Ok(db.execute(&sql, values![now, report, json!(malls), json!(days)]).await?)
         })
         .await?;
     Ok(announced > 0)

@@ -78,15 +78,15 @@ const MEASURES: [&str; 12] = [
 
 /// What every format has to contain: mall, currency, table, key and [`MEASURES`] in minor units.
 const FIGURES: [&str; 12] = [
-    "seoul KRW malls - 1 1 11000 1000 0 0 0 500 10500 11000 – –",
+    "seoul KRW malls - 1 1 11000 1000 0 – 0 500 10500 11000 – –",
     "tokyo JPY malls - 2 4 3800 0 300 299 0 0 3800 1900 1 0",
     "tokyo USD malls - 1 1 1050 0 0 0 0 0 1050 1050 1 0",
-    "seoul KRW products K-1 1 1 11000 1000 0 0 0 500 10500 11000 – –",
+    "seoul KRW products K-1 1 1 11000 1000 0 – 0 500 10500 11000 – –",
     "tokyo JPY products T-1 2 2 3000 0 0 272 0 0 3000 1500 1 0",
     "tokyo JPY products =1+1 1 2 500 0 0 0 0 0 500 500 1 0",
     "tokyo JPY products - 0 0 300 0 300 27 0 0 300 0 0 0",
     "tokyo USD products P-9 1 1 1050 0 0 0 0 0 1050 1050 1 0",
-    "seoul KRW payment_methods card 1 1 11000 1000 0 0 0 500 10500 11000 – –",
+    "seoul KRW payment_methods card 1 1 11000 1000 0 – 0 500 10500 11000 – –",
     "tokyo JPY payment_methods card 1 3 2300 0 300 163 0 0 2300 2300 1 0",
     "tokyo JPY payment_methods - 1 1 1500 0 0 136 0 0 1500 1500 1 0",
     "tokyo USD payment_methods card 1 1 1050 0 0 0 0 0 1050 1050 1 0",
@@ -161,7 +161,7 @@ Items               1
 Gross          11,000
 Discounts       1,000
 Shipping            0
-Tax                 0
+Tax                 –
 Cancelled           0
 Refunded          500
 Net            10,500
