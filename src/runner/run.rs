@@ -356,8 +356,7 @@ impl<'a> Run<'a> {
 
     /// Adds a sentence to the summary at the end.
     pub fn summarise(&mut self, sentence: String) {
-        // It is stored, and may quote a file.
-        self.summary.push(self.redactor.redact(&sentence).replace('\0', "␀"));
+        self.summary.push(sentence);
     }
 
     /// Says what is there if the run does not succeed, for a job whose items end in more ways than done and not done.

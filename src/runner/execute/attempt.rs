@@ -7,6 +7,7 @@ use std::time::Instant;
 use futures_util::FutureExt;
 use serde_json::json;
 
+use crate::mask::Redactor;
 use crate::runner::command::Instance;
 use crate::runner::exit::ExitCode;
 use crate::runner::failpoint;
@@ -174,7 +175,7 @@ impl Worker<'_> {
             exit_code: i64::from(verdict.code.number()),
             error_class: verdict.message.as_ref().map(|_| verdict.code.class().to_owned()),
             error_message: verdict.message.clone(),
-            summary: kept_summary(&left.summary),
+            summary: kept_summary(&left.summary, &cx.config.redactor()),
             counts,
             // After work that ended there is nothing to resume: once the bad data is fixed, the next run starts over.
             discards_checkpoint: (discards_checkpoint || is_done) && verdict.status == Status::Failed,
@@ -198,10 +199,11 @@ impl Worker<'_> {
 const SUMMARY_BYTES: usize = 8 * 1024;
 
 /// A summary as it is kept with the run, without sentences beyond its length.
-fn kept_summary(sentences: &[String]) -> Option<String> {
+fn kept_summary(sentences: &[String], redactor: &Redactor) -> Option<String> {
     let mut kept = String::new();
     for sentence in sentences {
-        let line = sentence.replace('\n', " ");
+        // It may quote a file.
+        let line = redactor.redact(sentence).replace('\n', " ").replace('\0', "␀");
         if kept.len() + line.len() >= SUMMARY_BYTES {
             break;
         }
