@@ -51,6 +51,9 @@ impl Db {
             match (result, &mut other) {
                 (Err(error), _) if is_conflict(&error) && attempt < SNAPSHOT_ATTEMPTS => {
                     self.roll_back().await;
+                    if self.in_transaction {
+                        return Err(error);
+                    }
                     attempt += 1;
                 }
                 (Ok(value), Some(other)) => {

@@ -4,6 +4,7 @@ pub mod arrivals;
 pub mod malls;
 pub mod orders;
 pub mod recipients;
+pub mod refunds;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod times;

@@ -78,7 +78,7 @@ impl HasLines for StagedOrder<'static> {
     const NOTE_NEW: Option<&'static str> = Some(NOTE_NEW_ORDERS);
 }
 
-/// The hours of the new orders: of an import they are few.
+/// The hours of the new orders: an import touches few.
 const NOTE_NEW_ORDERS: &str = "
     INSERT INTO sales_change_times (mall_id, subject, changed_at)
     SELECT DISTINCT mall_id, CASE WHEN member_code IS NULL THEN 'ORDER' ELSE 'CUSTOMER' END, SUBSTR(paid_at, 1, 14) || '00:00+00:00'

@@ -84,6 +84,13 @@ impl UpsertCounts {
     }
 }
 
+/// A day from now, as a literal of SQL. What is later than that is so by a clock that was ahead: a shop may be in a zone where
+/// it is tomorrow.
+pub fn tomorrow(now: DateTime<Utc>) -> String {
+    let tomorrow = now.checked_add_days(Days::new(1)).unwrap_or(now);
+    format!("'{}'", tomorrow.to_rfc3339_opts(SecondsFormat::AutoSi, false))
+}
+
 impl Upsert {
     /// The staged rows of `R` against `table`. All their columns except the key are inserted, and replaced in a stored
     /// row where they differ; the methods below name the exceptions.
@@ -214,18 +221,14 @@ impl Upsert {
     /// The SQL expression for whether a stored row is not updated: 1 or 0.
     fn stale(&self, db: &Db, now: DateTime<Utc>) -> String {
         // A stored time that is none, or is in the future because a clock was ahead, would be later than any, and keep its row
-        // from ever being updated. A shop may be in a zone where it is tomorrow.
-        let tomorrow = now.checked_add_days(Days::new(1)).unwrap_or(now);
-        let is_possible = format!(
-            "t.source_updated_at <= '{}' AND {}",
-            tomorrow.to_rfc3339_opts(SecondsFormat::AutoSi, false),
-            db.is_time("t.source_updated_at")
-        );
+        // from ever being updated.
+        let is_time = db.is_time("t.source_updated_at");
+        let is_possible = format!("t.source_updated_at <= {} AND {is_time}", tomorrow(now));
         let is_later = match self.source_time {
             SourceTime::Unknown => None,
             SourceTime::RecordedInOlder => Some(format!(
-                "(t.source_updated_at IS NULL OR s.source_updated_at IS NULL
-                  OR (t.source_updated_at >= s.source_updated_at AND {is_possible}))"
+                "(t.source_updated_at IS NULL OR s.source_updated_at IS NULL OR NOT {is_time}
+                  OR t.source_updated_at >= s.source_updated_at)"
             )),
             _ => Some(format!("(t.source_updated_at > s.source_updated_at AND {is_possible})")),
         };

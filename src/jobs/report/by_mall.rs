@@ -179,7 +179,7 @@ impl Work<'_> {
         let (report, first) = (self.table.report, self.period.first());
         told::revise(db, report, first, self.now).await?;
         let are_in_executive = report != stale::WEEKLY_SIGNUPS;
-        // Figures that are there for the first time were not shown to anybody, but they were perhaps missed.
+        // Figures that are there for the first time were not shown to anybody, but they may have been missed.
         if are_in_executive && (was_there || told::is_anybody_told(db, stale::EXECUTIVE, first).await?) {
             stale::mark(db, stale::EXECUTIVE, first, mall.id, self.now).await?;
         }

@@ -342,8 +342,8 @@ impl<'a> Sender<'a> {
         Ok(subscriptions)
     }
 
-    /// The malls that were added to what somebody receives after he was told of a period: its total would lack them. Not
-    /// those of which he was told by a mail of their own, or will be, because their days end at another hour.
+    /// The malls that were added to what somebody receives after they were told of a period: its total would lack them. Not
+    /// those of which they were told by a mail of their own, or will be, because their days end at another hour.
     fn added_since(
         &self,
         cx: &Context,
@@ -570,7 +570,7 @@ impl<'a> Sender<'a> {
                 if let Some(mailed) = mailed
                     && !told::note(db, mailed, &one.address, one.place, now).await?
                 {
-                    // Another run has told him something meanwhile. If that was less than this, the next one goes on from it.
+                    // Another run has told them something meanwhile. If that was less than this, the next one goes on from it.
                     continue;
                 }
                 let mail = NewMail {

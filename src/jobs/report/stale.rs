@@ -274,7 +274,7 @@ async fn stored_of(
     Ok(db.fetch_all(&sql, values![json!(days)]).await?.into_iter().collect())
 }
 
-/// Notes that somebody is told of these stale periods, and returns whether he has to be: whether there are some of which
+/// Notes that somebody is told of these stale periods, and returns whether they have to be: whether there are some of which
 /// nobody was.
 pub async fn announce(
     db: &mut Db,

@@ -1,7 +1,7 @@
 //! What the recipients of a report were told last about a period, and what they have to be told now.
 //!
 //! Whatever replaces the figures of a period raises its revision, in the same transaction. A mail is noted with the revision
-//! that there was before its figures were read, so that each recipient is up to date or not by himself, whoever else was
+//! that there was before its figures were read, so that each recipient is up to date or not independently, whoever else was
 //! told, and whatever was killed or ran side by side.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -371,7 +371,7 @@ pub struct Place {
 }
 
 /// Notes what somebody is told; in the transaction that queues the mail. Returns whether it is: not if another run has told
-/// him something since it was looked up.
+/// them something since it was looked up.
 pub async fn note(
     db: &mut Db,
     mailed: &Mailed<'_>,
@@ -411,7 +411,7 @@ pub async fn note(
     Ok(noted > 0)
 }
 
-/// Notes that a recipient needs no mail about a revision: what he was told is still true, or is replaced by what is final.
+/// Notes that a recipient needs no mail about a revision: what they were told is still true, or is replaced by what is final.
 pub async fn settle(
     db: &mut Db,
     report: &str,

@@ -201,10 +201,11 @@ const SUMMARY_BYTES: usize = 8 * 1024;
 /// A summary as it is kept with the run, without sentences beyond its length.
 fn kept_summary(sentences: &[String], redactor: &Redactor) -> Option<String> {
     let mut kept = String::new();
-    for sentence in sentences {
+    for (place, sentence) in sentences.iter().enumerate() {
         // It may quote a file.
         let line = redactor.redact(sentence).replace('\n', " ").replace('\0', "␀");
         if kept.len() + line.len() >= SUMMARY_BYTES {
+            kept.push_str(&format!("\n… and {} more", sentences.len() - place));
             break;
         }
         if !kept.is_empty() {

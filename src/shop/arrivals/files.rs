@@ -197,12 +197,20 @@ impl FileDays {
             "SELECT DISTINCT mall_id FROM data_arrivals
              WHERE subject = $1 AND source = 'IMPORT' AND execution_id = (
                  SELECT MAX(execution_id) FROM data_arrivals
-                 WHERE subject = $1 AND source = 'IMPORT' AND ($2 = 0 OR mall_id IN {}))",
-            db.numbers("$3")
+                 WHERE subject = $1 AND source = 'IMPORT' AND ($2 = 0 OR mall_id IN {})
+                   AND ($4 = 0 OR execution_id IN {}))",
+            db.numbers("$3"),
+            db.numbers("$5")
         );
+        let earlier: Vec<i64> = file.earlier.iter().map(|earlier| earlier.run).collect();
+        let of_origin = i64::try_from(earlier.len()).unwrap_or(i64::MAX);
         let count = i64::try_from(with_rows.len()).unwrap_or(i64::MAX);
-        let together: Vec<(i64,)> =
-            db.fetch_all(&sql, values![file.staged.subject.word(), count, json!(with_rows)]).await?;
+        let together: Vec<(i64,)> = db
+            .fetch_all(
+                &sql,
+                values![file.staged.subject.word(), count, json!(with_rows), of_origin, json!(earlier)],
+            )
+            .await?;
         let together = together.into_iter().map(|(mall,)| mall);
         Ok(together.filter(|mall| !self.malls.contains_key(mall)).collect())
     }

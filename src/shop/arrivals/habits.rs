@@ -45,11 +45,14 @@ impl Habits {
             if let Some(days) = file.days.malls.get(&mall) {
                 habits.note(days, file.exported, time_zone);
                 let has_ended = days.rows_of(exported_on) == 0 && days.rows_of(day_before(exported_on)) > 0;
-                if let Some(named) = file.named_day.filter(|_| has_ended) {
+                // The newest file comes first, and says how files are named now.
+                if let Some(named) =
+                    file.named_day.filter(|_| has_ended && habits.are_named_by_rows.is_none())
+                {
                     habits.are_named_by_rows = match named {
                         named if named == exported_on => Some(false),
                         named if named == day_before(exported_on) => Some(true),
-                        _ => habits.are_named_by_rows,
+                        _ => None,
                     };
                 }
             }

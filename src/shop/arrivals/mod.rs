@@ -29,8 +29,9 @@ pub mod habits;
 /// a success; one that was purged since has been settled or given up long ago. An import that has not ended well has noted
 /// what is expected, and not what has come.
 const IS_COMPLETE: &str = "NOT EXISTS (SELECT 1 FROM batch_execution e
-                                       WHERE e.id = a.execution_id AND e.dismissed_at IS NULL
-                                         AND ((e.status = 'PARTIAL' AND e.exit_code <> 0 AND e.settled_by IS NULL)
+                                       WHERE e.id = a.execution_id
+                                         AND ((e.status = 'PARTIAL' AND e.exit_code <> 0 AND e.settled_by IS NULL
+                                               AND e.dismissed_at IS NULL)
                                               OR (a.source = 'IMPORT' AND e.status NOT IN ('COMPLETED', 'PARTIAL'))))";
 
 /// The condition that a run has stored what an arrival (`a`) is of in part.
@@ -42,7 +43,7 @@ const IS_PARTIAL: &str =
 const LATE_START_DAYS: i64 = 31;
 
 /// How many days before its first file a mall's figures can have been stored as final and still matter: nobody looks back
-/// further by himself.
+/// further without being asked.
 const EXPECTED_DAYS: u64 = 62;
 
 /// A kind of data that comes by itself.
@@ -145,8 +146,8 @@ async fn store(
     Ok(())
 }
 
-/// Days from a mall's first one on are expected, which until now nobody knew of: where figures were stored as final although
-/// nothing of them has come, a change is noted.
+/// Days from a mall's first one on are expected, which until now nobody knew of: figures that were stored as final although
+/// nothing of them has come are stale. That is noted of each, stored or not: a report may be storing them just now.
 async fn note_expected_days(
     db: &mut Db,
     mall: i64,
@@ -174,11 +175,8 @@ async fn note_expected_days(
         let hour = noon.duration_trunc(TimeDelta::hours(1)).unwrap_or(noon);
         db.execute(
             "INSERT INTO sales_changes (mall_id, subject, changed_hour)
-             SELECT $1, $2, $3
-             WHERE EXISTS (SELECT 1 FROM daily_sales WHERE mall_id = $1 AND business_day = $4)
-                OR EXISTS (SELECT 1 FROM daily_cancellations WHERE mall_id = $1 AND business_day = $4)
-                OR EXISTS (SELECT 1 FROM weekly_signups WHERE mall_id = $1 AND week_day = $5)",
-            values![mall, change, hour, day, DayRange::week_of(day).first()],
+             VALUES ($1, $2, $3)",
+            values![mall, change, hour],
         )
         .await?;
     }

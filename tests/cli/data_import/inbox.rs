@@ -419,7 +419,7 @@ fn a_time_in_the_future_is_later_than_nothing(shop: &Shop) {
 
     put(shop, "in/later.csv", &changed_order_file("PAID", "2062-11-19 00:00"), "2026-11-19T02:00:00Z");
     import_inbox(shop, &[]).now("2026-11-20T16:00:00Z").run().succeeds().says(
-        "note: in/later.csv: 1 order has a day that was still to come when the file was exported (1,200 JPY): line 2, order \
+        "note: later.csv: 1 order has a day that was still to come when the file was exported (1,200 JPY): line 2, order \
          A000001",
     );
     assert_eq!(status(shop), "PAID");

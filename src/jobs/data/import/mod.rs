@@ -314,7 +314,7 @@ impl Args {
         run.summarise(loaded.sentence::<K>());
         // A shop that exports all of its orders every night would have the same said every night.
         let is_news = file.noted.is_some() && file.noted != file.noted_before;
-        // Who reads every message reads the summary.
+        // On a terminal the summary already says it.
         let is_announced = is_news && !run.cx.output.is_attended();
         for note in notes {
             if is_announced {
@@ -385,7 +385,7 @@ impl Args {
         let (_, header) = source.open()?;
         let file_name = source.path().display().to_string();
         let interpretation = self.interpretation(mall.as_deref(), &mapping.keys);
-        let Precedence { newest, noted, dated_by_export, earlier, .. } =
+        let Precedence { newest, noted, interpretation: before, dated_by_export, earlier, .. } =
             Precedence::of(db, &file.key, &file.origin, cx.now()).await?;
         let is_overtaken = newest.is_some_and(|newest| newest.exported > file.exported);
         let is_of_period = mapping.keys.holds == Some(Holdings::Period);
@@ -395,6 +395,7 @@ impl Args {
             file.exported,
             dated_by_export,
             is_overtaken,
+            before.as_ref() == Some(&interpretation),
         );
         let name = source.name();
         let file = ImportedFile {

@@ -12,7 +12,8 @@ use crate::config::{CancelledWithoutTime, PaidWithoutTime, RefundedAboveTotal, R
 use crate::db::{Bulk, Db, DbError, Kind as DbKind};
 use crate::money::{MAX_AMOUNT, average_half_up, minor_to_display};
 use crate::shop::orders::{Orders as OrdersWithLines, StagedLine, StagedOrder};
-use crate::shop::upsert::{SourceTime, UpsertCounts};
+use crate::shop::refunds::{ASSUMED, CANCELLED_PART, STATED, is_derived, is_of_family};
+use crate::shop::upsert::{SourceTime, UpsertCounts, tomorrow};
 use crate::values;
 
 use super::field::{Column, Fields, Holds, Parsed, Problems, amount, line_amount, optional, required, time};
@@ -62,24 +63,6 @@ const IF_NEGATIVE_DISCOUNT: &str = "the column is how much was deducted; export 
 const IF_NEGATIVE_REFUND: &str = "the column is how much was paid back; export it like that";
 
 const STATUSES: &[&str] = &["PAYMENT_WAIT", "PAID", "SHIPPED", "DELIVERED", "ORDER_CANCELLED", "REFUNDED"];
-
-/// The numbers of refunds that follow from an order's own file, as a list in SQL: of the first refund, and without the
-/// number of a later one (`(total) 2`). A refund of `--kind refunds` has the shop's number.
-const DERIVED_REFUNDS: &str = "('(total)', '(cancelled)', '(assumed)')";
-/// The SQL condition on a refund's number that it follows from an order's own file.
-pub(super) fn is_derived(refund_key: &str) -> String {
-    format!(
-        "({refund_key} IN {DERIVED_REFUNDS} OR {refund_key} LIKE '{STATED} %' OR {refund_key} LIKE '{CANCELLED_PART} %' \
-          OR {refund_key} LIKE '{ASSUMED} %')"
-    )
-}
-
-/// What the file says was paid back of an order.
-const STATED: &str = "(total)";
-/// What was cancelled of an order that was paid and stands.
-const CANCELLED_PART: &str = "(cancelled)";
-/// All of an order whose money went back, for want of an amount.
-const ASSUMED: &str = "(assumed)";
 
 bulk_row! {
     /// A refund that follows from an order's own file.
@@ -429,9 +412,9 @@ impl RecordKind for OrderFile {
     }
 
     async fn store(db: &mut Db, layout: &Layout, now: DateTime<Utc>) -> anyhow::Result<UpsertCounts> {
-        db.execute_unprepared(&keep_cancellation_days(db)).await?;
+        db.execute_unprepared(&keep_cancellation_days(db, now)).await?;
         let outcome = OrdersWithLines::store(db, layout.source_time, now).await?;
-        if let Some(exported) = layout.exported {
+        if let Some(exported) = layout.exported.filter(|_| layout.is_as_before) {
             db.execute(DATE_REFUNDS_BY_EXPORT, values![exported]).await?;
         }
         store_refunds(db, Outdated::of(layout), outcome, now).await?;
@@ -621,9 +604,11 @@ fn note_unequal_line(
     };
     let is_unequal = |line: &&StagedLine<'_>| {
         let difference = i128::from(line.line_amount) - product(line);
-        // Prices are rounded, with the tax or without it.
+        // Prices are rounded, with the tax or without it, and the amount may be that before the discount. A gift has none.
         let rounding = i128::from(line.quantity).max(1);
-        [0, line.tax_amount].into_iter().all(|tax| (difference.abs() - i128::from(tax)).abs() >= rounding)
+        let explained = [0, line.tax_amount, line.discount_amount];
+        line.line_amount != 0
+            && explained.into_iter().all(|part| (difference.abs() - i128::from(part)).abs() >= rounding)
     };
     let Some(line) = lines.iter().map(|(_, line)| line).find(is_unequal) else { return };
     let currency = order.currency;
@@ -686,15 +671,16 @@ fn settle_cancellation_day(
 
 /// An order that was cancelled when it was last read stays cancelled on that day: what changed since, such as a memo, is not
 /// its cancellation.
-fn keep_cancellation_days(db: &Db) -> String {
+fn keep_cancellation_days(db: &Db, now: DateTime<Utc>) -> String {
     format!(
         "UPDATE staged_orders AS r SET cancelled_at = t.cancelled_at
          FROM staged_assumed_cancellations AS s, orders AS t
          WHERE r.ordinal IN (SELECT ordinal FROM staged_assumed_cancellations) AND s.ordinal = r.ordinal
              AND t.mall_id = r.mall_id AND t.order_no = r.order_no
-             AND t.status = 'ORDER_CANCELLED' AND t.source_updated_at < r.source_updated_at
-             AND t.cancelled_at < s.assumed_at AND {}",
-        db.is_time("t.cancelled_at")
+             AND t.status = 'ORDER_CANCELLED' AND t.cancelled_at < s.assumed_at AND {}
+             AND (t.source_updated_at < r.source_updated_at OR t.source_updated_at > {})",
+        db.is_time("t.cancelled_at"),
+        tomorrow(now)
     )
 }
 
@@ -888,13 +874,16 @@ impl Outdated {
     fn condition(self) -> String {
         match self {
             Self::All => is_derived("t.refund_key"),
-            Self::Assumed => format!("t.refund_key = '{ASSUMED}'"),
-            Self::AssumedOfChanged => format!("t.refund_key = '{ASSUMED}' AND r.is_changed = 1"),
+            Self::Assumed => is_of_family("t.refund_key", ASSUMED),
+            Self::AssumedOfChanged => {
+                format!("{} AND r.is_changed = 1", is_of_family("t.refund_key", ASSUMED))
+            }
         }
     }
 }
 
-/// Money that nothing says the day of went back before the file was exported, and after the order was stored without that.
+/// Money that nothing says the day of went back before the file was exported, and after the order was stored without that: if
+/// its file would have said so, as one that was read in the same way.
 const DATE_REFUNDS_BY_EXPORT: &str = "
     UPDATE staged_order_refunds SET refunded_at = $1
     WHERE NOT is_day_known AND ordinal IN (SELECT ordinal FROM staged_orders WHERE target_id IS NOT NULL)";

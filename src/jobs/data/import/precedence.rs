@@ -25,6 +25,8 @@ pub(super) struct Precedence {
     pub(super) newest: Option<Newest>,
     /// What the last one that ended well said of its lines.
     pub(super) noted: Option<String>,
+    /// How the last one was interpreted.
+    pub(super) interpretation: Option<String>,
     /// When the last file was exported, if that is the time of its records.
     pub(super) dated_by_export: Option<DateTime<Utc>>,
     /// All that were read to their end.
@@ -78,13 +80,13 @@ impl Precedence {
         });
         let (mut newest, mut noted, mut dated_by_export, mut earlier) =
             (None::<Newest>, None, None, Vec::new());
+        let mut interpreted = None;
         for (place, (run, checkpoint)) in others.enumerate() {
             let is_partial = run.is(Status::Partial);
             let has_ended_well = is_partial || run.is(Status::Completed);
-            let Checkpoint { exported: Some(exported), dates_records, noted: of_run, days, .. } = checkpoint
-            else {
-                continue;
-            };
+            let Checkpoint { interpretation, exported, dates_records, noted: of_run, days, .. } = checkpoint;
+            interpreted.get_or_insert(interpretation);
+            let Some(exported) = exported else { continue };
             if has_ended_well && noted.is_none() {
                 noted = Some(of_run);
             }
@@ -106,7 +108,14 @@ impl Precedence {
                 newest = Some(Newest { run: run.id, title, exported });
             }
         }
-        Ok(Self { own, newest, noted: noted.flatten(), dated_by_export, earlier })
+        Ok(Self {
+            own,
+            newest,
+            noted: noted.flatten(),
+            interpretation: interpreted,
+            dated_by_export,
+            earlier,
+        })
     }
 }
 

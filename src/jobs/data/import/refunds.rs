@@ -3,13 +3,13 @@
 use chrono::{DateTime, Utc};
 
 use crate::db::{Bulk, Db, FromRow, StoredText};
+use crate::shop::refunds::give_way;
 use crate::shop::upsert::{MATCH_COLUMNS, Upsert, UpsertCounts};
 use crate::{bulk_row, columns, values};
 
 use super::field::{Column, Fields, Problems, amount, optional, required, time};
 use super::kind::{BadLine, FileKind, Notes};
 use super::layout::Layout;
-use super::orders::is_derived;
 use super::reader::Record;
 
 /// Refunds.
@@ -132,17 +132,9 @@ impl FileKind for Refunds {
             .only_inserted(&kept);
         let outcome = refunds.store(db, now).await?;
         // What the orders' own file said or made assume of them gives way to the refunds themselves.
-        db.execute(&give_way(), values![]).await?;
+        db.execute(&give_way("import_refunds"), values![]).await?;
         Ok(outcome)
     }
-}
-
-fn give_way() -> String {
-    format!(
-        "DELETE FROM refunds WHERE {derived}
-             AND order_id IN (SELECT order_id FROM import_refunds WHERE NOT {derived})",
-        derived = is_derived("refund_key")
-    )
 }
 
 fn read_refund<'r>(fields: &Fields<'r>, line: u64) -> Result<StagedRefund<'r>, Vec<String>> {

@@ -9,6 +9,7 @@ use crate::clients::cafe24::records::{Member, Order, OrderLine, Refund};
 use crate::db::{Bulk, Db, Kind, StoredText};
 use crate::shop::malls::Mall;
 use crate::shop::orders::{Orders, StagedLine, StagedOrder};
+use crate::shop::refunds::give_way;
 use crate::shop::upsert::{MATCH_COLUMNS, SourceTime, Upsert, UpsertCounts};
 use crate::{bulk_row, columns, values};
 
@@ -267,7 +268,10 @@ async fn store_refunds(
         .not_stored(columns![StagedRefund: order_no, line_key])
         .only_inserted(columns![StagedRefund: mall_id])
         .looked_up(&["product_code"]);
-    refunds.store(db, now).await
+    let outcome = refunds.store(db, now).await?;
+    // The mall may have been imported before.
+    db.execute(&give_way("staged_refunds"), values![]).await?;
+    Ok(outcome)
 }
 
 #[cfg(test)]

@@ -55,6 +55,7 @@ pub(super) fn headlines(figures: &Figures, locale: Locale) -> Vec<Headline> {
         let money = |amount| minor_in_words(amount, currency, locale);
         let count = |count: i64| group_digits(&count.to_string());
         let customers = |number| if figures.has_customers(mall) { count(number) } else { NOTHING.to_owned() };
+        let tax = if figures.has_tax(mall) { money(measures.tax_amount) } else { NOTHING.to_owned() };
         let average = average_half_up(measures.gross_amount, measures.orders);
         let values = [
             ("net_amount", money(measures.net_amount)),
@@ -65,7 +66,7 @@ pub(super) fn headlines(figures: &Figures, locale: Locale) -> Vec<Headline> {
             ("items", count(measures.items)),
             ("discount_amount", money(measures.discount_amount)),
             ("shipping_amount", money(measures.shipping_amount)),
-            ("tax_amount", money(measures.tax_amount)),
+            ("tax_amount", tax),
             ("average_order_amount", money(average)),
             ("new_customers", customers(measures.new_customers)),
             ("returning_customers", customers(measures.returning_customers)),

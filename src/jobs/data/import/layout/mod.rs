@@ -65,17 +65,21 @@ pub(super) struct Layout {
     pub(super) source_time: SourceTime,
     /// When the file was exported, if that is known.
     pub(super) exported: Option<DateTime<Utc>>,
+    /// Whether the file before it was read in the same way: what an order lacked then is new.
+    pub(super) is_as_before: bool,
 }
 
 impl Layout {
     /// The same for a file that was exported then. Where no column says when a record changed, this decides between it and
     /// the stored one. `before` is when the last file was exported of which that was so, if the stored times may still be
-    /// its own. `is_overtaken` says that a newer file was imported already.
+    /// its own. `is_overtaken` says that a newer file was imported already, `is_as_before` that
+    /// the one before was interpreted in the same way.
     pub(super) fn exported(
         self,
         at: DateTime<Utc>,
         before: Option<DateTime<Utc>>,
         is_overtaken: bool,
+        is_as_before: bool,
     ) -> Self {
         let source_time = match (self.has_change_times(), before) {
             (Some(false), _) => SourceTime::Exported(at),
@@ -83,7 +87,7 @@ impl Layout {
             (_, Some(before)) => SourceTime::RecordedOver(before),
             (_, None) => SourceTime::Recorded,
         };
-        Self { source_time, exported: Some(at), ..self }
+        Self { source_time, exported: Some(at), is_as_before, ..self }
     }
 
     /// Whether the file says when a record changed, or the kind has no such column.
@@ -161,6 +165,7 @@ impl Layout {
             mall,
             source_time: SourceTime::Recorded,
             exported: None,
+            is_as_before: false,
         })
     }
 
