@@ -242,16 +242,21 @@ pub async fn find_earlier(
     let Some(window) = before.pred_opt().and_then(|last| window(last, EARLIER_DAYS)) else {
         return Ok(BTreeMap::new());
     };
-    let mut stale = marked(db, source.report, window).await?;
-    stale.extend(noted(cx, db, source.report, window).await?);
-    if stale.is_empty() {
-        return Ok(BTreeMap::new());
-    }
+    let noted = noted(cx, db, source.report, window).await?;
     let stale = match source.table {
-        None => told_of(db, source.report, window, stale).await?,
+        None => {
+            let mut stale = marked(db, source.report, window).await?;
+            stale.extend(noted);
+            told_of(db, source.report, window, stale).await?
+        }
         Some(table) => {
-            let stored = stored_of(db, table, &stale).await?;
-            stale.intersection(&stored).copied().collect()
+            // After a first import of years there are as many marks of periods that nobody has stored.
+            let mut stale = marked_and_stored(db, source.report, table, window).await?;
+            if !noted.is_empty() {
+                let stored = stored_of(db, table, &noted).await?;
+                stale.extend(noted.intersection(&stored));
+            }
+            stale
         }
     };
     Ok(by_period(stale, malls))
@@ -377,6 +382,30 @@ pub async fn find_marked(db: &mut Db, report: &str, period: NaiveDate) -> anyhow
 }
 
 async fn marked(db: &mut Db, report: &str, window: DayRange) -> anyhow::Result<BTreeSet<PeriodOfMall>> {
+    marked_where(db, report, window, "TRUE").await
+}
+
+/// Those of which figures are stored.
+async fn marked_and_stored(
+    db: &mut Db,
+    report: &str,
+    table: FigureTable,
+    window: DayRange,
+) -> anyhow::Result<BTreeSet<PeriodOfMall>> {
+    let FigureTable { name, period_column, .. } = table;
+    let is_stored = format!(
+        "EXISTS (SELECT 1 FROM {name} AS f
+                 WHERE f.{period_column} = stale_periods.period_day AND f.mall_id = stale_periods.mall_id)"
+    );
+    marked_where(db, report, window, &is_stored).await
+}
+
+async fn marked_where(
+    db: &mut Db,
+    report: &str,
+    window: DayRange,
+    condition: &str,
+) -> anyhow::Result<BTreeSet<PeriodOfMall>> {
     #[derive(FromRow)]
     struct Mark {
         period_day: NaiveDate,
@@ -384,12 +413,11 @@ async fn marked(db: &mut Db, report: &str, window: DayRange) -> anyhow::Result<B
         #[row(problems)]
         problems: Problems,
     }
-    let rows: Vec<Mark> = db
-        .fetch_all(
-            "SELECT period_day, mall_id FROM stale_periods WHERE report = $1 AND period_day BETWEEN $2 AND $3",
-            values![report, window.first(), window.last()],
-        )
-        .await?;
+    let sql = format!(
+        "SELECT period_day, mall_id FROM stale_periods
+         WHERE report = $1 AND period_day BETWEEN $2 AND $3 AND {condition}"
+    );
+    let rows: Vec<Mark> = db.fetch_all(&sql, values![report, window.first(), window.last()]).await?;
     // A mark of a day that does not exist marks nothing.
     let rows = rows.into_iter().filter(|row| row.problems.is_empty());
     Ok(rows.map(|row| (row.period_day, row.mall_id)).collect())
