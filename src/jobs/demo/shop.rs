@@ -140,7 +140,7 @@ impl Shop {
                 .to_owned(),
             members: "mall,member_code,name,email,status,signed_up_at,channel,locale\n".to_owned(),
             orders: "mall,order_no,line_no,member_code,status,ordered_at,paid_at,cancelled_at,cancel_reason,\
-                     payment_method,total_amount,discount_amount,shipping_amount,tax_amount,product_code,\
+                     payment_method,total_amount,discount_amount,shipping_amount,tax_amount,refunded_amount,refunded_at,product_code,\
                      product_name,quantity,unit_price_amount\n"
                 .to_owned(),
             refunds: "mall,order_no,refund_no,amount,refunded_at,product_code,reason\n".to_owned(),
@@ -268,6 +268,18 @@ impl Shop {
         // Guests buy too.
         let member = if random.below(8) == 0 { String::new() } else { member_code(signed_up, 0) };
         let money = |amount| minor_to_plain(amount, mall.currency);
+        let (first_product, first_quantity) = lines[0];
+        let refund = match fate {
+            Fate::Cancelled => Some((total, String::new(), "ORDER_CANCELLED")),
+            Fate::Refunded => Some((total, String::new(), "RETURNED")),
+            Fate::PartlyRefunded => {
+                let amount = (mall.products[first_product].1 * first_quantity).min(total);
+                Some((amount, product_code(first_product), "DAMAGED"))
+            }
+            _ => None,
+        };
+        let refunded =
+            refund.as_ref().map(|(amount, ..)| (money(*amount), text(changed_at))).unwrap_or_default();
         for (line, (product, quantity)) in lines.iter().enumerate() {
             let (name, price) = mall.products[*product];
             row(
@@ -287,6 +299,8 @@ impl Shop {
                     &money(discount),
                     &money(shipping),
                     &money(tax),
+                    &refunded.0,
+                    &refunded.1,
                     &product_code(*product),
                     name,
                     &quantity.to_string(),
@@ -294,16 +308,6 @@ impl Shop {
                 ],
             );
         }
-        let (first_product, first_quantity) = lines[0];
-        let refund = match fate {
-            Fate::Cancelled => Some((total, String::new(), "ORDER_CANCELLED")),
-            Fate::Refunded => Some((total, String::new(), "RETURNED")),
-            Fate::PartlyRefunded => {
-                let amount = (mall.products[first_product].1 * first_quantity).min(total);
-                Some((amount, product_code(first_product), "DAMAGED"))
-            }
-            _ => None,
-        };
         if let Some((amount, product, reason)) = refund {
             let at = text(changed_at);
             row(&mut self.refunds, &[mall.code, &order_no, "1", &money(amount), &at, &product, reason]);

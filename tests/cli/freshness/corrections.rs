@@ -604,9 +604,9 @@ fn every_figure_that_changed_is_shown_side_by_side(shop: &Shop) {
     reported(shop, [17, 18]);
     shop.execute("UPDATE orders SET tax_amount = 90, shipping_amount = 500 WHERE order_no = '17'");
     daily_sales(shop, 19, &[]).run().succeeds();
-    assert_eq!(changed_lines(shop, "en"), ["tokyo: Shipping ¥0 → ¥500", "tokyo: Tax ¥0 → ¥90"]);
-    assert_eq!(changed_lines(shop, "ja"), ["tokyo：送料 0円 → 500円", "tokyo：消費税 0円 → 90円"]);
-    assert_eq!(changed_lines(shop, "ko"), ["tokyo: 배송비 0엔 → 500엔", "tokyo: 부가세 0엔 → 90엔"]);
+    assert_eq!(changed_lines(shop, "en"), ["tokyo: Shipping ¥0 → ¥500", "tokyo: Tax – → ¥90"]);
+    assert_eq!(changed_lines(shop, "ja"), ["tokyo：送料 0円 → 500円", "tokyo：消費税 – → 90円"]);
+    assert_eq!(changed_lines(shop, "ko"), ["tokyo: 배송비 0엔 → 500엔", "tokyo: 부가세 – → 90엔"]);
 }
 
 fn what_changed_in_the_parts_of_figures_is_named(shop: &Shop) {
