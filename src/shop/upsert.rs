@@ -230,7 +230,11 @@ impl Upsert {
                 "(t.source_updated_at IS NULL OR s.source_updated_at IS NULL OR NOT {is_time}
                   OR t.source_updated_at >= s.source_updated_at)"
             )),
-            _ => Some(format!("(t.source_updated_at > s.source_updated_at AND {is_possible})")),
+            // When a shop answered, by its own clock: nobody wrote it into a file.
+            SourceTime::AsOf => Some(format!("(t.source_updated_at > s.source_updated_at AND {is_time})")),
+            SourceTime::Recorded | SourceTime::RecordedOver(_) | SourceTime::Exported(_) => {
+                Some(format!("(t.source_updated_at > s.source_updated_at AND {is_possible})"))
+            }
         };
         let reasons: Vec<&str> = is_later.as_deref().into_iter().chain(self.kept).collect();
         if reasons.is_empty() {
