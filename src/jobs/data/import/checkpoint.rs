@@ -13,7 +13,7 @@ pub(super) struct Checkpoint {
     /// The good ones of them that were left out with a bad one.
     #[serde(default)]
     pub(super) left_out: u64,
-    /// See [`interpretation`]. Checkpoints of older versions call it `manner`.
+    /// See [`super::interpretation::interpretation`]. Checkpoints of older versions call it `manner`.
     #[serde(alias = "manner")]
     pub(super) interpretation: String,
     /// When the file was exported.

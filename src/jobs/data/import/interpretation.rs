@@ -6,7 +6,7 @@ use crate::config::{ImportColumn, ImportSection, OneOrMore};
 use crate::digest::fingerprint;
 use crate::text_encoding::TextEncoding;
 
-/// See [`Args::interpretation`]. The mapping is that of the section and its preset together, without what says nothing about
+/// See [`super::Args::interpretation`]. The mapping is that of the section and its preset together, without what says nothing about
 /// a line.
 pub(super) fn interpretation(
     encodings: &[TextEncoding],
