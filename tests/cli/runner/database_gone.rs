@@ -158,7 +158,8 @@ fn end_connections(shop: &TradingShop, pid: u32) {
     let ended = shop.sql(&format!(
         "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name LIKE 'batchctl {pid}.%'"
     ));
-    assert_eq!(ended, [["1"]]);
+    // A report holds a second one while it computes.
+    assert!(matches!(ended.len(), 1 | 2) && ended.iter().all(|ended| ended == &["1"]), "{ended:?}");
 }
 
 /// A TCP proxy in front of PostgreSQL, whose cable can be pulled.
