@@ -317,8 +317,7 @@ async fn announce_earlier<R: Report>(
     let (Some(first), Some(last)) = (earlier.keys().next(), earlier.keys().next_back()) else {
         return Ok(());
     };
-    let clock = (cx.now(), cx.time_zone());
-    if earlier.len() <= MOST_EARLIER || !stale::announce(db, source.report, &earlier, clock).await? {
+    if earlier.len() <= MOST_EARLIER {
         return Ok(());
     }
     let (first, last) = (first.to_string(), R::STEP.around(*last).last().to_string());
@@ -328,13 +327,14 @@ async fn announce_earlier<R: Report>(
         Step::Day => ("day", "days"),
         Step::Week => ("week", "weeks"),
     };
-    cx.output.notice(&format!(
+    let news = format!(
         "the data of {} from {first} to {last} has changed since report {} stored them, too many to compute by itself: {}",
         counted(earlier.len(), one, many),
         source.report,
         cx.hint(&command(&words)),
-    ));
-    Ok(())
+    );
+    let clock = (cx.now(), cx.time_zone());
+    stale::announce(db, source.report, &earlier, clock, || cx.output.notice(&news)).await
 }
 
 /// Those of these malls whose figures of a period are stale.

@@ -279,31 +279,43 @@ async fn stored_of(
     Ok(db.fetch_all(&sql, values![json!(days)]).await?.into_iter().collect())
 }
 
-/// Notes that somebody is told of these stale periods, and returns whether they have to be: whether there are some of which
-/// nobody was.
+/// Tells somebody of these stale periods if there are some of which nobody was told. Noted afterwards: to be told twice is
+/// better than never.
 pub async fn announce(
     db: &mut Db,
     report: &str,
     periods: &BTreeMap<NaiveDate, Vec<Mall>>,
     (now, time_zone): (DateTime<Utc>, Tz),
-) -> anyhow::Result<bool> {
+    tell: impl FnOnce(),
+) -> anyhow::Result<()> {
     let malls: BTreeSet<i64> = periods.values().flatten().map(|mall| mall.id).collect();
     let days: Vec<NaiveDate> = periods.keys().copied().collect();
-    let announced = db
+    let unannounced = |report: &str, malls: &str, days: &str| {
+        format!(
+            "report = {report} AND announced_at IS NULL AND mall_id IN {malls}
+             AND period_day IN (SELECT {} FROM {days} AS days)",
+            db.pick("value", "CAST(value AS DATE)"),
+        )
+    };
+    let count = format!(
+        "SELECT COUNT(*) FROM stale_periods WHERE {}",
+        unannounced("$1", &db.numbers("$2"), &db.elements("$3"))
+    );
+    let note = format!(
+        "UPDATE stale_periods SET announced_at = $1 WHERE {}",
+        unannounced("$2", &db.numbers("$3"), &db.elements("$4"))
+    );
+    let (news,): (i64,) = db
         .transaction(async |db| {
             mark_stale_periods(db, now, time_zone).await?;
-            let sql = format!(
-                "UPDATE stale_periods SET announced_at = $1
-                 WHERE report = $2 AND announced_at IS NULL AND mall_id IN {}
-                   AND period_day IN (SELECT {} FROM {} AS days)",
-                db.numbers("$3"),
-                db.pick("value", "CAST(value AS DATE)"),
-                db.elements("$4")
-            );
-            Ok(db.execute(&sql, values![now, report, json!(malls), json!(days)]).await?)
+            Ok(db.fetch_one(&count, values![report, json!(malls), json!(days)]).await?)
         })
         .await?;
-    Ok(announced > 0)
+    if news > 0 {
+        tell();
+        db.execute(&note, values![now, report, json!(malls), json!(days)]).await?;
+    }
+    Ok(())
 }
 
 /// A report, and where it stores its figures.
