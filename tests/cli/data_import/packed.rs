@@ -16,6 +16,7 @@ on_both_databases![
     a_packed_file_that_is_damaged_is_bad_input,
     a_packed_file_that_takes_long_to_unpack_obeys_the_deadline_and_a_stop,
     each_member_of_an_archive_is_a_run_of_its_own,
+    an_order_that_is_split_over_two_members_is_named,
     what_is_piped_in_is_imported,
     a_stop_does_not_wait_for_whoever_writes_what_is_piped_in,
     several_files_are_several_runs,
@@ -118,6 +119,32 @@ fn each_member_of_an_archive_is_a_run_of_its_own(shop: &Shop) {
     assert_eq!(stored_orders(shop), order_numbers(1..=3));
     assert!(shop.path("in/done/orders.run4.zip").exists());
     assert_eq!(shop.scalar("SELECT COUNT(*) FROM batch_execution"), "4");
+}
+
+fn an_order_that_is_split_over_two_members_is_named(shop: &Shop) {
+    with_tokyo(shop);
+    let lines = |number: usize, products: [&str; 2]| {
+        products.map(|product| order_line(number).replace("P1,", &format!("{product},"))).join("\n")
+    };
+    let parts = |name: &str| {
+        let one = file(ORDERS, &[&order_line(1), &lines(2, ["P1", "P2"])]);
+        let two = file(ORDERS, &[&lines(2, ["P3", "P4"]), &order_line(3)]);
+        shop.write(name, zipped(&[("1.csv", &one), ("2.csv", &two)]));
+    };
+    parts("in/orders.zip");
+    let inbox = || import(shop, &["--kind", "orders", "--inbox", "in", "--min-age", "0s"]);
+    let note = "orders.zip/2.csv: 1 order has other lines in another file of the same export, and only those of this one \
+                are stored: put all lines of an order into one file";
+    inbox().run().succeeds().says(note).says("order A000002");
+    shop.batchctl(["runs", "show", "2"]).run().succeeds().prints("put all lines of an order into one file");
+    assert_eq!(stored_orders(shop), order_numbers(1..=3));
+
+    // Two states of an order in files of two nights are no parts of it.
+    let state = |product: &str| file(ORDERS, &[&order_line(4).replace("P1,", &format!("{product},"))]);
+    shop.write("in/monday.csv", state("P1"));
+    inbox().run().succeeds().is_silent();
+    shop.write("in/tuesday.csv", state("P2"));
+    inbox().run().succeeds().is_silent();
 }
 
 fn what_is_piped_in_is_imported(shop: &Shop) {

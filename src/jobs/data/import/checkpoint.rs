@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::shop::arrivals::files::FileDays;
 
+use super::kind::Noted;
+
 /// Where a chunk ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Checkpoint {
@@ -28,6 +30,9 @@ pub(super) struct Checkpoint {
     /// What the run said of the file's good lines, as a digest; nothing if that was nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) noted: Option<String>,
+    /// The records of which another part of the same export has other lines.
+    #[serde(default, skip_serializing_if = "Noted::is_empty")]
+    pub(super) split: Noted,
     /// How many rows of each day there were.
     #[serde(default, skip_serializing_if = "FileDays::is_empty")]
     pub(super) days: FileDays,

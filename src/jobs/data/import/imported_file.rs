@@ -12,7 +12,7 @@ use crate::shop::arrivals::files::FileDays;
 use super::arrival::Arriving;
 use super::checkpoint::Checkpoint;
 use super::feed::{Feed, Pass, ReadPlan};
-use super::kind::FileKind;
+use super::kind::{FileKind, Noted};
 use super::layout::Layout;
 use super::reader::Source;
 
@@ -33,6 +33,8 @@ pub(super) struct ImportedFile {
     pub(super) noted: Option<String>,
     /// The same of the last import of its kind, mall and section.
     pub(super) noted_before: Option<String>,
+    /// Since when other parts of the same export were imported, if there are any.
+    pub(super) other_parts_since: Option<DateTime<Utc>>,
     /// What tells which days have come with it.
     pub(super) arriving: Option<Arriving>,
     pub(super) chunk_lines: u64,
@@ -40,7 +42,7 @@ pub(super) struct ImportedFile {
 
 impl ImportedFile {
     /// The checkpoint after so many lines.
-    pub(super) fn checkpoint(&self, lines: u64, left_out: u64, days: FileDays) -> Checkpoint {
+    pub(super) fn checkpoint(&self, lines: u64, left_out: u64, split: Noted, days: FileDays) -> Checkpoint {
         Checkpoint {
             lines,
             left_out,
@@ -49,6 +51,7 @@ impl ImportedFile {
             dates_records: !self.layout.records_changes(),
             origin: Some(self.origin.clone()),
             noted: self.noted.clone(),
+            split,
             days,
         }
     }

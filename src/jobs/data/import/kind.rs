@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
 use crate::db::{Bulk, BulkRow, Db, DbError, FromRow, Kind as DbKind};
 use crate::digest::fingerprint;
@@ -38,7 +39,7 @@ impl BadLine {
 const NOTE_EXAMPLES: usize = 3;
 
 /// Good records of which something is worth knowing.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Noted {
     /// How many there are.
     pub(super) count: u64,
@@ -49,6 +50,11 @@ pub(super) struct Noted {
 }
 
 impl Noted {
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     /// Notes a record with an amount.
     pub(super) fn add(&mut self, currency: &str, amount: i64, example: impl FnOnce() -> String) {
         self.count += 1;
@@ -295,6 +301,12 @@ pub(super) trait FileKind: 'static {
     /// Of records that are left out, those that are stored and count, with an amount of theirs.
     async fn stored_of(_db: &mut Db, _left_out: &[LeftOut]) -> anyhow::Result<Vec<StoredRecord>> {
         Ok(Vec::new())
+    }
+
+    /// Notes those of the staged records that were stored since `since` with none of the lines that are staged: they stand in
+    /// another part of the same export too.
+    async fn note_split(_db: &mut Db, _since: DateTime<Utc>, _split: &mut Noted) -> anyhow::Result<()> {
+        Ok(())
     }
 
     /// Stores the staged records.

@@ -76,7 +76,7 @@ use self::kind::FileKind;
 use self::kinds::Kind;
 use self::layout::Layout;
 use self::mapping::{Choice, Mapping};
-use self::notes::notes_in_words;
+use self::notes::{notes_in_words, split_in_words};
 use self::precedence::Precedence;
 use self::reader::{Source, encoding_of};
 use self::second_pass::{load, prepare, wanted_lines};
@@ -315,9 +315,10 @@ impl Args {
         // A shop that exports all of its orders every night would have the same said every night.
         let is_news = file.noted.is_some() && file.noted != file.noted_before;
         // On a terminal the summary already says it.
-        let is_announced = is_news && !run.cx.output.is_attended();
-        for note in notes {
-            if is_announced {
+        let is_attended = run.cx.output.is_attended();
+        let split = split_in_words(&loaded.split).map(|note| (note, true));
+        for (note, is_news) in notes.into_iter().map(|note| (note, is_news)).chain(split) {
+            if is_news && !is_attended {
                 run.cx.output.notice(&format!("{}: {note}", file.name));
             }
             run.summarise(note);
@@ -385,8 +386,9 @@ impl Args {
         let (_, header) = source.open()?;
         let file_name = source.path().display().to_string();
         let interpretation = self.interpretation(mall.as_deref(), &mapping.keys);
-        let Precedence { newest, noted, interpretation: before, dated_by_export, earlier, .. } =
-            Precedence::of(db, &file.key, &file.origin, cx.now()).await?;
+        let precedence = Precedence::of(db, &file.key, &file.origin, cx.now()).await?;
+        let other_parts_since = precedence.other_parts_since(file.exported);
+        let Precedence { newest, noted, interpretation: before, dated_by_export, earlier, .. } = precedence;
         let is_overtaken = newest.is_some_and(|newest| newest.exported > file.exported);
         let is_of_period = mapping.keys.holds == Some(Holdings::Period);
         let arriving =
@@ -409,6 +411,7 @@ impl Args {
             interpretation,
             noted: None,
             noted_before: noted,
+            other_parts_since,
             arriving,
             chunk_lines: self.chunk_size,
         };

@@ -8,20 +8,34 @@ use super::layout::Layout;
 
 /// What is worth knowing about the good lines of a file, in words.
 pub(super) fn notes_in_words<K: FileKind>(layout: &Layout, notes: &Notes) -> Vec<String> {
-    let mut words = Vec::new();
-    for (noted, one, many) in of_days(notes).into_iter().chain(of_amounts(notes)) {
-        if noted.count > 0 {
-            let amounts: Vec<String> =
-                noted.amounts.iter().map(|(currency, amount)| money_in_words(*amount, currency)).collect();
-            let counted = counted(noted.count, one, many);
-            words.push(format!("{counted} ({}): {}", amounts.join(", "), examples(noted)));
-        }
-    }
+    let of_orders = of_days(notes).into_iter().chain(of_amounts(notes));
+    let mut words: Vec<String> =
+        of_orders.filter_map(|(noted, one, many)| in_words(noted, one, many)).collect();
     for (rule, lines) in &notes.left_out {
         let name = layout.skip_rules().get(*rule).map_or("", |rule| rule.name.as_str());
         words.push(format!("{} left out by the rule `{name}`", counted(*lines, "line was", "lines were")));
     }
     words
+}
+
+/// What is said of the orders that stand in another part of the same export too, with other lines.
+pub(super) fn split_in_words(split: &Noted) -> Option<String> {
+    in_words(
+        split,
+        "order has other lines in another file of the same export, and only those of this one are stored: put all lines of an \
+         order into one file",
+        "orders have other lines in another file of the same export, and only those of this one are stored: put all lines of \
+         an order into one file",
+    )
+}
+
+fn in_words(noted: &Noted, one: &'static str, many: &'static str) -> Option<String> {
+    if noted.is_empty() {
+        return None;
+    }
+    let amounts: Vec<String> =
+        noted.amounts.iter().map(|(currency, amount)| money_in_words(*amount, currency)).collect();
+    Some(format!("{} ({}): {}", counted(noted.count, one, many), amounts.join(", "), examples(noted)))
 }
 
 /// The notes about the days of orders, and about what of them counts.

@@ -17,7 +17,7 @@ use crate::shop::upsert::{SourceTime, UpsertCounts, tomorrow};
 use crate::values;
 
 use super::field::{Column, Fields, Holds, Parsed, Problems, amount, line_amount, optional, required, time};
-use super::kind::{LeftOut, Notes, Rows, StoredRecord};
+use super::kind::{LeftOut, Noted, Notes, Rows, StoredRecord};
 use super::layout::{Layout, Role};
 use super::with_lines::{Item, Lined, Lines, RecordKind};
 
@@ -99,6 +99,17 @@ const LEFT_OUT_SALES: &str = "
     FROM import_left_out AS s JOIN orders AS t ON t.mall_id = s.mall_id AND t.order_no = s.order_no
     WHERE t.paid_at IS NOT NULL AND t.status NOT IN ('ORDER_CANCELLED', 'REFUNDED')
     ORDER BY s.line";
+
+/// Two states of an order have most lines in common, two parts of it none.
+const SPLIT_ORDERS: &str = "
+    SELECT r.order_no, r.currency, r.total_amount
+    FROM staged_orders AS r JOIN orders AS t ON t.mall_id = r.mall_id AND t.order_no = r.order_no
+    WHERE t.updated_at >= $1
+        AND EXISTS (SELECT 1 FROM order_items AS i WHERE i.order_id = t.id)
+        AND NOT EXISTS (
+            SELECT 1 FROM order_items AS i JOIN staged_order_lines AS s ON s.line_key = i.line_key
+            WHERE i.order_id = t.id AND s.ordinal = r.ordinal)
+    ORDER BY r.ordinal";
 
 /// An order that was read.
 #[expect(clippy::struct_excessive_bools, reason = "each is a note of its own")]
@@ -401,6 +412,14 @@ impl RecordKind for OrderFile {
         }
         db.stage(&mut rows).await?;
         Ok(db.fetch_all(LEFT_OUT_SALES, values![]).await?)
+    }
+
+    async fn note_split(db: &mut Db, since: DateTime<Utc>, split: &mut Noted) -> anyhow::Result<()> {
+        let orders: Vec<(String, String, i64)> = db.fetch_all(SPLIT_ORDERS, values![since]).await?;
+        for (order_no, currency, total_amount) in orders {
+            split.add(&currency, total_amount, || format!("order {order_no}"));
+        }
+        Ok(())
     }
 
     async fn prepare(db: &mut Db) -> anyhow::Result<()> {

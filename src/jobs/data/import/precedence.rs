@@ -31,6 +31,8 @@ pub(super) struct Precedence {
     pub(super) dated_by_export: Option<DateTime<Utc>>,
     /// All that were read to their end.
     pub(super) earlier: Vec<EarlierFile>,
+    /// Of each of the others, when it was exported and when its import began.
+    others: Vec<(DateTime<Utc>, DateTime<Utc>)>,
 }
 
 /// An import of the same content.
@@ -63,8 +65,8 @@ impl Precedence {
         // The kind. Which mall it is for may be said by a flag or by the configuration.
         let scope = instance_key.split_inclusive(' ').next().unwrap_or_default();
         let job = Args::SPEC.name;
-        let of_origin = ("origin", origin);
-        let runs = history::with_checkpoint_lately(db, job, scope, of_origin, EXAMINED_RUNS).await?;
+        let field = ("origin", origin);
+        let runs = history::with_checkpoint_lately(db, job, scope, field, EXAMINED_RUNS).await?;
         // What was exported later was so by a clock that was ahead. A shop may be in a zone where it is tomorrow.
         let tomorrow = now.checked_add_days(Days::new(1)).unwrap_or(now);
         let last = history::last_with_checkpoint(db, Args::SPEC.name, instance_key).await?;
@@ -72,7 +74,7 @@ impl Precedence {
             let checkpoint = serde_json::from_str::<Checkpoint>(last.checkpoint.as_deref()?).ok()?;
             Some(Own { run: last.id, is_empty: checkpoint.lines == 0, exported: checkpoint.exported })
         });
-        let others = runs.into_iter().filter_map(|run| {
+        let of_origin = runs.into_iter().filter_map(|run| {
             let checkpoint = serde_json::from_str::<Checkpoint>(run.checkpoint.as_deref()?).ok()?;
             // Versions that did not note it had one source for all.
             let is_of_origin = checkpoint.origin.as_deref().is_none_or(|other| other == origin);
@@ -80,8 +82,8 @@ impl Precedence {
         });
         let (mut newest, mut noted, mut dated_by_export, mut earlier) =
             (None::<Newest>, None, None, Vec::new());
-        let mut interpreted = None;
-        for (place, (run, checkpoint)) in others.enumerate() {
+        let (mut interpreted, mut others) = (None, Vec::new());
+        for (place, (run, checkpoint)) in of_origin.enumerate() {
             let is_partial = run.is(Status::Partial);
             let has_ended_well = is_partial || run.is(Status::Completed);
             let Checkpoint { interpretation, exported, dates_records, noted: of_run, days, .. } = checkpoint;
@@ -102,8 +104,11 @@ impl Precedence {
             if dates_records && (place == 0 || dated_by_export.is_some()) {
                 dated_by_export = dated_by_export.max(Some(exported));
             }
-            let is_own = run.instance_key == instance_key;
-            if !is_own && newest.as_ref().is_none_or(|newest| newest.exported < exported) {
+            if run.instance_key == instance_key {
+                continue;
+            }
+            others.push((exported, run.started_at));
+            if newest.as_ref().is_none_or(|newest| newest.exported < exported) {
                 let title = run.title.unwrap_or(run.instance_key);
                 newest = Some(Newest { run: run.id, title, exported });
             }
@@ -115,7 +120,13 @@ impl Precedence {
             interpretation: interpreted,
             dated_by_export,
             earlier,
+            others,
         })
+    }
+
+    /// Since when other parts of an export of that moment were imported, such as the other members of an archive.
+    pub(super) fn other_parts_since(&self, exported: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.others.iter().filter(|(other, _)| *other == exported).map(|(_, began)| *began).min()
     }
 }
 

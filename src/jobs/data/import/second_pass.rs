@@ -16,7 +16,7 @@ use super::checkpoint::Checkpoint;
 use super::feed::{FeedMessage, Pass};
 use super::first_pass::{Checked, note_more_bad_lines};
 use super::imported_file::ImportedFile;
-use super::kind::{FileKind, Rows};
+use super::kind::{FileKind, Noted, Rows};
 
 /// Bad lines that were skipped and are stored as rows. More of them are not informative, and somebody has to read each.
 const KEPT_BAD_LINES: u64 = 5_000;
@@ -27,6 +27,8 @@ pub(super) struct Loaded {
     pub(super) lines: u64,
     pub(super) done_before: u64,
     pub(super) outcome: UpsertCounts,
+    /// The records of which another part of the same export has other lines.
+    pub(super) split: Noted,
 }
 
 impl Loaded {
@@ -57,14 +59,14 @@ pub(super) async fn load<K: FileKind>(
 ) -> anyhow::Result<Loaded> {
     let (id, now) = (run.id(), run.cx.now());
     let earlier: Option<Checkpoint> = run.checkpoint()?;
-    let Checkpoint { lines: done_before, mut left_out, mut days, .. } =
+    let Checkpoint { lines: done_before, mut left_out, split, mut days, .. } =
         earlier.filter(|earlier| earlier.interpretation == file.interpretation).unwrap_or_default();
     if done_before == 0 && run.counts() != history::Counts::default() {
         run.start_over().await?;
     }
     run.leave_out(left_out);
     run.show_progress_after(done_before, Some(checked.lines));
-    let mut loaded = Loaded { done_before, ..Loaded::default() };
+    let mut loaded = Loaded { done_before, split, ..Loaded::default() };
     let mut bad_lines = BadLines::default();
     let pass = Pass::Load { duplicates: checked.duplicates, done_lines: done_before };
     let mut feed = file.feed::<K>(pass, run.db);
@@ -94,16 +96,19 @@ pub(super) async fn load<K: FileKind>(
             bad_lines.note(vec![bad]);
         }
         loaded.lines += chunk.lines;
-        let checkpoint = file.checkpoint(chunk.lines_so_far, left_out, days.clone());
+        let checkpoint = file.checkpoint(chunk.lines_so_far, left_out, loaded.split.clone(), days.clone());
         // As long as nothing was loaded, a later attempt starts over: a mall may have been added in the meantime.
         let is_worth_a_checkpoint = done_before > 0 || loaded.outcome != UpsertCounts::default() || !is_empty;
         let layout = Arc::clone(&file.layout);
-        let (outcome, days_so_far) = run
+        let (outcome, split, days_so_far) = run
             .chunk_ending(async |db| {
                 let (mut outcome, mut checkpoint) = (UpsertCounts::default(), checkpoint);
                 if !is_empty {
                     if !K::LOOKS_UP {
                         chunk.rows.stage(db).await?;
+                    }
+                    if let Some(since) = file.other_parts_since {
+                        K::note_split(db, since, &mut checkpoint.split).await?;
                     }
                     outcome = K::store(db, &layout, now).await?;
                     if let Some(arriving) = &file.arriving {
@@ -112,10 +117,10 @@ pub(super) async fn load<K: FileKind>(
                 }
                 let written = u64::try_from(outcome.written_lines).unwrap_or(0);
                 let stored = is_worth_a_checkpoint.then(|| serde_json::to_string(&checkpoint)).transpose()?;
-                Ok(((outcome, checkpoint.days), written, stored))
+                Ok(((outcome, checkpoint.split, checkpoint.days), written, stored))
             })
             .await?;
-        days = days_so_far;
+        (days, loaded.split) = (days_so_far, split);
         loaded.outcome.add(outcome);
     }
     if run.db.kind() == DbKind::Postgres {
@@ -126,7 +131,8 @@ pub(super) async fn load<K: FileKind>(
     // A retry reads only the lines that failed: the days came with the others.
     if file.wanted.is_none() {
         let is_unnoted = done_before == 0 && loaded.outcome == UpsertCounts::default();
-        let checkpoint = is_unnoted.then(|| file.checkpoint(0, left_out, FileDays::default()));
+        let checkpoint =
+            is_unnoted.then(|| file.checkpoint(0, left_out, Noted::default(), FileDays::default()));
         run.chunk(checkpoint.as_ref(), async |db| match &file.arriving {
             Some(arriving) => arriving.note(db, &days, id, now).await,
             None => Ok(()),

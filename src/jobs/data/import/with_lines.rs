@@ -9,7 +9,7 @@ use crate::db::Db;
 use crate::shop::upsert::UpsertCounts;
 
 use super::field::{Column, Fields, Parsed, Problems};
-use super::kind::{BadLine, FileKind, LeftOut, Notes, Rows, StoredRecord};
+use super::kind::{BadLine, FileKind, LeftOut, Noted, Notes, Rows, StoredRecord};
 use super::layout::{Layout, PerRecord, Role, Sum};
 use super::reader::Record;
 
@@ -74,6 +74,11 @@ pub(super) trait RecordKind: 'static {
     /// Of records that are left out, those that are stored and count, with an amount of theirs.
     async fn stored_of(_db: &mut Db, _left_out: &[LeftOut]) -> anyhow::Result<Vec<StoredRecord>> {
         Ok(Vec::new())
+    }
+
+    /// See [`FileKind::note_split`].
+    async fn note_split(_db: &mut Db, _since: DateTime<Utc>, _split: &mut Noted) -> anyhow::Result<()> {
+        Ok(())
     }
 
     /// Stages a record with its lines.
@@ -286,6 +291,10 @@ impl<K: RecordKind> FileKind for Lined<K> {
 
     async fn stored_of(db: &mut Db, left_out: &[LeftOut]) -> anyhow::Result<Vec<StoredRecord>> {
         K::stored_of(db, left_out).await
+    }
+
+    async fn note_split(db: &mut Db, since: DateTime<Utc>, split: &mut Noted) -> anyhow::Result<()> {
+        K::note_split(db, since, split).await
     }
 
     async fn store(db: &mut Db, layout: &Layout, now: DateTime<Utc>) -> anyhow::Result<UpsertCounts> {

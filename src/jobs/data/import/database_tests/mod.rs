@@ -88,6 +88,7 @@ async fn import_kind<K: FileKind>(
         interpretation: String::new(),
         noted: None,
         noted_before: None,
+        other_parts_since: None,
         arriving: None,
         // Most of the files are loaded in several chunks.
         chunk_lines: 2,
