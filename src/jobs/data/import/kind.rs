@@ -166,10 +166,27 @@ impl Notes {
         ]
     }
 
-    /// A digest of how many orders there are of each kind, with their amounts; nothing if there are none. What a rule leaves
-    /// out is as the mapping wants it.
+    /// Those that the mapping does not state: what follows from its own rules is as it wants it.
+    pub(super) fn unstated(&self, layout: &Layout) -> Self {
+        let keys = &layout.mapping.keys;
+        let unless =
+            |is_stated: bool, noted: &Noted| if is_stated { Noted::default() } else { noted.clone() };
+        Self {
+            assumed_refunds: unless(keys.refunded_without_amount.is_some(), &self.assumed_refunds),
+            kept_refunds: unless(keys.refunded_without_amount.is_some(), &self.kept_refunds),
+            assumed_payments: unless(keys.paid_without_time.is_some(), &self.assumed_payments),
+            assumed_cancellations: unless(keys.cancelled_without_time.is_some(), &self.assumed_cancellations),
+            refunds_above_total: unless(keys.refunded_above_total.is_some(), &self.refunds_above_total),
+            // A platform that never says the day does so every night.
+            undated_refunds: unless(!layout.says_day_of_refund(), &self.undated_refunds),
+            left_out: BTreeMap::new(),
+            ..self.clone()
+        }
+    }
+
+    /// A digest of how many orders there are of each kind, with their amounts; nothing if there are none.
     pub(super) fn fingerprint(&self) -> Option<String> {
-        let mut counts = Self { left_out: BTreeMap::new(), ..self.clone() };
+        let mut counts = self.clone();
         for noted in counts.of_orders() {
             noted.examples.clear();
         }

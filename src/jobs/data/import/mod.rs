@@ -307,20 +307,22 @@ impl Args {
         self.refuse_no_lines(&file, &checked)?;
         refuse_too_many_bad_lines(run, &file, &checked)?;
         let notes = notes_in_words::<K>(&file.layout, &checked.notes);
+        let unstated = checked.notes.unstated(&file.layout);
         // A retry reads only the lines that failed.
         let is_whole = file.wanted.is_none();
-        file.noted = if is_whole { checked.notes.fingerprint() } else { file.noted_before.clone() };
+        file.noted = if is_whole { unstated.fingerprint() } else { file.noted_before.clone() };
         let loaded = load::<K>(run, &file, checked).await?;
         run.summarise(loaded.sentence::<K>());
         // A shop that exports all of its orders every night would have the same said every night.
         let is_news = file.noted.is_some() && file.noted != file.noted_before;
         // On a terminal the summary already says it.
-        let is_attended = run.cx.output.is_attended();
-        let split = split_in_words(&loaded.split).map(|note| (note, true));
-        for (note, is_news) in notes.into_iter().map(|note| (note, is_news)).chain(split) {
-            if is_news && !is_attended {
-                run.cx.output.notice(&format!("{}: {note}", file.name));
-            }
+        let mut news = if is_news { notes_in_words::<K>(&file.layout, &unstated) } else { Vec::new() };
+        let split = split_in_words(&loaded.split);
+        news.extend(split.clone());
+        for note in news.iter().filter(|_| !run.cx.output.is_attended()) {
+            run.cx.output.notice(&format!("{}: {note}", file.name));
+        }
+        for note in notes.into_iter().chain(split) {
             run.summarise(note);
         }
         Ok(())

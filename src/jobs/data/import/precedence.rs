@@ -87,7 +87,10 @@ impl Precedence {
             let is_partial = run.is(Status::Partial);
             let has_ended_well = is_partial || run.is(Status::Completed);
             let Checkpoint { interpretation, exported, dates_records, noted: of_run, days, .. } = checkpoint;
-            interpreted.get_or_insert(interpretation);
+            // A file of which nothing was stored says nothing about how those before it were read.
+            if has_ended_well {
+                interpreted.get_or_insert(interpretation);
+            }
             let Some(exported) = exported else { continue };
             if has_ended_well && noted.is_none() {
                 noted = Some(of_run);

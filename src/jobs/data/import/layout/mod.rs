@@ -35,6 +35,8 @@ use super::words::Words;
 
 /// The column for when the shop last changed a record.
 const UPDATED_AT: &str = "updated_at";
+/// The column for when money went back.
+const REFUNDED_AT: &str = "refunded_at";
 
 /// The names of a file's columns, and what their values mean.
 #[derive(Debug)]
@@ -97,7 +99,16 @@ impl Layout {
 
     /// Whether the file says when a record changed; nothing if the kind has no such column.
     fn has_change_times(&self) -> Option<bool> {
-        let column = self.columns.iter().position(|column| column.name == UPDATED_AT);
+        self.has_named(UPDATED_AT)
+    }
+
+    /// Whether the file says on which day money went back.
+    pub(super) fn says_day_of_refund(&self) -> bool {
+        self.has_named(REFUNDED_AT) == Some(true)
+    }
+
+    fn has_named(&self, name: &str) -> Option<bool> {
+        let column = self.columns.iter().position(|column| column.name == name);
         column.map(|place| self.has(place))
     }
 
