@@ -320,7 +320,7 @@ impl Args {
         let split = split_in_words(&loaded.split);
         news.extend(split.clone());
         for note in news.iter().filter(|_| !run.cx.output.is_attended()) {
-            run.cx.output.notice(&format!("{}: {note}", file.name));
+            run.cx.output.notice(&format!("{}: {note}", self.shown().display()));
         }
         for note in notes.into_iter().chain(split) {
             run.summarise(note);
