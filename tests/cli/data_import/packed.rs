@@ -142,10 +142,12 @@ fn an_order_that_is_split_over_two_members_is_named(shop: &Shop) {
 
     // Two states of an order in files of two nights are no parts of it.
     let state = |product: &str| file(ORDERS, &[&order_line(4).replace("P1,", &format!("{product},"))]);
-    shop.write("in/monday.csv", state("P1"));
-    inbox().run().succeeds().is_silent();
-    shop.write("in/tuesday.csv", state("P2"));
-    inbox().run().succeeds().is_silent();
+    for (name, product, exported) in
+        [("monday.csv", "P1", "2026-11-19T01:00:00Z"), ("tuesday.csv", "P2", "2026-11-19T02:00:00Z")]
+    {
+        shop.write(name, state(product));
+        import(shop, &["--kind", "orders", "--as-of", exported, name]).run().succeeds().is_silent();
+    }
 }
 
 fn what_is_piped_in_is_imported(shop: &Shop) {

@@ -136,6 +136,15 @@ impl Input {
         }
     }
 
+    /// Its name without its folder, and that of the member of an archive below the archive's.
+    pub(super) fn name(&self) -> String {
+        let own = self.called.file_name().unwrap_or(self.called.as_os_str()).to_string_lossy();
+        match &self.packing {
+            Packing::Member(_, member) => format!("{own}/{member}"),
+            _ => own.into_owned(),
+        }
+    }
+
     /// The name of the member, if it is in an archive.
     pub(super) fn member(&self) -> Option<&str> {
         match &self.packing {

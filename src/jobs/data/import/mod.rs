@@ -319,8 +319,9 @@ impl Args {
         let mut news = if is_news { notes_in_words::<K>(&file.layout, &unstated) } else { Vec::new() };
         let split = split_in_words(&loaded.split);
         news.extend(split.clone());
+        let name = self.input.as_ref().map_or_else(|| file.name.clone(), Input::name);
         for note in news.iter().filter(|_| !run.cx.output.is_attended()) {
-            run.cx.output.notice(&format!("{}: {note}", self.shown().display()));
+            run.cx.output.notice(&format!("{name}: {note}"));
         }
         for note in notes.into_iter().chain(split) {
             run.summarise(note);
