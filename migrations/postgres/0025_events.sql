@@ -37,3 +37,25 @@ CREATE INDEX outbox_events_blocking ON outbox_events (aggregate_type, aggregate_
     WHERE published_at IS NULL AND dead_at IS NULL AND (claimed_by IS NOT NULL OR next_attempt_at IS NOT NULL);
 -- What an operator looks for is rare among what was published.
 CREATE INDEX outbox_events_dead ON outbox_events (id) WHERE dead_at IS NOT NULL;
+
+-- ---------------------------------------------------------------- stats daily
+
+-- What each mall sold on a business day, a row for each currency; a day without sales is a row of zeros in the mall's own.
+-- awaited_subject is the kind of data that has not come yet: nobody is told of such figures.
+CREATE TABLE daily_statistics (
+    business_day DATE NOT NULL CONSTRAINT daily_statistics_business_day_is_in_calendar
+        CHECK (business_day BETWEEN '0001-01-01' AND '9999-12-31'),
+    mall_id BIGINT NOT NULL REFERENCES malls (id),
+    currency TEXT NOT NULL,
+    orders BIGINT NOT NULL,
+    sales_amount BIGINT NOT NULL,
+    average_order_amount BIGINT NOT NULL,
+    cancelled_orders BIGINT NOT NULL,
+    refunded_amount BIGINT NOT NULL,
+    awaited_subject TEXT,
+    execution_id BIGINT NOT NULL,
+    computed_at TIMESTAMPTZ NOT NULL CONSTRAINT daily_statistics_computed_at_is_in_calendar
+        CHECK (computed_at BETWEEN '0001-01-01T00:00:00Z' AND '9999-12-31T23:59:59.999999Z'),
+    PRIMARY KEY (business_day, mall_id, currency)
+);
+CREATE INDEX daily_statistics_awaited ON daily_statistics (business_day) WHERE awaited_subject IS NOT NULL;

@@ -47,3 +47,23 @@ CREATE INDEX outbox_events_blocking ON outbox_events (aggregate_type, aggregate_
     WHERE published_at IS NULL AND dead_at IS NULL AND (claimed_by IS NOT NULL OR next_attempt_at IS NOT NULL);
 -- What an operator looks for is rare among what was published.
 CREATE INDEX outbox_events_dead ON outbox_events (id) WHERE dead_at IS NOT NULL;
+
+-- ---------------------------------------------------------------- stats daily
+
+-- What each mall sold on a business day, a row for each currency; a day without sales is a row of zeros in the mall's own.
+-- awaited_subject is the kind of data that has not come yet: nobody is told of such figures.
+CREATE TABLE daily_statistics (
+    business_day TEXT NOT NULL,
+    mall_id INTEGER NOT NULL REFERENCES malls (id),
+    currency TEXT NOT NULL,
+    orders INTEGER NOT NULL,
+    sales_amount INTEGER NOT NULL,
+    average_order_amount INTEGER NOT NULL,
+    cancelled_orders INTEGER NOT NULL,
+    refunded_amount INTEGER NOT NULL,
+    awaited_subject TEXT,
+    execution_id INTEGER NOT NULL,
+    computed_at TEXT NOT NULL,
+    PRIMARY KEY (business_day, mall_id, currency)
+) STRICT;
+CREATE INDEX daily_statistics_awaited ON daily_statistics (business_day) WHERE awaited_subject IS NOT NULL;

@@ -32,6 +32,7 @@ mod runner;
 mod runs;
 mod secrets;
 mod settling;
+mod stats_daily;
 mod stats_refresh;
 mod stranger;
 mod support;
