@@ -50,7 +50,7 @@ pub enum Command {
     /// Report sales, cancellations, sign-ups and the key figures for management
     #[command(subcommand)]
     Report(report::Report),
-    /// Take a daily snapshot of the shop's counts
+    /// Store the day's counts and sales, for reports and for other systems
     #[command(subcommand)]
     Stats(stats::Stats),
     /// Load a shop's data

@@ -1,6 +1,7 @@
 //! What several jobs share of the unified schema: malls, members who may receive mail, orders with their lines.
 
 pub mod arrivals;
+pub mod day_totals;
 pub mod malls;
 pub mod orders;
 pub mod recipients;

@@ -218,7 +218,7 @@ async fn mark_outdated(
 }
 
 /// Whether an error comes from the database rather than the mall: every other mall would fail too.
-fn is_fault_of_database(error: &anyhow::Error) -> bool {
+pub fn is_fault_of_database(error: &anyhow::Error) -> bool {
     use crate::db::{DbError, DbErrorKind};
     error.downcast_ref::<DbError>().is_some_and(|error| error.kind() != DbErrorKind::Other)
 }

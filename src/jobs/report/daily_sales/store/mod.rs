@@ -5,20 +5,19 @@ mod tests;
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use crate::db::{Db, FromRow};
+use crate::db::Db;
 use crate::failure::Failure;
 use crate::jobs::report::awaited::AwaitedColumns;
-use crate::money::average_half_up;
 use crate::period::day_bounds;
+use crate::shop::day_totals::{DayTotals, day_totals};
 use crate::shop::malls::Mall;
 use crate::values;
 
-const TOTALS: &str = include_str!("totals.sql");
 const BY_PRODUCT: &str = include_str!("by_product.sql");
 const BY_PAYMENT_METHOD: &str = include_str!("by_payment_method.sql");
 
 /// What is left of the sales once the refunds are taken off. A row of another program may hold an amount that no shop has.
-fn net_amount(total: &Totals) -> anyhow::Result<i64> {
+fn net_amount(total: &DayTotals) -> anyhow::Result<i64> {
     total.gross_amount.checked_sub(total.refunded_amount).ok_or_else(|| {
         Failure::bad_input(format!(
             "the sales of {} and the refunds of {} in {} have no difference: look for a refund that cannot be",
@@ -26,23 +25,6 @@ fn net_amount(total: &Totals) -> anyhow::Result<i64> {
         ))
         .into()
     })
-}
-
-/// A row of `totals.sql`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, FromRow)]
-struct Totals {
-    currency: String,
-    orders: i64,
-    items: i64,
-    gross_amount: i64,
-    discount_amount: i64,
-    shipping_amount: i64,
-    tax_amount: i64,
-    cancelled_orders: i64,
-    refunds: i64,
-    refunded_amount: i64,
-    new_customers: i64,
-    returning_customers: i64,
 }
 
 /// The run that computes the figures, with its time, and the data that they wait for.
@@ -67,12 +49,7 @@ pub(super) async fn replace_mall(
         values![day, mall.id],
     )
     .await?;
-    let mut totals: Vec<Totals> = db.fetch_all(TOTALS, values![mall.id, bounds.start, bounds.end]).await?;
-    if !totals.iter().any(|total| total.currency == mall.currency) {
-        // A day without sales is a row of zeros: a missing row would mean "not computed".
-        totals.push(Totals { currency: mall.currency.clone(), ..Totals::default() });
-    }
-    for total in &totals {
+    for total in &day_totals(db, mall, &bounds).await? {
         insert_totals(
             db,
             computation,
@@ -93,7 +70,7 @@ async fn insert_totals(
     computation: &Computation,
     day: NaiveDate,
     mall: &Mall,
-    total: &Totals,
+    total: &DayTotals,
     is_final: bool,
 ) -> anyhow::Result<()> {
     db.execute(
@@ -116,7 +93,7 @@ async fn insert_totals(
             total.cancelled_orders,
             total.refunded_amount,
             net_amount(total)?,
-            average_half_up(total.gross_amount, total.orders),
+            total.average_order_amount(),
             total.new_customers,
             total.returning_customers,
             total.refunds,

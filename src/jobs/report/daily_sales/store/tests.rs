@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveTime, SecondsFormat, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 
-use super::{AwaitedColumns, BY_PAYMENT_METHOD, BY_PRODUCT, Computation, TOTALS, replace_mall};
+use super::{AwaitedColumns, BY_PAYMENT_METHOD, BY_PRODUCT, Computation, replace_mall};
 use crate::db::testing::{TestDb, at, now, on_both_databases};
+use crate::shop::day_totals;
 use crate::shop::testing::{Line, Mall, Order, Refund};
 use crate::values;
 
@@ -789,7 +790,7 @@ async fn no_statement_compares_each_order_with_each_buyer(db: &mut TestDb) {
     }
     let day: NaiveDate = "2026-11-19".parse().unwrap();
     let bounds = || values![1, at("2026-11-18T15:00:00Z"), at("2026-11-19T15:00:00Z")];
-    assert!(!db.compares_all_pairs(TOTALS, bounds()).await);
+    assert!(!db.compares_all_pairs(day_totals::SQL, bounds()).await);
     for breakdown in [BY_PRODUCT, BY_PAYMENT_METHOD] {
         let values = bounds().into_iter().chain(values![day]).collect();
         assert!(!db.compares_all_pairs(breakdown, values).await, "{breakdown}");

@@ -1,0 +1,202 @@
+//! `stats daily`: what each mall sold on a business day, as a row and as an event for other systems.
+//!
+//! Runs at midnight for the last finished day of each mall, in the mall's own time zone: at midnight in Tokyo the day of a
+//! mall in New York is not over, and is done the next night. A day that is there is passed over; unlike the figures of
+//! `report daily-sales` it is not restated when its data changes, since other systems have been told.
+//!
+//! A day whose data has not come is provisional: its row says what is missing, nobody is told, and a later run that finds
+//! the data makes it final.
+
+mod store;
+
+use std::collections::BTreeSet;
+
+use chrono::{Days, NaiveDate};
+
+use crate::context::Context;
+use crate::db::Db;
+use crate::jobs::report::periods::{self, Step};
+use crate::jobs::report::{awaited, by_mall};
+use crate::period::{DateArgs, DayRange};
+use crate::runner::{Completed, Exclusion, Freshness, Items, Job, JobSpec, MeantDays, Planned, Run, minutes};
+use crate::severity::Severity;
+use crate::shop::arrivals::Awaited;
+use crate::shop::malls::{Mall, MallArgs};
+use crate::wording::counted;
+
+use self::store::{Computation, lacking, provisional_days, store_mall};
+
+/// For how many days a provisional day is made final by itself, as in the reports.
+const PROVISIONAL_DAYS: u64 = 14;
+
+/// Arguments of `stats daily`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    dates: DateArgs,
+    #[command(flatten)]
+    malls: MallArgs,
+}
+
+/// A mall whose day could not be stored; the others of that day still are.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to store the statistics of mall `{mall}`")]
+struct MallFailure {
+    mall: String,
+    #[source]
+    cause: anyhow::Error,
+}
+
+impl Job for Args {
+    const SPEC: JobSpec = JobSpec {
+        name: "stats daily",
+        summary: "Store each mall's orders and sales of a business day, and tell other systems of them",
+        details: "A day that is stored is passed over. A day whose data has not come is provisional, and told of only once \
+                  it has.",
+        page: Some("docs/statistics.md"),
+        schedule: Some("0 0 * * *"),
+        deadline: minutes(10),
+        severity: Severity::Medium,
+        exclusion: Exclusion::Instance,
+        items: Items::new("mall", "malls", "stored"),
+    };
+
+    type Unit = NaiveDate;
+
+    fn days_of_start(&self, today: NaiveDate) -> Option<MeantDays> {
+        Some(MeantDays::OfMalls(Step::Day.last_finished_on(today)))
+    }
+
+    async fn plan(&self, cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Planned<NaiveDate>>> {
+        let malls = self.malls.selected(db).await?;
+        awaited::check_malls(cx, db).await?;
+        let asked = periods::asked(cx, Step::Day, &self.dates, &malls, None)?;
+        if malls.is_empty() {
+            cx.output.status("No active mall: nothing to store (add one with `batchctl mall add`)");
+            return Ok(Vec::new());
+        }
+        let mut days = asked.clone();
+        if !self.dates.is_given() {
+            days.extend(self.days_whose_data_has_come(cx, db, &malls, &asked).await?);
+        }
+        Ok(days.into_iter().map(|day| self.planned(day, &malls).added(!asked.contains(&day))).collect())
+    }
+
+    async fn freshness(
+        &self,
+        cx: &Context,
+        db: &mut Db,
+        completed: &Completed<'_, NaiveDate>,
+    ) -> anyhow::Result<Freshness> {
+        let malls = self.malls_of(cx, db, *completed.unit).await?;
+        let lacking = lacking(db, *completed.unit, malls).await?;
+        if lacking.is_empty() {
+            return Ok(Freshness::Current(None));
+        }
+        let codes: Vec<&str> = lacking.iter().map(|mall| mall.code.as_str()).collect();
+        Ok(Freshness::Due(format!("no final statistics yet for {}", codes.join(", "))))
+    }
+
+    async fn run(&self, run: &mut Run<'_>, day: &NaiveDate) -> anyhow::Result<()> {
+        let day = *day;
+        let over = self.malls_of(run.cx, run.db, day).await?;
+        let mut not_over = self.malls.selected(run.db).await?;
+        not_over.retain(|mall| over.iter().all(|other| other.id != mall.id));
+        let wanted: Vec<Mall> = over.into_iter().filter(|mall| run.is_wanted(&mall.code)).collect();
+        let all = wanted.len();
+        let due = if run.is_asked_again() { wanted } else { lacking(run.db, day, wanted).await? };
+        let passed_over = all - due.len();
+        let malls = run.usable_malls(due);
+        run.read(malls.len() as u64);
+        let (mut stored, mut awaiting) = (0, Vec::new());
+        for (mall, _) in malls {
+            match store(run, day, &mall).await? {
+                Some(awaited) => {
+                    stored += 1;
+                    awaiting.extend(awaited.map(|awaited| (mall, awaited)));
+                }
+                None => continue,
+            }
+        }
+        run.written(stored);
+        awaited::note_in_run(run, &awaiting);
+        run.summarise(sentence(stored, passed_over, &not_over));
+        Ok(())
+    }
+}
+
+impl Args {
+    /// The instance of a day: its key names the malls if some were selected, by code, however they were given.
+    fn planned(&self, day: NaiveDate, malls: &[Mall]) -> Planned<NaiveDate> {
+        let mut key = day.to_string();
+        if !self.malls.named().is_empty() {
+            let codes: Vec<&str> = malls.iter().map(|mall| mall.code.as_str()).collect();
+            key = format!("{day} mall={}", codes.join(","));
+        }
+        Planned::new(key, day).exclusive_by(day.to_string()).on(day).at(&self.malls, malls)
+    }
+
+    /// The selected malls in which the day is over.
+    async fn malls_of(&self, cx: &Context, db: &mut Db, day: NaiveDate) -> anyhow::Result<Vec<Mall>> {
+        periods::malls_of(cx, db, &self.malls, DayRange::single(day), false).await
+    }
+
+    /// The provisional days before those that are asked for that can be made final now.
+    async fn days_whose_data_has_come(
+        &self,
+        cx: &Context,
+        db: &mut Db,
+        malls: &[Mall],
+        asked: &BTreeSet<NaiveDate>,
+    ) -> anyhow::Result<BTreeSet<NaiveDate>> {
+        let Some(&last) = asked.last() else { return Ok(BTreeSet::new()) };
+        let first = last.checked_sub_days(Days::new(PROVISIONAL_DAYS)).unwrap_or(last);
+        let window = DayRange::new(first, last)?;
+        let mut come = BTreeSet::new();
+        for (day, mall) in provisional_days(db, malls, window).await? {
+            if store::awaited_of(db, cx.config.freshness(), mall, day).await?.is_none() {
+                come.insert(day);
+            }
+        }
+        Ok(come)
+    }
+}
+
+/// Stores a mall's day, in a commit of its own, and returns what its figures still wait for. `None` if that failed: the mall
+/// is a failed item, and the others go on.
+async fn store(run: &mut Run<'_>, day: NaiveDate, mall: &Mall) -> anyhow::Result<Option<Option<Awaited>>> {
+    let computation = Computation { run: run.id(), now: run.cx.now(), freshness: run.cx.config.freshness() };
+    let stored = run
+        .chunk(None::<&str>, async |db| {
+            store_mall(db, &computation, day, mall).await.map_err(|cause| {
+                if by_mall::is_fault_of_database(&cause) {
+                    cause
+                } else {
+                    MallFailure { mall: mall.code.clone(), cause }.into()
+                }
+            })
+        })
+        .await;
+    match stored.map_err(anyhow::Error::downcast::<MallFailure>) {
+        Ok(awaited) => Ok(Some(awaited)),
+        Err(Ok(failure)) => {
+            run.fail_item(&failure.mall, "store", &failure.cause);
+            Ok(None)
+        }
+        Err(Err(error)) => Err(error),
+    }
+}
+
+/// "stored the statistics of 2 malls, 1 was there already, not over yet: new-york"
+fn sentence(stored: u64, passed_over: usize, not_over: &[Mall]) -> String {
+    let mut sentence = format!("stored the statistics of {}", counted(stored, "mall", "malls"));
+    if passed_over > 0 {
+        let were = if passed_over == 1 { "was" } else { "were" };
+        sentence.push_str(&format!(", {passed_over} {were} there already"));
+    }
+    if !not_over.is_empty() {
+        let codes: Vec<&str> = not_over.iter().map(|mall| mall.code.as_str()).collect();
+        sentence.push_str(&format!(", not over yet: {}", codes.join(", ")));
+    }
+    sentence
+}
