@@ -21,6 +21,7 @@ mod import;
 mod jobs;
 mod lease;
 mod mail;
+mod order_expire;
 mod ownership;
 mod pdf;
 mod place;
@@ -63,6 +64,7 @@ sections! {
         import: ImportConfig,
         mail: MailConfig,
         cart_remind: CartRemindConfig,
+        order_expire: OrderExpireConfig,
         digest: DigestConfig,
         cafe24: Cafe24Config,
         jobs: JobsConfig,

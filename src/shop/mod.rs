@@ -3,6 +3,7 @@
 pub mod arrivals;
 pub mod day_totals;
 pub mod malls;
+pub mod notifications;
 pub mod orders;
 pub mod recipients;
 pub mod refunds;
