@@ -11,7 +11,8 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::jobs::runs::{StoredCommand, refuse_other_job};
 use crate::jobs::{
-    alerts, cart, configuration, data, database, demo, environment, mail, mall, report, runs, schedule, stats,
+    alerts, cart, configuration, data, database, demo, environment, mail, mall, report, runs, schedule,
+    stats, stock,
 };
 use crate::output::{LogFormat, Output};
 use crate::runner::stored_line::Origin;
@@ -53,6 +54,9 @@ pub enum Command {
     /// Take a daily snapshot of the shop's counts
     #[command(subcommand)]
     Stats(stats::Stats),
+    /// Alert of low stock
+    #[command(subcommand)]
+    Stock(stock::Stock),
     /// Load a shop's data
     #[command(subcommand)]
     Data(data::Data),
@@ -105,6 +109,7 @@ impl Command {
         match self {
             Self::Report(group) => group.action(cx),
             Self::Stats(group) => group.action(cx),
+            Self::Stock(group) => group.action(cx),
             Self::Data(group) => group.action(cx),
             Self::Cart(group) => group.action(cx),
             Self::Mail(group) => group.action(cx),

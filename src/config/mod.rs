@@ -27,6 +27,7 @@ mod place;
 mod report;
 mod section;
 mod signing;
+mod stock;
 mod urls;
 mod variables;
 
@@ -64,6 +65,7 @@ sections! {
         mail: MailConfig,
         cart_remind: CartRemindConfig,
         digest: DigestConfig,
+        stock: StockConfig,
         cafe24: Cafe24Config,
         jobs: JobsConfig,
     }

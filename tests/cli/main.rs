@@ -32,6 +32,7 @@ mod runs;
 mod secrets;
 mod settling;
 mod stats_refresh;
+mod stock_alert;
 mod stranger;
 mod support;
 
