@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::jobs::runs::{StoredCommand, refuse_other_job};
 use crate::jobs::{
     alerts, cart, configuration, data, database, demo, environment, mail, mall, order, report, runs,
-    schedule, stats,
+    schedule, stats, stock,
 };
 use crate::output::{LogFormat, Output};
 use crate::runner::stored_line::Origin;
@@ -54,6 +54,9 @@ pub enum Command {
     /// Store the day's counts and sales, for reports and for other systems
     #[command(subcommand)]
     Stats(stats::Stats),
+    /// Alert of low stock
+    #[command(subcommand)]
+    Stock(stock::Stock),
     /// Load a shop's data
     #[command(subcommand)]
     Data(data::Data),
@@ -109,6 +112,7 @@ impl Command {
         match self {
             Self::Report(group) => group.action(cx),
             Self::Stats(group) => group.action(cx),
+            Self::Stock(group) => group.action(cx),
             Self::Data(group) => group.action(cx),
             Self::Cart(group) => group.action(cx),
             Self::Order(group) => group.action(cx),

@@ -2,13 +2,14 @@
 //!
 //! A job posts by the channel's name: `cx.channels().post("finance", &message).await?`. Outside prod everything goes
 //! to the dev channel, or nowhere if there is none. Texts that are too long for one message are split, and what could
-//! not be delivered is reported part by part; keeping it and sending it later is up to the caller, as the runner does
-//! for its alerts.
+//! not be delivered is reported part by part. A message that must not be lost is [`kept`] in the caller's transaction,
+//! and sent until its channel has it.
 //!
 //! To add a kind: its file here, its keys in the configuration, and its line in `open`.
 
 mod chatwork;
 mod google_chat;
+pub mod kept;
 mod line_works;
 mod mail;
 mod message;

@@ -124,6 +124,15 @@ impl Config {
         self.alerts().channels(severity, self.is_prod())
     }
 
+    /// The channels that a job's message goes to: the named one, or those of its severity if none is named. Outside prod
+    /// only the dev channel.
+    pub fn channels_of_message(&self, name: Option<&str>, severity: Severity) -> Vec<&AlertChannel> {
+        match name {
+            Some(name) if self.is_prod() => self.channel(name).into_iter().collect(),
+            _ => self.alert_channels(severity),
+        }
+    }
+
     /// The alert channel of this name.
     pub fn channel(&self, name: &str) -> Option<&AlertChannel> {
         self.alerts().named(name)

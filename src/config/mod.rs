@@ -28,6 +28,7 @@ mod place;
 mod report;
 mod section;
 mod signing;
+mod stock;
 mod urls;
 mod variables;
 
@@ -66,6 +67,7 @@ sections! {
         cart_remind: CartRemindConfig,
         order_expire: OrderExpireConfig,
         digest: DigestConfig,
+        stock: StockConfig,
         cafe24: Cafe24Config,
         jobs: JobsConfig,
     }

@@ -17,6 +17,7 @@ pub mod report;
 pub mod runs;
 pub mod schedule;
 pub mod stats;
+pub mod stock;
 
 use crate::config::{Config, ConfigError};
 use crate::runner::JobSpec;
@@ -25,6 +26,7 @@ use crate::runner::JobSpec;
 const GROUPS: [&[JobSpec]; 9] = [
     report::SPECS,
     stats::SPECS,
+    stock::SPECS,
     data::SPECS,
     mail::SPECS,
     cart::SPECS,
@@ -44,6 +46,7 @@ pub fn specs() -> impl Iterator<Item = &'static JobSpec> {
 pub fn check_names(config: &Config) -> Result<(), ConfigError> {
     config.check_jobs(&specs().map(|spec| spec.name).collect::<Vec<_>>())?;
     data::import::check_kinds(config)?;
+    stock::check_channel(config)?;
     report::delivery::check_deliveries(config, report::SPECS)
 }
 

@@ -35,6 +35,7 @@ mod secrets;
 mod settling;
 mod stats_daily;
 mod stats_refresh;
+mod stock_alert;
 mod stranger;
 mod support;
 

@@ -157,7 +157,7 @@ pub(super) fn shown_status(status: &str, is_held: bool) -> String {
 }
 
 /// A time as shown to people; one that does not exist as it is stored.
-pub(super) fn shown_time(at: &StoredTime, time_zone: Tz) -> String {
+pub fn shown_time(at: &StoredTime, time_zone: Tz) -> String {
     match at {
         StoredTime::At(at) => shown_instant(*at, time_zone),
         StoredTime::NotTime(text) => format!("{text} (not a time)"),

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
+use crate::channels::kept;
 use crate::context::Context;
 use crate::failure::{self, one_line};
 
@@ -85,7 +86,11 @@ async fn execute_under(cx: &Context, job: &dyn AnyJob, options: &RunOptions, sig
     worker.print_failures();
     // A stop does not wait for a chat service; the alerts are kept for the next command.
     if !code.is_stop() && !worker.is_database_gone {
-        drop(tokio::time::timeout(ALERTING_TIMEOUT, alert::send_pending(cx, &mut worker.db)).await);
+        let sending = async {
+            alert::send_pending(cx, &mut worker.db).await;
+            kept::send_due(cx, &mut worker.db).await;
+        };
+        drop(tokio::time::timeout(ALERTING_TIMEOUT, sending).await);
     }
     worker.close().await;
     code

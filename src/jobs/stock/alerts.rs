@@ -1,0 +1,137 @@
+//! `stock alerts`: the products whose stock is low, whether somebody was told or not.
+
+use chrono_tz::Tz;
+use serde::Serialize;
+
+use crate::context::Context;
+use crate::db::{Db, FromRow, StoredText, StoredTime};
+use crate::documents::{Cell, Column, ColumnKind, ListFormat, Row, Table, csv};
+use crate::jobs::mail::list::shown_time;
+use crate::locale::Locale;
+use crate::shop::malls::MallArgs;
+use crate::text_encoding::TextEncoding;
+use crate::values;
+use crate::wording::counted;
+
+use super::alert::READ_CHARACTERS;
+
+/// The format of the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum AlertFormat {
+    /// For people
+    Table,
+    /// For spreadsheets
+    Csv,
+    /// For programs
+    Json,
+}
+
+/// List the products whose stock is low, the most urgent first
+#[derive(Debug, clap::Args)]
+pub struct ListArgs {
+    #[command(flatten)]
+    malls: MallArgs,
+    /// List at most this many
+    #[arg(long, value_name = "COUNT", default_value_t = 100)]
+    limit: u32,
+    /// Print a table, CSV or JSON
+    #[arg(long, value_enum, default_value = "table")]
+    format: AlertFormat,
+}
+
+/// A product with an open alert.
+#[derive(Debug, Serialize, FromRow)]
+struct Listed {
+    mall: StoredText,
+    product: StoredText,
+    name: StoredText,
+    /// In stock now.
+    quantity: Option<i64>,
+    /// In stock when the alert was opened.
+    quantity_then: i64,
+    /// The threshold then.
+    threshold: i64,
+    opened_at: StoredTime,
+    told_at: Option<StoredTime>,
+}
+
+pub(super) async fn list(cx: &Context, args: &ListArgs) -> anyhow::Result<()> {
+    let mut db = cx.db().await?;
+    let malls = args.malls.selected(&mut db).await?;
+    let malls: Vec<i64> = malls.iter().map(|mall| mall.id).collect();
+    // One more, to know whether there are more.
+    let mut alerts = open_alerts(&mut db, &malls, i64::from(args.limit) + 1).await?;
+    db.close().await;
+    let most = usize::try_from(args.limit)?;
+    let are_more = alerts.len() > most;
+    alerts.truncate(most);
+    let nothing = "no product is low on stock";
+    let table = |alerts: &[Listed]| table(alerts, cx.time_zone());
+    match args.format {
+        AlertFormat::Json => ListFormat::Json.print(&cx.output, &alerts, nothing, table)?,
+        AlertFormat::Table => ListFormat::Table.print(&cx.output, &alerts, nothing, table)?,
+        AlertFormat::Csv => {
+            let mut bytes = Vec::new();
+            csv::write(&table(&alerts), Locale::En, TextEncoding::Utf8, &mut bytes)?;
+            cx.output.data(&bytes)?;
+        }
+    }
+    if are_more && args.format == AlertFormat::Table {
+        let shown = counted(most, "is shown", "are shown");
+        cx.output.data(format!("there are more, of which {shown}: --limit COUNT shows more\n").as_bytes())?;
+    }
+    Ok(())
+}
+
+async fn open_alerts(db: &mut Db, malls: &[i64], most: i64) -> anyhow::Result<Vec<Listed>> {
+    let read = |column: &str| format!("SUBSTR({column}, 1, {READ_CHARACTERS})");
+    let sql = format!(
+        "SELECT {} AS mall, {} AS product, {} AS name, s.quantity, a.quantity AS quantity_then, a.threshold, a.opened_at,
+                a.told_at
+         FROM stock_alerts a
+         JOIN products p ON p.id = a.product_id
+         JOIN malls m ON m.id = p.mall_id
+         LEFT JOIN stock s ON s.product_id = a.product_id
+         WHERE a.recovered_at IS NULL AND p.mall_id IN {}
+         ORDER BY COALESCE(s.quantity, a.quantity), a.id LIMIT $2",
+        read("m.code"),
+        read("p.product_code"),
+        read("p.name"),
+        db.numbers("$1"),
+    );
+    Ok(db.fetch_all(&sql, values![serde_json::json!(malls), most]).await?)
+}
+
+fn table(alerts: &[Listed], time_zone: Tz) -> Table {
+    let text = |key, label| Column::new(key, label, ColumnKind::Text);
+    let number = |key, label| Column::new(key, label, ColumnKind::Number);
+    let time = |at: &StoredTime| shown_time(at, time_zone);
+    let rows = alerts
+        .iter()
+        .map(|alert| {
+            Row::new(vec![
+                Cell::text(alert.mall.shown()),
+                Cell::text(alert.product.shown()),
+                Cell::text(alert.name.shown()),
+                alert.quantity.map_or(Cell::Empty, Cell::Int),
+                Cell::Int(alert.threshold),
+                Cell::text(time(&alert.opened_at)),
+                Cell::text(alert.told_at.as_ref().map(time).unwrap_or_default()),
+            ])
+        })
+        .collect();
+    Table {
+        key: "stock_alerts",
+        title: String::new(),
+        columns: vec![
+            text("mall", "Mall"),
+            text("product", "Product"),
+            text("name", "Name"),
+            number("quantity", "In stock"),
+            number("threshold", "Alert at"),
+            text("opened_at", "Low since"),
+            text("told_at", "Told").wide_only(),
+        ],
+        rows,
+    }
+}
