@@ -23,7 +23,7 @@ use crate::config::{Config, ConfigError};
 use crate::runner::JobSpec;
 
 /// The jobs of each group, in the order of the README's table.
-const GROUPS: [&[JobSpec]; 9] = [
+const GROUPS: [&[JobSpec]; 10] = [
     report::SPECS,
     stats::SPECS,
     stock::SPECS,
