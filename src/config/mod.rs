@@ -16,6 +16,7 @@ mod document;
 mod effective;
 mod environment;
 mod error;
+mod events;
 mod freshness;
 mod import;
 mod jobs;
@@ -64,6 +65,7 @@ sections! {
         mail: MailConfig,
         cart_remind: CartRemindConfig,
         digest: DigestConfig,
+        events: EventsConfig,
         cafe24: Cafe24Config,
         jobs: JobsConfig,
     }
