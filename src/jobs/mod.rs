@@ -7,6 +7,7 @@ pub mod data;
 pub mod database;
 pub mod demo;
 pub mod environment;
+pub mod events;
 #[cfg(test)]
 #[expect(unreachable_pub, reason = "it reads like a job of a group")]
 mod example;
@@ -21,7 +22,7 @@ use crate::config::{Config, ConfigError};
 use crate::runner::JobSpec;
 
 /// The jobs of each group, in the order of the README's table.
-const GROUPS: [&[JobSpec]; 8] = [
+const GROUPS: [&[JobSpec]; 9] = [
     report::SPECS,
     stats::SPECS,
     data::SPECS,
@@ -29,6 +30,7 @@ const GROUPS: [&[JobSpec]; 8] = [
     cart::SPECS,
     mall::SPECS,
     mall::token::SPECS,
+    events::SPECS,
     runs::SPECS,
 ];
 
