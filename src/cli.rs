@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::jobs::runs::{StoredCommand, refuse_other_job};
 use crate::jobs::{
-    alerts, cart, configuration, data, database, demo, environment, mail, mall, order, report, runs,
+    alerts, cart, configuration, data, database, demo, environment, events, mail, mall, order, report, runs,
     schedule, stats, stock,
 };
 use crate::output::{LogFormat, Output};
@@ -72,6 +72,9 @@ pub enum Command {
     /// Manage malls, their access tokens and their synchronisation
     #[command(subcommand)]
     Mall(mall::MallCommand),
+    /// Publish the events of the outbox, and manage them
+    #[command(subcommand)]
+    Events(events::Events),
     /// List past runs and retry what failed
     #[command(subcommand)]
     Runs(runs::Runs),
@@ -118,6 +121,7 @@ impl Command {
             Self::Order(group) => group.action(cx),
             Self::Mail(group) => group.action(cx),
             Self::Mall(group) => group.action(cx),
+            Self::Events(group) => group.action(cx),
             Self::Runs(group) => group.action(cx, repeat),
             Self::Db(group) => Action::plain(cx, group.dispatch(cx)),
             Self::Schedule(group) => Action::plain(cx, async move { group.dispatch(cx) }),

@@ -3,6 +3,8 @@
 
 pub mod api;
 pub mod cafe24;
+pub mod event_folder;
+pub mod event_webhook;
 mod mail_api;
 pub mod mail_folder;
 pub mod mail_transport;

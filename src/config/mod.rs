@@ -16,6 +16,7 @@ mod document;
 mod effective;
 mod environment;
 mod error;
+mod events;
 mod freshness;
 mod import;
 mod jobs;
@@ -68,6 +69,7 @@ sections! {
         order_expire: OrderExpireConfig,
         digest: DigestConfig,
         stock: StockConfig,
+        events: EventsConfig,
         cafe24: Cafe24Config,
         jobs: JobsConfig,
     }

@@ -386,7 +386,7 @@ fn every_variable_is_in_the_example_and_in_the_table_of_the_readme() {
         assert!(is_in_the_readme(name), "{name} is not in the README's table");
     }
     let named: Vec<_> = config.sections.named_variables().map(|variable| variable.name).collect();
-    assert_eq!(named.len(), 16);
+    assert_eq!(named.len(), 18);
     for name in named {
         assert!(is_in_the_example(name), "{name} is not in .env.example");
     }
@@ -423,7 +423,7 @@ fn an_unknown_key_is_named_with_its_line_section_and_nearest_name() {
         (
             "zzz = 1",
             "batchctl.toml line 1: unknown key `zzz`: known are pdf, report, freshness, alerts, import, mail, \
-             cart_remind, order_expire, digest, cafe24, jobs",
+             cart_remind, order_expire, digest, stock, events, cafe24, jobs",
         ),
         (
             "[jobs.\"report daily-sales\"]\ntimout = \"5m\"",

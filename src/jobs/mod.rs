@@ -7,6 +7,7 @@ pub mod data;
 pub mod database;
 pub mod demo;
 pub mod environment;
+pub mod events;
 #[cfg(test)]
 #[expect(unreachable_pub, reason = "it reads like a job of a group")]
 mod example;
@@ -23,7 +24,7 @@ use crate::config::{Config, ConfigError};
 use crate::runner::JobSpec;
 
 /// The jobs of each group, in the order of the README's table.
-const GROUPS: [&[JobSpec]; 10] = [
+const GROUPS: [&[JobSpec]; 11] = [
     report::SPECS,
     stats::SPECS,
     stock::SPECS,
@@ -33,6 +34,7 @@ const GROUPS: [&[JobSpec]; 10] = [
     order::SPECS,
     mall::SPECS,
     mall::token::SPECS,
+    events::SPECS,
     runs::SPECS,
 ];
 

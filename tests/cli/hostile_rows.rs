@@ -941,3 +941,43 @@ fn tokens_that_cannot_be_read_are_shown_as_such() {
     let status = shop.batchctl(["mall", "token", "status", "--format", "json"]).run().succeeds();
     status.prints("the column `refresh_expires_at` of `api_tokens` holds `infinity`, which is not a time");
 }
+
+#[test]
+fn an_event_that_cannot_be_read_keeps_no_other_from_being_published() {
+    let sandbox = Sandbox::on(Database::Sqlite);
+    sandbox.write("batchctl.toml", "[events]\nsink = \"ndjson\"\n");
+    for order in ["1", "2"] {
+        sandbox.execute(&format!(
+            "INSERT INTO outbox_events (aggregate_type, aggregate_id, event_type, payload)
+             VALUES ('order', '{order}', 'order.paid', '{{}}')"
+        ));
+    }
+    with_each_column_spoilt(&sandbox, "outbox_events", |spoilt| {
+        goes_on(sandbox.batchctl(["events", "publish"]), spoilt);
+        let second =
+            sandbox.scalar("SELECT COUNT(*) FROM outbox_events WHERE id = 2 AND published_at IS NOT NULL");
+        assert_eq!(second, "1", "{spoilt}");
+        for command in [["events", "list"], ["events", "purge"]] {
+            sandbox.batchctl(command).run().succeeds();
+        }
+        sandbox.batchctl(["events", "show", "1", "--full"]).run().succeeds();
+        sandbox.execute(
+            "UPDATE outbox_events SET published_at = NULL, dead_at = NULL, claimed_by = NULL, attempts = 0",
+        );
+    });
+}
+
+#[test]
+fn a_day_whose_statistics_cannot_be_read_is_stored_again() {
+    let (shop, ..) = trading();
+    let job = || shop.batchctl(["stats", "daily"]);
+    job().run().succeeds();
+    let right = shop.sql("SELECT mall_id, currency, sales_amount FROM daily_statistics ORDER BY mall_id");
+    with_each_column_spoilt(&shop, "daily_statistics", |spoilt| {
+        goes_on(job(), spoilt);
+        goes_on(shop.batchctl(["stats", "daily", "--rerun"]), spoilt);
+        let stored =
+            shop.sql("SELECT mall_id, currency, sales_amount FROM daily_statistics ORDER BY mall_id");
+        assert_eq!(stored, right, "{spoilt}");
+    });
+}

@@ -1,0 +1,168 @@
+//! A webhook that takes events: one signed POST of JSON for each.
+//!
+//! The signature is that of Stripe's webhooks: `t=SECONDS,v1=HEX`, an HMAC-SHA256 of the time, a dot and the body, under a
+//! secret that both sides have. The time lets a receiver refuse what somebody has recorded.
+
+use std::time::Duration;
+
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use url::Host;
+
+use super::api::{Address, Answer, Api, Call, Terms};
+use crate::context::Context;
+use crate::digest::hmac_sha256;
+use crate::failure::Failure;
+use crate::mask::Secret;
+
+/// How long one request may take, connection and answer together.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+const SIGNATURE: HeaderName = HeaderName::from_static("batchctl-signature");
+const EVENT_ID: HeaderName = HeaderName::from_static("batchctl-event-id");
+
+/// Posts events.
+pub struct EventWebhook {
+    api: Api,
+    secret: Secret,
+    url: String,
+    secret_variable: String,
+}
+
+/// What the webhook says of one event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It has it.
+    Taken,
+    /// It does not want this one, for this reason.
+    Refused(String),
+}
+
+impl EventWebhook {
+    /// The webhook of `[events]`. Outside prod it has to be on this machine, or at a host that is listed.
+    pub fn new(cx: &Context) -> Result<Self, Failure> {
+        let config = cx.config.events();
+        let (url_variable, secret_variable) = (config.url_variable(), config.secret_variable());
+        let unset = |error: crate::config::ConfigError| Failure::configuration(error.to_string());
+        let address = cx.config.secret(url_variable).map_err(unset)?;
+        let secret = cx.config.secret(secret_variable).map_err(unset)?;
+        let url = cx.config.set_at(url_variable);
+        let address = Address::service_webhook(&address)
+            .map_err(|failure| Failure::configuration(format!("{url}: {}", failure.message)))?;
+        if !cx.config.is_prod() && !is_allowed(&address, &config.hosts_outside_prod) {
+            return Err(Failure::refused(format!(
+                "the webhook for events is at `{address}`, which is not among the hosts for the environment `{}`",
+                cx.config.environment()
+            ))
+            .hint("add it to `events.hosts_outside_prod` if it belongs to no real receiver"));
+        }
+        Ok(Self {
+            api: Api::new(cx, address, Terms::once("the webhook for events", REQUEST_TIMEOUT))?,
+            secret: Secret::new(secret),
+            url,
+            secret_variable: cx.config.set_at(secret_variable),
+        })
+    }
+
+    /// Posts an event. An error is that of the webhook, whichever event it is.
+    pub async fn post(&self, event_id: &str, body: &str) -> Result<Verdict, Failure> {
+        let seconds = Api::machine_time().timestamp();
+        let mut headers = HeaderMap::new();
+        for (name, value) in
+            [(SIGNATURE, signature(&self.secret, seconds, body)), (EVENT_ID, event_id.to_owned())]
+        {
+            let value = HeaderValue::from_str(&value);
+            headers.insert(
+                name,
+                value.map_err(|error| Failure::failed(format!("failed to sign an event: {error}")))?,
+            );
+        }
+        let call = Call::post_bytes("", "application/json", body.as_bytes().to_vec()).headers(headers);
+        match self.api.exchange(call.secret(&self.secret)).await {
+            Ok(answer) => self.judge(&answer),
+            Err(error) => Err(still_there(error.into())),
+        }
+    }
+
+    /// Whose matter an answer is: the event's, the settings', or the webhook's for the moment.
+    fn judge(&self, answer: &Answer) -> Result<Verdict, Failure> {
+        let said = answer.quoted();
+        match answer.status.as_u16() {
+            200..=299 => Ok(Verdict::Taken),
+            300..=399 => Err(still_there(Failure::configuration(format!(
+                "the webhook for events answers with a redirect, which is not followed: {said}; put the final address into {}",
+                self.url
+            )))),
+            // Of these nothing is shown but the status: the text may repeat what was sent.
+            status @ (401 | 403 | 407) => Err(still_there(Failure::configuration(format!(
+                "the webhook for events refuses our requests: HTTP {status}; check {} and {}",
+                self.secret_variable, self.url
+            )))),
+            408 | 421 | 425 | 429 => Err(not_now(&said)),
+            400..=499 => Ok(Verdict::Refused(said)),
+            _ => Err(not_now(&said)),
+        }
+    }
+}
+
+/// The signature of a body that is sent at this time.
+fn signature(secret: &Secret, seconds: i64, body: &str) -> String {
+    let mac = hmac_sha256(secret.expose().as_bytes(), format!("{seconds}.{body}").as_bytes());
+    format!("t={seconds},v1={}", hex::encode(mac))
+}
+
+fn not_now(said: &str) -> Failure {
+    still_there(
+        Failure::try_later(format!("the webhook for events takes none for now: {said}"))
+            .symptom(format!("the webhook for events: {said}")),
+    )
+    .retry_once("once the webhook takes events again")
+}
+
+fn still_there(failure: Failure) -> Failure {
+    failure.hint("the events stay in the outbox; the next run tries again")
+}
+
+fn is_allowed(address: &Address, hosts: &[String]) -> bool {
+    match address.url().host() {
+        Some(Host::Domain(name)) => {
+            name == "localhost" || hosts.iter().any(|host| host.eq_ignore_ascii_case(name))
+        }
+        Some(Host::Ipv4(ip)) => ip.is_loopback() || hosts.contains(&ip.to_string()),
+        Some(Host::Ipv6(ip)) => ip.is_loopback() || hosts.contains(&format!("[{ip}]")),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_is_that_of_the_time_and_the_body() {
+        // printf '1795219200.{"a":1}' | openssl dgst -sha256 -hmac whsec_test
+        assert_eq!(
+            signature(&Secret::new("whsec_test"), 1_795_219_200, r#"{"a":1}"#),
+            "t=1795219200,v1=1672bce0a04abccfdfb6cf63b3250d6d781ee4a4d438c258ef3cac43e9375acf"
+        );
+    }
+
+    #[test]
+    fn outside_prod_only_this_machine_and_listed_hosts_are_reached() {
+        let is_allowed = |url: &str, hosts: &[&str]| {
+            let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+            is_allowed(&Address::webhook(url).unwrap(), &hosts)
+        };
+        for local in ["http://127.0.0.1:1/hook", "http://localhost/hook", "https://[::1]/hook"] {
+            assert!(is_allowed(local, &[]), "{local}");
+        }
+        assert!(is_allowed("https://Events.dev.example.jp/hook", &["events.DEV.example.jp"]));
+        for other in [
+            "https://events.example.jp",
+            "https://a.events.dev.example.jp",
+            "https://localhost.example.jp",
+            "https://events.dev.example.jp@evil.jp",
+            "https://10.0.0.1",
+        ] {
+            assert!(!is_allowed(other, &["events.dev.example.jp"]), "{other}");
+        }
+    }
+}

@@ -1,0 +1,341 @@
+//! `events publish`: delivers the events of the outbox, in the order of each aggregate.
+//!
+//! Runs every minute, in any number of processes: the events of an aggregate are always in one hand. A chunk is claimed
+//! (`claims`), made ready (`envelope`), offered to the sink (`sink`), and what became of it is written in one commit. A
+//! process that dies between the last two leaves events that are sent twice, with the same id.
+
+mod claims;
+mod envelope;
+mod sink;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::backoff::{Backoff, Jitter};
+use crate::config::EventsConfig;
+use crate::context::Context;
+use crate::db::Db;
+use crate::failure::Failure;
+use crate::runner::{
+    Exclusion, Interruption, Items, Job, JobSpec, Planned, Run, failpoint, history, minutes,
+};
+use crate::severity::Severity;
+use crate::wording::counted;
+
+use self::claims::{Claim, Fate};
+use self::envelope::Ready;
+use self::sink::{Done, Sink};
+use super::replay::replay_dead;
+
+/// Events that are claimed, offered and settled together: few enough that a process that dies sends little twice, and enough
+/// that a commit costs each of them nothing.
+const CHUNK: i64 = 1000;
+/// The longest pause between two attempts, unless the first is longer.
+const LONGEST_BACKOFF: Duration = Duration::from_hours(1);
+/// Up to this many refused events in a run without one that is taken are believed to be at fault themselves.
+const BELIEVED_REFUSALS: u64 = 3;
+/// When events are offered again of which nothing says whether they are at fault.
+const DOUBT_PAUSE: TimeDelta = TimeDelta::minutes(5);
+/// The prefix of an event's number in the list of errors.
+pub(super) const ITEM: &str = "event ";
+
+/// Arguments of `events publish`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Publish at most this many events
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
+}
+
+impl Job for Args {
+    const SPEC: JobSpec = JobSpec {
+        name: "events publish",
+        summary: "Publish the events of the outbox, in the order of each aggregate",
+        details: "Any number of processes may run at the same time: the events of an aggregate are always in one hand.",
+        page: Some("docs/events.md"),
+        schedule: Some("* * * * *"),
+        deadline: minutes(60),
+        severity: Severity::High,
+        exclusion: Exclusion::Shared,
+        items: Items::finished_when_written("event", "events", "published"),
+    };
+
+    type Unit = ();
+
+    async fn plan(&self, cx: &Context, _db: &mut Db) -> anyhow::Result<Vec<Planned<()>>> {
+        // A missing setting is reported at once, and not only when an event waits.
+        Sink::of(cx)?;
+        Ok(vec![Planned::sweep(())])
+    }
+
+    async fn run(&self, run: &mut Run<'_>, _unit: &()) -> anyhow::Result<()> {
+        replay_retried_events(run).await?;
+        if !claims::is_any_waiting(run.db).await? {
+            run.summarise("nothing to publish".to_owned());
+            return Ok(());
+        }
+        let Some(sink) = Sink::of(run.cx)? else { return Err(without_sink(run.db).await?.into()) };
+        run.db.plan_by_index().await?;
+        if claims::is_any_abandoned(run.db).await? {
+            run.chunk(None::<&str>, async |db| claims::reclaim(db).await).await?;
+        }
+        let policy = Policy::new(run.cx.config.events());
+        let mut publishing = Publishing {
+            sink,
+            policy,
+            left: self.limit.map(i64::from),
+            named: BTreeSet::new(),
+            tally: Tally::default(),
+        };
+        let published = publishing.publish_all(run).await;
+        let tally = publishing.tally.sentence();
+        run.summarise(tally.clone());
+        if publishing.tally.is_any() {
+            run.leaves(format!("{tally}; the others are as they were"));
+        }
+        published
+    }
+}
+
+/// `runs retry`: events that were given up in that run wait again.
+async fn replay_retried_events(run: &mut Run<'_>) -> anyhow::Result<()> {
+    let Some(retried) = run.retried() else { return Ok(()) };
+    let items = history::open_items(run.db, retried).await?;
+    let ids: Vec<i64> = items.iter().filter_map(|item| item.strip_prefix(ITEM)?.parse().ok()).collect();
+    run.chunk(None::<&str>, async |db| replay_dead(db, &ids).await).await?;
+    Ok(())
+}
+
+async fn without_sink(db: &mut Db) -> anyhow::Result<Failure> {
+    let waiting = claims::count_waiting(db).await?;
+    let waiting = counted(waiting, "event waits", "events wait");
+    Ok(Failure::configuration(format!("{waiting}, and `events.sink` does not say where they go"))
+        .hint("add [events] with a `sink` to batchctl.toml: docs/events.md shows both"))
+}
+
+/// How often, and when, an event is offered.
+struct Policy {
+    attempts: i64,
+    backoff: Backoff,
+}
+
+impl Policy {
+    fn new(config: &EventsConfig) -> Self {
+        let first = config.backoff();
+        let longest = LONGEST_BACKOFF.max(first);
+        Self {
+            attempts: config.attempts(),
+            // Events are offered one by one: there is no crowd to spread.
+            backoff: Backoff { jitter: Jitter::None, ..Backoff::doubling(first, longest) },
+        }
+    }
+
+    /// The longest pause that an event makes.
+    fn longest(&self) -> Duration {
+        self.backoff.longest.max(DOUBT_PAUSE.to_std().unwrap_or_default())
+    }
+
+    /// An event that was refused, and is at fault itself.
+    fn refused(&self, event: &Ready, reason: String, now: DateTime<Utc>) -> Fate {
+        let attempts = event.attempts.saturating_add(1);
+        if attempts >= self.attempts {
+            return Fate::Dead { is_attempt: true, reason };
+        }
+        let pause = self.backoff.pause(u32::try_from(attempts).unwrap_or(u32::MAX));
+        let at = TimeDelta::from_std(pause).ok().and_then(|pause| now.checked_add_signed(pause));
+        Fate::Again { at: at.unwrap_or(now), is_attempt: true, reason }
+    }
+}
+
+/// What became of a run's events.
+#[derive(Debug, Default)]
+struct Tally {
+    published: u64,
+    again: u64,
+    dead: u64,
+    /// How often one was refused, whatever became of it.
+    refused: u64,
+    /// Those that were refused while nothing was taken, and cost no attempt.
+    doubtful: u64,
+}
+
+impl Tally {
+    fn is_any(&self) -> bool {
+        self.published + self.again + self.dead + self.doubtful > 0
+    }
+
+    /// "published 12 events, 1 refused and offered again, 2 given up"
+    fn sentence(&self) -> String {
+        let mut sentence = format!("published {}", counted(self.published, "event", "events"));
+        for (count, what) in
+            [(self.again, "refused and offered again"), (self.dead, "given up"), (self.doubtful, "not taken")]
+        {
+            if count > 0 {
+                sentence.push_str(&format!(", {count} {what}"));
+            }
+        }
+        sentence
+    }
+}
+
+/// A run that publishes.
+struct Publishing {
+    sink: Sink,
+    policy: Policy,
+    /// How many more may be published; `None` for any number.
+    left: Option<i64>,
+    /// Those that are too large to be touched, and were named.
+    named: BTreeSet<i64>,
+    tally: Tally,
+}
+
+impl Publishing {
+    /// Goes through the table until it finds nothing more to publish: what was held up before may be free by then.
+    async fn publish_all(&mut self, run: &mut Run<'_>) -> anyhow::Result<()> {
+        loop {
+            let mut position = Some(0);
+            let mut claimed = 0;
+            while let Some(after) = position {
+                let most = self.left.unwrap_or(CHUNK).min(CHUNK);
+                if most == 0 {
+                    return Ok(());
+                }
+                let claim = self.claim(run, after, most).await?;
+                position = claim.position;
+                claimed += claim.events.len();
+                self.publish(run, claim).await?;
+            }
+            if claimed == 0 || !claims::is_any_waiting(run.db).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn claim(&mut self, run: &mut Run<'_>, after: i64, most: i64) -> anyhow::Result<Claim> {
+        let (id, now, longest) = (run.id(), run.cx.now(), self.policy.longest());
+        let claim = run
+            .chunk(None::<&str>, async |db| claims::claim(db, id, after, most, now, longest).await)
+            .await?;
+        failpoint::reach(&run.cx.config, "events-claimed");
+        let found = claim.untouchable.iter().filter(|(id, _)| self.named.insert(*id));
+        let untouchable: Vec<(String, String)> = found
+            .map(|(id, bytes)| {
+                (item_key(*id), format!("payload: {bytes} bytes: too large even to be changed"))
+            })
+            .collect();
+        run.skip_items_once(&untouchable, "size", "BAD_INPUT").await?;
+        Ok(claim)
+    }
+
+    /// Offers what was claimed, and settles all of it.
+    async fn publish(&mut self, run: &mut Run<'_>, claim: Claim) -> anyhow::Result<()> {
+        if claim.events.is_empty() {
+            return Ok(());
+        }
+        run.read(claim.events.len() as u64);
+        let mut fates: Vec<(i64, Fate)> = Vec::with_capacity(claim.events.len());
+        let mut ready = Vec::with_capacity(claim.events.len());
+        for event in claim.events {
+            let id = event.id;
+            match event.ready() {
+                Ok(event) => ready.push(event),
+                // Nothing is gained by trying again: it will not become readable by itself.
+                Err(reason) => fates.push((id, Fate::Dead { is_attempt: false, reason })),
+            }
+        }
+        let delivery = self.sink.deliver(ready, self.tally.published > 0).await;
+        failpoint::reach(&run.cx.config, "events-sent");
+        let now = run.cx.now();
+        let doubt = self.judge(delivery.done, &mut fates, now);
+        for (id, fate) in &fates {
+            self.note(run, *id, fate);
+        }
+        settle(run, now, &fates).await?;
+        match delivery.stop.or(doubt) {
+            Some(stop) => Err(stop.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// What the sink's answers mean for each event. If it has taken none at all and refuses more than a few, it is not the
+    /// events that are at fault: they are offered again later, behind the others.
+    fn judge(
+        &mut self,
+        done: Vec<(Ready, Done)>,
+        fates: &mut Vec<(i64, Fate)>,
+        now: DateTime<Utc>,
+    ) -> Option<Failure> {
+        let count = |is_one: fn(&Done) -> bool| done.iter().filter(|(_, done)| is_one(done)).count() as u64;
+        let refusals = count(|done| matches!(done, Done::Refused(_)));
+        let has_taken = self.tally.published > 0 || count(|done| *done == Done::Taken) > 0;
+        let are_at_fault = has_taken || self.tally.refused + refusals <= BELIEVED_REFUSALS;
+        self.tally.refused += refusals;
+        let mut last_reason = None;
+        for (event, done) in done {
+            let fate = match done {
+                Done::Taken => Fate::Published,
+                Done::Untouched => Fate::Untouched,
+                Done::Refused(reason) if are_at_fault => self.policy.refused(&event, reason, now),
+                Done::Refused(reason) => {
+                    last_reason = Some(reason.clone());
+                    let at = now.checked_add_signed(DOUBT_PAUSE).unwrap_or(now);
+                    Fate::Again { at, is_attempt: false, reason }
+                }
+            };
+            fates.push((event.id, fate));
+        }
+        let reason = last_reason?;
+        let refused = counted(refusals, "event", "events");
+        Some(
+            Failure::try_later(format!("the sink took none of {refused}, the last because: {reason}"))
+                .hint("the events stay in the outbox and are offered again in 5 minutes; if this goes on, check the sink's address")
+                .retry_once("once the sink takes events"),
+        )
+    }
+
+    fn note(&mut self, run: &mut Run<'_>, id: i64, fate: &Fate) {
+        match fate {
+            Fate::Published => {
+                run.written(1);
+                self.tally.published += 1;
+                self.left = self.left.map(|left| left - 1);
+            }
+            Fate::Again { is_attempt: true, .. } => self.tally.again += 1,
+            Fate::Again { is_attempt: false, .. } => self.tally.doubtful += 1,
+            Fate::Dead { reason, .. } => {
+                self.tally.dead += 1;
+                run.fail_item(&item_key(id), "publish", &Failure::bad_input(reason.clone()).into());
+            }
+            Fate::Untouched => {}
+        }
+    }
+}
+
+/// Writes what became of events. They have left: also a run that is to stop notes that, and stops then.
+async fn settle(run: &mut Run<'_>, now: DateTime<Utc>, fates: &[(i64, Fate)]) -> anyhow::Result<()> {
+    let id = run.id();
+    let mut is_settled = false;
+    let settled = run
+        .chunk(None::<&str>, async |db| {
+            claims::settle(db, id, now, fates).await?;
+            is_settled = true;
+            Ok(())
+        })
+        .await;
+    match &settled {
+        Err(error) if !is_settled && matches!(error.downcast_ref(), Some(Interruption::Stopped(_))) => {
+            run.db.transaction(async |db| claims::settle_if_running(db, id, now, fates).await).await?;
+        }
+        _ => {}
+    }
+    settled
+}
+
+/// The key of an event in the list of errors.
+fn item_key(id: i64) -> String {
+    format!("{ITEM}{id}")
+}

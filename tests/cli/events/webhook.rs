@@ -1,0 +1,217 @@
+//! A webhook: what it gets, whose matter its answers are, and which addresses are refused.
+
+use batchctl::digest::hmac_sha256;
+
+use super::{counts, event, publish};
+use crate::support::{Answer, Batchctl, Database, Sandbox, Webhook, machine_time, on_both_databases};
+
+on_both_databases![
+    each_event_is_a_signed_request,
+    an_event_that_is_refused_again_and_again_is_given_up_and_its_aggregate_goes_on,
+    a_webhook_that_takes_nothing_for_now_costs_no_event_anything,
+    a_webhook_whose_settings_are_wrong_costs_no_event_anything,
+    a_webhook_that_refuses_everything_is_not_believed,
+    events_behind_many_that_are_refused_are_reached,
+    several_processes_post_each_aggregate_in_order,
+];
+
+const SECRET: &str = "whsec_4f1c9a7e2b";
+const SETTINGS: &str = "[events]\nsink = \"webhook\"\nurl_variable = \"EVENTS_URL\"\nsecret_variable = \"EVENTS_SECRET\"\n\
+                        attempts = 2\n";
+
+fn post_to(sandbox: &Sandbox, url: &str) -> Batchctl {
+    sandbox.write("batchctl.toml", SETTINGS);
+    publish(sandbox).env("EVENTS_URL", url).env("EVENTS_SECRET", SECRET)
+}
+
+/// A webhook that refuses events whose payload has the word.
+fn refusing(word: &'static str, status: u16) -> Webhook {
+    Webhook::checking(Box::new(move |request| {
+        if request.body.contains(word) {
+            let body = serde_json::json!({ "message": "we do not know this order" });
+            return Err(Answer::json(status, &body));
+        }
+        Ok(Answer::status(200))
+    }))
+}
+
+fn numbers(webhook: &Webhook) -> Vec<i64> {
+    webhook.requests().iter().map(|request| request.json()["payload"]["n"].as_i64().unwrap()).collect()
+}
+
+fn each_event_is_a_signed_request(sandbox: &Sandbox) {
+    let webhook = Webhook::start();
+    let id = event(sandbox, "1", "{\"n\": 1, \"name\": \"하나\"}");
+    post_to(sandbox, &webhook.url("/hooks/events")).run().succeeds().is_silent();
+    let [request] = webhook.requests().try_into().unwrap();
+    assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", "/hooks/events"));
+    assert_eq!(request.header("content-type"), Some("application/json"));
+    let event_id = sandbox.scalar(&format!("SELECT event_id FROM outbox_events WHERE id = {id}"));
+    assert_eq!(request.header("batchctl-event-id"), Some(event_id.as_str()));
+    let envelope = request.json();
+    assert_eq!((&envelope["event_id"], &envelope["payload"]["name"]), (&event_id.into(), &"하나".into()));
+    let (time, mac) = request.header("batchctl-signature").unwrap().split_once(",v1=").unwrap();
+    let seconds = time.strip_prefix("t=").unwrap();
+    let age = machine_time().timestamp() - seconds.parse::<i64>().unwrap();
+    assert!((0..60).contains(&age), "{age}");
+    let expected = hmac_sha256(SECRET.as_bytes(), format!("{seconds}.{}", request.body).as_bytes());
+    assert_eq!(mac, hex::encode(expected));
+    assert_eq!(counts(sandbox), ["1", "0"]);
+}
+
+fn an_event_that_is_refused_again_and_again_is_given_up_and_its_aggregate_goes_on(sandbox: &Sandbox) {
+    let webhook = refusing("poison", 422);
+    let poison = event(sandbox, "1", "{\"n\": 1, \"poison\": true}");
+    event(sandbox, "1", "{\"n\": 2}");
+    event(sandbox, "2", "{\"n\": 3}");
+    let run = |now: &str| post_to(sandbox, &webhook.url("/")).now(now).run();
+    run("2026-11-20T01:00:00+09:00").succeeds();
+    let mut sent = numbers(&webhook);
+    sent.sort_unstable();
+    assert_eq!(sent, [1, 3], "what comes after it in its aggregate waits");
+    let row = format!(
+        "SELECT attempts, next_attempt_at, dead_at, claimed_by FROM outbox_events WHERE id = {poison}"
+    );
+    assert_eq!(sandbox.sql(&row), [["1", "2026-11-19T16:01:00+00:00", "NULL", "NULL"]]);
+    // It is not due yet.
+    run("2026-11-20T01:00:59+09:00").succeeds();
+    assert_eq!(numbers(&webhook).len(), 2);
+    let ran = run("2026-11-20T01:01:00+09:00").exits(3);
+    ran.says(&format!("event {poison}: HTTP 422: we do not know this order"));
+    assert_eq!(numbers(&webhook)[2..], [1, 2]);
+    assert_eq!(sandbox.sql(&row), [["2", "NULL", "2026-11-19T16:01:00+00:00", "NULL"]]);
+    // Once it is corrected.
+    sandbox.execute(&format!("UPDATE outbox_events SET payload = '{{\"n\": 4}}' WHERE id = {poison}"));
+    let failed = sandbox.scalar("SELECT MAX(id) FROM batch_execution");
+    let retry = sandbox.batchctl(["runs", "retry", &failed]);
+    retry.env("EVENTS_URL", webhook.url("/")).env("EVENTS_SECRET", SECRET).run().succeeds();
+    assert_eq!(numbers(&webhook)[4..], [4]);
+    assert_eq!(counts(sandbox), ["3", "0"]);
+}
+
+fn a_webhook_that_takes_nothing_for_now_costs_no_event_anything(sandbox: &Sandbox) {
+    for (aggregate, number) in [("1", 1), ("1", 2), ("2", 3)] {
+        event(sandbox, aggregate, &format!("{{\"n\": {number}}}"));
+    }
+    let before = sandbox.sql("SELECT * FROM outbox_events ORDER BY id");
+    for answer in
+        [Answer::status(503), Answer::status(500), Answer::status(429), Answer::status(408), Answer::Cut]
+    {
+        let webhook = Webhook::checking({
+            let answer = answer.clone();
+            Box::new(move |_| Err(answer.clone()))
+        });
+        let ran = post_to(sandbox, &webhook.url("/")).run().exits(75);
+        ran.says("the events stay in the outbox; the next run tries again");
+        assert!(webhook.requests().len() <= 2, "{answer:?}");
+        assert_eq!(sandbox.sql("SELECT * FROM outbox_events ORDER BY id"), before, "{answer:?}");
+    }
+    post_to(sandbox, "http://127.0.0.1:1/").run().exits(75).says("the events stay in the outbox");
+    assert_eq!(sandbox.sql("SELECT * FROM outbox_events ORDER BY id"), before);
+    // In the middle: what was taken is marked, and the rest waits.
+    let webhook = Webhook::checking(Box::new(|request| {
+        if request.body.contains("\"n\": 2") { Err(Answer::status(503)) } else { Ok(Answer::status(204)) }
+    }));
+    post_to(sandbox, &webhook.url("/")).run().exits(75).says("HTTP 503");
+    assert_eq!(counts(sandbox), ["2", "1"]);
+    let webhook = Webhook::start();
+    post_to(sandbox, &webhook.url("/")).run().succeeds();
+    assert_eq!(numbers(&webhook), [2]);
+}
+
+fn a_webhook_whose_settings_are_wrong_costs_no_event_anything(sandbox: &Sandbox) {
+    event(sandbox, "1", "{\"n\": 1}");
+    let before = sandbox.sql("SELECT * FROM outbox_events");
+    for status in [401, 403, 407] {
+        let echo = Answer::Http(status, Vec::new(), format!("no: {SECRET}"));
+        let webhook = Webhook::checking(Box::new(move |_| Err(echo.clone())));
+        let ran = post_to(sandbox, &webhook.url("/")).run().exits(78);
+        ran.says(&format!("HTTP {status}; check EVENTS_SECRET")).never_shows(SECRET);
+    }
+    let elsewhere = Webhook::start();
+    let redirect = Answer::Http(307, vec![("Location", elsewhere.url("/"))], String::new());
+    let webhook = Webhook::checking(Box::new(move |_| Err(redirect.clone())));
+    post_to(sandbox, &webhook.url("/"))
+        .run()
+        .exits(78)
+        .says("answers with a redirect, which is not followed");
+    assert_eq!(elsewhere.requests().len(), 0);
+    for (url, code, problem) in [
+        ("https://events.example.jp/hook", 77, "which is not among the hosts for the environment `dev`"),
+        ("http://events.example.jp/hook", 78, "the URL is not encrypted"),
+        ("events", 78, "the URL is not valid"),
+    ] {
+        post_to(sandbox, url).run().exits(code).says(problem);
+    }
+    post_to(sandbox, &webhook.url("/")).unset("EVENTS_SECRET").run().exits(78).says("EVENTS_SECRET");
+    assert_eq!(sandbox.sql("SELECT * FROM outbox_events"), before);
+}
+
+fn a_webhook_that_refuses_everything_is_not_believed(sandbox: &Sandbox) {
+    let webhook = refusing("event_id", 404);
+    for number in 0..60 {
+        event(sandbox, &number.to_string(), &format!("{{\"n\": {number}}}"));
+    }
+    let ran = post_to(sandbox, &webhook.url("/")).run().exits(75);
+    ran.says("the sink took none of ").says("HTTP 404: we do not know this order");
+    let offered = webhook.requests().len();
+    assert!((20..30).contains(&offered), "after twenty nothing more is offered: {offered}");
+    assert_eq!(
+        sandbox.sql("SELECT DISTINCT attempts, dead_at, claimed_by FROM outbox_events"),
+        [["0", "NULL", "NULL"]]
+    );
+    let webhook = Webhook::start();
+    post_to(sandbox, &webhook.url("/")).run().succeeds();
+    post_to(sandbox, &webhook.url("/")).now("2026-11-20T01:05:00+09:00").run().succeeds();
+    assert_eq!(counts(sandbox), ["60", "0"]);
+}
+
+fn events_behind_many_that_are_refused_are_reached(sandbox: &Sandbox) {
+    let webhook = refusing("poison", 400);
+    for number in 0..50 {
+        event(sandbox, &format!("poison-{number}"), "{\"n\": 0}");
+    }
+    event(sandbox, "good", "{\"n\": 1}");
+    let mut now = 0;
+    while sandbox
+        .scalar("SELECT COUNT(*) FROM outbox_events WHERE aggregate_id = 'good' AND published_at IS NULL")
+        == "1"
+    {
+        assert!(now < 4, "it is reached in a few runs");
+        let ran = post_to(sandbox, &webhook.url("/")).now(&format!("2026-11-20T01:0{now}:00+09:00")).run();
+        assert!(matches!(ran.code, Some(0 | 75)), "{ran:?}");
+        now += 1;
+    }
+    // What is refused while others are taken is at fault, and is given up in the end.
+    for minute in 10..40 {
+        event(sandbox, "good", "{\"n\": 2}");
+        post_to(sandbox, &webhook.url("/")).now(&format!("2026-11-20T01:{minute}:00+09:00")).run();
+    }
+    assert_eq!(
+        sandbox.scalar(
+            "SELECT COUNT(*) FROM outbox_events WHERE aggregate_id = 'good' AND published_at IS NULL"
+        ),
+        "0"
+    );
+    let dead = "SELECT COUNT(*) FROM outbox_events WHERE dead_at IS NOT NULL AND aggregate_id LIKE 'poison%'";
+    assert_eq!(sandbox.scalar(dead), "50");
+}
+
+fn several_processes_post_each_aggregate_in_order(sandbox: &Sandbox) {
+    let webhook = Webhook::start();
+    let per_aggregate = if sandbox.database() == Database::Sqlite { 20 } else { 30 };
+    for number in 0..per_aggregate {
+        for aggregate in 0..10 {
+            event(sandbox, &aggregate.to_string(), &format!("{{\"n\": {number}}}"));
+        }
+    }
+    let running: Vec<_> = (0..3).map(|_| post_to(sandbox, &webhook.url("/")).spawn()).collect();
+    for running in running {
+        running.wait().succeeds();
+    }
+    post_to(sandbox, &webhook.url("/")).run().succeeds();
+    let log: Vec<serde_json::Value> = webhook.requests().iter().map(|request| request.json()).collect();
+    assert_eq!(log.len(), 10 * per_aggregate);
+    let numbers: Vec<i64> = (0..i64::try_from(per_aggregate).unwrap()).collect();
+    assert!(super::by_aggregate(&log).values().all(|found| *found == numbers));
+}
