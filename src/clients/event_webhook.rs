@@ -37,28 +37,20 @@ pub enum Verdict {
 }
 
 impl EventWebhook {
+    /// Refuses settings with which nothing could be posted.
+    pub fn check(cx: &Context) -> Result<(), Failure> {
+        settings(cx).map(drop)
+    }
+
     /// The webhook of `[events]`. Outside prod it has to be on this machine, or at a host that is listed.
     pub fn new(cx: &Context) -> Result<Self, Failure> {
+        let (address, secret) = settings(cx)?;
         let config = cx.config.events();
-        let (url_variable, secret_variable) = (config.url_variable(), config.secret_variable());
-        let unset = |error: crate::config::ConfigError| Failure::configuration(error.to_string());
-        let address = cx.config.secret(url_variable).map_err(unset)?;
-        let secret = cx.config.secret(secret_variable).map_err(unset)?;
-        let url = cx.config.set_at(url_variable);
-        let address = Address::service_webhook(&address)
-            .map_err(|failure| Failure::configuration(format!("{url}: {}", failure.message)))?;
-        if !cx.config.is_prod() && !is_allowed(&address, &config.hosts_outside_prod) {
-            return Err(Failure::refused(format!(
-                "the webhook for events is at `{address}`, which is not among the hosts for the environment `{}`",
-                cx.config.environment()
-            ))
-            .hint("add it to `events.hosts_outside_prod` if it belongs to no real receiver"));
-        }
         Ok(Self {
             api: Api::new(cx, address, Terms::once("the webhook for events", REQUEST_TIMEOUT))?,
-            secret: Secret::new(secret),
-            url,
-            secret_variable: cx.config.set_at(secret_variable),
+            secret,
+            url: cx.config.set_at(config.url_variable()),
+            secret_variable: cx.config.set_at(config.secret_variable()),
         })
     }
 
@@ -101,6 +93,26 @@ impl EventWebhook {
             _ => Err(not_now(&said)),
         }
     }
+}
+
+/// Where events are posted to, and the secret that they are signed with.
+fn settings(cx: &Context) -> Result<(Address, Secret), Failure> {
+    let config = cx.config.events();
+    let unset = |error: crate::config::ConfigError| Failure::configuration(error.to_string());
+    let url = cx.config.secret(config.url_variable()).map_err(unset)?;
+    let secret = cx.config.secret(config.secret_variable()).map_err(unset)?;
+    let address = Address::service_webhook(&url).map_err(|failure| {
+        let set_at = cx.config.set_at(config.url_variable());
+        Failure::configuration(format!("{set_at}: {}", failure.message))
+    })?;
+    if !cx.config.is_prod() && !is_allowed(&address, &config.hosts_outside_prod) {
+        return Err(Failure::refused(format!(
+            "the webhook for events is at `{address}`, which is not among the hosts for the environment `{}`",
+            cx.config.environment()
+        ))
+        .hint("add it to `events.hosts_outside_prod` if it belongs to no real receiver"));
+    }
+    Ok((address, Secret::new(secret)))
 }
 
 /// The signature of a body that is sent at this time.

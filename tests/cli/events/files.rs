@@ -171,6 +171,7 @@ fn an_event_that_cannot_be_read_is_given_up_by_itself_and_its_aggregate_goes_on(
             "occurred_at: `2026-02-30T00:00:00+00:00` is not a time",
         ),
         ("attempts", "-1", "attempts: -1 is not a count"),
+        ("attempts", "9223372036854775807", "attempts: 9223372036854775807 is not a count"),
     ] {
         let spoilt = event(&sandbox, "1", "{\"n\": 1}");
         event(&sandbox, "1", "{\"n\": 2}");

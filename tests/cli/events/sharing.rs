@@ -13,6 +13,7 @@ on_both_databases![
     several_processes_at_once_keep_the_order_of_each_aggregate,
     of_several_processes_some_are_killed_again_and_again,
     a_stop_ends_after_the_chunk_and_the_next_run_goes_on,
+    a_run_publishes_what_was_there_when_it_began,
 ];
 
 /// Writes events of so many aggregates in turn, numbered within each from 0.
@@ -108,6 +109,19 @@ fn a_stop_ends_after_the_chunk_and_the_next_run_goes_on(sandbox: &Sandbox) {
     publish(sandbox).run().succeeds();
     let log = consumed(sandbox);
     assert_eq!((by_aggregate(&log), log.len()), (complete(10, 300), 3000));
+}
+
+/// It would never end while others write.
+fn a_run_publishes_what_was_there_when_it_began(sandbox: &Sandbox) {
+    into_files(sandbox);
+    fill(sandbox, 2, 2);
+    let mut held = publish(sandbox).hold_at("events-sent");
+    held.wait_until_reached();
+    event(sandbox, "0", "{\"n\": 2}");
+    held.release().wait().succeeds();
+    assert_eq!(counts(sandbox), ["4", "1"]);
+    publish(sandbox).run().succeeds();
+    assert_eq!(counts(sandbox), ["5", "0"]);
 }
 
 /// A process that is frozen past its lease, and wakes up after another one has published what it held.

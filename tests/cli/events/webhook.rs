@@ -1,9 +1,14 @@
 //! A webhook: what it gets, whose matter its answers are, and which addresses are refused.
 
+use std::time::Duration;
+
 use batchctl::digest::hmac_sha256;
+use rustix::process::Signal;
 
 use super::{counts, event, publish};
-use crate::support::{Answer, Batchctl, Database, Sandbox, Webhook, machine_time, on_both_databases};
+use crate::support::{
+    Answer, Batchctl, Database, Sandbox, Webhook, eventually, machine_time, on_both_databases,
+};
 
 on_both_databases![
     each_event_is_a_signed_request,
@@ -13,6 +18,7 @@ on_both_databases![
     a_webhook_that_refuses_everything_is_not_believed,
     events_behind_many_that_are_refused_are_reached,
     several_processes_post_each_aggregate_in_order,
+    a_stop_is_heard_between_two_events_and_what_was_sent_is_marked,
 ];
 
 const SECRET: &str = "whsec_4f1c9a7e2b";
@@ -214,4 +220,25 @@ fn several_processes_post_each_aggregate_in_order(sandbox: &Sandbox) {
     assert_eq!(log.len(), 10 * per_aggregate);
     let numbers: Vec<i64> = (0..i64::try_from(per_aggregate).unwrap()).collect();
     assert!(super::by_aggregate(&log).values().all(|found| *found == numbers));
+}
+
+fn a_stop_is_heard_between_two_events_and_what_was_sent_is_marked(sandbox: &Sandbox) {
+    let webhook = Webhook::checking(Box::new(|_| {
+        std::thread::sleep(Duration::from_millis(20));
+        Ok(Answer::status(200))
+    }));
+    let series = sandbox.series(90);
+    sandbox.execute(&format!(
+        "INSERT INTO outbox_events (aggregate_type, aggregate_id, event_type, payload)
+         SELECT 'order', CAST(n % 3 AS TEXT), 'order.paid', '{{\"n\": ' || n || '}}' FROM {series}"
+    ));
+    let mut running = post_to(sandbox, &webhook.url("/")).spawn();
+    eventually(|| webhook.requests().len() > 10, "it posts");
+    running.signal(Signal::TERM);
+    running.wait().exits(143);
+    let sent = webhook.requests().len();
+    assert!(sent < 90, "{sent}");
+    assert_eq!(counts(sandbox), [sent.to_string(), (90 - sent).to_string()], "and the others are free");
+    post_to(sandbox, &webhook.url("/")).run().succeeds();
+    assert_eq!(webhook.requests().len(), 90, "none is sent twice");
 }

@@ -37,10 +37,16 @@ pub(super) struct Claim {
     pub(super) position: Option<i64>,
 }
 
-/// Whether any event waits.
-pub(super) async fn is_any_waiting(db: &mut Db) -> anyhow::Result<bool> {
-    let sql = format!("SELECT id FROM outbox_events WHERE {WAITS} ORDER BY id LIMIT 1");
-    Ok(db.fetch_optional::<(i64,)>(&sql, values![]).await?.is_some())
+/// The last event that waits.
+pub(super) async fn last_waiting(db: &mut Db) -> anyhow::Result<Option<i64>> {
+    let sql = format!("SELECT id FROM outbox_events WHERE {WAITS} ORDER BY id DESC LIMIT 1");
+    Ok(db.fetch_optional::<(i64,)>(&sql, values![]).await?.map(|(id,)| id))
+}
+
+/// Whether any event up to this one waits.
+pub(super) async fn is_any_waiting(db: &mut Db, until: i64) -> anyhow::Result<bool> {
+    let sql = format!("SELECT id FROM outbox_events WHERE {WAITS} AND id <= $1 ORDER BY id LIMIT 1");
+    Ok(db.fetch_optional::<(i64,)>(&sql, values![until]).await?.is_some())
 }
 
 /// How many events wait.
@@ -69,24 +75,34 @@ fn abandoned() -> String {
     )
 }
 
-/// Claims at most `most` events after the position for a run, in the transaction that is open. `longest` is the longest pause
-/// that this program makes: one beyond it was written by a clock that has been set back since, and does not count.
+/// The events that a run looks at next.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Page {
+    /// After this one.
+    pub(super) after: i64,
+    /// Up to this one.
+    pub(super) until: i64,
+    /// At most so many.
+    pub(super) most: i64,
+}
+
+/// Claims a page of events for a run, in the transaction that is open. `longest` is the longest pause that this program makes:
+/// one beyond it was written by a clock that has been set back since, and does not count.
 ///
 /// One process claims at a time. Of two at once, one would not see what the other is about to claim, and take the events
 /// behind it.
 pub(super) async fn claim(
     db: &mut Db,
     run: i64,
-    position: i64,
-    most: i64,
+    page: Page,
     now: DateTime<Utc>,
     longest: Duration,
 ) -> anyhow::Result<Claim> {
     if db.kind() == Kind::Postgres {
         db.execute("SELECT pg_advisory_xact_lock($1)", values![CLAIM_LOCK]).await?;
     }
-    let candidates = candidates(db, position, most, now, longest).await?;
-    let is_end = i64::try_from(candidates.len())? < most;
+    let candidates = candidates(db, page, now, longest).await?;
+    let is_end = i64::try_from(candidates.len())? < page.most;
     let mut claim = Claim::default();
     let (mut ids, mut claimed_bytes, mut last) = (Vec::new(), 0, None);
     for (id, bytes) in candidates {
@@ -111,12 +127,12 @@ pub(super) async fn claim(
     Ok(claim)
 }
 
-/// The first `$4` events after `$1` that nothing holds up at `$2`; no pause reaches beyond `$3`.
+/// The first `$4` events after `$1` and up to `$5` that nothing holds up at `$2`; no pause reaches beyond `$3`.
 ///
 /// Not NOT EXISTS, of which PostgreSQL makes a join that compares each event with all that hold up anything.
 pub(super) const CANDIDATES: &str = "
     SELECT e.id, CAST(OCTET_LENGTH(e.payload) AS BIGINT) FROM outbox_events e
-    WHERE e.published_at IS NULL AND e.dead_at IS NULL AND e.id > $1
+    WHERE e.published_at IS NULL AND e.dead_at IS NULL AND e.id > $1 AND e.id <= $5
       AND (SELECT b.id FROM outbox_events b
            WHERE b.aggregate_type = e.aggregate_type AND b.aggregate_id = e.aggregate_id AND b.id <= e.id
              AND b.published_at IS NULL AND b.dead_at IS NULL
@@ -125,16 +141,17 @@ pub(super) const CANDIDATES: &str = "
            LIMIT 1) IS NULL
     ORDER BY e.id LIMIT $4";
 
-/// The first events after the position that nothing holds up, with the bytes of their payloads.
+/// The events of a page that nothing holds up, with the bytes of their payloads.
 async fn candidates(
     db: &mut Db,
-    position: i64,
-    most: i64,
+    page: Page,
     now: DateTime<Utc>,
     longest: Duration,
 ) -> anyhow::Result<Vec<(i64, i64)>> {
     let latest = TimeDelta::from_std(longest).ok().and_then(|longest| now.checked_add_signed(longest));
-    Ok(db.fetch_all(CANDIDATES, values![position, now, latest.unwrap_or(now), most]).await?)
+    Ok(db
+        .fetch_all(CANDIDATES, values![page.after, now, latest.unwrap_or(now), page.most, page.until])
+        .await?)
 }
 
 async fn take(db: &mut Db, run: i64, ids: &[i64]) -> anyhow::Result<Vec<StoredEvent>> {

@@ -15,6 +15,8 @@ use crate::db::{FromRow, StoredText, StoredTime};
 pub(super) const MAX_PAYLOAD_BYTES: i64 = 1024 * 1024;
 /// The most bytes of the headers.
 pub(super) const MAX_HEADERS_BYTES: i64 = 16 * 1024;
+/// More attempts than any configuration allows: the column is ours, but others can write to it.
+const MAX_ATTEMPTS: i64 = 1_000_000;
 /// The most bytes of a name.
 pub(super) const MAX_NAME_BYTES: i64 = 200;
 
@@ -93,7 +95,7 @@ impl StoredEvent {
             payload: &payload,
         };
         let json = serde_json::to_string(&envelope).map_err(|error| format!("payload: {error}"))?;
-        if self.attempts < 0 {
+        if !(0..=MAX_ATTEMPTS).contains(&self.attempts) {
             return Err(format!("attempts: {} is not a count of attempts", self.attempts));
         }
         Ok(Ready {
@@ -213,6 +215,10 @@ mod tests {
                 "occurred_at: `infinity` is not a time",
             ),
             (StoredEvent { attempts: -1, ..stored("{}") }, "attempts: -1 is not a count"),
+            (
+                StoredEvent { attempts: i64::MAX, ..stored("{}") },
+                "attempts: 9223372036854775807 is not a count",
+            ),
         ] {
             let found = event.ready().unwrap_err();
             assert!(found.starts_with(problem), "{found}");

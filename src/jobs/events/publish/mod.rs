@@ -26,14 +26,11 @@ use crate::runner::{
 use crate::severity::Severity;
 use crate::wording::counted;
 
-use self::claims::{Claim, Fate};
+use self::claims::{Claim, Fate, Page};
 use self::envelope::Ready;
 use self::sink::{Done, Sink};
 use super::replay::replay_dead;
 
-/// Events that are claimed, offered and settled together: few enough that a process that dies sends little twice, and enough
-/// that a commit costs each of them nothing.
-const CHUNK: i64 = 1000;
 /// The longest pause between two attempts, unless the first is longer.
 const LONGEST_BACKOFF: Duration = Duration::from_hours(1);
 /// Up to this many refused events in a run without one that is taken are believed to be at fault themselves.
@@ -68,16 +65,16 @@ impl Job for Args {
 
     async fn plan(&self, cx: &Context, _db: &mut Db) -> anyhow::Result<Vec<Planned<()>>> {
         // A missing setting is reported at once, and not only when an event waits.
-        Sink::of(cx)?;
+        Sink::check(cx)?;
         Ok(vec![Planned::sweep(())])
     }
 
     async fn run(&self, run: &mut Run<'_>, _unit: &()) -> anyhow::Result<()> {
         replay_retried_events(run).await?;
-        if !claims::is_any_waiting(run.db).await? {
+        let Some(until) = claims::last_waiting(run.db).await? else {
             run.summarise("nothing to publish".to_owned());
             return Ok(());
-        }
+        };
         let Some(sink) = Sink::of(run.cx)? else { return Err(without_sink(run.db).await?.into()) };
         run.db.plan_by_index().await?;
         if claims::is_any_abandoned(run.db).await? {
@@ -87,6 +84,7 @@ impl Job for Args {
         let mut publishing = Publishing {
             sink,
             policy,
+            until,
             left: self.limit.map(i64::from),
             named: BTreeSet::new(),
             tally: Tally::default(),
@@ -186,6 +184,8 @@ impl Tally {
 struct Publishing {
     sink: Sink,
     policy: Policy,
+    /// The last event that waited when it began: it would never end if it went on as others write, and the next run is near.
+    until: i64,
     /// How many more may be published; `None` for any number.
     left: Option<i64>,
     /// Those that are too large to be touched, and were named.
@@ -200,26 +200,26 @@ impl Publishing {
             let mut position = Some(0);
             let mut claimed = 0;
             while let Some(after) = position {
-                let most = self.left.unwrap_or(CHUNK).min(CHUNK);
+                let chunk = self.sink.chunk();
+                let most = self.left.unwrap_or(chunk).min(chunk);
                 if most == 0 {
                     return Ok(());
                 }
-                let claim = self.claim(run, after, most).await?;
+                let claim = self.claim(run, Page { after, until: self.until, most }).await?;
                 position = claim.position;
                 claimed += claim.events.len();
                 self.publish(run, claim).await?;
             }
-            if claimed == 0 || !claims::is_any_waiting(run.db).await? {
+            if claimed == 0 || !claims::is_any_waiting(run.db, self.until).await? {
                 return Ok(());
             }
         }
     }
 
-    async fn claim(&mut self, run: &mut Run<'_>, after: i64, most: i64) -> anyhow::Result<Claim> {
+    async fn claim(&mut self, run: &mut Run<'_>, page: Page) -> anyhow::Result<Claim> {
         let (id, now, longest) = (run.id(), run.cx.now(), self.policy.longest());
-        let claim = run
-            .chunk(None::<&str>, async |db| claims::claim(db, id, after, most, now, longest).await)
-            .await?;
+        let claim =
+            run.chunk(None::<&str>, async |db| claims::claim(db, id, page, now, longest).await).await?;
         failpoint::reach(&run.cx.config, "events-claimed");
         let found = claim.untouchable.iter().filter(|(id, _)| self.named.insert(*id));
         let untouchable: Vec<(String, String)> = found
@@ -247,14 +247,23 @@ impl Publishing {
                 Err(reason) => fates.push((id, Fate::Dead { is_attempt: false, reason })),
             }
         }
-        let delivery = self.sink.deliver(ready, self.tally.published > 0).await;
+        let is_to_stop = || run.check_stop().is_err();
+        let delivery = self.sink.deliver(ready, self.tally.published > 0, &is_to_stop).await;
         failpoint::reach(&run.cx.config, "events-sent");
         let now = run.cx.now();
         let doubt = self.judge(delivery.done, &mut fates, now);
         for (id, fate) in &fates {
-            self.note(run, *id, fate);
+            if let Fate::Dead { reason, .. } = fate {
+                run.fail_item(&item_key(*id), "publish", &Failure::bad_input(reason.clone()).into());
+            }
         }
-        settle(run, now, &fates).await?;
+        let (is_settled, settled) = settle(run, now, &fates).await;
+        if is_settled {
+            for (_, fate) in &fates {
+                self.note(fate);
+            }
+        }
+        settled?;
         match delivery.stop.or(doubt) {
             Some(stop) => Err(stop.into()),
             None => Ok(()),
@@ -297,42 +306,50 @@ impl Publishing {
         )
     }
 
-    fn note(&mut self, run: &mut Run<'_>, id: i64, fate: &Fate) {
+    fn note(&mut self, fate: &Fate) {
         match fate {
             Fate::Published => {
-                run.written(1);
                 self.tally.published += 1;
                 self.left = self.left.map(|left| left - 1);
             }
             Fate::Again { is_attempt: true, .. } => self.tally.again += 1,
             Fate::Again { is_attempt: false, .. } => self.tally.doubtful += 1,
-            Fate::Dead { reason, .. } => {
-                self.tally.dead += 1;
-                run.fail_item(&item_key(id), "publish", &Failure::bad_input(reason.clone()).into());
-            }
+            Fate::Dead { .. } => self.tally.dead += 1,
             Fate::Untouched => {}
         }
     }
 }
 
-/// Writes what became of events. They have left: also a run that is to stop notes that, and stops then.
-async fn settle(run: &mut Run<'_>, now: DateTime<Utc>, fates: &[(i64, Fate)]) -> anyhow::Result<()> {
+/// Writes what became of events, and returns whether it is written. They have left: a run that is to stop notes that too, and
+/// stops then.
+async fn settle(run: &mut Run<'_>, now: DateTime<Utc>, fates: &[(i64, Fate)]) -> (bool, anyhow::Result<()>) {
     let id = run.id();
-    let mut is_settled = false;
+    let published = fates.iter().filter(|(_, fate)| *fate == Fate::Published).count() as u64;
+    let mut is_begun = false;
     let settled = run
-        .chunk(None::<&str>, async |db| {
+        .chunk_writing(None::<&str>, async |db| {
+            is_begun = true;
             claims::settle(db, id, now, fates).await?;
-            is_settled = true;
-            Ok(())
+            Ok(((), published))
         })
         .await;
-    match &settled {
-        Err(error) if !is_settled && matches!(error.downcast_ref(), Some(Interruption::Stopped(_))) => {
-            run.db.transaction(async |db| claims::settle_if_running(db, id, now, fates).await).await?;
+    match settled {
+        Ok(()) => (true, Ok(())),
+        Err(error) if !matches!(error.downcast_ref(), Some(Interruption::Stopped(_))) => (false, Err(error)),
+        // The stop was heard after the commit.
+        Err(stopped) if is_begun => (true, Err(stopped)),
+        Err(stopped) => {
+            let settled =
+                run.db.transaction(async |db| claims::settle_if_running(db, id, now, fates).await).await;
+            match settled {
+                Ok(()) => {
+                    run.written(published);
+                    (true, Err(stopped))
+                }
+                Err(error) => (false, Err(error)),
+            }
         }
-        _ => {}
     }
-    settled
 }
 
 /// The key of an event in the list of errors.

@@ -44,6 +44,15 @@ pub(super) struct Delivery {
 }
 
 impl Sink {
+    /// Refuses settings with which there could be none, without opening one: that takes longer than a run that finds nothing.
+    pub(super) fn check(cx: &Context) -> Result<(), Failure> {
+        match cx.config.events().sink {
+            None => Ok(()),
+            Some(SinkKind::Ndjson) => EventFolder::new(&cx.config).map(drop),
+            Some(SinkKind::Webhook) => EventWebhook::check(cx),
+        }
+    }
+
     /// The configured one; `None` if there is none.
     pub(super) fn of(cx: &Context) -> Result<Option<Self>, Failure> {
         let config = cx.config.events();
@@ -56,12 +65,35 @@ impl Sink {
         })
     }
 
-    /// Offers events, those of each aggregate in their order, and behind one that was not taken none of its aggregate.
-    /// `has_taken` says whether it has taken any in this run.
-    pub(super) async fn deliver(&self, events: Vec<Ready>, has_taken: bool) -> Delivery {
+    /// How many events are claimed, offered and settled together: few enough that a process that dies sends little twice, and
+    /// so many that a commit costs each of them next to nothing.
+    pub(super) fn chunk(&self) -> i64 {
+        match self {
+            Self::Folder(_) => 1000,
+            // A request takes longer than its share of a commit.
+            Self::Webhook(..) => 100,
+        }
+    }
+
+    /// Offers events, those of each aggregate in their order, and behind one that was not taken none of its aggregate; no more
+    /// once the run is to stop. `has_taken` says whether the sink has taken any in this run.
+    pub(super) async fn deliver(
+        &self,
+        events: Vec<Ready>,
+        has_taken: bool,
+        is_to_stop: &dyn Fn() -> bool,
+    ) -> Delivery {
         match self {
             Self::Folder(folder) => append(folder, events).await,
-            Self::Webhook(webhook, connections) => post(webhook, *connections, events, has_taken).await,
+            Self::Webhook(webhook, connections) => {
+                let standing = Standing {
+                    has_taken: Cell::new(has_taken),
+                    refusals: Cell::new(0),
+                    stop: RefCell::new(None),
+                    is_to_stop,
+                };
+                post(webhook, *connections, events, standing).await
+            }
         }
     }
 }
@@ -78,21 +110,26 @@ async fn append(folder: &EventFolder, events: Vec<Ready>) -> Delivery {
 }
 
 /// What is known of a webhook while some requests are under way.
-struct Standing {
+struct Standing<'s> {
     has_taken: Cell<bool>,
     refusals: Cell<u64>,
     stop: RefCell<Option<Failure>>,
+    is_to_stop: &'s dyn Fn() -> bool,
 }
 
-impl Standing {
+impl Standing<'_> {
     fn takes_more(&self) -> bool {
-        self.stop.borrow().is_none() && (self.has_taken.get() || self.refusals.get() < MOST_REFUSALS)
+        let is_believed = self.has_taken.get() || self.refusals.get() < MOST_REFUSALS;
+        is_believed && self.stop.borrow().is_none() && !(self.is_to_stop)()
     }
 }
 
-async fn post(webhook: &EventWebhook, connections: usize, events: Vec<Ready>, has_taken: bool) -> Delivery {
-    let standing =
-        Standing { has_taken: Cell::new(has_taken), refusals: Cell::new(0), stop: RefCell::new(None) };
+async fn post(
+    webhook: &EventWebhook,
+    connections: usize,
+    events: Vec<Ready>,
+    standing: Standing<'_>,
+) -> Delivery {
     let mut aggregates = by_aggregate(events);
     // Whoever was refused before goes last: if one of the others is taken, it is not the webhook that is at fault.
     aggregates.sort_by_key(|aggregate| aggregate.first().is_some_and(|first| first.was_refused));
@@ -119,7 +156,7 @@ fn by_aggregate(events: Vec<Ready>) -> Vec<Vec<Ready>> {
 async fn post_aggregate(
     webhook: &EventWebhook,
     events: Vec<Ready>,
-    standing: &Standing,
+    standing: &Standing<'_>,
 ) -> Vec<(Ready, Done)> {
     let mut done = Vec::with_capacity(events.len());
     let mut is_held_up = false;

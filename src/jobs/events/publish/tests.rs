@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::claims::{CANDIDATES, Claim, Fate, claim, is_any_abandoned, reclaim, settle};
+use super::claims::{CANDIDATES, Claim, Fate, Page, claim, is_any_abandoned, reclaim, settle};
 use super::*;
 use crate::db::Kind;
 use crate::db::testing::{TestDb, now, on_both_databases};
@@ -35,7 +35,12 @@ async fn events(db: &mut TestDb, aggregates: &[&str]) {
 }
 
 async fn claimed(db: &mut Db, run: i64, most: i64) -> Claim {
-    db.transaction(async |db| claim(db, run, 0, most, now(), HOUR).await).await.unwrap()
+    db.transaction(async |db| claim(db, run, first(most), now(), HOUR).await).await.unwrap()
+}
+
+/// The first events of the table.
+fn first(most: i64) -> Page {
+    Page { after: 0, until: i64::MAX, most }
 }
 
 fn ids(claim: &Claim) -> Vec<i64> {
@@ -83,7 +88,7 @@ async fn an_aggregate_waits_for_the_first_that_was_refused_and_the_others_do_not
     let later = now() + TimeDelta::minutes(1);
     settled(db, 1, &[(1, again(later)), (2, Fate::Published)]).await;
     assert_eq!(ids(&claimed(db, 1, 10).await), [4]);
-    let claim = db.transaction(async |db| claim(db, 1, 0, 10, later, HOUR).await).await.unwrap();
+    let claim = db.transaction(async |db| claim(db, 1, first(10), later, HOUR).await).await.unwrap();
     assert_eq!(ids(&claim), [1, 3]);
     let dead = Fate::Dead { is_attempt: true, reason: "HTTP 422\0".to_owned() };
     settled(db, 1, &[(1, dead), (3, Fate::Untouched)]).await;
@@ -143,7 +148,10 @@ async fn a_claim_holds_no_more_than_a_few_megabytes(db: &mut TestDb) {
     db.sql(&format!("UPDATE outbox_events SET payload = '{{\"a\":\"{large}\"}}'")).await;
     let (mut position, mut all) = (Some(0), Vec::new());
     while let Some(after) = position {
-        let claim = db.transaction(async |db| claim(db, 1, after, 1000, now(), HOUR).await).await.unwrap();
+        let claim = db
+            .transaction(async |db| claim(db, 1, Page { after, ..first(1000) }, now(), HOUR).await)
+            .await
+            .unwrap();
         assert!(claim.events.len() <= 8, "{}", claim.events.len());
         all.extend(ids(&claim));
         position = claim.position;
@@ -159,7 +167,7 @@ async fn events_are_found_by_indexes(db: &mut TestDb) {
         );
         db.fill(10_000, &rows).await;
     }
-    let values = || values![0, now(), now(), 1000];
+    let values = || values![0, now(), now(), 1000, i64::MAX];
     db.plan_by_index().await.unwrap();
     assert_eq!(db.found_by("e", CANDIDATES, values()).await, ["id"]);
     assert_eq!(db.found_by("b", CANDIDATES, values()).await, ["aggregate_type, aggregate_id, id"]);
@@ -171,7 +179,7 @@ async fn claiming_waits_for_another_ones_claim(db: &mut TestDb) {
     let mut other = db.another().await;
     let first = async {
         db.transaction(async |db| {
-            let claim = claim(db, 1, 0, 1, now(), HOUR).await?;
+            let claim = claim(db, 1, first(1), now(), HOUR).await?;
             tokio::time::sleep(Duration::from_millis(200)).await;
             Ok(claim)
         })

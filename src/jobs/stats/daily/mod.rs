@@ -110,9 +110,10 @@ impl Job for Args {
         run.read(malls.len() as u64);
         let (mut stored, mut awaiting) = (0, Vec::new());
         for (mall, _) in malls {
-            let Some(awaited) = store(run, day, &mall).await? else { continue };
-            stored += 1;
-            awaiting.extend(awaited.map(|awaited| (mall, awaited)));
+            if let Some(awaited) = store(run, day, &mall).await? {
+                stored += 1;
+                awaiting.extend(awaited.map(|awaited| (mall, awaited)));
+            }
         }
         run.written(stored);
         awaited::note_in_run(run, &awaiting);
