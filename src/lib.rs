@@ -25,6 +25,7 @@ pub mod locale;
 pub mod mail;
 pub mod mask;
 pub mod money;
+pub mod outbox;
 pub mod output;
 pub mod period;
 pub mod printable;

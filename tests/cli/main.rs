@@ -9,6 +9,7 @@ mod bookkeeping;
 mod cart_remind;
 mod data_import;
 mod demo;
+mod events;
 mod exit_codes;
 mod fakes;
 mod freshness;
