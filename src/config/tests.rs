@@ -423,7 +423,7 @@ fn an_unknown_key_is_named_with_its_line_section_and_nearest_name() {
         (
             "zzz = 1",
             "batchctl.toml line 1: unknown key `zzz`: known are pdf, report, freshness, alerts, import, mail, \
-             cart_remind, digest, cafe24, jobs",
+             cart_remind, digest, stock, cafe24, jobs",
         ),
         (
             "[jobs.\"report daily-sales\"]\ntimout = \"5m\"",
