@@ -25,9 +25,11 @@ mod order_expire;
 mod ownership;
 mod pdf;
 mod place;
+mod redis;
 mod report;
 mod section;
 mod signing;
+mod stock;
 mod urls;
 mod variables;
 
@@ -55,6 +57,7 @@ sections! {
         place: PlaceSettings,
         lease: LeaseSettings,
         signing: SigningSettings,
+        redis: RedisSettings,
     }
     tables {
         pdf: PdfConfig,
@@ -65,6 +68,7 @@ sections! {
         mail: MailConfig,
         cart_remind: CartRemindConfig,
         order_expire: OrderExpireConfig,
+        stock: StockConfig,
         digest: DigestConfig,
         cafe24: Cafe24Config,
         jobs: JobsConfig,
