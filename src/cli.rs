@@ -11,8 +11,8 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::jobs::runs::{StoredCommand, refuse_other_job};
 use crate::jobs::{
-    alerts, cart, configuration, data, database, demo, environment, mail, mall, report, runs, schedule,
-    stats, stock,
+    alerts, cart, configuration, data, database, demo, environment, mail, mall, order, report, runs,
+    schedule, stats, stock,
 };
 use crate::output::{LogFormat, Output};
 use crate::runner::stored_line::Origin;
@@ -54,15 +54,18 @@ pub enum Command {
     /// Take a daily snapshot of the shop's counts
     #[command(subcommand)]
     Stats(stats::Stats),
-    /// Alert of low stock
-    #[command(subcommand)]
-    Stock(stock::Stock),
     /// Load a shop's data
     #[command(subcommand)]
     Data(data::Data),
     /// Remind members of abandoned carts
     #[command(subcommand)]
     Cart(cart::Cart),
+    /// Cancel orders that were not paid in time
+    #[command(subcommand)]
+    Order(order::Order),
+    /// Alert of low stock
+    #[command(subcommand)]
+    Stock(stock::Stock),
     /// Send mails, and manage their queue and their texts
     #[command(subcommand)]
     Mail(mail::Mail),
@@ -109,9 +112,10 @@ impl Command {
         match self {
             Self::Report(group) => group.action(cx),
             Self::Stats(group) => group.action(cx),
-            Self::Stock(group) => group.action(cx),
             Self::Data(group) => group.action(cx),
             Self::Cart(group) => group.action(cx),
+            Self::Order(group) => group.action(cx),
+            Self::Stock(group) => group.action(cx),
             Self::Mail(group) => group.action(cx),
             Self::Mall(group) => group.action(cx),
             Self::Runs(group) => group.action(cx, repeat),
@@ -276,7 +280,7 @@ mod tests {
         let value = match value_name {
             "DAY" | "DAY|INSTANT" | "INSTANT" => "2026-11-19",
             "DURATION" => "90m",
-            "N" | "LINES" | "COUNT" | "DAYS" | "ID" => "17",
+            "N" | "LINES" | "ORDERS" | "COUNT" | "DAYS" | "ID" => "17",
             "KIND" => "cart-reminder",
             "NAME" => "shopify",
             "HASH" => "9f86d081884c",

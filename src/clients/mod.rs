@@ -6,6 +6,7 @@ pub mod cafe24;
 mod mail_api;
 pub mod mail_folder;
 pub mod mail_transport;
+pub mod redis;
 pub mod sendgrid;
 pub mod ses;
 pub mod smtp;

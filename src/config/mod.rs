@@ -21,9 +21,11 @@ mod import;
 mod jobs;
 mod lease;
 mod mail;
+mod order_expire;
 mod ownership;
 mod pdf;
 mod place;
+mod redis;
 mod report;
 mod section;
 mod signing;
@@ -55,6 +57,7 @@ sections! {
         place: PlaceSettings,
         lease: LeaseSettings,
         signing: SigningSettings,
+        redis: RedisSettings,
     }
     tables {
         pdf: PdfConfig,
@@ -64,8 +67,9 @@ sections! {
         import: ImportConfig,
         mail: MailConfig,
         cart_remind: CartRemindConfig,
-        digest: DigestConfig,
+        order_expire: OrderExpireConfig,
         stock: StockConfig,
+        digest: DigestConfig,
         cafe24: Cafe24Config,
         jobs: JobsConfig,
     }
@@ -352,9 +356,10 @@ impl Config {
         }
     }
 
-    /// Whether `batchctl.toml` has a table of this name.
+    /// Whether `batchctl.toml` has a table of this name, such as `mail` or `stock.redis`.
     pub fn has_table(&self, name: &str) -> bool {
-        self.entries().contains_key(name)
+        let entries = toml::Value::Table(self.entries());
+        name.split('.').try_fold(&entries, |table, key| table.get(key)).is_some()
     }
 
     /// The contents of `batchctl.toml`, entry by entry.

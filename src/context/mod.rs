@@ -24,9 +24,9 @@ pub use ending::{MAX_END, Unfinished};
 use opened::Opened;
 
 /// The groups of commands, by which a command in an advice is known.
-pub const GROUPS: [&str; 13] = [
-    "alerts", "cart", "config", "data", "db", "env", "mail", "mall", "report", "runs", "schedule", "stats",
-    "stock",
+pub const GROUPS: [&str; 14] = [
+    "alerts", "cart", "config", "data", "db", "env", "mail", "mall", "order", "report", "runs", "schedule",
+    "stats", "stock",
 ];
 
 /// How a command begins.

@@ -12,6 +12,7 @@ pub mod environment;
 mod example;
 pub mod mail;
 pub mod mall;
+pub mod order;
 pub mod report;
 pub mod runs;
 pub mod schedule;
@@ -22,13 +23,14 @@ use crate::config::{Config, ConfigError};
 use crate::runner::JobSpec;
 
 /// The jobs of each group, in the order of the README's table.
-const GROUPS: [&[JobSpec]; 9] = [
+const GROUPS: [&[JobSpec]; 10] = [
     report::SPECS,
     stats::SPECS,
-    stock::SPECS,
     data::SPECS,
     mail::SPECS,
     cart::SPECS,
+    order::SPECS,
+    stock::SPECS,
     mall::SPECS,
     mall::token::SPECS,
     runs::SPECS,

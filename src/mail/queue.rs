@@ -9,8 +9,9 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value as Json, json};
 
 use crate::address;
-use crate::db::{Bulk, Db, DbErrorKind};
+use crate::db::{Bulk, Db, DbError, DbErrorKind};
 use crate::failure::Failure;
+use crate::locale::Locale;
 use crate::{bulk_row, values};
 
 use super::outgoing::Attachment;
@@ -135,8 +136,13 @@ pub async fn enqueue_many(db: &mut Db, mails: &[NewMail], now: DateTime<Utc>) ->
             queued += u64::from(enqueue(db, mail, now).await?.is_some());
         }
     }
-    match db.load(&mut rows).await {
-        Ok(loaded) => Ok(queued + loaded),
+    Ok(queued + loaded(db.load(&mut rows).await)?)
+}
+
+/// How many rows were loaded. A key that was free a moment ago may be taken.
+fn loaded(result: Result<u64, DbError>) -> anyhow::Result<u64> {
+    match result {
+        Ok(loaded) => Ok(loaded),
         Err(error) if error.kind() == DbErrorKind::Constraint => {
             let problem = format!("another program queued one of the same mails at the same time: {error}");
             Err(Failure::try_later(problem)
@@ -145,6 +151,66 @@ pub async fn enqueue_many(db: &mut Db, mails: &[NewMail], now: DateTime<Utc>) ->
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// A mail that names its template, and is rendered when it is sent.
+#[derive(Debug, Clone)]
+pub struct TemplatedMail {
+    /// The template, which is also the mail's kind. It is a transactional one.
+    pub kind: &'static str,
+    /// The language.
+    pub locale: Locale,
+    /// `Name <local@domain>` or the address alone.
+    pub recipient: String,
+    /// The member it is for.
+    pub member: (i64, String),
+    /// The template's values: an object.
+    pub data: Json,
+    /// A unique key: a second mail with the same key is not queued.
+    pub dedup_key: String,
+}
+
+bulk_row! {
+    /// The columns that [`enqueue_templated`] fills in; the others keep their defaults.
+    struct TemplatedRow<'m> => "mails" {
+        kind: &'m str,
+        locale: &'static str,
+        mall_id: i64,
+        member_code: &'m str,
+        recipient: &'m str,
+        data: &'m str,
+        due_at: DateTime<Utc>,
+        queued_at: DateTime<Utc>,
+        dedup_key: &'m str,
+    }
+}
+
+/// Queues many mails that are rendered when they are sent, except those whose key was queued before: for a transaction whose
+/// locks others wait for. Returns how many were queued.
+pub async fn enqueue_templated(
+    db: &mut Db,
+    mails: &[TemplatedMail],
+    now: DateTime<Utc>,
+) -> anyhow::Result<u64> {
+    let keys: Vec<&str> = mails.iter().map(|mail| mail.dedup_key.as_str()).collect();
+    let mut taken = keys_in_queue(db, &keys).await?;
+    let mut rows = Bulk::new(db);
+    for mail in mails {
+        if taken.insert(mail.dedup_key.clone()) {
+            rows.push(&TemplatedRow {
+                kind: mail.kind,
+                locale: mail.locale.tag(),
+                mall_id: mail.member.0,
+                member_code: &mail.member.1,
+                recipient: &mail.recipient,
+                data: &mail.data.to_string(),
+                due_at: now,
+                queued_at: now,
+                dedup_key: &mail.dedup_key,
+            });
+        }
+    }
+    loaded(db.load(&mut rows).await)
 }
 
 /// The keys that are already in the queue.

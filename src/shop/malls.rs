@@ -8,6 +8,10 @@ use crate::spelling;
 use crate::values;
 use crate::wording::command;
 
+/// The platform of a mall whose orders an application of the shop's own keeps in this database. All other malls' orders are
+/// copies of what another system decides about.
+pub const APP: &str = "app";
+
 /// A row of `malls`. One that cannot be read has no time zone, like one whose time zone does not exist.
 #[derive(Debug, Clone, FromRow)]
 pub struct Mall {
@@ -17,7 +21,7 @@ pub struct Mall {
     pub code: String,
     /// Its name.
     pub name: String,
-    /// Where its data comes from (`csv`, `cafe24`).
+    /// Where its data comes from (`csv`, `cafe24`, [`APP`]).
     pub platform: String,
     /// IANA name of its time zone.
     pub time_zone: String,

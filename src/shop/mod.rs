@@ -2,6 +2,7 @@
 
 pub mod arrivals;
 pub mod malls;
+pub mod notifications;
 pub mod orders;
 pub mod recipients;
 pub mod refunds;

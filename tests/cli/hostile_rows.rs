@@ -164,6 +164,58 @@ fn a_product_that_cannot_be_read_keeps_no_other_from_being_alerted_of() {
 }
 
 #[test]
+fn an_order_that_cannot_be_read_keeps_no_other_from_expiring() {
+    let shop = customers();
+    shop.configure("[order_expire]\nmail = true\n");
+    shop.execute("UPDATE malls SET platform = 'app'");
+    for member in ["M1", "M2"] {
+        shop.execute(&format!(
+            "INSERT INTO products (mall_id, product_code, name, status, currency, price_amount, created_at, updated_at)
+             VALUES (1, 'P-{member}', 'Tea', 'ON_SALE', 'JPY', 1000, '{THEN}', '{THEN}')"
+        ));
+        shop.execute(&format!(
+            "INSERT INTO stock (product_id, quantity, updated_at)
+             SELECT id, 10, '{THEN}' FROM products WHERE product_code = 'P-{member}'"
+        ));
+        let product = format!("P-{member}");
+        let lines = [Line { product: &product, ..Line::default() }];
+        let order = Order {
+            mall: shop.mall,
+            order_no: member,
+            member: Some(member),
+            status: "PAYMENT_WAIT",
+            ..Order::default()
+        };
+        shop.order(Order { paid_at: None, lines: &lines, ..order });
+    }
+    for table in ["orders", "order_items", "members", "products", "stock"] {
+        with_each_column_spoilt(&shop, table, |spoilt| {
+            goes_on(shop.job(&["order", "expire"]), spoilt);
+            let second = "member_code = 'M2'";
+            let is_cancelled =
+                format!("SELECT COUNT(*) FROM orders WHERE {second} AND status = 'ORDER_CANCELLED'");
+            assert_eq!(shop.scalar(&is_cancelled), "1", "{spoilt}");
+            for queue in ["mails", "notifications"] {
+                let told = shop.scalar(&format!("SELECT COUNT(*) FROM {queue} WHERE {second}"));
+                assert_eq!(told, "1", "{spoilt}");
+                shop.execute(&format!("DELETE FROM {queue}"));
+            }
+            // All of the first, or nothing.
+            let events = "SELECT COUNT(*) FROM outbox_events";
+            let cancelled = "SELECT 2 * COUNT(*) FROM orders WHERE status = 'ORDER_CANCELLED'";
+            assert_eq!(shop.scalar(events), shop.scalar(cancelled), "{spoilt}");
+            shop.execute("DELETE FROM outbox_events");
+            shop.execute(
+                "UPDATE orders SET status = 'PAYMENT_WAIT', cancelled_at = NULL, cancel_reason = NULL",
+            );
+        });
+    }
+    shop.execute("UPDATE orders SET ordered_at = '2026-11-31T00:00:00+00:00' WHERE id = 1");
+    let ran = shop.job(&["order", "expire"]).run().exits(3);
+    ran.says("tokyo/M1: the column `ordered_at` of `orders` holds `2026-11-31T00:00:00+00:00`, which is not a time");
+}
+
+#[test]
 fn a_charge_that_cannot_be_read_keeps_no_other_from_its_notice() {
     let shop = customers();
     for table in ["subscriptions", "members"] {

@@ -24,6 +24,7 @@ mod mail_templates;
 mod mall_sync;
 mod mall_token;
 mod operations;
+mod order_expire;
 mod report_daily_cancellations;
 mod report_daily_sales;
 mod report_executive;

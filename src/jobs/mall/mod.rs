@@ -13,11 +13,11 @@ use crate::documents::{Cell, Column, ColumnKind, Row, Table, terminal};
 use crate::failure::Failure;
 use crate::money::is_known_currency;
 use crate::runner::{Action, Job, JobCommand, JobSpec};
-use crate::shop::malls::{Mall, all_malls, is_code, selected_malls};
+use crate::shop::malls::{APP, Mall, all_malls, is_code, selected_malls};
 use crate::values;
 
 /// The possible sources of a mall's data.
-const PLATFORMS: [&str; 2] = ["csv", PLATFORM];
+const PLATFORMS: [&str; 3] = ["csv", PLATFORM, APP];
 
 /// The jobs of malls.
 pub const SPECS: &[JobSpec] = &[sync::Args::SPEC];
@@ -65,7 +65,8 @@ pub struct AddArgs {
     /// Its currency
     #[arg(long, value_name = "CODE")]
     currency: Option<String>,
-    /// Where its data comes from: files, or the API of its platform (default: csv)
+    /// Where its data comes from: files, the API of its platform, or an application of yours that keeps its orders in this
+    /// database (default: csv)
     #[arg(long, value_name = "NAME", ignore_case = true, value_parser = clap::builder::PossibleValuesParser::new(PLATFORMS))]
     platform: Option<String>,
     /// Its ID on the platform (default: the code)

@@ -1,0 +1,341 @@
+//! The transaction: orders are cancelled, their stock is given back, and whoever has to know of it is told. All of an order,
+//! or nothing of it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use lettre::message::Mailbox;
+use serde_json::{Value as Json, json};
+
+use super::REASON;
+use super::{events, releases};
+use crate::db::{Db, FromRow, Kind, Problems};
+use crate::failure::Failure;
+use crate::locale::Locale;
+use crate::mail::queue::{TemplatedMail, enqueue_templated};
+use crate::outbox;
+use crate::shop::malls::Mall;
+use crate::shop::notifications::{NewPush, enqueue_pushes};
+use crate::values;
+
+/// The text of a notification, and the template of a mail.
+const KIND: &str = "order-expired";
+/// No order has so many pieces of anything: a larger number is a mistake, and given back it would be sold.
+const MOST_UNITS: i64 = 1_000_000_000;
+
+/// What the orders of a chunk share.
+#[derive(Debug)]
+pub(super) struct Terms<'a> {
+    pub(super) mall: &'a Mall,
+    pub(super) time_zone: Tz,
+    /// When they are cancelled.
+    pub(super) now: DateTime<Utc>,
+    /// They were ordered up to then.
+    pub(super) until: DateTime<Utc>,
+    /// Where customers can order again.
+    pub(super) shop_url: Option<&'a str>,
+    /// Whether orders reserve what they contain in Redis.
+    pub(super) has_reservations: bool,
+}
+
+/// An order that waits for its payment.
+#[derive(Debug, Clone, FromRow)]
+#[expect(clippy::struct_field_names, reason = "the columns' own names")]
+pub(super) struct Order {
+    pub(super) id: i64,
+    pub(super) order_no: String,
+    pub(super) member_code: Option<String>,
+    pub(super) currency: String,
+    pub(super) total_amount: i64,
+    pub(super) ordered_at: DateTime<Utc>,
+    #[row(problems)]
+    pub(super) problems: Problems,
+}
+
+/// An order to cancel, and who is told.
+#[derive(Debug, Clone)]
+pub(super) struct Candidate {
+    pub(super) order: Order,
+    pub(super) customer: Customer,
+}
+
+/// How the customer of an order is told. A guest is not.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Customer {
+    /// By a notification of the app.
+    pub(super) is_notified: bool,
+    pub(super) mailbox: Option<Mailbox>,
+    pub(super) name: Option<String>,
+    pub(super) locale: Locale,
+}
+
+/// What was done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Done {
+    pub(super) orders: u64,
+    /// The lines of these orders.
+    pub(super) lines: u64,
+    /// Those whose product has a stock, to which their units were given back.
+    pub(super) returned_lines: u64,
+    pub(super) units: i64,
+    pub(super) pushes: u64,
+    pub(super) mails: u64,
+}
+
+impl std::ops::AddAssign for Done {
+    fn add_assign(&mut self, more: Self) {
+        self.orders += more.orders;
+        self.lines += more.lines;
+        self.returned_lines += more.returned_lines;
+        self.units = self.units.saturating_add(more.units);
+        self.pushes += more.pushes;
+        self.mails += more.mails;
+    }
+}
+
+/// A line of an order.
+#[derive(Debug, FromRow)]
+pub(super) struct Line {
+    order_id: i64,
+    pub(super) product_code: String,
+    pub(super) product_name: String,
+    pub(super) quantity: i64,
+    pub(super) unit_price_amount: i64,
+    #[row(problems)]
+    problems: Problems,
+}
+
+/// Orders with a line that cannot be given back: none of the chunk was cancelled.
+#[derive(Debug)]
+pub(super) struct BadLines(pub(super) BTreeMap<i64, Failure>);
+
+impl fmt::Display for BadLines {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "the lines of {} orders cannot be used", self.0.len())
+    }
+}
+
+impl std::error::Error for BadLines {}
+
+/// Cancels those of the orders that still wait for their payment. Fails with [`BadLines`] if one has a line that cannot be
+/// given back; the others can be tried again without it.
+pub(super) async fn expire(db: &mut Db, terms: &Terms<'_>, candidates: &[Candidate]) -> anyhow::Result<Done> {
+    let ids: Vec<i64> = candidates.iter().map(|candidate| candidate.order.id).collect();
+    let cancelled = cancel(db, terms, &ids).await?;
+    let candidates: Vec<&Candidate> =
+        candidates.iter().filter(|candidate| cancelled.contains(&candidate.order.id)).collect();
+    let lines = lines_of(db, &cancelled).await?;
+    let returned = give_back(db, terms, &lines).await?;
+    let of = |candidate: &Candidate| lines.get(&candidate.order.id).map_or(&[][..], Vec::as_slice);
+
+    let written: Vec<_> = candidates.iter().flat_map(|one| events::of(terms, &one.order, of(one))).collect();
+    outbox::write(db, &written, terms.now).await?;
+    if terms.has_reservations {
+        let orders = candidates.iter().map(|one| (one.order.id, one.order.order_no.as_str()));
+        releases::note(db, terms.mall, orders, terms.now).await?;
+    }
+    let pushes: Vec<NewPush> = candidates
+        .iter()
+        .filter(|candidate| candidate.customer.is_notified)
+        .filter_map(|candidate| push(terms, &candidate.order, of(candidate)))
+        .collect();
+    let mails: Vec<TemplatedMail> =
+        candidates.iter().filter_map(|candidate| mail(terms, candidate, of(candidate))).collect();
+    Ok(Done {
+        orders: candidates.len() as u64,
+        lines: lines.values().map(|lines| lines.len() as u64).sum(),
+        returned_lines: returned.lines,
+        units: returned.units,
+        pushes: enqueue_pushes(db, &pushes, terms.now).await?,
+        mails: enqueue_templated(db, &mails, terms.now).await?,
+    })
+}
+
+// ---------------------------------------------------------------- the orders
+
+/// Cancels those of these orders that are not paid, and returns them. One whose row another program has locked is about to be
+/// paid, most likely: it is left to the next run, so that nobody waits for us and we for nobody.
+async fn cancel(db: &mut Db, terms: &Terms<'_>, ids: &[i64]) -> anyhow::Result<Vec<i64>> {
+    let cancelled: Vec<(i64,)> =
+        db.fetch_all(&cancel_sql(db), values![json!(ids), terms.until, terms.now]).await?;
+    Ok(cancelled.into_iter().map(|(id,)| id).collect())
+}
+
+pub(super) fn cancel_sql(db: &Db) -> String {
+    format!(
+        "UPDATE orders SET status = 'ORDER_CANCELLED', cancelled_at = $3, cancel_reason = '{REASON}', updated_at = $3
+         WHERE id IN (SELECT waiting.id FROM orders waiting WHERE waiting.id IN {} ORDER BY waiting.id {})
+           AND status = 'PAYMENT_WAIT' AND paid_at IS NULL AND source_updated_at IS NULL AND ordered_at <= $2
+           AND NOT EXISTS (SELECT 1 FROM payments p WHERE p.order_id = orders.id AND p.paid_at IS NOT NULL)
+         RETURNING id",
+        db.numbers("$1"),
+        db.pick("", "FOR NO KEY UPDATE SKIP LOCKED")
+    )
+}
+
+/// The lines of these orders, by order.
+async fn lines_of(db: &mut Db, orders: &[i64]) -> anyhow::Result<BTreeMap<i64, Vec<Line>>> {
+    let rows: Vec<Line> = db.fetch_all(&lines_sql(db), values![json!(orders)]).await?;
+    let mut lines: BTreeMap<i64, Vec<Line>> = BTreeMap::new();
+    let mut bad = BTreeMap::new();
+    for line in rows {
+        if let Err(failure) = line.check() {
+            bad.entry(line.order_id).or_insert(failure);
+        }
+        lines.entry(line.order_id).or_default().push(line);
+    }
+    if bad.is_empty() { Ok(lines) } else { Err(BadLines(bad).into()) }
+}
+
+pub(super) fn lines_sql(db: &Db) -> String {
+    format!(
+        "SELECT order_id, product_code, product_name, quantity, unit_price_amount FROM order_items
+         WHERE order_id IN {} ORDER BY order_id, line_key",
+        db.numbers("$1")
+    )
+}
+
+impl Line {
+    fn check(&self) -> Result<(), Failure> {
+        self.problems.check()?;
+        if (0..=MOST_UNITS).contains(&self.quantity) {
+            return Ok(());
+        }
+        Err(Failure::bad_input(format!(
+            "the line of the product `{}` has the quantity {}, which cannot be given back",
+            self.product_code, self.quantity
+        )))
+    }
+}
+
+// ---------------------------------------------------------------- the stock
+
+#[derive(Debug, Default)]
+struct Returned {
+    lines: u64,
+    units: i64,
+}
+
+/// Gives the units of these lines back to the stock of their products. A product without a stock row is not counted here,
+/// which is no error.
+async fn give_back(
+    db: &mut Db,
+    terms: &Terms<'_>,
+    lines: &BTreeMap<i64, Vec<Line>>,
+) -> anyhow::Result<Returned> {
+    let mut by_product: HashMap<&str, Returned> = HashMap::new();
+    for line in lines.values().flatten() {
+        let product = by_product.entry(&line.product_code).or_default();
+        product.lines += 1;
+        // A chunk of lines of at most a billion each is far from what fits.
+        product.units += line.quantity;
+    }
+    let codes: Vec<&str> = by_product.keys().copied().collect();
+    let stocked: Vec<(i64, String)> =
+        db.fetch_all(&stocked_sql(db), values![terms.mall.id, json!(codes)]).await?;
+    let mut total = Returned::default();
+    let mut units = Vec::with_capacity(stocked.len());
+    for (product_id, code) in &stocked {
+        let Some(back) = by_product.get(code.as_str()) else { continue };
+        total.lines += back.lines;
+        total.units += back.units;
+        units.push(json!({ "product_id": product_id, "units": back.units }));
+    }
+    if !units.is_empty() {
+        db.execute(&give_back_sql(db), values![Json::from(units), terms.now]).await?;
+    }
+    Ok(total)
+}
+
+/// The products that have a stock, whose rows are locked in one order: whoever locks several of them in the same order
+/// never waits for us while we wait for them. Each is looked up, by construction: a planner without statistics reads all
+/// products of the mall.
+pub(super) fn stocked_sql(db: &Db) -> String {
+    match db.kind() {
+        Kind::Sqlite => format!(
+            "SELECT s.product_id, p.product_code FROM products p JOIN stock s ON s.product_id = p.id
+             WHERE p.mall_id = $1 AND p.product_code IN {} ORDER BY s.product_id",
+            db.elements("$2")
+        ),
+        Kind::Postgres => "SELECT s.product_id, code.value AS product_code
+             FROM jsonb_array_elements_text($2) AS code
+             CROSS JOIN LATERAL (SELECT p.id FROM products p
+                                 WHERE p.mall_id = $1 AND p.product_code = code.value OFFSET 0) AS product
+             JOIN stock s ON s.product_id = product.id
+             ORDER BY s.product_id FOR NO KEY UPDATE OF s"
+            .to_owned(),
+    }
+}
+
+pub(super) fn give_back_sql(db: &Db) -> String {
+    let back = db.pick(
+        "SELECT value ->> 'product_id' AS product_id, value ->> 'units' AS units FROM json_each($1)",
+        "SELECT CAST(value ->> 'product_id' AS BIGINT) AS product_id, CAST(value ->> 'units' AS BIGINT) AS units
+         FROM jsonb_array_elements($1)",
+    );
+    format!(
+        "UPDATE stock SET quantity = quantity + back.units, updated_at = $2 FROM ({back}) AS back
+         WHERE stock.product_id = back.product_id"
+    )
+}
+
+// ---------------------------------------------------------------- the customer
+
+fn dedup_key(terms: &Terms<'_>, order: &Order) -> String {
+    format!("{KIND}/{}/{}", terms.mall.code, order.order_no)
+}
+
+fn push(terms: &Terms<'_>, order: &Order, lines: &[Line]) -> Option<NewPush> {
+    Some(NewPush {
+        mall_id: terms.mall.id,
+        member_code: order.member_code.clone()?,
+        kind: KIND,
+        data: json!({
+            "order_number": order.order_no,
+            "ordered_at": local(terms, order.ordered_at),
+            "cancelled_at": local(terms, terms.now),
+            "amount": order.total_amount,
+            "currency": order.currency,
+            "items": lines.len(),
+            "first_item": lines.first().map(|line| &line.product_name),
+        }),
+        dedup_key: dedup_key(terms, order),
+    })
+}
+
+fn mail(terms: &Terms<'_>, candidate: &Candidate, lines: &[Line]) -> Option<TemplatedMail> {
+    let Candidate { order, customer } = candidate;
+    let items: Vec<Json> = lines
+        .iter()
+        .map(|line| {
+            json!({
+                "name": line.product_name, "quantity": line.quantity, "unit_price_amount": line.unit_price_amount,
+                "currency": order.currency,
+            })
+        })
+        .collect();
+    Some(TemplatedMail {
+        kind: KIND,
+        locale: customer.locale,
+        recipient: customer.mailbox.as_ref()?.email.to_string(),
+        member: (terms.mall.id, order.member_code.clone()?),
+        data: json!({
+            "member_name": customer.name,
+            "order_number": order.order_no,
+            "ordered_at": local(terms, order.ordered_at),
+            "cancelled_at": local(terms, terms.now),
+            "amount": order.total_amount,
+            "currency": order.currency,
+            "items": items,
+            "shop_url": terms.shop_url,
+        }),
+        dedup_key: dedup_key(terms, order),
+    })
+}
+
+/// A time as the mall's customers read it.
+fn local(terms: &Terms<'_>, at: DateTime<Utc>) -> String {
+    at.with_timezone(&terms.time_zone).to_rfc3339()
+}

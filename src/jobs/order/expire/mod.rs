@@ -1,0 +1,461 @@
+//! `order expire`: cancels orders that were not paid in time.
+//!
+//! Only orders of malls whose application keeps them in this database (`mall add --platform app`): what a shop's own system
+//! decides about is a copy here, and never changed. An order is cancelled by one statement that checks its state again, in
+//! the transaction that gives its stock back, writes the events and queues the customer's notice. A payment at the same
+//! moment comes either before, and the order is left alone, or after, and finds it cancelled.
+//!
+//! What an order has reserved in Redis is given back afterwards, by rows that the transaction has written.
+//!
+//! The state of the orders is the checkpoint: a run that was killed starts over and finds the rest.
+
+mod breaker;
+mod cancel;
+mod events;
+mod releases;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use lettre::message::Mailbox;
+use serde_json::json;
+
+use self::breaker::{Breaker, Silence};
+use self::cancel::{BadLines, Candidate, Customer, Done, Order, Terms, expire};
+use crate::address;
+use crate::context::Context;
+use crate::db::{Db, DbError, DbErrorKind, FromRow, Kind, Problems};
+use crate::failure::Failure;
+use crate::money::is_known_currency;
+use crate::period::parse_duration;
+use crate::runner::{Exclusion, Items, Job, JobSpec, Planned, Run, minutes};
+use crate::severity::Severity;
+use crate::shop::malls::{APP, Mall, MallArgs};
+use crate::shop::recipients::{Purpose, drop_suppressed, language};
+use crate::shop::times::Dated;
+use crate::values;
+use crate::wording::{command, counted};
+
+/// Why an order was cancelled, as reports and events name it.
+const REASON: &str = "PAYMENT_TIMEOUT";
+/// Orders of one commit: their locks are held for some milliseconds, and few are done again if one of them is bad.
+const CHUNK: i64 = 100;
+/// How often a chunk is tried that others keep from its locks, or that deadlocks with them.
+const ATTEMPTS: u32 = 3;
+/// What fails if an order fails.
+const PHASE: &str = "cancel";
+/// The tables that the statements read.
+const READ: [&str; 6] = ["orders", "order_items", "payments", "products", "stock", "members"];
+
+/// Arguments of `order expire`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Cancel orders that have waited for their payment for this long
+    #[arg(long, value_name = "DURATION", value_parser = parse_age, default_value = "5m")]
+    older_than: Duration,
+    /// Cancel at most this many orders (default: all that are due)
+    #[arg(long, value_name = "ORDERS", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
+    /// Commit after this many orders
+    #[arg(long, value_name = "ORDERS", default_value_t = CHUNK, value_parser = clap::value_parser!(i64).range(1..=1000))]
+    chunk_size: i64,
+    /// Cancel the orders of a mall even if no payment arrives there where usually many do
+    #[arg(long)]
+    accept_silence: bool,
+    #[command(flatten)]
+    malls: MallArgs,
+}
+
+/// A length of time in which an order can be paid.
+fn parse_age(text: &str) -> Result<Duration, String> {
+    match parse_duration(text) {
+        Ok(age) if age.is_zero() => {
+            Err("orders need some time to be paid: write at least 1s, such as 5m".to_owned())
+        }
+        Ok(age) => Ok(age),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+impl Job for Args {
+    const SPEC: JobSpec = JobSpec {
+        name: "order expire",
+        summary: "Cancel orders that were not paid in time, and give their stock back",
+        details: "Only orders of malls with the platform `app`, whose application keeps them in this database. If payments \
+                  seem to have failed, a mall's orders are left alone.",
+        page: Some("docs/orders-and-stock.md"),
+        schedule: Some("*/10 * * * *"),
+        deadline: minutes(5),
+        severity: Severity::High,
+        exclusion: Exclusion::Job,
+        items: Items::finished_when_written("order", "orders", "cancelled"),
+    };
+
+    type Unit = ();
+
+    async fn plan(&self, cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Planned<()>>> {
+        self.until(cx.now())?;
+        let malls = self.own_malls(db).await?;
+        releases::refuse_forgotten_redis(cx, db).await?;
+        Ok(vec![Planned::sweep(()).at(&self.malls, &malls)])
+    }
+
+    async fn run(&self, run: &mut Run<'_>, _unit: &()) -> anyhow::Result<()> {
+        let until = self.until(run.cx.now())?;
+        let mut tally = Tally { left: self.limit, ..Tally::default() };
+        run.db.plan_by_index().await?;
+        let malls = self.own_malls(run.db).await?;
+        for (mall, time_zone) in run.usable_malls(malls) {
+            let shop_url = run.cx.config.mail().shop.url.as_deref();
+            let (now, has_reservations) = (run.cx.now(), run.cx.redis().is_some());
+            let terms = Terms { mall: &mall, time_zone, now, until, shop_url, has_reservations };
+            self.expire_mall(run, &terms, &mut tally).await?;
+        }
+        let released = releases::release(run).await?;
+        let done: Vec<String> = [tally.sentence(), released.sentence()].into_iter().flatten().collect();
+        let done = (!done.is_empty()).then(|| done.join("; "));
+        run.summarise(done.clone().unwrap_or_else(|| "no order to cancel".to_owned()));
+        if let Some(done) = done {
+            run.leaves(done);
+        }
+        match Silence::failure(&tally.silences).or(released.trouble) {
+            Some(failure) => Err(failure.into()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Args {
+    /// The orders to cancel were ordered up to then.
+    fn until(&self, now: DateTime<Utc>) -> Result<DateTime<Utc>, Failure> {
+        let age = TimeDelta::from_std(self.older_than).ok();
+        age.and_then(|age| now.checked_sub_signed(age))
+            .filter(|until| *until > first_time())
+            .ok_or_else(|| Failure::usage("--older-than is too long"))
+    }
+
+    /// The malls asked for, which must have orders of their own; by default all active ones that have.
+    async fn own_malls(&self, db: &mut Db) -> anyhow::Result<Vec<Mall>> {
+        let mut malls = self.malls.selected(db).await?;
+        if self.malls.named().is_empty() {
+            malls.retain(|mall| mall.platform == APP);
+        }
+        match malls.iter().find(|mall| mall.platform != APP) {
+            None => Ok(malls),
+            Some(mall) => Err(Failure::refused(format!(
+                "the orders of mall `{}` are copies from `{}`: only that system may cancel them",
+                mall.code, mall.platform
+            ))
+            .hint(format!(
+                "if an application of yours keeps them in this database: {}",
+                command(&["mall", "add", &mall.code, "--platform", APP])
+            ))
+            .into()),
+        }
+    }
+
+    /// Cancels a mall's orders, from the oldest to the newest.
+    async fn expire_mall(
+        &self,
+        run: &mut Run<'_>,
+        terms: &Terms<'_>,
+        tally: &mut Tally,
+    ) -> anyhow::Result<()> {
+        run.fail_misdated_where(terms.mall, &Dated::ORDERS, "status = 'PAYMENT_WAIT'").await?;
+        let breaker = Breaker::new(run.cx.config.order_expire(), terms.now);
+        let due = count_due(run.db, terms, breaker.enough()).await?;
+        if due == 0 {
+            return Ok(());
+        }
+        run.db.analyze_unknown(&READ).await?;
+        if !self.accept_silence
+            && let Some(silence) = breaker.silence(run.db, terms.mall, due).await?
+        {
+            tally.silences.push(silence);
+            return Ok(());
+        }
+        let mut after = (first_time(), i64::MIN);
+        while tally.left != Some(0) {
+            run.check_stop()?;
+            let most = tally.left.map_or(self.chunk_size, |left| self.chunk_size.min(bounded(left)));
+            let page = next_page(run.db, terms, after, most).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = (last.ordered_at, last.id);
+            let orders = usable(run, terms, page);
+            let candidates = with_customers(run, terms, orders).await?;
+            expire_chunk(run, terms, candidates, tally).await?;
+        }
+        Ok(())
+    }
+}
+
+/// What was done, for the summary.
+#[derive(Debug, Default)]
+struct Tally {
+    done: Done,
+    /// How many more orders may be cancelled; `None` if all may.
+    left: Option<u64>,
+    silences: Vec<Silence>,
+}
+
+impl Tally {
+    fn add(&mut self, done: Done) {
+        self.done += done;
+        self.left = self.left.map(|left| left.saturating_sub(done.orders));
+    }
+
+    /// What was done; `None` if that is nothing.
+    fn sentence(&self) -> Option<String> {
+        let Done { orders, lines, returned_lines, units, pushes, mails } = self.done;
+        if orders == 0 {
+            return None;
+        }
+        let notices = match mails {
+            0 => counted(pushes, "notice", "notices"),
+            _ => format!("{} and {}", counted(pushes, "notice", "notices"), counted(mails, "mail", "mails")),
+        };
+        Some(format!(
+            "cancelled {}; gave back the stock of {returned_lines} of {} ({}); queued {notices}",
+            counted(orders, "order", "orders"),
+            counted(lines, "line", "lines"),
+            counted(units, "unit", "units"),
+        ))
+    }
+}
+
+// ---------------------------------------------------------------- the steps
+
+/// The orders of a page that can be read, and are wanted. One that cannot be read fails.
+fn usable(run: &mut Run<'_>, terms: &Terms<'_>, page: Vec<Order>) -> Vec<Order> {
+    let mut usable = Vec::with_capacity(page.len());
+    for order in page {
+        let key = item_key(terms.mall, &order.order_no);
+        if !run.is_wanted(&key) && !run.is_wanted(&terms.mall.code) {
+            continue;
+        }
+        run.read(1);
+        match order.check() {
+            Ok(()) => usable.push(order),
+            Err(failure) => run.fail_item(&key, PHASE, &failure.into()),
+        }
+    }
+    usable
+}
+
+impl Order {
+    fn check(&self) -> Result<(), Failure> {
+        self.problems.check()?;
+        if is_known_currency(&self.currency) {
+            return Ok(());
+        }
+        Err(Failure::bad_input(format!(
+            "the column `currency` of `orders` holds `{}`, which is not a currency",
+            self.currency
+        )))
+    }
+}
+
+/// The orders with how their customers are told. What cannot be read of a member keeps the member from being told, and not
+/// the order from being cancelled.
+async fn with_customers(
+    run: &mut Run<'_>,
+    terms: &Terms<'_>,
+    orders: Vec<Order>,
+) -> anyhow::Result<Vec<Candidate>> {
+    let codes: Vec<&str> = orders.iter().filter_map(|order| order.member_code.as_deref()).collect();
+    let members = members(run.db, terms.mall.id, &codes).await?;
+    let is_mailed = run.cx.config.order_expire().mail;
+    let mut mailboxes: Vec<(i64, Mailbox)> = Vec::new();
+    let mut candidates = Vec::with_capacity(orders.len());
+    for order in orders {
+        let member = order.member_code.as_ref().and_then(|code| members.get(code));
+        let mut customer = Customer {
+            // A member of whom the shop keeps no row here can be told by the app alone.
+            is_notified: order.member_code.is_some() && member.is_none_or(|member| member.may_be_told),
+            locale: language(&run.cx.config, member.and_then(|member| member.locale.as_deref()), None),
+            ..Customer::default()
+        };
+        if let Some(member) = member.filter(|member| member.may_be_told) {
+            if let Err(failure) = member.problems.check() {
+                run.fail_part(&item_key(terms.mall, &order.order_no), "notice", &failure.into());
+                customer.is_notified = false;
+            } else if is_mailed {
+                customer.name.clone_from(&member.name);
+                let mailbox = member.email.as_deref().and_then(|email| address::parse(email).ok());
+                mailboxes.extend(mailbox.map(|mailbox| (order.id, mailbox)));
+            }
+        }
+        candidates.push(Candidate { order, customer });
+    }
+    drop_suppressed(run.db, &mut mailboxes, Purpose::Contract).await?;
+    let mut mailboxes: HashMap<i64, Mailbox> = mailboxes.into_iter().collect();
+    for candidate in &mut candidates {
+        candidate.customer.mailbox = mailboxes.remove(&candidate.order.id);
+    }
+    Ok(candidates)
+}
+
+/// Cancels the orders of a chunk in one transaction. One that cannot be cancelled fails, and the others are done without it.
+async fn expire_chunk(
+    run: &mut Run<'_>,
+    terms: &Terms<'_>,
+    mut candidates: Vec<Candidate>,
+    tally: &mut Tally,
+) -> anyhow::Result<()> {
+    let mut attempt = 1;
+    while !candidates.is_empty() {
+        let error = match expire_together(run, terms, &candidates, tally).await {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        if let Some(BadLines(bad)) = error.downcast_ref::<BadLines>() {
+            for candidate in candidates.extract_if(.., |candidate| bad.contains_key(&candidate.order.id)) {
+                let failure = bad[&candidate.order.id].clone();
+                run.fail_item(&item_key(terms.mall, &candidate.order.order_no), PHASE, &failure.into());
+            }
+        } else if is_of_data(&error) {
+            return expire_one_by_one(run, terms, candidates, tally).await;
+        } else if is_busy(&error) && attempt < ATTEMPTS {
+            attempt += 1;
+        } else {
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// Cancels orders of which one breaks a rule of the database that nobody foresaw: it fails, and the others are done.
+async fn expire_one_by_one(
+    run: &mut Run<'_>,
+    terms: &Terms<'_>,
+    candidates: Vec<Candidate>,
+    tally: &mut Tally,
+) -> anyhow::Result<()> {
+    for candidate in candidates {
+        match expire_together(run, terms, std::slice::from_ref(&candidate), tally).await {
+            Ok(()) => {}
+            Err(error) if is_of_data(&error) => {
+                run.fail_item(&item_key(terms.mall, &candidate.order.order_no), PHASE, &error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+async fn expire_together(
+    run: &mut Run<'_>,
+    terms: &Terms<'_>,
+    candidates: &[Candidate],
+    tally: &mut Tally,
+) -> anyhow::Result<()> {
+    let done = run
+        .chunk_writing(None::<&str>, async |db| {
+            let done = expire(db, terms, candidates).await?;
+            Ok((done, done.orders))
+        })
+        .await?;
+    tally.add(done);
+    Ok(())
+}
+
+fn item_key(mall: &Mall, order_no: &str) -> String {
+    format!("{}/{order_no}", mall.code)
+}
+
+/// Whether a row is the reason: it breaks a rule of its table, or a number does not fit.
+fn is_of_data(error: &anyhow::Error) -> bool {
+    let kind = error.downcast_ref::<DbError>().map(DbError::kind);
+    matches!(kind, Some(DbErrorKind::Constraint | DbErrorKind::Other))
+}
+
+fn is_busy(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<DbError>().is_some_and(DbError::is_busy)
+}
+
+// ---------------------------------------------------------------- the queries
+
+/// The orders of a mall that are due. One with a `source_updated_at` was synchronised or imported, whatever its mall is now.
+const DUE: &str =
+    "o.mall_id = $1 AND o.status = 'PAYMENT_WAIT' AND o.paid_at IS NULL AND o.source_updated_at IS NULL
+    AND o.ordered_at <= $2";
+
+/// The first time that a database has.
+fn first_time() -> DateTime<Utc> {
+    const FIRST_SECOND: i64 = -62_135_596_800;
+    DateTime::from_timestamp(FIRST_SECOND, 0).unwrap_or_default()
+}
+
+/// A number of orders as the database counts them.
+fn bounded(orders: u64) -> i64 {
+    i64::try_from(orders).unwrap_or(i64::MAX)
+}
+
+/// How many orders are due: at most `most`.
+async fn count_due(db: &mut Db, terms: &Terms<'_>, most: i64) -> anyhow::Result<i64> {
+    let sql = format!(
+        "SELECT COUNT(*) FROM (SELECT 1 FROM orders o WHERE {DUE} AND {} LIMIT $3) due",
+        db.is_time("o.ordered_at")
+    );
+    let (due,): (i64,) = db.fetch_one(&sql, values![terms.mall.id, terms.until, most]).await?;
+    Ok(due)
+}
+
+/// The next orders that are due, oldest first.
+async fn next_page(
+    db: &mut Db,
+    terms: &Terms<'_>,
+    after: (DateTime<Utc>, i64),
+    most: i64,
+) -> anyhow::Result<Vec<Order>> {
+    let values = values![terms.mall.id, terms.until, after.0, after.1, most];
+    Ok(db.fetch_all(&page_sql(db), values).await?)
+}
+
+fn page_sql(db: &Db) -> String {
+    format!(
+        "SELECT o.id, o.order_no, o.member_code, o.currency, o.total_amount, o.ordered_at FROM orders o
+         WHERE {DUE} AND (o.ordered_at, o.id) > ($3, {}) AND {} ORDER BY o.ordered_at, o.id LIMIT $5",
+        db.row_number("$4"),
+        db.is_time("o.ordered_at")
+    )
+}
+
+/// A member whose order expires.
+#[derive(Debug, FromRow)]
+#[expect(clippy::struct_field_names, reason = "the columns' own names")]
+struct Member {
+    member_code: String,
+    name: Option<String>,
+    email: Option<String>,
+    locale: Option<String>,
+    may_be_told: bool,
+    #[row(problems)]
+    problems: Problems,
+}
+
+/// The members with these codes, by code.
+async fn members(db: &mut Db, mall_id: i64, codes: &[&str]) -> anyhow::Result<HashMap<String, Member>> {
+    if codes.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows: Vec<Member> = db.fetch_all(&members_sql(db), values![mall_id, json!(codes)]).await?;
+    Ok(rows.into_iter().map(|member| (member.member_code.clone(), member)).collect())
+}
+
+/// Looks each of them up, by construction: a planner without statistics reads all members of the mall.
+fn members_sql(db: &Db) -> String {
+    let members = "SELECT m.member_code, m.name, m.email, m.locale,
+                m.status <> 'WITHDRAWN' AND m.withdrawn_at IS NULL AND m.erasure_requested_at IS NULL AS may_be_told
+         FROM members m WHERE m.mall_id = $1 AND m.member_code";
+    match db.kind() {
+        Kind::Sqlite => format!("{members} IN {}", db.elements("$2")),
+        Kind::Postgres => format!(
+            "SELECT found.* FROM (SELECT DISTINCT value FROM jsonb_array_elements_text($2)) AS code
+             CROSS JOIN LATERAL ({members} = code.value OFFSET 0) AS found"
+        ),
+    }
+}
