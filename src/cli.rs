@@ -54,9 +54,6 @@ pub enum Command {
     /// Store the day's counts and sales, for reports and for other systems
     #[command(subcommand)]
     Stats(stats::Stats),
-    /// Alert of low stock
-    #[command(subcommand)]
-    Stock(stock::Stock),
     /// Load a shop's data
     #[command(subcommand)]
     Data(data::Data),
@@ -66,6 +63,9 @@ pub enum Command {
     /// Cancel orders that were not paid in time
     #[command(subcommand)]
     Order(order::Order),
+    /// Alert of low stock
+    #[command(subcommand)]
+    Stock(stock::Stock),
     /// Send mails, and manage their queue and their texts
     #[command(subcommand)]
     Mail(mail::Mail),
@@ -115,10 +115,10 @@ impl Command {
         match self {
             Self::Report(group) => group.action(cx),
             Self::Stats(group) => group.action(cx),
-            Self::Stock(group) => group.action(cx),
             Self::Data(group) => group.action(cx),
             Self::Cart(group) => group.action(cx),
             Self::Order(group) => group.action(cx),
+            Self::Stock(group) => group.action(cx),
             Self::Mail(group) => group.action(cx),
             Self::Mall(group) => group.action(cx),
             Self::Events(group) => group.action(cx),

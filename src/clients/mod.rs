@@ -8,6 +8,7 @@ pub mod event_webhook;
 mod mail_api;
 pub mod mail_folder;
 pub mod mail_transport;
+pub mod redis;
 pub mod sendgrid;
 pub mod ses;
 pub mod smtp;

@@ -26,6 +26,7 @@ mod order_expire;
 mod ownership;
 mod pdf;
 mod place;
+mod redis;
 mod report;
 mod section;
 mod signing;
@@ -57,6 +58,7 @@ sections! {
         place: PlaceSettings,
         lease: LeaseSettings,
         signing: SigningSettings,
+        redis: RedisSettings,
     }
     tables {
         pdf: PdfConfig,
@@ -67,8 +69,8 @@ sections! {
         mail: MailConfig,
         cart_remind: CartRemindConfig,
         order_expire: OrderExpireConfig,
-        digest: DigestConfig,
         stock: StockConfig,
+        digest: DigestConfig,
         events: EventsConfig,
         cafe24: Cafe24Config,
         jobs: JobsConfig,
@@ -356,9 +358,10 @@ impl Config {
         }
     }
 
-    /// Whether `batchctl.toml` has a table of this name.
+    /// Whether `batchctl.toml` has a table of this name, such as `mail` or `stock.redis`.
     pub fn has_table(&self, name: &str) -> bool {
-        self.entries().contains_key(name)
+        let entries = toml::Value::Table(self.entries());
+        name.split('.').try_fold(&entries, |table, key| table.get(key)).is_some()
     }
 
     /// The contents of `batchctl.toml`, entry by entry.

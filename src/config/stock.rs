@@ -1,13 +1,18 @@
-//! `[stock]` of `batchctl.toml`: when stock is low, and who is told.
+//! `[stock]` of `batchctl.toml`: how the shop's application keeps stock and reservations in Redis, when stock is low, and who
+//! is told.
+
+use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::error::ConfigError;
-use super::section::{Place, Section};
+use super::section::{Place, Section, duration};
 use crate::address;
 
 /// More than anybody has in stock. It keeps sums of a threshold and of what is added to it small.
 const MOST_UNITS: i64 = 1_000_000_000_000;
+/// A run of half an hour looks at most three times as long.
+const LONGEST_SETTLE: Duration = Duration::from_mins(5);
 
 /// `[stock]`
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -25,6 +30,10 @@ pub struct StockConfig {
     pub mail_to: Vec<String>,
     /// `[stock.feed]`: when so many products are low at once that it is not true.
     pub feed: FeedConfig,
+    /// `[stock.redis]`
+    pub redis: StockKeys,
+    /// `[stock.reconcile]`: when Redis and the database differ.
+    pub reconcile: ReconcileConfig,
 }
 
 /// `[stock.feed]`
@@ -44,6 +53,105 @@ impl Default for FeedConfig {
     }
 }
 
+/// `[stock.reconcile]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReconcileConfig {
+    /// How long a difference has to stay the same before it counts; five seconds by default.
+    #[serde(deserialize_with = "duration")]
+    pub settle: Option<Duration>,
+    /// After so long without an order, or after its cancellation, a reservation is nobody's; an hour by default.
+    #[serde(deserialize_with = "duration")]
+    pub leaked_after: Option<Duration>,
+    /// More differences than this are an urgent message.
+    pub urgent_above: u32,
+    /// More than this percentage of a mall's products that differ put all of them in doubt, and nothing is repaired.
+    pub percent: u32,
+    /// So many differences never do.
+    pub products: u32,
+    /// Whether a summary that has nothing to report is left out.
+    pub quiet_summary: bool,
+}
+
+impl Default for ReconcileConfig {
+    fn default() -> Self {
+        Self {
+            settle: None,
+            leaked_after: None,
+            urgent_above: 10,
+            percent: 20,
+            products: 20,
+            quiet_summary: false,
+        }
+    }
+}
+
+impl ReconcileConfig {
+    /// Longer than an order takes from the one to the other.
+    const SETTLE: Duration = Duration::from_secs(5);
+    /// Longer than anybody takes to check out.
+    const LEAKED_AFTER: Duration = Duration::from_hours(1);
+
+    /// How long a difference has to stay the same before it counts.
+    pub fn settle(&self) -> Duration {
+        self.settle.unwrap_or(Self::SETTLE)
+    }
+
+    /// After so long without an order, or after its cancellation, a reservation is nobody's.
+    pub fn leaked_after(&self) -> Duration {
+        self.leaked_after.unwrap_or(Self::LEAKED_AFTER)
+    }
+}
+
+/// `[stock.redis]`: what the keys are called.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StockKeys {
+    /// The key of a product's stock, a number: with `{product}`, and `{mall}` if there are several malls.
+    pub stock: String,
+    /// The key of an order's reservation, a hash of products and units: with `{order}`, and `{mall}` if there are several.
+    pub reservation: String,
+}
+
+impl Default for StockKeys {
+    fn default() -> Self {
+        Self {
+            stock: "stock:{mall}:{product}".to_owned(),
+            reservation: "reservation:{mall}:{order}".to_owned(),
+        }
+    }
+}
+
+/// What a key says of which mall it is.
+const MALL: &str = "{mall}";
+/// Which product.
+const PRODUCT: &str = "{product}";
+/// Which order.
+const ORDER: &str = "{order}";
+
+impl StockKeys {
+    /// What stands before and after the product in the key of a mall's stock.
+    pub fn stock_of(&self, mall: &str) -> (String, String) {
+        // The configuration has been checked: the product is named once.
+        let (before, after) = self.stock.split_once(PRODUCT).unwrap_or((&self.stock, ""));
+        (before.replace(MALL, mall), after.replace(MALL, mall))
+    }
+
+    /// The key of an order's reservation.
+    pub fn reservation_of(&self, mall: &str, order: &str) -> String {
+        let (before, after) = self.reservation.split_once(ORDER).unwrap_or((&self.reservation, ""));
+        // What an order is called may look like a placeholder itself.
+        format!("{}{order}{}", before.replace(MALL, mall), after.replace(MALL, mall))
+    }
+
+    /// The first pattern that does not say which mall it is of: with several malls, one's reservations would be another's.
+    pub fn without_mall(&self) -> Option<&'static str> {
+        [("stock.redis.stock", &self.stock), ("stock.redis.reservation", &self.reservation)]
+            .into_iter()
+            .find_map(|(name, pattern)| (!pattern.contains(MALL)).then_some(name))
+    }
+}
+
 impl Section for StockConfig {
     fn check(&self, place: &Place<'_>) -> Result<(), ConfigError> {
         let units = [("alert_threshold", self.alert_threshold), ("recover_above", Some(self.recover_above))];
@@ -54,9 +162,16 @@ impl Section for StockConfig {
                 return Err(place.error(&[key], problem));
             }
         }
-        if self.feed.percent > 100 {
-            let problem = "`stock.feed.percent` is not a percentage: write one from 0 to 100";
-            return Err(place.error(&["feed", "percent"], problem));
+        for (table, percent) in [("feed", self.feed.percent), ("reconcile", self.reconcile.percent)] {
+            if percent > 100 {
+                let problem = format!("`stock.{table}.percent` is not a percentage: write one from 0 to 100");
+                return Err(place.error(&[table, "percent"], problem));
+            }
+        }
+        if self.reconcile.settle() > LONGEST_SETTLE {
+            let problem =
+                "`stock.reconcile.settle` is longer than 5m: the comparison would not come to its end";
+            return Err(place.error(&["reconcile", "settle"], problem));
         }
         for (entry, recipient) in self.mail_to.iter().enumerate() {
             if address::parse(recipient).is_err() {
@@ -68,8 +183,29 @@ impl Section for StockConfig {
                 return Err(place.error(&["mail_to", &entry.to_string()], problem));
             }
         }
-        Ok(())
+        check(place, "stock", &self.redis.stock, PRODUCT)?;
+        check(place, "reservation", &self.redis.reservation, ORDER)
     }
+}
+
+/// Refuses a pattern that does not name what it is of exactly once, or names something else.
+fn check(place: &Place<'_>, key: &str, pattern: &str, needed: &str) -> Result<(), ConfigError> {
+    let error = |problem: String| Err(place.error(&["redis", key], format!("`stock.redis.{key}` {problem}")));
+    match pattern.matches(needed).count() {
+        1 => {}
+        0 => return error(format!("has no {needed}: all of them would share one key")),
+        _ => return error(format!("has {needed} more than once")),
+    }
+    if pattern.matches(MALL).count() > 1 {
+        return error(format!("has {MALL} more than once"));
+    }
+    if pattern.replace(needed, "").replace(MALL, "").contains(['{', '}']) {
+        return error(format!("has braces that are neither {MALL} nor {needed}"));
+    }
+    if pattern.contains(char::is_control) {
+        return error("has a character that no key has".to_owned());
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -103,6 +239,41 @@ mod tests {
         ] {
             let error = parsed(&format!("[stock]\n{text}\n")).unwrap_err();
             assert!(error.contains(problem), "{error}");
+        }
+    }
+
+    fn keys(text: &str) -> Result<StockKeys, String> {
+        parsed(&format!("[stock.redis]\n{text}")).map(|stock| stock.redis)
+    }
+
+    #[test]
+    fn keys_are_made_of_what_they_are_of() {
+        let keys = super::tests::keys("").unwrap();
+        assert_eq!(keys.stock_of("tokyo"), ("stock:tokyo:".to_owned(), String::new()));
+        assert_eq!(keys.reservation_of("tokyo", "A-1"), "reservation:tokyo:A-1");
+        assert_eq!(keys.reservation_of("tokyo", "{mall}"), "reservation:tokyo:{mall}");
+        assert_eq!(keys.without_mall(), None);
+        let own = super::tests::keys("stock = 'p/{product}/left'\nreservation = '{order}@{mall}'").unwrap();
+        assert_eq!(own.stock_of("tokyo"), ("p/".to_owned(), "/left".to_owned()));
+        assert_eq!(own.reservation_of("tokyo", "A-1"), "A-1@tokyo");
+        assert_eq!(own.without_mall(), Some("stock.redis.stock"));
+    }
+
+    #[test]
+    fn a_pattern_that_would_mix_keys_up_is_refused_by_name() {
+        for (text, problem) in [
+            ("stock = 'stock:{mall}'", "`stock.redis.stock` has no {product}"),
+            ("stock = ''", "`stock.redis.stock` has no {product}"),
+            ("stock = '{product}:{product}'", "has {product} more than once"),
+            ("stock = 'stock:{product}:{order}'", "has braces that are neither {mall} nor {product}"),
+            ("stock = '{mall}{mall}{product}'", "has {mall} more than once"),
+            ("reservation = 'reservation:{mall}'", "`stock.redis.reservation` has no {order}"),
+            ("reservation = 'r:{order}:{product}'", "has braces that are neither {mall} nor {order}"),
+            ("stock = \"stock:\\n{product}\"", "has a character that no key has"),
+            ("key = 'x'", "key"),
+        ] {
+            let error = keys(text).unwrap_err();
+            assert!(error.contains(problem), "{text}: {error}");
         }
     }
 }

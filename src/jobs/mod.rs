@@ -27,11 +27,11 @@ use crate::runner::JobSpec;
 const GROUPS: [&[JobSpec]; 11] = [
     report::SPECS,
     stats::SPECS,
-    stock::SPECS,
     data::SPECS,
     mail::SPECS,
     cart::SPECS,
     order::SPECS,
+    stock::SPECS,
     mall::SPECS,
     mall::token::SPECS,
     events::SPECS,

@@ -129,6 +129,41 @@ fn a_cart_that_cannot_be_read_is_named_and_done_once_it_is_corrected() {
 }
 
 #[test]
+fn a_product_that_cannot_be_read_keeps_no_other_from_being_alerted_of() {
+    let shop = customers();
+    shop.configure(
+        "[stock]\nmail_to = [\"buyer@example.jp\"]\n[alerts]\ndev_channel = \"dev\"\n\
+         [[alerts.channel]]\nname = \"dev\"\nkind = \"webhook\"\nurl_variable = \"DEV_URL\"\n",
+    );
+    for product in ["P1", "P2"] {
+        shop.execute(&format!(
+            "INSERT INTO products (mall_id, product_code, name, status, currency, price_amount, stock_alert_threshold,
+                                   created_at, updated_at)
+             VALUES (1, '{product}', 'Tea', 'ON_SALE', 'JPY', 1, 1, '{THEN}', '{THEN}')"
+        ));
+        shop.execute(&format!(
+            "INSERT INTO stock (product_id, quantity, updated_at) SELECT MAX(id), 0, '{THEN}' FROM products"
+        ));
+    }
+    let job = |words: &[&str]| shop.job(words).env("DEV_URL", "http://127.0.0.1:1/");
+    job(&["stock", "alert"]).run().succeeds();
+    for table in ["products", "stock", "malls", "stock_alerts", "channel_messages"] {
+        with_each_column_spoilt(&shop, table, |spoilt| {
+            let second = "product_id = (SELECT MAX(id) FROM products)";
+            shop.execute(&format!("DELETE FROM stock_alerts WHERE {second}"));
+            shop.execute("DELETE FROM mails");
+            goes_on(job(&["stock", "alert"]), spoilt);
+            let told = shop.scalar(&format!(
+                "SELECT COUNT(*) FROM stock_alerts WHERE {second} AND message_key IS NOT NULL"
+            ));
+            assert_eq!(told, "1", "{spoilt}");
+            assert_eq!(shop.scalar("SELECT COUNT(*) FROM mails"), "1", "{spoilt}");
+            job(&["stock", "alerts"]).run().succeeds().prints("P2");
+        });
+    }
+}
+
+#[test]
 fn an_order_that_cannot_be_read_keeps_no_other_from_expiring() {
     let shop = customers();
     shop.configure("[order_expire]\nmail = true\n");

@@ -4,6 +4,7 @@ mod breaker;
 mod customers;
 mod payments;
 mod recovery;
+mod reservations;
 mod story;
 
 use std::ops::Deref;

@@ -13,7 +13,7 @@ const ONE: [Line; 1] =
     [Line { key: None, product: "P1", name: "Tea", quantity: 1, unit_price: 1000, discount: 0, tax: 0 }];
 
 /// What an application does, and which rows it then knows to be paid.
-fn pay(condition: &str) -> String {
+pub(super) fn pay(condition: &str) -> String {
     format!(
         "UPDATE orders SET status = 'PAID', paid_at = '2026-11-19T16:00:00+00:00', updated_at = '2026-11-19T16:00:00+00:00'
          WHERE {condition} AND status = 'PAYMENT_WAIT' RETURNING id"

@@ -132,6 +132,9 @@ fn what_is_paid_young_or_of_another_system_is_left_alone(store: &Store) {
          VALUES ({id}, 'K', 'card', 'DONE', 'JPY', 1000, '2026-11-19T15:31:00+00:00', '2026-11-19T15:31:00+00:00',
                  '2026-11-19T15:31:00+00:00')"
     ));
+    // It was synchronised, before somebody gave its mall another platform.
+    let id = store.order(store.waiting("copy", None, &[]));
+    store.execute(&format!("UPDATE orders SET source_updated_at = ordered_at WHERE id = {id}"));
     // A second younger than five minutes, and exactly as old.
     store.order(Order { ordered_at: "2026-11-20T00:55:01+09:00", ..store.waiting("young", None, &[]) });
     store.order(Order { ordered_at: "2026-11-20T00:55:00+09:00", ..store.waiting("due", None, &[]) });

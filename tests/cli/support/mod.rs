@@ -9,6 +9,7 @@ pub(crate) mod exports;
 pub(crate) mod google_chat;
 pub(crate) mod line_works;
 mod process;
+pub(crate) mod redis;
 mod rows;
 mod sandbox;
 pub(crate) mod sendgrid;

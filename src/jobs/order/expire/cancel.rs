@@ -10,7 +10,7 @@ use lettre::message::Mailbox;
 use serde_json::{Value as Json, json};
 
 use super::REASON;
-use super::events;
+use super::{events, releases};
 use crate::db::{Db, FromRow, Kind, Problems};
 use crate::failure::Failure;
 use crate::locale::Locale;
@@ -36,6 +36,8 @@ pub(super) struct Terms<'a> {
     pub(super) until: DateTime<Utc>,
     /// Where customers can order again.
     pub(super) shop_url: Option<&'a str>,
+    /// Whether orders reserve what they contain in Redis.
+    pub(super) has_reservations: bool,
 }
 
 /// An order that waits for its payment.
@@ -130,6 +132,10 @@ pub(super) async fn expire(db: &mut Db, terms: &Terms<'_>, candidates: &[Candida
 
     let written: Vec<_> = candidates.iter().flat_map(|one| events::of(terms, &one.order, of(one))).collect();
     outbox::write(db, &written, terms.now).await?;
+    if terms.has_reservations {
+        let orders = candidates.iter().map(|one| (one.order.id, one.order.order_no.as_str()));
+        releases::note(db, terms.mall, orders, terms.now).await?;
+    }
     let pushes: Vec<NewPush> = candidates
         .iter()
         .filter(|candidate| candidate.customer.is_notified)
@@ -161,7 +167,7 @@ pub(super) fn cancel_sql(db: &Db) -> String {
     format!(
         "UPDATE orders SET status = 'ORDER_CANCELLED', cancelled_at = $3, cancel_reason = '{REASON}', updated_at = $3
          WHERE id IN (SELECT waiting.id FROM orders waiting WHERE waiting.id IN {} ORDER BY waiting.id {})
-           AND status = 'PAYMENT_WAIT' AND paid_at IS NULL AND ordered_at <= $2
+           AND status = 'PAYMENT_WAIT' AND paid_at IS NULL AND source_updated_at IS NULL AND ordered_at <= $2
            AND NOT EXISTS (SELECT 1 FROM payments p WHERE p.order_id = orders.id AND p.paid_at IS NOT NULL)
          RETURNING id",
         db.numbers("$1"),

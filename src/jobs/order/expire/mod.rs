@@ -5,11 +5,14 @@
 //! the transaction that gives its stock back, writes the events and queues the customer's notice. A payment at the same
 //! moment comes either before, and the order is left alone, or after, and finds it cancelled.
 //!
+//! What an order has reserved in Redis is given back afterwards, by rows that the transaction has written.
+//!
 //! The state of the orders is the checkpoint: a run that was killed starts over and finds the rest.
 
 mod breaker;
 mod cancel;
 mod events;
+mod releases;
 #[cfg(test)]
 mod tests;
 
@@ -96,6 +99,7 @@ impl Job for Args {
     async fn plan(&self, cx: &Context, db: &mut Db) -> anyhow::Result<Vec<Planned<()>>> {
         self.until(cx.now())?;
         let malls = self.own_malls(db).await?;
+        releases::refuse_forgotten_redis(cx, db).await?;
         Ok(vec![Planned::sweep(()).at(&self.malls, &malls)])
     }
 
@@ -106,16 +110,21 @@ impl Job for Args {
         let malls = self.own_malls(run.db).await?;
         for (mall, time_zone) in run.usable_malls(malls) {
             let shop_url = run.cx.config.mail().shop.url.as_deref();
-            let terms = Terms { mall: &mall, time_zone, now: run.cx.now(), until, shop_url };
+            let (now, has_reservations) = (run.cx.now(), run.cx.redis().is_some());
+            let terms = Terms { mall: &mall, time_zone, now, until, shop_url, has_reservations };
             self.expire_mall(run, &terms, &mut tally).await?;
         }
-        let done = tally.sentence();
+        let released = releases::release(run).await?;
+        let done: Vec<String> = [tally.sentence(), released.sentence()].into_iter().flatten().collect();
+        let done = (!done.is_empty()).then(|| done.join("; "));
         run.summarise(done.clone().unwrap_or_else(|| "no order to cancel".to_owned()));
-        let Some(failure) = Silence::failure(&tally.silences) else { return Ok(()) };
         if let Some(done) = done {
             run.leaves(done);
         }
-        Err(failure.into())
+        match Silence::failure(&tally.silences).or(released.trouble) {
+            Some(failure) => Err(failure.into()),
+            None => Ok(()),
+        }
     }
 }
 
@@ -369,8 +378,10 @@ fn is_busy(error: &anyhow::Error) -> bool {
 
 // ---------------------------------------------------------------- the queries
 
-/// The orders of a mall that are due.
-const DUE: &str = "o.mall_id = $1 AND o.status = 'PAYMENT_WAIT' AND o.paid_at IS NULL AND o.ordered_at <= $2";
+/// The orders of a mall that are due. One with a `source_updated_at` was synchronised or imported, whatever its mall is now.
+const DUE: &str =
+    "o.mall_id = $1 AND o.status = 'PAYMENT_WAIT' AND o.paid_at IS NULL AND o.source_updated_at IS NULL
+    AND o.ordered_at <= $2";
 
 /// The first time that a database has.
 fn first_time() -> DateTime<Utc> {

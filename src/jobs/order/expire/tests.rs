@@ -3,11 +3,16 @@
 use serde_json::json;
 
 use super::cancel::{cancel_sql, give_back_sql, lines_sql, stocked_sql};
+use super::releases;
 use super::{READ, first_time, members_sql, page_sql};
 use crate::db::testing::{TestDb, at, now, on_both_databases};
 use crate::values;
 
-on_both_databases![a_page_of_orders_begins_where_the_last_one_ended, a_chunk_is_found_by_its_keys];
+on_both_databases![
+    a_page_of_orders_begins_where_the_last_one_ended,
+    a_chunk_is_found_by_its_keys,
+    reservations_that_wait_are_found_by_their_order,
+];
 
 /// Paid orders of a mall, and as many that wait, with products and members.
 async fn orders(db: &mut TestDb) {
@@ -73,4 +78,21 @@ async fn a_chunk_is_found_by_its_keys(db: &mut TestDb) {
         let values = values![json!([{ "product_id": 1, "units": 2 }]), now()];
         assert_eq!(db.found_by("stock", &sql, values).await, [product]);
     }
+}
+
+async fn reservations_that_wait_are_found_by_their_order(db: &mut TestDb) {
+    db.plan_by_index().await.unwrap();
+    db.mall("tokyo", "Asia/Tokyo", "JPY").await;
+    let day = "'2026-11-19T00:00:00+00:00'";
+    let rows = "stock_releases (order_id, mall_id, order_no, state, attempts, due_at, created_at, updated_at)
+                SELECT n, 1, 'A' || n, 'WAITING', 0, {day}, {day}, {day}";
+    db.fill(4_000, &rows.replace("{day}", day)).await;
+    let sql = releases::page_sql(db);
+    for _ in 0..2 {
+        assert_eq!(db.found_by("r", &sql, values![now(), 2_000, 200]).await, ["order_id"]);
+        db.analyze_unknown(&["stock_releases"]).await.unwrap();
+    }
+    let sql = releases::done_sql(db);
+    let done = values![json!([{ "order_id": 1, "units": 2 }]), now()];
+    assert_eq!(db.found_by("stock_releases", &sql, done).await, [db.pick("id", "order_id")]);
 }

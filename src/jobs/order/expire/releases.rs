@@ -1,0 +1,395 @@
+//! Reservations in Redis, given back after the transaction that cancelled their orders, and wrote a row for each that says
+//! so. What fails is done by a later run: giving back twice is the same as once.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+
+use crate::backoff::{Backoff, Jitter};
+use crate::bulk_row;
+use crate::clients::redis::{Invocation, Redis, RedisTrouble, Reply};
+use crate::config::StockKeys;
+use crate::context::Context;
+use crate::db::{Bulk, Db, FromRow, Problems};
+use crate::failure::Failure;
+use crate::printable::escaped;
+use crate::runner::{Run, failpoint};
+use crate::shop::malls::{APP, Mall};
+use crate::values;
+use crate::wording::counted;
+
+/// What fails if a reservation cannot be given back.
+const PHASE: &str = "release";
+/// Gives back one reservation.
+const RELEASE: &str = include_str!("release.lua");
+/// Reservations of one exchange with Redis, and of one commit: some milliseconds, between whose scripts others get their
+/// turn.
+const BATCH: i64 = 200;
+/// When a reservation whose keys hold something else is tried again, until somebody has corrected them. The first time in
+/// the next run.
+const PAUSES: Backoff = Backoff {
+    first: std::time::Duration::from_mins(9),
+    factor: 2,
+    longest: std::time::Duration::from_hours(1),
+    jitter: Jitter::None,
+};
+/// The most reservations that rest and are looked at.
+const MOST_RESTING: i64 = 1000;
+/// How long a row is kept once its reservation was given back.
+const KEPT_DAYS: i64 = 30;
+/// The most old rows that are deleted in one commit.
+const DELETED: u64 = 1000;
+
+bulk_row! {
+    /// A reservation to give back.
+    pub(super) struct NewRelease<'r> => "stock_releases" {
+        order_id: i64,
+        mall_id: i64,
+        order_no: &'r str,
+        state: &'static str,
+        attempts: i64,
+        due_at: DateTime<Utc>,
+        created_at: DateTime<Utc>,
+        updated_at: DateTime<Utc>,
+    }
+}
+
+/// Notes that the reservations of these orders of a mall are to be given back. In the transaction that cancels them.
+pub(super) async fn note(
+    db: &mut Db,
+    mall: &Mall,
+    orders: impl Iterator<Item = (i64, &str)>,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    let mut rows = Bulk::new(db);
+    for (order_id, order_no) in orders {
+        rows.push(&NewRelease {
+            order_id,
+            mall_id: mall.id,
+            order_no,
+            state: "WAITING",
+            attempts: 0,
+            due_at: now,
+            created_at: now,
+            updated_at: now,
+        });
+    }
+    db.load(&mut rows).await?;
+    Ok(())
+}
+
+/// Refuses to cancel orders whose reservations nobody would give back: Redis is in use, and this command does not know where.
+pub(super) async fn refuse_forgotten_redis(cx: &Context, db: &mut Db) -> anyhow::Result<()> {
+    if cx.redis().is_some() {
+        return refuse_keys_of_several_malls(&cx.config.stock().redis, db).await;
+    }
+    let because = if cx.config.has_table("stock.redis") {
+        "`[stock.redis]` in batchctl.toml says how reservations are kept there"
+    } else if count_waiting(db).await? > 0 {
+        "reservations of cancelled orders wait to be given back there"
+    } else {
+        return Ok(());
+    };
+    let hint = "set it, so that the reservations of the orders are given back";
+    Err(Failure::configuration(format!("BATCHCTL_REDIS_URL is not set, but {because}"))
+        .hint(hint)
+        .retry_once("once it is set")
+        .into())
+}
+
+/// Two malls may have orders of the same number.
+async fn refuse_keys_of_several_malls(keys: &StockKeys, db: &mut Db) -> anyhow::Result<()> {
+    let Some(key) = keys.without_mall() else { return Ok(()) };
+    let (malls,): (i64,) =
+        db.fetch_one("SELECT COUNT(*) FROM malls WHERE platform = $1", values![APP]).await?;
+    if malls <= 1 {
+        return Ok(());
+    }
+    let problem =
+        format!("`{key}` has no {{mall}}, but {malls} malls have orders here: they would share their keys");
+    Err(Failure::configuration(problem).hint("write {mall} into it, in batchctl.toml").into())
+}
+
+// ---------------------------------------------------------------- giving back
+
+/// What was given back.
+#[derive(Debug, Default)]
+pub(super) struct Released {
+    pub(super) reservations: u64,
+    units: i64,
+    /// Orders that had no reservation, or had it given back already.
+    gone: u64,
+    /// Products without a stock in Redis.
+    without_stock: u64,
+    /// Why some still wait that are due.
+    pub(super) trouble: Option<Failure>,
+    /// How many still wait.
+    waiting: u64,
+}
+
+impl Released {
+    /// The end of the summary; `None` if there was nothing to give back.
+    pub(super) fn sentence(&self) -> Option<String> {
+        let mut parts = Vec::new();
+        if self.reservations > 0 {
+            let reservations = counted(self.reservations, "reservation", "reservations");
+            parts.push(format!("released {reservations} ({})", counted(self.units, "unit", "units")));
+        }
+        if self.gone > 0 {
+            parts.push(format!("{} had none", counted(self.gone, "order", "orders")));
+        }
+        if self.without_stock > 0 {
+            let products = counted(self.without_stock, "product", "products");
+            parts.push(format!("{products} without a stock in Redis"));
+        }
+        if self.trouble.is_some() {
+            parts.push(format!(
+                "{} left to the next run",
+                counted(self.waiting, "reservation", "reservations")
+            ));
+        }
+        (!parts.is_empty()).then(|| parts.join(", "))
+    }
+}
+
+/// Gives back the reservations that are due, those of earlier runs too. If Redis cannot be used, the rest waits.
+pub(super) async fn release(run: &mut Run<'_>) -> anyhow::Result<Released> {
+    let mut released = Released::default();
+    let Some(server) = run.cx.redis() else { return Ok(released) };
+    let now = run.cx.now();
+    // Whoever retries has corrected something, and does not wait for the pause to be over.
+    let until = if run.retry_items().is_some() { now + pause(u32::MAX) } else { now };
+    let resting = resting(run.db, until).await?;
+    run.skip_items_once(&resting, PHASE, "BAD_INPUT").await?;
+    let (mut server, mut redis) = (Some(server), None);
+    let mut after = i64::MIN;
+    loop {
+        let page = next_page(run.db, until, after).await?;
+        let Some(last) = page.last() else { break };
+        after = last.order_id;
+        if let Some(server) = server.take() {
+            match server.connect().await {
+                Ok(connection) => redis = Some(connection),
+                Err(failure) => released.trouble = Some(failure),
+            }
+        }
+        let Some(redis) = &mut redis else { break };
+        let outcomes = exchange(run.cx, redis, page, &mut released).await;
+        failpoint::reach(&run.cx.config, "released");
+        for outcome in &outcomes {
+            if let End::Failed(failure) = &outcome.end {
+                run.fail_part(&outcome.release.key(), PHASE, &failure.clone().into());
+            }
+        }
+        run.chunk(None::<&str>, async |db| store(db, &outcomes, now).await).await?;
+        if released.trouble.is_some() {
+            break;
+        }
+    }
+    if released.trouble.is_some() {
+        released.waiting = count_waiting(run.db).await?;
+    } else if released.reservations + released.gone > 0 {
+        let before = now - TimeDelta::days(KEPT_DAYS);
+        while run.chunk(None::<&str>, async |db| delete_old(db, before).await).await? == DELETED {}
+    }
+    Ok(released)
+}
+
+/// A reservation that waits.
+#[derive(Debug, FromRow)]
+struct Release {
+    order_id: i64,
+    order_no: String,
+    attempts: i64,
+    mall_code: String,
+    #[row(problems)]
+    problems: Problems,
+}
+
+impl Release {
+    /// The item's key in the history: that of its order.
+    fn key(&self) -> String {
+        format!("{}/{}", self.mall_code, self.order_no)
+    }
+}
+
+/// One whose next attempt is yet to come.
+#[derive(Debug, FromRow)]
+struct Resting {
+    #[row(flatten)]
+    release: Release,
+    last_error: Option<String>,
+}
+
+/// How an attempt has ended.
+struct Outcome {
+    release: Release,
+    end: End,
+}
+
+enum End {
+    Released(i64),
+    Failed(Failure),
+}
+
+/// Has Redis give back the reservations of a page, and returns what is known to have happened. What Redis itself has not
+/// done costs no reservation an attempt.
+async fn exchange(
+    cx: &Context,
+    redis: &mut Redis,
+    page: Vec<Release>,
+    released: &mut Released,
+) -> Vec<Outcome> {
+    let mut outcomes = Vec::with_capacity(page.len());
+    let mut asked = Vec::with_capacity(page.len());
+    for release in page {
+        match release.problems.check() {
+            Ok(()) => asked.push(release),
+            Err(failure) => outcomes.push(Outcome { release, end: End::Failed(failure) }),
+        }
+    }
+    let keys = &cx.config.stock().redis;
+    let invocations: Vec<Invocation> = asked
+        .iter()
+        .map(|release| {
+            let (before, after) = keys.stock_of(&release.mall_code);
+            Invocation {
+                keys: vec![keys.reservation_of(&release.mall_code, &release.order_no)],
+                arguments: vec![before, after],
+            }
+        })
+        .collect();
+    let replies = match redis.run_each(RELEASE, &invocations).await {
+        Ok(replies) => replies,
+        Err(failure) => {
+            released.trouble = Some(failure);
+            return outcomes;
+        }
+    };
+    for (release, reply) in asked.into_iter().zip(replies) {
+        let end = match reply {
+            Ok(reply) => released.note(&reply),
+            Err(RedisTrouble::Script(problem)) => {
+                End::Failed(Failure::bad_input(format!("Redis says: {problem}")))
+            }
+            Err(RedisTrouble::Server(failure)) => {
+                released.trouble = Some(failure);
+                continue;
+            }
+        };
+        outcomes.push(Outcome { release, end });
+    }
+    outcomes
+}
+
+impl Released {
+    /// Counts what the script has done.
+    fn note(&mut self, reply: &Reply) -> End {
+        let parts = if let Reply::List(parts) = reply { parts.as_slice() } else { &[] };
+        match parts {
+            [Reply::Text(word), Reply::Int(units), Reply::Int(without_stock)] if word == "RELEASED" => {
+                self.reservations += 1;
+                self.units += units;
+                self.without_stock += u64::try_from(*without_stock).unwrap_or(0);
+                End::Released(*units)
+            }
+            [Reply::Text(word)] if word == "GONE" => {
+                self.gone += 1;
+                End::Released(0)
+            }
+            [Reply::Text(word), Reply::Text(key), Reply::Text(problem)] if word == "BAD" => {
+                let problem = format!("the key `{}` of Redis {problem}", escaped(key));
+                let hint =
+                    "correct it in Redis: a later run gives the reservation back, and `runs retry` at once";
+                End::Failed(Failure::bad_input(problem).hint(hint))
+            }
+            _ => End::Failed(Failure::bad_input("Redis has answered what the script never returns")),
+        }
+    }
+}
+
+// ---------------------------------------------------------------- the rows
+
+/// The next reservations that wait and are due. A time that is none is due.
+async fn next_page(db: &mut Db, until: DateTime<Utc>, after: i64) -> anyhow::Result<Vec<Release>> {
+    Ok(db.fetch_all(&page_sql(db), values![until, after, BATCH]).await?)
+}
+
+pub(super) fn page_sql(db: &Db) -> String {
+    format!(
+        "SELECT r.order_id, r.order_no, r.attempts, m.code AS mall_code
+         FROM stock_releases r JOIN malls m ON m.id = r.mall_id
+         WHERE r.state = 'WAITING' AND r.order_id > $2 AND (r.due_at <= $1 OR NOT {})
+         ORDER BY r.order_id LIMIT $3",
+        db.is_time("r.due_at")
+    )
+}
+
+/// Those that rest until somebody has corrected their keys, each with what is wrong: they are still open, and were told of
+/// when they failed.
+async fn resting(db: &mut Db, until: DateTime<Utc>) -> anyhow::Result<Vec<(String, String)>> {
+    let sql = format!(
+        "SELECT r.order_id, r.order_no, r.attempts, m.code AS mall_code, r.last_error
+         FROM stock_releases r JOIN malls m ON m.id = r.mall_id
+         WHERE r.state = 'WAITING' AND r.attempts > 0 AND r.due_at > $1 AND {} ORDER BY r.order_id LIMIT $2",
+        db.is_time("r.due_at")
+    );
+    let rows: Vec<Resting> = db.fetch_all(&sql, values![until, MOST_RESTING]).await?;
+    Ok(rows
+        .into_iter()
+        .map(|Resting { release, last_error }| (release.key(), last_error.unwrap_or_default()))
+        .collect())
+}
+
+async fn count_waiting(db: &mut Db) -> anyhow::Result<u64> {
+    let sql = "SELECT COUNT(*) FROM stock_releases WHERE state = 'WAITING'";
+    let (waiting,): (i64,) = db.fetch_one(sql, values![]).await?;
+    Ok(u64::try_from(waiting).unwrap_or(0))
+}
+
+/// Notes how the attempts have ended.
+async fn store(db: &mut Db, outcomes: &[Outcome], now: DateTime<Utc>) -> anyhow::Result<()> {
+    let mut done = Vec::new();
+    for Outcome { release, end } in outcomes {
+        match end {
+            End::Released(units) => done.push(json!({ "order_id": release.order_id, "units": units })),
+            End::Failed(failure) => {
+                let attempts = release.attempts.saturating_add(1);
+                let due_at = now + pause(u32::try_from(attempts).unwrap_or(u32::MAX));
+                let sql =
+                    "UPDATE stock_releases SET attempts = $2, due_at = $3, last_error = $4, updated_at = $5
+                           WHERE order_id = $1 AND state = 'WAITING'";
+                db.execute(sql, values![release.order_id, attempts, due_at, &failure.message, now]).await?;
+            }
+        }
+    }
+    if !done.is_empty() {
+        db.execute(&done_sql(db), values![serde_json::Value::from(done), now]).await?;
+    }
+    Ok(())
+}
+
+pub(super) fn done_sql(db: &Db) -> String {
+    let done = db.pick(
+        "SELECT value ->> 'order_id' AS order_id, value ->> 'units' AS units FROM json_each($1)",
+        "SELECT CAST(value ->> 'order_id' AS BIGINT) AS order_id, CAST(value ->> 'units' AS BIGINT) AS units
+         FROM jsonb_array_elements($1)",
+    );
+    format!(
+        "UPDATE stock_releases SET state = 'RELEASED', attempts = attempts + 1, units = done.units, last_error = NULL,
+                                   updated_at = $2
+         FROM ({done}) AS done WHERE stock_releases.order_id = done.order_id AND state = 'WAITING'"
+    )
+}
+
+/// Deletes the first of the rows that were done before then, and returns how many.
+async fn delete_old(db: &mut Db, before: DateTime<Utc>) -> anyhow::Result<u64> {
+    let sql = "DELETE FROM stock_releases WHERE order_id IN
+                   (SELECT order_id FROM stock_releases WHERE state = 'RELEASED' AND updated_at < $1
+                    ORDER BY updated_at LIMIT $2)";
+    Ok(db.execute(sql, values![before, DELETED.cast_signed()]).await?)
+}
+
+/// How long a reservation waits after so many failed attempts.
+fn pause(attempts: u32) -> TimeDelta {
+    TimeDelta::from_std(PAUSES.pause(attempts)).unwrap_or(TimeDelta::hours(1))
+}
