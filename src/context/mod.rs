@@ -24,8 +24,10 @@ pub use ending::{MAX_END, Unfinished};
 use opened::Opened;
 
 /// The groups of commands, by which a command in an advice is known.
-pub const GROUPS: [&str; 12] =
-    ["alerts", "cart", "config", "data", "db", "env", "mail", "mall", "report", "runs", "schedule", "stats"];
+pub const GROUPS: [&str; 13] = [
+    "alerts", "cart", "config", "data", "db", "env", "events", "mail", "mall", "report", "runs", "schedule",
+    "stats",
+];
 
 /// How a command begins.
 const PROGRAM: &str = "batchctl ";
