@@ -62,10 +62,21 @@ pub(super) async fn is_any_abandoned(db: &mut Db) -> anyhow::Result<bool> {
     Ok(db.fetch_optional::<(i64,)>(&sql, values![]).await?.is_some())
 }
 
-/// Releases the events that dead runs held. They may have been published, with nobody left to note it: they are again.
+/// Releases the events that dead runs held, in the transaction that is open. They may have been published, with nobody left to
+/// note it: they are again.
 pub(super) async fn reclaim(db: &mut Db) -> anyhow::Result<u64> {
+    // Two at once would lock the same rows in different orders.
+    lock_claims(db).await?;
     let sql = format!("UPDATE outbox_events SET claimed_by = NULL WHERE {}", abandoned());
     Ok(db.execute(&sql, values![]).await?)
+}
+
+/// Waits until nobody else claims, until the end of the transaction that is open. SQLite has one writer anyway.
+async fn lock_claims(db: &mut Db) -> anyhow::Result<()> {
+    if db.kind() == Kind::Postgres {
+        db.execute("SELECT pg_advisory_xact_lock($1)", values![CLAIM_LOCK]).await?;
+    }
+    Ok(())
 }
 
 fn abandoned() -> String {
@@ -98,9 +109,7 @@ pub(super) async fn claim(
     now: DateTime<Utc>,
     longest: Duration,
 ) -> anyhow::Result<Claim> {
-    if db.kind() == Kind::Postgres {
-        db.execute("SELECT pg_advisory_xact_lock($1)", values![CLAIM_LOCK]).await?;
-    }
+    lock_claims(db).await?;
     let candidates = candidates(db, page, now, longest).await?;
     let is_end = i64::try_from(candidates.len())? < page.most;
     let mut claim = Claim::default();
