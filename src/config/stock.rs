@@ -9,8 +9,15 @@ use super::section::{Place, Section};
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StockConfig {
-    /// `[stock.redis]`
-    pub redis: StockKeys,
+    /// `[stock.redis]`, if it is there: then there is a Redis.
+    pub redis: Option<StockKeys>,
+}
+
+impl StockConfig {
+    /// What the keys in Redis are called.
+    pub fn keys(&self) -> StockKeys {
+        self.redis.clone().unwrap_or_default()
+    }
 }
 
 /// `[stock.redis]`: what the keys are called.
@@ -64,8 +71,9 @@ impl StockKeys {
 
 impl Section for StockConfig {
     fn check(&self, place: &Place<'_>) -> Result<(), ConfigError> {
-        check(place, "stock", &self.redis.stock, PRODUCT)?;
-        check(place, "reservation", &self.redis.reservation, ORDER)
+        let Some(keys) = &self.redis else { return Ok(()) };
+        check(place, "stock", &keys.stock, PRODUCT)?;
+        check(place, "reservation", &keys.reservation, ORDER)
     }
 }
 
@@ -96,7 +104,7 @@ mod tests {
 
     fn parsed(text: &str) -> Result<StockKeys, ConfigError> {
         let text = format!("[stock.redis]\n{text}");
-        Sections::parse("batchctl.toml", &text).map(|sections| sections.stock.redis)
+        Sections::parse("batchctl.toml", &text).map(|sections| sections.stock.keys())
     }
 
     #[test]

@@ -301,7 +301,7 @@ fn a_redis_that_was_forgotten_is_missed(store: &Store) {
     let Some(redis) = Redis::start() else { return };
     reserved(store, &redis, ORDERS);
     store.configure("[stock.redis]\nstock = 'stock:{mall}:{product}'\n");
-    store.expire().run().exits(78).says("BATCHCTL_REDIS_URL is not set, but `[stock]` in");
+    store.expire().run().exits(78).says("BATCHCTL_REDIS_URL is not set, but `[stock.redis]` in");
     assert_eq!(assert_adds_up(store, STOCK), 0, "nothing was cancelled");
     store.configure("");
     // Without any settings the rows that wait tell of it.

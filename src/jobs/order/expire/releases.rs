@@ -81,10 +81,10 @@ pub(super) async fn note(
 /// Refuses to cancel orders whose reservations nobody would give back: Redis is in use, and this command does not know where.
 pub(super) async fn refuse_forgotten_redis(cx: &Context, db: &mut Db) -> anyhow::Result<()> {
     if cx.redis().is_some() {
-        return refuse_keys_of_several_malls(&cx.config.stock().redis, db).await;
+        return refuse_keys_of_several_malls(&cx.config.stock().keys(), db).await;
     }
-    let because = if cx.config.has_table("stock") {
-        "`[stock]` in batchctl.toml says how reservations are kept there"
+    let because = if cx.config.stock().redis.is_some() {
+        "`[stock.redis]` in batchctl.toml says how reservations are kept there"
     } else if count_waiting(db).await? > 0 {
         "reservations of cancelled orders wait to be given back there"
     } else {
@@ -248,7 +248,7 @@ async fn exchange(
             Err(failure) => outcomes.push(Outcome { release, end: End::Failed(failure) }),
         }
     }
-    let keys = &cx.config.stock().redis;
+    let keys = cx.config.stock().keys();
     let invocations: Vec<Invocation> = asked
         .iter()
         .map(|release| {
