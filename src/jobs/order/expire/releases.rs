@@ -4,6 +4,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
+use super::cancel::among;
 use crate::backoff::{Backoff, Jitter};
 use crate::bulk_row;
 use crate::clients::redis::{Invocation, Redis, RedisTrouble, Reply};
@@ -348,10 +349,13 @@ async fn count_waiting(db: &mut Db) -> anyhow::Result<u64> {
 
 /// Notes how the attempts have ended.
 async fn store(db: &mut Db, outcomes: &[Outcome], now: DateTime<Utc>) -> anyhow::Result<()> {
-    let mut done = Vec::new();
+    let (mut done, mut units_of) = (Vec::new(), serde_json::Map::new());
     for Outcome { release, end } in outcomes {
         match end {
-            End::Released(units) => done.push(json!({ "order_id": release.order_id, "units": units })),
+            End::Released(units) => {
+                done.push(release.order_id);
+                units_of.insert(release.order_id.to_string(), json!(units));
+            }
             End::Failed(failure) => {
                 let attempts = release.attempts.saturating_add(1);
                 let due_at = now + pause(u32::try_from(attempts).unwrap_or(u32::MAX));
@@ -363,21 +367,19 @@ async fn store(db: &mut Db, outcomes: &[Outcome], now: DateTime<Utc>) -> anyhow:
         }
     }
     if !done.is_empty() {
-        db.execute(&done_sql(db), values![serde_json::Value::from(done), now]).await?;
+        let values = values![serde_json::Value::from(units_of), json!(done), now];
+        db.execute(&done_sql(db), values).await?;
     }
     Ok(())
 }
 
+/// $1 is an object of the units of each order, $2 the list of the orders.
 pub(super) fn done_sql(db: &Db) -> String {
-    let done = db.pick(
-        "SELECT value ->> 'order_id' AS order_id, value ->> 'units' AS units FROM json_each($1)",
-        "SELECT CAST(value ->> 'order_id' AS BIGINT) AS order_id, CAST(value ->> 'units' AS BIGINT) AS units
-         FROM jsonb_array_elements($1)",
-    );
     format!(
-        "UPDATE stock_releases SET state = 'RELEASED', attempts = attempts + 1, units = done.units, last_error = NULL,
-                                   updated_at = $2
-         FROM ({done}) AS done WHERE stock_releases.order_id = done.order_id AND state = 'WAITING'"
+        "UPDATE stock_releases SET state = 'RELEASED', attempts = attempts + 1, last_error = NULL, updated_at = $3,
+                                   units = CAST($1 ->> CAST(order_id AS TEXT) AS BIGINT)
+         WHERE order_id {} AND state = 'WAITING'",
+        among(db, "$2")
     )
 }
 
