@@ -35,6 +35,8 @@ mod secrets;
 mod settling;
 mod stats_refresh;
 mod stock_alert;
+mod stock_reconcile;
+mod stock_summary;
 mod stranger;
 mod support;
 
