@@ -51,7 +51,7 @@ fn shop_around(stock: &Stock<'_>, shopper: u64, returned: &AtomicU64) {
         let insert = insert.trim_end().trim_end_matches("RETURNING id");
         stock.shop.execute(&format!("BEGIN; {insert}; {}; COMMIT", change("- 1")));
         let of_order = format!("WHERE order_no = '{order_no}'");
-        if (order + shopper) % 2 == 0 {
+        if (order + shopper).is_multiple_of(2) {
             stock.shop.execute(&format!("UPDATE orders SET status = 'PAID' {of_order}"));
             script(FORGET);
         } else {
