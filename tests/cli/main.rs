@@ -36,6 +36,8 @@ mod settling;
 mod stats_daily;
 mod stats_refresh;
 mod stock_alert;
+mod stock_reconcile;
+mod stock_summary;
 mod stranger;
 mod support;
 

@@ -119,7 +119,7 @@ async fn purge_chunk(run: &mut Run<'_>, before: DateTime<Utc>, after: i64) -> an
 }
 
 /// Deletes closed incidents with their delivered alerts, messages that were delivered, alerts of stock that is no longer
-/// low, and the leases of old instances.
+/// low, differences of stock, and the leases of old instances.
 async fn purge_incidents(run: &mut Run<'_>, before: DateTime<Utc>) -> anyhow::Result<()> {
     run.chunk(None::<&str>, async |db| {
         db.execute(
@@ -131,6 +131,9 @@ async fn purge_incidents(run: &mut Run<'_>, before: DateTime<Utc>) -> anyhow::Re
         db.execute("DELETE FROM channel_messages WHERE delivered_at < $1", values![before]).await?;
         db.execute("DELETE FROM stock_alerts WHERE recovered_at < $1", values![before]).await?;
         db.execute("DELETE FROM stock_feed_alerts WHERE closed_at < $1", values![before]).await?;
+        let sql = "DELETE FROM stock_differences WHERE found_at < $1 AND repair <> 'PLANNED'";
+        db.execute(sql, values![before]).await?;
+        db.execute("DELETE FROM stock_reconciliations WHERE completed_at < $1", values![before]).await?;
         db.execute(
             "DELETE FROM batch_lease WHERE updated_at < $1
              AND NOT EXISTS (SELECT 1 FROM batch_execution e WHERE e.id = batch_lease.execution_id AND e.status = 'RUNNING')",

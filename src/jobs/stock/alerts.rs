@@ -17,7 +17,7 @@ use super::alert::READ_CHARACTERS;
 
 /// The format of the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum AlertFormat {
+pub(super) enum AlertFormat {
     /// For people
     Table,
     /// For spreadsheets

@@ -1,0 +1,159 @@
+//! What goes wrong on the way: the run is killed, Redis is down, slow, read-only, or refuses us.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::Stock;
+use crate::support::redis::{Redis, slow_way_to};
+use crate::support::{Shop, eventually, on_both_databases};
+
+on_both_databases![
+    whatever_is_killed_each_difference_is_repaired_and_told_once,
+    a_stock_that_moves_before_its_repair_is_repaired_by_as_many_units,
+    a_key_that_appears_before_its_repair_is_not_overwritten,
+    a_redis_that_is_down_changes_nothing,
+    a_redis_that_is_killed_in_the_middle_is_compared_anew,
+    a_replica_takes_no_repair,
+    a_wrong_password_is_told,
+    a_slow_redis_is_waited_for,
+    two_runs_at_once_repair_once,
+];
+
+fn whatever_is_killed_each_difference_is_repaired_and_told_once(shop: &Shop) {
+    let Some(stock) = Stock::of(shop) else { return };
+    stock.product("P1", 10);
+    // Plan, outcome and end are a commit each.
+    for point in [
+        "in-chunk",
+        "at-commit",
+        "reconcile-planned",
+        "reconcile-repaired",
+        "in-chunk@2",
+        "at-commit@2",
+        "in-chunk@3",
+        "at-commit@3",
+    ] {
+        for table in ["stock_differences", "stock_reconciliations", "outbox_events"] {
+            shop.execute(&format!("DELETE FROM {table}"));
+        }
+        stock.set("P1", 7);
+        stock.reconcile(&[]).failpoint(&format!("{point}=kill")).run().is_killed_by(Signal::KILL);
+        stock.reconcile(&[]).run().succeeds();
+        assert_eq!(stock.get("P1").unwrap(), "10", "{point}");
+        assert_eq!(stock.differences(), ["P1 10 7 RESERVATION_LEAKED 10 REPAIRED"], "{point}");
+        let events = stock.events();
+        assert_eq!(events.len(), 1, "{point}");
+        assert_eq!((&events[0]["differences"], &events[0]["repaired"]), (&1.into(), &1.into()), "{point}");
+    }
+}
+
+fn a_stock_that_moves_before_its_repair_is_repaired_by_as_many_units(shop: &Shop) {
+    let Some(stock) = Stock::of(shop) else { return };
+    stock.product("P1", 10);
+    stock.set("P1", 7);
+    let mut held = stock.reconcile(&[]).hold_at("reconcile-planned");
+    held.wait_until_reached();
+    // Somebody buys two.
+    stock.set("P1", 5);
+    shop.execute("UPDATE stock SET quantity = 8");
+    held.release().wait().succeeds();
+    assert_eq!((stock.get("P1").unwrap().as_str(), stock.quantity("P1").as_str()), ("8", "8"));
+    assert_eq!(stock.differences(), ["P1 10 7 RESERVATION_LEAKED 10 REPAIRED"]);
+    // Somebody corrects it by hand: then nothing is left to do.
+    stock.set("P1", 6);
+    let mut held = stock.reconcile(&[]).hold_at("reconcile-planned");
+    held.wait_until_reached();
+    stock.set("P1", 8);
+    held.release().wait().succeeds();
+    assert_eq!(stock.get("P1").unwrap(), "8");
+    assert_eq!(stock.differences()[1], "P1 8 6 RESERVATION_LEAKED 8 MOVED");
+}
+
+fn a_key_that_appears_before_its_repair_is_not_overwritten(shop: &Shop) {
+    let Some(stock) = Stock::of(shop) else { return };
+    stock.product("P1", 10);
+    stock.set("GONE", 4);
+    let mut held = stock.reconcile(&[]).hold_at("reconcile-planned");
+    held.wait_until_reached();
+    stock.set("P1", 9);
+    stock.set("GONE", 5);
+    held.release().wait().succeeds();
+    assert_eq!([stock.get("P1").unwrap(), stock.get("GONE").unwrap()], ["9", "5"]);
+    assert!(stock.differences().iter().all(|row| row.ends_with("MOVED")), "{:?}", stock.differences());
+}
+
+fn a_redis_that_is_down_changes_nothing(shop: &Shop) {
+    let Some(mut stock) = Stock::of(shop) else { return };
+    stock.product("P1", 10);
+    stock.redis.kill();
+    stock.reconcile(&[]).run().exits(75).says("does not answer");
+    assert_eq!(stock.differences().len(), 0);
+    assert_eq!(shop.scalar("SELECT COUNT(*) FROM stock_reconciliations"), "0");
+}
+
+fn a_redis_that_is_killed_in_the_middle_is_compared_anew(shop: &Shop) {
+    let Some(mut stock) = Stock::of(shop) else { return };
+    stock.product("P1", 10);
+    stock.set("P1", 7);
+    let mut held = stock.reconcile(&[]).hold_at("reconcile-planned");
+    held.wait_until_reached();
+    stock.redis.restart();
+    // The script is gone with the server, or the connection is.
+    held.release().wait().exits(75);
+    assert_eq!(stock.differences(), ["P1 10 7 RESERVATION_LEAKED 10 PLANNED"]);
+    stock.reconcile(&[]).run().succeeds();
+    assert_eq!(
+        stock.differences(),
+        ["P1 10 7 RESERVATION_LEAKED 10 UNKNOWN", "P1 10 NULL MISSING_IN_REDIS 10 REPAIRED"]
+    );
+    assert_eq!(stock.get("P1").unwrap(), "10");
+}
+
+fn a_replica_takes_no_repair(shop: &Shop) {
+    let Some(stock) = Stock::of(shop) else { return };
+    stock.product("P1", 10);
+    stock.set("P1", 7);
+    let port = stock.redis.port().to_string();
+    let Some(replica) = Redis::start_with(&["--replicaof", "127.0.0.1", &port]) else { return };
+    let mut connection = replica.connect(0);
+    let mut stored = || redis::cmd("GET").arg(super::key("P1")).query::<Option<String>>(&mut connection);
+    eventually(|| stored().is_ok_and(|stored| stored.is_some()), "the replica has the stock");
+    stock.reconcile(&[]).env("BATCHCTL_REDIS_URL", replica.url()).run().exits(75).says("takes no writes");
+    assert_eq!(stock.get("P1").unwrap(), "7");
+    stock.reconcile(&[]).run().succeeds();
+    assert_eq!(stock.differences(), ["P1 10 7 RESERVATION_LEAKED 10 REPAIRED"]);
+}
+
+fn a_wrong_password_is_told(shop: &Shop) {
+    let Some(stock) = Stock::of(shop) else { return };
+    stock.product("P1", 10);
+    let Some(closed) = Redis::start_with(&["--requirepass", "right"]) else { return };
+    let url = |password: &str| format!("redis://:{password}@127.0.0.1:{}", closed.port());
+    let ran = stock.reconcile(&[]).env("BATCHCTL_REDIS_URL", url("hunter2")).run().exits(78);
+    ran.says("refuses the login").never_shows("hunter2");
+    stock.reconcile(&[]).env("BATCHCTL_REDIS_URL", url("right")).run().succeeds();
+}
+
+fn a_slow_redis_is_waited_for(shop: &Shop) {
+    let Some(stock) = Stock::of(shop) else { return };
+    stock.product("P1", 10);
+    stock.set("P1", 7);
+    let slow = slow_way_to(stock.redis.port(), Duration::from_millis(100));
+    stock.reconcile(&[]).env("BATCHCTL_REDIS_URL", format!("redis://127.0.0.1:{slow}")).run().succeeds();
+    assert_eq!(stock.get("P1").unwrap(), "10");
+    // Longer than an exchange may take.
+    let silent = slow_way_to(stock.redis.port(), Duration::from_mins(1));
+    stock.reconcile(&[]).env("BATCHCTL_REDIS_URL", format!("redis://127.0.0.1:{silent}")).run().exits(75);
+}
+
+fn two_runs_at_once_repair_once(shop: &Shop) {
+    let Some(stock) = Stock::of(shop) else { return };
+    stock.product("P1", 10);
+    stock.set("P1", 7);
+    let mut held = stock.reconcile(&[]).hold_at("reconcile-planned");
+    held.wait_until_reached();
+    stock.reconcile(&[]).run().exits(75);
+    held.release().wait().succeeds();
+    assert_eq!(stock.differences(), ["P1 10 7 RESERVATION_LEAKED 10 REPAIRED"]);
+}
