@@ -59,26 +59,26 @@ fn an_unpaid_order_is_cancelled_with_all_that_belongs_to_it(store: &Store) {
         .map(|text| serde_json::from_str(text).unwrap())
         .collect();
     let common = |mut more: Value| {
-        more["mallCode"] = json!("tokyo");
-        more["orderNo"] = json!("A1");
-        more["memberCode"] = json!("M1");
-        more["orderedAt"] = json!("2026-11-19T15:30:00.000000Z");
+        more["mall"] = json!("tokyo");
+        more["order_no"] = json!("A1");
+        more["member_code"] = json!("M1");
+        more["ordered_at"] = json!("2026-11-19T15:30:00.000000Z");
         more["currency"] = json!("JPY");
-        more["totalAmount"] = json!(2500);
+        more["total_amount"] = json!(2500);
         more
     };
     let cancelled = common(json!({
-        "cancellationReason": "PAYMENT_TIMEOUT",
-        "cancelledAt": "2026-11-19T16:00:00.000000Z",
+        "reason": "PAYMENT_TIMEOUT",
+        "cancelled_at": "2026-11-19T16:00:00.000000Z",
         "items": [
-            { "productCode": "P1", "quantity": 2 },
-            { "productCode": "P2", "quantity": 1 },
-            { "productCode": "P1", "quantity": 1 },
+            { "product_code": "P1", "quantity": 2 },
+            { "product_code": "P2", "quantity": 1 },
+            { "product_code": "P1", "quantity": 1 },
         ],
     }));
     let notification = common(json!({
-        "expirationReason": "PAYMENT_TIMEOUT",
-        "expiredAt": "2026-11-19T16:00:00.000000Z",
+        "reason": "PAYMENT_TIMEOUT",
+        "expired_at": "2026-11-19T16:00:00.000000Z",
     }));
     assert_eq!(payloads, [cancelled, notification]);
     assert_eq!(

@@ -1,4 +1,4 @@
-//! What other systems are told of an order that was cancelled, in the fields of their schemas.
+//! What other systems are told of an order that was cancelled, in the names of our columns, as every event of ours.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value as Json, json};
@@ -23,36 +23,36 @@ pub(super) fn of(terms: &Terms<'_>, order: &Order, lines: &[Line]) -> [NewEvent;
     ]
 }
 
-/// `OrderCancelled`.
+/// `order.cancelled`.
 fn cancelled(terms: &Terms<'_>, order: &Order, lines: &[Line]) -> Json {
     let items: Vec<Json> = lines
         .iter()
-        .map(|line| json!({ "productCode": line.product_code, "quantity": line.quantity }))
+        .map(|line| json!({ "product_code": line.product_code, "quantity": line.quantity }))
         .collect();
     json!({
-        "mallCode": terms.mall.code,
-        "orderNo": order.order_no,
-        "memberCode": order.member_code,
-        "cancellationReason": REASON,
-        "orderedAt": time(order.ordered_at),
-        "cancelledAt": time(terms.now),
+        "mall": terms.mall.code,
+        "order_no": order.order_no,
+        "member_code": order.member_code,
+        "reason": REASON,
+        "ordered_at": time(order.ordered_at),
+        "cancelled_at": time(terms.now),
         "currency": order.currency,
-        "totalAmount": order.total_amount,
+        "total_amount": order.total_amount,
         "items": items,
     })
 }
 
-/// `OrderExpirationNotification`.
+/// `order.expiration.notification`.
 fn expiration_notification(terms: &Terms<'_>, order: &Order) -> Json {
     json!({
-        "mallCode": terms.mall.code,
-        "orderNo": order.order_no,
-        "memberCode": order.member_code,
-        "expirationReason": REASON,
-        "orderedAt": time(order.ordered_at),
-        "expiredAt": time(terms.now),
+        "mall": terms.mall.code,
+        "order_no": order.order_no,
+        "member_code": order.member_code,
+        "reason": REASON,
+        "ordered_at": time(order.ordered_at),
+        "expired_at": time(terms.now),
         "currency": order.currency,
-        "totalAmount": order.total_amount,
+        "total_amount": order.total_amount,
     })
 }
 
