@@ -153,10 +153,10 @@ fn each_cause_is_recognised_and_repaired(shop: &Shop) {
     assert_eq!(others, (1, "1".to_owned()));
     let [event] = stock.events().try_into().unwrap();
     assert_eq!(
-        (&event["differences"], &event["repaired"], &event["comparedProducts"]),
+        (&event["differences"], &event["repaired"], &event["compared_products"]),
         (&7.into(), &5.into(), &8.into())
     );
-    assert_eq!(event["isUrgent"], false);
+    assert_eq!(event["is_urgent"], false);
     assert_eq!(event["causes"].as_array().unwrap().len(), 6);
     let compared =
         "SELECT source, compared, differences, repaired, unsettled, day FROM stock_reconciliations";
@@ -328,7 +328,7 @@ fn more_than_ten_differences_are_an_urgent_message_once(shop: &Shop) {
         ["tokyo: reservation leaked 11, repaired 11", "tokyo/P01: database 1, Redis 0 (reservation leaked)"]
     );
     assert_eq!(lines.len(), 1 + 11 + 1);
-    let urgent: Vec<Value> = stock.events().into_iter().map(|event| event["isUrgent"].clone()).collect();
+    let urgent: Vec<Value> = stock.events().into_iter().map(|event| event["is_urgent"].clone()).collect();
     assert_eq!(urgent, [false, true]);
 }
 

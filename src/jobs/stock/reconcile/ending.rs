@@ -140,19 +140,19 @@ fn payload(
         .iter()
         .map(|count| {
             json!({
-                "mallCode": count.mall.shown(), "cause": count.cause, "differences": count.differences,
+                "mall": count.mall.shown(), "cause": count.cause, "differences": count.differences,
                 "repaired": count.repaired,
             })
         })
         .collect();
     json!({
-        "runId": run,
-        "detectedAt": now.to_rfc3339_opts(SecondsFormat::Micros, true),
+        "run_id": run,
+        "detected_at": now.to_rfc3339_opts(SecondsFormat::Micros, true),
         "source": source.word(),
-        "comparedProducts": compared,
+        "compared_products": compared,
         "differences": differences,
         "repaired": repaired,
-        "isUrgent": is_urgent,
+        "is_urgent": is_urgent,
         "causes": causes,
     })
 }

@@ -14,9 +14,9 @@ const SCAN: &str = include_str!("scan.lua");
 const RESERVED: &str = include_str!("reserved.lua");
 const REPAIR: &str = include_str!("repair.lua");
 
-/// Keys that one script reads: a fraction of a millisecond, between which others get their turn. Several scripts share an
+/// Keys that one script reads: a tenth of a millisecond, between which others get their turn. Several scripts share an
 /// exchange.
-const READ_AT_ONCE: usize = 250;
+const READ_AT_ONCE: usize = 100;
 /// Reservations that one script reads. Each may hold hundreds of products.
 const RESERVATIONS_AT_ONCE: usize = 25;
 /// Keys that one step looks at, whether they match or not.
