@@ -8,7 +8,7 @@ use crate::support::{Order, Shop, on_both_databases};
 on_both_databases![nothing_is_repaired_that_only_moves];
 
 /// Orders that each shopper places. An order is bought, and paid or returned: two movements.
-const ORDERS: u64 = 1_250;
+const ORDERS: u64 = 1_700;
 const SHOPPERS: u64 = 4;
 const PRODUCTS: u64 = 5;
 
