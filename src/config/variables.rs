@@ -14,7 +14,7 @@ pub(super) const PREFIX: &str = "BATCHCTL_";
 
 /// Names that no command reads yet. The names of the interface are stable from the first release, so setting one of
 /// these early is not a mistake.
-const RESERVED: [&str; 2] = ["BATCHCTL_REDIS_URL", "BATCHCTL_KAFKA_BROKERS"];
+const RESERVED: [&str; 1] = ["BATCHCTL_REDIS_URL"];
 
 /// How a variable's value is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
