@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::environment::Source;
-use super::variables::{PREFIX, Shown, is_reserved};
+use super::variables::{PREFIX, Shown};
 use super::{Config, urls};
 use crate::mask::{Redactor, is_secret_name};
 use crate::spelling::nearest;
@@ -83,7 +83,7 @@ impl Config {
         let named = self.named_variables();
         for (name, variable) in &self.environment.variables {
             let Some(end) = name.strip_prefix(PREFIX) else { continue };
-            if self.is_known(name) || is_reserved(name) || named.contains(name.as_str()) {
+            if self.is_known(name) || named.contains(name.as_str()) {
                 continue;
             }
             // Compared without the prefix, which would make all of them similar.

@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::error::ConfigError;
+use super::kafka::KafkaConfig;
 use super::section::{NamedVariable, Place, Section, duration, named_by_keys};
+use super::variables::Variables;
 
 const FOLDER: &str = "events";
 const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
@@ -25,12 +27,14 @@ pub struct EventsConfig {
     max_file_bytes: Option<u64>,
     url_variable: Option<String>,
     secret_variable: Option<String>,
-    /// The hosts that a webhook may be at outside prod, apart from this machine.
+    /// The hosts that a webhook or brokers may be at outside prod, apart from this machine.
     pub hosts_outside_prod: Vec<String>,
     connections: Option<usize>,
     attempts: Option<i64>,
     #[serde(deserialize_with = "duration")]
     backoff: Option<Duration>,
+    /// The brokers, and how they are reached.
+    pub kafka: KafkaConfig,
 }
 
 /// Where events go.
@@ -41,6 +45,8 @@ pub enum SinkKind {
     Ndjson,
     /// A signed POST for each event.
     Webhook,
+    /// A message in a topic for each event.
+    Kafka,
 }
 
 impl EventsConfig {
@@ -81,6 +87,10 @@ impl EventsConfig {
 }
 
 impl Section for EventsConfig {
+    fn read(&mut self, variables: &mut Variables<'_>) -> Result<(), ConfigError> {
+        self.kafka.read(variables)
+    }
+
     fn check(&self, place: &Place<'_>) -> Result<(), ConfigError> {
         let error = |key: &str, problem: &str| Err(place.error(&[key], format!("`events.{key}` {problem}")));
         let needs = |key: &str| {
@@ -113,13 +123,15 @@ impl Section for EventsConfig {
         if self.hosts_outside_prod.iter().any(|host| url::Host::parse(host).is_err()) {
             return error("hosts_outside_prod", "is not a list of hosts: write [\"events.dev.example.jp\"]");
         }
-        Ok(())
+        self.kafka.check(place)
     }
 
     fn named_variables(&self) -> Vec<NamedVariable<'_>> {
         let keys = [
             ("url_variable", self.url_variable.as_deref()),
             ("secret_variable", self.secret_variable.as_deref()),
+            ("kafka.user_variable", self.kafka.user_variable.as_deref()),
+            ("kafka.password_variable", self.kafka.password_variable.as_deref()),
         ];
         named_by_keys("events", keys)
     }
@@ -156,7 +168,7 @@ mod tests {
     #[test]
     fn what_could_only_fail_at_night_is_refused_by_its_key() {
         for (text, problem) in [
-            ("sink = 'kafka'", "unknown variant `kafka`, expected `ndjson` or `webhook`"),
+            ("sink = 'rabbitmq'", "unknown variant `rabbitmq`, expected one of `ndjson`, `webhook`, `kafka`"),
             ("sink = 'webhook'", "`events.url_variable` is not set"),
             ("sink = 'webhook'\nurl_variable = 'A'", "`events.secret_variable` is not set"),
             ("url_variable = 'https://hunter22'", "`events.url_variable` is not a variable's name"),

@@ -20,6 +20,7 @@ mod events;
 mod freshness;
 mod import;
 mod jobs;
+mod kafka;
 mod lease;
 mod mail;
 mod order_expire;
@@ -44,6 +45,7 @@ pub use channel::{
 pub use effective::Setting;
 pub use environment::Source;
 pub use error::ConfigError;
+pub use kafka::{KAFKA_BROKERS, KafkaCompression, KafkaConfig, SaslMechanism, TOPIC_PLACEHOLDERS, is_topic};
 pub(crate) use urls::{is_confidential, secrets_of_webhook};
 
 use crate::mask::Secret;

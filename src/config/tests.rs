@@ -236,13 +236,6 @@ fn unknown_variables_are_reported_with_the_nearest_name() {
 }
 
 #[test]
-fn a_name_of_the_interface_that_nothing_reads_yet_is_no_slip_and_no_setting() {
-    let config = load(None, &[], &[("BATCHCTL_KAFKA_BROKERS", "a:9092")]).unwrap();
-    assert_eq!(config.warnings(), Vec::<String>::new());
-    assert!(!config.effective().iter().any(|setting| setting.name.contains("KAFKA")));
-}
-
-#[test]
 fn a_job_that_does_not_exist_is_an_unknown_key() {
     let toml = "# Ours.\n[jobs.\"mall sync\"]\nretries = 1\n[jobs.\"report daily-sale\"]\nenabled = false\n";
     let config = load(None, &[("batchctl.toml", toml)], &[]).unwrap();
@@ -384,7 +377,7 @@ fn every_variable_is_in_the_example_and_in_the_table_of_the_readme() {
         assert!(is_in_the_readme(name), "{name} is not in the README's table");
     }
     let named: Vec<_> = config.sections.named_variables().map(|variable| variable.name).collect();
-    assert_eq!(named.len(), 18);
+    assert_eq!(named.len(), 20);
     for name in named {
         assert!(is_in_the_example(name), "{name} is not in .env.example");
     }

@@ -12,10 +12,6 @@ use crate::mask::{MASK, Secret, mask_email, mask_url};
 /// The prefix of all our variables.
 pub(super) const PREFIX: &str = "BATCHCTL_";
 
-/// Names that no command reads yet. The names of the interface are stable from the first release, so setting one of
-/// these early is not a mistake.
-const RESERVED: [&str; 1] = ["BATCHCTL_KAFKA_BROKERS"];
-
 /// How a variable's value is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shown {
@@ -138,9 +134,4 @@ impl<'a> Variables<'a> {
             Err(_) => Err(format!("is not a mail address: write one like {example}")),
         })
     }
-}
-
-/// Whether the name is reserved for a later version.
-pub(super) fn is_reserved(name: &str) -> bool {
-    RESERVED.contains(&name)
 }

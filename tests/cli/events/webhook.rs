@@ -211,7 +211,7 @@ fn several_processes_post_each_aggregate_in_order(sandbox: &Sandbox) {
             event(sandbox, &aggregate.to_string(), &format!("{{\"n\": {number}}}"));
         }
     }
-    // Each writes the configuration again, which a process that starts would find half-written.
+    // All of them before the first one reads the settings, which each of these writes.
     let commands: Vec<_> = (0..3).map(|_| post_to(sandbox, &webhook.url("/"))).collect();
     let running: Vec<_> = commands.into_iter().map(Batchctl::spawn).collect();
     for running in running {

@@ -49,6 +49,13 @@ pub(super) struct Ready {
     pub(super) was_refused: bool,
     /// The envelope, on one line.
     pub(super) json: String,
+    pub(super) event_type: String,
+    /// As it is in the envelope.
+    pub(super) occurred_at: String,
+    /// The event's own.
+    pub(super) headers: BTreeMap<String, String>,
+    /// As its writer wrote it.
+    pub(super) payload: String,
 }
 
 #[derive(Serialize)]
@@ -57,8 +64,8 @@ struct Envelope<'e> {
     event_type: &'e str,
     aggregate_type: &'e str,
     aggregate_id: &'e str,
-    occurred_at: String,
-    headers: BTreeMap<String, String>,
+    occurred_at: &'e str,
+    headers: &'e BTreeMap<String, String>,
     payload: &'e RawValue,
 }
 
@@ -80,18 +87,20 @@ impl StoredEvent {
         let event_type = name("event_type", self.event_type)?;
         let payload = json("payload", self.payload)?;
         let headers = json("headers", self.headers)?;
+        let occurred_at = self
+            .occurred_at
+            .read()
+            .map_err(|problem| format!("occurred_at: {problem}"))?
+            .to_rfc3339_opts(SecondsFormat::AutoSi, true);
+        let headers: BTreeMap<String, String> = serde_json::from_str(headers.get())
+            .map_err(|_| "headers: its values are not all texts".to_owned())?;
         let envelope = Envelope {
             event_id: &event_id,
             event_type: &event_type,
             aggregate_type: &aggregate.0,
             aggregate_id: &aggregate.1,
-            occurred_at: self
-                .occurred_at
-                .read()
-                .map_err(|problem| format!("occurred_at: {problem}"))?
-                .to_rfc3339_opts(SecondsFormat::AutoSi, true),
-            headers: serde_json::from_str(headers.get())
-                .map_err(|_| "headers: its values are not all texts".to_owned())?,
+            occurred_at: &occurred_at,
+            headers: &headers,
             payload: &payload,
         };
         let json = serde_json::to_string(&envelope).map_err(|error| format!("payload: {error}"))?;
@@ -105,6 +114,10 @@ impl StoredEvent {
             attempts: self.attempts,
             was_refused: self.was_refused,
             json,
+            event_type,
+            occurred_at,
+            headers,
+            payload: payload.get().to_owned(),
         })
     }
 }

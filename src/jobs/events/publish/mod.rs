@@ -9,6 +9,7 @@ mod envelope;
 mod sink;
 #[cfg(test)]
 mod tests;
+mod topics;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -87,9 +88,13 @@ impl Job for Args {
             until,
             left: self.limit.map(i64::from),
             named: BTreeSet::new(),
+            partial: None,
             tally: Tally::default(),
         };
-        let published = publishing.publish_all(run).await;
+        let mut published = publishing.publish_all(run).await;
+        if let Some(partial) = publishing.partial.take().filter(|_| published.is_ok()) {
+            published = Err(partial.into());
+        }
         let tally = publishing.tally.sentence();
         run.summarise(tally.clone());
         if publishing.tally.is_any() {
@@ -112,7 +117,7 @@ async fn without_sink(db: &mut Db) -> anyhow::Result<Failure> {
     let waiting = claims::count_waiting(db).await?;
     let waiting = counted(waiting, "event waits", "events wait");
     Ok(Failure::configuration(format!("{waiting}, and `events.sink` does not say where they go"))
-        .hint("add [events] with a `sink` to batchctl.toml: docs/events.md shows both"))
+        .hint("add [events] with a `sink` to batchctl.toml: docs/events.md shows all of them"))
 }
 
 /// How often, and when, an event is offered.
@@ -157,7 +162,7 @@ struct Tally {
     dead: u64,
     /// How often one was refused, whatever became of it.
     refused: u64,
-    /// Those that were refused while nothing was taken, and cost no attempt.
+    /// Those that were refused while nothing was taken, or whose part of the sink takes none: they cost no attempt.
     doubtful: u64,
 }
 
@@ -190,6 +195,8 @@ struct Publishing {
     left: Option<i64>,
     /// Those that are too large to be touched, and were named.
     named: BTreeSet<i64>,
+    /// What is wrong with a part of the sink, told once the others are done.
+    partial: Option<Failure>,
     tally: Tally,
 }
 
@@ -251,7 +258,9 @@ impl Publishing {
         let delivery = self.sink.deliver(ready, self.tally.published > 0, &is_to_stop).await;
         failpoint::reach(&run.cx.config, "events-sent");
         let now = run.cx.now();
-        let doubt = self.judge(delivery.done, &mut fates, now);
+        self.partial = self.partial.take().or(delivery.partial);
+        let (doubt, dead) = self.judge(delivery.done, &mut fates, now);
+        self.bury(dead, &mut fates, now).await;
         for (id, fate) in &fates {
             if let Fate::Dead { reason, .. } = fate {
                 run.fail_item(&item_key(*id), "publish", &Failure::bad_input(reason.clone()).into());
@@ -277,13 +286,13 @@ impl Publishing {
         done: Vec<(Ready, Done)>,
         fates: &mut Vec<(i64, Fate)>,
         now: DateTime<Utc>,
-    ) -> Option<Failure> {
+    ) -> (Option<Failure>, Vec<Ready>) {
         let count = |is_one: fn(&Done) -> bool| done.iter().filter(|(_, done)| is_one(done)).count() as u64;
         let refusals = count(|done| matches!(done, Done::Refused(_)));
         let has_taken = self.tally.published > 0 || count(|done| *done == Done::Taken) > 0;
         let are_at_fault = has_taken || self.tally.refused + refusals <= BELIEVED_REFUSALS;
         self.tally.refused += refusals;
-        let mut last_reason = None;
+        let (mut last_reason, mut dead) = (None, Vec::new());
         for (event, done) in done {
             let fate = match done {
                 Done::Taken => Fate::Published,
@@ -291,19 +300,34 @@ impl Publishing {
                 Done::Refused(reason) if are_at_fault => self.policy.refused(&event, reason, now),
                 Done::Refused(reason) => {
                     last_reason = Some(reason.clone());
-                    let at = now.checked_add_signed(DOUBT_PAUSE).unwrap_or(now);
-                    Fate::Again { at, is_attempt: false, reason }
+                    in_doubt(reason, now)
                 }
+                Done::Held(reason) => in_doubt(reason, now),
             };
-            fates.push((event.id, fate));
+            fates.push((event.id, fate.clone()));
+            if matches!(fate, Fate::Dead { .. }) {
+                dead.push(event);
+            }
         }
-        let reason = last_reason?;
+        let Some(reason) = last_reason else { return (None, dead) };
         let refused = counted(refusals, "event", "events");
-        Some(
+        let doubt =
             Failure::try_later(format!("the sink took none of {refused}, the last because: {reason}"))
                 .hint("the events stay in the outbox and are offered again in 5 minutes; if this goes on, check the sink's address")
-                .retry_once("once the sink takes events"),
-        )
+                .retry_once("once the sink takes events");
+        (Some(doubt), dead)
+    }
+
+    /// Hands over what is given up. What cannot be handed over for now is not given up yet.
+    async fn bury(&mut self, dead: Vec<Ready>, fates: &mut [(i64, Fate)], now: DateTime<Utc>) {
+        for event in dead {
+            let Some((_, fate)) = fates.iter_mut().find(|(id, _)| *id == event.id) else { continue };
+            let Fate::Dead { reason, .. } = &*fate else { continue };
+            if let Err(failure) = self.sink.bury(&event, event.attempts.saturating_add(1), reason).await {
+                *fate = in_doubt(format!("{reason}; {failure}"), now);
+                self.partial.get_or_insert(failure);
+            }
+        }
     }
 
     fn note(&mut self, fate: &Fate) {
@@ -318,6 +342,12 @@ impl Publishing {
             Fate::Untouched => {}
         }
     }
+}
+
+/// An event of which nothing says that it is at fault: it is offered again later, behind others.
+fn in_doubt(reason: String, now: DateTime<Utc>) -> Fate {
+    let at = now.checked_add_signed(DOUBT_PAUSE).unwrap_or(now);
+    Fate::Again { at, is_attempt: false, reason }
 }
 
 /// Writes what became of events, and returns whether it is written. They have left: a run that is to stop notes that too, and

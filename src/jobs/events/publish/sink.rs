@@ -12,6 +12,7 @@ use crate::context::Context;
 use crate::failure::Failure;
 
 use super::envelope::Ready;
+use super::topics::Topics;
 
 /// After this many refusals of different aggregates and not one acceptance nothing more is offered: it will not be the events.
 const MOST_REFUSALS: u64 = 20;
@@ -22,6 +23,8 @@ pub(super) enum Sink {
     Folder(EventFolder),
     /// A webhook, with this many requests at once.
     Webhook(Box<EventWebhook>, usize),
+    /// Topics of Kafka.
+    Topics(Box<Topics>),
 }
 
 /// What a sink did with an event.
@@ -31,14 +34,19 @@ pub(super) enum Done {
     Taken,
     /// It does not want it, for this reason.
     Refused(String),
+    /// The part of the sink that it is for takes none for now, for this reason.
+    Held(String),
     /// It was not offered.
     Untouched,
 }
 
 /// What became of some events, and why no more were offered.
+#[derive(Default)]
 pub(super) struct Delivery {
     /// Of each event.
     pub(super) done: Vec<(Ready, Done)>,
+    /// What is wrong with a part of the sink: the others go on.
+    pub(super) partial: Option<Failure>,
     /// What is wrong with the sink, whichever the event is.
     pub(super) stop: Option<Failure>,
 }
@@ -50,6 +58,7 @@ impl Sink {
             None => Ok(()),
             Some(SinkKind::Ndjson) => EventFolder::new(&cx.config).map(drop),
             Some(SinkKind::Webhook) => EventWebhook::check(cx),
+            Some(SinkKind::Kafka) => Topics::new(cx).map(drop),
         }
     }
 
@@ -62,6 +71,7 @@ impl Sink {
             Some(SinkKind::Webhook) => {
                 Some(Self::Webhook(Box::new(EventWebhook::new(cx)?), config.connections()))
             }
+            Some(SinkKind::Kafka) => Some(Self::Topics(Box::new(Topics::new(cx)?))),
         })
     }
 
@@ -69,7 +79,7 @@ impl Sink {
     /// so many that a commit costs each of them next to nothing.
     pub(super) fn chunk(&self) -> i64 {
         match self {
-            Self::Folder(_) => 1000,
+            Self::Folder(_) | Self::Topics(_) => 1000,
             // A request takes longer than its share of a commit.
             Self::Webhook(..) => 100,
         }
@@ -78,7 +88,7 @@ impl Sink {
     /// Offers events, those of each aggregate in their order, and behind one that was not taken none of its aggregate; no more
     /// once the run is to stop. `has_taken` says whether the sink has taken any in this run.
     pub(super) async fn deliver(
-        &self,
+        &mut self,
         events: Vec<Ready>,
         has_taken: bool,
         is_to_stop: &dyn Fn() -> bool,
@@ -94,6 +104,15 @@ impl Sink {
                 };
                 post(webhook, *connections, events, standing).await
             }
+            Self::Topics(topics) => topics.deliver(events, is_to_stop).await,
+        }
+    }
+
+    /// Hands over an event that is given up to those who look after such events, if there is a place for that.
+    pub(super) async fn bury(&mut self, event: &Ready, attempts: i64, reason: &str) -> Result<(), Failure> {
+        match self {
+            Self::Folder(_) | Self::Webhook(..) => Ok(()),
+            Self::Topics(topics) => topics.bury(event, attempts, reason).await,
         }
     }
 }
@@ -106,7 +125,8 @@ async fn append(folder: &EventFolder, events: Vec<Ready>) -> Delivery {
     }
     let stop = if lines.is_empty() { None } else { folder.append(lines).await.err() };
     let done = if stop.is_none() { Done::Taken } else { Done::Untouched };
-    Delivery { done: events.into_iter().map(|event| (event, done.clone())).collect(), stop }
+    let done = events.into_iter().map(|event| (event, done.clone())).collect();
+    Delivery { done, stop, ..Delivery::default() }
 }
 
 /// What is known of a webhook while some requests are under way.
@@ -135,7 +155,8 @@ async fn post(
     aggregates.sort_by_key(|aggregate| aggregate.first().is_some_and(|first| first.was_refused));
     let posted = stream::iter(aggregates).map(|aggregate| post_aggregate(webhook, aggregate, &standing));
     let done: Vec<Vec<(Ready, Done)>> = posted.buffer_unordered(connections).collect().await;
-    Delivery { done: done.into_iter().flatten().collect(), stop: standing.stop.into_inner() }
+    let done = done.into_iter().flatten().collect();
+    Delivery { done, stop: standing.stop.into_inner(), ..Delivery::default() }
 }
 
 /// The events of each aggregate, the aggregates in the order of their first ones.
