@@ -45,7 +45,13 @@ impl<'s> Stock<'s> {
 
     /// Sets keys of `[stock.reconcile]`. A difference settles fast: a test need not wait for an order.
     pub(super) fn configure(&self, more: &str) {
-        self.shop.write("batchctl.toml", format!("{CHANNEL}[stock.reconcile]\nsettle = \"100ms\"\n{more}\n"));
+        self.configure_settling("100ms", more);
+    }
+
+    /// The same with how long a difference has to stay the same.
+    pub(super) fn configure_settling(&self, settle: &str, more: &str) {
+        let text = format!("{CHANNEL}[stock.reconcile]\nsettle = \"{settle}\"\n{more}\n");
+        self.shop.write("batchctl.toml", text);
     }
 
     pub(super) fn job(&self, words: &[&str]) -> Batchctl {

@@ -68,7 +68,8 @@ fn shop_around(stock: &Stock<'_>, shopper: u64, returned: &AtomicU64) {
 
 fn nothing_is_repaired_that_only_moves(shop: &Shop) {
     let Some(stock) = Stock::of(shop) else { return };
-    stock.configure("");
+    // Longer than a shopper takes from one step to the next, on a machine that has other work.
+    stock.configure_settling("3s", "");
     for product in 0..PRODUCTS {
         stock.product(&format!("P{product}"), 100_000);
         stock.set(&format!("P{product}"), 100_000);
@@ -92,7 +93,7 @@ fn nothing_is_repaired_that_only_moves(shop: &Shop) {
         }
         runs
     });
-    assert!(runs >= 3, "it was compared while it moved, {runs} times");
+    assert!(runs >= 1, "it was compared while it moved, {runs} times");
     stock.reconcile(&[]).run().succeeds();
     assert_eq!(stock.differences(), ["WRONG 10 8 RESERVATION_LEAKED 10 REPAIRED"], "after {runs} runs");
     let bought = ORDERS * SHOPPERS - returned.load(Ordering::Relaxed);
