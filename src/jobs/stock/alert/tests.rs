@@ -18,7 +18,8 @@ async fn no_statement_compares_each_product_with_each_alert(db: &mut TestDb) {
     )
     .await;
     db.fill(2_000, &format!("stock (product_id, quantity, updated_at) SELECT n, n % 10, {at}")).await;
-    let alerts = format!("stock_alerts (product_id, opened_at, quantity, threshold) SELECT n * 4, {at}, 1, 5");
+    let alerts =
+        format!("stock_alerts (product_id, opened_at, quantity, threshold) SELECT n * 4, {at}, 1, 5");
     db.fill(500, &alerts).await;
     // As the job does before its first statement.
     db.analyze_unknown(&["products", "stock", "stock_alerts"]).await.unwrap();
