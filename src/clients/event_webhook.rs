@@ -123,7 +123,7 @@ fn signature(secret: &Secret, seconds: i64, body: &str) -> String {
 
 fn not_now(said: &str) -> Failure {
     still_there(
-        Failure::try_later(format!("the webhook for events takes none for now: {said}"))
+        Failure::try_later(format!("the webhook for events accepts none at the moment: {said}"))
             .symptom(format!("the webhook for events: {said}")),
     )
     .retry_once("once the webhook takes events again")

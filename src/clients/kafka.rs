@@ -54,7 +54,7 @@ pub enum Sent {
     Taken,
     /// Its topic does not want this one, for this reason. If it was sent together with others, one of them may be the cause.
     Refused(String),
-    /// Its partition, or its topic, takes none for now. The message may be there nevertheless.
+    /// Its partition, or its topic, accepts none at the moment. The message may be there nevertheless.
     Held(Failure),
     /// There was no answer, and nothing says whose fault that is. The message may be there nevertheless.
     Silent(Failure),
@@ -316,7 +316,7 @@ impl Settings {
         match error {
             KrafkaError::Broker { code, .. } => match code {
                 ErrorCode::TopicAuthorizationFailed => Sent::Held(
-                    Failure::configuration(format!("the Kafka brokers let our user not write to the topic `{topic}`"))
+                    Failure::configuration(format!("the Kafka brokers do not let our user write to the topic `{topic}`"))
                         .hint(format!(
                             "give it the right to write and to describe; its events stay in the outbox and are offered again in 5 minutes ({})",
                             self.credentials
@@ -365,7 +365,7 @@ impl Settings {
         let settings = if self.user.is_some() {
             format!("check {}", self.credentials)
         } else {
-            "they may want a user: set `events.kafka.sasl`".to_owned()
+            "they may require a user: set `events.kafka.sasl`".to_owned()
         };
         match error {
             KrafkaError::Auth { source: Some(_), .. } => {
@@ -396,10 +396,13 @@ impl Settings {
     }
 
     fn not_now(&self, problem: &str) -> Failure {
-        Failure::try_later(format!("the Kafka brokers at {} take none for now: {problem}", self.addresses))
-            .symptom("the Kafka brokers take no events for now")
-            .hint("the events stay in the outbox; the next run tries again")
-            .retry_once("once the brokers take events again")
+        Failure::try_later(format!(
+            "the Kafka brokers at {} accept no events at the moment: {problem}",
+            self.addresses
+        ))
+        .symptom("the Kafka brokers accept no events")
+        .hint("the events stay in the outbox; the next run tries again")
+        .retry_once("once the brokers take events again")
     }
 
     /// The text of an error, fit to be shown.

@@ -13,3 +13,9 @@ pub mod redis;
 pub mod sendgrid;
 pub mod ses;
 pub mod smtp;
+
+/// Names the one crypto provider of the whole program, for libraries that take the process's own.
+fn install_tls_provider() {
+    // On a second call it is already installed, which is fine.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}

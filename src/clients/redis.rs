@@ -10,6 +10,7 @@ use redis::{
     RedisError, RedisResult, ServerErrorKind, Value,
 };
 
+use crate::clients::install_tls_provider;
 use crate::config::RedisTarget;
 use crate::context::Context;
 use crate::failure::Failure;
@@ -82,8 +83,7 @@ impl Context {
 impl RedisServer {
     /// Connects and logs in. Refuses a cluster.
     pub async fn connect(self) -> Result<Redis, Failure> {
-        // Whichever part of the program comes first decides for the process; they all name the same.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        install_tls_provider();
         let connection = self.open().await.map_err(|error| self.failure(&error))?;
         let mut redis = Redis { server: self, connection, loaded: None };
         redis.refuse_cluster().await?;

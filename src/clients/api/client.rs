@@ -5,6 +5,7 @@ use std::time::Duration;
 use reqwest::Client;
 
 use super::error::{ApiErrorKind, Problem};
+use crate::clients::install_tls_provider;
 use crate::context::Context;
 use crate::failure::{Failure, without_error_numbers};
 
@@ -22,8 +23,7 @@ pub(super) fn of(cx: &Context) -> Result<Client, Failure> {
 /// TLS uses the crypto provider of the whole program, with certificate checks on, and no redirect is followed with our
 /// credentials.
 fn build() -> Result<Client, Failure> {
-    // On a second call the provider is already installed, which is fine.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    install_tls_provider();
     Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("batchctl/", env!("CARGO_PKG_VERSION")))

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use url::Url;
 
+use crate::clients::install_tls_provider;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::mail::delivery::Stop;
@@ -325,8 +326,7 @@ fn server_name(host: &str) -> Result<ServerName<'static>, Failure> {
 
 /// Checks certificates against the roots of the operating system, or of `SSL_CERT_FILE`.
 fn connector() -> Result<TlsConnector, Stop> {
-    // On a second call the provider is already installed, which is fine.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    install_tls_provider();
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
     roots.add_parsable_certificates(found.certs);

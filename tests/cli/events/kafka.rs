@@ -111,7 +111,8 @@ fn brokers_that_are_away_cost_no_event_anything(sandbox: &Sandbox) {
     fill(sandbox, 3, 2);
     let before = rows(sandbox);
     let ran = publish(sandbox).env("BATCHCTL_KAFKA_BROKERS", "127.0.0.1:1").run().exits(75);
-    ran.says("the Kafka brokers at 127.0.0.1:1 take none for now").says("the events stay in the outbox");
+    ran.says("the Kafka brokers at 127.0.0.1:1 accept no events at the moment")
+        .says("the events stay in the outbox");
     assert_eq!(rows(sandbox), before);
     // A broker that hears and never answers.
     let kafka = Kafka::start(1, &[("order.paid", 3)]);
@@ -133,7 +134,7 @@ fn brokers_that_go_away_in_the_middle_leave_what_they_took(sandbox: &Sandbox) {
         1 => Control::ApplyThen(Box::new(Control::Disconnect)),
         _ => Control::Disconnect,
     });
-    publish_to(sandbox, &kafka).run().exits(75).says("take none for now");
+    publish_to(sandbox, &kafka).run().exits(75).says("accept no events at the moment");
     assert_eq!(counts(sandbox), ["1000", "1500"]);
     assert_eq!(
         sandbox.sql("SELECT DISTINCT attempts, next_attempt_at, dead_at FROM outbox_events"),
@@ -347,7 +348,7 @@ fn what_the_user_may_not_do_is_a_matter_of_settings(sandbox: &Sandbox) {
     assert_eq!(rows(sandbox), before);
     kafka.clear_hooks();
     kafka.on(ApiKey::Produce, |_| Control::Error(ErrorCode::TopicAuthorizationFailed));
-    publish_to(sandbox, &kafka).run().exits(78).says("not write to the topic `order.paid`");
+    publish_to(sandbox, &kafka).run().exits(78).says("do not let our user write to the topic `order.paid`");
     assert_eq!(
         sandbox.sql("SELECT attempts, published_at, dead_at FROM outbox_events"),
         [["0", "NULL", "NULL"]]

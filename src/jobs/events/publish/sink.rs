@@ -34,7 +34,7 @@ pub(super) enum Done {
     Taken,
     /// It does not want it, for this reason.
     Refused(String),
-    /// The part of the sink that it is for takes none for now, for this reason.
+    /// The part of the sink that it is for accepts none at the moment, for this reason.
     Held(String),
     /// It was not offered.
     Untouched,
