@@ -88,6 +88,11 @@ impl EventWebhook {
                 "the webhook for events refuses our requests: HTTP {status}; check {} and {}",
                 self.secret_variable, self.url
             )))),
+            // No event would make an address right that is wrong: none is at fault.
+            404 | 405 | 410 => Err(still_there(Failure::configuration(format!(
+                "the webhook for events does not exist or accepts no POST: {said}; check {}",
+                self.url
+            )))),
             408 | 421 | 425 | 429 => Err(not_now(&said)),
             400..=499 => Ok(Verdict::Refused(said)),
             _ => Err(not_now(&said)),

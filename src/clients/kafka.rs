@@ -54,6 +54,8 @@ pub enum Sent {
     Taken,
     /// Its topic does not want this one, for this reason. If it was sent together with others, one of them may be the cause.
     Refused(String),
+    /// It is too large for its topic. If it was sent together with others, it may be all of them that are.
+    TooLarge(String),
     /// Its partition, or its topic, accepts none at the moment. The message may be there nevertheless.
     Held(Failure),
     /// There was no answer, and nothing says whose fault that is. The message may be there nevertheless.
@@ -158,7 +160,7 @@ impl Kafka {
                 Err(error) => match self.settings.judge(&topic, &error) {
                     Sent::Stopped(failure) => return Err(failure),
                     Sent::Held(failure) | Sent::Silent(failure) => Err(failure),
-                    Sent::Refused(reason) => Err(self.settings.not_now(&reason)),
+                    Sent::Refused(reason) | Sent::TooLarge(reason) => Err(self.settings.not_now(&reason)),
                     Sent::Taken => continue,
                 },
             };
@@ -333,11 +335,12 @@ impl Settings {
                 | ErrorCode::IllegalSaslState
                 | ErrorCode::UnsupportedVersion
                 | ErrorCode::UnsupportedCompressionType => Sent::Stopped(self.trouble(error)),
+                ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge => Sent::TooLarge(said),
                 code if code.is_retriable() => Sent::Held(self.not_now(&format!("the topic `{topic}`: {said}"))),
                 _ => Sent::Refused(said),
             },
             // What is larger than any request may be is found before it is sent.
-            KrafkaError::Config { .. } | KrafkaError::Serialization { .. } => Sent::Refused(said),
+            KrafkaError::Config { .. } | KrafkaError::Serialization { .. } => Sent::TooLarge(said),
             KrafkaError::Protocol { .. } if !error.is_retriable() => Sent::Refused(said),
             KrafkaError::UnknownTopic { .. } => self.judge(
                 topic,

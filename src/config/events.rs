@@ -13,6 +13,8 @@ use super::variables::Variables;
 const FOLDER: &str = "events";
 const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 const CONNECTIONS: usize = 8;
+/// Cron starts a run every minute, whether those before have ended or not: of a slow sink there would be more and more.
+const PROCESSES: i64 = 4;
 /// With the pauses between them an event is offered for two hours: long enough for whoever runs the other side to notice.
 const ATTEMPTS: i64 = 8;
 const BACKOFF: Duration = Duration::from_mins(1);
@@ -30,6 +32,7 @@ pub struct EventsConfig {
     /// The hosts that a webhook or brokers may be at outside prod, apart from this machine.
     pub hosts_outside_prod: Vec<String>,
     connections: Option<usize>,
+    processes: Option<i64>,
     attempts: Option<i64>,
     #[serde(deserialize_with = "duration")]
     backoff: Option<Duration>,
@@ -75,6 +78,11 @@ impl EventsConfig {
         self.connections.unwrap_or(CONNECTIONS)
     }
 
+    /// How many runs publish at once.
+    pub fn processes(&self) -> i64 {
+        self.processes.unwrap_or(PROCESSES)
+    }
+
     /// How often an event is refused before it is given up.
     pub fn attempts(&self) -> i64 {
         self.attempts.unwrap_or(ATTEMPTS)
@@ -113,6 +121,9 @@ impl Section for EventsConfig {
         }
         if self.connections.is_some_and(|connections| !(1..=100).contains(&connections)) {
             return error("connections", "is not from 1 to 100");
+        }
+        if self.processes.is_some_and(|processes| !(1..=100).contains(&processes)) {
+            return error("processes", "is not from 1 to 100");
         }
         if self.attempts.is_some_and(|attempts| !(1..=100).contains(&attempts)) {
             return error("attempts", "is not from 1 to 100");
@@ -161,6 +172,7 @@ mod tests {
         assert_eq!(written.folder(), default.folder());
         assert_eq!(written.max_file_bytes(), default.max_file_bytes());
         assert_eq!(written.connections(), default.connections());
+        assert_eq!(written.processes(), default.processes());
         assert_eq!(written.attempts(), default.attempts());
         assert_eq!(written.backoff(), default.backoff());
     }
@@ -174,6 +186,7 @@ mod tests {
             ("url_variable = 'https://hunter22'", "`events.url_variable` is not a variable's name"),
             ("max_file_bytes = 0", "`events.max_file_bytes` is zero"),
             ("connections = 0", "`events.connections` is not from 1 to 100"),
+            ("processes = 0", "`events.processes` is not from 1 to 100"),
             ("attempts = 0", "`events.attempts` is not from 1 to 100"),
             ("backoff = '0s'", "`events.backoff` is not from 1s to 24h"),
             ("hosts_outside_prod = ['https://a']", "`events.hosts_outside_prod` is not a list of hosts"),

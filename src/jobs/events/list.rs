@@ -75,13 +75,18 @@ async fn select(db: &mut Db, mut selection: Selection, most: i64) -> anyhow::Res
     selection.values.push(most.into());
     let texts = ["event_id", "event_type", "aggregate_type", "aggregate_id", "last_error"].map(beginning);
     let sql = format!(
-        "SELECT id, {}, occurred_at, created_at, published_at, dead_at, attempts, next_attempt_at, claimed_by
+        "SELECT id, {}, occurred_at, created_at, published_at, dead_at, attempts, next_attempt_at,
+                {CLAIMED_BY}
          FROM outbox_events WHERE {filter} ORDER BY outbox_events.id DESC LIMIT ${}",
         texts.join(", "),
         selection.values.len()
     );
     Ok(db.fetch_all(&sql, selection.values).await?)
 }
+
+/// The run that has an event, as a column of `outbox_events`.
+pub(super) const CLAIMED_BY: &str =
+    "(SELECT run_id FROM outbox_claims WHERE outbox_id = outbox_events.id) AS claimed_by";
 
 /// The beginning of a text column, however long it is.
 pub(super) fn beginning(column: &str) -> String {

@@ -12,6 +12,7 @@ use crate::failure::Failure;
 use crate::values;
 use crate::wording::counted;
 
+use super::list::CLAIMED_BY;
 use super::selection::{EventFilter, EventState, Selection};
 
 /// Events that are replayed in one commit.
@@ -85,12 +86,12 @@ async fn replay_these(db: &mut Db, ids: &[i64]) -> anyhow::Result<u64> {
 }
 
 async fn replay_one(db: &mut Db, id: i64) -> anyhow::Result<()> {
-    let sql = format!("UPDATE outbox_events SET {AS_NEW} WHERE id = $1 AND claimed_by IS NULL AND {ENDED}");
+    let sql = format!("UPDATE outbox_events SET {AS_NEW} WHERE id = $1 AND {ENDED}");
     if db.execute(&sql, values![id]).await? == 1 {
         return Ok(());
     }
-    let sql = "SELECT claimed_by FROM outbox_events WHERE id = $1";
-    let found: Option<(Option<i64>,)> = db.fetch_optional(sql, values![id]).await?;
+    let sql = format!("SELECT {CLAIMED_BY} FROM outbox_events WHERE id = $1");
+    let found: Option<(Option<i64>,)> = db.fetch_optional(&sql, values![id]).await?;
     Err(match found {
         None => Failure::failed(format!("there is no event {id}; nothing was changed"))
             .hint("`batchctl events list` lists the events"),
@@ -98,7 +99,7 @@ async fn replay_one(db: &mut Db, id: i64) -> anyhow::Result<()> {
             Failure::try_later(format!("event {id} is being published by run {run}; nothing was changed"))
         }
         Some((None,)) => {
-            Failure::failed(format!("event {id} waits to be published already; nothing was changed"))
+            Failure::failed(format!("event {id} is already waiting to be published; nothing was changed"))
         }
     }
     .into())
@@ -106,8 +107,7 @@ async fn replay_one(db: &mut Db, id: i64) -> anyhow::Result<()> {
 
 async fn replay_all(cx: &Context, db: &mut Db, args: &ReplayArgs) -> anyhow::Result<u64> {
     let state = if args.dead { EventState::Dead } else { EventState::Published };
-    let selection =
-        args.filter.narrow(cx, Selection::default().only(state.condition()).only("claimed_by IS NULL"))?;
+    let selection = args.filter.narrow(cx, Selection::default().only(state.condition()))?;
     let (mut replayed, mut position) = (0, 0);
     loop {
         let page = selection.clone().with("id > ?", Some(position));
@@ -120,7 +120,7 @@ async fn replay_all(cx: &Context, db: &mut Db, args: &ReplayArgs) -> anyhow::Res
             ids.len() as u64
         } else {
             let sql = format!(
-                "UPDATE outbox_events SET {AS_NEW} WHERE id IN {} AND claimed_by IS NULL AND {}",
+                "UPDATE outbox_events SET {AS_NEW} WHERE id IN {} AND {}",
                 db.numbers("$1"),
                 state.condition()
             );
@@ -131,9 +131,7 @@ async fn replay_all(cx: &Context, db: &mut Db, args: &ReplayArgs) -> anyhow::Res
 
 /// Those of these events that were given up wait again.
 pub(super) async fn replay_dead(db: &mut Db, ids: &[i64]) -> anyhow::Result<u64> {
-    let sql = format!(
-        "UPDATE outbox_events SET {AS_NEW} WHERE id IN {} AND claimed_by IS NULL AND dead_at IS NOT NULL",
-        db.numbers("$1")
-    );
+    let sql =
+        format!("UPDATE outbox_events SET {AS_NEW} WHERE id IN {} AND dead_at IS NOT NULL", db.numbers("$1"));
     Ok(db.execute(&sql, values![json!(ids)]).await?)
 }

@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::printable::{escaped, escaped_lines};
 use crate::values;
 
-use super::list::{beginning, shown_state, shown_time};
+use super::list::{CLAIMED_BY, beginning, shown_state, shown_time};
 
 /// The most characters that are shown of the payload and the headers.
 const SHOWN_PAYLOAD_CHARACTERS: u32 = 1_000_000;
@@ -64,7 +64,7 @@ async fn read(db: &mut Db, id: &str) -> anyhow::Result<Option<Shown>> {
     let which = if number.is_some() { "id = $1" } else { "event_id = $1" };
     let sql = format!(
         "SELECT id, {}, {}, CAST(OCTET_LENGTH(payload) AS BIGINT) AS payload_bytes, occurred_at, created_at, published_at,
-                attempts, next_attempt_at, dead_at, claimed_by
+                attempts, next_attempt_at, dead_at, {CLAIMED_BY}
          FROM outbox_events WHERE {which}",
         heads.join(", "),
         bodies.join(", ")

@@ -68,12 +68,13 @@ fn by_aggregate(log: &[Value]) -> BTreeMap<String, Vec<i64>> {
     found
 }
 
-/// How many events are published, and how many wait.
+/// How many events are published, and how many wait in nobody's hand.
 fn counts(sandbox: &Sandbox) -> [String; 2] {
     let count =
         |condition: &str| sandbox.scalar(&format!("SELECT COUNT(*) FROM outbox_events WHERE {condition}"));
+    let free = "id NOT IN (SELECT outbox_id FROM outbox_claims)";
     [
         count("published_at IS NOT NULL"),
-        count("published_at IS NULL AND dead_at IS NULL AND claimed_by IS NULL"),
+        count(&format!("published_at IS NULL AND dead_at IS NULL AND {free}")),
     ]
 }

@@ -34,9 +34,9 @@ fn the_insert_of_the_docs_is_taken_with_defaults_for_all_the_rest(sandbox: &Sand
         }
     }
     assert_ne!(rows[0][0], rows[1][0]);
-    let rest = "SELECT headers, published_at, attempts, next_attempt_at, last_error, dead_at, claimed_by
+    let rest = "SELECT headers, published_at, attempts, next_attempt_at, last_error, dead_at
                 FROM outbox_events ORDER BY id LIMIT 1";
-    assert_eq!(sandbox.sql(rest), [["{}", "NULL", "0", "NULL", "NULL", "NULL", "NULL"]]);
+    assert_eq!(sandbox.sql(rest), [["{}", "NULL", "0", "NULL", "NULL", "NULL"]]);
 }
 
 /// Writes an event with a value in the place of a column's own.

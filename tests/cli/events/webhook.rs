@@ -7,7 +7,7 @@ use rustix::process::Signal;
 
 use super::{counts, event, publish};
 use crate::support::{
-    Answer, Batchctl, Database, Sandbox, Webhook, eventually, machine_time, on_both_databases,
+    Answer, Batchctl, Database, Held, Sandbox, Webhook, eventually, machine_time, on_both_databases,
 };
 
 on_both_databases![
@@ -18,6 +18,9 @@ on_both_databases![
     a_webhook_that_refuses_everything_is_not_believed,
     events_behind_many_that_are_refused_are_reached,
     several_processes_post_each_aggregate_in_order,
+    what_one_run_lets_go_is_not_overtaken_by_another,
+    runs_do_not_pile_up_behind_a_slow_webhook,
+    without_proof_that_the_webhook_takes_any_no_event_is_given_up,
     a_stop_is_heard_between_two_events_and_what_was_sent_is_marked,
 ];
 
@@ -28,6 +31,13 @@ const SETTINGS: &str = "[events]\nsink = \"webhook\"\nurl_variable = \"EVENTS_UR
 fn post_to(sandbox: &Sandbox, url: &str) -> Batchctl {
     sandbox.write("batchctl.toml", SETTINGS);
     publish(sandbox).env("EVENTS_URL", url).env("EVENTS_SECRET", SECRET)
+}
+
+/// The same with more arguments.
+fn post_with(sandbox: &Sandbox, url: &str, more: &[&str]) -> Batchctl {
+    sandbox.write("batchctl.toml", SETTINGS);
+    let publish = sandbox.batchctl(["events", "publish"].iter().chain(more));
+    publish.env("EVENTS_URL", url).env("EVENTS_SECRET", SECRET)
 }
 
 /// A webhook that refuses events whose payload has the word.
@@ -75,17 +85,15 @@ fn an_event_that_is_refused_again_and_again_is_given_up_and_its_aggregate_goes_o
     let mut sent = numbers(&webhook);
     sent.sort_unstable();
     assert_eq!(sent, [1, 3], "what comes after it in its aggregate waits");
-    let row = format!(
-        "SELECT attempts, next_attempt_at, dead_at, claimed_by FROM outbox_events WHERE id = {poison}"
-    );
-    assert_eq!(sandbox.sql(&row), [["1", "2026-11-19T16:01:00+00:00", "NULL", "NULL"]]);
+    let row = format!("SELECT attempts, next_attempt_at, dead_at FROM outbox_events WHERE id = {poison}");
+    assert_eq!(sandbox.sql(&row), [["1", "2026-11-19T16:01:00+00:00", "NULL"]]);
     // It is not due yet.
     run("2026-11-20T01:00:59+09:00").succeeds();
     assert_eq!(numbers(&webhook).len(), 2);
     let ran = run("2026-11-20T01:01:00+09:00").exits(3);
     ran.says(&format!("event {poison}: HTTP 422: we do not know this order"));
     assert_eq!(numbers(&webhook)[2..], [1, 2]);
-    assert_eq!(sandbox.sql(&row), [["2", "NULL", "2026-11-19T16:01:00+00:00", "NULL"]]);
+    assert_eq!(sandbox.sql(&row), [["2", "NULL", "2026-11-19T16:01:00+00:00"]]);
     // Once it is corrected.
     sandbox.execute(&format!("UPDATE outbox_events SET payload = '{{\"n\": 4}}' WHERE id = {poison}"));
     let failed = sandbox.scalar("SELECT MAX(id) FROM batch_execution");
@@ -136,6 +144,11 @@ fn a_webhook_whose_settings_are_wrong_costs_no_event_anything(sandbox: &Sandbox)
         let ran = post_to(sandbox, &webhook.url("/")).run().exits(78);
         ran.says(&format!("HTTP {status}; check EVENTS_SECRET")).never_shows(SECRET);
     }
+    for status in [404, 405, 410] {
+        let webhook = Webhook::checking(Box::new(move |_| Err(Answer::status(status))));
+        let ran = post_to(sandbox, &webhook.url("/")).run().exits(78);
+        ran.says(&format!("does not exist or accepts no POST: HTTP {status}")).says("check EVENTS_URL");
+    }
     let elsewhere = Webhook::start();
     let redirect = Answer::Http(307, vec![("Location", elsewhere.url("/"))], String::new());
     let webhook = Webhook::checking(Box::new(move |_| Err(redirect.clone())));
@@ -155,19 +168,76 @@ fn a_webhook_whose_settings_are_wrong_costs_no_event_anything(sandbox: &Sandbox)
     assert_eq!(sandbox.sql("SELECT * FROM outbox_events"), before);
 }
 
+/// A run that is asked to stop lets an event go that it has claimed, while another run is past it.
+fn what_one_run_lets_go_is_not_overtaken_by_another(sandbox: &Sandbox) {
+    let webhook = Webhook::start();
+    for number in 0..250 {
+        let aggregate = if number == 0 || number == 200 { "X".to_owned() } else { number.to_string() };
+        event(sandbox, &aggregate, &format!("{{\"n\": {number}}}"));
+    }
+    let mut first = post_with(sandbox, &webhook.url("/"), &["--limit=1"]).hold_at("events-claimed");
+    first.wait_until_reached();
+    let mut second = post_to(sandbox, &webhook.url("/")).hold_at("events-claimed");
+    second.wait_until_reached();
+    first.process().signal(Signal::TERM);
+    first.release().wait().exits(143);
+    assert_eq!(numbers(&webhook).len(), 0);
+    second.release().wait().succeeds();
+    let sent = numbers(&webhook);
+    assert_eq!(sent.len(), 250);
+    let place = |number| sent.iter().position(|sent| *sent == number).unwrap();
+    assert!(place(0) < place(200), "{} {}", place(0), place(200));
+}
+
+fn runs_do_not_pile_up_behind_a_slow_webhook(sandbox: &Sandbox) {
+    let webhook = Webhook::start();
+    for number in 0..3 {
+        event(sandbox, &number.to_string(), &format!("{{\"n\": {number}}}"));
+    }
+    let publish = |more: &[&str]| {
+        let publish = post_with(sandbox, &webhook.url("/"), more);
+        sandbox.write("batchctl.toml", format!("{SETTINGS}processes = 2\n"));
+        publish
+    };
+    let mut held: Vec<Held> = (0..2).map(|_| publish(&["--limit=1"]).hold_at("events-claimed")).collect();
+    held.iter_mut().for_each(Held::wait_until_reached);
+    publish(&["--verbose"]).run().succeeds().says("left to 2 other runs");
+    assert_eq!(numbers(&webhook).len(), 0);
+    for held in held {
+        held.release().wait().succeeds();
+    }
+    publish(&[]).run().succeeds();
+    assert_eq!(numbers(&webhook).len(), 3);
+}
+
+/// The only event of the night, and a proxy that refuses everything: no number of attempts says whose fault it is.
+fn without_proof_that_the_webhook_takes_any_no_event_is_given_up(sandbox: &Sandbox) {
+    let webhook = refusing("event_id", 400);
+    let poison = event(sandbox, "1", "{\"n\": 1}");
+    let row = format!("SELECT attempts, dead_at FROM outbox_events WHERE id = {poison}");
+    for (now, attempts) in [("01:00", "1"), ("01:01", "1"), ("01:30", "1"), ("02:40", "1")] {
+        let ran = post_to(sandbox, &webhook.url("/")).now(&format!("2026-11-20T{now}:00+09:00")).run();
+        ran.exits(75).says("the sink accepted none of 1 event; last reason: HTTP 400");
+        assert_eq!(sandbox.sql(&row), [[attempts, "NULL"]]);
+    }
+    // What it takes is the proof.
+    let works = refusing("poison", 400);
+    sandbox.execute(&format!("UPDATE outbox_events SET payload = '{{\"poison\": 1}}' WHERE id = {poison}"));
+    event(sandbox, "2", "{\"n\": 2}");
+    post_to(sandbox, &works.url("/")).now("2026-11-20T03:00:00+09:00").run().exits(3);
+    assert_ne!(sandbox.scalar(&format!("SELECT dead_at FROM outbox_events WHERE id = {poison}")), "NULL");
+}
+
 fn a_webhook_that_refuses_everything_is_not_believed(sandbox: &Sandbox) {
-    let webhook = refusing("event_id", 404);
+    let webhook = refusing("event_id", 422);
     for number in 0..60 {
         event(sandbox, &number.to_string(), &format!("{{\"n\": {number}}}"));
     }
     let ran = post_to(sandbox, &webhook.url("/")).run().exits(75);
-    ran.says("the sink took none of ").says("HTTP 404: we do not know this order");
+    ran.says("the sink accepted none of ").says("HTTP 422: we do not know this order");
     let offered = webhook.requests().len();
     assert!((20..30).contains(&offered), "after twenty nothing more is offered: {offered}");
-    assert_eq!(
-        sandbox.sql("SELECT DISTINCT attempts, dead_at, claimed_by FROM outbox_events"),
-        [["0", "NULL", "NULL"]]
-    );
+    assert_eq!(sandbox.sql("SELECT DISTINCT attempts, dead_at FROM outbox_events"), [["0", "NULL"]]);
     let webhook = Webhook::start();
     post_to(sandbox, &webhook.url("/")).run().succeeds();
     post_to(sandbox, &webhook.url("/")).now("2026-11-20T01:05:00+09:00").run().succeeds();

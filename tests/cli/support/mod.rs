@@ -28,7 +28,7 @@ pub(crate) use cafe24::Cafe24;
 pub(crate) use customers::{Customers, UNREACHABLE};
 pub(crate) use database::Database;
 pub(crate) use kafka::{Kafka, Message};
-pub(crate) use process::{Batchctl, Ran, Running};
+pub(crate) use process::{Batchctl, Held, Ran, Running};
 pub(crate) use rows::{Line, Mall, Member, Order, Refund};
 pub(crate) use sandbox::{Arranged, NOW, Sandbox};
 pub(crate) use shop::Shop;

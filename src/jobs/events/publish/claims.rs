@@ -1,30 +1,33 @@
-//! Claiming: which events may be published now, and whose row is which run's.
+//! Claiming: which events may be published now, and which run has them.
 //!
-//! An event belongs to the run in `claimed_by`. It may be claimed if none of its aggregate before it is claimed, by whichever
-//! run, or waits for its next attempt: so the events of an aggregate are always in one hand, the earliest first.
+//! A run that publishes an event has a row in `outbox_claims` for it. An event may be claimed if every event of its aggregate
+//! that waits before it is claimed together with it: none is in another hand, pauses, or was passed by. So the events of an
+//! aggregate are always in one hand, the earliest first.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
-use crate::db::{Db, Kind};
+use crate::db::{Db, FromRow, Kind, StoredText};
 use crate::values;
 
 use super::envelope::{MAX_HEADERS_BYTES, MAX_NAME_BYTES, MAX_PAYLOAD_BYTES, StoredEvent};
 
+/// Events that are looked at in one step, whether they can be claimed or not.
+pub(super) const LOOKED_AT: i64 = 1000;
 /// The most bytes of payloads that a run holds at once.
 const MAX_CLAIMED_BYTES: i64 = 8 * 1024 * 1024;
-/// On SQLite whoever claims a row reads and writes all of it. One that is larger than this is left where it is.
+/// On SQLite whoever marks a row reads and writes all of it. One that is larger than this is left where it is.
 const MAX_TOUCHED_BYTES: i64 = 16 * 1024 * 1024;
+/// The clocks of two hosts may differ by this much.
+const CLOCK_SKEW: TimeDelta = TimeDelta::minutes(5);
 /// The number of the lock on PostgreSQL under which events are claimed, from this program's name.
 const CLAIM_LOCK: i64 = 0x6261_7463_6865_7674;
 
 /// An event that waits: it is neither published nor given up. In the words of the indexes.
 pub(super) const WAITS: &str = "published_at IS NULL AND dead_at IS NULL";
-/// One of them that may hold up others.
-const MAY_BLOCK: &str =
-    "published_at IS NULL AND dead_at IS NULL AND (claimed_by IS NOT NULL OR next_attempt_at IS NOT NULL)";
 
 /// What a claim found, in the order of the ids.
 #[derive(Debug, Default)]
@@ -56,9 +59,29 @@ pub(super) async fn count_waiting(db: &mut Db) -> anyhow::Result<i64> {
     Ok(count)
 }
 
+/// Whether one of the newest events was published at this time or later.
+pub(super) async fn is_any_published_since(db: &mut Db, time: DateTime<Utc>) -> anyhow::Result<bool> {
+    let sql = format!(
+        "SELECT id FROM (SELECT id, published_at FROM outbox_events ORDER BY id DESC LIMIT 10000) newest
+         WHERE published_at >= $1 AND {} LIMIT 1",
+        db.is_time("published_at")
+    );
+    Ok(db.fetch_optional::<(i64,)>(&sql, values![time]).await?.is_some())
+}
+
+/// How many other runs publish that began before this one.
+pub(super) async fn count_earlier_runs(db: &mut Db, run: i64) -> anyhow::Result<i64> {
+    let sql = "SELECT COUNT(*) FROM batch_execution WHERE job = 'events publish' AND status = 'RUNNING' AND id < $1";
+    let (count,): (i64,) = db.fetch_one(sql, values![run]).await?;
+    Ok(count)
+}
+
+/// Claims of runs that do not run any more.
+const ABANDONED: &str = "run_id NOT IN (SELECT id FROM batch_execution WHERE status = 'RUNNING')";
+
 /// Whether a dead run holds any event.
 pub(super) async fn is_any_abandoned(db: &mut Db) -> anyhow::Result<bool> {
-    let sql = format!("SELECT id FROM outbox_events WHERE {} LIMIT 1", abandoned());
+    let sql = format!("SELECT outbox_id FROM outbox_claims WHERE {ABANDONED} LIMIT 1");
     Ok(db.fetch_optional::<(i64,)>(&sql, values![]).await?.is_some())
 }
 
@@ -67,8 +90,7 @@ pub(super) async fn is_any_abandoned(db: &mut Db) -> anyhow::Result<bool> {
 pub(super) async fn reclaim(db: &mut Db) -> anyhow::Result<u64> {
     // Two at once would lock the same rows in different orders.
     lock_claims(db).await?;
-    let sql = format!("UPDATE outbox_events SET claimed_by = NULL WHERE {}", abandoned());
-    Ok(db.execute(&sql, values![]).await?)
+    Ok(db.execute(&format!("DELETE FROM outbox_claims WHERE {ABANDONED}"), values![]).await?)
 }
 
 /// Waits until nobody else claims, until the end of the transaction that is open. SQLite has one writer anyway.
@@ -79,13 +101,6 @@ async fn lock_claims(db: &mut Db) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn abandoned() -> String {
-    format!(
-        "{MAY_BLOCK} AND claimed_by IS NOT NULL
-         AND claimed_by NOT IN (SELECT id FROM batch_execution WHERE status = 'RUNNING')"
-    )
-}
-
 /// The events that a run looks at next.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Page {
@@ -93,12 +108,33 @@ pub(super) struct Page {
     pub(super) after: i64,
     /// Up to this one.
     pub(super) until: i64,
-    /// At most so many.
+    /// At most so many are claimed.
     pub(super) most: i64,
 }
 
-/// Claims a page of events for a run, in the transaction that is open. `longest` is the longest pause that this program makes:
-/// one beyond it was written by a clock that has been set back since, and does not count.
+/// An event that waits, and whether it may be offered now.
+#[derive(Debug, FromRow)]
+struct Waiting {
+    id: i64,
+    aggregate_type: Option<StoredText>,
+    aggregate_id: Option<StoredText>,
+    payload_bytes: i64,
+    /// Another run has it, or it pauses.
+    is_held: bool,
+}
+
+impl Waiting {
+    /// What it is about. All whose name cannot be read are taken for one: they are given up anyway.
+    fn aggregate(&self) -> (Option<&str>, Option<&str>) {
+        (
+            self.aggregate_type.as_ref().map(StoredText::shown),
+            self.aggregate_id.as_ref().map(StoredText::shown),
+        )
+    }
+}
+
+/// Claims events for a run, in the transaction that is open. `longest` is the longest pause that this program makes: one beyond
+/// it was written by a clock that has been set back since, and does not count.
 ///
 /// One process claims at a time. Of two at once, one would not see what the other is about to claim, and take the events
 /// behind it.
@@ -110,24 +146,32 @@ pub(super) async fn claim(
     longest: Duration,
 ) -> anyhow::Result<Claim> {
     lock_claims(db).await?;
-    let candidates = candidates(db, page, now, longest).await?;
-    let is_end = i64::try_from(candidates.len())? < page.most;
-    let mut claim = Claim::default();
-    let (mut ids, mut claimed_bytes, mut last) = (Vec::new(), 0, None);
-    for (id, bytes) in candidates {
-        if db.kind() == Kind::Sqlite && bytes > MAX_TOUCHED_BYTES {
-            claim.untouchable.push((id, bytes));
-        } else if claimed_bytes > 0 && claimed_bytes + bytes > MAX_CLAIMED_BYTES {
-            claim.position = last;
-            break;
-        } else {
-            ids.push(id);
-            claimed_bytes += bytes;
+    let waiting = look(db, page, now, longest).await?;
+    let mut held = passed_by(db, page, &waiting).await?;
+    let is_end = i64::try_from(waiting.len())? < LOOKED_AT;
+    let mut claim =
+        Claim { position: waiting.last().map(|last| last.id).filter(|_| !is_end), ..Claim::default() };
+    let (mut ids, mut claimed_bytes, mut last) = (Vec::new(), 0, page.after);
+    for event in &waiting {
+        let aggregate = event.aggregate();
+        if event.is_held {
+            held.insert(aggregate);
+        } else if !held.contains(&aggregate) {
+            if db.kind() == Kind::Sqlite && event.payload_bytes > MAX_TOUCHED_BYTES {
+                claim.untouchable.push((event.id, event.payload_bytes));
+                held.insert(aggregate);
+            } else {
+                let is_too_much =
+                    claimed_bytes > 0 && claimed_bytes + event.payload_bytes > MAX_CLAIMED_BYTES;
+                if is_too_much || i64::try_from(ids.len())? >= page.most {
+                    claim.position = Some(last);
+                    break;
+                }
+                ids.push(event.id);
+                claimed_bytes += event.payload_bytes;
+            }
         }
-        last = Some(id);
-    }
-    if !is_end {
-        claim.position = last;
+        last = event.id;
     }
     if !ids.is_empty() {
         claim.events = take(db, run, &ids).await?;
@@ -136,43 +180,75 @@ pub(super) async fn claim(
     Ok(claim)
 }
 
-/// The first `$4` events after `$1` and up to `$5` that nothing holds up at `$2`; no pause reaches beyond `$3`.
-///
-/// Not NOT EXISTS, of which PostgreSQL makes a join that compares each event with all that hold up anything.
-pub(super) const CANDIDATES: &str = "
-    SELECT e.id, CAST(OCTET_LENGTH(e.payload) AS BIGINT) FROM outbox_events e
+/// The first `$4` events that wait after `$1` and up to `$5`, and which of them are held at `$2`; no pause reaches beyond `$3`.
+pub(super) const PAGE: &str = "
+    SELECT e.id,
+           CASE WHEN OCTET_LENGTH(e.aggregate_type) <= 200 THEN e.aggregate_type END AS aggregate_type,
+           CASE WHEN OCTET_LENGTH(e.aggregate_id) <= 200 THEN e.aggregate_id END AS aggregate_id,
+           CAST(OCTET_LENGTH(e.payload) AS BIGINT) AS payload_bytes,
+           c.run_id IS NOT NULL OR COALESCE(e.next_attempt_at > $2 AND e.next_attempt_at <= $3, FALSE) AS is_held
+    FROM outbox_events e LEFT JOIN outbox_claims c ON c.outbox_id = e.id
     WHERE e.published_at IS NULL AND e.dead_at IS NULL AND e.id > $1 AND e.id <= $5
-      AND (SELECT b.id FROM outbox_events b
-           WHERE b.aggregate_type = e.aggregate_type AND b.aggregate_id = e.aggregate_id AND b.id <= e.id
-             AND b.published_at IS NULL AND b.dead_at IS NULL
-             AND (b.claimed_by IS NOT NULL OR b.next_attempt_at IS NOT NULL)
-             AND (b.claimed_by IS NOT NULL OR (b.next_attempt_at > $2 AND b.next_attempt_at <= $3))
-           LIMIT 1) IS NULL
     ORDER BY e.id LIMIT $4";
 
-/// The events of a page that nothing holds up, with the bytes of their payloads.
-async fn candidates(
+async fn look(
     db: &mut Db,
     page: Page,
     now: DateTime<Utc>,
     longest: Duration,
-) -> anyhow::Result<Vec<(i64, i64)>> {
-    let latest = TimeDelta::from_std(longest).ok().and_then(|longest| now.checked_add_signed(longest));
-    Ok(db
-        .fetch_all(CANDIDATES, values![page.after, now, latest.unwrap_or(now), page.most, page.until])
-        .await?)
+) -> anyhow::Result<Vec<Waiting>> {
+    let latest = TimeDelta::from_std(longest)
+        .ok()
+        .and_then(|longest| now.checked_add_signed(longest)?.checked_add_signed(CLOCK_SKEW));
+    let values = values![page.after, now, latest.unwrap_or(now), LOOKED_AT, page.until];
+    Ok(db.fetch_all(PAGE, values).await?)
+}
+
+/// Those of the events `$2`, a list, before which another one of their aggregate waits, up to `$1`.
+pub(super) fn passed_by_sql(db: &Db) -> String {
+    format!(
+        "SELECT e.id FROM outbox_events e
+         WHERE e.id IN {}
+           AND (SELECT b.id FROM outbox_events b
+                WHERE b.aggregate_type = e.aggregate_type AND b.aggregate_id = e.aggregate_id AND b.id <= $1
+                  AND b.published_at IS NULL AND b.dead_at IS NULL
+                LIMIT 1) IS NOT NULL",
+        db.numbers("$2")
+    )
+}
+
+/// The aggregates of which an event waits before the page. When the run went by it was held, and may be free by now, or it was
+/// not there yet: what follows it on this page would overtake it.
+async fn passed_by<'w>(
+    db: &mut Db,
+    page: Page,
+    waiting: &'w [Waiting],
+) -> anyhow::Result<HashSet<(Option<&'w str>, Option<&'w str>)>> {
+    if page.after == 0 {
+        return Ok(HashSet::new());
+    }
+    let mut seen = HashSet::new();
+    let firsts: Vec<i64> =
+        waiting.iter().filter(|event| seen.insert(event.aggregate())).map(|event| event.id).collect();
+    let sql = passed_by_sql(db);
+    let behind: Vec<(i64,)> = db.fetch_all(&sql, values![page.after, json!(firsts)]).await?;
+    let behind: HashSet<i64> = behind.into_iter().map(|(id,)| id).collect();
+    Ok(waiting.iter().filter(|event| behind.contains(&event.id)).map(Waiting::aggregate).collect())
 }
 
 async fn take(db: &mut Db, run: i64, ids: &[i64]) -> anyhow::Result<Vec<StoredEvent>> {
+    let numbers = db.numbers("$1");
+    let insert =
+        format!("INSERT INTO outbox_claims (outbox_id, run_id) SELECT value, $2 FROM {numbers} AS ids");
+    db.execute(&insert, values![json!(ids), run]).await?;
     let within = |column: &str, most| {
         format!("CASE WHEN OCTET_LENGTH({column}) <= {most} THEN {column} END AS {column}")
     };
     let sql = format!(
-        "UPDATE outbox_events SET claimed_by = $1 WHERE id IN {}
-         RETURNING id, {}, {}, {}, {}, {}, {}, occurred_at, attempts,
-                   next_attempt_at IS NOT NULL AS was_refused,
-                   CAST(OCTET_LENGTH(payload) AS BIGINT) AS payload_bytes",
-        db.numbers("$2"),
+        "SELECT id, {}, {}, {}, {}, {}, {}, occurred_at, attempts,
+                next_attempt_at IS NOT NULL AS was_refused,
+                CAST(OCTET_LENGTH(payload) AS BIGINT) AS payload_bytes
+         FROM outbox_events WHERE id IN {numbers}",
         within("event_id", MAX_NAME_BYTES),
         within("aggregate_type", MAX_NAME_BYTES),
         within("aggregate_id", MAX_NAME_BYTES),
@@ -180,7 +256,7 @@ async fn take(db: &mut Db, run: i64, ids: &[i64]) -> anyhow::Result<Vec<StoredEv
         within("payload", MAX_PAYLOAD_BYTES),
         within("headers", MAX_HEADERS_BYTES),
     );
-    Ok(db.fetch_all(&sql, values![run, json!(ids)]).await?)
+    Ok(db.fetch_all(&sql, values![json!(ids)]).await?)
 }
 
 // ---------------------------------------------------------------- what became of them
@@ -198,32 +274,26 @@ pub(super) enum Fate {
     Untouched,
 }
 
-/// Writes what became of a run's events, in the transaction that is open: of all that were published, and of all that were
-/// not offered, in one statement. What the run does not hold any more is left alone.
+/// Writes what became of a run's events, in the transaction that is open: of all that were published in one statement. None
+/// of them is claimed afterwards. What the run does not hold any more is left alone.
 pub(super) async fn settle(
     db: &mut Db,
     run: i64,
     now: DateTime<Utc>,
     fates: &[(i64, Fate)],
 ) -> anyhow::Result<()> {
-    let ids = |wanted: &Fate| -> Vec<i64> {
-        fates.iter().filter(|(_, fate)| fate == wanted).map(|(id, _)| *id).collect()
-    };
-    let numbers = db.numbers("$2");
-    let published = ids(&Fate::Published);
+    let held: Vec<(i64,)> =
+        db.fetch_all("DELETE FROM outbox_claims WHERE run_id = $1 RETURNING outbox_id", values![run]).await?;
+    let held: HashSet<i64> = held.into_iter().map(|(id,)| id).collect();
+    let fates: Vec<&(i64, Fate)> = fates.iter().filter(|(id, _)| held.contains(id)).collect();
+    let published: Vec<i64> =
+        fates.iter().filter(|(_, fate)| *fate == Fate::Published).map(|(id, _)| *id).collect();
     if !published.is_empty() {
         let sql = format!(
-            "UPDATE outbox_events
-             SET published_at = $3, claimed_by = NULL, next_attempt_at = NULL, last_error = NULL
-             WHERE id IN {numbers} AND claimed_by = $1"
+            "UPDATE outbox_events SET published_at = $2, next_attempt_at = NULL, last_error = NULL WHERE id IN {}",
+            db.numbers("$1")
         );
-        db.execute(&sql, values![run, json!(published), now]).await?;
-    }
-    let untouched = ids(&Fate::Untouched);
-    if !untouched.is_empty() {
-        let sql =
-            format!("UPDATE outbox_events SET claimed_by = NULL WHERE id IN {numbers} AND claimed_by = $1");
-        db.execute(&sql, values![run, json!(untouched)]).await?;
+        db.execute(&sql, values![json!(published), now]).await?;
     }
     for (id, fate) in fates {
         let (again_at, dead_at, is_attempt, reason) = match fate {
@@ -233,10 +303,10 @@ pub(super) async fn settle(
         };
         db.execute(
             "UPDATE outbox_events
-             SET claimed_by = NULL, next_attempt_at = $3, dead_at = $4, attempts = attempts + $5, last_error = $6
-             WHERE id = $2 AND claimed_by = $1",
+             SET next_attempt_at = $2, dead_at = $3, attempts = attempts + $4, last_error = $5
+             WHERE id = $1",
             // PostgreSQL has no NUL in a text.
-            values![run, *id, again_at, dead_at, i64::from(is_attempt), reason.replace('\0', "␀")],
+            values![*id, again_at, dead_at, i64::from(is_attempt), reason.replace('\0', "␀")],
         )
         .await?;
     }

@@ -139,10 +139,15 @@ fn name(column: &str, stored: Option<StoredText>) -> Result<String, String> {
 
 /// A JSON object, on one line: between its parts a line break is a space like any other, and inside a text there is none.
 fn json(column: &str, stored: Option<StoredText>) -> Result<Box<RawValue>, String> {
-    let text = text(column, stored)?.replace(['\n', '\r'], " ");
-    let value: Box<RawValue> =
-        serde_json::from_str(&text).map_err(|error| format!("{column}: it is not JSON: {error}"))?;
-    if value.get().starts_with('{') { Ok(value) } else { Err(format!("{column}: it is not a JSON object")) }
+    let not_json = |error: serde_json::Error| format!("{column}: it is not JSON: {error}");
+    let value: Box<RawValue> = serde_json::from_str(&text(column, stored)?).map_err(not_json)?;
+    if !value.get().starts_with('{') {
+        return Err(format!("{column}: it is not a JSON object"));
+    }
+    if !value.get().contains(['\n', '\r']) {
+        return Ok(value);
+    }
+    RawValue::from_string(value.get().replace(['\n', '\r'], " ")).map_err(not_json)
 }
 
 /// Whether a text has the form of a UUID (RFC 9562 section 4).
@@ -204,6 +209,7 @@ mod tests {
             (stored("{} {}"), "payload: it is not JSON: trailing characters"),
             (stored("{}\0"), "payload: it is not JSON: "),
             (stored("[1]"), "payload: it is not a JSON object"),
+            (stored("{\"a\": \"1\n2\"}"), "payload: it is not JSON: control character"),
             (
                 StoredEvent { payload_bytes: 5 << 20, payload: None, ..stored("{}") },
                 "payload: too large: 5242880 bytes",

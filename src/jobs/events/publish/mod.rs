@@ -77,6 +77,11 @@ impl Job for Args {
             return Ok(());
         };
         let Some(sink) = Sink::of(run.cx)? else { return Err(without_sink(run.db).await?.into()) };
+        let others = claims::count_earlier_runs(run.db, run.id()).await?;
+        if others >= run.cx.config.events().processes() {
+            run.summarise(format!("left to {}", counted(others, "other run", "other runs")));
+            return Ok(());
+        }
         run.db.plan_by_index().await?;
         if claims::is_any_abandoned(run.db).await? {
             run.chunk(None::<&str>, async |db| claims::reclaim(db).await).await?;
@@ -89,11 +94,15 @@ impl Job for Args {
             left: self.limit.map(i64::from),
             named: BTreeSet::new(),
             partial: None,
+            last_refusal: None,
             tally: Tally::default(),
         };
         let mut published = publishing.publish_all(run).await;
         if let Some(partial) = publishing.partial.take().filter(|_| published.is_ok()) {
             published = Err(partial.into());
+        }
+        if let Some(doubt) = publishing.doubt().filter(|_| published.is_ok()) {
+            published = Err(doubt.into());
         }
         let tally = publishing.tally.sentence();
         run.summarise(tally.clone());
@@ -140,6 +149,15 @@ impl Policy {
     /// The longest pause that an event makes.
     fn longest(&self) -> Duration {
         self.backoff.longest.max(DOUBT_PAUSE.to_std().unwrap_or_default())
+    }
+
+    /// When an event was refused for the first time that is refused for the last time now. Twice as long ago, since runs come
+    /// later than a pause ends.
+    fn first_attempt(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        let pauses =
+            (1..u32::try_from(self.attempts).unwrap_or(u32::MAX)).map(|attempt| self.backoff.pause(attempt));
+        let all = TimeDelta::from_std(pauses.sum::<Duration>().saturating_mul(2)).ok();
+        all.and_then(|all| now.checked_sub_signed(all)).unwrap_or(DateTime::UNIX_EPOCH)
     }
 
     /// An event that was refused, and is at fault itself.
@@ -197,6 +215,8 @@ struct Publishing {
     named: BTreeSet<i64>,
     /// What is wrong with a part of the sink, told once the others are done.
     partial: Option<Failure>,
+    /// Why the sink refused the last one that it refused.
+    last_refusal: Option<String>,
     tally: Tally,
 }
 
@@ -230,9 +250,7 @@ impl Publishing {
         failpoint::reach(&run.cx.config, "events-claimed");
         let found = claim.untouchable.iter().filter(|(id, _)| self.named.insert(*id));
         let untouchable: Vec<(String, String)> = found
-            .map(|(id, bytes)| {
-                (item_key(*id), format!("payload: {bytes} bytes: too large even to be changed"))
-            })
+            .map(|(id, bytes)| (item_key(*id), format!("payload: {bytes} bytes: too large to process")))
             .collect();
         run.skip_items_once(&untouchable, "size", "BAD_INPUT").await?;
         Ok(claim)
@@ -259,7 +277,8 @@ impl Publishing {
         failpoint::reach(&run.cx.config, "events-sent");
         let now = run.cx.now();
         self.partial = self.partial.take().or(delivery.partial);
-        let (doubt, dead) = self.judge(delivery.done, &mut fates, now);
+        let is_proven = self.is_proven(run.db, &delivery.done, now).await?;
+        let (doubt, dead) = self.judge(delivery.done, is_proven, &mut fates, now);
         self.bury(dead, &mut fates, now).await;
         for (id, fate) in &fates {
             if let Fate::Dead { reason, .. } = fate {
@@ -279,11 +298,31 @@ impl Publishing {
         }
     }
 
-    /// What the sink's answers mean for each event. If it has taken none at all and refuses more than a few, it is not the
-    /// events that are at fault: they are offered again later, behind the others.
+    /// Whether the sink has taken an event since those that are refused now were refused for the first time. If not, it may be
+    /// the sink that is at fault, however often it refuses them.
+    async fn is_proven(
+        &self,
+        db: &mut Db,
+        done: &[(Ready, Done)],
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<bool> {
+        if self.tally.published > 0 || done.iter().any(|(_, done)| *done == Done::Taken) {
+            return Ok(true);
+        }
+        let is_last = |(event, done): &(Ready, Done)| {
+            matches!(done, Done::Refused(_)) && event.attempts.saturating_add(1) >= self.policy.attempts
+        };
+        Ok(done.iter().any(is_last)
+            && claims::is_any_published_since(db, self.policy.first_attempt(now)).await?)
+    }
+
+    /// What the sink's answers mean for each event. If it has taken none in this run and refuses more than a few, or one for the
+    /// last time without a proof that it takes any, nothing says that the events are at fault: they are offered again later,
+    /// behind the others.
     fn judge(
         &mut self,
         done: Vec<(Ready, Done)>,
+        is_proven: bool,
         fates: &mut Vec<(i64, Fate)>,
         now: DateTime<Utc>,
     ) -> (Option<Failure>, Vec<Ready>) {
@@ -292,15 +331,20 @@ impl Publishing {
         let has_taken = self.tally.published > 0 || count(|done| *done == Done::Taken) > 0;
         let are_at_fault = has_taken || self.tally.refused + refusals <= BELIEVED_REFUSALS;
         self.tally.refused += refusals;
-        let (mut last_reason, mut dead) = (None, Vec::new());
+        let mut dead = Vec::new();
         for (event, done) in done {
             let fate = match done {
                 Done::Taken => Fate::Published,
                 Done::Untouched => Fate::Untouched,
-                Done::Refused(reason) if are_at_fault => self.policy.refused(&event, reason, now),
+                Done::Unsendable(reason) => self.policy.refused(&event, reason, now),
                 Done::Refused(reason) => {
-                    last_reason = Some(reason.clone());
-                    in_doubt(reason, now)
+                    self.last_refusal = Some(reason.clone());
+                    match self.policy.refused(&event, reason, now) {
+                        fate @ Fate::Again { .. } if are_at_fault => fate,
+                        fate @ Fate::Dead { .. } if is_proven => fate,
+                        Fate::Again { reason, .. } | Fate::Dead { reason, .. } => in_doubt(reason, now),
+                        fate => fate,
+                    }
                 }
                 Done::Held(reason) => in_doubt(reason, now),
             };
@@ -309,13 +353,18 @@ impl Publishing {
                 dead.push(event);
             }
         }
-        let Some(reason) = last_reason else { return (None, dead) };
-        let refused = counted(refusals, "event", "events");
-        let doubt =
-            Failure::try_later(format!("the sink took none of {refused}, the last because: {reason}"))
-                .hint("the events stay in the outbox and are offered again in 5 minutes; if this goes on, check the sink's address")
-                .retry_once("once the sink takes events");
-        (Some(doubt), dead)
+        (if are_at_fault { None } else { self.doubt() }, dead)
+    }
+
+    /// A sink that has taken nothing, and refused something.
+    fn doubt(&self) -> Option<Failure> {
+        let reason = self.last_refusal.as_ref().filter(|_| self.tally.published == 0)?;
+        let refused = counted(self.tally.refused, "event", "events");
+        Some(
+            Failure::try_later(format!("the sink accepted none of {refused}; last reason: {reason}"))
+                .hint("the events stay in the outbox and are offered again in a few minutes; if this goes on, check the sink's address")
+                .retry_once("once the sink accepts events"),
+        )
     }
 
     /// Hands over what is given up. What cannot be handed over for now is not given up yet.

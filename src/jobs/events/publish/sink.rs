@@ -34,6 +34,8 @@ pub(super) enum Done {
     Taken,
     /// It does not want it, for this reason.
     Refused(String),
+    /// No sink could take it, for this reason: it was not offered.
+    Unsendable(String),
     /// The part of the sink that it is for accepts none at the moment, for this reason.
     Held(String),
     /// It was not offered.

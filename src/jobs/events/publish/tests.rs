@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::claims::{CANDIDATES, Claim, Fate, Page, claim, is_any_abandoned, reclaim, settle};
+use super::claims::{Claim, Fate, PAGE, Page, claim, is_any_abandoned, passed_by_sql, reclaim, settle};
 use super::*;
 use crate::db::Kind;
 use crate::db::testing::{TestDb, now, on_both_databases};
@@ -12,6 +12,7 @@ use crate::values;
 on_both_databases![
     events_are_claimed_in_their_order,
     an_aggregate_is_in_one_hand,
+    what_was_passed_by_is_not_overtaken,
     an_aggregate_waits_for_the_first_that_was_refused_and_the_others_do_not,
     a_pause_that_no_clock_of_ours_made_holds_up_nobody,
     what_dead_runs_held_is_free_again,
@@ -64,12 +65,11 @@ async fn events_are_claimed_in_their_order(db: &mut TestDb) {
     assert_eq!((ids(&second), second.position), (vec![4], None));
     settled(db, 1, &[(1, Fate::Published), (2, Fate::Published), (3, Fate::Published)]).await;
     assert_eq!(ids(&claimed(db, 2, 3).await), [5]);
-    let state = "SELECT id, published_at, claimed_by FROM outbox_events ORDER BY id";
+    let state = "SELECT id, published_at FROM outbox_events ORDER BY id";
     let at = "2026-11-19T16:00:00+00:00";
-    assert_eq!(
-        db.sql(state).await,
-        [["1", at, "NULL"], ["2", at, "NULL"], ["3", at, "NULL"], ["4", "NULL", "2"], ["5", "NULL", "2"]]
-    );
+    assert_eq!(db.sql(state).await, [["1", at], ["2", at], ["3", at], ["4", "NULL"], ["5", "NULL"]]);
+    let claims = "SELECT outbox_id, run_id FROM outbox_claims ORDER BY outbox_id";
+    assert_eq!(db.sql(claims).await, [["4", "2"], ["5", "2"]]);
 }
 
 async fn an_aggregate_is_in_one_hand(db: &mut TestDb) {
@@ -82,6 +82,26 @@ async fn an_aggregate_is_in_one_hand(db: &mut TestDb) {
     assert_eq!(ids(&claimed(db, 2, 10).await), [2]);
 }
 
+/// Whatever makes an event free that a run went by: those behind it stay behind it.
+async fn what_was_passed_by_is_not_overtaken(db: &mut TestDb) {
+    events(db, &["a", "b", "c", "a", "b", "d"]).await;
+    let pause = now() + TimeDelta::minutes(1);
+    claimed(db, 7, 1).await;
+    settled(db, 7, &[(1, again(pause))]).await;
+    claimed(db, 8, 1).await;
+    let rest = |after| Page { after, ..first(10) };
+    let page = db.transaction(async |db| claim(db, 1, rest(0), now(), HOUR).await).await.unwrap();
+    assert_eq!(ids(&page), [3, 6], "1 pauses, and 2 is in another hand");
+    settled(db, 1, &[(3, Fate::Untouched), (6, Fate::Untouched)]).await;
+    // Both are free by now.
+    settled(db, 8, &[(2, Fate::Untouched)]).await;
+    let page = db.transaction(async |db| claim(db, 1, rest(2), pause, HOUR).await).await.unwrap();
+    assert_eq!(ids(&page), [3, 6], "behind 1 and 2");
+    settled(db, 1, &[(3, Fate::Published), (6, Fate::Published)]).await;
+    let page = db.transaction(async |db| claim(db, 1, rest(0), pause, HOUR).await).await.unwrap();
+    assert_eq!(ids(&page), [1, 2, 4, 5]);
+}
+
 async fn an_aggregate_waits_for_the_first_that_was_refused_and_the_others_do_not(db: &mut TestDb) {
     events(db, &["a", "b", "a", "b"]).await;
     claimed(db, 1, 2).await;
@@ -91,27 +111,30 @@ async fn an_aggregate_waits_for_the_first_that_was_refused_and_the_others_do_not
     let claim = db.transaction(async |db| claim(db, 1, first(10), later, HOUR).await).await.unwrap();
     assert_eq!(ids(&claim), [1, 3]);
     let dead = Fate::Dead { is_attempt: true, reason: "HTTP 422\0".to_owned() };
-    settled(db, 1, &[(1, dead), (3, Fate::Untouched)]).await;
+    settled(db, 1, &[(1, dead), (3, Fate::Untouched), (4, Fate::Published)]).await;
     // It holds up nobody any more.
     assert_eq!(ids(&claimed(db, 1, 10).await), [3]);
-    let row =
-        "SELECT attempts, next_attempt_at, dead_at, last_error, claimed_by FROM outbox_events WHERE id = 1";
-    assert_eq!(db.sql(row).await, [["2", "NULL", "2026-11-19T16:00:00+00:00", "HTTP 422␀", "NULL"]]);
+    let row = "SELECT attempts, next_attempt_at, dead_at, last_error FROM outbox_events WHERE id = 1";
+    assert_eq!(db.sql(row).await, [["2", "NULL", "2026-11-19T16:00:00+00:00", "HTTP 422␀"]]);
 }
 
 async fn a_pause_that_no_clock_of_ours_made_holds_up_nobody(db: &mut TestDb) {
     events(db, &["a", "b"]).await;
     let times =
-        ["9999-12-31T00:00:00+00:00", "2026-11-19T17:00:00.000001+00:00", "2026-11-19T16:00:00+00:00"];
+        ["9999-12-31T00:00:00+00:00", "2026-11-19T17:05:00.000001+00:00", "2026-11-19T16:00:00+00:00"];
     for time in times {
-        db.sql(&format!("UPDATE outbox_events SET claimed_by = NULL, next_attempt_at = '{time}'")).await;
+        db.sql("DELETE FROM outbox_claims").await;
+        db.sql(&format!("UPDATE outbox_events SET next_attempt_at = '{time}'")).await;
         assert_eq!(ids(&claimed(db, 1, 10).await), [1, 2], "{time}");
     }
-    db.sql("UPDATE outbox_events SET claimed_by = NULL, next_attempt_at = '2026-11-19T17:00:00+00:00'").await;
+    db.sql("DELETE FROM outbox_claims").await;
+    // That of an hour, by a clock that is ahead.
+    db.sql("UPDATE outbox_events SET next_attempt_at = '2026-11-19T17:05:00+00:00'").await;
     assert_eq!(ids(&claimed(db, 1, 10).await), Vec::<i64>::new());
     if db.kind() == Kind::Sqlite {
         for bad in ["'infinity'", "''", "CAST(x'ff' AS TEXT)", "'2026-02-30T00:00:00+00:00'"] {
-            db.sql(&format!("UPDATE outbox_events SET claimed_by = NULL, next_attempt_at = {bad}")).await;
+            db.sql("DELETE FROM outbox_claims").await;
+            db.sql(&format!("UPDATE outbox_events SET next_attempt_at = {bad}")).await;
             assert_eq!(ids(&claimed(db, 1, 10).await), [1, 2], "{bad}");
         }
     }
@@ -122,14 +145,13 @@ async fn what_dead_runs_held_is_free_again(db: &mut TestDb) {
     let crashed = db.run_that_is(Status::Crashed).await;
     events(db, &["a", "b", "c"]).await;
     for (id, run) in [(1, running), (2, crashed), (3, 4711)] {
-        db.sql(&format!("UPDATE outbox_events SET claimed_by = {run} WHERE id = {id}")).await;
+        db.sql(&format!("INSERT INTO outbox_claims (outbox_id, run_id) VALUES ({id}, {run})")).await;
     }
     assert!(is_any_abandoned(db).await.unwrap());
     // One of them was held by no run at all.
     assert_eq!(reclaim(db).await.unwrap(), 2);
     assert!(!is_any_abandoned(db).await.unwrap());
-    let free = "SELECT id FROM outbox_events WHERE claimed_by IS NULL ORDER BY id";
-    assert_eq!(db.sql(free).await.concat(), ["2", "3"]);
+    assert_eq!(db.sql("SELECT outbox_id FROM outbox_claims").await.concat(), ["1"]);
 }
 
 async fn what_a_run_does_not_hold_it_does_not_settle(db: &mut TestDb) {
@@ -167,10 +189,13 @@ async fn events_are_found_by_indexes(db: &mut TestDb) {
         );
         db.fill(10_000, &rows).await;
     }
-    let values = || values![0, now(), now(), 1000, i64::MAX];
     db.plan_by_index().await.unwrap();
-    assert_eq!(db.found_by("e", CANDIDATES, values()).await, ["id"]);
-    assert_eq!(db.found_by("b", CANDIDATES, values()).await, ["aggregate_type, aggregate_id, id"]);
+    let values = values![0, now(), now(), 1000, i64::MAX];
+    assert_eq!(db.found_by("e", PAGE, values).await, ["id"]);
+    let sql = passed_by_sql(db);
+    let values = || values![9000, serde_json::json!([9001, 9002, 9003])];
+    assert_eq!(db.found_by("e", &sql, values()).await, ["id"]);
+    assert_eq!(db.found_by("b", &sql, values()).await, ["aggregate_type, aggregate_id, id"]);
 }
 
 /// Of two at once the second would not see what the first is about to claim, and would take the events behind it.

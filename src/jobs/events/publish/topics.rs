@@ -93,8 +93,8 @@ impl Topics {
                 offers.push(Offer { event, partition: (topic, 0), bytes, is_alone });
             } else {
                 held.insert(event.aggregate.clone());
-                let reason = format!("event_type: `{topic}` cannot be a topic's name");
-                delivery.done.push((event, Done::Refused(reason)));
+                let reason = format!("event_type: `{topic}` is not a valid topic name");
+                delivery.done.push((event, Done::Unsendable(reason)));
             }
         }
         let topics: HashSet<&String> = offers.iter().map(|offer| &offer.partition.0).collect();
@@ -163,13 +163,19 @@ impl Topics {
         for (mut offer, sent) in wave.into_iter().zip(sent) {
             match sent {
                 Sent::Taken => delivery.done.push((offer.event, Done::Taken)),
-                Sent::Refused(_) if together.get(&offer.partition).is_some_and(|count| *count > 1) => {
+                Sent::Refused(_) | Sent::TooLarge(_)
+                    if together.get(&offer.partition).is_some_and(|count| *count > 1) =>
+                {
                     offer.is_alone = true;
                     again.push(offer);
                 }
                 Sent::Refused(reason) => {
                     held.insert(offer.event.aggregate.clone());
                     delivery.done.push((offer.event, Done::Refused(reason)));
+                }
+                Sent::TooLarge(reason) => {
+                    held.insert(offer.event.aggregate.clone());
+                    delivery.done.push((offer.event, Done::Unsendable(reason)));
                 }
                 Sent::Silent(failure) if !is_any_taken => {
                     delivery.stop.get_or_insert(failure);
@@ -207,7 +213,7 @@ impl Topics {
         ];
         dead.headers.extend(headers.map(|(name, value)| (name.to_owned(), value)));
         let mut sent = self.kafka.send(vec![(dead.clone(), partition)]).await;
-        if let Some(Sent::Refused(_)) = sent.first() {
+        if let Some(Sent::Refused(_) | Sent::TooLarge(_)) = sent.first() {
             // It was too large for its own topic, and is for this one.
             dead.headers.push(("dead-letter-payload".to_owned(), "left out".to_owned()));
             dead.value = String::new();
@@ -215,7 +221,7 @@ impl Topics {
         }
         match sent.pop() {
             Some(Sent::Taken) | None => Ok(()),
-            Some(Sent::Refused(reason)) => {
+            Some(Sent::Refused(reason) | Sent::TooLarge(reason)) => {
                 let problem = format!("the topic `{topic}` refuses an event that is given up: {reason}");
                 Err(Failure::try_later(problem).hint("check `events.kafka.dead_letter_topic`"))
             }

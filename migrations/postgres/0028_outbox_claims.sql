@@ -1,0 +1,20 @@
+-- Who publishes which event, apart from the events: a claim writes a row of its own and not the event's again, so that an
+-- event is written twice in its life, when it happens and when it is published. The SQLite file of the same name has the
+-- same tables with the same columns in the same order.
+
+-- run_id is the run of `events publish` that holds the event; what a dead one holds is free.
+CREATE TABLE outbox_claims (
+    outbox_id BIGINT PRIMARY KEY,
+    run_id BIGINT NOT NULL
+);
+INSERT INTO outbox_claims (outbox_id, run_id)
+SELECT id, claimed_by FROM outbox_events WHERE claimed_by IS NOT NULL AND published_at IS NULL AND dead_at IS NULL;
+DROP INDEX outbox_events_blocking;
+ALTER TABLE outbox_events DROP COLUMN claimed_by;
+-- Any event that waits holds up those of its aggregate behind it, whether anybody has looked at it yet or not.
+CREATE INDEX outbox_events_of_aggregate ON outbox_events (aggregate_type, aggregate_id, id)
+    WHERE published_at IS NULL AND dead_at IS NULL;
+
+-- The same as before, at a tenth of the time: every update of an event checks it.
+ALTER TABLE outbox_events DROP CONSTRAINT outbox_events_event_id_check;
+ALTER TABLE outbox_events ADD CONSTRAINT outbox_events_event_id_check CHECK (event_id = CAST(CAST(event_id AS UUID) AS TEXT));
