@@ -194,14 +194,16 @@ impl Db {
     }
 
     /// The condition that a column is empty, or holds a time that exists and is in UTC, as this program writes it or with a
-    /// `Z`. On SQLite any program can have written any text, and only these compare as the times that they are.
+    /// `Z`. On SQLite any program can have written any text, and only these compare as the times that they are. The day is
+    /// that of the whole second: SQLite rounds the last half millisecond of a day up to the next one.
     pub fn is_time(&self, column: &str) -> String {
         // Without IS NULL, which SQLite leaves out of a query for a column that is never NULL, and then does not recognise
         // the index with the same words.
         match self.kind() {
             Kind::Sqlite => format!(
                 "CASE ({column} GLOB '????-??-??T??:??:??*+00:00' OR {column} GLOB '????-??-??T??:??:??*Z') \
-                 WHEN TRUE THEN COALESCE(DATE({column}, '+0 days') = SUBSTR({column}, 1, 10), FALSE) AND \
+                 WHEN TRUE THEN COALESCE(DATE(SUBSTR({column}, 1, 19), '+0 days') = SUBSTR({column}, 1, 10) \
+                 AND DATE({column}) > '', FALSE) AND \
                  LENGTH(CAST({column} AS BLOB)) = LENGTH({column}) WHEN FALSE THEN FALSE ELSE TRUE END"
             ),
             Kind::Postgres => "TRUE".to_owned(),
