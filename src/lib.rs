@@ -6,6 +6,7 @@
 //! `docs/adding-a-job.md` explains how to add a job; tests enforce its steps.
 
 pub mod address;
+pub mod avro;
 pub mod backoff;
 pub mod channels;
 pub mod cli;
@@ -17,6 +18,7 @@ pub mod crontab;
 pub mod db;
 pub mod digest;
 pub mod documents;
+pub mod event_schemas;
 pub mod failure;
 pub mod files;
 pub mod format;

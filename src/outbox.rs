@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 
 use crate::bulk_row;
 use crate::db::{Bulk, Db};
+use crate::event_schemas;
 
 /// An event to be published.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,6 +42,12 @@ pub async fn write(db: &mut Db, events: &[NewEvent], now: DateTime<Utc>) -> anyh
     anyhow::ensure!(db.is_in_transaction(), "events are written in the transaction of what they tell of");
     let mut rows = Bulk::new(db);
     for event in events {
+        debug_assert_eq!(
+            event_schemas::misfit(event.event_type, event.aggregate_type, &event.payload),
+            None,
+            "whoever reads {} by its schema can read all of them",
+            event.event_type
+        );
         rows.push(&EventRow {
             aggregate_type: event.aggregate_type,
             aggregate_id: &event.aggregate_id,
@@ -71,7 +78,10 @@ mod tests {
             aggregate_type: "order",
             aggregate_id: order.to_owned(),
             event_type: "order.cancelled",
-            payload: json!({ "order": order, "reason": "시간 초과" }),
+            payload: json!({
+                "mall": "main", "order_no": order, "reason": "시간 초과", "ordered_at": "2026-11-19T11:00:00Z",
+                "cancelled_at": "2026-11-19T12:00:00Z", "currency": "KRW", "total_amount": 4980, "items": [],
+            }),
             occurred_at: at("2026-11-19T12:00:00Z"),
         }
     }

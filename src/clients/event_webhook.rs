@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use url::Host;
 
 use super::api::{Address, Answer, Api, Call, Terms};
 use crate::context::Context;
@@ -110,7 +109,7 @@ fn settings(cx: &Context) -> Result<(Address, Secret), Failure> {
         let set_at = cx.config.set_at(config.url_variable());
         Failure::configuration(format!("{set_at}: {}", failure.message))
     })?;
-    if !cx.config.is_prod() && !is_allowed(&address, &config.hosts_outside_prod) {
+    if !cx.config.is_prod() && !address.is_here_or_at(&config.hosts_outside_prod) {
         return Err(Failure::refused(format!(
             "the webhook for events is at `{address}`, which is not among the hosts for the environment `{}`",
             cx.config.environment()
@@ -138,17 +137,6 @@ fn still_there(failure: Failure) -> Failure {
     failure.hint("the events stay in the outbox; the next run tries again")
 }
 
-fn is_allowed(address: &Address, hosts: &[String]) -> bool {
-    match address.url().host() {
-        Some(Host::Domain(name)) => {
-            name == "localhost" || hosts.iter().any(|host| host.eq_ignore_ascii_case(name))
-        }
-        Some(Host::Ipv4(ip)) => ip.is_loopback() || hosts.contains(&ip.to_string()),
-        Some(Host::Ipv6(ip)) => ip.is_loopback() || hosts.contains(&format!("[{ip}]")),
-        None => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,7 +154,7 @@ mod tests {
     fn outside_prod_only_this_machine_and_listed_hosts_are_reached() {
         let is_allowed = |url: &str, hosts: &[&str]| {
             let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
-            is_allowed(&Address::webhook(url).unwrap(), &hosts)
+            Address::webhook(url).unwrap().is_here_or_at(&hosts)
         };
         for local in ["http://127.0.0.1:1/hook", "http://localhost/hook", "https://[::1]/hook"] {
             assert!(is_allowed(local, &[]), "{local}");

@@ -41,7 +41,7 @@ pub struct Message {
     /// Names and values.
     pub headers: Vec<(String, String)>,
     /// The content.
-    pub value: String,
+    pub value: Vec<u8>,
 }
 
 /// A partition of a topic.
@@ -455,11 +455,10 @@ mod tests {
             topic: "order.paid".to_owned(),
             key: "20261119-0042".to_owned(),
             headers: (0..20).map(|n| (format!("name-{n}"), "주문".repeat(n))).collect(),
-            value: "{}".repeat(1000),
+            value: "{}".repeat(1000).into_bytes(),
         };
         assert!(bytes_in_batch(&message) >= record(message.clone()).estimated_size());
-        let empty =
-            Message { topic: "a".into(), key: String::new(), headers: Vec::new(), value: String::new() };
+        let empty = Message { topic: "a".into(), key: String::new(), headers: Vec::new(), value: Vec::new() };
         assert!(bytes_in_batch(&empty) >= record(empty.clone()).estimated_size());
     }
 }

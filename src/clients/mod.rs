@@ -10,6 +10,7 @@ mod mail_api;
 pub mod mail_folder;
 pub mod mail_transport;
 pub mod redis;
+pub mod schema_registry;
 pub mod sendgrid;
 pub mod ses;
 pub mod smtp;

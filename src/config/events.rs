@@ -143,6 +143,8 @@ impl Section for EventsConfig {
             ("secret_variable", self.secret_variable.as_deref()),
             ("kafka.user_variable", self.kafka.user_variable.as_deref()),
             ("kafka.password_variable", self.kafka.password_variable.as_deref()),
+            ("kafka.registry_user_variable", self.kafka.registry_user_variable.as_deref()),
+            ("kafka.registry_password_variable", self.kafka.registry_password_variable.as_deref()),
         ];
         named_by_keys("events", keys)
     }

@@ -8,9 +8,12 @@ use serde::Deserialize;
 use super::error::ConfigError;
 use super::section::{Place, duration};
 use super::variables::{Shown, Variables};
+use crate::mask::Secret;
 
 /// The variable that holds the brokers' addresses.
 pub const KAFKA_BROKERS: &str = "BATCHCTL_KAFKA_BROKERS";
+/// The variable that holds the URL of the schema registry.
+pub const SCHEMA_REGISTRY_URL: &str = "BATCHCTL_SCHEMA_REGISTRY_URL";
 
 /// A topic for each type of event, which consumers subscribe to one by one.
 const TOPIC: &str = "{event_type}";
@@ -44,6 +47,40 @@ pub struct KafkaConfig {
     batch_bytes: Option<usize>,
     #[serde(deserialize_with = "duration")]
     delivery_timeout: Option<Duration>,
+    /// What the messages are written in.
+    pub format: EventFormat,
+    /// The folder of the shop's own schemas; none by default. Relative to the working directory.
+    pub schemas: Option<PathBuf>,
+    subjects: Option<SubjectNames>,
+    pub(super) registry_user_variable: Option<String>,
+    pub(super) registry_password_variable: Option<String>,
+    /// Where the schema registry is; from [`SCHEMA_REGISTRY_URL`].
+    #[serde(skip)]
+    pub registry_url: Option<Secret>,
+}
+
+/// What messages are written in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventFormat {
+    /// The payload as it is.
+    #[default]
+    Json,
+    /// Avro's binary form, behind the id of its schema in a registry.
+    Avro,
+}
+
+/// Under which name a schema is in the registry, in the words of Confluent's clients.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SubjectNames {
+    /// `TopicNameStrategy`: the topic and `-value`.
+    #[default]
+    Topic,
+    /// `RecordNameStrategy`: the full name of the record.
+    Record,
+    /// `TopicRecordNameStrategy`: the topic, a hyphen, and the full name of the record.
+    TopicRecord,
 }
 
 /// How a user logs in to a broker.
@@ -111,6 +148,16 @@ impl KafkaConfig {
         self.delivery_timeout.unwrap_or(DELIVERY_TIMEOUT)
     }
 
+    /// Under which name a schema is in the registry.
+    pub fn subjects(&self) -> SubjectNames {
+        self.subjects.unwrap_or_default()
+    }
+
+    /// The variables that hold the user of the registry and the password, if it has a user.
+    pub fn registry_variables(&self) -> Option<(&str, &str)> {
+        self.registry_user_variable.as_deref().zip(self.registry_password_variable.as_deref())
+    }
+
     pub(super) fn read(&mut self, variables: &mut Variables<'_>) -> Result<(), ConfigError> {
         let mut brokers = None;
         variables.optional(&mut brokers, KAFKA_BROKERS, Shown::Plain, |text| {
@@ -120,7 +167,7 @@ impl KafkaConfig {
             })
         })?;
         self.brokers = brokers.unwrap_or_default();
-        Ok(())
+        variables.url(&mut self.registry_url, SCHEMA_REGISTRY_URL, &["https", "http"])
     }
 
     pub(super) fn check(&self, place: &Place<'_>) -> Result<(), ConfigError> {
@@ -157,6 +204,25 @@ impl KafkaConfig {
                 key,
                 "is of no use without `sasl`: add sasl = \"plain\", \"scram-sha-256\" or \"scram-sha-512\"",
             );
+        }
+        let of_avro = [
+            ("schemas", self.schemas.is_some()),
+            ("subjects", self.subjects.is_some()),
+            ("registry_user_variable", self.registry_user_variable.is_some()),
+            ("registry_password_variable", self.registry_password_variable.is_some()),
+        ];
+        if let Some((key, _)) = of_avro.iter().find(|(_, is_set)| *is_set && self.format == EventFormat::Json)
+        {
+            return error(key, "is of no use without format = \"avro\"");
+        }
+        match (&self.registry_user_variable, &self.registry_password_variable) {
+            (Some(_), None) => {
+                return error("registry_user_variable", "is of no use without `registry_password_variable`");
+            }
+            (None, Some(_)) => {
+                return error("registry_password_variable", "is of no use without `registry_user_variable`");
+            }
+            _ => {}
         }
         if self.ca_file.is_some() && !self.tls() {
             return error("ca_file", "is of no use with tls = false");
@@ -213,6 +279,7 @@ mod tests {
         assert_eq!(written.compression, default.compression);
         assert_eq!(written.batch_bytes(), default.batch_bytes());
         assert_eq!(written.delivery_timeout(), default.delivery_timeout());
+        assert_eq!(written.subjects(), default.subjects());
     }
 
     #[test]
@@ -233,6 +300,22 @@ mod tests {
             ("batch_bytes = 100", "`events.kafka.batch_bytes` is not from"),
             ("delivery_timeout = '1h'", "`events.kafka.delivery_timeout` is not from"),
             ("compression = 'zip'", "unknown variant `zip`"),
+            ("format = 'protobuf'", "unknown variant `protobuf`"),
+            ("schemas = 'schemas'", "`events.kafka.schemas` is of no use without format"),
+            ("subjects = 'topic'", "`events.kafka.subjects` is of no use without format"),
+            ("format = 'avro'\nsubjects = 'TopicNameStrategy'", "unknown variant `TopicNameStrategy`"),
+            (
+                "format = 'avro'\nregistry_user_variable = 'A'",
+                "`events.kafka.registry_user_variable` is of no use without `registry_password_variable`",
+            ),
+            (
+                "format = 'avro'\nregistry_password_variable = 'A'",
+                "`events.kafka.registry_password_variable` is of no use without `registry_user_variable`",
+            ),
+            (
+                "format = 'avro'\nregistry_user_variable = 'A'\nregistry_password_variable = 'hunter-22'",
+                "`events.kafka.registry_password_variable` is not a variable's name",
+            ),
         ] {
             let error = parsed(text).unwrap_err();
             assert!(error.contains(problem), "{error}");

@@ -45,7 +45,10 @@ pub use channel::{
 pub use effective::Setting;
 pub use environment::Source;
 pub use error::ConfigError;
-pub use kafka::{KAFKA_BROKERS, KafkaCompression, KafkaConfig, SaslMechanism, TOPIC_PLACEHOLDERS, is_topic};
+pub use kafka::{
+    EventFormat, KAFKA_BROKERS, KafkaCompression, KafkaConfig, SCHEMA_REGISTRY_URL, SaslMechanism,
+    SubjectNames, TOPIC_PLACEHOLDERS, is_topic,
+};
 pub(crate) use urls::{is_confidential, secrets_of_webhook};
 
 use crate::mask::Secret;

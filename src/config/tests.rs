@@ -377,7 +377,7 @@ fn every_variable_is_in_the_example_and_in_the_table_of_the_readme() {
         assert!(is_in_the_readme(name), "{name} is not in the README's table");
     }
     let named: Vec<_> = config.sections.named_variables().map(|variable| variable.name).collect();
-    assert_eq!(named.len(), 20);
+    assert_eq!(named.len(), 22);
     for name in named {
         assert!(is_in_the_example(name), "{name} is not in .env.example");
     }

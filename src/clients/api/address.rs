@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use url::Url;
+use url::{Host, Url};
 
 use crate::config::is_confidential;
 use crate::failure::Failure;
@@ -18,7 +18,17 @@ impl Address {
     /// The API below `text`, which the setting `key` names in errors. Traffic is encrypted, except to a fake on this
     /// machine.
     pub fn new(key: &str, text: &str) -> Result<Self, Failure> {
-        let mut url = encrypted(key, text)?;
+        Self::below_url(key, encrypted(key, text)?)
+    }
+
+    /// The same in a network of one's own, where traffic need not be encrypted: for an API that is sent no secret.
+    pub fn in_own_network(key: &str, text: &str) -> Result<Self, Failure> {
+        let url =
+            Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        Self::below_url(key, url.ok_or_else(|| wrong(key, "not a URL: write https://HOST"))?)
+    }
+
+    fn below_url(key: &str, mut url: Url) -> Result<Self, Failure> {
         if has_more_than_a_path(&url) {
             return Err(wrong(key, "has more than a host and a path"));
         }
@@ -68,6 +78,18 @@ impl Address {
     /// The whole URL.
     pub fn url(&self) -> &Url {
         &self.url
+    }
+
+    /// Whether it is on this machine, or at one of these hosts.
+    pub fn is_here_or_at(&self, hosts: &[String]) -> bool {
+        match self.url.host() {
+            Some(Host::Domain(name)) => {
+                name == "localhost" || hosts.iter().any(|host| host.eq_ignore_ascii_case(name))
+            }
+            Some(Host::Ipv4(ip)) => ip.is_loopback() || hosts.contains(&ip.to_string()),
+            Some(Host::Ipv6(ip)) => ip.is_loopback() || hosts.contains(&format!("[{ip}]")),
+            None => false,
+        }
     }
 
     /// Whether it must not be shown.
@@ -177,6 +199,22 @@ mod tests {
             let failure = Address::new("test.base_url", wrong).unwrap_err();
             assert_eq!(failure.kind, FailureKind::Configuration, "{wrong}");
             assert!(failure.message.starts_with("`test.base_url`: ") && !failure.message.contains("hunter"));
+        }
+    }
+
+    #[test]
+    fn in_a_network_of_ones_own_an_address_need_not_be_encrypted() {
+        let own = |text| Address::in_own_network("REGISTRY", text).map(|address| address.to_string());
+        assert_eq!(own("http://registry:8081").unwrap(), "http://registry:8081/");
+        assert_eq!(own("https://a.jp/registry").unwrap(), "https://a.jp/registry/");
+        for wrong in
+            ["registry:8081", "ftp://registry", "http://me:hunter22@registry", "http://registry?key=hunter22"]
+        {
+            let failure = own(wrong).unwrap_err();
+            assert!(
+                failure.message.starts_with("`REGISTRY`: ") && !failure.message.contains("hunter"),
+                "{wrong}"
+            );
         }
     }
 

@@ -178,7 +178,7 @@ struct Words {
 
 /// The API's error code and message, from the shapes in use: Cafe24's and others' `{"error": {"code", "message"}}`,
 /// OAuth's `{"error", "error_description"}` (RFC 6749 section 5.2), `{"message"}`, LINE WORKS's `{"code",
-/// "description"}`, and `{"detail"}` (RFC 9457).
+/// "description"}`, the schema registry's `{"error_code", "message"}`, and `{"detail"}` (RFC 9457).
 fn words(body: &[u8]) -> Words {
     let Ok(value) = serde_json::from_slice::<Value>(body) else {
         let said = match beginning(body) {
@@ -193,7 +193,8 @@ fn words(body: &[u8]) -> Words {
         _ => None,
     };
     let error = &value["error"];
-    let code = text(error).or_else(|| text(&error["code"])).or_else(|| text(&value["code"]));
+    let codes = [error, &error["code"], &value["code"], &value["error_code"]];
+    let code = codes.into_iter().find_map(text);
     let said = [
         &error["message"],
         &value["error_description"],
@@ -263,6 +264,10 @@ mod tests {
             (r#"{"error":"invalid_grant"}"#, "HTTP 400: invalid_grant"),
             (r#"{"code":"UNAUTHORIZED","description":"no token"}"#, "HTTP 400: no token (UNAUTHORIZED)"),
             (r#"{"code":"NO_ROOM","message":"NO_ROOM: gone"}"#, "HTTP 400: NO_ROOM: gone"),
+            (
+                r#"{"error_code":40401,"message":"Subject 'a' not found."}"#,
+                "HTTP 400: Subject 'a' not found.",
+            ),
             (r#"{"type":"about:blank","detail":"too long"}"#, "HTTP 400: too long"),
             // Nothing of other JSON: it may hold anything.
             (r#"{"members":[{"name":"kim"}]}"#, "HTTP 400"),

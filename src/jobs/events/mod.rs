@@ -4,8 +4,10 @@ pub mod list;
 pub mod publish;
 pub mod purge;
 pub mod replay;
+pub mod schemas;
 mod selection;
 pub mod show;
+mod subject;
 
 use crate::context::Context;
 use crate::runner::{Action, Job, JobCommand, JobSpec};
@@ -25,6 +27,9 @@ pub enum Events {
     /// Publish events again that were published or given up
     Replay(replay::ReplayArgs),
     Purge(JobCommand<purge::Args>),
+    /// Look after the Avro schemas of events
+    #[command(subcommand)]
+    Schemas(schemas::Command),
 }
 
 impl Events {
@@ -36,6 +41,7 @@ impl Events {
             Self::List(args) => Action::plain(cx, list::list(cx, args)),
             Self::Show(args) => Action::plain(cx, show::show(cx, args)),
             Self::Replay(args) => Action::plain(cx, replay::replay(cx, args)),
+            Self::Schemas(command) => command.action(cx),
         }
     }
 }

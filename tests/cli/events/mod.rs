@@ -1,5 +1,6 @@
 //! The outbox as other programs write it, its publication, and what operators do with it.
 
+mod avro;
 mod files;
 mod kafka;
 mod operators;

@@ -1,15 +1,10 @@
 //! A local Cafe24 (`scripts/fakes/cafe24`) for one test, and its malls in a sandbox.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use super::{Sandbox, eventually};
+use super::Sandbox;
+use super::fake::Fake;
 
 /// The app that the server knows.
 pub(crate) const CLIENT_ID: &str = "cid-of-the-app";
@@ -19,9 +14,7 @@ pub(crate) const SECRET_KEY: &str = "canary-secret-key-of-32-characters-and-more
 
 /// A running server; it ends with the test.
 pub(crate) struct Cafe24 {
-    server: Child,
-    port: u16,
-    _folder: TempDir,
+    fake: Fake,
 }
 
 impl Cafe24 {
@@ -32,28 +25,13 @@ impl Cafe24 {
 
     /// Starts one with these arguments.
     pub(crate) fn start_with(arguments: &[&str]) -> Self {
-        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/fakes/cafe24");
-        let folder = tempfile::tempdir().expect("a folder can be made");
-        let port_file = folder.path().join("port");
-        let server = Command::new(program)
-            .args(["--port", "0", "--client-id", CLIENT_ID, "--client-secret", CLIENT_SECRET])
-            .arg("--port-file")
-            .arg(&port_file)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("the server starts");
-        let mut cafe24 = Self { server, port: 0, _folder: folder };
-        let port = || std::fs::read_to_string(&port_file).ok()?.trim().parse().ok();
-        eventually(|| port().is_some(), "the local Cafe24 listens");
-        cafe24.port = port().expect("it listens");
-        cafe24
+        let app = ["--client-id", CLIENT_ID, "--client-secret", CLIENT_SECRET];
+        Self { fake: Fake::start("cafe24", &[&app, arguments].concat()) }
     }
 
     /// The value of `cafe24.base_url` for it.
     pub(crate) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}/{{account}}", self.port)
+        format!("http://127.0.0.1:{}/{{account}}", self.fake.port())
     }
 
     /// `POST /_control/MALL/PATH`; returns the answer.
@@ -115,20 +93,7 @@ impl Cafe24 {
     /// One request on a separate connection.
     #[track_caller]
     pub(crate) fn ask(&self, method: &str, path: &str, body: &str) -> (u16, String) {
-        let mut connection =
-            TcpStream::connect(("127.0.0.1", self.port)).expect("the server takes a connection");
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        connection.write_all(request.as_bytes()).expect("the server reads");
-        let mut answer = Vec::new();
-        connection.read_to_end(&mut answer).expect("the server answers");
-        let answer = String::from_utf8(answer).expect("the answer is text");
-        let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-        (status, format!("{}{body}", location(head)))
+        self.fake.ask(method, path, body)
     }
 }
 
@@ -136,20 +101,6 @@ impl Cafe24 {
 #[track_caller]
 pub(crate) fn set_tokens(sandbox: &Sandbox, mall: &str, answer: &Value) {
     sandbox.batchctl(["mall", "token", "set", mall]).stdin(answer.to_string()).run().succeeds();
-}
-
-/// The target of a redirect, instead of its empty body.
-fn location(head: &str) -> String {
-    let line = head.lines().find_map(|line| line.strip_prefix("Location: "));
-    line.unwrap_or_default().to_owned()
-}
-
-impl Drop for Cafe24 {
-    fn drop(&mut self) {
-        // Both fail only if it has just ended.
-        let _ = self.server.kill();
-        let _ = self.server.wait();
-    }
 }
 
 /// An instant this many hours from now, as Cafe24 writes the times of tokens.

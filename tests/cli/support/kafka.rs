@@ -19,7 +19,7 @@ pub(crate) struct Message {
     pub(crate) partition: i32,
     pub(crate) key: String,
     pub(crate) headers: BTreeMap<String, String>,
-    pub(crate) value: String,
+    pub(crate) value: Vec<u8>,
 }
 
 impl Message {
@@ -28,7 +28,7 @@ impl Message {
         json!({
             "event_id": self.headers["event-id"],
             "aggregate_id": self.key,
-            "payload": serde_json::from_str::<Value>(&self.value).expect("a payload is JSON"),
+            "payload": serde_json::from_slice::<Value>(&self.value).expect("a payload is JSON"),
         })
     }
 }
@@ -64,7 +64,7 @@ impl Kafka {
                     .iter()
                     .map(|(name, value)| (name.clone(), text(value.as_deref())))
                     .collect(),
-                value: text(record.value.as_deref()),
+                value: record.value.as_deref().unwrap_or_default().to_vec(),
             })
             .collect()
     }

@@ -4,6 +4,7 @@
 //! (`claims`), made ready (`envelope`), offered to the sink (`sink`), and what became of it is written in one commit. A
 //! process that dies between the last two leaves events that are sent twice, with the same id.
 
+mod avro;
 mod claims;
 mod envelope;
 mod sink;
@@ -47,6 +48,9 @@ pub struct Args {
     /// Publish at most this many events
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
+    /// Register the schemas that the registry does not have: for development and CI
+    #[arg(long)]
+    register: bool,
 }
 
 impl Job for Args {
@@ -66,7 +70,7 @@ impl Job for Args {
 
     async fn plan(&self, cx: &Context, _db: &mut Db) -> anyhow::Result<Vec<Planned<()>>> {
         // A missing setting is reported at once, and not only when an event waits.
-        Sink::check(cx)?;
+        Sink::check(cx, self.register)?;
         Ok(vec![Planned::sweep(())])
     }
 
@@ -76,7 +80,9 @@ impl Job for Args {
             run.summarise("nothing to publish".to_owned());
             return Ok(());
         };
-        let Some(sink) = Sink::of(run.cx)? else { return Err(without_sink(run.db).await?.into()) };
+        let Some(sink) = Sink::of(run.cx, self.register)? else {
+            return Err(without_sink(run.db).await?.into());
+        };
         let others = claims::count_earlier_runs(run.db, run.id()).await?;
         if others >= run.cx.config.events().processes() {
             run.summarise(format!("left to {}", counted(others, "other run", "other runs")));
@@ -362,7 +368,7 @@ impl Publishing {
         let refused = counted(self.tally.refused, "event", "events");
         Some(
             Failure::try_later(format!("the sink accepted none of {refused}; last reason: {reason}"))
-                .hint("the events stay in the outbox and are offered again in a few minutes; if this goes on, check the sink's address")
+                .hint("the events stay in the outbox and are offered again in a few minutes; if this goes on, check the sink's address, or the schema that they do not fit")
                 .retry_once("once the sink accepts events"),
         )
     }

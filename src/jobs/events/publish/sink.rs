@@ -55,17 +55,21 @@ pub(super) struct Delivery {
 
 impl Sink {
     /// Refuses settings with which there could be none, without opening one: that takes longer than a run that finds nothing.
-    pub(super) fn check(cx: &Context) -> Result<(), Failure> {
-        match cx.config.events().sink {
+    pub(super) fn check(cx: &Context, registers: bool) -> Result<(), Failure> {
+        let sink = cx.config.events().sink;
+        if registers && sink != Some(SinkKind::Kafka) {
+            return Err(Failure::usage("--register is of no use without sink = \"kafka\" in [events]"));
+        }
+        match sink {
             None => Ok(()),
             Some(SinkKind::Ndjson) => EventFolder::new(&cx.config).map(drop),
             Some(SinkKind::Webhook) => EventWebhook::check(cx),
-            Some(SinkKind::Kafka) => Topics::new(cx).map(drop),
+            Some(SinkKind::Kafka) => Topics::check(cx, registers),
         }
     }
 
-    /// The configured one; `None` if there is none.
-    pub(super) fn of(cx: &Context) -> Result<Option<Self>, Failure> {
+    /// The configured one; `None` if there is none. `registers` says whether schemas that a registry does not have are put there.
+    pub(super) fn of(cx: &Context, registers: bool) -> Result<Option<Self>, Failure> {
         let config = cx.config.events();
         Ok(match config.sink {
             None => None,
@@ -73,7 +77,7 @@ impl Sink {
             Some(SinkKind::Webhook) => {
                 Some(Self::Webhook(Box::new(EventWebhook::new(cx)?), config.connections()))
             }
-            Some(SinkKind::Kafka) => Some(Self::Topics(Box::new(Topics::new(cx)?))),
+            Some(SinkKind::Kafka) => Some(Self::Topics(Box::new(Topics::new(cx, registers)?))),
         })
     }
 

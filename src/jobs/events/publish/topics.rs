@@ -7,22 +7,28 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::clients::kafka::{Kafka, Message, Partition, Sent, bytes_in_batch, partition_of};
-use crate::config::{TOPIC_PLACEHOLDERS, is_topic};
+use crate::config::{EventFormat, is_topic};
 use crate::context::Context;
 use crate::failure::{Failure, MAX_ERROR_CHARACTERS};
+use crate::jobs::events::subject;
 use crate::printable::shortened;
 
+use super::avro::{Avro, Encoded, NoContent};
 use super::envelope::Ready;
 use super::sink::{Delivery, Done};
 
 /// The headers that every message has. One of the event's own that has such a name is left out.
 const HEADERS: [&str; 4] = ["event-id", "event-type", "aggregate-type", "occurred-at"];
+/// The header that a message in Avro has besides.
+const SCHEMA_ID: &str = "schema-id";
 
 /// The topics of a run.
 pub(super) struct Topics {
     kafka: Kafka,
     pattern: String,
     dead_letter_topic: Option<String>,
+    /// What makes Avro of payloads; without it they are sent as they are.
+    avro: Option<Avro>,
     /// How many partitions a topic has, or why it takes none.
     known: HashMap<String, Result<i32, Failure>>,
     /// Partitions that take none in this run any more.
@@ -34,16 +40,38 @@ pub(super) struct Topics {
 struct Offer {
     event: Ready,
     partition: Partition,
+    /// Its content in Avro; without it the payload is the content.
+    content: Option<Encoded>,
     bytes: usize,
     /// Whether it is a batch of its own: so that it is known to be at fault if it is refused.
     is_alone: bool,
 }
 
 impl Topics {
-    /// Those of `[events.kafka]`. Nothing is opened yet.
-    pub(super) fn new(cx: &Context) -> Result<Self, Failure> {
+    /// Refuses settings with which nothing could be sent, without opening anything.
+    pub(super) fn check(cx: &Context, registers: bool) -> Result<(), Failure> {
+        match cx.config.events().kafka.format {
+            EventFormat::Json if registers => {
+                return Err(Failure::usage(
+                    "--register is of no use without format = \"avro\" in [events.kafka]",
+                ));
+            }
+            EventFormat::Json => {}
+            EventFormat::Avro => Avro::check(cx)?,
+        }
+        Kafka::new(cx).map(drop)
+    }
+
+    /// Those of `[events.kafka]`. Nothing is opened yet. `registers` says whether schemas that a registry does not have are put
+    /// there.
+    pub(super) fn new(cx: &Context, registers: bool) -> Result<Self, Failure> {
         let config = &cx.config.events().kafka;
+        let avro = match config.format {
+            EventFormat::Json => None,
+            EventFormat::Avro => Some(Avro::new(cx, registers)?),
+        };
         Ok(Self {
+            avro,
             kafka: Kafka::new(cx)?,
             pattern: config.topic().to_owned(),
             dead_letter_topic: config.dead_letter_topic.clone(),
@@ -64,8 +92,9 @@ impl Topics {
                 break;
             }
             let (wave, rest) = wave(waiting, self.kafka.batch_bytes());
-            let messages =
-                wave.iter().map(|offer| (message(&offer.event, &offer.partition.0), offer.partition.1));
+            let messages = wave.iter().map(|offer| {
+                (message(&offer.event, &offer.partition.0, offer.content.as_ref()), offer.partition.1)
+            });
             let sent = self.kafka.send(messages.collect()).await;
             waiting = rest;
             waiting.extend(self.sort(wave, sent, &mut held, &mut delivery));
@@ -75,26 +104,53 @@ impl Topics {
         delivery
     }
 
-    /// Where each event goes. One whose topic no cluster could have is refused.
+    /// Where each event goes, and with which content. One whose topic no cluster could have, or whose payload does not fit its
+    /// schema, is refused.
     async fn offers(
         &mut self,
         events: Vec<Ready>,
         held: &mut HashSet<(String, String)>,
         delivery: &mut Delivery,
     ) -> Vec<Offer> {
+        let events: Vec<(String, Ready)> = events
+            .into_iter()
+            .map(|event| (subject::topic(&self.pattern, &event.event_type, &event.aggregate.0), event))
+            .collect();
+        if let Some(avro) = &mut self.avro {
+            let sendable = events.iter().filter(|(topic, _)| is_topic(topic));
+            if let Err(failure) = avro.find(sendable.map(|(topic, event)| (topic.as_str(), event))).await {
+                delivery.stop = Some(failure);
+                delivery.done.extend(events.into_iter().map(|(_, event)| (event, Done::Untouched)));
+                return Vec::new();
+            }
+        }
         let mut offers = Vec::with_capacity(events.len());
-        for event in events {
-            let topic = topic(&self.pattern, &event);
+        for (topic, event) in events {
             if held.contains(&event.aggregate) {
                 delivery.done.push((event, Done::Untouched));
-            } else if is_topic(&topic) {
-                let bytes = bytes_in_batch(&message(&event, &topic));
-                let is_alone = bytes > self.kafka.batch_bytes();
-                offers.push(Offer { event, partition: (topic, 0), bytes, is_alone });
-            } else {
+                continue;
+            }
+            if !is_topic(&topic) {
                 held.insert(event.aggregate.clone());
                 let reason = format!("event_type: `{topic}` is not a valid topic name");
                 delivery.done.push((event, Done::Unsendable(reason)));
+                continue;
+            }
+            match self.content(&topic, &event) {
+                Ok(content) => {
+                    let bytes = bytes_in_batch(&message(&event, &topic, content.as_ref()));
+                    let is_alone = bytes > self.kafka.batch_bytes();
+                    offers.push(Offer { event, partition: (topic, 0), content, bytes, is_alone });
+                }
+                Err(NoContent::Misfit(reason)) => {
+                    held.insert(event.aggregate.clone());
+                    delivery.done.push((event, Done::Refused(reason)));
+                }
+                Err(NoContent::Held(failure)) => {
+                    held.insert(event.aggregate.clone());
+                    delivery.done.push((event, Done::Held(failure.message.clone())));
+                    delivery.partial.get_or_insert(failure);
+                }
             }
         }
         let topics: HashSet<&String> = offers.iter().map(|offer| &offer.partition.0).collect();
@@ -107,6 +163,11 @@ impl Topics {
             }
         }
         offers
+    }
+
+    /// The content of an event's message in Avro, if it is to be in Avro.
+    fn content(&self, topic: &str, event: &Ready) -> Result<Option<Encoded>, NoContent> {
+        self.avro.as_ref().map(|avro| avro.encode(topic, event)).transpose()
     }
 
     /// Looks for those of the topics that are not known yet.
@@ -205,9 +266,10 @@ impl Topics {
             None => return Ok(()),
         };
         let partition = partition_of(&event.aggregate.1, partitions);
-        let mut dead = message(event, &topic);
+        // As it was written: whoever looks into it may be looking for what does not fit its schema.
+        let mut dead = message(event, &topic, None);
         let headers = [
-            ("dead-letter-topic", self::topic(&self.pattern, event)),
+            ("dead-letter-topic", subject::topic(&self.pattern, &event.event_type, &event.aggregate.0)),
             ("dead-letter-reason", shortened(reason, MAX_ERROR_CHARACTERS).into_owned()),
             ("dead-letter-attempts", attempts.to_string()),
         ];
@@ -216,7 +278,7 @@ impl Topics {
         if let Some(Sent::Refused(_) | Sent::TooLarge(_)) = sent.first() {
             // It was too large for its own topic, and is for this one.
             dead.headers.push(("dead-letter-payload".to_owned(), "left out".to_owned()));
-            dead.value = String::new();
+            dead.value = Vec::new();
             sent = self.kafka.send(vec![(dead, partition)]).await;
         }
         match sent.pop() {
@@ -230,33 +292,18 @@ impl Topics {
     }
 }
 
-/// The topic of an event.
-fn topic(pattern: &str, event: &Ready) -> String {
-    let [event_type, aggregate_type] = TOPIC_PLACEHOLDERS;
-    // One by one, so that no name is taken for a placeholder: a name that has one is not a topic's.
-    match pattern.split_once(event_type) {
-        Some((before, after)) => {
-            let part = |text: &str| text.replace(aggregate_type, &event.aggregate.0);
-            format!(
-                "{}{}{}",
-                part(before),
-                event.event_type,
-                part(&after.replace(event_type, &event.event_type))
-            )
-        }
-        None => pattern.replace(aggregate_type, &event.aggregate.0),
-    }
-}
-
-fn message(event: &Ready, topic: &str) -> Message {
+fn message(event: &Ready, topic: &str, content: Option<&Encoded>) -> Message {
     let values = [&event.event_id, &event.event_type, &event.aggregate.0, &event.occurred_at];
     let ours = HEADERS.into_iter().zip(values).map(|(name, value)| (name.to_owned(), value.clone()));
-    let own = event.headers.iter().filter(|(name, _)| !HEADERS.contains(&name.as_str()));
+    let schema_id = content.map(|content| (SCHEMA_ID.to_owned(), content.schema_id.to_string()));
+    let is_ours = |name: &str| HEADERS.contains(&name) || (schema_id.is_some() && name == SCHEMA_ID);
+    let own = event.headers.iter().filter(|(name, _)| !is_ours(name));
+    let own: Vec<(String, String)> = own.map(|(name, value)| (name.clone(), value.clone())).collect();
     Message {
         topic: topic.to_owned(),
         key: event.aggregate.1.clone(),
-        headers: ours.chain(own.map(|(name, value)| (name.clone(), value.clone()))).collect(),
-        value: event.payload.clone(),
+        headers: ours.chain(schema_id).chain(own).collect(),
+        value: content.map_or_else(|| event.payload.clone().into_bytes(), |content| content.bytes.clone()),
     }
 }
 
@@ -318,6 +365,7 @@ mod tests {
             .map(|(id, (aggregate, topic, partition, bytes))| Offer {
                 event: event(id, aggregate),
                 partition: ((*topic).to_owned(), *partition),
+                content: None,
                 bytes: (*bytes).max(1),
                 is_alone: *bytes == 0,
             })
@@ -362,27 +410,12 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_is_made_of_the_events_names_and_of_nothing_in_them() {
-        let mut event = event(1, "a");
-        for (pattern, name) in [
-            ("{event_type}", "order.paid"),
-            ("shop.{aggregate_type}.{event_type}.v1", "shop.order.order.paid.v1"),
-            ("{aggregate_type}-events", "order-events"),
-            ("events", "events"),
-        ] {
-            assert_eq!(topic(pattern, &event), name);
-        }
-        event.event_type = "{aggregate_type}".to_owned();
-        assert_eq!(topic("a.{event_type}", &event), "a.{aggregate_type}");
-        assert!(!is_topic(&topic("a.{event_type}", &event)));
-    }
-
-    #[test]
     fn a_message_has_our_headers_and_the_events_own() {
         let mut event = event(7, "주문/1");
-        event.headers =
-            [("trace", "00-4bf9"), ("event-id", "8")].map(|(a, b)| (a.to_owned(), b.to_owned())).into();
-        let message = message(&event, "t");
+        event.headers = [("trace", "00-4bf9"), ("event-id", "8"), ("schema-id", "9")]
+            .map(|(a, b)| (a.to_owned(), b.to_owned()))
+            .into();
+        let message = message(&event, "t", None);
         let headers: Vec<(&str, &str)> =
             message.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let expected = [
@@ -390,8 +423,21 @@ mod tests {
             ("event-type", "order.paid"),
             ("aggregate-type", "order"),
             ("occurred-at", "2026-11-19T03:00:00Z"),
+            ("schema-id", "9"),
             ("trace", "00-4bf9"),
         ];
         assert_eq!((message.key.as_str(), headers.as_slice()), ("주문/1", expected.as_slice()));
+        assert_eq!(message.value, b"{}");
+    }
+
+    #[test]
+    fn a_message_in_avro_has_the_id_of_its_schema_and_no_other() {
+        let mut event = event(7, "1");
+        event.headers = BTreeMap::from([("schema-id".to_owned(), "9".to_owned())]);
+        let content = Encoded { schema_id: 3, bytes: vec![0, 0, 0, 0, 3, 2] };
+        let message = message(&event, "t", Some(&content));
+        let ids: Vec<_> = message.headers.iter().filter(|(name, _)| name == "schema-id").collect();
+        assert_eq!(ids, [&("schema-id".to_owned(), "3".to_owned())]);
+        assert_eq!(message.value, content.bytes);
     }
 }
