@@ -13,6 +13,7 @@ pub mod kept;
 mod line_works;
 mod mail;
 mod message;
+pub(crate) mod queue;
 mod slack;
 mod teams;
 mod webhook;

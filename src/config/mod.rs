@@ -245,6 +245,21 @@ impl Config {
         Self::load(LoadOptions { env_flag, working_dir: folder.to_owned(), process_env, full_paths })
     }
 
+    /// The settings of a process of the same environment that starts here too, with these variables instead of its own. An
+    /// empty value counts as not set, whatever the files say.
+    pub fn with_variables(&self, changed: &[(&str, String)]) -> Result<Self, ConfigError> {
+        let variables = self.environment.variables.iter();
+        let own = variables.filter(|(_, variable)| variable.source == Source::Process);
+        let own = own.map(|(name, variable)| (name.clone(), variable.value.clone()));
+        let changed = changed.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+        Self::load(LoadOptions {
+            env_flag: Some(self.environment.name.clone()),
+            working_dir: self.folder.path.clone(),
+            process_env: own.chain(changed).collect(),
+            full_paths: self.folder.full_paths,
+        })
+    }
+
     /// The environment's name: `dev`, `prod`, …
     pub fn environment(&self) -> &str {
         &self.environment.name

@@ -11,9 +11,11 @@ pub mod events;
 #[cfg(test)]
 #[expect(unreachable_pub, reason = "it reads like a job of a group")]
 mod example;
+mod listing;
 pub mod mail;
 pub mod mall;
 pub mod order;
+mod purging;
 pub mod report;
 pub mod runs;
 pub mod schedule;

@@ -11,9 +11,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
-use crate::backoff::{Backoff, Jitter};
-use crate::channels::{Message, PostError};
-use crate::config::AlertChannel;
+use crate::channels::Message;
+use crate::channels::queue::{self, SENT_AT_ONCE, Waiting};
 use crate::context::Context;
 use crate::db::{Db, Problems, StoredText};
 use crate::failure::one_line;
@@ -37,13 +36,6 @@ const SLOW_NUMERATOR: i64 = 3;
 const SLOW_DENOMINATOR: i64 = 2;
 /// What fails within this time of an incident's beginning has the same cause.
 const SAME_CAUSE: TimeDelta = TimeDelta::hours(6);
-/// The most alerts that one command sends, so that a long queue does not hold it up.
-const SENT_AT_ONCE: i64 = 10;
-/// No alert waits longer than this for another attempt.
-const MAX_PAUSE: Duration = Duration::from_hours(6);
-/// The pause between two attempts. Each alert is claimed by one command at a time, so jitter would add nothing.
-const PAUSE: Backoff =
-    Backoff { first: Duration::from_mins(1), factor: 2, longest: MAX_PAUSE, jitter: Jitter::None };
 
 /// What a channel receives: stored as JSON in `batch_alert.message`, and the body of the generic webhook.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -89,25 +81,6 @@ impl AlertMessage {
         matches!(self.severity.as_str(), "high" | "critical") && self.kind != "recovery"
     }
 
-    /// The message as channels receive it: the title, the error, and what to do.
-    fn for_channels(&self, time_zone: Tz) -> Message {
-        let mut lines = Vec::new();
-        lines.extend(self.error.clone());
-        lines.extend(self.details.iter().cloned());
-        lines.push(format!("run {} on {}, severity {}", self.run, self.host, self.severity));
-        lines.extend(self.commands.iter().cloned());
-        // An older version may have stored a severity that is not one of ours.
-        let severity = self.severity.parse().unwrap_or(Severity::Medium);
-        let id = format!("alert.{}.{}.{}", self.run, self.kind, self.at.timestamp_micros());
-        Message {
-            lines,
-            mentions: self.is_urgent(),
-            letter: Some(self.letter(time_zone)),
-            document: Some(serde_json::json!(self)),
-            ..Message::new(id, self.at, severity, &self.title)
-        }
-    }
-
     /// The text of a mail, which is read on a phone, at night.
     fn letter(&self, time_zone: Tz) -> String {
         let title = self.title.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -135,6 +108,46 @@ impl AlertMessage {
             );
         }
         text
+    }
+}
+
+impl Waiting for AlertMessage {
+    const TABLE: &'static str = "batch_alert";
+    const NOTED_IN: &'static str = "message";
+
+    fn read(message: &str, _noted: Option<&str>) -> Result<Self, String> {
+        serde_json::from_str(message).map_err(|error| format!("the stored message is not readable: {error}"))
+    }
+
+    /// The title, the error, and what to do.
+    fn for_channels(&self, time_zone: Tz) -> Message {
+        let mut lines = Vec::new();
+        lines.extend(self.error.clone());
+        lines.extend(self.details.iter().cloned());
+        lines.push(format!("run {} on {}, severity {}", self.run, self.host, self.severity));
+        lines.extend(self.commands.iter().cloned());
+        // An older version may have stored a severity that is not one of ours.
+        let severity = self.severity.parse().unwrap_or(Severity::Medium);
+        let id = format!("alert.{}.{}.{}", self.run, self.kind, self.at.timestamp_micros());
+        Message {
+            lines,
+            mentions: self.is_urgent(),
+            letter: Some(self.letter(time_zone)),
+            document: Some(serde_json::json!(self)),
+            ..Message::new(id, self.at, severity, &self.title)
+        }
+    }
+
+    fn delivered(&mut self) -> &mut BTreeSet<String> {
+        &mut self.delivered
+    }
+
+    fn noted(&self) -> serde_json::Result<String> {
+        serde_json::to_string(self)
+    }
+
+    fn warning(channel: &str, reason: &str) -> String {
+        format!("failed to alert `{channel}`: {reason}; it is kept and sent later")
     }
 }
 
@@ -521,17 +534,6 @@ async fn enqueue(
     Ok(())
 }
 
-#[derive(crate::db::FromRow)]
-struct PendingAlert {
-    id: i64,
-    channel: String,
-    message: String,
-    attempts: i64,
-    next_attempt_at: DateTime<Utc>,
-    #[row(problems)]
-    problems: Problems,
-}
-
 /// Several runs of one command failed in the same way, and the first one's alert stands for all: unless it is sent already,
 /// it retries them all.
 pub async fn retry_all(cx: &Context, db: &mut Db, runs: &[i64], retry_with: Option<&str>) {
@@ -560,115 +562,10 @@ pub async fn retry_all(cx: &Context, db: &mut Db, runs: &[i64], retry_with: Opti
 
 /// Sends the alerts that are due, this command's own and those that could not be sent before.
 pub async fn send_pending(cx: &Context, db: &mut Db) {
-    let sent = try_send_pending(cx, db).await;
-    warn_on_failure(cx, sent);
-}
-
-async fn try_send_pending(cx: &Context, db: &mut Db) -> anyhow::Result<()> {
-    if !cx.config.has_alert_channels() || db.is_in_transaction() {
-        return Ok(());
+    if cx.config.has_alert_channels() {
+        let sent = queue::send_due::<AlertMessage>(cx, db).await;
+        warn_on_failure(cx, sent);
     }
-    let due: Vec<PendingAlert> = db
-        .fetch_all(
-            &format!(
-                "SELECT id, channel, message, attempts, next_attempt_at FROM batch_alert
-                 WHERE delivered_at IS NULL AND (next_attempt_at <= $1 OR NOT {})
-                 ORDER BY next_attempt_at, id LIMIT $2",
-                db.is_time("next_attempt_at")
-            ),
-            values![cx.machine_time(), SENT_AT_ONCE],
-        )
-        .await?;
-    if due.is_empty() {
-        return Ok(());
-    }
-    for alert in due {
-        send_one(cx, db, &alert).await?;
-    }
-    Ok(())
-}
-
-/// Claims one alert, sends it and notes the result.
-async fn send_one(cx: &Context, db: &mut Db, alert: &PendingAlert) -> anyhow::Result<()> {
-    let now = cx.machine_time();
-    // This attempt counts as failed until it is known to have succeeded.
-    let pause = PAUSE.pause(u32::try_from(alert.attempts + 1).unwrap_or(u32::MAX));
-    // Moving the next attempt is the claim: another process sees it as not due, and if this one dies it is due again.
-    // A time in another form than ours equals nothing, and is replaced.
-    let sql = format!(
-        "UPDATE batch_alert SET attempts = attempts + 1, next_attempt_at = $1
-         WHERE id = $2 AND (next_attempt_at = $3 OR $4 OR NOT {}) AND delivered_at IS NULL",
-        db.is_time("next_attempt_at")
-    );
-    let is_unreadable = alert.problems.include("next_attempt_at");
-    let claimed =
-        db.execute(&sql, values![now + pause, alert.id, alert.next_attempt_at, is_unreadable]).await?;
-    if claimed == 0 {
-        return Ok(());
-    }
-    let mut message: AlertMessage = match serde_json::from_str(&alert.message) {
-        Ok(message) => message,
-        // One that cannot be read must not keep the others back.
-        Err(error) => {
-            let problem = format!("the stored message is not readable: {error}");
-            return note_error(db, alert.id, &problem, now + MAX_PAUSE).await;
-        }
-    };
-    let Some(channel) = cx.config.channel(&alert.channel) else {
-        return note_error(db, alert.id, "the channel is not configured any more", now + MAX_PAUSE).await;
-    };
-    match deliver(cx, db, channel, alert.id, &mut message).await? {
-        Ok(_) => {
-            db.execute(
-                "UPDATE batch_alert SET delivered_at = $1, last_error = NULL WHERE id = $2",
-                values![cx.machine_time(), alert.id],
-            )
-            .await?;
-            Ok(())
-        }
-        Err(PostError { fault, .. }) => {
-            let error_text = cx.config.redactor().redact(&fault.reason);
-            cx.output.warn(&format!(
-                "failed to alert `{}`: {error_text}; it is kept and sent later",
-                channel.name
-            ));
-            let wait = if fault.is_permanent {
-                MAX_PAUSE
-            } else {
-                fault.retry_after.unwrap_or(pause).min(MAX_PAUSE)
-            };
-            note_error(db, alert.id, &error_text, cx.machine_time() + wait).await
-        }
-    }
-}
-
-async fn note_error(db: &mut Db, id: i64, error: &str, next_attempt_at: DateTime<Utc>) -> anyhow::Result<()> {
-    db.execute(
-        "UPDATE batch_alert SET last_error = $1, next_attempt_at = $2 WHERE id = $3",
-        values![error, next_attempt_at, id],
-    )
-    .await?;
-    Ok(())
-}
-
-/// Sends a channel what it does not have yet: all of a short message, each part of a long one, each recipient of a
-/// mail. What is delivered is noted at once, so that after a fault only the rest is sent again.
-async fn deliver(
-    cx: &Context,
-    db: &mut Db,
-    channel: &AlertChannel,
-    id: i64,
-    message: &mut AlertMessage,
-) -> anyhow::Result<Result<usize, PostError>> {
-    let told = message.for_channels(cx.time_zone());
-    let mut delivered = std::mem::take(&mut message.delivered);
-    let note = async |delivered: &BTreeSet<String>| {
-        message.delivered.clone_from(delivered);
-        let text = serde_json::to_string(message)?;
-        db.execute("UPDATE batch_alert SET message = $1 WHERE id = $2", values![&text, id]).await?;
-        anyhow::Ok(())
-    };
-    cx.channels().tell(channel, &told, &mut delivered, note).await
 }
 
 #[cfg(test)]
@@ -688,13 +585,6 @@ mod tests {
         assert_eq!(slower_than_usual(3000, 160, &usual, 0), None);
         assert_eq!(slower_than_usual(3001, 160, &usual, 0), Some(1000));
         assert_eq!(slower_than_usual(i64::MAX / 4, 540_000, &[(1, 0); 5], 0), None);
-    }
-
-    #[test]
-    fn pauses_double_up_to_six_hours() {
-        assert_eq!(PAUSE.pause(1), Duration::from_mins(1));
-        assert_eq!(PAUSE.pause(4), Duration::from_mins(8));
-        assert_eq!(PAUSE.pause(1000), MAX_PAUSE);
     }
 
     fn alert(kind: &str) -> Message {

@@ -1,9 +1,11 @@
 //! `demo`: a deterministic example shop, and the day's jobs on it, run as a user would type them.
 //!
 //! Three malls (Tokyo, Seoul, New York) have sold for sixty days, up to the newest finished one. The data is loaded as a
-//! real shop's is: from CSV files with `data import`, which stay behind as examples. With `--cafe24` it is two malls of a
-//! local Cafe24 instead, and `mall sync`.
+//! real shop's is: from CSV files with `data import`, which stay behind as examples. From today on an application keeps the
+//! orders of one of them in the database, some of which nobody pays. With `--cafe24` it is two malls of a local Cafe24
+//! instead, and `mall sync`.
 
+mod application;
 mod cafe24;
 mod shop;
 
@@ -19,6 +21,7 @@ use crate::db::Db;
 use crate::failure::Failure;
 use crate::files::write_atomically;
 use crate::runner::{ExitCode, report_error};
+use crate::shop::malls::APP;
 use crate::values;
 
 /// How many days the shop has sold.
@@ -29,7 +32,7 @@ const PLATFORM: &str = "demo";
 /// Create an example shop and run the day's jobs on it
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Write the example's CSV files and the reports to this folder
+    /// Write the example's files to this folder: its data, the reports, the events and their settings
     #[arg(long, value_name = "DIR", default_value = "demo")]
     out: PathBuf,
     /// Synchronise two malls of the local Cafe24 (`scripts/fakes/cafe24`) at this address instead
@@ -51,29 +54,52 @@ struct Prepared {
 
 /// What to show at the end.
 enum Closing {
-    /// The files in this folder.
-    Reports(PathBuf),
+    /// The files in this folder, once an application's orders have been taken and worked on too.
+    Files(PathBuf),
     /// The malls whose settings are in this folder.
     Cafe24(PathBuf),
 }
 
 /// Makes the example, and runs the day's jobs on it.
 pub async fn demo(cx: &Context, args: &Args, run_line: RunLine) -> ExitCode {
-    let prepared = match prepare(cx, args).await {
-        Ok(prepared) => prepared,
-        Err(error) => return report_error(cx, &error),
+    match try_demo(cx, args, run_line).await {
+        Ok(code) => code,
+        Err(error) => report_error(cx, &error),
+    }
+}
+
+async fn try_demo(cx: &Context, args: &Args, run_line: RunLine) -> anyhow::Result<ExitCode> {
+    let prepared = prepare(cx, args).await?;
+    let own = prepared.cx.as_ref().unwrap_or(cx);
+    let mut code = run_lines(own, &prepared.commands, run_line).await;
+    if code != ExitCode::Completed {
+        return Ok(code);
+    }
+    let closing = match &prepared.closing {
+        Closing::Files(folder) => {
+            application::take_orders(own).await?;
+            let own = application::context_in(own, folder)?;
+            code = run_lines(&own, &application::commands(), run_line).await;
+            if code != ExitCode::Completed {
+                return Ok(code);
+            }
+            files_to_open(folder)? + &application::next_steps(folder)
+        }
+        Closing::Cafe24(folder) => cafe24::next_steps(folder),
     };
-    let cx = prepared.cx.as_ref().unwrap_or(cx);
-    for words in &prepared.commands {
+    own.output.text(&closing)?;
+    Ok(code)
+}
+
+/// Runs commands until one does not complete.
+async fn run_lines(cx: &Context, lines: &[Vec<String>], run_line: RunLine) -> ExitCode {
+    for words in lines {
         let code = run_line(cx, words).await;
         if code != ExitCode::Completed {
             return code;
         }
     }
-    match finish(cx, &prepared) {
-        Ok(()) => ExitCode::Completed,
-        Err(error) => report_error(cx, &error),
-    }
+    ExitCode::Completed
 }
 
 /// Creates malls and files in a database that contains nothing else.
@@ -98,17 +124,14 @@ async fn prepare(cx: &Context, args: &Args) -> anyhow::Result<Prepared> {
     cx.output
         .status(&format!("Created an example shop with three malls and {DAYS} days in {}", data.display()));
     let reports = folder.join("reports");
-    Ok(Prepared {
-        commands: commands(&data, &reports, cx.now()),
-        cx: None,
-        closing: Closing::Reports(reports),
-    })
+    Ok(Prepared { commands: commands(&data, &reports, cx.now()), cx: None, closing: Closing::Files(folder) })
 }
 
-/// The demo must not mix with anything real.
+/// The demo must not mix with anything real. The mall that an earlier demo has handed over stands beside others of its own.
 async fn refuse_other_data(db: &mut Db) -> anyhow::Result<()> {
-    let (others,): (i64,) =
-        db.fetch_one("SELECT COUNT(*) FROM malls WHERE platform <> $1", values![PLATFORM]).await?;
+    let sql = "SELECT COUNT(*) FROM malls WHERE platform <> $1
+               AND NOT (code = $2 AND platform = $3 AND EXISTS (SELECT 1 FROM malls own WHERE own.platform = $1))";
+    let (others,): (i64,) = db.fetch_one(sql, values![PLATFORM, application::MALL, APP]).await?;
     if others == 0 { Ok(()) } else { Err(other_malls().into()) }
 }
 
@@ -118,11 +141,13 @@ fn other_malls() -> Failure {
         .hint("use a separate database for the demo: BATCHCTL_DATABASE_URL=sqlite:demo.db batchctl demo")
 }
 
+/// Adds the malls, or takes one back from its application: what it sold until yesterday comes from files.
 async fn add_malls(db: &mut Db, now: DateTime<Utc>) -> anyhow::Result<()> {
     for mall in shop::MALLS {
         db.execute(
             "INSERT INTO malls (code, name, platform, time_zone, currency, is_active, created_at, updated_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $7) ON CONFLICT (code) DO NOTHING",
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
+             ON CONFLICT (code) DO UPDATE SET platform = excluded.platform",
             values![mall.code, mall.name, PLATFORM, mall.time_zone.name(), mall.currency, true, now],
         )
         .await?;
@@ -172,25 +197,25 @@ fn commands(data: &Path, reports: &Path, now: DateTime<Utc>) -> Vec<Vec<String>>
     commands
 }
 
-/// Prints what to look at.
-fn finish(cx: &Context, prepared: &Prepared) -> anyhow::Result<()> {
-    let text = match &prepared.closing {
-        Closing::Reports(reports) => reports_to_open(reports)?,
-        Closing::Cafe24(folder) => cafe24::next_steps(folder),
-    };
-    Ok(cx.output.text(&text)?)
-}
-
-fn reports_to_open(reports: &Path) -> anyhow::Result<String> {
+/// The names of the files to look at.
+fn files_to_open(folder: &Path) -> anyhow::Result<String> {
+    let reports = folder.join("reports");
     let mut paths = Vec::new();
-    for folder in ["en", "ja", "ko", "60-days"] {
-        let folder = reports.join(folder);
+    for folder in [
+        folder.join(application::EVENTS),
+        reports.join("en"),
+        reports.join("ja"),
+        reports.join("ko"),
+        reports.join("60-days"),
+    ] {
         let entries = std::fs::read_dir(&folder)
             .with_context(|| format!("failed to read the folder `{}`", folder.display()))?;
         for entry in entries {
             paths.push(entry?.path());
         }
     }
+    // The lock of those who write events is none.
+    paths.retain(|path| path.extension().is_none_or(|extension| extension != "lock"));
     paths.sort();
     let mut text = "Open these files:\n".to_owned();
     for path in paths {

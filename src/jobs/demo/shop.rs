@@ -232,13 +232,9 @@ impl Shop {
             (0..=random.below(3)).map(|_| (random.pick(mall.products.len()), 1 + random.small())).collect();
         let goods: i64 = lines.iter().map(|(product, quantity)| mall.products[*product].1 * quantity).sum();
         let discount = if random.below(10) == 0 { goods / 10 } else { 0 };
-        let shipping = if goods - discount < mall.free_shipping_from { mall.shipping } else { 0 };
+        let shipping = mall.shipping_of(goods - discount);
         let before_tax = goods - discount + shipping;
-        let tax = if mall.is_tax_included {
-            before_tax * mall.tax_rate / (100_000 + mall.tax_rate)
-        } else {
-            before_tax * mall.tax_rate / 100_000
-        };
+        let tax = mall.tax_of(before_tax);
         let total = if mall.is_tax_included { before_tax } else { before_tax + tax };
 
         let ordered = time_of_day(day, mall.time_zone, random);
@@ -386,7 +382,8 @@ fn text(instant: DateTime<Utc>) -> String {
     instant.format("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-fn product_code(number: usize) -> String {
+/// The code of a product, by its place.
+pub(super) fn product_code(number: usize) -> String {
     format!("P{:03}", number + 1)
 }
 
@@ -400,6 +397,22 @@ fn days_up_to(last: NaiveDate, days: u64) -> impl Iterator<Item = NaiveDate> {
 }
 
 impl DemoMall {
+    /// The name and the price of a product, by its place.
+    pub(super) fn product(&self, place: usize) -> (&'static str, i64) {
+        self.products[place]
+    }
+
+    /// What it takes for sending goods of this amount.
+    pub(super) fn shipping_of(&self, goods: i64) -> i64 {
+        if goods < self.free_shipping_from { self.shipping } else { 0 }
+    }
+
+    /// The tax that is in an amount, or comes on top of it.
+    pub(super) fn tax_of(&self, amount: i64) -> i64 {
+        let whole = if self.is_tax_included { 100_000 + self.tax_rate } else { 100_000 };
+        amount * self.tax_rate / whole
+    }
+
     /// Its newest finished day.
     pub(super) fn last_day(&self, now: DateTime<Utc>) -> NaiveDate {
         local_day(now, self.time_zone) - Days::new(1)

@@ -6,14 +6,12 @@ use serde::Serialize;
 use crate::context::Context;
 use crate::db::{Db, FromRow, StoredText, StoredTime};
 use crate::documents::{Cell, Column, ColumnKind, ListFormat, Row, Table};
-use crate::period::shown_instant;
+use crate::jobs::listing::{Selection, beginning, drop_one_more, shown_time, with_one_more};
 
-use super::selection::{EventFilter, EventState, Selection};
+use super::selection::{EventFilter, EventState};
 
 /// How many events are listed by default.
 const DEFAULT_LIMIT: u32 = 20;
-/// The most characters of a text in the list: others may write megabytes.
-const SHOWN_CHARACTERS: u32 = 1_000;
 
 /// List events, newest first
 #[derive(Debug, clap::Args)]
@@ -53,16 +51,12 @@ struct Listed {
 }
 
 pub(super) async fn list(cx: &Context, args: &ListArgs) -> anyhow::Result<()> {
-    let selection =
-        args.state.map_or_else(Selection::default, |state| Selection::default().only(state.condition()));
+    let selection = Selection::default().only(args.state.map(EventState::condition));
     let selection = args.filter.narrow(cx, selection)?.with("id < ?", args.before);
     let mut db = cx.db().await?;
-    // One more, to know whether there are more.
-    let mut events = select(&mut db, selection, i64::from(args.limit) + 1).await?;
+    let mut events = select(&mut db, selection, with_one_more(args.limit)).await?;
     db.close().await;
-    let most = usize::try_from(args.limit)?;
-    let are_more = events.len() > most;
-    events.truncate(most);
+    let are_more = drop_one_more(&mut events, args.limit);
     args.format.print(&cx.output, &events, "no events", |events| table(events, cx.time_zone()))?;
     if let Some(last) = events.last().filter(|_| are_more && args.format == ListFormat::Table) {
         cx.output.data(format!("there are more: --before {} lists the next\n", last.id).as_bytes())?;
@@ -88,11 +82,6 @@ async fn select(db: &mut Db, mut selection: Selection, most: i64) -> anyhow::Res
 pub(super) const CLAIMED_BY: &str =
     "(SELECT run_id FROM outbox_claims WHERE outbox_id = outbox_events.id) AS claimed_by";
 
-/// The beginning of a text column, however long it is.
-pub(super) fn beginning(column: &str) -> String {
-    format!("SUBSTR({column}, 1, {SHOWN_CHARACTERS}) AS {column}")
-}
-
 /// Where an event is on its way, for people.
 pub(super) fn shown_state(
     published_at: Option<&StoredTime>,
@@ -106,14 +95,6 @@ pub(super) fn shown_state(
         (None, None, Some(_), _) => "claimed",
         (None, None, None, Some(_)) => "retry",
         (None, None, None, None) => "waiting",
-    }
-}
-
-/// A time as shown to people; one that does not exist as it is stored.
-pub(super) fn shown_time(at: &StoredTime, time_zone: Tz) -> String {
-    match at {
-        StoredTime::At(at) => shown_instant(*at, time_zone),
-        StoredTime::NotTime(text) => format!("{text} (not a time)"),
     }
 }
 

@@ -9,11 +9,12 @@ use serde_json::json;
 use crate::context::Context;
 use crate::db::Db;
 use crate::failure::Failure;
+use crate::jobs::listing::Selection;
 use crate::values;
 use crate::wording::counted;
 
 use super::list::CLAIMED_BY;
-use super::selection::{EventFilter, EventState, Selection};
+use super::selection::{EventFilter, EventState};
 
 /// Events that are replayed in one commit.
 const CHUNK: i64 = 500;
@@ -107,7 +108,7 @@ async fn replay_one(db: &mut Db, id: i64) -> anyhow::Result<()> {
 
 async fn replay_all(cx: &Context, db: &mut Db, args: &ReplayArgs) -> anyhow::Result<u64> {
     let state = if args.dead { EventState::Dead } else { EventState::Published };
-    let selection = args.filter.narrow(cx, Selection::default().only(state.condition()))?;
+    let selection = args.filter.narrow(cx, Selection::default().only(Some(state.condition())))?;
     let (mut replayed, mut position) = (0, 0);
     loop {
         let page = selection.clone().with("id > ?", Some(position));

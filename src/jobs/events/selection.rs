@@ -1,8 +1,8 @@
 //! Which events a command is about.
 
 use crate::context::Context;
-use crate::db::Value;
 use crate::failure::Failure;
+use crate::jobs::listing::Selection;
 
 /// Where an event is on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -47,35 +47,6 @@ pub(super) struct EventFilter {
     /// Events that were written before this day, instant or duration ago
     #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
     until: Option<String>,
-}
-
-/// Conditions of a statement, and their values.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Selection {
-    conditions: Vec<String>,
-    pub(super) values: Vec<Value>,
-}
-
-impl Selection {
-    /// A condition on a value, which stands where the `?` is, if there is a value.
-    pub(super) fn with(mut self, condition: &str, value: Option<impl Into<Value>>) -> Self {
-        if let Some(value) = value {
-            self.values.push(value.into());
-            self.conditions.push(condition.replace('?', &format!("${}", self.values.len())));
-        }
-        self
-    }
-
-    /// A condition without a value.
-    pub(super) fn only(mut self, condition: &str) -> Self {
-        self.conditions.push(condition.to_owned());
-        self
-    }
-
-    /// All of them.
-    pub(super) fn clause(&self) -> String {
-        if self.conditions.is_empty() { "TRUE".to_owned() } else { self.conditions.join(" AND ") }
-    }
 }
 
 impl EventFilter {

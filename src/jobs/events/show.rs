@@ -5,10 +5,11 @@ use std::fmt::Write;
 use crate::context::Context;
 use crate::db::{Db, FromRow, StoredText, StoredTime};
 use crate::failure::Failure;
+use crate::jobs::listing::{beginning, shown_time};
 use crate::printable::{escaped, escaped_lines};
 use crate::values;
 
-use super::list::{CLAIMED_BY, beginning, shown_state, shown_time};
+use super::list::{CLAIMED_BY, shown_state};
 
 /// The most characters that are shown of the payload and the headers.
 const SHOWN_PAYLOAD_CHARACTERS: u32 = 1_000_000;

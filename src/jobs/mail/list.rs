@@ -6,11 +6,11 @@ use serde::Serialize;
 use crate::context::Context;
 use crate::db::{Db, FromRow, StoredText, StoredTime};
 use crate::documents::{Cell, Column, ColumnKind, ListFormat, Row, Table};
+use crate::jobs::listing::{Selection, beginning, drop_one_more, shown_time, with_one_more};
 use crate::mask::mask_email;
-use crate::period::shown_instant;
 use crate::wording::counted;
 
-use super::selection::{MailFilter, Selection};
+use super::selection::MailFilter;
 
 /// How many mails are listed by default.
 const DEFAULT_LIMIT: u32 = 20;
@@ -68,9 +68,6 @@ pub struct ListArgs {
     format: ListFormat,
 }
 
-/// The most characters of a text in the list: others may write megabytes.
-const SHOWN_CHARACTERS: u32 = 1_000;
-
 /// A line of the list.
 #[derive(Debug, Serialize, FromRow)]
 struct Listed {
@@ -92,15 +89,12 @@ struct Listed {
 pub(super) async fn list(cx: &Context, args: &ListArgs) -> anyhow::Result<()> {
     // In the text rather than as a value: the partial index of the rare states is found by its literals.
     let status = args.status.map(|status| format!("status = '{}'", status.word()));
-    let selection = Selection::default().only(status.as_deref().unwrap_or_default(), status.is_some());
+    let selection = Selection::default().only(status.as_deref());
     let selection = args.filter.narrow(cx, selection)?.with("id < ?", args.before);
     let mut db = cx.db().await?;
-    // One more, to know whether there are more.
-    let mut mails = select(&mut db, selection, i64::from(args.limit) + 1).await?;
+    let mut mails = select(&mut db, selection, with_one_more(args.limit)).await?;
     db.close().await;
-    let most = usize::try_from(args.limit)?;
-    let are_more = mails.len() > most;
-    mails.truncate(most);
+    let are_more = drop_one_more(&mut mails, args.limit);
     args.format.print(&cx.output, &mails, "no mails", |mails| table(mails, cx.time_zone()))?;
     if let Some(last) = mails.last().filter(|_| are_more && args.format == ListFormat::Table) {
         let more = format!("there are more: --before {} lists the next, `mail stats` counts them\n", last.id);
@@ -126,11 +120,6 @@ async fn select(db: &mut Db, mut selection: Selection, most: i64) -> anyhow::Res
     Ok(db.fetch_all(&sql, selection.values).await?)
 }
 
-/// The beginning of a text column, however long it is.
-pub(super) fn beginning(column: &str) -> String {
-    format!("SUBSTR({column}, 1, {SHOWN_CHARACTERS}) AS {column}")
-}
-
 /// Says below a table how many there are beside those that it shows: also in a pipe.
 pub(super) fn print_rest(
     cx: &Context,
@@ -154,14 +143,6 @@ pub(super) fn print_rest(
 /// The state as shown to people: a mail that waits for a decision says so.
 pub(super) fn shown_status(status: &str, is_held: bool) -> String {
     if is_held { format!("{status} (held)") } else { status.to_owned() }
-}
-
-/// A time as shown to people; one that does not exist as it is stored.
-pub fn shown_time(at: &StoredTime, time_zone: Tz) -> String {
-    match at {
-        StoredTime::At(at) => shown_instant(*at, time_zone),
-        StoredTime::NotTime(text) => format!("{text} (not a time)"),
-    }
 }
 
 fn table(mails: &[Listed], time_zone: Tz) -> Table {

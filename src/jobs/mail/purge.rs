@@ -3,10 +3,11 @@
 //! A waiting mail is never deleted, however old it is. The producers' ledgers, which record that a member was already
 //! reminded or notified, are not affected.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 
 use crate::context::Context;
-use crate::db::{Db, FromRow};
+use crate::db::Db;
+use crate::jobs::purging::{Queue, purge};
 use crate::runner::{Exclusion, Items, Job, JobSpec, Planned, Run, minutes};
 use crate::severity::Severity;
 use crate::values;
@@ -14,8 +15,6 @@ use crate::wording::counted;
 
 /// How long mails are kept by default.
 const RETENTION_DAYS: u32 = 180;
-/// Mails deleted in one commit: a few milliseconds, so that other writers do not wait for the lock.
-const CHUNK: i64 = 1000;
 
 /// Arguments of `mail purge`.
 #[derive(Debug, Clone, clap::Args)]
@@ -46,21 +45,9 @@ impl Job for Args {
 
     async fn run(&self, run: &mut Run<'_>, _unit: &()) -> anyhow::Result<()> {
         let before = run.cx.now() - TimeDelta::days(i64::from(self.keep_days));
-        let mut purged = 0;
-        let mut after = 0;
-        while let Some(range) = next_range(run.db, after, before).await? {
-            let deleted = run
-                .chunk(None::<&str>, async |db| {
-                    let sql = "DELETE FROM mails WHERE id > $1 AND id <= $2 AND ended_at < $3
-                               AND status IN ('SENT', 'FAILED', 'CANCELLED')";
-                    Ok(db.execute(sql, values![after, range.last, before]).await?)
-                })
-                .await?;
-            run.read(u64::try_from(range.mails)?);
-            run.written(deleted);
-            purged += deleted;
-            after = range.last;
-        }
+        let has_ended = "ended_at < $3 AND status IN ('SENT', 'FAILED', 'CANCELLED')";
+        let mails = Queue { table: "mails", is_old: "queued_at < $2", has_ended };
+        let purged = purge(run, &mails, before).await?;
         run.chunk(None::<&str>, async |db| {
             Ok(db.execute("DELETE FROM mail_bounce_counts WHERE counted_at < $1", values![before]).await?)
         })
@@ -72,25 +59,4 @@ impl Job for Args {
         });
         Ok(())
     }
-}
-
-#[derive(FromRow)]
-struct Range {
-    mails: i64,
-    last: i64,
-}
-
-/// The next mails by id. Ids grow with time: after a range without an old mail there are no more.
-async fn next_range(db: &mut Db, after: i64, before: DateTime<Utc>) -> anyhow::Result<Option<Range>> {
-    let found: Option<(i64, Option<i64>, i64)> = db
-        .fetch_optional(
-            "SELECT COUNT(*), MAX(id), COUNT(*) FILTER (WHERE queued_at < $2)
-             FROM (SELECT id, queued_at FROM mails WHERE id > $1 ORDER BY id LIMIT $3) next",
-            values![after, before, CHUNK],
-        )
-        .await?;
-    Ok(match found {
-        Some((mails, Some(last), old)) if old > 0 => Some(Range { mails, last }),
-        _ => None,
-    })
 }

@@ -11,11 +11,12 @@ use crate::config::ConsentRule;
 use crate::context::Context;
 use crate::db::{Db, FromRow, StoredText};
 use crate::failure::Failure;
+use crate::jobs::listing::Selection;
 use crate::mail::queue::AS_NEW;
 use crate::values;
 use crate::wording::counted;
 
-use super::selection::{MailFilter, Selection};
+use super::selection::MailFilter;
 use super::wanted::unwanted;
 
 /// Requeue mails that failed, were cancelled or have an unknown outcome
@@ -206,7 +207,7 @@ async fn requeue_all(
     let consent = cx.config.mail().consent;
     let state = which.condition();
     let selection = filter.narrow(cx, Selection::default())?;
-    let selection = selection.only(state, true).only("claimed_by IS NULL", true);
+    let selection = selection.only(Some(state)).only(Some("claimed_by IS NULL"));
     let mut requeued = Requeued::default();
     let mut position = 0;
     loop {

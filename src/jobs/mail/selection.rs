@@ -2,39 +2,8 @@
 
 use crate::address::{self, spellings};
 use crate::context::Context;
-use crate::db::Value;
 use crate::failure::Failure;
-
-/// Conditions of a statement, and their values.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Selection {
-    pub(super) conditions: Vec<String>,
-    pub(super) values: Vec<Value>,
-}
-
-impl Selection {
-    /// A condition on a value, which stands where the `?` are, if there is a value.
-    pub(super) fn with(mut self, condition: &str, value: Option<impl Into<Value>>) -> Self {
-        if let Some(value) = value {
-            self.values.push(value.into());
-            self.conditions.push(condition.replace('?', &format!("${}", self.values.len())));
-        }
-        self
-    }
-
-    /// A condition, if it is asked for.
-    pub(super) fn only(mut self, condition: &str, is_asked_for: bool) -> Self {
-        if is_asked_for {
-            self.conditions.push(condition.to_owned());
-        }
-        self
-    }
-
-    /// All of them.
-    pub(super) fn clause(&self) -> String {
-        if self.conditions.is_empty() { "TRUE".to_owned() } else { self.conditions.join(" AND ") }
-    }
-}
+use crate::jobs::listing::Selection;
 
 /// When rows of the mail queue came about, and whether they wait for somebody.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -73,7 +42,7 @@ impl Occurrence {
             .with(of_run, self.run)
             .with(&format!("{time} >= ?"), moment("--since", &self.since)?)
             .with(&format!("{time} < ?"), moment("--until", &self.until)?)
-            .only("is_held", self.held))
+            .only(self.held.then_some("is_held")))
     }
 }
 
@@ -117,9 +86,9 @@ impl MailFilter {
             let other = address::parse(&address).ok().map(|one| address::normalised(&one));
             let other = other.and_then(|one| spellings(&one).find(|spelling| *spelling != address));
             let other = other.unwrap_or_else(|| address.clone());
-            let named = place(&mut selection, format!("%<{}>", like_escaped(&address)));
-            let other_named = place(&mut selection, format!("%<{}>", like_escaped(&other)));
-            let other = place(&mut selection, other);
+            let named = selection.place(format!("%<{}>", like_escaped(&address)));
+            let other_named = selection.place(format!("%<{}>", like_escaped(&other)));
+            let other = selection.place(other);
             selection = selection.with(
                 &format!(
                     "(LOWER(recipient) IN (?, {other}) OR LOWER(recipient) LIKE {named} ESCAPE '!'
@@ -130,7 +99,7 @@ impl MailFilter {
         }
         if let Some(domain) = lower(&self.domain) {
             let domain = like_escaped(domain.trim_start_matches('@'));
-            let named = place(&mut selection, format!("%@{domain}>"));
+            let named = selection.place(format!("%@{domain}>"));
             selection = selection.with(
                 &format!("(LOWER(recipient) LIKE ? ESCAPE '!' OR LOWER(recipient) LIKE {named} ESCAPE '!')"),
                 Some(format!("%@{domain}")),
@@ -140,7 +109,7 @@ impl MailFilter {
         let attempted = "id IN (SELECT mail_id FROM mail_attempts WHERE run_id = ?)";
         // SQLite knows capitals only of ASCII: others are found as they are written.
         if let Some(typed) = &self.reply {
-            let typed = place(&mut selection, format!("%{}%", like_escaped(typed)));
+            let typed = selection.place(format!("%{}%", like_escaped(typed)));
             selection = selection.with(
                 &format!("(LOWER(last_reply) LIKE ? ESCAPE '!' OR last_reply LIKE {typed} ESCAPE '!')"),
                 reply,
@@ -154,16 +123,10 @@ impl MailFilter {
 pub(super) fn of_address(mut selection: Selection, address: Option<&str>) -> Selection {
     if let Some(address) = address {
         let other = spellings(address).last().unwrap_or_default();
-        let other = place(&mut selection, other);
+        let other = selection.place(other);
         selection = selection.with(&format!("(address = ? OR address = {other})"), Some(address));
     }
     selection
-}
-
-/// Binds a further value and returns its placeholder.
-fn place(selection: &mut Selection, value: String) -> String {
-    selection.values.push(value.into());
-    format!("${}", selection.values.len())
 }
 
 /// Escapes the characters that are special to LIKE with a `!`.

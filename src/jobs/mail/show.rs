@@ -5,12 +5,13 @@ use std::fmt::Write;
 use crate::context::Context;
 use crate::db::{Db, FromRow, StoredText, StoredTime};
 use crate::failure::Failure;
+use crate::jobs::listing::{beginning, shown_time};
 use crate::mask::mask_email;
 use crate::printable::{escaped, escaped_lines};
 use crate::values;
 use crate::wording::counted;
 
-use super::list::{beginning, shown_status, shown_time};
+use super::list::shown_status;
 
 /// Show everything known about a mail
 #[derive(Debug, clap::Args)]

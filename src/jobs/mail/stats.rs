@@ -6,9 +6,9 @@ use serde::Serialize;
 use crate::context::Context;
 use crate::db::{Db, FromRow, StoredText, StoredTime};
 use crate::documents::{Cell, Column, ColumnKind, ListFormat, Row, Table};
+use crate::jobs::listing::{Selection, shown_time};
 
-use super::list::shown_time;
-use super::selection::{MailFilter, Selection};
+use super::selection::MailFilter;
 
 /// What the mails are counted by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

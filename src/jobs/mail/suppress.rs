@@ -11,13 +11,14 @@ use crate::context::Context;
 use crate::db::{Db, FromRow, StoredText, StoredTime};
 use crate::documents::{Cell, Column, ColumnKind, ListFormat, Row, Table};
 use crate::failure::Failure;
+use crate::jobs::listing::{Selection, beginning, shown_time};
 use crate::mask::mask_email;
 use crate::values;
 use crate::wording::counted;
 
-use super::list::{beginning, print_rest, shown_status, shown_time};
+use super::list::{print_rest, shown_status};
 use super::requeue::count_suppressed;
-use super::selection::{MailFilter, Occurrence, Selection, of_address};
+use super::selection::{MailFilter, Occurrence, of_address};
 
 /// Manage the addresses that get no mail
 #[derive(Debug, clap::Subcommand)]
@@ -182,7 +183,7 @@ impl RemoveArgs {
         }
         let selection = of_address(Selection::default(), address)
             .with("reason = ?", self.reason.map(Reason::word))
-            .only("reason IN ('BOUNCE', 'MANUAL')", self.reason.is_none());
+            .only(self.reason.is_none().then_some("reason IN ('BOUNCE', 'MANUAL')"));
         self.occurrence.narrow(cx, selection, "run_id = ?", "created_at")
     }
 }
@@ -295,7 +296,7 @@ fn tell_removed(cx: &Context, address: &str, removed: u64, left: &[String]) -> a
 }
 
 async fn confirm(cx: &Context, args: &ConfirmArgs) -> anyhow::Result<()> {
-    let selection = Selection::default().only("is_held", true).with("run_id = ?", args.run);
+    let selection = Selection::default().only(Some("is_held")).with("run_id = ?", args.run);
     let mut db = cx.db().await?;
     let confirmed = db
         .transaction(async |db| {

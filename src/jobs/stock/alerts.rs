@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::context::Context;
 use crate::db::{Db, FromRow, StoredText, StoredTime};
 use crate::documents::{Cell, Column, ColumnKind, ListFormat, Row, Table, csv};
-use crate::jobs::mail::list::shown_time;
+use crate::jobs::listing::{drop_one_more, shown_time, with_one_more};
 use crate::locale::Locale;
 use crate::shop::malls::MallArgs;
 use crate::text_encoding::TextEncoding;
@@ -59,12 +59,9 @@ pub(super) async fn list(cx: &Context, args: &ListArgs) -> anyhow::Result<()> {
     let mut db = cx.db().await?;
     let malls = args.malls.selected(&mut db).await?;
     let malls: Vec<i64> = malls.iter().map(|mall| mall.id).collect();
-    // One more, to know whether there are more.
-    let mut alerts = open_alerts(&mut db, &malls, i64::from(args.limit) + 1).await?;
+    let mut alerts = open_alerts(&mut db, &malls, with_one_more(args.limit)).await?;
     db.close().await;
-    let most = usize::try_from(args.limit)?;
-    let are_more = alerts.len() > most;
-    alerts.truncate(most);
+    let are_more = drop_one_more(&mut alerts, args.limit);
     let nothing = "no product is low on stock";
     let table = |alerts: &[Listed]| table(alerts, cx.time_zone());
     match args.format {
@@ -77,7 +74,7 @@ pub(super) async fn list(cx: &Context, args: &ListArgs) -> anyhow::Result<()> {
         }
     }
     if are_more && args.format == AlertFormat::Table {
-        let shown = counted(most, "is shown", "are shown");
+        let shown = counted(args.limit, "is shown", "are shown");
         cx.output.data(format!("there are more, of which {shown}: --limit COUNT shows more\n").as_bytes())?;
     }
     Ok(())

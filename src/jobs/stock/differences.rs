@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::context::Context;
 use crate::db::{Db, FromRow, StoredText, StoredTime};
 use crate::documents::{Cell, Column, ColumnKind, ListFormat, Row, Table, csv};
-use crate::jobs::mail::list::shown_time;
+use crate::jobs::listing::{drop_one_more, shown_time, with_one_more};
 use crate::locale::Locale;
 use crate::shop::malls::MallArgs;
 use crate::text_encoding::TextEncoding;
@@ -54,12 +54,9 @@ pub(super) async fn list(cx: &Context, args: &ListArgs) -> anyhow::Result<()> {
     let mut db = cx.db().await?;
     let malls = args.malls.selected(&mut db).await?;
     let malls: Vec<i64> = malls.iter().map(|mall| mall.id).collect();
-    // One more, to know whether there are more.
     let mut rows = select(&mut db, &malls, args).await?;
     db.close().await;
-    let most = usize::try_from(args.limit)?;
-    let are_more = rows.len() > most;
-    rows.truncate(most);
+    let are_more = drop_one_more(&mut rows, args.limit);
     let table = |rows: &[Listed]| table(rows, cx.time_zone());
     match args.format {
         AlertFormat::Json => ListFormat::Json.print(&cx.output, &rows, "no differences", table)?,
@@ -71,7 +68,7 @@ pub(super) async fn list(cx: &Context, args: &ListArgs) -> anyhow::Result<()> {
         }
     }
     if are_more && args.format == AlertFormat::Table {
-        let shown = counted(most, "is shown", "are shown");
+        let shown = counted(args.limit, "is shown", "are shown");
         cx.output.data(format!("there are more, of which {shown}: --limit COUNT shows more\n").as_bytes())?;
     }
     Ok(())
@@ -91,7 +88,7 @@ async fn select(db: &mut Db, malls: &[i64], args: &ListArgs) -> anyhow::Result<V
         read("d.stored"),
         db.numbers("$1"),
     );
-    let values = values![serde_json::json!(malls), args.run, args.open, i64::from(args.limit) + 1];
+    let values = values![serde_json::json!(malls), args.run, args.open, with_one_more(args.limit)];
     Ok(db.fetch_all(&sql, values).await?)
 }
 

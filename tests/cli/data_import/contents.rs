@@ -67,7 +67,7 @@ fn orders_are_imported_with_their_lines(shop: &Shop) {
             ),
             format!(
                 "ny | B-2 | NULL | PAYMENT_WAIT | JPY | 1200 | 0 | 0 | 0 | NULL | 2026-11-19T01:00:00+00:00 | NULL | \
-                 NULL | NULL | NULL | {imported}"
+                 NULL | NULL | 2026-11-19T01:00:00+00:00 | {imported}"
             ),
             format!(
                 "seoul | A-1 | NULL | SHIPPED | KRW | 12000 | 0 | 0 | 0 | NULL | 2026-11-19T00:00:00+00:00 | \

@@ -1,6 +1,7 @@
 //! `data import`: the content of the file is stored, a fault leaves nothing half-written, and no line is lost or
 //! processed twice whatever happens to the process.
 
+mod applications;
 mod bad_files;
 mod bad_lines;
 mod checking;

@@ -6,7 +6,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::support::{Arranged, Database, Sandbox, Shop, on_both_databases};
+use serde_json::Value;
+
+use crate::support::{Arranged, Database, Sandbox, Shop, Webhook, on_both_databases};
 
 on_both_databases![
     the_demo_creates_three_malls_and_files_to_open,
@@ -15,6 +17,11 @@ on_both_databases![
     a_database_with_another_mall_is_refused,
     prod_is_refused,
     the_day_with_25_hours_is_reported_completely,
+    what_nobody_pays_is_cancelled_with_its_stock_and_its_events,
+    what_the_demo_says_to_do_next_does_it,
+    a_demo_of_the_next_day_goes_on_where_the_first_one_ended,
+    a_demo_reaches_nobody_whom_the_settings_name,
+    an_applications_mall_that_is_not_the_demos_is_refused,
 ];
 
 /// Every CSV file below the demo's folder, by its name there.
@@ -58,15 +65,15 @@ fn data(sandbox: &Sandbox) -> String {
 fn the_demo_creates_three_malls_and_files_to_open(sandbox: &Sandbox) {
     let ran = sandbox.batchctl(["demo"]).run().succeeds();
     assert_eq!(ran.stderr, "");
-    let paths: Vec<PathBuf> =
-        ran.stdout.lines().filter_map(|line| line.strip_prefix("  ")).map(PathBuf::from).collect();
-    assert!(paths.len() >= 13, "{}", ran.stdout);
+    let listed = ran.stdout.lines().skip_while(|line| *line != "Open these files:").skip(1);
+    let paths: Vec<PathBuf> = listed.map_while(|line| line.strip_prefix("  ")).map(PathBuf::from).collect();
+    assert!(paths.len() >= 14, "{}", ran.stdout);
     for path in &paths {
         let size = fs::metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).len();
         assert!(size > 0, "{} is empty", path.display());
         assert!(path.starts_with(sandbox.path("demo")), "{}", path.display());
     }
-    for extension in ["csv", "json", "pdf", "xlsx"] {
+    for extension in ["csv", "json", "ndjson", "pdf", "xlsx"] {
         assert!(
             paths.iter().any(|path| path.extension().is_some_and(|found| found == extension)),
             "{extension}"
@@ -76,7 +83,7 @@ fn the_demo_creates_three_malls_and_files_to_open(sandbox: &Sandbox) {
         sandbox.sql("SELECT code, time_zone, currency, platform FROM malls ORDER BY code"),
         [
             ["new-york", "America/New_York", "USD", "demo"],
-            ["seoul", "Asia/Seoul", "KRW", "demo"],
+            ["seoul", "Asia/Seoul", "KRW", "app"],
             ["tokyo", "Asia/Tokyo", "JPY", "demo"]
         ]
     );
@@ -172,6 +179,15 @@ fn a_database_with_another_mall_is_refused(shop: &Shop) {
     assert!(!shop.path("demo").exists());
 }
 
+fn an_applications_mall_that_is_not_the_demos_is_refused(shop: &Shop) {
+    // The code that the demo's own has.
+    shop.mall("seoul", "Asia/Seoul", "KRW");
+    shop.execute("UPDATE malls SET platform = 'app'");
+    let before = shop.dump();
+    shop.batchctl(["demo"]).run().exits(77).says("the database already contains other malls");
+    assert_eq!(shop.dump(), before);
+}
+
 fn prod_is_refused(sandbox: &Sandbox) {
     let prod = Sandbox::without_schema(sandbox.database());
     prod.batchctl(["--env", "prod", "db", "migrate"]).real_clock().run().succeeds();
@@ -208,4 +224,151 @@ fn the_day_with_25_hours_is_reported_completely(sandbox: &Sandbox) {
         paid("2026-11-01T04:00:00+00:00", "2026-11-02T04:00:00+00:00"),
         "nobody bought in the last hour"
     );
+}
+
+/// The orders that the application has taken, oldest first within a day.
+fn orders_of_application(sandbox: &Sandbox) -> Vec<String> {
+    let sql = "SELECT order_no, o.status, COALESCE(cancel_reason, '-')
+               FROM orders o JOIN malls m ON m.id = mall_id
+               WHERE code = 'seoul' AND source_updated_at IS NULL ORDER BY ordered_at, o.id";
+    sandbox.sql(sql).into_iter().map(|row| row.join(" ")).collect()
+}
+
+/// The events that were published, in their order.
+fn published(sandbox: &Sandbox) -> Vec<String> {
+    let text = sandbox.read("demo/events/events-00000001.ndjson");
+    let event = |line: &str| {
+        let event: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        format!("{} {}", event["event_type"], event["aggregate_id"]).replace('"', "")
+    };
+    text.lines().map(event).collect()
+}
+
+fn what_nobody_pays_is_cancelled_with_its_stock_and_its_events(sandbox: &Sandbox) {
+    let ran = sandbox.batchctl(["demo"]).run().succeeds();
+    assert_eq!(
+        orders_of_application(sandbox),
+        [
+            "A20261120-1 ORDER_CANCELLED PAYMENT_TIMEOUT",
+            "A20261120-2 PAID -",
+            "A20261120-3 ORDER_CANCELLED PAYMENT_TIMEOUT",
+            "A20261120-4 ORDER_CANCELLED PAYMENT_TIMEOUT",
+            "A20261120-5 PAYMENT_WAIT -",
+        ]
+    );
+    // Those that came from files are another system's, of the same mall too.
+    let copies = "SELECT COUNT(*) FROM orders o JOIN malls m ON m.id = mall_id
+                  WHERE code = 'seoul' AND source_updated_at IS NOT NULL AND status = 'PAYMENT_WAIT'";
+    assert_ne!(sandbox.scalar(copies), "0");
+    // What is left is what was imported, without what was paid and what may still be.
+    let products = sandbox.read("demo/data/products.csv");
+    let left: Vec<Vec<String>> = products
+        .lines()
+        .filter_map(|line| line.strip_prefix("seoul,"))
+        .map(|line| {
+            let fields: Vec<&str> = line.split(',').collect();
+            let imported: i64 = fields[4].parse().unwrap();
+            let held = if fields[0] == "P005" { 2 + 1 } else { 0 };
+            vec![fields[0].to_owned(), (imported - held).to_string()]
+        })
+        .collect();
+    assert_eq!(left.len(), 10);
+    let stock = "SELECT product_code, quantity FROM stock JOIN products p ON p.id = product_id
+                 JOIN malls m ON m.id = mall_id WHERE code = 'seoul' ORDER BY p.id";
+    assert_eq!(sandbox.sql(stock), left);
+
+    let events = published(sandbox);
+    for order in [1, 3, 4] {
+        let of_order: Vec<&String> =
+            events.iter().filter(|event| event.ends_with(&format!(" A20261120-{order}"))).collect();
+        let kinds = ["order.cancelled", "order.expiration.notification"];
+        assert_eq!(of_order.len(), 2, "{events:?}");
+        assert!(of_order.iter().zip(kinds).all(|(event, kind)| event.starts_with(kind)), "{events:?}");
+    }
+    let statistics: Vec<&String> =
+        events.iter().filter(|event| event.starts_with("daily.statistics ")).collect();
+    for mall in ["new-york/2026-11-18/USD", "seoul/2026-11-19/KRW", "tokyo/2026-11-19/JPY"] {
+        assert!(statistics.iter().any(|event| event.ends_with(mall)), "{mall}: {events:?}");
+    }
+    assert_eq!(events.len(), 2 * 3 + statistics.len(), "{events:?}");
+    assert_eq!(sandbox.scalar("SELECT COUNT(*) FROM outbox_events WHERE published_at IS NULL"), "0");
+
+    let low = "SELECT code, product_code, s.quantity, threshold FROM stock_alerts a JOIN products p ON p.id = a.product_id
+               JOIN malls m ON m.id = mall_id JOIN stock s ON s.product_id = p.id ORDER BY code";
+    assert_eq!(sandbox.sql(low), [["new-york", "P001", "2", "10"], ["tokyo", "P005", "8", "10"]]);
+    ran.prints("Hojicha Tea, 100 g").prints("和三盆 詰め合わせ");
+    // Customers are told by rows, and nobody by a message.
+    assert_eq!(sandbox.scalar("SELECT COUNT(*) FROM notifications"), "2");
+    for table in ["mails", "channel_messages", "stock_releases"] {
+        assert_eq!(sandbox.scalar(&format!("SELECT COUNT(*) FROM {table}")), "0", "{table}");
+    }
+}
+
+fn what_the_demo_says_to_do_next_does_it(sandbox: &Sandbox) {
+    let ran = sandbox.batchctl(["demo"]).run().succeeds();
+    let later = "2026-11-20T01:10:00+09:00";
+    let before = published(sandbox);
+    let typed = |words: &str| {
+        let mut lines = ran.stdout.lines().filter_map(|line| line.strip_prefix("  "));
+        let line = lines.rfind(|line| line.ends_with(words));
+        line.unwrap_or_else(|| panic!("no `{words}` in:\n{}", ran.stdout)).to_owned()
+    };
+    sandbox.typed(&typed("batchctl order expire")).now(later).run().succeeds();
+    assert_eq!(
+        orders_of_application(sandbox).last().map(String::as_str),
+        Some("A20261120-5 ORDER_CANCELLED PAYMENT_TIMEOUT")
+    );
+    sandbox.typed(&typed("batchctl events publish")).now(later).run().succeeds();
+    assert_eq!(
+        published(sandbox)[before.len()..],
+        ["order.cancelled A20261120-5", "order.expiration.notification A20261120-5"]
+    );
+    // Without a Redis there is nothing to compare: that is said at once, and what to do.
+    let ran = sandbox.batchctl(["stock", "reconcile"]).run().exits(78);
+    assert_eq!(ran.stderr.lines().filter(|line| line.starts_with("error: ")).count(), 1, "{}", ran.stderr);
+    ran.says("BATCHCTL_REDIS_URL is not set").says("hint: set it");
+}
+
+fn a_demo_of_the_next_day_goes_on_where_the_first_one_ended(sandbox: &Sandbox) {
+    sandbox.batchctl(["demo"]).run().succeeds();
+    sandbox.batchctl(["demo"]).now("2026-11-21T01:00:00+09:00").run().succeeds();
+    // Its files have a day more, for the mall that the application keeps too.
+    let days = "SELECT COUNT(*) FROM orders o JOIN malls m ON m.id = mall_id
+                WHERE code = 'seoul' AND order_no LIKE '20261120-%'";
+    assert_ne!(sandbox.scalar(days), "0");
+    let states: Vec<String> = orders_of_application(sandbox)
+        .into_iter()
+        .filter_map(|order| order.split(' ').nth(1).map(str::to_owned))
+        .collect();
+    let (cancelled, paid) = ("ORDER_CANCELLED", "PAID");
+    assert_eq!(
+        states,
+        [
+            [cancelled, paid, cancelled, cancelled, cancelled],
+            [cancelled, paid, cancelled, cancelled, "PAYMENT_WAIT"]
+        ]
+        .concat()
+    );
+    assert_eq!(sandbox.scalar("SELECT platform FROM malls WHERE code = 'seoul'"), "app");
+    assert_eq!(sandbox.sql("SELECT DISTINCT status FROM batch_execution"), [["COMPLETED"]]);
+}
+
+fn a_demo_reaches_nobody_whom_the_settings_name(sandbox: &Sandbox) {
+    let hook = Webhook::start();
+    sandbox.write(
+        "batchctl.toml",
+        "[alerts]\ndev_channel = \"dev\"\n\
+         [[alerts.channel]]\nname = \"dev\"\nkind = \"webhook\"\nurl_variable = \"DEV_URL\"\n\
+         [order_expire]\nmail = true\n[stock]\nmail_to = [\"stock@example.jp\"]\n\
+         [events]\nsink = \"ndjson\"\nfolder = \"mine\"\n",
+    );
+    let demo = || sandbox.batchctl(["demo"]).env("DEV_URL", hook.url("/dev"));
+    // Nothing listens there.
+    demo().env("BATCHCTL_REDIS_URL", "redis://127.0.0.1:1").run().succeeds();
+    assert_eq!(hook.requests().len(), 0);
+    assert!(!sandbox.path("mine").exists());
+    assert_ne!(published(sandbox).len(), 0);
+    for table in ["mails", "channel_messages", "stock_releases"] {
+        assert_eq!(sandbox.scalar(&format!("SELECT COUNT(*) FROM {table}")), "0", "{table}");
+    }
 }

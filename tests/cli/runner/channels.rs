@@ -16,6 +16,7 @@ on_both_databases![
     a_failure_is_posted_to_teams_with_a_mention,
     a_long_message_to_teams_is_several_cards_a_second_apart,
     after_a_fault_in_the_middle_only_the_rest_is_sent_again,
+    an_alert_that_a_wrong_clock_has_put_off_is_sent,
     a_failure_is_posted_to_a_line_works_room_with_a_mention,
     a_long_message_to_line_works_is_several_texts,
     a_failure_is_posted_to_a_chatwork_room_with_a_mention,
@@ -197,6 +198,19 @@ fn after_a_fault_in_the_middle_only_the_rest_is_sent_again(sandbox: &Sandbox) {
     let numbers: Vec<&str> = titles.iter().map(|title| title.rsplit_once(' ').unwrap().1).collect();
     assert_eq!(numbers[..4], ["(1/4)", "(2/4)", "(2/4)", "(3/4)"], "{titles:?}");
     assert_eq!((numbers.len(), kept(sandbox)), (5, NONE));
+}
+
+/// No pause is that long: whoever wrote the time had a clock that has been set back since.
+fn an_alert_that_a_wrong_clock_has_put_off_is_sent(sandbox: &Sandbox) {
+    let teams = teams::start();
+    configure(sandbox, TEAMS);
+    insert_alert(sandbox, "broken");
+    sandbox.execute("UPDATE batch_alert SET next_attempt_at = '2126-01-01T00:00:00+00:00'");
+    for _ in 0..2 {
+        let purge = sandbox.batchctl(["runs", "purge"]).env("TEAMS_URL", teams.url(teams::PATH));
+        purge.run().succeeds();
+    }
+    assert_eq!((teams.requests().len(), kept(sandbox)), (1, NONE));
 }
 
 #[test]

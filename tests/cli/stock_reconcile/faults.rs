@@ -1,11 +1,11 @@
 //! What goes wrong on the way: the run is killed, Redis is down, slow, read-only, or refuses us.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
 use super::Stock;
-use crate::support::redis::{Redis, slow_way_to};
+use crate::support::redis::{Redis, Way, slow_way_to};
 use crate::support::{Shop, eventually, on_both_databases};
 
 on_both_databases![
@@ -17,6 +17,8 @@ on_both_databases![
     a_replica_takes_no_repair,
     a_wrong_password_is_told,
     a_slow_redis_is_waited_for,
+    a_redis_that_takes_two_seconds_a_command_is_given_up_at_the_deadline,
+    a_deadline_in_the_middle_of_a_repair_leaves_its_plan,
     two_runs_at_once_repair_once,
 ];
 
@@ -145,6 +147,53 @@ fn a_slow_redis_is_waited_for(shop: &Shop) {
     // Longer than an exchange may take.
     let silent = slow_way_to(stock.redis.port(), Duration::from_mins(1));
     stock.reconcile(&[]).env("BATCHCTL_REDIS_URL", format!("redis://127.0.0.1:{silent}")).run().exits(75);
+}
+
+/// How long a command takes there: far less than an exchange may, and far more than a comparison has room for.
+const SLOW: Duration = Duration::from_secs(2);
+
+fn a_redis_that_takes_two_seconds_a_command_is_given_up_at_the_deadline(shop: &Shop) {
+    let Some(stock) = Stock::of(shop) else { return };
+    stock.product("P1", 10);
+    stock.set("P1", 7);
+    let slow = slow_way_to(stock.redis.port(), SLOW);
+    let begun = Instant::now();
+    let ran = stock
+        .reconcile(&["--timeout", "5s"])
+        .env("BATCHCTL_REDIS_URL", format!("redis://127.0.0.1:{slow}"))
+        .run()
+        .exits(124);
+    let took = begun.elapsed();
+    ran.says("timed out (run").says("the deadline passed (5s)");
+    // Ten looks of two exchanges each would take forty seconds.
+    assert!((5..20).contains(&took.as_secs()), "{took:?}");
+    assert_eq!(stock.get("P1").unwrap(), "7");
+    assert_eq!((stock.differences().len(), stock.events().len()), (0, 0));
+    assert_eq!(shop.scalar("SELECT COUNT(*) FROM stock_reconciliations"), "0");
+    stock.reconcile(&[]).run().succeeds();
+    assert_eq!(stock.differences(), ["P1 10 7 RESERVATION_LEAKED 10 REPAIRED"]);
+}
+
+fn a_deadline_in_the_middle_of_a_repair_leaves_its_plan(shop: &Shop) {
+    let Some(stock) = Stock::of(shop) else { return };
+    stock.product("P1", 10);
+    stock.set("P1", 7);
+    let way = Way::to(stock.redis.port());
+    // A repair is two commands, so that whenever its plan is reached the time is up before its answer comes.
+    let mut held = stock
+        .reconcile(&["--timeout", "4s"])
+        .env("BATCHCTL_REDIS_URL", format!("redis://127.0.0.1:{}", way.port))
+        .hold_at("reconcile-planned");
+    held.wait_until_reached();
+    way.slow_down(SLOW);
+    held.release().wait().exits(124);
+    assert_eq!(stock.differences(), ["P1 10 7 RESERVATION_LEAKED 10 PLANNED"]);
+    assert_eq!(stock.events().len(), 0);
+    // The next run finds out what became of it: it is repaired and told once, whether Redis had heard of it or not.
+    stock.reconcile(&[]).run().succeeds();
+    assert_eq!(stock.get("P1").unwrap(), "10");
+    assert_eq!(stock.differences(), ["P1 10 7 RESERVATION_LEAKED 10 REPAIRED"]);
+    assert_eq!(stock.events().len(), 1);
 }
 
 fn two_runs_at_once_repair_once(shop: &Shop) {

@@ -3,6 +3,8 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use redis::{Client, Connection, FromRedisValue, RedisResult};
@@ -143,26 +145,50 @@ fn spawn(port: u16, settings: &[String]) -> Option<Child> {
 
 /// The port of a way to a server on which each answer takes longer. It ends with the test program.
 pub(crate) fn slow_way_to(port: u16, delay: Duration) -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there is a free port");
-    let own = listener.local_addr().expect("it is bound").port();
-    std::thread::spawn(move || {
-        for client in listener.incoming().flatten() {
-            let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else { continue };
-            let (Ok(from_client), Ok(from_server)) = (client.try_clone(), server.try_clone()) else {
-                continue;
-            };
-            std::thread::spawn(move || pass(from_client, server, Duration::ZERO));
-            std::thread::spawn(move || pass(from_server, client, delay));
-        }
-    });
-    own
+    let way = Way::to(port);
+    way.slow_down(delay);
+    way.port
 }
 
-/// Passes on what is read, each piece after this long.
-fn pass(mut from: TcpStream, mut to: TcpStream, delay: Duration) {
+/// A way to a server on which answers may take longer. It ends with the test program.
+pub(crate) struct Way {
+    pub(crate) port: u16,
+    delay_ms: Arc<AtomicU64>,
+}
+
+impl Way {
+    /// One that is as fast as the server, at first.
+    pub(crate) fn to(port: u16) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there is a free port");
+        let own = listener.local_addr().expect("it is bound").port();
+        let delay_ms = Arc::new(AtomicU64::new(0));
+        let of_answers = Arc::clone(&delay_ms);
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else { continue };
+                let (Ok(from_client), Ok(from_server)) = (client.try_clone(), server.try_clone()) else {
+                    continue;
+                };
+                let (none, delay_ms) = (Arc::default(), Arc::clone(&of_answers));
+                std::thread::spawn(move || pass(from_client, server, &none));
+                std::thread::spawn(move || pass(from_server, client, &delay_ms));
+            }
+        });
+        Self { port: own, delay_ms }
+    }
+
+    /// From now on each answer takes so much longer.
+    pub(crate) fn slow_down(&self, delay: Duration) {
+        let delay = u64::try_from(delay.as_millis()).expect("nobody waits for so long");
+        self.delay_ms.store(delay, Ordering::Relaxed);
+    }
+}
+
+/// Passes on what is read, each piece after this many milliseconds.
+fn pass(mut from: TcpStream, mut to: TcpStream, delay_ms: &AtomicU64) {
     let mut buffer = [0; 8192];
     while let Ok(read @ 1..) = from.read(&mut buffer) {
-        std::thread::sleep(delay);
+        std::thread::sleep(Duration::from_millis(delay_ms.load(Ordering::Relaxed)));
         if to.write_all(&buffer[..read]).is_err() {
             break;
         }

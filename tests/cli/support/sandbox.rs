@@ -173,14 +173,19 @@ impl Sandbox {
         Batchctl::new(command, arguments, self.folder.path().join("processes").join(number.to_string()))
     }
 
-    /// A line that somebody types into a shell in another folder, where `batchctl` is a command and the variables are
-    /// those of [`Sandbox::batchctl`].
+    /// A line that somebody types into a shell, where `batchctl` is a command and the variables are those of
+    /// [`Sandbox::batchctl`].
+    pub(crate) fn typed(&self, line: &str) -> Batchctl {
+        let programs = program().parent().expect("it is in a folder").display().to_string();
+        let path = format!("{programs}:{}", variable("PATH").unwrap_or_default());
+        self.batchctl([line]).through_shell("eval \"$2\"").env("PATH", path)
+    }
+
+    /// The same in another folder.
     pub(crate) fn typed_elsewhere(&self, line: &str) -> Batchctl {
         let elsewhere = self.folder.path().join("elsewhere");
         std::fs::create_dir_all(&elsewhere).expect("a folder can be made");
-        let programs = program().parent().expect("it is in a folder").display().to_string();
-        let path = format!("{programs}:{}", variable("PATH").unwrap_or_default());
-        self.batchctl([line]).through_shell("eval \"$2\"").env("PATH", path).in_folder(&elsewhere)
+        self.typed(line).in_folder(&elsewhere)
     }
 
     /// Runs SQL and returns its rows, each value as text: a NULL as `NULL`, a boolean as `1` or `0`, an instant as

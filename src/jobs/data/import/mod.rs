@@ -74,7 +74,7 @@ use self::imported_file::ImportedFile;
 use self::interpretation::interpretation;
 use self::kind::FileKind;
 use self::kinds::Kind;
-use self::layout::Layout;
+use self::layout::{Layout, refuse_copies_of_orders};
 use self::mapping::{Choice, Mapping};
 use self::notes::{notes_in_words, split_in_words};
 use self::precedence::Precedence;
@@ -384,6 +384,7 @@ impl Args {
         let malls = all_malls(db).await?;
         if let Some(mall) = malls.iter().find(|one| Some(&one.code) == mall.as_ref()) {
             mall.time_zone()?;
+            refuse_copies_of_orders(mapping.kind(), mall)?;
         }
         let source = self.source(&mapping.keys).await?;
         let (_, header) = source.open()?;

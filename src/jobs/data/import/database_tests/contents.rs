@@ -89,7 +89,7 @@ async fn an_order_without_optional_columns_gets_their_defaults(db: &mut TestDb) 
         order_rows(db).await,
         [format!(
             "tokyo | A-1 | NULL | PAYMENT_WAIT | JPY | 1200 | 0 | 0 | 0 | NULL | 2026-11-19T01:00:00+00:00 | NULL | NULL | \
-             NULL | NULL | {IMPORTED} | {IMPORTED}"
+             NULL | 2026-11-19T01:00:00+00:00 | {IMPORTED} | {IMPORTED}"
         )]
     );
     assert_eq!(line_rows(db).await, ["tokyo | A-1 | P1 | P1 | P1 | 1 | 1200 | 0 | 0 | 1200"]);

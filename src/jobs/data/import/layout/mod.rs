@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 
 pub(super) use amounts::{PerRecord, Sum};
-pub(super) use refusals::known_malls;
+pub(super) use refusals::{known_malls, refuse_copies_of_orders};
 pub(super) use roles::Role;
 
 use crate::config::{DuplicateHeaders, ImportSection};
@@ -159,7 +159,10 @@ impl Layout {
         }
         refuse_counting_twice(mapping, file_name, &columns, roles.as_ref().map(|(_, words)| words), &found)?;
         // A mall that cannot be used fails its own lines only.
-        let shop = |mall: &Mall| Shop::new(mall).map_err(|error| one_line(&error));
+        let shop = |mall: &Mall| {
+            let shop = refuse_copies_of_orders(mapping.kind(), mall).map_err(anyhow::Error::from);
+            shop.and_then(|()| Shop::new(mall)).map_err(|error| one_line(&error))
+        };
         let shops = malls.iter().map(|mall| (mall.code.clone(), shop(mall))).collect();
         let time_formats = columns.iter().map(|column| time_formats(keys, column.name)).collect();
         Ok(Self {

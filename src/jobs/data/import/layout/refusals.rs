@@ -1,15 +1,33 @@
 //! Why a file is refused by its header, and what to do about it.
 
 use crate::failure::Failure;
-use crate::wording::counted;
+use crate::shop::malls::{APP, Mall};
+use crate::wording::{command, counted};
 
 use super::super::bad_lines::masked;
 use super::super::field::Column;
+use super::super::kinds::Kind;
 use super::super::mapping::{Mapping, ROLE_COLUMNS};
 use super::super::words::Words;
 use super::columns::Found;
 use super::header::{is_data, is_value};
 use super::roles::Role;
+
+/// Refuses orders for a mall whose application keeps them in this database. Those of a file are copies of another system's:
+/// they would take the place of the application's own, and `order expire` could cancel what only that system may cancel.
+pub(in crate::jobs::data::import) fn refuse_copies_of_orders(kind: Kind, mall: &Mall) -> Result<(), Failure> {
+    if kind != Kind::Orders || mall.platform != APP {
+        return Ok(());
+    }
+    Err(Failure::refused(format!(
+        "the orders of mall `{}` are its application's own (platform `{APP}`), which no file may replace",
+        mall.code
+    ))
+    .hint(format!(
+        "import them into a mall of their own; or, if no application keeps this one's: {}",
+        command(&["mall", "add", &mall.code, "--platform", "csv"])
+    )))
+}
 
 pub(super) fn refuse_duplicate_names(
     file_name: &str,

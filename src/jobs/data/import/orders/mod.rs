@@ -112,6 +112,17 @@ const SPLIT_ORDERS: &str = "
             JOIN order_items AS i ON i.order_id = o.target_id AND i.line_key = l.line_key)
     ORDER BY s.ordinal";
 
+/// An order that waits for its payment, and of which nothing says when it changed, was placed at least. Without any such time
+/// it would look as if an application kept it here, and `order expire` could cancel it once its mall has that platform. An
+/// order that has one keeps it.
+const MARK_COPIES: &str = "
+    UPDATE staged_orders SET source_updated_at = ordered_at
+    WHERE source_updated_at IS NULL AND status = 'PAYMENT_WAIT'
+        AND NOT EXISTS (
+            SELECT 1 FROM orders AS t
+            WHERE t.mall_id = staged_orders.mall_id AND t.order_no = staged_orders.order_no
+                AND t.source_updated_at IS NOT NULL)";
+
 /// An order that was read.
 #[expect(clippy::struct_excessive_bools, reason = "each is a note of its own")]
 pub(super) struct ReadOrder<'r> {
@@ -404,6 +415,9 @@ impl RecordKind for OrderFile {
 
     async fn store(db: &mut Db, layout: &Layout, now: DateTime<Utc>) -> anyhow::Result<UpsertCounts> {
         db.execute_unprepared(&keep_cancellation_days(db, now)).await?;
+        if !matches!(layout.source_time, SourceTime::Exported(_)) {
+            db.execute_unprepared(MARK_COPIES).await?;
+        }
         let outcome = OrdersWithLines::store(db, layout.source_time, now).await?;
         if let Some(exported) = layout.exported.filter(|_| layout.is_as_before) {
             db.execute(DATE_REFUNDS_BY_EXPORT, values![exported]).await?;
