@@ -4,6 +4,7 @@ mod breaker;
 mod customers;
 mod payments;
 mod recovery;
+mod reopened;
 mod reservations;
 mod story;
 

@@ -11,7 +11,7 @@ use crate::values;
 on_both_databases![
     a_page_of_orders_begins_where_the_last_one_ended,
     a_chunk_is_found_by_its_keys,
-    reservations_that_wait_are_found_by_their_order,
+    reservations_that_wait_are_found_by_their_numbers,
 ];
 
 /// Paid orders of a mall, and as many that wait, with products and members.
@@ -80,19 +80,23 @@ async fn a_chunk_is_found_by_its_keys(db: &mut TestDb) {
     }
 }
 
-async fn reservations_that_wait_are_found_by_their_order(db: &mut TestDb) {
-    db.plan_by_index().await.unwrap();
-    db.mall("tokyo", "Asia/Tokyo", "JPY").await;
+async fn reservations_that_wait_are_found_by_their_numbers(db: &mut TestDb) {
+    orders(db).await;
     let day = "'2026-11-19T00:00:00+00:00'";
     let rows = "stock_releases (order_id, mall_id, order_no, state, attempts, due_at, created_at, updated_at)
                 SELECT n, 1, 'A' || n, 'WAITING', 0, {day}, {day}, {day}";
     db.fill(4_000, &rows.replace("{day}", day)).await;
-    let sql = releases::page_sql(db);
-    for _ in 0..2 {
-        assert_eq!(db.found_by("r", &sql, values![now(), 2_000, 200]).await, ["order_id"]);
-        db.analyze_unknown(&["stock_releases"]).await.unwrap();
+    for tables in [&[][..], &["stock_releases"], &["stock_releases", "orders"]] {
+        db.analyze_unknown(tables).await.unwrap();
+        let sql = releases::page_sql(db);
+        assert_eq!(db.found_by("r", &sql, values![now(), 2_000, 200]).await, ["id"]);
+        assert_eq!(db.found_by("o", &sql, values![now(), 2_000, 200]).await, ["mall_id, order_no"]);
+        let sql = releases::forget_sql(db);
+        let values = values![1, json!(["A1", "A2"])];
+        let alias = db.pick("stock_releases", "r");
+        assert_eq!(db.found_by(alias, &sql, values).await, ["mall_id, order_no"]);
+        let sql = releases::done_sql(db);
+        let done = values![json!({ "1": 2 }), json!([1]), now()];
+        assert_eq!(db.found_by("stock_releases", &sql, done).await, ["id"]);
     }
-    let sql = releases::done_sql(db);
-    let done = values![json!({ "1": 2 }), json!([1]), now()];
-    assert_eq!(db.found_by("stock_releases", &sql, done).await, [db.pick("id", "order_id")]);
 }
