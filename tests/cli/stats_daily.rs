@@ -12,6 +12,7 @@ on_both_databases![
     a_row_and_its_event_are_there_together_or_not_at_all,
     a_day_whose_data_has_not_come_is_told_of_once_it_has,
     a_mall_elsewhere_is_done_when_its_own_day_is_over,
+    what_was_told_before_a_day_became_provisional_is_corrected,
     a_mall_that_fails_keeps_no_other_from_its_statistics,
     days_of_the_past_are_stored_by_range_and_mall,
 ];
@@ -119,6 +120,7 @@ fn a_row_and_its_event_are_there_together_or_not_at_all(shop: &Shop) {
     }
     for point in ["in-chunk@2=kill", "at-commit@2=kill", "after-chunk@1=kill"] {
         shop.execute("DELETE FROM daily_statistics");
+        shop.execute("DELETE FROM daily_statistics_told");
         shop.execute("DELETE FROM outbox_events");
         shop.execute("DELETE FROM batch_execution");
         daily(shop, &[]).failpoint(point).run().is_killed_by(Signal::KILL);
@@ -163,6 +165,25 @@ fn a_day_whose_data_has_not_come_is_told_of_once_it_has(shop: &Shop) {
     let of_tokyo: Vec<String> = told(shop).into_iter().filter(|about| about.starts_with("tokyo")).collect();
     assert_eq!(of_tokyo, ["tokyo/2026-11-19/JPY", "tokyo/2026-11-20/JPY"]);
     assert_eq!(payload(shop, "tokyo/2026-11-19/JPY")["sales_amount"], 1000);
+}
+
+fn what_was_told_before_a_day_became_provisional_is_corrected(shop: &Shop) {
+    let tokyo = shop.mall("tokyo", "Asia/Tokyo", "JPY");
+    let order = shop.order(Order { mall: Mall { currency: "USD", ..tokyo }, total: 500, ..Order::default() });
+    daily(shop, &[]).run().succeeds();
+    assert_eq!(told(shop), ["tokyo/2026-11-19/JPY", "tokyo/2026-11-19/USD"]);
+    shop.execute(&format!("UPDATE orders SET currency = 'JPY' WHERE id = {order}"));
+    // From now on it is known that this mall's data comes, and that of this day has not.
+    come(shop, "2026-11-18");
+    daily(shop, &["--rerun"]).run().exits(3);
+    assert_eq!(told(shop).len(), 2, "nobody is told of what is provisional");
+    come(shop, "2026-11-19");
+    daily(shop, &["--rerun"]).run().succeeds();
+    assert_eq!(told(shop).split_off(2), ["tokyo/2026-11-19/JPY", "tokyo/2026-11-19/USD"]);
+    assert_eq!(payload(shop, "tokyo/2026-11-19/JPY")["sales_amount"], 500);
+    assert_eq!(payload(shop, "tokyo/2026-11-19/USD")["sales_amount"], 0);
+    daily(shop, &["--rerun"]).run().succeeds();
+    assert_eq!(told(shop).len(), 4);
 }
 
 fn a_mall_elsewhere_is_done_when_its_own_day_is_over(shop: &Shop) {
