@@ -125,6 +125,12 @@ pub(super) async fn store_mall(
     Ok(awaited)
 }
 
+/// Whether a mall's day has other figures than those that others were told.
+pub(super) async fn has_changed(db: &mut Db, day: NaiveDate, mall: &Mall) -> anyhow::Result<bool> {
+    let told = told_figures(db, day, mall).await?;
+    Ok(figures(db, day, mall, &told).await? != told)
+}
+
 /// The figures of a mall's day, by currency. Who was told of sales in a currency has to be told if there were none.
 async fn figures(
     db: &mut Db,
