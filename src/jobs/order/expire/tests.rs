@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::cancel::{cancel_sql, give_back_sql, lines_sql, stocked_sql};
+use super::cancel::{StockLock, cancel_sql, give_back_sql, lines_sql, lock_sql, stocked_sql};
 use super::releases;
 use super::{READ, first_time, members_sql, page_sql};
 use crate::db::testing::{TestDb, at, now, on_both_databases};
@@ -67,13 +67,17 @@ async fn a_chunk_is_found_by_its_keys(db: &mut TestDb) {
         let values = || values![json!([4001, 4002]), now(), now()];
         assert_eq!(db.found_by("waiting", &sql, values()).await, ["id"]);
         assert_eq!(db.found_by("p", &sql, values()).await, ["order_id"]);
+        let sql = lock_sql(db);
+        assert_eq!(db.found_by("waiting", &sql, values![json!([4001, 4002])]).await, ["id"]);
         let sql = lines_sql(db);
         assert_eq!(db.found_by("order_items", &sql, values![json!([1, 2])]).await, ["order_id"]);
-        let sql = stocked_sql(db);
-        let values = || values![1, json!(["P1", "P2"])];
-        assert_eq!(db.found_by("p", &sql, values()).await, ["mall_id, product_code"]);
         let product = db.pick("id", "product_id");
-        assert_eq!(db.found_by("s", &sql, values()).await, [product]);
+        for lock in [StockLock::None, StockLock::Wait, StockLock::SkipLocked] {
+            let sql = stocked_sql(db, lock);
+            let values = || values![1, json!(["P1", "P2"])];
+            assert_eq!(db.found_by("p", &sql, values()).await, ["mall_id, product_code"]);
+            assert_eq!(db.found_by("s", &sql, values()).await, [product]);
+        }
         let sql = give_back_sql(db);
         let values = values![json!({ "1": 2 }), json!([1]), now()];
         assert_eq!(db.found_by("stock", &sql, values).await, [product]);
