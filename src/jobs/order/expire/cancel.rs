@@ -155,6 +155,7 @@ pub(super) async fn expire(
     let candidates: Vec<&Candidate> =
         candidates.into_iter().filter(|candidate| cancelled.contains(&candidate.order.id)).collect();
     let lines = lines_of(db, &cancelled).await?;
+    check_events(terms, &candidates, &lines)?;
     let returned = give_back(db, terms, &lines).await?;
     let of = |candidate: &Candidate| lines.get(&candidate.order.id).map_or(&[][..], Vec::as_slice);
 
@@ -181,6 +182,21 @@ pub(super) async fn expire(
         passed_over,
     };
     Ok((done, stuck))
+}
+
+/// Checks that other systems can be told of the orders.
+fn check_events(
+    terms: &Terms<'_>,
+    candidates: &[&Candidate],
+    lines: &BTreeMap<i64, Vec<Line>>,
+) -> Result<(), BadLines> {
+    let mut bad = BTreeMap::new();
+    for Candidate { order, .. } in candidates {
+        if let Err(failure) = events::check(terms, order, lines.get(&order.id).map_or(&[], Vec::as_slice)) {
+            bad.insert(order.id, failure);
+        }
+    }
+    if bad.is_empty() { Ok(()) } else { Err(BadLines(bad)) }
 }
 
 // ---------------------------------------------------------------- the orders

@@ -303,6 +303,7 @@ fn usable(run: &mut Run<'_>, terms: &Terms<'_>, page: Vec<Order>) -> Vec<Order> 
 impl Order {
     fn check(&self) -> Result<(), Failure> {
         self.problems.check()?;
+        events::check_number(&self.order_no)?;
         if is_known_currency(&self.currency) {
             return Ok(());
         }
