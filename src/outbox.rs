@@ -10,6 +10,11 @@ use crate::bulk_row;
 use crate::db::{Bulk, Db};
 use crate::event_schemas;
 
+/// The most bytes of an event's type, its aggregate's type and its aggregate's ID, as the table has it.
+pub const MOST_NAME_BYTES: usize = 200;
+/// The most bytes of a payload.
+pub const MOST_PAYLOAD_BYTES: usize = 1024 * 1024;
+
 /// An event to be published.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewEvent {

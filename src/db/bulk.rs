@@ -359,7 +359,20 @@ impl Db {
         if bulk.is_empty() {
             return Ok(0);
         }
-        let loaded = self.load_encoded(R::TABLE, &bulk.columns, &bulk.buffer).await;
+        let loaded = self.load_encoded(R::TABLE, &bulk.columns, &bulk.buffer, IfThere::Fail).await;
+        bulk.buffer.clear();
+        bulk.rows = 0;
+        loaded.map_err(|error| DbError::query(&error, &format!("load {}", R::TABLE), &self.place))
+    }
+
+    /// Loads those of the rows of which no unique key is taken, by rows that are there or by others of the load, and leaves
+    /// `bulk` empty for the next ones. Returns how many were loaded. A program that writes the same keys at the same time is
+    /// waited for.
+    pub async fn load_new<R: BulkRow>(&mut self, bulk: &mut Bulk<R>) -> Result<u64, DbError> {
+        if bulk.is_empty() {
+            return Ok(0);
+        }
+        let loaded = self.load_encoded(R::TABLE, &bulk.columns, &bulk.buffer, IfThere::PassOver).await;
         bulk.buffer.clear();
         bulk.rows = 0;
         loaded.map_err(|error| DbError::query(&error, &format!("load {}", R::TABLE), &self.place))
@@ -370,7 +383,12 @@ impl Db {
         table: &str,
         columns: &[BulkColumn],
         rows: &str,
+        if_there: IfThere,
     ) -> Result<u64, sqlx::Error> {
+        let on_conflict = match if_there {
+            IfThere::Fail => "",
+            IfThere::PassOver => "ON CONFLICT DO NOTHING",
+        };
         let names = columns.iter().map(|column| column.name).collect::<Vec<_>>().join(", ");
         match &mut self.conn {
             Conn::Sqlite(connection) => {
@@ -378,15 +396,21 @@ impl Db {
                     (0..columns.len()).map(|place| format!("value ->> {place}")).collect();
                 // Not json_each, whose rows are texts again: each would be parsed once more, and searched from its beginning for
                 // each column.
-                let sql =
-                    format!("INSERT INTO {table} ({names}) SELECT {} FROM jsonb_each($1)", values.join(", "));
+                // WHERE, because SQLite would take the ON of a conflict for that of a join.
+                let sql = format!(
+                    "INSERT INTO {table} ({names}) SELECT {} FROM jsonb_each($1) WHERE TRUE {on_conflict}",
+                    values.join(", ")
+                );
                 let mut arguments = sqlx::sqlite::SqliteArguments::default();
                 arguments.add(format!("[{rows}]")).map_err(sqlx::Error::Encode)?;
                 let done = sqlx::query_with(AssertSqlSafe(sql), arguments).execute(connection).await?;
                 Ok(done.rows_affected())
             }
-            Conn::Postgres(connection) if rows.len() <= MAX_ONE_STATEMENT => {
-                let sql = format!("INSERT INTO {table} ({names}) {}", unnest(columns));
+            // COPY knows no conflicts.
+            Conn::Postgres(connection)
+                if rows.len() <= MAX_ONE_STATEMENT || if_there == IfThere::PassOver =>
+            {
+                let sql = format!("INSERT INTO {table} ({names}) {} {on_conflict}", unnest(columns));
                 let mut arguments = sqlx::postgres::PgArguments::default();
                 for values in columns_of(rows, columns.len()) {
                     arguments.add(values).map_err(sqlx::Error::Encode)?;
@@ -401,6 +425,15 @@ impl Db {
             }
         }
     }
+}
+
+/// What becomes of a row whose unique key is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum IfThere {
+    /// No row is loaded.
+    Fail,
+    /// The others are loaded.
+    PassOver,
 }
 
 /// The rows of an array of texts for each column, each value as its column's type.

@@ -96,6 +96,7 @@ mod tests {
         suppressions_keep_their_reasons_and_can_have_more,
         rows_without_a_proper_time_keep_no_database_from_being_migrated,
         what_changed_before_the_triggers_is_computed_once_more,
+        a_number_has_one_release_and_what_was_told_is_kept,
         a_table_that_somebody_holds_keeps_nobody_else_waiting,
     ];
 
@@ -231,6 +232,53 @@ mod tests {
                 "weekly-signups 2026-11-05 1",
                 "weekly-signups 2026-11-19 1",
             ]
+        );
+        old.close().await;
+    }
+
+    /// What 0030 makes of rows of the same number, and of figures that others were told.
+    async fn a_number_has_one_release_and_what_was_told_is_kept(db: &mut TestDb) {
+        let mut old = db.before_migration(30).await;
+        let at = "'2026-11-20T00:00:00+00:00'";
+        old.script(&format!(
+            "INSERT INTO malls (id, code, name, platform, time_zone, currency, is_active, created_at, updated_at)
+                 VALUES (1, 'tokyo', 'Tokyo', 'app', 'Asia/Tokyo', 'JPY', TRUE, {at}, {at})"
+        ))
+        .await
+        .unwrap();
+        for (order, number, state) in [
+            (1, "A", "RELEASED"),
+            (2, "A", "WAITING"),
+            (3, "A", "RELEASED"),
+            (4, "B", "RELEASED"),
+            (5, "B", "RELEASED"),
+            (6, "C", "WAITING"),
+        ] {
+            old.script(&format!(
+                "INSERT INTO stock_releases (order_id, mall_id, order_no, state, attempts, due_at, created_at, updated_at)
+                 VALUES ({order}, 1, '{number}', '{state}', 0, {at}, {at}, {at})"
+            ))
+            .await
+            .unwrap();
+        }
+        for (currency, awaited) in [("JPY", "NULL"), ("USD", "'ORDER'")] {
+            old.script(&format!(
+                "INSERT INTO daily_statistics (business_day, mall_id, currency, orders, sales_amount, average_order_amount,
+                     cancelled_orders, refunded_amount, awaited_subject, execution_id, computed_at)
+                 VALUES ('2026-11-19', 1, '{currency}', 1, 2, 3, 4, 5, {awaited}, 1, {at})"
+            ))
+            .await
+            .unwrap();
+        }
+
+        old.migrate("dev", now()).await.unwrap();
+
+        let releases = "SELECT order_no, order_id, state FROM stock_releases ORDER BY order_no";
+        assert_eq!(old.lines(releases).await, ["A 2 WAITING", "B 5 RELEASED", "C 6 WAITING"]);
+        assert_eq!(old.scalar("SELECT COUNT(DISTINCT id) FROM stock_releases").await, "3");
+        assert_eq!(
+            old.lines("SELECT * FROM daily_statistics_told").await,
+            ["2026-11-19 1 JPY 1 2 3 4 5 2026-11-20T00:00:00+00:00"]
         );
         old.close().await;
     }

@@ -192,25 +192,22 @@ pub async fn enqueue_templated(
     mails: &[TemplatedMail],
     now: DateTime<Utc>,
 ) -> anyhow::Result<u64> {
-    let keys: Vec<&str> = mails.iter().map(|mail| mail.dedup_key.as_str()).collect();
-    let mut taken = keys_in_queue(db, &keys).await?;
     let mut rows = Bulk::new(db);
     for mail in mails {
-        if taken.insert(mail.dedup_key.clone()) {
-            rows.push(&TemplatedRow {
-                kind: mail.kind,
-                locale: mail.locale.tag(),
-                mall_id: mail.member.0,
-                member_code: &mail.member.1,
-                recipient: &mail.recipient,
-                data: &mail.data.to_string(),
-                due_at: now,
-                queued_at: now,
-                dedup_key: &mail.dedup_key,
-            });
-        }
+        rows.push(&TemplatedRow {
+            kind: mail.kind,
+            locale: mail.locale.tag(),
+            mall_id: mail.member.0,
+            member_code: &mail.member.1,
+            recipient: &mail.recipient,
+            data: &mail.data.to_string(),
+            due_at: now,
+            queued_at: now,
+            dedup_key: &mail.dedup_key,
+        });
     }
-    loaded(db.load(&mut rows).await)
+    // Any program may write the same key meanwhile.
+    Ok(db.load_new(&mut rows).await?)
 }
 
 /// The keys that are already in the queue.

@@ -111,7 +111,7 @@ impl Items {
             return format!(
                 "{shown} of {of} {} {} {done}; {} {} not",
                 if read == 1 { one } else { many },
-                is(finished),
+                is(if read == 1 { 1 } else { finished }),
                 grouped(left),
                 is(left)
             );
@@ -385,6 +385,7 @@ mod tests {
         let mails = Items::finished_when_written("mail", "mails", "sent");
         assert_eq!(mails.left_behind(counts(10, 7, 1), 0, true, true), "7 of 10 mails are sent; 3 are not");
         assert_eq!(mails.left_behind(counts(2, 0, 2), 0, true, true), "0 of 2 mails are sent; 2 are not");
+        assert_eq!(mails.left_behind(counts(1, 0, 1), 0, true, true), "0 of 1 mail is sent; 1 is not");
         assert_eq!(mails.left_behind(counts(10, 0, 0), 0, true, false), "nothing was changed");
     }
 }

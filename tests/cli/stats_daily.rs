@@ -12,6 +12,8 @@ on_both_databases![
     a_row_and_its_event_are_there_together_or_not_at_all,
     a_day_whose_data_has_not_come_is_told_of_once_it_has,
     a_mall_elsewhere_is_done_when_its_own_day_is_over,
+    what_is_committed_just_after_midnight_is_told_the_next_night,
+    what_was_told_before_a_day_became_provisional_is_corrected,
     a_mall_that_fails_keeps_no_other_from_its_statistics,
     days_of_the_past_are_stored_by_range_and_mall,
 ];
@@ -119,6 +121,7 @@ fn a_row_and_its_event_are_there_together_or_not_at_all(shop: &Shop) {
     }
     for point in ["in-chunk@2=kill", "at-commit@2=kill", "after-chunk@1=kill"] {
         shop.execute("DELETE FROM daily_statistics");
+        shop.execute("DELETE FROM daily_statistics_told");
         shop.execute("DELETE FROM outbox_events");
         shop.execute("DELETE FROM batch_execution");
         daily(shop, &[]).failpoint(point).run().is_killed_by(Signal::KILL);
@@ -163,6 +166,58 @@ fn a_day_whose_data_has_not_come_is_told_of_once_it_has(shop: &Shop) {
     let of_tokyo: Vec<String> = told(shop).into_iter().filter(|about| about.starts_with("tokyo")).collect();
     assert_eq!(of_tokyo, ["tokyo/2026-11-19/JPY", "tokyo/2026-11-20/JPY"]);
     assert_eq!(payload(shop, "tokyo/2026-11-19/JPY")["sales_amount"], 1000);
+}
+
+/// At midnight the last sales of a day are not all there.
+fn what_is_committed_just_after_midnight_is_told_the_next_night(shop: &Shop) {
+    let tokyo = shop.mall("tokyo", "Asia/Tokyo", "JPY");
+    shop.mall("osaka", "Asia/Tokyo", "JPY");
+    let midnight = |day: &str| daily(shop, &[]).now(&format!("2026-11-{day}T00:00:00+09:00"));
+    let late =
+        |order_no, paid_at| Order { mall: tokyo, order_no, paid_at: Some(paid_at), ..Order::default() };
+    midnight("20").run().succeeds();
+    assert_eq!(told(shop), ["osaka/2026-11-19/JPY", "tokyo/2026-11-19/JPY"]);
+    shop.order(late("1", "2026-11-19T23:59:59.900+09:00"));
+    // Not in the same night: others have just been told.
+    midnight("20").run().succeeds();
+    assert_eq!(told(shop).len(), 2);
+    midnight("21").run().succeeds().is_silent();
+    let mut news = told(shop).split_off(2);
+    news.sort();
+    assert_eq!(news, ["osaka/2026-11-20/JPY", "tokyo/2026-11-19/JPY", "tokyo/2026-11-20/JPY"]);
+    assert_eq!(payload(shop, "tokyo/2026-11-19/JPY")["sales_amount"], 1000);
+    assert!(stored(shop).contains(&"2026-11-19 tokyo JPY 1 1000 1000 0 0 NULL".to_owned()));
+    // Once, and also if a night had no run.
+    shop.order(late("2", "2026-11-20T23:59:59.900+09:00"));
+    midnight("23").run().succeeds();
+    let corrected = |about: &str| told(shop).iter().filter(|told| *told == about).count();
+    assert_eq!(corrected("tokyo/2026-11-19/JPY"), 2);
+    assert_eq!(corrected("tokyo/2026-11-20/JPY"), 2);
+    // After that a day stays as it was told; somebody may ask for it.
+    shop.order(late("3", "2026-11-19T12:00:00+09:00"));
+    midnight("24").run().succeeds();
+    assert_eq!(corrected("tokyo/2026-11-19/JPY"), 2);
+    daily(shop, &["--date", "2026-11-19", "--rerun"]).now("2026-11-24T09:00:00+09:00").run().succeeds();
+    assert_eq!(corrected("tokyo/2026-11-19/JPY"), 3);
+}
+
+fn what_was_told_before_a_day_became_provisional_is_corrected(shop: &Shop) {
+    let tokyo = shop.mall("tokyo", "Asia/Tokyo", "JPY");
+    let order = shop.order(Order { mall: Mall { currency: "USD", ..tokyo }, total: 500, ..Order::default() });
+    daily(shop, &[]).run().succeeds();
+    assert_eq!(told(shop), ["tokyo/2026-11-19/JPY", "tokyo/2026-11-19/USD"]);
+    shop.execute(&format!("UPDATE orders SET currency = 'JPY' WHERE id = {order}"));
+    // From now on it is known that this mall's data comes, and that of this day has not.
+    come(shop, "2026-11-18");
+    daily(shop, &["--rerun"]).run().exits(3);
+    assert_eq!(told(shop).len(), 2, "nobody is told of what is provisional");
+    come(shop, "2026-11-19");
+    daily(shop, &["--rerun"]).run().succeeds();
+    assert_eq!(told(shop).split_off(2), ["tokyo/2026-11-19/JPY", "tokyo/2026-11-19/USD"]);
+    assert_eq!(payload(shop, "tokyo/2026-11-19/JPY")["sales_amount"], 500);
+    assert_eq!(payload(shop, "tokyo/2026-11-19/USD")["sales_amount"], 0);
+    daily(shop, &["--rerun"]).run().succeeds();
+    assert_eq!(told(shop).len(), 4);
 }
 
 fn a_mall_elsewhere_is_done_when_its_own_day_is_over(shop: &Shop) {

@@ -1,12 +1,13 @@
 //! An order is paid at the moment at which it expires: it is one or the other, never both.
 
 use super::{Store, assert_adds_up, ends};
-use crate::support::{Database, Line, on_both_databases, run_on};
+use crate::support::{Database, Line, Order, machine_time, on_both_databases, run_on};
 
 on_both_databases![
     a_thousand_orders_are_paid_while_they_expire,
     a_payment_after_the_cancellation_finds_the_order_cancelled,
     two_runs_at_once_cancel_each_order_once,
+    an_order_is_cancelled_at_the_time_of_its_own_chunk,
 ];
 
 const ONE: [Line; 1] =
@@ -18,6 +19,27 @@ pub(super) fn pay(condition: &str) -> String {
         "UPDATE orders SET status = 'PAID', paid_at = '2026-11-19T16:00:00+00:00', updated_at = '2026-11-19T16:00:00+00:00'
          WHERE {condition} AND status = 'PAYMENT_WAIT' RETURNING id"
     )
+}
+
+/// A payment of an order, as a row.
+fn payment(order: &str) -> String {
+    let at = "'2026-11-19T16:00:00+00:00'";
+    format!(
+        "INSERT INTO payments (order_id, payment_key, method, status, currency, amount, paid_at, created_at, updated_at)
+         VALUES ({order}, 'K', 'card', 'DONE', 'JPY', 1000, {at}, {at}, {at})"
+    )
+}
+
+/// What an application does that notes the payment before it changes the order: both or neither. Whether it was paid.
+fn pay_by_row(store: &Store, order: &str) -> bool {
+    store.execute(match store.database() {
+        Database::Sqlite => "BEGIN IMMEDIATE",
+        Database::Postgres => "BEGIN",
+    });
+    store.execute(&payment(order));
+    let is_paid = !store.sql(&pay(&format!("id = {order}"))).is_empty();
+    store.execute(if is_paid { "COMMIT" } else { "ROLLBACK" });
+    is_paid
 }
 
 fn a_thousand_orders_are_paid_while_they_expire(store: &Store) {
@@ -32,7 +54,10 @@ fn a_thousand_orders_are_paid_while_they_expire(store: &Store) {
     let mut paid = 0;
     // From the newest to the oldest, over another connection; the run comes the other way.
     for id in (1..=ORDERS).rev() {
-        paid += store.sql(&pay(&format!("id = {id}"))).len();
+        paid += match id % 2 {
+            0 => store.sql(&pay(&format!("id = {id}"))).len(),
+            _ => usize::from(pay_by_row(store, &id.to_string())),
+        };
     }
     expiring.wait().succeeds();
 
@@ -77,6 +102,57 @@ fn an_order_that_is_being_paid_is_left_to_its_payment() {
         assert_eq!(store.scalar(&format!("SELECT status FROM orders WHERE id = {id}")), "ORDER_CANCELLED");
         assert_eq!(store.stock("P1"), "12");
     });
+}
+
+/// A payment is a row of its own, which locks its order's row only as a foreign key does.
+#[test]
+fn an_order_whose_payment_is_being_added_is_left_to_it() {
+    run_on(Database::Postgres, |store: &Store| {
+        store.product("P1", Some(10));
+        let paying = store.order(store.waiting("paying", None, &ONE)).to_string();
+        store.order(store.waiting("unpaid", None, &ONE));
+        store.execute("BEGIN");
+        store.execute(&payment(&paying));
+        store.expire().run().succeeds();
+        assert_eq!(
+            store.summary(),
+            "cancelled 1 order; gave back the stock of 1 of 1 line (1 unit); queued 0 notices; left 1 order that others have locked"
+        );
+        store.execute("COMMIT");
+        let orders = "SELECT order_no, status, cancelled_at IS NULL FROM orders ORDER BY id";
+        assert_eq!(store.sql(orders), [["paying", "PAYMENT_WAIT", "1"], ["unpaid", "ORDER_CANCELLED", "0"]]);
+        assert_eq!(store.stock("P1"), "11");
+        // Its payment is seen from now on.
+        store.expire().run().succeeds();
+        assert_eq!(store.sql(orders)[0], ["paying", "PAYMENT_WAIT", "1"]);
+        // One whose payment was called off expires with the next run.
+        let id = store.order(store.waiting("called-off", None, &ONE)).to_string();
+        store.execute("BEGIN");
+        store.execute(&payment(&id));
+        store.expire().run().succeeds();
+        store.execute("ROLLBACK");
+        store.expire().run().succeeds();
+        assert_eq!(store.scalar(&format!("SELECT status FROM orders WHERE id = {id}")), "ORDER_CANCELLED");
+        assert_eq!(store.stock("P1"), "12");
+    });
+}
+
+fn an_order_is_cancelled_at_the_time_of_its_own_chunk(store: &Store) {
+    store.product("P1", Some(10));
+    let before = (machine_time() - chrono::TimeDelta::hours(1)).to_rfc3339();
+    for number in ["A1", "A2"] {
+        store.order(Order { ordered_at: &before, updated_at: &before, ..store.waiting(number, None, &ONE) });
+    }
+    let words = ["order", "expire", "--accept-silence", "--chunk-size", "1"];
+    let mut held = store.batchctl(words).real_clock().hold_at("after-chunk");
+    held.wait_until_reached();
+    let between = machine_time().to_rfc3339();
+    held.release().wait().succeeds();
+    for column in ["orders WHERE cancelled_at", "stock WHERE updated_at", "outbox_events WHERE occurred_at"] {
+        let count = store.count(&format!("{column} > '{between}'"));
+        let expected = if column.starts_with("outbox") { 2 } else { 1 };
+        assert_eq!(count, expected, "{column} is that of the run's beginning");
+    }
 }
 
 fn a_payment_after_the_cancellation_finds_the_order_cancelled(store: &Store) {

@@ -17,6 +17,8 @@ on_both_databases![
     a_redis_that_was_emptied_is_given_nothing,
     a_replica_a_wrong_password_and_a_silent_server_lose_nothing,
     a_key_of_another_type_fails_its_own_order,
+    what_redis_does_not_count_with_is_given_back_by_no_attempt,
+    a_script_that_redis_refuses_in_the_middle_changes_nothing,
     a_redis_that_is_stopped_for_two_seconds_is_waited_for,
     an_own_layout_of_keys_is_followed,
     a_redis_that_was_forgotten_is_missed,
@@ -263,6 +265,108 @@ fn a_key_of_another_type_fails_its_own_order(store: &Store) {
     expire(store, &redis).now("2026-11-20T02:30:00+09:00").run();
     assert_eq!(redis.command::<i64>(&["GET", "stock:tokyo:text"]), 8);
     assert_eq!(waiting(store), 2);
+}
+
+/// `INCRBY` refuses some numbers that look like ones, after others were added.
+fn what_redis_does_not_count_with_is_given_back_by_no_attempt(store: &Store) {
+    let Some(redis) = Redis::start() else { return };
+    store.product("first", Some(0));
+    let one = [Line { product: "first", ..Line::default() }];
+    let set = |words: &[&str]| redis.command::<()>(words);
+    set(&["SET", "stock:tokyo:first", "10"]);
+    let stocks = [
+        "007",
+        "-0",
+        "00",
+        "+1",
+        " 1",
+        "1 ",
+        "1.0",
+        "0x1",
+        "",
+        "-",
+        "1\x002",
+        "1000000000000000",
+        "9223372036854775807",
+    ];
+    let units = ["01", "00", "-0", "+1", "-1", " 1", "1.0", "1e3", "", "1000000000"];
+    for (place, stock) in stocks.iter().enumerate() {
+        let number = format!("stock-{place}");
+        set(&["SET", &format!("stock:tokyo:{number}"), stock]);
+        set(&["HSET", &format!("reservation:tokyo:{number}"), "first", "2", &number, "1"]);
+        store.order(store.waiting(&number, None, &one));
+    }
+    set(&["SET", "stock:tokyo:second", "5"]);
+    for (place, units) in units.iter().enumerate() {
+        let number = format!("units-{place}");
+        set(&["HSET", &format!("reservation:tokyo:{number}"), "first", "2", "second", units]);
+        store.order(store.waiting(&number, None, &one));
+    }
+    set(&["HSET", "reservation:tokyo:long", "first", "2", &"x".repeat(1001), "1"]);
+    store.order(store.waiting("long", None, &one));
+    let bad = stocks.len() + units.len() + 1;
+    for hour in 1..=3 {
+        let ran = expire(store, &redis).now(&format!("2026-11-20T0{hour}:00:00+09:00")).run();
+        if hour == 1 {
+            ran.exits(3).says("of Redis is not a number of up to 15 digits");
+        }
+        assert_eq!(waiting(store), bad);
+        assert_eq!(
+            redis.command::<i64>(&["GET", "stock:tokyo:first"]),
+            10,
+            "attempt {hour} added to the stock"
+        );
+        assert_eq!(redis.command::<i64>(&["GET", "stock:tokyo:second"]), 5);
+        assert_eq!(reservations(&redis), bad);
+    }
+    // The largest and smallest that are, and none of a product.
+    for number in ["good", "none"] {
+        store.order(store.waiting(number, None, &one));
+    }
+    set(&["SET", "stock:tokyo:large", "999999999999999"]);
+    set(&["SET", "stock:tokyo:small", "-99999999999999"]);
+    set(&["HSET", "reservation:tokyo:good", "large", "999999999", "small", "1"]);
+    set(&["HSET", "reservation:tokyo:none", "first", "0", "second", "1"]);
+    expire(store, &redis).now("2026-11-20T04:00:00+09:00").run();
+    let left: Vec<i64> = redis.command(&[
+        "MGET",
+        "stock:tokyo:large",
+        "stock:tokyo:small",
+        "stock:tokyo:first",
+        "stock:tokyo:second",
+    ]);
+    assert_eq!(left, [1_000_000_999_999_998, -99_999_999_999_998, 10, 6]);
+    assert_eq!(reservations(&redis), bad);
+}
+
+/// A user who may add and not delete, or not add to all keys, is noticed by Redis after the first step.
+fn a_script_that_redis_refuses_in_the_middle_changes_nothing(store: &Store) {
+    let Some(redis) = Redis::start() else { return };
+    reserved(store, &redis, ORDERS);
+    let url = redis.url().replace("redis://", "redis://batch:open-sesame@");
+    let allow = |rules: &[&str]| {
+        let words = ["ACL", "SETUSER", "batch", "reset", "on", ">open-sesame"];
+        redis.command::<()>(&[&words[..], rules].concat());
+    };
+    for (rules, times) in [
+        (&["~*", "+@all", "-del"][..], ["01", "03"]),
+        (&["~reservation:*", "~stock:tokyo:P1", "%R~*", "+@all"], ["05", "07"]),
+    ] {
+        allow(rules);
+        for time in times {
+            let ran = store
+                .expire()
+                .env("BATCHCTL_REDIS_URL", &url)
+                .now(&format!("2026-11-20T{time}:00:00+09:00"))
+                .run();
+            assert_ne!(ran.code, Some(0), "{rules:?}");
+            assert_released(&redis, 0, ORDERS);
+        }
+        assert_eq!(waiting(store), ORDERS);
+    }
+    allow(&["~*", "+@all"]);
+    store.expire().env("BATCHCTL_REDIS_URL", &url).now("2026-11-20T09:00:00+09:00").run().succeeds();
+    assert_released(&redis, ORDERS, 0);
 }
 
 fn a_redis_that_is_stopped_for_two_seconds_is_waited_for(store: &Store) {

@@ -14,6 +14,8 @@ on_both_databases![
     the_day_has_a_cancellation_more,
     an_order_that_cannot_be_cancelled_keeps_no_other_from_it,
     a_retry_does_just_what_failed,
+    an_order_that_no_event_can_tell_of_is_named_and_left,
+    a_notice_that_another_program_has_queued_is_not_queued_again,
 ];
 
 const LINES: [Line; 3] = [
@@ -265,6 +267,7 @@ fn an_order_that_cannot_be_cancelled_keeps_no_other_from_it(store: &Store) {
     ran.says("tokyo/negative: the line of the product `P1` has the quantity -3, which cannot be given back")
         .says("tokyo/huge: the line of the product `P1` has the quantity 5000000000")
         .says("tokyo/nonsense: the column `currency` of `orders` holds `gold`, which is not a currency")
+        .says("its number has 300 bytes, more than the 200 of an event's")
         .says("tokyo/too-many: ");
     let cancelled = store.sql("SELECT order_no FROM orders WHERE status = 'ORDER_CANCELLED' ORDER BY id");
     assert_eq!(cancelled, [["good-1"], ["good-2"]]);
@@ -272,6 +275,44 @@ fn an_order_that_cannot_be_cancelled_keeps_no_other_from_it(store: &Store) {
     assert_eq!(store.count("outbox_events"), 4);
     let failed = store.sql("SELECT item_key FROM batch_error_log WHERE kind = 'FAILED'");
     assert_eq!(failed.len(), 5, "{failed:?}");
+}
+
+fn an_order_that_no_event_can_tell_of_is_named_and_left(store: &Store) {
+    store.product("P1", Some(10));
+    let one = [Line { product: "P1", ..Line::default() }];
+    let large = store.order(store.waiting("large", None, &[]));
+    store.execute(&format!(
+        "INSERT INTO order_items (order_id, line_key, product_code, product_name, quantity, unit_price_amount,
+                                  discount_amount, tax_amount, line_amount)
+         SELECT {large}, CAST(n AS TEXT), '{}', 'Tea', 1, 0, 0, 0, 0 FROM {}",
+        "x".repeat(600),
+        store.series(2000)
+    ));
+    store.order(store.waiting("", None, &one));
+    store.order(store.waiting("good", None, &one));
+    let ran = store.expire().run().exits(3);
+    ran.says("tokyo/large: other systems cannot be told of the order: its event would have 12")
+        .says("tokyo/: other systems cannot be told of the order: it has no number")
+        .says("cancel it in the application that keeps it");
+    let cancelled = store.sql("SELECT order_no FROM orders WHERE status = 'ORDER_CANCELLED'");
+    assert_eq!((cancelled, store.stock("P1")), (vec![vec!["good".to_owned()]], "11".to_owned()));
+}
+
+fn a_notice_that_another_program_has_queued_is_not_queued_again(store: &Store) {
+    store.member("M1");
+    for number in ["A1", "A2"] {
+        store.order(store.waiting(number, Some("M1"), &[]));
+    }
+    store.execute(&format!(
+        "INSERT INTO notifications (mall_id, member_code, channel, kind, data, dedup_key, due_at, queued_at)
+         VALUES ({}, 'M1', 'PUSH', 'own', '{{}}', 'order-expired/tokyo/A1', '2026-11-19T15:00:00+00:00',
+                 '2026-11-19T15:00:00+00:00')",
+        store.mall.id
+    ));
+    store.expire().run().succeeds();
+    assert!(store.summary().ends_with("queued 1 notice"), "{}", store.summary());
+    let kinds = store.sql("SELECT dedup_key, kind FROM notifications ORDER BY dedup_key");
+    assert_eq!(kinds, [["order-expired/tokyo/A1", "own"], ["order-expired/tokyo/A2", "order-expired"]]);
 }
 
 fn a_retry_does_just_what_failed(store: &Store) {

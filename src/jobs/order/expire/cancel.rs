@@ -1,10 +1,10 @@
 //! The transaction: orders are cancelled, their stock is given back, and whoever has to know of it is told. All of an order,
 //! or nothing of it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use lettre::message::Mailbox;
 use serde_json::{Value as Json, json};
@@ -22,11 +22,14 @@ use crate::values;
 
 /// The text of a notification, and the template of a mail.
 const KIND: &str = "order-expired";
-/// No order has so many pieces of anything: a larger number is a mistake, and given back it would be sold.
-const MOST_UNITS: i64 = 1_000_000_000;
+/// No order has more pieces of anything: a larger number is a mistake, and given back it would be sold. A reservation has no
+/// more digits either (`release.lua`).
+const MOST_UNITS: i64 = 999_999_999;
+/// An order that has been due for so long, and is still locked, is not just being paid: runs are ten minutes apart.
+const STUCK_AFTER: TimeDelta = TimeDelta::minutes(30);
 
 /// What the orders of a chunk share.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Terms<'a> {
     pub(super) mall: &'a Mall,
     pub(super) time_zone: Tz,
@@ -71,9 +74,18 @@ pub(super) struct Customer {
     pub(super) locale: Locale,
 }
 
+/// What becomes of orders whose stock others have locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LockedStock {
+    /// It is waited for, for a moment.
+    Wait,
+    /// They are left to the next run.
+    PassOver,
+}
+
 /// What was done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Done {
+pub(super) struct Cancelled {
     pub(super) orders: u64,
     /// The lines of these orders.
     pub(super) lines: u64,
@@ -82,9 +94,11 @@ pub(super) struct Done {
     pub(super) units: i64,
     pub(super) pushes: u64,
     pub(super) mails: u64,
+    /// Orders that were left, because others have locked them or their stock.
+    pub(super) passed_over: u64,
 }
 
-impl std::ops::AddAssign for Done {
+impl std::ops::AddAssign for Cancelled {
     fn add_assign(&mut self, more: Self) {
         self.orders += more.orders;
         self.lines += more.lines;
@@ -92,6 +106,7 @@ impl std::ops::AddAssign for Done {
         self.units = self.units.saturating_add(more.units);
         self.pushes += more.pushes;
         self.mails += more.mails;
+        self.passed_over += more.passed_over;
     }
 }
 
@@ -119,14 +134,28 @@ impl fmt::Display for BadLines {
 
 impl std::error::Error for BadLines {}
 
-/// Cancels those of the orders that still wait for their payment. Fails with [`BadLines`] if one has a line that cannot be
-/// given back; the others can be tried again without it.
-pub(super) async fn expire(db: &mut Db, terms: &Terms<'_>, candidates: &[Candidate]) -> anyhow::Result<Done> {
+/// Cancels those of the orders that still wait for their payment. Fails with [`BadLines`] if one has lines that cannot be
+/// given back, or told of; the others can be tried again without it. Returns also which orders were left, because others have
+/// locked them or their stock, though they have been due for long.
+pub(super) async fn expire(
+    db: &mut Db,
+    terms: &Terms<'_>,
+    candidates: &[Candidate],
+    locked_stock: LockedStock,
+) -> anyhow::Result<(Cancelled, Vec<i64>)> {
     let ids: Vec<i64> = candidates.iter().map(|candidate| candidate.order.id).collect();
-    let cancelled = cancel(db, terms, &ids).await?;
+    let ours = lock(db, terms, &ids, locked_stock).await?;
+    let (candidates, others): (Vec<&Candidate>, Vec<&Candidate>) =
+        candidates.iter().partition(|candidate| ours.contains(&candidate.order.id));
+    let passed_over = others.len() as u64;
+    let is_stuck = |candidate: &&&Candidate| candidate.order.ordered_at < terms.until - STUCK_AFTER;
+    let stuck = others.iter().filter(is_stuck).map(|candidate| candidate.order.id).collect();
+
+    let cancelled = cancel(db, terms, &ours).await?;
     let candidates: Vec<&Candidate> =
-        candidates.iter().filter(|candidate| cancelled.contains(&candidate.order.id)).collect();
+        candidates.into_iter().filter(|candidate| cancelled.contains(&candidate.order.id)).collect();
     let lines = lines_of(db, &cancelled).await?;
+    check_events(terms, &candidates, &lines)?;
     let returned = give_back(db, terms, &lines).await?;
     let of = |candidate: &Candidate| lines.get(&candidate.order.id).map_or(&[][..], Vec::as_slice);
 
@@ -143,20 +172,85 @@ pub(super) async fn expire(db: &mut Db, terms: &Terms<'_>, candidates: &[Candida
         .collect();
     let mails: Vec<TemplatedMail> =
         candidates.iter().filter_map(|candidate| mail(terms, candidate, of(candidate))).collect();
-    Ok(Done {
+    let done = Cancelled {
         orders: candidates.len() as u64,
         lines: lines.values().map(|lines| lines.len() as u64).sum(),
         returned_lines: returned.lines,
         units: returned.units,
         pushes: enqueue_pushes(db, &pushes, terms.now).await?,
         mails: enqueue_templated(db, &mails, terms.now).await?,
-    })
+        passed_over,
+    };
+    Ok((done, stuck))
+}
+
+/// Checks that other systems can be told of the orders.
+fn check_events(
+    terms: &Terms<'_>,
+    candidates: &[&Candidate],
+    lines: &BTreeMap<i64, Vec<Line>>,
+) -> Result<(), BadLines> {
+    let mut bad = BTreeMap::new();
+    for Candidate { order, .. } in candidates {
+        if let Err(failure) = events::check(terms, order, lines.get(&order.id).map_or(&[], Vec::as_slice)) {
+            bad.insert(order.id, failure);
+        }
+    }
+    if bad.is_empty() { Ok(()) } else { Err(BadLines(bad)) }
 }
 
 // ---------------------------------------------------------------- the orders
 
-/// Cancels those of these orders that are not paid, and returns them. One whose row another program has locked is about to be
-/// paid, most likely: it is left to the next run, so that nobody waits for us and we for nobody.
+/// Locks those of these orders that nobody else has locked, and returns them. One that another program has locked is about to
+/// be paid, most likely: it is left to the next run, so that nobody waits for us and we for nobody. SQLite has one writer, and
+/// this is it.
+async fn lock(
+    db: &mut Db,
+    terms: &Terms<'_>,
+    orders: &[i64],
+    locked_stock: LockedStock,
+) -> anyhow::Result<Vec<i64>> {
+    if db.kind() == Kind::Sqlite {
+        return Ok(orders.to_vec());
+    }
+    db.execute(LIMIT_LOCK_WAIT, values![]).await?;
+    let locked: Vec<(i64,)> = db.fetch_all(&lock_sql(db), values![json!(orders)]).await?;
+    let mut locked: Vec<i64> = locked.into_iter().map(|(id,)| id).collect();
+    if locked_stock == LockedStock::PassOver {
+        let left = with_locked_stock(db, terms, &locked).await?;
+        locked.retain(|id| !left.contains(id));
+    }
+    Ok(locked)
+}
+
+/// Has PostgreSQL wait for a lock for a moment only, in this transaction: the payments of its orders wait as long. The server
+/// may be set to less.
+const LIMIT_LOCK_WAIT: &str = "SELECT set_config('lock_timeout', '200ms', TRUE)
+     WHERE CAST(current_setting('lock_timeout') AS INTERVAL) NOT BETWEEN INTERVAL '1 ms' AND INTERVAL '200 ms'";
+
+/// In the strongest mode: whoever adds a payment to an order shares its row by the foreign key, which a weaker lock would not
+/// see. What was added before is committed then, and seen by the next statement.
+pub(super) fn lock_sql(db: &Db) -> String {
+    format!(
+        "SELECT waiting.id FROM orders waiting WHERE waiting.id {} ORDER BY waiting.id {}",
+        among(db, "$1"),
+        db.pick("", "FOR UPDATE SKIP LOCKED")
+    )
+}
+
+/// Those of these orders of which a product's stock is locked by others. All other stock of theirs is locked by us then.
+async fn with_locked_stock(db: &mut Db, terms: &Terms<'_>, orders: &[i64]) -> anyhow::Result<BTreeSet<i64>> {
+    let lines: Vec<Line> = db.fetch_all(&lines_sql(db), values![json!(orders)]).await?;
+    let codes: BTreeSet<&str> = lines.iter().map(|line| line.product_code.as_str()).collect();
+    let ours = stocked(db, terms, &codes, StockLock::SkipLocked).await?;
+    let all = stocked(db, terms, &codes, StockLock::None).await?;
+    let locked: BTreeSet<&str> =
+        all.iter().filter(|one| !ours.contains(one)).map(|(_, code)| code.as_str()).collect();
+    let is_locked = |line: &&Line| locked.contains(line.product_code.as_str());
+    Ok(lines.iter().filter(is_locked).map(|line| line.order_id).collect())
+}
+
+/// Cancels those of these orders, which are locked, that are not paid, and returns them.
 async fn cancel(db: &mut Db, terms: &Terms<'_>, ids: &[i64]) -> anyhow::Result<Vec<i64>> {
     let cancelled: Vec<(i64,)> =
         db.fetch_all(&cancel_sql(db), values![json!(ids), terms.until, terms.now]).await?;
@@ -166,12 +260,11 @@ async fn cancel(db: &mut Db, terms: &Terms<'_>, ids: &[i64]) -> anyhow::Result<V
 pub(super) fn cancel_sql(db: &Db) -> String {
     format!(
         "UPDATE orders SET status = 'ORDER_CANCELLED', cancelled_at = $3, cancel_reason = '{REASON}', updated_at = $3
-         WHERE id IN (SELECT waiting.id FROM orders waiting WHERE waiting.id {} ORDER BY waiting.id {})
+         WHERE id IN ({})
            AND status = 'PAYMENT_WAIT' AND paid_at IS NULL AND source_updated_at IS NULL AND ordered_at <= $2
            AND NOT EXISTS (SELECT 1 FROM payments p WHERE p.order_id = orders.id AND p.paid_at IS NOT NULL)
          RETURNING id",
-        among(db, "$1"),
-        db.pick("", "FOR NO KEY UPDATE SKIP LOCKED")
+        lock_sql(db)
     )
 }
 
@@ -232,9 +325,8 @@ async fn give_back(
         // A chunk of lines of at most a billion each is far from what fits.
         product.units += line.quantity;
     }
-    let codes: Vec<&str> = by_product.keys().copied().collect();
-    let stocked: Vec<(i64, String)> =
-        db.fetch_all(&stocked_sql(db), values![terms.mall.id, json!(codes)]).await?;
+    let codes = by_product.keys().copied().collect();
+    let stocked = stocked(db, terms, &codes, StockLock::Wait).await?;
     let mut total = Returned::default();
     let mut units = serde_json::Map::new();
     for (product_id, code) in &stocked {
@@ -251,23 +343,49 @@ async fn give_back(
     Ok(total)
 }
 
-/// The products that have a stock, whose rows are locked in one order: whoever locks several of them in the same order
-/// never waits for us while we wait for them. Each is looked up, by construction: a planner without statistics reads all
-/// products of the mall.
-pub(super) fn stocked_sql(db: &Db) -> String {
+/// How rows of stock are locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StockLock {
+    /// Not at all.
+    None,
+    /// As soon as others have let go of them.
+    Wait,
+    /// Those that nobody else has locked, and only they are found.
+    SkipLocked,
+}
+
+/// Which of these products have a stock, by their number and code.
+async fn stocked(
+    db: &mut Db,
+    terms: &Terms<'_>,
+    codes: &BTreeSet<&str>,
+    lock: StockLock,
+) -> anyhow::Result<Vec<(i64, String)>> {
+    Ok(db.fetch_all(&stocked_sql(db, lock), values![terms.mall.id, json!(codes)]).await?)
+}
+
+/// The rows are locked in one order: whoever locks several of them in the same order never waits for us while we wait for
+/// them. Each product is looked up, by construction: a planner without statistics reads all products of the mall.
+pub(super) fn stocked_sql(db: &Db, lock: StockLock) -> String {
+    let lock = match lock {
+        StockLock::None => "",
+        StockLock::Wait => "FOR NO KEY UPDATE OF s",
+        StockLock::SkipLocked => "FOR NO KEY UPDATE OF s SKIP LOCKED",
+    };
     match db.kind() {
         Kind::Sqlite => format!(
             "SELECT s.product_id, p.product_code FROM products p JOIN stock s ON s.product_id = p.id
              WHERE p.mall_id = $1 AND p.product_code IN {} ORDER BY s.product_id",
             db.elements("$2")
         ),
-        Kind::Postgres => "SELECT s.product_id, code.value AS product_code
+        Kind::Postgres => format!(
+            "SELECT s.product_id, code.value AS product_code
              FROM jsonb_array_elements_text($2) AS code
              CROSS JOIN LATERAL (SELECT p.id FROM products p
                                  WHERE p.mall_id = $1 AND p.product_code = code.value OFFSET 0) AS product
              JOIN stock s ON s.product_id = product.id
-             ORDER BY s.product_id FOR NO KEY UPDATE OF s"
-            .to_owned(),
+             ORDER BY s.product_id {lock}"
+        ),
     }
 }
 

@@ -24,7 +24,7 @@ use lettre::message::Mailbox;
 use serde_json::json;
 
 use self::breaker::{Breaker, Silence};
-use self::cancel::{BadLines, Candidate, Customer, Done, Order, Terms, expire};
+use self::cancel::{BadLines, Cancelled, Candidate, Customer, LockedStock, Order, Terms, expire};
 use crate::address;
 use crate::context::Context;
 use crate::db::{Db, DbError, DbErrorKind, FromRow, Kind, Problems};
@@ -45,6 +45,10 @@ const REASON: &str = "PAYMENT_TIMEOUT";
 const CHUNK: i64 = 100;
 /// How often a chunk is tried that others keep from its locks, or that deadlocks with them.
 const ATTEMPTS: u32 = 3;
+/// How often a run waits for locked stock in vain. Then it waits no more: it would spend its time on what stays locked.
+const VAIN_WAITS: u32 = 10;
+/// The most orders of a mall that are tried again because they were locked: enough to tell that something stays locked.
+const AGAIN: usize = 100;
 /// What fails if an order fails.
 const PHASE: &str = "cancel";
 /// The tables that the statements read.
@@ -112,7 +116,13 @@ impl Job for Args {
             let shop_url = run.cx.config.mail().shop.url.as_deref();
             let (now, has_reservations) = (run.cx.now(), run.cx.redis().is_some());
             let terms = Terms { mall: &mall, time_zone, now, until, shop_url, has_reservations };
-            self.expire_mall(run, &terms, &mut tally).await?;
+            match self.expire_mall(run, &terms, &mut tally).await {
+                // Others keep us from rows of this mall, and not from the rest. SQLite has one lock for all.
+                Err(error) if is_busy(&error) && run.db.kind() == Kind::Postgres => {
+                    tally.busy.get_or_insert(error);
+                }
+                ended => ended?,
+            }
         }
         let released = releases::release(run).await?;
         let done: Vec<String> = [tally.sentence(), released.sentence()].into_iter().flatten().collect();
@@ -121,7 +131,13 @@ impl Job for Args {
         if let Some(done) = done {
             run.leaves(done);
         }
-        match Silence::failure(&tally.silences).or(released.trouble) {
+        if let Some(failure) = Silence::failure(&tally.silences) {
+            return Err(failure.into());
+        }
+        if let Some(error) = tally.busy {
+            return Err(error);
+        }
+        match released.trouble.or_else(|| stuck(tally.stuck)) {
             Some(failure) => Err(failure.into()),
             None => Ok(()),
         }
@@ -164,6 +180,8 @@ impl Args {
         terms: &Terms<'_>,
         tally: &mut Tally,
     ) -> anyhow::Result<()> {
+        // Another mall may have been given up in the middle.
+        tally.locked.clear();
         run.fail_misdated_where(terms.mall, &Dated::ORDERS, "status = 'PAYMENT_WAIT'").await?;
         let breaker = Breaker::new(run.cx.config.order_expire(), terms.now);
         let due = count_due(run.db, terms, breaker.enough()).await?;
@@ -182,48 +200,85 @@ impl Args {
             run.check_stop()?;
             let most = tally.left.map_or(self.chunk_size, |left| self.chunk_size.min(bounded(left)));
             let page = next_page(run.db, terms, after, most).await?;
-            let Some(last) = page.last() else { return Ok(()) };
+            let Some(last) = page.last() else { break };
             after = (last.ordered_at, last.id);
             let orders = usable(run, terms, page);
             let candidates = with_customers(run, terms, orders).await?;
             expire_chunk(run, terms, candidates, tally).await?;
         }
-        Ok(())
+        try_again(run, terms, tally).await
     }
 }
 
 /// What was done, for the summary.
 #[derive(Debug, Default)]
 struct Tally {
-    done: Done,
+    done: Cancelled,
     /// How many more orders may be cancelled; `None` if all may.
     left: Option<u64>,
     silences: Vec<Silence>,
+    /// How often locked stock was waited for in vain.
+    vain_waits: u32,
+    /// Why a mall was given up in the middle.
+    busy: Option<anyhow::Error>,
+    /// Orders of the mall that have been due for long and were locked: the first of them, for another attempt.
+    locked: Vec<Candidate>,
+    /// How many of these were still locked then.
+    stuck: u64,
 }
 
 impl Tally {
-    fn add(&mut self, done: Done) {
+    fn add(&mut self, done: Cancelled, locked: Vec<Candidate>) {
         self.done += done;
         self.left = self.left.map(|left| left.saturating_sub(done.orders));
+        self.locked.extend(locked);
+        self.locked.truncate(AGAIN);
     }
 
     /// What was done; `None` if that is nothing.
     fn sentence(&self) -> Option<String> {
-        let Done { orders, lines, returned_lines, units, pushes, mails } = self.done;
-        if orders == 0 {
-            return None;
+        let Cancelled { orders, lines, returned_lines, units, pushes, mails, passed_over } = self.done;
+        let mut parts = Vec::new();
+        if orders > 0 {
+            let notices = match mails {
+                0 => counted(pushes, "notice", "notices"),
+                _ => format!(
+                    "{} and {}",
+                    counted(pushes, "notice", "notices"),
+                    counted(mails, "mail", "mails")
+                ),
+            };
+            parts.push(format!(
+                "cancelled {}; gave back the stock of {returned_lines} of {} ({}); queued {notices}",
+                counted(orders, "order", "orders"),
+                counted(lines, "line", "lines"),
+                counted(units, "unit", "units"),
+            ));
         }
-        let notices = match mails {
-            0 => counted(pushes, "notice", "notices"),
-            _ => format!("{} and {}", counted(pushes, "notice", "notices"), counted(mails, "mail", "mails")),
-        };
-        Some(format!(
-            "cancelled {}; gave back the stock of {returned_lines} of {} ({}); queued {notices}",
-            counted(orders, "order", "orders"),
-            counted(lines, "line", "lines"),
-            counted(units, "unit", "units"),
-        ))
+        if passed_over > 0 {
+            parts.push(format!("left {} that others have locked", counted(passed_over, "order", "orders")));
+        }
+        (!parts.is_empty()).then(|| parts.join("; "))
     }
+}
+
+/// What to tell of orders that stay locked.
+fn stuck(orders: u64) -> Option<Failure> {
+    let (have, are) = if orders == 1 { ("has", "is") } else { ("have", "are") };
+    (orders > 0).then(|| {
+        Failure::try_later(format!(
+            "{} that {have} been due for more than 30 minutes {are} left to the next run: other transactions have locked {} \
+             or the stock of {} products",
+            counted(orders, "order", "orders"),
+            if orders == 1 { "it" } else { "them" },
+            if orders == 1 { "its" } else { "their" },
+        ))
+        .hint(
+            "`SELECT pid, usename, application_name, xact_start, query FROM pg_stat_activity WHERE xact_start IS NOT NULL \
+             ORDER BY xact_start` shows the oldest transaction",
+        )
+        .retry_once("once those transactions have ended")
+    })
 }
 
 // ---------------------------------------------------------------- the steps
@@ -248,6 +303,7 @@ fn usable(run: &mut Run<'_>, terms: &Terms<'_>, page: Vec<Order>) -> Vec<Order> 
 impl Order {
     fn check(&self) -> Result<(), Failure> {
         self.problems.check()?;
+        events::check_number(&self.order_no)?;
         if is_known_currency(&self.currency) {
             return Ok(());
         }
@@ -305,12 +361,8 @@ async fn expire_chunk(
     mut candidates: Vec<Candidate>,
     tally: &mut Tally,
 ) -> anyhow::Result<()> {
-    let mut attempt = 1;
     while !candidates.is_empty() {
-        let error = match expire_together(run, terms, &candidates, tally).await {
-            Ok(()) => return Ok(()),
-            Err(error) => error,
-        };
+        let Err(error) = expire_together(run, terms, &candidates, tally).await else { return Ok(()) };
         if let Some(BadLines(bad)) = error.downcast_ref::<BadLines>() {
             for candidate in candidates.extract_if(.., |candidate| bad.contains_key(&candidate.order.id)) {
                 let failure = bad[&candidate.order.id].clone();
@@ -318,12 +370,21 @@ async fn expire_chunk(
             }
         } else if is_of_data(&error) {
             return expire_one_by_one(run, terms, candidates, tally).await;
-        } else if is_busy(&error) && attempt < ATTEMPTS {
-            attempt += 1;
         } else {
             return Err(error);
         }
     }
+    Ok(())
+}
+
+/// Tries orders again that have been due for long and were locked. Whoever was just paying has done so by now.
+async fn try_again(run: &mut Run<'_>, terms: &Terms<'_>, tally: &mut Tally) -> anyhow::Result<()> {
+    let mut locked = std::mem::take(&mut tally.locked);
+    locked.truncate(tally.left.map_or(AGAIN, |left| usize::try_from(left).unwrap_or(AGAIN)));
+    tally.done.passed_over = tally.done.passed_over.saturating_sub(locked.len() as u64);
+    expire_chunk(run, terms, locked, tally).await?;
+    tally.stuck += tally.locked.len() as u64;
+    tally.locked.clear();
     Ok(())
 }
 
@@ -346,20 +407,41 @@ async fn expire_one_by_one(
     Ok(())
 }
 
+/// Cancels orders in one transaction, which is tried again if others keep it from its locks. Whose stock they keep locked is
+/// left to the next run.
 async fn expire_together(
     run: &mut Run<'_>,
     terms: &Terms<'_>,
     candidates: &[Candidate],
     tally: &mut Tally,
 ) -> anyhow::Result<()> {
-    let done = run
-        .chunk_writing(None::<&str>, async |db| {
-            let done = expire(db, terms, candidates).await?;
-            Ok((done, done.orders))
-        })
-        .await?;
-    tally.add(done);
-    Ok(())
+    let mut attempt = 1;
+    loop {
+        let locked_stock = match attempt {
+            1 if tally.vain_waits < VAIN_WAITS => LockedStock::Wait,
+            _ => LockedStock::PassOver,
+        };
+        // The time of this transaction, and not of the run's beginning: others may have written the same stock since.
+        let terms = Terms { now: run.cx.now(), ..*terms };
+        let done = run
+            .chunk_writing(None::<&str>, async |db| {
+                let (done, stuck) = expire(db, &terms, candidates, locked_stock).await?;
+                Ok(((done, stuck), done.orders))
+            })
+            .await;
+        match done {
+            Err(error) if is_busy(&error) && attempt < ATTEMPTS => {
+                attempt += 1;
+                tally.vain_waits += u32::from(locked_stock == LockedStock::Wait);
+            }
+            done => {
+                let (done, stuck) = done?;
+                let is_stuck = |candidate: &&Candidate| stuck.contains(&candidate.order.id);
+                tally.add(done, candidates.iter().filter(is_stuck).cloned().collect());
+                return Ok(());
+            }
+        }
+    }
 }
 
 fn item_key(mall: &Mall, order_no: &str) -> String {

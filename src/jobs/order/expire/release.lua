@@ -1,8 +1,11 @@
 -- Gives back what an order has reserved, once: a second run finds no reservation and does nothing. Everything is looked at
--- before anything is written, because what a script has written stays if it fails afterwards.
+-- before anything is written, because what a script has written stays if it fails afterwards; what Redis refuses all the same
+-- (a user who may not delete) is taken back.
 -- KEYS[1] is the reservation, a hash of products and their units. ARGV[1] and ARGV[2] are what stands before and after a
 -- product in the key of its stock.
 local function kind(key) return redis.call('TYPE', key)['ok'] end
+-- As Redis itself writes a number. INCRBY counts with no other: not with `007`, not with `-0`.
+local function is_number(text) return text == '0' or string.find(text, '^-?[1-9]%d*$') ~= nil end
 
 local reservation = kind(KEYS[1])
 if reservation == 'none' then return { 'GONE' } end
@@ -11,9 +14,12 @@ if redis.call('HLEN', KEYS[1]) > 10000 then return { 'BAD', KEYS[1], 'has more t
 
 local back, units, without_stock = {}, 0, 0
 for _, product in ipairs(redis.call('HKEYS', KEYS[1])) do
-    if redis.call('HSTRLEN', KEYS[1], product) > 9 then return { 'BAD', KEYS[1], 'holds what is not a number of units' } end
-    local reserved = redis.call('HGET', KEYS[1], product)
-    if not string.find(reserved, '^%d+$') then return { 'BAD', KEYS[1], 'holds what is not a number of units' } end
+    if #product > 1000 then return { 'BAD', KEYS[1], 'has a product with a code of more than 1000 bytes' } end
+    -- Nine digits: the most units of a line.
+    local reserved = redis.call('HSTRLEN', KEYS[1], product) <= 9 and redis.call('HGET', KEYS[1], product) or ''
+    if not is_number(reserved) or string.sub(reserved, 1, 1) == '-' then
+        return { 'BAD', KEYS[1], 'holds what is not a number of units' }
+    end
     local stock = ARGV[1] .. product .. ARGV[2]
     local stored = kind(stock)
     if stored == 'none' then
@@ -21,14 +27,27 @@ for _, product in ipairs(redis.call('HKEYS', KEYS[1])) do
         without_stock = without_stock + 1
     elseif stored ~= 'string' then
         return { 'BAD', stock, 'is a ' .. stored .. ', not a number' }
-    elseif redis.call('STRLEN', stock) > 15 or not string.find(redis.call('GET', stock), '^-?%d+$') then
-        return { 'BAD', stock, 'is not a number' }
-    else
+    -- Of so few digits the sum cannot overflow.
+    elseif redis.call('STRLEN', stock) > 15 or not is_number(redis.call('GET', stock)) then
+        return { 'BAD', stock, 'is not a number of up to 15 digits' }
+    elseif reserved ~= '0' then
         back[#back + 1] = { stock, reserved }
         units = units + tonumber(reserved)
     end
 end
 
-for _, one in ipairs(back) do redis.call('INCRBY', one[1], one[2]) end
-redis.call('DEL', KEYS[1])
+local added, refused = 0, nil
+for _, one in ipairs(back) do
+    local answer = redis.pcall('INCRBY', one[1], one[2])
+    if type(answer) == 'table' then refused = answer break end
+    added = added + 1
+end
+if not refused then
+    local answer = redis.pcall('DEL', KEYS[1])
+    if type(answer) == 'table' then refused = answer end
+end
+if refused then
+    for place = 1, added do redis.call('INCRBY', back[place][1], '-' .. back[place][2]) end
+    return refused
+end
 return { 'RELEASED', units, without_stock }

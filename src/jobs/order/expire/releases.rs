@@ -10,7 +10,7 @@ use crate::bulk_row;
 use crate::clients::redis::{Invocation, Redis, RedisTrouble, Reply};
 use crate::config::StockKeys;
 use crate::context::Context;
-use crate::db::{Bulk, Db, FromRow, Problems};
+use crate::db::{Bulk, Db, FromRow, Kind, Problems};
 use crate::failure::Failure;
 use crate::printable::escaped;
 use crate::runner::{Run, failpoint};
@@ -62,7 +62,9 @@ pub(super) async fn note(
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
     let mut rows = Bulk::new(db);
+    let mut numbers = Vec::new();
     for (order_id, order_no) in orders {
+        numbers.push(order_no);
         rows.push(&NewRelease {
             order_id,
             mall_id: mall.id,
@@ -74,8 +76,25 @@ pub(super) async fn note(
             updated_at: now,
         });
     }
+    // One that expired before and was opened again has a row of that time.
+    db.execute(&forget_sql(db), values![mall.id, json!(numbers)]).await?;
     db.load(&mut rows).await?;
     Ok(())
+}
+
+/// Each number is looked up, by construction: a planner without statistics reads all rows of the mall.
+pub(super) fn forget_sql(db: &Db) -> String {
+    match db.kind() {
+        Kind::Sqlite => {
+            let numbers = db.elements("$2");
+            format!("DELETE FROM stock_releases WHERE mall_id = $1 AND order_no IN {numbers}")
+        }
+        Kind::Postgres => "DELETE FROM stock_releases WHERE id = ANY (ARRAY(
+                 SELECT found.id FROM jsonb_array_elements_text($2) AS number
+                 CROSS JOIN LATERAL (SELECT r.id FROM stock_releases r
+                                     WHERE r.mall_id = $1 AND r.order_no = number.value OFFSET 0) AS found))"
+            .to_owned(),
+    }
 }
 
 /// Refuses to cancel orders whose reservations nobody would give back: Redis is in use, and this command does not know where.
@@ -83,14 +102,21 @@ pub(super) async fn refuse_forgotten_redis(cx: &Context, db: &mut Db) -> anyhow:
     if cx.redis().is_some() {
         return refuse_keys_of_several_malls(&cx.config.stock().redis, db).await;
     }
-    let because = if cx.config.has_table("stock.redis") {
-        "`[stock.redis]` in batchctl.toml says how reservations are kept there"
+    let (because, hint) = if cx.config.has_table("stock.redis") {
+        let because = "`[stock.redis]` in batchctl.toml says how reservations are kept there";
+        (
+            because,
+            "set it, so that the reservations of the orders are given back; if stock is no longer kept in Redis, remove the table",
+        )
     } else if count_waiting(db).await? > 0 {
-        "reservations of cancelled orders wait to be given back there"
+        let because = "reservations of cancelled orders wait to be given back there";
+        (
+            because,
+            "set it, so that they are given back; if stock is no longer kept in Redis: `DELETE FROM stock_releases WHERE state = 'WAITING'`",
+        )
     } else {
         return Ok(());
     };
-    let hint = "set it, so that the reservations of the orders are given back";
     Err(Failure::configuration(format!("BATCHCTL_REDIS_URL is not set, but {because}"))
         .hint(hint)
         .retry_once("once it is set")
@@ -119,6 +145,8 @@ pub(super) struct Released {
     units: i64,
     /// Orders that had no reservation, or had it given back already.
     gone: u64,
+    /// Orders that were opened again: what is reserved is theirs.
+    reopened: u64,
     /// Products without a stock in Redis.
     without_stock: u64,
     /// Why some still wait that are due.
@@ -137,6 +165,9 @@ impl Released {
         }
         if self.gone > 0 {
             parts.push(format!("{} had none", counted(self.gone, "order", "orders")));
+        }
+        if self.reopened > 0 {
+            parts.push(format!("{} opened again", counted(self.reopened, "order was", "orders were")));
         }
         if self.without_stock > 0 {
             let products = counted(self.without_stock, "product", "products");
@@ -161,29 +192,10 @@ pub(super) async fn release(run: &mut Run<'_>) -> anyhow::Result<Released> {
     let until = if run.retry_items().is_some() { now + pause(u32::MAX) } else { now };
     let resting = resting(run.db, until).await?;
     run.skip_items_once(&resting, PHASE, "BAD_INPUT").await?;
-    let (mut server, mut redis) = (Some(server), None);
-    let mut after = i64::MIN;
-    loop {
-        let page = next_page(run.db, until, after).await?;
-        let Some(last) = page.last() else { break };
-        after = last.order_id;
-        if let Some(server) = server.take() {
-            match server.connect().await {
-                Ok(connection) => redis = Some(connection),
-                Err(failure) => released.trouble = Some(failure),
-            }
-        }
-        let Some(redis) = &mut redis else { break };
-        let outcomes = exchange(run.cx, redis, page, &mut released).await;
-        failpoint::reach(&run.cx.config, "released");
-        for outcome in &outcomes {
-            if let End::Failed(failure) = &outcome.end {
-                run.fail_part(&outcome.release.key(), PHASE, &failure.clone().into());
-            }
-        }
-        run.chunk(None::<&str>, async |db| store(db, &outcomes, now).await).await?;
-        if released.trouble.is_some() {
-            break;
+    if !next_page(run.db, until, i64::MIN).await?.is_empty() {
+        match server.connect().await {
+            Ok(mut redis) => release_pages(run, &mut redis, until, &mut released).await?,
+            Err(failure) => released.trouble = Some(failure),
         }
     }
     if released.trouble.is_some() {
@@ -195,13 +207,41 @@ pub(super) async fn release(run: &mut Run<'_>) -> anyhow::Result<Released> {
     Ok(released)
 }
 
+/// Gives back what is due, page by page. Each page is read just before Redis is asked: an order may be opened again at any
+/// time.
+async fn release_pages(
+    run: &mut Run<'_>,
+    redis: &mut Redis,
+    until: DateTime<Utc>,
+    released: &mut Released,
+) -> anyhow::Result<()> {
+    let mut after = i64::MIN;
+    while released.trouble.is_none() {
+        let page = next_page(run.db, until, after).await?;
+        let Some(last) = page.last() else { break };
+        after = last.id;
+        let attempts = exchange(run.cx, redis, page, released).await;
+        failpoint::reach(&run.cx.config, "released");
+        for attempt in &attempts {
+            if let End::Failed(failure) = &attempt.end {
+                run.fail_part(&attempt.release.key(), PHASE, &failure.clone().into());
+            }
+        }
+        let now = run.cx.now();
+        run.chunk(None::<&str>, async |db| store(db, &attempts, now).await).await?;
+    }
+    Ok(())
+}
+
 /// A reservation that waits.
 #[derive(Debug, FromRow)]
 struct Release {
-    order_id: i64,
+    id: i64,
     order_no: String,
     attempts: i64,
     mall_code: String,
+    /// Of the order that has this number now; `None` if there is none.
+    order_status: Option<String>,
     #[row(problems)]
     problems: Problems,
 }
@@ -210,6 +250,11 @@ impl Release {
     /// The item's key in the history: that of its order.
     fn key(&self) -> String {
         format!("{}/{}", self.mall_code, self.order_no)
+    }
+
+    /// Whether the reservation is that of an order which was opened again: what it holds is going to be paid.
+    fn is_reopened(&self) -> bool {
+        self.order_status.as_deref().is_some_and(|status| status != "ORDER_CANCELLED")
     }
 }
 
@@ -221,14 +266,18 @@ struct Resting {
     last_error: Option<String>,
 }
 
-/// How an attempt has ended.
-struct Outcome {
+/// An attempt to give a reservation back.
+struct Attempt {
     release: Release,
     end: End,
 }
 
+/// How it has ended.
 enum End {
+    /// So many units were given back.
     Released(i64),
+    /// The reservation was left alone: it is that of an order which is not cancelled any more.
+    Reopened,
     Failed(Failure),
 }
 
@@ -239,13 +288,17 @@ async fn exchange(
     redis: &mut Redis,
     page: Vec<Release>,
     released: &mut Released,
-) -> Vec<Outcome> {
-    let mut outcomes = Vec::with_capacity(page.len());
+) -> Vec<Attempt> {
+    let mut attempts = Vec::with_capacity(page.len());
     let mut asked = Vec::with_capacity(page.len());
     for release in page {
         match release.problems.check() {
+            Ok(()) if release.is_reopened() => {
+                released.reopened += 1;
+                attempts.push(Attempt { release, end: End::Reopened });
+            }
             Ok(()) => asked.push(release),
-            Err(failure) => outcomes.push(Outcome { release, end: End::Failed(failure) }),
+            Err(failure) => attempts.push(Attempt { release, end: End::Failed(failure) }),
         }
     }
     let keys = &cx.config.stock().redis;
@@ -263,7 +316,7 @@ async fn exchange(
         Ok(replies) => replies,
         Err(failure) => {
             released.trouble = Some(failure);
-            return outcomes;
+            return attempts;
         }
     };
     for (release, reply) in asked.into_iter().zip(replies) {
@@ -277,9 +330,9 @@ async fn exchange(
                 continue;
             }
         };
-        outcomes.push(Outcome { release, end });
+        attempts.push(Attempt { release, end });
     }
-    outcomes
+    attempts
 }
 
 impl Released {
@@ -317,10 +370,11 @@ async fn next_page(db: &mut Db, until: DateTime<Utc>, after: i64) -> anyhow::Res
 
 pub(super) fn page_sql(db: &Db) -> String {
     format!(
-        "SELECT r.order_id, r.order_no, r.attempts, m.code AS mall_code
+        "SELECT r.id, r.order_no, r.attempts, m.code AS mall_code,
+                (SELECT o.status FROM orders o WHERE o.mall_id = r.mall_id AND o.order_no = r.order_no) AS order_status
          FROM stock_releases r JOIN malls m ON m.id = r.mall_id
-         WHERE r.state = 'WAITING' AND r.order_id > $2 AND (r.due_at <= $1 OR NOT {})
-         ORDER BY r.order_id LIMIT $3",
+         WHERE r.state = 'WAITING' AND r.id > $2 AND (r.due_at <= $1 OR NOT {})
+         ORDER BY r.id LIMIT $3",
         db.is_time("r.due_at")
     )
 }
@@ -329,9 +383,9 @@ pub(super) fn page_sql(db: &Db) -> String {
 /// when they failed.
 async fn resting(db: &mut Db, until: DateTime<Utc>) -> anyhow::Result<Vec<(String, String)>> {
     let sql = format!(
-        "SELECT r.order_id, r.order_no, r.attempts, m.code AS mall_code, r.last_error
+        "SELECT r.id, r.order_no, r.attempts, m.code AS mall_code, NULL AS order_status, r.last_error
          FROM stock_releases r JOIN malls m ON m.id = r.mall_id
-         WHERE r.state = 'WAITING' AND r.attempts > 0 AND r.due_at > $1 AND {} ORDER BY r.order_id LIMIT $2",
+         WHERE r.state = 'WAITING' AND r.attempts > 0 AND r.due_at > $1 AND {} ORDER BY r.id LIMIT $2",
         db.is_time("r.due_at")
     );
     let rows: Vec<Resting> = db.fetch_all(&sql, values![until, MOST_RESTING]).await?;
@@ -348,21 +402,22 @@ async fn count_waiting(db: &mut Db) -> anyhow::Result<u64> {
 }
 
 /// Notes how the attempts have ended.
-async fn store(db: &mut Db, outcomes: &[Outcome], now: DateTime<Utc>) -> anyhow::Result<()> {
-    let (mut done, mut units_of) = (Vec::new(), serde_json::Map::new());
-    for Outcome { release, end } in outcomes {
+async fn store(db: &mut Db, ended: &[Attempt], now: DateTime<Utc>) -> anyhow::Result<()> {
+    let (mut done, mut units_of, mut reopened) = (Vec::new(), serde_json::Map::new(), Vec::new());
+    for Attempt { release, end } in ended {
         match end {
             End::Released(units) => {
-                done.push(release.order_id);
-                units_of.insert(release.order_id.to_string(), json!(units));
+                done.push(release.id);
+                units_of.insert(release.id.to_string(), json!(units));
             }
+            End::Reopened => reopened.push(release.id),
             End::Failed(failure) => {
                 let attempts = release.attempts.saturating_add(1);
                 let due_at = now + pause(u32::try_from(attempts).unwrap_or(u32::MAX));
                 let sql =
                     "UPDATE stock_releases SET attempts = $2, due_at = $3, last_error = $4, updated_at = $5
-                           WHERE order_id = $1 AND state = 'WAITING'";
-                db.execute(sql, values![release.order_id, attempts, due_at, &failure.message, now]).await?;
+                           WHERE id = $1 AND state = 'WAITING'";
+                db.execute(sql, values![release.id, attempts, due_at, &failure.message, now]).await?;
             }
         }
     }
@@ -370,23 +425,27 @@ async fn store(db: &mut Db, outcomes: &[Outcome], now: DateTime<Utc>) -> anyhow:
         let values = values![serde_json::Value::from(units_of), json!(done), now];
         db.execute(&done_sql(db), values).await?;
     }
+    if !reopened.is_empty() {
+        let sql = format!("DELETE FROM stock_releases WHERE id {} AND state = 'WAITING'", among(db, "$1"));
+        db.execute(&sql, values![json!(reopened)]).await?;
+    }
     Ok(())
 }
 
-/// $1 is an object of the units of each order, $2 the list of the orders.
+/// $1 is an object of the units of each row, $2 the list of the rows.
 pub(super) fn done_sql(db: &Db) -> String {
     format!(
         "UPDATE stock_releases SET state = 'RELEASED', attempts = attempts + 1, last_error = NULL, updated_at = $3,
-                                   units = CAST($1 ->> CAST(order_id AS TEXT) AS BIGINT)
-         WHERE order_id {} AND state = 'WAITING'",
+                                   units = CAST($1 ->> CAST(id AS TEXT) AS BIGINT)
+         WHERE id {} AND state = 'WAITING'",
         among(db, "$2")
     )
 }
 
 /// Deletes the first of the rows that were done before then, and returns how many.
 async fn delete_old(db: &mut Db, before: DateTime<Utc>) -> anyhow::Result<u64> {
-    let sql = "DELETE FROM stock_releases WHERE order_id IN
-                   (SELECT order_id FROM stock_releases WHERE state = 'RELEASED' AND updated_at < $1
+    let sql = "DELETE FROM stock_releases WHERE id IN
+                   (SELECT id FROM stock_releases WHERE state = 'RELEASED' AND updated_at < $1
                     ORDER BY updated_at LIMIT $2)";
     Ok(db.execute(sql, values![before, DELETED.cast_signed()]).await?)
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::cancel::{cancel_sql, give_back_sql, lines_sql, stocked_sql};
+use super::cancel::{StockLock, cancel_sql, give_back_sql, lines_sql, lock_sql, stocked_sql};
 use super::releases;
 use super::{READ, first_time, members_sql, page_sql};
 use crate::db::testing::{TestDb, at, now, on_both_databases};
@@ -11,7 +11,7 @@ use crate::values;
 on_both_databases![
     a_page_of_orders_begins_where_the_last_one_ended,
     a_chunk_is_found_by_its_keys,
-    reservations_that_wait_are_found_by_their_order,
+    reservations_that_wait_are_found_by_their_numbers,
 ];
 
 /// Paid orders of a mall, and as many that wait, with products and members.
@@ -67,32 +67,40 @@ async fn a_chunk_is_found_by_its_keys(db: &mut TestDb) {
         let values = || values![json!([4001, 4002]), now(), now()];
         assert_eq!(db.found_by("waiting", &sql, values()).await, ["id"]);
         assert_eq!(db.found_by("p", &sql, values()).await, ["order_id"]);
+        let sql = lock_sql(db);
+        assert_eq!(db.found_by("waiting", &sql, values![json!([4001, 4002])]).await, ["id"]);
         let sql = lines_sql(db);
         assert_eq!(db.found_by("order_items", &sql, values![json!([1, 2])]).await, ["order_id"]);
-        let sql = stocked_sql(db);
-        let values = || values![1, json!(["P1", "P2"])];
-        assert_eq!(db.found_by("p", &sql, values()).await, ["mall_id, product_code"]);
         let product = db.pick("id", "product_id");
-        assert_eq!(db.found_by("s", &sql, values()).await, [product]);
+        for lock in [StockLock::None, StockLock::Wait, StockLock::SkipLocked] {
+            let sql = stocked_sql(db, lock);
+            let values = || values![1, json!(["P1", "P2"])];
+            assert_eq!(db.found_by("p", &sql, values()).await, ["mall_id, product_code"]);
+            assert_eq!(db.found_by("s", &sql, values()).await, [product]);
+        }
         let sql = give_back_sql(db);
         let values = values![json!({ "1": 2 }), json!([1]), now()];
         assert_eq!(db.found_by("stock", &sql, values).await, [product]);
     }
 }
 
-async fn reservations_that_wait_are_found_by_their_order(db: &mut TestDb) {
-    db.plan_by_index().await.unwrap();
-    db.mall("tokyo", "Asia/Tokyo", "JPY").await;
+async fn reservations_that_wait_are_found_by_their_numbers(db: &mut TestDb) {
+    orders(db).await;
     let day = "'2026-11-19T00:00:00+00:00'";
     let rows = "stock_releases (order_id, mall_id, order_no, state, attempts, due_at, created_at, updated_at)
                 SELECT n, 1, 'A' || n, 'WAITING', 0, {day}, {day}, {day}";
     db.fill(4_000, &rows.replace("{day}", day)).await;
-    let sql = releases::page_sql(db);
-    for _ in 0..2 {
-        assert_eq!(db.found_by("r", &sql, values![now(), 2_000, 200]).await, ["order_id"]);
-        db.analyze_unknown(&["stock_releases"]).await.unwrap();
+    for tables in [&[][..], &["stock_releases"], &["stock_releases", "orders"]] {
+        db.analyze_unknown(tables).await.unwrap();
+        let sql = releases::page_sql(db);
+        assert_eq!(db.found_by("r", &sql, values![now(), 2_000, 200]).await, ["id"]);
+        assert_eq!(db.found_by("o", &sql, values![now(), 2_000, 200]).await, ["mall_id, order_no"]);
+        let sql = releases::forget_sql(db);
+        let values = values![1, json!(["A1", "A2"])];
+        let alias = db.pick("stock_releases", "r");
+        assert_eq!(db.found_by(alias, &sql, values).await, ["mall_id, order_no"]);
+        let sql = releases::done_sql(db);
+        let done = values![json!({ "1": 2 }), json!([1]), now()];
+        assert_eq!(db.found_by("stock_releases", &sql, done).await, ["id"]);
     }
-    let sql = releases::done_sql(db);
-    let done = values![json!({ "1": 2 }), json!([1]), now()];
-    assert_eq!(db.found_by("stock_releases", &sql, done).await, [db.pick("id", "order_id")]);
 }

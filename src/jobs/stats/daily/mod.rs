@@ -1,8 +1,10 @@
 //! `stats daily`: what each mall sold on a business day, as a row and as an event for other systems.
 //!
 //! Runs at midnight for the last finished day of each mall, in the mall's own time zone: at midnight in Tokyo the day of a
-//! mall in New York is not over, and is done the next night. A day that is there is passed over; unlike the figures of
-//! `report daily-sales` it is not restated when its data changes, since other systems have been told.
+//! mall in New York is not over, and is done the next night. A day that is there is passed over.
+//!
+//! At midnight not every sale of the day is there: a payment of its last second may be committed a second later, or by a host
+//! whose clock is behind. So the runs of the next nights compute the day once more, and tell of what has changed.
 //!
 //! A day whose data has not come is provisional: its row says what is missing, nobody is told, and a later run that finds
 //! the data makes it final.
@@ -26,6 +28,9 @@ use crate::wording::counted;
 
 use self::store::{Computation, lacking, provisional_days, store_mall};
 
+/// For how many days before the last finished one a run looks whether their figures have changed. The next night would do;
+/// the others are for nights without a run.
+const LATE_DAYS: u64 = 3;
 /// For how many days a provisional day is made final by itself, as in the reports.
 const PROVISIONAL_DAYS: u64 = 14;
 
@@ -51,8 +56,8 @@ impl Job for Args {
     const SPEC: JobSpec = JobSpec {
         name: "stats daily",
         summary: "Store each mall's orders and sales of a business day, and tell other systems of them",
-        details: "A day that is stored is passed over. A day whose data has not come is provisional, and told of only once \
-                  it has.",
+        details: "A day that is stored is passed over, unless its figures have changed within three days. A day whose data \
+                  has not come is provisional, and told of only once it has.",
         page: Some("docs/statistics.md"),
         schedule: Some("0 0 * * *"),
         deadline: minutes(10),
@@ -78,8 +83,11 @@ impl Job for Args {
         let mut days = asked.clone();
         if !self.dates.is_given() {
             days.extend(self.days_whose_data_has_come(cx, db, &malls, &asked).await?);
+            days.extend(days_that_have_changed(cx, db, &malls).await?);
         }
-        Ok(days.into_iter().map(|day| self.planned(day, &malls).added(!asked.contains(&day))).collect())
+        let planned =
+            |day| self.planned(day, &malls).added(!asked.contains(&day)).refreshed(!self.dates.is_given());
+        Ok(days.into_iter().map(planned).collect())
     }
 
     async fn freshness(
@@ -88,13 +96,17 @@ impl Job for Args {
         db: &mut Db,
         completed: &Completed<'_, NaiveDate>,
     ) -> anyhow::Result<Freshness> {
-        let malls = self.malls_of(cx, db, *completed.unit).await?;
-        let lacking = lacking(db, *completed.unit, malls).await?;
-        if lacking.is_empty() {
+        let day = *completed.unit;
+        let malls = self.malls_of(cx, db, day).await?;
+        let lacking = lacking(db, day, malls.clone()).await?;
+        if !lacking.is_empty() {
+            return Ok(Freshness::Due(format!("no final statistics yet for {}", codes(&lacking))));
+        }
+        let changed = changed(cx, db, day, malls).await?;
+        if changed.is_empty() {
             return Ok(Freshness::Current(None));
         }
-        let codes: Vec<&str> = lacking.iter().map(|mall| mall.code.as_str()).collect();
-        Ok(Freshness::Due(format!("no final statistics yet for {}", codes.join(", "))))
+        Ok(Freshness::Stale(format!("the figures of {} have changed since", codes(&changed))))
     }
 
     async fn run(&self, run: &mut Run<'_>, day: &NaiveDate) -> anyhow::Result<()> {
@@ -104,7 +116,7 @@ impl Job for Args {
         not_over.retain(|mall| over.iter().all(|other| other.id != mall.id));
         let wanted: Vec<Mall> = over.into_iter().filter(|mall| run.is_wanted(&mall.code)).collect();
         let all = wanted.len();
-        let due = if run.is_asked_again() { wanted } else { lacking(run.db, day, wanted).await? };
+        let due = if run.is_asked_again() { wanted } else { due(run, day, wanted).await? };
         let passed_over = all - due.len();
         let malls = run.usable_malls(due);
         run.read(malls.len() as u64);
@@ -159,6 +171,61 @@ impl Args {
     }
 }
 
+/// The malls as a sentence names them.
+fn codes(malls: &[Mall]) -> String {
+    malls.iter().map(|mall| mall.code.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// Those of the malls whose day lacks final figures, or has other ones than others were told.
+async fn due(run: &mut Run<'_>, day: NaiveDate, malls: Vec<Mall>) -> anyhow::Result<Vec<Mall>> {
+    let lacking = lacking(run.db, day, malls.clone()).await?;
+    let is_lacking = |mall: &Mall| lacking.iter().any(|other| other.id == mall.id);
+    let complete: Vec<Mall> = malls.iter().filter(|mall| !is_lacking(mall)).cloned().collect();
+    let changed = changed(run.cx, run.db, day, complete).await?;
+    let is_due = |mall: &Mall| is_lacking(mall) || changed.iter().any(|other| other.id == mall.id);
+    Ok(malls.into_iter().filter(is_due).collect())
+}
+
+/// Those of the malls, whose day has final figures, of which they have changed, if the day is one that is looked at again.
+async fn changed(cx: &Context, db: &mut Db, day: NaiveDate, malls: Vec<Mall>) -> anyhow::Result<Vec<Mall>> {
+    let mut changed = Vec::new();
+    for mall in malls {
+        let last = Step::Day.last_finished(cx.now(), periods::zone_of(cx, &mall)).first();
+        let is_late =
+            day < last && day.checked_add_days(Days::new(LATE_DAYS)).is_some_and(|until| until >= last);
+        if !is_late {
+            continue;
+        }
+        match store::has_changed(db, day, &mall).await {
+            Ok(false) => {}
+            Err(error) if by_mall::is_fault_of_database(&error) => return Err(error),
+            // What can no longer be computed has changed too: the run says what is wrong.
+            Ok(true) | Err(_) => changed.push(mall),
+        }
+    }
+    Ok(changed)
+}
+
+/// The days before the last finished one of a mall whose final figures have changed.
+async fn days_that_have_changed(
+    cx: &Context,
+    db: &mut Db,
+    malls: &[Mall],
+) -> anyhow::Result<BTreeSet<NaiveDate>> {
+    let mut days = BTreeSet::new();
+    for mall in malls {
+        let last = Step::Day.last_finished(cx.now(), periods::zone_of(cx, mall)).first();
+        for back in 1..=LATE_DAYS {
+            let Some(day) = last.checked_sub_days(Days::new(back)) else { continue };
+            let is_lacking = !lacking(db, day, vec![mall.clone()]).await?.is_empty();
+            if !is_lacking && !changed(cx, db, day, vec![mall.clone()]).await?.is_empty() {
+                days.insert(day);
+            }
+        }
+    }
+    Ok(days)
+}
+
 /// Stores a mall's day, in a commit of its own, and returns what its figures still wait for. `None` if that failed: the mall
 /// is a failed item, and the others go on.
 async fn store(run: &mut Run<'_>, day: NaiveDate, mall: &Mall) -> anyhow::Result<Option<Option<Awaited>>> {
@@ -192,8 +259,7 @@ fn sentence(stored: u64, passed_over: usize, not_over: &[Mall]) -> String {
         sentence.push_str(&format!(", {passed_over} {were} there already"));
     }
     if !not_over.is_empty() {
-        let codes: Vec<&str> = not_over.iter().map(|mall| mall.code.as_str()).collect();
-        sentence.push_str(&format!(", not over yet: {}", codes.join(", ")));
+        sentence.push_str(&format!(", not over yet: {}", codes(not_over)));
     }
     sentence
 }

@@ -1,4 +1,4 @@
-//! The rows of `daily_statistics`, and the events that tell of them.
+//! The rows of `daily_statistics`, and the events that tell of them. What was told last is kept in `daily_statistics_told`.
 
 use std::collections::BTreeMap;
 
@@ -52,9 +52,9 @@ impl From<&DayTotals> for Figures {
     }
 }
 
-/// A final row that is stored. One that cannot be read is none: it is replaced.
+/// What others were told. A row that cannot be read says nothing: they are told again.
 #[derive(FromRow)]
-struct Stored {
+struct Told {
     currency: String,
     #[row(flatten)]
     figures: Figures,
@@ -109,39 +109,82 @@ pub(super) async fn store_mall(
     undated::remove(db, "daily_statistics", "business_day", &[mall.id], Reach::Row).await?;
     // Before the data is read: what comes from here on makes nothing final that it is not in.
     let awaited = awaited_of(db, computation.freshness, mall, day).await?;
-    let told = final_figures(db, day, mall).await?;
-    let mut totals = day_totals(db, mall, &day_bounds(day, mall.time_zone()?)).await?;
-    for currency in told.keys() {
-        // Who was told of sales in a currency has to be told that there were none.
-        if !totals.iter().any(|total| total.currency == *currency) {
-            totals.push(DayTotals::of_none(currency));
-        }
-    }
+    let told = told_figures(db, day, mall).await?;
+    let figures = figures(db, day, mall, &told).await?;
     let sql = "DELETE FROM daily_statistics WHERE business_day = $1 AND mall_id = $2";
     db.execute(sql, values![day, mall.id]).await?;
     let mut events = Vec::new();
-    for total in &totals {
-        let figures = Figures::from(total);
-        insert(db, computation, day, mall, &total.currency, &figures, awaited).await?;
-        if awaited.is_none() && told.get(&total.currency) != Some(&figures) {
-            events.push(event(computation, day, mall, &total.currency, &figures));
+    for (currency, figures) in &figures {
+        insert(db, computation, day, mall, currency, figures, awaited).await?;
+        if awaited.is_none() && told.get(currency) != Some(figures) {
+            events.push(event(computation, day, mall, currency, figures));
+            note_told(db, computation, day, mall, currency, figures).await?;
         }
     }
     outbox::write(db, &events, computation.now).await?;
     Ok(awaited)
 }
 
-/// The final figures of a mall's day by currency, which others have been told of.
-async fn final_figures(
+/// Whether a mall's day has other figures than those that others were told.
+pub(super) async fn has_changed(db: &mut Db, day: NaiveDate, mall: &Mall) -> anyhow::Result<bool> {
+    let told = told_figures(db, day, mall).await?;
+    Ok(figures(db, day, mall, &told).await? != told)
+}
+
+/// The figures of a mall's day, by currency. Who was told of sales in a currency has to be told if there were none.
+async fn figures(
     db: &mut Db,
     day: NaiveDate,
     mall: &Mall,
+    told: &BTreeMap<String, Figures>,
 ) -> anyhow::Result<BTreeMap<String, Figures>> {
+    let totals = day_totals(db, mall, &day_bounds(day, mall.time_zone()?)).await?;
+    let none = |currency: &String| (currency.clone(), Figures::from(&DayTotals::of_none(currency)));
+    let mut figures: BTreeMap<String, Figures> = told.keys().map(none).collect();
+    figures.extend(totals.iter().map(|totals| (totals.currency.clone(), Figures::from(totals))));
+    Ok(figures)
+}
+
+/// What others were told last of a mall's day, by currency.
+async fn told_figures(db: &mut Db, day: NaiveDate, mall: &Mall) -> anyhow::Result<BTreeMap<String, Figures>> {
     let sql = "SELECT currency, orders, sales_amount, average_order_amount, cancelled_orders, refunded_amount
-               FROM daily_statistics WHERE business_day = $1 AND mall_id = $2 AND awaited_subject IS NULL";
-    let stored: Vec<Stored> = db.fetch_all(sql, values![day, mall.id]).await?;
-    let readable = stored.into_iter().filter(|stored| stored.problems.is_empty());
-    Ok(readable.map(|stored| (stored.currency, stored.figures)).collect())
+               FROM daily_statistics_told WHERE business_day = $1 AND mall_id = $2";
+    let told: Vec<Told> = db.fetch_all(sql, values![day, mall.id]).await?;
+    let readable = told.into_iter().filter(|told| told.problems.is_empty());
+    Ok(readable.map(|told| (told.currency, told.figures)).collect())
+}
+
+/// Notes what others are told of a mall's day.
+async fn note_told(
+    db: &mut Db,
+    computation: &Computation<'_>,
+    day: NaiveDate,
+    mall: &Mall,
+    currency: &str,
+    figures: &Figures,
+) -> anyhow::Result<()> {
+    db.execute(
+        "INSERT INTO daily_statistics_told (business_day, mall_id, currency, orders, sales_amount, average_order_amount,
+             cancelled_orders, refunded_amount, told_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+         ON CONFLICT (business_day, mall_id, currency) DO UPDATE
+         SET orders = excluded.orders, sales_amount = excluded.sales_amount,
+             average_order_amount = excluded.average_order_amount, cancelled_orders = excluded.cancelled_orders,
+             refunded_amount = excluded.refunded_amount, told_at = excluded.told_at",
+        values![
+            day,
+            mall.id,
+            currency,
+            figures.orders,
+            figures.sales_amount,
+            figures.average_order_amount,
+            figures.cancelled_orders,
+            figures.refunded_amount,
+            computation.now,
+        ],
+    )
+    .await?;
+    Ok(())
 }
 
 async fn insert(
