@@ -20,6 +20,7 @@ pub mod documents;
 pub mod failure;
 pub mod files;
 pub mod format;
+pub mod hosts;
 pub mod jobs;
 pub mod locale;
 pub mod mail;
