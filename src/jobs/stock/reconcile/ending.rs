@@ -62,13 +62,7 @@ pub(super) async fn tell(
         None
     };
     let mail = match &message {
-        Some(message) => match recipients.mail(cx, message).await {
-            Ok(mail) => mail,
-            Err(error) => {
-                run.fail_part(&message.id, "mail", &error);
-                None
-            }
-        },
+        Some(message) => recipients.mail_or_fail(run, message).await,
         None => None,
     };
     let compared: u64 = found.iter().map(|found| found.compared).sum();
