@@ -303,7 +303,7 @@ mod tests {
                 "line 2: `stock.reconcile.leaked_after` is not from 5m to 30d",
             ),
             ("reconcile.leaked_after = \"4m59s\"", "`stock.reconcile.leaked_after` is not from 5m to 30d"),
-            ("reconcile.leaked_after = \"300000000d\"", "`stock.reconcile.leaked_after` is not from"),
+            ("reconcile.leaked_after = \"300000000d\"", "`300000000d` is too long: write at most 3660d"),
             ("reconcile.leaked_after = \"30d1ms\"", "`stock.reconcile.leaked_after` is not from"),
             ("reconcile.settle = \"0s\"", "line 2: `stock.reconcile.settle` is not from"),
             ("reconcile.settle = \"99ms\"", "`stock.reconcile.settle` is not from"),
