@@ -63,7 +63,7 @@ pub enum Command {
     /// Cancel orders that were not paid in time
     #[command(subcommand)]
     Order(order::Order),
-    /// Alert of low stock, and compare the stock in Redis with the database
+    /// Alert about low stock, and compare the stock in Redis with the database
     #[command(subcommand)]
     Stock(stock::Stock),
     /// Send mails, and manage their queue and their texts

@@ -22,6 +22,7 @@ pub mod event_schemas;
 pub mod failure;
 pub mod files;
 pub mod format;
+pub mod hosts;
 pub mod jobs;
 pub mod locale;
 pub mod mail;

@@ -4,7 +4,6 @@
 //! which it was handed over. What it cannot know is what another process has sent before.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use tokio::sync::OnceCell;
 use crate::config::{KAFKA_BROKERS, KafkaCompression, KafkaConfig, SaslMechanism};
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::hosts::{is_allowed_outside_prod, is_this_machine};
 use crate::mask::{Redactor, Secret};
 use crate::printable::{one_line, shortened};
 
@@ -234,17 +234,10 @@ fn authority(cx: &Context, path: &Path) -> Result<Vec<u8>, Failure> {
     })
 }
 
-/// Whether a host is this machine.
-fn is_this_machine(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost")
-        || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
 impl Settings {
     fn check_host(&self, host: &str) -> Result<(), Failure> {
         let Some(hosts) = &self.hosts else { return Ok(()) };
-        if is_this_machine(host) || hosts.iter().any(|listed| listed.eq_ignore_ascii_case(host)) {
+        if is_allowed_outside_prod(host, hosts) {
             return Ok(());
         }
         Err(Failure::refused(format!(
@@ -437,16 +430,6 @@ mod tests {
             assert_eq!(i64::from(partition_of(key, 6)), positive % 6, "{key}");
         }
         assert_eq!(partition_of("21", 0), 0);
-    }
-
-    #[test]
-    fn only_loopback_is_this_machine() {
-        for host in ["localhost", "LOCALHOST", "127.0.0.1", "127.1.2.3", "[::1]"] {
-            assert!(is_this_machine(host), "{host}");
-        }
-        for host in ["localhost.example.jp", "10.0.0.1", "kafka", "[2001:db8::1]", "127.0.0.1.example.jp"] {
-            assert!(!is_this_machine(host), "{host}");
-        }
     }
 
     #[test]

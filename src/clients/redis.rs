@@ -14,6 +14,7 @@ use crate::clients::install_tls_provider;
 use crate::config::RedisTarget;
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::hosts::is_allowed_outside_prod;
 use crate::printable::{escaped, shortened};
 
 /// How long a connection may take, from the name of the host to the answer to the login.
@@ -31,6 +32,8 @@ pub struct RedisServer {
     target: RedisTarget,
     /// The variable, and where it was set.
     origin: String,
+    /// Why this environment must not reach it.
+    barrier: Option<Failure>,
 }
 
 /// A connection.
@@ -76,13 +79,31 @@ impl Context {
     /// The server of `BATCHCTL_REDIS_URL`, if it is set. Opens no connection.
     pub fn redis(&self) -> Option<RedisServer> {
         let target = self.config.redis().target.clone()?;
-        Some(RedisServer { target, origin: self.config.redis_origin() })
+        let mut server = RedisServer { target, origin: self.config.redis_origin(), barrier: None };
+        let listed = &self.config.stock().redis.hosts_outside_prod;
+        if !self.config.is_prod() && !is_allowed_outside_prod(&server.target.host, listed) {
+            let refused = Failure::refused(format!(
+                "{} is not among the hosts for the environment `{}`: what is written there may be another environment's",
+                server.name(),
+                self.config.environment()
+            ));
+            let hint =
+                "if no other environment uses it, add its host to `hosts_outside_prod` of `[stock.redis]`";
+            server.barrier = Some(refused.hint(hint));
+        }
+        Some(server)
     }
 }
 
 impl RedisServer {
-    /// Connects and logs in. Refuses a cluster.
+    /// Refuses a server that this environment must not reach.
+    pub fn check(&self) -> Result<(), Failure> {
+        self.barrier.clone().map_or(Ok(()), Err)
+    }
+
+    /// Connects and logs in. Refuses a cluster, and a server that this environment must not reach.
     pub async fn connect(self) -> Result<Redis, Failure> {
+        self.check()?;
         install_tls_provider();
         let connection = self.open().await.map_err(|error| self.failure(&error))?;
         let mut redis = Redis { server: self, connection, loaded: None };
@@ -131,8 +152,8 @@ impl RedisServer {
         match Fault::of(error) {
             Fault::Unreachable => later("does not answer")
                 .hint(format!("wait until it is back or start it; if its address is wrong, correct {origin}")),
-            Fault::Busy => later("takes no commands now").hint("wait until it does"),
-            Fault::ReadOnly => later("is a replica, which takes no writes").hint(format!(
+            Fault::Busy => later("is not accepting commands").hint("wait until it does"),
+            Fault::ReadOnly => later("is a read-only replica").hint(format!(
                 "after a failover, wait until it is the primary again; otherwise name the primary in {origin}"
             )),
             Fault::Certificate => wrong("has a certificate that cannot be verified").hint(format!(

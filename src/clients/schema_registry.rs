@@ -115,7 +115,7 @@ impl Settings {
         };
         let set_at = cx.config.set_at(SCHEMA_REGISTRY_URL);
         let address = address(config, url).map_err(|failure| failure.hint(format!("correct {set_at}")))?;
-        if !cx.config.is_prod() && !address.is_here_or_at(&events.hosts_outside_prod) {
+        if !cx.config.is_prod() && !address.is_allowed_outside_prod(&events.hosts_outside_prod) {
             return Err(Failure::refused(format!(
                 "the schema registry is at `{address}`, which is not among the hosts for the environment `{}`",
                 cx.config.environment()

@@ -1,12 +1,13 @@
 //! Where Redis is: only a variable, since its URL may contain a password.
 
-use url::{Host, Url};
+use url::Url;
 
 use super::Config;
 use super::error::ConfigError;
 use super::section::Section;
 use super::urls;
 use super::variables::{Shown, Variables};
+use crate::hosts::is_this_machine;
 use crate::mask::Secret;
 
 /// The variable.
@@ -109,7 +110,7 @@ fn parse(text: &str) -> Result<RedisTarget, String> {
     if has_tls && is_plain_accepted {
         return Err("`?tls=none` contradicts rediss://: write redis://".to_owned());
     }
-    if password.is_some() && !has_tls && !is_plain_accepted && !is_local(&url) {
+    if password.is_some() && !has_tls && !is_plain_accepted && !is_this_machine(&host) {
         return Err("would send its password unencrypted: write rediss://…, or, if everything on the way is trusted, add \
                     `?tls=none`"
             .to_owned());
@@ -119,17 +120,6 @@ fn parse(text: &str) -> Result<RedisTarget, String> {
 
 const SEVERAL_HOSTS: &str =
     "names several hosts, but a cluster is not supported: name one server that has all keys";
-
-/// Whether the server is on this machine. The host of a scheme that the standard does not know is never parsed as an address.
-fn is_local(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    match Host::parse(host) {
-        Ok(Host::Domain(name)) => name == "localhost",
-        Ok(Host::Ipv4(address)) => address.is_loopback(),
-        Ok(Host::Ipv6(address)) => address.is_loopback(),
-        Err(_) => false,
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -7,7 +7,8 @@ use serde::{Deserialize, Deserializer, de};
 use super::document::Document;
 use super::error::ConfigError;
 use super::variables::Variables;
-use crate::period::parse_duration;
+use crate::period::{format_duration, parse_duration};
+use crate::printable::escaped;
 
 /// One concern: a table of `batchctl.toml`, the variables that go with it, or both. Its keys and their defaults are
 /// the fields of the struct that implements this.
@@ -95,10 +96,20 @@ pub(super) fn is_variable_name(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
+/// No setting means a longer time, and every instant less than this away exists.
+const LONGEST_DURATION: Duration = Duration::from_hours(3660 * 24);
+
 /// A length of time in quotes, such as `"45m"`. serde's attribute requires the field's own type.
 pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(deserializer)?;
-    parse_duration(&text).map(Some).map_err(de::Error::custom)
+    match parse_duration(&text) {
+        Ok(length) if length > LONGEST_DURATION => Err(de::Error::custom(format_args!(
+            "`{}` is too long: write at most {}",
+            escaped(&text),
+            format_duration(LONGEST_DURATION)
+        ))),
+        parsed => parsed.map(Some).map_err(de::Error::custom),
+    }
 }
 
 /// Lists every section once. The list makes the struct that `batchctl.toml` is read into, the walk over its sections,

@@ -8,11 +8,20 @@ use serde::Deserialize;
 use super::error::ConfigError;
 use super::section::{Place, Section, duration};
 use crate::address;
+use crate::hosts::is_host;
+use crate::period::format_duration;
 
 /// More than anybody has in stock. It keeps sums of a threshold and of what is added to it small.
 const MOST_UNITS: i64 = 1_000_000_000_000;
+/// An order takes some milliseconds from the one to the other, and a second under load. Tests place no orders meanwhile.
+const SHORTEST_SETTLE: Duration =
+    if cfg!(feature = "failpoints") { Duration::from_millis(100) } else { Duration::from_secs(1) };
 /// A run of half an hour looks at most three times as long.
 const LONGEST_SETTLE: Duration = Duration::from_mins(5);
+/// Somebody who checks out may well take some minutes.
+const SHORTEST_LEAKED_AFTER: Duration = Duration::from_mins(5);
+/// Units that nobody can buy for longer are lost.
+const LONGEST_LEAKED_AFTER: Duration = Duration::from_hours(30 * 24);
 
 /// `[stock]`
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -21,7 +30,7 @@ pub struct StockConfig {
     /// The threshold of products that have none of their own; by default there is none, and only products with their own
     /// are watched.
     pub alert_threshold: Option<i64>,
-    /// How far above its threshold a product's stock has to rise before it can be alerted of again. With 0 one unit above
+    /// How far above its threshold a product's stock has to rise before another alert is raised for it. With 0 one unit above
     /// is enough.
     pub recover_above: i64,
     /// The channel that is told; by default those that the job's severity is routed to.
@@ -60,7 +69,7 @@ pub struct ReconcileConfig {
     /// How long a difference has to stay the same before it counts; five seconds by default.
     #[serde(deserialize_with = "duration")]
     pub settle: Option<Duration>,
-    /// After so long without an order, or after its cancellation, a reservation is nobody's; an hour by default.
+    /// After so long without an order, or after its cancellation, a reservation is orphaned; an hour by default.
     #[serde(deserialize_with = "duration")]
     pub leaked_after: Option<Duration>,
     /// More differences than this are an urgent message.
@@ -97,13 +106,13 @@ impl ReconcileConfig {
         self.settle.unwrap_or(Self::SETTLE)
     }
 
-    /// After so long without an order, or after its cancellation, a reservation is nobody's.
+    /// After so long without an order, or after its cancellation, a reservation is orphaned.
     pub fn leaked_after(&self) -> Duration {
         self.leaked_after.unwrap_or(Self::LEAKED_AFTER)
     }
 }
 
-/// `[stock.redis]`: what the keys are called.
+/// `[stock.redis]`: what the keys are called, and where Redis may be.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StockKeys {
@@ -111,6 +120,8 @@ pub struct StockKeys {
     pub stock: String,
     /// The key of an order's reservation, a hash of products and units: with `{order}`, and `{mall}` if there are several.
     pub reservation: String,
+    /// Where Redis may be outside prod, apart from this machine.
+    pub hosts_outside_prod: Vec<String>,
 }
 
 impl Default for StockKeys {
@@ -118,6 +129,7 @@ impl Default for StockKeys {
         Self {
             stock: "stock:{mall}:{product}".to_owned(),
             reservation: "reservation:{mall}:{order}".to_owned(),
+            hosts_outside_prod: Vec::new(),
         }
     }
 }
@@ -139,17 +151,57 @@ impl StockKeys {
 
     /// The key of an order's reservation.
     pub fn reservation_of(&self, mall: &str, order: &str) -> String {
-        let (before, after) = self.reservation.split_once(ORDER).unwrap_or((&self.reservation, ""));
         // What an order is called may look like a placeholder itself.
-        format!("{}{order}{}", before.replace(MALL, mall), after.replace(MALL, mall))
+        let (before, after) = self.reservations_of(mall);
+        format!("{before}{order}{after}")
     }
 
-    /// The first pattern that does not say which mall it is of: with several malls, one's reservations would be another's.
-    pub fn without_mall(&self) -> Option<&'static str> {
-        [("stock.redis.stock", &self.stock), ("stock.redis.reservation", &self.reservation)]
-            .into_iter()
-            .find_map(|(name, pattern)| (!pattern.contains(MALL)).then_some(name))
+    /// What stands before and after the order in the key of a mall's reservation.
+    pub fn reservations_of(&self, mall: &str) -> (String, String) {
+        let (before, after) = self.reservation.split_once(ORDER).unwrap_or((&self.reservation, ""));
+        (before.replace(MALL, mall), after.replace(MALL, mall))
     }
+
+    /// Whether the key of a stock says which mall it is of.
+    pub fn names_mall_of_stock(&self) -> bool {
+        self.stock.contains(MALL)
+    }
+
+    /// Why some key could be that of two of these malls; `None` if each key has one mall.
+    pub fn shared_by(&self, malls: &[&str]) -> Option<String> {
+        if malls.len() < 2 {
+            return None;
+        }
+        let patterns = [
+            ("stock.redis.stock", &self.stock, Self::stock_of as fn(&Self, &str) -> (String, String)),
+            ("stock.redis.reservation", &self.reservation, Self::reservations_of),
+        ];
+        patterns.into_iter().find_map(|(name, pattern, of)| {
+            if !pattern.contains(MALL) {
+                return Some(format!(
+                    "`{name}` has no {MALL}, but {} malls have orders here: they would share their keys",
+                    malls.len()
+                ));
+            }
+            let mut pairs = malls
+                .iter()
+                .enumerate()
+                .flat_map(|(place, first)| malls[place + 1..].iter().map(move |second| (first, second)));
+            let (first, second) =
+                pairs.find(|(first, second)| overlap(&of(self, first), &of(self, second)))?;
+            Some(format!(
+                "`{name}` is `{pattern}`, by which a key of mall `{first}` can be one of mall `{second}` too"
+            ))
+        })
+    }
+}
+
+/// Whether a key can begin and end as both of these say: then nobody knows which of the two it is of.
+fn overlap(first: &(String, String), second: &(String, String)) -> bool {
+    let (before, after) = (&first.0, &first.1);
+    let (other_before, other_after) = (&second.0, &second.1);
+    (before.starts_with(other_before.as_str()) || other_before.starts_with(before.as_str()))
+        && (after.ends_with(other_after.as_str()) || other_after.ends_with(after.as_str()))
 }
 
 impl Section for StockConfig {
@@ -168,10 +220,18 @@ impl Section for StockConfig {
                 return Err(place.error(&[table, "percent"], problem));
             }
         }
-        if self.reconcile.settle() > LONGEST_SETTLE {
-            let problem =
-                "`stock.reconcile.settle` is longer than 5m: the comparison would not come to its end";
-            return Err(place.error(&["reconcile", "settle"], problem));
+        for (key, length, shortest, longest) in [
+            ("settle", self.reconcile.settle(), SHORTEST_SETTLE, LONGEST_SETTLE),
+            ("leaked_after", self.reconcile.leaked_after(), SHORTEST_LEAKED_AFTER, LONGEST_LEAKED_AFTER),
+        ] {
+            if length < shortest || length > longest {
+                let problem = format!(
+                    "`stock.reconcile.{key}` is not from {} to {}",
+                    format_duration(shortest),
+                    format_duration(longest)
+                );
+                return Err(place.error(&["reconcile", key], problem));
+            }
         }
         for (entry, recipient) in self.mail_to.iter().enumerate() {
             if address::parse(recipient).is_err() {
@@ -182,6 +242,11 @@ impl Section for StockConfig {
                 );
                 return Err(place.error(&["mail_to", &entry.to_string()], problem));
             }
+        }
+        if !self.redis.hosts_outside_prod.iter().all(|host| is_host(host)) {
+            let problem =
+                "`stock.redis.hosts_outside_prod` is not a list of hosts: write [\"redis.dev.example.jp\"]";
+            return Err(place.error(&["redis", "hosts_outside_prod"], problem));
         }
         check(place, "stock", &self.redis.stock, PRODUCT)?;
         check(place, "reservation", &self.redis.reservation, ORDER)
@@ -232,6 +297,17 @@ mod tests {
             ),
             ("recover_above = 9000000000000000000", "line 2: `stock.recover_above` is not a number of units"),
             ("feed = { percent = 101 }", "line 2: `stock.feed.percent` is not a percentage"),
+            // With none, orders that are being placed would lose their reservations.
+            (
+                "reconcile.leaked_after = \"0s\"",
+                "line 2: `stock.reconcile.leaked_after` is not from 5m to 30d",
+            ),
+            ("reconcile.leaked_after = \"4m59s\"", "`stock.reconcile.leaked_after` is not from 5m to 30d"),
+            ("reconcile.leaked_after = \"300000000d\"", "`300000000d` is too long: write at most 3660d"),
+            ("reconcile.leaked_after = \"30d1ms\"", "`stock.reconcile.leaked_after` is not from"),
+            ("reconcile.settle = \"0s\"", "line 2: `stock.reconcile.settle` is not from"),
+            ("reconcile.settle = \"99ms\"", "`stock.reconcile.settle` is not from"),
+            ("reconcile.settle = \"6m\"", "`stock.reconcile.settle` is not from"),
             (
                 "mail_to = [\"a@example.jp\", \"nobody\"]",
                 "line 2: `stock.mail_to`: entry 2 is not a mail address",
@@ -252,11 +328,43 @@ mod tests {
         assert_eq!(keys.stock_of("tokyo"), ("stock:tokyo:".to_owned(), String::new()));
         assert_eq!(keys.reservation_of("tokyo", "A-1"), "reservation:tokyo:A-1");
         assert_eq!(keys.reservation_of("tokyo", "{mall}"), "reservation:tokyo:{mall}");
-        assert_eq!(keys.without_mall(), None);
         let own = super::tests::keys("stock = 'p/{product}/left'\nreservation = '{order}@{mall}'").unwrap();
         assert_eq!(own.stock_of("tokyo"), ("p/".to_owned(), "/left".to_owned()));
         assert_eq!(own.reservation_of("tokyo", "A-1"), "A-1@tokyo");
-        assert_eq!(own.without_mall(), Some("stock.redis.stock"));
+    }
+
+    #[test]
+    fn a_key_that_two_malls_could_have_is_refused() {
+        let shared = |text: &str, malls: &[&str]| keys(text).unwrap().shared_by(malls);
+        for (text, malls) in [
+            ("", &["a", "a-b", "a.b", "b", "a_", "reservation"][..]),
+            ("stock = '{product}:{mall}'\nreservation = '{order}@{mall}'", &["a", "b-a", "ba"]),
+            ("stock = 's-{mall}-{product}'", &["a", "b"]),
+            ("stock = 's:{product}'\nreservation = 'r:{order}'", &["a"]),
+        ] {
+            assert_eq!(shared(text, malls), None, "{text}");
+        }
+        for (text, malls, problem) in [
+            ("stock = 's:{product}'", &["a", "b"][..], "`stock.redis.stock` has no {mall}, but 2 malls"),
+            ("reservation = 'r:{order}'", &["a", "b"], "`stock.redis.reservation` has no {mall}"),
+            // `s-a-b-P1` is the product `b-P1` of the one, and `P1` of the other.
+            (
+                "stock = 's-{mall}-{product}'",
+                &["x", "a", "a-b"],
+                "a key of mall `a` can be one of mall `a-b` too",
+            ),
+            ("stock = '{product}-{mall}'", &["b-a", "a"], "a key of mall `b-a` can be one of mall `a` too"),
+            ("stock = '{mall}{product}'", &["a", "ab"], "is `{mall}{product}`, by which a key of mall `a`"),
+            ("stock = '{mall}{product}{mall}'", &["a"], "has {mall} more than once"),
+            (
+                "reservation = 'r.{mall}.{order}'",
+                &["a", "a.b"],
+                "`stock.redis.reservation` is `r.{mall}.{order}`",
+            ),
+        ] {
+            let found = keys(text).map_or_else(Some, |keys| keys.shared_by(malls)).unwrap_or_default();
+            assert!(found.contains(problem), "{text}: {found}");
+        }
     }
 
     #[test]
@@ -271,6 +379,10 @@ mod tests {
             ("reservation = 'r:{order}:{product}'", "has braces that are neither {mall} nor {order}"),
             ("stock = \"stock:\\n{product}\"", "has a character that no key has"),
             ("key = 'x'", "key"),
+            (
+                "hosts_outside_prod = ['redis:6379']",
+                "`stock.redis.hosts_outside_prod` is not a list of hosts",
+            ),
         ] {
             let error = keys(text).unwrap_err();
             assert!(error.contains(problem), "{text}: {error}");

@@ -2,8 +2,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use url::{Host, Url};
+use url::Url;
 
+use crate::hosts::is_this_machine;
 use crate::mask::{Secret, is_secret_name};
 
 /// The error for a URL whose parts are not where its author meant them.
@@ -45,12 +46,7 @@ pub(super) fn is_readable(text: &str) -> bool {
 
 /// Whether what goes there is encrypted, or stays on this machine.
 pub(crate) fn is_confidential(url: &Url) -> bool {
-    let is_local = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => return false,
-    };
+    let is_local = is_this_machine(url.host_str().unwrap_or_default());
     url.scheme() == "https" || (url.scheme() == "http" && is_local)
 }
 

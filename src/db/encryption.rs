@@ -7,7 +7,9 @@
 use std::fmt;
 
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
-use url::{Host, Url};
+use url::Url;
+
+use crate::hosts::is_this_machine;
 
 /// The spellings of the parameter that the driver knows.
 const SSL_MODE: [&str; 2] = ["sslmode", "ssl-mode"];
@@ -70,7 +72,7 @@ pub fn encryption(url: &str) -> Option<Encryption> {
 /// as PGSSLMODE, which any shell may have, does not weaken it.
 pub(super) fn encrypted(url: &str) -> Result<PgConnectOptions, sqlx::Error> {
     let options = url.parse::<PgConnectOptions>()?;
-    if says_how(url) || is_socket(&options) || is_loopback(options.get_host()) {
+    if says_how(url) || is_socket(&options) || is_this_machine(options.get_host()) {
         return Ok(options);
     }
     Ok(options.ssl_mode(PgSslMode::VerifyFull))
@@ -97,16 +99,6 @@ pub(super) fn missing_file(url: &str) -> Option<String> {
 
 fn is_socket(options: &PgConnectOptions) -> bool {
     options.get_socket().is_some() || options.get_host().starts_with('/')
-}
-
-fn is_loopback(host: &str) -> bool {
-    match Host::parse(host) {
-        Ok(Host::Domain(name)) => name == "localhost",
-        Ok(Host::Ipv4(address)) => address.is_loopback(),
-        Ok(Host::Ipv6(address)) => address.is_loopback(),
-        // `::1` without the brackets of a URL, as in `?host=::1`.
-        Err(_) => host.parse::<std::net::Ipv6Addr>().is_ok_and(|address| address.is_loopback()),
-    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ pub mod notifications;
 pub mod orders;
 pub mod recipients;
 pub mod refunds;
+pub mod stock_keys;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod times;

@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use url::{Host, Url};
+use url::Url;
 
 use crate::config::is_confidential;
 use crate::failure::Failure;
+use crate::hosts;
 
 /// The URL that an API's calls go to, or start with.
 #[derive(Clone, PartialEq, Eq)]
@@ -80,16 +81,9 @@ impl Address {
         &self.url
     }
 
-    /// Whether it is on this machine, or at one of these hosts.
-    pub fn is_here_or_at(&self, hosts: &[String]) -> bool {
-        match self.url.host() {
-            Some(Host::Domain(name)) => {
-                name == "localhost" || hosts.iter().any(|host| host.eq_ignore_ascii_case(name))
-            }
-            Some(Host::Ipv4(ip)) => ip.is_loopback() || hosts.contains(&ip.to_string()),
-            Some(Host::Ipv6(ip)) => ip.is_loopback() || hosts.contains(&format!("[{ip}]")),
-            None => false,
-        }
+    /// Whether its host may be reached outside prod, of which these are listed.
+    pub fn is_allowed_outside_prod(&self, hosts: &[String]) -> bool {
+        hosts::is_allowed_outside_prod(self.url.host_str().unwrap_or_default(), hosts)
     }
 
     /// Whether it must not be shown.

@@ -3,7 +3,7 @@
 //! `smtps://USER:PASSWORD@HOST[:465]` is encrypted from the first byte; `smtp://[USER:PASSWORD@]HOST[:587]` must offer
 //! STARTTLS, unless it is this machine. `?tls=required` and `?tls=none` decide otherwise.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use url::Url;
 use crate::clients::install_tls_provider;
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::hosts::is_this_machine;
 use crate::mail::delivery::Stop;
 
 use super::connection::SmtpConnection;
@@ -255,7 +256,7 @@ fn parse(text: &str) -> Result<Target, Failure> {
             _ => return Err(wrong("`tls` is neither `required` nor `none`")),
         });
     }
-    let is_here = is_loopback(&host);
+    let is_here = is_this_machine(&host);
     let encryption = match (is_implicit, tls) {
         (true, Some(false)) => return Err(wrong("smtps:// and `tls=none` contradict each other")),
         (true, _) => Encryption::AtOnce,
@@ -310,12 +311,6 @@ fn decoded(text: &str) -> Option<String> {
         }
     }
     String::from_utf8(bytes).ok()
-}
-
-/// This machine, by address or by name.
-fn is_loopback(host: &str) -> bool {
-    host.eq_ignore_ascii_case("localhost")
-        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn server_name(host: &str) -> Result<ServerName<'static>, Failure> {

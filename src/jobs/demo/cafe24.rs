@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use chrono::{DateTime, Days, Utc};
 use serde::Deserialize;
-use url::{Host, Url};
+use url::Url;
 
 use crate::clients::api::{Address, Api, ApiError, Call, Decoded, Terms};
 use crate::clients::cafe24::PLATFORM;
@@ -21,6 +21,7 @@ use crate::context::Context;
 use crate::db::Db;
 use crate::failure::Failure;
 use crate::files::write_atomically;
+use crate::hosts::is_this_machine;
 use crate::period::last_finished_day;
 use crate::sealed::new_secret_key;
 use crate::shop::tokens::{self, Keys};
@@ -45,12 +46,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// that with somebody else's server.
 pub(super) fn parse_address(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|_| "write it as http://127.0.0.1:8024".to_owned())?;
-    let is_local = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
+    let is_local = is_this_machine(url.host_str().unwrap_or_default());
     let is_plain = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
     let has_login = !url.username().is_empty() || url.password().is_some();
     if url.scheme() == "http" && is_local && is_plain && !has_login {

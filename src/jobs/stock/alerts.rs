@@ -5,26 +5,13 @@ use serde::Serialize;
 
 use crate::context::Context;
 use crate::db::{Db, FromRow, StoredText, StoredTime};
-use crate::documents::{Cell, Column, ColumnKind, ListFormat, Row, Table, csv};
-use crate::jobs::listing::{drop_one_more, shown_time, with_one_more};
-use crate::locale::Locale;
+use crate::documents::{Cell, Column, ColumnKind, Row, Table};
+use crate::jobs::listing::{shown_time, with_one_more};
 use crate::shop::malls::MallArgs;
-use crate::text_encoding::TextEncoding;
 use crate::values;
-use crate::wording::counted;
 
 use super::alert::READ_CHARACTERS;
-
-/// The format of the list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum AlertFormat {
-    /// For people
-    Table,
-    /// For spreadsheets
-    Csv,
-    /// For programs
-    Json,
-}
+use super::listing::StockListFormat;
 
 /// List the products whose stock is low, the most urgent first
 #[derive(Debug, clap::Args)]
@@ -36,7 +23,7 @@ pub struct ListArgs {
     limit: u32,
     /// Print a table, CSV or JSON
     #[arg(long, value_enum, default_value = "table")]
-    format: AlertFormat,
+    format: StockListFormat,
 }
 
 /// A product with an open alert.
@@ -59,25 +46,10 @@ pub(super) async fn list(cx: &Context, args: &ListArgs) -> anyhow::Result<()> {
     let mut db = cx.db().await?;
     let malls = args.malls.selected(&mut db).await?;
     let malls: Vec<i64> = malls.iter().map(|mall| mall.id).collect();
-    let mut alerts = open_alerts(&mut db, &malls, with_one_more(args.limit)).await?;
+    let alerts = open_alerts(&mut db, &malls, with_one_more(args.limit)).await?;
     db.close().await;
-    let are_more = drop_one_more(&mut alerts, args.limit);
-    let nothing = "no product is low on stock";
     let table = |alerts: &[Listed]| table(alerts, cx.time_zone());
-    match args.format {
-        AlertFormat::Json => ListFormat::Json.print(&cx.output, &alerts, nothing, table)?,
-        AlertFormat::Table => ListFormat::Table.print(&cx.output, &alerts, nothing, table)?,
-        AlertFormat::Csv => {
-            let mut bytes = Vec::new();
-            csv::write(&table(&alerts), Locale::En, TextEncoding::Utf8, &mut bytes)?;
-            cx.output.data(&bytes)?;
-        }
-    }
-    if are_more && args.format == AlertFormat::Table {
-        let shown = counted(args.limit, "is shown", "are shown");
-        cx.output.data(format!("there are more, of which {shown}: --limit COUNT shows more\n").as_bytes())?;
-    }
-    Ok(())
+    args.format.print(cx, alerts, args.limit, "no product is low on stock", table)
 }
 
 async fn open_alerts(db: &mut Db, malls: &[i64], most: i64) -> anyhow::Result<Vec<Listed>> {

@@ -5,16 +5,14 @@ use serde::Serialize;
 
 use crate::context::Context;
 use crate::db::{Db, FromRow, StoredText, StoredTime};
-use crate::documents::{Cell, Column, ColumnKind, ListFormat, Row, Table, csv};
-use crate::jobs::listing::{drop_one_more, shown_time, with_one_more};
+use crate::documents::{Cell, Column, ColumnKind, Row, Table};
+use crate::jobs::listing::{shown_time, with_one_more};
 use crate::locale::Locale;
 use crate::shop::malls::MallArgs;
-use crate::text_encoding::TextEncoding;
 use crate::values;
-use crate::wording::counted;
 
 use super::alert::READ_CHARACTERS;
-use super::alerts::AlertFormat;
+use super::listing::StockListFormat;
 use super::reconcile::difference::Cause;
 
 /// List the differences that `stock reconcile` has found, newest first
@@ -25,7 +23,7 @@ pub struct ListArgs {
     /// List those of this run
     #[arg(long, value_name = "ID")]
     run: Option<i64>,
-    /// List those that were not repaired
+    /// List those that were not repaired, and that no later comparison has found gone
     #[arg(long)]
     open: bool,
     /// List at most this many
@@ -33,7 +31,7 @@ pub struct ListArgs {
     limit: u32,
     /// Print a table, CSV or JSON
     #[arg(long, value_enum, default_value = "table")]
-    format: AlertFormat,
+    format: StockListFormat,
 }
 
 #[derive(Debug, Serialize, FromRow)]
@@ -54,25 +52,20 @@ pub(super) async fn list(cx: &Context, args: &ListArgs) -> anyhow::Result<()> {
     let mut db = cx.db().await?;
     let malls = args.malls.selected(&mut db).await?;
     let malls: Vec<i64> = malls.iter().map(|mall| mall.id).collect();
-    let mut rows = select(&mut db, &malls, args).await?;
+    let rows = select(&mut db, &malls, args).await?;
     db.close().await;
-    let are_more = drop_one_more(&mut rows, args.limit);
     let table = |rows: &[Listed]| table(rows, cx.time_zone());
-    match args.format {
-        AlertFormat::Json => ListFormat::Json.print(&cx.output, &rows, "no differences", table)?,
-        AlertFormat::Table => ListFormat::Table.print(&cx.output, &rows, "no differences", table)?,
-        AlertFormat::Csv => {
-            let mut bytes = Vec::new();
-            csv::write(&table(&rows), Locale::En, TextEncoding::Utf8, &mut bytes)?;
-            cx.output.data(&bytes)?;
-        }
-    }
-    if are_more && args.format == AlertFormat::Table {
-        let shown = counted(args.limit, "is shown", "are shown");
-        cx.output.data(format!("there are more, of which {shown}: --limit COUNT shows more\n").as_bytes())?;
-    }
-    Ok(())
+    args.format.print(cx, rows, args.limit, "no differences", table)
 }
+
+/// Whoever compares a mall finds all its differences again: what the last comparison has not found is gone, and of what was
+/// found again the last row speaks.
+const OPEN: &str = "d.repair <> 'REPAIRED'
+    AND NOT EXISTS (SELECT 1 FROM stock_reconciliations r
+                    WHERE r.mall_id = d.mall_id AND r.execution_id > d.execution_id)
+    AND NOT EXISTS (SELECT 1 FROM stock_differences n
+                    WHERE n.mall_id = d.mall_id AND n.execution_id >= d.execution_id AND n.id > d.id
+                      AND n.stock_key = d.stock_key)";
 
 async fn select(db: &mut Db, malls: &[i64], args: &ListArgs) -> anyhow::Result<Vec<Listed>> {
     let read = |column: &str| format!("SUBSTR({column}, 1, {READ_CHARACTERS})");
@@ -81,7 +74,7 @@ async fn select(db: &mut Db, malls: &[i64], args: &ListArgs) -> anyhow::Result<V
                 d.found_at, d.execution_id AS run
          FROM stock_differences d JOIN malls m ON m.id = d.mall_id
          WHERE d.mall_id IN {} AND d.execution_id = COALESCE($2, d.execution_id)
-           AND (NOT $3 OR d.repair <> 'REPAIRED')
+           AND (NOT $3 OR {OPEN})
          ORDER BY d.id DESC LIMIT $4",
         read("m.code"),
         read("d.product_code"),

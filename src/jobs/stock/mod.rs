@@ -4,6 +4,7 @@ pub mod alert;
 mod alerts;
 mod causes;
 mod differences;
+mod listing;
 pub mod reconcile;
 pub mod summary;
 mod telling;
@@ -15,7 +16,7 @@ use crate::runner::{Action, Job, JobCommand, JobSpec};
 /// The jobs of stock.
 pub const SPECS: &[JobSpec] = &[alert::Args::SPEC, reconcile::Args::SPEC, summary::Args::SPEC];
 
-/// Alert of low stock, and compare the stock in Redis with the database
+/// Alert about low stock, and compare the stock in Redis with the database
 #[derive(Debug, clap::Subcommand)]
 #[expect(missing_docs, reason = "the help of a job is its spec")]
 pub enum Stock {

@@ -80,13 +80,7 @@ impl Job for Args {
             let again = if run.is_asked_again() { format!("/{}", run.id()) } else { String::new() };
             let id = format!("stock-summary/{day}{again}");
             let message = summary.message(cx, &id, day, severity(cx, &Self::SPEC));
-            let mail = match recipients.mail(cx, &message).await {
-                Ok(mail) => mail,
-                Err(error) => {
-                    run.fail_part(&message.id, "mail", &error);
-                    None
-                }
-            };
+            let mail = recipients.mail_or_fail(run, &message).await;
             run.chunk(None::<&str>, async |db| recipients.tell(cx, db, &message, mail.as_ref()).await)
                 .await?;
             failpoint::reach(&cx.config, "stock-message-kept");

@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::db::Db;
 use crate::mail::queue::{NewMail, USUAL, enqueue};
 use crate::mail::template::{RenderedMail, Renderer};
-use crate::runner::JobSpec;
+use crate::runner::{JobSpec, Run};
 use crate::severity::Severity;
 
 /// The template of a mail that says what a message says.
@@ -40,7 +40,7 @@ impl<'c> Recipients<'c> {
 
     /// The mail that says what a message says; `None` if nobody gets one. Rendered before a transaction, since a template
     /// may take its time.
-    pub(super) async fn mail(&self, cx: &Context, message: &Message) -> anyhow::Result<Option<RenderedMail>> {
+    async fn mail(&self, cx: &Context, message: &Message) -> anyhow::Result<Option<RenderedMail>> {
         if self.mail_to.is_empty() {
             return Ok(None);
         }
@@ -50,6 +50,17 @@ impl<'c> Recipients<'c> {
         let language = cx.config.locale().tag();
         let rendered = Renderer::new(&cx.config).render(TEMPLATE, language, data).await;
         rendered.map(Some).with_context(|| format!("failed to write a mail by the template `{TEMPLATE}`"))
+    }
+
+    /// The same; if it cannot be written, that fails by itself and the channels are told all the same.
+    pub(super) async fn mail_or_fail(&self, run: &mut Run<'_>, message: &Message) -> Option<RenderedMail> {
+        match self.mail(run.cx, message).await {
+            Ok(mail) => mail,
+            Err(error) => {
+                run.fail_part(&message.id, "mail", &error);
+                None
+            }
+        }
     }
 
     /// Keeps a message for the channels and queues its mails, in a transaction of the caller's.

@@ -189,7 +189,7 @@ fn a_replica_a_wrong_password_and_a_silent_server_lose_nothing(store: &Store) {
     let with = |url: &str| store.expire().env("BATCHCTL_REDIS_URL", url).run();
     with(&replica.url())
         .exits(75)
-        .says("is a replica, which takes no writes")
+        .says("is a read-only replica")
         .says("name the primary in BATCHCTL_REDIS_URL");
     assert_eq!(assert_adds_up(store, STOCK), ORDERS);
     assert_released(&redis, 0, ORDERS);

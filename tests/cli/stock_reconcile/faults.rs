@@ -20,6 +20,8 @@ on_both_databases![
     a_redis_that_takes_two_seconds_a_command_is_given_up_at_the_deadline,
     a_deadline_in_the_middle_of_a_repair_leaves_its_plan,
     two_runs_at_once_repair_once,
+    a_stop_is_heard_while_a_difference_settles,
+    a_plan_is_settled_by_the_very_key_that_it_was_for,
 ];
 
 fn whatever_is_killed_each_difference_is_repaired_and_told_once(shop: &Shop) {
@@ -121,7 +123,12 @@ fn a_replica_takes_no_repair(shop: &Shop) {
     let mut connection = replica.connect(0);
     let mut stored = || redis::cmd("GET").arg(super::key("P1")).query::<Option<String>>(&mut connection);
     eventually(|| stored().is_ok_and(|stored| stored.is_some()), "the replica has the stock");
-    stock.reconcile(&[]).env("BATCHCTL_REDIS_URL", replica.url()).run().exits(75).says("takes no writes");
+    stock
+        .reconcile(&[])
+        .env("BATCHCTL_REDIS_URL", replica.url())
+        .run()
+        .exits(75)
+        .says("is a read-only replica");
     assert_eq!(stock.get("P1").unwrap(), "7");
     stock.reconcile(&[]).run().succeeds();
     assert_eq!(stock.differences(), ["P1 10 7 RESERVATION_LEAKED 10 REPAIRED"]);
@@ -205,4 +212,37 @@ fn two_runs_at_once_repair_once(shop: &Shop) {
     stock.reconcile(&[]).run().exits(75);
     held.release().wait().succeeds();
     assert_eq!(stock.differences(), ["P1 10 7 RESERVATION_LEAKED 10 REPAIRED"]);
+}
+
+fn a_stop_is_heard_while_a_difference_settles(shop: &Shop) {
+    let Some(stock) = Stock::of(shop) else { return };
+    stock.product("P1", 10);
+    stock.configure_settling("5m", "");
+    let mut running = stock.reconcile(&[]).real_clock().spawn();
+    let connected = || stock.redis.command::<String>(&["CLIENT", "LIST"]).contains("cmd=evalsha");
+    eventually(connected, "the stock is compared");
+    running.signal(Signal::TERM);
+    let stopped = Instant::now();
+    running.wait().exits(143);
+    // A look is half a minute after the last one, and the grace 25 s.
+    assert!(stopped.elapsed() < Duration::from_secs(15), "after {:?}", stopped.elapsed());
+}
+
+fn a_plan_is_settled_by_the_very_key_that_it_was_for(shop: &Shop) {
+    let Some(stock) = Stock::of(shop) else { return };
+    let long = "x".repeat(1500);
+    let codes = ["\0", "a\\0", long.as_str()];
+    for code in codes {
+        stock.set(code, 1);
+    }
+    stock.reconcile(&[]).failpoint("reconcile-planned=kill").run().is_killed_by(Signal::KILL);
+    assert_eq!(shop.scalar("SELECT COUNT(*) FROM stock_differences WHERE repair = 'PLANNED'"), "3");
+    // Nothing was deleted yet: the first of these finds that out.
+    stock.redis.command::<()>(&["SET", &super::key("a\\0"), "2"]);
+    stock.reconcile(&[]).run().succeeds();
+    let ends = "SELECT repair, COUNT(*) FROM stock_differences GROUP BY repair ORDER BY repair";
+    assert_eq!(shop.sql(ends), [["REPAIRED", "3"], ["UNKNOWN", "1"]]);
+    for code in codes {
+        assert_eq!(stock.get(code), None, "{code:?}");
+    }
 }

@@ -1,21 +1,22 @@
 //! `stock reconcile`: each cause is recognised and repaired, what moves is not touched, and what cannot be true repairs nothing.
 
 mod faults;
+mod malls;
 mod movements;
+mod reservations;
 
 use serde_json::Value;
 
 use crate::support::redis::Redis;
-use crate::support::{Batchctl, Database, Mall, Order, Shop, Webhook, eventually, on_both_databases};
+use crate::support::{Batchctl, Database, Mall, Shop, Webhook, on_both_databases};
 
 on_both_databases![
     each_cause_is_recognised_and_repaired,
     a_dry_run_shows_each_difference_and_changes_nothing,
     redis_can_be_the_one_that_is_believed,
-    what_orders_have_reserved_is_no_difference,
-    a_reservation_that_is_nobodys_is_given_back_once,
     more_than_ten_differences_are_an_urgent_message_once,
     an_empty_redis_is_not_believed,
+    what_is_not_compared_does_not_make_an_empty_redis_credible,
     keys_of_another_pattern_are_not_believed,
     the_list_of_differences_can_be_narrowed,
     only_malls_whose_orders_are_here_are_compared,
@@ -62,14 +63,26 @@ impl<'s> Stock<'s> {
         self.job(&[&["stock", "reconcile"], arguments].concat())
     }
 
+    /// Another mall of our own.
+    pub(super) fn another_mall(&self, code: &str) -> Mall {
+        let mall = self.shop.mall(code, "Asia/Tokyo", "JPY");
+        self.shop.execute(&format!("UPDATE malls SET platform = 'app' WHERE id = {}", mall.id));
+        mall
+    }
+
     /// A product with this quantity in the database.
     pub(super) fn product(&self, code: &str, quantity: i64) {
+        self.product_of(self.mall, code, quantity);
+    }
+
+    /// The same of another mall.
+    pub(super) fn product_of(&self, mall: Mall, code: &str, quantity: i64) {
         let at = "'2026-11-01T00:00:00+00:00'";
         let code = code.replace('\'', "''");
         self.shop.execute(&format!(
             "INSERT INTO products (mall_id, product_code, name, status, currency, price_amount, created_at, updated_at)
              VALUES ({}, '{code}', 'Tea', 'ON_SALE', 'JPY', 100, {at}, {at})",
-            self.mall.id
+            mall.id
         ));
         self.shop.execute(&format!(
             "INSERT INTO stock (product_id, quantity, updated_at) SELECT MAX(id), {quantity}, {at} FROM products"
@@ -206,7 +219,16 @@ fn redis_can_be_the_one_that_is_believed(shop: &Shop) {
             stock.set(code, number);
         }
     }
-    stock.reconcile(&["--source", "redis"]).run().exits(3).says("Redis has no number to take over");
+    stock.reconcile(&["--source", "redis"]).run().exits(3);
+    stock
+        .reconcile(&["--source", "redis", "--verbose"])
+        .run()
+        .exits(3)
+        .says("tokyo/MISSING: Redis has nothing at the key `stock:tokyo:MISSING` (missing in Redis); it is left as it is: Redis has no number to take over")
+        .says("tokyo/NEGATIVE: Redis has -1 at the key `stock:tokyo:NEGATIVE` (negative); it is left as it is: a negative number is not taken over")
+        // All four were compared, whatever became of them.
+        .says("data:  4 products are compared\n");
+    shop.execute("DELETE FROM stock_differences WHERE execution_id = 2");
     assert_eq!(
         stock.differences(),
         [
@@ -221,84 +243,6 @@ fn redis_can_be_the_one_that_is_believed(shop: &Shop) {
         ["7", "12", "10", "10"]
     );
     assert_eq!([stock.get("LEAKED"), stock.get("MISSING")], [Some("7".to_owned()), None]);
-}
-
-/// An order that has reserved units of a product in Redis, which has so much less than the database.
-fn reserve(stock: &Stock<'_>, order: &str, product: &str, units: i64) {
-    stock.redis.command::<()>(&["HSET", &format!("reservation:tokyo:{order}"), product, &units.to_string()]);
-}
-
-fn cancelled<'o>(stock: &Stock<'_>, order_no: &'o str, cancelled_at: &'o str) -> Order<'o> {
-    let mall = stock.mall;
-    let cancelled_at = Some(cancelled_at);
-    Order { mall, order_no, status: "ORDER_CANCELLED", paid_at: None, cancelled_at, ..Order::default() }
-}
-
-fn what_orders_have_reserved_is_no_difference(shop: &Shop) {
-    let Some(stock) = Stock::of(shop) else { return };
-    // An order that is about to be placed, one that was cancelled a moment ago, and one whose release waits.
-    stock.product("NEW", 10);
-    stock.set("NEW", 8);
-    reserve(&stock, "A-1", "NEW", 2);
-    stock.product("CANCELLED", 10);
-    stock.set("CANCELLED", 9);
-    reserve(&stock, "A-2", "CANCELLED", 1);
-    shop.order(cancelled(&stock, "A-2", "2026-11-20T00:59:00+09:00"));
-    stock.product("WAITS", 10);
-    stock.set("WAITS", 7);
-    reserve(&stock, "A-3", "WAITS", 3);
-    let order = shop.order(cancelled(&stock, "A-3", "2026-11-18T00:00:00+09:00"));
-    shop.execute(&format!(
-        "INSERT INTO stock_releases (order_id, mall_id, order_no, state, attempts, due_at, created_at, updated_at)
-         VALUES ({order}, {}, 'A-3', 'WAITING', 0, {at}, {at}, {at})",
-        stock.mall.id,
-        at = "'2026-11-19T16:00:00+00:00'"
-    ));
-    // The database has counted this one: its reservation explains nothing.
-    stock.product("PAID", 10);
-    stock.set("PAID", 9);
-    reserve(&stock, "A-4", "PAID", 1);
-    shop.order(Order { mall: stock.mall, order_no: "A-4", ..Order::default() });
-    // One that is missing besides what is reserved of it.
-    stock.product("BOTH", 10);
-    stock.set("BOTH", 5);
-    reserve(&stock, "A-1", "BOTH", 2);
-    // Reservations that are none.
-    stock.redis.command::<()>(&["SET", "reservation:tokyo:A-5", "x"]);
-    reserve(&stock, "A-6", "BOTH", -7);
-    stock.reconcile(&[]).run().succeeds();
-    assert_eq!(
-        stock.differences(),
-        ["BOTH 10 5 RESERVATION_LEAKED 8 REPAIRED", "PAID 10 9 RESERVATION_LEAKED 10 REPAIRED"]
-    );
-    assert_eq!(
-        ["NEW", "CANCELLED", "WAITS", "BOTH"].map(|code| stock.get(code).unwrap_or_default()),
-        ["8", "9", "7", "8"]
-    );
-}
-
-fn a_reservation_that_is_nobodys_is_given_back_once(shop: &Shop) {
-    let Some(stock) = Stock::of(shop) else { return };
-    stock.configure("leaked_after = \"1s\"");
-    stock.product("OLD", 10);
-    stock.set("OLD", 6);
-    // Cancelled long ago, and never given back.
-    reserve(&stock, "A-1", "OLD", 3);
-    reserve(&stock, "A-1", "OTHER", 1);
-    shop.order(cancelled(&stock, "A-1", "2026-11-19T00:00:00+09:00"));
-    // Never placed.
-    reserve(&stock, "A-2", "OLD", 1);
-    let idle = || stock.redis.command::<u64>(&["OBJECT", "IDLETIME", "reservation:tokyo:A-2"]);
-    eventually(|| idle() >= 1, "nobody has touched the reservation for a second");
-    stock.reconcile(&[]).run().succeeds();
-    assert_eq!(stock.differences(), ["OLD 10 6 RESERVATION_LEAKED 10 REPAIRED"]);
-    assert_eq!(stock.get("OLD").unwrap(), "10");
-    // Whoever gives them back now gives back nothing.
-    let left: Vec<String> = stock.redis.command(&["HGETALL", "reservation:tokyo:A-1"]);
-    assert_eq!(left, ["OTHER", "1"]);
-    assert_eq!(stock.redis.command::<i64>(&["EXISTS", "reservation:tokyo:A-2"]), 0);
-    stock.reconcile(&[]).run().succeeds();
-    assert_eq!(stock.differences().len(), 1);
 }
 
 fn more_than_ten_differences_are_an_urgent_message_once(shop: &Shop) {
@@ -323,10 +267,7 @@ fn more_than_ten_differences_are_an_urgent_message_once(shop: &Shop) {
     let [message] = hook.requests().try_into().unwrap_or_else(|all| panic!("{all:#?}"));
     let message = message.json();
     assert_eq!(message["severity"], "high");
-    assert_eq!(
-        message["title"],
-        "The stock in Redis differed for 11 products, 11 of them are repaired (dev)"
-    );
+    assert_eq!(message["title"], "11 products differ between Redis and the database; 11 were repaired (dev)");
     let text = message["text"].as_str().unwrap();
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(
@@ -370,6 +311,27 @@ fn an_empty_redis_is_not_believed(shop: &Shop) {
     assert_eq!(stock.get("P1").unwrap(), "1");
 }
 
+fn what_is_not_compared_does_not_make_an_empty_redis_credible(shop: &Shop) {
+    let Some(stock) = Stock::of(shop) else { return };
+    // A hundred products, most of which are not compared: 20 % of the others are less than 21.
+    for number in 1..=30 {
+        stock.product(&format!("P{number}"), number);
+    }
+    let at = "'2026-11-01T00:00:00+00:00'";
+    shop.execute(&format!(
+        "INSERT INTO products (mall_id, product_code, name, status, currency, price_amount, created_at, updated_at)
+         SELECT {}, 'OLD' || n, 'Tea', 'DISCONTINUED', 'JPY', 100, {at}, {at} FROM {}",
+        stock.mall.id,
+        shop.series(200)
+    ));
+    stock.reconcile(&[]).run().exits(1).says("30 of 30 products compared so far have no key");
+    assert_eq!(stock.redis.command::<i64>(&["DBSIZE"]), 0);
+    // One without a row in `stock` is not compared either.
+    shop.execute("UPDATE products SET status = 'ON_SALE'");
+    stock.reconcile(&[]).run().exits(1).says("30 of 30 products compared so far have no key");
+    assert_eq!(stock.differences().len(), 0);
+}
+
 fn keys_of_another_pattern_are_not_believed(shop: &Shop) {
     let Some(stock) = Stock::of(shop) else { return };
     stock.product("P1", 1);
@@ -404,6 +366,20 @@ fn the_list_of_differences_can_be_narrowed(shop: &Shop) {
     let json: Value = serde_json::from_str(&list(&["--run", "1", "--format", "json"])).unwrap();
     assert_eq!(json.as_array().unwrap().len(), 2);
     assert_eq!(list(&["--run", "99"]), "no differences\n");
+    // What the next run does not find any more is not open; what it finds again is open once.
+    stock.reconcile(&[]).run().exits(3);
+    assert_eq!(list(&["--open", "--format", "csv"]).lines().count(), 2);
+    stock.redis.command::<()>(&["DEL", &key("P2")]);
+    stock.set("P1", 2);
+    let mut held = stock.reconcile(&[]).hold_at("reconcile-planned");
+    held.wait_until_reached();
+    stock.set("P1", 3);
+    held.release().wait().succeeds();
+    let open = list(&["--open", "--format", "csv"]);
+    assert!(open.lines().count() == 2 && open.contains(",P1,3,2,") && open.contains("MOVED"), "{open}");
+    stock.reconcile(&[]).run().succeeds();
+    assert_eq!(list(&["--open"]), "no differences\n");
+    assert_eq!(list(&["--format", "csv"]).lines().count(), 6);
 }
 
 fn only_malls_whose_orders_are_here_are_compared(shop: &Shop) {
@@ -422,7 +398,11 @@ fn only_malls_whose_orders_are_here_are_compared(shop: &Shop) {
     stock.reconcile(&[]).run().exits(78).says("`stock.redis.stock` has no {product}");
     shop.write("batchctl.toml", "[stock.redis]\nstock = \"stock:{product}\"\n");
     shop.execute("UPDATE malls SET platform = 'app'");
-    stock.reconcile(&[]).run().exits(78).says("`stock.redis.stock` has no {mall}, but 2 malls are compared");
+    stock
+        .reconcile(&[])
+        .run()
+        .exits(78)
+        .says("`stock.redis.stock` has no {mall}, but 2 malls have orders here");
     shop.execute("UPDATE malls SET platform = 'csv'");
     shop.batchctl(["stock", "reconcile", "--verbose"]).run().succeeds().says("nothing to compare with Redis");
 }

@@ -22,7 +22,7 @@ const RELEASE: &str =
 const FORGET: &str = "redis.call('DEL', KEYS[2]); return 1";
 
 /// Places orders, and pays or returns them.
-fn shop_around(stock: &Stock<'_>, shopper: u64, returned: &AtomicU64) {
+fn shop_around(stock: &Stock<'_>, shopper: u64, returned: &AtomicU64, moved: &AtomicU64) {
     let mut connection = stock.redis.connect(0);
     for order in 0..ORDERS {
         let product = format!("P{}", (order * 7 + shopper * 3) % PRODUCTS);
@@ -40,6 +40,7 @@ fn shop_around(stock: &Stock<'_>, shopper: u64, returned: &AtomicU64) {
             )
         };
         script(RESERVE);
+        moved.fetch_add(1, Ordering::Relaxed);
         let placed = Order {
             mall: stock.mall,
             order_no: &order_no,
@@ -76,24 +77,27 @@ fn nothing_is_repaired_that_only_moves(shop: &Shop) {
     }
     stock.product("WRONG", 10);
     stock.set("WRONG", 8);
-    let returned = AtomicU64::new(0);
-    let runs = std::thread::scope(|scope| {
+    let (returned, moved) = (AtomicU64::new(0), AtomicU64::new(0));
+    // Orders that are placed during one comparison.
+    let (runs, most) = std::thread::scope(|scope| {
         let shoppers: Vec<_> = (0..SHOPPERS)
             .map(|shopper| {
                 scope.spawn({
-                    let (stock, returned) = (&stock, &returned);
-                    move || shop_around(stock, shopper, returned)
+                    let (stock, returned, moved) = (&stock, &returned, &moved);
+                    move || shop_around(stock, shopper, returned, moved)
                 })
             })
             .collect();
-        let mut runs = 0;
+        let (mut runs, mut most) = (0, 0);
         while !shoppers.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+            let before = moved.load(Ordering::Relaxed);
             stock.reconcile(&[]).run().succeeds();
+            most = most.max(moved.load(Ordering::Relaxed) - before);
             runs += 1;
         }
-        runs
+        (runs, most)
     });
-    assert!(runs >= 1, "it was compared while it moved, {runs} times");
+    assert!(most > 10, "it was compared while it moved: in {runs} runs at most {most} orders were placed");
     stock.reconcile(&[]).run().succeeds();
     assert_eq!(stock.differences(), ["WRONG 10 8 RESERVATION_LEAKED 10 REPAIRED"], "after {runs} runs");
     let bought = ORDERS * SHOPPERS - returned.load(Ordering::Relaxed);

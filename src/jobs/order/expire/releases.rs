@@ -8,13 +8,13 @@ use super::cancel::among;
 use crate::backoff::{Backoff, Jitter};
 use crate::bulk_row;
 use crate::clients::redis::{Invocation, Redis, RedisTrouble, Reply};
-use crate::config::StockKeys;
 use crate::context::Context;
 use crate::db::{Bulk, Db, FromRow, Kind, Problems};
 use crate::failure::Failure;
 use crate::printable::escaped;
 use crate::runner::{Run, failpoint};
-use crate::shop::malls::{APP, Mall};
+use crate::shop::malls::Mall;
+use crate::shop::stock_keys;
 use crate::values;
 use crate::wording::counted;
 
@@ -99,8 +99,9 @@ pub(super) fn forget_sql(db: &Db) -> String {
 
 /// Refuses to cancel orders whose reservations nobody would give back: Redis is in use, and this command does not know where.
 pub(super) async fn refuse_forgotten_redis(cx: &Context, db: &mut Db) -> anyhow::Result<()> {
-    if cx.redis().is_some() {
-        return refuse_keys_of_several_malls(&cx.config.stock().redis, db).await;
+    if let Some(server) = cx.redis() {
+        server.check()?;
+        return stock_keys::refuse_shared(&cx.config.stock().redis, db).await;
     }
     let (because, hint) = if cx.config.has_table("stock.redis") {
         let because = "`[stock.redis]` in batchctl.toml says how reservations are kept there";
@@ -121,19 +122,6 @@ pub(super) async fn refuse_forgotten_redis(cx: &Context, db: &mut Db) -> anyhow:
         .hint(hint)
         .retry_once("once it is set")
         .into())
-}
-
-/// Two malls may have orders of the same number.
-async fn refuse_keys_of_several_malls(keys: &StockKeys, db: &mut Db) -> anyhow::Result<()> {
-    let Some(key) = keys.without_mall() else { return Ok(()) };
-    let (malls,): (i64,) =
-        db.fetch_one("SELECT COUNT(*) FROM malls WHERE platform = $1", values![APP]).await?;
-    if malls <= 1 {
-        return Ok(());
-    }
-    let problem =
-        format!("`{key}` has no {{mall}}, but {malls} malls have orders here: they would share their keys");
-    Err(Failure::configuration(problem).hint("write {mall} into it, in batchctl.toml").into())
 }
 
 // ---------------------------------------------------------------- giving back

@@ -1,6 +1,6 @@
 //! `stock alert`: notes the products whose stock is at or below their threshold, and tells of each once.
 //!
-//! A product's alert stays open until its stock has risen above the threshold again; only then can it be alerted of anew.
+//! A product's alert stays open until its stock has risen above the threshold again; only then is another one raised.
 //! The table `stock_alerts` is the queue: an alert without a message waits for one, and a message is kept until its
 //! channel has it. However many there are, a run writes one message of the most urgent ones.
 //!
@@ -35,7 +35,7 @@ pub(super) const READ_CHARACTERS: u32 = 200;
 /// Arguments of `stock alert`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// Alert of each product, even if so many of a mall fell at once that its stock is in doubt
+    /// Raise an alert for each product, even if so many of a mall fell at once that its stock is in doubt
     #[arg(long)]
     accept_all: bool,
     #[command(flatten)]
@@ -45,8 +45,8 @@ pub struct Args {
 impl Job for Args {
     const SPEC: JobSpec = JobSpec {
         name: "stock alert",
-        summary: "Alert of products whose stock is at or below their threshold",
-        details: "A product is alerted of once, until its stock has risen above its threshold again. Its threshold is its \
+        summary: "Alert about products whose stock is at or below their threshold",
+        details: "An alert is raised for a product once, until its stock has risen above its threshold again. Its threshold is its \
                   own, or `stock.alert_threshold` of batchctl.toml. If most products of a mall fall at once, there is one \
                   alert of the mall instead.",
         page: Some("docs/orders-and-stock.md"),
@@ -156,18 +156,20 @@ async fn note(db: &mut Db, watch: &Watch<'_>, now: DateTime<Utc>) -> anyhow::Res
     Ok(Noted { watched, opened, recovered, doubtful: doubtful.len() })
 }
 
-/// The products on sale, with their stock and their thresholds: their own, or the default `$1`.
+/// The products that are made, with their stock and their thresholds: their own, or the default `$1`. One that a shop has
+/// marked as sold out since the last run has fallen all the same.
 fn watched(malls: &str) -> String {
     format!(
         "SELECT p.id AS product_id, p.mall_id, s.quantity,
                 COALESCE(p.stock_alert_threshold, CAST($1 AS BIGINT)) AS threshold
          FROM products p JOIN stock s ON s.product_id = p.id
-         WHERE p.status = 'ON_SALE' AND p.mall_id IN {malls}"
+         WHERE p.status <> 'DISCONTINUED' AND p.mall_id IN {malls}"
     )
 }
 
 /// Closes alerts whose products are above their thresholds, by as much as is asked for, or are not watched any more: without
-/// a threshold, or not made any more. One that is only not on sale at the moment has not recovered.
+/// a threshold or a stock, not made any more, or of a mall that is not active any more. One that is only not on sale at the
+/// moment has not recovered.
 async fn close_recovered(db: &mut Db, watch: &Watch<'_>, now: DateTime<Utc>) -> anyhow::Result<u64> {
     let stock = watch.config;
     let values = values![stock.alert_threshold, json!(watch.malls), stock.recover_above, now];
@@ -181,16 +183,19 @@ fn close_recovered_sql(db: &Db) -> String {
          WHERE id IN (
              SELECT id FROM (
                  SELECT a.id, p.status, s.quantity,
-                        COALESCE(p.stock_alert_threshold, CAST($1 AS BIGINT)) AS threshold
+                        COALESCE(p.stock_alert_threshold, CAST($1 AS BIGINT)) AS threshold,
+                        p.mall_id IN {malls} AS is_watched, m.is_active
                  FROM stock_alerts a
                  JOIN products p ON p.id = a.product_id
-                 JOIN stock s ON s.product_id = a.product_id
-                 WHERE a.recovered_at IS NULL AND p.mall_id IN {}
+                 JOIN malls m ON m.id = p.mall_id
+                 LEFT JOIN stock s ON s.product_id = a.product_id
+                 WHERE a.recovered_at IS NULL
              ) open
-             WHERE status = 'DISCONTINUED' OR threshold IS NULL
-                OR quantity > CASE WHEN threshold < 9000000000000000000 THEN threshold + $3 ELSE threshold END
+             WHERE NOT is_watched AND NOT is_active
+                OR is_watched AND (status = 'DISCONTINUED' OR threshold IS NULL OR quantity IS NULL
+                OR quantity > CASE WHEN threshold < 9000000000000000000 THEN threshold + $3 ELSE threshold END)
          )",
-        db.numbers("$2")
+        malls = db.numbers("$2")
     )
 }
 
@@ -250,7 +255,7 @@ async fn doubt_feed(db: &mut Db, mall: &Fallen, now: DateTime<Utc>) -> anyhow::R
     Ok(())
 }
 
-/// Closes the doubts about malls that are not among the doubted ones.
+/// Closes the doubts about malls that are not among the doubted ones, or are not active any more.
 async fn close_plausible_feeds(
     db: &mut Db,
     watch: &Watch<'_>,
@@ -259,9 +264,10 @@ async fn close_plausible_feeds(
 ) -> anyhow::Result<()> {
     let sql = format!(
         "UPDATE stock_feed_alerts SET closed_at = $1
-         WHERE closed_at IS NULL AND mall_id IN {} AND mall_id NOT IN {}",
-        db.numbers("$2"),
-        db.numbers("$3")
+         WHERE closed_at IS NULL AND mall_id NOT IN {}
+           AND (mall_id IN {} OR mall_id IN (SELECT id FROM malls WHERE NOT is_active))",
+        db.numbers("$3"),
+        db.numbers("$2")
     );
     db.execute(&sql, values![now, json!(watch.malls), json!(doubted)]).await?;
     Ok(())
@@ -288,7 +294,7 @@ async fn tell_of_feeds(run: &mut Run<'_>, recipients: &Recipients<'_>) -> anyhow
     let feeds: Vec<Feed> = run.db.fetch_all(&sql, values![]).await?;
     for feed in feeds {
         let message = message::of_feed(run.cx, &feed);
-        let mail = mail_of(run, recipients, &message).await;
+        let mail = recipients.mail_or_fail(run, &message).await;
         let cx = run.cx;
         run.chunk(None::<&str>, async |db| {
             recipients.tell(cx, db, &message, mail.as_ref()).await?;
@@ -319,7 +325,7 @@ async fn tell_of_products(run: &mut Run<'_>, recipients: &Recipients<'_>) -> any
     let Some(digest) = digest(run.db).await? else { return Ok(()) };
     let key = format!("stock-alert/{}", run.id());
     let message = message::of_products(run.cx, &key, severity(run.cx, &Args::SPEC), &digest);
-    let mail = mail_of(run, recipients, &message).await;
+    let mail = recipients.mail_or_fail(run, &message).await;
     let cx = run.cx;
     run.chunk(None::<&str>, async |db| {
         recipients.tell(cx, db, &message, mail.as_ref()).await?;
@@ -330,21 +336,6 @@ async fn tell_of_products(run: &mut Run<'_>, recipients: &Recipients<'_>) -> any
     .await?;
     failpoint::reach(&run.cx.config, "stock-message-kept");
     Ok(())
-}
-
-/// The mail that says the same. If it cannot be written, the channel is told all the same.
-async fn mail_of(
-    run: &mut Run<'_>,
-    recipients: &Recipients<'_>,
-    message: &crate::channels::Message,
-) -> Option<crate::mail::template::RenderedMail> {
-    match recipients.mail(run.cx, message).await {
-        Ok(mail) => mail,
-        Err(error) => {
-            run.fail_part(&message.id, "mail", &error);
-            None
-        }
-    }
 }
 
 /// What a message says of the products that none tells of yet; `None` if there are none.

@@ -6,44 +6,53 @@
 //! the database does not know is no difference at all.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-
-use serde_json::json;
+use std::time::Duration;
 
 use crate::clients::redis::Redis;
 use crate::config::{ReconcileConfig, StockKeys};
-use crate::db::{Db, FromRow, Problems, StoredText};
+use crate::db::Db;
 use crate::failure::Failure;
 use crate::shop::malls::Mall;
-use crate::values;
-use crate::wording::counted;
 
 use super::difference::Difference;
-use super::reserved::{Held, Orders};
+use super::doubt::{doubt, limit};
+use super::looks::{Gap, Suspect, look};
+use super::queries::{count_compared, count_products, existing, next_products};
+use super::reserved::{Held, Orders, Survey};
 use super::store::{Naming, Stored, Walk, read};
 
-/// Products of one look: one page of the database and one exchange with Redis, some milliseconds each.
-const PAGE: i64 = 1000;
-const PAGE_SIZE: usize = 1000;
 /// How often a difference has to be the same. If a product were between its two steps every third time, all of these would
 /// agree by chance once in a hundred million.
 const SAMPLES: u32 = 10;
 /// How often a product is looked at that moves meanwhile, before it is left to the next run.
 const MOST_LOOKS: u32 = 3 * SAMPLES;
-/// A longer code is not part of a key.
-const LONGEST_CODE: usize = 1000;
 
 /// A mall, and how its keys are named.
 pub(super) struct Place {
     pub(super) mall: Mall,
     pub(super) stock: Naming,
     pub(super) reservations: Naming,
+    /// Whether the key of a stock says which mall it is of.
+    pub(super) names_mall: bool,
+    /// How the keys of all other malls are named.
+    others: Vec<Naming>,
 }
 
 impl Place {
-    pub(super) fn new(keys: &StockKeys, mall: Mall) -> Self {
+    /// `all` are the codes of all malls that there are.
+    pub(super) fn new(keys: &StockKeys, mall: Mall, all: &[String]) -> Self {
         let stock = Naming::of_stock(keys, &mall.code);
         let reservations = Naming::of_reservations(keys, &mall.code);
-        Self { mall, stock, reservations }
+        let names_mall = keys.names_mall_of_stock();
+        let others = if names_mall { all } else { &[] };
+        let others = others.iter().filter(|code| **code != mall.code);
+        let others = others.map(|code| Naming::of_stock(keys, code)).collect();
+        Self { mall, stock, reservations, names_mall, others }
+    }
+
+    /// Whether a key can be that of another mall's product.
+    fn is_ambiguous(&self, key: &str) -> bool {
+        self.others.iter().any(|other| other.name(key).is_some())
     }
 }
 
@@ -52,31 +61,8 @@ pub(super) struct Rules<'c> {
     pub(super) config: &'c ReconcileConfig,
     /// Whether any number of differences is believed.
     pub(super) accepts_all: bool,
-    /// When an order must have been cancelled for its reservation to be nobody's.
+    /// When a reservation is orphaned.
     pub(super) orders: Orders,
-}
-
-/// A product that differs, or a key whose product does not exist.
-#[derive(Debug, Clone)]
-struct Suspect {
-    product: Option<i64>,
-    code: String,
-    quantity: Option<i64>,
-    stored: Stored,
-    gap: Option<Gap>,
-    /// How many looks in a row have found this gap.
-    steady: u32,
-}
-
-/// How the two differ: what stays the same while units are sold.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Gap {
-    /// Redis has so many more, or fewer.
-    Units(i128),
-    /// Redis has no number.
-    NotNumber(Stored),
-    /// There is no such product.
-    Stray(Stored),
 }
 
 /// What was found in a mall.
@@ -87,20 +73,33 @@ pub(super) struct Found {
     pub(super) compared: u64,
     /// How many moved each time.
     pub(super) unsettled: u64,
-    /// How many products are short of what orders have reserved, which is as it should be.
-    pub(super) reserved: u64,
     /// More differences than this are not believed.
     limit: u64,
+    /// Why none of them is believed, if there are more.
+    pub(super) doubt: Option<Failure>,
     pub(super) differences: Vec<Difference>,
     /// Products that cannot be compared, by their codes or numbers, and why.
     pub(super) unreadable: Vec<(String, Failure)>,
+    /// The keys of reservations that cannot be read: what they hold is not known.
+    pub(super) unread: Vec<String>,
 }
 
 enum Phase {
     Products { place: usize, after: i64 },
     Keys { place: usize, walk: Walk },
-    Looks { taken: u32 },
-    Reservations,
+    Looks { taken: u32, has_paused: bool },
+    Reservations { place: usize, survey: Option<Box<Survey>> },
+}
+
+/// How a comparison goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// With the next step.
+    Next,
+    /// With the next step, so much later.
+    After(Duration),
+    /// It is over.
+    Over,
 }
 
 /// A comparison of all malls, step by step, so that whoever runs it can stop between two of them.
@@ -117,68 +116,79 @@ impl<'p> Comparison<'p> {
         Self { places, rules, found, phase: Phase::Products { place: 0, after: 0 } }
     }
 
-    /// Does the next step; `false` if it was the last one. Fails if there are more differences than can be true.
-    pub(super) async fn step(&mut self, db: &mut Db, redis: &mut Redis) -> anyhow::Result<bool> {
+    /// Does the next step, and says how to go on.
+    pub(super) async fn step(&mut self, db: &mut Db, redis: &mut Redis) -> anyhow::Result<Step> {
+        let places = self.places;
         match &mut self.phase {
-            Phase::Products { place, .. } | Phase::Keys { place, .. } if *place == self.places.len() => {
-                self.phase = Phase::Looks { taken: 0 };
-            }
             Phase::Products { place, after } => {
                 let (index, after) = (*place, *after);
-                if after == 0 {
-                    self.set_limit(db, index).await?;
-                }
-                self.phase = match self.compare_page(db, redis, index, after).await? {
-                    Some(last) => Phase::Products { place: index, after: last },
-                    None if index + 1 < self.places.len() => Phase::Products { place: index + 1, after: 0 },
-                    None => self.keys_of(0),
+                self.phase = if index == places.len() {
+                    keys_of(places, 0)
+                } else {
+                    match self.compare_page(db, redis, index, after).await? {
+                        Some(last) => Phase::Products { place: index, after: last },
+                        None => Phase::Products { place: index + 1, after: 0 },
+                    }
                 };
             }
             Phase::Keys { place, walk } => {
                 let index = *place;
-                match walk.next(redis).await? {
-                    Some(keys) => self.find_strays(db, redis, index, &keys).await?,
-                    None => self.phase = self.keys_of(index + 1),
+                if index == places.len() {
+                    self.phase = Phase::Looks { taken: 0, has_paused: false };
+                } else if self.found[index].doubt.is_some() {
+                    self.phase = keys_of(places, index + 1);
+                } else if let Some(keys) = walk.next(redis).await? {
+                    self.find_strays(db, redis, index, &keys).await?;
+                } else {
+                    self.phase = keys_of(places, index + 1);
                 }
             }
-            Phase::Looks { taken } => {
-                *taken += 1;
-                let are_over = *taken > MOST_LOOKS;
-                if are_over || !self.look_again(db, redis).await? {
-                    self.phase = Phase::Reservations;
+            Phase::Looks { taken, has_paused } => {
+                if *taken == MOST_LOOKS || !self.found.iter().any(Found::has_open) {
+                    self.phase = Phase::Reservations { place: 0, survey: None };
+                } else if *has_paused {
+                    *taken += 1;
+                    *has_paused = false;
+                    for (place, found) in places.iter().zip(&mut self.found) {
+                        look(db, redis, place, &mut found.suspects, |one| one.steady < SAMPLES).await?;
+                    }
+                } else {
+                    *has_paused = true;
+                    return Ok(Step::After(self.rules.config.settle() / SAMPLES));
                 }
             }
-            Phase::Reservations => {
-                for index in 0..self.places.len() {
-                    self.conclude(db, redis, index).await?;
+            Phase::Reservations { place, survey } => {
+                let index = *place;
+                if index == places.len() {
+                    return Ok(Step::Over);
                 }
-                return Ok(false);
+                let mut survey = match survey.take() {
+                    Some(survey) => survey,
+                    None => Box::new(self.survey_of(index)),
+                };
+                let is_over = survey.step(db, redis, &places[index]).await?;
+                self.phase = if is_over {
+                    self.conclude(db, redis, index, *survey).await?;
+                    Phase::Reservations { place: index + 1, survey: None }
+                } else {
+                    Phase::Reservations { place: index, survey: Some(survey) }
+                };
             }
         }
-        Ok(true)
+        Ok(Step::Next)
     }
 
-    /// How many products there are in all malls.
+    /// How many products are compared in all malls.
     pub(super) async fn total(&self, db: &mut Db) -> anyhow::Result<u64> {
         let mut total = 0;
         for place in self.places {
-            total += count(db, &place.mall).await?;
+            total += count_compared(db, &place.mall).await?;
         }
         Ok(total)
     }
 
-    fn keys_of(&self, place: usize) -> Phase {
-        let pattern = self.places.get(place).map(|place| place.stock.pattern()).unwrap_or_default();
-        Phase::Keys { place, walk: Walk::over(pattern) }
-    }
-
-    async fn set_limit(&mut self, db: &mut Db, index: usize) -> anyhow::Result<()> {
-        let config = self.rules.config;
-        let products = count(db, &self.places[index].mall).await?;
-        let percent = products.saturating_mul(u64::from(config.percent)) / 100;
-        self.found[index].limit =
-            if self.rules.accepts_all { u64::MAX } else { percent.max(u64::from(config.products)) };
-        Ok(())
+    fn limit(&self, products: u64) -> u64 {
+        limit(self.rules.config, self.rules.accepts_all, products)
     }
 
     /// Compares the next products of a mall; returns the last one, or nothing at the end.
@@ -190,8 +200,16 @@ impl<'p> Comparison<'p> {
         after: i64,
     ) -> anyhow::Result<Option<i64>> {
         let place = &self.places[index];
+        if after == 0 {
+            // Before all are compared, nobody knows how many they are: more than these cannot be.
+            self.found[index].limit = self.limit(count_products(db, &place.mall).await?);
+        }
         let page = next_products(db, &place.mall, after).await?;
-        let Some(last) = page.last().map(|product| product.id) else { return Ok(None) };
+        let Some(last) = page.last().map(|product| product.id) else {
+            self.found[index].limit = self.limit(self.found[index].compared);
+            self.doubt_the_incredible(index);
+            return Ok(None);
+        };
         let found = &mut self.found[index];
         let mut readable = Vec::with_capacity(page.len());
         for product in page {
@@ -215,8 +233,8 @@ impl<'p> Comparison<'p> {
                 });
             }
         }
-        self.refuse_the_incredible(index)?;
-        Ok(Some(last))
+        self.doubt_the_incredible(index);
+        Ok(self.found[index].doubt.is_none().then_some(last))
     }
 
     /// Those of these keys whose products do not exist.
@@ -229,19 +247,16 @@ impl<'p> Comparison<'p> {
     ) -> anyhow::Result<()> {
         let place = &self.places[index];
         let codes: HashSet<&str> = keys.iter().filter_map(|key| place.stock.name(key)).collect();
-        if codes.is_empty() {
-            return Ok(());
-        }
-        let known = existing(db, &place.mall, &codes.iter().copied().collect::<Vec<_>>()).await?;
+        let known = existing(db, place, &codes.iter().copied().collect::<Vec<_>>()).await?;
         let found = &mut self.found[index];
         // A walk may meet a key twice.
         let noted: HashSet<String> =
             found.suspects.iter().filter(|one| one.product.is_none()).map(|one| one.code.clone()).collect();
-        let unknown: Vec<&str> =
-            codes.into_iter().filter(|code| !known.contains(*code) && !noted.contains(*code)).collect();
-        if unknown.is_empty() {
-            return Ok(());
-        }
+        let unknown: Vec<&str> = codes
+            .into_iter()
+            .filter(|code| !known.contains(*code) && !noted.contains(*code))
+            .filter(|code| !place.is_ambiguous(&place.stock.key(code)))
+            .collect();
         let keys: Vec<String> = unknown.iter().map(|code| place.stock.key(code)).collect();
         for (code, stored) in unknown.into_iter().zip(read(redis, &keys).await?) {
             // What is not a number may be anything, and anybody's.
@@ -256,93 +271,56 @@ impl<'p> Comparison<'p> {
                 });
             }
         }
-        self.refuse_the_incredible(index)
+        self.doubt_the_incredible(index);
+        Ok(())
     }
 
-    /// Fails if so much of a mall differs that it is not the stock that is wrong.
-    fn refuse_the_incredible(&self, index: usize) -> anyhow::Result<()> {
-        let (found, mall) = (&self.found[index], &self.places[index].mall);
-        let suspects = found.suspects.len() as u64;
-        if suspects <= found.limit {
-            return Ok(());
+    /// Believes nothing of a mall of which so much differs that it is not the stock that is wrong.
+    fn doubt_the_incredible(&mut self, index: usize) {
+        let (found, mall) = (&mut self.found[index], &self.places[index].mall);
+        if found.suspects.len() as u64 > found.limit {
+            found.doubt = Some(doubt(mall, &found.suspects, found.compared));
+            found.suspects = Vec::new();
         }
-        let strays = found.suspects.iter().filter(|one| one.product.is_none()).count() as u64;
-        let missing = found
-            .suspects
-            .iter()
-            .filter(|one| one.product.is_some() && one.stored == Stored::Missing)
-            .count() as u64;
-        let compared = counted(found.compared, "product", "products");
-        let (what, hint) = if strays > missing {
-            let keys = counted(strays, "key", "keys");
-            (
-                format!("{keys} have no product beside {compared}"),
-                "is `stock` of `[stock.redis]` the right pattern?",
-            )
-        } else if missing == suspects {
-            (
-                format!("{missing} of {compared} compared so far have no key"),
-                "was Redis emptied or restarted, is this the right Redis, and is `[stock.redis]` right?",
-            )
-        } else {
-            (
-                format!("{suspects} of {compared} compared so far differ, {missing} of them without a key"),
-                "was Redis restored from an old copy, is this the right Redis, and is `[stock.redis]` right?",
-            )
-        };
-        let accept = crate::wording::command(&["stock", "reconcile", "--mall", &mall.code, "--accept-all"]);
-        Err(Failure::failed(format!(
-            "the stock of mall `{}` in Redis is in doubt: {what}; nothing was repaired",
-            mall.code
-        ))
-        .hint(format!("{hint} If the database is right: {accept}"))
-        .into())
     }
 
-    // ------------------------------------------------------------ the second look, and the others
+    // ------------------------------------------------------------ what orders have reserved
 
-    /// Looks again at everything that differs and is not certain; `false` if nothing is left to look at.
-    async fn look_again(&mut self, db: &mut Db, redis: &mut Redis) -> anyhow::Result<bool> {
-        if !self.found.iter().any(Found::has_open) {
-            return Ok(false);
-        }
-        tokio::time::sleep(self.rules.config.settle() / SAMPLES).await;
-        for (place, found) in self.places.iter().zip(&mut self.found) {
-            look(db, redis, place, found, |suspect| suspect.steady < SAMPLES).await?;
-        }
-        Ok(true)
-    }
-
-    /// Takes what orders have reserved into account, and makes differences of what is left.
-    async fn conclude(&mut self, db: &mut Db, redis: &mut Redis, index: usize) -> anyhow::Result<()> {
-        let (place, found) = (&self.places[index], &mut self.found[index]);
+    /// Leaves what has moved all the time to the next run, and begins to read what is reserved of the others.
+    fn survey_of(&mut self, index: usize) -> Survey {
+        let found = &mut self.found[index];
         let before = found.suspects.len();
         found.suspects.retain(|suspect| suspect.steady >= SAMPLES);
         found.unsettled += (before - found.suspects.len()) as u64;
-        if found.suspects.is_empty() {
-            return Ok(());
-        }
-        let products: HashSet<&str> = found
-            .suspects
-            .iter()
-            .filter(|suspect| suspect.product.is_some())
-            .map(|suspect| suspect.code.as_str())
-            .collect();
-        let mut held = if products.is_empty() {
-            BTreeMap::new()
-        } else {
-            self.rules.orders.held(db, redis, place, &products).await?
-        };
+        let products = found.suspects.iter().filter(|suspect| suspect.product.is_some());
+        let products = products.map(|suspect| suspect.code.clone()).collect();
+        Survey::of(self.rules.orders, &self.places[index], products)
+    }
+
+    /// Takes what orders have reserved into account, and makes differences of what is left.
+    async fn conclude(
+        &mut self,
+        db: &mut Db,
+        redis: &mut Redis,
+        index: usize,
+        survey: Survey,
+    ) -> anyhow::Result<()> {
+        let (place, found) = (&self.places[index], &mut self.found[index]);
         // What moved while the reservations were read is explained by other ones.
-        let gaps: HashMap<String, Option<Gap>> =
-            found.suspects.iter().map(|suspect| (suspect.code.clone(), suspect.gap.clone())).collect();
-        look(db, redis, place, found, |_| true).await?;
+        let gaps: HashMap<(bool, String), Option<Gap>> =
+            found.suspects.iter().map(|suspect| (suspect.name(), suspect.gap.clone())).collect();
+        look(db, redis, place, &mut found.suspects, |_| true).await?;
         let (steady, moved): (Vec<Suspect>, Vec<Suspect>) = std::mem::take(&mut found.suspects)
             .into_iter()
-            .partition(|suspect| gaps.get(&suspect.code) == Some(&suspect.gap) && suspect.gap.is_some());
+            .partition(|suspect| gaps.get(&suspect.name()) == Some(&suspect.gap) && suspect.gap.is_some());
         found.unsettled += moved.len() as u64;
+        let mut held: BTreeMap<String, Held> = survey.held;
+        found.unread = survey.unread;
         for suspect in steady {
-            let Held { units, leaked } = held.remove(&suspect.code).unwrap_or_default();
+            let Held { units, leaked } = match suspect.product {
+                Some(_) => held.remove(&suspect.code).unwrap_or_default(),
+                None => Held::default(),
+            };
             let difference = Difference {
                 place: index,
                 product: suspect.product,
@@ -352,15 +330,20 @@ impl<'p> Comparison<'p> {
                 stored: suspect.stored,
                 held: units,
                 leaked,
+                is_held_known: found.unread.is_empty(),
             };
-            if difference.surplus() == Some(0) {
-                found.reserved += 1;
-            } else {
+            // What Redis has less is reserved, as it should be.
+            if difference.surplus() != Some(0) {
                 found.differences.push(difference);
             }
         }
         Ok(())
     }
+}
+
+fn keys_of(places: &[Place], place: usize) -> Phase {
+    let pattern = places.get(place).map(|place| place.stock.pattern()).unwrap_or_default();
+    Phase::Keys { place, walk: Walk::over(pattern) }
 }
 
 impl Found {
@@ -369,152 +352,9 @@ impl Found {
     }
 }
 
-/// Looks at those suspects of a mall that are wanted. One that does not differ any more is dropped.
-async fn look(
-    db: &mut Db,
-    redis: &mut Redis,
-    place: &Place,
-    found: &mut Found,
-    is_wanted: impl Fn(&Suspect) -> bool,
-) -> anyhow::Result<()> {
-    let mut cleared = HashSet::new();
-    let wanted: Vec<usize> =
-        (0..found.suspects.len()).filter(|index| is_wanted(&found.suspects[*index])).collect();
-    for page in wanted.chunks(PAGE_SIZE) {
-        let keys: Vec<String> =
-            page.iter().map(|index| place.stock.key(&found.suspects[*index].code)).collect();
-        let before = read(redis, &keys).await?;
-        let suspects: Vec<&Suspect> = page.iter().map(|index| &found.suspects[*index]).collect();
-        let stock = StockNow::of(db, &place.mall, &suspects).await?;
-        let after = read(redis, &keys).await?;
-        for ((index, before), after) in page.iter().zip(before).zip(after) {
-            let suspect = &mut found.suspects[*index];
-            if before != after {
-                suspect.gap = None;
-                suspect.steady = 0;
-                continue;
-            }
-            let gap = stock.gap(suspect, &after);
-            suspect.quantity = suspect.product.and_then(|product| stock.quantities.get(&product).copied());
-            suspect.stored = after;
-            match gap {
-                None => {
-                    cleared.insert(*index);
-                }
-                gap if gap == suspect.gap => suspect.steady += 1,
-                gap => {
-                    suspect.gap = gap;
-                    suspect.steady = 1;
-                }
-            }
-        }
+impl Suspect {
+    /// What distinguishes it from all others of its mall.
+    fn name(&self) -> (bool, String) {
+        (self.product.is_some(), self.code.clone())
     }
-    let mut index = 0;
-    found.suspects.retain(|_| {
-        index += 1;
-        !cleared.contains(&(index - 1))
-    });
-    Ok(())
-}
-
-/// What the database says of some suspects.
-struct StockNow {
-    quantities: HashMap<i64, i64>,
-    existing: HashSet<String>,
-}
-
-impl StockNow {
-    async fn of(db: &mut Db, mall: &Mall, suspects: &[&Suspect]) -> anyhow::Result<Self> {
-        let products: Vec<i64> = suspects.iter().filter_map(|suspect| suspect.product).collect();
-        let strays: Vec<&str> = suspects
-            .iter()
-            .filter(|suspect| suspect.product.is_none())
-            .map(|suspect| suspect.code.as_str())
-            .collect();
-        Ok(Self {
-            quantities: if products.is_empty() { HashMap::new() } else { quantities(db, &products).await? },
-            existing: if strays.is_empty() { HashSet::new() } else { existing(db, mall, &strays).await? },
-        })
-    }
-
-    fn gap(&self, suspect: &Suspect, stored: &Stored) -> Option<Gap> {
-        let Some(product) = suspect.product else {
-            let is_stray = matches!(stored, Stored::Number(_)) && !self.existing.contains(&suspect.code);
-            return is_stray.then(|| Gap::Stray(stored.clone()));
-        };
-        let quantity = *self.quantities.get(&product)?;
-        match stored {
-            Stored::Number(number) if *number == quantity => None,
-            Stored::Number(number) => Some(Gap::Units(i128::from(*number) - i128::from(quantity))),
-            _ => Some(Gap::NotNumber(stored.clone())),
-        }
-    }
-}
-
-// ---------------------------------------------------------------- the queries
-
-/// A product that is compared: one that has a stock, and is still made.
-#[derive(Debug, FromRow)]
-struct InStock {
-    id: i64,
-    product_code: String,
-    quantity: i64,
-    #[row(problems)]
-    problems: Problems,
-}
-
-impl InStock {
-    fn check(&self) -> Result<(), Failure> {
-        self.problems.check()?;
-        if self.product_code.is_empty() {
-            let problem = format!(
-                "the column `product_code` of `products` is empty or longer than {LONGEST_CODE} bytes"
-            );
-            return Err(Failure::bad_input(problem));
-        }
-        Ok(())
-    }
-}
-
-async fn next_products(db: &mut Db, mall: &Mall, after: i64) -> anyhow::Result<Vec<InStock>> {
-    Ok(db.fetch_all(&next_products_sql(), values![mall.id, after, PAGE]).await?)
-}
-
-pub(super) fn next_products_sql() -> String {
-    format!(
-        "SELECT p.id, CASE WHEN OCTET_LENGTH(p.product_code) <= {LONGEST_CODE} THEN p.product_code ELSE '' END AS product_code,
-                s.quantity
-         FROM products p JOIN stock s ON s.product_id = p.id
-         WHERE p.mall_id = $1 AND p.id > $2 AND p.status <> 'DISCONTINUED'
-         ORDER BY p.id LIMIT $3"
-    )
-}
-
-async fn count(db: &mut Db, mall: &Mall) -> anyhow::Result<u64> {
-    let sql = "SELECT COUNT(*) FROM products WHERE mall_id = $1";
-    let (count,): (i64,) = db.fetch_one(sql, values![mall.id]).await?;
-    Ok(u64::try_from(count).unwrap_or(0))
-}
-
-/// The stock of these products; without those that are not made any more.
-pub(super) async fn quantities(db: &mut Db, products: &[i64]) -> anyhow::Result<HashMap<i64, i64>> {
-    let sql = format!(
-        "SELECT s.product_id, s.quantity FROM stock s JOIN products p ON p.id = s.product_id
-         WHERE s.product_id IN {} AND p.status <> 'DISCONTINUED'",
-        db.numbers("$1")
-    );
-    let rows: Vec<(i64, i64)> = db.fetch_all(&sql, values![json!(products)]).await?;
-    Ok(rows.into_iter().collect())
-}
-
-/// Those of these codes of which there is a product.
-async fn existing(db: &mut Db, mall: &Mall, codes: &[&str]) -> anyhow::Result<HashSet<String>> {
-    let sql = format!(
-        "SELECT product_code FROM products WHERE mall_id = $1 AND product_code IN {}",
-        db.elements("$2")
-    );
-    // No text of PostgreSQL has a NUL.
-    let codes: Vec<&&str> = codes.iter().filter(|code| !code.contains('\0')).collect();
-    let rows: Vec<(StoredText,)> = db.fetch_all(&sql, values![mall.id, json!(codes)]).await?;
-    Ok(rows.into_iter().map(|(code,)| code.shown().to_owned()).collect())
 }

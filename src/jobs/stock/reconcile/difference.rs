@@ -2,6 +2,7 @@
 
 use crate::locale::Locale;
 
+use super::reserved::Leak;
 use super::store::Stored;
 
 /// Which of the two is right.
@@ -97,8 +98,10 @@ pub(super) struct Difference {
     pub(super) stored: Stored,
     /// What is reserved by orders that the database does not count yet, or not any more: so much less has Redis.
     pub(super) held: i128,
-    /// Reservations of this product that are nobody's.
-    pub(super) leaked: Vec<String>,
+    /// Orphaned reservations of this product.
+    pub(super) leaked: Vec<Leak>,
+    /// Whether all of the mall's reservations could be read.
+    pub(super) is_held_known: bool,
 }
 
 /// What is done about a difference.
@@ -153,14 +156,17 @@ impl Difference {
             // It may be another program's.
             (_, Cause::WrongType) => Plan::Leave("it may be another program's"),
             (Source::Db, Cause::KeyWithoutProduct) => Plan::DeleteKey,
+            (Source::Redis, Cause::KeyWithoutProduct) => Plan::Leave("there is no product to take it over"),
+            (Source::Redis, Cause::MissingInRedis) => Plan::Leave("Redis has no number to take over"),
+            (Source::Redis, Cause::Negative) => Plan::Leave("a negative number is not taken over"),
+            _ if !self.is_held_known => Plan::Leave("a reservation of its mall cannot be read"),
             (Source::Db, _) => {
                 fits(self.expected()).map_or(Plan::Leave("the number is too large"), Plan::SetRedis)
             }
-            (Source::Redis, Cause::ReservationLeaked | Cause::LateDecrement) => {
+            (Source::Redis, _) => {
                 let quantity = self.surplus().and_then(|surplus| Some(i128::from(self.quantity?) + surplus));
                 fits(quantity).map_or(Plan::Leave("the number is too large"), Plan::SetDatabase)
             }
-            (Source::Redis, _) => Plan::Leave("Redis has no number to take over"),
         }
     }
 }
@@ -171,7 +177,8 @@ mod tests {
 
     fn difference(product: Option<i64>, quantity: Option<i64>, stored: Stored, held: i128) -> Difference {
         let (code, key) = ("P".to_owned(), "stock:tokyo:P".to_owned());
-        Difference { place: 0, product, code, key, quantity, stored, held, leaked: Vec::new() }
+        let leaked = Vec::new();
+        Difference { place: 0, product, code, key, quantity, stored, held, leaked, is_held_known: true }
     }
 
     #[test]
@@ -180,14 +187,16 @@ mod tests {
         use Stored::{Missing, Number, Other, Text};
         let (other, large) = ("it may be another program's", "the number is too large");
         let none = "Redis has no number to take over";
+        let negative = "a negative number is not taken over";
+        let no_product = "there is no product to take it over";
         for (product, quantity, stored, held, cause, by_database, by_redis) in [
             (Some(1), Some(10), Missing, 3, Cause::MissingInRedis, SetRedis(7), Leave(none)),
             (Some(1), Some(10), Number(7), 0, Cause::ReservationLeaked, SetRedis(10), SetDatabase(7)),
             (Some(1), Some(10), Number(6), 3, Cause::ReservationLeaked, SetRedis(7), SetDatabase(9)),
             (Some(1), Some(10), Number(12), 0, Cause::LateDecrement, SetRedis(10), SetDatabase(12)),
             (Some(1), Some(10), Number(10), 3, Cause::LateDecrement, SetRedis(7), SetDatabase(13)),
-            (Some(1), Some(0), Number(-1), 0, Cause::Negative, SetRedis(0), Leave(none)),
-            (None, None, Number(4), 0, Cause::KeyWithoutProduct, DeleteKey, Leave(none)),
+            (Some(1), Some(0), Number(-1), 0, Cause::Negative, SetRedis(0), Leave(negative)),
+            (None, None, Number(4), 0, Cause::KeyWithoutProduct, DeleteKey, Leave(no_product)),
             (Some(1), Some(1), Other("hash".to_owned()), 0, Cause::WrongType, Leave(other), Leave(other)),
             (Some(1), Some(1), Text(None), 0, Cause::WrongType, Leave(other), Leave(other)),
             (Some(1), Some(i64::MIN), Number(0), 9, Cause::LateDecrement, Leave(large), SetDatabase(9)),
@@ -197,5 +206,22 @@ mod tests {
             assert_eq!((difference.cause(), plans), (cause, [by_database, by_redis]), "{difference:?}");
             assert_eq!(Cause::of(cause.word()), Some(cause));
         }
+    }
+
+    #[test]
+    fn nothing_is_computed_from_reservations_that_are_not_known() {
+        let unknown = |product, stored| Difference {
+            is_held_known: false,
+            ..difference(product, product.map(|_| 10), stored, 0)
+        };
+        for source in [Source::Db, Source::Redis] {
+            for number in [7, 12] {
+                let plan = unknown(Some(1), Stored::Number(number)).plan(source);
+                assert_eq!(plan, Plan::Leave("a reservation of its mall cannot be read"), "{number}");
+            }
+        }
+        assert!(matches!(unknown(Some(1), Stored::Missing).plan(Source::Db), Plan::Leave(_)));
+        // What has no product is reserved by nobody.
+        assert_eq!(unknown(None, Stored::Number(4)).plan(Source::Db), Plan::DeleteKey);
     }
 }

@@ -19,7 +19,7 @@ use super::super::telling::Recipients;
 use super::Args;
 use super::comparison::{Found, Place};
 use super::difference::{Cause, Source};
-use super::repair::Tally;
+use super::repair::RepairCounts;
 
 /// The most differences that a message names.
 const MOST_NAMED: i64 = 20;
@@ -47,7 +47,7 @@ pub(super) async fn tell(
     run: &mut Run<'_>,
     places: &[Place],
     found: &[Found],
-    repaired: &[Tally],
+    repaired: &[RepairCounts],
     source: Source,
 ) -> anyhow::Result<()> {
     let (cx, id, now) = (run.cx, run.id(), run.cx.now());
@@ -62,16 +62,10 @@ pub(super) async fn tell(
         None
     };
     let mail = match &message {
-        Some(message) => match recipients.mail(cx, message).await {
-            Ok(mail) => mail,
-            Err(error) => {
-                run.fail_part(&message.id, "mail", &error);
-                None
-            }
-        },
+        Some(message) => recipients.mail_or_fail(run, message).await,
         None => None,
     };
-    let compared: u64 = found.iter().map(|found| found.compared).sum();
+    let compared: u64 = found.iter().filter(|found| found.doubt.is_none()).map(|found| found.compared).sum();
     run.chunk(None::<&str>, async |db| {
         note(db, id, places, found, repaired, source, now).await?;
         if differences > 0 {
@@ -103,13 +97,17 @@ async fn note(
     run: i64,
     places: &[Place],
     found: &[Found],
-    repaired: &[Tally],
+    repaired: &[RepairCounts],
     source: Source,
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
     let bigint = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     let mut rows = Bulk::new(db);
     for ((place, found), repaired) in places.iter().zip(found).zip(repaired) {
+        // A mall in doubt was not compared.
+        if found.doubt.is_some() {
+            continue;
+        }
         rows.push(&Reconciled {
             execution_id: run,
             mall_id: place.mall.id,
@@ -126,7 +124,7 @@ async fn note(
     Ok(())
 }
 
-/// `StockSyncAlert`.
+/// What the event `stock.sync.alert` says.
 fn payload(
     run: i64,
     now: DateTime<Utc>,
@@ -186,7 +184,9 @@ fn message(cx: &Context, run: i64, counts: &[ByCause], named: &[Shown]) -> Messa
     let (all, done, environment) = (grouped(differences), grouped(repaired), cx.config.environment());
     let title = locale.pick(
         format!(
-            "The stock in Redis differed for {all} products, {done} of them are repaired ({environment})"
+            "{} between Redis and the database; {} repaired ({environment})",
+            if differences == 1 { "1 product differs".to_owned() } else { format!("{all} products differ") },
+            if repaired == 1 { "1 was".to_owned() } else { format!("{done} were") },
         ),
         format!("Redis の在庫差異：{all}件、修復済み{done}件（{environment}）"),
         format!("Redis 재고 불일치 {all}건, 복구 {done}건 ({environment})"),

@@ -6,29 +6,42 @@
 
 mod comparison;
 pub(super) mod difference;
+mod doubt;
 mod ending;
+mod looks;
+mod queries;
 mod repair;
 mod reserved;
 mod store;
 #[cfg(test)]
 mod tests;
+mod touched;
 
-use crate::clients::redis::Redis;
+use std::time::Duration;
+
+use crate::clients::redis::{Redis, RedisServer};
 use crate::config::ReconcileConfig;
 use crate::context::Context;
 use crate::db::Db;
 use crate::documents::{Cell, Column, ColumnKind, Row, Table, terminal};
 use crate::failure::Failure;
 use crate::locale::Locale;
+use crate::printable::{escaped, shortened};
 use crate::runner::{Exclusion, Items, Job, JobSpec, Planned, Run, minutes};
 use crate::severity::Severity;
-use crate::shop::malls::{APP, Mall, MallArgs};
+use crate::shop::malls::{APP, Mall, MallArgs, all_malls};
+use crate::shop::stock_keys;
 use crate::wording::counted;
 
-use comparison::{Comparison, Found, Place, Rules};
+use comparison::{Comparison, Found, Place, Rules, Step};
 use difference::{Difference, Plan, Source};
-use repair::Tally;
+use repair::RepairCounts;
 use reserved::Orders;
+
+/// So many reservations that cannot be read are named.
+const MOST_UNREAD: usize = 20;
+/// How much is shown of the name of one.
+const SHOWN_CHARACTERS: usize = 200;
 
 /// Arguments of `stock reconcile`.
 #[derive(Debug, Clone, clap::Args)]
@@ -66,27 +79,27 @@ impl Job for Args {
             cx.output.status("No mall keeps its orders in this database: nothing to compare with Redis");
             return Ok(Vec::new());
         }
-        refuse_shared_keys(cx, &malls)?;
-        server(cx)?;
+        server(cx)?.check()?;
+        stock_keys::refuse_shared(&cx.config.stock().redis, db).await?;
         Ok(vec![Planned::sweep(()).at(&self.malls, &malls)])
     }
 
     async fn run(&self, run: &mut Run<'_>, _unit: &()) -> anyhow::Result<()> {
         let cx = run.cx;
         let malls = self.own_malls(run.db).await?;
-        let places = places(cx, run.usable_malls(malls).into_iter().map(|(mall, _)| mall));
+        let malls = run.usable_malls(malls).into_iter().map(|(mall, _)| mall);
+        let places = places(cx, run.db, malls).await?;
         run.db.plan_by_index().await?;
         run.db.analyze_unknown(&["products", "stock", "orders"]).await?;
         let mut redis = server(cx)?.connect().await?;
         repair::settle_unfinished(run, &mut redis).await?;
         let found = self.compared(run, &mut redis, &places).await?;
+        refuse_doubtful(&found)?;
+        let rules = (self.source, orders(cx));
         let mut repaired = Vec::with_capacity(places.len());
         for (place, found) in places.iter().zip(&found) {
-            for (product, failure) in &found.unreadable {
-                let key = format!("{}/{product}", place.mall.code);
-                run.fail_item(&key, "read", &failure.clone().into());
-            }
-            repaired.push(repair::repair(run, &mut redis, place, self.source, &found.differences).await?);
+            note_failures(run, place, found);
+            repaired.push(repair::repair(run, &mut redis, place, rules, &found.differences).await?);
         }
         ending::tell(run, &places, &found, &repaired, self.source).await?;
         run.summarise(sentence(&found, &repaired));
@@ -96,34 +109,31 @@ impl Job for Args {
     /// Shows each difference, and what would be done about it.
     async fn try_out(&self, cx: &Context, db: &mut Db) -> anyhow::Result<()> {
         let malls = self.own_malls(db).await?;
-        let places = places(cx, malls.into_iter().filter(|mall| mall.time_zone().is_ok()));
+        let malls = malls.into_iter().filter(|mall| mall.time_zone().is_ok());
+        let places = places(cx, db, malls).await?;
         if places.is_empty() {
             return Ok(());
         }
         let mut redis = server(cx)?.connect().await?;
         let mut comparison = Comparison::of(&places, self.rules(cx));
-        while comparison.step(db, &mut redis).await? {}
+        loop {
+            match comparison.step(db, &mut redis).await? {
+                Step::Next => {}
+                Step::After(pause) => tokio::time::sleep(pause).await,
+                Step::Over => break,
+            }
+        }
+        refuse_doubtful(&comparison.found)?;
+        let doubt = comparison.found.iter().find_map(|found| found.doubt.clone());
         let differences = comparison.found.iter().flat_map(|found| &found.differences);
         let rows: Vec<Row> = differences.map(|difference| row(&places, difference, self.source)).collect();
         if rows.is_empty() {
-            return Ok(cx.output.text("no differences")?);
+            cx.output.text("no differences")?;
+        } else {
+            let shown = terminal::render_list(&planned(rows), cx.output.width(), cx.output.colour());
+            cx.output.data(shown.as_bytes())?;
         }
-        let text = |key, label| Column::new(key, label, ColumnKind::Text);
-        let table = Table {
-            key: "stock_differences",
-            title: String::new(),
-            columns: vec![
-                text("mall", "Mall"),
-                text("product", "Product"),
-                Column::new("quantity", "Database", ColumnKind::Number),
-                text("stored", "Redis"),
-                text("cause", "Cause"),
-                text("repair", "Would be done"),
-            ],
-            rows,
-        };
-        let shown = terminal::render_list(&table, cx.output.width(), cx.output.colour());
-        Ok(cx.output.data(shown.as_bytes())?)
+        doubt.map_or(Ok(()), |doubt| Err(doubt.into()))
     }
 }
 
@@ -135,7 +145,7 @@ impl Args {
             && let Some(other) = malls.iter().find(|mall| mall.platform != APP)
         {
             return Err(Failure::refused(format!(
-                "the orders of mall `{}` are not kept in this database (platform `{}`): its stock has no part in Redis",
+                "the orders of mall `{}` are not kept in this database (platform `{}`): its stock is not kept in Redis",
                 other.code, other.platform
             ))
             .hint("name malls that were added with --platform app, or none for all of them")
@@ -147,8 +157,7 @@ impl Args {
 
     fn rules<'c>(&self, cx: &'c Context) -> Rules<'c> {
         let config: &ReconcileConfig = &cx.config.stock().reconcile;
-        let orders = Orders { now: cx.now(), leaked_after: config.leaked_after() };
-        Rules { config, accepts_all: self.accept_all, orders }
+        Rules { config, accepts_all: self.accept_all, orders: orders(cx) }
     }
 
     /// Compares all malls, before anything is repaired.
@@ -165,22 +174,92 @@ impl Args {
             run.show_progress(Some(total));
         }
         let mut counted = 0;
-        while comparison.step(run.db, redis).await? {
-            let compared = comparison.found.iter().map(|found| found.compared).sum();
-            run.read(compared - counted);
-            counted = compared;
+        loop {
+            let step = comparison.step(run.db, redis).await?;
+            let read =
+                comparison.found.iter().map(|found| found.compared + found.unreadable.len() as u64).sum();
+            run.read(read - counted);
+            counted = read;
+            match step {
+                Step::Next => {}
+                Step::After(pause) => pause_unless_stopped(run, pause).await,
+                Step::Over => return Ok(comparison.found),
+            }
             run.check_stop()?;
         }
-        Ok(comparison.found)
     }
 }
 
-fn places(cx: &Context, malls: impl Iterator<Item = Mall>) -> Vec<Place> {
-    malls.map(|mall| Place::new(&cx.config.stock().redis, mall)).collect()
+/// When a reservation is orphaned.
+fn orders(cx: &Context) -> Orders {
+    Orders { now: cx.now(), leaked_after: cx.config.stock().reconcile.leaked_after() }
+}
+
+/// Waits, unless the run is asked to stop.
+async fn pause_unless_stopped(run: &Run<'_>, pause: Duration) {
+    tokio::select! {
+        () = tokio::time::sleep(pause) => {}
+        _ = run.stop_requested() => {}
+    }
+}
+
+/// Where these malls have their stock in Redis.
+async fn places(cx: &Context, db: &mut Db, malls: impl Iterator<Item = Mall>) -> anyhow::Result<Vec<Place>> {
+    let all: Vec<String> = all_malls(db).await?.into_iter().map(|mall| mall.code).collect();
+    Ok(malls.map(|mall| Place::new(&cx.config.stock().redis, mall, &all)).collect())
+}
+
+/// Fails if no mall can be believed: whatever is wrong, it is not one mall.
+fn refuse_doubtful(found: &[Found]) -> Result<(), Failure> {
+    let mut doubts = found.iter().filter_map(|found| found.doubt.as_ref());
+    let Some(first) = doubts.next() else { return Ok(()) };
+    match doubts.count() + 1 {
+        1 if found.len() == 1 => Err(first.clone()),
+        all if all == found.len() => {
+            let failure = Failure::failed(format!(
+                "the stock of all {all} malls in Redis is in doubt; nothing was repaired. The first: {}",
+                first.message
+            ));
+            Err(match &first.hint {
+                Some(hint) => failure.hint(hint.clone()),
+                None => failure,
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Notes what of a mall was not compared, and what cannot be repaired for that.
+fn note_failures(run: &mut Run<'_>, place: &Place, found: &Found) {
+    let mall = &place.mall.code;
+    for (product, failure) in &found.unreadable {
+        run.fail_item(&format!("{mall}/{product}"), "read", &failure.clone().into());
+    }
+    if let Some(doubt) = &found.doubt {
+        run.fail_part(mall, "compare", &doubt.clone().into());
+    }
+    let many = found.unread.len().saturating_sub(MOST_UNREAD);
+    for key in found.unread.iter().take(MOST_UNREAD) {
+        let failure = Failure::bad_input(format!(
+            "the reservation `{}` is larger than an order's, or its name is not UTF-8; what it holds is not known, and no \
+             number of the mall is repaired",
+            escaped(key)
+        ))
+        .hint("delete it if no order needs it");
+        run.fail_part(
+            &format!("{mall}/{}", shortened(&escaped(key), SHOWN_CHARACTERS)),
+            "read",
+            &failure.into(),
+        );
+    }
+    if many > 0 {
+        let failure = Failure::bad_input(format!("{many} more reservations cannot be read"));
+        run.fail_part(mall, "read", &failure.into());
+    }
 }
 
 /// The Redis that is compared.
-fn server(cx: &Context) -> Result<crate::clients::redis::RedisServer, Failure> {
+fn server(cx: &Context) -> Result<RedisServer, Failure> {
     cx.redis().ok_or_else(|| {
         Failure::configuration("BATCHCTL_REDIS_URL is not set: `stock reconcile` compares the stock in Redis")
             .hint("set it, or leave this job out where stock is kept in the database alone")
@@ -188,16 +267,21 @@ fn server(cx: &Context) -> Result<crate::clients::redis::RedisServer, Failure> {
     })
 }
 
-/// Two malls may have products of the same code.
-fn refuse_shared_keys(cx: &Context, malls: &[Mall]) -> Result<(), Failure> {
-    let keys = &cx.config.stock().redis;
-    match keys.without_mall() {
-        Some(key) if malls.len() > 1 => Err(Failure::configuration(format!(
-            "`{key}` has no {{mall}}, but {} malls are compared: they would share their keys",
-            malls.len()
-        ))
-        .hint("write {mall} into it, in batchctl.toml")),
-        _ => Ok(()),
+/// The table of what would be done.
+fn planned(rows: Vec<Row>) -> Table {
+    let text = |key, label| Column::new(key, label, ColumnKind::Text);
+    Table {
+        key: "stock_differences",
+        title: String::new(),
+        columns: vec![
+            text("mall", "Mall"),
+            text("product", "Product"),
+            Column::new("quantity", "Database", ColumnKind::Number),
+            text("stored", "Redis"),
+            text("cause", "Cause"),
+            text("repair", "Would be done"),
+        ],
+        rows,
     }
 }
 
@@ -218,9 +302,10 @@ fn row(places: &[Place], difference: &Difference, source: Source) -> Row {
     ])
 }
 
-fn sentence(found: &[Found], repaired: &[Tally]) -> String {
+fn sentence(found: &[Found], repaired: &[RepairCounts]) -> String {
     let sum = |count: fn(&Found) -> u64| found.iter().map(count).sum::<u64>();
-    let compared = counted(sum(|found| found.compared), "product", "products");
+    let compared = |found: &Found| if found.doubt.is_some() { 0 } else { found.compared };
+    let compared = counted(sum(compared), "product", "products");
     let differences = sum(|found| found.differences.len() as u64);
     let mut sentence = if differences == 0 {
         format!("compared {compared}: no differences")
@@ -231,8 +316,12 @@ fn sentence(found: &[Found], repaired: &[Tally]) -> String {
     };
     let unsettled = sum(|found| found.unsettled);
     if unsettled > 0 {
-        sentence
-            .push_str(&format!("; {} all the time", counted(unsettled, "product moved", "products moved")));
+        let kept = counted(unsettled, "product kept changing and was", "products kept changing and were");
+        sentence.push_str(&format!("; {kept} not compared"));
+    }
+    let doubtful = found.iter().filter(|found| found.doubt.is_some()).count();
+    if doubtful > 0 {
+        sentence.push_str(&format!("; {} in doubt", counted(doubtful, "mall is", "malls are")));
     }
     sentence
 }

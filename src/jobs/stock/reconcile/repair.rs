@@ -1,6 +1,6 @@
 //! Repairs: each is written down before it is made, and made only if nothing has moved since it was planned.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -15,9 +15,11 @@ use crate::printable::shortened;
 use crate::runner::{Run, failpoint};
 use crate::{bulk_row, values};
 
-use super::comparison::{Place, quantities};
+use super::comparison::Place;
 use super::difference::{Cause, Difference, Plan, Source};
-use super::store::{Outcome, Replacement, Stored, read, replace};
+use super::queries::quantities;
+use super::reserved::Orders;
+use super::store::{ReplaceResult, Replacement, Stored, read, replace};
 
 /// Repairs of one commit, and of one exchange with Redis.
 const CHUNK: usize = 500;
@@ -50,13 +52,13 @@ bulk_row! {
 
 /// How many differences were repaired, and how many were not.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Tally {
+pub(super) struct RepairCounts {
     pub(super) repaired: u64,
     pub(super) moved: u64,
     pub(super) left: u64,
 }
 
-impl std::ops::AddAssign for Tally {
+impl std::ops::AddAssign for RepairCounts {
     fn add_assign(&mut self, more: Self) {
         self.repaired += more.repaired;
         self.moved += more.moved;
@@ -69,10 +71,11 @@ pub(super) async fn repair(
     run: &mut Run<'_>,
     redis: &mut Redis,
     place: &Place,
-    source: Source,
+    rules: (Source, Orders),
     differences: &[Difference],
-) -> anyhow::Result<Tally> {
-    let mut total = Tally::default();
+) -> anyhow::Result<RepairCounts> {
+    let (source, orders) = rules;
+    let mut total = RepairCounts::default();
     for chunk in differences.chunks(CHUNK) {
         let (mut of_redis, mut of_database) = (Vec::new(), Vec::new());
         for difference in chunk {
@@ -87,7 +90,7 @@ pub(super) async fn repair(
             }
         }
         if !of_redis.is_empty() {
-            total += repair_redis(run, redis, place, &of_redis).await?;
+            total += repair_redis(run, redis, place, orders, &of_redis).await?;
         }
         if !of_database.is_empty() {
             total += repair_database(run, place, &of_database).await?;
@@ -96,9 +99,27 @@ pub(super) async fn repair(
     Ok(total)
 }
 
-/// A text as every database takes it.
+/// A text as every database takes it, for people.
 fn storable(text: &str) -> String {
     shortened(&text.replace('\0', "␀"), STORED_CHARACTERS).into_owned()
+}
+
+/// A key as every database takes it, from which [`key_of`] makes the same key again: no text of PostgreSQL has a NUL.
+fn stored_key(key: &str) -> String {
+    key.replace('\\', r"\\").replace('\0', r"\0")
+}
+
+/// The key that was stored.
+fn key_of(stored: &str) -> String {
+    let mut key = String::with_capacity(stored.len());
+    let mut characters = stored.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => key.push(if characters.next() == Some('0') { '\0' } else { '\\' }),
+            other => key.push(other),
+        }
+    }
+    key
 }
 
 /// Writes differences of a mall down.
@@ -120,7 +141,7 @@ async fn note(
             mall_id: place.mall.id,
             product_id: difference.product,
             product_code: &storable(&difference.code),
-            stock_key: &storable(&difference.key),
+            stock_key: &stored_key(&difference.key),
             quantity: difference.quantity,
             stored: stored.as_deref(),
             cause: difference.cause().word(),
@@ -152,7 +173,8 @@ async fn leave(
         }
         _ => failure,
     };
-    run.fail_item(&format!("{}/{}", place.mall.code, difference.code), "repair", &failure.into());
+    // It was compared: nothing is missing from what the job counts.
+    run.fail_part(&format!("{}/{}", place.mall.code, difference.code), "repair", &failure.into());
     let (id, now) = (run.id(), run.cx.now());
     run.chunk(None::<&str>, async |db| note(db, id, now, place, &[(difference, None)], "LEFT").await).await
 }
@@ -165,48 +187,30 @@ async fn repair_redis(
     run: &mut Run<'_>,
     redis: &mut Redis,
     place: &Place,
+    orders: Orders,
     plans: &[(&Difference, Option<i64>)],
-) -> anyhow::Result<Tally> {
+) -> anyhow::Result<RepairCounts> {
     let (id, now) = (run.id(), run.cx.now());
     run.chunk(None::<&str>, async |db| note(db, id, now, place, plans, "PLANNED").await).await?;
     failpoint::reach(&run.cx.config, "reconcile-planned");
-    let mut outcomes: BTreeMap<&str, Outcome> = BTreeMap::new();
-    let mut open: Vec<&Difference> = plans.iter().map(|(difference, _)| *difference).collect();
-    let mut attempts: Vec<(&Difference, Replacement)> =
-        plans.iter().map(|(difference, target)| (*difference, replacement(difference, *target))).collect();
-    for _ in 0..TRIES {
-        let replacements: Vec<Replacement> =
-            attempts.iter().map(|(_, replacement)| replacement.clone()).collect();
-        let tried = replace(redis, &replacements).await?;
-        for ((difference, _), outcome) in attempts.iter().zip(tried) {
-            outcomes.insert(&difference.key, outcome);
-        }
-        open.retain(|difference| {
-            difference.surplus().is_some() && outcomes.get(difference.key.as_str()) == Some(&Outcome::Moved)
-        });
-        if open.is_empty() {
-            break;
-        }
-        tokio::time::sleep(BREATH).await;
-        attempts = again(run.db, redis, &open).await?;
-    }
+    let results = carry_out(run.db, redis, place, orders, plans).await?;
     failpoint::reach(&run.cx.config, "reconcile-repaired");
-    let mut total = Tally::default();
+    let mut total = RepairCounts::default();
     let (mut unmoved, mut refused) = (Vec::new(), Vec::new());
     for (difference, _) in plans {
-        match outcomes.get(difference.key.as_str()) {
-            Some(Outcome::Done) => total.repaired += 1,
-            Some(Outcome::Refused(problem)) => {
+        match results.get(difference.key.as_str()) {
+            Some(ReplaceResult::Done) => total.repaired += 1,
+            Some(ReplaceResult::Refused(problem)) => {
                 total.left += 1;
-                refused.push(storable(&difference.key));
+                refused.push(stored_key(&difference.key));
                 let failure =
                     Failure::failed(format!("Redis refuses to repair `{}`: {problem}", difference.key));
                 let key = format!("{}/{}", place.mall.code, difference.code);
-                run.fail_item(&key, "repair", &failure.into());
+                run.fail_part(&key, "repair", &failure.into());
             }
             _ => {
                 total.moved += 1;
-                unmoved.push(storable(&difference.key));
+                unmoved.push(stored_key(&difference.key));
             }
         }
     }
@@ -226,6 +230,59 @@ async fn repair_redis(
     Ok(total)
 }
 
+/// Makes the repairs, each as often as something moves in between, and returns what became of each, by its key.
+async fn carry_out<'d>(
+    db: &mut Db,
+    redis: &mut Redis,
+    place: &Place,
+    orders: Orders,
+    plans: &[(&'d Difference, Option<i64>)],
+) -> anyhow::Result<BTreeMap<&'d str, ReplaceResult>> {
+    let mut results: BTreeMap<&str, ReplaceResult> =
+        plans.iter().map(|(difference, _)| (difference.key.as_str(), ReplaceResult::Moved)).collect();
+    let mut open: Vec<&Difference> = plans.iter().map(|(difference, _)| *difference).collect();
+    let mut attempts = unmoved(db, place, orders, plans).await?;
+    for attempt in 1..=TRIES {
+        let replacements: Vec<Replacement> =
+            attempts.iter().map(|(_, replacement)| replacement.clone()).collect();
+        let tried = replace(redis, &replacements).await?;
+        for ((difference, _), result) in attempts.iter().zip(tried) {
+            results.insert(&difference.key, result);
+        }
+        open.retain(|difference| {
+            difference.surplus().is_some()
+                && results.get(difference.key.as_str()) == Some(&ReplaceResult::Moved)
+        });
+        if open.is_empty() || attempt == TRIES {
+            break;
+        }
+        tokio::time::sleep(BREATH).await;
+        attempts = again(db, redis, place, orders, &open).await?;
+    }
+    Ok(results)
+}
+
+/// The repairs of what the database has not changed since it was compared: a comparison of many products takes a while.
+async fn unmoved<'d>(
+    db: &mut Db,
+    place: &Place,
+    orders: Orders,
+    plans: &[(&'d Difference, Option<i64>)],
+) -> anyhow::Result<Vec<(&'d Difference, Replacement)>> {
+    let products: Vec<i64> = plans.iter().filter_map(|(difference, _)| difference.product).collect();
+    let quantities = quantities(db, &products).await?;
+    let taken_up = taken_up(db, place, orders, plans.iter().map(|(difference, _)| *difference)).await?;
+    let is_unmoved = |difference: &Difference| {
+        difference.product.is_none_or(|product| quantities.get(&product).copied() == difference.quantity)
+            && !taken_up.contains(&difference.key)
+    };
+    Ok(plans
+        .iter()
+        .filter(|(difference, _)| is_unmoved(difference))
+        .map(|(difference, target)| (*difference, replacement(difference, *target)))
+        .collect())
+}
+
 fn replacement(difference: &Difference, becomes: Option<i64>) -> Replacement {
     Replacement {
         key: difference.key.clone(),
@@ -236,22 +293,42 @@ fn replacement(difference: &Difference, becomes: Option<i64>) -> Replacement {
     }
 }
 
+/// The keys of those of these differences of which an orphaned reservation has found its order since.
+async fn taken_up<'d>(
+    db: &mut Db,
+    place: &Place,
+    orders: Orders,
+    differences: impl Iterator<Item = &'d Difference> + Clone,
+) -> anyhow::Result<BTreeSet<String>> {
+    let leaks: BTreeSet<&String> =
+        differences.clone().flat_map(|difference| &difference.leaked).map(|leak| &leak.key).collect();
+    let leaks: Vec<String> = leaks.into_iter().cloned().collect();
+    let taken_up = orders.taken_up(db, place, &leaks).await?;
+    let is_taken_up =
+        |difference: &&Difference| difference.leaked.iter().any(|leak| taken_up.contains(&leak.key));
+    Ok(differences.filter(is_taken_up).map(|difference| difference.key.clone()).collect())
+}
+
 /// The same repairs of what has moved, if the two still differ by as many units: those that are sold in between are no reason
 /// to wait for the next night.
 async fn again<'d>(
     db: &mut Db,
     redis: &mut Redis,
+    place: &Place,
+    orders: Orders,
     moved: &[&'d Difference],
 ) -> anyhow::Result<Vec<(&'d Difference, Replacement)>> {
     let keys: Vec<String> = moved.iter().map(|difference| difference.key.clone()).collect();
     let products: Vec<i64> = moved.iter().filter_map(|difference| difference.product).collect();
     let now = read(redis, &keys).await?;
     let quantities = quantities(db, &products).await?;
+    let taken_up = taken_up(db, place, orders, moved.iter().copied()).await?;
     let mut attempts = Vec::new();
     for (difference, stored) in moved.iter().zip(now) {
         let quantity = difference.product.and_then(|product| quantities.get(&product).copied());
         let now = Difference { quantity, stored, ..(*difference).clone() };
-        if now.gap() == difference.gap()
+        if !taken_up.contains(&difference.key)
+            && now.gap() == difference.gap()
             && let Stored::Number(number) = now.stored
             && let Some(surplus) = difference.surplus()
             && let Ok(becomes) = i64::try_from(i128::from(number) - surplus)
@@ -280,7 +357,7 @@ pub(super) async fn settle_unfinished(run: &mut Run<'_>, redis: &mut Redis) -> a
         if rows.is_empty() {
             return Ok(());
         }
-        let keys: Vec<String> = rows.iter().map(|row| row.stock_key.clone()).collect();
+        let keys: Vec<String> = rows.iter().map(|row| key_of(&row.stock_key)).collect();
         let now = read(redis, &keys).await?;
         let (mut made, mut not_made, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
         for (row, stored) in rows.iter().zip(now) {
@@ -315,11 +392,11 @@ async fn repair_database(
     run: &mut Run<'_>,
     place: &Place,
     plans: &[(&Difference, i64)],
-) -> anyhow::Result<Tally> {
+) -> anyhow::Result<RepairCounts> {
     let (id, now) = (run.id(), run.cx.now());
     let total = run
         .chunk_writing(None::<&str>, async |db| {
-            let mut total = Tally::default();
+            let mut total = RepairCounts::default();
             for (difference, becomes) in plans {
                 let sql =
                     "UPDATE stock SET quantity = $1, updated_at = $2 WHERE product_id = $3 AND quantity = $4";
@@ -327,10 +404,26 @@ async fn repair_database(
                 let is_done = db.execute(sql, values).await? == 1;
                 let repair = if is_done { "REPAIRED" } else { "MOVED" };
                 note(db, id, now, place, &[(difference, Some(*becomes))], repair).await?;
-                total += Tally { repaired: u64::from(is_done), moved: u64::from(!is_done), left: 0 };
+                total += RepairCounts { repaired: u64::from(is_done), moved: u64::from(!is_done), left: 0 };
             }
             Ok((total, total.repaired))
         })
         .await?;
     Ok(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_stored_so_that_it_is_found_again() {
+        let long = "x".repeat(5000);
+        for key in ["stock:tokyo:P1", "\0", "a\0b\\0", r"a\b\", r"\\0", "␀", "…", &long] {
+            let stored = stored_key(key);
+            assert!(!stored.contains('\0'));
+            assert_eq!(key_of(&stored), key);
+        }
+        assert_eq!(stored_key("stock:tokyo:P1"), "stock:tokyo:P1");
+    }
 }

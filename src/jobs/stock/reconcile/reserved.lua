@@ -1,13 +1,18 @@
--- What each of the reservations KEYS holds: for how many seconds nobody has touched it, -1 where that is not known, then
--- products and their units, one after the other. Nothing of what is not a hash, or is too large to be one order's. The time
--- is asked for first: what follows touches it.
-local found = {}
+-- What each of the reservations KEYS holds, after the time of this server in seconds: products and their units, one after the
+-- other; `LARGE` if it has more than ARGV[1] of them or takes more than ARGV[2] bytes, which are asked for before any of it is
+-- read; nothing if it is not a hash.
+local found = { 0 }
 for place, key in ipairs(KEYS) do
-    local idle = redis.pcall('OBJECT', 'IDLETIME', key)
-    local one = { type(idle) == 'number' and idle or -1 }
-    if redis.call('TYPE', key)['ok'] == 'hash' and redis.call('HLEN', key) <= 1000 then
-        for _, text in ipairs(redis.call('HGETALL', key)) do one[#one + 1] = text end
+    local one = {}
+    if redis.call('TYPE', key)['ok'] == 'hash' then
+        if redis.call('HLEN', key) > tonumber(ARGV[1])
+            or redis.call('MEMORY', 'USAGE', key, 'SAMPLES', '0') > tonumber(ARGV[2]) then
+            one = 'LARGE'
+        else
+            one = redis.call('HGETALL', key)
+        end
     end
-    found[place] = one
+    found[place + 1] = one
 end
+found[1] = tonumber(redis.call('TIME')[1])
 return found

@@ -1,5 +1,8 @@
 //! What orders have reserved in Redis that the database does not count: an order that is not stored yet, or one that was
 //! cancelled and whose reservation is not given back yet. Redis has so much less, and that is as it should be.
+//!
+//! Whether anybody still needs a reservation without an order is known by when it was last touched, which Redis forgets once
+//! it is read. So it is asked before, and kept (`touched`).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -12,9 +15,13 @@ use crate::db::{Db, FromRow, StoredText};
 use crate::values;
 
 use super::comparison::Place;
-use super::store::{Walk, reservations};
+use super::store::{Contents, Walk, last_touched, reservations};
+use super::touched;
 
-/// When a reservation is nobody's.
+/// Reservations that are looked at together: a few statements, and a few exchanges with Redis.
+const BATCH: usize = 500;
+
+/// When a reservation is orphaned.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Orders {
     pub(super) now: DateTime<Utc>,
@@ -27,13 +34,22 @@ pub(super) struct Orders {
 pub(super) struct Held {
     /// By orders that the database does not count, and that somebody still knows.
     pub(super) units: i128,
-    /// The keys of reservations that are nobody's.
-    pub(super) leaked: Vec<String>,
+    /// The orphaned reservations.
+    pub(super) leaked: Vec<Leak>,
+}
+
+/// An orphaned reservation of a product.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Leak {
+    /// The key of the reservation.
+    pub(super) key: String,
+    /// How many units of the product it holds, as Redis has them.
+    pub(super) units: String,
 }
 
 /// What is known of the order of a reservation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
+enum OrderStanding {
     /// The database counts it.
     Counted,
     /// It does not, and the reservation will be given back.
@@ -42,79 +58,157 @@ enum Standing {
     Abandoned,
 }
 
-impl Orders {
-    /// What is reserved of these products by orders that the database does not count.
-    pub(super) async fn held(
-        self,
+/// A walk over the reservations of a mall, step by step.
+pub(super) struct Survey {
+    orders: Orders,
+    products: HashSet<String>,
+    walk: Walk,
+    /// Keys that the walk has met, and that are not looked at yet.
+    met: Vec<String>,
+    /// A walk may meet a key twice.
+    seen: HashSet<String>,
+    /// When the first of them was read, by Redis's clock.
+    begun_at: Option<DateTime<Utc>>,
+    /// What is reserved of each product by orders that the database does not count.
+    pub(super) held: BTreeMap<String, Held>,
+    /// The keys of reservations that cannot be read.
+    pub(super) unread: Vec<String>,
+}
+
+impl Survey {
+    /// Of what is reserved of these products.
+    pub(super) fn of(orders: Orders, place: &Place, products: HashSet<String>) -> Self {
+        Self {
+            orders,
+            products,
+            walk: Walk::over(place.reservations.pattern()),
+            met: Vec::new(),
+            seen: HashSet::new(),
+            begun_at: None,
+            held: BTreeMap::new(),
+            unread: Vec::new(),
+        }
+    }
+
+    /// Does the next step; whether it was the last one.
+    pub(super) async fn step(
+        &mut self,
         db: &mut Db,
         redis: &mut Redis,
         place: &Place,
-        products: &HashSet<&str>,
-    ) -> anyhow::Result<BTreeMap<String, Held>> {
-        let mut held: BTreeMap<String, Held> = BTreeMap::new();
-        let mut seen = HashSet::new();
-        let mut walk = Walk::over(place.reservations.pattern());
-        while let Some(mut keys) = walk.next(redis).await? {
-            keys.retain(|key| place.reservations.name(key).is_some());
-            if keys.is_empty() {
-                continue;
+    ) -> anyhow::Result<bool> {
+        if self.products.is_empty() {
+            return Ok(true);
+        }
+        if self.met.len() < BATCH
+            && let Some(keys) = self.walk.next(redis).await?
+        {
+            for key in keys {
+                if place.reservations.name(&key).is_some() && self.seen.insert(key.clone()) {
+                    self.met.push(key);
+                }
             }
-            let found = reservations(redis, &keys).await?;
-            let of_products: Vec<_> = keys
-                .into_iter()
-                .zip(found)
-                .filter(|(_, reservation)| {
-                    reservation.units.keys().any(|product| products.contains(product.as_str()))
-                })
-                // A walk may meet a key twice.
-                .filter(|(key, _)| seen.insert(key.clone()))
-                .collect();
-            if of_products.is_empty() {
-                continue;
-            }
-            let numbers: Vec<&str> =
-                of_products.iter().filter_map(|(key, _)| place.reservations.name(key)).collect();
-            let standings = self.standings(db, place, &numbers).await?;
-            for (key, reservation) in &of_products {
-                let number = place.reservations.name(key).unwrap_or_default();
-                let standing =
-                    standings.get(number).copied().unwrap_or_else(|| self.unknown(reservation.idle_seconds));
-                for (product, units) in &reservation.units {
-                    if !products.contains(product.as_str()) || standing == Standing::Counted {
-                        continue;
+            return Ok(false);
+        }
+        if self.met.is_empty() {
+            touched::forget(db, &place.mall, self.begun_at).await?;
+            return Ok(true);
+        }
+        let rest = self.met.split_off(self.met.len().min(BATCH));
+        let batch = std::mem::replace(&mut self.met, rest);
+        self.read(db, redis, place, batch).await?;
+        Ok(false)
+    }
+
+    /// Adds what these reservations hold.
+    async fn read(
+        &mut self,
+        db: &mut Db,
+        redis: &mut Redis,
+        place: &Place,
+        mut keys: Vec<String>,
+    ) -> anyhow::Result<()> {
+        // Before the orders: one that is stored in between is known.
+        let (asked_at, touches) = last_touched(redis, &keys).await?;
+        self.begun_at.get_or_insert(asked_at);
+        let mut touches: HashMap<String, Option<DateTime<Utc>>> = keys.iter().cloned().zip(touches).collect();
+        let standings = self.orders.standings(db, place, &keys).await?;
+        keys.retain(|key| standings.get(key) != Some(&OrderStanding::Counted));
+        touches.retain(|key, _| !standings.contains_key(key));
+        touched::recall(db, &place.mall, &mut touches).await?;
+        let (read_at, contents) = reservations(redis, &keys).await?;
+        touched::remember(db, &place.mall, &touches, read_at).await?;
+        for (key, contents) in keys.into_iter().zip(contents) {
+            let units = match contents {
+                Contents::Units(units) => units,
+                Contents::Unreadable => {
+                    self.unread.push(key);
+                    continue;
+                }
+            };
+            let standing = standings
+                .get(&key)
+                .copied()
+                .unwrap_or_else(|| self.orders.unknown(asked_at, touches.get(&key).copied().flatten()));
+            for (product, units) in units {
+                if !self.products.contains(&product) {
+                    continue;
+                }
+                let of_product = self.held.entry(product).or_default();
+                match standing {
+                    OrderStanding::Abandoned => {
+                        of_product.leaked.push(Leak { key: key.clone(), units: units.text });
                     }
-                    let of_product = held.entry(product.clone()).or_default();
-                    match standing {
-                        Standing::Pending => of_product.units += i128::from(*units),
-                        _ => of_product.leaked.push(key.clone()),
-                    }
+                    _ => of_product.units += i128::from(units.number),
                 }
             }
         }
-        Ok(held)
+        Ok(())
     }
+}
 
+impl Orders {
     /// A reservation whose order does not exist: one that is about to be placed, unless nobody has touched it for long.
-    fn unknown(self, idle_seconds: Option<u64>) -> Standing {
-        match idle_seconds {
-            Some(idle) if idle >= self.leaked_after.as_secs() => Standing::Abandoned,
-            _ => Standing::Pending,
+    fn unknown(self, now: DateTime<Utc>, touched_at: Option<DateTime<Utc>>) -> OrderStanding {
+        match touched_at {
+            Some(touched_at) if (now - touched_at).to_std().is_ok_and(|idle| idle >= self.leaked_after) => {
+                OrderStanding::Abandoned
+            }
+            _ => OrderStanding::Pending,
         }
     }
 
-    /// The standing of those of these orders that exist.
+    /// Those of these keys of orphaned reservations whose orders somebody has placed or taken up again since.
+    pub(super) async fn taken_up(
+        self,
+        db: &mut Db,
+        place: &Place,
+        keys: &[String],
+    ) -> anyhow::Result<HashSet<String>> {
+        let standings = self.standings(db, place, keys).await?;
+        let taken_up = standings.into_iter().filter(|(_, standing)| *standing != OrderStanding::Abandoned);
+        Ok(taken_up.map(|(key, _)| key).collect())
+    }
+
+    /// The standing of the orders of these reservations, by their keys; without those whose order does not exist.
     async fn standings(
         self,
         db: &mut Db,
         place: &Place,
-        numbers: &[&str],
-    ) -> anyhow::Result<HashMap<String, Standing>> {
+        keys: &[String],
+    ) -> anyhow::Result<HashMap<String, OrderStanding>> {
         #[derive(FromRow)]
         struct Known {
             order_no: StoredText,
             is_cancelled: bool,
             is_old: bool,
             is_waiting: bool,
+        }
+        // No text of PostgreSQL has a NUL.
+        let numbers = keys.iter().filter_map(|key| place.reservations.name(key));
+        let numbers: Vec<&str> = numbers.filter(|number| !number.contains('\0')).collect();
+        if numbers.is_empty() {
+            return Ok(HashMap::new());
         }
         let sql = format!(
             "SELECT o.order_no, o.status = 'ORDER_CANCELLED' AS is_cancelled,
@@ -124,14 +218,15 @@ impl Orders {
             db.elements("$2")
         );
         let before = self.now - self.leaked_after;
-        // No text of PostgreSQL has a NUL.
-        let numbers: Vec<&&str> = numbers.iter().filter(|number| !number.contains('\0')).collect();
         let orders: Vec<Known> = db.fetch_all(&sql, values![place.mall.id, json!(numbers), before]).await?;
         let standing = |order: &Known| match (order.is_cancelled, order.is_waiting, order.is_old) {
-            (false, ..) => Standing::Counted,
-            (true, false, true) => Standing::Abandoned,
-            (true, ..) => Standing::Pending,
+            (false, ..) => OrderStanding::Counted,
+            (true, false, true) => OrderStanding::Abandoned,
+            (true, ..) => OrderStanding::Pending,
         };
-        Ok(orders.into_iter().map(|order| (order.order_no.shown().to_owned(), standing(&order))).collect())
+        Ok(orders
+            .into_iter()
+            .map(|order| (place.reservations.key(order.order_no.shown()), standing(&order)))
+            .collect())
     }
 }

@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::clients::redis::{Invocation, Redis, RedisTrouble, Reply};
 use crate::config::StockKeys;
 use crate::failure::Failure;
 use crate::printable::{escaped, shortened};
 
+use super::reserved::Leak;
+
 const READ: &str = include_str!("read.lua");
+const IDLE: &str = include_str!("idle.lua");
 const SCAN: &str = include_str!("scan.lua");
 const RESERVED: &str = include_str!("reserved.lua");
 const REPAIR: &str = include_str!("repair.lua");
@@ -18,9 +22,19 @@ const REPAIR: &str = include_str!("repair.lua");
 /// exchange.
 const READ_AT_ONCE: usize = 100;
 /// Reservations that one script reads. Each may hold hundreds of products.
-const RESERVATIONS_AT_ONCE: usize = 25;
+const RESERVATIONS_AT_ONCE: usize = 10;
+/// Scripts of one exchange: what they return has to fit into memory, each as much as it may.
+const RESERVATION_SCRIPTS: usize = 5;
+/// More products are not one order's.
+const MOST_PRODUCTS: &str = "1000";
+/// What a reservation of so many products takes, with codes of a hundred characters.
+const MOST_RESERVATION_BYTES: &str = "262144";
+/// As many pieces of one product as an order may have reserved: what is more is not a reservation, as for `order expire`.
+const MOST_UNITS: i64 = 999_999_999;
 /// Keys that one step looks at, whether they match or not.
 const SCANNED_AT_ONCE: &str = "1000";
+/// A key of a code or an order's number that a row can have is shorter.
+const LONGEST_KEY: &str = "4096";
 /// How much of a foreign text is shown.
 const SHOWN_CHARACTERS: usize = 60;
 
@@ -103,7 +117,8 @@ impl Walk {
         if self.is_over {
             return Ok(None);
         }
-        let arguments = vec![self.position.clone(), self.pattern.clone(), SCANNED_AT_ONCE.to_owned()];
+        let limits = [SCANNED_AT_ONCE, LONGEST_KEY].map(str::to_owned);
+        let arguments = [self.position.clone(), self.pattern.clone()].into_iter().chain(limits).collect();
         let mut replies = run(redis, SCAN, &[Invocation { keys: Vec::new(), arguments }]).await?;
         let Some(Reply::List(mut reply)) = replies.pop() else { return Err(strange().into()) };
         let (Some(Reply::List(keys)), Some(Reply::Text(position))) = (reply.pop(), reply.pop()) else {
@@ -119,43 +134,104 @@ impl Walk {
     }
 }
 
-/// A reservation of an order.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Reservation {
-    /// For how many seconds nobody has touched it; `None` where the server does not know.
-    pub(super) idle_seconds: Option<u64>,
-    /// The units of each product.
-    pub(super) units: BTreeMap<String, i64>,
-}
-
-/// The reservations at these keys, in their order. Units that are not a number are left out.
-pub(super) async fn reservations(redis: &mut Redis, keys: &[String]) -> anyhow::Result<Vec<Reservation>> {
+/// When these reservations were last touched, in their order, as far as the server knows, and the time there. Touches none.
+pub(super) async fn last_touched(
+    redis: &mut Redis,
+    keys: &[String],
+) -> anyhow::Result<(DateTime<Utc>, Vec<Option<DateTime<Utc>>>)> {
     let invocations: Vec<Invocation> = keys
-        .chunks(RESERVATIONS_AT_ONCE)
+        .chunks(READ_AT_ONCE)
         .map(|keys| Invocation { keys: keys.to_vec(), arguments: Vec::new() })
         .collect();
+    let mut touched = Vec::with_capacity(keys.len());
+    let mut asked_at = DateTime::UNIX_EPOCH;
+    for reply in run(redis, IDLE, &invocations).await? {
+        let Reply::List(numbers) = reply else { return Err(strange().into()) };
+        let Some((now, idle)) = numbers.split_first() else { return Err(strange().into()) };
+        asked_at = instant(now)?;
+        for seconds in idle {
+            let Reply::Int(seconds) = seconds else { return Err(strange().into()) };
+            let idle = u32::try_from(*seconds).ok();
+            touched.push(idle.map(|idle| asked_at - TimeDelta::seconds(i64::from(idle))));
+        }
+    }
+    anyhow::ensure!(touched.len() == keys.len(), strange());
+    Ok((asked_at, touched))
+}
+
+/// A time of the server's.
+fn instant(seconds: &Reply) -> Result<DateTime<Utc>, Failure> {
+    let Reply::Int(seconds) = seconds else { return Err(strange()) };
+    DateTime::from_timestamp(*seconds, 0).ok_or_else(strange)
+}
+
+/// What is at the key of a reservation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Contents {
+    /// The units of each product. None, if it is not a reservation.
+    Units(BTreeMap<String, Units>),
+    /// More than an order reserves, or under a name that cannot be written down.
+    Unreadable,
+}
+
+/// Units of a product.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Units {
+    pub(super) number: i64,
+    /// As Redis has it.
+    pub(super) text: String,
+}
+
+/// The reservations at these keys, in their order, and the time at the server after they were read. Units that are not a
+/// number are left out.
+pub(super) async fn reservations(
+    redis: &mut Redis,
+    keys: &[String],
+) -> anyhow::Result<(DateTime<Utc>, Vec<Contents>)> {
+    let arguments = [MOST_PRODUCTS, MOST_RESERVATION_BYTES].map(str::to_owned);
     let mut found = Vec::with_capacity(keys.len());
-    for reply in run(redis, RESERVED, &invocations).await? {
-        let Reply::List(reservations) = reply else { return Err(strange().into()) };
-        for reservation in reservations {
-            let Reply::List(fields) = reservation else { return Err(strange().into()) };
-            let Some((Reply::Int(idle), fields)) = fields.split_first() else { return Err(strange().into()) };
-            let pairs = fields.chunks(2).filter_map(|pair| match pair {
-                [Reply::Text(product), Reply::Text(units)] => Some((product.clone(), units.parse().ok()?)),
-                _ => None,
-            });
-            found.push(Reservation {
-                idle_seconds: u64::try_from(*idle).ok(),
-                units: pairs.filter(|(_, units)| (0..=MOST_UNITS).contains(units)).collect(),
-            });
+    let mut read_at = DateTime::UNIX_EPOCH;
+    for exchange in keys.chunks(RESERVATIONS_AT_ONCE * RESERVATION_SCRIPTS) {
+        let invocations: Vec<Invocation> = exchange
+            .chunks(RESERVATIONS_AT_ONCE)
+            .map(|keys| Invocation { keys: keys.to_vec(), arguments: arguments.to_vec() })
+            .collect();
+        for reply in run(redis, RESERVED, &invocations).await? {
+            let Reply::List(mut replies) = reply else { return Err(strange().into()) };
+            anyhow::ensure!(!replies.is_empty(), strange());
+            let reservations = replies.split_off(1);
+            read_at = instant(&replies[0])?;
+            for reservation in reservations {
+                let key = keys.get(found.len()).ok_or_else(strange)?;
+                found.push(Contents::parse(key, reservation)?);
+            }
         }
     }
     anyhow::ensure!(found.len() == keys.len(), strange());
-    Ok(found)
+    Ok((read_at, found))
 }
 
-/// As many pieces of one product as an order may have reserved: what is more is not a reservation, as for `order expire`.
-const MOST_UNITS: i64 = 999_999_999;
+impl Contents {
+    fn parse(key: &str, reply: Reply) -> Result<Self, Failure> {
+        // What is not UTF-8 has lost its bytes on the way: what was read is what another key has.
+        if key.contains(char::REPLACEMENT_CHARACTER) {
+            return Ok(Self::Unreadable);
+        }
+        let fields = match reply {
+            Reply::List(fields) => fields,
+            Reply::Text(word) if word == "LARGE" => return Ok(Self::Unreadable),
+            _ => return Err(strange()),
+        };
+        let pairs = fields.chunks(2).filter_map(|pair| match pair {
+            [Reply::Text(product), Reply::Text(text)] => {
+                let number = text.parse().ok().filter(|number| (0..=MOST_UNITS).contains(number))?;
+                Some((product.clone(), Units { number, text: text.clone() }))
+            }
+            _ => None,
+        });
+        Ok(Self::Units(pairs.collect()))
+    }
+}
 
 /// A stock to replace, if it is still what it was.
 #[derive(Debug, Clone)]
@@ -166,13 +242,13 @@ pub(super) struct Replacement {
     pub(super) was: Stored,
     /// `None` to delete the key.
     pub(super) becomes: Option<i64>,
-    /// The keys of reservations whose units are part of what it becomes.
-    pub(super) reservations: Vec<String>,
+    /// Orphaned reservations whose units are part of what it becomes.
+    pub(super) reservations: Vec<Leak>,
 }
 
 /// What became of a replacement.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum ReplaceResult {
     Done,
     /// The key is not what it was.
     Moved,
@@ -181,23 +257,26 @@ pub(super) enum Outcome {
 }
 
 /// Replaces stocks, each only if it is still what it was.
-pub(super) async fn replace(redis: &mut Redis, replacements: &[Replacement]) -> anyhow::Result<Vec<Outcome>> {
+pub(super) async fn replace(
+    redis: &mut Redis,
+    replacements: &[Replacement],
+) -> anyhow::Result<Vec<ReplaceResult>> {
     if replacements.is_empty() {
         return Ok(Vec::new());
     }
     let invocations: Vec<Invocation> = replacements.iter().map(Replacement::invocation).collect();
     let replies = redis.run_each(REPAIR, &invocations).await?;
-    let mut outcomes = Vec::with_capacity(replies.len());
+    let mut results = Vec::with_capacity(replies.len());
     for reply in replies {
-        outcomes.push(match reply {
-            Ok(Reply::List(words)) if words == [Reply::Text("DONE".to_owned())] => Outcome::Done,
-            Ok(Reply::List(words)) if words == [Reply::Text("MOVED".to_owned())] => Outcome::Moved,
+        results.push(match reply {
+            Ok(Reply::List(words)) if words == [Reply::Text("DONE".to_owned())] => ReplaceResult::Done,
+            Ok(Reply::List(words)) if words == [Reply::Text("MOVED".to_owned())] => ReplaceResult::Moved,
             Ok(_) => return Err(strange().into()),
             Err(RedisTrouble::Server(failure)) => return Err(failure.into()),
-            Err(RedisTrouble::Script(problem)) => Outcome::Refused(problem),
+            Err(RedisTrouble::Script(problem)) => ReplaceResult::Refused(problem),
         });
     }
-    Ok(outcomes)
+    Ok(results)
 }
 
 impl Replacement {
@@ -210,8 +289,14 @@ impl Replacement {
         };
         let becomes = self.becomes.map(|number| number.to_string()).unwrap_or_default();
         Invocation {
-            keys: std::iter::once(&self.key).chain(&self.reservations).cloned().collect(),
-            arguments: vec![kind.to_owned(), text, becomes, self.product.clone()],
+            keys: std::iter::once(&self.key)
+                .chain(self.reservations.iter().map(|leak| &leak.key))
+                .cloned()
+                .collect(),
+            arguments: [kind.to_owned(), text, becomes, self.product.clone()]
+                .into_iter()
+                .chain(self.reservations.iter().map(|leak| leak.units.clone()))
+                .collect(),
         }
     }
 }
@@ -257,10 +342,8 @@ impl Naming {
 
     /// Of the reservations of a mall's orders.
     pub(super) fn of_reservations(keys: &StockKeys, mall: &str) -> Self {
-        // No key has a NUL: the configuration is checked.
-        let key = keys.reservation_of(mall, "\0");
-        let (before, after) = key.split_once('\0').unwrap_or((&key, ""));
-        Self { before: before.to_owned(), after: after.to_owned() }
+        let (before, after) = keys.reservations_of(mall);
+        Self { before, after }
     }
 
     pub(super) fn key(&self, name: &str) -> String {

@@ -1,4 +1,4 @@
-use super::comparison::next_products_sql;
+use super::queries::next_products_sql;
 use crate::db::testing::{TestDb, on_both_databases};
 use crate::values;
 
