@@ -219,8 +219,10 @@ fn a_stop_is_heard_while_a_difference_settles(shop: &Shop) {
     stock.product("P1", 10);
     stock.configure_settling("5m", "");
     let mut running = stock.reconcile(&[]).real_clock().spawn();
-    let connected = || stock.redis.command::<String>(&["CLIENT", "LIST"]).contains("cmd=evalsha");
-    eventually(connected, "the stock is compared");
+    // It has asked Redis, and asks nothing more: it waits for the next look.
+    let waits = |client: &str| client.contains("cmd=evalsha") && !client.contains(" idle=0 ");
+    let is_paused = || stock.redis.command::<String>(&["CLIENT", "LIST"]).lines().any(waits);
+    eventually(is_paused, "the next look is waited for");
     running.signal(Signal::TERM);
     let stopped = Instant::now();
     running.wait().exits(143);
