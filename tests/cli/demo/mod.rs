@@ -294,8 +294,17 @@ fn what_nobody_pays_is_cancelled_with_its_stock_and_its_events(sandbox: &Sandbox
     assert_eq!(sandbox.scalar("SELECT COUNT(*) FROM outbox_events WHERE published_at IS NULL"), "0");
 
     let low = "SELECT code, product_code, s.quantity, threshold FROM stock_alerts a JOIN products p ON p.id = a.product_id
-               JOIN malls m ON m.id = mall_id JOIN stock s ON s.product_id = p.id ORDER BY code";
-    assert_eq!(sandbox.sql(low), [["new-york", "P001", "2", "10"], ["tokyo", "P005", "8", "10"]]);
+               JOIN malls m ON m.id = mall_id JOIN stock s ON s.product_id = p.id ORDER BY code, product_code";
+    assert_eq!(
+        sandbox.sql(low),
+        [
+            ["new-york", "P001", "2", "10"],
+            ["seoul", "P002", "0", "10"],
+            ["seoul", "P010", "0", "10"],
+            ["tokyo", "P005", "8", "10"],
+            ["tokyo", "P011", "0", "10"],
+        ]
+    );
     ran.prints("Hojicha Tea, 100 g").prints("和三盆 詰め合わせ");
     // Customers are told by rows, and nobody by a message.
     assert_eq!(sandbox.scalar("SELECT COUNT(*) FROM notifications"), "2");
