@@ -365,21 +365,21 @@ impl Settings {
         };
         match error {
             KrafkaError::Auth { source: Some(_), .. } => {
-                denied(&format!("have no certificate that we trust: {}", self.said(error))).hint(
+                denied(&format!("present a certificate that nobody here trusts: {}", self.said(error))).hint(
                     "check `events.kafka.ca_file` and `events.kafka.tls`; the events stay in the outbox",
                 )
             }
             // Of these nothing is shown: the text may repeat what was sent.
-            KrafkaError::Auth { .. } => denied(&format!("refuse our user; {settings}")),
+            KrafkaError::Auth { .. } => denied(&format!("reject our credentials; {settings}")),
             KrafkaError::Broker { code, .. } => match code {
                 ErrorCode::SaslAuthenticationFailed
                 | ErrorCode::UnsupportedSaslMechanism
-                | ErrorCode::IllegalSaslState => denied(&format!("refuse our user; {settings}")),
+                | ErrorCode::IllegalSaslState => denied(&format!("reject our credentials; {settings}")),
                 ErrorCode::ClusterAuthorizationFailed => denied(
                     "do not let our user write idempotently: give it the right IDEMPOTENT_WRITE on the cluster",
                 ),
                 ErrorCode::UnsupportedVersion | ErrorCode::UnsupportedCompressionType => {
-                    denied(&format!("do not know what we ask for: {}", self.said(error)))
+                    denied(&format!("do not support what we ask for: {}", self.said(error)))
                 }
                 _ => self.not_now(&self.said(error)),
             },

@@ -262,7 +262,7 @@ enum Fault {
     Login,
     Permission,
     Cluster,
-    /// That of a command, or of an address that is none.
+    /// That of a command, or of what is not an address.
     Other,
 }
 

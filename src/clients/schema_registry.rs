@@ -273,7 +273,7 @@ impl SchemaRegistry {
         match error.status() {
             // Of these nothing is shown but the status: the text may repeat what was sent.
             Some(status @ (401 | 403 | 407)) if self.settings.login.is_some() => {
-                denied(format!("refuses our user: HTTP {status}; check {}", self.settings.credentials))
+                denied(format!("rejects our credentials: HTTP {status}; check {}", self.settings.credentials))
             }
             Some(status @ (401 | 403 | 407)) => denied(format!(
                 "requires a user: HTTP {status}; set `events.kafka.registry_user_variable` and `registry_password_variable`"

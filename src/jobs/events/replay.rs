@@ -30,10 +30,10 @@ const ENDED: &str = "(published_at IS NOT NULL OR dead_at IS NOT NULL)";
 pub struct ReplayArgs {
     /// The numbers of the events
     ids: Vec<i64>,
-    /// Replay every event that was given up, or those that the filters leave
+    /// Replay all events that were given up, or only those that match the filters
     #[arg(long)]
     dead: bool,
-    /// Replay the published events that the filters leave: consumers get them a second time, with the same ids
+    /// Replay the published events that match the filters: consumers get them a second time, with the same ids
     #[arg(long)]
     published: bool,
     #[command(flatten)]

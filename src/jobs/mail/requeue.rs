@@ -26,10 +26,10 @@ use super::wanted::unwanted;
 pub struct RequeueArgs {
     /// The IDs of the mails
     ids: Vec<i64>,
-    /// Requeue every mail that failed, or those that the filters leave
+    /// Requeue every mail that failed, or only those that match the filters
     #[arg(long)]
     failed: bool,
-    /// Requeue every mail with an unknown outcome, or those that the filters leave: some of them have arrived
+    /// Requeue every mail with an unknown outcome, or only those that match the filters: some of them have arrived
     #[arg(long)]
     unknown: bool,
     /// Requeue every mail that was cancelled because of a suppression that is no longer in force, or those that the filters

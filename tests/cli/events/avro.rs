@@ -494,7 +494,7 @@ fn a_wrong_password_is_a_matter_of_settings_and_not_shown(sandbox: &Sandbox) {
     };
     let ran = as_user(publish(sandbox), "hunter-two-and-more").exits(78);
     // The header itself would be as good as the password.
-    ran.says("refuses our user: HTTP 401; check REGISTRY_USER")
+    ran.says("rejects our credentials: HTTP 401; check REGISTRY_USER")
         .never_shows("hunter")
         .never_shows("Y2k6aHVudGVy");
     for command in ["check", "register"] {

@@ -371,7 +371,7 @@ fn a_wrong_password_is_a_matter_of_settings(sandbox: &Sandbox) {
         publish_to(sandbox, &kafka).env("KAFKA_USER", "batchctl").env("KAFKA_PASSWORD", password)
     };
     let ran = with("hunter-two").run().exits(78);
-    ran.says("refuse our user; check KAFKA_USER").never_shows("hunter-two");
+    ran.says("reject our credentials; check KAFKA_USER").never_shows("hunter-two");
     publish_to(sandbox, &kafka).env("KAFKA_USER", "batchctl").run().exits(78).says("KAFKA_PASSWORD");
     assert_eq!(rows(sandbox), before);
     with("correct-horse-battery").run().succeeds();

@@ -113,7 +113,7 @@ impl Job for Args {
         let tally = publishing.tally.sentence();
         run.summarise(tally.clone());
         if publishing.tally.is_any() {
-            run.leaves(format!("{tally}; the others are as they were"));
+            run.leaves(format!("{tally}; the rest are unchanged"));
         }
         published
     }

@@ -135,7 +135,7 @@ impl Job for Args {
         let tally = flush.tally.sentence();
         run.summarise(tally.clone());
         if flush.tally.all() > 0 {
-            run.leaves(format!("{tally}; the others are as they were"));
+            run.leaves(format!("{tally}; the rest are unchanged"));
         }
         let untaken = if ended.is_ok() { untaken_mails(run).await? } else { None };
         if let Some(sentence) = &untaken {

@@ -351,7 +351,7 @@ impl Released {
 
 // ---------------------------------------------------------------- the rows
 
-/// The next reservations that wait and are due. A time that is none is due.
+/// The next reservations that wait and are due. What is not a time is due.
 async fn next_page(db: &mut Db, until: DateTime<Utc>, after: i64) -> anyhow::Result<Vec<Release>> {
     Ok(db.fetch_all(&page_sql(db), values![until, after, BATCH]).await?)
 }
