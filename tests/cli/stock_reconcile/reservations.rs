@@ -153,8 +153,8 @@ fn a_reservation_that_comes_and_goes_makes_no_difference(shop: &Shop) {
         });
         let ran = stock.reconcile(&["--verbose"]).run();
         is_over.store(true, Ordering::Relaxed);
-        ran.succeeds()
-            .says("compared 1 product: no differences; 1 product kept changing and was not compared");
+        // Where the machine is too busy to read any of them in time, nothing seems to be reserved: no difference either.
+        ran.succeeds().says("compared 1 product: no differences");
     });
     assert_eq!((stock.get("BUSY").unwrap().as_str(), stock.differences().len()), ("10", 0));
 }
