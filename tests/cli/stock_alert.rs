@@ -16,6 +16,8 @@ on_both_databases![
     an_alert_ends_with_its_stock_and_its_mall,
     one_message_names_the_forty_most_urgent_and_says_how_to_list_the_others,
     without_a_channel_the_alerts_wait_and_cron_is_silent,
+    of_products_with_the_same_stock_the_oldest_is_named_first,
+    stock_and_threshold_are_those_of_the_same_moment,
     the_list_is_a_table_csv_or_json,
     a_message_that_could_not_be_posted_is_sent_later_and_once,
     whatever_is_killed_each_alert_is_told_once,
@@ -260,6 +262,43 @@ fn without_a_channel_the_alerts_wait_and_cron_is_silent(shop: &Shop) {
         [["1 product is low on stock (dev)", "tokyo/P2 Tea 2: sold out (alert at 1)"]]
     );
     assert_eq!(stored(shop), ["P1 0 1 waits recovered", "P2 0 1 told open"]);
+}
+
+fn of_products_with_the_same_stock_the_oldest_is_named_first(shop: &Shop) {
+    products(shop, tokyo(shop), 3, "9", "1");
+    // They become low in another order than that of their numbers.
+    for product in ["P3", "P1", "P2"] {
+        set(shop, product, 0);
+        shop.batchctl(["stock", "alert"]).run().succeeds();
+    }
+    let list = shop.batchctl(["stock", "alerts", "--format", "csv"]).run().succeeds().stdout;
+    let listed: Vec<&str> = list.lines().skip(1).filter_map(|line| line.split(',').nth(1)).collect();
+    assert_eq!(listed, ["P1", "P2", "P3"]);
+    let told = Told::by(shop, "");
+    told.alert(&[]).run().succeeds();
+    let [message] = told.messages().try_into().unwrap();
+    let named = [1, 2, 3].map(|number| format!("tokyo/P{number} Tea {number}: sold out (alert at 1)"));
+    assert_eq!(message[1..], named);
+}
+
+fn stock_and_threshold_are_those_of_the_same_moment(shop: &Shop) {
+    products(shop, tokyo(shop), 1, "0", "0");
+    shop.batchctl(["stock", "alert"]).run().succeeds();
+    set(shop, "P1", 50);
+    shop.execute("UPDATE products SET stock_alert_threshold = 100");
+    let list = |format| shop.batchctl(["stock", "alerts", "--format", format]).run().succeeds().stdout;
+    assert!(list("csv").contains("tokyo,P1,Tea 1,50,100,"), "{}", list("csv"));
+    let json: Value = serde_json::from_str(&list("json")).unwrap();
+    let figures =
+        ["quantity", "threshold", "quantity_then", "threshold_then"].map(|key| json[0][key].clone());
+    assert_eq!(figures, [50, 100, 0, 0]);
+    let told = Told::by(shop, "");
+    told.alert(&[]).run().succeeds();
+    assert_eq!(told.messages()[0][1], "tokyo/P1 Tea 1: 50 left (alert at 100)");
+    // The default holds for a product that has none of its own any more.
+    shop.execute("UPDATE products SET stock_alert_threshold = NULL");
+    shop.write("batchctl.toml", "[stock]\nalert_threshold = 60\n");
+    assert!(list("csv").contains("tokyo,P1,Tea 1,50,60,"), "{}", list("csv"));
 }
 
 fn the_list_is_a_table_csv_or_json(shop: &Shop) {

@@ -8,6 +8,8 @@ use crate::support::{Answer, Batchctl, Mall, Shop, Webhook, on_both_databases};
 on_both_databases![
     a_summary_counts_differences_by_mall_and_cause,
     nothing_to_report_is_one_line_or_none,
+    a_quiet_morning_is_a_mail_too,
+    one_is_singular,
     what_is_found_later_is_in_the_next_summary,
     a_summary_is_told_once_whatever_is_killed,
     a_summary_that_could_not_be_posted_is_sent_later,
@@ -122,6 +124,46 @@ fn nothing_to_report_is_one_line_or_none(shop: &Shop) {
     shop.execute("DELETE FROM stock_reconciliations");
     told.summary(&["--rerun"]).run().succeeds();
     assert_eq!(told.messages()[1][1..], ["Not compared: tokyo"]);
+}
+
+fn a_quiet_morning_is_a_mail_too(shop: &Shop) {
+    let told = Told::by(shop);
+    told.compared(900, told.mall, NIGHT);
+    shop.write("batchctl.toml", format!("[stock]\nmail_to = [\"buyer@example.jp\"]\n{CHANNEL}"));
+    for (language, quiet) in [
+        ("en", "no differences between Redis and the database, 1,200 products compared"),
+        ("ja", "Redis と DB の差異なし（1,200商品を照合）"),
+        ("ko", "Redis와 DB 불일치 없음 (상품 1,200개 대조)"),
+    ] {
+        shop.execute("DELETE FROM mails");
+        told.summary(&["--rerun"]).env("BATCHCTL_LOCALE", language).run().succeeds();
+        let [mail] = shop.sql("SELECT subject, text_body, html_body FROM mails").try_into().unwrap();
+        assert!(mail.iter().all(|part| part.contains(quiet)), "{language}: {mail:?}");
+    }
+}
+
+fn one_is_singular(shop: &Shop) {
+    let told = Told::by(shop);
+    told.compared(900, told.mall, NIGHT);
+    shop.execute("UPDATE stock_reconciliations SET compared = 1, unsettled = 1");
+    told.summary(&[]).run().succeeds();
+    told.found(told.mall, "NEGATIVE", "REPAIRED", NIGHT);
+    told.summary(&["--rerun"]).run().succeeds();
+    let moved = "Moved all the time and was not compared: 1 product";
+    assert_eq!(
+        told.messages(),
+        [
+            vec![
+                "Stock of 19 November 2026: no differences between Redis and the database, 1 product compared (dev)",
+                moved,
+            ],
+            vec![
+                "Stock of 19 November 2026: Redis and the database differed once, 1 repaired, 1 product compared (dev)",
+                "tokyo: negative 1, repaired 1",
+                moved,
+            ],
+        ]
+    );
 }
 
 fn what_is_found_later_is_in_the_next_summary(shop: &Shop) {

@@ -36,39 +36,49 @@ struct Listed {
     quantity: Option<i64>,
     /// In stock when the alert was opened.
     quantity_then: i64,
-    /// The threshold then.
-    threshold: i64,
+    /// The threshold now.
+    threshold: Option<i64>,
+    /// The threshold when the alert was opened.
+    threshold_then: i64,
     opened_at: StoredTime,
     told_at: Option<StoredTime>,
 }
 
 pub(super) async fn list(cx: &Context, args: &ListArgs) -> anyhow::Result<()> {
+    let default = cx.config.stock().alert_threshold;
     let mut db = cx.db().await?;
     let malls = args.malls.selected(&mut db).await?;
     let malls: Vec<i64> = malls.iter().map(|mall| mall.id).collect();
-    let alerts = open_alerts(&mut db, &malls, with_one_more(args.limit)).await?;
+    let alerts = open_alerts(&mut db, &malls, default, with_one_more(args.limit)).await?;
     db.close().await;
     let table = |alerts: &[Listed]| table(alerts, cx.time_zone());
     args.format.print(cx, alerts, args.limit, "no product is low on stock", table)
 }
 
-async fn open_alerts(db: &mut Db, malls: &[i64], most: i64) -> anyhow::Result<Vec<Listed>> {
+/// `default` is the threshold of products that have none of their own.
+async fn open_alerts(
+    db: &mut Db,
+    malls: &[i64],
+    default: Option<i64>,
+    most: i64,
+) -> anyhow::Result<Vec<Listed>> {
     let read = |column: &str| format!("SUBSTR({column}, 1, {READ_CHARACTERS})");
     let sql = format!(
-        "SELECT {} AS mall, {} AS product, {} AS name, s.quantity, a.quantity AS quantity_then, a.threshold, a.opened_at,
-                a.told_at
+        "SELECT {} AS mall, {} AS product, {} AS name, s.quantity, a.quantity AS quantity_then,
+                COALESCE(p.stock_alert_threshold, CAST($3 AS BIGINT)) AS threshold, a.threshold AS threshold_then,
+                a.opened_at, a.told_at
          FROM stock_alerts a
          JOIN products p ON p.id = a.product_id
          JOIN malls m ON m.id = p.mall_id
          LEFT JOIN stock s ON s.product_id = a.product_id
          WHERE a.recovered_at IS NULL AND p.mall_id IN {}
-         ORDER BY COALESCE(s.quantity, a.quantity), a.id LIMIT $2",
+         ORDER BY COALESCE(s.quantity, a.quantity), a.product_id LIMIT $2",
         read("m.code"),
         read("p.product_code"),
         read("p.name"),
         db.numbers("$1"),
     );
-    Ok(db.fetch_all(&sql, values![serde_json::json!(malls), most]).await?)
+    Ok(db.fetch_all(&sql, values![serde_json::json!(malls), most, default]).await?)
 }
 
 fn table(alerts: &[Listed], time_zone: Tz) -> Table {
@@ -83,7 +93,7 @@ fn table(alerts: &[Listed], time_zone: Tz) -> Table {
                 Cell::text(alert.product.shown()),
                 Cell::text(alert.name.shown()),
                 alert.quantity.map_or(Cell::Empty, Cell::Int),
-                Cell::Int(alert.threshold),
+                alert.threshold.map_or(Cell::Empty, Cell::Int),
                 Cell::text(time(&alert.opened_at)),
                 Cell::text(alert.told_at.as_ref().map(time).unwrap_or_default()),
             ])

@@ -171,17 +171,19 @@ impl Summary {
         let day = day_in_words(day, locale);
         let grouped = |count: i64| group_digits(&count.to_string());
         let compared = grouped(self.compared);
+        let products = products(self.compared);
         let (all, repaired) = totals(&self.causes);
         if all == 0 {
             return locale.pick(
-                format!("Stock of {day}: no differences between Redis and the database, {compared} products compared"),
+                format!("Stock of {day}: no differences between Redis and the database, {products} compared"),
                 format!("{day}の在庫：Redis と DB の差異なし（{compared}商品を照合）"),
                 format!("{day} 재고: Redis와 DB 불일치 없음 (상품 {compared}개 대조)"),
             );
         }
+        let times = if all == 1 { "once".to_owned() } else { format!("{} times", grouped(all)) };
         let (all, repaired) = (grouped(all), grouped(repaired));
         locale.pick(
-            format!("Stock of {day}: Redis and the database differed {all} times, {repaired} repaired, {compared} products compared"),
+            format!("Stock of {day}: Redis and the database differed {times}, {repaired} repaired, {products} compared"),
             format!("{day}の在庫：Redis と DB の差異{all}件、修復済み{repaired}件（{compared}商品を照合）"),
             format!("{day} 재고: Redis와 DB 불일치 {all}건, 복구 {repaired}건 (상품 {compared}개 대조)"),
         )
@@ -199,9 +201,11 @@ impl Summary {
             ));
         }
         if self.unsettled > 0 {
+            let were = if self.unsettled == 1 { "was" } else { "were" };
+            let moved = products(self.unsettled);
             let unsettled = group_digits(&self.unsettled.to_string());
             lines.push(locale.pick(
-                format!("Moved all the time and were not compared: {unsettled} products"),
+                format!("Moved all the time and {were} not compared: {moved}"),
                 format!("変動が続き照合できなかった商品：{unsettled}点"),
                 format!("계속 변동하여 대조하지 못한 상품: {unsettled}개"),
             ));
@@ -210,4 +214,9 @@ impl Summary {
         let title = format!("{} ({environment})", self.headline(day, locale));
         Message { lines, ..Message::new(id, cx.now(), severity, title) }
     }
+}
+
+/// `1 product`, `1,200 products`.
+fn products(count: i64) -> String {
+    format!("{} {}", group_digits(&count.to_string()), if count == 1 { "product" } else { "products" })
 }

@@ -44,9 +44,9 @@ impl<'c> Recipients<'c> {
         if self.mail_to.is_empty() {
             return Ok(None);
         }
-        let data = json!({
-            "title": message.title, "body": message.lines.join("\n"), "url": null, "url_label": null,
-        });
+        // A message of one line is a title alone, and a mail without a text says nothing.
+        let body = if message.lines.is_empty() { message.title.clone() } else { message.lines.join("\n") };
+        let data = json!({ "title": message.title, "body": body, "url": null, "url_label": null });
         let language = cx.config.locale().tag();
         let rendered = Renderer::new(&cx.config).render(TEMPLATE, language, data).await;
         rendered.map(Some).with_context(|| format!("failed to write a mail by the template `{TEMPLATE}`"))

@@ -84,8 +84,7 @@ fn a_mall_in_doubt_stops_no_other(shop: &Shop) {
     }
     stock.product("P1", 10);
     stock.set("P1", 7);
-    let doubt =
-        "the stock of mall `osaka` in Redis is in doubt: 25 of 25 products compared so far have no key";
+    let doubt = "the stock of mall `osaka` in Redis is in doubt: 25 of 25 products compared have no key";
     let ran = stock.reconcile(&["--dry-run"]).run().exits(1);
     ran.says(doubt).prints("Redis becomes 10");
     let ran = stock.reconcile(&["--verbose"]).run().exits(3);

@@ -18,6 +18,8 @@ on_both_databases![
     an_empty_redis_is_not_believed,
     what_is_not_compared_does_not_make_an_empty_redis_credible,
     keys_of_another_pattern_are_not_believed,
+    products_that_differ_and_keys_without_a_product_are_both_named,
+    a_product_may_have_any_number,
     the_list_of_differences_can_be_narrowed,
     only_malls_whose_orders_are_here_are_compared,
     hostile_codes_and_keys_stop_no_other,
@@ -288,7 +290,7 @@ fn an_empty_redis_is_not_believed(shop: &Shop) {
     stock.reconcile(&[]).run().succeeds();
     stock.redis.restart();
     let ran = stock.reconcile(&[]).run().exits(1);
-    ran.says("25 of 25 products compared so far have no key; nothing was repaired")
+    ran.says("25 of 25 products compared have no key; nothing was repaired")
         .says("was Redis emptied or restarted")
         .says("stock reconcile --mall tokyo --accept-all");
     assert_eq!(stock.differences().len(), 0);
@@ -301,11 +303,7 @@ fn an_empty_redis_is_not_believed(shop: &Shop) {
     for number in 1..=21 {
         stock.set(&format!("P{number}"), number + 1);
     }
-    stock
-        .reconcile(&[])
-        .run()
-        .exits(1)
-        .says("21 of 25 products compared so far differ, 0 of them without a key");
+    stock.reconcile(&[]).run().exits(1).says("21 of 25 products compared differ, 0 of them without a key");
     stock.configure("percent = 90");
     stock.reconcile(&[]).run().succeeds();
     assert_eq!(stock.get("P1").unwrap(), "1");
@@ -324,11 +322,11 @@ fn what_is_not_compared_does_not_make_an_empty_redis_credible(shop: &Shop) {
         stock.mall.id,
         shop.series(200)
     ));
-    stock.reconcile(&[]).run().exits(1).says("30 of 30 products compared so far have no key");
+    stock.reconcile(&[]).run().exits(1).says("30 of 30 products compared have no key");
     assert_eq!(stock.redis.command::<i64>(&["DBSIZE"]), 0);
     // One without a row in `stock` is not compared either.
     shop.execute("UPDATE products SET status = 'ON_SALE'");
-    stock.reconcile(&[]).run().exits(1).says("30 of 30 products compared so far have no key");
+    stock.reconcile(&[]).run().exits(1).says("30 of 30 products compared have no key");
     assert_eq!(stock.differences().len(), 0);
 }
 
@@ -345,6 +343,37 @@ fn keys_of_another_pattern_are_not_believed(shop: &Shop) {
     assert_eq!(stock.get("OTHER1").unwrap(), "1");
     stock.reconcile(&["--accept-all"]).run().succeeds();
     assert_eq!(stock.get("OTHER1"), None);
+}
+
+fn products_that_differ_and_keys_without_a_product_are_both_named(shop: &Shop) {
+    let Some(stock) = Stock::of(shop) else { return };
+    for number in 1..=20 {
+        stock.product(&format!("P{number}"), number);
+        stock.set(&format!("P{number}"), number + 1);
+    }
+    stock.set("GONE", 1);
+    stock.reconcile(&[]).run().exits(1).says(
+        "20 of 20 products compared differ, 0 of them without a key, and 1 key has no product; nothing was repaired",
+    );
+    assert_eq!(stock.get("GONE").unwrap(), "1");
+}
+
+fn a_product_may_have_any_number(shop: &Shop) {
+    let Some(stock) = Stock::of(shop) else { return };
+    let at = "'2026-11-01T00:00:00+00:00'";
+    for id in [-7, 0] {
+        shop.execute(&format!(
+            "INSERT INTO products (id, mall_id, product_code, name, status, currency, price_amount, created_at, updated_at)
+             VALUES ({id}, {}, 'P{id}', 'Tea', 'ON_SALE', 'JPY', 100, {at}, {at})",
+            stock.mall.id
+        ));
+        shop.execute(&format!(
+            "INSERT INTO stock (product_id, quantity, updated_at) VALUES ({id}, 10, {at})"
+        ));
+        stock.set(&format!("P{id}"), 7);
+    }
+    stock.reconcile(&["--verbose"]).run().succeeds().says("compared 2 products: 2 differences, 2 repaired");
+    assert_eq!([stock.get("P-7"), stock.get("P0")], [Some("10".to_owned()), Some("10".to_owned())]);
 }
 
 fn the_list_of_differences_can_be_narrowed(shop: &Shop) {

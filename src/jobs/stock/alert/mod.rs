@@ -322,7 +322,8 @@ const UNTOLD: &str = "recovered_at IS NULL AND told_at IS NULL AND message_key I
 
 /// Writes one message about all products of which none tells yet.
 async fn tell_of_products(run: &mut Run<'_>, recipients: &Recipients<'_>) -> anyhow::Result<()> {
-    let Some(digest) = digest(run.db).await? else { return Ok(()) };
+    let default = run.cx.config.stock().alert_threshold;
+    let Some(digest) = digest(run.db, default).await? else { return Ok(()) };
     let key = format!("stock-alert/{}", run.id());
     let message = message::of_products(run.cx, &key, severity(run.cx, &Args::SPEC), &digest);
     let mail = recipients.mail_or_fail(run, &message).await;
@@ -338,8 +339,9 @@ async fn tell_of_products(run: &mut Run<'_>, recipients: &Recipients<'_>) -> any
     Ok(())
 }
 
-/// What a message says of the products that none tells of yet; `None` if there are none.
-async fn digest(db: &mut Db) -> anyhow::Result<Option<Digest>> {
+/// What a message says of the products that none tells of yet; `None` if there are none. `default` is the threshold of
+/// products that have none of their own.
+async fn digest(db: &mut Db, default: Option<i64>) -> anyhow::Result<Option<Digest>> {
     let (total,): (i64,) =
         db.fetch_one(&format!("SELECT COUNT(*) FROM stock_alerts WHERE {UNTOLD}"), values![]).await?;
     if total == 0 {
@@ -347,18 +349,19 @@ async fn digest(db: &mut Db) -> anyhow::Result<Option<Digest>> {
     }
     let read = |column: &str| format!("SUBSTR({column}, 1, {READ_CHARACTERS})");
     let sql = format!(
-        "SELECT {} AS mall, {} AS product, {} AS name, s.quantity, a.threshold
+        "SELECT {} AS mall, {} AS product, {} AS name, s.quantity,
+                COALESCE(p.stock_alert_threshold, CAST($2 AS BIGINT), a.threshold) AS threshold
          FROM stock_alerts a
          JOIN products p ON p.id = a.product_id
          JOIN stock s ON s.product_id = a.product_id
          JOIN malls m ON m.id = p.mall_id
          WHERE a.recovered_at IS NULL AND a.told_at IS NULL AND a.message_key IS NULL
-         ORDER BY s.quantity, a.id LIMIT $1",
+         ORDER BY s.quantity, a.product_id LIMIT $1",
         read("m.code"),
         read("p.product_code"),
         read("p.name"),
     );
-    let named: Vec<Low> = db.fetch_all(&sql, values![MOST_NAMED]).await?;
+    let named: Vec<Low> = db.fetch_all(&sql, values![MOST_NAMED, default]).await?;
     Ok(Some(Digest { total: u64::try_from(total).unwrap_or(0), named }))
 }
 

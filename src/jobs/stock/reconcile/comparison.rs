@@ -3,7 +3,8 @@
 //! Both sides move all the time, and no look at them is a look at one moment: an order takes its units from Redis first and
 //! from the database a little later. So whatever differs at a first look is looked at again, several times: a difference
 //! counts only if it is the same by the unit each time, in a look during which nothing moved. What orders have reserved that
-//! the database does not know is no difference at all.
+//! the database does not know is no difference at all; where Redis has as much as the database although something is reserved,
+//! that is one. Those products are looked at in a second round, since only the reservations tell which they are.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -15,10 +16,10 @@ use crate::failure::Failure;
 use crate::shop::malls::Mall;
 
 use super::difference::Difference;
-use super::doubt::{doubt, limit};
+use super::doubt::{Tally, doubt, limit};
 use super::looks::{Gap, Suspect, look};
-use super::queries::{count_compared, count_products, existing, next_products};
-use super::reserved::{Held, Orders, Survey};
+use super::queries::{count_compared, count_products, existing, next_products, products_of_codes};
+use super::reserved::{Held, Orders, Scope, Survey};
 use super::store::{Naming, Stored, Walk, read};
 
 /// How often a difference has to be the same. If a product were between its two steps every third time, all of these would
@@ -26,6 +27,9 @@ use super::store::{Naming, Stored, Walk, read};
 const SAMPLES: u32 = 10;
 /// How often a product is looked at that moves meanwhile, before it is left to the next run.
 const MOST_LOOKS: u32 = 3 * SAMPLES;
+/// The most products that are looked at because their numbers differ, if they are more than is believed: some 20 MB. Whether
+/// reservations explain so many is not asked.
+const MOST_SUSPECTS: u64 = 100_000;
 
 /// A mall, and how its keys are named.
 pub(super) struct Place {
@@ -69,6 +73,12 @@ pub(super) struct Rules<'c> {
 #[derive(Debug, Default)]
 pub(super) struct Found {
     suspects: Vec<Suspect>,
+    /// How many of them no reservation explains: those without a number in Redis, and keys without a product.
+    inexplicable: u64,
+    /// What the first round has found reserved of the products of the second, by product and reservation.
+    reserved: HashMap<String, BTreeMap<String, i64>>,
+    /// The codes of products that are left to the next run.
+    left: HashSet<String>,
     /// How many products were compared.
     pub(super) compared: u64,
     /// How many moved each time.
@@ -85,10 +95,19 @@ pub(super) struct Found {
 }
 
 enum Phase {
-    Products { place: usize, after: i64 },
+    Products { place: usize, after: Option<i64> },
     Keys { place: usize, walk: Walk },
-    Looks { taken: u32, has_paused: bool },
-    Reservations { place: usize, survey: Option<Box<Survey>> },
+    Looks { round: Round, taken: u32, has_paused: bool },
+    Reservations { round: Round, place: usize, survey: Option<Box<Survey>> },
+}
+
+/// Which products are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Round {
+    /// Those whose numbers differ.
+    Differing,
+    /// Those whose numbers are the same, though something is reserved.
+    Reserved,
 }
 
 /// How a comparison goes on.
@@ -113,7 +132,7 @@ pub(super) struct Comparison<'p> {
 impl<'p> Comparison<'p> {
     pub(super) fn of(places: &'p [Place], rules: Rules<'p>) -> Self {
         let found = places.iter().map(|_| Found::default()).collect();
-        Self { places, rules, found, phase: Phase::Products { place: 0, after: 0 } }
+        Self { places, rules, found, phase: Phase::Products { place: 0, after: None } }
     }
 
     /// Does the next step, and says how to go on.
@@ -126,15 +145,15 @@ impl<'p> Comparison<'p> {
                     keys_of(places, 0)
                 } else {
                     match self.compare_page(db, redis, index, after).await? {
-                        Some(last) => Phase::Products { place: index, after: last },
-                        None => Phase::Products { place: index + 1, after: 0 },
+                        Some(last) => Phase::Products { place: index, after: Some(last) },
+                        None => Phase::Products { place: index + 1, after: None },
                     }
                 };
             }
             Phase::Keys { place, walk } => {
                 let index = *place;
                 if index == places.len() {
-                    self.phase = Phase::Looks { taken: 0, has_paused: false };
+                    self.phase = Phase::Looks { round: Round::Differing, taken: 0, has_paused: false };
                 } else if self.found[index].doubt.is_some() {
                     self.phase = keys_of(places, index + 1);
                 } else if let Some(keys) = walk.next(redis).await? {
@@ -143,9 +162,9 @@ impl<'p> Comparison<'p> {
                     self.phase = keys_of(places, index + 1);
                 }
             }
-            Phase::Looks { taken, has_paused } => {
+            Phase::Looks { round, taken, has_paused } => {
                 if *taken == MOST_LOOKS || !self.found.iter().any(Found::has_open) {
-                    self.phase = Phase::Reservations { place: 0, survey: None };
+                    self.phase = Phase::Reservations { round: *round, place: 0, survey: None };
                 } else if *has_paused {
                     *taken += 1;
                     *has_paused = false;
@@ -157,21 +176,30 @@ impl<'p> Comparison<'p> {
                     return Ok(Step::After(self.rules.config.settle() / SAMPLES));
                 }
             }
-            Phase::Reservations { place, survey } => {
-                let index = *place;
+            Phase::Reservations { round, place, survey } => {
+                let (round, index) = (*round, *place);
                 if index == places.len() {
+                    if round == Round::Differing && self.found.iter().any(Found::has_open) {
+                        self.phase = Phase::Looks { round: Round::Reserved, taken: 0, has_paused: false };
+                        return Ok(Step::Next);
+                    }
+                    self.doubt_too_many();
                     return Ok(Step::Over);
+                }
+                if self.found[index].doubt.is_some() {
+                    self.phase = Phase::Reservations { round, place: index + 1, survey: None };
+                    return Ok(Step::Next);
                 }
                 let mut survey = match survey.take() {
                     Some(survey) => survey,
-                    None => Box::new(self.survey_of(index)),
+                    None => Box::new(self.survey_of(round, index)),
                 };
                 let is_over = survey.step(db, redis, &places[index]).await?;
                 self.phase = if is_over {
-                    self.conclude(db, redis, index, *survey).await?;
-                    Phase::Reservations { place: index + 1, survey: None }
+                    self.conclude(db, redis, round, index, *survey).await?;
+                    Phase::Reservations { round, place: index + 1, survey: None }
                 } else {
-                    Phase::Reservations { place: index, survey: Some(survey) }
+                    Phase::Reservations { round, place: index, survey: Some(survey) }
                 };
             }
         }
@@ -197,10 +225,10 @@ impl<'p> Comparison<'p> {
         db: &mut Db,
         redis: &mut Redis,
         index: usize,
-        after: i64,
+        after: Option<i64>,
     ) -> anyhow::Result<Option<i64>> {
         let place = &self.places[index];
-        if after == 0 {
+        if after.is_none() {
             // Before all are compared, nobody knows how many they are: more than these cannot be.
             self.found[index].limit = self.limit(count_products(db, &place.mall).await?);
         }
@@ -223,14 +251,9 @@ impl<'p> Comparison<'p> {
         found.compared += keys.len() as u64;
         for (product, stored) in readable.into_iter().zip(read(redis, &keys).await?) {
             if stored != Stored::Number(product.quantity) {
-                found.suspects.push(Suspect {
-                    product: Some(product.id),
-                    code: product.product_code,
-                    quantity: Some(product.quantity),
-                    stored,
-                    gap: None,
-                    steady: 0,
-                });
+                found.inexplicable += u64::from(!matches!(stored, Stored::Number(_)));
+                let (code, quantity) = (product.product_code, product.quantity);
+                found.suspects.push(Suspect::new(Some(product.id), code, Some(quantity), stored));
             }
         }
         self.doubt_the_incredible(index);
@@ -261,40 +284,52 @@ impl<'p> Comparison<'p> {
         for (code, stored) in unknown.into_iter().zip(read(redis, &keys).await?) {
             // What is not a number may be anything, and anybody's.
             if matches!(stored, Stored::Number(_)) {
-                found.suspects.push(Suspect {
-                    product: None,
-                    code: code.to_owned(),
-                    quantity: None,
-                    stored,
-                    gap: None,
-                    steady: 0,
-                });
+                found.inexplicable += 1;
+                found.suspects.push(Suspect::new(None, code.to_owned(), None, stored));
             }
         }
         self.doubt_the_incredible(index);
         Ok(())
     }
 
-    /// Believes nothing of a mall of which so much differs that it is not the stock that is wrong.
+    /// Believes nothing of a mall of which so much differs that it is not the stock that is wrong, as soon as that is known:
+    /// nobody has to wait for what an empty Redis has reserved.
     fn doubt_the_incredible(&mut self, index: usize) {
         let (found, mall) = (&mut self.found[index], &self.places[index].mall);
-        if found.suspects.len() as u64 > found.limit {
-            found.doubt = Some(doubt(mall, &found.suspects, found.compared));
+        if found.inexplicable > found.limit || found.suspects.len() as u64 > found.limit.max(MOST_SUSPECTS) {
+            let tally = Tally::of(found.suspects.iter().map(|one| (one.product, &one.stored)));
+            found.doubt = Some(doubt(mall, tally, found.compared));
             found.suspects = Vec::new();
+        }
+    }
+
+    /// The same of what is left once all that is reserved is taken into account.
+    fn doubt_too_many(&mut self) {
+        for (place, found) in self.places.iter().zip(&mut self.found) {
+            if found.differences.len() as u64 > found.limit {
+                let tally = Tally::of(found.differences.iter().map(|one| (one.product, &one.stored)));
+                found.doubt = Some(doubt(&place.mall, tally, found.compared));
+                found.differences = Vec::new();
+            }
         }
     }
 
     // ------------------------------------------------------------ what orders have reserved
 
     /// Leaves what has moved all the time to the next run, and begins to read what is reserved of the others.
-    fn survey_of(&mut self, index: usize) -> Survey {
+    fn survey_of(&mut self, round: Round, index: usize) -> Survey {
         let found = &mut self.found[index];
-        let before = found.suspects.len();
-        found.suspects.retain(|suspect| suspect.steady >= SAMPLES);
-        found.unsettled += (before - found.suspects.len()) as u64;
+        let (steady, moved): (Vec<Suspect>, Vec<Suspect>) =
+            std::mem::take(&mut found.suspects).into_iter().partition(|suspect| suspect.steady >= SAMPLES);
+        found.suspects = steady;
+        found.leave(moved);
         let products = found.suspects.iter().filter(|suspect| suspect.product.is_some());
         let products = products.map(|suspect| suspect.code.clone()).collect();
-        Survey::of(self.rules.orders, &self.places[index], products)
+        let scope = match round {
+            Round::Differing => Scope::All(products),
+            Round::Reserved => Scope::Only(products),
+        };
+        Survey::of(self.rules.orders, &self.places[index], scope)
     }
 
     /// Takes what orders have reserved into account, and makes differences of what is left.
@@ -302,6 +337,7 @@ impl<'p> Comparison<'p> {
         &mut self,
         db: &mut Db,
         redis: &mut Redis,
+        round: Round,
         index: usize,
         survey: Survey,
     ) -> anyhow::Result<()> {
@@ -313,11 +349,13 @@ impl<'p> Comparison<'p> {
         let (steady, moved): (Vec<Suspect>, Vec<Suspect>) = std::mem::take(&mut found.suspects)
             .into_iter()
             .partition(|suspect| gaps.get(&suspect.name()) == Some(&suspect.gap) && suspect.gap.is_some());
-        found.unsettled += moved.len() as u64;
+        found.leave(moved);
         let mut held: BTreeMap<String, Held> = survey.held;
-        found.unread = survey.unread;
+        if round == Round::Differing {
+            found.unread = survey.unread;
+        }
         for suspect in steady {
-            let Held { units, leaked } = match suspect.product {
+            let Held { units, by, leaked } = match suspect.product {
                 Some(_) => held.remove(&suspect.code).unwrap_or_default(),
                 None => Held::default(),
             };
@@ -333,8 +371,30 @@ impl<'p> Comparison<'p> {
                 is_held_known: found.unread.is_empty(),
             };
             // What Redis has less is reserved, as it should be.
-            if difference.surplus() != Some(0) {
-                found.differences.push(difference);
+            if difference.surplus() == Some(0) {
+                continue;
+            }
+            // Both have as much most of the time: only what the same orders have reserved all the while is not just on its way.
+            if round == Round::Reserved && found.reserved.get(&difference.code) != Some(&by) {
+                found.unsettled += 1;
+                continue;
+            }
+            found.differences.push(difference);
+        }
+        if round == Round::Differing {
+            held.retain(|code, held| held.units > 0 && !found.left.contains(code));
+            let codes: Vec<&str> =
+                held.keys().map(String::as_str).filter(|code| !code.contains('\0')).collect();
+            for product in products_of_codes(db, &place.mall, &codes).await? {
+                if product.check().is_ok()
+                    && let Some(held) = held.remove(&product.product_code)
+                {
+                    let (code, quantity) = (product.product_code, product.quantity);
+                    found.reserved.insert(code.clone(), held.by);
+                    let suspect =
+                        Suspect::new(Some(product.id), code, Some(quantity), Stored::Number(quantity));
+                    found.suspects.push(Suspect { is_reserved: true, ..suspect });
+                }
             }
         }
         Ok(())
@@ -349,6 +409,12 @@ fn keys_of(places: &[Place], place: usize) -> Phase {
 impl Found {
     fn has_open(&self) -> bool {
         self.suspects.iter().any(|suspect| suspect.steady < SAMPLES)
+    }
+
+    /// Leaves what has moved to the next run.
+    fn leave(&mut self, moved: Vec<Suspect>) {
+        self.unsettled += moved.len() as u64;
+        self.left.extend(moved.into_iter().map(|suspect| suspect.code));
     }
 }
 

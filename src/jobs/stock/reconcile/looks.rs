@@ -22,6 +22,15 @@ pub(super) struct Suspect {
     pub(super) gap: Option<Gap>,
     /// How many looks in a row have found this gap.
     pub(super) steady: u32,
+    /// Whether it is reserved by orders that the database does not count: then it is wrong that both have as much.
+    pub(super) is_reserved: bool,
+}
+
+impl Suspect {
+    /// Of a product, or a key without one, that was not looked at yet.
+    pub(super) fn new(product: Option<i64>, code: String, quantity: Option<i64>, stored: Stored) -> Self {
+        Self { product, code, quantity, stored, gap: None, steady: 0, is_reserved: false }
+    }
 }
 
 /// How the two differ: what stays the same while units are sold.
@@ -108,7 +117,7 @@ impl StockNow {
         };
         let quantity = *self.quantities.get(&product)?;
         match stored {
-            Stored::Number(number) if *number == quantity => None,
+            Stored::Number(number) if *number == quantity && !suspect.is_reserved => None,
             Stored::Number(number) => Some(Gap::Units(i128::from(*number) - i128::from(quantity))),
             _ => Some(Gap::NotNumber(stored.clone())),
         }

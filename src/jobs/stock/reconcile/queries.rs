@@ -13,6 +13,8 @@ use super::comparison::Place;
 
 /// Products of one page of the database: some milliseconds.
 const PAGE: i64 = 1000;
+/// Codes of one statement: as many as a page has products.
+const CODES_AT_ONCE: usize = 1000;
 /// A longer code is not part of a key.
 const LONGEST_CODE: usize = 1000;
 
@@ -40,8 +42,31 @@ impl InStock {
 }
 
 /// The next products of a mall.
-pub(super) async fn next_products(db: &mut Db, mall: &Mall, after: i64) -> anyhow::Result<Vec<InStock>> {
+pub(super) async fn next_products(
+    db: &mut Db,
+    mall: &Mall,
+    after: Option<i64>,
+) -> anyhow::Result<Vec<InStock>> {
+    // Other programs may number theirs from below.
+    let after = after.unwrap_or(i64::MIN);
     Ok(db.fetch_all(&next_products_sql(), values![mall.id, after, PAGE]).await?)
+}
+
+/// Those of a mall's products that are compared and have these codes.
+pub(super) async fn products_of_codes(
+    db: &mut Db,
+    mall: &Mall,
+    codes: &[&str],
+) -> anyhow::Result<Vec<InStock>> {
+    let sql = format!(
+        "SELECT p.id, p.product_code, s.quantity {COMPARED} AND p.product_code IN {}",
+        db.elements("$2")
+    );
+    let mut found = Vec::new();
+    for page in codes.chunks(CODES_AT_ONCE) {
+        found.extend(db.fetch_all::<InStock>(&sql, values![mall.id, json!(page)]).await?);
+    }
+    Ok(found)
 }
 
 /// Which products of the mall $1 are compared.

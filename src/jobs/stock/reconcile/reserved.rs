@@ -34,6 +34,8 @@ pub(super) struct Orders {
 pub(super) struct Held {
     /// By orders that the database does not count, and that somebody still knows.
     pub(super) units: i128,
+    /// Which reservations these are, and how many units of it each holds.
+    pub(super) by: BTreeMap<String, i64>,
     /// The orphaned reservations.
     pub(super) leaked: Vec<Leak>,
 }
@@ -58,10 +60,38 @@ enum OrderStanding {
     Abandoned,
 }
 
+/// Which products a survey asks about.
+#[derive(Debug)]
+pub(super) enum Scope {
+    /// All of them; orphaned reservations of these alone.
+    All(HashSet<String>),
+    /// These.
+    Only(HashSet<String>),
+}
+
+impl Scope {
+    fn is_empty(&self) -> bool {
+        matches!(self, Self::Only(products) if products.is_empty())
+    }
+
+    fn asks_for_units(&self, product: &str) -> bool {
+        match self {
+            Self::All(_) => true,
+            Self::Only(products) => products.contains(product),
+        }
+    }
+
+    fn asks_for_leaks(&self, product: &str) -> bool {
+        match self {
+            Self::All(products) | Self::Only(products) => products.contains(product),
+        }
+    }
+}
+
 /// A walk over the reservations of a mall, step by step.
 pub(super) struct Survey {
     orders: Orders,
-    products: HashSet<String>,
+    scope: Scope,
     walk: Walk,
     /// Keys that the walk has met, and that are not looked at yet.
     met: Vec<String>,
@@ -76,11 +106,11 @@ pub(super) struct Survey {
 }
 
 impl Survey {
-    /// Of what is reserved of these products.
-    pub(super) fn of(orders: Orders, place: &Place, products: HashSet<String>) -> Self {
+    /// Of what is reserved.
+    pub(super) fn of(orders: Orders, place: &Place, scope: Scope) -> Self {
         Self {
             orders,
-            products,
+            scope,
             walk: Walk::over(place.reservations.pattern()),
             met: Vec::new(),
             seen: HashSet::new(),
@@ -97,7 +127,7 @@ impl Survey {
         redis: &mut Redis,
         place: &Place,
     ) -> anyhow::Result<bool> {
-        if self.products.is_empty() {
+        if self.scope.is_empty() {
             return Ok(true);
         }
         if self.met.len() < BATCH
@@ -151,15 +181,18 @@ impl Survey {
                 .copied()
                 .unwrap_or_else(|| self.orders.unknown(asked_at, touches.get(&key).copied().flatten()));
             for (product, units) in units {
-                if !self.products.contains(&product) {
-                    continue;
-                }
-                let of_product = self.held.entry(product).or_default();
                 match standing {
-                    OrderStanding::Abandoned => {
-                        of_product.leaked.push(Leak { key: key.clone(), units: units.text });
+                    OrderStanding::Abandoned if self.scope.asks_for_leaks(&product) => {
+                        let leak = Leak { key: key.clone(), units: units.text };
+                        self.held.entry(product).or_default().leaked.push(leak);
                     }
-                    _ => of_product.units += i128::from(units.number),
+                    OrderStanding::Abandoned => {}
+                    _ if self.scope.asks_for_units(&product) && units.number > 0 => {
+                        let of_product = self.held.entry(product).or_default();
+                        of_product.units += i128::from(units.number);
+                        of_product.by.insert(key.clone(), units.number);
+                    }
+                    _ => {}
                 }
             }
         }
