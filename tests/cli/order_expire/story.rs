@@ -12,6 +12,7 @@ on_both_databases![
     a_product_without_a_stock_is_counted_and_no_error,
     a_limit_and_a_size_of_chunks_are_kept_to,
     a_limit_takes_the_oldest_orders_of_all_malls,
+    what_cannot_be_read_of_an_order_whose_payment_has_come_is_no_failure,
     the_day_has_a_cancellation_more,
     an_order_that_cannot_be_cancelled_keeps_no_other_from_it,
     a_retry_does_just_what_failed,
@@ -258,6 +259,25 @@ fn a_limit_takes_the_oldest_orders_of_all_malls(store: &Store) {
     expire("100").exits(3);
     assert_eq!(cancelled().len(), 15);
     assert_eq!(store.count("outbox_events"), 30);
+}
+
+/// It does not expire, so that nothing of it matters here.
+fn what_cannot_be_read_of_an_order_whose_payment_has_come_is_no_failure(store: &Store) {
+    store.order(store.waiting("unpaid", None, &[]));
+    let id = store.order(store.waiting("paid", None, &[]));
+    store.execute(&format!("UPDATE orders SET currency = 'gold' WHERE id = {id}"));
+    store.execute(&format!(
+        "INSERT INTO payments (order_id, payment_key, method, status, currency, amount, paid_at, created_at, updated_at)
+         VALUES ({id}, 'K', 'card', 'DONE', 'JPY', 1000, '2026-11-19T15:31:00+00:00', '2026-11-19T15:31:00+00:00',
+                 '2026-11-19T15:31:00+00:00')"
+    ));
+    store.expire().run().succeeds().is_silent();
+    assert_eq!(
+        store.sql("SELECT items_read, items_written, items_failed FROM batch_execution"),
+        [["1", "1", "0"]]
+    );
+    let waiting = store.sql("SELECT order_no FROM orders WHERE status = 'PAYMENT_WAIT'");
+    assert_eq!(waiting, [["paid"]]);
 }
 
 fn the_day_has_a_cancellation_more(store: &Store) {
