@@ -12,6 +12,7 @@ on_both_databases![
     a_product_without_a_stock_is_counted_and_no_error,
     a_limit_and_a_size_of_chunks_are_kept_to,
     a_limit_takes_the_oldest_orders_of_all_malls,
+    the_lines_of_an_order_are_told_in_their_order,
     what_cannot_be_read_of_an_order_whose_payment_has_come_is_no_failure,
     the_day_has_a_cancellation_more,
     an_order_that_cannot_be_cancelled_keeps_no_other_from_it,
@@ -259,6 +260,27 @@ fn a_limit_takes_the_oldest_orders_of_all_malls(store: &Store) {
     expire("100").exits(3);
     assert_eq!(cancelled().len(), 15);
     assert_eq!(store.count("outbox_events"), 30);
+}
+
+/// By number where they have one, else by bytes; PostgreSQL would order them by its locale, and 10 comes before 2 as a text.
+fn the_lines_of_an_order_are_told_in_their_order(store: &Store) {
+    store.member("M1");
+    let line = |key| Line { key: Some(key), product: key, name: key, ..Line::default() };
+    let keys = ["A_1", "10", "b", "A1", "2", "010", "B", "00", "99999999999999999999"];
+    let lines = keys.map(line);
+    store.order(store.waiting("A1", Some("M1"), &lines));
+    store.expire().run().succeeds();
+    let payload = store.scalar("SELECT payload FROM outbox_events WHERE event_type = 'order.cancelled'");
+    let payload: Value = serde_json::from_str(&payload).unwrap();
+    let told: Vec<&str> = payload["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| item["product_code"].as_str().unwrap())
+        .collect();
+    assert_eq!(told, ["00", "2", "010", "10", "99999999999999999999", "A1", "A_1", "B", "b"]);
+    let data: Value = serde_json::from_str(&store.scalar("SELECT data FROM notifications")).unwrap();
+    assert_eq!(data["first_item"], "00");
 }
 
 /// It does not expire, so that nothing of it matters here.
