@@ -146,6 +146,11 @@ fn a_day_whose_data_has_not_come_is_told_of_once_it_has(shop: &Shop) {
     shop.mall("osaka", "Asia/Tokyo", "JPY");
     come(shop, "2026-11-18");
     daily(shop, &[]).run().exits(3).says("the orders of 2026-11-19 have not arrived");
+    // Counted as in the row.
+    let counts = shop.sql("SELECT items_failed, items_skipped FROM batch_execution");
+    assert_eq!(counts, [["0", "1"]]);
+    let shown = "2 read, 2 written, 0 failed, 1 skipped because of its data";
+    shop.batchctl(["runs", "show", "1"]).run().succeeds().prints(shown);
     assert_eq!(stored(shop), ["2026-11-19 osaka JPY 0 0 0 0 0 NULL", "2026-11-19 tokyo JPY 0 0 0 0 0 ORDER"]);
     assert_eq!(told(shop), ["osaka/2026-11-19/JPY"], "nobody is told of a ¥0 that is none");
     // It has not come in the next night either: that day is left alone, and the next one waits too.
