@@ -237,7 +237,12 @@ fn a_mall_elsewhere_is_done_when_its_own_day_is_over(shop: &Shop) {
     let mut about = told(shop).split_off(3);
     about.sort();
     assert_eq!(about, ["new-york/2026-11-19/USD", "tokyo/2026-11-20/JPY"]);
-    daily(shop, &["--date", "today"]).run().exits(2).says("2026-11-20 is not over yet");
+    let not_over = |days: &[&str]| daily(shop, days).run().exits(2).says("2026-11-20 is not over yet");
+    not_over(&["--date", "today"]).says("hint: omit --date for the last finished one");
+    not_over(&["--from", "2026-11-18", "--to", "today"])
+        .says("hint: write --to 2026-11-19, the last finished day");
+    not_over(&["--from", "today", "--to", "today"])
+        .says("hint: omit --from and --to for the last finished one");
 }
 
 fn a_mall_that_fails_keeps_no_other_from_its_statistics(shop: &Shop) {
