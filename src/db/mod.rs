@@ -229,6 +229,14 @@ impl Db {
         }
     }
 
+    /// A text to order rows by, by its bytes on both databases: PostgreSQL would order it by the rules of its locale.
+    pub fn by_bytes(&self, text: &str) -> String {
+        match self.kind() {
+            Kind::Sqlite => text.to_owned(),
+            Kind::Postgres => format!("{text} COLLATE \"C\""),
+        }
+    }
+
     /// A row's own number as the last of a position, as in `(due_at, id) > ($1, {})`. SQLite seeks to such a position only
     /// if the number's comparison names a collation, and reads all rows of the same `due_at` otherwise; its index ends
     /// before the number, which SQLite adds by itself.

@@ -3,13 +3,11 @@
 //! Attachments are kept in the database rather than in files: a mail is queued, sent, requeued and purged as a unit in
 //! one transaction, by any host, and a backup contains all of it.
 
-use std::collections::HashSet;
-
 use chrono::{DateTime, Utc};
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use crate::address;
-use crate::db::{Bulk, Db, DbError, DbErrorKind};
+use crate::db::{Bulk, Db};
 use crate::failure::Failure;
 use crate::locale::Locale;
 use crate::{bulk_row, values};
@@ -122,35 +120,17 @@ bulk_row! {
 /// Queues many mails at once, except those whose key was queued before. Returns how many were queued. Call it inside a
 /// transaction, with no more mails than fit into memory twice.
 pub async fn enqueue_many(db: &mut Db, mails: &[NewMail], now: DateTime<Utc>) -> anyhow::Result<u64> {
-    let keys: Vec<&str> = mails.iter().filter_map(|mail| mail.dedup_key.as_deref()).collect();
-    let mut taken = keys_in_queue(db, &keys).await?;
     let mut rows = Bulk::new(db);
     let mut queued = 0;
     for mail in mails {
-        if mail.dedup_key.as_ref().is_some_and(|key| !taken.insert(key.clone())) {
-            continue;
-        }
         if mail.attachments.is_empty() {
             rows.push(&row(mail, now)?);
         } else {
             queued += u64::from(enqueue(db, mail, now).await?.is_some());
         }
     }
-    Ok(queued + loaded(db.load(&mut rows).await)?)
-}
-
-/// How many rows were loaded. A key that was free a moment ago may be taken.
-fn loaded(result: Result<u64, DbError>) -> anyhow::Result<u64> {
-    match result {
-        Ok(loaded) => Ok(loaded),
-        Err(error) if error.kind() == DbErrorKind::Constraint => {
-            let problem = format!("another program queued one of the same mails at the same time: {error}");
-            Err(Failure::try_later(problem)
-                .hint("run the same command again: nothing is queued twice")
-                .into())
-        }
-        Err(error) => Err(error.into()),
-    }
+    // Any program may write the same key meanwhile.
+    Ok(queued + db.load_new(&mut rows).await?)
 }
 
 /// A mail that names its template, and is rendered when it is sent.
@@ -210,16 +190,6 @@ pub async fn enqueue_templated(
     Ok(db.load_new(&mut rows).await?)
 }
 
-/// The keys that are already in the queue.
-async fn keys_in_queue(db: &mut Db, keys: &[&str]) -> anyhow::Result<HashSet<String>> {
-    if keys.is_empty() {
-        return Ok(HashSet::new());
-    }
-    let sql = format!("SELECT dedup_key FROM mails WHERE dedup_key IN {}", db.elements("$1"));
-    let found: Vec<(String,)> = db.fetch_all(&sql, values![json!(keys)]).await?;
-    Ok(found.into_iter().map(|(key,)| key).collect())
-}
-
 fn row(mail: &NewMail, now: DateTime<Utc>) -> Result<MailRow<'_>, Failure> {
     address::parse(&mail.recipient)
         .map_err(|problem| Failure::bad_input(format!("failed to queue a mail: {problem}")))?;
@@ -254,4 +224,80 @@ pub fn parse_headers(text: Option<&str>) -> Result<Vec<(String, String)>, String
             _ => Err(format!("the header `{name}` is not a string")),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::Kind;
+    use crate::db::testing::{TestDb, now, on_both_databases};
+    use crate::mail::template::Category;
+
+    on_both_databases![
+        a_key_is_queued_once_with_or_without_attachments,
+        a_key_that_another_program_takes_meanwhile_is_passed_over,
+    ];
+
+    fn mail(key: &str) -> NewMail {
+        NewMail {
+            rendered: RenderedMail {
+                name: "digest".to_owned(),
+                locale: Locale::En,
+                asked: None,
+                category: Category::Transactional,
+                subject: "News".to_owned(),
+                text: "Nothing new".to_owned(),
+                html: None,
+            },
+            recipient: "a@example.jp".to_owned(),
+            member: None,
+            priority: USUAL,
+            due_at: now(),
+            dedup_key: Some(key.to_owned()),
+            attachments: Vec::new(),
+        }
+    }
+
+    async fn queue(db: &mut Db, mails: &[NewMail]) -> u64 {
+        db.transaction(async |db| enqueue_many(db, mails, now()).await).await.unwrap()
+    }
+
+    async fn a_key_is_queued_once_with_or_without_attachments(db: &mut TestDb) {
+        let attachment = Attachment {
+            name: "a.txt".to_owned(),
+            content_type: "text/plain".to_owned(),
+            content_id: None,
+            bytes: b"a".to_vec(),
+        };
+        let attached = |key| NewMail { attachments: vec![attachment.clone()], ..mail(key) };
+        let without_key = || NewMail { dedup_key: None, ..mail("") };
+        assert_eq!(queue(db, &[mail("a"), mail("b"), mail("a"), attached("c"), mail("c")]).await, 3);
+        assert_eq!(queue(db, &[mail("b"), attached("a"), without_key(), mail("d"), without_key()]).await, 3);
+        let keys = db.lines("SELECT dedup_key FROM mails WHERE dedup_key IS NOT NULL ORDER BY 1").await;
+        assert_eq!(keys, ["a", "b", "c", "d"]);
+        assert_eq!(db.lines("SELECT COUNT(*) FROM mail_attachments").await, ["1"]);
+    }
+
+    async fn a_key_that_another_program_takes_meanwhile_is_passed_over(db: &mut TestDb) {
+        // SQLite has one writer at a time.
+        if db.kind() == Kind::Sqlite {
+            return;
+        }
+        let mut other = db.another().await;
+        other.script("BEGIN").await.unwrap();
+        assert_eq!(enqueue_many(&mut other, &[mail("a")], now()).await.unwrap(), 1);
+        let mut watching = db.another().await;
+        let waits = format!(
+            "SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND pid = {}",
+            db.scalar("SELECT pg_backend_pid()").await
+        );
+        let theirs = async {
+            while watching.fetch_one::<(i64,)>(&waits, vec![]).await.unwrap() == (0,) {}
+            other.script("COMMIT").await.unwrap();
+        };
+        let mails = [mail("a"), mail("b")];
+        let (queued, ()) = tokio::join!(queue(db, &mails), theirs);
+        assert_eq!(queued, 1);
+        assert_eq!(db.lines("SELECT dedup_key FROM mails ORDER BY 1").await, ["a", "b"]);
+    }
 }

@@ -110,8 +110,11 @@ impl MallArgs {
 
 /// All malls, in the order of their codes.
 pub async fn all_malls(db: &mut Db) -> Result<Vec<Mall>, DbError> {
-    let sql = "SELECT id, code, name, platform, time_zone, currency, is_active, account, shop_no FROM malls ORDER BY code";
-    db.fetch_all(sql, values![]).await
+    let sql = format!(
+        "SELECT id, code, name, platform, time_zone, currency, is_active, account, shop_no FROM malls ORDER BY {}",
+        db.by_bytes("code")
+    );
+    db.fetch_all(&sql, values![]).await
 }
 
 /// The active malls, or those named by code or ID, which must exist.
@@ -170,4 +173,21 @@ fn unknown_mall(name: &str, malls: &[Mall]) -> Failure {
         format!("the malls are {}", known.join(", "))
     };
     Failure::usage(format!("unknown mall `{name}`")).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::testing::{TestDb, on_both_databases};
+
+    on_both_databases![malls_are_in_the_same_order_on_both_databases];
+
+    async fn malls_are_in_the_same_order_on_both_databases(db: &mut TestDb) {
+        for code in ["a_b", "B", "a1", "a", "a.b"] {
+            db.mall(code, "Asia/Tokyo", "JPY").await;
+        }
+        let codes: Vec<String> =
+            selected_malls(db, &[]).await.unwrap().into_iter().map(|mall| mall.code).collect();
+        assert_eq!(codes, ["B", "a", "a.b", "a1", "a_b"]);
+    }
 }

@@ -15,6 +15,18 @@ use super::upsert::{MATCH_COLUMNS, SourceTime, Upsert, UpsertCounts};
 /// The column that distinguishes the lines of a record.
 const LINE_KEY: &str = "line_key";
 
+/// What the lines of a record are ordered by, the same on both databases: by their number where they have one, so that 2
+/// comes before 10, then those without one by bytes. `key` is the column of their `line_key`.
+pub fn line_order(db: &Db, key: &str) -> String {
+    let bytes = db.by_bytes(key);
+    let number = match db.kind() {
+        Kind::Sqlite => format!("CASE WHEN {key} NOT GLOB '*[^0-9]*' THEN LTRIM({key}, '0') END"),
+        Kind::Postgres => format!("CASE WHEN {bytes} ~ '^[0-9]*$' THEN LTRIM({bytes}, '0') END"),
+    };
+    // Of two numbers the longer one is greater, and they may have any length.
+    format!("LENGTH({number}) NULLS LAST, {number}, {bytes}")
+}
+
 /// A record that has lines.
 pub trait HasLines: BulkRow + 'static {
     /// One of its lines.

@@ -23,6 +23,7 @@ on_both_databases![
     another_mall_and_another_idle_time_can_be_asked_for,
     without_a_way_to_unsubscribe_nothing_is_queued,
     the_built_in_template_renders_a_full_and_a_minimal_cart,
+    the_items_of_a_cart_are_in_their_order,
     a_template_that_takes_hours_does_not_outlive_the_deadline,
 ];
 
@@ -501,6 +502,19 @@ fn without_a_way_to_unsubscribe_nothing_is_queued(shop: &Customers) {
     shop.job(&REMIND).run().exits(78).says("`mail.unsubscribe.url` is not set");
     assert_eq!(shop.recipients(), Vec::<String>::new());
     assert_eq!(shop.reminded(), Vec::<String>::new());
+}
+
+/// By number where they have one, else by bytes, as the lines of an order.
+fn the_items_of_a_cart_are_in_their_order(shop: &Customers) {
+    shop.configure("");
+    shop.write("batchctl.toml", shop.read("batchctl.toml").replace("template_dir = 'mails'", ""));
+    shop.member("M1");
+    shop.cart("C1", "M1", YESTERDAY, &["A_1", "10", "A1", "2"]);
+    shop.job(&REMIND).run().succeeds().says("queued 1 reminder");
+    let text = shop.scalar("SELECT text_body FROM mails");
+    let places: Vec<Option<usize>> =
+        ["Tea 2", "Tea 10", "Tea A1", "Tea A_1"].iter().map(|item| text.find(item)).collect();
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{text}");
 }
 
 fn the_built_in_template_renders_a_full_and_a_minimal_cart(shop: &Customers) {

@@ -18,6 +18,7 @@ on_both_databases![
     mails_that_were_cancelled_as_suppressed_are_queued_again_once_they_no_longer_are,
     mails_are_filtered_and_paged,
     mails_are_counted_by_state_kind_and_domain,
+    what_comes_first_of_what_is_alike_is_the_same_on_both_databases,
     many_mails_are_requeued_by_filter_and_the_unwanted_are_told,
     old_mails_are_purged_with_their_files_and_waiting_ones_never,
 ];
@@ -359,6 +360,21 @@ fn mails_are_filtered_and_paged(sandbox: &Sandbox) {
         .run()
         .succeeds()
         .prints("attempt       2026-11-19 12:00:00 JST run 7 FAILED 550 5.7.1 Blocked");
+}
+
+fn what_comes_first_of_what_is_alike_is_the_same_on_both_databases(sandbox: &Sandbox) {
+    for name in ["a_b", "B", "a1"] {
+        mail(sandbox, "a@example.jp", &format!("kind = '{name}'"));
+        sandbox.batchctl(["mail", "suppress", "add", &format!("{name}@example.jp")]).run().succeeds();
+    }
+    let values = |words: &[&str], field: &str| {
+        let ran = sandbox.batchctl(words.iter().chain(&["--format", "json"])).run().succeeds();
+        let rows: Vec<serde_json::Value> = serde_json::from_str(&ran.stdout).unwrap();
+        rows.iter().filter_map(|row| row[field].as_str().map(str::to_owned)).collect::<Vec<_>>()
+    };
+    assert_eq!(values(&["mail", "stats"], "name"), ["B", "a1", "a_b"]);
+    let addresses = values(&["mail", "suppress", "list"], "address");
+    assert!(addresses.is_sorted() && addresses.len() == 3, "{addresses:?}");
 }
 
 fn mails_are_counted_by_state_kind_and_domain(sandbox: &Sandbox) {

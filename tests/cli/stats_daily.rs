@@ -146,6 +146,11 @@ fn a_day_whose_data_has_not_come_is_told_of_once_it_has(shop: &Shop) {
     shop.mall("osaka", "Asia/Tokyo", "JPY");
     come(shop, "2026-11-18");
     daily(shop, &[]).run().exits(3).says("the orders of 2026-11-19 have not arrived");
+    // Counted as in the row.
+    let counts = shop.sql("SELECT items_failed, items_skipped FROM batch_execution");
+    assert_eq!(counts, [["0", "1"]]);
+    let shown = "2 read, 2 written, 0 failed, 1 skipped because of its data";
+    shop.batchctl(["runs", "show", "1"]).run().succeeds().prints(shown);
     assert_eq!(stored(shop), ["2026-11-19 osaka JPY 0 0 0 0 0 NULL", "2026-11-19 tokyo JPY 0 0 0 0 0 ORDER"]);
     assert_eq!(told(shop), ["osaka/2026-11-19/JPY"], "nobody is told of a ¥0 that is none");
     // It has not come in the next night either: that day is left alone, and the next one waits too.
@@ -232,7 +237,12 @@ fn a_mall_elsewhere_is_done_when_its_own_day_is_over(shop: &Shop) {
     let mut about = told(shop).split_off(3);
     about.sort();
     assert_eq!(about, ["new-york/2026-11-19/USD", "tokyo/2026-11-20/JPY"]);
-    daily(shop, &["--date", "today"]).run().exits(2).says("2026-11-20 is not over yet");
+    let not_over = |days: &[&str]| daily(shop, days).run().exits(2).says("2026-11-20 is not over yet");
+    not_over(&["--date", "today"]).says("hint: omit --date for the last finished one");
+    not_over(&["--from", "2026-11-18", "--to", "today"])
+        .says("hint: write --to 2026-11-19, the last finished day");
+    not_over(&["--from", "today", "--to", "today"])
+        .says("hint: omit --from and --to for the last finished one");
 }
 
 fn a_mall_that_fails_keeps_no_other_from_its_statistics(shop: &Shop) {

@@ -79,7 +79,8 @@ async fn select(db: &mut Db, selection: &Selection, group: &str, most: u32) -> a
     let sql = format!(
         "SELECT {group} AS name, {states}, COUNT(*) FILTER (WHERE is_held) AS held,
                 MIN(due_at) FILTER (WHERE status IN ('QUEUED', 'RETRY', 'UNKNOWN') AND NOT is_held) AS oldest_due_at
-         FROM mails WHERE {filter} GROUP BY 1 ORDER BY COUNT(*) DESC, 1 LIMIT {most}",
+         FROM mails WHERE {filter} GROUP BY 1 ORDER BY COUNT(*) DESC, {by_name} LIMIT {most}",
+        by_name = db.by_bytes(group),
         states = states.join(", "),
         filter = selection.clause()
     );

@@ -341,9 +341,10 @@ async fn list(cx: &Context, args: &ListArgs) -> anyhow::Result<()> {
         .fetch_all(
             &format!(
                 "SELECT {address}, scope, reason, {detail}, mail_id, run_id, is_held, created_at FROM mail_suppressions
-                 WHERE {clause} ORDER BY created_at DESC, mail_suppressions.address, reason LIMIT ${limit} OFFSET ${last}",
+                 WHERE {clause} ORDER BY created_at DESC, {by_address}, reason LIMIT ${limit} OFFSET ${last}",
                 address = beginning("address"),
                 detail = beginning("detail"),
+                by_address = db.by_bytes("mail_suppressions.address"),
                 limit = last - 1
             ),
             selection.values,

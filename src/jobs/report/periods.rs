@@ -100,11 +100,24 @@ pub fn asked(
         let failure = Failure::usage(format!("{period} is not over yet"));
         return Err(match so_far {
             Some(_) => failure.hint("add --so-far for provisional figures"),
-            None => failure.hint("omit --date for the last finished one"),
+            None => failure.hint(finished_hint(step, dates, range.first(), malls, cx)),
         }
         .into());
     }
     Ok(periods)
+}
+
+/// What to type instead of days that are not over.
+fn finished_hint(step: Step, dates: &DateArgs, first: NaiveDate, malls: &[Mall], cx: &Context) -> String {
+    if dates.date.is_some() {
+        return "omit --date for the last finished one".to_owned();
+    }
+    let last_of = |mall| step.last_finished(cx.now(), zone_of(cx, mall)).last();
+    match malls.iter().map(last_of).max() {
+        Some(last) if first <= last => format!("write --to {last}, the last finished day"),
+        _ if dates.to.is_some() => "omit --from and --to for the last finished one".to_owned(),
+        _ => "omit --from for the last finished one".to_owned(),
+    }
 }
 
 /// The selected malls for which the period can be reported: it is over there, or it has begun and provisional figures

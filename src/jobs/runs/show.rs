@@ -180,12 +180,12 @@ pub(super) async fn errors(cx: &Context, args: &ErrorsArgs) -> anyhow::Result<()
     };
     Ok(cx.output.text(&text)?)
 }
-/// The items in numbers. Those that were skipped have failed too: what a run's message counts is the sum.
+/// The items in numbers, counted as in the row. A run's message counts those that were skipped among the failed ones.
 fn items(run: &Execution) -> String {
-    let failed = run.items_failed + run.items_skipped;
     let skipped = match run.items_skipped {
         0 => String::new(),
-        skipped => format!(" ({skipped} skipped because of their data)"),
+        1 => ", 1 skipped because of its data".to_owned(),
+        skipped => format!(", {skipped} skipped because of their data"),
     };
-    format!("{} read, {} written, {failed} failed{skipped}", run.items_read, run.items_written)
+    format!("{} read, {} written, {} failed{skipped}", run.items_read, run.items_written, run.items_failed)
 }

@@ -69,6 +69,37 @@ fn stock_that_others_keep_locked_keeps_no_other_order_from_expiring() {
 }
 
 #[test]
+fn locked_stock_of_one_mall_takes_no_place_under_a_limit() {
+    run_on(Database::Postgres, |store: &Store| {
+        store.product("P1", Some(10));
+        for number in 1..=4 {
+            store.order(store.waiting(&format!("tea-{number}"), None, &TEA));
+        }
+        let aa = store.0.mall("aa", "Asia/Tokyo", "JPY");
+        store.execute("UPDATE malls SET platform = 'app'");
+        for number in 1..=4 {
+            store.order(Order { mall: aa, ..store.waiting(&format!("cup-{number}"), None, &CUP) });
+        }
+        let expire = |limit: &str| {
+            let words = ["order", "expire", "--accept-silence", "--chunk-size", "3", "--limit", limit];
+            store.batchctl(words).now("2026-11-20T01:10:00+09:00").run()
+        };
+        lock_stock(store, "P1");
+        // Each order that is locked is counted once, and tried again at the end.
+        expire("3").succeeds();
+        assert_eq!(waiting(store), ["tea-1", "tea-2", "tea-3", "tea-4", "cup-4"]);
+        expire("8").exits(75).says("4 orders that have been due for more than 30 minutes are left");
+        assert_eq!(waiting(store), ["tea-1", "tea-2", "tea-3", "tea-4"]);
+        store.execute("COMMIT");
+        expire("2").succeeds();
+        assert_eq!(
+            (waiting(store), store.stock("P1")),
+            (vec!["tea-3".to_owned(), "tea-4".to_owned()], "12".to_owned())
+        );
+    });
+}
+
+#[test]
 fn an_order_that_fails_beside_locked_stock_fails_alone() {
     run_on(Database::Postgres, |store: &Store| {
         store.product("P1", Some(10));

@@ -11,6 +11,9 @@ on_both_databases![
     a_mall_of_another_system_is_refused_by_name,
     a_product_without_a_stock_is_counted_and_no_error,
     a_limit_and_a_size_of_chunks_are_kept_to,
+    a_limit_takes_the_oldest_orders_of_all_malls,
+    the_lines_of_an_order_are_told_in_their_order,
+    what_cannot_be_read_of_an_order_whose_payment_has_come_is_no_failure,
     the_day_has_a_cancellation_more,
     an_order_that_cannot_be_cancelled_keeps_no_other_from_it,
     a_retry_does_just_what_failed,
@@ -224,6 +227,79 @@ fn a_limit_and_a_size_of_chunks_are_kept_to(store: &Store) {
     assert_eq!(expire(&["--limit", "3"]), 13);
     assert_eq!(expire(&[]), 25);
     super::assert_adds_up(store, 0);
+}
+
+fn a_limit_takes_the_oldest_orders_of_all_malls(store: &Store) {
+    let young = store.0.mall("aa", "Asia/Tokyo", "JPY");
+    store.execute("UPDATE malls SET platform = 'app'");
+    let at = |minute: usize| format!("2026-11-20T00:{minute:02}:00+09:00");
+    // Those of the mall that comes first are younger in each pair; one cannot be cancelled, and takes nobody's place.
+    for pair in 0..8 {
+        let (old, new) = (at(2 * pair), at(2 * pair + 1));
+        let number = format!("{pair}");
+        store.order(Order { mall: young, ordered_at: &new, ..store.waiting(&number, None, &[]) });
+        let id = store.order(Order { ordered_at: &old, ..store.waiting(&number, None, &[]) });
+        if pair == 1 {
+            store.execute(&format!("UPDATE orders SET currency = 'gold' WHERE id = {id}"));
+        }
+    }
+    let expire = |limit: &str| {
+        let words = ["order", "expire", "--accept-silence", "--chunk-size", "3", "--limit", limit];
+        store.batchctl(words).run()
+    };
+    let cancelled = || {
+        let sql = "SELECT code, order_no FROM orders JOIN malls ON malls.id = mall_id
+                   WHERE status = 'ORDER_CANCELLED' ORDER BY ordered_at";
+        store.sql(sql).into_iter().map(|row| row.join("/")).collect::<Vec<_>>()
+    };
+    expire("1").succeeds();
+    assert_eq!(cancelled(), ["tokyo/0"]);
+    expire("8").exits(3).says("tokyo/1: the column `currency`");
+    let oldest = ["tokyo/0", "aa/0", "aa/1", "tokyo/2", "aa/2", "tokyo/3", "aa/3", "tokyo/4", "aa/4"];
+    assert_eq!(cancelled(), oldest);
+    expire("100").exits(3);
+    assert_eq!(cancelled().len(), 15);
+    assert_eq!(store.count("outbox_events"), 30);
+}
+
+/// By number where they have one, else by bytes; PostgreSQL would order them by its locale, and 10 comes before 2 as a text.
+fn the_lines_of_an_order_are_told_in_their_order(store: &Store) {
+    store.member("M1");
+    let line = |key| Line { key: Some(key), product: key, name: key, ..Line::default() };
+    let keys = ["A_1", "10", "b", "A1", "2", "010", "B", "00", "99999999999999999999"];
+    let lines = keys.map(line);
+    store.order(store.waiting("A1", Some("M1"), &lines));
+    store.expire().run().succeeds();
+    let payload = store.scalar("SELECT payload FROM outbox_events WHERE event_type = 'order.cancelled'");
+    let payload: Value = serde_json::from_str(&payload).unwrap();
+    let told: Vec<&str> = payload["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| item["product_code"].as_str().unwrap())
+        .collect();
+    assert_eq!(told, ["00", "2", "010", "10", "99999999999999999999", "A1", "A_1", "B", "b"]);
+    let data: Value = serde_json::from_str(&store.scalar("SELECT data FROM notifications")).unwrap();
+    assert_eq!(data["first_item"], "00");
+}
+
+/// It does not expire, so that nothing of it matters here.
+fn what_cannot_be_read_of_an_order_whose_payment_has_come_is_no_failure(store: &Store) {
+    store.order(store.waiting("unpaid", None, &[]));
+    let id = store.order(store.waiting("paid", None, &[]));
+    store.execute(&format!("UPDATE orders SET currency = 'gold' WHERE id = {id}"));
+    store.execute(&format!(
+        "INSERT INTO payments (order_id, payment_key, method, status, currency, amount, paid_at, created_at, updated_at)
+         VALUES ({id}, 'K', 'card', 'DONE', 'JPY', 1000, '2026-11-19T15:31:00+00:00', '2026-11-19T15:31:00+00:00',
+                 '2026-11-19T15:31:00+00:00')"
+    ));
+    store.expire().run().succeeds().is_silent();
+    assert_eq!(
+        store.sql("SELECT items_read, items_written, items_failed FROM batch_execution"),
+        [["1", "1", "0"]]
+    );
+    let waiting = store.sql("SELECT order_no FROM orders WHERE status = 'PAYMENT_WAIT'");
+    assert_eq!(waiting, [["paid"]]);
 }
 
 fn the_day_has_a_cancellation_more(store: &Store) {

@@ -35,4 +35,4 @@ FROM page p, {each_array}((
       AND NOT EXISTS (SELECT 1 FROM {each}(p.paid) AS b WHERE b.value = l.product_code)
       AND NOT EXISTS (SELECT 1 FROM {each}(p.ordered) AS b WHERE b.value = l.product_code)
 )) AS item
-ORDER BY cart_id, line_key
+ORDER BY cart_id, {line_order}

@@ -33,6 +33,7 @@ use crate::shop::recipients::{
     ACTIVE_MEMBER, Addressed, PAGE, Purpose, agrees_to, assumes_consent, item_key, language,
 };
 use crate::shop::times::Dated;
+use crate::shop::with_lines::line_order;
 use crate::wording::counted;
 use crate::{bulk_row, values};
 
@@ -529,6 +530,7 @@ fn items_sql(db: &Db) -> String {
         .replace("{array}", db.pick("json_array", "jsonb_build_array"))
         .replace("{each_array}", db.pick("json_each", "jsonb_array_elements"))
         .replace("{each}", each_of(db))
+        .replace("{line_order}", &line_order(db, "(item.value ->> 0)"))
 }
 
 /// The function that gathers values into a JSON array.

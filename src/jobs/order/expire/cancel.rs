@@ -18,6 +18,7 @@ use crate::mail::queue::{TemplatedMail, enqueue_templated};
 use crate::outbox;
 use crate::shop::malls::Mall;
 use crate::shop::notifications::{NewPush, enqueue_pushes};
+use crate::shop::with_lines::line_order;
 use crate::values;
 
 /// The text of a notification, and the template of a mail.
@@ -268,7 +269,7 @@ pub(super) fn cancel_sql(db: &Db) -> String {
     )
 }
 
-/// The lines of these orders, by order.
+/// The lines of these orders, by order, in their order.
 async fn lines_of(db: &mut Db, orders: &[i64]) -> anyhow::Result<BTreeMap<i64, Vec<Line>>> {
     let rows: Vec<Line> = db.fetch_all(&lines_sql(db), values![json!(orders)]).await?;
     let mut lines: BTreeMap<i64, Vec<Line>> = BTreeMap::new();
@@ -285,8 +286,9 @@ async fn lines_of(db: &mut Db, orders: &[i64]) -> anyhow::Result<BTreeMap<i64, V
 pub(super) fn lines_sql(db: &Db) -> String {
     format!(
         "SELECT order_id, product_code, product_name, quantity, unit_price_amount FROM order_items
-         WHERE order_id {} ORDER BY order_id, line_key",
-        among(db, "$1")
+         WHERE order_id {} ORDER BY order_id, {}",
+        among(db, "$1"),
+        line_order(db, "line_key")
     )
 }
 

@@ -16,7 +16,7 @@ mod releases;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -112,16 +112,19 @@ impl Job for Args {
         let mut tally = Tally { left: self.limit, ..Tally::default() };
         run.db.plan_by_index().await?;
         let malls = self.own_malls(run.db).await?;
-        for (mall, time_zone) in run.usable_malls(malls) {
-            let shop_url = run.cx.config.mail().shop.url.as_deref();
-            let (now, has_reservations) = (run.cx.now(), run.cx.redis().is_some());
-            let terms = Terms { mall: &mall, time_zone, now, until, shop_url, has_reservations };
-            match self.expire_mall(run, &terms, &mut tally).await {
-                // Others keep us from rows of this mall, and not from the rest. SQLite has one lock for all.
-                Err(error) if is_busy(&error) && run.db.kind() == Kind::Postgres => {
-                    tally.busy.get_or_insert(error);
-                }
-                ended => ended?,
+        let malls = run.usable_malls(malls);
+        let shop_url = run.cx.config.mail().shop.url.as_deref();
+        let (now, has_reservations) = (run.cx.now(), run.cx.redis().is_some());
+        let malls = malls.iter().map(|(mall, time_zone)| OpenMall {
+            terms: Terms { mall, time_zone: *time_zone, now, until, shop_url, has_reservations },
+            locked: Vec::new(),
+        });
+        if self.limit.is_some() {
+            self.expire_oldest(run, malls.collect(), &mut tally).await?;
+        } else {
+            for mut mall in malls {
+                let ended = self.expire_mall(run, &mut mall, &mut tally).await;
+                tally.go_on(run, ended)?;
             }
         }
         let released = releases::release(run).await?;
@@ -173,41 +176,98 @@ impl Args {
         }
     }
 
-    /// Cancels a mall's orders, from the oldest to the newest.
-    async fn expire_mall(
-        &self,
-        run: &mut Run<'_>,
-        terms: &Terms<'_>,
-        tally: &mut Tally,
-    ) -> anyhow::Result<()> {
-        // Another mall may have been given up in the middle.
-        tally.locked.clear();
+    /// Whether a mall has orders to cancel: some are due, and payments arrive there.
+    async fn has_due(&self, run: &mut Run<'_>, terms: &Terms<'_>, tally: &mut Tally) -> anyhow::Result<bool> {
         run.fail_misdated_where(terms.mall, &Dated::ORDERS, "status = 'PAYMENT_WAIT'").await?;
         let breaker = Breaker::new(run.cx.config.order_expire(), terms.now);
         let due = count_due(run.db, terms, breaker.enough()).await?;
         if due == 0 {
-            return Ok(());
+            return Ok(false);
         }
         run.db.analyze_unknown(&READ).await?;
         if !self.accept_silence
             && let Some(silence) = breaker.silence(run.db, terms.mall, due).await?
         {
             tally.silences.push(silence);
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// Cancels a mall's orders, from the oldest to the newest.
+    async fn expire_mall(
+        &self,
+        run: &mut Run<'_>,
+        mall: &mut OpenMall<'_>,
+        tally: &mut Tally,
+    ) -> anyhow::Result<()> {
+        if !self.has_due(run, &mall.terms, tally).await? {
             return Ok(());
         }
         let mut after = (first_time(), i64::MIN);
-        while tally.left != Some(0) {
+        loop {
             run.check_stop()?;
-            let most = tally.left.map_or(self.chunk_size, |left| self.chunk_size.min(bounded(left)));
-            let page = next_page(run.db, terms, after, most).await?;
+            let page = next_page(run.db, &mall.terms, after, self.chunk_size).await?;
             let Some(last) = page.last() else { break };
-            after = (last.ordered_at, last.id);
-            let orders = usable(run, terms, page);
-            let candidates = with_customers(run, terms, orders).await?;
-            expire_chunk(run, terms, candidates, tally).await?;
+            after = last.place();
+            expire_page(run, mall, page, tally).await?;
         }
-        try_again(run, terms, tally).await
+        try_again(run, mall, tally).await
     }
+
+    /// Cancels the oldest orders of all malls, up to the limit: of each chunk's, the oldest that any mall has. Mall by mall,
+    /// the limit would be used up by the first of them.
+    async fn expire_oldest(
+        &self,
+        run: &mut Run<'_>,
+        malls: Vec<OpenMall<'_>>,
+        tally: &mut Tally,
+    ) -> anyhow::Result<()> {
+        let mut open = Vec::with_capacity(malls.len());
+        for mall in malls {
+            let has_due = self.has_due(run, &mall.terms, tally).await;
+            if tally.go_on(run, has_due)? == Some(true) {
+                open.push(mall);
+            }
+        }
+        let mut after = (first_time(), i64::MIN);
+        while let Some(left) = tally.left.filter(|left| *left > 0) {
+            run.check_stop()?;
+            let most = self.chunk_size.min(bounded(left));
+            let mut next: Vec<(usize, Order)> = Vec::new();
+            for (index, mall) in open.iter().enumerate() {
+                let page = next_page(run.db, &mall.terms, after, most).await?;
+                next.extend(page.into_iter().map(|order| (index, order)));
+            }
+            next.sort_by_key(|(_, order)| order.place());
+            next.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+            let Some((_, last)) = next.last() else { break };
+            after = last.place();
+            let mut pages: BTreeMap<usize, Vec<Order>> = BTreeMap::new();
+            for (index, order) in next {
+                pages.entry(index).or_default().push(order);
+            }
+            // From the last one, so that a mall that is given up does not move those that are still to come.
+            for (index, page) in pages.into_iter().rev() {
+                let done = expire_page(run, &mut open[index], page, tally).await;
+                if tally.go_on(run, done)?.is_none() {
+                    open.remove(index);
+                }
+            }
+        }
+        for mall in &mut open {
+            let done = try_again(run, mall, tally).await;
+            tally.go_on(run, done)?;
+        }
+        Ok(())
+    }
+}
+
+/// A mall whose orders are being cancelled.
+struct OpenMall<'a> {
+    terms: Terms<'a>,
+    /// Orders that have been due for long and were locked: the first of them, for another attempt.
+    locked: Vec<Candidate>,
 }
 
 /// What was done, for the summary.
@@ -221,18 +281,26 @@ struct Tally {
     vain_waits: u32,
     /// Why a mall was given up in the middle.
     busy: Option<anyhow::Error>,
-    /// Orders of the mall that have been due for long and were locked: the first of them, for another attempt.
-    locked: Vec<Candidate>,
-    /// How many of these were still locked then.
+    /// How many orders that have been due for long were still locked at another attempt.
     stuck: u64,
 }
 
 impl Tally {
-    fn add(&mut self, done: Cancelled, locked: Vec<Candidate>) {
+    fn add(&mut self, done: Cancelled) {
         self.done += done;
         self.left = self.left.map(|left| left.saturating_sub(done.orders));
-        self.locked.extend(locked);
-        self.locked.truncate(AGAIN);
+    }
+
+    /// What a step of a mall returned; `None` if others keep us from rows of this mall, and not from the rest. SQLite has one
+    /// lock for all.
+    fn go_on<T>(&mut self, run: &Run<'_>, done: anyhow::Result<T>) -> anyhow::Result<Option<T>> {
+        match done {
+            Err(error) if is_busy(&error) && run.db.kind() == Kind::Postgres => {
+                self.busy.get_or_insert(error);
+                Ok(None)
+            }
+            done => done.map(Some),
+        }
     }
 
     /// What was done; `None` if that is nothing.
@@ -300,7 +368,24 @@ fn usable(run: &mut Run<'_>, terms: &Terms<'_>, page: Vec<Order>) -> Vec<Order> 
     usable
 }
 
+/// Cancels a page of a mall's orders, in one chunk.
+async fn expire_page(
+    run: &mut Run<'_>,
+    mall: &mut OpenMall<'_>,
+    page: Vec<Order>,
+    tally: &mut Tally,
+) -> anyhow::Result<()> {
+    let orders = usable(run, &mall.terms, page);
+    let candidates = with_customers(run, &mall.terms, orders).await?;
+    expire_chunk(run, mall, candidates, tally).await
+}
+
 impl Order {
+    /// Where it stands among those that are due, from the oldest on.
+    fn place(&self) -> (DateTime<Utc>, i64) {
+        (self.ordered_at, self.id)
+    }
+
     fn check(&self) -> Result<(), Failure> {
         self.problems.check()?;
         events::check_number(&self.order_no)?;
@@ -357,19 +442,19 @@ async fn with_customers(
 /// Cancels the orders of a chunk in one transaction. One that cannot be cancelled fails, and the others are done without it.
 async fn expire_chunk(
     run: &mut Run<'_>,
-    terms: &Terms<'_>,
+    mall: &mut OpenMall<'_>,
     mut candidates: Vec<Candidate>,
     tally: &mut Tally,
 ) -> anyhow::Result<()> {
     while !candidates.is_empty() {
-        let Err(error) = expire_together(run, terms, &candidates, tally).await else { return Ok(()) };
+        let Err(error) = expire_together(run, mall, &candidates, tally).await else { return Ok(()) };
         if let Some(BadLines(bad)) = error.downcast_ref::<BadLines>() {
             for candidate in candidates.extract_if(.., |candidate| bad.contains_key(&candidate.order.id)) {
                 let failure = bad[&candidate.order.id].clone();
-                run.fail_item(&item_key(terms.mall, &candidate.order.order_no), PHASE, &failure.into());
+                run.fail_item(&item_key(mall.terms.mall, &candidate.order.order_no), PHASE, &failure.into());
             }
         } else if is_of_data(&error) {
-            return expire_one_by_one(run, terms, candidates, tally).await;
+            return expire_one_by_one(run, mall, candidates, tally).await;
         } else {
             return Err(error);
         }
@@ -378,28 +463,27 @@ async fn expire_chunk(
 }
 
 /// Tries orders again that have been due for long and were locked. Whoever was just paying has done so by now.
-async fn try_again(run: &mut Run<'_>, terms: &Terms<'_>, tally: &mut Tally) -> anyhow::Result<()> {
-    let mut locked = std::mem::take(&mut tally.locked);
+async fn try_again(run: &mut Run<'_>, mall: &mut OpenMall<'_>, tally: &mut Tally) -> anyhow::Result<()> {
+    let mut locked = std::mem::take(&mut mall.locked);
     locked.truncate(tally.left.map_or(AGAIN, |left| usize::try_from(left).unwrap_or(AGAIN)));
     tally.done.passed_over = tally.done.passed_over.saturating_sub(locked.len() as u64);
-    expire_chunk(run, terms, locked, tally).await?;
-    tally.stuck += tally.locked.len() as u64;
-    tally.locked.clear();
+    expire_chunk(run, mall, locked, tally).await?;
+    tally.stuck += std::mem::take(&mut mall.locked).len() as u64;
     Ok(())
 }
 
 /// Cancels orders of which one breaks a rule of the database that nobody foresaw: it fails, and the others are done.
 async fn expire_one_by_one(
     run: &mut Run<'_>,
-    terms: &Terms<'_>,
+    mall: &mut OpenMall<'_>,
     candidates: Vec<Candidate>,
     tally: &mut Tally,
 ) -> anyhow::Result<()> {
     for candidate in candidates {
-        match expire_together(run, terms, std::slice::from_ref(&candidate), tally).await {
+        match expire_together(run, mall, std::slice::from_ref(&candidate), tally).await {
             Ok(()) => {}
             Err(error) if is_of_data(&error) => {
-                run.fail_item(&item_key(terms.mall, &candidate.order.order_no), PHASE, &error);
+                run.fail_item(&item_key(mall.terms.mall, &candidate.order.order_no), PHASE, &error);
             }
             Err(error) => return Err(error),
         }
@@ -411,7 +495,7 @@ async fn expire_one_by_one(
 /// left to the next run.
 async fn expire_together(
     run: &mut Run<'_>,
-    terms: &Terms<'_>,
+    mall: &mut OpenMall<'_>,
     candidates: &[Candidate],
     tally: &mut Tally,
 ) -> anyhow::Result<()> {
@@ -422,7 +506,7 @@ async fn expire_together(
             _ => LockedStock::PassOver,
         };
         // The time of this transaction, and not of the run's beginning: others may have written the same stock since.
-        let terms = Terms { now: run.cx.now(), ..*terms };
+        let terms = Terms { now: run.cx.now(), ..mall.terms };
         let done = run
             .chunk_writing(None::<&str>, async |db| {
                 let (done, stuck) = expire(db, &terms, candidates, locked_stock).await?;
@@ -437,7 +521,9 @@ async fn expire_together(
             done => {
                 let (done, stuck) = done?;
                 let is_stuck = |candidate: &&Candidate| stuck.contains(&candidate.order.id);
-                tally.add(done, candidates.iter().filter(is_stuck).cloned().collect());
+                mall.locked.extend(candidates.iter().filter(is_stuck).cloned());
+                mall.locked.truncate(AGAIN);
+                tally.add(done);
                 return Ok(());
             }
         }
@@ -461,9 +547,11 @@ fn is_busy(error: &anyhow::Error) -> bool {
 // ---------------------------------------------------------------- the queries
 
 /// The orders of a mall that are due. One with a `source_updated_at` was synchronised or imported, whatever its mall is now.
+/// Its payments are looked up, by construction: of NOT EXISTS, a planner without statistics may make a join with all of them.
 const DUE: &str =
     "o.mall_id = $1 AND o.status = 'PAYMENT_WAIT' AND o.paid_at IS NULL AND o.source_updated_at IS NULL
-    AND o.ordered_at <= $2";
+    AND o.ordered_at <= $2
+    AND (SELECT COUNT(*) FROM payments p WHERE p.order_id = o.id AND p.paid_at IS NOT NULL) = 0";
 
 /// The first time that a database has.
 fn first_time() -> DateTime<Utc> {

@@ -51,7 +51,8 @@ async fn a_page_of_orders_begins_where_the_last_one_ended(db: &mut TestDb) {
     for tables in [&[][..], &READ] {
         db.analyze_unknown(tables).await.unwrap();
         for values in [first(), later()] {
-            assert_eq!(db.found_by("o", &sql, values).await, ["mall_id, ordered_at, id"]);
+            assert_eq!(db.found_by("o", &sql, values.clone()).await, ["mall_id, ordered_at, id"]);
+            assert_eq!(db.found_by("p", &sql, values).await, ["order_id"]);
         }
         let members = members_sql(db);
         let codes = values![1, json!(["M1", "M2"])];

@@ -163,25 +163,24 @@ impl Figures {
                 values![first, last],
             )
             .await?;
-        let mut breakdowns: Vec<BreakdownRow> = db
-            .fetch_all(
-                "SELECT mall_id, currency, breakdown, breakdown_key, MAX(name) AS name,
-                        CAST(SUM(orders) AS BIGINT) AS orders, CAST(SUM(items) AS BIGINT) AS items,
-                        CAST(SUM(gross_amount) AS BIGINT) AS gross_amount,
-                        CAST(SUM(discount_amount) AS BIGINT) AS discount_amount,
-                        CAST(SUM(shipping_amount) AS BIGINT) AS shipping_amount,
-                        CAST(SUM(tax_amount) AS BIGINT) AS tax_amount,
-                        CAST(SUM(cancelled_orders) AS BIGINT) AS cancelled_orders,
-                        CAST(SUM(refunded_amount) AS BIGINT) AS refunded_amount,
-                        CAST(SUM(net_amount) AS BIGINT) AS net_amount,
-                        CAST(SUM(new_customers) AS BIGINT) AS new_customers,
-                        CAST(SUM(returning_customers) AS BIGINT) AS returning_customers
-                 FROM daily_sales_breakdown WHERE business_day BETWEEN $1 AND $2
-                 GROUP BY mall_id, currency, breakdown, breakdown_key
-                 ORDER BY mall_id, currency, CAST(SUM(net_amount) AS BIGINT) DESC, breakdown_key",
-                values![first, last],
-            )
-            .await?;
+        let breakdowns_sql = format!(
+            "SELECT mall_id, currency, breakdown, breakdown_key, MAX(name) AS name,
+                    CAST(SUM(orders) AS BIGINT) AS orders, CAST(SUM(items) AS BIGINT) AS items,
+                    CAST(SUM(gross_amount) AS BIGINT) AS gross_amount,
+                    CAST(SUM(discount_amount) AS BIGINT) AS discount_amount,
+                    CAST(SUM(shipping_amount) AS BIGINT) AS shipping_amount,
+                    CAST(SUM(tax_amount) AS BIGINT) AS tax_amount,
+                    CAST(SUM(cancelled_orders) AS BIGINT) AS cancelled_orders,
+                    CAST(SUM(refunded_amount) AS BIGINT) AS refunded_amount,
+                    CAST(SUM(net_amount) AS BIGINT) AS net_amount,
+                    CAST(SUM(new_customers) AS BIGINT) AS new_customers,
+                    CAST(SUM(returning_customers) AS BIGINT) AS returning_customers
+             FROM daily_sales_breakdown WHERE business_day BETWEEN $1 AND $2
+             GROUP BY mall_id, currency, breakdown, breakdown_key
+             ORDER BY mall_id, currency, CAST(SUM(net_amount) AS BIGINT) DESC, {}",
+            db.by_bytes("breakdown_key")
+        );
+        let mut breakdowns: Vec<BreakdownRow> = db.fetch_all(&breakdowns_sql, values![first, last]).await?;
         let chart_start = last.checked_sub_days(Days::new(CHART_DAYS - 1)).unwrap_or(last);
         let mut chart: Vec<ChartRow> = db
             .fetch_all(
