@@ -101,7 +101,13 @@ impl EventFolder {
         if end == 0 || end.saturating_add(bytes) <= self.max_file_bytes {
             return Ok((path, file, end));
         }
-        let path = self.path(number.unwrap_or(1) + 1);
+        let Some(next) = number.unwrap_or(1).checked_add(1) else {
+            return Err(Failure::configuration(format!(
+                "no number comes after that of `{}`, which is full: move it elsewhere",
+                path.display()
+            )));
+        };
+        let path = self.path(next);
         let (file, end) = self.open(&path)?;
         Ok((path, file, end))
     }
@@ -206,6 +212,15 @@ mod tests {
 
     fn file(name: &str, content: &str) -> (String, String) {
         (name.to_owned(), content.to_owned())
+    }
+
+    #[test]
+    fn no_file_comes_after_the_last_number_there_is() {
+        let place = tempfile::tempdir().unwrap();
+        fs::write(place.path().join(format!("events-{}.ndjson", u64::MAX)), "{1}\n{2}\n").unwrap();
+        let failure = folder(place.path(), 6).append_now(b"{3}\n").unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Configuration);
+        assert!(failure.message.contains("move it elsewhere"), "{}", failure.message);
     }
 
     #[test]

@@ -116,7 +116,7 @@ impl Environment {
         let (mut warnings, mut exposed) = (Vec::new(), Vec::new());
         for file in [format!(".env.{name}"), ".env".to_owned()] {
             let (path, shown) = (folder.path.join(&file), folder.shown(&file));
-            let text = match std::fs::read_to_string(&path) {
+            let text = match super::read_bounded(&path) {
                 Ok(text) => text,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(source) => return Err(ConfigError::Unreadable { path, source }),

@@ -36,7 +36,7 @@ mod urls;
 mod variables;
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 pub use channel::{
@@ -353,7 +353,7 @@ impl Config {
         }
         let path = self.working_dir().join(&value);
         ownership::check(&path, self.environment())?;
-        std::fs::read_to_string(path).map(Secret::new).map_err(|error| {
+        read_bounded(&path).map(Secret::new).map_err(|error| {
             let problem = format!("is neither a PEM nor the name of a readable file: {}", error.kind());
             ConfigError::variable(name, problem)
         })
@@ -410,6 +410,19 @@ impl Config {
     }
 }
 
+/// The most bytes of a file with settings.
+const MOST_BYTES: u64 = 1024 * 1024;
+
+/// The text of a file with settings. What is named by a slip of the pen may have no end, such as a device.
+fn read_bounded(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let read = std::fs::File::open(path)?.take(MOST_BYTES + 1).read_to_string(&mut text)?;
+    if read as u64 > MOST_BYTES {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 1 MiB"));
+    }
+    Ok(text)
+}
+
 impl File {
     /// Reads the file that `BATCHCTL_CONFIG` names, which must exist, or the default one if it exists.
     ///
@@ -423,7 +436,7 @@ impl File {
         let name = named.unwrap_or(DEFAULT_FILE);
         let path = folder.path.join(name);
         let shown = folder.shown(name);
-        match std::fs::read_to_string(&path) {
+        match read_bounded(&path) {
             Ok(text) => {
                 let warning = ownership::check(&path, variables.environment())?;
                 Ok(Some((Self { name: name.to_owned(), shown, text }, warning)))

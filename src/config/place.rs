@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, Datelike, SubsecRound, Utc};
 use chrono_tz::Tz;
 
 use super::Config;
@@ -47,8 +47,13 @@ impl Section for PlaceSettings {
                 return Err(format!("a fixed clock is refused in `{PRODUCTION}`: remove it"));
             }
             DateTime::parse_from_rfc3339(text)
+                .ok()
                 .map(|now| now.to_utc().trunc_subsecs(SUBSECOND_DIGITS))
-                .map_err(|_| format!("`{text}` is not an instant: write one like 2026-11-20T01:00:00+09:00"))
+                // A day before and a day after it has to be one of the calendar too, in every time zone.
+                .filter(|now| (2..=9998).contains(&now.year()))
+                .ok_or_else(|| {
+                    format!("`{text}` is not an instant: write one like 2026-11-20T01:00:00+09:00")
+                })
         })
     }
 }

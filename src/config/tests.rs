@@ -115,6 +115,11 @@ fn a_wrong_value_names_its_variable_and_shows_no_secret() {
             "today",
             "BATCHCTL_NOW: `today` is not an instant: write one like 2026-11-20T01:00:00+09:00",
         ),
+        (
+            "BATCHCTL_NOW",
+            "0000-01-01T00:00:00+14:00",
+            "BATCHCTL_NOW: `0000-01-01T00:00:00+14:00` is not an instant: write one like 2026-11-20T01:00:00+09:00",
+        ),
         ("BATCHCTL_CONFIG", "x.toml", "BATCHCTL_CONFIG: there is no file `x.toml`"),
         (
             "BATCHCTL_DATABASE_URL",

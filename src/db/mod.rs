@@ -375,8 +375,13 @@ impl Db {
         let sql = "SELECT reltuples < $1 FROM pg_class WHERE oid = to_regclass($2)";
         let (is_missing,): (bool,) = self.fetch_one(sql, crate::values![rows, table]).await?;
         if is_missing {
-            // A warning, not an error, if the table belongs to somebody else.
-            self.script(&format!("ANALYZE {table}")).await?;
+            // A warning, not an error, if the table belongs to somebody else. Whoever builds an index or vacuums keeps us from
+            // it, for hours perhaps: then the job goes without.
+            let sql = format!("SET LOCAL lock_timeout = '200ms'; ANALYZE {table}");
+            match self.script(&sql).await {
+                Err(error) if error.is_busy() => {}
+                analyzed => analyzed?,
+            }
         }
         Ok(())
     }

@@ -83,7 +83,7 @@ fn a_disk_without_any_room_is_reported_too() {
 /// Imports on a small file system, then gives it room and imports again; leaves the database where the sandbox
 /// looks for it.
 const ON_A_SMALL_DISK: &str = r#"
-    mount -t tmpfs -o size=1200k tmpfs disk && cp batchctl.db disk/ || exit 1
+    mount -t tmpfs -o size=$(($(stat -c %s batchctl.db) / 1024 + 600))k tmpfs disk && cp batchctl.db disk/ || exit 1
     "$@" 2> full.err; echo $? > full.code
     mount -o remount,size=64m disk || exit 1
     "$@" || exit 1

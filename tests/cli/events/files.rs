@@ -193,6 +193,18 @@ fn an_event_that_cannot_be_read_is_given_up_by_itself_and_its_aggregate_goes_on(
 }
 
 #[test]
+fn an_event_may_have_any_number() {
+    let sandbox = Sandbox::on(Database::Sqlite);
+    into_files(&sandbox);
+    let first = event(&sandbox, "1", "{\"n\": 1}");
+    event(&sandbox, "1", "{\"n\": 2}");
+    spoil(&sandbox, &first, "id", "-5");
+    publish(&sandbox).run().succeeds();
+    let numbers: Vec<Value> = consumed(&sandbox).iter().map(|event| event["payload"]["n"].clone()).collect();
+    assert_eq!(numbers, [1, 2]);
+}
+
+#[test]
 fn an_event_that_is_too_large_to_be_touched_is_named_once_and_holds_up_its_own_alone() {
     let sandbox = Sandbox::on(Database::Sqlite);
     into_files(&sandbox);

@@ -336,6 +336,8 @@ fn an_order_that_cannot_be_cancelled_keeps_no_other_from_it(store: &Store) {
     store.order(store.waiting(&long, None, &one));
     let nonsense = store.order(store.waiting("nonsense", None, &one));
     store.execute(&format!("UPDATE orders SET currency = 'gold' WHERE id = {nonsense}"));
+    // As some applications write it: on SQLite it sorts behind the form of ours.
+    store.execute(&format!("UPDATE orders SET ordered_at = '2026-11-19T15:30:00Z' WHERE id = {nonsense}"));
     store.order(store.waiting("good-2", None, &one));
 
     let ran = store.expire().run().exits(3);

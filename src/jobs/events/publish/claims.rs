@@ -15,6 +15,8 @@ use crate::values;
 
 use super::envelope::{MAX_HEADERS_BYTES, MAX_NAME_BYTES, MAX_PAYLOAD_BYTES, StoredEvent};
 
+/// Before every event: what others wrote past the CHECKs may have any number.
+pub(super) const BEGINNING: i64 = i64::MIN;
 /// Events that are looked at in one step, whether they can be claimed or not.
 pub(super) const LOOKED_AT: i64 = 1000;
 /// The most bytes of payloads that a run holds at once.
@@ -224,7 +226,7 @@ async fn passed_by<'w>(
     page: Page,
     waiting: &'w [Waiting],
 ) -> anyhow::Result<HashSet<(Option<&'w str>, Option<&'w str>)>> {
-    if page.after == 0 {
+    if page.after == BEGINNING {
         return Ok(HashSet::new());
     }
     let mut seen = HashSet::new();

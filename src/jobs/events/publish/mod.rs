@@ -230,7 +230,7 @@ impl Publishing {
     /// Goes through the table until it finds nothing more to publish: what was held up before may be free by then.
     async fn publish_all(&mut self, run: &mut Run<'_>) -> anyhow::Result<()> {
         loop {
-            let mut position = Some(0);
+            let mut position = Some(claims::BEGINNING);
             let mut claimed = 0;
             while let Some(after) = position {
                 let chunk = self.sink.chunk();

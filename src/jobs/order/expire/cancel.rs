@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 
 use super::REASON;
 use super::{events, releases};
-use crate::db::{Db, FromRow, Kind, Problems};
+use crate::db::{Db, FromRow, Kind, Problems, StoredKey};
 use crate::failure::Failure;
 use crate::locale::Locale;
 use crate::mail::queue::{TemplatedMail, enqueue_templated};
@@ -54,6 +54,8 @@ pub(super) struct Order {
     pub(super) currency: String,
     pub(super) total_amount: i64,
     pub(super) ordered_at: DateTime<Utc>,
+    /// The same as it is stored.
+    pub(super) position: StoredKey,
     #[row(problems)]
     pub(super) problems: Problems,
 }

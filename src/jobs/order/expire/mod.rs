@@ -16,6 +16,7 @@ mod releases;
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ use self::breaker::{Breaker, Silence};
 use self::cancel::{BadLines, Cancelled, Candidate, Customer, LockedStock, Order, Terms, expire};
 use crate::address;
 use crate::context::Context;
-use crate::db::{Db, DbError, DbErrorKind, FromRow, Kind, Problems};
+use crate::db::{Db, DbError, DbErrorKind, FromRow, Kind, Problems, StoredKey};
 use crate::failure::Failure;
 use crate::money::is_known_currency;
 use crate::period::parse_duration;
@@ -204,10 +205,10 @@ impl Args {
         if !self.has_due(run, &mall.terms, tally).await? {
             return Ok(());
         }
-        let mut after = (first_time(), i64::MIN);
+        let mut after = first_place(run.db);
         loop {
             run.check_stop()?;
-            let page = next_page(run.db, &mall.terms, after, self.chunk_size).await?;
+            let page = next_page(run.db, &mall.terms, &after, self.chunk_size).await?;
             let Some(last) = page.last() else { break };
             after = last.place();
             expire_page(run, mall, page, tally).await?;
@@ -230,16 +231,16 @@ impl Args {
                 open.push(mall);
             }
         }
-        let mut after = (first_time(), i64::MIN);
+        let mut after = first_place(run.db);
         while let Some(left) = tally.left.filter(|left| *left > 0) {
             run.check_stop()?;
             let most = self.chunk_size.min(bounded(left));
             let mut next: Vec<(usize, Order)> = Vec::new();
             for (index, mall) in open.iter().enumerate() {
-                let page = next_page(run.db, &mall.terms, after, most).await?;
+                let page = next_page(run.db, &mall.terms, &after, most).await?;
                 next.extend(page.into_iter().map(|order| (index, order)));
             }
-            next.sort_by_key(|(_, order)| order.place());
+            next.sort_by(|(_, one), (_, other)| one.in_order(other));
             next.truncate(usize::try_from(most).unwrap_or(usize::MAX));
             let Some((_, last)) = next.last() else { break };
             after = last.place();
@@ -382,8 +383,17 @@ async fn expire_page(
 
 impl Order {
     /// Where it stands among those that are due, from the oldest on.
-    fn place(&self) -> (DateTime<Utc>, i64) {
-        (self.ordered_at, self.id)
+    fn place(&self) -> Place {
+        (self.position.clone(), self.id)
+    }
+
+    /// As the database orders them.
+    fn in_order(&self, other: &Self) -> Ordering {
+        let by_time = match (&self.position, &other.position) {
+            (StoredKey::Bytes(one), StoredKey::Bytes(other)) => one.cmp(other),
+            _ => self.ordered_at.cmp(&other.ordered_at),
+        };
+        by_time.then(self.id.cmp(&other.id))
     }
 
     fn check(&self) -> Result<(), Failure> {
@@ -574,21 +584,29 @@ async fn count_due(db: &mut Db, terms: &Terms<'_>, most: i64) -> anyhow::Result<
     Ok(due)
 }
 
+/// Where a page begins: after the order of this time, as it is stored, and with this id. On SQLite the same time can be stored
+/// in several forms, which compare as texts.
+type Place = (StoredKey, i64);
+
+/// Before the first order.
+fn first_place(db: &Db) -> Place {
+    (db.pick(StoredKey::first(), StoredKey::Text("-infinity".to_owned())), i64::MIN)
+}
+
 /// The next orders that are due, oldest first.
-async fn next_page(
-    db: &mut Db,
-    terms: &Terms<'_>,
-    after: (DateTime<Utc>, i64),
-    most: i64,
-) -> anyhow::Result<Vec<Order>> {
-    let values = values![terms.mall.id, terms.until, after.0, after.1, most];
+async fn next_page(db: &mut Db, terms: &Terms<'_>, after: &Place, most: i64) -> anyhow::Result<Vec<Order>> {
+    let values = values![terms.mall.id, terms.until, &after.0, after.1, most];
     Ok(db.fetch_all(&page_sql(db), values).await?)
 }
 
 fn page_sql(db: &Db) -> String {
     format!(
-        "SELECT o.id, o.order_no, o.member_code, o.currency, o.total_amount, o.ordered_at FROM orders o
-         WHERE {DUE} AND (o.ordered_at, o.id) > ($3, {}) AND {} ORDER BY o.ordered_at, o.id LIMIT $5",
+        "SELECT o.id, o.order_no, o.member_code, o.currency, o.total_amount, o.ordered_at,
+                {} AS position
+         FROM orders o
+         WHERE {DUE} AND (o.ordered_at, o.id) > ({}, {}) AND {} ORDER BY o.ordered_at, o.id LIMIT $5",
+        db.pick("o.ordered_at", "CAST(o.ordered_at AS TEXT)"),
+        db.pick("CAST($3 AS TEXT)", "CAST($3 AS TIMESTAMPTZ)"),
         db.row_number("$4"),
         db.is_time("o.ordered_at")
     )

@@ -311,7 +311,7 @@ async fn exchange(
         let end = match reply {
             Ok(reply) => released.note(&reply),
             Err(RedisTrouble::Script(problem)) => {
-                End::Failed(Failure::bad_input(format!("Redis says: {problem}")))
+                End::Failed(Failure::bad_input(format!("Redis says: {}", escaped(&problem))))
             }
             Err(RedisTrouble::Server(failure)) => {
                 released.trouble = Some(failure);
@@ -323,15 +323,21 @@ async fn exchange(
     attempts
 }
 
+/// The most units that a script gives back for an order: 10,000 products of nine digits each.
+const MOST_RELEASED: i64 = 9_999_999_990_000;
+
 impl Released {
     /// Counts what the script has done.
     fn note(&mut self, reply: &Reply) -> End {
         let parts = if let Reply::List(parts) = reply { parts.as_slice() } else { &[] };
         match parts {
-            [Reply::Text(word), Reply::Int(units), Reply::Int(without_stock)] if word == "RELEASED" => {
+            [Reply::Text(word), Reply::Int(units), Reply::Int(without_stock)]
+                if word == "RELEASED" && (0..=MOST_RELEASED).contains(units) =>
+            {
                 self.reservations += 1;
-                self.units += units;
-                self.without_stock += u64::try_from(*without_stock).unwrap_or(0);
+                self.units = self.units.saturating_add(*units);
+                self.without_stock =
+                    self.without_stock.saturating_add(u64::try_from(*without_stock).unwrap_or(0));
                 End::Released(*units)
             }
             [Reply::Text(word)] if word == "GONE" => {
@@ -339,7 +345,7 @@ impl Released {
                 End::Released(0)
             }
             [Reply::Text(word), Reply::Text(key), Reply::Text(problem)] if word == "BAD" => {
-                let problem = format!("the key `{}` of Redis {problem}", escaped(key));
+                let problem = format!("the key `{}` of Redis {}", escaped(key), escaped(problem));
                 let hint =
                     "correct it in Redis: a later run gives the reservation back, and `runs retry` at once";
                 End::Failed(Failure::bad_input(problem).hint(hint))

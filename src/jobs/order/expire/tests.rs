@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::cancel::{StockLock, cancel_sql, give_back_sql, lines_sql, lock_sql, stocked_sql};
 use super::releases;
-use super::{READ, first_time, members_sql, page_sql};
-use crate::db::testing::{TestDb, at, now, on_both_databases};
+use super::{READ, first_place, members_sql, page_sql};
+use crate::db::testing::{TestDb, now, on_both_databases};
 use crate::values;
 
 on_both_databases![
@@ -45,8 +45,9 @@ async fn orders(db: &mut TestDb) {
 async fn a_page_of_orders_begins_where_the_last_one_ended(db: &mut TestDb) {
     orders(db).await;
     let sql = page_sql(db);
-    let first = || values![1, now(), first_time(), i64::MIN, 100];
-    let later = || values![1, now(), at("2026-11-19T00:00:00Z"), 6_000, 100];
+    let (time, id) = first_place(db);
+    let first = || values![1, now(), &time, id, 100];
+    let later = || values![1, now(), "2026-11-19T00:00:00+00:00", 6_000, 100];
     // With statistics of some tables a planner chooses other plans than without any.
     for tables in [&[][..], &READ] {
         db.analyze_unknown(tables).await.unwrap();
