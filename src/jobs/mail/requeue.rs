@@ -32,8 +32,8 @@ pub struct RequeueArgs {
     /// Requeue every mail with an unknown outcome, or only those that match the filters: some of them have arrived
     #[arg(long)]
     unknown: bool,
-    /// Requeue every mail that was cancelled because of a suppression that is no longer in force, or those that the filters
-    /// leave
+    /// Requeue every mail that was cancelled because of a suppression that is no longer in force, or only those that
+    /// match the filters
     #[arg(long)]
     suppressed: bool,
     #[command(flatten)]
