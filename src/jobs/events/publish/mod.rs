@@ -221,7 +221,7 @@ struct Publishing {
     named: BTreeSet<i64>,
     /// What is wrong with a part of the sink, told once the others are done.
     partial: Option<Failure>,
-    /// Why the sink refused the last one that it refused.
+    /// Why the sink refused the last one of which nothing says that it is at fault.
     last_refusal: Option<String>,
     tally: Tally,
 }
@@ -343,15 +343,15 @@ impl Publishing {
                 Done::Taken => Fate::Published,
                 Done::Untouched => Fate::Untouched,
                 Done::Unsendable(reason) => self.policy.refused(&event, reason, now),
-                Done::Refused(reason) => {
-                    self.last_refusal = Some(reason.clone());
-                    match self.policy.refused(&event, reason, now) {
-                        fate @ Fate::Again { .. } if are_at_fault => fate,
-                        fate @ Fate::Dead { .. } if is_proven => fate,
-                        Fate::Again { reason, .. } | Fate::Dead { reason, .. } => in_doubt(reason, now),
-                        fate => fate,
+                Done::Refused(reason) => match self.policy.refused(&event, reason, now) {
+                    fate @ Fate::Again { .. } if are_at_fault => fate,
+                    fate @ Fate::Dead { .. } if is_proven => fate,
+                    Fate::Again { reason, .. } | Fate::Dead { reason, .. } => {
+                        self.last_refusal = Some(reason.clone());
+                        in_doubt(reason, now)
                     }
-                }
+                    fate => fate,
+                },
                 Done::Held(reason) => in_doubt(reason, now),
             };
             fates.push((event.id, fate.clone()));
@@ -362,7 +362,8 @@ impl Publishing {
         (if are_at_fault { None } else { self.doubt() }, dead)
     }
 
-    /// A sink that has taken nothing, and refused something.
+    /// A sink that has taken nothing, and refused something that is not believed to be at fault. A refusal that is believed costs
+    /// an attempt, and is no failure of the run until it is the last.
     fn doubt(&self) -> Option<Failure> {
         let reason = self.last_refusal.as_ref().filter(|_| self.tally.published == 0)?;
         let refused = counted(self.tally.refused, "event", "events");
