@@ -14,7 +14,7 @@ use krafka::producer::{Acks, DeliveryHandle, Producer, murmur2};
 use krafka::{Compression, Record};
 use tokio::sync::OnceCell;
 
-use crate::config::{KAFKA_BROKERS, KafkaCompression, KafkaConfig, SaslMechanism};
+use crate::config::{KAFKA_BROKERS, KafkaCompression, KafkaConfig, SaslMechanism, read_bounded};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::hosts::{is_allowed_outside_prod, is_this_machine};
@@ -229,7 +229,7 @@ fn record(message: Message) -> Record {
 /// The certificate of the authority that the settings name.
 fn authority(cx: &Context, path: &Path) -> Result<Vec<u8>, Failure> {
     let path = cx.config.working_dir().join(path);
-    std::fs::read(&path).map_err(|error| {
+    read_bounded(&path).map(String::into_bytes).map_err(|error| {
         Failure::configuration(format!("failed to read `events.kafka.ca_file` `{}`: {error}", path.display()))
     })
 }
@@ -332,8 +332,8 @@ impl Settings {
                 code if code.is_retriable() => Sent::Held(self.not_now(&format!("the topic `{topic}`: {said}"))),
                 _ => Sent::Refused(said),
             },
-            // What is larger than any request may be is found before it is sent.
-            KrafkaError::Config { .. } | KrafkaError::Serialization { .. } => Sent::TooLarge(said),
+            // What is larger than any request may be is found before it is sent. So may be what is wrong with the settings.
+            KrafkaError::Config { .. } | KrafkaError::Serialization { .. } => Sent::Refused(said),
             KrafkaError::Protocol { .. } if !error.is_retriable() => Sent::Refused(said),
             KrafkaError::UnknownTopic { .. } => self.judge(
                 topic,

@@ -413,8 +413,8 @@ impl Config {
 /// The most bytes of a file with settings.
 const MOST_BYTES: u64 = 1024 * 1024;
 
-/// The text of a file with settings. What is named by a slip of the pen may have no end, such as a device.
-fn read_bounded(path: &Path) -> io::Result<String> {
+/// The text of a file with settings, or that they name. What is named by a slip of the pen may have no end, such as a device.
+pub(crate) fn read_bounded(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     let read = std::fs::File::open(path)?.take(MOST_BYTES + 1).read_to_string(&mut text)?;
     if read as u64 > MOST_BYTES {
