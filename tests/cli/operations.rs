@@ -102,7 +102,8 @@ fn the_roles_of_the_page_suffice_and_can_do_no_more() {
         (&runs, "DROP TABLE orders"),
         (&app, "SELECT recipient FROM mails"),
         (&app, "UPDATE mails SET status = 'SENT'"),
-        (&app, "SELECT COUNT(*) FROM orders"),
+        (&app, "DELETE FROM orders"),
+        (&app, "SELECT COUNT(*) FROM daily_sales"),
     ] {
         let error = sandbox.refuses(&format!("SET ROLE {role}; {refused}"));
         assert!(error.contains("permission denied") || error.contains("must be owner"), "{refused}: {error}");
