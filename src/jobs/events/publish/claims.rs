@@ -28,7 +28,7 @@ const CLOCK_SKEW: TimeDelta = TimeDelta::minutes(5);
 /// The number of the lock on PostgreSQL under which events are claimed, from this program's name.
 const CLAIM_LOCK: i64 = 0x6261_7463_6865_7674;
 
-/// An event that waits: it is neither published nor given up. In the words of the indexes.
+/// An event that waits: it is neither published nor given up. In the words of `outbox_events_waiting`.
 pub(super) const WAITS: &str = "published_at IS NULL AND dead_at IS NULL";
 
 /// What a claim found, in the order of the ids.
@@ -206,15 +206,17 @@ async fn look(
     Ok(db.fetch_all(PAGE, values).await?)
 }
 
-/// Those of the events `$2`, a list, before which another one of their aggregate waits, up to `$1`.
+/// Those of the events `$2`, a list, before which another one of their aggregate waits, up to `$1`. It asks for the first of the
+/// aggregate, in the words of the index by aggregate: with others, or the number as a condition, PostgreSQL takes the index of
+/// all events that wait as long as it has no statistics, and reads all that this run has published.
 pub(super) fn passed_by_sql(db: &Db) -> String {
     format!(
         "SELECT e.id FROM outbox_events e
          WHERE e.id IN {}
            AND (SELECT b.id FROM outbox_events b
-                WHERE b.aggregate_type = e.aggregate_type AND b.aggregate_id = e.aggregate_id AND b.id <= $1
-                  AND b.published_at IS NULL AND b.dead_at IS NULL
-                LIMIT 1) IS NOT NULL",
+                WHERE b.aggregate_type = e.aggregate_type AND b.aggregate_id = e.aggregate_id
+                  AND COALESCE(b.published_at, b.dead_at) IS NULL
+                ORDER BY b.id LIMIT 1) <= $1",
         db.numbers("$2")
     )
 }

@@ -182,20 +182,29 @@ async fn a_claim_holds_no_more_than_a_few_megabytes(db: &mut TestDb) {
 }
 
 async fn events_are_found_by_indexes(db: &mut TestDb) {
-    for (columns, values) in [("", ""), (", published_at", ", '2026-11-19T00:00:00+00:00'")] {
-        let rows = format!(
-            "outbox_events (aggregate_type, aggregate_id, event_type, payload{columns})
-             SELECT 'order', CAST(n % 1000 AS TEXT), 'order.paid', '{{}}'{values}"
-        );
-        db.fill(10_000, &rows).await;
-    }
+    let rows = "outbox_events (aggregate_type, aggregate_id, event_type, payload)
+                SELECT 'order', CAST(n % 1000 AS TEXT), 'order.paid', '{}'";
+    // So many that the index of all events that wait is the smaller one by a level.
+    db.fill(60_000, rows).await;
     db.plan_by_index().await.unwrap();
+    are_found_by_indexes(db, "of a new table nothing is known").await;
+    db.sql("UPDATE outbox_events SET published_at = '2026-11-19T00:00:00+00:00' WHERE id <= 59000").await;
+    are_found_by_indexes(db, "nor once most are published").await;
+    db.sql("ANALYZE outbox_events").await;
+    are_found_by_indexes(db, "nearly all are published").await;
+    db.sql("UPDATE outbox_events SET published_at = '2026-11-19T00:00:00+00:00'").await;
+    db.sql("ANALYZE outbox_events").await;
+    db.sql(&format!("INSERT INTO {}", rows.replace("n % 1000", "id % 1000") + " FROM outbox_events")).await;
+    are_found_by_indexes(db, "all were published when it was analysed").await;
+}
+
+async fn are_found_by_indexes(db: &mut TestDb, case: &str) {
     let values = values![0, now(), now(), 1000, i64::MAX];
-    assert_eq!(db.found_by("e", PAGE, values).await, ["id"]);
+    assert_eq!(db.found_by("e", PAGE, values).await, ["id"], "{case}");
     let sql = passed_by_sql(db);
     let values = || values![9000, serde_json::json!([9001, 9002, 9003])];
-    assert_eq!(db.found_by("e", &sql, values()).await, ["id"]);
-    assert_eq!(db.found_by("b", &sql, values()).await, ["aggregate_type, aggregate_id, id"]);
+    assert_eq!(db.found_by("e", &sql, values()).await, ["id"], "{case}");
+    assert_eq!(db.found_by("b", &sql, values()).await, ["aggregate_type, aggregate_id"], "{case}");
 }
 
 /// Of two at once the second would not see what the first is about to claim, and would take the events behind it.
