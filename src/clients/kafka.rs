@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
+use krafka::admin::{AdminClient, ConfigResource, DescribeConfigsOptions};
 use krafka::auth::{AuthConfig, TlsConfig};
 use krafka::error::{ErrorCode, KrafkaError};
 use krafka::producer::{Acks, DeliveryHandle, Producer, murmur2};
@@ -26,6 +27,10 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a topic is looked for that the brokers do not know: it may have been created a moment ago.
 const TOPIC_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long the brokers may take to say what a topic takes: without an answer the settings decide.
+const DESCRIPTION_TIMEOUT: Duration = Duration::from_secs(5);
+/// What a topic calls the size of the largest batch that it takes.
+const MAX_BATCH_BYTES: &str = "max.message.bytes";
 /// The most characters of an error that are shown.
 const MAX_SAID: usize = 300;
 /// Topics that are looked for at once.
@@ -42,6 +47,15 @@ pub struct Message {
     pub headers: Vec<(String, String)>,
     /// The content.
     pub value: Vec<u8>,
+}
+
+/// A topic that exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Topic {
+    /// In how many partitions it is.
+    pub partitions: i32,
+    /// The most bytes of messages that make a batch for it.
+    pub batch_bytes: usize,
 }
 
 /// A partition of a topic.
@@ -67,7 +81,12 @@ pub enum Sent {
 /// The brokers.
 pub struct Kafka {
     settings: Settings,
-    producer: OnceCell<Producer>,
+    connection: OnceCell<Connection>,
+}
+
+struct Connection {
+    producer: Producer,
+    admin: AdminClient,
 }
 
 /// What is known before anything is sent.
@@ -136,44 +155,48 @@ impl Kafka {
         for (host, _) in &settings.config.brokers {
             settings.check_host(host)?;
         }
-        Ok(Self { settings, producer: OnceCell::new() })
+        Ok(Self { settings, connection: OnceCell::new() })
     }
 
-    /// In how many partitions each of these topics is, or why it takes none. An error is that of all brokers.
-    pub async fn partitions(
+    /// What each of these topics is like, or why it takes nothing. An error is that of all brokers.
+    pub async fn topics(
         &self,
         topics: Vec<String>,
-    ) -> Result<HashMap<String, Result<i32, Failure>>, Failure> {
-        let producer = self.producer().await?;
-        let found: Vec<_> = stream::iter(topics)
-            .map(async |topic| {
-                let found = producer.partitions_for(&topic).await;
-                (topic, found)
-            })
-            .buffer_unordered(TOPICS_AT_ONCE)
-            .collect()
-            .await;
-        let mut partitions = HashMap::with_capacity(found.len());
+    ) -> Result<HashMap<String, Result<Topic, Failure>>, Failure> {
+        let Connection { producer, admin } = self.connection().await?;
+        let (limits, found) = tokio::join!(
+            limits(admin, &topics),
+            stream::iter(&topics)
+                .map(async |topic| (topic, producer.partitions_for(topic).await))
+                .buffer_unordered(TOPICS_AT_ONCE)
+                .collect::<Vec<_>>()
+        );
+        let most = self.settings.config.batch_bytes();
+        let mut known = HashMap::with_capacity(found.len());
         for (topic, found) in found {
-            let count = match found {
-                Ok(found) => Ok(i32::try_from(found.len()).unwrap_or(i32::MAX)),
-                Err(error) => match self.settings.judge(&topic, &error) {
+            let found = match found {
+                Ok(found) => Ok(Topic {
+                    partitions: i32::try_from(found.len()).unwrap_or(i32::MAX),
+                    batch_bytes: limits.get(topic).map_or(most, |limit| most.min(*limit)),
+                }),
+                Err(error) => match self.settings.judge(topic, &error) {
                     Sent::Stopped(failure) => return Err(failure),
                     Sent::Held(failure) | Sent::Silent(failure) => Err(failure),
                     Sent::Refused(reason) | Sent::TooLarge(reason) => Err(self.settings.not_now(&reason)),
                     Sent::Taken => continue,
                 },
             };
-            partitions.insert(topic, count);
+            known.insert(topic.clone(), found);
         }
-        Ok(partitions)
+        Ok(known)
     }
 
     /// Sends messages, those of a partition in their order and in one batch, of which all are in the log or none, if together
-    /// they have at most `batch_bytes`. Each has its partition.
+    /// they have at most the topic's `batch_bytes`: the client below splits a batch that is too large, and of its parts one may be
+    /// taken without the other. Each message has its partition.
     pub async fn send(&self, messages: Vec<(Message, i32)>) -> Vec<Sent> {
-        let producer = match self.producer().await {
-            Ok(producer) => producer,
+        let producer = match self.connection().await {
+            Ok(connection) => &connection.producer,
             Err(failure) => return messages.iter().map(|_| Sent::Stopped(failure.clone())).collect(),
         };
         let mut queued: Vec<(String, Result<DeliveryHandle, KrafkaError>)> =
@@ -199,14 +222,26 @@ impl Kafka {
         sent
     }
 
-    /// The most bytes of messages that make a batch.
-    pub fn batch_bytes(&self) -> usize {
-        self.settings.config.batch_bytes()
+    async fn connection(&self) -> Result<&Connection, Failure> {
+        self.connection.get_or_try_init(|| self.settings.connect()).await
     }
+}
 
-    async fn producer(&self) -> Result<&Producer, Failure> {
-        self.producer.get_or_try_init(|| self.settings.connect()).await
+/// The most bytes of a batch that these topics take, of those whose settings the brokers show. Our user may not be allowed to
+/// see them, which is no error.
+async fn limits(admin: &AdminClient, topics: &[String]) -> HashMap<String, usize> {
+    let options = DescribeConfigsOptions::default()
+        .config_names(vec![MAX_BATCH_BYTES.to_owned()])
+        .timeout(DESCRIPTION_TIMEOUT);
+    let described = admin.describe_configs(topics.iter().map(ConfigResource::topic), options).await;
+    let mut limits = HashMap::new();
+    for (topic, entries) in described.unwrap_or_default() {
+        let entry = entries.into_iter().flatten().find(|entry| entry.name == MAX_BATCH_BYTES);
+        if let Some(limit) = entry.and_then(|entry| entry.value?.parse().ok()) {
+            limits.insert(topic.name, limit);
+        }
     }
+    limits
 }
 
 /// In which of so many partitions a key is: the one in which every other client of Kafka would put it.
@@ -248,7 +283,7 @@ impl Settings {
         .hint("add it to `events.hosts_outside_prod` if it belongs to no real consumer"))
     }
 
-    async fn connect(&self) -> Result<Producer, Failure> {
+    async fn connect(&self) -> Result<Connection, Failure> {
         let delivery = self.config.delivery_timeout();
         let request = REQUEST_TIMEOUT.min(delivery / 2);
         let kafka = krafka::Kafka::builder(self.addresses.clone())
@@ -267,7 +302,7 @@ impl Settings {
             KafkaCompression::Snappy => Compression::Snappy,
             KafkaCompression::Gzip => Compression::Gzip,
         };
-        kafka
+        let producer = kafka
             .producer()
             .idempotent(true)
             .acks(Acks::All)
@@ -280,7 +315,8 @@ impl Settings {
             .metrics_push(false)
             .build()
             .await
-            .map_err(|error| self.trouble(&error))
+            .map_err(|error| self.trouble(&error))?;
+        Ok(Connection { producer, admin: kafka.admin() })
     }
 
     fn security(&self) -> AuthConfig {

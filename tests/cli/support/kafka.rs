@@ -1,8 +1,12 @@
-//! Kafka's brokers in this process: they speak its protocol on sockets, and fail as they are told.
+//! Kafka's brokers in this process, which speak its protocol on sockets and fail as they are told; and real ones.
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
+use krafka::admin::{CreateTopicsOptions, NewTopic};
+use krafka::consumer::AutoOffsetReset;
 use krafka::testing::FakeBroker;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -36,11 +40,7 @@ impl Message {
 impl Kafka {
     /// Starts so many brokers, with topics of so many partitions.
     pub(crate) fn start(brokers: usize, topics: &[(&str, i32)]) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .expect("a runtime starts");
+        let runtime = runtime();
         let broker = runtime.block_on(FakeBroker::start_cluster(brokers)).expect("brokers start");
         for (topic, partitions) in topics {
             assert!(broker.create_topic(topic, *partitions));
@@ -50,9 +50,6 @@ impl Kafka {
 
     /// All messages of a topic, partition by partition in their order.
     pub(crate) fn log(&self, topic: &str) -> Vec<Message> {
-        let text = |bytes: Option<&[u8]>| {
-            String::from_utf8(bytes.unwrap_or_default().to_vec()).expect("it is UTF-8")
-        };
         let records = self.broker.all_records(topic).expect("a log can be read");
         records
             .iter()
@@ -76,4 +73,91 @@ impl Deref for Kafka {
     fn deref(&self) -> &FakeBroker {
         &self.broker
     }
+}
+
+/// A Kafka cluster that is not ours: that of `BATCHCTL_TEST_KAFKA_BROKERS`.
+pub(crate) struct RealKafka {
+    kafka: krafka::Kafka,
+    pub(crate) brokers: String,
+    runtime: Runtime,
+}
+
+impl RealKafka {
+    /// `None` where there is none to test with.
+    pub(crate) fn of_environment() -> Option<Self> {
+        let brokers =
+            std::env::var("BATCHCTL_TEST_KAFKA_BROKERS").ok().filter(|brokers| !brokers.is_empty())?;
+        let runtime = runtime();
+        let kafka =
+            runtime.block_on(krafka::Kafka::builder(brokers.clone()).connect()).expect("the brokers answer");
+        Some(Self { kafka, brokers, runtime })
+    }
+
+    /// Creates a topic with these settings, under a name that no other test has, and returns its name.
+    pub(crate) fn create_topic(&self, partitions: i32, settings: &[(&str, &str)]) -> String {
+        static CREATED: AtomicU32 = AtomicU32::new(0);
+        let number = CREATED.fetch_add(1, Ordering::Relaxed);
+        let name = format!("batchctl-test-{}-{number}", std::process::id());
+        let new = NewTopic::new(&name, partitions, 1).expect("a topic's name");
+        let new = settings.iter().fold(new, |new, (setting, value)| new.with_config(*setting, *value));
+        let admin = self.kafka.admin();
+        let created = self.runtime.block_on(admin.create_topics([new], CreateTopicsOptions::default()));
+        created
+            .expect("topics can be created")
+            .remove(&name)
+            .expect("it was asked for")
+            .expect("it is created");
+        name
+    }
+
+    /// All messages of a topic, as a consumer gets them.
+    pub(crate) fn log(&self, topic: &str) -> Vec<Message> {
+        let read = async {
+            let consumer = self
+                .kafka
+                .consumer_without_group()
+                .auto_offset_reset(AutoOffsetReset::Earliest)
+                .build()
+                .await?;
+            let found = consumer.fetch_metadata(Some(topic)).await?;
+            let partitions: Vec<i32> =
+                found.topics.iter().flat_map(|topic| topic.partitions.keys().copied()).collect();
+            let mut left = 0;
+            for partition in &partitions {
+                let (low, high) = consumer.fetch_watermarks(topic, *partition).await?;
+                left += high - low;
+            }
+            consumer.assign(topic, partitions).await?;
+            let mut log = Vec::new();
+            while left > 0 {
+                for record in consumer.poll(Duration::from_secs(10)).await? {
+                    left -= 1;
+                    log.push(Message {
+                        partition: record.partition,
+                        key: text(record.key.as_deref()),
+                        headers: record
+                            .headers
+                            .iter()
+                            .map(|(name, value)| (name.clone(), text(value.as_deref())))
+                            .collect(),
+                        value: record.value.as_deref().unwrap_or_default().to_vec(),
+                    });
+                }
+            }
+            Ok::<_, krafka::error::KrafkaError>(log)
+        };
+        self.runtime.block_on(read).expect("a topic can be read")
+    }
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime starts")
+}
+
+fn text(bytes: Option<&[u8]>) -> String {
+    String::from_utf8(bytes.unwrap_or_default().to_vec()).expect("it is UTF-8")
 }

@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 pub(crate) use cafe24::Cafe24;
 pub(crate) use customers::{Customers, UNREACHABLE};
 pub(crate) use database::Database;
-pub(crate) use kafka::{Kafka, Message};
+pub(crate) use kafka::{Kafka, Message, RealKafka};
 pub(crate) use process::{Batchctl, Held, Ran, Running};
 pub(crate) use rows::{Line, Mall, Member, Order, Refund};
 pub(crate) use sandbox::{Arranged, NOW, Sandbox};

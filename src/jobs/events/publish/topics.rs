@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::clients::kafka::{Kafka, Message, Partition, Sent, bytes_in_batch, partition_of};
+use crate::clients::kafka::{Kafka, Message, Partition, Sent, Topic, bytes_in_batch, partition_of};
 use crate::config::{EventFormat, is_topic};
 use crate::context::Context;
 use crate::failure::{Failure, MAX_ERROR_CHARACTERS};
@@ -29,8 +29,8 @@ pub(super) struct Topics {
     dead_letter_topic: Option<String>,
     /// What makes Avro of payloads; without it they are sent as they are.
     avro: Option<Avro>,
-    /// How many partitions a topic has, or why it takes none.
-    known: HashMap<String, Result<i32, Failure>>,
+    /// What the topics are like, or why one takes nothing.
+    known: HashMap<String, Result<Topic, Failure>>,
     /// Partitions that take none in this run any more.
     out: HashMap<Partition, Failure>,
 }
@@ -43,6 +43,8 @@ struct Offer {
     /// Its content in Avro; without it the payload is the content.
     content: Option<Encoded>,
     bytes: usize,
+    /// The most bytes of its batch.
+    batch_bytes: usize,
     /// Whether it is a batch of its own: so that it is known to be at fault if it is refused.
     is_alone: bool,
 }
@@ -91,7 +93,7 @@ impl Topics {
             if waiting.is_empty() {
                 break;
             }
-            let (wave, rest) = wave(waiting, self.kafka.batch_bytes());
+            let (wave, rest) = wave(waiting);
             let messages = wave.iter().map(|offer| {
                 (message(&offer.event, &offer.partition.0, offer.content.as_ref()), offer.partition.1)
             });
@@ -139,8 +141,8 @@ impl Topics {
             match self.content(&topic, &event) {
                 Ok(content) => {
                     let bytes = bytes_in_batch(&message(&event, &topic, content.as_ref()));
-                    let is_alone = bytes > self.kafka.batch_bytes();
-                    offers.push(Offer { event, partition: (topic, 0), content, bytes, is_alone });
+                    let partition = (topic, 0);
+                    offers.push(Offer { event, partition, content, bytes, batch_bytes: 0, is_alone: true });
                 }
                 Err(NoContent::Misfit(reason)) => {
                     held.insert(event.aggregate.clone());
@@ -158,8 +160,10 @@ impl Topics {
             delivery.stop = Some(failure);
         }
         for offer in &mut offers {
-            if let Some(Ok(partitions)) = self.known.get(&offer.partition.0) {
-                offer.partition.1 = partition_of(&offer.event.aggregate.1, *partitions);
+            if let Some(Ok(topic)) = self.known.get(&offer.partition.0) {
+                offer.partition.1 = partition_of(&offer.event.aggregate.1, topic.partitions);
+                offer.batch_bytes = topic.batch_bytes;
+                offer.is_alone = offer.bytes > topic.batch_bytes;
             }
         }
         offers
@@ -174,7 +178,7 @@ impl Topics {
     async fn find(&mut self, mut topics: Vec<String>) -> Result<(), Failure> {
         topics.retain(|topic| !self.known.contains_key(topic));
         if !topics.is_empty() {
-            self.known.extend(self.kafka.partitions(topics).await?);
+            self.known.extend(self.kafka.topics(topics).await?);
         }
         Ok(())
     }
@@ -261,7 +265,7 @@ impl Topics {
         let Some(topic) = self.dead_letter_topic.clone() else { return Ok(()) };
         self.find(vec![topic.clone()]).await?;
         let partitions = match self.known.get(&topic) {
-            Some(Ok(partitions)) => *partitions,
+            Some(Ok(topic)) => topic.partitions,
             Some(Err(failure)) => return Err(failure.clone()),
             None => return Ok(()),
         };
@@ -308,7 +312,7 @@ fn message(event: &Ready, topic: &str, content: Option<&Encoded>) -> Message {
 }
 
 /// The events that can be sent now, and those that have to wait for them.
-fn wave(waiting: Vec<Offer>, batch_bytes: usize) -> (Vec<Offer>, Vec<Offer>) {
+fn wave(waiting: Vec<Offer>) -> (Vec<Offer>, Vec<Offer>) {
     /// What a wave has for a partition.
     #[derive(Default)]
     struct Batch {
@@ -324,7 +328,8 @@ fn wave(waiting: Vec<Offer>, batch_bytes: usize) -> (Vec<Offer>, Vec<Offer>) {
             places.entry(offer.event.aggregate.clone()).or_insert_with(|| Some(offer.partition.clone()));
         let batch = batches.entry(offer.partition.clone()).or_default();
         let is_in_order = place.as_ref() == Some(&offer.partition);
-        let fits = if offer.is_alone { batch.bytes == 0 } else { batch.bytes + offer.bytes <= batch_bytes };
+        let fits =
+            if offer.is_alone { batch.bytes == 0 } else { batch.bytes + offer.bytes <= offer.batch_bytes };
         if is_in_order && fits && !batch.is_closed {
             batch.bytes += offer.bytes;
             batch.is_closed = offer.is_alone;
@@ -367,6 +372,7 @@ mod tests {
                 partition: ((*topic).to_owned(), *partition),
                 content: None,
                 bytes: (*bytes).max(1),
+                batch_bytes: if *topic == "small" { 50 } else { 100 },
                 is_alone: *bytes == 0,
             })
             .collect()
@@ -375,7 +381,7 @@ mod tests {
     fn waves(list: &[(&str, &str, i32, usize)]) -> Vec<Vec<i64>> {
         let (mut waiting, mut waves) = (offers(list), Vec::new());
         while !waiting.is_empty() {
-            let (now, rest) = wave(waiting, 100);
+            let (now, rest) = wave(waiting);
             waves.push(now.iter().map(|offer| offer.event.id).collect());
             waiting = rest;
         }
@@ -394,6 +400,12 @@ mod tests {
         let list =
             [("a", "t", 0, 60), ("a", "t", 0, 60), ("a", "t", 0, 10), ("b", "t", 0, 40), ("c", "t", 1, 100)];
         assert_eq!(waves(&list), [vec![1, 4, 5], vec![2, 3]]);
+    }
+
+    #[test]
+    fn a_topic_may_take_smaller_batches_than_others() {
+        let list = [("a", "small", 0, 30), ("a", "small", 0, 30), ("b", "t", 0, 60), ("b", "t", 0, 40)];
+        assert_eq!(waves(&list), [vec![1, 3, 4], vec![2]]);
     }
 
     #[test]
