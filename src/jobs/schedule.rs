@@ -27,6 +27,8 @@ impl Schedule {
     pub fn dispatch(&self, cx: &Context) -> anyhow::Result<()> {
         match self {
             Self::Crontab { program, directory } => {
+                // Its lines name the environment, so that no run would notice.
+                cx.refuse_forgotten_environment()?;
                 Ok(cx.output.data(crontab(cx, program, directory).as_bytes())?)
             }
         }

@@ -250,6 +250,65 @@ fn only_another_environment_that_the_folder_knows_is_proposed() {
 }
 
 #[test]
+fn a_forgotten_env_beside_the_settings_of_prod_creates_no_database() {
+    let sandbox = Sandbox::without_schema(Database::Sqlite);
+    let by_default = |words: &[&str]| sandbox.batchctl(words).unset("BATCHCTL_DATABASE_URL");
+    let missing =
+        "--env is missing: this folder has `.env.prod`, and neither settings nor a database of `dev`";
+    let hint = "hint: write --env prod, or --env dev if `dev` is meant\n";
+    sandbox.write("batchctl.toml", "");
+    sandbox.write(".env.prod", "BATCHCTL_DATABASE_URL=sqlite:shop.db\n");
+    for words in OPENING.into_iter().chain([["schedule", "crontab"].as_slice()]) {
+        // A second start in the same outage would be silent.
+        sandbox.forget_outages();
+        by_default(words).run().exits(78).says(missing).says(hint);
+    }
+    by_default(&["config", "check"]).run().exits(78).prints(missing);
+    let retry = format!("retry: {}", sandbox.command("prod", "report daily-sales --date 2026-11-19"));
+    sandbox.forget_outages();
+    by_default(&["report", "daily-sales"]).run().exits(78).says(&retry);
+    assert!(!sandbox.path("batchctl.db").exists());
+    sandbox.write(".env.staging", "");
+    by_default(&["runs", "list"])
+        .run()
+        .exits(78)
+        .says("has `.env.prod` and `.env.staging`, and")
+        .says("hint: write --env prod or --env staging, or --env dev if");
+}
+
+#[test]
+fn whoever_means_the_default_environment_is_let_in_beside_the_settings_of_prod() {
+    type Chosen = fn(&Sandbox) -> Batchctl;
+    let chosen: [(&str, Chosen); 6] = [
+        ("the flag", |sandbox| sandbox.batchctl(["--env", "dev", "runs", "list"])),
+        ("the variable", |sandbox| sandbox.batchctl(["runs", "list"]).env("BATCHCTL_ENV", "dev")),
+        ("a container's database", |sandbox| {
+            sandbox.batchctl(["runs", "list"]).env("BATCHCTL_DATABASE_URL", "sqlite:batchctl.db")
+        }),
+        ("a file of its own", |sandbox| {
+            sandbox.write(".env.dev", "");
+            sandbox.batchctl(["runs", "list"])
+        }),
+        ("a file of all", |sandbox| {
+            sandbox.write(".env", "");
+            sandbox.batchctl(["runs", "list"])
+        }),
+        ("the example", |sandbox| sandbox.batchctl(["demo"])),
+    ];
+    for (by, command) in chosen {
+        let sandbox = Sandbox::without_schema(Database::Sqlite);
+        sandbox.write(".env.prod", "");
+        let command = command(&sandbox);
+        let command =
+            if by == "a container's database" { command } else { command.unset("BATCHCTL_DATABASE_URL") };
+        command.run().succeeds();
+        assert!(sandbox.path("batchctl.db").exists(), "{by}");
+        // Now it is in use.
+        sandbox.batchctl(["runs", "list"]).unset("BATCHCTL_DATABASE_URL").run().succeeds();
+    }
+}
+
+#[test]
 fn a_hint_names_the_configuration_that_is_used() {
     let sandbox = Sandbox::new();
     sandbox.write("conf/shop.toml", "");

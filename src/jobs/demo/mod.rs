@@ -62,13 +62,15 @@ enum Closing {
 
 /// Makes the example, and runs the day's jobs on it.
 pub async fn demo(cx: &Context, args: &Args, run_line: RunLine) -> ExitCode {
-    match try_demo(cx, args, run_line).await {
+    match Box::pin(try_demo(cx, args, run_line)).await {
         Ok(code) => code,
         Err(error) => report_error(cx, &error),
     }
 }
 
 async fn try_demo(cx: &Context, args: &Args, run_line: RunLine) -> anyhow::Result<ExitCode> {
+    // Whoever wants an example means this environment, even beside a `.env.prod`.
+    let cx = &cx.under(cx.config.with_variables(&[])?, cx.output.clone());
     let prepared = prepare(cx, args).await?;
     let own = prepared.cx.as_ref().unwrap_or(cx);
     let mut code = run_lines(own, &prepared.commands, run_line).await;
