@@ -22,6 +22,7 @@ use crate::config::EventsConfig;
 use crate::context::Context;
 use crate::db::Db;
 use crate::failure::Failure;
+use crate::period::shown_instant;
 use crate::runner::{
     Exclusion, Interruption, Items, Job, JobSpec, Planned, Run, failpoint, history, minutes,
 };
@@ -85,6 +86,7 @@ impl Job for Args {
         };
         let others = claims::count_earlier_runs(run.db, run.id()).await?;
         if others >= run.cx.config.events().processes() {
+            run.leave_failures_open();
             run.summarise(format!("left to {}", counted(others, "other run", "other runs")));
             return Ok(());
         }
@@ -111,7 +113,8 @@ impl Job for Args {
             published = Err(doubt.into());
         }
         let tally = publishing.tally.sentence();
-        run.summarise(tally.clone());
+        let backlog = if published.is_ok() { publishing.backlog(run).await? } else { None };
+        run.summarise(backlog.map_or_else(|| tally.clone(), |backlog| format!("{tally}; {backlog}")));
         if publishing.tally.is_any() {
             run.leaves(format!("{tally}; the rest are unchanged"));
         }
@@ -247,6 +250,27 @@ impl Publishing {
                 return Ok(());
             }
         }
+    }
+
+    /// What waits still, if nothing was published; and whether that leaves earlier failures open. What the sink did not take
+    /// pauses for minutes, and a run in between finds nothing to offer: it has not proven that the sink takes anything.
+    async fn backlog(&self, run: &mut Run<'_>) -> anyhow::Result<Option<String>> {
+        if self.tally.published > 0 {
+            if claims::is_any_in_doubt(run.db).await? {
+                run.leave_failures_open();
+            }
+            return Ok(None);
+        }
+        let backlog = claims::backlog(run.db, run.cx.now()).await?;
+        if backlog.waiting == 0 {
+            return Ok(None);
+        }
+        run.leave_failures_open();
+        let waiting = counted(backlog.waiting, "event waits", "events wait");
+        Ok(Some(match backlog.next_at() {
+            Some(at) => format!("{waiting}, the first until {}", shown_instant(at, run.cx.time_zone())),
+            None => waiting,
+        }))
     }
 
     async fn claim(&mut self, run: &mut Run<'_>, page: Page) -> anyhow::Result<Claim> {
