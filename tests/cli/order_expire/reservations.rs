@@ -249,6 +249,8 @@ fn a_key_of_another_type_fails_its_own_order(store: &Store) {
 
     // They wait for somebody to correct them, and are not told of again at once.
     expire(store, &redis).now("2026-11-20T01:05:00+09:00").run().succeeds();
+    let open = "SELECT COUNT(*) FROM batch_execution WHERE status = 'PARTIAL' AND settled_by IS NULL";
+    assert_eq!(store.scalar(open), "1", "between two attempts nothing has recovered");
     set(&["DEL", "reservation:tokyo:as-list", "stock:tokyo:list"]);
     set(&["SET", "stock:tokyo:list", "5"]);
     let failed = store.scalar("SELECT MIN(id) FROM batch_execution");
