@@ -640,6 +640,31 @@ fn a_disabled_job_is_a_comment_in_the_crontab() {
 }
 
 #[test]
+fn a_job_that_lacks_what_it_needs_is_a_comment_in_the_crontab_that_says_so() {
+    let sandbox = Sandbox::new();
+    let line = |job: &str| {
+        let crontab = sandbox.batchctl(["schedule", "crontab"]).env("BATCHCTL_REDIS_URL", "").run();
+        crontab.succeeds().stdout.lines().find(|line| line.ends_with(job)).unwrap().to_owned()
+    };
+    let left_out = "# left out until [events] of batchctl.toml has a sink: * * * * * ";
+    assert!(line(" events publish").starts_with(left_out), "{}", line(" events publish"));
+    for job in [" stock reconcile", " stock summary"] {
+        assert!(line(job).starts_with("# left out until BATCHCTL_REDIS_URL is set: "), "{}", line(job));
+    }
+    // Whoever asks for one gets it, and what it says.
+    sandbox.write("batchctl.toml", "[jobs.\"stock reconcile\"]\nenabled = true\n[events]\nsink = 'ndjson'\n");
+    assert!(line(" stock reconcile").starts_with("0 2 * * * "), "{}", line(" stock reconcile"));
+    assert!(line(" events publish").starts_with("* * * * * "), "{}", line(" events publish"));
+    sandbox.write("batchctl.toml", "");
+    sandbox.write(".env", "BATCHCTL_REDIS_URL=redis://127.0.0.1\n");
+    let crontab = sandbox.batchctl(["schedule", "crontab"]).run().succeeds().stdout;
+    assert!(
+        crontab.lines().any(|line| line.starts_with("0 9 ") && line.ends_with(" stock summary")),
+        "{crontab}"
+    );
+}
+
+#[test]
 fn a_closed_pipe_ends_a_command_quietly() {
     let sandbox = Sandbox::new();
     // The reading end is closed before the program starts, so that its first write meets a broken pipe.
