@@ -422,7 +422,11 @@ fn only_malls_whose_orders_are_here_are_compared(shop: &Shop) {
         .says("the orders of mall `seoul` are not kept in this database");
     stock.reconcile(&[]).run().succeeds();
     assert_eq!(stock.differences(), ["GONE NULL 1 KEY_WITHOUT_PRODUCT NULL REPAIRED"]);
-    shop.batchctl(["stock", "reconcile"]).run().exits(78).says("BATCHCTL_REDIS_URL is not set");
+    shop.batchctl(["stock", "reconcile"])
+        .run()
+        .exits(78)
+        .says("BATCHCTL_REDIS_URL is not set")
+        .says("`enabled = false` in [jobs.\"stock reconcile\"] of ");
     shop.write("batchctl.toml", "[stock.redis]\nstock = \"stock:{mall}\"\n");
     stock.reconcile(&[]).run().exits(78).says("`stock.redis.stock` has no {product}");
     shop.write("batchctl.toml", "[stock.redis]\nstock = \"stock:{product}\"\n");
