@@ -1,6 +1,7 @@
 //! The outbox as other programs write it, its publication, and what operators do with it.
 
 mod avro;
+mod checking;
 mod files;
 mod kafka;
 mod operators;

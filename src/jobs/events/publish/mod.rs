@@ -5,6 +5,7 @@
 //! process that dies between the last two leaves events that are sent twice, with the same id.
 
 mod avro;
+pub(in crate::jobs) mod checking;
 mod claims;
 mod envelope;
 mod sink;
