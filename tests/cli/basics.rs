@@ -665,6 +665,25 @@ fn a_job_that_lacks_what_it_needs_is_a_comment_in_the_crontab_that_says_so() {
 }
 
 #[test]
+fn what_mall_add_changes_is_said_from_what_to_what() {
+    let sandbox = Sandbox::new();
+    let add = |more: &[&str]| {
+        let words = ["--verbose", "mall", "add", "main"].iter().chain(more);
+        sandbox.batchctl(words).run().succeeds()
+    };
+    add(&["--currency", "JPY"]).says("Added mall `main` (main, csv, Asia/Tokyo, JPY)\n");
+    add(&[]).says("Mall `main` is unchanged\n");
+    add(&["--platform", "app"]).says("Changed mall `main`: platform from `csv` to `app`\n");
+    add(&["--name", "本店", "--time-zone", "Asia/Seoul", "--currency", "KRW"]).says(
+        "Changed mall `main`: name from `main` to `本店`, time zone from `Asia/Tokyo` to `Asia/Seoul`, currency from \
+         `JPY` to `KRW`\n",
+    );
+    sandbox.batchctl(["mall", "disable", "main"]).run().succeeds();
+    add(&["--account", "other"])
+        .says("Changed mall `main`: account from `main/1` to `other/1`, enabled again\n");
+}
+
+#[test]
 fn a_closed_pipe_ends_a_command_quietly() {
     let sandbox = Sandbox::new();
     // The reading end is closed before the program starts, so that its first write meets a broken pipe.
