@@ -187,7 +187,7 @@ impl Args {
         }
         run.db.analyze_unknown(&READ).await?;
         if !self.accept_silence
-            && let Some(silence) = breaker.silence(run.db, terms.mall, due).await?
+            && let Some(silence) = breaker.silence(run.db, (terms.mall, terms.time_zone), due).await?
         {
             tally.silences.push(silence);
             return Ok(false);

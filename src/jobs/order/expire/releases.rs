@@ -152,7 +152,7 @@ impl Released {
             parts.push(format!("released {reservations} ({})", counted(self.units, "unit", "units")));
         }
         if self.gone > 0 {
-            parts.push(format!("{} had none", counted(self.gone, "order", "orders")));
+            parts.push(format!("{} had no reservation", counted(self.gone, "order", "orders")));
         }
         if self.reopened > 0 {
             parts.push(format!("{} opened again", counted(self.reopened, "order was", "orders were")));
