@@ -51,7 +51,7 @@ pub(super) async fn list(cx: &Context, args: &ListArgs) -> anyhow::Result<()> {
     let malls: Vec<i64> = malls.iter().map(|mall| mall.id).collect();
     let alerts = open_alerts(&mut db, &malls, default, with_one_more(args.limit)).await?;
     db.close().await;
-    let table = |alerts: &[Listed]| table(alerts, cx.time_zone());
+    let table = |alerts: &[Listed], _| table(alerts, cx.time_zone());
     args.format.print(cx, alerts, args.limit, "no product is low on stock", table)
 }
 

@@ -391,7 +391,8 @@ fn the_list_of_differences_can_be_narrowed(shop: &Shop) {
     assert!(all.contains("P1") && all.contains("P2") && !all.contains('\u{1b}'), "{all}");
     let open = list(&["--open", "--format", "csv"]);
     assert_eq!(open.lines().count(), 2, "{open}");
-    assert!(open.contains(",tokyo,P2,3,"), "{open}");
+    assert!(open.contains(",tokyo,P2,3,") && open.contains(",WRONG_TYPE,"), "codes, not words: {open}");
+    assert!(all.contains("wrong type"), "{all}");
     let json: Value = serde_json::from_str(&list(&["--run", "1", "--format", "json"])).unwrap();
     assert_eq!(json.as_array().unwrap().len(), 2);
     assert_eq!(list(&["--run", "99"]), "no differences\n");
