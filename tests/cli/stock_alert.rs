@@ -486,10 +486,10 @@ fn the_messages_are_in_the_language_of_the_shop(shop: &Shop) {
         (
             "ja",
             [
-                "在庫が少ない商品：3点（dev）",
+                "在庫が少ない商品：3件（dev）",
                 "tokyo/P1 Tea 1：在庫 -1（基準 1）",
                 "tokyo/P2 Tea 2：在庫切れ（基準 1）",
-                "tokyo/P3 Tea 3：残り1（基準 1）",
+                "tokyo/P3 Tea 3：残り1点（基準 1）",
             ],
         ),
         (
