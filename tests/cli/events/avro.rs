@@ -420,7 +420,7 @@ fn a_payload_that_does_not_fit_is_given_up_as_it_was_written(sandbox: &Sandbox) 
     let reason = "payload.n: expected a long, which has no fraction, found the number 1.5";
     assert_eq!(sandbox.scalar("SELECT last_error FROM outbox_events WHERE attempts = 1"), reason);
     let ran = world.publish().now("2026-11-20T01:01:00+09:00").run().exits(3);
-    ran.says(&format!("event {poison}: {reason}"));
+    ran.says(&format!("event {poison}: given up (order.paid): {reason}"));
     let [dead] = world.kafka.log("dead").try_into().unwrap();
     assert_eq!(String::from_utf8(dead.value).unwrap(), "{\"n\": 1.5}");
     for (name, value) in

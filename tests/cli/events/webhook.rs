@@ -92,7 +92,9 @@ fn an_event_that_is_refused_again_and_again_is_given_up_and_its_aggregate_goes_o
     run("2026-11-20T01:00:59+09:00").succeeds();
     assert_eq!(numbers(&webhook).len(), 2);
     let ran = run("2026-11-20T01:01:00+09:00").exits(3);
-    ran.says(&format!("event {poison}: HTTP 422: we do not know this order"));
+    ran.says(&format!("event {poison}: given up (order.paid): HTTP 422: we do not know this order"))
+        .says(&sandbox.command("dev", &format!("events show {poison}")))
+        .says(&sandbox.command("dev", &format!("events replay {poison}")));
     assert_eq!(numbers(&webhook)[2..], [1, 2]);
     assert_eq!(sandbox.sql(&row), [["2", "NULL", "2026-11-19T16:01:00+00:00"]]);
     // Once it is corrected.

@@ -13,7 +13,7 @@ mod sink;
 mod tests;
 mod topics;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -102,6 +102,7 @@ impl Job for Args {
             until,
             left: self.limit.map(i64::from),
             named: BTreeSet::new(),
+            has_advised: false,
             partial: None,
             last_refusal: None,
             tally: Tally::default(),
@@ -223,6 +224,8 @@ struct Publishing {
     left: Option<i64>,
     /// Those that are too large to be touched, and were named.
     named: BTreeSet<i64>,
+    /// Whether what to do about an event that was given up has been said.
+    has_advised: bool,
     /// What is wrong with a part of the sink, told once the others are done.
     partial: Option<Failure>,
     /// Why the sink refused the last one of which nothing says that it is at fault.
@@ -295,8 +298,10 @@ impl Publishing {
         run.read(claim.events.len() as u64);
         let mut fates: Vec<(i64, Fate)> = Vec::with_capacity(claim.events.len());
         let mut ready = Vec::with_capacity(claim.events.len());
+        let mut types: HashMap<i64, String> = HashMap::with_capacity(claim.events.len());
         for event in claim.events {
             let id = event.id;
+            types.extend(event.event_type.as_ref().map(|event_type| (id, event_type.shown().to_owned())));
             match event.ready() {
                 Ok(event) => ready.push(event),
                 // Nothing is gained by trying again: it will not become readable by itself.
@@ -313,7 +318,16 @@ impl Publishing {
         self.bury(dead, &mut fates, now).await;
         for (id, fate) in &fates {
             if let Fate::Dead { reason, .. } = fate {
-                run.fail_item(&item_key(*id), "publish", &Failure::bad_input(reason.clone()).into());
+                let event_type =
+                    types.get(id).map(|event_type| format!(" ({event_type})")).unwrap_or_default();
+                let mut failure = Failure::bad_input(format!("given up{event_type}: {reason}"));
+                // One advice for all of them, with a number to begin with.
+                if !std::mem::replace(&mut self.has_advised, true) {
+                    failure = failure.hint(format!(
+                        "`batchctl events show {id}` shows it; once its cause is gone: `batchctl events replay {id}`"
+                    ));
+                }
+                run.fail_item(&item_key(*id), "publish", &failure.into());
             }
         }
         let (is_settled, settled) = settle(run, now, &fates).await;
