@@ -684,6 +684,20 @@ fn what_mall_add_changes_is_said_from_what_to_what() {
 }
 
 #[test]
+fn what_is_not_a_number_on_the_command_line_is_told_what_to_write() {
+    let sandbox = Sandbox::new();
+    for limit in ["abc", "1.5", ""] {
+        let ran = sandbox.batchctl(["events", "list", "--limit", limit]).run().exits(2);
+        ran.says("'--limit <LIMIT>': write a whole number, such as 20\n");
+    }
+    sandbox
+        .batchctl(["events", "list", "--limit", "99999999999"])
+        .run()
+        .exits(2)
+        .says("99999999999 is not from 0 to 4294967295\n");
+}
+
+#[test]
 fn a_closed_pipe_ends_a_command_quietly() {
     let sandbox = Sandbox::new();
     // The reading end is closed before the program starts, so that its first write meets a broken pipe.
