@@ -85,7 +85,8 @@ async fn try_demo(cx: &Context, args: &Args, run_line: RunLine) -> anyhow::Resul
             if code != ExitCode::Completed {
                 return Ok(code);
             }
-            files_to_open(folder)? + &application::next_steps(folder)
+            let has_open_order = application::has_open_order(&own).await?;
+            files_to_open(folder)? + &application::next_steps(folder, has_open_order)
         }
         Closing::Cafe24(folder) => cafe24::next_steps(folder),
     };
